@@ -1,6 +1,7 @@
 package console
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"time"
@@ -20,213 +22,145 @@ import (
 )
 
 // The commands of every node.
-
-var errQuit = errors.New("the user leaves")
-
 func (c *console) builtin() []Command {
 	all := []Command{
-		{Name: "help", Args: "[COMMAND]", Help: "the commands, or all about one", Func: c.help,
-			Complete: func(ctx context.Context, _ []string, _ string) []string { return of(ctx).names() }},
+		{Name: "help", Args: "[COMMAND]", Help: "the commands, or more about one", Func: c.help, Complete: c.names},
 		{Name: "node", Help: "how the node is", Func: c.node},
 		{Name: "connections", Help: "the nodes that are connected", Func: c.connections},
-		{Name: "processes", Args: "[queue|bytes|memory|handled|age] [N]", Func: c.processes,
-			Help:     "the first N processes by unread messages, or bytes of these, …\nWithout N there are as many as the screen has lines.",
-			Complete: among("queue", "bytes", "memory", "handled", "age")},
-		{Name: "process", Args: "NAME|PID", Help: "one process, with its links and unread messages", Func: c.process, Complete: c.processNames},
-		{Name: "stacks", Args: "[TEXT|PID]", Func: c.stacks,
-			Help: "the stacks of goroutines, or those that contain a text\nThe program stands still for a moment. " +
-				"Those of a process are known with Config.ProfileLabels."},
-		{Name: "memory", Help: "what the Go runtime's memory is used for", Func: memory},
+		{Name: "processes", Args: "[ORDER] [N]", Func: c.processes, Complete: among("queue", "bytes", "memory", "handled", "age"),
+			Help: "the first N by queue, bytes (of it), memory, handled, age\nWithout N there are as many as the screen has lines."},
+		{Name: "process", Args: "NAME|PID", Help: "one process, with its links and unread messages", Func: c.process, Complete: c.registered()},
+		{Name: "stacks", Args: "[TEXT|PID]", Help: "the stacks of goroutines, or those that contain a text\n" +
+			"The program stands still for a moment. Those of a process are known with Config.ProfileLabels.", Func: c.stacks},
+		{Name: "memory", Help: "what the Go runtime has its memory for", Func: memory},
 		{Name: "gc", Help: "collects garbage, and gives memory back to the system", Func: gc},
-		{Name: "rules", Help: "Config.Rules, refusals and other faults, the last warnings", Func: c.rules},
+		{Name: "rules", Help: "Config.Rules, what was refused or went wrong, the last warnings", Func: c.rules},
 		{Name: "drain", Help: "the node is not found any more, and serves on; there is no way back", Func: c.drain},
 		{Name: "quit", Help: "leaves; a node that was started by -remsh ends", Func: func() error { return errQuit }},
-		{Name: "q", Help: "quit", Func: func() error { return errQuit }},
 	}
 	if c.opts.Level != nil {
-		all = append(all, Command{Name: "level", Args: "[debug|info|warn|error]", Help: "the level of the program's log, or changes it",
+		all = append(all, Command{Name: "level", Args: "[LEVEL]", Help: "the level of the log; debug, info, warn, error change it",
 			Func: c.level, Complete: among("debug", "info", "warn", "error")})
 	}
 	if c.opts.Log != nil {
-		all = append(all, Command{Name: "trace", Args: "on|off|NAME|PID", Func: c.trace,
-			Help: "the log, whatever its level, on this screen, until off\nWith a server's name its messages as well, as by sys:trace/2.",
-			Complete: func(ctx context.Context, args []string, prefix string) []string {
-				return append(c.processNames(ctx, args, prefix), among("on", "off")(ctx, args, prefix)...)
-			}})
+		all = append(all, Command{Name: "trace", Args: "on|off|NAME|PID", Func: c.trace, Complete: c.registered("on", "off"),
+			Help: "the log, of all levels, on this screen, until off\nWith a server also its messages, as by sys:trace/2."})
 	}
 	if c.opts.Upgrade != nil {
-		all = append(all, Command{Name: "upgrade", Func: c.upgrade,
-			Help: "replaces the program; the session ends when the node moves to the new one"})
+		all = append(all, Command{Name: "upgrade", Help: "replaces the program; this session ends when the node moves", Func: c.upgrade})
 	}
 	return all
 }
 
-// mayHave tells whether the rules let a peer have a command with few arguments, however many.
-func (c *console) mayHave(peer, name string) bool {
-	for arity := range 4 {
-		if c.n.Allows(peer, nodes.OpCall, "console", name, arity) {
-			return true
+func (c *console) help(ctx context.Context, name ...string) (Text, error) {
+	s, t := of(ctx), table{}
+	for _, cmd := range c.available(string(s.leader.Node)) {
+		usage := strings.TrimSpace(cmd.Name + " " + cmd.Args)
+		if len(name) == 0 {
+			first, _, _ := strings.Cut(cmd.Help, "\n")
+			t.add(usage, first)
+		} else if name[0] == cmd.Name {
+			return Text(usage + "\n" + cmd.Help + "\n"), nil
 		}
 	}
-	return false
-}
-
-func (c *console) help(ctx context.Context, names ...string) (Text, error) {
-	s := of(ctx)
-	if len(names) > 0 {
-		cmd, err := c.find(string(s.leader.Node), names[0], 1)
-		if err != nil {
-			return "", err
-		}
-		return Text(fmt.Sprintf("%s %s\n%s\n", cmd.Name, cmd.Args, cmd.Help)), nil
+	if len(name) > 0 {
+		return "", fmt.Errorf("there is no command %s", name[0])
 	}
-	t := table{}
-	for _, name := range s.names() {
-		cmd, _ := c.find(string(s.leader.Node), name, 0)
-		if cmd == nil || name == "q" {
-			continue
-		}
-		line, _, _ := strings.Cut(cmd.Help, "\n")
-		t.add(strings.TrimSpace(cmd.Name+" "+cmd.Args), line)
-	}
-	example := `{order,"A-100",3} <<"text">>`
-	if s.elixir {
-		example = `{:order, "A-100", 3} %{qty: 3}`
-	}
-	return t.text(ctx) + Text("Arguments are terms: "+example+"; a word is an atom, or text where text is due.\n"), nil
+	example, _ := s.show(ei.Tuple{ei.Atom("order"), ei.Binary("A-100"), ei.Int(3)})
+	return t.text(ctx) + Text("Arguments are terms, "+example+"; a word is an atom, or text where text is due.\n"), nil
 }
 
 func (c *console) node(ctx context.Context) Text {
-	s := c.n.Stats()
-	m := figures("/memory/classes/total:bytes", "/memory/classes/heap/objects:bytes", "/gc/cycles/total:gc-cycles")
-	t := table{}
-	t.add("name", c.n.Name())
-	t.add("state", c.n.State().String())
-	t.add("console since", ago(c.began))
-	t.add("go", fmt.Sprintf("%s, GOMAXPROCS %d, %d goroutines", runtime.Version(), runtime.GOMAXPROCS(0), runtime.NumGoroutine()))
+	s, m := c.n.Stats(), figures("/memory/classes/total:bytes", "/memory/classes/heap/objects:bytes", "/gc/cycles/total:gc-cycles")
+	program := ""
 	if info, ok := debug.ReadBuildInfo(); ok {
-		t.add("program", strings.TrimSpace(info.Main.Path+" "+info.Main.Version))
+		program = info.Main.Path + " " + info.Main.Version
 	}
-	t.add("memory", fmt.Sprintf("%s from the system, %s of objects, %d collections", size(m[0]), size(m[1]), m[2]))
-	t.add("connections", fmt.Sprintf("%d, %d ever", len(s.Peers), s.Connections))
-	t.add("processes", fmt.Sprint(s.Mailboxes))
-	t.add("functions", fmt.Sprintf("%d run, %d wait", s.Calls, s.CallsWaiting))
-	t.add("published", fmt.Sprint(s.Published))
-	return t.text(ctx)
+	return table{
+		{"name", c.n.Name()}, {"state", c.n.State().String()}, {"published", fmt.Sprint(s.Published)}, {"program", program},
+		{"go", fmt.Sprintf("%s, GOMAXPROCS %d, %d goroutines", runtime.Version(), runtime.GOMAXPROCS(0), runtime.NumGoroutine())},
+		{"memory", fmt.Sprintf("%s, %s of objects, %d collections", size(m[0]), size(m[1]), m[2])}, {"up", ago(c.began)},
+		{"connections", fmt.Sprintf("%d, %d ever", len(s.Peers), s.Connections)}, {"processes", fmt.Sprint(s.Mailboxes)},
+		{"functions", fmt.Sprintf("%d run, %d wait", s.Calls, s.CallsWaiting)},
+	}.text(ctx)
 }
 
 func (c *console) connections(ctx context.Context) Text {
-	t := table{}
-	t.add("NODE", "KIND", "ADDRESS", "IN", "BYTES", "OUT", "BYTES", "QUEUED")
 	peers := c.n.Stats().Peers
 	slices.SortFunc(peers, func(a, b nodes.PeerStats) int { return strings.Compare(a.Name, b.Name) })
+	t := table{{"NODE", "KIND", "ADDRESS", "IN", "BYTES", "OUT", "BYTES", "QUEUED"}}
 	for _, p := range peers {
-		kind, addr := "hidden", ""
 		if conn := c.n.Conn(p.Name); conn != nil {
+			kind := "hidden"
 			if conn.Peer().Flags.Has(dist.FlagPublished) {
 				kind = "visible"
 			}
-			if a := conn.Stream().RemoteAddr(); a != nil {
-				addr = a.String()
-			}
+			t.add(p.Name, kind, fmt.Sprint(conn.Stream().RemoteAddr()), fmt.Sprint(p.MessagesReceived), size(p.BytesReceived),
+				fmt.Sprint(p.MessagesSent), size(p.BytesSent), size(p.BytesQueued))
 		}
-		t.add(p.Name, kind, addr, fmt.Sprint(p.MessagesReceived), size(uint64(p.BytesReceived)), fmt.Sprint(p.MessagesSent),
-			size(uint64(p.BytesSent)), size(uint64(p.BytesQueued)))
 	}
 	return t.text(ctx)
 }
 
+var orders = map[ei.Term]func(p *introspect.Process) int64{
+	ei.Atom("queue"):   func(p *introspect.Process) int64 { return int64(p.Queue) },
+	ei.Atom("bytes"):   func(p *introspect.Process) int64 { return int64(p.QueueBytes) },
+	ei.Atom("memory"):  func(p *introspect.Process) int64 { return int64(p.Memory()) },
+	ei.Atom("handled"): func(p *introspect.Process) int64 { return int64(p.Handled) },
+	ei.Atom("age"):     func(p *introspect.Process) int64 { return int64(time.Since(p.Started)) },
+}
+
 func (c *console) processes(ctx context.Context, args ...ei.Term) (Text, error) {
-	s, by, most := of(ctx), ei.Term(ei.Atom("queue")), 20
+	s, order, most := of(ctx), orders[ei.Atom("queue")], 20
 	if rows, err := s.screen.Rows(); err == nil {
 		most = max(5, rows-3)
 	}
 	for _, arg := range args {
 		if n, ok := arg.(ei.Int); ok {
 			most = int(max(0, min(n, 10_000)))
-		} else {
-			by = arg
+		} else if order = orders[arg]; order == nil {
+			return "", fmt.Errorf("no order: %s", ei.Brief(arg, 100))
 		}
 	}
-	orders := map[ei.Term]func(p *introspect.Process) int64{
-		ei.Atom("queue"):   func(p *introspect.Process) int64 { return int64(p.Queue) },
-		ei.Atom("bytes"):   func(p *introspect.Process) int64 { return int64(p.QueueBytes) },
-		ei.Atom("memory"):  func(p *introspect.Process) int64 { return int64(p.Memory()) },
-		ei.Atom("handled"): func(p *introspect.Process) int64 { return int64(p.Handled) },
-		ei.Atom("age"):     func(p *introspect.Process) int64 { return -p.Started.UnixNano() },
-	}
-	order := orders[by]
-	if order == nil {
-		return "", fmt.Errorf("no order %v: queue, bytes, memory, handled, age", by)
-	}
-	all, n := []introspect.Process{}, 0
-	shrink := func() {
-		slices.SortStableFunc(all, func(a, b introspect.Process) int { return cmp.Compare(order(&b), order(&a)) })
-		all = all[:min(len(all), most)]
-	}
-	for p := range c.n.Processes() {
-		n++
-		if all = append(all, p); len(all) > 2*most+1000 {
-			shrink()
+	all := slices.Collect(c.n.Processes())
+	slices.SortStableFunc(all, func(a, b introspect.Process) int { return cmp.Compare(order(&b), order(&a)) })
+	t := table{{"PID", "NAME", "KIND", "QUEUE", "BYTES", "MEMORY", "HANDLED", "AGE"}}
+	for _, p := range all[:min(most, len(all))] {
+		name := function(p.Runs)
+		if len(p.Names) > 0 {
+			name = s.atom(p.Names[0])
+		} else if p.Label != nil {
+			name, _ = s.show(p.Label)
 		}
-	}
-	shrink()
-	t := table{}
-	t.add("PID", "NAME", "KIND", "QUEUE", "BYTES", "MEMORY", "HANDLED", "AGE")
-	for _, p := range all {
-		t.add(s.pid(p.Pid), s.nameOf(&p), p.Kind.String(), fmt.Sprint(p.Queue), size(uint64(p.QueueBytes)), size(uint64(p.Memory())),
-			fmt.Sprint(p.Handled), ago(p.Started))
+		t.add(s.pid(p.Pid), name, p.Kind.String(), fmt.Sprint(p.Queue), size(p.QueueBytes), size(p.Memory()), fmt.Sprint(p.Handled), ago(p.Started))
 	}
 	text := t.text(ctx)
-	if n > len(all) {
-		text += Text(fmt.Sprintf("%d of %d\n", len(all), n))
+	if len(all) > most {
+		text += Text(fmt.Sprintf("%d of %d\n", most, len(all)))
 	}
 	return text, nil
 }
 
-// nameOf is a process's name, label, or function.
-func (s *session) nameOf(p *introspect.Process) string {
-	switch {
-	case len(p.Names) > 0:
-		return s.atom(p.Names[0])
-	case p.Label != nil:
-		text, _ := s.show(p.Label)
-		return text
-	case p.Runs.Function != "":
-		return fmt.Sprintf("%s:%s/%d", p.Runs.Module, p.Runs.Function, p.Runs.Arity)
+func function(f introspect.MFA) string {
+	if f.Function == "" {
+		return ""
 	}
-	return ""
-}
-
-func (c *console) processNames(ctx context.Context, args []string, _ string) (names []string) {
-	for p := range c.n.Processes() {
-		for _, name := range p.Names {
-			if len(args) == 0 {
-				names = append(names, of(ctx).atom(name))
-			}
-		}
-	}
-	return names
+	return fmt.Sprintf("%s:%s/%d", f.Module, f.Function, f.Arity)
 }
 
 // pidOf is the process that an argument means.
 func (c *console) pidOf(which ei.Term) (ei.Pid, error) {
 	if name, ok := which.(ei.Atom); ok {
-		b := c.n.Whereis(string(name))
-		if b == nil {
-			return ei.Pid{}, fmt.Errorf("no process has the name %v", name)
+		if b := c.n.Whereis(string(name)); b != nil {
+			return b.Pid(), nil
 		}
-		return b.Pid(), nil
 	}
 	pid, ok := which.(ei.Pid)
 	if !ok {
-		return pid, fmt.Errorf("neither a name nor a pid: %s", ei.Brief(which, 100))
+		return pid, fmt.Errorf("no process has the name %s", ei.Brief(which, 100))
 	}
 	return pid, nil
 }
-
-// The most links, monitors and messages of a process that are shown.
-const mostShown = 10
 
 func (c *console) process(ctx context.Context, which ei.Term) (Text, error) {
 	pid, err := c.pidOf(which)
@@ -234,156 +168,98 @@ func (c *console) process(ctx context.Context, which ei.Term) (Text, error) {
 	if err != nil || !ok {
 		return "", cmp.Or(err, errors.New("there is no such process"))
 	}
-	s, t := of(ctx), table{}
-	t.add("pid", s.pid(d.Pid))
-	for _, name := range d.Names {
-		t.add("name", s.atom(name))
+	s := of(ctx)
+	shown := func(t ei.Term) string { text, _ := s.show(t); return text }
+	t := table{
+		{"pid", s.pid(d.Pid)}, {"names", some(d.Names, s.atom)}, {"kind", d.Kind.String()}, {"runs", function(d.Runs)}, {"parent", s.pid(d.Parent)},
+		{"is", fmt.Sprintf("running %t, suspended %t, traps exits %t", d.Running, d.Suspended, d.TrapExit)},
+		{"age", ago(d.Started)}, {"handled", fmt.Sprint(d.Handled)}, {"unread", fmt.Sprintf("%d, %s", d.Queue, size(d.QueueBytes))},
+		{"memory", size(d.Memory())}, {"links", some(d.LinkedWith, s.pid)}, {"monitored by", some(d.Watchers, s.pid)},
+		{"monitors", some(d.Monitoring, func(m introspect.Target) string { return cmp.Or(s.pid(m.Pid), s.atom(m.Name)+" at "+m.Node) })},
+		{"messages", some(d.Messages, func(m ei.Raw) string { return shown(m) })},
 	}
 	if d.Label != nil {
-		text, _ := s.show(d.Label)
-		t.add("label", text)
+		t.add("label", shown(d.Label))
 	}
-	t.add("kind", d.Kind.String())
-	if d.Runs.Function != "" {
-		t.add("function", fmt.Sprintf("%s:%s/%d", d.Runs.Module, d.Runs.Function, d.Runs.Arity))
-	}
-	t.add("is", map[bool]string{true: "running", false: "waiting"}[d.Running]+map[bool]string{true: ", suspended"}[d.Suspended]+
-		map[bool]string{true: ", traps exits"}[d.TrapExit])
-	if d.Parent.Node != "" {
-		t.add("parent", s.pid(d.Parent))
-	}
-	t.add("age", ago(d.Started))
-	t.add("handled", fmt.Sprint(d.Handled))
-	t.add("unread", fmt.Sprintf("%d, %s", d.Queue, size(uint64(d.QueueBytes))))
-	t.add("memory", "about "+size(uint64(d.Memory())))
-	pids := func(what string, list []ei.Pid) {
-		for i, p := range list {
-			if i == mostShown {
-				t.add("", fmt.Sprintf("%d more", len(list)-i))
-				break
-			}
-			t.add(what, s.pid(p))
-		}
-	}
-	pids("link", d.LinkedWith)
-	pids("monitored by", d.Watchers)
-	for i, m := range d.Monitoring[:min(len(d.Monitoring), mostShown)] {
-		if t.add("monitor", s.pid(m.Pid)); m.Name != "" {
-			t[len(t)-1][1] = s.atom(m.Name) + " on " + m.Node
-		}
-		if i == mostShown-1 {
-			t.add("", fmt.Sprintf("%d more", len(d.Monitoring)-i-1))
-		}
-	}
-	for _, m := range d.Messages[:min(len(d.Messages), mostShown)] {
-		text, _ := s.show(m)
-		t.add("message", text)
-	}
-	return t.text(ctx), nil
+	return slices.DeleteFunc(t, func(row []string) bool { return row[1] == "" }).text(ctx), nil
 }
 
-func (c *console) level(level ...string) (Text, error) {
-	if len(level) > 0 {
-		var to slog.Level
-		if err := to.UnmarshalText([]byte(level[0])); err != nil {
+// some are the first ones of a list, as text.
+func some[T any](list []T, text func(T) string) string {
+	const most = 10
+	var words []string
+	for _, e := range list[:min(len(list), most)] {
+		words = append(words, text(e))
+	}
+	if len(list) > most {
+		words = append(words, fmt.Sprintf("and %d more", len(list)-most))
+	}
+	return strings.Join(words, ", ")
+}
+
+func (c *console) stacks(ctx context.Context, which ...ei.Term) (Text, error) {
+	const most = 400 // lines
+	filter := ""
+	if len(which) > 0 {
+		if pid, ok := which[0].(ei.Pid); ok {
+			d, _ := c.n.Process(pid)
+			if filter = fmt.Sprintf(`"process":%q`, d.Goroutine); d.Goroutine == "" {
+				return "", errors.New("its goroutine is not known: see Config.ProfileLabels")
+			}
+		} else if err := (&ei.DecodeOptions{AtomText: true, LenientText: true}).UnmarshalTerm(which[0], &filter); err != nil {
 			return "", err
 		}
-		c.opts.Level.Set(to)
-		c.n.Logger().Warn("the log's level was changed from the console", "level", to)
 	}
-	return Text(strings.ToLower(c.opts.Level.Level().String()) + "\n"), nil
-}
-
-func (c *console) rules(ctx context.Context) Text {
-	t := table{}
-	for _, r := range c.n.Rules() {
-		t.add(map[bool]string{true: "allow", false: "refuse"}[r.Allow], cmp.Or(r.Peer, "*"), cmp.Or(r.Op.String(), "all"), cmp.Or(r.Target, "*"))
-	}
-	if len(t) == 0 {
-		t.add("no rules: whoever has the cookie may do everything")
-	}
-	s, f := c.n.Stats(), table{}
-	for _, of := range []struct {
-		what string
-		n    int64
-	}{
-		{"refused by rules", s.Denied}, {"handshakes that failed", s.HandshakesFailed}, {"malformed frames and signals", s.Malformed},
-		{"messages to nobody", s.Undeliverable}, {"calls refused, too many wait", s.CallsRefused}, {"mailboxes ended, full", s.MailboxesFull},
-	} {
-		f.add(of.what, fmt.Sprint(of.n))
-	}
-	text := t.text(ctx) + f.text(ctx)
-	if c.opts.Log != nil {
-		for _, line := range c.opts.Log.to.last() {
-			text += Text(line + "\n")
-		}
-	}
-	return text
-}
-
-func (c *console) drain(ctx context.Context) (Text, error) {
-	c.n.Logger().Warn("the node drains, by the console", "peer", string(of(ctx).leader.Node))
-	if err := c.n.Drain(ctx); err != nil {
+	var profile bytes.Buffer
+	if err := pprof.Lookup("goroutine").WriteTo(&profile, 1); err != nil {
 		return "", err
 	}
-	return Text(c.n.State().String() + "\n"), nil
-}
-
-// upgrade runs on a goroutine of its own: a move waits for the end of the session.
-func (c *console) upgrade(ctx context.Context) (Text, error) {
-	c.n.Logger().Warn("an upgrade begins, by the console", "peer", string(of(ctx).leader.Node))
-	of(ctx).print("the upgrade begins; if it succeeds, this session ends: connect again\n")
-	done := make(chan error, 1)
-	go func() {
-		err := c.opts.Upgrade(context.WithoutCancel(ctx))
-		if err != nil {
-			c.n.Logger().Error("the upgrade has failed", "error", err)
+	text, lines, left := "", 0, 0
+	for group := range strings.SplitSeq(strings.TrimSpace(profile.String()), "\n\n") {
+		if !strings.Contains(group, filter) {
+			continue
 		}
-		done <- err
-	}()
-	select {
-	case err := <-done:
-		return "done\n", err
-	case <-ctx.Done():
-		return "", fmt.Errorf("the upgrade goes on: %w", context.Cause(ctx))
+		if lines += strings.Count(group, "\n") + 2; lines > most {
+			left++
+			continue
+		}
+		text += group + "\n\n"
 	}
+	if left > 0 {
+		text += fmt.Sprintf("%d more: stacks TEXT has those that contain it\n", left)
+	}
+	return Text(text), nil
 }
 
 func memory(ctx context.Context) Text {
-	t, samples := table{}, []metrics.Sample{}
+	var samples []metrics.Sample
 	for _, d := range metrics.All() {
-		if d.Kind == metrics.KindUint64 && (strings.HasPrefix(d.Name, "/memory/") || strings.HasPrefix(d.Name, "/gc/heap/") || d.Name == "/gc/gomemlimit:bytes") {
+		if strings.HasSuffix(d.Name, ":bytes") && d.Kind == metrics.KindUint64 {
 			samples = append(samples, metrics.Sample{Name: d.Name})
 		}
 	}
 	metrics.Read(samples)
+	t := table{}
 	for _, m := range samples {
-		name, unit, _ := strings.Cut(m.Name, ":")
-		if v := m.Value.Uint64(); unit == "bytes" && v < 1<<62 {
-			t.add(name, size(v))
-		} else if unit != "bytes" {
-			t.add(name, fmt.Sprint(v, " ", unit))
-		}
+		t.add(strings.TrimSuffix(m.Name, ":bytes"), size(m.Value.Uint64()))
 	}
 	return t.text(ctx)
 }
 
 func gc() Text {
-	const total, free = "/memory/classes/total:bytes", "/memory/classes/heap/released:bytes"
-	was := figures("/memory/classes/heap/objects:bytes", total, free)
-	begun := time.Now()
+	names := []string{"/memory/classes/heap/objects:bytes", "/memory/classes/total:bytes", "/memory/classes/heap/released:bytes"}
+	was, begun := figures(names...), time.Now()
 	debug.FreeOSMemory() // collects first
-	took := time.Since(begun)
-	is := figures("/memory/classes/heap/objects:bytes", total, free)
-	return Text(fmt.Sprintf("objects %s, were %s; from the system %s, were %s; %v\n",
+	is, took := figures(names...), time.Since(begun)
+	return Text(fmt.Sprintf("%s of objects, was %s; %s from the system, was %s; took %v\n",
 		size(is[0]), size(was[0]), size(is[1]-is[2]), size(was[1]-was[2]), took.Round(time.Microsecond)))
 }
 
 // figures are metrics of the Go runtime; 0 for what it does not have.
 func figures(names ...string) []uint64 {
 	samples, values := make([]metrics.Sample, len(names)), make([]uint64, len(names))
-	for i, name := range names {
-		samples[i].Name = name
+	for i := range names {
+		samples[i].Name = names[i]
 	}
 	metrics.Read(samples)
 	for i, s := range samples {
@@ -392,4 +268,67 @@ func figures(names ...string) []uint64 {
 		}
 	}
 	return values
+}
+
+func (c *console) rules(ctx context.Context) Text {
+	t := table{{"RULE", "PEER", "OPERATION", "TARGET"}}
+	for _, r := range c.n.Rules() {
+		t.add(map[bool]string{true: "allow", false: "refuse"}[r.Allow], cmp.Or(r.Peer, "*"), cmp.Or(r.Op.String(), "*"), cmp.Or(r.Target, "*"))
+	}
+	if len(t) == 1 {
+		t.add("allow", "*", "*", "*")
+	}
+	s := c.n.Stats()
+	text := t.text(ctx) + table{
+		{"refused by rules", fmt.Sprint(s.Denied)}, {"handshakes that failed", fmt.Sprint(s.HandshakesFailed)},
+		{"malformed", fmt.Sprint(s.Malformed)}, {"messages to nobody", fmt.Sprint(s.Undeliverable)},
+		{"calls refused, too many wait", fmt.Sprint(s.CallsRefused)}, {"mailboxes ended, full", fmt.Sprint(s.MailboxesFull)},
+	}.text(ctx)
+	if c.opts.Log != nil {
+		c.opts.Log.seen.mu.Lock()
+		defer c.opts.Log.seen.mu.Unlock()
+		text += Text(strings.Join(c.opts.Log.seen.warnings, ""))
+	}
+	return text
+}
+
+func (c *console) level(ctx context.Context, level ...string) (Text, error) {
+	if len(level) > 0 {
+		var to slog.Level
+		if err := to.UnmarshalText([]byte(level[0])); err != nil {
+			return "", err
+		}
+		c.opts.Level.Set(to)
+		c.log(ctx, "the console has changed the level of the log", "level", to)
+	}
+	return Text(strings.ToLower(c.opts.Level.Level().String()) + "\n"), nil
+}
+
+// log says who changes how the node runs.
+func (c *console) log(ctx context.Context, what string, args ...any) {
+	c.n.Logger().Warn(what, append(args, "peer", string(of(ctx).leader.Node))...)
+}
+
+func (c *console) drain(ctx context.Context) (Text, error) {
+	c.log(ctx, "the node drains, by the console")
+	return Text("it drains\n"), c.n.Drain(ctx)
+}
+
+func (c *console) upgrade(ctx context.Context) (Text, error) {
+	c.log(ctx, "an upgrade begins, by the console")
+	of(ctx).print("the upgrade begins; if it succeeds, this session ends: connect again\n")
+	done := make(chan error, 1)
+	go func() { // the move waits for the end of the session
+		err := c.opts.Upgrade(context.WithoutCancel(ctx))
+		if err != nil {
+			c.n.Logger().Error("the upgrade has failed", "error", err)
+		}
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return "it is done\n", err
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
 }

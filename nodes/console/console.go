@@ -2,7 +2,6 @@ package console
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"regexp"
@@ -21,9 +20,9 @@ import (
 type Options struct {
 	// Commands are the program's own. One with the name of a command of this package replaces it.
 	Commands []Command
-	// Level is the level of the program's log, for the command level. nil: there is none.
+	// Level is that of the program's log, for the command level. nil: there is no such command.
 	Level *slog.LevelVar
-	// Log has seen what the log says, for the commands trace and rules. nil: there is no trace.
+	// Log sees what the log says, for the commands trace and rules. nil: there is no trace.
 	Log *Log
 	// Upgrade replaces the program by another one, for the command upgrade. Its context outlasts
 	// the session, which ends when the node moves. nil: there is no such command.
@@ -38,14 +37,14 @@ type Command struct {
 	Args string
 	// Help is a line that says what it does. Further ones are for help NAME.
 	Help string
-	// Func is a function of Go types, as for nodes.FuncOf; for a string an atom will do, and a list
-	// of characters. Its context ends when the user interrupts it, or has gone, and then nobody
+	// Func is a function of Go types, as for nodes.FuncOf, but a string may also be an atom, or a
+	// list of characters. Its context ends when the user interrupts it, or has gone, and then nobody
 	// waits for it any more. groupleader.Of(ctx) is the user's screen, and keyboard. The process
 	// that MailboxOf gives is the session's, which receives by itself. A result of type Text is
 	// printed as it is, any other as a term.
 	Func any
-	// Complete is asked by Tab for what may stand behind args. What does not begin with prefix is
-	// left out. nil: nothing.
+	// Complete gives what may stand behind args, of which Tab takes what begins with prefix. nil:
+	// nothing.
 	Complete func(ctx context.Context, args []string, prefix string) []string
 
 	run nodes.Func
@@ -75,67 +74,61 @@ func Start(n *nodes.Node, o *Options) error {
 	if o != nil {
 		c.opts = *o
 	}
-	names := map[string]bool{}
+	lenient := nodes.FuncOptions{Decode: ei.DecodeOptions{LenientText: true, AtomText: true}}
 	for _, cmd := range slices.Concat(c.opts.Commands, c.builtin()) {
 		if !isName.MatchString(cmd.Name) {
 			return &nodes.Error{Op: "start the console", Err: fmt.Errorf("no name for a command: %q", cmd.Name)}
 		}
-		if !names[cmd.Name] {
-			names[cmd.Name] = true
-			cmd.run = nodes.FuncOf(cmd.Func, nodes.FuncOptions{Decode: ei.DecodeOptions{LenientText: true, AtomText: true}})
+		if !slices.ContainsFunc(c.commands, func(other Command) bool { return other.Name == cmd.Name }) {
+			cmd.run = nodes.FuncOf(cmd.Func, lenient)
 			c.commands = append(c.commands, cmd)
 		}
 	}
 	slices.SortFunc(c.commands, func(a, b Command) int { return strings.Compare(a.Name, b.Name) })
 	exposed := n.Exposed()
-	for name, f := range c.functions() {
-		module, name, _ := strings.Cut(name, ":")
-		if isShared(module) && slices.Contains(exposed[module], name) { // package observer knows more
-			continue
+	for target, f := range c.functions() {
+		target, _, isShared := strings.Cut(target, "/")
+		module, name, _ := strings.Cut(target, ":")
+		if !isShared || !slices.Contains(exposed[module], name) { // package observer knows more
+			n.Expose(module, name, nodes.FuncOf(f, lenient))
 		}
-		n.Expose(module, name, nodes.FuncOf(f, nodes.FuncOptions{Decode: ei.DecodeOptions{LenientText: true}}))
 	}
 	return nil
 }
 
-// functions are what shells call, by the names that they have there.
+// functions are what shells call. Those that other packages may have, too, have their arity here.
 func (c *console) functions() map[string]any {
-	erlang := func(ctx context.Context, _ ...ei.Term) (ei.Pid, error) { return c.begin(ctx, false, ei.Atom("none")) }
+	erlang := func(ctx context.Context) (ei.Pid, error) { return c.begin(ctx, false, ei.Atom("now")) }
 	elixir := func(ctx context.Context, args ...ei.Term) (ei.Pid, error) {
-		if len(args) < 2 { // what to call before the prompt, with what it sends to whom
-			args = []ei.Term{nil, ei.Atom("none")}
-		}
-		return c.begin(ctx, true, args[1])
+		return c.begin(ctx, true, append(args, ei.Atom("now"), ei.Atom("now"))[1])
 	}
 	return map[string]any{
 		"shell:start":                    erlang,
-		"iex:start":                      elixir, // since Elixir 1.15
-		"Elixir.IEx:start":               elixir,
-		"Elixir.IEx.Autocomplete:expand": c.expand,
+		"iex:start":                      elixir, // (Options, {M, F, Args}), and with less
+		"Elixir.IEx:start":               elixir, // the same before Elixir 1.15
 		"edlin_expand:expand":            c.expand,
+		"Elixir.IEx.Autocomplete:expand": c.expand,
 		"console:session":                c.serve,
-		"code:ensure_loaded":             c.ensureLoaded,
-		"erlang:system_info":             c.systemInfo,
-		"application:get_env":            func(_, _ ei.Atom, or ...ei.Term) ei.Term { return append(or, ei.Atom("undefined"))[0] },
-		"net_kernel:get_net_ticktime":    func() int { return 60 }, // which the user's node takes over
+		"code:ensure_loaded/1":           c.ensureLoaded,
+		"erlang:system_info/1":           systemInfo,
+		"application:get_env/3":          func(_, _ ei.Term, or ei.Term) ei.Term { return or },
+		"net_kernel:get_net_ticktime/0":  func() int { return 60 }, // which the user's node takes over
 	}
-}
-
-// isShared tells whether other packages have functions in this module, too.
-func isShared(module string) bool {
-	return slices.Contains([]string{"code", "erlang", "application", "net_kernel"}, module)
 }
 
 // Rules are rules for nodes.Config.Rules that let peers of these names have a console, with all of
 // its commands (see nodes.Rule.Peer): for a table in which not everything is allowed that nothing
-// refuses. Rules before these may refuse commands: those of console:drain/0, say.
+// refuses. Rules before these may refuse commands, as functions of module console:
+// console:drain/0, say.
 func Rules(peer string) []nodes.Rule {
-	var rules []nodes.Rule
-	for _, f := range []string{"shell:start", "iex:start", "Elixir.IEx:start", "Elixir.IEx.Autocomplete:expand", "edlin_expand:expand",
-		"code:ensure_loaded/1", "erlang:system_info/1", "application:get_env", "net_kernel:get_net_ticktime/0", "console:*"} {
-		rules = append(rules, nodes.Rule{Peer: peer, Op: nodes.OpCall, Target: f, Allow: true})
+	rules := []nodes.Rule{
+		{Peer: peer, Op: nodes.OpSend | nodes.OpLink | nodes.OpExit, Target: sessionName + "*", Allow: true},
+		{Peer: peer, Op: nodes.OpCall, Target: "console:*", Allow: true},
 	}
-	return append(rules, nodes.Rule{Peer: peer, Op: nodes.OpSend | nodes.OpLink | nodes.OpExit, Target: sessionName + "*", Allow: true})
+	for target := range (&console{}).functions() {
+		rules = append(rules, nodes.Rule{Peer: peer, Op: nodes.OpCall, Target: target, Allow: true})
+	}
+	return rules
 }
 
 func (c *console) ensureLoaded(module ei.Atom) ei.Term {
@@ -145,18 +138,23 @@ func (c *console) ensureLoaded(module ei.Atom) ei.Term {
 	return ei.Tuple{ei.Atom("error"), ei.Atom("nofile")}
 }
 
-func (c *console) systemInfo(what ei.Term) (ei.Term, error) {
+var badarg = &nodes.Raise{Reason: ei.Atom("badarg")}
+
+func systemInfo(what ei.Atom) (ei.Term, error) {
 	switch what {
-	case ei.Atom("system_version"):
+	case "system_version": // the banner
 		return charlist(fmt.Sprintf("Go %s [%s/%s]", strings.TrimPrefix(runtime.Version(), "go"), runtime.GOOS, runtime.GOARCH)), nil
-	case ei.Atom("otp_release"): // a number to those who ask: none of OTP's
+	case "otp_release": // a number to those who ask: none of OTP's
 		return charlist("0"), nil
 	}
-	return nil, &nodes.Raise{Reason: ei.Atom("badarg")}
+	return nil, badarg
 }
 
 // find is the command of that name, if the peer may have it with so many arguments.
 func (c *console) find(peer, name string, arity int) (*Command, error) {
+	if name == "q" || name == "exit" { // as other shells have it
+		name = "quit"
+	}
 	i := slices.IndexFunc(c.commands, func(cmd Command) bool { return cmd.Name == name })
 	switch {
 	case i < 0:
@@ -167,4 +165,15 @@ func (c *console) find(peer, name string, arity int) (*Command, error) {
 	return &c.commands[i], nil
 }
 
-var errNoLog = errors.New("there is no trace: the program has not given the console its log (Options.Log)")
+// available are the commands that the peer may have, with few arguments, however many.
+func (c *console) available(peer string) (all []Command) {
+	for _, cmd := range c.commands {
+		for arity := range 4 {
+			if c.n.Allows(peer, nodes.OpCall, "console", cmd.Name, arity) {
+				all = append(all, cmd)
+				break
+			}
+		}
+	}
+	return all
+}

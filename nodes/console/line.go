@@ -2,6 +2,7 @@ package console
 
 import (
 	"cmp"
+	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
@@ -10,7 +11,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// What is typed, and shown, as terms.
+// What is typed, and shown: terms.
 
 var (
 	isWord     = regexp.MustCompile(`^[\pL\pN_@.:?!/*-]+$`)
@@ -20,19 +21,19 @@ var (
 // parse reads a line: a name, and arguments with spaces or commas between them, also in
 // parentheses; a full stop may end it.
 func (s *session) parse(line string) (name string, args []ei.Term, err error) {
-	line = strings.TrimSpace(line)
-	end := strings.IndexFunc(line, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '_' && r != '-' })
-	if end < 0 {
-		return line, nil, nil
+	name = strings.TrimSpace(line)
+	end := strings.IndexFunc(name, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '_' && r != '-' })
+	if end <= 0 { // there are no arguments; or no name
+		return name, nil, nil
 	}
-	name, rest := line[:end], strings.TrimSpace(strings.TrimSuffix(line[end:], "."))
-	if name == "" {
-		return line, nil, nil // there is no such command
-	}
+	name, rest := name[:end], strings.TrimSpace(strings.TrimSuffix(name[end:], "."))
 	if strings.HasPrefix(rest, "(") && strings.HasSuffix(rest, ")") {
 		rest = rest[1 : len(rest)-1]
 	}
-	words, _ := split(rest, s.elixir)
+	words, last := split(rest, s.elixir)
+	if last != "" {
+		words = append(words, last)
+	}
 	for _, word := range words {
 		arg, err := s.term(word)
 		if err != nil {
@@ -43,49 +44,36 @@ func (s *session) parse(line string) (name string, args []ei.Term, err error) {
 	return name, args, nil
 }
 
-// split takes text apart at spaces and commas, except within brackets and quotes. last is the
-// beginning of a word that the text ends with.
+// split takes text apart at spaces and commas, except within brackets and quotes. last is the word
+// that the text ends with.
 func split(text string, elixir bool) (words []string, last string) {
-	var word strings.Builder
-	depth, quote, begins := 0, rune(0), true
-	isChar := map[bool]rune{false: '$', true: '?'}[elixir] // $a, ?a
-	var before rune
-	skip := false
-	for _, r := range text {
-		arrow := r == '>' && (before == '=' || before == '-')
+	depth, quote, before, begin := 0, rune(0), ' ', 0
+	for i, r := range text {
+		was := before
 		before = r
 		switch {
-		case skip:
-			skip = false
-		case r == '\\':
-			skip = true
+		case was == '\\', was == '$' && !elixir, was == '?' && elixir && i-begin == 1:
+			before = 0 // a character, whatever it is
 		case quote != 0:
 			if r == quote {
 				quote = 0
 			}
 		case r == '"' || r == '\'':
 			quote = r
-		case r == isChar && (begins || !elixir):
-			skip = true
 		case strings.ContainsRune("([{<", r):
 			depth++
-		case strings.ContainsRune(")]}>", r) && !arrow:
-			depth--
-		case depth <= 0 && (r == ',' || unicode.IsSpace(r)):
-			if word.Len() > 0 {
-				words = append(words, word.String())
-				word.Reset()
+		case strings.ContainsRune(")]}>", r):
+			if r != '>' || was != '=' { // an arrow is no bracket
+				depth--
 			}
-			begins = true
-			continue
+		case depth <= 0 && (r == ',' || unicode.IsSpace(r)):
+			if i > begin {
+				words = append(words, text[begin:i])
+			}
+			begin = i + 1
 		}
-		begins = strings.ContainsRune("([{<, ", r)
-		word.WriteRune(r)
 	}
-	if last = word.String(); last != "" {
-		words = append(words, last)
-	}
-	return words, last
+	return words, text[begin:]
 }
 
 // term is what a word is: a pid as the tables show it, a term, or else an atom.
@@ -108,27 +96,17 @@ func (s *session) term(word string) (t ei.Term, err error) {
 
 // show is a value in the user's syntax.
 func (s *session) show(v any) (string, error) {
-	o := ei.EncodeOptions{Absent: "undefined"}
+	o, text := ei.EncodeOptions{Absent: "undefined"}, ei.AppendText
 	if s.elixir {
-		o.Absent = "nil"
+		o, text = ei.EncodeOptions{Absent: "nil"}, ei.AppendElixir
 	}
 	raw, err := o.Append(nil, v)
-	if err != nil {
-		return "", err
-	}
-	t, err := ei.Raw(raw).Decode()
-	switch {
-	case err != nil:
-		return "", err
-	case s.elixir:
-		return string(ei.AppendElixir(nil, t)), nil
-	}
-	return string(ei.AppendText(nil, t)), nil
+	return string(text(nil, ei.Raw(raw))), err
 }
 
 // atom is an atom as it is typed: a word where that will do.
 func (s *session) atom(a ei.Atom) string {
-	if t, err := s.term(string(a)); err == nil && t == a && isWord.MatchString(string(a)) {
+	if t, err := s.term(string(a)); err == nil && t == a {
 		return string(a)
 	}
 	text, _ := s.show(a)
@@ -136,14 +114,15 @@ func (s *session) atom(a ei.Atom) string {
 }
 
 // pid is a pid as tables show it.
-func (s *session) pid(p ei.Pid) string {
-	if string(p.Node) != s.c.n.Name() {
-		text, _ := s.show(p)
-		return text
-	}
-	text := "<0." + strconv.Itoa(int(p.ID)) + "." + strconv.Itoa(int(p.Serial)) + ">"
-	if s.elixir {
-		text = "#PID" + text
+func (s *session) pid(p ei.Pid) (text string) {
+	switch {
+	case p.Node == "":
+	case string(p.Node) != s.c.n.Name():
+		text, _ = s.show(p)
+	case s.elixir:
+		text = fmt.Sprintf("#PID<0.%d.%d>", p.ID, p.Serial)
+	default:
+		text = fmt.Sprintf("<0.%d.%d>", p.ID, p.Serial)
 	}
 	return text
 }

@@ -3,61 +3,62 @@ package console
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/cnode-go/cnode/ei"
 )
 
-// A Log passes records on to another handler, and shows them to sessions that trace, whose level is
-// their own. It also keeps the last warnings. While nobody traces, a record that the other handler
-// does not want costs nothing.
+// A Log is a handler in front of the program's own: sessions that trace see its records, of any
+// level, and it keeps the last warnings. A record that nobody wants costs nothing.
 //
+//	level := new(slog.LevelVar)
 //	log := console.NewLog(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 //	n, err := nodes.New(nodes.Config{Logger: slog.New(log)})
 //	err = console.Start(n, &console.Options{Log: log, Level: level})
 type Log struct {
 	next slog.Handler
 	with []func(slog.Handler) slog.Handler // what WithAttrs and WithGroup have added
-	to   *watches
+	seen *viewers
 }
 
 const (
 	mostWarnings = 20
-	watchLines   = 1000 // wait for a terminal
+	mostLines    = 1000 // wait for a terminal
 )
 
-// watches are who sees the records.
-type watches struct {
-	any atomic.Bool // there is one
+// viewers are the sessions that trace.
+type viewers struct {
+	some atomic.Bool // there are some
 
 	mu       sync.Mutex
-	all      map[*watch]bool
+	all      map[*viewer]bool
 	warnings []string // the last ones
 }
 
-// A watch is a session that traces.
-type watch struct {
+// A viewer is a session that traces.
+type viewer struct {
 	lines   chan string
 	dropped atomic.Int64
+	servers []ei.Pid // whose messages the log has
 }
 
 // NewLog makes a Log in front of a handler.
-func NewLog(next slog.Handler) *Log {
-	return &Log{next: next, to: &watches{all: map[*watch]bool{}}}
-}
+func NewLog(next slog.Handler) *Log { return &Log{next: next, seen: &viewers{all: map[*viewer]bool{}}} }
 
-// Enabled tells whether the other handler wants records of the level, or somebody traces.
+// Enabled tells whether somebody wants records of the level.
 func (l *Log) Enabled(ctx context.Context, level slog.Level) bool {
-	return l.to.any.Load() && level >= slog.LevelDebug || level >= slog.LevelWarn || l.next.Enabled(ctx, level)
+	return level >= slog.LevelWarn || l.seen.some.Load() || l.next.Enabled(ctx, level)
 }
 
 // Handle passes a record on.
 func (l *Log) Handle(ctx context.Context, r slog.Record) error {
-	if l.to.any.Load() || r.Level >= slog.LevelWarn {
-		l.to.show(l.text(ctx, r), r.Level)
+	if r.Level >= slog.LevelWarn || l.seen.some.Load() {
+		l.seen.show(l.text(ctx, r), r.Level)
 	}
 	if !l.next.Enabled(ctx, r.Level) {
 		return nil
@@ -76,63 +77,134 @@ func (l *Log) WithGroup(name string) slog.Handler {
 }
 
 func (l *Log) adding(f func(slog.Handler) slog.Handler) *Log {
-	return &Log{next: f(l.next), with: append(l.with[:len(l.with):len(l.with)], f), to: l.to}
+	return &Log{next: f(l.next), with: append(l.with[:len(l.with):len(l.with)], f), seen: l.seen}
 }
 
 // text is a record as a line.
 func (l *Log) text(ctx context.Context, r slog.Record) string {
 	var b bytes.Buffer
-	var h slog.Handler = slog.NewTextHandler(&b, &slog.HandlerOptions{Level: slog.LevelDebug,
-		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
-			if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey || a.Key == slog.MessageKey) {
-				return slog.Attr{} // they are in front
-			}
-			return a
-		}})
+	var h slog.Handler = slog.NewTextHandler(&b, &slog.HandlerOptions{Level: r.Level})
 	for _, f := range l.with {
 		h = f(h)
 	}
 	_ = h.Handle(ctx, r)
-	return strings.TrimSpace(fmt.Sprintf("%s %v %s %s", r.Time.Format(time.TimeOnly), r.Level, r.Message, b.Bytes()))
+	return b.String()
 }
 
-func (w *watches) show(line string, level slog.Level) {
+func (w *viewers) show(line string, level slog.Level) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if level >= slog.LevelWarn {
 		w.warnings = append(w.warnings[max(0, len(w.warnings)-mostWarnings+1):], line)
 	}
-	for watch := range w.all {
+	for v := range w.all {
 		select {
-		case watch.lines <- line:
+		case v.lines <- line:
 		default: // the terminal is slower; nobody waits for it
-			watch.dropped.Add(1)
+			v.dropped.Add(1)
 		}
 	}
 }
 
-// begin adds a watch, and returns what ends it.
-func (w *watches) begin() *watch {
-	watch := &watch{lines: make(chan string, watchLines)}
+func (w *viewers) add(v *viewer) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.all[watch] = true
-	w.any.Store(true)
-	return watch
+	w.all[v] = true
+	w.some.Store(true)
 }
 
-func (w *watches) end(watch *watch) {
+func (w *viewers) remove(v *viewer) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.all[watch] {
-		delete(w.all, watch)
-		w.any.Store(len(w.all) > 0)
-		close(watch.lines)
+	delete(w.all, v)
+	w.some.Store(len(w.all) > 0)
+	close(v.lines)
+}
+
+// trace shows the log on the user's screen, and has servers log their messages.
+func (c *console) trace(ctx context.Context, what ei.Term) (Text, error) {
+	s := of(ctx)
+	if what == ei.Atom("off") {
+		s.traceOff()
+		return "off\n", nil
+	}
+	var servers []ei.Pid
+	if what != ei.Atom("on") {
+		pid, err := c.pidOf(what)
+		if err == nil {
+			err = c.traceServer(ctx, pid, true)
+		}
+		if err != nil {
+			return "", err
+		}
+		servers = append(servers, pid)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.traces == nil {
+		s.traces = &viewer{lines: make(chan string, mostLines)}
+		c.opts.Log.seen.add(s.traces)
+		go s.showLines(s.traces)
+	}
+	s.traces.servers = append(s.traces.servers, servers...)
+	return "on\n", nil
+}
+
+// showLines prints what a viewer gets, several lines at a time.
+func (s *session) showLines(v *viewer) {
+	for line := range v.lines {
+		for len(v.lines) > 0 && len(line) < 16<<10 {
+			line += <-v.lines
+		}
+		if n := v.dropped.Swap(0); n > 0 {
+			line += fmt.Sprintf("%d lines were left out\n", n)
+		}
+		s.print(line)
 	}
 }
 
-func (w *watches) last() []string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.warnings[:len(w.warnings):len(w.warnings)]
+// traceOff ends all that the session traces.
+func (s *session) traceOff() {
+	s.mu.Lock()
+	v := s.traces
+	s.traces = nil
+	s.mu.Unlock()
+	if v == nil {
+		return
+	}
+	s.c.opts.Log.seen.remove(v)
+	for _, pid := range v.servers {
+		_ = s.c.traceServer(context.Background(), pid, false) // an error: it has ended
+	}
+}
+
+// sysTime is how long a server may take to answer: module sys has the same.
+const sysTime = 5 * time.Second
+
+// traceServer is sys:trace/2.
+func (c *console) traceServer(ctx context.Context, pid ei.Pid, on bool) error {
+	ctx, cancel := context.WithTimeout(ctx, sysTime)
+	defer cancel()
+	box, err := c.n.NewMailbox(nil)
+	if err != nil {
+		return err
+	}
+	defer box.Close()
+	ref, err := box.Monitor(ctx, pid)
+	if err != nil {
+		return err
+	}
+	request := ei.T("debug", ei.T("trace", on))
+	if err := box.Send(ctx, pid, ei.T("system", ei.Tuple{box.Pid(), ref}, request)); err != nil {
+		return err
+	}
+	m, err := box.Receive(ctx)
+	if err != nil {
+		return fmt.Errorf("it does not answer as a server: %w", err)
+	}
+	defer m.Release()
+	if answer, err := m.Term(); err != nil || ei.Compare(answer, ei.Tuple{ref, ei.Atom("ok")}) != 0 {
+		return errors.New("it is no server, or has ended")
+	}
+	return nil
 }

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
-	"strings"
+	"slices"
 	"sync"
 
 	"github.com/cnode-go/cnode/ei"
@@ -27,13 +27,13 @@ type session struct {
 
 	mu        sync.Mutex
 	interrupt context.CancelCauseFunc // of the command that runs; nil: none does
-	watch     *watch                  // what trace shows; nil: nothing
-	traced    []ei.Pid                // servers whose messages the trace has
+	traces    *viewer                 // nil: it does not
 }
 
 var (
 	errInterrupted = errors.New("interrupted")
-	badarg         = &nodes.Raise{Reason: ei.Atom("badarg")}
+	errQuit        = errors.New("the user leaves")
+	eacces         = &nodes.Raise{Reason: ei.Atom("eacces")}
 )
 
 // begin is shell:start/0 and its like: a process that has the caller's group leader. It is ready
@@ -66,16 +66,19 @@ func (c *console) begin(ctx context.Context, elixir bool, first ei.Term) (ei.Pid
 
 // serve is the process of a session.
 func (c *console) serve(ctx context.Context, leader ei.Pid, elixir bool, first ei.Term) error {
+	if nodes.ConnOf(ctx) != nil { // see begin
+		return eacces
+	}
 	nodes.EndAtStop(ctx)
-	self := nodes.MailboxOf(ctx)
-	self.TrapExit(true)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s := &session{c: c, leader: leader, elixir: elixir, screen: groupleader.NewDevice(nodes.NoConnect(ctx), c.n, leader)}
+	self, ours := nodes.MailboxOf(ctx), nodes.NoConnect(ctx)
+	self.TrapExit(true)
+	s := &session{c: c, leader: leader, elixir: elixir, screen: groupleader.NewDevice(ours, c.n, leader)}
 	err := cmp.Or(
 		self.SetLabel("console of "+string(leader.Node)),
 		c.n.Register(fmt.Sprintf("%s%d.%d", sessionName, self.Pid().ID, self.Pid().Serial), self),
-		self.Link(nodes.NoConnect(ctx), leader),
+		self.Link(ours, leader),
 		self.Send(ctx, nodes.CallerOf(ctx), ei.Atom("ready")))
 	if err != nil {
 		return err
@@ -84,13 +87,12 @@ func (c *console) serve(ctx context.Context, leader ei.Pid, elixir bool, first e
 	c.sessions[leader] = s
 	c.mu.Unlock()
 	defer s.end()
-	c.n.Logger().Info("a console begins", "peer", string(leader.Node))
-	defer c.n.Logger().Info("a console ends", "peer", string(leader.Node))
+	log := c.n.Logger().With("peer", string(leader.Node))
+	log.Info("a console begins")
+	defer log.Info("a console ends")
 
-	over := make(chan struct{})
 	read := func() {
-		defer cancel() // also when a command ends its goroutine
-		defer close(over)
+		defer cancel() // also when a command has ended its goroutine
 		s.read(ctx)
 	}
 	ref, waits := s.announce(ctx, self, first)
@@ -99,44 +101,32 @@ func (c *console) serve(ctx context.Context, leader ei.Pid, elixir bool, first e
 	}
 	for {
 		m, err := self.Receive(ctx)
-		switch {
-		case ctx.Err() != nil || err != nil: // the node stops, or the user leaves
+		if err != nil { // the user has left, or the node stops
 			return nil
-		case m.Payload != nil:
-			if done := [2]ei.Term{}; waits && m.Payload.Unmarshal(&done) == nil && done[0] == ei.Atom("done") && done[1] == ref {
-				waits = false
-				go read()
+		}
+		if t, err := m.Term(); waits && err == nil && ei.Compare(t, ei.Tuple{ei.Atom("done"), ref}) == 0 {
+			waits = false
+			go read()
+		} else if m.Payload == nil && m.From == leader {
+			if reason, err := m.Reason.Decode(); err != nil || reason != ei.Atom("interrupt") {
+				return nil // the terminal has gone
 			}
-		case m.From == leader && isInterrupt(m):
 			s.stop()
-		case m.From == leader: // the terminal has gone
-			return nil
 		}
 		m.Release()
 	}
 }
 
-// announce tells the user's node that the session is there, and whether that says when the first
-// prompt is due.
+// announce sends Parent {'begin', Ref, self()}, which answers when the first prompt is due.
 func (s *session) announce(ctx context.Context, self *nodes.Mailbox, first ei.Term) (ref ei.Term, waits bool) {
-	t, _ := first.(ei.Tuple)
-	if len(t) != 3 {
-		return nil, false
+	if t, ok := first.(ei.Tuple); ok && len(t) == 3 {
+		if args, _ := ei.Elements(t[2]); len(args) == 2 {
+			parent, ok := args[0].(ei.Pid)
+			return args[1], ok && parent.Node == s.leader.Node &&
+				self.Send(nodes.NoConnect(ctx), parent, ei.Tuple{ei.Atom("begin"), args[1], self.Pid()}) == nil
+		}
 	}
-	args, _ := ei.Elements(t[2])
-	if len(args) != 2 {
-		return nil, false
-	}
-	parent, ok := args[0].(ei.Pid)
-	if !ok || parent.Node != s.leader.Node {
-		return nil, false
-	}
-	return args[1], self.Send(nodes.NoConnect(ctx), parent, ei.Tuple{ei.Atom("begin"), args[1], self.Pid()}) == nil
-}
-
-func isInterrupt(m *nodes.Message) bool {
-	reason, err := m.Reason.Decode()
-	return err == nil && reason == ei.Atom("interrupt")
+	return nil, false
 }
 
 // stop interrupts the command that runs.
@@ -220,53 +210,50 @@ func (s *session) run(ctx context.Context, line string) error {
 		s.interrupt = nil
 		s.mu.Unlock()
 	}()
-	var result any
-	done := make(chan struct{})
+	done := make(chan error, 1)
+	var text string
 	go func() {
-		defer close(done)
-		err = errors.New(name + " has ended its goroutine")
-		result, err = s.call(ctx, cmd, args)
+		err := errors.New(name + " has ended its goroutine")
+		defer func() { done <- err }()
+		text, err = s.call(ctx, cmd, args)
 	}()
 	select {
-	case <-done:
+	case err = <-done:
 	case <-ctx.Done(): // the command may take its time, or never end
 		return context.Cause(ctx)
 	}
-	if err != nil {
-		return err
-	}
-	if text, ok := result.(Text); ok {
-		s.print(string(text))
-		return nil
-	}
-	text, err := s.show(result)
 	if err == nil {
-		s.print(text + "\n")
+		s.print(text)
 	}
 	return err
 }
 
-func (s *session) call(ctx context.Context, cmd *Command, args []ei.Term) (result any, err error) {
+// call calls a command; the result is text.
+func (s *session) call(ctx context.Context, cmd *Command, args []ei.Term) (text string, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.c.n.Logger().Error("a command of the console has panicked", "command", cmd.Name, "panic", p, "stack", string(debug.Stack()))
 			err = fmt.Errorf("%s has panicked: %v", cmd.Name, p)
 		}
 	}()
-	if result, err = cmd.run(ctx, args); err != nil {
-		return nil, fmt.Errorf("%s: %w", cmd.Name, err)
+	result, err := cmd.run(ctx, args)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", cmd.Name, err)
 	}
-	return result, nil
+	if text, ok := result.(Text); ok {
+		return string(text), nil
+	}
+	text, err = s.show(result)
+	return text + "\n", err
 }
 
 // leave ends the user's node if it was started for the console, by -remsh. One in which the console
 // is a job among others goes on.
 func (s *session) leave(ctx context.Context) {
 	user, ctx := string(s.leader.Node), nodes.NoConnect(ctx)
-	isForUs, _ := nodes.RPCAs[ei.Term](ctx, s.c.n, user, "init", "get_argument", ei.Atom("remsh"))
-	plain, _ := nodes.RPCAs[ei.Term](ctx, s.c.n, user, "init", "get_plain_arguments")
-	ok, _ := isForUs.(ei.Tuple)
-	if list, _ := ei.Elements(plain); len(ok) == 2 || strings.Contains(fmt.Sprint(ei.List(list)), `"--remsh"`) {
+	_, err := nodes.RPCAs[[][]string](ctx, s.c.n, user, "init", "get_argument", ei.Atom("remsh"))
+	plain, _ := nodes.RPCAs[[]string](ctx, s.c.n, user, "init", "get_plain_arguments")
+	if err == nil || slices.Contains(plain, "--remsh") {
 		_, _ = s.c.n.RPC(ctx, user, "init", "stop")
 	}
 }

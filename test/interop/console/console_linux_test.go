@@ -2,16 +2,23 @@ package console
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/console"
 	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/nodes/groupleader"
 	"github.com/cnode-go/cnode/test/expect"
 	"github.com/cnode-go/cnode/test/otp"
 	"github.com/cnode-go/cnode/test/pty"
@@ -34,38 +41,141 @@ func start(t testing.TB, name string, port int, o console.Options, rules ...node
 	return n
 }
 
+// environment is what a shell in a terminal needs.
+func environment(t testing.TB, port int) []string {
+	return append(pty.Environment(t), "ERL_EPMD_PORT="+strconv.Itoa(port), "HOME="+t.TempDir(), "LANG=C.UTF-8", "PATH="+os.Getenv("PATH"))
+}
+
 // remsh runs erl -remsh.
 func remsh(t testing.TB, r otp.Release, port int, node string) *pty.Terminal {
 	cmd := exec.Command(r.Erl, "-name", "ops"+r.String()+"@127.0.0.1", "-setcookie", otp.DefaultCookie, "-hidden", "-start_epmd", "false",
 		"-kernel", "inet_dist_use_interface", "{127,0,0,1}", "-remsh", node)
-	cmd.Env = append(pty.Environment(t), "ERL_EPMD_PORT="+strconv.Itoa(port), "HOME="+t.TempDir(), "LANG=C.UTF-8", "PATH=/usr/bin:/bin:/usr/sbin:/sbin")
+	cmd.Env = environment(t, port)
 	return pty.Start(t, cmd)
+}
+
+// iex runs iex --remsh.
+func iex(t testing.TB, e otp.Elixir, port int, node string) *pty.Terminal {
+	cmd := exec.Command(filepath.Join(filepath.Dir(e.Program), "iex"), "--name", "ops@127.0.0.1", "--cookie", otp.DefaultCookie, "--hidden",
+		"--erl", "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}", "--remsh", node)
+	cmd.Env = environment(t, port)
+	return pty.Start(t, cmd)
+}
+
+type price struct {
+	SKU   string
+	Price int
+}
+
+func quote(sku string, qty int) price { return price{sku, 2 * qty} }
+
+var commands = []console.Command{
+	{Name: "quote", Args: "SKU QUANTITY", Help: "the price of an order", Func: quote},
+	{Name: "echo", Func: func(t ei.Term) ei.Term { return t }},
+	{Name: "sleep", Func: func(ctx context.Context) error {
+		fmt.Fprintln(groupleader.Of(ctx), "good night")
+		<-ctx.Done()
+		return ctx.Err()
+	}},
+	{Name: "greet", Func: func(ctx context.Context) (console.Text, error) {
+		name, err := groupleader.Of(ctx).ReadLine("name? ")
+		return console.Text("hello " + name), err
+	}},
+}
+
+func ended(t testing.TB, term *pty.Terminal) {
+	t.Helper()
+	select {
+	case <-term.Done():
+	case <-time.After(30 * time.Second):
+		t.Fatal("the shell has not ended")
+	}
+}
+
+// interrupt has the shell's menu interrupt what runs, and comes back.
+func interrupt(t testing.TB, term *pty.Terminal) {
+	t.Helper()
+	for _, keys := range []string{"\x07", "i\r"} { // ^G
+		term.Type(t, keys)
+		term.Expect(t, "-->")
+	}
+	term.Type(t, "c\r")
 }
 
 func TestRemsh(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
-		n := start(t, "go"+r.String()+"@127.0.0.1", port, console.Options{Commands: []console.Command{
-			{Name: "quote", Args: "SKU QUANTITY", Help: "the price of an order", Func: func(sku string, qty int) (map[string]any, error) {
-				return map[string]any{"sku": sku, "price": 2 * qty}, nil
-			}},
-		}})
+		n := start(t, "go"+r.String()+"@127.0.0.1", port, console.Options{Commands: commands})
+		prompt := n.Name() + "> "
 		term := remsh(t, r, port, n.Name())
-		term.Expect(t, n.Name()+"> ")
+		term.Expect(t, prompt)
 		term.Type(t, "help\r")
-		term.Expect(t, "connections", "quote SKU QUANTITY", "the price", n.Name()+"> ")
+		term.Expect(t, "connections", "quote SKU QUANTITY", "the price", prompt)
 		term.Type(t, "quo\t")
 		term.Expect(t, "quote ")
 		term.Type(t, "\"a 1\" 3\r")
-		term.Expect(t, `#{`, n.Name()+"> ")
+		term.Expect(t, `#{price => 6,sku => <<"a 1">>}`, prompt)
+		term.Type(t, "quote(abc, x).\r")
+		term.Expect(t, "** quote: argument 2", prompt)
+		term.Type(t, "echo {a,[1,\"x\"],<<\"b c\">>,#{k => 'V'},$\\s}\r")
+		term.Expect(t, `{a,[1,"x"],<<"b c">>,#{k => 'V'},32}`, prompt)
 		term.Type(t, "processes\r")
-		term.Expect(t, "till", n.Name()+"> ")
-		term.Type(t, "process t\t\r")
-		term.Expect(t, "server", n.Name()+"> ")
-		term.Type(t, "pro\t")
-		t.Logf("%q", term.Expect(t, "processes"))
-		term.Type(t, "\x7f\x7f\x7fquit\r")
-		t.Logf("%q", term.Expect(t, ""))
-		<-term.Done()
+		term.Expect(t, "till", prompt)
+		term.Type(t, "process ti\t\r")
+		term.Expect(t, "process till", "server", prompt)
+		term.Type(t, "pro\t\t")
+		term.Expect(t, "processes")
+		term.Type(t, "\x15connections\r") // ^U clears the line
+		term.Expect(t, "opsotp", "hidden", "127.0.0.1", prompt)
+
+		term.Resize(t, 60, 30)
+		term.Type(t, "help\r")
+		for line := range strings.Lines(term.Expect(t, "trace", "Arguments", prompt)) {
+			require.True(t, len(line) <= 61 || strings.HasPrefix(line, "Arguments"), line)
+		}
+		term.Resize(t, 100, 30)
+
+		term.Type(t, "sleep\r")
+		term.Expect(t, "good night")
+		interrupt(t, term)
+		term.Expect(t, "** interrupted", prompt)
+		term.Type(t, "greet\r")
+		term.Expect(t, "name? ")
+		term.Type(t, "Joe\r")
+		term.Expect(t, "hello Joe", prompt)
+		interrupt(t, term) // at the prompt
+		term.Expect(t, prompt)
+
+		term.Type(t, "trace till\r")
+		term.Expect(t, "on", prompt)
+		_, err := nodes.CallAs[ei.Term](expect.Context(t), n, n.Name(), "till", ei.Atom("hello"))
+		require.NoError(t, err)
+		term.Expect(t, "message in", "hello")
+		term.Type(t, "trace off\r")
+		term.Expect(t, "off", prompt)
+		term.Type(t, "level debug\r")
+		term.Expect(t, "debug", prompt)
+		term.Type(t, "quit\r")
+		ended(t, term)
+	})
+}
+
+func TestIEx(t *testing.T) {
+	otp.Elixirs(t, func(t *testing.T, e otp.Elixir) {
+		port := otp.Releases(t)[0].Epmd(t)
+		n := start(t, "go@127.0.0.1", port, console.Options{Commands: commands})
+		prompt := n.Name() + "> "
+		term := iex(t, e, port, n.Name())
+		term.Expect(t, prompt)
+		term.Type(t, "quo\t")
+		term.Expect(t, "quote ")
+		term.Type(t, "\"a 1\", 3\r")
+		term.Expect(t, `%{price: 6, sku: "a 1"}`, prompt)
+		term.Type(t, "echo {:a, [k: 1], Shop.Order, nil}\r")
+		term.Expect(t, `{:a, [k: 1], Shop.Order, nil}`, prompt)
+		term.Type(t, "process ti\t\r")
+		term.Expect(t, "process till", "server", prompt)
+		term.Type(t, "quit\r")
+		ended(t, term)
 	})
 }
