@@ -113,7 +113,7 @@ var orders = map[ei.Term]func(p *introspect.Process) int64{
 func (c *console) processes(ctx context.Context, args ...ei.Term) (Text, error) {
 	s, order, most := of(ctx), orders[ei.Atom("queue")], 20
 	if rows, err := s.screen.Rows(); err == nil {
-		most = max(5, rows-3)
+		most = max(3, rows-3)
 	}
 	for _, arg := range args {
 		if n, ok := arg.(ei.Int); ok {

@@ -128,11 +128,13 @@ func TestRemsh(t *testing.T) {
 		term.Type(t, "\x15connections\r") // ^U clears the line
 		term.Expect(t, "opsotp", "hidden", "127.0.0.1", prompt)
 
-		term.Resize(t, 60, 30)
-		term.Type(t, "help\r")
-		for line := range strings.Lines(term.Expect(t, "trace", "Arguments", prompt)) {
-			require.True(t, len(line) <= 61 || strings.HasPrefix(line, "Arguments"), line)
+		term.Resize(t, 50, 6)
+		term.Type(t, "processes\r")
+		text := term.Expect(t, "PID", "3 of 4", prompt)
+		for line := range strings.Lines(text) {
+			require.LessOrEqual(t, len(strings.TrimSpace(line)), 50, text)
 		}
+		require.Contains(t, text, "...\n")
 		term.Resize(t, 100, 30)
 
 		term.Type(t, "sleep\r")
@@ -178,4 +180,118 @@ func TestIEx(t *testing.T) {
 		term.Type(t, "quit\r")
 		ended(t, term)
 	})
+}
+
+// session is the process of the only session.
+func session(t testing.TB, n *nodes.Node) *nodes.Mailbox {
+	t.Helper()
+	for p := range n.Processes() {
+		for _, name := range p.Names {
+			if b := n.Whereis(string(name)); strings.HasPrefix(string(name), "console.") && b != nil {
+				return b
+			}
+		}
+	}
+	t.Fatal("there is no session")
+	return nil
+}
+
+// A terminal that goes away, however it does, takes its session with it.
+func TestVanishedTerminal(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		n := start(t, "go@127.0.0.1", port, console.Options{Commands: commands})
+		for name, vanish := range map[string]func(*pty.Terminal){
+			"killed": (*pty.Terminal).Kill, "hung up": (*pty.Terminal).Hangup,
+			"menu": func(term *pty.Terminal) {
+				term.Type(t, "\x07")
+				term.Expect(t, "-->")
+				term.Type(t, "q\r")
+			},
+		} {
+			term := remsh(t, r, port, n.Name())
+			term.Expect(t, n.Name()+"> ")
+			term.Type(t, "sleep\r")
+			term.Expect(t, "good night")
+			t.Log(name)
+			session := session(t, n)
+			vanish(term)
+			expect.Returns(t, session.Done())
+		}
+	})
+}
+
+// Rules bound who has a console, and which commands.
+func TestRules(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		rules := append([]nodes.Rule{{Op: nodes.OpCall, Target: "console:drain/0"}}, console.Rules("ops*@*")...)
+		n := start(t, "go@127.0.0.1", port, console.Options{Commands: commands}, append(rules, nodes.Rule{})...)
+		prompt := n.Name() + "> "
+		term := remsh(t, r, port, n.Name())
+		term.Expect(t, prompt)
+		term.Type(t, "drain\r")
+		term.Expect(t, "** drain: refused by Config.Rules", prompt)
+		term.Type(t, "rules\r")
+		term.Expect(t, "refuse  *", "console:drain/0", "allow   ops*@*", "shell:start", prompt)
+		term.Type(t, "quo\t")
+		term.Expect(t, "quote ")
+		term.Type(t, "a 1\r")
+		term.Expect(t, "price => 2", prompt)
+		term.Type(t, "sleep\r")
+		term.Expect(t, "good night")
+		interrupt(t, term)
+		term.Expect(t, "** interrupted", prompt)
+		require.Zero(t, n.Stats().Denied)
+
+		stranger := r.Start(t, otp.Options{EpmdPort: port})
+		require.Contains(t, stranger.Eval(t, "erpc:call('"+n.Name()+"', shell, start, [])"), "eacces")
+		require.Contains(t, stranger.Eval(t, "erpc:call('"+n.Name()+"', console, session, [self(), false, now])"), "eacces")
+	})
+}
+
+// A node goes on draining; an upgrade that succeeds ends it, and with it the session.
+func TestDrainAndUpgrade(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		var n *nodes.Node
+		n = start(t, "go@127.0.0.1", port, console.Options{Upgrade: func(ctx context.Context) error { return n.Shutdown(ctx) }})
+		term := remsh(t, r, port, n.Name())
+		term.Expect(t, n.Name()+"> ")
+		term.Type(t, "drain\r")
+		term.Expect(t, n.Name()+" (draining)> ")
+		require.Equal(t, nodes.StateDraining, n.State())
+		term.Type(t, "upgrade\r")
+		term.Expect(t, "the upgrade begins", "*** Shell process terminated! (^G to start new job) ***")
+		<-n.Done()
+	})
+}
+
+// The remote command of a release made by mix.
+func TestRelease(t *testing.T) {
+	bash := otp.Neighbours(t)
+	port := otp.Releases(t)[0].Epmd(t)
+	n := start(t, "shop@127.0.0.1", port, console.Options{Commands: commands})
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "mix.exs"), []byte(`defmodule Shop.MixProject do
+		use Mix.Project
+		def project, do: [app: :shop, version: "1.0.0", releases: [shop: [include_erts: false]]]
+		def application, do: []
+	end`), 0o600))
+	mix := exec.Command(bash, "-c", "cd "+dir+" && mix release --quiet")
+	mix.Env = append(environment(t, port), "MIX_ENV=prod")
+	out, err := mix.CombinedOutput()
+	require.NoError(t, err, string(out))
+
+	cmd := exec.Command(bash, "-c", "exec "+dir+"/_build/prod/rel/shop/bin/shop remote")
+	cmd.Env = append(environment(t, port), "RELEASE_DISTRIBUTION=name", "RELEASE_NODE="+n.Name(), "RELEASE_COOKIE="+otp.DefaultCookie,
+		"ERL_FLAGS=-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}")
+	term := pty.Start(t, cmd)
+	term.Expect(t, n.Name()+"> ")
+	term.Type(t, "quo\t")
+	term.Expect(t, "quote ")
+	term.Type(t, "\"a 1\", 3\r")
+	term.Expect(t, `%{price: 6, sku: "a 1"}`, n.Name()+"> ")
+	term.Type(t, "quit\r")
+	ended(t, term)
 }
