@@ -108,6 +108,7 @@ var picture = []row{
 	{path: "nodes/groupleader", own: "ei transport nodes nodes/dist", notStd: "net os syscall"},
 	{path: "nodes/pubsub", own: "ei ei/elixir nodes nodes/pg", notStd: "net os", testOwn: "transport"},
 	{path: "nodes/observer", own: "ei nodes nodes/dist nodes/introspect", notStd: "net", testOwn: "transport"},
+	{path: "nodes/console", own: "ei transport nodes nodes/dist nodes/introspect nodes/groupleader", notStd: "net os syscall"},
 	{path: "cmd/cnode-demo/internal/steps"},
 	{path: "cmd/cnode-demo/internal/cli", others: []string{cobra}},
 	{path: "cmd/cnode-demo/internal/config",
@@ -135,6 +136,7 @@ var picture = []row{
 		others: []string{xsys, cobra, pflag}, testOwn: "test/otp test/systemd"},
 	{path: "cmd/erl-call", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp"},
 	{path: "test/otp", own: "test/need test/port"},
+	{path: "test/pty", own: "test/need", others: []string{xsys}},
 	{path: "test/line", own: "test/need transport", others: []string{xsys}},
 	{path: "test/systemd", own: "test/need"},
 	{path: "test/interop", own: libraries + " test/otp test/line", others: []string{xsys, ergo}, testOwn: "transport/transporttest"},
@@ -151,6 +153,7 @@ var picture = []row{
 	{path: "test/interop/discovery", testOwn: libraries + " test/otp test/line test/dns"},
 	{path: "test/interop/processes", testOwn: libraries + " test/otp"},
 	{path: "test/interop/observer", testOwn: libraries + " test/otp"},
+	{path: "test/interop/console", testOwn: libraries + " test/otp test/pty"},
 	{path: "test/interop/permission", testOwn: libraries + " test/otp"},
 	{path: "test/interop/neighbours", own: libraries + " test/otp"},
 	{path: "test/interop/pubsub", testOwn: libraries + " test/otp", testOther: []string{xsys}},
@@ -173,7 +176,7 @@ var picture = []row{
 // libraries are what a command may use: all that a user may, but the suite for
 // tests.
 const libraries = "ei ei/elixir transport transport/virtual transport/handoff tlstransport nodes nodes/dist nodes/epmd " +
-	"nodes/groupleader nodes/pg nodes/pubsub nodes/global nodes/supervisor nodes/discovery nodes/introspect nodes/observer"
+	"nodes/groupleader nodes/pg nodes/pubsub nodes/global nodes/supervisor nodes/discovery nodes/introspect nodes/observer nodes/console"
 
 // everyTest are the modules that any test may use, and everyTestOwn the packages of ours.
 var everyTest = []string{testify, goleak, rapid}

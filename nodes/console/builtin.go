@@ -24,12 +24,13 @@ import (
 // The commands of every node.
 func (c *console) builtin() []Command {
 	all := []Command{
-		{Name: "help", Args: "[COMMAND]", Help: "the commands, or more about one", Func: c.help, Complete: c.names},
+		{Name: "help", Args: "[COMMAND]", Help: "the commands, or more about one", Func: c.help, Complete: first(c.names)},
 		{Name: "node", Help: "how the node is", Func: c.node},
 		{Name: "connections", Help: "the nodes that are connected", Func: c.connections},
 		{Name: "processes", Args: "[ORDER] [N]", Func: c.processes, Complete: among("queue", "bytes", "memory", "handled", "age"),
 			Help: "the first N by queue, bytes (of it), memory, handled, age\nWithout N there are as many as the screen has lines."},
-		{Name: "process", Args: "NAME|PID", Help: "one process, with its links and unread messages", Func: c.process, Complete: c.registered()},
+		{Name: "process", Args: "NAME|PID", Help: "one process, with its links and unread messages", Func: c.process,
+			Complete: first(c.registered)},
 		{Name: "stacks", Args: "[TEXT|PID]", Help: "the stacks of goroutines, or those that contain a text\n" +
 			"The program stands still for a moment. Those of a process are known with Config.ProfileLabels.", Func: c.stacks},
 		{Name: "memory", Help: "what the Go runtime has its memory for", Func: memory},
@@ -43,8 +44,9 @@ func (c *console) builtin() []Command {
 			Func: c.level, Complete: among("debug", "info", "warn", "error")})
 	}
 	if c.opts.Log != nil {
-		all = append(all, Command{Name: "trace", Args: "on|off|NAME|PID", Func: c.trace, Complete: c.registered("on", "off"),
-			Help: "the log, of all levels, on this screen, until off\nWith a server also its messages, as by sys:trace/2."})
+		all = append(all, Command{Name: "trace", Args: "on|off|NAME|PID", Func: c.trace,
+			Complete: first(func(ctx context.Context) []string { return append(c.registered(ctx), "on", "off") }),
+			Help:     "the log, of all levels, on this screen, until off\nWith a server also its messages, as by sys:trace/2."})
 	}
 	if c.opts.Upgrade != nil {
 		all = append(all, Command{Name: "upgrade", Help: "replaces the program; this session ends when the node moves", Func: c.upgrade})
@@ -71,15 +73,16 @@ func (c *console) help(ctx context.Context, name ...string) (Text, error) {
 }
 
 func (c *console) node(ctx context.Context) Text {
-	s, m := c.n.Stats(), figures("/memory/classes/total:bytes", "/memory/classes/heap/objects:bytes", "/gc/cycles/total:gc-cycles")
-	program := ""
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	s, program := c.n.Stats(), ""
 	if info, ok := debug.ReadBuildInfo(); ok {
 		program = info.Main.Path + " " + info.Main.Version
 	}
 	return table{
 		{"name", c.n.Name()}, {"state", c.n.State().String()}, {"published", fmt.Sprint(s.Published)}, {"program", program},
 		{"go", fmt.Sprintf("%s, GOMAXPROCS %d, %d goroutines", runtime.Version(), runtime.GOMAXPROCS(0), runtime.NumGoroutine())},
-		{"memory", fmt.Sprintf("%s, %s of objects, %d collections", size(m[0]), size(m[1]), m[2])}, {"up", ago(c.began)},
+		{"memory", fmt.Sprintf("%s, %s of objects, %d collections", size(m.Sys), size(m.HeapAlloc), m.NumGC)}, {"up", ago(c.began)},
 		{"connections", fmt.Sprintf("%d, %d ever", len(s.Peers), s.Connections)}, {"processes", fmt.Sprint(s.Mailboxes)},
 		{"functions", fmt.Sprintf("%d run, %d wait", s.Calls, s.CallsWaiting)},
 	}.text(ctx)
@@ -132,7 +135,8 @@ func (c *console) processes(ctx context.Context, args ...ei.Term) (Text, error) 
 		} else if p.Label != nil {
 			name, _ = s.show(p.Label)
 		}
-		t.add(s.pid(p.Pid), name, p.Kind.String(), fmt.Sprint(p.Queue), size(p.QueueBytes), size(p.Memory()), fmt.Sprint(p.Handled), ago(p.Started))
+		t.add(s.pid(p.Pid), name, p.Kind.String(), fmt.Sprint(p.Queue), size(p.QueueBytes), size(p.Memory()),
+			fmt.Sprint(p.Handled), ago(p.Started))
 	}
 	text := t.text(ctx)
 	if len(all) > most {
@@ -171,7 +175,8 @@ func (c *console) process(ctx context.Context, which ei.Term) (Text, error) {
 	s := of(ctx)
 	shown := func(t ei.Term) string { text, _ := s.show(t); return text }
 	t := table{
-		{"pid", s.pid(d.Pid)}, {"names", some(d.Names, s.atom)}, {"kind", d.Kind.String()}, {"runs", function(d.Runs)}, {"parent", s.pid(d.Parent)},
+		{"pid", s.pid(d.Pid)}, {"names", some(d.Names, s.atom)}, {"kind", d.Kind.String()}, {"runs", function(d.Runs)},
+		{"parent", s.pid(d.Parent)},
 		{"is", fmt.Sprintf("running %t, suspended %t, traps exits %t", d.Running, d.Suspended, d.TrapExit)},
 		{"age", ago(d.Started)}, {"handled", fmt.Sprint(d.Handled)}, {"unread", fmt.Sprintf("%d, %s", d.Queue, size(d.QueueBytes))},
 		{"memory", size(d.Memory())}, {"links", some(d.LinkedWith, s.pid)}, {"monitored by", some(d.Watchers, s.pid)},
@@ -247,27 +252,12 @@ func memory(ctx context.Context) Text {
 }
 
 func gc() Text {
-	names := []string{"/memory/classes/heap/objects:bytes", "/memory/classes/total:bytes", "/memory/classes/heap/released:bytes"}
-	was, begun := figures(names...), time.Now()
+	var was, is runtime.MemStats
+	runtime.ReadMemStats(&was)
 	debug.FreeOSMemory() // collects first
-	is, took := figures(names...), time.Since(begun)
-	return Text(fmt.Sprintf("%s of objects, was %s; %s from the system, was %s; took %v\n",
-		size(is[0]), size(was[0]), size(is[1]-is[2]), size(was[1]-was[2]), took.Round(time.Microsecond)))
-}
-
-// figures are metrics of the Go runtime; 0 for what it does not have.
-func figures(names ...string) []uint64 {
-	samples, values := make([]metrics.Sample, len(names)), make([]uint64, len(names))
-	for i := range names {
-		samples[i].Name = names[i]
-	}
-	metrics.Read(samples)
-	for i, s := range samples {
-		if s.Value.Kind() == metrics.KindUint64 {
-			values[i] = s.Value.Uint64()
-		}
-	}
-	return values
+	runtime.ReadMemStats(&is)
+	return Text(fmt.Sprintf("%s of objects, was %s; %s from the system, was %s\n",
+		size(is.HeapAlloc), size(was.HeapAlloc), size(is.Sys-is.HeapReleased), size(was.Sys-was.HeapReleased)))
 }
 
 func (c *console) rules(ctx context.Context) Text {
@@ -317,18 +307,7 @@ func (c *console) drain(ctx context.Context) (Text, error) {
 func (c *console) upgrade(ctx context.Context) (Text, error) {
 	c.log(ctx, "an upgrade begins, by the console")
 	of(ctx).print("the upgrade begins; if it succeeds, this session ends: connect again\n")
-	done := make(chan error, 1)
-	go func() { // the move waits for the end of the session
-		err := c.opts.Upgrade(context.WithoutCancel(ctx))
-		if err != nil {
-			c.n.Logger().Error("the upgrade has failed", "error", err)
-		}
-		done <- err
-	}()
-	select {
-	case err := <-done:
-		return "it is done\n", err
-	case <-ctx.Done():
-		return "", context.Cause(ctx)
-	}
+	err := c.opts.Upgrade(context.WithoutCancel(ctx))
+	c.log(ctx, "the upgrade by the console is over", "error", err)
+	return "it is done\n", err
 }

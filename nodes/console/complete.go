@@ -44,7 +44,7 @@ func (s *session) complete(ctx context.Context, line string) (insert string, mat
 		}
 		prefix, matches = last, slices.Clone(cmd.Complete(ctx, args, last))
 	} else {
-		matches = s.c.names(ctx, nil, "")
+		matches = s.c.names(ctx)
 	}
 	matches = slices.DeleteFunc(matches, func(m string) bool { return !strings.HasPrefix(m, prefix) })
 	slices.Sort(matches)
@@ -73,35 +73,35 @@ func (s *session) completeByElixir(ctx context.Context) {
 	}
 }
 
-// names are the commands that the user may have.
-func (c *console) names(ctx context.Context, args []string, _ string) (names []string) {
-	for _, cmd := range c.available(string(of(ctx).leader.Node)) {
-		if len(args) == 0 {
-			names = append(names, cmd.Name)
-		}
-	}
-	return names
-}
-
-// registered are the names of processes, and some words.
-func (c *console) registered(words ...string) func(context.Context, []string, string) []string {
+// first completes the first argument of a command by words.
+func first(words func(ctx context.Context) []string) func(context.Context, []string, string) []string {
 	return func(ctx context.Context, args []string, _ string) []string {
 		if len(args) > 0 {
 			return nil
 		}
-		names := slices.Clone(words)
-		for p := range c.n.Processes() {
-			for _, name := range p.Names {
-				names = append(names, of(ctx).atom(name))
-			}
-		}
-		return names
+		return words(ctx)
 	}
 }
 
 // among are some words.
 func among(words ...string) func(context.Context, []string, string) []string {
-	return func(_ context.Context, args []string, _ string) []string {
-		return words[:len(words)*max(0, 1-len(args))]
+	return first(func(context.Context) []string { return words })
+}
+
+// names are the commands that the user may have.
+func (c *console) names(ctx context.Context) (names []string) {
+	for _, cmd := range c.available(string(of(ctx).leader.Node)) {
+		names = append(names, cmd.Name)
 	}
+	return names
+}
+
+// registered are the names of processes.
+func (c *console) registered(ctx context.Context) (names []string) {
+	for p := range c.n.Processes() {
+		for _, name := range p.Names {
+			names = append(names, of(ctx).atom(name))
+		}
+	}
+	return names
 }

@@ -1,5 +1,5 @@
-// Package console gives the people who run a cluster a console on a node of Go, with what they have:
-// erl -remsh, iex --remsh, and the remote command of a release.
+// Package console gives the people who run a cluster a console on a node of Go, by the tools that
+// they have: erl -remsh, iex --remsh, and the remote command of a release.
 //
 //	err := console.Start(n, &console.Options{ // in nodes.Config.Setup
 //		Commands: []console.Command{

@@ -8,9 +8,10 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/introspect"
+	"github.com/cnode-go/cnode/transport"
 )
 
 // A Log is a handler in front of the program's own: sessions that trace see its records, of any
@@ -91,6 +92,13 @@ func (l *Log) text(ctx context.Context, r slog.Record) string {
 	return b.String()
 }
 
+func (w *viewers) change(f func(all map[*viewer]bool)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f(w.all)
+	w.some.Store(len(w.all) > 0)
+}
+
 func (w *viewers) show(line string, level slog.Level) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -106,33 +114,21 @@ func (w *viewers) show(line string, level slog.Level) {
 	}
 }
 
-func (w *viewers) add(v *viewer) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.all[v] = true
-	w.some.Store(true)
-}
-
-func (w *viewers) remove(v *viewer) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.all, v)
-	w.some.Store(len(w.all) > 0)
-	close(v.lines)
-}
-
 // trace shows the log on the user's screen, and has servers log their messages.
 func (c *console) trace(ctx context.Context, what ei.Term) (Text, error) {
-	s := of(ctx)
-	if what == ei.Atom("off") {
+	s, servers := of(ctx), []ei.Pid(nil)
+	switch what {
+	case ei.Atom("off"):
 		s.traceOff()
 		return "off\n", nil
-	}
-	var servers []ei.Pid
-	if what != ei.Atom("on") {
+	case ei.Atom("on"):
+	default:
 		pid, err := c.pidOf(what)
+		if d, _ := c.n.Process(pid); err == nil && d.Kind != introspect.Server {
+			err = errors.New("it is no server, or has ended")
+		}
 		if err == nil {
-			err = c.traceServer(ctx, pid, true)
+			err = s.traceServer(pid, true)
 		}
 		if err != nil {
 			return "", err
@@ -143,7 +139,7 @@ func (c *console) trace(ctx context.Context, what ei.Term) (Text, error) {
 	defer s.mu.Unlock()
 	if s.traces == nil {
 		s.traces = &viewer{lines: make(chan string, mostLines)}
-		c.opts.Log.seen.add(s.traces)
+		c.opts.Log.seen.change(func(all map[*viewer]bool) { all[s.traces] = true })
 		go s.showLines(s.traces)
 	}
 	s.traces.servers = append(s.traces.servers, servers...)
@@ -169,42 +165,20 @@ func (s *session) traceOff() {
 	v := s.traces
 	s.traces = nil
 	s.mu.Unlock()
-	if v == nil {
-		return
-	}
-	s.c.opts.Log.seen.remove(v)
-	for _, pid := range v.servers {
-		_ = s.c.traceServer(context.Background(), pid, false) // an error: it has ended
+	if v != nil {
+		s.c.opts.Log.seen.change(func(all map[*viewer]bool) { delete(all, v) })
+		close(v.lines)
+		for _, pid := range v.servers {
+			_ = s.traceServer(pid, false) // an error: it has ended
+		}
 	}
 }
 
-// sysTime is how long a server may take to answer: module sys has the same.
-const sysTime = 5 * time.Second
-
-// traceServer is sys:trace/2.
-func (c *console) traceServer(ctx context.Context, pid ei.Pid, on bool) error {
-	ctx, cancel := context.WithTimeout(ctx, sysTime)
-	defer cancel()
-	box, err := c.n.NewMailbox(nil)
+// traceServer is sys:trace/2. The session's process gets the answer, and drops it.
+func (s *session) traceServer(pid ei.Pid, on bool) error {
+	ref, err := s.c.n.NewRef()
 	if err != nil {
 		return err
 	}
-	defer box.Close()
-	ref, err := box.Monitor(ctx, pid)
-	if err != nil {
-		return err
-	}
-	request := ei.T("debug", ei.T("trace", on))
-	if err := box.Send(ctx, pid, ei.T("system", ei.Tuple{box.Pid(), ref}, request)); err != nil {
-		return err
-	}
-	m, err := box.Receive(ctx)
-	if err != nil {
-		return fmt.Errorf("it does not answer as a server: %w", err)
-	}
-	defer m.Release()
-	if answer, err := m.Term(); err != nil || ei.Compare(answer, ei.Tuple{ref, ei.Atom("ok")}) != 0 {
-		return errors.New("it is no server, or has ended")
-	}
-	return nil
+	return s.self.Send(transport.NoWait(), pid, ei.T("system", ei.Tuple{s.self.Pid(), ref}, ei.T("debug", ei.T("trace", on))))
 }

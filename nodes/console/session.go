@@ -24,6 +24,7 @@ type session struct {
 	leader ei.Pid // its node is the user's
 	elixir bool   // terms are Elixir's
 	screen *groupleader.Device
+	self   *nodes.Mailbox
 
 	mu        sync.Mutex
 	interrupt context.CancelCauseFunc // of the command that runs; nil: none does
@@ -74,7 +75,7 @@ func (c *console) serve(ctx context.Context, leader ei.Pid, elixir bool, first e
 	defer cancel()
 	self, ours := nodes.MailboxOf(ctx), nodes.NoConnect(ctx)
 	self.TrapExit(true)
-	s := &session{c: c, leader: leader, elixir: elixir, screen: groupleader.NewDevice(ours, c.n, leader)}
+	s := &session{c: c, leader: leader, elixir: elixir, screen: groupleader.NewDevice(ours, c.n, leader), self: self}
 	err := cmp.Or(
 		self.SetLabel("console of "+string(leader.Node)),
 		c.n.Register(fmt.Sprintf("%s%d.%d", sessionName, self.Pid().ID, self.Pid().Serial), self),
@@ -95,7 +96,7 @@ func (c *console) serve(ctx context.Context, leader ei.Pid, elixir bool, first e
 		defer cancel() // also when a command has ended its goroutine
 		s.read(ctx)
 	}
-	ref, waits := s.announce(ctx, self, first)
+	ref, waits := s.announce(ctx, first)
 	if !waits {
 		go read()
 	}
@@ -111,31 +112,33 @@ func (c *console) serve(ctx context.Context, leader ei.Pid, elixir bool, first e
 			if reason, err := m.Reason.Decode(); err != nil || reason != ei.Atom("interrupt") {
 				return nil // the terminal has gone
 			}
-			s.stop()
+			if interrupt := s.runs(nil); interrupt != nil {
+				interrupt(errInterrupted)
+			}
 		}
 		m.Release()
 	}
 }
 
 // announce sends Parent {'begin', Ref, self()}, which answers when the first prompt is due.
-func (s *session) announce(ctx context.Context, self *nodes.Mailbox, first ei.Term) (ref ei.Term, waits bool) {
+func (s *session) announce(ctx context.Context, first ei.Term) (ref ei.Term, waits bool) {
 	if t, ok := first.(ei.Tuple); ok && len(t) == 3 {
 		if args, _ := ei.Elements(t[2]); len(args) == 2 {
 			parent, ok := args[0].(ei.Pid)
 			return args[1], ok && parent.Node == s.leader.Node &&
-				self.Send(nodes.NoConnect(ctx), parent, ei.Tuple{ei.Atom("begin"), args[1], self.Pid()}) == nil
+				s.self.Send(nodes.NoConnect(ctx), parent, ei.Tuple{ei.Atom("begin"), args[1], s.self.Pid()}) == nil
 		}
 	}
 	return nil, false
 }
 
-// stop interrupts the command that runs.
-func (s *session) stop() {
+// runs notes what interrupts the command that runs; nil: none does. It returns what did before.
+func (s *session) runs(interrupt context.CancelCauseFunc) context.CancelCauseFunc {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.interrupt != nil {
-		s.interrupt(errInterrupted)
-	}
+	was := s.interrupt
+	s.interrupt = interrupt
+	return was
 }
 
 // end undoes what outlasts a session.
@@ -202,14 +205,8 @@ func (s *session) run(ctx context.Context, line string) error {
 	}
 	ctx, cancel := context.WithCancelCause(context.WithValue(ctx, sessionKey{}, s))
 	defer cancel(nil)
-	s.mu.Lock()
-	s.interrupt = cancel
-	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		s.interrupt = nil
-		s.mu.Unlock()
-	}()
+	s.runs(cancel)
+	defer s.runs(nil)
 	done := make(chan error, 1)
 	var text string
 	go func() {

@@ -184,7 +184,7 @@ func TestBuiltin(t *testing.T) {
 	require.Contains(t, u.sees(prompt), "jobs", "the longest queue comes first")
 }
 
-// The log, and a server's messages, come to the screen; what else logs at that level is not changed.
+// The log, and a server's messages, come to the screen; the log's own level is what it was.
 func TestTrace(t *testing.T) {
 	var out bytes.Buffer
 	log := console.NewLog(slog.NewTextHandler(&out, nil))

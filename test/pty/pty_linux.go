@@ -19,7 +19,7 @@ import (
 )
 
 // limit is how long a test waits for what is to be on the screen.
-const limit = 8 * time.Second
+const limit = 30 * time.Second
 
 // A Terminal is one in which a program runs.
 type Terminal struct {
@@ -121,8 +121,8 @@ func (p *Terminal) Type(t testing.TB, keys string) {
 	}
 }
 
-// Expect waits until all of these stand on the screen, in this order, below what was there when keys
-// were typed last, and returns what stands there.
+// Expect waits until all of these stand on the screen, in this order, below what was there when
+// keys were typed last, and returns what stands there.
 func (p *Terminal) Expect(t testing.TB, want ...string) string {
 	t.Helper()
 	timeout := time.After(limit)
