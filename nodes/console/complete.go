@@ -1,0 +1,107 @@
+package console
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+)
+
+// Completion by Tab. The line is edited on the user's node, whose group leader calls this one for
+// what may follow: edlin_expand:expand, with what stands before the cursor, reversed.
+
+// expand is {yes | no, Insert, Matches}.
+func (c *console) expand(ctx context.Context, reversed string, _ ...ei.Term) ei.Term {
+	c.mu.Lock()
+	s := c.sessions[nodes.CallerOf(ctx)]
+	c.mu.Unlock()
+	list, found, insert := ei.List{}, ei.Atom("no"), ""
+	if s != nil {
+		line := []rune(reversed)
+		slices.Reverse(line)
+		var matches []string
+		if insert, matches = s.complete(ctx, string(line)); insert != "" || len(matches) > 0 {
+			found = "yes"
+		}
+		for _, m := range matches {
+			list = append(list, charlist(m))
+		}
+	}
+	return ei.Tuple{found, charlist(insert), list}
+}
+
+// complete is what completes a line or, if there are several ways, all of these.
+func (s *session) complete(ctx context.Context, line string) (insert string, matches []string) {
+	ctx = context.WithValue(ctx, sessionKey{}, s)
+	prefix := line
+	if i := strings.IndexAny(line, " ,("); i >= 0 {
+		args, last := split(line[i+1:], s.elixir)
+		cmd, err := s.c.find(string(s.leader.Node), line[:i], len(args)+1)
+		if err != nil || cmd.Complete == nil {
+			return "", nil
+		}
+		prefix, matches = last, slices.Clone(cmd.Complete(ctx, args, last))
+	} else {
+		matches = s.c.names(ctx)
+	}
+	matches = slices.DeleteFunc(matches, func(m string) bool { return !strings.HasPrefix(m, prefix) })
+	slices.Sort(matches)
+	switch matches = slices.Compact(matches); len(matches) {
+	case 0:
+		return "", nil
+	case 1:
+		return matches[0][len(prefix):] + " ", nil
+	}
+	common := []rune(matches[0]) // in order: what the first and the last one have in common, all have
+	for last := matches[len(matches)-1]; !strings.HasPrefix(last, string(common)); {
+		common = common[:len(common)-1]
+	}
+	if insert = string(common)[len(prefix):]; insert != "" {
+		matches = nil
+	}
+	return insert, matches
+}
+
+// completeByElixir has a shell of Elixir before OTP 26 ask this node, as others do by themselves.
+// It needs a function; one of ours could not run there.
+func (s *session) completeByElixir(ctx context.Context) {
+	ask, err := s.c.n.RPC(nodes.NoConnect(ctx), string(s.leader.Node), "Elixir.IEx.Autocomplete", "remsh", ei.Atom(s.c.n.Name()))
+	if _, isFun := ask.(ei.Fun); err == nil && isFun {
+		_ = s.screen.SetOptions(ei.Tuple{ei.Atom("expand_fun"), ask}) // an error: no completion
+	}
+}
+
+// first completes the first argument of a command by words.
+func first(words func(ctx context.Context) []string) func(context.Context, []string, string) []string {
+	return func(ctx context.Context, args []string, _ string) []string {
+		if len(args) > 0 {
+			return nil
+		}
+		return words(ctx)
+	}
+}
+
+// among are some words.
+func among(words ...string) func(context.Context, []string, string) []string {
+	return first(func(context.Context) []string { return words })
+}
+
+// names are the commands that the user may have.
+func (c *console) names(ctx context.Context) (names []string) {
+	for _, cmd := range c.available(string(of(ctx).leader.Node)) {
+		names = append(names, cmd.Name)
+	}
+	return names
+}
+
+// registered are the names of processes.
+func (c *console) registered(ctx context.Context) (names []string) {
+	for p := range c.n.Processes() {
+		for _, name := range p.Names {
+			names = append(names, of(ctx).atom(name))
+		}
+	}
+	return names
+}
