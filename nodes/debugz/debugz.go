@@ -131,11 +131,15 @@ var text string
 // ServeHTTP answers GET: the parameter sort says by what processes are sorted (queue, bytes,
 // handled), and view=json asks for the figures alone.
 func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	switch {
-	case !p.o.Remote && !isLocal(r):
-		http.Error(w, "This page is for users of this machine only: see debugz.Options.Remote.", http.StatusForbidden)
+	if !p.o.Remote {
+		OnlyLocal(http.HandlerFunc(p.serve)).ServeHTTP(w, r)
 		return
-	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+	}
+	p.serve(w, r)
+}
+
+func (p *Page) serve(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
 		http.Error(w, "This page only shows something.", http.StatusMethodNotAllowed)
 		return
@@ -171,6 +175,19 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	_, _ = w.Write(b.Bytes())
+}
+
+// OnlyLocal lets h answer what comes through a UNIX socket, or from and to a loopback address
+// without a proxy in between, and refuses the rest: for whatever else only users of this machine
+// are to see, such as net/http/pprof.
+func OnlyLocal(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !isLocal(r) {
+			http.Error(w, "This is for users of this machine only.", http.StatusForbidden)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // isLocal tells whether a request comes from this machine. What a proxy passes on may be from
