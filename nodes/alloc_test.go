@@ -44,12 +44,12 @@ func TestUnmeasuredCallAllocations(t *testing.T) {
 	ctx := (&turn{}).within(context.Background())
 	request := any(rexCall{Module: "m", Function: "f"})
 	require.Zero(t, testing.AllocsPerRun(500, func() {
-		ctx, r := n.measure(ctx, nil, n.serverCall(b, "call"))
+		ctx, r := b.measureServer(ctx, nil, "call")
 		defer r.endUnreturned()
 		r.endReturned(nil)
-		ctx, r = n.measure(ctx, nil, n.servedCall(function{"m", "f"}, nil))
+		ctx, r = n.measureFunction(ctx, nil, function{"m", "f"}, nil)
 		r.endApplied(metrics.OK, nil)
-		_, r = n.measure(ctx, nil, n.madeCall(target{name: "rex"}, request))
+		_, r = n.measureCall(ctx, target{name: "rex"}, request)
 		r.endCall(ei.Cursor{}, nil)
 	}))
 }

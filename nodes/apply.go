@@ -28,7 +28,7 @@ func (n *Node) apply(ctx context.Context, op Op, module, name ei.Atom, args []ei
 	n.procs.turns.calls(t, f, len(args))
 	ctx = n.label(ctx, t.madeProcess(), t.caller(), f)
 	fn := n.exposed(f)
-	ctx, r := n.measure(ctx, t.caller(), n.servedCall(f, fn))
+	ctx, r := n.measureFunction(ctx, t.caller(), f, fn)
 	outcome := metrics.Failed
 	defer func() { r.endApplied(outcome, exception) }()
 	encode := n.absentFor("", f.module, args...)

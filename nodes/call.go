@@ -116,7 +116,7 @@ func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *
 	t := turnOf(ctx)
 	t.beginWait()
 	defer t.endWait()
-	ctx, r := n.measure(ctx, nil, n.madeCall(to, request))
+	ctx, r := n.measureCall(ctx, to, request)
 	defer func() { r.endCall(reply, err) }()
 	c, err := n.beginCall(ctx, to, request, over, a)
 	if err != nil {
@@ -126,22 +126,17 @@ func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *
 	return c.awaitReply(ctx)
 }
 
-// madeCall describes a call to a process, or to rex, that this node makes.
-func (n *Node) madeCall(to target, request any) metrics.Call {
-	if n.meter.Load() == nil {
-		return metrics.Call{}
-	}
+// measureCall begins a call to a process, or to rex, that this node makes.
+func (n *Node) measureCall(ctx context.Context, to target, request any) (context.Context, *measuring) {
 	if r, ok := request.(rexCall); ok {
-		return n.madeRemote(to.node, string(r.Module), string(r.Function))
+		return n.measureMade(ctx, metrics.Function, to.node, string(r.Module), string(r.Function))
 	}
-	call := n.madeRemote(to.node, string(to.name), "call")
-	call.Kind = metrics.Server
-	return call
+	return n.measureMade(ctx, metrics.Server, to.node, string(to.name), "call")
 }
 
 // endCall ends the measurement of a call with its reply: that of rex may be an error.
 func (r *measuring) endCall(reply ei.Cursor, err error) {
-	if r.m != nil && err == nil && r.call.Kind == metrics.Function {
+	if r != nil && err == nil && r.call.Kind == metrics.Function {
 		err = badRPC(reply)
 	}
 	r.endMade(err)

@@ -11,6 +11,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
+	"github.com/cnode-go/cnode/nodes/metrics"
 )
 
 // ERPC calls a function on a node, connecting to it if need be: erpc:call(Node, Mod, Fun, Args). A
@@ -82,7 +83,7 @@ func (n *Node) erpc(ctx context.Context, node string, f remoteFunc, a *pendingCa
 	t := turnOf(ctx)
 	t.beginWait()
 	defer t.endWait()
-	ctx, r := n.measure(ctx, nil, n.madeRemote(node, f.mod, f.fun))
+	ctx, r := n.measureMade(ctx, metrics.Function, node, f.mod, f.fun)
 	defer func() { r.endMade(err) }()
 	c, err := n.beginERPC(ctx, node, f, a)
 	if err != nil {
@@ -239,7 +240,7 @@ type Request struct {
 // waits as Mailbox.Send does; so long ctx counts. The errors until then are ERPC's; those of the
 // call itself come with Request.Wait. It is erpc:send_request(Node, Mod, Fun, Args).
 func (n *Node) ERPCRequest(ctx context.Context, node, mod, fun string, args ...any) (*Request, error) {
-	ctx, r := n.measure(ctx, nil, n.madeRemote(node, mod, fun))
+	ctx, r := n.measureMade(ctx, metrics.Function, node, mod, fun)
 	c, err := n.beginERPC(ctx, node, remoteFunc{mod, fun, args}, nil)
 	return n.newRequest(r, c, callOp(mod, fun, args), node, (*calling).awaitResult, err)
 }
@@ -260,13 +261,13 @@ func (n *Node) SendRequestName(ctx context.Context, node, name string, request a
 }
 
 func (n *Node) sendRequestTo(ctx context.Context, to target, request any, op string) (*Request, error) {
-	ctx, r := n.measure(ctx, nil, n.madeCall(to, request))
+	ctx, r := n.measureCall(ctx, to, request)
 	c, err := n.beginCall(ctx, to, request, nil, nil)
 	return n.newRequest(r, c, op, to.node, (*calling).awaitReply, err)
 }
 
 func (n *Node) newRequest(
-	measured measuring, c calling, op, node string, await func(*calling, context.Context) (ei.Cursor, error), err error,
+	measured *measuring, c calling, op, node string, await func(*calling, context.Context) (ei.Cursor, error), err error,
 ) (*Request, error) {
 	if err != nil {
 		measured.endMade(err)

@@ -140,14 +140,26 @@ func handshakeCause(err error) string {
 // countReceived counts a message that has come, in a last frame of so many bytes.
 func (c *Conn) countReceived(m *Message, frame int64) {
 	c.messages.Add(1)
+	if c.n.meter.Load() != nil {
+		c.tellReceived(m, frame)
+	}
+}
+
+// countSent counts messages that were given to the queue, each of so many bytes.
+func (c *Conn) countSent(messages int64, bytes int) {
+	c.sentCount.Add(messages)
+	if c.n.meter.Load() != nil {
+		c.tellSent(messages, bytes)
+	}
+}
+
+func (c *Conn) tellReceived(m *Message, frame int64) {
 	if h := c.measured(); h != nil && h.MessageIn != nil {
 		h.MessageIn(&c.record, max(int(frame), len(m.Payload)))
 	}
 }
 
-// countSent counts messages that were given to the queue, each of so many bytes.
-func (c *Conn) countSent(messages, bytes int) {
-	c.sentCount.Add(int64(messages))
+func (c *Conn) tellSent(messages int64, bytes int) {
 	if h := c.measured(); h != nil && h.MessageOut != nil {
 		for range messages {
 			h.MessageOut(&c.record, bytes)
@@ -155,41 +167,80 @@ func (c *Conn) countSent(messages, bytes int) {
 	}
 }
 
-// A measuring is a call in progress; the zero one is of a node that nobody measures.
+// A measuring is a call in progress; nil: nobody measures.
 type measuring struct {
-	m     *meter
+	m     *meter // nil: it has ended
 	ctx   context.Context
-	call  *metrics.Call
+	call  metrics.Call
 	began time.Time
 }
 
-// measure begins a call that is served, or made; c, the caller's connection, may be nil. What
-// belongs to the call gets the context.
-func (n *Node) measure(ctx context.Context, c *Conn, call metrics.Call) (context.Context, measuring) {
-	m := n.meter.Load()
-	if m == nil {
-		return ctx, measuring{}
-	}
-	if c = c.toOthers(); c != nil {
-		call.Peer = c.peer.Name
-	}
-	mine := call // else call itself would be on the heap, measured or not
-	r := measuring{m: m, ctx: ctx, call: &mine, began: time.Now()}
+// measure begins a call. What belongs to it gets the context.
+func (m *meter) measure(ctx context.Context, call metrics.Call) (context.Context, *measuring) {
+	r := &measuring{m: m, ctx: ctx, call: call, began: time.Now()}
 	if m.CallBegun != nil {
-		r.ctx = m.CallBegun(ctx, r.call)
+		r.ctx = m.CallBegun(ctx, &r.call)
 	}
 	return r.ctx, r
 }
 
+// measureServer begins a run of a Server's function.
+func (b *Mailbox) measureServer(ctx context.Context, c *Conn, function string) (context.Context, *measuring) {
+	m := b.n.meter.Load()
+	if m == nil {
+		return ctx, nil
+	}
+	b.n.procs.mu.RLock()
+	name := ""
+	if len(b.names) > 0 {
+		name = string(b.names[0])
+	}
+	b.n.procs.mu.RUnlock()
+	return m.measure(ctx, metrics.Call{Peer: c.peerName(), Kind: metrics.Server, Module: name, Function: function})
+}
+
+// measureFunction begins a run of an exposed function; fn is nil if there is none of that name.
+func (n *Node) measureFunction(ctx context.Context, c *Conn, f function, fn Func) (context.Context, *measuring) {
+	m := n.meter.Load()
+	if m == nil {
+		return ctx, nil
+	}
+	if fn == nil {
+		f = function{}
+	}
+	return m.measure(ctx, metrics.Call{Peer: c.peerName(), Kind: metrics.Function, Module: string(f.module), Function: string(f.name)})
+}
+
+// measureMade begins a call that this node makes.
+func (n *Node) measureMade(ctx context.Context, kind metrics.Kind, node, module, function string) (context.Context, *measuring) {
+	m := n.meter.Load()
+	if m == nil {
+		return ctx, nil
+	}
+	if node == n.Name() {
+		node = ""
+	}
+	return m.measure(ctx, metrics.Call{Out: true, Peer: node, Kind: kind, Module: module, Function: function})
+}
+
+// peerName is the name of the other node; "" for a caller of this one.
+func (c *Conn) peerName() string {
+	if c = c.toOthers(); c != nil {
+		return c.peer.Name
+	}
+	return ""
+}
+
 func (r *measuring) end(outcome metrics.Outcome, err error) {
-	m := r.m
-	if r.m = nil; m == nil { // or it has ended before
+	if r == nil || r.m == nil {
 		return
 	}
+	m := r.m
+	r.m = nil
 	r.call.Duration, r.call.Outcome, r.call.Err = time.Since(r.began), outcome, err
-	m.calls.Add(r.call)
+	m.calls.Add(&r.call)
 	if m.CallEnded != nil {
-		m.CallEnded(r.ctx, r.call)
+		m.CallEnded(r.ctx, &r.call)
 	}
 }
 
@@ -203,7 +254,7 @@ func (r *measuring) endUnreturned() { r.end(metrics.Panicked, errNoReturn) }
 func (r *measuring) endReturned(err error) {
 	wrong, refused := err.(*argumentError)
 	switch {
-	case r.m == nil:
+	case r == nil:
 	case refused:
 		r.end(metrics.Refused, wrong)
 	case err != nil:
@@ -218,7 +269,7 @@ func (r *measuring) endReturned(err error) {
 // endMade ends a call that this node has made.
 func (r *measuring) endMade(err error) {
 	switch {
-	case r.m == nil:
+	case r == nil:
 	case err == nil:
 		r.end(metrics.OK, nil)
 	case errors.Is(err, ErrNoConnection) || errors.Is(err, ErrMoved):
@@ -233,7 +284,7 @@ func (r *measuring) endMade(err error) {
 // endApplied ends the measured run of an exposed function.
 func (r *measuring) endApplied(outcome metrics.Outcome, exception *Raise) {
 	switch {
-	case r.m == nil:
+	case r == nil:
 	case outcome == metrics.OK && r.ctx.Err() != nil:
 		r.end(metrics.Abandoned, r.ctx.Err())
 	case exception != nil:
@@ -241,34 +292,4 @@ func (r *measuring) endApplied(outcome metrics.Outcome, exception *Raise) {
 	default:
 		r.end(outcome, nil)
 	}
-}
-
-// servedCall describes a run of an exposed function; fn is nil if there is none of that name.
-func (n *Node) servedCall(f function, fn Func) metrics.Call {
-	if fn == nil {
-		return metrics.Call{Kind: metrics.Function}
-	}
-	return metrics.Call{Kind: metrics.Function, Module: string(f.module), Function: string(f.name)}
-}
-
-// serverCall describes a run of a Server's function.
-func (n *Node) serverCall(b *Mailbox, function string) metrics.Call {
-	if n.meter.Load() == nil {
-		return metrics.Call{}
-	}
-	name := ""
-	n.procs.mu.RLock()
-	if len(b.names) > 0 {
-		name = string(b.names[0])
-	}
-	n.procs.mu.RUnlock()
-	return metrics.Call{Kind: metrics.Server, Module: name, Function: function}
-}
-
-// madeRemote describes a call of a function that this node makes.
-func (n *Node) madeRemote(node, module, function string) metrics.Call {
-	if node == n.Name() {
-		node = ""
-	}
-	return metrics.Call{Out: true, Peer: node, Kind: metrics.Function, Module: module, Function: function}
 }

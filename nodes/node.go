@@ -71,8 +71,8 @@ type Node struct {
 	watches nodeWatches
 	stats   counters
 	meter   atomic.Pointer[meter] // nil: nobody measures
-	part    *part  // nil: the node is one process; set before the node is used
-	router  router // part, or alone
+	part    *part                 // nil: the node is one process; set before the node is used
+	router  router                // part, or alone
 	rules   permit.Table
 	taker   taker       // nil: this process keeps the connections that peers make
 	started atomic.Bool // the upper level receives

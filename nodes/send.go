@@ -164,7 +164,7 @@ func (c *Conn) sendMany(ctx context.Context, from ei.Pid, to []ei.Pid, payload e
 		if err := c.post(ctx, from, b, nil); err != nil {
 			return to, err
 		}
-		c.countSent(n-1, len(b)/n)
+		c.countSent(int64(n-1), len(b)/n)
 		to = to[n:]
 	}
 	return nil, nil

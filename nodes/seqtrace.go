@@ -13,8 +13,8 @@ import (
 // Previous}, as module seq_trace of Erlang and the distribution protocol know it. It goes along
 // with messages that are sent because of the one that brought it.
 type trace struct {
-	flags  int64
-	label  ei.Raw
+	flags int64
+	label ei.Raw
 	previous,
 	serial atomic.Int64 // of the message that brought it; of what was sent last
 }

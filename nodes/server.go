@@ -456,7 +456,7 @@ func (s *Server) call(ctx context.Context, c *Call) {
 		return
 	}
 	t.call = c
-	ctx, r := c.n.measure(ctx, c.conn, c.n.serverCall(c.server, "call"))
+	ctx, r := c.server.measureServer(ctx, c.conn, "call")
 	defer r.endUnreturned()
 	v, err := s.Call(ctx, c)
 	r.endReturned(err)
@@ -464,7 +464,7 @@ func (s *Server) call(ctx context.Context, c *Call) {
 }
 
 func (s *Server) cast(ctx context.Context, b *Mailbox, request ei.Term) {
-	ctx, r := b.n.measure(ctx, turnOf(ctx).caller(), b.n.serverCall(b, "cast"))
+	ctx, r := b.measureServer(ctx, turnOf(ctx).caller(), "cast")
 	defer r.endUnreturned()
 	s.Cast(ctx, request)
 	r.endReturned(nil)

@@ -23,6 +23,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/upgrade"
+	"github.com/cnode-go/cnode/nodes/health"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -75,6 +76,7 @@ func ready(n *nodes.Node) http.HandlerFunc {
 }
 
 // run runs a node until a signal ends it, or on SIGHUP another process is the node.
+// run runs a node until a signal ends it.
 func run(cfg nodes.Config, probe string) error {
 	ctx := context.Background()
 	u := upgrade.Upgrader{Config: cfg}
@@ -90,7 +92,7 @@ func run(cfg nodes.Config, probe string) error {
 		}
 		defer at.Close()
 		fmt.Println("probe", at.Addr())
-		go http.Serve(at, ready(n))
+		go http.Serve(at, health.Ready(n)) // 503, and the state, while nobody is to be sent here
 	}
 	fmt.Println("ready", n.Name(), n.Listeners()[0].Addr())
 	return u.Run(ctx)

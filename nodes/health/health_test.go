@@ -62,6 +62,8 @@ func TestChecks(t *testing.T) {
 	require.NoError(t, n.Start(expect.Context(t)))
 	require.Equal(t, [3]string{"200 running\n", "503 running: connected to 0 nodes, not to 1\n", "200 running\n"}, ask(health.Handler(n,
 		health.Peers(1))))
+	require.Equal(t, [3]string{"200 running\n", "503 running: connected to 0 nodes, not to 1\n", "200 running\n"},
+		ask(health.Handler(n, health.Peers(1))))
 	require.Equal(t, "200 running\n", ask(health.Handler(n, health.Peers(0)))[1])
 	require.Equal(t, "404 404 page not found\n", func() string {
 		w := httptest.NewRecorder()
