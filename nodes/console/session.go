@@ -153,9 +153,7 @@ func (s *session) end() {
 
 // read reads lines, and runs them, until the user leaves.
 func (s *session) read(ctx context.Context) {
-	if s.elixir {
-		s.completeByElixir(ctx)
-	}
+	s.completes(ctx)
 	s.print(fmt.Sprintf("Go console of %s; help lists the commands, quit leaves\n", s.c.n.Name()))
 	for {
 		line, err := s.screen.ReadLine(s.prompt())

@@ -48,8 +48,12 @@ func environment(t testing.TB, port int) []string {
 
 // remsh runs erl -remsh.
 func remsh(t testing.TB, r otp.Release, port int, node string) *pty.Terminal {
-	cmd := exec.Command(r.Erl, "-name", "ops"+r.String()+"@127.0.0.1", "-setcookie", otp.DefaultCookie, "-hidden", "-start_epmd", "false",
-		"-kernel", "inet_dist_use_interface", "{127,0,0,1}", "-remsh", node)
+	return erl(t, r, port, "-remsh", node)
+}
+
+func erl(t testing.TB, r otp.Release, port int, args ...string) *pty.Terminal {
+	cmd := exec.Command(r.Erl, append(args, "-name", "ops"+r.String()+"@127.0.0.1", "-setcookie", otp.DefaultCookie, "-hidden",
+		"-start_epmd", "false", "-kernel", "inet_dist_use_interface", "{127,0,0,1}")...)
 	cmd.Env = environment(t, port)
 	return pty.Start(t, cmd)
 }
@@ -159,6 +163,51 @@ func TestRemsh(t *testing.T) {
 		term.Expect(t, "debug", prompt)
 		term.Type(t, "quit\r")
 		ended(t, term)
+	})
+}
+
+// ^C interrupts where erl leaves it to the shell (+Bc); ^D at the prompt does nothing there.
+func TestControlC(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		n := start(t, "go@127.0.0.1", port, console.Options{Commands: commands})
+		term := erl(t, r, port, "+Bc", "-remsh", n.Name())
+		term.Expect(t, n.Name()+"> ")
+		term.Type(t, "sleep\r")
+		term.Expect(t, "good night")
+		term.Type(t, "\x03")
+		term.Expect(t, "** interrupted", n.Name()+"> ")
+		term.Type(t, "\x04")
+		term.Type(t, "echo 1.5\r")
+		term.Expect(t, "\n1.5", n.Name()+"> ")
+	})
+}
+
+// A console may be a job of a node that has other things to do, and which leaving it does not end.
+func TestJob(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		n := start(t, "go@127.0.0.1", port, console.Options{Commands: commands})
+		term := erl(t, r, port)
+		term.Expect(t, "1> ")
+		term.Type(t, "\x07")
+		term.Expect(t, "-->")
+		term.Type(t, "r '"+n.Name()+"'\r")
+		term.Expect(t, "-->")
+		term.Type(t, "c\r")
+		term.Expect(t, n.Name()+"> ")
+		term.Type(t, "quo\t")
+		term.Expect(t, "quote ")
+		term.Type(t, "a 1\r")
+		term.Expect(t, "price => 2", n.Name()+"> ")
+		term.Type(t, "quit\r")
+		term.Expect(t, "*** Shell process terminated! (^G to start new job) ***")
+		term.Type(t, "\x07")
+		term.Expect(t, "-->")
+		term.Type(t, "c 1\r")
+		term.Expect(t, "c 1") // OTP 25 does not print the prompt again
+		term.Type(t, "{alive, 1 + 1}.\r")
+		term.Expect(t, "{alive,2}")
 	})
 }
 
