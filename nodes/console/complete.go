@@ -13,8 +13,14 @@ import (
 // Completion by Tab. The line is edited on the user's node, whose group leader calls this one for
 // what may follow: edlin_expand:expand, with what stands before the cursor, reversed.
 
-// expand is {yes | no, Insert, Matches}.
-func (c *console) expand(ctx context.Context, reversed string, _ ...ei.Term) ei.Term {
+// expand is {yes | no, Insert, Matches}. An exception would end the user's shell.
+func (c *console) expand(ctx context.Context, reversed string, _ ...ei.Term) (result ei.Term) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.n.Logger().Error("a completion of the console has panicked", "panic", p)
+			result = ei.Tuple{ei.Atom("no"), ei.List{}, ei.List{}}
+		}
+	}()
 	c.mu.Lock()
 	s := c.sessions[nodes.CallerOf(ctx)]
 	c.mu.Unlock()

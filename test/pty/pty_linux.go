@@ -19,7 +19,7 @@ import (
 )
 
 // limit is how long a test waits for what is to be on the screen.
-const limit = 6 * time.Second
+const limit = 30 * time.Second
 
 // A Terminal is one in which a program runs.
 type Terminal struct {

@@ -19,6 +19,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/console"
 	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/nodes/groupleader"
+	"github.com/cnode-go/cnode/nodes/observer"
 	"github.com/cnode-go/cnode/test/expect"
 	"github.com/cnode-go/cnode/test/otp"
 	"github.com/cnode-go/cnode/test/pty"
@@ -183,6 +184,29 @@ func TestControlC(t *testing.T) {
 	})
 }
 
+// Package observer answers some of what shells ask, too: whichever was started first.
+func TestWithObserver(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		n := start(t, "go@127.0.0.1", port, console.Options{})
+		for _, again := range []func() error{
+			func() error { return observer.Start(n, &observer.Options{Application: "shop"}) },
+			func() error { return console.Start(n, nil) },
+		} {
+			require.NoError(t, again())
+			term := remsh(t, r, port, n.Name())
+			if r.Number > 25 { // the banner
+				term.Expect(t, "shop")
+			}
+			term.Expect(t, n.Name()+"> ")
+			term.Type(t, "nod\t\r")
+			term.Expect(t, "state        running", n.Name()+"> ")
+			term.Type(t, "quit\r")
+			ended(t, term)
+		}
+	})
+}
+
 // A console may be a job of a node that has other things to do, and which leaving it does not end.
 func TestJob(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
@@ -313,6 +337,30 @@ func TestDrainAndUpgrade(t *testing.T) {
 		term.Type(t, "upgrade\r")
 		term.Expect(t, "the upgrade begins", "*** Shell process terminated! (^G to start new job) ***")
 		<-n.Done()
+	})
+}
+
+// A session does not hold up a move of its node: it ends.
+func TestMove(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		n := start(t, "go@127.0.0.1", port, console.Options{Commands: commands})
+		term := remsh(t, r, port, n.Name())
+		term.Expect(t, n.Name()+"> ")
+		term.Type(t, "sleep\r")
+		term.Expect(t, "good night")
+		begun := time.Now()
+		frozen, err := n.Freeze(expect.Context(t))
+		require.NoError(t, err)
+		require.Less(t, time.Since(begun), nodes.DefaultDrainTimeout)
+		frozen.Thaw()
+		term.Expect(t, "*** Shell process terminated!")
+		term.Type(t, "\x07")
+		term.Expect(t, "-->")
+		term.Type(t, "r '"+n.Name()+"'\r")
+		term.Expect(t, "-->")
+		term.Type(t, "c\r")
+		term.Expect(t, n.Name()+"> ")
 	})
 }
 
