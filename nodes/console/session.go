@@ -205,7 +205,7 @@ func (s *session) run(ctx context.Context, line string) error {
 	ctx, cancel := context.WithCancelCause(context.WithValue(ctx, sessionKey{}, s))
 	defer cancel(nil)
 	s.runs(cancel)
-	defer s.runs(nil)
+	defer func() { s.runs(nil) }()
 	done := make(chan error, 1)
 	var text string
 	go func() {
