@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -12,8 +13,14 @@ import (
 // Completion by Tab. The line is edited on the user's node, whose group leader calls this one for
 // what may follow: edlin_expand:expand, with what stands before the cursor, reversed.
 
-// expand is {yes | no, Insert, Matches}.
-func (c *console) expand(ctx context.Context, reversed string, _ ...ei.Term) ei.Term {
+// expand is {yes | no, Insert, Matches}. An exception would end the user's shell.
+func (c *console) expand(ctx context.Context, reversed string, _ ...ei.Term) (result ei.Term) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.n.Logger().Error("a completion of the console has panicked", "panic", p)
+			result = ei.Tuple{ei.Atom("no"), ei.List{}, ei.List{}}
+		}
+	}()
 	c.mu.Lock()
 	s := c.sessions[nodes.CallerOf(ctx)]
 	c.mu.Unlock()
@@ -64,12 +71,27 @@ func (s *session) complete(ctx context.Context, line string) (insert string, mat
 	return insert, matches
 }
 
-// completeByElixir has a shell of Elixir before OTP 26 ask this node, as others do by themselves.
-// It needs a function; one of ours could not run there.
-func (s *session) completeByElixir(ctx context.Context) {
-	ask, err := s.c.n.RPC(nodes.NoConnect(ctx), string(s.leader.Node), "Elixir.IEx.Autocomplete", "remsh", ei.Atom(s.c.n.Name()))
-	if _, isFun := ask.(ei.Fun); err == nil && isFun {
-		_ = s.screen.SetOptions(ei.Tuple{ei.Atom("expand_fun"), ask}) // an error: no completion
+// completes has the user's group leader ask this node, if it does not by itself: those that user_drv
+// has made for a remote shell do, jobs of OTP 25 and shells of Elixir 1.14 do not. It needs a
+// function for that, and one of ours could not run there, but one that erl_eval makes can.
+func (s *session) completes(ctx context.Context) {
+	options, _ := s.screen.Options()
+	list, _ := ei.Elements(options)
+	for _, o := range list {
+		if t, ok := o.(ei.Tuple); ok && len(t) == 2 && t[0] == ei.Atom("expand_fun") {
+			if f, ok := t[1].(ei.Fun); ok && f.Module == "user_drv" {
+				return
+			}
+		}
+	}
+	form, err := ei.Parse(fmt.Sprintf(`{'fun',1,{clauses,[{clause,1,[{var,1,'B'}],[],[{call,1,{remote,1,{atom,1,rpc},{atom,1,call}},
+		[{atom,1,%v},{atom,1,edlin_expand},{atom,1,expand},{cons,1,{var,1,'B'},{nil,1}}]}]}]}}`, ei.Atom(s.c.n.Name())))
+	if err != nil {
+		return
+	}
+	made, err := s.c.n.RPC(nodes.NoConnect(ctx), string(s.leader.Node), "erl_eval", "expr", form, ei.List{})
+	if t, ok := made.(ei.Tuple); ok && err == nil && len(t) == 3 { // {value, Fun, Bindings}
+		_ = s.screen.SetOptions(ei.Tuple{ei.Atom("expand_fun"), t[1]}) // an error: no completion
 	}
 }
 

@@ -103,16 +103,15 @@ func (c *console) functions() map[string]any {
 		return c.begin(ctx, true, append(args, ei.Atom("now"), ei.Atom("now"))[1])
 	}
 	return map[string]any{
-		"shell:start":                    erlang,
-		"iex:start":                      elixir, // (Options, {M, F, Args}), and with less
-		"Elixir.IEx:start":               elixir, // the same before Elixir 1.15
-		"edlin_expand:expand":            c.expand,
-		"Elixir.IEx.Autocomplete:expand": c.expand,
-		"console:session":                c.serve,
-		"code:ensure_loaded/1":           c.ensureLoaded,
-		"erlang:system_info/1":           systemInfo,
-		"application:get_env/3":          func(_, _ ei.Term, or ei.Term) ei.Term { return or },
-		"net_kernel:get_net_ticktime/0":  func() int { return 60 }, // which the user's node takes over
+		"shell:start":                   erlang,
+		"iex:start":                     elixir, // (Options, {M, F, Args}), and with less
+		"Elixir.IEx:start":              elixir, // the same before Elixir 1.15
+		"edlin_expand:expand":           c.expand,
+		"console:session":               c.serve,
+		"code:ensure_loaded/1":          c.ensureLoaded,
+		"erlang:system_info/1":          systemInfo,
+		"application:get_env/3":         func(_, _ ei.Term, or ei.Term) ei.Term { return or },
+		"net_kernel:get_net_ticktime/0": func() int { return 60 }, // which the user's node takes over
 	}
 }
 

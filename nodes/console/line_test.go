@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"strings"
 	"testing"
 
@@ -110,5 +111,21 @@ func TestComplete(t *testing.T) {
 		insert, matches := s.complete(t.Context(), tt.line)
 		require.Equal(t, tt.insert, insert, tt.line)
 		require.Equal(t, tt.matches, strings.Join(matches, " "), tt.line)
+	}
+}
+
+// What a user's node is answered, for the line reversed; an exception would end the user's shell.
+func TestExpand(t *testing.T) {
+	_, c := node(t, &Options{Commands: []Command{
+		{Name: "ship", Func: func(string) {}, Complete: func(context.Context, []string, string) []string { panic("ouch") }},
+	}})
+	c.sessions = map[ei.Pid]*session{{}: {c: c, leader: ei.Pid{Node: "ops@host"}}} // of a caller that is not known
+	for line, want := range map[string]ei.Tuple{
+		"leh":     {ei.Atom("yes"), charlist("p "), ei.List{}},
+		"ssecorp": {ei.Atom("yes"), charlist(""), ei.List{charlist("process"), charlist("processes")}},
+		"x":       {ei.Atom("no"), ei.List{}, ei.List{}},
+		" pihs":   {ei.Atom("no"), ei.List{}, ei.List{}}, // panics
+	} {
+		require.Equal(t, want, c.expand(t.Context(), line), line)
 	}
 }

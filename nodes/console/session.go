@@ -8,6 +8,7 @@ import (
 	"io"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/cnode-go/cnode/ei"
@@ -153,9 +154,7 @@ func (s *session) end() {
 
 // read reads lines, and runs them, until the user leaves.
 func (s *session) read(ctx context.Context) {
-	if s.elixir {
-		s.completeByElixir(ctx)
-	}
+	s.completes(ctx)
 	s.print(fmt.Sprintf("Go console of %s; help lists the commands, quit leaves\n", s.c.n.Name()))
 	for {
 		line, err := s.screen.ReadLine(s.prompt())
@@ -206,7 +205,7 @@ func (s *session) run(ctx context.Context, line string) error {
 	ctx, cancel := context.WithCancelCause(context.WithValue(ctx, sessionKey{}, s))
 	defer cancel(nil)
 	s.runs(cancel)
-	defer s.runs(nil)
+	defer func() { s.runs(nil) }()
 	done := make(chan error, 1)
 	var text string
 	go func() {
@@ -244,13 +243,18 @@ func (s *session) call(ctx context.Context, cmd *Command, args []ei.Term) (text 
 	return text + "\n", err
 }
 
-// leave ends the user's node if it was started for the console, by -remsh. One in which the console
-// is a job among others goes on.
+// leave ends the user's node if it was started for this console, by -remsh or --remsh. One in which
+// the console is a job among others goes on.
 func (s *session) leave(ctx context.Context) {
 	user, ctx := string(s.leader.Node), nodes.NoConnect(ctx)
-	_, err := nodes.RPCAs[[][]string](ctx, s.c.n, user, "init", "get_argument", ei.Atom("remsh"))
+	given, _ := nodes.RPCAs[[][]string](ctx, s.c.n, user, "init", "get_argument", ei.Atom("remsh"))
 	plain, _ := nodes.RPCAs[[]string](ctx, s.c.n, user, "init", "get_plain_arguments")
-	if err == nil || slices.Contains(plain, "--remsh") {
+	if i := slices.Index(plain, "--remsh"); i >= 0 {
+		given = append(given, plain[i+1:])
+	}
+	name := s.c.n.Name()
+	alive, _, _ := strings.Cut(name, "@")
+	if len(given) > 0 && len(given[0]) > 0 && (given[0][0] == name || given[0][0] == alive) {
 		_, _ = s.c.n.RPC(ctx, user, "init", "stop")
 	}
 }

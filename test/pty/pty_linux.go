@@ -1,4 +1,3 @@
-// Package pty runs programs in a pseudo-terminal, with keys that a test types.
 package pty
 
 import (

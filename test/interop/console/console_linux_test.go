@@ -19,6 +19,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/console"
 	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/nodes/groupleader"
+	"github.com/cnode-go/cnode/nodes/observer"
 	"github.com/cnode-go/cnode/test/expect"
 	"github.com/cnode-go/cnode/test/otp"
 	"github.com/cnode-go/cnode/test/pty"
@@ -48,8 +49,12 @@ func environment(t testing.TB, port int) []string {
 
 // remsh runs erl -remsh.
 func remsh(t testing.TB, r otp.Release, port int, node string) *pty.Terminal {
-	cmd := exec.Command(r.Erl, "-name", "ops"+r.String()+"@127.0.0.1", "-setcookie", otp.DefaultCookie, "-hidden", "-start_epmd", "false",
-		"-kernel", "inet_dist_use_interface", "{127,0,0,1}", "-remsh", node)
+	return erl(t, r, port, "-remsh", node)
+}
+
+func erl(t testing.TB, r otp.Release, port int, args ...string) *pty.Terminal {
+	cmd := exec.Command(r.Erl, append(args, "-name", "ops"+r.String()+"@127.0.0.1", "-setcookie", otp.DefaultCookie, "-hidden",
+		"-start_epmd", "false", "-kernel", "inet_dist_use_interface", "{127,0,0,1}")...)
 	cmd.Env = environment(t, port)
 	return pty.Start(t, cmd)
 }
@@ -162,6 +167,74 @@ func TestRemsh(t *testing.T) {
 	})
 }
 
+// ^C interrupts where erl leaves it to the shell (+Bc); ^D at the prompt does nothing there.
+func TestControlC(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		n := start(t, "go@127.0.0.1", port, console.Options{Commands: commands})
+		term := erl(t, r, port, "+Bc", "-remsh", n.Name())
+		term.Expect(t, n.Name()+"> ")
+		term.Type(t, "sleep\r")
+		term.Expect(t, "good night")
+		term.Type(t, "\x03")
+		term.Expect(t, "** interrupted", n.Name()+"> ")
+		term.Type(t, "\x04")
+		term.Type(t, "echo 1.5\r")
+		term.Expect(t, "\n1.5", n.Name()+"> ")
+	})
+}
+
+// Package observer answers some of what shells ask, too: whichever was started first.
+func TestWithObserver(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		n := start(t, "go@127.0.0.1", port, console.Options{})
+		for _, again := range []func() error{
+			func() error { return observer.Start(n, &observer.Options{Application: "shop"}) },
+			func() error { return console.Start(n, nil) },
+		} {
+			require.NoError(t, again())
+			term := remsh(t, r, port, n.Name())
+			if r.Number > 25 { // the banner
+				term.Expect(t, "shop")
+			}
+			term.Expect(t, n.Name()+"> ")
+			term.Type(t, "nod\t\r")
+			term.Expect(t, "state        running", n.Name()+"> ")
+			term.Type(t, "quit\r")
+			ended(t, term)
+		}
+	})
+}
+
+// A console may be a job of a node that has other things to do, and which leaving it does not end.
+func TestJob(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		n := start(t, "go@127.0.0.1", port, console.Options{Commands: commands})
+		term := erl(t, r, port)
+		term.Expect(t, "1> ")
+		term.Type(t, "\x07")
+		term.Expect(t, "-->")
+		term.Type(t, "r '"+n.Name()+"'\r")
+		term.Expect(t, "-->")
+		term.Type(t, "c\r")
+		term.Expect(t, n.Name()+"> ")
+		term.Type(t, "quo\t")
+		term.Expect(t, "quote ")
+		term.Type(t, "a 1\r")
+		term.Expect(t, "price => 2", n.Name()+"> ")
+		term.Type(t, "quit\r")
+		term.Expect(t, "*** Shell process terminated! (^G to start new job) ***")
+		term.Type(t, "\x07")
+		term.Expect(t, "-->")
+		term.Type(t, "c 1\r")
+		term.Expect(t, "c 1") // OTP 25 does not print the prompt again
+		term.Type(t, "{alive, 1 + 1}.\r")
+		term.Expect(t, "{alive,2}")
+	})
+}
+
 func TestIEx(t *testing.T) {
 	otp.Elixirs(t, func(t *testing.T, e otp.Elixir) {
 		port := otp.Releases(t)[0].Epmd(t)
@@ -264,6 +337,30 @@ func TestDrainAndUpgrade(t *testing.T) {
 		term.Type(t, "upgrade\r")
 		term.Expect(t, "the upgrade begins", "*** Shell process terminated! (^G to start new job) ***")
 		<-n.Done()
+	})
+}
+
+// A session does not hold up a move of its node: it ends.
+func TestMove(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		n := start(t, "go@127.0.0.1", port, console.Options{Commands: commands})
+		term := remsh(t, r, port, n.Name())
+		term.Expect(t, n.Name()+"> ")
+		term.Type(t, "sleep\r")
+		term.Expect(t, "good night")
+		begun := time.Now()
+		frozen, err := n.Freeze(expect.Context(t))
+		require.NoError(t, err)
+		require.Less(t, time.Since(begun), nodes.DefaultDrainTimeout)
+		frozen.Thaw()
+		term.Expect(t, "*** Shell process terminated!")
+		term.Type(t, "\x07")
+		term.Expect(t, "-->")
+		term.Type(t, "r '"+n.Name()+"'\r")
+		term.Expect(t, "-->")
+		term.Type(t, "c\r")
+		term.Expect(t, n.Name()+"> ")
 	})
 }
 
