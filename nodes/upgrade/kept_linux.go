@@ -20,8 +20,8 @@ import (
 // to be started again (RestartKillSignal=).
 var restartSignal os.Signal = syscall.SIGUSR2
 
-// What systemd keeps of a node: its state in a memory file, and its descriptors, each with a name of
-// its own, since systemd does not keep their order.
+// What systemd keeps of a node: its state in a memory file, and its descriptors, each with a name
+// of its own, since systemd does not keep their order.
 const (
 	keptState = "cnode-state"
 	keptFD    = "cnode-fd-"

@@ -34,9 +34,9 @@ type Successor struct {
 	sibling bool
 }
 
-// Begin starts the process, and gives the channel by which it is to get everything: it has the other
-// end, whose descriptor Variable names in its environment. That is this process's, unless Cmd has
-// one, but for what systemd says to this process only.
+// Begin starts the process, and gives the channel by which it is to get everything: it has the
+// other end, whose descriptor Variable names in its environment. That is this process's, unless Cmd
+// has one, but for what systemd says to this process only.
 //
 // Under a service manager the process is a sibling of this one, where the system allows it (Linux
 // 5.4): the manager learns the end of its own children only, and kills a main process that is none

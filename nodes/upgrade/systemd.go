@@ -24,8 +24,9 @@ const (
 // notifyLimit bounds how long a service manager that does not read keeps the node waiting.
 const notifyLimit = time.Second
 
-// NotifyReady tells systemd that the node is ready, and that this process is the one to watch: after
-// an upgrade it is a new process. A manager that hears nothing ends the service after a while.
+// NotifyReady tells systemd that the node is ready, and that this process is the one to watch:
+// after an upgrade it is a new process. A manager that hears nothing ends the service after a
+// while.
 func NotifyReady() error {
 	return Notify(fmt.Sprintf("READY=1\nMAINPID=%d\n", os.Getpid()))
 }

@@ -180,11 +180,11 @@ func (h *heir) Start(ctx context.Context) error {
 }
 
 // Upgrade starts the new program, and hands the node over to it. If Handed.Moved, the other process
-// is the node now, even if an error reports trouble at the end, and this one should end: Run returns
-// nil. Otherwise this process goes on as if nothing had happened, and the error says why: ErrBusy of
-// package handoff while another Upgrade goes on, ErrProcessOne, ErrEnds, what the start of the
-// program returns, or a *handoff.HandoffError. If ctx ends, or Run is to end, the node does not move;
-// or if it has moved already, the other process is told to end.
+// is the node now, even if an error reports trouble at the end, and this one should end: Run
+// returns nil. Otherwise this process goes on as if nothing had happened, and the error says why:
+// ErrBusy of package handoff while another Upgrade goes on, ErrProcessOne, ErrEnds, what the start
+// of the program returns, or a *handoff.HandoffError. If ctx ends, or Run is to end, the node does
+// not move; or if it has moved already, the other process is told to end.
 //
 // The node is silent for a fraction of a second, or for 15 s at most with a program that hangs.
 // Upgrade returns once no signal that is meant for the node can reach this process any more.
@@ -257,9 +257,9 @@ func (u *Upgrader) successor() (*Successor, error) {
 }
 
 // Run serves until ctx ends, the process is told to end (SIGTERM, SIGINT), or nobody can connect to
-// the node any more; then it is shut down, and Run returns the error of that, or of the listener. On
-// SIGHUP it calls Upgrade, and if another process is the node now, it returns nil: so it does after
-// any Upgrade. A second SIGTERM ends the process at once.
+// the node any more; then it is shut down, and Run returns the error of that, or of the listener.
+// On SIGHUP it calls Upgrade, and if another process is the node now, it returns nil: so it does
+// after any Upgrade. A second SIGTERM ends the process at once.
 //
 // Where systemd keeps descriptors (FileDescriptorStoreMax=, since version 254), SIGUSR2 leaves the
 // node with it, for the process that it starts next, and Run returns nil: a unit asks for that with

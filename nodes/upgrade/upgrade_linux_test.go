@@ -149,8 +149,8 @@ func TestUpgradeFails(t *testing.T) {
 	}
 }
 
-// Whenever the process is told to end during an upgrade, the node ends, whichever process it is: the
-// old one answers until it has waited for a last signal.
+// Whenever the process is told to end during an upgrade, the node ends, whichever process it is:
+// the old one answers until it has waited for a last signal.
 func TestUpgradeStopped(t *testing.T) {
 	t.Parallel()
 	for after := time.Duration(0); after < 180*time.Millisecond; after += 20 * time.Millisecond {
@@ -170,6 +170,37 @@ func TestRestartWithoutStore(t *testing.T) {
 	r.signal(r.pid(), syscall.SIGUSR2)
 	expect.Returns(t, r.c.Done())
 	require.NoError(t, r.cmd.Wait())
+}
+
+// What systemd has kept, and is of no use, is not in the way.
+func TestKeptIsOfNoUse(t *testing.T) {
+	t.Parallel()
+	for name, why := range map[string]string{"cnode-fd-0": "there is no state", "cnode-fd-1:cnode-state": "descriptor 0 of 1 is missing",
+		"cnode-state": "cannot go on"} {
+		cmd := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ exec "$0"`, os.Args[0])
+		for i := range strings.Split(name, ":") {
+			f, err := os.CreateTemp(t.TempDir(), "")
+			require.NoError(t, err)
+			defer f.Close()
+			fmt.Fprint(f, "no state")
+			cmd.ExtraFiles = append(cmd.ExtraFiles, f)
+			cmd.Env = append(os.Environ(), fmt.Sprintf("LISTEN_FDS=%d", i+1))
+		}
+		cmd.Env = append(cmd.Env, "LISTEN_FDNAMES="+name, role+"="+service, fmt.Sprintf("ERL_EPMD_PORT=%d", vacant.Free(t)), "NOTIFY_SOCKET=")
+		var log strings.Builder
+		out, err := cmd.StdoutPipe()
+		require.NoError(t, err)
+		cmd.Stderr = &log
+		require.NoError(t, cmd.Start())
+		line, err := bufio.NewReader(out).ReadString('\n')
+		require.NoError(t, err)
+		require.Contains(t, line, "ready")
+		r := &run{t: t}
+		r.signal(cmd.Process.Pid, syscall.SIGTERM)
+		require.NoError(t, cmd.Wait())
+		require.Contains(t, log.String(), "it starts anew")
+		require.Contains(t, log.String(), why)
+	}
 }
 
 // units of a service whose node survives reloads and restarts; docs/handoff.md has them.
