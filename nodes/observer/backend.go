@@ -150,8 +150,8 @@ func (b *observer) fetchStats(ctx context.Context, parent ei.Pid, ms int64) (ei.
 	return "ok", nil
 }
 
-// relay is dbg:do_relay: nothing is traced here, but who wants to would wait for the answer for ever
-// (etop of OTP 27, whatever it is told).
+// relay is dbg:do_relay: nothing is traced here, but who wants to would wait for the answer for
+// ever (etop of OTP 27, whatever it is told).
 func relay(ctx context.Context, parent ei.Pid, session ...ei.Term) error {
 	nodes.EndAtStop(ctx)
 	self := nodes.MailboxOf(ctx)

@@ -355,8 +355,7 @@ type Whole interface {
 	// Knows gives the forms of state that a previous process may hand over. The first is also the
 	// form that this process hands over.
 	Knows() []string
-	// Crew is the upgrade of the previous process's workers; nil: this kind of node has no
-	// workers.
+	// Crew is the upgrade of the previous process's workers; nil: this kind of node has no workers.
 	Crew() Crew
 	// Restore makes the node from what a previous process hands over; it runs once the result is
 	// started.
