@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -90,13 +91,20 @@ func (s *Successor) GiveUp() string {
 const lastSignal = 200 * time.Millisecond
 
 // Follow ends what this process still has to do for the node that is the successor's: it passes on,
-// as SIGTERM, that it is told to end, as ctx is or by one of these signals. Under a service manager
+// as SIGTERM, that it is told to end, as ctx is or by one of these signals (none: SIGTERM, SIGINT;
+// SIGUSR2 is passed on as it is, see Upgrader.Run). Under a service manager
 // it makes the successor the main process, and ends before it: what is left when the main process
 // ends is killed. Anybody else waits for this process, which therefore ends after the one that it
 // has told to end. An error says that the manager has not heard of the successor.
 //
 // The manager has sent all that it sends to this process when Follow returns: end then.
 func (s *Successor) Follow(ctx context.Context, ends ...os.Signal) (err error) {
+	if len(ends) == 0 {
+		ends = endSignals
+	}
+	if restartSignal != nil {
+		ends = append(slices.Clone(ends), restartSignal)
+	}
 	told := make(chan os.Signal, 1)
 	signal.Notify(told, ends...)
 	if s.sibling {
@@ -111,10 +119,18 @@ func (s *Successor) Follow(ctx context.Context, ends ...os.Signal) (err error) {
 	}
 	handlePending()
 	signal.Stop(told) // which waits for what is handled
-	if ctx.Err() == nil && len(told) == 0 {
-		return err
+	var pass os.Signal = syscall.SIGTERM
+	select {
+	case first := <-told:
+		if first == restartSignal {
+			pass = first
+		}
+	default:
+		if ctx.Err() == nil {
+			return err
+		}
 	}
-	if s.Cmd.Process.Signal(syscall.SIGTERM) == nil && !s.sibling {
+	if s.Cmd.Process.Signal(pass) == nil && !s.sibling {
 		_ = s.Cmd.Wait() // how it ends is its own affair
 	}
 	return err
@@ -191,6 +207,7 @@ func killed(state *os.ProcessState) bool {
 
 // OwnFile is the path by which this program was started, if the path still leads to it: if the path
 // is a link that is changed later, the new target is used. Otherwise it is the program's own file.
+// A program asks at its start, when the path is not changed yet.
 func OwnFile() string {
 	called, err := exec.LookPath(os.Args[0])
 	if err == nil {

@@ -54,6 +54,7 @@ type Upgrader struct {
 	ShutdownTimeout time.Duration
 
 	log      *slog.Logger
+	file     string // of this program
 	node     *nodes.Node
 	before   *Predecessor
 	unwatch  func()
@@ -66,6 +67,7 @@ type Upgrader struct {
 	mu     sync.Mutex
 	ending bool
 	busy   chan struct{} // closed when the upgrade that goes on is over; nil: there is none
+	next   *os.Process   // the node is its now
 }
 
 // endSignals tell this process to end.
@@ -80,7 +82,7 @@ var endSignals = []os.Signal{os.Interrupt, syscall.SIGTERM}
 // From the call on SIGHUP, SIGTERM and SIGINT are Run's to answer. SIGPIPE is ignored, so that the
 // process does not end when nobody reads its log any more.
 func (u *Upgrader) Start(ctx context.Context) (*nodes.Node, error) {
-	u.log = cmp.Or(u.Config.Logger, slog.New(slog.DiscardHandler))
+	u.log, u.file = cmp.Or(u.Config.Logger, slog.New(slog.DiscardHandler)), OwnFile()
 	u.ends, u.upgrades, u.restarts = make(chan os.Signal, 1), make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	signal.Notify(u.ends, endSignals...)
@@ -208,6 +210,9 @@ func (u *Upgrader) Upgrade(ctx context.Context) (h handoff.Handed, err error) {
 	o.Deadlines = handoff.Deadlines{Hello: startLimit, Offer: stepLimit, Stage: stepLimit, Take: stepLimit}
 	h, err = o.Give(ctx, ch)
 	if h.Moved {
+		u.mu.Lock()
+		u.next = next.Cmd.Process
+		u.mu.Unlock()
 		return h, errors.Join(err, next.Follow(ctx, endSignals...))
 	}
 	if how := next.GiveUp(); how != "" {
@@ -239,7 +244,7 @@ func (u *Upgrader) begin() (done func(), err error) {
 }
 
 func (u *Upgrader) successor() (*Successor, error) {
-	cmd := &exec.Cmd{Path: OwnFile(), Args: os.Args}
+	cmd := &exec.Cmd{Path: u.file, Args: os.Args}
 	if len(u.Command) > 0 {
 		path, err := exec.LookPath(u.Command[0])
 		if err != nil {
@@ -343,6 +348,9 @@ func (u *Upgrader) leave(stop func()) error {
 // leaveWithManager leaves the node with the service manager; false: it is still here.
 func (u *Upgrader) leaveWithManager(ctx context.Context) bool {
 	<-u.last()
+	if u.next != nil { // which is to leave it there
+		_ = u.next.Signal(restartSignal)
+	}
 	if u.node.Err() != nil {
 		return errors.Is(u.node.Err(), nodes.ErrMoved)
 	}
