@@ -22,8 +22,8 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/nodes/health"
+	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -65,18 +65,7 @@ func work(ctx context.Context, ms int) (ei.Atom, error) {
 	}
 }
 
-// ready answers a readiness probe: 503, and the state, while nobody is to be sent here.
-func ready(n *nodes.Node) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		if s := n.State(); s != nodes.StateRunning {
-			w.WriteHeader(http.StatusServiceUnavailable)
-			fmt.Fprintln(w, s)
-		}
-	}
-}
-
 // run runs a node until a signal ends it, or on SIGHUP another process is the node.
-// run runs a node until a signal ends it.
 func run(cfg nodes.Config, probe string) error {
 	ctx := context.Background()
 	u := upgrade.Upgrader{Config: cfg}
