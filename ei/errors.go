@@ -136,8 +136,7 @@ func (e *MappingError) Error() string {
 // An UnmarshalError says where a term has something that does not fit the Go value, and what would.
 type UnmarshalError struct {
 	// Path leads to it from the whole term, in keys and indices that begin with the name of the Go
-	// type, if it has one: quote.lines[3].price. Of a very long path only the end is kept, after
-	// "…".
+	// type, if it has one: quote.lines[3].price. Of a very long path only the end is kept, after "…".
 	Path   string
 	Offset int    // of the term that does not fit, in bytes from the start of the input
 	Got    string // what is there, as: binary <<"x">>. Of a long term only the beginning

@@ -60,8 +60,7 @@ func (Ref) isTerm()    {}
 func (Fun) isTerm()    {}
 func (Export) isTerm() {}
 
-// MarshalText gives the pid as AppendText does: so it is in JSON, and the
-// key of an object there.
+// MarshalText gives the pid as AppendText does: so it is in JSON, and the key of an object there.
 func (t Pid) MarshalText() ([]byte, error) { return AppendText(nil, t), nil }
 
 // UnmarshalText reads what MarshalText gives. The error is Parse's, or ErrType for another

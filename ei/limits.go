@@ -19,8 +19,7 @@ type Limits struct {
 	// were met in the term before, are not allocated again. The default is 1048576, as for all
 	// atoms of a runtime system together.
 	Atoms int
-	// Decompressed is the length of a compressed term when inflated, in bytes. The default is 16
-	// MiB.
+	// Decompressed is the length of a compressed term when inflated, in bytes. The default is 16 MiB.
 	Decompressed int
 }
 
@@ -45,9 +44,8 @@ func (l Limits) withDefaults() Limits {
 type DecodeOptions struct {
 	// Limits bound what is taken from the input.
 	Limits Limits
-	// Alias makes binaries and bitstrings share the memory of the input (unless that was
-	// compressed), which must then not change. Otherwise they are copied, and the input may be
-	// reused at once.
+	// Alias makes binaries and bitstrings share the memory of the input (unless that was compressed),
+	// which must then not change. Otherwise they are copied, and the input may be reused at once.
 	Alias bool
 	// Strict also refuses, with ErrRefused, what this package reads but not every runtime system of
 	// OTP 25 to 29: FUN_EXT, closures with more than 255 free variables or an old index or hash of

@@ -58,15 +58,14 @@ type Config struct {
 	// Transport carries connections; nil is transport.TCP(), or transport.Unix() if Resolver is a
 	// SocketDir.
 	Transport transport.Transport
-	// Transports are additional transports, for connections and listeners that are handed over to
-	// this node. A transport is looked up by its name there, as are Transport and those of Also.
-	// TCP and UNIX sockets need not be listed. Several transports with one name (TLS, say, each
-	// with its own keys) are told apart by their order in Transport, Transports, Also: it has to be
-	// the same as in the old process, and for a connection or listener whose transport is missing
-	// here the error is ErrNoPlugin. A connection that this node has opened over a transport that
-	// is not in its Config goes on over the first one of that name; a listener does so only over
-	// TCP and UNIX sockets, or if no other transport has that name: otherwise the node is not
-	// movable.
+	// Transports are additional transports, for connections and listeners that are handed over to this
+	// node. A transport is looked up by its name there, as are Transport and those of Also. TCP and
+	// UNIX sockets need not be listed. Several transports with one name (TLS, say, each with its own
+	// keys) are told apart by their order in Transport, Transports, Also: it has to be the same as in
+	// the old process, and for a connection or listener whose transport is missing here the error is
+	// ErrNoPlugin. A connection that this node has opened over a transport that is not in its Config
+	// goes on over the first one of that name; a listener does so only over TCP and UNIX sockets, or
+	// if no other transport has that name: otherwise the node is not movable.
 	Transports []transport.Transport
 	// Creation distinguishes this incarnation of the name from others; 0 stands for the one that
 	// Publish gets from the Resolver, or a random one. Processes that share a name share the
@@ -87,8 +86,7 @@ type Config struct {
 	// peers that use the others must know the port. A node that is handed over by another process
 	// listens where it did there. Version5 is ignored: the connecting side chooses.
 	Also []Endpoint
-	// Resolver finds peers by name, and publishes this node; nil is a *PortMapper with its
-	// defaults.
+	// Resolver finds peers by name, and publishes this node; nil is a *PortMapper with its defaults.
 	Resolver Resolver
 	// Visible makes peers list the node in nodes(); by default a C-node is hidden. An Erlang node
 	// that gives this node a dynamic name takes it for hidden all the same, over that one
@@ -175,14 +173,13 @@ type Config struct {
 	// proved that it knows the cookie: until then the name is a claim. The handshake waits for it:
 	// it must return when ctx ends. A panic refuses the peer. nil allows whoever has the cookie.
 	CheckPeer func(ctx context.Context, name string) error
-	// Rules say what peers may ask for once they are connected: the first Rule that matches
-	// decides, and what none matches is allowed. They hold for what comes from other nodes,
-	// whichever way, but not for this node's own processes; answers to this node's calls, and
-	// net_adm:ping, need no Rule. The process of a function may be reached by the peer that has
-	// called, or spawned, it. Each refusal counts in Stats, and the first to a connection is a
-	// warning in the log. A node that moves to another process has the Rules of the Config there;
-	// the workers of a node should have the same. Without Start they are not looked at. See
-	// docs/permission.md.
+	// Rules say what peers may ask for once they are connected: the first Rule that matches decides,
+	// and what none matches is allowed. They hold for what comes from other nodes, whichever way, but
+	// not for this node's own processes; answers to this node's calls, and net_adm:ping, need no Rule.
+	// The process of a function may be reached by the peer that has called, or spawned, it. Each
+	// refusal counts in Stats, and the first to a connection is a warning in the log. A node that
+	// moves to another process has the Rules of the Config there; the workers of a node should have
+	// the same. Without Start they are not looked at. See docs/permission.md.
 	Rules []Rule
 	// Absent is what nil pointers are, and an ei.Optional that is not there, in what this node
 	// answers and sends: undefined, or nil as Elixir has it. "" is undefined, and nil in answers to a

@@ -148,8 +148,7 @@ func (n *Node) dial(ctx context.Context, name string, at *Endpoint, onDemand boo
 func (d *dialing) existing() (*Conn, error) {
 	n := d.n
 	switch {
-	// do not even tell the peer our name: it may be connected to the process that goes on as this
-	// node
+	// do not even tell the peer our name: it may be connected to the process that goes on as this node
 	case n.ctx.Err() != nil:
 		return nil, n.Err()
 	case n.parting.Load():

@@ -25,9 +25,8 @@ var (
 	// ErrSuperseded: the peer's own attempt to connect has won over ours, or a newer connection
 	// from the peer has replaced this one.
 	ErrSuperseded = peers.ErrSuperseded
-	// ErrHandshakeTimeout: a handshake, connecting included, took longer than
-	// Config.HandshakeTimeout. It is context.DeadlineExceeded, too, though the caller's own context
-	// may go on.
+	// ErrHandshakeTimeout: a handshake, connecting included, took longer than Config.HandshakeTimeout.
+	// It is context.DeadlineExceeded, too, though the caller's own context may go on.
 	ErrHandshakeTimeout = fmt.Errorf("the handshake took too long: %w", context.DeadlineExceeded)
 	// ErrTickTimeout: the peer sent nothing for four tick intervals.
 	ErrTickTimeout = errors.New("the peer has been silent for too long (net tick timeout)")

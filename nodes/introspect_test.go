@@ -87,7 +87,8 @@ func TestProcesses(t *testing.T) {
 		require.True(t, strings.HasPrefix(string(all[till.Pid()].Runs.Function), "TestProcesses.func"))
 		is(handler.Pid(), introspect.Process{Kind: introspect.Handler, Names: []ei.Atom{"sink"}, Handled: 1, Links: 1, Parent: till.Pid(),
 			Runs: introspect.MFA{Module: test, Function: all[handler.Pid()].Runs.Function}})
-		is(b.Pid(), introspect.Process{Kind: introspect.Mailbox, Names: []ei.Atom{"line", "queue"}, Label: label, Queue: 2, Handled: 2, MonitoredBy: 1})
+		is(b.Pid(), introspect.Process{Kind: introspect.Mailbox, Names: []ei.Atom{"line", "queue"}, Label: label, Queue: 2, Handled: 2,
+			MonitoredBy: 1})
 		is(fn, introspect.Process{Kind: introspect.Function, Parent: boss.Pid(), GroupLeader: all[fn].GroupLeader, Links: 1,
 			Runs: introspect.MFA{Module: "shop", Function: "wait", Arity: 1}})
 		_, isPid := all[fn].GroupLeader.(ei.Pid)

@@ -322,8 +322,7 @@ func TestDiscardClosesListenersOfSetup(t *testing.T) {
 		_, err = w.tr.Connect(w.ctx(), l.Addr())
 		require.Error(t, err, "nobody listens")
 	}
-	after, _ := descriptors()
-	require.Equal(t, before, after)
+	require.Eventually(t, func() bool { after, _ := descriptors(); return after <= before }, tooLong, tick) // others' go late
 }
 
 // A freeze waits for the handshake of a connection that has been accepted just then: a peer that

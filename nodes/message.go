@@ -30,8 +30,7 @@ type Message struct {
 	pool  *buffers // where buf and whole come from; nil: they are used again for the next message
 	conn  *Conn    // the connection that the message came over; nil: it is from this node
 	by    *Conn    // that of the peer for whom rex has sent the message here; nil: it has not
-	// a freeze of conn waits for the answer; guarded by the mutex of the mailbox that has the
-	// message
+	// a freeze of conn waits for the answer; guarded by the mutex of the mailbox that has the message
 	owed bool
 
 	byFunction bool // a running function of this node has sent it

@@ -121,8 +121,7 @@ func (b *Mailbox) Demonitor(ref ei.Ref) {
 		}
 		b.unwatch(t, ref)
 		ctl := demonitor(b.pid, t, ref)
-		// a peer that reads nothing for a while must not lose the connection over any number of
-		// them
+		// a peer that reads nothing for a while must not lose the connection over any number of them
 		if c != nil && c.tellLazily(transport.NoWait(), ctl, transport.Lazy) {
 			return nil, nil
 		}

@@ -15,8 +15,7 @@ import (
 )
 
 const (
-	// answerLimit bounds the wait for an answer of the front, which takes a fraction of a
-	// millisecond.
+	// answerLimit bounds the wait for an answer of the front, which takes a fraction of a millisecond.
 	answerLimit = 5 * time.Second
 	// numberLimit bounds the wait for news of a worker whose number is not known here.
 	numberLimit = time.Second

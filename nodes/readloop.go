@@ -74,8 +74,7 @@ func (n *Node) route(c *Conn, m *Message) {
 			return
 		}
 	case dist.OpExit, dist.OpExit2, dist.OpUnlink, dist.OpUnlinkID, dist.OpUnlinkIDAck, dist.OpDemonitorP, dist.OpMonitorPExit:
-		// These end that, or a process.
-		// of a third node: not the peer's to end
+		// These end that, or a process. of a third node: not the peer's to end
 		if m.From != (ei.Pid{}) && string(m.From.Node) != c.peer.Name {
 			n.stats.malformed.Add(1)
 			c.complain(faultFrom, "signal of another node's process skipped", fmt.Errorf("%v from %v", m.Op, m.From))

@@ -39,10 +39,9 @@ import (
 // {error, {unknown_system_msg, Request}}, or unknown_debug.
 type Server struct {
 	// On has a function for each kind of request, as a rule made by FuncOf or MethodsOf, in calls,
-	// casts and other messages alike: that of the name add gets A and B of {add, A, B}, that of
-	// stop gets nothing of the atom stop, and the one with the empty name gets any other request,
-	// whole. What no function takes, by its name and its number of arguments, goes to Call, Cast or
-	// Info.
+	// casts and other messages alike: that of the name add gets A and B of {add, A, B}, that of stop
+	// gets nothing of the atom stop, and the one with the empty name gets any other request, whole.
+	// What no function takes, by its name and its number of arguments, goes to Call, Cast or Info.
 	//
 	// In a call, the result is the reply, and an error as from Call. An argument of a wrong type is
 	// the reply {error, {badarg, Text}}. CallOf(ctx) is the call, for a reply that comes later. In

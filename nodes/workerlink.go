@@ -60,8 +60,7 @@ func (p *part) advance(id int) {
 	})
 }
 
-// lose drops a way that has ended: the other worker has ended, or stood still for too long,
-// say.
+// lose drops a way that has ended: the other worker has ended, or stood still for too long, say.
 func (p *part) lose(c *Conn) {
 	switch c.kind() {
 	case relayLink:

@@ -25,6 +25,7 @@ const (
 	xnet    = "golang.org/x/net" // its nettest, ipv4 and dnsmessage
 	cobra   = "github.com/spf13/cobra"
 	pflag   = "github.com/spf13/pflag"
+	tea     = "charm.land/bubbletea"
 	ergo    = "github.com/ergo-services/ergo"
 	testify = "github.com/stretchr/testify"
 	goleak  = "go.uber.org/goleak"
@@ -109,7 +110,12 @@ var picture = []row{
 	{path: "nodes/groupleader", own: "ei transport nodes nodes/dist", notStd: "net os syscall"},
 	{path: "nodes/pubsub", own: "ei ei/elixir nodes nodes/pg", notStd: "net os", testOwn: "transport"},
 	{path: "nodes/health", own: "nodes", testOwn: "ei transport"},
+	{path: "nodes/debugz", own: "ei nodes nodes/dist nodes/global nodes/introspect nodes/metrics nodes/pg",
+		testOwn: "nodes/nodestest nodes/supervisor"},
 	{path: "nodes/observer", own: "ei nodes nodes/dist nodes/introspect", notStd: "net", testOwn: "transport"},
+	{path: "nodes/nodestest", own: "ei transport nodes nodes/dist", notStd: "os"},
+	{path: "nodes/upgrade", own: "transport/handoff nodes", others: []string{xsys}, testOwn: "ei nodes/epmd transport test/systemd"},
+	{path: "nodes/console", own: "ei transport nodes nodes/dist nodes/introspect nodes/groupleader", notStd: "net os syscall"},
 	{path: "cmd/cnode-demo/internal/steps"},
 	{path: "cmd/cnode-demo/internal/cli", others: []string{cobra}},
 	{path: "cmd/cnode-demo/internal/config",
@@ -121,8 +127,10 @@ var picture = []row{
 		others: []string{cobra}},
 	{path: "cmd/cnode-demo/internal/ask", own: "ei nodes nodes/epmd cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
 		others: []string{cobra, pflag}},
+	{path: "cmd/cnode-demo/internal/top", own: "ei nodes cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
+		others: []string{cobra, tea}, testOwn: "nodes/epmd nodes/nodestest nodes/observer test/otp"},
 	{path: "cmd/cnode-demo/internal/move",
-		own:    "nodes transport/handoff cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
+		own:    "nodes nodes/upgrade transport/handoff cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
 		others: []string{xsys, cobra, pflag}},
 	{path: "cmd/cnode-demo/internal/serve", own: libraries +
 		" cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config cmd/cnode-demo/internal/mapper " +
@@ -133,10 +141,11 @@ var picture = []row{
 	{path: "cmd/cnode-demo", own: libraries +
 		" cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config cmd/cnode-demo/internal/mapper " +
 		"cmd/cnode-demo/internal/certs cmd/cnode-demo/internal/ask cmd/cnode-demo/internal/move cmd/cnode-demo/internal/serve " +
-		"cmd/cnode-demo/internal/tour",
+		"cmd/cnode-demo/internal/tour cmd/cnode-demo/internal/top",
 		others: []string{xsys, cobra, pflag}, testOwn: "test/otp test/systemd"},
 	{path: "cmd/erl-call", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp"},
 	{path: "test/otp", own: "test/need test/port"},
+	{path: "test/pty", own: "test/need", others: []string{xsys}},
 	{path: "test/line", own: "test/need transport", others: []string{xsys}},
 	{path: "test/systemd", own: "test/need"},
 	{path: "test/interop", own: libraries + " test/otp test/line", others: []string{xsys, ergo}, testOwn: "transport/transporttest"},
@@ -153,6 +162,7 @@ var picture = []row{
 	{path: "test/interop/discovery", testOwn: libraries + " test/otp test/line test/dns"},
 	{path: "test/interop/processes", testOwn: libraries + " test/otp"},
 	{path: "test/interop/observer", testOwn: libraries + " test/otp"},
+	{path: "test/interop/console", testOwn: libraries + " test/otp test/pty"},
 	{path: "test/interop/permission", testOwn: libraries + " test/otp"},
 	{path: "test/interop/neighbours", own: libraries + " test/otp"},
 	{path: "test/interop/pubsub", testOwn: libraries + " test/otp", testOther: []string{xsys}},
@@ -175,7 +185,8 @@ var picture = []row{
 // libraries are what a command may use: all that a user may, but the suite for
 // tests.
 const libraries = "ei ei/elixir transport transport/virtual transport/handoff tlstransport nodes nodes/dist nodes/epmd " +
-	"nodes/groupleader nodes/pg nodes/pubsub nodes/global nodes/supervisor nodes/discovery nodes/introspect nodes/metrics nodes/health nodes/observer"
+	"nodes/groupleader nodes/pg nodes/pubsub nodes/global nodes/supervisor nodes/discovery nodes/introspect nodes/observer " +
+	"nodes/metrics nodes/health nodes/debugz nodes/console nodes/upgrade nodes/nodestest"
 
 // everyTest are the modules that any test may use, and everyTestOwn the packages of ours.
 var everyTest = []string{testify, goleak, rapid}

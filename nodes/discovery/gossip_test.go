@@ -171,13 +171,17 @@ func loopback(t *testing.T) Gossip {
 
 // gossips runs a Source; the channel gets each list of names.
 func gossips(ctx context.Context, t *testing.T, g Gossip, name string) <-chan []string {
-	n, lists, over := node(t, name), make(chan []string, 100), make(chan struct{})
+	return gossipsOf(ctx, t, g, node(t, name))
+}
+
+func gossipsOf(ctx context.Context, t *testing.T, g Gossip, n *nodes.Node) <-chan []string {
+	lists, over := make(chan []string, 100), make(chan struct{})
 	ctx, cancel := context.WithCancel(ctx)
 	go func() {
 		defer close(over)
 		for names, err := range g.Nodes(ctx, n) {
 			if err != nil {
-				t.Errorf("%s: %v", name, err)
+				t.Errorf("%s: %v", n.Name(), err)
 			}
 			select {
 			case lists <- names:
@@ -271,6 +275,22 @@ func TestGossipForgets(t *testing.T) {
 	requireNames(t, a, "b@127.0.0.1")
 	cancel()
 	requireNames(t, a)
+}
+
+// A node that drains says nothing any more, and still hears who else is there.
+func TestGossipDrains(t *testing.T) {
+	g := loopback(t)
+	g.Forget = 500 * time.Millisecond
+	n := node(t, "b@127.0.0.1")
+	a := gossips(t.Context(), t, g, "a@127.0.0.1")
+	b := gossipsOf(t.Context(), t, g, n)
+	requireNames(t, a, "b@127.0.0.1")
+	requireNames(t, b, "a@127.0.0.1")
+	require.NoError(t, n.Drain(t.Context()))
+	requireNames(t, a)
+	gossips(t.Context(), t, g, "c@127.0.0.1")
+	requireNames(t, a, "c@127.0.0.1")
+	requireNames(t, b, "a@127.0.0.1", "c@127.0.0.1")
 }
 
 func TestGossipErrors(t *testing.T) {

@@ -295,6 +295,7 @@ func TestHostileResolve(t *testing.T) {
 	require.NoError(t, err)
 	_, err = hidden.Connect(within(t), "a@test")
 	require.NoError(t, err)
+	eventually(t, func() bool { return one.n.Conn("z@test") != nil })
 	refused(other.n, method, a("named"), third.Pid(), named.Pid())
 	require.NoError(t, third.Err())
 	require.False(t, refunded.Load())

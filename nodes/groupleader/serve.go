@@ -14,8 +14,7 @@ import (
 // Options are for Serve.
 type Options struct {
 	// In is what others read, as from a terminal; nil: nothing ({error, enotsup}). It is read only
-	// while somebody waits for it. A Read that waits when the process ends goes on until it
-	// returns.
+	// while somebody waits for it. A Read that waits when the process ends goes on until it returns.
 	In io.Reader
 	// Columns and Rows are the size of the terminal that out is; 0: it is none.
 	Columns, Rows int

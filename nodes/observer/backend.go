@@ -88,7 +88,7 @@ func (l *processList) add(p *introspect.Process) {
 	l.atom("etop_proc_info")
 	b, err := ei.AppendPid(l.b, p.Pid)
 	l.err = cmp.Or(l.err, err)
-	b = ei.AppendInt(b, int64(memory(p)))
+	b = ei.AppendInt(b, int64(p.Memory()))
 	l.b = ei.AppendInt(b, int64(p.Handled))
 	switch {
 	case len(p.Names) > 0:
@@ -150,8 +150,8 @@ func (b *observer) fetchStats(ctx context.Context, parent ei.Pid, ms int64) (ei.
 	return "ok", nil
 }
 
-// relay is dbg:do_relay: nothing is traced here, but who wants to would wait for the answer for ever
-// (etop of OTP 27, whatever it is told).
+// relay is dbg:do_relay: nothing is traced here, but who wants to would wait for the answer for
+// ever (etop of OTP 27, whatever it is told).
 func relay(ctx context.Context, parent ei.Pid, session ...ei.Term) error {
 	nodes.EndAtStop(ctx)
 	self := nodes.MailboxOf(ctx)

@@ -74,7 +74,8 @@ func (b *observer) usage() ei.Term {
 		of[p.(ei.Tuple)[0].(ei.Atom)] = p.(ei.Tuple)[1].(ei.Int)
 	}
 	t, run := b.io(), runnable()
-	return ei.MapOf(ei.Atom("atoms"), ei.Int(0), ei.Atom("ports"), b.systemItem("port_count"), ei.Atom("processes"), b.systemItem("process_count"),
+	return ei.MapOf(ei.Atom("atoms"), ei.Int(0), ei.Atom("ports"), b.systemItem("port_count"),
+		ei.Atom("processes"), b.systemItem("process_count"),
 		ei.Atom("io"), ei.Tuple{ei.Int(t.in), ei.Int(t.out)}, ei.Atom("uptime"), ei.Int(time.Since(b.began).Milliseconds()),
 		ei.Atom("memory"), ei.MapOf(ei.Atom("total"), of["total"], ei.Atom("process"), of["processes"], ei.Atom("atom"), ei.Int(0),
 			ei.Atom("binary"), of["binary"], ei.Atom("code"), ei.Int(0), ei.Atom("ets"), ei.Int(0),
@@ -126,7 +127,7 @@ func (b *observer) listProcesses(search ei.Optional[string], by, dir ei.Atom, li
 		}
 		switch by {
 		case "memory":
-			r.key = memory(&p)
+			r.key = p.Memory()
 		case "reductions":
 			r.key = int(p.Handled)
 		case "reductions_diff":
@@ -150,7 +151,7 @@ func (b *observer) listProcesses(search ei.Optional[string], by, dir ei.Atom, li
 	shown := ei.List{}
 	for _, r := range rows[:min(max(limit, 0), count)] {
 		shown = append(shown, ei.List{pair("pid", r.Pid), pair("name_or_initial_call", ei.Binary(r.name)),
-			pair("reductions_diff", ei.Int(int64(r.Handled)-handled[r.Pid])), pair("memory", ei.Int(memory(&r.Process))),
+			pair("reductions_diff", ei.Int(int64(r.Handled)-handled[r.Pid])), pair("memory", ei.Int(r.Memory())),
 			pair("reductions", ei.Int(r.Handled)), pair("message_queue_len", ei.Int(r.Queue)), pair("current_function", term(current(&r.Process)))})
 	}
 	return ei.Tuple{shown, ei.Int(count), now}, nil
@@ -195,9 +196,11 @@ func (b *observer) processDetails(pid ei.Pid) (ei.Term, error) {
 		label = d.Label
 	}
 	leader, _ := b.item(&d, ei.Atom("group_leader")).(ei.Pid)
-	list := ei.List{pair("initial_call", term(runs(&d.Process))), pair("ancestors", ancestors), pair("label", label), pair("links", all(d.LinkedWith)),
+	list := ei.List{pair("initial_call", term(runs(&d.Process))), pair("ancestors", ancestors), pair("label", label),
+		pair("links", all(d.LinkedWith)),
 		pair("monitors", all(monitored)), pair("monitored_by", all(d.Watchers)), pair("group_leader", b.details(leader))}
-	for _, key := range []ei.Atom{"registered_name", "current_function", "status", "message_queue_len", "trap_exit", "error_handler", "priority",
+	for _, key := range []ei.Atom{"registered_name", "current_function", "status", "message_queue_len", "trap_exit", "error_handler",
+		"priority",
 		"total_heap_size", "heap_size", "stack_size", "reductions", "garbage_collection", "suspending", "current_stacktrace"} {
 		list = append(list, ei.Tuple{key, b.item(&d, key)})
 	}
@@ -207,7 +210,8 @@ func (b *observer) processDetails(pid ei.Pid) (ei.Term, error) {
 func (b *observer) listApplications(search ei.Optional[string], _, _ ei.Atom, limit int) ei.Term {
 	o := &b.opts
 	want := search.Value
-	shown := strings.Contains(o.Application, want) || strings.Contains(strings.ToLower(o.Description), want) || strings.Contains(o.Version, want)
+	shown := strings.Contains(o.Application, want) || strings.Contains(strings.ToLower(o.Description), want) ||
+		strings.Contains(o.Version, want)
 	if !shown {
 		return noRows(nil, nil, nil, nil)
 	}

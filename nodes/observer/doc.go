@@ -13,8 +13,8 @@
 // refused ({error, badfile}). Nothing can be changed, except that peers may do what they may do
 // anyway (nodes.Config.Rules): send, link, exit/2. Options.Stop lets them stop the node.
 //
-// The functions belong to modules of Erlang: a table of rules that allows little has to allow these,
-// for which Rules has the rules. A program's own function of one of the names is to be exposed after
-// Start. In a node with workers (nodes.Front) call Start in each: a tool sees the worker that its
-// node is connected to.
+// The functions belong to modules of Erlang: a table of rules that allows little has to allow
+// these, for which Rules has the rules. A program's own function of one of the names is to be
+// exposed after Start. In a node with workers (nodes.Front) call Start in each: a tool sees the
+// worker that its node is connected to.
 package observer

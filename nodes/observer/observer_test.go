@@ -162,7 +162,8 @@ func TestProcessInfo(t *testing.T) {
 	}
 	require.Equal(t, `[{{dictionary,'$process_label'},{job,1}},{{dictionary,x},undefined}]`, s.call("erlang:process_info", b.Pid(),
 		[]any{ei.Tuple{a("dictionary"), a("$process_label")}, ei.Tuple{a("dictionary"), a("x")}}))
-	require.Equal(t, "[{links,[]},{registered_name,[]}]", s.call("erlang:process_info", s.spawnSleeper(), []any{a("links"), a("registered_name")}))
+	require.Equal(t, "[{links,[]},{registered_name,[]}]", s.call("erlang:process_info", s.spawnSleeper(), []any{a("links"),
+		a("registered_name")}))
 
 	// the stack of a server, and what module sys says of it
 	require.Contains(t, s.call("erlang:process_info", till.Pid(), a("current_stacktrace")), "'(*Server).run',0,[{file,")

@@ -14,7 +14,8 @@ import (
 // Each function takes as many arguments as its name says: whatever they are, it is there.
 func TestArities(t *testing.T) {
 	at := transport.MemoryAddr("arities")
-	n, err := nodes.New(nodes.Config{Name: "arities@host", Cookie: "secret", Transport: transport.NewMemory(), Listen: at, Resolver: nodes.Static{}})
+	n, err := nodes.New(nodes.Config{Name: "arities@host", Cookie: "secret", Transport: transport.NewMemory(), Listen: at,
+		Resolver: nodes.Static{}})
 	require.NoError(t, err)
 	defer n.Close()
 	require.NoError(t, Start(n, nil))

@@ -402,7 +402,7 @@ func (o order) run(side string, test *party.Side) error {
 		r.Leak = ""
 		if now := openDescriptorsNow(); len(now) != open {
 			r.Leak = fmt.Sprintf("%d descriptors, and %d are due: %s", len(now), open, strings.Join(now, ", "))
-		} else if now := runtime.NumGoroutine(); now != running {
+		} else if now := runtime.NumGoroutine(); now > running {
 			r.Leak = fmt.Sprintf("%d goroutines, and %d are due", now, running)
 		} else if now := leak.Polls(); now < polls || now > polls+more {
 			r.Leak = fmt.Sprintf("%d epoll descriptors, and %d to %d are due", now, polls, polls+more)

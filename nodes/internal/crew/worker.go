@@ -25,8 +25,7 @@ const (
 // A Worker is a worker as the front sees it.
 type Worker struct {
 	crew *Crew
-	// the worker's place, 0 to Config.Count-1; a worker that replaces this one gets the same
-	// slot
+	// the worker's place, 0 to Config.Count-1; a worker that replaces this one gets the same slot
 	slot int
 	// the worker's own, 1 to talk.MaxPart, which it keeps when it moves to another process; in its
 	// pids, and called Part in messages

@@ -18,8 +18,7 @@ var (
 type Conn interface {
 	Err() error            // why it has ended; nil: it is up
 	Left() <-chan struct{} // closed when its end has been dealt with, and it has left the table
-	// IsOutdated tells whether a connection made in another process, at that moment, takes its
-	// place.
+	// IsOutdated tells whether a connection made in another process, at that moment, takes its place.
 	IsOutdated(made int64) bool
 	// OnEntered hears that it is on the table.
 	OnEntered()

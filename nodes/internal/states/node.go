@@ -73,7 +73,6 @@ func (s *Node) Describe(f *form.Fields) {
 // which one is meant.
 type TransportID struct {
 	Plugin string
-	// among those of the name, from 0 on; also 0 for one that is not in the Config: a Resolver's,
-	// say
+	// among those of the name, from 0 on; also 0 for one that is not in the Config: a Resolver's, say
 	Place int
 }

@@ -15,8 +15,7 @@ type Worker struct {
 	Fixed       []Name
 	Claimed     []Name
 	Meets       []Meeting
-	// peers of sessions and connections that the front has counted, and that end with the old
-	// process
+	// peers of sessions and connections that the front has counted, and that end with the old process
 	Over      []Name
 	Questions []LineMessage
 	NameTable Place         // of the name table's descriptor

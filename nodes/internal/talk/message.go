@@ -71,8 +71,7 @@ type (
 	Took struct {
 		Via int `json:"part,omitempty"` // ViaForwarder or ViaLine
 	}
-	// SocketLost: a socket for sessions is no more; what was left in it, or an earlier one, is
-	// lost.
+	// SocketLost: a socket for sessions is no more; what was left in it, or an earlier one, is lost.
 	SocketLost struct {
 		Number uint64 `json:"id,omitempty"`
 	}
@@ -163,8 +162,7 @@ type (
 		Peer *dist.Peer `json:"peer,omitempty"`
 		FD   int        `json:"-"`
 	}
-	// NoConn: I have no connection to the peer. Of the front, without Peer: the worker Part has
-	// ended.
+	// NoConn: I have no connection to the peer. Of the front, without Peer: the worker Part has ended.
 	NoConn struct {
 		Part int    `json:"part,omitempty"`
 		Peer string `json:"name,omitempty"`

@@ -12,8 +12,7 @@ type Tally struct {
 	running atomic.Int64
 	waiting atomic.Int32 // how many goroutines are in Wait
 	making  sync.Once
-	// takes a token when the last one ends while a goroutine waits; made by the first that does
-	// either
+	// takes a token when the last one ends while a goroutine waits; made by the first that does either
 	idle chan struct{}
 }
 

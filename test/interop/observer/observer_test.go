@@ -44,7 +44,8 @@ func start(t testing.TB, name string, port int, o *observer.Options, edit ...fun
 		State: func() any { return map[ei.Atom]int{"total": 7} },
 	}, &nodes.MailboxOptions{TrapExit: true})
 	require.NoError(t, err)
-	session, err := n.Serve("", nodes.Server{Info: func(context.Context, *nodes.Mailbox, *nodes.Message) {}}, &nodes.MailboxOptions{Parent: till.Pid()})
+	session, err := n.Serve("", nodes.Server{Info: func(context.Context, *nodes.Mailbox, *nodes.Message) {}},
+		&nodes.MailboxOptions{Parent: till.Pid()})
 	require.NoError(t, err)
 	require.NoError(t, session.SetLabel("session 1"))
 	jobs, err := n.NewMailbox(nil)
@@ -94,14 +95,17 @@ func TestObserverPages(t *testing.T) {
 		m.is("true", `{[shop], L} = looker:applications(N), lists:member({"shop", "till"}, L) andalso lists:member({"shop", "jobs"}, L)
 			andalso [C || {"till", C} <- L, lists:prefix("session 1", C)] =/= []`)
 		m.is("[ok,ok,ok]", `[gen_server:call(Till, ok) || _ <- [1, 2, 3]]`)
-		m.is("{true,true,true}", `L = looker:processes(N), {lists:member({till, 3, 0}, L), lists:member({jobs, 0, 5}, L), lists:keymember(rex, 1, L)}`)
+		m.is("{true,true,true}", `L = looker:processes(N), {lists:member({till, 3, 0}, L), lists:member({jobs, 0, 5}, L), lists:keymember(rex,
+			1, L)}`)
 		// Observer before 27 would fail at a label when it sorts by names
 		m.is(strconv.FormatBool(r.Number >= 27), `lists:keymember(<<"session 1">>, 1, looker:processes(N))`)
 		m.is("[till,0,true,waiting]", `looker:process(Till, [registered_name, message_queue_len, trap_exit, status])`)
-		m.is("[[],5]", `[[], Q] = [proplists:get_value(links, erpc:call(N, erlang, process_info, [Jobs])) | looker:process(Jobs, [message_queue_len])], [[], Q]`)
+		m.is("[[],5]", `[[], Q] = [proplists:get_value(links, erpc:call(N, erlang, process_info, [Jobs])) | looker:process(Jobs,
+			[message_queue_len])], [[], Q]`)
 		m.is(`{gen_server,[{"State",#{total => 7}}]}`, `looker:state(Till)`)
 		m.is("[]", `looker:state(Jobs)`)
-		m.is("true", `{_, [{_, _, _, [{file, F}, {line, L}]} | _]} = erpc:call(N, erlang, process_info, [Till, current_stacktrace]), lists:suffix(".go", F) andalso L > 0`)
+		m.is("true", `{_, [{_, _, _, [{file, F}, {line, L}]} | _]} = erpc:call(N, erlang, process_info, [Till, current_stacktrace]),
+			lists:suffix(".go", F) andalso L > 0`)
 		m.is("{messages,[{job,0},{job,1},{job,2},{job,3},{job,4}]}", `erpc:call(N, erlang, process_info, [Jobs, messages])`)
 		m.is("{[],[]}", `{rpc:call(N, observer_backend, get_port_list, []), rpc:call(N, observer_backend, get_table_list, [ets, []])}`)
 		// what the menus do besides
@@ -147,8 +151,10 @@ func TestEtop(t *testing.T) {
 func TestShellAndScripts(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		m := meet(t, r, nil)
-		m.is("true", `T = looker:printed(fun() -> c:ni() end), lists:all(fun(W) -> string:find(T, W) =/= nomatch end, ["till", "jobs", "nodes:waiting/0", "Total"])`)
-		m.is("true", `T = looker:printed(fun() -> c:nregs() end), string:find(T, atom_to_list(N)) =/= nomatch andalso string:find(T, "jobs") =/= nomatch`)
+		m.is("true", `T = looker:printed(fun() -> c:ni() end), lists:all(fun(W) -> string:find(T, W) =/= nomatch end, ["till", "jobs",
+			"nodes:waiting/0", "Total"])`)
+		m.is("true", `T = looker:printed(fun() -> c:nregs() end), string:find(T, atom_to_list(N)) =/= nomatch andalso string:find(T,
+			"jobs") =/= nomatch`)
 		m.is("true", `T = looker:printed(fun() -> c:i([Till]) end), string:find(T, "till") =/= nomatch`)
 		if r.Number >= 27 {
 			m.is("true", `string:find(looker:printed(fun() -> c:ni() end), "session 1") =/= nomatch`)
@@ -156,19 +162,25 @@ func TestShellAndScripts(t *testing.T) {
 		// the same items as here
 		m.is("[]", `[K || {K, _} <- process_info(self())] -- [K || {K, _} <- [{registered_name, x} | rpc:call(N, erlang, process_info, [Jobs])]]`)
 		m.is("[]", `[K || {K, _} <- erlang:memory()] -- [K || {K, _} <- rpc:call(N, erlang, memory, [])]`)
-		m.is("true", `lists:all(fun(I) -> is_tuple(I) orelse I =:= [] orelse is_integer(I) orelse is_list(I) end, [rpc:call(N, erlang, statistics, [S]) ||
-			S <- [wall_clock, runtime, reductions, exact_reductions, run_queue, run_queue_lengths, total_run_queue_lengths_all, active_tasks, io, garbage_collection, context_switches]])`)
-		m.is("[]", `[I || I <- [otp_release, version, system_version, system_architecture, wordsize, {wordsize, internal}, schedulers, schedulers_online,
-			logical_processors, process_count, process_limit, port_count, port_limit, atom_count, atom_limit, ets_count, ets_limit, creation, machine,
+		m.is("true", `lists:all(fun(I) -> is_tuple(I) orelse I =:= [] orelse is_integer(I) orelse is_list(I) end, [rpc:call(N, erlang,
+			statistics, [S]) ||
+			S <- [wall_clock, runtime, reductions, exact_reductions, run_queue, run_queue_lengths, total_run_queue_lengths_all, active_tasks, io,
+				garbage_collection, context_switches]])`)
+		m.is("[]", `[I || I <- [otp_release, version, system_version, system_architecture, wordsize, {wordsize, internal}, schedulers,
+			schedulers_online,
+			logical_processors, process_count, process_limit, port_count, port_limit, atom_count, atom_limit, ets_count, ets_limit, creation,
+				machine,
 			emu_type, build_type, start_time, smp_support, threads, kernel_poll, multi_scheduling, dist_buf_busy_limit, alloc_util_allocators,
 			{allocator_sizes, [heap]}], element(1, {rpc:call(N, erlang, system_info, [I])}) =:= {badrpc, x}]`)
 		// badarg and undef as here
-		m.is("{true,true}", `Same = fun(M, F, A) -> X = (catch apply(M, F, A)), {_, {'EXIT', {R, _}}} = rpc:call(N, M, F, A), element(1, element(2, X)) =:= R end,
+		m.is("{true,true}", `Same = fun(M, F, A) -> X = (catch apply(M, F, A)), {_, {'EXIT', {R, _}}} = rpc:call(N, M, F, A), element(1,
+			element(2, X)) =:= R end,
 			{Same(erlang, memory, [nothing]), Same(erlang, nothing, [1])}`)
 		m.is("{error,badfile}", `{M, B, F} = code:get_object_code(lists), rpc:call(N, code, load_binary, [M, F, B])`)
 		m.is("{true,true}", `{[R], []} = rpc:multicall([N], erlang, whereis, [till]), {is_pid(R), lists:member(N, nodes())}`)
 		m.is("true", `{ok, Names} = net_adm:names(), lists:keymember(hd(string:split(atom_to_list(N), "@")), 1, Names)`)
-		m.is("[eacces,eacces,eacces,eacces]", `[begin {_, {'EXIT', {R, _}}} = rpc:call(N, M, F, []), R end || {M, F} <- [{init, stop}, {erlang, halt}, {init, restart}, {os, getpid}]]`)
+		m.is("[eacces,eacces,eacces,eacces]", `[begin {_, {'EXIT', {R, _}}} = rpc:call(N, M, F, []), R end || {M, F} <- [{init, stop}, {erlang,
+			halt}, {init, restart}, {os, getpid}]]`)
 	})
 }
 
@@ -182,7 +194,8 @@ func TestScriptStops(t *testing.T) {
 		var n *nodes.Node
 		o.Stop = func(ctx context.Context) error { return n.Shutdown(ctx) }
 		n = start(t, "stop"+r.String()+"@127.0.0.1", port, o)
-		require.Equal(t, "{true,ok,shutdown}", erl.Eval(t, fmt.Sprintf(`N = '%s', P = list_to_integer(rpc:call(N, os, getpid, [])), R = monitor(process, {jobs, N}),
+		require.Equal(t, "{true,ok,shutdown}", erl.Eval(t, fmt.Sprintf(`N = '%s', P = list_to_integer(rpc:call(N, os, getpid, [])),
+			R = monitor(process, {jobs, N}),
 			Ok = rpc:call(N, init, stop, []), {P =:= %d, Ok, receive {'DOWN', R, _, _, Why} -> Why end}`, n.Name(), os.Getpid())))
 		expect.Returns(t, n.Done())
 	})
@@ -252,7 +265,8 @@ func TestLiveDashboard(t *testing.T) {
 		out := elixir(t, e, n, port, source+`
 alias Phoenix.LiveDashboard.SystemInfo
 %{dashboard_running?: true, processes: [:till]} = SystemInfo.node_capabilities(node, process: :till, application: :os_mon)
-%{system_info: info, system_limits: limits, system_usage: usage, environment: env} = SystemInfo.fetch_system_info(node, ["SHOP_REGION", "HOME"], :shop)
+%{system_info: info, system_limits: limits, system_usage: usage, environment: env} = SystemInfo.fetch_system_info(node, ["SHOP_REGION",
+	"HOME"], :shop)
 [{"SHOP_REGION", "north"}, {"HOME", nil}] = env
 true = String.contains?("#{info.banner}", "Go ")
 true = limits.processes > 0 and limits.atoms > 0 and limits.ports > 0
