@@ -110,7 +110,7 @@ var picture = []row{
 	{path: "nodes/pubsub", own: "ei ei/elixir nodes nodes/pg", notStd: "net os", testOwn: "transport"},
 	{path: "nodes/observer", own: "ei nodes nodes/dist nodes/introspect", notStd: "net", testOwn: "transport"},
 	{path: "nodes/nodestest", own: "ei transport nodes nodes/dist", notStd: "os"},
-	{path: "nodes/upgrade", own: "transport/handoff nodes", others: []string{xsys}, testOwn: "ei nodes/epmd transport test/systemd"},
+	{path: "nodes/upgrade", own: "transport/handoff nodes", others: []string{xsys}, testOwn: "ei nodes/epmd test/otp test/systemd"},
 	{path: "cmd/cnode-demo/internal/steps"},
 	{path: "cmd/cnode-demo/internal/cli", others: []string{cobra}},
 	{path: "cmd/cnode-demo/internal/config",

@@ -17,6 +17,7 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/test/expect"
+	"github.com/cnode-go/cnode/test/otp"
 	vacant "github.com/cnode-go/cnode/test/port"
 	"github.com/cnode-go/cnode/test/systemd"
 )
@@ -214,9 +215,11 @@ FileDescriptorStoreMax=1000
 KillMode=mixed
 `
 
-// Under systemd the node survives a restart of its service: systemd has it meanwhile.
+// Under systemd the node survives a restart of its service: systemd has it meanwhile, and an Erlang
+// node notices nothing.
 func TestRestartBySystemd(t *testing.T) {
-	port := vacant.Free(t)
+	release := otp.Releases(t)[0]
+	port := release.Epmd(t)
 	program, err := os.Executable()
 	require.NoError(t, err)
 	files := map[string]systemd.File{
@@ -229,6 +232,8 @@ func TestRestartBySystemd(t *testing.T) {
 		r := &run{t: t}
 		r.n, r.c = connected(t, fmt.Sprint(port))
 		pids, total := []int{r.pid()}, 0
+		erl := release.Start(t, otp.Options{EpmdPort: port, Cookie: "secret"})
+		require.Equal(t, "true", erl.Eval(t, `monitor_node('`+service+`', true), monitor(process, {counter, '`+service+`'}), true`))
 		for _, step := range []string{"restart", "restart", "upgrade", "restart"} {
 			total++
 			require.Equal(t, total, r.add(1))
@@ -240,7 +245,10 @@ func TestRestartBySystemd(t *testing.T) {
 			require.Eventually(t, func() bool { return !slices.Contains(pids, r.pid()) }, expect.Limit, 10*time.Millisecond, step)
 			pids = append(pids, r.pid())
 			require.NoError(t, r.c.Err(), step)
+			total++
+			require.Equal(t, fmt.Sprint(total), erl.Eval(t, `gen_server:call({counter, '`+service+`'}, {add, 1})`), step)
 		}
+		require.Equal(t, "none", erl.Eval(t, `receive M -> M after 0 -> none end`))
 		require.Equal(t, total+1, r.add(1))
 		kept := m.Succeed("systemctl", "show", "--value", "-p", "NFileDescriptorStore", "counter.service")
 		require.Equal(t, "0", strings.TrimSpace(kept))
