@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/cnode-go/cnode/ei"
@@ -61,6 +62,16 @@ func (o Op) String() string {
 		}
 	}
 	return strings.Join(names, "|")
+}
+
+// Rules are those of Config.Rules.
+func (n *Node) Rules() []Rule { return slices.Clone(n.cfg.Rules) }
+
+// Allows tells whether Config.Rules let a peer do something: op is OpCall or OpSpawn, and the rest
+// names a function, which need not exist. So what a program does for peers in other ways than by
+// functions that they call can have rules, too. A refusal is not counted.
+func (n *Node) Allows(peer string, op Op, module, function string, arity int) bool {
+	return n.rules == nil || peer == n.Name() || n.rules.Function(peer, permit.Op(op), module, function, arity)
 }
 
 func compileRules(rules []Rule) (permit.Table, error) {
@@ -221,5 +232,8 @@ func noAccess(f function, arity int) *Raise {
 
 func (n *Node) denied(c *Conn, op Op, target string) {
 	n.stats.denied.Add(1)
+	if m := n.meter.Load(); m != nil && m.Denied != nil {
+		m.Denied(c.peer.Name, op.String(), target)
+	}
 	c.complain(faultDenied, "refused by Config.Rules", fmt.Errorf("%v of %s", op, target))
 }

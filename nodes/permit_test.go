@@ -356,6 +356,19 @@ func TestNewRefusesRules(t *testing.T) {
 	require.ErrorContains(t, err, "Config.Rules: rule 0")
 }
 
+// Allows asks the rules, for what is not a function; nothing is counted.
+func TestAllows(t *testing.T) {
+	rules := []Rule{{Peer: "web*@*", Op: OpCall, Target: "console:drain/0"}, {Peer: "web*@*", Allow: true}, {}}
+	n := guard(t, rules...).n
+	for peer, want := range map[string][2]bool{"web1@test": {false, true}, "ops@test": {false, false}, "alice@test": {true, true}} {
+		require.Equal(t, want[0], n.Allows(peer, OpCall, "console", "drain", 0), peer)
+		require.Equal(t, want[1], n.Allows(peer, OpCall, "console", "drain", 1), peer)
+	}
+	require.Zero(t, n.Stats().Denied)
+	require.Equal(t, rules, n.Rules())
+	require.True(t, guard(t).n.Allows("ops@test", OpSpawn, "a", "b", 0))
+}
+
 // What rules cost a message to a registered name, on the goroutine that reads: none, a list of
 // permissions in which the fourth decides, and one of 50 in which none does.
 func BenchmarkRules(b *testing.B) {

@@ -95,8 +95,9 @@ var picture = []row{
 		"nodes/internal/process nodes/internal/states nodes/internal/talk nodes/internal/wait",
 		testOwn: "nodes/dist", testOther: []string{xsys}},
 	{path: "nodes/introspect", own: "ei", notStd: "net os sync context log"},
+	{path: "nodes/metrics", notStd: "net os log"},
 	{path: "nodes", others: []string{xsys}, testOwn: "transport/transporttest transport/virtual test/otp",
-		own: "ei transport transport/handoff nodes/dist nodes/epmd nodes/introspect " +
+		own: "ei transport transport/handoff nodes/dist nodes/epmd nodes/introspect nodes/metrics " +
 			"nodes/internal/atoms nodes/internal/clock nodes/internal/cookie nodes/internal/crew nodes/internal/descriptor " +
 			"nodes/internal/form nodes/internal/hush nodes/internal/life " +
 			"nodes/internal/otp nodes/internal/nametable nodes/internal/peers " +
@@ -108,9 +109,13 @@ var picture = []row{
 	{path: "nodes/discovery", own: "ei transport nodes/dist nodes/epmd nodes", others: []string{xnet}, testOwn: "test/dns"},
 	{path: "nodes/groupleader", own: "ei transport nodes nodes/dist", notStd: "net os syscall"},
 	{path: "nodes/pubsub", own: "ei ei/elixir nodes nodes/pg", notStd: "net os", testOwn: "transport"},
+	{path: "nodes/health", own: "nodes", testOwn: "ei transport"},
+	{path: "nodes/debugz", own: "ei nodes nodes/dist nodes/global nodes/introspect nodes/metrics nodes/pg",
+		testOwn: "nodes/nodestest nodes/supervisor"},
 	{path: "nodes/observer", own: "ei nodes nodes/dist nodes/introspect", notStd: "net", testOwn: "transport"},
 	{path: "nodes/nodestest", own: "ei transport nodes nodes/dist", notStd: "os"},
 	{path: "nodes/upgrade", own: "transport/handoff nodes", others: []string{xsys}, testOwn: "ei nodes/epmd test/otp test/systemd"},
+	{path: "nodes/console", own: "ei transport nodes nodes/dist nodes/introspect nodes/groupleader", notStd: "net os syscall"},
 	{path: "cmd/cnode-demo/internal/steps"},
 	{path: "cmd/cnode-demo/internal/cli", others: []string{cobra}},
 	{path: "cmd/cnode-demo/internal/config",
@@ -140,6 +145,7 @@ var picture = []row{
 		others: []string{xsys, cobra, pflag}, testOwn: "test/otp test/systemd"},
 	{path: "cmd/erl-call", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp"},
 	{path: "test/otp", own: "test/need test/port"},
+	{path: "test/pty", own: "test/need", others: []string{xsys}},
 	{path: "test/line", own: "test/need transport", others: []string{xsys}},
 	{path: "test/systemd", own: "test/need"},
 	{path: "test/interop", own: libraries + " test/otp test/line", others: []string{xsys, ergo}, testOwn: "transport/transporttest"},
@@ -156,6 +162,7 @@ var picture = []row{
 	{path: "test/interop/discovery", testOwn: libraries + " test/otp test/line test/dns"},
 	{path: "test/interop/processes", testOwn: libraries + " test/otp"},
 	{path: "test/interop/observer", testOwn: libraries + " test/otp"},
+	{path: "test/interop/console", testOwn: libraries + " test/otp test/pty"},
 	{path: "test/interop/permission", testOwn: libraries + " test/otp"},
 	{path: "test/interop/neighbours", own: libraries + " test/otp"},
 	{path: "test/interop/pubsub", testOwn: libraries + " test/otp", testOther: []string{xsys}},
@@ -178,7 +185,8 @@ var picture = []row{
 // libraries are what a command may use: all that a user may, but the suite for
 // tests.
 const libraries = "ei ei/elixir transport transport/virtual transport/handoff tlstransport nodes nodes/dist nodes/epmd " +
-	"nodes/groupleader nodes/pg nodes/pubsub nodes/global nodes/supervisor nodes/discovery nodes/introspect nodes/observer nodes/nodestest nodes/upgrade"
+	"nodes/groupleader nodes/pg nodes/pubsub nodes/global nodes/supervisor nodes/discovery nodes/introspect nodes/observer " +
+	"nodes/metrics nodes/health nodes/debugz nodes/console nodes/upgrade nodes/nodestest"
 
 // everyTest are the modules that any test may use, and everyTestOwn the packages of ours.
 var everyTest = []string{testify, goleak, rapid}

@@ -12,7 +12,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 cache=${CNODE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cnode}
 erlang=(erlang-base erlang-crypto erlang-ssl erlang-public-key erlang-asn1
 	erlang-inets erlang-runtime-tools erlang-dev)
-others=(openssl python3 tshark) # which tests compare with
+others=(openssl python3 tshark chromium-headless-shell) # which tests compare with, or look with
 
 fail() {
 	printf 'prepare: %s\n' "$*" >&2
@@ -125,7 +125,7 @@ neighbours() {
 	root_file_system neighbours trixie "$(
 		IFS=,
 		echo "${erlang[*]},elixir,rabbitmq-server,ejabberd,dash,coreutils,sed,bash,grep,gawk,util-linux,procps,hostname"
-	)" bash elixir
+	)" bash elixir iex
 	echo "peers Elixir, RabbitMQ, ejabberd: $cache/neighbours"
 }
 
@@ -134,7 +134,7 @@ elixir() {
 	local name=neighbours version
 	if [[ $1 != trixie ]]; then
 		name=elixir-$1
-		root_file_system "$name" "$1" elixir,dash,coreutils,sed,bash elixir >&2
+		root_file_system "$name" "$1" elixir,dash,coreutils,sed,bash elixir iex >&2
 	fi
 	version=$(HOME=/tmp "$cache/$name/bin/elixir" --short-version 2>>"$cache/log") || fail "Elixir of $1 does not run"
 	[[ -n $version ]] || fail "Elixir of $1 does not tell its version"

@@ -22,6 +22,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/health"
 	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -64,16 +65,6 @@ func work(ctx context.Context, ms int) (ei.Atom, error) {
 	}
 }
 
-// ready answers a readiness probe: 503, and the state, while nobody is to be sent here.
-func ready(n *nodes.Node) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		if s := n.State(); s != nodes.StateRunning {
-			w.WriteHeader(http.StatusServiceUnavailable)
-			fmt.Fprintln(w, s)
-		}
-	}
-}
-
 // run runs a node until a signal ends it, or on SIGHUP another process is the node.
 func run(cfg nodes.Config, probe string) error {
 	ctx := context.Background()
@@ -90,7 +81,7 @@ func run(cfg nodes.Config, probe string) error {
 		}
 		defer at.Close()
 		fmt.Println("probe", at.Addr())
-		go http.Serve(at, ready(n))
+		go http.Serve(at, health.Ready(n)) // 503, and the state, while nobody is to be sent here
 	}
 	fmt.Println("ready", n.Name(), n.Listeners()[0].Addr())
 	return u.Run(ctx)

@@ -63,6 +63,22 @@ type Process struct {
 	Goroutine string
 }
 
+// What a process takes besides its unread messages, in bytes: about.
+const (
+	mailboxSize   = 1 << 10
+	goroutineSize = 4 << 10
+	bondSize      = 250
+)
+
+// Memory is about how many bytes a process takes, its unread messages included.
+func (p *Process) Memory() int {
+	size := mailboxSize + p.QueueBytes + bondSize*(p.Links+p.Monitors+p.MonitoredBy)
+	if p.Kind == Server || p.Kind == Handler || p.Kind == Function {
+		size += goroutineSize
+	}
+	return size
+}
+
 // A Target is what a process monitors: a process, or whatever has a name on a node.
 type Target struct {
 	Pid  ei.Pid // zero: Name

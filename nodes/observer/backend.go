@@ -88,7 +88,7 @@ func (l *processList) add(p *introspect.Process) {
 	l.atom("etop_proc_info")
 	b, err := ei.AppendPid(l.b, p.Pid)
 	l.err = cmp.Or(l.err, err)
-	b = ei.AppendInt(b, int64(memory(p)))
+	b = ei.AppendInt(b, int64(p.Memory()))
 	l.b = ei.AppendInt(b, int64(p.Handled))
 	switch {
 	case len(p.Names) > 0:

@@ -127,7 +127,7 @@ func (b *observer) listProcesses(search ei.Optional[string], by, dir ei.Atom, li
 		}
 		switch by {
 		case "memory":
-			r.key = memory(&p)
+			r.key = p.Memory()
 		case "reductions":
 			r.key = int(p.Handled)
 		case "reductions_diff":
@@ -151,7 +151,7 @@ func (b *observer) listProcesses(search ei.Optional[string], by, dir ei.Atom, li
 	shown := ei.List{}
 	for _, r := range rows[:min(max(limit, 0), count)] {
 		shown = append(shown, ei.List{pair("pid", r.Pid), pair("name_or_initial_call", ei.Binary(r.name)),
-			pair("reductions_diff", ei.Int(int64(r.Handled)-handled[r.Pid])), pair("memory", ei.Int(memory(&r.Process))),
+			pair("reductions_diff", ei.Int(int64(r.Handled)-handled[r.Pid])), pair("memory", ei.Int(r.Memory())),
 			pair("reductions", ei.Int(r.Handled)), pair("message_queue_len", ei.Int(r.Queue)), pair("current_function", term(current(&r.Process)))})
 	}
 	return ei.Tuple{shown, ei.Int(count), now}, nil

@@ -171,20 +171,8 @@ func current(d *introspect.Process) introspect.MFA {
 
 func term(f introspect.MFA) ei.Tuple { return ei.Tuple{f.Module, f.Function, ei.Int(f.Arity)} }
 
-// What a process takes besides its unread messages, in bytes: about.
-const (
-	mailboxSize   = 1 << 10
-	goroutineSize = 4 << 10
-	bondSize      = 250
-)
-
-func memory(d *introspect.Process) int {
-	size := mailboxSize + d.QueueBytes + bondSize*(d.Links+d.Monitors+d.MonitoredBy)
-	if d.Kind == introspect.Server || d.Kind == introspect.Handler || d.Kind == introspect.Function {
-		size += goroutineSize
-	}
-	return size
-}
+// heapSize is what a process has as its heap besides its unread messages, in bytes: about.
+const heapSize = 1 << 10
 
 // item is a value of process_info/2; nil: there is no such item.
 func (b *observer) item(d *looked, key ei.Term) ei.Term {
@@ -266,13 +254,13 @@ func (b *observer) item(d *looked, key ei.Term) ei.Term {
 		}
 		return d.Pid
 	case "memory":
-		return ei.Int(memory(&d.Process))
+		return ei.Int(d.Memory())
 	case "total_heap_size":
-		return ei.Int(memory(&d.Process) / wordSize)
+		return ei.Int(d.Memory() / wordSize)
 	case "heap_size":
-		return ei.Int((mailboxSize + d.QueueBytes) / wordSize)
+		return ei.Int((heapSize + d.QueueBytes) / wordSize)
 	case "stack_size":
-		return ei.Int((memory(&d.Process) - mailboxSize - d.QueueBytes) / wordSize)
+		return ei.Int((d.Memory() - heapSize - d.QueueBytes) / wordSize)
 	case "reductions":
 		return ei.Int(d.Handled)
 	case "trap_exit":

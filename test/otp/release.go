@@ -35,7 +35,7 @@ var conversations = strings.Fields(`
 	TestCallErlang TestCalledByErlang TestCallGenServer TestServer TestExitSignals TestMonitorErlang TestSizesBothWays
 	TestTypedCalledByErlang TestTypedCallsToErlang TestFromLibeiByHand TestFromLibeiClient TestFromLibeiServer TestExamples
 	TestMembers TestMonitor TestRequests TestSpawn TestFunctionIsAProcess TestSys TestPing TestOneFileForBoth
-	TestUpgrade TestVocabulary TestConnMoves TestKeepTogether TestSame`)
+	TestUpgrade TestVocabulary TestConnMoves TestKeepTogether TestSame TestRemsh`)
 
 // ErrNoErlang reports that no release was named and none is on the PATH.
 var ErrNoErlang = errors.New("no Erlang: " + envReleases + " is not set and no erl is on the PATH (test/run.sh brings its own)")

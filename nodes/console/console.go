@@ -1,0 +1,178 @@
+package console
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+)
+
+// Options say what the console can do. The zero value, and nil, give it the commands that need
+// nothing of the program.
+type Options struct {
+	// Commands are the program's own. One with the name of a command of this package replaces it.
+	Commands []Command
+	// Level is that of the program's log, for the command level. nil: there is no such command.
+	Level *slog.LevelVar
+	// Log sees what the log says, for the commands trace and rules. nil: there is no trace.
+	Log *Log
+	// Upgrade replaces the program by another one, for the command upgrade. Its context outlasts
+	// the session, which ends when the node moves. nil: there is no such command.
+	Upgrade func(ctx context.Context) error
+}
+
+// A Command is what can be typed at the prompt: its name, and arguments behind it.
+type Command struct {
+	// Name is of letters, digits, _ and -, and begins with a small letter.
+	Name string
+	// Args stands behind the name in the list of commands: "SKU QUANTITY".
+	Args string
+	// Help is a line that says what it does. Further ones are for help NAME.
+	Help string
+	// Func is a function of Go types, as for nodes.FuncOf, but a string may also be an atom, or a
+	// list of characters. Its context ends when the user interrupts it, or has gone, and then nobody
+	// waits for it any more. groupleader.Of(ctx) is the user's screen, and keyboard. The process
+	// that MailboxOf gives is the session's, which receives by itself. A result of type Text is
+	// printed as it is, any other as a term.
+	Func any
+	// Complete gives what may stand behind args, of which Tab takes what begins with prefix. nil:
+	// nothing.
+	Complete func(ctx context.Context, args []string, prefix string) []string
+
+	run nodes.Func
+}
+
+// Text is a result that is printed as it is.
+type Text string
+
+// A console answers those who want a shell on a node.
+type console struct {
+	n        *nodes.Node
+	opts     Options
+	began    time.Time
+	commands []Command // by name
+
+	mu       sync.Mutex
+	sessions map[ei.Pid]*session // by the group leaders of their users
+}
+
+var isName = regexp.MustCompile(`^[a-z][a-zA-Z0-9_-]*$`)
+
+// Start lets peers have a console on the node. Call it in nodes.Config.Setup, or before or after
+// nodes.Node.Start. It is on until the node ends. It panics as nodes.FuncOf does; a name that
+// cannot be typed is an error.
+func Start(n *nodes.Node, o *Options) error {
+	c := &console{n: n, began: time.Now(), sessions: map[ei.Pid]*session{}}
+	if o != nil {
+		c.opts = *o
+	}
+	lenient := nodes.FuncOptions{Decode: ei.DecodeOptions{LenientText: true, AtomText: true}}
+	for _, cmd := range slices.Concat(c.opts.Commands, c.builtin()) {
+		if !isName.MatchString(cmd.Name) {
+			return &nodes.Error{Op: "start the console", Err: fmt.Errorf("no name for a command: %q", cmd.Name)}
+		}
+		if !slices.ContainsFunc(c.commands, func(other Command) bool { return other.Name == cmd.Name }) {
+			cmd.run = nodes.FuncOf(cmd.Func, lenient)
+			c.commands = append(c.commands, cmd)
+		}
+	}
+	slices.SortFunc(c.commands, func(a, b Command) int { return strings.Compare(a.Name, b.Name) })
+	exposed := n.Exposed()
+	for target, f := range c.functions() {
+		target, _, isShared := strings.Cut(target, "/")
+		module, name, _ := strings.Cut(target, ":")
+		if !isShared || !slices.Contains(exposed[module], name) { // package observer knows more
+			n.Expose(module, name, nodes.FuncOf(f, lenient))
+		}
+	}
+	return nil
+}
+
+// functions are what shells call. Those that other packages may have, too, have their arity here.
+func (c *console) functions() map[string]any {
+	erlang := func(ctx context.Context) (ei.Pid, error) { return c.begin(ctx, false, ei.Atom("now")) }
+	elixir := func(ctx context.Context, args ...ei.Term) (ei.Pid, error) {
+		return c.begin(ctx, true, append(args, ei.Atom("now"), ei.Atom("now"))[1])
+	}
+	return map[string]any{
+		"shell:start":                   erlang,
+		"iex:start":                     elixir, // (Options, {M, F, Args}), and with less
+		"Elixir.IEx:start":              elixir, // the same before Elixir 1.15
+		"edlin_expand:expand":           c.expand,
+		"console:session":               c.serve,
+		"code:ensure_loaded/1":          c.ensureLoaded,
+		"erlang:system_info/1":          systemInfo,
+		"application:get_env/3":         func(_, _ ei.Term, or ei.Term) ei.Term { return or },
+		"net_kernel:get_net_ticktime/0": func() int { return 60 }, // which the user's node takes over
+	}
+}
+
+// Rules are rules for nodes.Config.Rules that let peers of these names have a console, with all of
+// its commands (see nodes.Rule.Peer): for a table in which not everything is allowed that nothing
+// refuses. Rules before these may refuse commands, as functions of module console:
+// console:drain/0, say.
+func Rules(peer string) []nodes.Rule {
+	rules := []nodes.Rule{
+		{Peer: peer, Op: nodes.OpSend | nodes.OpLink | nodes.OpExit, Target: sessionName + "*", Allow: true},
+		{Peer: peer, Op: nodes.OpCall, Target: "console:*", Allow: true},
+	}
+	for target := range (&console{}).functions() {
+		rules = append(rules, nodes.Rule{Peer: peer, Op: nodes.OpCall, Target: target, Allow: true})
+	}
+	return rules
+}
+
+func (c *console) ensureLoaded(module ei.Atom) ei.Term {
+	if c.n.Exposed()[string(module)] != nil {
+		return ei.Tuple{ei.Atom("module"), module}
+	}
+	return ei.Tuple{ei.Atom("error"), ei.Atom("nofile")}
+}
+
+var badarg = &nodes.Raise{Reason: ei.Atom("badarg")}
+
+func systemInfo(what ei.Atom) (ei.Term, error) {
+	switch what {
+	case "system_version": // the banner
+		return charlist(fmt.Sprintf("Go %s [%s/%s]", strings.TrimPrefix(runtime.Version(), "go"), runtime.GOOS, runtime.GOARCH)), nil
+	case "otp_release": // a number to those who ask: none of OTP's
+		return charlist("0"), nil
+	}
+	return nil, badarg
+}
+
+// find is the command of that name, if the peer may have it with so many arguments.
+func (c *console) find(peer, name string, arity int) (*Command, error) {
+	if name == "q" || name == "exit" { // as other shells have it
+		name = "quit"
+	}
+	i := slices.IndexFunc(c.commands, func(cmd Command) bool { return cmd.Name == name })
+	switch {
+	case i < 0:
+		return nil, fmt.Errorf("there is no command %s: help lists them", name)
+	case !c.n.Allows(peer, nodes.OpCall, "console", name, arity):
+		return nil, fmt.Errorf("%s: refused by Config.Rules", name)
+	}
+	return &c.commands[i], nil
+}
+
+// available are the commands that the peer may have, with few arguments, however many.
+func (c *console) available(peer string) (all []Command) {
+	for _, cmd := range c.commands {
+		for arity := range 4 {
+			if c.n.Allows(peer, nodes.OpCall, "console", cmd.Name, arity) {
+				all = append(all, cmd)
+				break
+			}
+		}
+	}
+	return all
+}

@@ -1,0 +1,136 @@
+package console
+
+import (
+	"cmp"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// What is typed, and shown: terms.
+
+var (
+	isWord     = regexp.MustCompile(`^[\pL\pN_@.:?!/*-]+$`)
+	isShortPid = regexp.MustCompile(`^(?:#PID)?<\d+\.(\d+)\.(\d+)>$`)
+)
+
+// parse reads a line: a name, and arguments with spaces or commas between them, also in
+// parentheses; a full stop may end it.
+func (s *session) parse(line string) (name string, args []ei.Term, err error) {
+	name = strings.TrimSpace(line)
+	end := strings.IndexFunc(name, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '_' && r != '-' })
+	if end <= 0 { // there are no arguments; or no name
+		return name, nil, nil
+	}
+	name, rest := name[:end], strings.TrimSpace(strings.TrimSuffix(name[end:], "."))
+	if strings.HasPrefix(rest, "(") && strings.HasSuffix(rest, ")") {
+		rest = rest[1 : len(rest)-1]
+	}
+	words, last := split(rest, s.elixir)
+	if last != "" {
+		words = append(words, last)
+	}
+	for _, word := range words {
+		arg, err := s.term(word)
+		if err != nil {
+			return name, nil, err
+		}
+		args = append(args, arg)
+	}
+	return name, args, nil
+}
+
+// split takes text apart at spaces and commas, except within brackets and quotes. last is the word
+// that the text ends with.
+func split(text string, elixir bool) (words []string, last string) {
+	depth, quote, before, begin := 0, rune(0), ' ', 0
+	for i, r := range text {
+		was := before
+		before = r
+		switch {
+		case was == '\\', was == '$' && !elixir, was == '?' && elixir && i-begin == 1:
+			before = 0 // a character, whatever it is
+		case quote != 0:
+			if r == quote {
+				quote = 0
+			}
+		case r == '"' || r == '\'':
+			quote = r
+		case strings.ContainsRune("([{<", r):
+			depth++
+		case strings.ContainsRune(")]}>", r):
+			if r != '>' || was != '=' { // an arrow is no bracket
+				depth--
+			}
+		case depth <= 0 && (r == ',' || unicode.IsSpace(r)):
+			if i > begin {
+				words = append(words, text[begin:i])
+			}
+			begin = i + 1
+		}
+	}
+	return words, text[begin:]
+}
+
+// term is what a word is: a pid as the tables show it, a term, or else an atom.
+func (s *session) term(word string) (t ei.Term, err error) {
+	if m := isShortPid.FindStringSubmatch(word); m != nil {
+		id, err1 := strconv.ParseUint(m[1], 10, 32)
+		serial, err2 := strconv.ParseUint(m[2], 10, 32)
+		return ei.Pid{Node: ei.Atom(s.c.n.Name()), ID: uint32(id), Serial: uint32(serial), Creation: s.c.n.Creation()}, cmp.Or(err1, err2)
+	}
+	if s.elixir {
+		t, err = ei.ParseElixir(word)
+	} else {
+		t, err = ei.Parse(word)
+	}
+	if err != nil && isWord.MatchString(word) {
+		return ei.Atom(word), nil
+	}
+	return t, err
+}
+
+// show is a value in the user's syntax.
+func (s *session) show(v any) (string, error) {
+	o, text := ei.EncodeOptions{Absent: "undefined"}, ei.AppendText
+	if s.elixir {
+		o, text = ei.EncodeOptions{Absent: "nil"}, ei.AppendElixir
+	}
+	raw, err := o.Append(nil, v)
+	return string(text(nil, ei.Raw(raw))), err
+}
+
+// atom is an atom as it is typed: a word where that will do.
+func (s *session) atom(a ei.Atom) string {
+	if t, err := s.term(string(a)); err == nil && t == a {
+		return string(a)
+	}
+	text, _ := s.show(a)
+	return text
+}
+
+// pid is a pid as tables show it.
+func (s *session) pid(p ei.Pid) (text string) {
+	switch {
+	case p.Node == "":
+	case string(p.Node) != s.c.n.Name():
+		text, _ = s.show(p)
+	case s.elixir:
+		text = fmt.Sprintf("#PID<0.%d.%d>", p.ID, p.Serial)
+	default:
+		text = fmt.Sprintf("<0.%d.%d>", p.ID, p.Serial)
+	}
+	return text
+}
+
+func charlist(text string) ei.List {
+	list := ei.List{}
+	for _, r := range text {
+		list = append(list, ei.Int(r))
+	}
+	return list
+}
