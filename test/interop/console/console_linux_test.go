@@ -238,7 +238,7 @@ func TestJob(t *testing.T) {
 func TestIEx(t *testing.T) {
 	otp.Elixirs(t, func(t *testing.T, e otp.Elixir) {
 		port := otp.Releases(t)[0].Epmd(t)
-		n := start(t, "go@127.0.0.1", port, console.Options{Commands: commands})
+		n := start(t, "go@127.0.0.1", port, console.Options{Commands: commands}, append(console.Rules("ops@*"), nodes.Rule{})...)
 		prompt := n.Name() + "> "
 		term := iex(t, e, port, n.Name())
 		term.Expect(t, prompt)
