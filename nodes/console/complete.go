@@ -71,9 +71,9 @@ func (s *session) complete(ctx context.Context, line string) (insert string, mat
 	return insert, matches
 }
 
-// completes has the user's group leader ask this node, if it does not by itself: those that user_drv
-// has made for a remote shell do, jobs of OTP 25 and shells of Elixir 1.14 do not. It needs a
-// function for that, and one of ours could not run there, but one that erl_eval makes can.
+// completes has the user's group leader ask this node, if it does not by itself: those that
+// user_drv has made for a remote shell do, jobs of OTP 25 and shells of Elixir 1.14 do not. It
+// needs a function for that, and one of ours could not run there, but one that erl_eval makes can.
 func (s *session) completes(ctx context.Context) {
 	options, _ := s.screen.Options()
 	list, _ := ei.Elements(options)

@@ -10,6 +10,6 @@
 //
 // Some commands look at the node, or change how it runs (help lists them); those of the program are
 // Go functions. Arguments and results are terms, in the syntax of whoever types, Erlang's or
-// Elixir's. Tab completes, ^G i interrupts, and a session ends with its terminal. Nothing runs while
-// nobody uses it. Config.Rules say who may: see Rules. docs/console.md shows all of it.
+// Elixir's. Tab completes, ^G i interrupts, and a session ends with its terminal. Nothing runs
+// while nobody uses it. nodes.Config.Rules say who may: see Rules. docs/console.md has all of it.
 package console

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 )
 
 // A table is printed in columns.
@@ -19,7 +20,7 @@ func (t table) text(ctx context.Context) Text {
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	for _, row := range t {
 		line := strings.TrimSuffix(fmt.Sprintf(strings.Repeat("%v\t", len(row)), row...), "\t")
-		fmt.Fprintln(w, strings.ReplaceAll(line, "\n", " "))
+		fmt.Fprintln(w, strings.Map(printable, line))
 	}
 	w.Flush()
 	columns, err := of(ctx).screen.Columns()
@@ -31,6 +32,14 @@ func (t table) text(ctx context.Context) Text {
 		text.WriteString(string(runes) + "\n")
 	}
 	return Text(text.String())
+}
+
+// printable keeps what peers have named from moving the cursor.
+func printable(r rune) rune {
+	if r != '\t' && unicode.IsControl(r) {
+		return '?'
+	}
+	return r
 }
 
 // size is a number of bytes for people.
