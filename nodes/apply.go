@@ -9,6 +9,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/nodes/internal/permit"
+	"github.com/cnode-go/cnode/nodes/metrics"
 )
 
 // apply calls an exposed function, OpCall or OpSpawn; one that does not exist is the exception
@@ -27,14 +28,19 @@ func (n *Node) apply(ctx context.Context, op Op, module, name ei.Atom, args []ei
 	n.procs.turns.calls(t, f, len(args))
 	ctx = n.label(ctx, t.madeProcess(), t.caller(), f)
 	fn := n.exposed(f)
+	ctx, r := n.measureFunction(ctx, t.caller(), f, fn)
+	outcome := metrics.Failed
+	defer func() { r.endApplied(outcome, exception) }()
 	encode := n.absentFor("", f.module, args...)
 	if fn == nil || !fn.isTyped() {
 		if err := decode(args); err != nil {
+			outcome = metrics.Refused
 			n.undecodable(t.caller(), "arguments", err)
 			return nil, &Raise{ClassExit, ei.Atom("badarg"), ei.List{}}
 		}
 	}
 	if fn == nil {
+		outcome = metrics.Refused
 		return nil, n.undefined(t, op, f, args, errors.New("it is not exposed"))
 	}
 	if fn.isBlind() {
@@ -42,7 +48,11 @@ func (n *Node) apply(ctx context.Context, op Op, module, name ei.Atom, args []ei
 	}
 	regular := false
 	defer func() {
-		if p := recover(); p == nil && !regular {
+		p := recover()
+		if p != nil || !regular {
+			outcome = metrics.Panicked
+		}
+		if p == nil && !regular {
 			n.mishap("exposed function called runtime.Goexit", "function", what, "stack", string(debug.Stack()))
 		} else if p != nil {
 			n.mishap("exposed function panicked", "function", what, "panic", p, "stack", string(debug.Stack()))
@@ -54,7 +64,9 @@ func (n *Node) apply(ctx context.Context, op Op, module, name ei.Atom, args []ei
 	}()
 	v, err := fn(ctx, args)
 	regular = true
+	failed := err
 	if wrong, ok := err.(*argumentError); ok {
+		outcome = metrics.Refused
 		if wrong.count {
 			return nil, n.undefined(t, op, f, args, wrong)
 		}
@@ -75,6 +87,9 @@ func (n *Node) apply(ctx context.Context, op Op, module, name ei.Atom, args []ei
 	if err != nil {
 		n.noTerm(t.caller(), "function", what, err)
 		return nil, raised(fmt.Errorf("the result of %s: %w", what, err))
+	}
+	if failed == nil {
+		outcome = metrics.OK
 	}
 	return b, nil
 }

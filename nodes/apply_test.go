@@ -87,7 +87,7 @@ func TestDeepApply(t *testing.T) {
 		inner, err := ei.AppendTerm(nil, tt.inner)
 		require.NoError(t, err)
 		args := append(append(bytes.Repeat(apply, depth), inner...), bytes.Repeat([]byte{byte(ei.TagNilExt)}, depth)...)
-		got, err := termOf(n.callTo(w.ctx(), target{node: n.Name(), name: "rex"}, rexCall(w.ctx(), n.Name(), "erlang", "apply", ei.Raw(args))))
+		got, err := termOf(n.callTo(w.ctx(), target{node: n.Name(), name: "rex"}, newRexCall(w.ctx(), n.Name(), "erlang", "apply", ei.Raw(args))))
 		require.NoError(t, err)
 		if got.String() != tt.want {
 			require.Equal(t, "{badrpc,{'EXIT',"+tt.want+"}}", got.String())

@@ -10,6 +10,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
+	"github.com/cnode-go/cnode/nodes/metrics"
 )
 
 // Call calls a function of the peer: mod:fun(args...), whose arguments are ei.Terms or Go values
@@ -19,7 +20,7 @@ import (
 // ei_rpc.
 func (c *Conn) Call(ctx context.Context, mod, fun string, args ...any) (ei.Term, error) {
 	op := callOp(mod, fun, args)
-	t, err := termOf(c.n.call(ctx, target{node: c.peer.Name, name: "rex"}, rexCall(ctx, c.peer.Name, mod, fun, args), c, nil))
+	t, err := termOf(c.n.call(ctx, target{node: c.peer.Name, name: "rex"}, newRexCall(ctx, c.peer.Name, mod, fun, args), c, nil))
 	return rpcResult(op, c.peer.Name, t, err)
 }
 
@@ -27,7 +28,7 @@ func (c *Conn) Call(ctx context.Context, mod, fun string, args ...any) (ei.Term,
 // is one. It is ei_rpc, too. The peer refuses what is no list, with {badrpc, Reason}.
 func (c *Conn) Apply(ctx context.Context, mod, fun string, args ei.Term) (ei.Term, error) {
 	op := fmt.Sprintf("call %s:%s at", mod, fun)
-	t, err := termOf(c.n.call(ctx, target{node: c.peer.Name, name: "rex"}, rexCall(ctx, c.peer.Name, mod, fun, args), c, nil))
+	t, err := termOf(c.n.call(ctx, target{node: c.peer.Name, name: "rex"}, newRexCall(ctx, c.peer.Name, mod, fun, args), c, nil))
 	return rpcResult(op, c.peer.Name, t, err)
 }
 
@@ -39,21 +40,29 @@ func (c *Conn) Apply(ctx context.Context, mod, fun string, args ei.Term) (ei.Ter
 // first call: a call fixes the creation (ErrTooLate).
 func (n *Node) RPC(ctx context.Context, node, mod, fun string, args ...any) (ei.Term, error) {
 	op := callOp(mod, fun, args)
-	t, err := termOf(n.callTo(ctx, target{node: node, name: "rex"}, rexCall(ctx, node, mod, fun, args)))
+	t, err := termOf(n.callTo(ctx, target{node: node, name: "rex"}, newRexCall(ctx, node, mod, fun, args)))
 	if errors.Is(err, ErrNoProc) && node == n.Name() && !n.started.Load() {
 		err = fmt.Errorf("%w: this is the name of the calling node itself, which has not been started", err)
 	}
 	return rpcResult(op, node, t, err)
 }
 
-// rexCall is the request of rpc:call. What the function prints goes to the group leader of ctx, or
-// else to the other node's own user.
-func rexCall(ctx context.Context, node, mod, fun string, args any) any {
+// A rexCall is the request of rpc:call.
+type rexCall struct {
+	_                struct{} `ei:"tuple=call"`
+	Module, Function ei.Atom
+	Args             any // a list
+	Leader           any
+}
+
+// newRexCall makes the request. What the function prints goes to the group leader of ctx, or else
+// to the other node's own user.
+func newRexCall(ctx context.Context, node, mod, fun string, args any) rexCall {
 	leader := any(ei.Atom("user"))
 	if pid, ok := leaderFor(ctx, node); ok {
 		leader = pid
 	}
-	return ei.T("call", ei.Atom(mod), ei.Atom(fun), args, leader)
+	return rexCall{Module: ei.Atom(mod), Function: ei.Atom(fun), Args: args, Leader: leader}
 }
 
 // leaderFor is the group leader of ctx; false if there is none that is a pid, or the node would
@@ -107,12 +116,30 @@ func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *
 	t := turnOf(ctx)
 	t.beginWait()
 	defer t.endWait()
+	ctx, r := n.measureCall(ctx, to, request)
+	defer func() { r.endCall(reply, err) }()
 	c, err := n.beginCall(ctx, to, request, over, a)
 	if err != nil {
 		return reply, err
 	}
 	defer c.end()
 	return c.awaitReply(ctx)
+}
+
+// measureCall begins a call to a process, or to rex, that this node makes.
+func (n *Node) measureCall(ctx context.Context, to target, request any) (context.Context, *measuring) {
+	if r, ok := request.(rexCall); ok {
+		return n.measureMade(ctx, metrics.Function, to.node, string(r.Module), string(r.Function))
+	}
+	return n.measureMade(ctx, metrics.Server, to.node, string(to.name), "call")
+}
+
+// endCall ends the measurement of a call with its reply: that of rex may be an error.
+func (r *measuring) endCall(reply ei.Cursor, err error) {
+	if r != nil && err == nil && r.call.Kind == metrics.Function {
+		err = badRPC(reply)
+	}
+	r.endMade(err)
 }
 
 // beginCall is call up to the reply: the request is out.
@@ -239,6 +266,7 @@ func (n *Node) sendRequest(ctx context.Context, to target, over *Conn, from ei.P
 		ctl = &dist.Control{Op: dist.OpRegSend, From: from, ToName: to.name}
 	}
 	if over != nil {
+		traceOf(ctx).mark(ctl)
 		return over.send(ctx, ctl, message)
 	}
 	return n.send(ctx, ctl, to.node, message)

@@ -186,7 +186,8 @@ type Config struct {
 	// caller that can be told to be Elixir: see FuncOptions.
 	Absent ei.Atom
 	// HandshakeFailed is called for every handshake that a peer started and that failed; it must
-	// not wait. nil: they are only logged.
+	// not wait. nil: they are only logged. The hook of that name (Node.Measure) hears of this
+	// node's own, too.
 	HandshakeFailed func(remote transport.Addr, err error)
 	// ProfileLabels gives the goroutines of Servers, Handlers and Funcs labels for the profiles of
 	// runtime/pprof: node, process (the pid), function ("shop:quote") and peer, as far as there are

@@ -14,6 +14,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/sequences"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
+	"github.com/cnode-go/cnode/nodes/metrics"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -32,6 +33,7 @@ type Conn struct {
 	initiated bool
 	made      int64 // the moment at which the handshake was done; 0: unknown
 	adopted   bool  // it was made in another process
+	record    metrics.Conn
 
 	// received counts bytes of frames since the connection came up; the tick timer looks whether it
 	// grows.
@@ -81,7 +83,7 @@ func newConn(n *Node, tr transport.Transport, s *transport.Stream, p dist.Peer, 
 	c := &Conn{n: n, tr: tr, s: s, peer: p, initiated: initiated, made: clock.Now(), claim: unclaimed{}}
 	c.done, c.left = make(chan struct{}), make(chan struct{})
 	c.q = transport.NewQueue(s, &transport.QueueOptions{
-		Limit: n.cfg.QueueLimit, UrgentLimit: max(signalLimit, 4*n.cfg.QueueLimit), LazyLimit: signalLimit,
+		Limit: n.cfg.QueueLimit, UrgentLimit: max(signalLimit, 4*n.cfg.QueueLimit), LazyLimit: signalLimit, Full: c.tellFull,
 	})
 	c.atoms = n.packs.NewSender()
 	c.out = sequences.New(c.q, signalLimit, n.goroutines.Run)
@@ -108,6 +110,7 @@ func (c *Conn) begin() {
 		c.n.log.Warn("one node's name is long (-name), the other's short (-sname): Erlang nodes of one kind do not connect to those of the other",
 			"name", c.n.Name(), "peer", c.peer.Name)
 	}
+	c.tellUp()
 	c.ticks.begin(c)
 	c.upper().attach(c)
 }
@@ -223,6 +226,7 @@ func (c *Conn) isSuspended() bool { p := c.life.Phase(); return p == life.Staged
 func (c *Conn) end() {
 	if c.kind() == direct { // only for these "node up" was logged
 		c.n.log.Info("node down", "peer", c.peer.Name, "reason", c.err)
+		c.tellDown(c.err)
 	}
 	if c.remoteLink && c.err == ErrClosed && c.n.ctx.Err() == nil {
 		c.n.router.closePeerLink(c)

@@ -248,10 +248,11 @@ func (n *Node) attempt(ctx context.Context, a *attempt, at *Endpoint) (c *Conn, 
 	a.claim.over(false)
 	switch superseded := context.Cause(ctx) == ErrSuperseded; {
 	case ctx.Err() != nil && !superseded:
-		return nil, because(ctx, err)
+		err = because(ctx, err)
 	case superseded || n.peers.GaveWay(&a.Attempt):
 		return nil, ErrSuperseded
 	}
+	n.tellHandshakeFailed(a.Peer, true, err)
 	return nil, err
 }
 

@@ -392,6 +392,7 @@ func (c *Conn) unsuspend() {
 // release is giveUp of a connection that was this process's.
 func (c *Conn) release(forget bool) error {
 	c.n.log.Info("connection moved", "peer", c.peer.Name)
+	c.tellDown(ErrMoved)
 	return wrap("release connection to", c.peer.Name, c.giveUp(forget))
 }
 

@@ -153,6 +153,7 @@ func (c *Conn) resume() {
 	if c.kind() == direct {
 		c.n.log.Info("connection adopted", "peer", c.peer.Name, "remote", addrText(c.s.RemoteAddr()))
 	}
+	c.tellUp()
 	c.unsuspend()
 	c.resumeReading()
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
+	"github.com/cnode-go/cnode/nodes/metrics"
 )
 
 // ERPC calls a function on a node, connecting to it if need be: erpc:call(Node, Mod, Fun, Args). A
@@ -82,6 +83,8 @@ func (n *Node) erpc(ctx context.Context, node string, f remoteFunc, a *pendingCa
 	t := turnOf(ctx)
 	t.beginWait()
 	defer t.endWait()
+	ctx, r := n.measureMade(ctx, metrics.Function, node, f.mod, f.fun)
+	defer func() { r.endMade(err) }()
 	c, err := n.beginERPC(ctx, node, f, a)
 	if err != nil {
 		return reply, err
@@ -237,8 +240,9 @@ type Request struct {
 // waits as Mailbox.Send does; so long ctx counts. The errors until then are ERPC's; those of the
 // call itself come with Request.Wait. It is erpc:send_request(Node, Mod, Fun, Args).
 func (n *Node) ERPCRequest(ctx context.Context, node, mod, fun string, args ...any) (*Request, error) {
+	ctx, r := n.measureMade(ctx, metrics.Function, node, mod, fun)
 	c, err := n.beginERPC(ctx, node, remoteFunc{mod, fun, args}, nil)
-	return n.newRequest(c, callOp(mod, fun, args), node, (*calling).awaitResult, err)
+	return n.newRequest(r, c, callOp(mod, fun, args), node, (*calling).awaitResult, err)
 }
 
 // SendRequest begins a call as Call makes it, and returns when the request is out, for which it
@@ -247,21 +251,26 @@ func (n *Node) ERPCRequest(ctx context.Context, node, mod, fun string, args ...a
 // Request.Wait. It is gen_server:send_request(Pid, Request).
 func (n *Node) SendRequest(ctx context.Context, to ei.Pid, request any) (*Request, error) {
 	node := string(to.Node)
-	c, err := n.beginCall(ctx, target{node: node, pid: to}, request, nil, nil)
-	return n.newRequest(c, "call", node, (*calling).awaitReply, err)
+	return n.sendRequestTo(ctx, target{node: node, pid: to}, request, "call")
 }
 
 // SendRequestName is SendRequest to the process that has a registered name on a node:
 // gen_server:send_request({Name, Node}, Request). It waits as SendRequest does, and has its errors.
 func (n *Node) SendRequestName(ctx context.Context, node, name string, request any) (*Request, error) {
-	c, err := n.beginCall(ctx, target{node: node, name: ei.Atom(name)}, request, nil, nil)
-	return n.newRequest(c, "call "+name+" at", node, (*calling).awaitReply, err)
+	return n.sendRequestTo(ctx, target{node: node, name: ei.Atom(name)}, request, "call "+name+" at")
+}
+
+func (n *Node) sendRequestTo(ctx context.Context, to target, request any, op string) (*Request, error) {
+	ctx, r := n.measureCall(ctx, to, request)
+	c, err := n.beginCall(ctx, to, request, nil, nil)
+	return n.newRequest(r, c, op, to.node, (*calling).awaitReply, err)
 }
 
 func (n *Node) newRequest(
-	c calling, op, node string, await func(*calling, context.Context) (ei.Cursor, error), err error,
+	measured *measuring, c calling, op, node string, await func(*calling, context.Context) (ei.Cursor, error), err error,
 ) (*Request, error) {
 	if err != nil {
+		measured.endMade(err)
 		return nil, wrap(op, node, err)
 	}
 	r := &Request{c: c, op: op, node: node, done: make(chan struct{})}
@@ -270,6 +279,7 @@ func (n *Node) newRequest(
 	began := n.background(func() {
 		defer cancel()
 		r.reply, r.err = await(&r.c, ctx)
+		measured.endCall(r.reply, r.err)
 		r.c.end()
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -282,6 +292,7 @@ func (n *Node) newRequest(
 	if !began {
 		cancel()
 		c.end()
+		measured.endMade(ErrClosed)
 		return nil, wrap(op, node, n.procs.gone())
 	}
 	return r, nil

@@ -27,6 +27,7 @@ type Call struct {
 	encode ei.EncodeOptions
 	prompt bool     // Reply must not wait
 	server *Mailbox // whose Call function answers; nil for CallOf
+	trace  *trace   // that the request has brought
 
 	replied atomic.Bool
 	later   atomic.Pointer[Mailbox] // the process that has left it for later
@@ -51,7 +52,7 @@ func (b *Mailbox) CallOf(m *Message) (*Call, bool) {
 	}
 	c := &Call{
 		From: from.Pid, alias: from.Alias, Request: t, n: b.n, by: b.pid, conn: m.asker(), tag: bytes.Clone(tag),
-		encode: b.n.absentFor("", "", request),
+		encode: b.n.absentFor("", "", request), trace: m.trace(),
 	}
 	if b.handles {
 		c.leaveForLater(b)
@@ -95,7 +96,9 @@ func (c *Call) reply(ctx context.Context, value ei.Raw) (err error) {
 	case c.conn != nil && node == c.conn.peer.Name:
 		return c.replyOver(ctx, c.conn, answer)
 	case c.conn == nil && node == c.n.Name():
-		return c.n.send(ctx, c.addressHere(), node, answer)
+		ctl := c.addressHere()
+		c.trace.mark(ctl)
+		return c.n.send(ctx, ctl, node, answer)
 	case node != c.n.Name(): // the peer, or a process of this node, has passed the request on
 		return wrap("reply", node, c.n.answerThird(ctx, c.conn, c.addressee(), c.prompt, answer))
 	}
@@ -130,6 +133,7 @@ func (c *Call) replyOver(ctx context.Context, conn *Conn, answer ei.Term) error 
 		return wrap("reply", conn.peer.Name, err)
 	}
 	ctl.From = c.by // what that sends later, its end above all, follows the reply
+	c.trace.mark(ctl)
 	if ctl.Op == dist.OpSend && conn.peer.Flags.Has(dist.FlagSendSender) {
 		ctl.Op = dist.OpSendSender
 	}
@@ -223,7 +227,7 @@ func CallAs[R any](ctx context.Context, caller Caller, node, name string, reques
 // An exception is an *RPCError that wraps a *Raise, of class error or exit; what a function throws
 // is its result, as with rpc:call. RPCAs waits as Node.RPC does, and returns the same errors.
 func RPCAs[R any](ctx context.Context, caller Caller, node, mod, fun string, args ...any) (R, error) {
-	c, err := caller.callTo(ctx, target{node: node, name: "rex"}, rexCall(ctx, node, mod, fun, args))
+	c, err := caller.callTo(ctx, target{node: node, name: "rex"}, newRexCall(ctx, node, mod, fun, args))
 	if err == nil {
 		err = badRPC(c)
 	}

@@ -36,7 +36,7 @@ func (n *Node) serveKernel() error {
 			return
 		}
 		_, cast := otp.GenCast(m.Payload)
-		t.asked = !cast
+		t.asked, t.trace = !cast, m.trace()
 		if from, tag, _, ok := otp.GenCall(m.Payload); ok {
 			t.waits = monitorID{otp.MonitorOf(tag), from.Pid.Node}
 		}

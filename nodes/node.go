@@ -23,6 +23,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/permit"
 	"github.com/cnode-go/cnode/nodes/internal/places"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
+	"github.com/cnode-go/cnode/nodes/metrics"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -69,8 +70,9 @@ type Node struct {
 	procs   processes
 	watches nodeWatches
 	stats   counters
-	part    *part  // nil: the node is one process; set before the node is used
-	router  router // part, or alone
+	meter   atomic.Pointer[meter] // nil: nobody measures
+	part    *part                 // nil: the node is one process; set before the node is used
+	router  router                // part, or alone
 	rules   permit.Table
 	taker   taker       // nil: this process keeps the connections that peers make
 	started atomic.Bool // the upper level receives
@@ -201,6 +203,7 @@ type counters struct {
 	callsRefused     atomic.Int64
 	mailboxesFull    atomic.Int64
 	denied           atomic.Int64
+	calls            metrics.Table // of functions and Servers, while somebody measures
 }
 
 func (c *counters) all() [7]*atomic.Int64 {
@@ -233,6 +236,9 @@ type Stats struct {
 	MailboxesFull int64       // mailboxes that have ended with reason mailbox_full
 	Published     bool        // under its name: until Unpublish, the node's end, or that of the listener
 	Peers         []PeerStats // one per connection, in no particular order
+	// calls of functions and Servers, served and made, since Measure was first called; beyond some
+	// hundreds of functions the rest counts as one
+	Functions []metrics.CallStats
 }
 
 // PeerStats is a snapshot of one connection's counters.
@@ -262,6 +268,7 @@ func (n *Node) Stats() Stats {
 		Overflow:         n.overflow.Held(),
 		MailboxesFull:    n.stats.mailboxesFull.Load(),
 		Mailboxes:        n.procs.count(),
+		Functions:        n.stats.calls.Stats(),
 	}
 	s.Calls, s.CallsWaiting = n.procs.places.Counts()
 	n.mu.Lock()

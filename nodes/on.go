@@ -48,7 +48,7 @@ func (s *Server) takeOn(ctx context.Context, b *Mailbox, m *Message) bool {
 		c.tag = bytes.Clone(c.tag)
 		turnOf(ctx).from, turnOf(ctx).call = c.From, c
 	}
-	name, v, err := s.callOn(ctx, request)
+	name, v, err := s.callOn(ctx, b, request)
 	wrong, isWrong := err.(*argumentError)
 	if isWrong && wrong.count {
 		turnOf(ctx).call = nil
@@ -78,16 +78,16 @@ func (s *Server) takeOn(ctx context.Context, b *Mailbox, m *Message) bool {
 
 // callOn calls the function for a request, or else the one for all others. Without either, the
 // error is an *argumentError, of the number of arguments.
-func (s *Server) callOn(ctx context.Context, request ei.Raw) (name string, v any, err error) {
+func (s *Server) callOn(ctx context.Context, b *Mailbox, request ei.Raw) (name string, v any, err error) {
 	name, args := s.named(request)
 	if fn := s.On[name]; fn != nil && name != "" {
-		v, err = fn.callWith(ctx, args)
+		v, err = fn.callFor(ctx, b, name, args)
 		if wrong, ok := err.(*argumentError); !ok || !wrong.count {
 			return name, v, err
 		}
 	}
 	if fn := s.On[""]; fn != nil {
-		v, err = fn.callWith(ctx, []ei.Term{request})
+		v, err = fn.callFor(ctx, b, "", []ei.Term{request})
 		return "", v, err
 	}
 	return name, nil, &argumentError{count: true}
@@ -112,6 +112,15 @@ func (s *Server) named(request ei.Raw) (name string, args []ei.Term) {
 		return "", nil
 	}
 	return string(atom), args
+}
+
+// callFor calls a function of a Server for a request.
+func (fn Func) callFor(ctx context.Context, b *Mailbox, name string, args []ei.Term) (any, error) {
+	ctx, r := b.measureServer(ctx, turnOf(ctx).caller(), name)
+	defer r.endUnreturned()
+	v, err := fn.callWith(ctx, args)
+	r.endReturned(err)
+	return v, err
 }
 
 // callWith calls a function with arguments that are still encoded.

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -201,9 +200,10 @@ func (o *opening) shake() *Conn {
 		n.stats.handshakesFailed.Add(1)
 		level := slog.LevelWarn
 		// another one with this peer goes on
-		if errors.Is(err, dist.ErrNok) || errors.Is(err, ErrSuperseded) || errors.Is(err, ErrConnected) {
+		if gaveWay(err) {
 			level = slog.LevelDebug
 		}
+		n.tellHandshakeFailed(addrText(o.s.RemoteAddr()), false, err)
 		n.refused.Log(n.log, level, "handshake failed", "remote", addrText(o.s.RemoteAddr()), "error", err)
 		if n.cfg.HandshakeFailed != nil {
 			_ = n.guarded("Config.HandshakeFailed", func() error { n.cfg.HandshakeFailed(o.s.RemoteAddr(), err); return nil })

@@ -144,10 +144,21 @@ func (b *Mailbox) unlockTellingOfOverflow(m *Message) {
 	if tell {
 		b.overflow.told = time.Now()
 	}
-	b.mu.Unlock()
+	var full func(peer string, bytes int)
+	if h := b.n.meter.Load(); h != nil && m.overflows && (b.spawned == nil || b.bytes > b.opts.Limit) {
+		full = h.Overflow
+	}
+	peer, bytes := m.payer(), 0
+	if full != nil {
+		bytes = cost(m)
+	}
+	b.mu.Unlock() // now m is whoever's who receives it
+	if full != nil {
+		full(peer, bytes)
+	}
 	if tell {
 		next := fmt.Sprintf("messages of %s are kept until they take its share of Config.OverflowLimit; then it is not read for up to %v, "+
-			"and if that makes no room, the mailbox with the most of its share ends (mailbox_full)", cmp.Or(m.payer(), "this node"), overflowWait)
+			"and if that makes no room, the mailbox with the most of its share ends (mailbox_full)", cmp.Or(peer, "this node"), overflowWait)
 		b.n.mishaps.Log(b.n.log, slog.LevelWarn, "mailbox over its limit", "error", b.unreceived(), "next", next)
 	}
 }
@@ -176,7 +187,7 @@ func (b *Mailbox) blocks() bool {
 
 // exitFull ends the mailbox because it is full.
 func (b *Mailbox) exitFull() {
-	err := b.unreceived()
+	err, name := b.unreceived(), b.n.nameOf(b)
 	_ = b.lockBefore(context.Background(), life.Ending)
 	if b.ended() {
 		b.mu.Unlock()
@@ -187,6 +198,9 @@ func (b *Mailbox) exitFull() {
 	}
 	b.n.stats.mailboxesFull.Add(1)
 	notices := b.endUnlock(mailboxFull)
+	if m := b.n.meter.Load(); m != nil && m.MailboxFull != nil {
+		m.MailboxFull(name)
+	}
 	b.n.mishaps.Log(b.n.log, slog.LevelError, "mailbox ended, since it is full", "error", err)
 	b.notifyEnd(notices, scope{})
 }

@@ -232,5 +232,8 @@ func noAccess(f function, arity int) *Raise {
 
 func (n *Node) denied(c *Conn, op Op, target string) {
 	n.stats.denied.Add(1)
+	if m := n.meter.Load(); m != nil && m.Denied != nil {
+		m.Denied(c.peer.Name, op.String(), target)
+	}
 	c.complain(faultDenied, "refused by Config.Rules", fmt.Errorf("%v of %s", op, target))
 }

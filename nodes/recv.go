@@ -195,7 +195,7 @@ func (c *Conn) receive(ctx context.Context, m *Message) error {
 		}
 		m.plain()
 		m.conn = c
-		c.messages.Add(1)
+		c.countReceived(m, n)
 		r.came()
 		return nil
 	}

@@ -20,6 +20,7 @@ type turn struct {
 	over atomic.Bool
 
 	from       ei.Pid  // the process that has sent the message; without words: unknown
+	trace      *trace  // that the message has brought
 	leader     ei.Pid  // the group leader that the caller has named …
 	leaderName ei.Atom // … if it is a pid, or a name
 
@@ -46,7 +47,7 @@ type turn struct {
 type turnKey struct{}
 
 func (t *turn) within(ctx context.Context) context.Context {
-	return context.WithValue(ctx, turnKey{}, t)
+	return context.WithValue(t.trace.within(ctx), turnKey{}, t)
 }
 
 // turnOf is the turn that ctx carries; nil if it carries none.

@@ -62,6 +62,7 @@ func (c *Conn) SendNameRaw(ctx context.Context, to string, payload ei.Raw) error
 
 // send encodes the term behind its control message, in one buffer.
 func (c *Conn) send(ctx context.Context, ctl *dist.Control, term any) error {
+	ctl = c.traced(ctl)
 	buf := c.n.scratch.Get().(*[]byte)
 	defer c.n.recycle(buf)
 	b, err := dist.AppendFrameHeadFor((*buf)[:0], c.frameFlags(), ctl, 0)
@@ -107,6 +108,7 @@ func (c *Conn) SendControl(ctx context.Context, ctl *dist.Control, payload ei.Ra
 // sendControl is SendControl for a message that is known to have the right form, or that is passed
 // on as it came.
 func (c *Conn) sendControl(ctx context.Context, ctl *dist.Control, payload ei.Raw) error {
+	ctl = c.traced(ctl)
 	if c.cuts(len(payload)) {
 		return c.sendCut(ctx, ctl, payload, false)
 	}
@@ -137,6 +139,8 @@ func (c *Conn) sendMany(ctx context.Context, from ei.Pid, to []ei.Pid, payload e
 	if c.peer.Flags.Has(dist.FlagSendSender) {
 		ctl.Op = dist.OpSendSender
 	}
+	traceOf(ctx).mark(&ctl)
+	ctl = *c.traced(&ctl)
 	buf := c.n.scratch.Get().(*[]byte)
 	defer c.n.recycle(buf)
 	for len(to) > 0 {
@@ -160,7 +164,7 @@ func (c *Conn) sendMany(ctx context.Context, from ei.Pid, to []ei.Pid, payload e
 		if err := c.post(ctx, from, b, nil); err != nil {
 			return to, err
 		}
-		c.sentCount.Add(int64(n - 1))
+		c.countSent(int64(n-1), len(b)/n)
 		to = to[n:]
 	}
 	return nil, nil
@@ -203,7 +207,7 @@ func (c *Conn) sendCut(ctx context.Context, ctl *dist.Control, payload ei.Raw, o
 	if err != nil {
 		return wrap("send to", c.peer.Name, err)
 	}
-	c.sentCount.Add(1)
+	c.countSent(1, len(payload))
 	return nil
 }
 
@@ -215,7 +219,7 @@ func (c *Conn) passOn(ctx context.Context, ctl *dist.Control, payload ei.Raw) er
 	if err := c.postCut(ctx, ctl, payload, false); err != nil {
 		return wrap("send to", c.peer.Name, c.sendError(ctx, err))
 	}
-	c.sentCount.Add(1)
+	c.countSent(1, len(payload))
 	return nil
 }
 
@@ -245,6 +249,7 @@ func (c *Conn) signal(ctl *dist.Control, payload ei.Raw) {
 }
 
 func (c *Conn) postSignal(ctx context.Context, ctl *dist.Control, payload ei.Raw, mode transport.PostMode) error {
+	ctl = c.traced(ctl)
 	b, err := dist.AppendFrameHeadFor(nil, c.frameFlags(), ctl, len(payload))
 	if err != nil {
 		c.complain(faultAnswer, "a signal that cannot be encoded is dropped", err)
@@ -339,7 +344,7 @@ func (c *Conn) post(ctx context.Context, from ei.Pid, head, body []byte) error {
 	if err != nil {
 		return wrap("send to", c.peer.Name, c.sendError(ctx, err))
 	}
-	c.sentCount.Add(1)
+	c.countSent(1, len(head)+len(body))
 	return nil
 }
 

@@ -21,6 +21,9 @@ import (
 // send sends to this node or another one.
 func (n *Node) send(ctx context.Context, ctl *dist.Control, node string, term any) error {
 	c, err := n.wayOf(ctx, node, ctl)
+	if len(ctl.Token) == 0 {
+		traceOf(ctx).mark(ctl)
+	}
 	switch {
 	case err != nil:
 		return wrap("send to", node, err)

@@ -166,7 +166,7 @@ func (s *Server) run(ctx context.Context, n *Node, b *Mailbox) {
 func (s *Server) take(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 	defer n.life.Work.Leave()
 	defer b.rest()
-	t := &turn{conn: m.asker()}
+	t := &turn{conn: m.asker(), trace: m.trace()}
 	ctx = t.within(ctx)
 	returned := false
 	defer func() {
@@ -260,7 +260,7 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 				s.Cast(ctx, request)
 			} else if t, err := request.Decode(); err == nil {
 				m.Release()
-				s.Cast(ctx, t)
+				s.cast(ctx, b, t)
 			} else {
 				n.undecodable(m.conn, "cast", err)
 			}
@@ -282,7 +282,7 @@ func (s *Server) callOf(b *Mailbox, m *Message) (c *Call, request ei.Raw, ok boo
 	}
 	return &Call{
 		From: from.Pid, alias: from.Alias, n: b.n, by: b.pid, conn: m.asker(), tag: tag, prompt: s.prompt, server: b,
-		encode: b.n.absentFor(s.Absent, "", request),
+		encode: b.n.absentFor(s.Absent, "", request), trace: m.trace(),
 	}, request, true
 }
 
@@ -449,11 +449,25 @@ func (s *Server) status(b *Mailbox) ei.Term {
 
 func (s *Server) call(ctx context.Context, c *Call) {
 	t := turnOf(ctx)
-	if t.from = c.From; c.server.hook == nil { // the node's own servers have no call of the program
-		t.call = c
+	t.from = c.From
+	if c.server.hook != nil { // the node's own servers have no call of the program
+		v, err := s.Call(ctx, c)
+		c.answerWith(ctx, v, err)
+		return
 	}
+	t.call = c
+	ctx, r := c.server.measureServer(ctx, c.conn, "call")
+	defer r.endUnreturned()
 	v, err := s.Call(ctx, c)
+	r.endReturned(err)
 	c.answerWith(ctx, v, err)
+}
+
+func (s *Server) cast(ctx context.Context, b *Mailbox, request ei.Term) {
+	ctx, r := b.measureServer(ctx, turnOf(ctx).caller(), "cast")
+	defer r.endUnreturned()
+	s.Cast(ctx, request)
+	r.endReturned(nil)
 }
 
 // answerWith answers with what a function has returned.

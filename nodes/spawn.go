@@ -56,6 +56,7 @@ func (c *calling) request(ctx context.Context, node string, p process) error {
 		Op: dist.OpSpawnRequest, Ref: c.ref, From: c.from, GroupLeader: leader,
 		Module: p.module, Function: p.function, Arity: uint8(min(p.arity, maxArity)), Options: p.options.Append(nil),
 	}
+	traceOf(ctx).mark(ctl)
 	if c.over != nil {
 		return c.over.send(ctx, ctl, p.args)
 	}
@@ -245,7 +246,7 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		reply(0, ei.Atom("system_limit"))
 		return
 	}
-	t.from, t.leader = m.From, m.GroupLeader
+	t.from, t.leader, t.trace = m.From, m.GroupLeader, m.trace()
 	b, err := n.newSpawned(t)
 	if err != nil {
 		n.dropTurn(t)

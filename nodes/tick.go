@@ -164,6 +164,9 @@ func (t *ticker) look(c *Conn) (dead error) {
 		}
 	default:
 		t.missed++
+		if m := c.measured(); m != nil && m.TickMissed != nil {
+			m.TickMissed(&c.record)
+		}
 		switch {
 		case t.missed < missedTicks:
 		case deaf != nil:

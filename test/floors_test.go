@@ -35,10 +35,10 @@ type house struct {
 var houses = map[string]house{
 	"ei": {knot: 11},
 	"nodes": {knot: 11, floors: [][]string{
-		words("doc errors bynode identity lifetime" +
+		words("doc errors bynode identity lifetime seqtrace" +
 			// leaves
 			" transports router"),
-		words("conn message complain recv send tick"), // a connection
+		words("conn message complain measure recv send tick"), // a connection
 		words("config listen opening handshake peers connect resolve publish activate"),
 		words("run processes mailbox sys deliver overflow link monitor monitornodes exit" +
 			" exitsend signal succeed"),

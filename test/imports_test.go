@@ -25,6 +25,7 @@ const (
 	xnet    = "golang.org/x/net" // its nettest, ipv4 and dnsmessage
 	cobra   = "github.com/spf13/cobra"
 	pflag   = "github.com/spf13/pflag"
+	tea     = "charm.land/bubbletea"
 	ergo    = "github.com/ergo-services/ergo"
 	testify = "github.com/stretchr/testify"
 	goleak  = "go.uber.org/goleak"
@@ -94,8 +95,9 @@ var picture = []row{
 		"nodes/internal/process nodes/internal/states nodes/internal/talk nodes/internal/wait",
 		testOwn: "nodes/dist", testOther: []string{xsys}},
 	{path: "nodes/introspect", own: "ei", notStd: "net os sync context log"},
+	{path: "nodes/metrics", notStd: "net os log"},
 	{path: "nodes", others: []string{xsys}, testOwn: "transport/transporttest transport/virtual test/otp",
-		own: "ei transport transport/handoff nodes/dist nodes/epmd nodes/introspect " +
+		own: "ei transport transport/handoff nodes/dist nodes/epmd nodes/introspect nodes/metrics " +
 			"nodes/internal/atoms nodes/internal/clock nodes/internal/cookie nodes/internal/crew nodes/internal/descriptor " +
 			"nodes/internal/form nodes/internal/hush nodes/internal/life " +
 			"nodes/internal/otp nodes/internal/nametable nodes/internal/peers " +
@@ -107,7 +109,12 @@ var picture = []row{
 	{path: "nodes/discovery", own: "ei transport nodes/dist nodes/epmd nodes", others: []string{xnet}, testOwn: "test/dns"},
 	{path: "nodes/groupleader", own: "ei transport nodes nodes/dist", notStd: "net os syscall"},
 	{path: "nodes/pubsub", own: "ei ei/elixir nodes nodes/pg", notStd: "net os", testOwn: "transport"},
+	{path: "nodes/health", own: "nodes", testOwn: "ei transport"},
+	{path: "nodes/debugz", own: "ei nodes nodes/dist nodes/global nodes/introspect nodes/metrics nodes/pg",
+		testOwn: "nodes/nodestest nodes/supervisor"},
 	{path: "nodes/observer", own: "ei nodes nodes/dist nodes/introspect", notStd: "net", testOwn: "transport"},
+	{path: "nodes/nodestest", own: "ei transport nodes nodes/dist", notStd: "os"},
+	{path: "nodes/upgrade", own: "transport/handoff nodes", others: []string{xsys}, testOwn: "ei nodes/epmd transport test/systemd"},
 	{path: "nodes/console", own: "ei transport nodes nodes/dist nodes/introspect nodes/groupleader", notStd: "net os syscall"},
 	{path: "cmd/cnode-demo/internal/steps"},
 	{path: "cmd/cnode-demo/internal/cli", others: []string{cobra}},
@@ -120,8 +127,10 @@ var picture = []row{
 		others: []string{cobra}},
 	{path: "cmd/cnode-demo/internal/ask", own: "ei nodes nodes/epmd cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
 		others: []string{cobra, pflag}},
+	{path: "cmd/cnode-demo/internal/top", own: "ei nodes cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
+		others: []string{cobra, tea}, testOwn: "nodes/epmd nodes/nodestest nodes/observer test/otp"},
 	{path: "cmd/cnode-demo/internal/move",
-		own:    "nodes transport/handoff cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
+		own:    "nodes nodes/upgrade transport/handoff cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
 		others: []string{xsys, cobra, pflag}},
 	{path: "cmd/cnode-demo/internal/serve", own: libraries +
 		" cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config cmd/cnode-demo/internal/mapper " +
@@ -132,7 +141,7 @@ var picture = []row{
 	{path: "cmd/cnode-demo", own: libraries +
 		" cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config cmd/cnode-demo/internal/mapper " +
 		"cmd/cnode-demo/internal/certs cmd/cnode-demo/internal/ask cmd/cnode-demo/internal/move cmd/cnode-demo/internal/serve " +
-		"cmd/cnode-demo/internal/tour",
+		"cmd/cnode-demo/internal/tour cmd/cnode-demo/internal/top",
 		others: []string{xsys, cobra, pflag}, testOwn: "test/otp test/systemd"},
 	{path: "cmd/erl-call", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp"},
 	{path: "test/otp", own: "test/need test/port"},
@@ -176,7 +185,8 @@ var picture = []row{
 // libraries are what a command may use: all that a user may, but the suite for
 // tests.
 const libraries = "ei ei/elixir transport transport/virtual transport/handoff tlstransport nodes nodes/dist nodes/epmd " +
-	"nodes/groupleader nodes/pg nodes/pubsub nodes/global nodes/supervisor nodes/discovery nodes/introspect nodes/observer nodes/console"
+	"nodes/groupleader nodes/pg nodes/pubsub nodes/global nodes/supervisor nodes/discovery nodes/introspect nodes/observer " +
+	"nodes/metrics nodes/health nodes/debugz nodes/console nodes/upgrade nodes/nodestest"
 
 // everyTest are the modules that any test may use, and everyTestOwn the packages of ours.
 var everyTest = []string{testify, goleak, rapid}

@@ -40,6 +40,7 @@ type Queue struct {
 	limit       int
 	urgentLimit int
 	lazyLimit   int
+	full        func() // see QueueOptions; may be nil
 
 	mu        sync.Mutex
 	moved     sync.Cond // bytes have left, or the queue failed
@@ -105,6 +106,9 @@ type QueueOptions struct {
 	// LazyLimit is how many bytes of Lazy posts may be set aside before Lazy posts wait; 0 is as
 	// many as UrgentLimit. One post may exceed it.
 	LazyLimit int
+	// Full is called when a Post finds that much waiting that it has to wait, or, under NoWait, is
+	// refused. It must not wait, and must not use the queue. nil: nothing.
+	Full func()
 }
 
 // NewQueue makes a queue in front of s.
@@ -120,6 +124,9 @@ func NewQueue(s *Stream, o *QueueOptions) *Queue {
 	q.lazyLimit = q.urgentLimit
 	if o != nil && o.LazyLimit > 0 {
 		q.lazyLimit = o.LazyLimit
+	}
+	if o != nil {
+		q.full = o.Full
 	}
 	q.moved.L = &q.mu
 	q.flushFn = q.flush
@@ -183,8 +190,12 @@ func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) erro
 		q.mu.Unlock()
 		return nil
 	}
+	full := q.full != nil && q.writing && !fits && mode&Urgent == 0
 	if IsNoWait(ctx) && q.writing && !(small && fits) && mode&Urgent == 0 {
 		q.mu.Unlock()
+		if full {
+			q.full()
+		}
 		return opError("post", q.s.remote, os.ErrDeadlineExceeded)
 	}
 	q.posted += int64(n)
@@ -196,6 +207,9 @@ func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) erro
 	case q.writing:
 		c := q.claim(int64(n))
 		q.mu.Unlock()
+		if full {
+			q.full()
+		}
 		if err := q.turn(ctx, c); err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"net"
 	"strconv"
 	"syscall"
@@ -46,6 +47,13 @@ name "esc\x1b[31mred" at port 7
 name åäö 日本 at port 7
 name plain at port 7
 `, w.succeed("names", "--epmd", client.Addr))
+	var asJSON struct {
+		Port  int
+		Names []struct{ Name string }
+	}
+	require.NoError(t, json.Unmarshal([]byte(w.succeed("names", "--json", "--epmd", client.Addr)), &asJSON))
+	require.Equal(t, s.place, strconv.Itoa(asJSON.Port))
+	require.Equal(t, "\r name over", asJSON.Names[3].Name)
 }
 
 func TestEpmdListen(t *testing.T) {

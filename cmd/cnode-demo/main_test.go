@@ -176,7 +176,7 @@ func TestHelp(t *testing.T) {
 	} {
 		require.Contains(t, r.out, want)
 	}
-	for _, command := range []string{"serve", "ping", "call", "names", "epmd"} {
+	for _, command := range []string{"serve", "ping", "call", "names", "top", "epmd"} {
 		r := execute(t, nil, command, "--help")
 		require.Zero(t, r.code)
 		require.Contains(t, r.out, "Examples:\n  cnode-demo "+command, command)
@@ -186,9 +186,10 @@ func TestHelp(t *testing.T) {
 // The help of a command lists the shared flags that it uses; it accepts the others, too.
 func TestHelpHasItsFlags(t *testing.T) {
 	for command, want := range map[string]string{
-		"certs": "help,host", "upgrade": "binary,help", "names": "epmd,help,timeout", "tour": "help,log-level", "help": "help",
+		"certs": "help,host", "upgrade": "binary,help", "names": "epmd,help,json,timeout", "completion": "help", "tour": "help,log-level",
+		"help": "help",
 		"epmd": "epmd,help,listen,log-level",
-		"ping": "cookie,epmd,fault,help,listen,log-level,name,timeout,tls-optfile,trace,transport",
+		"ping": "cookie,epmd,fault,help,json,listen,log-level,name,timeout,tls-optfile,trace,transport",
 	} {
 		r := execute(t, nil, command, "--help")
 		require.Zero(t, r.code, r.err)
@@ -202,6 +203,28 @@ func TestHelpHasItsFlags(t *testing.T) {
 	}
 	require.Contains(t, execute(t, []string{"HOME=" + t.TempDir(), "TMPDIR=" + sockdir.New(t)}, "upgrade", "x@127.0.0.1", "--cookie",
 		"c").err, "no serve")
+}
+
+// The shells get their scripts, and the words of a command line.
+func TestCompletion(t *testing.T) {
+	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
+		r := execute(t, nil, "completion", shell)
+		require.Zero(t, r.code, r.err)
+		require.Contains(t, r.out, "cnode-demo")
+	}
+	require.Contains(t, execute(t, nil, "__complete", "up").out, "upgrade\t")
+	require.Contains(t, execute(t, nil, "upgrad").err, "did you mean upgrade?")
+}
+
+func TestTopRefuses(t *testing.T) {
+	for args, want := range map[string]string{
+		"top": "NODE is missing", "top x@127.0.0.1": "no terminal: want --once", "top x@127.0.0.1 --json": "--json is for --once",
+		"top x@127.0.0.1 --once --sort x": "want memory, queue, reductions", "top x@127.0.0.1 --once --every 0s": "want a time to wait",
+	} {
+		r := execute(t, nil, strings.Fields(args)...)
+		require.Equal(t, exitUsage, r.code, args)
+		require.Contains(t, r.err, want)
+	}
 }
 
 func TestEmptyArgument(t *testing.T) {

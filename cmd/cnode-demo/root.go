@@ -17,6 +17,7 @@ import (
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/mapper"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/move"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/serve"
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/top"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/tour"
 	"github.com/spf13/cobra"
 )
@@ -88,6 +89,7 @@ signal interrupts says so and dies of the signal, as a shell's loop expects; ser
   cnode-demo ping x@127.0.0.1                        is it there?
   cnode-demo call x@127.0.0.1 lists seq '[1, 5]'     call a function
   cnode-demo names                                   which nodes are there?
+  cnode-demo top x@127.0.0.1                         what does it do?
   cnode-demo upgrade cnode@127.0.0.1                 move that node to a new process
   cnode-demo epmd                                    a port mapper where there is no Erlang
   cnode-demo certs /tmp/tls                          certificates, for --transport tls`,
@@ -100,11 +102,12 @@ signal interrupts says so and dies of the signal, as a shell's loop expects; ser
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return cli.Usagef("%w", withUnit(err)) })
 	root.SuggestionsMinimumDistance = 2 // two letters that are swapped
-	root.CompletionOptions.DisableDefaultCmd = true
 	o.AddTo(root.PersistentFlags())
-	root.AddCommand(tour.Command(o), serve.Command(o), ask.Ping(o), ask.Call(o), ask.Names(o), mapper.Command(o), certs.Command(),
+	root.AddCommand(tour.Command(o), serve.Command(o), ask.Ping(o), ask.Call(o), ask.Names(o), top.Command(o), mapper.Command(o),
+		certs.Command(),
 		move.Command(o), tour.Heir())
 	checkHelp(root)
+	root.InitDefaultCompletionCmd()
 	config.TrimHelp(root)
 	return root
 }

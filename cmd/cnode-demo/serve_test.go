@@ -57,6 +57,9 @@ func TestServeAnswers(t *testing.T) {
 	require.Equal(t, "served@127.0.0.1", s.name)
 	port, err := strconv.Atoi(s.place)
 	require.NoError(t, err)
+	require.JSONEq(t, `{"node": "`+s.name+`", "pong": true}`, w.succeed("ping", "--json", s.name))
+	failed, _ := w.fail("ping", "--json", "none@127.0.0.1")
+	require.Contains(t, failed, `"pong":false`)
 	require.Equal(t, "pong\n", w.succeed("ping", s.name))
 	require.Equal(t, "epmd: up and running on port "+strconv.Itoa(w.port)+" with data:\nname served at port "+strconv.Itoa(port)+"\n",
 		w.succeed("names"))

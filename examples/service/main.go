@@ -1,7 +1,7 @@
 // Command service is the skeleton of a program that runs for long beside the nodes of a cluster,
 // whose cookie is in ~/.erlang.cookie. On SIGTERM, or Ctrl-C, it is not to be found any more, which
 // the probe says, too; it serves on for the grace, then answers the calls that it is working on,
-// and ends.
+// and ends. On SIGHUP it goes on in a new process, of the program that is there then.
 //
 //	service --name service@myhost --listen 0.0.0.0:0 --probe 127.0.0.1:8080   # beside nodes with -sname
 //	1> rpc:call(service@myhost, service, work, [5000]).
@@ -17,13 +17,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"os/signal"
 	"syscall"
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/health"
+	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -33,8 +33,6 @@ func main() {
 	probe := flag.String("probe", "", "IP:PORT where HTTP tells whether the node is ready; none by default")
 	grace := flag.Duration("grace", time.Second, "for how long the node serves on after a signal")
 	flag.Parse()
-	// otherwise the process would end when nobody reads its log any more
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	at, err := transport.ParseAddr(*listen)
 	if err == nil {
 		err = run(nodes.Config{
@@ -67,47 +65,35 @@ func work(ctx context.Context, ms int) (ei.Atom, error) {
 	}
 }
 
-// ready answers a readiness probe: 503, and the state, while nobody is to be sent here.
-func ready(n *nodes.Node) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		if s := n.State(); s != nodes.StateRunning {
-			w.WriteHeader(http.StatusServiceUnavailable)
-			fmt.Fprintln(w, s)
-		}
-	}
-}
-
-// run runs a node until a signal ends it.
+// run runs a node until a signal ends it, or on SIGHUP another process is the node.
 func run(cfg nodes.Config, probe string) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	n, err := nodes.New(cfg)
+	ctx := context.Background()
+	u := upgrade.Upgrader{Config: cfg}
+	n, err := u.Start(ctx)
 	if err != nil {
 		return err
 	}
 	defer n.Close()
 	if probe != "" {
-		at, err := net.Listen("tcp", probe)
+		at, err := listen(probe)
 		if err != nil {
 			return err
 		}
 		defer at.Close()
 		fmt.Println("probe", at.Addr())
-		go http.Serve(at, ready(n))
+		go http.Serve(at, health.Ready(n)) // 503, and the state, while nobody is to be sent here
 	}
-	if err := n.Start(ctx); err != nil {
-		return err
+	fmt.Println("ready", n.Name(), n.Listeners()[0].Addr())
+	return u.Run(ctx)
+}
+
+// listen waits for the address: in an upgrade the previous process still has it.
+func listen(addr string) (l net.Listener, err error) {
+	for range 50 {
+		if l, err = net.Listen("tcp", addr); !errors.Is(err, syscall.EADDRINUSE) {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
 	}
-	l := n.Listeners()[0]
-	fmt.Println("ready", n.Name(), l.Addr())
-	select {
-	case <-ctx.Done(): // a signal
-	case <-l.Done(): // trouble: nobody can connect any more
-	}
-	// from now on a signal ends the program at once; timeout(1) sends its signal twice
-	time.AfterFunc(200*time.Millisecond, stop)
-	limit, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	// it drains for cfg.DrainGrace, and then stops; the error names what was still running
-	return errors.Join(l.Err(), n.Shutdown(limit))
+	return l, err
 }

@@ -76,10 +76,10 @@ const FlagsLibei = FlagExtendedReferences | FlagDistMonitor | FlagFunTags |
 
 // FlagsDefault is what a node announces by default: what the C library
 // announces, and what is needed to serve monitors of names, spawn requests
-// (rpc:call, erpc:call), aliases (gen_server:call), priority messages, and
-// messages of any size. Frames that use them all are read by a Reader.
+// (rpc:call, erpc:call), aliases (gen_server:call), priority messages,
+// messages of any size, and trace tokens. Frames that use them all are read by a Reader.
 const FlagsDefault = FlagsLibei | FlagDistMonitorName | FlagSpawn | FlagExitPayload |
-	FlagSendSender | FlagAlias | FlagAltactSig | FlagDistHdrAtomCache | FlagFragments
+	FlagSendSender | FlagAlias | FlagAltactSig | FlagDistHdrAtomCache | FlagFragments | FlagBigSeqtraceLabels
 
 // Mandatory25 is the set without which a node of OTP 25 refuses its peer.
 const Mandatory25 = FlagExtendedReferences | FlagFunTags | FlagNewFunTags |

@@ -17,7 +17,7 @@ func flagBits(bits ...int) (f Flags) {
 func TestFlagWords(t *testing.T) {
 	require.Equal(t, Flags(0x407074F9C), FlagsLibei)
 	require.Equal(t, flagBits(2, 3, 4, 7, 8, 9, 10, 11, 14, 16, 17, 18, 24, 25, 26, 34), FlagsLibei)
-	require.Equal(t, FlagsLibei|flagBits(5, 13, 19, 22, 23, 32, 35, 37), FlagsDefault)
+	require.Equal(t, FlagsLibei|flagBits(5, 13, 19, 20, 22, 23, 32, 35, 37), FlagsDefault)
 	require.Equal(t, flagBits(2, 4, 7, 8, 9, 10, 11, 16, 17, 18, 24), Mandatory25)
 	require.Equal(t, Mandatory25|flagBits(25, 34), Mandatory26)
 }

@@ -173,6 +173,26 @@ func (op Op) Base() Op {
 	return op
 }
 
+// Traced gives the variant of an operation that carries a trace token, and op itself for one that
+// has none: that of ALTACT_SIG_SEND is told by AltactToken.
+func (op Op) Traced() Op {
+	switch op {
+	case OpSend:
+		return OpSendTT
+	case OpRegSend:
+		return OpRegSendTT
+	case OpSendSender:
+		return OpSendSenderTT
+	case OpSpawnRequest:
+		return OpSpawnRequestTT
+	case OpSpawnReply:
+		return OpSpawnReplyTT
+	case OpAliasSend:
+		return OpAliasSendTT
+	}
+	return op
+}
+
 // Flags gives the flags that both sides must have announced before op may be
 // sent; 0 where none is needed. EXIT, EXIT2, MONITOR_P_EXIT and SEND give way
 // to their newer forms once FlagExitPayload and FlagSendSender are negotiated.

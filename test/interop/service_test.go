@@ -45,7 +45,7 @@ func TestService(t *testing.T) {
 			require.NoError(t, err)
 			return fmt.Sprint(r.StatusCode, " ", strings.TrimSpace(string(text)))
 		}
-		require.Equal(t, "200 ", probe())
+		require.Equal(t, "200 running", probe())
 		require.NoError(t, syscall.Kill(p.Pid(), syscall.SIGTERM))
 		time.Sleep(50 * time.Millisecond) // between the two signals of timeout(1)
 		require.NoError(t, syscall.Kill(p.Pid(), syscall.SIGTERM))

@@ -2,6 +2,7 @@ package ask
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
@@ -15,6 +16,7 @@ import (
 
 func Names(o *config.Options) *cobra.Command {
 	var limit time.Duration
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "names [HOST]",
 		Short: "List the nodes that a port mapper knows: epmd -names",
@@ -28,14 +30,15 @@ of --epmd HOST:PORT, of ERL_EPMD_PORT, or 4369. Exit 1 if no port mapper answers
 			if limit <= 0 {
 				return cli.Usagef("--timeout %v: want a time to wait", limit)
 			}
-			return names(cmd.Context(), o, append(args, "")[0], limit, cmd.OutOrStdout())
+			return names(cmd.Context(), o, append(args, "")[0], limit, asJSON, cmd.OutOrStdout())
 		},
 	}
 	cmd.Flags().DurationVar(&limit, "timeout", epmd.DefaultTimeout, "how long to wait")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print them as JSON")
 	return cmd
 }
 
-func names(ctx context.Context, o *config.Options, host string, limit time.Duration, out io.Writer) error {
+func names(ctx context.Context, o *config.Options, host string, limit time.Duration, asJSON bool, out io.Writer) error {
 	if err := o.Check(); err != nil {
 		return err
 	}
@@ -53,6 +56,17 @@ func names(ctx context.Context, o *config.Options, host string, limit time.Durat
 	port, names, err := client.Names(ctx, host)
 	if err != nil {
 		return err
+	}
+	if asJSON {
+		type name struct {
+			Name string `json:"name"`
+			Port uint16 `json:"port"`
+		}
+		list := []name{}
+		for _, n := range names {
+			list = append(list, name{n.Name, n.Port})
+		}
+		return json.NewEncoder(out).Encode(map[string]any{"port": port, "names": list})
 	}
 	fmt.Fprintf(out, "epmd: up and running on port %d with data:\n", port)
 	for _, n := range names {

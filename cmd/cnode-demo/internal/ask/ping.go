@@ -2,6 +2,7 @@ package ask
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 func Ping(o *config.Options) *cobra.Command {
 	var limit time.Duration
 	var between config.Virtual
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "ping NODE",
 		Short: "Ask a node whether it is there: net_adm:ping",
@@ -33,15 +35,16 @@ error. NODE without "@" is on this machine.`,
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), limit)
 			defer cancel()
-			return ping(ctx, o, &between, args[0], cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return ping(ctx, o, &between, args[0], asJSON, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	between.AddTo(cmd.Flags())
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the answer as JSON")
 	cmd.Flags().DurationVar(&limit, "timeout", 10*time.Second, "how long to wait")
 	return cmd
 }
 
-func ping(ctx context.Context, o *config.Options, between *config.Virtual, target string, out, errOut io.Writer) (err error) {
+func ping(ctx context.Context, o *config.Options, between *config.Virtual, target string, asJSON bool, out, errOut io.Writer) (err error) {
 	if target, err = o.CheckTarget(target); err != nil {
 		return err
 	}
@@ -53,6 +56,12 @@ func ping(ctx context.Context, o *config.Options, between *config.Virtual, targe
 	var usage *cli.UsageError
 	switch {
 	case errors.As(err, &usage):
+	case asJSON:
+		answer := map[string]any{"node": target, "pong": err == nil}
+		if err != nil {
+			answer["error"] = err.Error()
+		}
+		err = errors.Join(err, json.NewEncoder(out).Encode(answer))
 	case err != nil:
 		fmt.Fprintln(out, "pang")
 	default:

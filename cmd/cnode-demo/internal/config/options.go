@@ -61,6 +61,7 @@ func (o *Options) AddTo(f *pflag.FlagSet) {
 // accepts the others all the same, so that a script may give every command the same flags.
 var used = map[string][]string{
 	"tour": {"log-level"}, "names": {"epmd"}, "epmd": {"listen", "epmd", "log-level"}, "certs": {}, "upgrade": {}, "help": {},
+	"completion": {}, "bash": {}, "zsh": {}, "fish": {}, "powershell": {},
 }
 
 // TrimHelp makes the help of each command list only the shared flags that it uses.

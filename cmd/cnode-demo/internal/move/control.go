@@ -17,9 +17,11 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/cli"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/config"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/steps"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
@@ -64,9 +66,9 @@ type Control struct {
 
 	mu       sync.Mutex
 	starting bool
-	Moved    chan struct{} // closed: another process is the node
-	next     *successor    // that process, if this one has started it; to be read after finish
-	before   *os.Process   // see succession
+	Moved    chan struct{}      // closed: another process is the node
+	next     *upgrade.Successor // that process, if this one has started it; to be read after finish
+	before   *upgrade.Predecessor
 	visits   sync.WaitGroup
 	end      context.CancelFunc
 }
@@ -74,7 +76,7 @@ type Control struct {
 func newControl(w Whole, fixed error) *Control {
 	cfg := w.Config()
 	c := &Control{
-		name: cfg.Name, feature: w.Knows()[0], crew: w.Crew(), binary: OwnFile(), log: cfg.Logger, fixed: fixed,
+		name: cfg.Name, feature: w.Knows()[0], crew: w.Crew(), binary: upgrade.OwnFile(), log: cfg.Logger, fixed: fixed,
 		Moved: make(chan struct{}),
 	}
 	if c.log == nil {
@@ -264,31 +266,22 @@ func (c *Control) upgrade(ctx context.Context, binary string) (h handoff.Handed,
 	if binary == "" {
 		binary = c.binary
 	}
-	ch, theirs, err := handoff.ChannelPair()
+	next := &upgrade.Successor{
+		Cmd:    &exec.Cmd{Path: binary, Args: os.Args, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr},
+		OnMain: func() { steps.Reached("owner: the new process is the main one") },
+	}
+	ch, err := next.Begin()
 	if err != nil {
 		return h, err
 	}
 	defer ch.Close()
-	const firstExtra = 3
-	cmd := &exec.Cmd{
-		Path: binary, Args: os.Args, Env: append(successorEnv(), fmt.Sprintf("%s=%d", ChannelVariable, firstExtra)),
-		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, ExtraFiles: []*os.File{theirs},
-	}
-	next := &successor{cmd: cmd}
-	err = next.start()
-	if e := theirs.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
-		return h, fmt.Errorf("start %s: %w", binary, err)
-	}
 	steps.Reached("owner: new process started")
 	h, err = c.give(ctx, ch)
 	if h.Moved {
 		c.next = next
 		return h, err
 	}
-	if how := next.giveUp(); how != "" {
+	if how := next.GiveUp(); how != "" {
 		err = fmt.Errorf("%w (%s ended: %s; is it this program? serve's standard error may say more)",
 			err, binary, how)
 	}
@@ -311,11 +304,11 @@ func (c *Control) Finish() bool {
 // Close is the last that this process does: it removes the control socket, or leaves it to the
 // process that is the node now. ctx tells whether this process was told to end.
 func (c *Control) Close(ctx context.Context) {
-	defer outlive(c.before)
+	defer c.before.Outlive()
 	if c.Finish() {
 		if c.next != nil {
 			steps.Reached("owner: about to leave")
-			if err := c.next.follow(ctx); err != nil {
+			if err := c.next.Follow(ctx, cli.Ends()...); err != nil {
 				c.log.Warn("the service manager has not heard of the new process (NOTIFY_SOCKET)", "error", err)
 			}
 		}
@@ -353,30 +346,6 @@ func dialControl(ctx context.Context, name string) (*handoff.Channel, error) {
 		return nil, fmt.Errorf("%w %s: %w", ErrNoServe, name, err)
 	}
 	return ch, err
-}
-
-// OwnFile is the path by which this program was started, if the path still leads to it: if the path
-// is a link that is changed later, the new target is used. Otherwise it is the program's own file.
-func OwnFile() string {
-	called, err := exec.LookPath(os.Args[0])
-	if err == nil {
-		called, err = filepath.Abs(called)
-	}
-	self, unknown := os.Executable() // without /proc it is
-	switch {
-	case unknown != nil && err != nil:
-		return os.Args[0]
-	case unknown != nil:
-		return called
-	case err != nil:
-		return self
-	}
-	one, err1 := os.Stat(self)
-	other, err2 := os.Stat(called)
-	if err1 != nil || err2 != nil || !os.SameFile(one, other) {
-		return self
-	}
-	return called
 }
 
 // A Whole is what others see as one node: a node in this process alone, or a front with its

@@ -29,7 +29,7 @@ func TestUpgradeInterrupted(t *testing.T) {
 	errOut, says := io.Pipe()
 	var o config.Options
 	o.AddTo(pflag.NewFlagSet("", pflag.ContinueOnError))
-	go func() { ended <- upgrade(ctx, &o, name, "", io.Discard, says) }()
+	go func() { ended <- askUpgrade(ctx, &o, name, "", io.Discard, says) }()
 	for _, want := range []string{"upgrade", askWorkers} {
 		conn, err := control.Accept(t.Context())
 		require.NoError(t, err)

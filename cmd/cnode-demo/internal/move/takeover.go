@@ -10,21 +10,18 @@ import (
 	"log/slog"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/cli"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/steps"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/transport/handoff"
 	"github.com/spf13/pflag"
 )
 
 const (
-	// ChannelVariable is the environment variable with the number of the descriptor by which a
-	// process that upgrade has started gets everything.
-	ChannelVariable = "CNODE_UPGRADE_FD"
 	// StateFeature and frontFeature are the forms of what serve hands over, without workers and
 	// with workers. A process that does not know the form refuses, or is refused, before anything
 	// stops. What package nodes adds to its states has features of its own: nodes.StateFeatures.
@@ -40,7 +37,7 @@ type Succession struct {
 	// the user wants that, by --takeover; not set by upgrade, which starts the program with the
 	// previous process's flags
 	asked  bool
-	before *os.Process // has started this one by upgrade, or cannot be watched: nil
+	before *upgrade.Predecessor // has started this one by upgrade, or cannot be watched: nil
 }
 
 func (s *Succession) AddTo(f *pflag.FlagSet) {
@@ -48,23 +45,17 @@ func (s *Succession) AddTo(f *pflag.FlagSet) {
 }
 
 // Coming reports whether another process is to hand the node over.
-func (s *Succession) Coming() bool { return s.takeover || os.Getenv(ChannelVariable) != "" }
+func (s *Succession) Coming() bool { return s.takeover || os.Getenv(upgrade.Variable) != "" }
 
 // Channel gives the channel to the previous process; nil: there is none.
 func (s *Succession) Channel(ctx context.Context, name string) (*handoff.Channel, error) {
-	if text := os.Getenv(ChannelVariable); text != "" {
-		_ = os.Unsetenv(ChannelVariable) // processes that this one starts must not see it
+	if os.Getenv(upgrade.Variable) != "" {
 		cli.SurviveTerminal()
-		fd, err := strconv.Atoi(text)
-		if err != nil || fd < 3 {
-			return nil, cli.Usagef("%s is %q: want the number of a descriptor", ChannelVariable, text)
-		}
-		f := os.NewFile(uintptr(fd), "upgrade")
-		ch, err := handoff.FileChannel(f)
+		ch, err := upgrade.Coming()
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", ChannelVariable, errors.Join(err, f.Close()))
+			return nil, cli.Usagef("%v", err)
 		}
-		s.before = succeeds(ch.Peer().PID)
+		s.before = upgrade.Succeed(ch.Peer().PID)
 		return ch, nil
 	}
 	if !s.takeover {
@@ -210,6 +201,14 @@ func (h *heir) Start(ctx context.Context) error {
 }
 
 func (h *heir) Discard() error { return errors.Join(h.staged.Discard(), h.forget()) }
+
+// NotifyManager tells systemd that the node is ready. A manager that hears nothing ends the service
+// after a while, so a failure is reported on errOut.
+func NotifyManager(errOut io.Writer) {
+	if err := upgrade.NotifyReady(); err != nil {
+		fmt.Fprintf(errOut, "serve: the service manager was not told that the node is ready (NOTIFY_SOCKET): %v\n", err)
+	}
+}
 
 // An estate is a frozen node or front, together with serve's own state.
 type estate struct {

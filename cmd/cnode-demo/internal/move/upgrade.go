@@ -47,7 +47,7 @@ A serve with --fault or --trace cannot move.`,
 			if binary == "" && cmd.Flags().Changed("binary") {
 				return cli.Usagef("--binary is empty: want the path of a program, or no --binary")
 			}
-			return upgrade(cmd.Context(), o, args[0], binary, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return askUpgrade(cmd.Context(), o, args[0], binary, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	cmd.Flags().StringVar(&binary, "binary", "",
@@ -73,7 +73,7 @@ var ErrSilentOwner = errors.New("has taken over the node, but has not reported t
 // has succeeded.
 var ErrTroubledOwner = errors.New("has taken over the node, but its start has failed")
 
-func upgrade(ctx context.Context, o *config.Options, name, binary string, out, errOut io.Writer) error {
+func askUpgrade(ctx context.Context, o *config.Options, name, binary string, out, errOut io.Writer) error {
 	name, err := o.CheckTarget(name)
 	if err != nil {
 		return err

@@ -40,6 +40,9 @@ func keepPeer(cfg *nodes.Config, o *server, out io.Writer) *keeper {
 		if k.pubsub, err = o.publishing.start(n, out); err != nil {
 			return err
 		}
+		if err := o.operated.start(n, cfg.Logger, k.scope); err != nil {
+			return err
+		}
 		before, _ := n.Inherited()
 		return k.start(n, before)
 	}

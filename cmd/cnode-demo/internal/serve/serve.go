@@ -16,6 +16,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 	"github.com/spf13/cobra"
@@ -35,6 +36,7 @@ type server struct {
 	succession move.Succession
 	workers    workers
 	publishing publishing
+	operated   operated
 	group      string // the process group of the peer; "": none
 }
 
@@ -81,6 +83,9 @@ while a cluster migrates from TCP to TLS, nodes of both kinds can connect. "also
 port mapper knows only one port per name, so the other nodes must be told this one: erl -erl_epmd_port PORT, and on this machine also
 -dist_listen false, because erl would otherwise listen on PORT itself. The node connects to other nodes over --transport.
 
+--http ADDR serves a page about the node: who is connected, processes, calls, what was refused. --operator lets the cluster's operators look
+at it with their tools: Observer, LiveDashboard, i/1, and a console by erl -remsh or iex --remsh.
+
 --polling DURATION is how long the reader of a busy connection polls before it sleeps: faster answers, but more processor time.`,
 		Example: `  cnode-demo serve --name cnode@127.0.0.1 --cookie secret
   cnode-demo serve --name cnode@myhost --listen 0.0.0.0:0 --epmd auto
@@ -88,6 +93,7 @@ port mapper knows only one port per name, so the other nodes must be told this o
   cnode-demo serve --name cnode@127.0.0.1 --transport tls --tls-optfile /tmp/tls/ssl_dist.conf
   cnode-demo serve --name cnode@127.0.0.1 --also tls:127.0.0.1:4371 --tls-optfile /tmp/tls/ssl_dist.conf
   cnode-demo serve --name cnode@127.0.0.1 --workers 4 --dispatch least
+  cnode-demo serve --name cnode@127.0.0.1 --http 127.0.0.1:8080 --operator
   cnode-demo serve --name cnode@127.0.0.1 --listen 127.0.0.1:4371 --trace serve.pcap
   tshark -r serve.pcap -d tcp.port==4371,erldp       what went over it`,
 		Args: cli.Args(),
@@ -101,6 +107,7 @@ port mapper knows only one port per name, so the other nodes must be told this o
 	s.succession.AddTo(cmd.Flags())
 	s.workers.addTo(cmd.Flags())
 	s.publishing.addTo(cmd.Flags())
+	s.operated.addTo(cmd.Flags())
 	cmd.Flags().StringVar(&s.group, "pg", "",
 		"the process peer is a member of the process group `GROUP`, an atom, in the scope pg: pg:get_members(GROUP)")
 	return cmd
@@ -110,7 +117,8 @@ port mapper knows only one port per name, so the other nodes must be told this o
 func (o *server) serve(ctx context.Context, out, errOut io.Writer) error {
 	o.LogsWarnings()
 	o.AlsoTLS, o.TLSPolling = o.also.overTLS(), o.polling.OverTLS()
-	if err := errors.Join(o.Check(), o.polling.Check(), o.workers.check(&o.virtual), o.publishing.check()); err != nil {
+	if err := errors.Join(o.Check(), o.polling.Check(), o.workers.check(&o.virtual), o.publishing.check(),
+		o.operated.check(&o.workers)); err != nil {
 		return err
 	}
 	cli.SurvivePipe()
@@ -146,7 +154,7 @@ func (o *server) serveAlone(ctx context.Context, out, errOut io.Writer) (err err
 		fmt.Fprintf(errOut, "serve: %v; the node serves, and is not recorded\n", err)
 	}
 	o.announce(ctx, w.Name(), c.Listeners, out, errOut)
-	defer move.Watched()()
+	defer upgrade.Watch()()
 	err = k.supervise(ctx, w.Node, c.Moved, firstDone(c.Listeners))
 	if c.Finish() {
 		return nil

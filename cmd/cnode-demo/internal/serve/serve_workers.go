@@ -12,6 +12,7 @@ import (
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/config"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/move"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/transport/handoff"
 	"github.com/spf13/pflag"
 )
@@ -60,7 +61,7 @@ func serveFront(ctx context.Context, o *server, out, errOut io.Writer) error {
 		go w.crew.upgrade(ctx, w.Front) // ends with the front
 	}
 	o.announce(ctx, w.Name(), c.Listeners, out, errOut)
-	defer move.Watched()()
+	defer upgrade.Watch()()
 	select {
 	case <-ctx.Done():
 	case <-c.Moved:

@@ -91,6 +91,7 @@ That was the life of a C-node. The same from a shell:
        cnode-demo ping bob@127.0.0.1 --cookie secret
        cnode-demo call bob@127.0.0.1 cnode echo '[{hello,"bob"}]' --cookie secret
        erl -name me@127.0.0.1 -setcookie secret        and in its shell  net_adm:ping('bob@127.0.0.1').
+With --http 127.0.0.1:8080 bob has a page; with --operator Observer and LiveDashboard show him, and erl -remsh is a console.
 cnode-demo --help lists the commands; the documentation of package nodes explains the model.`
 
 func (t *tour) say(format string, args ...any) { fmt.Fprintf(t.out, format+"\n", args...) }

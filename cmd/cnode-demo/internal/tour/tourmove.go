@@ -14,6 +14,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/tlstransport"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -159,11 +160,11 @@ func startHeir(ctx context.Context, optFile string) (ch *handoff.Channel, stop f
 	if err != nil {
 		return nil, nil, err
 	}
-	cmd := exec.CommandContext(ctx, move.OwnFile(), tourHeir)
+	cmd := exec.CommandContext(ctx, upgrade.OwnFile(), tourHeir)
 	if optFile != "" {
 		cmd.Args = append(cmd.Args, optFile)
 	}
-	cmd.Env = append(os.Environ(), move.ChannelVariable+"=3")
+	cmd.Env = append(os.Environ(), upgrade.Variable+"=3")
 	cmd.ExtraFiles = []*os.File{theirs}
 	err = cmd.Start()
 	err = errors.Join(err, theirs.Close())

@@ -1,4 +1,4 @@
-package move
+package upgrade
 
 import (
 	"context"
@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -25,17 +24,19 @@ const (
 // notifyLimit bounds how long a service manager that does not read keeps the node waiting.
 const notifyLimit = time.Second
 
-// NotifyManager tells systemd that the node is ready, and that this process is the one to watch:
-// after an upgrade it is a new process. See sd_notify(3). A manager that hears nothing ends the
-// service after a while, so a failure is reported on errOut.
-func NotifyManager(errOut io.Writer) {
-	if err := tellManager(fmt.Sprintf("READY=1\nMAINPID=%d\n", os.Getpid())); err != nil {
-		fmt.Fprintf(errOut, "serve: the service manager was not told that the node is ready (NOTIFY_SOCKET): %v\n", err)
-	}
+// NotifyReady tells systemd that the node is ready, and that this process is the one to watch:
+// after an upgrade it is a new process. A manager that hears nothing ends the service after a
+// while.
+func NotifyReady() error {
+	return Notify(fmt.Sprintf("READY=1\nMAINPID=%d\n", os.Getpid()))
 }
 
-// tellManager sends a message to systemd, and files with it, if it is there.
-func tellManager(message string, files ...syscall.Conn) error {
+// Notify sends a message to systemd; without systemd it does nothing. A manager that does not read
+// keeps it waiting for a second at most. See sd_notify(3).
+func Notify(message string) error { return send(message) }
+
+// send is Notify with descriptors.
+func send(message string, fds ...int) error {
 	at := os.Getenv(notifyVariable)
 	if at == "" {
 		return nil
@@ -51,7 +52,7 @@ func tellManager(message string, files ...syscall.Conn) error {
 	defer c.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), notifyLimit)
 	defer cancel()
-	return handoff.Lend(func(fds []int) error { return c.Send(ctx, []byte(message), fds...) }, files...)
+	return c.Send(ctx, []byte(message), fds...)
 }
 
 // mainLimit bounds the wait for a service manager that is busy.
@@ -64,15 +65,20 @@ func makeMain(pid int) error {
 	if os.Getenv(notifyVariable) == "" {
 		return nil
 	}
-	if err := tellManager(fmt.Sprintf("MAINPID=%d\n", pid)); err != nil {
+	if err := Notify(fmt.Sprintf("MAINPID=%d\n", pid)); err != nil {
 		return err
 	}
+	return barrier()
+}
+
+// barrier waits until systemd has dealt with all that it was told. See sd_notify_barrier(3).
+func barrier() error {
 	heard, closes, err := os.Pipe()
 	if err != nil {
 		return err
 	}
 	defer heard.Close()
-	err = tellManager("BARRIER=1", closes)
+	err = handoff.Lend(func(fds []int) error { return send("BARRIER=1", fds...) }, closes)
 	if err = errors.Join(err, closes.Close(), heard.SetReadDeadline(time.Now().Add(mainLimit))); err != nil {
 		return err
 	}
@@ -82,9 +88,9 @@ func makeMain(pid int) error {
 	return err
 }
 
-// Watched tells systemd that this process is alive, from now on at half the interval after which
+// Watch tells systemd that this process is alive, from now on at half the interval after which
 // systemd would kill it, until stop: see WatchdogSec= in systemd.service(5).
-func Watched() (stop func()) {
+func Watch() (stop func()) {
 	interval := watchdogInterval()
 	if interval <= 0 {
 		return func() {}
@@ -95,7 +101,7 @@ func Watched() (stop func()) {
 		tick := time.NewTicker(interval)
 		defer tick.Stop()
 		for {
-			_ = tellManager("WATCHDOG=1\n") // a manager that is busy hears of it next time
+			_ = Notify("WATCHDOG=1\n") // a manager that is busy hears of it next time
 			select {
 			case <-tick.C:
 			case <-over:

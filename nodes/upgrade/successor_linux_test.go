@@ -1,4 +1,4 @@
-package move
+package upgrade
 
 import (
 	"context"
@@ -17,14 +17,14 @@ import (
 
 // begun starts a successor that is a script, with a service manager or without, and gives it when
 // the script has said that it runs.
-func begun(t *testing.T, manager, script string) *successor {
+func begun(t *testing.T, manager, script string) *Successor {
 	t.Helper()
 	t.Setenv(notifyVariable, manager)
 	file := filepath.Join(t.TempDir(), "begun")
 	script += "\n: >" + file + "\nwhile :; do sleep 0.01; done"
-	s := &successor{cmd: exec.Command("/bin/sh", "-c", script)}
+	s := &Successor{Cmd: exec.Command("/bin/sh", "-c", script)}
 	require.NoError(t, s.start())
-	t.Cleanup(func() { s.giveUp() })
+	t.Cleanup(func() { s.GiveUp() })
 	require.Eventually(t, func() bool { return os.Remove(file) == nil }, time.Minute, time.Millisecond)
 	return s
 }
@@ -33,7 +33,7 @@ func begun(t *testing.T, manager, script string) *successor {
 func TestSuccessorIsChildOfManager(t *testing.T) {
 	for manager, want := range map[string]int{"/nowhere": os.Getppid(), "": os.Getpid()} {
 		s := begun(t, manager, "")
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.Cmd.Process.Pid))
 		require.NoError(t, err)
 		require.Equal(t, strconv.Itoa(want), strings.Fields(string(stat))[3], "its parent; see proc_pid_stat(5)")
 	}
@@ -43,12 +43,12 @@ func TestSuccessorIsChildOfManager(t *testing.T) {
 func TestSuccessorGivenUp(t *testing.T) {
 	for _, manager := range []string{"/nowhere", ""} {
 		s := begun(t, manager, "")
-		require.Empty(t, s.giveUp())
+		require.Empty(t, s.GiveUp())
 		t.Setenv(notifyVariable, manager)
-		s = &successor{cmd: exec.Command("/bin/sh", "-c", "exit 3")}
+		s = &Successor{Cmd: exec.Command("/bin/sh", "-c", "exit 3")}
 		require.NoError(t, s.start())
-		require.True(t, hasEnded(s.cmd.Process, -1))
-		require.NotEmpty(t, s.giveUp())
+		require.True(t, hasEnded(s.Cmd.Process, -1))
+		require.NotEmpty(t, s.GiveUp())
 	}
 }
 
@@ -59,11 +59,11 @@ func TestStopReachesSuccessor(t *testing.T) {
 		ended := filepath.Join(t.TempDir(), "ended")
 		s := begun(t, manager, "trap 'sleep 0.2; : >"+ended+"; exit' TERM")
 		t.Setenv(notifyVariable, manager)
-		_ = s.follow(t.Context()) // no manager listens
-		require.NoError(t, s.cmd.Process.Signal(syscall.Signal(0)), "nobody has told this process to end")
+		_ = s.Follow(t.Context()) // no manager listens
+		require.NoError(t, s.Cmd.Process.Signal(syscall.Signal(0)), "nobody has told this process to end")
 		stopped, stop := context.WithCancel(t.Context())
 		stop()
-		_ = s.follow(stopped)
+		_ = s.Follow(stopped)
 		if manager == "" {
 			require.FileExists(t, ended)
 		}

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package move
+package upgrade
 
 import (
 	"os"

@@ -1,0 +1,418 @@
+// Package cnodeotel gives a node of package nodes OpenTelemetry's traces and metrics: a span for each
+// call that the node serves or makes, and what happens with connections.
+//
+//	n, err := nodes.New(cfg)
+//	t, err := cnodeotel.Start(n, nil) // before n.Start; with the global providers and propagator
+//	defer t.Close()
+//
+// The context of a function carries its span, and a call made with that context is a span below it.
+//
+// # From node to node
+//
+// A trace goes along in the label of the token of sequential tracing (seq_trace) that each message of
+// Erlang's distribution may have: a list of pairs of binaries, what the propagator has injected,
+// [{<<"traceparent">>, <<"00-…">>}]. Nothing in a message, or in a function's arguments, changes, and
+// the processes of a BEAM pass the label on by themselves with what they send because of a message:
+// from Go through any of them to Go it is one trace. In Erlang, with the library opentelemetry:
+//
+//	{label, Carrier} = seq_trace:get_token(label),
+//	otel_propagator_text_map:extract(Carrier)                             % a call of Go's
+//	seq_trace:set_token(label, otel_propagator_text_map:inject([]))       % a call to Go
+//
+// It goes only to nodes that announce that they take any term as a label, as those of OTP 21 and later
+// do. A token with any other label is the program's own: it is passed on unchanged, is an attribute of
+// the span, erlang.seq_trace.label, and no trace takes its place. A process of a BEAM keeps a token
+// until it receives a message without one: an answer of erpc, say, is none with one, as between BEAMs.
+// The message with which a BEAM makes a connection to a node arrives without (OTP 25 to 29).
+package cnodeotel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/propagation"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/semconv/v1.43.0/rpcconv"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/metrics"
+)
+
+const scope = "github.com/cnode-go/cnode/contrib/otel"
+
+// DefaultMaxPeers and DefaultMaxFunctions stand for zeros in Options.
+const (
+	DefaultMaxPeers     = 100
+	DefaultMaxFunctions = 100
+)
+
+// Options of Start. nil, and the zero Options, are the defaults.
+type Options struct {
+	// The providers and the propagator; nil: the global ones of package otel, which has no
+	// propagator unless the program sets one: propagation.TraceContext{} is W3C's.
+	TracerProvider trace.TracerProvider
+	MeterProvider  metric.MeterProvider
+	Propagator     propagation.TextMapPropagator
+	// Trusts tells whether a trace that a node sends goes on here; a caller may make up any. nil: all
+	// do.
+	Trusts func(peer string) bool
+	// MaxPeers and MaxFunctions bound the series of metrics: those that come first have their own,
+	// and the rest is peer "other", and method "_OTHER". Spans have the names.
+	MaxPeers, MaxFunctions int
+}
+
+// Telemetry is what Start has begun.
+type Telemetry struct {
+	n      *nodes.Node
+	o      Options
+	tracer trace.Tracer
+	stop   func()
+	seen   metric.Registration
+
+	peers, methods names
+	served         rpcconv.ServerCallDuration
+	made           rpcconv.ClientCallDuration
+	events         map[string]metric.Int64Counter
+	in, out        traffic
+}
+
+type traffic struct {
+	messages [metrics.Sizes]atomic.Int64
+	bytes    atomic.Int64
+}
+
+func (t *traffic) add(bytes int) {
+	t.messages[metrics.SizeOf(bytes)].Add(1)
+	t.bytes.Add(int64(bytes))
+}
+
+// names are those that came first.
+type names struct {
+	most  int
+	other string
+	mu    sync.Mutex
+	known map[string]bool
+}
+
+// of is the name, or that of the others.
+func (s *names) of(name string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.known[name] && len(s.known) >= s.most {
+		return s.other
+	}
+	s.known[name] = true
+	return name
+}
+
+// The attributes of spans and metrics that the semantic conventions have no word for.
+const (
+	attrPeer      = attribute.Key("erlang.peer.node")
+	attrLabel     = attribute.Key("erlang.seq_trace.label")
+	attrKind      = attribute.Key("erlang.call.kind")
+	attrCause     = attribute.Key("cnode.cause")
+	attrDirection = attribute.Key("cnode.direction")
+	attrSize      = attribute.Key("cnode.size")
+	attrState     = attribute.Key("cnode.state")
+)
+
+// Start measures a node (see nodes.Node.Measure). Call it before the node starts, or in Config.Setup.
+// The error is that of an instrument that cannot be made. o may be nil.
+func Start(n *nodes.Node, o *Options) (*Telemetry, error) {
+	t := &Telemetry{n: n, events: map[string]metric.Int64Counter{}}
+	if o != nil {
+		t.o = *o
+	}
+	if t.o.TracerProvider == nil {
+		t.o.TracerProvider = otel.GetTracerProvider()
+	}
+	if t.o.MeterProvider == nil {
+		t.o.MeterProvider = otel.GetMeterProvider()
+	}
+	if t.o.Propagator == nil {
+		t.o.Propagator = otel.GetTextMapPropagator()
+	}
+	if t.o.MaxPeers <= 0 {
+		t.o.MaxPeers = DefaultMaxPeers
+	}
+	if t.o.MaxFunctions <= 0 {
+		t.o.MaxFunctions = DefaultMaxFunctions
+	}
+	t.peers = names{most: t.o.MaxPeers, other: metrics.Other, known: map[string]bool{}}
+	t.methods = names{most: t.o.MaxFunctions, other: otherMethod, known: map[string]bool{}}
+	t.tracer = t.o.TracerProvider.Tracer(scope, trace.WithSchemaURL(semconv.SchemaURL))
+	if err := t.instruments(t.o.MeterProvider.Meter(scope, metric.WithSchemaURL(semconv.SchemaURL))); err != nil {
+		return nil, fmt.Errorf("telemetry of %s: %w", n.Name(), err)
+	}
+	t.stop = n.Measure(t.hooks())
+	return t, nil
+}
+
+// Close ends the measurement. It does not close the providers.
+func (t *Telemetry) Close() error {
+	t.stop()
+	return t.seen.Unregister()
+}
+
+// The counters of events, by the attributes with which they are counted.
+var counters = [...][2]string{
+	{"cnode.connection.up", "Connections that came up, by peer."},
+	{"cnode.connection.ended", "Connections that ended, by peer and cause."},
+	{"cnode.handshake.failed", "Handshakes that failed, by direction and cause."},
+	{"cnode.queue.full", "Senders that had to wait for a peer to read."},
+	{"cnode.tick.missed", "Intervals in which nothing came from a peer."},
+	{"cnode.mailbox.overflow", "Messages of a peer that were kept beyond the limits of mailboxes."},
+	{"cnode.mailbox.full", "Processes that ended, since nobody received from them."},
+	{"cnode.denied", "What Config.Rules have refused, by peer and operation."},
+}
+
+func (t *Telemetry) instruments(m metric.Meter) error {
+	var all []metric.Observable
+	var failed []error
+	note := func(o metric.Observable, err error) {
+		all, failed = append(all, o), append(failed, err)
+	}
+	for _, c := range counters {
+		counter, err := m.Int64Counter(c[0], metric.WithDescription(c[1]), metric.WithUnit("{event}"))
+		t.events[c[0]], failed = counter, append(failed, err)
+	}
+	gauge := func(name, description, unit string) metric.Int64ObservableUpDownCounter {
+		o, err := m.Int64ObservableUpDownCounter(name, metric.WithDescription(description), metric.WithUnit(unit))
+		note(o, err)
+		return o
+	}
+	count := func(name, description, unit string) metric.Int64ObservableCounter {
+		o, err := m.Int64ObservableCounter(name, metric.WithDescription(description), metric.WithUnit(unit))
+		note(o, err)
+		return o
+	}
+	state := gauge("cnode.state", "1 for the state that the node is in.", "1")
+	connections := gauge("cnode.connection.count", "Connections that are up.", "{connection}")
+	queued := gauge("cnode.queue.size", "Bytes that wait for a peer to read.", "By")
+	mailboxes := gauge("cnode.mailbox.count", "Processes of the node.", "{process}")
+	overflow := gauge("cnode.mailbox.overflow.size", "Memory of messages beyond the limits of mailboxes.", "By")
+	running := gauge("cnode.call.running", "Functions that run for callers.", "{call}")
+	waiting := gauge("cnode.call.waiting", "Calls that wait for a place.", "{call}")
+	refused := count("cnode.call.refused", "Calls that were refused for want of memory.", "{call}")
+	undeliverable := count("cnode.message.undeliverable", "Messages to processes that do not exist.", "{message}")
+	malformed := count("cnode.message.malformed", "Frames and control messages that are malformed.", "{message}")
+	messages := count("cnode.message.count", "Messages over connections, by direction and size.", "{message}")
+	bytes := count("cnode.message.size", "Bytes of messages over connections, by direction.", "By")
+	var err error
+	t.served, err = rpcconv.NewServerCallDuration(m)
+	failed = append(failed, err)
+	t.made, err = rpcconv.NewClientCallDuration(m)
+	if err := errors.Join(append(failed, err)...); err != nil {
+		return err
+	}
+	t.seen, err = m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		s := t.n.Stats()
+		o.ObserveInt64(state, 1, metric.WithAttributes(attrState.String(t.n.State().String())))
+		peers := map[string][2]int{}
+		for _, p := range s.Peers {
+			sum, name := peers[t.peers.of(p.Name)], t.peers.of(p.Name)
+			peers[name] = [2]int{sum[0] + 1, sum[1] + p.BytesQueued}
+		}
+		for name, sum := range peers {
+			of := metric.WithAttributes(attrPeer.String(name))
+			o.ObserveInt64(connections, int64(sum[0]), of)
+			o.ObserveInt64(queued, int64(sum[1]), of)
+		}
+		o.ObserveInt64(mailboxes, int64(s.Mailboxes))
+		o.ObserveInt64(overflow, int64(s.Overflow))
+		o.ObserveInt64(running, int64(s.Calls))
+		o.ObserveInt64(waiting, int64(s.CallsWaiting))
+		o.ObserveInt64(refused, s.CallsRefused)
+		o.ObserveInt64(undeliverable, s.Undeliverable)
+		o.ObserveInt64(malformed, s.Malformed)
+		for way, sum := range map[string]*traffic{"in": &t.in, "out": &t.out} {
+			for size := range sum.messages {
+				if n := sum.messages[size].Load(); n > 0 {
+					o.ObserveInt64(messages, n, metric.WithAttributes(attrDirection.String(way), attrSize.String(metrics.Size(size).String())))
+				}
+			}
+			o.ObserveInt64(bytes, sum.bytes.Load(), metric.WithAttributes(attrDirection.String(way)))
+		}
+		return nil
+	}, all...)
+	return err
+}
+
+func (t *Telemetry) count(event string, of ...attribute.KeyValue) {
+	t.events[event].Add(context.Background(), 1, metric.WithAttributes(of...))
+}
+
+func (t *Telemetry) hooks() *metrics.Hooks {
+	peer := func(name string) attribute.KeyValue { return attrPeer.String(t.peers.of(name)) }
+	return &metrics.Hooks{
+		ConnUp: func(c *metrics.Conn) { t.count("cnode.connection.up", peer(c.Peer)) },
+		ConnDown: func(c *metrics.Conn, cause string, _ error) {
+			t.count("cnode.connection.ended", peer(c.Peer), attrCause.String(cause))
+		},
+		HandshakeFailed: func(h metrics.Handshake) {
+			way := "in"
+			if h.Initiated {
+				way = "out"
+			}
+			t.count("cnode.handshake.failed", attrDirection.String(way), attrCause.String(h.Cause))
+		},
+		MessageIn:   func(_ *metrics.Conn, bytes int) { t.in.add(bytes) },
+		MessageOut:  func(_ *metrics.Conn, bytes int) { t.out.add(bytes) },
+		QueueFull:   func(c *metrics.Conn) { t.count("cnode.queue.full", peer(c.Peer)) },
+		TickMissed:  func(c *metrics.Conn) { t.count("cnode.tick.missed", peer(c.Peer)) },
+		Overflow:    func(name string, _ int) { t.count("cnode.mailbox.overflow", peer(name)) },
+		MailboxFull: func(string) { t.count("cnode.mailbox.full") },
+		Denied:      func(name, op, _ string) { t.count("cnode.denied", peer(name), attrKind.String(op)) },
+		CallBegun:   t.begin,
+		CallEnded:   t.end,
+	}
+}
+
+// otherMethod is the method that is not known, or beyond the limit: see rpc.method of the conventions.
+const otherMethod = "_OTHER"
+
+// method is the name of what is called by the conventions: shop/quote.
+func method(c *metrics.Call) string {
+	if c.Module == "" {
+		return otherMethod
+	}
+	return c.Module + "/" + c.Function
+}
+
+type spanKey struct{ t *Telemetry }
+
+func (t *Telemetry) trusts(peer string) bool { return t.o.Trusts == nil || t.o.Trusts(peer) }
+
+// begin begins the span of a call.
+func (t *Telemetry) begin(ctx context.Context, c *metrics.Call) context.Context {
+	name := method(c)
+	attrs := []attribute.KeyValue{semconv.RPCSystemNameKey.String("erlang"), semconv.RPCMethod(name), attrKind.String(string(c.Kind))}
+	if name == otherMethod {
+		name = "erlang"
+	}
+	_, host, _ := strings.Cut(c.Peer, "@")
+	kind := trace.SpanKindServer
+	switch {
+	case c.Out:
+		kind = trace.SpanKindClient
+		attrs = append(attrs, attrPeer.String(c.Peer), semconv.ServerAddress(host))
+	case c.Peer != "":
+		attrs = append(attrs, attrPeer.String(c.Peer), semconv.ClientAddress(host))
+	}
+	label := nodes.TraceLabelOf(ctx)
+	carrier, ours := carried(label)
+	if label != nil && !ours {
+		attrs = append(attrs, attrLabel.String(ei.Brief(label, 100)))
+	}
+	if ours && !trace.SpanContextFromContext(ctx).IsValid() && (c.Out || t.trusts(c.Peer)) {
+		ctx = t.o.Propagator.Extract(ctx, carrier)
+	}
+	ctx, span := t.tracer.Start(ctx, name, trace.WithSpanKind(kind), trace.WithAttributes(attrs...))
+	ctx = context.WithValue(ctx, spanKey{t}, span) // others that measure may put theirs on top of it
+	if label == nil || ours {
+		ctx = t.Inject(ctx)
+	}
+	return ctx
+}
+
+// end ends the span of a call, and counts the call.
+func (t *Telemetry) end(ctx context.Context, c *metrics.Call) {
+	attrs := []attribute.KeyValue{semconv.RPCResponseStatusCodeKey.String(string(c.Outcome))}
+	span, ok := ctx.Value(spanKey{t}).(trace.Span)
+	if !ok {
+		return
+	}
+	if c.Outcome != metrics.OK {
+		attrs = append(attrs, semconv.ErrorTypeKey.String(string(c.Outcome)))
+		if c.Err != nil {
+			span.SetStatus(codes.Error, c.Err.Error())
+		} else {
+			span.SetStatus(codes.Error, string(c.Outcome))
+		}
+	}
+	span.SetAttributes(attrs...)
+	span.End()
+	attrs = append(attrs, semconv.RPCMethod(t.methods.of(method(c))))
+	if c.Out {
+		t.made.Record(ctx, c.Duration.Seconds(), system, attrs...)
+	} else {
+		t.served.Record(ctx, c.Duration.Seconds(), system, attrs...)
+	}
+}
+
+const system = rpcconv.SystemNameAttr("erlang")
+
+// Inject has messages that are sent with the context carry its span, in place of what they would carry:
+// for casts, Send and its kin outside of functions. Calls do so by themselves.
+func (t *Telemetry) Inject(ctx context.Context) context.Context {
+	c := propagation.MapCarrier{}
+	t.o.Propagator.Inject(ctx, c)
+	if len(c) == 0 {
+		return ctx
+	}
+	var label ei.List
+	for _, key := range c.Keys() {
+		label = append(label, ei.Tuple{ei.Binary(key), ei.Binary(c[key])})
+	}
+	return nodes.WithTraceLabel(ctx, label)
+}
+
+// Extract derives a context for what is done because of a message, in a Handler, or by whoever
+// receives from a Mailbox: spans that are started with it are in the message's trace. Functions have
+// that by themselves.
+func (t *Telemetry) Extract(ctx context.Context, m *nodes.Message) context.Context {
+	ctx = m.WithTraceOf(ctx)
+	peer := ""
+	if c := m.Conn(); c != nil {
+		peer = c.Name()
+	}
+	if c, ours := carried(nodes.TraceLabelOf(ctx)); ours && t.trusts(peer) {
+		ctx = t.o.Propagator.Extract(ctx, c)
+	}
+	return ctx
+}
+
+// mostPairs is how many pairs a label may have: traceparent, tracestate, baggage, and some more.
+const mostPairs = 16
+
+// carried reads a label as a list of pairs of texts; false: it is something else.
+func carried(label ei.Term) (propagation.MapCarrier, bool) {
+	list, ok := label.(ei.List)
+	if !ok || len(list) == 0 || len(list) > mostPairs {
+		return nil, false
+	}
+	c := propagation.MapCarrier{}
+	for _, t := range list {
+		pair, ok := t.(ei.Tuple)
+		if !ok || len(pair) != 2 {
+			return nil, false
+		}
+		key, ok1 := text(pair[0])
+		value, ok2 := text(pair[1])
+		if !ok1 || !ok2 {
+			return nil, false
+		}
+		c[key] = value
+	}
+	return c, true
+}
+
+func text(t ei.Term) (string, bool) {
+	switch t := t.(type) {
+	case ei.Binary:
+		return string(t), true
+	case ei.String:
+		return string(t), true
+	}
+	return "", false
+}

@@ -1,0 +1,81 @@
+// Command operated is a service with all that those want who run it: probes, metrics, a page, a
+// console, their tools for Erlang nodes, and upgrades without a break, a line each. Its cookie is
+// in ~/.erlang.cookie.
+//
+//	operated --name shop@127.0.0.1 --http 127.0.0.1:8080
+//	http://127.0.0.1:8080/                a page of what the node does
+//	http://127.0.0.1:8080/health/ready    for probes: /health/live, /health/startup
+//	http://127.0.0.1:8080/metrics         for Prometheus
+//	iex --name me@127.0.0.1 --remsh shop@127.0.0.1, or erl -remsh: type help
+//	kill -HUP PID                         goes on in a new process, of the program that is there then
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"log"
+	"log/slog"
+	"net/http"
+	"os"
+	"syscall"
+	"time"
+
+	cnodeprom "github.com/cnode-go/cnode/contrib/prometheus"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/console"
+	"github.com/cnode-go/cnode/nodes/debugz"
+	"github.com/cnode-go/cnode/nodes/health"
+	"github.com/cnode-go/cnode/nodes/observer"
+	"github.com/cnode-go/cnode/nodes/upgrade"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+func quote(sku string, qty int) (int, error) {
+	if qty <= 0 {
+		return 0, errors.New("nothing to quote")
+	}
+	return 250 * qty, nil
+}
+
+func main() {
+	name := flag.String("name", "shop@127.0.0.1", "name of this node")
+	web := flag.String("http", "127.0.0.1:8080", "IP:PORT of the page, probes and metrics")
+	flag.Parse()
+	level := new(slog.LevelVar)
+	seen := console.NewLog(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	u := &upgrade.Upgrader{}
+	u.Config = nodes.Config{
+		Name: *name, Resolver: &nodes.PortMapper{Embed: true}, DrainGrace: time.Second,
+		Logger: slog.New(seen),
+		Setup: func(n *nodes.Node) error {
+			n.Expose("shop", "quote", nodes.FuncOf(quote))
+			http.Handle("/health/", http.StripPrefix("/health", health.Handler(n)))
+			http.Handle("/", debugz.New(n, nil))
+			prometheus.MustRegister(cnodeprom.New(n, nil))
+			http.Handle("/metrics", promhttp.Handler())
+			return errors.Join(observer.Start(n, nil), console.Start(n, &console.Options{
+				Level: level, Log: seen, Upgrade: func(ctx context.Context) error { _, err := u.Upgrade(ctx); return err },
+			}))
+		},
+	}
+	n, err := u.Start(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	go serve(n, *web)
+	if err := u.Run(context.Background()); err != nil { // until SIGTERM, or until another process is the node
+		log.Fatal(err)
+	}
+}
+
+// serve waits for the address: in an upgrade the previous process still has it.
+func serve(n *nodes.Node, addr string) {
+	for n.Err() == nil {
+		if err := http.ListenAndServe(addr, nil); !errors.Is(err, syscall.EADDRINUSE) {
+			log.Print(err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}

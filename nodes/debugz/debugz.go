@@ -1,0 +1,214 @@
+// Package debugz is a page for whoever wants to see what a node does: who is connected, over what
+// and how busy, processes and their queues, calls and how long they take, groups, global names,
+// trees of processes, and what was refused or has failed lately.
+//
+//	http.Handle("/debug/node/", debugz.New(n, nil))
+//
+// The page has no scripts, styles or pictures of others. It renews itself where scripts run, and
+// can be read where they do not; with ?view=json it is for programs. It shows names, addresses and
+// reasons, but nothing of what messages contain, and changes nothing.
+package debugz
+
+import (
+	"bytes"
+	"crypto/rand"
+	_ "embed" // the page
+	"encoding/json"
+	"html/template"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/global"
+	"github.com/cnode-go/cnode/nodes/metrics"
+	"github.com/cnode-go/cnode/nodes/pg"
+)
+
+// Options are what a page shows besides, and to whom.
+type Options struct {
+	Groups []*pg.Scope    // whose groups are shown
+	Names  *global.Global // whose names are shown; nil: none
+
+	// Remote lets others than this machine's users see it: for a handler behind one that asks for a
+	// password, say. Else only what comes through a UNIX socket, or from and to a loopback address
+	// without a proxy in between, is answered.
+	Remote bool
+}
+
+// A Page is an http.Handler. Whatever is below it in the tree of paths is the page.
+type Page struct {
+	n    *nodes.Node
+	o    Options
+	stop func()
+
+	mu      sync.Mutex
+	up      map[string]time.Time // connections since New, by the name of the other node
+	events  []Event              // the latest, oldest first
+	samples []sample             // oldest first
+}
+
+// New gives the page of a node, which keeps the latest events and figures until Close, or the
+// node's end. Call it before Start, or in Config.Setup, to see all connections. The defaults of
+// Options are in nil. In a worker (see nodes.Front) it shows that worker.
+func New(n *nodes.Node, o *Options) *Page {
+	p := &Page{n: n, up: map[string]time.Time{}}
+	if o != nil {
+		p.o = *o
+	}
+	p.stop = n.Measure(&metrics.Hooks{
+		ConnUp: func(c *metrics.Conn) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.up[c.Peer] = c.Since
+		},
+		ConnDown: func(c *metrics.Conn, cause string, err error) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if p.up[c.Peer].Equal(c.Since) {
+				delete(p.up, c.Peer)
+			}
+			p.noteLocked(Event{What: "connection lost: " + cause, Who: c.Peer, Why: textOf(err)})
+		},
+		HandshakeFailed: func(h metrics.Handshake) {
+			p.note(Event{What: "handshake failed: " + h.Cause, Who: h.Peer, Why: textOf(h.Err)})
+		},
+		Denied: func(peer, op, target string) { p.note(Event{What: "refused: " + op, Who: peer, Why: target}) },
+		MailboxFull: func(process string) {
+			p.note(Event{What: "mailbox full", Who: process})
+		},
+	})
+	return p
+}
+
+// Close ends what the page costs the node. It goes on to show what it can.
+func (p *Page) Close() { p.stop() }
+
+// An Event is something that whoever looks for a fault wants to know.
+type Event struct {
+	At             time.Time
+	What, Who, Why string
+}
+
+const (
+	mostEvents = 100
+	mostText   = 300
+)
+
+func textOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+func (p *Page) note(e Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.noteLocked(e)
+}
+
+// noteLocked is called with p.mu held. Names and reasons come from peers.
+func (p *Page) noteLocked(e Event) {
+	e.At = time.Now()
+	for _, text := range []*string{&e.Who, &e.Why} {
+		if len(*text) > mostText {
+			*text = strings.ToValidUTF8((*text)[:mostText], "") + "…"
+		}
+	}
+	if len(p.events) == mostEvents {
+		p.events = append(p.events[:0], p.events[1:]...)
+	}
+	p.events = append(p.events, e)
+}
+
+//go:embed page.html
+var text string
+
+// ServeHTTP answers GET: the parameter sort says by what processes are sorted (queue, bytes,
+// handled), and view=json asks for the figures alone.
+func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !p.o.Remote {
+		OnlyLocal(http.HandlerFunc(p.serve)).ServeHTTP(w, r)
+		return
+	}
+	p.serve(w, r)
+}
+
+func (p *Page) serve(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		http.Error(w, "This page only shows something.", http.StatusMethodNotAllowed)
+		return
+	}
+	v := p.look(r.FormValue("sort"))
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	var b bytes.Buffer
+	if r.FormValue("view") == "json" {
+		h.Set("Content-Type", "application/json")
+		e := json.NewEncoder(&b)
+		e.SetIndent("", "  ")
+		if err := e.Encode(v); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+	} else {
+		nonce := rand.Text()
+		h.Set("Content-Type", "text/html; charset=utf-8")
+		h.Set("Content-Security-Policy", "default-src 'none'; connect-src 'self'; base-uri 'none'; form-action 'none'; "+
+			"frame-ancestors 'none'; style-src 'nonce-"+nonce+"'; script-src 'nonce-"+nonce+"'")
+		t, err := template.New("page").Funcs(functions).Parse(text)
+		if err == nil {
+			err = t.Execute(&b, struct {
+				*View
+				Nonce string
+			}{v, nonce})
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+	}
+	_, _ = w.Write(b.Bytes())
+}
+
+// OnlyLocal lets h answer what comes through a UNIX socket, or from and to a loopback address
+// without a proxy in between, and refuses the rest: for whatever else only users of this machine
+// are to see, such as net/http/pprof.
+func OnlyLocal(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !isLocal(r) {
+			http.Error(w, "This is for users of this machine only.", http.StatusForbidden)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// isLocal tells whether a request comes from this machine. What a proxy passes on may be from
+// anywhere, and so may what a browser asks of a name that somebody has made to mean 127.0.0.1.
+func isLocal(r *http.Request) bool {
+	for _, header := range []string{"Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via"} {
+		if r.Header.Get(header) != "" {
+			return false
+		}
+	}
+	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && local.Network() == "unix" {
+		return true
+	}
+	from, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil || !from.Addr().Unmap().IsLoopback() {
+		return false
+	}
+	host, _, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		host = r.Host
+	}
+	at, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return host == "localhost" || err == nil && at.Unmap().IsLoopback()
+}

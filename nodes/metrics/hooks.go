@@ -1,0 +1,170 @@
+// Package metrics has what a node tells of what it does: Hooks, functions of the program's that
+// nodes.Node.Measure has called as things happen, and the records of nodes.Stats. It depends on
+// nothing: contrib/prometheus and contrib/otel are made on it.
+//
+//	n.Measure(&metrics.Hooks{
+//		ConnDown:  func(c *metrics.Conn, cause string, err error) { downs.Add(cause, 1) },
+//		CallEnded: func(ctx context.Context, c *metrics.Call) { slow(c.Function, c.Duration) },
+//	})
+package metrics
+
+import (
+	"context"
+	"time"
+)
+
+// Hooks are functions that a node calls as things happen; any of them may be nil. They run on the
+// goroutines of the node, among them those that read connections, and some with its locks held: so
+// they may be called at the same time, must not wait, must not use the node, and must not panic.
+type Hooks struct {
+	// ConnUp hears of a connection to another node, ConnDown of its end. The cause is one word:
+	// closed (here), peer_closed, tick_timeout, superseded (by another connection to that node),
+	// moved (it goes on in another process), malformed (what the peer has sent), or error.
+	ConnUp   func(c *Conn)
+	ConnDown func(c *Conn, cause string, err error)
+	// HandshakeFailed hears of handshakes that failed, whichever side has begun them.
+	HandshakeFailed func(h Handshake)
+	// MessageIn and MessageOut hear of each message and signal that has come, and of each message
+	// that was given to the connection's queue, with the size in bytes of its frame; that of its
+	// term if it has come in several.
+	MessageIn, MessageOut func(c *Conn, bytes int)
+	// QueueFull hears of a sender that found Config.QueueLimit bytes waiting, and has to wait.
+	QueueFull func(c *Conn)
+	// TickMissed hears of an interval (Config.TickInterval) in which nothing has come; the fourth
+	// one in a row ends the connection.
+	TickMissed func(c *Conn)
+	// Overflow hears of a message that was put into a mailbox beyond its limit, at the expense of
+	// the peer's share of Config.OverflowLimit ("": of this node), with the memory that it takes.
+	Overflow func(peer string, bytes int)
+	// MailboxFull hears of a process that has ended, since it was full.
+	MailboxFull func(process string)
+	// Denied hears of what Config.Rules have refused a peer: the operation ("call", "send"), and a
+	// function or a process, which is the peer's word.
+	Denied func(peer, op, target string)
+	// CallBegun hears of a call that begins: of a function or a Server's function that is about to
+	// run, or of one that this node makes elsewhere. What runs, or goes out, gets the context that
+	// it returns, derived from ctx. CallEnded gets that context, and the same Call, when it is over.
+	CallBegun func(ctx context.Context, c *Call) context.Context
+	CallEnded func(ctx context.Context, c *Call)
+}
+
+// A Conn is a connection to another node. There is one record for each, from ConnUp to ConnDown,
+// and for each call of a hook: a program may keep what it counts by this pointer.
+type Conn struct {
+	Peer      string // the name of the other node
+	Initiated bool   // by this node
+	Adopted   bool   // it has come from another process
+	Since     time.Time
+}
+
+// A Handshake is one that failed.
+type Handshake struct {
+	// Peer is the node that was to be connected to, if this node began, or else the address from
+	// which somebody came.
+	Peer      string
+	Initiated bool // by this node
+	// Cause is one word: cookie, timeout, refused (Config.CheckPeer here, or the other node),
+	// incompatible (flags, or the protocol), unreachable, crowded (Config.MaxHandshakes), or error.
+	Cause string
+	Err   error
+}
+
+// A Kind is what is called.
+type Kind string
+
+// The kinds.
+const (
+	Function Kind = "function" // rpc, erpc, spawn
+	Server   Kind = "server"   // gen_server
+)
+
+// An Outcome is what became of a call.
+type Outcome string
+
+// The outcomes.
+const (
+	OK        Outcome = "ok"
+	Failed    Outcome = "error"     // the function has returned an error, or the other side an exception
+	Panicked  Outcome = "panic"     // the Go function has panicked
+	Refused   Outcome = "refused"   // it is not there, takes other arguments, or Config.Rules refuse it
+	Abandoned Outcome = "abandoned" // the caller has given up, or the context has ended
+	Lost      Outcome = "lost"      // there was no connection, or it was lost
+)
+
+// A Call is a call that this node serves, or makes. What goes to a Server and wants no answer is
+// one, too, when this node serves it.
+type Call struct {
+	Out  bool   // this node makes it
+	Peer string // the other node; "": this one
+	Kind Kind
+	// Module and Function are those of a Function; of one that is not exposed here they are "",
+	// since the peer may make up any. Of a Server Module is its registered name ("": none), and
+	// Function the name of one of Server.On, or "call" or "cast".
+	Module, Function string
+
+	// Set for CallEnded.
+	Duration time.Duration // of the function's run, or until the answer came
+	Outcome  Outcome
+	Err      error // beside an Outcome that is not OK
+}
+
+// Name is shop:quote, or the name of the Server and of its function.
+func (c *Call) Name() string { return c.Module + ":" + c.Function }
+
+// Join makes one of several Hooks: each function calls theirs in order, and CallEnded in the
+// reverse one.
+func Join(all ...*Hooks) *Hooks {
+	if len(all) == 1 {
+		return all[0]
+	}
+	var j Hooks
+	for _, h := range all {
+		j.ConnUp = both(j.ConnUp, h.ConnUp)
+		j.HandshakeFailed = both(j.HandshakeFailed, h.HandshakeFailed)
+		j.MessageIn = both2(j.MessageIn, h.MessageIn)
+		j.MessageOut = both2(j.MessageOut, h.MessageOut)
+		j.QueueFull = both(j.QueueFull, h.QueueFull)
+		j.TickMissed = both(j.TickMissed, h.TickMissed)
+		j.Overflow = both2(j.Overflow, h.Overflow)
+		j.MailboxFull = both(j.MailboxFull, h.MailboxFull)
+		j.CallEnded = both2(h.CallEnded, j.CallEnded)
+		j.ConnDown = both3(j.ConnDown, h.ConnDown)
+		j.Denied = both3(j.Denied, h.Denied)
+		if first, then := j.CallBegun, h.CallBegun; first == nil {
+			j.CallBegun = then
+		} else if then != nil {
+			j.CallBegun = func(ctx context.Context, c *Call) context.Context { return then(first(ctx, c), c) }
+		}
+	}
+	return &j
+}
+
+func both[A any](f, g func(A)) func(A) {
+	switch {
+	case f == nil:
+		return g
+	case g == nil:
+		return f
+	}
+	return func(a A) { f(a); g(a) }
+}
+
+func both2[A, B any](f, g func(A, B)) func(A, B) {
+	switch {
+	case f == nil:
+		return g
+	case g == nil:
+		return f
+	}
+	return func(a A, b B) { f(a, b); g(a, b) }
+}
+
+func both3[A, B, C any](f, g func(A, B, C)) func(A, B, C) {
+	switch {
+	case f == nil:
+		return g
+	case g == nil:
+		return f
+	}
+	return func(a A, b B, c C) { f(a, b, c); g(a, b, c) }
+}

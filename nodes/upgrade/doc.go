@@ -1,0 +1,22 @@
+// Package upgrade has a node go on in a new process: after a new binary was installed, on SIGHUP or
+// when the program is asked, and through a restart by systemd. The other nodes see a short silence,
+// and nothing else: connections, processes, links, monitors and names stay.
+//
+//	u := &upgrade.Upgrader{Config: cfg}
+//	n, err := u.Start(ctx) // fresh, on sockets of systemd, or what another process hands over
+//	if err != nil {
+//		log.Fatal(err)
+//	}
+//	fmt.Println("ready", n.Name())
+//	if err := u.Run(ctx); err != nil { // until SIGTERM, or until another process is the node
+//		log.Fatal(err)
+//	}
+//
+// What goes on is what Config.Setup registers under the same names, and what Config.Handover gives:
+// see nodes.Restore. docs/handoff.md has the protocol between the two processes, and the units for
+// systemd.
+//
+// A program that hands over more than its node, as cmd/cnode-demo does, uses the parts: a Successor
+// and a Predecessor, of which one answers SIGTERM at any moment, and Notify, NotifyReady and Watch,
+// which talk to systemd.
+package upgrade

@@ -1,0 +1,251 @@
+package upgrade_test
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/test/expect"
+	vacant "github.com/cnode-go/cnode/test/port"
+	"github.com/cnode-go/cnode/test/systemd"
+)
+
+const service = "counter@127.0.0.1"
+
+// A run is a service, in whichever process, and a node that is connected to it.
+type run struct {
+	t     *testing.T
+	cmd   *exec.Cmd
+	lines chan string // what its processes say
+	n     *nodes.Node
+	c     *nodes.Conn
+}
+
+func begin(t *testing.T, env ...string) *run {
+	t.Helper()
+	port := vacant.Free(t)
+	r := &run{t: t, cmd: exec.Command(os.Args[0]), lines: make(chan string, 100)}
+	r.cmd.Env = append(os.Environ(), role+"="+service, fmt.Sprintf("ERL_EPMD_PORT=%d", port), "NOTIFY_SOCKET=")
+	r.cmd.Env = append(r.cmd.Env, env...)
+	read, write, err := os.Pipe()
+	require.NoError(t, err)
+	r.cmd.Stdout, r.cmd.Stderr = write, os.Stderr
+	require.NoError(t, r.cmd.Start())
+	require.NoError(t, write.Close())
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		for s := bufio.NewScanner(read); s.Scan(); {
+			r.lines <- s.Text()
+		}
+	}()
+	t.Cleanup(func() {
+		_ = r.cmd.Wait()
+		<-over // no process has its output any more
+		read.Close()
+	})
+	r.hears("ready " + service)
+	r.n, r.c = connected(t, fmt.Sprint(port))
+	t.Cleanup(func() {
+		if r.c.Err() == nil {
+			_ = syscall.Kill(r.pid(), syscall.SIGTERM)
+		}
+	})
+	return r
+}
+
+func connected(t *testing.T, mapper string) (*nodes.Node, *nodes.Conn) {
+	t.Helper()
+	n, err := nodes.New(nodes.Config{
+		Name: "client@127.0.0.1", Cookie: "secret",
+		Resolver: struct{ nodes.Resolver }{&nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + mapper}}},
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { n.Close() })
+	require.NoError(t, n.Start(expect.Context(t)))
+	_, err = n.ERPC(expect.Context(t), service, "os", "getpid")
+	require.NoError(t, err)
+	return n, n.Conn(service)
+}
+
+// hears waits for a line that begins so.
+func (r *run) hears(begin string) string {
+	r.t.Helper()
+	for {
+		if line := expect.Returns(r.t, r.lines); strings.HasPrefix(line, begin) {
+			return line
+		}
+	}
+}
+
+func (r *run) pid() int {
+	r.t.Helper()
+	pid, err := nodes.ERPCAs[int](expect.Context(r.t), r.n, service, "os", "getpid")
+	require.NoError(r.t, err)
+	return pid
+}
+
+func (r *run) add(k int) int {
+	r.t.Helper()
+	total, err := nodes.CallAs[int](expect.Context(r.t), r.n, service, "counter", ei.T("add", k))
+	require.NoError(r.t, err)
+	return total
+}
+
+func (r *run) signal(pid int, s syscall.Signal) {
+	r.t.Helper()
+	require.NoError(r.t, syscall.Kill(pid, s))
+}
+
+// On SIGHUP, and when asked, another process goes on with the node, and its peer has still the same
+// connection, and the count.
+func TestUpgrade(t *testing.T) {
+	t.Parallel()
+	r := begin(t)
+	first := r.pid()
+	require.Equal(t, 1, r.add(1))
+	r.signal(first, syscall.SIGHUP)
+	r.hears("ready " + service)
+	r.hears(fmt.Sprint("left ", first))
+	second := r.pid()
+	require.NotEqual(t, first, second)
+	require.Equal(t, 3, r.add(2))
+
+	_, err := r.n.ERPC(expect.Context(t), service, "upgrader", "upgrade")
+	require.NoError(t, err)
+	r.hears(fmt.Sprint("left ", second))
+	require.NotEqual(t, second, r.pid())
+	require.Equal(t, 6, r.add(3))
+	require.NoError(t, r.c.Err())
+
+	r.signal(r.pid(), syscall.SIGTERM)
+	<-r.c.Done()
+	r.hears("left")
+}
+
+// A program that does not take over changes nothing.
+func TestUpgradeFails(t *testing.T) {
+	t.Parallel()
+	for _, program := range []string{"/no/program", "/bin/false"} {
+		r := begin(t, role+"_NEXT="+program)
+		first := r.pid()
+		for range 2 {
+			r.signal(first, syscall.SIGHUP)
+			require.Equal(t, first, r.pid())
+		}
+		r.add(1)
+		require.NoError(t, r.c.Err())
+	}
+}
+
+// Whenever the process is told to end during an upgrade, the node ends, whichever process it is:
+// the old one answers until it has waited for a last signal.
+func TestUpgradeStopped(t *testing.T) {
+	t.Parallel()
+	for after := time.Duration(0); after < 180*time.Millisecond; after += 20 * time.Millisecond {
+		r := begin(t)
+		first := r.pid()
+		r.signal(first, syscall.SIGHUP)
+		time.Sleep(after)
+		r.signal(first, syscall.SIGTERM)
+		expect.Returns(t, r.c.Done())
+	}
+}
+
+// Without a manager that keeps descriptors a restart is a stop.
+func TestRestartWithoutStore(t *testing.T) {
+	t.Parallel()
+	r := begin(t, "FDSTORE=")
+	r.signal(r.pid(), syscall.SIGUSR2)
+	expect.Returns(t, r.c.Done())
+	require.NoError(t, r.cmd.Wait())
+}
+
+// What systemd has kept, and is of no use, is not in the way.
+func TestKeptIsOfNoUse(t *testing.T) {
+	t.Parallel()
+	for name, why := range map[string]string{"cnode-fd-0": "there is no state", "cnode-fd-1:cnode-state": "descriptor 0 of 1 is missing",
+		"cnode-state": "cannot go on"} {
+		cmd := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ exec "$0"`, os.Args[0])
+		for i := range strings.Split(name, ":") {
+			f, err := os.CreateTemp(t.TempDir(), "")
+			require.NoError(t, err)
+			defer f.Close()
+			fmt.Fprint(f, "no state")
+			cmd.ExtraFiles = append(cmd.ExtraFiles, f)
+			cmd.Env = append(os.Environ(), fmt.Sprintf("LISTEN_FDS=%d", i+1))
+		}
+		cmd.Env = append(cmd.Env, "LISTEN_FDNAMES="+name, role+"="+service, fmt.Sprintf("ERL_EPMD_PORT=%d", vacant.Free(t)), "NOTIFY_SOCKET=")
+		var log strings.Builder
+		out, err := cmd.StdoutPipe()
+		require.NoError(t, err)
+		cmd.Stderr = &log
+		require.NoError(t, cmd.Start())
+		line, err := bufio.NewReader(out).ReadString('\n')
+		require.NoError(t, err)
+		require.Contains(t, line, "ready")
+		r := &run{t: t}
+		r.signal(cmd.Process.Pid, syscall.SIGTERM)
+		require.NoError(t, cmd.Wait())
+		require.Contains(t, log.String(), "it starts anew")
+		require.Contains(t, log.String(), why)
+	}
+}
+
+// units of a service whose node survives reloads and restarts; docs/handoff.md has them.
+const unit = `[Service]
+Type=notify
+NotifyAccess=all
+Environment=` + role + "=" + service + ` ERL_EPMD_PORT=%d
+ExecStart=/usr/local/bin/counter
+RestartKillSignal=SIGUSR2
+FileDescriptorStoreMax=1000
+KillMode=mixed
+`
+
+// Under systemd the node survives a restart of its service: systemd has it meanwhile.
+func TestRestartBySystemd(t *testing.T) {
+	port := vacant.Free(t)
+	program, err := os.Executable()
+	require.NoError(t, err)
+	files := map[string]systemd.File{
+		"/usr/local/bin/counter":              {From: program, Mode: 0o755},
+		"/etc/systemd/system/counter.service": {Text: fmt.Sprintf(unit, port), Mode: 0o644},
+		"/etc/systemd/system/counter.socket":  {Text: "[Socket]\nListenStream=" + vacant.Vacant(t) + "\n", Mode: 0o644},
+	}
+	systemd.Each(t, files, func(t *testing.T, m *systemd.Machine) {
+		m.Succeed("systemctl", "start", "counter.socket", "counter.service")
+		r := &run{t: t}
+		r.n, r.c = connected(t, fmt.Sprint(port))
+		pids, total := []int{r.pid()}, 0
+		for _, step := range []string{"restart", "restart", "upgrade", "restart"} {
+			total++
+			require.Equal(t, total, r.add(1))
+			if step == "upgrade" { // there is no kill(1)
+				m.Succeed("systemctl", "kill", "--signal=HUP", "--kill-whom=main", "counter.service")
+			} else {
+				m.Succeed("systemctl", step, "counter.service")
+			}
+			require.Eventually(t, func() bool { return !slices.Contains(pids, r.pid()) }, expect.Limit, 10*time.Millisecond, step)
+			pids = append(pids, r.pid())
+			require.NoError(t, r.c.Err(), step)
+		}
+		require.Equal(t, total+1, r.add(1))
+		kept := m.Succeed("systemctl", "show", "--value", "-p", "NFileDescriptorStore", "counter.service")
+		require.Equal(t, "0", strings.TrimSpace(kept))
+		m.Succeed("systemctl", "stop", "counter.service")
+		expect.Returns(t, r.c.Done())
+		require.Equal(t, "success\n", m.Succeed("systemctl", "show", "--value", "-p", "Result", "counter.service"))
+	})
+}
