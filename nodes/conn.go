@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -32,7 +33,6 @@ type Conn struct {
 	self      ei.Pid // the sender of what is sent through the Conn itself
 	initiated bool
 	made      int64 // the moment at which the handshake was done; 0: unknown
-	adopted   bool  // it was made in another process
 	record    metrics.Conn
 
 	// received counts bytes of frames since the connection came up; the tick timer looks whether it
@@ -81,6 +81,7 @@ type Conn struct {
 
 func newConn(n *Node, tr transport.Transport, s *transport.Stream, p dist.Peer, initiated bool) *Conn {
 	c := &Conn{n: n, tr: tr, s: s, peer: p, initiated: initiated, made: clock.Now(), claim: unclaimed{}}
+	c.record = metrics.Conn{Peer: p.Name, Initiated: initiated, Since: time.Now()}
 	c.done, c.left = make(chan struct{}), make(chan struct{})
 	c.q = transport.NewQueue(s, &transport.QueueOptions{
 		Limit: n.cfg.QueueLimit, UrgentLimit: max(signalLimit, 4*n.cfg.QueueLimit), LazyLimit: signalLimit, Full: c.tellFull,

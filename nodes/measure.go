@@ -60,7 +60,6 @@ func (c *Conn) measured() *meter {
 
 // tellUp reports that the connection is up, tellDown that it has ended here.
 func (c *Conn) tellUp() {
-	c.record = metrics.Conn{Peer: c.peer.Name, Initiated: c.initiated, Adopted: c.adopted, Since: time.Now()}
 	if m := c.measured(); m != nil && m.ConnUp != nil {
 		m.ConnUp(&c.record)
 	}
@@ -101,13 +100,17 @@ func endCause(err error) string {
 }
 
 // tellHandshakeFailed reports a handshake that has failed, unless another one with that peer goes
-// on.
+// on, or it was given up here.
 func (n *Node) tellHandshakeFailed(peer string, initiated bool, err error) {
 	m := n.meter.Load()
-	if m == nil || m.HandshakeFailed == nil || gaveWay(err) {
+	if m == nil || m.HandshakeFailed == nil || gaveWay(err) || errors.Is(err, context.Canceled) || errors.Is(err, ErrClosed) {
 		return
 	}
-	m.HandshakeFailed(metrics.Handshake{Peer: peer, Initiated: initiated, Cause: handshakeCause(err), Err: err})
+	cause := handshakeCause(err)
+	if h := new(dist.HandshakeError); cause == "error" && initiated && !errors.As(err, &h) {
+		cause = "unreachable"
+	}
+	m.HandshakeFailed(metrics.Handshake{Peer: peer, Initiated: initiated, Cause: cause, Err: err})
 }
 
 // gaveWay tells whether a handshake has ended since another one with the same peer goes on.
@@ -130,9 +133,6 @@ func handshakeCause(err error) string {
 		if slices.ContainsFunc(cause.errs, func(e error) bool { return errors.Is(err, e) }) {
 			return cause.word
 		}
-	}
-	if h := new(dist.HandshakeError); !errors.As(err, &h) {
-		return "unreachable"
 	}
 	return "error"
 }
