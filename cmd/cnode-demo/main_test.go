@@ -186,8 +186,8 @@ func TestHelp(t *testing.T) {
 // The help of a command lists the shared flags that it uses; it accepts the others, too.
 func TestHelpHasItsFlags(t *testing.T) {
 	for command, want := range map[string]string{
-		"certs": "help,host", "upgrade": "binary,help", "names": "epmd,help,json,timeout", "completion": "help", "tour": "help,log-level",
-		"help": "help",
+		"certs": "help,host", "upgrade": "binary,help", "names": "epmd,help,json,timeout", "completion": "help",
+		"tour": "help,log-level", "help": "help",
 		"epmd": "epmd,help,listen,log-level",
 		"ping": "cookie,epmd,fault,help,json,listen,log-level,name,timeout,tls-optfile,trace,transport",
 	} {

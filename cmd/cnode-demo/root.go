@@ -103,9 +103,8 @@ signal interrupts says so and dies of the signal, as a shell's loop expects; ser
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return cli.Usagef("%w", withUnit(err)) })
 	root.SuggestionsMinimumDistance = 2 // two letters that are swapped
 	o.AddTo(root.PersistentFlags())
-	root.AddCommand(tour.Command(o), serve.Command(o), ask.Ping(o), ask.Call(o), ask.Names(o), top.Command(o), mapper.Command(o),
-		certs.Command(),
-		move.Command(o), tour.Heir())
+	root.AddCommand(tour.Command(o), serve.Command(o), ask.Ping(o), ask.Call(o), ask.Names(o), top.Command(o),
+		mapper.Command(o), certs.Command(), move.Command(o), tour.Heir())
 	checkHelp(root)
 	root.InitDefaultCompletionCmd()
 	config.TrimHelp(root)

@@ -7,13 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"runtime/pprof"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
@@ -80,10 +80,10 @@ func (c *console) node(ctx context.Context) Text {
 		program = info.Main.Path + " " + info.Main.Version
 	}
 	return table{
-		{"name", c.n.Name()}, {"state", c.n.State().String()}, {"published", fmt.Sprint(s.Published)}, {"program", program},
+		{"name", c.n.Name()}, {"state", c.n.State()}, {"published", s.Published}, {"program", program},
 		{"go", fmt.Sprintf("%s, GOMAXPROCS %d, %d goroutines", runtime.Version(), runtime.GOMAXPROCS(0), runtime.NumGoroutine())},
 		{"memory", fmt.Sprintf("%s, %s of objects, %d collections", size(m.Sys), size(m.HeapAlloc), m.NumGC)}, {"up", ago(c.began)},
-		{"connections", fmt.Sprintf("%d, %d ever", len(s.Peers), s.Connections)}, {"processes", fmt.Sprint(s.Mailboxes)},
+		{"connections", fmt.Sprintf("%d, %d ever", len(s.Peers), s.Connections)}, {"processes", s.Mailboxes},
 		{"functions", fmt.Sprintf("%d run, %d wait", s.Calls, s.CallsWaiting)},
 	}.text(ctx)
 }
@@ -98,30 +98,37 @@ func (c *console) connections(ctx context.Context) Text {
 			if conn.Peer().Flags.Has(dist.FlagPublished) {
 				kind = "visible"
 			}
-			t.add(p.Name, kind, fmt.Sprint(conn.Stream().RemoteAddr()), fmt.Sprint(p.MessagesReceived), size(p.BytesReceived),
-				fmt.Sprint(p.MessagesSent), size(p.BytesSent), size(p.BytesQueued))
+			t.add(p.Name, kind, conn.Stream().RemoteAddr(), p.MessagesReceived, size(p.BytesReceived), p.MessagesSent, size(p.BytesSent),
+				size(p.BytesQueued))
 		}
 	}
 	return t.text(ctx)
 }
 
-var orders = map[ei.Term]func(p *introspect.Process) int64{
-	ei.Atom("queue"):   func(p *introspect.Process) int64 { return int64(p.Queue) },
-	ei.Atom("bytes"):   func(p *introspect.Process) int64 { return int64(p.QueueBytes) },
-	ei.Atom("memory"):  func(p *introspect.Process) int64 { return int64(p.Memory()) },
-	ei.Atom("handled"): func(p *introspect.Process) int64 { return int64(p.Handled) },
-	ei.Atom("age"):     func(p *introspect.Process) int64 { return int64(time.Since(p.Started)) },
+// orders have what is greatest first.
+var orders = map[ei.Atom]func(p *introspect.Process) int64{
+	"queue":   func(p *introspect.Process) int64 { return int64(p.Queue) },
+	"bytes":   func(p *introspect.Process) int64 { return int64(p.QueueBytes) },
+	"memory":  func(p *introspect.Process) int64 { return int64(p.Memory()) },
+	"handled": func(p *introspect.Process) int64 { return int64(p.Handled) },
+	"age": func(p *introspect.Process) int64 {
+		if p.Started.IsZero() { // a call in progress
+			return math.MinInt64
+		}
+		return -p.Started.UnixNano()
+	},
 }
 
 func (c *console) processes(ctx context.Context, args ...ei.Term) (Text, error) {
-	s, order, most := of(ctx), orders[ei.Atom("queue")], 20
+	s, order, most := of(ctx), orders["queue"], 20
 	if rows, err := s.screen.Rows(); err == nil {
 		most = max(3, rows-3)
 	}
 	for _, arg := range args {
+		name, _ := arg.(ei.Atom)
 		if n, ok := arg.(ei.Int); ok {
 			most = int(max(0, min(n, 10_000)))
-		} else if order = orders[arg]; order == nil {
+		} else if order = orders[name]; order == nil {
 			return "", fmt.Errorf("no order: %s", ei.Brief(arg, 100))
 		}
 	}
@@ -129,27 +136,19 @@ func (c *console) processes(ctx context.Context, args ...ei.Term) (Text, error) 
 	slices.SortStableFunc(all, func(a, b introspect.Process) int { return cmp.Compare(order(&b), order(&a)) })
 	t := table{{"PID", "NAME", "KIND", "QUEUE", "BYTES", "MEMORY", "HANDLED", "AGE"}}
 	for _, p := range all[:min(most, len(all))] {
-		name := function(p.Runs)
+		name := p.Runs.String()
 		if len(p.Names) > 0 {
 			name = s.atom(p.Names[0])
 		} else if p.Label != nil {
 			name, _ = s.show(p.Label)
 		}
-		t.add(s.pid(p.Pid), name, p.Kind.String(), fmt.Sprint(p.Queue), size(p.QueueBytes), size(p.Memory()),
-			fmt.Sprint(p.Handled), ago(p.Started))
+		t.add(s.pid(p.Pid), name, p.Kind, p.Queue, size(p.QueueBytes), size(p.Memory()), p.Handled, ago(p.Started))
 	}
 	text := t.text(ctx)
 	if len(all) > most {
 		text += Text(fmt.Sprintf("%d of %d\n", most, len(all)))
 	}
 	return text, nil
-}
-
-func function(f introspect.MFA) string {
-	if f.Function == "" {
-		return ""
-	}
-	return fmt.Sprintf("%s:%s/%d", f.Module, f.Function, f.Arity)
 }
 
 // pidOf is the process that an argument means.
@@ -175,10 +174,10 @@ func (c *console) process(ctx context.Context, which ei.Term) (Text, error) {
 	s := of(ctx)
 	shown := func(t ei.Term) string { text, _ := s.show(t); return text }
 	t := table{
-		{"pid", s.pid(d.Pid)}, {"names", some(d.Names, s.atom)}, {"kind", d.Kind.String()}, {"runs", function(d.Runs)},
+		{"pid", s.pid(d.Pid)}, {"names", some(d.Names, s.atom)}, {"kind", d.Kind}, {"runs", d.Runs.String()},
 		{"parent", s.pid(d.Parent)},
 		{"is", fmt.Sprintf("running %t, suspended %t, traps exits %t", d.Running, d.Suspended, d.TrapExit)},
-		{"age", ago(d.Started)}, {"handled", fmt.Sprint(d.Handled)}, {"unread", fmt.Sprintf("%d, %s", d.Queue, size(d.QueueBytes))},
+		{"age", ago(d.Started)}, {"handled", d.Handled}, {"unread", fmt.Sprintf("%d, %s", d.Queue, size(d.QueueBytes))},
 		{"memory", size(d.Memory())}, {"links", some(d.LinkedWith, s.pid)}, {"monitored by", some(d.Watchers, s.pid)},
 		{"monitors", some(d.Monitoring, func(m introspect.Target) string { return cmp.Or(s.pid(m.Pid), s.atom(m.Name)+" at "+m.Node) })},
 		{"messages", some(d.Messages, func(m ei.Raw) string { return shown(m) })},
@@ -186,7 +185,7 @@ func (c *console) process(ctx context.Context, which ei.Term) (Text, error) {
 	if d.Label != nil {
 		t.add("label", shown(d.Label))
 	}
-	return slices.DeleteFunc(t, func(row []string) bool { return row[1] == "" }).text(ctx), nil
+	return slices.DeleteFunc(t, func(row []any) bool { return row[1] == "" }).text(ctx), nil
 }
 
 // some are the first ones of a list, as text.
@@ -270,9 +269,8 @@ func (c *console) rules(ctx context.Context) Text {
 	}
 	s := c.n.Stats()
 	text := t.text(ctx) + table{
-		{"refused by rules", fmt.Sprint(s.Denied)}, {"handshakes that failed", fmt.Sprint(s.HandshakesFailed)},
-		{"malformed", fmt.Sprint(s.Malformed)}, {"messages to nobody", fmt.Sprint(s.Undeliverable)},
-		{"calls refused, too many wait", fmt.Sprint(s.CallsRefused)}, {"mailboxes ended, full", fmt.Sprint(s.MailboxesFull)},
+		{"refused by rules", s.Denied}, {"handshakes that failed", s.HandshakesFailed}, {"malformed", s.Malformed},
+		{"messages to nobody", s.Undeliverable}, {"calls refused, too many wait", s.CallsRefused}, {"mailboxes ended, full", s.MailboxesFull},
 	}.text(ctx)
 	if c.opts.Log != nil {
 		c.opts.Log.seen.mu.Lock()

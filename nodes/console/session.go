@@ -216,7 +216,9 @@ func (s *session) run(ctx context.Context, line string) error {
 	select {
 	case err = <-done:
 	case <-ctx.Done(): // the command may take its time, or never end
-		return context.Cause(ctx)
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
 	}
 	if err == nil {
 		s.print(text)

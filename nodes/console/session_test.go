@@ -151,6 +151,8 @@ func TestBuiltin(t *testing.T) {
 		{"connections", "ops@host  hidden  "},
 		{"processes", "NAME"},
 		{"processes bytes 1", "1 of "},
+		{"processes [age]", "** processes: no order: [age]\n"},
+		{"processes age", "AGE"},
 		{"processes x", "** processes: no order: x\n"},
 		{"process till", "{counter,1}\n"},
 		{"process till", "links "},

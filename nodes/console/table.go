@@ -6,19 +6,21 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 )
 
 // A table is printed in columns.
-type table [][]string
+type table [][]any
 
-func (t *table) add(row ...string) { *t = append(*t, row) }
+func (t *table) add(row ...any) { *t = append(*t, row) }
 
 // text is the table. Lines of more than two columns are cut where the screen ends now.
 func (t table) text(ctx context.Context) Text {
 	var b, text strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	for _, row := range t {
-		fmt.Fprintln(w, strings.ReplaceAll(strings.Join(row, "\t"), "\n", " "))
+		line := strings.TrimSuffix(fmt.Sprintf(strings.Repeat("%v\t", len(row)), row...), "\t")
+		fmt.Fprintln(w, strings.Map(printable, line))
 	}
 	w.Flush()
 	columns, err := of(ctx).screen.Columns()
@@ -30,6 +32,14 @@ func (t table) text(ctx context.Context) Text {
 		text.WriteString(string(runes) + "\n")
 	}
 	return Text(text.String())
+}
+
+// printable keeps what peers have named from moving the cursor.
+func printable(r rune) rune {
+	if r != '\t' && unicode.IsControl(r) {
+		return '?'
+	}
+	return r
 }
 
 // size is a number of bytes for people.

@@ -4,6 +4,7 @@
 package introspect
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
@@ -33,6 +34,14 @@ func (k Kind) String() string {
 type MFA struct {
 	Module, Function ei.Atom
 	Arity            int
+}
+
+// String is the function as people write it, shop:quote/1; "" without words.
+func (f MFA) String() string {
+	if f.Function == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s:%s/%d", string(f.Module), string(f.Function), f.Arity)
 }
 
 // A Process describes a process at a moment.

@@ -16,7 +16,7 @@
 // see nodes.Restore. docs/handoff.md has the protocol between the two processes, and the units for
 // systemd.
 //
-// A program that hands over more than its node, as cmd/cnode-demo does, uses the parts: a Successor
-// and a Predecessor, of which one answers SIGTERM at any moment, and Notify, NotifyReady and Watch,
-// which talk to systemd.
+// A program that hands over more than its node, or a node with workers, as cmd/cnode-demo does,
+// uses the parts: a Successor and a Predecessor, of which one answers SIGTERM at any moment, and
+// Notify, NotifyReady and Watch, which talk to systemd.
 package upgrade

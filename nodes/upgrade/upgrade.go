@@ -329,7 +329,7 @@ func (u *Upgrader) last() <-chan struct{} {
 }
 
 // leave waits until an upgrade is over by which the node has ended here. Meanwhile that passes on
-// that this process is to end.
+// that this process is to end, or to leave the node with the manager.
 func (u *Upgrader) leave(stop func()) error {
 	for over := u.last(); ; {
 		select {
@@ -341,16 +341,24 @@ func (u *Upgrader) leave(stop func()) error {
 			return nil
 		case <-u.ends:
 			stop()
+		case <-u.restarts:
+			<-over
+			u.passRestart()
 		}
+	}
+}
+
+// passRestart tells the process that is the node now to leave it with the manager.
+func (u *Upgrader) passRestart() {
+	if u.next != nil {
+		_ = u.next.Signal(restartSignal)
 	}
 }
 
 // leaveWithManager leaves the node with the service manager; false: it is still here.
 func (u *Upgrader) leaveWithManager(ctx context.Context) bool {
 	<-u.last()
-	if u.next != nil { // which is to leave it there
-		_ = u.next.Signal(restartSignal)
-	}
+	u.passRestart()
 	if u.node.Err() != nil {
 		return errors.Is(u.node.Err(), nodes.ErrMoved)
 	}

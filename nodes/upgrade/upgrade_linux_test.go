@@ -17,6 +17,7 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/test/expect"
+	"github.com/cnode-go/cnode/test/otp"
 	vacant "github.com/cnode-go/cnode/test/port"
 	"github.com/cnode-go/cnode/test/systemd"
 )
@@ -204,7 +205,9 @@ func TestKeptIsOfNoUse(t *testing.T) {
 }
 
 // units of a service whose node survives reloads and restarts; docs/handoff.md has them.
-const unit = `[Service]
+const unit = `[Unit]
+StartLimitIntervalSec=0
+[Service]
 Type=notify
 NotifyAccess=all
 Environment=` + role + "=" + service + ` ERL_EPMD_PORT=%d
@@ -214,21 +217,30 @@ FileDescriptorStoreMax=1000
 KillMode=mixed
 `
 
-// Under systemd the node survives a restart of its service: systemd has it meanwhile.
-func TestRestartBySystemd(t *testing.T) {
-	port := vacant.Free(t)
+// machines runs f with machines that have the service, at a port mapper.
+func machines(t *testing.T, port int, f func(t *testing.T, m *systemd.Machine)) {
 	program, err := os.Executable()
 	require.NoError(t, err)
-	files := map[string]systemd.File{
+	systemd.Each(t, map[string]systemd.File{
 		"/usr/local/bin/counter":              {From: program, Mode: 0o755},
 		"/etc/systemd/system/counter.service": {Text: fmt.Sprintf(unit, port), Mode: 0o644},
 		"/etc/systemd/system/counter.socket":  {Text: "[Socket]\nListenStream=" + vacant.Vacant(t) + "\n", Mode: 0o644},
-	}
-	systemd.Each(t, files, func(t *testing.T, m *systemd.Machine) {
+	}, f)
+}
+
+// Under systemd the node survives a restart of its service: systemd has it meanwhile, and an Erlang
+// node notices nothing.
+func TestRestartBySystemd(t *testing.T) {
+	t.Parallel() // it waits for other processes
+	release := otp.Releases(t)[0]
+	port := release.Epmd(t)
+	machines(t, port, func(t *testing.T, m *systemd.Machine) {
 		m.Succeed("systemctl", "start", "counter.socket", "counter.service")
 		r := &run{t: t}
 		r.n, r.c = connected(t, fmt.Sprint(port))
 		pids, total := []int{r.pid()}, 0
+		erl := release.Start(t, otp.Options{EpmdPort: port, Cookie: "secret"})
+		require.Equal(t, "true", erl.Eval(t, `monitor_node('`+service+`', true), monitor(process, {counter, '`+service+`'}), true`))
 		for _, step := range []string{"restart", "restart", "upgrade", "restart"} {
 			total++
 			require.Equal(t, total, r.add(1))
@@ -240,12 +252,47 @@ func TestRestartBySystemd(t *testing.T) {
 			require.Eventually(t, func() bool { return !slices.Contains(pids, r.pid()) }, expect.Limit, 10*time.Millisecond, step)
 			pids = append(pids, r.pid())
 			require.NoError(t, r.c.Err(), step)
+			total++
+			require.Equal(t, fmt.Sprint(total), erl.Eval(t, `gen_server:call({counter, '`+service+`'}, {add, 1})`), step)
 		}
+		require.Equal(t, "none", erl.Eval(t, `receive M -> M after 0 -> none end`))
 		require.Equal(t, total+1, r.add(1))
 		kept := m.Succeed("systemctl", "show", "--value", "-p", "NFileDescriptorStore", "counter.service")
 		require.Equal(t, "0", strings.TrimSpace(kept))
 		m.Succeed("systemctl", "stop", "counter.service")
 		expect.Returns(t, r.c.Done())
 		require.Equal(t, "success\n", m.Succeed("systemctl", "show", "--value", "-p", "Result", "counter.service"))
+	})
+}
+
+// Whenever systemd stops or restarts a service during its upgrade, it finds the main process, which
+// ends in order, and is never killed.
+func TestSystemdStopsUpgrade(t *testing.T) {
+	t.Parallel() // it waits for other processes
+	port, step := vacant.Free(t), 50*time.Millisecond
+	if testing.Short() {
+		step *= 3
+	}
+	machines(t, port, func(t *testing.T, m *systemd.Machine) {
+		for after := time.Duration(0); after <= 300*time.Millisecond; after += step {
+			m.Succeed("systemctl", "start", "counter.socket", "counter.service")
+			r := &run{t: t}
+			r.n, r.c = connected(t, fmt.Sprint(port))
+			total := r.add(1)
+			m.Succeed("systemctl", "kill", "--signal=HUP", "--kill-whom=main", "counter.service")
+			time.Sleep(after)
+			m.Succeed("systemctl", "restart", "counter.service")
+			require.Equal(t, total+1, r.add(1), after)
+			m.Succeed("systemctl", "kill", "--signal=HUP", "--kill-whom=main", "counter.service")
+			time.Sleep(after)
+			m.Succeed("systemctl", "stop", "counter.service")
+			expect.Returns(t, r.c.Done())
+			require.NoError(t, r.n.Close())
+			require.Equal(t, "success\n", m.Succeed("systemctl", "show", "--value", "-p", "Result", "counter.service"), after)
+		}
+		m.Succeed("journalctl", "--sync")
+		said := m.Succeed("journalctl", "-o", "cat", "--lines=1000", "_PID=1")
+		require.NotContains(t, said, "SIGKILL")
+		require.NotContains(t, said, "not our child")
 	})
 }

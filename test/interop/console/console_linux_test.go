@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/observer"
 	"github.com/cnode-go/cnode/test/expect"
 	"github.com/cnode-go/cnode/test/otp"
+	"github.com/cnode-go/cnode/test/port"
 	"github.com/cnode-go/cnode/test/pty"
 )
 
@@ -238,7 +240,7 @@ func TestJob(t *testing.T) {
 func TestIEx(t *testing.T) {
 	otp.Elixirs(t, func(t *testing.T, e otp.Elixir) {
 		port := otp.Releases(t)[0].Epmd(t)
-		n := start(t, "go@127.0.0.1", port, console.Options{Commands: commands})
+		n := start(t, "go@127.0.0.1", port, console.Options{Commands: commands}, append(console.Rules("ops@*"), nodes.Rule{})...)
 		prompt := n.Name() + "> "
 		term := iex(t, e, port, n.Name())
 		term.Expect(t, prompt)
@@ -361,6 +363,44 @@ func TestMove(t *testing.T) {
 		term.Expect(t, "-->")
 		term.Type(t, "c\r")
 		term.Expect(t, n.Name()+"> ")
+	})
+}
+
+// An upgrade from the console replaces the program: the session ends, the connection does not, and
+// the next session is one of the new program.
+func TestUpgrade(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "operated")
+	out, err := exec.Command("go", "build", "-C", "../../../examples/operated", "-o", program, ".").CombinedOutput()
+	require.NoError(t, err, string(out))
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		home, mapper, name := t.TempDir(), r.Epmd(t), "operated@127.0.0.1"
+		require.NoError(t, os.WriteFile(filepath.Join(home, ".erlang.cookie"), []byte(otp.DefaultCookie), 0o400))
+		log, err := os.Create(filepath.Join(home, "log"))
+		require.NoError(t, err)
+		defer log.Close()
+		cmd := exec.Command(program, "--name", name, "--http", "127.0.0.1:"+strconv.Itoa(port.Free(t)))
+		cmd.Env = append(os.Environ(), "HOME="+home, "ERL_EPMD_PORT="+strconv.Itoa(mapper))
+		cmd.Stderr = log
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		require.NoError(t, cmd.Start())
+		defer func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); _ = cmd.Wait() }()
+		client := epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(mapper)}
+		require.Eventually(t, func() bool { _, err := client.Resolve(t.Context(), "127.0.0.1", "operated"); return err == nil },
+			expect.Limit, 20*time.Millisecond)
+
+		term := remsh(t, r, mapper, name)
+		term.Expect(t, name+"> ")
+		term.Type(t, "upgrade\r")
+		term.Expect(t, "the upgrade begins", "*** Shell process terminated!")
+		require.NoError(t, cmd.Wait(), "the first process ends well")
+		term.Type(t, "\x07")
+		term.Expect(t, "-->")
+		term.Type(t, "r '"+name+"'\r")
+		term.Expect(t, "-->")
+		term.Type(t, "c\r")
+		term.Expect(t, name+"> ")
+		term.Type(t, "connections\r")
+		term.Expect(t, "opsotp", name+"> ")
 	})
 }
 

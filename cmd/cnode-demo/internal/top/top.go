@@ -33,9 +33,8 @@ func Command(o *config.Options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "top NODE",
 		Short: "Watch what a node does: memory, run queue, processes",
-		Long: `Show the memory, the load and the busiest processes of NODE, a BEAM or a node with nodes/observer (serve --operator),
-again and again.
-Keys: m, q or r sorts by memory, queue or reductions, space asks at once, Esc or Ctrl-C ends. With --once it prints one
+		Long: `Show the memory, the load and the busiest processes of NODE, a BEAM or a node with nodes/observer (serve --operator), again
+and again. Keys: m, q or r sorts by memory, queue or reductions, space asks at once, Esc or Ctrl-C ends. With --once it prints one
 picture, with --json as JSON. It asks with erpc:call, and loads nothing into the node.`,
 		Example: `  cnode-demo top rabbit@broker
   cnode-demo top x@127.0.0.1 --sort queue --every 5s
