@@ -58,9 +58,9 @@ func (c *Conn) measured() *meter {
 	return nil
 }
 
-// tellUp reports that the connection is up, tellDown that it has ended here.
+// tellUp reports that the connection is up, tellDown that it has ended here. Others may have used
+// it before.
 func (c *Conn) tellUp() {
-	c.record = metrics.Conn{Peer: c.peer.Name, Initiated: c.initiated, Adopted: c.adopted, Since: time.Now()}
 	if m := c.measured(); m != nil && m.ConnUp != nil {
 		m.ConnUp(&c.record)
 	}
