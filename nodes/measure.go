@@ -58,7 +58,8 @@ func (c *Conn) measured() *meter {
 	return nil
 }
 
-// tellUp reports that the connection is up, tellDown that it has ended here.
+// tellUp reports that the connection is up, tellDown that it has ended here. Others may have used
+// it before.
 func (c *Conn) tellUp() {
 	if m := c.measured(); m != nil && m.ConnUp != nil {
 		m.ConnUp(&c.record)

@@ -220,7 +220,8 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 	for _, f := range c.fixed {
 		f.Collect(out)
 	}
-	c.mu.Lock() // one at a time
+	s, state := c.n.Stats(), c.n.State() // not with the lock that hooks want, too
+	c.mu.Lock()                          // one at a time
 	defer c.mu.Unlock()
 	send := func(kind prometheus.ValueType, name string, v float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(c.descs[name], kind, v, labels...)
@@ -230,7 +231,6 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 		send(prometheus.CounterValue, name, float64(v), labels...)
 	}
 
-	s, state := c.n.Stats(), c.n.State()
 	for is := nodes.StateStarting; is <= nodes.StateClosed; is++ {
 		gauge("cnode_state", one(is == state), is.String())
 	}

@@ -29,6 +29,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/observer"
 	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
@@ -41,20 +42,23 @@ func quote(sku string, qty int) (int, error) {
 
 func main() {
 	name := flag.String("name", "shop@127.0.0.1", "name of this node")
-	web := flag.String("http", "127.0.0.1:8080", "IP:PORT of the page, probes and metrics")
+	addr := flag.String("http", "127.0.0.1:8080", "IP:PORT of the page, probes and metrics")
 	flag.Parse()
 	level := new(slog.LevelVar)
 	seen := console.NewLog(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	var web *http.ServeMux
 	u := &upgrade.Upgrader{}
 	u.Config = nodes.Config{
 		Name: *name, Resolver: &nodes.PortMapper{Embed: true}, DrainGrace: time.Second,
 		Logger: slog.New(seen),
 		Setup: func(n *nodes.Node) error {
 			n.Expose("shop", "quote", nodes.FuncOf(quote))
-			http.Handle("/health/", http.StripPrefix("/health", health.Handler(n)))
-			http.Handle("/", debugz.New(n, nil))
-			prometheus.MustRegister(cnodeprom.New(n, nil))
-			http.Handle("/metrics", promhttp.Handler())
+			web = http.NewServeMux() // not http.Handle: Setup may be called again (see Upgrader.Config)
+			web.Handle("/health/", http.StripPrefix("/health", health.Handler(n)))
+			web.Handle("/", debugz.New(n, nil))
+			figures := prometheus.NewRegistry()
+			figures.MustRegister(cnodeprom.New(n, nil), collectors.NewGoCollector())
+			web.Handle("/metrics", promhttp.HandlerFor(figures, promhttp.HandlerOpts{}))
 			return errors.Join(observer.Start(n, nil), console.Start(n, &console.Options{
 				Level: level, Log: seen, Upgrade: func(ctx context.Context) error { _, err := u.Upgrade(ctx); return err },
 			}))
@@ -64,18 +68,18 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	go serve(n, *web)
+	go serve(n, *addr, web)
 	if err := u.Run(context.Background()); err != nil { // until SIGTERM, or until another process is the node
 		log.Fatal(err)
 	}
 }
 
 // serve waits for the address: in an upgrade the previous process still has it.
-func serve(n *nodes.Node, addr string) {
-	for n.Err() == nil {
-		if err := http.ListenAndServe(addr, nil); !errors.Is(err, syscall.EADDRINUSE) {
+func serve(n *nodes.Node, addr string, web http.Handler) {
+	for said := false; n.Err() == nil; time.Sleep(100 * time.Millisecond) {
+		if err := http.ListenAndServe(addr, web); !said && !errors.Is(err, syscall.EADDRINUSE) {
 			log.Print(err)
+			said = true
 		}
-		time.Sleep(100 * time.Millisecond)
 	}
 }

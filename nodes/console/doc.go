@@ -11,5 +11,6 @@
 // Some commands look at the node, or change how it runs (help lists them); those of the program are
 // Go functions. Arguments and results are terms, in the syntax of whoever types, Erlang's or
 // Elixir's. Tab completes, ^G i interrupts, and a session ends with its terminal. Nothing runs
-// while nobody uses it. nodes.Config.Rules say who may: see Rules. docs/console.md has all of it.
+// while nobody uses it. nodes.Config.Rules say who may: see Rules. Without rules every node that
+// knows the cookie may, all commands. docs/console.md has all of it.
 package console

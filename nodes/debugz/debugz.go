@@ -179,7 +179,9 @@ func (p *Page) serve(w http.ResponseWriter, r *http.Request) {
 
 // OnlyLocal lets h answer what comes through a UNIX socket, or from and to a loopback address
 // without a proxy in between, and refuses the rest: for whatever else only users of this machine
-// are to see, such as net/http/pprof.
+// are to see, such as net/http/pprof. A proxy on this machine is known by the headers that it adds
+// (Forwarded, X-Forwarded-For, X-Real-Ip, Via), or by the Host that it passes on; one that does
+// neither, as nginx's proxy_pass without proxy_set_header, is not to lead here.
 func OnlyLocal(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !isLocal(r) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html/template"
 	"iter"
+	"maps"
 	"math"
 	"os"
 	"runtime"
@@ -115,10 +116,12 @@ func (p *Page) look(sort string) *View {
 	p.lookAtProcesses(v)
 	v.Calls = callsOf(v.Stats.Functions)
 	p.mu.Lock()
-	rates := p.sampleLocked(v)
+	rates, up := p.sampleLocked(v), maps.Clone(p.up)
+	v.Events = slices.Clone(p.events)
+	p.mu.Unlock() // hooks want it, perhaps with locks of the node held
 	for _, s := range v.Stats.Peers {
 		peer := Peer{
-			Name: s.Name, Since: p.up[s.Name], Rates: rates[s.Name],
+			Name: s.Name, Since: up[s.Name], Rates: rates[s.Name],
 			MessagesIn: s.MessagesReceived, MessagesOut: s.MessagesSent, Queued: s.BytesQueued,
 		}
 		if c := p.n.Conn(s.Name); c != nil {
@@ -130,8 +133,6 @@ func (p *Page) look(sort string) *View {
 		}
 		v.Peers = append(v.Peers, peer)
 	}
-	v.Events = slices.Clone(p.events)
-	p.mu.Unlock()
 	slices.Reverse(v.Events)
 	slices.SortFunc(v.Peers, func(a, b Peer) int { return strings.Compare(a.Name, b.Name) })
 	for _, s := range p.o.Groups {
@@ -252,6 +253,9 @@ func callsOf(all []calls.CallStats) []Call {
 	var rows []Call
 	for _, s := range all {
 		c := Call{Name: s.Module + ":" + s.Function, Out: s.Out, Count: s.Count(), Errors: s.Errors()}
+		if s.Module == "" && s.Function == "" {
+			c.Name = "none of those exposed"
+		}
 		if c.Count > 0 {
 			c.Mean = s.Latency.Sum / time.Duration(c.Count)
 		}

@@ -39,11 +39,15 @@ var ErrProcessOne = errors.New("this is process 1, with which its successor woul
 // ErrEnds: the process is about to end, so nothing is handed over.
 var ErrEnds = errors.New("the node is about to end")
 
+// ErrStarts: Start has not returned, so there is nothing to hand over yet.
+var ErrStarts = errors.New("the node is about to start")
+
 // An Upgrader runs a node that goes on in another process when this one is to be replaced. Start is
 // called once, then Run; Upgrade at any time between.
 type Upgrader struct {
 	// Config is the node's. The new process has one of its own: the same name, the transports in
-	// the same order, and a Setup that registers the same names.
+	// the same order, and a Setup that registers the same names. Start calls Setup twice if what
+	// systemd has kept of the node cannot go on: it must not register a thing in a global table.
 	Config nodes.Config
 	// Command is the new program and its arguments; nil: the file that is now at the path by which
 	// this program was started (through a link, where the link leads then), with this one's
@@ -93,10 +97,20 @@ func (u *Upgrader) Start(ctx context.Context) (*nodes.Node, error) {
 	u.over, u.end = context.WithCancel(context.Background())
 	n, err := u.start(ctx)
 	if err != nil {
+		u.release()
 		return nil, err
 	}
+	u.mu.Lock() // whoever may call Upgrade is there since the node runs
 	u.node, u.unwatch = n, Watch()
+	u.mu.Unlock()
 	return n, nil
+}
+
+// release leaves the signals to the program again, but for SIGPIPE.
+func (u *Upgrader) release() {
+	for _, ch := range []chan os.Signal{u.ends, u.upgrades, u.restarts} {
+		signal.Stop(ch)
+	}
 }
 
 func (u *Upgrader) start(ctx context.Context) (*nodes.Node, error) {
@@ -182,8 +196,8 @@ func (h *heir) Start(ctx context.Context) error {
 // Upgrade starts the new program, and hands the node over to it. If Handed.Moved, the other process
 // is the node now, even if an error reports trouble at the end, and this one should end: Run
 // returns nil. Otherwise this process goes on as if nothing had happened, and the error says why:
-// ErrBusy of package handoff while another Upgrade goes on, ErrProcessOne, ErrEnds, what the start
-// of the program returns, or a *handoff.HandoffError. If ctx ends, or Run is to end, the node does
+// ErrBusy of package handoff while another Upgrade goes on, ErrProcessOne, ErrStarts, ErrEnds, what
+// the start of the program returns, or a *handoff.HandoffError. If ctx ends, or Run is to end, the node does
 // not move; or if it has moved already, the other process is told to end.
 //
 // The node is silent for a fraction of a second, or for 15 s at most with a program that hangs.
@@ -194,6 +208,10 @@ func (u *Upgrader) Upgrade(ctx context.Context) (h handoff.Handed, err error) {
 		return h, err
 	}
 	defer done()
+	return u.handOver(ctx)
+}
+
+func (u *Upgrader) handOver(ctx context.Context) (h handoff.Handed, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(u.over, cancel)()
@@ -230,6 +248,8 @@ func (u *Upgrader) begin() (done func(), err error) {
 		return nil, ErrProcessOne
 	case u.ending:
 		return nil, ErrEnds
+	case u.node == nil:
+		return nil, ErrStarts
 	case u.busy != nil:
 		return nil, handoff.ErrBusy
 	}
@@ -306,7 +326,12 @@ func (u *Upgrader) Run(ctx context.Context) error {
 }
 
 func (u *Upgrader) upgrade(ctx context.Context) {
-	h, err := u.Upgrade(ctx)
+	var h handoff.Handed
+	done, err := u.begin()
+	if err == nil {
+		defer done() // only then does Run return, and the program end: the log has the outcome
+		h, err = u.handOver(ctx)
+	}
 	switch {
 	case err != nil:
 		u.log.Error("upgrade", "moved", h.Moved, "error", err)

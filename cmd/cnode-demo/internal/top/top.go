@@ -130,6 +130,7 @@ type model struct {
 	now, before   *sample
 	err           error
 	asks          bool
+	answers       due
 }
 
 type (
@@ -137,7 +138,7 @@ type (
 		s   *sample
 		err error
 	}
-	due struct{} // it is time to ask again
+	due int // it is time to ask again, after so many answers: an older one has been asked for by hand
 )
 
 // ask asks the node, unless it is being asked.
@@ -168,9 +169,13 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 			m.before, m.now = m.now, msg.s
 			m.now.sort(m.v.by, -1)
 		}
-		return m, tea.Tick(m.v.every, func(time.Time) tea.Msg { return due{} })
+		m.answers++
+		next := m.answers
+		return m, tea.Tick(m.v.every, func(time.Time) tea.Msg { return next })
 	case due:
-		return m, m.ask()
+		if msg == m.answers {
+			return m, m.ask()
+		}
 	case tea.KeyPressMsg:
 		switch msg.String() {
 		case "ctrl+c", "esc":

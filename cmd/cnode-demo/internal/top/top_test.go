@@ -170,9 +170,17 @@ func TestModel(t *testing.T) {
 	m := &model{ctx: t.Context(), p: ours(t), v: &view{every: time.Second, by: "memory"}, width: 60, height: 10}
 	require.Contains(t, m.View().Content, "asking b@test")
 	m.Update(m.Init()())
+	first := m.answers
+	_, byHand := m.Update(tea.KeyPressMsg{Code: tea.KeySpace, Text: " "})
+	m.Update(byHand())
+	_, cmd := m.Update(first)
+	require.Nil(t, cmd, "its turn has come with the space")
+	_, cmd = m.Update(m.answers)
+	require.NotNil(t, cmd)
+	m.asks = false
 	require.Nil(t, m.err)
 	m.Update(tea.WindowSizeMsg{Width: 40, Height: 8})
-	require.Nil(t, func() tea.Cmd { m.asks = true; _, c := m.Update(due{}); return c }(), "it is being asked")
+	require.Nil(t, func() tea.Cmd { m.asks = true; _, c := m.Update(m.answers); return c }(), "it is being asked")
 	m.Update(taken{err: io.ErrUnexpectedEOF})
 	lines := strings.Split(m.View().Content, "\n")
 	require.Len(t, lines, 8)
