@@ -33,7 +33,6 @@ type Conn struct {
 	self      ei.Pid // the sender of what is sent through the Conn itself
 	initiated bool
 	made      int64 // the moment at which the handshake was done; 0: unknown
-	adopted   bool  // it was made in another process
 	record    metrics.Conn
 
 	// received counts bytes of frames since the connection came up; the tick timer looks whether it

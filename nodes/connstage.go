@@ -86,7 +86,7 @@ func (n *Node) stage(s *states.Conn, fd int) (*Conn, error) {
 	ctx, cancel := context.WithTimeout(n.ctx, freezeBudget)
 	defer cancel()
 	c := newConn(n, tr, stream, s.Peer, s.Initiated)
-	c.self, c.made, c.adopted, c.record.Adopted = s.Pid, s.Made, true, true
+	c.self, c.made, c.record.Adopted = s.Pid, s.Made, true
 	c.worker, c.remoteLink = s.Worker, s.Shadow
 	for _, l := range s.Links {
 		c.relayed.link(relayedLink{l.Remote, l.Local})

@@ -25,6 +25,10 @@
 // by rpc:call, erpc:call and spawn; while it runs it is a process, too ([MailboxOf]). [Node.ERPC]
 // calls functions of other nodes; a Mailbox spawns processes there ([Mailbox.SpawnLink]).
 //
+// [Node.Stats] and [Node.Measure] say what a node does; a trace goes along with calls and messages
+// ([WithTraceLabel]). Packages nodes/metrics, nodes/health and nodes/observer are for those who
+// look after a node.
+//
 // Functions, requests and replies are of Go types; ei.Append and ei.Unmarshal say how these and
 // Erlang's terms become each other:
 //

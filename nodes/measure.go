@@ -103,13 +103,17 @@ func endCause(err error) string {
 }
 
 // tellHandshakeFailed reports a handshake that has failed, unless another one with that peer goes
-// on.
+// on, or it was given up here.
 func (n *Node) tellHandshakeFailed(peer string, initiated bool, err error) {
 	m := n.meter.Load()
-	if m == nil || m.HandshakeFailed == nil || gaveWay(err) {
+	if m == nil || m.HandshakeFailed == nil || gaveWay(err) || errors.Is(err, context.Canceled) || errors.Is(err, ErrClosed) {
 		return
 	}
-	m.HandshakeFailed(metrics.Handshake{Peer: peer, Initiated: initiated, Cause: handshakeCause(err), Err: err})
+	cause := handshakeCause(err)
+	if h := new(dist.HandshakeError); cause == "error" && initiated && !errors.As(err, &h) {
+		cause = "unreachable"
+	}
+	m.HandshakeFailed(metrics.Handshake{Peer: peer, Initiated: initiated, Cause: cause, Err: err})
 }
 
 // gaveWay tells whether a handshake has ended since another one with the same peer goes on.
@@ -132,9 +136,6 @@ func handshakeCause(err error) string {
 		if slices.ContainsFunc(cause.errs, func(e error) bool { return errors.Is(err, e) }) {
 			return cause.word
 		}
-	}
-	if h := new(dist.HandshakeError); !errors.As(err, &h) {
-		return "unreachable"
 	}
 	return "error"
 }

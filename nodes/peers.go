@@ -44,7 +44,7 @@ func fromTable(c peers.Conn) *Conn {
 // entry is the connection's on the table of peers; order is that of the peer's attempt.
 func (c *Conn) entry(order uint64) peers.Entry {
 	e := peers.Entry{Conn: tabled{c}, Peer: c.peer.Name, Order: order, Initiated: c.initiated, Remote: c.remoteLink}
-	if c.adopted {
+	if c.record.Adopted {
 		e.Moved = c.made
 	}
 	return e

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 // A trace is a token of sequential tracing as one process has it: {Flags, Label, Serial, From,
@@ -66,7 +67,14 @@ func (t *trace) within(ctx context.Context) context.Context {
 	return context.WithValue(ctx, traceKey{}, t)
 }
 
-// trace is what the message has brought; nil: nothing, or nothing that can be read.
+// The bounds for numbers in a token: a runtime system, which has made them, or gets them from here,
+// does not look whether they are small ones.
+const (
+	mostTraceFlags  = 1<<6 - 1
+	mostTraceSerial = 1 << 58
+)
+
+// trace is what the message has brought; nil: nothing, or nothing that can be passed on.
 func (m *Message) trace() *trace {
 	if len(m.Token) == 0 {
 		return nil
@@ -77,15 +85,15 @@ func (m *Message) trace() *trace {
 	}
 	var t trace
 	var err error
-	if t.flags, err = c.Int(); err != nil {
+	if t.flags, err = c.Int(); err != nil || t.flags < 0 || t.flags > mostTraceFlags {
 		return nil
 	}
 	label, err := c.Raw()
-	if err != nil {
+	if err != nil || !otp.AcceptableEverywhere(label) { // else a third node would end its connection
 		return nil
 	}
 	serial, err := c.Int()
-	if err != nil {
+	if err != nil || serial < 0 || serial > mostTraceSerial {
 		return nil
 	}
 	t.label = bytes.Clone(label) // the message is released before

@@ -260,11 +260,17 @@ func TestMoveReceive(t *testing.T) {
 	accepted := async(func() (*Conn, error) { return l.Accept(w.ctx()) })
 	r := w.shuttle("peer@test", false)
 	p := (<-accepted).v
+	moved := make(events, 10)
+	for _, n := range r.n {
+		n.Measure(moved.hooks())
+	}
 	self := r.c.Self()
 	old := r.c
 	waiting := async(func() (*Message, error) { return old.Receive(context.Background()) })
 	require.Eventually(t, old.reading.Load, tooLong, tick)
 	r.move()
+	require.Equal(t, "moved peer@test", <-moved)
+	require.Equal(t, "adopted peer@test", <-moved)
 	require.ErrorIs(t, (<-waiting).err, ErrMoved)
 	require.ErrorIs(t, old.Send(w.ctx(), p.Self(), 1), ErrMoved)
 	require.NoError(t, old.Close(), "there is nothing left to close")

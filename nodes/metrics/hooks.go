@@ -48,8 +48,8 @@ type Hooks struct {
 	CallEnded func(ctx context.Context, c *Call)
 }
 
-// A Conn is a connection to another node. There is one record for each, from ConnUp to ConnDown,
-// and for each call of a hook: a program may keep what it counts by this pointer.
+// A Conn is a connection to another node. All hooks get the same record of a connection: a program
+// may keep what it counts by this pointer. Somebody who sends at once may be heard before ConnUp.
 type Conn struct {
 	Peer      string // the name of the other node
 	Initiated bool   // by this node
