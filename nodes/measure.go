@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -86,7 +87,8 @@ func endCause(err error) string {
 		word string
 	}{
 		{ErrMoved, "moved"}, {ErrClosed, "closed"}, {ErrTickTimeout, "tick_timeout"}, {ErrSuperseded, "superseded"},
-		{io.EOF, "peer_closed"}, {io.ErrUnexpectedEOF, "peer_closed"}, {ErrFrameTooLong, "malformed"},
+		{io.EOF, "peer_closed"}, {io.ErrUnexpectedEOF, "peer_closed"}, {syscall.ECONNRESET, "peer_closed"}, {syscall.EPIPE, "peer_closed"},
+		{ErrFrameTooLong, "malformed"},
 		{dist.ErrTooMuchIncomplete, "malformed"},
 	} {
 		if errors.Is(err, end.err) {

@@ -123,6 +123,11 @@ func New(n *nodes.Node, o *Options) *Collector {
 	c.ended = vec("cnode_connections_ended_total", "Connections that ended, by cause.", "peer", "cause")
 	c.handshakes = vec("cnode_handshakes_failed_total", "Handshakes that failed, begun by others (in) or here (out), by cause.",
 		"direction", "cause")
+	for _, way := range []string{"in", "out"} { // Prometheus sees no increase in a series that begins with 1
+		for _, cause := range []string{"cookie", "timeout", "refused", "incompatible", "unreachable", "crowded", "error"} {
+			c.handshakes.WithLabelValues(way, cause)
+		}
+	}
 	c.denied = vec("cnode_denied_total", "What Config.Rules have refused.", "peer", "op")
 	c.full = prometheus.NewCounter(prometheus.CounterOpts{Name: "cnode_mailboxes_full_total",
 		Help: "Processes that ended, since nobody received from them.", ConstLabels: c.o.ConstLabels})
@@ -309,6 +314,7 @@ func (c *Collector) collectCalls(all []metrics.CallStats, count func(string, int
 		sum.latency.Sum += f.Latency.Sum
 	}
 	for labels, sum := range sums {
+		sum.outcomes[metrics.Panicked] += 0 // a first one is an increase
 		for outcome, n := range sum.outcomes {
 			count("cnode_calls_total", n, append(labels[:], string(outcome))...)
 		}

@@ -17,8 +17,8 @@ import (
 // goroutines of the node, among them those that read connections, and some with its locks held: so
 // they may be called at the same time, must not wait, must not use the node, and must not panic.
 type Hooks struct {
-	// ConnUp hears of a connection to another node, ConnDown of its end. The cause is one word:
-	// closed (here), peer_closed, tick_timeout, superseded (by another connection to that node),
+	// ConnUp hears of a connection to another node, ConnDown of its end. The cause is one word: closed
+	// (here), peer_closed (or reset), tick_timeout, superseded (by another connection to that node),
 	// moved (it goes on in another process), malformed (what the peer has sent), or error.
 	ConnUp   func(c *Conn)
 	ConnDown func(c *Conn, cause string, err error)
