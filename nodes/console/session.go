@@ -173,7 +173,7 @@ func (s *session) read(ctx context.Context) {
 			s.leave(ctx)
 			return
 		} else if err != nil {
-			s.print("** " + err.Error() + "\n")
+			s.print("** " + strings.Map(printable, err.Error()) + "\n")
 		}
 	}
 }

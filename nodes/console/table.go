@@ -36,7 +36,7 @@ func (t table) text(ctx context.Context) Text {
 
 // printable keeps what peers have named from moving the cursor.
 func printable(r rune) rune {
-	if r != '\t' && unicode.IsControl(r) {
+	if r != '\t' && r != '\n' && unicode.IsControl(r) {
 		return '?'
 	}
 	return r

@@ -80,8 +80,9 @@ func Start(n *nodes.Node, o *Options) error {
 	return nil
 }
 
-// Rules are rules for nodes.Config.Rules that let peers of these names look (see nodes.Rule.Peer):
-// for a table in which not everything is allowed that nothing refuses.
+// Rules are rules for nodes.Config.Rules that let peers of these names look (see nodes.Rule.Peer),
+// and stop the node if Options.Stop is set: for a table in which not everything is allowed that
+// nothing refuses.
 func Rules(peer string) []nodes.Rule {
 	var rules []nodes.Rule
 	for _, module := range slices.Sorted(maps.Keys(tableOf(&observer{}))) {

@@ -193,10 +193,7 @@ func (b *observer) item(d *looked, key ei.Term) ei.Term {
 		return d.Names[0]
 	case "initial_call":
 		return term(runs(&d.Process))
-	case "current_function":
-		if s := b.stack(d); len(s) > 0 {
-			return s[0].(ei.Tuple)[:3]
-		}
+	case "current_function": // asked of all processes at once: a stack would be a profile for each
 		return term(current(&d.Process))
 	case "current_location":
 		if s := b.stack(d); len(s) > 0 {
