@@ -56,7 +56,7 @@ func (n *Node) reach(s State) {
 	d := &n.drain
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	was := n.State()
+	was := State(d.state.Load())
 	if s <= was {
 		return
 	}
@@ -71,7 +71,12 @@ func (n *Node) reach(s State) {
 
 // State is the node's state at present. A node of the lower level, without Start, is
 // StateStarting until it drains.
-func (n *Node) State() State { return State(n.drain.state.Load()) }
+func (n *Node) State() State {
+	if n.ctx.Err() != nil { // before who has waited for Done, or Close, asks
+		return StateClosed
+	}
+	return State(n.drain.state.Load())
+}
 
 // Draining is closed when the node begins to drain, or ends without.
 func (n *Node) Draining() <-chan struct{} { return n.drain.draining }

@@ -55,9 +55,6 @@ func Ready(n *nodes.Node, checks ...Check) http.Handler {
 func answer(n *nodes.Node, checks []Check, good func(s nodes.State) bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		state, status := n.State(), http.StatusOK
-		if n.Err() != nil {
-			state = nodes.StateClosed
-		}
 		text := state.String()
 		if !good(state) {
 			status = http.StatusServiceUnavailable
