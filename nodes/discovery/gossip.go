@@ -172,7 +172,9 @@ func (s *gossiping) run(ctx context.Context, n *nodes.Node, yield func([]string,
 		}
 		if !s.ListenOnly && !now.Before(next) {
 			next = now.Add(1 + rand.N(s.Interval))
-			if err := s.announce(n.Name()); err != nil && !yield(nil, wrap("gossip at", s.to.String(), err)) {
+			if err := s.announce(n.Name()); ctx.Err() != nil { // with which the socket is closed
+				return nil
+			} else if err != nil && !yield(nil, wrap("gossip at", s.to.String(), err)) {
 				return errNoMore
 			}
 		}
@@ -183,7 +185,7 @@ func (s *gossiping) run(ctx context.Context, n *nodes.Node, yield func([]string,
 		if !s.ListenOnly && (until.IsZero() || next.Before(until)) {
 			until = next
 		}
-		if err := s.conn.SetReadDeadline(until); err != nil {
+		if err := s.conn.SetReadDeadline(until); err != nil && ctx.Err() == nil {
 			return err
 		}
 		size, err := s.conn.Read(buf)
