@@ -208,6 +208,7 @@ func TestPlainMailbox(t *testing.T) {
 	first.Exit(ei.Atom("bug"))
 	second := expect.Returns(t, made)
 	require.NotEqual(t, first.Pid(), second.Pid())
+	s.shown() // it is linked when the supervisor answers
 	s.sup.Mailbox().Exit(ei.Atom("killed"))
 	<-second.Done()
 	var ended *nodes.ExitError

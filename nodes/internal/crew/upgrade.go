@@ -72,6 +72,14 @@ func (w *Worker) begins(ctx context.Context) error {
 // limits in both, so this comes to an end.
 func (w *Worker) Upgrade() (pid int, err error) {
 	c := w.crew
+	c.mu.Lock()
+	if c.workers[w.number] != w {
+		c.mu.Unlock()
+		return 0, errEnded
+	}
+	c.wg.Add(1) // the front does not end before both processes have: with it they would be killed
+	c.mu.Unlock()
+	defer c.wg.Done()
 	next, ours, err := c.launchSuccessor(w)
 	if err != nil {
 		return 0, err
