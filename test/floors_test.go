@@ -35,13 +35,13 @@ type house struct {
 var houses = map[string]house{
 	"ei": {knot: 11},
 	"nodes": {knot: 11, floors: [][]string{
-		words("doc errors bynode identity lifetime seqtrace" +
+		words("doc errors bynode identity lifetime" +
 			// leaves
 			" transports router"),
 		words("conn message complain measure recv send tick"), // a connection
 		words("config listen opening handshake peers connect resolve publish activate"),
 		words("run processes mailbox sys deliver overflow link monitor monitornodes exit" +
-			" exitsend signal succeed"),
+			" signal"),
 		words("call erpc gencall server on unanswered func apply spawn work kernel" +
 			" sendto permit readloop"), // calls, both ways
 		// the ways between workers
