@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"reflect"
+	"sync"
 )
 
 // A Marshaler is a Go value that can encode itself as a term.
@@ -16,12 +17,26 @@ type Marshaler interface {
 
 // Marshal gives the version byte followed by v as Append encodes it, with the same errors.
 func Marshal(v any) ([]byte, error) {
-	b, err := Append(AppendVersion(make([]byte, 0, 64)), v)
-	if err != nil {
-		return nil, err
+	p, _ := scratch.Get().(*[]byte)
+	if p == nil {
+		p = new([]byte)
 	}
-	return b, nil
+	b, err := Append(AppendVersion((*p)[:0]), v)
+	var out []byte
+	if err == nil {
+		out = append(make([]byte, 0, len(b)), b...)
+	}
+	if *p = b; cap(b) <= maxScratch {
+		scratch.Put(p)
+	}
+	return out, err
 }
+
+// scratch has buffers, *[]byte, in which Marshal makes terms: their size is known at the end only,
+// and to grow a buffer to it takes a third of the time.
+var scratch sync.Pool
+
+const maxScratch = 64 << 10
 
 // MarshalCompressed is Marshal with compression, when that makes the result smaller:
 // term_to_binary(T, [{compressed, Level}]). level is that of AppendCompressed; the errors are those

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
+	"slices"
 )
 
 // AppendResolved appends the term raw with every ATOM_CACHE_REF in it replaced by the atom that it
@@ -127,7 +128,9 @@ func (w *rewriter) copy() {
 	if w.measures {
 		return
 	}
-	w.out = append(w.out, w.c.b[w.done:w.off]...)
+	at, n := len(w.out), w.off-w.done
+	w.out = slices.Grow(w.out, n)[:at+n]
+	copy(w.out[at:], w.c.b[w.done:w.off]) // nothing, where a term that is made whole in its place is the same
 	w.done = w.off
 }
 

@@ -26,6 +26,9 @@ const (
 	// frameStep is the size, in bytes, of the steps in which a large frame is read: each is a sign
 	// of life of a peer behind a slow line.
 	frameStep = 256 << 10
+	// placedFrame is the size, in bytes, of frames worth a look whether they are fragments. Erlang
+	// nodes send fragments of 64 KiB.
+	placedFrame = 32 << 10
 	// atomTable bounds the atoms that a connection remembers.
 	atomTable = 1024
 )
@@ -47,6 +50,9 @@ type reader struct {
 	need  int // its length in bytes
 	have  int // buffers handed out, in bytes
 	vec   [1][]byte
+	// The frame is a fragment, and all behind its head is read to its place in the message.
+	fragment [dist.FragmentHeadSize]byte
+	place    []byte
 
 	held int // bytes of incomplete messages, as counted in Node.incomplete
 
@@ -173,7 +179,7 @@ func (c *Conn) receive(ctx context.Context, m *Message) error {
 		if r.dist == nil {
 			r.dist = r.newReader(c.frameFlags())
 		}
-		a, err := r.dist.ReadFrame(m.buf, &m.Control)
+		a, err := r.readFrame(m)
 		if err == nil {
 			err = c.countIncomplete()
 		}
@@ -189,6 +195,7 @@ func (c *Conn) receive(ctx context.Context, m *Message) error {
 			}
 			return err
 		}
+		c.s.More(!a.Complete)
 		if !a.Complete {
 			r.came()
 			continue
@@ -199,6 +206,13 @@ func (c *Conn) receive(ctx context.Context, m *Message) error {
 		r.came()
 		return nil
 	}
+}
+
+func (r *reader) readFrame(m *Message) (dist.Arrival, error) {
+	if r.place != nil {
+		return r.dist.ReadPlaced(r.fragment[:], r.place, &m.Control)
+	}
+	return r.dist.ReadFrame(m.buf, &m.Control)
 }
 
 func (r *reader) newReader(flags dist.Flags) *dist.Reader {
@@ -306,11 +320,13 @@ func (c *Conn) reason(ctx context.Context, err error) (_ error, broken bool) {
 const (
 	frameStart = iota
 	frameHead
+	frameFragment
 	frameBody
 )
 
 // nextVector hands ReadPDU the parts of one frame: its length, then its body straight into the
-// message's buffer.
+// message's buffer; or, of a large fragment, its head, and then the piece of the message that it
+// brings straight into the place of that.
 func (r *reader) nextVector() ([][]byte, error) {
 	switch r.stage {
 	case frameStart:
@@ -321,7 +337,22 @@ func (r *reader) nextVector() ([][]byte, error) {
 		if uint64(n) > uint64(r.max) {
 			return nil, fmt.Errorf("%w: %d bytes, Config.MaxFrame is %d", ErrFrameTooLong, n, r.max)
 		}
-		r.stage, r.need, r.have = frameBody, int(n), 0
+		r.stage, r.need, r.have, r.place = frameBody, int(n), 0, nil
+		if n >= placedFrame && n <= frameStep && r.dist != nil && r.dist.Open() > 0 {
+			r.stage, r.vec[0] = frameFragment, r.fragment[:]
+			return r.vec[:], nil
+		}
+	case frameFragment:
+		r.stage = frameBody
+		if r.place = r.dist.Place(r.fragment[:], r.need-len(r.fragment)); r.place != nil {
+			r.vec[0], r.have = r.place, r.need
+			return r.vec[:], nil
+		}
+		if cap(r.m.buf) < len(r.fragment) {
+			r.m.buf = r.m.grow(min(r.need, trustedFrame))
+		}
+		r.m.buf = append(r.m.buf[:0], r.fragment[:]...)
+		r.have = len(r.fragment)
 	}
 	if r.have == r.need {
 		return nil, nil

@@ -152,12 +152,14 @@ func (t *ticker) look(c *Conn) (dead error) {
 		queued, sent = c.q.Buffered()
 	}
 	t.posted = sent + int64(queued)
-	pending, err := c.s.PendingBytes()
-	unread := pending > 0 || err != nil || !c.reading.Load()
+	unread := func() bool {
+		pending, err := c.s.PendingBytes()
+		return pending > 0 || err != nil || !c.reading.Load()
+	}
 	switch {
 	case deaf == nil && received != t.received:
 		t.missed = 0
-	case deaf == nil && unread:
+	case deaf == nil && unread():
 		t.missed = 0
 		if d, err := c.s.Unacknowledged(); err == nil && d >= missedTicks*c.n.cfg.TickInterval {
 			return ErrTickTimeout

@@ -93,6 +93,9 @@ func (s *Stream) finishPDU(ctx context.Context, n int64, err error) (int64, erro
 // buffer is large, else by reading ahead.
 func (s *Stream) fill(ctx context.Context, v [][]byte) (n int64, err error) {
 	for _, p := range v {
+		if len(p) >= directMin {
+			s.bulk = true // even if all of it has been read ahead
+		}
 		got, begun := 0, len(s.taken) > 0
 		for got < len(p) {
 			if s.r < s.w {
@@ -100,7 +103,6 @@ func (s *Stream) fill(ctx context.Context, v [][]byte) (n int64, err error) {
 				continue
 			}
 			if len(p)-got >= directMin {
-				s.bulk = true
 				k, err := s.receive(ctx, p[got:], begun || got > 0)
 				got += k
 				if err != nil {

@@ -47,6 +47,7 @@ type Stream struct {
 	taken  [][]byte // buffers filled by the PDU in progress
 	ahead  atomic.Int64
 	yields bool
+	partly bool                  // the last packet was a part of a message: see More
 	broken atomic.Pointer[error] // the last read failed with it
 
 	// Owned by the writer.
@@ -270,6 +271,11 @@ func (s *Stream) Read(ctx context.Context, p []byte) (int, error) {
 // [WithPolling]) may keep the processor from them. It is called by the reader, between two reads.
 func (s *Stream) Yield() { s.yields = true }
 
+// More says that the packet which has just been read is a part of a message, of which the peer
+// sends the next part without waiting for anything: the next packet is waited for as the rest of
+// one is. It is called by the reader, between two reads, and holds until it is called again.
+func (s *Stream) More(is bool) { s.partly = is }
+
 // receive reads from the carrier; mid says that the rest of a packet that has begun to come is
 // waited for.
 func (s *Stream) receive(ctx context.Context, p []byte, mid bool) (int, error) {
@@ -277,7 +283,7 @@ func (s *Stream) receive(ctx context.Context, p []byte, mid bool) (int, error) {
 		s.yields = false
 		runtime.Gosched()
 	}
-	s.car.midPacket(mid)
+	s.car.midPacket(mid || s.partly)
 	s.noteAhead()
 	n, err := s.car.read(ctx, p)
 	if err != nil || s.broken.Load() != nil {

@@ -11,12 +11,15 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
+// FragmentHeadSize is how many bytes of a fragment come before its piece of the message: 131, the
+// kind, the sequence id and the fragment's number.
+const FragmentHeadSize = 2 + 8 + 8
+
 const (
-	fragmentHeadSize = 2 + 8 + 8 // 131, the kind, sequence id, fragment number
-	trustedPayload   = 4 << 10   // bytes of memory for a message of which little has come
-	fastGrowth       = 32        // times what has come is room for a message, while others take less …
-	fewIncomplete    = 32 << 20  // … than these bytes; else twice
-	sequenceCost     = 512       // bytes of memory that an incomplete message takes besides its parts
+	trustedPayload = 4 << 10  // bytes of memory for a message of which little has come
+	fastGrowth     = 32       // times what has come is room for a message, while others take less …
+	fewIncomplete  = 32 << 20 // … than these bytes; else twice
+	sequenceCost   = 512      // bytes of memory that an incomplete message takes besides its parts
 	// room before a payload, in bytes, so that a large one with few atoms is made whole where it is
 	roomForAtoms = 2 << 10
 )
@@ -40,7 +43,7 @@ type sequence struct {
 
 // fragmentHead reads the ids of a fragment.
 func fragmentHead(frame []byte) (sequence, fragment uint64, err error) {
-	if len(frame) < fragmentHeadSize {
+	if len(frame) < FragmentHeadSize {
 		return 0, 0, fmt.Errorf("%w: %d bytes", ErrFrame, len(frame))
 	}
 	return binary.BigEndian.Uint64(frame[2:]), binary.BigEndian.Uint64(frame[10:]), nil
@@ -53,7 +56,7 @@ func (r *Reader) first(frame []byte, ctl *Control, a *Arrival) error {
 		return err
 	}
 	a.Sequence = id
-	payload, refs, err := r.headed(frame, fragmentHeadSize, ctl)
+	payload, refs, err := r.headed(frame, FragmentHeadSize, ctl)
 	unknown := errors.Is(err, ErrUnknownOp)
 	if err != nil && !unknown {
 		return err
@@ -89,22 +92,59 @@ func (r *Reader) first(frame []byte, ctl *Control, a *Arrival) error {
 	return r.take(s, payload)
 }
 
+// Place gives the place for the n bytes of a frame that come behind head, its first
+// FragmentHeadSize bytes: the end of the message that they are a piece of. nil: there is none, the
+// frame is to be read with ReadFrame. The frame has come when ReadPlaced is called; until then the
+// Reader is as before.
+func (r *Reader) Place(head []byte, n int) []byte {
+	if kind, err := Classify(head, r.flags); err != nil || kind != KindNextFragment {
+		return nil
+	}
+	id, number, err := fragmentHead(head)
+	if err != nil {
+		return nil
+	}
+	s, err := r.due(id, number)
+	if err != nil || s.Discarded || n > cap(s.Payload)-len(s.Payload) || len(s.Payload)+n > r.limits.Message {
+		return nil
+	}
+	return s.Payload[len(s.Payload):][:n:n]
+}
+
+// ReadPlaced is ReadFrame for a frame of which all behind head is where Place has said.
+func (r *Reader) ReadPlaced(head, placed []byte, ctl *Control) (Arrival, error) {
+	a := Arrival{Kind: KindNextFragment}
+	if err := r.next(head, placed, ctl, &a); err != nil {
+		return Arrival{Kind: a.Kind, Sequence: a.Sequence}, &FrameError{Kind: a.Kind, Err: err}
+	}
+	return a, nil
+}
+
+// due is the message of which this fragment is the next.
+func (r *Reader) due(id, number uint64) (*sequence, error) {
+	s := r.open[id]
+	switch {
+	case s == nil:
+		return nil, &FragmentError{Sequence: id, Fragment: number, Err: ErrNoFirstFragment}
+	case number != s.Next:
+		return nil, &FragmentError{Sequence: id, Fragment: number, Want: s.Next, Err: ErrFragmentOrder}
+	}
+	return s, nil
+}
+
 // next reads a further fragment.
-func (r *Reader) next(frame []byte, ctl *Control, a *Arrival) error {
-	id, number, err := fragmentHead(frame)
+func (r *Reader) next(head, piece []byte, ctl *Control, a *Arrival) error {
+	id, number, err := fragmentHead(head)
 	if err != nil {
 		return err
 	}
 	a.Sequence = id
-	s := r.open[id]
-	switch {
-	case s == nil:
-		return &FragmentError{Sequence: id, Fragment: number, Err: ErrNoFirstFragment}
-	case number != s.Next:
-		return &FragmentError{Sequence: id, Fragment: number, Want: s.Next, Err: ErrFragmentOrder}
+	s, err := r.due(id, number)
+	if err != nil {
+		return err
 	}
 	s.Next--
-	if err := r.take(s, frame[fragmentHeadSize:]); err != nil || number > 1 {
+	if err := r.take(s, piece); err != nil || s.Next > 0 {
 		return err
 	}
 	r.end(s)
@@ -178,7 +218,9 @@ func (r *Reader) take(s *sequence, piece []byte) error {
 		r.held, s.cost = r.held+more, s.cost+more
 		s.memory, s.Payload = buf, append(buf[roomForAtoms:roomForAtoms], s.Payload...)
 	}
-	s.Payload = append(s.Payload, piece...)
+	at := len(s.Payload)
+	s.Payload = s.Payload[:n]
+	copy(s.Payload[at:], piece) // nothing, if the piece is there already: see Place
 	return nil
 }
 

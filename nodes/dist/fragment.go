@@ -56,7 +56,7 @@ func (f *Fragments) AppendNext(b []byte) ([]byte, ei.Raw) {
 	piece := f.piece(min(f.Size, len(f.Rest)))
 	start := len(b)
 	b = f.appendHead(b, nextFragment)
-	binary.BigEndian.PutUint32(b[start:], uint32(fragmentHeadSize+len(piece)))
+	binary.BigEndian.PutUint32(b[start:], uint32(FragmentHeadSize+len(piece)))
 	return b, piece
 }
 

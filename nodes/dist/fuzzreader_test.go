@@ -98,10 +98,24 @@ func FuzzHeader(f *testing.F) {
 	})
 }
 
+// readPlaced is Reader.ReadFrame, by way of Place if there is a place.
+func readPlaced(r *Reader, frame []byte, ctl *Control) (Arrival, error) {
+	if len(frame) < FragmentHeadSize {
+		return r.ReadFrame(frame, ctl)
+	}
+	head, piece := frame[:FragmentHeadSize], frame[FragmentHeadSize:]
+	place := r.Place(head, len(piece))
+	if place == nil {
+		return r.ReadFrame(frame, ctl)
+	}
+	copy(place, piece)
+	return r.ReadPlaced(head, place, ctl)
+}
+
 func FuzzFragments(f *testing.F) {
 	f.Fuzz(func(t *testing.T, stream []byte) {
 		limits := Limits{Message: 1000, Sequences: 3, Incomplete: 10_000}
-		r, moved := newReader(limits), newReader(limits)
+		r, moved, placed := newReader(limits), newReader(limits), newReader(limits)
 		for len(stream) >= 2 {
 			n := min(int(binary.BigEndian.Uint16(stream)), len(stream)-2)
 			frame := stream[2 : 2+n]
@@ -112,6 +126,12 @@ func FuzzFragments(f *testing.F) {
 			require.Equal(t, err, err2)
 			a.Memory, b.Memory = nil, nil // how much there is depends on how it has come
 			require.Equal(t, a, b)
+			var third Control
+			c, err3 := readPlaced(placed, frame, &third)
+			require.Equal(t, err, err3)
+			c.Memory = nil
+			require.Equal(t, a, c)
+			require.Equal(t, ctl, third)
 			require.LessOrEqual(t, r.Held(), limits.Incomplete)
 			if err != nil {
 				requireReaderError(t, err, frame)

@@ -108,7 +108,11 @@ func (r *Reader) ReadFrame(frame []byte, ctl *Control) (Arrival, error) {
 	case kind == KindFirstFragment:
 		err = r.first(frame, ctl, &a)
 	case kind == KindNextFragment:
-		err = r.next(frame, ctl, &a)
+		var piece []byte
+		if len(frame) > FragmentHeadSize {
+			piece = frame[FragmentHeadSize:]
+		}
+		err = r.next(frame, piece, ctl, &a)
 	}
 	if err == nil {
 		return a, nil

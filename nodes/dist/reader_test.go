@@ -171,6 +171,43 @@ func TestFragmentsOfMessages(t *testing.T) {
 	require.Equal(t, sequenceCost, r.Held())
 }
 
+func TestPlaceOfFragments(t *testing.T) {
+	r := newReader(Limits{Message: 10_000})
+	var ctl Control
+	read := func(frame []byte) Arrival {
+		t.Helper()
+		a, err := readPlaced(r, frame, &ctl)
+		require.NoError(t, err)
+		return a
+	}
+	place := func(frame []byte, n int) []byte { return r.Place(frame[:FragmentHeadSize], n) }
+	read(firstOf(t, 1, 4, "m\x00\x00\x00\x05a"))
+	require.Nil(t, place(nextOf(2, 1, ""), 1), "of another message")
+	require.Nil(t, place(nextOf(1, 2, ""), 1), "not due yet")
+	require.Nil(t, place(firstOf(t, 3, 2, "j"), 1), "a first one")
+	require.Nil(t, place(nextOf(1, 3, ""), 9_000), "more than there is room for")
+	require.Nil(t, r.Place(nil, 1))
+	require.Len(t, place(nextOf(1, 3, ""), 2), 2)
+	require.Len(t, place(nextOf(1, 3, ""), 1), 1, "nothing has come of the one before")
+	read(nextOf(1, 3, "bc"))
+	read(nextOf(1, 2, ""))
+	a := read(nextOf(1, 1, "de"))
+	require.True(t, a.Complete)
+	require.Equal(t, `<<"abcde">>`, a.Payload.String())
+	require.Equal(t, OpSendSender, ctl.Op)
+
+	// Discarded between Place and ReadPlaced.
+	read(firstOf(t, 2, 2, "m\x00\x00\x00\x05a"))
+	head := nextOf(2, 1, "")
+	piece := r.Place(head, 4)
+	require.Len(t, piece, 4)
+	require.True(t, r.Discard(2))
+	a, err := r.ReadPlaced(head, piece, &ctl)
+	require.NoError(t, err)
+	require.False(t, a.Complete)
+	require.Zero(t, r.Open())
+}
+
 func TestBadHeadersAndFragments(t *testing.T) {
 	text := strings.Repeat("a", 256)
 	begun := func(t *testing.T) *Reader {

@@ -24,7 +24,11 @@ func (a *arena) buildGoIn(ctx context.Context, dir, pkg, name string) (string, e
 	if _, err := os.Stat(program); err == nil {
 		return program, nil
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", program, module+"/"+pkg)
+	flags := []string{"build", "-o", program}
+	if a.o.pgo != "" && dir == "" {
+		flags = append(flags, "-pgo="+a.o.pgo)
+	}
+	cmd := exec.CommandContext(ctx, "go", append(flags, module+"/"+pkg)...)
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%s does not build: %w\n%s", pkg, err, out)

@@ -3,7 +3,7 @@
 // ours. See README.md.
 //
 //	go run ./test/bench [--transport tls [--tls-optfile FILE]] [--otp 25|27|29] [--quick] [--rounds N]
-//	  [--only PATTERN] [--peers LIST] [--json]
+//	  [--only PATTERN] [--peers LIST] [--before DIR] [--pgo FILE] [--json]
 package main
 
 import (
@@ -30,9 +30,9 @@ const (
 	quickRounds   = 3
 	defaultCell   = 350 * time.Millisecond // one measurement of one peer
 	quickCell     = 60 * time.Millisecond
-	defaultSettle = time.Second // before a look at a peer that does nothing
+	defaultSettle = 3 * time.Second // before a look at a peer that does nothing: idle readers rest by then
 	quickSettle   = 500 * time.Millisecond
-	idleHeld      = 1000 // connections
+	defaultIdle   = 1000 // connections
 )
 
 // options are what the command line says.
@@ -49,6 +49,7 @@ type options struct {
 	tlsOpt string         // option file of all nodes; empty: one that the benchmark makes
 	buffer int            // of the Erlang nodes, in bytes; 0: as Erlang has it
 	json   bool
+	pgo    string // a profile that our programs are built with; empty: none
 	before string // a directory with an earlier state of this module; empty: none
 }
 
@@ -78,6 +79,9 @@ func parse(args []string, errors io.Writer) (options, error) {
 	f.IntVar(&o.buffer, "buffer", 0, "`bytes` that both Erlang nodes read at once, their option {buffer,N} (default as Erlang has it)")
 	f.BoolVar(&o.quick, "quick", false, "less than a minute, and less exact")
 	f.BoolVar(&o.json, "json", false, "print JSON with every single value")
+	f.IntVar(&o.idle, "idle", defaultIdle, "`number` of idle connections; a node of this program needs a descriptor for each")
+	f.DurationVar(&o.settle, "settle", 0, fmt.Sprintf("`time` before a look at idle connections, and between two (default %v, quick %v)",
+		defaultSettle, quickSettle))
 	f.DurationVar(&o.cell, "cell", 0, fmt.Sprintf("`time` of one measurement (default %v, quick %v)", defaultCell, quickCell))
 	f.Func("only", "take only measurements whose name (round-trip/16B, in/1KB, out/1MB, busy-round-trip/64KB, connect/erlang, "+
 		"connect/peer, crowd, idle, dispatch, upper, groups, handoff, codec, line/8Mbit-0ms, line/loopback, line/dead) matches the `pattern`",
@@ -102,6 +106,10 @@ func parse(args []string, errors io.Writer) (options, error) {
 			o.before, err = filepath.Abs(s)
 			return err
 		})
+	f.Func("pgo", "build our programs with this profile, a `file` as test/pgo.sh makes it; not those of --before", func(s string) (err error) {
+		o.pgo, err = filepath.Abs(s)
+		return err
+	})
 	f.Func("peers", "take only the peers of this `list`: "+strings.Join(kindNames(), ","), func(s string) error {
 		for name := range strings.SplitSeq(s, ",") {
 			if !slices.Contains(kindNames(), name) {
@@ -130,9 +138,11 @@ func parse(args []string, errors io.Writer) (options, error) {
 			o.rounds = quickRounds
 		}
 	}
-	o.idle, o.settle = idleHeld, defaultSettle
-	if o.quick {
-		o.settle = quickSettle
+	if o.settle <= 0 {
+		o.settle = defaultSettle
+		if o.quick {
+			o.settle = quickSettle
+		}
 	}
 	if o.cell <= 0 {
 		o.cell = defaultCell

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/test/bench/profile"
 )
 
 func main() {
@@ -47,6 +48,13 @@ func run(args []string) error {
 	ms, err := strconv.Atoi(args[3])
 	if err != nil {
 		return err
+	}
+	if args[0] == "ours" {
+		stop, err := profile.Start()
+		if err != nil {
+			return err
+		}
+		defer stop()
 	}
 	return measure(once, time.Duration(ms)*time.Millisecond)
 }

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/test/bench/profile"
 	"github.com/cnode-go/cnode/tlstransport"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -61,7 +62,12 @@ func main() {
 	case *sealed != "":
 		serving = func(ctx context.Context, cfg nodes.Config) error { return serveSealed(ctx, cfg, *sealed) }
 	}
-	if err := run(context.Background(), *file, *polling, *dials, serving); err != nil {
+	stop, err := profile.Start()
+	if err == nil {
+		err = run(context.Background(), *file, *polling, *dials, serving)
+		stop()
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "peer:", err)
 		os.Exit(1)
 	}

@@ -20,7 +20,7 @@ func TestSlumberEnds(t *testing.T) {
 		"by a writer's deadline": func(w *watcher) error { return w.deadline(true, Past) },
 		"by Close":               func(w *watcher) error { w.close(); return nil },
 	} {
-		w := newWatcher(-1)
+		w := newWatcher(-1, new(rests))
 		i := &w.reader
 		if name == "by a writer's deadline" {
 			i = &w.writer

@@ -38,7 +38,7 @@ type Pair struct {
 // on; otherwise *NotWaitableError is an error. Where descriptors cannot be waited on New gives
 // errors.ErrUnsupported.
 func New(fd int, p *Policy, mayPoll, sure bool) (*Pair, error) {
-	w, err := newWatch(fd, mayPoll && CanPoll, sure)
+	w, err := newWatch(fd, p, mayPoll && CanPoll, sure)
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ type Policy struct {
 	crowd   atomic.Pointer[time.Time] // enter fails before this time; nil: there has been no crowd
 	machine busyMachine
 	threads threadWaits
+	rests   rests
 
 	batches batches
 }

@@ -21,11 +21,11 @@ const CanPoll = true
 // newWatch makes the watch for a plug-in's socket. polls says that its reader may poll: for one
 // that always sleeps, a duplicate of the descriptor is enough. sure says that the descriptor is
 // known to be one that can be waited on.
-func newWatch(fd int, polls, sure bool) (watch, error) {
+func newWatch(fd int, p *Policy, polls, sure bool) (watch, error) {
 	if !polls {
 		return plainWatch(fd)
 	}
-	w := newWatcher(fd)
+	w := newWatcher(fd, &p.rests)
 	if sure || sys.IsSocket(fd) {
 		return w, nil
 	}
@@ -36,13 +36,18 @@ func newWatch(fd int, polls, sure bool) (watch, error) {
 // A watcher is a watch for readers that poll, or wait on their own thread (see threadWait). For
 // each direction it has an epoll descriptor, which watches the plug-in's descriptor, and which the
 // Go poller watches in turn. An epoll descriptor is made when its direction has to sleep for the
-// first time, so a connection that only shakes hands costs none; and it can be told to look away
-// (lookAway) while the direction does not sleep. Closing the watcher ends the waits and waits for
+// first time, so a connection that only shakes hands costs none; that of a reader is closed when
+// the reader sleeps for long (see rests); and it can be told to look away (lookAway) while the
+// direction does not sleep. Closing the watcher ends the waits and waits for
 // running callbacks, and the plug-in's descriptor is closed only after that, so no reused number is
 // ever read.
 type watcher struct {
 	fd      int
 	in, out direction
+
+	rests *rests
+	long  atomic.Bool // the reader's last sleep was long
+	came  atomic.Bool // something has come for the reader that rests
 
 	mu             sync.Mutex // guards all below
 	reader, writer interest
@@ -59,14 +64,17 @@ type interest struct {
 	epoll  int
 	events uint32 // what it watches for now
 
+	fresh  bool // the reader has gone to sleep since rests has looked last
+	leaves bool // the reader is to give it up
+
 	until  time.Time     // the deadline; zero: there is none
 	thread *threadWait   // in which the direction waits; nil: in none
 	among  *threadWaits  // those that thread belongs to
 	pauses chan struct{} // closed to end a sleepFor; nil: there is none
 }
 
-func newWatcher(fd int) *watcher {
-	w := &watcher{fd: fd}
+func newWatcher(fd int, r *rests) *watcher {
+	w := &watcher{fd: fd, rests: r}
 	w.in.at, w.out.at, w.out.writes = w, w, true
 	return w
 }
@@ -96,50 +104,135 @@ func (w *watcher) prepare(writing bool) error {
 // park is like RawConn.Read, for a direction; its first try needs no epoll descriptor.
 func (w *watcher) park(writing bool, ready func(uintptr) bool) error {
 	i, events := w.of(writing)
-	raw, err := w.begin(i)
-	if err != nil {
-		return err
-	}
-	if raw == nil {
-		if w.finish(ready) {
-			return nil
+	for {
+		raw, err := w.begin(i)
+		if err != nil {
+			return err
 		}
-		switch raw, err = w.need(i, events); {
-		case Exhausted(err):
-			return w.lookAgain(i, events, ready)
-		case err != nil:
+		if raw == nil {
+			if w.finish(ready) {
+				return nil
+			}
+			if !writing && w.long.Load() {
+				if done, err := w.rest(ready); done || err != nil {
+					return err
+				}
+			}
+			switch raw, err = w.need(i, events); {
+			case Exhausted(err):
+				if done, err := w.lookAgain(i, events, ready); done || err != nil {
+					return err
+				}
+				continue
+			case err != nil:
+				return err
+			}
+		}
+		if err := raw.Read(ready); err == nil || writing || !w.gaveUp() {
 			return err
 		}
 	}
-	return raw.Read(ready)
+}
+
+// giveUp ends the reader's sleep if it is a long one, so that it goes on in rest.
+func (w *watcher) giveUp() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	i := &w.reader
+	switch {
+	case i.raw == nil || w.closed:
+	case i.fresh:
+		i.fresh = false
+	case !i.leaves:
+		i.leaves = true
+		_ = i.file.SetReadDeadline(Past)
+	}
+}
+
+// gaveUp closes the reader's epoll descriptor if it is to be given up: the wait that has just ended
+// goes on without it.
+func (w *watcher) gaveUp() bool {
+	w.mu.Lock()
+	if !w.reader.leaves || w.closed {
+		w.mu.Unlock()
+		return false
+	}
+	file := w.reader.file
+	w.reader = interest{until: w.reader.until}
+	w.mu.Unlock()
+	file.Close()
+	w.rests.hasNot(w)
+	w.long.Store(true)
+	return true
+}
+
+// rest is park for a reader that sleeps for long; not done, without an error: it is to sleep with
+// an epoll descriptor of its own.
+func (w *watcher) rest(ready func(uintptr) bool) (done bool, err error) {
+	for {
+		w.came.Store(false)
+		if _, err := w.begin(nil); err != nil {
+			return false, err
+		}
+		err := w.rests.arm(w)
+		w.end()
+		if err != nil {
+			return false, nil // which has this error, too, if it is one of want
+		}
+		began := time.Now()
+		w.sleepFor(&w.reader, Infinite, &w.came)
+		if err := w.over(&w.reader); err != nil {
+			w.rests.forget(w)
+			return false, err
+		}
+		if time.Since(began) < restsAfter {
+			w.long.Store(false)
+			w.rests.forget(w)
+		}
+		if _, err := w.begin(nil); err != nil {
+			return false, err
+		}
+		if w.finish(ready) {
+			return true, nil
+		}
+		if !w.long.Load() {
+			return false, nil
+		}
+	}
 }
 
 // lookAgain is park while no epoll descriptor can be had: it tries from time to time, until it can
 // sleep. A writer, or a reader whose waits have all been short so far, may have to sleep for the
 // first time long after its connection was made, and that must not end the connection.
-func (w *watcher) lookAgain(i *interest, events uint32, ready func(uintptr) bool) error {
+func (w *watcher) lookAgain(i *interest, events uint32, ready func(uintptr) bool) (done bool, err error) {
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
-		w.mu.Lock()
-		until := i.until
-		w.mu.Unlock()
-		if !until.IsZero() && time.Until(until) <= 0 {
-			return os.ErrDeadlineExceeded
+		if err := w.over(i); err != nil {
+			return false, err
 		}
 		w.sleepFor(i, pause, nil)
-		raw, err := w.need(i, events)
-		if err == nil {
-			return raw.Read(ready)
-		}
-		if !Exhausted(err) {
-			return err
+		if _, err := w.need(i, events); !Exhausted(err) {
+			return false, err
 		}
 		if _, err := w.begin(nil); err != nil {
-			return err
+			return false, err
 		}
 		if w.finish(ready) {
-			return nil
+			return true, nil
 		}
 	}
+}
+
+// over is the reason why a direction must not wait.
+func (w *watcher) over(i *interest) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.closed:
+		return os.ErrClosed
+	case !i.until.IsZero() && time.Until(i.until) <= 0:
+		return os.ErrDeadlineExceeded
+	}
+	return nil
 }
 
 // deadline ends the wait of a direction at t, which may have passed. If the direction has not slept
@@ -154,7 +247,7 @@ func (w *watcher) deadline(writing bool, t time.Time) error {
 	switch {
 	case w.closed:
 		return os.ErrClosed
-	case i.raw == nil:
+	case i.raw == nil || i.leaves:
 		return nil
 	}
 	return i.file.SetReadDeadline(t)
@@ -206,12 +299,12 @@ func (w *watcher) sleepFor(i *interest, d time.Duration, unless *atomic.Bool) {
 	woken := make(chan struct{})
 	i.pauses = woken
 	w.mu.Unlock()
-	t := time.NewTimer(d)
+	fires, stop := Expiry(d)
 	select {
-	case <-t.C:
+	case <-fires:
 	case <-woken:
-		t.Stop()
 	}
+	stop()
 	w.mu.Lock()
 	i.pauses = nil
 	w.mu.Unlock()
@@ -270,12 +363,20 @@ func (w *watcher) finish(ready func(uintptr) bool) (done bool) {
 
 // need gives the interest to the Go poller, unless it is there already.
 func (w *watcher) need(i *interest, events uint32) (syscall.RawConn, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.needLocked(i, events)
+	reads := i == &w.reader
+	if reads {
+		w.rests.has(w)
+	}
+	raw, err := w.open(i, events)
+	if err != nil && reads {
+		w.rests.hasNot(w)
+	}
+	return raw, err
 }
 
-func (w *watcher) needLocked(i *interest, events uint32) (syscall.RawConn, error) {
+func (w *watcher) open(i *interest, events uint32) (syscall.RawConn, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	switch {
 	case w.closed:
 		return nil, os.ErrClosed
@@ -299,27 +400,31 @@ func (i *interest) open(fd int, events uint32) error {
 		}
 		return os.NewSyscallError("epoll_ctl", err)
 	}
+	i.file, i.raw, err = toPoller(epoll, i.until)
+	return err
+}
+
+// toPoller gives an epoll descriptor to the Go poller; after an error it is closed.
+func toPoller(epoll int, until time.Time) (*os.File, syscall.RawConn, error) {
 	// Tells os.NewFile to give it to the poller.
 	if _, err := sys.Fcntl(epoll, unix.F_SETFL, unix.O_NONBLOCK); err != nil {
 		sys.Close(epoll)
-		return os.NewSyscallError("fcntl O_NONBLOCK", err)
+		return nil, nil, os.NewSyscallError("fcntl O_NONBLOCK", err)
 	}
 	file := os.NewFile(uintptr(epoll), "epoll")
-	if err := file.SetDeadline(i.until); err != nil {
-		file.Close()
+	err := file.SetDeadline(until)
+	var raw syscall.RawConn
+	if err == nil {
+		raw, err = file.SyscallConn()
+	} else if errors.Is(err, os.ErrNoDeadline) {
 		// The Go poller could not take it, and does not say why: for want of watches or memory.
-		if errors.Is(err, os.ErrNoDeadline) {
-			return os.NewSyscallError("epoll_ctl", unix.ENOMEM)
-		}
-		return err
+		err = os.NewSyscallError("epoll_ctl", unix.ENOMEM)
 	}
-	raw, err := file.SyscallConn()
 	if err != nil {
 		file.Close()
-		return err
+		return nil, nil, err
 	}
-	i.file, i.raw = file, raw
-	return nil
+	return file, raw, nil
 }
 
 // control changes what is watched for.
@@ -349,6 +454,7 @@ func (w *watcher) watchFor(writing bool, events uint32) (changed bool) {
 	i, _ := w.of(writing)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	i.fresh = events != 0
 	if w.closed || i.raw == nil || (events == 0) == (i.events == 0) {
 		return false
 	}
@@ -357,6 +463,8 @@ func (w *watcher) watchFor(writing bool, events uint32) (changed bool) {
 }
 
 func (w *watcher) close() {
+	defer w.rests.hasNot(w)
+	defer w.rests.forget(w)
 	w.in.forget()
 	w.out.forget()
 	w.mu.Lock()

@@ -4,9 +4,12 @@ package await
 
 const CanPoll = false
 
-func newWatch(fd int, _, _ bool) (watch, error) { return plainWatch(fd) }
+func newWatch(fd int, _ *Policy, _, _ bool) (watch, error) { return plainWatch(fd) }
 
-// threadWaits are for Linux.
-type threadWaits struct{}
+// threadWaits and rests are for Linux.
+type (
+	threadWaits struct{}
+	rests       struct{}
+)
 
 func leaveGoPoller() {}
