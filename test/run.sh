@@ -18,6 +18,7 @@ lane=${1:-short}
 case $lane in short | other | long) ;; *) echo "usage: test/run.sh [other|long]" >&2 && exit 2 ;; esac
 
 command -v go >/dev/null || PATH=$PATH:/usr/local/go/bin
+export GOFLAGS="${GOFLAGS-} -pgo=off" # default.pgo would have all packages compiled a second time
 of32bits=(./ei ./nodes/dist ./transport ./transport/handoff ./nodes/epmd) # are tested where an int has 32 bits
 started=$SECONDS spent=0 stolen=0 status=0
 logs=$(mktemp -d)
