@@ -4,11 +4,9 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
-	"runtime"
 )
 
-// beside calls f, beside as many programs that compute as there are processors if the measurement
-// is one of a busy machine.
+// beside calls f, beside programs that compute if the measurement is one of a busy machine.
 func (a *arena) beside(ctx context.Context, s *stream, f func() error) error {
 	if !s.busy {
 		return f()
@@ -17,7 +15,7 @@ func (a *arena) beside(ctx context.Context, s *stream, f func() error) error {
 	if err != nil {
 		return err
 	}
-	for range runtime.NumCPU() {
+	for range a.o.computing {
 		end, err := startComputing(ctx, program)
 		if err != nil {
 			return fmt.Errorf("a program that computes: %w", err)
