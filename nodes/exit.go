@@ -60,7 +60,10 @@ func (b *Mailbox) endUnlock(reason ei.Term) map[scope]*exitNotice {
 	b.nodeTypes, b.nodesUp, b.nodesAway = 0, nil, nil
 	b.restoreAll()
 	had, released := b.n.procs.end(b)
-	if b.cancel != nil {
+	switch {
+	case b.spawned != nil:
+		b.spawned.processEnded()
+	case b.cancel != nil:
 		b.cancel()
 	}
 	for _, a := range b.pendingCalls {

@@ -19,7 +19,7 @@ func (n *Node) serveKernel() error {
 	kernel := Server{Call: netKernelCall, encoded: true, prompt: true}
 	if _, err := n.register("net_kernel", func(b *Mailbox, m *Message) {
 		if !n.takeOutput(b, m) {
-			kernel.handle(n.ctx, n, b, m)
+			kernel.handleHere(b, m)
 		}
 	}, o); err != nil {
 		return err
@@ -27,24 +27,40 @@ func (n *Node) serveKernel() error {
 	// A function for each message: none waits for another one, and the connection's reader waits
 	// for none of them.
 	rex := Server{Call: n.rexCall, Cast: n.rexCast, Info: n.rexInfo, encoded: true}
-	// full runs on the reader's goroutine, as net_kernel does.
 	full := Server{Call: rexFull, Info: n.rexInfoFull, encoded: true, prompt: true}
 	_, err := n.register("rex", func(b *Mailbox, m *Message) {
-		t := n.newTurn(m.asker(), cost(m)+spawnCost)
-		if t == nil {
-			full.handle(n.ctx, n, b, m)
+		r := &rexRun{server: &rex, b: b, m: m}
+		if !n.admitTurn(&r.turn, m.asker(), cost(m)+spawnCost) {
+			full.handleHere(b, m)
 			return
 		}
 		_, cast := otp.GenCast(m.Payload)
-		t.asked, t.trace = !cast, m.trace()
+		r.does, r.asked, r.trace = r, !cast, m.trace()
 		if from, tag, _, ok := otp.GenCall(m.Payload); ok {
-			t.waits = monitorID{otp.MonitorOf(tag), from.Pid.Node}
+			r.waits = monitorID{otp.MonitorOf(tag), from.Pid.Node}
 		}
-		if !n.work(t, func(ctx context.Context) { rex.handle(ctx, n, b, m) }) {
+		if !n.work(&r.turn) {
 			b.refuse(m)
 		}
 	}, o)
 	return err
+}
+
+// A rexRun is a run of rex, for one message.
+type rexRun struct {
+	serverRun
+	server *Server
+	b      *Mailbox
+	m      *Message
+}
+
+func (r *rexRun) run(*turn) { r.server.handle(&r.serverRun, r.b, r.m) }
+
+// handleHere is handle for a process with a hook, on the reader's goroutine.
+func (s *Server) handleHere(b *Mailbox, m *Message) {
+	r := new(serverRun)
+	r.around, r.conn, r.trace = b.n.ctx, m.asker(), m.trace()
+	s.handle(r, b, m)
 }
 
 // netKernelCall answers {is_auth, Node}, the question behind net_adm:ping, with yes.

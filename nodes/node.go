@@ -36,6 +36,7 @@ type Node struct {
 	end context.CancelCauseFunc
 
 	goroutines wait.Tally // those that Close waits for
+	pool       wait.Pool  // of those that run functions
 	strangers  strangers
 	refused    hush.Hush // handshakes that have failed
 	mishaps    hush.Hush // errors in functions of the application
@@ -114,7 +115,7 @@ func New(cfg Config) (*Node, error) {
 	cookie.Judge(cfg.Cookie, n.log)
 	n.ctx, n.end = context.WithCancelCause(context.Background())
 	n.drain.init()
-	context.AfterFunc(n.ctx, func() { n.reach(StateClosed) })
+	context.AfterFunc(n.ctx, func() { n.reach(StateClosed); n.pool.Close() })
 	n.scratch.New = func() any { b := make([]byte, 0, 512); return &b }
 	n.ids.pid.Store(uint64(cfg.Worker) << (pidBits + workerBits))
 	n.ids.ref.Store(rand.Uint64() >> 1)

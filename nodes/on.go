@@ -33,8 +33,9 @@ func CallOf(ctx context.Context) *Call {
 }
 
 // takeOn calls the function of s.On that the message is for; false if there is none.
-func (s *Server) takeOn(ctx context.Context, b *Mailbox, m *Message) bool {
-	c, request, isCall := s.callOf(b, m)
+func (s *Server) takeOn(r *serverRun, b *Mailbox, m *Message) bool {
+	ctx := context.Context(&r.turn)
+	c, request, isCall := s.callOf(r, b, m)
 	if !isCall {
 		var ok bool
 		if request, ok = otp.GenCast(m.Payload); !ok {
@@ -46,12 +47,12 @@ func (s *Server) takeOn(ctx context.Context, b *Mailbox, m *Message) bool {
 		b.markServed() // no caller waits for an answer
 	} else {
 		c.tag = bytes.Clone(c.tag)
-		turnOf(ctx).from, turnOf(ctx).call = c.From, c
+		r.from, r.call = c.From, c
 	}
 	name, v, err := s.callOn(ctx, b, request)
 	wrong, isWrong := err.(*argumentError)
 	if isWrong && wrong.count {
-		turnOf(ctx).call = nil
+		r.call = nil
 		return false
 	}
 	what := b.n.nameOf(b)

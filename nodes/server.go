@@ -166,16 +166,23 @@ func (s *Server) run(ctx context.Context, n *Node, b *Mailbox) {
 func (s *Server) take(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 	defer n.life.Work.Leave()
 	defer b.rest()
-	t := &turn{conn: m.asker(), trace: m.trace()}
-	ctx = t.within(ctx)
+	r := new(serverRun)
+	r.conn, r.trace = m.asker(), m.trace()
+	ctx = r.within(ctx)
 	returned := false
 	defer func() {
 		if !returned {
 			s.failed(ctx, b, recover())
 		}
 	}()
-	s.handle(ctx, n, b, m)
+	s.handle(r, b, m)
 	returned = true
+}
+
+// A serverRun is the turn of a Server's function, and the call that the function may answer.
+type serverRun struct {
+	turn
+	request Call
 }
 
 // failed is called when a function has panicked or, with nil, left by runtime.Goexit, after which
@@ -221,12 +228,9 @@ func (s *Server) lastCall(ctx context.Context, b *Mailbox, reason ei.Term) {
 	})
 }
 
-func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
-	t := turnOf(ctx)
-	if t == nil { // else work has made it, for rex
-		t = &turn{conn: m.asker()}
-		ctx = t.within(ctx)
-	}
+// handle handles a message in a turn.
+func (s *Server) handle(r *serverRun, b *Mailbox, m *Message) {
+	n, t, ctx := b.n, &r.turn, context.Context(&r.turn)
 	t.from = m.From
 	if b.hook == nil { // the node's own servers wait for no process
 		t.self = b
@@ -243,11 +247,11 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 		}
 		b.care.Load().noteIn(b, m)
 	}
-	if s.On != nil && s.takeOn(ctx, b, m) {
+	if s.On != nil && s.takeOn(r, b, m) {
 		return
 	}
 	if s.Call != nil || s.On != nil || s.Info == nil {
-		if c, request, ok := s.callOf(b, m); ok {
+		if c, request, ok := s.callOf(r, b, m); ok {
 			s.takeCall(ctx, c, request, m)
 			b.markServed()
 			return
@@ -275,15 +279,16 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 }
 
 // callOf reads the message as a gen_server:call; false if it is none.
-func (s *Server) callOf(b *Mailbox, m *Message) (c *Call, request ei.Raw, ok bool) {
+func (s *Server) callOf(r *serverRun, b *Mailbox, m *Message) (c *Call, request ei.Raw, ok bool) {
 	from, tag, request, ok := otp.GenCall(m.Payload)
 	if !ok {
 		return nil, nil, false
 	}
-	return &Call{
-		From: from.Pid, alias: from.Alias, n: b.n, by: b.pid, conn: m.asker(), tag: tag, prompt: s.prompt, server: b,
-		encode: b.n.absentFor(s.Absent, "", request), trace: m.trace(),
-	}, request, true
+	c = &r.request
+	c.From, c.alias, c.tag, c.trace = from.Pid, from.Alias, tag, r.trace
+	c.n, c.by, c.conn, c.server, c.prompt = b.n, b.pid, r.conn, b, s.prompt
+	c.encode = b.n.absentFor(s.Absent, "", request)
+	return c, request, true
 }
 
 // takeCall answers a request by s.Call, and releases the message.

@@ -241,14 +241,14 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		reply(0, ei.Atom("badarg"))
 		return
 	}
-	t := n.newTurn(c, cost(m)+spawnCost)
-	if t == nil {
+	p := &spawnedProcess{options: o, module: m.Module, name: m.Function, args: payload, parent: n.scopeOf(m.From)}
+	t, b := &p.turn, &p.box
+	if !n.admitTurn(t, c, cost(m)+spawnCost) {
 		reply(0, ei.Atom("system_limit"))
 		return
 	}
-	t.from, t.leader, t.trace = m.From, m.GroupLeader, m.trace()
-	b, err := n.newSpawned(t)
-	if err != nil {
+	t.does, t.from, t.leader, t.trace = p, m.From, m.GroupLeader, m.trace()
+	if err = b.initSpawned(t); err != nil {
 		n.dropTurn(t)
 		reply(0, ei.Atom("system_limit"))
 		return
@@ -270,16 +270,15 @@ func (n *Node) spawn(c *Conn, m *Message) {
 	if o.Monitor && !o.Link && m.Module == "erpc" && m.Function == "execute_call" {
 		t.asked, t.waits = true, monitorID{m.Ref, m.From.Node}
 	}
-	p := &spawnedProcess{b, c, o, m.Module, m.Function, payload, n.scopeOf(m.From)}
-	if !n.work(t, p.run) {
+	if !n.work(t) {
 		b.exitBy(ei.Atom("shutdown"))
 	}
 }
 
-// A spawnedProcess is a process that a peer has asked for, from its SPAWN_REPLY to its end.
+// A spawnedProcess is a process that somebody has asked for, from its SPAWN_REPLY to its end.
 type spawnedProcess struct {
-	b            *Mailbox
-	c            *Conn // from where the request came; nil: from this node
+	turn
+	box          Mailbox
 	options      otp.SpawnOptions
 	module, name ei.Atom
 	args         ei.Raw
@@ -287,25 +286,21 @@ type spawnedProcess struct {
 }
 
 // run is called when there is a place for the process.
-func (p *spawnedProcess) run(ctx context.Context) {
-	b, n := p.b, p.b.n
+func (p *spawnedProcess) run(t *turn) {
+	b, n := &p.box, t.n
 	if b.ended() { // while the process waited for a place
 		return
 	}
-	t := turnOf(ctx)
 	if t.gone.Load() { // its result is for nobody, and others wait for the place
 		b.Exit(ei.Atom("normal"))
 		return
 	}
-	// what an exit signal ends occupies no place, even if the function goes on
-	b.atEnd(t.abandon)
 	defer b.Exit(ei.Atom("killed")) // for a function that leaves by runtime.Goexit
-	reason := n.spawned(ctx, p.module, p.name, p.args)
+	reason := n.spawned(t, p.module, p.name, p.args)
 	if !p.options.Link && !p.options.Monitor {
 		n.unheard(t, reason)
 	}
 	t.over.Store(true)
-	b.atEnd(t.end)
 	b.exit(reason, p.parent)() // this waits for room: the result may have any size
 }
 
@@ -325,14 +320,15 @@ func (t *turn) process() *Mailbox {
 	if t.self != nil || t.n == nil {
 		return t.self
 	}
-	b, err := t.n.newSpawned(t)
-	if err != nil { // the node has ended, and its processes with it
-		b = t.n.makeMailbox(ei.Pid{}, nil, nil)
+	b := new(Mailbox)
+	if err := b.initSpawned(t); err != nil { // the node has ended, and its processes with it
+		b.init(t.n, ei.Pid{}, nil, nil)
 		b.why = ei.Atom("shutdown")
-		close(b.over)
+		b.over.Shut()
+		t.abandon()
 	}
 	t.self = b
-	if b.atEnd(t.abandon); t.over.Load() {
+	if t.over.Load() {
 		b.exitBy(ei.Atom("normal"))
 	}
 	return b
@@ -361,7 +357,6 @@ func (t *turn) endProcess(reason ei.Term) (why ei.Term) {
 	case b.ended():
 		return b.why
 	}
-	b.atEnd(t.end)
 	b.Exit(reason)
 	return nil
 }
