@@ -282,7 +282,7 @@ func (b *Mailbox) refuse(m *Message) {
 	ref := otp.MonitorOf(tag)
 	id := monitorID{ref, from.Pid.Node}
 	b.mu.Lock()
-	w, ok := b.watchers.of(id.node)[id]
+	w, ok := b.watchers.get(id.node, id)
 	if by := m.asker(); ok && by != nil {
 		ok = string(from.Pid.Node) == by.peer.Name
 	}

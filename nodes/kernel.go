@@ -103,9 +103,9 @@ func (n *Node) takeOutput(self *Mailbox, m *Message) bool {
 	switch node := string(from.Pid.Node); {
 	case err != nil:
 	case m.conn != nil && node == m.conn.peer.Name:
-		var ctl *dist.Control
+		var ctl dist.Control
 		if ctl, err = m.conn.answerTo(from); err == nil {
-			m.conn.signal(ctl, payload)
+			m.conn.signal(&ctl, payload)
 		}
 	case node == n.Name():
 		ctl := &dist.Control{Op: dist.OpSend, From: self.pid, To: from.Pid}
@@ -121,18 +121,21 @@ func (n *Node) takeOutput(self *Mailbox, m *Message) bool {
 	return true
 }
 
-// rexRequest reads {Op, M, F, A, GroupLeader} where Op is one of ops. M, F and A stay encoded; the
-// group leader becomes that of the function which runs with ctx.
-func rexRequest(ctx context.Context, request ei.Term, ops ...ei.Atom) (mfa []ei.Term, ok bool) {
-	c := ei.NewCursor(request.(ei.Raw))
+// rexRequest reads {Op, M, F, A, GroupLeader} where Op is one of ops. The cursor is at M; the group
+// leader becomes that of the function which runs with ctx.
+func rexRequest(ctx context.Context, request ei.Raw, ops ...ei.Atom) (mfa ei.Cursor, ok bool) {
+	c := ei.NewCursor(request)
 	if size, err := c.Tuple(); err != nil || size != 5 || !slices.ContainsFunc(ops, c.AtomIs) {
-		return nil, false
+		return c, false
 	}
-	mfa, err := next(&c, 3)
-	if err != nil {
-		return nil, false
+	mfa = c
+	for range 3 {
+		if err := c.Skip(); err != nil {
+			return c, false
+		}
 	}
 	t := turnOf(ctx)
+	var err error
 	if t.leader, err = c.Pid(); err != nil {
 		t.leaderName, _ = c.Atom() // of anything else there is none
 	}
@@ -141,7 +144,7 @@ func rexRequest(ctx context.Context, request ei.Term, ops ...ei.Atom) (mfa []ei.
 
 // rexCall answers {call, M, F, A, GL} and {block_call, …}.
 func (n *Node) rexCall(ctx context.Context, c *Call) (any, error) {
-	mfa, ok := rexRequest(ctx, c.Request, "call", "block_call")
+	mfa, ok := rexRequest(ctx, c.Request.(ei.Raw), "call", "block_call")
 	if !ok {
 		if err := decode([]ei.Term{c.Request}); err != nil {
 			n.undecodable(c.conn, "request", err)
@@ -149,7 +152,7 @@ func (n *Node) rexCall(ctx context.Context, c *Call) (any, error) {
 		}
 		return badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("badarg")}), nil
 	}
-	n.rexResult(ctx, mfa, func(result ei.Term) { c.answer(result) })
+	n.rexResult(ctx, &mfa, func(result ei.Term) { c.answer(result) })
 	return NoReply, nil
 }
 
@@ -160,10 +163,10 @@ func rexFull(context.Context, *Call) (any, error) {
 
 // rexCast runs {cast, M, F, A, GL}.
 func (n *Node) rexCast(ctx context.Context, request ei.Term) {
-	if mfa, ok := rexRequest(ctx, request, "cast"); ok {
+	if mfa, ok := rexRequest(ctx, request.(ei.Raw), "cast"); ok {
 		t, reason := turnOf(ctx), ei.Term(ei.Atom("killed")) // by runtime.Goexit
 		defer func() { t.endProcess(reason) }()
-		_, exception := n.applyArgs(ctx, mfa)
+		_, exception := n.applyNext(ctx, &mfa, nil)
 		reason = uncaught(exception)
 		n.unheard(t, reason)
 	}
@@ -181,9 +184,9 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 		var err error
 		switch answer := append(ei.Tuple{ei.Atom("rex")}, t...); string(from.Pid.Node) {
 		case m.conn.peer.Name:
-			var ctl *dist.Control
+			var ctl dist.Control
 			if ctl, err = m.conn.answerTo(from); err == nil {
-				err = m.conn.send(ctx, ctl, answer)
+				err = m.conn.send(ctx, &ctl, answer)
 			}
 		case n.Name():
 			if n.mayAnswer(m.conn, ei.Atom("rex"), &dist.Control{Op: dist.OpSend, To: from.Pid}) {
@@ -198,7 +201,7 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 	}
 	turnOf(ctx).from = from.Pid
 	if mfa, ok := rexRequest(ctx, asked, "call"); ok {
-		n.rexResult(ctx, mfa, func(result ei.Term) { answer(ctx, result) })
+		n.rexResult(ctx, &mfa, func(result ei.Term) { answer(ctx, result) })
 		return
 	}
 	// a wait for room occupies a place of Config.MaxCalls: do not wait for a peer that has gone
@@ -251,7 +254,7 @@ func (n *Node) rexInfoFull(_ context.Context, _ *Mailbox, m *Message) {
 		return
 	}
 	if ctl, err := m.conn.answerTo(from); err == nil {
-		m.conn.signal(ctl, payload)
+		m.conn.signal(&ctl, payload)
 	}
 }
 
@@ -282,21 +285,30 @@ func rexLimit() ei.Term { return badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("syste
 // rexResult calls answer with the result of a call: that of the function, or the reason why its
 // process has ended before it returned. A function that ends its goroutine (runtime.Goexit) counts
 // as killed.
-func (n *Node) rexResult(ctx context.Context, mfa []ei.Term, answer func(ei.Term)) {
+func (n *Node) rexResult(ctx context.Context, mfa *ei.Cursor, answer func(ei.Term)) {
 	t := turnOf(ctx)
 	if t.gone.Load() { // while the call waited for a place, for which others wait now
 		return
 	}
-	reason := ei.Atom("killed")
-	result := badrpc(ei.Tuple{ei.Atom("EXIT"), reason})
+	buf := n.scratch.Get().(*[]byte)
+	defer n.recycle(buf)
+	var result ei.Term // nil: the function has not returned
 	defer func() {
+		reason := ei.Term(ei.Atom("normal"))
+		if result == nil {
+			reason = ei.Atom("killed")
+			result = badrpc(ei.Tuple{ei.Atom("EXIT"), reason})
+		}
 		if why := t.endProcess(reason); why != nil {
 			result = badrpc(ei.Tuple{ei.Atom("EXIT"), why})
 		}
 		answer(result)
 	}()
-	result = rexTerm(n.applyArgs(ctx, mfa))
-	reason = "normal"
+	raw, exception := n.applyNext(ctx, mfa, (*buf)[:0])
+	if exception == nil {
+		*buf = raw
+	}
+	result = rexTerm(raw, exception)
 }
 
 // rexTerm is the value of a call, or its exception in the form of rpc:call.

@@ -263,8 +263,9 @@ func (p *processes) closeAll(ctx context.Context) {
 	p.mu.Unlock()
 	all := map[scope][]*exitNotice{}
 	for _, b := range p.all() {
-		for to, w := range b.end(ei.Atom("shutdown")) {
-			all[to] = append(all[to], w)
+		notices := b.end(ei.Atom("shutdown"))
+		for w := range notices.all() {
+			all[w.to] = append(all[w.to], w)
 		}
 	}
 	var told sync.WaitGroup

@@ -262,6 +262,7 @@ func (s *Server) handle(r *serverRun, b *Mailbox, m *Message) {
 		if request, ok := otp.GenCast(m.Payload); ok {
 			if s.encoded {
 				s.Cast(ctx, request)
+				m.Release()
 			} else if t, err := request.Decode(); err == nil {
 				m.Release()
 				s.cast(ctx, b, t)

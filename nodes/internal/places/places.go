@@ -18,6 +18,7 @@ type Places struct {
 	free    int  // below zero when functions have gone on without waiting: see Resume
 	users   map[string]*user
 	waiting []*user // those with a queue; the one served last is behind the others
+	spare   *user   // is to be used again; nil: there is none
 }
 
 // A user is a peer that has places, or waits for one.
@@ -114,7 +115,10 @@ func (p *Places) user(peer string) *user {
 	}
 	u := p.users[peer]
 	if u == nil {
-		u = &user{peer: peer}
+		if u, p.spare = p.spare, nil; u == nil {
+			u = new(user)
+		}
+		u.peer = peer
 		p.users[peer] = u
 	}
 	return u
@@ -150,5 +154,6 @@ func (p *Places) begin(u *user, f Function) {
 func (p *Places) forget(u *user) {
 	if u.held == 0 && u.queue.Len() == 0 {
 		delete(p.users, u.peer)
+		p.spare = u
 	}
 }
