@@ -325,17 +325,29 @@ func (c *Conn) addressAlias(ctl *dist.Control) bool {
 	return c.takesAliases()
 }
 
-// post hands a frame to the queue. A message that answers one goes out on this goroutine; one that
-// follows another of ours, without one having come in between, is taken for part of a burst, and
-// combined.
+// resultKey marks the context with which the result of a function, or a Server's reply, is sent.
+type resultKey struct{}
+
+// postMode says how a message goes out. One that answers a message does so on this goroutine; one
+// that follows another of ours, without one having come in between, is taken for part of a burst,
+// and combined. So are results of functions while others run for the peer.
+func (c *Conn) postMode(ctx context.Context) transport.PostMode {
+	burst := c.unpaired.Swap(true)
+	if ctx.Value(resultKey{}) != nil {
+		burst = c.works.Count() > 1
+	}
+	if burst {
+		return transport.Burst
+	}
+	return 0
+}
+
+// post hands a frame to the queue.
 func (c *Conn) post(ctx context.Context, from ei.Pid, head, body []byte) error {
 	if err := c.Err(); err != nil { // the queue may not have heard yet
 		return wrap("send to", c.peer.Name, err)
 	}
-	var mode transport.PostMode
-	if c.unpaired.Swap(true) {
-		mode = transport.Burst
-	}
+	mode := c.postMode(ctx)
 	follows, err := c.out.Follow(ctx, from, head, body, false)
 	switch n := len(head) + len(body); {
 	case follows:

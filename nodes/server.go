@@ -500,7 +500,11 @@ func (c *Call) answerWith(ctx context.Context, v any, err error) {
 // answer replies unless that has been done, though the process may have ended meanwhile; a reply
 // that is lost is logged.
 func (c *Call) answer(v any) {
-	err := c.Reply(c.n.ctx, v)
+	ctx := c.n.ctx
+	if c.server != nil && c.server.hook != nil {
+		ctx = c.n.results
+	}
+	err := c.Reply(ctx, v)
 	switch {
 	case err == nil || errors.Is(err, ErrReplied):
 	case errors.Is(err, errUnencodable): // the caller hears of it

@@ -3,7 +3,9 @@ package transport
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
+	"time"
 )
 
 // claim takes a place behind what waits; q.mu is held.
@@ -222,6 +224,40 @@ func (q *Queue) follow() {
 	q.posted, q.followed, q.aside = q.posted+int64(n), q.followed+int64(n), q.aside-n
 	if q.watched > 0 {
 		q.moved.Broadcast()
+	}
+}
+
+// begin starts the flusher for a Burst. What is ready to run has its turn first, as it may be about
+// to post, too. Where that takes long, since the processors are busy, flushers begin at once for a
+// while. q.mu is held.
+func (q *Queue) begin() {
+	now := time.Now()
+	if now.Before(q.hurries) {
+		go q.flushFn()
+		return
+	}
+	q.gathers, q.gathering = true, now
+	go q.gatherFn()
+}
+
+func (q *Queue) gather() {
+	runtime.Gosched()
+	q.mu.Lock()
+	begins := q.gathers
+	if q.gathers = false; begins && time.Since(q.gathering) > gatherLate {
+		q.hurries = time.Now().Add(gatherPause)
+	}
+	q.mu.Unlock()
+	if begins {
+		q.flush()
+	}
+}
+
+// endGather has the flusher of a Burst begin now, if it has not begun; q.mu is held.
+func (q *Queue) endGather() {
+	if q.gathers {
+		q.gathers = false
+		go q.flushFn()
 	}
 }
 
