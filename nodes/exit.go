@@ -337,7 +337,7 @@ func (b *Mailbox) notifyEnd(notices exitNotices, asker scope) (told *sync.WaitGr
 		here.notifyLocal()
 	}
 	if w := notices.of(asker); w != nil {
-		w.notifyInTurn(b.n.results)
+		w.notifyInTurn(b.n.sendResult(w.conn != nil && w.conn.works.Count() > 1))
 	}
 	return told
 }

@@ -34,10 +34,11 @@ func (n *Node) serveKernel() error {
 			full.handleHere(b, m)
 			return
 		}
-		_, cast := otp.GenCast(m.Payload)
-		r.does, r.asked, r.trace = r, !cast, m.trace()
-		if from, tag, _, ok := otp.GenCall(m.Payload); ok {
-			r.waits = monitorID{otp.MonitorOf(tag), from.Pid.Node}
+		r.does, r.trace, r.from = r, m.trace(), m.From
+		if r.asks, r.isCall = rex.callOf(&r.serverRun, b, m); r.isCall {
+			r.asked, r.waits = true, monitorID{otp.MonitorOf(r.request.tag), r.request.From.Node}
+		} else if _, cast := otp.GenCast(m.Payload); !cast {
+			r.asked = true
 		}
 		if !n.work(&r.turn) {
 			b.refuse(m)
@@ -52,9 +53,17 @@ type rexRun struct {
 	server *Server
 	b      *Mailbox
 	m      *Message
+	asks   ei.Raw // what request is to be, for a call
+	isCall bool
 }
 
-func (r *rexRun) run(*turn) { r.server.handle(&r.serverRun, r.b, r.m) }
+func (r *rexRun) run(*turn) {
+	if r.isCall {
+		r.server.takeCall(r, &r.request, r.asks, r.m)
+	} else {
+		r.server.handle(&r.serverRun, r.b, r.m)
+	}
+}
 
 // handleHere is handle for a process with a hook, on the reader's goroutine.
 func (s *Server) handleHere(b *Mailbox, m *Message) {

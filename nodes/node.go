@@ -34,8 +34,8 @@ type Node struct {
 	log *slog.Logger
 	ctx context.Context // ends when the node closes
 	end context.CancelCauseFunc
-	// the same, for results: see postMode
-	results context.Context
+
+	followed, alone context.Context // the same: see sendResult
 
 	goroutines wait.Tally // those that Close waits for
 	pool       wait.Pool  // of those that run functions
@@ -116,7 +116,7 @@ func New(cfg Config) (*Node, error) {
 	}
 	cookie.Judge(cfg.Cookie, n.log)
 	n.ctx, n.end = context.WithCancelCause(context.Background())
-	n.results = context.WithValue(n.ctx, resultKey{}, true)
+	n.followed, n.alone = context.WithValue(n.ctx, resultKey{}, true), context.WithValue(n.ctx, resultKey{}, false)
 	n.drain.init()
 	context.AfterFunc(n.ctx, func() { n.reach(StateClosed); n.pool.Close() })
 	n.scratch.New = func() any { b := make([]byte, 0, 512); return &b }

@@ -35,7 +35,8 @@ func CallOf(ctx context.Context) *Call {
 // takeOn calls the function of s.On that the message is for; false if there is none.
 func (s *Server) takeOn(r *serverRun, b *Mailbox, m *Message) bool {
 	ctx := context.Context(&r.turn)
-	c, request, isCall := s.callOf(r, b, m)
+	c := &r.request
+	request, isCall := s.callOf(r, b, m)
 	if !isCall {
 		var ok bool
 		if request, ok = otp.GenCast(m.Payload); !ok {
@@ -55,20 +56,22 @@ func (s *Server) takeOn(r *serverRun, b *Mailbox, m *Message) bool {
 		r.call = nil
 		return false
 	}
-	what := b.n.nameOf(b)
-	if name != "" {
-		what += ", " + name
+	what := func() string {
+		if name == "" {
+			return b.n.nameOf(b)
+		}
+		return b.n.nameOf(b) + ", " + name
 	}
 	switch {
 	case isWrong:
-		b.n.misused(m.asker(), what, err)
+		b.n.misused(m.asker(), what(), err)
 		if isCall {
 			c.answer(ei.Tuple{ei.Atom("error"), ei.Tuple{ei.Atom("badarg"), ei.Binary(err.Error())}})
 		}
 	case isCall:
 		c.answerWith(ctx, v, err)
 	case err != nil:
-		b.n.nobodyHears(m.asker(), what, err)
+		b.n.nobodyHears(m.asker(), what(), err)
 	}
 	if isCall {
 		b.markServed()

@@ -325,16 +325,25 @@ func (c *Conn) addressAlias(ctl *dist.Control) bool {
 	return c.takesAliases()
 }
 
-// resultKey marks the context with which the result of a function, or a Server's reply, is sent.
+// resultKey is of the contexts with which results of functions and Servers are sent: whether
+// another one is likely to follow at once.
 type resultKey struct{}
+
+// sendResult is the context for a result.
+func (n *Node) sendResult(followed bool) context.Context {
+	if followed {
+		return n.followed
+	}
+	return n.alone
+}
 
 // postMode says how a message goes out. One that answers a message does so on this goroutine; one
 // that follows another of ours, without one having come in between, is taken for part of a burst,
-// and combined. So are results of functions while others run for the peer.
+// and combined. So are results that others follow.
 func (c *Conn) postMode(ctx context.Context) transport.PostMode {
 	burst := c.unpaired.Swap(true)
-	if ctx.Value(resultKey{}) != nil {
-		burst = c.works.Count() > 1
+	if followed, ok := ctx.Value(resultKey{}).(bool); ok {
+		burst = followed
 	}
 	if burst {
 		return transport.Burst

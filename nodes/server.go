@@ -251,8 +251,8 @@ func (s *Server) handle(r *serverRun, b *Mailbox, m *Message) {
 		return
 	}
 	if s.Call != nil || s.On != nil || s.Info == nil {
-		if c, request, ok := s.callOf(r, b, m); ok {
-			s.takeCall(ctx, c, request, m)
+		if request, ok := s.callOf(r, b, m); ok {
+			s.takeCall(ctx, &r.request, request, m)
 			b.markServed()
 			return
 		}
@@ -279,17 +279,17 @@ func (s *Server) handle(r *serverRun, b *Mailbox, m *Message) {
 	s.Info(ctx, b, m)
 }
 
-// callOf reads the message as a gen_server:call; false if it is none.
-func (s *Server) callOf(r *serverRun, b *Mailbox, m *Message) (c *Call, request ei.Raw, ok bool) {
+// callOf reads the message as a gen_server:call, into r.request; false if it is none.
+func (s *Server) callOf(r *serverRun, b *Mailbox, m *Message) (request ei.Raw, ok bool) {
 	from, tag, request, ok := otp.GenCall(m.Payload)
 	if !ok {
-		return nil, nil, false
+		return nil, false
 	}
-	c = &r.request
+	c := &r.request
 	c.From, c.alias, c.tag, c.trace = from.Pid, from.Alias, tag, r.trace
 	c.n, c.by, c.conn, c.server, c.prompt = b.n, b.pid, r.conn, b, s.prompt
 	c.encode = b.n.absentFor(s.Absent, "", request)
-	return c, request, true
+	return request, true
 }
 
 // takeCall answers a request by s.Call, and releases the message.
@@ -497,14 +497,22 @@ func (c *Call) answerWith(ctx context.Context, v any, err error) {
 	c.answer(v)
 }
 
+// isFollowed tells whether the answer to another call is likely to come soon.
+func (c *Call) isFollowed() bool {
+	switch b := c.server; {
+	case b == nil || c.conn == nil:
+		return false
+	case b.hook != nil:
+		return c.conn.works.Count() > 1
+	default:
+		return b.hasMessage()
+	}
+}
+
 // answer replies unless that has been done, though the process may have ended meanwhile; a reply
 // that is lost is logged.
 func (c *Call) answer(v any) {
-	ctx := c.n.ctx
-	if c.server != nil && c.server.hook != nil {
-		ctx = c.n.results
-	}
-	err := c.Reply(ctx, v)
+	err := c.Reply(c.n.sendResult(c.isFollowed()), v)
 	switch {
 	case err == nil || errors.Is(err, ErrReplied):
 	case errors.Is(err, errUnencodable): // the caller hears of it

@@ -27,9 +27,10 @@ const (
 	fewGiven = 16
 	// A lone write up to this size, in bytes, is joined: one buffer is written in less time than two.
 	joinMax = 2 << 10
-	// Where a goroutine that is ready has waited so long for a processor, Bursts gather nothing for
-	// so long.
+	// A goroutine that is ready and has to wait so long for its turn, so many times in a row, shows
+	// that the processors are busy: Bursts gather nothing for so long.
 	gatherLate  = time.Millisecond
+	gatherLates = 3
 	gatherPause = time.Second
 )
 
@@ -69,6 +70,7 @@ type Queue struct {
 	parked    bool          // the writer has stopped until the Hold ends
 	gathers   bool          // the flusher of a Burst has yet to begin, and lets what is ready run before
 	gathering time.Time     // since when
+	late      int           // how many flushers in a row have begun late
 	hurries   time.Time     // until when Bursts gather nothing
 	spares    [][]byte      // empty combining buffers
 	spared    int           // their size in bytes
@@ -212,8 +214,8 @@ func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) erro
 	switch {
 	case q.writing && (small && fits || mode&Urgent != 0):
 		q.add(head, body, mode)
-		if mode&Burst == 0 {
-			q.endGather()
+		if mode&Burst == 0 && q.gathers {
+			return q.writeGathered()
 		}
 		q.mu.Unlock()
 		return nil
