@@ -132,6 +132,9 @@ func (c *Cursor) atomIsSlow(a Atom) bool {
 		}
 		return false
 	}
+	if !Tag(c.b[c.off]).IsAtom() { // no error needs to be made
+		return false
+	}
 	body, latin1, next, err := c.atomBody(c.off)
 	if err != nil {
 		return false

@@ -12,10 +12,10 @@ import (
 	"github.com/cnode-go/cnode/nodes/metrics"
 )
 
-// apply calls an exposed function, OpCall or OpSpawn; one that does not exist is the exception
-// undef. A panic becomes an exception too. The arguments may still be encoded (ei.Raw), and stay so
-// for a function that reads them itself.
-func (n *Node) apply(ctx context.Context, op Op, module, name ei.Atom, args []ei.Term) (result ei.Raw, exception *Raise) {
+// apply calls an exposed function, OpCall or OpSpawn, and appends its result to b; one that does not
+// exist is the exception undef. A panic becomes an exception too. The arguments may still be
+// encoded (ei.Raw), and stay so for a function that reads them itself.
+func (n *Node) apply(ctx context.Context, op Op, module, name ei.Atom, args []ei.Term, b []byte) (result ei.Raw, exception *Raise) {
 	f, args, exception := n.applied(function{module, name}, args)
 	if exception != nil {
 		return nil, exception
@@ -24,7 +24,7 @@ func (n *Node) apply(ctx context.Context, op Op, module, name ei.Atom, args []ei
 	if !n.mayRun(t.caller(), op, f, len(args)) {
 		return nil, noAccess(f, len(args))
 	}
-	what := f.with(len(args))
+	what := func() string { return f.with(len(args)) }
 	n.procs.turns.calls(t, f, len(args))
 	ctx = n.label(ctx, t.madeProcess(), t.caller(), f)
 	fn := n.exposed(f)
@@ -53,9 +53,9 @@ func (n *Node) apply(ctx context.Context, op Op, module, name ei.Atom, args []ei
 			outcome = metrics.Panicked
 		}
 		if p == nil && !regular {
-			n.mishap("exposed function called runtime.Goexit", "function", what, "stack", string(debug.Stack()))
+			n.mishap("exposed function called runtime.Goexit", "function", what(), "stack", string(debug.Stack()))
 		} else if p != nil {
-			n.mishap("exposed function panicked", "function", what, "panic", p, "stack", string(debug.Stack()))
+			n.mishap("exposed function panicked", "function", what(), "panic", p, "stack", string(debug.Stack()))
 			result, exception = nil, raised(&Raise{Class: ClassError, Reason: ei.Tuple{ei.Atom("go_panic"), ei.Binary(fmt.Sprint(p))}})
 		}
 		if exception != nil && isEmptyList(exception.Stack) {
@@ -71,22 +71,23 @@ func (n *Node) apply(ctx context.Context, op Op, module, name ei.Atom, args []ei
 			return nil, n.undefined(t, op, f, args, wrong)
 		}
 		t.complain()
-		n.misused(t.caller(), what, wrong)
+		n.misused(t.caller(), what(), wrong)
 		return nil, f.refused(ei.Atom("badarg"), args, wrong.Error())
 	}
-	if reason := reasonOf(err); reason != nil {
-		v, err = ei.Tuple{ei.Atom("error"), reason}, nil
+	if err != nil {
+		if reason := reasonOf(err); reason != nil {
+			v, err = ei.Tuple{ei.Atom("error"), reason}, nil
+		}
 	}
 	if err != nil {
 		if wrong := impossible(err); wrong != nil {
-			n.noTerm(t.caller(), "function", what, wrong)
+			n.noTerm(t.caller(), "function", what(), wrong)
 		}
 		return nil, raised(err)
 	}
-	b, err := encode.Append(nil, v)
-	if err != nil {
-		n.noTerm(t.caller(), "function", what, err)
-		return nil, raised(fmt.Errorf("the result of %s: %w", what, err))
+	if b, err = encode.Append(b, v); err != nil {
+		n.noTerm(t.caller(), "function", what(), err)
+		return nil, raised(fmt.Errorf("the result of %s: %w", what(), err))
 	}
 	if failed == nil {
 		outcome = metrics.OK
@@ -170,6 +171,21 @@ func isLike(a, b string) bool {
 	}
 	differ := max(len(a), len(b))
 	return differ <= 2 && 2*differ < longest || differ == 0
+}
+
+// applyNext applies the module, the function and the arguments that are the next three terms.
+func (n *Node) applyNext(ctx context.Context, c *ei.Cursor, b []byte) (ei.Raw, *Raise) {
+	at := *c
+	module, err1 := c.Atom()
+	name, err2 := c.Atom()
+	list, err3 := c.Raw()
+	if err1 == nil && err2 == nil && err3 == nil {
+		if args, ok := elements(list); ok {
+			return n.apply(ctx, OpCall, module, name, args, b)
+		}
+	}
+	mfa, _ := next(&at, 3)
+	return nil, function{"erlang", "apply"}.refused(ei.Atom("badarg"), mfa, "")
 }
 
 // applied unwraps erlang:apply/3 and erlang:apply/2, unless a program has exposed them itself: that
@@ -267,11 +283,30 @@ func elements(t ei.Term) ([]ei.Term, bool) {
 	return ei.Elements(t)
 }
 
+// listAt is at the first element of an encoded list of so many; 0: it is empty, or no list.
+func listAt(list ei.Raw) (c ei.Cursor, size int) {
+	for range 2 {
+		c = ei.NewCursor(list)
+		size, err := c.List()
+		end := c
+		for i := 0; i < size && err == nil; i++ {
+			err = end.Skip()
+		}
+		if err == nil && (size == 0 || end.Nil() == nil) {
+			return c, size
+		}
+		terms, _ := elements(list) // small integers, or a list that is in pieces
+		list, _ = ei.AppendTerm(nil, ei.List(terms))
+	}
+	return ei.Cursor{}, 0
+}
+
 // maxArity is how many parameters a function of Erlang may have.
 const maxArity = 255
 
-// next reads n terms, which stay encoded.
+// next reads n terms, which stay encoded; n is no more than maxArity.
 func next(c *ei.Cursor, n int) (terms []ei.Term, err error) {
+	terms = make([]ei.Term, 0, n)
 	for range n {
 		raw, err := c.Raw()
 		if err != nil {

@@ -51,7 +51,7 @@ func TestApply(t *testing.T) {
 		{apply(atom("m"), ei.Int(1), none), "", applied(ei.Atom("badarg"), atom("m"), ei.Int(1), none)},
 		{apply(atom("m")), "", undef(atom("erlang"), atom("apply"), ei.List{atom("m")}, none)},
 	} {
-		result, raise := n.apply(w.ctx(), OpCall, "erlang", "apply", tt.args)
+		result, raise := n.apply(w.ctx(), OpCall, "erlang", "apply", tt.args, nil)
 		require.Equal(t, tt.raise, raise, "%v", tt.args)
 		if raise == nil {
 			got, err := result.Decode()
@@ -60,7 +60,7 @@ func TestApply(t *testing.T) {
 		}
 	}
 	n.Expose("erlang", "apply", func(context.Context, []ei.Term) (any, error) { return ei.Atom("mine"), nil })
-	result, raise := n.apply(w.ctx(), OpCall, "erlang", "apply", apply(fun("echo", 0), none))
+	result, raise := n.apply(w.ctx(), OpCall, "erlang", "apply", apply(fun("echo", 0), none), nil)
 	require.Nil(t, raise)
 	require.Equal(t, ei.Raw("w\x04mine"), result)
 }

@@ -313,7 +313,7 @@ func (b *Mailbox) receiveOver(ctx context.Context, over *Conn) (*Message, error)
 			return m, nil
 		}
 		select {
-		case <-b.ready:
+		case <-b.comes():
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		case <-over.left: // closed after the connection's end has reached the mailbox

@@ -23,11 +23,11 @@ const (
 	notYet
 )
 
-// wakeReceiver leaves a token for a receiver; b.mu is held.
+// wakeReceiver leaves a token for a receiver, if there has been one; b.mu is held.
 func (b *Mailbox) wakeReceiver() {
 	select {
 	case b.ready <- struct{}{}:
-	default:
+	default: // it has one, or there is none
 	}
 }
 
@@ -266,7 +266,7 @@ func (b *Mailbox) deliverHeld(m *Message, cancel <-chan struct{}) fate {
 	select {
 	case <-change:
 		return notYet
-	case <-b.over:
+	case <-b.Done():
 	case <-cancel:
 	}
 	return refused
@@ -282,7 +282,7 @@ func (b *Mailbox) refuse(m *Message) {
 	ref := otp.MonitorOf(tag)
 	id := monitorID{ref, from.Pid.Node}
 	b.mu.Lock()
-	w, ok := b.watchers.of(id.node)[id]
+	w, ok := b.watchers.get(id.node, id)
 	if by := m.asker(); ok && by != nil {
 		ok = string(from.Pid.Node) == by.peer.Name
 	}

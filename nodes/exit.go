@@ -3,6 +3,7 @@ package nodes
 import (
 	"bytes"
 	"context"
+	"iter"
 	"log/slog"
 	"sync"
 
@@ -29,12 +30,14 @@ func (b *Mailbox) Exit(reason ei.Term) {
 	if !b.stays() && !b.ended() { // another one goes with what it was made for
 		_ = b.n.life.Before(context.Background(), life.Ending)
 	}
-	b.exit(reason, scope{})()
+	if told := b.exit(reason, scope{}); told != nil {
+		told.Wait()
+	}
 }
 
-// exit is Exit without the wait for room, which is left to wait. The signals for the processes of
-// asker go out, in their turn, before exit returns.
-func (b *Mailbox) exit(reason ei.Term, asker scope) (wait func()) {
+// exit is Exit without the wait for room, which is left to told; nil: there is room. The signals
+// for the processes of asker go out, in their turn, before exit returns.
+func (b *Mailbox) exit(reason ei.Term, asker scope) (told *sync.WaitGroup) {
 	return b.notifyEnd(b.end(reason), asker)
 }
 
@@ -43,24 +46,27 @@ func (b *Mailbox) exit(reason ei.Term, asker scope) (wait func()) {
 func (b *Mailbox) exitBy(reason ei.Term) { b.exit(reason, scope{}) }
 
 // end ends the process, and returns what others are to be told of that.
-func (b *Mailbox) end(reason ei.Term) map[scope]*exitNotice {
+func (b *Mailbox) end(reason ei.Term) exitNotices {
 	b.lock()
 	if b.ended() {
 		b.mu.Unlock()
-		return nil
+		return exitNotices{}
 	}
 	return b.endUnlock(reason)
 }
 
 // endUnlock is end for a process that has not ended. b.mu is held on entry, and released on return.
-func (b *Mailbox) endUnlock(reason ei.Term) map[scope]*exitNotice {
+func (b *Mailbox) endUnlock(reason ei.Term) exitNotices {
 	b.why = reason
 	notices := b.exitNotices(reason, true)
 	b.bondTables = bondTables{}
 	b.nodeTypes, b.nodesUp, b.nodesAway = 0, nil, nil
 	b.restoreAll()
 	had, released := b.n.procs.end(b)
-	if b.cancel != nil {
+	switch {
+	case b.spawned != nil:
+		b.spawned.processEnded()
+	case b.cancel != nil:
 		b.cancel()
 	}
 	for _, a := range b.pendingCalls {
@@ -70,7 +76,7 @@ func (b *Mailbox) endUnlock(reason ei.Term) map[scope]*exitNotice {
 	if had != "" {
 		b.n.complainOfEnd(had, reason)
 	}
-	if released != "" && len(notices) > 0 {
+	if released != "" && notices.first != nil {
 		b.n.router.struck(released)
 	}
 	return notices
@@ -164,6 +170,9 @@ func linkExit(from, to ei.Pid, reason ei.Raw) *dist.Control {
 
 // exitReason encodes a reason.
 func exitReason(reason ei.Term) ei.Raw {
+	if raw, ok := reason.(ei.Raw); ok && len(raw) > 0 {
+		return raw
+	}
 	raw, err := ei.AppendTerm(nil, reason)
 	if err != nil {
 		raw, _ = ei.AppendAtom(nil, "unencodable_reason")
@@ -199,6 +208,59 @@ type exitNotice struct {
 	conn    *Conn
 	signals []*dist.Control
 	ofCall  bool // the process was a call's: whoever called does not wait for the peer
+
+	// the first signal, and room for its place: most often there is no other
+	one  dist.Control
+	room [1]*dist.Control
+}
+
+// exitNotices are the notices of one process. Most often there is one at the most.
+type exitNotices struct {
+	first *exitNotice // nil: there is none
+	more  map[scope]*exitNotice
+}
+
+func (x *exitNotices) of(to scope) *exitNotice {
+	if x.first != nil && x.first.to == to {
+		return x.first
+	}
+	return x.more[to]
+}
+
+func (x *exitNotices) all() iter.Seq[*exitNotice] {
+	return func(yield func(*exitNotice) bool) {
+		if x.first == nil || !yield(x.first) {
+			return
+		}
+		for _, w := range x.more {
+			if !yield(w) {
+				return
+			}
+		}
+	}
+}
+
+// add adds a signal of a process that has ended.
+func (x *exitNotices) add(b *Mailbox, to scope, ctl dist.Control) {
+	w := x.of(to)
+	switch {
+	case w != nil:
+		another := ctl
+		w.signals = append(w.signals, &another)
+		return
+	case x.first == nil:
+		w = new(exitNotice)
+		x.first = w
+	default:
+		w = new(exitNotice)
+		put(&x.more, to, w)
+	}
+	w.n, w.to, w.ofCall, w.one = b.n, to, b.private, ctl
+	w.signals = append(w.room[:0], &w.one)
+	b.n.procs.exits.Enter()
+	if w.conn = b.n.Conn(to.node); w.conn != nil {
+		w.conn.exits.Enter()
+	}
 }
 
 // Up to this many signals of a process that ends are written by whoever ends it, if nothing waits
@@ -207,50 +269,38 @@ const exitSignals = 64
 
 // exitNotices lists the signals that tell of the end of the mailbox, those to processes here if
 // here says so; b.mu is held. Without a connection the other side knows already.
-func (b *Mailbox) exitNotices(reason ei.Term, here bool) map[scope]*exitNotice {
+func (b *Mailbox) exitNotices(reason ei.Term, here bool) (x exitNotices) {
 	if b.links.empty() && b.watchers.empty() && b.watching.empty() {
-		return nil
+		return x
 	}
-	raw, all := exitReason(reason), map[scope]*exitNotice{}
-	add := func(to scope, ctl *dist.Control) {
-		if !here && b.n.isHere(to) {
-			return
-		}
-		w := all[to]
-		if w == nil {
-			w = &exitNotice{n: b.n, to: to, ofCall: b.private}
-			all[to] = w
-		}
-		w.signals = append(w.signals, ctl)
-	}
+	raw := exitReason(reason)
+	wanted := func(to scope) bool { return here || !b.n.isHere(to) }
 	for pid, l := range b.links.all("") {
-		if l.active {
-			add(b.n.scopeOf(pid), linkExit(b.pid, pid, raw))
+		if to := b.n.scopeOf(pid); l.active && wanted(to) {
+			x.add(b, to, *linkExit(b.pid, pid, raw))
 		}
 	}
 	for id, w := range b.watchers.all("") {
-		to, ctl := b.n.scopeOf(w.pid), down(b.pid, w, id.ref, raw)
+		to := b.n.scopeOf(w.pid)
+		if !wanted(to) {
+			continue
+		}
+		ctl := down(b.pid, w, id.ref, raw)
 		if to.node != b.n.Name() {
 			ctl.From = b.pid // a frame has the name only, but it is to follow what b has sent
 		}
-		add(to, ctl)
+		x.add(b, to, *ctl)
 	}
 	for ref, t := range b.watching.all("") {
 		if !here || t.isPending() { // it goes on to watch; or the answer will find nobody
 			continue
 		}
-		add(scope{t.node, t.worker}, demonitor(b.pid, t, ref)) // whoever has the name by now
+		x.add(b, scope{t.node, t.worker}, *demonitor(b.pid, t, ref)) // whoever has the name by now
 	}
-	for _, w := range all {
-		b.n.procs.exits.Enter()
-		if w.conn = b.n.Conn(w.to.node); w.conn != nil {
-			w.conn.exits.Enter()
-		}
-	}
-	return all
+	return x
 }
 
-// leave undoes the Enter of exitNotices: the signals are on the connection, which takes them along
+// leave undoes the Enter of add: the signals are on the connection, which takes them along
 // when it moves. From then on a freeze does not wait for them.
 func (w *exitNotice) leave() {
 	if w.conn != nil {
@@ -260,30 +310,36 @@ func (w *exitNotice) leave() {
 }
 
 // notifyEnd tells others of the end of the process: nodes first, which does not wait. If a
-// connection has no room for its signals a goroutine sends them; wait waits for these goroutines.
+// connection has no room for its signals a goroutine sends them; told waits for these goroutines.
 // The processes of asker are told at last, in their turn.
-func (b *Mailbox) notifyEnd(notices map[scope]*exitNotice, asker scope) (wait func()) {
+func (b *Mailbox) notifyEnd(notices exitNotices, asker scope) (told *sync.WaitGroup) {
+	if notices.first == nil {
+		return nil
+	}
 	var here *exitNotice
-	var told sync.WaitGroup
-	for to, w := range notices {
+	for w := range notices.all() {
 		switch {
-		case to == asker:
+		case w.to == asker:
 		case w.isHere():
 			here = w
 		default:
 			if later := w.notifyPeer(); later != nil {
+				if told == nil {
+					told = new(sync.WaitGroup)
+				}
 				told.Add(1)
-				b.n.goroutines.Run(func() { defer told.Done(); later() })
+				done := told.Done
+				b.n.goroutines.Run(func() { defer done(); later() })
 			}
 		}
 	}
 	if here != nil {
 		here.notifyLocal()
 	}
-	if w := notices[asker]; w != nil {
-		w.notifyInTurn(b.n.ctx)
+	if w := notices.of(asker); w != nil {
+		w.notifyInTurn(b.n.sendResult(w.conn != nil && w.conn.works.Count() > 1))
 	}
-	return told.Wait
+	return told
 }
 
 // notifyPeer sends the signals, without waiting, as far as the connection has room for them. later,

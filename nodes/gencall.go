@@ -69,22 +69,29 @@ func (c *Call) Reply(ctx context.Context, v any) error {
 	if !c.replied.CompareAndSwap(false, true) {
 		return wrap("reply", string(c.From.Node), ErrReplied)
 	}
-	value, unencodable := c.encode.Append(nil, v)
+	buf := c.n.scratch.Get().(*[]byte)
+	defer c.n.recycle(buf)
+	head := append(ei.AppendTupleHeader((*buf)[:0], 2), c.tag...)
+	answer, unencodable := c.encode.Append(head, v)
 	if unencodable != nil { // the caller must not wait for ever
 		unencodable = wrap("reply", string(c.From.Node), fmt.Errorf("%w: %w", errUnencodable, unencodable))
-		value, _ = ei.Append(nil, ei.T("error", unencodable.Error()))
+		answer, _ = ei.Append(head, ei.T("error", unencodable.Error()))
 	}
-	err := c.reply(ctx, value)
+	*buf = answer
+	err := c.reply(ctx, answer)
 	c.replied.Store(err == nil)
 	if err == nil && c.server != nil {
-		c.server.care.Load().noteOut(c.server, c.addressee(), value)
+		if care := c.server.care.Load(); care != nil {
+			care.noteOut(c.server, c.addressee(), answer[len(head):])
+		}
 	}
 	c.isAnswered()
 	return errors.Join(unencodable, err)
 }
 
-func (c *Call) reply(ctx context.Context, value ei.Raw) (err error) {
-	answer := ei.Tuple{c.tag, value}
+// reply sends {Tag, Value}. It keeps nothing of the answer's memory, unless that is too large for
+// buffers that are used again.
+func (c *Call) reply(ctx context.Context, answer ei.Raw) (err error) {
 	// the connection has moved away, and perhaps come back
 	if c.conn != nil && c.conn.Err() == ErrMoved {
 		if back := c.n.Conn(c.conn.peer.Name); back != nil {
@@ -127,24 +134,21 @@ func (c *Call) reply(ctx context.Context, value ei.Raw) (err error) {
 }
 
 // replyOver sends the answer over a connection.
-func (c *Call) replyOver(ctx context.Context, conn *Conn, answer ei.Term) error {
+func (c *Call) replyOver(ctx context.Context, conn *Conn, answer ei.Raw) error {
 	ctl, err := conn.answerTo(c.addressee())
 	if err != nil {
 		return wrap("reply", conn.peer.Name, err)
 	}
 	ctl.From = c.by // what that sends later, its end above all, follows the reply
-	c.trace.mark(ctl)
+	c.trace.mark(&ctl)
 	if ctl.Op == dist.OpSend && conn.peer.Flags.Has(dist.FlagSendSender) {
 		ctl.Op = dist.OpSendSender
 	}
-	if !c.prompt {
-		return conn.send(ctx, ctl, answer)
+	if c.prompt {
+		conn.signal(&ctl, answer)
+		return nil
 	}
-	payload, err := ei.AppendTerm(nil, answer)
-	if err == nil {
-		conn.signal(ctl, payload)
-	}
-	return err
+	return conn.sendPayload(ctx, &ctl, answer, cap(answer) > keepScratch)
 }
 
 func (c *Call) addressee() otp.Addressee {
@@ -171,15 +175,15 @@ func (c *Call) addressHere() *dist.Control {
 	return &dist.Control{Op: dist.OpAliasSend, From: from, Ref: to.Alias}
 }
 
-func (c *Conn) answerTo(to otp.Addressee) (*dist.Control, error) {
-	ctl := &dist.Control{Op: dist.OpAliasSend, From: c.self, Ref: to.Alias}
+func (c *Conn) answerTo(to otp.Addressee) (dist.Control, error) {
+	ctl := dist.Control{Op: dist.OpAliasSend, From: c.self, Ref: to.Alias}
 	switch {
-	case to.Alias.Len > 0 && c.addressAlias(ctl):
+	case to.Alias.Len > 0 && c.addressAlias(&ctl):
 		return ctl, nil
 	case to.Pid == ei.Pid{Node: to.Pid.Node}:
-		return nil, fmt.Errorf("the node knows no aliases: %w", errors.ErrUnsupported)
+		return ctl, fmt.Errorf("the node knows no aliases: %w", errors.ErrUnsupported)
 	}
-	return &dist.Control{Op: dist.OpSend, To: to.Pid}, nil
+	return dist.Control{Op: dist.OpSend, To: to.Pid}, nil
 }
 
 // A Caller is a *Node, which calls with a process made for each call, or a *Mailbox, whose pid the

@@ -330,7 +330,7 @@ func TestExitBesideFreeze(t *testing.T) {
 	exiting := func(b *Mailbox) (proceed func()) {
 		words := b.end(ei.Atom("gone"))
 		return func() {
-			for _, w := range words {
+			for w := range words.all() {
 				switch {
 				case w.isHere():
 					w.notifyLocal()

@@ -19,7 +19,7 @@ func (n *Node) serveKernel() error {
 	kernel := Server{Call: netKernelCall, encoded: true, prompt: true}
 	if _, err := n.register("net_kernel", func(b *Mailbox, m *Message) {
 		if !n.takeOutput(b, m) {
-			kernel.handle(n.ctx, n, b, m)
+			kernel.handleHere(b, m)
 		}
 	}, o); err != nil {
 		return err
@@ -27,24 +27,49 @@ func (n *Node) serveKernel() error {
 	// A function for each message: none waits for another one, and the connection's reader waits
 	// for none of them.
 	rex := Server{Call: n.rexCall, Cast: n.rexCast, Info: n.rexInfo, encoded: true}
-	// full runs on the reader's goroutine, as net_kernel does.
 	full := Server{Call: rexFull, Info: n.rexInfoFull, encoded: true, prompt: true}
 	_, err := n.register("rex", func(b *Mailbox, m *Message) {
-		t := n.newTurn(m.asker(), cost(m)+spawnCost)
-		if t == nil {
-			full.handle(n.ctx, n, b, m)
+		r := &rexRun{server: &rex, b: b, m: m}
+		if !n.admitTurn(&r.turn, m.asker(), cost(m)+spawnCost) {
+			full.handleHere(b, m)
 			return
 		}
-		_, cast := otp.GenCast(m.Payload)
-		t.asked, t.trace = !cast, m.trace()
-		if from, tag, _, ok := otp.GenCall(m.Payload); ok {
-			t.waits = monitorID{otp.MonitorOf(tag), from.Pid.Node}
+		r.does, r.trace, r.from = r, m.trace(), m.From
+		if r.asks, r.isCall = rex.callOf(&r.serverRun, b, m); r.isCall {
+			r.asked, r.waits = true, monitorID{otp.MonitorOf(r.request.tag), r.request.From.Node}
+		} else if _, cast := otp.GenCast(m.Payload); !cast {
+			r.asked = true
 		}
-		if !n.work(t, func(ctx context.Context) { rex.handle(ctx, n, b, m) }) {
+		if !n.work(&r.turn) {
 			b.refuse(m)
 		}
 	}, o)
 	return err
+}
+
+// A rexRun is a run of rex, for one message.
+type rexRun struct {
+	serverRun
+	server *Server
+	b      *Mailbox
+	m      *Message
+	asks   ei.Raw // what request is to be, for a call
+	isCall bool
+}
+
+func (r *rexRun) run(*turn) {
+	if r.isCall {
+		r.server.takeCall(r, &r.request, r.asks, r.m)
+	} else {
+		r.server.handle(&r.serverRun, r.b, r.m)
+	}
+}
+
+// handleHere is handle for a process with a hook, on the reader's goroutine.
+func (s *Server) handleHere(b *Mailbox, m *Message) {
+	r := new(serverRun)
+	r.around, r.conn, r.trace = b.n.ctx, m.asker(), m.trace()
+	s.handle(r, b, m)
 }
 
 // netKernelCall answers {is_auth, Node}, the question behind net_adm:ping, with yes.
@@ -87,9 +112,9 @@ func (n *Node) takeOutput(self *Mailbox, m *Message) bool {
 	switch node := string(from.Pid.Node); {
 	case err != nil:
 	case m.conn != nil && node == m.conn.peer.Name:
-		var ctl *dist.Control
+		var ctl dist.Control
 		if ctl, err = m.conn.answerTo(from); err == nil {
-			m.conn.signal(ctl, payload)
+			m.conn.signal(&ctl, payload)
 		}
 	case node == n.Name():
 		ctl := &dist.Control{Op: dist.OpSend, From: self.pid, To: from.Pid}
@@ -105,18 +130,21 @@ func (n *Node) takeOutput(self *Mailbox, m *Message) bool {
 	return true
 }
 
-// rexRequest reads {Op, M, F, A, GroupLeader} where Op is one of ops. M, F and A stay encoded; the
-// group leader becomes that of the function which runs with ctx.
-func rexRequest(ctx context.Context, request ei.Term, ops ...ei.Atom) (mfa []ei.Term, ok bool) {
-	c := ei.NewCursor(request.(ei.Raw))
+// rexRequest reads {Op, M, F, A, GroupLeader} where Op is one of ops. The cursor is at M; the group
+// leader becomes that of the function which runs with ctx.
+func rexRequest(ctx context.Context, request ei.Raw, ops ...ei.Atom) (mfa ei.Cursor, ok bool) {
+	c := ei.NewCursor(request)
 	if size, err := c.Tuple(); err != nil || size != 5 || !slices.ContainsFunc(ops, c.AtomIs) {
-		return nil, false
+		return c, false
 	}
-	mfa, err := next(&c, 3)
-	if err != nil {
-		return nil, false
+	mfa = c
+	for range 3 {
+		if err := c.Skip(); err != nil {
+			return c, false
+		}
 	}
 	t := turnOf(ctx)
+	var err error
 	if t.leader, err = c.Pid(); err != nil {
 		t.leaderName, _ = c.Atom() // of anything else there is none
 	}
@@ -125,7 +153,7 @@ func rexRequest(ctx context.Context, request ei.Term, ops ...ei.Atom) (mfa []ei.
 
 // rexCall answers {call, M, F, A, GL} and {block_call, …}.
 func (n *Node) rexCall(ctx context.Context, c *Call) (any, error) {
-	mfa, ok := rexRequest(ctx, c.Request, "call", "block_call")
+	mfa, ok := rexRequest(ctx, c.Request.(ei.Raw), "call", "block_call")
 	if !ok {
 		if err := decode([]ei.Term{c.Request}); err != nil {
 			n.undecodable(c.conn, "request", err)
@@ -133,7 +161,7 @@ func (n *Node) rexCall(ctx context.Context, c *Call) (any, error) {
 		}
 		return badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("badarg")}), nil
 	}
-	n.rexResult(ctx, mfa, func(result ei.Term) { c.answer(result) })
+	n.rexResult(ctx, &mfa, func(result ei.Term) { c.answer(result) })
 	return NoReply, nil
 }
 
@@ -144,10 +172,10 @@ func rexFull(context.Context, *Call) (any, error) {
 
 // rexCast runs {cast, M, F, A, GL}.
 func (n *Node) rexCast(ctx context.Context, request ei.Term) {
-	if mfa, ok := rexRequest(ctx, request, "cast"); ok {
+	if mfa, ok := rexRequest(ctx, request.(ei.Raw), "cast"); ok {
 		t, reason := turnOf(ctx), ei.Term(ei.Atom("killed")) // by runtime.Goexit
 		defer func() { t.endProcess(reason) }()
-		_, exception := n.applyArgs(ctx, mfa)
+		_, exception := n.applyNext(ctx, &mfa, nil)
 		reason = uncaught(exception)
 		n.unheard(t, reason)
 	}
@@ -165,9 +193,9 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 		var err error
 		switch answer := append(ei.Tuple{ei.Atom("rex")}, t...); string(from.Pid.Node) {
 		case m.conn.peer.Name:
-			var ctl *dist.Control
+			var ctl dist.Control
 			if ctl, err = m.conn.answerTo(from); err == nil {
-				err = m.conn.send(ctx, ctl, answer)
+				err = m.conn.send(ctx, &ctl, answer)
 			}
 		case n.Name():
 			if n.mayAnswer(m.conn, ei.Atom("rex"), &dist.Control{Op: dist.OpSend, To: from.Pid}) {
@@ -182,7 +210,7 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 	}
 	turnOf(ctx).from = from.Pid
 	if mfa, ok := rexRequest(ctx, asked, "call"); ok {
-		n.rexResult(ctx, mfa, func(result ei.Term) { answer(ctx, result) })
+		n.rexResult(ctx, &mfa, func(result ei.Term) { answer(ctx, result) })
 		return
 	}
 	// a wait for room occupies a place of Config.MaxCalls: do not wait for a peer that has gone
@@ -235,7 +263,7 @@ func (n *Node) rexInfoFull(_ context.Context, _ *Mailbox, m *Message) {
 		return
 	}
 	if ctl, err := m.conn.answerTo(from); err == nil {
-		m.conn.signal(ctl, payload)
+		m.conn.signal(&ctl, payload)
 	}
 }
 
@@ -266,21 +294,30 @@ func rexLimit() ei.Term { return badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("syste
 // rexResult calls answer with the result of a call: that of the function, or the reason why its
 // process has ended before it returned. A function that ends its goroutine (runtime.Goexit) counts
 // as killed.
-func (n *Node) rexResult(ctx context.Context, mfa []ei.Term, answer func(ei.Term)) {
+func (n *Node) rexResult(ctx context.Context, mfa *ei.Cursor, answer func(ei.Term)) {
 	t := turnOf(ctx)
 	if t.gone.Load() { // while the call waited for a place, for which others wait now
 		return
 	}
-	reason := ei.Atom("killed")
-	result := badrpc(ei.Tuple{ei.Atom("EXIT"), reason})
+	buf := n.scratch.Get().(*[]byte)
+	defer n.recycle(buf)
+	var result ei.Term // nil: the function has not returned
 	defer func() {
+		reason := ei.Term(ei.Atom("normal"))
+		if result == nil {
+			reason = ei.Atom("killed")
+			result = badrpc(ei.Tuple{ei.Atom("EXIT"), reason})
+		}
 		if why := t.endProcess(reason); why != nil {
 			result = badrpc(ei.Tuple{ei.Atom("EXIT"), why})
 		}
 		answer(result)
 	}()
-	result = rexTerm(n.applyArgs(ctx, mfa))
-	reason = "normal"
+	raw, exception := n.applyNext(ctx, mfa, (*buf)[:0])
+	if exception == nil {
+		*buf = raw
+	}
+	result = rexTerm(raw, exception)
 }
 
 // rexTerm is the value of a call, or its exception in the form of rpc:call.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/internal/life"
+	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
 // A State is how far a node has come in its life. The states come in their order; some may be left
@@ -92,6 +93,17 @@ func (n *Node) background(f func()) bool {
 		return false
 	}
 	n.goroutines.Run(f)
+	return true
+}
+
+// inPool is background for a function of the application's: on a goroutine that has run others.
+func (n *Node) inPool(task wait.Task) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ctx.Err() != nil {
+		return false
+	}
+	n.pool.Run(task, &n.goroutines)
 	return true
 }
 

@@ -37,7 +37,7 @@ func (b *Mailbox) Link(ctx context.Context, pid ei.Pid) error {
 		if b.ended() {
 			return nil, b.Err()
 		}
-		l := b.links.of(pid.Node)[pid]
+		l, _ := b.links.get(pid.Node, pid)
 		switch {
 		// the end of c breaks the links that there were, not a new one
 		case c != nil && c.Err() != nil:
@@ -61,7 +61,7 @@ func (b *Mailbox) Link(ctx context.Context, pid ei.Pid) error {
 func (b *Mailbox) Unlink(ctx context.Context, pid ei.Pid) error {
 	c, here := b.n.wayTo(b.n.scopeOf(pid))
 	return wrap("unlink", string(pid.Node), b.change(ctx, c, func() (*dist.Control, error) {
-		l := b.links.of(pid.Node)[pid]
+		l, _ := b.links.get(pid.Node, pid)
 		switch {
 		case b.hasMoved() || c != nil && c.Err() == ErrMoved: // and the link with it
 			return nil, ErrMoved
@@ -89,7 +89,7 @@ func (b *Mailbox) linked(from ei.Pid) bool {
 	if b.isGoneFor(from) {
 		return false
 	}
-	l := b.links.of(from.Node)[from]
+	l, _ := b.links.get(from.Node, from)
 	switch {
 	case l == nil:
 		b.links.put(from.Node, from, &link{active: true})
@@ -104,7 +104,7 @@ func (b *Mailbox) unlinked(from ei.Pid, acknowledge func()) {
 	b.lock()
 	defer b.mu.Unlock()
 	defer acknowledge()
-	if l := b.links.of(from.Node)[from]; l != nil && l.unlinkID == 0 {
+	if l, _ := b.links.get(from.Node, from); l != nil && l.unlinkID == 0 {
 		b.links.remove(from.Node, from)
 	}
 }
@@ -113,7 +113,7 @@ func (b *Mailbox) unlinked(from ei.Pid, acknowledge func()) {
 func (b *Mailbox) unlinkDone(from ei.Pid, id uint64) {
 	b.lock()
 	defer b.mu.Unlock()
-	if l := b.links.of(from.Node)[from]; l != nil && l.unlinkID == id {
+	if l, _ := b.links.get(from.Node, from); l != nil && l.unlinkID == id {
 		l.unlinkID = 0
 		if !l.active {
 			b.links.remove(from.Node, from)
@@ -134,7 +134,7 @@ func (b *Mailbox) linkBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 	}
 	why := b.exitTerm(reason, c)
 	b.lock()
-	if l := b.links.of(from.Node)[from]; l == nil || !l.active {
+	if l, _ := b.links.get(from.Node, from); l == nil || !l.active {
 		b.mu.Unlock()
 		return
 	}
@@ -149,7 +149,7 @@ func (b *Mailbox) linkBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 func (b *Mailbox) hasLink(with ei.Pid) bool {
 	b.lock()
 	defer b.mu.Unlock()
-	l := b.links.of(with.Node)[with]
+	l, _ := b.links.get(with.Node, with)
 	return l != nil && l.active
 }
 
@@ -165,7 +165,7 @@ func (b *Mailbox) trapBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 	defer w.end()
 	for {
 		b.lock()
-		if l := b.links.of(from.Node)[from]; l == nil || !l.active {
+		if l, _ := b.links.get(from.Node, from); l == nil || !l.active {
 			b.mu.Unlock()
 			return
 		}
@@ -196,7 +196,7 @@ func (b *Mailbox) trapBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 // linkBroke this is one step.
 func (b *Mailbox) linkLost(with ei.Pid) {
 	b.lock()
-	l := b.links.of(with.Node)[with]
+	l, _ := b.links.get(with.Node, with)
 	if l == nil || !l.active {
 		b.mu.Unlock()
 		return
@@ -355,7 +355,7 @@ func (b *Mailbox) parentOf(pid ei.Pid, m *Message) bool {
 	if b.ended() {
 		return false
 	}
-	if l := b.links.of(pid.Node)[pid]; l == nil && m.Flags&dist.SpawnLinked != 0 {
+	if l, _ := b.links.get(pid.Node, pid); l == nil && m.Flags&dist.SpawnLinked != 0 {
 		b.links.put(pid.Node, pid, &link{active: true})
 	}
 	if _, known := b.watching.find(m.Ref); !known && m.Flags&dist.SpawnMonitored != 0 {

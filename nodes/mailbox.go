@@ -105,7 +105,7 @@ type Mailbox struct {
 	deaf   bool          // nobody will ever receive: messages are dropped
 	ahead  backlog       // what has come with priority, and is received before the queue
 	asked  *Message      // for a Server: the latest unread request from a process of this node
-	ready  chan struct{} // holds a token while there is something to receive
+	ready  chan struct{} // see comes; nil: nobody has waited yet
 	staged atomic.Bool   // restored, and not started yet; set with mu held
 	moved  bool          // the mailbox has ended because it goes on elsewhere: see hasMoved
 
@@ -115,12 +115,12 @@ type Mailbox struct {
 	succeeds   bool      // the mailbox succeeds a restored one
 	room       wait.Bell // rings when messages leave
 	overflow   overflow
-	over       chan struct{} // closed when the mailbox has ended
+	over       wait.Latch // shut when the mailbox has ended
 	why        ei.Term
 
 	serves  bool // the mailbox belongs to a Server, or a Handler
 	handles bool // to a Handler, any of whose messages may be a request
-	// ends the context of the message that the Server is handling, or of a spawned function
+	// ends the context of the message that the Server is handling
 	cancel  func()
 	serving request // the one that the Server is handling
 	backlog int     // the node shuts down: so many messages the Server is still to handle
@@ -153,30 +153,36 @@ func (n *Node) newMailbox(h hook, o *MailboxOptions, edit ...func(b *Mailbox)) (
 	if err != nil {
 		return nil, err
 	}
-	b := n.makeMailbox(pid, h, o)
+	b := new(Mailbox)
+	b.init(n, pid, h, o)
 	for _, edit := range edit { // before anybody else sees it
 		edit(b)
 	}
-	if err := limit("MailboxOptions.Limit", &b.opts.Limit, DefaultMailboxLimit); err != nil {
-		return nil, wrap("new mailbox", "", err)
-	}
-	if !b.private {
-		b.born = time.Now().UnixNano()
-	}
-	if err := n.procs.add(b); err != nil {
-		return nil, wrap("new mailbox", "", err)
+	if err := b.enroll(); err != nil {
+		return nil, err
 	}
 	return b, nil
 }
 
-// makeMailbox makes a mailbox that is not on the table yet.
-func (n *Node) makeMailbox(pid ei.Pid, h hook, o *MailboxOptions) *Mailbox {
-	b := &Mailbox{n: n, pid: pid, hook: h, ready: make(chan struct{}, 1), over: make(chan struct{})}
+// init makes a mailbox that is not on the table yet.
+func (b *Mailbox) init(n *Node, pid ei.Pid, h hook, o *MailboxOptions) {
+	b.n, b.pid, b.hook = n, pid, h
 	if o != nil {
 		b.opts = *o
 		b.traps.Store(o.TrapExit)
 	}
-	return b
+}
+
+// enroll puts the mailbox on the table.
+func (b *Mailbox) enroll() error {
+	err := limit("MailboxOptions.Limit", &b.opts.Limit, DefaultMailboxLimit)
+	if err == nil {
+		if !b.private {
+			b.born = time.Now().UnixNano()
+		}
+		err = b.n.procs.add(b)
+	}
+	return wrap("new mailbox", "", err)
 }
 
 // newPrivate makes the process of a call, which may have an alias for the reply. It is not moved
@@ -185,9 +191,15 @@ func (n *Node) newPrivate(calls *Conn, alias ei.Ref) (*Mailbox, error) {
 	return n.newMailbox(nil, nil, func(b *Mailbox) { b.private, b.calls, b.callRef = true, calls, alias })
 }
 
-// newSpawned makes the process of a function. It is not moved with the node either.
-func (n *Node) newSpawned(t *turn) (*Mailbox, error) {
-	return n.newMailbox(nil, nil, func(b *Mailbox) { b.spawned = t })
+// initSpawned makes the process of a function. It is not moved with the node either.
+func (b *Mailbox) initSpawned(t *turn) error {
+	pid, err := t.n.NewPid()
+	if err != nil {
+		return err
+	}
+	b.init(t.n, pid, nil, nil)
+	b.spawned = t
+	return b.enroll()
 }
 
 // isMadeFor tells whether it is the process of a function that the peer has called, or spawned.
@@ -270,7 +282,7 @@ func (b *Mailbox) Label() ei.Term {
 }
 
 // Done is closed when the mailbox has ended.
-func (b *Mailbox) Done() <-chan struct{} { return b.over }
+func (b *Mailbox) Done() <-chan struct{} { return b.over.Done() }
 
 // Err is why the mailbox ended, an *ExitError, or ErrMoved; nil while it lives.
 func (b *Mailbox) Err() error {
@@ -321,12 +333,23 @@ func (b *Mailbox) awaitsMessage(ctx context.Context) bool {
 	t.beginWait()
 	defer t.endWait()
 	select {
-	case <-b.ready:
-	case <-b.over:
+	case <-b.comes():
+	case <-b.Done():
 	case <-ctx.Done():
 		return false
 	}
 	return true
+}
+
+// comes holds a token while there is something to receive, or there may be.
+func (b *Mailbox) comes() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ready == nil {
+		b.ready = make(chan struct{}, 1)
+		b.wakeReceiver()
+	}
+	return b.ready
 }
 
 // All yields messages until ctx ends, or the node, or Close ends the mailbox: these end the loop as
@@ -406,8 +429,8 @@ func (b *Mailbox) awaitMessage() bool {
 			return true
 		}
 		select {
-		case <-b.ready:
-		case <-b.over:
+		case <-b.comes():
+		case <-b.Done():
 		}
 	}
 	return false
@@ -460,14 +483,7 @@ func (b *Mailbox) clearUnread() {
 	b.queue, b.base, b.bytes, b.ahead = nil, b.taken, 0, backlog{}
 }
 
-func (b *Mailbox) ended() bool {
-	select {
-	case <-b.over:
-		return true
-	default:
-		return false
-	}
-}
+func (b *Mailbox) ended() bool { return b.over.IsShut() }
 
 // A mailbox that is held neither gives nor takes messages: its node is frozen, or it is staged.
 func (b *Mailbox) isHeld() bool { return b.staged.Load() || b.n.life.IsFrozen() && !b.ended() }

@@ -114,7 +114,11 @@ func (m *Message) takePayload(a *dist.Arrival, max int) error {
 	var b []byte
 	var err error
 	if a.Memory == nil {
-		b = m.wholeBuffer(len(a.Payload) * 3 / 2)
+		size := len(a.Payload) * 3 / 2
+		for _, atom := range a.Refs {
+			size += len(atom)
+		}
+		b = m.wholeBuffer(size)
 	}
 	m.Payload, err = a.Resolve(b, max)
 	if cap(m.Payload) > cap(m.whole) {
@@ -209,8 +213,9 @@ const (
 // buffers keeps the memory of released messages, by size, so that a small message never holds a
 // large buffer.
 type buffers struct {
-	messages sync.Pool // *Message
-	bytes    [maxBuffer + 1]sync.Pool
+	messages sync.Pool                // *Message
+	bytes    [maxBuffer + 1]sync.Pool // *[]byte
+	empty    sync.Pool                // *[]byte, for those to be
 }
 
 // message gives an empty message.
@@ -227,8 +232,11 @@ func (p *buffers) get(n int) []byte {
 	if class > maxBuffer {
 		return make([]byte, n)
 	}
-	if b, ok := p.bytes[class].Get().(*[]byte); ok {
-		return (*b)[:n]
+	if kept, ok := p.bytes[class].Get().(*[]byte); ok {
+		b := (*kept)[:n]
+		*kept = nil
+		p.empty.Put(kept)
+		return b
 	}
 	if n >= 1<<maxBuffer/2 { // rounding up would waste more memory than reuse saves
 		return make([]byte, n)
@@ -237,9 +245,16 @@ func (p *buffers) get(n int) []byte {
 }
 
 func (p *buffers) put(b []byte) {
-	if c := cap(b); c >= 1<<minBuffer && c <= 1<<maxBuffer && c&(c-1) == 0 {
-		p.bytes[bits.Len(uint(c))-1].Put(&b)
+	c := cap(b)
+	if c < 1<<minBuffer || c > 1<<maxBuffer || c&(c-1) != 0 {
+		return
 	}
+	kept, ok := p.empty.Get().(*[]byte)
+	if !ok {
+		kept = new([]byte)
+	}
+	*kept = b
+	p.bytes[bits.Len(uint(c))-1].Put(kept)
 }
 
 // Release gives the message's memory back to the node that received it. It is optional, but makes a

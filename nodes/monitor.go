@@ -271,7 +271,7 @@ type broken struct {
 // this node, and lists the links with them; b.mu is held.
 func (b *Mailbox) cut(with scope) (x broken) {
 	node := ei.Atom(with.node)
-	for pid, l := range b.links.of(node) {
+	for pid, l := range b.links.all(node) {
 		if with.has(pid) {
 			if l.active {
 				x.links = append(x.links, pid)
@@ -280,12 +280,12 @@ func (b *Mailbox) cut(with scope) (x broken) {
 			}
 		}
 	}
-	for id, w := range b.watchers.of(node) {
+	for id, w := range b.watchers.all(node) {
 		if with.has(w.pid) {
 			b.watchers.remove(node, id)
 		}
 	}
-	for ref, t := range b.watching.of(node) {
+	for ref, t := range b.watching.all(node) {
 		if with.hasTarget(t) {
 			x.downs = append(x.downs, b.lost(ref, t))
 			b.unwatch(t, ref)
@@ -316,7 +316,7 @@ func (b *Mailbox) watched(ref ei.Ref, w watcher) bool {
 func (b *Mailbox) unwatched(id monitorID) bool {
 	b.lock()
 	defer b.mu.Unlock()
-	_, ok := b.watchers.of(id.node)[id]
+	_, ok := b.watchers.get(id.node, id)
 	b.watchers.remove(id.node, id)
 	return ok
 }

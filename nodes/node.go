@@ -35,7 +35,10 @@ type Node struct {
 	ctx context.Context // ends when the node closes
 	end context.CancelCauseFunc
 
+	followed, alone context.Context // the same: see sendResult
+
 	goroutines wait.Tally // those that Close waits for
+	pool       wait.Pool  // of those that run functions
 	strangers  strangers
 	refused    hush.Hush // handshakes that have failed
 	mishaps    hush.Hush // errors in functions of the application
@@ -113,8 +116,9 @@ func New(cfg Config) (*Node, error) {
 	}
 	cookie.Judge(cfg.Cookie, n.log)
 	n.ctx, n.end = context.WithCancelCause(context.Background())
+	n.followed, n.alone = context.WithValue(n.ctx, resultKey{}, true), context.WithValue(n.ctx, resultKey{}, false)
 	n.drain.init()
-	context.AfterFunc(n.ctx, func() { n.reach(StateClosed) })
+	context.AfterFunc(n.ctx, func() { n.reach(StateClosed); n.pool.Close() })
 	n.scratch.New = func() any { b := make([]byte, 0, 512); return &b }
 	n.ids.pid.Store(uint64(cfg.Worker) << (pidBits + workerBits))
 	n.ids.ref.Store(rand.Uint64() >> 1)

@@ -33,8 +33,10 @@ func CallOf(ctx context.Context) *Call {
 }
 
 // takeOn calls the function of s.On that the message is for; false if there is none.
-func (s *Server) takeOn(ctx context.Context, b *Mailbox, m *Message) bool {
-	c, request, isCall := s.callOf(b, m)
+func (s *Server) takeOn(r *serverRun, b *Mailbox, m *Message) bool {
+	ctx := context.Context(&r.turn)
+	c := &r.request
+	request, isCall := s.callOf(r, b, m)
 	if !isCall {
 		var ok bool
 		if request, ok = otp.GenCast(m.Payload); !ok {
@@ -46,28 +48,30 @@ func (s *Server) takeOn(ctx context.Context, b *Mailbox, m *Message) bool {
 		b.markServed() // no caller waits for an answer
 	} else {
 		c.tag = bytes.Clone(c.tag)
-		turnOf(ctx).from, turnOf(ctx).call = c.From, c
+		r.from, r.call = c.From, c
 	}
 	name, v, err := s.callOn(ctx, b, request)
 	wrong, isWrong := err.(*argumentError)
 	if isWrong && wrong.count {
-		turnOf(ctx).call = nil
+		r.call = nil
 		return false
 	}
-	what := b.n.nameOf(b)
-	if name != "" {
-		what += ", " + name
+	what := func() string {
+		if name == "" {
+			return b.n.nameOf(b)
+		}
+		return b.n.nameOf(b) + ", " + name
 	}
 	switch {
 	case isWrong:
-		b.n.misused(m.asker(), what, err)
+		b.n.misused(m.asker(), what(), err)
 		if isCall {
 			c.answer(ei.Tuple{ei.Atom("error"), ei.Tuple{ei.Atom("badarg"), ei.Binary(err.Error())}})
 		}
 	case isCall:
 		c.answerWith(ctx, v, err)
 	case err != nil:
-		b.n.nobodyHears(m.asker(), what, err)
+		b.n.nobodyHears(m.asker(), what(), err)
 	}
 	if isCall {
 		b.markServed()

@@ -225,7 +225,7 @@ func (w *roomWait) wait(b *Mailbox, m *Message, cancel <-chan struct{}) bool {
 	case <-w.room:
 	case <-w.given:
 	case <-w.change:
-	case <-b.over:
+	case <-b.Done():
 		return false
 	case <-cancel:
 		return false

@@ -146,7 +146,7 @@ func (p *processes) namesLocked(b *Mailbox) (names []ei.Atom) {
 	return names
 }
 
-// end takes a process off the table and then closes its over: as soon as it is seen to have ended
+// end takes a process off the table and then ends it: as soon as it is seen to have ended
 // its names are free. had is one of its names, and released one of whose release the front has been
 // told.
 func (p *processes) end(b *Mailbox) (had, released ei.Atom) {
@@ -170,7 +170,7 @@ func (p *processes) end(b *Mailbox) (had, released ei.Atom) {
 			}
 		}
 	}
-	close(b.over)
+	b.over.Shut()
 	return had, released
 }
 
@@ -263,8 +263,9 @@ func (p *processes) closeAll(ctx context.Context) {
 	p.mu.Unlock()
 	all := map[scope][]*exitNotice{}
 	for _, b := range p.all() {
-		for to, w := range b.end(ei.Atom("shutdown")) {
-			all[to] = append(all[to], w)
+		notices := b.end(ei.Atom("shutdown"))
+		for w := range notices.all() {
+			all[w.to] = append(all[w.to], w)
 		}
 	}
 	var told sync.WaitGroup
@@ -455,7 +456,7 @@ func (p *processes) succeed(name ei.Atom, to *Mailbox) (bool, error) {
 	from.awaitsHeir, from.moved = false, true
 	from.names, from.queue, from.bytes, from.ahead, from.aliases = nil, nil, 0, backlog{}, nil
 	from.bondTables, from.downs = bondTables{}, nil
-	close(from.over)
+	from.over.Shut()
 	return true, nil
 }
 

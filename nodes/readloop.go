@@ -101,7 +101,11 @@ func (n *Node) route(c *Conn, m *Message) {
 		n.spawn(c, m)
 	// that of a function stays the one which its caller has named; NODE_LINK is unused
 	case dist.OpGroupLeader, dist.OpNodeLink:
+		m.Release()
+	case dist.OpSpawnReply, dist.OpMonitorPExit: // which a process may get, as a message
+		n.takeSignal(m)
 	default:
 		n.takeSignal(m)
+		m.Release()
 	}
 }

@@ -126,7 +126,7 @@ func (c *Conn) carry(m *Message) error {
 		err = c.out.Flush(m.conn.pass())
 	}
 	if err == nil {
-		err = c.passOn(m.conn.pass(), with, payload)
+		err = c.passOn(m.conn.pass(), &with, payload)
 	}
 	// it ends something: until it is out, the end of the relay link has to tell of that
 	if t != nil && m.Op != dist.OpLink && err == nil {

@@ -307,7 +307,8 @@ func (n *Node) restoreMailbox(s *states.Mailbox) (b *Mailbox, lost []states.Up, 
 	if err := limit("limit", &s.Limit, DefaultMailboxLimit); err != nil {
 		return nil, nil, &StateError{"mailbox " + pid.String(), errors.Join(ErrState, err)}
 	}
-	b = n.makeMailbox(pid, nil, &MailboxOptions{Limit: s.Limit, Full: Full(s.Full), TrapExit: s.TrapExit, Priority: s.Priority,
+	b = new(Mailbox)
+	b.init(n, pid, nil, &MailboxOptions{Limit: s.Limit, Full: Full(s.Full), TrapExit: s.TrapExit, Priority: s.Priority,
 		Parent: s.Parent})
 	b.awaitsHeir, b.wasServed, b.label, b.born = true, s.Served, s.Label, time.Now().UnixNano()
 	if s.HandsOver {

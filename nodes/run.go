@@ -6,14 +6,15 @@ import (
 	"runtime/pprof"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/internal/places"
 	"github.com/cnode-go/cnode/nodes/introspect"
 )
 
-// A turn is one run of a function for a message, a Func or a Server's function. The function's
-// context carries it.
+// A turn is one run of a function for a message, a Func or a Server's function. It is the context
+// that the function gets.
 type turn struct {
 	conn *Conn // that the message came over; nil: it is from this node
 	call *Call // that the Server's function answers
@@ -27,14 +28,17 @@ type turn struct {
 	mu   sync.Mutex
 	self *Mailbox // the process; nil: the node's own, or see process; guarded by mu
 
+	around context.Context // of a Server's function: that of its process
 	// Of a Func.
-	n     *Node       // nil: a Server's function
-	held  int         // bytes of Node.requests
-	place place       // of Config.MaxCalls
-	end   func()      // ends the function's context
-	waits monitorID   // the monitor with which the caller waits for the result; without words: none
-	asked bool        // the caller waits for the result
-	gone  atomic.Bool // it does not wait any more
+	n     *Node                       // nil: a Server's function
+	does  job                         // what it runs
+	held  int                         // bytes of Node.requests
+	place place                       // of Config.MaxCalls
+	ended atomic.Bool                 // the context has ended
+	below atomic.Pointer[cancellable] // see parent; nil: nobody has asked for it yet
+	waits monitorID                   // the monitor with which the caller waits for the result; without words: none
+	asked bool                        // the caller waits for the result
+	gone  atomic.Bool                 // it does not wait any more
 	// guarded by remoteTurns: the Func's name, and with how many arguments it is called; the turn
 	// does not outlast the node's service (EndAtStop)
 	calls  function
@@ -44,10 +48,21 @@ type turn struct {
 	complained bool
 }
 
+// A job is what a turn does.
+type job interface{ run(t *turn) }
+
 type turnKey struct{}
 
+// A cancellable is a context, and what ends it.
+type cancellable struct {
+	context.Context
+	cancel context.CancelFunc
+}
+
+// within is the turn as a context within another one.
 func (t *turn) within(ctx context.Context) context.Context {
-	return context.WithValue(t.trace.within(ctx), turnKey{}, t)
+	t.around = ctx
+	return t
 }
 
 // turnOf is the turn that ctx carries; nil if it carries none.
@@ -55,6 +70,62 @@ func turnOf(ctx context.Context) *turn {
 	t, _ := ctx.Value(turnKey{}).(*turn)
 	return t
 }
+
+// parent is the context around the turn. That of a Func ends with it, and is made when it is first
+// asked for: most functions never do.
+func (t *turn) parent() context.Context {
+	if t.n == nil {
+		return t.around
+	}
+	if t.below.Load() == nil {
+		ctx, cancel := context.WithCancel(t.n.ctx)
+		if !t.below.CompareAndSwap(nil, &cancellable{ctx, cancel}) || t.ended.Load() {
+			cancel()
+		}
+	}
+	return t.below.Load()
+}
+
+// end ends the context of a Func.
+func (t *turn) end() {
+	t.ended.Store(true)
+	if below := t.below.Load(); below != nil { // else parent sees that it has ended
+		below.cancel()
+	}
+}
+
+// Deadline, Done, Err and Value are those of a context.
+func (t *turn) Deadline() (time.Time, bool) { return t.parent().Deadline() }
+
+// Done is closed when the context has ended.
+func (t *turn) Done() <-chan struct{} { return t.parent().Done() }
+
+// Err is why the context has ended.
+func (t *turn) Err() error {
+	switch {
+	case t.n == nil:
+		return t.around.Err()
+	case t.ended.Load():
+		return context.Canceled
+	}
+	return t.n.ctx.Err()
+}
+
+// Value gives the turn itself, what its message has brought, or what the context around it has.
+func (t *turn) Value(key any) any {
+	switch key.(type) {
+	case turnKey:
+		return t
+	case traceKey:
+		if t.trace != nil {
+			return t.trace
+		}
+	}
+	return t.parent().Value(key)
+}
+
+// String names the context where one is printed: its fields are in use.
+func (t *turn) String() string { return "context of a function" }
 
 // caller is the connection over which the function was called; nil: a caller on this node.
 func (t *turn) caller() *Conn {
@@ -313,6 +384,16 @@ func (t *turn) abandon() {
 	t.gone.Store(true)
 	t.end()
 	t.place.abandon()
+}
+
+// processEnded ends the context of a function whose process has ended. If an exit signal has ended
+// that, the function occupies no place either, even if it goes on.
+func (t *turn) processEnded() {
+	if t.over.Load() {
+		t.end()
+	} else {
+		t.abandon()
+	}
 }
 
 // with writes a function as people, and Config.Rules, do: shop:quote/1.

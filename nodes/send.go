@@ -108,9 +108,14 @@ func (c *Conn) SendControl(ctx context.Context, ctl *dist.Control, payload ei.Ra
 // sendControl is SendControl for a message that is known to have the right form, or that is passed
 // on as it came.
 func (c *Conn) sendControl(ctx context.Context, ctl *dist.Control, payload ei.Raw) error {
+	return c.sendPayload(ctx, ctl, payload, false)
+}
+
+// sendPayload is sendControl; owned says that nobody else uses the payload's memory, then or later.
+func (c *Conn) sendPayload(ctx context.Context, ctl *dist.Control, payload ei.Raw, owned bool) error {
 	ctl = c.traced(ctl)
 	if c.cuts(len(payload)) {
-		return c.sendCut(ctx, ctl, payload, false)
+		return c.sendCut(ctx, ctl, payload, owned)
 	}
 	buf := c.n.scratch.Get().(*[]byte)
 	defer c.n.recycle(buf)
@@ -250,7 +255,10 @@ func (c *Conn) signal(ctl *dist.Control, payload ei.Raw) {
 
 func (c *Conn) postSignal(ctx context.Context, ctl *dist.Control, payload ei.Raw, mode transport.PostMode) error {
 	ctl = c.traced(ctl)
-	b, err := dist.AppendFrameHeadFor(nil, c.frameFlags(), ctl, len(payload))
+	buf := c.n.scratch.Get().(*[]byte)
+	defer c.n.recycle(buf)
+	b, err := dist.AppendFrameHeadFor((*buf)[:0], c.frameFlags(), ctl, len(payload))
+	*buf = b
 	if err != nil {
 		c.complain(faultAnswer, "a signal that cannot be encoded is dropped", err)
 		return nil
@@ -272,39 +280,37 @@ func (c *Conn) postSignal(ctx context.Context, ctl *dist.Control, payload ei.Raw
 // connection tells of the process. The C library announces FlagDistMonitor, but its programs end
 // the connection over a monitor: as in OTP, monitors, of pids too, are sent only if
 // FlagDistMonitorName is announced as well.
-func (c *Conn) agreed(ctl *dist.Control) (*dist.Control, ei.Raw, bool) {
+func (c *Conn) agreed(ctl *dist.Control) (with dist.Control, payload ei.Raw, ok bool) {
+	with = *ctl
 	switch ctl.Op {
 	case dist.OpMonitorP, dist.OpDemonitorP:
-		return ctl, nil, c.peer.Flags.Has(dist.FlagDistMonitor | dist.FlagDistMonitorName)
+		return with, nil, c.peer.Flags.Has(dist.FlagDistMonitor | dist.FlagDistMonitorName)
 	case dist.OpUnlinkID:
 		if !c.peer.Flags.Has(dist.FlagUnlinkID) {
-			return &dist.Control{Op: dist.OpUnlink, From: ctl.From, To: ctl.To}, nil, true
+			return dist.Control{Op: dist.OpUnlink, From: ctl.From, To: ctl.To}, nil, true
 		}
 	case dist.OpExit2:
 		if toAlias(ctl) {
-			with := *ctl
 			with.Op, with.Reason = dist.OpAltactSigSend, nil
 			with.Flags = ctl.Flags&dist.AltactPrio | dist.AltactAlias | dist.AltactExit
-			return &with, ctl.Reason, c.peer.Flags.Has(dist.FlagAltactSig)
+			return with, ctl.Reason, c.peer.Flags.Has(dist.FlagAltactSig)
 		}
 	}
 	if !c.peer.Flags.Has(dist.FlagExitPayload) {
-		return ctl, nil, true
+		return with, nil, true
 	}
-	op := ctl.Op
-	switch op {
+	switch ctl.Op {
 	case dist.OpExit:
-		op = dist.OpPayloadExit
+		with.Op = dist.OpPayloadExit
 	case dist.OpExit2:
-		op = dist.OpPayloadExit2
+		with.Op = dist.OpPayloadExit2
 	case dist.OpMonitorPExit:
-		op = dist.OpPayloadMonitorPExit
+		with.Op = dist.OpPayloadMonitorPExit
 	default:
-		return ctl, nil, true
+		return with, nil, true
 	}
-	with := *ctl
-	with.Op, with.Reason = op, nil
-	return &with, ctl.Reason, true
+	with.Reason = nil
+	return with, ctl.Reason, true
 }
 
 // takesAliases tells whether the peer sends to aliases, and takes what is sent to its own.
@@ -319,17 +325,38 @@ func (c *Conn) addressAlias(ctl *dist.Control) bool {
 	return c.takesAliases()
 }
 
-// post hands a frame to the queue. A message that answers one goes out on this goroutine; one that
-// follows another of ours, without one having come in between, is taken for part of a burst, and
-// combined.
+// resultKey is of the contexts with which results of functions and Servers are sent: whether
+// another one is likely to follow at once.
+type resultKey struct{}
+
+// sendResult is the context for a result.
+func (n *Node) sendResult(followed bool) context.Context {
+	if followed {
+		return n.followed
+	}
+	return n.alone
+}
+
+// postMode says how a message goes out. One that answers a message does so on this goroutine; one
+// that follows another of ours, without one having come in between, is taken for part of a burst,
+// and combined. So are results that others follow.
+func (c *Conn) postMode(ctx context.Context) transport.PostMode {
+	burst := c.unpaired.Swap(true)
+	if followed, ok := ctx.Value(resultKey{}).(bool); ok {
+		burst = followed
+	}
+	if burst {
+		return transport.Burst
+	}
+	return 0
+}
+
+// post hands a frame to the queue.
 func (c *Conn) post(ctx context.Context, from ei.Pid, head, body []byte) error {
 	if err := c.Err(); err != nil { // the queue may not have heard yet
 		return wrap("send to", c.peer.Name, err)
 	}
-	var mode transport.PostMode
-	if c.unpaired.Swap(true) {
-		mode = transport.Burst
-	}
+	mode := c.postMode(ctx)
 	follows, err := c.out.Follow(ctx, from, head, body, false)
 	switch n := len(head) + len(body); {
 	case follows:
@@ -436,19 +463,19 @@ func (c *Conn) flushAll(ctx context.Context) error {
 
 // tell is Node.tell for one connection.
 func (c *Conn) tell(ctl *dist.Control) {
-	if ctl, payload, ok := c.agreed(ctl); ok {
-		c.signal(ctl, payload)
+	if with, payload, ok := c.agreed(ctl); ok {
+		c.signal(&with, payload)
 	}
 }
 
 // tellLazily is tell in a mode with Lazy: behind what waits, and in turns with others' messages.
 // False: there is no room for it, and ctx has ended the wait for some.
 func (c *Conn) tellLazily(ctx context.Context, ctl *dist.Control, mode transport.PostMode) bool {
-	ctl, payload, ok := c.agreed(ctl)
+	with, payload, ok := c.agreed(ctl)
 	if !ok {
 		return true
 	}
-	err := c.postSignal(ctx, ctl, payload, mode)
+	err := c.postSignal(ctx, &with, payload, mode)
 	return err != os.ErrDeadlineExceeded && err != context.DeadlineExceeded
 }
 
@@ -466,11 +493,11 @@ func (c *Conn) tellInTurn(ctx context.Context, ctl *dist.Control) {
 
 // sendSignal sends a signal in the form that the peer has agreed to, if the peer takes it.
 func (c *Conn) sendSignal(ctx context.Context, ctl *dist.Control) error {
-	ctl, payload, ok := c.agreed(ctl)
+	with, payload, ok := c.agreed(ctl)
 	if !ok { // the end of the connection is to tell, unless that has come already
 		return c.Err()
 	}
-	return c.SendControl(ctx, ctl, payload)
+	return c.SendControl(ctx, &with, payload)
 }
 
 // encode says how this node writes Go values that it sends by itself.

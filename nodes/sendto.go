@@ -384,7 +384,7 @@ func (c *Conn) answerThird(ctx context.Context, to otp.Addressee, payload ei.Raw
 	if err != nil {
 		return err
 	}
-	return c.send(ctx, ctl, payload)
+	return c.send(ctx, &ctl, payload)
 }
 
 // answerWorker sends an answer that a peer has asked for to a process of another worker of this

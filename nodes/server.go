@@ -166,16 +166,23 @@ func (s *Server) run(ctx context.Context, n *Node, b *Mailbox) {
 func (s *Server) take(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 	defer n.life.Work.Leave()
 	defer b.rest()
-	t := &turn{conn: m.asker(), trace: m.trace()}
-	ctx = t.within(ctx)
+	r := new(serverRun)
+	r.conn, r.trace = m.asker(), m.trace()
+	ctx = r.within(ctx)
 	returned := false
 	defer func() {
 		if !returned {
 			s.failed(ctx, b, recover())
 		}
 	}()
-	s.handle(ctx, n, b, m)
+	s.handle(r, b, m)
 	returned = true
+}
+
+// A serverRun is the turn of a Server's function, and the call that the function may answer.
+type serverRun struct {
+	turn
+	request Call
 }
 
 // failed is called when a function has panicked or, with nil, left by runtime.Goexit, after which
@@ -221,12 +228,9 @@ func (s *Server) lastCall(ctx context.Context, b *Mailbox, reason ei.Term) {
 	})
 }
 
-func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
-	t := turnOf(ctx)
-	if t == nil { // else work has made it, for rex
-		t = &turn{conn: m.asker()}
-		ctx = t.within(ctx)
-	}
+// handle handles a message in a turn.
+func (s *Server) handle(r *serverRun, b *Mailbox, m *Message) {
+	n, t, ctx := b.n, &r.turn, context.Context(&r.turn)
 	t.from = m.From
 	if b.hook == nil { // the node's own servers wait for no process
 		t.self = b
@@ -243,12 +247,12 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 		}
 		b.care.Load().noteIn(b, m)
 	}
-	if s.On != nil && s.takeOn(ctx, b, m) {
+	if s.On != nil && s.takeOn(r, b, m) {
 		return
 	}
 	if s.Call != nil || s.On != nil || s.Info == nil {
-		if c, request, ok := s.callOf(b, m); ok {
-			s.takeCall(ctx, c, request, m)
+		if request, ok := s.callOf(r, b, m); ok {
+			s.takeCall(ctx, &r.request, request, m)
 			b.markServed()
 			return
 		}
@@ -258,6 +262,7 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 		if request, ok := otp.GenCast(m.Payload); ok {
 			if s.encoded {
 				s.Cast(ctx, request)
+				m.Release()
 			} else if t, err := request.Decode(); err == nil {
 				m.Release()
 				s.cast(ctx, b, t)
@@ -274,16 +279,17 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 	s.Info(ctx, b, m)
 }
 
-// callOf reads the message as a gen_server:call; false if it is none.
-func (s *Server) callOf(b *Mailbox, m *Message) (c *Call, request ei.Raw, ok bool) {
+// callOf reads the message as a gen_server:call, into r.request; false if it is none.
+func (s *Server) callOf(r *serverRun, b *Mailbox, m *Message) (request ei.Raw, ok bool) {
 	from, tag, request, ok := otp.GenCall(m.Payload)
 	if !ok {
-		return nil, nil, false
+		return nil, false
 	}
-	return &Call{
-		From: from.Pid, alias: from.Alias, n: b.n, by: b.pid, conn: m.asker(), tag: tag, prompt: s.prompt, server: b,
-		encode: b.n.absentFor(s.Absent, "", request), trace: m.trace(),
-	}, request, true
+	c := &r.request
+	c.From, c.alias, c.tag, c.trace = from.Pid, from.Alias, tag, r.trace
+	c.n, c.by, c.conn, c.server, c.prompt = b.n, b.pid, r.conn, b, s.prompt
+	c.encode = b.n.absentFor(s.Absent, "", request)
+	return request, true
 }
 
 // takeCall answers a request by s.Call, and releases the message.
@@ -491,10 +497,22 @@ func (c *Call) answerWith(ctx context.Context, v any, err error) {
 	c.answer(v)
 }
 
+// isFollowed tells whether the answer to another call is likely to come soon.
+func (c *Call) isFollowed() bool {
+	switch b := c.server; {
+	case b == nil || c.conn == nil:
+		return false
+	case b.hook != nil:
+		return c.conn.works.Count() > 1
+	default:
+		return b.hasMessage()
+	}
+}
+
 // answer replies unless that has been done, though the process may have ended meanwhile; a reply
 // that is lost is logged.
 func (c *Call) answer(v any) {
-	err := c.Reply(c.n.ctx, v)
+	err := c.Reply(c.n.sendResult(c.isFollowed()), v)
 	switch {
 	case err == nil || errors.Is(err, ErrReplied):
 	case errors.Is(err, errUnencodable): // the caller hears of it

@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -241,14 +242,14 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		reply(0, ei.Atom("badarg"))
 		return
 	}
-	t := n.newTurn(c, cost(m)+spawnCost)
-	if t == nil {
+	p := &spawnedProcess{m: m, options: o, module: m.Module, name: m.Function, args: payload, parent: n.scopeOf(m.From)}
+	t, b := &p.turn, &p.box
+	if !n.admitTurn(t, c, cost(m)+spawnCost) {
 		reply(0, ei.Atom("system_limit"))
 		return
 	}
-	t.from, t.leader, t.trace = m.From, m.GroupLeader, m.trace()
-	b, err := n.newSpawned(t)
-	if err != nil {
+	t.does, t.from, t.leader, t.trace = p, m.From, m.GroupLeader, m.trace()
+	if err = b.initSpawned(t); err != nil {
 		n.dropTurn(t)
 		reply(0, ei.Atom("system_limit"))
 		return
@@ -270,16 +271,16 @@ func (n *Node) spawn(c *Conn, m *Message) {
 	if o.Monitor && !o.Link && m.Module == "erpc" && m.Function == "execute_call" {
 		t.asked, t.waits = true, monitorID{m.Ref, m.From.Node}
 	}
-	p := &spawnedProcess{b, c, o, m.Module, m.Function, payload, n.scopeOf(m.From)}
-	if !n.work(t, p.run) {
+	if !n.work(t) {
 		b.exitBy(ei.Atom("shutdown"))
 	}
 }
 
-// A spawnedProcess is a process that a peer has asked for, from its SPAWN_REPLY to its end.
+// A spawnedProcess is a process that somebody has asked for, from its SPAWN_REPLY to its end.
 type spawnedProcess struct {
-	b            *Mailbox
-	c            *Conn // from where the request came; nil: from this node
+	turn
+	box          Mailbox
+	m            *Message // the request, of which args is a part
 	options      otp.SpawnOptions
 	module, name ei.Atom
 	args         ei.Raw
@@ -287,26 +288,26 @@ type spawnedProcess struct {
 }
 
 // run is called when there is a place for the process.
-func (p *spawnedProcess) run(ctx context.Context) {
-	b, n := p.b, p.b.n
+func (p *spawnedProcess) run(t *turn) {
+	b, n := &p.box, t.n
 	if b.ended() { // while the process waited for a place
 		return
 	}
-	t := turnOf(ctx)
 	if t.gone.Load() { // its result is for nobody, and others wait for the place
 		b.Exit(ei.Atom("normal"))
 		return
 	}
-	// what an exit signal ends occupies no place, even if the function goes on
-	b.atEnd(t.abandon)
 	defer b.Exit(ei.Atom("killed")) // for a function that leaves by runtime.Goexit
-	reason := n.spawned(ctx, p.module, p.name, p.args)
+	reason := n.spawned(t, p.module, p.name, p.args)
 	if !p.options.Link && !p.options.Monitor {
 		n.unheard(t, reason)
 	}
 	t.over.Store(true)
-	b.atEnd(t.end)
-	b.exit(reason, p.parent)() // this waits for room: the result may have any size
+	if told := b.exit(reason, p.parent); told != nil { // the parent itself has been waited for
+		told.Wait()
+	}
+	p.m.Release()
+	p.m, p.args = nil, nil
 }
 
 // MailboxOf is the process whose function runs with ctx, a Server's or that of a Func: to send
@@ -325,14 +326,15 @@ func (t *turn) process() *Mailbox {
 	if t.self != nil || t.n == nil {
 		return t.self
 	}
-	b, err := t.n.newSpawned(t)
-	if err != nil { // the node has ended, and its processes with it
-		b = t.n.makeMailbox(ei.Pid{}, nil, nil)
+	b := new(Mailbox)
+	if err := b.initSpawned(t); err != nil { // the node has ended, and its processes with it
+		b.init(t.n, ei.Pid{}, nil, nil)
 		b.why = ei.Atom("shutdown")
-		close(b.over)
+		b.over.Shut()
+		t.abandon()
 	}
 	t.self = b
-	if b.atEnd(t.abandon); t.over.Load() {
+	if t.over.Load() {
 		b.exitBy(ei.Atom("normal"))
 	}
 	return b
@@ -361,7 +363,6 @@ func (t *turn) endProcess(reason ei.Term) (why ei.Term) {
 	case b.ended():
 		return b.why
 	}
-	b.atEnd(t.end)
 	b.Exit(reason)
 	return nil
 }
@@ -369,27 +370,29 @@ func (t *turn) endProcess(reason ei.Term) (why ei.Term) {
 // spawned runs the function of a spawned process, and returns its exit reason. erpc's two entry
 // points report results and exceptions in the reason. The arity that the request names is ignored,
 // as in Erlang.
-func (n *Node) spawned(ctx context.Context, module, name ei.Atom, list ei.Term) ei.Term {
-	args, ok := elements(list)
-	if !ok {
-		if err := decode([]ei.Term{list}); err != nil {
-			n.undecodable(turnOf(ctx).caller(), "arguments", err)
-			return ei.Atom("badarg")
-		}
-		call := ei.Tuple{ei.Atom("erlang"), ei.Atom("apply"), ei.List{module, name, list}, ei.List{}}
-		return ei.Tuple{ei.Atom("badarg"), ei.List{call}}
-	}
-	n.procs.turns.calls(turnOf(ctx), function{module, name}, len(args))
+func (n *Node) spawned(ctx context.Context, module, name ei.Atom, list ei.Raw) ei.Term {
+	c, size := listAt(list)
+	n.procs.turns.calls(turnOf(ctx), function{module, name}, size)
 	if module == "erpc" {
 		switch {
-		case name == "execute_call" && len(args) == 4:
-			return n.executeCall(ctx, args)
-		case name == "execute_cast" && len(args) == 3:
-			_, exception := n.applyArgs(ctx, args)
+		case name == "execute_call" && size == 4:
+			return n.executeCall(ctx, &c)
+		case name == "execute_cast" && size == 3:
+			_, exception := n.applyNext(ctx, &c, nil)
 			return uncaught(exception)
 		}
 	}
-	_, exception := n.apply(ctx, OpSpawn, module, name, args)
+	args, ok := elements(list)
+	if !ok {
+		args := []ei.Term{list}
+		if err := decode(args); err != nil {
+			n.undecodable(turnOf(ctx).caller(), "arguments", err)
+			return ei.Atom("badarg")
+		}
+		call := ei.Tuple{ei.Atom("erlang"), ei.Atom("apply"), ei.List{module, name, args[0]}, ei.List{}}
+		return ei.Tuple{ei.Atom("badarg"), ei.List{call}}
+	}
+	_, exception := n.apply(ctx, OpSpawn, module, name, args, nil)
 	return uncaught(exception)
 }
 
@@ -414,30 +417,28 @@ func (n *Node) unheard(t *turn, reason ei.Term) {
 	}
 }
 
-// executeCall is erpc:execute_call(Res, M, F, A): the exit reason is {Res, return, Value} or the
-// exception.
-func (n *Node) executeCall(ctx context.Context, args []ei.Term) ei.Term {
-	if decode(args[:1]) != nil {
+// executeCall is erpc:execute_call(Res, M, F, A), whose arguments are at the cursor: the exit reason
+// is {Res, return, Value} or the exception.
+func (n *Node) executeCall(ctx context.Context, c *ei.Cursor) ei.Term {
+	res, err := c.Raw()
+	if err == nil && !ei.Tag(res[0]).IsRef() { // erpc's own is one
+		_, err = res.Decode()
+	}
+	if err != nil {
 		return ei.Atom("badarg")
 	}
-	res := args[0]
-	result, exception := n.applyArgs(ctx, args[1:])
-	switch {
-	case exception == nil:
-		return ei.Tuple{res, ei.Atom("return"), result}
-	case exception.Class == ClassError:
-		return ei.Tuple{res, ei.Atom("error"), exception.Reason, exception.Stack}
+	buf := n.scratch.Get().(*[]byte)
+	defer n.recycle(buf)
+	head := append(ei.AppendTupleHeader((*buf)[:0], 3), res...)
+	head, _ = ei.AppendAtom(head, "return")
+	result, exception := n.applyNext(ctx, c, head)
+	if exception == nil {
+		*buf = result
+		return ei.Raw(bytes.Clone(result))
 	}
-	return ei.Tuple{res, ei.Atom(exception.Class), exception.Reason}
-}
-
-// applyArgs applies [M, F, A].
-func (n *Node) applyArgs(ctx context.Context, mfa []ei.Term) (ei.Raw, *Raise) {
-	module, ok1 := atom(mfa[0])
-	name, ok2 := atom(mfa[1])
-	args, ok3 := elements(mfa[2])
-	if !ok1 || !ok2 || !ok3 {
-		return nil, function{"erlang", "apply"}.refused(ei.Atom("badarg"), mfa, "")
+	mark, _ := res.Decode()
+	if exception.Class == ClassError {
+		return ei.Tuple{mark, ei.Atom("error"), exception.Reason, exception.Stack}
 	}
-	return n.apply(ctx, OpCall, module, name, args)
+	return ei.Tuple{mark, ei.Atom(exception.Class), exception.Reason}
 }

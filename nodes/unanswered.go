@@ -133,8 +133,8 @@ func (b *Mailbox) begin() bool {
 		}
 		select {
 		case <-change:
-		case <-b.ready: // a message has come
-		case <-b.over:
+		case <-b.comes(): // a message has come
+		case <-b.Done():
 		}
 	}
 	return false

@@ -29,30 +29,32 @@ func (n *Node) until(ctx context.Context, over <-chan struct{}) (context.Context
 	return ctx, cancel
 }
 
-// newTurn makes the turn of a request that takes so many bytes of memory until it is over; nil: the
-// peer has had its share, and the request is to be refused. dropTurn ends it, if work does not.
-func (n *Node) newTurn(c *Conn, bytes int) *turn {
-	t := &turn{n: n, conn: c, held: bytes}
+// admitTurn makes t the turn of a request that takes so many bytes of memory until it is over;
+// false: the peer has had its share, and the request is to be refused. dropTurn ends it, if work
+// does not.
+func (n *Node) admitTurn(t *turn, c *Conn, bytes int) bool {
+	t.n, t.conn, t.held = n, c, bytes
 	t.place.of = n.procs.places
 	if c == nil {
 		n.requests.Force("", bytes)
-		return t
+		return true
 	}
 	t.place.peer = c.peer.Name
 	if n.requests.Take(t.place.peer, bytes) != nil {
 		n.stats.callsRefused.Add(1)
 		c.complain(fullCalls, "calls refused", errFullCalls)
-		return nil
+		return false
 	}
-	return t
+	return true
 }
 
 func (n *Node) dropTurn(t *turn) { n.requests.Give(t.place.peer, t.held) }
 
-// work runs f on a goroutine of its own, in a place of Config.MaxCalls. work does not wait for a
-// place: f is queued until its peer gets one, and counts as running from now on. work is false when
-// the node shuts down (see life.Begin); then, or when the node closes, f does not run.
-func (n *Node) work(t *turn, f func(ctx context.Context)) bool {
+// work does what a turn is for on a goroutine of its own, in a place of Config.MaxCalls. work does
+// not wait for a place: the turn is queued until its peer gets one, and counts as running from now
+// on. work is false when the node shuts down (see life.Begin); then, or when the node closes, the
+// turn does not run.
+func (n *Node) work(t *turn) bool {
 	c := t.conn
 	if !n.life.Begin(c == nil) {
 		n.dropTurn(t)
@@ -61,34 +63,39 @@ func (n *Node) work(t *turn, f func(ctx context.Context)) bool {
 	if c != nil {
 		c.works.Enter()
 	}
-	ctx, cancel := context.WithCancel(n.ctx)
-	t.end = cancel
 	n.procs.turns.add(t)
-	done := func() {
-		cancel()
-		n.procs.turns.remove(t)
-		n.dropTurn(t)
-		if c != nil {
-			c.works.Leave()
-		}
-		n.life.Work.Leave()
-	}
-	begin := func() bool {
-		began := n.background(func() {
-			defer done()
-			defer t.place.change(func() { t.place.over = true })
-			f(t.within(ctx))
-		})
-		if !began {
-			done()
-			return false
-		}
-		return t.place.begin()
-	}
-	job, waited := n.procs.places.Begin(t.place.peer, begin)
+	job, waited := n.procs.places.Begin(t.place.peer, t)
 	if waited > longWait && c != nil {
 		c.complain(slowCalls, "calls wait", errSlowCalls)
 	}
 	t.place.waitsAs(job)
 	return true
+}
+
+// Begin begins the turn, which has its place; false: it needs none any more.
+func (t *turn) Begin() bool {
+	if !t.n.inPool(t) {
+		t.done()
+		return false
+	}
+	return t.place.begin()
+}
+
+// Run is the turn, on its goroutine.
+func (t *turn) Run() {
+	defer t.done()
+	defer t.place.change(func() { t.place.over = true })
+	t.does.run(t)
+}
+
+// done is the end of a turn that work has begun, or has queued.
+func (t *turn) done() {
+	n := t.n
+	t.end()
+	n.procs.turns.remove(t)
+	n.dropTurn(t)
+	if t.conn != nil {
+		t.conn.works.Leave()
+	}
+	n.life.Work.Leave()
 }

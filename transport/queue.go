@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"time"
 )
 
 const (
@@ -26,6 +27,11 @@ const (
 	fewGiven = 16
 	// A lone write up to this size, in bytes, is joined: one buffer is written in less time than two.
 	joinMax = 2 << 10
+	// A goroutine that is ready and has to wait so long for its turn, so many times in a row, shows
+	// that the processors are busy: Bursts gather nothing for so long.
+	gatherLate  = time.Millisecond
+	gatherLates = 3
+	gatherPause = time.Second
 )
 
 // A Queue serialises many writers on a Stream's sending direction. Order is strict: what was posted
@@ -62,6 +68,10 @@ type Queue struct {
 	elsewhere bool          // err is that of End: what was in the queue goes out elsewhere
 	held      chan struct{} // closed when a Hold ends; nil: there is none
 	parked    bool          // the writer has stopped until the Hold ends
+	gathers   bool          // the flusher of a Burst has yet to begin, and lets what is ready run before
+	gathering time.Time     // since when
+	late      int           // how many flushers in a row have begun late
+	hurries   time.Time     // until when Bursts gather nothing
 	spares    [][]byte      // empty combining buffers
 	spared    int           // their size in bytes
 
@@ -70,6 +80,8 @@ type Queue struct {
 	batch   []segment // what vec was made of
 	whole   []byte    // a small write in one piece
 	flushFn func()
+
+	gatherFn func()
 }
 
 // A segment holds bytes that wait, or is the place of a caller that will write its own buffers.
@@ -129,7 +141,7 @@ func NewQueue(s *Stream, o *QueueOptions) *Queue {
 		q.full = o.Full
 	}
 	q.moved.L = &q.mu
-	q.flushFn = q.flush
+	q.flushFn, q.gatherFn = q.flush, q.gather
 	return q
 }
 
@@ -137,8 +149,8 @@ func NewQueue(s *Stream, o *QueueOptions) *Queue {
 type PostMode uint8
 
 const (
-	// Burst says that the caller is about to post more: the write is left to another goroutine, so
-	// that what follows is combined with it.
+	// Burst says that more is about to be posted: the write is left to another goroutine, so that
+	// what follows is combined with it, and to the next post that is no Burst.
 	Burst PostMode = 1 << iota
 	// Urgent does not wait while the queue is full: it is for a goroutine that must go on reading.
 	// When more than QueueOptions.UrgentLimit bytes of Urgent posts wait it is ErrQueueFull. During
@@ -202,10 +214,14 @@ func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) erro
 	switch {
 	case q.writing && (small && fits || mode&Urgent != 0):
 		q.add(head, body, mode)
+		if mode&Burst == 0 && q.gathers {
+			return q.writeGathered()
+		}
 		q.mu.Unlock()
 		return nil
 	case q.writing:
 		c := q.claim(int64(n))
+		q.endGather()
 		q.mu.Unlock()
 		if full {
 			q.full()
@@ -216,8 +232,8 @@ func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) erro
 	case small && mode&Burst != 0 || (small || mode&(Urgent|Lazy) != 0) && q.s.car.takesItsTime():
 		q.writing = true
 		q.add(head, body, mode)
+		q.begin()
 		q.mu.Unlock()
-		go q.flushFn()
 		return nil
 	default:
 		q.writing = true
@@ -252,6 +268,7 @@ func (q *Queue) WritevQueue(ctx context.Context, v ...[]byte) (int64, error) {
 	q.posted += n
 	if q.writing {
 		c := q.claim(n)
+		q.endGather()
 		q.mu.Unlock()
 		if err := q.turn(ctx, c); err != nil {
 			return 0, err
@@ -347,7 +364,7 @@ func (q *Queue) fail(err error) {
 			close(s.claim.turn)
 		}
 	}
-	q.segs, q.lazy, q.open, q.given, q.writing = nil, nil, false, 0, false
+	q.segs, q.lazy, q.open, q.given, q.writing, q.gathers = nil, nil, false, 0, false, false
 	q.moved.Broadcast()
 }
 

@@ -3,7 +3,9 @@ package transport
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
+	"time"
 )
 
 // claim takes a place behind what waits; q.mu is held.
@@ -225,6 +227,66 @@ func (q *Queue) follow() {
 	}
 }
 
+// begin starts the flusher for a Burst. What is ready to run has its turn first, as it may be about
+// to post, too. Where that takes long again and again, since all processors are busy, flushers
+// begin at once for a while. q.mu is held.
+func (q *Queue) begin() {
+	now := time.Now()
+	if now.Before(q.hurries) {
+		go q.flushFn()
+		return
+	}
+	q.gathers, q.gathering = true, now
+	go q.gatherFn()
+}
+
+func (q *Queue) gather() {
+	runtime.Gosched()
+	q.mu.Lock()
+	begins := q.gathers
+	q.gathers = false
+	if now := time.Now(); now.Sub(q.gathering) < gatherLate {
+		q.late = 0
+	} else if q.late++; begins && q.late >= gatherLates {
+		q.hurries = now.Add(gatherPause)
+	}
+	q.mu.Unlock()
+	if begins {
+		q.flush()
+	}
+}
+
+// endGather has the flusher of a Burst begin now, if it has not begun; q.mu is held.
+func (q *Queue) endGather() {
+	if q.gathers {
+		q.gathers = false
+		go q.flushFn()
+	}
+}
+
+// writeGathered is endGather for a caller that can write what has been gathered itself, as far as
+// the socket takes it at once; the error is the queue's. q.mu is held on entry, and released on
+// return.
+func (q *Queue) writeGathered() error {
+	defer q.mu.Unlock()
+	if q.s.car.takesItsTime() {
+		q.endGather()
+		return nil
+	}
+	q.gathers = false
+	q.writeBatch(NoWait())
+	switch {
+	case q.err != nil:
+	case len(q.segs) > 0 || q.aside > 0:
+		go q.flushFn()
+	case q.held != nil:
+		q.park()
+	default:
+		q.writing = false
+	}
+	return q.err
+}
+
 // flush is the writer until nothing waits, or the turn of a caller has come.
 func (q *Queue) flush() {
 	q.mu.Lock()
@@ -243,18 +305,7 @@ func (q *Queue) flush() {
 			q.given--
 			continue
 		}
-		q.take()
-		n, err := q.out()
-		if err == ErrPaused {
-			q.putBack(n)
-			err = nil
-		} else if err != nil {
-			err = opError("write", q.s.remote, err)
-		}
-		q.settle()
-		q.delivered(n)
-		if err != nil {
-			q.fail(err)
+		if q.writeBatch(context.Background()); q.err != nil {
 			return
 		}
 	}
@@ -265,9 +316,28 @@ func (q *Queue) flush() {
 	q.writing = false
 }
 
+// writeBatch writes what waits before the next claim, until ctx ends; q.mu is held, but not during
+// the write.
+func (q *Queue) writeBatch(ctx context.Context) {
+	q.take()
+	n, err := q.out(ctx)
+	switch {
+	case err == ErrPaused, IsNoWait(ctx) && isTimeout(err):
+		q.putBack(n)
+		err = nil
+	case err != nil:
+		err = opError("write", q.s.remote, err)
+	}
+	q.settle()
+	q.delivered(n)
+	if err != nil {
+		q.fail(err)
+	}
+}
+
 // out writes the batch; q.mu is held, except during the write. A callback that ends its goroutine
 // ends the queue.
-func (q *Queue) out() (n int64, err error) {
+func (q *Queue) out(ctx context.Context) (n int64, err error) {
 	err = errExited
 	q.mu.Unlock()
 	defer func() {
@@ -276,7 +346,7 @@ func (q *Queue) out() (n int64, err error) {
 			q.exited()
 		}
 	}()
-	return q.s.writePart(context.Background(), q.vec)
+	return q.s.writePart(ctx, q.vec)
 }
 
 // exited ends a queue whose writer's goroutine has ended; q.mu is held.

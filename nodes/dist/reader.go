@@ -162,7 +162,11 @@ func (r *Reader) makeWhole(ctl *Control, refs []ei.Atom) error {
 		if has, err := ei.HasCacheRefs(*raw); err != nil || !has {
 			continue // well-formed, as it has been read
 		}
-		whole, err := ei.AppendResolved(nil, *raw, refs, r.limits.Message)
+		size := len(*raw) * 3 / 2
+		for _, atom := range refs {
+			size += len(atom)
+		}
+		whole, err := ei.AppendResolved(make([]byte, 0, size), *raw, refs, r.limits.Message)
 		if err != nil {
 			return fmt.Errorf("%w: control message %v: %w", ErrFrame, ctl.Op, err)
 		}

@@ -41,6 +41,9 @@ var errSpawnOption = errors.New("unknown spawn option")
 // except reply: a BEAM that asks does not send it, and that of any other peer is obeyed. Options
 // about memory and scheduling have no effect: Go has its own.
 func ParseSpawnOptions(raw ei.Raw) (o SpawnOptions, err error) {
+	if o, ok := usualOptions(raw); ok {
+		return o, nil
+	}
 	t, err := raw.Decode()
 	if err != nil {
 		return o, err
@@ -69,6 +72,30 @@ func ParseSpawnOptions(raw ei.Raw) (o SpawnOptions, err error) {
 		}
 	}
 	return o, nil
+}
+
+// usualOptions reads the options that spawn, spawn_link, spawn_monitor and erpc give, for which it
+// needs no memory; false: there are others.
+func usualOptions(raw ei.Raw) (o SpawnOptions, ok bool) {
+	c := ei.NewCursor(raw)
+	n, err := c.List()
+	if err != nil || n == 0 {
+		return o, err == nil && c.Len() == 0
+	}
+	for range n {
+		switch {
+		case c.AtomIs("link"):
+			o.Link = true
+		case c.AtomIs("monitor"):
+			o.Monitor = true
+		default:
+			if size, err := c.Tuple(); err != nil || size != 2 || !c.AtomIs("reply") || !c.AtomIs("no") && !c.AtomIs("error_only") {
+				return o, false
+			}
+			o.Quiet = true
+		}
+	}
+	return o, c.Nil() == nil && c.Len() == 0
 }
 
 // isSpawnOption tells whether there is an option of that name, with that value.

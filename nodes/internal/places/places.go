@@ -18,6 +18,7 @@ type Places struct {
 	free    int  // below zero when functions have gone on without waiting: see Resume
 	users   map[string]*user
 	waiting []*user // those with a queue; the one served last is behind the others
+	spare   *user   // is to be used again; nil: there is none
 }
 
 // A user is a peer that has places, or waits for one.
@@ -27,10 +28,14 @@ type user struct {
 	queue list.List // of *Job, oldest first
 }
 
+// A Function is what needs a place. Begin begins it, and does not wait; false: it needs no place
+// after all.
+type Function interface{ Begin() bool }
+
 // A Job is a function that waits for a place.
 type Job struct {
-	since time.Time     // when it began to wait
-	begin func() bool   // begins the job; false: it needs no place after all
+	since time.Time // when it began to wait
+	f     Function
 	at    *list.Element // in the queue; nil: it waits no longer
 }
 
@@ -38,26 +43,25 @@ type Job struct {
 func New(n int) *Places { return &Places{ask: n == 0, free: n, users: map[string]*user{}} }
 
 // Begin begins a function for a peer: now, or when there is a place for it; then j is what waits.
-// begin must not wait; if it is false the function needs no place. Leave gives the place back.
-// waited is for how long the peer's oldest function has been waiting.
-func (p *Places) Begin(peer string, begin func() bool) (j *Job, waited time.Duration) {
+// Leave gives the place back. waited is for how long the peer's oldest function has been waiting.
+func (p *Places) Begin(peer string, f Function) (j *Job, waited time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	u := p.user(peer)
 	if u.queue.Len() == 0 && u.held < p.free {
-		p.begin(u, begin)
+		p.begin(u, f)
 		return nil, 0
 	}
 	if u.queue.Len() == 0 {
 		p.waiting = append(p.waiting, u)
 	}
-	j = &Job{since: time.Now(), begin: begin}
+	j = &Job{since: time.Now(), f: f}
 	j.at = u.queue.PushBack(j)
 	return j, j.since.Sub(u.queue.Front().Value.(*Job).since)
 }
 
 // BeginNow begins a job before its turn, if it still waits: it needs no place any more, as its
-// begin is to say.
+// Begin is to say.
 func (p *Places) BeginNow(peer string, j *Job) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -70,7 +74,7 @@ func (p *Places) BeginNow(peer string, j *Job) {
 	if u.queue.Len() == 0 {
 		p.waiting = slices.DeleteFunc(p.waiting, func(w *user) bool { return w == u })
 	}
-	p.begin(u, j.begin)
+	p.begin(u, j.f)
 }
 
 // Leave gives a place back: the function has ended, or waits for something that may need a place.
@@ -111,7 +115,10 @@ func (p *Places) user(peer string) *user {
 	}
 	u := p.users[peer]
 	if u == nil {
-		u = &user{peer: peer}
+		if u, p.spare = p.spare, nil; u == nil {
+			u = new(user)
+		}
+		u.peer = peer
 		p.users[peer] = u
 	}
 	return u
@@ -131,12 +138,12 @@ func (p *Places) grant() {
 		if u.queue.Len() > 0 {
 			p.waiting = append(p.waiting, u)
 		}
-		p.begin(u, j.begin)
+		p.begin(u, j.f)
 	}
 }
 
-func (p *Places) begin(u *user, begin func() bool) {
-	if begin() {
+func (p *Places) begin(u *user, f Function) {
+	if f.Begin() {
 		p.free--
 		u.held++
 	}
@@ -147,5 +154,6 @@ func (p *Places) begin(u *user, begin func() bool) {
 func (p *Places) forget(u *user) {
 	if u.held == 0 && u.queue.Len() == 0 {
 		delete(p.users, u.peer)
+		p.spare = u
 	}
 }

@@ -11,13 +11,18 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/places"
 )
 
+// A function is what begins in a place.
+type function func() bool
+
+func (f function) Begin() bool { return f() }
+
 // Each peer gets half of what is left, and what waits begins in order once there is a place.
 func TestShares(t *testing.T) {
 	p := places.New(8)
 	var begun []string
 	begin := func(peer string, n int) {
 		for range n {
-			p.Begin(peer, func() bool { begun = append(begun, peer); return true })
+			p.Begin(peer, function(func() bool { begun = append(begun, peer); return true }))
 		}
 	}
 	begin("a", 6)
@@ -42,7 +47,7 @@ func TestShares(t *testing.T) {
 func TestLeaveAndResume(t *testing.T) {
 	p := places.New(1)
 	begun := 0
-	begin := func() bool { begun++; return true }
+	begin := function(func() bool { begun++; return true })
 	p.Begin("a", begin)
 	p.Begin("a", begin)
 	p.Leave("a")
@@ -58,10 +63,10 @@ func TestLeaveAndResume(t *testing.T) {
 // What needs no place any more begins before its turn, once.
 func TestBeginNow(t *testing.T) {
 	p := places.New(1)
-	p.Begin("a", func() bool { return true })
+	p.Begin("a", function(func() bool { return true }))
 	var begun []string
 	waits := func(name string) *places.Job {
-		j, _ := p.Begin("a", func() bool { begun = append(begun, name); return name != "gone" })
+		j, _ := p.Begin("a", function(func() bool { begun = append(begun, name); return name != "gone" }))
 		return j
 	}
 	first, gone := waits("first"), waits("gone")
@@ -78,12 +83,12 @@ func TestBeginNow(t *testing.T) {
 // What needs no place after all leaves it to the next.
 func TestNoPlaceNeeded(t *testing.T) {
 	p := places.New(1)
-	p.Begin("a", func() bool { return true })
+	p.Begin("a", function(func() bool { return true }))
 	over, begun := 0, false
 	for range 3 {
-		p.Begin("a", func() bool { over++; return false })
+		p.Begin("a", function(func() bool { over++; return false }))
 	}
-	p.Begin("b", func() bool { begun = true; return true })
+	p.Begin("b", function(func() bool { begun = true; return true }))
 	p.Leave("a")
 	require.Equal(t, 1, over)
 	require.True(t, begun, "by turns")
@@ -105,7 +110,7 @@ func TestPlacesModel(t *testing.T) {
 			"begin": func(t *rapid.T) {
 				name := peer.Draw(t, "peer")
 				asked++
-				p.Begin(name, func() bool { running[name]++; begun++; return true })
+				p.Begin(name, function(func() bool { running[name]++; begun++; return true }))
 			},
 			"leave": func(t *rapid.T) {
 				if name := peer.Draw(t, "peer"); running[name] > 0 {
