@@ -12,8 +12,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/metrics"
 )
 
-// apply calls an exposed function, OpCall or OpSpawn, and appends its result to b; one that does not
-// exist is the exception undef. A panic becomes an exception too. The arguments may still be
+// apply calls an exposed function, OpCall or OpSpawn, and appends its result to b; one that does
+// not exist is the exception undef. A panic becomes an exception too. The arguments may still be
 // encoded (ei.Raw), and stay so for a function that reads them itself.
 func (n *Node) apply(ctx context.Context, op Op, module, name ei.Atom, args []ei.Term, b []byte) (result ei.Raw, exception *Raise) {
 	f, args, exception := n.applied(function{module, name}, args)

@@ -42,6 +42,9 @@ import (
 // Mailbox.SetLimit bounds it for all senders. A function of FuncOf that has no parameter for the
 // context gets no messages.
 //
+// Its goroutine runs other functions before and afterwards: a function that has locked it to its
+// thread (runtime.LockOSThread) unlocks it, or ends it by runtime.Goexit.
+//
 // An argument that is a list may be an ei.List or, if all its elements are small integers, an
 // ei.String: ei.Elements gives both as a list.
 type Func func(ctx context.Context, args []ei.Term) (any, error)

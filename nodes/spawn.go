@@ -417,8 +417,8 @@ func (n *Node) unheard(t *turn, reason ei.Term) {
 	}
 }
 
-// executeCall is erpc:execute_call(Res, M, F, A), whose arguments are at the cursor: the exit reason
-// is {Res, return, Value} or the exception.
+// executeCall is erpc:execute_call(Res, M, F, A), whose arguments are at the cursor: the exit
+// reason is {Res, return, Value} or the exception.
 func (n *Node) executeCall(ctx context.Context, c *ei.Cursor) ei.Term {
 	res, err := c.Raw()
 	if err == nil && !ei.Tag(res[0]).IsRef() { // erpc's own is one
