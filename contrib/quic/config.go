@@ -64,6 +64,14 @@ type Other struct {
 // nor Client, a side without a certificate, or one that does not verify the other's. A cfg with only
 // one of the two is an error only when a connection of the other kind is made.
 func New(cfg Config) (transport.Transport, error) {
+	p, err := newPlugin(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("cnodequic: %w", err)
+	}
+	return transport.New(p.callbacks(), nil)
+}
+
+func newPlugin(cfg Config) (*plugin, error) {
 	p := &plugin{checks: slices.Clone(cfg.Checks), socket: cfg.Socket, others: map[string]func(*quic.Conn){}, log: cfg.Logger}
 	var err error
 	switch {
@@ -78,7 +86,7 @@ func New(cfg Config) (transport.Transport, error) {
 		p.client, err = securing(cfg.Client, checkClient)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cnodequic: %w", err)
+		return nil, err
 	}
 	for name, o := range cfg.Others {
 		p.others[name] = o.Serve
@@ -99,7 +107,7 @@ func New(cfg Config) (transport.Transport, error) {
 	if len(cfg.Others) > 0 {
 		p.accepted = base
 	}
-	return transport.New(p.callbacks(), nil)
+	return p, nil
 }
 
 // streams is how many streams each side opens.

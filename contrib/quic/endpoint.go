@@ -37,6 +37,7 @@ func (p *plugin) open(local netip.AddrPort) (*endpoint, error) {
 	return &endpoint{Transport: &quic.Transport{Conn: roaming{udp}, ConnContext: p.watch}, udp: udp, users: 1}, nil
 }
 
+// network says that the IPv4 wildcard is to be that, and not both families.
 func network(ip netip.Addr) string {
 	if ip.Is4() {
 		return "udp4"

@@ -167,18 +167,21 @@ func (s *Socket) connect(addr transport.Addr, tmo time.Duration) error {
 	}
 	ctx, end := s.within(tmo, true)
 	defer end(nil)
-	way, err := reach(net.UDPAddrFromAddrPort(to), end)
+	at, err := s.p.open(anyPort(to.Addr()))
 	if err != nil {
 		return err
 	}
-	defer way.Close()
-	local := netip.AddrPortFrom(netip.IPv6Unspecified(), 0)
-	if to.Addr().Is4() {
-		local = netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
-	}
-	at, err := s.p.open(local)
-	if err != nil {
-		return err
+	s.local = transport.FromNetAddr(at.Conn.LocalAddr())
+	if at.udp != nil {
+		way, err := reach(net.UDPAddrFromAddrPort(to), end)
+		if err != nil {
+			at.leave(0)
+			return err
+		}
+		defer way.Close()
+		if from, err := transport.WithPort(transport.FromNetAddr(way.LocalAddr()), portOf(s.local)); err == nil {
+			s.local = from
+		}
 	}
 	cfg := s.p.client
 	if cfg.ServerName == "" {
@@ -190,7 +193,6 @@ func (s *Socket) connect(addr transport.Addr, tmo time.Duration) error {
 	}
 	c, err := at.Dial(ctx, net.UDPAddrFromAddrPort(to), cfg, s.p.made)
 	if err == nil {
-		s.local = localAddr(way, at)
 		err = s.use(c, at)
 	} else {
 		at.leave(0)
@@ -201,14 +203,17 @@ func (s *Socket) connect(addr transport.Addr, tmo time.Duration) error {
 	return s.failed(err, syscall.ECONNRESET)
 }
 
-// localAddr is the address from which packets go the way that has been found.
-func localAddr(way *net.UDPConn, at *endpoint) transport.Addr {
-	from, err := transport.AddrPort(way.LocalAddr())
-	has, err2 := transport.AddrPort(at.Conn.LocalAddr())
-	if err != nil || err2 != nil {
-		return transport.FromNetAddr(at.Conn.LocalAddr())
+// anyPort is any port of this machine, for packets to ip.
+func anyPort(ip netip.Addr) netip.AddrPort {
+	if ip.Is4() {
+		return netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
 	}
-	return transport.FromAddrPort(netip.AddrPortFrom(from.Addr(), has.Port()))
+	return netip.AddrPortFrom(netip.IPv6Unspecified(), 0)
+}
+
+func portOf(a transport.Addr) uint16 {
+	port, _ := transport.Port(a)
+	return port
 }
 
 func (s *Socket) read(p []byte, tmo time.Duration) (int, error) {
