@@ -49,6 +49,8 @@ func TestCloseCutsOff(t *testing.T) {
 	client, server := pair(t, tr, tr)
 	_, err := client.Writev(expect.Context(t), make([]byte, 100<<10))
 	require.NoError(t, err)
+	_, err = server.Read(expect.Context(t), make([]byte, 1))
+	require.NoError(t, err)
 	require.NoError(t, client.Close())
 	time.Sleep(6 * time.Second)
 	for err = nil; err == nil; {
