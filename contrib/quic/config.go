@@ -66,7 +66,7 @@ type Other struct {
 func New(cfg Config) (transport.Transport, error) {
 	p, err := newPlugin(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("cnodequic: %w", err)
+		return nil, err
 	}
 	return transport.New(p.callbacks(), nil)
 }
@@ -76,9 +76,9 @@ func newPlugin(cfg Config) (*plugin, error) {
 	var err error
 	switch {
 	case cfg.Server == nil && cfg.Client == nil:
-		err = errors.New("neither a Server's nor a Client's configuration")
+		err = errors.New("cnodequic: neither a Server's nor a Client's configuration")
 	case cfg.TickTime < 0:
-		err = fmt.Errorf("a TickTime of %v", cfg.TickTime)
+		err = fmt.Errorf("cnodequic: Config.TickTime is %v", cfg.TickTime)
 	case cfg.Server != nil:
 		p.server, err = serving(cfg.Server, cfg.Others)
 	}
@@ -133,7 +133,7 @@ func serving(base *tls.Config, others map[string]Other) (*tls.Config, error) {
 	theirs := map[string]*tls.Config{}
 	for name, o := range others {
 		if name == ALPN || o.TLS == nil || o.Serve == nil {
-			return nil, fmt.Errorf("Others has no TLS or Serve for %q, or that is the protocol of nodes", name)
+			return nil, fmt.Errorf("cnodequic: Config.Others has no TLS or Serve for %q, or that is the protocol of nodes", name)
 		}
 		theirs[name] = o.TLS.Clone()
 		theirs[name].NextProtos = []string{name}
@@ -183,9 +183,9 @@ func checkServer(c *tls.Config) error {
 	custom := c.VerifyConnection != nil || c.VerifyPeerCertificate != nil
 	switch {
 	case len(c.Certificates) == 0 && c.GetCertificate == nil && c.GetConfigForClient == nil:
-		return errors.New("Server has no certificate")
+		return errors.New("cnodequic: Config.Server has no certificate")
 	case c.ClientAuth != tls.RequireAndVerifyClientCert && !(c.ClientAuth == tls.RequireAnyClientCert && custom):
-		return fmt.Errorf("Server does not verify clients: its ClientAuth is %v, not RequireAndVerifyClientCert", c.ClientAuth)
+		return fmt.Errorf("cnodequic: Config.Server does not verify clients: its ClientAuth is %v, not RequireAndVerifyClientCert", c.ClientAuth)
 	}
 	return checkVersion(c)
 }
@@ -193,16 +193,16 @@ func checkServer(c *tls.Config) error {
 func checkClient(c *tls.Config) error {
 	switch {
 	case len(c.Certificates) == 0 && c.GetClientCertificate == nil:
-		return errors.New("Client has no certificate")
+		return errors.New("cnodequic: Config.Client has no certificate")
 	case c.InsecureSkipVerify && c.VerifyConnection == nil && c.VerifyPeerCertificate == nil:
-		return errors.New("Client does not verify servers: InsecureSkipVerify")
+		return errors.New("cnodequic: Config.Client does not verify servers: InsecureSkipVerify")
 	}
 	return checkVersion(c)
 }
 
 func checkVersion(c *tls.Config) error {
 	if c.MaxVersion != 0 && c.MaxVersion < tls.VersionTLS13 {
-		return fmt.Errorf("MaxVersion is %s: QUIC has TLS 1.3", tls.VersionName(c.MaxVersion))
+		return fmt.Errorf("cnodequic: MaxVersion is %s: QUIC has TLS 1.3", tls.VersionName(c.MaxVersion))
 	}
 	return nil
 }

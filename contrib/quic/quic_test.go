@@ -127,7 +127,7 @@ func TestConfig(t *testing.T) {
 		"Client has no cert":        {Server: good, Client: with(func(c *tls.Config) { c.Certificates = nil })},
 		"does not verify servers":   {Client: with(func(c *tls.Config) { c.InsecureSkipVerify = true })},
 		"MaxVersion is TLS 1.2":     {Client: with(func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 })},
-		"TickTime of -1s":           {Server: good, TickTime: -time.Second},
+		"TickTime is -1s":           {Server: good, TickTime: -time.Second},
 		"no TLS or Serve for \"x\"": {Server: good, Others: map[string]cnodequic.Other{"x": {}}},
 	} {
 		_, err := cnodequic.New(c)
