@@ -6,6 +6,7 @@ require (
 	github.com/cnode-go/cnode v0.0.0
 	github.com/klauspost/compress v1.20.4
 	github.com/stretchr/testify v1.12.1
+	golang.org/x/crypto v0.58.0
 	golang.org/x/sys v0.49.0
 )
 
