@@ -113,6 +113,9 @@ func forward(asked ssh.NewChannel) {
 	<-sent
 }
 
+// Skipped are the rules on descriptors, moving and resets, for there are no descriptors; on
+// CloseWrite, which a pipe has not; on peers' addresses, for the server stands between; and on a
+// Connect that waits, for the server accepts.
 func TestConformance(t *testing.T) {
 	at, cfg := serve(t)
 	transporttest.Run(t, func() (transport.Transport, transport.Addr, error) { return New(at, cfg), loopback(), nil })
