@@ -1,8 +1,8 @@
 // Package line gives tests and the benchmark a slow line: two network namespaces that only it
 // connects. The kernel's own token bucket (tc-tbf(8)) bounds the rate at both ends, and a wire of
 // this package carries the packets from one to the other, later by half of the delay each. What
-// does not fit into the bucket's queue is dropped, as a router does; otherwise nothing is lost, and
-// nothing overtakes anything.
+// does not fit into the bucket's queue is dropped, as a router does; otherwise nothing is lost, but
+// for Options.Loss, and nothing overtakes anything.
 //
 // It needs Linux, the rights of root, /dev/net/tun, and ip and tc of iproute2. Nothing of it
 // outlives the process, however that ends: the namespaces have no names.
@@ -30,6 +30,7 @@ var addresses = [2]string{"198.18.0.1", "198.18.0.2"}
 type Options struct {
 	Rate  int           // bits per second, in each direction
 	Delay time.Duration // there and back; 0: as little as it takes, about 0.1 ms
+	Loss  float64       // of how many packets in each direction, between 0 and 1, the line loses
 }
 
 // New opens a line for a test, and closes it when the test ends. Without root, Linux or iproute2

@@ -2,6 +2,7 @@ package line
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"runtime"
@@ -48,7 +49,7 @@ func Open(o Options) (*Line, error) {
 		l.ends[i] = e
 	}
 	for i, e := range l.ends {
-		l.wires.Go(func() { l.carry(e.tun, l.ends[1-i].tun, o.Delay/2) })
+		l.wires.Go(func() { l.carry(e.tun, l.ends[1-i].tun, o) })
 	}
 	return l, nil
 }
@@ -70,8 +71,9 @@ func (l *Line) Cut() { l.cut.Store(true) }
 // Mend ends Cut.
 func (l *Line) Mend() { l.cut.Store(false) }
 
-// carry takes packets from one end to the other, each after a time.
-func (l *Line) carry(from, to *os.File, after time.Duration) {
+// carry takes packets from one end to the other, each after half of the delay.
+func (l *Line) carry(from, to *os.File, o Options) {
+	after := o.Delay / 2
 	type packet struct {
 		due   time.Time
 		bytes []byte
@@ -90,7 +92,7 @@ func (l *Line) carry(from, to *os.File, after time.Duration) {
 		if err != nil {
 			return
 		}
-		if l.cut.Load() {
+		if l.cut.Load() || o.Loss > 0 && rand.Float64() < o.Loss {
 			continue
 		}
 		if after == 0 {

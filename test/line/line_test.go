@@ -52,3 +52,27 @@ func TestLine(t *testing.T) {
 	_, err = d.Read(make([]byte, 1))
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 }
+
+// Of many packets about as many are lost as were ordered.
+func TestLoss(t *testing.T) {
+	const packets, loss = 1000, 0.1
+	l := New(t, Options{Rate: 1_000_000_000, Loss: loss})
+	var from, to *net.UDPConn
+	for i, c := range []**net.UDPConn{&from, &to} {
+		require.NoError(t, l.End(i).Do(func() (err error) {
+			*c, err = net.ListenUDP("udp4", &net.UDPAddr{IP: net.ParseIP(l.End(i).Addr())})
+			return err
+		}))
+		defer (*c).Close()
+	}
+	came := 0
+	for range packets {
+		_, err := from.WriteToUDP([]byte("x"), to.LocalAddr().(*net.UDPAddr))
+		require.NoError(t, err)
+		require.NoError(t, to.SetReadDeadline(time.Now().Add(20*time.Millisecond)))
+		if _, err := to.Read(make([]byte, 1)); err == nil {
+			came++
+		}
+	}
+	require.InDelta(t, packets*(1-loss), came, packets*loss/2)
+}

@@ -1,9 +1,11 @@
 package sys
 
 import (
+	"encoding/binary"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 func TestBytesOfOneSystemCall(t *testing.T) {
@@ -18,4 +20,25 @@ func TestBytesOfOneSystemCall(t *testing.T) {
 	} {
 		require.Equal(t, want, oneCall(n), "%d bytes", n)
 	}
+}
+
+// Where the system does not count what can be read, it is told apart from nothing.
+func TestReadableWithoutCount(t *testing.T) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+	require.NoError(t, err)
+	defer unix.Close(fd)
+	require.NoError(t, unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}))
+	_, err = unix.IoctlGetUint32(fd, unix.TIOCINQ)
+	require.Error(t, err)
+	n, err := Readable(fd)
+	require.NoError(t, err)
+	require.Zero(t, n)
+	ask := make([]byte, unix.NLMSG_HDRLEN) // for nothing, to be acknowledged
+	binary.NativeEndian.PutUint32(ask, uint32(len(ask)))
+	binary.NativeEndian.PutUint16(ask[4:], unix.NLMSG_NOOP)
+	binary.NativeEndian.PutUint16(ask[6:], unix.NLM_F_REQUEST|unix.NLM_F_ACK)
+	require.NoError(t, unix.Sendto(fd, ask, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}))
+	n, err = Readable(fd)
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
 }

@@ -40,10 +40,19 @@ func Unpace(fd int) {
 		uintptr(unsafe.Pointer(&reno)), unsafe.Sizeof(reno), 0)
 }
 
-// Readable asks FIONREAD, which writes 32 bits, whatever the size of an int.
+// Readable asks FIONREAD, which writes 32 bits, whatever the size of an int. Of a family whose
+// sockets cannot be asked (those of vsock(7), before Linux 6.17) it tells by a look at the first byte
+// whether there is any: 1 or 0.
 func Readable(fd int) (int, error) {
 	n, err := unix.IoctlGetUint32(fd, unix.TIOCINQ)
-	return int(n), err
+	if err != unix.EOPNOTSUPP && err != unix.ENOTTY {
+		return int(n), err
+	}
+	k, _, err := unix.Recvfrom(fd, make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	if err == unix.EAGAIN {
+		return 0, nil
+	}
+	return max(k, 0), err
 }
 
 // Unarrived asks SIOCOUTQ, which writes 32 bits, whatever the size of an int.
