@@ -25,8 +25,8 @@ const (
 // descriptor of its own again. The zero value is ready.
 type rests struct {
 	mu      sync.Mutex
-	epoll   *os.File // nil: nobody rests
-	fd      int      // of epoll
+	epoll   *os.File              // nil: nobody rests
+	fd      int                   // of epoll
 	resting map[int32]*watcher    // by descriptor; those in epoll
 	own     map[*watcher]struct{} // those with an epoll descriptor for reading
 	sweeper *time.Timer           // nil: own is empty

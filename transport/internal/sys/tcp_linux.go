@@ -41,8 +41,8 @@ func Unpace(fd int) {
 }
 
 // Readable asks FIONREAD, which writes 32 bits, whatever the size of an int. Of a family whose
-// sockets cannot be asked (those of vsock(7), before Linux 6.17) it tells by a look at the first byte
-// whether there is any: 1 or 0.
+// sockets cannot be asked (those of vsock(7), before Linux 6.17) it tells by a look at the first
+// byte whether there is any: 1 or 0.
 func Readable(fd int) (int, error) {
 	n, err := unix.IoctlGetUint32(fd, unix.TIOCINQ)
 	if err != unix.EOPNOTSUPP && err != unix.ENOTTY {
