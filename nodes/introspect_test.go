@@ -65,7 +65,8 @@ func TestProcesses(t *testing.T) {
 
 		require.Eventually(t, func() bool {
 			all := processesOf(there)
-			return all[b.Pid()].Queue == 2 && all[handler.Pid()].Handled == 1 && all[fn].Runs.Function == "wait" && !all[fn].Running
+			return all[b.Pid()].Queue == 2 && all[handler.Pid()].Handled == 1 && !all[handler.Pid()].Running &&
+				all[fn].Runs.Function == "wait" && !all[fn].Running
 		}, 10*time.Second, time.Millisecond)
 		all := processesOf(there)
 		is := func(pid ei.Pid, want introspect.Process) {
