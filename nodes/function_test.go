@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -463,4 +464,38 @@ func TestLabel(t *testing.T) {
 	require.NotNil(t, box.Label())
 	require.NoError(t, box.SetLabel(nil))
 	require.Nil(t, box.Label())
+}
+
+// What a function keeps of its arguments stays as it is, when the request's memory is used again.
+func TestFunctionKeepsArguments(t *testing.T) {
+	w := newWorld(t, "memory")
+	a, b := w.started("alice"), w.started("bob")
+	const rounds = 200
+	type all struct {
+		bin  []byte
+		raw  ei.Raw
+		term ei.Term
+	}
+	kept, terms := make(chan all, 2*rounds), make(chan []ei.Term, 2*rounds)
+	a.Expose("k", "keep", FuncOf(func(bin []byte, raw ei.Raw, term ei.Term) int { kept <- all{bin, raw, term}; return 0 }))
+	a.Expose("k", "terms", Func(func(_ context.Context, args []ei.Term) (any, error) { terms <- args; return 1, nil }))
+	for i := range rounds {
+		bin := bytes.Repeat([]byte{byte(i)}, 200)
+		for _, f := range []string{"keep", "terms"} {
+			_, err := b.ERPC(w.ctx(), a.Name(), "k", f, ei.Binary(bin), ei.Binary(bin), ei.Binary(bin))
+			require.NoError(t, err)
+			_, err = b.RPC(w.ctx(), a.Name(), "k", f, ei.Binary(bin), ei.Binary(bin), ei.Binary(bin))
+			require.NoError(t, err)
+		}
+	}
+	for i := range 2 * rounds {
+		want := bytes.Repeat([]byte{byte(i / 2)}, 200)
+		k := <-kept
+		require.Equal(t, want, k.bin)
+		v, err := k.raw.Decode()
+		require.NoError(t, err)
+		require.Equal(t, ei.Binary(want), v)
+		require.Equal(t, ei.Binary(want), k.term)
+		require.Equal(t, []ei.Term{ei.Binary(want), ei.Binary(want), ei.Binary(want)}, <-terms)
+	}
 }
