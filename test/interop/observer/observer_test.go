@@ -116,21 +116,27 @@ func TestObserverPages(t *testing.T) {
 	})
 }
 
+// beams is a directory with the modules of the application observer.
+func beams(t *testing.T, r otp.Release) string {
+	all := os.Getenv("CNODE_TEST_OBSERVER")
+	if all == "" {
+		need.Missing(t, "no etop, no Observer: CNODE_TEST_OBSERVER is not set (test/run.sh brings it)")
+	}
+	for entry := range strings.FieldsSeq(all) {
+		if number, dir, _ := strings.Cut(entry, "="); number == strconv.Itoa(r.Number) {
+			ebin := t.TempDir() // which the Erlang in its root file system sees
+			require.NoError(t, os.CopyFS(ebin, os.DirFS(filepath.Join(dir, "ebin"))))
+			return ebin
+		}
+	}
+	require.Fail(t, "CNODE_TEST_OBSERVER has no observer of OTP "+r.String())
+	return ""
+}
+
 // etop, in text mode, whatever it sorts by.
 func TestEtop(t *testing.T) {
-	beams := os.Getenv("CNODE_TEST_OBSERVER")
-	if beams == "" {
-		need.Missing(t, "no etop: CNODE_TEST_OBSERVER is not set (test/run.sh brings it)")
-	}
 	otp.Together(t, func(t *testing.T, r otp.Release) {
-		ebin := ""
-		for entry := range strings.FieldsSeq(beams) {
-			if number, dir, _ := strings.Cut(entry, "="); number == strconv.Itoa(r.Number) {
-				ebin = t.TempDir() // which the Erlang in its root file system sees
-				require.NoError(t, os.CopyFS(ebin, os.DirFS(filepath.Join(dir, "ebin"))))
-			}
-		}
-		require.NotEmpty(t, ebin)
+		ebin := beams(t, r)
 		m := meet(t, r, nil, "-pa", ebin)
 		if r.Number == 27 { // traces, by a port of the other node's, even if it is told not to
 			m.is("econnrefused", `{P, R} = spawn_monitor(fun() -> etop:start([{node, N}, {output, text}, {tracing, off}]) end),
