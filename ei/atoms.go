@@ -95,7 +95,7 @@ func (t *AtomTable) add(a *Atom, slot *atomSlot) {
 
 // grow makes room for n atoms.
 func (t *AtomTable) grow(n int) {
-	size := 64
+	size := 16
 	for 4*n > 3*size {
 		size *= 2
 	}

@@ -25,19 +25,23 @@ func refFlagBytes(n int) int {
 	return n/2 + 1
 }
 
+// cacheSegment is how many atoms of a cache have their memory together: few, for an idle connection
+// has named three or four, anywhere in the cache.
+const cacheSegment = 16
+
 // An atomCache holds the atoms that a peer has named in its headers. Its memory grows by segments.
 type atomCache struct {
-	segments [CacheSize / 256]*[256]ei.Atom
+	segments [CacheSize / cacheSegment]*[cacheSegment]ei.Atom
 	set      [CacheSize / 64]uint64 // which are, by bits: '' is an atom too
 	refs     []ei.Atom              // of the last header
 }
 
 func (c *atomCache) put(i int, a ei.Atom) {
-	s := &c.segments[i>>8]
+	s := &c.segments[i/cacheSegment]
 	if *s == nil {
-		*s = new([256]ei.Atom)
+		*s = new([cacheSegment]ei.Atom)
 	}
-	(*s)[i&255] = a
+	(*s)[i%cacheSegment] = a
 	c.set[i>>6] |= 1 << (i & 63)
 }
 
@@ -45,7 +49,7 @@ func (c *atomCache) get(i int) (ei.Atom, bool) {
 	if c.set[i>>6]&(1<<(i&63)) == 0 {
 		return "", false
 	}
-	return c.segments[i>>8][i&255], true
+	return c.segments[i/cacheSegment][i%cacheSegment], true
 }
 
 // all gives what is in the cache, by index.
