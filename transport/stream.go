@@ -163,6 +163,11 @@ func (s *Stream) CheckPeer(ctx context.Context, name string) error {
 	return opError("check peer", s.remote, s.car.checkPeer(ctx, name))
 }
 
+// KeepsPackets reports whether the carrier keeps packets now, so that each Writev is one, and reads
+// end with them: from a HandshakePacketHeaderSize of 0 up to the handshake's end, and after that if
+// the plug-in's FrameHeaderSize is 0, too.
+func (s *Stream) KeepsPackets() bool { return s.car.keepsPackets() }
+
 func (s *Stream) usable() error { return s.ready(0) }
 
 // ready is nil unless the stream is closed, or paused in one of these directions.
@@ -314,8 +319,8 @@ func (s *Stream) consume(p []byte) int {
 // wakes the writer for nothing else meanwhile. Once the peer has closed, writes fail: EPIPE or
 // ECONNRESET, at once if one waits.
 //
-// Where the carrier keeps packets the buffers are one packet, which may be empty, and goes out whole
-// or not at all.
+// Where the carrier keeps packets the buffers are one packet, which may be empty, and goes out
+// whole or not at all.
 func (s *Stream) Writev(ctx context.Context, v ...[]byte) (int64, error) {
 	if err := s.beginWrite(); err != nil {
 		return 0, opError("write", s.remote, err)
@@ -399,6 +404,23 @@ func (s *Stream) writeRest(ctx context.Context) (n int64, left bool, err error) 
 		}
 	}
 	return n, false, nil
+}
+
+// writePacket writes the buffers as one packet.
+func (s *Stream) writePacket(ctx context.Context, v [][]byte) (int64, error) {
+	if v = skip(v, 0); len(v) == 0 {
+		v = [][]byte{nil}
+	}
+	n, err := s.car.write(ctx, v)
+	if lost(err) { // the callback may still look at the vector
+		s.rest, s.packet = nil, nil
+		return 0, err
+	}
+	if err != nil {
+		s.noteCut(err)
+		err = s.cutOff(ctx, pausedWrite, err)
+	}
+	return n, err
 }
 
 // skip gives v without its first n bytes, and without empty buffers before the next byte. It

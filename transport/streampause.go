@@ -101,8 +101,8 @@ func (s *Stream) Resume() {
 	s.resume(pausedRead)
 }
 
-// rouse makes a read, whose result is left for the next one. Where the carrier keeps packets it does
-// not: the end of one could not be left.
+// rouse makes a read, whose result is left for the next one; but not where the carrier keeps
+// packets, for the end of one could not be left.
 func (s *Stream) rouse() {
 	if s.KeepsPackets() || s.claimPaused() != nil {
 		return

@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"fmt"
 	"syscall"
 )
 
@@ -43,19 +44,37 @@ func (s *Stream) noteCut(err error) {
 	}
 }
 
-// writePacket writes the buffers as one packet.
-func (s *Stream) writePacket(ctx context.Context, v [][]byte) (int64, error) {
-	if v = skip(v, 0); len(v) == 0 {
-		v = [][]byte{nil}
+// frameHeader is the size in bytes of the length before a frame that a Queue of frames is given.
+const frameHeader = 4
+
+// errFrames refuses what is no sequence of frames.
+var errFrames = fmt.Errorf("a post to a queue of frames is not made of whole frames: %w", syscall.EINVAL)
+
+// writeFrames writes the frames that s.rest holds, which it changes, as packets, each without its
+// length. n counts them with it.
+func (s *Stream) writeFrames(ctx context.Context) (n int64, err error) {
+	for v := skip(s.rest, 0); len(v) > 0; {
+		size := int64(0)
+		for range frameHeader {
+			if len(v) == 0 {
+				return n, errFrames
+			}
+			size = size<<8 | int64(v[0][0])
+			v = skip(v, 1)
+		}
+		if length(v) < size {
+			return n, errFrames
+		}
+		s.packet = s.packet[:0]
+		for left := size; left > 0; {
+			k := min(left, int64(len(v[0])))
+			s.packet = append(s.packet, v[0][:k])
+			left, v = left-k, skip(v, k)
+		}
+		if _, err := s.writePacket(ctx, s.packet); err != nil {
+			return n, err
+		}
+		n += frameHeader + size
 	}
-	n, err := s.car.write(ctx, v)
-	if lost(err) { // the callback may still look at the vector
-		s.rest, s.packet = nil, nil
-		return 0, err
-	}
-	if err != nil {
-		s.noteCut(err)
-		err = s.cutOff(ctx, pausedWrite, err)
-	}
-	return n, err
+	return n, nil
 }

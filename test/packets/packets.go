@@ -7,6 +7,8 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/cnode-go/cnode/transport"
@@ -26,7 +28,8 @@ type Socket struct {
 	s       *transport.Stream
 	q       *transport.Queue
 	in, out turn
-	bytes   bool // it keeps no packets any more
+	bytes   bool        // it keeps no packets any more
+	halved  atomic.Bool // CloseWrite has been called
 
 	head [4]byte
 	have int // bytes of head that have come
@@ -76,6 +79,7 @@ func Callbacks(tr transport.Transport, frameHeader int) transport.Callbacks[*Soc
 			}
 			return c.s.LocalAddr(), nil
 		},
+		CloseWrite:   (*Socket).closeWrite,
 		Interrupt:    func(c *Socket) { c.in.interrupt(); c.out.interrupt() },
 		InterruptOne: func(c *Socket, writing bool) { c.turn(writing).interrupt() },
 		Close:        (*Socket).close,
@@ -117,10 +121,31 @@ func (c *Socket) write(p []byte, tmo time.Duration) (int, error) {
 	if !c.bytes {
 		head = binary.BigEndian.AppendUint32(nil, uint32(len(p)))
 	}
+	if c.halved.Load() {
+		return 0, syscall.EPIPE
+	}
 	if err := c.q.Post(ctx, head, p, 0); err != nil {
+		if c.halved.Load() {
+			return 0, syscall.EPIPE
+		}
 		return 0, over(err)
 	}
 	return len(p), nil
+}
+
+func (c *Socket) closeWrite() error {
+	c.halved.Store(true)
+	c.out.interrupt()
+	go c.flush(c.s.CloseWrite)
+	return nil
+}
+
+// flush waits a second for what is written, and then ends it.
+func (c *Socket) flush(end func() error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = c.q.Flush(ctx)
+	_ = end()
 }
 
 func (c *Socket) close() error {
@@ -133,13 +158,16 @@ func (c *Socket) close() error {
 	if waiting, _ := c.q.Buffered(); waiting == 0 {
 		return bare(c.s.Close())
 	}
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		_ = c.q.Flush(ctx)
-		_ = c.s.Close()
-	}()
+	go c.flush(c.s.Close)
 	return nil
+}
+
+// Abort is a Close that throws away what has not been sent.
+func (c *Socket) Abort() error {
+	if c.s == nil {
+		return c.close()
+	}
+	return bare(c.s.Close())
 }
 
 func (c *Socket) turn(writing bool) *turn {

@@ -35,10 +35,10 @@ func endOfStream(t *trial) {
 	}
 }
 
-// closeKeepsWritten writes as much as the carrier takes, a megabyte at the most, and closes; only then
-// does the other end begin to read, as one does that is busy. A carrier that only hands bytes to a
-// connection, which sends them later and sends them again if they are lost, throws away by closing
-// that connection what it has not sent yet.
+// closeKeepsWritten writes as much as the carrier takes, a megabyte at the most, and closes; only
+// then does the other end begin to read, as one does that is busy. A carrier that only hands bytes
+// to a connection, which sends them later and sends them again if they are lost, throws away what
+// it has not sent yet by closing that connection.
 func closeKeepsWritten(t *trial) {
 	const most = 1 << 20
 	for _, closer := range []string{"accepting", "connecting"} {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/cnode-go/cnode/transport"
 )
@@ -56,15 +57,26 @@ const (
 )
 
 // shake is an end's part of a handshake whose packets have no length, its hook included.
-func (s *stream) shake(ctx context.Context, accepted bool) error {
+func (s *stream) shake(ctx context.Context, accepted bool, patience time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	say := func(p string) error {
 		_, err := s.Stream.Writev(ctx, []byte(p))
 		return err
 	}
 	hear := func(p string) error {
 		got := make([]byte, 4096)
-		n, err := s.ReadPDU(ctx, func() ([][]byte, error) { return [][]byte{got}, nil })
+		room, whole := [][]byte{got[:len(p)], got[len(p):]}, false
+		n, err := s.ReadPDU(ctx, func() ([][]byte, error) {
+			whole = len(room) == 1
+			v := room[:1]
+			room = room[1:]
+			return v, nil
+		})
 		switch joined := strings.HasPrefix(string(got[:n]), p); {
+		case err != nil && whole:
+			return fmt.Errorf("all %d bytes of a packet have come, and not its end: Read returns EndOfPacket with the last bytes, or alone: %w",
+				len(p), err)
 		case err != nil:
 			return err
 		case joined && n > int64(len(p)):
@@ -261,7 +273,9 @@ func boundaries(t *trial) {
 			return none, nil
 		})
 		for i, size := range all {
-			_, err := do(t, "a Read of a packet", func() (none struct{}, _ error) { return none, t.readPacket(w.to, pattern(140+i), size, i%2 == 0) })
+			_, err := do(t, "a Read of a packet", func() (none struct{}, _ error) {
+				return none, t.readPacket(w.to, pattern(140+i), size, i%2 == 0)
+			})
 			if err != nil {
 				t.caught(writing.failed())
 				t.fail("of packets of %v bytes the one of number %d, of %d: %w", all, i, size, err)
@@ -295,7 +309,7 @@ func (t *trial) readPacket(from *stream, want pattern, size int, whole bool) err
 		t.progress()
 	}
 	if n != size {
-		return fmt.Errorf("it came as %d bytes: a Read gives bytes of one packet only, and EndOfPacket with its last ones, also after its time was over", n)
+		return fmt.Errorf("it came as %d bytes: a Read gives bytes of one packet only, and EndOfPacket with the last of them", n)
 	}
 	return want.differs(0, got[:n])
 }

@@ -35,8 +35,8 @@ func asksHeaderSize(ctx context.Context, s *stream, _ bool) error {
 
 // handshake opens a connection, and calls the callbacks of a successful handshake in their order;
 // the hooks of the two ends run at the same time, as on two nodes. CheckPeer may refuse the name,
-// and end the connection by that: then handshake closes it, and calls the hooks on another one. Over
-// a carrier that keeps packets they have been called before.
+// and end the connection by that: then handshake closes it, and calls the hooks on another one.
+// Over a carrier that keeps packets they have been called before.
 func (t *trial) handshake(at site) (client, server *stream, refused, err error) {
 	client, server = t.joinAnd(at, asksHeaderSize)
 	if refused = t.checkPeer(client, server); refused != nil {

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/test/packets"
@@ -35,6 +37,103 @@ func TestPackets(t *testing.T) {
 		}},
 	} {
 		t.Run(g.name, func(t *testing.T) { Run(t, g.factory(t)) })
+	}
+}
+
+// A brokenPacket is a carrier of packets with one rule broken; says is what the report must say.
+type brokenPacket struct {
+	name, rule, says string
+	breakIt          func(cb *transport.Callbacks[*packets.Socket])
+}
+
+func brokenPackets() []brokenPacket {
+	type calls = transport.Callbacks[*packets.Socket]
+	endless := func(cb *calls) {
+		read := cb.Read
+		cb.Read = func(c *packets.Socket, p []byte, tmo time.Duration) (int, error) {
+			n, err := read(c, p, tmo)
+			if err == transport.EndOfPacket {
+				err = nil
+			}
+			return n, err
+		}
+	}
+	return []brokenPacket{
+		{"says no end of a packet", "BoundAddress", "Read returns EndOfPacket with the last bytes", endless},
+		{"ends packets early", "Packets", "it came as", func(cb *calls) {
+			read := cb.Read
+			cb.Read = func(c *packets.Socket, p []byte, tmo time.Duration) (int, error) {
+				n, err := read(c, p, tmo)
+				if n == len(p) && n > 300 {
+					err = transport.EndOfPacket
+				}
+				return n, err
+			}
+		}},
+		{"drops empty packets", "Packets", "it came as", func(cb *calls) {
+			write := cb.Write
+			cb.Write = func(c *packets.Socket, p []byte, tmo time.Duration) (int, error) {
+				if len(p) == 0 {
+					return 0, nil
+				}
+				return write(c, p, tmo)
+			}
+		}},
+		{"takes a part of a packet", "WriteCount", "goes out whole or not at all", func(cb *calls) {
+			write := cb.Write
+			cb.Write = func(c *packets.Socket, p []byte, tmo time.Duration) (int, error) {
+				n, err := write(c, p[:min(len(p), 60_000)], tmo)
+				return n, err
+			}
+		}},
+		{"joins packets", "BoundAddress", "bytes of the next one", func(cb *calls) {
+			write := cb.Write
+			var status []byte
+			cb.Write = func(c *packets.Socket, p []byte, tmo time.Duration) (int, error) {
+				if string(p) == "sok" {
+					status = append(status, p...)
+					return len(p), nil
+				}
+				all := append(status, p...)
+				status = nil
+				n, err := write(c, all, tmo)
+				return n - len(all) + len(p), err
+			}
+		}},
+		{"says that frames have a size of 2", "HeaderSize", "2 is neither 0 nor 4", func(cb *calls) {
+			cb.FrameHeaderSize = func(*packets.Socket) (int, error) { return 2, nil }
+		}},
+		{"keeps packets only after the handshake", "HeaderSize", "0, and HandshakePacketHeaderSize is not", func(cb *calls) {
+			endless(cb)
+			cb.HandshakePacketHeaderSize = func(*packets.Socket) (int, error) { return 4, nil }
+		}},
+		{"says that a packet ends where none are kept", "ReadCount", "EndOfPacket where no packets are kept", func(cb *calls) {
+			cb.HandshakePacketHeaderSize = func(*packets.Socket) (int, error) { return 4, nil }
+			cb.FrameHeaderSize = nil
+		}},
+		{"throws away what is not sent when it closes", "CloseKeepsWritten", "go on sending in the background", func(cb *calls) {
+			cb.Close = (*packets.Socket).Abort
+		}},
+	}
+}
+
+func TestBrokenPackets(t *testing.T) {
+	for _, tt := range brokenPackets() {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			cb := packets.Callbacks(transport.NewMemory(), 0)
+			tt.breakIt(&cb)
+			l := generous()
+			l.patience, l.tries = time.Second, 1
+			s := newSuite(always(must(t, cb), transport.MemoryAddr("")), l)
+			tried := strings.Fields("BoundAddress HeaderSize Packets ReadCount WriteCount CloseKeepsWritten Hooks")
+			s.rules = slices.DeleteFunc(s.rules, func(r rule) bool { return !slices.Contains(tried, r.name) })
+			err := s.check()
+			var broken *RuleError
+			require.ErrorAs(t, err, &broken)
+			require.Equal(t, tt.rule, broken.Rule, "%v", err)
+			require.ErrorContains(t, broken, tt.says)
+		})
 	}
 }
 

@@ -93,7 +93,7 @@ func (t *trial) met(at site, connect *call[*stream], server *stream, begins begi
 			switch {
 			case err != nil:
 			case t.keepsPackets(ctx, s):
-				err = s.shake(ctx, accepted)
+				err = s.shake(ctx, accepted, t.s.patience*3/4)
 			default:
 				err = then()
 			}
@@ -122,14 +122,18 @@ func (t *trial) met(at site, connect *call[*stream], server *stream, begins begi
 		server, accepted = other, side(other, true, nothing)
 	}
 	_, err = connecting.end()
+	if err != nil && !t.s.ofBytes.Load() { // the other end may know why
+		_, e := accepted.end()
+		err = errors.Join(err, e)
+	}
 	t.must(err, "at the connecting end")
 	_, err = accepted.end()
 	t.must(err, "at the accepting end")
 	return client, server
 }
 
-// keepsPackets reports whether the handshake on s has packets without a length. The first connection
-// is asked whether that is so; what is wrong with the answer is left to other rules.
+// keepsPackets reports whether the handshake on s has packets without a length. The first
+// connection is asked whether that is so; what is wrong with the answer is left to other rules.
 func (t *trial) keepsPackets(ctx context.Context, s *stream) bool {
 	if t.s.ofBytes.Load() {
 		return false

@@ -28,10 +28,10 @@ type LimitOptions struct {
 
 // Limit makes a Transport whose streams carry so many bytes a second, over any other: a bucket that
 // fills with time is emptied by what passes, and an operation on an empty one waits, until its
-// context ends or the stream is closed. A packet of a carrier that keeps packets goes out as a whole
-// once a byte may. Bytes that are not read stay in the carrier below, so the
-// peer feels the back-pressure. A single try ([transport.NoWait]) takes what the bucket holds, or
-// is a time-out. Connecting and accepting are not limited.
+// context ends or the stream is closed. A packet of a carrier that keeps packets goes out whole
+// once a byte may. Bytes that are not read stay in the carrier below, so the peer feels the
+// back-pressure. A single try ([transport.NoWait]) takes what the bucket holds, or is a time-out.
+// Connecting and accepting are not limited.
 //
 // A hand-off passes through: in the other process the bucket is full again. Time is package time's,
 // so that it works in a testing/synctest bubble.
