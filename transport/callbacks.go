@@ -86,7 +86,7 @@ type Callbacks[C any] struct {
 	// io.EOF, not wrapped, in place of nil. Bytes count even beside an error; -1 beside one is no
 	// byte, so that a whole callback can be "return unix.Read(fd, p)". The same holds for Write and
 	// Writev. None of them uses p or v once it has returned. A carrier that keeps packets returns
-	// EndOfPacket, not wrapped, with the last bytes of each packet. Mandatory.
+	// ErrEndOfPacket, not wrapped, with the last bytes of each packet. Mandatory.
 	Read func(c C, p []byte, tmo time.Duration) (int, error)
 	// Write writes at least one byte of p, and leaves the bytes in p as they are: a plug-in must
 	// not encrypt them in place. Bytes count even beside an error, and those that are counted reach

@@ -15,7 +15,7 @@ type carrier interface {
 	midPacket(is bool)
 	// FullImpl, and not Direct: even a single try may take long.
 	takesItsTime() bool
-	// A read ends with EndOfPacket where a packet does, a write takes one whole packet, also an
+	// A read ends with ErrEndOfPacket where a packet does, a write takes one whole packet, also an
 	// empty one, or nothing.
 	keepsPackets() bool
 	pending() (int, error) // received bytes, not read

@@ -48,7 +48,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	}
 	for {
 		n, err := c.s.Read(c.readUntil.Context(), p)
-		if err != EndOfPacket {
+		if err != ErrEndOfPacket {
 			return n, netError(err)
 		}
 		if n > 0 {

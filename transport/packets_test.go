@@ -110,16 +110,16 @@ func TestPacketsOfAStream(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "jk", string(p[:k]))
 	k, err = client.Read(ctx, p)
-	require.Equal(t, transport.EndOfPacket, err)
+	require.Equal(t, transport.ErrEndOfPacket, err)
 	require.Equal(t, "l", string(p[:k]))
 	writes(t, server)
 	k, err = client.Read(ctx, p)
-	require.Equal(t, transport.EndOfPacket, err)
+	require.Equal(t, transport.ErrEndOfPacket, err)
 	require.Zero(t, k)
 
 	writes(t, server, "mn")
 	m, err := client.Readv(ctx, p, make([]byte, 5))
-	require.Equal(t, transport.EndOfPacket, err)
+	require.Equal(t, transport.ErrEndOfPacket, err)
 	require.EqualValues(t, 2, m)
 
 	// the rest of a packet that is not wanted

@@ -251,7 +251,7 @@ func (s *Stream) endWrite() {
 // stream is closed. io.EOF, not wrapped, is the end of the stream; a p of length 0 is EINVAL. After
 // the end of ctx reading can go on. Once reading has failed otherwise, as with ECONNRESET, what had
 // come before can still be read, and then the error comes again, in place of io.EOF. So it is after
-// a write that has been told of the connection's end, with ECONNRESET or ETIMEDOUT. EndOfPacket,
+// a write that has been told of the connection's end, with ECONNRESET or ETIMEDOUT. ErrEndOfPacket,
 // not wrapped, comes with the last bytes of a packet, or alone, where the carrier keeps packets.
 func (s *Stream) Read(ctx context.Context, p []byte) (int, error) {
 	if err := s.beginReadOf(ctx); err != nil {
@@ -265,7 +265,7 @@ func (s *Stream) Read(ctx context.Context, p []byte) (int, error) {
 		return s.consume(p), nil
 	}
 	n, err := s.receive(ctx, p, false)
-	if err == io.EOF || err == EndOfPacket {
+	if err == io.EOF || err == ErrEndOfPacket {
 		return n, err
 	}
 	if err != nil {

@@ -42,8 +42,8 @@ func (s *guarded[C]) endRead(p []byte, err error) (int, error) {
 		return 0, err
 	case r.n < 0 || r.n > len(p):
 		return 0, s.fail(contractError("Read", "%d bytes read into a buffer of %d", r.n, len(p)))
-	case r.n > 0 && r.err == EndOfPacket:
-		return r.n, EndOfPacket
+	case r.n > 0 && r.err == ErrEndOfPacket:
+		return r.n, ErrEndOfPacket
 	case r.n > 0:
 		return r.n, nil
 	// Close ends a call by shutdown(2), which looks like the end of the stream
@@ -59,8 +59,8 @@ func (s *guarded[C]) callRead(p []byte, tmo time.Duration) (n int, err error) {
 	defer s.caught("Read", &err)
 	err = s.calling("Read")
 	n, err = s.cb.Read(s.c, p, tmo)
-	if err == EndOfPacket && !s.packets.Load() {
-		n, err = 0, s.fail(contractError("Read", "EndOfPacket where no packets are kept: see HandshakePacketHeaderSize and FrameHeaderSize"))
+	if err == ErrEndOfPacket && !s.packets.Load() {
+		n, err = 0, s.fail(contractError("Read", "ErrEndOfPacket where no packets are kept: see HandshakePacketHeaderSize and FrameHeaderSize"))
 	}
 	return countOf(n, err), err
 }
@@ -140,7 +140,7 @@ func countOf[N int | int64](n N, err error) N {
 // lasting returns the error that came together with bytes if the next call must return it: not for
 // a time-out or an interruption. passed says that the call has taken all of its time.
 func lasting(err error, passed bool) error {
-	if err == nil || err == EndOfPacket || interrupted(err) || timedOut(err, passed) {
+	if err == nil || err == ErrEndOfPacket || interrupted(err) || timedOut(err, passed) {
 		return nil
 	}
 	return err

@@ -103,12 +103,12 @@ func (c *Socket) read(p []byte, tmo time.Duration) (int, error) {
 		}
 		c.have, c.left = 0, int(binary.BigEndian.Uint32(c.head[:]))
 		if c.left == 0 {
-			return 0, transport.EndOfPacket
+			return 0, transport.ErrEndOfPacket
 		}
 	}
 	n, err := c.s.Read(ctx, p[:min(len(p), c.left)])
 	if c.left -= n; err == nil && c.left == 0 {
-		return n, transport.EndOfPacket
+		return n, transport.ErrEndOfPacket
 	}
 	return n, over(err)
 }

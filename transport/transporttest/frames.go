@@ -75,7 +75,7 @@ func (s *stream) shake(ctx context.Context, accepted bool, patience time.Duratio
 		})
 		switch joined := strings.HasPrefix(string(got[:n]), p); {
 		case err != nil && whole:
-			return fmt.Errorf("all %d bytes of a packet have come, and not its end: Read returns EndOfPacket with the last bytes, or alone: %w",
+			return fmt.Errorf("all %d bytes of a packet have come, and not its end: Read returns ErrEndOfPacket with the last bytes, or alone: %w",
 				len(p), err)
 		case err != nil:
 			return err
@@ -176,9 +176,9 @@ func (s *stream) Read(ctx context.Context, p []byte) (int, error) {
 	n, err := s.Stream.Read(ctx, p[:min(len(p), in.left)])
 	in.left -= n
 	switch {
-	case err == transport.EndOfPacket && in.left > 0:
+	case err == transport.ErrEndOfPacket && in.left > 0:
 		return n, fmt.Errorf("a packet ends %d bytes before its end", in.left)
-	case err == transport.EndOfPacket:
+	case err == transport.ErrEndOfPacket:
 		return n, nil
 	case err == io.EOF:
 		return n, fmt.Errorf("in a frame, with %d bytes to come: %w", in.left, io.ErrUnexpectedEOF)
@@ -199,7 +199,7 @@ func (s *stream) begins(ctx context.Context) error {
 		switch {
 		case n > 0:
 			return errors.New("a packet has more bytes than were written")
-		case err != transport.EndOfPacket:
+		case err != transport.ErrEndOfPacket:
 			return err
 		}
 		in.end = false
@@ -211,9 +211,9 @@ func (s *stream) begins(ctx context.Context) error {
 	n, err := s.Stream.Read(ctx, p)
 	in.head = append(in.head, p[:n]...)
 	switch {
-	case err == transport.EndOfPacket && len(in.head) == 0: // a tick
+	case err == transport.ErrEndOfPacket && len(in.head) == 0: // a tick
 		return nil
-	case err == transport.EndOfPacket:
+	case err == transport.ErrEndOfPacket:
 		return fmt.Errorf("a packet ends after %d bytes: % x", len(in.head), in.head)
 	case err == io.EOF && len(in.head) > 0:
 		return io.ErrUnexpectedEOF
@@ -300,7 +300,7 @@ func (t *trial) readPacket(from *stream, want pattern, size int, whole bool) err
 	for over := whole; !over; {
 		k, err := from.Stream.Read(ctx, got[n:][:min(size/3+1, len(got)-n)])
 		n += k
-		if over = err == transport.EndOfPacket; err != nil && !over {
+		if over = err == transport.ErrEndOfPacket; err != nil && !over {
 			return fmt.Errorf("after %d bytes: %w", n, err)
 		}
 		if n > size {
@@ -309,7 +309,7 @@ func (t *trial) readPacket(from *stream, want pattern, size int, whole bool) err
 		t.progress()
 	}
 	if n != size {
-		return fmt.Errorf("it came as %d bytes: a Read gives bytes of one packet only, and EndOfPacket with the last of them", n)
+		return fmt.Errorf("it came as %d bytes: a Read gives bytes of one packet only, and ErrEndOfPacket with the last of them", n)
 	}
 	return want.differs(0, got[:n])
 }

@@ -52,20 +52,20 @@ func brokenPackets() []brokenPacket {
 		read := cb.Read
 		cb.Read = func(c *packets.Socket, p []byte, tmo time.Duration) (int, error) {
 			n, err := read(c, p, tmo)
-			if err == transport.EndOfPacket {
+			if err == transport.ErrEndOfPacket {
 				err = nil
 			}
 			return n, err
 		}
 	}
 	return []brokenPacket{
-		{"says no end of a packet", "BoundAddress", "Read returns EndOfPacket with the last bytes", endless},
+		{"says no end of a packet", "BoundAddress", "Read returns ErrEndOfPacket with the last bytes", endless},
 		{"ends packets early", "Packets", "it came as", func(cb *calls) {
 			read := cb.Read
 			cb.Read = func(c *packets.Socket, p []byte, tmo time.Duration) (int, error) {
 				n, err := read(c, p, tmo)
 				if n == len(p) && n > 300 {
-					err = transport.EndOfPacket
+					err = transport.ErrEndOfPacket
 				}
 				return n, err
 			}
@@ -107,7 +107,7 @@ func brokenPackets() []brokenPacket {
 			endless(cb)
 			cb.HandshakePacketHeaderSize = func(*packets.Socket) (int, error) { return 4, nil }
 		}},
-		{"says that a packet ends where none are kept", "ReadCount", "EndOfPacket where no packets are kept", func(cb *calls) {
+		{"says that a packet ends where none are kept", "ReadCount", "ErrEndOfPacket where no packets are kept", func(cb *calls) {
 			cb.HandshakePacketHeaderSize = func(*packets.Socket) (int, error) { return 4, nil }
 			cb.FrameHeaderSize = nil
 		}},
@@ -199,7 +199,7 @@ func seqpacket() transport.Callbacks[*seq] {
 				return n, nil
 			}
 			s.more = false
-			return n, transport.EndOfPacket
+			return n, transport.ErrEndOfPacket
 		},
 		Write: func(s *seq, p []byte, _ time.Duration) (int, error) {
 			if err := unix.Sendmsg(s.fd, append([]byte{0}, p...), nil, nil, unix.MSG_NOSIGNAL); err != nil {

@@ -2,8 +2,6 @@
 
 package transporttest
 
-import "github.com/cnode-go/cnode/transport"
-
 // reset is not possible on these systems without the plug-in's Close.
 func reset(*stream) bool { return false }
 

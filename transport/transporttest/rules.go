@@ -19,7 +19,7 @@ func rules() []rule {
 			"Writev its vector, and keep none of them.", writeCount, false},
 		{"Exchange", "A new connection carries bytes both ways.", exchange, true},
 		{"Packets", "Where packets are kept, one Write or Writev is one packet, and a Read gives bytes of one packet only, with " +
-			"EndOfPacket at its end; an empty one is a packet, too.", boundaries, false},
+			"ErrEndOfPacket at its end; an empty one is a packet, too.", boundaries, false},
 		{"CloseOnExec", "A descriptor is close-on-exec, wherever it comes from: no child process gets it.", closeOnExec, false},
 
 		{"PeerAddress", "Accept gives the address of the peer.", peerAddress, false},
