@@ -51,8 +51,8 @@
 //   - one Write, or one Writev, is one packet, of any size, 0 included (a tick of the distribution
 //     is an empty packet). It goes out whole, and counts all of it, or not at all;
 //   - one Read gives bytes of one packet only, and [ErrEndOfPacket] with the last of them; of a
-//     packet that is longer than its buffer the next Read gives more. An empty packet is 0 bytes and
-//     ErrEndOfPacket, where 0 bytes and nil are the end of the stream;
+//     packet that is longer than its buffer the next Read gives more. An empty packet is 0 bytes
+//     and ErrEndOfPacket, where 0 bytes and nil are the end of the stream;
 //   - each message of the handshake is a packet, and no two are joined.
 //
 // So it is up to the end of the handshake, and after it if FrameHeaderSize is 0, too: each frame is
