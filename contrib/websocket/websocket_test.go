@@ -28,6 +28,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/test/expect"
 	"github.com/cnode-go/cnode/test/leak"
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/transporttest"
 )
@@ -100,7 +101,6 @@ func TestNodes(t *testing.T) {
 		for kind, start := range map[string]func(*httptest.Server){"ws": (*httptest.Server).Start, "wss": (*httptest.Server).StartTLS} {
 			t.Run(name+" "+kind, func(t *testing.T) {
 				s := newSite(t, start)
-				s.Config.ErrorLog = nil
 				ws := cnodews.New(&cnodews.Options{CheckPeer: func(r *http.Request, node string) error {
 					if (r.TLS != nil) != (kind == "wss") || node != "till@branch" {
 						return errors.New("who is it?")
@@ -284,7 +284,7 @@ func TestRefusals(t *testing.T) {
 		"silence":        {cnodews.URL("ws://" + silent.Addr().String()), nil, "secret", is(nodes.ErrHandshakeTimeout)},
 		"no subprotocol": {s.put(old), nil, "secret", is(cnodews.ErrSubprotocol)},
 		"no URL":         {"http://host/", nil, "secret", is(syscall.EINVAL)},
-		"refused name":   {s.put(picky), nil, "secret", is(dist.ErrPeerClosed)},
+		"refused name":   {s.put(picky), nil, "secret", is(dist.ErrNoProof)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n, err := nodes.New(nodes.Config{
@@ -595,8 +595,7 @@ func (c counted) Write(p []byte) (int, error) {
 // Idle connections do nothing but tick.
 func TestIdleConnections(t *testing.T) {
 	const count = 1000
-	need := func() {} // two descriptors each, in this process
-	need()
+	need.Descriptors(t, 3*count) // both ends are in this process
 	var calls atomic.Int64
 	s := newSite(t, func(s *httptest.Server) {
 		s.Listener = counting{s.Listener, &calls}
