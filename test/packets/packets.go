@@ -136,16 +136,22 @@ func (c *Socket) write(p []byte, tmo time.Duration) (int, error) {
 func (c *Socket) closeWrite() error {
 	c.halved.Store(true)
 	c.out.interrupt()
-	go c.flush(c.s.CloseWrite)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), farewell)
+		defer cancel()
+		c.endWriting(ctx)
+	}()
 	return nil
 }
 
-// flush waits a second for what is written, and then ends it.
-func (c *Socket) flush(end func() error) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
+// farewell is how long a peer may take to read what was written before the end: long, as the
+// machine may be busy, and one that is gone ends the wait at once.
+const farewell = 30 * time.Second
+
+// endWriting waits for what is written, and then ends that direction.
+func (c *Socket) endWriting(ctx context.Context) {
 	_ = c.q.Flush(ctx)
-	_ = end()
+	_ = c.s.CloseWrite()
 }
 
 func (c *Socket) close() error {
@@ -155,11 +161,24 @@ func (c *Socket) close() error {
 	case c.s == nil:
 		return nil
 	}
-	if waiting, _ := c.q.Buffered(); waiting == 0 {
-		return bare(c.s.Close())
-	}
-	go c.flush(c.s.Close)
+	go c.leave()
 	return nil
+}
+
+// leave closes once the peer has what was written: bytes that nobody reads would make it a reset.
+func (c *Socket) leave() {
+	ctx, cancel := context.WithTimeout(context.Background(), farewell)
+	defer cancel()
+	c.endWriting(ctx)
+	b := make([]byte, 64<<10)
+	for most := 64 << 20; most > 0; { // the peer may have nothing to read, and write for ever
+		n, err := c.s.Read(ctx, b)
+		if err != nil {
+			break
+		}
+		most -= n
+	}
+	_ = c.s.Close()
 }
 
 // Abort is a Close that throws away what has not been sent.

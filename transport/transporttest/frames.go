@@ -180,8 +180,8 @@ func (s *stream) Read(ctx context.Context, p []byte) (int, error) {
 		return n, fmt.Errorf("a packet ends %d bytes before its end", in.left)
 	case err == transport.ErrEndOfPacket:
 		return n, nil
-	case err == io.EOF:
-		return n, fmt.Errorf("in a frame, with %d bytes to come: %w", in.left, io.ErrUnexpectedEOF)
+	case err == io.EOF && s.KeepsPackets():
+		return n, fmt.Errorf("in a packet, with %d bytes to come: %w", in.left, io.ErrUnexpectedEOF)
 	}
 	in.end = in.left == 0 && s.KeepsPackets()
 	return n, err
@@ -215,7 +215,7 @@ func (s *stream) begins(ctx context.Context) error {
 		return nil
 	case err == transport.ErrEndOfPacket:
 		return fmt.Errorf("a packet ends after %d bytes: % x", len(in.head), in.head)
-	case err == io.EOF && len(in.head) > 0:
+	case err == io.EOF && len(in.head) > 0 && s.KeepsPackets(): // bytes may end anywhere
 		return io.ErrUnexpectedEOF
 	case err != nil || len(in.head) < want:
 		return err
