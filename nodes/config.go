@@ -98,6 +98,11 @@ type Config struct {
 	// empty name. A program that does not start the node, and answers neither monitors nor spawn
 	// requests, should announce dist.FlagsLibei: otherwise an rpc:call to it waits for ever.
 	Flags dist.Flags
+	// SendWhole sends every message in one frame, whatever its size, also to peers that take
+	// fragments: for those that announce FlagFragments for the form that it gives to frames, and
+	// read no fragments, as tcp_filter_dist and what stands on it do (web_socket_dist). Other
+	// messages wait behind a large one then.
+	SendWhole bool
 
 	// MaxHandshakes bounds the handshakes in progress that peers have started. When one more comes,
 	// an older one is ended, chosen among those that have lasted a second (among all, if none has):

@@ -85,6 +85,7 @@ func newConn(n *Node, tr transport.Transport, s *transport.Stream, p dist.Peer, 
 	c.done, c.left = make(chan struct{}), make(chan struct{})
 	c.q = transport.NewQueue(s, &transport.QueueOptions{
 		Limit: n.cfg.QueueLimit, UrgentLimit: max(signalLimit, 4*n.cfg.QueueLimit), LazyLimit: signalLimit, Full: c.tellFull,
+		Frames: true,
 	})
 	c.atoms = n.packs.NewSender()
 	c.out = sequences.New(c.q, signalLimit, n.goroutines.Run)

@@ -53,7 +53,7 @@ func converse(ctx context.Context, a, b *Node) error {
 
 // Nodes converse when every read and write carries one byte, each of them late.
 func TestFaultEveryByteAlone(t *testing.T) {
-	for _, kind := range kinds {
+	for _, kind := range kinds[:3] { // not over packets, which are not cut
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, kind)
@@ -80,7 +80,7 @@ func TestFaultEveryByteAlone(t *testing.T) {
 
 // Nodes converse whatever a stream does that it is allowed to do.
 func TestFaultGentle(t *testing.T) {
-	for _, kind := range kinds {
+	for _, kind := range kinds[:3] { // not over packets, which are not cut
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			for seed := range uint64(10) {

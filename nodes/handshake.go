@@ -14,13 +14,13 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// packets carries handshake packets over a stream, each preceded by its length in 2 or 4 bytes,
-// until ctx ends.
+// packets carries handshake packets over a stream, each preceded by its length in 2 or 4 bytes, or
+// alone where the carrier keeps packets, until ctx ends.
 type packets struct {
 	ctx   context.Context
 	s     *transport.Stream
 	q     *transport.Queue
-	size  int // of the length
+	size  int // of the length; 0: there is none
 	spoke func()
 
 	head [4]byte
@@ -40,8 +40,12 @@ func newPackets(ctx context.Context, s *transport.Stream) (*packets, error) {
 // ReadPacket reads one packet, which is valid until the next call.
 func (p *packets) ReadPacket() ([]byte, error) {
 	p.step = 0
-	if _, err := p.s.ReadPDU(p.ctx, p.next); err != nil {
+	n, err := p.s.ReadPDU(p.ctx, p.next)
+	if err != nil {
 		return nil, p.cause(err)
+	}
+	if p.size == 0 {
+		p.body = p.body[:n]
 	}
 	if p.spoke != nil {
 		p.spoke()
@@ -50,11 +54,17 @@ func (p *packets) ReadPacket() ([]byte, error) {
 }
 
 func (p *packets) next() ([][]byte, error) {
-	switch p.step++; p.step {
-	case 1:
+	switch p.step++; {
+	case p.size == 0 && p.step == 1: // more room than a packet may take
+		p.body = make([]byte, dist.MaxHandshakePacket+1)
+		p.vec[0] = p.body
+		return p.vec[:], nil
+	case p.size == 0:
+		return nil, fmt.Errorf("%w: packet of more than %d bytes", dist.ErrMalformed, dist.MaxHandshakePacket)
+	case p.step == 1:
 		p.vec[0] = p.head[4-p.size:]
 		return p.vec[:], nil
-	case 2:
+	case p.step == 2:
 		n := binary.BigEndian.Uint32(p.head[:])
 		if n > dist.MaxHandshakePacket {
 			// the first bytes of a record with a hello, or an alert
@@ -70,20 +80,32 @@ func (p *packets) next() ([][]byte, error) {
 	return nil, nil
 }
 
-// WritePackets writes packets in one write.
+// WritePackets writes packets in one write, or in one each where the carrier keeps packets.
 func (p *packets) WritePackets(ps ...[]byte) error {
 	var b []byte
 	for _, q := range ps {
-		if p.size == 2 {
-			if len(q) > math.MaxUint16 {
-				return fmt.Errorf("%w: packet of %d bytes", dist.ErrMalformed, len(q))
+		switch {
+		case p.size == 0:
+			if err := p.write(q); err != nil {
+				return err
 			}
-			b = binary.BigEndian.AppendUint16(b, uint16(len(q)))
-		} else {
+			continue
+		case p.size == 4:
 			b = binary.BigEndian.AppendUint32(b, uint32(len(q)))
+		case len(q) > math.MaxUint16:
+			return fmt.Errorf("%w: packet of %d bytes", dist.ErrMalformed, len(q))
+		default:
+			b = binary.BigEndian.AppendUint16(b, uint16(len(q)))
 		}
 		b = append(b, q...)
 	}
+	if len(b) == 0 {
+		return nil
+	}
+	return p.write(b)
+}
+
+func (p *packets) write(b []byte) error {
 	_, err := p.q.WritevQueue(p.ctx, b)
 	return p.cause(err)
 }

@@ -471,6 +471,9 @@ func TestHugeFrameGrows(t *testing.T) {
 // A peer that disconnects in the middle of a frame.
 func TestKilledMidFrame(t *testing.T) {
 	for _, kind := range kinds {
+		if kind == "packets" { // they come whole
+			continue
+		}
 		w := newWorld(t, kind)
 		a, b := w.started("alice"), w.started("bob")
 		_, err := a.Connect(w.ctx(), "bob@test")

@@ -29,6 +29,9 @@ const (
 	// placedFrame is the size, in bytes, of frames worth a look whether they are fragments. Erlang
 	// nodes send fragments of 64 KiB.
 	placedFrame = 32 << 10
+	// firstRoom is how many bytes of a frame without a length are read before the message gets a
+	// buffer: most frames are shorter, and their buffer has their size.
+	firstRoom = 1 << 10
 	// atomTable bounds the atoms that a connection remembers.
 	atomTable = 1024
 )
@@ -53,6 +56,7 @@ type reader struct {
 	// The frame is a fragment, and all behind its head is read to its place in the message.
 	fragment [dist.FragmentHeadSize]byte
 	place    []byte
+	first    []byte // where a frame without a length begins, over a carrier that keeps packets; nil: it has a length
 
 	held int // bytes of incomplete messages, as counted in Node.incomplete
 
@@ -67,6 +71,9 @@ func (r *reader) init(c *Conn) {
 	r.busy = make(chan struct{}, 1)
 	r.max = c.n.cfg.MaxFrame
 	r.next, r.came = r.nextVector, func() { c.ticks.flows(c) }
+	if c.s.KeepsPackets() {
+		r.next, r.first = r.nextRoom, make([]byte, firstRoom)
+	}
 }
 
 // Receive returns the next message. It waits until one has come, or until ctx or the connection
@@ -164,6 +171,10 @@ func (c *Conn) receive(ctx context.Context, m *Message) error {
 		r := &c.rd
 		r.m, r.stage = m, frameStart
 		n, err := c.s.ReadPDU(ctx, r.next)
+		if err == nil && r.first != nil {
+			err = r.takePacket(int(n))
+			n += int64(len(r.head)) // as if it had a length, for a tick is no byte
+		}
 		if err != nil {
 			if errors.Is(err, transport.ErrPaused) && c.Err() == nil {
 				return errReaderStopped
@@ -335,7 +346,7 @@ func (r *reader) nextVector() ([][]byte, error) {
 	case frameHead:
 		n := binary.BigEndian.Uint32(r.head[:])
 		if uint64(n) > uint64(r.max) {
-			return nil, fmt.Errorf("%w: %d bytes, Config.MaxFrame is %d", ErrFrameTooLong, n, r.max)
+			return nil, r.tooLong(int64(n))
 		}
 		r.stage, r.need, r.have, r.place = frameBody, int(n), 0, nil
 		if n >= placedFrame && n <= frameStep && r.dist != nil && r.dist.Open() > 0 {
@@ -371,6 +382,54 @@ func (r *reader) nextVector() ([][]byte, error) {
 	r.vec[0] = r.m.buf[r.have:]
 	r.have = size
 	return r.vec[:], nil
+}
+
+// nextRoom hands ReadPDU room for one frame without a length, which ends with its packet.
+func (r *reader) nextRoom() ([][]byte, error) {
+	if r.stage == frameStart {
+		r.stage, r.have, r.vec[0] = frameBody, len(r.first), r.first
+		return r.vec[:], nil
+	}
+	if r.have > r.max {
+		return nil, r.tooLong(int64(r.have))
+	}
+	if r.have >= frameStep {
+		r.steps.Add(1)
+		r.came()
+	}
+	buf := r.m.buf[:cap(r.m.buf)]
+	if len(buf) <= r.have {
+		buf = r.m.grow(2 * r.have)
+		copy(buf, r.m.buf)
+	}
+	if r.have == len(r.first) {
+		copy(buf, r.first)
+	}
+	r.m.buf = buf[:min(len(buf), r.have+frameStep)]
+	r.vec[0] = r.m.buf[r.have:]
+	r.have = len(r.m.buf)
+	return r.vec[:], nil
+}
+
+// takePacket makes a packet of n bytes, for which nextRoom has handed out room, the message's
+// frame.
+func (r *reader) takePacket(n int) error {
+	if r.need = n; n > r.max {
+		return r.tooLong(int64(n))
+	}
+	if n > len(r.first) {
+		r.m.buf = r.m.buf[:n]
+		return nil
+	}
+	if cap(r.m.buf) < n {
+		r.m.buf = r.m.grow(n)
+	}
+	r.m.buf = append(r.m.buf[:0], r.first[:n]...)
+	return nil
+}
+
+func (r *reader) tooLong(n int64) error {
+	return fmt.Errorf("%w: %d bytes, Config.MaxFrame is %d", ErrFrameTooLong, n, r.max)
 }
 
 // discard gives the memory of incomplete messages back; the caller holds the token.

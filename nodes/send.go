@@ -194,7 +194,7 @@ func (c *Conn) postPacked(ctx context.Context, from ei.Pid, head []byte, payload
 
 // cuts tells whether a payload of that many bytes leaves in fragments.
 func (c *Conn) cuts(payload int) bool {
-	return c.out.Cuts(payload) && c.frameFlags().Has(dist.FlagFragments)
+	return c.out.Cuts(payload) && !c.n.cfg.SendWhole && c.frameFlags().Has(dist.FlagFragments)
 }
 
 // sendCut sends a message in fragments, and waits until they are out. owned says that nobody else

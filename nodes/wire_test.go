@@ -141,6 +141,10 @@ func framed(body []byte) []byte {
 }
 
 func (p *wire) write(b []byte) error {
+	if p.s.KeepsPackets() {
+		_, err := transport.NewQueue(p.s, &transport.QueueOptions{Frames: true}).WritevQueue(soon(p.t), b)
+		return err
+	}
 	_, err := p.s.Writev(soon(p.t), b)
 	return err
 }
@@ -158,6 +162,15 @@ func (p *wire) say(name string, payload ei.Term) {
 
 // frame reads the next frame's body; a tick has none.
 func (p *wire) frame(ctx context.Context) ([]byte, error) {
+	if p.s.KeepsPackets() {
+		var body []byte
+		n, err := p.s.ReadPDU(ctx, func() ([][]byte, error) {
+			n := len(body)
+			body = append(body, make([]byte, n+1000)...)
+			return [][]byte{body[n:]}, nil
+		})
+		return body[:n], err
+	}
 	var head [4]byte
 	if _, err := p.s.Readv(ctx, head[:]); err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/test/expect"
+	carrier "github.com/cnode-go/cnode/test/packets"
 	"github.com/cnode-go/cnode/test/sockdir"
 
 	"github.com/cnode-go/cnode/transport"
@@ -26,7 +27,7 @@ type world struct {
 	book *book
 }
 
-var kinds = []string{"tcp", "unix", "memory"}
+var kinds = []string{"tcp", "unix", "memory", "packets"}
 
 func newWorld(t testing.TB, kind string) *world {
 	w := &world{t: t, kind: kind, book: &book{at: Static{}}}
@@ -37,6 +38,8 @@ func newWorld(t testing.TB, kind string) *world {
 		w.tr, w.dir = transport.Unix(), sockdir.New(t)
 	case "memory":
 		w.tr = transport.NewMemory()
+	case "packets": // a carrier that keeps them
+		w.tr = carrier.Over(transport.NewMemory(), 0)
 	}
 	return w
 }

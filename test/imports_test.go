@@ -63,9 +63,10 @@ var picture = []row{
 	{path: "transport/internal/sys", others: []string{xsys}, notStd: "net context log sync"},
 	{path: "transport/internal/await", own: "transport/internal/sys", others: []string{xsys}, notStd: "net log"},
 	{path: "transport", own: "transport/internal/sys transport/internal/await", others: []string{xsys},
-		testOwn: "transport/transporttest transport/virtual", testOther: []string{xnet}},
+		testOwn: "transport/transporttest transport/virtual test/packets", testOther: []string{xnet}},
+	{path: "test/packets", own: "transport"},
 	{path: "transport/virtual", own: "transport", testOwn: "transport/transporttest", testOther: []string{xsys}},
-	{path: "transport/transporttest", own: "transport", others: []string{xsys}, testOwn: "transport/virtual"},
+	{path: "transport/transporttest", own: "transport", others: []string{xsys}, testOwn: "transport/virtual test/packets"},
 	{path: "transport/handoff", own: "transport transport/internal/await", others: []string{xsys}, testOwn: "transport/transporttest"},
 	{path: "tlstransport", own: "ei transport", others: []string{xsys, xcrypto}, testOwn: "transport/transporttest transport/virtual test/otp",
 		testOther: []string{xnet}},
@@ -96,7 +97,7 @@ var picture = []row{
 		testOwn: "nodes/dist", testOther: []string{xsys}},
 	{path: "nodes/introspect", own: "ei", notStd: "net os sync context log"},
 	{path: "nodes/metrics", notStd: "net os log"},
-	{path: "nodes", others: []string{xsys}, testOwn: "transport/transporttest transport/virtual test/otp",
+	{path: "nodes", others: []string{xsys}, testOwn: "transport/transporttest transport/virtual test/otp test/packets",
 		own: "ei transport transport/handoff nodes/dist nodes/epmd nodes/introspect nodes/metrics " +
 			"nodes/internal/atoms nodes/internal/clock nodes/internal/cookie nodes/internal/crew nodes/internal/descriptor " +
 			"nodes/internal/form nodes/internal/hush nodes/internal/life " +

@@ -12,7 +12,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 cache=${CNODE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cnode}
 erlang=(erlang-base erlang-crypto erlang-ssl erlang-public-key erlang-asn1
 	erlang-inets erlang-runtime-tools erlang-dev)
-others=(openssl python3 tshark chromium-headless-shell erlang-wx xvfb) # which tests compare with, or look with
+others=(openssl python3 tshark chromium-headless-shell nginx-light erlang-wx xvfb) # which tests compare with, or look with
 
 fail() {
 	printf 'prepare: %s\n' "$*" >&2

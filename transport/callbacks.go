@@ -37,7 +37,7 @@ const Direct Flags = 1 << 1
 //
 // Errors are syscall.Errno values, wrapped or not; [PosixError] makes them of package net's errors
 // on windows. The SDK repeats a call after EINTR, except those that are made once: Close and
-// Release, which have closed all the same, the hooks, HandshakePacketHeaderSize and CheckPeer. A
+// Release, which have closed all the same, the hooks, the sizes of headers and CheckPeer. A
 // callback that returns nothing but EINTR, over and over without waiting, is ErrContract. Without
 // [FullImpl] a callback makes one system call and returns what it got, EAGAIN and EINPROGRESS
 // included; it ignores tmo, and leaves the descriptor's mode to the SDK. It must not return EAGAIN
@@ -52,8 +52,8 @@ const Direct Flags = 1 << 1
 // An error ends the call that it comes from, and the next call asks the plug-in again. Only a fault
 // of the plug-in, which is a *[CallbackError], ends the socket, as does any error of GetFD: every
 // later call returns it, too. (A count below zero from Pending, or a size from
-// HandshakePacketHeaderSize that is neither 2 nor 4, ends its call only.) An error of a handshake's
-// hook closes the stream.
+// HandshakePacketHeaderSize that is none of those below, ends its call only.) An error of a
+// handshake's hook closes the stream, as does one of FrameHeaderSize.
 //
 // Mandatory: Socket, Close, Listen, Accept, Connect, Read, Write, HandshakePacketHeaderSize, GetFD.
 // All others may be nil. [Over] calls neither Socket, Listen, Accept nor Connect: for it alone they
@@ -85,7 +85,8 @@ type Callbacks[C any] struct {
 	// Read reads at most len(p) bytes; 0 with a nil error is the end of the stream, and so is
 	// io.EOF, not wrapped, in place of nil. Bytes count even beside an error; -1 beside one is no
 	// byte, so that a whole callback can be "return unix.Read(fd, p)". The same holds for Write and
-	// Writev. None of them uses p or v once it has returned. Mandatory.
+	// Writev. None of them uses p or v once it has returned. A carrier that keeps packets returns
+	// ErrEndOfPacket, not wrapped, with the last bytes of each packet. Mandatory.
 	Read func(c C, p []byte, tmo time.Duration) (int, error)
 	// Write writes at least one byte of p, and leaves the bytes in p as they are: a plug-in must
 	// not encrypt them in place. Bytes count even beside an error, and those that are counted reach
@@ -99,9 +100,14 @@ type Callbacks[C any] struct {
 	// 1,024 buffers at the most (IOV_MAX). Optional: without it buffers go to Write one by one.
 	Writev func(c C, v [][]byte, tmo time.Duration) (int64, error)
 	// HandshakePacketHeaderSize is the size in bytes of the length before each packet of the
-	// distribution handshake: 2 (TCP) or 4 (TLS). Asked once, before the first handshake byte.
-	// Mandatory.
+	// distribution handshake: 2 (TCP) or 4 (TLS), or 0: the carrier keeps packets, so that none
+	// needs a length. See "Packets" in the package's doc. Asked once, before the first handshake
+	// byte. Mandatory.
 	HandshakePacketHeaderSize func(c C) (int, error)
+	// FrameHeaderSize is the same for the frames after the handshake: 4, or 0, beside a 0 of
+	// HandshakePacketHeaderSize, if the carrier keeps packets all the time. Asked after the hook of
+	// the handshake, and after Import. Optional: nil is 4.
+	FrameHeaderSize func(c C) (int, error)
 	// ConnectHandshakeComplete is called once, when a handshake that we started has succeeded. An
 	// error closes the connection and is returned. Optional.
 	ConnectHandshakeComplete func(c C) error

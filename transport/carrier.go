@@ -15,6 +15,9 @@ type carrier interface {
 	midPacket(is bool)
 	// FullImpl, and not Direct: even a single try may take long.
 	takesItsTime() bool
+	// A read ends with ErrEndOfPacket where a packet does, a write takes one whole packet, also an
+	// empty one, or nothing.
+	keepsPackets() bool
 	pending() (int, error) // received bytes, not read
 	// Why it has failed, which the system tells once.
 	connectionError() error

@@ -46,8 +46,15 @@ func (c *conn) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	n, err := c.s.Read(c.readUntil.Context(), p)
-	return n, netError(err)
+	for {
+		n, err := c.s.Read(c.readUntil.Context(), p)
+		if err != ErrEndOfPacket {
+			return n, netError(err)
+		}
+		if n > 0 {
+			return n, nil
+		}
+	}
 }
 
 func (c *conn) Write(p []byte) (int, error) {

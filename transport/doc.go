@@ -41,13 +41,31 @@
 // those of the handshake (HandshakePacketHeaderSize, CheckPeer, the hooks) and Interrupt, Close and
 // Release, have a goroutine of their own. A panic in a callback is an error of that socket only.
 //
+// # Packets
+//
+// The SDK carries packets: those of the distribution's handshake, and then its frames. Over a
+// carrier of bytes each has its length before it: [Callbacks].HandshakePacketHeaderSize is 2 or 4
+// (4 for the frames). A carrier that keeps packets by itself, as WebSocket, SCTP or a SEQPACKET
+// socket does, says 0, and there is no length. Then
+//
+//   - one Write, or one Writev, is one packet, of any size, 0 included (a tick of the distribution
+//     is an empty packet). It goes out whole, and counts all of it, or not at all;
+//   - one Read gives bytes of one packet only, and [ErrEndOfPacket] with the last of them; of a
+//     packet that is longer than its buffer the next Read gives more. An empty packet is 0 bytes
+//     and ErrEndOfPacket, where 0 bytes and nil are the end of the stream;
+//   - each message of the handshake is a packet, and no two are joined.
+//
+// So it is up to the end of the handshake, and after it if FrameHeaderSize is 0, too: each frame is
+// a packet. Otherwise the carrier becomes one of bytes there, and frames have their length.
+// [Stream.ReadPDU] reads packets of either kind, and a [Queue] of frames writes them.
+//
 // # Errors
 //
 // A method that takes a context waits until ctx ends at most; a callback has one second after that
 // to return, as above. Once ctx has ended a read or a write fails at once and takes nothing, also
 // where it need not have waited; under [NoWait] it tries once. The error is an *[OpError], except
-// io.EOF, the end of a stream, and the errors of the function next given to [Stream.ReadPDU]. To be
-// tested with errors.Is and errors.As, it wraps
+// io.EOF, the end of a stream, ErrEndOfPacket, and the errors of the function next given to
+// [Stream.ReadPDU]. To be tested with errors.Is and errors.As, it wraps
 //
 //	ctx's error                     ctx has ended; under NoWait, os.ErrDeadlineExceeded
 //	net.ErrClosed                   Close or Release, be it during the wait

@@ -28,6 +28,11 @@ var (
 	ErrPanic = errors.New("the callback panicked")
 )
 
+// ErrEndOfPacket is what Read returns, not wrapped, with the last bytes of a packet of a carrier
+// that keeps packets, or alone: those before were the last ones, or the packet is empty. It is to a
+// packet what io.EOF is to a stream. See "Packets" in the package's doc.
+var ErrEndOfPacket = errors.New("end of packet")
+
 // errEmpty refuses a call whose buffers, if it has any, are of length zero.
 var errEmpty = fmt.Errorf("no buffer with a byte: %w", syscall.EINVAL)
 

@@ -42,6 +42,7 @@ type guarded[C any] struct {
 	calls    calls // for Close's error message; unused if prompt
 	closeErr error
 	failure  atomic.Pointer[error] // a fault of the plug-in: every later call gets it
+	packets  atomic.Bool           // one Write is one packet
 
 	// Arguments and results of the calls in flight, so that the closures that make them are made
 	// once. late is an error that came together with bytes: for the next call.

@@ -170,9 +170,9 @@ func TestCallbackFaultsEndTheirSocket(t *testing.T) {
 		{"a header of 3 bytes", func(cb *Callbacks[*memorySocket], bad func(*memorySocket) bool) {
 			cb.HandshakePacketHeaderSize = func(*memorySocket) (int, error) { return 3, nil }
 		}, func(c *Stream) error { _, err := c.HandshakePacketHeaderSize(soon(t)); return err }, "HandshakePacketHeaderSize", ErrContract},
-		{"a header of no bytes", func(cb *Callbacks[*memorySocket], bad func(*memorySocket) bool) {
-			cb.HandshakePacketHeaderSize = func(*memorySocket) (int, error) { return 0, nil }
-		}, func(c *Stream) error { _, err := c.HandshakePacketHeaderSize(soon(t)); return err }, "HandshakePacketHeaderSize", ErrContract},
+		{"frames with a header of 2 bytes", func(cb *Callbacks[*memorySocket], bad func(*memorySocket) bool) {
+			cb.FrameHeaderSize = func(*memorySocket) (int, error) { return 2, nil }
+		}, func(c *Stream) error { return c.HandshakeComplete(soon(t), true) }, "FrameHeaderSize", ErrContract},
 		{"a hook panics", func(cb *Callbacks[*memorySocket], bad func(*memorySocket) bool) {
 			cb.ConnectHandshakeComplete = func(*memorySocket) error { panic("hook") }
 		}, func(c *Stream) error { return c.HandshakeComplete(soon(t), true) }, "ConnectHandshakeComplete", ErrPanic},

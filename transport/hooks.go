@@ -85,11 +85,33 @@ func (s *guarded[C]) headerSize(ctx context.Context) (int, error) {
 		return err
 	})
 	n := int(size.Load())
-	if err == nil && n != 2 && n != 4 {
-		err = contractError("HandshakePacketHeaderSize", "%d is neither 2 nor 4", n)
+	if err == nil && n != 0 && n != 2 && n != 4 {
+		err = contractError("HandshakePacketHeaderSize", "%d is none of 0, 2 and 4", n)
 	}
+	s.packets.Store(err == nil && n == 0)
 	return n, err
 }
+
+// beginFrames asks how frames are told apart, in place of the packets of the handshake; moved says
+// that the handshake was made elsewhere, if it has been made.
+func (s *guarded[C]) beginFrames(moved bool) error {
+	n := 4
+	if s.cb.FrameHeaderSize != nil {
+		err := s.guardBeside("FrameHeaderSize", func() (err error) { n, err = s.cb.FrameHeaderSize(s.c); return err })
+		switch {
+		case err != nil:
+			return err
+		case n != 0 && n != 4:
+			return s.fail(contractError("FrameHeaderSize", "%d is neither 0 nor 4", n))
+		case n == 0 && !moved && !s.packets.Load():
+			return s.fail(contractError("FrameHeaderSize", "0, and HandshakePacketHeaderSize is not"))
+		}
+	}
+	s.packets.Store(n == 0)
+	return nil
+}
+
+func (s *guarded[C]) keepsPackets() bool { return s.packets.Load() }
 
 func (s *guarded[C]) complete(ctx context.Context, initiated bool) error {
 	name, hook := "AcceptHandshakeComplete", s.cb.AcceptHandshakeComplete
@@ -99,10 +121,12 @@ func (s *guarded[C]) complete(ctx context.Context, initiated bool) error {
 	if err := s.beside(s.sameFD); err != nil {
 		return err
 	}
-	if hook == nil {
-		return nil
+	if hook != nil {
+		if err := s.within(ctx, name, func() error { return hook(s.c) }); err != nil {
+			return err
+		}
 	}
-	return s.within(ctx, name, func() error { return hook(s.c) })
+	return s.beginFrames(false)
 }
 
 func (s *guarded[C]) checkPeer(ctx context.Context, name string) error {

@@ -10,8 +10,9 @@ import (
 // Readv fills every buffer of the vector and returns their length in bytes, never 0 without an
 // error. An empty vector is EINVAL; empty buffers inside one are skipped. The end of the stream
 // before the first byte is io.EOF, later io.ErrUnexpectedEOF, beside the number of bytes that had
-// come and are in the buffers. After any other error what was read is kept for the next call, and
-// the count is 0.
+// come and are in the buffers; where the carrier keeps packets it ends with the packet, with
+// ErrEndOfPacket, not wrapped, beside their number. After any other error what was read is kept for
+// the next call, and the count is 0.
 func (s *Stream) Readv(ctx context.Context, v ...[]byte) (int64, error) {
 	if err := s.beginReadOf(ctx); err != nil {
 		return 0, opError("read", s.remote, err)
@@ -40,6 +41,11 @@ const mostEmpty = 1000
 // io.EOF, inside one io.ErrUnexpectedEOF beside the number of its bytes that had come. The stream
 // reads ahead: many small packets cost one system call. See the tsocket guide, "PDU receive helper
 // functions".
+//
+// Where the carrier keeps packets (KeepsPackets) ReadPDU returns at the end of one, also in the
+// middle of a vector: next knows no length, but gives as much room as it likes each time. It is not
+// asked again then, and a length of 0 is an empty packet. An empty vector leaves the rest of the
+// packet for the next read.
 func (s *Stream) ReadPDU(ctx context.Context, next func() ([][]byte, error)) (int64, error) {
 	if err := s.beginReadOf(ctx); err != nil {
 		return 0, opError("read", s.remote, err)
@@ -67,6 +73,10 @@ func (s *Stream) ReadPDU(ctx context.Context, next func() ([][]byte, error)) (in
 		}
 		n, err := s.fill(ctx, v)
 		total += n
+		if err == ErrEndOfPacket {
+			clear(s.taken)
+			return total, nil
+		}
 		if err != nil {
 			return s.finishPDU(ctx, total, err)
 		}
@@ -77,8 +87,8 @@ func (s *Stream) ReadPDU(ctx context.Context, next func() ([][]byte, error)) (in
 func (s *Stream) finishPDU(ctx context.Context, n int64, err error) (int64, error) {
 	defer clear(s.taken)
 	switch err {
-	case nil:
-		return n, nil
+	case nil, ErrEndOfPacket:
+		return n, err
 	case io.EOF:
 		if n == 0 {
 			return 0, io.EOF
@@ -90,7 +100,7 @@ func (s *Stream) finishPDU(ctx context.Context, n int64, err error) (int64, erro
 }
 
 // fill fills every buffer of v: from what was read ahead, then straight from the socket where the
-// buffer is large, else by reading ahead.
+// buffer is large, or ends with a packet, else by reading ahead.
 func (s *Stream) fill(ctx context.Context, v [][]byte) (n int64, err error) {
 	for _, p := range v {
 		if len(p) >= directMin {
@@ -102,7 +112,7 @@ func (s *Stream) fill(ctx context.Context, v [][]byte) (n int64, err error) {
 				got += s.consume(p[got:])
 				continue
 			}
-			if len(p)-got >= directMin {
+			if len(p)-got >= directMin || s.KeepsPackets() {
 				k, err := s.receive(ctx, p[got:], begun || got > 0)
 				got += k
 				if err != nil {

@@ -25,7 +25,8 @@ type chunks struct {
 	end  error
 }
 
-func (c *chunks) midPacket(bool) {}
+func (c *chunks) midPacket(bool)     {}
+func (c *chunks) keepsPackets() bool { return false }
 
 func (c *chunks) read(_ context.Context, p []byte) (int, error) {
 	if len(c.left) == 0 {

@@ -47,6 +47,7 @@ type Queue struct {
 	urgentLimit int
 	lazyLimit   int
 	full        func() // see QueueOptions; may be nil
+	frames      bool
 
 	mu        sync.Mutex
 	moved     sync.Cond // bytes have left, or the queue failed
@@ -121,6 +122,11 @@ type QueueOptions struct {
 	// Full is called when a Post finds that much waiting that it has to wait, or, under NoWait, is
 	// refused. It must not wait, and must not use the queue. nil: nothing.
 	Full func()
+	// Frames says that what is posted are whole frames, each with its length in four bytes, the
+	// higher ones first, before it. To a carrier that keeps packets each goes out as one, without
+	// the length; a frame of length zero is an empty packet. Without it each call of WritevQueue is
+	// a packet there, and posts are not for such a carrier.
+	Frames bool
 }
 
 // NewQueue makes a queue in front of s.
@@ -138,7 +144,7 @@ func NewQueue(s *Stream, o *QueueOptions) *Queue {
 		q.lazyLimit = o.LazyLimit
 	}
 	if o != nil {
-		q.full = o.Full
+		q.full, q.frames = o.Full, o.Frames
 	}
 	q.moved.L = &q.mu
 	q.flushFn, q.gatherFn = q.flush, q.gather

@@ -40,6 +40,7 @@ func newGrantCarrier(slow bool, portion int) *grantCarrier {
 
 func (k *grantCarrier) takesItsTime() bool { return k.slow }
 func (k *grantCarrier) prepare(bool) error { return nil }
+func (k *grantCarrier) keepsPackets() bool { return false }
 
 func (k *grantCarrier) halt(bool)   { k.set(func() { k.halted = true }) }
 func (k *grantCarrier) resume(bool) { k.set(func() { k.halted = false }) }

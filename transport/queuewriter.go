@@ -123,7 +123,7 @@ func (q *Queue) writeVec(ctx context.Context, keep func(error) bool) (n int64, l
 			q.exited()
 		}
 	}()
-	n, err = q.s.writePart(ctx, q.vec)
+	n, err = q.s.writePart(ctx, q.vec, q.frames)
 	returned = true
 	left := size - n
 	q.mu.Lock()
@@ -346,7 +346,7 @@ func (q *Queue) out(ctx context.Context) (n int64, err error) {
 			q.exited()
 		}
 	}()
-	return q.s.writePart(ctx, q.vec)
+	return q.s.writePart(ctx, q.vec, q.frames)
 }
 
 // exited ends a queue whose writer's goroutine has ended; q.mu is held.

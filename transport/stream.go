@@ -53,6 +53,7 @@ type Stream struct {
 	// Owned by the writer.
 	poison error
 	rest   [][]byte // what Writev still has to write
+	packet [][]byte // the packet that is written
 
 	cut    atomic.Pointer[error] // the connection's end, as a write or PendingBytes was told, for the reader
 	asking sync.Mutex            // held from asking the system, which tells once, until cut has the answer
@@ -123,10 +124,10 @@ func (s *Stream) rawConn() (syscall.RawConn, error) {
 }
 
 // HandshakePacketHeaderSize asks the plug-in for the size of the length before a packet of the
-// distribution handshake: 2 or 4. By the contract it is asked once, before the first byte, so the
-// caller, who makes the handshake, has to keep the answer. It waits for the callback, up to a
-// second beyond the end of ctx (ErrUnresponsive). Another size is ErrContract; an error of the
-// callback is returned.
+// distribution handshake: 2 or 4, or 0: none, for the carrier keeps packets (KeepsPackets). By the
+// contract it is asked once, before the first byte, so the caller, who makes the handshake, has to
+// keep the answer. It waits for the callback, up to a second beyond the end of ctx
+// (ErrUnresponsive). Another size is ErrContract; an error of the callback is returned.
 func (s *Stream) HandshakePacketHeaderSize(ctx context.Context) (int, error) {
 	if err := s.usable(); err != nil {
 		return 0, opError("handshake packet header size", s.remote, err)
@@ -139,7 +140,8 @@ func (s *Stream) HandshakePacketHeaderSize(ctx context.Context) (int, error) {
 // ConnectHandshakeComplete if we initiated it, else AcceptHandshakeComplete. It waits for the hook,
 // up to a second beyond the end of ctx (ErrUnresponsive). An error of the hook closes the stream
 // and is returned; nil where the plug-in has no hook. By the contract the hook is called once: that
-// is the caller's to keep, for a second call runs it again.
+// is the caller's to keep, for a second call runs it again. From then on the carrier keeps packets
+// only if the plug-in's FrameHeaderSize says so, whose errors are returned alike.
 func (s *Stream) HandshakeComplete(ctx context.Context, initiated bool) error {
 	if err := s.usable(); err != nil {
 		return opError("handshake complete", s.remote, err)
@@ -160,6 +162,11 @@ func (s *Stream) CheckPeer(ctx context.Context, name string) error {
 	}
 	return opError("check peer", s.remote, s.car.checkPeer(ctx, name))
 }
+
+// KeepsPackets reports whether the carrier keeps packets now, so that each Writev is one, and reads
+// end with them: from a HandshakePacketHeaderSize of 0 up to the handshake's end, and after that if
+// the plug-in's FrameHeaderSize is 0, too.
+func (s *Stream) KeepsPackets() bool { return s.car.keepsPackets() }
 
 func (s *Stream) usable() error { return s.ready(0) }
 
@@ -244,7 +251,8 @@ func (s *Stream) endWrite() {
 // stream is closed. io.EOF, not wrapped, is the end of the stream; a p of length 0 is EINVAL. After
 // the end of ctx reading can go on. Once reading has failed otherwise, as with ECONNRESET, what had
 // come before can still be read, and then the error comes again, in place of io.EOF. So it is after
-// a write that has been told of the connection's end, with ECONNRESET or ETIMEDOUT.
+// a write that has been told of the connection's end, with ECONNRESET or ETIMEDOUT. ErrEndOfPacket,
+// not wrapped, comes with the last bytes of a packet, or alone, where the carrier keeps packets.
 func (s *Stream) Read(ctx context.Context, p []byte) (int, error) {
 	if err := s.beginReadOf(ctx); err != nil {
 		return 0, opError("read", s.remote, err)
@@ -257,8 +265,8 @@ func (s *Stream) Read(ctx context.Context, p []byte) (int, error) {
 		return s.consume(p), nil
 	}
 	n, err := s.receive(ctx, p, false)
-	if err == io.EOF {
-		return n, io.EOF
+	if err == io.EOF || err == ErrEndOfPacket {
+		return n, err
 	}
 	if err != nil {
 		err = s.cutOff(ctx, pausedRead, err)
@@ -310,11 +318,20 @@ func (s *Stream) consume(p []byte) int {
 // a write that it leaves no room for waits for it as for any other peer, until ctx ends; the system
 // wakes the writer for nothing else meanwhile. Once the peer has closed, writes fail: EPIPE or
 // ECONNRESET, at once if one waits.
+//
+// Where the carrier keeps packets the buffers are one packet, which may be empty, and goes out
+// whole or not at all.
 func (s *Stream) Writev(ctx context.Context, v ...[]byte) (int64, error) {
 	if err := s.beginWrite(); err != nil {
 		return 0, opError("write", s.remote, err)
 	}
 	defer s.endWrite()
+	if s.KeepsPackets() {
+		s.rest = append(s.rest[:0], v...)
+		n, err := s.writePacket(ctx, s.rest)
+		clear(s.rest)
+		return n, opError("write", s.remote, err)
+	}
 	if length(v) == 0 {
 		return 0, opError("write", s.remote, errEmpty)
 	}
@@ -348,15 +365,24 @@ func (s *Stream) beginWrite() error {
 	return err
 }
 
-// writePart writes v until ctx ends; how much is out is the caller's affair. Only a Queue uses it.
-func (s *Stream) writePart(ctx context.Context, v [][]byte) (n int64, err error) {
+// writePart writes v until ctx ends, as whole frames if frames says so; how much is out is the
+// caller's affair. Only a Queue uses it.
+func (s *Stream) writePart(ctx context.Context, v [][]byte, frames bool) (n int64, err error) {
 	if err := s.beginWrite(); err != nil {
 		return 0, err
 	}
 	defer s.endWrite()
 	s.rest = append(s.rest[:0], v...)
-	n, _, err = s.writeRest(ctx)
+	switch {
+	case !s.KeepsPackets():
+		n, _, err = s.writeRest(ctx)
+	case frames:
+		n, err = s.writeFrames(ctx)
+	default:
+		n, err = s.writePacket(ctx, s.rest)
+	}
 	clear(s.rest)
+	clear(s.packet)
 	return n, err
 }
 
@@ -378,6 +404,23 @@ func (s *Stream) writeRest(ctx context.Context) (n int64, left bool, err error) 
 		}
 	}
 	return n, false, nil
+}
+
+// writePacket writes the buffers as one packet.
+func (s *Stream) writePacket(ctx context.Context, v [][]byte) (int64, error) {
+	if v = skip(v, 0); len(v) == 0 {
+		v = [][]byte{nil}
+	}
+	n, err := s.car.write(ctx, v)
+	if lost(err) { // the callback may still look at the vector
+		s.rest, s.packet = nil, nil
+		return 0, err
+	}
+	if err != nil {
+		s.noteCut(err)
+		err = s.cutOff(ctx, pausedWrite, err)
+	}
+	return n, err
 }
 
 // skip gives v without its first n bytes, and without empty buffers before the next byte. It

@@ -101,9 +101,10 @@ func (s *Stream) Resume() {
 	s.resume(pausedRead)
 }
 
-// rouse makes a read, whose result is left for the next one.
+// rouse makes a read, whose result is left for the next one; but not where the carrier keeps
+// packets, for the end of one could not be left.
 func (s *Stream) rouse() {
-	if s.claimPaused() != nil {
+	if s.KeepsPackets() || s.claimPaused() != nil {
 		return
 	}
 	defer s.endRead()

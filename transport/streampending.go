@@ -63,7 +63,7 @@ func (s *Stream) lastError(err error) error {
 		if cut := s.cut.Load(); cut != nil {
 			return *cut
 		}
-	case passes(err):
+	case passes(err) || err == ErrEndOfPacket:
 	default:
 		s.broken.Store(&err)
 	}

@@ -41,7 +41,12 @@ func Over[C any](s *Stream, cb Callbacks[C], wrap func(below *Stream) C) (*Strea
 	}
 	sock := newFull(&cb)
 	sock.c = wrap(newStream(s.car, s.remote, s.how))
-	if err := begin(func() error { return sock.establish(true) }, sock.abandon); err != nil {
+	if err := begin(func() error {
+		if err := sock.establish(true); err != nil {
+			return err
+		}
+		return sock.beginFrames(true)
+	}, sock.abandon); err != nil {
 		return nil, opError("take over", s.remote, err)
 	}
 	taken := newStream(sock, s.remote, s.how)

@@ -3,6 +3,7 @@ package transport
 import (
 	"errors"
 	"io"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -41,6 +42,8 @@ func (s *guarded[C]) endRead(p []byte, err error) (int, error) {
 		return 0, err
 	case r.n < 0 || r.n > len(p):
 		return 0, s.fail(contractError("Read", "%d bytes read into a buffer of %d", r.n, len(p)))
+	case r.n > 0 && r.err == ErrEndOfPacket:
+		return r.n, ErrEndOfPacket
 	case r.n > 0:
 		return r.n, nil
 	// Close ends a call by shutdown(2), which looks like the end of the stream
@@ -56,6 +59,9 @@ func (s *guarded[C]) callRead(p []byte, tmo time.Duration) (n int, err error) {
 	defer s.caught("Read", &err)
 	err = s.calling("Read")
 	n, err = s.cb.Read(s.c, p, tmo)
+	if err == ErrEndOfPacket && !s.packets.Load() {
+		n, err = 0, s.fail(contractError("Read", "ErrEndOfPacket where no packets are kept: see HandshakePacketHeaderSize and FrameHeaderSize"))
+	}
 	return countOf(n, err), err
 }
 
@@ -63,12 +69,16 @@ func (s *guarded[C]) callRead(p []byte, tmo time.Duration) (n int, err error) {
 // same on all systems.
 const maxVector = 1024
 
-// startWrite gets ready for a call that writes v, whose first buffer is not empty.
+// startWrite gets ready for a call that writes v, whose first buffer is not empty unless v is an
+// empty packet. A packet that takes several buffers is joined where they cannot be given at once.
 func (s *guarded[C]) startWrite(v [][]byte) error {
 	w := &s.wr
 	err := s.start(&w.late)
 	if err == nil {
 		w.v, w.n, w.err = v, 0, nil
+		if s.packets.Load() && len(v) > 1 && (s.cb.Writev == nil || len(v) > maxVector) {
+			w.v = [][]byte{slices.Concat(v...)}
+		}
 	}
 	return err
 }
@@ -85,8 +95,10 @@ func (s *guarded[C]) endWrite(v [][]byte, size int64, err error) (int64, error) 
 		return 0, err
 	case length(v) != size: // the caller still has to write the rest of it
 		return 0, s.fail(contractError(s.writer(v), "it has changed the vector (as net.Buffers.WriteTo does: give that a copy)"))
-	case w.n < 0 || w.n > size || w.n == 0 && w.err == nil:
+	case w.n < 0 || w.n > size || w.n == 0 && size > 0 && w.err == nil:
 		return 0, s.fail(contractError(s.writer(v), "%d bytes written of %d", w.n, size))
+	case w.n > 0 && w.n < size && s.packets.Load():
+		return 0, s.fail(contractError(s.writer(v), "%d bytes written of a packet of %d, which goes out whole or not at all", w.n, size))
 	case w.n > 0:
 		return w.n, nil
 	}
@@ -128,7 +140,7 @@ func countOf[N int | int64](n N, err error) N {
 // lasting returns the error that came together with bytes if the next call must return it: not for
 // a time-out or an interruption. passed says that the call has taken all of its time.
 func lasting(err error, passed bool) error {
-	if err == nil || interrupted(err) || timedOut(err, passed) {
+	if err == nil || err == ErrEndOfPacket || interrupted(err) || timedOut(err, passed) {
 		return nil
 	}
 	return err

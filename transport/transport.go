@@ -201,6 +201,10 @@ func (p *plugin[C]) adopt(fd int, state []byte, listener bool) (_ socket, addr A
 			addr = s.localAddr()
 		default:
 			addr = peerAddr(s)
+			err = g.beginFrames(true)
+		}
+		if err != nil {
+			return err
 		}
 		return s.prepare(false)
 	}, func() error { return g.disown(own == fd) })

@@ -248,6 +248,7 @@ type sink struct {
 var errFull = errors.New("the sink is full")
 
 func (k *sink) takesItsTime() bool { return false }
+func (k *sink) keepsPackets() bool { return false }
 
 func (k *sink) write(ctx context.Context, v [][]byte) (int64, error) {
 	if k.begun.Add(1) == 1 && k.gate != nil {

@@ -44,7 +44,7 @@ var codecTasks = []codecTask{
 		{of: allocations(nameOurs), against: allocations(nameErgo), most: true, bound: 0.25}}},
 	{"encode", []string{nameBEAM, nameErgo, nameOurs}, nil},
 	{"unmarshal", []string{nameErgo, nameJSON, nameOurs}, fasterThanTrees},
-	{"marshal", []string{nameErgo, nameJSON, nameOurs}, fasterThanTrees},
+	{"marshal", []string{nameErgo, nameJSON, nameCBOR, nameOurs}, append(slices.Clone(fasterThanTrees), atMost(1, nameCBOR))},
 }
 
 // fasterThanTrees is for structs.
@@ -72,7 +72,7 @@ func allocations(kind string) string { return kind + " allocs" }
 
 // codecKinds are the columns that only this measurement has.
 func codecKinds() []string {
-	return []string{nameLibei, nameBEAM, nameErgo, nameOurs, nameJSON, allocations(nameErgo), allocations(nameJSON), allocations(nameOurs)}
+	return []string{nameLibei, nameBEAM, nameErgo, nameOurs, nameJSON, nameCBOR, allocations(nameErgo), allocations(nameJSON), allocations(nameOurs)}
 }
 
 func codecRow(task, shape string) string { return codec + "/" + task + "/" + shape }

@@ -28,6 +28,7 @@ const (
 	nameSpin    = "spin"    // the same
 	nameC       = "C"       // of the hand-off figures only
 	nameJSON    = "json"    // encoding/json, of codecs only
+	nameCBOR    = "cbor"    // github.com/fxamacker/cbor, of structs only
 	nameWorkers = "workers" // of dispatch only
 )
 

@@ -82,8 +82,8 @@ func namedAddress(t *trial) {
 	accept := t.acceptAside(at)
 	defer accept()
 	ctx := t.soon()
-	_, err := do(t, "Connect", keep(t, func() (*transport.Stream, error) {
-		return at.tr.Connect(ctx, transport.WithPeerName(at.l.Addr(), "transporttest@"+host))
+	_, err := do(t, "Connect", keep(t, func() (*stream, error) {
+		return asStream(at.tr.Connect(ctx, transport.WithPeerName(at.l.Addr(), "transporttest@"+host)))
 	}))
 	if err == nil {
 		return
@@ -98,7 +98,7 @@ func namedAddress(t *trial) {
 // acceptAside waits for one connection in the background, until stop is called.
 func (t *trial) acceptAside(at site) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	accept := begin(t, "Accept", func() (*transport.Stream, error) {
+	accept := begin(t, "Accept", func() (*stream, error) {
 		s, err := at.accepting(ctx, t)()
 		if err == nil {
 			_, _ = s.Read(ctx, make([]byte, 1)) // Connect may need this end to read
@@ -122,7 +122,7 @@ func (oddAddr) String() string  { return "transporttest: no such kind of address
 func oddAddress(t *trial) {
 	at := t.listen(0)
 	ctx := t.soon()
-	_, err := do(t, "Connect", keep(t, func() (*transport.Stream, error) { return at.tr.Connect(ctx, oddAddr{}) }))
+	_, err := do(t, "Connect", keep(t, func() (*stream, error) { return asStream(at.tr.Connect(ctx, oddAddr{})) }))
 	if err == nil {
 		t.fail("Connect to an address of an unknown kind, where nobody listens, succeeded")
 	}

@@ -80,7 +80,7 @@ func busy(t *trial) {
 func separate(t *trial) {
 	const n, size = 3, 200_000
 	at := t.listen(0)
-	type ends struct{ client, server *transport.Stream }
+	type ends struct{ client, server *stream }
 	var all []ends
 	var there, back []way
 	for range n {

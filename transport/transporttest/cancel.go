@@ -5,8 +5,6 @@ import (
 	"errors"
 	"sync/atomic"
 	"time"
-
-	"github.com/cnode-go/cnode/transport"
 )
 
 // moment gives an operation time to begin waiting; no result depends on whether it has.
@@ -63,7 +61,7 @@ func cancelWrite(t *trial) {
 func cancelAccept(t *trial) {
 	at := t.listen(0)
 	for range 3 {
-		cancelled(t, "Accept", func(ctx context.Context) (*transport.Stream, error) {
+		cancelled(t, "Accept", func(ctx context.Context) (*stream, error) {
 			for {
 				if s, err := at.accepting(ctx, t)(); err != nil { // else a stranger's connection
 					return s, err

@@ -70,7 +70,7 @@ func (t *trial) connectingInVain() *call[struct{}] {
 	})
 }
 
-func (t *trial) endInPeace(client, server *transport.Stream) {
+func (t *trial) endInPeace(client, server *stream) {
 	t.must(client.Close(), "Close")
 	t.must(server.Close(), "Close")
 }
@@ -82,11 +82,11 @@ func (t *trial) endAfterHooks(at site) {
 	t.caught(err)
 	// a CloseWrite may wait until the other end reads
 	r1, r2 := t.resting(client), t.resting(server)
-	for _, s := range []*transport.Stream{client, server} {
+	for _, s := range []*stream{client, server} {
 		_, err := do(t, "CloseWrite", func() (none struct{}, _ error) { return none, s.CloseWrite() })
 		t.caught(err)
 	}
-	for _, s := range []*transport.Stream{client, server} {
+	for _, s := range []*stream{client, server} {
 		t.caught(s.Close())
 	}
 	_, _ = r1.end()
@@ -128,7 +128,7 @@ func (t *trial) movedLife() {
 	t.must(moved.Close(), "Close of a moved listener")
 }
 
-func (t *trial) endMoved(at site, moving, other *transport.Stream) {
+func (t *trial) endMoved(at site, moving, other *stream) {
 	ctx := t.after(4 * time.Millisecond)
 	// makes what waiting needs, to be freed by Release
 	_, _ = do(t, "Read", func() (int, error) { return moving.Read(ctx, make([]byte, 1)) })

@@ -33,13 +33,18 @@ func (t *trial) duplicate(of interface{ Descriptor() (int, error) }) int {
 	return dup
 }
 
-// A cargo is what Export gives, to move with a descriptor.
-type cargo struct{ state, ahead []byte }
+// A cargo is what Export gives, to move with a descriptor, and what the suite knows of the stream.
+type cargo struct {
+	state, ahead []byte
+	frames       bool
+	in           incoming
+}
 
 // export calls Export. dup is a duplicate of the stream's descriptor, to be closed on failure, or
 // -1.
-func (t *trial) export(s *transport.Stream, dup int) cargo {
+func (t *trial) export(s *stream, dup int) cargo {
 	c, err := do(t, "Export", func() (c cargo, err error) {
+		c.frames, c.in = s.frames, s.in
 		c.state, c.ahead, err = s.Export()
 		return c, err
 	})
@@ -51,9 +56,9 @@ func (t *trial) export(s *transport.Stream, dup int) cargo {
 }
 
 // take imports a stream from dup, a duplicate of its descriptor, and c.
-func (t *trial) take(at site, dup int, c cargo) *transport.Stream {
-	moved, err := do(t, "Import", keep(t, func() (*transport.Stream, error) {
-		s, err := at.tr.Import(dup, c.state)
+func (t *trial) take(at site, dup int, c cargo) *stream {
+	moved, err := do(t, "Import", keep(t, func() (*stream, error) {
+		s, err := asStream(at.tr.Import(dup, c.state))
 		if err != nil {
 			closeDescriptor(dup)
 		}
@@ -61,12 +66,13 @@ func (t *trial) take(at site, dup int, c cargo) *transport.Stream {
 		return s, err
 	}))
 	t.must(err, "Import of a stream's own descriptor and exported state")
+	moved.frames, moved.in = c.frames, c.in
 	t.must(moved.Preload(c.ahead), "Preload")
 	return moved
 }
 
 // notMoved exports a stream twice for a hand-off that does not happen, and goes on using it.
-func (t *trial) notMoved(s, peer *transport.Stream) {
+func (t *trial) notMoved(s, peer *stream) {
 	for range 2 {
 		clear(t.export(s, -1).state) // the caller's, who clears it
 		t.says(s, peer, "after an Export that led to nothing, and whose result was cleared")
@@ -76,7 +82,7 @@ func (t *trial) notMoved(s, peer *transport.Stream) {
 
 // move moves a stream in the order of a hand-off: export it, import it beside the old one, release
 // the old one. meanwhile runs before the release.
-func (t *trial) move(at site, end string, old *transport.Stream, meanwhile func()) *transport.Stream {
+func (t *trial) move(at site, end string, old *stream, meanwhile func()) *stream {
 	dup := t.duplicate(old)
 	moved := t.take(at, dup, t.export(old, dup))
 	meanwhile()
@@ -148,7 +154,7 @@ func moves(t *trial) {
 }
 
 // endsReads lets a Read of a stream that has moved time out, and cancels another one.
-func (t *trial) endsReads(end string, moved, peer *transport.Stream) {
+func (t *trial) endsReads(end string, moved, peer *stream) {
 	what := "Read at a moved " + end + " stream"
 	ctx := t.after(moment)
 	_, err := do(t, "a "+what, func() (int, error) { return moved.Read(ctx, make([]byte, 10)) })
@@ -200,7 +206,7 @@ func movesMidway(t *trial) {
 // movesCutOff moves a stream after a write that timed out part of the way, and writes the rest at
 // the new place. A plug-in may instead fail from such a write on, or refuse to move with the rest
 // of it, but must neither lose nor change a byte.
-func (t *trial) movesCutOff(at site, end string, s, peer *transport.Stream) {
+func (t *trial) movesCutOff(at site, end string, s, peer *stream) {
 	const more = 100_000
 	p := pattern(126)
 	sent, err := t.writeUntilCut(s, p, 0)
@@ -251,7 +257,7 @@ func (t *trial) movesCutOff(at site, end string, s, peer *transport.Stream) {
 
 // writeUntilCut writes the pattern from offset from on, until a write times out, and returns the
 // offset that it reached.
-func (t *trial) writeUntilCut(s *transport.Stream, p pattern, from int64) (to int64, err error) {
+func (t *trial) writeUntilCut(s *stream, p pattern, from int64) (to int64, err error) {
 	const limit, block = 64 << 20, 1<<20 + 7
 	for to = from; to < limit; {
 		ctx := t.after(short)
@@ -294,7 +300,7 @@ func (t *trial) refusesPipe(at site) bool {
 	return t.refuses(at, dup, nil, "a pipe")
 }
 
-func (t *trial) refusesState(at site, old *transport.Stream) bool {
+func (t *trial) refusesState(at site, old *stream) bool {
 	c := t.export(old, -1)
 	if c.state == nil {
 		return false
@@ -309,8 +315,8 @@ func (t *trial) refuses(at site, fd int, state []byte, what string) bool {
 	before, err := fileOf(fd)
 	t.must(err, "fstat")
 	errClosed := errors.New("the descriptor is closed")
-	s, err := do(t, "Import", keep(t, func() (*transport.Stream, error) {
-		s, err := at.tr.Import(fd, state)
+	s, err := do(t, "Import", keep(t, func() (*stream, error) {
+		s, err := asStream(at.tr.Import(fd, state))
 		if err != nil {
 			if after, e := fileOf(fd); e != nil || after != before {
 				return nil, errors.Join(err, errClosed)

@@ -6,8 +6,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-
-	"github.com/cnode-go/cnode/transport"
 )
 
 // A pattern is an endless sequence of bytes in which every place looks different, so that changed,
@@ -109,7 +107,7 @@ func (s pattern) diagnose(at int64, got []byte) string {
 }
 
 // send writes n bytes of the pattern, in writes whose sizes next gives.
-func (t *trial) send(ctx context.Context, s pattern, to *transport.Stream, n int, next func() int) error {
+func (t *trial) send(ctx context.Context, s pattern, to *stream, n int, next func() int) error {
 	buf := make([]byte, 0, 64<<10)
 	for off := 0; off < n; {
 		k := min(next(), n-off)
@@ -131,7 +129,7 @@ func (t *trial) send(ctx context.Context, s pattern, to *transport.Stream, n int
 }
 
 // receive reads n bytes, in reads whose sizes next gives, and checks that they are the pattern.
-func (t *trial) receive(ctx context.Context, s pattern, from *transport.Stream, n int, next func() int) error {
+func (t *trial) receive(ctx context.Context, s pattern, from *stream, n int, next func() int) error {
 	buf := make([]byte, 0, 64<<10)
 	for off := 0; off < n; {
 		k := min(next(), n-off)

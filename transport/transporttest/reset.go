@@ -3,8 +3,6 @@ package transporttest
 import (
 	"errors"
 	"io"
-
-	"github.com/cnode-go/cnode/transport"
 )
 
 // resets resets connections without calling the plug-in, whose own Close might send something
@@ -32,13 +30,13 @@ func resets(t *trial) {
 	t.says(other, another, "both ways")
 }
 
-func (t *trial) reading(s *transport.Stream) func() (int, error) {
+func (t *trial) reading(s *stream) func() (int, error) {
 	ctx := t.soon()
 	return func() (int, error) { return s.Read(ctx, make([]byte, 10)) }
 }
 
 // endedByReset checks how a Read on a connection that was reset ends, and that writes fail.
-func (t *trial) endedByReset(s *transport.Stream, read *call[int]) {
+func (t *trial) endedByReset(s *stream, read *call[int]) {
 	n, err := read.end()
 	switch {
 	case isTimeout(err):

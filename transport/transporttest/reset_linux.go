@@ -5,14 +5,12 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/cnode-go/cnode/transport"
 )
 
 // reset resets a TCP connection on whose descriptor the SDK waits, without asking the plug-in:
 // connect(2) to AF_UNSPEC does that (Linux's tcp_disconnect). It returns false if s is no such
 // connection.
-func reset(s *transport.Stream) (done bool) {
+func reset(s *stream) (done bool) {
 	raw, ok := waited(s)
 	if !ok {
 		return false
@@ -31,7 +29,7 @@ func reset(s *transport.Stream) (done bool) {
 // wasReset waits until the system has received a reset, and leaves the error for the next read. If
 // the connection runs through a proxy, say, this end need not be reset: then wasReset returns
 // false.
-func wasReset(s *transport.Stream) (reset bool) {
+func wasReset(s *stream) (reset bool) {
 	raw, ok := waited(s)
 	if !ok {
 		return false

@@ -2,9 +2,7 @@
 
 package transporttest
 
-import "github.com/cnode-go/cnode/transport"
-
 // reset is not possible on these systems without the plug-in's Close.
-func reset(*transport.Stream) bool { return false }
+func reset(*stream) bool { return false }
 
-func wasReset(*transport.Stream) bool { return false }
+func wasReset(*stream) bool { return false }

@@ -9,7 +9,7 @@ func rules() []rule {
 		{"Descriptor", "GetFD gives a real descriptor of the socket's own, the same until Close; or -1 and errors.ErrUnsupported, every " +
 			"time.", descriptors, false},
 		{"Mode", "The plug-in leaves the descriptor's blocking mode alone; with FullImpl a callback leaves it as found.", mode, false},
-		{"HeaderSize", "HandshakePacketHeaderSize is 2 or 4, the same at both ends.", headerSize, false},
+		{"HeaderSize", "HandshakePacketHeaderSize is 2 or 4, or 0 where packets are kept; the same at both ends.", headerSize, false},
 		{"WaitsForBytes", "Read reports neither bytes nor the end of the stream while nothing has come: it waits, or it times out " +
 			"(os.ErrDeadlineExceeded, context.DeadlineExceeded or EAGAIN).",
 			waitsForBytes, false},
@@ -18,6 +18,8 @@ func rules() []rule {
 		{"WriteCount", "Write and Writev take at least one byte, and count exactly the bytes that they took; they leave these as they are, and " +
 			"Writev its vector, and keep none of them.", writeCount, false},
 		{"Exchange", "A new connection carries bytes both ways.", exchange, true},
+		{"Packets", "Where packets are kept, one Write or Writev is one packet, and a Read gives bytes of one packet only, with " +
+			"ErrEndOfPacket at its end; an empty one is a packet, too.", boundaries, false},
 		{"CloseOnExec", "A descriptor is close-on-exec, wherever it comes from: no child process gets it.", closeOnExec, false},
 
 		{"PeerAddress", "Accept gives the address of the peer.", peerAddress, false},
@@ -62,6 +64,7 @@ func rules() []rule {
 
 		{"EndOfStream", "After the peer's Close come the bytes that it had written, and then the end of the stream, again and again.",
 			endOfStream, false},
+		{"CloseKeepsWritten", "What Write has counted reaches a peer that reads it only after the Close.", closeKeepsWritten, false},
 		{"EndReachesReader", "The peer's Close ends a waiting Read with the end of the stream.", endReachesReader, false},
 		{"WritesToNobody", "Writes fail when the peer has closed.", writesToNobody, false},
 		{"CutOff", "A waiting Write fails when the peer has closed.", cutOff, false},

@@ -42,23 +42,23 @@ func (t *trial) listen(backlog int) site {
 
 // connecting returns a function that connects to the listener, and accepting one that accepts from
 // it.
-func (at site) connecting(ctx context.Context, t *trial) func() (*transport.Stream, error) {
-	return keep(t, func() (*transport.Stream, error) { return at.tr.Connect(ctx, at.l.Addr()) })
+func (at site) connecting(ctx context.Context, t *trial) func() (*stream, error) {
+	return keep(t, func() (*stream, error) { return asStream(at.tr.Connect(ctx, at.l.Addr())) })
 }
 
-func (at site) accepting(ctx context.Context, t *trial) func() (*transport.Stream, error) {
-	return keep(t, func() (*transport.Stream, error) { return at.l.Accept(ctx) })
+func (at site) accepting(ctx context.Context, t *trial) func() (*stream, error) {
+	return keep(t, func() (*stream, error) { return asStream(at.l.Accept(ctx)) })
 }
 
 // connect opens one connection to a listener and accepts it. Nothing is sent on it, unless Connect
 // needs that: see met.
-func (t *trial) connect(at site) (client, server *transport.Stream) { return t.connectAnd(at, nil) }
+func (t *trial) connect(at site) (client, server *stream) { return t.connectAnd(at, nil) }
 
 // A beginning is what an end does before its first byte. Those of the two ends run at the same
 // time.
-type beginning func(ctx context.Context, s *transport.Stream, accepted bool) error
+type beginning func(ctx context.Context, s *stream, accepted bool) error
 
-func (t *trial) connectAnd(at site, begins beginning) (client, server *transport.Stream) {
+func (t *trial) connectAnd(at site, begins beginning) (client, server *stream) {
 	ctx, cancel := context.WithCancel(t.soon())
 	defer cancel()
 	accept := begin(t, "Accept", at.accepting(ctx, t))
@@ -81,16 +81,20 @@ func (t *trial) connectAnd(at site, begins beginning) (client, server *transport
 // met waits for a Connect whose other end, server, has been accepted. With some carriers, such as
 // package tls, Connect does not return before the accepting end reads. Then met reads at the
 // accepting end, and the connecting end sends a byte, since nothing else ends that Read without an
-// error.
-func (t *trial) met(at site, connect *call[*transport.Stream], server *transport.Stream, begins beginning) (_, _ *transport.Stream) {
+// error. Over a carrier that keeps packets it makes a handshake, which does the same.
+func (t *trial) met(at site, connect *call[*stream], server *stream, begins beginning) (_, _ *stream) {
 	ctx, cancel := context.WithCancel(t.soon())
 	defer cancel()
-	side := func(s *transport.Stream, accepted bool, then func() error) *call[struct{}] {
+	side := func(s *stream, accepted bool, then func() error) *call[struct{}] {
 		return begin(t, "what an end does first", func() (_ struct{}, err error) {
 			if begins != nil {
 				err = begins(ctx, s, accepted)
 			}
-			if err == nil {
+			switch {
+			case err != nil:
+			case t.keepsPackets(ctx, s):
+				err = s.shake(ctx, accepted, t.s.patience*3/4)
+			default:
 				err = then()
 			}
 			return struct{}{}, err
@@ -118,16 +122,36 @@ func (t *trial) met(at site, connect *call[*transport.Stream], server *transport
 		server, accepted = other, side(other, true, nothing)
 	}
 	_, err = connecting.end()
+	if err != nil && !t.s.ofBytes.Load() { // the other end may know why
+		_, e := accepted.end()
+		err = errors.Join(err, e)
+	}
 	t.must(err, "at the connecting end")
 	_, err = accepted.end()
 	t.must(err, "at the accepting end")
 	return client, server
 }
 
+// keepsPackets reports whether the handshake on s has packets without a length. The first
+// connection is asked whether that is so; what is wrong with the answer is left to other rules.
+func (t *trial) keepsPackets(ctx context.Context, s *stream) bool {
+	if t.s.ofBytes.Load() {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, t.s.patience/2)
+	defer cancel()
+	n, err := s.headerSize(ctx)
+	if err != nil || n != 0 {
+		t.s.ofBytes.Store(true)
+		return false
+	}
+	return true
+}
+
 // stranger guards against connections of other programs to our listener (any program may try a TCP
 // port): if the addresses say that server is not the other end of client, and another connection is
 // waiting that is, stranger returns that one.
-func (t *trial) stranger(at site, client, server *transport.Stream) *transport.Stream {
+func (t *trial) stranger(at site, client, server *stream) *stream {
 	mine := t.localAddr(client)
 	if mine == nil || sameAddr(mine, server.RemoteAddr()) {
 		return nil
@@ -140,7 +164,7 @@ func (t *trial) stranger(at site, client, server *transport.Stream) *transport.S
 }
 
 // localAddr is the address of a stream's own end; nil if the plug-in does not tell it.
-func (t *trial) localAddr(s *transport.Stream) transport.Addr {
+func (t *trial) localAddr(s *stream) transport.Addr {
 	a, _ := do(t, "LocalAddr", func() (transport.Addr, error) { return s.LocalAddr(), nil })
 	return a
 }
@@ -151,14 +175,14 @@ func sameAddr(a, b transport.Addr) bool {
 
 // greet sends a byte each way, one after the other, so that anything a plug-in does with its first
 // bytes is over.
-func (t *trial) greet(client, server *transport.Stream) error {
-	say := func(ctx context.Context, s *transport.Stream, b byte) error {
+func (t *trial) greet(client, server *stream) error {
+	say := func(ctx context.Context, s *stream, b byte) error {
 		if _, err := s.Writev(ctx, []byte{b}); err != nil {
 			return fmt.Errorf("writing the first byte: %w", err)
 		}
 		return nil
 	}
-	hear := func(ctx context.Context, s *transport.Stream, want byte) error {
+	hear := func(ctx context.Context, s *stream, want byte) error {
 		var b [1]byte
 		if _, err := s.Readv(ctx, b[:]); err != nil {
 			return fmt.Errorf("reading the first byte: %w", err)
@@ -185,9 +209,9 @@ func (t *trial) greet(client, server *transport.Stream) error {
 }
 
 // join opens one connection and greets over it.
-func (t *trial) join(at site) (client, server *transport.Stream) { return t.joinAnd(at, nil) }
+func (t *trial) join(at site) (client, server *stream) { return t.joinAnd(at, nil) }
 
-func (t *trial) joinAnd(at site, begins beginning) (client, server *transport.Stream) {
+func (t *trial) joinAnd(at site, begins beginning) (client, server *stream) {
 	client, server = t.connectAnd(at, begins)
 	if err := t.greet(client, server); err != nil {
 		if name := culprit(err, ""); name != "" {
@@ -201,7 +225,7 @@ func (t *trial) joinAnd(at site, begins beginning) (client, server *transport.St
 }
 
 // pair opens a connection at a fresh address and greets over it.
-func (t *trial) pair() (client, server *transport.Stream) { return t.join(t.listen(0)) }
+func (t *trial) pair() (client, server *stream) { return t.join(t.listen(0)) }
 
 // isTimeout tells whether err is a time-out in the form that the SDK promises.
 func isTimeout(err error) bool {
@@ -210,7 +234,7 @@ func isTimeout(err error) bool {
 }
 
 // write sends p, which must succeed.
-func (t *trial) write(s *transport.Stream, p []byte) { t.sending(s, p).sent() }
+func (t *trial) write(s *stream, p []byte) { t.sending(s, p).sent() }
 
 // A sending is a write of n bytes that runs beside the trial. With most carriers it ends at once,
 // since they hold unread bytes; with others it waits until the peer reads.
@@ -220,7 +244,7 @@ type sending struct {
 }
 
 // sending begins to send p, and gives a carrier that holds unread bytes the time to take p.
-func (t *trial) sending(s *transport.Stream, p []byte) sending {
+func (t *trial) sending(s *stream, p []byte) sending {
 	ctx := t.soon()
 	w := sending{begin(t, "Writev", func() (int64, error) { return s.Writev(ctx, p) }), len(p)}
 	if w.endsWithin(moment) {
@@ -239,7 +263,7 @@ func (w sending) sent() {
 }
 
 // read receives exactly n bytes, which must succeed.
-func (t *trial) read(s *transport.Stream, n int) []byte {
+func (t *trial) read(s *stream, n int) []byte {
 	ctx := t.soon()
 	p := make([]byte, n)
 	_, err := do(t, "a Readv of what has been written", func() (int64, error) { return s.Readv(ctx, p) })
@@ -248,7 +272,7 @@ func (t *trial) read(s *transport.Stream, n int) []byte {
 }
 
 // readAll fills p, and notes each part as progress.
-func (t *trial) readAll(ctx context.Context, s *transport.Stream, p []byte) (n int, err error) {
+func (t *trial) readAll(ctx context.Context, s *stream, p []byte) (n int, err error) {
 	for n < len(p) && err == nil {
 		var k int
 		k, err = s.Read(ctx, p[n:])
@@ -262,7 +286,7 @@ func (t *trial) readAll(ctx context.Context, s *transport.Stream, p []byte) (n i
 }
 
 // drain receives n bytes, which must succeed, and throws them away.
-func (t *trial) drain(s *transport.Stream, n int) {
+func (t *trial) drain(s *stream, n int) {
 	ctx := t.soon()
 	left, err := do(t, "a Read of what has been written", func() (int, error) {
 		p := make([]byte, 256<<10)
@@ -279,7 +303,7 @@ func (t *trial) drain(s *transport.Stream, n int) {
 }
 
 // says sends a few bytes over from and receives them at to, which must succeed.
-func (t *trial) says(from, to *transport.Stream, words string) {
+func (t *trial) says(from, to *stream, words string) {
 	write := t.sending(from, []byte(words))
 	got := t.read(to, len(words))
 	write.sent()
@@ -290,7 +314,7 @@ func (t *trial) says(from, to *transport.Stream, words string) {
 
 // lastWords writes p, calls end, which ends that direction, and returns what the other end reads up
 // to the end of the stream. It reads after the write if the carrier holds p, else beside the write.
-func (t *trial) lastWords(from, to *transport.Stream, p []byte, end func()) ([]byte, error) {
+func (t *trial) lastWords(from, to *stream, p []byte, end func()) ([]byte, error) {
 	write := t.sending(from, p)
 	if write.endsWithin(0) {
 		end()
@@ -304,9 +328,9 @@ func (t *trial) lastWords(from, to *transport.Stream, p []byte, end func()) ([]b
 
 // rest reads to the end of the stream and returns what came; the error is nil if the stream ends
 // with io.EOF.
-func (t *trial) rest(s *transport.Stream) ([]byte, error) { return t.resting(s).end() }
+func (t *trial) rest(s *stream) ([]byte, error) { return t.resting(s).end() }
 
-func (t *trial) resting(s *transport.Stream) *call[[]byte] {
+func (t *trial) resting(s *stream) *call[[]byte] {
 	ctx := t.soon()
 	return begin(t, "a Read up to the end of the stream", func() (all []byte, err error) {
 		p := make([]byte, 32<<10)

@@ -103,6 +103,7 @@ type suite struct {
 	found   map[string][]error // broken rules by name
 	reason  string             // why the rest is not tried
 
+	ofBytes     atomic.Bool  // the handshake's packets have a length, as far as that is known
 	needsReader atomic.Bool  // Connect has been seen to wait until the accepting end reads
 	holds       atomic.Int64 // 1 + how many unread bytes the carrier takes; 0: not known yet
 }

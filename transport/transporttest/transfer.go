@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/cnode-go/cnode/transport"
 )
 
 // exchange sends a byte each way, as most rules after it do at their beginning.
@@ -18,7 +16,7 @@ func waitsForBytes(t *trial) {
 	client, server := t.connect(t.listen(0))
 	for _, end := range []struct {
 		name     string
-		from, to *transport.Stream
+		from, to *stream
 	}{{"accepting", client, server}, {"connecting", server, client}} {
 		ctx := t.soon()
 		p := make([]byte, 8)
@@ -136,7 +134,7 @@ func contents(t *trial) {
 }
 
 // carry sends n bytes of a pattern from one end to the other.
-func (t *trial) carry(what string, from, to *transport.Stream, p pattern, n int, writes, reads func() int) {
+func (t *trial) carry(what string, from, to *stream, p pattern, n int, writes, reads func() int) {
 	if err := t.together(t.transfer(what, from, to, p, n, writes, reads)...); err != nil {
 		t.fail("%w", err)
 	}
@@ -144,7 +142,7 @@ func (t *trial) carry(what string, from, to *transport.Stream, p pattern, n int,
 
 // transfer returns two steps, which receive and send n bytes of a pattern from one end to the
 // other.
-func (t *trial) transfer(what string, from, to *transport.Stream, p pattern, n int, writes, reads func() int) []step {
+func (t *trial) transfer(what string, from, to *stream, p pattern, n int, writes, reads func() int) []step {
 	return []step{
 		{"reading " + what, func(ctx context.Context) error { return t.receive(ctx, p, to, n, reads) }},
 		{"writing " + what, func(ctx context.Context) error { return t.send(ctx, p, from, n, writes) }},
@@ -270,7 +268,7 @@ func partialWrites(t *trial) {
 }
 
 // A way is one direction of a connection.
-type way struct{ from, to *transport.Stream }
+type way struct{ from, to *stream }
 
 // takeTurns sends bytes on every way and reads a few from each in turn, so that bytes that a
 // plug-in keeps in the wrong place are found.
@@ -328,7 +326,7 @@ func pendingBytes(t *trial) {
 
 // counts checks PendingBytes of a stream on which a hundred bytes have been sent. Inside the
 // carrier they may be more, but not a megabyte.
-func (t *trial) counts(s *transport.Stream) {
+func (t *trial) counts(s *stream) {
 	const most = 1 << 20
 	n, err := do(t, "PendingBytes", s.PendingBytes)
 	t.must(err, "PendingBytes")

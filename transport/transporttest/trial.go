@@ -148,7 +148,7 @@ func culprit(err error, trying string) string {
 		return "Descriptor"
 	case "Listen":
 		return "BoundAddress"
-	case "HandshakePacketHeaderSize":
+	case "HandshakePacketHeaderSize", "FrameHeaderSize":
 		return "HeaderSize"
 	case "Pending":
 		return "PendingBytes"

@@ -172,7 +172,7 @@ func GentleFaults(seed uint64) FaultOptions {
 // errors.ErrUnsupported. They show no descriptor, for operations on it would have no faults. Time
 // is package time's, so that it works in a testing/synctest bubble. A FaultAt at a place where it
 // cannot happen, such as a join of what is written, is left out without an error; FaultStream
-// refuses it.
+// refuses it. A carrier that keeps packets is errors.ErrUnsupported, from the handshake on.
 func Fault(tr transport.Transport, o FaultOptions) transport.Transport {
 	f := newFault(o)
 	f.wrapper = newWrapper(tr, wrapper{

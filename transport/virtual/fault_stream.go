@@ -1,7 +1,10 @@
 package virtual
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -295,7 +298,20 @@ func (c *faulty) export() ([]byte, error) { return nil, errPlaceLost() }
 
 func (c *faulty) headerSize() (int, error) {
 	n, err := c.through.headerSize()
-	return n, c.cause(err)
+	return n, c.cause(cmp.Or(err, ofPackets(n)))
+}
+
+func (c *faulty) frameHeaderSize() (int, error) {
+	n, err := c.through.frameHeaderSize()
+	return n, cmp.Or(err, ofPackets(n))
+}
+
+// ofPackets refuses a carrier that keeps packets: a plan goes by bytes, and would cut them.
+func ofPackets(headerSize int) error {
+	if headerSize == 0 {
+		return fmt.Errorf("faults over a carrier that keeps packets: %w", errors.ErrUnsupported)
+	}
+	return nil
 }
 
 func (c *faulty) complete(initiated bool) error { return c.cause(c.through.complete(initiated)) }

@@ -28,9 +28,10 @@ type LimitOptions struct {
 
 // Limit makes a Transport whose streams carry so many bytes a second, over any other: a bucket that
 // fills with time is emptied by what passes, and an operation on an empty one waits, until its
-// context ends or the stream is closed. Bytes that are not read stay in the carrier below, so the
-// peer feels the back-pressure. A single try ([transport.NoWait]) takes what the bucket holds, or
-// is a time-out. Connecting and accepting are not limited.
+// context ends or the stream is closed. A packet of a carrier that keeps packets goes out whole
+// once a byte may. Bytes that are not read stay in the carrier below, so the peer feels the
+// back-pressure. A single try ([transport.NoWait]) takes what the bucket holds, or is a time-out.
+// Connecting and accepting are not limited.
 //
 // A hand-off passes through: in the other process the bucket is full again. Time is package time's,
 // so that it works in a testing/synctest bubble.
@@ -208,7 +209,7 @@ func (c *limited) write(ctx context.Context, v [][]byte) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if k < size {
+	if k < size && !c.below.KeepsPackets() { // a packet goes out whole, and the bucket owes the rest
 		c.vec = cut(c.vec[:0], v, 0, k)
 		v = c.vec
 	}

@@ -24,6 +24,7 @@ type end interface {
 	localAddr() transport.Addr
 	descriptor() (int, error)
 	headerSize() (int, error)
+	frameHeaderSize() (int, error)
 	complete(initiated bool) error
 	checkPeer(name string) error
 }
@@ -60,6 +61,7 @@ func (w *wrapper) callbacks() transport.Callbacks[*socket] {
 		Write:                     (*socket).writeOne,
 		Writev:                    (*socket).write,
 		HandshakePacketHeaderSize: func(s *socket) (int, error) { return s.headerSize() },
+		FrameHeaderSize:           func(s *socket) (int, error) { return s.frameHeaderSize() },
 		ConnectHandshakeComplete:  func(s *socket) error { return s.complete(true) },
 		AcceptHandshakeComplete:   func(s *socket) error { return s.complete(false) },
 		CheckPeer:                 func(s *socket, name string) error { return s.checkPeer(name) },
@@ -243,6 +245,13 @@ func (t through) descriptor() (int, error) {
 func (t through) headerSize() (int, error) {
 	n, err := t.below.HandshakePacketHeaderSize(context.Background())
 	return n, bare(err)
+}
+
+func (t through) frameHeaderSize() (int, error) {
+	if t.below.KeepsPackets() {
+		return 0, nil
+	}
+	return 4, nil
 }
 
 func (t through) complete(initiated bool) error {

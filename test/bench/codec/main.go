@@ -1,5 +1,5 @@
 // Codec measures one operation of a codec in Go on one shape of terms: of package ei, of ergo v1,
-// of encoding/json.
+// of encoding/json and github.com/fxamacker/cbor.
 //
 //	codec shapes DIR                   writes all shapes, encoded, as files
 //	codec KIND OPERATION FILE MS       prints nanoseconds and allocations of one operation
@@ -75,6 +75,7 @@ var operations = map[string]func(shape string, data []byte) (func() error, error
 	"ergo marshal":   prepareErgoEncode,
 	"json unmarshal": prepareJSONUnmarshal,
 	"json marshal":   prepareJSONMarshal,
+	"cbor marshal":   prepareCBORMarshal,
 }
 
 func writeShapes(dir string) error {

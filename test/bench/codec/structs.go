@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+
+	"github.com/fxamacker/cbor/v2"
 
 	"github.com/cnode-go/cnode/ei"
 )
@@ -90,6 +93,24 @@ func prepareJSONMarshal(shape string, data []byte) (func() error, error) {
 	once := func() error {
 		_, err := json.Marshal(v)
 		return err
+	}
+	return once, once()
+}
+
+// prepareCBORMarshal appends to a buffer that is used again, as prepareMarshal does.
+func prepareCBORMarshal(shape string, data []byte) (func() error, error) {
+	v := fresh[shape]()
+	if err := ei.Unmarshal(data, v); err != nil {
+		return nil, err
+	}
+	mode, err := cbor.EncOptions{}.UserBufferEncMode()
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	once := func() error {
+		b.Reset()
+		return mode.MarshalToBuffer(v, &b)
 	}
 	return once, once()
 }

@@ -1,0 +1,194 @@
+package cnodews
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// A listener has the connections that nobody has accepted yet.
+type listener struct {
+	at      URL
+	arrived chan *socket
+	places  chan struct{} // one for each connection in arrived, and for each that is about to be
+	gone    chan struct{}
+}
+
+// mostArrived is how many connections may wait to be accepted.
+const mostArrived = 128
+
+func (t *Transport) listen(s *socket, addr transport.Addr, backlog int) (transport.Addr, error) {
+	at, err := urlToListen(addr)
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.listener != nil {
+		return nil, syscall.EADDRINUSE
+	}
+	n := min(backlog, mostArrived)
+	s.listener = &listener{at: at, arrived: make(chan *socket, n), places: make(chan struct{}, n), gone: make(chan struct{})}
+	s.unlisten = func() {
+		t.mu.Lock()
+		t.listener = nil
+		t.mu.Unlock()
+		close(s.listener.gone)
+		s.listener.refuse()
+	}
+	t.listener = s.listener
+	return at, nil
+}
+
+// urlToListen is the URL for a listener, "" for one whose URL nobody needs to know.
+func urlToListen(addr transport.Addr) (URL, error) {
+	if at, ok := plain(addr).(URL); ok {
+		return at, at.check()
+	}
+	ap, err := transport.AddrPort(addr)
+	switch {
+	case err != nil:
+		return "", syscall.EAFNOSUPPORT
+	case ap.Port() != 0: // zero is what Config.Listen is by default
+		return "", fmt.Errorf("port %d is for the HTTP server to listen at, and a URL is what others connect to: %w", ap.Port(), syscall.EINVAL)
+	}
+	return "", nil
+}
+
+// plain takes off what wraps an address.
+func plain(a transport.Addr) transport.Addr {
+	for {
+		u, ok := a.(interface{ Unwrap() transport.Addr })
+		if !ok {
+			return a
+		}
+		a = u.Unwrap()
+	}
+}
+
+func (s *socket) accept(tmo time.Duration) (*socket, transport.Addr, error) {
+	l := s.listener
+	take := func(c *socket) (*socket, transport.Addr, error) {
+		<-l.places
+		return c, c.remote, nil
+	}
+	select {
+	case c := <-l.arrived:
+		return take(c)
+	default:
+	}
+	over, stop := expiry(tmo)
+	defer stop()
+	select {
+	case c := <-l.arrived:
+		return take(c)
+	case <-over:
+	case <-s.in.kick:
+	}
+	return nil, nil, os.ErrDeadlineExceeded
+}
+
+// refuse ends the connections that nobody will accept.
+func (l *listener) refuse() {
+	for {
+		select {
+		case c := <-l.arrived:
+			c.cancel()
+			_ = c.ws.CloseNow()
+		default:
+			return
+		}
+	}
+}
+
+// ServeHTTP makes a connection of a request, and returns at once: the connection goes on without the
+// server. It is 401 if Options.Authorize refuses it, 403 for a page of another origin, 503 if no node
+// listens, or does not get to accepting, and 426 if it asks for no WebSocket, or not by HTTP/1.1.
+func (t *Transport) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if t.o.Authorize != nil {
+		if err := t.o.Authorize(r); err != nil {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			http.Error(w, err.Error(), http.StatusUnauthorized)
+			return
+		}
+	}
+	t.mu.Lock()
+	l := t.listener
+	t.mu.Unlock()
+	if l == nil {
+		http.Error(w, "no node listens here", http.StatusServiceUnavailable)
+		return
+	}
+	select {
+	case l.places <- struct{}{}:
+	default:
+		http.Error(w, "too many connections wait to be accepted", http.StatusServiceUnavailable)
+		return
+	}
+	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{
+		Subprotocols: []string{Subprotocol}, OriginPatterns: t.o.Origins, CompressionMode: websocket.CompressionDisabled,
+	})
+	if err != nil { // which has been answered
+		<-l.places
+		return
+	}
+	s := newSocket()
+	s.local, s.remote, s.request = l.at, t.peerOf(r), r
+	t.begin(s, ws)
+	l.arrived <- s // there is a place
+	select {
+	case <-l.gone:
+		l.refuse()
+	default:
+	}
+}
+
+// peerOf is the address behind a request.
+func (t *Transport) peerOf(r *http.Request) transport.Addr {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		peer = netip.AddrPort{}
+	}
+	peer = netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port())
+	trusted := func(a netip.Addr) bool {
+		return slices.ContainsFunc(t.o.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(a) })
+	}
+	named := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for len(t.o.TrustedProxies) > 0 && len(named) > 0 && (!peer.IsValid() || trusted(peer.Addr())) {
+		text := strings.TrimSpace(named[len(named)-1])
+		named = named[:len(named)-1]
+		a, err := netip.ParseAddr(text)
+		if err != nil {
+			break
+		}
+		peer = netip.AddrPortFrom(a.Unmap(), 0)
+	}
+	if !peer.IsValid() {
+		return transport.UnixAddr(strings.TrimPrefix(r.RemoteAddr, "@"))
+	}
+	return transport.FromAddrPort(peer)
+}
+
+// Bearer makes an Options.Authorize of a check of tokens, those of requests with the header
+// "Authorization: Bearer TOKEN" (RFC 6750); a request without one is refused. The context is the
+// request's.
+func Bearer(check func(ctx context.Context, token string) error) func(r *http.Request) error {
+	return func(r *http.Request) error {
+		kind, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		if token = strings.TrimSpace(token); !strings.EqualFold(kind, "Bearer") || token == "" {
+			return errors.New("no bearer token")
+		}
+		return check(r.Context(), token)
+	}
+}

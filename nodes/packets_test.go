@@ -1,0 +1,102 @@
+package nodes
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// Over a carrier that keeps packets, frames of any size are read whole, and a small message has a
+// small buffer.
+func TestFramesInPackets(t *testing.T) {
+	w := newWorld(t, "packets")
+	_, l := w.listening("bob", func(cfg *Config) { cfg.MaxFrame = 3 << 20 })
+	p, c := w.joined(l, role("wire@test"))
+	last := 0
+	for _, size := range []int{0, 1, firstRoom - 100, firstRoom, firstRoom + 1, 2 * firstRoom, 100_000, frameStep, 2<<20 + 3, 5} {
+		ctl := dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "there"}
+		f := frame(t, ctl, make(ei.Binary, size))
+		done := async(func() (int, error) { return 0, p.write(append(dist.AppendTick(nil), f...)) })
+		m, err := c.Receive(w.ctx())
+		require.NoError(t, err)
+		require.NoError(t, arrives(t, done, "the write").err)
+		v, err := m.Term()
+		require.NoError(t, err)
+		require.Len(t, v, size)
+		require.LessOrEqual(t, cap(m.buf), max(2*len(f), 128))
+		last += len(f)
+	}
+	require.EqualValues(t, 10, c.messages.Load())
+	require.GreaterOrEqual(t, c.received.Load(), int64(last), "with lengths")
+	f := frame(t, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "there"}, make(ei.Binary, 4<<20))
+	written := async(func() (int, error) { return 0, p.write(f) })
+	_, err := c.Receive(w.ctx())
+	require.ErrorIs(t, err, ErrFrameTooLong)
+	require.ErrorIs(t, ended(t, c), ErrFrameTooLong)
+	arrives(t, written, "the write's end")
+}
+
+// A receive that ends in the middle of a packet goes on with it.
+func TestPacketIsReceivedLater(t *testing.T) {
+	w := newWorld(t, "packets")
+	_, l := w.listening("bob")
+	p, c := w.joined(l, role("wire@test"))
+	f := frame(t, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "there"}, make(ei.Binary, 3<<20))
+	written := async(func() (int, error) { return 0, p.write(f) })
+	var m *Message
+	for tries := 1; m == nil; tries *= 2 {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(tries)*100*time.Microsecond)
+		m, _ = c.Receive(ctx)
+		cancel()
+		require.NoError(t, c.Err())
+	}
+	v, err := m.Term()
+	require.NoError(t, err)
+	require.Len(t, v, 3<<20)
+	require.NoError(t, arrives(t, written, "the write").err)
+}
+
+// A tick is a packet of no byte, and a sign of life.
+func TestTicksInPackets(t *testing.T) {
+	w := newWorld(t, "packets")
+	_, l := w.listening("bob", func(cfg *Config) { cfg.TickInterval = 10 * time.Millisecond })
+	p, c := w.joined(l, role("wire@test"))
+	body, err := p.frame(w.ctx())
+	require.NoError(t, err)
+	require.Empty(t, body)
+	received := c.received.Load()
+	go func() { _, _ = c.Receive(context.Background()) }()
+	require.NoError(t, p.write(dist.AppendTick(nil)))
+	require.Eventually(t, func() bool { return c.received.Load() > received }, tooLong, tick)
+	require.NoError(t, c.Close())
+}
+
+// With SendWhole a message leaves in one frame, also to a peer that takes fragments.
+func TestSendWhole(t *testing.T) {
+	for _, kind := range []string{"memory", "packets"} {
+		for _, whole := range []bool{false, true} {
+			w := newWorld(t, kind)
+			_, l := w.listening("bob", func(cfg *Config) { cfg.SendWhole = whole })
+			self := role("wire@test")
+			self.Flags &^= dist.FlagDistHdrAtomCache // as tcp_filter_dist has it
+			p, c := w.joined(l, self)
+			sent := async(func() (int, error) { return 0, c.Send(w.ctx(), p.self, make(ei.Binary, 1<<20)) })
+			body, err := p.frame(w.ctx())
+			require.NoError(t, err)
+			if whole {
+				require.Equal(t, []byte{131, 68, 0}, body[:3])
+				require.Greater(t, len(body), 1<<20)
+				require.NoError(t, arrives(t, sent, "the end of Send").err)
+			} else {
+				require.Equal(t, []byte{131, 69}, body[:2])
+				require.NoError(t, c.Close())
+				require.Error(t, arrives(t, sent, "the end of Send").err)
+			}
+		}
+	}
+}
