@@ -81,8 +81,12 @@ func TestFunctionsOnKeptGoroutines(t *testing.T) {
 	bob.Expose("m", "double", FuncOf(func(n int) int { return 2 * n }))
 	goroutines, late := mixed(t, n)
 	ways := map[string]func(ctx context.Context, f string, arg int) (int, error){
-		"rpc":  func(ctx context.Context, f string, arg int) (int, error) { return RPCAs[int](ctx, bob, "alice@test", "m", f, arg) },
-		"erpc": func(ctx context.Context, f string, arg int) (int, error) { return ERPCAs[int](ctx, bob, "alice@test", "m", f, arg) },
+		"rpc": func(ctx context.Context, f string, arg int) (int, error) {
+			return RPCAs[int](ctx, bob, "alice@test", "m", f, arg)
+		},
+		"erpc": func(ctx context.Context, f string, arg int) (int, error) {
+			return ERPCAs[int](ctx, bob, "alice@test", "m", f, arg)
+		},
 	}
 	raised := func(err error, reason ei.Term) error {
 		var r *Raise

@@ -27,6 +27,7 @@ const (
 	pflag   = "github.com/spf13/pflag"
 	tea     = "charm.land/bubbletea"
 	ergo    = "github.com/ergo-services/ergo"
+	cbor    = "github.com/fxamacker/cbor"
 	testify = "github.com/stretchr/testify"
 	goleak  = "go.uber.org/goleak"
 	rapid   = "pgregory.net/rapid"
@@ -147,6 +148,7 @@ var picture = []row{
 	{path: "cmd/erl-call", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp"},
 	{path: "test/otp", own: "test/need test/port"},
 	{path: "test/pty", own: "test/need", others: []string{xsys}},
+	{path: "test/carriers", own: "transport", others: []string{testify}},
 	{path: "test/line", own: "test/need transport", others: []string{xsys}},
 	{path: "test/systemd", own: "test/need"},
 	{path: "test/interop", own: libraries + " test/otp test/line", others: []string{xsys, ergo}, testOwn: "transport/transporttest"},
@@ -174,7 +176,7 @@ var picture = []row{
 	{path: "test/bench/compute"},
 	{path: "test/bench/carrier", own: libraries},
 	{path: "test/bench/ergo", own: "test/port", others: []string{ergo}},
-	{path: "test/bench/codec", own: "ei test/bench/profile", others: []string{ergo}},
+	{path: "test/bench/codec", own: "ei test/bench/profile", others: []string{ergo, cbor}},
 	{path: "examples/backpressure", own: libraries},
 	{path: "examples/board", own: libraries},
 	{path: "examples/first-node", own: libraries},

@@ -72,7 +72,8 @@ func allocations(kind string) string { return kind + " allocs" }
 
 // codecKinds are the columns that only this measurement has.
 func codecKinds() []string {
-	return []string{nameLibei, nameBEAM, nameErgo, nameOurs, nameJSON, nameCBOR, allocations(nameErgo), allocations(nameJSON), allocations(nameOurs)}
+	return []string{nameLibei, nameBEAM, nameErgo, nameOurs, nameJSON, nameCBOR, allocations(nameErgo), allocations(nameJSON),
+		allocations(nameOurs)}
 }
 
 func codecRow(task, shape string) string { return codec + "/" + task + "/" + shape }

@@ -84,14 +84,17 @@ func (s *screen) follows(t *testing.T, before *image.RGBA) (p *image.RGBA) {
 	return p
 }
 
-// Observer itself, its windows on a screen: each of its pages about the Go node is drawn, and none of
-// them ends it. The pictures go to the directory that CNODE_TEST_SCREENSHOTS names.
+// Observer itself, its windows on a screen: each of its pages about the Go node is drawn, and none
+// of them ends it. The pictures go to the directory that CNODE_TEST_SCREENSHOTS names.
 func TestObserverOnScreen(t *testing.T) {
 	s := newScreen(t)
 	tried := false
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
-		erl := r.Start(t, otp.Options{EpmdPort: port, ExtraArgs: []string{"-pa", beams(t, r)}, Env: []string{"DISPLAY=" + s.display, "NO_AT_BRIDGE=1", "GDK_BACKEND=x11"}})
+		erl := r.Start(t, otp.Options{
+			EpmdPort: port, ExtraArgs: []string{"-pa", beams(t, r)},
+			Env: []string{"DISPLAY=" + s.display, "NO_AT_BRIDGE=1", "GDK_BACKEND=x11"},
+		})
 		if erl.Eval(t, `code:which(wx)`) == "non_existing" {
 			t.Skip("this Erlang has no wx: the releases in root file systems have none")
 		}
