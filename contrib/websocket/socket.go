@@ -24,8 +24,8 @@ const (
 	endSize = 8
 	// piece is how many bytes are read at once.
 	piece = 32 << 10
-	// keptRoom is the size in bytes up to which an empty buffer is kept for later.
-	keptRoom = 8 << 10
+	// keptRoom is the size in bytes up to which a buffer is used again.
+	keptRoom = 2 * window
 	// farewell is how long a connection that is closed goes on sending, and waits for the other end to
 	// have closed it, too.
 	farewell = 5 * time.Second
@@ -49,7 +49,7 @@ type socket struct {
 	mu     sync.Mutex
 	closed bool // by this end: what comes is thrown away
 	in     struct {
-		buf  bytes.Buffer
+		buf  *bytes.Buffer // nil: nothing is there
 		took int64         // bytes that have been read from it
 		ends []int64       // of packets in buf, in bytes since the connection began
 		err  error         // what comes after buf
@@ -58,10 +58,10 @@ type socket struct {
 		kick chan struct{} // or the read in flight is to end
 	}
 	out struct {
-		queue [][]byte // messages
-		bytes int      // of those, and of the one that is being written
-		busy  bool     // there is a goroutine that writes
-		ended bool     // by CloseWrite
+		queue []*bytes.Buffer // messages
+		bytes int             // of those, and of the one that is being written
+		busy  bool            // there is a goroutine that writes
+		ended bool            // by CloseWrite
 		err   error
 		room  chan struct{} // holds a token when something has been written
 		kick  chan struct{} // or the write in flight is to end
@@ -133,17 +133,27 @@ func (s *socket) interrupt() {
 	signal(s.out.kick)
 }
 
+// buffers are those of connections over which something goes now: an idle one has none.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+func putBuffer(b *bytes.Buffer) {
+	if b.Cap() <= keptRoom {
+		b.Reset()
+		buffers.Put(b)
+	}
+}
+
 func (s *socket) read(p []byte, tmo time.Duration) (n int, err error) {
 	in := &s.in
 	wait := s.until(tmo, in.came, in.kick, func() bool {
 		switch {
 		case len(in.ends) > 0:
-			n, _ = in.buf.Read(p[:min(int64(len(p)), in.ends[0]-in.took)])
-			if in.ends[0] == in.took+int64(n) {
+			n = s.take(p[:min(int64(len(p)), in.ends[0]-in.took)])
+			if in.ends[0] == in.took {
 				in.ends, err = in.ends[1:], transport.ErrEndOfPacket
 			}
-		case in.buf.Len() > 0:
-			n, _ = in.buf.Read(p)
+		case in.buf != nil:
+			n = s.take(p)
 		case in.err == io.EOF:
 			return true
 		case in.err != nil:
@@ -151,10 +161,6 @@ func (s *socket) read(p []byte, tmo time.Duration) (n int, err error) {
 			return true
 		default:
 			return false
-		}
-		in.took += int64(n)
-		if in.buf.Len() == 0 && in.buf.Cap() > keptRoom {
-			in.buf = bytes.Buffer{}
 		}
 		signal(in.room)
 		return true
@@ -165,10 +171,32 @@ func (s *socket) read(p []byte, tmo time.Duration) (n int, err error) {
 	return n, err
 }
 
+// take reads what has come; s.mu is held.
+func (s *socket) take(p []byte) (n int) {
+	in := &s.in
+	if in.buf == nil { // the packet is empty
+		return 0
+	}
+	n, _ = in.buf.Read(p)
+	if in.took += int64(n); in.buf.Len() == 0 {
+		putBuffer(in.buf)
+		in.buf = nil
+	}
+	return n
+}
+
+// arrived is how many bytes wait to be read; s.mu is held.
+func (s *socket) arrived() int {
+	if s.in.buf == nil {
+		return 0
+	}
+	return s.in.buf.Len()
+}
+
 func (s *socket) pending() (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.in.buf.Len(), nil
+	return s.arrived(), nil
 }
 
 // pieces are buffers to read into, while a message comes.
@@ -228,17 +256,22 @@ func (s *socket) put(p []byte, last, empty bool) {
 			s.mu.Unlock()
 			return
 		}
-		if in.buf.Len()+endSize*len(in.ends) < window {
+		if s.arrived()+endSize*len(in.ends) < window {
 			break
 		}
 		s.mu.Unlock()
 		<-in.room
 	}
 	defer s.mu.Unlock()
-	in.buf.Write(p)
+	if len(p) > 0 {
+		if in.buf == nil {
+			in.buf = buffers.Get().(*bytes.Buffer)
+		}
+		in.buf.Write(p)
+	}
 	switch {
 	case last && s.packets:
-		in.ends = append(in.ends, in.took+int64(in.buf.Len()))
+		in.ends = append(in.ends, in.took+int64(s.arrived()))
 	case last && empty:
 		in.err = io.EOF
 	}
@@ -297,14 +330,14 @@ func (s *socket) write(v [][]byte, tmo time.Duration) (n int64, err error) {
 			return false
 		}
 		if s.packets || len(out.queue) == 0 {
-			out.queue = append(out.queue, nil)
+			out.queue = append(out.queue, buffers.Get().(*bytes.Buffer))
 		}
-		last := &out.queue[len(out.queue)-1]
+		last := out.queue[len(out.queue)-1]
 		for _, p := range v {
 			if !s.packets {
 				p = p[:min(len(p), window-out.bytes)]
 			}
-			*last = append(*last, p...)
+			last.Write(p)
 			out.bytes, n = out.bytes+len(p), n+int64(len(p))
 		}
 		s.begin()
@@ -333,9 +366,10 @@ func (s *socket) send() {
 		m := out.queue[0]
 		out.queue = out.queue[1:]
 		s.mu.Unlock()
-		err := s.ws.Write(s.ctx, websocket.MessageBinary, m)
+		err, n := s.ws.Write(s.ctx, websocket.MessageBinary, m.Bytes()), m.Len()
+		putBuffer(m)
 		s.mu.Lock()
-		out.bytes -= len(m)
+		out.bytes -= n
 		if err != nil && out.err == nil {
 			out.err = cause(err)
 		}
@@ -355,7 +389,7 @@ func (s *socket) closeWrite() error {
 	defer s.mu.Unlock()
 	if !s.out.ended && s.out.err == nil {
 		s.out.ended = true
-		s.out.queue = append(s.out.queue, nil)
+		s.out.queue = append(s.out.queue, new(bytes.Buffer))
 		s.begin()
 	}
 	signal(s.out.room)
