@@ -97,11 +97,11 @@ func (t *Transport) dial(ctx context.Context, s *socket, to URL) (*websocket.Con
 		o.HTTPHeader = o.HTTPHeader.Clone() // the library adds to it
 	}
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) {
-		s.local = transport.FromNetAddr(c.Conn.LocalAddr())
+		s.below, s.local = c.Conn, transport.FromNetAddr(c.Conn.LocalAddr())
 	}})
 	ws, answer, err := websocket.Dial(ctx, string(to), o)
 	switch {
-	case err == nil && !t.o.Packets && ws.Subprotocol() != Subprotocol:
+	case err == nil && !t.o.Packets && !carriesBytes(ws):
 		_ = ws.CloseNow()
 		return nil, fmt.Errorf("%v: %w", to, ErrSubprotocol)
 	case err != nil && answer != nil && answer.StatusCode != http.StatusSwitchingProtocols:

@@ -1,9 +1,11 @@
 package cnodews
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/netip"
 	"os"
@@ -104,8 +106,7 @@ func (l *listener) refuse() {
 	for {
 		select {
 		case c := <-l.arrived:
-			c.cancel()
-			_ = c.ws.CloseNow()
+			c.drop()
 		default:
 			return
 		}
@@ -114,7 +115,8 @@ func (l *listener) refuse() {
 
 // ServeHTTP makes a connection of a request, and returns at once: the connection goes on without the
 // server. It is 401 if Options.Authorize refuses it, 403 for a page of another origin, 503 if no node
-// listens, or does not get to accepting, and 426 if it asks for no WebSocket, or not by HTTP/1.1.
+// listens, or does not get to accepting, 426 if it asks for no WebSocket, or not by HTTP/1.1, and 400
+// if it has a body.
 func (t *Transport) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if t.o.Authorize != nil {
 		if err := t.o.Authorize(r); err != nil {
@@ -122,6 +124,11 @@ func (t *Transport) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, err.Error(), http.StatusUnauthorized)
 			return
 		}
+	}
+	if r.ContentLength != 0 { // for which the server would wait, or whose bytes would be the first frames
+		w.Header().Set("Connection", "close") // so that the server does not wait now
+		http.Error(w, "a request for a WebSocket has no body", http.StatusBadRequest)
+		return
 	}
 	t.mu.Lock()
 	l := t.listener
@@ -136,6 +143,13 @@ func (t *Transport) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "too many connections wait to be accepted", http.StatusServiceUnavailable)
 		return
 	}
+	// A client that does not read must not keep the place. What takes the connection over takes the
+	// deadline off.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(farewell))
+	taken := watch(w)
+	if taken != nil {
+		w = taken
+	}
 	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{
 		Subprotocols: []string{Subprotocol}, OriginPatterns: t.o.Origins, CompressionMode: websocket.CompressionDisabled,
 	})
@@ -143,14 +157,52 @@ func (t *Transport) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		<-l.places
 		return
 	}
-	s := newSocket()
-	s.local, s.remote, s.request = l.at, t.peerOf(r), r
+	s := newSocket(context.WithoutCancel(r.Context())) // that of the request ends with this function
+	s.local, s.remote, s.request = l.at, t.peerOf(r), r.WithContext(s.ctx)
+	if taken != nil {
+		s.below = taken.conn
+	}
 	t.begin(s, ws)
 	l.arrived <- s // there is a place
 	select {
 	case <-l.gone:
 		l.refuse()
 	default:
+	}
+}
+
+// A taker is a ResponseWriter that keeps the connection which is taken over.
+type taker struct {
+	http.ResponseWriter
+	by   http.Hijacker
+	conn net.Conn
+}
+
+// watch makes a taker of w; nil: nothing can be taken over, which the library answers.
+func watch(w http.ResponseWriter) *taker {
+	for inner := w; ; {
+		switch i := inner.(type) {
+		case http.Hijacker:
+			return &taker{ResponseWriter: w, by: i}
+		case interface{ Unwrap() http.ResponseWriter }:
+			inner = i.Unwrap()
+		default:
+			return nil
+		}
+	}
+}
+
+// Hijack is that of http.Hijacker.
+func (t *taker) Hijack() (c net.Conn, rw *bufio.ReadWriter, err error) {
+	c, rw, err = t.by.Hijack()
+	t.conn = c
+	return c, rw, err
+}
+
+// WriteHeaderNow is for writers that keep a header back (gin's), which the library asks for it.
+func (t *taker) WriteHeaderNow() {
+	if w, ok := t.ResponseWriter.(interface{ WriteHeaderNow() }); ok {
+		w.WriteHeaderNow()
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"sync"
@@ -36,6 +37,7 @@ const (
 // while there is something to write.
 type socket struct {
 	ws            *websocket.Conn
+	below         net.Conn        // what carries ws; nil: not known
 	ctx           context.Context // of reads and writes below, whose end is that of the connection
 	cancel        context.CancelFunc
 	packets       bool
@@ -69,9 +71,9 @@ type socket struct {
 	}
 }
 
-func newSocket() *socket {
+func newSocket(ctx context.Context) *socket {
 	s := new(socket)
-	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.ctx, s.cancel = context.WithCancel(ctx)
 	for _, c := range []*chan struct{}{&s.in.came, &s.in.room, &s.in.kick, &s.out.room, &s.out.kick, &s.out.idle} {
 		*c = make(chan struct{}, 1)
 	}
@@ -415,11 +417,26 @@ func (s *socket) close() error {
 	return nil
 }
 
+// drop ends a connection that nobody has accepted.
+func (s *socket) drop() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	signal(s.in.room)
+	s.cancel()
+	_ = s.ws.CloseNow()
+}
+
 // leave sends what is left, and closes the WebSocket in good order; what the other end still sends is
 // read, and thrown away, so that it comes to its end.
 func (s *socket) leave() {
 	defer s.cancel()
-	defer time.AfterFunc(farewell, s.cancel).Stop()
+	defer time.AfterFunc(farewell, func() {
+		s.cancel()
+		if s.below != nil { // in a message the library's Close would wait for as long as more comes
+			_ = s.below.Close()
+		}
+	}).Stop()
 	for {
 		s.mu.Lock()
 		left := s.out.busy

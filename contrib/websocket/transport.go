@@ -42,6 +42,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -93,7 +94,8 @@ type Options struct {
 	Authorize func(r *http.Request) error
 	// CheckPeer is asked whether the peer behind a request may call itself node, once the cookie is
 	// known to be right on its side of the handshake: by the request's TLS state, say, or a header of
-	// a proxy's. An error ends the handshake. nil: any name will do.
+	// a proxy's. An error ends the handshake. The request's context ends with the connection. nil: any
+	// name will do.
 	CheckPeer func(r *http.Request, node string) error
 	// Origins are the hosts whose pages may connect, patterns as of path.Match, besides the handler's
 	// own. Programs send no Origin, and may connect in any case.
@@ -112,7 +114,8 @@ type Options struct {
 	// Packets connects to nodes that take packets: see the package's doc.
 	Packets bool
 
-	// MaxFrame bounds a message, in bytes, as Config.MaxFrame does; 0: nodes.DefaultMaxFrame.
+	// MaxFrame bounds a message, in bytes, as Config.MaxFrame does; 0: nodes.DefaultMaxFrame. Where
+	// messages carry bytes, and so parts of frames, and several, it is 128 KiB at least.
 	MaxFrame int
 }
 
@@ -146,7 +149,7 @@ func (t *Transport) callbacks() transport.Callbacks[*socket] {
 	return transport.Callbacks[*socket]{
 		Name:    "websocket",
 		Flags:   transport.FullImpl | transport.Direct,
-		Socket:  func(any, transport.Addr) (*socket, error) { return newSocket(), nil },
+		Socket:  func(any, transport.Addr) (*socket, error) { return newSocket(context.Background()), nil },
 		Listen:  t.listen,
 		Accept:  (*socket).accept,
 		Connect: t.connect,
@@ -190,7 +193,13 @@ func (t *Transport) callbacks() transport.Callbacks[*socket] {
 
 // begin makes a socket of a WebSocket.
 func (t *Transport) begin(s *socket, ws *websocket.Conn) {
-	s.ws, s.packets, s.limit = ws, ws.Subprotocol() != Subprotocol, int64(t.o.MaxFrame)
+	s.ws, s.packets, s.limit = ws, !carriesBytes(ws), int64(t.o.MaxFrame)
+	if !s.packets { // a message is what was written at once there
+		s.limit = max(s.limit, window)
+	}
 	ws.SetReadLimit(s.limit)
 	go s.receive()
 }
+
+// carriesBytes tells by the subprotocol, whose case does not matter to the library.
+func carriesBytes(ws *websocket.Conn) bool { return strings.EqualFold(ws.Subprotocol(), Subprotocol) }

@@ -484,7 +484,7 @@ func TestBadMessages(t *testing.T) {
 		size int
 		want error
 	}{
-		"long": {websocket.MessageBinary, 100_000, syscall.EMSGSIZE},
+		"long": {websocket.MessageBinary, 200_000, syscall.EMSGSIZE},
 		"text": {websocket.MessageText, 5, syscall.EPROTO},
 	} {
 		t.Run(name, func(t *testing.T) {
