@@ -27,8 +27,11 @@ func Example() {
 		}
 		return nil
 	})})
-	http.Handle("/erlang", ws)
-	go http.Serve(web, nil)
+	mux := http.NewServeMux()
+	mux.Handle("/erlang", ws)
+	server := http.Server{Handler: mux}
+	defer server.Close()
+	go server.Serve(web)
 	shop, err := nodes.New(nodes.Config{
 		Name: "shop@example.org", Cookie: "secret", Transport: ws, Resolver: nodes.Static{},
 	})
