@@ -165,12 +165,20 @@ func (s *socket) read(p []byte, tmo time.Duration) (n int, err error) {
 			return false
 		}
 		signal(in.room)
+		if s.readUp() {
+			signal(s.out.room)
+		}
 		return true
 	})
 	if wait != nil {
 		err = wait
 	}
 	return n, err
+}
+
+// readUp reports whether all has been read that will ever come, or nobody reads; s.mu is held.
+func (s *socket) readUp() bool {
+	return s.closed || s.in.err != nil && s.arrived() == 0 && len(s.in.ends) == 0
 }
 
 // take reads what has come; s.mu is held.
@@ -322,6 +330,8 @@ func (s *socket) write(v [][]byte, tmo time.Duration) (n int64, err error) {
 	out := &s.out
 	wait := s.until(tmo, out.room, out.kick, func() bool {
 		switch {
+		case out.err != nil && !s.readUp(): // the error would end the connection, and what has come would be lost
+			return false
 		case out.err != nil:
 			err = out.err
 			return true
