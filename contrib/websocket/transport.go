@@ -106,7 +106,8 @@ type Options struct {
 	TrustedProxies []netip.Prefix
 
 	// Client makes the requests; nil: one with the proxy of the environment (HTTPS_PROXY, NO_PROXY).
-	// Its Timeout counts, too.
+	// Its Timeout counts, too. A proxy is asked for a tunnel (CONNECT) to a wss only; a request to a ws
+	// goes to the proxy as others do, and few proxies pass an upgrade on.
 	Client *http.Client
 	// Header gives the headers of a request to url, a token, say; called for each connection. An error
 	// is that of the connection. nil: none.
