@@ -267,8 +267,8 @@ func TestRefusals(t *testing.T) {
 		cookie string
 		check  func(t *testing.T, err error)
 	}{
-		"wrong cookie":         {at, nil, "wrong", is(dist.ErrBadCookie)},
-		"wrong cookie, packet": {at, &cnodews.Options{Packets: true}, "wrong", is(dist.ErrBadCookie)},
+		"wrong cookie":         {at, nil, "wrong", is(dist.ErrNoProof)},
+		"wrong cookie, packet": {at, &cnodews.Options{Packets: true}, "wrong", is(dist.ErrNoProof)},
 		"no token":             {behind, nil, "secret", status(401, syscall.EACCES, "no bearer token")},
 		"expired token":        {behind, token("old"), "secret", status(401, syscall.EACCES, "the token has expired")},
 		"another token":        {behind, token("bad"), "secret", status(401, syscall.EACCES, "unknown token")},
@@ -284,7 +284,7 @@ func TestRefusals(t *testing.T) {
 		"silence":        {cnodews.URL("ws://" + silent.Addr().String()), nil, "secret", is(nodes.ErrHandshakeTimeout)},
 		"no subprotocol": {s.put(old), nil, "secret", is(cnodews.ErrSubprotocol)},
 		"no URL":         {"http://host/", nil, "secret", is(syscall.EINVAL)},
-		"refused name":   {s.put(picky), nil, "secret", is(dist.ErrNoProof)},
+		"refused name":   {s.put(picky), nil, "secret", is(dist.ErrNotAllowed)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n, err := nodes.New(nodes.Config{
