@@ -73,7 +73,8 @@ func TestNeverAccepted(t *testing.T) {
 	defer c.CloseNow()
 	written := make(chan struct{})
 	go func() {
-		for c.Write(ctx, websocket.MessageBinary, make([]byte, 1<<20)) == nil { // until there is no room, and then the end
+		// Until there is no room, and then until the end.
+		for c.Write(ctx, websocket.MessageBinary, make([]byte, 1<<20)) == nil {
 		}
 		close(written)
 	}()

@@ -92,10 +92,10 @@ type Options struct {
 	// status 401 and the error's text. nil: whoever knows the cookie may come. A connection outlives
 	// the token with which it was made. See Bearer.
 	Authorize func(r *http.Request) error
-	// CheckPeer is asked whether the peer behind a request may call itself node, once the cookie is
-	// known to be right on its side of the handshake: by the request's TLS state, say, or a header of
-	// a proxy's. An error ends the handshake. The request's context ends with the connection. nil: any
-	// name will do.
+	// CheckPeer is asked whether the peer behind a request may call itself node: by the request's TLS
+	// state, say, or a header of a proxy's. The cookies are compared later, so strangers get here. An
+	// error ends the handshake: the peer's is dist.ErrNotAllowed. The request's context ends with the
+	// connection. nil: any name will do.
 	CheckPeer func(r *http.Request, node string) error
 	// Origins are the hosts whose pages may connect, patterns as of path.Match, besides the handler's
 	// own. Programs send no Origin, and may connect in any case.
@@ -106,7 +106,8 @@ type Options struct {
 	TrustedProxies []netip.Prefix
 
 	// Client makes the requests; nil: one with the proxy of the environment (HTTPS_PROXY, NO_PROXY).
-	// Its Timeout counts, too.
+	// Its Timeout counts, too. A proxy is asked for a tunnel (CONNECT) to a wss only; a request to a ws
+	// goes to the proxy as others do, and few proxies pass an upgrade on.
 	Client *http.Client
 	// Header gives the headers of a request to url, a token, say; called for each connection. An error
 	// is that of the connection. nil: none.
