@@ -30,6 +30,8 @@ const (
 	// farewell is how long a connection that is closed goes on sending, and waits for the other end to
 	// have closed it, too.
 	farewell = 5 * time.Second
+	// goodbye is how long Close itself waits for what is left to be in the system's hands.
+	goodbye = 200 * time.Millisecond
 )
 
 // A socket is the socket context: a connection, or a listener. A deadline that ends a read or a write
@@ -422,7 +424,12 @@ func (s *socket) close() error {
 			s.cancel()
 			return nil
 		}
-		go s.leave()
+		sent := make(chan struct{})
+		go s.leave(sent)
+		select { // the program may end as soon as this returns
+		case <-sent:
+		case <-time.After(goodbye):
+		}
 	}
 	return nil
 }
@@ -439,7 +446,7 @@ func (s *socket) drop() {
 
 // leave sends what is left, and closes the WebSocket in good order; what the other end still sends is
 // read, and thrown away, so that it comes to its end.
-func (s *socket) leave() {
+func (s *socket) leave(sent chan<- struct{}) {
 	defer s.cancel()
 	defer time.AfterFunc(farewell, func() {
 		s.cancel()
@@ -456,5 +463,6 @@ func (s *socket) leave() {
 		}
 		<-s.out.idle
 	}
+	close(sent)
 	_ = s.ws.Close(websocket.StatusNormalClosure, "")
 }
