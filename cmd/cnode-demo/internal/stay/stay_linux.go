@@ -14,7 +14,7 @@ import (
 )
 
 // ErrProc: without /proc nobody can tell which process is the program's next one.
-var ErrProc = errors.New("stay needs a /proc that shows the processes of its own container")
+var ErrProc = errors.New("no /proc that shows the processes of this container")
 
 // run starts a program, and returns when it has ended, with an *EndedError if that was no success.
 func run(program []string) error {
