@@ -19,7 +19,7 @@ import (
 func documents(t *testing.T) []string {
 	pages, err := filepath.Glob("../docs/*.md")
 	require.NoError(t, err)
-	return append(pages, "../README.md", "../CHANGELOG.md", "../test/bench/README.md")
+	return append(pages, "../README.md", "../CHANGELOG.md", "../CONTRIBUTING.md", "../SECURITY.md", "../RELEASE.md", "../test/bench/README.md")
 }
 
 // TestDocs compares the documents with the code: what they name between back-quotes must exist. A

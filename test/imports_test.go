@@ -134,6 +134,7 @@ var picture = []row{
 	{path: "cmd/cnode-demo/internal/move",
 		own:    "nodes nodes/upgrade transport/handoff cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
 		others: []string{xsys, cobra, pflag}},
+	{path: "cmd/cnode-demo/internal/stay", own: "nodes nodes/upgrade cmd/cnode-demo/internal/cli", others: []string{xsys, cobra}},
 	{path: "cmd/cnode-demo/internal/serve", own: libraries +
 		" cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config cmd/cnode-demo/internal/mapper " +
 		"cmd/cnode-demo/internal/move", others: []string{cobra, pflag}},
@@ -143,7 +144,7 @@ var picture = []row{
 	{path: "cmd/cnode-demo", own: libraries +
 		" cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config cmd/cnode-demo/internal/mapper " +
 		"cmd/cnode-demo/internal/certs cmd/cnode-demo/internal/ask cmd/cnode-demo/internal/move cmd/cnode-demo/internal/serve " +
-		"cmd/cnode-demo/internal/tour cmd/cnode-demo/internal/top",
+		"cmd/cnode-demo/internal/tour cmd/cnode-demo/internal/top cmd/cnode-demo/internal/stay",
 		others: []string{xsys, cobra, pflag}, testOwn: "test/otp test/systemd"},
 	{path: "cmd/erl-call", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp"},
 	{path: "test/otp", own: "test/need test/port"},

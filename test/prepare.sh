@@ -3,6 +3,8 @@
 # packages, OTP 27 and 29 as root file systems, one more with Elixir 1.18, RabbitMQ
 # and ejabberd, two with an older and a newer Elixir, two with systemd, and the libei
 # programs. Quick when all is there. `prepare.sh clean` removes what it made, but no package.
+# `prepare.sh newest` makes only one more, of what Debian's unstable has that day, and prints it as
+# "RELEASE=PATH OF ERL".
 #
 # The variables that the Go tests read go to the file `env` of the cache, for
 # run.sh and for tests started by hand: . ~/.cache/cnode/env && go test ./...
@@ -194,6 +196,15 @@ cache=$(cd "$cache" && pwd)
 exec 9>"$cache/lock"
 flock 9
 : >"$cache/log"
+
+if [[ ${1:-} == newest ]]; then
+	rm -f "$cache/otp-newest/made-of" # yesterday's
+	release newest sid >&2
+	number=$(HOME=/tmp "$cache/otp-newest/bin/erl" -noinput -boot start_clean \
+		-eval 'io:put_chars(erlang:system_info(otp_release)), halt().' 2>>"$cache/log") || fail "the newest OTP does not run"
+	echo "$number=$cache/otp-newest/bin/erl"
+	exit
+fi
 
 install_packages
 release 27 trixie

@@ -128,6 +128,8 @@ func TestCommandLine(t *testing.T) {
 		{"serve --dispatch least", "--dispatch is for --workers"},
 		{"serve --topic news", "--topic is for --pubsub"},
 		{"upgrade a@127.0.0.1 --binary=", "--binary is empty"},
+		{"stay", "PROGRAM is missing"},
+		{"stay --", "PROGRAM is missing"},
 		{"serve --workers 2 --dispatch any", `--dispatch "any": want name or least`},
 		{"serve --workers 2 --fault 1", "--trace and --fault are for one process"},
 		{"serve --polling soon", "invalid argument"},
@@ -176,7 +178,7 @@ func TestHelp(t *testing.T) {
 	} {
 		require.Contains(t, r.out, want)
 	}
-	for _, command := range []string{"serve", "ping", "call", "names", "top", "epmd"} {
+	for _, command := range []string{"serve", "ping", "call", "names", "top", "epmd", "stay"} {
 		r := execute(t, nil, command, "--help")
 		require.Zero(t, r.code)
 		require.Contains(t, r.out, "Examples:\n  cnode-demo "+command, command)
@@ -186,7 +188,7 @@ func TestHelp(t *testing.T) {
 // The help of a command lists the shared flags that it uses; it accepts the others, too.
 func TestHelpHasItsFlags(t *testing.T) {
 	for command, want := range map[string]string{
-		"certs": "help,host", "upgrade": "binary,help", "names": "epmd,help,json,timeout", "completion": "help",
+		"certs": "help,host", "upgrade": "binary,help", "stay": "help", "names": "epmd,help,json,timeout", "completion": "help",
 		"tour": "help,log-level", "help": "help",
 		"epmd": "epmd,help,listen,log-level",
 		"ping": "cookie,epmd,fault,help,json,listen,log-level,name,timeout,tls-optfile,trace,transport",
@@ -230,7 +232,7 @@ func TestTopRefuses(t *testing.T) {
 func TestEmptyArgument(t *testing.T) {
 	for want, args := range map[string][]string{
 		"NODE is empty": {"ping", ""}, "FUN is empty": {"call", "a@127.0.0.1", "m", ""}, "DIR is empty": {"certs", ""},
-		"NAME is empty": {"upgrade", ""},
+		"NAME is empty": {"upgrade", ""}, "PROGRAM is empty": {"stay", ""},
 	} {
 		r := execute(t, []string{"HOME=" + t.TempDir()}, args...)
 		require.Equal(t, exitUsage, r.code)

@@ -17,6 +17,7 @@ import (
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/mapper"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/move"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/serve"
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/stay"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/top"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/tour"
 	"github.com/spf13/cobra"
@@ -46,6 +47,10 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	}
 	if err == nil {
 		return exitOK
+	}
+	var ended *stay.EndedError
+	if errors.As(err, &ended) {
+		return ended.Exit()
 	}
 	var usage *cli.UsageError
 	if errors.As(err, &usage) {
@@ -83,7 +88,7 @@ Node names are ALIVE@HOST. HOST is an address that the node listens on, or a hos
 that is 127.0.0.1, so names like x@127.0.0.1 always work. ERL_EPMD_PORT and ERL_EPMD_ADDRESS have the same meaning as for erl.
 
 Exit codes: 0 success, 1 failure (the reason, and what to do, on the standard error), 2 wrong command line. A command that a
-signal interrupts says so and dies of the signal, as a shell's loop expects; serve and epmd end with 0.`,
+signal interrupts says so and dies of the signal, as a shell's loop expects; serve and epmd end with 0, stay as its program does.`,
 		Example: `  cnode-demo                                         a tour
   cnode-demo serve --name cnode@127.0.0.1            a node to play with
   cnode-demo ping x@127.0.0.1                        is it there?
@@ -91,6 +96,7 @@ signal interrupts says so and dies of the signal, as a shell's loop expects; ser
   cnode-demo names                                   which nodes are there?
   cnode-demo top x@127.0.0.1                         what does it do?
   cnode-demo upgrade cnode@127.0.0.1                 move that node to a new process
+  cnode-demo stay -- cnode-demo serve                for containers: stays when the node moves
   cnode-demo epmd                                    a port mapper where there is no Erlang
   cnode-demo certs /tmp/tls                          certificates, for --transport tls`,
 		Args:    cli.Args(),
@@ -104,7 +110,7 @@ signal interrupts says so and dies of the signal, as a shell's loop expects; ser
 	root.SuggestionsMinimumDistance = 2 // two letters that are swapped
 	o.AddTo(root.PersistentFlags())
 	root.AddCommand(tour.Command(o), serve.Command(o), ask.Ping(o), ask.Call(o), ask.Names(o), top.Command(o),
-		mapper.Command(o), certs.Command(), move.Command(o), tour.Heir())
+		mapper.Command(o), certs.Command(), move.Command(o), stay.Command(), tour.Heir())
 	checkHelp(root)
 	root.InitDefaultCompletionCmd()
 	config.TrimHelp(root)

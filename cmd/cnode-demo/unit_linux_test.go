@@ -100,6 +100,18 @@ func TestUnits(t *testing.T) {
 	require.Equal(t, "pong\n", w.succeed("ping", s.name))
 }
 
+// The packages have the units of the document, for the program where a package has it; the
+// directory of the user is made with the service.
+func TestPackagedUnits(t *testing.T) {
+	added := regexp.MustCompile("(?m)^(Description|Documentation|StateDirectory|StateDirectoryMode)=.*\n")
+	for name, text := range units(t) {
+		packaged, err := os.ReadFile("../../packaging/systemd/" + name)
+		require.NoError(t, err)
+		own := strings.ReplaceAll(added.ReplaceAllString(string(packaged), ""), "/usr/bin/", "/usr/local/bin/")
+		require.Equal(t, text, strings.TrimPrefix(own, "[Unit]\n\n"), name)
+	}
+}
+
 // systemd understands the units.
 func TestUnitsVerified(t *testing.T) {
 	analyze, err := exec.LookPath("systemd-analyze")

@@ -7,11 +7,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"runtime"
+	"runtime/debug"
 
 	"github.com/cnode-go/cnode/ei"
 )
@@ -40,6 +43,10 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	if err != nil {
 		if err == errHelp {
 			return usage(out, errUsage)
+		}
+		if err == errVersion {
+			fmt.Fprintln(out, "erl-call version", version())
+			return exitOK
 		}
 		return usage(errOut, err)
 	}
@@ -74,6 +81,15 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 		return f.code
 	}
 	return exitFailure
+}
+
+// version gives the module's version, as the go command has stamped it into the program, and Go's.
+func version() string {
+	v := "unknown"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		v = cmp.Or(info.Main.Version, v)
+	}
+	return v + ", " + runtime.Version()
 }
 
 // An output remembers that a write has failed.

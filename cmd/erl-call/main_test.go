@@ -118,6 +118,8 @@ func TestUsage(t *testing.T) {
 	require.Zero(t, r.code)
 	require.Contains(t, r.out, "Usage")
 	require.Empty(t, r.errOut)
+	r = p.run(t, ours(t), "", "--version")
+	require.Equal(t, result{"erl-call version " + version() + "\n", "", 0}, r)
 	r = p.run(t, ours(t), "", "-name", "x", "-a", " ")
 	require.Equal(t, 1, r.code)
 	require.Contains(t, r.errOut, "want 'MOD [FUN [ARGS]]'")

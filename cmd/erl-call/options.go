@@ -44,6 +44,9 @@ var errUsage = errors.New("usage")
 // errHelp asks for the usage, which is then the output.
 var errHelp = errors.New("help")
 
+// errVersion asks for the version.
+var errVersion = errors.New("version")
+
 // parseOptions reads the command line. The later one of two options that exclude each other counts,
 // as for erl_call, unless both are an error there.
 func parseOptions(args []string) (*options, error) {
@@ -69,9 +72,10 @@ func parseOptions(args []string) (*options, error) {
 	f.StringVar(&o.hidden, "h", "", "")
 	f.StringVar(&o.script, "x", o.script, "")
 	f.StringVar(&o.optFile, "ssl_dist_optfile", "", "")
-	var help bool
+	var help, version bool
 	for name, to := range map[string]*bool{"s": &o.start, "q": &o.halt, "v": &o.verbose, "d": &o.debug, "r": &o.random, "R": &o.dynamic,
-		"e": &o.eval, "m": &o.module, "?": &help, "fetch_stdout": &o.fetchStdout, "no_result_term": &o.noResult} {
+		"e": &o.eval, "m": &o.module, "?": &help, "fetch_stdout": &o.fetchStdout, "no_result_term": &o.noResult,
+		"version": &version} {
 		f.BoolVar(to, name, false, "")
 	}
 	if err := f.Parse(args); err != nil {
@@ -81,6 +85,8 @@ func parseOptions(args []string) (*options, error) {
 		return nil, err
 	}
 	switch {
+	case version:
+		return nil, errVersion
 	case f.NArg() > 0:
 		return nil, fmt.Errorf("%q is no option; arguments of a call are quoted together with it: -a 'lists seq [1,3]'", f.Arg(0))
 	case help:

@@ -33,7 +33,7 @@ const (
 )
 
 // ErrProcessOne: this is process 1 of a container, with whose end all other processes end. Replace
-// the container.
+// the container, or have a process 1 that stays: cnode-demo stay is one.
 var ErrProcessOne = errors.New("this is process 1, with which its successor would end")
 
 // ErrEnds: the process is about to end, so nothing is handed over.

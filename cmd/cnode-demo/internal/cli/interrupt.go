@@ -52,9 +52,14 @@ func UntilSignal() (ctx context.Context, stop func()) {
 func DieOf(ctx context.Context, err error) {
 	var s *signalError
 	if errors.Is(err, context.Canceled) && errors.As(context.Cause(ctx), &s) {
-		signal.Reset(s.signal)
-		endBy(s.signal)
+		DieBy(s.signal)
 	}
+}
+
+// DieBy ends this process by a signal. It returns where the system has no such end.
+func DieBy(s os.Signal) {
+	signal.Reset(s)
+	endBy(s)
 }
 
 // SurvivePipe lets this process live on when nothing reads its standard output or error any more:

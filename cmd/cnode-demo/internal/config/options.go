@@ -60,7 +60,7 @@ func (o *Options) AddTo(f *pflag.FlagSet) {
 // used names the shared flags that a command uses, if it does not use all of them. The command
 // accepts the others all the same, so that a script may give every command the same flags.
 var used = map[string][]string{
-	"tour": {"log-level"}, "names": {"epmd"}, "epmd": {"listen", "epmd", "log-level"}, "certs": {}, "upgrade": {}, "help": {},
+	"tour": {"log-level"}, "names": {"epmd"}, "epmd": {"listen", "epmd", "log-level"}, "certs": {}, "upgrade": {}, "stay": {}, "help": {},
 	"completion": {}, "bash": {}, "zsh": {}, "fish": {}, "powershell": {},
 }
 

@@ -83,7 +83,8 @@ func newControl(w Whole, fixed error) *Control {
 		c.log = slog.New(slog.DiscardHandler)
 	}
 	if os.Getpid() == 1 { // all other processes would end with this one
-		c.fixed = errors.New("serve is process 1, whose end is the end of its container: replace the container")
+		c.fixed = errors.New("serve is process 1, whose end is the end of its container: replace the container, or " +
+			"start serve with cnode-demo stay")
 	}
 	return c
 }

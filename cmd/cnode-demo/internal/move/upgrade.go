@@ -37,7 +37,8 @@ standard error (exit 1). Once it has everything there is no way back: if it then
 (exit 1). The new process has 10 s to report that it has started, a worker's 30 s. A --binary that is a script must end with exec: serve can
 stop only the process that it started itself, not the children of that process.
 
-The new process does not belong to the shell that started the old one: neither Ctrl-C nor closing the terminal ends it. Use kill NEWPID.
+The new process does not belong to the shell that started the old one: neither Ctrl-C nor closing the terminal ends it. Use kill NEWPID, or
+start serve with cnode-demo stay.
 
 A serve with --fault or --trace cannot move.`,
 		Example: `  cnode-demo upgrade cnode@127.0.0.1

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package stay
+
+func run([]string) error { return ErrSystem }
