@@ -149,7 +149,7 @@ var picture = []row{
 	{path: "cmd/erl-call", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp"},
 	{path: "test/otp", own: "test/need test/port"},
 	{path: "test/pty", own: "test/need", others: []string{xsys}},
-	{path: "test/carriers", own: "transport", others: []string{testify}},
+	{path: "test/carriers", own: "test/sockdir transport", others: []string{testify}},
 	{path: "test/line", own: "test/need transport", others: []string{xsys}},
 	{path: "test/systemd", own: "test/need"},
 	{path: "test/interop", own: libraries + " test/otp test/line", others: []string{xsys, ergo}, testOwn: "transport/transporttest"},

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -23,6 +24,13 @@ func TCP(t testing.TB) Carrier {
 	at, err := transport.ParseAddr("127.0.0.1:0")
 	require.NoError(t, err)
 	return Carrier{"tcp", transport.TCP(), transport.TCP(), at}
+}
+
+// Unix is UNIX sockets.
+func Unix(t testing.TB) Carrier {
+	at, err := transport.ParseAddr("unix:" + sockdir.New(t) + "/at")
+	require.NoError(t, err)
+	return Carrier{"unix", transport.Unix(), transport.Unix(), at}
 }
 
 func (c Carrier) pair(b *testing.B) (client, server *transport.Stream) {

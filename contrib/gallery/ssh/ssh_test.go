@@ -28,7 +28,7 @@ func loopback() transport.Addr {
 	return at
 }
 
-func newKey(t *testing.T) ssh.Signer {
+func newKey(t testing.TB) ssh.Signer {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
 	signer, err := ssh.NewSignerFromKey(key)
@@ -38,7 +38,7 @@ func newKey(t *testing.T) ssh.Signer {
 
 // serve runs an SSH server for one user that forwards connections, and returns its address and what
 // the user needs.
-func serve(t *testing.T) (at string, cfg *ssh.ClientConfig) {
+func serve(t testing.TB) (at string, cfg *ssh.ClientConfig) {
 	host, user := newKey(t), newKey(t)
 	server := &ssh.ServerConfig{PublicKeyCallback: func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
 		if string(key.Marshal()) != string(user.PublicKey().Marshal()) {

@@ -13,7 +13,7 @@ import (
 func beside(b *testing.B) []carriers.Carrier {
 	tr, err := New()
 	require.NoError(b, err)
-	return []carriers.Carrier{{Name: "zstd", Listens: tr, Connects: tr, At: loopback()}, carriers.TCP(b)}
+	return []carriers.Carrier{{Name: "zstd", Listens: tr, Connects: tr, At: loopback()}, carriers.Unix(b), carriers.TCP(b)}
 }
 
 func BenchmarkRoundTrip(b *testing.B)  { carriers.RoundTrip(b, beside(b)...) }
