@@ -89,7 +89,7 @@ func (s *screen) follows(t *testing.T, before *image.RGBA) (p *image.RGBA) {
 func TestObserverOnScreen(t *testing.T) {
 	s := newScreen(t)
 	tried := false
-	otp.Each(t, func(t *testing.T, r otp.Release) {
+	of := func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		erl := r.Start(t, otp.Options{
 			EpmdPort: port, ExtraArgs: []string{"-pa", beams(t, r)},
@@ -119,8 +119,13 @@ func TestObserverOnScreen(t *testing.T) {
 			m.is("true", `is_pid(whereis(observer))`)
 		}
 		m.eval(`observer:stop()`)
-	})
-	if !tried {
+	}
+	packaged := false // that of the distribution's packages is here, with which wx can be
+	for _, r := range otp.Releases(t) {
+		packaged = packaged || r.Number == 25
+		t.Run(r.String(), func(t *testing.T) { of(t, r) })
+	}
+	if !tried && packaged {
 		need.Missing(t, "no Erlang here has wx (Debian: erlang-wx)")
 	}
 }
