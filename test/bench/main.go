@@ -50,6 +50,7 @@ type options struct {
 	tlsOpt    string         // option file of all nodes; empty: one that the benchmark makes
 	buffer    int            // of the Erlang nodes, in bytes; 0: as Erlang has it
 	json      bool
+	callers   int    // processes that call at the same time, of upper
 	computing int    // programs that compute beside what is measured on a busy machine
 	pgo       string // a profile that our programs are built with; empty: none
 	before    string // a directory with an earlier state of this module; empty: none
@@ -81,6 +82,7 @@ func parse(args []string, errors io.Writer) (options, error) {
 	f.IntVar(&o.buffer, "buffer", 0, "`bytes` that both Erlang nodes read at once, their option {buffer,N} (default as Erlang has it)")
 	f.BoolVar(&o.quick, "quick", false, "less than a minute, and less exact")
 	f.BoolVar(&o.json, "json", false, "print JSON with every single value")
+	f.IntVar(&o.callers, "callers", 16, "`number` of processes of the Erlang node that call at the same time, of upper")
 	f.IntVar(&o.computing, "computing", runtime.NumCPU(), "`number` of programs that compute beside busy-round-trip, busy-out and busy-in")
 	f.IntVar(&o.idle, "idle", defaultIdle, "`number` of idle connections; a node of this program needs a descriptor for each")
 	f.DurationVar(&o.settle, "settle", 0, fmt.Sprintf("`time` before a look at idle connections, and between two (default %v, quick %v)",

@@ -21,7 +21,6 @@ const upper = "upper"
 const nameTyped = "typed"
 
 const (
-	upperCallers   = 16
 	upperWatchers  = 1000
 	upperProcesses = 100_000
 )
@@ -135,7 +134,7 @@ func (a *arena) measureUpper(ctx context.Context) error {
 func (a *arena) served(ctx context.Context, p *peer, way string) (int64, error) {
 	time.Sleep(pause)
 	return evaluate(ctx, a.driver, cellLimit, fmt.Sprintf("bench_upper:calls(%s, '%s', %d, %d, %d)",
-		way, p.node, upperCallers, a.o.cell.Milliseconds(), cellLimit.Milliseconds()))
+		way, p.node, a.o.callers, a.o.cell.Milliseconds(), cellLimit.Milliseconds()))
 }
 
 func (a *arena) measureServed(ctx context.Context, p *peer, column, row, way string) error {
