@@ -40,12 +40,21 @@ install_packages() {
 	[[ $(id -u) == 0 ]] || fail "not installed: ${want[*]}; only root can install packages"
 	echo "installing ${want[*]}"
 	export DEBIAN_FRONTEND=noninteractive
+	# What tests need is no service: nginx would take port 80, or fail to. See invoke-rc.d(8).
+	local policy=/usr/sbin/policy-rc.d
+	if [[ -e $policy ]]; then
+		policy=
+	else
+		printf '#!/bin/sh\nexit 101\n' >"$policy"
+		chmod 755 "$policy"
+	fi
 	local get=(apt-get -o Acquire::Retries=5 -o DPkg::Lock::Timeout=600)
 	# The package lists of a fresh machine are missing or too old.
 	{
 		"${get[@]}" install -y --no-install-recommends "${want[@]}" ||
 			{ "${get[@]}" update && "${get[@]}" install -y --no-install-recommends "${want[@]}"; }
-	} >>"$cache/log" 2>&1 || fail "apt-get install ${want[*]} failed"
+	} >>"$cache/log" 2>&1 || { rm -f "$policy" && fail "apt-get install ${want[*]} failed"; }
+	rm -f "$policy"
 }
 
 # mirror prints the address of the package mirror that this machine uses.
