@@ -308,13 +308,18 @@ func skip(root, dir, name string) error {
 	if dir == root {
 		return nil
 	}
-	if name == "testdata" || name == "vendor" || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_") {
+	if isNoCode(name) {
 		return fs.SkipDir
 	}
 	if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
 		return fs.SkipDir
 	}
 	return nil
+}
+
+// isNoCode tells directories whose Go files are none of the project's by their names.
+func isNoCode(name string) bool {
+	return name == "testdata" || name == "vendor" || name != ".." && strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_")
 }
 
 // check returns a line for each thing that the picture does not show.

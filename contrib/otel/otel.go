@@ -1,5 +1,5 @@
-// Package cnodeotel gives a node of package nodes OpenTelemetry's traces and metrics: a span for each
-// call that the node serves or makes, and what happens with connections.
+// Package cnodeotel gives a node of package nodes OpenTelemetry's traces and metrics: a span for
+// each call that the node serves or makes, and what happens with connections.
 //
 //	n, err := nodes.New(cfg)
 //	t, err := cnodeotel.Start(n, nil) // before n.Start; with the global providers and propagator
@@ -9,21 +9,23 @@
 //
 // # From node to node
 //
-// A trace goes along in the label of the token of sequential tracing (seq_trace) that each message of
-// Erlang's distribution may have: a list of pairs of binaries, what the propagator has injected,
-// [{<<"traceparent">>, <<"00-…">>}]. Nothing in a message, or in a function's arguments, changes, and
-// the processes of a BEAM pass the label on by themselves with what they send because of a message:
-// from Go through any of them to Go it is one trace. In Erlang, with the library opentelemetry:
+// A trace goes along in the label of the token of sequential tracing (seq_trace) that each message
+// of Erlang's distribution may have: a list of pairs of binaries, what the propagator has injected,
+// [{<<"traceparent">>, <<"00-…">>}]. Nothing in a message, or in a function's arguments, changes,
+// and the processes of a BEAM pass the label on by themselves with what they send because of a
+// message: from Go through any of them to Go it is one trace. In Erlang, with the library
+// opentelemetry:
 //
 //	{label, Carrier} = seq_trace:get_token(label),
 //	otel_propagator_text_map:extract(Carrier)                             % a call of Go's
 //	seq_trace:set_token(label, otel_propagator_text_map:inject([]))       % a call to Go
 //
-// It goes only to nodes that announce that they take any term as a label, as those of OTP 21 and later
-// do. A token with any other label is the program's own: it is passed on unchanged, is an attribute of
-// the span, erlang.seq_trace.label, and no trace takes its place. A process of a BEAM keeps a token
-// until it receives a message without one: an answer of erpc, say, is none with one, as between BEAMs.
-// The message with which a BEAM makes a connection to a node arrives without (OTP 25 to 29).
+// It goes only to nodes that announce that they take any term as a label, as those of OTP 21 and
+// later do. A token with any other label is the program's own: it is passed on unchanged, is an
+// attribute of the span, erlang.seq_trace.label, and no trace takes its place. A process of a BEAM
+// keeps a token until it receives a message without one: an answer of erpc, say, is none with one,
+// as between BEAMs. The message with which a BEAM makes a connection to a node arrives without (OTP
+// 25 to 29).
 package cnodeotel
 
 import (
@@ -126,8 +128,8 @@ const (
 	attrState     = attribute.Key("cnode.state")
 )
 
-// Start measures a node (see nodes.Node.Measure). Call it before the node starts, or in Config.Setup.
-// The error is that of an instrument that cannot be made. o may be nil.
+// Start measures a node (see nodes.Node.Measure). Call it before the node starts, or in
+// Config.Setup. The error is that of an instrument that cannot be made. o may be nil.
 func Start(n *nodes.Node, o *Options) (*Telemetry, error) {
 	t := &Telemetry{n: n, events: map[string]metric.Int64Counter{}}
 	if o != nil {
@@ -278,7 +280,8 @@ func (t *Telemetry) hooks() *metrics.Hooks {
 	}
 }
 
-// otherMethod is the method that is not known, or beyond the limit: see rpc.method of the conventions.
+// otherMethod is the method that is not known, or beyond the limit: see rpc.method of the
+// conventions.
 const otherMethod = "_OTHER"
 
 // method is the name of what is called by the conventions: shop/quote.
@@ -352,8 +355,8 @@ func (t *Telemetry) end(ctx context.Context, c *metrics.Call) {
 
 const system = rpcconv.SystemNameAttr("erlang")
 
-// Inject has messages that are sent with the context carry its span, in place of what they would carry:
-// for casts, Send and its kin outside of functions. Calls do so by themselves.
+// Inject has messages that are sent with the context carry its span, in place of what they would
+// carry: for casts, Send and its kin outside of functions. Calls do so by themselves.
 func (t *Telemetry) Inject(ctx context.Context) context.Context {
 	c := propagation.MapCarrier{}
 	t.o.Propagator.Inject(ctx, c)
@@ -368,8 +371,8 @@ func (t *Telemetry) Inject(ctx context.Context) context.Context {
 }
 
 // Extract derives a context for what is done because of a message, in a Handler, or by whoever
-// receives from a Mailbox: spans that are started with it are in the message's trace. Functions have
-// that by themselves.
+// receives from a Mailbox: spans that are started with it are in the message's trace. Functions
+// have that by themselves.
 func (t *Telemetry) Extract(ctx context.Context, m *nodes.Message) context.Context {
 	ctx = m.WithTraceOf(ctx)
 	peer := ""

@@ -94,7 +94,8 @@ func newTelemetry(t testing.TB) *telemetry {
 	require.NoError(t, err)
 	numbers, err := otlpmetrichttp.New(ctx, otlpmetrichttp.WithEndpoint(at), otlpmetrichttp.WithInsecure())
 	require.NoError(t, err)
-	all := &telemetry{c, trace.NewTracerProvider(trace.WithBatcher(spans)), metric.NewMeterProvider(metric.WithReader(metric.NewPeriodicReader(numbers)))}
+	meters := metric.NewMeterProvider(metric.WithReader(metric.NewPeriodicReader(numbers)))
+	all := &telemetry{c, trace.NewTracerProvider(trace.WithBatcher(spans)), meters}
 	t.Cleanup(func() {
 		require.NoError(t, errors.Join(all.traces.Shutdown(ctx), all.metrics.Shutdown(ctx)))
 		http.DefaultTransport.(*http.Transport).CloseIdleConnections()
@@ -132,8 +133,8 @@ func attr(all []*common.KeyValue, key string) string {
 	return ""
 }
 
-// A trace goes from Go through two processes of Erlang to Go, and from Erlang to Go; spans and metrics
-// arrive by OTLP, as the semantic conventions have them.
+// A trace goes from Go through two processes of Erlang to Go, and from Erlang to Go; spans and
+// metrics arrive by OTLP, as the semantic conventions have them.
 func TestWithOTP(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		all, port, ctx := newTelemetry(t), r.Epmd(t), expect.Context(t)

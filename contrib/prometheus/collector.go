@@ -5,9 +5,9 @@
 //	prometheus.MustRegister(cnodeprom.New(n, nil)) // before n.Start
 //	http.Handle("/metrics", promhttp.Handler())
 //
-// dashboard.json beside this package is a dashboard of Grafana for these metrics; docs/metrics.md has
-// a list of them, and alerts. A worker of a node with several (nodes.Front) is measured by itself: call
-// New in Config.Setup, and have each worker scraped.
+// dashboard.json beside this package is a dashboard of Grafana for these metrics; docs/metrics.md
+// has a list of them, and alerts. A worker of a node with several (nodes.Front) is measured by
+// itself: call New in Config.Setup, and have each worker scraped.
 package cnodeprom
 
 import (
@@ -102,8 +102,8 @@ var described = []struct {
 		[]string{"direction", "kind", "module", "function"}},
 }
 
-// New measures a node (see nodes.Node.Measure), and makes a Collector of what it finds. Call it before
-// the node starts, or in Config.Setup. o may be nil.
+// New measures a node (see nodes.Node.Measure), and makes a Collector of what it finds. Call it
+// before the node starts, or in Config.Setup. o may be nil.
 func New(n *nodes.Node, o *Options) *Collector {
 	c := &Collector{n: n, peers: map[string]*peer{}, known: map[bool]map[[3]string]bool{false: {}, true: {}}}
 	if o != nil {

@@ -86,8 +86,8 @@ func setup(n *nodes.Node) error {
 	return err
 }
 
-// Prometheus's own parser and linter have nothing to say about the metrics of a node that talks with
-// OTP, and the metrics say what has happened.
+// Prometheus's own parser and linter have nothing to say about the metrics of a node that talks
+// with OTP, and the metrics say what has happened.
 func TestWithOTP(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
@@ -109,7 +109,8 @@ func TestWithOTP(t *testing.T) {
 
 		at := fmt.Sprintf("N = '%s', ", name)
 		require.Equal(t, "[3,3,3,3,3]", erl.Eval(t, at+`[erpc:call(N, shop, quote, [<<"abc">>]) || _ <- lists:seq(1, 5)]`))
-		erl.Do(t, at+`{'EXIT', _} = (catch erpc:call(N, shop, quote, [<<>>])), 2 = gen_server:call({orders, N}, {add, 1}), {badrpc, _} = rpc:call(N, shop, secret, []),
+		erl.Do(t, at+`{'EXIT', _} = (catch erpc:call(N, shop, quote, [<<>>])), 2 = gen_server:call({orders, N}, {add, 1}),
+			{badrpc, _} = rpc:call(N, shop, secret, []),
 			{badrpc, _} = rpc:call(N, made, up, []), {nobody, N} ! binary:copy(<<1>>, 100000)`)
 		_, err = n.RPC(ctx, erl.Name(), "erlang", "date")
 		require.NoError(t, err)

@@ -61,8 +61,8 @@ type Other struct {
 }
 
 // New makes the transport. It opens nothing. The error says what is wrong with cfg: neither Server
-// nor Client, a side without a certificate, or one that does not verify the other's. A cfg with only
-// one of the two is an error only when a connection of the other kind is made.
+// nor Client, a side without a certificate, or one that does not verify the other's. A cfg with
+// only one of the two is an error only when a connection of the other kind is made.
 func New(cfg Config) (transport.Transport, error) {
 	p, err := newPlugin(cfg)
 	if err != nil {

@@ -15,8 +15,9 @@
 // One wants it where the line loses packets, where a node's address changes (a laptop, a phone, a
 // container behind NAT that is moved) and its connections, links and monitors are to live on, or
 // where UDP port 443 is all that is open. Within a data centre TCP is quicker and costs less
-// processor time, and only over TCP are there Erlang nodes: with them, and for sessions that move to
-// another process, use package tlstransport. docs/carriers.md of this module's repository compares.
+// processor time, and only over TCP are there Erlang nodes: with them, and for sessions that move
+// to another process, use package tlstransport. docs/carriers.md of this module's repository
+// compares.
 //
 // # On the wire
 //
@@ -40,8 +41,8 @@
 //	syscall.ETIMEDOUT           nothing came from the peer for Config.TickTime, or in the handshake
 //	syscall.ECONNRESET, EPIPE   the peer has closed, or reads no more
 //
-// Those of quic-go are found in them by errors.As. In TLS 1.3 a client learns only at its first read
-// that the server refuses its certificate.
+// Those of quic-go are found in them by errors.As. In TLS 1.3 a client learns only at its first
+// read that the server refuses its certificate.
 //
 // # Time
 //
@@ -54,8 +55,8 @@
 //
 // They are those of TCP, IP:PORT, so that every Resolver works; the port is one of UDP. A port
 // mapper holds it as any other: a BEAM that finds it there tries TCP, in vain. When the address of
-// the connecting side changes, packets go on from the new one, and the other side follows as soon as
-// it has checked that address; Stream.RemoteAddr and Peer.Addr stay what they were. Packets for
+// the connecting side changes, packets go on from the new one, and the other side follows as soon
+// as it has checked that address; Stream.RemoteAddr and Peer.Addr stay what they were. Packets for
 // which there is no way meanwhile are dropped and sent again. A listener's address cannot change.
 //
 // A connection that is made has a UDP socket of its own, which is closed a moment after it. Those
@@ -64,8 +65,8 @@
 //
 // # Other protocols on the same port
 //
-// [Config].Others are served beside nodes, on a listener's socket: HTTP/3, say. [Config].Socket is a
-// socket of the program's own, with options of its own, to listen and to connect by.
+// [Config].Others are served beside nodes, on a listener's socket: HTTP/3, say. [Config].Socket is
+// a socket of the program's own, with options of its own, to listen and to connect by.
 //
 // # Limits
 //

@@ -78,8 +78,8 @@ func latencies(t testing.TB, over string, o line.Options, during time.Duration) 
 	return took
 }
 
-// Small calls beside a message of 16 MB, on a line that loses packets: over QUIC the longest takes no
-// longer than over TCP. Which packets are lost is luck, so it may take another try.
+// Small calls beside a message of 16 MB, on a line that loses packets: over QUIC the longest takes
+// no longer than over TCP. Which packets are lost is luck, so it may take another try.
 func TestLossyLine(t *testing.T) {
 	need.Long(t, 40*time.Second)
 	o := line.Options{Rate: 100e6, Delay: 40 * time.Millisecond, Loss: 0.01}

@@ -125,8 +125,8 @@ func (s *Socket) within(tmo time.Duration, writing bool) (ctx context.Context, e
 	return ctx, end
 }
 
-// deadline is when tmo is over: never, or after an instant at least, for quic-go does not try at all
-// once a deadline has passed.
+// deadline is when tmo is over: never, or after an instant at least, for quic-go does not try at
+// all once a deadline has passed.
 func deadline(tmo time.Duration) time.Time {
 	switch tmo {
 	case transport.Infinite:
@@ -294,8 +294,8 @@ func (s *Socket) write(p []byte, tmo time.Duration) (int, error) {
 	return n, s.failed(err, syscall.EPIPE)
 }
 
-// joined is how many bytes of several buffers go out by one write of quic-go, which makes packets of
-// each write by itself.
+// joined is how many bytes of several buffers go out by one write of quic-go, which makes packets
+// of each write by itself.
 const joined = 64 << 10
 
 var buffers = sync.Pool{New: func() any { return new([joined]byte) }}

@@ -17,8 +17,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A StatusError is an answer that is no WebSocket. errors.Is takes it for syscall.EACCES (401 and 403)
-// or syscall.ECONNREFUSED (404, 502, 503, 504).
+// A StatusError is an answer that is no WebSocket. errors.Is takes it for syscall.EACCES (401 and
+// 403) or syscall.ECONNREFUSED (404, 502, 503, 504).
 type StatusError struct {
 	URL  string
 	Code int

@@ -20,8 +20,8 @@ import (
 	"github.com/cnode-go/cnode/test/expect"
 )
 
-// A relay passes TCP connections on, in pieces of any size, some later than others, and cuts each after
-// a number of bytes: by an end, by a reset, or by passing nothing more.
+// A relay passes TCP connections on, in pieces of any size, some later than others, and cuts each
+// after a number of bytes: by an end, by a reset, or by passing nothing more.
 type relay struct {
 	net.Listener
 	to   string
@@ -71,8 +71,8 @@ func (l *line) pass(from, to *net.TCPConn) {
 	}
 }
 
-// Nodes live through lines that are cut, late, and in pieces: each call has its result or an error that
-// says that the connection is gone, and they connect again.
+// Nodes live through lines that are cut, late, and in pieces: each call has its result or an error
+// that says that the connection is gone, and they connect again.
 func TestCutLines(t *testing.T) {
 	long := map[bool]time.Duration{true: time.Second, false: 10 * time.Second}[testing.Short()]
 	for name, o := range modes {

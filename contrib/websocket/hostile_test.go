@@ -93,8 +93,8 @@ func TestNeverAccepted(t *testing.T) {
 	again.CloseNow()
 }
 
-// A closed connection ends within some seconds also where the other end goes on with a message that has
-// no end.
+// A closed connection ends within some seconds also where the other end goes on with a message that
+// has no end.
 func TestEndlessMessage(t *testing.T) {
 	need.Long(t, 6*time.Second)
 	ws, s := cnodews.New(nil), plain(t)
@@ -135,8 +135,8 @@ func TestContextOfRequest(t *testing.T) {
 	require.NotNil(t, asked.Context().Value(http.ServerContextKey))
 }
 
-// Small frames pass in bytes, which come in messages of any size, to a node that takes small ones only;
-// the case of the subprotocol does not matter.
+// Small frames pass in bytes, which come in messages of any size, to a node that takes small ones
+// only; the case of the subprotocol does not matter.
 func TestSmallMaxFrame(t *testing.T) {
 	for name, o := range modes {
 		t.Run(name, func(t *testing.T) {

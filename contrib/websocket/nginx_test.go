@@ -79,8 +79,8 @@ func nginx(t *testing.T, s *site) string {
 
 func exists(path string) bool { _, err := os.Stat(path); return err == nil }
 
-// Behind nginx with its default time-outs (60 s without a byte), nodes with their default ticks (15 s)
-// stay connected; and the peer's address is the one that nginx tells.
+// Behind nginx with its default time-outs (60 s without a byte), nodes with their default ticks (15
+// s) stay connected; and the peer's address is the one that nginx tells.
 func TestBehindNginx(t *testing.T) {
 	for name, o := range modes {
 		t.Run(name, func(t *testing.T) {

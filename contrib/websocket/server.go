@@ -113,10 +113,10 @@ func (l *listener) refuse() {
 	}
 }
 
-// ServeHTTP makes a connection of a request, and returns at once: the connection goes on without the
-// server. It is 401 if Options.Authorize refuses it, 403 for a page of another origin, 503 if no node
-// listens, or does not get to accepting, 426 if it asks for no WebSocket, or not by HTTP/1.1, and 400
-// if it has a body.
+// ServeHTTP makes a connection of a request, and returns at once: the connection goes on without
+// the server. It is 401 if Options.Authorize refuses it, 403 for a page of another origin, 503 if
+// no node listens, or does not get to accepting, 426 if it asks for no WebSocket, or not by
+// HTTP/1.1, and 400 if it has a body.
 func (t *Transport) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if t.o.Authorize != nil {
 		if err := t.o.Authorize(r); err != nil {

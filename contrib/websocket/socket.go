@@ -34,9 +34,9 @@ const (
 	goodbye = 200 * time.Millisecond
 )
 
-// A socket is the socket context: a connection, or a listener. A deadline that ends a read or a write
-// of a websocket.Conn ends the connection; so a goroutine reads all the time, and another one writes
-// while there is something to write.
+// A socket is the socket context: a connection, or a listener. A deadline that ends a read or a
+// write of a websocket.Conn ends the connection; so a goroutine reads all the time, and another one
+// writes while there is something to write.
 type socket struct {
 	ws            *websocket.Conn
 	below         net.Conn        // what carries ws; nil: not known
@@ -393,8 +393,8 @@ func (s *socket) send() {
 	signal(out.idle)
 }
 
-// closeWrite ends the sending direction by an empty message; where messages are packets that would be
-// a tick.
+// closeWrite ends the sending direction by an empty message; where messages are packets that would
+// be a tick.
 func (s *socket) closeWrite() error {
 	if s.packets {
 		return errors.ErrUnsupported
@@ -444,8 +444,8 @@ func (s *socket) drop() {
 	_ = s.ws.CloseNow()
 }
 
-// leave sends what is left, and closes the WebSocket in good order; what the other end still sends is
-// read, and thrown away, so that it comes to its end.
+// leave sends what is left, and closes the WebSocket in good order; what the other end still sends
+// is read, and thrown away, so that it comes to its end.
 func (s *socket) leave(sent chan<- struct{}) {
 	defer s.cancel()
 	defer time.AfterFunc(farewell, func() {

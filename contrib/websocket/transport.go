@@ -1,6 +1,6 @@
-// Package cnodews carries the Erlang distribution over WebSockets: a node lives at a path of an HTTP
-// server that is there already, behind its TLS, its reverse proxy and its tokens, and needs no port
-// and no port mapper of its own.
+// Package cnodews carries the Erlang distribution over WebSockets: a node lives at a path of an
+// HTTP server that is there already, behind its TLS, its reverse proxy and its tokens, and needs no
+// port and no port mapper of its own.
 //
 //	ws := cnodews.New(nil)
 //	http.Handle("/erlang", ws)
@@ -15,24 +15,26 @@
 //
 // Between nodes of this package a WebSocket (subprotocol "cnode-bytes") carries the bytes of the
 // distribution as over TCP, in binary messages that begin and end anywhere; an empty message ends a
-// direction. Without the subprotocol, as asked for by Options.Packets, each binary message is a packet
-// of the handshake, and then a frame, without a length, and a tick is an empty message: so does
-// web_socket_dist for the BEAM, and so can JavaScript. A handler takes both, one beside the other.
+// direction. Without the subprotocol, as asked for by Options.Packets, each binary message is a
+// packet of the handshake, and then a frame, without a length, and a tick is an empty message: so
+// does web_socket_dist for the BEAM, and so can JavaScript. A handler takes both, one beside the
+// other.
 //
 // web_socket_dist reads frames with headers of no atoms, and no fragments: to such a node set
 //
 //	Flags: dist.FlagsDefault &^ dist.FlagDistHdrAtomCache, SendWhole: true
 //
-// Pings are answered and never sent: the distribution has ticks, one each Config.TickInterval (15 s),
-// which is less than what proxies take for idle (60 s, mostly). Nothing is compressed.
+// Pings are answered and never sent: the distribution has ticks, one each Config.TickInterval (15
+// s), which is less than what proxies take for idle (60 s, mostly). Nothing is compressed.
 //
 // # What differs from TCP
 //
 // A write is over when the message is in this package's hands, 128 KiB or one packet of any size at
-// most, and goes out in the background; Close goes on sending for some seconds. There is no descriptor,
-// so a connection cannot move to another process. The addresses of peers are those of their requests:
-// behind a proxy its own, unless Options.TrustedProxies lists it. The host of a node's name says
-// nothing about who it is: that is for Options.Authorize, Options.CheckPeer and the cookie.
+// most, and goes out in the background; Close goes on sending for some seconds. There is no
+// descriptor, so a connection cannot move to another process. The addresses of peers are those of
+// their requests: behind a proxy its own, unless Options.TrustedProxies lists it. The host of a
+// node's name says nothing about who it is: that is for Options.Authorize, Options.CheckPeer and
+// the cookie.
 package cnodews
 
 import (
@@ -56,9 +58,9 @@ import (
 // Subprotocol is that of WebSockets that carry bytes; those without one carry packets.
 const Subprotocol = "cnode-bytes"
 
-// A URL is the address of a node: ws://host:port/path, or wss. A password in it is sent (RFC 7617), and
-// not shown. Config.Listen may be the URL by which others reach the handler, for a Resolver that
-// publishes it, and may be left out: the node listens at the handler, and no port is opened.
+// A URL is the address of a node: ws://host:port/path, or wss. A password in it is sent (RFC 7617),
+// and not shown. Config.Listen may be the URL by which others reach the handler, for a Resolver
+// that publishes it, and may be left out: the node listens at the handler, and no port is opened.
 type URL string
 
 // Network returns "websocket".
@@ -85,8 +87,8 @@ func (u URL) check() error {
 	return nil
 }
 
-// Options of New. nil, and the zero Options, are the defaults. What is called must not wait longer than
-// the handshake may take.
+// Options of New. nil, and the zero Options, are the defaults. What is called must not wait longer
+// than the handshake may take.
 type Options struct {
 	// Authorize decides on a request before anything else is done with it: an error refuses it, with
 	// status 401 and the error's text. nil: whoever knows the cookie may come. A connection outlives
@@ -106,8 +108,8 @@ type Options struct {
 	TrustedProxies []netip.Prefix
 
 	// Client makes the requests; nil: one with the proxy of the environment (HTTPS_PROXY, NO_PROXY).
-	// Its Timeout counts, too. A proxy is asked for a tunnel (CONNECT) to a wss only; a request to a ws
-	// goes to the proxy as others do, and few proxies pass an upgrade on.
+	// Its Timeout counts, too. A proxy is asked for a tunnel (CONNECT) to a wss only; a request to a
+	// ws goes to the proxy as others do, and few proxies pass an upgrade on.
 	Client *http.Client
 	// Header gives the headers of a request to url, a token, say; called for each connection. An error
 	// is that of the connection. nil: none.

@@ -427,8 +427,8 @@ func (p rawPackets) WritePackets(all ...[]byte) error {
 	return nil
 }
 
-// What a BEAM with web_socket_dist reads and writes: no lengths, ticks that are empty messages, frames
-// with headers of no atoms, and large messages whole.
+// What a BEAM with web_socket_dist reads and writes: no lengths, ticks that are empty messages,
+// frames with headers of no atoms, and large messages whole.
 func TestWireOfPackets(t *testing.T) {
 	ws, s := cnodews.New(nil), plain(t)
 	at := s.put(ws)

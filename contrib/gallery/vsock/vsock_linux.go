@@ -11,7 +11,8 @@ import (
 )
 
 // An Addr is an endpoint: a machine, and a port of it. CID 2 is the host, 1 the machine itself, if
-// its kernel has the loopback, and Any, to listen at, whatever the machine is; port Any is a free one.
+// its kernel has the loopback, and Any, to listen at, whatever the machine is; port Any is a free
+// one.
 type Addr struct{ CID, Port uint32 }
 
 // Any is unix.VMADDR_CID_ANY and unix.VMADDR_PORT_ANY.

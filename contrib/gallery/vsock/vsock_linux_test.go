@@ -16,7 +16,8 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }
 
-// loopback is a free port of this machine, if its kernel has the loopback (CONFIG_VSOCKETS_LOOPBACK).
+// loopback is a free port of this machine, if its kernel has the loopback
+// (CONFIG_VSOCKETS_LOOPBACK).
 func loopback(t *testing.T) (transport.Transport, func() transport.Addr) {
 	tr, err := New()
 	require.NoError(t, err)
