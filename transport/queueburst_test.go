@@ -1,0 +1,106 @@
+//go:build unix
+
+package transport
+
+import (
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// gathering is a queue that has taken a Burst which its flusher has yet to write.
+func gathering(t *testing.T, s *Stream, burst string) *Queue {
+	q := NewQueue(s, nil)
+	q.writing, q.gathers = true, true
+	require.NoError(t, q.Post(t.Context(), []byte(burst), nil, Burst))
+	require.True(t, q.gathers)
+	return q
+}
+
+// A post that is no Burst writes those before it as well, on its caller's goroutine, in one call.
+func TestQueueGathers(t *testing.T) {
+	g, c, s := gated(t, false)
+	q := gathering(t, c, "burst, ")
+	require.NoError(t, q.Post(t.Context(), []byte("another, "), nil, Burst))
+	require.NoError(t, q.Post(t.Context(), []byte("and "), []byte("the last"), 0))
+	require.Contains(t, *g.stacks.Load(), "transport.TestQueueGathers")
+	require.EqualValues(t, 1, g.begun.Load(), "one system call")
+	waits, sent := q.Buffered()
+	require.Equal(t, []int64{0, 28}, []int64{int64(waits), sent})
+	got := make([]byte, 28)
+	_, err := s.Readv(soon(t), got)
+	require.NoError(t, err)
+	require.Equal(t, "burst, another, and the last", string(got))
+	require.NoError(t, q.Post(t.Context(), []byte("x"), nil, 0), "it is idle again")
+}
+
+// What the socket does not take of that is written when it does, in order.
+func TestQueueGathersMoreThanIsTaken(t *testing.T) {
+	k := newGrantCarrier(false, 1<<20)
+	q := gathering(t, newStream(k, nil, connected), "burst, ")
+	k.set(func() { k.room = 3 })
+	require.NoError(t, q.Post(t.Context(), []byte("rest"), nil, 0))
+	require.NoError(t, q.Post(t.Context(), []byte(", more"), nil, Burst))
+	k.set(func() { k.room = 100 })
+	require.NoError(t, q.Flush(soon(t)))
+	require.Equal(t, "burst, rest, more", string(k.got))
+}
+
+// A write that fails is the error of the post that has made it, and of the queue.
+func TestQueueGathersInVain(t *testing.T) {
+	k := newGrantCarrier(false, 1<<20)
+	k.failure = syscall.EPIPE
+	q := gathering(t, newStream(k, nil, connected), "burst")
+	require.ErrorIs(t, q.Post(t.Context(), []byte("rest"), nil, 0), syscall.EPIPE)
+	require.ErrorIs(t, q.Flush(soon(t)), syscall.EPIPE)
+}
+
+// A claim does not wait for the flusher of a Burst to have its turn, nor does a Burst alone stay.
+func TestQueueGathersBeforeClaim(t *testing.T) {
+	_, c, s := gated(t, false)
+	for i, post := range []func(*Queue) error{
+		func(q *Queue) error { return q.Post(t.Context(), make([]byte, combineMax), nil, 0) },
+		func(q *Queue) error { return second(q.WritevQueue(t.Context(), make([]byte, combineMax))) },
+	} {
+		q := gathering(t, c, "burst")
+		posted := aside(func() error { return post(q) })
+		got := make([]byte, 5+combineMax)
+		_, err := s.Readv(soon(t), got)
+		require.NoError(t, err, i)
+		require.Equal(t, "burst", string(got[:5]))
+		require.NoError(t, returns(t, posted))
+	}
+}
+
+// Where flushers have their turns late, again and again, they begin at once for a while.
+func TestQueueGathersNothingLate(t *testing.T) {
+	_, c, _ := gated(t, false)
+	q := gathering(t, c, "burst")
+	turn := func(late time.Duration) {
+		q.mu.Lock()
+		q.writing, q.gathers, q.gathering = true, true, time.Now().Add(-late)
+		q.mu.Unlock()
+		q.gather()
+	}
+	gathers := func() bool { return !time.Now().Before(q.hurries) }
+	turn(-time.Hour)
+	for range gatherLates - 1 {
+		turn(gatherLate)
+	}
+	turn(-time.Hour)
+	for range gatherLates {
+		require.True(t, gathers())
+		turn(gatherLate)
+	}
+	require.False(t, gathers())
+	q.mu.Lock()
+	q.writing = true
+	q.add([]byte("x"), nil, Burst)
+	q.posted++
+	q.begin()
+	require.False(t, q.gathers)
+	q.mu.Unlock()
+	require.NoError(t, q.Flush(soon(t)))
+}
