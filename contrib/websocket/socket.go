@@ -167,7 +167,7 @@ func (s *socket) read(p []byte, tmo time.Duration) (n int, err error) {
 			return false
 		}
 		signal(in.room)
-		if s.readUp() {
+		if s.isReadToEnd() {
 			signal(s.out.room)
 		}
 		return true
@@ -178,8 +178,8 @@ func (s *socket) read(p []byte, tmo time.Duration) (n int, err error) {
 	return n, err
 }
 
-// readUp reports whether all has been read that will ever come, or nobody reads; s.mu is held.
-func (s *socket) readUp() bool {
+// isReadToEnd reports whether all has been read that will ever come, or nobody reads; s.mu is held.
+func (s *socket) isReadToEnd() bool {
 	return s.closed || s.in.err != nil && s.arrived() == 0 && len(s.in.ends) == 0
 }
 
@@ -332,7 +332,7 @@ func (s *socket) write(v [][]byte, tmo time.Duration) (n int64, err error) {
 	out := &s.out
 	wait := s.until(tmo, out.room, out.kick, func() bool {
 		switch {
-		case out.err != nil && !s.readUp(): // the error would end the connection, and what has come would be lost
+		case out.err != nil && !s.isReadToEnd(): // the error would end the connection, and what has come would be lost
 			return false
 		case out.err != nil:
 			err = out.err
