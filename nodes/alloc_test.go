@@ -43,7 +43,7 @@ func TestUnmeasuredCallAllocations(t *testing.T) {
 	n := newWorld(t, "tcp").node("alice")
 	b, err := n.NewMailbox(nil)
 	require.NoError(t, err)
-	ctx := (&turn{}).within(context.Background())
+	ctx := (&run{}).within(context.Background())
 	request := any(rexCall{Module: "m", Function: "f"})
 	require.Zero(t, testing.AllocsPerRun(500, func() {
 		ctx, r := b.measureServer(ctx, nil, "call")

@@ -20,12 +20,12 @@ func (n *Node) apply(ctx context.Context, op Op, module, name ei.Atom, args []ei
 	if exception != nil {
 		return nil, exception
 	}
-	t := turnOf(ctx)
+	t := runOf(ctx)
 	if !n.mayRun(t.caller(), op, f, len(args)) {
 		return nil, noAccess(f, len(args))
 	}
 	what := func() string { return f.with(len(args)) }
-	n.procs.turns.calls(t, f, len(args))
+	n.procs.runs.calls(t, f, len(args))
 	ctx = n.label(ctx, t.madeProcess(), t.caller(), f)
 	fn := n.exposed(f)
 	ctx, r := n.measureFunction(ctx, t.caller(), f, fn)
@@ -119,7 +119,7 @@ func isEmptyList(t ei.Term) bool {
 }
 
 // undefined is the exception of a call of what is not exposed, or not with so many arguments.
-func (n *Node) undefined(t *turn, op Op, f function, args []ei.Term, why error) *Raise {
+func (n *Node) undefined(t *run, op Op, f function, args []ei.Term, why error) *Raise {
 	what, hint := f.with(len(args)), ""
 	if meant := n.meant(t.caller(), op, f, len(args)); meant != "" && meant != what {
 		hint = "did you mean " + meant + "?"

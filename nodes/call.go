@@ -113,7 +113,7 @@ func termOf(reply ei.Cursor, err error) (ei.Term, error) {
 // itself. a is the pending call of the mailbox that calls; if a is nil, Pid is the call's own. The
 // cursor that it returns is at the reply.
 func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *pendingCall) (reply ei.Cursor, err error) {
-	t := turnOf(ctx)
+	t := runOf(ctx)
 	t.beginWait()
 	defer t.endWait()
 	ctx, r := n.measureCall(ctx, to, request)
@@ -222,7 +222,7 @@ func (n *Node) newCalling(ctx context.Context, node string, over *Conn, a *pendi
 
 // until is the phase of the node from which on the call may not begin.
 func (c *calling) until(ctx context.Context) life.Phase {
-	if c.over == nil && turnOf(ctx) != nil { // what runs needs the answer in order to end
+	if c.over == nil && runOf(ctx) != nil { // what runs needs the answer in order to end
 		return life.Frozen
 	}
 	return life.Draining
@@ -379,7 +379,7 @@ func (n *Node) isLocal(m *Message) bool {
 
 // callsSelf tells whether the call that is made with ctx is one of a function's process to itself.
 func callsSelf(ctx context.Context, to target) bool {
-	t := turnOf(ctx)
+	t := runOf(ctx)
 	b := t.madeProcess()
 	if b == nil || t.over.Load() || to.node != b.n.Name() {
 		return false
@@ -389,7 +389,7 @@ func callsSelf(ctx context.Context, to target) bool {
 
 // runsWith tells whether ctx is that of a function which the process is running.
 func (b *Mailbox) runsWith(ctx context.Context) bool {
-	t := turnOf(ctx)
+	t := runOf(ctx)
 	return t.madeProcess() == b && !t.over.Load()
 }
 

@@ -80,7 +80,7 @@ func (b *Mailbox) erpcTo(ctx context.Context, node string, f remoteFunc) (reply 
 
 // erpc is erpc:call; a is the pending call of the mailbox that calls. The cursor is at the result.
 func (n *Node) erpc(ctx context.Context, node string, f remoteFunc, a *pendingCall) (reply ei.Cursor, err error) {
-	t := turnOf(ctx)
+	t := runOf(ctx)
 	t.beginWait()
 	defer t.endWait()
 	ctx, r := n.measureMade(ctx, metrics.Function, node, f.mod, f.fun)
@@ -327,7 +327,7 @@ func (r *Request) wait(ctx context.Context) (ei.Cursor, error) {
 
 // awaitFrom receives from a channel; ctx counts only if there is nothing yet.
 func awaitFrom[T any](ctx context.Context, c <-chan T) (v T, err error) {
-	t := turnOf(ctx)
+	t := runOf(ctx)
 	t.beginWait()
 	defer t.endWait()
 	select {

@@ -118,7 +118,7 @@ func (b *Mailbox) describe(names []ei.Atom, code map[uintptr]introspect.MFA) int
 	}
 	b.mu.Unlock()
 	if t := b.spawned; t != nil {
-		b.n.procs.turns.describe(t, &d)
+		b.n.procs.runs.describe(t, &d)
 	} else if b.code != 0 {
 		var known bool
 		if d.Runs, known = code[b.code]; !known {

@@ -30,7 +30,7 @@ func (n *Node) serveKernel() error {
 	full := Server{Call: rexFull, Info: n.rexInfoFull, encoded: true, prompt: true}
 	_, err := n.register("rex", func(b *Mailbox, m *Message) {
 		r := &rexRun{server: &rex, b: b, m: m}
-		if !n.admitTurn(&r.turn, m.asker(), cost(m)+spawnCost) {
+		if !n.admitRun(&r.run, m.asker(), cost(m)+spawnCost) {
 			full.handleHere(b, m)
 			return
 		}
@@ -40,7 +40,7 @@ func (n *Node) serveKernel() error {
 		} else if _, cast := otp.GenCast(m.Payload); !cast {
 			r.asked = true
 		}
-		if !n.work(&r.turn) {
+		if !n.work(&r.run) {
 			b.refuse(m)
 		}
 	}, o)
@@ -57,7 +57,7 @@ type rexRun struct {
 	isCall bool
 }
 
-func (r *rexRun) run(*turn) {
+func (r *rexRun) do(*run) {
 	if r.isCall {
 		r.server.takeCall(r, &r.request, r.asks, r.m)
 	} else {
@@ -143,7 +143,7 @@ func rexRequest(ctx context.Context, request ei.Raw, ops ...ei.Atom) (mfa ei.Cur
 			return c, false
 		}
 	}
-	t := turnOf(ctx)
+	t := runOf(ctx)
 	var err error
 	if t.leader, err = c.Pid(); err != nil {
 		t.leaderName, _ = c.Atom() // of anything else there is none
@@ -173,7 +173,7 @@ func rexFull(context.Context, *Call) (any, error) {
 // rexCast runs {cast, M, F, A, GL}.
 func (n *Node) rexCast(ctx context.Context, request ei.Term) {
 	if mfa, ok := rexRequest(ctx, request.(ei.Raw), "cast"); ok {
-		t, reason := turnOf(ctx), ei.Term(ei.Atom("killed")) // by runtime.Goexit
+		t, reason := runOf(ctx), ei.Term(ei.Atom("killed")) // by runtime.Goexit
 		defer func() { t.endProcess(reason) }()
 		_, exception := n.applyNext(ctx, &mfa, nil)
 		reason = uncaught(exception)
@@ -208,7 +208,7 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 			n.log.Debug("answer lost", "to", from.Pid, "error", err)
 		}
 	}
-	turnOf(ctx).from = from.Pid
+	runOf(ctx).from = from.Pid
 	if mfa, ok := rexRequest(ctx, asked, "call"); ok {
 		n.rexResult(ctx, &mfa, func(result ei.Term) { answer(ctx, result) })
 		return
@@ -295,7 +295,7 @@ func rexLimit() ei.Term { return badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("syste
 // process has ended before it returned. A function that ends its goroutine (runtime.Goexit) counts
 // as killed.
 func (n *Node) rexResult(ctx context.Context, mfa *ei.Cursor, answer func(ei.Term)) {
-	t := turnOf(ctx)
+	t := runOf(ctx)
 	if t.gone.Load() { // while the call waited for a place, for which others wait now
 		return
 	}

@@ -91,7 +91,7 @@ type Mailbox struct {
 	later   atomic.Int32 // how many calls a Server has left for later
 	calls   *Conn        // the mailbox belongs to a call over this connection
 	private bool         // the mailbox belongs to a call
-	spawned *turn        // of the function whose process it is: peers pay for all that is unread
+	spawned *run        // of the function whose process it is: peers pay for all that is unread
 	born    int64        // when the process was made, in ns since 1970; 0: for a call
 	code    uintptr      // of a function of the Server, or of the Handler
 	traps   atomic.Bool  // exit signals become messages; changes with mu held
@@ -192,7 +192,7 @@ func (n *Node) newPrivate(calls *Conn, alias ei.Ref) (*Mailbox, error) {
 }
 
 // initSpawned makes the process of a function. It is not moved with the node either.
-func (b *Mailbox) initSpawned(t *turn) error {
+func (b *Mailbox) initSpawned(t *run) error {
 	pid, err := t.n.NewPid()
 	if err != nil {
 		return err
@@ -329,7 +329,7 @@ func (b *Mailbox) Receive(ctx context.Context) (*Message, error) {
 // awaitsMessage waits until there may be something to take, or the mailbox has ended; false if ctx
 // has ended. A function has no place meanwhile: the message may come from another one.
 func (b *Mailbox) awaitsMessage(ctx context.Context) bool {
-	t := turnOf(ctx)
+	t := runOf(ctx)
 	t.beginWait()
 	defer t.endWait()
 	select {

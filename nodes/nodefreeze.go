@@ -274,7 +274,7 @@ func (f *Frozen) stopReaders(ctx context.Context) (undo func(), err error) {
 	n.life.Set(life.Draining)
 	conns, err := n.connections(), n.ending()
 	n.mu.Unlock()
-	n.procs.turns.yield()
+	n.procs.runs.yield()
 	f.conns = nil
 	stop := func(conns []*Conn) error {
 		stopped, err := together(conns, func(c *Conn) error { return f.stopReader(ctx, c) })

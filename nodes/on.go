@@ -26,7 +26,7 @@ func (s Server) checked() (Server, error) {
 // call has no Request: the arguments are what was asked. One that answers later, by Call.Reply from
 // any goroutine, has the result type any, and returns NoReply.
 func CallOf(ctx context.Context) *Call {
-	if t := turnOf(ctx); t != nil {
+	if t := runOf(ctx); t != nil {
 		return t.call
 	}
 	return nil
@@ -34,7 +34,7 @@ func CallOf(ctx context.Context) *Call {
 
 // takeOn calls the function of s.On that the message is for; false if there is none.
 func (s *Server) takeOn(r *serverRun, b *Mailbox, m *Message) bool {
-	ctx := context.Context(&r.turn)
+	ctx := context.Context(&r.run)
 	c := &r.request
 	request, isCall := s.callOf(r, b, m)
 	if !isCall {
@@ -120,7 +120,7 @@ func (s *Server) named(request ei.Raw) (name string, args []ei.Term) {
 
 // callFor calls a function of a Server for a request.
 func (fn Func) callFor(ctx context.Context, b *Mailbox, name string, args []ei.Term) (any, error) {
-	ctx, r := b.measureServer(ctx, turnOf(ctx).caller(), name)
+	ctx, r := b.measureServer(ctx, runOf(ctx).caller(), name)
 	defer r.endUnreturned()
 	v, err := fn.callWith(ctx, args)
 	r.endReturned(err)

@@ -168,7 +168,7 @@ func (b *Mailbox) unreceived() error {
 	names, limit := fmt.Sprint(" ", b.n.procs.namesOf(b)), "MailboxOptions.Limit"
 	if b.spawned != nil {
 		names, limit = ", a function that waits for its place,", "its limit (Mailbox.SetLimit)"
-		if f := b.n.procs.turns.calledBy(b.spawned); f != "" {
+		if f := b.n.procs.runs.calledBy(b.spawned); f != "" {
 			names = fmt.Sprintf(", the process of function %s,", f)
 		}
 	}

@@ -25,7 +25,7 @@ import (
 type processes struct {
 	n      *Node
 	places *places.Places // of the functions that run for remote callers
-	turns  remoteTurns    // the same functions, when the node shuts down
+	runs   remoteRuns    // the same functions, when the node shuts down
 
 	// bonding is held while a link or monitor between two processes of this node is being changed,
 	// so that a freeze finds it on both sides or on neither.

@@ -13,9 +13,9 @@ import (
 	"github.com/cnode-go/cnode/nodes/introspect"
 )
 
-// A turn is one run of a function for a message, a Func or a Server's function. It is the context
+// A run is that of a function for a message, a Func or a Server's function. It is the context
 // that the function gets.
-type turn struct {
+type run struct {
 	conn *Conn // that the message came over; nil: it is from this node
 	call *Call // that the Server's function answers
 	over atomic.Bool
@@ -39,7 +39,7 @@ type turn struct {
 	waits monitorID                   // the monitor with which the caller waits for the result; without words: none
 	asked bool                        // the caller waits for the result
 	gone  atomic.Bool                 // it does not wait any more
-	// guarded by remoteTurns: the Func's name, and with how many arguments it is called; the turn
+	// guarded by remoteRuns: the Func's name, and with how many arguments it is called; the run
 	// does not outlast the node's service (EndAtStop)
 	calls  function
 	arity  int
@@ -48,10 +48,10 @@ type turn struct {
 	complained bool
 }
 
-// A job is what a turn does.
-type job interface{ run(t *turn) }
+// A job is what a run does.
+type job interface{ do(t *run) }
 
-type turnKey struct{}
+type runKey struct{}
 
 // A cancellable is a context, and what ends it.
 type cancellable struct {
@@ -59,21 +59,21 @@ type cancellable struct {
 	cancel context.CancelFunc
 }
 
-// within is the turn as a context within another one.
-func (t *turn) within(ctx context.Context) context.Context {
+// within is the run as a context within another one.
+func (t *run) within(ctx context.Context) context.Context {
 	t.around = ctx
 	return t
 }
 
-// turnOf is the turn that ctx carries; nil if it carries none.
-func turnOf(ctx context.Context) *turn {
-	t, _ := ctx.Value(turnKey{}).(*turn)
+// runOf is the run that ctx carries; nil if it carries none.
+func runOf(ctx context.Context) *run {
+	t, _ := ctx.Value(runKey{}).(*run)
 	return t
 }
 
-// parent is the context around the turn. That of a Func ends with it, and is made when it is first
+// parent is the context around the run. That of a Func ends with it, and is made when it is first
 // asked for: most functions never do.
-func (t *turn) parent() context.Context {
+func (t *run) parent() context.Context {
 	if t.n == nil {
 		return t.around
 	}
@@ -87,7 +87,7 @@ func (t *turn) parent() context.Context {
 }
 
 // end ends the context of a Func.
-func (t *turn) end() {
+func (t *run) end() {
 	t.ended.Store(true)
 	if below := t.below.Load(); below != nil { // else parent sees that it has ended
 		below.cancel()
@@ -95,13 +95,13 @@ func (t *turn) end() {
 }
 
 // Deadline, Done, Err and Value are those of a context.
-func (t *turn) Deadline() (time.Time, bool) { return t.parent().Deadline() }
+func (t *run) Deadline() (time.Time, bool) { return t.parent().Deadline() }
 
 // Done is closed when the context has ended.
-func (t *turn) Done() <-chan struct{} { return t.parent().Done() }
+func (t *run) Done() <-chan struct{} { return t.parent().Done() }
 
 // Err is why the context has ended.
-func (t *turn) Err() error {
+func (t *run) Err() error {
 	switch {
 	case t.n == nil:
 		return t.around.Err()
@@ -111,10 +111,10 @@ func (t *turn) Err() error {
 	return t.n.ctx.Err()
 }
 
-// Value gives the turn itself, what its message has brought, or what the context around it has.
-func (t *turn) Value(key any) any {
+// Value gives the run itself, what its message has brought, or what the context around it has.
+func (t *run) Value(key any) any {
 	switch key.(type) {
-	case turnKey:
+	case runKey:
 		return t
 	case traceKey:
 		if t.trace != nil {
@@ -125,10 +125,10 @@ func (t *turn) Value(key any) any {
 }
 
 // String names the context where one is printed: its fields are in use.
-func (t *turn) String() string { return "context of a function" }
+func (t *run) String() string { return "context of a function" }
 
 // caller is the connection over which the function was called; nil: a caller on this node.
-func (t *turn) caller() *Conn {
+func (t *run) caller() *Conn {
 	if t == nil {
 		return nil
 	}
@@ -138,7 +138,7 @@ func (t *turn) caller() *Conn {
 // ConnOf is the connection over which a Func, or a Server's function, was called; nil for a caller
 // on this node.
 func ConnOf(ctx context.Context) *Conn {
-	return turnOf(ctx).caller().toOthers()
+	return runOf(ctx).caller().toOthers()
 }
 
 // CallerOf is the process that has called the function which runs with ctx: of a Func the one that
@@ -147,7 +147,7 @@ func ConnOf(ctx context.Context) *Conn {
 // another node than ConnOf's, which has then passed the call on; it is zero if the message does not
 // say, and for any other context.
 func CallerOf(ctx context.Context) ei.Pid {
-	if t := turnOf(ctx); t != nil {
+	if t := runOf(ctx); t != nil {
 		return t.from
 	}
 	return ei.Pid{}
@@ -169,7 +169,7 @@ func GroupLeaderOf(ctx context.Context) ei.Term {
 	if leader, ok := ctx.Value(leaderKey{}).(ei.Pid); ok {
 		return leader
 	}
-	switch t := turnOf(ctx); {
+	switch t := runOf(ctx); {
 	case t == nil:
 	case t.leader.Node != "":
 		return t.leader
@@ -181,13 +181,13 @@ func GroupLeaderOf(ctx context.Context) ei.Term {
 
 // beginWait notes that the function waits for an answer, until endWait. It has no place meanwhile,
 // which the answer may need. t may be nil.
-func (t *turn) beginWait() {
+func (t *run) beginWait() {
 	if t != nil {
 		t.place.change(func() { t.place.waits++ })
 	}
 }
 
-func (t *turn) endWait() {
+func (t *run) endWait() {
 	if t != nil {
 		t.place.change(func() { t.place.waits-- })
 	}
@@ -258,17 +258,17 @@ func (p *place) begin() bool {
 	return p.isTaken()
 }
 
-// remoteTurns are the functions that run for remote callers, or wait for a place. If a caller no
+// remoteRuns are the functions that run for remote callers, or wait for a place. If a caller no
 // longer waits for the result, the function's context ends. A node that shuts down waits for
 // functions, but not for those, whatever they are, whose callers' connections have ended.
-type remoteTurns struct {
+type remoteRuns struct {
 	mu      sync.Mutex
-	all     map[*turn]struct{}
-	awaited map[monitorID]*turn // those whose callers wait with a monitor
+	all     map[*run]struct{}
+	awaited map[monitorID]*run // those whose callers wait with a monitor
 	drains  bool
 }
 
-func (s *remoteTurns) add(t *turn) {
+func (s *remoteRuns) add(t *run) {
 	s.mu.Lock()
 	put(&s.all, t, struct{}{})
 	if t.waits.ref.Len > 0 {
@@ -281,7 +281,7 @@ func (s *remoteTurns) add(t *turn) {
 	}
 }
 
-func (s *remoteTurns) remove(t *turn) {
+func (s *remoteRuns) remove(t *run) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.all, t)
@@ -290,8 +290,8 @@ func (s *remoteTurns) remove(t *turn) {
 	}
 }
 
-// calls notes which function a turn is about to call; t may be nil.
-func (s *remoteTurns) calls(t *turn, f function, arity int) {
+// calls notes which function a run is about to call; t may be nil.
+func (s *remoteRuns) calls(t *run, f function, arity int) {
 	if t != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -299,40 +299,40 @@ func (s *remoteTurns) calls(t *turn, f function, arity int) {
 	}
 }
 
-// calledBy is the function that a turn calls, or is about to.
-func (s *remoteTurns) calledBy(t *turn) string {
+// calledBy is the function that a run calls, or is about to.
+func (s *remoteRuns) calledBy(t *run) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return t.calls.with(t.arity)
 }
 
 // complain notes that the log has what is wrong with the call; t may be nil.
-func (t *turn) complain() {
+func (t *run) complain() {
 	if t != nil {
 		t.complained = true
 	}
 }
 
 // drain notes that the node shuts down.
-func (s *remoteTurns) drain() {
+func (s *remoteRuns) drain() {
 	s.mu.Lock()
 	s.drains = true
 	s.mu.Unlock()
-	s.abandon(func(t *turn) bool { return t.yields || t.isLost() })
+	s.abandon(func(t *run) bool { return t.yields || t.isLost() })
 }
 
 // yield ends the contexts of functions that no move is to wait for.
-func (s *remoteTurns) yield() { s.abandon(func(t *turn) bool { return t.yields }) }
+func (s *remoteRuns) yield() { s.abandon(func(t *run) bool { return t.yields }) }
 
 // EndAtStop has the context of the Func that runs with ctx end when the node stops (Shutdown, after
 // its drain), or is to move to another process: for one that goes on for as long as its caller
 // likes, and would be waited for. For any other context it does nothing.
 func EndAtStop(ctx context.Context) {
-	t := turnOf(ctx)
+	t := runOf(ctx)
 	if t == nil || t.n == nil {
 		return
 	}
-	s := &t.n.procs.turns
+	s := &t.n.procs.runs
 	s.mu.Lock()
 	t.yields = true
 	late := s.drains
@@ -344,14 +344,14 @@ func EndAtStop(ctx context.Context) {
 
 // lost notes that a connection has ended.
 func (n *Node) lost(c *Conn) {
-	if s := &n.procs.turns; c.lost() {
-		s.abandon(func(t *turn) bool { return t.conn == c && (t.asked || s.drains) })
+	if s := &n.procs.runs; c.lost() {
+		s.abandon(func(t *run) bool { return t.conn == c && (t.asked || s.drains) })
 	}
 }
 
 // unawaited notes that a caller has ended the monitor with which it waited: it has given up, if it
 // has no result yet.
-func (s *remoteTurns) unawaited(id monitorID) {
+func (s *remoteRuns) unawaited(id monitorID) {
 	s.mu.Lock()
 	t := s.awaited[id]
 	s.mu.Unlock()
@@ -360,9 +360,9 @@ func (s *remoteTurns) unawaited(id monitorID) {
 	}
 }
 
-// abandon abandons the turns of which is returns true; it is called with s.mu held.
-func (s *remoteTurns) abandon(is func(t *turn) bool) {
-	var all []*turn
+// abandon abandons the runs of which is returns true; it is called with s.mu held.
+func (s *remoteRuns) abandon(is func(t *run) bool) {
+	var all []*run
 	s.mu.Lock()
 	for t := range s.all {
 		if is(t) {
@@ -376,11 +376,11 @@ func (s *remoteTurns) abandon(is func(t *turn) bool) {
 }
 
 // isLost tells whether the connection over which the function was called has ended.
-func (t *turn) isLost() bool { return t.conn != nil && t.conn.lost() }
+func (t *run) isLost() bool { return t.conn != nil && t.conn.lost() }
 
 // abandon ends the context of a function whose result nobody awaits. However long it goes on, it
 // occupies no place.
-func (t *turn) abandon() {
+func (t *run) abandon() {
 	t.gone.Store(true)
 	t.end()
 	t.place.abandon()
@@ -388,7 +388,7 @@ func (t *turn) abandon() {
 
 // processEnded ends the context of a function whose process has ended. If an exit signal has ended
 // that, the function occupies no place either, even if it goes on.
-func (t *turn) processEnded() {
+func (t *run) processEnded() {
 	if t.over.Load() {
 		t.end()
 	} else {
@@ -402,7 +402,7 @@ func (f function) with(arity int) string { return mfa(string(f.module), string(f
 func mfa(module, name string, arity int) string { return fmt.Sprintf("%s:%s/%d", module, name, arity) }
 
 // names gives the functions that run, and how many of each.
-func (s *remoteTurns) names() (names []string) {
+func (s *remoteRuns) names() (names []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	counts := map[string]int{}
@@ -418,7 +418,7 @@ func (s *remoteTurns) names() (names []string) {
 }
 
 // describe adds what there is to say of the function that a process runs.
-func (s *remoteTurns) describe(t *turn, d *introspect.Process) {
+func (s *remoteRuns) describe(t *run, d *introspect.Process) {
 	d.Parent = t.from
 	if t.leader.Node != "" {
 		d.GroupLeader = t.leader

@@ -92,7 +92,7 @@ func (n *Node) sendHere(ctx context.Context, by *Conn, ctl *dist.Control, term a
 	if err != nil {
 		return err
 	}
-	m.byFunction = turnOf(ctx) != nil
+	m.byFunction = runOf(ctx) != nil
 	return n.deliverHere(ctx, m)
 }
 

@@ -181,7 +181,7 @@ func (s *Server) take(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 
 // A serverRun is the turn of a Server's function, and the call that the function may answer.
 type serverRun struct {
-	turn
+	run
 	request Call
 }
 
@@ -199,7 +199,7 @@ func (s *Server) failed(ctx context.Context, b *Mailbox, panicked any) {
 	}
 	if s.Recover && panicked != nil {
 		b.n.mishap(what+", and goes on", "name", b.n.nameOf(b), "panic", p, "stack", stack)
-		if c := turnOf(ctx).call; c != nil {
+		if c := runOf(ctx).call; c != nil {
 			c.answer(ei.Tuple{ei.Atom("error"), reason})
 		}
 		b.markServed()
@@ -221,7 +221,7 @@ func (s *Server) lastCall(ctx context.Context, b *Mailbox, reason ei.Term) {
 		return
 	}
 	s.terminated = true
-	t := &turn{self: b}
+	t := &run{self: b}
 	_ = b.n.guarded("Server.Terminate of "+b.n.nameOf(b), func() error {
 		s.Terminate(t.within(ctx), reason)
 		return nil
@@ -230,7 +230,7 @@ func (s *Server) lastCall(ctx context.Context, b *Mailbox, reason ei.Term) {
 
 // handle handles a message in a turn.
 func (s *Server) handle(r *serverRun, b *Mailbox, m *Message) {
-	n, t, ctx := b.n, &r.turn, context.Context(&r.turn)
+	n, t, ctx := b.n, &r.run, context.Context(&r.run)
 	t.from = m.From
 	if b.hook == nil { // the node's own servers wait for no process
 		t.self = b
@@ -454,7 +454,7 @@ func (s *Server) status(b *Mailbox) ei.Term {
 }
 
 func (s *Server) call(ctx context.Context, c *Call) {
-	t := turnOf(ctx)
+	t := runOf(ctx)
 	t.from = c.From
 	if c.server.hook != nil { // the node's own servers have no call of the program
 		v, err := s.Call(ctx, c)
@@ -470,7 +470,7 @@ func (s *Server) call(ctx context.Context, c *Call) {
 }
 
 func (s *Server) cast(ctx context.Context, b *Mailbox, request ei.Term) {
-	ctx, r := b.measureServer(ctx, turnOf(ctx).caller(), "cast")
+	ctx, r := b.measureServer(ctx, runOf(ctx).caller(), "cast")
 	defer r.endUnreturned()
 	s.Cast(ctx, request)
 	r.endReturned(nil)
@@ -479,7 +479,7 @@ func (s *Server) cast(ctx context.Context, b *Mailbox, request ei.Term) {
 // answerWith answers with what a function has returned.
 func (c *Call) answerWith(ctx context.Context, v any, err error) {
 	// before the answer: after it, goroutines that the function has started may call the server
-	turnOf(ctx).over.Store(true)
+	runOf(ctx).over.Store(true)
 	if err != nil {
 		reason := reasonOf(err)
 		if reason == nil {

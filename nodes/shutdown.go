@@ -210,7 +210,7 @@ func (p *processes) drain(ctx context.Context) error {
 		b.keepBacklog() // first: from Refuse on a server refuses what is no backlog
 	}
 	p.n.life.Refuse()
-	p.turns.drain()
+	p.runs.drain()
 	for _, b := range p.all() {
 		b.part()
 	}
@@ -227,7 +227,7 @@ const mostNames = 10
 // whatRuns names the functions, Handlers and Servers that run, for an error that says why waiting
 // for them was given up.
 func (p *processes) whatRuns() string {
-	names := p.turns.names()
+	names := p.runs.names()
 	for _, b := range p.all() {
 		if !b.runs.Load() {
 			continue

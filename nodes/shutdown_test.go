@@ -405,9 +405,9 @@ func (n *Node) shutsDown(t *testing.T) context.Context {
 	go func() {
 		defer cancel()
 		for range time.Tick(time.Millisecond) {
-			n.procs.turns.mu.Lock()
-			drains := n.procs.turns.drains
-			n.procs.turns.mu.Unlock()
+			n.procs.runs.mu.Lock()
+			drains := n.procs.runs.drains
+			n.procs.runs.mu.Unlock()
 			if drains || ctx.Err() != nil {
 				return
 			}

@@ -20,7 +20,7 @@ func (n *Node) takeSignal(m *Message) {
 			n.noproc(&m.Control)
 		}
 	case dist.OpDemonitorP:
-		n.procs.turns.unawaited(monitorID{m.Ref, m.From.Node})
+		n.procs.runs.unawaited(monitorID{m.Ref, m.From.Node})
 		// the name has gone, or moved on
 		if (b == nil || !b.unwatched(monitorID{m.Ref, m.From.Node})) && m.ToName != "" {
 			n.procs.unwatchByFormerName(monitorID{m.Ref, m.From.Node})

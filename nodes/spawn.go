@@ -135,7 +135,7 @@ func spawnOp(mod, fun string, args []any) string {
 
 // spawnFor makes a process for a mailbox, and waits for the answer.
 func (n *Node) spawnFor(ctx context.Context, node string, p process, a *pendingCall) (pid ei.Pid, err error) {
-	t := turnOf(ctx)
+	t := runOf(ctx)
 	t.beginWait()
 	defer t.endWait()
 	c, err := n.newCalling(ctx, node, nil, a, false)
@@ -243,8 +243,8 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		return
 	}
 	p := &spawnedProcess{m: m, options: o, module: m.Module, name: m.Function, args: payload, parent: n.scopeOf(m.From)}
-	t, b := &p.turn, &p.box
-	if !n.admitTurn(t, c, cost(m)+spawnCost) {
+	t, b := &p.run, &p.box
+	if !n.admitRun(t, c, cost(m)+spawnCost) {
 		reply(0, ei.Atom("system_limit"))
 		return
 	}
@@ -278,7 +278,7 @@ func (n *Node) spawn(c *Conn, m *Message) {
 
 // A spawnedProcess is a process that somebody has asked for, from its SPAWN_REPLY to its end.
 type spawnedProcess struct {
-	turn
+	run
 	box          Mailbox
 	m            *Message // the request, of which args is a part
 	options      otp.SpawnOptions
@@ -288,7 +288,7 @@ type spawnedProcess struct {
 }
 
 // run is called when there is a place for the process.
-func (p *spawnedProcess) run(t *turn) {
+func (p *spawnedProcess) do(t *run) {
 	b, n := &p.box, t.n
 	if b.ended() { // while the process waited for a place
 		return
@@ -313,11 +313,11 @@ func (p *spawnedProcess) run(t *turn) {
 // MailboxOf is the process whose function runs with ctx, a Server's or that of a Func: to send
 // from, to link, to monitor, to Exit. That of a Func receives, too (a Server's functions get its
 // messages), may trap exits, and ends when the function returns. It is nil for any other context.
-func MailboxOf(ctx context.Context) *Mailbox { return turnOf(ctx).process() }
+func MailboxOf(ctx context.Context) *Mailbox { return runOf(ctx).process() }
 
 // process is the process that runs the function; t may be nil. That of a Func which no spawn has
 // made is made when it is first asked for.
-func (t *turn) process() *Mailbox {
+func (t *run) process() *Mailbox {
 	if t == nil {
 		return nil
 	}
@@ -341,7 +341,7 @@ func (t *turn) process() *Mailbox {
 }
 
 // madeProcess is process, but nil if nobody has asked for it yet.
-func (t *turn) madeProcess() *Mailbox {
+func (t *run) madeProcess() *Mailbox {
 	if t == nil {
 		return nil
 	}
@@ -352,7 +352,7 @@ func (t *turn) madeProcess() *Mailbox {
 
 // endProcess ends the process of a Func that no spawn has made, now that the function is over. If
 // it has ended before, that was for a reason: why.
-func (t *turn) endProcess(reason ei.Term) (why ei.Term) {
+func (t *run) endProcess(reason ei.Term) (why ei.Term) {
 	t.mu.Lock()
 	t.over.Store(true)
 	b := t.self
@@ -372,7 +372,7 @@ func (t *turn) endProcess(reason ei.Term) (why ei.Term) {
 // as in Erlang.
 func (n *Node) spawned(ctx context.Context, module, name ei.Atom, list ei.Raw) ei.Term {
 	c, size := listAt(list)
-	n.procs.turns.calls(turnOf(ctx), function{module, name}, size)
+	n.procs.runs.calls(runOf(ctx), function{module, name}, size)
 	if module == "erpc" {
 		switch {
 		case name == "execute_call" && size == 4:
@@ -386,7 +386,7 @@ func (n *Node) spawned(ctx context.Context, module, name ei.Atom, list ei.Raw) e
 	if !ok {
 		args := []ei.Term{list}
 		if err := decode(args); err != nil {
-			n.undecodable(turnOf(ctx).caller(), "arguments", err)
+			n.undecodable(runOf(ctx).caller(), "arguments", err)
 			return ei.Atom("badarg")
 		}
 		call := ei.Tuple{ei.Atom("erlang"), ei.Atom("apply"), ei.List{module, name, args[0]}, ei.List{}}
@@ -411,9 +411,9 @@ func uncaught(exception *Raise) ei.Term {
 
 // unheard logs how a function ended if no process is told of its end, as a BEAM does of a process
 // that ends by an exception, unless the log has that already.
-func (n *Node) unheard(t *turn, reason ei.Term) {
+func (n *Node) unheard(t *run, reason ei.Term) {
 	if !isRegular(reason) && !t.complained {
-		n.nobodyHears(t.conn, n.procs.turns.calledBy(t), fmt.Errorf("it ended with reason %s", ei.Brief(reason, 1000)))
+		n.nobodyHears(t.conn, n.procs.runs.calledBy(t), fmt.Errorf("it ended with reason %s", ei.Brief(reason, 1000)))
 	}
 }
 

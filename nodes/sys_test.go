@@ -18,7 +18,7 @@ func sysCall(t *testing.T, b *Mailbox, to ei.Pid, request any) string {
 	t.Helper()
 	ref, err := b.n.NewRef()
 	require.NoError(t, err)
-	ctx := (&turn{}).within(soon(t)) // does not wait for room
+	ctx := (&run{}).within(soon(t)) // does not wait for room
 	require.NoError(t, b.Send(ctx, to, ei.T("system", ei.Tuple{b.Pid(), ref}, request)))
 	answer := term(t, b).(ei.Tuple)
 	require.Equal(t, ref, answer[0])
@@ -132,7 +132,7 @@ func TestSuspendKeepsMessages(t *testing.T) {
 	alias, err := s.Alias(AliasPriority)
 	require.NoError(t, err)
 	b := box(t, n)
-	ctx := (&turn{}).within(w.ctx()) // does not wait for room
+	ctx := (&run{}).within(w.ctx()) // does not wait for room
 	ask := func(request ei.Atom) {
 		require.NoError(t, b.Send(ctx, s.Pid(), ei.T("system", ei.Tuple{b.Pid(), ei.Atom("t")}, request)))
 	}

@@ -29,10 +29,10 @@ func (n *Node) until(ctx context.Context, over <-chan struct{}) (context.Context
 	return ctx, cancel
 }
 
-// admitTurn makes t the turn of a request that takes so many bytes of memory until it is over;
+// admitRun makes t the run of a request that takes so many bytes of memory until it is over;
 // false: the peer has had its share, and the request is to be refused. dropTurn ends it, if work
 // does not.
-func (n *Node) admitTurn(t *turn, c *Conn, bytes int) bool {
+func (n *Node) admitRun(t *run, c *Conn, bytes int) bool {
 	t.n, t.conn, t.held = n, c, bytes
 	t.place.of = n.procs.places
 	if c == nil {
@@ -48,13 +48,13 @@ func (n *Node) admitTurn(t *turn, c *Conn, bytes int) bool {
 	return true
 }
 
-func (n *Node) dropTurn(t *turn) { n.requests.Give(t.place.peer, t.held) }
+func (n *Node) dropTurn(t *run) { n.requests.Give(t.place.peer, t.held) }
 
-// work does what a turn is for on a goroutine of its own, in a place of Config.MaxCalls. work does
-// not wait for a place: the turn is queued until its peer gets one, and counts as running from now
+// work does what a run is for on a goroutine of its own, in a place of Config.MaxCalls. work does
+// not wait for a place: the run is queued until its peer gets one, and counts as running from now
 // on. work is false when the node shuts down (see life.Begin); then, or when the node closes, the
 // turn does not run.
-func (n *Node) work(t *turn) bool {
+func (n *Node) work(t *run) bool {
 	c := t.conn
 	if !n.life.Begin(c == nil) {
 		n.dropTurn(t)
@@ -63,7 +63,7 @@ func (n *Node) work(t *turn) bool {
 	if c != nil {
 		c.works.Enter()
 	}
-	n.procs.turns.add(t)
+	n.procs.runs.add(t)
 	job, waited := n.procs.places.Begin(t.place.peer, t)
 	if waited > longWait && c != nil {
 		c.complain(slowCalls, "calls wait", errSlowCalls)
@@ -72,8 +72,8 @@ func (n *Node) work(t *turn) bool {
 	return true
 }
 
-// Begin begins the turn, which has its place; false: it needs none any more.
-func (t *turn) Begin() bool {
+// Begin begins the run, which has its place; false: it needs none any more.
+func (t *run) Begin() bool {
 	if !t.n.inPool(t) {
 		t.done()
 		return false
@@ -81,18 +81,18 @@ func (t *turn) Begin() bool {
 	return t.place.begin()
 }
 
-// Run is the turn, on its goroutine.
-func (t *turn) Run() {
+// Run is the run, on its goroutine.
+func (t *run) Run() {
 	defer t.done()
 	defer t.place.change(func() { t.place.over = true })
-	t.does.run(t)
+	t.does.do(t)
 }
 
-// done is the end of a turn that work has begun, or has queued.
-func (t *turn) done() {
+// done is the end of a run that work has begun, or has queued.
+func (t *run) done() {
 	n := t.n
 	t.end()
-	n.procs.turns.remove(t)
+	n.procs.runs.remove(t)
 	n.dropTurn(t)
 	if t.conn != nil {
 		t.conn.works.Leave()

@@ -249,7 +249,7 @@ func TestFunctionContext(t *testing.T) {
 	require.False(t, has)
 	require.Nil(t, asked.Value(key{}))
 	require.Equal(t, 7, within.Value(key{}))
-	require.Equal(t, turnOf(asked), turnOf(within))
+	require.Equal(t, runOf(asked), runOf(within))
 	require.NotContains(t, fmt.Sprint(within), "0x", "what is within is not printed")
 	ends <- struct{}{}
 	require.NoError(t, arrives(t, done, "the result").err)
