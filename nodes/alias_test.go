@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"strings"
 	"testing"
@@ -179,7 +180,7 @@ func TestAliasErrors(t *testing.T) {
 	} {
 		_, err := b.Alias(options...)
 		require.Error(t, err, options)
-		require.Empty(t, b.aliases)
+		require.Empty(t, maps.Collect(b.bonds.Aliases()))
 	}
 	for _, options := range [][]AliasOption{{AliasPriority}, {AliasExplicit, AliasDemonitor}, {16}} {
 		_, err := b.Monitor(w.ctx(), b.Pid(), options...)
@@ -335,7 +336,7 @@ func TestPriority(t *testing.T) {
 func unreadOf(b *Mailbox) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.unread())
+	return b.inbox.Len()
 }
 
 // What goes ahead has a limit, too, and takes part in what happens at the limit.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 )
@@ -86,13 +87,13 @@ func TestStateOfAliases(t *testing.T) {
 	a, b := box(t, n), box(t, n)
 	same := aliasOf(t, a)
 	for _, ref := range []ei.Ref{same, {Node: "other@test", Creation: same.Creation, Len: 3}} {
-		b.aliases = map[ei.Ref]AliasOption{ref: AliasExplicit}
+		b.bonds.PutAlias(ref, bonds.Explicit)
 		f, err := n.Freeze(soon(t))
 		require.NoError(t, err)
 		_, err = Restore(again(n), f.State(), duplicates(t, f.Descriptors()))
 		require.ErrorIs(t, err, ErrState)
 		require.ErrorContains(t, err, "alias")
 		f.Thaw()
-		b.aliases = nil
+		b.bonds.ClearAliases()
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/nodes/metrics"
 	"github.com/cnode-go/cnode/test/race"
@@ -51,7 +52,7 @@ func TestUnmeasuredCallAllocations(t *testing.T) {
 		r.endReturned(nil)
 		ctx, r = n.measureFunction(ctx, nil, function{"m", "f"}, nil)
 		r.endApplied(metrics.OK, nil)
-		_, r = n.measureCall(ctx, target{name: "rex"}, request)
+		_, r = n.measureCall(ctx, bonds.Target{Name: "rex"}, request)
 		r.endCall(ei.Cursor{}, nil)
 	}))
 }
@@ -67,9 +68,9 @@ func quoted(order ei.Term) (any, error) {
 	return ei.MapOf(ei.Atom("sku"), sku, ei.Atom("total"), total), nil
 }
 
-// served gives the ways to have a node serve a call, each with what an Erlang node sends and gets
-// for it. The calling side allocates nothing.
-func served(t testing.TB) map[string]func() {
+// waysToServe gives the ways to have a node serve a call, each with what an Erlang node sends and
+// gets for it. The calling side allocates nothing.
+func waysToServe(t testing.TB) map[string]func() {
 	w := newWorld(t, "tcp")
 	n := w.started("alice")
 	n.Expose("shop", "quote", func(_ context.Context, args []ei.Term) (any, error) { return quoted(args[0]) })
@@ -121,7 +122,7 @@ func served(t testing.TB) map[string]func() {
 func TestServedCallAllocations(t *testing.T) {
 	race.Allocates(t)
 	most := map[string]float64{"rpc": 22, "erpc": 21, "gen_server": 15}
-	for name, call := range served(t) {
+	for name, call := range waysToServe(t) {
 		got := testing.AllocsPerRun(1000, call)
 		t.Logf("%s: %v", name, got)
 		require.LessOrEqual(t, got, most[name], name)
@@ -129,7 +130,7 @@ func TestServedCallAllocations(t *testing.T) {
 }
 
 func BenchmarkServed(b *testing.B) {
-	for name, call := range served(b) {
+	for name, call := range waysToServe(b) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/bonds"
 )
 
 // erlang:apply calls what is exposed, as in Erlang, until a program exposes one of its own.
@@ -87,7 +88,8 @@ func TestDeepApply(t *testing.T) {
 		inner, err := ei.AppendTerm(nil, tt.inner)
 		require.NoError(t, err)
 		args := append(append(bytes.Repeat(apply, depth), inner...), bytes.Repeat([]byte{byte(ei.TagNilExt)}, depth)...)
-		got, err := termOf(n.callTo(w.ctx(), target{node: n.Name(), name: "rex"}, newRexCall(w.ctx(), n.Name(), "erlang", "apply", ei.Raw(args))))
+		call := newRexCall(w.ctx(), n.Name(), "erlang", "apply", ei.Raw(args))
+		got, err := termOf(n.callTo(w.ctx(), bonds.Target{Node: n.Name(), Name: "rex"}, call))
 		require.NoError(t, err)
 		if got.String() != tt.want {
 			require.Equal(t, "{badrpc,{'EXIT',"+tt.want+"}}", got.String())

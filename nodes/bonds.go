@@ -2,28 +2,16 @@ package nodes
 
 import (
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/nodes/internal/peers"
+	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
-// bonds lists the process's links and monitors, in both directions: those with processes of node,
-// or all if node is empty. b.mu is held.
-func (b *Mailbox) bonds(node string) states.Bonds {
-	s := states.Bonds{Pid: b.pid}
-	for pid, l := range b.links.all(ei.Atom(node)) {
-		s.Links = append(s.Links, states.Link{Pid: pid, Active: l.active, UnlinkID: l.unlinkID})
-	}
-	for id, w := range b.watchers.all(ei.Atom(node)) {
-		s.Watchers = append(s.Watchers, states.Watcher{Ref: id.ref, Pid: w.pid, Name: w.name})
-	}
-	for ref, t := range b.watching.all(ei.Atom(node)) {
-		s.Watching = append(s.Watching, states.Watching{Ref: ref, Node: t.node, Pid: t.pid, Name: t.name, Worker: t.worker})
-	}
-	for c, count := range b.downs {
-		if node == "" || node == c.peer.Name {
-			s.Downs = append(s.Downs, states.Down{Node: c.peer.Name, Count: count})
-		}
-	}
+// bondState lists the process's links and monitors, in both directions: those with processes of
+// node, or all if node is empty. b.mu is held.
+func (b *Mailbox) bondState(node string) states.Bonds {
+	s := b.bonds.State(node)
+	s.Pid = b.pid
+	s.Downs = b.nodes.owed(node)
 	return s
 }
 
@@ -32,18 +20,10 @@ func (b *Mailbox) bonds(node string) states.Bonds {
 func (b *Mailbox) tie(s *states.Bonds) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, l := range s.Links {
-		b.links.put(l.Pid.Node, l.Pid, &link{l.Active, l.UnlinkID})
-	}
-	for _, w := range s.Watchers {
-		b.watchers.put(w.Pid.Node, monitorID{w.Ref, w.Pid.Node}, watcher{w.Pid, w.Name})
-	}
-	for _, t := range s.Watching {
-		b.watching.put(ei.Atom(t.Node), t.Ref, target{node: t.Node, pid: t.Pid, name: t.Name, worker: t.Worker})
-	}
+	b.bonds.Restore(s)
 	for _, d := range s.Downs {
 		if c := b.n.Conn(d.Node); c != nil {
-			b.noteDown(c, d.Count)
+			b.nodes.owe(c, d.Count)
 		}
 	}
 }
@@ -52,15 +32,11 @@ func (b *Mailbox) tie(s *states.Bonds) {
 // process that waits for the answer to a call over that connection ends.
 func (b *Mailbox) forget(c *Conn) {
 	b.mu.Lock()
-	gone := b.calls == c
+	gone := b.origin.over == c
 	for _, pid := range b.cut(c.extent()).links {
-		b.links.remove(pid.Node, pid)
+		b.bonds.Break(pid)
 	}
-	delete(b.downs, c)
-	if b.nodesUp[c] {
-		delete(b.nodesUp, c)
-		putFew(&b.nodesAway, c.peer.Name, c.nodeType(), peers.MaxAway)
-	}
+	b.nodes.depart(c)
 	b.mu.Unlock()
 	if gone {
 		b.moveOut()
@@ -72,7 +48,7 @@ func (n *Node) bondsWith(node string) []states.Bonds {
 	var list []states.Bonds
 	for _, b := range n.procs.all() {
 		b.mu.Lock()
-		s := b.bonds(node)
+		s := b.bondState(node)
 		b.mu.Unlock()
 		if !s.Empty() {
 			list = append(list, s)
@@ -106,22 +82,22 @@ func (c *Conn) disown(s *states.Bonds) {
 	}
 	noproc, there := exitReason(ei.Atom("noproc")), c.extent()
 	for _, l := range s.Links {
-		if l.Active && there.has(l.Pid) {
-			c.tell(linkExit(s.Pid, l.Pid, noproc))
+		if l.Active && there.Has(l.Pid) {
+			c.tell(bonds.LinkExit(s.Pid, l.Pid, noproc))
 		}
 	}
 	for _, w := range s.Watchers {
-		if !there.has(w.Pid) {
+		if !there.Has(w.Pid) {
 			continue
 		}
 		heir := c.n.procs.named(w.Name) // the peer knows only the name, and may be about to call
-		if heir == nil || !heir.watched(w.Ref, watcher{w.Pid, w.Name}) {
-			c.tell(down(s.Pid, watcher{w.Pid, w.Name}, w.Ref, noproc))
+		if heir == nil || !heir.watched(w.Ref, bonds.Watcher{Pid: w.Pid, Name: w.Name}) {
+			c.tell(bonds.Down(s.Pid, bonds.Watcher{Pid: w.Pid, Name: w.Name}, w.Ref, noproc))
 		}
 	}
 	for _, t := range s.Watching {
-		if (scope{t.Node, t.Worker}) == there && (t.Pid != ei.Pid{} || t.Name != "") {
-			c.tell(demonitor(s.Pid, target{pid: t.Pid, name: t.Name}, t.Ref))
+		if (bonds.Scope{Node: t.Node, Worker: t.Worker}) == there && (t.Pid != ei.Pid{} || t.Name != "") {
+			c.tell(bonds.Demonitor(s.Pid, bonds.Target{Pid: t.Pid, Name: t.Name}, t.Ref))
 		}
 	}
 }

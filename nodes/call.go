@@ -7,6 +7,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
@@ -20,7 +21,7 @@ import (
 // ei_rpc.
 func (c *Conn) Call(ctx context.Context, mod, fun string, args ...any) (ei.Term, error) {
 	op := callOp(mod, fun, args)
-	t, err := termOf(c.n.call(ctx, target{node: c.peer.Name, name: "rex"}, newRexCall(ctx, c.peer.Name, mod, fun, args), c, nil))
+	t, err := termOf(c.n.call(ctx, bonds.Target{Node: c.peer.Name, Name: "rex"}, newRexCall(ctx, c.peer.Name, mod, fun, args), c, nil))
 	return rpcResult(op, c.peer.Name, t, err)
 }
 
@@ -28,7 +29,7 @@ func (c *Conn) Call(ctx context.Context, mod, fun string, args ...any) (ei.Term,
 // is one. It is ei_rpc, too. The peer refuses what is no list, with {badrpc, Reason}.
 func (c *Conn) Apply(ctx context.Context, mod, fun string, args ei.Term) (ei.Term, error) {
 	op := fmt.Sprintf("call %s:%s at", mod, fun)
-	t, err := termOf(c.n.call(ctx, target{node: c.peer.Name, name: "rex"}, newRexCall(ctx, c.peer.Name, mod, fun, args), c, nil))
+	t, err := termOf(c.n.call(ctx, bonds.Target{Node: c.peer.Name, Name: "rex"}, newRexCall(ctx, c.peer.Name, mod, fun, args), c, nil))
 	return rpcResult(op, c.peer.Name, t, err)
 }
 
@@ -40,7 +41,7 @@ func (c *Conn) Apply(ctx context.Context, mod, fun string, args ei.Term) (ei.Ter
 // first call: a call fixes the creation (ErrTooLate).
 func (n *Node) RPC(ctx context.Context, node, mod, fun string, args ...any) (ei.Term, error) {
 	op := callOp(mod, fun, args)
-	t, err := termOf(n.callTo(ctx, target{node: node, name: "rex"}, newRexCall(ctx, node, mod, fun, args)))
+	t, err := termOf(n.callTo(ctx, bonds.Target{Node: node, Name: "rex"}, newRexCall(ctx, node, mod, fun, args)))
 	if errors.Is(err, ErrNoProc) && node == n.Name() && !n.started.Load() {
 		err = fmt.Errorf("%w: this is the name of the calling node itself, which has not been started", err)
 	}
@@ -88,7 +89,7 @@ func rpcResult(op, node string, t ei.Term, err error) (ei.Term, error) {
 // ErrCallingSelf if a Server's function calls its own process with the context that it was given.
 // If you start the node, do so before the first call: a call fixes the creation (ErrTooLate).
 func (n *Node) Call(ctx context.Context, to ei.Pid, request any) (ei.Term, error) {
-	t, err := termOf(n.callTo(ctx, target{node: string(to.Node), pid: to}, request))
+	t, err := termOf(n.callTo(ctx, bonds.Target{Node: string(to.Node), Pid: to}, request))
 	return t, wrap("call", string(to.Node), err)
 }
 
@@ -96,7 +97,7 @@ func (n *Node) Call(ctx context.Context, to ei.Pid, request any) (ei.Term, error
 // Node}, Request). It waits as Call does and returns the same errors: a name that no process has is
 // an *ExitError that is ErrNoProc.
 func (n *Node) CallName(ctx context.Context, node, name string, request any) (ei.Term, error) {
-	t, err := termOf(n.callTo(ctx, target{node: node, name: ei.Atom(name)}, request))
+	t, err := termOf(n.callTo(ctx, bonds.Target{Node: node, Name: ei.Atom(name)}, request))
 	return t, wrap("call "+name+" at", node, err)
 }
 
@@ -112,7 +113,7 @@ func termOf(reply ei.Cursor, err error) (ei.Term, error) {
 // monitor's message. over is the connection to use; if nobody is receiving from it, call does so
 // itself. a is the pending call of the mailbox that calls; if a is nil, Pid is the call's own. The
 // cursor that it returns is at the reply.
-func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *pendingCall) (reply ei.Cursor, err error) {
+func (n *Node) call(ctx context.Context, to bonds.Target, request any, over *Conn, a *pendingCall) (reply ei.Cursor, err error) {
 	t := runOf(ctx)
 	t.beginWait()
 	defer t.endWait()
@@ -127,11 +128,11 @@ func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *
 }
 
 // measureCall begins a call to a process, or to rex, that this node makes.
-func (n *Node) measureCall(ctx context.Context, to target, request any) (context.Context, *measuring) {
+func (n *Node) measureCall(ctx context.Context, to bonds.Target, request any) (context.Context, *measuring) {
 	if r, ok := request.(rexCall); ok {
-		return n.measureMade(ctx, metrics.Function, to.node, string(r.Module), string(r.Function))
+		return n.measureMade(ctx, metrics.Function, to.Node, string(r.Module), string(r.Function))
 	}
-	return n.measureMade(ctx, metrics.Server, to.node, string(to.name), "call")
+	return n.measureMade(ctx, metrics.Server, to.Node, string(to.Name), "call")
 }
 
 // endCall ends the measurement of a call with its reply: that of rex may be an error.
@@ -143,14 +144,14 @@ func (r *measuring) endCall(reply ei.Cursor, err error) {
 }
 
 // beginCall is call up to the reply: the request is out.
-func (n *Node) beginCall(ctx context.Context, to target, request any, over *Conn, a *pendingCall) (c calling, err error) {
+func (n *Node) beginCall(ctx context.Context, to bonds.Target, request any, over *Conn, a *pendingCall) (c calling, err error) {
 	switch {
-	case to.name == "" && to.pid.Node == "" && to.node != "":
+	case to.Name == "" && to.Pid.Node == "" && to.Node != "":
 		return c, errors.New("the name is empty")
 	case callsSelf(ctx, to):
 		return c, ErrCallingSelf
 	}
-	if c, err = n.newCalling(ctx, to.node, over, a, true); err != nil {
+	if c, err = n.newCalling(ctx, to.Node, over, a, true); err != nil {
 		return c, err
 	}
 	sent := false
@@ -160,7 +161,7 @@ func (n *Node) beginCall(ctx context.Context, to target, request any, over *Conn
 		}
 	}()
 	tag := ei.Term(c.ref)
-	if c.box.callRef.Len > 0 {
+	if c.box.origin.ref.Len > 0 {
 		tag = otp.AliasTag(c.ref)
 	}
 	if err = c.box.monitor(ctx, c.ref, to, c.over, 0); err != nil {
@@ -254,22 +255,22 @@ func (c *calling) failed(err error) error {
 // notBegun is failed for a call whose mailbox may have ended because the node did.
 func (c *calling) notBegun(err error) error {
 	if end := new(ExitError); errors.As(err, &end) && end.Pid == c.box.pid {
-		err = c.n.procs.gone()
+		err = c.n.gone()
 	}
 	return c.failed(err)
 }
 
 // sendRequest sends a call's message.
-func (n *Node) sendRequest(ctx context.Context, to target, over *Conn, from ei.Pid, message any) error {
-	ctl := &dist.Control{Op: dist.OpSend, From: from, To: to.pid}
-	if to.name != "" {
-		ctl = &dist.Control{Op: dist.OpRegSend, From: from, ToName: to.name}
+func (n *Node) sendRequest(ctx context.Context, to bonds.Target, over *Conn, from ei.Pid, message any) error {
+	ctl := &dist.Control{Op: dist.OpSend, From: from, To: to.Pid}
+	if to.Name != "" {
+		ctl = &dist.Control{Op: dist.OpRegSend, From: from, ToName: to.Name}
 	}
 	if over != nil {
 		traceOf(ctx).mark(ctl)
 		return over.send(ctx, ctl, message)
 	}
-	return n.send(ctx, ctl, to.node, message)
+	return n.send(ctx, ctl, to.Node, message)
 }
 
 // awaitReply waits for {Tag, Reply}, or for the end of the process that was to reply: an
@@ -378,13 +379,13 @@ func (n *Node) isLocal(m *Message) bool {
 }
 
 // callsSelf tells whether the call that is made with ctx is one of a function's process to itself.
-func callsSelf(ctx context.Context, to target) bool {
+func callsSelf(ctx context.Context, to bonds.Target) bool {
 	t := runOf(ctx)
 	b := t.madeProcess()
-	if b == nil || t.over.Load() || to.node != b.n.Name() {
+	if b == nil || t.over.Load() || to.Node != b.n.Name() {
 		return false
 	}
-	return to.pid == b.pid || to.name != "" && b.n.procs.named(to.name) == b
+	return to.Pid == b.pid || to.Name != "" && b.n.procs.named(to.Name) == b
 }
 
 // runsWith tells whether ctx is that of a function which the process is running.
@@ -410,7 +411,7 @@ type pendingCall struct {
 // mailbox's messages, even while a Receive is in progress; a reply that comes after Call has
 // returned is dropped. When the mailbox ends, so does the call: the error is Err's.
 func (b *Mailbox) Call(ctx context.Context, to ei.Pid, request any) (ei.Term, error) {
-	t, err := termOf(b.callTo(ctx, target{node: string(to.Node), pid: to}, request))
+	t, err := termOf(b.callTo(ctx, bonds.Target{Node: string(to.Node), Pid: to}, request))
 	return t, wrap("call", string(to.Node), err)
 }
 
@@ -418,11 +419,11 @@ func (b *Mailbox) Call(ctx context.Context, to ei.Pid, request any) (ei.Term, er
 // Node}, Request). It waits as Call does and returns the same errors: a name that no process has is
 // an *ExitError that is ErrNoProc.
 func (b *Mailbox) CallName(ctx context.Context, node, name string, request any) (ei.Term, error) {
-	t, err := termOf(b.callTo(ctx, target{node: node, name: ei.Atom(name)}, request))
+	t, err := termOf(b.callTo(ctx, bonds.Target{Node: node, Name: ei.Atom(name)}, request))
 	return t, wrap("call "+name+" at", node, err)
 }
 
-func (b *Mailbox) callTo(ctx context.Context, to target, request any) (reply ei.Cursor, err error) {
+func (b *Mailbox) callTo(ctx context.Context, to bonds.Target, request any) (reply ei.Cursor, err error) {
 	err = b.inItsName(ctx, false, func(ctx context.Context, a *pendingCall) error {
 		reply, err = b.n.call(ctx, to, request, nil, a)
 		return err

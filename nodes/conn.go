@@ -2,7 +2,6 @@ package nodes
 
 import (
 	"errors"
-	"io"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -11,6 +10,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/atoms"
+	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/clock"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/sequences"
@@ -114,7 +114,7 @@ func (c *Conn) begin() {
 	}
 	c.tellUp()
 	c.ticks.begin(c)
-	c.upper().attach(c)
+	c.n.on.up(c)
 }
 
 // Peer describes the other node and what was negotiated with it.
@@ -230,10 +230,7 @@ func (c *Conn) end() {
 		c.n.log.Info("node down", "peer", c.peer.Name, "reason", c.err)
 		c.tellDown(c.err)
 	}
-	if c.remoteLink && c.err == ErrClosed && c.n.ctx.Err() == nil {
-		c.n.router.closePeerLink(c)
-	}
-	c.upper().lost(c)
+	c.n.on.ends(c)
 	err := c.s.Close()
 	if err != nil {
 		c.n.log.Error("closing the connection", "peer", c.peer.Name, "error", err)
@@ -249,32 +246,20 @@ func (c *Conn) end() {
 		discard()
 	}
 	c.out.End(c.err, false)
-	c.n.procs.endings.Enter()
-	defer c.n.procs.endings.Leave()
-	c.upper().detach(c)
-	c.n.router.endRelayLinks(c)
-	c.upper().leave(c, false)
-	c.claim.over(!errors.Is(c.err, io.EOF))
+	c.n.on.ended(c)
 	close(c.left)
 }
 
-// An upper is what stands above connections: a Node, in the parts that deal with peers, processes
-// and calls.
-type upper interface {
-	// attach hears that a connection is up, lost that it has ended, detach that all that came over
-	// it has been dealt with, and leave that another connection to the peer can come up.
-	attach(c *Conn)
-	lost(c *Conn)
-	detach(c *Conn)
-	leave(c *Conn, moved bool)
-	// route does what a message asks for; isLocal tells whether it is for a process of this node,
-	// answersCall whether it answers a call.
-	route(c *Conn, m *Message)
-	isLocal(m *Message) bool
-	answersCall(m *Message) bool
+// connEvents are what a connection tells its node, on the goroutine on which it happens.
+type connEvents struct {
+	// up: it is up; ends: it has ended; ended: all that came over it has been dealt with
+	up, ends, ended func(c *Conn)
+	// message: a message has come over it
+	message func(c *Conn, m *Message)
+	// isLocal tells whether a message is for a process of the node, isAnswer whether it answers a
+	// call
+	isLocal, isAnswer func(m *Message) bool
 }
-
-func (c *Conn) upper() upper { return c.n }
 
 // frameFlags are the flags for the form of frames. Workers pass whole frames on to each other,
 // without headers, whatever the peer takes.
@@ -328,3 +313,6 @@ func (c *Conn) toOthers() *Conn {
 	}
 	return c
 }
+
+// extent is where the processes are that the connection is the way to.
+func (c *Conn) extent() bonds.Scope { return bonds.Scope{Node: c.peer.Name, Worker: c.worker} }

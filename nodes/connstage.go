@@ -144,7 +144,7 @@ func (s *StagedConn) Start() (*Conn, error) {
 	c.n.stats.connections.Add(1)
 	c.tie(s.bonds)
 	c.resume()
-	c.upper().attach(c)
+	c.n.on.up(c)
 	return c, nil
 }
 

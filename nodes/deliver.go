@@ -3,6 +3,8 @@ package nodes
 import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/bonds"
+	"github.com/cnode-go/cnode/nodes/internal/inbox"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
@@ -23,14 +25,6 @@ const (
 	notYet
 )
 
-// wakeReceiver leaves a token for a receiver, if there has been one; b.mu is held.
-func (b *Mailbox) wakeReceiver() {
-	select {
-	case b.ready <- struct{}{}:
-	default: // it has one, or there is none
-	}
-}
-
 // deliver puts a message into the mailbox. What a peer has sent, or a running function sends, does
 // not wait for the mailbox's receiver, who may be waiting for what the same goroutine is to bring:
 // see the file overflow.go. What else is sent here waits for room as the options say, until cancel
@@ -44,11 +38,11 @@ func (b *Mailbox) put(m *Message, cancel <-chan struct{}) bool {
 	if b.hook != nil {
 		return b.giveToHook(m, cancel)
 	}
-	var w roomWait
-	defer w.end()
+	var w inbox.Wait
+	defer w.End()
 	for {
 		b.mu.Lock()
-		turnsAway := b.serves && m.conn != nil && b.n.life.Refuses()
+		turnsAway := b.served.is && m.conn != nil && b.n.life.Refuses()
 		if b.ended() || turnsAway {
 			b.mu.Unlock()
 			if turnsAway {
@@ -67,21 +61,49 @@ func (b *Mailbox) put(m *Message, cancel <-chan struct{}) bool {
 			b.mu.Unlock()
 			return true
 		}
-		if b.takes(m, &w) {
-			b.pushLocked(m)
-			b.unlockTellingOfOverflow(m)
-			return true
-		}
-		if b.opts.Full == FullExit {
-			b.mu.Unlock()
-			b.exitFull()
-			return false
-		}
-		b.mu.Unlock()
-		if !w.wait(b, m, cancel) {
-			return false
+		if done, is := b.admitUnlock(m, &w, cancel, nil); done {
+			return is
 		}
 	}
+}
+
+// admitUnlock gives the mailbox a message, and calls then, in one step, if there is room, or none
+// is needed. Else it waits until there may be some, or ends the mailbox, as the options say; done
+// says that there is nothing to be tried again, and is whether the message is the mailbox's. b.mu
+// is held on entry, and released on return. then may be nil.
+func (b *Mailbox) admitUnlock(m *Message, w *inbox.Wait, cancel <-chan struct{}, then func()) (done, is bool) {
+	e := entryOf(m)
+	verdict := b.inbox.Judge(&e)
+	if verdict == inbox.Over {
+		stops, change := m.conn.stopState()
+		verdict = b.inbox.Overflow(&e, w, stops, change)
+	}
+	switch verdict {
+	case inbox.Fits:
+		if then != nil {
+			then()
+		}
+		b.pushLocked(m, e)
+		b.unlockTellingOfOverflow(&e)
+		return true, true
+	case inbox.TooMuch:
+		b.mu.Unlock()
+		b.exitFull()
+		return true, false
+	}
+	b.mu.Unlock()
+	switch w.For(b.Done(), cancel) {
+	case inbox.Cancelled:
+		return true, false
+	case inbox.Late:
+		b.n.procs.fullest(b, e.Payer).exitFull()
+	}
+	return false, false
+}
+
+// entryOf is what a message is in an inbox.
+func entryOf(m *Message) inbox.Entry[*Message] {
+	return inbox.Entry[*Message]{Message: m, Cost: cost(m), Payer: m.payer(), Ahead: m.goesAhead(), Waits: m.waits()}
 }
 
 // giveToHook is put for a process with a hook. While the process is held it waits, and then tries
@@ -98,43 +120,21 @@ func (b *Mailbox) giveToHook(m *Message, cancel <-chan struct{}) bool {
 	}
 }
 
+// push is pushLocked for a message that needs no room; b.mu is held.
+func (b *Mailbox) push(m *Message) { b.pushLocked(m, entryOf(m)) }
+
 // pushLocked gives the mailbox a message, and ends the alias that it has come to if that is for one
 // message. b.mu is held.
-func (b *Mailbox) pushLocked(m *Message) {
+func (b *Mailbox) pushLocked(m *Message, e inbox.Entry[*Message]) {
 	if m.Op == dist.OpAliasSend {
 		b.useAlias(m.Ref)
 	}
-	if m.goesAhead() {
-		b.ahead.add(m)
-	} else {
-		b.enqueue(m)
-	}
-	if b.serves && m.conn == nil {
+	if b.served.is && m.conn == nil {
 		if _, _, _, ok := otp.GenCall(m.Payload); ok {
-			b.asked = m
+			b.served.asked = m
 		}
 	}
-	b.wakeReceiver()
-}
-
-// enqueue puts a message at the end of the queue; b.mu is held.
-func (b *Mailbox) enqueue(m *Message) {
-	// keep a queue that never becomes empty from growing
-	if first := b.first(); first > 64 && first > len(b.queue)/2 {
-		n := copy(b.queue, b.queue[first:])
-		clear(b.queue[n:])
-		b.queue, b.base = b.queue[:n], b.taken
-	}
-	if b.overflow.count > 0 && !m.overflows { // what overflows is the end of the queue
-		b.n.overflow.Force(m.payer(), cost(m))
-		m.overflows = true
-	}
-	b.queue = append(b.queue, m)
-	b.bytes += cost(m)
-	if m.overflows {
-		b.overflow.count++
-		b.overflow.bytes += cost(m)
-	}
+	b.inbox.Push(e)
 }
 
 // notifyFrom puts a signal's message into the mailbox. If it is from another node the limits are
@@ -159,7 +159,7 @@ func (b *Mailbox) notify(m *Message) bool {
 		return !b.hasMoved()
 	}
 	if b.isOpenTo(m) {
-		b.pushLocked(m)
+		b.push(m)
 	}
 	return true
 }
@@ -172,7 +172,7 @@ func (b *Mailbox) takeReply(m *Message, cancel <-chan struct{}) bool {
 		return false
 	}
 	b.mu.Lock()
-	ours := !b.private && ref.Node == b.pid.Node && ref.Creation == b.pid.Creation
+	ours := !b.origin.private && ref.Node == b.pid.Node && ref.Creation == b.pid.Creation
 	var box *Mailbox
 	if a := b.pendingCalls[ref]; a != nil {
 		box = a.box
@@ -190,14 +190,12 @@ func (b *Mailbox) takeReply(m *Message, cancel <-chan struct{}) bool {
 // deafen drops what is unread, and what is still to come: nobody will receive. It is for the
 // process of a function; b may be nil.
 func (b *Mailbox) deafen() {
-	if b == nil || b.spawned == nil {
+	if b == nil || b.origin.spawned == nil {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.n.stats.undeliverable.Add(int64(len(b.unread())))
-	b.clearUnread()
-	b.deaf = true
+	b.n.stats.undeliverable.Add(int64(b.inbox.Deafen()))
 }
 
 // A hook takes the messages of one of the node's own processes, on the goroutine that brings them,
@@ -257,7 +255,7 @@ func (b *Mailbox) deliverHeld(m *Message, cancel <-chan struct{}) fate {
 		return notYet
 	case b.staged.Load():
 		if b.isOpenTo(m) {
-			b.pushLocked(m)
+			b.push(m)
 		}
 		b.mu.Unlock()
 		return delivered
@@ -280,17 +278,17 @@ func (b *Mailbox) refuse(m *Message) {
 		return
 	}
 	ref := otp.MonitorOf(tag)
-	id := monitorID{ref, from.Pid.Node}
+	id := bonds.MonitorID{Ref: ref, Node: from.Pid.Node}
 	b.mu.Lock()
-	w, ok := b.watchers.get(id.node, id)
+	w, ok := b.bonds.Watcher(id)
 	if by := m.asker(); ok && by != nil {
 		ok = string(from.Pid.Node) == by.peer.Name
 	}
 	if ok { // else a peer names a process of another peer
-		b.watchers.remove(id.node, id)
+		b.bonds.TakeDemonitor(id)
 	}
 	b.mu.Unlock()
 	if ok {
-		b.n.tell(down(b.pid, w, ref, exitReason(ei.Atom("shutdown"))))
+		b.n.tell(bonds.Down(b.pid, w, ref, exitReason(ei.Atom("shutdown"))))
 	}
 }

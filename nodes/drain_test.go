@@ -14,6 +14,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/bonds"
 )
 
 // Each state follows the one before; whoever waits for one hears of it, however the node ends.
@@ -233,7 +234,7 @@ func TestServersEndAsNodeStops(t *testing.T) {
 	require.Eventually(t, func() bool {
 		busy.mu.Lock()
 		defer busy.mu.Unlock()
-		_, ok := busy.watchers.find(monitorID{last, "alice@test"})
+		_, ok := busy.bonds.Watcher(bonds.MonitorID{Ref: last, Node: "alice@test"})
 		return ok
 	}, tooLong, tick)
 	close(proceed)

@@ -14,6 +14,8 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/bonds"
+	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/test/need"
 )
 
@@ -91,12 +93,12 @@ func ctxWhile(t testing.TB, cond func() bool) context.Context {
 	return ctx
 }
 
-func linksOf(b *Mailbox) map[ei.Pid]link {
+func linksOf(b *Mailbox) map[ei.Pid]states.Link {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	links := map[ei.Pid]link{}
-	for pid, l := range b.links.all("") {
-		links[pid] = *l
+	links := map[ei.Pid]states.Link{}
+	for _, l := range b.bonds.State("").Links {
+		links[l.Pid] = states.Link{Active: l.Active, UnlinkID: l.UnlinkID}
 	}
 	return links
 }
@@ -146,19 +148,19 @@ func TestReconnectOnDemand(t *testing.T) {
 func unread(b *Mailbox) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.bytes
+	return b.inbox.Bytes()
 }
 
-func watchingOf(b *Mailbox) map[ei.Ref]target {
+func watchingOf(b *Mailbox) map[ei.Ref]bonds.Target {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return maps.Collect(b.watching.all(""))
+	return maps.Collect(b.bonds.Watching())
 }
 
-func watchersOf(b *Mailbox) map[monitorID]watcher {
+func watchersOf(b *Mailbox) map[bonds.MonitorID]bonds.Watcher {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return maps.Collect(b.watchers.all(""))
+	return maps.Collect(b.bonds.Watchers())
 }
 
 // Whatever the reason for which a connection ends, it is returned where it is asked for.

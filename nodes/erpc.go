@@ -9,6 +9,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/nodes/metrics"
@@ -251,19 +252,19 @@ func (n *Node) ERPCRequest(ctx context.Context, node, mod, fun string, args ...a
 // Request.Wait. It is gen_server:send_request(Pid, Request).
 func (n *Node) SendRequest(ctx context.Context, to ei.Pid, request any) (*Request, error) {
 	node := string(to.Node)
-	return n.sendRequestTo(ctx, target{node: node, pid: to}, request, "call")
+	return n.sendRequestTo(ctx, bonds.Target{Node: node, Pid: to}, request, "call")
 }
 
 // SendRequestName is SendRequest to the process that has a registered name on a node:
 // gen_server:send_request({Name, Node}, Request). It waits as SendRequest does, and has its errors.
 func (n *Node) SendRequestName(ctx context.Context, node, name string, request any) (*Request, error) {
-	return n.sendRequestTo(ctx, target{node: node, name: ei.Atom(name)}, request, "call "+name+" at")
+	return n.sendRequestTo(ctx, bonds.Target{Node: node, Name: ei.Atom(name)}, request, "call "+name+" at")
 }
 
-func (n *Node) sendRequestTo(ctx context.Context, to target, request any, op string) (*Request, error) {
+func (n *Node) sendRequestTo(ctx context.Context, to bonds.Target, request any, op string) (*Request, error) {
 	ctx, r := n.measureCall(ctx, to, request)
 	c, err := n.beginCall(ctx, to, request, nil, nil)
-	return n.newRequest(r, c, op, to.node, (*calling).awaitReply, err)
+	return n.newRequest(r, c, op, to.Node, (*calling).awaitReply, err)
 }
 
 func (n *Node) newRequest(
@@ -293,7 +294,7 @@ func (n *Node) newRequest(
 		cancel()
 		c.end()
 		measured.endMade(ErrClosed)
-		return nil, wrap(op, node, n.procs.gone())
+		return nil, wrap(op, node, n.gone())
 	}
 	return r, nil
 }

@@ -88,7 +88,7 @@ func nothingLeft(t *testing.T, nodes ...*Node) {
 		require.Eventually(t, func() bool {
 			for _, b := range n.procs.all() {
 				b.mu.Lock()
-				busy := b.private || b.spawned != nil || len(b.pendingCalls) > 0 || !b.watching.empty() || !b.watchers.empty()
+				busy := b.origin.private || b.origin.spawned != nil || len(b.pendingCalls) > 0 || !b.bonds.None()
 				b.mu.Unlock()
 				if busy {
 					return false

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/transport"
@@ -30,20 +31,20 @@ func (b *Mailbox) Exit(reason ei.Term) {
 	if !b.stays() && !b.ended() { // another one goes with what it was made for
 		_ = b.n.life.Before(context.Background(), life.Ending)
 	}
-	if told := b.exit(reason, scope{}); told != nil {
+	if told := b.exit(reason, bonds.Scope{}); told != nil {
 		told.Wait()
 	}
 }
 
 // exit is Exit without the wait for room, which is left to told; nil: there is room. The signals
 // for the processes of asker go out, in their turn, before exit returns.
-func (b *Mailbox) exit(reason ei.Term, asker scope) (told *sync.WaitGroup) {
+func (b *Mailbox) exit(reason ei.Term, asker bonds.Scope) (told *sync.WaitGroup) {
 	return b.notifyEnd(b.end(reason), asker)
 }
 
 // exitBy is Exit because of something that has come over a connection. It may run on the reader's
 // goroutine, so it does not wait for other nodes.
-func (b *Mailbox) exitBy(reason ei.Term) { b.exit(reason, scope{}) }
+func (b *Mailbox) exitBy(reason ei.Term) { b.exit(reason, bonds.Scope{}) }
 
 // end ends the process, and returns what others are to be told of that.
 func (b *Mailbox) end(reason ei.Term) exitNotices {
@@ -59,15 +60,15 @@ func (b *Mailbox) end(reason ei.Term) exitNotices {
 func (b *Mailbox) endUnlock(reason ei.Term) exitNotices {
 	b.why = reason
 	notices := b.exitNotices(reason, true)
-	b.bondTables = bondTables{}
-	b.nodeTypes, b.nodesUp, b.nodesAway = 0, nil, nil
-	b.restoreAll()
+	b.bonds.Clear()
+	b.nodes.forget()
+	b.inbox.RestoreAll()
 	had, released := b.n.procs.end(b)
 	switch {
-	case b.spawned != nil:
-		b.spawned.processEnded()
-	case b.cancel != nil:
-		b.cancel()
+	case b.origin.spawned != nil:
+		b.origin.spawned.processEnded()
+	case b.served.cancel != nil:
+		b.served.cancel()
 	}
 	for _, a := range b.pendingCalls {
 		a.giveUp()
@@ -113,7 +114,7 @@ func (b *Mailbox) exitSignal(ctl *dist.Control, c *Conn) bool {
 		m := &Message{Control: dist.Control{Op: dist.OpExit, From: from, To: b.pid, Reason: reason}, conn: c}
 		if ctl.Flags != 0 {
 			b.mu.Lock()
-			m.Flags = b.priority(b.aliases[ctl.Ref], ctl.Flags)
+			m.Flags = b.priority(b.bonds.Alias(ctl.Ref), ctl.Flags)
 			b.mu.Unlock()
 		}
 		return b.notifyFrom(c, m)
@@ -163,11 +164,6 @@ func (b *Mailbox) SendExit(ctx context.Context, to ei.Pid, reason any) error {
 	return wrap("exit", string(to.Node), b.n.exit2(ctx, &dist.Control{Op: dist.OpExit2, From: b.pid, To: to, Reason: raw}))
 }
 
-// linkExit is the signal to a linked process that the process from has ended.
-func linkExit(from, to ei.Pid, reason ei.Raw) *dist.Control {
-	return &dist.Control{Op: dist.OpExit, From: from, To: to, Reason: reason}
-}
-
 // exitReason encodes a reason.
 func exitReason(reason ei.Term) ei.Raw {
 	if raw, ok := reason.(ei.Raw); ok && len(raw) > 0 {
@@ -203,7 +199,7 @@ func (n *Node) exit2(ctx context.Context, ctl *dist.Control) error {
 // one worker of this node, in their order. A node that does not read holds up its own signals only.
 type exitNotice struct {
 	n  *Node
-	to scope
+	to bonds.Scope
 	// counts them in its exits; nil: there is no connection, or they are for this node
 	conn    *Conn
 	signals []*dist.Control
@@ -217,10 +213,10 @@ type exitNotice struct {
 // exitNotices are the notices of one process. Most often there is one at the most.
 type exitNotices struct {
 	first *exitNotice // nil: there is none
-	more  map[scope]*exitNotice
+	more  map[bonds.Scope]*exitNotice
 }
 
-func (x *exitNotices) of(to scope) *exitNotice {
+func (x *exitNotices) of(to bonds.Scope) *exitNotice {
 	if x.first != nil && x.first.to == to {
 		return x.first
 	}
@@ -241,7 +237,7 @@ func (x *exitNotices) all() iter.Seq[*exitNotice] {
 }
 
 // add adds a signal of a process that has ended.
-func (x *exitNotices) add(b *Mailbox, to scope, ctl dist.Control) {
+func (x *exitNotices) add(b *Mailbox, to bonds.Scope, ctl dist.Control) {
 	w := x.of(to)
 	switch {
 	case w != nil:
@@ -255,10 +251,10 @@ func (x *exitNotices) add(b *Mailbox, to scope, ctl dist.Control) {
 		w = new(exitNotice)
 		put(&x.more, to, w)
 	}
-	w.n, w.to, w.ofCall, w.one = b.n, to, b.private, ctl
+	w.n, w.to, w.ofCall, w.one = b.n, to, b.origin.private, ctl
 	w.signals = append(w.room[:0], &w.one)
 	b.n.procs.exits.Enter()
-	if w.conn = b.n.Conn(to.node); w.conn != nil {
+	if w.conn = b.n.Conn(to.Node); w.conn != nil {
 		w.conn.exits.Enter()
 	}
 }
@@ -270,32 +266,32 @@ const exitSignals = 64
 // exitNotices lists the signals that tell of the end of the mailbox, those to processes here if
 // here says so; b.mu is held. Without a connection the other side knows already.
 func (b *Mailbox) exitNotices(reason ei.Term, here bool) (x exitNotices) {
-	if b.links.empty() && b.watchers.empty() && b.watching.empty() {
+	if b.bonds.None() {
 		return x
 	}
 	raw := exitReason(reason)
-	wanted := func(to scope) bool { return here || !b.n.isHere(to) }
-	for pid, l := range b.links.all("") {
-		if to := b.n.scopeOf(pid); l.active && wanted(to) {
-			x.add(b, to, *linkExit(b.pid, pid, raw))
+	wanted := func(to bonds.Scope) bool { return here || !b.n.isHere(to) }
+	for pid := range b.bonds.Linked() {
+		if to := b.n.scopeOf(pid); wanted(to) {
+			x.add(b, to, *bonds.LinkExit(b.pid, pid, raw))
 		}
 	}
-	for id, w := range b.watchers.all("") {
-		to := b.n.scopeOf(w.pid)
+	for id, w := range b.bonds.Watchers() {
+		to := b.n.scopeOf(w.Pid)
 		if !wanted(to) {
 			continue
 		}
-		ctl := down(b.pid, w, id.ref, raw)
-		if to.node != b.n.Name() {
+		ctl := bonds.Down(b.pid, w, id.Ref, raw)
+		if to.Node != b.n.Name() {
 			ctl.From = b.pid // a frame has the name only, but it is to follow what b has sent
 		}
 		x.add(b, to, *ctl)
 	}
-	for ref, t := range b.watching.all("") {
-		if !here || t.isPending() { // it goes on to watch; or the answer will find nobody
+	for ref, t := range b.bonds.Watching() {
+		if !here || t.IsPending() { // it goes on to watch; or the answer will find nobody
 			continue
 		}
-		x.add(b, scope{t.node, t.worker}, *demonitor(b.pid, t, ref)) // whoever has the name by now
+		x.add(b, t.Scope(), *bonds.Demonitor(b.pid, t, ref)) // whoever has the name by now
 	}
 	return x
 }
@@ -312,7 +308,7 @@ func (w *exitNotice) leave() {
 // notifyEnd tells others of the end of the process: nodes first, which does not wait. If a
 // connection has no room for its signals a goroutine sends them; told waits for these goroutines.
 // The processes of asker are told at last, in their turn.
-func (b *Mailbox) notifyEnd(notices exitNotices, asker scope) (told *sync.WaitGroup) {
+func (b *Mailbox) notifyEnd(notices exitNotices, asker bonds.Scope) (told *sync.WaitGroup) {
 	if notices.first == nil {
 		return nil
 	}
@@ -432,7 +428,7 @@ const maxDeep = 20_000
 
 // agree replaces a reason that the other node might refuse: it may have come from a third one.
 func (w *exitNotice) agree() {
-	if w.conn == nil || w.to.worker != 0 {
+	if w.conn == nil || w.to.Worker != 0 {
 		return
 	}
 	var was, agreed ei.Raw // all signals have the same reason, or none
@@ -443,8 +439,8 @@ func (w *exitNotice) agree() {
 		if was == nil {
 			var err error
 			was = ctl.Reason
-			if agreed, err = otp.Acceptable(was, ei.Atom(w.to.node), w.conn.peer.Flags.Has(dist.FlagNativeRecords)); err != nil {
-				w.n.log.Debug("an exit reason that another node might refuse", "peer", w.to.node, "error", err)
+			if agreed, err = otp.Acceptable(was, ei.Atom(w.to.Node), w.conn.peer.Flags.Has(dist.FlagNativeRecords)); err != nil {
+				w.n.log.Debug("an exit reason that another node might refuse", "peer", w.to.Node, "error", err)
 				agreed = exitReason(ei.Atom("undecodable_reason"))
 			}
 		}
@@ -455,13 +451,13 @@ func (w *exitNotice) agree() {
 func (w *exitNotice) isHere() bool { return w.n.isHere(w.to) }
 
 // isHere tells whether a scope is that of the processes of this process.
-func (n *Node) isHere(s scope) bool { return s == scope{node: n.Name()} }
+func (n *Node) isHere(s bonds.Scope) bool { return s == bonds.Scope{Node: n.Name()} }
 
 // way is the connection to the other node or worker; nil if there is none, and the other side
 // knows, or if the signals are for processes here.
 func (w *exitNotice) way() *Conn {
-	if w.to.worker != 0 {
-		return w.n.router.workerLink(w.to.worker)
+	if w.to.Worker != 0 {
+		return w.n.router.workerLink(w.to.Worker)
 	}
 	return w.conn
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/test/need"
 )
 
@@ -56,7 +57,7 @@ func TestExitBesideDeafPeer(t *testing.T) {
 		b, here := box(t, n), trapping(t, n)
 		for i := range many {
 			require.True(t, b.linked(ei.Pid{Node: "deaf@test", ID: uint32(i), Creation: 77}))
-			require.True(t, b.watched(monitorRef(good, i), watcher{pid: good.self}))
+			require.True(t, b.watched(monitorRef(good, i), bonds.Watcher{Pid: good.self}))
 		}
 		require.NoError(t, here.Link(t.Context(), b.Pid()))
 		b.Exit(ei.Atom("crash"))
@@ -83,7 +84,7 @@ func TestShutdownBesideDeafPeer(t *testing.T) {
 		for i := range many {
 			b := box(t, n)
 			require.True(t, b.linked(deaf.self))
-			require.True(t, b.watched(monitorRef(good, i), watcher{pid: good.self}))
+			require.True(t, b.watched(monitorRef(good, i), bonds.Watcher{Pid: good.self}))
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
@@ -106,7 +107,7 @@ func TestShutdownTooLateTells(t *testing.T) {
 	require.Eventually(t, func() bool { return n.Conn("wire@test") != nil }, tooLong, tick)
 	const many = 10
 	for i := range many {
-		require.True(t, box(t, n).watched(monitorRef(p, i), watcher{pid: p.self}))
+		require.True(t, box(t, n).watched(monitorRef(p, i), bonds.Watcher{Pid: p.self}))
 	}
 	ctx, cancel := context.WithCancel(w.ctx())
 	cancel()
@@ -154,7 +155,7 @@ func TestManyEndsBesideSlowPeer(t *testing.T) {
 		why := ei.Binary(make([]byte, 128<<10))
 		for i := range many {
 			b := box(t, n)
-			require.True(t, b.watched(monitorRef(slow, i), watcher{pid: slow.self}))
+			require.True(t, b.watched(monitorRef(slow, i), bonds.Watcher{Pid: slow.self}))
 			b.Exit(why)
 		}
 		synctest.Wait()
@@ -175,7 +176,7 @@ func TestTooManyEndsBesideDeafPeer(t *testing.T) {
 		end := func(watchers int, why ei.Term) {
 			b := box(t, n)
 			for i := range watchers {
-				require.True(t, b.watched(monitorRef(deaf, i), watcher{pid: deaf.self}))
+				require.True(t, b.watched(monitorRef(deaf, i), bonds.Watcher{Pid: deaf.self}))
 			}
 			b.Exit(why)
 			synctest.Wait()
@@ -194,7 +195,7 @@ func fillExitQueue(t *testing.T, n *Node, slow *wire) (ended <-chan struct{}) {
 	end := func(watchers int, why ei.Term) {
 		b := box(t, n)
 		for i := range watchers {
-			require.True(t, b.watched(monitorRef(slow, i), watcher{pid: slow.self}))
+			require.True(t, b.watched(monitorRef(slow, i), bonds.Watcher{Pid: slow.self}))
 		}
 		b.Exit(why)
 	}
@@ -251,13 +252,13 @@ func TestFullExitQueueKeepsNobody(t *testing.T) {
 	besideDeaf(t, func(t *testing.T, _ *world, n *Node, deaf, good *wire, hears func()) {
 		b := box(t, n)
 		for i := range 64 {
-			require.True(t, b.watched(monitorRef(deaf, i), watcher{pid: deaf.self}))
+			require.True(t, b.watched(monitorRef(deaf, i), bonds.Watcher{Pid: deaf.self}))
 		}
 		b.Exit(ei.Binary(make([]byte, signalLimit/64)))
 		c, began := n.Conn("deaf@test"), time.Now()
 		kill := func(b *Mailbox) { // as a process of the good peer does
-			require.True(t, b.watched(monitorRef(deaf, 100), watcher{pid: deaf.self}))
-			require.True(t, b.watched(monitorRef(good, 100), watcher{pid: good.self}))
+			require.True(t, b.watched(monitorRef(deaf, 100), bonds.Watcher{Pid: deaf.self}))
+			require.True(t, b.watched(monitorRef(good, 100), bonds.Watcher{Pid: good.self}))
 			good.send(dist.Control{Op: dist.OpExit2, From: good.self, To: b.Pid(), Reason: exitReason(ei.Atom("kill"))}, nil)
 		}
 		here, first, second := trapping(t, n), box(t, n), box(t, n)
@@ -272,7 +273,7 @@ func TestFullExitQueueKeepsNobody(t *testing.T) {
 		}
 		require.Zero(t, time.Since(began))
 		third := box(t, n)
-		require.True(t, third.watched(monitorRef(deaf, 101), watcher{pid: deaf.self}))
+		require.True(t, third.watched(monitorRef(deaf, 101), bonds.Watcher{Pid: deaf.self}))
 		third.Exit(ei.Atom("x"))
 		require.Equal(t, n.cfg.TickInterval, time.Since(began), "who ends a process himself waits for room")
 		require.ErrorIs(t, c.Err(), ErrEndsUnread)
@@ -328,7 +329,7 @@ func TestManyMonitorsEndBesideSlowPeer(t *testing.T) {
 						end = func() { b.leave(c) }
 					}
 					b.mu.Lock()
-					b.watching.put("deaf@test", ref, target{node: "deaf@test", pid: slow.self})
+					b.bonds.Watch(ref, bonds.Target{Node: "deaf@test", Pid: slow.self})
 					b.mu.Unlock()
 					end()
 				}

@@ -122,7 +122,7 @@ func newFront(cfg FrontConfig) (*Front, error) {
 
 // join makes f the front of a node, with a crew that has no workers yet.
 func (f *Front) join(n *Node) {
-	f.n, n.taker = n, f
+	f.n, n.isFront, n.answer = n, true, func(o *opening) (*Conn, error) { return nil, f.dispatch(o.ctx, o.from, o.s, o.heard) }
 	f.crew = crew.New(crew.Config{
 		Count: f.cfg.Workers, Command: f.cfg.Command, Variable: WorkerVariable,
 		Start: f.cfg.workerStart, Patience: f.cfg.Patience, Trust: f.cfg.trust,

@@ -109,9 +109,9 @@ func (b *Mailbox) moveOut() {
 	}
 	b.moved = true
 	b.staged.Store(false)
-	b.clearUnread()
-	b.bondTables, b.downs = bondTables{}, nil
-	b.nodeTypes, b.nodesUp, b.nodesAway = 0, nil, nil
+	b.inbox.Clear()
+	b.bonds.Clear()
+	b.nodes = nodeBonds{}
 	b.n.procs.end(b)
 }
 

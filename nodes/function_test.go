@@ -408,7 +408,7 @@ func TestLimitRaised(t *testing.T) {
 	require.Eventually(t, func() bool { return unreadOf(full) == 3 }, tooLong, tick)
 	require.NotZero(t, n.Stats().Overflow)
 	waits := async(func() (int, error) { return 0, box(t, n).Send(w.ctx(), full.Pid(), ei.Int(3)) })
-	require.Eventually(t, func() bool { full.mu.Lock(); defer full.mu.Unlock(); return full.room.Awaited() }, tooLong, tick)
+	require.Eventually(t, func() bool { full.mu.Lock(); defer full.mu.Unlock(); return full.inbox.RoomAwaited() }, tooLong, tick)
 	require.ErrorContains(t, full.SetLimit(-1, FullBlock), "the limit is -1")
 	require.NoError(t, full.SetLimit(0, FullBlock))
 	require.NoError(t, arrives(t, waits, "the Send").err)

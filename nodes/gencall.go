@@ -10,6 +10,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
@@ -54,7 +55,7 @@ func (b *Mailbox) CallOf(m *Message) (*Call, bool) {
 		From: from.Pid, alias: from.Alias, Request: t, n: b.n, by: b.pid, conn: m.asker(), tag: bytes.Clone(tag),
 		encode: b.n.absentFor("", "", request), trace: m.trace(),
 	}
-	if b.handles {
+	if b.served.handler {
 		c.leaveForLater(b)
 	}
 	return c, true
@@ -123,9 +124,9 @@ func (c *Call) reply(ctx context.Context, answer ei.Raw) (err error) {
 	if b := c.n.procs.addressee(ctl); b != nil && !b.isHeld() {
 		return c.n.sendHereNow(ctl, answer)
 	}
-	at := c.n.router.home(c.From)
+	at := c.n.home(c.From)
 	if ctl.Op == dist.OpAliasSend {
-		at = c.n.router.holder(ctl.Ref)
+		at = c.n.holder(ctl.Ref)
 	}
 	if at != 0 {
 		return wrap("reply", node, c.n.answerWorker(ctx, c.conn, at, ctl, c.prompt, answer))
@@ -192,7 +193,7 @@ type Caller interface {
 	// Call is gen_server:call(Pid, Request): see Node.Call and Mailbox.Call.
 	Call(ctx context.Context, to ei.Pid, request any) (ei.Term, error)
 	// callTo makes a gen call, and returns a cursor at the reply.
-	callTo(ctx context.Context, to target, request any) (ei.Cursor, error)
+	callTo(ctx context.Context, to bonds.Target, request any) (ei.Cursor, error)
 	// erpcTo is erpc:call, and returns a cursor at the result.
 	erpcTo(ctx context.Context, node string, f remoteFunc) (ei.Cursor, error)
 	encode() ei.EncodeOptions
@@ -200,7 +201,7 @@ type Caller interface {
 
 func (b *Mailbox) encode() ei.EncodeOptions { return b.n.encode() }
 
-func (n *Node) callTo(ctx context.Context, to target, request any) (ei.Cursor, error) {
+func (n *Node) callTo(ctx context.Context, to bonds.Target, request any) (ei.Cursor, error) {
 	return n.call(ctx, to, request, nil, nil)
 }
 
@@ -219,7 +220,7 @@ func (n *Node) callTo(ctx context.Context, to target, request any) (ei.Cursor, e
 // A reply of any other type is an *ei.UnmarshalError. CallAs waits as Node.CallName does, and
 // returns the same errors: an *ExitError if the process ends or does not exist.
 func CallAs[R any](ctx context.Context, caller Caller, node, name string, request any) (R, error) {
-	c, err := caller.callTo(ctx, target{node: node, name: ei.Atom(name)}, request)
+	c, err := caller.callTo(ctx, bonds.Target{Node: node, Name: ei.Atom(name)}, request)
 	return replyAs[R](c, "call "+name+" at", node, err)
 }
 
@@ -231,7 +232,7 @@ func CallAs[R any](ctx context.Context, caller Caller, node, name string, reques
 // An exception is an *RPCError that wraps a *Raise, of class error or exit; what a function throws
 // is its result, as with rpc:call. RPCAs waits as Node.RPC does, and returns the same errors.
 func RPCAs[R any](ctx context.Context, caller Caller, node, mod, fun string, args ...any) (R, error) {
-	c, err := caller.callTo(ctx, target{node: node, name: "rex"}, newRexCall(ctx, node, mod, fun, args))
+	c, err := caller.callTo(ctx, bonds.Target{Node: node, Name: "rex"}, newRexCall(ctx, node, mod, fun, args))
 	if err == nil {
 		err = badRPC(c)
 	}

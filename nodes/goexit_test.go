@@ -9,6 +9,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/bonds"
 )
 
 // A function that ends its goroutine by runtime.Goexit, as a failing test does, ends nothing else.
@@ -52,7 +53,7 @@ func TestHandlerGoexit(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, h.Link(w.ctx(), b.Pid()))
 		}
-		require.True(t, b.watched(monitorRef(p, 1), watcher{pid: p.self}))
+		require.True(t, b.watched(monitorRef(p, 1), bonds.Watcher{Pid: p.self}))
 		inTime(t, "Exit", func() { b.Exit(ei.Atom("crash")) })
 		ctl, why := p.next()
 		require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 )
@@ -121,7 +122,7 @@ func TestHeldMonitorNode(t *testing.T) {
 			f.Thaw()
 			require.NoError(t, arrives(t, noted, "the end of MonitorNode").err)
 			arrives(t, taken, "the end of DemonitorNode")
-			require.Empty(t, a.downs)
+			require.Empty(t, a.nodes.downs)
 			require.NoError(t, a.MonitorNode(ctx, "peer@test"))
 			continue
 		}
@@ -291,10 +292,10 @@ func TestFreezeBesideBonds(t *testing.T) {
 	for range 300 {
 		f, err := n.Freeze(ctx)
 		require.NoError(t, err)
-		require.Equal(t, linksOf(a)[b.Pid()].active, linksOf(b)[a.Pid()].active)
+		require.Equal(t, linksOf(a)[b.Pid()].Active, linksOf(b)[a.Pid()].Active)
 		theirs := watchersOf(b)
 		for ref := range watchingOf(a) {
-			require.Contains(t, theirs, monitorID{ref, a.Pid().Node})
+			require.Contains(t, theirs, bonds.MonitorID{Ref: ref, Node: a.Pid().Node})
 		}
 		f.Thaw()
 	}
@@ -440,7 +441,7 @@ func TestFreezeBesideBondsOfHandlers(t *testing.T) {
 			for range 100 {
 				f, err := n.Freeze(ctx)
 				require.NoError(t, err)
-				require.Equal(t, linksOf(a)[h.Pid()].active, linksOf(h)[a.Pid()].active)
+				require.Equal(t, linksOf(a)[h.Pid()].Active, linksOf(h)[a.Pid()].Active)
 				f.Thaw()
 			}
 		})

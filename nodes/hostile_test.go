@@ -16,6 +16,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/bonds"
 )
 
 // packet puts the length of a handshake packet before it.
@@ -390,9 +391,7 @@ func TestExitReasonForThirdNode(t *testing.T) {
 		good.send(dist.Control{Op: dist.OpLink, From: good.self, To: b.Pid()}, nil)
 		good.send(dist.Control{Op: dist.OpMonitorP, From: good.self, To: b.Pid(), Ref: monitorRef(good, 1)}, nil)
 		require.Eventually(t, func() bool {
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			return !b.links.empty() && !b.watchers.empty()
+			return len(linksOf(b)) > 0 && len(watchersOf(b)) > 0
 		}, tooLong, tick)
 		bad.send(dist.Control{Op: dist.OpPayloadExit2, From: bad.self, To: b.Pid()}, tt.reason)
 		for range 2 {
@@ -556,9 +555,9 @@ func TestForeignEndOfLinkDoesNotCount(t *testing.T) {
 	require.Zero(t, unread(trap))
 	require.NotNil(t, b.Conn("eve@test"), "a fault that the connection survives")
 	require.Positive(t, b.Stats().Malformed)
-	require.Equal(t, map[monitorID]watcher{
-		{ref, here.Pid().Node}: {pid: here.Pid()},
-		{ref, "eve@test"}:      {pid: eve.self}, // in addition to the first, not in its place
+	require.Equal(t, map[bonds.MonitorID]bonds.Watcher{
+		{Ref: ref, Node: here.Pid().Node}: {Pid: here.Pid()},
+		{Ref: ref, Node: "eve@test"}:      {Pid: eve.self}, // in addition to the first, not in its place
 	}, watchersOf(there))
 	require.Len(t, watchingOf(there), 1)
 	require.Len(t, linksOf(there), 1)

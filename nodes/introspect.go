@@ -3,6 +3,7 @@ package nodes
 import (
 	"iter"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -63,21 +64,17 @@ func (n *Node) Process(pid ei.Pid) (introspect.Details, bool) {
 	d := introspect.Details{Process: b.describe(n.procs.namesOf(b), map[uintptr]introspect.MFA{})}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for pid, l := range b.links.all("") {
-		if l.active {
-			d.LinkedWith = append(d.LinkedWith, pid)
+	d.LinkedWith = slices.AppendSeq(d.LinkedWith, b.bonds.Linked())
+	for _, t := range b.bonds.Watching() {
+		if !t.IsPending() {
+			d.Monitoring = append(d.Monitoring, introspect.Target{Pid: t.Pid, Name: t.Name, Node: t.Node})
 		}
 	}
-	for _, t := range b.watching.all("") {
-		if t.pid != (ei.Pid{}) || t.name != "" { // else it waits for the answer to a spawn
-			d.Monitoring = append(d.Monitoring, introspect.Target{Pid: t.pid, Name: t.name, Node: t.node})
-		}
-	}
-	for _, w := range b.watchers.all("") {
-		d.Watchers = append(d.Watchers, w.pid)
+	for _, w := range b.bonds.Watchers() {
+		d.Watchers = append(d.Watchers, w.Pid)
 	}
 	bytes := 0
-	for _, m := range b.unread() {
+	for _, m := range b.inbox.Unread() {
 		if bytes += len(m.Payload) + len(m.Reason); bytes > messagesShown || len(d.Messages) == mostMessagesShown {
 			break
 		}
@@ -96,37 +93,37 @@ const (
 
 // describe is the record of a process that has these names; code remembers the names of functions.
 func (b *Mailbox) describe(names []ei.Atom, code map[uintptr]introspect.MFA) introspect.Process {
-	d := introspect.Process{Names: names, TrapExit: b.traps.Load(), Running: b.runs.Load()}
+	d := introspect.Process{Names: names, TrapExit: b.traps.Load(), Running: b.served.runs.Load()}
 	if b.born != 0 {
 		d.Started = time.Unix(0, b.born)
 	}
 	b.mu.Lock()
-	d.Pid, d.Label, d.Parent, d.Suspended = b.pid, b.label, b.opts.Parent, b.isSuspended()
-	d.Queue, d.QueueBytes, d.Handled = len(b.queue)-b.first()+b.ahead.len(), b.bytes+b.ahead.bytes, b.taken
-	d.Links, d.Monitors, d.MonitoredBy = b.links.len(), b.watching.len(), b.watchers.len()
+	d.Pid, d.Label, d.Parent, d.Suspended = b.pid, b.label, b.opts.Parent, b.inbox.IsPartly()
+	d.Queue, d.QueueBytes, d.Handled = b.inbox.Len(), b.inbox.Bytes(), b.inbox.Taken()
+	d.Links, d.Monitors, d.MonitoredBy = b.bonds.Counts()
 	switch {
-	case b.hook != nil || b.private || b.opts.lasting:
+	case b.hook != nil || b.origin.private || b.opts.lasting:
 		d.Kind = introspect.System
-	case b.spawned != nil:
+	case b.origin.spawned != nil:
 		d.Kind = introspect.Function
-	case b.handles:
+	case b.served.handler:
 		d.Kind = introspect.Handler
-	case b.serves:
+	case b.served.is:
 		d.Kind = introspect.Server
 	default:
 		d.Kind = introspect.Mailbox
 	}
 	b.mu.Unlock()
-	if t := b.spawned; t != nil {
+	if t := b.origin.spawned; t != nil {
 		b.n.procs.runs.describe(t, &d)
-	} else if b.code != 0 {
+	} else if b.served.code != 0 {
 		var known bool
-		if d.Runs, known = code[b.code]; !known {
-			d.Runs = goFunction(b.code)
-			code[b.code] = d.Runs
+		if d.Runs, known = code[b.served.code]; !known {
+			d.Runs = goFunction(b.served.code)
+			code[b.served.code] = d.Runs
 		}
 	}
-	if b.n.cfg.ProfileLabels && (b.spawned != nil || b.code != 0) {
+	if b.n.cfg.ProfileLabels && (b.origin.spawned != nil || b.served.code != 0) {
 		d.Goroutine = d.Pid.String()
 	}
 	return d

@@ -6,6 +6,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
@@ -36,7 +37,7 @@ func (n *Node) serveKernel() error {
 		}
 		r.does, r.trace, r.from = r, m.trace(), m.From
 		if r.asks, r.isCall = rex.callOf(&r.serverRun, b, m); r.isCall {
-			r.asked, r.waits = true, monitorID{otp.MonitorOf(r.request.tag), r.request.From.Node}
+			r.asked, r.waits = true, bonds.MonitorID{Ref: otp.MonitorOf(r.request.tag), Node: r.request.From.Node}
 		} else if _, cast := otp.GenCast(m.Payload); !cast {
 			r.asked = true
 		}
@@ -91,7 +92,7 @@ func (n *Node) mute() (ei.Pid, error) {
 	p.muting.Lock()
 	defer p.muting.Unlock()
 	if p.mute == nil {
-		b, err := n.newMailbox(func(b *Mailbox, m *Message) { n.takeOutput(b, m) }, nil, func(b *Mailbox) { b.private = true })
+		b, err := n.newMailbox(func(b *Mailbox, m *Message) { n.takeOutput(b, m) }, nil, func(b *Mailbox) { b.origin.private = true })
 		if err != nil {
 			return ei.Pid{}, err
 		}

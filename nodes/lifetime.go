@@ -145,3 +145,11 @@ func (n *Node) lockUnfrozen(ctx context.Context) error {
 
 // hasMoved tells whether the node has gone on in another process.
 func (n *Node) hasMoved() bool { return errors.Is(n.Err(), ErrMoved) }
+
+// gone is the reason why a node that ends has no processes any more.
+func (n *Node) gone() error {
+	if err := n.Err(); err != nil {
+		return err
+	}
+	return ErrClosed
+}

@@ -3,21 +3,14 @@ package nodes
 import (
 	"bytes"
 	"context"
-	"math/rand/v2"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/bonds"
+	"github.com/cnode-go/cnode/nodes/internal/inbox"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
-
-// A link is how one process sees a link: active, or ended by this side and remembered until the
-// other side has acknowledged that, so that a LINK which was already on its way is ignored. See
-// erl_dist_protocol, "Link Protocol", "New Link Protocol".
-type link struct {
-	active   bool
-	unlinkID uint64 // of an UNLINK_ID not yet acknowledged; 0: none
-}
 
 // Link links the mailbox with a process anywhere: when one ends the other gets an exit signal.
 // Linking twice makes one link. For a process that does not exist an exit signal with reason noproc
@@ -34,22 +27,14 @@ func (b *Mailbox) Link(ctx context.Context, pid ei.Pid) error {
 		return wrap("link", string(pid.Node), err)
 	}
 	return wrap("link", string(pid.Node), b.change(ctx, c, func() (*dist.Control, error) {
-		if b.ended() {
-			return nil, b.Err()
-		}
-		l, _ := b.links.get(pid.Node, pid)
 		switch {
+		case b.ended():
+			return nil, b.Err()
 		// the end of c breaks the links that there were, not a new one
 		case c != nil && c.Err() != nil:
 			return nil, c.Err()
-		case l == nil:
-			b.links.put(pid.Node, pid, &link{active: true})
-		case l.active:
-			return nil, nil
-		default: // the new link overrides an outstanding unlink
-			*l = link{active: true}
 		}
-		return &dist.Control{Op: dist.OpLink, From: b.pid, To: pid}, nil
+		return b.bonds.Link(b.pid, pid), nil
 	}))
 }
 
@@ -61,24 +46,17 @@ func (b *Mailbox) Link(ctx context.Context, pid ei.Pid) error {
 func (b *Mailbox) Unlink(ctx context.Context, pid ei.Pid) error {
 	c, here := b.n.wayTo(b.n.scopeOf(pid))
 	return wrap("unlink", string(pid.Node), b.change(ctx, c, func() (*dist.Control, error) {
-		l, _ := b.links.get(pid.Node, pid)
+		way := bonds.Acknowledged
 		switch {
 		case b.hasMoved() || c != nil && c.Err() == ErrMoved: // and the link with it
 			return nil, ErrMoved
-		case l == nil || !l.active:
-			return nil, nil
-		case !here && (c == nil || c.Err() != nil): // the end of the connection breaks the link
-			l.active = false
-			return nil, nil
+		case !here && (c == nil || c.Err() != nil):
+			way = bonds.Lost
+		case c != nil && !c.peer.Flags.Has(dist.FlagUnlinkID):
+			way = bonds.Silent
 		}
-		// the old UNLINK is never acknowledged
-		if c != nil && !c.peer.Flags.Has(dist.FlagUnlinkID) {
-			b.links.remove(pid.Node, pid)
-			return &dist.Control{Op: dist.OpUnlink, From: b.pid, To: pid}, nil
-		}
-		*l = link{unlinkID: rand.Uint64()>>1 + 1}
-		b.room.Ring() // an exit signal of this link may wait for room: see trapBroke
-		return &dist.Control{Op: dist.OpUnlinkID, ID: l.unlinkID, From: b.pid, To: pid}, nil
+		b.inbox.RingRoom() // an exit signal of this link may wait for room: see trapBroke
+		return b.bonds.Unlink(b.pid, pid, way), nil
 	}))
 }
 
@@ -89,13 +67,7 @@ func (b *Mailbox) linked(from ei.Pid) bool {
 	if b.isGoneFor(from) {
 		return false
 	}
-	l, _ := b.links.get(from.Node, from)
-	switch {
-	case l == nil:
-		b.links.put(from.Node, from, &link{active: true})
-	case l.unlinkID == 0: // a LINK while our unlink is outstanding is ignored
-		l.active = true
-	}
+	b.bonds.TakeLink(from)
 	return true
 }
 
@@ -104,21 +76,14 @@ func (b *Mailbox) unlinked(from ei.Pid, acknowledge func()) {
 	b.lock()
 	defer b.mu.Unlock()
 	defer acknowledge()
-	if l, _ := b.links.get(from.Node, from); l != nil && l.unlinkID == 0 {
-		b.links.remove(from.Node, from)
-	}
+	b.bonds.TakeUnlink(from)
 }
 
 // unlinkDone handles an UNLINK_ID_ACK.
 func (b *Mailbox) unlinkDone(from ei.Pid, id uint64) {
 	b.lock()
 	defer b.mu.Unlock()
-	if l, _ := b.links.get(from.Node, from); l != nil && l.unlinkID == id {
-		l.unlinkID = 0
-		if !l.active {
-			b.links.remove(from.Node, from)
-		}
-	}
+	b.bonds.TakeUnlinkAck(from, id)
 }
 
 // linkBroke handles the exit signal of a link; c is the connection it came over, nil for this node.
@@ -134,23 +99,21 @@ func (b *Mailbox) linkBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 	}
 	why := b.exitTerm(reason, c)
 	b.lock()
-	if l, _ := b.links.get(from.Node, from); l == nil || !l.active {
+	if !b.bonds.Break(from) {
 		b.mu.Unlock()
 		return
 	}
-	b.links.remove(from.Node, from)
 	if why == ei.Atom("normal") && from != b.pid {
 		b.mu.Unlock()
 		return
 	}
-	b.notifyEnd(b.endUnlock(why), scope{})
+	b.notifyEnd(b.endUnlock(why), bonds.Scope{})
 }
 
 func (b *Mailbox) hasLink(with ei.Pid) bool {
 	b.lock()
 	defer b.mu.Unlock()
-	l, _ := b.links.get(with.Node, with)
-	return l != nil && l.active
+	return b.bonds.IsLinked(with)
 }
 
 // trapBroke is linkBroke for a process that traps exits. While the mailbox has no room for the
@@ -161,32 +124,27 @@ func (b *Mailbox) trapBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 	}
 	b.checkReason(reason, c)
 	m := &Message{Control: dist.Control{Op: dist.OpExit, From: from, To: b.pid, Reason: bytes.Clone(reason)}, conn: c}
-	var w roomWait
-	defer w.end()
+	unlink := func() { b.bonds.Break(from) }
+	var w inbox.Wait
+	defer w.End()
 	for {
 		b.lock()
-		if l, _ := b.links.get(from.Node, from); l == nil || !l.active {
+		switch {
+		case !b.bonds.IsLinked(from):
 			b.mu.Unlock()
 			return
-		}
-		switch {
 		case b.hook != nil:
-			b.links.remove(from.Node, from)
+			unlink()
 			b.mu.Unlock()
 			b.notifyFrom(c, m)
 			return
-		case c == nil || b.takes(m, &w): // the exits of this process's own links need no room
-			b.links.remove(from.Node, from)
-			b.pushLocked(m)
-			b.unlockTellingOfOverflow(m)
-			return
-		case b.opts.Full == FullExit:
+		case c == nil: // the exits of this process's own links need no room
+			unlink()
+			b.push(m)
 			b.mu.Unlock()
-			b.exitFull()
 			return
 		}
-		b.mu.Unlock()
-		if !w.wait(b, m, c.done) {
+		if done, _ := b.admitUnlock(m, &w, c.done, unlink); done {
 			return
 		}
 	}
@@ -196,15 +154,13 @@ func (b *Mailbox) trapBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 // linkBroke this is one step.
 func (b *Mailbox) linkLost(with ei.Pid) {
 	b.lock()
-	l, _ := b.links.get(with.Node, with)
-	if l == nil || !l.active {
+	if !b.bonds.Break(with) {
 		b.mu.Unlock()
 		return
 	}
-	b.links.remove(with.Node, with)
 	m := &Message{Control: dist.Control{Op: dist.OpExit, From: with, To: b.pid, Reason: exitReason(noconnection)}}
 	if !b.traps.Load() {
-		b.notifyEnd(b.endUnlock(noconnection), scope{})
+		b.notifyEnd(b.endUnlock(noconnection), bonds.Scope{})
 		return
 	}
 	b.notifyUnlock([]*Message{m})
@@ -213,9 +169,6 @@ func (b *Mailbox) linkLost(with ei.Pid) {
 // A process that is asked for (SPAWN_REQUEST) is known to whoever awaits the answer, until that
 // comes, as a monitor of the request's reference without a target: so the end of the connection
 // answers, and a mailbox takes it along to another process.
-
-// isPending tells whether a monitor stands for a process that has been asked for.
-func (t target) isPending() bool { return t.pid == ei.Pid{} && t.name == "" }
 
 // awaitSpawn notes that the mailbox asks for a process.
 func (b *Mailbox) awaitSpawn(ctx context.Context, ref ei.Ref, node string, over *Conn) error {
@@ -226,20 +179,20 @@ func (b *Mailbox) awaitSpawn(ctx context.Context, ref ei.Ref, node string, over 
 		case over != nil && over.Err() != nil:
 			return nil, over.Err()
 		}
-		b.watching.put(ei.Atom(node), ref, target{node: node})
+		b.bonds.Watch(ref, bonds.Target{Node: node})
 		return nil, nil
 	})
 }
 
 // lost is the message to the mailbox that the end of a connection has ended a monitor, or has left
 // a request for a process without an answer.
-func (b *Mailbox) lost(ref ei.Ref, t target) *Message {
+func (b *Mailbox) lost(ref ei.Ref, t bonds.Target) *Message {
 	why := exitReason(noconnection)
-	if t.isPending() {
+	if t.IsPending() {
 		return &Message{Control: dist.Control{Op: dist.OpSpawnReply, To: b.pid, Ref: ref, Result: why}}
 	}
 	return &Message{Control: dist.Control{
-		Op: dist.OpMonitorPExit, From: t.pid, FromName: t.name, To: b.pid, Ref: ref, Reason: why,
+		Op: dist.OpMonitorPExit, From: t.Pid, FromName: t.Name, To: b.pid, Ref: ref, Reason: why,
 	}}
 }
 
@@ -274,7 +227,7 @@ func (n *Node) spawnReply(b *Mailbox, m *Message) {
 	}
 	switch {
 	case asker == nil:
-	case !asker.private:
+	case !asker.origin.private:
 		asker.notifyFrom(m.conn, m)
 	case made && parent == asker && m.Flags&dist.SpawnMonitored != 0: // it waits for the end
 	case !asker.answer(m) && made && parent != asker:
@@ -300,7 +253,7 @@ func (n *Node) senderOf(m *Message) string {
 
 // isCall tells whether a reference is that of a call in the mailbox's name, which has a mailbox of
 // its own.
-func (b *Mailbox) isCall(ref ei.Ref) bool { return !b.private && ref.ID[2]&callBit != 0 }
+func (b *Mailbox) isCall(ref ei.Ref) bool { return !b.origin.private && ref.ID[2]&callBit != 0 }
 
 // openCall is the mailbox's call with a reference; nil if it is over, or not out yet.
 func (b *Mailbox) openCall(ref ei.Ref) *pendingCall {
@@ -327,8 +280,8 @@ func (b *Mailbox) watcherOf(ref ei.Ref) *Mailbox {
 func (b *Mailbox) hasAsked(ref ei.Ref) bool {
 	b.lock()
 	defer b.mu.Unlock()
-	t, ok := b.watching.find(ref)
-	return ok && t.isPending()
+	t, ok := b.bonds.Target(ref)
+	return ok && t.IsPending()
 }
 
 // awaits tells whether a SPAWN_REPLY may be the answer to a request of the mailbox, and notes that
@@ -336,14 +289,14 @@ func (b *Mailbox) hasAsked(ref ei.Ref) bool {
 func (b *Mailbox) awaits(m *Message) bool {
 	b.lock()
 	defer b.mu.Unlock()
-	t, ok := b.watching.find(m.Ref)
+	t, ok := b.bonds.Target(m.Ref)
 	switch {
-	case !ok || !t.isPending():
-		return !b.private
-	case t.node != b.n.senderOf(m):
+	case !ok || !t.IsPending():
+		return !b.origin.private
+	case t.Node != b.n.senderOf(m):
 		return false
 	}
-	b.watching.remove(ei.Atom(t.node), m.Ref)
+	b.bonds.Unwatch(t, m.Ref)
 	return true
 }
 
@@ -355,12 +308,7 @@ func (b *Mailbox) parentOf(pid ei.Pid, m *Message) bool {
 	if b.ended() {
 		return false
 	}
-	if l, _ := b.links.get(pid.Node, pid); l == nil && m.Flags&dist.SpawnLinked != 0 {
-		b.links.put(pid.Node, pid, &link{active: true})
-	}
-	if _, known := b.watching.find(m.Ref); !known && m.Flags&dist.SpawnMonitored != 0 {
-		b.watching.put(pid.Node, m.Ref, target{node: string(pid.Node), pid: pid})
-	}
+	b.bonds.TakeChild(pid, m.Ref, m.Flags)
 	return true
 }
 
@@ -368,8 +316,7 @@ func (b *Mailbox) parentOf(pid ei.Pid, m *Message) bool {
 func (b *Mailbox) disown(pid ei.Pid, ref ei.Ref) {
 	b.lock()
 	defer b.mu.Unlock()
-	b.links.remove(pid.Node, pid)
-	b.watching.remove(pid.Node, ref)
+	b.bonds.Disown(pid, ref)
 }
 
 // answer gives a call's mailbox the message that it waits for; false if the call is over.
@@ -379,17 +326,17 @@ func (b *Mailbox) answer(m *Message) bool {
 	if b.ended() {
 		return false
 	}
-	b.pushLocked(m)
+	b.push(m)
 	return true
 }
 
 // orphan ends the link and the monitor of a new process whose parent has ended, or has given up.
 func (n *Node) orphan(pid ei.Pid, m *Message, reason ei.Atom) {
 	if m.Flags&dist.SpawnLinked != 0 {
-		n.tell(linkExit(m.To, pid, exitReason(reason)))
+		n.tell(bonds.LinkExit(m.To, pid, exitReason(reason)))
 	}
 	if m.Flags&dist.SpawnMonitored != 0 {
-		n.tell(demonitor(m.To, target{pid: pid}, m.Ref))
+		n.tell(bonds.Demonitor(m.To, bonds.Target{Pid: pid}, m.Ref))
 	}
 }
 
@@ -461,7 +408,7 @@ func (b *Mailbox) changeHere(ctx context.Context, alter func() (*dist.Control, e
 		n.noproc(ctl)
 	// the mailbox ended before the other process knew of the link
 	case ctl != nil && ctl.Op == dist.OpLink && b.ended():
-		n.tell(linkExit(b.pid, ctl.To, exitReason(b.why)))
+		n.tell(bonds.LinkExit(b.pid, ctl.To, exitReason(b.why)))
 	}
 	return err
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -61,8 +62,8 @@ func TestLinkExit(t *testing.T) {
 			require.NoError(t, a.Link(w.ctx(), b.Pid()))
 			require.NoError(t, a.Link(w.ctx(), b.Pid()), "twice is once")
 			settle(t, a, b)
-			require.Equal(t, map[ei.Pid]link{b.Pid(): {active: true}}, linksOf(a))
-			require.Equal(t, map[ei.Pid]link{a.Pid(): {active: true}}, linksOf(b))
+			require.Equal(t, map[ei.Pid]states.Link{b.Pid(): {Active: true}}, linksOf(a))
+			require.Equal(t, map[ei.Pid]states.Link{a.Pid(): {Active: true}}, linksOf(b))
 			why := ei.Tuple{ei.Atom("crash"), ei.Int(1)}
 			if first == "here" {
 				a.Exit(why)
@@ -141,8 +142,8 @@ func TestUnlink(t *testing.T) {
 				require.NoError(t, a.Link(w.ctx(), b.Pid()))
 			}
 			settle(t, a, b)
-			require.Equal(t, map[ei.Pid]link{b.Pid(): {active: true}}, linksOf(a))
-			require.Equal(t, map[ei.Pid]link{a.Pid(): {active: true}}, linksOf(b))
+			require.Equal(t, map[ei.Pid]states.Link{b.Pid(): {Active: true}}, linksOf(a))
+			require.Equal(t, map[ei.Pid]states.Link{a.Pid(): {Active: true}}, linksOf(b))
 		}
 	})
 }
@@ -198,7 +199,7 @@ func TestUnlinkBesideEndOfConnection(t *testing.T) {
 	for range 2 {
 		p := w.peer(a.Listeners()[0], role("wire@test"))
 		p.send(dist.Control{Op: dist.OpLink, From: p.self, To: b.Pid()}, nil)
-		require.Eventually(t, func() bool { return linksOf(b)[p.self].active }, tooLong, tick)
+		require.Eventually(t, func() bool { return linksOf(b)[p.self].Active }, tooLong, tick)
 		require.NoError(t, b.Unlink(w.ctx(), p.self))
 		p.close()
 		require.Eventually(t, func() bool { return len(a.Peers()) == 0 }, tooLong, tick)
@@ -378,7 +379,7 @@ func TestUnlinkOldPeer(t *testing.T) {
 	require.NoError(t, b.Unlink(w.ctx(), p.self))
 	require.Empty(t, linksOf(b))
 	p.send(dist.Control{Op: dist.OpLink, From: p.self, To: b.Pid()}, nil)
-	require.Eventually(t, func() bool { return linksOf(b)[p.self].active }, tooLong, tick)
+	require.Eventually(t, func() bool { return linksOf(b)[p.self].Active }, tooLong, tick)
 	b.Exit(ei.Atom("crash"))
 	for _, op := range []dist.Op{dist.OpLink, dist.OpUnlink, dist.OpPayloadExit} {
 		ctl, _ := p.next()
@@ -475,7 +476,7 @@ func awaitsRoom(t *testing.T, b *Mailbox) {
 	require.Eventually(t, func() bool {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		return b.room.Awaited()
+		return b.inbox.RoomAwaited()
 	}, tooLong, tick, "nothing waits for room")
 }
 

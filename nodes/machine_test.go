@@ -300,10 +300,10 @@ func agree(t *rapid.T, boxes [2][2]*Mailbox) {
 	for _, a := range boxes[0] {
 		for _, b := range boxes[1] {
 			la, lb := linksOf(a)[b.Pid()], linksOf(b)[a.Pid()]
-			if la != lb || la.unlinkID != 0 {
+			if la != lb || la.UnlinkID != 0 {
 				t.Errorf("%+v on one side, %+v on the other", la, lb)
 			}
-			if la.active && (a.Err() != nil || b.Err() != nil) {
+			if la.Active && (a.Err() != nil || b.Err() != nil) {
 				t.Errorf("a link with a process that has ended: %v, %v", a.Err(), b.Err())
 			}
 		}

@@ -1,18 +1,20 @@
 package nodes
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 	"unsafe"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/bonds"
+	"github.com/cnode-go/cnode/nodes/internal/inbox"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport"
@@ -23,13 +25,10 @@ import (
 const DefaultMailboxLimit = 64 << 20
 
 // messageCost is how many bytes a message takes besides its terms, its place in the queue included.
-const messageCost = int(unsafe.Sizeof(Message{})) + 24
+const messageCost = int(unsafe.Sizeof(Message{})) + int(unsafe.Sizeof(inbox.Entry[*Message]{}))
 
 // mailboxFull is the reason with which a full mailbox ends.
 const mailboxFull = ei.Atom("mailbox_full")
-
-// keepQueue is the longest queue, in messages, whose memory a mailbox keeps once it is empty.
-const keepQueue = 4096
 
 // A Full says what a mailbox does when its limit is reached. Nothing is ever dropped silently.
 type Full int
@@ -49,8 +48,8 @@ const (
 // MailboxOptions adjust a mailbox. The zero value is good.
 type MailboxOptions struct {
 	// Limit is how many bytes of memory its unread messages may take; 0 is DefaultMailboxLimit. One
-	// message may exceed it when there is no other. Each counts 440 bytes and its encoded term; if
-	// it is from another node, its whole frame, up to 4 MiB in a buffer whose size is a power of
+	// message may exceed it when there is no other. Each counts some 500 bytes and its encoded term;
+	// if it is from another node, its whole frame, up to 4 MiB in a buffer whose size is a power of
 	// two, of 128 bytes at least.
 	Limit int
 	// Full says what happens at the limit.
@@ -82,66 +81,46 @@ type MailboxOptions struct {
 // linked, monitored and registered, and ends with a reason. Its methods are safe for concurrent
 // use.
 type Mailbox struct {
-	n    *Node
-	pid  ei.Pid
-	opts MailboxOptions
-	// gets the messages instead of the queue; nil for the program's own processes
-	hook    hook
-	runs    atomic.Bool  // a Server handles a message; set with mu held
-	later   atomic.Int32 // how many calls a Server has left for later
-	calls   *Conn        // the mailbox belongs to a call over this connection
-	private bool         // the mailbox belongs to a call
-	spawned *run        // of the function whose process it is: peers pay for all that is unread
-	born    int64        // when the process was made, in ns since 1970; 0: for a call
-	code    uintptr      // of a function of the Server, or of the Handler
-	traps   atomic.Bool  // exit signals become messages; changes with mu held
-	callRef ei.Ref       // of a call: the alias to which the reply goes; without words: none
+	n      *Node
+	pid    ei.Pid
+	opts   MailboxOptions // Limit and Full are the inbox's
+	origin origin
+	born   int64       // when the process was made, in ns since 1970; 0: for a call
+	traps  atomic.Bool // exit signals become messages; changes with mu held
+	// gets the messages instead of the inbox; nil for the program's own processes
+	hook hook
 
 	mu     sync.Mutex // guards what follows, unless said otherwise
-	queue  []*Message
-	taken  uint64 // messages that were received, ever
-	base   uint64 // what taken was when the first element of queue was the oldest unread message
-	bytes  int
-	deaf   bool          // nobody will ever receive: messages are dropped
-	ahead  backlog       // what has come with priority, and is received before the queue
-	asked  *Message      // for a Server: the latest unread request from a process of this node
-	ready  chan struct{} // see comes; nil: nobody has waited yet
-	staged atomic.Bool   // restored, and not started yet; set with mu held
-	moved  bool          // the mailbox has ended because it goes on elsewhere: see hasMoved
-
-	wasServed bool // restored, and in the process before it belonged to a Server or a Handler
-	// restored, and waits for the mailbox that is to succeed it; guarded by processes.mu
-	awaitsHeir bool
-	succeeds   bool      // the mailbox succeeds a restored one
-	room       wait.Bell // rings when messages leave
-	overflow   overflow
-	over       wait.Latch // shut when the mailbox has ended
-	why        ei.Term
-
-	serves  bool // the mailbox belongs to a Server, or a Handler
-	handles bool // to a Handler, any of whose messages may be a request
-	// ends the context of the message that the Server is handling
-	cancel  func()
-	serving request // the one that the Server is handling
-	backlog int     // the node shuts down: so many messages the Server is still to handle
-	parted  bool    // the node shuts down: the process has ended for others than those of this process
-
-	names []ei.Atom // guarded by processes.mu
-	bondTables
-	aliases map[ei.Ref]AliasOption // the active ones, with one of aliasEnds, and perhaps more
-	// connections whose nodedown MonitorNode asked for, and how often
-	downs        map[*Conn]int
+	inbox  inbox.Inbox[*Message]
+	bonds  bonds.Bonds // links, monitors and aliases
+	nodes  nodeBonds   // what it hears of connections
+	served served      // of a Server, or a Handler
+	moves
+	names        []ei.Atom               // guarded by processes.mu
 	pendingCalls map[ei.Ref]*pendingCall // its calls in progress
-
-	nodeTypes NodeTypes      // the types that MonitorNodes reports
-	nodesUp   map[*Conn]bool // the connections that MonitorNodes has reported as up
-	// the nodes of such connections that have moved to another process
-	nodesAway map[string]NodeTypes
-
-	inherited *[]byte // what the Handover of the process before has returned
-	label     ei.Raw  // see SetLabel; nil: none
+	label        ei.Raw                  // see SetLabel; nil: none
+	over         wait.Latch              // shut when the mailbox has ended
+	why          ei.Term
 
 	care atomic.Pointer[care] // what module sys has asked for; nil: nothing
+}
+
+// An origin is what a mailbox was made for, if that is not the program's own process.
+type origin struct {
+	private bool   // it belongs to a call
+	over    *Conn  // over this connection
+	ref     ei.Ref // the alias to which the call's reply goes; without words: none
+	spawned *run   // of the function whose process it is: peers pay for all that is unread
+}
+
+// A moves is what a mailbox has to do with other processes of the operating system.
+type moves struct {
+	staged atomic.Bool // restored, and not started yet; set with mu held
+	moved  bool        // the mailbox has ended because it goes on elsewhere: see hasMoved
+	// restored, and waits for the mailbox that is to succeed it; guarded by processes.mu
+	awaitsHeir bool
+	succeeds   bool    // the mailbox succeeds a restored one
+	inherited  *[]byte // what the Handover of the process before has returned
 }
 
 // NewMailbox makes a process. Close ends it. It waits while the node is frozen. If you start the
@@ -171,13 +150,14 @@ func (b *Mailbox) init(n *Node, pid ei.Pid, h hook, o *MailboxOptions) {
 		b.opts = *o
 		b.traps.Store(o.TrapExit)
 	}
+	b.inbox.Init(n.overflow, cmp.Or(b.opts.Limit, DefaultMailboxLimit), inbox.Full(b.opts.Full), b.origin.spawned != nil)
 }
 
 // enroll puts the mailbox on the table.
 func (b *Mailbox) enroll() error {
 	err := limit("MailboxOptions.Limit", &b.opts.Limit, DefaultMailboxLimit)
 	if err == nil {
-		if !b.private {
+		if !b.origin.private {
 			b.born = time.Now().UnixNano()
 		}
 		err = b.n.procs.add(b)
@@ -188,7 +168,7 @@ func (b *Mailbox) enroll() error {
 // newPrivate makes the process of a call, which may have an alias for the reply. It is not moved
 // with the node.
 func (n *Node) newPrivate(calls *Conn, alias ei.Ref) (*Mailbox, error) {
-	return n.newMailbox(nil, nil, func(b *Mailbox) { b.private, b.calls, b.callRef = true, calls, alias })
+	return n.newMailbox(nil, nil, func(b *Mailbox) { b.origin = origin{private: true, over: calls, ref: alias} })
 }
 
 // initSpawned makes the process of a function. It is not moved with the node either.
@@ -197,14 +177,14 @@ func (b *Mailbox) initSpawned(t *run) error {
 	if err != nil {
 		return err
 	}
+	b.origin.spawned = t
 	b.init(t.n, pid, nil, nil)
-	b.spawned = t
 	return b.enroll()
 }
 
 // isMadeFor tells whether it is the process of a function that the peer has called, or spawned.
 func (b *Mailbox) isMadeFor(peer string) bool {
-	by := b.spawned.caller()
+	by := b.origin.spawned.caller()
 	return by != nil && by.peer.Name == peer
 }
 
@@ -217,9 +197,7 @@ func (b *Mailbox) SetLimit(bytes int, full Full) error {
 	}
 	b.lock()
 	defer b.mu.Unlock()
-	b.opts.Limit, b.opts.Full = bytes, full
-	b.recount()
-	b.room.Ring()
+	b.inbox.SetLimit(bytes, inbox.Full(full))
 	return nil
 }
 
@@ -235,7 +213,7 @@ func (b *Mailbox) Inherited() (state []byte, ok bool) {
 }
 
 // stays tells whether the mailbox does not move with its node.
-func (b *Mailbox) stays() bool { return b.private || b.spawned != nil }
+func (b *Mailbox) stays() bool { return b.origin.private || b.origin.spawned != nil }
 
 // Pid is the mailbox's process identifier.
 func (b *Mailbox) Pid() ei.Pid { return b.pid }
@@ -345,11 +323,7 @@ func (b *Mailbox) awaitsMessage(ctx context.Context) bool {
 func (b *Mailbox) comes() <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.ready == nil {
-		b.ready = make(chan struct{}, 1)
-		b.wakeReceiver()
-	}
-	return b.ready
+	return b.inbox.Comes()
 }
 
 // All yields messages until ctx ends, or the node, or Close ends the mailbox: these end the loop as
@@ -382,42 +356,12 @@ func (b *Mailbox) take() *Message {
 }
 
 func (b *Mailbox) takeLocked() *Message {
-	if !b.hasUnread() || b.isHeld() {
+	if b.isHeld() {
 		return nil
 	}
-	if c := b.care.Load(); c != nil && c.suspended {
-		return b.takeOrder(c)
-	}
-	if b.ahead.len() > 0 {
-		return b.takeAhead()
-	}
-	return b.takeQueued()
-}
-
-// takeQueued takes the oldest message of the queue; b.mu is held.
-func (b *Mailbox) takeQueued() *Message {
-	i := b.first()
-	m := b.queue[i]
-	b.queue[i] = nil
-	b.taken++
-	b.bytes -= cost(m)
-	if m.overflows {
-		b.restore(m)
-	}
-	b.recount()
-	if m == b.asked {
-		b.asked = nil
-	}
-	if i+1 == len(b.queue) {
-		b.queue, b.base = b.queue[:0], b.taken
-		if cap(b.queue) > keepQueue {
-			b.queue = nil
-		}
-	} else {
-		b.wakeReceiver()
-	}
-	if b.bytes < b.opts.Limit {
-		b.room.Ring()
+	m, ok := b.inbox.Take()
+	if ok && m == b.served.asked {
+		b.served.asked = nil
 	}
 	return m
 }
@@ -440,47 +384,7 @@ func (b *Mailbox) awaitMessage() bool {
 func (b *Mailbox) hasMessage() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if c := b.care.Load(); c != nil && c.suspended {
-		return !b.isHeld() && b.hasOrder(c)
-	}
-	return b.hasUnread() && !b.isHeld()
-}
-
-// hasUnread is hasMessage also while the mailbox is held; b.mu is held.
-func (b *Mailbox) hasUnread() bool { return b.first() < len(b.queue) || b.ahead.len() > 0 }
-
-// first is the index in queue of the oldest unread message; b.mu is held.
-func (b *Mailbox) first() int { return int(b.taken - b.base) }
-
-// unread are the messages that nobody has received, the next first; b.mu is held.
-func (b *Mailbox) unread() []*Message {
-	if b.ahead.len() == 0 {
-		return b.queue[b.first():]
-	}
-	return slices.Concat(b.ahead.messages, b.queue[b.first():])
-}
-
-// takeAhead takes the oldest message with priority; b.mu is held.
-func (b *Mailbox) takeAhead() *Message {
-	m := b.ahead.take()
-	b.taken, b.base = b.taken+1, b.base+1
-	if m.overflows {
-		b.giveBack(m)
-	}
-	if m == b.asked {
-		b.asked = nil
-	}
-	if b.hasUnread() {
-		b.wakeReceiver()
-	}
-	b.room.Ring()
-	return m
-}
-
-// clearUnread drops the messages; b.mu is held.
-func (b *Mailbox) clearUnread() {
-	b.restoreAll()
-	b.queue, b.base, b.bytes, b.ahead = nil, b.taken, 0, backlog{}
+	return b.inbox.Has() && !b.isHeld()
 }
 
 func (b *Mailbox) ended() bool { return b.over.IsShut() }
@@ -512,7 +416,7 @@ func (b *Mailbox) lockBefore(ctx context.Context, p life.Phase) error {
 // atEnd arranges for cancel to be called when the mailbox ends, or at once if it has ended.
 func (b *Mailbox) atEnd(cancel func()) {
 	b.mu.Lock()
-	b.cancel = cancel
+	b.served.cancel = cancel
 	b.mu.Unlock()
 	if b.ended() {
 		cancel()
@@ -531,52 +435,18 @@ func (b *Mailbox) caredFor() *care {
 	return b.care.Load()
 }
 
-// hasOrder finds what a suspended process takes; b.mu is held.
-func (b *Mailbox) hasOrder(c *care) bool {
-	pass := func(list []*Message, from *int) bool {
-		for *from < len(list) && !list[*from].isOrderTo(b) {
-			*from++
-		}
-		return *from < len(list)
-	}
-	return pass(b.ahead.messages, &c.aheadPassed) || pass(b.queue[b.first():], &c.passed)
-}
-
-// takeOrder takes the first message that a suspended process takes; nil: there is none. b.mu is
-// held.
-func (b *Mailbox) takeOrder(c *care) *Message {
-	toFront := func(list []*Message, i int) {
-		m := list[i]
-		copy(list[1:i+1], list[:i])
-		list[0] = m
-	}
-	switch {
-	case !b.hasOrder(c):
-		return nil
-	case c.aheadPassed < b.ahead.len():
-		toFront(b.ahead.messages, c.aheadPassed)
-		return b.takeAhead()
-	}
-	toFront(b.queue[b.first():], c.passed)
-	return b.takeQueued()
-}
-
 // suspend has the process take nothing but orders, or everything again.
 func (b *Mailbox) suspend(is bool) {
-	c := b.caredFor()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	c.suspended, c.aheadPassed, c.passed = is, 0, 0
-	b.wakeReceiver()
-}
-
-// isSuspended is called with b.mu held.
-func (b *Mailbox) isSuspended() bool {
-	c := b.care.Load()
-	return c != nil && c.suspended
+	if is {
+		b.inbox.Only(func(m *Message) bool { return m.isOrderTo(b) })
+	} else {
+		b.inbox.Only(nil)
+	}
 }
 
 // isGoneFor tells whether the process has ended as another one sees it; b.mu is held.
 func (b *Mailbox) isGoneFor(pid ei.Pid) bool {
-	return b.ended() || b.parted && !b.n.isHere(b.n.scopeOf(pid))
+	return b.ended() || b.served.parted && !b.n.isHere(b.n.scopeOf(pid))
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/inbox"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -198,26 +199,13 @@ func TestMailboxWakesReceivers(t *testing.T) {
 		synctest.Wait()
 		b.mu.Lock()
 		for range received {
-			b.queue = append(b.queue, &Message{Payload: ei.Raw{97, 1}})
+			b.push(&Message{Payload: ei.Raw{97, 1}})
 		}
-		b.wakeReceiver()
 		b.mu.Unlock()
 		for _, r := range received {
 			require.NoError(t, arrives(t, r, "a message").err)
 		}
 	})
-}
-
-// The queue of a mailbox that is never empty does not grow for ever.
-func TestMailboxNeverEmpty(t *testing.T) {
-	b := box(t, newWorld(t, "memory").started("alice"))
-	for i := range 10_000 {
-		require.NoError(t, b.Send(t.Context(), b.Pid(), i))
-		if i > 0 {
-			require.Equal(t, ei.Int(i-1), term(t, b))
-		}
-	}
-	require.Less(t, cap(b.queue), 1000)
 }
 
 // A full mailbox does not keep a reader from halting: the mailbox takes what has been read already.
@@ -373,7 +361,7 @@ func TestMailboxLimitsSignals(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		full.mu.Lock()
-		n := len(full.queue) - full.first()
+		n := full.inbox.Len()
 		full.mu.Unlock()
 		require.LessOrEqual(t, n, 2*limit/len(why), "what they hold counts")
 		p.close()
@@ -467,22 +455,6 @@ func TestMailboxCountsMemory(t *testing.T) {
 	}
 }
 
-// A mailbox that was full once does not keep the memory of its queue.
-func TestEmptyMailboxKeepsNoLongQueue(t *testing.T) {
-	w := newWorld(t, "memory")
-	b := box(t, w.started("alice"))
-	for _, count := range []int{keepQueue / 2, 3 * keepQueue} {
-		for i := range count {
-			require.NoError(t, b.Send(w.ctx(), b.Pid(), ei.Int(i)))
-		}
-		for i := range count {
-			require.Equal(t, ei.Int(i), term(t, b))
-		}
-		require.LessOrEqual(t, cap(b.queue), keepQueue)
-		require.Equal(t, count < keepQueue, cap(b.queue) > 0)
-	}
-}
-
 // The log tells of a mailbox that is over its limit, and of one that ends for it, by its names.
 func TestFullMailboxIsLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -500,14 +472,14 @@ func TestFullMailboxIsLogged(t *testing.T) {
 		}
 		synctest.Wait()
 		require.Len(t, log.lines("level=WARN", "mailbox over its limit", full.Pid().String(), "full"), 1)
-		require.Equal(t, 3*int(unsafe.Sizeof(Message{})+24+128), b.Stats().Overflow)
+		require.Equal(t, 3*(messageCost+128), b.Stats().Overflow)
 		began := time.Now()
 		for i := range 20 {
 			p.say("full", ei.Int(i))
 		}
 		require.Equal(t, mailboxFull, exited(t, full))
 		require.Equal(t, mailboxFull, exited(t, linked))
-		require.Equal(t, overflowWait, time.Since(began))
+		require.Equal(t, inbox.Patience, time.Since(began))
 		require.Len(t, log.lines("level=ERROR", "mailbox ended", full.Pid().String(), "full"), 1)
 		require.Equal(t, ei.Int(0), term(t, full), "what was within the limit")
 		require.Zero(t, unread(full))

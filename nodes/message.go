@@ -38,7 +38,6 @@ type Message struct {
 	owed bool
 
 	byFunction bool // a running function of this node has sent it
-	overflows  bool // its mailbox has no room for it: it is counted in Node.overflow
 }
 
 // Term decodes the payload, which messages (OpSend, OpRegSend, OpAliasSend) have. Signals such as

@@ -8,29 +8,9 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/transport"
 )
-
-// A watcher is a process that monitors one of ours.
-type watcher struct {
-	pid  ei.Pid
-	name ei.Atom // the name that it monitors, if it does so by name
-}
-
-// A monitorID names a monitor on a process. The reference alone does not: the peer chooses it, and
-// may choose a reference of another node.
-type monitorID struct {
-	ref  ei.Ref
-	node ei.Atom // of the watcher
-}
-
-// A target is what one of our processes monitors: a process, or a name on a node.
-type target struct {
-	node   string
-	pid    ei.Pid
-	name   ei.Atom
-	worker int // if the target is in another worker of this node, that worker's number
-}
 
 // Monitor watches a process anywhere: when it ends, is not there, or its node goes down, the
 // mailbox receives an OpMonitorPExit message with the returned reference in Ref and the reason in
@@ -44,19 +24,19 @@ type target struct {
 // erlang:monitor/3 with {alias, explicit_unalias | demonitor | reply_demonitor} for AliasExplicit,
 // AliasDemonitor and AliasReply. See Alias for the errors.
 func (b *Mailbox) Monitor(ctx context.Context, pid ei.Pid, alias ...AliasOption) (ei.Ref, error) {
-	return b.monitorNow(ctx, target{node: string(pid.Node), pid: pid}, alias)
+	return b.monitorNow(ctx, bonds.Target{Node: string(pid.Node), Pid: pid}, alias)
 }
 
 // MonitorName is Monitor for the process that has a registered name on a node at present: the
 // message has the name in FromName. It waits as Monitor does, and has its errors.
 func (b *Mailbox) MonitorName(ctx context.Context, node, name string, alias ...AliasOption) (ei.Ref, error) {
-	return b.monitorNow(ctx, target{node: node, name: ei.Atom(name)}, alias)
+	return b.monitorNow(ctx, bonds.Target{Node: node, Name: ei.Atom(name)}, alias)
 }
 
-func (b *Mailbox) monitorNow(ctx context.Context, t target, alias []AliasOption) (ei.Ref, error) {
+func (b *Mailbox) monitorNow(ctx context.Context, t bonds.Target, alias []AliasOption) (ei.Ref, error) {
 	how, err := b.aliasOptions(alias)
 	if err != nil {
-		return ei.Ref{}, wrap("monitor", t.node, err)
+		return ei.Ref{}, wrap("monitor", t.Node, err)
 	}
 	if how == AliasReply { // then the monitor ends, too
 		how |= AliasDemonitor
@@ -70,22 +50,22 @@ func (b *Mailbox) monitorNow(ctx context.Context, t target, alias []AliasOption)
 
 // monitor makes a monitor over the given connection or, if over is nil, over the one to the
 // target's node; unless how is 0, the reference becomes an alias.
-func (b *Mailbox) monitor(ctx context.Context, ref ei.Ref, t target, over *Conn, how AliasOption) error {
-	if _, err := ei.AppendAtom(nil, t.name); err != nil {
-		return wrap("monitor", t.node, &dist.ControlError{Op: dist.OpMonitorP, Offset: -1, Field: "ToName", Err: err})
+func (b *Mailbox) monitor(ctx context.Context, ref ei.Ref, t bonds.Target, over *Conn, how AliasOption) error {
+	if _, err := ei.AppendAtom(nil, t.Name); err != nil {
+		return wrap("monitor", t.Node, &dist.ControlError{Op: dist.OpMonitorP, Offset: -1, Field: "ToName", Err: err})
 	}
 	if over == nil {
 		// First of all: the end of an old connection, while it is being dealt with, would break a
 		// monitor that is already noted.
 		var err error
-		if over, err = b.n.way(ctx, t.node, t.pid, t.name); err != nil {
-			return wrap("monitor", t.node, err)
+		if over, err = b.n.way(ctx, t.Node, t.Pid, t.Name); err != nil {
+			return wrap("monitor", t.Node, err)
 		}
-		if over != nil && t.node == b.n.Name() {
-			t.worker = over.worker
+		if over != nil && t.Node == b.n.Name() {
+			t.Worker = over.worker
 		}
 	}
-	return wrap("monitor", t.node, b.change(ctx, over, func() (*dist.Control, error) {
+	return wrap("monitor", t.Node, b.change(ctx, over, func() (*dist.Control, error) {
 		switch {
 		case b.ended():
 			return nil, b.Err()
@@ -93,9 +73,9 @@ func (b *Mailbox) monitor(ctx context.Context, ref ei.Ref, t target, over *Conn,
 		case over != nil && over.Err() != nil:
 			return nil, over.Err()
 		}
-		b.watching.put(ei.Atom(t.node), ref, t)
+		b.bonds.Watch(ref, t)
 		b.putAlias(ref, how)
-		return &dist.Control{Op: dist.OpMonitorP, From: b.pid, To: t.pid, ToName: t.name, Ref: ref}, nil
+		return &dist.Control{Op: dist.OpMonitorP, From: b.pid, To: t.Pid, ToName: t.Name, Ref: ref}, nil
 	}))
 }
 
@@ -103,12 +83,12 @@ func (b *Mailbox) monitor(ctx context.Context, ref ei.Ref, t target, over *Conn,
 // node, or the connection to the other node, is frozen. It is erlang:demonitor/1.
 func (b *Mailbox) Demonitor(ref ei.Ref) {
 	b.lock()
-	t, ok := b.watching.find(ref)
+	t, ok := b.bonds.Target(ref)
 	b.mu.Unlock()
-	if !ok || t.isPending() {
+	if !ok || t.IsPending() {
 		return
 	}
-	c, here := b.n.wayTo(scope{t.node, t.worker})
+	c, here := b.n.wayTo(t.Scope())
 	if c == nil && !here { // the end of the connection breaks the monitor, or already has
 		b.lock()
 		defer b.mu.Unlock()
@@ -116,11 +96,11 @@ func (b *Mailbox) Demonitor(ref ei.Ref) {
 		return
 	}
 	_ = b.changeNow(context.Background(), c, func() (*dist.Control, error) {
-		if _, ok := b.watching.find(ref); !ok { // its DOWN has come meanwhile
+		if _, ok := b.bonds.Target(ref); !ok { // its DOWN has come meanwhile
 			return nil, nil
 		}
 		b.unwatch(t, ref)
-		ctl := demonitor(b.pid, t, ref)
+		ctl := bonds.Demonitor(b.pid, t, ref)
 		// a peer that reads nothing for a while must not lose the connection over any number of them
 		if c != nil && c.tellLazily(transport.NoWait(), ctl, transport.Lazy) {
 			return nil, nil
@@ -130,16 +110,10 @@ func (b *Mailbox) Demonitor(ref ei.Ref) {
 }
 
 // unwatch forgets a monitor, and the alias that ends with it; b.mu is held.
-func (b *Mailbox) unwatch(t target, ref ei.Ref) {
-	b.watching.remove(ei.Atom(t.node), ref)
-	if b.aliases[ref]&AliasDemonitor != 0 {
+func (b *Mailbox) unwatch(t bonds.Target, ref ei.Ref) {
+	if b.bonds.Unwatch(t, ref) {
 		b.removeAlias(ref)
 	}
-}
-
-// demonitor returns the signal that ends a monitor.
-func demonitor(from ei.Pid, t target, ref ei.Ref) *dist.Control {
-	return &dist.Control{Op: dist.OpDemonitorP, From: from, To: t.pid, ToName: t.name, Ref: ref}
 }
 
 // MonitorNode asks for a nodedown: when the connection to node ends the mailbox receives the
@@ -171,7 +145,7 @@ func (b *Mailbox) MonitorNode(ctx context.Context, node string) error {
 		b.mu.Unlock()
 		return wrap("monitor node", node, err)
 	}
-	b.noteDown(c, 1)
+	b.nodes.owe(c, 1)
 	b.mu.Unlock()
 	if c.Err() != nil { // c ended in between, perhaps before the note
 		<-c.left
@@ -180,35 +154,20 @@ func (b *Mailbox) MonitorNode(ctx context.Context, node string) error {
 	return nil
 }
 
-// noteDown notes that the mailbox wants count more nodedowns when a connection ends; b.mu is held.
-func (b *Mailbox) noteDown(c *Conn, count int) {
-	put(&b.downs, c, b.downs[c]+count)
-}
-
 // DemonitorNode cancels one call of MonitorNode that has not been answered yet, if there is one. A
 // nodedown that is already in the mailbox stays there. It waits while the node, or the connection
 // to the other node, is frozen. It is erlang:monitor_node/2 with false.
 func (b *Mailbox) DemonitorNode(node string) {
 	for {
 		b.lock()
-		var c *Conn
-		for other := range b.downs {
-			if other.peer.Name == node {
-				c = other
-			}
-		}
+		c := b.nodes.awaited(node)
 		b.mu.Unlock()
 		if c == nil || b.lockWith(context.Background(), c) != nil {
 			return
 		}
-		count := b.downs[c]
-		if count--; count > 0 {
-			b.downs[c] = count
-		} else {
-			delete(b.downs, c)
-		}
+		waived := b.nodes.waive(c)
 		b.mu.Unlock()
-		if count >= 0 { // else the connection has ended meanwhile
+		if waived { // else the connection has ended meanwhile
 			return
 		}
 	}
@@ -217,9 +176,7 @@ func (b *Mailbox) DemonitorNode(node string) {
 // answerMonitorNodes answers the calls of MonitorNode that wait for the end of a connection.
 func (b *Mailbox) answerMonitorNodes(c *Conn) {
 	b.lock()
-	downs := b.downs[c]
-	delete(b.downs, c)
-	b.sendNodedown(c.peer.Name, downs)
+	b.sendNodedown(c.peer.Name, b.nodes.settle(c))
 }
 
 // sendNodedown sends {nodedown, Node} to the mailbox, as often as times says. b.mu is held on
@@ -240,7 +197,7 @@ func (b *Mailbox) sendNodedown(node string, times int) {
 func (b *Mailbox) notifyUnlock(all []*Message) {
 	if b.hook == nil && !b.ended() {
 		for _, m := range all {
-			b.pushLocked(m)
+			b.push(m)
 		}
 		all = nil
 	}
@@ -269,27 +226,12 @@ type broken struct {
 
 // cut removes from the mailbox the monitors with the processes of a node, or of another worker of
 // this node, and lists the links with them; b.mu is held.
-func (b *Mailbox) cut(with scope) (x broken) {
-	node := ei.Atom(with.node)
-	for pid, l := range b.links.all(node) {
-		if with.has(pid) {
-			if l.active {
-				x.links = append(x.links, pid)
-			} else {
-				b.links.remove(node, pid)
-			}
-		}
-	}
-	for id, w := range b.watchers.all(node) {
-		if with.has(w.pid) {
-			b.watchers.remove(node, id)
-		}
-	}
-	for ref, t := range b.watching.all(node) {
-		if with.hasTarget(t) {
-			x.downs = append(x.downs, b.lost(ref, t))
-			b.unwatch(t, ref)
-		}
+func (b *Mailbox) cut(with bonds.Scope) (x broken) {
+	links, monitors := b.bonds.Cut(with)
+	x.links = links
+	for _, m := range monitors {
+		x.downs = append(x.downs, b.lost(m.Ref, m.Of))
+		b.unwatch(m.Of, m.Ref)
 	}
 	return x
 }
@@ -302,47 +244,41 @@ func (b *Mailbox) loseLinks(links []ei.Pid) {
 }
 
 // watched handles a MONITOR_P from a process; false if this mailbox has ended.
-func (b *Mailbox) watched(ref ei.Ref, w watcher) bool {
+func (b *Mailbox) watched(ref ei.Ref, w bonds.Watcher) bool {
 	b.lock()
 	defer b.mu.Unlock()
-	if b.isGoneFor(w.pid) {
+	if b.isGoneFor(w.Pid) {
 		return false
 	}
-	b.watchers.put(w.pid.Node, monitorID{ref, w.pid.Node}, w)
+	b.bonds.TakeMonitor(ref, w)
 	return true
 }
 
 // unwatched handles a DEMONITOR_P; false if this process has no such monitor on it.
-func (b *Mailbox) unwatched(id monitorID) bool {
+func (b *Mailbox) unwatched(id bonds.MonitorID) bool {
 	b.lock()
 	defer b.mu.Unlock()
-	_, ok := b.watchers.get(id.node, id)
-	b.watchers.remove(id.node, id)
+	_, ok := b.bonds.TakeDemonitor(id)
 	return ok
 }
 
 // takeDown handles a MONITOR_P_EXIT.
 func (b *Mailbox) takeDown(m *Message) {
 	b.lock()
-	t, ok := b.watching.find(m.Ref)
-	if !ok || t.isPending() || m.conn != nil && t.node != m.conn.peer.Name {
+	from := ""
+	if m.conn != nil {
+		from = m.conn.peer.Name
+	}
+	t, ok := b.bonds.TakeDown(m.Ref, from)
+	if !ok {
 		b.mu.Unlock()
 		return
 	}
 	b.unwatch(t, m.Ref)
 	if m.From == (ei.Pid{}) {
-		m.From = t.pid
+		m.From = t.Pid
 	}
 	b.notifyUnlock([]*Message{m})
-}
-
-// down is the signal to a watcher that a process of this node has ended.
-func down(from ei.Pid, w watcher, ref ei.Ref, reason ei.Raw) *dist.Control {
-	ctl := &dist.Control{Op: dist.OpMonitorPExit, From: from, To: w.pid, Ref: ref, Reason: reason}
-	if w.name != "" {
-		ctl.From, ctl.FromName = ei.Pid{}, w.name
-	}
-	return ctl
 }
 
 // An AliasOption says how an alias of a mailbox ends, or what it is good for.
@@ -351,15 +287,15 @@ type AliasOption int
 // The options of Mailbox.Alias and Mailbox.Monitor.
 const (
 	// AliasExplicit: the alias stays until Unalias. It is what Alias makes without options.
-	AliasExplicit AliasOption = 1 << iota
+	AliasExplicit = AliasOption(bonds.Explicit)
 	// AliasReply: the alias ends with the first message that comes to it; so does its monitor.
-	AliasReply
+	AliasReply = AliasOption(bonds.ForReply)
 	// AliasDemonitor: the alias ends with its monitor.
-	AliasDemonitor
+	AliasDemonitor = AliasOption(bonds.WithMonitor)
 	// AliasPriority: what is sent to the alias with priority (SendPriority, erlang:send/3 with
 	// [priority]) is received before other messages, if the mailbox has MailboxOptions.Priority.
 	// Whoever knows the alias may send so.
-	AliasPriority
+	AliasPriority = AliasOption(bonds.Priority)
 )
 
 // aliasEnds are the options of which an alias has one, and a reply alias of a monitor two.
@@ -402,11 +338,11 @@ func (b *Mailbox) Alias(options ...AliasOption) (ei.Ref, error) {
 func (b *Mailbox) Unalias(alias ei.Ref) bool {
 	b.lock()
 	defer b.mu.Unlock()
-	_, ok := b.aliases[alias]
-	if ok {
-		b.removeAlias(alias)
+	if b.bonds.Alias(alias) == 0 {
+		return false
 	}
-	return ok
+	b.removeAlias(alias)
+	return true
 }
 
 // aliasOptions puts options together; 0: there are none.
@@ -430,7 +366,7 @@ func (b *Mailbox) putAlias(ref ei.Ref, how AliasOption) {
 	if how == 0 {
 		return
 	}
-	put(&b.aliases, ref, how)
+	b.bonds.PutAlias(ref, bonds.Alias(how))
 	p := &b.n.procs
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -439,9 +375,7 @@ func (b *Mailbox) putAlias(ref ei.Ref, how AliasOption) {
 
 // removeAlias ends an alias; b.mu is held.
 func (b *Mailbox) removeAlias(ref ei.Ref) {
-	if delete(b.aliases, ref); len(b.aliases) == 0 {
-		b.aliases = nil
-	}
+	b.bonds.RemoveAlias(ref)
 	p := &b.n.procs
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -453,14 +387,14 @@ func (b *Mailbox) removeAlias(ref ei.Ref) {
 // held.
 func (b *Mailbox) isOpenTo(m *Message) bool {
 	switch {
-	case b.deaf:
+	case b.inbox.IsDeaf():
 		b.n.stats.undeliverable.Add(1)
 		return false
 	case m.Op != dist.OpAliasSend:
 		return true
 	}
-	how, active := b.aliases[m.Ref]
-	if !active && m.Ref != b.callRef {
+	how := b.bonds.Alias(m.Ref)
+	if how == 0 && m.Ref != b.origin.ref {
 		b.n.stats.undeliverable.Add(1)
 		return false
 	}
@@ -469,8 +403,8 @@ func (b *Mailbox) isOpenTo(m *Message) bool {
 }
 
 // priority is what a message may keep of its flags that has come to an alias.
-func (b *Mailbox) priority(how AliasOption, flags uint64) uint64 {
-	if !b.opts.Priority || how&AliasPriority == 0 {
+func (b *Mailbox) priority(how bonds.Alias, flags uint64) uint64 {
+	if !b.opts.Priority || how&bonds.Priority == 0 {
 		return 0
 	}
 	return flags & dist.AltactPrio
@@ -478,15 +412,15 @@ func (b *Mailbox) priority(how AliasOption, flags uint64) uint64 {
 
 // useAlias ends an alias that is for one message, and its monitor; b.mu is held.
 func (b *Mailbox) useAlias(ref ei.Ref) {
-	how := b.aliases[ref]
-	if how&AliasReply == 0 {
+	how := b.bonds.Alias(ref)
+	if how&bonds.ForReply == 0 {
 		return
 	}
 	b.removeAlias(ref)
-	if t, ok := b.watching.find(ref); ok && how&AliasDemonitor != 0 {
+	if t, ok := b.bonds.Target(ref); ok && how&bonds.WithMonitor != 0 {
 		b.unwatch(t, ref)
-		ctl := demonitor(b.pid, t, ref)
-		if c, here := b.n.wayTo(scope{t.node, t.worker}); here { // that process has a lock of its own
+		ctl := bonds.Demonitor(b.pid, t, ref)
+		if c, here := b.n.wayTo(t.Scope()); here { // that process has a lock of its own
 			b.n.background(func() { b.n.localSignal(ctl) })
 		} else if c != nil {
 			c.tell(ctl)

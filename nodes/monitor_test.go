@@ -10,6 +10,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 )
 
@@ -318,8 +319,8 @@ func TestMonitorBesideLateEnd(t *testing.T) {
 	require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("bob@test")}, down)
 
 	pid, ref := box(t, other).Pid(), monitorRef(&wire{}, 1)
-	b.watching.put("bob@test", ref, target{node: "bob@test", pid: pid})
-	b.links.put("bob@test", pid, &link{active: true})
+	b.bonds.Watch(ref, bonds.Target{Node: "bob@test", Pid: pid})
+	b.bonds.Link(b.pid, pid)
 	b.Demonitor(ref)
 	require.NoError(t, b.Unlink(w.ctx(), pid))
 	require.Nil(t, a.Conn("bob@test"), "nothing needs to be said")
@@ -408,7 +409,7 @@ func TestMonitorOfPrimitivePeerGone(t *testing.T) {
 	require.NoError(t, c.Close())
 	ref, err := b.n.NewRef()
 	require.NoError(t, err)
-	err = b.monitor(w.ctx(), ref, target{node: "wire@test", pid: p.self}, c, 0)
+	err = b.monitor(w.ctx(), ref, bonds.Target{Node: "wire@test", Pid: p.self}, c, 0)
 	require.ErrorIs(t, err, ErrClosed)
 	require.Empty(t, watchingOf(b))
 }

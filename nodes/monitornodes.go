@@ -13,6 +13,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/peers"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
@@ -58,6 +59,115 @@ func (c *Conn) nodeType() NodeTypes {
 	return HiddenNodes
 }
 
+// nodeBonds are what a process is to hear of connections: one nodedown for each call of
+// MonitorNode, and what MonitorNodes reports.
+type nodeBonds struct {
+	downs map[*Conn]int        // whose nodedown MonitorNode asked for, and how often
+	types NodeTypes            // that MonitorNodes reports
+	up    map[*Conn]bool       // those that it has reported as up
+	away  map[string]NodeTypes // the nodes of such connections that have moved to another process
+}
+
+// owe notes that the process is to get count more nodedowns when a connection ends.
+func (s *nodeBonds) owe(c *Conn, count int) { put(&s.downs, c, s.downs[c]+count) }
+
+// owed lists how many there are to be about a node, or about all if it is empty.
+func (s *nodeBonds) owed(node string) (all []states.Down) {
+	for c, count := range s.downs {
+		if node == "" || node == c.peer.Name {
+			all = append(all, states.Down{Node: c.peer.Name, Count: count})
+		}
+	}
+	return all
+}
+
+// awaited is a connection with a node whose nodedown the process is to get; nil: there is none.
+func (s *nodeBonds) awaited(node string) (c *Conn) {
+	for other := range s.downs {
+		if other.peer.Name == node {
+			c = other
+		}
+	}
+	return c
+}
+
+// waive takes one nodedown back; false: none was owed.
+func (s *nodeBonds) waive(c *Conn) bool {
+	count := s.downs[c]
+	if count > 1 {
+		s.downs[c] = count - 1
+	} else {
+		delete(s.downs, c)
+	}
+	return count > 0
+}
+
+// settle says how many nodedowns are owed now that a connection has ended, and owes none any more.
+func (s *nodeBonds) settle(c *Conn) int {
+	count := s.downs[c]
+	delete(s.downs, c)
+	return count
+}
+
+// watch has these types reported from now on, and returns the connections of which the process
+// knows already.
+func (s *nodeBonds) watch(types NodeTypes) map[*Conn]bool {
+	s.types, s.away = types&AllNodes, nil
+	known := map[*Conn]bool{}
+	for c := range s.up {
+		if c.nodeType()&types == 0 {
+			delete(s.up, c)
+		} else {
+			known[c] = true
+		}
+	}
+	return known
+}
+
+// hears tells whether the process is to know of a connection of which it does not know yet.
+func (s *nodeBonds) hears(c *Conn) bool {
+	return c.nodeType()&s.types != 0 && !s.up[c] && c.Err() == nil
+}
+
+// noteUp notes that the process knows that a connection is up; back: it never heard that the node
+// was away.
+func (s *nodeBonds) noteUp(c *Conn) (back bool) {
+	put(&s.up, c, true)
+	back = s.away[c.peer.Name] == c.nodeType()
+	delete(s.away, c.peer.Name)
+	return back
+}
+
+// noteDown notes that a connection has ended; false: the process does not know of it.
+func (s *nodeBonds) noteDown(c *Conn) bool {
+	knew := s.up[c]
+	delete(s.up, c)
+	return knew
+}
+
+// depart forgets a connection that has moved to another process.
+func (s *nodeBonds) depart(c *Conn) {
+	delete(s.downs, c)
+	if s.noteDown(c) {
+		putFew(&s.away, c.peer.Name, c.nodeType(), peers.MaxAway)
+	}
+}
+
+// forget ends MonitorNodes.
+func (s *nodeBonds) forget() { s.types, s.up, s.away = 0, nil, nil }
+
+// moveTo gives everything to a process that goes on in the place of this one.
+func (s *nodeBonds) moveTo(to *nodeBonds) {
+	for c, count := range s.downs {
+		to.owe(c, count)
+	}
+	to.types |= s.types
+	for c := range s.up {
+		put(&to.up, c, true)
+	}
+	*s = nodeBonds{}
+}
+
 // MonitorNodes reports to the mailbox every node of these types that comes up or goes down, until
 // it is called with other types, or 0. The messages are {nodeup, Node, [{node_type, visible |
 // hidden}]} and, likewise, {nodedown, …}; the mailbox's limit does not apply to them. up lists the
@@ -75,38 +185,25 @@ func (b *Mailbox) MonitorNodes(types NodeTypes) (up []string, err error) {
 		b.mu.Unlock()
 		return nil, wrap("monitor nodes", "", b.Err())
 	}
-	b.nodeTypes, b.nodesAway = types&AllNodes, nil
 	b.n.procs.told.Store(true) // from here on tellUp misses no mailbox
-	known := map[*Conn]bool{}
-	for c := range b.nodesUp {
-		if c.nodeType()&types == 0 {
-			delete(b.nodesUp, c)
-		} else {
-			known[c] = true
-		}
-	}
+	known := b.nodes.watch(types)
 	b.mu.Unlock()
 	conns := b.n.connections()
 	b.lock()
 	defer b.mu.Unlock()
 	for _, c := range conns {
-		if !b.nodesUp[c] && c.nodeType()&b.nodeTypes != 0 && c.Err() == nil {
-			b.noteUp(c)
+		if b.nodes.hears(c) {
+			b.nodes.noteUp(c)
 			known[c] = true
 		}
 	}
 	for c := range known {
-		if b.nodesUp[c] {
+		if b.nodes.up[c] {
 			up = append(up, c.peer.Name)
 		}
 	}
 	slices.Sort(up)
 	return up, nil
-}
-
-// noteUp notes that the mailbox knows that a connection is up; b.mu is held.
-func (b *Mailbox) noteUp(c *Conn) {
-	put(&b.nodesUp, c, true)
 }
 
 // tellUp tells the mailboxes and loops that have asked for it that a connection is up. If it ends
@@ -127,13 +224,7 @@ func (n *Node) tellUp(c *Conn) {
 func (b *Mailbox) tellNodeup(c *Conn) {
 	b.lock()
 	defer b.mu.Unlock()
-	if c.nodeType()&b.nodeTypes == 0 || b.nodesUp[c] || c.Err() != nil {
-		return
-	}
-	b.noteUp(c)
-	back := b.nodesAway[c.peer.Name] == c.nodeType()
-	delete(b.nodesAway, c.peer.Name)
-	if !back {
+	if b.nodes.hears(c) && !b.nodes.noteUp(c) {
 		b.tellNode("nodeup", c.peer.Name, c.nodeType())
 	}
 }
@@ -142,8 +233,7 @@ func (b *Mailbox) tellNodeup(c *Conn) {
 func (b *Mailbox) tellNodedown(c *Conn) {
 	b.lock()
 	defer b.mu.Unlock()
-	if b.nodesUp[c] {
-		delete(b.nodesUp, c)
+	if b.nodes.noteDown(c) {
 		b.tellNode("nodedown", c.peer.Name, c.nodeType())
 	}
 }
@@ -152,19 +242,19 @@ func (b *Mailbox) tellNodedown(c *Conn) {
 func (b *Mailbox) tellNode(what ei.Atom, node string, t NodeTypes) {
 	payload, err := ei.Append(nil, ei.Tuple{what, ei.Atom(node), ei.List{ei.Tuple{ei.Atom("node_type"), t.atom()}}})
 	if err == nil && !b.ended() {
-		b.pushLocked(&Message{Control: dist.Control{Op: dist.OpSend, To: b.pid}, Payload: payload})
+		b.push(&Message{Control: dist.Control{Op: dist.OpSend, To: b.pid}, Payload: payload})
 	}
 }
 
 // tieNodes gives the mailbox what an earlier one of its pid knew of the nodes that are up; lost are
 // those to which there is no connection.
 func (b *Mailbox) tieNodes(types NodeTypes, known []states.Up) (lost []states.Up) {
-	if b.nodeTypes = types & AllNodes; b.nodeTypes != 0 {
+	if b.nodes.watch(types); b.nodes.types != 0 {
 		b.n.procs.told.Store(true)
 	}
 	for _, s := range known {
 		if c := b.n.Conn(s.Node); c != nil && c.nodeType() == typeOf(&s) {
-			b.noteUp(c)
+			b.nodes.noteUp(c)
 		} else {
 			lost = append(lost, s)
 		}
@@ -172,21 +262,12 @@ func (b *Mailbox) tieNodes(types NodeTypes, known []states.Up) (lost []states.Up
 	return lost
 }
 
-// passNodesTo makes another mailbox go on with MonitorNodes in the place of this one; the mutexes
-// of both are held.
-func (b *Mailbox) passNodesTo(to *Mailbox) {
-	to.nodeTypes |= b.nodeTypes
-	for c := range b.nodesUp {
-		to.noteUp(c)
-	}
-}
-
 // tellLost reports a node that was lost on the way to this process. The mailbox is still staged, so
 // the node cannot have come up anew yet.
 func (b *Mailbox) tellLost(s states.Up) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if of := typeOf(&s); b.nodeTypes&of != 0 {
+	if of := typeOf(&s); b.nodes.types&of != 0 {
 		b.tellNode("nodedown", s.Node, of)
 	}
 }

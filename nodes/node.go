@@ -77,7 +77,11 @@ type Node struct {
 	part    *part                 // nil: the node is one process; set before the node is used
 	router  router                // part, or alone
 	rules   permit.Table
-	taker   taker       // nil: this process keeps the connections that peers make
+	on      *connEvents
+	// answer makes a connection of a stream that a peer has opened; that of a front gives it to a
+	// worker
+	answer  func(o *opening) (*Conn, error)
+	isFront bool
 	started atomic.Bool // the upper level receives
 	unix    unixOnce
 	life    life.Life
@@ -117,6 +121,7 @@ func New(cfg Config) (*Node, error) {
 	cookie.Judge(cfg.Cookie, n.log)
 	n.ctx, n.end = context.WithCancelCause(context.Background())
 	n.followed, n.alone = context.WithValue(n.ctx, resultKey{}, true), context.WithValue(n.ctx, resultKey{}, false)
+	n.on, n.answer = n.connEvents(), (*opening).respond
 	n.drain.init()
 	context.AfterFunc(n.ctx, func() { n.reach(StateClosed); n.pool.Close() })
 	n.scratch.New = func() any { b := make([]byte, 0, 512); return &b }

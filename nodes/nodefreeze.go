@@ -56,7 +56,7 @@ var ErrDraining = errors.New("functions or handlers did not finish in the drain 
 // goroutine owes the Reply: functions, handlers and servers leave none behind, and Config.Handover
 // is the place to stop the other goroutines.
 func (n *Node) Freeze(ctx context.Context) (*Frozen, error) {
-	if n.part != nil || n.taker != nil {
+	if n.part != nil || n.isFront {
 		return nil, wrap("freeze", n.Name(), errWorkers)
 	}
 	return n.freeze(ctx, nil)
@@ -420,8 +420,8 @@ func (b *Mailbox) goOn() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.staged.Store(false)
-	if b.hasUnread() {
-		b.wakeReceiver()
+	if b.inbox.HasUnread() {
+		b.inbox.Wake()
 	}
 }
 

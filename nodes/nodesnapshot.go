@@ -182,21 +182,22 @@ const messagesALook = 4096
 func (b *Mailbox) state(ctx context.Context) (states.Mailbox, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	all := b.bonds("")
-	s := states.Mailbox{Bonds: &all, Limit: b.opts.Limit, Full: int(b.opts.Full), TrapExit: b.traps.Load(), Label: b.label,
+	all := b.bondState("")
+	limit, full := b.inbox.Limit()
+	s := states.Mailbox{Bonds: &all, Limit: limit, Full: int(full), TrapExit: b.traps.Load(), Label: b.label,
 		Priority: b.opts.Priority, Parent: b.opts.Parent}
-	for ref, how := range b.aliases {
+	for ref, how := range b.bonds.Aliases() {
 		s.Aliases = append(s.Aliases, states.Alias{Ref: ref, Options: int(how)})
 	}
 	for _, name := range b.n.procs.namesOf(b) {
 		s.Names = append(s.Names, states.Name{Name: name})
 	}
-	s.Served = b.serves || b.hook != nil || b.wasServed
-	s.NodeTypes = int(b.nodeTypes)
-	for c := range b.nodesUp {
+	s.Served = b.served.is || b.hook != nil || b.served.before
+	s.NodeTypes = int(b.nodes.types)
+	for c := range b.nodes.up {
 		s.NodesUp = append(s.NodesUp, states.Up{Node: c.peer.Name, Visible: c.nodeType() == VisibleNodes})
 	}
-	unread := b.unread()
+	unread := b.inbox.Unread()
 	s.Messages = make([]states.Message, 0, len(unread))
 	for i, m := range unread {
 		if i%messagesALook == 0 && ctx.Err() != nil {
@@ -307,7 +308,7 @@ func (n *Node) StateFeatures() (needs []string) {
 func (b *Mailbox) monitorsNodes() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.nodeTypes != 0
+	return b.nodes.types != 0
 }
 
 // StateFeatures is Node.StateFeatures for the front's node.

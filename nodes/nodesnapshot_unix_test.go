@@ -37,7 +37,7 @@ func fill(b *Mailbox, count int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for range count {
-		b.pushLocked(&Message{})
+		b.push(&Message{})
 	}
 }
 

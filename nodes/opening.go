@@ -186,7 +186,7 @@ func (o *opening) heard() {
 // to a worker.
 func (o *opening) shake() *Conn {
 	n := o.n
-	c, err := o.handshake()
+	c, err := n.answer(o)
 	n.peers.Drop(&o.Attempt)
 	if err != nil {
 		o.claim.over(true)
@@ -213,20 +213,11 @@ func (o *opening) shake() *Conn {
 	return c
 }
 
-// A taker gets the streams that peers open, in place of the node: a front, whose workers do the
-// handshakes.
-type taker interface {
-	dispatch(ctx context.Context, from *Listener, s *transport.Stream, heard func()) error
-}
-
-func (o *opening) handshake() (*Conn, error) {
-	n := o.n
-	if n.taker != nil {
-		return nil, n.taker.dispatch(o.ctx, o.from, o.s, o.heard)
-	}
-	p, err := n.respond(o.ctx, o.s, o.attempt, o.heard)
+// respond is the handshake of a node that keeps the connections which peers make: see Node.answer.
+func (o *opening) respond() (*Conn, error) {
+	p, err := o.n.respond(o.ctx, o.s, o.attempt, o.heard)
 	if err != nil {
 		return nil, err
 	}
-	return n.establish(o.ctx, o.tr, o.s, p, false, o.attempt)
+	return o.n.establish(o.ctx, o.tr, o.s, p, false, o.attempt)
 }

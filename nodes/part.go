@@ -74,53 +74,19 @@ func newPart(n *Node, id int, l *talk.Line) *part {
 	}
 }
 
-// makePid makes the pid that has number i.
-func (p *part) makePid(name ei.Atom, i uint64, creation uint32) ei.Pid {
-	return ei.Pid{Node: name, ID: uint32(i & (1<<pidBits - 1)), Serial: uint32(i>>pidBits)<<partBits | uint32(p.id), Creation: creation}
-}
-
-// elsewhere tells in which other worker a process is, given its pid or else its name; 0 if it is
-// here, or nowhere. reader is as for ask.
+// elsewhere tells in which other worker a process is, given its pid or else its name, which nobody
+// here has; 0 if it is here, or nowhere. reader is as for ask.
 func (p *part) elsewhere(ctx context.Context, to ei.Pid, name ei.Atom, reader *Conn) (at int, err error) {
 	switch {
 	case to != (ei.Pid{}):
-		return p.home(to), nil
-	case name == "" || p.n.procs.named(name) != nil || p.isFixed(name):
+		return p.n.home(to), nil
+	case name == "" || p.isFixed(name):
 		return 0, nil
 	}
 	if at, err = p.where(ctx, name, reader); at == p.id {
 		return 0, nil
 	}
 	return at, err
-}
-
-// home tells in which other worker a process was made, and therefore is; 0 if it was made here, or
-// in another node.
-func (p *part) home(pid ei.Pid) int {
-	if at := workerOf(pid); at != p.id && p.n.isOwn(pid.Node, pid.Creation) {
-		return at
-	}
-	return 0
-}
-
-// holder tells in which other worker a reference was made; 0 if it was made here, or in another
-// node.
-func (p *part) holder(r ei.Ref) int {
-	if r.Len < 3 || !p.n.isOwn(r.Node, r.Creation) {
-		return 0
-	}
-	if at := int(r.ID[2] >> partOfRef); at != p.id {
-		return at
-	}
-	return 0
-}
-
-// isOwn tells whether an identifier was made by this node in its present life, not before it was
-// last started.
-func (n *Node) isOwn(node ei.Atom, creation uint32) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return string(node) == n.name && creation == n.creation
 }
 
 // lives tells whether there is another worker of that number. It waits for news of a number that
@@ -178,7 +144,7 @@ func (p *part) await(ctx context.Context, limit time.Duration, is func() bool) (
 		case <-late:
 			return false, nil
 		case <-p.n.ctx.Done():
-			return false, p.n.procs.gone()
+			return false, p.n.gone()
 		case <-wait.Cancelled(ctx):
 			return false, wait.Err(ctx)
 		}
@@ -214,8 +180,6 @@ func (p *part) allWorkerLinks() (all []*Conn) {
 	return all
 }
 
-func (p *part) refBits() uint32 { return uint32(p.id) << partOfRef }
-
 // across is the way to a process of this node: nil if the process is in this worker, or nowhere.
 func (p *part) across(ctx context.Context, to ei.Pid, name ei.Atom) (*Conn, error) {
 	at, err := p.elsewhere(ctx, to, name, nil)
@@ -250,6 +214,14 @@ func (p *part) close() error {
 		_ = c.Close()
 	}
 	return nil
+}
+
+// dropComing gives up the ways that have not been taken; p.mu is held.
+func (p *part) dropComing() {
+	for _, list := range p.coming {
+		talk.DropAll(list)
+	}
+	clear(p.coming)
 }
 
 // peerOf is the peer's name with which a parcel's data begins, and under which the session is

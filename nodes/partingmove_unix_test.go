@@ -10,6 +10,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/bonds"
 )
 
 // A deafened is a peer that does not read, and a node that has more to send to it than goes out.
@@ -44,7 +45,7 @@ func deafen(t *testing.T, n *Node, p *wire) *deafened {
 // end ends a process that the peer monitors.
 func (d *deafened) end(n *Node) {
 	b := box(d.t, n)
-	require.True(d.t, b.watched(monitorRef(d.peer, d.ends), watcher{pid: d.peer.self}))
+	require.True(d.t, b.watched(monitorRef(d.peer, d.ends), bonds.Watcher{Pid: d.peer.self}))
 	d.ends++
 	b.Exit(ei.Int(d.ends))
 }
@@ -181,7 +182,7 @@ func TestRestoreBesideLastWords(t *testing.T) {
 	watched = deaf.self
 	b := box(t, n)
 	for i := range 10_000 {
-		require.True(t, b.watched(monitorRef(deaf, i), watcher{pid: deaf.self}))
+		require.True(t, b.watched(monitorRef(deaf, i), bonds.Watcher{Pid: deaf.self}))
 	}
 	// far more than a peer that does not read, the kernel and QueueLimit have room for
 	b.Exit(ei.Atom("normal"))

@@ -42,7 +42,7 @@ func (w *world) worker(alive string, limit time.Duration, edit ...func(*Config))
 	l := &loneWorker{w.node(alive, edit...), ours, make(chan talk.Message, 64)}
 	p := newPart(l.Node, 1, theirs)
 	p.answerLimit = limit
-	l.part, l.router = p, p
+	l.part, l.router, l.ids.worker = p, p, p.id
 	require.NoError(t, l.Start(w.ctx()))
 	p.endSetup()
 	heard, answered := make(chan struct{}), make(chan struct{})

@@ -36,7 +36,7 @@ func (p *part) ask(ctx context.Context, q talk.Question, reader *Conn) (reply, e
 	said := p.line.Say(q)
 	p.mu.Unlock()
 	if !said {
-		return reply{}, p.n.procs.gone()
+		return reply{}, p.n.gone()
 	}
 	var late <-chan time.Time
 	var ended <-chan struct{}
@@ -56,7 +56,7 @@ func (p *part) ask(ctx context.Context, q talk.Question, reader *Conn) (reply, e
 	case <-ended:
 		err = reader.Err()
 	case <-p.line.Over():
-		return reply{}, p.n.procs.gone()
+		return reply{}, p.n.gone()
 	case <-late:
 		err = fmt.Errorf("the front does not answer: %w", context.DeadlineExceeded)
 	}
@@ -161,7 +161,7 @@ func (p *part) endSetup() {
 
 // claimName asks the front to enter a name that is about to be registered here, unless it is of
 // Setup: those are each worker's own. release takes the entry back.
-func (p *part) claimName(name ei.Atom, b *Mailbox) (release func(), err error) {
+func (p *part) claimName(name ei.Atom, number uint64) (release func(), err error) {
 	p.mu.Lock()
 	own := !p.setUp || p.fixed[name]
 	if own {
@@ -171,7 +171,7 @@ func (p *part) claimName(name ei.Atom, b *Mailbox) (release func(), err error) {
 	if own {
 		return func() {}, nil
 	}
-	a, err := p.ask(p.n.ctx, &talk.Register{Name: string(name), Key: key(b.pid)}, nil)
+	a, err := p.ask(p.n.ctx, &talk.Register{Name: string(name), Key: number}, nil)
 	switch {
 	case err != nil:
 		return nil, err

@@ -140,8 +140,8 @@ func (b *Mailbox) awaitsDevice(node string, m *Message) bool {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	t, ok := b.watching.find(ref)
-	return ok && t.node == node
+	t, ok := b.bonds.Target(ref)
+	return ok && t.Node == node
 }
 
 // mayReach tells whether the rules let the peer of a connection reach a process, b or, if that is

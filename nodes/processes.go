@@ -10,6 +10,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/places"
 	"github.com/cnode-go/cnode/nodes/internal/states"
@@ -25,7 +26,7 @@ import (
 type processes struct {
 	n      *Node
 	places *places.Places // of the functions that run for remote callers
-	runs   remoteRuns    // the same functions, when the node shuts down
+	runs   remoteRuns     // the same functions, when the node shuts down
 
 	// bonding is held while a link or monitor between two processes of this node is being changed,
 	// so that a freeze finds it on both sides or on neither.
@@ -73,17 +74,15 @@ func (p *processes) lock() {
 	}
 }
 
-func key(p ei.Pid) uint64 { return uint64(p.Serial)<<32 | uint64(p.ID) }
-
 func (p *processes) add(b *Mailbox) error {
 	p.lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		return p.gone()
+		return p.n.gone()
 	}
 	p.byID[key(b.pid)] = b
-	if b.callRef.Len > 0 {
-		p.aliases.put(b.callRef, b)
+	if b.origin.ref.Len > 0 {
+		p.aliases.put(b.origin.ref, b)
 	}
 	return nil
 }
@@ -122,14 +121,6 @@ func (p *processes) hasAliases() bool {
 // keepAliases is how many aliases a table may have had whose memory is kept.
 const keepAliases = 1024
 
-// gone is the reason why there are no processes any more.
-func (p *processes) gone() error {
-	if err := p.n.Err(); err != nil {
-		return err
-	}
-	return ErrClosed
-}
-
 // namesOf lists the names of a process.
 func (p *processes) namesOf(b *Mailbox) (names []ei.Atom) {
 	p.mu.RLock()
@@ -154,13 +145,13 @@ func (p *processes) end(b *Mailbox) (had, released ei.Atom) {
 	defer p.mu.Unlock()
 	delete(p.byID, key(b.pid))
 	delete(p.former, b)
-	if b.callRef.Len > 0 {
-		p.aliases.remove(b.callRef)
+	if b.origin.ref.Len > 0 {
+		p.aliases.remove(b.origin.ref)
 	}
-	for ref := range b.aliases {
+	for ref := range b.bonds.Aliases() {
 		p.aliases.remove(ref)
 	}
-	b.aliases = nil
+	b.bonds.ClearAliases()
 	for _, name := range b.names {
 		if p.names[name] == b {
 			delete(p.names, name)
@@ -222,7 +213,7 @@ func (p *processes) addressee(ctl *dist.Control) *Mailbox {
 
 // unwatchByFormerName handles a DEMONITOR_P by a name that has gone, or moved on: it is for one of
 // the processes that had the name.
-func (p *processes) unwatchByFormerName(id monitorID) {
+func (p *processes) unwatchByFormerName(id bonds.MonitorID) {
 	p.mu.RLock()
 	former := slices.Collect(maps.Keys(p.former))
 	p.mu.RUnlock()
@@ -261,7 +252,7 @@ func (p *processes) closeAll(ctx context.Context) {
 	p.closed = true
 	p.n.life.Refuse()
 	p.mu.Unlock()
-	all := map[scope][]*exitNotice{}
+	all := map[bonds.Scope][]*exitNotice{}
 	for _, b := range p.all() {
 		notices := b.end(ei.Atom("shutdown"))
 		for w := range notices.all() {
@@ -318,7 +309,7 @@ func (n *Node) Register(name string, b *Mailbox) error {
 	if done, err := p.succeed(ei.Atom(name), b); done || err != nil {
 		return wrap("register "+name, "", err)
 	}
-	release, err := n.router.claimName(ei.Atom(name), b)
+	release, err := n.router.claimName(ei.Atom(name), key(b.pid))
 	if err != nil {
 		return wrap("register "+name, "", err)
 	}
@@ -335,7 +326,7 @@ func (p *processes) name(name ei.Atom, b *Mailbox) error {
 	holder := p.names[name]
 	switch {
 	case p.closed || b.ended():
-		return p.gone()
+		return p.n.gone()
 	case holder == b && b.succeeds && !p.settled:
 		return nil
 	case holder != nil:
@@ -382,18 +373,6 @@ func (n *Node) Lookup(ctx context.Context, name string) (ei.Pid, error) {
 	return pid, wrap("look up "+name, "", err)
 }
 
-// detach breaks the links and monitors of processes here with those at the other end of a
-// connection that has ended.
-func (n *Node) detach(c *Conn) {
-	if c.kind() != relayLink {
-		for _, b := range n.procs.all() {
-			b.breakWithNode(c)
-		}
-		n.watches.tell(func(w *nodeWatch) { w.tellDown(c) })
-	}
-	n.router.lose(c)
-}
-
 // ErrBonds: a mailbox that already has links or monitors cannot become another process.
 var ErrBonds = errors.New("the mailbox has links or monitors before it goes on as a restored process")
 
@@ -417,7 +396,7 @@ func (p *processes) succeed(name ei.Atom, to *Mailbox) (bool, error) {
 		return false, nil
 	}
 	// they would be those of a pid that no process has any more
-	if !to.links.empty() || !to.watchers.empty() || !to.watching.empty() {
+	if !to.bonds.None() {
 		return false, ErrBonds
 	}
 	delete(p.byID, key(to.pid))
@@ -431,20 +410,12 @@ func (p *processes) succeed(name ei.Atom, to *Mailbox) (bool, error) {
 		p.former[to] = struct{}{}
 	}
 	to.names = append(to.names, from.names...)
-	to.bondTables = from.bondTables
-	for c, count := range from.downs {
-		to.noteDown(c, count)
-	}
-	from.passNodesTo(to)
-	from.restoreAll()
-	to.queue, to.base, to.bytes = slices.Concat(from.queue, to.queue[to.first():]), to.taken, from.bytes+to.bytes
-	for _, m := range from.ahead.messages { // to is new: it has no priority alias yet that anybody knows
-		to.ahead.add(m)
-	}
-	for ref, how := range from.aliases {
-		put(&to.aliases, ref, how)
+	from.nodes.moveTo(&to.nodes)
+	from.inbox.MoveTo(&to.inbox)
+	for ref := range from.bonds.Aliases() {
 		p.aliases.of[ref] = to
 	}
+	from.bonds.MoveTo(&to.bonds)
 	to.inherited = from.inherited
 	if to.opts.Parent == (ei.Pid{}) {
 		to.opts.Parent = from.opts.Parent
@@ -454,8 +425,7 @@ func (p *processes) succeed(name ei.Atom, to *Mailbox) (bool, error) {
 	}
 	to.staged.Store(from.staged.Load())
 	from.awaitsHeir, from.moved = false, true
-	from.names, from.queue, from.bytes, from.ahead, from.aliases = nil, nil, 0, backlog{}, nil
-	from.bondTables, from.downs = bondTables{}, nil
+	from.names = nil
 	from.over.Shut()
 	return true, nil
 }

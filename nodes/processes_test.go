@@ -10,6 +10,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
@@ -72,10 +73,10 @@ func TestCallBesideClose(t *testing.T) {
 func TestMonitorByFormerNameComesBack(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice")
-	id := monitorID{ei.Ref{Node: "peer@test", Creation: 7, Len: 3, ID: [5]uint32{1, 2, 3}}, "peer@test"}
-	by := states.Watcher{Ref: id.ref, Pid: ei.Pid{Node: id.node, ID: 1, Creation: 7}}
+	id := bonds.MonitorID{Ref: ei.Ref{Node: "peer@test", Creation: 7, Len: 3, ID: [5]uint32{1, 2, 3}}, Node: "peer@test"}
+	by := states.Watcher{Ref: id.Ref, Pid: ei.Pid{Node: id.Node, ID: 1, Creation: 7}}
 	note := func(b *Mailbox) {
-		require.True(t, b.watched(id.ref, watcher{by.Pid, by.Name}))
+		require.True(t, b.watched(id.Ref, bonds.Watcher{Pid: by.Pid, Name: by.Name}))
 		n.procs.mu.Lock()
 		defer n.procs.mu.Unlock()
 		n.procs.noteFormer(b, []states.Watcher{by})
@@ -90,9 +91,9 @@ func TestMonitorByFormerNameComesBack(t *testing.T) {
 	note(b)
 	require.Contains(t, n.procs.former, b)
 	n.procs.unwatchByFormerName(id)
-	require.True(t, b.watchers.empty())
+	require.Empty(t, watchersOf(b))
 	require.NoError(t, ended.Close())
-	require.False(t, ended.watched(id.ref, watcher{by.Pid, by.Name}))
+	require.False(t, ended.watched(id.Ref, bonds.Watcher{Pid: by.Pid, Name: by.Name}))
 	require.False(t, ended.linked(by.Pid))
 	n.procs.mu.Lock()
 	n.procs.noteFormer(ended, []states.Watcher{by})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -16,6 +17,38 @@ func (n *Node) attach(c *Conn) {
 	if n.started.Load() {
 		c.running.Do(func() { go c.run() }) // the end of the connection waits for run
 	}
+}
+
+// connEvents are what the node does about its connections.
+func (n *Node) connEvents() *connEvents {
+	return &connEvents{
+		up: n.attach, ends: n.losing, ended: n.lost, message: n.route, isLocal: n.isLocal, isAnswer: n.answersCall,
+	}
+}
+
+// losing hears that a connection has ended, before what came over it has been dealt with.
+func (n *Node) losing(c *Conn) {
+	if c.remoteLink && c.err == ErrClosed && n.ctx.Err() == nil {
+		n.router.closePeerLink(c)
+	}
+	n.procs.runs.lost(c)
+}
+
+// lost breaks the links and monitors of processes here with those at the other end of a connection
+// that has ended, and lets the two nodes connect anew.
+func (n *Node) lost(c *Conn) {
+	n.procs.endings.Enter()
+	defer n.procs.endings.Leave()
+	if c.kind() != relayLink {
+		for _, b := range n.procs.all() {
+			b.breakWithNode(c)
+		}
+		n.watches.tell(func(w *nodeWatch) { w.tellDown(c) })
+	}
+	n.router.lose(c)
+	n.router.endRelayLinks(c)
+	n.leave(c, false)
+	c.claim.over(!errors.Is(c.err, io.EOF))
 }
 
 // run receives until the connection ends, and gives each message to the process that it is for. One

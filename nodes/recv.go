@@ -133,13 +133,13 @@ func (c *Conn) receiveUnread(ctx context.Context, m *Message) error {
 		if err := c.receive(ctx, m); err != nil {
 			return err
 		}
-		if up := c.upper(); (c.calls.Load() == 0 || !up.isLocal(m)) && !up.answersCall(m) {
+		if on := c.n.on; (c.calls.Load() == 0 || !on.isLocal(m)) && !on.isAnswer(m) {
 			c.acknowledgeUnlink(m)
 			return nil
 		}
 		own := *m // a Call keeps it, or has given up waiting for it
 		*m = Message{}
-		c.upper().route(c, &own)
+		c.n.on.message(c, &own)
 		c.s.Yield()
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/nodes/internal/peers"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
@@ -71,13 +72,16 @@ func (p *part) onward(c *Conn, m *Message) (*Conn, error) {
 	case op == dist.OpSpawnRequest || op == dist.OpGroupLeader || op == dist.OpNodeLink:
 		return nil, nil
 	case toAlias(&m.Control):
-		at = p.holder(m.Ref)
+		at = p.n.holder(m.Ref)
 	case op == dist.OpDemonitorP:
 		if b := c.relayLinkOfMonitor(m.Ref); b != nil { // whoever has the name by now
 			return b, nil
 		}
 		fallthrough
 	default:
+		if m.To == (ei.Pid{}) && p.n.procs.named(m.ToName) != nil {
+			return nil, nil
+		}
 		var err error
 		if at, err = p.elsewhere(p.n.ctx, m.To, m.ToName, c); err != nil {
 			return nil, err
@@ -215,7 +219,7 @@ const mostControl = 64 << 10
 // beginLocal is begin for a connection that no other node sees.
 func (c *Conn) beginLocal() {
 	c.ticks.begin(c)
-	c.upper().attach(c)
+	c.n.on.up(c)
 }
 
 // relayLink is the way from a connection to another worker, made now if there is none (fresh). The
@@ -338,10 +342,10 @@ func (c *Conn) loseRelayLink(b *Conn) {
 	}
 	killed := exitReason(ei.Atom("killed"))
 	for l := range lost.links {
-		c.tell(linkExit(l.local, l.remote, killed))
+		c.tell(bonds.LinkExit(l.local, l.remote, killed))
 	}
 	for ref, m := range lost.monitors {
-		c.tell(down(m.pid, watcher{m.watcher, m.name}, ref, killed))
+		c.tell(bonds.Down(m.pid, bonds.Watcher{Pid: m.watcher, Name: m.name}, ref, killed))
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
@@ -112,12 +113,12 @@ func TestRefusedCallEndsNoOtherMonitor(t *testing.T) {
 	b := box(t, n)
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	ref := ei.Ref{Node: "other@test", Creation: 77, Len: 3, ID: [5]uint32{1, 2, 3}}
-	require.True(t, b.watched(ref, watcher{pid: ei.Pid{Node: "other@test", ID: 1, Creation: 77}}))
+	require.True(t, b.watched(ref, bonds.Watcher{Pid: ei.Pid{Node: "other@test", ID: 1, Creation: 77}}))
 	p.send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref}, ei.Int(1)})
 	m, err := b.Receive(w.ctx())
 	require.NoError(t, err)
 	b.refuse(m)
-	require.Contains(t, watchersOf(b), monitorID{ref, "other@test"})
+	require.Contains(t, watchersOf(b), bonds.MonitorID{Ref: ref, Node: "other@test"})
 }
 
 // The caller of a refused request gets a DOWN for the monitor with which it waits, whichever form

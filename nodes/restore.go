@@ -9,6 +9,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/states"
@@ -287,7 +288,7 @@ func (n *Node) Inherited() (blob []byte, ok bool) {
 // receive from them.
 func (n *Node) warnOfHeirless() {
 	for _, b := range n.procs.heirless() {
-		if b.wasServed {
+		if b.served.before {
 			n.log.Warn("a process goes on without its server: register that in Setup, or close the mailbox (Mailboxes)", "pid", b.pid,
 				"names", n.procs.namesOf(b))
 		}
@@ -310,7 +311,7 @@ func (n *Node) restoreMailbox(s *states.Mailbox) (b *Mailbox, lost []states.Up, 
 	b = new(Mailbox)
 	b.init(n, pid, nil, &MailboxOptions{Limit: s.Limit, Full: Full(s.Full), TrapExit: s.TrapExit, Priority: s.Priority,
 		Parent: s.Parent})
-	b.awaitsHeir, b.wasServed, b.label, b.born = true, s.Served, s.Label, time.Now().UnixNano()
+	b.awaitsHeir, b.served.before, b.label, b.born = true, s.Served, s.Label, time.Now().UnixNano()
 	if s.HandsOver {
 		state := slices.Clone(s.Handover)
 		b.inherited = &state
@@ -319,13 +320,7 @@ func (n *Node) restoreMailbox(s *states.Mailbox) (b *Mailbox, lost []states.Up, 
 	b.tie(s.Bonds)
 	lost = b.tieNodes(NodeTypes(s.NodeTypes), s.NodesUp)
 	for i := range s.Messages {
-		m := n.message(&s.Messages[i])
-		if m.goesAhead() {
-			b.ahead.add(m)
-			continue
-		}
-		b.queue = append(b.queue, m)
-		b.bytes += cost(m)
+		b.inbox.Push(entryOf(n.message(&s.Messages[i])))
 	}
 	p := &n.procs
 	p.mu.Lock()
@@ -338,7 +333,7 @@ func (n *Node) restoreMailbox(s *states.Mailbox) (b *Mailbox, lost []states.Up, 
 		if string(a.Ref.Node) != n.name || a.Ref.Creation != n.creation || p.aliases.of[a.Ref] != nil {
 			return nil, nil, &StateError{"alias " + a.Ref.String(), ErrState}
 		}
-		put(&b.aliases, a.Ref, AliasOption(a.Options))
+		b.bonds.PutAlias(a.Ref, bonds.Alias(a.Options))
 		p.aliases.put(a.Ref, b)
 	}
 	for _, x := range s.Names {

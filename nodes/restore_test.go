@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/test/leak"
 	"github.com/cnode-go/cnode/transport"
@@ -332,9 +333,7 @@ func TestUpgradeBesideCallHere(t *testing.T) {
 	next := upgrade(t, n)
 	require.ErrorIs(t, (<-call).err, ErrMoved)
 	heir := next.procs.local(b.Pid())
-	heir.mu.Lock()
-	defer heir.mu.Unlock()
-	require.True(t, heir.watchers.empty())
+	require.Empty(t, watchersOf(heir))
 }
 
 // What Config.Setup sends to a process that was restored is there when the node goes on.
@@ -484,9 +483,7 @@ func TestUpgradeHeirOfNodedownAndFormerName(t *testing.T) {
 	ref, err := watcher.MonitorName(ctx, n.Name(), "was")
 	require.NoError(t, err)
 	watches := func(b *Mailbox) bool {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		return !b.watchers.empty()
+		return len(watchersOf(b)) > 0
 	}
 	require.Eventually(t, func() bool { return watches(b) }, tooLong, tick)
 	require.NoError(t, n.Unregister("was"))
@@ -644,7 +641,7 @@ func TestUpgradeDiscardBesideEnd(t *testing.T) {
 	b := box(t, n)
 	require.NoError(t, n.Register("box", b))
 	for i := range exitSignals + 1 {
-		require.True(t, b.watched(monitorRef(p, i), watcher{pid: p.self}))
+		require.True(t, b.watched(monitorRef(p, i), bonds.Watcher{Pid: p.self}))
 	}
 	f, err := n.Freeze(soon(t))
 	require.NoError(t, err)

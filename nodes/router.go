@@ -6,18 +6,16 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// A router knows in which of a node's workers a process is, and the way there; a *part does. That
-// of a node which is one process is alone.
+// A router is what a node that is one of several processes has to do with the others; a *part is
+// one. That of a node which is one process is alone.
 type router interface {
-	// makePid makes the pid that has a number; refBits are what the references made here have in
-	// their third word.
-	makePid(name ei.Atom, number uint64, creation uint32) ei.Pid
-	refBits() uint32
+	ways
+	registry
+	close() error
+}
 
-	// home tells in which other worker a process was made; 0: here, or in another node.
-	home(pid ei.Pid) int
-	// holder tells in which other worker a reference was made; 0: as for home.
-	holder(ref ei.Ref) int
+// The ways are the connections to the other workers, and what passes over them.
+type ways interface {
 	// workerLink is the connection to another worker; nil: there is none now.
 	workerLink(worker int) *Conn
 	// allWorkerLinks are those to all of them.
@@ -26,30 +24,32 @@ type router interface {
 	reach(ctx context.Context, worker int) (*Conn, error)
 	// reachFor is reach for what a peer has asked this node to send: it arrives as from that peer.
 	reachFor(by *Conn, worker int) (*Conn, error)
-	// across is the way to a process of this node; nil if it is here, or nowhere.
+	// across is the way to a process of this node, by its pid, or by a name that nobody here has; nil
+	// if it is here, or nowhere.
 	across(ctx context.Context, to ei.Pid, name ei.Atom) (*Conn, error)
-	// lookup finds the process that has a name, which nobody here has.
-	lookup(ctx context.Context, name ei.Atom) (ei.Pid, error)
 	// divert passes a message on that is for another worker; false: it is for this one.
 	divert(c *Conn, m *Message) bool
-
-	// claim asks for the right to connect to a peer; take is the claim on a connection that has
-	// come from another process.
-	claim(ctx context.Context, peer string) (claim, error)
-	take(peer string) claim
-	// claimName enters a name that is about to be registered, and releaseName takes that back;
-	// true: others can have it once struck has returned.
-	claimName(name ei.Atom, b *Mailbox) (release func(), err error)
-	releaseName(name ei.Atom) bool
-	struck(name ei.Atom)
-
 	// endRelayLinks and lose deal with the end of a connection: of the ways over it to other
 	// workers, and of one to another worker. closePeerLink asks another worker to end the
 	// connection of which c is a remote link.
 	endRelayLinks(c *Conn)
 	lose(c *Conn)
 	closePeerLink(c *Conn)
-	close() error
+}
+
+// The registry is what the front keeps for all workers: which of them has a peer, and which a name.
+type registry interface {
+	// claim asks for the right to connect to a peer; take is the claim on a connection that has
+	// come from another process.
+	claim(ctx context.Context, peer string) (claim, error)
+	take(peer string) claim
+	// claimName enters a name that the process with that number is about to register, and releaseName
+	// takes that back; true: others can have it once struck has returned.
+	claimName(name ei.Atom, number uint64) (release func(), err error)
+	releaseName(name ei.Atom) bool
+	struck(name ei.Atom)
+	// lookup finds the process that has a name, which nobody here has.
+	lookup(ctx context.Context, name ei.Atom) (ei.Pid, error)
 }
 
 // A claim is a worker's share in a peer, as the front counts it: see claim.
@@ -61,28 +61,22 @@ type claim interface {
 // alone is the router of a node that is one process.
 type alone struct{}
 
-func (alone) makePid(name ei.Atom, i uint64, creation uint32) ei.Pid {
-	return ei.Pid{Node: name, ID: uint32(i & (1<<pidBits - 1)), Serial: uint32(i >> pidBits), Creation: creation}
-}
-func (alone) refBits() uint32                                         { return 0 }
-func (alone) home(ei.Pid) int                                         { return 0 }
-func (alone) holder(ei.Ref) int                                       { return 0 }
-func (alone) workerLink(int) *Conn                                    { return nil }
-func (alone) allWorkerLinks() []*Conn                                 { return nil }
-func (alone) reach(context.Context, int) (*Conn, error)               { return nil, nil }
-func (alone) reachFor(*Conn, int) (*Conn, error)                      { return nil, ErrNoConnection }
-func (alone) across(context.Context, ei.Pid, ei.Atom) (*Conn, error)  { return nil, nil }
-func (alone) lookup(context.Context, ei.Atom) (ei.Pid, error)         { return ei.Pid{}, ErrNoProc }
-func (alone) divert(*Conn, *Message) bool                             { return false }
-func (alone) claim(context.Context, string) (claim, error)            { return unclaimed{}, nil }
-func (alone) take(string) claim                                       { return unclaimed{} }
-func (alone) claimName(ei.Atom, *Mailbox) (release func(), err error) { return func() {}, nil }
-func (alone) releaseName(ei.Atom) bool                                { return false }
-func (alone) struck(ei.Atom)                                          {}
-func (alone) endRelayLinks(*Conn)                                     {}
-func (alone) lose(*Conn)                                              {}
-func (alone) closePeerLink(*Conn)                                     {}
-func (alone) close() error                                            { return nil }
+func (alone) workerLink(int) *Conn                                   { return nil }
+func (alone) allWorkerLinks() []*Conn                                { return nil }
+func (alone) reach(context.Context, int) (*Conn, error)              { return nil, nil }
+func (alone) reachFor(*Conn, int) (*Conn, error)                     { return nil, ErrNoConnection }
+func (alone) across(context.Context, ei.Pid, ei.Atom) (*Conn, error) { return nil, nil }
+func (alone) lookup(context.Context, ei.Atom) (ei.Pid, error)        { return ei.Pid{}, ErrNoProc }
+func (alone) divert(*Conn, *Message) bool                            { return false }
+func (alone) claim(context.Context, string) (claim, error)           { return unclaimed{}, nil }
+func (alone) take(string) claim                                      { return unclaimed{} }
+func (alone) claimName(ei.Atom, uint64) (release func(), err error)  { return func() {}, nil }
+func (alone) releaseName(ei.Atom) bool                               { return false }
+func (alone) struck(ei.Atom)                                         {}
+func (alone) endRelayLinks(*Conn)                                    {}
+func (alone) lose(*Conn)                                             {}
+func (alone) closePeerLink(*Conn)                                    {}
+func (alone) close() error                                           { return nil }
 
 // unclaimed is the claim of a node that nobody counts for.
 type unclaimed struct{}

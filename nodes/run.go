@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/places"
 	"github.com/cnode-go/cnode/nodes/introspect"
 )
@@ -36,7 +37,7 @@ type run struct {
 	place place                       // of Config.MaxCalls
 	ended atomic.Bool                 // the context has ended
 	below atomic.Pointer[cancellable] // see parent; nil: nobody has asked for it yet
-	waits monitorID                   // the monitor with which the caller waits for the result; without words: none
+	waits bonds.MonitorID             // the monitor with which the caller waits for the result; without words: none
 	asked bool                        // the caller waits for the result
 	gone  atomic.Bool                 // it does not wait any more
 	// guarded by remoteRuns: the Func's name, and with how many arguments it is called; the run
@@ -264,14 +265,14 @@ func (p *place) begin() bool {
 type remoteRuns struct {
 	mu      sync.Mutex
 	all     map[*run]struct{}
-	awaited map[monitorID]*run // those whose callers wait with a monitor
+	awaited map[bonds.MonitorID]*run // those whose callers wait with a monitor
 	drains  bool
 }
 
 func (s *remoteRuns) add(t *run) {
 	s.mu.Lock()
 	put(&s.all, t, struct{}{})
-	if t.waits.ref.Len > 0 {
+	if t.waits.Ref.Len > 0 {
 		put(&s.awaited, t.waits, t)
 	}
 	lost := t.isLost() && (t.asked || s.drains) // what was read before the end still counts
@@ -343,15 +344,15 @@ func EndAtStop(ctx context.Context) {
 }
 
 // lost notes that a connection has ended.
-func (n *Node) lost(c *Conn) {
-	if s := &n.procs.runs; c.lost() {
+func (s *remoteRuns) lost(c *Conn) {
+	if c.lost() {
 		s.abandon(func(t *run) bool { return t.conn == c && (t.asked || s.drains) })
 	}
 }
 
 // unawaited notes that a caller has ended the monitor with which it waited: it has given up, if it
 // has no result yet.
-func (s *remoteRuns) unawaited(id monitorID) {
+func (s *remoteRuns) unawaited(id bonds.MonitorID) {
 	s.mu.Lock()
 	t := s.awaited[id]
 	s.mu.Unlock()

@@ -42,7 +42,7 @@ func (n *Node) wayOf(ctx context.Context, node string, ctl *dist.Control) (*Conn
 	if ctl.Op != dist.OpAliasSend || node != n.Name() {
 		return n.way(ctx, node, ctl.To, ctl.ToName)
 	}
-	if at := n.router.holder(ctl.Ref); at != 0 {
+	if at := n.holder(ctl.Ref); at != 0 {
 		return n.router.reach(ctx, at)
 	}
 	return nil, nil

@@ -112,7 +112,7 @@ func (n *Node) Serve(name string, s Server, o *MailboxOptions) (*Mailbox, error)
 		return nil, wrap("serve", name, err)
 	}
 	b, err := n.register(name, nil, o, func(b *Mailbox) {
-		b.serves, b.handles, b.code = true, s.handler != nil, s.codeIn()
+		b.served.is, b.served.handler, b.served.code = true, s.handler != nil, s.codeIn()
 	})
 	if err != nil {
 		return nil, err
@@ -433,7 +433,7 @@ func (s *Server) status(b *Mailbox) ei.Term {
 		}
 	}
 	b.mu.Lock()
-	if b.isSuspended() {
+	if b.inbox.IsPartly() {
 		running = "suspended"
 	}
 	parent := b.opts.Parent

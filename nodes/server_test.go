@@ -342,7 +342,7 @@ func TestServerEnds(t *testing.T) {
 		m, why := reason(t, b, dist.OpMonitorPExit)
 		require.Equal(t, ref, m.Ref)
 		require.Equal(t, ei.Atom("killed"), why)
-		require.Eventually(t, func() bool { self.mu.Lock(); defer self.mu.Unlock(); return !self.serves }, tooLong, tick)
+		require.Eventually(t, func() bool { self.mu.Lock(); defer self.mu.Unlock(); return !self.served.is }, tooLong, tick)
 		require.Equal(t, ei.Int(0), <-ran)
 		require.Empty(t, ran)
 	})

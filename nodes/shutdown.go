@@ -229,7 +229,7 @@ const mostNames = 10
 func (p *processes) whatRuns() string {
 	names := p.runs.names()
 	for _, b := range p.all() {
-		if !b.runs.Load() {
+		if !b.served.runs.Load() {
 			continue
 		}
 		who := p.namesOf(b)

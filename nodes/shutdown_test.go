@@ -14,6 +14,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -25,13 +26,13 @@ func TestOnlyCallerIsTurnedAway(t *testing.T) {
 	caller, other := w.peer(n.Listeners()[0], role("caller@test")), w.peer(n.Listeners()[0], role("other@test"))
 	b, ref := box(t, n), monitorRef(caller, 1)
 	require.Eventually(t, func() bool { return len(n.Peers()) == 2 }, tooLong, tick)
-	require.True(t, b.watched(ref, watcher{pid: caller.self}))
+	require.True(t, b.watched(ref, bonds.Watcher{Pid: caller.self}))
 	payload, err := ei.Append(nil, ei.T("$gen_call", ei.Tuple{caller.self, ref}, 1))
 	require.NoError(t, err)
 	b.refuse(&Message{Control: dist.Control{Op: dist.OpSend}, Payload: payload, conn: n.Conn(string(other.self.Node))})
-	require.False(t, b.watchers.empty())
+	require.NotEmpty(t, watchersOf(b))
 	b.refuse(&Message{Control: dist.Control{Op: dist.OpSend}, Payload: payload, conn: n.Conn("caller@test")})
-	require.True(t, b.watchers.empty())
+	require.Empty(t, watchersOf(b))
 	ctl, why := caller.next()
 	require.Equal(t, ref, ctl.Ref)
 	require.Equal(t, ei.Atom("shutdown"), why)
@@ -159,7 +160,7 @@ func TestShutdownServesCasts(t *testing.T) {
 		// the server takes the cast by itself, before the call
 		for taken := false; !taken; time.Sleep(tick) {
 			srv.mu.Lock()
-			taken = srv.first() == len(srv.queue)
+			taken = !srv.inbox.HasUnread()
 			srv.mu.Unlock()
 		}
 		return b.Call(ctx, srv.Pid(), ei.Atom("read"))
@@ -252,7 +253,7 @@ func TestShutdownHandlesBacklog(t *testing.T) {
 			unread := func() int {
 				srv.mu.Lock()
 				defer srv.mu.Unlock()
-				return len(srv.queue) - srv.first()
+				return srv.inbox.Len()
 			}
 			require.Eventually(t, func() bool { return unread() == 4 }, tooLong, tick)
 			down := async(func() (int, error) { return 0, b.Shutdown(w.ctx()) })

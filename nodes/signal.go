@@ -6,6 +6,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/bonds"
 )
 
 // localSignal gives a signal of one process of this node to another.
@@ -20,10 +21,10 @@ func (n *Node) takeSignal(m *Message) {
 			n.noproc(&m.Control)
 		}
 	case dist.OpDemonitorP:
-		n.procs.runs.unawaited(monitorID{m.Ref, m.From.Node})
+		n.procs.runs.unawaited(bonds.MonitorID{Ref: m.Ref, Node: m.From.Node})
 		// the name has gone, or moved on
-		if (b == nil || !b.unwatched(monitorID{m.Ref, m.From.Node})) && m.ToName != "" {
-			n.procs.unwatchByFormerName(monitorID{m.Ref, m.From.Node})
+		if (b == nil || !b.unwatched(bonds.MonitorID{Ref: m.Ref, Node: m.From.Node})) && m.ToName != "" {
+			n.procs.unwatchByFormerName(bonds.MonitorID{Ref: m.Ref, Node: m.From.Node})
 		}
 	// one of a peer is acknowledged in the same step as the link ends, one of this node by a signal
 	// like any other
@@ -76,16 +77,16 @@ func (n *Node) bind(ctl *dist.Control) bool {
 	case ctl.Op == dist.OpLink:
 		return b.linked(ctl.From)
 	}
-	return b.watched(ctl.Ref, watcher{ctl.From, ctl.ToName})
+	return b.watched(ctl.Ref, bonds.Watcher{Pid: ctl.From, Name: ctl.ToName})
 }
 
 // noproc answers a LINK to, or a MONITOR_P of, a process that does not exist.
 func (n *Node) noproc(ctl *dist.Control) {
 	reason := exitReason(ei.Atom("noproc"))
 	if ctl.Op == dist.OpLink {
-		n.tell(linkExit(ctl.To, ctl.From, reason))
+		n.tell(bonds.LinkExit(ctl.To, ctl.From, reason))
 	} else {
-		n.tell(down(ctl.To, watcher{ctl.From, ctl.ToName}, ctl.Ref, reason))
+		n.tell(bonds.Down(ctl.To, bonds.Watcher{Pid: ctl.From, Name: ctl.ToName}, ctl.Ref, reason))
 	}
 }
 
@@ -93,6 +94,9 @@ func (n *Node) noproc(ctl *dist.Control) {
 // the one to its worker; nil if the process is in this worker, or nowhere.
 func (n *Node) way(ctx context.Context, node string, to ei.Pid, name ei.Atom) (*Conn, error) {
 	if node == n.Name() {
+		if to == (ei.Pid{}) && n.procs.named(name) != nil {
+			return nil, nil
+		}
 		return n.router.across(ctx, to, name)
 	}
 	return n.connection(ctx, node)
@@ -130,23 +134,23 @@ func (n *Node) connection(ctx context.Context, node string) (*Conn, error) {
 }
 
 // scopeOf is the scope that a process belongs to.
-func (n *Node) scopeOf(pid ei.Pid) scope {
-	e := scope{node: string(pid.Node)}
-	e.worker = n.router.home(pid)
+func (n *Node) scopeOf(pid ei.Pid) bonds.Scope {
+	e := bonds.Scope{Node: string(pid.Node)}
+	e.Worker = n.home(pid)
 	return e
 }
 
-// wayTo is the connection to the processes of an scope, unless they are here. If c is nil and here
+// wayTo is the connection to the processes of a scope, unless they are here. If c is nil and here
 // is false there is no connection, and links and monitors with those processes are broken, or about
 // to be.
-func (n *Node) wayTo(to scope) (c *Conn, here bool) {
+func (n *Node) wayTo(to bonds.Scope) (c *Conn, here bool) {
 	switch {
-	case to.worker != 0:
-		return n.router.workerLink(to.worker), false
-	case to.node == n.Name():
+	case to.Worker != 0:
+		return n.router.workerLink(to.Worker), false
+	case to.Node == n.Name():
 		return nil, true
 	}
-	return n.Conn(to.node), false
+	return n.Conn(to.Node), false
 }
 
 // tell sends a signal without waiting, and only if there is a connection: without one the other

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -76,7 +77,7 @@ func (c *calling) spawnHere(ctx context.Context, ctl *dist.Control, args any) er
 			return err
 		}
 		if !l.Begin(true) {
-			return c.n.procs.gone()
+			return c.n.gone()
 		}
 		if l.Phase() < c.until(ctx) {
 			break
@@ -199,7 +200,7 @@ func (b *Mailbox) spawnRequest(ctx context.Context, node string, p process) (ref
 	if err = c.request(ctx, node, p); err != nil {
 		b.lock()
 		defer b.mu.Unlock()
-		b.watching.remove(ei.Atom(node), c.ref)
+		b.bonds.Unwatch(bonds.Target{Node: node}, c.ref)
 		return ref, c.failed(err)
 	}
 	return c.ref, nil
@@ -258,7 +259,7 @@ func (n *Node) spawn(c *Conn, m *Message) {
 	var flags uint64
 	if o.Monitor {
 		flags |= dist.SpawnMonitored
-		b.watched(m.Ref, watcher{pid: m.From})
+		b.watched(m.Ref, bonds.Watcher{Pid: m.From})
 	}
 	if o.Link {
 		flags |= dist.SpawnLinked
@@ -269,7 +270,7 @@ func (n *Node) spawn(c *Conn, m *Message) {
 	}
 	// else it is a process with a life of its own
 	if o.Monitor && !o.Link && m.Module == "erpc" && m.Function == "execute_call" {
-		t.asked, t.waits = true, monitorID{m.Ref, m.From.Node}
+		t.asked, t.waits = true, bonds.MonitorID{Ref: m.Ref, Node: m.From.Node}
 	}
 	if !n.work(t) {
 		b.exitBy(ei.Atom("shutdown"))
@@ -284,7 +285,7 @@ type spawnedProcess struct {
 	options      otp.SpawnOptions
 	module, name ei.Atom
 	args         ei.Raw
-	parent       scope
+	parent       bonds.Scope
 }
 
 // run is called when there is a place for the process.

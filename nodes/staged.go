@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync/atomic"
 
+	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 )
@@ -131,8 +132,8 @@ func (g *Staged) receive() {
 func (b *Mailbox) takeAll() []*Message {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	all := b.unread()
-	b.clearUnread()
+	all := b.inbox.Unread()
+	b.inbox.Clear()
 	return all
 }
 
@@ -144,21 +145,10 @@ func (g *Staged) breakOff(boxes []*Mailbox) map[*Mailbox]broken {
 	all := map[*Mailbox]broken{}
 	for _, b := range boxes {
 		b.mu.Lock()
-		gone := map[string]bool{}
-		s := b.bonds("")
-		for _, l := range s.Links {
-			gone[string(l.Pid.Node)] = true
-		}
-		for _, w := range s.Watchers {
-			gone[string(w.Pid.Node)] = true
-		}
-		for _, t := range s.Watching {
-			gone[t.Node] = true
-		}
 		var x broken
-		for node := range gone {
+		for node := range b.bonds.Nodes() {
 			if node != n.name && n.Conn(node) == nil {
-				more := b.cut(scope{node: node})
+				more := b.cut(bonds.Scope{Node: node})
 				x.links, x.downs = append(x.links, more.links...), append(x.downs, more.downs...)
 			}
 		}

@@ -15,11 +15,6 @@ import (
 
 // A care is what module sys has asked for, as long as a process lives.
 type care struct {
-	// guarded by Mailbox.mu
-	suspended bool
-	// while suspended: so many messages, those ahead and those in the queue, are no orders
-	aheadPassed, passed int
-
 	mu     sync.Mutex
 	traces bool
 	log    *eventLog     // nil: off

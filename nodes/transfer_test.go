@@ -414,17 +414,13 @@ func TestMoveBonds(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, ours[0].MonitorNode(ctx, "peer@test"))
 	require.Eventually(t, func() bool {
-		ours[3].mu.Lock()
-		defer ours[3].mu.Unlock()
-		theirs[2].mu.Lock()
-		defer theirs[2].mu.Unlock()
-		return !ours[3].watchers.empty() && !theirs[2].watchers.empty()
+		return len(watchersOf(ours[3])) > 0 && len(watchersOf(theirs[2])) > 0
 	}, tooLong, tick)
 	for range 3 { // away and back
 		m, err := r.c.Detach(ctx)
 		require.NoError(t, err)
-		require.True(t, ours[0].links.empty())
-		require.Empty(t, ours[0].downs)
+		require.Empty(t, linksOf(ours[0]))
+		require.Empty(t, ours[0].nodes.downs)
 		r.c, err = r.n[0].Adopt(ctx, m)
 		require.NoError(t, err)
 	}
@@ -479,9 +475,7 @@ func TestMoveWithoutProcesses(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, theirs.Link(ctx, ours.Pid()))
 	require.Eventually(t, func() bool {
-		ours.mu.Lock()
-		defer ours.mu.Unlock()
-		return !ours.links.empty()
+		return len(linksOf(ours)) > 0
 	}, tooLong, tick)
 	r.move()
 	requireExit(t, theirs, ours.Pid(), "noproc")

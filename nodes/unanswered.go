@@ -1,7 +1,10 @@
 package nodes
 
 import (
+	"sync/atomic"
+
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
@@ -17,6 +20,46 @@ type request struct {
 	owed bool  // a freeze of conn waits for the answer
 }
 
+// A served is what there is of a Server, or a Handler, in its mailbox; the zero value is that of
+// any other mailbox. It is guarded by the mailbox's mutex, unless said otherwise.
+type served struct {
+	is      bool // the mailbox belongs to a Server, or a Handler …
+	handler bool // … to a Handler, any of whose messages may be a request
+	// restored, and in the process before the mailbox belonged to one
+	before bool
+	code   uintptr      // of a function of the Server, or of the Handler
+	runs   atomic.Bool  // it handles a message; set with mu held
+	later  atomic.Int32 // how many calls it has left for later
+	cancel func()       // ends the context of the message that it handles
+	now    request      // that message
+	asked  *Message     // the latest unread request from a process of this node
+	// the node shuts down: so many messages it is still to handle
+	backlog int
+	parted  bool // the node shuts down: the process has ended for others than those of this process
+}
+
+// begin notes that a message is being handled; last: it is the last of the backlog.
+func (s *served) begin(m *Message) (last bool) {
+	s.runs.Store(true)
+	s.now = request{m.conn, m.owed}
+	m.owed = false
+	if s.backlog == 0 {
+		return false
+	}
+	s.backlog--
+	return s.backlog == 0
+}
+
+// answer notes that the message in hand has been answered, or needs no answer.
+func (s *served) answer() request {
+	r := s.now
+	s.now = request{}
+	return r
+}
+
+// isBusy tells whether it has something to do, or to answer.
+func (s *served) isBusy() bool { return s.backlog > 0 || s.runs.Load() || s.later.Load() > 0 }
+
 // takeServed is take for a Server: it returns nil also if the process has ended.
 func (b *Mailbox) takeServed() *Message {
 	b.mu.Lock()
@@ -26,13 +69,8 @@ func (b *Mailbox) takeServed() *Message {
 	}
 	m := b.takeLocked()
 	if m != nil {
-		b.runs.Store(true)
-		b.serving = request{m.conn, m.owed}
-		m.owed = false
-		if b.backlog > 0 {
-			if b.backlog--; b.backlog == 0 {
-				b.n.life.Work.Leave() // the server itself runs, until it has handled m
-			}
+		if b.served.begin(m) {
+			b.n.life.Work.Leave() // the server itself runs, until it has handled m
 		}
 	}
 	return m
@@ -43,10 +81,10 @@ func (b *Mailbox) takeServed() *Message {
 func (b *Mailbox) keepBacklog() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.backlog > 0 || !b.serves || b.ended() || b.isSuspended() {
+	if b.served.backlog > 0 || !b.served.is || b.ended() || b.inbox.IsPartly() {
 		return
 	}
-	if b.backlog = len(b.unread()); b.backlog > 0 {
+	if b.served.backlog = b.inbox.Len(); b.served.backlog > 0 {
 		b.n.life.Work.Enter()
 	}
 }
@@ -54,8 +92,7 @@ func (b *Mailbox) keepBacklog() {
 // markServed notes that the message in hand has been answered, or needs no answer.
 func (b *Mailbox) markServed() {
 	b.mu.Lock()
-	r := b.serving
-	b.serving = request{}
+	r := b.served.answer()
 	b.mu.Unlock()
 	if r.owed {
 		r.conn.works.Leave()
@@ -66,13 +103,13 @@ func (b *Mailbox) markServed() {
 func (b *Mailbox) retire() {
 	b.markServed()
 	b.mu.Lock()
-	b.serves = false
-	if b.backlog > 0 {
-		b.backlog = 0
+	b.served.is = false
+	if b.served.backlog > 0 {
+		b.served.backlog = 0
 		b.n.life.Work.Leave()
 	}
 	var left []*Conn
-	for _, m := range b.unread() {
+	for _, m := range b.inbox.Unread() {
 		if m.owed {
 			m.owed = false
 			left = append(left, m.conn)
@@ -89,18 +126,18 @@ func (b *Mailbox) retire() {
 func (b *Mailbox) noteUnanswered(c *Conn) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.serves {
+	if !b.served.is {
 		return
 	}
-	if r := &b.serving; r.conn == c && !r.owed {
+	if r := &b.served.now; r.conn == c && !r.owed {
 		r.owed = true
 		c.works.Enter()
 	}
-	for _, m := range b.unread() {
+	for _, m := range b.inbox.Unread() {
 		if m.conn != c || m.owed {
 			continue
 		}
-		if _, _, _, ok := otp.GenCall(m.Payload); ok || b.handles {
+		if _, _, _, ok := otp.GenCall(m.Payload); ok || b.served.handler {
 			m.owed = true
 			c.works.Enter()
 		}
@@ -146,11 +183,14 @@ func (b *Mailbox) begin() bool {
 func (b *Mailbox) beginLast() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.backlog > 0 {
+	if b.served.backlog > 0 {
 		b.n.life.Work.Enter()
 		return true
 	}
-	here := b.asked != nil || b.hasUnread() && b.unread()[0].conn == nil
+	here := b.served.asked != nil
+	if first, ok := b.inbox.First(); ok {
+		here = here || first.conn == nil
+	}
 	return here && b.n.life.Work.Join()
 }
 
@@ -158,12 +198,12 @@ func (b *Mailbox) beginLast() bool {
 func (b *Mailbox) isAsked() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.asked != nil
+	return b.served.asked != nil
 }
 
 // rest notes that the Server handles no message at present.
 func (b *Mailbox) rest() {
-	b.runs.Store(false)
+	b.served.runs.Store(false)
 	if b.n.life.Refuses() {
 		b.part()
 	}
@@ -174,25 +214,16 @@ func (b *Mailbox) rest() {
 // runs may need it.
 func (b *Mailbox) part() {
 	b.mu.Lock()
-	busy := b.backlog > 0 || b.runs.Load() || b.later.Load() > 0
-	if !b.serves || b.opts.lasting || b.parted || busy || b.ended() || b.n.State() != StateStopping || !b.n.life.Refuses() {
+	stays := !b.served.is || b.opts.lasting || b.served.parted || b.served.isBusy() || b.ended()
+	if stays || b.n.State() != StateStopping || !b.n.life.Refuses() {
 		b.mu.Unlock()
 		return
 	}
-	b.parted = true
+	b.served.parted = true
 	notices := b.exitNotices(ei.Atom("shutdown"), false)
-	for pid := range b.links.all("") {
-		if !b.n.isHere(b.n.scopeOf(pid)) {
-			b.links.remove(pid.Node, pid)
-		}
-	}
-	for id, w := range b.watchers.all("") {
-		if !b.n.isHere(b.n.scopeOf(w.pid)) {
-			b.watchers.remove(id.node, id)
-		}
-	}
+	b.bonds.Part(func(pid ei.Pid) bool { return !b.n.isHere(b.n.scopeOf(pid)) })
 	b.mu.Unlock()
-	b.notifyEnd(notices, scope{})
+	b.notifyEnd(notices, bonds.Scope{})
 }
 
 // leaveForLater counts a call that has no answer yet for the process that is to answer it; b may be
@@ -201,7 +232,7 @@ func (c *Call) leaveForLater(b *Mailbox) {
 	if b == nil {
 		return
 	}
-	b.later.Add(1)
+	b.served.later.Add(1)
 	c.later.Store(b)
 	if c.replied.Load() { // meanwhile
 		c.isAnswered()
@@ -211,7 +242,7 @@ func (c *Call) leaveForLater(b *Mailbox) {
 // isAnswered notes that the call has its answer.
 func (c *Call) isAnswered() {
 	if b := c.later.Swap(nil); b != nil {
-		b.later.Add(-1)
+		b.served.later.Add(-1)
 		if b.n.life.Refuses() {
 			b.part()
 		}

@@ -45,7 +45,7 @@ func (b *Mailbox) arrived(t testing.TB, n int) {
 	require.Eventually(t, func() bool {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		return len(b.queue)-b.first() == n
+		return b.inbox.Len() == n
 	}, tooLong, tick)
 }
 

@@ -177,7 +177,7 @@ func newWorker() *Worker {
 // join makes w the worker of a node.
 func (w *Worker) join(n *Node, p *part) {
 	w.n, w.p = n, p
-	n.part, n.router = p, p
+	n.part, n.router, n.ids.worker = p, p, p.id
 	w.taking, w.endTaking = context.WithCancelCause(n.ctx)
 }
 

@@ -128,14 +128,6 @@ func (p *part) awaitsNext() []int {
 	return slices.Collect(maps.Keys(p.coming))
 }
 
-// dropComing gives up the ways that have not been taken; p.mu is held.
-func (p *part) dropComing() {
-	for _, list := range p.coming {
-		talk.DropAll(list)
-	}
-	clear(p.coming)
-}
-
 // noteEnded notes that another worker has ended.
 func (p *part) noteEnded(id int) {
 	p.mu.Lock()

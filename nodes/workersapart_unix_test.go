@@ -475,15 +475,15 @@ func TestHolderOfReference(t *testing.T) {
 	n := newWorld(t, "tcp").worker("front", time.Hour)
 	own, err := n.NewRef()
 	require.NoError(t, err)
-	require.Zero(t, n.part.holder(own))
+	require.Zero(t, n.holder(own))
 	far := own
 	far.ID[2] += 1 << partOfRef
-	require.Equal(t, 2, n.part.holder(far))
+	require.Equal(t, 2, n.holder(far))
 	short, before, other := far, far, far
 	short.Len = 2
 	before.Creation++
 	other.Node = "other@test"
 	for _, r := range []ei.Ref{short, before, other} {
-		require.Zero(t, n.part.holder(r))
+		require.Zero(t, n.holder(r))
 	}
 }

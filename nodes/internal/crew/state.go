@@ -150,7 +150,7 @@ func (c *Crew) Restore(s *states.Front, list *descriptor.List) error {
 func (c *Crew) restore(s *states.Crewman, list *descriptor.List) error {
 	bad := func(err error) error { return &form.Error{Path: fmt.Sprintf("worker of slot %d", s.Slot), Err: err} }
 	switch {
-	case s.Slot < 0 || s.Part < 1 || s.Part > talk.MaxPart || s.PID < 1 || c.workers[s.Part] != nil:
+	case s.Slot < 0 || s.Part < 1 || s.Part > states.MaxPart || s.PID < 1 || c.workers[s.Part] != nil:
 		return bad(form.ErrMalformed)
 	case s.Slot >= c.cfg.Count:
 		return fmt.Errorf("FrontConfig.Workers is %d, and the node has a worker more: want %d or more", c.cfg.Count, s.Slot+1)

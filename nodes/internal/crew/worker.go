@@ -10,6 +10,7 @@ import (
 
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/nodes/internal/process"
+	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -27,7 +28,7 @@ type Worker struct {
 	crew *Crew
 	// the worker's place, 0 to Config.Count-1; a worker that replaces this one gets the same slot
 	slot int
-	// the worker's own, 1 to talk.MaxPart, which it keeps when it moves to another process; in its
+	// the worker's own, 1 to states.MaxPart, which it keeps when it moves to another process; in its
 	// pids, and called Part in messages
 	number int
 	line   *talk.Line
@@ -214,7 +215,7 @@ func (c *Crew) introduce(w *Worker) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for { // the next number that no worker has
-		c.lastPart = c.lastPart%talk.MaxPart + 1
+		c.lastPart = c.lastPart%states.MaxPart + 1
 		if c.workers[c.lastPart] == nil {
 			break
 		}

@@ -2,6 +2,12 @@ package states
 
 import "github.com/cnode-go/cnode/nodes/internal/form"
 
+// PartBits is how many bits of a pid's serial say in which worker the pid was made, 1 to MaxPart.
+const (
+	PartBits = 13
+	MaxPart  = 1<<PartBits - 1
+)
+
 // A Worker is the state of a worker.
 type Worker struct {
 	Node        []byte

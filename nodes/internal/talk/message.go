@@ -176,12 +176,6 @@ type Unknown struct {
 	FD    int             `json:"-"`
 }
 
-// Part is 1 to MaxPart.
-const (
-	PartBits = 13
-	MaxPart  = 1<<PartBits - 1
-)
-
 // MoveMark begins the variable of a process that takes another worker's place; the descriptor of
 // the channel to that one follows.
 const MoveMark = "upgrade,"

@@ -25,7 +25,8 @@ func TestLocks(t *testing.T) {
 		meet(t, []member{m}, []*otp.Node{a, b})
 
 		// Erlang has it, then Go
-		require.Equal(t, "true", a.Eval(t, `P = self(), H = spawn(fun() -> P ! {locked, global:set_lock({res, self()})}, receive stop -> ok end end),
+		require.Equal(t, "true", a.Eval(t, `P = self(),
+			H = spawn(fun() -> P ! {locked, global:set_lock({res, self()})}, receive stop -> ok end end),
 			persistent_term:put(holder, H), receive {locked, Is} -> Is end`))
 		box := m.process(t)
 		lock := global.Lock{Resource: "res"}

@@ -1,4 +1,4 @@
-package nodes
+package bonds
 
 import (
 	"iter"
@@ -25,13 +25,6 @@ type bond[K comparable, V any] struct {
 
 // fewBonds is how many need no map.
 const fewBonds = 8
-
-// bondTables are a process's links and monitors.
-type bondTables struct {
-	links    byNode[ei.Pid, *link]
-	watchers byNode[monitorID, watcher] // who monitors this process
-	watching byNode[ei.Ref, target]     // what this process monitors
-}
 
 // get gives the value of a key with a node.
 func (t *byNode[K, V]) get(node ei.Atom, key K) (v V, ok bool) {
@@ -146,38 +139,10 @@ func (t *byNode[K, V]) remove(node ei.Atom, key K) {
 	}
 }
 
-// An scope is a set of processes: those of a node, or those of one worker of this node. When a
-// connection ends, links and monitors with the processes of its scope break.
-type scope struct {
-	node   string
-	worker int // 0: the whole node
-}
-
-func (c *Conn) extent() scope { return scope{c.peer.Name, c.worker} }
-
-func (e scope) has(pid ei.Pid) bool {
-	return string(pid.Node) == e.node && (e.worker == 0 || workerOf(pid) == e.worker)
-}
-
-func (e scope) hasTarget(t target) bool { return t.node == e.node && t.worker == e.worker }
-
-// put sets an element of a map, and makes the map if there is none: most mailboxes and connections
-// have no use for theirs, and a node may have very many of them.
+// put sets an element of a map, and makes the map if there is none.
 func put[K comparable, V any](m *map[K]V, key K, value V) {
 	if *m == nil {
 		*m = map[K]V{}
 	}
 	(*m)[key] = value
-}
-
-// putFew is put for a map that has most elements at the most: then a new one takes the place of
-// another one.
-func putFew[K comparable, V any](m *map[K]V, key K, value V, most int) {
-	if _, ok := (*m)[key]; !ok && len(*m) >= most {
-		for other := range *m {
-			delete(*m, other)
-			break
-		}
-	}
-	put(m, key, value)
 }

@@ -1,0 +1,336 @@
+package inbox
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/cnode-go/cnode/nodes/internal/places"
+)
+
+func newInbox(limit int, full Full, paid bool) (*Inbox[int], *places.Memory) {
+	m := places.NewMemory(1000, nil)
+	q := new(Inbox[int])
+	q.Init(m, limit, full, paid)
+	return q, m
+}
+
+func all(q *Inbox[int]) (got []int) {
+	for {
+		m, ok := q.Take()
+		if !ok {
+			return got
+		}
+		got = append(got, m)
+	}
+}
+
+// What has priority comes first; among themselves messages stay in order.
+func TestOrder(t *testing.T) {
+	q, _ := newInbox(1000, Blocks, false)
+	for i := range 6 {
+		q.Push(Entry[int]{Message: i, Cost: 10, Ahead: i%3 == 2})
+	}
+	require.Equal(t, 6, q.Len())
+	require.Equal(t, 60, q.Bytes())
+	require.Equal(t, []int{2, 5, 0, 1, 3, 4}, q.Unread())
+	first, ok := q.First()
+	require.True(t, ok)
+	require.Equal(t, 2, first)
+	require.Equal(t, []int{2, 5, 0, 1, 3, 4}, all(q))
+	require.EqualValues(t, 6, q.Taken())
+	require.Zero(t, q.Bytes())
+	_, ok = q.First()
+	require.False(t, ok)
+}
+
+// While only some messages are taken the others stay, in their order, and none is looked at twice.
+func TestOnly(t *testing.T) {
+	q, _ := newInbox(1000, Blocks, false)
+	looks := 0
+	q.Only(func(m int) bool { looks++; return m >= 100 })
+	require.True(t, q.IsPartly())
+	for _, m := range []int{1, 100, 2, 101, 3} {
+		q.Push(Entry[int]{Message: m, Cost: 1})
+	}
+	q.Push(Entry[int]{Message: 4, Cost: 1, Ahead: true})
+	q.Push(Entry[int]{Message: 102, Cost: 1, Ahead: true})
+	require.Equal(t, []int{102, 100, 101}, all(q))
+	require.LessOrEqual(t, looks, 12)
+	require.False(t, q.Has())
+	require.True(t, q.HasUnread())
+	q.Only(nil)
+	require.Equal(t, []int{4, 1, 2, 3}, all(q))
+}
+
+// At the limit, by who sends and what the process does then.
+func TestLimit(t *testing.T) {
+	for name, tt := range map[string]struct {
+		full    Full
+		paid    bool
+		waits   bool
+		held    int // of the peer's, before
+		unread  int // bytes, before
+		isLast  bool
+		verdict Verdict
+		counted bool // in the memory for what overflows
+	}{
+		"room":                              {unread: 90, verdict: Fits},
+		"one message of any size":           {full: Ends, verdict: Fits},
+		"a peer's overflows":                {unread: 95, verdict: Fits, counted: true},
+		"a peer has had its share":          {unread: 95, held: 600, verdict: Over},
+		"but it was read already":           {unread: 95, held: 600, isLast: true, verdict: Fits, counted: true},
+		"the program waits":                 {unread: 95, waits: true, verdict: Over},
+		"the process ends":                  {unread: 95, full: Ends, verdict: TooMuch},
+		"the process ends for the program":  {unread: 95, full: Ends, waits: true, verdict: TooMuch},
+		"a function's process":              {paid: true, unread: 50, verdict: Fits, counted: true},
+		"a function's process, and the own": {paid: true, unread: 50, waits: true, verdict: Fits, counted: true},
+		"a function's process is full":      {paid: true, unread: 95, full: Ends, verdict: TooMuch},
+		"no share left for a function":      {paid: true, unread: 50, held: 600, full: Ends, verdict: TooMuch},
+	} {
+		t.Run(name, func(t *testing.T) {
+			q, memory := newInbox(100, tt.full, tt.paid)
+			if tt.unread > 0 {
+				q.Push(Entry[int]{Cost: tt.unread})
+			}
+			if tt.held > 0 {
+				memory.Force("peer", tt.held)
+			}
+			e := Entry[int]{Cost: 10, Payer: "peer", Waits: tt.waits}
+			if tt.unread == 0 {
+				e.Cost = 500
+			}
+			var w Wait
+			defer w.End()
+			v := q.Judge(&e)
+			if v == Over {
+				v = q.Overflow(&e, &w, tt.isLast, nil)
+			}
+			require.Equal(t, tt.verdict, v)
+			require.Equal(t, tt.counted, e.Overflows())
+			want := tt.held
+			if tt.counted {
+				want += e.Cost
+				q.Push(e)
+				require.True(t, tt.paid || q.BeyondLimit())
+			}
+			require.Equal(t, want, memory.Held())
+		})
+	}
+}
+
+// What overflows counts as within the limit once there is room, the oldest first; then those that
+// wait are woken.
+func TestRoom(t *testing.T) {
+	q, memory := newInbox(100, Blocks, false)
+	for range 4 {
+		e := Entry[int]{Cost: 50, Payer: "peer"}
+		var w Wait
+		if q.Judge(&e) == Over {
+			require.Equal(t, Fits, q.Overflow(&e, &w, false, nil))
+		}
+		q.Push(e)
+	}
+	require.Equal(t, 100, memory.Held())
+	require.Equal(t, 100, q.OverflowOf("peer"))
+	require.Zero(t, q.OverflowOf("other"))
+	own, w := Entry[int]{Cost: 50, Waits: true}, Wait{}
+	require.Equal(t, Over, q.Judge(&own))
+	require.Equal(t, Over, q.Overflow(&own, &w, false, nil))
+	require.True(t, q.RoomAwaited())
+	q.Take()
+	require.Equal(t, Again, w.For(nil, nil))
+	require.Equal(t, 50, memory.Held())
+	require.Equal(t, Over, q.Overflow(&own, &w, false, nil), "two came before")
+	q.Take()
+	require.Equal(t, Over, q.Overflow(&own, &w, false, nil), "and one message more")
+	require.Zero(t, memory.Held())
+	q.Take()
+	require.Equal(t, Fits, q.Judge(&own))
+
+	q.Push(Entry[int]{Cost: 500, Ahead: true})
+	q.SetLimit(1000, Ends)
+	bytes, full := q.Limit()
+	require.Equal(t, 1000, bytes)
+	require.Equal(t, Ends, full)
+}
+
+// A sender that does not wait by itself has patience for a while, and then again.
+func TestPatience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, memory := newInbox(100, Blocks, false)
+		memory.Force("peer", 900)
+		q.Push(Entry[int]{Cost: 100})
+		e, w, change := Entry[int]{Cost: 10, Payer: "peer"}, Wait{}, make(chan struct{})
+		defer w.End()
+		require.Equal(t, Over, q.Judge(&e))
+		require.Equal(t, Over, q.Overflow(&e, &w, false, change))
+		begin := time.Now()
+		require.Equal(t, Late, w.For(nil, nil))
+		require.Equal(t, Late, w.For(nil, nil))
+		require.Equal(t, 2*Patience, time.Since(begin))
+		closed := make(chan struct{})
+		close(closed)
+		require.Equal(t, Cancelled, w.For(closed, nil))
+		require.Equal(t, Cancelled, w.For(nil, closed))
+		close(change)
+		require.Equal(t, Again, w.For(nil, nil))
+		w = Wait{}
+		require.Equal(t, Over, q.Overflow(&e, &w, false, nil))
+		memory.Give("peer", 900)
+		require.Equal(t, Again, w.For(nil, nil))
+	})
+}
+
+// Somebody is told once, and again after a while.
+func TestTells(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, _ := newInbox(10, Blocks, false)
+		require.False(t, q.Tells())
+		q.Push(Entry[int]{Cost: 10})
+		e, w := Entry[int]{Cost: 10, Payer: "peer"}, Wait{}
+		require.Equal(t, Over, q.Judge(&e))
+		require.Equal(t, Fits, q.Overflow(&e, &w, false, nil))
+		q.Push(e)
+		require.True(t, q.Tells())
+		require.False(t, q.Tells())
+		time.Sleep(2 * quiet)
+		require.True(t, q.Tells())
+	})
+}
+
+// A process that ends gives its memory back; one that is full keeps what is within its limit.
+func TestEnd(t *testing.T) {
+	fill := func() (*Inbox[int], *places.Memory) {
+		q, memory := newInbox(20, Blocks, false)
+		for i := range 6 {
+			e, w := Entry[int]{Message: i, Cost: 10, Payer: "peer", Ahead: i >= 3}, Wait{}
+			if q.Judge(&e) == Over {
+				require.Equal(t, Fits, q.Overflow(&e, &w, false, nil))
+			}
+			q.Push(e)
+		}
+		require.Equal(t, 20, memory.Held())
+		return q, memory
+	}
+	q, memory := fill()
+	require.Equal(t, 2, q.DropOverflow())
+	require.Equal(t, []int{3, 4, 0, 1}, all(q))
+	require.Zero(t, memory.Held())
+
+	q, memory = fill()
+	require.Equal(t, 6, q.Deafen())
+	require.True(t, q.IsDeaf())
+	require.Zero(t, memory.Held())
+	require.Zero(t, q.Bytes())
+
+	q, memory = fill()
+	heir, _ := newInbox(100, Blocks, false)
+	heir.Push(Entry[int]{Message: 7, Cost: 1})
+	q.MoveTo(heir)
+	require.Zero(t, memory.Held())
+	require.False(t, q.HasUnread())
+	require.Equal(t, 61, heir.Bytes())
+	require.Equal(t, []int{3, 4, 5, 0, 1, 2, 7}, all(heir))
+}
+
+// A receiver that has waited finds a token after each message.
+func TestComes(t *testing.T) {
+	q, _ := newInbox(100, Blocks, false)
+	q.Push(Entry[int]{})
+	comes := q.Comes()
+	for range 3 {
+		<-comes
+		q.Push(Entry[int]{})
+	}
+	<-comes
+	q.Take()
+	<-comes // there is more
+	q.Only(nil)
+	<-comes
+	select {
+	case <-comes:
+		t.Fatal("a token for nothing")
+	default:
+	}
+}
+
+// The memory of a queue that was long is not kept, and one that is never empty does not grow.
+func TestQueueMemory(t *testing.T) {
+	for _, count := range []int{keepQueue / 2, 3 * keepQueue} {
+		q, _ := newInbox(1<<30, Blocks, false)
+		for i := range count {
+			q.Push(Entry[int]{Message: i})
+		}
+		require.Len(t, all(q), count)
+		require.LessOrEqual(t, cap(q.queue), keepQueue)
+		require.Equal(t, count < keepQueue, cap(q.queue) > 0)
+	}
+	q, _ := newInbox(1<<30, Blocks, false)
+	q.Push(Entry[int]{})
+	for i := range 10_000 {
+		q.Push(Entry[int]{Message: i + 1})
+		m, ok := q.Take()
+		require.True(t, ok)
+		require.Equal(t, i, m)
+	}
+	require.Less(t, cap(q.queue), 1000)
+}
+
+// Whatever comes and goes, the memory counts are those of what is there.
+func TestCounts(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		q, memory := newInbox(50, Blocks, rapid.Bool().Draw(t, "paid"))
+		var queue, ahead []Entry[int]
+		next := 0
+		t.Repeat(map[string]func(*rapid.T){
+			"push": func(t *rapid.T) {
+				e := Entry[int]{
+					Message: next, Cost: rapid.IntRange(1, 30).Draw(t, "cost"),
+					Payer: rapid.SampledFrom([]string{"a", "b", ""}).Draw(t, "payer"),
+					Ahead: rapid.IntRange(0, 3).Draw(t, "ahead") == 0, Waits: rapid.IntRange(0, 3).Draw(t, "waits") == 0,
+				}
+				var w Wait
+				defer w.End()
+				if v := q.Judge(&e); v != Fits && (v != Over || q.Overflow(&e, &w, false, nil) != Fits) {
+					return
+				}
+				q.Push(e)
+				next++
+				if e.Ahead {
+					ahead = append(ahead, e)
+				} else {
+					queue = append(queue, e)
+				}
+			},
+			"take": func(t *rapid.T) {
+				m, ok := q.Take()
+				require.Equal(t, len(ahead)+len(queue) > 0, ok)
+				switch {
+				case len(ahead) > 0:
+					require.Equal(t, ahead[0].Message, m)
+					ahead = ahead[1:]
+				case ok:
+					require.Equal(t, queue[0].Message, m)
+					queue = queue[1:]
+				}
+			},
+			"": func(t *rapid.T) {
+				bytes := 0
+				for _, list := range [][]Entry[int]{queue, ahead} {
+					for _, e := range list {
+						bytes += e.Cost
+					}
+				}
+				require.Equal(t, bytes, q.Bytes())
+				require.Equal(t, len(queue)+len(ahead), q.Len())
+				require.Equal(t, q.OverflowOf("a")+q.OverflowOf("b")+q.OverflowOf(""), memory.Held())
+			},
+		})
+		q.Clear()
+		require.Zero(t, memory.Held())
+	})
+}
