@@ -62,16 +62,17 @@ func (n *Node) Freeze(ctx context.Context) (*Frozen, error) {
 	return n.freeze(ctx, nil)
 }
 
-// A freezer is what else stands still with a node: what a worker does for the front.
-type freezer interface {
+// frontSteps are the steps of a freeze in a worker: they stop what it does for the front.
+type frontSteps struct {
 	// pauseWork and pauseLine stop what the front asks for, and what it says; resume ends both.
-	pauseWork(ctx context.Context) (resume func(), err error)
-	pauseLine(ctx context.Context, conns []*Conn, stop func([]*Conn) error) error
+	pauseWork func(ctx context.Context) (resume func(), err error)
+	pauseLine func(ctx context.Context, conns []*Conn, stop func([]*Conn) error) error
 	// holdLine stops what is said to the front.
-	holdLine(ctx context.Context) (resume func(), err error)
+	holdLine func(ctx context.Context) (resume func(), err error)
 }
 
-func (n *Node) freeze(ctx context.Context, w freezer) (*Frozen, error) {
+// freeze is Freeze; w is nil if the node is one process, or a front's.
+func (n *Node) freeze(ctx context.Context, w *frontSteps) (*Frozen, error) {
 	f := &Frozen{n: n, w: w}
 	err := cmp.Or(n.ending(), wait.TakesTime(ctx))
 	switch {

@@ -19,6 +19,10 @@ const (
 	moveLimit = 4 * time.Second
 )
 
+func (w *Worker) frontSteps() *frontSteps {
+	return &frontSteps{pauseWork: w.pauseWork, pauseLine: w.pauseLine, holdLine: w.holdLine}
+}
+
 // pauseWork stops the worker from doing more of its work; resume ends that, and pauseLine.
 func (w *Worker) pauseWork(ctx context.Context) (resume func(), err error) {
 	resume = func() {
@@ -132,7 +136,7 @@ type workerEstate struct {
 
 // freeze stops the worker. The front sends it no sessions meanwhile.
 func (w *Worker) freeze(ctx context.Context) (handoff.Frozen, error) {
-	f, err := w.n.freeze(ctx, w)
+	f, err := w.n.freeze(ctx, w.frontSteps())
 	if err != nil {
 		return nil, err
 	}
