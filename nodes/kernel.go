@@ -17,22 +17,22 @@ import (
 func (n *Node) serveKernel() error {
 	// they outlive processes that link to them, as OTP's do
 	o := &MailboxOptions{TrapExit: true, lasting: true}
-	kernel := Server{Call: netKernelCall, encoded: true, prompt: true}
+	kernel := kernelServer{call: netKernelCall, prompt: true}
 	if _, err := n.register("net_kernel", func(b *Mailbox, m *Message) {
 		if !n.takeOutput(b, m) {
-			kernel.handleHere(b, m)
+			kernel.take(b, m)
 		}
 	}, o); err != nil {
 		return err
 	}
 	// A function for each message: none waits for another one, and the connection's reader waits
 	// for none of them.
-	rex := Server{Call: n.rexCall, Cast: n.rexCast, Info: n.rexInfo, encoded: true}
-	full := Server{Call: rexFull, Info: n.rexInfoFull, encoded: true, prompt: true}
+	rex := kernelServer{call: n.rexCall, cast: n.rexCast, info: n.rexInfo}
+	full := kernelServer{call: rexFull, info: n.rexInfoFull, prompt: true}
 	_, err := n.register("rex", func(b *Mailbox, m *Message) {
 		r := &rexRun{server: &rex, b: b, m: m}
 		if !n.admitRun(&r.run, m.asker(), cost(m)+spawnCost) {
-			full.handleHere(b, m)
+			full.take(b, m)
 			return
 		}
 		r.does, r.trace, r.from = r, m.trace(), m.From
@@ -51,7 +51,7 @@ func (n *Node) serveKernel() error {
 // A rexRun is a run of rex, for one message.
 type rexRun struct {
 	serverRun
-	server *Server
+	server *kernelServer
 	b      *Mailbox
 	m      *Message
 	asks   ei.Raw // what request is to be, for a call
@@ -60,17 +60,64 @@ type rexRun struct {
 
 func (r *rexRun) do(*run) {
 	if r.isCall {
-		r.server.takeCall(r, &r.request, r.asks, r.m)
+		r.server.answer(&r.serverRun, r.asks, r.m)
 	} else {
 		r.server.handle(&r.serverRun, r.b, r.m)
 	}
 }
 
-// handleHere is handle for a process with a hook, on the reader's goroutine.
-func (s *Server) handleHere(b *Mailbox, m *Message) {
+// A kernelServer is one of the node's own. Unlike a Server it takes requests as they came, good while
+// it runs, and belongs to no process that its functions could wait for.
+type kernelServer struct {
+	call func(ctx context.Context, c *Call) (any, error)
+	cast func(ctx context.Context, request ei.Raw)            // nil: casts are like other messages
+	info func(ctx context.Context, self *Mailbox, m *Message) // nil: they are dropped
+	// it answers the node that has asked, at once: without waiting for a peer that does not read
+	prompt bool
+}
+
+// take handles a message on the goroutine that has brought it, a connection's reader say.
+func (s *kernelServer) take(b *Mailbox, m *Message) {
 	r := new(serverRun)
 	r.around, r.conn, r.trace = b.n.ctx, m.asker(), m.trace()
 	s.handle(r, b, m)
+}
+
+func (s *kernelServer) handle(r *serverRun, b *Mailbox, m *Message) {
+	r.from = m.From
+	defer r.over.Store(true)
+	if request, ok := s.callOf(r, b, m); ok {
+		s.answer(r, request, m)
+		return
+	}
+	if s.cast != nil && m.Payload != nil {
+		if request, ok := otp.GenCast(m.Payload); ok {
+			s.cast(&r.run, request)
+			m.Release()
+			return
+		}
+	}
+	if s.info == nil {
+		b.n.unwanted(b, m)
+		return
+	}
+	s.info(&r.run, b, m)
+}
+
+func (s *kernelServer) callOf(r *serverRun, b *Mailbox, m *Message) (request ei.Raw, ok bool) {
+	if request, ok = r.readCall(b, m); ok {
+		r.request.prompt, r.request.encode = s.prompt, b.n.absentFor("", "", request)
+	}
+	return request, ok
+}
+
+// answer answers the call that callOf has read, and releases the message.
+func (s *kernelServer) answer(r *serverRun, request ei.Raw, m *Message) {
+	c := &r.request
+	r.from, c.Request = c.From, request
+	v, err := s.call(&r.run, c)
+	c.answerWith(&r.run, v, err)
+	m.Release()
 }
 
 // netKernelCall answers {is_auth, Node}, the question behind net_adm:ping, with yes.
@@ -172,8 +219,8 @@ func rexFull(context.Context, *Call) (any, error) {
 }
 
 // rexCast runs {cast, M, F, A, GL}.
-func (n *Node) rexCast(ctx context.Context, request ei.Term) {
-	if mfa, ok := rexRequest(ctx, request.(ei.Raw), "cast"); ok {
+func (n *Node) rexCast(ctx context.Context, request ei.Raw) {
+	if mfa, ok := rexRequest(ctx, request, "cast"); ok {
 		t, reason := runOf(ctx), ei.Term(ei.Atom("killed")) // by runtime.Goexit
 		defer func() { t.endProcess(reason) }()
 		_, exception := n.applyNext(ctx, &mfa, nil)

@@ -82,9 +82,6 @@ type Server struct {
 
 	handler    Handler // takes all messages, in place of the others
 	terminated bool    // Terminate was called
-	encoded    bool    // Call and Cast get their requests as an ei.Raw, which is good while they run
-	// it answers the node that has asked, at once: without waiting for a peer that does not read
-	prompt bool
 }
 
 // NoReply, returned by Server.Call or by a function of Server.On, says that Call.Reply comes later.
@@ -179,7 +176,7 @@ func (s *Server) take(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 	returned = true
 }
 
-// A serverRun is the turn of a Server's function, and the call that the function may answer.
+// A serverRun is the run of a Server's function, and the call that the function may answer.
 type serverRun struct {
 	run
 	request Call
@@ -228,25 +225,20 @@ func (s *Server) lastCall(ctx context.Context, b *Mailbox, reason ei.Term) {
 	})
 }
 
-// handle handles a message in a turn.
+// handle handles a message.
 func (s *Server) handle(r *serverRun, b *Mailbox, m *Message) {
 	n, t, ctx := b.n, &r.run, context.Context(&r.run)
-	t.from = m.From
-	if b.hook == nil { // the node's own servers wait for no process
-		t.self = b
-	}
+	t.from, t.self = m.From, b
 	defer t.over.Store(true)
 	if s.handler != nil {
 		s.handler(b, m)
 		b.markServed()
 		return
 	}
-	if b.hook == nil {
-		if s.takeOrder(ctx, b, m) {
-			return
-		}
-		b.care.Load().noteIn(b, m)
+	if s.takeOrder(ctx, b, m) {
+		return
 	}
+	b.care.Load().noteIn(b, m)
 	if s.On != nil && s.takeOn(r, b, m) {
 		return
 	}
@@ -260,10 +252,7 @@ func (s *Server) handle(r *serverRun, b *Mailbox, m *Message) {
 	b.markServed() // no caller waits for an answer to what comes here
 	if s.Cast != nil && m.Payload != nil {
 		if request, ok := otp.GenCast(m.Payload); ok {
-			if s.encoded {
-				s.Cast(ctx, request)
-				m.Release()
-			} else if t, err := request.Decode(); err == nil {
+			if t, err := request.Decode(); err == nil {
 				m.Release()
 				s.cast(ctx, b, t)
 			} else {
@@ -279,27 +268,29 @@ func (s *Server) handle(r *serverRun, b *Mailbox, m *Message) {
 	s.Info(ctx, b, m)
 }
 
-// callOf reads the message as a gen_server:call, into r.request; false if it is none.
-func (s *Server) callOf(r *serverRun, b *Mailbox, m *Message) (request ei.Raw, ok bool) {
+// readCall reads a message to b as a gen_server:call, into r.request; false if it is none.
+func (r *serverRun) readCall(b *Mailbox, m *Message) (request ei.Raw, ok bool) {
 	from, tag, request, ok := otp.GenCall(m.Payload)
 	if !ok {
 		return nil, false
 	}
 	c := &r.request
 	c.From, c.alias, c.tag, c.trace = from.Pid, from.Alias, tag, r.trace
-	c.n, c.by, c.conn, c.server, c.prompt = b.n, b.pid, r.conn, b, s.prompt
-	c.encode = b.n.absentFor(s.Absent, "", request)
+	c.n, c.by, c.conn, c.server = b.n, b.pid, r.conn, b
 	return request, true
+}
+
+// callOf is readCall for the Server.
+func (s *Server) callOf(r *serverRun, b *Mailbox, m *Message) (request ei.Raw, ok bool) {
+	request, ok = r.readCall(b, m)
+	if ok {
+		r.request.encode = b.n.absentFor(s.Absent, "", request)
+	}
+	return request, ok
 }
 
 // takeCall answers a request by s.Call, and releases the message.
 func (s *Server) takeCall(ctx context.Context, c *Call, request ei.Raw, m *Message) {
-	if s.encoded {
-		c.Request = request
-		s.call(ctx, c)
-		m.Release()
-		return
-	}
 	if s.Call == nil && s.On == nil {
 		c.answer(ei.Tuple{ei.Atom("error"), ei.Binary("the server takes no calls")})
 		return
@@ -455,13 +446,7 @@ func (s *Server) status(b *Mailbox) ei.Term {
 
 func (s *Server) call(ctx context.Context, c *Call) {
 	t := runOf(ctx)
-	t.from = c.From
-	if c.server.hook != nil { // the node's own servers have no call of the program
-		v, err := s.Call(ctx, c)
-		c.answerWith(ctx, v, err)
-		return
-	}
-	t.call = c
+	t.from, t.call = c.From, c
 	ctx, r := c.server.measureServer(ctx, c.conn, "call")
 	defer r.endUnreturned()
 	v, err := s.Call(ctx, c)
