@@ -27,7 +27,7 @@ func (c *Conn) complain(fault uint32, text string, err error) {
 	if c.faults.Or(fault)&fault != 0 {
 		level = slog.LevelDebug
 	}
-	c.n.log.Log(context.Background(), level, text, "peer", c.peer.Name, "error", err)
+	c.env.log.Log(context.Background(), level, text, "peer", c.peer.Name, "error", err)
 }
 
 // mishap logs an error in a function of the application, at a limited rate: peers and strangers may

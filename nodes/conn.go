@@ -23,7 +23,8 @@ import (
 // goroutine sends arrives in the order in which it was sent. Receive is for one goroutine at a
 // time.
 type Conn struct {
-	n         *Node
+	env       *env
+	n         *Node // for what stands above connections
 	tr        transport.Transport
 	s         *transport.Stream
 	q         *transport.Queue
@@ -80,7 +81,7 @@ type Conn struct {
 }
 
 func newConn(n *Node, tr transport.Transport, s *transport.Stream, p dist.Peer, initiated bool) *Conn {
-	c := &Conn{n: n, tr: tr, s: s, peer: p, initiated: initiated, made: clock.Now(), claim: unclaimed{}}
+	c := &Conn{env: &n.env, n: n, tr: tr, s: s, peer: p, initiated: initiated, made: clock.Now(), claim: unclaimed{}}
 	c.record = metrics.Conn{Peer: p.Name, Initiated: initiated, Since: time.Now()}
 	c.done, c.left = make(chan struct{}), make(chan struct{})
 	c.q = transport.NewQueue(s, &transport.QueueOptions{
@@ -106,15 +107,16 @@ func isLong(name string) bool {
 // begin starts what a connection does by itself: ticks, and receiving once the node's upper level
 // has started.
 func (c *Conn) begin() {
-	c.n.stats.connections.Add(1)
-	c.n.log.Info("node up", "peer", c.peer.Name, "remote", addrText(c.s.RemoteAddr()), "initiated", c.initiated)
-	if isLong(c.peer.Name) != isLong(c.n.Name()) {
-		c.n.log.Warn("one node's name is long (-name), the other's short (-sname): Erlang nodes of one kind do not connect to those of the other",
-			"name", c.n.Name(), "peer", c.peer.Name)
+	c.env.stats.connections.Add(1)
+	c.env.log.Info("node up", "peer", c.peer.Name, "remote", addrText(c.s.RemoteAddr()), "initiated", c.initiated)
+	if isLong(c.peer.Name) != isLong(c.peer.SelfName) {
+		c.env.log.Warn("one node's name is long (-name), the other's short (-sname): "+
+			"Erlang nodes of one kind do not connect to those of the other",
+			"name", c.peer.SelfName, "peer", c.peer.Name)
 	}
 	c.tellUp()
 	c.ticks.begin(c)
-	c.n.on.up(c)
+	c.env.on.up(c)
 }
 
 // Peer describes the other node and what was negotiated with it.
@@ -155,7 +157,7 @@ func (c *Conn) Err() error {
 // to another process.
 func (c *Conn) lost() bool {
 	err := c.Err()
-	return err != nil && err != ErrMoved && (err != ErrClosed || c.n.ctx.Err() == nil)
+	return err != nil && err != ErrMoved && (err != ErrClosed || c.env.ctx.Err() == nil)
 }
 
 // Close ends the connection at once: the peer sees a nodedown. Data that waits to be sent is lost,
@@ -179,7 +181,7 @@ func (c *Conn) Close() error {
 
 // fail ends the connection for a reason. It does not wait.
 func (c *Conn) fail(err error) {
-	if count := &c.n.goroutines; c.mark(err, count) {
+	if count := &c.env.goroutines; c.mark(err, count) {
 		go func() { defer count.Leave(); c.end() }()
 	}
 }
@@ -227,13 +229,13 @@ func (c *Conn) isSuspended() bool { p := c.life.Phase(); return p == life.Staged
 // of their next connection are not broken along with this one's.
 func (c *Conn) end() {
 	if c.kind() == direct { // only for these "node up" was logged
-		c.n.log.Info("node down", "peer", c.peer.Name, "reason", c.err)
+		c.env.log.Info("node down", "peer", c.peer.Name, "reason", c.err)
 		c.tellDown(c.err)
 	}
-	c.n.on.ends(c)
+	c.env.on.ends(c)
 	err := c.s.Close()
 	if err != nil {
-		c.n.log.Error("closing the connection", "peer", c.peer.Name, "error", err)
+		c.env.log.Error("closing the connection", "peer", c.peer.Name, "error", err)
 	}
 	discard := func() {
 		c.rd.busy <- struct{}{}
@@ -246,7 +248,7 @@ func (c *Conn) end() {
 		discard()
 	}
 	c.out.End(c.err, false)
-	c.n.on.ended(c)
+	c.env.on.ended(c)
 	close(c.left)
 }
 

@@ -66,8 +66,8 @@ func (r *rexRun) do(*run) {
 	}
 }
 
-// A kernelServer is one of the node's own. Unlike a Server it takes requests as they came, good while
-// it runs, and belongs to no process that its functions could wait for.
+// A kernelServer is one of the node's own. Unlike a Server it takes requests as they came, good
+// while it runs, and belongs to no process that its functions could wait for.
 type kernelServer struct {
 	call func(ctx context.Context, c *Call) (any, error)
 	cast func(ctx context.Context, request ei.Raw)            // nil: casts are like other messages

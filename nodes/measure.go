@@ -53,7 +53,7 @@ func (n *Node) remeter(change func(of []*metrics.Hooks) []*metrics.Hooks) {
 
 // measured is the meter for the connection; nil if nobody measures, or it is one between workers.
 func (c *Conn) measured() *meter {
-	if m := c.n.meter.Load(); m != nil && c.kind() == direct {
+	if m := c.env.meter.Load(); m != nil && c.kind() == direct {
 		return m
 	}
 	return nil
@@ -143,7 +143,7 @@ func handshakeCause(err error) string {
 // countReceived counts a message that has come, in a last frame of so many bytes.
 func (c *Conn) countReceived(m *Message, frame int64) {
 	c.messages.Add(1)
-	if c.n.meter.Load() != nil {
+	if c.env.meter.Load() != nil {
 		c.tellReceived(m, frame)
 	}
 }
@@ -151,7 +151,7 @@ func (c *Conn) countReceived(m *Message, frame int64) {
 // countSent counts messages that were given to the queue, each of so many bytes.
 func (c *Conn) countSent(messages int64, bytes int) {
 	c.sentCount.Add(messages)
-	if c.n.meter.Load() != nil {
+	if c.env.meter.Load() != nil {
 		c.tellSent(messages, bytes)
 	}
 }

@@ -15,10 +15,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/cnode-go/cnode/nodes/internal/atoms"
 	"github.com/cnode-go/cnode/nodes/internal/cookie"
 	"github.com/cnode-go/cnode/nodes/internal/hush"
-	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/peers"
 	"github.com/cnode-go/cnode/nodes/internal/permit"
 	"github.com/cnode-go/cnode/nodes/internal/places"
@@ -30,20 +28,17 @@ import (
 // A Node is a C-node: a member of an Erlang cluster. Its methods are safe for concurrent use. Close
 // ends everything that belongs to it.
 type Node struct {
-	cfg Config
-	log *slog.Logger
-	ctx context.Context // ends when the node closes
+	env
 	end context.CancelCauseFunc
 
 	followed, alone context.Context // the same: see sendResult
 
-	goroutines wait.Tally // those that Close waits for
-	pool       wait.Pool  // of those that run functions
-	strangers  strangers
-	refused    hush.Hush // handshakes that have failed
-	mishaps    hush.Hush // errors in functions of the application
-	faults     hush.Each // what functions and their callers do wrong
-	waits      hush.Hush // connections that wait for a free descriptor
+	pool      wait.Pool // of those that run functions
+	strangers strangers
+	refused   hush.Hush // handshakes that have failed
+	mishaps   hush.Hush // errors in functions of the application
+	faults    hush.Each // what functions and their callers do wrong
+	waits     hush.Hush // connections that wait for a free descriptor
 
 	mu       sync.Mutex // guards this group, and cfg.Cookie and cfg.Cookies
 	name     string     // "" until a dynamic node has connected
@@ -62,29 +57,20 @@ type Node struct {
 	arrivals atomic.Uint64 // connections accepted, ever
 	opened   atomic.Uint64 // listeners, ever
 
-	requests   *places.Memory // what requests of peers take that wait or run
-	incomplete *places.Memory // what messages take of which a peer has yet to send the rest
-	overflow   *places.Memory // what messages of peers take for which their mailboxes have no room
+	requests *places.Memory // what requests of peers take that wait or run
+	overflow *places.Memory // what messages of peers take for which their mailboxes have no room
 
 	ids     identifiers
-	scratch sync.Pool // *[]byte for encoding
-	packs   atoms.Pool
-	buffers buffers
 	procs   processes
 	watches nodeWatches
-	stats   counters
-	meter   atomic.Pointer[meter] // nil: nobody measures
-	part    *part                 // nil: the node is one process; set before the node is used
-	router  router                // part, or alone
+	part    *part  // nil: the node is one process; set before the node is used
+	router  router // part, or alone
 	rules   permit.Table
-	on      *connEvents
 	// answer makes a connection of a stream that a peer has opened; that of a front gives it to a
 	// worker
 	answer  func(o *opening) (*Conn, error)
 	isFront bool
-	started atomic.Bool // the upper level receives
 	unix    unixOnce
-	life    life.Life
 
 	openings    openings
 	challenges  challenges
@@ -108,7 +94,7 @@ func New(cfg Config) (*Node, error) {
 		return nil, wrap("new node", "", err)
 	}
 	n := &Node{
-		cfg: cfg, log: cfg.Logger, name: cfg.Name, router: alone{}, rules: rules,
+		env: env{cfg: cfg, log: cfg.Logger}, name: cfg.Name, router: alone{}, rules: rules,
 		creation:  rand.Uint32()>>2 + 4, // 1..3 belong to clients with 16-bit creations
 		listeners: map[*Listener]struct{}{},
 	}

@@ -69,7 +69,7 @@ type reader struct {
 
 func (r *reader) init(c *Conn) {
 	r.busy = make(chan struct{}, 1)
-	r.max = c.n.cfg.MaxFrame
+	r.max = c.env.cfg.MaxFrame
 	r.next, r.came = r.nextVector, func() { c.ticks.flows(c) }
 	if c.s.KeepsPackets() {
 		r.next, r.first = r.nextRoom, make([]byte, firstRoom)
@@ -94,7 +94,7 @@ func (c *Conn) Receive(ctx context.Context) (*Message, error) {
 // as Receive does, and has its errors: ErrBusy during another Receive, or once the node was
 // started; dist.ErrUnknownOp, after which it may be called again.
 func (c *Conn) ReceiveInto(ctx context.Context, m *Message) error {
-	if c.n.started.Load() || !c.receiving.CompareAndSwap(false, true) {
+	if c.env.started.Load() || !c.receiving.CompareAndSwap(false, true) {
 		return wrap("receive from", c.peer.Name, ErrBusy)
 	}
 	defer c.receiving.Store(false)
@@ -133,13 +133,13 @@ func (c *Conn) receiveUnread(ctx context.Context, m *Message) error {
 		if err := c.receive(ctx, m); err != nil {
 			return err
 		}
-		if on := c.n.on; (c.calls.Load() == 0 || !on.isLocal(m)) && !on.isAnswer(m) {
+		if on := c.env.on; (c.calls.Load() == 0 || !on.isLocal(m)) && !on.isAnswer(m) {
 			c.acknowledgeUnlink(m)
 			return nil
 		}
 		own := *m // a Call keeps it, or has given up waiting for it
 		*m = Message{}
-		c.n.on.message(c, &own)
+		c.env.on.message(c, &own)
 		c.s.Yield()
 	}
 }
@@ -249,10 +249,10 @@ func (c *Conn) countIncomplete() error {
 	switch {
 	case more == 0:
 	case more < 0:
-		c.n.incomplete.Give(c.peer.Name, -more)
+		c.env.incomplete.Give(c.peer.Name, -more)
 	case r.dist.Open() <= 1: // a message of any size gets through by itself
-		c.n.incomplete.Force(c.peer.Name, more)
-	case c.n.incomplete.Take(c.peer.Name, more) != nil:
+		c.env.incomplete.Force(c.peer.Name, more)
+	case c.env.incomplete.Take(c.peer.Name, more) != nil:
 		return fmt.Errorf("%w: %d bytes, and this peer's share of Config.OverflowLimit is used up",
 			dist.ErrTooMuchIncomplete, r.dist.Held())
 	}
@@ -273,8 +273,8 @@ func (c *Conn) fragmentsTime() time.Duration {
 
 // breach ends the connection because of what the peer has sent.
 func (c *Conn) breach(err error) {
-	c.n.stats.malformed.Add(1)
-	c.n.log.Warn("connection ended over what the peer has sent", "peer", c.peer.Name, "error", err)
+	c.env.stats.malformed.Add(1)
+	c.env.log.Warn("connection ended over what the peer has sent", "peer", c.peer.Name, "error", err)
 	c.fail(err)
 }
 
@@ -291,7 +291,7 @@ func (c *Conn) receiveError(ctx context.Context, err error) error {
 		return err
 	}
 	if !orderly(err) { // "node down" tells of an end
-		c.n.log.Warn("receiving failed", "peer", c.peer.Name, "error", err)
+		c.env.log.Warn("receiving failed", "peer", c.peer.Name, "error", err)
 	}
 	return c.failed(err)
 }
@@ -434,7 +434,7 @@ func (r *reader) tooLong(n int64) error {
 
 // discard gives the memory of incomplete messages back; the caller holds the token.
 func (r *reader) discard(c *Conn) {
-	c.n.incomplete.Give(c.peer.Name, r.held)
+	c.env.incomplete.Give(c.peer.Name, r.held)
 	r.held, r.dist = 0, nil
 }
 
@@ -468,7 +468,7 @@ func (c *Conn) pass() context.Context {
 	p := c.rd.passing.Load()
 	if p == nil || p.ctx.Err() != nil {
 		p = new(passing)
-		p.ctx, p.end = context.WithCancel(c.n.ctx)
+		p.ctx, p.end = context.WithCancel(c.env.ctx)
 		c.rd.passing.Store(p)
 		if !c.life.IsOpen() || c.Err() != nil { // endPassing may have come before the Store
 			p.end()
@@ -480,7 +480,7 @@ func (c *Conn) pass() context.Context {
 // passed turns the error that a wait with pass has ended with into the reader's: errReaderStopped,
 // if it is to stop.
 func (c *Conn) passed(err error) error {
-	if errors.Is(err, context.Canceled) && c.Err() == nil && c.n.ctx.Err() == nil {
+	if errors.Is(err, context.Canceled) && c.Err() == nil && c.env.ctx.Err() == nil {
 		return errReaderStopped
 	}
 	return err

@@ -63,12 +63,12 @@ func (c *Conn) SendNameRaw(ctx context.Context, to string, payload ei.Raw) error
 // send encodes the term behind its control message, in one buffer.
 func (c *Conn) send(ctx context.Context, ctl *dist.Control, term any) error {
 	ctl = c.traced(ctl)
-	buf := c.n.scratch.Get().(*[]byte)
-	defer c.n.recycle(buf)
+	buf := c.env.scratch.Get().(*[]byte)
+	defer c.env.recycle(buf)
 	b, err := dist.AppendFrameHeadFor((*buf)[:0], c.frameFlags(), ctl, 0)
 	head := len(b)
 	if err == nil {
-		b, err = c.n.encode().Append(b, term)
+		b, err = c.env.encode().Append(b, term)
 	}
 	cut := err == nil && c.cuts(len(b)-head)
 	if err == nil && !cut {
@@ -117,8 +117,8 @@ func (c *Conn) sendPayload(ctx context.Context, ctl *dist.Control, payload ei.Ra
 	if c.cuts(len(payload)) {
 		return c.sendCut(ctx, ctl, payload, owned)
 	}
-	buf := c.n.scratch.Get().(*[]byte)
-	defer c.n.recycle(buf)
+	buf := c.env.scratch.Get().(*[]byte)
+	defer c.env.recycle(buf)
 	b, err := dist.AppendFrameHeadFor((*buf)[:0], c.frameFlags(), ctl, len(payload))
 	if err != nil {
 		return wrap("send to", c.peer.Name, err)
@@ -146,8 +146,8 @@ func (c *Conn) sendMany(ctx context.Context, from ei.Pid, to []ei.Pid, payload e
 	}
 	traceOf(ctx).mark(&ctl)
 	ctl = *c.traced(&ctl)
-	buf := c.n.scratch.Get().(*[]byte)
-	defer c.n.recycle(buf)
+	buf := c.env.scratch.Get().(*[]byte)
+	defer c.env.recycle(buf)
 	for len(to) > 0 {
 		ctl.To = to[0]
 		if len(payload) > copyPayload || c.out.Loose() > 0 { // each by itself
@@ -194,7 +194,7 @@ func (c *Conn) postPacked(ctx context.Context, from ei.Pid, head []byte, payload
 
 // cuts tells whether a payload of that many bytes leaves in fragments.
 func (c *Conn) cuts(payload int) bool {
-	return c.out.Cuts(payload) && !c.n.cfg.SendWhole && c.frameFlags().Has(dist.FlagFragments)
+	return c.out.Cuts(payload) && !c.env.cfg.SendWhole && c.frameFlags().Has(dist.FlagFragments)
 }
 
 // sendCut sends a message in fragments, and waits until they are out. owned says that nobody else
@@ -255,8 +255,8 @@ func (c *Conn) signal(ctl *dist.Control, payload ei.Raw) {
 
 func (c *Conn) postSignal(ctx context.Context, ctl *dist.Control, payload ei.Raw, mode transport.PostMode) error {
 	ctl = c.traced(ctl)
-	buf := c.n.scratch.Get().(*[]byte)
-	defer c.n.recycle(buf)
+	buf := c.env.scratch.Get().(*[]byte)
+	defer c.env.recycle(buf)
 	b, err := dist.AppendFrameHeadFor((*buf)[:0], c.frameFlags(), ctl, len(payload))
 	*buf = b
 	if err != nil {
@@ -388,9 +388,9 @@ func (c *Conn) sendError(ctx context.Context, err error) error {
 	return c.failed(err)
 }
 
-func (n *Node) recycle(buf *[]byte) {
+func (v *env) recycle(buf *[]byte) {
 	if cap(*buf) <= keepScratch {
-		n.scratch.Put(buf)
+		v.scratch.Put(buf)
 	}
 }
 
@@ -402,7 +402,7 @@ func (c *Conn) sendTick() error {
 // awaitRoom waits, as senders do, while the queue is full: a signal can then go out without
 // waiting. It does not wait in a node that is not yet restored, whose queues stand still.
 func (c *Conn) awaitRoom(ctx context.Context) error {
-	for c.isFull() && c.n.life.Phase() != life.Staged {
+	for c.isFull() && c.env.life.Phase() != life.Staged {
 		if err := c.Flush(ctx); err != nil {
 			return err
 		}
@@ -428,7 +428,7 @@ func (c *Conn) progress() progress {
 // isFull tells whether senders wait.
 func (c *Conn) isFull() bool {
 	queued, _ := c.q.Buffered()
-	return queued > c.n.cfg.QueueLimit
+	return queued > c.env.cfg.QueueLimit
 }
 
 // answerTick answers a tick of the peer's, unless it may itself be the answer to ours (two nodes
@@ -499,6 +499,3 @@ func (c *Conn) sendSignal(ctx context.Context, ctl *dist.Control) error {
 	}
 	return c.SendControl(ctx, &with, payload)
 }
-
-// encode says how this node writes Go values that it sends by itself.
-func (n *Node) encode() ei.EncodeOptions { return ei.EncodeOptions{Absent: n.cfg.Absent} }

@@ -57,7 +57,7 @@ func (t *ticker) schedule(c *Conn) {
 	if t.over || t.turns.Halted() {
 		return
 	}
-	left := max(c.n.cfg.TickInterval-time.Since(t.last), 0)
+	left := max(c.env.cfg.TickInterval-time.Since(t.last), 0)
 	if t.flow.on.Load() {
 		left = min(left, flowInterval)
 	}
@@ -98,7 +98,7 @@ func (t *ticker) unhold(c *Conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.turns.Resume()
-	if time.Since(t.held) >= c.n.cfg.TickInterval {
+	if time.Since(t.held) >= c.env.cfg.TickInterval {
 		queued, sent := c.q.Buffered()
 		t.posted, t.missed = sent+int64(queued), 0
 	}
@@ -111,7 +111,7 @@ func (t *ticker) tick(c *Conn) {
 		t.mu.Unlock()
 		return
 	}
-	due := time.Since(t.last) >= c.n.cfg.TickInterval
+	due := time.Since(t.last) >= c.env.cfg.TickInterval
 	if due {
 		t.last = time.Now()
 	}
@@ -161,7 +161,7 @@ func (t *ticker) look(c *Conn) (dead error) {
 		t.missed = 0
 	case deaf == nil && unread():
 		t.missed = 0
-		if d, err := c.s.Unacknowledged(); err == nil && d >= missedTicks*c.n.cfg.TickInterval {
+		if d, err := c.s.Unacknowledged(); err == nil && d >= missedTicks*c.env.cfg.TickInterval {
 			return ErrTickTimeout
 		}
 	default:
@@ -183,7 +183,7 @@ func (t *ticker) look(c *Conn) (dead error) {
 
 // flows is called by the reader when a message has come, or a part of it.
 func (t *ticker) flows(c *Conn) {
-	if t.flow.on.Load() || !c.n.cfg.Flags.Has(dist.FlagPublished) {
+	if t.flow.on.Load() || !c.env.cfg.Flags.Has(dist.FlagPublished) {
 		return
 	}
 	t.mu.Lock()
@@ -246,7 +246,7 @@ func (t *ticker) restore(c *Conn, s *states.Clock) {
 	t.held = t.last
 	t.posted, t.received = -1, -1
 	if s != nil {
-		most := c.n.cfg.TickInterval
+		most := c.env.cfg.TickInterval
 		var frozen time.Duration // before it came here
 		if now := clock.Now(); s.At > 0 && s.At < now {
 			frozen = min(time.Duration(now-s.At), most)
