@@ -13,21 +13,13 @@ import (
 	"github.com/cnode-go/cnode/nodes/metrics"
 )
 
-// Call calls a function of the peer: mod:fun(args...), whose arguments are ei.Terms or Go values
+// RPC calls a function of the peer: mod:fun(args...), whose arguments are ei.Terms or Go values
 // (see ei.Append). It waits for the result until ctx ends or the connection does. {badrpc, Reason}
-// is an *RPCError. Messages that arrive meanwhile wait for Receive; several Calls may run
+// is an *RPCError. Messages that arrive meanwhile wait for Receive; several calls may run
 // concurrently, also with a Receive. If the connection is lost, the error is ErrNoConnection. It is
-// ei_rpc.
-func (c *Conn) Call(ctx context.Context, mod, fun string, args ...any) (ei.Term, error) {
+// ei_rpc, and rpc:call.
+func (c *Conn) RPC(ctx context.Context, mod, fun string, args ...any) (ei.Term, error) {
 	op := callOp(mod, fun, args)
-	t, err := termOf(c.n.call(ctx, target{node: c.peer.Name, name: "rex"}, newRexCall(ctx, c.peer.Name, mod, fun, args), c, nil))
-	return rpcResult(op, c.peer.Name, t, err)
-}
-
-// Apply is Call with the arguments as one list, a term: an ei.List, or an ei.String or ei.Raw that
-// is one. It is ei_rpc, too. The peer refuses what is no list, with {badrpc, Reason}.
-func (c *Conn) Apply(ctx context.Context, mod, fun string, args ei.Term) (ei.Term, error) {
-	op := fmt.Sprintf("call %s:%s at", mod, fun)
 	t, err := termOf(c.n.call(ctx, target{node: c.peer.Name, name: "rex"}, newRexCall(ctx, c.peer.Name, mod, fun, args), c, nil))
 	return rpcResult(op, c.peer.Name, t, err)
 }

@@ -11,7 +11,7 @@
 // There are two levels, and the upper one is built on the lower.
 //
 // The lower level mirrors the C library, with a context for each call: [Node.Listen],
-// [Node.Publish], [Listener.Accept], [Node.Connect], [Conn.Receive], [Conn.Send], [Conn.Call],
+// [Node.Publish], [Listener.Accept], [Node.Connect], [Conn.Receive], [Conn.Send], [Conn.RPC],
 // [Conn.Shutdown], [Conn.Close]. The caller receives, one message at a time, in its own goroutine,
 // and answers what its peers ask for (see Config.Flags).
 //
@@ -221,7 +221,7 @@
 //	ei_connect_init, ei_connect_xinit   New          ei_send, ei_send_encoded          Conn.Send, Conn.SendRaw
 //	ei_listen, ei_xlisten               Listen       ei_reg_send, ei_send_reg_encoded  Conn.SendName, Conn.SendNameRaw
 //	ei_publish, ei_unpublish            Publish      ei_receive_msg, ei_xreceive_msg   Conn.Receive, Conn.ReceiveInto
-//	ei_accept                           Accept       ei_rpc                            Conn.Call
+//	ei_accept                           Accept       ei_rpc                            Conn.RPC
 //	ei_connect                          Connect      ei_self, ei_make_pid, ei_make_ref Conn.Self, NewPid, NewRef
 //	ei_connect_host_port, ei_xconnect   ConnectAddr  ei_close_connection               Conn.Shutdown, Conn.Close
 package nodes

@@ -101,8 +101,8 @@ func ExampleRule() {
 		Cookies: map[string]string{"admin@host": "a secret of the operators"},
 		Rules: []nodes.Rule{
 			{Peer: "admin@host", Allow: true},
-			{Peer: "web*@*", Op: nodes.OpCall, Target: "shop:quote/1", Allow: true},
-			{Peer: "web*@*", Op: nodes.OpSend, Target: "till", Allow: true},
+			{Peer: "web*@*", Permission: nodes.MayCall, Target: "shop:quote/1", Allow: true},
+			{Peer: "web*@*", Permission: nodes.MaySend, Target: "till", Allow: true},
 			{}, // nothing else
 		},
 	})

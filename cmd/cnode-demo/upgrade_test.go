@@ -163,7 +163,7 @@ func servedBy(t *testing.T, c *nodes.Conn) int {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 	defer cancel()
-	r, err := c.Call(ctx, "cnode", "pid")
+	r, err := c.RPC(ctx, "cnode", "pid")
 	require.NoError(t, err)
 	pid, ok := r.(ei.Int)
 	require.True(t, ok, "%v", r)

@@ -262,7 +262,7 @@ func gc() Text {
 func (c *console) rules(ctx context.Context) Text {
 	t := table{{"RULE", "PEER", "OPERATION", "TARGET"}}
 	for _, r := range c.n.Rules() {
-		t.add(map[bool]string{true: "allow", false: "refuse"}[r.Allow], cmp.Or(r.Peer, "*"), cmp.Or(r.Op.String(), "*"), cmp.Or(r.Target, "*"))
+		t.add(map[bool]string{true: "allow", false: "refuse"}[r.Allow], cmp.Or(r.Peer, "*"), cmp.Or(r.Permission.String(), "*"), cmp.Or(r.Target, "*"))
 	}
 	if len(t) == 1 {
 		t.add("allow", "*", "*", "*")

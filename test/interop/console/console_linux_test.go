@@ -300,7 +300,7 @@ func TestVanishedTerminal(t *testing.T) {
 func TestRules(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
-		rules := append([]nodes.Rule{{Op: nodes.OpCall, Target: "console:drain/0"}}, console.Rules("ops*@*")...)
+		rules := append([]nodes.Rule{{Permission: nodes.MayCall, Target: "console:drain/0"}}, console.Rules("ops*@*")...)
 		n := start(t, "go@127.0.0.1", port, console.Options{Commands: commands}, append(rules, nodes.Rule{})...)
 		prompt := n.Name() + "> "
 		term := remsh(t, r, port, n.Name())

@@ -129,7 +129,7 @@ func (t *tour) handOver(ctx context.Context, will legacy, optFile string,
 	if err != nil {
 		return m, err
 	}
-	if m.before, err = c.Call(ctx, "cnode", "pid"); err != nil {
+	if m.before, err = c.RPC(ctx, "cnode", "pid"); err != nil {
 		return m, err
 	}
 	ch, stop, err := startHeir(ctx, optFile)
@@ -145,7 +145,7 @@ func (t *tour) handOver(ctx context.Context, will legacy, optFile string,
 		return m, err
 	}
 	m.silence = h.Silence.Round(100 * time.Microsecond)
-	if m.after, err = c.Call(ctx, "cnode", "pid"); err != nil {
+	if m.after, err = c.RPC(ctx, "cnode", "pid"); err != nil {
 		return m, err
 	}
 	if m.before == m.after || m.after != ei.Term(ei.Int(h.Peer.PID)) {
