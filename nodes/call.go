@@ -414,6 +414,14 @@ func (b *Mailbox) CallName(ctx context.Context, node, name string, request any) 
 	return t, wrap("call "+name+" at", node, err)
 }
 
+// RPC calls a function on a node: rpc:call(Node, Mod, Fun, Args). It is Node.RPC, with the same
+// errors, except that the mailbox is the caller. When the mailbox ends, so does the call: the error
+// is Err's.
+func (b *Mailbox) RPC(ctx context.Context, node, mod, fun string, args ...any) (ei.Term, error) {
+	t, err := termOf(b.callTo(ctx, target{node: node, name: "rex"}, newRexCall(ctx, node, mod, fun, args)))
+	return rpcResult(callOp(mod, fun, args), node, t, err)
+}
+
 func (b *Mailbox) callTo(ctx context.Context, to target, request any) (reply ei.Cursor, err error) {
 	err = b.inItsName(ctx, false, func(ctx context.Context, a *pendingCall) error {
 		reply, err = b.n.call(ctx, to, request, nil, a)

@@ -40,9 +40,9 @@
 //	_, err = n.Serve("shop", nodes.Server{On: map[string]nodes.Func{                 // gen_server:call({shop, Go}, {quote, Order})
 //		"quote": nodes.FuncOf(quote),
 //	}}, nil)
-//	total, err := nodes.ERPCAs[int](ctx, n, "x@127.0.0.1", "bank", "total", 2026)    // erpc:call
-//	order, err := nodes.CallAs[Order](ctx, n, "x@127.0.0.1", "orders", ei.Atom("next"))
-//	for order, err := range nodes.Messages[Order](ctx, box) { ... }                  // receive
+//	total, err := nodes.ERPCAs[int](ctx, n, "x@127.0.0.1", "bank", "total", 2026)           // erpc:call
+//	order, err := nodes.CallNameAs[Order](ctx, n, "x@127.0.0.1", "orders", ei.Atom("next")) // gen_server:call
+//	for order, err := range nodes.Messages[Order](ctx, box) { ... }                         // receive
 //
 // Below that there are terms, for what has no Go type:
 //

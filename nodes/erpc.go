@@ -29,13 +29,19 @@ func (n *Node) ERPC(ctx context.Context, node, mod, fun string, args ...any) (ei
 	return t, wrap(callOp(mod, fun, args), node, err)
 }
 
-// ERPCAs is ERPC, or in the name of a mailbox: the function's process then has that one as its
-// parent. The result is stored in an R, as CallAs does with a reply:
+// ERPC calls a function on a node: erpc:call(Node, Mod, Fun, Args). It is Node.ERPC, with the same
+// errors, except that the mailbox is the caller: the function's process has it as its parent. When
+// the mailbox ends, so does the call: the error is Err's.
+func (b *Mailbox) ERPC(ctx context.Context, node, mod, fun string, args ...any) (ei.Term, error) {
+	t, err := termOf(b.erpcTo(ctx, node, remoteFunc{mod, fun, args}))
+	return t, wrap(callOp(mod, fun, args), node, err)
+}
+
+// ERPCAs is Node.ERPC, or Mailbox.ERPC. The result is stored in an R, as CallAs does with a reply:
 //
 //	stock, err := nodes.ERPCAs[int](ctx, n, "shop@host", "Elixir.Shop", "stock", sku)
 //
-// It waits as ERPC does, and returns the same errors; when the mailbox ends, so does the call, with
-// the error that Mailbox.Err gives.
+// It waits as they do, and returns the same errors.
 func ERPCAs[R any](ctx context.Context, caller Caller, node, mod, fun string, args ...any) (R, error) {
 	c, err := caller.erpcTo(ctx, node, remoteFunc{mod, fun, args})
 	return replyAs[R](c, callOp(mod, fun, args), node, err)

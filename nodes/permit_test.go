@@ -237,7 +237,8 @@ func TestRulesOfProcesses(t *testing.T) {
 
 // A process without a name goes by its pid, as the log shows it.
 func TestRulesOfNamelessProcesses(t *testing.T) {
-	g := guard(t, Rule{Permission: MaySend, Target: "net_kernel", Allow: true}, Rule{Permission: MaySend, Target: "#Pid<*>", Allow: true}, Rule{})
+	g := guard(t, Rule{Permission: MaySend, Target: "net_kernel", Allow: true},
+		Rule{Permission: MaySend, Target: "#Pid<*>", Allow: true}, Rule{})
 	p := g.peer("web1@test")
 	p.tell(g.plain.Pid(), ei.Atom("hello"))
 	p.tell(g.secret.Pid(), ei.Atom("hello"))
@@ -301,7 +302,7 @@ func TestRulesAndAnswersOfPeers(t *testing.T) {
 		}
 		p := g.w.peer(g.n.Listeners()[0], self)
 		for _, caller := range []Caller{g.n, g.plain} {
-			got := async(func() (string, error) { return CallAs[string](soon(t), caller, "web1@test", "server", "hello") })
+			got := async(func() (string, error) { return CallNameAs[string](soon(t), caller, "web1@test", "server", "hello") })
 			var request ei.Term
 			for request == nil { // past the monitor
 				_, request = p.next()

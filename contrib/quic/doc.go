@@ -57,9 +57,9 @@
 // mapper holds it as any other: a BEAM that finds it there tries TCP, in vain. When the address of
 // the connecting side changes, packets go on from the new one, and the other side follows as soon
 // as it has checked that address; Stream.RemoteAddr and Peer.Addr stay what they were. Packets for
-// which there is no way meanwhile are dropped and sent again. A client that moves three times before
-// the server has followed once is lost to quic-go, until both ends give up. A listener's address
-// cannot change.
+// which there is no way meanwhile are dropped and sent again. A client that moves three times
+// before the server has followed once is lost to quic-go, until both ends give up. A listener's
+// address cannot change.
 //
 // A connection that is made has a UDP socket of its own, which is closed a moment after it. Those
 // that a listener has accepted share the listener's: its port is free again when the last of them

@@ -88,7 +88,8 @@ func Rules(peer string) []nodes.Rule {
 	for _, module := range slices.Sorted(maps.Keys(tableOf(&observer{}))) {
 		rules = append(rules, nodes.Rule{Peer: peer, Permission: nodes.MayCall | nodes.MaySpawn, Target: module + ":*", Allow: true})
 	}
-	return append(rules, nodes.Rule{Peer: peer, Permission: nodes.MaySend | nodes.MayLink | nodes.MayExit, Target: appmonName + "*", Allow: true})
+	session := nodes.MaySend | nodes.MayLink | nodes.MayExit
+	return append(rules, nodes.Rule{Peer: peer, Permission: session, Target: appmonName + "*", Allow: true})
 }
 
 var (

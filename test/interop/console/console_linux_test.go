@@ -157,7 +157,7 @@ func TestRemsh(t *testing.T) {
 
 		term.Type(t, "trace till\r")
 		term.Expect(t, "on", prompt)
-		_, err := nodes.CallAs[ei.Term](expect.Context(t), n, n.Name(), "till", ei.Atom("hello"))
+		_, err := nodes.CallNameAs[ei.Term](expect.Context(t), n, n.Name(), "till", ei.Atom("hello"))
 		require.NoError(t, err)
 		term.Expect(t, "message in", "hello")
 		term.Type(t, "trace off\r")
