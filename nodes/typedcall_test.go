@@ -279,7 +279,9 @@ func TestLoopsEnd(t *testing.T) {
 func TestMailboxCallsFunctions(t *testing.T) {
 	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		hangs := make(chan struct{}, 2)
-		there.Expose("m", "who", func(ctx context.Context, args []ei.Term) (any, error) { return ei.T("caller", CallerOf(ctx), args[0]), nil })
+		there.Expose("m", "who", func(ctx context.Context, args []ei.Term) (any, error) {
+			return ei.T("caller", CallerOf(ctx), args[0]), nil
+		})
 		why := &Raise{Class: ClassError, Reason: ei.Atom("why")}
 		there.Expose("m", "raise", func(context.Context, []ei.Term) (any, error) { return nil, why })
 		there.Expose("m", "hang", func(ctx context.Context, _ []ei.Term) (any, error) {
