@@ -54,4 +54,9 @@
 // silent the behaviour was measured. The counterparts in C are ei_publish ([Client.Register]),
 // ei_unpublish ([Client.Stop]) and the first step of ei_connect ([Client.Resolve]); in Erlang, the
 // module erl_epmd.
+//
+// # Stability
+//
+// Client, Server and the errors are stable. What moves them to another process (Freeze, Stage,
+// Adopt and their types) may change in a minor version before 1.0, as CHANGELOG.md then says.
 package epmd

@@ -1,6 +1,11 @@
 // Package introspect has the records in which a node describes its processes: what
 // nodes.Node.Processes and nodes.Node.Process return. They are for programs that show what a node
 // does; package nodes/observer shows it to the tools of Erlang and Elixir.
+//
+// # Stability
+//
+// The records get new fields in minor versions: write literals with their names. Fields may change
+// before 1.0, as CHANGELOG.md then says.
 package introspect
 
 import (

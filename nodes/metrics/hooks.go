@@ -6,6 +6,11 @@
 //		ConnDown:  func(c *metrics.Conn, cause string, err error) { downs.Add(cause, 1) },
 //		CallEnded: func(ctx context.Context, c *metrics.Call) { slow(c.Function, c.Duration) },
 //	})
+//
+// # Stability
+//
+// The names are stable; Hooks and the records get new fields in minor versions: write literals with
+// their names. Kinds, outcomes and causes, as texts, stay, and new ones may come.
 package metrics
 
 import (

@@ -138,4 +138,10 @@
 //
 // Programs linked with musl send 252 descriptors at most. On Windows every function returns
 // errors.ErrUnsupported. The columns for freebsd and darwin are from their documentation.
+//
+// # Stability
+//
+// The forms of the messages are stable: a process of one version hands over to one of the next. The
+// names may change in a minor version before 1.0, as CHANGELOG.md then says; a Point is for tests,
+// and may come and go.
 package handoff
