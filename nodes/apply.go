@@ -29,18 +29,18 @@ func (n *Node) apply(ctx context.Context, op Permission, module, name ei.Atom, a
 	ctx = n.label(ctx, t.madeProcess(), t.caller(), f)
 	fn := n.exposed(f)
 	ctx, r := n.measureFunction(ctx, t.caller(), f, fn)
-	outcome := metrics.Failed
+	outcome := metrics.OutcomeFailed
 	defer func() { r.endApplied(outcome, exception) }()
 	encode := n.absentFor("", f.module, args...)
 	if fn == nil || !fn.isTyped() {
 		if err := decode(args); err != nil {
-			outcome = metrics.Refused
+			outcome = metrics.OutcomeRefused
 			n.undecodable(t.caller(), "arguments", err)
 			return nil, &Raise{ClassExit, ei.Atom("badarg"), ei.List{}}
 		}
 	}
 	if fn == nil {
-		outcome = metrics.Refused
+		outcome = metrics.OutcomeRefused
 		return nil, n.undefined(t, op, f, args, errors.New("it is not exposed"))
 	}
 	if fn.isBlind() {
@@ -50,7 +50,7 @@ func (n *Node) apply(ctx context.Context, op Permission, module, name ei.Atom, a
 	defer func() {
 		p := recover()
 		if p != nil || !regular {
-			outcome = metrics.Panicked
+			outcome = metrics.OutcomePanicked
 		}
 		if p == nil && !regular {
 			n.mishap("exposed function called runtime.Goexit", "function", what(), "stack", string(debug.Stack()))
@@ -66,7 +66,7 @@ func (n *Node) apply(ctx context.Context, op Permission, module, name ei.Atom, a
 	regular = true
 	failed := err
 	if wrong, ok := err.(*argumentError); ok {
-		outcome = metrics.Refused
+		outcome = metrics.OutcomeRefused
 		if wrong.count {
 			return nil, n.undefined(t, op, f, args, wrong)
 		}
@@ -90,7 +90,7 @@ func (n *Node) apply(ctx context.Context, op Permission, module, name ei.Atom, a
 		return nil, raised(fmt.Errorf("the result of %s: %w", what(), err))
 	}
 	if failed == nil {
-		outcome = metrics.OK
+		outcome = metrics.OutcomeOK
 	}
 	return b, nil
 }

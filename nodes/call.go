@@ -121,14 +121,14 @@ func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *
 // measureCall begins a call to a process, or to rex, that this node makes.
 func (n *Node) measureCall(ctx context.Context, to target, request any) (context.Context, *measuring) {
 	if r, ok := request.(rexCall); ok {
-		return n.measureMade(ctx, metrics.Function, to.node, string(r.Module), string(r.Function))
+		return n.measureMade(ctx, metrics.KindFunction, to.node, string(r.Module), string(r.Function))
 	}
-	return n.measureMade(ctx, metrics.Server, to.node, string(to.name), "call")
+	return n.measureMade(ctx, metrics.KindServer, to.node, string(to.name), "call")
 }
 
 // endCall ends the measurement of a call with its reply: that of rex may be an error.
 func (r *measuring) endCall(reply ei.Cursor, err error) {
-	if r != nil && err == nil && r.call.Kind == metrics.Function {
+	if r != nil && err == nil && r.call.Kind == metrics.KindFunction {
 		err = badRPC(reply)
 	}
 	r.endMade(err)

@@ -23,8 +23,8 @@
 //	use nodes/upgrade)
 //	a node of several processes  Front, FrontConfig, StartFront, Worker, StartWorker, IsWorker, WorkerInfo,
 //	                             WorkerUpgrade, Choose, ByName, LeastSessions, FrozenFront, StagedFront, RestoreFront
-//	authors of plug-ins that     Publisher, Publication, Presence; to move: Adopter, MovablePublication,
-//	publish a node               StagedPublication
+//	authors of plug-ins that     Publisher, Publication, Presence; to move: StagingPublisher,
+//	publish a node               MovablePublication, StagedPublication
 //
 // # The model
 //

@@ -89,7 +89,7 @@ func (n *Node) erpc(ctx context.Context, node string, f remoteFunc, a *pendingCa
 	t := runOf(ctx)
 	t.beginWait()
 	defer t.endWait()
-	ctx, r := n.measureMade(ctx, metrics.Function, node, f.mod, f.fun)
+	ctx, r := n.measureMade(ctx, metrics.KindFunction, node, f.mod, f.fun)
 	defer func() { r.endMade(err) }()
 	c, err := n.beginERPC(ctx, node, f, a)
 	if err != nil {
@@ -246,7 +246,7 @@ type Request struct {
 // waits as Mailbox.Send does; so long ctx counts. The errors until then are ERPC's; those of the
 // call itself come with Request.Wait. It is erpc:send_request(Node, Mod, Fun, Args).
 func (n *Node) ERPCRequest(ctx context.Context, node, mod, fun string, args ...any) (*Request, error) {
-	ctx, r := n.measureMade(ctx, metrics.Function, node, mod, fun)
+	ctx, r := n.measureMade(ctx, metrics.KindFunction, node, mod, fun)
 	c, err := n.beginERPC(ctx, node, remoteFunc{mod, fun, args}, nil)
 	return n.newRequest(r, c, callOp(mod, fun, args), node, (*calling).awaitResult, err)
 }

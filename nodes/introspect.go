@@ -106,15 +106,15 @@ func (b *Mailbox) describe(names []ei.Atom, code map[uintptr]introspect.MFA) int
 	d.Links, d.Monitors, d.MonitoredBy = b.links.len(), b.watching.len(), b.watchers.len()
 	switch {
 	case b.hook != nil || b.private || b.opts.lasting:
-		d.Kind = introspect.System
+		d.Kind = introspect.KindSystem
 	case b.spawned != nil:
-		d.Kind = introspect.Function
+		d.Kind = introspect.KindFunction
 	case b.handles:
-		d.Kind = introspect.Handler
+		d.Kind = introspect.KindHandler
 	case b.serves:
-		d.Kind = introspect.Server
+		d.Kind = introspect.KindServer
 	default:
-		d.Kind = introspect.Mailbox
+		d.Kind = introspect.KindMailbox
 	}
 	b.mu.Unlock()
 	if t := b.spawned; t != nil {

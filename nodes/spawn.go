@@ -227,7 +227,7 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		case c == nil:
 			n.localSignal(ctl)
 		default: // with the result, if that is soon
-			_ = c.postSignal(context.Background(), ctl, nil, transport.Urgent|transport.Burst)
+			_ = c.postSignal(context.Background(), ctl, nil, transport.PostUrgent|transport.PostBurst)
 		}
 	}
 	o, err := otp.ParseSpawnOptions(m.Options)

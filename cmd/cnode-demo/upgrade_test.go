@@ -421,7 +421,7 @@ func TestUpgradeKnowsProcess(t *testing.T) {
 	pid := s.upgrade(s.cmd.Process.Pid)
 	control := filepath.Join(w.home, "cnode-"+strconv.Itoa(os.Getuid()), s.name, "control")
 	require.Eventually(t, func() bool {
-		ch, err := handoff.DialControl(t.Context(), control)
+		ch, err := handoff.ConnectControl(t.Context(), control)
 		return err == nil && ch.Peer().PID == pid && ch.Close() == nil
 	}, waitLimit, waitLimit/600)
 }

@@ -19,16 +19,16 @@ import (
 type Kind uint8
 
 const (
-	Mailbox  Kind = iota + 1 // the program receives: nodes.Node.NewMailbox
-	Server                   // nodes.Node.Serve
-	Handler                  // nodes.Node.Handle
-	Function                 // a Go function that was spawned or called
-	System                   // the node's own: net_kernel, rex, a call in progress
+	KindMailbox  Kind = iota + 1 // the program receives: nodes.Node.NewMailbox
+	KindServer                   // nodes.Node.Serve
+	KindHandler                  // nodes.Node.Handle
+	KindFunction                 // a Go function that was spawned or called
+	KindSystem                   // the node's own: net_kernel, rex, a call in progress
 )
 
 // String is the word for it: "server".
 func (k Kind) String() string {
-	if k > System {
+	if k > KindSystem {
 		k = 0
 	}
 	return [...]string{"unknown", "mailbox", "server", "handler", "function", "system"}[k]
@@ -87,7 +87,7 @@ const (
 // Memory is about how many bytes a process takes, its unread messages included.
 func (p *Process) Memory() int {
 	size := mailboxSize + p.QueueBytes + bondSize*(p.Links+p.Monitors+p.MonitoredBy)
-	if p.Kind == Server || p.Kind == Handler || p.Kind == Function {
+	if p.Kind == KindServer || p.Kind == KindHandler || p.Kind == KindFunction {
 		size += goroutineSize
 	}
 	return size

@@ -18,7 +18,7 @@
 //
 // A program that hands over more than its node, or a node with workers, as cmd/cnode-demo does,
 // uses the parts: a Successor and a Predecessor, of which one answers SIGTERM at any moment, and
-// Notify, NotifyReady and Watch, which talk to systemd.
+// Notify, NotifyReady and NotifyWatchdog, which talk to systemd.
 //
 // # Stability
 //
