@@ -269,7 +269,7 @@ func TestUpgradeTLS(t *testing.T) {
 	w.succeed("certs", dir)
 	conf := filepath.Join(dir, "ssl_dist.conf")
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--transport", "tls", "--tls-optfile", conf)
-	tr, err := tlstransport.FromOptFile(conf, tlstransport.Options{})
+	tr, err := tlstransport.FromOptFile(conf, nil)
 	require.NoError(t, err)
 	n, err := nodes.New(nodes.Config{
 		Name: "client@127.0.0.1", Cookie: testCookie, Transport: tr, Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" +
