@@ -126,4 +126,10 @@
 //	ei_print_term, ei_s_print_term                AppendPrinted; AppendText, Term.String
 //	ei_cmp_pids, ei_cmp_ports, ei_cmp_refs        ComparePids, ComparePorts, CompareRefs
 //	ei_big_comp                                   Compare
+//
+// # Stability
+//
+// The names here are stable, but for the functions that package dist needs of an atom cache
+// (AppendResolved, ResolvedSize, RewriteAtoms, HasCacheRefs, Cursor.CacheRefs), which may change
+// before 1.0. What Append makes of a value stays; the texts of errors do not.
 package ei

@@ -51,7 +51,7 @@ func TestUnmeasuredCallAllocations(t *testing.T) {
 		defer r.endUnreturned()
 		r.endReturned(nil)
 		ctx, r = n.measureFunction(ctx, nil, function{"m", "f"}, nil)
-		r.endApplied(metrics.OK, nil)
+		r.endApplied(metrics.OutcomeOK, nil)
 		_, r = n.measureCall(ctx, bonds.Target{Name: "rex"}, request)
 		r.endCall(ei.Cursor{}, nil)
 	}))

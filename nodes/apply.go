@@ -12,10 +12,10 @@ import (
 	"github.com/cnode-go/cnode/nodes/metrics"
 )
 
-// apply calls an exposed function, OpCall or OpSpawn, and appends its result to b; one that does
+// apply calls an exposed function, MayCall or MaySpawn, and appends its result to b; one that does
 // not exist is the exception undef. A panic becomes an exception too. The arguments may still be
 // encoded (ei.Raw), and stay so for a function that reads them itself.
-func (n *Node) apply(ctx context.Context, op Op, module, name ei.Atom, args []ei.Term, b []byte) (result ei.Raw, exception *Raise) {
+func (n *Node) apply(ctx context.Context, op Permission, module, name ei.Atom, args []ei.Term, b []byte) (result ei.Raw, exception *Raise) {
 	f, args, exception := n.applied(function{module, name}, args)
 	if exception != nil {
 		return nil, exception
@@ -29,18 +29,18 @@ func (n *Node) apply(ctx context.Context, op Op, module, name ei.Atom, args []ei
 	ctx = n.label(ctx, t.madeProcess(), t.caller(), f)
 	fn := n.exposed(f)
 	ctx, r := n.measureFunction(ctx, t.caller(), f, fn)
-	outcome := metrics.Failed
+	outcome := metrics.OutcomeFailed
 	defer func() { r.endApplied(outcome, exception) }()
 	encode := n.absentFor("", f.module, args...)
 	if fn == nil || !fn.isTyped() {
 		if err := decode(args); err != nil {
-			outcome = metrics.Refused
+			outcome = metrics.OutcomeRefused
 			n.undecodable(t.caller(), "arguments", err)
 			return nil, &Raise{ClassExit, ei.Atom("badarg"), ei.List{}}
 		}
 	}
 	if fn == nil {
-		outcome = metrics.Refused
+		outcome = metrics.OutcomeRefused
 		return nil, n.undefined(t, op, f, args, errors.New("it is not exposed"))
 	}
 	if fn.isBlind() {
@@ -50,7 +50,7 @@ func (n *Node) apply(ctx context.Context, op Op, module, name ei.Atom, args []ei
 	defer func() {
 		p := recover()
 		if p != nil || !regular {
-			outcome = metrics.Panicked
+			outcome = metrics.OutcomePanicked
 		}
 		if p == nil && !regular {
 			n.mishap("exposed function called runtime.Goexit", "function", what(), "stack", string(debug.Stack()))
@@ -66,7 +66,7 @@ func (n *Node) apply(ctx context.Context, op Op, module, name ei.Atom, args []ei
 	regular = true
 	failed := err
 	if wrong, ok := err.(*argumentError); ok {
-		outcome = metrics.Refused
+		outcome = metrics.OutcomeRefused
 		if wrong.count {
 			return nil, n.undefined(t, op, f, args, wrong)
 		}
@@ -90,7 +90,7 @@ func (n *Node) apply(ctx context.Context, op Op, module, name ei.Atom, args []ei
 		return nil, raised(fmt.Errorf("the result of %s: %w", what(), err))
 	}
 	if failed == nil {
-		outcome = metrics.OK
+		outcome = metrics.OutcomeOK
 	}
 	return b, nil
 }
@@ -119,7 +119,7 @@ func isEmptyList(t ei.Term) bool {
 }
 
 // undefined is the exception of a call of what is not exposed, or not with so many arguments.
-func (n *Node) undefined(t *run, op Op, f function, args []ei.Term, why error) *Raise {
+func (n *Node) undefined(t *run, op Permission, f function, args []ei.Term, why error) *Raise {
 	what, hint := f.with(len(args)), ""
 	if meant := n.meant(t.caller(), op, f, len(args)); meant != "" && meant != what {
 		hint = "did you mean " + meant + "?"
@@ -132,7 +132,7 @@ func (n *Node) undefined(t *run, op Op, f function, args []ei.Term, why error) *
 
 // meant is the function whose name is most like that of one which does not exist, of those that the
 // peer may call; "" if none is much like it.
-func (n *Node) meant(c *Conn, op Op, f function, arity int) (meant string) {
+func (n *Node) meant(c *Conn, op Permission, f function, arity int) (meant string) {
 	var found []function
 	n.procs.mu.RLock()
 	for g := range n.procs.funcs {
@@ -181,7 +181,7 @@ func (n *Node) applyNext(ctx context.Context, c *ei.Cursor, b []byte) (ei.Raw, *
 	list, err3 := c.Raw()
 	if err1 == nil && err2 == nil && err3 == nil {
 		if args, ok := elements(list); ok {
-			return n.apply(ctx, OpCall, module, name, args, b)
+			return n.apply(ctx, MayCall, module, name, args, b)
 		}
 	}
 	mfa, _ := next(&at, 3)

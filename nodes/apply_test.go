@@ -52,7 +52,7 @@ func TestApply(t *testing.T) {
 		{apply(atom("m"), ei.Int(1), none), "", applied(ei.Atom("badarg"), atom("m"), ei.Int(1), none)},
 		{apply(atom("m")), "", undef(atom("erlang"), atom("apply"), ei.List{atom("m")}, none)},
 	} {
-		result, raise := n.apply(w.ctx(), OpCall, "erlang", "apply", tt.args, nil)
+		result, raise := n.apply(w.ctx(), MayCall, "erlang", "apply", tt.args, nil)
 		require.Equal(t, tt.raise, raise, "%v", tt.args)
 		if raise == nil {
 			got, err := result.Decode()
@@ -61,7 +61,7 @@ func TestApply(t *testing.T) {
 		}
 	}
 	n.Expose("erlang", "apply", func(context.Context, []ei.Term) (any, error) { return ei.Atom("mine"), nil })
-	result, raise := n.apply(w.ctx(), OpCall, "erlang", "apply", apply(fun("echo", 0), none), nil)
+	result, raise := n.apply(w.ctx(), MayCall, "erlang", "apply", apply(fun("echo", 0), none), nil)
 	require.Nil(t, raise)
 	require.Equal(t, ei.Raw("w\x04mine"), result)
 }
@@ -154,7 +154,7 @@ func TestMaxArity(t *testing.T) {
 func TestWhatWasMeant(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice", func(cfg *Config) {
-		cfg.Rules = []Rule{{Op: OpCall, Target: "shop:secret", Allow: false}, {Op: OpCall, Target: "*", Allow: true}}
+		cfg.Rules = []Rule{{Permission: MayCall, Target: "shop:secret", Allow: false}, {Permission: MayCall, Target: "*", Allow: true}}
 	})
 	b := w.started("bob")
 	for _, name := range []string{"quote", "get_price", "secret", "add"} {

@@ -14,21 +14,13 @@ import (
 	"github.com/cnode-go/cnode/nodes/metrics"
 )
 
-// Call calls a function of the peer: mod:fun(args...), whose arguments are ei.Terms or Go values
+// RPC calls a function of the peer: mod:fun(args...), whose arguments are ei.Terms or Go values
 // (see ei.Append). It waits for the result until ctx ends or the connection does. {badrpc, Reason}
-// is an *RPCError. Messages that arrive meanwhile wait for Receive; several Calls may run
+// is an *RPCError. Messages that arrive meanwhile wait for Receive; several calls may run
 // concurrently, also with a Receive. If the connection is lost, the error is ErrNoConnection. It is
-// ei_rpc.
-func (c *Conn) Call(ctx context.Context, mod, fun string, args ...any) (ei.Term, error) {
+// ei_rpc, and rpc:call.
+func (c *Conn) RPC(ctx context.Context, mod, fun string, args ...any) (ei.Term, error) {
 	op := callOp(mod, fun, args)
-	t, err := termOf(c.n.call(ctx, bonds.Target{Node: c.peer.Name, Name: "rex"}, newRexCall(ctx, c.peer.Name, mod, fun, args), c, nil))
-	return rpcResult(op, c.peer.Name, t, err)
-}
-
-// Apply is Call with the arguments as one list, a term: an ei.List, or an ei.String or ei.Raw that
-// is one. It is ei_rpc, too. The peer refuses what is no list, with {badrpc, Reason}.
-func (c *Conn) Apply(ctx context.Context, mod, fun string, args ei.Term) (ei.Term, error) {
-	op := fmt.Sprintf("call %s:%s at", mod, fun)
 	t, err := termOf(c.n.call(ctx, bonds.Target{Node: c.peer.Name, Name: "rex"}, newRexCall(ctx, c.peer.Name, mod, fun, args), c, nil))
 	return rpcResult(op, c.peer.Name, t, err)
 }
@@ -130,14 +122,14 @@ func (n *Node) call(ctx context.Context, to bonds.Target, request any, over *Con
 // measureCall begins a call to a process, or to rex, that this node makes.
 func (n *Node) measureCall(ctx context.Context, to bonds.Target, request any) (context.Context, *measuring) {
 	if r, ok := request.(rexCall); ok {
-		return n.measureMade(ctx, metrics.Function, to.Node, string(r.Module), string(r.Function))
+		return n.measureMade(ctx, metrics.KindFunction, to.Node, string(r.Module), string(r.Function))
 	}
-	return n.measureMade(ctx, metrics.Server, to.Node, string(to.Name), "call")
+	return n.measureMade(ctx, metrics.KindServer, to.Node, string(to.Name), "call")
 }
 
 // endCall ends the measurement of a call with its reply: that of rex may be an error.
 func (r *measuring) endCall(reply ei.Cursor, err error) {
-	if r != nil && err == nil && r.call.Kind == metrics.Function {
+	if r != nil && err == nil && r.call.Kind == metrics.KindFunction {
 		err = badRPC(reply)
 	}
 	r.endMade(err)
@@ -421,6 +413,14 @@ func (b *Mailbox) Call(ctx context.Context, to ei.Pid, request any) (ei.Term, er
 func (b *Mailbox) CallName(ctx context.Context, node, name string, request any) (ei.Term, error) {
 	t, err := termOf(b.callTo(ctx, bonds.Target{Node: node, Name: ei.Atom(name)}, request))
 	return t, wrap("call "+name+" at", node, err)
+}
+
+// RPC calls a function on a node: rpc:call(Node, Mod, Fun, Args). It is Node.RPC, with the same
+// errors, except that the mailbox is the caller. When the mailbox ends, so does the call: the error
+// is Err's.
+func (b *Mailbox) RPC(ctx context.Context, node, mod, fun string, args ...any) (ei.Term, error) {
+	t, err := termOf(b.callTo(ctx, bonds.Target{Node: node, Name: "rex"}, newRexCall(ctx, node, mod, fun, args)))
+	return rpcResult(callOp(mod, fun, args), node, t, err)
 }
 
 func (b *Mailbox) callTo(ctx context.Context, to bonds.Target, request any) (reply ei.Cursor, err error) {

@@ -59,7 +59,7 @@ func TestConnCall(t *testing.T) {
 			ca, cb := w.pair()
 			echo(t, cb)
 			for i := range 10 {
-				v, err := ca.Call(w.ctx(), "m", "f", i)
+				v, err := ca.RPC(w.ctx(), "m", "f", i)
 				require.NoError(t, err)
 				require.Equal(t, ei.Int(i), v)
 			}
@@ -101,7 +101,7 @@ func TestConnCallBesideReceive(t *testing.T) {
 	require.Eventually(t, ca.reading.Load, tooLong, tick)
 	results := make(chan result[ei.Term], 20)
 	for i := range cap(results) {
-		go func() { results <- of(ca.Call(w.ctx(), "m", "f", i)) }()
+		go func() { results <- of(ca.RPC(w.ctx(), "m", "f", i)) }()
 	}
 	seen := map[ei.Term]bool{}
 	for range cap(results) {
@@ -123,7 +123,7 @@ func TestConnCallReadByReceive(t *testing.T) {
 	received := async(func() (*Message, error) { return ca.Receive(w.ctx()) })
 	require.Eventually(t, ca.reading.Load, tooLong, tick)
 	for i := range 3 {
-		called := async(func() (ei.Term, error) { return ca.Call(w.ctx(), "m", "f", i) })
+		called := async(func() (ei.Term, error) { return ca.RPC(w.ctx(), "m", "f", i) })
 		r := arrives(t, called, "the reply")
 		require.NoError(t, r.err)
 		require.Equal(t, ei.Int(i), r.v)
@@ -152,7 +152,7 @@ func TestConnCallKeepsMessages(t *testing.T) {
 		}
 	})
 	for i := range 3 {
-		v, err := ca.Call(w.ctx(), "m", "f", i)
+		v, err := ca.RPC(w.ctx(), "m", "f", i)
 		require.NoError(t, err)
 		require.Equal(t, ei.Int(i), v)
 	}
@@ -176,7 +176,7 @@ func TestConnCallTooManyUnread(t *testing.T) {
 		}
 		return 0, nil
 	})
-	called := async(func() (ei.Term, error) { return ca.Call(w.ctx(), "m", "f") })
+	called := async(func() (ei.Term, error) { return ca.RPC(w.ctx(), "m", "f") })
 	require.ErrorIs(t, arrives(t, called, "the call's error").err, ErrTooManyUnread)
 	require.NoError(t, ca.Err(), "the connection is unharmed")
 	for i := range maxUnread + 5 {
@@ -204,7 +204,7 @@ func TestConnCallTooMuchUnread(t *testing.T) {
 		}
 		return 0, nil
 	})
-	called := async(func() (ei.Term, error) { return ca.Call(w.ctx(), "m", "f") })
+	called := async(func() (ei.Term, error) { return ca.RPC(w.ctx(), "m", "f") })
 	require.ErrorIs(t, arrives(t, called, "the call's error").err, ErrTooManyUnread)
 	require.NoError(t, ca.Err(), "the connection is unharmed")
 	require.Less(t, ca.rd.unread.bytes, DefaultMailboxLimit+2*size)
@@ -246,34 +246,34 @@ func TestConnCallFailures(t *testing.T) {
 		}
 	})
 
-	_, err := ca.Call(w.ctx(), "m", "badrpc")
+	_, err := ca.RPC(w.ctx(), "m", "badrpc")
 	var bad *RPCError
 	require.ErrorAs(t, err, &bad)
 	require.Equal(t, ei.Atom("nodedown"), bad.Reason)
 	require.EqualError(t, err, "call m:badrpc/0 at bob@test: {badrpc,nodedown}")
 
-	v, err := ca.Call(w.ctx(), "m", "otherwise")
+	v, err := ca.RPC(w.ctx(), "m", "otherwise")
 	require.NoError(t, err)
 	require.Equal(t, ei.Atom("fine"), v)
 
-	_, err = ca.Call(w.ctx(), "m", "broken")
+	_, err = ca.RPC(w.ctx(), "m", "broken")
 	var syntax *ei.SyntaxError
 	require.ErrorAs(t, err, &syntax)
 
 	ctx, cancel := context.WithCancel(w.ctx())
-	called := async(func() (ei.Term, error) { return ca.Call(ctx, "m", "silent") })
+	called := async(func() (ei.Term, error) { return ca.RPC(ctx, "m", "silent") })
 	arrives(t, silent, "the request")
 	cancel()
 	require.ErrorIs(t, arrives(t, called, "the cancelled call").err, context.Canceled)
-	v, err = ca.Call(w.ctx(), "m", "otherwise")
+	v, err = ca.RPC(w.ctx(), "m", "otherwise")
 	require.NoError(t, err, "the connection is unharmed")
 	require.Equal(t, ei.Atom("fine"), v)
 
-	_, err = ca.Call(w.ctx(), "m", "f", make(chan int))
+	_, err = ca.RPC(w.ctx(), "m", "f", make(chan int))
 	require.Error(t, err, "an argument that is no term")
 	require.NoError(t, ca.Err())
 
-	called = async(func() (ei.Term, error) { return ca.Call(w.ctx(), "m", "silent") })
+	called = async(func() (ei.Term, error) { return ca.RPC(w.ctx(), "m", "silent") })
 	arrives(t, silent, "the request")
 	cb.Close()
 	err = arrives(t, called, "the call that lost its connection").err
@@ -281,7 +281,7 @@ func TestConnCallFailures(t *testing.T) {
 	require.Zero(t, ca.Node().Stats().Mailboxes)
 
 	<-ca.left
-	_, err = ca.Call(w.ctx(), "m", "f")
+	_, err = ca.RPC(w.ctx(), "m", "f")
 	require.ErrorIs(t, err, io.EOF, "on a connection that has ended")
 	require.Empty(t, ca.Node().Peers(), "the call connects nobody")
 }
@@ -294,7 +294,7 @@ func TestConnCallsBesideEachOther(t *testing.T) {
 	echo(t, cb)
 	results := make(chan result[ei.Term], 50)
 	for i := range cap(results) {
-		go func() { results <- of(ca.Call(w.ctx(), "m", "f", i)) }()
+		go func() { results <- of(ca.RPC(w.ctx(), "m", "f", i)) }()
 	}
 	seen := map[ei.Term]bool{}
 	for range cap(results) {
@@ -313,10 +313,10 @@ func TestConnCallOfStartedNode(t *testing.T) {
 	a := w.node("alice")
 	c, err := a.Connect(w.ctx(), "bob@test")
 	require.NoError(t, err)
-	v, err := c.Call(w.ctx(), "m", "f", ei.Atom("a"), "b")
+	v, err := c.RPC(w.ctx(), "m", "f", ei.Atom("a"), "b")
 	require.NoError(t, err)
 	require.Equal(t, ei.List{ei.Atom("a"), ei.Binary("b")}, v)
-	_, err = c.Call(w.ctx(), "m", "nothing")
+	_, err = c.RPC(w.ctx(), "m", "nothing")
 	var bad *RPCError
 	require.ErrorAs(t, err, &bad)
 
@@ -326,7 +326,7 @@ func TestConnCallOfStartedNode(t *testing.T) {
 	require.NoError(t, fixed.Start(w.ctx()))
 	c, err = fixed.Connect(w.ctx(), "bob@test")
 	require.NoError(t, err)
-	v, err = c.Call(w.ctx(), "m", "f", 1)
+	v, err = c.RPC(w.ctx(), "m", "f", 1)
 	require.NoError(t, err)
 	require.Equal(t, ei.List{ei.Int(1)}, v)
 }

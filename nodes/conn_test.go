@@ -329,7 +329,7 @@ func TestConnectingNoWait(t *testing.T) {
 func TestConnNoWaitBesideCall(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ca, cb := w.pair()
-	call := async(func() (ei.Term, error) { return ca.Call(w.ctx(), "m", "f") })
+	call := async(func() (ei.Term, error) { return ca.RPC(w.ctx(), "m", "f") })
 	_, err := cb.Receive(w.ctx())
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return len(ca.rd.busy) == 1 }, tooLong, tick)

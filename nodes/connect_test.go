@@ -89,7 +89,7 @@ func TestConnectAddr(t *testing.T) {
 	_, err = a.ConnectAddr(w.ctx(), at, "bob@test")
 	require.ErrorIs(t, err, ErrConnected)
 	require.NoError(t, c.Err())
-	_, err = c.Call(w.ctx(), "m", "f")
+	_, err = c.RPC(w.ctx(), "m", "f")
 	require.Error(t, err)
 	require.NoError(t, c.Err())
 	require.NoError(t, b.Conn("alice@test").Err())
@@ -102,7 +102,7 @@ func TestConnectAddr(t *testing.T) {
 	}
 }
 
-// A host and a port are enough, and the arguments of a call may be one list.
+// A host and a port are enough.
 func TestConnectHostPort(t *testing.T) {
 	w := newWorld(t, "tcp")
 	a, b := w.node("alice"), w.started("bob")
@@ -118,16 +118,9 @@ func TestConnectHostPort(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "bob@test", c.Name())
 
-	for _, args := range []ei.Term{ei.List{}, ei.List{ei.Int(1), ei.Atom("a")}, ei.String("ab"), ei.Raw("l\x00\x00\x00\x01a\x07j")} {
-		got, err := c.Apply(w.ctx(), "m", "args", args)
-		require.NoError(t, err)
-		require.Zero(t, ei.Compare(args, got), "%v, not %v", got, args)
-	}
-	_, err = c.Apply(w.ctx(), "m", "args", ei.Atom("no_list"))
-	var bad *RPCError
-	require.ErrorAs(t, err, &bad)
-	_, err = c.Apply(w.ctx(), "m", "args", nil)
-	require.Error(t, err)
+	got, err := c.RPC(w.ctx(), "m", "args", 1, ei.Atom("a"))
+	require.NoError(t, err)
+	require.Equal(t, ei.List{ei.Int(1), ei.Atom("a")}, got)
 	require.NoError(t, c.Err())
 }
 

@@ -116,7 +116,7 @@ func TestFreezeNeedsToRead(t *testing.T) {
 	entered := make(chan struct{})
 	r.n[0].Expose("m", "there", func(ctx context.Context, _ []ei.Term) (any, error) {
 		close(entered)
-		return ConnOf(ctx).Call(ctx, "m", "back")
+		return ConnOf(ctx).RPC(ctx, "m", "back")
 	})
 	answer := async(func() (ei.Term, error) { return peer.RPC(w.ctx(), "mover@test", "m", "there") })
 	<-entered

@@ -1,6 +1,31 @@
 // Package nodes makes a Go program a C-node: a member of an Erlang cluster that real Erlang nodes
 // connect to, message, link, monitor and call.
 //
+// # Where to begin
+//
+// A first program meets ten names: [New] makes a [Node] from a [Config], whose [PortMapper] may run
+// a port mapper, too; [FuncOf] makes a Go function one that others call, alone or in a [Server];
+// [ERPCAs] calls functions of other nodes, [CallNameAs] their servers; a [Mailbox] sends and
+// receives, and [Messages] is a loop over what it receives. The others belong together as follows.
+//
+//	for                          names
+//	other ways to call           CallAs, RPCAs, MulticallAs, Answer, Request, WaitAs, Answered, Caller
+//	what a call or link fails by Error, ExitError, RPCError, ERPCError, SpawnError, Raise, Class, the errors Err…
+//	functions that are called    Func, FuncOptions, MethodsOf; of their ctx: CallOf, CallerOf, ConnOf, MailboxOf,
+//	                             GroupLeaderOf, TraceLabelOf, WithGroupLeader, WithTraceLabel, NoConnect, EndAtStop
+//	processes                    MailboxOptions, Full, AliasOption, SpawnOptions, Handler, Call, NoReply, Message
+//	messages without Start, as   Conn, Listener, Message
+//	in C
+//	how nodes find each other    Resolver, Endpoint, PortMapper, Static, FixedPort, SocketDir, CheckReachable
+//	who looks after a node       Rule, Permission, Stats, PeerStats, State, NodeEvent, NodeTypes, DownReason
+//	moving a node, or a          Frozen, Staged, Restore, FrozenConn, StagedConn, Moved, StateError, StateFeatures,
+//	connection (most programs    NotMovableError
+//	use nodes/upgrade)
+//	a node of several processes  Front, FrontConfig, StartFront, Worker, StartWorker, IsWorker, WorkerInfo,
+//	                             WorkerUpgrade, Choose, ByName, LeastSessions, FrozenFront, StagedFront, RestoreFront
+//	authors of plug-ins that     Publisher, Publication, Presence; to move: StagingPublisher,
+//	publish a node               MovablePublication, StagedPublication
+//
 // # The model
 //
 // A [Node] has a name (alive@host), a cookie (Config.Cookies sets others for single peers), and a
@@ -11,7 +36,7 @@
 // There are two levels, and the upper one is built on the lower.
 //
 // The lower level mirrors the C library, with a context for each call: [Node.Listen],
-// [Node.Publish], [Listener.Accept], [Node.Connect], [Conn.Receive], [Conn.Send], [Conn.Call],
+// [Node.Publish], [Listener.Accept], [Node.Connect], [Conn.Receive], [Conn.Send], [Conn.RPC],
 // [Conn.Shutdown], [Conn.Close]. The caller receives, one message at a time, in its own goroutine,
 // and answers what its peers ask for (see Config.Flags).
 //
@@ -40,9 +65,9 @@
 //	_, err = n.Serve("shop", nodes.Server{On: map[string]nodes.Func{                 // gen_server:call({shop, Go}, {quote, Order})
 //		"quote": nodes.FuncOf(quote),
 //	}}, nil)
-//	total, err := nodes.ERPCAs[int](ctx, n, "x@127.0.0.1", "bank", "total", 2026)    // erpc:call
-//	order, err := nodes.CallAs[Order](ctx, n, "x@127.0.0.1", "orders", ei.Atom("next"))
-//	for order, err := range nodes.Messages[Order](ctx, box) { ... }                  // receive
+//	total, err := nodes.ERPCAs[int](ctx, n, "x@127.0.0.1", "bank", "total", 2026)           // erpc:call
+//	order, err := nodes.CallNameAs[Order](ctx, n, "x@127.0.0.1", "orders", ei.Atom("next")) // gen_server:call
+//	for order, err := range nodes.Messages[Order](ctx, box) { ... }                         // receive
 //
 // Below that there are terms, for what has no Go type:
 //
@@ -197,7 +222,7 @@
 //	functions running                       a share of Config.MaxCalls             requests wait
 //	waiting requests, and messages in       a share of Config.OverflowLimit, each  system_limit, mailbox_full
 //	full mailboxes, or for functions        (for these, see Mailbox.SetLimit, too)
-//	what a lower-level Call reads for       10,000 messages, 64 MiB                ErrTooManyUnread
+//	what Conn.RPC reads for                 10,000 messages, 64 MiB                ErrTooManyUnread
 //	other receivers
 //	immediate answers that a peer does not  64 MiB, or four times QueueLimit;      the connection ends:
 //	read                                    128 MiB of those in fragments          transport.ErrQueueFull
@@ -221,7 +246,14 @@
 //	ei_connect_init, ei_connect_xinit   New          ei_send, ei_send_encoded          Conn.Send, Conn.SendRaw
 //	ei_listen, ei_xlisten               Listen       ei_reg_send, ei_send_reg_encoded  Conn.SendName, Conn.SendNameRaw
 //	ei_publish, ei_unpublish            Publish      ei_receive_msg, ei_xreceive_msg   Conn.Receive, Conn.ReceiveInto
-//	ei_accept                           Accept       ei_rpc                            Conn.Call
+//	ei_accept                           Accept       ei_rpc                            Conn.RPC
 //	ei_connect                          Connect      ei_self, ei_make_pid, ei_make_ref Conn.Self, NewPid, NewRef
 //	ei_connect_host_port, ei_xconnect   ConnectAddr  ei_close_connection               Conn.Shutdown, Conn.Close
+//
+// # Stability
+//
+// The names in README.md and in the example*_test.go of this directory are stable. Those for
+// moving, workers and plug-ins (see above) may change in a minor version before 1.0, as
+// CHANGELOG.md then says. A state of Freeze is read by the next version of this package, or refused
+// with a StateError before anything changes.
 package nodes

@@ -31,7 +31,7 @@ func TestDynamicName(t *testing.T) {
 			require.Equal(t, dist.StatusNamed, conn.Peer().Status)
 			require.Eventually(t, func() bool { return b.Conn(d.Name()) != nil }, tooLong, tick)
 			require.Equal(t, d.Creation(), b.Conn(d.Name()).Peer().Creation)
-			v, err := conn.Call(w.ctx(), "m", "echo", 1)
+			v, err := conn.RPC(w.ctx(), "m", "echo", 1)
 			require.NoError(t, err)
 			require.Equal(t, ei.List{ei.Int(1)}, v)
 

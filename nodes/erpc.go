@@ -30,13 +30,19 @@ func (n *Node) ERPC(ctx context.Context, node, mod, fun string, args ...any) (ei
 	return t, wrap(callOp(mod, fun, args), node, err)
 }
 
-// ERPCAs is ERPC, or in the name of a mailbox: the function's process then has that one as its
-// parent. The result is stored in an R, as CallAs does with a reply:
+// ERPC calls a function on a node: erpc:call(Node, Mod, Fun, Args). It is Node.ERPC, with the same
+// errors, except that the mailbox is the caller: the function's process has it as its parent. When
+// the mailbox ends, so does the call: the error is Err's.
+func (b *Mailbox) ERPC(ctx context.Context, node, mod, fun string, args ...any) (ei.Term, error) {
+	t, err := termOf(b.erpcTo(ctx, node, remoteFunc{mod, fun, args}))
+	return t, wrap(callOp(mod, fun, args), node, err)
+}
+
+// ERPCAs is Node.ERPC, or Mailbox.ERPC. The result is stored in an R, as CallAs does with a reply:
 //
 //	stock, err := nodes.ERPCAs[int](ctx, n, "shop@host", "Elixir.Shop", "stock", sku)
 //
-// It waits as ERPC does, and returns the same errors; when the mailbox ends, so does the call, with
-// the error that Mailbox.Err gives.
+// It waits as they do, and returns the same errors.
 func ERPCAs[R any](ctx context.Context, caller Caller, node, mod, fun string, args ...any) (R, error) {
 	c, err := caller.erpcTo(ctx, node, remoteFunc{mod, fun, args})
 	return replyAs[R](c, callOp(mod, fun, args), node, err)
@@ -84,7 +90,7 @@ func (n *Node) erpc(ctx context.Context, node string, f remoteFunc, a *pendingCa
 	t := runOf(ctx)
 	t.beginWait()
 	defer t.endWait()
-	ctx, r := n.measureMade(ctx, metrics.Function, node, f.mod, f.fun)
+	ctx, r := n.measureMade(ctx, metrics.KindFunction, node, f.mod, f.fun)
 	defer func() { r.endMade(err) }()
 	c, err := n.beginERPC(ctx, node, f, a)
 	if err != nil {
@@ -241,7 +247,7 @@ type Request struct {
 // waits as Mailbox.Send does; so long ctx counts. The errors until then are ERPC's; those of the
 // call itself come with Request.Wait. It is erpc:send_request(Node, Mod, Fun, Args).
 func (n *Node) ERPCRequest(ctx context.Context, node, mod, fun string, args ...any) (*Request, error) {
-	ctx, r := n.measureMade(ctx, metrics.Function, node, mod, fun)
+	ctx, r := n.measureMade(ctx, metrics.KindFunction, node, mod, fun)
 	c, err := n.beginERPC(ctx, node, remoteFunc{mod, fun, args}, nil)
 	return n.newRequest(r, c, callOp(mod, fun, args), node, (*calling).awaitResult, err)
 }

@@ -64,7 +64,7 @@ var (
 	// ErrEndsUnread: the peer has read next to nothing for a Config.TickInterval, and leaves no
 	// room for the signals of processes that have ended.
 	ErrEndsUnread = errors.New("the peer does not read the signals of processes that have ended")
-	// ErrTooManyUnread: messages that nobody receives have piled up during a Call: call Receive.
+	// ErrTooManyUnread: messages that nobody receives have piled up during a Conn.RPC: call Receive.
 	ErrTooManyUnread = errors.New("too many unread messages")
 )
 

@@ -101,8 +101,8 @@ func ExampleRule() {
 		Cookies: map[string]string{"admin@host": "a secret of the operators"},
 		Rules: []nodes.Rule{
 			{Peer: "admin@host", Allow: true},
-			{Peer: "web*@*", Op: nodes.OpCall, Target: "shop:quote/1", Allow: true},
-			{Peer: "web*@*", Op: nodes.OpSend, Target: "till", Allow: true},
+			{Peer: "web*@*", Permission: nodes.MayCall, Target: "shop:quote/1", Allow: true},
+			{Peer: "web*@*", Permission: nodes.MaySend, Target: "till", Allow: true},
 			{}, // nothing else
 		},
 	})
@@ -235,11 +235,11 @@ func ExampleCallAs() {
 		log.Fatal(err)
 	}
 	for _, qty := range []int{3, 9} {
-		left, err := nodes.CallAs[int](ctx, alice, "bob@host", "stock", takeRequest{Order: order{"A1", qty}})
+		left, err := nodes.CallNameAs[int](ctx, alice, "bob@host", "stock", takeRequest{Order: order{"A1", qty}})
 		var reason *ei.ReasonError
 		fmt.Println(left, errors.As(err, &reason), reason)
 	}
-	_, err = nodes.CallAs[int](ctx, alice, "bob@host", "nobody", ei.Atom("hello"))
+	_, err = nodes.CallNameAs[int](ctx, alice, "bob@host", "nobody", ei.Atom("hello"))
 	fmt.Println(errors.Is(err, nodes.ErrNoProc))
 	// Output:
 	// 2 false <nil>

@@ -342,9 +342,9 @@ func (b *Mailbox) notifyEnd(notices exitNotices, asker bonds.Scope) (told *sync.
 // if it is not nil, sends the others when it has.
 func (w *exitNotice) notifyPeer() (later func()) {
 	w.agree()
-	c, mode := w.way(), transport.Lazy
+	c, mode := w.way(), transport.PostLazy
 	if len(w.signals) > exitSignals {
-		mode |= transport.Burst
+		mode |= transport.PostBurst
 	}
 	for i := range w.signals {
 		switch {
@@ -368,7 +368,7 @@ func (c *Conn) tellAsItReads(signals []*dist.Control) {
 		phase, change := c.life.State()
 		frozen := phase == life.Frozen || phase == life.Staged
 		ctx, cancel := context.WithTimeout(context.Background(), c.n.cfg.TickInterval)
-		for len(signals) > 0 && c.tellLazily(ctx, signals[0], transport.Lazy) {
+		for len(signals) > 0 && c.tellLazily(ctx, signals[0], transport.PostLazy) {
 			signals = signals[1:]
 		}
 		cancel()

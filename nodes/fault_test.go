@@ -146,14 +146,14 @@ func resetAt(t *testing.T, kind, end string, write bool, offset int64) bool {
 		if err != nil {
 			return err
 		}
-		if _, err := ca.Call(w.ctx(), "cnode", "echo", 1); err != nil {
+		if _, err := ca.RPC(w.ctx(), "cnode", "echo", 1); err != nil {
 			return errors.Join(err, ca.Err())
 		}
 		cb := b.Conn(a.Name())
 		if cb == nil {
 			return errors.Join(errGone, ca.Err())
 		}
-		_, err = cb.Call(w.ctx(), "cnode", "echo", 2)
+		_, err = cb.RPC(w.ctx(), "cnode", "echo", 2)
 		return errors.Join(err, cb.Err())
 	}
 	err := talk()

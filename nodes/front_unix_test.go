@@ -268,7 +268,7 @@ func TestSecondConnectReachesSameWorker(t *testing.T) {
 	c, err := twin.Connect(soon(t), frontName)
 	require.NoError(t, err)
 	arrives(t, old.Done(), "the end of the first connection")
-	v, err := c.Call(soon(t), "w", "pid")
+	v, err := c.RPC(soon(t), "w", "pid")
 	require.NoError(t, err)
 	require.Equal(t, ei.Int(first), v)
 }

@@ -131,7 +131,7 @@ func (o frontOrder) run(ctx context.Context, test *party.Side) (err error) {
 				return g, nil
 			}, Deadlines: d, Reached: reached,
 		}).Take(ctx, ch)
-		var h *handoff.HandoffError
+		var h *handoff.Error
 		r.Owner = err == nil || errors.As(err, &h) && h.Owns
 	} else {
 		var h handoff.Handed

@@ -192,6 +192,12 @@ func (c *Conn) answerTo(to otp.Addressee) (dist.Control, error) {
 type Caller interface {
 	// Call is gen_server:call(Pid, Request): see Node.Call and Mailbox.Call.
 	Call(ctx context.Context, to ei.Pid, request any) (ei.Term, error)
+	// CallName is gen_server:call({Name, Node}, Request): see Node.CallName.
+	CallName(ctx context.Context, node, name string, request any) (ei.Term, error)
+	// RPC is rpc:call(Node, Mod, Fun, Args): see Node.RPC and Mailbox.RPC.
+	RPC(ctx context.Context, node, mod, fun string, args ...any) (ei.Term, error)
+	// ERPC is erpc:call(Node, Mod, Fun, Args): see Node.ERPC and Mailbox.ERPC.
+	ERPC(ctx context.Context, node, mod, fun string, args ...any) (ei.Term, error)
 	// callTo makes a gen call, and returns a cursor at the reply.
 	callTo(ctx context.Context, to bonds.Target, request any) (ei.Cursor, error)
 	// erpcTo is erpc:call, and returns a cursor at the result.
@@ -205,10 +211,10 @@ func (n *Node) callTo(ctx context.Context, to bonds.Target, request any) (ei.Cur
 	return n.call(ctx, to, request, nil, nil)
 }
 
-// CallAs makes a request to the process that has a registered name on a node,
-// gen_server:call({Name, Node}, Request), and stores the reply in an R, as ei.Unmarshal does:
+// CallAs makes a request to a process, gen_server:call(Pid, Request), and stores the reply in an R,
+// as ei.Unmarshal does:
 //
-//	quote, err := nodes.CallAs[Quote](ctx, n, "shop@host", "pricing", ei.T("quote", order)) // {quote, Order}
+//	quote, err := nodes.CallAs[Quote](ctx, n, pid, ei.T("quote", order)) // {quote, Order}
 //
 // The request is any value that ei.Append takes. A slice is a list: []any{"quote", order} is no
 // tuple, and ends most servers with function_clause; ei.T makes one, ei.Tagged one of terms, and a
@@ -217,9 +223,21 @@ func (n *Node) callTo(ctx context.Context, to bonds.Target, request any) (ei.Cur
 // A reply that an R can be is the result, whatever it says: an ei.Term, an ei.Result or a struct
 // that is a tuple takes {ok, Value} and {error, Reason} as they are. Else the R is the Value of
 // {ok, Value}, ok alone gives a zero R, and {error, Reason}, or error alone, is an *ei.ReasonError.
-// A reply of any other type is an *ei.UnmarshalError. CallAs waits as Node.CallName does, and
+// A reply of any other type is an *ei.UnmarshalError. CallAs waits as Node.Call does, and
 // returns the same errors: an *ExitError if the process ends or does not exist.
-func CallAs[R any](ctx context.Context, caller Caller, node, name string, request any) (R, error) {
+func CallAs[R any](ctx context.Context, caller Caller, to ei.Pid, request any) (R, error) {
+	node := string(to.Node)
+	c, err := caller.callTo(ctx, bonds.Target{Node: node, Pid: to}, request)
+	return replyAs[R](c, "call", node, err)
+}
+
+// CallNameAs is CallAs to the process that has a registered name on a node, gen_server:call({Name,
+// Node}, Request):
+//
+//	quote, err := nodes.CallNameAs[Quote](ctx, n, "shop@host", "pricing", ei.T("quote", order))
+//
+// It waits as Node.CallName does, and returns the same errors.
+func CallNameAs[R any](ctx context.Context, caller Caller, node, name string, request any) (R, error) {
 	c, err := caller.callTo(ctx, bonds.Target{Node: node, Name: ei.Atom(name)}, request)
 	return replyAs[R](c, "call "+name+" at", node, err)
 }

@@ -213,7 +213,7 @@ func TestHeldReceive(t *testing.T) {
 	f.Thaw()
 
 	brief, cancel = context.WithCancel(w.ctx())
-	called := async(func() (ei.Term, error) { return ca.Call(brief, "m", "f") })
+	called := async(func() (ei.Term, error) { return ca.RPC(brief, "m", "f") })
 	require.Eventually(t, ca.reading.Load, tooLong, tick)
 	received = async(func() (*Message, error) { return ca.Receive(w.ctx()) })
 	require.Eventually(t, ca.receiving.Load, tooLong, tick)

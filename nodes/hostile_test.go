@@ -325,7 +325,7 @@ func TestUnknownControlMessage(t *testing.T) {
 	require.Equal(t, ei.Atom("x"), m.ToName)
 
 	// a Call passes over it
-	called := async(func() (ei.Term, error) { return c.Call(w.ctx(), "m", "f") })
+	called := async(func() (ei.Term, error) { return c.RPC(w.ctx(), "m", "f") })
 	ctl, request := q.next()
 	for ctl.Op != dist.OpRegSend {
 		ctl, request = q.next()

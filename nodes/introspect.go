@@ -103,15 +103,15 @@ func (b *Mailbox) describe(names []ei.Atom, code map[uintptr]introspect.MFA) int
 	d.Links, d.Monitors, d.MonitoredBy = b.bonds.Counts()
 	switch {
 	case b.hook != nil || b.origin.private || b.opts.lasting:
-		d.Kind = introspect.System
+		d.Kind = introspect.KindSystem
 	case b.origin.spawned != nil:
-		d.Kind = introspect.Function
+		d.Kind = introspect.KindFunction
 	case b.served.handler:
-		d.Kind = introspect.Handler
+		d.Kind = introspect.KindHandler
 	case b.served.is:
-		d.Kind = introspect.Server
+		d.Kind = introspect.KindServer
 	default:
-		d.Kind = introspect.Mailbox
+		d.Kind = introspect.KindMailbox
 	}
 	b.mu.Unlock()
 	if t := b.origin.spawned; t != nil {

@@ -17,7 +17,7 @@ import (
 func processesOf(n *Node) map[ei.Pid]introspect.Process {
 	all := map[ei.Pid]introspect.Process{}
 	for p := range n.Processes() {
-		if p.Kind != introspect.System {
+		if p.Kind != introspect.KindSystem {
 			all[p.Pid] = p
 		}
 	}
@@ -83,14 +83,14 @@ func TestProcesses(t *testing.T) {
 		label, err := ei.Append(nil, "of jobs")
 		require.NoError(t, err)
 		test := ei.Atom("github.com/cnode-go/cnode/nodes")
-		is(till.Pid(), introspect.Process{Kind: introspect.Server, Names: []ei.Atom{"till"}, Handled: 1, Links: 1, TrapExit: true, Running: true,
-			MonitoredBy: 1, Runs: introspect.MFA{Module: test, Function: all[till.Pid()].Runs.Function}})
+		is(till.Pid(), introspect.Process{Kind: introspect.KindServer, Names: []ei.Atom{"till"}, Handled: 1, Links: 1, TrapExit: true,
+			Running: true, MonitoredBy: 1, Runs: introspect.MFA{Module: test, Function: all[till.Pid()].Runs.Function}})
 		require.True(t, strings.HasPrefix(string(all[till.Pid()].Runs.Function), "TestProcesses.func"))
-		is(handler.Pid(), introspect.Process{Kind: introspect.Handler, Names: []ei.Atom{"sink"}, Handled: 1, Links: 1, Parent: till.Pid(),
+		is(handler.Pid(), introspect.Process{Kind: introspect.KindHandler, Names: []ei.Atom{"sink"}, Handled: 1, Links: 1, Parent: till.Pid(),
 			Runs: introspect.MFA{Module: test, Function: all[handler.Pid()].Runs.Function}})
-		is(b.Pid(), introspect.Process{Kind: introspect.Mailbox, Names: []ei.Atom{"line", "queue"}, Label: label, Queue: 2, Handled: 2,
+		is(b.Pid(), introspect.Process{Kind: introspect.KindMailbox, Names: []ei.Atom{"line", "queue"}, Label: label, Queue: 2, Handled: 2,
 			MonitoredBy: 1})
-		is(fn, introspect.Process{Kind: introspect.Function, Parent: boss.Pid(), GroupLeader: all[fn].GroupLeader, Links: 1,
+		is(fn, introspect.Process{Kind: introspect.KindFunction, Parent: boss.Pid(), GroupLeader: all[fn].GroupLeader, Links: 1,
 			Runs: introspect.MFA{Module: "shop", Function: "wait", Arity: 1}})
 		_, isPid := all[fn].GroupLeader.(ei.Pid)
 		require.True(t, isPid)

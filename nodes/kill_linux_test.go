@@ -136,7 +136,7 @@ func (o killOrder) run() error {
 				return Restore(cfg, state, fds)
 			}, Deadlines: d, Reached: reached,
 		}).Take(ctx, ch)
-		var h *handoff.HandoffError
+		var h *handoff.Error
 		r.Owner, r.Err = err == nil || errors.As(err, &h) && h.Owns, fmt.Sprint(err)
 	}
 	r.Leak = o.leak(r.Owner, due)

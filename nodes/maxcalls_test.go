@@ -197,7 +197,7 @@ func TestMaxCallsThatCallBack(t *testing.T) {
 			running, ended := make(chan ei.Term, calls), make(chan ei.Term, calls)
 			n.Expose("m", "back", func(ctx context.Context, args []ei.Term) (any, error) {
 				running <- args[0]
-				v, err := ConnOf(ctx).Call(ctx, "m", "f")
+				v, err := ConnOf(ctx).RPC(ctx, "m", "f")
 				if err == nil {
 					ended <- v
 				}
@@ -243,7 +243,7 @@ func TestMaxCallsRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")
 		n := w.started("alice", func(cfg *Config) { cfg.MaxCalls, cfg.OverflowLimit = 1, 1<<20 })
-		n.Expose("m", "back", func(ctx context.Context, args []ei.Term) (any, error) { return ConnOf(ctx).Call(ctx, "m", "f") })
+		n.Expose("m", "back", func(ctx context.Context, args []ei.Term) (any, error) { return ConnOf(ctx).RPC(ctx, "m", "f") })
 		p := w.peer(n.Listeners()[0], role("wire@test"))
 		large := ei.Binary(make([]byte, 1<<20))
 		call := ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("back"), ei.List{large}, ei.Atom("user")}

@@ -199,7 +199,7 @@ func (b *Mailbox) measureServer(ctx context.Context, c *Conn, function string) (
 		name = string(b.names[0])
 	}
 	b.n.procs.mu.RUnlock()
-	return m.measure(ctx, metrics.Call{Peer: c.peerName(), Kind: metrics.Server, Module: name, Function: function})
+	return m.measure(ctx, metrics.Call{Peer: c.peerName(), Kind: metrics.KindServer, Module: name, Function: function})
 }
 
 // measureFunction begins a run of an exposed function; fn is nil if there is none of that name.
@@ -211,7 +211,7 @@ func (n *Node) measureFunction(ctx context.Context, c *Conn, f function, fn Func
 	if fn == nil {
 		f = function{}
 	}
-	return m.measure(ctx, metrics.Call{Peer: c.peerName(), Kind: metrics.Function, Module: string(f.module), Function: string(f.name)})
+	return m.measure(ctx, metrics.Call{Peer: c.peerName(), Kind: metrics.KindFunction, Module: string(f.module), Function: string(f.name)})
 }
 
 // measureMade begins a call that this node makes.
@@ -251,7 +251,7 @@ func (r *measuring) end(outcome metrics.Outcome, err error) {
 var errNoReturn = errors.New("the function has not returned")
 
 // endUnreturned ends a measured run that has not ended yet, as the last thing that happens in it.
-func (r *measuring) endUnreturned() { r.end(metrics.Panicked, errNoReturn) }
+func (r *measuring) endUnreturned() { r.end(metrics.OutcomePanicked, errNoReturn) }
 
 // endReturned ends a measured run of a function that has returned err.
 func (r *measuring) endReturned(err error) {
@@ -259,13 +259,13 @@ func (r *measuring) endReturned(err error) {
 	switch {
 	case r == nil:
 	case refused:
-		r.end(metrics.Refused, wrong)
+		r.end(metrics.OutcomeRefused, wrong)
 	case err != nil:
-		r.end(metrics.Failed, err)
+		r.end(metrics.OutcomeFailed, err)
 	case r.ctx.Err() != nil:
-		r.end(metrics.Abandoned, r.ctx.Err())
+		r.end(metrics.OutcomeAbandoned, r.ctx.Err())
 	default:
-		r.end(metrics.OK, nil)
+		r.end(metrics.OutcomeOK, nil)
 	}
 }
 
@@ -274,13 +274,13 @@ func (r *measuring) endMade(err error) {
 	switch {
 	case r == nil:
 	case err == nil:
-		r.end(metrics.OK, nil)
+		r.end(metrics.OutcomeOK, nil)
 	case errors.Is(err, ErrNoConnection) || errors.Is(err, ErrMoved):
-		r.end(metrics.Lost, err)
+		r.end(metrics.OutcomeLost, err)
 	case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded):
-		r.end(metrics.Abandoned, err)
+		r.end(metrics.OutcomeAbandoned, err)
 	default:
-		r.end(metrics.Failed, err)
+		r.end(metrics.OutcomeFailed, err)
 	}
 }
 
@@ -288,8 +288,8 @@ func (r *measuring) endMade(err error) {
 func (r *measuring) endApplied(outcome metrics.Outcome, exception *Raise) {
 	switch {
 	case r == nil:
-	case outcome == metrics.OK && r.ctx.Err() != nil:
-		r.end(metrics.Abandoned, r.ctx.Err())
+	case outcome == metrics.OutcomeOK && r.ctx.Err() != nil:
+		r.end(metrics.OutcomeAbandoned, r.ctx.Err())
 	case exception != nil:
 		r.end(outcome, exception)
 	default:

@@ -101,7 +101,7 @@ func TestHooks(t *testing.T) {
 		return shopSetup(n)
 	}, func(name string, cfg *nodes.Config) {
 		if name == "shop@host" {
-			cfg.Rules = []nodes.Rule{{Op: nodes.OpCall, Target: "shop:secret"}}
+			cfg.Rules = []nodes.Rule{{Permission: nodes.MayCall, Target: "shop:secret"}}
 		}
 	})
 	for _, sku := range []string{"a", "none", "panic"} {

@@ -102,7 +102,7 @@ func (b *Mailbox) Demonitor(ref ei.Ref) {
 		b.unwatch(t, ref)
 		ctl := bonds.Demonitor(b.pid, t, ref)
 		// a peer that reads nothing for a while must not lose the connection over any number of them
-		if c != nil && c.tellLazily(transport.NoWait(), ctl, transport.Lazy) {
+		if c != nil && c.tellLazily(transport.NoWait(), ctl, transport.PostLazy) {
 			return nil, nil
 		}
 		return ctl, nil

@@ -19,13 +19,13 @@ type MovablePublication interface {
 	Freeze(ctx context.Context) (handoff.Frozen, error)
 }
 
-// An Adopter is a Publisher that can go on with a MovablePublication of its kind from another
-// process.
-type Adopter interface {
+// A StagingPublisher is a Publisher that can go on with a MovablePublication of its kind from
+// another process.
+type StagingPublisher interface {
 	Publisher
-	// Adopt makes a publication that does nothing yet. It owns the descriptors from the call on: if
+	// Stage makes a publication that does nothing yet. It owns the descriptors from the call on: if
 	// it fails it closes them.
-	Adopt(p Presence, state []byte, descriptors []int) (StagedPublication, error)
+	Stage(p Presence, state []byte, descriptors []int) (StagedPublication, error)
 }
 
 // A StagedPublication goes on with Start, or is given up with Discard; until Start it sends
@@ -112,9 +112,9 @@ type stagedRegistration struct {
 	mapper *epmd.Server
 }
 
-// Adopt stages a registration that another process has frozen, and the port mapper that was
+// Stage stages a registration that another process has frozen, and the port mapper that was
 // embedded there, if any.
-func (p *PortMapper) Adopt(who Presence, state []byte, descriptors []int) (StagedPublication, error) {
+func (p *PortMapper) Stage(who Presence, state []byte, descriptors []int) (StagedPublication, error) {
 	var s registrationState
 	err := json.Unmarshal(state, &s)
 	if err == nil && (s.Registration != 1 || s.Held < 0 || s.Held > len(descriptors) || len(s.Server) == 0 && s.Held < len(descriptors)) {
@@ -124,7 +124,7 @@ func (p *PortMapper) Adopt(who Presence, state []byte, descriptors []int) (Stage
 		return nil, errors.Join(err, descriptor.Own(descriptors).Close())
 	}
 	g := &stagedRegistration{r: &registration{}}
-	if g.keeper, err = p.Client.Adopt(s.Keeper, descriptors[:s.Held], p.keep(g.r, who)); err != nil {
+	if g.keeper, err = p.Client.Stage(s.Keeper, descriptors[:s.Held], p.keep(g.r, who)); err != nil {
 		return nil, errors.Join(err, descriptor.Own(descriptors[s.Held:]).Close())
 	}
 	if len(s.Server) > 0 {

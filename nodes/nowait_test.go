@@ -35,7 +35,7 @@ func TestNoWaitBeginsNothing(t *testing.T) {
 					"ConnectAddr": func() error { _, err := n.ConnectAddr(ctx, peer.Listeners()[0].Addr(), ""); return err },
 					"Send":        func() error { return b.SendName(ctx, "hangs@test", "x", ei.Atom("x")) },
 					"Link":        func() error { return b.Link(ctx, ei.Pid{Node: "hangs@test", ID: 1, Creation: 1}) },
-					"Conn.Call":   func() error { _, err := c.Call(ctx, "m", "f"); return err },
+					"Conn.RPC":    func() error { _, err := c.RPC(ctx, "m", "f"); return err },
 					"Call":        func() error { _, err := n.Call(ctx, other.Pid(), ei.Atom("x")); return err },
 					"RPC":         func() error { _, err := n.RPC(ctx, "peer@test", "m", "f"); return err },
 					"Conn.Freeze": func() error { _, err := c.Freeze(ctx); return err },

@@ -556,7 +556,7 @@ func TestConnectAddrBesideConnect(t *testing.T) {
 				cx, cy = x.Conn(y.Name()), y.Conn(x.Name())
 				return cx != nil && cy != nil && cx.initiated == !cy.initiated
 			}, tooLong, tick)
-			_, err := cx.Call(w.ctx(), "m", "f")
+			_, err := cx.RPC(w.ctx(), "m", "f")
 			var bad *RPCError
 			require.ErrorAs(t, err, &bad, "the connection works")
 			require.NoError(t, errors.Join(cx.Close(), cy.Close()))

@@ -18,10 +18,10 @@ type Rule struct {
 	// the cookie may say any. A name that a rule trusts needs a cookie of its own
 	// (Config.Cookies), or a certificate that names it.
 	Peer string
-	// Op is what the peer asks for, one of the constants or several, OpCall | OpSpawn; 0 is
-	// everything.
-	Op Op
-	// Target is, for OpCall and OpSpawn, the function: "shop:quote/1", with "shop:quote" for any
+	// Permission is what the peer asks for, one of the constants or several, MayCall | MaySpawn; 0
+	// is everything.
+	Permission Permission
+	// Target is, for MayCall and MaySpawn, the function: "shop:quote/1", with "shop:quote" for any
 	// number of arguments, "shop:*" or "Elixir.Shop:*". For the others it is a registered name of
 	// the process, whether the peer uses that, the pid or an alias; a process without a name goes
 	// by the text of its pid, which "#Pid<*>" matches. One with several names can be reached by its
@@ -31,33 +31,34 @@ type Rule struct {
 	Allow bool
 }
 
-// An Op is what a Rule is about.
-type Op uint8
+// A Permission is what a Rule is about: one or several of MayCall, MaySpawn, MaySend, MayLink and
+// MayExit. It has no counterpart in OTP, where whoever has the cookie may do everything.
+type Permission uint8
 
 // What a Rule may be about, and what a peer sees that is refused.
 const (
-	// OpCall is a function whose result somebody may get: rpc:call, rpc:cast, erpc and what is made
+	// MayCall is a function whose result somebody may get: rpc:call, rpc:cast, erpc and what is made
 	// of them. Refused, it is an exception, error:eacces, with the function in the stack; what
 	// erlang:apply or a fun would call is the function that counts.
-	OpCall = Op(permit.Call)
-	// OpSpawn is a function as a process, spawn and spawn_request with all their options. Refused,
+	MayCall = Permission(permit.Call)
+	// MaySpawn is a function as a process, spawn and spawn_request with all their options. Refused,
 	// it is a process that ends at once by such an exception.
-	OpSpawn = Op(permit.Spawn)
-	// OpSend is a message to a process, and a monitor of it. Refused, both are as if there were no
+	MaySpawn = Permission(permit.Spawn)
+	// MaySend is a message to a process, and a monitor of it. Refused, both are as if there were no
 	// such process: the message is dropped, the monitor's DOWN says noproc. So a refused
 	// gen_server:call exits with noproc at once.
-	OpSend = Op(permit.Send)
-	// OpLink is a link with a process. Refused, it breaks with noproc.
-	OpLink = Op(permit.Link)
-	// OpExit is an exit signal of erlang:exit/2. Refused, it is dropped.
-	OpExit = Op(permit.Exit)
+	MaySend = Permission(permit.Send)
+	// MayLink is a link with a process. Refused, it breaks with noproc.
+	MayLink = Permission(permit.Link)
+	// MayExit is an exit signal of erlang:exit/2. Refused, it is dropped.
+	MayExit = Permission(permit.Exit)
 )
 
-// String names the operations: "call", "call|spawn".
-func (o Op) String() string {
+// String names what it is for: "call", "call|spawn".
+func (p Permission) String() string {
 	var names []string
 	for i, name := range []string{"call", "spawn", "send", "link", "exit"} {
-		if o&(1<<i) != 0 {
+		if p&(1<<i) != 0 {
 			names = append(names, name)
 		}
 	}
@@ -67,17 +68,17 @@ func (o Op) String() string {
 // Rules are those of Config.Rules.
 func (n *Node) Rules() []Rule { return slices.Clone(n.cfg.Rules) }
 
-// Allows tells whether Config.Rules let a peer do something: op is OpCall or OpSpawn, and the rest
+// Allows tells whether Config.Rules let a peer do something: p is MayCall or MaySpawn, and the rest
 // names a function, which need not exist. So what a program does for peers in other ways than by
 // functions that they call can have rules, too. A refusal is not counted.
-func (n *Node) Allows(peer string, op Op, module, function string, arity int) bool {
-	return n.rules == nil || peer == n.Name() || n.rules.Function(peer, permit.Op(op), module, function, arity)
+func (n *Node) Allows(peer string, p Permission, module, function string, arity int) bool {
+	return n.rules == nil || peer == n.Name() || n.rules.Function(peer, permit.Op(p), module, function, arity)
 }
 
 func compileRules(rules []Rule) (permit.Table, error) {
 	var list []permit.Rule
 	for _, r := range rules {
-		list = append(list, permit.Rule{Peer: r.Peer, Op: permit.Op(r.Op), Target: r.Target, Allow: r.Allow})
+		list = append(list, permit.Rule{Peer: r.Peer, Op: permit.Op(r.Permission), Target: r.Target, Allow: r.Allow})
 	}
 	t, err := permit.Compile(list)
 	if err != nil {
@@ -89,24 +90,24 @@ func compileRules(rules []Rule) (permit.Table, error) {
 // admits tells whether the rules allow a peer's message, or signal, to come in; one that they do
 // not is answered.
 func (n *Node) admits(c *Conn, m *Message) bool {
-	var op Op
+	var p Permission
 	switch m.Op {
 	case dist.OpSend, dist.OpRegSend, dist.OpAliasSend:
 		if n.answersCall(m) { // nobody else gets it: see takeReply
 			return true
 		}
-		op = OpSend
+		p = MaySend
 	case dist.OpMonitorP:
-		op = OpSend
+		p = MaySend
 	case dist.OpSpawnReply: // may begin a link
 		if n.answersCall(m) { // nobody else gets it: see spawnReply
 			return true
 		}
-		op = OpLink
+		p = MayLink
 	case dist.OpLink:
-		op = OpLink
+		p = MayLink
 	case dist.OpExit2:
-		op = OpExit
+		p = MayExit
 	default: // it ends what there is; or calls functions: see mayRun
 		return true
 	}
@@ -114,7 +115,7 @@ func (n *Node) admits(c *Conn, m *Message) bool {
 	if b != nil && (b.opts.lasting || b.isMadeFor(c.peer.Name) || b.awaitsDevice(c.peer.Name, m)) {
 		return true
 	}
-	if n.mayReach(c, op, b, &m.Control) {
+	if n.mayReach(c, p, b, &m.Control) {
 		return true
 	}
 	switch pid, spawned := n.spawnedBy(m); {
@@ -146,7 +147,7 @@ func (b *Mailbox) awaitsDevice(node string, m *Message) bool {
 
 // mayReach tells whether the rules let the peer of a connection reach a process, b or, if that is
 // nil, one that is not here, as ctl addresses it. A refusal is counted.
-func (n *Node) mayReach(c *Conn, op Op, b *Mailbox, ctl *dist.Control) bool {
+func (n *Node) mayReach(c *Conn, p Permission, b *Mailbox, ctl *dist.Control) bool {
 	if c = c.toOthers(); n.rules == nil || c == nil {
 		return true
 	}
@@ -154,10 +155,10 @@ func (n *Node) mayReach(c *Conn, op Op, b *Mailbox, ctl *dist.Control) bool {
 	if ctl.ToName == "" {
 		names = n.targets(b, ctl.To)
 	}
-	if n.rules.Process(c.peer.Name, permit.Op(op), names...) {
+	if n.rules.Process(c.peer.Name, permit.Op(p), names...) {
 		return true
 	}
-	n.denied(c, op, names[0])
+	n.denied(c, p, names[0])
 	return false
 }
 
@@ -189,10 +190,10 @@ func (n *Node) mayAnswer(c *Conn, tag ei.Term, ctl *dist.Control) bool {
 	b := n.procs.addressee(ctl)
 	// an answer to rex would be a request of this node's own
 	if b == nil || b.opts.lasting {
-		n.denied(c, OpSend, ctl.To.String())
+		n.denied(c, MaySend, ctl.To.String())
 		return false
 	}
-	return n.mayReach(c, OpSend, b, ctl)
+	return n.mayReach(c, MaySend, b, ctl)
 }
 
 // mayPass tells whether rex may pass a message of a peer's on to the process that has a name.
@@ -204,24 +205,24 @@ func (n *Node) mayPass(c *Conn, name ei.Atom, message ei.Term) bool {
 		if from, ok := t[1].(ei.Tuple); ok && len(from) > 0 {
 			// another worker would take it for one of its own node
 			if pid, ok := from[0].(ei.Pid); !ok || string(pid.Node) != c.peer.Name {
-				n.denied(c, OpSend, string(name))
+				n.denied(c, MaySend, string(name))
 				return false
 			}
 		}
 	}
-	return n.mayReach(c, OpSend, nil, &dist.Control{ToName: name})
+	return n.mayReach(c, MaySend, nil, &dist.Control{ToName: name})
 }
 
 // mayRun tells whether the rules let the caller of a function, the peer of c, have it run; nil:
 // this node. A refusal is counted.
-func (n *Node) mayRun(c *Conn, op Op, f function, arity int) bool {
+func (n *Node) mayRun(c *Conn, p Permission, f function, arity int) bool {
 	if c = c.toOthers(); n.rules == nil || c == nil {
 		return true
 	}
-	if n.rules.Function(c.peer.Name, permit.Op(op), string(f.module), string(f.name), arity) {
+	if n.rules.Function(c.peer.Name, permit.Op(p), string(f.module), string(f.name), arity) {
 		return true
 	}
-	n.denied(c, op, f.with(arity))
+	n.denied(c, p, f.with(arity))
 	return false
 }
 
@@ -230,10 +231,10 @@ func noAccess(f function, arity int) *Raise {
 	return &Raise{ClassError, ei.Atom("eacces"), ei.List{ei.Tuple{f.module, f.name, ei.Int(arity), ei.List{}}}}
 }
 
-func (n *Node) denied(c *Conn, op Op, target string) {
+func (n *Node) denied(c *Conn, p Permission, target string) {
 	n.stats.denied.Add(1)
 	if m := n.meter.Load(); m != nil && m.Denied != nil {
-		m.Denied(c.peer.Name, op.String(), target)
+		m.Denied(c.peer.Name, p.String(), target)
 	}
-	c.complain(faultDenied, "refused by Config.Rules", fmt.Errorf("%v of %s", op, target))
+	c.complain(faultDenied, "refused by Config.Rules", fmt.Errorf("%v of %s", p, target))
 }

@@ -46,8 +46,8 @@ func (g *guarded) peer(name string) *wire {
 // webRules let web nodes have quotes, and talk to the till.
 var webRules = []Rule{
 	{Peer: "admin@*", Allow: true},
-	{Peer: "web*@*", Op: OpCall, Target: "shop:quote/1", Allow: true},
-	{Peer: "web*@*", Op: OpSend, Target: "till", Allow: true},
+	{Peer: "web*@*", Permission: MayCall, Target: "shop:quote/1", Allow: true},
+	{Peer: "web*@*", Permission: MaySend, Target: "till", Allow: true},
 	{},
 }
 
@@ -237,7 +237,8 @@ func TestRulesOfProcesses(t *testing.T) {
 
 // A process without a name goes by its pid, as the log shows it.
 func TestRulesOfNamelessProcesses(t *testing.T) {
-	g := guard(t, Rule{Op: OpSend, Target: "net_kernel", Allow: true}, Rule{Op: OpSend, Target: "#Pid<*>", Allow: true}, Rule{})
+	g := guard(t, Rule{Permission: MaySend, Target: "net_kernel", Allow: true},
+		Rule{Permission: MaySend, Target: "#Pid<*>", Allow: true}, Rule{})
 	p := g.peer("web1@test")
 	p.tell(g.plain.Pid(), ei.Atom("hello"))
 	p.tell(g.secret.Pid(), ei.Atom("hello"))
@@ -251,7 +252,7 @@ func TestRulesOfNamelessProcesses(t *testing.T) {
 // A server that a peer may call is not made to say to others what the peer may not say to them, not
 // to rex above all.
 func TestRulesOfAnswers(t *testing.T) {
-	g := guard(t, append([]Rule{{Op: OpCall, Target: "shop:refund"}, {Op: OpSend, Target: "secret"}}, Rule{Allow: true})...)
+	g := guard(t, append([]Rule{{Permission: MayCall, Target: "shop:refund"}, {Permission: MaySend, Target: "secret"}}, Rule{Allow: true})...)
 	p := g.peer("web1@test")
 	rex := g.n.Whereis("rex").Pid()
 	call := ei.Tuple{ei.Atom("call"), ei.Atom("shop"), ei.Atom("refund"), ei.List{ei.Int(1)}, ei.Atom("user")}
@@ -294,14 +295,14 @@ func TestRulesOfAnswers(t *testing.T) {
 // of a function has to say to its process, and nothing of that from others.
 func TestRulesAndAnswersOfPeers(t *testing.T) {
 	for _, aliases := range []bool{true, false} {
-		g := guard(t, Rule{Peer: "web*@*", Op: OpCall, Allow: true}, Rule{})
+		g := guard(t, Rule{Peer: "web*@*", Permission: MayCall, Allow: true}, Rule{})
 		self := role("web1@test")
 		if !aliases {
 			self.Flags &^= dist.FlagAlias | dist.FlagAltactSig
 		}
 		p := g.w.peer(g.n.Listeners()[0], self)
 		for _, caller := range []Caller{g.n, g.plain} {
-			got := async(func() (string, error) { return CallAs[string](soon(t), caller, "web1@test", "server", "hello") })
+			got := async(func() (string, error) { return CallNameAs[string](soon(t), caller, "web1@test", "server", "hello") })
 			var request ei.Term
 			for request == nil { // past the monitor
 				_, request = p.next()
@@ -352,21 +353,21 @@ func TestRulesAndAnswersOfPeers(t *testing.T) {
 }
 
 func TestNewRefusesRules(t *testing.T) {
-	_, err := New(Config{Name: "alice@test", Cookie: "secret", Rules: []Rule{{Op: OpCall, Target: "shop"}}})
+	_, err := New(Config{Name: "alice@test", Cookie: "secret", Rules: []Rule{{Permission: MayCall, Target: "shop"}}})
 	require.ErrorContains(t, err, "Config.Rules: rule 0")
 }
 
 // Allows asks the rules, for what is not a function; nothing is counted.
 func TestAllows(t *testing.T) {
-	rules := []Rule{{Peer: "web*@*", Op: OpCall, Target: "console:drain/0"}, {Peer: "web*@*", Allow: true}, {}}
+	rules := []Rule{{Peer: "web*@*", Permission: MayCall, Target: "console:drain/0"}, {Peer: "web*@*", Allow: true}, {}}
 	n := guard(t, rules...).n
 	for peer, want := range map[string][2]bool{"web1@test": {false, true}, "ops@test": {false, false}, "alice@test": {true, true}} {
-		require.Equal(t, want[0], n.Allows(peer, OpCall, "console", "drain", 0), peer)
-		require.Equal(t, want[1], n.Allows(peer, OpCall, "console", "drain", 1), peer)
+		require.Equal(t, want[0], n.Allows(peer, MayCall, "console", "drain", 0), peer)
+		require.Equal(t, want[1], n.Allows(peer, MayCall, "console", "drain", 1), peer)
 	}
 	require.Zero(t, n.Stats().Denied)
 	require.Equal(t, rules, n.Rules())
-	require.True(t, guard(t).n.Allows("ops@test", OpSpawn, "a", "b", 0))
+	require.True(t, guard(t).n.Allows("ops@test", MaySpawn, "a", "b", 0))
 }
 
 // What rules cost a message to a registered name, on the goroutine that reads: none, a list of
@@ -374,7 +375,7 @@ func TestAllows(t *testing.T) {
 func BenchmarkRules(b *testing.B) {
 	many := make([]Rule, 50)
 	for i := range many {
-		many[i] = Rule{Peer: "web*@*", Op: OpSend, Target: "other*", Allow: true}
+		many[i] = Rule{Peer: "web*@*", Permission: MaySend, Target: "other*", Allow: true}
 	}
 	for _, bb := range []struct {
 		name  string

@@ -320,7 +320,7 @@ func TestSickPluginAtSetup(t *testing.T) {
 				c, err := w.node("carol").ConnectAddr(w.ctx(), l.Addr(), "bob@test")
 				require.NoError(t, err)
 				require.NoError(t, arrives(t, accepted, "the good connection").err)
-				_, err = c.Call(w.ctx(), "m", "f")
+				_, err = c.RPC(w.ctx(), "m", "f")
 				var bad *RPCError
 				require.ErrorAs(t, err, &bad)
 				closes(t, b)
@@ -389,7 +389,7 @@ func TestSickPluginLater(t *testing.T) {
 				}
 			}
 			// of the same node, over the transport that is well
-			_, err = other.Call(w.ctx(), "m", "f")
+			_, err = other.RPC(w.ctx(), "m", "f")
 			var bad *RPCError
 			require.ErrorAs(t, err, &bad)
 
@@ -399,7 +399,7 @@ func TestSickPluginLater(t *testing.T) {
 			case tt.callback == "Close" || tt.callback == "GetFD" || tt.fault == blocks:
 				s.wants(t, err)
 			}
-			_, err = other.Call(w.ctx(), "m", "f")
+			_, err = other.RPC(w.ctx(), "m", "f")
 			require.ErrorAs(t, err, &bad)
 			closes(t, a)
 			arrives(t, back, "the peer's Send")

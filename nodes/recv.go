@@ -206,7 +206,7 @@ func (c *Conn) receive(ctx context.Context, m *Message) error {
 			}
 			return err
 		}
-		c.s.More(!a.Complete)
+		c.s.ExpectMore(!a.Complete)
 		if !a.Complete {
 			r.came()
 			continue

@@ -252,7 +252,7 @@ func (g *Staged) leaveToAccept(all []states.Conn) error {
 
 // name stages the registration.
 func (g *Staged) name(s *states.Publication, fds *descriptor.List) error {
-	adopter, ok := g.n.cfg.Resolver.(Adopter)
+	adopter, ok := g.n.cfg.Resolver.(StagingPublisher)
 	if !ok {
 		return fmt.Errorf("%T cannot go on with the registration of the process before: %w", g.n.cfg.Resolver, errors.ErrUnsupported)
 	}
@@ -260,7 +260,7 @@ func (g *Staged) name(s *states.Publication, fds *descriptor.List) error {
 	if err != nil {
 		return stateError(err)
 	}
-	g.publication, err = adopter.Adopt(g.n.presence(g.announced()), s.State, own)
+	g.publication, err = adopter.Stage(g.n.presence(g.announced()), s.State, own)
 	return err
 }
 

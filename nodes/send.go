@@ -250,7 +250,7 @@ func (c *Conn) sender(ctl *dist.Control) ei.Pid {
 // wait for each other. A signal that cannot be encoded, an answer to a made-up identifier say, is
 // dropped, and does not end the connection.
 func (c *Conn) signal(ctl *dist.Control, payload ei.Raw) {
-	_ = c.postSignal(context.Background(), ctl, payload, transport.Urgent)
+	_ = c.postSignal(context.Background(), ctl, payload, transport.PostUrgent)
 }
 
 func (c *Conn) postSignal(ctx context.Context, ctl *dist.Control, payload ei.Raw, mode transport.PostMode) error {
@@ -263,7 +263,7 @@ func (c *Conn) postSignal(ctx context.Context, ctl *dist.Control, payload ei.Raw
 		c.complain(faultAnswer, "a signal that cannot be encoded is dropped", err)
 		return nil
 	}
-	urgent, follows := mode&transport.Urgent != 0, false
+	urgent, follows := mode&transport.PostUrgent != 0, false
 	if c.cuts(len(payload)) {
 		err = c.postCut(ctx, ctl, payload, urgent)
 	} else if follows, err = c.out.Follow(ctx, c.sender(ctl), b, payload, urgent); !follows {
@@ -346,7 +346,7 @@ func (c *Conn) postMode(ctx context.Context) transport.PostMode {
 		burst = followed
 	}
 	if burst {
-		return transport.Burst
+		return transport.PostBurst
 	}
 	return 0
 }
@@ -396,7 +396,7 @@ func (v *env) recycle(buf *[]byte) {
 
 // sendTick sends a frame of length zero; an error when nothing can be sent any more.
 func (c *Conn) sendTick() error {
-	return c.q.Post(context.Background(), dist.AppendTick(nil), nil, transport.Urgent)
+	return c.q.Post(context.Background(), dist.AppendTick(nil), nil, transport.PostUrgent)
 }
 
 // awaitRoom waits, as senders do, while the queue is full: a signal can then go out without

@@ -228,7 +228,7 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		case c == nil:
 			n.localSignal(ctl)
 		default: // with the result, if that is soon
-			_ = c.postSignal(context.Background(), ctl, nil, transport.Urgent|transport.Burst)
+			_ = c.postSignal(context.Background(), ctl, nil, transport.PostUrgent|transport.PostBurst)
 		}
 	}
 	o, err := otp.ParseSpawnOptions(m.Options)
@@ -393,7 +393,7 @@ func (n *Node) spawned(ctx context.Context, module, name ei.Atom, list ei.Raw) e
 		call := ei.Tuple{ei.Atom("erlang"), ei.Atom("apply"), ei.List{module, name, args[0]}, ei.List{}}
 		return ei.Tuple{ei.Atom("badarg"), ei.List{call}}
 	}
-	_, exception := n.apply(ctx, OpSpawn, module, name, args, nil)
+	_, exception := n.apply(ctx, MaySpawn, module, name, args, nil)
 	return uncaught(exception)
 }
 

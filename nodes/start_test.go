@@ -193,7 +193,7 @@ func TestStartTakesOver(t *testing.T) {
 		}
 		close(answered)
 	})
-	_, err := ca.Call(w.ctx(), "m", "f") // reads, and keeps what it does not want
+	_, err := ca.RPC(w.ctx(), "m", "f") // reads, and keeps what it does not want
 	require.NoError(t, err)
 	<-answered
 	require.NoError(t, a.Start(w.ctx()))

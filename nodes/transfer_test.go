@@ -298,7 +298,7 @@ func TestMoveBesideCall(t *testing.T) {
 	r := w.shuttle("peer@test", false)
 	p := (<-accepted).v
 	old := r.c
-	call := async(func() (ei.Term, error) { return old.Call(context.Background(), "m", "f") })
+	call := async(func() (ei.Term, error) { return old.RPC(context.Background(), "m", "f") })
 	for range 2 { // the monitor and the request
 		_, err := p.Receive(w.ctx())
 		require.NoError(t, err)

@@ -16,7 +16,7 @@ import (
 // as makes the same reply to two typed calls, and says what becomes of it.
 func as[R any](t *testing.T, ctx context.Context, caller Caller, to string, reply ei.Term) string {
 	t.Helper()
-	v, err := CallAs[R](ctx, caller, to, "echo", reply)
+	v, err := CallNameAs[R](ctx, caller, to, "echo", reply)
 	r, rpcErr := RPCAs[R](ctx, caller, to, "m", "echo", reply)
 	require.Equal(t, v, r)
 	said := func(err error) string {
@@ -109,20 +109,25 @@ func TestCallAsFailures(t *testing.T) {
 		require.Equal(t, "thrown", v, "as with rpc:call")
 
 		b := box(t, here)
-		who, err := CallAs[ei.Pid](w.ctx(), b, there.Name(), "srv", ei.Atom("who"))
+		who, err := CallNameAs[ei.Pid](w.ctx(), b, there.Name(), "srv", ei.Atom("who"))
+		require.NoError(t, err)
+		require.Equal(t, b.Pid(), who)
+		who, err = CallAs[ei.Pid](w.ctx(), b, srv.Pid(), ei.Atom("who"))
 		require.NoError(t, err)
 		require.Equal(t, b.Pid(), who)
 
-		_, err = CallAs[int](w.ctx(), here, there.Name(), "srv", ei.Atom("exit"))
+		_, err = CallNameAs[int](w.ctx(), here, there.Name(), "srv", ei.Atom("exit"))
 		var end *ExitError
 		require.ErrorAs(t, err, &end)
 		require.Equal(t, ei.Atom("crash"), end.Reason)
 		arrives(t, srv.Done(), "the end")
-		_, err = CallAs[int](w.ctx(), here, there.Name(), "srv", 1)
+		_, err = CallNameAs[int](w.ctx(), here, there.Name(), "srv", 1)
 		require.ErrorIs(t, err, ErrNoProc)
-		_, err = CallAs[int](w.ctx(), here, "nobody@test", "srv", 1)
+		_, err = CallAs[int](w.ctx(), here, srv.Pid(), 1)
+		require.ErrorIs(t, err, ErrNoProc)
+		_, err = CallNameAs[int](w.ctx(), here, "nobody@test", "srv", 1)
 		require.ErrorIs(t, err, ErrNoConnection)
-		_, err = CallAs[int](w.ctx(), here, there.Name(), "srv", make(chan int))
+		_, err = CallNameAs[int](w.ctx(), here, there.Name(), "srv", make(chan int))
 		require.Error(t, err)
 		var typeFault *ei.MappingError
 		_, err = RPCAs[chan int](w.ctx(), here, there.Name(), "m", "raise", "throw", 1)
@@ -268,4 +273,44 @@ func TestLoopsEnd(t *testing.T) {
 		n++
 	}
 	require.Equal(t, 1, n, "what was there")
+}
+
+// A mailbox calls functions in its own name, and as long as it lives.
+func TestMailboxCallsFunctions(t *testing.T) {
+	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
+		hangs := make(chan struct{}, 2)
+		there.Expose("m", "who", func(ctx context.Context, args []ei.Term) (any, error) {
+			return ei.T("caller", CallerOf(ctx), args[0]), nil
+		})
+		why := &Raise{Class: ClassError, Reason: ei.Atom("why")}
+		there.Expose("m", "raise", func(context.Context, []ei.Term) (any, error) { return nil, why })
+		there.Expose("m", "hang", func(ctx context.Context, _ []ei.Term) (any, error) {
+			hangs <- struct{}{}
+			<-ctx.Done()
+			return nil, ctx.Err()
+		})
+		type call func(ctx context.Context, node, mod, fun string, args ...any) (ei.Term, error)
+		b := box(t, here)
+		for name, calls := range map[string]call{"rpc": b.RPC, "erpc": b.ERPC} {
+			got, err := calls(w.ctx(), there.Name(), "m", "who", 7)
+			require.NoError(t, err, name)
+			require.Equal(t, ei.Tuple{ei.Atom("caller"), b.Pid(), ei.Int(7)}, got, name)
+			_, err = calls(w.ctx(), there.Name(), "m", "raise")
+			var r *Raise
+			require.ErrorAs(t, err, &r, name)
+			require.Equal(t, why.Reason, r.Reason, name)
+			_, err = calls(w.ctx(), "nobody@test", "m", "who", 7)
+			require.ErrorIs(t, err, ErrNoConnection, name)
+		}
+		for name, calls := range map[string]func(*Mailbox) call{
+			"rpc": func(b *Mailbox) call { return b.RPC }, "erpc": func(b *Mailbox) call { return b.ERPC },
+		} {
+			ends := box(t, here)
+			called := async(func() (ei.Term, error) { return calls(ends)(w.ctx(), there.Name(), "m", "hang") })
+			arrives(t, hangs, "the call")
+			require.NoError(t, ends.Close(), name)
+			got := <-called
+			require.ErrorContains(t, got.err, ends.Err().Error(), name)
+		}
+	})
 }

@@ -214,7 +214,7 @@ func TestBlockedFunctionsDelayNothing(t *testing.T) {
 					got, err = ERPCAs[int](ctx, bob, "alice@test", "m", "echo", i)
 					require.NoError(t, err)
 					require.Equal(t, i, got)
-					got, err = CallAs[int](ctx, bob, "alice@test", "s", i)
+					got, err = CallNameAs[int](ctx, bob, "alice@test", "s", i)
 					require.NoError(t, err)
 					require.Equal(t, i, got)
 				}

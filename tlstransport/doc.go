@@ -90,4 +90,10 @@
 // # Platforms
 //
 // On systems without descriptors to pass (Windows), everything works except moving.
+//
+// # Stability
+//
+// New, FromOptFile, Config and Options are stable. Callbacks, OptFileCallbacks and Socket, for
+// whoever makes a carrier of their own with them, may change before 1.0. The state of a session is
+// read by the next version, or refused with ErrState.
 package tlstransport

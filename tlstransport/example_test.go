@@ -109,7 +109,7 @@ func ExampleFromOptFile() {
 		0o600); err != nil {
 		log.Fatal(err)
 	}
-	_, err = tlstransport.FromOptFile(path, tlstransport.Options{})
+	_, err = tlstransport.FromOptFile(path, nil)
 	var e *tlstransport.OptionError
 	if errors.As(err, &e) {
 		fmt.Println(e.Role, e.Option, "-", e.Err)

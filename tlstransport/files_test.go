@@ -227,10 +227,10 @@ func TestPasswordOfBytes(t *testing.T) {
 	out, err := exec.Command(openssl, "pkcs8", "-topk8", "-in", plain, "-out", key, "-passout", "file:"+pass).CombinedOutput()
 	require.NoError(t, err, string(out))
 	for _, password := range []string{`<<"p\344ssword">>`, `<<"pässword">>`, `"p\344ssword"`, `"pässword"`} {
-		_, err := FromOptFile(optFile(t, dir, certOptions(ca, cert, key)+`,{password,`+password+`}`, ""), Options{})
+		_, err := FromOptFile(optFile(t, dir, certOptions(ca, cert, key)+`,{password,`+password+`}`, ""), nil)
 		require.NoError(t, err, password)
 	}
-	_, err = FromOptFile(optFile(t, dir, certOptions(ca, cert, key)+`,{password,"пароль"}`, ""), Options{})
+	_, err = FromOptFile(optFile(t, dir, certOptions(ca, cert, key)+`,{password,"пароль"}`, ""), nil)
 	require.ErrorContains(t, err, "has a character that is no byte")
 }
 
@@ -245,13 +245,13 @@ func TestOptionOfABadFile(t *testing.T) {
 		{ca, key, key, "certfile"},
 	} {
 		path := optFile(t, dir, certOptions(tt.ca, tt.cert, tt.key), "")
-		_, err := FromOptFile(path, Options{})
+		_, err := FromOptFile(path, nil)
 		var e *OptionError
 		require.ErrorAs(t, err, &e)
 		require.Equal(t, [3]string{path, "server", tt.option}, [3]string{e.File, e.Role, e.Option})
 	}
 	// The authorities complete our own chain even if peers are not verified.
-	_, err := FromOptFile(optFile(t, dir, strings.Replace(certOptions(empty, cert, key), "verify_peer", "verify_none", 1), ""), Options{})
+	_, err := FromOptFile(optFile(t, dir, strings.Replace(certOptions(empty, cert, key), "verify_peer", "verify_none", 1), ""), nil)
 	var e *OptionError
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, "cacertfile", e.Option)
@@ -267,7 +267,7 @@ func TestTooManyAuthorities(t *testing.T) {
 		all = append(all, newAuthority(t, strings.Repeat(string(rune('a'+i)), 4000)).cert.Raw)
 	}
 	few, many := certOptions(bundle(t, dir, all...), cert, key), certOptions(bundle(t, dir, append(all, all[1])...), cert, key)
-	_, err := FromOptFile(optFile(t, dir, many, few), Options{})
+	_, err := FromOptFile(optFile(t, dir, many, few), nil)
 	var e *OptionError
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, "cacertfile", e.Option)

@@ -44,7 +44,7 @@ func TestFIPSOnly(t *testing.T) {
 	}
 	path := t.TempDir() + "/ssl_dist.conf"
 	require.NoError(t, os.WriteFile(path, []byte("[{client,[{key_update_at,1000}]}]."), 0o600))
-	_, err := FromOptFile(path, Options{})
+	_, err := FromOptFile(path, nil)
 	require.ErrorContains(t, err, "key_update_at")
 
 	a, dir := newAuthority(t, "an authority"), t.TempDir()

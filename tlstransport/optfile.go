@@ -38,10 +38,10 @@ func (e *OptionError) Unwrap() error { return e.Err }
 // FromOptFile makes the TLS transport from an ssl_dist_optfile, the file that erl -proto_dist
 // inet_tls takes: a list of the options of both roles, [{server,[…]},{client,[…]}]. A role that is
 // missing can have no connections; erl would use it without options. The file is read once; the
-// certificates and keys that it names are read again when they have changed. An option that cannot
-// be honoured is an *OptionError that names it.
-func FromOptFile(path string, o Options) (transport.Transport, error) {
-	cb, err := OptFileCallbacks(path, o)
+// certificates and keys that it names are read again when they have changed. Nil options are
+// the defaults. An option that cannot be honoured is an *OptionError that names it.
+func FromOptFile(path string, options *Options) (transport.Transport, error) {
+	cb, err := OptFileCallbacks(path, options)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +50,11 @@ func FromOptFile(path string, o Options) (transport.Transport, error) {
 
 // OptFileCallbacks is FromOptFile that returns the plug-in itself, to be wrapped with other
 // callbacks.
-func OptFileCallbacks(path string, o Options) (transport.Callbacks[*Socket], error) {
+func OptFileCallbacks(path string, options *Options) (transport.Callbacks[*Socket], error) {
+	var o Options
+	if options != nil {
+		o = *options
+	}
 	var none transport.Callbacks[*Socket]
 	file, err := readOptFile(path)
 	if err != nil {

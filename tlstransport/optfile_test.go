@@ -224,7 +224,7 @@ func TestRemarksAreSaid(t *testing.T) {
 	o := certOptions(a.files(t, dir, a.sign(t, want{})))
 	var said bytes.Buffer
 	path := optFile(t, dir, o+",{fail_if_no_peer_cert,true}", o+",{versions,['tlsv1.2','tlsv1.1']}")
-	_, err := FromOptFile(path, Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
+	_, err := FromOptFile(path, &Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
 	require.NoError(t, err)
 	require.Equal(t, 1, strings.Count(said.String(), "\n"), &said)
 	require.Contains(t, said.String(), "level=INFO")
@@ -286,7 +286,7 @@ func TestConformanceOptFile(t *testing.T) {
 	a := newAuthority(t, "an authority")
 	dir := t.TempDir()
 	o := certOptions(a.files(t, dir, a.sign(t, want{})))
-	tr, err := FromOptFile(optFile(t, dir, o+",{fail_if_no_peer_cert,true},{key_update_at,50000}", o), Options{})
+	tr, err := FromOptFile(optFile(t, dir, o+",{fail_if_no_peer_cert,true},{key_update_at,50000}", o), nil)
 	require.NoError(t, err)
 	transporttest.Run(t, func() (transport.Transport, transport.Addr, error) { return tr, loopback(t), nil })
 }
@@ -294,7 +294,7 @@ func TestConformanceOptFile(t *testing.T) {
 // optBench makes the callbacks of an option file, and a listener over them.
 func optBench(t testing.TB, path string, o Options) *workbench {
 	t.Helper()
-	cb, err := OptFileCallbacks(path, o)
+	cb, err := OptFileCallbacks(path, &o)
 	require.NoError(t, err)
 	l, err := cb.Socket(nil, loopback(t))
 	require.NoError(t, err)
@@ -324,14 +324,14 @@ func TestOpenDoorsAreSaid(t *testing.T) {
 		{o + ",{fail_if_no_peer_cert,true},{verify_fun,{fun inet_tls_dist:verify_client/3,[]}}", o, "verify_fun has no effect"},
 	} {
 		var said bytes.Buffer
-		_, err := FromOptFile(optFile(t, dir, tt.server, tt.client), Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
+		_, err := FromOptFile(optFile(t, dir, tt.server, tt.client), &Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
 		require.NoError(t, err)
 		require.Contains(t, said.String(), tt.said)
 		require.Equal(t, tt.said != "", strings.Count(said.String(), "level=WARN") == 1, said.String())
 	}
 	path := optFile(t, dir, o+",{fail_if_no_peer_cert,true},{verify_fun,{inet_tls_dist,verify_client,[]}}", o)
 	var said bytes.Buffer
-	_, err := FromOptFile(path, Options{Logger: slog.New(slog.NewTextHandler(&said, nil)), Checks: []PeerCheck{HostInCertificate}})
+	_, err := FromOptFile(path, &Options{Logger: slog.New(slog.NewTextHandler(&said, nil)), Checks: []PeerCheck{HostInCertificate}})
 	require.NoError(t, err)
 	require.Empty(t, said.String())
 }
@@ -339,7 +339,7 @@ func TestOpenDoorsAreSaid(t *testing.T) {
 // An error of the option file itself names the file.
 func TestErrorNamesTheOptionFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ssl_dist.conf")
-	_, err := FromOptFile(path, Options{})
+	_, err := FromOptFile(path, nil)
 	require.ErrorIs(t, err, os.ErrNotExist)
 	for _, tt := range []struct{ text, role, option, err string }{
 		{"\nx y", "", "", "line 2"},
@@ -347,7 +347,7 @@ func TestErrorNamesTheOptionFile(t *testing.T) {
 		{strings.Repeat(" ", maxOptFile+1), "", "", "larger than"},
 	} {
 		require.NoError(t, os.WriteFile(path, []byte(tt.text), 0o600))
-		_, err := FromOptFile(path, Options{})
+		_, err := FromOptFile(path, nil)
 		var e *OptionError
 		require.ErrorAs(t, err, &e)
 		require.ErrorContains(t, err, tt.err)
@@ -363,7 +363,7 @@ func TestOptFileWithoutClient(t *testing.T) {
 	path := filepath.Join(dir, "server.conf")
 	require.NoError(t, os.WriteFile(path, []byte("[{server,["+o+",{fail_if_no_peer_cert,true}]}]."), 0o600))
 	var said bytes.Buffer
-	tr, err := FromOptFile(path, Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
+	tr, err := FromOptFile(path, &Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
 	require.NoError(t, err)
 	require.Contains(t, said.String(), "{client,[…]} is not there")
 	_, err = tr.Connect(t.Context(), loopback(t))
@@ -374,9 +374,9 @@ func TestOptFileWithoutClient(t *testing.T) {
 func TestKeyUpdateWithPlain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ssl_dist.conf")
 	require.NoError(t, os.WriteFile(path, []byte("[{client,[{key_update_at,1000}]}]."), 0o600))
-	_, err := FromOptFile(path, Options{})
+	_, err := FromOptFile(path, nil)
 	require.NoError(t, err)
-	_, err = FromOptFile(path, Options{Plain: true})
+	_, err = FromOptFile(path, &Options{Plain: true})
 	var e *OptionError
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, [3]string{path, "client", "key_update_at"}, [3]string{e.File, e.Role, e.Option})

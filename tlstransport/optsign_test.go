@@ -17,7 +17,7 @@ func TestSignatureAlgs(t *testing.T) {
 	o := certOptions(ca, cert, key)
 	_, rsaCert, rsaPrivate := a.files(t, t.TempDir(), a.sign(t, want{key: rsaKey(t)}))
 	rsaOptions := certOptions(ca, rsaCert, rsaPrivate)
-	_, err := FromOptFile(optFile(t, dir, rsaOptions+",{signature_algs,[ecdsa_secp256r1_sha256,eddsa_ed25519]}", ""), Options{})
+	_, err := FromOptFile(optFile(t, dir, rsaOptions+",{signature_algs,[ecdsa_secp256r1_sha256,eddsa_ed25519]}", ""), nil)
 	var e *OptionError
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, "certfile", e.Option)
@@ -105,7 +105,7 @@ func TestAuthoritiesNotTold(t *testing.T) {
 		require.NoError(t, w.cb.Close(s))
 		require.NoError(t, c.NetConn().Close())
 	}
-	_, err := FromOptFile(optFile(t, dir, many, ""), Options{})
+	_, err := FromOptFile(optFile(t, dir, many, ""), nil)
 	require.ErrorContains(t, err, "{certificate_authorities,false}")
 }
 

@@ -71,7 +71,7 @@ func TestOddAuthorities(t *testing.T) {
 				require.NoError(t, w.cb.Close(s))
 			}
 			_, err := FromOptFile(optFile(t, dir, certOptions(write(t, dir, string(odd.PEM())),
-				cert, key), ""), Options{})
+				cert, key), ""), nil)
 			var e *OptionError
 			require.ErrorAs(t, err, &e)
 			require.Equal(t, "cacertfile", e.Option)
@@ -79,7 +79,7 @@ func TestOddAuthorities(t *testing.T) {
 		})
 	}
 	file := write(t, dir, append(all, string(good))...)
-	_, err = FromOptFile(optFile(t, dir, certOptions(file, cert, key), ""), Options{})
+	_, err = FromOptFile(optFile(t, dir, certOptions(file, cert, key), ""), nil)
 	require.NoError(t, err)
 
 	// A file whose only root is skipped trusts nobody, which is said.

@@ -260,9 +260,9 @@ func (d *Datagram) finish(unlink bool) error {
 	return d.closeErr
 }
 
-// Closed is closed when the socket is, or the one below a virtual one, however that came about: for
+// Done is closed when the socket is, or the one below a virtual one, however that came about: for
 // a virtual socket that is over this one, and waits by itself.
-func (d *Datagram) Closed() <-chan struct{} {
+func (d *Datagram) Done() <-chan struct{} {
 	if d.below != nil {
 		return d.below
 	}

@@ -108,4 +108,11 @@
 //
 // Wrap the callbacks of [TCPCallbacks] with a context of your own; the Example of Callbacks does so
 // (example_unix_test.go, beside which are others), and package transporttest proves the result.
+//
+// # Stability
+//
+// What programs use of a Transport, and the fields of Callbacks, are stable: a plug-in that
+// compiles today goes on compiling, and new fields are optional. Queue, ReadQueue, SendQueue,
+// Waiter and Polling, which package nodes and the plug-ins of this module are made with, may change
+// before 1.0.
 package transport

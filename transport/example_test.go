@@ -124,7 +124,7 @@ func ExampleQueue() {
 	buf := make([]byte, 0, 16)
 	for i := range 3 {
 		buf = fmt.Appendf(buf[:0], "message %d;", i)
-		if err := q.Post(ctx, buf, nil, transport.Burst); err != nil {
+		if err := q.Post(ctx, buf, nil, transport.PostBurst); err != nil {
 			log.Fatal(err)
 		}
 	}

@@ -170,7 +170,7 @@ func TestHeldQueueKeepsWhatPeerLacks(t *testing.T) {
 				t.Fatalf("all of %d bytes were posted", k.taken)
 			case <-time.After(20 * time.Millisecond): // a post waits
 			}
-			require.Error(t, q.Post(NoWait(), []byte("x"), nil, Urgent))
+			require.Error(t, q.Post(NoWait(), []byte("x"), nil, PostUrgent))
 			q.End(io.ErrClosedPipe)
 			k := returns(t, posted)
 			wg.Wait()
@@ -268,7 +268,7 @@ func TestStageOfUsedQueue(t *testing.T) {
 	s := newStream(k, nil, connected)
 	q := NewQueue(s, nil)
 	k.set(func() { k.room = 2 })
-	require.NoError(t, q.Post(soon(t), []byte("post"), nil, Burst))
+	require.NoError(t, q.Post(soon(t), []byte("post"), nil, PostBurst))
 	require.Eventually(t, func() bool { k.mu.Lock(); defer k.mu.Unlock(); return k.room == 0 }, tooLong, 100*time.Microsecond)
 	require.ErrorIs(t, q.Stage(soon(t), []byte("rest")), ErrBusy)
 	k.set(func() { k.room = 100 })
@@ -471,7 +471,7 @@ func TestPauseNoWait(t *testing.T) {
 		hangs.Store(true)
 		go func() { _, _ = c.Read(context.Background(), make([]byte, 1)) }()
 		go func() { _, _ = l.Accept(context.Background()) }()
-		require.NoError(t, q.Post(context.Background(), []byte("x"), nil, Burst))
+		require.NoError(t, q.Post(context.Background(), []byte("x"), nil, PostBurst))
 		synctest.Wait()
 		for name, call := range map[string]func() error{
 			"PauseRead": func() error { return c.PauseRead(NoWait()) },

@@ -241,7 +241,7 @@ func TestQueueOfFrames(t *testing.T) {
 						}
 						head := binary.BigEndian.AppendUint32(nil, uint32(size))
 						k := random.IntN(size + 1)
-						mode := []transport.PostMode{0, transport.Burst, transport.Urgent}[random.IntN(3)]
+						mode := []transport.PostMode{0, transport.PostBurst, transport.PostUrgent}[random.IntN(3)]
 						if err := q.Post(expect.Context(t), append(head, body[:k]...), body[k:], mode); err != nil {
 							t.Error(err)
 							return
@@ -279,7 +279,7 @@ func TestQueueOfFramesIsHeld(t *testing.T) {
 	frame := binary.BigEndian.AppendUint32(nil, 60_000)
 	frame = append(frame, make([]byte, 60_000)...)
 	for range 20 { // more than the carrier takes
-		require.NoError(t, q.Post(expect.Context(t), frame, nil, transport.Urgent))
+		require.NoError(t, q.Post(expect.Context(t), frame, nil, transport.PostUrgent))
 	}
 	require.NoError(t, q.Hold(expect.Context(t)))
 	held := q.Held()

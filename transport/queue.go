@@ -155,19 +155,19 @@ func NewQueue(s *Stream, o *QueueOptions) *Queue {
 type PostMode uint8
 
 const (
-	// Burst says that more is about to be posted: the write is left to another goroutine, so that
+	// PostBurst says that more is about to be posted: the write is left to another goroutine, so that
 	// what follows is combined with it, and to the next post that is no Burst.
-	Burst PostMode = 1 << iota
-	// Urgent does not wait while the queue is full: it is for a goroutine that must go on reading.
+	PostBurst PostMode = 1 << iota
+	// PostUrgent does not wait while the queue is full: it is for a goroutine that must go on reading.
 	// When more than QueueOptions.UrgentLimit bytes of Urgent posts wait it is ErrQueueFull. During
 	// a Hold it waits as every post does.
-	Urgent
-	// Lazy does not wait while the queue is full: what there is no room for is copied, whatever its
-	// size, and set aside. From there it goes out behind all that was posted before, and in turns
+	PostUrgent
+	// PostLazy does not wait while the queue is full: what there is no room for is copied, whatever
+	// its size, and set aside. From there it goes out behind all that was posted before, and in turns
 	// with what others post from then on; Lazy posts keep their order among themselves. When
 	// QueueOptions.LazyLimit bytes are aside it waits for some of them to go. It is for one who has
 	// much to say of which nobody waits for the end. An Urgent post is not Lazy.
-	Lazy
+	PostLazy
 )
 
 // ErrQueueFull is what an Urgent post gets when the peer has not read for a long time.
@@ -186,13 +186,13 @@ func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) erro
 	if n == 0 {
 		return opError("post", q.s.remote, errEmpty)
 	}
-	if mode&Urgent != 0 {
-		mode &^= Lazy
+	if mode&PostUrgent != 0 {
+		mode &^= PostLazy
 	}
 	if err := q.enter(ctx, "post", mode); err != nil {
 		return err
 	}
-	if mode&Urgent != 0 && q.urgent > q.urgentLimit {
+	if mode&PostUrgent != 0 && q.urgent > q.urgentLimit {
 		q.mu.Unlock()
 		return opError("post", q.s.remote, ErrQueueFull)
 	}
@@ -203,13 +203,13 @@ func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) erro
 	}
 	small := n < combineMax
 	fits := q.waiting()+n <= q.limit
-	if mode&Lazy != 0 && q.writing && (q.aside > 0 || !(small && fits)) {
+	if mode&PostLazy != 0 && q.writing && (q.aside > 0 || !(small && fits)) {
 		q.setAside(head, body)
 		q.mu.Unlock()
 		return nil
 	}
-	full := q.full != nil && q.writing && !fits && mode&Urgent == 0
-	if IsNoWait(ctx) && q.writing && !(small && fits) && mode&Urgent == 0 {
+	full := q.full != nil && q.writing && !fits && mode&PostUrgent == 0
+	if IsNoWait(ctx) && q.writing && !(small && fits) && mode&PostUrgent == 0 {
 		q.mu.Unlock()
 		if full {
 			q.full()
@@ -218,9 +218,9 @@ func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) erro
 	}
 	q.posted += int64(n)
 	switch {
-	case q.writing && (small && fits || mode&Urgent != 0):
+	case q.writing && (small && fits || mode&PostUrgent != 0):
 		q.add(head, body, mode)
-		if mode&Burst == 0 && q.gathers {
+		if mode&PostBurst == 0 && q.gathers {
 			return q.writeGathered()
 		}
 		q.mu.Unlock()
@@ -235,7 +235,7 @@ func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) erro
 		if err := q.turn(ctx, c); err != nil {
 			return err
 		}
-	case small && mode&Burst != 0 || (small || mode&(Urgent|Lazy) != 0) && q.s.car.takesItsTime():
+	case small && mode&PostBurst != 0 || (small || mode&(PostUrgent|PostLazy) != 0) && q.s.car.takesItsTime():
 		q.writing = true
 		q.add(head, body, mode)
 		q.begin()
@@ -245,7 +245,7 @@ func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) erro
 		q.writing = true
 		q.mu.Unlock()
 	}
-	if small || mode&(Urgent|Lazy) != 0 { // the queue has room for what the socket does not take
+	if small || mode&(PostUrgent|PostLazy) != 0 { // the queue has room for what the socket does not take
 		ctx = NoWait()
 	}
 	return q.write(ctx, head, body)
@@ -295,8 +295,8 @@ func (q *Queue) WritevQueue(ctx context.Context, v ...[]byte) (int64, error) {
 }
 
 // enter locks q.mu for a call that wants to send, and leaves it locked if the error is nil. It
-// waits for the end of a Hold and, if mode is Lazy, for room aside, and returns an earlier failure
-// of the stream.
+// waits for the end of a Hold and, if mode is PostLazy, for room aside, and returns an earlier
+// failure of the stream.
 func (q *Queue) enter(ctx context.Context, op string, mode PostMode) error {
 	if err := ended(ctx); err != nil {
 		return opError(op, q.s.remote, err)
@@ -317,7 +317,7 @@ func (q *Queue) admitted(ctx context.Context, op string, mode PostMode) error {
 				return opError(op, q.s.remote, err)
 			}
 		}
-		if q.err != nil || mode&Lazy == 0 || q.aside < q.lazyLimit {
+		if q.err != nil || mode&PostLazy == 0 || q.aside < q.lazyLimit {
 			return q.err
 		}
 		if err := q.awaitLocked(ctx, op, func() bool { return q.aside < q.lazyLimit }); err != nil {

@@ -133,7 +133,7 @@ func TestQueueOrder(t *testing.T) {
 						body := bytes.Repeat([]byte{byte(w), byte(i)}, size/2+1)[:size]
 						var mode PostMode
 						if rng.IntN(3) == 0 {
-							mode = Burst
+							mode = PostBurst
 						}
 						if err := q.Post(soon(t), head, body, mode); err != nil {
 							t.Error(err)
@@ -210,7 +210,7 @@ func TestQueueLoneWrite(t *testing.T) {
 		require.EqualValues(t, i+1, g.begun.Load(), "one system call")
 		require.Contains(t, *g.stacks.Load(), "transport.TestQueueLoneWrite")
 	}
-	require.NoError(t, q.Post(context.Background(), []byte("head"), nil, Burst))
+	require.NoError(t, q.Post(context.Background(), []byte("head"), nil, PostBurst))
 	require.NoError(t, q.Flush(soon(t)))
 	require.NotContains(t, *g.stacks.Load(), "transport.TestQueueLoneWrite", "a burst is left to another goroutine")
 }
@@ -349,7 +349,7 @@ func TestQueueFailureReachesEveryone(t *testing.T) {
 			}
 		}
 		require.ErrorIs(t, q.Post(soon(t), []byte("x"), nil, 0), net.ErrClosed)
-		require.ErrorIs(t, q.Post(soon(t), []byte("x"), nil, Urgent), net.ErrClosed)
+		require.ErrorIs(t, q.Post(soon(t), []byte("x"), nil, PostUrgent), net.ErrClosed)
 		waits, _ := q.Buffered()
 		require.Zero(t, waits)
 	})
@@ -381,7 +381,7 @@ func testQueueUrgent(t *testing.T, high bool) {
 		first := held(t, g, q, []byte("f"))
 		n := 1
 		for {
-			err := returns(t, aside(func() error { return q.Post(soon(t), make([]byte, size), nil, Urgent) }))
+			err := returns(t, aside(func() error { return q.Post(soon(t), make([]byte, size), nil, PostUrgent) }))
 			if err != nil {
 				require.ErrorIs(t, err, ErrQueueFull)
 				break
@@ -395,7 +395,7 @@ func testQueueUrgent(t *testing.T, high bool) {
 		_, err := s.Readv(soon(t), make([]byte, n))
 		require.NoError(t, err)
 		require.NoError(t, q.Flush(soon(t)))
-		require.NoError(t, q.Post(soon(t), []byte("again"), nil, Urgent))
+		require.NoError(t, q.Post(soon(t), []byte("again"), nil, PostUrgent))
 	})
 }
 
@@ -416,7 +416,7 @@ func TestQueueUrgentLarge(t *testing.T) {
 						require.NoError(t, q.Post(ctx, first, nil, 0))
 					}
 					large := bytes.Repeat([]byte("large"), 5<<20) // more than any window
-					require.NoError(t, returns(t, aside(func() error { return q.Post(ctx, large, nil, Urgent) })))
+					require.NoError(t, returns(t, aside(func() error { return q.Post(ctx, large, nil, PostUrgent) })))
 					g.open()
 					requireReads(t, s, "f")
 					got := make([]byte, len(large))
@@ -503,7 +503,7 @@ func TestQueuePostAfterClose(t *testing.T) {
 		q, ended := NewQueue(c, nil), NewQueue(c, nil)
 		ended.End(syscall.EPIPE)
 		require.NoError(t, c.Close())
-		for _, mode := range []PostMode{0, Burst, Urgent} {
+		for _, mode := range []PostMode{0, PostBurst, PostUrgent} {
 			require.ErrorIs(t, q.Post(soon(t), []byte("x"), nil, mode), net.ErrClosed)
 			require.ErrorIs(t, ended.Post(soon(t), []byte("x"), nil, mode), syscall.EPIPE)
 		}

@@ -14,7 +14,7 @@ import (
 func gathering(t *testing.T, s *Stream, burst string) *Queue {
 	q := NewQueue(s, nil)
 	q.writing, q.gathers = true, true
-	require.NoError(t, q.Post(t.Context(), []byte(burst), nil, Burst))
+	require.NoError(t, q.Post(t.Context(), []byte(burst), nil, PostBurst))
 	require.True(t, q.gathers)
 	return q
 }
@@ -23,7 +23,7 @@ func gathering(t *testing.T, s *Stream, burst string) *Queue {
 func TestQueueGathers(t *testing.T) {
 	g, c, s := gated(t, false)
 	q := gathering(t, c, "burst, ")
-	require.NoError(t, q.Post(t.Context(), []byte("another, "), nil, Burst))
+	require.NoError(t, q.Post(t.Context(), []byte("another, "), nil, PostBurst))
 	require.NoError(t, q.Post(t.Context(), []byte("and "), []byte("the last"), 0))
 	require.Contains(t, *g.stacks.Load(), "transport.TestQueueGathers")
 	require.EqualValues(t, 1, g.begun.Load(), "one system call")
@@ -42,7 +42,7 @@ func TestQueueGathersMoreThanIsTaken(t *testing.T) {
 	q := gathering(t, newStream(k, nil, connected), "burst, ")
 	k.set(func() { k.room = 3 })
 	require.NoError(t, q.Post(t.Context(), []byte("rest"), nil, 0))
-	require.NoError(t, q.Post(t.Context(), []byte(", more"), nil, Burst))
+	require.NoError(t, q.Post(t.Context(), []byte(", more"), nil, PostBurst))
 	k.set(func() { k.room = 100 })
 	require.NoError(t, q.Flush(soon(t)))
 	require.Equal(t, "burst, rest, more", string(k.got))
@@ -97,7 +97,7 @@ func TestQueueGathersNothingLate(t *testing.T) {
 	require.False(t, gathers())
 	q.mu.Lock()
 	q.writing = true
-	q.add([]byte("x"), nil, Burst)
+	q.add([]byte("x"), nil, PostBurst)
 	q.posted++
 	q.begin()
 	require.False(t, q.gathers)

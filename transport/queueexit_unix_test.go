@@ -16,7 +16,7 @@ import (
 // writer.
 func TestQueueWriterExits(t *testing.T) {
 	for name, kind := range map[string]Flags{"FullImpl": FullImpl, "Direct": FullImpl | Direct, "SDK waits": 0} {
-		for mode, what := range map[PostMode]string{0: "lone", Burst: "burst"} {
+		for mode, what := range map[PostMode]string{0: "lone", PostBurst: "burst"} {
 			t.Run(name+" "+what, func(t *testing.T) {
 				var n atomic.Int32
 				exit := func() {

@@ -20,7 +20,7 @@ func TestQueueLazyWaitsForRoom(t *testing.T) {
 		q := NewQueue(c, &QueueOptions{Limit: 10, LazyLimit: 3 * combineMax})
 		first := held(t, g, q, []byte("f"))
 		post := func(ctx context.Context, b string, size int) error {
-			return q.Post(ctx, []byte(b), make([]byte, size-len(b)), Lazy)
+			return q.Post(ctx, []byte(b), make([]byte, size-len(b)), PostLazy)
 		}
 		lazily := func(b string, size int) {
 			t.Helper()
@@ -53,7 +53,7 @@ func TestQueueLazyWaitsForRoom(t *testing.T) {
 func blocked(t *testing.T, first string, o *QueueOptions) (q *Queue, k *grantCarrier) {
 	k = newGrantCarrier(false, 1<<20)
 	q = NewQueue(newStream(k, nil, connected), o)
-	require.NoError(t, q.Post(t.Context(), []byte(first), nil, Burst))
+	require.NoError(t, q.Post(t.Context(), []byte(first), nil, PostBurst))
 	require.Eventually(t, func() bool { k.mu.Lock(); defer k.mu.Unlock(); return k.calls > 0 }, 20*time.Second, time.Millisecond)
 	return q, k
 }
@@ -77,7 +77,7 @@ func TestQueueLazyTakesTurns(t *testing.T) {
 	const many = 20
 	part := bytes.Repeat([]byte("z"), combineFull)
 	for range many {
-		require.NoError(t, q.Post(t.Context(), part, nil, Lazy))
+		require.NoError(t, q.Post(t.Context(), part, nil, PostLazy))
 	}
 	other := aside(func() error { return q.Post(soon(t), []byte("one that waits for room"), nil, 0) })
 	stays(t, other)
@@ -94,29 +94,29 @@ func TestQueueLazyTakesTurns(t *testing.T) {
 // What is aside when the queue fails is lost, and Flush says so.
 func TestQueueLazyFailure(t *testing.T) {
 	q, k := blocked(t, "first", &QueueOptions{Limit: 1, LazyLimit: 1})
-	require.NoError(t, q.Post(t.Context(), []byte("second"), nil, Lazy))
+	require.NoError(t, q.Post(t.Context(), []byte("second"), nil, PostLazy))
 	flushed := aside(func() error { return q.Flush(soon(t)) })
-	waits := aside(func() error { return q.Post(soon(t), []byte("third"), nil, Lazy) })
+	waits := aside(func() error { return q.Post(soon(t), []byte("third"), nil, PostLazy) })
 	stays(t, flushed)
 	k.set(func() { k.failure = errFull })
 	require.ErrorIs(t, returns(t, flushed), errFull)
 	require.ErrorIs(t, returns(t, waits), errFull)
 	require.ErrorIs(t, q.Flush(soon(t)), errFull)
-	require.ErrorIs(t, q.Post(soon(t), []byte("fourth"), nil, Lazy), errFull)
+	require.ErrorIs(t, q.Post(soon(t), []byte("fourth"), nil, PostLazy), errFull)
 }
 
 // What is aside moves with the queue, last.
 func TestQueueLazyMoves(t *testing.T) {
 	q, _ := blocked(t, "1", &QueueOptions{Limit: 1})
 	for _, b := range []string{"2", "3"} {
-		require.NoError(t, q.Post(t.Context(), []byte(b), nil, Lazy))
+		require.NoError(t, q.Post(t.Context(), []byte(b), nil, PostLazy))
 	}
 	require.NoError(t, q.Hold(soon(t)))
-	require.ErrorIs(t, q.Post(NoWait(), []byte("x"), nil, Lazy), os.ErrDeadlineExceeded)
+	require.ErrorIs(t, q.Post(NoWait(), []byte("x"), nil, PostLazy), os.ErrDeadlineExceeded)
 	require.Equal(t, "123", string(q.Held()))
 	q.Unhold()
 	require.NoError(t, q.Hold(soon(t)))
 	require.Equal(t, "123", string(q.Held()))
 	q.End(errMoved)
-	require.ErrorIs(t, q.Post(NoWait(), []byte("x"), nil, Lazy), errMoved)
+	require.ErrorIs(t, q.Post(NoWait(), []byte("x"), nil, PostLazy), errMoved)
 }

@@ -193,7 +193,7 @@ func (c *modelCall) returned() bool {
 func (m *queueModel) start(post bool, mode PostMode, size int, single bool, split []int) {
 	c := &modelCall{id: len(m.calls), size: size, single: single, epoch: -1, done: make(chan written, 1)}
 	c.kind = map[bool]string{true: fmt.Sprint("post", mode), false: "writev"}[post]
-	c.lazy = post && mode&(Lazy|Urgent) == Lazy
+	c.lazy = post && mode&(PostLazy|PostUrgent) == PostLazy
 	m.calls = append(m.calls, c)
 	b := modelMessage(c.id, size)
 	ctx, cancel := context.Background(), context.CancelFunc(func() {})
@@ -242,7 +242,7 @@ func (m *queueModel) start(post bool, mode PostMode, size int, single bool, spli
 		}
 		return r
 	})
-	if post && mode&Urgent != 0 && m.held == false {
+	if post && mode&PostUrgent != 0 && m.held == false {
 		m.eventually("Urgent returns", c.returned)
 	}
 	if single || c.lazy {
@@ -449,10 +449,10 @@ func TestQueueModel(t *testing.T) {
 				if len(m.calls) > 60 || m.failed {
 					t.Skip("enough calls, or the stream has failed")
 				}
-				modes := []PostMode{0, 0, Burst, Urgent, Urgent | Burst, Lazy, Lazy | Burst, Lazy | Urgent}
+				modes := []PostMode{0, 0, PostBurst, PostUrgent, PostUrgent | PostBurst, PostLazy, PostLazy | PostBurst, PostLazy | PostUrgent}
 				mode := rapid.SampledFrom(modes).Draw(t, "mode")
 				if m.held && m.aside < 1<<30 {
-					mode &^= Lazy // or some would wait for room when the Hold ends
+					mode &^= PostLazy // or some would wait for room when the Hold ends
 				}
 				m.start(true, mode, sizes.Draw(t, "size"),
 					!m.held && rapid.IntRange(0, 5).Draw(t, "single") == 0, []int{rapid.SampledFrom([]int{0, 5, 8, 1 << 30}).Draw(t, "head")})

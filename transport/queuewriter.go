@@ -190,7 +190,7 @@ func (q *Queue) add(head, body []byte, mode PostMode) {
 			last.buf, *p = append(last.buf, (*p)[:k]...), (*p)[k:]
 		}
 		taken := len(last.buf) - had
-		if mode&Urgent != 0 {
+		if mode&PostUrgent != 0 {
 			last.urgent += taken
 			q.urgent += taken
 		}

@@ -279,10 +279,10 @@ func (s *Stream) Read(ctx context.Context, p []byte) (int, error) {
 // [WithPolling]) may keep the processor from them. It is called by the reader, between two reads.
 func (s *Stream) Yield() { s.yields = true }
 
-// More says that the packet which has just been read is a part of a message, of which the peer
-// sends the next part without waiting for anything: the next packet is waited for as the rest of
-// one is. It is called by the reader, between two reads, and holds until it is called again.
-func (s *Stream) More(is bool) { s.partly = is }
+// ExpectMore says that the packet which has just been read is a part of a message, of which the
+// peer sends the next part without waiting for anything: the next packet is waited for as the rest
+// of one is. It is called by the reader, between two reads, and holds until it is called again.
+func (s *Stream) ExpectMore(on bool) { s.partly = on }
 
 // receive reads from the carrier; mid says that the rest of a packet that has begun to come is
 // waited for.

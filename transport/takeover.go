@@ -81,8 +81,8 @@ const UnknownSize = int(^uint(0) >> 1)
 // below, is over when that is, and does not wait.
 func OverDatagram(below DatagramSocket, end DatagramEnd) *Datagram {
 	d := newDatagram(virtualEnd{end, below}, below.LocalAddr(), below.RemoteAddr())
-	if b, ok := below.(interface{ Closed() <-chan struct{} }); ok {
-		d.below = b.Closed()
+	if b, ok := below.(interface{ Done() <-chan struct{} }); ok {
+		d.below = b.Done()
 	}
 	return d
 }

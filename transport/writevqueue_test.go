@@ -297,7 +297,7 @@ func TestQueueInterleavings(t *testing.T) {
 			return op{
 				size:   rapid.OneOf(rapid.IntRange(0, 100), rapid.IntRange(combineMax-20, combineMax+20)).Draw(t, "size"),
 				post:   rapid.Bool().Draw(t, "post"),
-				mode:   rapid.SampledFrom([]PostMode{0, Burst}).Draw(t, "mode"),
+				mode:   rapid.SampledFrom([]PostMode{0, PostBurst}).Draw(t, "mode"),
 				cancel: rapid.SampledFrom([]time.Duration{0, 0, time.Microsecond, 50 * time.Microsecond}).Draw(t, "cancel"),
 			}
 		}), 1, 8), 1, 6).Draw(t, "plans")

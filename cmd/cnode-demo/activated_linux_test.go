@@ -111,7 +111,7 @@ func TestActivatedAlso(t *testing.T) {
 				"--also", "tls:"+atTLS, "--also", "unix:"+w.home+"/rest")...)
 			front := s.cmd.Process.Pid
 			endWorkers(t, front)
-			tls, err := tlstransport.FromOptFile(conf, tlstransport.Options{})
+			tls, err := tlstransport.FromOptFile(conf, nil)
 			require.NoError(t, err)
 			reached := func() {
 				require.Equal(t, "also tls:"+atTLS, <-s.lines)

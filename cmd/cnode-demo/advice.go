@@ -353,7 +353,7 @@ var advices = []advice{
 			"ping and call wait longer with --timeout."
 	}},
 	{"time of a hand-off", func(err error) string {
-		var h *handoff.HandoffError
+		var h *handoff.Error
 		if !late(err) || !errors.As(err, &h) || h.Owns {
 			return ""
 		}

@@ -163,7 +163,7 @@ func servedBy(t *testing.T, c *nodes.Conn) int {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 	defer cancel()
-	r, err := c.Call(ctx, "cnode", "pid")
+	r, err := c.RPC(ctx, "cnode", "pid")
 	require.NoError(t, err)
 	pid, ok := r.(ei.Int)
 	require.True(t, ok, "%v", r)
@@ -269,7 +269,7 @@ func TestUpgradeTLS(t *testing.T) {
 	w.succeed("certs", dir)
 	conf := filepath.Join(dir, "ssl_dist.conf")
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--transport", "tls", "--tls-optfile", conf)
-	tr, err := tlstransport.FromOptFile(conf, tlstransport.Options{})
+	tr, err := tlstransport.FromOptFile(conf, nil)
 	require.NoError(t, err)
 	n, err := nodes.New(nodes.Config{
 		Name: "client@127.0.0.1", Cookie: testCookie, Transport: tr, Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" +
@@ -421,7 +421,7 @@ func TestUpgradeKnowsProcess(t *testing.T) {
 	pid := s.upgrade(s.cmd.Process.Pid)
 	control := filepath.Join(w.home, "cnode-"+strconv.Itoa(os.Getuid()), s.name, "control")
 	require.Eventually(t, func() bool {
-		ch, err := handoff.DialControl(t.Context(), control)
+		ch, err := handoff.ConnectControl(t.Context(), control)
 		return err == nil && ch.Peer().PID == pid && ch.Close() == nil
 	}, waitLimit, waitLimit/600)
 }

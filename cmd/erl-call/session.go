@@ -43,7 +43,7 @@ func (o *options) connect(ctx context.Context, out, errOut io.Writer) (*session,
 		if o.verbose {
 			log = slog.New(slog.NewTextHandler(errOut, nil))
 		}
-		if cfg.Transport, err = tlstransport.FromOptFile(o.optFile, tlstransport.Options{Logger: log}); err != nil {
+		if cfg.Transport, err = tlstransport.FromOptFile(o.optFile, &tlstransport.Options{Logger: log}); err != nil {
 			return nil, err
 		}
 	}

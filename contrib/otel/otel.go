@@ -335,7 +335,7 @@ func (t *Telemetry) end(ctx context.Context, c *metrics.Call) {
 	if !ok {
 		return
 	}
-	if c.Outcome != metrics.OK {
+	if c.Outcome != metrics.OutcomeOK {
 		attrs = append(attrs, semconv.ErrorTypeKey.String(string(c.Outcome)))
 		if c.Err != nil {
 			span.SetStatus(codes.Error, c.Err.Error())

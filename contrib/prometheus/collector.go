@@ -314,7 +314,7 @@ func (c *Collector) collectCalls(all []metrics.CallStats, count func(string, int
 		sum.latency.Sum += f.Latency.Sum
 	}
 	for labels, sum := range sums {
-		sum.outcomes[metrics.Panicked] += 0 // a first one is an increase
+		sum.outcomes[metrics.OutcomePanicked] += 0 // a first one is an increase
 		for outcome, n := range sum.outcomes {
 			count("cnode_calls_total", n, append(labels[:], string(outcome))...)
 		}

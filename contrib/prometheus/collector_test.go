@@ -96,7 +96,7 @@ func TestWithOTP(t *testing.T) {
 		cfg := nodes.Config{
 			Name: name, Cookie: otp.DefaultCookie, HandshakeTimeout: otp.HandshakeTime, Setup: setup,
 			Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(port)}},
-			Rules:    []nodes.Rule{{Op: nodes.OpCall, Target: "shop:secret"}},
+			Rules:    []nodes.Rule{{Permission: nodes.MayCall, Target: "shop:secret"}},
 		}
 		n, err := nodes.New(cfg)
 		require.NoError(t, err)

@@ -44,4 +44,9 @@
 //
 // The structs are those of Elixir 1.14 to 1.20, and of Decimal 2 and 3; nothing has changed in them
 // in between, but for [MapSet].
+//
+// # Stability
+//
+// The names are stable. New versions of Elixir may bring structs new fields, for which the types
+// here get fields, too: write literals with their names.
 package elixir

@@ -22,7 +22,7 @@ func main() {
 	if len(os.Args) != 2 {
 		log.Fatal("usage: tls-node OPTION-FILE")
 	}
-	tr, err := tlstransport.FromOptFile(os.Args[1], tlstransport.Options{Logger: slog.Default()})
+	tr, err := tlstransport.FromOptFile(os.Args[1], &tlstransport.Options{Logger: slog.Default()})
 	if err != nil {
 		log.Fatal(err)
 	}

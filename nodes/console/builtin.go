@@ -262,7 +262,8 @@ func gc() Text {
 func (c *console) rules(ctx context.Context) Text {
 	t := table{{"RULE", "PEER", "OPERATION", "TARGET"}}
 	for _, r := range c.n.Rules() {
-		t.add(map[bool]string{true: "allow", false: "refuse"}[r.Allow], cmp.Or(r.Peer, "*"), cmp.Or(r.Op.String(), "*"), cmp.Or(r.Target, "*"))
+		does := map[bool]string{true: "allow", false: "refuse"}[r.Allow]
+		t.add(does, cmp.Or(r.Peer, "*"), cmp.Or(r.Permission.String(), "*"), cmp.Or(r.Target, "*"))
 	}
 	if len(t) == 1 {
 		t.add("allow", "*", "*", "*")

@@ -121,11 +121,11 @@ func (c *console) functions() map[string]any {
 // console:drain/0, say.
 func Rules(peer string) []nodes.Rule {
 	rules := []nodes.Rule{
-		{Peer: peer, Op: nodes.OpSend | nodes.OpLink | nodes.OpExit, Target: sessionName + "*", Allow: true},
-		{Peer: peer, Op: nodes.OpCall, Target: "console:*", Allow: true},
+		{Peer: peer, Permission: nodes.MaySend | nodes.MayLink | nodes.MayExit, Target: sessionName + "*", Allow: true},
+		{Peer: peer, Permission: nodes.MayCall, Target: "console:*", Allow: true},
 	}
 	for target := range (&console{}).functions() {
-		rules = append(rules, nodes.Rule{Peer: peer, Op: nodes.OpCall, Target: target, Allow: true})
+		rules = append(rules, nodes.Rule{Peer: peer, Permission: nodes.MayCall, Target: target, Allow: true})
 	}
 	return rules
 }
@@ -158,7 +158,7 @@ func (c *console) find(peer, name string, arity int) (*Command, error) {
 	switch {
 	case i < 0:
 		return nil, fmt.Errorf("there is no command %s: help lists them", name)
-	case !c.n.Allows(peer, nodes.OpCall, "console", name, arity):
+	case !c.n.Allows(peer, nodes.MayCall, "console", name, arity):
 		return nil, fmt.Errorf("%s: refused by Config.Rules", name)
 	}
 	return &c.commands[i], nil
@@ -168,7 +168,7 @@ func (c *console) find(peer, name string, arity int) (*Command, error) {
 func (c *console) available(peer string) (all []Command) {
 	for _, cmd := range c.commands {
 		for arity := range 4 {
-			if c.n.Allows(peer, nodes.OpCall, "console", cmd.Name, arity) {
+			if c.n.Allows(peer, nodes.MayCall, "console", cmd.Name, arity) {
 				all = append(all, cmd)
 				break
 			}

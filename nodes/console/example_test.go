@@ -39,7 +39,7 @@ func Example() {
 			})
 		},
 		Rules: append(console.Rules("ops*@*"),
-			nodes.Rule{Op: nodes.OpSend, Target: "orders", Allow: true},
+			nodes.Rule{Permission: nodes.MaySend, Target: "orders", Allow: true},
 			nodes.Rule{}, // nothing else
 		),
 	})

@@ -83,7 +83,7 @@ func is(t *testing.T, s *session, line, want string) {
 func TestComplete(t *testing.T) {
 	n, c := node(t, &Options{Commands: []Command{
 		{Name: "ship", Func: func(string, string) {}, Complete: among("air", "sea", "seaweed", "süd", "süß")},
-	}}, nodes.Rule{Peer: "dev@*", Op: nodes.OpCall, Target: "console:drain"})
+	}}, nodes.Rule{Peer: "dev@*", Permission: nodes.MayCall, Target: "console:drain"})
 	for _, name := range []string{"till", "tills", "Elixir.Shop"} {
 		b, err := n.NewMailbox(nil)
 		require.NoError(t, err)

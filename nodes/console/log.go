@@ -124,7 +124,7 @@ func (c *console) trace(ctx context.Context, what ei.Term) (Text, error) {
 	case ei.Atom("on"):
 	default:
 		pid, err := c.pidOf(what)
-		if d, _ := c.n.Process(pid); err == nil && d.Kind != introspect.Server {
+		if d, _ := c.n.Process(pid); err == nil && d.Kind != introspect.KindServer {
 			err = errors.New("it is no server, or has ended")
 		}
 		if err == nil {

@@ -133,7 +133,7 @@ func TestBuiltin(t *testing.T) {
 		return errors.New("no room")
 	}}, func(cfg *nodes.Config) {
 		cfg.Logger, cfg.ProfileLabels = slog.New(log), true
-		cfg.Rules = []nodes.Rule{{Peer: "x@*", Op: nodes.OpSend, Target: "till"}}
+		cfg.Rules = []nodes.Rule{{Peer: "x@*", Permission: nodes.MaySend, Target: "till"}}
 	})
 	till, err := u.shop.Serve("till", nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil }}, nil)
 	require.NoError(t, err)

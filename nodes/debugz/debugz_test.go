@@ -40,7 +40,7 @@ func show(t *testing.T, o debugz.Options) *shown {
 	var scope *pg.Scope
 	s.a = s.net.Node("shop", func(cfg *nodes.Config) {
 		cfg.Visible = true
-		cfg.Rules = []nodes.Rule{{Op: nodes.OpCall, Target: "secret:*"}}
+		cfg.Rules = []nodes.Rule{{Permission: nodes.MayCall, Target: "secret:*"}}
 		cfg.Setup = func(n *nodes.Node) (err error) {
 			if scope, err = pg.Start(n, "pg", nil); err != nil {
 				return err

@@ -191,7 +191,7 @@ func (p *Page) lookAtProcesses(v *View) {
 			slices.SortFunc(first, most)
 			first = first[:mostProcesses]
 		}
-		if q.Parent != (ei.Pid{}) && q.Kind != introspect.Function && q.Kind != introspect.System && inTrees < mostInTrees {
+		if q.Parent != (ei.Pid{}) && q.Kind != introspect.KindFunction && q.Kind != introspect.KindSystem && inTrees < mostInTrees {
 			parents[q.Parent] = append(parents[q.Parent], q)
 			inTrees++
 		}

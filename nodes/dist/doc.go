@@ -131,4 +131,10 @@
 //
 // The tests replay dialogues that were recorded with OTP 25, 27 and 29; see
 // testdata/dialogues, whose files are readable text.
+//
+// # Stability
+//
+// The package is for authors of nodes, proxies and tools: its names may change in a minor version
+// before 1.0, as CHANGELOG.md then says. Those of flags, operations and control messages, which are
+// those of OTP, stay.
 package dist

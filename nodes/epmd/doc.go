@@ -35,7 +35,7 @@
 //
 // # Moving to another process
 //
-// A registration ([Keeper.Freeze], [Client.Adopt]), and a server with its listeners, table and the
+// A registration ([Keeper.Freeze], [Client.Stage]), and a server with its listeners, table and the
 // registrations that it holds ([Server.Freeze], [Server.Stage]), go on in another process, and
 // neither the port mapper nor its clients notice: Freeze gives a state and descriptors, Thaw or
 // Release follows, and at the other end Start or Discard.
@@ -54,4 +54,9 @@
 // silent the behaviour was measured. The counterparts in C are ei_publish ([Client.Register]),
 // ei_unpublish ([Client.Stop]) and the first step of ei_connect ([Client.Resolve]); in Erlang, the
 // module erl_epmd.
+//
+// # Stability
+//
+// Client, Server and the errors are stable. What moves them to another process (Freeze, Stage and
+// their types) may change in a minor version before 1.0, as CHANGELOG.md then says.
 package epmd

@@ -41,8 +41,8 @@ var (
 	// ErrServerMoved is what Server.Serve returns when the server goes on in another process. It is
 	// also an ErrServerClosed.
 	ErrServerMoved = fmt.Errorf("%w here: it goes on in another process", ErrServerClosed)
-	// ErrState is wrapped by Adopt and Stage when the state they are given is not one of a Keeper
-	// or Server.
+	// ErrState is wrapped by the Stage of a Client and a Server when the state they are given is not
+	// one of a Keeper or Server.
 	ErrState = errors.New("not a state of this kind")
 	// ErrKilled is what Server.Serve returns after a KILL_REQ was obeyed (epmd -kill, Client.Kill).
 	// It is also an ErrServerClosed.

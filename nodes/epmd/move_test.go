@@ -57,14 +57,14 @@ func TestKeeperMoves(t *testing.T) {
 		f.Thaw()
 		f, err = k.Freeze(t.Context())
 		require.NoError(t, err)
-		g, err := c.Adopt(f.State(), duplicates(t, f.Descriptors()), nil)
+		g, err := c.Stage(f.State(), duplicates(t, f.Descriptors()), nil)
 		require.NoError(t, err)
 		require.NoError(t, g.Discard())
-		_, err = c.Adopt(f.State(), nil, nil)
+		_, err = c.Stage(f.State(), nil, nil)
 		require.ErrorIs(t, err, ErrState)
-		_, err = c.Adopt([]byte("{"), duplicates(t, f.Descriptors()), nil)
+		_, err = c.Stage([]byte("{"), duplicates(t, f.Descriptors()), nil)
 		require.ErrorIs(t, err, ErrState)
-		g, err = c.Adopt(f.State(), duplicates(t, f.Descriptors()), &KeepOptions{MinPause: time.Millisecond})
+		g, err = c.Stage(f.State(), duplicates(t, f.Descriptors()), &KeepOptions{MinPause: time.Millisecond})
 		require.NoError(t, err)
 		require.NoError(t, f.Release())
 		require.ErrorIs(t, (func() error { <-k.done; return k.Err() })(), net.ErrClosed)
@@ -80,7 +80,7 @@ func TestKeeperMoves(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, f.Descriptors())
 	again := make(chan struct{})
-	g, err := c.Adopt(f.State(), nil, &KeepOptions{MinPause: time.Millisecond, Notify: func(e KeepEvent) {
+	g, err := c.Stage(f.State(), nil, &KeepOptions{MinPause: time.Millisecond, Notify: func(e KeepEvent) {
 		if e.State == KeepRegistered {
 			close(again)
 		}
@@ -115,7 +115,7 @@ func TestMovedKeeperCloseWaitsForThePortMapper(t *testing.T) {
 	require.NoError(t, err)
 	f, err := k.Freeze(t.Context())
 	require.NoError(t, err)
-	g, err := c.Adopt(f.State(), duplicates(t, f.Descriptors()), nil)
+	g, err := c.Stage(f.State(), duplicates(t, f.Descriptors()), nil)
 	require.NoError(t, err)
 	require.NoError(t, f.Release())
 	k = g.Start()
@@ -167,7 +167,7 @@ func TestKeeperFreezesDuringAnAttempt(t *testing.T) {
 	require.Equal(t, asked[0], asked[1])
 	f, err = k.Freeze(t.Context())
 	require.NoError(t, err)
-	g, err := c.Adopt(f.State(), nil, &KeepOptions{MinPause: time.Millisecond})
+	g, err := c.Stage(f.State(), nil, &KeepOptions{MinPause: time.Millisecond})
 	require.NoError(t, err)
 	require.NoError(t, f.Release())
 	k = g.Start()
@@ -238,7 +238,7 @@ func TestAdoptRefuses(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			fds, peers := socketPairs(t, tt.fds)
-			_, err := new(Client).Adopt([]byte(tt.state), fds, nil)
+			_, err := new(Client).Stage([]byte(tt.state), fds, nil)
 			require.ErrorIs(t, err, tt.want)
 			require.Equal(t, 1, strings.Count(err.Error(), "epmd:"), err)
 			requireEnded(t, peers)
@@ -248,7 +248,7 @@ func TestAdoptRefuses(t *testing.T) {
 
 // A keeper that was moved without a registration can be given up as well.
 func TestDiscardKeeperWithoutName(t *testing.T) {
-	g, err := new(Client).Adopt([]byte(`{"Keeper":1,"Registration":{"Name":"abc","Port":7,"High":6,"Low":6}}`), nil, nil)
+	g, err := new(Client).Stage([]byte(`{"Keeper":1,"Registration":{"Name":"abc","Port":7,"High":6,"Low":6}}`), nil, nil)
 	require.NoError(t, err)
 	require.NoError(t, g.Discard())
 }

@@ -95,7 +95,7 @@ func (p *keeperPause) rest(r *Registered) bool {
 	return here
 }
 
-// State is what another process needs besides the descriptors: see Client.Adopt.
+// State is what another process needs besides the descriptors: see Client.Stage.
 func (f *FrozenKeeper) State() []byte { return f.state }
 
 // Descriptors gives the descriptor of the connection, to which it still belongs; none while the
@@ -128,9 +128,9 @@ type StagedKeeper struct {
 	conn net.Conn // nil: the name has to be regained
 }
 
-// Adopt makes a Keeper from what a FrozenKeeper gives in another process. Nothing is read or
-// written until Start. Adopt owns the descriptors from the call on: on failure it closes them.
-func (c *Client) Adopt(state []byte, descriptors []int, opts *KeepOptions) (*StagedKeeper, error) {
+// Stage makes a Keeper from what a FrozenKeeper gives in another process. Nothing is read or
+// written until Start. Stage owns the descriptors from the call on: on failure it closes them.
+func (c *Client) Stage(state []byte, descriptors []int, opts *KeepOptions) (*StagedKeeper, error) {
 	var s keeperState
 	err := json.Unmarshal(state, &s)
 	switch {

@@ -13,15 +13,15 @@ import (
 // The rules that docs/permission.md has for global are enough to take part, and each is needed.
 func TestRules(t *testing.T) {
 	rules := []nodes.Rule{
-		{Op: nodes.OpSend, Target: "global_name_server", Allow: true},
-		{Op: nodes.OpSend, Target: "cnode_global_locker", Allow: true},
-		{Op: nodes.OpCall, Target: "global:resolve_it/4", Allow: true},
-		{Op: nodes.OpSend, Target: "shop", Allow: true},
-		{Op: nodes.OpExit, Target: "shop", Allow: true},
+		{Permission: nodes.MaySend, Target: "global_name_server", Allow: true},
+		{Permission: nodes.MaySend, Target: "cnode_global_locker", Allow: true},
+		{Permission: nodes.MayCall, Target: "global:resolve_it/4", Allow: true},
+		{Permission: nodes.MaySend, Target: "shop", Allow: true},
+		{Permission: nodes.MayExit, Target: "shop", Allow: true},
 	}
 	t.Run("all", func(t *testing.T) { takePart(t, rules, true) })
 	for i, r := range rules {
-		t.Run(fmt.Sprintf("without %v of %s", r.Op, r.Target), func(t *testing.T) {
+		t.Run(fmt.Sprintf("without %v of %s", r.Permission, r.Target), func(t *testing.T) {
 			takePart(t, slices.Delete(slices.Clone(rules), i, i+1), false)
 		})
 	}

@@ -185,7 +185,7 @@ func TestGroupLeaderOfAFunction(t *testing.T) {
 
 // A function of a node with rules prints: they are not asked for the answers.
 func TestPrintsUnderRules(t *testing.T) {
-	a, b := pair(t, nodes.Rule{Op: nodes.OpCall, Allow: true}, nodes.Rule{Peer: "b@host", Allow: true}, nodes.Rule{})
+	a, b := pair(t, nodes.Rule{Permission: nodes.MayCall, Allow: true}, nodes.Rule{Peer: "b@host", Allow: true}, nodes.Rule{})
 	out := &page{}
 	device, err := Serve(a, "d", out, nil)
 	require.NoError(t, err)

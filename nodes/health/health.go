@@ -2,6 +2,11 @@
 // node by HTTP: is it alive, ready for more, and started.
 //
 //	http.Handle("/health/", http.StripPrefix("/health", health.Handler(n)))
+//
+// # Stability
+//
+// The names are stable, and so are the status codes. The texts of the answers are for people, and
+// may change.
 package health
 
 import (

@@ -1,6 +1,11 @@
 // Package introspect has the records in which a node describes its processes: what
 // nodes.Node.Processes and nodes.Node.Process return. They are for programs that show what a node
 // does; package nodes/observer shows it to the tools of Erlang and Elixir.
+//
+// # Stability
+//
+// The records get new fields in minor versions: write literals with their names. Fields may change
+// before 1.0, as CHANGELOG.md then says.
 package introspect
 
 import (
@@ -14,16 +19,16 @@ import (
 type Kind uint8
 
 const (
-	Mailbox  Kind = iota + 1 // the program receives: nodes.Node.NewMailbox
-	Server                   // nodes.Node.Serve
-	Handler                  // nodes.Node.Handle
-	Function                 // a Go function that was spawned or called
-	System                   // the node's own: net_kernel, rex, a call in progress
+	KindMailbox  Kind = iota + 1 // the program receives: nodes.Node.NewMailbox
+	KindServer                   // nodes.Node.Serve
+	KindHandler                  // nodes.Node.Handle
+	KindFunction                 // a Go function that was spawned or called
+	KindSystem                   // the node's own: net_kernel, rex, a call in progress
 )
 
 // String is the word for it: "server".
 func (k Kind) String() string {
-	if k > System {
+	if k > KindSystem {
 		k = 0
 	}
 	return [...]string{"unknown", "mailbox", "server", "handler", "function", "system"}[k]
@@ -82,7 +87,7 @@ const (
 // Memory is about how many bytes a process takes, its unread messages included.
 func (p *Process) Memory() int {
 	size := mailboxSize + p.QueueBytes + bondSize*(p.Links+p.Monitors+p.MonitoredBy)
-	if p.Kind == Server || p.Kind == Handler || p.Kind == Function {
+	if p.Kind == KindServer || p.Kind == KindHandler || p.Kind == KindFunction {
 		size += goroutineSize
 	}
 	return size

@@ -31,7 +31,7 @@ func (s *CallStats) Count() (n int64) {
 }
 
 // Errors is how many of the calls did not end well.
-func (s *CallStats) Errors() int64 { return s.Count() - s.Outcomes[OK] }
+func (s *CallStats) Errors() int64 { return s.Count() - s.Outcomes[OutcomeOK] }
 
 // A Histogram tells how often something took how long.
 type Histogram struct {
@@ -48,7 +48,7 @@ var callBounds = [...]time.Duration{
 	10 * time.Second, 30 * time.Second,
 }
 
-var outcomes = [...]Outcome{OK, Failed, Panicked, Refused, Abandoned, Lost}
+var outcomes = [...]Outcome{OutcomeOK, OutcomeFailed, OutcomePanicked, OutcomeRefused, OutcomeAbandoned, OutcomeLost}
 
 // mostFunctions is how many functions a Table tells apart, each way.
 const mostFunctions = 256

@@ -6,6 +6,11 @@
 //		ConnDown:  func(c *metrics.Conn, cause string, err error) { downs.Add(cause, 1) },
 //		CallEnded: func(ctx context.Context, c *metrics.Call) { slow(c.Function, c.Duration) },
 //	})
+//
+// # Stability
+//
+// The names are stable; Hooks and the records get new fields in minor versions: write literals with
+// their names. Kinds, outcomes and causes, as texts, stay, and new ones may come.
 package metrics
 
 import (
@@ -74,8 +79,8 @@ type Kind string
 
 // The kinds.
 const (
-	Function Kind = "function" // rpc, erpc, spawn
-	Server   Kind = "server"   // gen_server
+	KindFunction Kind = "function" // rpc, erpc, spawn
+	KindServer   Kind = "server"   // gen_server
 )
 
 // An Outcome is what became of a call.
@@ -83,12 +88,12 @@ type Outcome string
 
 // The outcomes.
 const (
-	OK        Outcome = "ok"
-	Failed    Outcome = "error"     // the function has returned an error, or the other side an exception
-	Panicked  Outcome = "panic"     // the Go function has panicked
-	Refused   Outcome = "refused"   // it is not there, takes other arguments, or Config.Rules refuse it
-	Abandoned Outcome = "abandoned" // the caller has given up, or the context has ended
-	Lost      Outcome = "lost"      // there was no connection, or it was lost
+	OutcomeOK        Outcome = "ok"
+	OutcomeFailed    Outcome = "error"     // the function has returned an error, or the other side an exception
+	OutcomePanicked  Outcome = "panic"     // the Go function has panicked
+	OutcomeRefused   Outcome = "refused"   // it is not there, takes other arguments, or Config.Rules refuse it
+	OutcomeAbandoned Outcome = "abandoned" // the caller has given up, or the context has ended
+	OutcomeLost      Outcome = "lost"      // there was no connection, or it was lost
 )
 
 // A Call is a call that this node serves, or makes. What goes to a Server and wants no answer is
@@ -105,7 +110,7 @@ type Call struct {
 	// Set for CallEnded.
 	Duration time.Duration // of the function's run, or until the answer came
 	Outcome  Outcome
-	Err      error // beside an Outcome that is not OK
+	Err      error // beside an Outcome that is not OutcomeOK
 }
 
 // Name is shop:quote, or the name of the Server and of its function.

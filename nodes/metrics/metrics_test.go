@@ -30,10 +30,10 @@ func TestTable(t *testing.T) {
 	var table Table
 	for i := range mostFunctions + 10 {
 		for _, out := range []bool{false, true} {
-			table.Add(&Call{Out: out, Kind: Function, Module: "m", Function: fmt.Sprint(i), Duration: time.Millisecond, Outcome: OK})
+			table.Add(&Call{Out: out, Kind: KindFunction, Module: "m", Function: fmt.Sprint(i), Duration: time.Millisecond, Outcome: OutcomeOK})
 		}
 	}
-	table.Add(&Call{Kind: Function, Module: "m", Function: "0", Duration: time.Hour, Outcome: Panicked})
+	table.Add(&Call{Kind: KindFunction, Module: "m", Function: "0", Duration: time.Hour, Outcome: OutcomePanicked})
 	var others, calls int64
 	for _, s := range table.Stats() {
 		calls += s.Count()
@@ -41,7 +41,7 @@ func TestTable(t *testing.T) {
 			others += s.Count()
 		}
 		if s.Function == "0" && !s.Out {
-			require.Equal(t, map[Outcome]int64{OK: 1, Panicked: 1}, s.Outcomes)
+			require.Equal(t, map[Outcome]int64{OutcomeOK: 1, OutcomePanicked: 1}, s.Outcomes)
 			require.EqualValues(t, 1, s.Errors())
 			require.Equal(t, time.Hour+time.Millisecond, s.Latency.Sum)
 			require.EqualValues(t, 1, s.Latency.Counts[len(s.Latency.Bounds)])

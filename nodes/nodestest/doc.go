@@ -19,4 +19,9 @@
 // Everything ends with the test. What goes wrong in the making of it fails the test at once; so the
 // functions with a testing.TB are for the test's own goroutine. What nodes have to warn of is in
 // the test's log.
+//
+// # Stability
+//
+// The names are stable from 0.1.0 on, but for Net and BEAM, which may change in a minor version
+// before 1.0, as CHANGELOG.md then says.
 package nodestest

@@ -40,7 +40,7 @@ func TestExamplePair(t *testing.T) {
 	a, b := nodestest.Pair(t)
 	_, err := b.Serve("pricing", newPricing(b), nil)
 	require.NoError(t, err)
-	price, err := nodes.CallAs[int](t.Context(), a, b.Name(), "pricing", ei.T("price", "apple"))
+	price, err := nodes.CallNameAs[int](t.Context(), a, b.Name(), "pricing", ei.T("price", "apple"))
 	require.NoError(t, err)
 	assert.Equal(t, 30, price)
 }

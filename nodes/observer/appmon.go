@@ -126,7 +126,7 @@ type branch struct {
 func (b *observer) branches() []branch {
 	var all []branch
 	for p := range b.n.Processes() {
-		if p.Kind != introspect.System && len(all) < appmonMost {
+		if p.Kind != introspect.KindSystem && len(all) < appmonMost {
 			all = append(all, branch{p, nameOf(&p), true})
 		}
 	}

@@ -21,7 +21,7 @@ func Example() {
 			return observer.Start(n, &observer.Options{Application: "shop", Stop: n.Shutdown})
 		},
 		Rules: append(observer.Rules("ops*@*"),
-			nodes.Rule{Op: nodes.OpSend, Target: "orders", Allow: true},
+			nodes.Rule{Permission: nodes.MaySend, Target: "orders", Allow: true},
 			nodes.Rule{}, // nothing else
 		),
 	})

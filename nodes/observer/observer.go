@@ -86,9 +86,10 @@ func Start(n *nodes.Node, o *Options) error {
 func Rules(peer string) []nodes.Rule {
 	var rules []nodes.Rule
 	for _, module := range slices.Sorted(maps.Keys(tableOf(&observer{}))) {
-		rules = append(rules, nodes.Rule{Peer: peer, Op: nodes.OpCall | nodes.OpSpawn, Target: module + ":*", Allow: true})
+		rules = append(rules, nodes.Rule{Peer: peer, Permission: nodes.MayCall | nodes.MaySpawn, Target: module + ":*", Allow: true})
 	}
-	return append(rules, nodes.Rule{Peer: peer, Op: nodes.OpSend | nodes.OpLink | nodes.OpExit, Target: appmonName + "*", Allow: true})
+	session := nodes.MaySend | nodes.MayLink | nodes.MayExit
+	return append(rules, nodes.Rule{Peer: peer, Permission: session, Target: appmonName + "*", Allow: true})
 }
 
 var (

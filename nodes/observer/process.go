@@ -102,7 +102,7 @@ func (b *observer) initialCall(pid ei.Pid) (ei.Term, error) {
 	switch {
 	case !ok:
 		return ei.Atom("undefined"), err
-	case d.Kind == introspect.Server:
+	case d.Kind == introspect.KindServer:
 		return mfa("nodes", "server", 0), nil
 	}
 	return mfa("proc_lib", "init_p", 5), nil

@@ -45,16 +45,16 @@ func ExampleSupervise() {
 		return err
 	})
 	defer n.Close()
-	fmt.Println(nodes.CallAs[int](ctx, n, "shop@host", "counter", ei.Tuple{ei.Atom("add"), ei.Int(5)}))
+	fmt.Println(nodes.CallNameAs[int](ctx, n, "shop@host", "counter", ei.Tuple{ei.Atom("add"), ei.Int(5)}))
 	first := n.Whereis("counter")
-	_, err := nodes.CallAs[int](ctx, n, "shop@host", "counter", ei.Tuple{ei.Atom("div"), ei.Int(0)}) // panics
+	_, err := nodes.CallNameAs[int](ctx, n, "shop@host", "counter", ei.Tuple{ei.Atom("div"), ei.Int(0)}) // panics
 	fmt.Println(err != nil)
 	<-first.Done()
 	// supervisor:which_children({counter_sup, 'shop@host'}) is answered once the child runs again
 	if _, err := n.CallName(ctx, "shop@host", "counter_sup", ei.Atom("which_children")); err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(nodes.CallAs[int](ctx, n, "shop@host", "counter", ei.Tuple{ei.Atom("add"), ei.Int(1)}))
+	fmt.Println(nodes.CallNameAs[int](ctx, n, "shop@host", "counter", ei.Tuple{ei.Atom("add"), ei.Int(1)}))
 	// Output:
 	// 5 <nil>
 	// true

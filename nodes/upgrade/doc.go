@@ -18,5 +18,11 @@
 //
 // A program that hands over more than its node, or a node with workers, as cmd/cnode-demo does,
 // uses the parts: a Successor and a Predecessor, of which one answers SIGTERM at any moment, and
-// Notify, NotifyReady and Watch, which talk to systemd.
+// Notify, NotifyReady and NotifyWatchdog, which talk to systemd.
+//
+// # Stability
+//
+// Upgrader is stable. Its parts (Successor, Predecessor, Coming, Succeed, OwnFile) may change in a
+// minor version before 1.0, as CHANGELOG.md then says. A program made with one version hands over
+// to one made with the next.
 package upgrade

@@ -88,9 +88,9 @@ func barrier() error {
 	return err
 }
 
-// Watch tells systemd that this process is alive, from now on at half the interval after which
-// systemd would kill it, until stop: see WatchdogSec= in systemd.service(5).
-func Watch() (stop func()) {
+// NotifyWatchdog tells systemd that this process is alive, from now on at half the interval after
+// which systemd would kill it, until stop: see WatchdogSec= in systemd.service(5).
+func NotifyWatchdog() (stop func()) {
 	interval := watchdogInterval()
 	if interval <= 0 {
 		return func() {}

@@ -22,7 +22,7 @@ func TestWatchdog(t *testing.T) {
 	t.Setenv(notifyVariable, at.Name)
 	t.Setenv(watchdogTime, "2000")
 	t.Setenv(watchdogProcess, "")
-	stop := Watch()
+	stop := NotifyWatchdog()
 	require.NoError(t, manager.SetReadDeadline(time.Now().Add(time.Minute)))
 	said := make([]byte, 100)
 	for range 3 {

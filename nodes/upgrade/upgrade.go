@@ -81,7 +81,7 @@ var endSignals = []os.Signal{os.Interrupt, syscall.SIGTERM}
 // what systemd has kept for it; or anew, on the sockets that systemd has opened for it (see
 // Config.Activate), if there are any. Then it tells systemd that the node is ready. It waits as
 // Node.Start does, or for handoff.Deadlines, and has the errors of nodes.New, Node.Start,
-// Config.Activate and nodes.Restore, or a *handoff.HandoffError.
+// Config.Activate and nodes.Restore, or a *handoff.Error.
 //
 // From the call on SIGHUP, SIGTERM and SIGINT are Run's to answer. SIGPIPE is ignored, so that the
 // process does not end when nobody reads its log any more.
@@ -101,7 +101,7 @@ func (u *Upgrader) Start(ctx context.Context) (*nodes.Node, error) {
 		return nil, err
 	}
 	u.mu.Lock() // whoever may call Upgrade is there since the node runs
-	u.node, u.unwatch = n, Watch()
+	u.node, u.unwatch = n, NotifyWatchdog()
 	u.mu.Unlock()
 	return n, nil
 }
@@ -197,7 +197,7 @@ func (h *heir) Start(ctx context.Context) error {
 // is the node now, even if an error reports trouble at the end, and this one should end: Run
 // returns nil. Otherwise this process goes on as if nothing had happened, and the error says why:
 // ErrBusy of package handoff while another Upgrade goes on, ErrProcessOne, ErrStarts, ErrEnds, what
-// the start of the program returns, or a *handoff.HandoffError. If ctx ends, or Run is to end, the
+// the start of the program returns, or a *handoff.Error. If ctx ends, or Run is to end, the
 // node does not move; or if it has moved already, the other process is told to end.
 //
 // The node is silent for a fraction of a second, or for 15 s at most with a program that hangs.

@@ -99,7 +99,7 @@ func (r *run) pid() int {
 
 func (r *run) add(k int) int {
 	r.t.Helper()
-	total, err := nodes.CallAs[int](expect.Context(r.t), r.n, service, "counter", ei.T("add", k))
+	total, err := nodes.CallNameAs[int](expect.Context(r.t), r.n, service, "counter", ei.T("add", k))
 	require.NoError(r.t, err)
 	return total
 }

@@ -68,7 +68,7 @@ func open(ctx context.Context, release otp.Release, o options, progress io.Write
 				return nil, err
 			}
 		}
-		if a.carrier, err = tlstransport.FromOptFile(a.tlsFile, tlstransport.Options{}); err != nil {
+		if a.carrier, err = tlstransport.FromOptFile(a.tlsFile, nil); err != nil {
 			return nil, err
 		}
 	}

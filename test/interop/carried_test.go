@@ -41,7 +41,7 @@ func overTLS(dir, demo, version string, hosts ...string) (c carriage, err error)
 		return c, fmt.Errorf("TLS %q: want one of %v", version, otp.TLSVersions())
 	}
 	if c.file, err = otp.TLSFiles(dir, demo, version, hosts...); err == nil {
-		c.tr, err = tlstransport.FromOptFile(c.file, tlstransport.Options{HandshakeTimeout: otp.HandshakeTime})
+		c.tr, err = tlstransport.FromOptFile(c.file, &tlstransport.Options{HandshakeTimeout: otp.HandshakeTime})
 	}
 	return c, err
 }

@@ -282,7 +282,7 @@ func TestFromLibeiByHand(t *testing.T) {
 		mine, err := n.NewPid()
 		require.NoError(t, err)
 		for _, pid := range []ei.Pid{mine, c.Self()} {
-			_, err = second.Call(ctx, "erlang", "send", pid, ei.Atom("hello"))
+			_, err = second.RPC(ctx, "erlang", "send", pid, ei.Atom("hello"))
 			require.NoError(t, err)
 			require.Equal(t, pid, next(t, second).To)
 		}
@@ -302,7 +302,7 @@ func TestFromLibeiGlobal(t *testing.T) {
 			pid  ei.Pid
 			call func(fun string, args ...any) (ei.Term, error)
 		}{
-			{c.Self(), func(fun string, args ...any) (ei.Term, error) { return c.Call(ctx, "global", fun, args...) }},
+			{c.Self(), func(fun string, args ...any) (ei.Term, error) { return c.RPC(ctx, "global", fun, args...) }},
 			{b.Pid(), func(fun string, args ...any) (ei.Term, error) {
 				return upper.RPC(ctx, erl.Name(), "global", fun, args...)
 			}},

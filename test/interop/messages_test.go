@@ -185,7 +185,7 @@ func TestLowerLevel(t *testing.T) {
 
 		// A call waits for its answer, and leaves the rest to Receive.
 		m := &meeting{erl: erl, n: n}
-		_, err = c.Call(ctx, "erlang", "send", c.Self(), ei.Atom("between"))
+		_, err = c.RPC(ctx, "erlang", "send", c.Self(), ei.Atom("between"))
 		require.NoError(t, err)
 		message, err = c.Receive(ctx)
 		for err == nil && message.Op != dist.OpSend { // the end of the ping's monitor
@@ -195,7 +195,7 @@ func TestLowerLevel(t *testing.T) {
 		between, err := message.Term()
 		require.NoError(t, err)
 		require.Equal(t, ei.Atom("between"), between)
-		_, err = c.Call(ctx, "erlang", "exit", ei.Atom("oops"))
+		_, err = c.RPC(ctx, "erlang", "exit", ei.Atom("oops"))
 		var bad *nodes.RPCError
 		require.ErrorAs(t, err, &bad)
 		require.Equal(t, "{'EXIT',oops}", bad.Reason.String())

@@ -71,7 +71,7 @@ func TestTicksWithoutReceive(t *testing.T) {
 		n := newNode(t, cfg)
 		c, err := n.Connect(background(t), erl.Name())
 		require.NoError(t, err)
-		_, err = c.Call(background(t), "erlang", "node")
+		_, err = c.RPC(background(t), "erlang", "node")
 		require.NoError(t, err)
 		waits = append(waits, erl.Async(t, "monitor_node('"+n.Name()+"', true), receive {nodedown, _} -> down after 12000 -> up end"))
 	}

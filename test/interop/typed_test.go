@@ -155,19 +155,19 @@ func TestTypedCallsToErlang(t *testing.T) {
 			var mismatch *ei.UnmarshalError
 			require.ErrorAs(t, err, &mismatch)
 
-			_, err = nodes.CallAs[int](ctx, caller, to, "counter", ei.Tuple{ei.Atom("add"), ei.Int(1)}) // {ok, N}
+			_, err = nodes.CallNameAs[int](ctx, caller, to, "counter", ei.Tuple{ei.Atom("add"), ei.Int(1)}) // {ok, N}
 			require.NoError(t, err)
 		}
-		n, err := nodes.CallAs[int](ctx, m.n, to, "counter", ei.Tuple{ei.Atom("add"), ei.Int(40)})
+		n, err := nodes.CallNameAs[int](ctx, m.n, to, "counter", ei.Tuple{ei.Atom("add"), ei.Int(40)})
 		require.NoError(t, err)
 		require.Equal(t, 42, n)
-		pair, err := nodes.CallAs[ei.Tuple](ctx, m.n, to, "counter", ei.Tuple{ei.Atom("add"), ei.Int(0)})
+		pair, err := nodes.CallNameAs[ei.Tuple](ctx, m.n, to, "counter", ei.Tuple{ei.Atom("add"), ei.Int(0)})
 		require.NoError(t, err)
 		require.Equal(t, ei.Tuple{ei.Atom("ok"), ei.Int(42)}, pair)
-		_, err = nodes.CallAs[int](ctx, m.n, to, "counter", ei.Atom("crash"))
+		_, err = nodes.CallNameAs[int](ctx, m.n, to, "counter", ei.Atom("crash"))
 		var end *nodes.ExitError
 		require.ErrorAs(t, err, &end)
-		_, err = nodes.CallAs[int](ctx, m.n, to, "counter", ei.Atom("crash"))
+		_, err = nodes.CallNameAs[int](ctx, m.n, to, "counter", ei.Atom("crash"))
 		require.ErrorIs(t, err, nodes.ErrNoProc)
 
 		require.NoError(t, m.n.Register("parcels", b))

@@ -31,7 +31,7 @@ func TestAcceptWithoutDescriptors(t *testing.T) {
 		return c
 	}
 	c, closed := listen("c"), listen("closed")
-	visitor, err := DialControl(soon(t), c.Path())
+	visitor, err := ConnectControl(soon(t), c.Path())
 	require.NoError(t, err)
 	defer visitor.Close()
 	more := withoutNumbers(t)
@@ -86,7 +86,7 @@ func TestAcceptSingleTry(t *testing.T) {
 	require.NoError(t, err)
 	for _, ctx := range []context.Context{transport.NoWait(), soon(t), transport.NoWait()} {
 		require.ErrorIs(t, accept(transport.NoWait()), os.ErrDeadlineExceeded)
-		c, err := DialJSON(soon(t), path, nil)
+		c, err := ConnectJSON(soon(t), path, nil)
 		require.NoError(t, err)
 		require.NoError(t, accept(ctx))
 		require.NoError(t, c.Close())

@@ -128,7 +128,7 @@ func BenchmarkSendJSON(b *testing.B) {
 			b.Fatal(err)
 		}
 		var got string
-		fds, _, err := other.Recv(ctx, &got)
+		fds, _, err := other.Receive(ctx, &got)
 		if err != nil {
 			b.Fatal(err)
 		}

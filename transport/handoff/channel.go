@@ -83,11 +83,11 @@ func FileChannel(f *os.File) (*Channel, error) {
 	return ch, nil
 }
 
-// DialControl connects to a control socket at a path; see Control. It does not wait for Accept.
+// ConnectControl connects to a control socket at a path; see Control. It does not wait for Accept.
 // syscall.ECONNREFUSED, or fs.ErrNotExist, if no process listens; syscall.EAGAIN if the backlog is
 // full; ErrForbidden if the listening process is of another user; errors.ErrUnsupported where there
 // are no sequenced packets (darwin, windows).
-func DialControl(ctx context.Context, path string) (*Channel, error) {
+func ConnectControl(ctx context.Context, path string) (*Channel, error) {
 	addr, err := controlAddr(path)
 	if err != nil {
 		return nil, failed("connect", addr, err)

@@ -149,7 +149,7 @@ func TestControlInALongDirectory(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), strings.Repeat("d", 200))
 	require.NoError(t, os.Mkdir(dir, 0o700))
 	path := filepath.Join(dir, "control")
-	_, err := DialControl(soon(t), path)
+	_, err := ConnectControl(soon(t), path)
 	require.ErrorIs(t, err, os.ErrNotExist)
 	for range 2 { // the second takes the place of one that is not listened on any more
 		c, err := ListenControl(path)
@@ -161,7 +161,7 @@ func TestControlInALongDirectory(t *testing.T) {
 		conn, err := c.Accept(soon(t)) // of ListenControl, which has looked who listens
 		require.NoError(t, err)
 		require.NoError(t, conn.Close())
-		ch, err := DialControl(soon(t), path)
+		ch, err := ConnectControl(soon(t), path)
 		require.NoError(t, err)
 		require.NoError(t, ch.Close())
 		var fd int
@@ -176,11 +176,11 @@ func TestControlInALongDirectory(t *testing.T) {
 		require.NoError(t, moved.Release())
 		require.FileExists(t, path)
 	}
-	_, err = DialControl(soon(t), path)
+	_, err = ConnectControl(soon(t), path)
 	require.ErrorIs(t, err, syscall.ECONNREFUSED)
 	for _, dial := range []func(string) error{
 		func(path string) error { _, err := ListenControl(path); return err },
-		func(path string) error { _, err := DialControl(soon(t), path); return err },
+		func(path string) error { _, err := ConnectControl(soon(t), path); return err },
 	} {
 		require.ErrorIs(t, dial(filepath.Join(dir, strings.Repeat("n", 108))), syscall.ENAMETOOLONG)
 	}

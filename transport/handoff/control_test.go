@@ -47,7 +47,7 @@ func TestControlSocketIsItsUsersAndMoves(t *testing.T) {
 	require.NoError(t, c.Release())
 	ask := make(chan error, 1)
 	go func() {
-		ch, err := DialControl(soon(t), path)
+		ch, err := ConnectControl(soon(t), path)
 		if err == nil {
 			var words []string
 			if words, err = ch.Ask(soon(t), "what", ""); err == nil && !slices.Equal(words, []string{"that"}) {
@@ -80,7 +80,7 @@ func TestControlSocketIsItsUsersAndMoves(t *testing.T) {
 	require.NoError(t, c.Close())
 	require.NoError(t, c.Release())
 	require.NoFileExists(t, path)
-	_, err = DialControl(soon(t), path)
+	_, err = ConnectControl(soon(t), path)
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
@@ -96,7 +96,7 @@ func TestVisitorTakesOver(t *testing.T) {
 	x := newThing(t, 2, 10)
 	took := make(chan error, 1)
 	go func() {
-		ch, err := DialControl(soon(t), path)
+		ch, err := ConnectControl(soon(t), path)
 		if err == nil {
 			_, err = x.acceptance().Take(soon(t), ch)
 			err = errors.Join(err, ch.Close())
@@ -120,7 +120,7 @@ func TestVisitorTakesOver(t *testing.T) {
 // A visitor is told why it is refused, even if the reason is the refusal of another process.
 func TestVisitorIsToldWhoeverRefused(t *testing.T) {
 	one, other := channels(t)
-	why := &HandoffError{Side: OldOwner, Step: StepStatic, Err: &RefusedError{Step: StepStatic, Reason: "no room", Err: ErrLimit}}
+	why := &Error{Side: OldOwner, Step: StepStatic, Err: &RefusedError{Step: StepStatic, Reason: "no room", Err: ErrLimit}}
 	(&Visit{ch: one}).Refuse(why)
 	require.NoError(t, one.Close())
 	_, err := other.Ask(soon(t), "what")
@@ -284,7 +284,7 @@ func TestControlAccepts(t *testing.T) {
 		leave()
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 	}
-	ch, err := DialControl(soon(t), c.Path())
+	ch, err := ConnectControl(soon(t), c.Path())
 	require.NoError(t, err)
 	defer ch.Close()
 	v := <-came

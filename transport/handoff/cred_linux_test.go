@@ -165,11 +165,11 @@ func TestAnotherUser(t *testing.T) {
 	} else {
 		require.ErrorIs(t, err, ErrForbidden)
 	}
-	r, err := NewReceiver(conn, &ReceiverConfig{Peer: func(Cred) error { return nil }})
+	r, err := NewReceiver(conn, &ReceiverOptions{Peer: func(Cred) error { return nil }})
 	require.NoError(t, err, "unless he may")
 	require.NoError(t, r.Close())
 
-	server, err := NewJSONServer(name+"json", &JSONConfig{Peer: SameUser})
+	server, err := NewJSONServer(name+"json", &JSONOptions{Peer: SameUser})
 	require.NoError(t, err)
 	defer server.Close()
 	client, err := NewJSONClient(server.Addr())
@@ -178,11 +178,11 @@ func TestAnotherUser(t *testing.T) {
 	f := file(t, "f")
 	asNobody(t, func() error { return client.Send(context.Background(), "from nobody", f) })
 	before := openDescriptors()
-	_, _, err = server.Recv(soon(t), nil)
+	_, _, err = server.Receive(soon(t), nil)
 	require.ErrorIs(t, err, ErrForbidden)
 	require.Empty(t, leftOver(before, openDescriptors()))
 	require.NoError(t, client.Send(soon(t), "from us"))
-	fds, _, err := server.Recv(soon(t), nil)
+	fds, _, err := server.Receive(soon(t), nil)
 	require.NoError(t, err)
 	require.NoError(t, fds.Close())
 }

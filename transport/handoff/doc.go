@@ -64,7 +64,7 @@
 //
 // A document, and up to 253 descriptors, to which it refers by index. This is jsoncomm of osbuild:
 // its first form uses datagrams with a sender's address ([NewJSONServer], [NewJSONClient]), its
-// present form connections ([ListenJSON], [DialJSON], [JSONPair]).
+// present form connections ([ListenJSON], [ConnectJSON], [JSONPair]).
 //
 //	┌────────── … ──────────┐                  ┌───────────────┐
 //	│ {"method": "mount"}   │      too long:   │ <args-via-fd> │
@@ -91,7 +91,7 @@
 // [Acceptance.Take] finish a hand-off that is already decided even after that, within Deadlines.)
 // Other methods do not wait unless their comments say so. As a rule the error is a
 // *[transport.OpError]; io.EOF, the end, is not wrapped, and Offer and Acceptance return a
-// *[HandoffError]. To be tested with errors.Is, it wraps
+// *[Error]. To be tested with errors.Is, it wraps
 //
 //	ctx's error                    ctx has ended; under transport.NoWait, os.ErrDeadlineExceeded
 //	net.ErrClosed                  Close was called, before or during the wait
@@ -138,4 +138,10 @@
 //
 // Programs linked with musl send 252 descriptors at most. On Windows every function returns
 // errors.ErrUnsupported. The columns for freebsd and darwin are from their documentation.
+//
+// # Stability
+//
+// The forms of the messages are stable: a process of one version hands over to one of the next. The
+// names may change in a minor version before 1.0, as CHANGELOG.md then says; a Point is for tests,
+// and may come and go.
 package handoff

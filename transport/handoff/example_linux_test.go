@@ -282,7 +282,7 @@ func ExampleJSONSocket() {
 	}
 
 	var asked request
-	none, from, err := server.Recv(ctx, &asked)
+	none, from, err := server.Receive(ctx, &asked)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -298,7 +298,7 @@ func ExampleJSONSocket() {
 	f.Close()
 
 	var answer []string
-	fds, _, err := client.Recv(ctx, &answer)
+	fds, _, err := client.Receive(ctx, &answer)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -326,7 +326,7 @@ func ExampleJSONPair() {
 		log.Fatal(err)
 	}
 	var numbers []int
-	fds, err := other.Recv(ctx, &numbers)
+	fds, err := other.Receive(ctx, &numbers)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -89,7 +89,7 @@ func (x *exchange) pass(p Point) {
 
 // fail makes the error of a step that has failed.
 func (x *exchange) fail(step Step, err error) error {
-	return &HandoffError{Side: x.side, Step: step, Peer: x.ch.peer, Owns: x.owns, Err: err}
+	return &Error{Side: x.side, Step: step, Peer: x.ch.peer, Owns: x.owns, Err: err}
 }
 
 // refuse tells the other side of a hand-off why it has failed.
@@ -99,7 +99,7 @@ func (x *exchange) refuse(err error) {
 		return
 	}
 	step := StepHello
-	var h *HandoffError
+	var h *Error
 	if errors.As(err, &h) {
 		step, err = h.Step, h.Err
 	}

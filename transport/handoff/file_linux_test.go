@@ -85,7 +85,7 @@ func TestOddFileOfASet(t *testing.T) {
 	require.NoError(t, client.Send(soon(t), "x", fd))
 	require.NoError(t, unix.Close(fd))
 	var got string
-	set, _, err := server.Recv(soon(t), &got)
+	set, _, err := server.Receive(soon(t), &got)
 	require.NoError(t, err)
 	f, err := set.File(0, "counter")
 	require.NoError(t, err)

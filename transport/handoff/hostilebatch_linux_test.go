@@ -473,7 +473,7 @@ func TestHostileMemoryFiles(t *testing.T) {
 			require.NoError(t, client.conn.Send(soon(t), []byte(argsViaFD), tt.fd, tt.fd))
 			require.NoError(t, unix.Close(tt.fd))
 			before := openDescriptors()
-			_, err := server.Recv(soon(t), nil)
+			_, err := server.Receive(soon(t), nil)
 			require.ErrorIs(t, err, tt.want)
 			require.Empty(t, leftOver(before, openDescriptors()))
 		})
@@ -497,7 +497,7 @@ func TestHostileMemoryFiles(t *testing.T) {
 	})
 	for range 100 {
 		require.NoError(t, client.conn.Send(soon(t), []byte(argsViaFD), breathing))
-		if set, err := server.Recv(soon(t), nil); err != nil {
+		if set, err := server.Receive(soon(t), nil); err != nil {
 			require.ErrorIs(t, err, ErrJSON)
 		} else {
 			require.NoError(t, set.Close())
@@ -506,7 +506,7 @@ func TestHostileMemoryFiles(t *testing.T) {
 	close(stop)
 	all.Wait()
 	require.NoError(t, client.Send(soon(t), 7))
-	set, err := server.Recv(soon(t), nil)
+	set, err := server.Receive(soon(t), nil)
 	require.NoError(t, err)
 	require.NoError(t, set.Close())
 }

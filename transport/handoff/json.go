@@ -31,8 +31,8 @@ type JSONSocket struct {
 	failure error
 }
 
-// JSONConfig says how a server receives. The zero value is the default.
-type JSONConfig struct {
+// JSONOptions say how a server receives. The zero value is the default.
+type JSONOptions struct {
 	// Peer decides for each document whether its sender may send; an error refuses the document.
 	// With nil, the mode of the socket's file alone decides. Linux only.
 	Peer func(Cred) error
@@ -63,14 +63,14 @@ func newJSONClient(destination transport.Addr) (*JSONSocket, error) {
 }
 
 // NewJSONServer makes a socket at a path; on Linux a path that begins with "@" is an abstract name.
-// EADDRINUSE if there is a file at that path already, even one that a dead process has left. A nil
-// config is the default.
-func NewJSONServer(path string, config *JSONConfig) (*JSONSocket, error) {
-	j, err := newJSONServer(path, config)
+// EADDRINUSE if there is a file at that path already, even one that a dead process has left. Nil
+// options are the default.
+func NewJSONServer(path string, options *JSONOptions) (*JSONSocket, error) {
+	j, err := newJSONServer(path, options)
 	return j, failed("JSON server", transport.UnixAddr(path), err)
 }
 
-func newJSONServer(path string, config *JSONConfig) (*JSONSocket, error) {
+func newJSONServer(path string, options *JSONOptions) (*JSONSocket, error) {
 	if path == "" {
 		return nil, fmt.Errorf("empty path: %w", syscall.EINVAL)
 	}
@@ -78,8 +78,8 @@ func newJSONServer(path string, config *JSONConfig) (*JSONSocket, error) {
 	if err != nil {
 		return nil, err
 	}
-	if config != nil && config.Peer != nil {
-		j.peer = config.Peer
+	if options != nil && options.Peer != nil {
+		j.peer = options.Peer
 		if err := j.conn.ReceiveCredentials(true); err != nil {
 			return nil, errors.Join(err, j.Close())
 		}
@@ -142,14 +142,14 @@ func (j *JSONSocket) send(ctx context.Context, to transport.Addr, v any, fds []i
 	return failed("send JSON", whom, err)
 }
 
-// Recv waits for the next document, of any length and with up to MaxDescriptors descriptors, and
+// Receive waits for the next document, of any length and with up to MaxDescriptors descriptors, and
 // stores it in v as json.Unmarshal does; if v is nil, the document is only checked. It returns the
 // descriptors in a set that is never nil, empty with an error, and that the caller closes; and the
 // sender's address, an unnamed one for a sender that cannot be answered. ErrJSON for a document
 // that is not JSON or does not fit v, ErrTruncated and ErrDescriptorsLost for one that has not come
 // whole, ErrForbidden for a sender that Peer refuses: then all that came is gone, from is the
 // sender's address, and the next document can be received.
-func (j *JSONSocket) Recv(ctx context.Context, v any) (fds *FDSet, from transport.Addr, err error) {
+func (j *JSONSocket) Receive(ctx context.Context, v any) (fds *FDSet, from transport.Addr, err error) {
 	set := &FDSet{wary: true}
 	p, from, cred, err := j.conn.ReceivePacket(ctx, nil, math.MaxInt, set, MaxDescriptors)
 	if err = unwrapOp(err); err == nil && j.peer != nil {

@@ -26,7 +26,7 @@ import (
 )
 
 // jsonSockets makes a server, and a client that sends to it.
-func jsonSockets(t testing.TB, config *JSONConfig) (client, server *JSONSocket) {
+func jsonSockets(t testing.TB, config *JSONOptions) (client, server *JSONSocket) {
 	t.Helper()
 	path := filepath.Join(sockdir.New(t), "server")
 	server, err := NewJSONServer(path, config)
@@ -52,7 +52,7 @@ func TestJSONExchange(t *testing.T) {
 		sent := request{"do", []string{"a", strings.Repeat("x", 100*n)}}
 		require.NoError(t, client.Send(ctx, sent, slicesRepeat(file(t, "there"), n)...))
 		var got request
-		fds, from, err := server.Recv(ctx, &got)
+		fds, from, err := server.Receive(ctx, &got)
 		require.NoError(t, err)
 		require.Equal(t, sent, got)
 		require.Equal(t, n, fds.Len())
@@ -64,7 +64,7 @@ func TestJSONExchange(t *testing.T) {
 
 		require.NoError(t, server.SendTo(ctx, from, map[string]int{"n": n}, file(t, "back")))
 		var answer map[string]int
-		fds, from, err = client.Recv(ctx, &answer)
+		fds, from, err = client.Receive(ctx, &answer)
 		require.NoError(t, err)
 		require.Equal(t, map[string]int{"n": n}, answer)
 		require.Equal(t, server.Addr(), from)
@@ -75,7 +75,7 @@ func TestJSONExchange(t *testing.T) {
 		require.NoError(t, fds.Close())
 	}
 	require.NoError(t, client.Send(ctx, "any"))
-	fds, _, err := server.Recv(ctx, nil)
+	fds, _, err := server.Receive(ctx, nil)
 	require.NoError(t, err)
 	require.NoError(t, fds.Close())
 }
@@ -90,7 +90,7 @@ func TestJSONLengths(t *testing.T) {
 		sent := strings.Repeat("x", n)
 		require.NoError(t, client.Send(ctx, sent, file(t, "f")))
 		var got string
-		fds, _, err := server.Recv(ctx, &got)
+		fds, _, err := server.Receive(ctx, &got)
 		require.NoError(t, err)
 		require.Equal(t, sent, got)
 		require.NoError(t, fds.Close())
@@ -122,14 +122,14 @@ func TestJSONRefuses(t *testing.T) {
 	for _, bad := range []string{"", "{", "{} {}", "nul", "\xff", "[1,]", argsViaFD, `{"Method": 7}`} {
 		sendRaw(t, sender, []byte(bad), two)
 		var got request
-		_, from, err := server.Recv(ctx, &got)
+		_, from, err := server.Receive(ctx, &got)
 		require.ErrorIs(t, err, ErrJSON, bad)
 		require.Equal(t, client.Addr(), from)
 		require.Empty(t, leftOver(before, openDescriptors()), bad)
 	}
 	require.NoError(t, client.Send(ctx, request{Method: "next"}))
 	var got request
-	fds, _, err := server.Recv(ctx, &got)
+	fds, _, err := server.Receive(ctx, &got)
 	require.NoError(t, err)
 	require.Equal(t, "next", got.Method)
 	require.NoError(t, fds.Close())
@@ -208,7 +208,7 @@ func fillJSON(t testing.TB, sender *JSONSocket) (sent int) {
 func TestJSONWaitsEnd(t *testing.T) {
 	noLeak(t)
 	client, server := jsonSockets(t, nil)
-	_, _, err := server.Recv(briefly(t), nil)
+	_, _, err := server.Receive(briefly(t), nil)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	// The queue is full when another sender has no room, either: how many datagrams a queue takes
 	// (Linux: net.unix.max_dgram_qlen, see unix(7)) and how many a sender's own buffer holds are
@@ -226,11 +226,11 @@ func TestJSONWaitsEnd(t *testing.T) {
 	waiting := make(chan error, 1)
 	go func() { waiting <- free.SendTo(soon(t), server.Addr(), "x") }()
 	for err = nil; err == nil; {
-		_, _, err = server.Recv(briefly(t), nil)
+		_, _, err = server.Receive(briefly(t), nil)
 	}
 	require.NoError(t, <-waiting)
 	done := make(chan error, 1)
-	go func() { _, _, err := server.Recv(context.Background(), nil); done <- err }()
+	go func() { _, _, err := server.Receive(context.Background(), nil); done <- err }()
 	require.Eventually(t, func() bool { return server.conn.receiving.Callers() > 0 }, expect.Limit, time.Millisecond)
 	require.NoError(t, server.Close())
 	if err := <-done; err != nil { // otherwise it has received a document before
@@ -265,7 +265,7 @@ func TestJSONOwnBufferFull(t *testing.T) {
 	} {
 		waiting := make(chan error, 1)
 		go func() { waiting <- send() }()
-		_, _, err = server.Recv(soon(t), nil)
+		_, _, err = server.Receive(soon(t), nil)
 		require.NoError(t, err)
 		require.NoError(t, <-waiting)
 	}
@@ -287,7 +287,7 @@ func TestPaddedName(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, unix.Bind(fd, &unix.SockaddrUnix{Name: tt.name}))
 		require.NoError(t, unix.Sendto(fd, []byte("{}"), 0, &unix.SockaddrUnix{Name: "@handoff-padded-server"}))
-		_, from, err := server.Recv(soon(t), nil)
+		_, from, err := server.Receive(soon(t), nil)
 		require.NoError(t, err)
 		path, err := transport.UnixPath(from)
 		require.NoError(t, err)
@@ -309,7 +309,7 @@ func FuzzJSON(f *testing.F) {
 		}
 		sendRaw(t, client.conn.conn, p[:min(len(p), 10_000)], control)
 		var got request
-		set, _, err := server.Recv(soon(t), &got)
+		set, _, err := server.Receive(soon(t), &got)
 		if err != nil {
 			require.ErrorIs(t, err, ErrJSON)
 			return
@@ -385,12 +385,12 @@ func TestJSONClientThatDoesNotRead(t *testing.T) {
 	<-ctx.waits
 	require.NoError(t, server.SendTo(soon(t), other.Addr(), "at once"), "its own buffer has room")
 	var got any
-	fds, _, err := other.Recv(soon(t), &got)
+	fds, _, err := other.Receive(soon(t), &got)
 	require.NoError(t, err)
 	require.NoError(t, fds.Close())
 	require.Equal(t, "at once", got)
 	for range count {
-		fds, _, err := hung.Recv(soon(t), &got)
+		fds, _, err := hung.Receive(soon(t), &got)
 		require.NoError(t, err)
 		if fds.Len() > 0 {
 			fd, err := fds.FD(0)

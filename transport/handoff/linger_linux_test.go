@@ -61,7 +61,7 @@ func TestUnwantedDoNotLinger(t *testing.T) {
 		"a document's set is closed": func(t *testing.T) func() {
 			client, server := jsonPair(t)
 			give(t, client.conn, []byte("{}"), lingering(t), lingering(t))
-			set, err := server.Recv(soon(t), nil)
+			set, err := server.Receive(soon(t), nil)
 			require.NoError(t, err)
 			return func() { require.NoError(t, set.Close()) }
 		},
@@ -69,7 +69,7 @@ func TestUnwantedDoNotLinger(t *testing.T) {
 			client, server := jsonPair(t)
 			give(t, client.conn, []byte("no JSON"), lingering(t), lingering(t))
 			return func() {
-				_, err := server.Recv(soon(t), nil)
+				_, err := server.Receive(soon(t), nil)
 				require.ErrorIs(t, err, ErrJSON)
 			}
 		},
@@ -77,7 +77,7 @@ func TestUnwantedDoNotLinger(t *testing.T) {
 			client, server := jsonPair(t)
 			give(t, client.conn, []byte(argsViaFD), lingering(t))
 			return func() {
-				_, err := server.Recv(soon(t), nil)
+				_, err := server.Receive(soon(t), nil)
 				require.ErrorIs(t, err, ErrMalformed)
 			}
 		},
@@ -85,7 +85,7 @@ func TestUnwantedDoNotLinger(t *testing.T) {
 			client, server := jsonSockets(t, nil)
 			give(t, client.conn, []byte("no JSON"), lingering(t))
 			return func() {
-				_, _, err := server.Recv(soon(t), nil)
+				_, _, err := server.Receive(soon(t), nil)
 				require.ErrorIs(t, err, ErrJSON)
 			}
 		},

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// DefaultMaxMessage is the longest payload, in bytes, unless a config says otherwise.
+	// DefaultMaxMessage is the longest payload, in bytes, unless options say otherwise.
 	DefaultMaxMessage = 16 << 20
 	// DefaultMessageTimeout is how long a MessageConn waits for the rest of a framed message.
 	DefaultMessageTimeout = 10 * time.Second
@@ -28,8 +28,8 @@ const (
 	attachment    = "attachment" // the name of a received file
 )
 
-// MessageConfig says what a MessageConn carries. The zero value is the default.
-type MessageConfig struct {
+// MessageOptions say what a MessageConn carries. The zero value is the default.
+type MessageOptions struct {
 	// MaxMessage is the longest payload in bytes, to send and to receive, up to 1<<31 - 1; 0 is
 	// DefaultMaxMessage. Give both ends the same.
 	MaxMessage int
@@ -72,10 +72,10 @@ type frame struct {
 }
 
 // NewMessageConn makes a MessageConn of a connected UNIX socket, which the MessageConn owns on
-// success; else conn stays the caller's. A nil config is the default; a limit that is negative, or
+// success; else conn stays the caller's. Nil options are the default; a limit that is negative, or
 // a MaxMessage beyond 1<<31 - 1, is EINVAL. net.ErrClosed if conn is closed.
-func NewMessageConn(conn *net.UnixConn, config *MessageConfig) (*MessageConn, error) {
-	m, err := newMessageConn(conn, config)
+func NewMessageConn(conn *net.UnixConn, options *MessageOptions) (*MessageConn, error) {
+	m, err := newMessageConn(conn, options)
 	if err != nil {
 		return nil, failed("message connection", nil, err)
 	}
@@ -86,18 +86,18 @@ func NewMessageConn(conn *net.UnixConn, config *MessageConfig) (*MessageConn, er
 	return m, nil
 }
 
-func newMessageConn(conn *net.UnixConn, config *MessageConfig) (*MessageConn, error) {
+func newMessageConn(conn *net.UnixConn, options *MessageOptions) (*MessageConn, error) {
 	m := &MessageConn{max: DefaultMaxMessage, rest: patience{what: "message", limit: DefaultMessageTimeout}}
 	m.set.wary = true
-	if config != nil {
-		if config.MaxMessage < 0 || config.MaxMessage > longestFrame || config.Timeout < 0 {
-			return nil, fmt.Errorf("limit of %d bytes, %v: %w", config.MaxMessage, config.Timeout, syscall.EINVAL)
+	if options != nil {
+		if options.MaxMessage < 0 || options.MaxMessage > longestFrame || options.Timeout < 0 {
+			return nil, fmt.Errorf("limit of %d bytes, %v: %w", options.MaxMessage, options.Timeout, syscall.EINVAL)
 		}
-		if config.MaxMessage > 0 {
-			m.max = config.MaxMessage
+		if options.MaxMessage > 0 {
+			m.max = options.MaxMessage
 		}
-		if config.Timeout > 0 {
-			m.rest.limit = config.Timeout
+		if options.Timeout > 0 {
+			m.rest.limit = options.Timeout
 		}
 	}
 	c, err := borrow(conn)
@@ -127,7 +127,7 @@ func (m *MessageConn) SendFD(ctx context.Context, data []byte, fd int) error {
 
 func (m *MessageConn) send(ctx context.Context, data []byte, fd int) error {
 	if len(data) > m.max {
-		return fmt.Errorf("a payload of %d bytes, more than %d (MessageConfig.MaxMessage, of both ends): %w",
+		return fmt.Errorf("a payload of %d bytes, more than %d (MessageOptions.MaxMessage, of both ends): %w",
 			len(data), m.max, syscall.EMSGSIZE)
 	}
 	if err := m.sending.Take(ctx); err != nil {

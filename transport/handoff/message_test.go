@@ -29,7 +29,7 @@ import (
 
 var messageKinds = map[string]int{"packets": unix.SOCK_SEQPACKET, "framed": unix.SOCK_STREAM}
 
-func messages(t testing.TB, kind int, config *MessageConfig) (one, other *MessageConn) {
+func messages(t testing.TB, kind int, config *MessageOptions) (one, other *MessageConn) {
 	t.Helper()
 	a, b := pair(t, kind)
 	one, err := NewMessageConn(a, config)
@@ -42,7 +42,7 @@ func messages(t testing.TB, kind int, config *MessageConfig) (one, other *Messag
 }
 
 // hostile makes a MessageConn, and a socket at its other end from which a test sends anything.
-func hostile(t testing.TB, kind int, config *MessageConfig) (*net.UnixConn, *MessageConn) {
+func hostile(t testing.TB, kind int, config *MessageOptions) (*net.UnixConn, *MessageConn) {
 	t.Helper()
 	a, b := pair(t, kind)
 	m, err := NewMessageConn(b, config)
@@ -334,7 +334,7 @@ func TestMessageLimit(t *testing.T) {
 	for name, kind := range messageKinds {
 		t.Run(name, func(t *testing.T) {
 			noLeak(t)
-			a, b := messages(t, kind, &MessageConfig{MaxMessage: 1000})
+			a, b := messages(t, kind, &MessageOptions{MaxMessage: 1000})
 			err := a.Send(soon(t), make([]byte, 1001), nil)
 			require.ErrorIs(t, err, syscall.EMSGSIZE)
 			require.ErrorContains(t, err, "MaxMessage")
@@ -498,7 +498,7 @@ func TestFrameLies(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			noLeak(t)
-			a, m := hostile(t, unix.SOCK_STREAM, &MessageConfig{MaxMessage: 16})
+			a, m := hostile(t, unix.SOCK_STREAM, &MessageOptions{MaxMessage: 16})
 			var control []byte
 			if tt.fds > 0 {
 				control = unix.UnixRights(slicesRepeat(file(t, "f"), tt.fds)...)
@@ -520,7 +520,7 @@ func TestFrameLies(t *testing.T) {
 func TestFrameSilence(t *testing.T) {
 	for _, wire := range []string{"\x80", "\x80\x00\x00", "\x80\x00\x00\x05", "\x80\x00\x00\x05data"} {
 		noLeak(t)
-		a, m := hostile(t, unix.SOCK_STREAM, &MessageConfig{Timeout: 10 * time.Millisecond})
+		a, m := hostile(t, unix.SOCK_STREAM, &MessageOptions{Timeout: 10 * time.Millisecond})
 		sendRaw(t, a, []byte(wire), unix.UnixRights(file(t, "f")))
 		before := openDescriptors()
 		_, _, err := m.Receive(context.Background())
@@ -528,7 +528,7 @@ func TestFrameSilence(t *testing.T) {
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 		require.Empty(t, leftOver(before, openDescriptors()))
 
-		a, m = hostile(t, unix.SOCK_STREAM, &MessageConfig{Timeout: 10 * time.Millisecond})
+		a, m = hostile(t, unix.SOCK_STREAM, &MessageOptions{Timeout: 10 * time.Millisecond})
 		sendRaw(t, a, []byte(wire), unix.UnixRights(file(t, "f")))
 		before = openDescriptors()
 		// the same for a caller that only polls
@@ -549,7 +549,7 @@ func unseen(p *patience) { p.began, p.left = p.began.Add(-p.limit), p.left.Add(-
 // the time.
 func TestTrickleGetsNoMoreTime(t *testing.T) {
 	noLeak(t)
-	a, m := hostile(t, unix.SOCK_STREAM, &MessageConfig{Timeout: time.Hour})
+	a, m := hostile(t, unix.SOCK_STREAM, &MessageOptions{Timeout: time.Hour})
 	sendRaw(t, a, []byte("\x00\x00\x00\x09some"), nil)
 	_, _, err := m.Receive(transport.NoWait())
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
@@ -567,7 +567,7 @@ func TestMessageNobodyLooks(t *testing.T) {
 	wire = append(wire, long...)
 	for _, n := range []int{1, 3, 4, 5, 100} {
 		noLeak(t)
-		a, m := hostile(t, unix.SOCK_STREAM, &MessageConfig{Timeout: time.Hour})
+		a, m := hostile(t, unix.SOCK_STREAM, &MessageOptions{Timeout: time.Hour})
 		sendRaw(t, a, wire[:n], unix.UnixRights(file(t, "f")))
 		_, _, err := m.Receive(transport.NoWait())
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
@@ -594,7 +594,7 @@ func TestMessageNobodyLooks(t *testing.T) {
 func TestLongMessageNobodyLooks(t *testing.T) {
 	noLeak(t)
 	const part = 3 * firstBuffer / 2
-	a, m := hostile(t, unix.SOCK_STREAM, &MessageConfig{Timeout: time.Hour})
+	a, m := hostile(t, unix.SOCK_STREAM, &MessageOptions{Timeout: time.Hour})
 	later := func() error {
 		_, _, err := m.Receive(transport.NoWait())
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
@@ -642,7 +642,7 @@ func TestMessageGoesOn(t *testing.T) {
 
 func TestPacketBeyondLimit(t *testing.T) {
 	noLeak(t)
-	a, m := hostile(t, unix.SOCK_SEQPACKET, &MessageConfig{MaxMessage: 16})
+	a, m := hostile(t, unix.SOCK_SEQPACKET, &MessageOptions{MaxMessage: 16})
 	sendRaw(t, a, make([]byte, 17), unix.UnixRights(file(t, "f")))
 	sendRaw(t, a, make([]byte, 16), nil)
 	_, _, err := m.Receive(soon(t))
@@ -651,7 +651,7 @@ func TestPacketBeyondLimit(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, data, 16)
 	require.ErrorIs(t, m.Send(soon(t), make([]byte, 64<<20), nil), syscall.EMSGSIZE)
-	for _, c := range []MessageConfig{{MaxMessage: -1}, {Timeout: -1}} {
+	for _, c := range []MessageOptions{{MaxMessage: -1}, {Timeout: -1}} {
 		_, err := NewMessageConn(a, &c)
 		require.ErrorIs(t, err, syscall.EINVAL)
 	}
@@ -725,7 +725,7 @@ func FuzzFrames(f *testing.F) {
 	f.Fuzz(func(t *testing.T, wire []byte, piece uint8, with uint64) {
 		noLeak(t)
 		fd := file(t, "f")
-		a, m := hostile(t, unix.SOCK_STREAM, &MessageConfig{MaxMessage: 1 << 20})
+		a, m := hostile(t, unix.SOCK_STREAM, &MessageOptions{MaxMessage: 1 << 20})
 		wire = wire[:min(len(wire), 10_000)]
 		for k := uint(0); len(wire) > 0 && k < 200; k++ {
 			n := min(int(piece)+1, len(wire))

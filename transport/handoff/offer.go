@@ -73,7 +73,7 @@ type Handed struct {
 
 // Give hands over, and returns when the new owner has everything, or when it is certain that
 // nothing has changed. Handed.Moved tells which, whatever the error. If Moved is false, this
-// process remains the owner, and the error is a *HandoffError that says why. If Moved is true, an
+// process remains the owner, and the error is a *Error that says why. If Moved is true, an
 // error says that the new owner has not reported that it runs, and may have died, that its Start
 // has failed (a *StartError), or that Release failed. Give does not close the channel.
 func (o *Offer) Give(ctx context.Context, ch *Channel) (Handed, error) {

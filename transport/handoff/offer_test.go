@@ -110,7 +110,7 @@ func exchanged(t testing.TB, o *Offer, a *Acceptance) (h Handed, gave, took erro
 	taken, took := a.Take(soon(t), other)
 	owns := took == nil
 	if took != nil {
-		var e *HandoffError
+		var e *Error
 		require.ErrorAs(t, took, &e)
 		require.Equal(t, NewOwner, e.Side)
 		owns = e.Owns
@@ -118,7 +118,7 @@ func exchanged(t testing.TB, o *Offer, a *Acceptance) (h Handed, gave, took erro
 	require.Equal(t, owns, taken.Owns)
 	<-done
 	if gave != nil {
-		var e *HandoffError
+		var e *Error
 		require.ErrorAs(t, gave, &e)
 		require.Equal(t, OldOwner, e.Side)
 		require.Equal(t, os.Getpid(), e.Peer.PID)
@@ -238,7 +238,7 @@ func TestOfferRefusedOnBothSides(t *testing.T) {
 			require.False(t, h.Moved)
 			require.ErrorIs(t, gave, tt.is)
 			require.ErrorIs(t, took, tt.is)
-			var e *HandoffError
+			var e *Error
 			require.ErrorAs(t, gave, &e)
 			require.Equal(t, tt.step, e.Step)
 			thawed := 0
@@ -260,7 +260,7 @@ func TestMandatoryFields(t *testing.T) {
 		require.Contains(t, refused.Reason, "is nil")
 	}
 	missing := func(err error, side Side, field string) {
-		var e *HandoffError
+		var e *Error
 		require.ErrorAs(t, err, &e)
 		require.Equal(t, []any{side, StepHello}, []any{e.Side, e.Step})
 		require.EqualError(t, e.Err, "mandatory field "+field+" is nil")
@@ -315,7 +315,7 @@ func TestAcceptanceStandsThoughStartFails(t *testing.T) {
 	x.startErr = errors.New("no name server")
 	h, gave, took := exchanged(t, x.offer(), x.acceptance())
 	require.True(t, h.Moved)
-	var e *HandoffError
+	var e *Error
 	require.ErrorAs(t, took, &e)
 	require.True(t, e.Owns)
 	require.ErrorIs(t, took, x.startErr)
@@ -359,7 +359,7 @@ func TestReleaseThatFailsIsReported(t *testing.T) {
 	require.NoError(t, took)
 	require.True(t, h.Moved)
 	require.ErrorIs(t, gave, x.releaseErr)
-	var e *HandoffError
+	var e *Error
 	require.ErrorAs(t, gave, &e)
 	require.Equal(t, StepRelease, e.Step)
 	require.Equal(t, []int{0, 1, 1, 0}, []int{x.thawed, x.released, x.started, x.discarded})
@@ -380,7 +380,7 @@ func TestNoGoodbyeIsReported(t *testing.T) {
 	taken, err := x.acceptance().Take(soon(t), other)
 	require.True(t, taken.Owns)
 	require.ErrorIs(t, err, ErrLeft)
-	var e *HandoffError
+	var e *Error
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, StepRelease, e.Step)
 	require.NoError(t, <-done)
@@ -424,7 +424,7 @@ func TestPatienceEndsBeforeTheToken(t *testing.T) {
 		taken, err := a.Take(ctx, other)
 		close(left)
 		require.ErrorIs(t, err, context.Canceled)
-		var e *HandoffError
+		var e *Error
 		require.ErrorAs(t, err, &e)
 		require.Equal(t, StepCommit, e.Step)
 		require.False(t, taken.Owns)
@@ -638,11 +638,11 @@ func TestNoSequencedPackets(t *testing.T) {
 	path := filepath.Join(sockdir.New(t), "x")
 	_, _, err := JSONPair(nil)
 	require.ErrorIs(t, err, errors.ErrUnsupported)
-	_, err = DialJSON(t.Context(), path, nil)
+	_, err = ConnectJSON(t.Context(), path, nil)
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 	_, err = ListenJSON(path, nil)
 	require.ErrorIs(t, err, errors.ErrUnsupported)
-	_, err = DialControl(t.Context(), path)
+	_, err = ConnectControl(t.Context(), path)
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 }
 

@@ -53,9 +53,9 @@ const (
 	StepRelease Step = "release"
 )
 
-// A HandoffError says how a hand-off has failed: which side reports it, at which step, and which
+// An Error says how a hand-off has failed: which side reports it, at which step, and which
 // process is at the other end.
-type HandoffError struct {
+type Error struct {
 	Side Side
 	Step Step
 	Peer Cred // its PID is -1 while it is unknown
@@ -64,12 +64,12 @@ type HandoffError struct {
 }
 
 // Error names the side, the step, the other process and the reason.
-func (e *HandoffError) Error() string {
+func (e *Error) Error() string {
 	return fmt.Sprintf("hand-off, %s, step %s, with %s: %v", e.Side, e.Step, processName(e.Peer), e.Err)
 }
 
 // Unwrap gives the reason.
-func (e *HandoffError) Unwrap() error { return e.Err }
+func (e *Error) Unwrap() error { return e.Err }
 
 func processName(c Cred) string {
 	if c.PID <= 0 {

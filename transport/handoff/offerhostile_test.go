@@ -88,7 +88,7 @@ func TestHostileHeir(t *testing.T) {
 			}
 			err := <-done
 			require.ErrorIs(t, err, tt.is)
-			var e *HandoffError
+			var e *Error
 			require.ErrorAs(t, err, &e)
 			require.Equal(t, tt.step, e.Step)
 			require.False(t, h.Moved)

@@ -99,16 +99,16 @@ func TestLastWordsOfJSON(t *testing.T) {
 	require.NoError(t, a.Send(ctx, "one"))
 	require.NoError(t, a.Send(ctx, "two"))
 	var got string
-	set, err := b.Recv(ctx, &got)
+	set, err := b.Receive(ctx, &got)
 	require.NoError(t, err)
 	require.NoError(t, set.Close())
 	require.NoError(t, b.Send(ctx, "answer"))
 	require.NoError(t, b.Close())
-	set, err = a.Recv(ctx, &got)
+	set, err = a.Receive(ctx, &got)
 	require.NoError(t, err)
 	require.NoError(t, set.Close())
 	require.Equal(t, "answer", got)
-	_, err = a.Recv(ctx, &got)
+	_, err = a.Receive(ctx, &got)
 	require.ErrorIs(t, err, syscall.ECONNRESET)
 }
 

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// DefaultMaxPayload is the longest document of a JSONConn, in bytes, unless a config says
+	// DefaultMaxPayload is the longest document of a JSONConn, in bytes, unless options say
 	// otherwise.
 	DefaultMaxPayload = 64 << 20
 
@@ -35,15 +35,15 @@ type JSONConn struct {
 	max  int
 }
 
-// JSONConnConfig says what a JSONConn carries. The zero value is the default.
-type JSONConnConfig struct {
+// JSONConnOptions say what a JSONConn carries. The zero value is the default.
+type JSONConnOptions struct {
 	// MaxPayload is the longest document in bytes, to send and to receive; 0 is DefaultMaxPayload.
 	// Give both ends the same.
 	MaxPayload int
 }
 
-// maxPayload is the limit that a config, which may be nil, asks for.
-func (c *JSONConnConfig) maxPayload() (int, error) {
+// maxPayload is the limit that options, which may be nil, ask for.
+func (c *JSONConnOptions) maxPayload() (int, error) {
 	switch {
 	case c == nil || c.MaxPayload == 0:
 		return DefaultMaxPayload, nil
@@ -54,10 +54,10 @@ func (c *JSONConnConfig) maxPayload() (int, error) {
 }
 
 // NewJSONConn makes a JSONConn of a connected UNIX socket of sequenced packets, which the JSONConn
-// owns on success. A nil config is the default. EINVAL for a socket of another type, and for a
+// owns on success. Nil options are the default. EINVAL for a socket of another type, and for a
 // limit that is negative.
-func NewJSONConn(conn *net.UnixConn, config *JSONConnConfig) (*JSONConn, error) {
-	most, err := config.maxPayload()
+func NewJSONConn(conn *net.UnixConn, options *JSONConnOptions) (*JSONConn, error) {
+	most, err := options.maxPayload()
 	if err != nil {
 		return nil, failed("JSON connection", nil, err)
 	}
@@ -71,9 +71,9 @@ func NewJSONConn(conn *net.UnixConn, config *JSONConnConfig) (*JSONConn, error) 
 	return &JSONConn{conn: c, max: most}, nil
 }
 
-// JSONPair makes two JSONConns that are connected to each other. A nil config is the default;
+// JSONPair makes two JSONConns that are connected to each other. Nil options are the default;
 // EINVAL for a limit that is negative.
-func JSONPair(config *JSONConnConfig) (one, other *JSONConn, err error) {
+func JSONPair(options *JSONConnOptions) (one, other *JSONConn, err error) {
 	a, b, err := PacketPair()
 	if err != nil {
 		return nil, nil, err
@@ -86,8 +86,8 @@ func JSONPair(config *JSONConnConfig) (one, other *JSONConn, err error) {
 	}
 	second, err := FileConn(b)
 	if err == nil {
-		if one, err = NewJSONConn(first, config); err == nil {
-			if other, err = NewJSONConn(second, config); err == nil {
+		if one, err = NewJSONConn(first, options); err == nil {
+			if other, err = NewJSONConn(second, options); err == nil {
 				return one, other, nil
 			}
 		}
@@ -121,9 +121,9 @@ func dialPackets(ctx context.Context, path string) (*net.UnixConn, error) {
 	return c.(*net.UnixConn), nil
 }
 
-// DialJSON connects to a JSONListener at a path. A nil config is the default. syscall.EAGAIN if the
-// listener's backlog is full, EINVAL for a limit that is negative.
-func DialJSON(ctx context.Context, path string, config *JSONConnConfig) (*JSONConn, error) {
+// ConnectJSON connects to a JSONListener at a path. Nil options are the default. syscall.EAGAIN if
+// the listener's backlog is full, EINVAL for a limit that is negative.
+func ConnectJSON(ctx context.Context, path string, options *JSONConnOptions) (*JSONConn, error) {
 	addr, err := transport.FromUnixPath(path)
 	if err != nil {
 		return nil, failed("connect", addr, err)
@@ -132,7 +132,7 @@ func DialJSON(ctx context.Context, path string, config *JSONConnConfig) (*JSONCo
 	if err != nil {
 		return nil, failed("connect", addr, err)
 	}
-	j, err := NewJSONConn(c, config)
+	j, err := NewJSONConn(c, options)
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -149,7 +149,7 @@ func (j *JSONConn) SyscallConn() (syscall.RawConn, error) { return j.conn.Syscal
 func (j *JSONConn) Send(ctx context.Context, v any, fds ...int) error {
 	p, err := json.Marshal(v)
 	if err == nil && len(p) > j.max {
-		err = fmt.Errorf("a document of %d bytes, more than %d (JSONConnConfig.MaxPayload, of both ends): %w",
+		err = fmt.Errorf("a document of %d bytes, more than %d (JSONConnOptions.MaxPayload, of both ends): %w",
 			len(p), j.max, syscall.EMSGSIZE)
 	}
 	if err == nil {
@@ -176,15 +176,15 @@ func (j *JSONConn) sendFile(ctx context.Context, p []byte, fds []int, tooLong er
 	return errors.Join(err, closeFD(fd))
 }
 
-// Recv waits for the next document, of up to MaxPayload bytes, and stores it in v as json.Unmarshal
-// does; if v is nil, the document is only checked. It returns the descriptors in a set that is
-// never nil, empty with an error, and that the caller closes. io.EOF is the end, ECONNRESET the end
-// if the peer has closed without reading everything. ErrJSON for a document that is not JSON or
-// does not fit v, EMSGSIZE for one that is too long, ErrTruncated beside it if that one came in a
-// packet, ErrDescriptorsLost for one that has not come whole, ErrMalformed if the descriptor in
-// place of a document is no memory file: then all that came is gone, and the next document can be
-// received.
-func (j *JSONConn) Recv(ctx context.Context, v any) (*FDSet, error) {
+// Receive waits for the next document, of up to MaxPayload bytes, and stores it in v as
+// json.Unmarshal does; if v is nil, the document is only checked. It returns the descriptors in a
+// set that is never nil, empty with an error, and that the caller closes. io.EOF is the end,
+// ECONNRESET the end if the peer has closed without reading everything. ErrJSON for a document that
+// is not JSON or does not fit v, EMSGSIZE for one that is too long, ErrTruncated beside it if that
+// one came in a packet, ErrDescriptorsLost for one that has not come whole, ErrMalformed if the
+// descriptor in place of a document is no memory file: then all that came is gone, and the next
+// document can be received.
+func (j *JSONConn) Receive(ctx context.Context, v any) (*FDSet, error) {
 	set := &FDSet{wary: true}
 	limit := max(j.max, len(argsViaFD))
 	p, _, _, err := j.conn.ReceivePacket(ctx, nil, limit, set, MaxDescriptors)
@@ -195,7 +195,7 @@ func (j *JSONConn) Recv(ctx context.Context, v any) (*FDSet, error) {
 	case err == nil && string(p) == argsViaFD:
 		p, set, err = fromFile(set, j.max)
 	case errors.Is(err, ErrTruncated), err == nil && len(p) > j.max:
-		err = errors.Join(err, fmt.Errorf("more than %d bytes (JSONConnConfig.MaxPayload): %w", j.max,
+		err = errors.Join(err, fmt.Errorf("more than %d bytes (JSONConnOptions.MaxPayload): %w", j.max,
 			syscall.EMSGSIZE))
 	}
 	if err == nil {
@@ -234,22 +234,22 @@ func (j *JSONConn) Close() error {
 // A JSONListener accepts JSONConns.
 type JSONListener struct {
 	*acceptor
-	config  JSONConnConfig
+	options JSONConnOptions
 	pin     *pin
 	closing sync.Once
 	failure error
 }
 
-// ListenJSON listens at a path; on Linux a path that begins with "@" is an abstract name. config,
+// ListenJSON listens at a path; on Linux a path that begins with "@" is an abstract name. options,
 // which is the default if it is nil, is that of the connections. EADDRINUSE if there is a file at
 // that path already, even one that a dead process has left; EINVAL for an empty path, and for a
 // limit that is negative.
-func ListenJSON(path string, config *JSONConnConfig) (*JSONListener, error) {
+func ListenJSON(path string, options *JSONConnOptions) (*JSONListener, error) {
 	addr, err := transport.FromUnixPath(path)
 	if err == nil && path == "" {
 		err = fmt.Errorf("empty path: %w", syscall.EINVAL)
 	}
-	most, e := config.maxPayload()
+	most, e := options.maxPayload()
 	if err == nil {
 		err = e
 	}
@@ -260,7 +260,7 @@ func ListenJSON(path string, config *JSONConnConfig) (*JSONListener, error) {
 	if err != nil {
 		return nil, failed("listen", addr, err)
 	}
-	return &JSONListener{acceptor: a, config: JSONConnConfig{MaxPayload: most}, pin: pin}, nil
+	return &JSONListener{acceptor: a, options: JSONConnOptions{MaxPayload: most}, pin: pin}, nil
 }
 
 // listenPackets makes a listener of sequenced packets, and the pin of its file.
@@ -292,7 +292,7 @@ func (j *JSONListener) Accept(ctx context.Context) (*JSONConn, error) {
 	if err != nil {
 		return nil, failed("accept", j.Addr(), err)
 	}
-	conn, err := NewJSONConn(c, &j.config)
+	conn, err := NewJSONConn(c, &j.options)
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}

@@ -40,7 +40,7 @@ func TestJSONConn(t *testing.T) {
 		sent := strings.Repeat("x", tt.length)
 		require.NoError(t, a.Send(ctx, sent, slicesRepeat(f, tt.fds)...))
 		var got string
-		fds, err := b.Recv(ctx, &got)
+		fds, err := b.Receive(ctx, &got)
 		require.NoError(t, err)
 		require.Equal(t, sent, got)
 		require.Equal(t, tt.fds, fds.Len())
@@ -52,7 +52,7 @@ func TestJSONConn(t *testing.T) {
 	require.ErrorIs(t, a.Send(ctx, strings.Repeat("x", 1<<20), slicesRepeat(f, MaxDescriptors)...), syscall.EINVAL)
 	require.ErrorContains(t, a.Send(ctx, func() {}), "unsupported type")
 	require.NoError(t, a.Close())
-	fds, err := b.Recv(ctx, nil)
+	fds, err := b.Receive(ctx, nil)
 	require.Equal(t, io.EOF, err)
 	require.NotNil(t, fds)
 	require.Zero(t, fds.Len())
@@ -64,13 +64,13 @@ func TestJSONLimit(t *testing.T) {
 	noLeak(t)
 	document := func(size int) string { return strings.Repeat("x", size-len(`""`)) }
 	for name, tt := range map[string]struct {
-		config *JSONConnConfig
+		config *JSONConnOptions
 		limit  int
 	}{
 		"default":                 {nil, DefaultMaxPayload},
-		"less than a packet":      {&JSONConnConfig{MaxPayload: 1000}, 1000},
-		"less than args-via-fd":   {&JSONConnConfig{MaxPayload: 5}, 5},
-		"between packet and file": {&JSONConnConfig{MaxPayload: 1 << 20}, 1 << 20},
+		"less than a packet":      {&JSONConnOptions{MaxPayload: 1000}, 1000},
+		"less than args-via-fd":   {&JSONConnOptions{MaxPayload: 5}, 5},
+		"between packet and file": {&JSONConnOptions{MaxPayload: 1 << 20}, 1 << 20},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, b, err := JSONPair(tt.config)
@@ -82,7 +82,7 @@ func TestJSONLimit(t *testing.T) {
 			require.ErrorContains(t, err, "MaxPayload")
 			require.NoError(t, a.Send(soon(t), document(tt.limit)))
 			var got string
-			set, err := b.Recv(soon(t), &got)
+			set, err := b.Receive(soon(t), &got)
 			require.NoError(t, err)
 			require.NoError(t, set.Close())
 			require.True(t, document(tt.limit) == got)
@@ -90,27 +90,27 @@ func TestJSONLimit(t *testing.T) {
 			// the other end of a peer with another limit
 			wide := &JSONConn{conn: a.conn, max: tt.limit + 1}
 			require.NoError(t, wide.Send(soon(t), document(tt.limit+1)))
-			_, err = b.Recv(soon(t), &got)
+			_, err = b.Receive(soon(t), &got)
 			require.ErrorIs(t, err, syscall.EMSGSIZE)
 			require.ErrorContains(t, err, "more than")
 			require.NoError(t, a.Send(soon(t), 1))
-			set, err = b.Recv(soon(t), nil)
+			set, err = b.Receive(soon(t), nil)
 			require.NoError(t, err, "the next one comes")
 			require.NoError(t, set.Close())
 		})
 	}
-	negative := &JSONConnConfig{MaxPayload: -1}
+	negative := &JSONConnOptions{MaxPayload: -1}
 	_, _, err := JSONPair(negative)
 	require.ErrorIs(t, err, syscall.EINVAL)
 	path := filepath.Join(sockdir.New(t), "s")
 	_, err = ListenJSON(path, negative)
 	require.ErrorIs(t, err, syscall.EINVAL)
-	l, err := ListenJSON(path, &JSONConnConfig{MaxPayload: 10})
+	l, err := ListenJSON(path, &JSONConnOptions{MaxPayload: 10})
 	require.NoError(t, err)
 	defer l.Close()
-	_, err = DialJSON(soon(t), path, negative)
+	_, err = ConnectJSON(soon(t), path, negative)
 	require.ErrorIs(t, err, syscall.EINVAL)
-	c, err := DialJSON(soon(t), path, &JSONConnConfig{MaxPayload: 11})
+	c, err := ConnectJSON(soon(t), path, &JSONConnOptions{MaxPayload: 11})
 	require.NoError(t, err)
 	defer c.Close()
 	s, err := l.Accept(soon(t))
@@ -132,7 +132,7 @@ func TestJSONListener(t *testing.T) {
 	defer cancel()
 	_, err = l.Accept(short)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	client, err := DialJSON(ctx, path, nil)
+	client, err := ConnectJSON(ctx, path, nil)
 	require.NoError(t, err)
 	server, err := l.Accept(ctx)
 	require.NoError(t, err)
@@ -141,7 +141,7 @@ func TestJSONListener(t *testing.T) {
 	require.Equal(t, self, cred)
 	require.NoError(t, client.Send(ctx, []int{1, 2, 3}))
 	var got []int
-	fds, err := server.Recv(ctx, &got)
+	fds, err := server.Receive(ctx, &got)
 	require.NoError(t, err)
 	require.NoError(t, fds.Close())
 	require.Equal(t, []int{1, 2, 3}, got)
@@ -154,16 +154,16 @@ func TestJSONListener(t *testing.T) {
 	require.ErrorIs(t, <-done, net.ErrClosed)
 	require.NoFileExists(t, path)
 	require.NoError(t, server.Send(ctx, "still connected"))
-	fds, err = client.Recv(ctx, nil)
+	fds, err = client.Receive(ctx, nil)
 	require.NoError(t, err)
 	require.NoError(t, fds.Close())
 	require.NoError(t, client.Close())
 	require.NoError(t, server.Close())
 	require.NoError(t, server.Close())
 
-	_, err = DialJSON(ctx, path, nil)
+	_, err = ConnectJSON(ctx, path, nil)
 	require.ErrorIs(t, err, syscall.ENOENT)
-	_, err = DialJSON(ctx, strings.Repeat("x", 200), nil)
+	_, err = ConnectJSON(ctx, strings.Repeat("x", 200), nil)
 	require.ErrorIs(t, err, syscall.ENAMETOOLONG)
 	_, err = ListenJSON("", nil)
 	require.ErrorIs(t, err, syscall.EINVAL)
@@ -218,13 +218,13 @@ func TestJSONConnRefuses(t *testing.T) {
 			control = unix.UnixRights(tt.fds...)
 		}
 		sendRaw(t, a.conn.conn, []byte(tt.body), control)
-		_, err := b.Recv(ctx, nil)
+		_, err := b.Receive(ctx, nil)
 		require.ErrorIs(t, err, tt.want, tt.name)
 		require.Empty(t, leftOver(before, openDescriptors()), tt.name)
 	}
 	sendRaw(t, a.conn.conn, []byte(argsViaFD), unix.UnixRights(memory(t, "7"), f))
 	var got int
-	fds, err := b.Recv(ctx, &got)
+	fds, err := b.Receive(ctx, &got)
 	require.NoError(t, err)
 	require.Equal(t, 7, got)
 	fd, err := fds.FD(0)
@@ -239,7 +239,7 @@ func TestJSONServerPeer(t *testing.T) {
 	ctx := soon(t)
 	var asked []Cred
 	allow := true
-	client, server := jsonSockets(t, &JSONConfig{Peer: func(c Cred) error {
+	client, server := jsonSockets(t, &JSONOptions{Peer: func(c Cred) error {
 		asked = append(asked, c)
 		if allow {
 			return SameUser(c)
@@ -247,13 +247,13 @@ func TestJSONServerPeer(t *testing.T) {
 		return os.ErrPermission
 	}})
 	require.NoError(t, client.Send(ctx, 1, file(t, "f")))
-	fds, _, err := server.Recv(ctx, nil)
+	fds, _, err := server.Receive(ctx, nil)
 	require.NoError(t, err)
 	require.NoError(t, fds.Close())
 	allow = false
 	require.NoError(t, client.Send(ctx, 1, file(t, "f")))
 	before := openDescriptors()
-	_, _, err = server.Recv(ctx, nil)
+	_, _, err = server.Receive(ctx, nil)
 	require.ErrorIs(t, err, ErrForbidden)
 	require.ErrorIs(t, err, os.ErrPermission)
 	require.Empty(t, leftOver(before, openDescriptors()))
@@ -269,7 +269,7 @@ func TestJSONAbstract(t *testing.T) {
 	client, err := NewJSONClient(server.Addr())
 	require.NoError(t, err)
 	require.NoError(t, client.Send(ctx, 1))
-	fds, from, err := server.Recv(ctx, nil)
+	fds, from, err := server.Receive(ctx, nil)
 	require.NoError(t, err)
 	require.NoError(t, fds.Close())
 	require.Regexp(t, "^unix:@[0-9a-f]{5}$", from.String())

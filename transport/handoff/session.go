@@ -215,8 +215,8 @@ func sessionConn(conn *net.UnixConn, sends bool) (*Conn, error) {
 	return c, nil
 }
 
-// ReceiverConfig says how a Receiver receives. The zero value is the default.
-type ReceiverConfig struct {
+// ReceiverOptions say how a Receiver receives. The zero value is the default.
+type ReceiverOptions struct {
 	// Timeout is how long the rest of a session may take once its beginning is there; 0 is
 	// DefaultSessionTimeout. If no call has received for that long, and something has come
 	// meanwhile, the time begins anew.
@@ -233,36 +233,36 @@ type ReceiverConfig struct {
 // reads ahead, so nothing else may read from the connection. One call of Receive at a time; others
 // wait.
 type Receiver struct {
-	conn   *Conn
-	config ReceiverConfig
-	turn   await.Turns
-	in     byteStream
-	rest   patience
-	broken error
+	conn    *Conn
+	options ReceiverOptions
+	turn    await.Turns
+	in      byteStream
+	rest    patience
+	broken  error
 }
 
 // NewReceiver makes a Receiver of a UNIX stream that has been accepted, which the Receiver owns on
 // success. ErrForbidden if Peer refuses the forwarder's credentials, errors.ErrUnsupported on
-// systems that do not tell credentials. A nil config is the default.
-func NewReceiver(conn *net.UnixConn, config *ReceiverConfig) (*Receiver, error) {
+// systems that do not tell credentials. Nil options are the default.
+func NewReceiver(conn *net.UnixConn, options *ReceiverOptions) (*Receiver, error) {
 	r := &Receiver{}
-	if config != nil {
-		r.config = *config
+	if options != nil {
+		r.options = *options
 	}
-	if r.config.Timeout < 0 {
-		return nil, failed("receive sessions", nil, fmt.Errorf("timeout %v: %w", r.config.Timeout, syscall.EINVAL))
+	if r.options.Timeout < 0 {
+		return nil, failed("receive sessions", nil, fmt.Errorf("timeout %v: %w", r.options.Timeout, syscall.EINVAL))
 	}
-	if r.config.Timeout == 0 {
-		r.config.Timeout = DefaultSessionTimeout
+	if r.options.Timeout == 0 {
+		r.options.Timeout = DefaultSessionTimeout
 	}
-	if err := checkPeer(conn, r.config.Peer); err != nil {
+	if err := checkPeer(conn, r.options.Peer); err != nil {
 		return nil, failed("receive sessions", nil, err)
 	}
 	c, err := sessionConn(conn, false)
 	if err != nil {
 		return nil, failed("receive sessions", nil, err)
 	}
-	r.conn, r.rest = c, patience{what: "session", limit: r.config.Timeout}
+	r.conn, r.rest = c, patience{what: "session", limit: r.options.Timeout}
 	// 2: the next session may begin in the same read
 	r.in = byteStream{conn: c, room: 1, most: 2, came: FDSet{wary: true}}
 	return r, nil
@@ -364,7 +364,7 @@ func (r *Receiver) receive(ctx context.Context, s *Session) error {
 
 // check compares a descriptor with the session's description.
 func (r *Receiver) check(fd int, h *Header) error {
-	if r.config.AnySocket {
+	if r.options.AnySocket {
 		return nil
 	}
 	domain, kind, listening, err := socketType(fd)

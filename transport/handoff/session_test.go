@@ -55,7 +55,7 @@ func v4(t testing.TB) (int, Header) {
 }
 
 // sessions makes a Forwarder and a Receiver that are connected.
-func sessions(t testing.TB, config *ReceiverConfig) (*Forwarder, *Receiver) {
+func sessions(t testing.TB, config *ReceiverOptions) (*Forwarder, *Receiver) {
 	t.Helper()
 	a, b := pair(t, unix.SOCK_STREAM)
 	f, err := NewForwarderConn(a)
@@ -68,7 +68,7 @@ func sessions(t testing.TB, config *ReceiverConfig) (*Forwarder, *Receiver) {
 }
 
 // receiver makes a Receiver, and a socket at its other end from which a test sends anything.
-func receiver(t testing.TB, config *ReceiverConfig) (*net.UnixConn, *Receiver) {
+func receiver(t testing.TB, config *ReceiverOptions) (*net.UnixConn, *Receiver) {
 	t.Helper()
 	a, b := pair(t, unix.SOCK_STREAM)
 	r, err := NewReceiver(b, config)
@@ -451,7 +451,7 @@ func TestSessionNobodyLooks(t *testing.T) {
 	wire = append(wire, "data"...)
 	for _, n := range []int{1, 2, 20, 59, 62} {
 		noLeak(t)
-		a, r := receiver(t, &ReceiverConfig{Timeout: time.Hour})
+		a, r := receiver(t, &ReceiverOptions{Timeout: time.Hour})
 		sendRaw(t, a, wire[:n], unix.UnixRights(fd))
 		var s Session
 		err := r.Receive(transport.NoWait(), &s)
@@ -475,7 +475,7 @@ func TestLongSessionNobodyLooks(t *testing.T) {
 	wire, err := appendSession(nil, &h, 3*part)
 	require.NoError(t, err)
 	wire = append(wire, make([]byte, 3*part)...)
-	a, r := receiver(t, &ReceiverConfig{Timeout: time.Hour})
+	a, r := receiver(t, &ReceiverOptions{Timeout: time.Hour})
 	var s Session
 	later := func() error {
 		err := r.Receive(transport.NoWait(), &s)
@@ -553,11 +553,11 @@ func TestReceiverPeer(t *testing.T) {
 		{func(c Cred) error { return no }, no},
 	} {
 		_, b := pair(t, unix.SOCK_STREAM)
-		_, err := NewReceiver(b, &ReceiverConfig{Peer: tt.peer})
+		_, err := NewReceiver(b, &ReceiverOptions{Peer: tt.peer})
 		require.ErrorIs(t, err, tt.want)
 	}
 	_, b := pair(t, unix.SOCK_STREAM)
-	_, err := NewReceiver(b, &ReceiverConfig{Timeout: -1})
+	_, err := NewReceiver(b, &ReceiverOptions{Timeout: -1})
 	require.ErrorIs(t, err, syscall.EINVAL)
 }
 

@@ -142,7 +142,7 @@ func TestSessionDescriptors(t *testing.T) {
 	}
 	t.Run("any socket", func(t *testing.T) {
 		noLeak(t)
-		a, r := receiver(t, &ReceiverConfig{AnySocket: true})
+		a, r := receiver(t, &ReceiverOptions{AnySocket: true})
 		sendRaw(t, a, good, unix.UnixRights(plain))
 		var s Session
 		require.NoError(t, r.Receive(soon(t), &s))
@@ -185,7 +185,7 @@ func TestSessionFamilies(t *testing.T) {
 		{unix.AF_UNIX, unix.AF_UNIX, 16, ErrMalformed},
 		{unix.AF_INET, unix.AF_INET, maxSockaddr + 1, ErrMalformed},
 	} {
-		a, r := receiver(t, &ReceiverConfig{AnySocket: true})
+		a, r := receiver(t, &ReceiverOptions{AnySocket: true})
 		sendRaw(t, a, header(tt.family, tt.own, tt.size), unix.UnixRights(plain))
 		var s Session
 		require.ErrorIs(t, r.Receive(soon(t), &s), tt.is, tt)
@@ -206,7 +206,7 @@ func TestSessionSilence(t *testing.T) {
 	fd, h := v4(t)
 	for _, n := range []int{1, 2, 20, 59, 62} {
 		noLeak(t)
-		a, r := receiver(t, &ReceiverConfig{Timeout: 20 * time.Millisecond})
+		a, r := receiver(t, &ReceiverOptions{Timeout: 20 * time.Millisecond})
 		wire, err := appendSession(nil, &h, 4)
 		require.NoError(t, err)
 		wire = append(wire, "data"...)
@@ -218,7 +218,7 @@ func TestSessionSilence(t *testing.T) {
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 		require.Empty(t, leftOver(before, openDescriptors()))
 
-		a, r = receiver(t, &ReceiverConfig{Timeout: 20 * time.Millisecond})
+		a, r = receiver(t, &ReceiverOptions{Timeout: 20 * time.Millisecond})
 		sendRaw(t, a, wire[:n], unix.UnixRights(fd))
 		before = openDescriptors()
 		// the same for a caller that only polls

@@ -42,4 +42,9 @@
 // lists the known ones.
 //
 // [RunDatagram] and [CheckDatagram] do the same for datagram sockets.
+//
+// # Stability
+//
+// The functions are stable. The suite gets new rules in minor versions, which a plug-in that passed
+// may then fail; Rule in a RuleError may change.
 package transporttest

@@ -17,8 +17,8 @@ type Datagram = transport.Datagram
 // that only uses d.
 func overDatagram(d transport.DatagramSocket, wrap func(below datagramThrough) transport.DatagramEnd) *Datagram {
 	waits := newPauser()
-	if below, ok := d.(interface{ Closed() <-chan struct{} }); ok {
-		waits.below = below.Closed()
+	if below, ok := d.(interface{ Done() <-chan struct{} }); ok {
+		waits.below = below.Done()
 	}
 	return transport.OverDatagram(d, wrap(datagramThrough{d, waits}))
 }

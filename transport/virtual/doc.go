@@ -13,4 +13,9 @@
 //
 // A virtual socket is a plug-in of package transport like any other, and uses nothing but what that
 // package offers to all: socket.go is a pattern for one of your own.
+//
+// # Stability
+//
+// The functions are stable. The faults that a seed gives, and the texts in the log, may differ from
+// version to version.
 package virtual

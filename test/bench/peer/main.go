@@ -81,7 +81,7 @@ func run(ctx context.Context, file string, polling time.Duration, dials int, ser
 		if polling == 0 {
 			polling = -1 // 0 is the default there
 		}
-		if carrier, err = tlstransport.FromOptFile(file, tlstransport.Options{Polling: polling}); err != nil {
+		if carrier, err = tlstransport.FromOptFile(file, &tlstransport.Options{Polling: polling}); err != nil {
 			return err
 		}
 	}

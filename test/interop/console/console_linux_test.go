@@ -157,7 +157,7 @@ func TestRemsh(t *testing.T) {
 
 		term.Type(t, "trace till\r")
 		term.Expect(t, "on", prompt)
-		_, err := nodes.CallAs[ei.Term](expect.Context(t), n, n.Name(), "till", ei.Atom("hello"))
+		_, err := nodes.CallNameAs[ei.Term](expect.Context(t), n, n.Name(), "till", ei.Atom("hello"))
 		require.NoError(t, err)
 		term.Expect(t, "message in", "hello")
 		term.Type(t, "trace off\r")
@@ -300,7 +300,7 @@ func TestVanishedTerminal(t *testing.T) {
 func TestRules(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
-		rules := append([]nodes.Rule{{Op: nodes.OpCall, Target: "console:drain/0"}}, console.Rules("ops*@*")...)
+		rules := append([]nodes.Rule{{Permission: nodes.MayCall, Target: "console:drain/0"}}, console.Rules("ops*@*")...)
 		n := start(t, "go@127.0.0.1", port, console.Options{Commands: commands}, append(rules, nodes.Rule{})...)
 		prompt := n.Name() + "> "
 		term := remsh(t, r, port, n.Name())

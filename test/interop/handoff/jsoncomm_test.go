@@ -24,7 +24,7 @@ func TestDatagramsFromPython(t *testing.T) {
 	answered := 0
 	for ; ; answered++ {
 		var document json.RawMessage
-		fds, from, err := server.Recv(ctx, &document)
+		fds, from, err := server.Receive(ctx, &document)
 		require.NoError(t, err)
 		if string(document) == `"stop"` {
 			require.NoError(t, fds.Close())
@@ -50,7 +50,7 @@ func TestPacketsFromPython(t *testing.T) {
 	answered := 0
 	for ; ; answered++ {
 		var document json.RawMessage
-		fds, err := server.Recv(ctx, &document)
+		fds, err := server.Receive(ctx, &document)
 		require.NoError(t, err)
 		if string(document) == `"stop"` {
 			require.NoError(t, fds.Close())
@@ -61,7 +61,7 @@ func TestPacketsFromPython(t *testing.T) {
 	}
 	require.Equal(t, 10, answered)
 	client.ends()
-	_, err = server.Recv(ctx, nil)
+	_, err = server.Receive(ctx, nil)
 	require.Equal(t, io.EOF, err)
 }
 
@@ -81,7 +81,7 @@ func files(t *testing.T, n int) (fds *handoff.FDSet) {
 	defer receive.Close()
 	for range n { // through a socket: a way to own numbers
 		require.NoError(t, handoff.Lend(func(of []int) error { return send.Send(soon(t), nil, of...) }, temporary(t, "from Go")))
-		came, err := receive.Recv(soon(t), nil)
+		came, err := receive.Receive(soon(t), nil)
 		require.NoError(t, err)
 		fd, err := came.Steal(0)
 		require.NoError(t, err)
@@ -119,7 +119,7 @@ func TestDatagramsToPython(t *testing.T) {
 		sent := document{i, "\u00e9<&" + strings.Repeat("x", size)}
 		require.NoError(t, client.Send(ctx, sent, fds.FDs()[:4*i]...))
 		var got document
-		came, from, err := client.Recv(ctx, &got)
+		came, from, err := client.Receive(ctx, &got)
 		require.NoError(t, err)
 		require.Equal(t, transport.UnixAddr(path), from)
 		check(t, sent, got, came, 4*i)
@@ -133,7 +133,7 @@ func TestPacketsToPython(t *testing.T) {
 	ctx, path := soon(t), socketPath(t)
 	server := python(t, jsoncomm, "packet-server", path)
 	server.says("ready")
-	client, err := handoff.DialJSON(ctx, path, nil)
+	client, err := handoff.ConnectJSON(ctx, path, nil)
 	require.NoError(t, err)
 	defer client.Close()
 	cred, err := handoff.PeerCred(client)
@@ -144,7 +144,7 @@ func TestPacketsToPython(t *testing.T) {
 		sent := document{i, strings.Repeat("x", size)}
 		require.NoError(t, client.Send(ctx, sent, fds.FDs()[:4*i]...))
 		var got document
-		came, err := client.Recv(ctx, &got)
+		came, err := client.Receive(ctx, &got)
 		require.NoError(t, err)
 		check(t, sent, got, came, 4*i)
 	}

@@ -40,9 +40,9 @@ func TestMain(m *testing.M) {
 
 var rules = []nodes.Rule{
 	{Peer: "admin@*", Allow: true},
-	{Peer: "web@*", Op: nodes.OpCall, Target: "shop:quote/1", Allow: true},
-	{Peer: "web@*", Op: nodes.OpCall, Target: "w:process", Allow: true},
-	{Peer: "web@*", Op: nodes.OpSend, Target: "till", Allow: true},
+	{Peer: "web@*", Permission: nodes.MayCall, Target: "shop:quote/1", Allow: true},
+	{Peer: "web@*", Permission: nodes.MayCall, Target: "w:process", Allow: true},
+	{Peer: "web@*", Permission: nodes.MaySend, Target: "till", Allow: true},
 	{}, // and nothing else
 }
 

@@ -151,7 +151,7 @@ func TestMovesUnderErlang(t *testing.T) {
 				path := a.mutual(t, file, more...)
 				erl := r.Start(t, otp.Options{TLSOptFile: path})
 				log := &recorder{}
-				cb, err := tlstransport.OptFileCallbacks(path, tlstransport.Options{
+				cb, err := tlstransport.OptFileCallbacks(path, &tlstransport.Options{
 					HandshakeTimeout: otp.HandshakeTime,
 					Logger:           slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 				})

@@ -91,7 +91,7 @@ func TestOddFiles(t *testing.T) {
 
 				var said bytes.Buffer
 				tr, err := tlstransport.FromOptFile(path,
-					tlstransport.Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
+					&tlstransport.Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
 				if tt.ours == "" {
 					require.ErrorContains(t, err, tt.said)
 					return

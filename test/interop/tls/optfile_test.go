@@ -19,7 +19,7 @@ func fromFile(t testing.TB, path string, o tlstransport.Options) transport.Trans
 	if o.HandshakeTimeout == 0 {
 		o.HandshakeTimeout = otp.HandshakeTime
 	}
-	tr, err := tlstransport.FromOptFile(path, o)
+	tr, err := tlstransport.FromOptFile(path, &o)
 	require.NoError(t, err)
 	return tr
 }

@@ -80,7 +80,7 @@ func call(ctx context.Context, o *config.Options, between *config.Virtual, how *
 		return err
 	}
 	defer func() { err = errors.Join(err, end()) }()
-	result, err := c.Call(ctx, how.module(words[1]), words[2], args...)
+	result, err := c.RPC(ctx, how.module(words[1]), words[2], args...)
 	if err != nil {
 		return err
 	}

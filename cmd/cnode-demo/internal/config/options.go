@@ -230,7 +230,7 @@ func (o *Options) TLSTransport(log *slog.Logger, errOut io.Writer) (transport.Tr
 	w := &warnings{Handler: log.Handler(), out: errOut, known: o.warned || nodes.IsWorker()}
 	o.warned = true
 	defer w.over.Store(true)
-	return tlstransport.FromOptFile(o.tlsOptfile, tlstransport.Options{Logger: slog.New(w), Polling: o.TLSPolling})
+	return tlstransport.FromOptFile(o.tlsOptfile, &tlstransport.Options{Logger: slog.New(w), Polling: o.TLSPolling})
 }
 
 // InetListen reads --listen as IP:PORT or IP; nil leaves it to the default.

@@ -211,7 +211,7 @@ func (c *Control) visit(ctx context.Context, conn *net.UnixConn) {
 			return
 		}
 		answer := []string{answerUpgraded, fmt.Sprint(os.Getpid()), fmt.Sprint(h.Peer.PID)}
-		var trouble *handoff.HandoffError
+		var trouble *handoff.Error
 		var failed *handoff.StartError
 		if errors.As(err, &failed) {
 			answer[0] = answerTroubled
@@ -342,7 +342,7 @@ var ErrNoServe = errors.New("no serve of this user runs as")
 // dialControl connects to the process that is a node; errNoServe if there is none.
 func dialControl(ctx context.Context, name string) (*handoff.Channel, error) {
 	path := filepath.Join(config.OwnParent(), controlName(name), "control")
-	ch, err := handoff.DialControl(ctx, path)
+	ch, err := handoff.ConnectControl(ctx, path)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, fmt.Errorf("%w %s: %w", ErrNoServe, name, err)
 	}

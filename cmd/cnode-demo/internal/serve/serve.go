@@ -154,7 +154,7 @@ func (o *server) serveAlone(ctx context.Context, out, errOut io.Writer) (err err
 		fmt.Fprintf(errOut, "serve: %v; the node serves, and is not recorded\n", err)
 	}
 	o.announce(ctx, w.Name(), c.Listeners, out, errOut)
-	defer upgrade.Watch()()
+	defer upgrade.NotifyWatchdog()()
 	err = k.supervise(ctx, w.Node, c.Moved, firstDone(c.Listeners))
 	if c.Finish() {
 		return nil

@@ -61,7 +61,7 @@ func serveFront(ctx context.Context, o *server, out, errOut io.Writer) error {
 		go w.crew.upgrade(ctx, w.Front) // ends with the front
 	}
 	o.announce(ctx, w.Name(), c.Listeners, out, errOut)
-	defer upgrade.Watch()()
+	defer upgrade.NotifyWatchdog()()
 	select {
 	case <-ctx.Done():
 	case <-c.Moved:

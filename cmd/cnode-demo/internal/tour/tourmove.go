@@ -51,7 +51,7 @@ func (l legacy) config(optFile string) (cfg nodes.Config, err error) {
 		cfg.Resolver = &nodes.PortMapper{Client: epmd.Client{Addr: l.Mapper}}
 	}
 	if optFile != "" {
-		cfg.Transport, err = tlstransport.FromOptFile(optFile, tlstransport.Options{})
+		cfg.Transport, err = tlstransport.FromOptFile(optFile, nil)
 	}
 	return cfg, err
 }
@@ -84,7 +84,7 @@ func (t *tour) move(ctx context.Context) error {
 func (t *tour) moveSealed(ctx context.Context, optFile string) error {
 	var erin *nodes.Node
 	m, err := t.handOver(ctx, legacy{Name: "carol@127.0.0.1", Cookie: t.cookie}, optFile, func(carol *nodes.Node) (_ *nodes.Node, err error) {
-		tr, err := tlstransport.FromOptFile(optFile, tlstransport.Options{Logger: t.log})
+		tr, err := tlstransport.FromOptFile(optFile, &tlstransport.Options{Logger: t.log})
 		if err != nil {
 			return nil, err
 		}
@@ -129,7 +129,7 @@ func (t *tour) handOver(ctx context.Context, will legacy, optFile string,
 	if err != nil {
 		return m, err
 	}
-	if m.before, err = c.Call(ctx, "cnode", "pid"); err != nil {
+	if m.before, err = c.RPC(ctx, "cnode", "pid"); err != nil {
 		return m, err
 	}
 	ch, stop, err := startHeir(ctx, optFile)
@@ -145,7 +145,7 @@ func (t *tour) handOver(ctx context.Context, will legacy, optFile string,
 		return m, err
 	}
 	m.silence = h.Silence.Round(100 * time.Microsecond)
-	if m.after, err = c.Call(ctx, "cnode", "pid"); err != nil {
+	if m.after, err = c.RPC(ctx, "cnode", "pid"); err != nil {
 		return m, err
 	}
 	if m.before == m.after || m.after != ei.Term(ei.Int(h.Peer.PID)) {

@@ -41,7 +41,7 @@ func (t *tour) protected(ctx context.Context) (err error) {
 		return err
 	}
 	optFile := filepath.Join(dir, certs.ConfFile)
-	carols, err := tlstransport.FromOptFile(optFile, tlstransport.Options{Logger: t.log})
+	carols, err := tlstransport.FromOptFile(optFile, &tlstransport.Options{Logger: t.log})
 	if err != nil {
 		return err
 	}
