@@ -1,7 +1,7 @@
 // Package console gives the people who run a cluster a console on a node of Go, by the tools that
 // they have: erl -remsh, iex --remsh, and the remote command of a release.
 //
-//	err := console.Start(n, &console.Options{Commands: []console.Command{ // in nodes.Config.Setup
+//	err := console.Serve(n, &console.Options{Commands: []console.Command{ // in nodes.Config.Setup
 //		{Name: "quote", Args: "SKU QUANTITY", Help: "the price of an order", Func: shop.Quote},
 //	}})
 //

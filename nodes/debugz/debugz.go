@@ -84,8 +84,11 @@ func New(n *nodes.Node, o *Options) *Page {
 	return p
 }
 
-// Close ends what the page costs the node. It goes on to show what it can.
-func (p *Page) Close() { p.stop() }
+// Close ends what the page costs the node. It goes on to show what it can. The error is nil.
+func (p *Page) Close() error {
+	p.stop()
+	return nil
+}
 
 // An Event is something that whoever looks for a fault wants to know.
 type Event struct {

@@ -5,7 +5,7 @@
 // connection is lost: after a delay that doubles from try to try, of a random length, so that
 // nodes which have lost each other in the same moment do not all try in the same moment.
 //
-//	k := discovery.KeepConnected(ctx, node, discovery.Gossip{Secret: "somepassword"}, nil)
+//	k := discovery.KeepConnected(node, discovery.Gossip{Secret: "somepassword"}, nil)
 //	defer k.Close()
 //
 // A node needs none of this to be called, and whoever sends connects on demand anyway. It is for

@@ -3,7 +3,7 @@
 //
 //	cfg.Visible = true // global knows visible nodes only
 //	cfg.Setup = func(n *nodes.Node) (err error) {
-//		names, err = global.Start(n, nil)
+//		names, err = global.Start(ctx, n, nil)
 //		return err
 //	}
 //	…

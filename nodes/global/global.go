@@ -3,6 +3,7 @@ package global
 import (
 	"context"
 	"errors"
+	"iter"
 	"log/slog"
 	"maps"
 	"slices"
@@ -82,9 +83,13 @@ var ErrHidden = errors.New("global: the node is hidden (Config.Visible)")
 
 // Start makes the node take part in global: call it in Config.Setup, so that no peer comes too
 // early, also in a process that goes on as the node, or as one of its workers; else after
-// Node.Start. The node must be visible, or the error is ErrHidden; ErrNameTaken if it has a
-// global_name_server already. It waits for nothing. Everything ends with the node.
-func Start(n *nodes.Node, o *Options) (*Global, error) {
+// Node.Start. The node must be visible, or the error is ErrHidden; nodes.ErrNameTaken if it has a
+// global_name_server already, and ctx's if that has ended. It waits for nothing. The Global's life
+// does not end with ctx, but with the node. nil options are good.
+func Start(ctx context.Context, n *nodes.Node, o *Options) (*Global, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, &nodes.Error{Op: "start global", Err: err}
+	}
 	g := &Global{n: n, log: n.Logger(), workers: nodes.IsWorker(), held: map[string]heldLock{}, unwatched: map[string][]*name{},
 		slots: make(chan struct{}, waitsAtOnce), turn: make(chan struct{}, 1)}
 	if o != nil {
@@ -367,16 +372,23 @@ func (g *Global) Whereis(name any) (ei.Pid, bool) {
 	return ei.Pid{}, false
 }
 
-// Names lists all names of the cluster, in Erlang's order: global:registered_names/0.
-func (g *Global) Names() []ei.Term {
-	g.mu.RLock()
-	defer g.mu.RUnlock()
-	names := make([]ei.Term, 0, len(g.server.names))
-	for _, n := range g.server.names {
-		names = append(names, n.term)
+// Names yields the names that the cluster has when the loop begins, in Erlang's order. It looks
+// into the node's own table, without waiting: global:registered_names/0.
+func (g *Global) Names() iter.Seq[ei.Term] {
+	return func(yield func(ei.Term) bool) {
+		g.mu.RLock()
+		names := make([]ei.Term, 0, len(g.server.names))
+		for _, n := range g.server.names {
+			names = append(names, n.term)
+		}
+		g.mu.RUnlock()
+		slices.SortFunc(names, ei.Compare)
+		for _, name := range names {
+			if !yield(name) {
+				return
+			}
+		}
 	}
-	slices.SortFunc(names, ei.Compare)
-	return names
 }
 
 // isLocked tells whether anybody has the lock of the names.

@@ -1,6 +1,8 @@
 package global
 
 import (
+	"context"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -32,7 +34,7 @@ func TestTwoNodes(t *testing.T) {
 	require.NoError(t, b.Unregister(within(t), "before"))
 	_, ok = a.Whereis("before")
 	require.False(t, ok)
-	require.Empty(t, b.Names())
+	require.Empty(t, slices.Collect(b.Names()))
 }
 
 // A node takes part from later on: what others have said before was for nobody.
@@ -49,9 +51,13 @@ func TestLateStart(t *testing.T) {
 	_, err = n.Connect(within(t), "a@test")
 	require.NoError(t, err)
 	eventually(t, func() bool { return a.n.Conn("b@test") != nil })
-	g, err := Start(n, nil)
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = Start(over, n, nil)
+	require.ErrorIs(t, err, context.Canceled)
+	g, err := Start(t.Context(), n, nil)
 	require.NoError(t, err)
-	_, err = Start(n, nil)
+	_, err = Start(t.Context(), n, nil)
 	require.ErrorIs(t, err, nodes.ErrNameTaken)
 	require.NoError(t, g.Sync(within(t)))
 	require.NoError(t, a.Sync(within(t)))

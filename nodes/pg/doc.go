@@ -1,7 +1,7 @@
 // Package pg lets processes of a node be members of Erlang's process groups: those of OTP's module
 // pg, of which each scope is a set of groups that all nodes with a scope of that name share.
 //
-//	scope, err := pg.Start(node, "", nil)              // pg:start_link(pg)
+//	scope, err := pg.Start(ctx, node, "", nil)              // pg:start_link(pg)
 //	err = scope.Join(ctx, ei.Atom("workers"), box)     // pg:join(workers, Pid)
 //	for p := range scope.Members(ei.Atom("workers")) { // pg:get_members(workers)
 //		err = box.Send(ctx, p, "hello")

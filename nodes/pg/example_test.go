@@ -28,7 +28,7 @@ func Example() {
 		node, err := nodes.New(nodes.Config{
 			Name: name, Cookie: "secret", Transport: tr, Listen: table[name].Addr, Resolver: table,
 			Setup: func(n *nodes.Node) (err error) {
-				scopes[name], err = pg.Start(n, "", nil)
+				scopes[name], err = pg.Start(ctx, n, "", nil)
 				return err
 			},
 		})

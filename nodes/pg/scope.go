@@ -96,17 +96,22 @@ type local struct {
 // Start starts a scope, under its name: DefaultScope if that is empty. Call it in Config.Setup, or
 // after Node.Start; in a node with workers, or one that moves to another process, in Config.Setup:
 // there each worker has the scope, and the scope in a new process goes on as that of the one
-// before. A name that is in use is nodes.ErrNameTaken. It does not wait for other nodes. It is
-// pg:start_link/1.
-func Start(n *nodes.Node, scope string, o *Options) (*Scope, error) {
+// before. A name that is in use is nodes.ErrNameTaken; Options.Limit below 0 is an error, and ctx's
+// if that has ended. It does not wait for other nodes, and the scope's life does not end with ctx,
+// but by Close or with the node. It is pg:start_link/1.
+func Start(ctx context.Context, n *nodes.Node, scope string, o *Options) (*Scope, error) {
 	if scope == "" {
 		scope = DefaultScope
 	}
 	if o == nil {
 		o = &Options{}
 	}
+	err := ctx.Err()
 	if o.Limit < 0 {
-		return nil, &nodes.Error{Op: "start pg scope " + scope, Err: fmt.Errorf("Options.Limit is %d", o.Limit)}
+		err = fmt.Errorf("Options.Limit is %d", o.Limit)
+	}
+	if err != nil {
+		return nil, &nodes.Error{Op: "start pg scope " + scope, Err: err}
 	}
 	s := &Scope{
 		n: n, name: scope, limit: o.Limit, log: n.Logger().With("scope", scope), done: make(chan struct{}),

@@ -24,10 +24,10 @@ func TestErrors(t *testing.T) {
 	w := newWorld(t)
 	n, s := w.scope("a", nil)
 	other := w.node("b")
-	_, err := Start(n, "", nil)
+	_, err := Start(t.Context(), n, "", nil)
 	require.ErrorIs(t, err, nodes.ErrNameTaken)
 	require.ErrorContains(t, err, "start pg scope pg")
-	_, err = Start(n, "x", &Options{Limit: -1})
+	_, err = Start(t.Context(), n, "x", &Options{Limit: -1})
 	require.ErrorContains(t, err, "Options.Limit is -1")
 	a := w.box(n)
 	require.NoError(t, s.Join(soon(t), "g"))
@@ -38,6 +38,8 @@ func TestErrors(t *testing.T) {
 	require.Error(t, s.Join(soon(t), make(chan int), a))
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
+	_, err = Start(over, n, "x", nil)
+	require.ErrorIs(t, err, context.Canceled)
 	if err := s.Join(over, "g", a); err != nil { // or it was quick
 		require.ErrorIs(t, err, context.Canceled)
 	}
@@ -57,7 +59,7 @@ func TestErrors(t *testing.T) {
 		require.NoError(t, err, "its end by Close is none")
 	}
 	require.NoError(t, a.Err(), "the members live on")
-	s, err = Start(n, "", nil)
+	s, err = Start(t.Context(), n, "", nil)
 	require.NoError(t, err)
 	require.NoError(t, n.Close())
 	<-s.Done()

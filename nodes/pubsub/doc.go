@@ -2,7 +2,7 @@
 // gets what the Elixir nodes of a cluster broadcast, broadcasts itself, pushes to the browsers of a
 // Phoenix application, and knows who is present on a topic.
 //
-//	ps, err := pubsub.Start(n, "MyApp.PubSub", nil)             // {Phoenix.PubSub, name: MyApp.PubSub}
+//	ps, err := pubsub.Start(ctx, n, "MyApp.PubSub", nil)             // {Phoenix.PubSub, name: MyApp.PubSub}
 //	for order, err := range pubsub.Messages[Order](ctx, ps, "orders") { ... } // PubSub.subscribe(MyApp.PubSub, "orders")
 //	err = ps.Broadcast(ctx, "orders", Order{...})               // PubSub.broadcast(MyApp.PubSub, "orders", %{...})
 //	err = ps.Push(ctx, "room:1", "new_msg", Note{...})          // MyAppWeb.Endpoint.broadcast("room:1", "new_msg", %{...})

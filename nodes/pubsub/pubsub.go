@@ -46,7 +46,7 @@ type Options struct {
 	// ends with an error.
 	Limit int
 	// Scope is the program's own scope of that name, which other PubSubs, or the program itself,
-	// use as well: pg.Start(n, pubsub.Scope, nil). nil: Start starts it, and Close closes it, so
+	// use as well: pg.Start(ctx, n, pubsub.Scope, nil). nil: Start starts it, and Close closes it, so
 	// that a program with several PubSubs on a node starts the scope itself, and gives it to each.
 	Scope *pg.Scope
 }
@@ -74,8 +74,10 @@ type PubSub struct {
 // "my_pubsub" for that atom. Call it in Config.Setup if the node moves or has workers (see the
 // package's comment), else there or after Node.Start. The error is nodes.ErrNameTaken if it was
 // called for the name before, or for another name without Options.Scope, which both have to be
-// given then.
-func Start(n *nodes.Node, name string, o *Options) (*PubSub, error) {
+// given then; an error too is a name that is empty, or a pool that cannot be. It waits, until ctx
+// ends, for the scope's process alone. The PubSub's life does not end with ctx, but by Close, with
+// its scope or with the node. It is Phoenix.PubSub's child_spec, started.
+func Start(ctx context.Context, n *nodes.Node, name string, o *Options) (*PubSub, error) {
 	ps := &PubSub{
 		n: n, log: n.Logger().With("pubsub", name), done: make(chan struct{}),
 		topics: map[string]map[*nodes.Mailbox]struct{}{}, subscribers: map[*nodes.Mailbox]map[string]struct{}{},
@@ -84,14 +86,14 @@ func Start(n *nodes.Node, name string, o *Options) (*PubSub, error) {
 		ps.opts = *o
 	}
 	ps.ctx, ps.cancel = context.WithCancel(context.Background())
-	if err := ps.start(name); err != nil {
+	if err := ps.start(ctx, name); err != nil {
 		ps.Close()
 		return nil, &nodes.Error{Op: "start the PubSub " + name, Err: err}
 	}
 	return ps, nil
 }
 
-func (ps *PubSub) start(name string) (err error) {
+func (ps *PubSub) start(ctx context.Context, name string) (err error) {
 	o := &ps.opts
 	if o.PoolSize == 0 {
 		o.PoolSize = 1
@@ -100,6 +102,8 @@ func (ps *PubSub) start(name string) (err error) {
 		o.BroadcastPoolSize = o.PoolSize
 	}
 	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
 	case name == "":
 		return errors.New("the name is empty")
 	case o.PoolSize < 0 || o.PoolSize > maxPool:
@@ -108,7 +112,7 @@ func (ps *PubSub) start(name string) (err error) {
 		return fmt.Errorf("Options.BroadcastPoolSize is %d, with a PoolSize of %d", o.BroadcastPoolSize, o.PoolSize)
 	}
 	if o.Scope == nil {
-		if o.Scope, err = pg.Start(ps.n, Scope, nil); err != nil {
+		if o.Scope, err = pg.Start(ctx, ps.n, Scope, nil); err != nil {
 			return err
 		}
 		ps.ownsScope = true
@@ -128,7 +132,7 @@ func (ps *PubSub) start(name string) (err error) {
 			group += ei.Atom(fmt.Sprintf("_%d", i+1))
 		}
 		ps.groups = append(ps.groups, group)
-		if err := ps.keep(string(group), func() (*nodes.Mailbox, error) { return ps.startMember(i) }); err != nil {
+		if err := ps.keep(ctx, string(group), func(ctx context.Context) (*nodes.Mailbox, error) { return ps.startMember(ctx, i) }); err != nil {
 			return err
 		}
 	}
@@ -136,13 +140,13 @@ func (ps *PubSub) start(name string) (err error) {
 }
 
 // startMember starts a process of the pool.
-func (ps *PubSub) startMember(i int) (*nodes.Mailbox, error) {
+func (ps *PubSub) startMember(ctx context.Context, i int) (*nodes.Mailbox, error) {
 	group := ps.groups[i]
 	b, err := ps.n.Serve(string(group), nodes.Server{Info: ps.take}, &nodes.MailboxOptions{TrapExit: true})
 	if err != nil {
 		return nil, err
 	}
-	if err := ps.opts.Scope.Join(ps.ctx, group, b); err != nil {
+	if err := ps.opts.Scope.Join(ctx, group, b); err != nil {
 		b.Close()
 		return nil, err
 	}
@@ -154,8 +158,8 @@ func (ps *PubSub) startMember(i int) (*nodes.Mailbox, error) {
 
 // keep starts a process, and another one when it ends, as a supervisor would, until the PubSub or
 // the node ends.
-func (ps *PubSub) keep(name string, start func() (*nodes.Mailbox, error)) error {
-	b, err := start()
+func (ps *PubSub) keep(ctx context.Context, name string, start func(ctx context.Context) (*nodes.Mailbox, error)) error {
+	b, err := start(ctx)
 	if err != nil {
 		return err
 	}
@@ -173,7 +177,7 @@ func (ps *PubSub) keep(name string, start func() (*nodes.Mailbox, error)) error 
 					return
 				}
 				ps.log.Warn("process of a PubSub ended, and is started again", "name", name, "why", again)
-				if b, again = start(); again == nil {
+				if b, again = start(ps.ctx); again == nil {
 					break
 				}
 				select {

@@ -4,7 +4,7 @@
 // supervisor:which_children and the like, Elixir's Supervisor.which_children, sys and observer look
 // into it from other nodes.
 //
-//	_, err := supervisor.Start(ctx, n, "shop", supervisor.Options{Strategy: supervisor.RestForOne},
+//	_, err := supervisor.Start(ctx, n, "shop", &supervisor.Options{Strategy: supervisor.RestForOne},
 //		supervisor.Server("stock", func() nodes.Server { return newStock() }, nil),
 //		supervisor.Server("pricing", func() nodes.Server { return newPricing() }, nil),
 //	)

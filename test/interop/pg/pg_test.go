@@ -120,7 +120,7 @@ func TestScopeRestarts(t *testing.T) {
 				seesErl(t, erl, "g", n.Name())
 				stop(t, erl, "m")
 			}
-			later, err := pg.Start(n, "later", nil)
+			later, err := pg.Start(t.Context(), n, "later", nil)
 			require.NoError(t, err)
 			defer later.Close()
 			require.NoError(t, later.Join(soon(t), 1, a))
