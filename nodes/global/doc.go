@@ -13,6 +13,9 @@
 // Then gen_server:call({global, shop}, Request), or GenServer.call({:global, :shop}, request) in
 // Elixir, reaches the mailbox from every node. A hidden node uses RegisterExternal.
 //
+// A name is any term. A Go string is an atom, as names are everywhere; what Erlang calls {global,
+// <<"shop">>}, and Elixir {:global, "shop"}, is ei.Binary("shop").
+//
 // The protocol is version 8 of global_name_server, that of OTP 25 to 29; its manual is global(3) of
 // kernel. docs/global.md says what happens on net splits, in a move, with workers, and with peers
 // that do not keep to the protocol.

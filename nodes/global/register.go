@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"reflect"
 	"slices"
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 // What registrations and locks may fail with, besides the context's error.
@@ -56,13 +56,9 @@ func wrap(op string, name ei.Term, err error) error {
 
 // nameKey reads a name as the caller gives it.
 func nameKey(name any) (key string, t ei.Term, err error) {
-	_, marshals := name.(ei.Marshaler)
-	v := reflect.ValueOf(name)
-	if term, ok := name.(ei.Term); ok {
-		t = term
-	} else if v.Kind() == reflect.String && !marshals {
-		t = ei.Atom(v.String())
-	} else {
+	name = otp.Name(name)
+	t, isTerm := name.(ei.Term)
+	if !isTerm {
 		raw, err := ei.Append(nil, name)
 		if err != nil {
 			return "", nil, fmt.Errorf("%w: %w", ErrNotTerm, err)
@@ -79,8 +75,9 @@ func nameKey(name any) (key string, t ei.Term, err error) {
 }
 
 // Register gives a process of this node a name in the whole cluster: global:register_name/3. name
-// is any term; a string, or a value of a type that is one, is the atom of that text, as
-// nodes.Node.Register has it, and a binary an ei.Binary. A process can have one name. method says
+// is any term, or a Go value as for ei.Append, but a string, or a value of a type that is one, is
+// the atom of that text, as nodes.Node.Register has it; what Elixir calls {:global, "shop"} is
+// ei.Binary("shop"), or []byte("shop"). A process can have one name. method says
 // who keeps the name if two partitions in which it is taken become one; the zero Method is
 // RandomExit.
 //

@@ -9,11 +9,12 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 // keyOfValue is the key of a group that the program names.
 func keyOfValue(group any) (string, error) {
-	raw, err := ei.Append(nil, group)
+	raw, err := ei.Append(nil, otp.Name(group))
 	if err != nil {
 		return "", err
 	}
@@ -21,9 +22,11 @@ func keyOfValue(group any) (string, error) {
 }
 
 // Join makes processes of this node members of a group, each once more: a process that has joined
-// twice is listed twice, and has to leave twice. group is any term, or a Go value as for ei.Append:
-// "workers" is <<"workers">>, as in Elixir, and not the atom, ei.Atom("workers"). A member that
-// ends leaves all its groups. Join waits for the scope's process, until ctx ends; then nothing has
+// twice is listed twice, and has to leave twice. group is any term, or a Go value as for ei.Append,
+// but a string, or a value of a type that is one, is the atom of that text, as names are elsewhere:
+// "workers" is workers, Elixir's :workers. <<"workers">>, Elixir's "workers", is
+// ei.Binary("workers"), or []byte("workers"); so is text inside a term. A member that ends leaves
+// all its groups. Join waits for the scope's process, until ctx ends; then nothing has
 // happened. It does not wait for other nodes, which hear of it a moment later. The error is that of
 // Err if the scope has ended, of Mailbox.Err if a process has, and of ei.Append for the group. It
 // is pg:join/3.

@@ -23,7 +23,7 @@ type Change struct {
 // ei.Append for the group, or what has ended the scope otherwise. It is pg:monitor/2 with
 // pg:demonitor/2.
 //
-//	for change, err := range scope.Monitor(ctx, "room:1") {
+//	for change, err := range scope.Monitor(ctx, ei.Binary("room:1")) { // Elixir's "room:1"
 func (s *Scope) Monitor(ctx context.Context, group any) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) {
 		key, err := keyOfValue(group)

@@ -10,6 +10,9 @@
 //	users, err := pubsub.List[User](pr, "room:1")               // MyAppWeb.Presence.list("room:1")
 //	for e, err := range pubsub.Watch[User](ctx, pr, "room:1") { ... } // who comes and goes
 //
+// A topic is a string in Elixir, that is a binary, and a Go string is that one; only names of
+// processes, PubSubs and Presences are atoms.
+//
 // # What goes over the wire
 //
 // The node has a process for each member of the pool, under the name of the adapter

@@ -3,6 +3,7 @@ package pg
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -51,6 +52,36 @@ func TestMembers(t *testing.T) {
 			seesErl(t, erl, "g")
 			require.Equal(t, scope, scopeOf(t, erl), "the scope of the Erlang node has not ended")
 		})
+	})
+}
+
+// A Go string is the atom of that text, and a binary an ei.Binary, on both sides.
+func TestGroupNames(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		erl := start(t, r, port)
+		n, s := goNode(t, port, false)
+		ctx, a, b := soon(t), box(t, n), box(t, n)
+		require.NoError(t, s.Join(ctx, "workers", a))
+		require.NoError(t, s.Join(ctx, ei.Binary("workers"), b, b))
+		connect(t, n, erl)
+		seesErl(t, erl, "workers", n.Name())
+		seesErl(t, erl, `<<"workers">>`, n.Name(), n.Name())
+		seesErl(t, erl, `"workers"`)
+		member(t, erl, "m1", "workers")
+		member(t, erl, "m2", `<<"workers">>`)
+		for _, group := range []any{"workers", ei.Atom("workers")} {
+			sees(t, s, group, erl.Name(), n.Name())
+		}
+		for _, group := range []any{ei.Binary("workers"), []byte("workers")} {
+			sees(t, s, group, erl.Name(), n.Name(), n.Name())
+		}
+		require.ElementsMatch(t, []ei.Term{ei.Atom("workers"), ei.Binary("workers")}, slices.Collect(s.Groups()))
+		require.NoError(t, s.Leave(ctx, []byte("workers"), b))
+		seesErl(t, erl, `<<"workers">>`, erl.Name(), n.Name())
+		seesErl(t, erl, "workers", erl.Name(), n.Name())
+		stop(t, erl, "m1")
+		stop(t, erl, "m2")
 	})
 }
 
