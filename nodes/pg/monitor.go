@@ -89,7 +89,7 @@ func (s *Scope) follow(ctx context.Context, w *watch, yield func(Change, error) 
 		case <-w.ring:
 		case <-ctx.Done():
 			return
-		case <-s.done:
+		case <-s.process.Done():
 			if err := s.Err(); !errors.Is(err, nodes.ErrClosed) && !errors.Is(err, nodes.ErrMoved) {
 				yield(Change{}, &nodes.Error{Op: "monitor pg scope " + s.name, Err: err})
 			}
