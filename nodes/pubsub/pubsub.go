@@ -1,19 +1,20 @@
 package pubsub
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/ei/elixir"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/internal/kept"
 	"github.com/cnode-go/cnode/nodes/pg"
 )
 
@@ -26,13 +27,8 @@ const (
 	channel = ei.Atom("Elixir.Phoenix.Channel.Server")
 )
 
-const (
-	// maxPool bounds the pools.
-	maxPool = 1024
-	// restartAfter is how soon a process that somebody has killed is started again if it cannot be
-	// at once.
-	restartAfter = time.Second
-)
+// maxPool bounds the pools.
+const maxPool = 1024
 
 // Options adjust a PubSub. The zero value, and nil, fit a Phoenix application with no options.
 type Options struct {
@@ -57,15 +53,15 @@ type PubSub struct {
 	opts      Options
 	ownsScope bool
 	log       *slog.Logger
-	groups    []ei.Atom // of the pool's processes: their names, and the groups that they are members of
+	groups    []ei.Atom       // of the pool's processes: their names, and the groups that they are members of
+	members   []*kept.Process // the pool's processes
 	ctx       context.Context
-	cancel    context.CancelFunc
-	kept      sync.WaitGroup
+	cancel    context.CancelCauseFunc
+	work      sync.WaitGroup
 	done      chan struct{}
 
-	mu      sync.Mutex
-	members []*nodes.Mailbox // the pool's processes
-	topics  map[string]map[*nodes.Mailbox]struct{}
+	mu     sync.Mutex
+	topics map[string]map[*nodes.Mailbox]struct{}
 	// of each subscriber its topics
 	subscribers map[*nodes.Mailbox]map[string]struct{}
 }
@@ -85,7 +81,7 @@ func Start(ctx context.Context, n *nodes.Node, name string, o *Options) (*PubSub
 	if o != nil {
 		ps.opts = *o
 	}
-	ps.ctx, ps.cancel = context.WithCancel(context.Background())
+	ps.ctx, ps.cancel = context.WithCancelCause(context.Background())
 	if err := ps.start(ctx, name); err != nil {
 		ps.Close()
 		return nil, &nodes.Error{Op: "start the PubSub " + name, Err: err}
@@ -125,23 +121,23 @@ func (ps *PubSub) start(ctx context.Context, name string) (err error) {
 		}
 	})
 	adapter := elixir.Module(strings.TrimPrefix(name, "Elixir.") + ".Adapter") // Module.concat(name, "Adapter")
-	ps.members = make([]*nodes.Mailbox, o.PoolSize)
-	for i := range ps.members {
+	for i := range o.PoolSize {
 		group := adapter
 		if i > 0 {
 			group += ei.Atom(fmt.Sprintf("_%d", i+1))
 		}
 		ps.groups = append(ps.groups, group)
-		if err := ps.keep(ctx, string(group), func(ctx context.Context) (*nodes.Mailbox, error) { return ps.startMember(ctx, i) }); err != nil {
+		p, err := ps.keep(ctx, string(group), func(ctx context.Context) (*nodes.Mailbox, error) { return ps.startMember(ctx, group) })
+		if err != nil {
 			return err
 		}
+		ps.members = append(ps.members, p)
 	}
 	return nil
 }
 
 // startMember starts a process of the pool.
-func (ps *PubSub) startMember(ctx context.Context, i int) (*nodes.Mailbox, error) {
-	group := ps.groups[i]
+func (ps *PubSub) startMember(ctx context.Context, group ei.Atom) (*nodes.Mailbox, error) {
 	b, err := ps.n.Serve(string(group), nodes.Server{Info: ps.take}, &nodes.MailboxOptions{TrapExit: true})
 	if err != nil {
 		return nil, err
@@ -150,56 +146,46 @@ func (ps *PubSub) startMember(ctx context.Context, i int) (*nodes.Mailbox, error
 		b.Close()
 		return nil, err
 	}
-	ps.mu.Lock()
-	ps.members[i] = b
-	ps.mu.Unlock()
 	return b, nil
 }
 
-// keep starts a process, and another one when it ends, as a supervisor would, until the PubSub or
-// the node ends.
-func (ps *PubSub) keep(ctx context.Context, name string, start func(ctx context.Context) (*nodes.Mailbox, error)) error {
-	b, err := start(ctx)
-	if err != nil {
-		return err
-	}
-	ps.background(func() {
-		for {
-			select {
-			case <-ps.ctx.Done():
-				b.Exit(ei.Atom("shutdown"))
-				return
-			case <-b.Done():
+// keep starts a process, and another one when somebody has ended it, until the PubSub or the node
+// ends.
+func (ps *PubSub) keep(ctx context.Context, name string, start func(ctx context.Context) (*nodes.Mailbox, error)) (*kept.Process, error) {
+	p := kept.New(kept.Options{
+		Node: ps.n, Log: ps.log, Name: name,
+		Make: func(ctx context.Context, _ bool) (*nodes.Mailbox, error) { return start(ctx) },
+		Over: func(failed error) {
+			if failed != nil && ps.opts.Scope.Err() == nil {
+				ps.cancel(failed)
 			}
-			again := b.Err()
-			for {
-				if errors.Is(again, nodes.ErrMoved) || ps.n.Err() != nil {
-					return
-				}
-				ps.log.Warn("process of a PubSub ended, and is started again", "name", name, "why", again)
-				if b, again = start(ps.ctx); again == nil {
-					break
-				}
-				select {
-				case <-ps.ctx.Done():
-					return
-				case <-ps.n.Done():
-					return
-				case <-time.After(restartAfter):
-				}
-			}
-		}
+		},
 	})
-	return nil
+	if err := p.Start(ctx); err != nil {
+		return nil, err
+	}
+	end := func() {
+		select {
+		case <-ps.ctx.Done():
+			p.Close()
+		case <-p.Done():
+		}
+	}
+	if !ps.background(end) {
+		end()
+		return nil, ps.Err()
+	}
+	return p, nil
 }
 
-// Close ends the membership, the loops over Messages and Watch, and the Presences. It does not end
-// mailboxes that have subscribed by Subscribe.
+// Close ends the membership, the loops over Messages and Watch, and the Presences, and waits for
+// what it has started. It does not end mailboxes that have subscribed by Subscribe. The error is
+// nil.
 func (ps *PubSub) Close() error {
 	ps.mu.Lock()
-	ps.cancel()
+	ps.cancel(nodes.ErrClosed)
 	ps.mu.Unlock()
-	ps.kept.Wait()
+	ps.work.Wait()
 	if ps.ownsScope {
 		return ps.opts.Scope.Close()
 	}
@@ -210,26 +196,24 @@ func (ps *PubSub) Close() error {
 // goes on in another process.
 func (ps *PubSub) Done() <-chan struct{} { return ps.done }
 
-// Err is why the PubSub has ended: nodes.ErrClosed after Close, else what pg.Scope.Err says, for
-// example nodes.ErrMoved; nil while it has not.
-func (ps *PubSub) Err() error {
-	if ps.ctx.Err() != nil {
-		return nodes.ErrClosed
-	}
-	return ps.opts.Scope.Err()
-}
+// Err is why the PubSub has ended: nodes.ErrClosed after Close, what kept a process that somebody
+// has ended from being started again, or what pg.Scope.Err says, for example nodes.ErrMoved; nil
+// while it has not.
+func (ps *PubSub) Err() error { return cmp.Or(context.Cause(ps.ctx), ps.opts.Scope.Err()) }
 
-// background runs f on a goroutine for which Close waits; not after Close.
-func (ps *PubSub) background(f func()) {
+// background runs f on a goroutine for which Close waits; false: the PubSub has ended.
+func (ps *PubSub) background(f func()) bool {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	ps.backgroundLocked(f)
+	return ps.backgroundLocked(f)
 }
 
-func (ps *PubSub) backgroundLocked(f func()) {
-	if ps.ctx.Err() == nil {
-		ps.kept.Go(f)
+func (ps *PubSub) backgroundLocked(f func()) bool {
+	isOver := ps.ctx.Err() != nil
+	if !isOver {
+		ps.work.Go(f)
 	}
+	return !isOver
 }
 
 // Broadcast sends a message, an ei.Term or a Go value (see ei.Append), to the subscribers of a
@@ -257,7 +241,7 @@ func (ps *PubSub) DirectBroadcast(ctx context.Context, node, topic string, messa
 	if err != nil {
 		return &nodes.Error{Op: what, Peer: node, Err: err}
 	}
-	from := ps.member(0)
+	from := ps.members[0].Mailbox()
 	return from.SendName(ctx, node, string(ps.groupOf(from)), b)
 }
 
@@ -285,7 +269,7 @@ func (ps *PubSub) PushFrom(ctx context.Context, from *nodes.Mailbox, topic, even
 func (ps *PubSub) broadcast(ctx context.Context, from *nodes.Mailbox, topic string, message any, dispatcher ei.Atom) error {
 	group := ps.groups[0]
 	if from == nil {
-		if from = ps.member(0); from.Err() != nil { // it was killed: in the scope's name, meanwhile
+		if from = ps.members[0].Mailbox(); from.Err() != nil { // it was killed: in the scope's name, meanwhile
 			from = nil
 		}
 	}
@@ -295,7 +279,7 @@ func (ps *PubSub) broadcast(ctx context.Context, from *nodes.Mailbox, topic stri
 	b, err := appendForward(topic, message, dispatcher)
 	switch {
 	case ps.ctx.Err() != nil:
-		err = nodes.ErrClosed
+		err = ps.Err()
 	case err == nil:
 		err = ps.opts.Scope.Broadcast(ctx, from, group, b)
 	}
@@ -303,13 +287,6 @@ func (ps *PubSub) broadcast(ctx context.Context, from *nodes.Mailbox, topic stri
 		return &nodes.Error{Op: "broadcast on " + topic, Err: err}
 	}
 	return nil
-}
-
-// member is a process of the pool.
-func (ps *PubSub) member(i int) *nodes.Mailbox {
-	ps.mu.Lock()
-	defer ps.mu.Unlock()
-	return ps.members[i]
 }
 
 // hasMember tells whether another node takes part.
