@@ -107,7 +107,7 @@ var picture = []row{
 			"nodes/internal/talk nodes/internal/wait"},
 	{path: "nodes/internal/kept", own: "ei transport nodes", notStd: "net syscall"},
 	{path: "nodes/pg", own: "ei transport nodes nodes/dist nodes/internal/kept nodes/internal/otp", notStd: "net syscall"},
-	{path: "nodes/global", own: "ei transport nodes nodes/dist nodes/internal/otp", testOther: []string{xsys}},
+	{path: "nodes/global", own: "ei transport nodes nodes/dist nodes/internal/kept nodes/internal/otp", testOther: []string{xsys}},
 	{path: "nodes/supervisor", own: "ei transport nodes/dist nodes", testOther: []string{xsys}},
 	{path: "nodes/discovery", own: "ei transport nodes/dist nodes/epmd nodes", others: []string{xnet}, testOwn: "test/dns"},
 	{path: "nodes/groupleader", own: "ei transport nodes nodes/dist", notStd: "net os syscall"},

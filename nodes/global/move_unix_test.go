@@ -173,7 +173,7 @@ func TestFreezeWhileMade(t *testing.T) {
 	w := newUnixWorld(t, "a@test")
 	one := w.member(t, "a@test", nil)
 	box := one.process(t)
-	one.mu.Lock() // as renew has it
+	one.mu.Lock() // as makeServer has it
 	_, err := one.n.Freeze(within(t))
 	// the second if the server was just handling a message, which waits for the lock
 	require.True(t, errors.Is(err, errBusy) || errors.Is(err, nodes.ErrDraining), "%v", err)

@@ -84,7 +84,7 @@ func nameKey(name any) (key string, t ei.Term, err error) {
 // Register locks all nodes, and waits until ctx ends while another node has the lock, or does not
 // answer. When it returns nil all nodes know the name, except for one that has given its lock, and
 // then has not answered for 10 s: that one knows it when it reads on. The name is free again when
-// the process ends. The errors are ErrTaken, ErrNamed, ErrNotTerm, ctx's and the node's. After an
+// the process ends. The errors are ErrTaken, ErrNamed, ErrNotTerm, ctx's, and what Err says. After an
 // error the process has not got the name, or loses it as soon as all nodes have read so; only after
 // nodes.ErrMoved it may have it.
 //
@@ -153,11 +153,11 @@ func (g *Global) change(ctx context.Context, op string, name any, b *nodes.Mailb
 		}
 		answers := g.callAll(ctx, locked, r)
 		if err = ctx.Err(); err == nil && answers[g.n.Name()] == nil {
-			err = cmp.Or(g.n.Err(), nodes.ErrNoProc)
+			err = cmp.Or(g.Err(), nodes.ErrNoProc)
 		}
 		if err != nil && op == "register" { // while the lock is held: nobody else has the name
 			for _, node := range locked {
-				g.tell(g.helper.Load(), node, ei.Tuple{ei.Atom("unregister"), t})
+				g.tell(g.helper.Mailbox(), node, ei.Tuple{ei.Atom("unregister"), t})
 			}
 		}
 		g.own = slices.DeleteFunc(g.own, func(k string) bool { return k == key })
@@ -171,6 +171,9 @@ func (g *Global) change(ctx context.Context, op string, name any, b *nodes.Mailb
 // inTurn makes changes to the names, by f, while no other goroutine of this process does, and all
 // nodes are locked.
 func (g *Global) inTurn(ctx context.Context, f func(locked []string) error) error {
+	if err := g.Err(); err != nil {
+		return err
+	}
 	select {
 	case g.turn <- struct{}{}:
 		defer func() { <-g.turn }()
@@ -193,6 +196,9 @@ func (g *Global) leaveInTime() { g.leaves.Do(func() { g.n.OnDrain(g.drain) }) }
 // registered: the others may live on.
 func (g *Global) drain(ctx context.Context) error {
 	g.drains.Store(true)
+	if g.Err() != nil {
+		return nil
+	}
 	return g.inTurn(ctx, func(locked []string) error {
 		g.mu.RLock()
 		var names []ei.Term
@@ -247,8 +253,8 @@ func (g *Global) sleep(ctx context.Context, times int) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-g.n.Done():
-		return g.n.Err()
+	case <-g.Done():
+		return g.Err()
 	}
 }
 

@@ -2,11 +2,11 @@ package pg
 
 import (
 	"context"
-	"errors"
 	"iter"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/internal/kept"
 )
 
 // A Change says who has joined a group, and who has left it, each as often as it has.
@@ -90,7 +90,7 @@ func (s *Scope) follow(ctx context.Context, w *watch, yield func(Change, error) 
 		case <-ctx.Done():
 			return
 		case <-s.process.Done():
-			if err := s.Err(); !errors.Is(err, nodes.ErrClosed) && !errors.Is(err, nodes.ErrMoved) {
+			if err := s.Err(); kept.HasFailed(err) {
 				yield(Change{}, &nodes.Error{Op: "monitor pg scope " + s.name, Err: err})
 			}
 			return

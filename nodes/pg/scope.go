@@ -127,8 +127,8 @@ func (s *Scope) make(_ context.Context, isFirst bool) (*nodes.Mailbox, error) {
 	return box, nil
 }
 
-// joinCluster has the node's Drain take back, from now on, what others know of members here; Running
-// is held.
+// joinCluster has the node's Drain take back, from now on, what others know of members here;
+// Running is held.
 func (s *Scope) joinCluster() {
 	if s.undrain == nil {
 		s.undrain = s.n.OnDrain(s.drain)
@@ -160,7 +160,7 @@ func (s *Scope) told() map[string]*members {
 }
 
 // begin is the first thing that the scope's process does.
-func (s *Scope) begin(box *nodes.Mailbox) {
+func (s *Scope) begin(box *nodes.Mailbox, _ bool) {
 	s.inheriting.Store(false)
 	s.claims = nil
 	if len(s.locals) > 0 {

@@ -153,28 +153,18 @@ func (ps *PubSub) startMember(ctx context.Context, group ei.Atom) (*nodes.Mailbo
 // ends.
 func (ps *PubSub) keep(ctx context.Context, name string, start func(ctx context.Context) (*nodes.Mailbox, error)) (*kept.Process, error) {
 	p := kept.New(kept.Options{
-		Node: ps.n, Log: ps.log, Name: name,
+		Node: ps.n, Log: ps.log, Name: name, Until: ps.ctx,
 		Make: func(ctx context.Context, _ bool) (*nodes.Mailbox, error) { return start(ctx) },
-		Over: func(failed error) {
-			if failed != nil && ps.opts.Scope.Err() == nil {
-				ps.cancel(failed)
+		Over: func(why error) {
+			if kept.HasFailed(why) {
+				ps.cancel(why)
 			}
 		},
 	})
 	if err := p.Start(ctx); err != nil {
 		return nil, err
 	}
-	end := func() {
-		select {
-		case <-ps.ctx.Done():
-			p.Close()
-		case <-p.Done():
-		}
-	}
-	if !ps.background(end) {
-		end()
-		return nil, ps.Err()
-	}
+	ps.background(func() { <-p.Done() })
 	return p, nil
 }
 
@@ -201,19 +191,17 @@ func (ps *PubSub) Done() <-chan struct{} { return ps.done }
 // while it has not.
 func (ps *PubSub) Err() error { return cmp.Or(context.Cause(ps.ctx), ps.opts.Scope.Err()) }
 
-// background runs f on a goroutine for which Close waits; false: the PubSub has ended.
-func (ps *PubSub) background(f func()) bool {
+// background runs f on a goroutine for which Close waits; not after Close.
+func (ps *PubSub) background(f func()) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	return ps.backgroundLocked(f)
+	ps.backgroundLocked(f)
 }
 
-func (ps *PubSub) backgroundLocked(f func()) bool {
-	isOver := ps.ctx.Err() != nil
-	if !isOver {
+func (ps *PubSub) backgroundLocked(f func()) {
+	if ps.ctx.Err() == nil {
 		ps.work.Go(f)
 	}
-	return !isOver
 }
 
 // Broadcast sends a message, an ei.Term or a Go value (see ei.Append), to the subscribers of a

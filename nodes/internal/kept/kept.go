@@ -5,11 +5,11 @@ package kept
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,7 +26,7 @@ const (
 	calm       = 5 * time.Second
 )
 
-// Options are what a Process is, and does. All but Node, Log, Name and Make may be nil.
+// Options are what a Process is, and does. Begin, Lost, Over and Until may be nil.
 type Options struct {
 	Node *nodes.Node
 	Log  *slog.Logger
@@ -35,14 +35,16 @@ type Options struct {
 	// Make makes the mailbox: isFirst, or one in the place of another one. Running is held. If it
 	// fails the Process has ended.
 	Make func(ctx context.Context, isFirst bool) (*nodes.Mailbox, error)
-	// Begin is the first thing that a mailbox with a Handler does. Running is held. One that was
-	// ended before has done nothing.
-	Begin func(b *nodes.Mailbox)
+	// Begin is the first thing that a mailbox with a Handler does; isFirst: none has before. Running
+	// is held. nil: there is no Handler.
+	Begin func(b *nodes.Mailbox, isFirst bool)
 	// Lost hears that somebody has ended the mailbox, before another one is made. Running is held.
 	Lost func()
-	// Over hears that the Process has ended. failed is why another mailbox could not be made; nil:
-	// it was closed, or the node has ended, or goes on in another program.
-	Over func(failed error)
+	// Over hears that the Process has ended, and why.
+	Over func(why error)
+
+	// Until is a context with which the Process ends, as by Close. nil: there is none.
+	Until context.Context
 }
 
 // A Process is one that is kept. Its methods are safe for concurrent use.
@@ -58,9 +60,10 @@ type Process struct {
 	work   sync.WaitGroup
 	box    atomic.Pointer[nodes.Mailbox]
 
-	begun  bool // Begin has run, or runs; guarded by Running
-	made   time.Time
-	deaths int
+	// guarded by Running
+	begun, ever bool // the mailbox has begun; one has
+	made        time.Time
+	deaths      int
 
 	ending sync.Mutex // guards err
 	err    error
@@ -72,7 +75,7 @@ type Process struct {
 // New makes a Process, which Start starts.
 func New(o Options) *Process {
 	p := &Process{o: o, done: make(chan struct{})}
-	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.ctx, p.cancel = context.WithCancel(cmp.Or(o.Until, context.Background()))
 	return p
 }
 
@@ -80,7 +83,7 @@ func New(o Options) *Process {
 // there had been no Process.
 func (p *Process) Start(ctx context.Context) error {
 	if err := p.open(ctx, true); err != nil {
-		p.finish(err)
+		p.End(err)
 		close(p.done)
 		return err
 	}
@@ -97,11 +100,8 @@ func (p *Process) open(ctx context.Context, isFirst bool) error {
 		return err
 	}
 	p.box.Store(b)
-	p.begun = p.o.Begin == nil
-	p.asking.Lock()
-	idle := p.begun && len(p.commands) == 0
-	p.asking.Unlock()
-	if !idle {
+	p.begun = false
+	if p.o.Begin != nil {
 		p.ring()
 	}
 	return nil
@@ -115,7 +115,7 @@ func (p *Process) Context() context.Context { return p.ctx }
 
 // Close ends the process, and waits until it has ended, and what Go has begun.
 func (p *Process) Close() {
-	p.finish(nodes.ErrClosed)
+	p.End(nodes.ErrClosed)
 	<-p.done
 	p.work.Wait()
 }
@@ -131,8 +131,8 @@ func (p *Process) Err() error {
 	return p.err
 }
 
-// finish begins the end, which watchOver completes.
-func (p *Process) finish(why error) {
+// End begins the end of the Process, unless it has begun: why is what Err says.
+func (p *Process) End(why error) {
 	p.ending.Lock()
 	if p.err == nil {
 		p.err = why
@@ -152,12 +152,12 @@ func (p *Process) watchOver() {
 			b.Exit(ei.Atom("shutdown"))
 			<-b.Done()
 		}
-		goesOn, failed := p.succeed(b)
-		if goesOn {
+		if p.succeed(b) {
 			continue
 		}
+		p.End(nodes.ErrClosed) // unless it has another reason
 		if p.o.Over != nil {
-			p.o.Over(failed)
+			p.o.Over(p.Err())
 		}
 		close(p.done)
 		return
@@ -167,17 +167,18 @@ func (p *Process) watchOver() {
 // errNone keeps the node from moving to another program.
 var errNone = errors.New("a process was ended, and is not made anew yet")
 
-// succeed puts another mailbox in the place of one that has ended, if it is to have one.
-func (p *Process) succeed(ended *nodes.Mailbox) (goesOn bool, failed error) {
+// succeed puts another mailbox in the place of one that has ended; false: the Process ends.
+func (p *Process) succeed(ended *nodes.Mailbox) bool {
 	why := ended.Err()
 	var exit *nodes.ExitError
-	if !errors.As(why, &exit) {
-		p.finish(why)
-	} else if err := p.o.Node.Err(); err != nil {
-		p.finish(err)
+	if errors.As(why, &exit) {
+		why = p.o.Node.Err()
 	}
-	if p.Err() != nil {
-		return false, nil
+	if why != nil {
+		p.End(why)
+	}
+	if p.ctx.Err() != nil {
+		return false
 	}
 	// Nobody would hand the state over now.
 	guard, err := p.o.Node.NewMailbox(&nodes.MailboxOptions{Handover: func() ([]byte, error) { return nil, errNone }})
@@ -187,20 +188,23 @@ func (p *Process) succeed(ended *nodes.Mailbox) (goesOn bool, failed error) {
 	select {
 	case <-time.After(p.died()):
 	case <-p.ctx.Done():
-		return false, nil
+		return false
 	}
-	switch err := p.open(p.ctx, false); {
-	case err == nil:
-		p.o.Log.Warn("a process was ended, and is made anew", "name", p.o.Name, "reason", exit.Reason)
-		return true, nil
-	case p.Err() != nil || p.o.Node.Err() != nil || errors.Is(err, nodes.ErrMoved):
-		p.finish(err)
-		return false, nil
-	default:
-		p.o.Log.Error("a process was ended, and cannot be made anew", "name", p.o.Name, "reason", exit.Reason, "error", err)
-		p.finish(err)
-		return false, err
+	if err = p.open(p.ctx, false); err != nil {
+		if p.ctx.Err() == nil {
+			p.End(err)
+			p.o.Log.Error("a process was ended, and cannot be made anew", "name", p.o.Name, "reason", exit.Reason, "error", err)
+		}
+		return false
 	}
+	p.o.Log.Warn("a process was ended, and is made anew", "name", p.o.Name, "reason", exit.Reason)
+	return true
+}
+
+// HasFailed tells whether an end is one that nobody has wanted: not by Close, nor with the node, or
+// because that goes on in another program.
+func HasFailed(why error) bool {
+	return !errors.Is(why, nodes.ErrClosed) && !errors.Is(why, nodes.ErrMoved)
 }
 
 // died notes that somebody has ended the mailbox. It gives the time before the next one.
@@ -229,8 +233,9 @@ func (p *Process) Handler(take func(b *nodes.Mailbox, m *nodes.Message)) nodes.H
 			return
 		}
 		if !p.begun {
-			p.begun = true
-			p.o.Begin(b)
+			isFirst := !p.ever
+			p.begun, p.ever = true, true
+			p.o.Begin(b, isFirst)
 		}
 		p.run()
 		if m.Conn() != nil || !bytes.Equal(m.Payload, wake) {
@@ -241,16 +246,17 @@ func (p *Process) Handler(take func(b *nodes.Mailbox, m *nodes.Message)) nodes.H
 
 // A command is a function for the process.
 type command struct {
-	f    func()
-	done chan struct{}
+	f     func()
+	taken atomic.Bool // it is run, or not wanted any more
+	done  chan struct{}
 }
 
-// Post has the process run a function: this mailbox or, if it ends before, the next one. Running is
+// Post, once it is started, has the process run a function: this mailbox or, if it ends before, the next one. Running is
 // held then. It does not wait. The functions run in their order.
 func (p *Process) Post(f func()) { p.post(f) }
 
 func (p *Process) post(f func()) *command {
-	c := &command{f, make(chan struct{})}
+	c := &command{f: f, done: make(chan struct{})}
 	p.asking.Lock()
 	p.commands = append(p.commands, c)
 	isFirst := len(p.commands) == 1
@@ -264,11 +270,11 @@ func (p *Process) post(f func()) *command {
 // Do has the process run a function, and waits until that is done. If ctx ends, or the Process,
 // before it has begun, it is not done.
 func (p *Process) Do(ctx context.Context, f func()) error {
-	if err := p.Err(); err != nil {
+	err := p.Err()
+	if err != nil {
 		return err
 	}
 	c := p.post(f)
-	var err error
 	select {
 	case <-c.done:
 		return nil
@@ -277,16 +283,10 @@ func (p *Process) Do(ctx context.Context, f func()) error {
 	case <-p.done:
 		err = p.Err()
 	}
-	p.asking.Lock()
-	i := slices.Index(p.commands, c)
-	if i >= 0 {
-		p.commands = slices.Delete(p.commands, i, i+1)
-	}
-	p.asking.Unlock()
-	if i >= 0 {
+	if c.taken.CompareAndSwap(false, true) {
 		return err
 	}
-	<-c.done // it has begun
+	<-c.done
 	return nil
 }
 
@@ -297,10 +297,12 @@ func (p *Process) run() {
 	p.commands = nil
 	p.asking.Unlock()
 	for _, c := range all {
-		func() {
-			defer close(c.done)
-			c.f()
-		}()
+		if c.taken.CompareAndSwap(false, true) {
+			func() {
+				defer close(c.done)
+				c.f()
+			}()
+		}
 	}
 }
 
@@ -310,9 +312,6 @@ var wake, _ = ei.AppendTerm(nil, ei.Tuple{ei.Atom("$cnode_kept"), ei.Atom("run")
 // ring wakes the process. A mailbox that has ended leaves what there is to do to the next one.
 func (p *Process) ring() {
 	b := p.box.Load()
-	if b == nil { // open rings
-		return
-	}
 	ring := func(ctx context.Context) error { return b.Send(ctx, b.Pid(), ei.Raw(wake)) }
 	if err := ring(transport.NoWait()); errors.Is(err, os.ErrDeadlineExceeded) { // frozen, or full
 		p.Go(func() { _ = ring(p.ctx) })

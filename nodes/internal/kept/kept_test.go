@@ -26,6 +26,7 @@ type scene struct {
 	p     *Process
 	did   chan string
 	fails atomic.Pointer[error] // what the next Make returns
+	until context.CancelFunc
 }
 
 var errFull = errors.New("full")
@@ -41,8 +42,10 @@ func newScene(t *testing.T) *scene {
 	require.NoError(t, err)
 	t.Cleanup(func() { s.n.Close() })
 	require.NoError(t, s.n.Start(expect.Context(t)))
+	var until context.Context
+	until, s.until = context.WithCancel(t.Context())
 	s.p = New(Options{
-		Node: s.n, Log: s.n.Logger(), Name: "p",
+		Node: s.n, Log: s.n.Logger(), Name: "p", Until: until,
 		Make: func(_ context.Context, isFirst bool) (*nodes.Mailbox, error) {
 			if err := s.fails.Load(); err != nil {
 				return nil, *err
@@ -54,14 +57,18 @@ func newScene(t *testing.T) *scene {
 			}
 			return s.n.Handle("p", s.p.Handler(s.take), nil)
 		},
-		Begin: func(b *nodes.Mailbox) {
+		Begin: func(b *nodes.Mailbox, isFirst bool) {
 			require.Same(t, s.p.Mailbox(), b)
-			s.did <- "begin"
+			if isFirst {
+				s.did <- "begin"
+			} else {
+				s.did <- "begin again"
+			}
 		},
 		Lost: func() { s.did <- "lost" },
-		Over: func(failed error) {
-			if failed != nil {
-				s.did <- "over: " + failed.Error()
+		Over: func(why error) {
+			if HasFailed(why) {
+				s.did <- "failed: " + why.Error()
 			} else {
 				s.did <- "over"
 			}
@@ -108,10 +115,11 @@ func TestEnds(t *testing.T) {
 	}{
 		"close": {func(s *scene) { s.p.Close() }, []string{"over"}, nodes.ErrClosed},
 		"node":  {func(s *scene) { s.n.Close() }, []string{"over"}, nodes.ErrClosed},
+		"until": {func(s *scene) { s.until() }, []string{"over"}, nodes.ErrClosed},
 		"no other": {func(s *scene) {
 			s.fails.Store(&errFull)
 			s.kill()
-		}, []string{"lost", "over: full"}, errFull},
+		}, []string{"lost", "failed: full"}, errFull},
 		"between two": {func(s *scene) {
 			s.p.Running.Lock()
 			s.p.deaths, s.p.made = 1000, time.Now()
@@ -159,9 +167,9 @@ func TestMadeAnew(t *testing.T) {
 	s.p.Post(func() { s.did <- "posted" })
 	s.p.Post(func() { s.did <- "and later" })
 	s.p.Running.Unlock()
-	s.does("lost", "another", "begin", "posted", "and later")
+	s.does("lost", "another", "begin again", "posted", "and later")
 	s.kill()
-	s.does("lost", "another", "begin")
+	s.does("lost", "another", "begin again")
 	require.NoError(t, s.p.Do(expect.Context(t), func() { s.did <- "done" }))
 	s.does("done")
 	require.NoError(t, s.n.Whereis("p").Err())
@@ -174,7 +182,9 @@ func TestMessages(t *testing.T) {
 	ctx := expect.Context(t)
 	b, err := s.n.NewMailbox(nil)
 	require.NoError(t, err)
-	for _, message := range []ei.Term{ei.Atom("one"), ei.Tuple{ei.Atom("two"), ei.Int(2)}, ei.Tuple{ei.Atom("$cnode_kept"), ei.Atom("other")}} {
+	for _, message := range []ei.Term{
+		ei.Atom("one"), ei.Tuple{ei.Atom("two"), ei.Int(2)}, ei.Tuple{ei.Atom("$cnode_kept"), ei.Atom("other")},
+	} {
 		require.NoError(t, b.Send(ctx, s.p.Mailbox().Pid(), message))
 		s.does(ei.Brief(message, 100))
 		require.NoError(t, s.p.Do(ctx, func() { s.did <- "done" }))
