@@ -7,6 +7,11 @@
 // The page has no scripts, styles or pictures of others. It renews itself where scripts run, and
 // can be read where they do not; with ?view=json it is for programs. It shows names, addresses and
 // reasons, but nothing of what messages contain, and changes nothing.
+//
+// # Stability
+//
+// New, Options and OnlyLocal may change before 1.0, and so may the fields of the JSON; CHANGELOG.md
+// says so then. The page is for people, and changes as is useful to them.
 package debugz
 
 import (

@@ -49,4 +49,9 @@
 // (nodes.Front) sees to it that one worker makes the connection, and the others send through that
 // worker's connection. If that worker ends, the connection does, and any of them makes the next
 // one.
+//
+// # Stability
+//
+// The names of nodes that the sources make are libcluster's, and stay. Names in Go may change
+// before 1.0, and Options may get further fields; CHANGELOG.md says so then.
 package discovery

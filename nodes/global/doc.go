@@ -19,4 +19,9 @@
 // The protocol is version 8 of global_name_server, that of OTP 25 to 29; its manual is global(3) of
 // kernel. docs/global.md says what happens on net splits, in a move, with workers, and with peers
 // that do not keep to the protocol.
+//
+// # Stability
+//
+// The protocol is OTP's, and stays. Names in Go may change before 1.0, and so may how long this
+// side waits for a node that does not go on; CHANGELOG.md says so then.
 package global

@@ -17,4 +17,10 @@
 // these, for which Rules has the rules. A program's own function of one of the names is to be
 // exposed after Serve. In a node with workers (nodes.Front) call Serve in each: a tool sees the
 // worker that its node is connected to.
+//
+// # Stability
+//
+// What is answered follows the tools, of OTP 25 to 29, and grows with them; what Go's runtime calls
+// its figures may change with Go. Serve, Options and Rules may change before 1.0; CHANGELOG.md says
+// so then.
 package observer

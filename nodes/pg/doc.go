@@ -25,4 +25,9 @@
 // it says otherwise is dropped, and so is what no scope says; see also Options.Limit. A process of
 // this node that somebody ends with exit(Pid, kill), the scope's own too, is replaced by another
 // one, and the members stay.
+//
+// # Stability
+//
+// What goes over the wire is OTP's protocol, and stays. Names in Go may change before 1.0, and so
+// may what counts towards Options.Limit; CHANGELOG.md says so then.
 package pg

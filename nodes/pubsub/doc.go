@@ -40,4 +40,10 @@
 // workers each worker is a member of its own and serves the subscribers that it has; what is
 // broadcast to the whole node only (direct_broadcast) reaches one of them, which passes it on to
 // the others.
+//
+// # Stability
+//
+// Broadcasts are those of Phoenix.PubSub 2.x. Presence follows Phoenix.Tracker, whose messages
+// Phoenix documents nowhere, so that another release of it may need another one of this package.
+// Names in Go may change before 1.0; CHANGELOG.md says so then.
 package pubsub

@@ -13,4 +13,9 @@
 // system, the supervisor goes on there, with its pid, its links and, of those children that have a
 // registered name, the same processes. docs/supervision.md has more of that, and the way round, an
 // Erlang or Elixir supervisor over Go processes.
+//
+// # Stability
+//
+// Strategies, restarts and what other nodes ask for are OTP's, and stay. Names in Go may change
+// before 1.0 (CHANGELOG.md says so then); start_child, which is refused, may be added.
 package supervisor

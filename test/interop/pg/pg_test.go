@@ -261,7 +261,7 @@ func TestNodeThatDoesNotRead(t *testing.T) {
 		require.NoError(t, s.Join(soon(t), g, a))
 		seesErl(t, erl, "g", n.Name())
 		erl.Pause(t)
-		large := strings.Repeat("x", 100_000)
+		large := ei.Binary(strings.Repeat("x", 100_000))
 		for range 100 { // 20 MB in all
 			require.NoError(t, s.Join(soon(t), large, a))
 			require.NoError(t, s.Leave(soon(t), large, a))
