@@ -128,8 +128,8 @@ func Start(ctx context.Context, n *nodes.Node, o *Options) (*Global, error) {
 }
 
 // Close ends this node's part in global, which other nodes do not expect while they are connected:
-// names that its processes have stay theirs until they end, and nothing is told of changes any more.
-// Unregister names before. It waits for the node's own processes. The error is nil.
+// names that its processes have stay theirs until they end, and nothing is told of changes any
+// more. Unregister names before. It waits for the node's own processes. The error is nil.
 func (g *Global) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
 	defer cancel()

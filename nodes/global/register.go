@@ -84,9 +84,9 @@ func nameKey(name any) (key string, t ei.Term, err error) {
 // Register locks all nodes, and waits until ctx ends while another node has the lock, or does not
 // answer. When it returns nil all nodes know the name, except for one that has given its lock, and
 // then has not answered for 10 s: that one knows it when it reads on. The name is free again when
-// the process ends. The errors are ErrTaken, ErrNamed, ErrNotTerm, ctx's, and what Err says. After an
-// error the process has not got the name, or loses it as soon as all nodes have read so; only after
-// nodes.ErrMoved it may have it.
+// the process ends. The errors are ErrTaken, ErrNamed, ErrNotTerm, ctx's, and what Err says. After
+// an error the process has not got the name, or loses it as soon as all nodes have read so; only
+// after nodes.ErrMoved it may have it.
 //
 // When the node drains (nodes.Node.Drain) its processes lose their names; then nothing is
 // registered any more, and the error is nodes.ErrClosed.

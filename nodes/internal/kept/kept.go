@@ -251,8 +251,8 @@ type command struct {
 	done  chan struct{}
 }
 
-// Post, once it is started, has the process run a function: this mailbox or, if it ends before, the next one. Running is
-// held then. It does not wait. The functions run in their order.
+// Post, once it is started, has the process run a function: this mailbox or, if it ends before, the
+// next one. Running is held then. It does not wait. The functions run in their order.
 func (p *Process) Post(f func()) { p.post(f) }
 
 func (p *Process) post(f func()) *command {
