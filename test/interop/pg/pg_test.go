@@ -107,7 +107,7 @@ func TestTwoReleases(t *testing.T) {
 					sees(t, s, g, n.Name(), erl[0].Name(), erl[1].Name())
 					for range 3 {
 						require.NoError(t, s.Join(soon(t), g, a))
-						require.NoError(t, s.Join(soon(t), "other", a, box(t, n)))
+						require.NoError(t, s.Join(soon(t), ei.Binary("other"), a, box(t, n)))
 						require.NoError(t, s.Leave(soon(t), g, a))
 					}
 					for _, e := range erl {
