@@ -107,12 +107,13 @@ var picture = []row{
 			"nodes/internal/otp nodes/internal/nametable nodes/internal/peers " +
 			"nodes/internal/permit nodes/internal/places nodes/internal/sequences nodes/internal/states " +
 			"nodes/internal/talk nodes/internal/wait"},
-	{path: "nodes/pg", own: "ei transport nodes nodes/dist", notStd: "net syscall"},
-	{path: "nodes/global", own: "ei transport nodes nodes/dist", testOther: []string{xsys}},
+	{path: "nodes/internal/kept", own: "ei transport nodes", notStd: "net syscall"},
+	{path: "nodes/pg", own: "ei transport nodes nodes/dist nodes/internal/kept nodes/internal/otp", notStd: "net syscall"},
+	{path: "nodes/global", own: "ei transport nodes nodes/dist nodes/internal/kept nodes/internal/otp", testOther: []string{xsys}},
 	{path: "nodes/supervisor", own: "ei transport nodes/dist nodes", testOther: []string{xsys}},
 	{path: "nodes/discovery", own: "ei transport nodes/dist nodes/epmd nodes", others: []string{xnet}, testOwn: "test/dns"},
 	{path: "nodes/groupleader", own: "ei transport nodes nodes/dist", notStd: "net os syscall"},
-	{path: "nodes/pubsub", own: "ei ei/elixir nodes nodes/pg", notStd: "net os", testOwn: "transport"},
+	{path: "nodes/pubsub", own: "ei ei/elixir nodes nodes/internal/kept nodes/pg", notStd: "net os", testOwn: "transport"},
 	{path: "nodes/health", own: "nodes", testOwn: "ei transport"},
 	{path: "nodes/debugz", own: "ei nodes nodes/dist nodes/global nodes/introspect nodes/metrics nodes/pg",
 		testOwn: "nodes/nodestest nodes/supervisor"},

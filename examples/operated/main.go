@@ -59,7 +59,7 @@ func main() {
 			figures := prometheus.NewRegistry()
 			figures.MustRegister(cnodeprom.New(n, nil), collectors.NewGoCollector())
 			web.Handle("/metrics", promhttp.HandlerFor(figures, promhttp.HandlerOpts{}))
-			return errors.Join(observer.Start(n, nil), console.Start(n, &console.Options{
+			return errors.Join(observer.Serve(n, nil), console.Serve(n, &console.Options{
 				Level: level, Log: seen, Upgrade: func(ctx context.Context) error { _, err := u.Upgrade(ctx); return err },
 			}))
 		},

@@ -66,10 +66,11 @@ type console struct {
 
 var isName = regexp.MustCompile(`^[a-z][a-zA-Z0-9_-]*$`)
 
-// Start lets peers have a console on the node. Call it in nodes.Config.Setup, or before or after
-// nodes.Node.Start. It is on until the node ends. It panics as nodes.FuncOf does; a name that
-// cannot be typed is an error.
-func Start(n *nodes.Node, o *Options) error {
+// Serve lets peers have a console on the node. Call it in nodes.Config.Setup, or before or after
+// nodes.Node.Start. It waits for nothing, and is on until the node ends. It panics as nodes.FuncOf
+// does; a name that cannot be typed is an error. nil options are the zero value. It is what
+// shell:start is to a node of Erlang.
+func Serve(n *nodes.Node, o *Options) error {
 	c := &console{n: n, began: time.Now(), sessions: map[ei.Pid]*session{}}
 	if o != nil {
 		c.opts = *o
@@ -77,7 +78,7 @@ func Start(n *nodes.Node, o *Options) error {
 	lenient := nodes.FuncOptions{Decode: ei.DecodeOptions{LenientText: true, AtomText: true}}
 	for _, cmd := range slices.Concat(c.opts.Commands, c.builtin()) {
 		if !isName.MatchString(cmd.Name) {
-			return &nodes.Error{Op: "start the console", Err: fmt.Errorf("no name for a command: %q", cmd.Name)}
+			return &nodes.Error{Op: "serve a console", Err: fmt.Errorf("no name for a command: %q", cmd.Name)}
 		}
 		if !slices.ContainsFunc(c.commands, func(other Command) bool { return other.Name == cmd.Name }) {
 			cmd.run = nodes.FuncOf(cmd.Func, lenient)

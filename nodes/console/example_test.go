@@ -31,7 +31,7 @@ func Example() {
 		Name: "shop@host", Cookie: "secret", Logger: slog.New(logs),
 		Transport: tr, Listen: table["shop@host"].Addr, Resolver: table, // leave these out
 		Setup: func(n *nodes.Node) error {
-			return console.Start(n, &console.Options{
+			return console.Serve(n, &console.Options{
 				Commands: []console.Command{
 					{Name: "quote", Args: "SKU QUANTITY", Help: "the price of an order", Func: quote},
 				},

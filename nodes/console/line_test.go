@@ -21,7 +21,7 @@ func node(t *testing.T, o *Options, rules ...nodes.Rule) (*nodes.Node, *console)
 	require.NoError(t, err)
 	t.Cleanup(func() { n.Close() })
 	require.NoError(t, n.Start(t.Context()))
-	require.NoError(t, Start(n, o))
+	require.NoError(t, Serve(n, o))
 	c := &console{n: n, opts: *o}
 	c.commands = append(o.Commands, c.builtin()...)
 	return n, c

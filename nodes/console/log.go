@@ -20,7 +20,7 @@ import (
 //	level := new(slog.LevelVar)
 //	log := console.NewLog(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 //	n, err := nodes.New(nodes.Config{Logger: slog.New(log)})
-//	err = console.Start(n, &console.Options{Log: log, Level: level})
+//	err = console.Serve(n, &console.Options{Log: log, Level: level})
 type Log struct {
 	next slog.Handler
 	with []func(slog.Handler) slog.Handler // what WithAttrs and WithGroup have added

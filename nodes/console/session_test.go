@@ -97,7 +97,7 @@ func open(t *testing.T, o *console.Options, edit ...func(*nodes.Config)) *termin
 	}
 	u := &terminal{t: t, printed: make(chan struct{})}
 	u.shop = begin("shop@host", edit...)
-	require.NoError(t, console.Start(u.shop, o))
+	require.NoError(t, console.Serve(u.shop, o))
 	ops := begin("ops@host")
 	in, keys := io.Pipe()
 	u.keys = keys
@@ -303,7 +303,7 @@ func TestNames(t *testing.T) {
 	require.NoError(t, err)
 	defer n.Close()
 	for _, name := range []string{"", "Quote", "a b", "é", "9"} {
-		require.Error(t, console.Start(n, &console.Options{Commands: []console.Command{{Name: name, Func: func() {}}}}), name)
+		require.Error(t, console.Serve(n, &console.Options{Commands: []console.Command{{Name: name, Func: func() {}}}}), name)
 	}
-	require.Panics(t, func() { _ = console.Start(n, &console.Options{Commands: []console.Command{{Name: "x", Func: 1}}}) })
+	require.Panics(t, func() { _ = console.Serve(n, &console.Options{Commands: []console.Command{{Name: "x", Func: 1}}}) })
 }

@@ -7,6 +7,11 @@
 // The page has no scripts, styles or pictures of others. It renews itself where scripts run, and
 // can be read where they do not; with ?view=json it is for programs. It shows names, addresses and
 // reasons, but nothing of what messages contain, and changes nothing.
+//
+// # Stability
+//
+// New, Options and OnlyLocal may change before 1.0, and so may the fields of the JSON; CHANGELOG.md
+// says so then. The page is for people, and changes as is useful to them.
 package debugz
 
 import (
@@ -84,8 +89,11 @@ func New(n *nodes.Node, o *Options) *Page {
 	return p
 }
 
-// Close ends what the page costs the node. It goes on to show what it can.
-func (p *Page) Close() { p.stop() }
+// Close ends what the page costs the node. It goes on to show what it can. The error is nil.
+func (p *Page) Close() error {
+	p.stop()
+	return nil
+}
 
 // An Event is something that whoever looks for a fault wants to know.
 type Event struct {

@@ -42,10 +42,10 @@ func show(t *testing.T, o debugz.Options) *shown {
 		cfg.Visible = true
 		cfg.Rules = []nodes.Rule{{Permission: nodes.MayCall, Target: "secret:*"}}
 		cfg.Setup = func(n *nodes.Node) (err error) {
-			if scope, err = pg.Start(n, "pg", nil); err != nil {
+			if scope, err = pg.Start(t.Context(), n, "pg", nil); err != nil {
 				return err
 			}
-			if o.Names, err = global.Start(n, nil); err != nil {
+			if o.Names, err = global.Start(t.Context(), n, nil); err != nil {
 				return err
 			}
 			o.Groups = append(o.Groups, scope)
@@ -63,7 +63,7 @@ func show(t *testing.T, o debugz.Options) *shown {
 	require.NoError(t, s.a.Register("till <1>", box))
 	require.NoError(t, scope.Join(ctx, ei.Atom("tills"), box))
 	require.NoError(t, o.Names.Register(ctx, ei.Atom("main_till"), box, global.Method{}))
-	_, err = supervisor.Start(ctx, s.a, "top", supervisor.Options{}, supervisor.Child{
+	_, err = supervisor.Start(ctx, s.a, "top", nil, supervisor.Child{
 		ID: "worker", Start: func(ctx context.Context, sup *supervisor.Supervisor) (ei.Pid, error) {
 			b, err := s.a.NewMailbox(&nodes.MailboxOptions{Parent: sup.Pid()})
 			if err != nil {

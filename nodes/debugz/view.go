@@ -145,7 +145,7 @@ func (p *Page) look(sort string) *View {
 	}
 	slices.SortFunc(v.Groups, func(a, b Group) int { return strings.Compare(a.Name, b.Name) })
 	if p.o.Names != nil {
-		for _, name := range p.o.Names.Names() {
+		for name := range p.o.Names.Names() {
 			if pid, ok := p.o.Names.Whereis(name); ok && len(v.Names) < mostOthers {
 				v.Names = append(v.Names, Name{fmt.Sprint(name), pid.String(), string(pid.Node)})
 			}

@@ -5,7 +5,7 @@
 // connection is lost: after a delay that doubles from try to try, of a random length, so that
 // nodes which have lost each other in the same moment do not all try in the same moment.
 //
-//	k := discovery.KeepConnected(ctx, node, discovery.Gossip{Secret: "somepassword"}, nil)
+//	k := discovery.KeepConnected(node, discovery.Gossip{Secret: "somepassword"}, nil)
 //	defer k.Close()
 //
 // A node needs none of this to be called, and whoever sends connects on demand anyway. It is for
@@ -49,4 +49,9 @@
 // (nodes.Front) sees to it that one worker makes the connection, and the others send through that
 // worker's connection. If that worker ends, the connection does, and any of them makes the next
 // one.
+//
+// # Stability
+//
+// The names of nodes that the sources make are libcluster's, and stay. Names in Go may change
+// before 1.0, and Options may get further fields; CHANGELOG.md says so then.
 package discovery

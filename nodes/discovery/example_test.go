@@ -36,7 +36,7 @@ func ExampleKeepConnected() {
 	alice, bob := two(ctx)
 	defer alice.Close()
 	connected, lost := make(chan discovery.Peer), make(chan discovery.Peer)
-	k := discovery.KeepConnected(ctx, alice, discovery.Static{"bob@host"}, &discovery.Options{
+	k := discovery.KeepConnected(alice, discovery.Static{"bob@host"}, &discovery.Options{
 		OnConnected: func(p discovery.Peer) { connected <- p },
 		OnLost:      func(p discovery.Peer) { lost <- p },
 	})
@@ -67,7 +67,7 @@ func ExampleGossip() {
 	if err := n.Start(ctx); err != nil {
 		log.Fatal(err)
 	}
-	k := discovery.KeepConnected(ctx, n, discovery.Gossip{Secret: "somepassword"}, &discovery.Options{
+	k := discovery.KeepConnected(n, discovery.Gossip{Secret: "somepassword"}, &discovery.Options{
 		OnLost: func(p discovery.Peer) { slog.Warn("lost", "node", p.Node, "why", p.Why, "again", p.Next) },
 	})
 	defer k.Close()
@@ -84,7 +84,7 @@ func ExampleKubernetes() {
 	if err := n.Start(ctx); err != nil {
 		log.Fatal(err)
 	}
-	k := discovery.KeepConnected(ctx, n, discovery.Kubernetes{Service: "myapp-headless", Basename: "myapp"}, nil)
+	k := discovery.KeepConnected(n, discovery.Kubernetes{Service: "myapp-headless", Basename: "myapp"}, nil)
 	defer k.Close()
 }
 
@@ -99,6 +99,6 @@ func ExampleSRV() {
 	if err := n.Start(ctx); err != nil {
 		log.Fatal(err)
 	}
-	k := discovery.KeepConnected(ctx, n, records, nil)
+	k := discovery.KeepConnected(n, records, nil)
 	defer k.Close()
 }

@@ -82,16 +82,17 @@ type Keeper struct {
 	hears  sync.Mutex    // held by whoever calls one of the functions of Options
 	all    sync.WaitGroup
 	done   chan struct{}
+	err    error // once done is closed
 
 	mu     sync.Mutex
 	peers  map[string]*peer
 	srcErr error
 }
 
-// KeepConnected connects n to the nodes that source names, and keeps it connected, until ctx ends,
-// Close is called, or the node stops (nodes.StateStopping), ends or goes on in another process. It
-// returns at once. Connections stay when it ends.
-func KeepConnected(ctx context.Context, n *nodes.Node, source Source, o *Options) *Keeper {
+// KeepConnected connects n to the nodes that source names, and keeps it connected, until Close is
+// called, or the node stops (nodes.StateStopping), ends or goes on in another process. It returns
+// at once. Connections stay when it ends.
+func KeepConnected(n *nodes.Node, source Source, o *Options) *Keeper {
 	k := &Keeper{n: n, source: source, peers: map[string]*peer{}, done: make(chan struct{})}
 	if o != nil {
 		k.o = *o
@@ -101,7 +102,7 @@ func KeepConnected(ctx context.Context, n *nodes.Node, source Source, o *Options
 	k.o.Concurrency = cmp.Or(max(k.o.Concurrency, 0), DefaultConcurrency)
 	k.o.Logger = cmp.Or(k.o.Logger, n.Logger())
 	k.slots = make(chan struct{}, k.o.Concurrency)
-	k.ctx, k.cancel = context.WithCancel(ctx)
+	k.ctx, k.cancel = context.WithCancel(context.Background())
 	k.all.Go(k.watch)
 	k.all.Go(func() {
 		select {
@@ -111,19 +112,35 @@ func KeepConnected(ctx context.Context, n *nodes.Node, source Source, o *Options
 		}
 	})
 	k.all.Go(k.follow)
-	go func() { k.all.Wait(); close(k.done) }()
+	go func() {
+		k.all.Wait()
+		k.err = cmp.Or(n.Err(), nodes.ErrClosed)
+		close(k.done)
+	}()
 	return k
 }
 
 // Close ends the Keeper, and waits for attempts in progress to be given up, for functions of
-// Options that are running, and for the source. Connections stay.
-func (k *Keeper) Close() {
+// Options that are running, and for the source. Connections stay. The error is nil.
+func (k *Keeper) Close() error {
 	k.cancel()
 	<-k.done
+	return nil
 }
 
 // Done is closed when the Keeper has ended.
 func (k *Keeper) Done() <-chan struct{} { return k.done }
+
+// Err is why the Keeper has ended: what nodes.Node.Err says, nodes.ErrMoved for example, or
+// nodes.ErrClosed if the node lives; nil while the Keeper has not.
+func (k *Keeper) Err() error {
+	select {
+	case <-k.done:
+		return k.err
+	default:
+		return nil
+	}
+}
 
 // Peers lists the nodes that the source names, by name. Those that it names no more are not among
 // them, nor are nodes that are connected for other reasons: see nodes.Node.Peers.

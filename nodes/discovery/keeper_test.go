@@ -84,8 +84,8 @@ func (d *diary) options() *Options {
 }
 
 func keep(t *testing.T, n *nodes.Node, s Source, o *Options) *Keeper {
-	k := KeepConnected(t.Context(), n, s, o)
-	t.Cleanup(k.Close)
+	k := KeepConnected(n, s, o)
+	t.Cleanup(func() { _ = k.Close() })
 	return k
 }
 
@@ -434,14 +434,12 @@ func TestKeeperOneConnection(t *testing.T) {
 
 // When the node closes, no peer is lost, and the Keeper ends.
 func TestKeeperEndsWithNode(t *testing.T) {
-	for _, how := range []string{"close", "shutdown", "context"} {
+	for _, how := range []string{"close", "shutdown", "Keeper"} {
 		t.Run(how, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w, d := newWorld(t), &diary{}
 				a, b := w.start("a"), w.start("b")
-				ctx, cancel := context.WithCancel(t.Context())
-				defer cancel()
-				k := KeepConnected(ctx, a, Static{"b@test", "nobody@test"}, d.options())
+				k := KeepConnected(a, Static{"b@test", "nobody@test"}, d.options())
 				synctest.Wait()
 				require.ElementsMatch(t, []string{"connected b@test", "failed nobody@test"}, d.take())
 				switch how {
@@ -449,14 +447,16 @@ func TestKeeperEndsWithNode(t *testing.T) {
 					require.NoError(t, a.Close())
 				case "shutdown":
 					require.NoError(t, a.Shutdown(t.Context()))
-				case "context":
-					cancel()
+				case "Keeper":
+					require.NoError(t, k.Err())
+					require.NoError(t, k.Close())
 				}
 				<-k.Done()
+				require.ErrorIs(t, k.Err(), nodes.ErrClosed)
 				require.Empty(t, d.take())
 				time.Sleep(time.Hour)
 				require.EqualValues(t, 1, b.Stats().Connections)
-				require.Equal(t, how == "context", b.Conn("a@test") != nil)
+				require.Equal(t, how == "Keeper", b.Conn("a@test") != nil)
 			})
 		})
 	}

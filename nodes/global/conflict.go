@@ -93,11 +93,11 @@ func (g *Global) resolveIt(ctx context.Context, args []ei.Term) (any, error) {
 	if c := nodes.ConnOf(ctx); c != nil {
 		caller = c.Name()
 	}
-	if !ok1 || !ok2 || !ok3 || !ok4 || !g.isConflict(caller, m, key, his, own) {
+	if !ok1 || !ok2 || !ok3 || !ok4 || g.Err() != nil || !g.isConflict(caller, m, key, his, own) {
 		g.log.Info("global: asked about a name that is in no conflict", "node", caller)
 		return nil, &nodes.Raise{Class: nodes.ClassError, Reason: ei.Atom("badarg")}
 	}
-	box := g.box.Load()
+	box := g.box.Mailbox()
 	lesser, greater := his, own
 	if own.Node < his.Node {
 		lesser, greater = own, his

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"slices"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
@@ -24,7 +25,7 @@ func cluster(ctx context.Context) (alice, bob *nodes.Node, names map[*nodes.Node
 			Name: name, Cookie: "secret", Transport: tr, Listen: table[name].Addr, Resolver: table,
 			Visible: true, // global knows visible nodes only
 			Setup: func(n *nodes.Node) (err error) {
-				names[n], err = global.Start(n, nil)
+				names[n], err = global.Start(ctx, n, nil)
 				return err
 			},
 		})
@@ -65,7 +66,7 @@ func Example() {
 	if err := names[alice].Register(ctx, "adder", adder, global.RandomNotify); err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(names[bob].Names())
+	fmt.Println(slices.Collect(names[bob].Names()))
 	sum, err := global.CallAs[int](ctx, names[bob], bob, "adder", ei.Tuple{ei.Atom("add"), ei.Int(1), ei.Int(2)})
 	fmt.Println(sum, err)
 	// Output:

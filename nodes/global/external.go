@@ -23,7 +23,7 @@ type External struct {
 	watch  *nodes.Mailbox
 	cancel context.CancelFunc
 	over   chan struct{}
-	drops  func() // takes back what has the node's Drain close it
+	drops  func() // takes back what has the node's Drain unregister it
 
 	mu   sync.Mutex
 	host string
@@ -34,7 +34,7 @@ var ErrNoHost = errors.New("global: no host has registered the name")
 
 // RegisterExternal gives a process of a hidden node a global name, by way of an Erlang node:
 // global:register_name_external/3 on the first of the hosts that can be reached. If the connection
-// to that host ends, the name is registered again at the next one, until Close, or until the
+// to that host ends, the name is registered again at the next one, until Unregister, or until the
 // process ends, or the node drains (nodes.Node.Drain). name and method are as for Global.Register;
 // a method other than those of module global is a function of the hosts.
 //
@@ -75,9 +75,10 @@ func (x *External) setHost(host string) {
 	x.host = host
 }
 
-// Close gives the name back: global:unregister_name_external/1. It waits for the host until ctx
-// ends.
-func (x *External) Close(ctx context.Context) error {
+// Unregister gives the name back, and ends the External, whatever its error:
+// global:unregister_name_external/1. It waits for the host until ctx ends, and its error is that of
+// the call (nodes.Node.RPC); a process that has ended has no name, which is no error.
+func (x *External) Unregister(ctx context.Context) error {
 	x.drops()
 	return x.giveBack(ctx)
 }

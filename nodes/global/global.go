@@ -3,6 +3,7 @@ package global
 import (
 	"context"
 	"errors"
+	"iter"
 	"log/slog"
 	"maps"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/kept"
 )
 
 // A server (server.go) is the state of a global_name_server, and says what a message changes and
@@ -38,9 +40,9 @@ type Global struct {
 	n       *nodes.Node
 	o       Options
 	log     *slog.Logger
-	workers bool // the node may have several processes
-	box     atomic.Pointer[nodes.Mailbox]
-	helper  atomic.Pointer[nodes.Mailbox]
+	workers bool          // the node may have several processes
+	box     *kept.Process // the server
+	helper  *kept.Process // locks, and calls
 	outbox  *outbox
 	locker  *locker
 	slots   chan struct{} // connections and monitors that are being made at once
@@ -54,10 +56,12 @@ type Global struct {
 	mu     sync.RWMutex
 	server *server // in a process that is not the owner, a copy of the owner's tables
 	role   role
+	moved  bool   // the state is that of the process before
+	me     ei.Pid // what the server was when it began
 
-	eventsMu sync.Mutex
-	events   []func()
-	awake    bool
+	lockingMu sync.Mutex
+	there     map[*kept.Process]bool // both are: the locker runs
+	endLocker func()                 // nil: it does not run
 
 	heldMu sync.Mutex
 	held   map[string]heldLock // the helper's locks
@@ -75,6 +79,9 @@ const (
 
 	waitsAtOnce = 16
 	joinPause   = 500 * time.Millisecond
+
+	// closeTime is how long Close waits for a server that does nothing, in a node that stands still.
+	closeTime = time.Second
 )
 
 // ErrHidden: a hidden node takes no part in global. Its processes get names by RegisterExternal.
@@ -82,11 +89,15 @@ var ErrHidden = errors.New("global: the node is hidden (Config.Visible)")
 
 // Start makes the node take part in global: call it in Config.Setup, so that no peer comes too
 // early, also in a process that goes on as the node, or as one of its workers; else after
-// Node.Start. The node must be visible, or the error is ErrHidden; ErrNameTaken if it has a
-// global_name_server already. It waits for nothing. Everything ends with the node.
-func Start(n *nodes.Node, o *Options) (*Global, error) {
+// Node.Start. The node must be visible, or the error is ErrHidden; nodes.ErrNameTaken if it has a
+// global_name_server already, and ctx's if that has ended. It waits for nothing. The Global's life
+// does not end with ctx, but by Close or with the node. nil options are good.
+func Start(ctx context.Context, n *nodes.Node, o *Options) (*Global, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, &nodes.Error{Op: "start global", Err: err}
+	}
 	g := &Global{n: n, log: n.Logger(), workers: nodes.IsWorker(), held: map[string]heldLock{}, unwatched: map[string][]*name{},
-		slots: make(chan struct{}, waitsAtOnce), turn: make(chan struct{}, 1)}
+		slots: make(chan struct{}, waitsAtOnce), turn: make(chan struct{}, 1), there: map[*kept.Process]bool{}}
 	if o != nil {
 		g.o = *o
 	}
@@ -97,168 +108,164 @@ func Start(n *nodes.Node, o *Options) (*Global, error) {
 	g.locker = newLocker(g)
 	g.server = newServer(n.Name(), n.Creation(), g)
 	g.server.silent = g.o.AllowOverlap
-	wasOwner := n.Whereis(ownerName) != nil
-	helper, err := g.newHelper()
-	if err != nil {
+	g.helper = kept.New(kept.Options{
+		Node: n, Log: g.log, Name: helperName, Make: g.makeHelper, Begin: g.beginHelper,
+		Lost: func() { g.isThere(g.helper, false) }, Over: func(why error) { g.over(g.helper, g.box, why) },
+	})
+	g.box = kept.New(kept.Options{
+		Node: n, Log: g.log, Name: serverName, Make: g.makeServer, Begin: g.beginServer,
+		Lost: func() { g.isThere(g.box, false) }, Over: func(why error) { g.over(g.box, g.helper, why) },
+	})
+	if err := g.helper.Start(ctx); err != nil {
 		return nil, err
 	}
+	if err := g.box.Start(ctx); err != nil {
+		g.helper.Close()
+		return nil, err
+	}
+	n.Expose("global", "resolve_it", g.resolveIt)
+	return g, nil
+}
+
+// Close ends this node's part in global, which other nodes do not expect while they are connected:
+// names that its processes have stay theirs until they end, and nothing is told of changes any
+// more. Unregister names before. It waits for the node's own processes. The error is nil.
+func (g *Global) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
+	defer cancel()
+	_ = g.box.Do(ctx, g.locked(g.server.cancelAll)) // so that no other node waits for this one
+	g.box.Close()
+	g.helper.Close()
+	return nil
+}
+
+// Done is closed when the Global has ended: by Close, with its node, or because that goes on in
+// another process.
+func (g *Global) Done() <-chan struct{} { return g.box.Done() }
+
+// Err is why the Global has ended: nodes.ErrClosed, nodes.ErrMoved, or what kept a process that
+// somebody has ended from being made anew; nil while it has not.
+func (g *Global) Err() error { return g.box.Err() }
+
+// over ends the one process when the other one cannot be made anew.
+func (g *Global) over(of, other *kept.Process, why error) {
+	g.isThere(of, false)
+	if kept.HasFailed(why) {
+		other.End(why)
+	}
+}
+
+// isThere has the locker run while both processes are there.
+func (g *Global) isThere(p *kept.Process, is bool) {
+	g.lockingMu.Lock()
+	defer g.lockingMu.Unlock()
+	g.there[p] = is
+	switch both := g.there[g.box] && g.there[g.helper]; {
+	case both && g.endLocker == nil:
+		ctx, cancel := context.WithCancel(context.Background())
+		var locker sync.WaitGroup
+		locker.Go(func() { g.locker.run(ctx) })
+		g.endLocker = func() { cancel(); locker.Wait() }
+	case !both && g.endLocker != nil:
+		g.endLocker()
+		g.endLocker = nil
+	}
+}
+
+// makeHelper makes the process that locks, and calls. What others send it is dropped.
+func (g *Global) makeHelper(context.Context, bool) (*nodes.Mailbox, error) {
+	return g.n.Handle(helperName, g.helper.Handler(func(*nodes.Mailbox, *nodes.Message) {}), &nodes.MailboxOptions{TrapExit: true})
+}
+
+func (g *Global) beginHelper(_ *nodes.Mailbox, isFirst bool) {
+	if !isFirst {
+		g.locker.drop()
+		g.push(g.server.startAnew)
+	}
+	g.isThere(g.helper, true)
+}
+
+// makeServer makes the server.
+func (g *Global) makeServer(_ context.Context, isFirst bool) (*nodes.Mailbox, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	box, err := n.Handle(serverName, g.handle, g.boxOptions())
+	isOwner := !g.workers || isFirst && g.n.Whereis(ownerName) != nil
+	box, err := g.n.Handle(serverName, g.box.Handler(g.handle), &nodes.MailboxOptions{TrapExit: true, Handover: g.handover})
 	if err != nil {
-		_ = helper.Close()
 		return nil, err
 	}
-	g.box.Store(box)
-	state, moved := box.Inherited()
-	if moved {
+	if state, ok := box.Inherited(); ok && isFirst {
+		g.moved = true
 		g.restore(state)
 	}
-	if !g.workers || wasOwner {
-		if err := n.Register(ownerName, box); err != nil {
-			_, _ = helper.Close(), box.Close()
+	if isOwner {
+		if err := g.n.Register(ownerName, box); err != nil {
+			_ = box.Close()
 			return nil, err
 		}
 		g.role.owner = true
 	}
-	if err := g.watchNodes(box, moved); err != nil {
-		_, _ = helper.Close(), box.Close()
-		return nil, err
-	}
-	n.Expose("global", "resolve_it", g.resolveIt)
-	go g.keep()
-	return g, nil
+	return box, nil
 }
 
-// newHelper makes the process that locks, and calls. What others send it is dropped.
-func (g *Global) newHelper() (*nodes.Mailbox, error) {
-	helper, err := g.n.Handle(helperName, func(_ *nodes.Mailbox, m *nodes.Message) { m.Release() }, &nodes.MailboxOptions{TrapExit: true})
-	if err == nil {
-		g.helper.Store(helper)
-	}
-	return helper, err
-}
-
-func (g *Global) boxOptions() *nodes.MailboxOptions {
-	return &nodes.MailboxOptions{TrapExit: true, Handover: g.handover}
-}
-
-// watchNodes begins, or goes on, with the nodes that are up; g.mu is held.
-func (g *Global) watchNodes(box *nodes.Mailbox, moved bool) error {
+// beginServer begins, or goes on, with the nodes that are up.
+func (g *Global) beginServer(box *nodes.Mailbox, _ bool) {
 	up, err := box.MonitorNodes(nodes.VisibleNodes)
 	if err != nil {
-		return err
+		return // it was ended again
 	}
-	g.pushLater(func() {
-		me := box.Pid()
+	me := box.Pid()
+	g.locked(func() {
+		was := g.me
+		if g.me = me; was != (ei.Pid{}) {
+			g.succeed(was, me, up)
+			return
+		}
 		for _, node := range up {
 			g.nodeup(node, me)
 		}
-		if moved {
+		if g.moved {
 			g.resumed()
 		}
-	})
-	return nil
+	})()
+	g.isThere(g.box, true)
 }
 
-// keep makes processes anew that a peer has ended, and runs the locker, until the node ends.
-func (g *Global) keep() {
-	for g.n.Err() == nil {
-		ctx, cancel := context.WithCancel(context.Background())
-		var lockers sync.WaitGroup
-		lockers.Go(func() { g.locker.run(ctx) })
-		select {
-		case <-g.n.Done():
-		case <-g.box.Load().Done():
-		case <-g.helper.Load().Done():
-		}
-		cancel()
-		lockers.Wait()
-		select {
-		case <-g.n.Done():
-			return
-		case <-time.After(100 * time.Millisecond): // whoever ends them again and again gains little
-		}
-		if err := g.renew(); err != nil {
-			g.log.Error("global: ended", "error", err)
-			return
-		}
-	}
-}
-
-// renew makes the processes anew that have ended.
-func (g *Global) renew() error {
-	if b := g.helper.Load(); b.Err() != nil {
-		if _, err := g.newHelper(); err != nil {
-			return err
-		}
-		g.locker.drop()
-		g.push(func() { g.server.startAnew() })
-		g.log.Warn("global: the locker was ended, and goes on", "reason", b.Err())
-	}
-	b := g.box.Load()
-	if b.Err() == nil {
-		return nil
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.log.Warn("global: the server was ended, and goes on", "reason", b.Err())
-	box, err := g.n.Handle(serverName, g.handle, g.boxOptions())
-	if err != nil {
-		return err
-	}
-	if !g.workers {
-		if err := g.n.Register(ownerName, box); err != nil {
-			return err
-		}
-	}
-	was := b.Pid()
-	g.eventsMu.Lock()
-	g.box.Store(box)
-	g.awake = false // what has woken the process before may be unread
-	g.eventsMu.Unlock()
+// succeed goes on in the place of a process that somebody has ended.
+func (g *Global) succeed(was, me ei.Pid, up []string) {
 	if g.workers {
 		if g.role.owner {
 			g.standBack(was)
 		}
 		g.role = role{mine: g.role.mine, sent: g.role.sent, last: g.role.last}
 	}
-	up, err := box.MonitorNodes(nodes.VisibleNodes)
-	if err != nil {
-		return err
+	g.server.succeed(was, me)
+	for _, node := range slices.Collect(maps.Keys(g.server.up)) {
+		if g.server.up[node] == me && !slices.Contains(up, node) {
+			g.server.nodedown(node, me)
+		}
 	}
-	g.pushLater(func() {
-		me := box.Pid()
-		g.server.succeed(was, me)
-		for _, node := range slices.Collect(maps.Keys(g.server.up)) {
-			if g.server.up[node] == me && !slices.Contains(up, node) {
-				g.server.nodedown(node, me)
-			}
+	for node := range g.role.mine {
+		if !slices.Contains(up, node) {
+			delete(g.role.mine, node)
 		}
-		for node := range g.role.mine {
-			if !slices.Contains(up, node) {
-				delete(g.role.mine, node)
-			}
+	}
+	for _, node := range up {
+		if _, told := g.role.mine[node]; !told {
+			g.nodeup(node, me)
 		}
-		for _, node := range up {
-			if _, told := g.role.mine[node]; !told {
-				g.nodeup(node, me)
-			}
-		}
-		if g.role.owner {
-			g.server.watchAgain()
-		} else {
-			g.elect()
-		}
-	})
-	return nil
+	}
+	if g.role.owner {
+		g.server.watchAgain()
+	} else {
+		g.elect()
+	}
 }
 
 // handle is the server's Handler.
 func (g *Global) handle(self *nodes.Mailbox, m *nodes.Message) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	defer m.Release()
 	switch m.Op {
 	case dist.OpMonitorPExit:
 		g.down(m.Ref)
@@ -288,10 +295,6 @@ func (g *Global) handle(self *nodes.Mailbox, m *nodes.Message) {
 
 // fromHere handles what processes of this node send.
 func (g *Global) fromHere(sameProcess bool, t ei.Term) {
-	if t == ei.Term(ei.Atom("wake")) {
-		g.runEvents()
-		return
-	}
 	m, ok := t.(ei.Tuple)
 	if !ok || len(m) == 0 {
 		return
@@ -300,9 +303,9 @@ func (g *Global) fromHere(sameProcess bool, t ei.Term) {
 	case (of == "nodeup" || of == "nodedown") && len(m) == 3 && sameProcess:
 		node, _ := m[1].(ei.Atom)
 		if of == "nodeup" {
-			g.nodeup(string(node), g.box.Load().Pid())
+			g.nodeup(string(node), g.box.Mailbox().Pid())
 		} else {
-			g.nodedown(string(node), g.box.Load().Pid())
+			g.nodedown(string(node), g.box.Mailbox().Pid())
 		}
 	case of == ownerName && len(m) >= 3:
 		g.fromWorker(m)
@@ -311,36 +314,14 @@ func (g *Global) fromHere(sameProcess bool, t ei.Term) {
 	}
 }
 
-// push has f run by the server, and waits while the node is frozen.
-func (g *Global) push(f func()) {
-	if g.add(f) {
-		box := g.box.Load()
-		if err := box.Send(context.Background(), box.Pid(), ei.Atom("wake")); err != nil {
-			g.eventsMu.Lock()
-			g.awake = false // of a server that has ended; the next one is woken
-			g.eventsMu.Unlock()
-		}
-	}
-}
+// push has f run by the server, with g.mu held. It does not wait.
+func (g *Global) push(f func()) { g.box.Post(g.locked(f)) }
 
-// pushLater is push without a wait.
-func (g *Global) pushLater(f func()) { go g.push(f) }
-
-func (g *Global) add(f func()) (wake bool) {
-	g.eventsMu.Lock()
-	defer g.eventsMu.Unlock()
-	g.events = append(g.events, f)
-	wake = !g.awake
-	g.awake = true
-	return wake
-}
-
-func (g *Global) runEvents() {
-	g.eventsMu.Lock()
-	list := g.events
-	g.events, g.awake = nil, false
-	g.eventsMu.Unlock()
-	for _, f := range list {
+// locked is f with g.mu held.
+func (g *Global) locked(f func()) func() {
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
 		f()
 	}
 }
@@ -367,16 +348,23 @@ func (g *Global) Whereis(name any) (ei.Pid, bool) {
 	return ei.Pid{}, false
 }
 
-// Names lists all names of the cluster, in Erlang's order: global:registered_names/0.
-func (g *Global) Names() []ei.Term {
-	g.mu.RLock()
-	defer g.mu.RUnlock()
-	names := make([]ei.Term, 0, len(g.server.names))
-	for _, n := range g.server.names {
-		names = append(names, n.term)
+// Names yields the names that the cluster has when the loop begins, in Erlang's order. It looks
+// into the node's own table, without waiting: global:registered_names/0.
+func (g *Global) Names() iter.Seq[ei.Term] {
+	return func(yield func(ei.Term) bool) {
+		g.mu.RLock()
+		names := make([]ei.Term, 0, len(g.server.names))
+		for _, n := range g.server.names {
+			names = append(names, n.term)
+		}
+		g.mu.RUnlock()
+		slices.SortFunc(names, ei.Compare)
+		for _, name := range names {
+			if !yield(name) {
+				return
+			}
+		}
 	}
-	slices.SortFunc(names, ei.Compare)
-	return names
 }
 
 // isLocked tells whether anybody has the lock of the names.

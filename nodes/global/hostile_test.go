@@ -211,9 +211,9 @@ func TestKilledServer(t *testing.T) {
 	require.NoError(t, one.Sync(within(t)))
 	b := other.process(t)
 	require.NoError(t, other.Register(within(t), "kept", b, Method{}))
-	for i, of := range []ei.Pid{one.box.Load().Pid(), one.lockerPid()} {
+	for i, of := range []ei.Pid{one.box.Mailbox().Pid(), one.lockerPid()} {
 		require.NoError(t, l.box.SendExit(within(t), of, a("kill")))
-		eventually(t, func() bool { return one.box.Load().Pid() != of && one.lockerPid() != of })
+		eventually(t, func() bool { return one.box.Mailbox().Pid() != of && one.lockerPid() != of })
 		eventually(t, func() bool { return one.n.Whereis(serverName) != nil })
 		works(t, one, other, fmt.Sprintf("after%d", i))
 		works(t, other, one, fmt.Sprintf("then%d", i))
@@ -231,7 +231,7 @@ func TestKilledUnread(t *testing.T) {
 	did := make(chan bool, 2)
 	one.push(func() { did <- true })
 	<-did
-	old := one.box.Load()
+	old := one.box.Mailbox()
 	one.mu.RLock() // its handler waits
 	require.NoError(t, old.Send(within(t), old.Pid(), a("x")))
 	one.push(func() { did <- true })
@@ -242,7 +242,7 @@ func TestKilledUnread(t *testing.T) {
 	case <-within(t).Done():
 		require.FailNow(t, "it is not woken")
 	}
-	eventually(t, func() bool { return one.box.Load() != old })
+	eventually(t, func() bool { return one.box.Mailbox() != old })
 	one.push(func() { did <- true })
 	<-did
 }

@@ -43,7 +43,7 @@ func (w *world) move(t *testing.T, m member) member {
 	s, err := nodes.Restore(nodes.Config{
 		Name: m.n.Name(), Cookie: "secret", Transport: w.tr, Resolver: w.table, Visible: true, Logger: logger(t, m.n.Name()),
 		Setup: func(n *nodes.Node) (err error) {
-			moved.Global, err = Start(n, nil)
+			moved.Global, err = Start(t.Context(), n, nil)
 			return err
 		},
 	}, f.State(), fds)
@@ -173,7 +173,7 @@ func TestFreezeWhileMade(t *testing.T) {
 	w := newUnixWorld(t, "a@test")
 	one := w.member(t, "a@test", nil)
 	box := one.process(t)
-	one.mu.Lock() // as renew has it
+	one.mu.Lock() // as makeServer has it
 	_, err := one.n.Freeze(within(t))
 	// the second if the server was just handling a message, which waits for the lock
 	require.True(t, errors.Is(err, errBusy) || errors.Is(err, nodes.ErrDraining), "%v", err)

@@ -12,7 +12,7 @@ import (
 // setLocks asks nodes for a lock, for the helper; a node that is gone does not count. If one
 // refuses, none of them is locked.
 func (g *Global) setLocks(ctx context.Context, id ei.Term, on []string) bool {
-	return g.setLocksBy(ctx, g.helper.Load(), id, on)
+	return g.setLocksBy(ctx, g.helper.Mailbox(), id, on)
 }
 
 func (g *Global) setLocksBy(ctx context.Context, by *nodes.Mailbox, id ei.Term, on []string) bool {
@@ -40,7 +40,7 @@ func (g *Global) setLocksBy(ctx context.Context, by *nodes.Mailbox, id ei.Term, 
 
 // delLocks releases a lock of the helper, on the greatest node last.
 func (g *Global) delLocks(id ei.Term, on []string) {
-	g.delLocksBy(context.Background(), g.helper.Load(), id, on)
+	g.delLocksBy(context.Background(), g.helper.Mailbox(), id, on)
 	g.note(id, nil)
 }
 
@@ -87,7 +87,7 @@ func (g *Global) note(id ei.Term, on []string) {
 
 // callAll calls the servers of nodes at once, and gives the answers of those that are there.
 func (g *Global) callAll(ctx context.Context, on []string, request ei.Term) map[string]ei.Term {
-	answers, _ := g.callAllBy(ctx, g.helper.Load(), on, request)
+	answers, _ := g.callAllBy(ctx, g.helper.Mailbox(), on, request)
 	return answers
 }
 
@@ -118,5 +118,5 @@ func (g *Global) callAllBy(ctx context.Context, by *nodes.Mailbox, on []string,
 
 // ask calls this node's own server.
 func (g *Global) ask(ctx context.Context, request ei.Term) (ei.Term, error) {
-	return g.helper.Load().CallName(ctx, g.n.Name(), serverName, request)
+	return g.helper.Mailbox().CallName(ctx, g.n.Name(), serverName, request)
 }

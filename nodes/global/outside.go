@@ -11,7 +11,7 @@ import (
 
 // send is the outbox's.
 func (g *Global) send(ctx context.Context, l letter) error {
-	box := g.box.Load()
+	box := g.box.Mailbox()
 	switch {
 	case l.name:
 		return box.SendName(ctx, l.node, serverName, l.payload)
@@ -22,15 +22,15 @@ func (g *Global) send(ctx context.Context, l letter) error {
 }
 
 func (g *Global) hasMoved() bool {
-	return errors.Is(g.n.Err(), nodes.ErrMoved) || errors.Is(g.box.Load().Err(), nodes.ErrMoved)
+	return errors.Is(g.n.Err(), nodes.ErrMoved) || errors.Is(g.box.Mailbox().Err(), nodes.ErrMoved)
 }
 
 // The outside of the server, which the server's goroutine calls.
 
 func (g *Global) post(l letter)      { g.outbox.post(l) }
-func (g *Global) lockerPid() ei.Pid  { return g.helper.Load().Pid() }
+func (g *Global) lockerPid() ei.Pid  { return g.helper.Mailbox().Pid() }
 func (g *Global) candidate(h him)    { g.locker.candidate(h) }
-func (g *Global) demonitor(r ei.Ref) { g.box.Load().Demonitor(r) }
+func (g *Global) demonitor(r ei.Ref) { g.box.Mailbox().Demonitor(r) }
 
 func (g *Global) lockSet(node string, tag int64, set bool, from ei.Pid) {
 	g.locker.heard(lockSet{node, tag, set, from})
@@ -45,7 +45,7 @@ func (g *Global) monitor(pid ei.Pid) (ei.Ref, bool) {
 	if string(pid.Node) == g.n.Name() {
 		g.leaveInTime()
 	}
-	ref, err := g.box.Load().Monitor(g.outbox.noWait, pid)
+	ref, err := g.box.Mailbox().Monitor(g.outbox.noWait, pid)
 	return ref, err == nil
 }
 
@@ -53,7 +53,7 @@ func (g *Global) monitor(pid ei.Pid) (ei.Ref, bool) {
 func (g *Global) watchLater(of *name) {
 	node := string(of.pid.Node)
 	if g.unwatched[node] == nil && len(g.unwatched) >= maxKnown {
-		g.pushLater(func() { g.server.unwatchable(of) })
+		g.push(func() { g.server.unwatchable(of) })
 		return
 	}
 	g.unwatched[node] = append(g.unwatched[node], of)
@@ -65,7 +65,7 @@ func (g *Global) watchLater(of *name) {
 		defer func() { <-g.slots }()
 		ctx, cancel := context.WithTimeout(context.Background(), answerTime)
 		defer cancel()
-		box := g.box.Load()
+		box := g.box.Mailbox()
 		ref, err := box.Monitor(ctx, of.pid)
 		g.push(func() {
 			if err == nil {
@@ -86,7 +86,7 @@ func (g *Global) watchNow(node string, connected bool) {
 		case !connected:
 			g.server.unwatchable(n)
 		case g.server.isUnwatched(n):
-			ref, err := g.box.Load().Monitor(g.outbox.noWait, n.pid)
+			ref, err := g.box.Mailbox().Monitor(g.outbox.noWait, n.pid)
 			switch {
 			case err == nil:
 				g.server.watched(n, ref)
@@ -113,7 +113,7 @@ func (g *Global) join(node string) {
 			case err == nil || errors.Is(err, nodes.ErrConnected):
 				g.push(func() { g.server.joined(node) })
 				return
-			case tries == 2 || ctx.Err() != nil || g.n.Err() != nil:
+			case tries == 2 || ctx.Err() != nil || g.Err() != nil:
 				g.log.Warn("global: cannot connect", "node", node, "error", err)
 				g.push(func() { g.server.unreachable(node) })
 				return
@@ -121,14 +121,14 @@ func (g *Global) join(node string) {
 			select {
 			case <-time.After(joinPause):
 			case <-ctx.Done():
-			case <-g.n.Done():
+			case <-g.Done():
 			}
 		}
 	}()
 }
 
 func (g *Global) disconnect(node string) {
-	if by, ok := g.server.up[node]; ok && by != g.box.Load().Pid() {
+	if by, ok := g.server.up[node]; ok && by != g.box.Mailbox().Pid() {
 		g.tellWorker(by, ei.Atom("disconnect"), ei.Atom(node))
 		return
 	}

@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"reflect"
 	"slices"
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 // What registrations and locks may fail with, besides the context's error.
@@ -56,13 +56,9 @@ func wrap(op string, name ei.Term, err error) error {
 
 // nameKey reads a name as the caller gives it.
 func nameKey(name any) (key string, t ei.Term, err error) {
-	_, marshals := name.(ei.Marshaler)
-	v := reflect.ValueOf(name)
-	if term, ok := name.(ei.Term); ok {
-		t = term
-	} else if v.Kind() == reflect.String && !marshals {
-		t = ei.Atom(v.String())
-	} else {
+	name = otp.Name(name)
+	t, isTerm := name.(ei.Term)
+	if !isTerm {
 		raw, err := ei.Append(nil, name)
 		if err != nil {
 			return "", nil, fmt.Errorf("%w: %w", ErrNotTerm, err)
@@ -79,17 +75,18 @@ func nameKey(name any) (key string, t ei.Term, err error) {
 }
 
 // Register gives a process of this node a name in the whole cluster: global:register_name/3. name
-// is any term; a string, or a value of a type that is one, is the atom of that text, as
-// nodes.Node.Register has it, and a binary an ei.Binary. A process can have one name. method says
+// is any term, or a Go value as for ei.Append, but a string, or a value of a type that is one, is
+// the atom of that text, as nodes.Node.Register has it; what Elixir calls {:global, "shop"} is
+// ei.Binary("shop"), or []byte("shop"). A process can have one name. method says
 // who keeps the name if two partitions in which it is taken become one; the zero Method is
 // RandomExit.
 //
 // Register locks all nodes, and waits until ctx ends while another node has the lock, or does not
 // answer. When it returns nil all nodes know the name, except for one that has given its lock, and
 // then has not answered for 10 s: that one knows it when it reads on. The name is free again when
-// the process ends. The errors are ErrTaken, ErrNamed, ErrNotTerm, ctx's and the node's. After an
-// error the process has not got the name, or loses it as soon as all nodes have read so; only after
-// nodes.ErrMoved it may have it.
+// the process ends. The errors are ErrTaken, ErrNamed, ErrNotTerm, ctx's, and what Err says. After
+// an error the process has not got the name, or loses it as soon as all nodes have read so; only
+// after nodes.ErrMoved it may have it.
 //
 // When the node drains (nodes.Node.Drain) its processes lose their names; then nothing is
 // registered any more, and the error is nodes.ErrClosed.
@@ -156,11 +153,11 @@ func (g *Global) change(ctx context.Context, op string, name any, b *nodes.Mailb
 		}
 		answers := g.callAll(ctx, locked, r)
 		if err = ctx.Err(); err == nil && answers[g.n.Name()] == nil {
-			err = cmp.Or(g.n.Err(), nodes.ErrNoProc)
+			err = cmp.Or(g.Err(), nodes.ErrNoProc)
 		}
 		if err != nil && op == "register" { // while the lock is held: nobody else has the name
 			for _, node := range locked {
-				g.tell(g.helper.Load(), node, ei.Tuple{ei.Atom("unregister"), t})
+				g.tell(g.helper.Mailbox(), node, ei.Tuple{ei.Atom("unregister"), t})
 			}
 		}
 		g.own = slices.DeleteFunc(g.own, func(k string) bool { return k == key })
@@ -174,6 +171,9 @@ func (g *Global) change(ctx context.Context, op string, name any, b *nodes.Mailb
 // inTurn makes changes to the names, by f, while no other goroutine of this process does, and all
 // nodes are locked.
 func (g *Global) inTurn(ctx context.Context, f func(locked []string) error) error {
+	if err := g.Err(); err != nil {
+		return err
+	}
 	select {
 	case g.turn <- struct{}{}:
 		defer func() { <-g.turn }()
@@ -196,6 +196,9 @@ func (g *Global) leaveInTime() { g.leaves.Do(func() { g.n.OnDrain(g.drain) }) }
 // registered: the others may live on.
 func (g *Global) drain(ctx context.Context) error {
 	g.drains.Store(true)
+	if g.Err() != nil {
+		return nil
+	}
 	return g.inTurn(ctx, func(locked []string) error {
 		g.mu.RLock()
 		var names []ei.Term
@@ -250,8 +253,8 @@ func (g *Global) sleep(ctx context.Context, times int) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-g.n.Done():
-		return g.n.Err()
+	case <-g.Done():
+		return g.Err()
 	}
 }
 

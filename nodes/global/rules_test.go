@@ -38,7 +38,7 @@ func takePart(t *testing.T, rules []nodes.Rule, all bool) {
 			Name: name, Cookie: "secret", Transport: w.tr, Resolver: w.table, Listen: w.table[name].Addr, Visible: true, Logger: logger(t, name),
 			Rules: append(slices.Clone(rules), nodes.Rule{}),
 			Setup: func(n *nodes.Node) (err error) {
-				m.Global, err = Start(n, nil)
+				m.Global, err = Start(t.Context(), n, nil)
 				return err
 			},
 		})

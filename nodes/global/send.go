@@ -20,7 +20,7 @@ func (g *Global) Send(ctx context.Context, from *nodes.Mailbox, name, term any) 
 		return wrap("send to", t, ErrNoName)
 	}
 	if from == nil {
-		from = g.box.Load()
+		from = g.box.Mailbox()
 	}
 	return from.Send(ctx, pid, term)
 }

@@ -254,11 +254,18 @@ func (c *server) watchAgain() {
 
 // startAnew begins the sessions again, with another locker.
 func (c *server) startAnew() {
-	for node, s := range maps.Clone(c.sessions) {
+	c.cancelAll()
+	for node := range maps.Clone(c.sessions) {
+		c.restart(node)
+	}
+}
+
+// cancelAll tells the other nodes that their sessions with this one are over.
+func (c *server) cancelAll() {
+	for node, s := range c.sessions {
 		if s.begun {
 			c.tell(node, ei.Tuple{ei.Atom("cancel_connect"), ei.Atom(c.self), s.hisTag})
 		}
-		c.restart(node)
 	}
 }
 

@@ -1,6 +1,7 @@
 package global
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -38,7 +39,7 @@ func (l Lock) id(otherwise ei.Term) (ei.Term, error) {
 // for those that have agreed to release it. If the process ends its locks do.
 func (g *Global) SetLock(ctx context.Context, holder *nodes.Mailbox, l Lock) error {
 	id, err := l.id(holder.Pid())
-	if err != nil {
+	if err = cmp.Or(err, g.Err()); err != nil {
 		return wrap("lock", nil, err)
 	}
 	resource := id.(ei.Tuple)[0]
@@ -116,7 +117,7 @@ func (g *Global) DelLock(ctx context.Context, holder *nodes.Mailbox, l Lock) err
 // why.
 func (g *Global) Trans(ctx context.Context, l Lock, fn func(ctx context.Context) error) error {
 	ref, err := g.n.NewRef()
-	if err != nil {
+	if err = cmp.Or(err, g.Err()); err != nil {
 		return wrap("lock", nil, err)
 	}
 	id, err := l.id(ei.Tuple{g.lockerPid(), ref})
@@ -127,7 +128,7 @@ func (g *Global) Trans(ctx context.Context, l Lock, fn func(ctx context.Context)
 	var helper *nodes.Mailbox
 	for times := 1; ; times++ {
 		g.note(id, on)
-		if helper = g.helper.Load(); g.trySet(ctx, helper, id, on) {
+		if helper = g.helper.Mailbox(); g.trySet(ctx, helper, id, on) {
 			break
 		}
 		g.note(id, nil)

@@ -57,7 +57,7 @@ const (
 )
 
 func (g *Global) tellWorker(to ei.Pid, elems ...ei.Term) {
-	t := append(ei.Tuple{ei.Atom(ownerName), g.box.Load().Pid()}, elems...)
+	t := append(ei.Tuple{ei.Atom(ownerName), g.box.Mailbox().Pid()}, elems...)
 	if raw, err := ei.AppendTerm(nil, t); err == nil {
 		g.post(letter{node: g.n.Name(), pid: to, payload: raw})
 	}
@@ -166,8 +166,8 @@ func (g *Global) elect() {
 	}
 	g.role.electing = true
 	go func() {
-		for g.n.Err() == nil {
-			box := g.box.Load()
+		for g.Err() == nil {
+			box := g.box.Mailbox()
 			err := g.n.Register(ownerName, box)
 			if err == nil {
 				g.push(g.becomeOwner)
@@ -191,7 +191,7 @@ func (g *Global) elect() {
 				return
 			}
 			select {
-			case <-g.n.Done():
+			case <-g.Done():
 			case <-time.After(electAgain):
 			}
 		}
@@ -207,7 +207,7 @@ func (g *Global) becomeOwner() {
 		g.server.synced[n], g.server.stale[n] = true, true
 	}
 	g.server.watchAgain()
-	me := g.box.Load().Pid()
+	me := g.box.Mailbox().Pid()
 	told, fresh := r.split()
 	g.server.comeUp(told, fresh, me)
 	r.untold()
@@ -238,7 +238,7 @@ func (g *Global) standBack(was ei.Pid) {
 
 func (g *Global) dropLostLater() {
 	time.AfterFunc(grace, func() {
-		if g.n.Err() == nil {
+		if g.Err() == nil {
 			g.push(g.dropLost)
 		}
 	})

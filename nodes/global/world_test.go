@@ -42,7 +42,7 @@ func (w *world) member(t testing.TB, name string, o *Options) member {
 	n, err := nodes.New(nodes.Config{
 		Name: name, Cookie: "secret", Transport: w.tr, Resolver: w.table, Listen: w.table[name].Addr, Visible: true, Logger: logger(t, name),
 		Setup: func(n *nodes.Node) (err error) {
-			m.Global, err = Start(n, o)
+			m.Global, err = Start(t.Context(), n, o)
 			return err
 		},
 	})

@@ -14,4 +14,9 @@
 // other nodes print that were called with it (nodes.WithGroupLeader) goes to an io.Writer. Under
 // the name user it is, as on a node of Erlang, that of callers which name no other one: the C
 // library, say.
+//
+// # Stability
+//
+// The I/O protocol is OTP's, and stays. Names in Go may change before 1.0; CHANGELOG.md says so
+// then.
 package groupleader

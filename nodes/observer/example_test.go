@@ -18,7 +18,7 @@ func Example() {
 		Name: "shop@host", Cookie: "secret",
 		Transport: transport.NewMemory(), Listen: transport.MemoryAddr("shop"), Resolver: nodes.Static{}, // leave these out
 		Setup: func(n *nodes.Node) error {
-			return observer.Start(n, &observer.Options{Application: "shop", Stop: n.Shutdown})
+			return observer.Serve(n, &observer.Options{Application: "shop", Stop: n.Shutdown})
 		},
 		Rules: append(observer.Rules("ops*@*"),
 			nodes.Rule{Permission: nodes.MaySend, Target: "orders", Allow: true},

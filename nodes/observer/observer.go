@@ -46,9 +46,11 @@ type observer struct {
 	last map[string]int64 // what statistics/1 has said before
 }
 
-// Start exposes the functions that the tools of Erlang and Elixir call. Call it in
-// nodes.Config.Setup, or before or after nodes.Node.Start. It is on until the node ends.
-func Start(n *nodes.Node, o *Options) error {
+// Serve exposes the functions that the tools of Erlang and Elixir call. Call it in
+// nodes.Config.Setup, or before or after nodes.Node.Start. It waits for nothing, and is on until
+// the node ends. An Options.Application that is no atom is an error; nil options are the zero
+// value. It is what application runtime_tools is to a node of Erlang.
+func Serve(n *nodes.Node, o *Options) error {
 	b := &observer{n: n, began: time.Now(), last: map[string]int64{}}
 	if o != nil {
 		b.opts = *o
@@ -61,7 +63,7 @@ func Start(n *nodes.Node, o *Options) error {
 	b.opts.Version = cmp.Or(b.opts.Version, "0")
 	b.opts.Description = cmp.Or(b.opts.Description, "a node of Go")
 	if _, err := ei.AppendAtom(nil, ei.Atom(b.opts.Application)); err != nil {
-		return &nodes.Error{Op: "start the observer: Options.Application", Err: err}
+		return &nodes.Error{Op: "serve the observer: Options.Application", Err: err}
 	}
 	b.table = tableOf(b)
 	for module, funcs := range b.table {

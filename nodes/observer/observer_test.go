@@ -40,7 +40,7 @@ func newScene(t testing.TB, o *observer.Options, rules ...nodes.Rule) *scene {
 		require.NoError(t, n.Start(s.ctx))
 		return n
 	}
-	s.shop = start("shop@host", func(n *nodes.Node) error { return observer.Start(n, o) })
+	s.shop = start("shop@host", func(n *nodes.Node) error { return observer.Serve(n, o) })
 	s.ops = start("ops@host", func(n *nodes.Node) error {
 		n.Expose("erlang", "system_info", nodes.FuncOf(func(ei.Atom) ei.String { return "29" }))
 		return nil

@@ -18,7 +18,7 @@ func TestArities(t *testing.T) {
 		Resolver: nodes.Static{}})
 	require.NoError(t, err)
 	defer n.Close()
-	require.NoError(t, Start(n, nil))
+	require.NoError(t, Serve(n, nil))
 	require.NoError(t, n.Start(t.Context()))
 	for module, of := range n.Exposed() {
 		table := tableOf(&observer{})[module]

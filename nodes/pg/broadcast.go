@@ -15,7 +15,7 @@ import (
 // waited in vain; under transport.NoWait these are os.ErrDeadlineExceeded.
 func (s *Scope) Broadcast(ctx context.Context, from *nodes.Mailbox, group, term any) error {
 	if from == nil {
-		from = s.box.Load()
+		from = s.process.Mailbox()
 	}
 	err := from.SendAll(nodes.NoConnect(ctx), s.Members(group), term)
 	if all, ok := err.(interface{ Unwrap() []error }); ok {

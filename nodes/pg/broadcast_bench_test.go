@@ -33,7 +33,7 @@ func BenchmarkBroadcast(b *testing.B) {
 		defer n.Close()
 		require.NoError(b, n.Start(soon(b)))
 		table[name] = nodes.Endpoint{Addr: n.Listeners()[0].Addr()}
-		scopes[i], err = Start(n, "", nil)
+		scopes[i], err = Start(b.Context(), n, "", nil)
 		require.NoError(b, err)
 		started[i] = n
 	}

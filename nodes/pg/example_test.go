@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log"
 
-	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/pg"
 	"github.com/cnode-go/cnode/transport"
@@ -28,7 +27,7 @@ func Example() {
 		node, err := nodes.New(nodes.Config{
 			Name: name, Cookie: "secret", Transport: tr, Listen: table[name].Addr, Resolver: table,
 			Setup: func(n *nodes.Node) (err error) {
-				scopes[name], err = pg.Start(n, "", nil)
+				scopes[name], err = pg.Start(ctx, n, "", nil)
 				return err
 			},
 		})
@@ -48,13 +47,13 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := scopes["alice@host"].Join(ctx, ei.Atom("workers"), worker); err != nil {
+	if err := scopes["alice@host"].Join(ctx, "workers", worker); err != nil {
 		log.Fatal(err)
 	}
 	if _, err := bob.Connect(ctx, "alice@host"); err != nil {
 		log.Fatal(err)
 	}
-	for change, err := range scopes["bob@host"].Monitor(ctx, ei.Atom("workers")) { // first those that there are
+	for change, err := range scopes["bob@host"].Monitor(ctx, "workers") { // first those that there are
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -63,7 +62,7 @@ func Example() {
 			break
 		}
 	}
-	if err := scopes["bob@host"].Broadcast(ctx, nil, ei.Atom("workers"), "hello"); err != nil {
+	if err := scopes["bob@host"].Broadcast(ctx, nil, "workers", "hello"); err != nil {
 		log.Fatal(err)
 	}
 	for text, err := range nodes.Messages[string](ctx, worker) {

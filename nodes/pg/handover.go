@@ -57,7 +57,7 @@ func (s *Scope) handover() ([]byte, error) {
 	return ei.Marshal(saved)
 }
 
-// inherit takes the state of the scope before; s.turn is held.
+// inherit takes the state of the scope before; Running is held.
 func (s *Scope) inherit(state []byte) error {
 	var saved savedScope
 	if err := ei.Unmarshal(state, &saved); err != nil {
@@ -92,7 +92,7 @@ func (s *Scope) inherit(state []byte) error {
 }
 
 // claim finds a membership that the scope before has handed over, and that nobody has found yet;
-// s.turn is held.
+// Running is held.
 func (s *Scope) claim(pid ei.Pid, key string) bool {
 	l := s.locals[pid]
 	if l == nil {

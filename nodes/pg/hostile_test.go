@@ -1,18 +1,13 @@
 package pg
 
 import (
-	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/test/sockdir"
-	"github.com/cnode-go/cnode/transport"
 )
 
 // A call in the name of a scope of a third node is not answered: the answer would end that scope.
@@ -56,7 +51,7 @@ func TestLeaveOfManyFromMany(t *testing.T) {
 	x := w.node("x")
 	w.connect(x, a)
 	h := w.box(x)
-	say := func(what ei.Term) { t.Helper(); require.NoError(t, h.Send(soon(t), s.box.Load().Pid(), what)) }
+	say := func(what ei.Term) { t.Helper(); require.NoError(t, h.Send(soon(t), s.process.Mailbox().Pid(), what)) }
 	member := h.Pid()
 	var groups, pids, data, named ei.List
 	for i := range many {
@@ -74,35 +69,23 @@ func TestLeaveOfManyFromMany(t *testing.T) {
 	require.Equal(t, []ei.Term{ei.Atom("g")}, slices.Collect(s.Groups()))
 	say(ei.Tuple{ei.Atom("update"), member, named})
 	sees(t, s, ei.Atom("g"))
-	s.turn.Lock()
-	defer s.turn.Unlock()
+	s.process.Running.Lock()
+	defer s.process.Running.Unlock()
 	for _, p := range s.peers {
 		require.Zero(t, p.bytes)
 	}
 }
 
-// While the scope's process is made anew, the node does not move without the memberships; once
-// there is one, they move even before it has done anything.
-func TestFreezeBetweenTwoProcesses(t *testing.T) {
+// Once the scope's process is made anew, the memberships move even before it has done anything.
+func TestFreezeAfterAnotherProcess(t *testing.T) {
 	w := newWorld(t)
-	for name := range w.table {
-		w.table[name] = nodes.Endpoint{Addr: transport.UnixAddr(filepath.Join(sockdir.New(t), name))}
-	}
-	w.tr = transport.Unix()
 	a, s := w.scope("a", nil)
 	member := w.box(a)
 	require.NoError(t, s.Join(soon(t), ei.Atom("g"), member))
-	s.turn.Lock()
-	s.deaths, s.restart = 30, time.Now()
-	s.turn.Unlock()
-	s.box.Load().Exit(ei.Atom("kill"))
-	require.Eventually(t, func() bool { s.turn.Lock(); defer s.turn.Unlock(); return s.deaths == 31 }, limit, time.Millisecond)
-	_, err := a.Freeze(soon(t))
-	require.ErrorIs(t, err, errNoProcess)
-
-	s.turn.Lock()
+	s.process.Running.Lock()
+	s.lost()
 	state, err := s.handover() // as it is before the next process's first message
-	s.turn.Unlock()
+	s.process.Running.Unlock()
 	require.NoError(t, err)
 	next := &Scope{table: newTable(), self: newOwner(), locals: map[ei.Pid]*local{}, byRef: map[ei.Ref]ei.Pid{}, peers: map[ei.Pid]*peer{}}
 	require.NoError(t, next.inherit(state))
@@ -166,7 +149,7 @@ func TestParseLimit(t *testing.T) {
 	x := w.node("x")
 	w.connect(x, a)
 	h := w.box(x)
-	say := func(what ei.Term) { t.Helper(); require.NoError(t, h.Send(soon(t), s.box.Load().Pid(), what)) }
+	say := func(what ei.Term) { t.Helper(); require.NoError(t, h.Send(soon(t), s.process.Mailbox().Pid(), what)) }
 	own := h.Pid()
 	whole := func(groups ei.List) ei.Term { return cast(ei.Tuple{ei.Atom("sync"), own, groups}) }
 	say(whole(ei.List{ei.Tuple{ei.Atom("g"), ei.List{own}}}))

@@ -9,11 +9,12 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 // keyOfValue is the key of a group that the program names.
 func keyOfValue(group any) (string, error) {
-	raw, err := ei.Append(nil, group)
+	raw, err := ei.Append(nil, otp.Name(group))
 	if err != nil {
 		return "", err
 	}
@@ -21,9 +22,11 @@ func keyOfValue(group any) (string, error) {
 }
 
 // Join makes processes of this node members of a group, each once more: a process that has joined
-// twice is listed twice, and has to leave twice. group is any term, or a Go value as for ei.Append:
-// "workers" is <<"workers">>, as in Elixir, and not the atom, ei.Atom("workers"). A member that
-// ends leaves all its groups. Join waits for the scope's process, until ctx ends; then nothing has
+// twice is listed twice, and has to leave twice. group is any term, or a Go value as for ei.Append,
+// but a string, or a value of a type that is one, is the atom of that text, as names are elsewhere:
+// "workers" is workers, Elixir's :workers. <<"workers">>, Elixir's "workers", is
+// ei.Binary("workers"), or []byte("workers"); so is text inside a term. A member that ends leaves
+// all its groups. Join waits for the scope's process, until ctx ends; then nothing has
 // happened. It does not wait for other nodes, which hear of it a moment later. The error is that of
 // Err if the scope has ended, of Mailbox.Err if a process has, and of ei.Append for the group. It
 // is pg:join/3.
@@ -37,18 +40,18 @@ func keyOfValue(group any) (string, error) {
 func (s *Scope) Join(ctx context.Context, group any, members ...*nodes.Mailbox) error {
 	return s.change(ctx, "join", group, members, func(key string, pids []ei.Pid) error {
 		join := func(box *nodes.Mailbox) error { return s.joinNow(box, key, pids, members) }
-		if !s.inheriting.Load() { // so it does not wait for turn without a ctx
+		if !s.inheriting.Load() { // so it does not wait for Running without a ctx
 			return s.inProcess(ctx, join)
 		}
-		s.turn.Lock()
+		s.process.Running.Lock()
 		if !s.inheriting.Load() {
-			s.turn.Unlock()
+			s.process.Running.Unlock()
 			return s.inProcess(ctx, join)
 		}
-		defer s.turn.Unlock()
+		defer s.process.Running.Unlock()
 		pids = slices.DeleteFunc(pids, func(pid ei.Pid) bool { return s.claim(pid, key) })
 		if len(pids) > 0 {
-			s.post(func() { _ = s.joinNow(s.box.Load(), key, pids, nil) })
+			s.process.Post(func() { _ = s.joinNow(s.process.Mailbox(), key, pids, nil) })
 		}
 		return nil
 	})
@@ -105,9 +108,9 @@ func (s *Scope) leaveNow(box *nodes.Mailbox, key string, pids []ei.Pid) error {
 	return nil
 }
 
-// inProcess is do for what may fail.
+// inProcess is Do for what may fail.
 func (s *Scope) inProcess(ctx context.Context, f func(box *nodes.Mailbox) error) (err error) {
-	failed := s.do(ctx, func() { err = f(s.box.Load()) })
+	failed := s.process.Do(ctx, func() { err = f(s.process.Mailbox()) })
 	return errors.Join(failed, err)
 }
 
@@ -122,7 +125,7 @@ func (s *Scope) change(ctx context.Context, op string, group any, members []*nod
 	if err != nil {
 		return fail(err)
 	}
-	own := s.box.Load().Pid()
+	own := s.process.Mailbox().Pid()
 	pids := make([]ei.Pid, len(members))
 	for i, m := range members {
 		if m == nil {
@@ -143,7 +146,7 @@ func (s *Scope) change(ctx context.Context, op string, group any, members []*nod
 
 // monitorLocal monitors a member, whose end ends its membership.
 func (s *Scope) monitorLocal(box *nodes.Mailbox, pid ei.Pid, l *local) {
-	ref, err := box.Monitor(s.ctx, pid)
+	ref, err := box.Monitor(s.process.Context(), pid)
 	if err != nil { // this process has ended: the next one monitors the member
 		return
 	}

@@ -2,11 +2,11 @@ package pg
 
 import (
 	"context"
-	"errors"
 	"iter"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/internal/kept"
 )
 
 // A Change says who has joined a group, and who has left it, each as often as it has.
@@ -23,7 +23,7 @@ type Change struct {
 // ei.Append for the group, or what has ended the scope otherwise. It is pg:monitor/2 with
 // pg:demonitor/2.
 //
-//	for change, err := range scope.Monitor(ctx, "room:1") {
+//	for change, err := range scope.Monitor(ctx, ei.Binary("room:1")) { // Elixir's "room:1"
 func (s *Scope) Monitor(ctx context.Context, group any) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) {
 		key, err := keyOfValue(group)
@@ -89,8 +89,8 @@ func (s *Scope) follow(ctx context.Context, w *watch, yield func(Change, error) 
 		case <-w.ring:
 		case <-ctx.Done():
 			return
-		case <-s.done:
-			if err := s.Err(); !errors.Is(err, nodes.ErrClosed) && !errors.Is(err, nodes.ErrMoved) {
+		case <-s.process.Done():
+			if err := s.Err(); kept.HasFailed(err) {
 				yield(Change{}, &nodes.Error{Op: "monitor pg scope " + s.name, Err: err})
 			}
 			return

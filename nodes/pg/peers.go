@@ -39,13 +39,6 @@ var now = nodes.NoConnect(transport.NoWait())
 
 // take handles a message of the scope's process.
 func (s *Scope) take(box *nodes.Mailbox, m *nodes.Message) {
-	defer m.Release()
-	s.turn.Lock()
-	defer s.turn.Unlock()
-	if box != s.box.Load() { // it has ended, and another one is in its place
-		return
-	}
-	s.runCommands()
 	switch m.Op {
 	case dist.OpMonitorPExit:
 		s.down(box, m.Ref)
@@ -101,8 +94,6 @@ func (s *Scope) handle(box *nodes.Mailbox, c *nodes.Conn, m *message) error {
 	switch {
 	case c == nil && (m.kind == nodeUp || m.kind == nodeDown):
 		s.noteNode(box, m.nodes[0], m.kind == nodeUp)
-		return nil
-	case c == nil && m.kind == ownCommand:
 		return nil
 	case m.kind >= hello && (c != nil || m.from.Node == ""):
 		return errUnknown
@@ -243,9 +234,9 @@ func (s *Scope) mayBeBehind(pid ei.Pid, p *peer, err error) {
 }
 
 func (s *Scope) beginCatchUp(pid ei.Pid, p *peer) {
-	ctx, cancel := context.WithCancel(nodes.NoConnect(s.ctx))
+	ctx, cancel := context.WithCancel(nodes.NoConnect(s.process.Context()))
 	p.cancel = cancel
-	s.begins(func() {
+	s.process.Go(func() {
 		defer cancel()
 		s.catchUp(ctx, pid)
 	})
@@ -257,16 +248,16 @@ func (s *Scope) catchUp(ctx context.Context, pid ei.Pid) {
 	for more := true; more; {
 		var box *nodes.Mailbox
 		var all ei.Raw
-		err := s.do(ctx, func() {
+		err := s.process.Do(ctx, func() {
 			if p := s.peers[pid]; p != nil {
-				box, p.dirty = s.box.Load(), false
+				box, p.dirty = s.process.Mailbox(), false
 				all, _ = ei.AppendTerm(nil, wholeMessage(box.Pid(), p.version, s.told()))
 			}
 		})
 		if err != nil || box == nil || box.Send(ctx, pid, all) != nil {
 			return
 		}
-		err = s.do(ctx, func() {
+		err = s.process.Do(ctx, func() {
 			if p := s.peers[pid]; p != nil && p.behind {
 				more, p.behind, p.told = p.dirty, p.dirty, true
 			}
@@ -417,11 +408,11 @@ func (s *Scope) ask(box *nodes.Mailbox, node string) {
 		return
 	}
 	s.asked[node] = true
-	s.begins(func() { // another worker has to give this one a way there
-		ctx, cancel := context.WithTimeout(s.ctx, askTime)
+	s.process.Go(func() { // another worker has to give this one a way there
+		ctx, cancel := context.WithTimeout(s.process.Context(), askTime)
 		defer cancel()
 		_ = box.SendName(ctx, node, s.name, discover)
-		s.post(func() { delete(s.asked, node) })
+		s.process.Post(func() { delete(s.asked, node) })
 	})
 }
 
@@ -438,7 +429,7 @@ const (
 func (s *Scope) seek() {
 	s.pause = firstPause
 	if s.timer == nil {
-		s.timer = time.AfterFunc(s.pause, func() { s.post(s.look) })
+		s.timer = time.AfterFunc(s.pause, func() { s.process.Post(s.look) })
 		return
 	}
 	s.timer.Reset(s.pause)
@@ -446,7 +437,7 @@ func (s *Scope) seek() {
 
 // look looks for scopes, and does so again later if there is something to look for.
 func (s *Scope) look() {
-	box, any := s.box.Load(), false
+	box, any := s.process.Mailbox(), false
 	for node := range s.direct {
 		if s.n.Conn(node) == nil {
 			delete(s.direct, node)
@@ -469,7 +460,7 @@ func (s *Scope) look() {
 		_ = box.SendWorkers(now, s.name, ei.Tuple{ei.Atom("$cnode_pg"), ei.Atom("hello"), box.Pid()})
 		any = true
 	}
-	if any && s.ctx.Err() == nil {
+	if any && s.Err() == nil {
 		s.pause = min(2*s.pause, lastPause)
 		s.timer.Reset(s.pause)
 	}

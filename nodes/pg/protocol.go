@@ -32,14 +32,13 @@ const highest = 1
 type kind uint8
 
 const (
-	discover   kind = iota + 1
-	whole           // sync, local_data
-	update          // join, leave, update
-	hello           // of another worker
-	itsNodes        // of another worker
-	nodeUp          // of this node
-	nodeDown        // of this node
-	ownCommand      // this scope's own
+	discover kind = iota + 1
+	whole         // sync, local_data
+	update        // join, leave, update
+	hello         // of another worker
+	itsNodes      // of another worker
+	nodeUp        // of this node
+	nodeDown      // of this node
 )
 
 // A message is one that was read.
@@ -133,7 +132,6 @@ var readers = map[shape]func(c *ei.Cursor, m *message) error{
 	{"update", 3}:     readUpdate,
 	{"nodeup", 3}:     func(c *ei.Cursor, m *message) error { return m.readNode(c, nodeUp) },
 	{"nodedown", 3}:   func(c *ei.Cursor, m *message) error { return m.readNode(c, nodeDown) },
-	{"$cnode_pg", 2}:  func(_ *ei.Cursor, m *message) error { m.kind = ownCommand; return nil },
 	{"$cnode_pg", 3}:  func(c *ei.Cursor, m *message) error { _ = c.Skip(); return m.readFrom(c, hello) },
 	{"$cnode_pg", 4}:  readNodes,
 }

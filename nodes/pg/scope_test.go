@@ -24,10 +24,10 @@ func TestErrors(t *testing.T) {
 	w := newWorld(t)
 	n, s := w.scope("a", nil)
 	other := w.node("b")
-	_, err := Start(n, "", nil)
+	_, err := Start(t.Context(), n, "", nil)
 	require.ErrorIs(t, err, nodes.ErrNameTaken)
 	require.ErrorContains(t, err, "start pg scope pg")
-	_, err = Start(n, "x", &Options{Limit: -1})
+	_, err = Start(t.Context(), n, "x", &Options{Limit: -1})
 	require.ErrorContains(t, err, "Options.Limit is -1")
 	a := w.box(n)
 	require.NoError(t, s.Join(soon(t), "g"))
@@ -38,6 +38,8 @@ func TestErrors(t *testing.T) {
 	require.Error(t, s.Join(soon(t), make(chan int), a))
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
+	_, err = Start(over, n, "x", nil)
+	require.ErrorIs(t, err, context.Canceled)
 	if err := s.Join(over, "g", a); err != nil { // or it was quick
 		require.ErrorIs(t, err, context.Canceled)
 	}
@@ -57,7 +59,7 @@ func TestErrors(t *testing.T) {
 		require.NoError(t, err, "its end by Close is none")
 	}
 	require.NoError(t, a.Err(), "the members live on")
-	s, err = Start(n, "", nil)
+	s, err = Start(t.Context(), n, "", nil)
 	require.NoError(t, err)
 	require.NoError(t, n.Close())
 	<-s.Done()
@@ -77,7 +79,7 @@ func TestLeaveBeforeWhole(t *testing.T) {
 	o.sees(t, ei.Atom("g"), a.Pid())
 	// known of by a sync alone, as when the scope there has answered a discover, but not yet
 	// received anything
-	require.NoError(t, o.box.Send(soon(t), s.box.Load().Pid(), cast(ei.Tuple{ei.Atom("sync"), o.box.Pid(), ei.List{}})))
+	require.NoError(t, o.box.Send(soon(t), s.process.Mailbox().Pid(), cast(ei.Tuple{ei.Atom("sync"), o.box.Pid(), ei.List{}})))
 	require.NoError(t, s.Leave(soon(t), ei.Atom("g"), a))
 	o.sees(t, ei.Atom("g"))
 	o.lives(t)
@@ -216,8 +218,8 @@ func anything(t *testing.T, seed uint64) {
 	}
 	for _, s := range ss {
 		require.Eventually(t, func() bool {
-			s.turn.Lock()
-			defer s.turn.Unlock()
+			s.process.Running.Lock()
+			defer s.process.Running.Unlock()
 			return len(s.locals) == 0 && len(s.peers) == 2 && len(s.byRef) == 2 && len(s.table.groups) == 0
 		}, limit, time.Millisecond)
 	}
@@ -239,7 +241,7 @@ func TestHostile(t *testing.T) {
 	w.connect(bad, n)
 	h := w.box(bad)
 	self := h.Pid()
-	own := s.box.Load().Pid()
+	own := s.process.Mailbox().Pid()
 	ctx := soon(t)
 	say := func(what any) {
 		t.Helper()
@@ -300,7 +302,11 @@ func TestHostile(t *testing.T) {
 		for i := range 5_000 {
 			say(ei.Tuple{ei.Atom("discover"), ei.Pid{Node: self.Node, ID: uint32(1000 + i), Creation: self.Creation}})
 		}
-		require.Eventually(t, func() bool { s.turn.Lock(); defer s.turn.Unlock(); return len(s.peers) == 2 }, limit, time.Millisecond)
+		require.Eventually(t, func() bool {
+			s.process.Running.Lock()
+			defer s.process.Running.Unlock()
+			return len(s.peers) == 2
+		}, limit, time.Millisecond)
 		var m runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&m)
@@ -314,7 +320,7 @@ func TestHostile(t *testing.T) {
 	o.sees(t, g, a.Pid())
 	o.lives(t)
 	require.NoError(t, s.Err())
-	require.Equal(t, own, s.box.Load().Pid(), "the scope's process is the same")
+	require.Equal(t, own, s.process.Mailbox().Pid(), "the scope's process is the same")
 }
 
 func must(b []byte, err error) []byte {

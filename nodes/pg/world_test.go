@@ -58,7 +58,7 @@ func (w *world) node(name string, edit ...func(cfg *nodes.Config)) *nodes.Node {
 func (w *world) scope(name string, o *Options, edit ...func(cfg *nodes.Config)) (*nodes.Node, *Scope) {
 	w.t.Helper()
 	n := w.node(name, edit...)
-	s, err := Start(n, "", o)
+	s, err := Start(w.t.Context(), n, "", o)
 	require.NoError(w.t, err)
 	w.t.Cleanup(func() { s.Close() })
 	return n, s

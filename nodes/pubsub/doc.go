@@ -2,13 +2,16 @@
 // gets what the Elixir nodes of a cluster broadcast, broadcasts itself, pushes to the browsers of a
 // Phoenix application, and knows who is present on a topic.
 //
-//	ps, err := pubsub.Start(n, "MyApp.PubSub", nil)             // {Phoenix.PubSub, name: MyApp.PubSub}
+//	ps, err := pubsub.Start(ctx, n, "MyApp.PubSub", nil)             // {Phoenix.PubSub, name: MyApp.PubSub}
 //	for order, err := range pubsub.Messages[Order](ctx, ps, "orders") { ... } // PubSub.subscribe(MyApp.PubSub, "orders")
 //	err = ps.Broadcast(ctx, "orders", Order{...})               // PubSub.broadcast(MyApp.PubSub, "orders", %{...})
 //	err = ps.Push(ctx, "room:1", "new_msg", Note{...})          // MyAppWeb.Endpoint.broadcast("room:1", "new_msg", %{...})
 //	pr, err := ps.FollowPresence("MyAppWeb.Presence", nil)      // read only
 //	users, err := pubsub.List[User](pr, "room:1")               // MyAppWeb.Presence.list("room:1")
 //	for e, err := range pubsub.Watch[User](ctx, pr, "room:1") { ... } // who comes and goes
+//
+// A topic is a string in Elixir, that is a binary, and a Go string is that one; only names of
+// processes, PubSubs and Presences are atoms.
 //
 // # What goes over the wire
 //
@@ -37,4 +40,10 @@
 // workers each worker is a member of its own and serves the subscribers that it has; what is
 // broadcast to the whole node only (direct_broadcast) reaches one of them, which passes it on to
 // the others.
+//
+// # Stability
+//
+// Broadcasts are those of Phoenix.PubSub 2.x. Presence follows Phoenix.Tracker, whose messages
+// Phoenix documents nowhere, so that another release of it may need another one of this package.
+// Names in Go may change before 1.0; CHANGELOG.md says so then.
 package pubsub

@@ -25,7 +25,7 @@ func Example() {
 		Name: "go@host", Cookie: "secret",
 		Transport: transport.NewMemory(), Listen: transport.MemoryAddr("go"), Resolver: nodes.Static{}, // leave these out
 		Setup: func(n *nodes.Node) (err error) {
-			ps, err = pubsub.Start(n, "MyApp.PubSub", nil)
+			ps, err = pubsub.Start(ctx, n, "MyApp.PubSub", nil)
 			return err
 		},
 	})
@@ -59,7 +59,7 @@ func ExampleStart() {
 	node, err := nodes.New(nodes.Config{
 		Name: "go@10.0.0.7", Cookie: "secret",
 		Setup: func(n *nodes.Node) (err error) {
-			ps, err = pubsub.Start(n, "MyApp.PubSub", nil)
+			ps, err = pubsub.Start(ctx, n, "MyApp.PubSub", nil)
 			return err
 		},
 	})

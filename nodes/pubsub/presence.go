@@ -102,7 +102,7 @@ func (p *Presence) start() error {
 		s := &shard{p: p, topic: presencePrefix + name, tracker: newTracker(), asking: map[ei.Atom]bool{}}
 		s.limit, s.exceeded = o.Limit, s.complain
 		p.shards = append(p.shards, s)
-		if err := p.ps.keep(name, func() (*nodes.Mailbox, error) { return s.start(name) }); err != nil {
+		if _, err := p.ps.keep(p.ps.ctx, name, func(context.Context) (*nodes.Mailbox, error) { return s.start(name) }); err != nil {
 			return err
 		}
 		p.ps.background(s.run)

@@ -1,19 +1,20 @@
 package pubsub
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/ei/elixir"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/internal/kept"
 	"github.com/cnode-go/cnode/nodes/pg"
 )
 
@@ -26,13 +27,8 @@ const (
 	channel = ei.Atom("Elixir.Phoenix.Channel.Server")
 )
 
-const (
-	// maxPool bounds the pools.
-	maxPool = 1024
-	// restartAfter is how soon a process that somebody has killed is started again if it cannot be
-	// at once.
-	restartAfter = time.Second
-)
+// maxPool bounds the pools.
+const maxPool = 1024
 
 // Options adjust a PubSub. The zero value, and nil, fit a Phoenix application with no options.
 type Options struct {
@@ -46,7 +42,7 @@ type Options struct {
 	// ends with an error.
 	Limit int
 	// Scope is the program's own scope of that name, which other PubSubs, or the program itself,
-	// use as well: pg.Start(n, pubsub.Scope, nil). nil: Start starts it, and Close closes it, so
+	// use as well: pg.Start(ctx, n, pubsub.Scope, nil). nil: Start starts it, and Close closes it, so
 	// that a program with several PubSubs on a node starts the scope itself, and gives it to each.
 	Scope *pg.Scope
 }
@@ -57,15 +53,15 @@ type PubSub struct {
 	opts      Options
 	ownsScope bool
 	log       *slog.Logger
-	groups    []ei.Atom // of the pool's processes: their names, and the groups that they are members of
+	groups    []ei.Atom       // of the pool's processes: their names, and the groups that they are members of
+	members   []*kept.Process // the pool's processes
 	ctx       context.Context
-	cancel    context.CancelFunc
-	kept      sync.WaitGroup
+	cancel    context.CancelCauseFunc
+	work      sync.WaitGroup
 	done      chan struct{}
 
-	mu      sync.Mutex
-	members []*nodes.Mailbox // the pool's processes
-	topics  map[string]map[*nodes.Mailbox]struct{}
+	mu     sync.Mutex
+	topics map[string]map[*nodes.Mailbox]struct{}
 	// of each subscriber its topics
 	subscribers map[*nodes.Mailbox]map[string]struct{}
 }
@@ -74,8 +70,10 @@ type PubSub struct {
 // "my_pubsub" for that atom. Call it in Config.Setup if the node moves or has workers (see the
 // package's comment), else there or after Node.Start. The error is nodes.ErrNameTaken if it was
 // called for the name before, or for another name without Options.Scope, which both have to be
-// given then.
-func Start(n *nodes.Node, name string, o *Options) (*PubSub, error) {
+// given then; an error too is a name that is empty, or a pool that cannot be. It waits, until ctx
+// ends, for the scope's process alone. The PubSub's life does not end with ctx, but by Close, with
+// its scope or with the node. It is Phoenix.PubSub's child_spec, started.
+func Start(ctx context.Context, n *nodes.Node, name string, o *Options) (*PubSub, error) {
 	ps := &PubSub{
 		n: n, log: n.Logger().With("pubsub", name), done: make(chan struct{}),
 		topics: map[string]map[*nodes.Mailbox]struct{}{}, subscribers: map[*nodes.Mailbox]map[string]struct{}{},
@@ -83,15 +81,15 @@ func Start(n *nodes.Node, name string, o *Options) (*PubSub, error) {
 	if o != nil {
 		ps.opts = *o
 	}
-	ps.ctx, ps.cancel = context.WithCancel(context.Background())
-	if err := ps.start(name); err != nil {
+	ps.ctx, ps.cancel = context.WithCancelCause(context.Background())
+	if err := ps.start(ctx, name); err != nil {
 		ps.Close()
 		return nil, &nodes.Error{Op: "start the PubSub " + name, Err: err}
 	}
 	return ps, nil
 }
 
-func (ps *PubSub) start(name string) (err error) {
+func (ps *PubSub) start(ctx context.Context, name string) (err error) {
 	o := &ps.opts
 	if o.PoolSize == 0 {
 		o.PoolSize = 1
@@ -100,6 +98,8 @@ func (ps *PubSub) start(name string) (err error) {
 		o.BroadcastPoolSize = o.PoolSize
 	}
 	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
 	case name == "":
 		return errors.New("the name is empty")
 	case o.PoolSize < 0 || o.PoolSize > maxPool:
@@ -108,7 +108,7 @@ func (ps *PubSub) start(name string) (err error) {
 		return fmt.Errorf("Options.BroadcastPoolSize is %d, with a PoolSize of %d", o.BroadcastPoolSize, o.PoolSize)
 	}
 	if o.Scope == nil {
-		if o.Scope, err = pg.Start(ps.n, Scope, nil); err != nil {
+		if o.Scope, err = pg.Start(ctx, ps.n, Scope, nil); err != nil {
 			return err
 		}
 		ps.ownsScope = true
@@ -121,81 +121,61 @@ func (ps *PubSub) start(name string) (err error) {
 		}
 	})
 	adapter := elixir.Module(strings.TrimPrefix(name, "Elixir.") + ".Adapter") // Module.concat(name, "Adapter")
-	ps.members = make([]*nodes.Mailbox, o.PoolSize)
-	for i := range ps.members {
+	for i := range o.PoolSize {
 		group := adapter
 		if i > 0 {
 			group += ei.Atom(fmt.Sprintf("_%d", i+1))
 		}
 		ps.groups = append(ps.groups, group)
-		if err := ps.keep(string(group), func() (*nodes.Mailbox, error) { return ps.startMember(i) }); err != nil {
+		p, err := ps.keep(ctx, string(group), func(ctx context.Context) (*nodes.Mailbox, error) { return ps.startMember(ctx, group) })
+		if err != nil {
 			return err
 		}
+		ps.members = append(ps.members, p)
 	}
 	return nil
 }
 
 // startMember starts a process of the pool.
-func (ps *PubSub) startMember(i int) (*nodes.Mailbox, error) {
-	group := ps.groups[i]
+func (ps *PubSub) startMember(ctx context.Context, group ei.Atom) (*nodes.Mailbox, error) {
 	b, err := ps.n.Serve(string(group), nodes.Server{Info: ps.take}, &nodes.MailboxOptions{TrapExit: true})
 	if err != nil {
 		return nil, err
 	}
-	if err := ps.opts.Scope.Join(ps.ctx, group, b); err != nil {
+	if err := ps.opts.Scope.Join(ctx, group, b); err != nil {
 		b.Close()
 		return nil, err
 	}
-	ps.mu.Lock()
-	ps.members[i] = b
-	ps.mu.Unlock()
 	return b, nil
 }
 
-// keep starts a process, and another one when it ends, as a supervisor would, until the PubSub or
-// the node ends.
-func (ps *PubSub) keep(name string, start func() (*nodes.Mailbox, error)) error {
-	b, err := start()
-	if err != nil {
-		return err
-	}
-	ps.background(func() {
-		for {
-			select {
-			case <-ps.ctx.Done():
-				b.Exit(ei.Atom("shutdown"))
-				return
-			case <-b.Done():
+// keep starts a process, and another one when somebody has ended it, until the PubSub or the node
+// ends.
+func (ps *PubSub) keep(ctx context.Context, name string, start func(ctx context.Context) (*nodes.Mailbox, error)) (*kept.Process, error) {
+	p := kept.New(kept.Options{
+		Node: ps.n, Log: ps.log, Name: name, Until: ps.ctx,
+		Make: func(ctx context.Context, _ bool) (*nodes.Mailbox, error) { return start(ctx) },
+		Over: func(why error) {
+			if kept.HasFailed(why) {
+				ps.cancel(why)
 			}
-			again := b.Err()
-			for {
-				if errors.Is(again, nodes.ErrMoved) || ps.n.Err() != nil {
-					return
-				}
-				ps.log.Warn("process of a PubSub ended, and is started again", "name", name, "why", again)
-				if b, again = start(); again == nil {
-					break
-				}
-				select {
-				case <-ps.ctx.Done():
-					return
-				case <-ps.n.Done():
-					return
-				case <-time.After(restartAfter):
-				}
-			}
-		}
+		},
 	})
-	return nil
+	if err := p.Start(ctx); err != nil {
+		return nil, err
+	}
+	ps.background(func() { <-p.Done() })
+	return p, nil
 }
 
-// Close ends the membership, the loops over Messages and Watch, and the Presences. It does not end
-// mailboxes that have subscribed by Subscribe.
+// Close ends the membership, the loops over Messages and Watch, and the Presences, and waits for
+// what it has started. It does not end mailboxes that have subscribed by Subscribe. The error is
+// nil.
 func (ps *PubSub) Close() error {
 	ps.mu.Lock()
-	ps.cancel()
+	ps.cancel(nodes.ErrClosed)
 	ps.mu.Unlock()
-	ps.kept.Wait()
+	ps.work.Wait()
 	if ps.ownsScope {
 		return ps.opts.Scope.Close()
 	}
@@ -206,14 +186,10 @@ func (ps *PubSub) Close() error {
 // goes on in another process.
 func (ps *PubSub) Done() <-chan struct{} { return ps.done }
 
-// Err is why the PubSub has ended: nodes.ErrClosed after Close, else what pg.Scope.Err says, for
-// example nodes.ErrMoved; nil while it has not.
-func (ps *PubSub) Err() error {
-	if ps.ctx.Err() != nil {
-		return nodes.ErrClosed
-	}
-	return ps.opts.Scope.Err()
-}
+// Err is why the PubSub has ended: nodes.ErrClosed after Close, what kept a process that somebody
+// has ended from being started again, or what pg.Scope.Err says, for example nodes.ErrMoved; nil
+// while it has not.
+func (ps *PubSub) Err() error { return cmp.Or(context.Cause(ps.ctx), ps.opts.Scope.Err()) }
 
 // background runs f on a goroutine for which Close waits; not after Close.
 func (ps *PubSub) background(f func()) {
@@ -224,7 +200,7 @@ func (ps *PubSub) background(f func()) {
 
 func (ps *PubSub) backgroundLocked(f func()) {
 	if ps.ctx.Err() == nil {
-		ps.kept.Go(f)
+		ps.work.Go(f)
 	}
 }
 
@@ -253,7 +229,7 @@ func (ps *PubSub) DirectBroadcast(ctx context.Context, node, topic string, messa
 	if err != nil {
 		return &nodes.Error{Op: what, Peer: node, Err: err}
 	}
-	from := ps.member(0)
+	from := ps.members[0].Mailbox()
 	return from.SendName(ctx, node, string(ps.groupOf(from)), b)
 }
 
@@ -281,7 +257,7 @@ func (ps *PubSub) PushFrom(ctx context.Context, from *nodes.Mailbox, topic, even
 func (ps *PubSub) broadcast(ctx context.Context, from *nodes.Mailbox, topic string, message any, dispatcher ei.Atom) error {
 	group := ps.groups[0]
 	if from == nil {
-		if from = ps.member(0); from.Err() != nil { // it was killed: in the scope's name, meanwhile
+		if from = ps.members[0].Mailbox(); from.Err() != nil { // it was killed: in the scope's name, meanwhile
 			from = nil
 		}
 	}
@@ -291,7 +267,7 @@ func (ps *PubSub) broadcast(ctx context.Context, from *nodes.Mailbox, topic stri
 	b, err := appendForward(topic, message, dispatcher)
 	switch {
 	case ps.ctx.Err() != nil:
-		err = nodes.ErrClosed
+		err = ps.Err()
 	case err == nil:
 		err = ps.opts.Scope.Broadcast(ctx, from, group, b)
 	}
@@ -299,13 +275,6 @@ func (ps *PubSub) broadcast(ctx context.Context, from *nodes.Mailbox, topic stri
 		return &nodes.Error{Op: "broadcast on " + topic, Err: err}
 	}
 	return nil
-}
-
-// member is a process of the pool.
-func (ps *PubSub) member(i int) *nodes.Mailbox {
-	ps.mu.Lock()
-	defer ps.mu.Unlock()
-	return ps.members[i]
 }
 
 // hasMember tells whether another node takes part.

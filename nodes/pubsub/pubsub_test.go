@@ -38,7 +38,7 @@ func (w *world) member(o *Options) (*nodes.Node, *PubSub) {
 	n, err := nodes.New(nodes.Config{
 		Name: name, Cookie: "secret", Transport: w.tr, Listen: transport.MemoryAddr(name), Resolver: w.table,
 		Setup: func(n *nodes.Node) (err error) {
-			ps, err = Start(n, "App.PubSub", o)
+			ps, err = Start(w.t.Context(), n, "App.PubSub", o)
 			return err
 		},
 	})
@@ -153,7 +153,8 @@ func TestServerSubscribes(t *testing.T) {
 	require.NoError(t, b.Subscribe(srv, "t"), "once more is the same")
 	require.NoError(t, a.Broadcast(expect.Context(t), "t", ei.Tuple{ei.Atom("note"), ei.Binary("hi")}))
 	require.Equal(t, "hi", expect.Returns(t, got))
-	b.Unsubscribe(srv, "t")
+	require.NoError(t, b.Unsubscribe(srv, "t"))
+	require.NoError(t, b.Unsubscribe(srv, "t"), "nor is this an error")
 	require.NoError(t, a.DirectBroadcast(expect.Context(t), "n1@test", "t", ei.Tuple{ei.Atom("note"), ei.Binary("no")}))
 	require.NoError(t, b.Subscribe(srv, "u"))
 	require.NoError(t, a.DirectBroadcast(expect.Context(t), "n1@test", "u", ei.Tuple{ei.Atom("note"), ei.Binary("u")}))
@@ -223,23 +224,28 @@ func TestMessagesEnd(t *testing.T) {
 	c := box(t, w.all[1], nil)
 	require.ErrorIs(t, b.Subscribe(c, "t"), nodes.ErrClosed)
 	require.ErrorIs(t, b.Broadcast(expect.Context(t), "t", 1), nodes.ErrClosed)
+	require.ErrorIs(t, b.Unsubscribe(c, "t"), nodes.ErrClosed)
 }
 
 func TestOptions(t *testing.T) {
 	w := newWorld(t)
 	n, ps := w.member(nil)
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := Start(over, n, "Other.PubSub", &Options{Scope: ps.opts.Scope})
+	require.ErrorIs(t, err, context.Canceled)
 	for _, o := range []*Options{{PoolSize: -1}, {PoolSize: maxPool + 1}, {PoolSize: 1, BroadcastPoolSize: 2}, {BroadcastPoolSize: -1}} {
-		_, err := Start(n, "Other.PubSub", o)
+		_, err := Start(t.Context(), n, "Other.PubSub", o)
 		require.ErrorContains(t, err, "PoolSize")
 	}
-	_, err := Start(n, "", &Options{Scope: ps.opts.Scope})
+	_, err = Start(t.Context(), n, "", &Options{Scope: ps.opts.Scope})
 	require.ErrorContains(t, err, "empty")
-	_, err = Start(n, "App.PubSub", nil)
+	_, err = Start(t.Context(), n, "App.PubSub", nil)
 	require.ErrorIs(t, err, nodes.ErrNameTaken)
-	_, err = Start(n, "App.PubSub", &Options{Scope: ps.opts.Scope})
+	_, err = Start(t.Context(), n, "App.PubSub", &Options{Scope: ps.opts.Scope})
 	require.ErrorIs(t, err, nodes.ErrNameTaken)
 	for _, name := range []string{"Other.PubSub", "my_pubsub"} {
-		_, err = Start(n, name, &Options{Scope: ps.opts.Scope, PoolSize: 2})
+		_, err = Start(t.Context(), n, name, &Options{Scope: ps.opts.Scope, PoolSize: 2})
 		require.NoError(t, err)
 	}
 	require.NotNil(t, n.Whereis("Elixir.Other.PubSub.Adapter_2"))
@@ -297,10 +303,10 @@ func TestSharedScope(t *testing.T) {
 	w := newWorld(t)
 	n, first := w.member(nil)
 	require.NoError(t, first.Close())
-	scope, err := pg.Start(n, Scope, nil)
+	scope, err := pg.Start(t.Context(), n, Scope, nil)
 	require.NoError(t, err)
 	for _, name := range []string{"A.PubSub", "B.PubSub"} {
-		ps, err := Start(n, name, &Options{Scope: scope})
+		ps, err := Start(t.Context(), n, name, &Options{Scope: scope})
 		require.NoError(t, err)
 		next := messages[string](t, ps, "t")
 		require.NoError(t, ps.Broadcast(expect.Context(t), "t", name))

@@ -1,6 +1,7 @@
 package pubsub
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"strings"
@@ -26,7 +27,7 @@ func Messages[T any](ctx context.Context, ps *PubSub, topic string) iter.Seq2[T,
 		return func(yield func(T, error) bool) { yield(*new(T), &nodes.Error{Op: "subscribe to " + topic, Err: err}) }
 	}
 	end := func() {
-		ps.Unsubscribe(b, topic)
+		ps.unsubscribe(b, topic)
 		b.Close()
 	}
 	withPubSub := context.AfterFunc(ps.ctx, end)
@@ -62,10 +63,7 @@ func (ps *PubSub) Subscribe(b *nodes.Mailbox, topic string) error {
 func (ps *PubSub) subscribe(b *nodes.Mailbox, topic string) error {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	if ps.ctx.Err() != nil {
-		return nodes.ErrClosed
-	}
-	if err := b.Err(); err != nil {
+	if err := cmp.Or(ps.Err(), b.Err()); err != nil {
 		return err
 	}
 	if ps.subscribers[b] == nil {
@@ -82,8 +80,18 @@ func (ps *PubSub) subscribe(b *nodes.Mailbox, topic string) error {
 	return nil
 }
 
-// Unsubscribe ends a subscription. What is in the mailbox already stays there.
-func (ps *PubSub) Unsubscribe(b *nodes.Mailbox, topic string) {
+// Unsubscribe ends a subscription; that there is none is no error. What is in the mailbox already
+// stays there. The error is that of a PubSub that has ended, as Subscribe's. It waits for nothing.
+// It is Phoenix.PubSub.unsubscribe/2.
+func (ps *PubSub) Unsubscribe(b *nodes.Mailbox, topic string) error {
+	if err := ps.Err(); err != nil {
+		return &nodes.Error{Op: "unsubscribe from " + topic, Err: err}
+	}
+	ps.unsubscribe(b, topic)
+	return nil
+}
+
+func (ps *PubSub) unsubscribe(b *nodes.Mailbox, topic string) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	delete(ps.subscribers[b], topic)

@@ -2,11 +2,10 @@ package pubsub
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
 
-	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/internal/kept"
 )
 
 // A watcher is a loop over Watch: what it was told, and what is to be told.
@@ -86,7 +85,7 @@ func (p *Presence) next(ctx context.Context, w *watcher) (Kind, *entry, error) {
 		case <-ctx.Done():
 			return 0, nil, nil
 		case <-p.ps.done:
-			if err := p.ps.Err(); !errors.Is(err, nodes.ErrClosed) && !errors.Is(err, nodes.ErrMoved) {
+			if err := p.ps.Err(); kept.HasFailed(err) {
 				return 0, nil, err
 			}
 			return 0, nil, nil

@@ -23,11 +23,16 @@ func Server(name string, newServer func() nodes.Server, o *nodes.MailboxOptions)
 	}}
 }
 
-// Sub is a child that is a supervisor under a name.
-func Sub(name string, o Options, children ...Child) Child {
+// Sub is a child that is a supervisor under a name. Options.Parent is the supervisor above it; nil
+// options are as for Start.
+func Sub(name string, o *Options, children ...Child) Child {
 	return Child{ID: name, Supervisor: true, Start: func(ctx context.Context, s *Supervisor) (ei.Pid, error) {
-		o.Parent = s.Pid()
-		sub, err := Start(ctx, s.n, name, o, children...)
+		var opts Options
+		if o != nil {
+			opts = *o
+		}
+		opts.Parent = s.Pid()
+		sub, err := Start(ctx, s.n, name, &opts, children...)
 		if err != nil {
 			return ei.Pid{}, err
 		}

@@ -4,7 +4,7 @@
 // supervisor:which_children and the like, Elixir's Supervisor.which_children, sys and observer look
 // into it from other nodes.
 //
-//	_, err := supervisor.Start(ctx, n, "shop", supervisor.Options{Strategy: supervisor.RestForOne},
+//	_, err := supervisor.Start(ctx, n, "shop", &supervisor.Options{Strategy: supervisor.RestForOne},
 //		supervisor.Server("stock", func() nodes.Server { return newStock() }, nil),
 //		supervisor.Server("pricing", func() nodes.Server { return newPricing() }, nil),
 //	)
@@ -13,4 +13,9 @@
 // system, the supervisor goes on there, with its pid, its links and, of those children that have a
 // registered name, the same processes. docs/supervision.md has more of that, and the way round, an
 // Erlang or Elixir supervisor over Go processes.
+//
+// # Stability
+//
+// Strategies, restarts and what other nodes ask for are OTP's, and stay. Names in Go may change
+// before 1.0 (CHANGELOG.md says so then); start_child, which is refused, may be added.
 package supervisor

@@ -41,7 +41,7 @@ func start(ctx context.Context, setup func(n *nodes.Node) error) *nodes.Node {
 func ExampleSupervise() {
 	ctx := context.Background()
 	n := start(ctx, func(n *nodes.Node) error {
-		_, err := supervisor.Supervise(ctx, n, "counter", newCounter, supervisor.Options{Intensity: 3})
+		_, err := supervisor.Supervise(ctx, n, "counter", newCounter, &supervisor.Options{Intensity: 3})
 		return err
 	})
 	defer n.Close()
@@ -66,10 +66,10 @@ func ExampleSupervise() {
 func ExampleStart() {
 	ctx := context.Background()
 	n := start(ctx, func(n *nodes.Node) error {
-		_, err := supervisor.Start(ctx, n, "shop", supervisor.Options{Strategy: supervisor.RestForOne},
+		_, err := supervisor.Start(ctx, n, "shop", &supervisor.Options{Strategy: supervisor.RestForOne},
 			supervisor.Server("stock", newCounter, nil),
 			supervisor.Server("pricing", newCounter, nil),
-			supervisor.Sub("reports", supervisor.Options{},
+			supervisor.Sub("reports", nil,
 				supervisor.Server("daily", newCounter, nil)))
 		return err
 	})

@@ -107,7 +107,7 @@ func TestAgainstModel(t *testing.T) {
 				children = append(children, s.child(id, restart(r)))
 				m.children = append(m.children, modelChild{id: id, restart: r})
 			}
-			s.start(supervisor.Options{Strategy: strategy, Intensity: intensity, Period: time.Hour}, children...)
+			s.start(&supervisor.Options{Strategy: strategy, Intensity: intensity, Period: time.Hour}, children...)
 			m.up(0, len(m.children))
 			for range 20 {
 				if len(m.children) == 0 || m.over {
@@ -159,7 +159,7 @@ func (s *scene) shown() string {
 // stays whole, and leaves nothing behind.
 func TestRandomKills(t *testing.T) {
 	s := newScene(t)
-	o := supervisor.Options{Intensity: 1 << 20}
+	o := &supervisor.Options{Intensity: 1 << 20}
 	all, rest := o, o
 	all.Strategy, rest.Strategy = supervisor.OneForAll, supervisor.RestForOne
 	empty := s.n.Stats().Mailboxes
@@ -187,7 +187,7 @@ func TestRandomKills(t *testing.T) {
 	require.Eventually(t, func() bool {
 		return s.running("a all b c rest d low e f") == "a all b c d e f low rest" && s.n.Stats().Mailboxes == whole
 	}, expect.Limit, time.Millisecond, "all run again, and nothing else")
-	require.NoError(t, s.sup.Stop(s.ctx))
+	require.NoError(t, s.sup.Shutdown(s.ctx))
 	require.Eventually(t, func() bool { return s.n.Stats().Mailboxes == empty }, expect.Limit, time.Millisecond)
 }
 
@@ -196,7 +196,7 @@ func TestRandomKills(t *testing.T) {
 func TestPlainMailbox(t *testing.T) {
 	s := newScene(t)
 	made := make(chan *nodes.Mailbox, 10)
-	s.start(supervisor.Options{}, supervisor.Child{ID: "plain", Start: func(_ context.Context, sup *supervisor.Supervisor) (ei.Pid, error) {
+	s.start(&supervisor.Options{}, supervisor.Child{ID: "plain", Start: func(_ context.Context, sup *supervisor.Supervisor) (ei.Pid, error) {
 		b, err := sup.Node().NewMailbox(nil)
 		if err != nil {
 			return ei.Pid{}, err

@@ -73,9 +73,9 @@ func TestMove(t *testing.T) {
 		s.n = n
 		nameless := s.child("")
 		nameless.ID = "nameless"
-		s.sup, err = supervisor.Start(ctx, n, "sup", supervisor.Options{Intensity: 10, Parent: parent.Pid()},
+		s.sup, err = supervisor.Start(ctx, n, "sup", &supervisor.Options{Intensity: 10, Parent: parent.Pid()},
 			s.child("a"), s.child("t", restart(supervisor.Temporary)), s.child("deleted"), s.child("c"), nameless,
-			supervisor.Sub("sub", supervisor.Options{}, s.child("d")),
+			supervisor.Sub("sub", nil, s.child("d")),
 			supervisor.Remote("remote", peer.Name(), "worker", "start"))
 		return err
 	}
@@ -118,7 +118,7 @@ func TestMove(t *testing.T) {
 	require.Equal(t, "{error,not_found}", s.ask(request("restart_child", "t")))
 	_, err = killer.Call(ctx, second, ei.Atom("there"))
 	require.ErrorIs(t, err, nodes.ErrNoProc)
-	require.NoError(t, s.sup.Stop(ctx))
+	require.NoError(t, s.sup.Shutdown(ctx))
 	m, err := parent.Receive(ctx)
 	require.NoError(t, err)
 	require.Equal(t, dist.OpExit, m.Op)
@@ -137,7 +137,7 @@ func TestMoveWaitsForRestart(t *testing.T) {
 			return nodes.Server{Terminate: func(context.Context, ei.Term) { terminating <- struct{}{}; <-goOn }}
 		}, nil)
 		slow.Shutdown = supervisor.Infinity
-		s.sup, err = supervisor.Start(s.ctx, n, "sup", supervisor.Options{Strategy: supervisor.OneForAll}, s.child("a"), s.child("c"), slow)
+		s.sup, err = supervisor.Start(s.ctx, n, "sup", &supervisor.Options{Strategy: supervisor.OneForAll}, s.child("a"), s.child("c"), slow)
 		return err
 	})
 	s.did()
@@ -151,6 +151,6 @@ func TestMoveWaitsForRestart(t *testing.T) {
 	n = expect.Returns(t, moved)
 	require.Equal(t, "-a -c +a +c +a +c", s.did(), "restarted there, and registered here")
 	require.Equal(t, "a c slow sup", s.running("a c slow sup"))
-	require.NoError(t, s.sup.Stop(s.ctx))
+	require.NoError(t, s.sup.Shutdown(s.ctx))
 	require.NoError(t, n.Close())
 }

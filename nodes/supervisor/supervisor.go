@@ -63,7 +63,8 @@ const DefaultShutdown = 5 * time.Second
 // again.
 const NoRestarts = -1
 
-// Options say what a supervisor does. The zero value is OTP's: one for one, one restart in 5 s.
+// Options say what a supervisor does. The zero value, and nil, are OTP's: one for one, one restart
+// in 5 s.
 type Options struct {
 	Strategy Strategy
 	// Intensity is how many restarts there may be within Period; with one more the supervisor
@@ -130,12 +131,13 @@ type Supervisor struct {
 // reached only by its pid, and does not move. When a child cannot be started, those before it are
 // terminated, and the error is a *StartError, as it is for a Child that is not well formed. The
 // errors for the name, and when to call it, are as for nodes.Node.Serve. It waits for Child.Start
-// of each.
+// of each, whose first context ends with ctx; the supervisor's life does not. nil options are
+// OTP's. It is supervisor:start_link/3.
 //
-// The supervisor ends, its children before it in reverse order, by Stop, the end of its Parent, and
-// as Options say. When the node ends all end at once: to have an order, Stop before
-// nodes.Node.Shutdown.
-func Start(ctx context.Context, n *nodes.Node, name string, o Options, children ...Child) (*Supervisor, error) {
+// The supervisor ends, its children before it in reverse order, by Shutdown and Close, the end of
+// its Parent, and as Options say. When the node ends all end at once: to have an order, Shutdown
+// before nodes.Node.Shutdown.
+func Start(ctx context.Context, n *nodes.Node, name string, o *Options, children ...Child) (*Supervisor, error) {
 	s := &Supervisor{n: n, name: name, o: o.withDefaults()}
 	for _, spec := range children {
 		if err := s.check(spec); err != nil {
@@ -145,7 +147,7 @@ func Start(ctx context.Context, n *nodes.Node, name string, o Options, children 
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	box, err := n.Serve(name, s.server(), &nodes.MailboxOptions{TrapExit: true, Parent: o.Parent, Handover: s.handOver})
+	box, err := n.Serve(name, s.server(), &nodes.MailboxOptions{TrapExit: true, Parent: s.o.Parent, Handover: s.handOver})
 	if err != nil {
 		return nil, err
 	}
@@ -166,11 +168,16 @@ func Start(ctx context.Context, n *nodes.Node, name string, o Options, children 
 
 // Supervise starts a Server under a name and, whenever it ends, again, with what newServer then
 // returns: it is Start of a supervisor that has the name NAME_sup and this child only.
-func Supervise(ctx context.Context, n *nodes.Node, name string, newServer func() nodes.Server, o Options) (*Supervisor, error) {
+func Supervise(ctx context.Context, n *nodes.Node, name string, newServer func() nodes.Server, o *Options) (*Supervisor, error) {
 	return Start(ctx, n, name+"_sup", o, Server(name, newServer, nil))
 }
 
-func (o Options) withDefaults() Options {
+// withDefaults is a copy with the defaults in place.
+func (given *Options) withDefaults() Options {
+	var o Options
+	if given != nil {
+		o = *given
+	}
 	switch {
 	case o.Intensity == 0:
 		o.Intensity = 1
@@ -217,15 +224,24 @@ func (s *Supervisor) Pid() ei.Pid { return s.box.Pid() }
 // Node is the node that the supervisor is of.
 func (s *Supervisor) Node() *nodes.Node { return s.n }
 
-// Mailbox is the supervisor's process: to wait for its end (Done, Err), or to start processes of
-// other nodes from.
+// Mailbox is the supervisor's process: to start processes of other nodes from, say.
 func (s *Supervisor) Mailbox() *nodes.Mailbox { return s.box }
 
-// Stop terminates the children in reverse order and ends the supervisor, with reason shutdown. It
-// waits for that until ctx ends, with ctx's error; called by a child's own function, that long. A
-// supervisor that has ended already is no error. Other errors are those of nodes.Mailbox.Send. It
+// Done is closed when the supervisor has ended.
+func (s *Supervisor) Done() <-chan struct{} { return s.box.Done() }
+
+// Err is why the supervisor has ended, as nodes.Mailbox.Err says it; nil while it lives.
+func (s *Supervisor) Err() error { return s.box.Err() }
+
+// Close is Shutdown without an end to the wait, which is bounded by Child.Shutdown of the children:
+// not for a child with Infinity that does not end, nor if a child's own function calls it.
+func (s *Supervisor) Close() error { return s.Shutdown(context.Background()) }
+
+// Shutdown terminates the children in reverse order and ends the supervisor, with reason shutdown.
+// It waits for that until ctx ends, with ctx's error; called by a child's own function, that long.
+// A supervisor that has ended already is no error. Other errors are those of nodes.Mailbox.Send. It
 // is gen_server:stop, with reason shutdown.
-func (s *Supervisor) Stop(ctx context.Context) error {
+func (s *Supervisor) Shutdown(ctx context.Context) error {
 	ask := ei.Tuple{ei.Atom("system"), ei.Tuple{s.Pid(), ei.Atom("stop")}, ei.Tuple{ei.Atom("terminate"), ei.Atom("shutdown")}}
 	if err := s.box.Send(ctx, s.Pid(), ask); err != nil && s.box.Err() == nil {
 		return err

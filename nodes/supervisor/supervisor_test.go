@@ -40,11 +40,11 @@ func TestStrategies(t *testing.T) {
 		{supervisor.RestForOne, supervisor.Temporary, because, "-b"},
 	} {
 		s := newScene(t)
-		s.start(supervisor.Options{Strategy: tt.strategy}, s.child("a"), s.child("b", restart(tt.restart)), s.child("c"), s.child("d"))
+		s.start(&supervisor.Options{Strategy: tt.strategy}, s.child("a"), s.child("b", restart(tt.restart)), s.child("c"), s.child("d"))
 		require.Equal(t, "+a +b +c +d", s.did())
 		s.exit("b", tt.reason)
 		require.Equal(t, tt.want, s.did(), "%v %v %v", tt.strategy, tt.restart, tt.reason)
-		require.NoError(t, s.sup.Stop(s.ctx))
+		require.NoError(t, s.sup.Shutdown(s.ctx))
 		require.Equal(t, "", s.running("a b c d sup"))
 	}
 }
@@ -54,7 +54,7 @@ func TestIntensity(t *testing.T) {
 	s := newScene(t)
 	watch, err := s.n.NewMailbox(&nodes.MailboxOptions{TrapExit: true})
 	require.NoError(t, err)
-	s.start(supervisor.Options{Intensity: 2, Period: time.Hour, Parent: watch.Pid()}, s.child("a"), s.child("b"), s.child("c"))
+	s.start(&supervisor.Options{Intensity: 2, Period: time.Hour, Parent: watch.Pid()}, s.child("a"), s.child("b"), s.child("c"))
 	s.exit("a", ei.Atom("x"))
 	s.exit("b", ei.Atom("x"))
 	require.Equal(t, "+a +b +c -a +a -b +b", s.did())
@@ -68,14 +68,14 @@ func TestIntensity(t *testing.T) {
 	require.Equal(t, "", s.running("a b c sup"))
 
 	s = newScene(t)
-	s.start(supervisor.Options{Intensity: supervisor.NoRestarts}, s.child("a"), s.child("b", restart(supervisor.Temporary)))
+	s.start(&supervisor.Options{Intensity: supervisor.NoRestarts}, s.child("a"), s.child("b", restart(supervisor.Temporary)))
 	s.exit("b", ei.Atom("x"))
 	require.NoError(t, s.sup.Mailbox().Err())
 	s.exit("a", ei.Atom("x"))
 	<-s.sup.Mailbox().Done()
 
 	s = newScene(t) // restarts that are long ago do not count
-	s.start(supervisor.Options{Intensity: 1, Period: time.Nanosecond}, s.child("a"))
+	s.start(&supervisor.Options{Intensity: 1, Period: time.Nanosecond}, s.child("a"))
 	for range 20 {
 		s.exit("a", ei.Atom("x"))
 	}
@@ -86,7 +86,7 @@ func TestIntensity(t *testing.T) {
 func TestStartFails(t *testing.T) {
 	s := newScene(t)
 	s.fail["c"] = errors.New("no luck")
-	_, err := supervisor.Start(s.ctx, s.n, "sup", supervisor.Options{}, s.child("a"), s.child("b"), s.child("c"), s.child("d"))
+	_, err := supervisor.Start(s.ctx, s.n, "sup", &supervisor.Options{}, s.child("a"), s.child("b"), s.child("c"), s.child("d"))
 	require.ErrorContains(t, err, "no luck")
 	var failed *supervisor.StartError
 	require.ErrorAs(t, err, &failed)
@@ -97,10 +97,10 @@ func TestStartFails(t *testing.T) {
 		{s.child("a"), s.child("a")}, {s.child("")}, {{ID: "a"}},
 		{s.child("a", func(c *supervisor.Child) { c.Significant = true })},
 	} {
-		_, err = supervisor.Start(s.ctx, s.n, "sup", supervisor.Options{}, wrong...)
+		_, err = supervisor.Start(s.ctx, s.n, "sup", nil, wrong...)
 		require.ErrorAs(t, err, &failed)
 	}
-	_, err = supervisor.Start(s.ctx, s.n, "sup", supervisor.Options{}, supervisor.Child{ID: "a",
+	_, err = supervisor.Start(s.ctx, s.n, "sup", nil, supervisor.Child{ID: "a",
 		Start: func(context.Context, *supervisor.Supervisor) (ei.Pid, error) { panic("a bug") }})
 	require.ErrorContains(t, err, "a bug")
 	require.Equal(t, "", s.running("sup"))
@@ -108,7 +108,7 @@ func TestStartFails(t *testing.T) {
 	require.NoError(t, err)
 	b, err := s.n.Serve("sup", nodes.Server{}, nil)
 	require.NoError(t, err)
-	_, err = supervisor.Start(s.ctx, s.n, "sup", supervisor.Options{}, s.child("a"))
+	_, err = supervisor.Start(s.ctx, s.n, "sup", nil, s.child("a"))
 	require.ErrorIs(t, err, nodes.ErrNameTaken)
 	b.Close()
 }
@@ -121,7 +121,7 @@ func TestRestartFails(t *testing.T) {
 		supervisor.RestForOne: "-b -c !b +b +c",
 	} {
 		s := newScene(t)
-		s.start(supervisor.Options{Strategy: strategy, Intensity: 2}, s.child("a"), s.child("b"), s.child("c"))
+		s.start(&supervisor.Options{Strategy: strategy, Intensity: 2}, s.child("a"), s.child("b"), s.child("c"))
 		s.did()
 		s.fail["b"] = errors.New("not yet")
 		s.exit("b", ei.Atom("x"))
@@ -133,7 +133,7 @@ func TestRestartFails(t *testing.T) {
 		<-s.sup.Mailbox().Done()
 	}
 	s := newScene(t) // not before its time
-	s.start(supervisor.Options{Delay: time.Hour}, s.child("a"))
+	s.start(&supervisor.Options{Delay: time.Hour}, s.child("a"))
 	s.fail["a"] = errors.New("not yet")
 	s.exit("a", ei.Atom("x"))
 	require.Equal(t, "[{a,restarting,worker,[]}]", s.ask(ei.Atom("which_children")))
@@ -142,7 +142,7 @@ func TestRestartFails(t *testing.T) {
 	require.Equal(t, "ok", s.ask(request("terminate_child", "a")))
 	require.Equal(t, "[{a,undefined,worker,[]}]", s.ask(ei.Atom("which_children")))
 	s = newScene(t)
-	s.start(supervisor.Options{Delay: time.Millisecond, Intensity: 5}, s.child("a"))
+	s.start(&supervisor.Options{Delay: time.Millisecond, Intensity: 5}, s.child("a"))
 	s.did()
 	s.fail["a"] = errors.New("not yet")
 	s.exit("a", ei.Atom("x"))
@@ -153,8 +153,8 @@ func TestRestartFails(t *testing.T) {
 // What other nodes ask for.
 func TestRequests(t *testing.T) {
 	s := newScene(t)
-	sub := supervisor.Sub("sub", supervisor.Options{})
-	s.start(supervisor.Options{}, s.child("a"), sub, s.child("t", restart(supervisor.Temporary)), supervisor.Child{
+	sub := supervisor.Sub("sub", &supervisor.Options{})
+	s.start(nil, s.child("a"), sub, s.child("t", restart(supervisor.Temporary)), supervisor.Child{
 		ID: "none", Start: func(context.Context, *supervisor.Supervisor) (ei.Pid, error) { return ei.Pid{}, nil },
 	})
 	a, tpid, subpid := s.n.Whereis("a").Pid(), s.n.Whereis("t").Pid(), s.n.Whereis("sub").Pid()
@@ -216,10 +216,10 @@ func TestShutdown(t *testing.T) {
 		c.Shutdown = d
 		return c
 	}
-	s.start(supervisor.Options{}, child("brutal", supervisor.BrutalKill), child("short", time.Millisecond),
+	s.start(nil, child("brutal", supervisor.BrutalKill), child("short", time.Millisecond),
 		child("patient", supervisor.Infinity))
 	stopped := make(chan error)
-	go func() { stopped <- s.sup.Stop(s.ctx) }()
+	go func() { stopped <- s.sup.Shutdown(s.ctx) }()
 	require.Eventually(t, func() bool { return s.did() == "-patient" }, expect.Limit, time.Millisecond, "the last child")
 	require.Equal(t, "brutal short", s.running("brutal short"))
 	close(stuck)
@@ -232,7 +232,7 @@ func TestAutoShutdown(t *testing.T) {
 	significant := func(c *supervisor.Child) { c.Significant, c.Restart = true, supervisor.Transient }
 	for auto, ends := range map[supervisor.AutoShutdown]int{supervisor.AnySignificant: 1, supervisor.AllSignificant: 2} {
 		s := newScene(t)
-		s.start(supervisor.Options{AutoShutdown: auto, Intensity: 5}, s.child("a", significant), s.child("b", significant), s.child("c"))
+		s.start(&supervisor.Options{AutoShutdown: auto, Intensity: 5}, s.child("a", significant), s.child("b", significant), s.child("c"))
 		s.exit("c", ei.Atom("normal"))
 		s.exit("a", ei.Atom("bug")) // is started again
 		require.NoError(t, s.sup.Mailbox().Err())
@@ -248,25 +248,29 @@ func TestAutoShutdown(t *testing.T) {
 // Whatever ends a supervisor ends its children, and what ends a tree the whole of it.
 func TestTreeEnds(t *testing.T) {
 	for name, end := range map[string]func(s *scene){
-		"stop": func(s *scene) { require.NoError(t, s.sup.Stop(s.ctx)) },
-		"kill": func(s *scene) { s.sup.Mailbox().Exit(ei.Atom("killed")) },
-		"node": func(s *scene) { require.NoError(t, s.n.Shutdown(s.ctx)) },
+		"stop":  func(s *scene) { require.NoError(t, s.sup.Shutdown(s.ctx)) },
+		"close": func(s *scene) { require.NoError(t, s.sup.Close()) },
+		"kill":  func(s *scene) { s.sup.Mailbox().Exit(ei.Atom("killed")) },
+		"node":  func(s *scene) { require.NoError(t, s.n.Shutdown(s.ctx)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t)
-			s.start(supervisor.Options{}, s.child("a"), supervisor.Sub("sub", supervisor.Options{}, s.child("b"), s.child("c")), s.child("d"))
+			s.start(nil, s.child("a"), supervisor.Sub("sub", nil, s.child("b"), s.child("c")), s.child("d"))
 			s.did()
+			require.NoError(t, s.sup.Err())
 			end(s)
 			require.Eventually(t, func() bool { return s.running("a b c d sub sup") == "" }, expect.Limit, time.Millisecond, "all ends")
-			if name == "stop" {
+			if name == "stop" || name == "close" {
 				require.Equal(t, "-d -c -b -a", s.did())
 			}
-			require.NoError(t, s.sup.Stop(s.ctx), "it has ended")
+			<-s.sup.Done()
+			require.Error(t, s.sup.Err())
+			require.NoError(t, s.sup.Shutdown(s.ctx), "it has ended")
 		})
 	}
 }
 
-// Stop does not wait longer than its context.
+// Shutdown does not wait longer than its context.
 func TestStopWaits(t *testing.T) {
 	s := newScene(t)
 	c := s.child("a", func(c *supervisor.Child) { c.Shutdown = supervisor.Infinity })
@@ -276,10 +280,10 @@ func TestStopWaits(t *testing.T) {
 			&nodes.MailboxOptions{Parent: sup.Pid(), TrapExit: true})
 		return b.Pid(), err
 	}
-	s.start(supervisor.Options{}, c)
+	s.start(nil, c)
 	ctx, cancel := context.WithTimeout(s.ctx, time.Millisecond)
 	defer cancel()
-	require.ErrorIs(t, s.sup.Stop(ctx), context.DeadlineExceeded)
+	require.ErrorIs(t, s.sup.Shutdown(ctx), context.DeadlineExceeded)
 	close(released)
-	require.NoError(t, s.sup.Stop(s.ctx))
+	require.NoError(t, s.sup.Shutdown(s.ctx))
 }

@@ -89,7 +89,7 @@ func (s *scene) child(id string, edit ...func(c *supervisor.Child)) supervisor.C
 	return c
 }
 
-func (s *scene) start(o supervisor.Options, children ...supervisor.Child) {
+func (s *scene) start(o *supervisor.Options, children ...supervisor.Child) {
 	s.t.Helper()
 	sup, err := supervisor.Start(s.ctx, s.n, "sup", o, children...)
 	require.NoError(s.t, err)

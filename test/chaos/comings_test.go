@@ -71,7 +71,7 @@ func TestComings(t *testing.T) {
 			return now <= state+64 && running <= goroutines+3 // numbers grow by some bytes
 		}, patience, 100*time.Millisecond, "more than %d bytes of state, or %d goroutines", state, goroutines)
 		require.Empty(t, slices.Collect(s.scope.Members("group")))
-		require.Empty(t, s.global.Names())
+		require.Empty(t, slices.Collect(s.global.Names()))
 		require.Zero(t, s.n.Stats().Malformed)
 		t.Logf("%d Erlang nodes, %d global names; %+v", s.started, s.named.Load(), s.n.Stats())
 	})
@@ -106,10 +106,10 @@ func newComings(t *testing.T, r otp.Release) *comingsScene {
 		Visible:  true, // for global
 		Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: fmt.Sprintf("127.0.0.1:%d", s.port)}},
 		Setup: func(n *nodes.Node) (err error) {
-			if s.scope, err = pg.Start(n, "", nil); err != nil {
+			if s.scope, err = pg.Start(ctx, n, "", nil); err != nil {
 				return err
 			}
-			if s.global, err = global.Start(n, nil); err != nil {
+			if s.global, err = global.Start(ctx, n, nil); err != nil {
 				return err
 			}
 			// a process that ends when it is told to, and is linked with the anchor
@@ -139,7 +139,7 @@ func newComings(t *testing.T, r otp.Release) *comingsScene {
 			}))
 			_, err = supervisor.Supervise(ctx, n, "kept", func() nodes.Server {
 				return nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil }}
-			}, supervisor.Options{Intensity: 1_000_000})
+			}, &supervisor.Options{Intensity: 1_000_000})
 			return errors.Join(err, equip(n))
 		},
 	})

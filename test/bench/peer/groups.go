@@ -16,7 +16,7 @@ const groups = 100
 func serveGroups(ctx context.Context, cfg nodes.Config) error {
 	cfg.Visible = true
 	cfg.Setup = func(n *nodes.Node) error {
-		scope, err := pg.Start(n, "bench", nil)
+		scope, err := pg.Start(ctx, n, "bench", nil)
 		if err != nil {
 			return err
 		}

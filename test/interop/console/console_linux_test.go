@@ -34,7 +34,7 @@ func start(t testing.TB, name string, port int, o console.Options, rules ...node
 	n, err := nodes.New(nodes.Config{
 		Name: name, Cookie: otp.DefaultCookie, HandshakeTimeout: otp.HandshakeTime, Logger: slog.New(o.Log), Visible: true, Rules: rules,
 		Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(port)}},
-		Setup:    func(n *nodes.Node) error { return console.Start(n, &o) },
+		Setup:    func(n *nodes.Node) error { return console.Serve(n, &o) },
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { n.Close() })
@@ -192,8 +192,8 @@ func TestWithObserver(t *testing.T) {
 		port := r.Epmd(t)
 		n := start(t, "go@127.0.0.1", port, console.Options{})
 		for _, again := range []func() error{
-			func() error { return observer.Start(n, &observer.Options{Application: "shop"}) },
-			func() error { return console.Start(n, nil) },
+			func() error { return observer.Serve(n, &observer.Options{Application: "shop"}) },
+			func() error { return console.Serve(n, nil) },
 		} {
 			require.NoError(t, again())
 			term := remsh(t, r, port, n.Name())

@@ -93,8 +93,8 @@ func (e *events) next(t testing.TB, node string, skip ...string) event {
 }
 
 func keep(t testing.TB, n *nodes.Node, s discovery.Source, o *discovery.Options) *discovery.Keeper {
-	k := discovery.KeepConnected(context.Background(), n, s, o)
-	t.Cleanup(k.Close)
+	k := discovery.KeepConnected(n, s, o)
+	t.Cleanup(func() { _ = k.Close() })
 	return k
 }
 

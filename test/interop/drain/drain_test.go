@@ -124,10 +124,10 @@ func goNode(t *testing.T, port int, e *otp.Node) (n *nodes.Node, idle *nodes.Mai
 		Name: "shop@127.0.0.1", Cookie: otp.DefaultCookie, Visible: true, HandshakeTimeout: otp.HandshakeTime, Logger: otp.Log(t, "Go node"),
 		Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(port)}},
 		Setup: func(n *nodes.Node) (err error) {
-			if scope, err = pg.Start(n, "", nil); err != nil {
+			if scope, err = pg.Start(t.Context(), n, "", nil); err != nil {
 				return err
 			}
-			names, err = global.Start(n, nil)
+			names, err = global.Start(t.Context(), n, nil)
 			return err
 		},
 	})

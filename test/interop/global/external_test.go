@@ -25,7 +25,7 @@ func TestExternal(t *testing.T) {
 		cfg.Visible = false
 		var starting error
 		cfg.Setup = func(n *nodes.Node) error {
-			_, starting = global.Start(n, nil)
+			_, starting = global.Start(t.Context(), n, nil)
 			return nil
 		}
 		n, err := nodes.New(cfg)
@@ -58,7 +58,7 @@ func TestExternal(t *testing.T) {
 		require.NoError(t, box.Err())
 		eventually(t, func() bool { return isPid(t, b, "outside", box.Pid()) })
 		eventually(t, func() bool { pid, _ := m.Whereis("outside"); return pid == box.Pid() })
-		require.NoError(t, x.Close(within(t)))
+		require.NoError(t, x.Unregister(within(t)))
 		require.Equal(t, "undefined", whereis(t, b, "outside"))
 		require.False(t, slices.Contains(m.Known(), n.Name()))
 
@@ -68,6 +68,6 @@ func TestExternal(t *testing.T) {
 		box.Close()
 		eventually(t, func() bool { return whereis(t, b, "outside") == "undefined" })
 		eventually(t, func() bool { _, ok := m.Whereis("outside"); return !ok })
-		require.NoError(t, x.Close(within(t)))
+		require.NoError(t, x.Unregister(within(t)))
 	})
 }

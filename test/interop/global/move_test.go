@@ -4,6 +4,7 @@ package global
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 
@@ -29,7 +30,7 @@ func (m *member) move(t testing.TB, cfg nodes.Config, boxes ...string) (moved ma
 				return err
 			}
 		}
-		m.Global, err = global.Start(n, nil)
+		m.Global, err = global.Start(t.Context(), n, nil)
 		return err
 	}
 	f, err := m.n.Freeze(within(t))
@@ -144,7 +145,7 @@ func TestMoveAmid(t *testing.T) {
 		require.Contains(t, want, "{go,19}")
 		require.Equal(t, want, b.Eval(t, "lists:sort(global:registered_names())"))
 		for _, m := range []member{m, z} {
-			require.Equal(t, want, ei.List(m.Names()).String(), fmt.Sprint(m.n.Name()))
+			require.Equal(t, want, ei.List(slices.Collect(m.Names())).String(), fmt.Sprint(m.n.Name()))
 		}
 	})
 }

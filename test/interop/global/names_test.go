@@ -50,13 +50,29 @@ func TestNames(t *testing.T) {
 		require.Equal(t, "undefined", whereis(t, a, "early"))
 		require.Equal(t, "[old,{one,1,\"x\"}]", b.Eval(t, "lists:sort(global:registered_names())"))
 
+		// an atom, and a binary
+		text, binary := g.process(t), g.process(t)
+		require.NoError(t, g.Register(within(t), "shop", text, global.Method{}))
+		require.NoError(t, g.Register(within(t), ei.Binary("shop"), binary, global.Method{}))
+		for _, e := range es {
+			require.True(t, isPid(t, e, "shop", text.Pid()))
+			require.True(t, isPid(t, e, `<<"shop">>`, binary.Pid()))
+		}
+		pid, ok := z.Whereis([]byte("shop"))
+		require.True(t, ok)
+		require.Equal(t, binary.Pid(), pid)
+		require.NoError(t, g.Unregister(within(t), []byte("shop")))
+		require.Equal(t, "undefined", whereis(t, b, `<<"shop">>`))
+		require.True(t, isPid(t, b, "shop", text.Pid()))
+		require.NoError(t, g.Unregister(within(t), "shop"))
+
 		// from Erlang
 		require.Equal(t, "yes", spawnNamed(t, b, "here", "random_exit_name"))
 		require.Equal(t, "no", spawnNamed(t, b, "old", "random_exit_name"))
 		_, ok = g.Whereis("here")
 		require.True(t, ok)
 		require.Equal(t, "yes", b.Eval(t, "global:re_register_name(old, persistent_term:get({p, here}))"))
-		pid, ok := z.Whereis("old")
+		pid, ok = z.Whereis("old")
 		require.True(t, ok)
 		require.Equal(t, ei.Atom(b.Name()), pid.Node)
 		b.Eval(t, "global:unregister_name(old)")

@@ -46,7 +46,7 @@ func TestNetSplit(t *testing.T) {
 			require.Equal(t, "yes", spawnNamed(t, e, name, name))
 		}
 		l.Cut()
-		eventually(t, func() bool { return len(m.Known()) == 0 && len(m.Names()) == 0 })
+		eventually(t, func() bool { return len(m.Known()) == 0 && len(slices.Collect(m.Names())) == 0 })
 		eventually(t, func() bool { return e.Eval(t, "nodes()") == "[]" })
 		for _, name := range methods {
 			ours[name] = m.process(t)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
@@ -99,14 +100,14 @@ func serve(name string) error {
 
 // setUp gives the node functions to try it with.
 func setUp(n *nodes.Node) error {
-	g, err := global.Start(n, nil)
+	g, err := global.Start(context.Background(), n, nil)
 	if err != nil {
 		return err
 	}
 	n.Expose("w", "pid", func(context.Context, []ei.Term) (any, error) { return os.Getpid(), nil })
 	n.Expose("w", "owner", func(context.Context, []ei.Term) (any, error) { return n.Whereis("cnode_global") != nil, nil })
 	n.Expose("w", "known", func(context.Context, []ei.Term) (any, error) { return names(g.Known()), nil })
-	n.Expose("w", "names", func(context.Context, []ei.Term) (any, error) { return ei.List(g.Names()), nil })
+	n.Expose("w", "names", func(context.Context, []ei.Term) (any, error) { return ei.List(slices.Collect(g.Names())), nil })
 	n.Expose("w", "whereis", func(_ context.Context, args []ei.Term) (any, error) {
 		if pid, ok := g.Whereis(args[0]); ok {
 			return pid, nil

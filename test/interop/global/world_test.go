@@ -73,7 +73,7 @@ func startMember(t testing.TB, name string, port int) member {
 func (m *member) start(t testing.TB, cfg nodes.Config) {
 	t.Helper()
 	cfg.Setup = func(n *nodes.Node) (err error) {
-		m.Global, err = global.Start(n, nil)
+		m.Global, err = global.Start(t.Context(), n, nil)
 		return err
 	}
 	var err error

@@ -29,7 +29,7 @@ func start(t testing.TB, name string, port int, o *observer.Options, edit ...fun
 	cfg := nodes.Config{
 		Name: name, Cookie: otp.DefaultCookie, HandshakeTimeout: otp.HandshakeTime, Logger: otp.Log(t, name), Visible: true, ProfileLabels: true,
 		Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(port)}},
-		Setup:    func(n *nodes.Node) error { return observer.Start(n, o) },
+		Setup:    func(n *nodes.Node) error { return observer.Serve(n, o) },
 	}
 	for _, f := range edit {
 		f(&cfg)

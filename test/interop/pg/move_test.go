@@ -28,7 +28,7 @@ func TestMove(t *testing.T) {
 			var server, plain *nodes.Mailbox
 			cfg := goConfig(t, port, visible)
 			cfg.Setup = func(n *nodes.Node) (err error) {
-				if s, err = pg.Start(n, "", nil); err != nil {
+				if s, err = pg.Start(t.Context(), n, "", nil); err != nil {
 					return err
 				}
 				if server, err = n.Handle("server", func(*nodes.Mailbox, *nodes.Message) {}, nil); err != nil {

@@ -3,6 +3,7 @@ package pg
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -54,6 +55,36 @@ func TestMembers(t *testing.T) {
 	})
 }
 
+// A Go string is the atom of that text, and a binary an ei.Binary, on both sides.
+func TestGroupNames(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		erl := start(t, r, port)
+		n, s := goNode(t, port, false)
+		ctx, a, b := soon(t), box(t, n), box(t, n)
+		require.NoError(t, s.Join(ctx, "workers", a))
+		require.NoError(t, s.Join(ctx, ei.Binary("workers"), b, b))
+		connect(t, n, erl)
+		seesErl(t, erl, "workers", n.Name())
+		seesErl(t, erl, `<<"workers">>`, n.Name(), n.Name())
+		seesErl(t, erl, `"workers"`)
+		member(t, erl, "m1", "workers")
+		member(t, erl, "m2", `<<"workers">>`)
+		for _, group := range []any{"workers", ei.Atom("workers")} {
+			sees(t, s, group, erl.Name(), n.Name())
+		}
+		for _, group := range []any{ei.Binary("workers"), []byte("workers")} {
+			sees(t, s, group, erl.Name(), n.Name(), n.Name())
+		}
+		require.ElementsMatch(t, []ei.Term{ei.Atom("workers"), ei.Binary("workers")}, slices.Collect(s.Groups()))
+		require.NoError(t, s.Leave(ctx, []byte("workers"), b))
+		seesErl(t, erl, `<<"workers">>`, erl.Name(), n.Name())
+		seesErl(t, erl, "workers", erl.Name(), n.Name())
+		stop(t, erl, "m1")
+		stop(t, erl, "m2")
+	})
+}
+
 // A Go node amid nodes of two releases, which do not know each other: it speaks to each as that one
 // does, and ends the scope of neither.
 func TestTwoReleases(t *testing.T) {
@@ -76,7 +107,7 @@ func TestTwoReleases(t *testing.T) {
 					sees(t, s, g, n.Name(), erl[0].Name(), erl[1].Name())
 					for range 3 {
 						require.NoError(t, s.Join(soon(t), g, a))
-						require.NoError(t, s.Join(soon(t), "other", a, box(t, n)))
+						require.NoError(t, s.Join(soon(t), ei.Binary("other"), a, box(t, n)))
 						require.NoError(t, s.Leave(soon(t), g, a))
 					}
 					for _, e := range erl {
@@ -120,7 +151,7 @@ func TestScopeRestarts(t *testing.T) {
 				seesErl(t, erl, "g", n.Name())
 				stop(t, erl, "m")
 			}
-			later, err := pg.Start(n, "later", nil)
+			later, err := pg.Start(t.Context(), n, "later", nil)
 			require.NoError(t, err)
 			defer later.Close()
 			require.NoError(t, later.Join(soon(t), 1, a))
@@ -230,7 +261,7 @@ func TestNodeThatDoesNotRead(t *testing.T) {
 		require.NoError(t, s.Join(soon(t), g, a))
 		seesErl(t, erl, "g", n.Name())
 		erl.Pause(t)
-		large := strings.Repeat("x", 100_000)
+		large := ei.Binary(strings.Repeat("x", 100_000))
 		for range 100 { // 20 MB in all
 			require.NoError(t, s.Join(soon(t), large, a))
 			require.NoError(t, s.Leave(soon(t), large, a))

@@ -56,7 +56,7 @@ func goNode(t *testing.T, port int, visible bool, edit ...func(cfg *nodes.Config
 	t.Helper()
 	var s *pg.Scope
 	cfg := goConfig(t, port, visible)
-	cfg.Setup = func(n *nodes.Node) (err error) { s, err = pg.Start(n, "", nil); return err }
+	cfg.Setup = func(n *nodes.Node) (err error) { s, err = pg.Start(t.Context(), n, "", nil); return err }
 	for _, edit := range edit {
 		edit(&cfg)
 	}

@@ -27,7 +27,7 @@ func TestMove(t *testing.T) {
 		var p *pubsub.Presence
 		cfg := w.config(goName())
 		cfg.Setup = func(n *nodes.Node) (err error) {
-			if ps, err = pubsub.Start(n, w.pubsub, nil); err != nil {
+			if ps, err = pubsub.Start(t.Context(), n, w.pubsub, nil); err != nil {
 				return err
 			}
 			w.ps = ps

@@ -28,7 +28,7 @@ func serveWorkers(app string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	cfg := nodes.Config{Name: os.Getenv("CNODE_TEST_NAME"), Cookie: otp.DefaultCookie, Setup: func(n *nodes.Node) error {
-		ps, err := pubsub.Start(n, app+".PubSub", nil)
+		ps, err := pubsub.Start(ctx, n, app+".PubSub", nil)
 		if err != nil {
 			return err
 		}

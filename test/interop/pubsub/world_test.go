@@ -158,7 +158,7 @@ func (w *world) start(pool int) {
 	w.pubsub, w.presence = app+".PubSub", app+".Presence"
 	cfg := w.config(goName())
 	cfg.Setup = func(n *nodes.Node) (err error) {
-		w.ps, err = pubsub.Start(n, w.pubsub, &pubsub.Options{PoolSize: pool})
+		w.ps, err = pubsub.Start(w.t.Context(), n, w.pubsub, &pubsub.Options{PoolSize: pool})
 		return err
 	}
 	var err error

@@ -118,7 +118,7 @@ func TestErlangChildren(t *testing.T) {
 		erl.Load(t, keeper)
 		var sup *supervisor.Supervisor
 		n, _ := start(t, port, func(n *nodes.Node) (err error) {
-			sup, err = supervisor.Start(t.Context(), n, "sup", supervisor.Options{Intensity: 2, Period: time.Second},
+			sup, err = supervisor.Start(t.Context(), n, "sup", &supervisor.Options{Intensity: 2, Period: time.Second},
 				supervisor.Remote("keeper", name, "tsup", "start_keeper", "keeper", 7),
 				supervisor.Child{ID: "loop", Restart: supervisor.Temporary, Start: func(ctx context.Context, s *supervisor.Supervisor) (ei.Pid, error) {
 					return s.Mailbox().SpawnLink(ctx, name, "tsup", "loop", ei.Atom("loop"))
@@ -143,7 +143,7 @@ func TestErlangChildren(t *testing.T) {
 		eventually(t, erl, "7", runs)
 
 		erl.Do(t, `persistent_term:put(keeper_terminated, no)`)
-		require.NoError(t, sup.Stop(expect.Context(t)))
+		require.NoError(t, sup.Shutdown(expect.Context(t)))
 		eventually(t, erl, "{undefined,shutdown}", `{whereis(keeper), persistent_term:get(keeper_terminated)}`)
 	})
 }

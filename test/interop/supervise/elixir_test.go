@@ -22,7 +22,7 @@ func TestElixirIdioms(t *testing.T) {
 	otp.Elixirs(t, func(t *testing.T, e otp.Elixir) {
 		port := otp.Epmd(t)
 		n, _ := start(t, port, func(n *nodes.Node) error {
-			if _, err := supervisor.Start(t.Context(), n, "shop", supervisor.Options{}, supervisor.Server("stock", newPricing, nil)); err != nil {
+			if _, err := supervisor.Start(t.Context(), n, "shop", &supervisor.Options{}, supervisor.Server("stock", newPricing, nil)); err != nil {
 				return err
 			}
 			return supervisor.ExposeStart(n, "pricing", newPricing, nil)

@@ -89,9 +89,9 @@ func TestGoSupervisor(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		erl := r.Start(t, otp.Options{})
 		n, log := start(t, erl.EpmdPort(), func(n *nodes.Node) error {
-			_, err := supervisor.Start(t.Context(), n, "shop", supervisor.Options{Intensity: 2, Period: time.Hour},
+			_, err := supervisor.Start(t.Context(), n, "shop", &supervisor.Options{Intensity: 2, Period: time.Hour},
 				supervisor.Server("stock", newPricing, nil), supervisor.Server("pricing", newPricing, nil),
-				supervisor.Sub("low", supervisor.Options{}, supervisor.Server("deep", newPricing, nil)))
+				supervisor.Sub("low", nil, supervisor.Server("deep", newPricing, nil)))
 			return err
 		})
 		for _, tt := range [][2]string{

@@ -53,7 +53,7 @@ func (o *operated) check(w *workers) error {
 // start switches on what the flags ask for. It does not wait.
 func (o *operated) start(n *nodes.Node, log *slog.Logger, scope *pg.Scope) error {
 	if o.operator {
-		if err := errors.Join(observer.Start(n, nil), console.Start(n, nil)); err != nil {
+		if err := errors.Join(observer.Serve(n, nil), console.Serve(n, nil)); err != nil {
 			return err
 		}
 	}

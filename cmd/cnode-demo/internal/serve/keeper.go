@@ -28,16 +28,16 @@ type keeper struct {
 
 // keepPeer configures a node to have a peer, which is a member of a process group if that has a
 // name, and the functions that other nodes can call. What is broadcast goes to out.
-func keepPeer(cfg *nodes.Config, o *server, out io.Writer) *keeper {
+func keepPeer(ctx context.Context, cfg *nodes.Config, o *server, out io.Writer) *keeper {
 	k := &keeper{log: cfg.Logger, group: o.group}
 	cfg.Setup = func(n *nodes.Node) (err error) {
 		expose(n)
 		if k.group != "" {
-			if k.scope, err = pg.Start(n, "", nil); err != nil {
+			if k.scope, err = pg.Start(ctx, n, "", nil); err != nil {
 				return err
 			}
 		}
-		if k.pubsub, err = o.publishing.start(n, out); err != nil {
+		if k.pubsub, err = o.publishing.start(ctx, n, out); err != nil {
 			return err
 		}
 		if err := o.operated.start(n, cfg.Logger, k.scope); err != nil {

@@ -40,15 +40,15 @@ func (p *publishing) check() error {
 const subscriberName = "pubsub_subscriber"
 
 // start makes the node a member; nil if it is to be none.
-func (p publishing) start(n *nodes.Node, out io.Writer) (*pubsub.PubSub, error) {
+func (p publishing) start(ctx context.Context, n *nodes.Node, out io.Writer) (*pubsub.PubSub, error) {
 	if p.name == "" {
 		return nil, nil
 	}
-	scope, err := pg.Start(n, pubsub.Scope, nil)
+	scope, err := pg.Start(ctx, n, pubsub.Scope, nil)
 	if err != nil {
 		return nil, err
 	}
-	ps, err := pubsub.Start(n, p.name, &pubsub.Options{Scope: scope})
+	ps, err := pubsub.Start(ctx, n, p.name, &pubsub.Options{Scope: scope})
 	if err != nil || p.topic == "" {
 		return ps, err
 	}

@@ -137,7 +137,7 @@ func (o *server) serveAlone(ctx context.Context, out, errOut io.Writer) (err err
 	if err != nil {
 		return err
 	}
-	k := keepPeer(&cfg, o, out)
+	k := keepPeer(ctx, &cfg, o, out)
 	record, err := o.virtual.Over(ctx, &cfg, errOut)
 	if err != nil {
 		return err

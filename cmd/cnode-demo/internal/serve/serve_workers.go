@@ -176,7 +176,7 @@ func serveWorker(ctx context.Context, o *server, out, errOut io.Writer) error {
 	if err != nil {
 		return err
 	}
-	k := keepPeer(&cfg, o, out)
+	k := keepPeer(ctx, &cfg, o, out)
 	w, err := nodes.StartWorker(ctx, cfg)
 	if err != nil {
 		return err

@@ -29,7 +29,7 @@ func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }
 // ours is a probe of a Go node with observer.
 func ours(t *testing.T) *probe {
 	a, b := nodestest.Pair(t)
-	require.NoError(t, observer.Start(b, nil))
+	require.NoError(t, observer.Serve(b, nil))
 	busy, err := b.Serve("busy", nodes.Server{}, &nodes.MailboxOptions{})
 	require.NoError(t, err)
 	require.NoError(t, busy.SetLabel("label"))

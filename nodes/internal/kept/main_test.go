@@ -1,0 +1,10 @@
+package kept
+
+import (
+	"os"
+	"testing"
+
+	"github.com/cnode-go/cnode/test/leak"
+)
+
+func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }
