@@ -83,8 +83,14 @@ func (b *Mailbox) admitUnlock(m *Message, w *inbox.Wait, cancel <-chan struct{},
 		if then != nil {
 			then()
 		}
+		if !e.Overflows() {
+			b.pushLocked(m, e)
+			b.mu.Unlock()
+			return true, true
+		}
+		peer := m.payer() // once it is in, it is whoever's who receives it
 		b.pushLocked(m, e)
-		b.unlockTellingOfOverflow(&e)
+		b.unlockTellingOfOverflow(peer, e.Cost)
 		return true, true
 	case inbox.TooMuch:
 		b.mu.Unlock()
@@ -96,14 +102,14 @@ func (b *Mailbox) admitUnlock(m *Message, w *inbox.Wait, cancel <-chan struct{},
 	case inbox.Cancelled:
 		return true, false
 	case inbox.Late:
-		b.n.procs.fullest(b, e.Payer).exitFull()
+		b.n.procs.fullest(b, m.payer()).exitFull()
 	}
 	return false, false
 }
 
 // entryOf is what a message is in an inbox.
 func entryOf(m *Message) inbox.Entry[*Message] {
-	return inbox.Entry[*Message]{Message: m, Cost: cost(m), Payer: m.payer(), Ahead: m.goesAhead(), Waits: m.waits()}
+	return inbox.Entry[*Message]{Message: m, Cost: cost(m), Ahead: m.goesAhead(), Waits: m.waits()}
 }
 
 // giveToHook is put for a process with a hook. While the process is held it waits, and then tries

@@ -150,7 +150,7 @@ func (b *Mailbox) init(n *Node, pid ei.Pid, h hook, o *MailboxOptions) {
 		b.opts = *o
 		b.traps.Store(o.TrapExit)
 	}
-	b.inbox.Init(n.overflow, cmp.Or(b.opts.Limit, DefaultMailboxLimit), inbox.Full(b.opts.Full), b.origin.spawned != nil)
+	b.inbox.Init(n.overflow, (*Message).payer, cmp.Or(b.opts.Limit, DefaultMailboxLimit), inbox.Full(b.opts.Full), b.origin.spawned != nil)
 }
 
 // enroll puts the mailbox on the table.

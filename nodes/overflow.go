@@ -16,21 +16,16 @@ import (
 // mailbox with the most of its overflow ends, with reason mailbox_full.
 
 // unlockTellingOfOverflow releases b.mu, and logs, from time to time, that the mailbox is over its
-// limit, and what comes next. e has just been put into it.
-func (b *Mailbox) unlockTellingOfOverflow(e *inbox.Entry[*Message]) {
-	if !e.Overflows() {
-		b.mu.Unlock()
-		return
-	}
-	tell := b.inbox.Tells()
-	over := b.inbox.BeyondLimit()
+// limit, and what comes next: a message of that peer has just been put into it, which overflows.
+func (b *Mailbox) unlockTellingOfOverflow(peer string, cost int) {
+	tell, over := b.inbox.Tells(), b.inbox.BeyondLimit()
 	b.mu.Unlock()
 	if h := b.n.meter.Load(); h != nil && h.Overflow != nil && over {
-		h.Overflow(e.Payer, e.Cost)
+		h.Overflow(peer, cost)
 	}
 	if tell {
 		next := fmt.Sprintf("messages of %s are kept until they take its share of Config.OverflowLimit; then it is not read for up to %v, "+
-			"and if that makes no room, the mailbox with the most of its share ends (mailbox_full)", cmp.Or(e.Payer, "this node"), inbox.Patience)
+			"and if that makes no room, the mailbox with the most of its share ends (mailbox_full)", cmp.Or(peer, "this node"), inbox.Patience)
 		b.n.mishaps.Log(b.n.log, slog.LevelWarn, "mailbox over its limit", "error", b.unreceived(), "next", next)
 	}
 }

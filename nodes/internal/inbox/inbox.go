@@ -13,10 +13,9 @@ const keepQueue = 4096
 // An Entry is a message in an inbox.
 type Entry[M any] struct {
 	Message M
-	Cost    int    // bytes of memory
-	Payer   string // the peer in whose name it takes memory; "": a process of this node
-	Ahead   bool   // it is received before those without priority
-	Waits   bool   // its sender waits for room: a goroutine of the program on this node
+	Cost    int  // bytes of memory
+	Ahead   bool // it is received before those without priority
+	Waits   bool // its sender waits for room: a goroutine of the program on this node
 
 	overflows bool // there is no room for it: it is counted in the node's memory for that
 }
@@ -26,8 +25,9 @@ func (e *Entry[M]) Overflows() bool { return e.overflows }
 
 // An Inbox is the queue of a process.
 type Inbox[M any] struct {
-	memory *places.Memory // for what overflows
-	limit  int            // bytes that unread messages may take
+	memory *places.Memory   // for what overflows
+	payer  func(m M) string // the peer in whose name it takes that; "": a process of this node
+	limit  int              // bytes that unread messages may take
 	full   Full
 	paid   bool // peers pay for all that is unread: see Init
 
@@ -50,10 +50,11 @@ type Inbox[M any] struct {
 	aheadPassed, passed int
 }
 
-// Init makes an Inbox ready. paid says that peers pay for all that is unread, whether there is room
-// or not: it is for the process of a function, of which a peer may spawn any number.
-func (q *Inbox[M]) Init(memory *places.Memory, limit int, full Full, paid bool) {
-	q.memory, q.limit, q.full, q.paid = memory, limit, full, paid
+// Init makes an Inbox ready. payer tells in the name of which peer a message takes of memory; paid
+// says that peers pay for all that is unread, whether there is room or not: it is for the process
+// of a function, of which a peer may spawn any number.
+func (q *Inbox[M]) Init(memory *places.Memory, payer func(m M) string, limit int, full Full, paid bool) {
+	q.memory, q.payer, q.limit, q.full, q.paid = memory, payer, limit, full, paid
 }
 
 // Limit is what Init or SetLimit has set.

@@ -77,7 +77,7 @@ func (q *Inbox[M]) Overflow(e *Entry[M], w *Wait, isLast bool, change <-chan str
 	case isLast:
 		q.force(e)
 	default:
-		if w.given = q.memory.Take(e.Payer, e.Cost); w.given != nil {
+		if w.given = q.memory.Take(q.payer(e.Message), e.Cost); w.given != nil {
 			w.room, w.change = q.room.Next(), change
 			if w.patience == nil {
 				w.patience = time.NewTimer(Patience)
@@ -97,7 +97,7 @@ func (q *Inbox[M]) tooMuch() Verdict {
 }
 
 func (q *Inbox[M]) force(e *Entry[M]) {
-	q.memory.Force(e.Payer, e.Cost)
+	q.memory.Force(q.payer(e.Message), e.Cost)
 	e.overflows = true
 }
 
@@ -125,7 +125,7 @@ func (q *Inbox[M]) restore(e *Entry[M]) {
 func (q *Inbox[M]) giveBack(e *Entry[M]) {
 	e.overflows = false
 	q.room.Ring()
-	q.memory.Give(e.Payer, e.Cost)
+	q.memory.Give(q.payer(e.Message), e.Cost)
 }
 
 // RestoreAll counts no overflow any more: the process has ended, or gives its queue away.
@@ -180,7 +180,7 @@ func (q *Inbox[M]) Tells() bool {
 func (q *Inbox[M]) OverflowOf(peer string) (bytes int) {
 	for _, list := range [][]Entry[M]{q.queue[len(q.queue)-q.overflow.count:], q.ahead} {
 		for i := range list {
-			if e := &list[i]; e.overflows && e.Payer == peer {
+			if e := &list[i]; e.overflows && q.payer(e.Message) == peer {
 				bytes += e.Cost
 			}
 		}
