@@ -94,7 +94,7 @@ func (r *rests) arm(w *watcher) error {
 	}
 	event := unix.EpollEvent{Events: arrivals | unix.EPOLLONESHOT, Fd: int32(w.fd)}
 	if err := unix.EpollCtl(r.fd, op, w.fd, &event); err != nil {
-		r.closeUnused()
+		r.endUnused()
 		return os.NewSyscallError("epoll_ctl", err)
 	}
 	r.resting[int32(w.fd)] = w
@@ -110,7 +110,7 @@ func (r *rests) forget(w *watcher) {
 	}
 	_ = unix.EpollCtl(r.fd, unix.EPOLL_CTL_DEL, w.fd, nil)
 	delete(r.resting, int32(w.fd))
-	r.closeUnused()
+	r.endUnused()
 }
 
 func (r *rests) open() error {
@@ -126,20 +126,22 @@ func (r *rests) open() error {
 	if r.resting == nil {
 		r.resting = map[int32]*watcher{}
 	}
-	go r.dispatch(raw)
+	go r.dispatch(file, raw)
 	return nil
 }
 
-// closeUnused ends dispatch, too.
-func (r *rests) closeUnused() {
+// endUnused has dispatch end, and close the epoll descriptor, if nobody rests. To close it here
+// would be to wait for dispatch, which may be waiting for mu.
+func (r *rests) endUnused() {
 	if len(r.resting) == 0 {
-		r.epoll.Close()
+		_ = r.epoll.SetReadDeadline(time.Unix(1, 0))
 		r.epoll = nil
 	}
 }
 
 // dispatch wakes readers for which something has come.
-func (r *rests) dispatch(raw syscall.RawConn) {
+func (r *rests) dispatch(file *os.File, raw syscall.RawConn) {
+	defer file.Close()
 	events := make([]unix.EpollEvent, 64)
 	woken := make([]*watcher, 0, len(events))
 	_ = raw.Read(func(epoll uintptr) bool {

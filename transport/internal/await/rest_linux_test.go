@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/test/expect"
 )
@@ -54,6 +55,34 @@ func TestReadersRest(t *testing.T) {
 	require.Nil(t, p.rests.epoll, "nobody rests")
 	require.Empty(t, p.rests.own)
 	require.Nil(t, p.rests.sweeper)
+}
+
+// The last reader may go while dispatch is about to wake it: none of them waits for the other. Then
+// the epoll descriptor is closed.
+func TestLastReaderGoesBesideDispatch(t *testing.T) {
+	y := newTallied(t, NewPolicy(0))
+	w, r := y.s.watch.(*watcher), &y.policy.rests
+	came := y.parks(context.Background())
+	toRest(t, y.policy, 1)
+	r.mu.Lock()
+	epoll, file := r.fd, r.epoll
+	y.says(t, []byte("x"))
+	require.Eventually(t, func() bool { // dispatch has taken the event, and waits for mu
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(epoll), Events: unix.POLLIN}}, 0)
+		return n == 0 && err == nil
+	}, tooLong, time.Millisecond)
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		delete(r.resting, int32(w.fd))
+		r.endUnused()
+		r.mu.Unlock()
+	}()
+	expect.Returns(t, gone)
+	require.Eventually(t, func() bool { _, err := file.Stat(); return err != nil }, tooLong, time.Millisecond, "it is closed")
+	w.came.Store(true)
+	w.wake()
+	require.NoError(t, returns(t, came))
 }
 
 // A reader that has slept for less than a second since it rests has an epoll descriptor again; one
