@@ -439,7 +439,7 @@ func (r *reader) discard(c *Conn) {
 }
 
 // stopState tells whether the connection's reader is to stop, and returns a channel that is closed
-// when that changes. The nil Conn, which stands for this node, never stopState.
+// when that changes. The nil Conn, which stands for this node, never does.
 func (c *Conn) stopState() (bool, <-chan struct{}) {
 	if c == nil {
 		return false, nil
