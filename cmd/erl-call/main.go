@@ -45,7 +45,10 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 			return usage(out, errUsage)
 		}
 		if err == errVersion {
-			fmt.Fprintln(out, "erl-call version", version())
+			if _, err := fmt.Fprintln(out, "erl-call version", version()); err != nil {
+				fmt.Fprintf(errOut, "erl-call: %v\n", err)
+				return exitFailure
+			}
 			return exitOK
 		}
 		return usage(errOut, err)

@@ -36,6 +36,9 @@ func TestOutputWithoutRoom(t *testing.T) {
 	n.Expose("m", "f", func(context.Context, []ei.Term) (any, error) { return ei.Atom("ok"), nil })
 	var errOut bytes.Buffer
 	t.Setenv("ERL_EPMD_PORT", strconv.Itoa(at))
+	require.Equal(t, exitFailure, run([]string{"-version"}, strings.NewReader(""), full, &errOut))
+	require.Contains(t, errOut.String(), "no space left")
+	errOut.Reset()
 	args := []string{"-name", "x@127.0.0.1", "-c", "c", "-a", "m f"}
 	require.Equal(t, exitFailure, run(args, strings.NewReader(""), full, &errOut))
 	require.Contains(t, errOut.String(), "write the result: ")
