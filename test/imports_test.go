@@ -183,6 +183,7 @@ var picture = []row{
 	{path: "test/bench/codec", own: "ei test/bench/profile", others: []string{ergo, cbor}},
 	{path: "examples/backpressure", own: libraries},
 	{path: "examples/board", own: libraries},
+	{path: "examples/cookbook", own: libraries, testOwn: "nodes/nodestest test/expect", testOther: []string{testify}},
 	{path: "examples/first-node", own: libraries},
 	{path: "examples/first-plugin", own: libraries, testOwn: "transport/transporttest"},
 	{path: "examples/service", own: libraries},
