@@ -14,7 +14,7 @@ import (
 // a program of the tests, so what the documents show compiles, runs and does what they say.
 func TestReadme(t *testing.T) {
 	for _, name := range []string{"README.md", "docs/operating.md", "docs/from-libei.md", "docs/discovery.md", "docs/pubsub.md",
-		"docs/backpressure.md"} {
+		"docs/backpressure.md", "docs/cookbook.md"} {
 		text, err := os.ReadFile("../" + name)
 		require.NoError(t, err)
 		blocks := regexp.MustCompile("(?s)<!-- from (\\S+) -->\n```go\n(.*?)```").FindAllStringSubmatch(string(text), -1)
