@@ -84,10 +84,10 @@ func (ps *PubSub) subscribe(b *nodes.Mailbox, topic string) error {
 // stays there. The error is that of a PubSub that has ended, as Subscribe's. It waits for nothing.
 // It is Phoenix.PubSub.unsubscribe/2.
 func (ps *PubSub) Unsubscribe(b *nodes.Mailbox, topic string) error {
+	ps.unsubscribe(b, topic)
 	if err := ps.Err(); err != nil {
 		return &nodes.Error{Op: "unsubscribe from " + topic, Err: err}
 	}
-	ps.unsubscribe(b, topic)
 	return nil
 }
 

@@ -185,14 +185,24 @@ func (p *Process) succeed(ended *nodes.Mailbox) bool {
 	if err == nil {
 		defer guard.Close()
 	}
-	select {
-	case <-time.After(p.died()):
-	case <-p.ctx.Done():
-		return false
-	}
-	if err = p.open(p.ctx, false); err != nil {
-		if p.ctx.Err() == nil {
-			p.End(err)
+	for pause := p.died(); ; pause = p.pause() {
+		select {
+		case <-time.After(pause):
+		case <-p.ctx.Done():
+			return false
+		}
+		if err = p.open(p.ctx, false); err == nil {
+			break
+		}
+		var again *nodes.ExitError // somebody has ended the new one, too
+		switch {
+		case p.ctx.Err() != nil:
+			return false
+		case errors.As(err, &again) && p.o.Node.State() < nodes.StateStopping:
+			continue
+		}
+		p.End(err)
+		if HasFailed(err) {
 			p.o.Log.Error("a process was ended, and cannot be made anew", "name", p.o.Name, "reason", exit.Reason, "error", err)
 		}
 		return false
@@ -211,14 +221,25 @@ func HasFailed(why error) bool {
 func (p *Process) died() time.Duration {
 	p.Running.Lock()
 	defer p.Running.Unlock()
+	if p.o.Lost != nil {
+		p.o.Lost()
+	}
+	return p.pauseLocked()
+}
+
+// pause is died once more, for a mailbox that was ended before it was in its place.
+func (p *Process) pause() time.Duration {
+	p.Running.Lock()
+	defer p.Running.Unlock()
+	return p.pauseLocked()
+}
+
+func (p *Process) pauseLocked() time.Duration {
 	if time.Since(p.made) > calm {
 		p.deaths = 0
 	}
 	p.made = time.Now()
 	p.deaths++
-	if p.o.Lost != nil {
-		p.o.Lost()
-	}
 	return min(time.Duration(p.deaths-1)*deathPause, calm)
 }
 
@@ -312,6 +333,9 @@ var wake, _ = ei.AppendTerm(nil, ei.Tuple{ei.Atom("$cnode_kept"), ei.Atom("run")
 // ring wakes the process. A mailbox that has ended leaves what there is to do to the next one.
 func (p *Process) ring() {
 	b := p.box.Load()
+	if b == nil { // open rings
+		return
+	}
 	ring := func(ctx context.Context) error { return b.Send(ctx, b.Pid(), ei.Raw(wake)) }
 	if err := ring(transport.NoWait()); errors.Is(err, os.ErrDeadlineExceeded) { // frozen, or full
 		p.Go(func() { _ = ring(p.ctx) })

@@ -27,7 +27,20 @@ type scene struct {
 	did   chan string
 	fails atomic.Pointer[error] // what the next Make returns
 	until context.CancelFunc
+	errs  atomic.Int32 // in the log
 }
+
+// An errorCount counts what is logged as an error.
+type errorCount struct {
+	slog.Handler
+	n *atomic.Int32
+}
+
+func (c errorCount) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= slog.LevelError
+}
+
+func (c errorCount) Handle(context.Context, slog.Record) error { c.n.Add(1); return nil }
 
 var errFull = errors.New("full")
 
@@ -45,7 +58,7 @@ func newScene(t *testing.T) *scene {
 	var until context.Context
 	until, s.until = context.WithCancel(t.Context())
 	s.p = New(Options{
-		Node: s.n, Log: s.n.Logger(), Name: "p", Until: until,
+		Node: s.n, Log: slog.New(errorCount{slog.DiscardHandler, &s.errs}), Name: "p", Until: until,
 		Make: func(_ context.Context, isFirst bool) (*nodes.Mailbox, error) {
 			if err := s.fails.Load(); err != nil {
 				return nil, *err
@@ -263,4 +276,29 @@ func TestFreezeBetweenTwo(t *testing.T) {
 	_, err := s.n.Freeze(expect.Context(t))
 	require.ErrorIs(t, err, errNone)
 	require.NoError(t, s.p.Err())
+}
+
+// The end of the node, in order, is no failure of the process.
+func TestShutdownIsNoFailure(t *testing.T) {
+	s := newScene(t)
+	require.NoError(t, s.p.Start(t.Context()))
+	s.does("first", "begin")
+	require.NoError(t, s.n.Shutdown(expect.Context(t)))
+	<-s.p.Done()
+	require.Zero(t, s.errs.Load())
+	require.ErrorIs(t, s.p.Err(), nodes.ErrClosed)
+}
+
+// A mailbox that is ended before it is in its place is made anew like any other.
+func TestEndedWhileMade(t *testing.T) {
+	s := newScene(t)
+	require.NoError(t, s.p.Start(t.Context()))
+	s.does("first", "begin")
+	var killed error = &nodes.ExitError{Reason: ei.Atom("killed")}
+	s.fails.Store(&killed)
+	s.p.Mailbox().Exit(ei.Atom("killed"))
+	s.does("lost")
+	s.fails.Store(nil)
+	s.does("another", "begin again")
+	require.Zero(t, s.errs.Load())
 }
