@@ -8,6 +8,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
+	"github.com/cnode-go/cnode/nodes/internal/lazymap"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
@@ -456,7 +457,7 @@ func (b *Mailbox) noteCall(a *pendingCall) error {
 	if b.ended() {
 		return b.Err()
 	}
-	put(&b.pendingCalls, a.ref, a)
+	lazymap.Put(&b.pendingCalls, a.ref, a)
 	return nil
 }
 

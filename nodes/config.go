@@ -16,6 +16,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/cookie"
+	"github.com/cnode-go/cnode/nodes/internal/lazymap"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -396,7 +397,7 @@ func (n *Node) SetCookie(peer, secret string) error {
 		n.cfg.Cookies = maps.Clone(n.cfg.Cookies) // handshakes in progress have the old map
 		delete(n.cfg.Cookies, peer)
 		if secret != "" {
-			put(&n.cfg.Cookies, peer, secret)
+			lazymap.Put(&n.cfg.Cookies, peer, secret)
 		}
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
+	"github.com/cnode-go/cnode/nodes/internal/lazymap"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/transport"
@@ -249,7 +250,7 @@ func (x *exitNotices) add(b *Mailbox, to bonds.Scope, ctl dist.Control) {
 		x.first = w
 	default:
 		w = new(exitNotice)
-		put(&x.more, to, w)
+		lazymap.Put(&x.more, to, w)
 	}
 	w.n, w.to, w.ofCall, w.one = b.n, to, b.origin.private, ctl
 	w.signals = append(w.room[:0], &w.one)

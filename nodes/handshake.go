@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/lazymap"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -268,7 +269,7 @@ func (c *challenges) make() uint32 {
 	for {
 		v := max(rand.Uint32(), 1)
 		if _, taken := c.own[v]; !taken {
-			put(&c.own, v, struct{}{})
+			lazymap.Put(&c.own, v, struct{}{})
 			return v
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/lazymap"
 	"github.com/cnode-go/cnode/nodes/internal/peers"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
@@ -69,7 +70,7 @@ type nodeBonds struct {
 }
 
 // owe notes that the process is to get count more nodedowns when a connection ends.
-func (s *nodeBonds) owe(c *Conn, count int) { put(&s.downs, c, s.downs[c]+count) }
+func (s *nodeBonds) owe(c *Conn, count int) { lazymap.Put(&s.downs, c, s.downs[c]+count) }
 
 // owed lists how many there are to be about a node, or about all if it is empty.
 func (s *nodeBonds) owed(node string) (all []states.Down) {
@@ -132,7 +133,7 @@ func (s *nodeBonds) hears(c *Conn) bool {
 // noteUp notes that the process knows that a connection is up; back: it never heard that the node
 // was away.
 func (s *nodeBonds) noteUp(c *Conn) (back bool) {
-	put(&s.up, c, true)
+	lazymap.Put(&s.up, c, true)
 	back = s.away[c.peer.Name] == c.nodeType()
 	delete(s.away, c.peer.Name)
 	return back
@@ -149,7 +150,7 @@ func (s *nodeBonds) noteDown(c *Conn) bool {
 func (s *nodeBonds) depart(c *Conn) {
 	delete(s.downs, c)
 	if s.noteDown(c) {
-		putFew(&s.away, c.peer.Name, c.nodeType(), peers.MaxAway)
+		lazymap.PutFew(&s.away, c.peer.Name, c.nodeType(), peers.MaxAway)
 	}
 }
 
@@ -163,7 +164,7 @@ func (s *nodeBonds) moveTo(to *nodeBonds) {
 	}
 	to.types |= s.types
 	for c := range s.up {
-		put(&to.up, c, true)
+		lazymap.Put(&to.up, c, true)
 	}
 	*s = nodeBonds{}
 }
@@ -393,7 +394,7 @@ type nodeWatches struct {
 func (s *nodeWatches) add(w *nodeWatch) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	put(&s.all, w, true)
+	lazymap.Put(&s.all, w, true)
 	s.some.Store(true) // before the loop looks which connections there are
 }
 

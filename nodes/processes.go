@@ -11,6 +11,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
+	"github.com/cnode-go/cnode/nodes/internal/lazymap"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/places"
 	"github.com/cnode-go/cnode/nodes/internal/states"
@@ -95,7 +96,7 @@ type aliasTable struct {
 }
 
 func (t *aliasTable) put(ref ei.Ref, b *Mailbox) {
-	put(&t.of, ref, b)
+	lazymap.Put(&t.of, ref, b)
 	t.made++
 }
 
@@ -229,7 +230,7 @@ func (p *processes) unwatchByFormerName(id bonds.MonitorID) {
 func (p *processes) noteFormer(b *Mailbox, watchers []states.Watcher) {
 	lost := func(w states.Watcher) bool { return w.Name != "" && p.names[w.Name] != b }
 	if p.byID[key(b.pid)] == b && slices.ContainsFunc(watchers, lost) {
-		put(&p.former, b, struct{}{})
+		lazymap.Put(&p.former, b, struct{}{})
 	}
 }
 
@@ -348,7 +349,7 @@ func (n *Node) Unregister(name string) error {
 		return wrap("unregister "+name, "", ErrNoProc)
 	}
 	delete(p.names, ei.Atom(name))
-	put(&p.former, holder, struct{}{})
+	lazymap.Put(&p.former, holder, struct{}{})
 	holder.names = slices.DeleteFunc(holder.names, func(of ei.Atom) bool { return of == ei.Atom(name) })
 	released := n.router.releaseName(ei.Atom(name))
 	p.mu.Unlock()

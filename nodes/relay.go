@@ -9,6 +9,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/lazymap"
 	"github.com/cnode-go/cnode/nodes/internal/peers"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 )
@@ -248,7 +249,7 @@ func (c *Conn) relayLink(to int, reading bool) (b *Conn, fresh bool, err error) 
 		return nil, false, errors.Join(err, descriptor.Close(other))
 	}
 	b.peerLink, b.worker = c, to
-	put(&c.relayLinks, to, b)
+	lazymap.Put(&c.relayLinks, to, b)
 	peer := c.peer
 	b.beginLocal()
 	p.line.Say(&talk.RemoteLink{Part: to, Peer: &peer, FD: other})
@@ -372,9 +373,9 @@ type relayedMonitor struct {
 }
 
 func (s *relayedBonds) link(l relayedLink) {
-	put(&s.links, l, struct{}{})
+	lazymap.Put(&s.links, l, struct{}{})
 }
 
 func (s *relayedBonds) watch(ref ei.Ref, m relayedMonitor) {
-	put(&s.monitors, ref, m)
+	lazymap.Put(&s.monitors, ref, m)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/lazymap"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/transport"
@@ -164,7 +165,7 @@ func (g *Staged) localConnection(s *states.Conn, fds *descriptor.List) error {
 	c.peerLink = g.conns[s.Trunk.Index()]
 	c.peerLink.relaying.Lock()
 	defer c.peerLink.relaying.Unlock()
-	put(&c.peerLink.relayLinks, s.Worker, c)
+	lazymap.Put(&c.peerLink.relayLinks, s.Worker, c)
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
+	"github.com/cnode-go/cnode/nodes/internal/lazymap"
 	"github.com/cnode-go/cnode/nodes/internal/places"
 	"github.com/cnode-go/cnode/nodes/introspect"
 )
@@ -271,9 +272,9 @@ type remoteRuns struct {
 
 func (s *remoteRuns) add(t *run) {
 	s.mu.Lock()
-	put(&s.all, t, struct{}{})
+	lazymap.Put(&s.all, t, struct{}{})
 	if t.waits.Ref.Len > 0 {
-		put(&s.awaited, t.waits, t)
+		lazymap.Put(&s.awaited, t.waits, t)
 	}
 	lost := t.isLost() && (t.asked || s.drains) // what was read before the end still counts
 	s.mu.Unlock()

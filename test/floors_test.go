@@ -41,7 +41,7 @@ var houses = map[string]house{
 	"nodes": {knot: 12, state: 50, floors: [][]string{
 		words("doc errors env identity lifetime" +
 			// leaves
-			" transports router maps"),
+			" transports router"),
 		words("conn message complain measure recv send tick"), // a connection
 		words("part partquestion"),                            // other workers: the ways to them, and the front
 		words("config listen opening handshake peers connect resolve publish activate"),

@@ -84,7 +84,8 @@ var picture = []row{
 	{path: "nodes/internal/wait", own: "transport", notStd: "net syscall log"},
 	{path: "nodes/internal/inbox", own: "nodes/internal/places nodes/internal/wait", notStd: "net os context log"},
 	{path: "nodes/internal/atoms", own: "ei transport nodes/dist", notStd: "net os time log"},
-	{path: "nodes/internal/bonds", own: "ei nodes/dist nodes/internal/states", notStd: "net os time sync context log"},
+	{path: "nodes/internal/lazymap", notStd: "net os time sync context log"},
+	{path: "nodes/internal/bonds", own: "ei nodes/dist nodes/internal/lazymap nodes/internal/states", notStd: "net os time sync context log"},
 	{path: "nodes/internal/sequences", own: "ei transport nodes/dist nodes/internal/states nodes/internal/wait", notStd: "net log"},
 	{path: "nodes/internal/life", own: "nodes/internal/wait", notStd: "net os time log", testOwn: "transport"},
 	{path: "nodes/internal/peers", own: "nodes/dist nodes/internal/wait", notStd: "net os time log"},
@@ -103,7 +104,7 @@ var picture = []row{
 	{path: "nodes", others: []string{xsys}, testOwn: "transport/transporttest transport/virtual test/otp test/packets",
 		own: "ei transport transport/handoff nodes/dist nodes/epmd nodes/introspect nodes/metrics " +
 			"nodes/internal/atoms nodes/internal/bonds nodes/internal/clock nodes/internal/cookie nodes/internal/crew " +
-			"nodes/internal/descriptor nodes/internal/form nodes/internal/hush nodes/internal/inbox nodes/internal/life " +
+			"nodes/internal/descriptor nodes/internal/form nodes/internal/hush nodes/internal/inbox nodes/internal/lazymap nodes/internal/life " +
 			"nodes/internal/otp nodes/internal/nametable nodes/internal/peers " +
 			"nodes/internal/permit nodes/internal/places nodes/internal/sequences nodes/internal/states " +
 			"nodes/internal/talk nodes/internal/wait"},

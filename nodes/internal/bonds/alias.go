@@ -4,6 +4,7 @@ import (
 	"iter"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/lazymap"
 )
 
 // An Alias is how an alias of a process ends, and what it is good for.
@@ -19,7 +20,7 @@ const (
 )
 
 // PutAlias makes a reference an alias.
-func (b *Bonds) PutAlias(ref ei.Ref, how Alias) { put(&b.aliases, ref, how) }
+func (b *Bonds) PutAlias(ref ei.Ref, how Alias) { lazymap.Put(&b.aliases, ref, how) }
 
 // Alias tells how an alias ends; 0: it is none.
 func (b *Bonds) Alias(ref ei.Ref) Alias { return b.aliases[ref] }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/lazymap"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
@@ -286,7 +287,7 @@ func (b *Bonds) MoveTo(to *Bonds) {
 	aliases := to.aliases
 	*to, *b = *b, Bonds{}
 	for ref, how := range aliases {
-		put(&to.aliases, ref, how)
+		lazymap.Put(&to.aliases, ref, how)
 	}
 }
 

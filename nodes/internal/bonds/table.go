@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/lazymap"
 )
 
 // byNode is a process's table of links or monitors. It is kept apart for each node on the other
@@ -98,8 +99,8 @@ func (t *byNode[K, V]) put(node ei.Atom, key K, value V) {
 	}
 	if node != t.node {
 		of := t.more[node]
-		put(&of, key, value)
-		put(&t.more, node, of)
+		lazymap.Put(&of, key, value)
+		lazymap.Put(&t.more, node, of)
 		return
 	}
 	for i := range t.few {
@@ -113,10 +114,10 @@ func (t *byNode[K, V]) put(node ei.Atom, key K, value V) {
 		return
 	}
 	for _, b := range t.few {
-		put(&t.one, b.key, b.value)
+		lazymap.Put(&t.one, b.key, b.value)
 	}
 	t.few = nil
-	put(&t.one, key, value)
+	lazymap.Put(&t.one, key, value)
 }
 
 func (t *byNode[K, V]) remove(node ei.Atom, key K) {
@@ -137,12 +138,4 @@ func (t *byNode[K, V]) remove(node ei.Atom, key K) {
 			return
 		}
 	}
-}
-
-// put sets an element of a map, and makes the map if there is none.
-func put[K comparable, V any](m *map[K]V, key K, value V) {
-	if *m == nil {
-		*m = map[K]V{}
-	}
-	(*m)[key] = value
 }

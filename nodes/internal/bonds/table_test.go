@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/lazymap"
 )
 
 // The table behaves as one map for each node does, and keeps no node without an entry.
@@ -23,7 +24,7 @@ func TestByNode(t *testing.T) {
 				key := 10*rapid.IntRange(0, fewBonds+1).Draw(t, "key") + int(node[0]-'a')
 				table.put(node, key, value)
 				of := model[node]
-				put(&of, key, value)
+				lazymap.Put(&of, key, value)
 				model[node] = of
 			},
 			"remove": func(t *rapid.T) {
