@@ -122,7 +122,7 @@ func newFront(cfg FrontConfig) (*Front, error) {
 
 // join makes f the front of a node, with a crew that has no workers yet.
 func (f *Front) join(n *Node) {
-	f.n, n.isFront, n.answer = n, true, func(o *opening) (*Conn, error) { return nil, f.dispatch(o.ctx, o.from, o.s, o.heard) }
+	f.n, n.isFront = n, true
 	f.crew = crew.New(crew.Config{
 		Count: f.cfg.Workers, Command: f.cfg.Command, Variable: WorkerVariable,
 		Start: f.cfg.workerStart, Patience: f.cfg.Patience, Trust: f.cfg.trust,
@@ -173,10 +173,26 @@ func (f *Front) begin(ctx context.Context) error {
 		return err
 	}
 	for _, l := range listeners {
-		l.serve()
+		f.serve(l)
 	}
 	n.reach(StateRunning)
 	return n.ending()
+}
+
+// serve accepts until the listener ends, and gives each connection to a worker.
+func (f *Front) serve(l *Listener) {
+	l.serveAlone()
+	if !l.starts() {
+		return
+	}
+	go func() {
+		defer l.runs.Leave()
+		for o := range l.accepted {
+			if !f.n.background(func() { o.finish(f.dispatch(o)) }) {
+				o.refuse()
+			}
+		}
+	}()
 }
 
 // listens notes the listeners' kinds of socket, and checks that they can be handed over. The first
@@ -299,12 +315,13 @@ var ErrNoWorker = crew.ErrNoWorker
 
 // dispatch reads a peer's name and gives its socket to a worker. On success the caller does not own
 // the socket any more.
-func (f *Front) dispatch(ctx context.Context, l *Listener, s *transport.Stream, spoke func()) error {
+func (f *Front) dispatch(o *opening) error {
+	ctx, l, s := o.ctx, o.from, o.s
 	p, err := newPackets(ctx, s)
 	if err != nil {
 		return err
 	}
-	p.spoke = spoke
+	p.spoke = o.heard
 	who, err := dist.ReadName(p)
 	if err != nil {
 		return err

@@ -47,7 +47,7 @@ func (f *Front) freeze(ctx context.Context) (*FrozenFront, error) {
 
 func (e *FrozenFront) freeze(ctx context.Context) (err error) {
 	f := e.f
-	if e.node, err = f.n.freeze(ctx, nil); err != nil {
+	if e.node, err = f.n.freeze(ctx); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, freezeBudget)
@@ -145,14 +145,15 @@ func restoreFront(cfg FrontConfig, state []byte, list *descriptor.List) (*Staged
 	if err != nil {
 		return nil, stateError(err)
 	}
-	first := func(n *Node) error {
-		f.join(n)
-		n.arrivals.Store(s.Arrivals)
-		return nil
-	}
-	g.node, err = restore(f.cfg.Node, s.Node, node, successor{first: first, setup: func(*Node) error { return nil }})
+	staged, ns, err := stageNode(f.cfg.Node, s.Node)
 	if err != nil {
 		return nil, errors.Join(err, node.Close())
+	}
+	g.node = staged
+	f.join(staged.n)
+	staged.n.arrivals.Store(s.Arrivals)
+	if err := staged.fill(ns, node); err != nil {
+		return nil, errors.Join(err, staged.Discard(), node.Close())
 	}
 	if len(g.node.listeners) == 0 {
 		err = &StateError{"listener", fmt.Errorf("%w: a front has one, and this one none", ErrState)}
@@ -167,6 +168,11 @@ func restoreFront(cfg FrontConfig, state []byte, list *descriptor.List) (*Staged
 	}
 	if err != nil {
 		return nil, errors.Join(stateError(err), g.Discard())
+	}
+	for _, l := range g.node.listeners {
+		if l.serves.Load() {
+			f.serve(l)
+		}
 	}
 	return g, nil
 }

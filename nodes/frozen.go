@@ -18,7 +18,6 @@ import (
 // happened. One of the two must be called.
 type Frozen struct {
 	n      *Node
-	w      *frontSteps // nil: the node is one process, or a front's
 	state  []byte
 	table  descriptor.Table
 	conns  []*Conn

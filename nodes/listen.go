@@ -232,15 +232,32 @@ func (l *Listener) release() error {
 	return err
 }
 
-// begin starts the accepting goroutine with the first Accept.
-func (l *Listener) begin() {
+// serveAlone has Accept return nothing any more.
+func (l *Listener) serveAlone() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.begun && l.ctx.Err() == nil {
-		l.begun = true
-		l.runs.Enter()
+	l.serves.Store(true)
+	l.up = nil // the upper level has them
+}
+
+// begin starts the accepting goroutine with the first Accept.
+func (l *Listener) begin() {
+	if l.starts() {
 		go l.run()
 	}
+}
+
+// starts tells whether the caller is to accept from now on: nobody does, and the listener has not
+// ended. The caller then calls l.runs.Leave when it has ended.
+func (l *Listener) starts() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.begun || l.ctx.Err() != nil {
+		return false
+	}
+	l.begun = true
+	l.runs.Enter()
+	return true
 }
 
 // join waits until no goroutine accepts any more; the listener has ended.
@@ -259,15 +276,25 @@ const (
 	longFailure  = time.Second
 )
 
-// run accepts until the listener is closed or broken. The caller has called l.runs.Enter.
+// run accepts, and makes connections.
 func (l *Listener) run() {
 	defer l.runs.Leave()
+	for o := range l.accepted {
+		if !l.n.background(func() { l.shake(o) }) {
+			o.refuse()
+		}
+	}
+}
+
+// accepted accepts until the listener is closed or broken. What is to become of each opening is
+// the caller's affair.
+func (l *Listener) accepted(yield func(*opening) bool) {
 	for failures := 0; ; {
 		o, err := l.admit()
 		switch {
 		case err == nil:
-			if failures = 0; !l.n.background(func() { l.shake(o) }) {
-				o.refuse()
+			if failures = 0; !yield(o) {
+				return
 			}
 			continue
 		// else the node was released

@@ -66,9 +66,6 @@ type Node struct {
 	part    *part  // nil: the node is one process; set before the node is used
 	router  router // part, or alone
 	rules   permit.Table
-	// answer makes a connection of a stream that a peer has opened; that of a front gives it to a
-	// worker
-	answer  func(o *opening) (*Conn, error)
 	isFront bool
 	unix    unixOnce
 
@@ -107,7 +104,7 @@ func New(cfg Config) (*Node, error) {
 	cookie.Judge(cfg.Cookie, n.log)
 	n.ctx, n.end = context.WithCancelCause(context.Background())
 	n.followed, n.alone = context.WithValue(n.ctx, resultKey{}, true), context.WithValue(n.ctx, resultKey{}, false)
-	n.on, n.answer = n.connEvents(), (*opening).respond
+	n.on = n.connEvents()
 	n.drain.init()
 	context.AfterFunc(n.ctx, func() { n.reach(StateClosed); n.pool.Close() })
 	n.scratch.New = func() any { b := make([]byte, 0, 512); return &b }
@@ -369,10 +366,7 @@ func (n *Node) listen(ctx context.Context) ([]*Listener, error) {
 
 // serve accepts until the listener ends. The upper level serves the connections.
 func (l *Listener) serve() {
-	l.mu.Lock()
-	l.serves.Store(true)
-	l.up = nil // the upper level has them
-	l.mu.Unlock()
+	l.serveAlone()
 	l.begin()
 }
 

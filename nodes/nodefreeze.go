@@ -59,21 +59,12 @@ func (n *Node) Freeze(ctx context.Context) (*Frozen, error) {
 	if n.part != nil || n.isFront {
 		return nil, wrap("freeze", n.Name(), errWorkers)
 	}
-	return n.freeze(ctx, nil)
+	return n.freeze(ctx)
 }
 
-// frontSteps are the steps of a freeze in a worker: they stop what it does for the front.
-type frontSteps struct {
-	// pauseWork and pauseLine stop what the front asks for, and what it says; resume ends both.
-	pauseWork func(ctx context.Context) (resume func(), err error)
-	pauseLine func(ctx context.Context, conns []*Conn, stop func([]*Conn) error) error
-	// holdLine stops what is said to the front.
-	holdLine func(ctx context.Context) (resume func(), err error)
-}
-
-// freeze is Freeze; w is nil if the node is one process, or a front's.
-func (n *Node) freeze(ctx context.Context, w *frontSteps) (*Frozen, error) {
-	f := &Frozen{n: n, w: w}
+// freeze is Freeze, also of a worker, or of a front.
+func (n *Node) freeze(ctx context.Context) (*Frozen, error) {
+	f := &Frozen{n: n}
 	err := cmp.Or(n.ending(), wait.TakesTime(ctx))
 	switch {
 	case err != nil:
@@ -265,11 +256,9 @@ func byTurns(ctx context.Context, idle func(context.Context) error, stop func() 
 // stopReaders stops the reader of every connection. Until undo no connection comes up.
 func (f *Frozen) stopReaders(ctx context.Context) (undo func(), err error) {
 	n := f.n
-	resume := func() {}
-	if f.w != nil {
-		if resume, err = f.w.pauseWork(ctx); err != nil {
-			return nil, err
-		}
+	resume, err := n.part.pauseWork(ctx)
+	if err != nil {
+		return nil, err
 	}
 	n.mu.Lock()
 	n.life.Set(life.Draining)
@@ -285,8 +274,8 @@ func (f *Frozen) stopReaders(ctx context.Context) (undo func(), err error) {
 	if err == nil {
 		err = stop(conns)
 	}
-	if err == nil && f.w != nil {
-		err = f.w.pauseLine(ctx, conns, stop)
+	if err == nil {
+		err = n.part.pauseLine(ctx, conns, stop)
 	}
 	stopped := f.conns
 	undo = func() {
@@ -451,10 +440,7 @@ func (f *Frozen) suspendConns(ctx context.Context) error {
 
 // holdLine stops what a worker says to the front.
 func (f *Frozen) holdLine(ctx context.Context) error {
-	if f.w == nil {
-		return nil
-	}
-	resume, err := f.w.holdLine(ctx)
+	resume, err := f.n.part.holdLine(ctx)
 	f.undo = append(f.undo, resume)
 	return err
 }

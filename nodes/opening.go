@@ -182,11 +182,22 @@ func (o *opening) heard() {
 	o.spoke = true
 }
 
-// shake makes a connection of the stream; nil if that has failed, or the front has given the stream
-// to a worker.
+// shake makes a connection of the stream; nil if that has failed.
 func (o *opening) shake() *Conn {
+	var c *Conn
+	p, err := o.n.respond(o.ctx, o.s, o.attempt, o.heard)
+	if err == nil {
+		c, err = o.n.establish(o.ctx, o.tr, o.s, p, false, o.attempt)
+	}
+	if o.finish(err); err != nil {
+		return nil
+	}
+	return c
+}
+
+// finish is the end of the handshake. If it has failed, the stream is closed here.
+func (o *opening) finish(err error) {
 	n := o.n
-	c, err := n.answer(o)
 	n.peers.Drop(&o.Attempt)
 	if err != nil {
 		o.claim.over(true)
@@ -195,29 +206,19 @@ func (o *opening) shake() *Conn {
 		}
 	}
 	o.end()
-	if err != nil {
-		err = errors.Join(err, quietly(o.s.Close()))
-		n.stats.handshakesFailed.Add(1)
-		level := slog.LevelWarn
-		// another one with this peer goes on
-		if gaveWay(err) {
-			level = slog.LevelDebug
-		}
-		n.tellHandshakeFailed(addrText(o.s.RemoteAddr()), false, err)
-		n.refused.Log(n.log, level, "handshake failed", "remote", addrText(o.s.RemoteAddr()), "error", err)
-		if n.cfg.HandshakeFailed != nil {
-			_ = n.guarded("Config.HandshakeFailed", func() error { n.cfg.HandshakeFailed(o.s.RemoteAddr(), err); return nil })
-		}
-		return nil
+	if err == nil {
+		return
 	}
-	return c
-}
-
-// respond is the handshake of a node that keeps the connections which peers make: see Node.answer.
-func (o *opening) respond() (*Conn, error) {
-	p, err := o.n.respond(o.ctx, o.s, o.attempt, o.heard)
-	if err != nil {
-		return nil, err
+	err = errors.Join(err, quietly(o.s.Close()))
+	n.stats.handshakesFailed.Add(1)
+	level := slog.LevelWarn
+	// another one with this peer goes on
+	if gaveWay(err) {
+		level = slog.LevelDebug
 	}
-	return o.n.establish(o.ctx, o.tr, o.s, p, false, o.attempt)
+	n.tellHandshakeFailed(addrText(o.s.RemoteAddr()), false, err)
+	n.refused.Log(n.log, level, "handshake failed", "remote", addrText(o.s.RemoteAddr()), "error", err)
+	if n.cfg.HandshakeFailed != nil {
+		_ = n.guarded("Config.HandshakeFailed", func() error { n.cfg.HandshakeFailed(o.s.RemoteAddr(), err); return nil })
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,6 +32,8 @@ type part struct {
 	line *talk.Line
 	// of the names that are unique in the node; nil: the front has to be asked for each
 	nameTable *nametable.Table
+
+	remoteLinks linkQueue // that other workers offer
 
 	answerLimit time.Duration // the constants, except in tests
 	numberLimit time.Duration
@@ -66,7 +69,8 @@ type linkRequest struct {
 
 func newPart(n *Node, id int, l *talk.Line) *part {
 	return &part{
-		n: n, id: id, line: l, answerLimit: answerLimit, numberLimit: numberLimit, latest: id,
+		n: n, id: id, line: l, remoteLinks: linkQueue{some: make(chan struct{}, 1)}, latest: id,
+		answerLimit: answerLimit, numberLimit: numberLimit,
 		workerLinks: map[int]*Conn{}, coming: map[int][]*talk.WorkerLink{}, seeking: map[int]bool{}, crew: map[int]bool{id: true},
 		fixed: map[ei.Atom]bool{},
 		found: map[ei.Atom]finding{}, asked: map[uint64]*question{}, claimed: map[ei.Atom]bool{}, awaited: map[string][]chan error{},
@@ -198,6 +202,134 @@ func (p *part) workerLinkPeer() dist.Peer {
 		Name: n.name, Creation: n.creation, Flags: flags, Announced: flags, Version: dist.Version6, Status: dist.StatusOK,
 		SelfName: n.name, SelfCreation: n.creation,
 	}
+}
+
+// A linkQueue has the remote links that are to be taken, one at a time and in order: to take one
+// may have to wait.
+type linkQueue struct {
+	mu     sync.Mutex
+	list   []*talk.RemoteLink
+	some   chan struct{} // holds a token when next is to look again
+	taking wait.Pausable
+}
+
+func (q *linkQueue) add(m *talk.RemoteLink) {
+	q.mu.Lock()
+	q.list = append(q.list, m)
+	q.mu.Unlock()
+	q.wake()
+}
+
+func (q *linkQueue) wake() {
+	select {
+	case q.some <- struct{}{}:
+	default:
+	}
+}
+
+// next waits for the next one, until over is closed: nil. The one before has been taken.
+func (q *linkQueue) next(over <-chan struct{}) *talk.RemoteLink {
+	for {
+		q.mu.Lock()
+		if q.taking.Runs() {
+			q.taking.Done()
+		}
+		if len(q.list) > 0 && q.taking.Begin() {
+			m := q.list[0]
+			q.list = q.list[1:]
+			q.mu.Unlock()
+			return m
+		}
+		q.mu.Unlock()
+		select {
+		case <-q.some:
+		case <-over:
+			return nil
+		}
+	}
+}
+
+// drop gives up what has not been taken.
+func (q *linkQueue) drop() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	talk.DropAll(q.list)
+	q.list = nil
+}
+
+// pauseWork stops the worker from taking remote links; resume ends that, and pauseLine. On nil, as
+// of a node that is one process, or a front's, there is nothing to stop: here and in pauseLine and
+// holdLine.
+func (p *part) pauseWork(ctx context.Context) (resume func(), err error) {
+	if p == nil {
+		return func() {}, nil
+	}
+	q := &p.remoteLinks
+	resume = func() {
+		q.mu.Lock()
+		q.taking.Resume()
+		q.mu.Unlock()
+		q.wake()
+		p.line.Unpause()
+	}
+	if err := q.taking.Pause(ctx, &q.mu); err != nil {
+		resume()
+		return nil, err
+	}
+	return resume, nil
+}
+
+// pauseLine stops the reader of the line to the front. Before that it halts the readers of the
+// connections to other workers, for one of them may be waiting for an answer of the front. The
+// readers of conns have halted, so no new connection to another worker begins here; the front may
+// still bring one.
+func (p *part) pauseLine(ctx context.Context, conns []*Conn, halt func([]*Conn) error) error {
+	if p == nil {
+		return nil
+	}
+	known := map[*Conn]bool{}
+	for deaf := false; ; deaf = true {
+		fresh := slices.DeleteFunc(p.local(conns), func(c *Conn) bool { return known[c] })
+		if deaf && len(fresh) == 0 {
+			return nil
+		}
+		for _, c := range fresh {
+			known[c] = true
+		}
+		p.line.Unpause()
+		if err := halt(fresh); err != nil {
+			return err
+		}
+		if err := p.line.Pause(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// holdLine stops what is said to the front.
+func (p *part) holdLine(ctx context.Context) (resume func(), err error) {
+	if p == nil {
+		return func() {}, nil
+	}
+	return p.line.Resume, p.line.Hold(ctx)
+}
+
+// local lists the ways to the other workers: the worker links, and the relay links of conns.
+func (p *part) local(conns []*Conn) []*Conn {
+	var list []*Conn
+	p.mu.Lock()
+	for _, c := range p.workerLinks {
+		list = append(list, c)
+	}
+	p.mu.Unlock()
+	for _, c := range conns {
+		c.relaying.Lock()
+		for _, b := range c.relayLinks {
+			list = append(list, b)
+		}
+		c.relaying.Unlock()
+	}
+	return list
 }
 
 // close ends the ways to the other workers.

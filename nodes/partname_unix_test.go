@@ -348,7 +348,7 @@ func TestDeadConnectionIsOver(t *testing.T) {
 	n := w.worker("front", time.Second)
 	worker := newWorker()
 	worker.n, worker.p = n.Node, n.part
-	f := &Frozen{n: n.Node, w: worker.frontSteps(), dead: map[*Conn]bool{}}
+	f := &Frozen{n: n.Node, dead: map[*Conn]bool{}}
 	for _, name := range []string{"dead@test", "alive@test"} {
 		c := &Conn{claim: n.part.newFrontClaim(name)}
 		f.conns = append(f.conns, c)

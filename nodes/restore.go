@@ -36,35 +36,36 @@ import (
 // that cannot go on with the registration; and those of New, the plug-ins' Import and Setup.
 func Restore(cfg Config, state []byte, descriptors []int) (*Staged, error) {
 	fds := descriptor.Own(descriptors)
-	s, err := restore(cfg, state, fds, successor{setup: (*Node).setup})
+	g, s, err := stageNode(cfg, state)
+	if err == nil {
+		if err = g.fill(s, fds); err == nil && s.Started {
+			err = g.n.setup()
+		}
+		if err != nil {
+			err = errors.Join(err, g.Discard())
+		}
+	}
 	if err != nil {
 		return nil, wrap("restore", "", errors.Join(err, fds.Close()))
 	}
-	return s, nil
+	return g, nil
 }
 
-// A successor says what else a node needs when it is restored.
-type successor struct {
-	// makes the node a worker, say, before it has connections or mailboxes
-	first func(n *Node) error
-	setup func(n *Node) error // calls Setup, if the node was started
-	parts bool                // the node is a worker, and may have ways to others
-}
-
-func restore(cfg Config, state []byte, fds *descriptor.List, as successor) (*Staged, error) {
-	var s states.Node
-	if err := readState(states.KindNode, state, &s); err != nil {
-		return nil, err
+// stageNode makes a node of its state, without connections or mailboxes: fill is next, and Setup.
+func stageNode(cfg Config, state []byte) (*Staged, *states.Node, error) {
+	s := &states.Node{}
+	if err := readState(states.KindNode, state, s); err != nil {
+		return nil, nil, err
 	}
 	if cfg.Name == "" && cfg.Alive == "" {
 		cfg.Name, cfg.Host = s.Name, ""
 	}
 	n, err := New(cfg)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if n.name != s.Name || dist.CheckName(s.Name) != nil {
-		return nil, fmt.Errorf("%w: %q, and this is %q", ErrOtherNode, s.Name, n.name)
+		return nil, nil, fmt.Errorf("%w: %q, and this is %q", ErrOtherNode, s.Name, n.name)
 	}
 	n.creation, n.used, n.settled = s.Creation, true, true
 	n.life.Set(life.Staged)
@@ -76,28 +77,19 @@ func restore(cfg Config, state []byte, fds *descriptor.List, as successor) (*Sta
 		c.Store(s.Stats[i])
 	}
 	g := &Staged{n: n, orphans: s.Orphans, owed: map[*Mailbox][]states.Down{}, lost: map[*Mailbox][]states.Up{}, published: s.Published}
-	if as.first != nil {
-		err = as.first(n)
-	}
-	if err == nil {
-		err = g.fill(&s, fds, as)
-	}
-	if err != nil {
-		return nil, errors.Join(err, g.Discard())
-	}
-	return g, nil
+	return g, s, nil
 }
 
-// fill makes the node's connections, listeners, mailboxes and registration, and calls Setup.
-func (g *Staged) fill(s *states.Node, fds *descriptor.List, as successor) error {
+// fill makes the node's connections, listeners, mailboxes and registration.
+func (g *Staged) fill(s *states.Node, fds *descriptor.List) error {
 	n := g.n
 	for i := range s.Conns {
 		cs := &s.Conns[i]
 		var err error
 		switch {
-		case cs.Worker == 0 && cs.Trunk == 0 && (!cs.Shadow || as.parts):
+		case cs.Worker == 0 && cs.Trunk == 0 && (!cs.Shadow || n.part != nil):
 			err = g.connection(cs, fds)
-		case as.parts:
+		case n.part != nil:
 			err = g.localConnection(cs, fds)
 		default:
 			err = &StateError{"connection", ErrState}
@@ -133,13 +125,7 @@ func (g *Staged) fill(s *states.Node, fds *descriptor.List, as successor) error 
 			return wrap("registration", "", err)
 		}
 	}
-	if err := fds.AllTaken(); err != nil {
-		return stateError(err)
-	}
-	if s.Started {
-		return as.setup(n)
-	}
-	return nil
+	return stateError(fds.AllTaken())
 }
 
 // localConnection stages a way to another worker. A relay link comes after its peer link.
@@ -226,7 +212,7 @@ func (g *Staged) listener(s *states.Listener, fds *descriptor.List) error {
 	if err := tl.Pause(context.Background()); err != nil {
 		return err
 	}
-	if s.Serves || s.Begun {
+	if (s.Serves || s.Begun) && !n.isFront {
 		l.begin()
 	}
 	return nil

@@ -23,8 +23,6 @@ type Staged struct {
 	publication StagedPublication
 	over        atomic.Bool
 	exports     [][]byte // those of conns, within the state
-	// runs when the node goes on, before processes are told anything; nil: nothing
-	running func()
 }
 
 // Node is the node. Until Start it neither receives nor sends.
@@ -40,19 +38,34 @@ func (g *Staged) Mailboxes() []*Mailbox { return g.n.procs.heirless() }
 // node runs all the same; ErrClosed if it has been closed meanwhile. Keys that plug-ins had put
 // into the state are cleared in it.
 func (g *Staged) Start(ctx context.Context) error {
-	if !g.over.CompareAndSwap(false, true) {
-		return wrap("start", g.n.name, ErrStarted)
+	late, lost, err := g.open()
+	if err != nil {
+		return err
 	}
-	defer g.n.life.EndStart()
+	return g.goOn(ctx, late, lost)
+}
+
+// open lets mailboxes take messages again, and the node send: the first half of Start. late and
+// lost are what goOn is to tell processes.
+func (g *Staged) open() (late map[*Mailbox][]*Message, lost map[*Mailbox]broken, err error) {
+	if !g.over.CompareAndSwap(false, true) {
+		return nil, nil, wrap("start", g.n.name, ErrStarted)
+	}
 	for _, export := range g.exports { // the connections have them
 		clear(export)
 	}
 	g.n.procs.endSuccession()
 	g.n.warnOfHeirless()
 	boxes := g.n.procs.all()
-	lost := g.breakOff(boxes) // before a peer can have connected anew
-	late := openAll(boxes)
+	lost = g.breakOff(boxes) // before a peer can have connected anew
+	late = openAll(boxes)
 	g.letGo()
+	return late, lost, nil
+}
+
+// goOn tells processes what they have to be told, and lets the node receive.
+func (g *Staged) goOn(ctx context.Context, late map[*Mailbox][]*Message, lost map[*Mailbox]broken) error {
+	defer g.n.life.EndStart()
 	for b, messages := range late {
 		for _, m := range messages {
 			b.hook(b, m)
@@ -77,7 +90,7 @@ func openAll(boxes []*Mailbox) (late map[*Mailbox][]*Message) {
 	return late
 }
 
-// letGo lets the node send, and what was staged beside it go on.
+// letGo lets the node send.
 func (g *Staged) letGo() {
 	g.n.life.Set(life.Open)
 	if g.n.started.Load() {
@@ -85,9 +98,6 @@ func (g *Staged) letGo() {
 	}
 	for _, c := range g.conns {
 		c.resume()
-	}
-	if g.running != nil {
-		g.running()
 	}
 }
 

@@ -64,11 +64,6 @@ type Worker struct {
 	finish    sync.Once
 	moved     atomic.Bool // another process goes on as this worker
 	wg        sync.WaitGroup
-
-	mu    sync.Mutex
-	work  []*talk.RemoteLink // what may wait, in order
-	some  chan struct{}      // holds a token when doWork is to look for work again
-	doing wait.Pausable      // a turn does one piece of work
 }
 
 // StartWorker makes this process a worker of the Front that has started it. cfg is that of the
@@ -113,7 +108,9 @@ func startWorker(ctx context.Context, cfg Config) (*Worker, error) {
 		w.wg.Wait()
 		<-l.Wrote()
 		w.closeInlets()
-		w.dropWork()
+		if w.p != nil {
+			w.p.remoteLinks.drop()
+		}
 		return nil, err
 	}
 	return w, nil
@@ -171,7 +168,7 @@ func welcomed(cfg Config, first talk.Message) (n *Node, names *nametable.Table, 
 }
 
 func newWorker() *Worker {
-	return &Worker{inlets: make(chan sessionSocket, 64), done: make(chan struct{}), some: make(chan struct{}, 1)}
+	return &Worker{inlets: make(chan sessionSocket, 64), done: make(chan struct{})}
 }
 
 // join makes w the worker of a node.
@@ -183,7 +180,7 @@ func (w *Worker) join(n *Node, p *part) {
 
 // run begins what a worker does besides listening to the front.
 func (w *Worker) run() {
-	w.wg.Go(w.doWork)
+	w.wg.Go(w.takeRemoteLinks)
 	w.wg.Go(w.receive)
 }
 
@@ -251,14 +248,6 @@ func (w *Worker) end(node func() error) error {
 	<-w.p.line.Wrote()
 	w.p.nameTable.Close()
 	w.closeInlets()
-	w.dropWork()
+	w.p.remoteLinks.drop()
 	return err
-}
-
-// dropWork gives up what was heard and has not been dealt with.
-func (w *Worker) dropWork() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	talk.DropAll(w.work)
-	w.work = nil
 }

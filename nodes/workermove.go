@@ -3,7 +3,6 @@ package nodes
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
@@ -18,72 +17,6 @@ const (
 	// most callers.
 	moveLimit = 4 * time.Second
 )
-
-func (w *Worker) frontSteps() *frontSteps {
-	return &frontSteps{pauseWork: w.pauseWork, pauseLine: w.pauseLine, holdLine: w.holdLine}
-}
-
-// pauseWork stops the worker from doing more of its work; resume ends that, and pauseLine.
-func (w *Worker) pauseWork(ctx context.Context) (resume func(), err error) {
-	resume = func() {
-		w.mu.Lock()
-		w.doing.Resume()
-		w.mu.Unlock()
-		w.wake()
-		w.p.line.Unpause()
-	}
-	if err := w.doing.Pause(ctx, &w.mu); err != nil {
-		resume()
-		return nil, err
-	}
-	return resume, nil
-}
-
-func (w *Worker) holdLine(ctx context.Context) (resume func(), err error) {
-	return w.p.line.Resume, w.p.line.Hold(ctx)
-}
-
-// pauseLine stops the reader of the line to the front. Before that it halts the readers of the
-// connections to other workers, for one of them may be waiting for an answer of the front. The
-// readers of conns have halted, so no new connection to another worker begins here; the front may
-// still bring one.
-func (w *Worker) pauseLine(ctx context.Context, conns []*Conn, halt func([]*Conn) error) error {
-	known := map[*Conn]bool{}
-	for deaf := false; ; deaf = true {
-		fresh := slices.DeleteFunc(w.p.local(conns), func(c *Conn) bool { return known[c] })
-		if deaf && len(fresh) == 0 {
-			return nil
-		}
-		for _, c := range fresh {
-			known[c] = true
-		}
-		w.p.line.Unpause()
-		if err := halt(fresh); err != nil {
-			return err
-		}
-		if err := w.p.line.Pause(ctx); err != nil {
-			return err
-		}
-	}
-}
-
-// local lists the ways to the other workers: the worker links, and the relay links of conns.
-func (p *part) local(conns []*Conn) []*Conn {
-	var list []*Conn
-	p.mu.Lock()
-	for _, c := range p.workerLinks {
-		list = append(list, c)
-	}
-	p.mu.Unlock()
-	for _, c := range conns {
-		c.relaying.Lock()
-		for _, b := range c.relayLinks {
-			list = append(list, b)
-		}
-		c.relaying.Unlock()
-	}
-	return list
-}
 
 // give hands the worker over to the process at the other end of a channel, and tells the front if
 // that has failed.
@@ -136,7 +69,7 @@ type workerEstate struct {
 
 // freeze stops the worker. The front sends it no sessions meanwhile.
 func (w *Worker) freeze(ctx context.Context) (handoff.Frozen, error) {
-	f, err := w.n.freeze(ctx, w.frontSteps())
+	f, err := w.n.freeze(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -159,9 +92,9 @@ func (e *workerEstate) snapshot(ctx context.Context) (err error) {
 	if p.nameTable != nil {
 		s.NameTable = states.At(e.table.Add(p.nameTable.Descriptor()))
 	}
-	e.w.mu.Lock()
-	s.Work, err = talk.Describe(&e.table, e.w.work)
-	e.w.mu.Unlock()
+	p.remoteLinks.mu.Lock()
+	s.Work, err = talk.Describe(&e.table, p.remoteLinks.list)
+	p.remoteLinks.mu.Unlock()
 	if err != nil {
 		return err
 	}

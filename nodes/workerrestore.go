@@ -76,40 +76,50 @@ func (h *workerHeir) restore(state []byte, list *descriptor.List) error {
 	if err != nil {
 		return err
 	}
-	w := newWorker()
-	h.w = w
-	first := func(n *Node) error {
-		l, err := talk.TakeLine(list, s.Line, s.Unsent)
-		if err != nil {
-			return err
-		}
-		w.join(n, newPart(n, s.Part, l))
-		return h.fill(list)
-	}
-	setup := func(n *Node) error {
-		err := n.setup()
-		w.p.endSetup()
-		return err
-	}
-	h.staged, err = restore(h.cfg, s.Node, node, successor{first: first, setup: setup, parts: true})
-	if err == nil {
-		err = list.AllTaken()
-	}
-	if err == nil && len(s.Crew) == 0 {
-		for id := range w.p.workerLinks {
-			w.p.crew[id] = true
-		}
-	}
-	if err != nil {
+	if err := h.restoreNode(list, node); err != nil {
 		return errors.Join(err, node.Close(), h.Discard())
 	}
 	return nil
 }
 
+// restoreNode makes the node, of the descriptors in fds, and the worker, of those in list.
+func (h *workerHeir) restoreNode(list, fds *descriptor.List) error {
+	s := &h.state
+	g, node, err := stageNode(h.cfg, s.Node)
+	if err != nil {
+		return err
+	}
+	h.staged, h.w = g, newWorker()
+	l, err := talk.TakeLine(list, s.Line, s.Unsent)
+	if err != nil {
+		return err
+	}
+	h.w.join(g.n, newPart(g.n, s.Part, l))
+	p := h.w.p
+	if err := h.fill(list); err != nil {
+		return err
+	}
+	if err := g.fill(node, fds); err != nil {
+		return err
+	}
+	if node.Started {
+		err := g.n.setup()
+		if p.endSetup(); err != nil {
+			return err
+		}
+	}
+	if len(s.Crew) == 0 {
+		for id := range p.workerLinks {
+			p.crew[id] = true
+		}
+	}
+	return list.AllTaken()
+}
+
 // fill makes what the worker has besides the node.
 func (h *workerHeir) fill(list *descriptor.List) (err error) {
 	s, p := &h.state, h.w.p
-	if h.w.work, err = talk.Take[*talk.RemoteLink](list, s.Work); err != nil {
+	if p.remoteLinks.list, err = talk.Take[*talk.RemoteLink](list, s.Work); err != nil {
 		return err
 	}
 	coming, err := talk.Take[*talk.WorkerLink](list, s.Coming)
@@ -155,8 +165,12 @@ func (h *workerHeir) Start(ctx context.Context) error {
 	}
 	clearMessages(s.Unsent)
 	clearMessages(s.Work)
-	h.staged.running = h.listen
-	return h.staged.Start(ctx)
+	late, lost, err := h.staged.open()
+	if err != nil {
+		return err
+	}
+	h.listen()
+	return h.staged.goOn(ctx, late, lost)
 }
 
 // listen begins the exchange with the front, before processes are told anything: a process that is
@@ -172,7 +186,7 @@ func (h *workerHeir) listen() {
 	w.p.line.Say(&talk.Moved{PID: os.Getpid()})
 	w.listen(nil)
 	w.run()
-	w.wake()
+	w.p.remoteLinks.wake()
 	w.p.line.Resume()
 }
 
@@ -185,7 +199,7 @@ func (h *workerHeir) Discard() (err error) {
 		w.p.line.Close()
 		<-w.p.line.Wrote()
 		w.p.nameTable.Close()
-		w.dropWork()
+		w.p.remoteLinks.drop()
 		w.p.mu.Lock()
 		defer w.p.mu.Unlock()
 		w.p.dropComing()

@@ -209,15 +209,12 @@ func (p *part) dropConn(peer string, closed bool) {
 	}
 }
 
-// queueRemoteLink leaves it to doWork to take a remote link.
+// queueRemoteLink leaves it to takeRemoteLinks to take a remote link.
 func (w *Worker) queueRemoteLink(m *talk.RemoteLink) {
 	if m.Peer == nil || dist.CheckName(m.Peer.Name) != nil {
 		return
 	}
-	w.mu.Lock()
-	w.work = append(w.work, talk.Keep(m))
-	w.mu.Unlock()
-	w.wake()
+	w.p.remoteLinks.add(talk.Keep(m))
 }
 
 // move begins to hand the worker over.
@@ -255,34 +252,9 @@ func (w *Worker) addInlet(m *talk.SessionSocket) {
 	w.socketLost(m.Number, err)
 }
 
-// wake makes doWork look again.
-func (w *Worker) wake() {
-	select {
-	case w.some <- struct{}{}:
-	default:
-	}
-}
-
-// doWork does in order what may have to wait: it takes remote links of the connections that other
-// workers have.
-func (w *Worker) doWork() {
-	for {
-		w.mu.Lock()
-		if w.doing.Runs() {
-			w.doing.Done()
-		}
-		if len(w.work) == 0 || !w.doing.Begin() {
-			w.mu.Unlock()
-			select {
-			case <-w.some:
-			case <-w.p.line.Over():
-				return
-			}
-			continue
-		}
-		m := w.work[0]
-		w.work = w.work[1:]
-		w.mu.Unlock()
+// takeRemoteLinks takes the remote links of the connections that other workers have.
+func (w *Worker) takeRemoteLinks() {
+	for m := w.p.remoteLinks.next(w.p.line.Over()); m != nil; m = w.p.remoteLinks.next(w.p.line.Over()) {
 		w.p.addRemoteLink(m)
 	}
 }
