@@ -308,13 +308,19 @@ func read(root string) ([]source, error) {
 	return sources, err
 }
 
-// skip returns fs.SkipDir for a folder that is no part of the module.
+// skip returns fs.SkipDir for a folder that is no part of the picture: those of the modules that
+// go.work names are.
 func skip(root, dir, name string) error {
 	if dir == root {
 		return nil
 	}
 	if isNoCode(name) {
 		return fs.SkipDir
+	}
+	for _, other := range []string{"cmd", "test/bench", "test/interop"} {
+		if dir == filepath.Join(root, other) {
+			return nil
+		}
 	}
 	if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
 		return fs.SkipDir

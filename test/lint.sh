@@ -2,7 +2,7 @@
 # Says what can be said of the code without running it: formatting, go vet and staticcheck, and
 # whether it builds for other systems.
 #
-#	test/lint.sh                  of this module, for all systems
+#	test/lint.sh                  of the modules of go.work, for all systems
 #	test/lint.sh contrib/quic     of a module below it
 #	test/lint.sh . ./ei ./cmd/... of some packages, for this system
 set -euo pipefail
@@ -52,17 +52,17 @@ if [[ -n $unformatted ]]; then
 fi
 
 step go vet
-go vet ./...
+go vet work
 step staticcheck
-go run "$staticcheck" ./...
+go run "$staticcheck" work
 
 for system in "${systems[@]}"; do
 	for machine in "${machines[@]}"; do
 		[[ $system/$machine != "$here" ]] || continue # vetted above, and built by the tests
 		step "go build for $system/$machine"
-		GOOS=$system GOARCH=$machine CGO_ENABLED=0 go build "$hasty" -o /dev/null ./...
+		GOOS=$system GOARCH=$machine CGO_ENABLED=0 go build "$hasty" -o /dev/null work
 		[[ $machine == amd64 ]] || continue # the tests, too; hardly a file is for one machine alone
 		step "go vet for $system/$machine"
-		GOOS=$system GOARCH=$machine CGO_ENABLED=0 go vet "$hasty" ./...
+		GOOS=$system GOARCH=$machine CGO_ENABLED=0 go vet "$hasty" work
 	done
 done

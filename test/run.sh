@@ -92,7 +92,7 @@ if [[ -n $peers ]]; then
 else
 	echo 'not root: without the peers that test/prepare.sh makes; tests that need one are skipped, and so is what only root may do'
 fi
-printf 'peer ergo: %s (go.mod)\n' "$(go list -m -f '{{.Version}}' github.com/ergo-services/ergo)"
+printf 'peer ergo: %s (test/interop/go.mod)\n' "$(go list -m -f '{{.Version}}' github.com/ergo-services/ergo)"
 
 # runs32 tells whether the kernel runs programs for GOARCH=386: some virtual machines' do not.
 runs32() {
@@ -131,7 +131,7 @@ others() {
 # Those that take long begin first, so that the last one does not run alone. Most tests wait most of
 # the time: one package more than there are processors.
 first=(./nodes ./test/interop ./transport/transporttest ./transport ./tlstransport ./test/interop/tls ./cmd/cnode-demo)
-mapfile -t packages < <(printf '%s\n' "${first[@]}" && go list ./...)
+mapfile -t packages < <(printf '%s\n' "${first[@]}" && go list work)
 case $lane in
 short)
 	# Terms have no goroutines; conversations have the race detector in the long lane.

@@ -123,7 +123,7 @@ if part chaos "$(times 100) faulty streams for each OTP"; then
 fi
 
 if part fuzz "$(times 20) s each"; then
-	for package in $(go list ./...); do
+	for package in $(go list work); do
 		for target in $(go test -list '^Fuzz' "$package" | grep '^Fuzz' || true); do
 			echo "$package $target"
 			fuzz "$package" "$target"
@@ -134,6 +134,6 @@ if part platforms; then
 	for other in netbsd/amd64 openbsd/amd64 linux/s390x; do # the last one has the high byte first
 		GOOS=${other%/*} GOARCH=${other#*/} CGO_ENABLED=0 go build ./ei ./transport/... ./tlstransport ./nodes/...
 	done
-	GOARCH=386 CGO_ENABLED=0 go vet ./...
+	GOARCH=386 CGO_ENABLED=0 go vet work
 fi
 printf '== done (%d s)\n' $((SECONDS - started))

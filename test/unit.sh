@@ -15,5 +15,5 @@ if [[ -f ${1-}/go.mod ]]; then
 	cd "$1"
 	shift
 fi
-(($#)) || set -- ./...
+(($#)) || set -- work
 exec go test -short -timeout=30m "$@"
