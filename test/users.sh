@@ -70,6 +70,6 @@ says() {
 	echo "$said"
 	[[ $said == *"$1"* ]] || { echo "wanted: $1" >&2 && return 1; }
 }
-says go@127.0.0.1 "$root/cnode-demo" names
+says "name go at" "$root/cnode-demo" names
 says ABC "$root/cnode-demo" call go@127.0.0.1 go upper '[<<"abc">>]' --cookie secret
-says ABC "$root/erl-call" -n go@127.0.0.1 -c secret -a 'go upper [<<"abc">>]'
+says '#Bin<65,66,67>' "$root/erl-call" -n go@127.0.0.1 -c secret -a 'go upper [<<"abc">>]'
