@@ -135,7 +135,7 @@ func (n *Node) Offer() *handoff.Offer {
 		Terms:   handoff.Terms{What: n.Name()},
 		Count:   n.descriptors,
 		Plugins: n.plugins,
-		Needs:   n.StateFeatures,
+		Needs:   n.StateNeeds,
 		Freeze:  func(ctx context.Context) (handoff.Frozen, error) { return n.Freeze(ctx) },
 	}
 }

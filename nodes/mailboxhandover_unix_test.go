@@ -35,7 +35,7 @@ func TestMailboxHandover(t *testing.T) {
 				return err
 			}
 		})
-		require.Contains(t, n.StateFeatures(), states.FeatureHandover)
+		require.Contains(t, n.StateNeeds(), states.FeatureHandover)
 		fails = errors.New("not now")
 		_, err := n.Freeze(w.ctx())
 		require.ErrorIs(t, err, fails)
@@ -46,7 +46,7 @@ func TestMailboxHandover(t *testing.T) {
 
 		state, registers = "second", false
 		n = upgrade(t, n) // nobody takes over
-		require.Contains(t, n.StateFeatures(), states.FeatureHandover)
+		require.Contains(t, n.StateNeeds(), states.FeatureHandover)
 		registers = true
 		n = upgrade(t, n)
 		require.Equal(t, []string{"", "first", "second"}, found)

@@ -283,10 +283,10 @@ func stateError(err error) error {
 // state: for Terms.Know of a handoff.Acceptance.
 func StateFeatures() []string { return states.Known() }
 
-// StateFeatures names those of the function StateFeatures' features that the node's state needs at
-// present: Needs of its Offer. A program that does not know them then refuses before anything
-// stops, rather than when it reads the state.
-func (n *Node) StateFeatures() (needs []string) {
+// StateNeeds names those of StateFeatures that the node's state needs at present: Needs of its
+// Offer. A program that does not know them then refuses before anything stops, rather than when it
+// reads the state.
+func (n *Node) StateNeeds() (needs []string) {
 	if slices.ContainsFunc(n.procs.all(), (*Mailbox).monitorsNodes) {
 		needs = append(needs, states.FeatureNodes)
 	}
@@ -311,12 +311,12 @@ func (b *Mailbox) monitorsNodes() bool {
 	return b.nodes.types != 0
 }
 
-// StateFeatures is Node.StateFeatures for the front's node.
-func (f *Front) StateFeatures() []string { return f.n.StateFeatures() }
+// StateNeeds is Node.StateNeeds for the front's node.
+func (f *Front) StateNeeds() []string { return f.n.StateNeeds() }
 
 // needs are the features that a worker's state needs, among them those that only workers know.
 func (w *Worker) needs() []string {
-	needs := w.n.StateFeatures()
+	needs := w.n.StateNeeds()
 	if len(w.p.awaitsNext()) > 0 {
 		needs = append(needs, states.FeatureWays)
 	}

@@ -48,7 +48,7 @@ func TestStateFeaturesAtHello(t *testing.T) {
 				return a.Take(w.ctx(), other)
 			})
 			frozen := false
-			_, err = (&handoff.Offer{Needs: n.StateFeatures, Freeze: func(ctx context.Context) (handoff.Frozen, error) {
+			_, err = (&handoff.Offer{Needs: n.StateNeeds, Freeze: func(ctx context.Context) (handoff.Frozen, error) {
 				frozen = true
 				return n.Freeze(ctx)
 			}}).Give(w.ctx(), one)

@@ -54,8 +54,8 @@ func TestUpgradeTransportsOfOneName(t *testing.T) {
 	require.Eventually(t, func() bool { return n.Conn("peer@test") != nil }, tooLong, tick)
 	want := []transport.Transport{first, second, first, second, third}
 	require.Equal(t, want, transportsOf(n, "peer@test", "other@test"))
-	require.Contains(t, n.StateFeatures(), states.FeatureTransports)
-	require.NotContains(t, peer.StateFeatures(), states.FeatureTransports)
+	require.Contains(t, n.StateNeeds(), states.FeatureTransports)
+	require.NotContains(t, peer.StateNeeds(), states.FeatureTransports)
 
 	f, err := n.Freeze(w.ctx())
 	require.NoError(t, err)

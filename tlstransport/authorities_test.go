@@ -63,15 +63,15 @@ func TestTrustAnchors(t *testing.T) {
 	crl := `,{crl_cache,{ssl_crl_hash_dir,{internal,[{dir,"` + lists + `"}]}}},{crl_check,`
 	for _, tt := range []struct {
 		name, ca, more string
-		check          Check // empty: it is accepted
+		check          Failure // empty: it is accepted
 	}{
 		{"the root", rootOnly, "", ""},
 		{"root and intermediate", both, "", ""},
 		{"root and intermediate, depth 1", both, ",{depth,1}", ""},
-		{"root and intermediate, depth 0", both, ",{depth,0}", CheckCertificate},
-		{"the intermediate alone", betweenOnly, "", CheckUnknownAuthority},
-		{"the intermediate is revoked", both, crl + "true}", CheckRevoked},
-		{"the intermediate is revoked, best effort", both, crl + "best_effort}", CheckRevoked},
+		{"root and intermediate, depth 0", both, ",{depth,0}", FailureCertificate},
+		{"the intermediate alone", betweenOnly, "", FailureUnknownAuthority},
+		{"the intermediate is revoked", both, crl + "true}", FailureRevoked},
+		{"the intermediate is revoked, best effort", both, crl + "best_effort}", FailureRevoked},
 		{"the intermediate is revoked, only the peer matters", both, crl + "peer}", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -91,7 +91,7 @@ func TestTrustAnchors(t *testing.T) {
 				} else {
 					var e *PeerError
 					require.ErrorAs(t, looks.failure, &e, who)
-					require.Equal(t, tt.check, e.Check, "%s: %v", who, e)
+					require.Equal(t, tt.check, e.Failure, "%s: %v", who, e)
 					require.False(t, e.ByPeer)
 				}
 				require.NoError(t, w.cb.Close(sc))
@@ -200,7 +200,7 @@ func TestCertificateIsForHost(t *testing.T) {
 		} else {
 			var e *PeerError
 			require.ErrorAs(t, c.failure, &e, tt.hosts)
-			require.Equal(t, CheckHost, e.Check)
+			require.Equal(t, FailureHost, e.Failure)
 			require.Equal(t, tt.hosts[0][0] == '*', strings.Contains(e.Error(),
 				"names with a * count only with"), e)
 		}
@@ -229,7 +229,7 @@ func TestCertificateIsForAnyHost(t *testing.T) {
 	<-c.over
 	var e *PeerError
 	require.ErrorAs(t, c.failure, &e)
-	require.Equal(t, CheckUnknownAuthority, e.Check)
+	require.Equal(t, FailureUnknownAuthority, e.Failure)
 	require.NoError(t, w.cb.Close(c))
 	require.NoError(t, strange.cb.Close(s))
 }

@@ -25,8 +25,8 @@
 //
 // A session is certain to be up only when it has carried a packet: in TLS 1.3 a client learns only
 // at its first read that the server refuses its certificate. The error that ends a session, or
-// prevents it, is a [*PeerError], which names the peer, the [Check] that failed, and the side that
-// made the check.
+// prevents it, is a [*PeerError]. It names the peer, the check that failed (a [Failure]), and the
+// side that made it.
 //
 // # Sessions
 //

@@ -103,7 +103,7 @@ func TestCutOffIsNoEnd(t *testing.T) {
 							_, err := s.read(make([]byte, 1), tooLong)
 							var e *PeerError
 							require.ErrorAs(t, err, &e)
-							require.Equal(t, CheckClosed, e.Check)
+							require.Equal(t, FailureClosed, e.Failure)
 							require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 						}
 						require.NoError(t, w.cb.Close(s))

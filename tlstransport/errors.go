@@ -13,26 +13,26 @@ import (
 	"syscall"
 )
 
-// A Check is the check that a session failed.
-type Check string
+// A Failure says which check a session has failed.
+type Failure string
 
 // The checks. Both sides check certificates: PeerError.ByPeer tells which side made the check that
 // failed.
 const (
-	CheckExpired          Check = "certificate has expired or is not valid yet"
-	CheckUnknownAuthority Check = "certificate is signed by an unknown authority"
-	CheckHost             Check = "certificate is for another host"
-	CheckRevoked          Check = "certificate has been revoked"
-	CheckNoCertificate    Check = "no certificate"
-	CheckCertificate      Check = "certificate refused"
-	CheckHandshake        Check = "handshake refused" // by an Alert that fits no other check; OTP 25: host
-	CheckAllowed          Check = "node is not allowed"
-	CheckTLS              Check = "no TLS spoken"
-	CheckProtocol         Check = "no protocol version, cipher suite, group or signature algorithm in common"
-	CheckTime             Check = "TLS handshake took too long"
-	CheckSession          Check = "TLS session broken"
+	FailureExpired          Failure = "certificate has expired or is not valid yet"
+	FailureUnknownAuthority Failure = "certificate is signed by an unknown authority"
+	FailureHost             Failure = "certificate is for another host"
+	FailureRevoked          Failure = "certificate has been revoked"
+	FailureNoCertificate    Failure = "no certificate"
+	FailureCertificate      Failure = "certificate refused"
+	FailureHandshake        Failure = "handshake refused" // by an Alert that fits no other check; OTP 25: host
+	FailureAllowed          Failure = "node is not allowed"
+	FailureTLS              Failure = "no TLS spoken"
+	FailureProtocol         Failure = "no protocol version, cipher suite, group or signature algorithm in common"
+	FailureTime             Failure = "TLS handshake took too long"
+	FailureSession          Failure = "TLS session broken"
 	// by the peer, in the handshake or without close_notify; for a Write, by CloseWrite
-	CheckClosed Check = "connection closed"
+	FailureClosed Failure = "connection closed"
 )
 
 // A PeerError says why there is no TLS session with a peer, or no longer one: which check failed,
@@ -40,12 +40,12 @@ const (
 // roles: a server wants certificates that are good for clients (extendedKeyUsage clientAuth,
 // keyUsage digitalSignature), a client wants one for the host of the node's name (subjectAltName).
 type PeerError struct {
-	Addr   string // the peer's address
-	Node   string // its node name, if it is known
-	Check  Check  // the check that failed
-	ByPeer bool   // the peer checked us, and sent an alert
-	Client bool   // we are the client: we have made the connection
-	Err    error  // the reason; for an alert, ours or the peer's, an Alert
+	Addr    string  // the peer's address
+	Node    string  // its node name, if it is known
+	Failure Failure // the check that failed
+	ByPeer  bool    // the peer checked us, and sent an alert
+	Client  bool    // we are the client: we have made the connection
+	Err     error   // the reason; for an alert, ours or the peer's, an Alert
 }
 
 // Error names the peer, the check and the reason.
@@ -55,9 +55,9 @@ func (e *PeerError) Error() string {
 		who = e.Node + " (" + e.Addr + ")"
 	}
 	if e.ByPeer {
-		return fmt.Sprintf("TLS: %s refuses us: %s: %v", who, e.Check, e.Err)
+		return fmt.Sprintf("TLS: %s refuses us: %s: %v", who, e.Failure, e.Err)
 	}
-	return fmt.Sprintf("TLS with %s: %s: %v", who, e.Check, e.Err)
+	return fmt.Sprintf("TLS with %s: %s: %v", who, e.Failure, e.Err)
 }
 
 // Unwrap gives the reason: an error of crypto/tls, crypto/x509 or the system.
@@ -136,30 +136,30 @@ const (
 )
 
 // check returns the check of the peer's that an alert reports as failed.
-func (a Alert) check() Check {
+func (a Alert) check() Failure {
 	switch a {
 	case alertRevoked:
-		return CheckRevoked
+		return FailureRevoked
 	case alertBadCertificate, alertUnsupported, alertCertificateUnknown, alertAccessDenied:
-		return CheckCertificate
+		return FailureCertificate
 	case alertCertificateExpired:
-		return CheckExpired
+		return FailureExpired
 	case alertUnknownCA:
-		return CheckUnknownAuthority
+		return FailureUnknownAuthority
 	case alertCertificateRequired:
-		return CheckNoCertificate
+		return FailureNoCertificate
 	case alertProtocolVersion, alertInsufficient:
-		return CheckProtocol
+		return FailureProtocol
 	}
-	return CheckHandshake
+	return FailureHandshake
 }
 
 // refusal returns the check that the peer reports as failed by an alert. Once the handshake is over
 // on both sides, which with TLS 1.3 only a received packet shows, alerts are no longer about the
 // handshake's checks.
-func (s *Socket) refusal(a Alert) Check {
+func (s *Socket) refusal(a Alert) Failure {
 	if s.completed.Load() || s.up.Load() && s.tls12 {
-		return CheckSession
+		return FailureSession
 	}
 	return a.check()
 }
@@ -179,7 +179,7 @@ func alertOf(err error, operation string) (Alert, bool) {
 	return 0, false
 }
 
-// nothingInCommon are the texts of crypto/tls's errors for CheckProtocol.
+// nothingInCommon are the texts of crypto/tls's errors for FailureProtocol.
 var nothingInCommon = []string{
 	"unsupported protocol version", "unsupported versions", "no cipher suite supported", "no key exchanges supported",
 	"no supported elliptic curves", "unsupported application protocols",
@@ -195,8 +195,8 @@ func saysOneOf(err error, texts []string) bool {
 }
 
 // checked makes a PeerError of a check.
-func (s *Socket) checked(c Check, err error) *PeerError {
-	e := &PeerError{Node: s.peerName(), Check: c, Client: s.role == client, Err: err}
+func (s *Socket) checked(c Failure, err error) *PeerError {
+	e := &PeerError{Node: s.peerName(), Failure: c, Client: s.role == client, Err: err}
 	if s.remote != nil {
 		e.Addr = s.remote.String()
 	}
@@ -211,11 +211,11 @@ func (s *Socket) peerError(err error) error {
 	if known := new(*PeerError); errors.As(err, known) {
 		return err
 	}
-	e := s.checked(CheckSession, err)
+	e := s.checked(FailureSession, err)
 	var invalid x509.CertificateInvalidError
 	var alert Alert
 	if a, ok := alertOf(err, "remote error"); ok {
-		e.Check, e.ByPeer, e.Err = s.refusal(a), true, a
+		e.Failure, e.ByPeer, e.Err = s.refusal(a), true, a
 		return e
 	}
 	if a, ok := alertOf(err, "local error"); ok {
@@ -224,33 +224,33 @@ func (s *Socket) peerError(err error) error {
 	switch {
 	case errors.As(err, &alert): // from our own record layer: session.fail completes the error
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		e.Check = CheckExpired
+		e.Failure = FailureExpired
 	case errors.As(err, new(x509.UnknownAuthorityError)):
-		e.Check = CheckUnknownAuthority
+		e.Failure = FailureUnknownAuthority
 	case errors.As(err, new(x509.HostnameError)):
-		e.Check = CheckHost
+		e.Failure = FailureHost
 	case errors.Is(err, errRevoked):
-		e.Check = CheckRevoked
+		e.Failure = FailureRevoked
 	case errors.As(err, new(*tls.CertificateVerificationError)), errors.As(err, &invalid):
-		e.Check = CheckCertificate
+		e.Failure = FailureCertificate
 	case errors.As(err, new(tls.RecordHeaderError)):
-		e.Check = CheckTLS
+		e.Failure = FailureTLS
 	// crypto/tls has no error value for it
 	case strings.Contains(err.Error(), "didn't provide a certificate"):
-		e.Check = CheckNoCertificate
+		e.Failure = FailureNoCertificate
 	case saysOneOf(err, nothingInCommon):
-		e.Check = CheckProtocol
+		e.Failure = FailureProtocol
 	case saysOneOf(err, unreadable):
-		e.Check = CheckCertificate
+		e.Failure = FailureCertificate
 	case s.tap != nil && !s.tap.shaken && !s.tap.failed && err != io.EOF:
 		// An error of the configuration's own functions, whatever it wraps. A bare io.EOF is
 		// crypto/tls's error for close_notify.
 	case errors.Is(err, ErrTimeout), errors.Is(err, os.ErrDeadlineExceeded):
 		// Not reported as a time-out of the call that waits for the handshake, since waiting again
 		// would not help.
-		e.Check, e.Err = CheckTime, ErrTimeout
+		e.Failure, e.Err = FailureTime, ErrTimeout
 	case isEnd(err):
-		e.Check = CheckClosed
+		e.Failure = FailureClosed
 	}
 	return e
 }

@@ -120,10 +120,10 @@ func ExampleFromOptFile() {
 // How a program finds out why a peer is refused.
 func ExamplePeerError() {
 	var err error = &transport.OpError{Op: "read", Err: &tlstransport.PeerError{
-		Addr: "192.0.2.1:40000", Node: "a@example.org", Check: tlstransport.CheckExpired, Err: errors.New("x509: …"),
+		Addr: "192.0.2.1:40000", Node: "a@example.org", Failure: tlstransport.FailureExpired, Err: errors.New("x509: …"),
 	}}
 	var e *tlstransport.PeerError
-	if errors.As(err, &e) && e.Check == tlstransport.CheckExpired {
+	if errors.As(err, &e) && e.Failure == tlstransport.FailureExpired {
 		fmt.Println(e.Node, "needs a new certificate")
 	}
 	// Output: a@example.org needs a new certificate

@@ -307,7 +307,7 @@ func TestFailIfNoPeerCert(t *testing.T) {
 			if tt.refused {
 				var e *PeerError
 				require.ErrorAs(t, err, &e, tt.server)
-				require.Equal(t, CheckNoCertificate, e.Check)
+				require.Equal(t, FailureNoCertificate, e.Failure)
 			} else {
 				require.NoError(t, err, tt.server)
 				require.Equal(t, 1, n)

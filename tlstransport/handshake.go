@@ -63,7 +63,7 @@ const lingerLimit = 250 * time.Millisecond
 // the peer would see that instead of the alert.
 func (s *Socket) linger() {
 	var e *PeerError
-	if s.aborted() != nil || errors.As(s.failure, &e) && (e.ByPeer || e.Check == CheckClosed || e.Check == CheckTime) {
+	if s.aborted() != nil || errors.As(s.failure, &e) && (e.ByPeer || e.Failure == FailureClosed || e.Failure == FailureTime) {
 		return
 	}
 	s.wire.shutWrite()
@@ -175,7 +175,7 @@ func (s *Socket) checkPeer(name string) error {
 		if err == nil {
 			continue
 		}
-		return s.checked(CheckAllowed, fmt.Errorf("%w: %w", ErrNotAllowed, err))
+		return s.checked(FailureAllowed, fmt.Errorf("%w: %w", ErrNotAllowed, err))
 	}
 	return nil
 }

@@ -30,6 +30,6 @@ func TestFailedHandshakeUnderFlood(t *testing.T) {
 	_, err = cb.Read(s, make([]byte, 1), tooLong)
 	var e *PeerError
 	require.ErrorAs(t, err, &e)
-	require.Equal(t, CheckTLS, e.Check)
+	require.Equal(t, FailureTLS, e.Failure)
 	require.NoError(t, cb.Close(s))
 }

@@ -74,13 +74,13 @@ func TestAuthoritiesNotTold(t *testing.T) {
 	for _, tt := range []struct {
 		options string
 		client  *tls.Config
-		check   Check // empty: it is accepted
+		check   Failure // empty: it is accepted
 	}{
 		{",{fail_if_no_peer_cert,true}", a.mutual(t), ""},
-		{",{fail_if_no_peer_cert,true}", &tls.Config{RootCAs: a.pool}, CheckNoCertificate},
+		{",{fail_if_no_peer_cert,true}", &tls.Config{RootCAs: a.pool}, FailureNoCertificate},
 		{"", &tls.Config{RootCAs: a.pool}, ""},
 		{"", &tls.Config{RootCAs: a.pool, Certificates: other.mutual(t).Certificates},
-			CheckUnknownAuthority},
+			FailureUnknownAuthority},
 	} {
 		w := optBench(t, optFile(t, dir, many+",{certificate_authorities,false}"+tt.options,
 			certOptions(ca, cert, key)), Options{})
@@ -99,7 +99,7 @@ func TestAuthoritiesNotTold(t *testing.T) {
 			<-s.over
 			var e *PeerError
 			require.ErrorAs(t, s.failure, &e)
-			require.Equal(t, tt.check, e.Check, e)
+			require.Equal(t, tt.check, e.Failure, e)
 		}
 		require.Empty(t, (<-told).AcceptableCAs)
 		require.NoError(t, w.cb.Close(s))
@@ -125,7 +125,7 @@ func TestHostWithStar(t *testing.T) {
 		} else {
 			var e *PeerError
 			require.ErrorAs(t, c.failure, &e)
-			require.Equal(t, CheckHost, e.Check)
+			require.Equal(t, FailureHost, e.Failure)
 			require.True(t, e.Client)
 			require.False(t, e.ByPeer)
 		}

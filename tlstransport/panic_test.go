@@ -26,7 +26,7 @@ func TestConfigErrors(t *testing.T) {
 		var e *PeerError
 		require.ErrorAs(t, err, &e)
 		require.ErrorIs(t, err, own)
-		require.Equal(t, CheckSession, e.Check)
+		require.Equal(t, FailureSession, e.Failure)
 		require.NoError(t, w.cb.Close(c))
 		require.NoError(t, w.cb.Close(s))
 	}

@@ -57,27 +57,27 @@ func TestRefusedPeers(t *testing.T) {
 			for _, tt := range []struct {
 				name  string
 				peer  func(raw net.Conn) error
-				check Check
+				check Failure
 				text  string // the peer's error
 			}{
-				{"no certificate", with(func(c *tls.Config) { c.Certificates = nil }), CheckNoCertificate, ""},
-				{"other authority", with(func(c *tls.Config) { insist(c, other.sign(t, want{})) }), CheckUnknownAuthority,
+				{"no certificate", with(func(c *tls.Config) { c.Certificates = nil }), FailureNoCertificate, ""},
+				{"other authority", with(func(c *tls.Config) { insist(c, other.sign(t, want{})) }), FailureUnknownAuthority,
 					"unknown certificate authority"},
-				{"expired", with(func(c *tls.Config) { c.Certificates = []tls.Certificate{a.sign(t, want{expired: true})} }), CheckExpired,
+				{"expired", with(func(c *tls.Config) { c.Certificates = []tls.Certificate{a.sign(t, want{expired: true})} }), FailureExpired,
 					"expired certificate"},
-				{"old protocol", with(func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }), CheckProtocol,
+				{"old protocol", with(func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }), FailureProtocol,
 					"protocol version"},
-				{"plain TCP", says("\x00\x15N\x00\x05\x00\x00\x00\x00abcd@127.0.0.1"), CheckTLS, ""},
-				{"garbage", says(strings.Repeat("garbage", 1000)), CheckTLS, ""},
-				{"a record that is none", says("\x16\x03\x01\x00\x05hello"), CheckSession, ""},
-				{"stalled", func(raw net.Conn) error { _, _ = io.ReadAll(raw); return nil }, CheckTime, ""},
-				{"stalled in the middle of a record", says("\x16\x03\x01\x01\x00\x01"), CheckTime, ""},
-				{"gone", func(raw net.Conn) error { return raw.Close() }, CheckClosed, ""},
-				{"gone with close_notify", says("\x15\x03\x01\x00\x02\x01\x00"), CheckClosed, ""},
+				{"plain TCP", says("\x00\x15N\x00\x05\x00\x00\x00\x00abcd@127.0.0.1"), FailureTLS, ""},
+				{"garbage", says(strings.Repeat("garbage", 1000)), FailureTLS, ""},
+				{"a record that is none", says("\x16\x03\x01\x00\x05hello"), FailureSession, ""},
+				{"stalled", func(raw net.Conn) error { _, _ = io.ReadAll(raw); return nil }, FailureTime, ""},
+				{"stalled in the middle of a record", says("\x16\x03\x01\x01\x00\x01"), FailureTime, ""},
+				{"gone", func(raw net.Conn) error { return raw.Close() }, FailureClosed, ""},
+				{"gone with close_notify", says("\x15\x03\x01\x00\x02\x01\x00"), FailureClosed, ""},
 			} {
 				t.Run(tt.name, func(t *testing.T) {
 					w := patient
-					if tt.check == CheckTime {
+					if tt.check == FailureTime {
 						w = hasty
 					}
 					raw, err := net.Dial("tcp", w.at.String())
@@ -91,7 +91,7 @@ func TestRefusedPeers(t *testing.T) {
 					_, err = s.read(make([]byte, 1), tooLong)
 					var e *PeerError
 					require.ErrorAs(t, err, &e)
-					require.Equal(t, tt.check, e.Check, err)
+					require.Equal(t, tt.check, e.Failure, err)
 					require.Equal(t, raw.LocalAddr().String(), e.Addr)
 					require.ErrorContains(t, err, string(tt.check))
 					_, err2 := s.write([]byte("x"), tooLong)
@@ -126,20 +126,20 @@ func TestRefusedServers(t *testing.T) {
 			name   string
 			server func(c *tls.Config)
 			client func(c *tls.Config)
-			check  Check
+			check  Failure
 			byPeer bool
 		}{
-			{"other authority", func(c *tls.Config) { c.Certificates = []tls.Certificate{other.sign(t, want{})} }, nil, CheckUnknownAuthority,
+			{"other authority", func(c *tls.Config) { c.Certificates = []tls.Certificate{other.sign(t, want{})} }, nil, FailureUnknownAuthority,
 				false},
-			{"expired", func(c *tls.Config) { c.Certificates = []tls.Certificate{a.sign(t, want{expired: true})} }, nil, CheckExpired, false},
+			{"expired", func(c *tls.Config) { c.Certificates = []tls.Certificate{a.sign(t, want{expired: true})} }, nil, FailureExpired, false},
 			{"other host", func(c *tls.Config) { c.Certificates = []tls.Certificate{a.sign(t, want{hosts: []string{"elsewhere"}})} }, nil,
-				CheckHost, false},
-			{"unreadable", func(c *tls.Config) { c.Certificates = []tls.Certificate{garbled(a.sign(t, want{}))} }, nil, CheckCertificate, false},
-			{"old protocol", func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }, nil, CheckProtocol, true},
+				FailureHost, false},
+			{"unreadable", func(c *tls.Config) { c.Certificates = []tls.Certificate{garbled(a.sign(t, want{}))} }, nil, FailureCertificate, false},
+			{"old protocol", func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }, nil, FailureProtocol, true},
 			{"our certificate is missing", nil, func(c *tls.Config) { c.Certificates = nil }, "", true},
 			{"our certificate has expired", nil, func(c *tls.Config) { c.Certificates = []tls.Certificate{a.sign(t, want{expired: true})} },
-				CheckExpired, true},
-			{"our authority is not theirs", nil, func(c *tls.Config) { insist(c, other.sign(t, want{})) }, CheckUnknownAuthority, true},
+				FailureExpired, true},
+			{"our authority is not theirs", nil, func(c *tls.Config) { insist(c, other.sign(t, want{})) }, FailureUnknownAuthority, true},
 		} {
 			t.Run(tls.VersionName(version)+" "+tt.name, func(t *testing.T) {
 				cfg := restrict(a.mutual(t), version, 0)
@@ -173,12 +173,12 @@ func TestRefusedServers(t *testing.T) {
 				var e *PeerError
 				require.ErrorAs(t, err, &e)
 				if tt.check == "" { // certificate_required is an alert of TLS 1.3 only
-					tt.check = CheckHandshake
+					tt.check = FailureHandshake
 					if version == tls.VersionTLS13 {
-						tt.check = CheckNoCertificate
+						tt.check = FailureNoCertificate
 					}
 				}
-				require.Equal(t, tt.check, e.Check, err)
+				require.Equal(t, tt.check, e.Failure, err)
 				require.Equal(t, tt.byPeer, e.ByPeer)
 				require.Equal(t, "x@localhost", e.Node)
 				require.Equal(t, at.String(), e.Addr)
@@ -213,7 +213,7 @@ func TestNothingInCommon(t *testing.T) {
 			_, err := w.cb.Read(s, make([]byte, 1), tooLong)
 			var e *PeerError
 			require.ErrorAs(t, err, &e)
-			require.Equal(t, CheckProtocol, e.Check, "%s: %v", name, e)
+			require.Equal(t, FailureProtocol, e.Failure, "%s: %v", name, e)
 			require.Error(t, <-refused)
 			require.NoError(t, w.cb.Close(s))
 			require.NoError(t, peer.Close())

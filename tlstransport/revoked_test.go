@@ -103,9 +103,9 @@ func TestRevokedCertificatesAreRefused(t *testing.T) {
 						require.False(t, e.ByPeer)
 						require.NotContains(t, e.Error(), "\n")
 						if tt.want == revoked {
-							require.Equal(t, CheckRevoked, e.Check)
+							require.Equal(t, FailureRevoked, e.Failure)
 						} else {
-							require.Equal(t, CheckCertificate, e.Check)
+							require.Equal(t, FailureCertificate, e.Failure)
 							require.ErrorContains(t, e, lists)
 							for name, b := range tt.files {
 								require.Equal(t, string(b) == "broken", strings.Contains(e.Error(), name), e)

@@ -310,7 +310,7 @@ func (t *session) fail(err error) {
 	switch {
 	case errors.As(err, &theirs):
 		if known {
-			pe.ByPeer, pe.Check, pe.Err = true, t.s.refusal(theirs.Alert), theirs.Alert
+			pe.ByPeer, pe.Failure, pe.Err = true, t.s.refusal(theirs.Alert), theirs.Alert
 		}
 	case errors.As(err, &ours):
 		if known {

@@ -130,9 +130,9 @@ func TestAlertOfASession(t *testing.T) {
 	for _, tt := range []struct {
 		version  uint16
 		complete bool
-		check    Check
+		check    Failure
 	}{
-		{tls.VersionTLS12, false, CheckSession}, {tls.VersionTLS13, false, CheckHandshake}, {tls.VersionTLS13, true, CheckSession},
+		{tls.VersionTLS12, false, FailureSession}, {tls.VersionTLS13, false, FailureHandshake}, {tls.VersionTLS13, true, FailureSession},
 	} {
 		for _, moves := range []bool{false, true} {
 			d := newDialogue(t, tt.version, client, Options{})
@@ -150,7 +150,7 @@ func TestAlertOfASession(t *testing.T) {
 			_, err := d.cb.Read(d.s, make([]byte, 1), tooLong)
 			var e *PeerError
 			require.ErrorAs(t, err, &e)
-			require.Equal(t, tt.check, e.Check)
+			require.Equal(t, tt.check, e.Failure)
 			require.True(t, e.ByPeer)
 			require.True(t, e.Client)
 			require.ErrorContains(t, err, "refuses us")
@@ -166,14 +166,14 @@ func TestAlerts(t *testing.T) {
 	for _, tt := range []struct {
 		alert Alert
 		name  string
-		check Check
+		check Failure
 	}{
-		{43, "alert unsupported_certificate (43)", CheckCertificate}, {46,
-			"alert certificate_unknown (46)", CheckCertificate},
-		{48, "alert unknown_ca (48)", CheckUnknownAuthority}, {71,
-			"alert insufficient_security (71)", CheckProtocol},
-		{80, "alert internal_error (80)", CheckHandshake}, {51, "alert decrypt_error (51)",
-			CheckHandshake}, {200, "alert 200", CheckHandshake},
+		{43, "alert unsupported_certificate (43)", FailureCertificate}, {46,
+			"alert certificate_unknown (46)", FailureCertificate},
+		{48, "alert unknown_ca (48)", FailureUnknownAuthority}, {71,
+			"alert insufficient_security (71)", FailureProtocol},
+		{80, "alert internal_error (80)", FailureHandshake}, {51, "alert decrypt_error (51)",
+			FailureHandshake}, {200, "alert 200", FailureHandshake},
 	} {
 		require.EqualError(t, tt.alert, tt.name)
 		require.Equal(t, tt.check, tt.alert.check(), tt.name)

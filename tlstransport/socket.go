@@ -191,7 +191,7 @@ func (s *Socket) await(d deadline, halved <-chan struct{}) error {
 	case <-s.over:
 		return s.failure
 	case <-halved:
-		return s.checked(CheckClosed, errClosed)
+		return s.checked(FailureClosed, errClosed)
 	default:
 	}
 	if d.once {
@@ -203,7 +203,7 @@ func (s *Socket) await(d deadline, halved <-chan struct{}) error {
 	case <-s.over:
 		return s.failure
 	case <-halved:
-		return s.checked(CheckClosed, errClosed)
+		return s.checked(FailureClosed, errClosed)
 	case <-kick:
 	case <-fires:
 	}
@@ -338,7 +338,7 @@ func (s *Socket) writeError(err error) error {
 	case err == nil:
 		return nil
 	case s.isHalved(): // whatever crypto/tls says to that
-		return s.checked(CheckClosed, errClosed)
+		return s.checked(FailureClosed, errClosed)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return err
 	}

@@ -90,33 +90,33 @@ func aboutPeer(e *tlstransport.PeerError) string {
 		mismatch = "The certificates or options of the two nodes do not match; the other node's\n" +
 			"log may say more."
 	)
-	switch e.Check {
-	case tlstransport.CheckUnknownAuthority:
+	switch e.Failure {
+	case tlstransport.FailureUnknownAuthority:
 		return whose + " has to be signed by an authority in the cacertfile " + other + ",\n" +
 			"whose certificate can be read there: a warning at the start says which cannot. Nodes that\n" +
 			"share one directory made by cnode-demo certs understand each other."
-	case tlstransport.CheckExpired:
+	case tlstransport.FailureExpired:
 		return whose + " has to be replaced, or a clock to be set:\n" +
 			"openssl x509 -in FILE -noout -dates says when it is good."
-	case tlstransport.CheckNoCertificate:
+	case tlstransport.FailureNoCertificate:
 		if e.ByPeer {
 			return "Servers with fail_if_no_peer_cert want a certificate of clients too: certfile and\n" +
 				"keyfile in the client section here."
 		}
 		return "fail_if_no_peer_cert here wants a certificate of clients too: certfile and keyfile in\n" +
 			"the other node's client section."
-	case tlstransport.CheckTLS, tlstransport.CheckTime, tlstransport.CheckClosed:
+	case tlstransport.FailureTLS, tlstransport.FailureTime, tlstransport.FailureClosed:
 		return "Does the other node use TLS at all (-proto_dist inet_tls, --transport tls)? Its log may say more."
-	case tlstransport.CheckSession:
+	case tlstransport.FailureSession:
 		return "The TLS session has broken; the other node's log may say why."
-	case tlstransport.CheckCertificate, tlstransport.CheckHandshake, tlstransport.CheckHost:
+	case tlstransport.FailureCertificate, tlstransport.FailureHandshake, tlstransport.FailureHost:
 	default:
 		return mismatch
 	}
 	switch server := e.ByPeer != e.Client; { // the certificate that is refused is a server's
-	case e.Check == tlstransport.CheckHandshake && !e.ByPeer:
+	case e.Failure == tlstransport.FailureHandshake && !e.ByPeer:
 		return mismatch
-	case server && (e.Check == tlstransport.CheckHost || e.ByPeer):
+	case server && (e.Failure == tlstransport.FailureHost || e.ByPeer):
 		return whose + " has to name the host that is in the node's name, behind the \"@\":\n" +
 			shows + "which ones it names, under Subject Alternative Name. Its\n" +
 			"Extended Key Usage, if it is there, has to have TLS Web Server Authentication."

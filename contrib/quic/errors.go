@@ -65,34 +65,34 @@ func (s *Socket) alert(err *quic.TransportError) error {
 	var invalid x509.CertificateInvalidError
 	switch {
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		check = tlstransport.CheckExpired
+		check = tlstransport.FailureExpired
 	case errors.As(err, new(x509.UnknownAuthorityError)):
-		check = tlstransport.CheckUnknownAuthority
+		check = tlstransport.FailureUnknownAuthority
 	case errors.As(err, new(x509.HostnameError)):
-		check = tlstransport.CheckHost
+		check = tlstransport.FailureHost
 	}
 	return s.refused(s.node, check, &failure{err, alert})
 }
 
-func (s *Socket) refused(node string, check tlstransport.Check, err error) *tlstransport.PeerError {
-	return &tlstransport.PeerError{Addr: s.remote.String(), Node: node, Check: check, Client: s.client, Err: err}
+func (s *Socket) refused(node string, check tlstransport.Failure, err error) *tlstransport.PeerError {
+	return &tlstransport.PeerError{Addr: s.remote.String(), Node: node, Failure: check, Client: s.client, Err: err}
 }
 
 // checkOf is the check that an alert reports as failed. See RFC 8446, section 6.2.
-func checkOf(a tlstransport.Alert) tlstransport.Check {
+func checkOf(a tlstransport.Alert) tlstransport.Failure {
 	switch a {
 	case 42, 43, 46, 49: // bad_certificate, unsupported_certificate, certificate_unknown, access_denied
-		return tlstransport.CheckCertificate
+		return tlstransport.FailureCertificate
 	case 44: // certificate_revoked
-		return tlstransport.CheckRevoked
+		return tlstransport.FailureRevoked
 	case 45: // certificate_expired
-		return tlstransport.CheckExpired
+		return tlstransport.FailureExpired
 	case 48: // unknown_ca
-		return tlstransport.CheckUnknownAuthority
+		return tlstransport.FailureUnknownAuthority
 	case 116: // certificate_required
-		return tlstransport.CheckNoCertificate
+		return tlstransport.FailureNoCertificate
 	case 70, 71, 120: // protocol_version, insufficient_security, no_application_protocol
-		return tlstransport.CheckProtocol
+		return tlstransport.FailureProtocol
 	}
-	return tlstransport.CheckHandshake
+	return tlstransport.FailureHandshake
 }

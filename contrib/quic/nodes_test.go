@@ -72,22 +72,22 @@ func TestWrongCertificate(t *testing.T) {
 	server, client := a.both(t, "a@127.0.0.1"), a.both(t, "b@127.0.0.1")
 	for name, c := range map[string]struct {
 		server, client cnodequic.Config
-		check          tlstransport.Check
+		check          tlstransport.Failure
 		byPeer         bool
 	}{
-		"client of another authority": {config(server), config(strange), tlstransport.CheckUnknownAuthority, true},
-		"server of another authority": {config(server), config(trusting), tlstransport.CheckUnknownAuthority, false},
+		"client of another authority": {config(server), config(strange), tlstransport.FailureUnknownAuthority, true},
+		"server of another authority": {config(server), config(trusting), tlstransport.FailureUnknownAuthority, false},
 		"expired": {
 			config(a.both(t, "a@127.0.0.1", func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) })), config(client),
-			tlstransport.CheckExpired, false,
+			tlstransport.FailureExpired, false,
 		},
 		"for another host": {
 			config(a.both(t, "a@127.0.0.1", func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.IPv4(192, 0, 2, 1)} })), config(client),
-			tlstransport.CheckHost, false,
+			tlstransport.FailureHost, false,
 		},
 		"for another node": {
 			config(a.both(t, "other@127.0.0.1")), config(client),
-			tlstransport.CheckAllowed, false,
+			tlstransport.FailureAllowed, false,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -98,13 +98,13 @@ func TestWrongCertificate(t *testing.T) {
 			_, err := n.Connect(expect.Context(t), "a@127.0.0.1")
 			var refused *tlstransport.PeerError
 			require.ErrorAs(t, err, &refused)
-			require.Equal(t, c.check, refused.Check, "%v", err)
+			require.Equal(t, c.check, refused.Failure, "%v", err)
 			require.Equal(t, c.byPeer, refused.ByPeer, "%v", err)
 			require.True(t, refused.Client)
 			require.Equal(t, "a@127.0.0.1", refused.Node)
 			require.NotErrorIs(t, err, net.ErrClosed)
 			require.Less(t, time.Since(begun), nodes.DefaultHandshakeTimeout)
-			if !c.byPeer && c.check == tlstransport.CheckUnknownAuthority {
+			if !c.byPeer && c.check == tlstransport.FailureUnknownAuthority {
 				require.ErrorAs(t, err, new(x509.UnknownAuthorityError))
 			}
 		})

@@ -408,7 +408,7 @@ func (s *Socket) checkPeer(name string) error {
 	p := tlstransport.Peer{Name: name, Addr: s.remote, Certificate: state.PeerCertificates[0], Verified: len(state.VerifiedChains) > 0}
 	for _, check := range s.p.checks {
 		if err := check(p); err != nil {
-			return s.refused(name, tlstransport.CheckAllowed, fmt.Errorf("%w: %w", tlstransport.ErrNotAllowed, err))
+			return s.refused(name, tlstransport.FailureAllowed, fmt.Errorf("%w: %w", tlstransport.ErrNotAllowed, err))
 		}
 	}
 	return nil

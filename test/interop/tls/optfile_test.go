@@ -144,7 +144,7 @@ func TestWildcards(t *testing.T) {
 			} else {
 				var e *tlstransport.PeerError
 				require.ErrorAs(t, err, &e)
-				require.Equal(t, tlstransport.CheckHost, e.Check, e)
+				require.Equal(t, tlstransport.FailureHost, e.Failure, e)
 			}
 			n = startNode(t, port, fromFile(t, path, tlstransport.Options{}), local)
 			require.Equal(t, tt.answer, erl.Eval(t, "net_adm:ping('"+n.Name()+"')"))

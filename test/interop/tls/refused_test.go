@@ -48,13 +48,13 @@ func TestWeRefuseErlang(t *testing.T) {
 					name   string
 					server string // the peer's
 					client string
-					check  tlstransport.Check
+					check  tlstransport.Failure
 					log    string // what the peer logs
 				}{
-					{"no certificate", a.options(c), "{verify,verify_none}," + v.option, tlstransport.CheckNoCertificate, ""},
+					{"no certificate", a.options(c), "{verify,verify_none}," + v.option, tlstransport.FailureNoCertificate, ""},
 					{"other authority", a.options(c), other.options(other.sign(t, want{}), v.option, "{verify,verify_none}"),
-						tlstransport.CheckUnknownAuthority, "Unknown CA"},
-					{"expired", a.options(c), a.options(a.sign(t, want{expired: true}), v.option, "{verify,verify_none}"), tlstransport.CheckExpired,
+						tlstransport.FailureUnknownAuthority, "Unknown CA"},
+					{"expired", a.options(c), a.options(a.sign(t, want{expired: true}), v.option, "{verify,verify_none}"), tlstransport.FailureExpired,
 						"Certificate Expired"},
 				} {
 					t.Run(tt.name, func(t *testing.T) {
@@ -62,7 +62,7 @@ func TestWeRefuseErlang(t *testing.T) {
 						require.Equal(t, "pang", bad.Eval(t, "net_adm:ping('"+n.Name()+"')"))
 						var e *tlstransport.PeerError
 						require.ErrorAs(t, (<-heard).err, &e)
-						require.Equal(t, tt.check, e.Check, e)
+						require.Equal(t, tt.check, e.Failure, e)
 						require.False(t, e.ByPeer)
 						// In TLS 1.3 the connection is already up for the peer when the alert
 						// comes; OTP 27 does not log every alert then.
@@ -77,11 +77,11 @@ func TestWeRefuseErlang(t *testing.T) {
 				require.Equal(t, "pang", plain.Eval(t, "net_adm:ping('"+n.Name()+"')"))
 				var e *tlstransport.PeerError
 				require.ErrorAs(t, (<-heard).err, &e)
-				require.Equal(t, tlstransport.CheckTLS, e.Check, e)
+				require.Equal(t, tlstransport.FailureTLS, e.Failure, e)
 				hasty := startNode(t, port, fromFile(t, a.mutual(t, c, v.option), tlstransport.Options{HandshakeTimeout: 2 * time.Second}))
 				_, err := hasty.Connect(background(t), plain.Name())
 				require.ErrorAs(t, err, &e)
-				require.Contains(t, []tlstransport.Check{tlstransport.CheckClosed, tlstransport.CheckTLS, tlstransport.CheckTime}, e.Check, e)
+				require.Contains(t, []tlstransport.Failure{tlstransport.FailureClosed, tlstransport.FailureTLS, tlstransport.FailureTime}, e.Failure, e)
 				require.Equal(t, plain.Name(), e.Node)
 				require.Equal(t, []string{good.Name()}, n.Peers())
 				require.Equal(t, "pong", good.Eval(t, "net_adm:ping('"+n.Name()+"')"))
@@ -106,26 +106,28 @@ func TestErlangRefusesUs(t *testing.T) {
 					name   string
 					client string
 					to     *otp.Node
-					checks []tlstransport.Check
+					checks []tlstransport.Failure
 					byPeer bool
 					alert  string // which the peer logs
 				}{
-					{"no certificate", v.option, erl, []tlstransport.Check{tlstransport.CheckNoCertificate, tlstransport.CheckHandshake}, true, ""},
+					{"no certificate", v.option, erl, []tlstransport.Failure{tlstransport.FailureNoCertificate, tlstransport.FailureHandshake}, true, ""},
 					{"our authority is not theirs", other.options(other.sign(t, want{}), "{verify,verify_none}", v.option), erl,
-						[]tlstransport.Check{tlstransport.CheckUnknownAuthority}, true, "Unknown CA"},
-					{"ours has expired", a.options(a.sign(t, want{expired: true}), v.option), erl, []tlstransport.Check{tlstransport.CheckExpired}, true,
+						[]tlstransport.Failure{tlstransport.FailureUnknownAuthority}, true, "Unknown CA"},
+					{"ours has expired", a.options(a.sign(t, want{expired: true}), v.option), erl,
+						[]tlstransport.Failure{tlstransport.FailureExpired}, true,
 						"Certificate Expired"},
 					{"their authority is not ours", other.options(c, verified, v.option), erl,
-						[]tlstransport.Check{tlstransport.CheckUnknownAuthority}, false, ""},
-					{"theirs has expired", a.options(c, verified, v.option), late, []tlstransport.Check{tlstransport.CheckExpired}, false, ""},
-					{"theirs is for another host", a.options(c, verified, v.option), elsewhere, []tlstransport.Check{tlstransport.CheckHost}, false, ""},
+						[]tlstransport.Failure{tlstransport.FailureUnknownAuthority}, false, ""},
+					{"theirs has expired", a.options(c, verified, v.option), late, []tlstransport.Failure{tlstransport.FailureExpired}, false, ""},
+					{"theirs is for another host", a.options(c, verified, v.option), elsewhere,
+						[]tlstransport.Failure{tlstransport.FailureHost}, false, ""},
 				} {
 					t.Run(tt.name, func(t *testing.T) {
 						n := startNode(t, port, fromFile(t, a.file(t, a.options(c), tt.client), tlstransport.Options{}))
 						_, err := n.Connect(background(t), tt.to.Name())
 						var e *tlstransport.PeerError
 						require.ErrorAs(t, err, &e)
-						require.Contains(t, tt.checks, e.Check, e)
+						require.Contains(t, tt.checks, e.Failure, e)
 						require.Equal(t, tt.byPeer, e.ByPeer, e)
 						require.Equal(t, tt.to.Name(), e.Node)
 						if tt.alert != "" {
@@ -148,9 +150,9 @@ func TestErlangRefusesOurServer(t *testing.T) {
 		a, other := newAuthority(t), newAuthority(t)
 		c := a.sign(t, want{})
 		port := r.Epmd(t)
-		host, hostAlert := tlstransport.CheckCertificate, "Bad Certificate"
+		host, hostAlert := tlstransport.FailureCertificate, "Bad Certificate"
 		if r.Number < 26 {
-			host, hostAlert = tlstransport.CheckHandshake, "Handshake Failure"
+			host, hostAlert = tlstransport.FailureHandshake, "Handshake Failure"
 		}
 		for _, v := range versions {
 			t.Run(v.name, func(t *testing.T) {
@@ -158,12 +160,12 @@ func TestErlangRefusesOurServer(t *testing.T) {
 				for _, tt := range []struct {
 					name   string
 					server string // ours
-					check  tlstransport.Check
+					check  tlstransport.Failure
 					alert  string // what the peer logs
 				}{
 					{"another host", a.options(a.sign(t, want{host: "elsewhere"}), v.option), host, hostAlert},
-					{"expired", a.options(a.sign(t, want{expired: true}), v.option), tlstransport.CheckExpired, "Certificate Expired"},
-					{"another authority", other.options(other.sign(t, want{}), v.option), tlstransport.CheckUnknownAuthority, "Unknown CA"},
+					{"expired", a.options(a.sign(t, want{expired: true}), v.option), tlstransport.FailureExpired, "Certificate Expired"},
+					{"another authority", other.options(other.sign(t, want{}), v.option), tlstransport.FailureUnknownAuthority, "Unknown CA"},
 				} {
 					t.Run(tt.name, func(t *testing.T) {
 						hear, heard := hearing()
@@ -171,7 +173,7 @@ func TestErlangRefusesOurServer(t *testing.T) {
 						require.Equal(t, "pang", erl.Eval(t, "net_adm:ping('"+n.Name()+"')"))
 						var e *tlstransport.PeerError
 						require.ErrorAs(t, (<-heard).err, &e)
-						require.Equal(t, tt.check, e.Check, e)
+						require.Equal(t, tt.check, e.Failure, e)
 						require.True(t, e.ByPeer, e)
 						logs(t, erl, "generated CLIENT ALERT: Fatal - "+tt.alert)
 						require.Empty(t, n.Peers())
@@ -227,8 +229,8 @@ func TestErlangRefusesUsages(t *testing.T) {
 						require.ErrorAs(t, err, &e)
 						require.True(t, e.ByPeer, e)
 						require.Equal(t, !tt.theyConnect, e.Client, e)
-						require.Contains(t, []tlstransport.Check{tlstransport.CheckCertificate,
-							tlstransport.CheckHandshake}, e.Check, e)
+						require.Contains(t, []tlstransport.Failure{tlstransport.FailureCertificate,
+							tlstransport.FailureHandshake}, e.Failure, e)
 						var alert tlstransport.Alert
 						require.ErrorAs(t, err, &alert)
 						require.ErrorContains(t, err, "alert ")
@@ -253,12 +255,12 @@ func TestOldProtocol(t *testing.T) {
 		require.Equal(t, "pang", erl.Eval(t, "net_adm:ping('"+n.Name()+"')"))
 		var e *tlstransport.PeerError
 		require.ErrorAs(t, (<-heard).err, &e)
-		require.Equal(t, tlstransport.CheckProtocol, e.Check, e)
+		require.Equal(t, tlstransport.FailureProtocol, e.Failure, e)
 		require.False(t, e.ByPeer, e)
 		logs(t, erl, "received SERVER ALERT: Fatal - Protocol Version")
 		_, err := n.Connect(background(t), erl.Name())
 		require.ErrorAs(t, err, &e)
-		require.Equal(t, tlstransport.CheckProtocol, e.Check, e)
+		require.Equal(t, tlstransport.FailureProtocol, e.Failure, e)
 		require.Equal(t, erl.Name(), e.Node)
 		require.Empty(t, n.Peers())
 	})

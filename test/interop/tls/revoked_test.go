@@ -51,7 +51,7 @@ func TestRevoked(t *testing.T) {
 		_, err = n.Connect(background(t), erl.Name())
 		var e *tlstransport.PeerError
 		require.ErrorAs(t, err, &e)
-		require.Equal(t, tlstransport.CheckRevoked, e.Check)
+		require.Equal(t, tlstransport.FailureRevoked, e.Failure)
 		require.False(t, e.ByPeer)
 
 		strict := r.Start(t, otp.Options{TLSOptFile: checks})
@@ -59,6 +59,6 @@ func TestRevoked(t *testing.T) {
 		_, err = n.Connect(background(t), strict.Name())
 		require.ErrorAs(t, err, &e)
 		require.True(t, e.ByPeer)
-		require.Contains(t, []tlstransport.Check{tlstransport.CheckRevoked, tlstransport.CheckCertificate}, e.Check)
+		require.Contains(t, []tlstransport.Failure{tlstransport.FailureRevoked, tlstransport.FailureCertificate}, e.Failure)
 	})
 }

@@ -155,7 +155,7 @@ func (t *tour) stranger(ctx context.Context, daves transport.Transport, roots *x
 		return fmt.Errorf("a stranger must be refused for his certificate: %w", err)
 	}
 	t.step("A stranger, mallory, who has found out the cookie and has no certificate, came to dave:")
-	t.result("net_adm:ping('dave@127.0.0.1')", fmt.Sprintf("pang, refused: %s", refused.Check))
+	t.result("net_adm:ping('dave@127.0.0.1')", fmt.Sprintf("pang, refused: %s", refused.Failure))
 	return nil
 }
 
