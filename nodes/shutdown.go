@@ -152,28 +152,36 @@ func (n *Node) serveOn(ctx context.Context) {
 	}
 }
 
-// Shutdown takes the node out of the cluster in an orderly way, in two steps. First it drains (see
-// Drain): nobody finds it any more, and it serves on, for Config.DrainGrace.
+// Shutdown takes the node out of the cluster in order. It returns when all of this is done:
 //
-// Then it stops: new connections, calls and messages for Servers and Handlers are turned away;
-// functions and handlers that are running, or wait for a place of Config.MaxCalls, finish, Servers
-// handle what they have received, what all these send goes out, then everything is closed. For
-// other nodes each Server and Handler ends by itself, with reason shutdown, as soon as it has
-// handled what it has received, at once if that is nothing: its links and monitors hear of it, new
-// ones get noproc. A call that was left for later (NoReply) is answered until all the rest is done,
-// then its caller gets shutdown, too. While any function or handler runs, calls from processes of
-// this node to functions, Handlers and Servers here are still served, since the running ones may
-// wait for them. A cast to a Server of this node that no call follows may be dropped, and calls
-// that another node makes on behalf of a running function are turned away. The context of a
-// function ends when its caller's connection does. If ctx ends first, in either step, the rest is
-// cut off, and the error, which is ctx's, names what was running. A function, Handler or Server
-// that calls Shutdown, other than on a goroutine of its own, is itself waited for, until ctx ends.
+//  1. The node drains (see Drain), for Config.DrainGrace: nobody finds it any more, and it serves
+//     on.
+//  2. It stops. New connections, calls, and messages for Servers and Handlers are turned away.
+//     Functions and handlers that run, or wait for a place of Config.MaxCalls, finish. Servers
+//     handle what they have received. What all these send goes out.
+//  3. No connection is made any more (Connect is ErrClosed). Each peer has a second to read what
+//     has gone out and to end its side, and another second whenever it has read some (where
+//     transport.Stream.OutstandingBytes tells).
+//  4. Everything is closed.
 //
-// At last no connection is made any more (Connect is ErrClosed), and each peer has a second to read
-// what has gone out and to end its side, and another second whenever it has read some (where
-// transport.Stream.OutstandingBytes tells); a peer that takes longer may lose what it has not read,
-// which is no error: see Conn.Shutdown. Nor is it an error if a connection fails before ctx ends,
-// with all that it had still to send: that ends as whenever a peer is lost.
+// If ctx ends first, the rest is cut off. The error is ctx's then, and names what was running. It
+// is no error if a peer takes longer than its time in step 3, and may lose what it has not read
+// (see Conn.Shutdown), nor if a connection fails before ctx ends, with all that it had still to
+// send.
+//
+// In step 2 a Server or Handler ends, for other nodes, as soon as it has handled what it has
+// received; at once, if that is nothing. Its links and monitors get the reason shutdown, new ones
+// noproc. A call that was left for later (NoReply) can be answered until all the rest is done; then
+// its caller gets shutdown, too.
+//
+// What runs in step 2 may need processes of this node. So, while any function or handler runs,
+// calls from processes of this node to its functions, Handlers and Servers are served. A cast to a
+// Server of this node that no call follows may be dropped, and calls that another node makes on
+// behalf of a running function are turned away. The context of a function ends when its caller's
+// connection does.
+//
+// A function, Handler or Server that calls Shutdown is itself waited for, until ctx ends; one that
+// wants to end its node calls it on a goroutine of its own.
 func (n *Node) Shutdown(ctx context.Context) error {
 	ctx = wait.Ending(ctx)
 	if err := n.lastThaw(ctx); err != nil {
