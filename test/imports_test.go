@@ -187,6 +187,7 @@ var picture = []row{
 	{path: "examples/cookbook", own: libraries, testOwn: "nodes/nodestest test/expect", testOther: []string{testify}},
 	{path: "examples/first-node", own: libraries},
 	{path: "examples/first-plugin", own: libraries, testOwn: "transport/transporttest"},
+	{path: "examples/phoenix", own: libraries},
 	{path: "examples/service", own: libraries},
 	{path: "examples/tls-node", own: libraries},
 	{path: "test"},
