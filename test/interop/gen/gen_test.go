@@ -43,6 +43,7 @@ const compile = `
 for f <- files, {m, beam} <- Code.compile_file(f), do: File.write!(Path.join(dir, "#{m}.beam"), beam)
 for m <- :code.all_loaded() |> Enum.map(&elem(&1, 0)), String.starts_with?("#{m}", "Elixir.Shop"), do: :code.purge(m) && :code.delete(m)
 Code.prepend_path(dir)
+defmodule Memory, do: defstruct(n: 1, any: nil)
 IO.puts("ready #{node()} 0")
 Process.sleep(:infinity)`
 
@@ -132,6 +133,22 @@ func TestRoundTrip(t *testing.T) {
 	})
 }
 
+// Elixir compiles what the command's own tests expect it to write, and what is in it works.
+func TestForms(t *testing.T) {
+	written, err := filepath.Glob("../../../cmd/cnode-demo/internal/gen/testdata/*.ex")
+	require.NoError(t, err)
+	require.Len(t, written, 5)
+	otp.Elixirs(t, func(t *testing.T, e otp.Elixir) {
+		s := &shop{t: t, e: e, dir: t.TempDir()}
+		s.environ = append(os.Environ(), fmt.Sprintf("ERL_EPMD_PORT=%d", otp.Epmd(t)), "ERL_EPMD_ADDRESS=127.0.0.1", "LC_ALL=C.UTF-8")
+		var files []string
+		for _, path := range written {
+			files = append(files, s.file(filepath.Base(path), read(t, path)))
+		}
+		s.elixir("forms.exs", files...)
+	})
+}
+
 // What cannot be is said.
 func TestNoStruct(t *testing.T) {
 	otp.Elixirs(t, func(t *testing.T, e otp.Elixir) {
@@ -149,6 +166,9 @@ func TestNoStruct(t *testing.T) {
 		require.Empty(t, why)
 		require.Contains(t, text, "Name string\n")
 		require.Contains(t, text, `"no \"name\""`)
+		text, why = s.gen("--from", s.node, "--struct", "Memory")
+		require.Empty(t, why)
+		require.Contains(t, text, "N   int64\n", "its module has no file")
 	})
 }
 

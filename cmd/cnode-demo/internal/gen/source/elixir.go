@@ -41,6 +41,7 @@ type exWriter struct {
 type later struct {
 	obj    *types.TypeName
 	layout layout
+	name   string
 }
 
 // ElixirOfType writes the module of an Elixir struct for a Go type, and for the structs in it.
@@ -64,11 +65,14 @@ func ElixirOfType(p *Package, name, module string) ([]byte, error) {
 	if !IsAlias(ei.Atom("Elixir." + module)) {
 		return nil, fmt.Errorf("%q is no name of an Elixir module", module)
 	}
-	w := &exWriter{names: map[*types.TypeName]string{obj: module}, later: []later{{obj, l}}}
+	w := &exWriter{names: map[*types.TypeName]string{}, later: []later{{obj, l, module}}}
+	if l.kind == "struct" && l.name == "Elixir."+module { // else Go sends, and takes, something else for one within it
+		w.names[obj] = module
+	}
 	var b strings.Builder
 	b.WriteString("# " + Written + "\n")
 	for i := 0; i < len(w.later); i++ { // each may bring more
-		w.module(&b, w.later[i].obj, w.later[i].layout)
+		w.module(&b, w.later[i])
 	}
 	return []byte(b.String()), w.err
 }
@@ -236,7 +240,7 @@ func (w *exWriter) structOf(obj *types.TypeName, s *types.Struct) exType {
 		}
 		w.names[obj] = name
 		if isModule {
-			w.later = append(w.later, later{obj, l})
+			w.later = append(w.later, later{obj, l, name})
 		} else {
 			w.localType(l, name)
 		}
@@ -287,8 +291,8 @@ func (w *exWriter) localType(l layout, name string) {
 }
 
 // module writes the module of a struct.
-func (w *exWriter) module(b *strings.Builder, obj *types.TypeName, l layout) {
-	name := w.names[obj]
+func (w *exWriter) module(b *strings.Builder, m later) {
+	obj, l, name := m.obj, m.layout, m.name
 	isSame := l.kind == "struct" && l.name == "Elixir."+name // Go sends the struct
 	w.types = nil
 	maps.DeleteFunc(w.names, func(_ *types.TypeName, name string) bool { return !unicode.IsUpper(rune(name[0])) })
@@ -435,7 +439,7 @@ func (w *exWriter) function(b *strings.Builder, name string, c call) {
 		body = fmt.Sprintf("GenServer.call({%s, node}, %s, timeout)", target, request)
 		result += " | {:error, term()}"
 	}
-	doc := cmp.Or(strings.TrimSpace(c.doc), "Calls "+c.module+":"+c.name+".")
+	doc := cmp.Or(strings.TrimSpace(c.doc), "Calls "+strings.TrimSuffix(c.module+":"+c.name, ":")+".")
 	fmt.Fprintf(b, "\n  @doc \"%s\"\n  @spec %s(%s, timeout()) :: %s\n  def %[2]s(%[5]s, timeout \\\\ 5_000) do\n    %[6]s\n  end\n",
 		escape(doc), name, strings.Join(specs, ", "), result, strings.Join(params, ", "), body)
 }
