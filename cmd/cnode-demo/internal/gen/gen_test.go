@@ -52,7 +52,7 @@ func TestElixir(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, string(want), text)
 		if file == "client.ex" {
-			require.Regexp(t, `^left out: \S+shop.go:\d+:3: its name is no constant\n`+
+			require.Regexp(t, `^left out: \S+shop.go:\d+:\d+: its name is no constant\n`+
 				`left out: \S+shop.go:\d+:9: its requests are not in a literal nodes.Server\{On: map\[string\]nodes.Func\{…\}\}\n$`, complaints)
 		} else {
 			require.Empty(t, complaints)

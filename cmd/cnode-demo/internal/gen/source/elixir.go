@@ -22,6 +22,10 @@ var variableSyntax = regexp.MustCompile(`^[a-z_][A-Za-z0-9_]*[?!]?$`)
 var reserved = strings.Fields("do end fn and or not in when true false nil after else rescue catch case cond for quote unquote " +
 	"unquote_splicing alias require import receive super try with node timeout def defmodule")
 
+// builtinTypes are names of types that no module defines anew.
+var builtinTypes = strings.Fields("t any none atom map pid port reference tuple float integer list binary bitstring boolean byte char " +
+	"charlist fun function identifier iodata iolist keyword mfa module no_return number struct term arity as_boolean string dynamic")
+
 // An exType is a type of Elixir.
 type exType struct {
 	spec   string
@@ -77,8 +81,8 @@ func ElixirOfType(p *Package, name, module string) ([]byte, error) {
 	return []byte(b.String()), w.err
 }
 
-// goAlias are the types of packages that have a type of Elixir.
-var goAlias = map[string]string{
+// libraryTypes are the types of packages that have a type of Elixir.
+var libraryTypes = map[string]string{
 	"ei.Atom": "atom()", "ei.Pid": "pid()", "ei.Ref": "reference()", "ei.Port": "port()", "ei.Term": "term()", "ei.Raw": "term()",
 	"ei.Map": "map()", "ei.List": "list()", "ei.Tuple": "tuple()", "ei.Binary": "binary()", "ei.Bitstring": "bitstring()",
 	"ei.Int": "integer()", "ei.Float": "float()", "ei.String": "charlist()", "ei.Fun": "fun()", "ei.Export": "fun()",
@@ -86,15 +90,15 @@ var goAlias = map[string]string{
 	"elixir.DateTime": "DateTime.t()", "elixir.Decimal": "Decimal.t()", "elixir.Range": "Range.t()", "elixir.Exception": "Exception.t()",
 }
 
-// ready2 is the type of Elixir that a type of a library has; "" of others, those with parameters
+// ofLibrary is the type of Elixir that a type of a library has; "" of others, those with parameters
 // among them.
-func ready2(t types.Type) string {
+func ofLibrary(t types.Type) string {
 	named, ok := types.Unalias(t).(*types.Named)
 	if !ok || named.TypeArgs().Len() > 0 {
 		return ""
 	}
 	if obj := named.Obj(); obj.Pkg() != nil && (isOurs(obj) || obj.Pkg().Path() == "math/big") {
-		return goAlias[obj.Pkg().Name()+"."+obj.Name()]
+		return libraryTypes[obj.Pkg().Name()+"."+obj.Name()]
 	}
 	if slices.ContainsFunc([]types.Type{t, types.NewPointer(t)}, func(t types.Type) bool {
 		return types.NewMethodSet(t).Lookup(nil, "AppendTerm") != nil
@@ -116,7 +120,7 @@ var zeros = map[string]string{
 // typeOf is the type of Elixir for one of Go, in a field with some options.
 func (w *exWriter) typeOf(t types.Type, options []string) exType {
 	has := func(o string) bool { return slices.Contains(options, o) }
-	if spec := ready2(t); spec == "atom()" && has("binary") {
+	if spec := ofLibrary(t); spec == "atom()" && has("binary") {
 		return exType{spec: "String.t()", zero: `""`}
 	} else if spec != "" {
 		return exType{spec: spec, zero: zeros[spec]}
@@ -235,7 +239,8 @@ func (w *exWriter) structOf(obj *types.TypeName, s *types.Struct) exType {
 		if name = ei.SnakeCase(obj.Name()); isModule {
 			name = strings.TrimPrefix(l.name, "Elixir.")
 		}
-		for slices.Contains(reserved, name) || slices.Contains(slices.Collect(maps.Values(w.names)), name) || name == "t" {
+		for slices.Contains(reserved, name) || slices.Contains(builtinTypes, name) ||
+			slices.Contains(slices.Collect(maps.Values(w.names)), name) {
 			name += "_"
 		}
 		w.names[obj] = name

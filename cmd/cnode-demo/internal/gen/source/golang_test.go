@@ -2,6 +2,7 @@ package source
 
 import (
 	"flag"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -191,6 +192,19 @@ func TestHostile(t *testing.T) {
 			declared(t, source)
 		}
 	}
+}
+
+// Types with parameters that double at each level come to an end.
+func TestGrowth(t *testing.T) {
+	var levels strings.Builder
+	for i := range 45 {
+		next := fmt.Sprintf("{user_type, 0, l%d, [{var, 0, 'X'}]}", i+1)
+		pair := fmt.Sprintf("{type, 0, map_field_exact, [%s, {type, 0, list, [%[1]s]}]}", next)
+		fmt.Fprintf(&levels, ", {attribute, 0, type, {l%d, {type, 0, map, [%s]}, [{var, 0, 'X'}]}}", i, pair)
+	}
+	source, err := GoOfStruct("a", "Elixir.A", told(t, one(`{user_type, 0, l0, [{type, 0, integer, []}]}`, levels.String())))
+	require.NoError(t, err)
+	declared(t, source)
 }
 
 // mangle replaces parts of a term by others.

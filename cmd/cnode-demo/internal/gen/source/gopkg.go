@@ -49,9 +49,11 @@ func (p *Package) calls() (found []call, unclear []string) {
 			unclear = append(unclear, fmt.Sprintf("%v: its name is no constant", p.Fset.Position(at.Pos())))
 			return
 		}
-		if made, ok := ast.Unparen(fn).(*ast.CallExpr); ok && p.calls1(made, "FuncOf") {
+		if made, ok := ast.Unparen(fn).(*ast.CallExpr); ok && p.isCall(made, "FuncOf") {
 			c.sig, _ = p.Info.TypeOf(made.Args[0]).Underlying().(*types.Signature)
-			c.doc = docs[p.object(made.Args[0])]
+			if c.doc = docs[p.object(made.Args[0])]; c.sig != nil && types.Identical(c.sig, p.Info.TypeOf(made).Underlying()) {
+				c.sig = nil // FuncOf leaves it as it is
+			}
 		}
 		found = append(found, c)
 	}
@@ -59,9 +61,9 @@ func (p *Package) calls() (found []call, unclear []string) {
 		made, ok := n.(*ast.CallExpr)
 		switch {
 		case !ok:
-		case p.calls1(made, "Expose"):
+		case p.isCall(made, "Expose"):
 			add(made, false, made.Args[0], made.Args[1], made.Args[2])
-		case p.calls1(made, "ExposeMethods"):
+		case p.isCall(made, "ExposeMethods"):
 			module, ok := p.text(made.Args[0])
 			set := types.NewMethodSet(p.Info.TypeOf(made.Args[1]))
 			for i := range set.Len() {
@@ -70,7 +72,7 @@ func (p *Package) calls() (found []call, unclear []string) {
 					found = append(found, call{module: module, name: ei.SnakeCase(m.Name()), sig: m.Type().(*types.Signature), doc: docs[m]})
 				}
 			}
-		case p.calls1(made, "Serve") && len(made.Args) == 3:
+		case p.isCall(made, "Serve") && len(made.Args) == 3:
 			on, ok := p.on(made.Args[1])
 			if !ok {
 				unclear = append(unclear, fmt.Sprintf("%v: its requests are not in a literal nodes.Server{On: map[string]nodes.Func{…}}",
@@ -88,8 +90,8 @@ func (p *Package) calls() (found []call, unclear []string) {
 	return found, unclear
 }
 
-// calls1 tells whether a call is one of a function of package nodes.
-func (p *Package) calls1(c *ast.CallExpr, name string) bool {
+// isCall tells whether a call is one of a function of package nodes.
+func (p *Package) isCall(c *ast.CallExpr, name string) bool {
 	f, ok := p.object(c.Fun).(*types.Func)
 	return ok && f.Name() == name && f.Pkg() != nil && f.Pkg().Path() == nodesPath && len(c.Args) > 0
 }
@@ -178,7 +180,7 @@ func layoutOf(s *types.Struct) (l layout, err error) {
 		}
 		inner, isStruct := f.Type().Underlying().(*types.Struct)
 		switch {
-		case f.Embedded() && isStruct && name == "" && ready2(f.Type()) == "":
+		case f.Embedded() && isStruct && name == "" && ofLibrary(f.Type()) == "":
 			of, err := layoutOf(inner)
 			if err != nil {
 				return l, err

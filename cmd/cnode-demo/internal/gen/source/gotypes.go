@@ -41,7 +41,8 @@ type bound struct {
 
 // typeOf is the Go type of an abstract type.
 func (w *writer) typeOf(t ei.Term, in scope) goType {
-	if in.depth++; in.depth > 50 || len(w.decls) > maxTypes {
+	w.steps++ // types with parameters may have grown beyond measure
+	if in.depth++; in.depth > 50 || w.steps > maxSteps || len(w.decls) > maxTypes {
 		return unknown(t)
 	}
 	kind, rest := form(t)
@@ -158,6 +159,9 @@ func (w *writer) remote(t ei.Term, list []ei.Term, in scope) goType {
 		if of, _ := atomOf(fields["__struct__"].value); of == m.Name && m.Struct != nil {
 			return w.structOf(m)
 		}
+		if d.isOpaque {
+			return unknown(t)
+		}
 	} else if name == "t" && m.Struct != nil {
 		return w.structOf(m)
 	}
@@ -248,7 +252,7 @@ func (w *writer) union(t ei.Term, list []ei.Term, in scope) goType {
 		for i, m := range members {
 			one := w.typeOf(m, in)
 			if i > 0 && (one.text != typ.text || one.note != "" || one.option != typ.option) {
-				before.err = w.err
+				before.err, before.steps = w.err, w.steps
 				*w = before // what was declared for the members is of no use
 				return unknown(t)
 			}

@@ -78,8 +78,9 @@ func atomOf(t ei.Term) (a ei.Atom, ok bool) {
 
 // A definition is a type that a module defines: {Name, Type, Parameters}.
 type definition struct {
-	body   ei.Term
-	params []string
+	body     ei.Term
+	params   []string
+	isOpaque bool // what it is made of is the module's own affair
 }
 
 // attributes gives what attributes of a kind hold.
@@ -97,11 +98,13 @@ func (m *Module) attributes(kinds ...ei.Atom) (all []ei.Term) {
 
 // typeNamed finds a type with so many parameters.
 func (m *Module) typeNamed(name ei.Atom, arity int) (d definition, ok bool) {
-	for _, t := range m.attributes("type", "typep", "opaque", "nominal") {
+	opaque := m.attributes("opaque")
+	for i, t := range append(opaque, m.attributes("type", "typep", "nominal")...) {
 		of, _ := t.(ei.Tuple)
 		if len(of) != 3 || of[0] != name || len(elements(of[2])) != arity {
 			continue
 		}
+		d.isOpaque = i < len(opaque)
 		for _, v := range elements(of[2]) {
 			_, rest := form(v)
 			p, _ := at(rest, 0).(ei.Atom)

@@ -5,6 +5,7 @@ defmodule Shop.Client do
 
   @type options :: keyword()
   @type user :: {:user, String.t(), integer() | nil}
+  @type list_ :: %{next: list_() | nil}
   @type doc :: %{optional(String.t()) => term()}
   @type point :: {float(), float()}
   @type item :: %{do: String.t(), point: point()}
@@ -16,15 +17,27 @@ defmodule Shop.Client do
   end
 
   @doc "Calls other shop:upper."
-  @spec other_shop_upper(node(), options(), user(), timeout()) :: :ok
-  def other_shop_upper(node, options, arg2, timeout \\ 5_000) do
-    :erpc.call(node, :"other shop", :upper, [options, arg2], timeout)
+  @spec other_shop_upper(node(), options(), user(), list_(), timeout()) :: :ok
+  def other_shop_upper(node, options, arg2, l, timeout \\ 5_000) do
+    :erpc.call(node, :"other shop", :upper, [options, arg2, l], timeout)
   end
 
   @doc "Calls shop:raw."
   @spec raw(node(), [term()], timeout()) :: term()
   def raw(node, args, timeout \\ 5_000) do
     :erpc.call(node, :shop, :raw, args, timeout)
+  end
+
+  @doc "Calls shop:unknown."
+  @spec unknown(node(), [term()], timeout()) :: term()
+  def unknown(node, args, timeout \\ 5_000) do
+    :erpc.call(node, :shop, :unknown, args, timeout)
+  end
+
+  @doc "Calls shop:bare."
+  @spec bare(node(), [term()], timeout()) :: term()
+  def bare(node, args, timeout \\ 5_000) do
+    :erpc.call(node, :shop, :bare, args, timeout)
   end
 
   @doc "Find finds."

@@ -83,6 +83,9 @@ type Doc struct {
 	Name string
 }
 
+// List is not list().
+type List struct{ Next *List }
+
 // Wrong has a key that is none.
 type Wrong struct {
 	A string `ei:"#{x}"`
@@ -107,8 +110,11 @@ const module = "shop"
 // Setup exposes, and serves.
 func Setup(n *nodes.Node) error {
 	n.Expose(module, "upper", nodes.FuncOf(func(s string) string { return s }))
-	n.Expose("other shop", "upper", nodes.FuncOf(func(options Options, end User) {}))
+	n.Expose("other shop", "upper", nodes.FuncOf(func(options Options, end User, l List) {}))
 	n.Expose(module, "raw", func(context.Context, []ei.Term) (any, error) { return nil, nil })
+	var unknown any = strconv.Itoa
+	n.Expose(module, "unknown", nodes.FuncOf(unknown))
+	n.Expose(module, "bare", nodes.FuncOf(func(context.Context, []ei.Term) (any, error) { return nil, nil }))
 	for i := range 3 {
 		n.Expose(module, "n"+strconv.Itoa(i), nodes.FuncOf(strconv.Itoa))
 	}
