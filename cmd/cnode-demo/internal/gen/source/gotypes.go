@@ -42,7 +42,7 @@ type bound struct {
 // typeOf is the Go type of an abstract type.
 func (w *writer) typeOf(t ei.Term, in scope) goType {
 	w.steps++ // types with parameters may have grown beyond measure
-	if in.depth++; in.depth > 50 || w.steps > maxSteps || len(w.decls) > maxTypes {
+	if in.depth++; in.depth > maxDepth || w.steps > maxSteps || len(w.decls) > maxTypes {
 		return unknown(t)
 	}
 	kind, rest := form(t)
@@ -228,42 +228,32 @@ func isBytes(sizes []ei.Term) bool {
 // union is a choice: one type that may be absent, one of several atoms, or anything.
 func (w *writer) union(t ei.Term, list []ei.Term, in scope) goType {
 	var members []ei.Term
-	var flatten func(list []ei.Term)
-	flatten = func(list []ei.Term) {
+	var flatten func(list []ei.Term, depth int)
+	flatten = func(list []ei.Term, depth int) {
 		for _, t := range list {
-			if kind, rest := form(t); kind == "type" && at(rest, 0) == ei.Atom("union") {
-				flatten(elements(at(rest, 1)))
+			if kind, rest := form(t); kind == "type" && at(rest, 0) == ei.Atom("union") && depth < maxDepth {
+				flatten(elements(at(rest, 1)), depth+1)
 			} else {
 				members = append(members, t)
 			}
 		}
 	}
-	flatten(list)
+	flatten(list, in.depth)
 	all := len(members)
 	members = slices.DeleteFunc(members, func(t ei.Term) bool { a, ok := atomOf(t); return ok && a == in.absent })
 	var typ goType
-	if atoms := atomsOf(members); len(members) == 2 && slices.Contains(atoms, "true") && slices.Contains(atoms, "false") {
+	switch atoms := atomsOf(members); {
+	case len(members) == 1:
+		typ = w.typeOf(members[0], in)
+	case len(members) == 2 && slices.Contains(atoms, "true") && slices.Contains(atoms, "false"):
 		typ = plain("bool")
-	} else if atoms != nil && len(members) > 1 {
+	case atoms != nil:
 		typ = w.enum(atoms, in.name)
-	} else {
-		before := *w
-		before.taken, before.known = maps.Clone(w.taken), maps.Clone(w.known)
-		for i, m := range members {
-			one := w.typeOf(m, in)
-			if i > 0 && (one.text != typ.text || one.note != "" || one.option != typ.option) {
-				before.err, before.steps = w.err, w.steps
-				*w = before // what was declared for the members is of no use
-				return unknown(t)
-			}
-			typ = one
-		}
-	}
-	if len(members) < all && !slices.Contains([]string{"", "ei.Term"}, typ.text) && typ.text[0] != '*' {
-		typ.text, typ.isKey = "*"+typ.text, false
-	}
-	if typ.text == "" {
+	default:
 		return unknown(t)
+	}
+	if len(members) < all && typ.text != "ei.Term" && typ.text[0] != '*' {
+		typ.text, typ.isKey = "*"+typ.text, false
 	}
 	return typ
 }
