@@ -135,6 +135,10 @@ var picture = []row{
 		others: []string{cobra, pflag}},
 	{path: "cmd/cnode-demo/internal/top", own: "ei nodes cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
 		others: []string{cobra, tea}, testOwn: "nodes/epmd nodes/nodestest nodes/observer test/otp"},
+	{path: "cmd/cnode-demo/internal/gen/source", own: "ei", notStd: "net os time sync context log os/exec", testOther: []string{testify}},
+	{path: "cmd/cnode-demo/internal/gen",
+		own:    "ei nodes cmd/cnode-demo/internal/gen/source cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
+		others: []string{cobra}, testOwn: "nodes/nodestest"},
 	{path: "cmd/cnode-demo/internal/move",
 		own:    "nodes nodes/upgrade transport/handoff cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
 		others: []string{xsys, cobra, pflag}},
@@ -148,7 +152,8 @@ var picture = []row{
 	{path: "cmd/cnode-demo", own: libraries +
 		" cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config cmd/cnode-demo/internal/mapper " +
 		"cmd/cnode-demo/internal/certs cmd/cnode-demo/internal/ask cmd/cnode-demo/internal/move cmd/cnode-demo/internal/serve " +
-		"cmd/cnode-demo/internal/tour cmd/cnode-demo/internal/top cmd/cnode-demo/internal/stay",
+		"cmd/cnode-demo/internal/tour cmd/cnode-demo/internal/top cmd/cnode-demo/internal/stay " +
+		"cmd/cnode-demo/internal/gen",
 		others: []string{xsys, cobra, pflag}, testOwn: "test/otp test/systemd"},
 	{path: "cmd/erl-call", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp"},
 	{path: "test/otp", own: "test/need test/port"},
@@ -173,6 +178,7 @@ var picture = []row{
 	{path: "test/interop/console", testOwn: libraries + " test/otp test/pty"},
 	{path: "test/interop/permission", testOwn: libraries + " test/otp"},
 	{path: "test/interop/neighbours", own: libraries + " test/otp"},
+	{path: "test/interop/gen", testOwn: "test/otp"},
 	{path: "test/interop/pubsub", testOwn: libraries + " test/otp", testOther: []string{xsys}},
 	{path: "test/chaos", own: libraries + " test/otp", others: []string{xsys, ergo}, testOwn: "transport/transporttest"},
 	{path: "test/bench/profile"},
@@ -187,6 +193,7 @@ var picture = []row{
 	{path: "examples/cookbook", own: libraries, testOwn: "nodes/nodestest test/expect", testOther: []string{testify}},
 	{path: "examples/first-node", own: libraries},
 	{path: "examples/first-plugin", own: libraries, testOwn: "transport/transporttest"},
+	{path: "examples/phoenix", own: libraries},
 	{path: "examples/service", own: libraries},
 	{path: "examples/tls-node", own: libraries},
 	{path: "test"},

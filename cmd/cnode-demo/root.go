@@ -14,6 +14,7 @@ import (
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/certs"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/cli"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/config"
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/gen"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/mapper"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/move"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/serve"
@@ -95,6 +96,7 @@ signal interrupts says so and dies of the signal, as a shell's loop expects; ser
   cnode-demo call x@127.0.0.1 lists seq '[1, 5]'     call a function
   cnode-demo names                                   which nodes are there?
   cnode-demo top x@127.0.0.1                         what does it do?
+  cnode-demo gen --from x@127.0.0.1 --struct A.B     Go types of an Elixir struct
   cnode-demo upgrade cnode@127.0.0.1                 move that node to a new process
   cnode-demo stay -- cnode-demo serve                for containers: stays when the node moves
   cnode-demo epmd                                    a port mapper where there is no Erlang
@@ -109,7 +111,7 @@ signal interrupts says so and dies of the signal, as a shell's loop expects; ser
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return cli.Usagef("%w", withUnit(err)) })
 	root.SuggestionsMinimumDistance = 2 // two letters that are swapped
 	o.AddTo(root.PersistentFlags())
-	root.AddCommand(tour.Command(o), serve.Command(o), ask.Ping(o), ask.Call(o), ask.Names(o), top.Command(o),
+	root.AddCommand(tour.Command(o), serve.Command(o), ask.Ping(o), ask.Call(o), ask.Names(o), top.Command(o), gen.Command(o),
 		mapper.Command(o), certs.Command(), move.Command(o), stay.Command(), tour.Heir())
 	checkHelp(root)
 	root.InitDefaultCompletionCmd()

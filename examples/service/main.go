@@ -6,6 +6,9 @@
 //	service --name service@myhost --listen 0.0.0.0:0 --probe 127.0.0.1:8080   # beside nodes with -sname
 //	1> rpc:call(service@myhost, service, work, [5000]).
 //	2> rpc:call(service@myhost, service, release, [node()]).
+//
+// As a port of an Erlang or Elixir node it runs with --until-eof, and has its cookie from there in
+// SERVICE_COOKIE, which no list of processes shows: see examples/elixir and examples/erlang.
 package main
 
 import (
@@ -13,10 +16,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"syscall"
 	"time"
 
@@ -32,16 +37,33 @@ func main() {
 	listen := flag.String("listen", "127.0.0.1:0", "IP:PORT where the other nodes reach it")
 	probe := flag.String("probe", "", "IP:PORT where HTTP tells whether the node is ready; none by default")
 	grace := flag.Duration("grace", time.Second, "for how long the node serves on after a signal")
+	untilEOF := flag.Bool("until-eof", false, "end with the standard input, and so with the node that has started this program as a port")
 	flag.Parse()
+	ctx := context.Background()
+	if *untilEOF {
+		ctx = whileInput(ctx)
+	}
 	at, err := transport.ParseAddr(*listen)
 	if err == nil {
-		err = run(nodes.Config{
-			Name: *name, Listen: at, Resolver: &nodes.PortMapper{Embed: true}, DrainGrace: *grace, Logger: slog.Default(), Setup: setup,
+		err = run(ctx, nodes.Config{
+			Name: *name, Cookie: os.Getenv("SERVICE_COOKIE"), Listen: at, Resolver: &nodes.PortMapper{Embed: true},
+			DrainGrace: *grace, Logger: slog.Default(), Setup: setup,
 		}, *probe)
 	}
 	if err != nil {
 		log.Fatal(err)
 	}
+}
+
+// whileInput gives a context that ends with the standard input: whoever holds its other end has
+// ended, however it has, or wants this program to.
+func whileInput(ctx context.Context) context.Context {
+	ctx, end := context.WithCancel(ctx)
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin) // an error is an end, too
+		end()
+	}()
+	return ctx
 }
 
 // setup registers what the other nodes find here.
@@ -65,9 +87,8 @@ func work(ctx context.Context, ms int) (ei.Atom, error) {
 	}
 }
 
-// run runs a node until a signal ends it, or on SIGHUP another process is the node.
-func run(cfg nodes.Config, probe string) error {
-	ctx := context.Background()
+// run runs a node until ctx or a signal ends it, or on SIGHUP another process is the node.
+func run(ctx context.Context, cfg nodes.Config, probe string) error {
 	u := upgrade.Upgrader{Config: cfg}
 	n, err := u.Start(ctx)
 	if err != nil {
