@@ -28,7 +28,8 @@ var (
 	// ErrHandshakeTimeout: a handshake, connecting included, took longer than Config.HandshakeTimeout.
 	// It is context.DeadlineExceeded, too, though the caller's own context may go on.
 	ErrHandshakeTimeout = fmt.Errorf("the handshake took too long: %w", context.DeadlineExceeded)
-	// ErrTickTimeout: the peer sent nothing for four tick intervals.
+	// ErrTickTimeout: the peer sent nothing for four tick intervals. Bytes that have come and are yet
+	// to be read are a sign of life.
 	ErrTickTimeout = errors.New("the peer has been silent for too long (net tick timeout)")
 	// ErrFrameTooLong: the peer sent a frame over Config.MaxFrame.
 	ErrFrameTooLong = errors.New("frame over the limit")

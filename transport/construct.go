@@ -69,7 +69,8 @@ func UnixPair() (one, other *Stream, err error) {
 // IPv6, else EINVAL; the wildcard :: takes that of the remote address, as for ConnectTCP. A local
 // address of nil, allowed beside a remote one, leaves the choice to the system. An IPv6 socket
 // carries IPv6 only. The port is not shared: SO_REUSEADDR, with which another process could take it
-// over, is not set. See tdgram_inet_udp_socket.
+// over, is not set. Nor is SO_BROADCAST: whoever sends to a broadcast address sets it by
+// Datagram.SyscallConn. See tdgram_inet_udp_socket.
 func OpenUDP(local, remote Addr) (*Datagram, error) {
 	if local == nil && remote == nil {
 		return nil, opError("open", nil, fmt.Errorf("a UDP socket with no address: %w", syscall.EINVAL))

@@ -215,7 +215,7 @@ func (c *Client) talk(ctx context.Context, addr string, q request, answer func(n
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return nil, fmt.Errorf("%w (%w)", ErrNoPortMapper, err)
 	default:
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
 	// When ctx ends, the connection is closed, which ends every read and write: it is of no more use.
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })

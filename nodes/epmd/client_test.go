@@ -57,6 +57,7 @@ func TestNoPortMapper(t *testing.T) {
 	everyCall(t, func(t *testing.T, call func(context.Context, *Client) error) error {
 		err := call(t.Context(), &Client{Addr: addr})
 		require.ErrorIs(t, err, ErrNoPortMapper)
+	require.ErrorIs(t, err, ErrUnreachable)
 		var ne net.Error
 		require.True(t, errors.As(err, &ne) && !ne.Timeout())
 		for _, part := range []string{addr, "epmd -daemon", "embedded", "ERL_EPMD_PORT"} {
@@ -80,6 +81,7 @@ func TestOtherDialErrorsAreNotAnAbsentPortMapper(t *testing.T) {
 	c := &Client{Addr: "host:4369", Dial: func(context.Context, string, string) (net.Conn, error) { return nil, cause }}
 	err := c.Kill(t.Context())
 	require.ErrorIs(t, err, cause)
+	require.ErrorIs(t, err, ErrUnreachable)
 	require.NotErrorIs(t, err, ErrNoPortMapper)
 }
 

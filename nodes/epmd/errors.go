@@ -11,15 +11,19 @@ import (
 var (
 	// ErrNoPortMapper: the connection was refused, nobody listens there. A node can run a port
 	// mapper itself (PortMapper.Embed of package nodes).
-	ErrNoPortMapper = errors.New("no port mapper is listening there: start one (epmd -daemon, " +
+	// It is an ErrUnreachable.
+	ErrNoPortMapper error = unreachable("no port mapper is listening there: start one (epmd -daemon, " +
 		"or one embedded in a node), or set ERL_EPMD_PORT to the port it uses")
 	ErrNotRegistered = errors.New("the name is not registered") // the port mapper does not know the name
 	// ErrNameTaken: the port mapper refused to register the name; another node has it, or there is
 	// no room for one more.
 	ErrNameTaken = errors.New("the name is already registered by another node")
 	// ErrTimeout: Client.Timeout passed. When the caller's context ends first the error is the
-	// context's instead.
-	ErrTimeout = errors.New("the port mapper did not answer in time")
+	// context's instead. It is an ErrUnreachable.
+	ErrTimeout error = unreachable("the port mapper did not answer in time")
+	// ErrUnreachable: there was no conversation with the port mapper, for whichever reason: it is
+	// ErrNoPortMapper, ErrTimeout, or a fault of the network.
+	ErrUnreachable = errors.New("the port mapper cannot be reached")
 	// ErrNoAnswer: the port mapper closed the connection where an answer was due. It does so for
 	// malformed requests, and for registrations and commands that come from another machine.
 	ErrNoAnswer = errors.New("the port mapper closed the connection without a whole answer")
@@ -48,6 +52,13 @@ var (
 	// It is also an ErrServerClosed.
 	ErrKilled = fmt.Errorf("%w by a kill request", ErrServerClosed)
 )
+
+// unreachable is an error that is ErrUnreachable, too.
+type unreachable string
+
+func (e unreachable) Error() string { return string(e) }
+
+func (unreachable) Is(target error) bool { return target == ErrUnreachable }
 
 // Error tells which request failed, where and why. All errors of Client, Registered and Keeper are
 // of this type; the reason passes through errors.Is and errors.As: the sentinels above,

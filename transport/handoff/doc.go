@@ -94,6 +94,7 @@
 // *[Error]. To be tested with errors.Is, it wraps
 //
 //	ctx's error                    ctx has ended; under transport.NoWait, os.ErrDeadlineExceeded
+//	syscall.EAGAIN                 what never waits would have to: TrySend, Forwarder
 //	net.ErrClosed                  Close was called, before or during the wait
 //	syscall.EPIPE, ECONNRESET      the peer has closed; ErrLeft on a Channel
 //	syscall.EMFILE                 a function that makes sockets found no descriptor left

@@ -86,6 +86,37 @@ func NewMessageConn(conn *net.UnixConn, options *MessageOptions) (*MessageConn, 
 	return m, nil
 }
 
+// MessagePair makes two MessageConns that are connected to each other, over a stream. Nil options
+// are the default, and limits are as for NewMessageConn.
+func MessagePair(options *MessageOptions) (one, other *MessageConn, err error) {
+	a, b, err := SocketPair()
+	if err != nil {
+		return nil, nil, err
+	}
+	return pairOver(a, b, func(c *net.UnixConn) (*MessageConn, error) { return NewMessageConn(c, options) })
+}
+
+// pairOver makes a carrier of each of two sockets, which it owns.
+func pairOver[C any](a, b *os.File, carrier func(*net.UnixConn) (C, error)) (one, other C, err error) {
+	defer a.Close()
+	defer b.Close()
+	first, err := FileConn(a)
+	if err != nil {
+		return one, other, err
+	}
+	second, err := FileConn(b)
+	if err == nil {
+		if one, err = carrier(first); err == nil {
+			if other, err = carrier(second); err == nil {
+				return one, other, nil
+			}
+		}
+		err = errors.Join(err, second.Close())
+	}
+	var none C
+	return none, none, errors.Join(err, first.Close())
+}
+
 func newMessageConn(conn *net.UnixConn, options *MessageOptions) (*MessageConn, error) {
 	m := &MessageConn{max: DefaultMaxMessage, rest: patience{what: "message", limit: DefaultMessageTimeout}}
 	m.set.wary = true
@@ -191,6 +222,18 @@ func (m *MessageConn) Receive(ctx context.Context) (data []byte, f *os.File, err
 	}
 	f, err = strangersFile(fd, attachment)
 	return data, f, err
+}
+
+// ReceiveConn is Receive for an attachment that is a connected socket, of any kind that package net
+// knows; nil if the message has none. It waits as Receive does, and has its errors; what is no such
+// socket is closed, and is an error that comes with the payload.
+func (m *MessageConn) ReceiveConn(ctx context.Context) (data []byte, conn net.Conn, err error) {
+	data, f, err := m.Receive(ctx)
+	if err != nil || f == nil {
+		return data, nil, err
+	}
+	conn, err = net.FileConn(f)
+	return data, conn, failed("receive connection", m.conn.peer, errors.Join(err, f.Close()))
 }
 
 // ReceiveFD is Receive that returns the attachment as a descriptor, which is the caller's; -1 is

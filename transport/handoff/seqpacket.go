@@ -78,22 +78,7 @@ func JSONPair(options *JSONConnOptions) (one, other *JSONConn, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	defer a.Close()
-	defer b.Close()
-	first, err := FileConn(a)
-	if err != nil {
-		return nil, nil, err
-	}
-	second, err := FileConn(b)
-	if err == nil {
-		if one, err = NewJSONConn(first, options); err == nil {
-			if other, err = NewJSONConn(second, options); err == nil {
-				return one, other, nil
-			}
-		}
-		err = errors.Join(err, second.Close())
-	}
-	return nil, nil, errors.Join(err, first.Close())
+	return pairOver(a, b, func(c *net.UnixConn) (*JSONConn, error) { return NewJSONConn(c, options) })
 }
 
 // sequenced returns an error if kind is not that of sequenced packets, errors.ErrUnsupported on

@@ -20,7 +20,7 @@ type Factory func() (tr transport.Transport, listen transport.Addr, err error)
 // something is broken; if the plug-in hangs, the rule that hung is reported.
 func Run(t *testing.T, f Factory) {
 	t.Helper()
-	s := newSuite(f, generous())
+	s, said := newSuite(f, generous()), ""
 	for i := range s.rules {
 		r := &s.rules[i]
 		t.Run(r.name, func(t *testing.T) {
@@ -28,7 +28,14 @@ func Run(t *testing.T, f Factory) {
 			for _, err := range broken {
 				t.Error(err)
 			}
-			if len(broken) == 0 && skipped != "" {
+			switch {
+			case len(broken) > 0 || skipped == "":
+			case skipped == said: // the rest is not tried: to say so once is enough
+				t.SkipNow()
+			default:
+				if skipped == s.reason {
+					said = skipped
+				}
 				t.Skip(skipped)
 			}
 		})

@@ -28,7 +28,8 @@ const (
 	FaultShortWrite
 	// FaultDelay holds back what has come, or is to be written, for a random time.
 	FaultDelay
-	// FaultStall does the same for a fixed, longer time.
+	// FaultStall does the same for a fixed, longer time. It makes no node look dead: on reads, what
+	// has come waits below, and counts as a sign of life; for silence see package nodestest.
 	FaultStall
 	// FaultCorrupt changes the byte at this offset.
 	FaultCorrupt
