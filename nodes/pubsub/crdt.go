@@ -52,8 +52,9 @@ func (e *entry) is(other *entry) bool {
 	return e == other || e != nil && other != nil && e.id == other.id && e.tag == other.tag
 }
 
-// A crdt is the set of what replicas track, without one of its own.
+// A crdt is the set of what replicas track.
 type crdt struct {
+	own
 	context contextOf
 	clouds  map[replica]cloud
 	down    map[replica]bool // whose entries are hidden
@@ -67,7 +68,7 @@ func newCRDT() *crdt {
 	return &crdt{
 		context: contextOf{}, clouds: map[replica]cloud{}, down: map[replica]bool{},
 		entries: map[id]*entry{}, topics: map[string]map[id]*entry{}, tags: map[replica]map[uint64]*entry{},
-		bytes: map[replica]int{},
+		bytes: map[replica]int{}, own: own{pids: map[ei.Pid]map[id]struct{}{}},
 	}
 }
 
@@ -103,11 +104,16 @@ func (d *delta) without(r replica) {
 	d.values = slices.DeleteFunc(d.values, func(e *entry) bool { return e.tag.Replica == r })
 }
 
-// A delta is what another replica says: what has changed there, or all it knows of some replicas.
+// A delta is what a replica says: what it has changed, or all it knows of some replicas.
 type delta struct {
 	context contextOf // empty for changes
 	clouds  map[replica]cloud
 	values  []*entry
+
+	// of one that is to be said: by whom, and from which clock to which it has the changes
+	of       replica
+	isState  bool
+	from, to uint64
 }
 
 // visible is the entry of that id, unless its replica is down; nil if there is none.
@@ -145,8 +151,10 @@ func (s *crdt) merge(d *delta) (changed []id) {
 		}
 	}
 	for _, e := range joined {
-		s.insert(e)
-		changed = append(changed, e.id)
+		if s.tracked(e.id) == nil { // else it is left over from an end of this node
+			s.insert(e)
+			changed = append(changed, e.id)
+		}
 	}
 	for r, theirs := range d.clouds {
 		if _, known := s.context[r]; known && len(theirs) > 0 {

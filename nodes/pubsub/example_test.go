@@ -92,7 +92,7 @@ func ExampleWatch() {
 		PhxRef string // what Phoenix adds
 	}
 	watch := func(ctx context.Context, ps *pubsub.PubSub) error {
-		presence, err := ps.FollowPresence("MyAppWeb.Presence", nil)
+		presence, err := ps.StartPresence(ctx, "MyAppWeb.Presence", nil)
 		if err != nil {
 			return err
 		}

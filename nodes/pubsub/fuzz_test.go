@@ -14,7 +14,7 @@ func FuzzSaying(f *testing.F) {
 	for _, s := range sayings("a@h") {
 		f.Add([]byte(s.term(f)), []byte(sayings("a@h")[0].term(f)))
 	}
-	f.Add([]byte(raw(f, request(ei.Ref{Node: "a@h", Creation: 1, Len: 1}, replica{Node: "a@h", Vsn: 1}, contextOf{}))), []byte{})
+	f.Add([]byte(raw(f, &saying{kind: transferReq, ref: ei.Ref{Node: "a@h", Creation: 1, Len: 1}, from: replica{Node: "a@h", Vsn: 1}, clocks: contextOf{}})), []byte{})
 	f.Fuzz(func(t *testing.T, first, second []byte) {
 		s := newTracker()
 		now := time.Unix(0, 0)

@@ -9,10 +9,14 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/kept"
+	"github.com/cnode-go/cnode/transport"
 )
 
 // The defaults of Phoenix.Tracker.
@@ -43,8 +47,9 @@ type PresenceOptions struct {
 	Limit int
 }
 
-// A Presence knows who is tracked by a Phoenix.Presence, or a Phoenix.Tracker, of the cluster. It
-// tracks nobody itself.
+// A Presence is this node's part of a Phoenix.Presence, or a Phoenix.Tracker: it knows who is tracked
+// on any node of the cluster, and tracks processes of this one. Its methods are safe for concurrent
+// use.
 type Presence struct {
 	ps     *PubSub
 	name   string
@@ -55,32 +60,52 @@ type Presence struct {
 	watchers map[string]map[*watcher]struct{}
 }
 
-// A shard is the counterpart of one shard of the others.
+// A shard is the counterpart of one shard of the others. What it tracks changes in its process.
 type shard struct {
-	p     *Presence
-	topic string
-	me    replica
+	p       *Presence
+	topic   string
+	process *kept.Process // whose Running guards what it tracks itself, and what is marked so
 	*tracker
-	box    *nodes.Mailbox   // guarded by p.mu, as what follows
-	asking map[ei.Atom]bool // which nodes are being asked; true: and then once more
+
+	// guarded by p.mu
+	errands map[errand]bool     // what is being sent; true: and then once more
+	asked   map[ei.Atom]*saying // the last request of a node, until it is answered
+
+	// guarded by Running
+	refs    map[ei.Pid]ei.Ref // monitors of the processes that it tracks
+	byRef   map[ei.Ref]ei.Pid
+	silent  bool   // it has told the others that it has ended
+	undrain func() // takes back what has the node's Drain call leaveCluster; nil: it has tracked nothing yet
+	// The state of the shard before has been taken, and the node goes on only later.
+	inheriting atomic.Bool // set while Running is held
 }
 
-// FollowPresence starts to follow the Phoenix.Presence of that name: "MyAppWeb.Presence" for its
-// module's name, or "my_tracker" for the atom that names a Phoenix.Tracker. What the others know is
-// here as soon as they have answered, a moment after they are connected. If it was called for the
-// name before, the error is nodes.ErrNameTaken. The Presence ends with the PubSub.
-func (ps *PubSub) FollowPresence(name string, o *PresenceOptions) (*Presence, error) {
+// An errand is a message to the shard of another node.
+type errand struct {
+	to   ei.Atom
+	what kind
+}
+
+// StartPresence makes the node a member of the Phoenix.Presence of that name: "MyAppWeb.Presence"
+// for its module's name, or "my_tracker" for the atom that names a Phoenix.Tracker. What the others
+// know is here as soon as they have answered, a moment after they are connected. They hear of this
+// node only when it tracks something, so one that does not costs them nothing. Call it where Start
+// is called: in Config.Setup, if the node moves or has workers. If it was called for the name
+// before, the error is nodes.ErrNameTaken; options that cannot be are an error, too, and so is the
+// end of ctx, which bounds the start alone: the Presence ends with the PubSub. It does not wait for
+// other nodes. It is Phoenix.Presence's child_spec, started.
+func (ps *PubSub) StartPresence(ctx context.Context, name string, o *PresenceOptions) (*Presence, error) {
 	p := &Presence{ps: ps, name: name, watchers: map[string]map[*watcher]struct{}{}}
 	if o != nil {
 		p.opts = *o
 	}
-	if err := p.start(); err != nil {
+	if err := p.start(ctx); err != nil {
 		return nil, &nodes.Error{Op: "start the Presence " + name, Err: err}
 	}
 	return p, nil
 }
 
-func (p *Presence) start() error {
+func (p *Presence) start(ctx context.Context) error {
 	o := &p.opts
 	o.PoolSize = cmp.Or(o.PoolSize, 1)
 	o.BroadcastPeriod = cmp.Or(o.BroadcastPeriod, DefaultBroadcastPeriod)
@@ -88,6 +113,8 @@ func (p *Presence) start() error {
 	o.PermdownPeriod = cmp.Or(o.PermdownPeriod, DefaultPermdownPeriod)
 	o.Limit = cmp.Or(o.Limit, DefaultPresenceLimit)
 	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
 	case o.Limit < 0:
 		return fmt.Errorf("PresenceOptions.Limit is %d", o.Limit)
 	case p.name == "":
@@ -99,32 +126,81 @@ func (p *Presence) start() error {
 	}
 	for i := range o.PoolSize {
 		name := string(moduleOr(p.name)) + "_shard" + strconv.Itoa(i)
-		s := &shard{p: p, topic: presencePrefix + name, tracker: newTracker(), asking: map[ei.Atom]bool{}}
-		s.limit, s.exceeded = o.Limit, s.complain
-		p.shards = append(p.shards, s)
-		if _, err := p.ps.keep(p.ps.ctx, name, func(context.Context) (*nodes.Mailbox, error) { return s.start(name) }); err != nil {
+		s := newShard(p, name)
+		s.process = p.ps.process(kept.Options{
+			Name: name, Make: func(_ context.Context, isFirst bool) (*nodes.Mailbox, error) { return s.make(name, isFirst) },
+			Begin: s.begin, Lost: s.lost, Over: s.over,
+		})
+		if err := p.ps.start(ctx, s.process); err != nil {
 			return err
 		}
+		p.shards = append(p.shards, s)
 		p.ps.background(s.run)
 	}
+	p.ps.mu.Lock()
+	p.ps.presences = append(p.ps.presences, p)
+	p.ps.mu.Unlock()
 	p.ps.background(p.meet)
 	return nil
 }
 
-func (s *shard) start(name string) (*nodes.Mailbox, error) {
-	n := s.p.ps.n
-	b, err := n.Serve(name, nodes.Server{Info: s.take}, &nodes.MailboxOptions{TrapExit: true})
+func newShard(p *Presence, name string) *shard {
+	s := &shard{
+		p: p, topic: presencePrefix + name, tracker: newTracker(), errands: map[errand]bool{}, asked: map[ei.Atom]*saying{},
+		refs: map[ei.Pid]ei.Ref{}, byRef: map[ei.Ref]ei.Pid{},
+	}
+	s.limit, s.exceeded = p.opts.Limit, s.complain
+	return s
+}
+
+// make makes the shard's process. Another one in its place goes on as the same replica.
+func (s *shard) make(name string, isFirst bool) (*nodes.Mailbox, error) {
+	handler := s.process.Handler(s.take)
+	b, err := s.p.ps.n.Serve(name, nodes.Server{Info: func(_ context.Context, b *nodes.Mailbox, m *nodes.Message) { handler(b, m) }},
+		&nodes.MailboxOptions{TrapExit: true, Handover: s.handover})
 	if err != nil {
 		return nil, err
 	}
-	s.p.mu.Lock()
-	s.box, s.me = b, replica{Node: b.Pid().Node, Vsn: time.Now().UnixMicro()}
-	s.p.mu.Unlock()
-	if err := s.p.ps.subscribe(b, s.topic); err != nil {
+	if isFirst {
+		s.me = replica{Node: b.Pid().Node, Vsn: time.Now().UnixMicro()}
+		if state, _ := b.Inherited(); len(state) > 0 {
+			err = s.inherit(state)
+		}
+	}
+	if err == nil {
+		err = s.p.ps.subscribe(b, s.topic)
+	}
+	if err != nil {
 		b.Close()
 		return nil, err
 	}
 	return b, nil
+}
+
+// begin is the first thing that the shard's process does.
+func (s *shard) begin(b *nodes.Mailbox, _ bool) {
+	s.inheriting.Store(false)
+	for pid := range s.pids {
+		s.monitor(b, pid)
+	}
+	s.p.mu.Lock()
+	s.spoke = time.Time{}
+	s.p.mu.Unlock()
+}
+
+// lost forgets the monitors of the process that somebody has ended.
+func (s *shard) lost() {
+	clear(s.refs)
+	clear(s.byRef)
+}
+
+func (s *shard) over(error) {
+	s.process.Running.Lock()
+	undrain := s.undrain
+	s.process.Running.Unlock()
+	if undrain != nil {
+		undrain()
+	}
 }
 
 // complain logs that a node tells of more than Limit allows.
@@ -146,26 +222,53 @@ func (s *shard) run() {
 			return
 		case <-s.p.ps.n.Draining(): // others say nothing to it any more, and are still there
 			return
-		case now := <-t.C:
-			s.p.mu.Lock()
-			changed, ask := s.tick(now, s.p.opts.DownPeriod, s.p.opts.PermdownPeriod)
-			s.p.tell(changed)
-			s.p.mu.Unlock()
-			for _, r := range ask {
-				s.request(r.Node)
-			}
+		case <-t.C:
+			_ = s.process.Do(s.p.ps.ctx, s.beat)
 		}
 	}
 }
 
+func (s *shard) beat() {
+	o := &s.p.opts
+	now := time.Now()
+	s.p.mu.Lock()
+	changed, ask := s.tick(now, o.DownPeriod, o.PermdownPeriod)
+	s.p.tell(changed)
+	var said *saying
+	if !s.silent {
+		said = s.speak(now, o.DownPeriod/3)
+	}
+	s.p.mu.Unlock()
+	if said != nil && s.say(said) != nil { // who has not heard it hears that it has missed something
+		s.p.mu.Lock()
+		s.spoke = time.Time{}
+		s.p.mu.Unlock()
+	}
+	for _, r := range ask {
+		s.send(r.Node, transferReq)
+	}
+}
+
+// say says something to all others that read.
+func (s *shard) say(said *saying) error {
+	err := s.p.ps.broadcast(transport.NoWait(), s.process.Mailbox(), s.topic, said, plain)
+	if err != nil {
+		s.p.ps.log.Debug("not every replica was told", "topic", s.topic, "what", said.kind, "error", err)
+	}
+	return err
+}
+
 // take is what the shard does with a message.
-func (s *shard) take(_ context.Context, _ *nodes.Mailbox, m *nodes.Message) {
-	defer m.Release()
+func (s *shard) take(_ *nodes.Mailbox, m *nodes.Message) {
+	if m.Op == dist.OpMonitorPExit {
+		s.ended(m.Ref)
+		return
+	}
 	said, err := parseSaying(m.Payload)
 	if c := m.Conn(); err == nil && c != nil && string(said.from.Node) != c.Name() { // past the PubSub
 		err = errNotItself
 	}
-	if err == nil && !s.p.ps.hasMember(said.from.Node) {
+	if err == nil && said.kind != gracefulPermdown && !s.p.ps.hasMember(said.from.Node) {
 		err = errStranger
 	}
 	if err != nil {
@@ -173,15 +276,22 @@ func (s *shard) take(_ context.Context, _ *nodes.Mailbox, m *nodes.Message) {
 		return
 	}
 	s.p.mu.Lock()
+	if said.kind == transferReq {
+		s.asked[said.from.Node] = said
+		s.p.mu.Unlock()
+		s.send(said.from.Node, transferAck)
+		return
+	}
 	changed, ask := s.hear(said, time.Now())
 	s.p.tell(changed)
 	s.p.mu.Unlock()
 	if ask {
-		s.request(said.from.Node)
+		s.send(said.from.Node, transferReq)
 	}
 }
 
-// meet asks the nodes that join the PubSub who they are, and what they know.
+// meet asks the nodes that join the PubSub who they are, and what they know, and tells them that
+// this one is there.
 func (p *Presence) meet() {
 	for change, err := range p.ps.opts.Scope.Monitor(p.ps.ctx, p.ps.groups[0]) {
 		if err != nil {
@@ -189,7 +299,10 @@ func (p *Presence) meet() {
 		}
 		for _, pid := range change.Joined {
 			for _, s := range p.shards {
-				s.request(pid.Node)
+				p.mu.Lock()
+				s.spoke = time.Time{}
+				p.mu.Unlock()
+				s.send(pid.Node, transferReq)
 			}
 		}
 	}
@@ -199,51 +312,76 @@ func (p *Presence) meet() {
 // becomes one it is asked for all that it knows.
 var errStranger = errors.New("a replica of a node that has no such PubSub")
 
-// request asks the shard of a node for what is not known here. One that does not answer is asked
-// again when it shows that it is ahead.
-func (s *shard) request(node ei.Atom) {
+// send asks the shard of a node for what is not known here, or answers what it has asked. One that
+// does not answer is asked again when it shows that it is ahead.
+func (s *shard) send(to ei.Atom, what kind) {
+	e := errand{to, what}
 	s.p.mu.Lock()
-	_, isAsked := s.asking[node]
-	s.asking[node] = isAsked
+	_, isUnderWay := s.errands[e]
+	s.errands[e] = isUnderWay
 	s.p.mu.Unlock()
-	if isAsked {
+	if isUnderWay {
 		return
 	}
 	s.p.ps.background(func() { // the way to the node may be another worker's, or full
 		for again := true; again; {
-			if err := s.ask(node); err != nil {
-				s.p.ps.log.Debug("a replica was not asked", "topic", s.topic, "node", node, "error", err)
+			if err := s.sendNow(e); err != nil {
+				s.p.ps.log.Debug("a replica was not told", "topic", s.topic, "node", to, "what", what, "error", err)
 			}
 			s.p.mu.Lock()
-			if again = s.asking[node]; again {
-				s.asking[node] = false
+			if again = s.errands[e]; again {
+				s.errands[e] = false
 			} else {
-				delete(s.asking, node)
+				delete(s.errands, e)
 			}
 			s.p.mu.Unlock()
 		}
 	})
 }
 
-func (s *shard) ask(node ei.Atom) error {
+func (s *shard) sendNow(e errand) error {
 	ps := s.p.ps
-	s.p.mu.Lock()
-	b, me, clocks := s.box, s.me, s.clocks()
-	s.p.mu.Unlock()
-	if node == me.Node || ps.ctx.Err() != nil {
+	if string(e.to) == ps.n.Name() || ps.ctx.Err() != nil {
 		return nil
+	}
+	said := s.request()
+	if e.what == transferAck {
+		said = s.answer(e.to)
+	}
+	if said == nil {
+		return nil
+	}
+	raw, err := appendForward(s.topic, said, plain)
+	if err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ps.ctx, s.p.opts.DownPeriod)
 	defer cancel()
-	ref, err := ps.n.NewRef()
-	if err != nil {
-		return err
+	b := s.process.Mailbox()
+	return b.SendName(ctx, string(e.to), string(ps.groupOf(b)), raw)
+}
+
+func (s *shard) request() *saying {
+	ref, err := s.p.ps.n.NewRef()
+	if err != nil { // the node has no name yet, nor a connection
+		return nil
 	}
-	raw, err := appendForward(s.topic, request(ref, me, clocks), plain)
-	if err != nil {
-		return err
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	return &saying{kind: transferReq, from: s.me, clocks: s.clocks(), ref: ref}
+}
+
+// answer is that to the last request of a node; nil: it has been answered, or nothing is tracked
+// here.
+func (s *shard) answer(to ei.Atom) *saying {
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	asked := s.asked[to]
+	delete(s.asked, to)
+	if asked == nil || s.clock() == 0 {
+		return nil
 	}
-	return b.SendName(ctx, string(node), string(ps.groupOf(b)), raw)
+	return &saying{kind: transferAck, from: s.me, ref: asked.ref, delta: s.missed(asked.from, asked.clocks)}
 }
 
 // A Present is a process that is tracked on a topic.

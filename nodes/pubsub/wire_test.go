@@ -89,7 +89,7 @@ func TestSayings(t *testing.T) {
 		}
 		require.Equal(t, s, got)
 	}
-	got, err := parseSaying(raw(t, request(ei.Ref{Node: "a@h", Creation: 1, Len: 1}, replica{Node: "a@h", Vsn: 1}, nil)))
+	got, err := parseSaying(raw(t, &saying{kind: transferReq, ref: ei.Ref{Node: "a@h", Creation: 1, Len: 1}, from: replica{Node: "a@h", Vsn: 1}}))
 	require.NoError(t, err)
 	require.Equal(t, transferReq, got.kind)
 }

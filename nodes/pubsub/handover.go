@@ -1,0 +1,94 @@
+package pubsub
+
+import (
+	"time"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// What a shard hands over to that of the process which goes on as this node: all that it knows, and
+// the replica that it is. So others see neither leaves nor joins. Its monitors, and the messages that
+// it has not taken, move with its process.
+type (
+	savedShard struct {
+		Me          replica
+		Said, Floor uint64
+		Removed     []savedRemoval
+		Monitors    []savedMonitor
+		Peers       []savedPeer
+		State       any // as of another replica: see delta
+	}
+	savedRemoval struct {
+		_       struct{} `ei:"tuple"`
+		At, Tag uint64
+	}
+	savedMonitor struct {
+		_   struct{} `ei:"tuple"`
+		Pid ei.Pid
+		Ref ei.Ref
+	}
+	savedPeer struct {
+		_          struct{} `ei:"tuple"`
+		Replica    replica
+		Heard      int64 // in ns since 1970
+		Down, Over bool
+	}
+)
+
+// handover gives the state, while nothing runs.
+func (s *shard) handover() ([]byte, error) {
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	saved := savedShard{Me: s.me, Said: s.said, Floor: s.floor, State: s.state()}
+	for _, r := range s.removed {
+		saved.Removed = append(saved.Removed, savedRemoval{At: r.at, Tag: r.tag})
+	}
+	for pid, ref := range s.refs {
+		saved.Monitors = append(saved.Monitors, savedMonitor{Pid: pid, Ref: ref})
+	}
+	for node, p := range s.replicas {
+		r := replica{Node: node, Vsn: p.vsn}
+		saved.Peers = append(saved.Peers, savedPeer{Replica: r, Heard: p.heard.UnixNano(), Down: p.isDown, Over: p.over})
+	}
+	return ei.Marshal(saved)
+}
+
+// inherit takes the state of the shard before; Running is held.
+func (s *shard) inherit(state []byte) error {
+	saved := savedShard{State: new(ei.Raw)}
+	if err := ei.Unmarshal(state, &saved); err != nil {
+		return err
+	}
+	c := ei.NewCursor(*saved.State.(*ei.Raw))
+	d, err := readDelta(&c)
+	if err != nil {
+		return err
+	}
+	s.inheriting.Store(true)
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	s.me, s.said, s.floor = saved.Me, saved.Said, saved.Floor
+	for _, r := range saved.Removed {
+		s.removed = append(s.removed, removal{r.At, r.Tag})
+	}
+	for _, m := range saved.Monitors {
+		s.refs[m.Pid], s.byRef[m.Ref] = m.Ref, m.Pid
+	}
+	for _, p := range saved.Peers {
+		s.replicas[p.Replica.Node] = &peer{vsn: p.Replica.Vsn, heard: time.Unix(0, p.Heard), isDown: p.Down, over: p.Over}
+		if p.Down {
+			s.down[p.Replica] = true
+		}
+	}
+	s.context, s.clouds = d.context, d.clouds
+	for _, e := range d.values {
+		s.insert(e)
+		if e.tag.Replica == s.me {
+			put(s.pids, e.pid, e.id, struct{}{})
+		}
+	}
+	if s.clock() > 0 {
+		s.undrain = s.p.ps.n.OnDrain(s.leaveCluster)
+	}
+	return nil
+}
