@@ -16,7 +16,7 @@ type (
 		Removed     []savedRemoval
 		Monitors    []savedMonitor
 		Peers       []savedPeer
-		State       any // as of another replica: see delta
+		State       ei.Raw // as of another replica: see delta
 	}
 	savedRemoval struct {
 		_       struct{} `ei:"tuple"`
@@ -39,7 +39,11 @@ type (
 func (s *shard) handover() ([]byte, error) {
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
-	saved := savedShard{Me: s.me, Said: s.said, Floor: s.floor, State: s.state()}
+	state, err := ei.Append(nil, s.state())
+	if err != nil {
+		return nil, err
+	}
+	saved := savedShard{Me: s.me, Said: s.said, Floor: s.floor, State: state}
 	for _, r := range s.removed {
 		saved.Removed = append(saved.Removed, savedRemoval{At: r.at, Tag: r.tag})
 	}
@@ -55,11 +59,11 @@ func (s *shard) handover() ([]byte, error) {
 
 // inherit takes the state of the shard before; Running is held.
 func (s *shard) inherit(state []byte) error {
-	saved := savedShard{State: new(ei.Raw)}
+	var saved savedShard
 	if err := ei.Unmarshal(state, &saved); err != nil {
 		return err
 	}
-	c := ei.NewCursor(*saved.State.(*ei.Raw))
+	c := ei.NewCursor(saved.State)
 	d, err := readDelta(&c)
 	if err != nil {
 		return err

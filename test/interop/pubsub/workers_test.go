@@ -32,7 +32,7 @@ func serveWorkers(app string) error {
 		if err != nil {
 			return err
 		}
-		p, err := ps.FollowPresence(app+".Presence", &pubsub.PresenceOptions{
+		p, err := ps.StartPresence(ctx, app+".Presence", &pubsub.PresenceOptions{
 			BroadcastPeriod: period, DownPeriod: 20 * period, PermdownPeriod: 1000 * period,
 		})
 		n.Expose("w", "seen", nodes.FuncOf(func(topic string) string { return seen(p, topic) }))
