@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/lazymap"
 )
 
 // What a shard hands over to that of the process which goes on as this node: all that it knows, and
@@ -16,6 +17,9 @@ type (
 		Removed     []savedRemoval
 		Monitors    []savedMonitor
 		Peers       []savedPeer
+		Leads       bool
+		Leader      *savedMonitor // nil: none is known
+		Clients     []savedClient
 		State       ei.Raw // as of another replica: see delta
 	}
 	savedRemoval struct {
@@ -25,7 +29,12 @@ type (
 	savedMonitor struct {
 		_   struct{} `ei:"tuple"`
 		Pid ei.Pid
-		Ref ei.Ref
+		Ref *ei.Ref // nil: the next process monitors it
+	}
+	savedClient struct {
+		_     struct{} `ei:"tuple"`
+		Shard savedMonitor
+		IDs   []workerEntry
 	}
 	savedPeer struct {
 		_          struct{} `ei:"tuple"`
@@ -48,13 +57,38 @@ func (s *shard) handover() ([]byte, error) {
 		saved.Removed = append(saved.Removed, savedRemoval{At: r.at, Tag: r.tag})
 	}
 	for pid, ref := range s.refs {
-		saved.Monitors = append(saved.Monitors, savedMonitor{Pid: pid, Ref: ref})
+		saved.Monitors = append(saved.Monitors, monitorOf(pid, ref))
+	}
+	if saved.Leads = s.leads; s.leader != (ei.Pid{}) {
+		leader := monitorOf(s.leader, s.ref)
+		saved.Leader = &leader
+	}
+	for pid, c := range s.clients {
+		one := savedClient{Shard: monitorOf(pid, c.ref)}
+		for i := range c.ids {
+			one.IDs = append(one.IDs, workerEntry{Topic: i.topic, Pid: i.pid, Key: ei.Raw(i.key), Meta: left})
+		}
+		saved.Clients = append(saved.Clients, one)
 	}
 	for node, p := range s.replicas {
 		r := replica{Node: node, Vsn: p.vsn}
 		saved.Peers = append(saved.Peers, savedPeer{Replica: r, Heard: p.heard.UnixNano(), Down: p.isDown, Over: p.over})
 	}
 	return ei.Marshal(saved)
+}
+
+func monitorOf(pid ei.Pid, ref ei.Ref) savedMonitor {
+	if ref.Len == 0 {
+		return savedMonitor{Pid: pid}
+	}
+	return savedMonitor{Pid: pid, Ref: &ref}
+}
+
+func (m savedMonitor) ref() ei.Ref {
+	if m.Ref == nil {
+		return ei.Ref{}
+	}
+	return *m.Ref
 }
 
 // inherit takes the state of the shard before; Running is held.
@@ -76,7 +110,19 @@ func (s *shard) inherit(state []byte) error {
 		s.removed = append(s.removed, removal{r.At, r.Tag})
 	}
 	for _, m := range saved.Monitors {
-		s.refs[m.Pid], s.byRef[m.Ref] = m.Ref, m.Pid
+		if s.refs[m.Pid] = m.ref(); m.Ref != nil {
+			s.byRef[*m.Ref] = m.Pid
+		}
+	}
+	if s.leads = saved.Leads; saved.Leader != nil {
+		s.leader, s.role.ref, s.late = saved.Leader.Pid, saved.Leader.ref(), true
+	}
+	for _, one := range saved.Clients {
+		c := &client{one.Shard.ref(), map[id]struct{}{}}
+		for _, e := range one.IDs {
+			c.ids[id{e.Topic, e.Pid, string(e.Key)}] = struct{}{}
+		}
+		lazymap.Put(&s.clients, one.Shard.Pid, c)
 	}
 	for _, p := range saved.Peers {
 		s.replicas[p.Replica.Node] = &peer{vsn: p.Replica.Vsn, heard: time.Unix(0, p.Heard), isDown: p.Down, over: p.Over}

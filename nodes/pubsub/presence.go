@@ -63,6 +63,7 @@ type Presence struct {
 // A shard is the counterpart of one shard of the others. What it tracks changes in its process.
 type shard struct {
 	p       *Presence
+	name    string
 	topic   string
 	process *kept.Process // whose Running guards what it tracks itself, and what is marked so
 	*tracker
@@ -72,7 +73,8 @@ type shard struct {
 	asked   map[ei.Atom]*saying // the last request of a node, until it is answered
 
 	// guarded by Running
-	refs    map[ei.Pid]ei.Ref // monitors of the processes that it tracks
+	role
+	refs    map[ei.Pid]ei.Ref // monitors of the processes that it tracks; zero: begin makes it
 	byRef   map[ei.Ref]ei.Pid
 	silent  bool   // it has told the others that it has ended
 	undrain func() // takes back what has the node's Drain call leaveCluster; nil: it has tracked nothing yet
@@ -128,7 +130,7 @@ func (p *Presence) start(ctx context.Context) error {
 		name := string(moduleOr(p.name)) + "_shard" + strconv.Itoa(i)
 		s := newShard(p, name)
 		s.process = p.ps.process(kept.Options{
-			Name: name, Make: func(_ context.Context, isFirst bool) (*nodes.Mailbox, error) { return s.make(name, isFirst) },
+			Name: name, Make: func(_ context.Context, isFirst bool) (*nodes.Mailbox, error) { return s.make(isFirst) },
 			Begin: s.begin, Lost: s.lost, Over: s.over,
 		})
 		if err := p.ps.start(ctx, s.process); err != nil {
@@ -146,7 +148,7 @@ func (p *Presence) start(ctx context.Context) error {
 
 func newShard(p *Presence, name string) *shard {
 	s := &shard{
-		p: p, topic: presencePrefix + name, tracker: newTracker(), errands: map[errand]bool{}, asked: map[ei.Atom]*saying{},
+		p: p, name: name, topic: presencePrefix + name, tracker: newTracker(), errands: map[errand]bool{}, asked: map[ei.Atom]*saying{},
 		refs: map[ei.Pid]ei.Ref{}, byRef: map[ei.Ref]ei.Pid{},
 	}
 	s.limit, s.exceeded = p.opts.Limit, s.complain
@@ -154,9 +156,9 @@ func newShard(p *Presence, name string) *shard {
 }
 
 // make makes the shard's process. Another one in its place goes on as the same replica.
-func (s *shard) make(name string, isFirst bool) (*nodes.Mailbox, error) {
+func (s *shard) make(isFirst bool) (*nodes.Mailbox, error) {
 	handler := s.process.Handler(s.take)
-	b, err := s.p.ps.n.Serve(name, nodes.Server{Info: func(_ context.Context, b *nodes.Mailbox, m *nodes.Message) { handler(b, m) }},
+	b, err := s.p.ps.n.Serve(s.name, nodes.Server{Info: func(_ context.Context, b *nodes.Mailbox, m *nodes.Message) { handler(b, m) }},
 		&nodes.MailboxOptions{TrapExit: true, Handover: s.handover})
 	if err != nil {
 		return nil, err
@@ -180,7 +182,7 @@ func (s *shard) make(name string, isFirst bool) (*nodes.Mailbox, error) {
 // begin is the first thing that the shard's process does.
 func (s *shard) begin(b *nodes.Mailbox, _ bool) {
 	s.inheriting.Store(false)
-	for pid := range s.pids {
+	for pid := range s.refs {
 		s.monitor(b, pid)
 	}
 	s.p.mu.Lock()
@@ -190,8 +192,13 @@ func (s *shard) begin(b *nodes.Mailbox, _ bool) {
 
 // lost forgets the monitors of the process that somebody has ended.
 func (s *shard) lost() {
-	clear(s.refs)
+	for pid := range s.refs {
+		s.refs[pid] = ei.Ref{}
+	}
 	clear(s.byRef)
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	s.lostRole()
 }
 
 func (s *shard) over(error) {
@@ -230,12 +237,13 @@ func (s *shard) run() {
 
 func (s *shard) beat() {
 	o := &s.p.opts
+	s.catchUp()
 	now := time.Now()
 	s.p.mu.Lock()
 	changed, ask := s.tick(now, o.DownPeriod, o.PermdownPeriod)
 	s.p.tell(changed)
 	var said *saying
-	if !s.silent {
+	if s.speaks() && !s.silent {
 		said = s.speak(now, o.DownPeriod/3)
 	}
 	s.p.mu.Unlock()
@@ -264,11 +272,16 @@ func (s *shard) take(_ *nodes.Mailbox, m *nodes.Message) {
 		s.ended(m.Ref)
 		return
 	}
+	var says workerSays
+	if m.Conn() == nil && m.Payload.Unmarshal(&says) == nil {
+		s.hearWorker(&says)
+		return
+	}
 	said, err := parseSaying(m.Payload)
 	if c := m.Conn(); err == nil && c != nil && string(said.from.Node) != c.Name() { // past the PubSub
 		err = errNotItself
 	}
-	if err == nil && said.kind != gracefulPermdown && !s.p.ps.hasMember(said.from.Node) {
+	if err == nil && !s.hears(said) {
 		err = errStranger
 	}
 	if err != nil {
@@ -277,6 +290,10 @@ func (s *shard) take(_ *nodes.Mailbox, m *nodes.Message) {
 	}
 	s.p.mu.Lock()
 	if said.kind == transferReq {
+		if !s.speaks() || s.silent {
+			s.p.mu.Unlock()
+			return
+		}
 		s.asked[said.from.Node] = said
 		s.p.mu.Unlock()
 		s.send(said.from.Node, transferAck)
@@ -288,6 +305,15 @@ func (s *shard) take(_ *nodes.Mailbox, m *nodes.Message) {
 	if ask {
 		s.send(said.from.Node, transferReq)
 	}
+}
+
+// hears tells whether what a replica says counts: it is of another node that takes part, or ends; or
+// of another worker, which leads or asks the one that does.
+func (s *shard) hears(said *saying) bool {
+	if said.from.Node == s.me.Node {
+		return nodes.IsWorker() && s.speaks() == (said.kind == transferReq)
+	}
+	return said.kind == gracefulPermdown || s.p.ps.hasMember(said.from.Node)
 }
 
 // meet asks the nodes that join the PubSub who they are, and what they know, and tells them that
@@ -341,7 +367,7 @@ func (s *shard) send(to ei.Atom, what kind) {
 
 func (s *shard) sendNow(e errand) error {
 	ps := s.p.ps
-	if string(e.to) == ps.n.Name() || ps.ctx.Err() != nil {
+	if ps.ctx.Err() != nil {
 		return nil
 	}
 	said := s.request()
@@ -358,6 +384,9 @@ func (s *shard) sendNow(e errand) error {
 	ctx, cancel := context.WithTimeout(ps.ctx, s.p.opts.DownPeriod)
 	defer cancel()
 	b := s.process.Mailbox()
+	if e.to == b.Pid().Node {
+		return b.SendAll(ctx, ps.siblings, raw)
+	}
 	return b.SendName(ctx, string(e.to), string(ps.groupOf(b)), raw)
 }
 

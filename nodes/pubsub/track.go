@@ -121,6 +121,7 @@ func (p *Presence) Untrack(ctx context.Context, b *nodes.Mailbox, topic, key str
 			s.p.tell([]id{i})
 		}
 		s.p.mu.Unlock()
+		s.changed(i)
 		s.demonitor(i.pid)
 		return nil
 	})
@@ -193,14 +194,19 @@ func (s *shard) set(i id, meta ei.Raw) {
 		s.undrain = s.p.ps.n.OnDrain(s.leaveCluster)
 	}
 	s.p.mu.Lock()
-	defer s.p.mu.Unlock()
 	s.join(i, meta)
 	s.p.tell([]id{i})
+	s.p.mu.Unlock()
+	s.changed(i)
 }
 
 // monitor monitors a process that is tracked: its end is that, too.
 func (s *shard) monitor(b *nodes.Mailbox, pid ei.Pid) {
-	if s.refs[pid].Len > 0 || s.inheriting.Load() {
+	if s.refs[pid].Len > 0 {
+		return
+	}
+	s.refs[pid] = ei.Ref{}
+	if s.inheriting.Load() {
 		return
 	}
 	ref, err := b.Monitor(s.process.Context(), pid)
@@ -213,7 +219,9 @@ func (s *shard) monitor(b *nodes.Mailbox, pid ei.Pid) {
 // demonitor ends the monitor of a process that is not tracked any more.
 func (s *shard) demonitor(pid ei.Pid) {
 	if ref, ok := s.refs[pid]; ok && s.pids[pid] == nil {
-		s.process.Mailbox().Demonitor(ref)
+		if ref.Len > 0 {
+			s.process.Mailbox().Demonitor(ref)
+		}
 		delete(s.refs, pid)
 		delete(s.byRef, ref)
 	}
@@ -225,24 +233,28 @@ func (s *shard) ended(ref ei.Ref) {
 		delete(s.byRef, ref)
 		delete(s.refs, pid)
 		s.leaveNow(pid)
+		return
 	}
+	s.workerDown(ref)
 }
 
 // leaveNow removes what a process is tracked as.
 func (s *shard) leaveNow(pid ei.Pid) {
 	s.p.mu.Lock()
-	s.p.tell(s.leaveAll(pid))
+	ids := s.leaveAll(pid)
+	s.p.tell(ids)
 	s.p.mu.Unlock()
+	s.changed(ids...)
 	s.demonitor(pid)
 }
 
 // leaveCluster tells the others that this replica will not come back. Here everything stays.
 func (s *shard) leaveCluster(ctx context.Context) error {
 	err := s.process.Do(ctx, func() {
-		if s.clock() > 0 && !s.silent {
-			s.silent = true
+		if s.clock() > 0 && s.speaks() && !s.silent {
 			_ = s.say(&saying{kind: gracefulPermdown, from: s.me})
 		}
+		s.silent = true
 	})
 	if s.process.Err() != nil { // nor is there a replica
 		return nil

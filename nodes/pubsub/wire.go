@@ -77,18 +77,18 @@ const presencePrefix = "phx_presence:"
 // errNotItself: a node says something in the name of another one.
 var errNotItself = errors.New("it speaks for a replica of another node")
 
-// speaksFor tells whether a message is one of a replica of a node, or of none.
+// speaksFor tells whether a message on a shard's topic is one of a replica of a node.
 func speaksFor(raw ei.Raw, node string) bool {
 	c := ei.NewCursor(raw)
 	if n, err := c.Tuple(); err != nil || n < 3 || !c.AtomIs("pub") {
-		return true
+		return false
 	}
 	what, err := c.Atom()
 	if err == nil && (kind(what) == transferAck || kind(what) == transferReq) {
 		err = c.Skip()
 	}
 	var from replica
-	return err != nil || c.Unmarshal(&from) != nil || string(from.Node) == node
+	return err == nil && c.Unmarshal(&from) == nil && string(from.Node) == node
 }
 
 func (s *saying) readHeartbeat(c *ei.Cursor) (err error) {
