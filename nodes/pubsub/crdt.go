@@ -1,6 +1,7 @@
 package pubsub
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -151,7 +152,7 @@ func (s *crdt) merge(d *delta) (changed []id) {
 		}
 	}
 	for _, e := range joined {
-		if s.tracked(e.id) == nil { // else it is left over from an end of this node
+		if !s.isOutdated(e) {
 			s.insert(e)
 			changed = append(changed, e.id)
 		}
@@ -177,6 +178,17 @@ func (s *crdt) merge(d *delta) (changed []id) {
 		}
 	}
 	return changed
+}
+
+// isOutdated tells whether an entry comes late: its replica, a later one of the same node, or this
+// one in its place, has tracked the same process anew.
+func (s *crdt) isOutdated(e *entry) bool {
+	now := s.entries[e.id]
+	if now == nil || now.tag.Replica == s.me {
+		return now != nil
+	}
+	a, b := e.tag, now.tag
+	return a.Replica.Node == b.Replica.Node && cmp.Or(cmp.Compare(a.Replica.Vsn, b.Replica.Vsn), cmp.Compare(a.Clock, b.Clock)) < 0
 }
 
 // observed are the entries here that the other side has counted.

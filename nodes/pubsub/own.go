@@ -23,8 +23,9 @@ type own struct {
 	pids    map[ei.Pid]map[id]struct{}
 }
 
-// A removal is that of an entry, at a clock: by a leave, which has a clock of its own, or by the
-// entry that takes its place.
+// A removal is that of an entry. It has a clock of its own, also if another entry takes its place:
+// the clocks of entries are told once more when these are removed, so that nobody would know that it
+// has missed the removal.
 type removal struct{ at, tag uint64 }
 
 // clock is how many changes there have been. A replica with none is no replica: nobody hears of it.
@@ -45,11 +46,10 @@ func (s *crdt) tracked(i id) *entry {
 
 // join makes an entry of this replica, in the place of the one of that id, if there is one.
 func (s *crdt) join(i id, meta ei.Raw) {
-	clock := s.count()
 	if old := s.tracked(i); old != nil {
-		s.removed = append(s.removed, removal{clock, old.tag.Clock})
+		s.removed = append(s.removed, removal{s.count(), old.tag.Clock})
 	}
-	s.insert(&entry{i, meta, tag{Replica: s.me, Clock: clock}})
+	s.insert(&entry{i, meta, tag{Replica: s.me, Clock: s.count()}})
 	put(s.pids, i.pid, i, struct{}{})
 }
 

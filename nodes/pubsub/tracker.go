@@ -43,6 +43,9 @@ func newTracker() *tracker {
 // hear takes what a replica says, at a time. changed are the ids that may be others now; ask tells
 // whether the replica, which was not there until now, is to be asked for more at once.
 func (t *tracker) hear(s *saying, now time.Time) (changed []id, ask bool) {
+	if s.from == t.me {
+		return nil, false
+	}
 	if s.delta != nil {
 		s.delta.without(t.me)
 	}

@@ -57,7 +57,7 @@ func parseSaying(raw ei.Raw) (*saying, error) {
 	case s.kind == heartbeat && n == 5:
 		err = s.readHeartbeat(&c)
 	case s.kind == transferAck && n == 5:
-		if err = c.Skip(); err == nil {
+		if err = c.Skip(); err == nil { // the reference of the request
 			err = s.readAck(&c)
 		}
 	case s.kind == transferReq && n == 5:
