@@ -57,7 +57,7 @@ const lookupTime = 5 * time.Second
 var left, _ = ei.AppendAtom(nil, "left")
 
 // speaks tells whether the shard is the node's replica.
-func (s *shard) speaks() bool { return s.leads || !nodes.IsWorker() }
+func (s *shard) speaks() bool { return s.leads || !s.isWorker }
 
 // changed tells the leader of changes to what this shard tracks.
 func (s *shard) changed(ids ...id) {
