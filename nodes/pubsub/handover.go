@@ -4,12 +4,11 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/nodes/internal/lazymap"
 )
 
 // What a shard hands over to that of the process which goes on as this node: all that it knows, and
-// the replica that it is. So others see neither leaves nor joins. Its monitors, and the messages that
-// it has not taken, move with its process.
+// the replica that it is. So others see neither leaves nor joins. Its monitors, and the messages
+// that it has not taken, move with its process.
 type (
 	savedShard struct {
 		Me          replica
@@ -122,7 +121,7 @@ func (s *shard) inherit(state []byte) error {
 		for _, e := range one.IDs {
 			c.ids[id{e.Topic, e.Pid, string(e.Key)}] = struct{}{}
 		}
-		lazymap.Put(&s.clients, one.Shard.Pid, c)
+		s.clients[one.Shard.Pid] = c
 	}
 	for _, p := range saved.Peers {
 		s.replicas[p.Replica.Node] = &peer{vsn: p.Replica.Vsn, heard: time.Unix(0, p.Heard), isDown: p.Down, over: p.Over}

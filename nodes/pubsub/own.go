@@ -24,8 +24,8 @@ type own struct {
 }
 
 // A removal is that of an entry. It has a clock of its own, also if another entry takes its place:
-// the clocks of entries are told once more when these are removed, so that nobody would know that it
-// has missed the removal.
+// the clocks of entries are told once more when these are removed, so that nobody would know that
+// it has missed the removal.
 type removal struct{ at, tag uint64 }
 
 // clock is how many changes there have been. A replica with none is no replica: nobody hears of it.

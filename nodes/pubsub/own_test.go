@@ -49,8 +49,8 @@ type post struct {
 	raw ei.Raw
 }
 
-// Several replicas track, restart and fall silent; what they say, ask and answer is lost, doubled and
-// comes in any order. Once everything arrives again all see the same: what each tracks itself.
+// Several replicas track, restart and fall silent; what they say, ask and answer is lost, doubled
+// and comes in any order. Once everything arrives again all see the same: what each tracks itself.
 func TestReplicasConverge(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		nodes := []string{"a@h", "b@h", "c@h"}
@@ -63,7 +63,8 @@ func TestReplicasConverge(t *testing.T) {
 			posts = append(posts, post{to, raw})
 		}
 		ask := func(from *tracker, to ei.Atom) {
-			encode(string(to), &saying{kind: transferReq, from: from.me, clocks: from.clocks(), ref: ei.Ref{Node: from.me.Node, Creation: 1, Len: 1}})
+			ref := ei.Ref{Node: from.me.Node, Creation: 1, Len: 1}
+			encode(string(to), &saying{kind: transferReq, from: from.me, clocks: from.clocks(), ref: ref})
 		}
 		others := func(node string) (list []string) {
 			return slices.DeleteFunc(slices.Clone(nodes), func(n string) bool { return n == node })
@@ -105,7 +106,8 @@ func TestReplicasConverge(t *testing.T) {
 		small := rapid.IntRange(1, 2)
 		rt.Repeat(map[string]func(*rapid.T){
 			"track": func(rt *rapid.T) {
-				all[node.Draw(rt, "node")].track(small.Draw(rt, "process"), "room", rapid.SampledFrom([]string{"x", "y"}).Draw(rt, "key"), small.Draw(rt, "meta"))
+				key := rapid.SampledFrom([]string{"x", "y"}).Draw(rt, "key")
+				all[node.Draw(rt, "node")].track(small.Draw(rt, "process"), "room", key, small.Draw(rt, "meta"))
 			},
 			"untrack": func(rt *rapid.T) {
 				s := all[node.Draw(rt, "node")]

@@ -44,9 +44,9 @@ type PresenceOptions struct {
 	Limit int
 }
 
-// A Presence is this node's part of a Phoenix.Presence, or a Phoenix.Tracker: it knows who is tracked
-// on any node of the cluster, and tracks processes of this one. Its methods are safe for concurrent
-// use.
+// A Presence is this node's part of a Phoenix.Presence, or a Phoenix.Tracker: it knows who is
+// tracked on any node of the cluster, and tracks processes of this one. Its methods are safe for
+// concurrent use.
 type Presence struct {
 	ps     *PubSub
 	name   string

@@ -43,8 +43,9 @@ type Options struct {
 	// ends with an error.
 	Limit int
 	// Scope is the program's own scope of that name, which other PubSubs, or the program itself,
-	// use as well: pg.Start(ctx, n, pubsub.Scope, nil). nil: Start starts it, and Close closes it, so
-	// that a program with several PubSubs on a node starts the scope itself, and gives it to each.
+	// use as well: pg.Start(ctx, n, pubsub.Scope, nil). nil: Start starts it, and Close closes it,
+	// so that a program with several PubSubs on a node starts the scope itself, and gives it to
+	// each.
 	Scope *pg.Scope
 }
 
@@ -180,8 +181,8 @@ func (ps *PubSub) start(ctx context.Context, p *kept.Process) error {
 const leaveTime = time.Second
 
 // Close ends the membership, the loops over Messages and Watch, and the Presences, and waits for
-// what it has started. Other nodes see at once that what a Presence has tracked is gone. It does not
-// end mailboxes that have subscribed by Subscribe. The error is nil.
+// what it has started. Other nodes see at once that what a Presence has tracked is gone. It does
+// not end mailboxes that have subscribed by Subscribe. The error is nil.
 func (ps *PubSub) Close() error {
 	ctx, cancel := context.WithTimeout(ps.ctx, leaveTime)
 	defer cancel()

@@ -44,8 +44,9 @@ type errand struct {
 
 func newShard(p *Presence, name string) *shard {
 	s := &shard{
-		p: p, name: name, topic: presencePrefix + name, isWorker: nodes.IsWorker(), tracker: newTracker(), errands: map[errand]bool{}, asked: map[ei.Atom]*saying{},
-		refs: map[ei.Pid]ei.Ref{}, byRef: map[ei.Ref]ei.Pid{},
+		p: p, name: name, topic: presencePrefix + name, isWorker: nodes.IsWorker(), tracker: newTracker(),
+		errands: map[errand]bool{}, asked: map[ei.Atom]*saying{},
+		role: newRole(), refs: map[ei.Pid]ei.Ref{}, byRef: map[ei.Ref]ei.Pid{},
 	}
 	s.limit, s.exceeded = p.opts.Limit, s.complain
 	return s
@@ -203,8 +204,8 @@ func (s *shard) take(_ *nodes.Mailbox, m *nodes.Message) {
 	}
 }
 
-// hears tells whether what a replica says counts: it is of another node that takes part, or ends; or
-// of another worker, which leads or asks the one that does.
+// hears tells whether what a replica says counts: it is of another node that takes part, or ends;
+// or of another worker, which leads or asks the one that does.
 func (s *shard) hears(said *saying) bool {
 	if said.from.Node == s.me.Node {
 		return s.isWorker && s.speaks() == (said.kind == transferReq)

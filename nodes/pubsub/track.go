@@ -19,22 +19,23 @@ import (
 // already: {error, {already_tracked, Pid, Topic, Key}}.
 var ErrAlreadyTracked = errors.New("pubsub: already tracked")
 
-// ErrNoPresence is the error of Update for a process that is not tracked under the key of the topic:
-// {error, nopresence}.
+// ErrNoPresence is the error of Update for a process that is not tracked under the key of the
+// topic: {error, nopresence}.
 var ErrNoPresence = errors.New("pubsub: no presence")
 
-// Track tracks a process of this node on a topic: all nodes see that it is there, a broadcast period
-// later at most, under a key, with a meta, a Go value or an ei.Term that is a map with atoms as keys
-// (see ei.Append). It is seen until it is untracked, or ends, or the Presence does. A process may be
-// tracked on many topics, and under many keys of one; under the same key of a topic once only:
-// ErrAlreadyTracked. As in Phoenix the meta gets a phx_ref, a text that tells it from others.
+// Track tracks a process of this node on a topic: all nodes see that it is there, a broadcast
+// period later at most, under a key, with a meta, a Go value or an ei.Term that is a map with atoms
+// as keys (see ei.Append). It is seen until it is untracked, or ends, or the Presence does. A
+// process may be tracked on many topics, and under many keys of one; under the same key of a topic
+// once only: ErrAlreadyTracked. As in Phoenix the meta gets a phx_ref, a text that tells it from
+// others.
 //
 // It waits for the Presence's process, until ctx ends; then nothing has happened. The error is that
-// of PubSub.Err if that has ended, of Mailbox.Err if the process has, and of ei.Append for the meta.
-// It is Phoenix.Presence.track/4.
+// of PubSub.Err if that has ended, of Mailbox.Err if the process has, and of ei.Append for the
+// meta. It is Phoenix.Presence.track/4.
 //
-// In Config.Setup of a process that takes over from another one (nodes.Restore), what was tracked is
-// tracked. So that Setup may be the same in both, Track there leaves what is as it is.
+// In Config.Setup of a process that takes over from another one (nodes.Restore), what was tracked
+// is tracked. So that Setup may be the same in both, Track there leaves what is as it is.
 func (p *Presence) Track(ctx context.Context, b *nodes.Mailbox, topic, key string, meta any) error {
 	raw, err := ei.Append(nil, meta)
 	if err == nil {
@@ -112,8 +113,8 @@ func (p *Presence) update(ctx context.Context, b *nodes.Mailbox, topic, key stri
 	})
 }
 
-// Untrack ends that a process is tracked under a key of a topic; that it is not is no error. It waits
-// as Track does. It is Phoenix.Presence.untrack/3.
+// Untrack ends that a process is tracked under a key of a topic; that it is not is no error. It
+// waits as Track does. It is Phoenix.Presence.untrack/3.
 func (p *Presence) Untrack(ctx context.Context, b *nodes.Mailbox, topic, key string) error {
 	return p.change(ctx, "untrack", b, topic, key, nil, func(s *shard, i id) error {
 		s.p.mu.Lock()
@@ -293,8 +294,8 @@ func withRefs(meta, before ei.Raw) (ei.Raw, error) {
 	return all, nil
 }
 
-// splitMeta gives a meta's phx_ref and its other pairs: phx_ref_prev among them, unless that is to be
-// dropped.
+// splitMeta gives a meta's phx_ref and its other pairs: phx_ref_prev among them, unless that is to
+// be dropped.
 func splitMeta(meta ei.Raw, dropsPrev bool) (pairs int, rest, ref ei.Raw, err error) {
 	c := ei.NewCursor(meta)
 	n, err := c.Map()

@@ -190,7 +190,8 @@ func TestNotSayings(t *testing.T) {
 		`{pub, heartbeat, a, empty, {{a, 1}, #{}}}`, `{pub, heartbeat, {a, 1}, full, {{a, 1}, #{}}}`,
 		`{bup, heartbeat, {a, 1}, empty, {{a, 1}, #{}}}`,
 		`{pub, heartbeat, {a, 1}, empty, {{a, 1}, #{{a, 1} => -1}}}`, `{pub, heartbeat, {<<"a">>, 1}, empty, {{a, 1}, #{}}}`,
-		`{pub, transfer_req, 1, {a, 1}, {{a, 1}, #{}}}`, `{pub, graceful_permdown, {a, 1}, more}`, `{pub, graceful_permdown, {a}}`, `{pub, other, 1}`,
+		`{pub, transfer_req, 1, {a, 1}, {{a, 1}, #{}}}`,
+		`{pub, graceful_permdown, {a, 1}, more}`, `{pub, graceful_permdown, {a}}`, `{pub, other, 1}`,
 		`{pub, transfer_ack, 1, {a, 1}, {1, 2, 3}}`, `{pub, transfer_ack, 1, {a, 1}, {}}`, `{pub, transfer_ack, 1, {a, 1}, #{}}`,
 		`{pub, heartbeat, {a, 123456789012345678901234567890}, empty, {{a, 1}, #{}}}`,
 	} {

@@ -8,17 +8,16 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/nodes/internal/lazymap"
 	"github.com/cnode-go/cnode/transport"
 )
 
 // A node is one replica, by its name. In a node with workers one of the shards is it, the leader:
-// that which has the name …_leader, which is unique in the node. The others tell it what they track,
-// and hear of it, as of other nodes, what it says. When it ends another one takes its place, which
-// is another replica: so the others see leaves and joins.
+// that which has the name …_leader, which is unique in the node. The others tell it what they
+// track, and hear of it, as of other nodes, what it says. When it ends another one takes its place,
+// which is another replica: so the others see leaves and joins.
 //
-// A worker says {'$cnode_presence', Shard, IsAll, [{Topic, Process, Key, Meta}]} to the leader: what
-// has changed or, first, all that it tracks. The meta of what has left is the atom left.
+// A worker says {'$cnode_presence', Shard, IsAll, [{Topic, Process, Key, Meta}]} to the leader:
+// what has changed or, first, all that it tracks. The meta of what has left is the atom left.
 
 // A role is what a shard is among those of the node's workers.
 type role struct {
@@ -29,6 +28,8 @@ type role struct {
 	late     bool   // it has to be told everything
 	clients  map[ei.Pid]*client
 }
+
+func newRole() role { return role{clients: map[ei.Pid]*client{}} }
 
 // A client is another worker's shard, to the leader.
 type client struct {
@@ -159,8 +160,8 @@ func (s *shard) follow(b *nodes.Mailbox, leader ei.Pid) {
 	}
 }
 
-// hearWorker takes what another worker tracks. It knows that this one leads, perhaps before this one
-// does.
+// hearWorker takes what another worker tracks. It knows that this one leads, perhaps before this
+// one does.
 func (s *shard) hearWorker(says *workerSays) {
 	c := s.clients[says.Shard]
 	if c == nil {
@@ -172,7 +173,7 @@ func (s *shard) hearWorker(says *workerSays) {
 			return
 		}
 		c = &client{ref, map[id]struct{}{}}
-		lazymap.Put(&s.clients, says.Shard, c)
+		s.clients[says.Shard] = c
 	}
 	gone := map[id]struct{}{}
 	if says.IsAll {
@@ -229,7 +230,7 @@ func (s *shard) lostRole() {
 	for _, c := range s.clients {
 		s.dropAll(c.ids)
 	}
-	s.role = role{}
+	s.role = newRole()
 }
 
 // siblings are the members of the PubSub in the other workers.

@@ -207,7 +207,8 @@ func sortedFirst(noted string) string {
 }
 
 // The way to a node is cut, by its refusing this one's cookie, and mended: for a moment, and for so
-// long that each side takes the other for lost. What has changed meanwhile is seen afterwards, once.
+// long that each side takes the other for lost. What has changed meanwhile is seen afterwards,
+// once.
 func TestTrackSplit(t *testing.T) {
 	each(t, func(w *world) {
 		w.start(1)

@@ -81,7 +81,8 @@ func serveWorkers(app string) error {
 	return f.Shutdown(context.Background())
 }
 
-// exposeTracking has this process track processes of its own, each under the key that it is named by.
+// exposeTracking has this process track processes of its own, each under the key that it is named
+// by.
 func exposeTracking(n *nodes.Node, p *pubsub.Presence) {
 	var mu sync.Mutex
 	boxes := map[string]*nodes.Mailbox{}
