@@ -2,6 +2,7 @@ package pubsub
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -204,6 +205,31 @@ func sortedFirst(noted string) string {
 	all := strings.Split(noted, ", ")
 	slices.Sort(all[:min(2, len(all))])
 	return strings.Join(all, ", ")
+}
+
+// A node that is killed, and started again under its name, sees who was there, and whom it had
+// tracked before is gone.
+func TestTrackNodeRestarts(t *testing.T) {
+	each(t, func(w *world) {
+		w.start(1)
+		p := w.follow(1)
+		ann := w.box()
+		require.NoError(w.t, p.Track(w.ctx(), ann, "room", "ann", person{"Ann"}))
+		name := fmt.Sprintf("ex%08x@127.0.0.1", rand.Uint32())
+		for i := range 2 {
+			z := w.lab.launch(w.t, name)
+			defer z.program.Close()
+			w.call(z, "start", elixirName(w.pubsub), 1, elixirName(w.presence), w.options(1))
+			w.all("ann=Ann", p, "room", z)
+			w.track(z, "room", fmt.Sprintf("zoe%d", i), "Zoe")
+			w.all(fmt.Sprintf("ann=Ann zoe%d=Zoe", i), p, "room", z)
+			require.NoError(w.t, p.Update(w.ctx(), ann, "room", "ann", person{"Ann"}))
+			z.program.Kill()
+			if i == 1 {
+				w.eventually("ann=Ann", func() string { return seen(p, "room") })
+			}
+		}
+	})
 }
 
 // The way to a node is cut, by its refusing this one's cookie, and mended: for a moment, and for so

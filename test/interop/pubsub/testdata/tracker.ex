@@ -1,7 +1,7 @@
 # The smallest Phoenix.Tracker that says on the wire what that of phoenix_pubsub 2.2 does: heartbeats
 # with deltas, answers to transfer_req with the last delta or with everything, graceful_permdown. It
-# also takes over what others track, and passes it on, as a replica does. Written for these tests; no
-# part of that library.
+# also takes over what others track, passes it on, as a replica does, and tells its module who joins
+# and leaves. Written for these tests; no part of that library.
 defmodule Phoenix.Tracker.State do
   defstruct replica: nil,
             context: %{},
@@ -139,8 +139,16 @@ defmodule Phoenix.Tracker.Shard do
   # what the module hears: who has joined and left, by topic
 
   defp report(s, joined, left) do
-    diff = for {{topic, _, key}, {meta, _}} <- joined, reduce: %{}, do: (d -> Map.update(d, topic, {[{key, meta}], []}, fn {j, l} -> {[{key, meta} | j], l} end))
-    diff = for {{topic, _, key}, {meta, _}} <- left, reduce: diff, do: (d -> Map.update(d, topic, {[], [{key, meta}]}, fn {j, l} -> {j, [{key, meta} | l]} end))
+    diff =
+      Enum.reduce(joined, %{}, fn {{topic, _, key}, {meta, _}}, diff ->
+        Map.update(diff, topic, {[{key, meta}], []}, fn {joins, leaves} -> {[{key, meta} | joins], leaves} end)
+      end)
+
+    diff =
+      Enum.reduce(left, diff, fn {{topic, _, key}, {meta, _}}, diff ->
+        Map.update(diff, topic, {[], [{key, meta}]}, fn {joins, leaves} -> {joins, [{key, meta} | leaves]} end)
+      end)
+
     if diff != %{}, do: {:ok, _} = s.module.handle_diff(diff, s.client)
   end
 
@@ -230,10 +238,10 @@ defmodule Phoenix.Tracker.Shard do
   defp merge(s, remote, remote_values) do
     joined = for {{r, _} = tag, _} = v <- remote_values, is_map_key(s.context, r), not seen?(s, tag), do: v
     gone? = fn {_, tag} -> seen?(remote, tag) and not is_map_key(remote_values, tag) end
-    {left, values} = Map.split_with(s.values, fn {_, v} -> elem(elem(v, 1), 0) != s.me and gone?.(v) end)
+    {left, values} = Enum.split_with(s.values, fn {_, v} -> elem(elem(v, 1), 0) != s.me and gone?.(v) end)
     joined = for {tag, {pid, topic, key, meta}} <- joined, do: {{topic, pid, key}, {meta, tag}}
     report(s, joined, left)
-    values = Map.merge(values, Map.new(joined))
+    values = Map.merge(Map.new(values), Map.new(joined))
     clouds = Map.merge(s.clouds, Map.take(remote.clouds, Map.keys(s.context)), fn _, a, b -> MapSet.union(a, b) end)
     context = Map.merge(s.context, Map.take(remote.context, Map.keys(s.context)), fn _, a, b -> max(a, b) end)
     Enum.reduce(clouds, %{s | values: values, clouds: %{}, context: context}, &compact/2)
