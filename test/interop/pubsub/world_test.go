@@ -99,6 +99,7 @@ type world struct {
 	// of this test alone
 	pubsub, presence string
 	ps               *pubsub.PubSub
+	program          *otp.Program // see run
 }
 
 // each runs f with a world of each Elixir.
