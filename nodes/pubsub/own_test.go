@@ -247,6 +247,31 @@ func TestMissed(t *testing.T) {
 	require.Equal(t, s.since(s.clock()-3), s.missed(asker, contextOf{s.me: s.clock() - 3}))
 }
 
+// What others miss they know that they have missed, and what comes late changes nothing.
+func TestMissedUpdate(t *testing.T) {
+	now := time.Unix(0, 0)
+	s, b := newReplica("a@h", 1), newReplica("b@h", 1)
+	i := s.track(1, "room", "x", 1)
+	first := s.speak(now, 0)
+	b.hear(first, now)
+	s.track(1, "room", "x", 2)
+	second := s.speak(now, 0) // b does not hear it
+	s.leave(i)
+	b.hear(s.speak(now, 0), now)
+	require.NotNil(t, b.visible(i))
+	require.NotEmpty(t, b.behind())
+	b.hear(&saying{kind: transferAck, from: s.me, delta: s.missed(b.me, b.clocks())}, now)
+	require.Nil(t, b.visible(i))
+	require.Empty(t, b.behind())
+	s.track(1, "room", "x", 3)
+	third := s.speak(now, 0)
+	c := newReplica("c@h", 1)
+	for _, said := range []*saying{third, first, second} {
+		c.hear(said, now)
+	}
+	require.Equal(t, s.clock(), c.visible(i).tag.Clock)
+}
+
 // Who tracks nothing says nothing; who has tracked once says that it is there, from time to time.
 func TestSpeak(t *testing.T) {
 	s, now := newReplica("a@h", 1), time.Unix(0, 0)

@@ -1,13 +1,13 @@
 package pubsub
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
@@ -271,58 +271,38 @@ const (
 // withRefs gives a meta with a new phx_ref and, if there was a meta before, that one's as
 // phx_ref_prev.
 func withRefs(meta, before ei.Raw) (ei.Raw, error) {
-	pairs, rest, _, err := splitMeta(meta, before != nil)
+	m, err := mapOf(meta)
 	if err != nil {
 		return nil, err
 	}
-	refs, _ := ei.AppendAtom(nil, phxRef)
-	refs = ei.AppendBinary(refs, []byte(newRef()))
-	pairs++
 	if before != nil {
-		_, _, prev, err := splitMeta(before, false)
-		if err != nil || prev == nil {
-			return nil, fmt.Errorf("the meta before: %w", cmp.Or(err, errSaying))
+		was, err := mapOf(before)
+		if err != nil {
+			return nil, err
 		}
-		refs, _ = ei.AppendAtom(refs, phxRefPrev)
-		refs = append(refs, prev...)
-		pairs++
+		prev, _ := was.Get(phxRef)
+		m = putTerm(m, phxRefPrev, prev)
 	}
-	all := append(append(ei.AppendMapHeader(nil, pairs), refs...), rest...)
-	if !otp.AcceptableEverywhere(all) {
-		return nil, errImpossible
+	raw, err := ei.AppendTerm(nil, putTerm(m, phxRef, ei.Binary(newRef())))
+	if err == nil && !otp.AcceptableEverywhere(raw) {
+		err = errImpossible
 	}
-	return all, nil
+	return raw, err
 }
 
-// splitMeta gives a meta's phx_ref and its other pairs: phx_ref_prev among them, unless that is to
-// be dropped.
-func splitMeta(meta ei.Raw, dropsPrev bool) (pairs int, rest, ref ei.Raw, err error) {
-	c := ei.NewCursor(meta)
-	n, err := c.Map()
-	if err != nil {
-		return 0, nil, nil, fmt.Errorf("a meta is a map: %w", err)
+func mapOf(meta ei.Raw) (ei.Map, error) {
+	t, err := meta.Decode()
+	m, ok := t.(ei.Map)
+	if err == nil && !ok {
+		err = errors.New("a meta is a map, or a struct")
 	}
-	for range n {
-		isRef := c.AtomIs(phxRef)
-		keeps := !isRef && !(dropsPrev && c.AtomIs(phxRefPrev))
-		var key, value ei.Raw
-		if keeps {
-			key, err = c.Raw()
-		}
-		if err == nil {
-			value, err = c.Raw()
-		}
-		switch {
-		case err != nil:
-			return 0, nil, nil, err
-		case isRef:
-			ref = value
-		case keeps:
-			pairs++
-			rest = append(append(rest, key...), value...)
-		}
-	}
-	return pairs, rest, ref, nil
+	return m, err
+}
+
+// putTerm is Map.put: value, in the place of what is under key.
+func putTerm(m ei.Map, key ei.Atom, value ei.Term) ei.Map {
+	m = slices.DeleteFunc(m, func(p ei.Pair) bool { return p.Key == ei.Term(key) })
+	return append(m, ei.Pair{Key: key, Value: value})
 }
 
 // newRef is a text that no meta has had, in any node: of the time and a number, as in Phoenix.
