@@ -32,7 +32,8 @@ type PresenceOptions struct {
 	PoolSize        int           // :pool_size, the number of shards; 0 is 1
 	BroadcastPeriod time.Duration // :broadcast_period; 0 is DefaultBroadcastPeriod
 	// DownPeriod is :down_period: for how long a node may say nothing before those that it tracks
-	// are no longer listed. 0 is DefaultDownPeriod.
+	// are no longer listed; this one says at least three times in it that it is there. 0 is
+	// DefaultDownPeriod.
 	DownPeriod time.Duration
 	// PermdownPeriod is :permdown_period, after which they are forgotten: a node that comes back
 	// later gives them anew. 0 is DefaultPermdownPeriod.

@@ -2,6 +2,7 @@ package pubsub
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -289,5 +290,91 @@ func TestTrackSplit(t *testing.T) {
 		require.Equal(w.t, "left bob, left carl", sortedFirst(strings.Join(strings.Split(now, ", ")[:2], ", ")))
 		require.NoError(w.t, p.UntrackAll(w.ctx(), b))
 		w.all("xena=Xena yves=Yves", p, "room")
+	})
+}
+
+// Whatever happens, on all nodes at once, in the end all see the same, as it is.
+func TestTrackRandom(t *testing.T) {
+	each(t, func(w *world) {
+		w.start(1)
+		p := w.follow(1)
+		seed := rand.Uint64()
+		w.t.Logf("seed %d", seed)
+		r := rand.New(rand.NewPCG(seed, 0))
+		shard := elixirName(w.presence) + "_shard0"
+		here := map[string]*nodes.Mailbox{} // by key
+		there := []map[string]ei.Term{{}, {}}
+		names, killed := map[string]string{}, [2]bool{}
+		anyOf := func(keys []string) string { return keys[r.IntN(len(keys))] }
+		for i := range 200 {
+			key := fmt.Sprintf("k%d", i)
+			side := r.IntN(2)
+			of := w.lab.peers[side]
+			mine, theirs := slices.Sorted(maps.Keys(here)), slices.Sorted(maps.Keys(there[side]))
+			switch what := r.IntN(20); {
+			case what < 6:
+				here[key], names[key] = w.box(), "n"
+				require.NoError(w.t, p.Track(w.ctx(), here[key], "room", key, person{"n"}))
+			case what < 9 && len(mine) > 0:
+				key = anyOf(mine)
+				names[key] += "u"
+				require.NoError(w.t, p.Update(w.ctx(), here[key], "room", key, person{names[key]}))
+			case what < 11 && len(mine) > 0:
+				key = anyOf(mine)
+				require.NoError(w.t, p.Untrack(w.ctx(), here[key], "room", key))
+				if r.IntN(2) == 0 {
+					names[key] = "again"
+					require.NoError(w.t, p.Track(w.ctx(), here[key], "room", key, person{"again"}))
+				} else {
+					delete(here, key)
+				}
+			case what < 13 && len(mine) > 0:
+				key = anyOf(mine)
+				here[key].Close()
+				delete(here, key)
+			case what < 15:
+				there[side][key], names[key] = w.track(of, "room", key, "e"), "e"
+			case what < 16 && len(theirs) > 0:
+				key = anyOf(theirs)
+				w.call(of, "untrack", elixirName(w.presence), there[side][key], "room", key)
+				delete(there[side], key)
+			case what < 17:
+				if c := w.n.Conn(of.name); c != nil {
+					require.NoError(w.t, c.Close())
+				}
+			case what < 18:
+				_, _ = w.n.Connect(w.ctx(), of.name)
+			case what == 18:
+				if b := w.n.Whereis(string(shard)); b != nil {
+					b.Exit(ei.Atom("kill"))
+				}
+			case !killed[side]: // more often its supervisor would give it up
+				killed[side] = true
+				w.call(of, "kill", shard)
+				there[side] = map[string]ei.Term{}
+				w.eventually("true", func() string {
+					pid, _ := w.n.RPC(w.ctx(), of.name, "erlang", "whereis", shard)
+					_, isPid := pid.(ei.Pid)
+					return fmt.Sprint(isPid)
+				})
+			}
+			if r.IntN(3) == 0 {
+				time.Sleep(time.Duration(r.IntN(50)) * time.Millisecond)
+			}
+		}
+		for _, of := range w.lab.peers {
+			_, _ = w.n.Connect(w.ctx(), of.name)
+		}
+		var want []string
+		for key := range here {
+			want = append(want, key+"="+names[key])
+		}
+		for _, of := range there {
+			for key := range of {
+				want = append(want, key+"="+names[key])
+			}
+		}
+		slices.Sort(want)
+		w.all(strings.Join(want, " "), p, "room")
 	})
 }
