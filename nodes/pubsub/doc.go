@@ -23,10 +23,10 @@
 // subscribers on its node. Nothing is acknowledged; what one process broadcasts arrives in order.
 //
 // Presence is the CRDT of Phoenix.Tracker: each of its shards says every broadcast period what has
-// changed, or every 15 s that it is still there, and gives who asks what that has missed, or all it
-// knows. A shard here is a process under the name of the others ('Elixir.MyAppWeb.Presence_shard0',
-// …). Until it tracks something it listens and asks only, so the others do not know that it is
-// there; then it is one of them for good.
+// changed, or every 15 s (here 10 s) that it is still there, and gives who asks what that has
+// missed, or all it knows. A shard here is a process under the name of the others
+// ('Elixir.MyAppWeb.Presence_shard0', …). Until it tracks something it listens and asks only, so
+// the others do not know that it is there; then it is one of them for good.
 //
 // # Subscribers
 //
@@ -60,8 +60,8 @@
 // what is broadcast to the whole node only (direct_broadcast) reaches one of them, which passes it
 // on to the others. Each tracks processes of its own, but a node is one replica, by its name: so
 // one of the workers speaks for all, and the others, which tell it what they track, see each
-// other's processes as other nodes do, a moment later. When that worker is killed another one
-// speaks, as another replica: what the node tracks is seen to leave and to join again.
+// other's processes as other nodes do, a moment later. When that worker, or its shard, is killed
+// another one speaks, as another replica: what the node tracks is seen to leave and to join again.
 //
 // # Stability
 //

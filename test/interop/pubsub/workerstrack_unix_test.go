@@ -69,8 +69,8 @@ func TestWorkersTrack(t *testing.T) {
 	})
 }
 
-// When all workers go on in new processes nobody sees a leave or a join, and what each of them tracks
-// is its own.
+// When all workers go on in new processes nobody sees a leave or a join, and what each of them
+// tracks is its own.
 func TestWorkersTrackMove(t *testing.T) {
 	each(t, func(w *world) {
 		at := w.run("3")
