@@ -114,7 +114,7 @@ var picture = []row{
 	{path: "nodes/supervisor", own: "ei transport nodes/dist nodes", testOther: []string{xsys}},
 	{path: "nodes/discovery", own: "ei transport nodes/dist nodes/epmd nodes", others: []string{xnet}, testOwn: "test/dns"},
 	{path: "nodes/groupleader", own: "ei transport nodes nodes/dist", notStd: "net os syscall"},
-	{path: "nodes/pubsub", own: "ei ei/elixir nodes nodes/internal/kept nodes/pg", notStd: "net os", testOwn: "transport"},
+	{path: "nodes/pubsub", own: "ei ei/elixir transport nodes nodes/dist nodes/internal/kept nodes/internal/otp nodes/pg", notStd: "net os"},
 	{path: "nodes/health", own: "nodes", testOwn: "ei transport"},
 	{path: "nodes/debugz", own: "ei nodes nodes/dist nodes/global nodes/introspect nodes/metrics nodes/pg",
 		testOwn: "nodes/nodestest nodes/supervisor"},

@@ -1,6 +1,7 @@
 package pubsub
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -52,8 +53,9 @@ func (e *entry) is(other *entry) bool {
 	return e == other || e != nil && other != nil && e.id == other.id && e.tag == other.tag
 }
 
-// A crdt is the set of what replicas track, without one of its own.
+// A crdt is the set of what replicas track.
 type crdt struct {
+	own
 	context contextOf
 	clouds  map[replica]cloud
 	down    map[replica]bool // whose entries are hidden
@@ -67,7 +69,7 @@ func newCRDT() *crdt {
 	return &crdt{
 		context: contextOf{}, clouds: map[replica]cloud{}, down: map[replica]bool{},
 		entries: map[id]*entry{}, topics: map[string]map[id]*entry{}, tags: map[replica]map[uint64]*entry{},
-		bytes: map[replica]int{},
+		bytes: map[replica]int{}, own: own{pids: map[ei.Pid]map[id]struct{}{}},
 	}
 }
 
@@ -103,11 +105,16 @@ func (d *delta) without(r replica) {
 	d.values = slices.DeleteFunc(d.values, func(e *entry) bool { return e.tag.Replica == r })
 }
 
-// A delta is what another replica says: what has changed there, or all it knows of some replicas.
+// A delta is what a replica says: what it has changed, or all it knows of some replicas.
 type delta struct {
 	context contextOf // empty for changes
 	clouds  map[replica]cloud
 	values  []*entry
+
+	// of one that is to be said: by whom, and from which clock to which it has the changes
+	of       replica
+	isState  bool
+	from, to uint64
 }
 
 // visible is the entry of that id, unless its replica is down; nil if there is none.
@@ -145,8 +152,10 @@ func (s *crdt) merge(d *delta) (changed []id) {
 		}
 	}
 	for _, e := range joined {
-		s.insert(e)
-		changed = append(changed, e.id)
+		if !s.isOutdated(e) {
+			s.insert(e)
+			changed = append(changed, e.id)
+		}
 	}
 	for r, theirs := range d.clouds {
 		if _, known := s.context[r]; known && len(theirs) > 0 {
@@ -169,6 +178,17 @@ func (s *crdt) merge(d *delta) (changed []id) {
 		}
 	}
 	return changed
+}
+
+// isOutdated tells whether an entry comes late: its replica, a later one of the same node, or this
+// one in its place, has tracked the same process anew.
+func (s *crdt) isOutdated(e *entry) bool {
+	now := s.entries[e.id]
+	if now == nil || now.tag.Replica == s.me {
+		return now != nil
+	}
+	a, b := e.tag, now.tag
+	return a.Replica.Node == b.Replica.Node && cmp.Or(cmp.Compare(a.Replica.Vsn, b.Replica.Vsn), cmp.Compare(a.Clock, b.Clock)) < 0
 }
 
 // observed are the entries here that the other side has counted.

@@ -85,22 +85,67 @@ func ExamplePubSub_Push() {
 	_ = push
 }
 
+// A User is a meta: %{name: "Ann", status: "online"}, and what Phoenix adds.
+type User struct {
+	Name   string
+	Status string
+	PhxRef string `ei:",omitempty"`
+}
+
+// A member of MyApp.PubSub with MyAppWeb.Presence. It tracks the process of a session, which all
+// nodes, and the browsers of the Phoenix application, see in the room until the session ends.
+func ExamplePubSub_StartPresence() {
+	ctx := context.Background()
+	var ps *pubsub.PubSub
+	var presence *pubsub.Presence
+	node, err := nodes.New(nodes.Config{
+		Name: "go@host", Cookie: "secret",
+		Transport: transport.NewMemory(), Listen: transport.MemoryAddr("go"), Resolver: nodes.Static{}, // leave these out
+		Setup: func(n *nodes.Node) (err error) {
+			if ps, err = pubsub.Start(ctx, n, "MyApp.PubSub", nil); err == nil {
+				presence, err = ps.StartPresence(ctx, "MyAppWeb.Presence", nil)
+			}
+			return err
+		},
+	})
+	if err == nil {
+		err = node.Start(ctx)
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer node.Close()
+	defer ps.Close() // the others see at once that its processes are gone
+
+	session, err := node.NewMailbox(nil)
+	if err == nil {
+		err = presence.Track(ctx, session, "room:1", "user7", User{Name: "Ann", Status: "online"})
+	}
+	if err == nil {
+		err = pubsub.UpdateFunc(ctx, presence, session, "room:1", "user7", func(u User) User { u.Status = "away"; return u })
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+	users, err := pubsub.List[User](presence, "room:1")
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, u := range users {
+		fmt.Println(u.Key, u.Meta.Name, u.Meta.Status)
+	}
+	session.Close() // or presence.Untrack(ctx, session, "room:1", "user7")
+	// Output: user7 Ann away
+}
+
 // Who is in a room of a Phoenix application, and who comes and goes.
 func ExampleWatch() {
-	type User struct {
-		Name   string
-		PhxRef string // what Phoenix adds
-	}
-	watch := func(ctx context.Context, ps *pubsub.PubSub) error {
-		presence, err := ps.FollowPresence("MyAppWeb.Presence", nil)
-		if err != nil {
-			return err
-		}
+	watch := func(ctx context.Context, presence *pubsub.Presence) error {
 		for event, err := range pubsub.Watch[User](ctx, presence, "room:1") {
 			if err != nil {
 				return err
 			}
-			fmt.Println(event.Kind, event.Key, event.Meta.Name) // joined 17 Ann
+			fmt.Println(event.Kind, event.Key, event.Meta.Name) // joined user7 Ann
 		}
 		return nil
 	}

@@ -8,22 +8,33 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Whatever a peer says, twice, what is known stays in order, and a shard of this node that is told
-// what this one asks is not confused either.
+// Whatever a peer says, twice, what is known stays in order, what this replica tracks stays as it
+// is, and what it answers can be read.
 func FuzzSaying(f *testing.F) {
 	for _, s := range sayings("a@h") {
 		f.Add([]byte(s.term(f)), []byte(sayings("a@h")[0].term(f)))
 	}
-	f.Add([]byte(raw(f, request(ei.Ref{Node: "a@h", Creation: 1, Len: 1}, replica{Node: "a@h", Vsn: 1}, contextOf{}))), []byte{})
+	asks := &saying{kind: transferReq, ref: ei.Ref{Node: "b@h", Creation: 1, Len: 1}, from: replica{Node: "b@h", Vsn: 1}}
+	f.Add([]byte(raw(f, asks)), []byte{})
 	f.Fuzz(func(t *testing.T, first, second []byte) {
-		s := newTracker()
+		s := newReplica("a@h", 1)
+		own := s.track(1, "room", "x", 1)
 		now := time.Unix(0, 0)
 		for _, b := range [][]byte{first, second, first} {
 			said, err := parseSaying(b)
 			if err != nil {
 				continue
 			}
+			if said.kind == transferReq {
+				answer := &saying{kind: transferAck, from: s.me, ref: said.ref, delta: s.missed(said.from, said.clocks)}
+				got, err := parseSaying(raw(t, answer))
+				require.NoError(t, err)
+				require.ElementsMatch(t, answer.delta.values, got.delta.values)
+				continue
+			}
 			s.hear(said, now)
+			require.NotNil(t, s.tracked(own))
+			require.Equal(t, uint64(1), s.clock())
 			now = now.Add(20 * time.Second)
 			s.tick(now, 30*time.Second, time.Minute)
 			for i, e := range s.entries {

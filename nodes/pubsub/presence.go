@@ -13,6 +13,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/internal/kept"
 )
 
 // The defaults of Phoenix.Tracker.
@@ -31,7 +32,8 @@ type PresenceOptions struct {
 	PoolSize        int           // :pool_size, the number of shards; 0 is 1
 	BroadcastPeriod time.Duration // :broadcast_period; 0 is DefaultBroadcastPeriod
 	// DownPeriod is :down_period: for how long a node may say nothing before those that it tracks
-	// are no longer listed. 0 is DefaultDownPeriod.
+	// are no longer listed; this one says at least three times in it that it is there. 0 is
+	// DefaultDownPeriod.
 	DownPeriod time.Duration
 	// PermdownPeriod is :permdown_period, after which they are forgotten: a node that comes back
 	// later gives them anew. 0 is DefaultPermdownPeriod.
@@ -43,8 +45,9 @@ type PresenceOptions struct {
 	Limit int
 }
 
-// A Presence knows who is tracked by a Phoenix.Presence, or a Phoenix.Tracker, of the cluster. It
-// tracks nobody itself.
+// A Presence is this node's part of a Phoenix.Presence, or a Phoenix.Tracker: it knows who is
+// tracked on any node of the cluster, and tracks processes of this one. Its methods are safe for
+// concurrent use.
 type Presence struct {
 	ps     *PubSub
 	name   string
@@ -55,32 +58,26 @@ type Presence struct {
 	watchers map[string]map[*watcher]struct{}
 }
 
-// A shard is the counterpart of one shard of the others.
-type shard struct {
-	p     *Presence
-	topic string
-	me    replica
-	*tracker
-	box    *nodes.Mailbox   // guarded by p.mu, as what follows
-	asking map[ei.Atom]bool // which nodes are being asked; true: and then once more
-}
-
-// FollowPresence starts to follow the Phoenix.Presence of that name: "MyAppWeb.Presence" for its
-// module's name, or "my_tracker" for the atom that names a Phoenix.Tracker. What the others know is
-// here as soon as they have answered, a moment after they are connected. If it was called for the
-// name before, the error is nodes.ErrNameTaken. The Presence ends with the PubSub.
-func (ps *PubSub) FollowPresence(name string, o *PresenceOptions) (*Presence, error) {
+// StartPresence makes the node a member of the Phoenix.Presence of that name: "MyAppWeb.Presence"
+// for its module's name, or "my_tracker" for the atom that names a Phoenix.Tracker. What the others
+// know is here as soon as they have answered, a moment after they are connected. They hear of this
+// node only when it tracks something, so one that does not costs them nothing. Call it where Start
+// is called: in Config.Setup, if the node moves or has workers. If it was called for the name
+// before, the error is nodes.ErrNameTaken; options that cannot be are an error, too, and so is the
+// end of ctx, which bounds the start alone: the Presence ends with the PubSub. It does not wait for
+// other nodes. It is Phoenix.Presence's child_spec, started.
+func (ps *PubSub) StartPresence(ctx context.Context, name string, o *PresenceOptions) (*Presence, error) {
 	p := &Presence{ps: ps, name: name, watchers: map[string]map[*watcher]struct{}{}}
 	if o != nil {
 		p.opts = *o
 	}
-	if err := p.start(); err != nil {
+	if err := p.start(ctx); err != nil {
 		return nil, &nodes.Error{Op: "start the Presence " + name, Err: err}
 	}
 	return p, nil
 }
 
-func (p *Presence) start() error {
+func (p *Presence) start(ctx context.Context) error {
 	o := &p.opts
 	o.PoolSize = cmp.Or(o.PoolSize, 1)
 	o.BroadcastPeriod = cmp.Or(o.BroadcastPeriod, DefaultBroadcastPeriod)
@@ -88,6 +85,8 @@ func (p *Presence) start() error {
 	o.PermdownPeriod = cmp.Or(o.PermdownPeriod, DefaultPermdownPeriod)
 	o.Limit = cmp.Or(o.Limit, DefaultPresenceLimit)
 	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
 	case o.Limit < 0:
 		return fmt.Errorf("PresenceOptions.Limit is %d", o.Limit)
 	case p.name == "":
@@ -99,89 +98,26 @@ func (p *Presence) start() error {
 	}
 	for i := range o.PoolSize {
 		name := string(moduleOr(p.name)) + "_shard" + strconv.Itoa(i)
-		s := &shard{p: p, topic: presencePrefix + name, tracker: newTracker(), asking: map[ei.Atom]bool{}}
-		s.limit, s.exceeded = o.Limit, s.complain
-		p.shards = append(p.shards, s)
-		if _, err := p.ps.keep(p.ps.ctx, name, func(context.Context) (*nodes.Mailbox, error) { return s.start(name) }); err != nil {
+		s := newShard(p, name)
+		s.process = p.ps.process(kept.Options{
+			Name: name, Make: func(_ context.Context, isFirst bool) (*nodes.Mailbox, error) { return s.make(isFirst) },
+			Begin: s.begin, Lost: s.lost, Over: s.over,
+		})
+		if err := p.ps.start(ctx, s.process); err != nil {
 			return err
 		}
+		p.shards = append(p.shards, s)
 		p.ps.background(s.run)
 	}
+	p.ps.mu.Lock()
+	p.ps.presences = append(p.ps.presences, p)
+	p.ps.mu.Unlock()
 	p.ps.background(p.meet)
 	return nil
 }
 
-func (s *shard) start(name string) (*nodes.Mailbox, error) {
-	n := s.p.ps.n
-	b, err := n.Serve(name, nodes.Server{Info: s.take}, &nodes.MailboxOptions{TrapExit: true})
-	if err != nil {
-		return nil, err
-	}
-	s.p.mu.Lock()
-	s.box, s.me = b, replica{Node: b.Pid().Node, Vsn: time.Now().UnixMicro()}
-	s.p.mu.Unlock()
-	if err := s.p.ps.subscribe(b, s.topic); err != nil {
-		b.Close()
-		return nil, err
-	}
-	return b, nil
-}
-
-// complain logs that a node tells of more than Limit allows.
-func (s *shard) complain(of, told replica) {
-	if of != told {
-		s.p.ps.log.Debug("presence", "topic", s.topic, "error", "more than PresenceOptions.Limit allows", "of", of.Node, "from", told.Node)
-		return
-	}
-	s.p.ps.log.Error("a node tracks more than PresenceOptions.Limit allows: it has nobody here", "topic", s.topic, "node", of.Node)
-}
-
-// run does what a shard does every broadcast period.
-func (s *shard) run() {
-	t := time.NewTicker(s.p.opts.BroadcastPeriod)
-	defer t.Stop()
-	for {
-		select {
-		case <-s.p.ps.ctx.Done():
-			return
-		case <-s.p.ps.n.Draining(): // others say nothing to it any more, and are still there
-			return
-		case now := <-t.C:
-			s.p.mu.Lock()
-			changed, ask := s.tick(now, s.p.opts.DownPeriod, s.p.opts.PermdownPeriod)
-			s.p.tell(changed)
-			s.p.mu.Unlock()
-			for _, r := range ask {
-				s.request(r.Node)
-			}
-		}
-	}
-}
-
-// take is what the shard does with a message.
-func (s *shard) take(_ context.Context, _ *nodes.Mailbox, m *nodes.Message) {
-	defer m.Release()
-	said, err := parseSaying(m.Payload)
-	if c := m.Conn(); err == nil && c != nil && string(said.from.Node) != c.Name() { // past the PubSub
-		err = errNotItself
-	}
-	if err == nil && !s.p.ps.hasMember(said.from.Node) {
-		err = errStranger
-	}
-	if err != nil {
-		s.p.ps.log.Debug("presence", "topic", s.topic, "error", err, "message", ei.Brief(m.Payload, 100))
-		return
-	}
-	s.p.mu.Lock()
-	changed, ask := s.hear(said, time.Now())
-	s.p.tell(changed)
-	s.p.mu.Unlock()
-	if ask {
-		s.request(said.from.Node)
-	}
-}
-
-// meet asks the nodes that join the PubSub who they are, and what they know.
+// meet asks the nodes that join the PubSub who they are, and what they know, and tells them that
+// this one is there.
 func (p *Presence) meet() {
 	for change, err := range p.ps.opts.Scope.Monitor(p.ps.ctx, p.ps.groups[0]) {
 		if err != nil {
@@ -189,61 +125,13 @@ func (p *Presence) meet() {
 		}
 		for _, pid := range change.Joined {
 			for _, s := range p.shards {
-				s.request(pid.Node)
+				p.mu.Lock()
+				s.spoke = time.Time{}
+				p.mu.Unlock()
+				s.send(pid.Node, transferReq)
 			}
 		}
 	}
-}
-
-// errStranger: a message in the name of a node that is no member of the PubSub, or not yet; when it
-// becomes one it is asked for all that it knows.
-var errStranger = errors.New("a replica of a node that has no such PubSub")
-
-// request asks the shard of a node for what is not known here. One that does not answer is asked
-// again when it shows that it is ahead.
-func (s *shard) request(node ei.Atom) {
-	s.p.mu.Lock()
-	_, isAsked := s.asking[node]
-	s.asking[node] = isAsked
-	s.p.mu.Unlock()
-	if isAsked {
-		return
-	}
-	s.p.ps.background(func() { // the way to the node may be another worker's, or full
-		for again := true; again; {
-			if err := s.ask(node); err != nil {
-				s.p.ps.log.Debug("a replica was not asked", "topic", s.topic, "node", node, "error", err)
-			}
-			s.p.mu.Lock()
-			if again = s.asking[node]; again {
-				s.asking[node] = false
-			} else {
-				delete(s.asking, node)
-			}
-			s.p.mu.Unlock()
-		}
-	})
-}
-
-func (s *shard) ask(node ei.Atom) error {
-	ps := s.p.ps
-	s.p.mu.Lock()
-	b, me, clocks := s.box, s.me, s.clocks()
-	s.p.mu.Unlock()
-	if node == me.Node || ps.ctx.Err() != nil {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ps.ctx, s.p.opts.DownPeriod)
-	defer cancel()
-	ref, err := ps.n.NewRef()
-	if err != nil {
-		return err
-	}
-	raw, err := appendForward(s.topic, request(ref, me, clocks), plain)
-	if err != nil {
-		return err
-	}
-	return b.SendName(ctx, string(node), string(ps.groupOf(b)), raw)
 }
 
 // A Present is a process that is tracked on a topic.

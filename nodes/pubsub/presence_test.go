@@ -99,7 +99,7 @@ func TestPresence(t *testing.T) {
 	tracker.join("room", "bob")
 	tracker.join("other", "ann")
 	tracker.beats() // nobody hears
-	p, err := a.FollowPresence("App.Presence", &PresenceOptions{
+	p, err := a.StartPresence(t.Context(), "App.Presence", &PresenceOptions{
 		BroadcastPeriod: 20 * time.Millisecond, DownPeriod: 400 * time.Millisecond, PermdownPeriod: time.Hour,
 	})
 	require.NoError(t, err)
@@ -152,7 +152,7 @@ func TestPresence(t *testing.T) {
 // A meta that does not fit is an error beside the others.
 func TestPresenceMisfits(t *testing.T) {
 	_, a, b := two(t, nil)
-	p, err := a.FollowPresence("App.Presence", nil)
+	p, err := a.StartPresence(t.Context(), "App.Presence", nil)
 	require.NoError(t, err)
 	me := replica{Node: "n1@test", Vsn: 1}
 	s := &saying{kind: heartbeat, from: me, clocks: contextOf{me: 2}, delta: &delta{
@@ -189,7 +189,7 @@ func TestKeyText(t *testing.T) {
 // What no member of a PubSub sends changes nothing, and costs nothing that stays.
 func TestHostile(t *testing.T) {
 	w, a, b := two(t, &Options{PoolSize: 2})
-	p, err := b.FollowPresence("App.Presence", nil)
+	p, err := b.StartPresence(t.Context(), "App.Presence", nil)
 	require.NoError(t, err)
 	hostile := box(t, w.all[0], nil)
 	ctx := expect.Context(t)
@@ -247,7 +247,7 @@ func TestPresenceOfAnother(t *testing.T) {
 		knows(t, ps, 3)
 	}
 	requests := messages[ei.Term](t, b, shardTopic)
-	p, err := a.FollowPresence("App.Presence", nil)
+	p, err := a.StartPresence(t.Context(), "App.Presence", nil)
 	require.NoError(t, err)
 	tracker := startTracker(t, w.all[1], b)
 	tracker.join("room", "ann")

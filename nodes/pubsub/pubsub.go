@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -42,8 +43,9 @@ type Options struct {
 	// ends with an error.
 	Limit int
 	// Scope is the program's own scope of that name, which other PubSubs, or the program itself,
-	// use as well: pg.Start(ctx, n, pubsub.Scope, nil). nil: Start starts it, and Close closes it, so
-	// that a program with several PubSubs on a node starts the scope itself, and gives it to each.
+	// use as well: pg.Start(ctx, n, pubsub.Scope, nil). nil: Start starts it, and Close closes it,
+	// so that a program with several PubSubs on a node starts the scope itself, and gives it to
+	// each.
 	Scope *pg.Scope
 }
 
@@ -60,8 +62,9 @@ type PubSub struct {
 	work      sync.WaitGroup
 	done      chan struct{}
 
-	mu     sync.Mutex
-	topics map[string]map[*nodes.Mailbox]struct{}
+	mu        sync.Mutex
+	presences []*Presence
+	topics    map[string]map[*nodes.Mailbox]struct{}
 	// of each subscriber its topics
 	subscribers map[*nodes.Mailbox]map[string]struct{}
 }
@@ -82,14 +85,14 @@ func Start(ctx context.Context, n *nodes.Node, name string, o *Options) (*PubSub
 		ps.opts = *o
 	}
 	ps.ctx, ps.cancel = context.WithCancelCause(context.Background())
-	if err := ps.start(ctx, name); err != nil {
+	if err := ps.open(ctx, name); err != nil {
 		ps.Close()
 		return nil, &nodes.Error{Op: "start the PubSub " + name, Err: err}
 	}
 	return ps, nil
 }
 
-func (ps *PubSub) start(ctx context.Context, name string) (err error) {
+func (ps *PubSub) open(ctx context.Context, name string) (err error) {
 	o := &ps.opts
 	if o.PoolSize == 0 {
 		o.PoolSize = 1
@@ -127,8 +130,10 @@ func (ps *PubSub) start(ctx context.Context, name string) (err error) {
 			group += ei.Atom(fmt.Sprintf("_%d", i+1))
 		}
 		ps.groups = append(ps.groups, group)
-		p, err := ps.keep(ctx, string(group), func(ctx context.Context) (*nodes.Mailbox, error) { return ps.startMember(ctx, group) })
-		if err != nil {
+		p := ps.process(kept.Options{
+			Name: string(group), Make: func(ctx context.Context, _ bool) (*nodes.Mailbox, error) { return ps.startMember(ctx, group) },
+		})
+		if err := ps.start(ctx, p); err != nil {
 			return err
 		}
 		ps.members = append(ps.members, p)
@@ -149,29 +154,46 @@ func (ps *PubSub) startMember(ctx context.Context, group ei.Atom) (*nodes.Mailbo
 	return b, nil
 }
 
-// keep starts a process, and another one when somebody has ended it, until the PubSub or the node
-// ends.
-func (ps *PubSub) keep(ctx context.Context, name string, start func(ctx context.Context) (*nodes.Mailbox, error)) (*kept.Process, error) {
-	p := kept.New(kept.Options{
-		Node: ps.n, Log: ps.log, Name: name, Until: ps.ctx,
-		Make: func(ctx context.Context, _ bool) (*nodes.Mailbox, error) { return start(ctx) },
-		Over: func(why error) {
-			if kept.HasFailed(why) {
-				ps.cancel(why)
-			}
-		},
-	})
-	if err := p.Start(ctx); err != nil {
-		return nil, err
+// process is one that is kept until the PubSub or the node ends.
+func (ps *PubSub) process(o kept.Options) *kept.Process {
+	o.Node, o.Log, o.Until = ps.n, ps.log, ps.ctx
+	over := o.Over
+	o.Over = func(why error) {
+		if over != nil {
+			over(why)
+		}
+		if kept.HasFailed(why) {
+			ps.cancel(why)
+		}
 	}
-	ps.background(func() { <-p.Done() })
-	return p, nil
+	return kept.New(o)
 }
 
+func (ps *PubSub) start(ctx context.Context, p *kept.Process) error {
+	if err := p.Start(ctx); err != nil {
+		return err
+	}
+	ps.background(func() { <-p.Done() })
+	return nil
+}
+
+// leaveTime is how long Close waits for Presences to say that they end: as good as nothing.
+const leaveTime = time.Second
+
 // Close ends the membership, the loops over Messages and Watch, and the Presences, and waits for
-// what it has started. It does not end mailboxes that have subscribed by Subscribe. The error is
-// nil.
+// what it has started. Other nodes see at once that what a Presence has tracked is gone. It does
+// not end mailboxes that have subscribed by Subscribe. The error is nil.
 func (ps *PubSub) Close() error {
+	ctx, cancel := context.WithTimeout(ps.ctx, leaveTime)
+	defer cancel()
+	ps.mu.Lock()
+	presences := ps.presences
+	ps.mu.Unlock()
+	for _, p := range presences {
+		for _, s := range p.shards {
+			_ = s.leaveCluster(ctx)
+		}
+	}
 	ps.mu.Lock()
 	ps.cancel(nodes.ErrClosed)
 	ps.mu.Unlock()

@@ -251,14 +251,14 @@ func TestOptions(t *testing.T) {
 	require.NotNil(t, n.Whereis("Elixir.Other.PubSub.Adapter_2"))
 	require.NotNil(t, n.Whereis("Elixir.my_pubsub.Adapter"))
 	for _, o := range []*PresenceOptions{{PoolSize: -1}, {DownPeriod: time.Second}, {PermdownPeriod: time.Second}, {BroadcastPeriod: -1}} {
-		_, err := ps.FollowPresence("App.Presence", o)
+		_, err := ps.StartPresence(t.Context(), "App.Presence", o)
 		require.Error(t, err)
 	}
-	_, err = ps.FollowPresence("", nil)
+	_, err = ps.StartPresence(t.Context(), "", nil)
 	require.ErrorContains(t, err, "empty")
-	_, err = ps.FollowPresence("App.Presence", nil)
+	_, err = ps.StartPresence(t.Context(), "App.Presence", nil)
 	require.NoError(t, err)
-	_, err = ps.FollowPresence("App.Presence", nil)
+	_, err = ps.StartPresence(t.Context(), "App.Presence", nil)
 	require.ErrorIs(t, err, nodes.ErrNameTaken)
 	require.NotNil(t, n.Whereis("Elixir.App.Presence_shard0"))
 }
@@ -266,7 +266,7 @@ func TestOptions(t *testing.T) {
 // Processes that somebody kills are there again.
 func TestKilled(t *testing.T) {
 	w, a, b := two(t, nil)
-	_, err := b.FollowPresence("App.Presence", nil)
+	_, err := b.StartPresence(t.Context(), "App.Presence", nil)
 	require.NoError(t, err)
 	ctx := expect.Context(t)
 	at := messages[string](t, b, "t")

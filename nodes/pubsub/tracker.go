@@ -20,6 +20,7 @@ type tracker struct {
 	replicas map[ei.Atom]*peer // by node: a node has one incarnation of the shard
 	pending  map[replica]contextOf
 	samples  int
+	spoke    time.Time              // zero: this replica is to say at once that it is there
 	limit    int                    // PresenceOptions.Limit
 	exceeded func(of, told replica) // hears who would take more, and who says so
 }
@@ -42,8 +43,17 @@ func newTracker() *tracker {
 // hear takes what a replica says, at a time. changed are the ids that may be others now; ask tells
 // whether the replica, which was not there until now, is to be asked for more at once.
 func (t *tracker) hear(s *saying, now time.Time) (changed []id, ask bool) {
+	if s.from == t.me {
+		return nil, false
+	}
+	if s.delta != nil {
+		s.delta.without(t.me)
+	}
 	p := t.replicas[s.from.Node]
 	isNew := p == nil || p.vsn != s.from.Vsn || p.isDown
+	if isNew {
+		t.spoke = time.Time{}
+	}
 	switch {
 	case s.kind == heartbeat:
 		changed = t.alive(s.from, now)
@@ -102,6 +112,20 @@ func (t *tracker) permdown(r replica) (changed []id) {
 	return t.forget(r)
 }
 
+// speak is called every broadcast period: it gives what is to be said to all others, which is that
+// something has changed or, once in a while, that this replica is there; nil: nothing.
+func (t *tracker) speak(now time.Time, silence time.Duration) *saying {
+	if t.clock() == 0 { // it has tracked nothing yet
+		return nil
+	}
+	d := t.news()
+	if d == nil && now.Sub(t.spoke) < silence {
+		return nil
+	}
+	t.spoke = now
+	return &saying{kind: heartbeat, from: t.me, delta: d, clocks: t.clocks()}
+}
+
 // tick is called every broadcast period: it finds out who has been silent for too long, and whom to
 // ask for what was missed.
 func (t *tracker) tick(now time.Time, down, permdown time.Duration) (changed []id, ask []replica) {
@@ -129,7 +153,7 @@ func (t *tracker) behind() (ask []replica) {
 	for teller, theirs := range t.pending {
 		for r, clock := range theirs {
 			at, known := ours[r]
-			if known && clock > at && (r == teller || t.pending[r] == nil) {
+			if known && clock > at && r != t.me && (r == teller || t.pending[r] == nil) {
 				ask = append(ask, teller)
 				break
 			}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/ei/elixir"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 // What replicas say to each other, of Phoenix.Tracker.Shard. Whatever comes from a peer is read
@@ -26,11 +27,15 @@ type saying struct {
 	kind   kind
 	from   replica
 	delta  *delta    // nil: none
-	clocks contextOf // of a heartbeat
+	clocks contextOf // of a heartbeat, or a request
+	ref    ei.Ref    // of a request, and of its answer
 }
 
 // errSaying: a message that no replica sends.
 var errSaying = errors.New("not a message of Phoenix.Tracker")
+
+// errImpossible: what is tracked is passed on to other nodes, and not each would take that.
+var errImpossible = errors.New("an entry that not every node would take")
 
 // maxClock bounds clocks: each is a join or a leave, so there are no more.
 const maxClock = 1 << 62
@@ -52,10 +57,11 @@ func parseSaying(raw ei.Raw) (*saying, error) {
 	case s.kind == heartbeat && n == 5:
 		err = s.readHeartbeat(&c)
 	case s.kind == transferAck && n == 5:
-		if err = c.Skip(); err == nil {
+		if err = c.Skip(); err == nil { // the reference of the request
 			err = s.readAck(&c)
 		}
-	case s.kind == transferReq && n == 5: // only who sends heartbeats is asked
+	case s.kind == transferReq && n == 5:
+		err = s.readRequest(&c)
 	default:
 		return nil, errSaying
 	}
@@ -71,18 +77,18 @@ const presencePrefix = "phx_presence:"
 // errNotItself: a node says something in the name of another one.
 var errNotItself = errors.New("it speaks for a replica of another node")
 
-// speaksFor tells whether a message is one of a replica of a node, or of none.
+// speaksFor tells whether a message on a shard's topic is one of a replica of a node.
 func speaksFor(raw ei.Raw, node string) bool {
 	c := ei.NewCursor(raw)
 	if n, err := c.Tuple(); err != nil || n < 3 || !c.AtomIs("pub") {
-		return true
+		return false
 	}
 	what, err := c.Atom()
 	if err == nil && (kind(what) == transferAck || kind(what) == transferReq) {
 		err = c.Skip()
 	}
 	var from replica
-	return err != nil || c.Unmarshal(&from) != nil || string(from.Node) == node
+	return err == nil && c.Unmarshal(&from) == nil && string(from.Node) == node
 }
 
 func (s *saying) readHeartbeat(c *ei.Cursor) (err error) {
@@ -94,14 +100,31 @@ func (s *saying) readHeartbeat(c *ei.Cursor) (err error) {
 			return err
 		}
 	}
-	var at struct {
-		_       struct{} `ei:"tuple"`
-		Replica replica
-		Clocks  map[replica]uint64
-	}
-	err = c.Unmarshal(&at)
+	return s.readClocks(c)
+}
+
+// A clocksOf is what a replica knows.
+type clocksOf struct {
+	_       struct{} `ei:"tuple"`
+	Replica replica
+	Clocks  map[replica]uint64
+}
+
+func (s *saying) readClocks(c *ei.Cursor) error {
+	var at clocksOf
+	err := c.Unmarshal(&at)
 	s.clocks = at.Clocks
 	return err
+}
+
+func (s *saying) readRequest(c *ei.Cursor) (err error) {
+	if s.ref, err = c.Ref(); err != nil {
+		return err
+	}
+	if err = c.Unmarshal(&s.from); err != nil {
+		return err
+	}
+	return s.readClocks(c)
 }
 
 func (s *saying) readAck(c *ei.Cursor) (err error) {
@@ -166,28 +189,95 @@ func readDelta(c *ei.Cursor) (*delta, error) {
 		}
 	}
 	for t, v := range values {
-		if t.Clock == 0 || t.Clock > maxClock {
+		switch {
+		case t.Clock == 0 || t.Clock > maxClock:
 			return nil, ei.ErrRange
+		case !otp.Possible(v.Pid, v.Pid.Node) || !otp.AcceptableEverywhere(v.Key) || !otp.AcceptableEverywhere(v.Meta):
+			return nil, errImpossible
 		}
 		d.values = append(d.values, &entry{id{v.Topic, v.Pid, string(v.Key)}, v.Meta, t})
 	}
 	return d, nil
 }
 
-// request asks a replica for what it knows beyond clocks, in the name of me.
-func request(ref ei.Ref, me replica, clocks contextOf) any {
-	type at struct {
-		_       struct{} `ei:"tuple"`
-		Replica replica
-		Clocks  map[replica]uint64
+// AppendTerm encodes a message as Phoenix.Tracker.Shard does.
+func (s *saying) AppendTerm(b []byte) ([]byte, error) {
+	what := []any{ei.Atom("pub"), ei.Atom(s.kind)}
+	switch at := (clocksOf{Replica: s.from, Clocks: s.clocks}); s.kind {
+	case heartbeat:
+		var d any = ei.Atom("empty")
+		if s.delta != nil {
+			d = s.delta
+		}
+		what = append(what, s.from, d, at)
+	case transferReq:
+		what = append(what, s.ref, s.from, at)
+	case transferAck:
+		what = append(what, s.ref, s.from, s.delta)
+	default:
+		what = append(what, s.from)
 	}
-	return struct {
-		_    struct{} `ei:"tuple=pub"`
-		What ei.Atom
-		Ref  ei.Ref
-		From replica
-		At   at
-	}{What: ei.Atom(transferReq), Ref: ref, From: me, At: at{Replica: me, Clocks: clocks}}
+	b = ei.AppendTupleHeader(b, len(what))
+	var err error
+	for _, v := range what {
+		if b, err = ei.Append(b, v); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+// A wholeState is %Phoenix.Tracker.State{} as others take it.
+type wholeState struct {
+	_        struct{} `ei:"struct=Elixir.Phoenix.Tracker.State"`
+	Replica  replica
+	Context  map[replica]uint64
+	Clouds   map[replica]elixir.MapSet[tag]
+	Values   any
+	Pids     ei.Atom
+	Mode     ei.Atom
+	Delta    ei.Atom
+	Replicas map[replica]ei.Atom
+	Range    clockRange
+}
+
+// A clockRange says which changes a delta has: those after From, up to To.
+type clockRange struct {
+	_        struct{} `ei:"tuple"`
+	From, To map[replica]uint64
+}
+
+// AppendTerm encodes a delta, or a state and its values.
+func (d *delta) AppendTerm(b []byte) ([]byte, error) {
+	values := make(map[tag]wireValue, len(d.values))
+	for _, e := range d.values {
+		values[e.tag] = wireValue{Pid: e.pid, Topic: e.topic, Key: ei.Raw(e.key), Meta: e.meta}
+	}
+	clouds := make(map[replica]elixir.MapSet[tag], len(d.clouds))
+	for r, clocks := range d.clouds {
+		set := elixir.MapSet[tag]{Members: make(map[tag]elixir.Member, len(clocks))}
+		for c := range clocks {
+			set.Add(tag{Replica: r, Clock: c})
+		}
+		clouds[r] = set
+	}
+	state := wholeState{
+		Replica: d.of, Context: d.context, Clouds: clouds, Values: values, Pids: "nil", Mode: "delta", Delta: "unset",
+		Replicas: map[replica]ei.Atom{}, Range: clockRange{From: map[replica]uint64{}, To: map[replica]uint64{}},
+	}
+	if !d.isState {
+		state.Range.From[d.of], state.Range.To[d.of] = d.from, d.to
+		return ei.Append(b, state)
+	}
+	state.Mode, state.Values = "normal", ei.Atom("nil")
+	for r := range d.context {
+		state.Replicas[r] = "up"
+	}
+	b, err := ei.Append(ei.AppendTupleHeader(b, 2), state)
+	if err != nil {
+		return nil, err
+	}
+	return ei.Append(b, values)
 }
 
 // The message of a PubSub to the processes of its pool: {forward_to_local, Topic, Message,

@@ -124,3 +124,89 @@ func TestMove(t *testing.T) {
 		require.NoError(w.t, w.n.Close())
 	})
 }
+
+// What the Go node tracks goes on elsewhere, too: nobody sees a leave or a join, and the program's
+// Setup is the same in both.
+func TestMoveTracked(t *testing.T) {
+	each(t, func(w *world) {
+		app := fmt.Sprintf("App%08x", rand.Uint32())
+		w.pubsub, w.presence = app+".PubSub", app+".Presence"
+		var p *pubsub.Presence
+		var worker *nodes.Mailbox
+		cfg := w.config(goName())
+		cfg.Setup = func(n *nodes.Node) (err error) {
+			if w.ps, err = pubsub.Start(t.Context(), n, w.pubsub, nil); err != nil {
+				return err
+			}
+			p = w.follow(1)
+			if worker, err = n.Serve("worker", nodes.Server{}, nil); err != nil {
+				return err
+			}
+			return p.Track(w.ctx(), worker, "room", "go", person{"Go"})
+		}
+		var err error
+		w.n, err = nodes.New(cfg)
+		require.NoError(w.t, err)
+		require.NoError(w.t, w.n.Start(w.ctx()))
+		w.startPeers(1)
+		x, y := w.lab.peers[0], w.lab.peers[1]
+		w.meet()
+		watcher, err := nodes.New(w.config(goName()))
+		require.NoError(w.t, err)
+		defer watcher.Close()
+		require.NoError(w.t, watcher.Start(w.ctx()))
+		loose := w.box()
+		require.NoError(w.t, p.Update(w.ctx(), worker, "room", "go", person{"Gopher"}))
+		require.NoError(w.t, p.Track(w.ctx(), loose, "room", "loose", person{"L"}))
+		w.track(x, "room", "xena", "Xena")
+		want := "go=Gopher loose=L xena=Xena"
+		w.all(want, p, "room")
+		noted := w.noted(x, "room")
+		for round := range 4 {
+			frozen, err := w.n.Freeze(w.ctx())
+			require.NoError(w.t, err)
+			var fds []int
+			for _, fd := range frozen.Descriptors() {
+				fd, err := unix.Dup(fd)
+				require.NoError(w.t, err)
+				fds = append(fds, fd)
+			}
+			state := frozen.State()
+			key := fmt.Sprintf("y%d", round)
+			_, err = watcher.RPC(w.ctx(), y.name, "Elixir.Peer", "track", elixirName(w.presence), "room", key, map[ei.Atom]any{"name": "Y"})
+			require.NoError(w.t, err)
+			if round == 1 { // it fails, and goes on here
+				for _, fd := range fds {
+					require.NoError(w.t, unix.Close(fd))
+				}
+				frozen.Thaw()
+			} else {
+				before, ps, box := p, w.ps, loose
+				require.NoError(w.t, frozen.Release())
+				staged, err := nodes.Restore(cfg, state, fds)
+				require.NoError(w.t, err)
+				require.Equal(w.t, want, seen(p, "room"), "at once")
+				require.NoError(w.t, staged.Start(w.ctx()))
+				w.n = staged.Node()
+				require.Len(w.t, staged.Mailboxes(), 1)
+				loose = staged.Mailboxes()[0]
+				require.ErrorIs(w.t, before.Track(w.ctx(), box, "room", "more", person{"M"}), nodes.ErrMoved)
+				require.NoError(w.t, ps.Close())
+			}
+			want += " " + key + "=Y"
+			w.all(want, p, "room")
+			require.ErrorIs(w.t, p.Track(w.ctx(), loose, "room", "loose", person{"M"}), pubsub.ErrAlreadyTracked)
+			require.NoError(w.t, p.Track(w.ctx(), loose, "other", "loose", person{"M"}))
+			w.all("loose=M", p, "other")
+			require.NoError(w.t, p.Untrack(w.ctx(), loose, "other", "loose"))
+			w.all("", p, "other")
+			noted += ", joined " + key
+			require.Equal(w.t, noted, w.noted(x, "room"))
+		}
+		loose.Close()
+		worker.Close()
+		w.all("xena=Xena y0=Y y1=Y y2=Y y3=Y", p, "room")
+		require.NoError(w.t, w.ps.Close())
+		require.NoError(w.t, w.n.Close())
+	})
+}

@@ -23,7 +23,7 @@ type user struct {
 // follow starts the Presence of the Go node.
 func (w *world) follow(shards int) *pubsub.Presence {
 	w.t.Helper()
-	p, err := w.ps.FollowPresence(w.presence, &pubsub.PresenceOptions{
+	p, err := w.ps.StartPresence(w.ctx(), w.presence, &pubsub.PresenceOptions{
 		PoolSize: shards, BroadcastPeriod: period, DownPeriod: 20 * period, PermdownPeriod: 1000 * period,
 	})
 	require.NoError(w.t, err)

@@ -74,9 +74,10 @@ type peer struct {
 
 // A lab is what there is of one Elixir.
 type lab struct {
-	port  int
-	stop  func()
-	peers []*peer
+	elixir otp.Elixir
+	port   int
+	stop   func()
+	peers  []*peer
 }
 
 var labs = map[string]*lab{}
@@ -98,6 +99,7 @@ type world struct {
 	// of this test alone
 	pubsub, presence string
 	ps               *pubsub.PubSub
+	program          *otp.Program // see run
 }
 
 // each runs f with a world of each Elixir.
@@ -107,10 +109,10 @@ func each(t *testing.T, f func(w *world)) {
 		if l == nil {
 			port, stop, err := otp.Releases(t)[0].LaunchEpmd()
 			require.NoError(t, err)
-			l = &lab{port: port, stop: stop}
+			l = &lab{elixir: e, port: port, stop: stop}
 			labs[e.Version] = l
 			for range 2 {
-				l.launch(t, e)
+				l.peers = append(l.peers, l.launch(t, fmt.Sprintf("ex%08x@127.0.0.1", rand.Uint32())))
 			}
 		}
 		t.Cleanup(func() {
@@ -125,10 +127,9 @@ func each(t *testing.T, f func(w *world)) {
 }
 
 // launch starts an Elixir node.
-func (l *lab) launch(t *testing.T, e otp.Elixir) *peer {
+func (l *lab) launch(t *testing.T, name string) *peer {
 	t.Helper()
-	name := fmt.Sprintf("ex%08x@127.0.0.1", rand.Uint32())
-	cmd := exec.Command(e.Program, "--name", name, "--cookie", otp.DefaultCookie, "-e",
+	cmd := exec.Command(l.elixir.Program, "--name", name, "--cookie", otp.DefaultCookie, "-e",
 		`Code.compile_string(IO.read(:stdio, :eof)); IO.puts("ready #{node()} 0"); Process.sleep(:infinity)`)
 	// the files are not in the root file system that Elixir may be in
 	cmd.Stdin = strings.NewReader(sources(t))
@@ -139,8 +140,7 @@ func (l *lab) launch(t *testing.T, e otp.Elixir) *peer {
 	defer cancel()
 	p, err := otp.LaunchProgram(ctx, cmd)
 	require.NoError(t, err)
-	l.peers = append(l.peers, &peer{name, p})
-	return l.peers[len(l.peers)-1]
+	return &peer{name, p}
 }
 
 // config is that of a node of the world.

@@ -17,14 +17,29 @@ defmodule Phoenix.Channel.Server do
 end
 
 defmodule Peer.Presence do
-  def init(arg), do: {:ok, arg}
-  def handle_diff(_, state), do: {:ok, state}
+  def init(name), do: {:ok, name}
+
+  def handle_diff(diff, name) do
+    for {topic, {joins, leaves}} <- diff do
+      for {key, _} <- leaves, do: note(name, topic, "left #{key}")
+      for {key, _} <- joins, do: note(name, topic, "joined #{key}")
+    end
+
+    {:ok, name}
+  end
+
+  # an update is both: first the leave here
+  def note(name, topic, text), do: :ets.insert(__MODULE__, {{name, topic, System.unique_integer([:monotonic])}, text})
+  def table, do: :ets.whereis(__MODULE__) != :undefined || :ets.new(__MODULE__, [:named_table, :public, :ordered_set])
+  def notes(name, topic), do: :ets.select(__MODULE__, [{{{name, topic, :_}, :"$1"}, [], [:"$1"]}])
 end
 
 defmodule Peer do
   # start: the scope, a PubSub and a Presence, in a process that stays
   def start(pubsub, pool, presence, presence_opts) do
     lasting(fn ->
+      Peer.Presence.table()
+
       case :pg.start_link(Phoenix.PubSub) do
         {:ok, _} -> :ok
         {:error, {:already_started, _}} -> :ok
@@ -36,7 +51,7 @@ defmodule Peer do
   end
 
   def start_presence(pubsub, presence, opts) do
-    {:ok, pid} = Phoenix.Tracker.start_link(Peer.Presence, [], [name: presence, pubsub_server: pubsub] ++ opts)
+    {:ok, pid} = Phoenix.Tracker.start_link(Peer.Presence, presence, [name: presence, pubsub_server: pubsub] ++ opts)
     pid
   end
 
@@ -78,6 +93,7 @@ defmodule Peer do
   def update(presence, pid, topic, key, meta), do: Phoenix.Tracker.update(presence, pid, topic, key, meta)
   def untrack(presence, pid, topic, key), do: Phoenix.Tracker.untrack(presence, pid, topic, key)
   def list(presence, topic), do: Phoenix.Tracker.list(presence, topic)
+  def diffs(presence, topic), do: Peer.Presence.notes(presence, topic)
   def permdown(presence), do: Phoenix.Tracker.graceful_permdown(presence)
 
   def kill(name), do: Process.exit(Process.whereis(name), :kill)

@@ -1,7 +1,7 @@
 # The smallest Phoenix.Tracker that says on the wire what that of phoenix_pubsub 2.2 does: heartbeats
 # with deltas, answers to transfer_req with the last delta or with everything, graceful_permdown. It
-# also takes over what others track, and passes it on, as a replica does. Written for these tests; no
-# part of that library.
+# also takes over what others track, passes it on, as a replica does, and tells its module who joins
+# and leaves. Written for these tests; no part of that library.
 defmodule Phoenix.Tracker.State do
   defstruct replica: nil,
             context: %{},
@@ -136,11 +136,31 @@ defmodule Phoenix.Tracker.Shard do
     {:noreply, Enum.reduce(ids, s, &leave(&2, &1))}
   end
 
+  # what the module hears: who has joined and left, by topic
+
+  defp report(s, joined, left) do
+    diff =
+      Enum.reduce(joined, %{}, fn {{topic, _, key}, {meta, _}}, diff ->
+        Map.update(diff, topic, {[{key, meta}], []}, fn {joins, leaves} -> {[{key, meta} | joins], leaves} end)
+      end)
+
+    diff =
+      Enum.reduce(left, diff, fn {{topic, _, key}, {meta, _}}, diff ->
+        Map.update(diff, topic, {[], [{key, meta}]}, fn {joins, leaves} -> {joins, [{key, meta} | leaves]} end)
+      end)
+
+    if diff != %{}, do: {:ok, _} = s.module.handle_diff(diff, s.client)
+  end
+
+  defp of(s, replica), do: for({_, {_, {^replica, _}}} = v <- s.values, do: v)
+
   # own changes: each is a clock, in the delta of this period as well
 
   defp join(s, {topic, pid, key} = id, meta) do
     {s, tag} = count(s)
+    left = Map.take(s.values, [id])
     s = put_in(s.values[id], {meta, tag})
+    report(s, [{id, {meta, tag}}], left)
     put_in(s.changes.values[tag], {pid, topic, key, meta})
   end
 
@@ -149,7 +169,8 @@ defmodule Phoenix.Tracker.Shard do
       {nil, _} ->
         s
 
-      {{_, tag}, values} ->
+      {{_, tag} = value, values} ->
+        report(s, [], [{id, value}])
         {s, _} = count(%{s | values: values})
         s = update_in(s.changes.values, &Map.delete(&1, tag))
         update_in(s.changes.clouds, &add(&1, tag))
@@ -217,8 +238,10 @@ defmodule Phoenix.Tracker.Shard do
   defp merge(s, remote, remote_values) do
     joined = for {{r, _} = tag, _} = v <- remote_values, is_map_key(s.context, r), not seen?(s, tag), do: v
     gone? = fn {_, tag} -> seen?(remote, tag) and not is_map_key(remote_values, tag) end
-    values = Map.reject(s.values, fn {_, v} -> elem(elem(v, 1), 0) != s.me and gone?.(v) end)
-    values = for {tag, {pid, topic, key, meta}} <- joined, into: values, do: {{topic, pid, key}, {meta, tag}}
+    {left, values} = Enum.split_with(s.values, fn {_, v} -> elem(elem(v, 1), 0) != s.me and gone?.(v) end)
+    joined = for {tag, {pid, topic, key, meta}} <- joined, do: {{topic, pid, key}, {meta, tag}}
+    report(s, joined, left)
+    values = Map.merge(Map.new(values), Map.new(joined))
     clouds = Map.merge(s.clouds, Map.take(remote.clouds, Map.keys(s.context)), fn _, a, b -> MapSet.union(a, b) end)
     context = Map.merge(s.context, Map.take(remote.context, Map.keys(s.context)), fn _, a, b -> max(a, b) end)
     Enum.reduce(clouds, %{s | values: values, clouds: %{}, context: context}, &compact/2)
@@ -246,20 +269,30 @@ defmodule Phoenix.Tracker.Shard do
         _ -> s
       end
 
+    if match?(%{^node => {_, _, :down}}, s.replicas), do: report(s, of(s, replica), [])
     s = %{s | context: Map.put_new(s.context, replica, 0)}
     put_in(s.replicas[node], {vsn, now(), :up})
   end
 
   defp find_silent(s) do
     silent = fn
-      {node, {vsn, at, :up}} -> {node, {vsn, at, if(now() - at > s.down_after, do: :down, else: :up)}}
-      other -> other
+      {node, {vsn, at, :up}} = up ->
+        if now() - at > s.down_after do
+          report(s, [], of(s, {node, vsn}))
+          {node, {vsn, at, :down}}
+        else
+          up
+        end
+
+      other ->
+        other
     end
 
     %{s | replicas: Map.new(s.replicas, silent)}
   end
 
   defp forget(s, {node, _} = replica) do
+    if match?(%{^node => {_, _, :up}}, s.replicas), do: report(s, [], of(s, replica))
     values = Map.reject(s.values, fn {_, {_, {r, _}}} -> r == replica end)
     s = %{s | values: values, context: Map.delete(s.context, replica), clouds: Map.delete(s.clouds, replica)}
     %{s | replicas: Map.delete(s.replicas, node)}

@@ -1,0 +1,8 @@
+//go:build !unix
+
+package pubsub
+
+import "os"
+
+// notifyUpgrades does nothing.
+func notifyUpgrades(chan<- os.Signal) {}
