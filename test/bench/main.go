@@ -191,6 +191,7 @@ func reportOf(ctx context.Context, o options, progress io.Writer) (r report, err
 		if err := json.Unmarshal(text, &r); err != nil {
 			return r, fmt.Errorf("%s: %w", o.from, err)
 		}
+		r.Rows = slices.DeleteFunc(r.Rows, func(row outcome) bool { return !matches(o.only, measurementOf(row.Name)) })
 		for i := range r.Rows {
 			r.Rows[i].aside = strings.HasSuffix(r.Rows[i].Name, "/driver-cpu")
 		}

@@ -97,11 +97,12 @@ func (r report) chart() (groups []group, peers []string) {
 		if known, ok := kindTitles[kind]; ok {
 			title = known
 		}
-		if len(groups) == 0 || groups[len(groups)-1].title != title {
+		at := slices.IndexFunc(groups, func(g group) bool { return g.title == title })
+		if at < 0 {
+			at = len(groups)
 			groups = append(groups, group{title: title})
 		}
-		last := &groups[len(groups)-1]
-		last.rows = append(last.rows, barred{o.Title, bars})
+		groups[at].rows = append(groups[at].rows, barred{o.Title, bars})
 	}
 	return groups, peers
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -31,7 +32,7 @@ func TestDrawing(t *testing.T) {
 	}{
 		{"two-peers", options{}, three, results{
 			"round-trip/16B": one(30, 60, 75), "round-trip/16B/cpu": one(22.8, 24.3, 30.2),
-			"out/16B": one(1e6, 2e5, 3e5), "out/16B/cpu": one(0.16, 4.45, 3.73), "out/1MB": one(6568, 4756, 3050),
+			"out/20atoms": one(3, 2, 4), "out/16B": one(1e6, 2e5, 3e5), "out/16B/cpu": one(0.16, 4.45, 3.73), "out/1MB": one(6568, 4756, 3050),
 			"connect/erlang": one(1177, 1249, 1157), "connect/erlang/cpu": one(192, 146, 622),
 			"idle/memory": one(21.5, 21, 10)}},
 		{"tls", options{tls: true}, []string{nameBEAM, nameOurs}, results{
@@ -76,6 +77,10 @@ func TestDrawingFromJSON(t *testing.T) {
 	got, err := os.ReadFile(drawn)
 	require.NoError(t, err)
 	require.Equal(t, string(r.svg()), string(got))
+
+	again.Reset()
+	require.NoError(t, run(t.Context(), options{from: in, json: true, only: regexp.MustCompile("^out")}, &again, io.Discard))
+	require.Contains(t, again.String(), `"rows": []`)
 
 	require.NoError(t, os.WriteFile(in, []byte("{"), 0o600))
 	var syntax *json.SyntaxError
