@@ -181,6 +181,7 @@ func FuzzResolve(f *testing.F) {
 			}
 		}
 	}
+	f.Add([]byte("t\x00\x00\x00\x02a\x01a\x02a\x01a\x03"))
 	refs := []ei.Atom{"a@b", "ok", "", ei.Atom(strings.Repeat("é", 255))}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c := ei.NewCursor(data)
@@ -217,6 +218,8 @@ func FuzzResolve(f *testing.F) {
 		term, termErr := c.Term()
 		require.Equal(t, wantErr == nil, termErr == nil)
 		require.Equal(t, want, term)
-		require.Zero(t, c.Len())
+		if termErr == nil { // a map with one key twice is no Term, and is not read to its end
+			require.Zero(t, c.Len())
+		}
 	})
 }

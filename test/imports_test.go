@@ -161,6 +161,8 @@ var picture = []row{
 	{path: "test/carriers", own: "test/sockdir transport", others: []string{testify}},
 	{path: "test/line", own: "test/need transport", others: []string{xsys}},
 	{path: "test/systemd", own: "test/need"},
+	{path: "test/libfuzzer/target", others: []string{"C"}}, // libFuzzer is C++, and calls it
+	{path: "test/libfuzzer", own: "test/libfuzzer/target"},
 	{path: "test/interop", own: libraries + " test/otp test/line", others: []string{xsys, ergo}, testOwn: "transport/transporttest"},
 	{path: "test/interop/move", own: libraries + " test/otp", others: []string{xsys}},
 	{path: "test/interop/upgrade", own: libraries + " test/otp", others: []string{xsys}},
@@ -376,8 +378,11 @@ func (r row) allows(imported string, inTest bool) bool {
 			inTest && (own == r.path || slices.Contains(strings.Fields(r.testOwn+" "+everyTestOwn), own))
 	}
 	first, _, _ := strings.Cut(imported, "/")
+	if imported == "C" {
+		return slices.Contains(r.others, imported)
+	}
 	if !strings.Contains(first, ".") {
-		return imported != "C" && (inTest || !slices.Contains(strings.Fields(r.notStd), first))
+		return inTest || !slices.Contains(strings.Fields(r.notStd), first)
 	}
 	modules := r.others
 	if inTest {

@@ -3,11 +3,13 @@
 // ours. See README.md.
 //
 //	go run ./test/bench [--transport tls [--tls-optfile FILE]] [--otp 25|27|29] [--quick] [--rounds N]
-//	  [--only PATTERN] [--peers LIST] [--before DIR] [--pgo FILE] [--json]
+//	  [--only PATTERN] [--peers LIST] [--before DIR] [--pgo FILE] [--json] [--svg FILE]
+//	go run ./test/bench --from FILE [--svg FILE]
 package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -50,6 +52,8 @@ type options struct {
 	tlsOpt    string         // option file of all nodes; empty: one that the benchmark makes
 	buffer    int            // of the Erlang nodes, in bytes; 0: as Erlang has it
 	json      bool
+	svg       string // a file that the ratios are drawn into; empty: none
+	from      string // a file of JSON that is printed or drawn, and nothing measured; empty: none
 	callers   int    // processes that call at the same time, of upper
 	computing int    // programs that compute beside what is measured on a busy machine
 	pgo       string // a profile that our programs are built with; empty: none
@@ -82,6 +86,8 @@ func parse(args []string, errors io.Writer) (options, error) {
 	f.IntVar(&o.buffer, "buffer", 0, "`bytes` that both Erlang nodes read at once, their option {buffer,N} (default as Erlang has it)")
 	f.BoolVar(&o.quick, "quick", false, "less than a minute, and less exact")
 	f.BoolVar(&o.json, "json", false, "print JSON with every single value")
+	f.StringVar(&o.svg, "svg", "", "draw the ratios into this `file` as well")
+	f.StringVar(&o.from, "from", "", "measure nothing: print or draw what --json has printed into this `file`")
 	f.IntVar(&o.callers, "callers", 16, "`number` of processes of the Erlang node that call at the same time, of upper")
 	f.IntVar(&o.computing, "computing", runtime.NumCPU(), "`number` of programs that compute beside busy-round-trip, busy-out and busy-in")
 	f.IntVar(&o.idle, "idle", defaultIdle, "`number` of idle connections; a node of this program needs a descriptor for each")
@@ -158,26 +164,53 @@ func parse(args []string, errors io.Writer) (options, error) {
 	return o, nil
 }
 
-// run measures and prints the table. It says on progress what it is doing.
+// run measures and prints the table, and draws it if that is wanted.
 func run(ctx context.Context, o options, out, progress io.Writer) error {
-	release, err := findRelease(o.otp)
+	r, err := reportOf(ctx, o, progress)
 	if err != nil {
 		return err
 	}
-	a, err := open(ctx, release, o, progress)
-	if err != nil {
-		return err
+	if o.svg != "" {
+		if err := os.WriteFile(o.svg, r.svg(), 0o644); err != nil {
+			return err
+		}
 	}
-	defer a.close()
-	begun := time.Now()
-	if err := a.measure(ctx); err != nil {
-		return err
-	}
-	r := a.report(begun)
 	if o.json {
 		return r.writeJSON(out)
 	}
 	return r.writeText(out)
+}
+
+// reportOf measures, or reads an earlier report. It says on progress what it is doing.
+func reportOf(ctx context.Context, o options, progress io.Writer) (r report, err error) {
+	if o.from != "" {
+		text, err := os.ReadFile(o.from)
+		if err != nil {
+			return r, err
+		}
+		if err := json.Unmarshal(text, &r); err != nil {
+			return r, fmt.Errorf("%s: %w", o.from, err)
+		}
+		r.Rows = slices.DeleteFunc(r.Rows, func(row outcome) bool { return !matches(o.only, measurementOf(row.Name)) })
+		for i := range r.Rows {
+			r.Rows[i].aside = strings.HasSuffix(r.Rows[i].Name, "/driver-cpu")
+		}
+		return r, nil
+	}
+	release, err := findRelease(o.otp)
+	if err != nil {
+		return r, err
+	}
+	a, err := open(ctx, release, o, progress)
+	if err != nil {
+		return r, err
+	}
+	defer a.close()
+	begun := time.Now()
+	if err := a.measure(ctx); err != nil {
+		return r, err
+	}
+	return a.report(begun), nil
 }
 
 func findRelease(number int) (otp.Release, error) {
