@@ -57,7 +57,7 @@ func TestNoPortMapper(t *testing.T) {
 	everyCall(t, func(t *testing.T, call func(context.Context, *Client) error) error {
 		err := call(t.Context(), &Client{Addr: addr})
 		require.ErrorIs(t, err, ErrNoPortMapper)
-	require.ErrorIs(t, err, ErrUnreachable)
+		require.ErrorIs(t, err, ErrUnreachable)
 		var ne net.Error
 		require.True(t, errors.As(err, &ne) && !ne.Timeout())
 		for _, part := range []string{addr, "epmd -daemon", "embedded", "ERL_EPMD_PORT"} {
