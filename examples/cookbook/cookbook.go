@@ -17,6 +17,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/pg"
 	"github.com/cnode-go/cnode/nodes/pubsub"
 	"github.com/cnode-go/cnode/nodes/supervisor"
+	"github.com/cnode-go/cnode/nodes/upgrade"
 )
 
 // An Item is %{sku: "pear", price: 45, left: 3}.
@@ -142,4 +143,26 @@ func Watched(n *nodes.Node, count func(name string, outcome metrics.Outcome)) ht
 	mux := http.NewServeMux()
 	mux.Handle("/health/", http.StripPrefix("/health", health.Handler(n, health.Peers(1))))
 	return mux
+}
+
+// Service is a whole service: it runs until ctx or SIGTERM ends it.
+func Service(ctx context.Context, cfg nodes.Config) error {
+	cfg.Setup = func(n *nodes.Node) error { // before the first peer can call
+		_, err := n.Serve("packer", nodes.Server{On: map[string]nodes.Func{
+			"pack": nodes.FuncOf(func(ctx context.Context, sku string) (int, error) {
+				ctx, cancel := context.WithTimeout(ctx, 3*time.Second) // GenServer.call waits for 5 s
+				defer cancel()
+				shop := string(nodes.CallerOf(ctx).Node)
+				return Price(ctx, n, shop, sku) // the first recipe
+			}),
+		}}, nil)
+		return errors.Join(err, Setup(n)) // the second one
+	}
+	u := upgrade.Upgrader{Config: cfg}
+	n, err := u.Start(ctx)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	return u.Run(ctx) // until SIGTERM, and until what was received is answered, for u.ShutdownTimeout (10 s) at most
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/pg"
 	"github.com/cnode-go/cnode/nodes/pubsub"
 	"github.com/cnode-go/cnode/test/expect"
+	"github.com/cnode-go/cnode/test/sockdir"
 )
 
 func TestPrice(t *testing.T) {
@@ -172,4 +173,30 @@ func TestWatched(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, r.Body.Close())
 	require.Equal(t, 200, r.StatusCode)
+}
+
+func TestService(t *testing.T) {
+	dir := nodes.SocketDir(sockdir.New(t))
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- Service(ctx, nodes.Config{Name: "till@test", Cookie: "x", Resolver: dir}) }()
+	shop, err := nodes.New(nodes.Config{Name: "shop@test", Cookie: "x", Resolver: dir})
+	require.NoError(t, err)
+	defer shop.Close()
+	shop.Expose("Elixir.Shop", "item", nodes.FuncOf(func(sku string) (Item, error) {
+		if sku != "pear" {
+			return Item{}, errors.New("none")
+		}
+		return Item{sku, 45, 3}, nil
+	}))
+	require.NoError(t, shop.Start(t.Context()))
+	require.Eventually(t, func() bool { _, err := shop.Connect(t.Context(), "till@test"); return err == nil }, 10*time.Second, 10*time.Millisecond)
+	price, err := nodes.CallNameAs[int](t.Context(), shop, "till@test", "packer", ei.T("pack", "pear"))
+	require.NoError(t, err)
+	require.Equal(t, 45, price)
+	_, err = nodes.CallNameAs[int](t.Context(), shop, "till@test", "packer", ei.T("pack", "plum"))
+	require.ErrorContains(t, err, "none")
+	stop()
+	require.NoError(t, <-ended)
 }

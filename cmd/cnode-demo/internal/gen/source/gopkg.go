@@ -75,7 +75,7 @@ func (p *Package) calls() (found []call, unclear []string) {
 		case p.isCall(made, "Serve") && len(made.Args) == 3:
 			on, ok := p.on(made.Args[1])
 			if !ok {
-				unclear = append(unclear, fmt.Sprintf("%v: its requests are not in a literal nodes.Server{On: map[string]nodes.Func{…}}",
+				unclear = append(unclear, fmt.Sprintf("%v: its requests are neither here nor where a called function returns them, in a literal nodes.Server{On: map[string]nodes.Func{…}}",
 					p.Fset.Position(made.Pos())))
 			}
 			for _, e := range on {
@@ -118,6 +118,9 @@ func (p *Package) text(e ast.Expr) (string, bool) {
 
 // on are the requests of a server.
 func (p *Package) on(e ast.Expr) (entries []*ast.KeyValueExpr, ok bool) {
+	if made, ok := ast.Unparen(e).(*ast.CallExpr); ok { // of a function that returns a literal
+		e = p.returned(p.object(made.Fun))
+	}
 	server, _ := ast.Unparen(e).(*ast.CompositeLit)
 	if server == nil {
 		return nil, false
@@ -137,6 +140,22 @@ func (p *Package) on(e ast.Expr) (entries []*ast.KeyValueExpr, ok bool) {
 		ok = true
 	}
 	return entries, ok
+}
+
+// returned is what a function of the package returns in the end; nil if that is not one value.
+func (p *Package) returned(of types.Object) ast.Expr {
+	for _, f := range p.Files {
+		for _, d := range f.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok || of == nil || p.Info.Defs[fn.Name] != of || fn.Body == nil || len(fn.Body.List) == 0 {
+				continue
+			}
+			if r, ok := fn.Body.List[len(fn.Body.List)-1].(*ast.ReturnStmt); ok && len(r.Results) == 1 {
+				return r.Results[0]
+			}
+		}
+	}
+	return nil
 }
 
 // A goField is one of a struct, with what its tag says.

@@ -52,6 +52,12 @@ defmodule Shop.Client do
     :erpc.call(node, :till, :pay, [order] ++ of, timeout)
   end
 
+  @doc "Calls counter:add."
+  @spec add(node(), integer(), timeout()) :: integer() | {:error, term()}
+  def add(node, by, timeout \\ 5_000) do
+    GenServer.call({:counter, node}, {:add, by}, timeout)
+  end
+
   @doc "Calls server:stop."
   @spec stop(node(), timeout()) :: :ok | {:error, term()}
   def stop(node, timeout \\ 5_000) do

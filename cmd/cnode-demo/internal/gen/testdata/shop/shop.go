@@ -123,9 +123,15 @@ func Setup(n *nodes.Node) error {
 	}
 	on := map[string]nodes.Func{}
 	_, _ = n.Serve("hidden", nodes.Server{On: on}, nil)
+	_, _ = n.Serve("counter", newCounter(), nil)
 	_, err := n.Serve("server", nodes.Server{On: map[string]nodes.Func{
 		"stop": nodes.FuncOf(func() {}), "when": nodes.FuncOf(func(node ei.Atom, d Doc) *Item { return nil }),
 		"": nodes.FuncOf(func(request ei.Term) any { return request }),
 	}}, nil)
 	return err
+}
+
+func newCounter() nodes.Server {
+	count := 0
+	return nodes.Server{On: map[string]nodes.Func{"add": nodes.FuncOf(func(by int) int { count += by; return count })}}
 }
