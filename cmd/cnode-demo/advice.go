@@ -168,7 +168,7 @@ var advices = []advice{
 			return ""
 		}
 		return "The other side closed the connection during the handshake. Its log says why; is it an Erlang node at all, and does it\n" +
-			"want TLS (-proto_dist inet_tls)?"
+			"want TLS (erl -proto_dist inet_tls)? Then give --transport tls and --tls-optfile FILE."
 	}},
 	{"name taken", is(epmd.ErrNameTaken,
 		"A node of this name runs already (cnode-demo names lists them): choose another --name, or end that one. If it is a cnode-demo\n"+

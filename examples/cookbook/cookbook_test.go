@@ -191,7 +191,8 @@ func TestService(t *testing.T) {
 		return Item{sku, 45, 3}, nil
 	}))
 	require.NoError(t, shop.Start(t.Context()))
-	require.Eventually(t, func() bool { _, err := shop.Connect(t.Context(), "till@test"); return err == nil }, 10*time.Second, 10*time.Millisecond)
+	isThere := func() bool { _, err := shop.Connect(t.Context(), "till@test"); return err == nil }
+	require.Eventually(t, isThere, 10*time.Second, 10*time.Millisecond)
 	price, err := nodes.CallNameAs[int](t.Context(), shop, "till@test", "packer", ei.T("pack", "pear"))
 	require.NoError(t, err)
 	require.Equal(t, 45, price)

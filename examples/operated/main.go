@@ -55,7 +55,7 @@ func main() {
 			n.Expose("shop", "quote", nodes.FuncOf(quote))
 			web = http.NewServeMux() // not http.Handle: Setup may be called again (see Upgrader.Config)
 			web.Handle("/health/", http.StripPrefix("/health", health.Handler(n)))
-			web.Handle("/", debugz.New(n, nil))
+			web.Handle("/{$}", debugz.New(n, nil)) // and nothing below it
 			figures := prometheus.NewRegistry()
 			figures.MustRegister(cnodeprom.New(n, nil), collectors.NewGoCollector())
 			web.Handle("/metrics", promhttp.HandlerFor(figures, promhttp.HandlerOpts{}))

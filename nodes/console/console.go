@@ -157,6 +157,10 @@ func (c *console) find(peer, name string, arity int) (*Command, error) {
 	}
 	i := slices.IndexFunc(c.commands, func(cmd Command) bool { return cmd.Name == name })
 	switch {
+	case i < 0 && (name == "upgrade" || name == "level"):
+		return nil, fmt.Errorf("there is no command %s: the program has not set console.Options.%s", name, map[string]string{
+			"upgrade": "Upgrade", "level": "Level",
+		}[name])
 	case i < 0:
 		return nil, fmt.Errorf("there is no command %s: help lists them", name)
 	case !c.n.Allows(peer, nodes.MayCall, "console", name, arity):

@@ -53,7 +53,8 @@ func TestElixir(t *testing.T) {
 		require.Equal(t, string(want), text)
 		if file == "client.ex" {
 			require.Regexp(t, `^left out: \S+shop.go:\d+:\d+: its name is no constant\n`+
-				`left out: \S+shop.go:\d+:9: its requests are neither here nor where a called function returns them, in a literal nodes.Server\{On: map\[string\]nodes.Func\{…\}\}\n$`, complaints)
+				`left out: \S+shop.go:\d+:9: its requests are neither here nor where a called function returns them, `+
+				`in a literal nodes.Server\{On: map\[string\]nodes.Func\{…\}\}\n$`, complaints)
 		} else {
 			require.Empty(t, complaints)
 		}

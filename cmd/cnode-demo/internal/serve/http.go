@@ -65,7 +65,7 @@ func (o *operated) start(n *nodes.Node, log *slog.Logger, scope *pg.Scope) error
 		shown.Groups = []*pg.Scope{scope}
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/", debugz.New(n, shown))
+	mux.Handle("/{$}", debugz.New(n, shown))
 	mux.Handle("/live", health.Live(n))
 	mux.Handle("/ready", health.Ready(n))
 	mux.Handle("/startup", health.Startup(n))

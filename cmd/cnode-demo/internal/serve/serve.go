@@ -45,8 +45,9 @@ func Command(o *config.Options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run a node that Erlang nodes can ping, call, message, monitor and link",
-		Long: `Run a node until SIGTERM, SIGINT or SIGHUP (exit 0), and print "ready NAME PORT" once it can be reached; with
---transport unix the path of its socket replaces the port. The name is cnode@127.0.0.1 unless --name says otherwise. It answers
+		Long: `Run a node until SIGTERM, SIGINT or SIGHUP (exit 0; once it has been upgraded, SIGHUP is ignored),
+and print "ready NAME PORT" once it can be reached; with --transport unix the path of its socket replaces the port.
+The name is cnode@127.0.0.1 unless --name says otherwise. It answers
 
   net_adm:ping(Node)
   rpc:call(Node, cnode, echo, [T])                T

@@ -75,7 +75,8 @@ func (p *Package) calls() (found []call, unclear []string) {
 		case p.isCall(made, "Serve") && len(made.Args) == 3:
 			on, ok := p.on(made.Args[1])
 			if !ok {
-				unclear = append(unclear, fmt.Sprintf("%v: its requests are neither here nor where a called function returns them, in a literal nodes.Server{On: map[string]nodes.Func{…}}",
+				unclear = append(unclear, fmt.Sprintf("%v: its requests are neither here nor where a called function returns them, "+
+					"in a literal nodes.Server{On: map[string]nodes.Func{…}}",
 					p.Fset.Position(made.Pos())))
 			}
 			for _, e := range on {
