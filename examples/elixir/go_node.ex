@@ -9,7 +9,7 @@ defmodule GoNode do
 
   The program gets `--name NODE --until-eof` and what `:args` has, and the cookie in the environment variable
   SERVICE_COOKIE, since other users see command lines. It prints a line that begins with "ready", and ends with its standard input, which is this VM's: it
-  does not outlive it, whatever ends it.
+  does not outlive it, unless it hangs when this VM is killed.
   """
   use GenServer, shutdown: 15_000
   require Logger
@@ -17,7 +17,8 @@ defmodule GoNode do
   # for the name that a program which has just ended still has, and for the connection
   @again 200
   @start_limit 15_000
-  @stop_limit 10_000
+  # a program has 10 s by itself (upgrade.DefaultShutdownTimeout); then it is killed
+  @stop_limit 12_000
 
   def start_link(opts), do: GenServer.start_link(__MODULE__, opts, name: Keyword.get(opts, :name, __MODULE__))
 
@@ -63,7 +64,7 @@ defmodule GoNode do
       {^port, {:exit_status, status}} -> {:error, {:exit_status, status}}
     after
       max(until - now(), 0) ->
-        Port.close(port)
+        kill(port)
         {:error, :not_ready}
     end
   end
@@ -101,9 +102,17 @@ defmodule GoNode do
       receive do
         {^port, {:exit_status, _}} -> :ok
       after
-        @stop_limit -> Port.close(port)
+        @stop_limit -> kill(port)
       end
     end
+  end
+
+  # One that hangs does not hear that its standard input has ended, and would keep its name.
+  defp kill(port) do
+    with os_pid when os_pid != nil <- Port.info(port)[:os_pid],
+         do: System.cmd("/bin/sh", ["-c", "kill -KILL #{os_pid}"], stderr_to_stdout: true)
+
+    Port.close(port)
   end
 
   defp said(line), do: Logger.info("go: " <> line)

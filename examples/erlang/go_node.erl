@@ -6,7 +6,7 @@
 %%
 %% The program gets --name NODE --until-eof and what args has, and the cookie in the environment variable SERVICE_COOKIE,
 %% since other users see command lines. It prints a line that begins with "ready", and ends with its standard input,
-%% which is this VM's: it does not outlive it, whatever ends it.
+%% which is this VM's: it does not outlive it, unless it hangs when this VM is killed.
 -module(go_node).
 -behaviour(gen_server).
 -export([start_link/1, os_pid/0]).
@@ -17,7 +17,8 @@
 %% Milliseconds; AGAIN is for the name that a program which has just ended still has, and for the connection.
 -define(AGAIN, 200).
 -define(START_LIMIT, 15000).
--define(STOP_LIMIT, 10000).
+%% A program has 10 s by itself (upgrade.DefaultShutdownTimeout); then it is killed.
+-define(STOP_LIMIT, 12000).
 
 start_link(Options) -> gen_server:start_link({local, ?MODULE}, ?MODULE, Options, []).
 
@@ -52,7 +53,7 @@ ready(Port, Until) ->
         {Port, {data, {_, Line}}} -> said(Line), ready(Port, Until);
         {Port, {exit_status, Status}} -> {error, {exit_status, Status}}
     after max(Until - now_ms(), 0) ->
-        port_close(Port),
+        kill(Port),
         {error, not_ready}
     end.
 
@@ -86,12 +87,20 @@ terminate(_, #{port := Port}) ->
             _ = os:cmd("kill -TERM " ++ integer_to_list(Pid)),
             receive
                 {Port, {exit_status, _}} -> ok
-            after ?STOP_LIMIT -> port_close(Port)
+            after ?STOP_LIMIT -> kill(Port)
             end;
         undefined -> ok
     end;
 terminate(_, _) ->
     ok.
+
+%% One that hangs does not hear that its standard input has ended, and would keep its name.
+kill(Port) ->
+    case erlang:port_info(Port, os_pid) of
+        {os_pid, Pid} -> _ = os:cmd("kill -KILL " ++ integer_to_list(Pid));
+        undefined -> ok
+    end,
+    catch port_close(Port).
 
 said(Line) -> ?LOG_NOTICE("go: ~ts", [Line]).
 now_ms() -> erlang:monotonic_time(millisecond).

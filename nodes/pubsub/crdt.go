@@ -84,14 +84,25 @@ func (e *entry) cost() int { return entryCost + len(e.topic) + len(e.key) + len(
 // exceeds are the replicas that would take more than limit with what a delta adds.
 func (s *crdt) exceeds(d *delta, limit int) map[replica]int {
 	more := map[replica]int{}
+	valued := make(map[tag]bool, len(d.values))
 	for _, e := range d.values {
+		valued[e.tag] = true
 		if _, known := s.context[e.tag.Replica]; known && !s.context.knows(s.clouds, e.tag) {
 			more[e.tag.Replica] += e.cost()
 		}
 	}
+	for _, e := range s.observed(d) {
+		if !valued[e.tag] { // it goes in the same moment
+			more[e.tag.Replica] -= e.cost()
+		}
+	}
 	for r, theirs := range d.clouds {
-		if _, known := s.context[r]; known {
-			more[r] += clockCost * len(theirs)
+		if ours, known := s.context[r]; known {
+			for c := range theirs {
+				if c > ours {
+					more[r] += clockCost
+				}
+			}
 		}
 	}
 	maps.DeleteFunc(more, func(r replica, bytes int) bool { return bytes+s.bytes[r]+clockCost*len(s.clouds[r]) <= limit })
@@ -153,6 +164,11 @@ func (s *crdt) merge(d *delta) (changed []id) {
 	}
 	for _, e := range joined {
 		if !s.isOutdated(e) {
+			// a peer that says a tag twice has lied, and the entry that nothing leads to any more would stay
+			if old := s.tags[e.tag.Replica][e.tag.Clock]; old != nil {
+				s.remove(old)
+				changed = append(changed, old.id)
+			}
 			s.insert(e)
 			changed = append(changed, e.id)
 		}

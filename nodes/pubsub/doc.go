@@ -62,6 +62,8 @@
 // one of the workers speaks for all, and the others, which tell it what they track, see each
 // other's processes as other nodes do, a moment later. When that worker, or its shard, is killed
 // another one speaks, as another replica: what the node tracks is seen to leave and to join again.
+// If no other worker tracks anything, none does, and what the dead one tracked leaves when its
+// silence is noticed, after PresenceOptions.DownPeriod, as that of a node that is killed.
 //
 // # Stability
 //

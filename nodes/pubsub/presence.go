@@ -81,8 +81,9 @@ func (p *Presence) start(ctx context.Context) error {
 	o := &p.opts
 	o.PoolSize = cmp.Or(o.PoolSize, 1)
 	o.BroadcastPeriod = cmp.Or(o.BroadcastPeriod, DefaultBroadcastPeriod)
-	o.DownPeriod = cmp.Or(o.DownPeriod, DefaultDownPeriod)
-	o.PermdownPeriod = cmp.Or(o.PermdownPeriod, DefaultPermdownPeriod)
+	// as there: twice the time for which an idle shard is silent, max_silent_periods of 10
+	o.DownPeriod = cmp.Or(o.DownPeriod, max(DefaultDownPeriod, 20*o.BroadcastPeriod))
+	o.PermdownPeriod = cmp.Or(o.PermdownPeriod, max(DefaultPermdownPeriod, 2*o.DownPeriod))
 	o.Limit = cmp.Or(o.Limit, DefaultPresenceLimit)
 	switch {
 	case ctx.Err() != nil:
@@ -104,6 +105,9 @@ func (p *Presence) start(ctx context.Context) error {
 			Begin: s.begin, Lost: s.lost, Over: s.over,
 		})
 		if err := p.ps.start(ctx, s.process); err != nil {
+			for _, started := range p.shards {
+				started.process.Close()
+			}
 			return err
 		}
 		p.shards = append(p.shards, s)

@@ -122,7 +122,7 @@ func (s *shard) run() {
 	defer t.Stop()
 	for {
 		select {
-		case <-s.p.ps.ctx.Done():
+		case <-s.process.Context().Done():
 			return
 		case <-s.p.ps.n.Draining(): // others say nothing to it any more, and are still there
 			return

@@ -35,7 +35,9 @@ var ErrNoPresence = errors.New("pubsub: no presence")
 // meta. It is Phoenix.Presence.track/4.
 //
 // In Config.Setup of a process that takes over from another one (nodes.Restore), what was tracked
-// is tracked. So that Setup may be the same in both, Track there leaves what is as it is.
+// is tracked. So that Setup may be the same in both, Track there leaves what is as it is. That is
+// for processes with names: a mailbox without one is another process there, and the old one stays
+// tracked until it is closed (Staged.Mailboxes).
 func (p *Presence) Track(ctx context.Context, b *nodes.Mailbox, topic, key string, meta any) error {
 	raw, err := ei.Append(nil, meta)
 	if err == nil {

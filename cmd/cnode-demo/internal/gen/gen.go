@@ -126,10 +126,23 @@ func (g *order) ask(ctx context.Context, o *config.Options, between *config.Virt
 	}
 	defer func() { err = errors.Join(err, end()) }()
 	a := &asker{ctx: ctx, conn: c, node: target}
-	if module, record, ok := strings.Cut(g.record, ":"); ok {
-		return source.GoOfRecord(g.pkg, ei.Atom(module), ei.Atom(record), a.module)
+	done := make(chan struct{})
+	var written []byte
+	var failed error
+	go func() { // the types are the node's, and so is how long it takes to go through them
+		defer close(done)
+		if module, record, ok := strings.Cut(g.record, ":"); ok {
+			written, failed = source.GoOfRecord(g.pkg, ei.Atom(module), ei.Atom(record), a.module)
+			return
+		}
+		written, failed = source.GoOfStruct(g.pkg, ei.Atom("Elixir."+g.structure), a.module)
+	}()
+	select {
+	case <-done:
+		return written, failed
+	case <-ctx.Done():
+		return nil, fmt.Errorf("the types that %s tells: %w", target, ctx.Err())
 	}
-	return source.GoOfStruct(g.pkg, ei.Atom("Elixir."+g.structure), a.module)
 }
 
 // read writes Elixir.

@@ -38,6 +38,7 @@ type exWriter struct {
 	names  map[*types.TypeName]string
 	types  []string // of the module that is being written
 	later  []later
+	under  map[*types.Named]bool // that have no name there, and whose parts are being written
 	err    error
 }
 
@@ -69,7 +70,7 @@ func ElixirOfType(p *Package, name, module string) ([]byte, error) {
 	if !IsAlias(ei.Atom("Elixir." + module)) {
 		return nil, fmt.Errorf("%q is no name of an Elixir module", module)
 	}
-	w := &exWriter{names: map[*types.TypeName]string{}, later: []later{{obj, l, module}}}
+	w := &exWriter{under: map[*types.Named]bool{}, names: map[*types.TypeName]string{}, later: []later{{obj, l, module}}}
 	if l.kind == "struct" && l.name == "Elixir."+module { // else Go sends, and takes, something else for one within it
 		w.names[obj] = module
 	}
@@ -129,6 +130,11 @@ func (w *exWriter) typeOf(t types.Type, options []string) exType {
 		if typ := w.named(named, options); typ.spec != "" {
 			return typ
 		}
+		if w.under[named] { // type Tree []Tree
+			return exType{spec: "term()", zero: "nil"}
+		}
+		w.under[named] = true
+		defer delete(w.under, named)
 	}
 	switch u := t.Underlying().(type) {
 	case *types.Basic:
@@ -361,7 +367,7 @@ func ElixirClient(p *Package, module string) (text []byte, unclear []string, err
 	if calls == nil {
 		return nil, unclear, fmt.Errorf("package %s exposes and serves nothing: %w", p.Types.Path(), errNothing)
 	}
-	w := &exWriter{client: true, names: map[*types.TypeName]string{}}
+	w := &exWriter{client: true, under: map[*types.Named]bool{}, names: map[*types.TypeName]string{}}
 	taken := map[string]bool{}
 	var functions strings.Builder
 	for _, c := range calls {
@@ -396,7 +402,8 @@ func escape(text string) string {
 		}
 		return '?'
 	}, text)
-	return strings.Trim(string(ei.AppendElixir(nil, ei.Binary(text))), `"`)
+	quoted := string(ei.AppendElixir(nil, ei.Binary(text)))
+	return quoted[1 : len(quoted)-1]
 }
 
 func (w *exWriter) function(b *strings.Builder, name string, c call) {

@@ -98,7 +98,7 @@ func (w *writer) file(pkg string) ([]byte, error) {
 	return format.Source([]byte(header + body))
 }
 
-var noComments = regexp.MustCompile("(?m)//.*$|`[^`]*`|\"[^\"\n]*\"")
+var noComments = regexp.MustCompile("(?m)//.*$|`[^`]*`|\"(?:[^\"\\\\\n]|\\\\.)*\"")
 
 // claim gives a name that nothing else has.
 func (w *writer) claim(name string) string {

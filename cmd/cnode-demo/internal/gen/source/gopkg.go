@@ -61,9 +61,9 @@ func (p *Package) calls() (found []call, unclear []string) {
 		made, ok := n.(*ast.CallExpr)
 		switch {
 		case !ok:
-		case p.isCall(made, "Expose"):
+		case p.isCall(made, "Expose") && len(made.Args) == 3:
 			add(made, false, made.Args[0], made.Args[1], made.Args[2])
-		case p.isCall(made, "ExposeMethods"):
+		case p.isCall(made, "ExposeMethods") && len(made.Args) == 2:
 			module, ok := p.text(made.Args[0])
 			set := types.NewMethodSet(p.Info.TypeOf(made.Args[1]))
 			for i := range set.Len() {

@@ -40,10 +40,10 @@ defmodule Shop.Client do
     :erpc.call(node, :shop, :bare, args, timeout)
   end
 
-  @doc "Find finds."
-  @spec find(node(), String.t(), timeout()) :: {:ok, user()} | :error
-  def find(node, arg1, timeout \\ 5_000) do
-    :erpc.call(node, :till, :find, [arg1], timeout)
+  @doc "Find finds \"quoted\""
+  @spec find(node(), String.t(), [term()], timeout()) :: {:ok, user()} | :error
+  def find(node, arg1, arg2, timeout \\ 5_000) do
+    :erpc.call(node, :till, :find, [arg1, arg2], timeout)
   end
 
   @doc "Pay pays \"it\" \\ \#{now},\nin two lines."

@@ -102,8 +102,8 @@ type till struct{}
 // in two lines.
 func (*till) Pay(ctx context.Context, order int, of ...Colour) (bool, error) { return false, nil }
 
-// Find finds.
-func (*till) Find(string) (User, bool) { return User{}, false }
+// Find finds "quoted"
+func (*till) Find(string, Tree) (User, bool) { return User{}, false }
 
 const module = "shop"
 
@@ -131,6 +131,10 @@ func Setup(n *nodes.Node) error {
 	return err
 }
 
+// A Tree is made of trees.
+type Tree []Tree
+
+// newCounter counts "quoted"
 func newCounter() nodes.Server {
 	count := 0
 	return nodes.Server{On: map[string]nodes.Func{"add": nodes.FuncOf(func(by int) int { count += by; return count })}}
