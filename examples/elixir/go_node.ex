@@ -113,6 +113,9 @@ defmodule GoNode do
          do: System.cmd("/bin/sh", ["-c", "kill -KILL #{os_pid}"], stderr_to_stdout: true)
 
     Port.close(port)
+  rescue
+    # it has closed itself
+    ArgumentError -> true
   end
 
   defp said(line), do: Logger.info("go: " <> line)

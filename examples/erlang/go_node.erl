@@ -100,7 +100,7 @@ kill(Port) ->
         {os_pid, Pid} -> _ = os:cmd("kill -KILL " ++ integer_to_list(Pid));
         undefined -> ok
     end,
-    catch port_close(Port).
+    try port_close(Port) catch error:badarg -> true end. % it has closed itself
 
 said(Line) -> ?LOG_NOTICE("go: ~ts", [Line]).
 now_ms() -> erlang:monotonic_time(millisecond).
