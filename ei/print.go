@@ -9,8 +9,8 @@ import (
 )
 
 // AppendText appends t as Erlang text in UTF-8, which Erlang's own parser, and Parse, read back to
-// an equal term: ei_s_print_term. The exceptions are identifiers, closures and what has no syntax
-// in Erlang:
+// an equal term (what C's ei_s_print_term prints is AppendPrinted's). The exceptions are
+// identifiers, closures and what has no syntax in Erlang:
 //
 //	#Pid<node@host.ID.SERIAL.CREATION>       Pid;  Parse reads it, Erlang does not
 //	#Port<node@host.ID.CREATION>             Port; the same

@@ -121,7 +121,9 @@ type Callbacks[C any] struct {
 
 	// CloseWrite ends the sending direction, and a Write that is in progress: that one fails at
 	// once, as later ones do, with EPIPE. What they have counted reaches the peer, and then the end
-	// of the stream. It is called beside them, so it must not wait for them. Optional.
+	// of the stream. It is called beside them, so it must not wait for them. Over a net.Conn whose
+	// CloseWrite wakes no Write (a UNIX socket's), SetWriteDeadline(time.Now()) after it does.
+	// Optional.
 	CloseWrite func(c C) error
 	// Pending counts the received bytes already inside c (decrypted, say), beside the kernel's.
 	// Optional.

@@ -19,7 +19,8 @@ func TCP() Transport {
 }
 
 // TCPCallbacks returns the callbacks of the TCP plug-in, whose socket context is the descriptor
-// itself. They are the model for plug-ins over system calls: wrap them with a context of your own.
+// itself. They are the model for plug-ins over system calls: wrap them with a context of your own,
+// those that are not nil: a descriptor needs no Export, for example.
 // Close leaves nothing behind; Nagle's algorithm is off, for a node's messages go out as they come;
 // the handshake hooks switch keep-alive on, as the C library's do. Where Linux's congestion control
 // is BBR, sockets of a loopback address get reno instead: pacing messages within a machine costs
