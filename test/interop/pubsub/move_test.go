@@ -66,15 +66,7 @@ func TestMove(t *testing.T) {
 				next++
 			}
 			loop := pubsub.Messages[int](w.ctx(), ps, "other")
-			frozen, err := w.n.Freeze(w.ctx())
-			require.NoError(w.t, err)
-			var fds []int
-			for _, fd := range frozen.Descriptors() {
-				fd, err := unix.Dup(fd)
-				require.NoError(w.t, err)
-				fds = append(fds, fd)
-			}
-			state := frozen.State()
+			frozen, state, fds := w.freeze()
 			for range 10 {
 				send(next)
 				next++
@@ -163,15 +155,7 @@ func TestMoveTracked(t *testing.T) {
 		w.all(want, p, "room")
 		noted := w.noted(x, "room")
 		for round := range 4 {
-			frozen, err := w.n.Freeze(w.ctx())
-			require.NoError(w.t, err)
-			var fds []int
-			for _, fd := range frozen.Descriptors() {
-				fd, err := unix.Dup(fd)
-				require.NoError(w.t, err)
-				fds = append(fds, fd)
-			}
-			state := frozen.State()
+			frozen, state, fds := w.freeze()
 			key := fmt.Sprintf("y%d", round)
 			_, err = watcher.RPC(w.ctx(), y.name, "Elixir.Peer", "track", elixirName(w.presence), "room", key, map[ei.Atom]any{"name": "Y"})
 			require.NoError(w.t, err)
@@ -209,4 +193,16 @@ func TestMoveTracked(t *testing.T) {
 		require.NoError(w.t, w.ps.Close())
 		require.NoError(w.t, w.n.Close())
 	})
+}
+
+// freeze freezes the node, and gives what another process would get of it.
+func (w *world) freeze() (frozen *nodes.Frozen, state []byte, fds []int) {
+	frozen, err := w.n.Freeze(w.ctx())
+	require.NoError(w.t, err)
+	for _, fd := range frozen.Descriptors() {
+		fd, err := unix.Dup(fd)
+		require.NoError(w.t, err)
+		fds = append(fds, fd)
+	}
+	return frozen, frozen.State(), fds
 }

@@ -358,7 +358,7 @@ func TestTrackRandom(t *testing.T) {
 					return fmt.Sprint(isPid)
 				})
 			}
-			if r.IntN(3) == 0 {
+			if r.IntN(3) == 0 { // so that changes fall into one broadcast period, or into several
 				time.Sleep(time.Duration(r.IntN(50)) * time.Millisecond)
 			}
 		}
