@@ -86,13 +86,33 @@ func (c *Cursor) TermWith(o *DecodeOptions) (Term, error) {
 
 func (c *Cursor) decode(o *DecodeOptions, alias bool) (Term, error) {
 	s := scanner{c: c, strict: o.Strict, records: o.Records}
-	end, err := s.term(c.off)
+	end, err := s.whole(o)
 	if err != nil {
 		return nil, err
 	}
-	if end-c.off > o.Limits.Bytes {
-		return nil, c.fail(c.off, &LimitError{Limit: "Bytes", Max: o.Limits.Bytes})
+	if err := c.takeTree(o, s.memory(end-c.off)); err != nil {
+		return nil, c.fail(c.off, err)
 	}
+	return c.build(o, &s, end, alias)
+}
+
+// takeTree takes memory for a tree of terms.
+func (c *Cursor) takeTree(o *DecodeOptions, n int) error {
+	m := o.budget
+	if m == nil {
+		m = c.budget()
+	}
+	switch {
+	case m != nil:
+		return m.takeTree(n)
+	case o.Limits.Memory > 0 && n > o.Limits.Memory:
+		return &LimitError{Limit: "Memory", Max: o.Limits.Memory}
+	}
+	return nil
+}
+
+// build makes the tree of a term that a scanner has walked through, up to end.
+func (c *Cursor) build(o *DecodeOptions, s *scanner, end int, alias bool) (Term, error) {
 	var d decoder // set field by field: a composite literal would be made elsewhere and copied
 	d.Cursor, d.alias, d.maxAtoms = *c, alias, o.Limits.Atoms
 	d.start(s.counts)

@@ -1,6 +1,7 @@
 package ei
 
 import (
+	"bytes"
 	"encoding/base64"
 	"fmt"
 	"math"
@@ -13,7 +14,7 @@ import (
 //	the atoms true, false                 true, false
 //	the atoms undefined, nil, null        null
 //	another Atom                          a string
-//	Int, BigInt, Float                    a number; an integer of any size, a float with a point
+//	Int, BigInt, Float                    a number; an integer of up to 65,536 digits, a float with a point
 //	Binary of UTF-8                       a string
 //	another Binary                        {"base64": "/w=="}
 //	Bitstring                             {"base64": "oA==", "bits": 3}
@@ -28,7 +29,8 @@ import (
 // same then, as a and <<"a">>, are ErrDuplicate, as readers of JSON keep only one of them. There is
 // no way back: JSON does not tell an atom from a binary.
 //
-// Errors are also those of Decode for a Raw, ErrAtom, ErrFloat and ErrCyclic for what is no term;
+// An integer of more digits is a *LimitError: Erlang's own text is hexadecimal, and JSON has only
+// decimal numbers, which take more than linear time. Errors are also those of Decode for a Raw, ErrAtom, ErrFloat and ErrCyclic for what is no term;
 // dst is then returned as it was.
 func AppendJSON(dst []byte, t Term) ([]byte, error) {
 	n := &jsonText{}
@@ -161,7 +163,7 @@ func appendJSONLeaf(b []byte, t Term) ([]byte, error) {
 	case Int:
 		return strconv.AppendInt(b, int64(t), 10), nil
 	case BigInt:
-		return t.Big().Append(b, 10), nil
+		return appendJSONBig(b, t)
 	case Float:
 		if f := float64(t); math.IsInf(f, 0) || math.IsNaN(f) {
 			return b, ErrFloat
@@ -190,6 +192,18 @@ func appendJSONLeaf(b []byte, t Term) ([]byte, error) {
 		return b, err
 	}
 	return b, &UnsupportedTypeError{Value: t}
+}
+
+// appendJSONBig appends an integer of any size that has no more digits than may be.
+func appendJSONBig(b []byte, t BigInt) ([]byte, error) {
+	if len(t.mag) > maxDigitBytes {
+		return b, tooManyDigits()
+	}
+	digits := t.Big().Append(nil, 10)
+	if len(bytes.TrimPrefix(digits, []byte("-"))) > maxDigits {
+		return b, tooManyDigits()
+	}
+	return append(b, digits...), nil
 }
 
 func appendBase64(b, data []byte) []byte {

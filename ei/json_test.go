@@ -141,3 +141,57 @@ func FuzzAppendJSON(f *testing.F) {
 		}
 	})
 }
+
+// A BigInt is a number in JSON, which is read back.
+func TestBigIntJSON(t *testing.T) {
+	most := strings.Repeat("9", 1<<16)
+	for _, text := range []string{"9223372036854775808", "-9223372036854775809", "18446744073709551616", "0", most, "-" + most} {
+		v, ok := new(big.Int).SetString(text, 10)
+		require.True(t, ok)
+		b, _ := ei.NewBigInt(v).(ei.BigInt) // the zero one for 0
+		data, err := json.Marshal(map[string]any{"n": b})
+		require.NoError(t, err)
+		require.Equal(t, `{"n":`+text+`}`, string(data))
+		var back struct {
+			N   ei.BigInt
+			Not ei.BigInt
+		}
+		require.NoError(t, json.Unmarshal(data, &back))
+		require.Equal(t, b, back.N)
+		require.NoError(t, json.Unmarshal([]byte(`{"n":null}`), &back))
+		require.Equal(t, b, back.N)
+		inTerm, err := ei.AppendJSON(nil, ei.NewBigInt(v))
+		require.NoError(t, err)
+		require.Equal(t, text, string(inTerm))
+	}
+	var v ei.BigInt
+	for _, text := range []string{"1", "-1", "9223372036854775807", "-9223372036854775808"} {
+		require.ErrorIs(t, json.Unmarshal([]byte(text), &v), ei.ErrRange, text)
+	}
+	for _, text := range []string{`"1"`, "1.5", "1e30", "true", "[1]", "-", ""} {
+		require.Error(t, v.UnmarshalJSON([]byte(text)), text)
+	}
+	require.ErrorIs(t, v.UnmarshalJSON([]byte("1e30")), ei.ErrText)
+}
+
+// An integer of a megabyte is refused, and takes no time.
+func TestHugeIntegersAsJSON(t *testing.T) {
+	huge := ei.NewBigInt(new(big.Int).Lsh(big.NewInt(1), 8<<20))
+	more := new(big.Int).Exp(big.NewInt(10), big.NewInt(1<<16), nil) // a digit more than may be
+	for _, v := range []ei.Term{huge, ei.NewBigInt(more), ei.NewBigInt(more.Neg(more))} {
+		var over *ei.LimitError
+		_, err := json.Marshal(v)
+		require.ErrorAs(t, err, &over)
+		dst, err := ei.AppendJSON([]byte("x"), ei.List{v})
+		require.ErrorAs(t, err, &over)
+		require.Equal(t, ei.LimitError{Limit: "digits of an integer", Max: 1 << 16}, *over)
+		require.Equal(t, "x", string(dst))
+	}
+	require.Len(t, huge.String(), len("16#1")+2<<20) // in hexadecimal, as Elixir's text
+	text := strings.Repeat("9", 1<<16+1)
+	require.ErrorIs(t, json.Unmarshal([]byte(text), new(ei.BigInt)), ei.ErrLimit)
+	for _, parse := range []func(string) (ei.Term, error){ei.Parse, ei.ParseElixir} {
+		_, err := parse(text)
+		require.ErrorIs(t, err, ei.ErrLimit)
+	}
+}

@@ -8,7 +8,7 @@ import "math"
 // There is no limit of depth: nothing in this package takes a goroutine's stack in proportion to
 // it.
 //
-// In any case the Go value of a term of n bytes takes at most 48 n bytes, garbage included, in the
+// In any case the tree of a term of n bytes takes at most 48 n bytes, garbage included, in the
 // worst case (a map deep within the key of a map), and with Strict at most 96 n; for text, binaries
 // and numbers it is little more than n. For a compressed term n is its length when inflated.
 type Limits struct {
@@ -19,6 +19,14 @@ type Limits struct {
 	// were met in the term before, are not allocated again. The default is 1048576, as for all
 	// atoms of a runtime system together.
 	Atoms int
+	// Memory is how many bytes of memory the Go value may take that Unmarshal makes of a term: a
+	// few bytes of a peer's become a struct of any size, which is as large without contents, or an
+	// array. All counts that is allocated for it: what slices have given up as they grew, too, but
+	// not what an Unmarshaler takes by itself. The default is ten times the length of the term, and
+	// 16 MiB if that is more; a tree of terms in the value (an any, a Term, a Tuple …) then has the
+	// bound above, as with Decode. If Memory is set, trees count, also those of Decode, by an
+	// estimate.
+	Memory int
 	// Decompressed is the length of a compressed term when inflated, in bytes. The default is 16 MiB.
 	Decompressed int
 }
@@ -70,6 +78,8 @@ type DecodeOptions struct {
 	AtomText bool
 	// Atoms, when not nil, keeps atoms from one call to the next; see AtomTable.
 	Atoms *AtomTable
+
+	budget *budget // see Shared; nil: each term has its own
 }
 
 func (o *DecodeOptions) orDefault() DecodeOptions {

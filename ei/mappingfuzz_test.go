@@ -2,6 +2,7 @@ package ei_test
 
 import (
 	"bytes"
+	"errors"
 	"math/big"
 	"reflect"
 	"testing"
@@ -25,6 +26,8 @@ var fuzzTypes = []reflect.Type{
 	reflect.TypeFor[[]byte](), reflect.TypeFor[[4]byte](),
 	reflect.TypeFor[ei.Raw](), reflect.TypeFor[[]ei.Term](), reflect.TypeFor[ei.Bitstring](), reflect.TypeFor[map[string]bool](),
 	reflect.TypeFor[deepResult](), reflect.TypeFor[truth](),
+	reflect.TypeFor[[]memBig](), reflect.TypeFor[map[int]*memBig](), reflect.TypeFor[[]memAny](), reflect.TypeFor[[]memOwn](),
+	reflect.TypeFor[map[[17]int]string](),
 }
 
 // FuzzUnmarshal checks that no bytes make Unmarshal panic or take much memory, whatever they are to
@@ -50,17 +53,33 @@ func FuzzUnmarshal(f *testing.F) {
 			f.Add(encoded(f, text), byte(i), byte(i))
 		}
 	}
+	for _, tt := range hostileValues {
+		for i := range fuzzTypes {
+			f.Add(append([]byte{ei.VersionMagic}, tt.term(1000)...), byte(i), byte(16))
+		}
+	}
 	f.Fuzz(func(t *testing.T, data []byte, kind, options byte) {
 		typ := fuzzTypes[int(kind)%len(fuzzTypes)]
 		o := &ei.DecodeOptions{RefuseUnknown: options&1 != 0, LenientText: options&2 != 0, AtomText: options&4 != 0, Alias: options&8 != 0,
 			Limits: ei.Limits{Decompressed: 1 << 16}}
-		var err error
-		n := allocated(func() { err = o.Unmarshal(bytes.Clone(data), reflect.New(typ).Interface()) })
 		size := len(data)
 		if size > 1 && ei.Tag(data[1]) == ei.TagCompressed {
 			size = 1 << 16
 		}
-		require.Less(t, n, 1<<20+int(max(64, typ.Size()))*8*size, "%v", typ)
+		if o.Limits.Memory = -1; options&16 != 0 {
+			o.Limits.Memory = 4096 + 10*size
+		}
+		var err error
+		n := allocated(func() { err = o.Unmarshal(bytes.Clone(data), reflect.New(typ).Interface()) })
+		if o.Limits.Memory < 0 {
+			require.Less(t, n, 1<<20+int(max(64, typ.Size()))*8*size, "%v", typ)
+		} else { // of any type; what is more is for a tree's keys, and for the error
+			require.Less(t, n, 1<<18+2*o.Limits.Memory+48*size, "%v", typ)
+			if errors.Is(err, ei.ErrLimit) {
+				return
+			}
+			o.Limits.Memory = -1
+		}
 		if err != nil {
 			require.True(t, typed(err), "%T: %v", err, err)
 			return

@@ -21,8 +21,14 @@ type plan struct {
 	simple     bool      // appendValue alone appends a value
 	inKey      bool      // it is, or is within, the key of a map
 
-	elem *plan // of what a slice, array, map, pointer, Optional or Result is made of
-	key  *plan // of a map
+	size  int           // of a value, in bytes
+	empty reflect.Value // of a slice: one of no elements
+
+	elem   *plan // of what a slice, array, map, pointer, Optional or Result is made of
+	key    *plan // of a map
+	anyKey bool  // there is an interface in its keys, so that some cannot be compared
+	slot   int   // bytes for each pair in it, and …
+	apart  int   // … outside of it
 
 	asTuple bool // a slice or an array is a tuple
 

@@ -32,7 +32,7 @@ func (b *planner) plan(k planKey) (*plan, error) {
 	if p := b.made[k]; p != nil {
 		return p, nil
 	}
-	p := &plan{typ: k.typ, text: k.text, unit: k.unit, inKey: k.inKey, absent: k.absent, asTuple: k.tuple || k.typ == typeOfTuple}
+	p := &plan{typ: k.typ, size: int(k.typ.Size()), text: k.text, unit: k.unit, inKey: k.inKey, absent: k.absent, asTuple: k.tuple || k.typ == typeOfTuple}
 	b.made[k] = p
 	switch pointer := reflect.PointerTo(k.typ); {
 	case k.typ.Kind() == reflect.Interface:
@@ -95,13 +95,15 @@ func (b *planner) fill(p *plan, k planKey) (err error) {
 			}
 			return nil
 		}
-		if p.kind = kindSlice; t.Kind() == reflect.Array {
-			p.kind = kindArray
+		if p.kind = kindArray; t.Kind() == reflect.Slice {
+			p.kind, p.empty = kindSlice, reflect.MakeSlice(t, 0, 0)
 		}
 		inner.typ, inner.tuple = t.Elem(), false
 		p.elem, err = b.plan(inner)
 	case reflect.Map:
 		p.kind = kindMap
+		p.slot, p.apart = pairSize(t)
+		p.anyKey = hasInterface(t.Key())
 		if p.key, err = b.plan(planKey{typ: t.Key(), inKey: true, absent: k.absent}); err == nil {
 			inner.typ, inner.tuple = t.Elem(), false
 			p.elem, err = b.plan(inner)
@@ -122,6 +124,23 @@ func (b *planner) fill(p *plan, k planKey) (err error) {
 		return &MappingError{Type: t, Reason: "a Go value of this type is no term"}
 	}
 	return err
+}
+
+// hasInterface reports whether a value of the type is an interface, or has one in itself.
+func hasInterface(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Interface:
+		return true
+	case reflect.Array:
+		return hasInterface(t.Elem())
+	case reflect.Struct:
+		for i := range t.NumField() {
+			if hasInterface(t.Field(i).Type) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // isOurs reports whether t is an instance of a generic type of this package.

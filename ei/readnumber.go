@@ -8,10 +8,6 @@ import (
 	"strings"
 )
 
-// maxDigits is how many digits an integer may have that is not in base 16: reading it takes more
-// than linear time.
-const maxDigits = 1 << 16
-
 // number reads an integer, a character or a float, with or without a sign.
 func (p *textParser) number() (Term, error) {
 	neg := false
@@ -131,7 +127,7 @@ func (p *textParser) integer(digits string, base int, neg bool) (Term, error) {
 		return bigFromWire(neg, mag), nil
 	}
 	if len(digits) > maxDigits {
-		return nil, &TextError{Offset: p.pos, Err: &LimitError{Limit: "digits of an integer", Max: maxDigits}}
+		return nil, &TextError{Offset: p.pos, Err: tooManyDigits()}
 	}
 	// With room for 6 bits a digit, SetString does not allocate as it goes.
 	v := new(big.Int).SetBits(make([]big.Word, 0, len(digits)*6/bits.UintSize+2))

@@ -13,6 +13,17 @@ type scanner struct {
 	strict, records bool // see DecodeOptions
 
 	counts
+	parts  int // terms in other terms
+	others int // those that usual does not count
+}
+
+// whole checks the next term, and its length, and gives the offset after it.
+func (s *scanner) whole(o *DecodeOptions) (int, error) {
+	end, err := s.term(s.c.off)
+	if err == nil && end-s.c.off > o.Limits.Bytes {
+		err = s.c.fail(s.c.off, &LimitError{Limit: "Bytes", Max: o.Limits.Bytes})
+	}
+	return end, err
 }
 
 // term checks the term at off and gives the offset after it.
@@ -36,6 +47,8 @@ func (s *scanner) term(off int) (int, error) {
 		if err != nil {
 			return off, c.locate(start, off, err)
 		}
+		s.others++
+		s.parts += kids
 		if Tag(c.b[off]) == TagSmallBigExt {
 			s.numbers++
 		}
@@ -109,6 +122,7 @@ func (s *scanner) atom(n int) {
 
 // sequence counts a list or tuple of n elements.
 func (s *scanner) sequence(n int) {
+	s.parts += n
 	if n > 0 && n <= slabCells {
 		s.cells += n
 		s.headers++

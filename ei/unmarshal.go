@@ -167,6 +167,16 @@ func (c *Cursor) unmarshal(o DecodeOptions, v any) error {
 		}
 	}
 	u := unmarshaler{c: *c, o: o, root: p}
+	var own budget
+	switch within := c.budget(); {
+	case o.budget != nil:
+		u.memory = o.budget
+	case within != nil:
+		u.memory = within
+	default:
+		own = o.newBudget(c.Len())
+		u.memory = &own
+	}
 	if err := u.run(p, r); err != nil {
 		return err
 	}

@@ -39,11 +39,7 @@ func (u *unmarshaler) leaf(p *plan, v reflect.Value) error {
 	case kindDuration:
 		return u.duration(p, v)
 	case kindBig:
-		x, err := u.c.Big()
-		if err != nil {
-			return u.mismatch(err, "an integer")
-		}
-		v.Addr().Interface().(*big.Int).Set(x)
+		return u.big(v)
 	case kindText:
 		return u.string(p, v)
 	case kindAtom:
@@ -60,13 +56,17 @@ func (u *unmarshaler) leaf(p *plan, v reflect.Value) error {
 		if err != nil {
 			return u.mismatch(err, "a binary")
 		}
-		reflect.Copy(v, reflect.ValueOf(data))
+		copy(v.Bytes(), data)
 	case kindAny:
-		t, err := u.c.TermWith(&u.o)
+		start := u.c.off
+		t, err := u.tree()
 		if err != nil {
 			return err
 		}
 		if data, ok := t.(Binary); ok && p.inKey { // Go compares no slices
+			if err := u.takeFor(start, 2*allocated(len(data))); err != nil {
+				return err
+			}
 			if t = BinaryKey(data); p.typ.NumMethod() == 0 {
 				v.Set(reflect.ValueOf(string(data)))
 				return nil
@@ -76,12 +76,13 @@ func (u *unmarshaler) leaf(p *plan, v reflect.Value) error {
 	case kindTerm:
 		return u.term(v)
 	case kindRaw:
+		start := u.c.off
 		raw, err := u.c.Raw()
+		if err == nil {
+			raw, err = u.copied(start, raw)
+		}
 		if err != nil {
 			return err
-		}
-		if !u.o.Alias {
-			raw = append(make(Raw, 0, len(raw)), raw...)
 		}
 		v.SetBytes(raw)
 	case kindCustom:
@@ -167,6 +168,10 @@ func (u *unmarshaler) string(p *plan, v reflect.Value) error {
 	if len(b) >= 5 && b[0] == byte(TagBinaryExt) && p.text != textAtom {
 		if n := binary.BigEndian.Uint32(b[1:]); uint64(n) <= uint64(len(b)-5) {
 			u.c.off += 5 + int(n)
+			if err := u.takeText(int(n)); err != nil {
+				u.c.off -= 5 + int(n)
+				return u.wrong(err, "")
+			}
 			v.SetString(u.text(b[5 : 5+n]))
 			return nil
 		}
@@ -183,22 +188,50 @@ func (u *unmarshaler) string(p *plan, v reflect.Value) error {
 		return u.wrong(ErrType, "an atom")
 	}
 	var buf [64]byte
+	start := u.c.off
 	data, err := u.c.appendIodata(buf[:0], p.text == textCharlist || u.o.LenientText)
 	if err != nil {
 		return u.mismatch(err, "text")
+	}
+	size := allocated(len(data))
+	if cap(data) > len(buf) {
+		size += grown(data)
+	}
+	if err := u.takeFor(start, size); err != nil {
+		return err
 	}
 	v.SetString(string(data))
 	return nil
 }
 
-// text gives data as a string. Short ones share memory: one that lives on keeps less than a few
-// kilobytes.
+// grown is what it has taken to append the bytes of data one by one, the memory given up included.
+func grown(data []byte) int {
+	if cap(data) <= fewBytes {
+		return 2 * cap(data)
+	}
+	return 4 * cap(data)
+}
+
+// takeText takes memory for a text of n bytes.
+func (u *unmarshaler) takeText(n int) error {
+	switch {
+	case n > slabBytes:
+		return u.memory.take(allocated(n))
+	case cap(u.texts)-len(u.texts) < n:
+		room := max(n, min(2*cap(u.texts), slabMaxBytes))
+		if err := u.memory.take(allocated(room)); err != nil {
+			return err
+		}
+		u.texts = make([]byte, 0, room)
+	}
+	return nil
+}
+
+// text gives data as a string, for which takeText has taken memory. Short ones share memory: one
+// that lives on keeps less than a few kilobytes.
 func (u *unmarshaler) text(data []byte) string {
 	if len(data) == 0 || len(data) > slabBytes {
 		return string(data)
-	}
-	if cap(u.texts)-len(u.texts) < len(data) {
-		u.texts = make([]byte, 0, max(len(data), min(2*cap(u.texts), slabMaxBytes)))
 	}
 	at := len(u.texts)
 	u.texts = append(u.texts, data...)
@@ -237,16 +270,23 @@ func (u *unmarshaler) newAtom() (Atom, error) {
 	if u.newAtoms++; u.newAtoms > u.o.Limits.Atoms {
 		return "", u.c.fail(start, &LimitError{Limit: "Atoms", Max: u.o.Limits.Atoms})
 	}
+	if err := u.takeFor(start, allocated(len(a))); err != nil {
+		return "", err
+	}
 	*slot = a
 	return a, nil
 }
 
 // bytes stores I/O data.
 func (u *unmarshaler) bytes(v reflect.Value) error {
+	start := u.c.off
 	if u.tag() != TagBinaryExt {
 		data, err := u.c.AppendIodata(nil)
 		if err != nil {
 			return u.mismatch(err, "a binary")
+		}
+		if err := u.takeFor(start, grown(data)); err != nil {
+			return err
 		}
 		if data == nil {
 			data = []byte{}
@@ -258,15 +298,56 @@ func (u *unmarshaler) bytes(v reflect.Value) error {
 	if err != nil {
 		return u.mismatch(err, "a binary")
 	}
-	if !u.o.Alias {
-		data = append(make([]byte, 0, len(data)), data...)
+	if data, err = u.copied(start, data); err == nil {
+		v.SetBytes(data)
 	}
-	v.SetBytes(data)
+	return err
+}
+
+// copied gives data of the input, which began at start, as part of a Go value.
+func (u *unmarshaler) copied(start int, data []byte) ([]byte, error) {
+	if u.o.Alias {
+		return data, nil
+	}
+	if err := u.takeFor(start, allocated(len(data))); err != nil {
+		return nil, err
+	}
+	return append(make([]byte, 0, len(data)), data...), nil
+}
+
+// big stores an integer of any size.
+func (u *unmarshaler) big(v reflect.Value) error {
+	start := u.c.off
+	x, err := u.c.Big()
+	if err != nil {
+		return u.mismatch(err, "an integer")
+	}
+	if err := u.takeFor(start, bigSize+2*(u.c.off-start)); err != nil {
+		return err
+	}
+	*v.Addr().Interface().(*big.Int) = *x
 	return nil
+}
+
+// bigSize is what a big.Int takes besides its digits.
+const bigSize = 64
+
+// tree reads a term into the model.
+func (u *unmarshaler) tree() (Term, error) {
+	s := scanner{c: &u.c, strict: u.o.Strict, records: u.o.Records}
+	end, err := s.whole(&u.o)
+	if err != nil {
+		return nil, err
+	}
+	if err := u.memory.takeTree(s.memory(end - u.c.off)); err != nil {
+		return nil, u.wrong(err, "")
+	}
+	return u.c.build(&u.o, &s, end, u.o.Alias)
 }
 
 // term stores a term in a Go type of terms.
 func (u *unmarshaler) term(v reflect.Value) error {
+	start := u.c.off
 	switch to := v.Addr().Interface().(type) {
 	case *Pid:
 		pid, err := u.c.Pid()
@@ -274,24 +355,25 @@ func (u *unmarshaler) term(v reflect.Value) error {
 			return u.mismatch(err, "a pid")
 		}
 		*to = pid
+		return u.takeFor(start, u.c.off-start)
 	case *Ref:
 		ref, err := u.c.Ref()
 		if err != nil {
 			return u.mismatch(err, "a reference")
 		}
 		*to = ref
+		return u.takeFor(start, u.c.off-start)
 	case *Bitstring: // a binary is one, too
 		data, bits, err := u.c.Bitstring()
 		if err != nil {
 			return u.mismatch(err, "a bitstring")
 		}
-		if !u.o.Alias {
-			data = append(make([]byte, 0, len(data)), data...)
+		if data, err = u.copied(start, data); err != nil {
+			return err
 		}
 		*to = Bitstring{Data: data, Bits: bits}
 	default:
-		start := u.c.off
-		t, err := u.c.TermWith(&u.o)
+		t, err := u.tree()
 		if err != nil {
 			return err
 		}
@@ -326,6 +408,12 @@ var termNames = map[reflect.Type]string{
 	reflect.TypeFor[Local]():        "a term in a node's own form",
 }
 
+// A sharing is what Unmarshalers get of the whole that their value is part of.
+type sharing struct {
+	DecodeOptions
+	memory budget
+}
+
 // maxCustom is how deep one Unmarshaler may be within others: each has a part of the goroutine's
 // stack.
 const maxCustom = 10_000
@@ -333,15 +421,17 @@ const maxCustom = 10_000
 // custom lets an Unmarshaler read.
 func (u *unmarshaler) custom(v reflect.Value) error {
 	if u.shared == nil {
-		o := u.o
-		u.shared = &o
+		u.shared = &sharing{DecodeOptions: u.o}
+		u.shared.budget = &u.shared.memory
 	}
 	at := u.c
-	at.options = u.shared
+	at.options = &u.shared.DecodeOptions
 	if at.within++; at.within > maxCustom {
 		return u.c.fail(u.c.off, &LimitError{Limit: "Unmarshalers within Unmarshalers", Max: maxCustom})
 	}
+	u.shared.memory = *u.memory // what it reads takes of the same
 	err := v.Addr().Interface().(Unmarshaler).ReadTerm(&at)
+	*u.memory = u.shared.memory
 	if err != nil {
 		var inner *UnmarshalError
 		var syntax *SyntaxError

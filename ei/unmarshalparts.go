@@ -11,13 +11,18 @@ type unmarshaler struct {
 	c        Cursor
 	o        DecodeOptions
 	root     *plan
-	shared   *DecodeOptions // o, for Unmarshalers
+	memory   *budget
+	shared   *sharing // what Unmarshalers get; nil: there was none yet
 	newAtoms int
 	texts    []byte   // the rest of a piece of memory that short strings share
 	recent   [16]Atom // atoms met, by a hash
 
 	in    filling        // the value whose parts are being stored; without a plan there is none
 	above stack[filling] // what that value is part of
+	high  int            // how many these are, and …
+	most  int            // … how many there was memory taken for
+	spare *more          // of a map that is complete, for the next one …
+	of    *plan          // … of that plan
 }
 
 // A filling is a Go value whose parts are being stored.
@@ -76,15 +81,31 @@ func (u *unmarshaler) all(p *plan, v reflect.Value) error {
 	return err
 }
 
-func (u *unmarshaler) open(f filling) {
+// open begins a value with parts. The error is that its parts may be no deeper.
+func (u *unmarshaler) open(f filling) error {
 	if u.in.plan != nil {
 		u.above.push(u.in)
+		if u.high++; u.high > u.most {
+			u.most = u.high
+			if err := u.memory.take(levelSize); err != nil {
+				return &UnmarshalError{Offset: u.c.off, Err: err}
+			}
+		}
 	}
 	u.in = f
+	return nil
 }
 
+// levelSize is what a value takes while its parts are being stored.
+var levelSize = int(reflect.TypeFor[filling]().Size())
+
 // close ends the value in.
-func (u *unmarshaler) close() { u.in, _ = u.above.pop() }
+func (u *unmarshaler) close() {
+	in, ok := u.above.pop()
+	if u.in = in; ok {
+		u.high--
+	}
+}
 
 // value stores the next term in v. If that has parts, it only reads the head; in is then v, or the
 // last of several of which each is the only part of the one before, and opened true.
@@ -101,6 +122,9 @@ func (u *unmarshaler) value(p *plan, v reflect.Value) (opened bool, err error) {
 				return opened, nil
 			}
 			if v.IsNil() { // else what is there stays, where the term has nothing for it
+				if err := u.takeFor(u.c.off, allocated(p.elem.size)); err != nil {
+					return opened, err
+				}
 				v.Set(reflect.New(p.elem.typ).Convert(p.typ))
 			}
 			p, v = p.elem, v.Elem()
@@ -169,25 +193,47 @@ func (u *unmarshaler) openSlice(p *plan, v reflect.Value) (bool, error) {
 			return false, u.mismatch(err, "a tuple")
 		}
 	case tag == TagStringExt:
-		v.Set(reflect.MakeSlice(p.typ, 0, 0))
+		v.Set(p.empty)
 		return false, u.allBytes(p, v)
 	default:
 		if n, err = u.c.List(); err != nil {
 			return false, u.mismatch(err, "a list")
 		}
 	}
-	v.Set(reflect.MakeSlice(p.typ, 0, u.room(n, int(p.elem.typ.Size()))))
 	if n == 0 {
+		v.Set(p.empty)
 		return false, nil
 	}
-	u.open(filling{plan: p, v: v, n: n})
-	return true, nil
+	v.SetZero()
+	if err := u.grow(p, v, u.room(n, p.elem.size)); err != nil {
+		return false, err
+	}
+	return true, u.open(filling{plan: p, v: v, n: n})
+}
+
+// grow makes room for n elements in a slice.
+func (u *unmarshaler) grow(p *plan, v reflect.Value, n int) error {
+	size, had := p.elem.size, v.Cap()
+	if n <= had {
+		return nil
+	}
+	err := u.memory.take(product(n, size))
+	if err == nil {
+		v.Grow(n - v.Len())
+		err = u.memory.take((v.Cap() - n) * size)
+	}
+	if err != nil {
+		return u.tooMany(err, "list", n, size)
+	}
+	return nil
 }
 
 // allBytes stores a STRING_EXT that is all of a slice or an array.
 func (u *unmarshaler) allBytes(p *plan, v reflect.Value) error {
-	u.open(filling{plan: p, v: v})
-	err := u.bytesAsElements()
+	err := u.open(filling{plan: p, v: v})
+	if err == nil {
+		err = u.bytesAsElements()
+	}
 	if err == nil { // else its place is part of the path
 		u.close()
 	}
@@ -202,12 +248,23 @@ func (u *unmarshaler) bytesAsElements() error {
 	}
 	f := &u.in
 	if f.v.Kind() == reflect.Slice {
-		f.v.Grow(len(s))
+		f.v.SetLen(f.i)
+		if err := u.grow(f.plan, f.v, f.i+len(s)); err != nil {
+			u.close()
+			return err
+		}
 		f.v.SetLen(f.i + len(s))
 	}
+	if err := u.memory.take(allocated(2 * len(s))); err != nil {
+		u.close()
+		return u.tooMany(err, "list", len(s), 2)
+	}
+	terms := make([]byte, 0, 2*len(s))
 	for _, x := range s {
 		f.i++
-		if err := u.instead([]byte{byte(TagSmallIntegerExt), x}, f.plan.elem, f.v.Index(f.i-1)); err != nil {
+		at := len(terms)
+		terms = append(terms, byte(TagSmallIntegerExt), x)
+		if err := u.instead(terms[at:], f.plan.elem, f.v.Index(f.i-1)); err != nil {
 			return err
 		}
 	}
@@ -255,8 +312,7 @@ func (u *unmarshaler) openArray(p *plan, v reflect.Value) (bool, error) {
 	if n == 0 {
 		return false, nil
 	}
-	u.open(filling{plan: p, v: v, n: n})
-	return true, nil
+	return true, u.open(filling{plan: p, v: v, n: n})
 }
 
 // elements stores the elements of a slice or an array.
@@ -266,8 +322,11 @@ func (u *unmarshaler) elements() error {
 	leaf := p.leaf()
 	for f.i < f.n {
 		if f.plan.kind == kindSlice && f.i == f.v.Len() {
-			if f.i == f.v.Cap() {
-				f.v.Grow(min(f.i, f.n-f.i))
+			if f.i == f.v.Cap() { // the first ones were there: so will be the others
+				if err := u.grow(f.plan, f.v, f.n); err != nil {
+					u.close()
+					return err
+				}
 			}
 			f.v.SetLen(min(f.n, f.v.Cap()))
 		}
@@ -318,18 +377,53 @@ func (u *unmarshaler) elements() error {
 
 // openMap reads the head of a map for a Go map.
 func (u *unmarshaler) openMap(p *plan, v reflect.Value) (bool, error) {
+	start := u.c.off
 	n, err := u.c.Map()
 	if err != nil {
 		return false, u.mismatch(err, "a map")
 	}
-	v.Set(reflect.MakeMapWithSize(p.typ, u.room(n, 16)))
-	if n == 0 {
-		return false, nil
+	room := max(u.room(n, p.slot), min(n, mapGroup))
+	if err := u.makeMap(p, v, room); err != nil || n == 0 {
+		return false, err
 	}
-	u.open(filling{plan: p, v: v, n: n, more: &more{
-		key: reflect.New(p.key.typ).Elem(), value: reflect.New(p.elem.typ).Elem(),
-	}})
-	return true, nil
+	scratch := u.spare
+	if u.spare = nil; scratch == nil || u.of != p {
+		if err := u.takeFor(start, scratchSize+allocated(p.key.size)+allocated(p.elem.size)); err != nil {
+			return false, err
+		}
+		scratch = &more{key: reflect.New(p.key.typ).Elem(), value: reflect.New(p.elem.typ).Elem()}
+	}
+	return true, u.open(filling{plan: p, v: v, n: n, at: room, more: scratch})
+}
+
+// scratchSize is what a more takes.
+var scratchSize = allocated(int(reflect.TypeFor[more]().Size()))
+
+// makeMap stores a map with room for n pairs in v.
+func (u *unmarshaler) makeMap(p *plan, v reflect.Value, n int) error {
+	if err := u.memory.take(p.mapSize(n)); err != nil {
+		return u.tooMany(err, "map", n, p.slot)
+	}
+	v.Set(reflect.MakeMapWithSize(p.typ, n))
+	return nil
+}
+
+// growMap makes room for all pairs of the map in.
+func (u *unmarshaler) growMap() error {
+	f := &u.in
+	pairs := f.v.MapRange()
+	pairs.Next() // from here on it has the map itself, and not the place where that is
+	err := u.makeMap(f.plan, f.v, f.n)
+	if err == nil {
+		err = u.memory.take(product(f.i, f.plan.apart))
+	}
+	for more := err == nil; more; more = pairs.Next() {
+		f.more.key.SetIterKey(pairs)
+		f.more.value.SetIterValue(pairs)
+		f.v.SetMapIndex(f.more.key, f.more.value)
+	}
+	f.at = f.n
+	return err
 }
 
 // pairs stores the pairs of a map.
@@ -341,8 +435,15 @@ func (u *unmarshaler) pairs() error {
 		switch f.step {
 		case stepKey:
 			if f.i == f.n {
+				u.spare, u.of = f.more, f.plan
 				u.close()
 				return nil
+			}
+			if f.i == f.at { // as with a slice
+				if err := u.growMap(); err != nil {
+					u.close()
+					return err
+				}
 			}
 			f.i++
 			f.step = stepValue
@@ -354,8 +455,11 @@ func (u *unmarshaler) pairs() error {
 			opened, err = u.value(f.plan.elem, f.more.value)
 		case stepStore:
 			f.step = stepKey
-			if !f.more.key.Comparable() { // there is an interface in it
+			if f.plan.anyKey && !f.more.key.Comparable() {
 				return &UnmarshalError{Offset: u.c.off, Got: "such a term", Want: "a key of a Go map", Err: ErrType}
+			}
+			if err := u.memory.take(f.plan.apart); err != nil {
+				return u.tooMany(err, "map", f.n, f.plan.slot+f.plan.apart)
 			}
 			f.v.SetMapIndex(f.more.key, f.more.value)
 			if f.v.Len() != f.i {
@@ -376,16 +480,21 @@ func (u *unmarshaler) result(p *plan, v reflect.Value) (more bool, err error) {
 		return false, nil
 	}
 	if u.c.AtomIs("error") {
+		if err := u.takeFor(start, reasonSize); err != nil {
+			return false, err
+		}
 		v.Field(1).Set(reflect.ValueOf(&ReasonError{Reason: Atom("error")}))
 		return false, nil
 	}
 	if n, err := u.c.Tuple(); err == nil && n == 2 {
 		if u.c.AtomIs("ok") {
-			u.open(filling{plan: p, v: v})
-			return true, nil
+			return true, u.open(filling{plan: p, v: v})
 		}
 		if u.c.AtomIs("error") {
-			reason, err := u.c.TermWith(&u.o)
+			if err := u.takeFor(start, reasonSize); err != nil {
+				return false, err
+			}
+			reason, err := u.tree()
 			v.Field(1).Set(reflect.ValueOf(&ReasonError{Reason: reason}))
 			return false, err
 		}
@@ -393,6 +502,9 @@ func (u *unmarshaler) result(p *plan, v reflect.Value) (more bool, err error) {
 	u.c.off = start
 	return false, u.wrong(ErrType, "ok, {ok, Value} or {error, Reason}")
 }
+
+// reasonSize is what a ReasonError takes.
+var reasonSize = int(reflect.TypeFor[ReasonError]().Size())
 
 // openVariant chooses the variant of an interface by the atom, or by the first element of the
 // tuple.
@@ -420,9 +532,11 @@ func (u *unmarshaler) openVariant(p *plan, v reflect.Value) (bool, error) {
 	if !ok {
 		return false, u.wrong(ErrType, set.want)
 	}
-	u.open(filling{plan: p, v: v, step: stepValue, more: &more{value: reflect.New(variant.typ).Elem()}})
-	u.in.at = variant.index
-	return true, nil
+	if err := u.takeFor(u.c.off, scratchSize+2*allocated(int(variant.typ.Size()))); err != nil {
+		return false, err
+	}
+	f := filling{plan: p, v: v, at: variant.index, step: stepValue, more: &more{value: reflect.New(variant.typ).Elem()}}
+	return true, u.open(f)
 }
 
 // variant stores the variant that was chosen.

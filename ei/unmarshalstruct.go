@@ -44,14 +44,16 @@ func (u *unmarshaler) openStruct(p *plan, v reflect.Value) (bool, error) {
 			return false, u.mismatch(err, r.mapWant())
 		}
 	}
-	if r.many > 0 {
-		f.more = &more{seen: make([]uint64, r.many)}
-	}
 	if f.n == 0 {
 		return false, nil
 	}
-	u.open(f)
-	return true, nil
+	if r.many > 0 {
+		if err := u.takeFor(start, scratchSize+8*r.many); err != nil {
+			return false, err
+		}
+		f.more = &more{seen: make([]uint64, r.many)}
+	}
+	return true, u.open(f)
 }
 
 func (r *recordPlan) tupleWant() string {
@@ -96,7 +98,10 @@ func (u *unmarshaler) fields() error {
 		if len(field.index) == 1 {
 			at = at.Field(field.index[0])
 		} else {
-			at = fieldAt(at, field.index)
+			var err error
+			if at, err = u.fieldAt(at, field.index); err != nil {
+				return err
+			}
 		}
 		if bare {
 			if err := u.instead(trueTerm, field.plan, at); err != nil {
@@ -137,17 +142,20 @@ func (u *unmarshaler) fields() error {
 var trueTerm = AppendBool(nil, true)
 
 // fieldAt gives the field at index, within what is embedded, which it makes where it is not there.
-func fieldAt(v reflect.Value, index []int) reflect.Value {
+func (u *unmarshaler) fieldAt(v reflect.Value, index []int) (reflect.Value, error) {
 	for i, x := range index {
 		if i > 0 && v.Kind() == reflect.Pointer {
 			if v.IsNil() {
+				if err := u.takeFor(u.c.off, allocated(int(v.Type().Elem().Size()))); err != nil {
+					return v, err
+				}
 				v.Set(reflect.New(v.Type().Elem()))
 			}
 			v = v.Elem()
 		}
 		v = v.Field(x)
 	}
-	return v
+	return v, nil
 }
 
 // fieldKey reads the key before a value, and sets the field that it is of; for a bare atom in a

@@ -32,8 +32,8 @@ var (
 	ErrNotFinite = errors.New("elixir: a Decimal that is not finite")
 	// ErrInexact: a fraction, such as 1/3, without an end in decimal digits.
 	ErrInexact = errors.New("elixir: not exact in decimal digits")
-	// ErrHuge: an exponent too large for what was asked for.
-	ErrHuge = errors.New("elixir: the exponent of a Decimal is too large")
+	// ErrHuge: an exponent, or a number of digits, too large for what was asked for.
+	ErrHuge = errors.New("elixir: a Decimal is too large")
 	// ErrSyntax: a text that is no decimal number.
 	ErrSyntax = errors.New("elixir: not a decimal number")
 )
@@ -42,6 +42,13 @@ var (
 // large exponent in a few bytes, and a fraction of it would take memory in proportion to the
 // exponent.
 const MaxRatExp = 10_000
+
+// MaxDigits is how many digits the coefficient of a Decimal may have that is read, from a term or a
+// text, or written as a term: to read and to write digits takes more than linear time.
+const MaxDigits = 1 << 16
+
+// sureBits is how many bits are never more digits than that.
+const sureBits = 217_705
 
 // maxExp bounds an exponent as such.
 const maxExp = 999_999_999
@@ -70,7 +77,7 @@ func (d Decimal) Rat() (*big.Rat, error) {
 	case d.Special != Finite:
 		return nil, fmt.Errorf("%w: %v", ErrNotFinite, d)
 	case d.Exp > MaxRatExp || d.Exp < -MaxRatExp:
-		return nil, fmt.Errorf("%w: %d", ErrHuge, d.Exp)
+		return nil, fmt.Errorf("%w: its exponent is %d", ErrHuge, d.Exp)
 	}
 	coef := new(big.Int).Set(d.coef())
 	if d.Neg {
@@ -89,13 +96,17 @@ func (d Decimal) coef() *big.Int {
 	return d.Coef
 }
 
-// Check gives a *ValueError for a negative Coef, and for an Exp of more than nine digits.
+// Check gives a *ValueError for a negative Coef, for one of more than MaxDigits digits, and for an
+// Exp of more than nine digits.
 func (d Decimal) Check() error {
 	if err := within("Decimal", "exp", d.Exp, -maxExp, maxExp); err != nil {
 		return err
 	}
 	if d.Special == Finite && d.coef().Sign() < 0 {
 		return &ValueError{Struct: "Decimal", Field: "coef", Reason: "it is negative"}
+	}
+	if d.Special == Finite && d.coef().BitLen() > sureBits && d.coef().Cmp(powerOfTen(MaxDigits)) >= 0 {
+		return &ValueError{Struct: "Decimal", Field: "coef", Reason: fmt.Sprintf("it has more than %d digits", MaxDigits)}
 	}
 	if d.Special > Infinity {
 		return &ValueError{Struct: "Decimal", Field: "coef", Reason: "it is no number, NaN or infinity"}
@@ -148,7 +159,7 @@ func (d *Decimal) ReadTerm(c *ei.Cursor) error {
 	case ei.Int:
 		got.Coef = big.NewInt(int64(coef))
 	case ei.BigInt:
-		got.Coef = coef.Big()
+		got.Coef = coef.Big() // of which Check takes the size
 	default:
 		switch coef {
 		case coefNaN:

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/ei/elixir"
 )
 
@@ -110,4 +111,49 @@ func TestDecimalAndRat(t *testing.T) {
 	require.Equal(t, "-1"+strings.Repeat("0", elixir.MaxRatExp)+"/1", r.String())
 	require.Equal(t, "-12.34", elixir.NewDecimal(big.NewInt(-1234), -2).String())
 	require.Equal(t, "0", elixir.Decimal{}.String())
+}
+
+// A peer sends a coefficient of a megabyte, whose digits would take seconds.
+func TestDecimalOfManyDigits(t *testing.T) {
+	most := strings.Repeat("9", elixir.MaxDigits)
+	d, err := elixir.ParseDecimal(most)
+	require.NoError(t, err)
+	data, err := ei.Marshal(d)
+	require.NoError(t, err)
+	var back elixir.Decimal
+	require.NoError(t, ei.Unmarshal(data, &back))
+	require.Equal(t, most, back.String())
+
+	more := new(big.Int).Add(d.Coef, big.NewInt(1))
+	for _, coef := range []*big.Int{more, new(big.Int).Lsh(more, 8<<20)} {
+		huge := elixir.NewDecimal(coef, 0)
+		var wrong *elixir.ValueError
+		require.ErrorAs(t, huge.Check(), &wrong)
+		require.EqualError(t, wrong, "elixir: coef of a Decimal: it has more than 65536 digits")
+		_, err = ei.Marshal(huge)
+		require.ErrorAs(t, err, &wrong)
+		peers := ei.Map{{Key: ei.Atom("__struct__"), Value: ei.Atom("Elixir.Decimal")}, {Key: ei.Atom("sign"), Value: ei.Int(1)},
+			{Key: ei.Atom("coef"), Value: ei.NewBigInt(coef)}, {Key: ei.Atom("exp"), Value: ei.Int(0)}}
+		require.ErrorAs(t, ei.UnmarshalTerm(peers, &back), &wrong)
+	}
+	for _, text := range []string{most + "9", "0." + most, most[1:] + ".99"} {
+		_, err = elixir.ParseDecimal(text)
+		require.ErrorIs(t, err, elixir.ErrHuge)
+		require.Less(t, len(err.Error()), 100)
+	}
+}
+
+// A large exponent is a few bytes, and stays so.
+func TestDecimalOfLargeExponent(t *testing.T) {
+	for text, want := range map[string]string{"1E999999999": "1E+999999999", "1E-999999999": "1E-999999999", "12E999999998": "1.2E+999999999"} {
+		d, err := elixir.ParseDecimal(text)
+		require.NoError(t, err)
+		require.Equal(t, want, d.String())
+		_, err = d.Rat()
+		require.ErrorIs(t, err, elixir.ErrHuge)
+	}
+	d := elixir.NewDecimal(big.NewInt(1), 1_000_000_000) // which Check refuses
+	require.Equal(t, "1E+1000000000", d.String())
+	_, err := ei.Marshal(d)
+	require.ErrorIs(t, err, ei.ErrRange)
 }

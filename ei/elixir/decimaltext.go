@@ -43,7 +43,8 @@ func (d Decimal) digits() string {
 }
 
 // ParseDecimal reads the whole of a text, as Decimal.new/1 does: 12.34, -1.2E+30, .5, inf, NaN. The
-// error is ErrSyntax, or ErrHuge for an exponent of more than nine digits.
+// error is ErrSyntax, or ErrHuge for an exponent of more than nine digits, and for more than
+// MaxDigits digits.
 func ParseDecimal(text string) (Decimal, error) {
 	fail := func() (Decimal, error) { return Decimal{}, fmt.Errorf("%w: %.60q", ErrSyntax, text) }
 	var d Decimal
@@ -63,7 +64,7 @@ func ParseDecimal(text string) (Decimal, error) {
 	if i := strings.IndexAny(rest, "eE"); i >= 0 {
 		exp, err := strconv.ParseInt(rest[i+1:], 10, 32)
 		if errors.Is(err, strconv.ErrRange) {
-			return Decimal{}, fmt.Errorf("%w: %.60q", ErrHuge, text)
+			return Decimal{}, fmt.Errorf("%w: its exponent, of %.60q", ErrHuge, text)
 		}
 		if err != nil {
 			return fail()
@@ -75,8 +76,11 @@ func ParseDecimal(text string) (Decimal, error) {
 	if digits == "" || strings.Trim(digits, "0123456789") != "" {
 		return fail()
 	}
+	if len(digits) > MaxDigits {
+		return Decimal{}, fmt.Errorf("%w: %d digits", ErrHuge, len(digits))
+	}
 	if d.Exp -= len(fraction); d.Exp < -maxExp || d.Exp > maxExp {
-		return Decimal{}, fmt.Errorf("%w: %.60q", ErrHuge, text)
+		return Decimal{}, fmt.Errorf("%w: its exponent, of %.60q", ErrHuge, text)
 	}
 	d.Coef, _ = new(big.Int).SetString(digits, 10)
 	return d, nil
