@@ -59,6 +59,27 @@ func newRexCall(ctx context.Context, node, mod, fun string, args any) rexCall {
 	return rexCall{Module: ei.Atom(mod), Function: ei.Atom(fun), Args: args, Leader: leader}
 }
 
+// GroupLeaderOf is the group leader of what runs with ctx: that of WithGroupLeader, or, in a Func,
+// the one that the caller has named, an ei.Pid, or an ei.Atom for the process that has that name
+// here (user, as a rule). It is where the function is to print (package groupleader), and calls
+// made with ctx pass it on. It is nil if there is none, as for the functions of a Server, or if
+// Config.Rules do not let the caller send there (see Node.AllowsProcess).
+func GroupLeaderOf(ctx context.Context) ei.Term {
+	if leader, ok := ctx.Value(leaderKey{}).(ei.Pid); ok {
+		return leader
+	}
+	t := runOf(ctx)
+	leader, c := t.namedLeader(), t.caller().toOthers()
+	if leader == nil || c == nil {
+		return leader
+	}
+	if t.muted.Load() || !c.n.AllowsProcess(c.peer.Name, MaySend, leader) {
+		t.muted.Store(true) // counted once
+		return nil
+	}
+	return leader
+}
+
 // leaderFor is the group leader of ctx; false if there is none that is a pid, or the node would
 // refuse it: the caller of a function may have made it up.
 func leaderFor(ctx context.Context, node string) (ei.Pid, bool) {

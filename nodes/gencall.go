@@ -107,7 +107,13 @@ func (c *Call) reply(ctx context.Context, answer ei.Raw) (err error) {
 		ctl := c.addressHere()
 		c.trace.mark(ctl)
 		return c.n.send(ctx, ctl, node, answer)
-	case node != c.n.Name(): // the peer, or a process of this node, has passed the request on
+	}
+	// the peer, or a process of this node, has passed the request on, or says so
+	ctl := c.addressHere()
+	if !c.n.mayAnswer(c.conn, c.tag, node, ctl) {
+		return nil
+	}
+	if node != c.n.Name() {
 		return wrap("reply", node, c.n.answerThird(ctx, c.conn, c.addressee(), c.prompt, answer))
 	}
 	tag, err := c.tag.Decode()
@@ -115,10 +121,6 @@ func (c *Call) reply(ctx context.Context, answer ei.Raw) (err error) {
 		return wrap("reply", node, err)
 	}
 	if _, made := tag.(ei.Atom); made { // no caller has such a tag: it makes another message of the reply
-		return nil
-	}
-	ctl := c.addressHere()
-	if !c.n.mayAnswer(c.conn, c.tag, ctl) {
 		return nil
 	}
 	if b := c.n.procs.addressee(ctl); b != nil && !b.isHeld() {

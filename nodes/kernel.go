@@ -30,6 +30,10 @@ func (n *Node) serveKernel() error {
 	rex := kernelServer{call: n.rexCall, cast: n.rexCast, info: n.rexInfo}
 	full := kernelServer{call: rexFull, info: n.rexInfoFull, prompt: true}
 	_, err := n.register("rex", func(b *Mailbox, m *Message) {
+		if !n.mayAsk(m.asker(), askedBy(m)) {
+			m.Release()
+			return
+		}
 		r := &rexRun{server: &rex, b: b, m: m}
 		if !n.admitRun(&r.run, m.asker(), cost(m)+spawnCost) {
 			full.take(b, m)
@@ -46,6 +50,23 @@ func (n *Node) serveKernel() error {
 		}
 	}, o)
 	return err
+}
+
+// askedBy is the node of the process that a message to rex names for the answer; if it names none,
+// that which the message is from.
+func askedBy(m *Message) string {
+	from, _, _, ok := otp.GenCall(m.Payload)
+	if !ok {
+		c := ei.NewCursor(m.Payload)
+		if size, err := c.Tuple(); err == nil && size == 2 {
+			from, err = otp.ReadAddressee(&c)
+			ok = err == nil
+		}
+	}
+	if ok {
+		return string(from.Pid.Node)
+	}
+	return m.payer()
 }
 
 // A rexRun is a run of rex, for one message.
@@ -157,20 +178,18 @@ func (n *Node) takeOutput(self *Mailbox, m *Message) bool {
 		return false
 	}
 	payload, err := ei.AppendTerm(nil, answer)
+	ctl, by := dist.Control{Op: dist.OpSend, From: self.pid, To: from.Pid}, m.asker()
 	switch node := string(from.Pid.Node); {
 	case err != nil:
-	case m.conn != nil && node == m.conn.peer.Name:
-		var ctl dist.Control
-		if ctl, err = m.conn.answerTo(from); err == nil {
-			m.conn.signal(&ctl, payload)
+	case by != nil && node == by.peer.Name:
+		if ctl, err = by.answerTo(from); err == nil {
+			by.signal(&ctl, payload)
 		}
+	case !n.mayTell(by, node, &ctl):
 	case node == n.Name():
-		ctl := &dist.Control{Op: dist.OpSend, From: self.pid, To: from.Pid}
-		if n.mayAnswer(m.conn, ei.Atom("io_reply"), ctl) {
-			err = n.sendHereNow(ctl, ei.Raw(payload))
-		}
+		err = n.sendHereNow(&ctl, ei.Raw(payload))
 	default:
-		err = n.answerThird(n.ctx, m.conn, from, true, ei.Raw(payload))
+		err = n.answerThird(n.ctx, by, from, true, ei.Raw(payload))
 	}
 	if err != nil {
 		n.log.Debug("answer lost", "to", from.Pid, "error", err)
@@ -246,9 +265,7 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 				err = m.conn.send(ctx, &ctl, answer)
 			}
 		case n.Name():
-			if n.mayAnswer(m.conn, ei.Atom("rex"), &dist.Control{Op: dist.OpSend, To: from.Pid}) {
-				err = self.Send(ctx, from.Pid, answer)
-			}
+			err = self.Send(ctx, from.Pid, answer)
 		default: // the peer has passed the request on
 			err = n.answerThird(ctx, m.conn, from, false, answer)
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/nodes/internal/permit"
 )
 
@@ -25,7 +26,8 @@ type Rule struct {
 	// number of arguments, "shop:*" or "Elixir.Shop:*". For the others it is a registered name of
 	// the process, whether the peer uses that, the pid or an alias; a process without a name goes
 	// by the text of its pid, which "#Pid<*>" matches. One with several names can be reached by its
-	// pid if it can under one of them.
+	// pid if it can under one of them. Processes of a third node, to which this node is to send
+	// what the peer asks for, go by the name of that node: "@db@host", or "@*" for all nodes.
 	Target string
 	// Allow: what matches is allowed, otherwise refused.
 	Allow bool
@@ -46,7 +48,8 @@ const (
 	MaySpawn = Permission(permit.Spawn)
 	// MaySend is a message to a process, and a monitor of it. Refused, both are as if there were no
 	// such process: the message is dropped, the monitor's DOWN says noproc. So a refused
-	// gen_server:call exits with noproc at once.
+	// gen_server:call exits with noproc at once. It is also what this node is to send to a process
+	// because the peer has named that: an answer, or what a function prints.
 	MaySend = Permission(permit.Send)
 	// MayLink is a link with a process. Refused, it breaks with noproc.
 	MayLink = Permission(permit.Link)
@@ -73,6 +76,29 @@ func (n *Node) Rules() []Rule { return slices.Clone(n.cfg.Rules) }
 // functions that they call can have rules, too. A refusal is not counted.
 func (n *Node) Allows(peer string, p Permission, module, function string, arity int) bool {
 	return n.rules == nil || peer == n.Name() || n.rules.Function(peer, permit.Op(p), module, function, arity)
+}
+
+// AllowsProcess tells whether Config.Rules let a peer do something to a process: p is MaySend,
+// MayLink or MayExit, and to an ei.Pid, or the ei.Atom that a process of this node is named by. Ask
+// it before the program sends to, links with, or ends what a peer has named, as an argument say:
+// that is done in this node's name, and no other rule is asked. A process of the peer's own node is
+// allowed. Those of a third node go by "@NODE", and only if it is connected: send under NoConnect.
+// Refused are rex, and a pid of another worker, whose names are not known here. A refusal is
+// counted.
+func (n *Node) AllowsProcess(peer string, p Permission, to ei.Term) bool {
+	if n.rules == nil || peer == n.Name() {
+		return true
+	}
+	node, ctl := n.Name(), &dist.Control{Op: dist.OpSend}
+	switch to := to.(type) {
+	case ei.Pid:
+		node, ctl.To = string(to.Node), to
+	case ei.Atom:
+		ctl.Op, ctl.ToName = dist.OpRegSend, to
+	default:
+		return false
+	}
+	return n.mayName(peer, n.Conn(peer), p, node, ctl)
 }
 
 func compileRules(rules []Rule) (permit.Table, error) {
@@ -107,6 +133,9 @@ func (n *Node) admits(c *Conn, m *Message) bool {
 	case dist.OpLink:
 		p = MayLink
 	case dist.OpExit2:
+		if n.endsLink(m) {
+			return true
+		}
 		p = MayExit
 	default: // it ends what there is; or calls functions: see mayRun
 		return true
@@ -158,8 +187,15 @@ func (n *Node) mayReach(c *Conn, p Permission, b *Mailbox, ctl *dist.Control) bo
 	if n.rules.Process(c.peer.Name, permit.Op(p), names...) {
 		return true
 	}
-	n.denied(c, p, names[0])
+	n.denied(c.peer.Name, c, p, names[0])
 	return false
+}
+
+// endsLink tells whether an exit signal says no more than the end of a link does, which needs no
+// rule: it has the reason normal, and is from a process that the addressee is linked with.
+func (n *Node) endsLink(m *Message) bool {
+	b := n.procs.addressee(&m.Control)
+	return b != nil && isAtom(m.Reason, "normal") && b.hasLink(m.From)
 }
 
 // targets are what rules call a process: its names, or else its pid.
@@ -176,24 +212,71 @@ func (n *Node) targets(b *Mailbox, pid ei.Pid) (names []string) {
 	return names
 }
 
+// mayName tells whether this node may do to a process what a peer asks for by naming it. The
+// process is one of node, as ctl addresses it; c is the peer's connection, nil if it has none.
+func (n *Node) mayName(peer string, c *Conn, p Permission, node string, ctl *dist.Control) bool {
+	var names []string
+	switch b := n.procs.addressee(ctl); {
+	case node == peer:
+		return true
+	case node != n.Name():
+		if names = []string{"@" + node}; n.Conn(node) != nil && n.rules.Process(peer, permit.Op(p), names...) {
+			return true
+		}
+	case b != nil && (b.isMadeFor(peer) || p == MaySend && b == n.procs.named("net_kernel")):
+		return true
+	// what rex is sent would be a request of this node's own
+	case b != nil && b == n.procs.named("rex"):
+		names = []string{"rex"}
+	case b == nil && ctl.ToName == "": // it has ended, or is another worker's
+		names = []string{ctl.To.String()}
+	default:
+		if names = []string{string(ctl.ToName)}; ctl.ToName == "" {
+			names = n.targets(b, ctl.To)
+		}
+		if n.rules.Process(peer, permit.Op(p), names...) {
+			return true
+		}
+	}
+	n.denied(peer, c, p, names[0])
+	return false
+}
+
 // mayAnswer tells whether {Tag, Reply}, the answer to a request that has come over c, may go to the
-// process of this node that the request names: a peer may name any. An answer to a call of this
-// node gets nowhere else.
-func (n *Node) mayAnswer(c *Conn, tag ei.Term, ctl *dist.Control) bool {
+// process that the request names, of this node or of a third one: a peer may name any. Then Tag has
+// to be a caller's, or Reply, which the peer may have a say in, would become a request in this
+// node's name. An answer to a call of this node gets nowhere else.
+func (n *Node) mayAnswer(c *Conn, tag ei.Raw, node string, ctl *dist.Control) bool {
 	if c = c.toOthers(); n.rules == nil || c == nil {
 		return true
 	}
-	payload, err := ei.AppendTerm(nil, ei.Tuple{tag, ei.List{}})
-	if err == nil && n.answersCall(&Message{Control: dist.Control{Op: dist.OpSend}, Payload: payload}) {
-		return true
+	if node == n.Name() {
+		payload := append(ei.AppendTupleHeader(nil, 2), tag...)
+		if n.answersCall(&Message{Control: dist.Control{Op: dist.OpSend}, Payload: ei.AppendNil(payload)}) {
+			return true
+		}
 	}
-	b := n.procs.addressee(ctl)
-	// an answer to rex would be a request of this node's own
-	if b == nil || b.opts.lasting {
-		n.denied(c, MaySend, ctl.To.String())
+	if !otp.IsCallTag(tag) {
+		n.denied(c.peer.Name, c, MaySend, "@"+node)
 		return false
 	}
-	return n.mayReach(c, MaySend, b, ctl)
+	return n.mayTell(c, node, ctl)
+}
+
+// mayTell tells whether the peer of c may have this node send something to a process of node.
+func (n *Node) mayTell(c *Conn, node string, ctl *dist.Control) bool {
+	c = c.toOthers()
+	return n.rules == nil || c == nil || n.mayName(c.peer.Name, c, MaySend, node, ctl)
+}
+
+// mayAsk tells whether rex may do what a process of a node asks for over a connection: with rules,
+// that node is the connection's, since rex answers in this node's name, whatever that says.
+func (n *Node) mayAsk(c *Conn, node string) bool {
+	if c = c.toOthers(); n.rules == nil || c == nil || node == c.peer.Name {
+		return true
+	}
+	n.denied(c.peer.Name, c, MaySend, "@"+node)
+	return false
 }
 
 // mayPass tells whether rex may pass a message of a peer's on to the process that has a name.
@@ -205,7 +288,7 @@ func (n *Node) mayPass(c *Conn, name ei.Atom, message ei.Term) bool {
 		if from, ok := t[1].(ei.Tuple); ok && len(from) > 0 {
 			// another worker would take it for one of its own node
 			if pid, ok := from[0].(ei.Pid); !ok || string(pid.Node) != c.peer.Name {
-				n.denied(c, MaySend, string(name))
+				n.denied(c.peer.Name, c, MaySend, string(name))
 				return false
 			}
 		}
@@ -222,7 +305,7 @@ func (n *Node) mayRun(c *Conn, p Permission, f function, arity int) bool {
 	if n.rules.Function(c.peer.Name, permit.Op(p), string(f.module), string(f.name), arity) {
 		return true
 	}
-	n.denied(c, p, f.with(arity))
+	n.denied(c.peer.Name, c, p, f.with(arity))
 	return false
 }
 
@@ -231,10 +314,13 @@ func noAccess(f function, arity int) *Raise {
 	return &Raise{ClassError, ei.Atom("eacces"), ei.List{ei.Tuple{f.module, f.name, ei.Int(arity), ei.List{}}}}
 }
 
-func (n *Node) denied(c *Conn, p Permission, target string) {
+// denied counts and logs a refusal; c is the peer's connection, nil if it has none.
+func (n *Node) denied(peer string, c *Conn, p Permission, target string) {
 	n.stats.denied.Add(1)
 	if m := n.meter.Load(); m != nil && m.Denied != nil {
-		m.Denied(c.peer.Name, p.String(), target)
+		m.Denied(peer, p.String(), target)
 	}
-	c.complain(faultDenied, "refused by Config.Rules", fmt.Errorf("%v of %s", p, target))
+	if c != nil {
+		c.complain(faultDenied, "refused by Config.Rules", fmt.Errorf("%v of %s", p, target))
+	}
 }

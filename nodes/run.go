@@ -22,10 +22,11 @@ type run struct {
 	call *Call // that the Server's function answers
 	over atomic.Bool
 
-	from       ei.Pid  // the process that has sent the message; without words: unknown
-	trace      *trace  // that the message has brought
-	leader     ei.Pid  // the group leader that the caller has named …
-	leaderName ei.Atom // … if it is a pid, or a name
+	from       ei.Pid      // the process that has sent the message; without words: unknown
+	trace      *trace      // that the message has brought
+	leader     ei.Pid      // the group leader that the caller has named …
+	leaderName ei.Atom     // … if it is a pid, or a name
+	muted      atomic.Bool // Config.Rules do not let the caller print there
 
 	mu   sync.Mutex
 	self *Mailbox // the process; nil: the node's own, or see process; guarded by mu
@@ -163,15 +164,9 @@ func WithGroupLeader(ctx context.Context, leader ei.Pid) context.Context {
 	return context.WithValue(ctx, leaderKey{}, leader)
 }
 
-// GroupLeaderOf is the group leader of what runs with ctx: that of WithGroupLeader, or, in a Func,
-// the one that the caller has named, an ei.Pid, or an ei.Atom for the process that has that name
-// here (user, as a rule). It is where the function is to print (package groupleader), and calls
-// made with ctx pass it on. It is nil if there is none, as for the functions of a Server.
-func GroupLeaderOf(ctx context.Context) ei.Term {
-	if leader, ok := ctx.Value(leaderKey{}).(ei.Pid); ok {
-		return leader
-	}
-	switch t := runOf(ctx); {
+// namedLeader is the group leader that the caller has named; nil: none. t may be nil.
+func (t *run) namedLeader() ei.Term {
+	switch {
 	case t == nil:
 	case t.leader.Node != "":
 		return t.leader
@@ -421,12 +416,7 @@ func (s *remoteRuns) names() (names []string) {
 
 // describe adds what there is to say of the function that a process runs.
 func (s *remoteRuns) describe(t *run, d *introspect.Process) {
-	d.Parent = t.from
-	if t.leader.Node != "" {
-		d.GroupLeader = t.leader
-	} else if t.leaderName != "" {
-		d.GroupLeader = t.leaderName
-	}
+	d.Parent, d.GroupLeader = t.from, t.namedLeader()
 	s.mu.Lock()
 	d.Runs = introspect.MFA{Module: t.calls.module, Function: t.calls.name, Arity: t.arity}
 	s.mu.Unlock()

@@ -323,7 +323,8 @@ func (s *strangers) leave(by *Conn, bytes int) {
 }
 
 // answerThird sends an answer that a peer has asked for to a process of a third node: now, or,
-// unless prompt, once there is a connection. A prompt answer does not wait for room either.
+// unless prompt, once there is a connection. A prompt answer does not wait for room either. With
+// rules, no peer makes this node connect: who can relay a handshake could take its place elsewhere.
 func (n *Node) answerThird(ctx context.Context, by *Conn, to otp.Addressee, prompt bool, answer ei.Term) error {
 	payload, err := ei.AppendTerm(nil, answer)
 	if err != nil {
@@ -331,7 +332,7 @@ func (n *Node) answerThird(ctx context.Context, by *Conn, to otp.Addressee, prom
 	}
 	conn := n.Conn(string(to.Pid.Node))
 	switch {
-	case conn == nil && !prompt:
+	case conn == nil && !prompt && (n.rules == nil || by.toOthers() == nil):
 		return n.answerStranger(by, to, payload)
 	case conn == nil:
 		return ErrNoConnection

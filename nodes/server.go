@@ -404,7 +404,7 @@ func (s *Server) replaceState(ctx context.Context, c *Call, fun ei.Term) ei.Term
 	}
 	ctx, cancel := context.WithTimeout(ctx, fromFun)
 	defer cancel()
-	next, err := c.n.RPC(ctx, node, "erlang", "apply", fun, ei.List{state})
+	next, err := c.n.RPC(NoConnect(ctx), node, "erlang", "apply", fun, ei.List{state})
 	if err == nil {
 		err = s.SetState(next)
 	}

@@ -95,6 +95,22 @@ func MonitorOf(tag ei.Raw) (ref ei.Ref) {
 	return ref
 }
 
+// IsCallTag tells whether a tag is one that gen, or gen_server:multi_call, makes: Ref, [alias | Ref],
+// [[alias | _] | Ref], or {Ref, Node} before OTP 24. No message that begins with one is a request.
+func IsCallTag(tag ei.Raw) bool {
+	c := ei.NewCursor(tag)
+	if n, err := c.Tuple(); err == nil {
+		_, isRef := c.Ref()
+		_, isNode := c.Atom()
+		return n == 2 && isRef == nil && isNode == nil
+	}
+	if MonitorOf(tag).Len == 0 {
+		return false
+	}
+	_, isAlias := AliasOf(tag)
+	return isAlias || ei.Tag(tag[0]).IsRef()
+}
+
 // An Addressee is where an answer goes to: a process or, where that is wanted and understood, an
 // alias of it.
 type Addressee struct {
