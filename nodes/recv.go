@@ -184,7 +184,7 @@ func (c *Conn) receive(ctx context.Context, m *Message) error {
 		c.received.Add(n)
 		c.unpaired.Store(false)
 		if r.need == 0 {
-			c.answerTick() // a peer with a shorter net_ticktime than ours lives by the answers
+			c.ticks.answerTick(c)
 			continue
 		}
 		if r.dist == nil {

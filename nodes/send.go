@@ -425,18 +425,16 @@ func (c *Conn) progress() progress {
 	return progress{sent, there}
 }
 
+// posted is how many bytes have ever been given to the queue.
+func (c *Conn) posted() int64 {
+	queued, sent := c.q.Buffered()
+	return sent + int64(queued)
+}
+
 // isFull tells whether senders wait.
 func (c *Conn) isFull() bool {
 	queued, _ := c.q.Buffered()
 	return queued > c.env.cfg.QueueLimit
-}
-
-// answerTick answers a tick of the peer's, unless it may itself be the answer to ours (two nodes
-// would answer each other for ever) or other bytes are on their way.
-func (c *Conn) answerTick() {
-	if queued, _ := c.q.Buffered(); !c.ticks.asked.Swap(false) && queued == 0 {
-		_ = c.sendTick()
-	}
 }
 
 // Flush waits until everything sent so far has been given to the transport, or until ctx or the

@@ -25,10 +25,11 @@ type ticker struct {
 	received int64
 	missed   int
 
-	// a tick of ours has gone out, and the next one of the peer's may be its answer
-	asked atomic.Bool
-
 	flow flow
+
+	// what answerTick knows of the peer's last tick; used by the reader only
+	seen     int64     // bytes ever given to the queue
+	answered time.Time // when the tick was answered; zero: it was not
 }
 
 // A flow is what comes from a peer to which nothing is sent. A BEAM sends no ticks beside its
@@ -99,8 +100,7 @@ func (t *ticker) unhold(c *Conn) {
 	defer t.mu.Unlock()
 	t.turns.Resume()
 	if time.Since(t.held) >= c.env.cfg.TickInterval {
-		queued, sent := c.q.Buffered()
-		t.posted, t.missed = sent+int64(queued), 0
+		t.posted, t.missed = c.posted(), 0
 	}
 	t.schedule(c)
 }
@@ -147,11 +147,9 @@ func (t *ticker) look(c *Conn) (dead error) {
 	}
 	var deaf error // why nothing can be sent
 	if !c.leaves.Load() && (idle || received == t.received && !c.peer.Announced.Has(dist.FlagPublished)) {
-		t.asked.Store(true)
 		deaf = c.sendTick()
-		queued, sent = c.q.Buffered()
 	}
-	t.posted = sent + int64(queued)
+	t.posted = c.posted()
 	unread := func() bool {
 		pending, err := c.s.PendingBytes()
 		return pending > 0 || err != nil || !c.reading.Load()
@@ -191,8 +189,7 @@ func (t *ticker) flows(c *Conn) {
 	if t.timer == nil || t.flow.on.Swap(true) {
 		return
 	}
-	queued, sent := c.q.Buffered()
-	t.flow.came, t.flow.posted = -1, sent+int64(queued)
+	t.flow.came, t.flow.posted = -1, c.posted()
 	t.schedule(c)
 }
 
@@ -218,22 +215,41 @@ func (t *ticker) answer(c *Conn) {
 	if !silent {
 		return
 	}
-	t.asked.Store(true)
 	_ = c.sendTick() // look tells of an error
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	queued, sent = c.q.Buffered()
-	f.posted = sent + int64(queued)
+	f.posted = c.posted()
+}
+
+// answerPause is longer than a round trip to anywhere, and shorter than the time between two ticks
+// of a BEAM with a net_ticktime of 4 s.
+const answerPause = 750 * time.Millisecond
+
+// answerTick is called by the reader when a tick has come. A peer with a shorter net_ticktime than
+// ours lives by the answers. But an answer looks like any tick, so two nodes could answer each
+// other for ever; and counting our own ticks does not help, since a BEAM answers none of them. What
+// tells an answer is that it comes soon after what it answers. So a tick gets no answer if something
+// has gone out since the tick before, or is about to; nor if the tick before was answered within
+// the answerPause. The next one is answered then: a peer that ticks in any interval gets an answer
+// to every other tick at least, and of answers that were answered each side gives back only half.
+func (t *ticker) answerTick(c *Conn) {
+	queued, sent := c.q.Buffered()
+	posted := sent + int64(queued)
+	if queued > 0 || posted != t.seen || time.Since(t.answered) < answerPause {
+		t.seen, t.answered = posted, time.Time{}
+		return
+	}
+	_ = c.sendTick()
+	t.seen, t.answered = c.posted(), time.Now()
 }
 
 // state describes the clock of a frozen connection.
 func (t *ticker) state(c *Conn) states.Clock {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	queued, sent := c.q.Buffered()
 	return states.Clock{
-		Age: max(time.Since(t.last), 0), Idle: sent+int64(queued) == t.posted,
-		Heard: c.received.Load()+c.rd.steps.Load() != t.received, Missed: t.missed, Asked: t.asked.Load(), At: clock.Now(),
+		Age: max(time.Since(t.last), 0), Idle: c.posted() == t.posted,
+		Heard: c.received.Load()+c.rd.steps.Load() != t.received, Missed: t.missed, At: clock.Now(),
 	}
 }
 
@@ -254,10 +270,8 @@ func (t *ticker) restore(c *Conn, s *states.Clock) {
 		t.held = t.held.Add(-frozen)
 		t.last = t.last.Add(-min(min(max(s.Age, 0), most)+frozen, most))
 		t.missed = min(max(s.Missed, 0), missedTicks-1)
-		t.asked.Store(s.Asked)
 		if s.Idle {
-			queued, sent := c.q.Buffered()
-			t.posted = sent + int64(queued)
+			t.posted = c.posted()
 		}
 		if !s.Heard {
 			t.received = c.received.Load()

@@ -2,7 +2,9 @@ package nodes
 
 import (
 	"context"
+	"fmt"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -101,15 +103,15 @@ func TestTickIsAnsweredAtOnce(t *testing.T) {
 		_, l := w.listening("bob")
 		p, c := w.joined(l, role("wire@test"))
 		receiving(c)
-		begin := time.Now()
 		for range 3 {
-			synctest.Wait() // the last answer has gone out
+			time.Sleep(time.Second)
+			began := time.Now()
 			require.NoError(t, p.tick())
 			body, err := p.frame(w.ctx())
 			require.NoError(t, err)
 			require.Empty(t, body)
+			require.Equal(t, began, time.Now())
 		}
-		require.Equal(t, begin, time.Now())
 	})
 }
 
@@ -128,6 +130,125 @@ func TestTicksDoNotEcho(t *testing.T) {
 			require.LessOrEqual(t, sent, int64(2*4*intervals), "a tick and an answer each interval")
 			require.GreaterOrEqual(t, sent, int64(4*intervals))
 		}
+	})
+}
+
+// A tickLine is what lies between two nodes whose clocks stand still: ticks take their time, and
+// wait for as long as it is held.
+type tickLine struct {
+	mu      sync.Mutex
+	ends    [2]*wire
+	delay   time.Duration
+	held    bool
+	waiting [2]int // ticks, by the end that they go to
+	ticks   int    // that have come, ever
+}
+
+// endless is more ticks than there may ever be, so that nothing goes on behind a failed test.
+const endless = 1000
+
+// tickLine joins two nodes. The second one is visible.
+func (w *world) tickLine(delay time.Duration) (l *tickLine, ends [2]*Conn) {
+	l = &tickLine{delay: delay}
+	for i, alive := range []string{"alice", "bob"} {
+		_, listener := w.listening(alive, func(cfg *Config) { cfg.TickInterval, cfg.Visible = time.Hour, i == 1 })
+		l.ends[i], ends[i] = w.joined(listener, role("line@test"))
+	}
+	for i, p := range l.ends {
+		p.listen(func(body []byte, _ time.Duration) {
+			if len(body) > 0 {
+				_ = l.ends[1-i].write(framed(body))
+				return
+			}
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			if l.ticks++; l.held {
+				l.waiting[1-i]++
+			} else if l.ticks < endless {
+				time.AfterFunc(delay, func() { _ = l.ends[1-i].tick() })
+			}
+		})
+	}
+	return l, ends
+}
+
+func (l *tickLine) hold() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.held = true
+}
+
+// release lets go on what waits, one tick after the other.
+func (l *tickLine) release() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.held = false
+	for i, n := range l.waiting {
+		for k := range n {
+			time.AfterFunc(l.delay+time.Duration(k)*time.Millisecond, func() { _ = l.ends[i].tick() })
+		}
+	}
+}
+
+func (l *tickLine) count() int {
+	synctest.Wait()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ticks
+}
+
+// Whoever ticks when, and however long it is under way, it comes to an end.
+func TestTicksComeToAnEnd(t *testing.T) {
+	for _, roundTrip := range []time.Duration{0, 20 * time.Millisecond, 600 * time.Millisecond} {
+		for _, pause := range []time.Duration{0, 100 * time.Millisecond, time.Second} {
+			for _, held := range []bool{false, true} {
+				for order := range 1 << 4 {
+					synctest.Test(t, func(t *testing.T) {
+						w := newWorld(t, "memory")
+						l, ends := w.tickLine(roundTrip / 2)
+						receiving(ends[0])
+						receiving(ends[1])
+						if held {
+							l.hold()
+						}
+						for i := range 4 {
+							require.NoError(t, ends[order>>i&1].sendTick())
+							synctest.Wait()
+							time.Sleep(pause)
+						}
+						l.release()
+						time.Sleep(10 * time.Second)
+						ticks := l.count()
+						time.Sleep(10 * time.Minute)
+						require.Equal(t, ticks, l.count(), "%v, %v, %v, %04b", roundTrip, pause, held, order)
+						require.LessOrEqual(t, ticks, 4*3, "%v, %v, %v, %04b", roundTrip, pause, held, order)
+					})
+				}
+			}
+		}
+	}
+}
+
+// A visible node sends ticks to a peer that only sends, and has them all answered at once when the
+// peer receives.
+func TestTicksEndOfPeerThatDidNotReceive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		l, ends := w.tickLine(0)
+		receiving(ends[1])
+		l.hold() // else one look at the queue would be for all of them
+		for range 20 {
+			require.NoError(t, ends[0].SendName(w.ctx(), "x", 1))
+			time.Sleep(200 * time.Millisecond)
+		}
+		require.Equal(t, 4, l.count(), "that nobody has answered")
+		receiving(ends[0])
+		l.release()
+		time.Sleep(10 * time.Second)
+		ticks := l.count()
+		require.LessOrEqual(t, ticks, 4*3)
+		time.Sleep(10 * time.Minute)
+		require.Equal(t, ticks, l.count())
 	})
 }
 
@@ -193,7 +314,7 @@ func TestClockMoves(t *testing.T) {
 		for _, tt := range []struct{ from, to states.Clock }{
 			{states.Clock{}, states.Clock{}},
 			{states.Clock{Age: time.Second, Missed: 2}, states.Clock{Age: time.Second, Missed: 2}},
-			{states.Clock{Idle: true, Heard: true, Asked: true}, states.Clock{Idle: true, Heard: true, Asked: true}},
+			{states.Clock{Idle: true, Heard: true}, states.Clock{Idle: true, Heard: true}},
 			{states.Clock{Age: time.Hour, Missed: 1000}, states.Clock{Age: DefaultTickInterval, Missed: missedTicks - 1}},
 			{states.Clock{Age: -time.Hour, Missed: -1}, states.Clock{}},
 		} {
@@ -350,28 +471,57 @@ func TestVisiblePeerIsNotAsked(t *testing.T) {
 	})
 }
 
-// A peer with a net_ticktime of 8 s ticks every 2 s, and drops a node that sends nothing for four
-// of these intervals.
+// A peer with a net_ticktime of 8 s ticks every 2 s, and drops a node from which nothing comes for
+// four of these intervals. It may have a shorter one, and be far away, and hear other things
+// meanwhile.
 func TestShortNetTicktimePeer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
-		b := w.started("bob")
-		p := w.peer(b.Listeners()[0], role("wire@test"))
-		var read atomic.Int64
-		p.listen(func([]byte, time.Duration) { read.Add(1) })
-		missed, last := 0, int64(0)
-		for range 300 {
-			time.Sleep(2 * time.Second)
-			synctest.Wait()
-			if now := read.Load(); now == last {
-				missed++
-			} else {
-				missed, last = 0, now
-			}
-			require.Less(t, missed, 4)
-			require.NoError(t, p.tick())
-		}
-	})
+	for _, tt := range []struct{ ticktime, roundTrip, every time.Duration }{
+		{8 * time.Second, 0, 0},
+		{8 * time.Second, 0, 5 * time.Second},
+		{4 * time.Second, 0, 0},
+		{4 * time.Second, 600 * time.Millisecond, 0},
+		{4 * time.Second, 600 * time.Millisecond, 2500 * time.Millisecond},
+		{3200 * time.Millisecond, 600 * time.Millisecond, 0}, // close to the answerPause
+		{2900 * time.Millisecond, 600 * time.Millisecond, 0},
+		{time.Second, 0, 0},
+		{time.Second, 0, 300 * time.Millisecond},
+		{200 * time.Millisecond, 0, 0},
+	} {
+		t.Run(fmt.Sprint(tt), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, "memory")
+				b := w.started("bob")
+				p := w.peer(b.Listeners()[0], role("wire@test"))
+				var read atomic.Int64
+				p.listen(func([]byte, time.Duration) { time.AfterFunc(tt.roundTrip/2, func() { read.Add(1) }) })
+				synctest.Wait()
+				end, cancel := context.WithCancel(context.Background())
+				defer cancel()
+				if tt.every > 0 {
+					go func() {
+						for end.Err() == nil {
+							_ = b.Conn("wire@test").SendName(end, "x", 1)
+							time.Sleep(tt.every)
+						}
+					}()
+				}
+				missed, last := 0, int64(0)
+				for range 300 {
+					time.Sleep(tt.ticktime / 4)
+					synctest.Wait()
+					if now := read.Load(); now == last {
+						missed++
+					} else {
+						missed, last = 0, now
+					}
+					require.Less(t, missed, 3, "and there is one to spare")
+					time.AfterFunc(tt.roundTrip/2, func() { _ = p.tick() })
+				}
+				cancel()
+				time.Sleep(tt.roundTrip + tt.every)
+			})
+		})
+	}
 }
 
 // A BEAM that sends messages all the time, and nothing comes back, sends no ticks to a visible

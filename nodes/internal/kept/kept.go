@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"sync"
@@ -270,10 +271,12 @@ type command struct {
 	f     func()
 	taken atomic.Bool // it is run, or not wanted any more
 	done  chan struct{}
+	err   error // that it has not returned; set before done is closed
 }
 
 // Post, once it is started, has the process run a function: this mailbox or, if it ends before, the
-// next one. Running is held then. It does not wait. The functions run in their order.
+// next one. Running is held then. It does not wait. The functions run in their order. One that
+// panics, or calls runtime.Goexit, ends the mailbox; those behind it run in the next one.
 func (p *Process) Post(f func()) { p.post(f) }
 
 func (p *Process) post(f func()) *command {
@@ -288,8 +291,10 @@ func (p *Process) post(f func()) *command {
 	return c
 }
 
-// Do has the process run a function, and waits until that is done. If ctx ends, or the Process,
-// before it has begun, it is not done.
+// Do has the process run a function, as Post does, and waits until that is done. If ctx ends, or
+// the Process, before it has begun, it is not done, and the error is ctx's, or Err's. If the
+// function panics, or calls runtime.Goexit, the error is a *nodes.ExitError with the reason that
+// the mailbox ends with.
 func (p *Process) Do(ctx context.Context, f func()) error {
 	err := p.Err()
 	if err != nil {
@@ -298,7 +303,7 @@ func (p *Process) Do(ctx context.Context, f func()) error {
 	c := p.post(f)
 	select {
 	case <-c.done:
-		return nil
+		return c.err
 	case <-ctx.Done():
 		err = ctx.Err()
 	case <-p.done:
@@ -308,23 +313,51 @@ func (p *Process) Do(ctx context.Context, f func()) error {
 		return err
 	}
 	<-c.done
-	return nil
+	return c.err
 }
 
-// run runs what there is; Running is held.
+// run runs what there is; Running is held. If a function does not return, what is behind it is left
+// to the next mailbox, which open rings.
 func (p *Process) run() {
 	p.asking.Lock()
-	all := p.commands
+	left := p.commands
 	p.commands = nil
 	p.asking.Unlock()
-	for _, c := range all {
+	defer func() {
+		if len(left) > 0 {
+			p.asking.Lock()
+			p.commands = append(left, p.commands...)
+			p.asking.Unlock()
+		}
+	}()
+	for len(left) > 0 {
+		c := left[0]
+		left = left[1:]
 		if c.taken.CompareAndSwap(false, true) {
-			func() {
-				defer close(c.done)
-				c.f()
-			}()
+			c.run(p.box.Load().Pid())
 		}
 	}
+}
+
+// run runs the function in the process pid, which ends if that panics or leaves by runtime.Goexit.
+func (c *command) run(pid ei.Pid) {
+	defer close(c.done)
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		panicked, text := recover(), "runtime.Goexit"
+		if panicked != nil {
+			text = fmt.Sprint(panicked)
+		}
+		c.err = &nodes.ExitError{Pid: pid, Reason: ei.Tuple{ei.Atom("go_panic"), ei.Binary(text)}}
+		if panicked != nil {
+			panic(panicked) // the log has the stack, of this goroutine still
+		}
+	}()
+	c.f()
+	returned = true
 }
 
 // wake has the process look for what it is to do.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -187,6 +188,47 @@ func TestMadeAnew(t *testing.T) {
 	s.does("done")
 	require.NoError(t, s.n.Whereis("p").Err())
 	require.Empty(t, s.did)
+}
+
+// A function that ends its process takes nothing with it: not those behind it, which run in their
+// order in the next one, and Do says what has become of it.
+func TestFunctionEndsProcess(t *testing.T) {
+	for name, tt := range map[string]struct {
+		f    func()
+		text string
+	}{
+		"panic":  {func() { panic("a bug") }, "a bug"},
+		"nil":    {func() { panic(nil) }, new(runtime.PanicNilError).Error()},
+		"goexit": {runtime.Goexit, "runtime.Goexit"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := started(t)
+			for range 2 {
+				s.p.Running.Lock() // so that all of it is there when it begins
+				pid := s.p.Mailbox().Pid()
+				ended := make(chan error, 1)
+				posted := func(n int) bool {
+					s.p.asking.Lock()
+					defer s.p.asking.Unlock()
+					return len(s.p.commands) == n
+				}
+				s.p.Post(func() { s.did <- "before" })
+				go func() { ended <- s.p.Do(expect.Context(t), tt.f) }()
+				require.Eventually(t, func() bool { return posted(2) }, expect.Limit, time.Millisecond)
+				s.p.Post(func() { s.did <- "behind" })
+				after := make(chan error, 1)
+				go func() { after <- s.p.Do(expect.Context(t), func() { s.did <- "awaited" }) }()
+				require.Eventually(t, func() bool { return posted(4) }, expect.Limit, time.Millisecond)
+				s.p.Running.Unlock()
+				var exit *nodes.ExitError
+				require.ErrorAs(t, expect.Returns(t, ended), &exit)
+				require.Equal(t, &nodes.ExitError{Pid: pid, Reason: ei.Tuple{ei.Atom("go_panic"), ei.Binary(tt.text)}}, exit)
+				s.does("before", "lost", "another", "begin again", "behind", "awaited")
+				require.NoError(t, expect.Returns(t, after))
+			}
+			require.Empty(t, s.did)
+		})
+	}
 }
 
 // Functions and messages take turns; what wakes the process is no message.

@@ -15,7 +15,6 @@ type Clock struct {
 	Idle   bool          // nothing was sent since
 	Heard  bool          // something was received since
 	Missed int           // ticks in a row without anything received
-	Asked  bool          // see ticker
 	At     int64         // the moment of all this, as Conn.Made; 0: an earlier version does not say
 }
 
@@ -24,8 +23,7 @@ func (s *Clock) Describe(f *form.Fields) {
 	f.Bool(2, form.May, &s.Idle)
 	f.Bool(3, form.May, &s.Heard)
 	form.Number(f, 4, form.May, &s.Missed)
-	f.Bool(5, form.May, &s.Asked)
-	form.Number(f, 6, form.May, &s.At)
+	form.Number(f, 5, form.May, &s.At)
 }
 
 // A Conn is the state of a connection.

@@ -81,7 +81,7 @@ func someConn(t *rapid.T) Conn {
 		},
 		Initiated: rapid.Bool().Draw(t, "initiated"), Pid: somePid(t), Ahead: someBytes(t, "ahead"), Rest: someBytes(t, "rest"),
 		Unread: few(t, "unread", func() Message { return someMessage(t) }),
-		Clock:  &Clock{time.Duration(rapid.Int64Range(0, 1<<40).Draw(t, "age")), true, false, 2, true, 5},
+		Clock:  &Clock{time.Duration(rapid.Int64Range(0, 1<<40).Draw(t, "age")), true, false, 2, 5},
 		Bonds:  few(t, "bonds", func() Bonds { return someBonds(t) }), Received: 1, Messages: 2, Sent: 3, Made: 4,
 	}
 	if rapid.Bool().Draw(t, "alone") {
