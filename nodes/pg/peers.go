@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"slices"
 	"time"
@@ -331,7 +330,7 @@ func (s *Scope) updateMembers(m *message, p *peer) {
 		s.leaveOut(m.from, left)
 	}
 	if m.over { // it may be that all have left: only the whole tells
-		s.limit.Gone(m.from, math.MaxInt)
+		s.limit.Left(m.from, 0)
 	}
 	s.mayFit(string(m.from.Node))
 }

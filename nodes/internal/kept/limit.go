@@ -87,6 +87,15 @@ func (l *Limit[K]) Gone(of K, bytes int) {
 	}
 }
 
+// Left notes how many bytes what is left out takes, once that is known; 0: it is not known any more.
+func (l *Limit[K]) Left(of K, bytes int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if one := l.lacks[of]; one != nil {
+		one.bytes = bytes
+	}
+}
+
 // Whole notes that nothing is left out any more.
 func (l *Limit[K]) Whole(of K) {
 	l.mu.Lock()
