@@ -22,7 +22,7 @@ type (
 		Ref          ei.Ref
 		Version      int
 		Told, Heard  bool
-		Behind, Over bool
+		Behind, Over bool // Over: some of its members were left out
 		Nodes        []string
 		Groups       []savedGroup
 	}
@@ -48,7 +48,7 @@ func (s *Scope) handover() ([]byte, error) {
 		saved.Locals = append(saved.Locals, one)
 	}
 	for pid, p := range s.peers {
-		one := savedPeer{Pid: pid, Ref: p.ref, Version: p.version, Told: p.told, Heard: p.heard, Behind: p.behind, Over: p.over, Nodes: p.nodes}
+		one := savedPeer{Pid: pid, Ref: p.ref, Version: p.version, Told: p.told, Heard: p.heard, Behind: p.behind, Over: s.limit.Lacks(pid), Nodes: p.nodes}
 		for key, m := range p.groups {
 			one.Groups = append(one.Groups, savedGroup{Group: ei.Raw(key), Members: m.pids})
 		}
@@ -80,8 +80,11 @@ func (s *Scope) inherit(state []byte) error {
 	}
 	for _, p := range saved.Peers {
 		one := &peer{
-			owner: newOwner(), ref: p.Ref, version: min(p.Version, highest), told: p.Told, heard: p.Heard, behind: p.Behind, over: p.Over,
-			nodes: p.Nodes, cancel: func() {},
+			owner: newOwner(), ref: p.Ref, version: min(p.Version, highest), told: p.Told, heard: p.Heard, behind: p.Behind,
+			again: p.Over, nodes: p.Nodes, cancel: func() {},
+		}
+		if p.Over {
+			s.limit.Inherit(p.Pid, string(p.Pid.Node))
 		}
 		for _, g := range p.Groups {
 			s.join(one.owner, string(g.Group), g.Members)

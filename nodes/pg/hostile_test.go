@@ -116,46 +116,45 @@ func TestWatchKeepsNothing(t *testing.T) {
 	require.Equal(t, []netChange{{key: "stays", joined: pids}}, w.take())
 }
 
-// What is more than Options.Limit allows is not even read.
+// What is more than Options.Limit allows takes no memory: of a whole stays what may be kept, and
+// nothing of an update.
 func TestParseLimit(t *testing.T) {
 	const many, most = 100_000, 1 << 20
 	from := ei.Pid{Node: "x@h", ID: 1, Creation: 1}
-	var empty, pids, names ei.List
+	var groups, empty, pids, names ei.List
 	for i := range many {
+		groups = append(groups, ei.Tuple{ei.Int(i), ei.List{from}})
 		empty = append(empty, ei.Tuple{ei.Int(i), ei.List{}})
 		pids = append(pids, from)
 		names = append(names, ei.Int(i))
 	}
-	for name, term := range map[string]ei.Term{
-		"groups":  cast(ei.Tuple{ei.Atom("sync"), from, empty}),
-		"members": cast(ei.Tuple{ei.Atom("sync"), from, ei.List{ei.Tuple{ei.Int(1), pids}}}),
-		"join":    ei.Tuple{ei.Atom("join"), from, ei.Atom("g"), pids},
-		"leave":   ei.Tuple{ei.Atom("leave"), from, pids[:1], names},
-		"update":  ei.Tuple{ei.Atom("update"), from, ei.List{ei.Tuple{ei.Int(1), ei.List{}, pids}}},
+	for name, tt := range map[string]struct {
+		term    ei.Term
+		over    bool
+		leftOut int // at least
+	}{
+		"groups":       {cast(ei.Tuple{ei.Atom("sync"), from, groups}), false, many - 2*most/groupCost},
+		"empty groups": {cast(ei.Tuple{ei.Atom("sync"), from, empty}), false, 0},
+		"members":      {cast(ei.Tuple{ei.Atom("sync"), from, ei.List{ei.Tuple{ei.Int(1), pids}}}), false, many - most/memberCost},
+		"join":         {ei.Tuple{ei.Atom("join"), from, ei.Atom("g"), pids}, true, 0},
+		"leave":        {ei.Tuple{ei.Atom("leave"), from, pids[:1], names}, true, 0},
+		"update":       {ei.Tuple{ei.Atom("update"), from, ei.List{ei.Tuple{ei.Int(1), ei.List{}, pids}}}, true, 0},
 	} {
-		raw, err := ei.AppendTerm(nil, term)
+		raw, err := ei.AppendTerm(nil, tt.term)
 		require.NoError(t, err)
 		m, err := newParser(most).parse(raw)
 		require.NoError(t, err, name)
-		require.True(t, m.over, name)
-		require.Nil(t, m.changes, name)
+		require.Equal(t, tt.over, m.over, name)
+		cost := 0
+		for _, c := range m.changes {
+			cost += c.cost() + memberCost*len(c.left)
+		}
+		require.LessOrEqual(t, cost, 2*most, name)
+		require.GreaterOrEqual(t, m.leftOut.count, tt.leftOut, name)
 		require.Equal(t, from, m.from, name)
-		m, err = newParser(DefaultLimit).parse(raw)
+		m, err = newParser(wide).parse(raw)
 		require.NoError(t, err, name)
 		require.False(t, m.over, name)
+		require.Zero(t, m.leftOut, name)
 	}
-	w := newWorld(t)
-	a, s := w.scope("a", &Options{Limit: most})
-	x := w.node("x")
-	w.connect(x, a)
-	h := w.box(x)
-	say := func(what ei.Term) { t.Helper(); require.NoError(t, h.Send(soon(t), s.process.Mailbox().Pid(), what)) }
-	own := h.Pid()
-	whole := func(groups ei.List) ei.Term { return cast(ei.Tuple{ei.Atom("sync"), own, groups}) }
-	say(whole(ei.List{ei.Tuple{ei.Atom("g"), ei.List{own}}}))
-	sees(t, s, ei.Atom("g"), own)
-	say(whole(empty))
-	sees(t, s, ei.Atom("g"))
-	say(whole(ei.List{ei.Tuple{ei.Atom("g"), ei.List{own}}}))
-	sees(t, s, ei.Atom("g"), own)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
@@ -26,9 +27,10 @@ type peer struct {
 	// It does not read: catchUp waits until it does, and tells it everything again. dirty says that
 	// something has changed since catchUp has last looked.
 	behind, dirty bool
-	over          bool // it has told of more than Options.Limit allows
-	cancel        func()
-	nodes         []string // of another worker: the nodes that this is connected to
+	// There may be room for what was left out of what it has told: look asks it to tell all anew.
+	again  bool
+	cancel func()
+	nodes  []string // of another worker: the nodes that this is connected to
 }
 
 // maxScopes is how many scope processes one node may have: a node with workers has several.
@@ -138,10 +140,10 @@ func (s *Scope) handle(box *nodes.Mailbox, c *nodes.Conn, m *message) error {
 		if !p.told {
 			s.tellWhole(box, m.from, p)
 		}
-		return s.setMembers(m, p)
+		s.setMembers(m, p)
 	case update: // of a scope that is not known, it is dropped: what comes first is discover, or the whole
 		if p != nil {
-			return s.updateMembers(m, p)
+			s.updateMembers(m, p)
 		}
 	}
 	return nil
@@ -268,80 +270,107 @@ func (s *Scope) catchUp(ctx context.Context, pid ei.Pid) {
 	}
 }
 
-// setMembers makes a peer's members those that it has told of.
-func (s *Scope) setMembers(m *message, p *peer) error {
-	all := make(map[string][]ei.Pid, len(m.changes))
-	bytes := 0
+// setMembers makes a peer's members those that it has told of, as far as there is room for them.
+func (s *Scope) setMembers(m *message, p *peer) {
+	room := s.room(string(m.from.Node)) + p.bytes
+	all, bytes := make(map[string][]ei.Pid, len(m.changes)), 0
+	for i := range m.changes {
+		bytes += m.changes[i].cost()
+	}
+	if bytes > room {
+		m.fit(room)
+	}
 	for _, c := range m.changes {
-		if all[c.key] == nil {
-			bytes += groupCost + len(c.key)
-		}
-		bytes += memberCost * (len(c.joined) - len(all[c.key]))
 		all[c.key] = c.joined
 	}
-	p.over = false
-	if m.over {
-		bytes = s.limit + 1
-	}
-	if s.exceeds(m.from, p, bytes-p.bytes) {
-		return nil
-	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.set(p.owner, all)
-	return nil
+	s.mu.Unlock()
+	p.again = false
+	s.limit.Whole(m.from)
+	if m.leftOut.count > 0 {
+		s.leaveOut(m.from, m.leftOut)
+	}
+	s.mayFit(string(m.from.Node))
 }
 
-// updateMembers does the same with a change.
-func (s *Scope) updateMembers(m *message, p *peer) error {
-	bytes := 0
-	for _, c := range m.changes {
-		bytes += memberCost * len(c.joined)
-		if p.groups[c.key] == nil && len(c.joined) > 0 {
-			bytes += groupCost + len(c.key)
-		}
+// updateMembers does the same with a change: of what joins, the first for which there is room.
+func (s *Scope) updateMembers(m *message, p *peer) {
+	room, left := 0, rest{}
+	if slices.ContainsFunc(m.changes, func(c change) bool { return len(c.joined) > 0 }) {
+		room = s.room(string(m.from.Node))
 	}
-	if m.over {
-		bytes = s.limit + 1
-	}
-	if p.over || bytes > 0 && s.exceeds(m.from, p, bytes) {
-		return nil
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	var due map[ei.Pid]int // a leave has the same processes for all groups: they are counted once
+	s.mu.Lock()
 	for _, c := range m.changes {
+		before := p.bytes
+		if joined := c.joined[:s.fitting(p, &c, room)]; len(joined) < len(c.joined) {
+			left.add(len(c.joined)-len(joined), memberCost*(len(c.joined)-len(joined)))
+			c.joined = joined
+		}
 		s.join(p.owner, c.key, c.joined)
+		times, gone := max(c.times, 1), []ei.Pid(nil)
 		switch {
 		case c.times == 0:
-			s.leave(p.owner, c.key, c.left)
-			continue
-		case due == nil:
-			due = counted(c.left)
+			gone = s.leave(p.owner, c.key, c.left)
+		default:
+			if due == nil {
+				due = counted(c.left)
+			}
+			gone = s.leaveEach(p.owner, c.key, due, c.times)
 		}
-		s.leaveEach(p.owner, c.key, due, c.times)
+		if unknown := times*len(c.left) - len(gone); unknown > 0 {
+			// of those that were left out, and perhaps the last ones of their group
+			s.limit.Gone(m.from, groupCost+len(c.key)+memberCost*unknown)
+		}
+		room += before - p.bytes
 	}
-	return nil
+	s.mu.Unlock()
+	if left.count > 0 || m.over {
+		s.leaveOut(m.from, left)
+	}
+	if m.over { // it may be that all have left: only the whole tells
+		s.limit.Left(m.from, 0)
+	}
+	s.mayFit(string(m.from.Node))
 }
 
-// exceeds tells whether a peer's node would have more than it may with so many bytes more. Then it
-// has no members of this peer any more, until that tells of all of its members, and they are fewer.
-func (s *Scope) exceeds(pid ei.Pid, p *peer, more int) bool {
-	bytes := more
-	for other, p := range s.peers {
-		if other.Node == pid.Node {
-			bytes += p.bytes
+// fitting is how many of those who join a group there is room for; s.mu is held.
+func (s *Scope) fitting(p *peer, c *change, room int) int {
+	if p.groups[c.key] == nil {
+		room -= groupCost + len(c.key)
+	}
+	return max(min(room/memberCost, len(c.joined)), 0)
+}
+
+// room is how many bytes the members of a node may take beside those that it has.
+func (s *Scope) room(node string) int {
+	room := s.limit.Bytes
+	for pid, p := range s.peers {
+		if string(pid.Node) == node {
+			room -= p.bytes
 		}
 	}
-	if bytes <= s.limit {
-		return false
+	return room
+}
+
+func (s *Scope) leaveOut(pid ei.Pid, left rest) {
+	s.limit.LeaveOut(pid, string(pid.Node), left.count, left.bytes)
+}
+
+// mayFit looks whether there is room for what was left out of a node's members. Then look asks for
+// them.
+func (s *Scope) mayFit(node string) {
+	if !s.limit.Any() {
+		return
 	}
-	s.log.Error("a node has more members than Options.Limit allows: it has none here", "scope process", pid, "bytes", bytes)
-	p.over = true
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.drop(p.owner)
-	return true
+	room := s.room(node)
+	for pid, p := range s.peers {
+		if string(pid.Node) == node && !p.again && s.limit.Fits(pid, room) {
+			p.again = true
+			s.seek()
+		}
+	}
 }
 
 // down deals with the end of what was monitored: a member of this node, or a peer.
@@ -370,6 +399,8 @@ func (s *Scope) down(box *nodes.Mailbox, ref ei.Ref) {
 	s.mu.Lock()
 	s.drop(p.owner)
 	s.mu.Unlock()
+	s.limit.Forget(pid)
+	s.mayFit(string(pid.Node))
 	s.log.Debug("scope gone", "of", pid)
 	// A new one may come in its place, or this one be back: when a connection is replaced, its end
 	// may be heard of after the beginning of the next one.
@@ -451,6 +482,11 @@ func (s *Scope) look() {
 		}
 	}
 	for pid, p := range s.peers {
+		if p.again {
+			if any = true; s.limit.Due(pid, time.Now()) {
+				_ = s.send(box, pid, discoverMessage(box.Pid(), p.version))
+			}
+		}
 		if !p.heard {
 			_ = s.send(box, pid, discoverMessage(box.Pid(), p.version))
 			any = true

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/cnode-go/cnode/ei"
 )
@@ -49,8 +50,18 @@ type message struct {
 	changes []change
 	nodes   []string
 	room    int  // how many bytes what is still to be read may take
-	over    bool // it says more than there is room for: changes has none
+	over    bool // an update that says more than there is room for: changes has none
+
+	// Of a whole changes has what is first in the order of keys, if there is more than limit.
+	limit   int
+	cut     string // what is from here on in the order of keys is left out; "": nothing is
+	leftOut rest
 }
+
+// A rest is memberships that are left out, and how many bytes they take.
+type rest struct{ count, bytes int }
+
+func (r *rest) add(count, bytes int) { r.count, r.bytes = r.count+count, r.bytes+bytes }
 
 // A change is what a message says of one group, whose key is key.
 type change struct {
@@ -81,7 +92,8 @@ type parser struct {
 func newParser(limit int) *parser { return &parser{ei.NewAtomTable(1024), limit} }
 
 // parse reads a message. It takes memory in proportion to its length only, and no more than a peer
-// may have: twice that, since an update may have all that was there leave, and as much join.
+// may have: twice that, since an update may have all that was there leave, and as much join. Of a
+// whole that has more, it is the part that may be kept.
 func (p *parser) parse(payload ei.Raw) (m message, err error) {
 	c := ei.NewCursor(payload)
 	c.Atoms = p.atoms
@@ -105,14 +117,14 @@ func (p *parser) parse(payload ei.Raw) (m message, err error) {
 	if read == nil {
 		return m, errUnknown
 	}
-	m.room = 2 * min(p.limit, math.MaxInt/2)
+	m.room, m.limit = 2*min(p.limit, math.MaxInt/2), p.limit
 	switch err = read(&c, &m); {
 	case errors.Is(err, errRoom):
 		m.over, m.changes = true, nil
 	case err != nil:
 		return m, fmt.Errorf("%w: %v: %w", errShape, word, err)
 	}
-	m.room = 0
+	m.room, m.limit = 0, 0
 	return m, nil
 }
 
@@ -196,15 +208,71 @@ func readLocalData(c *ei.Cursor, m *message) error {
 	return err
 }
 
-// readMembers reads a group and its members.
+// readMembers reads a group of a whole, and its members. If that is more than there is room for, it
+// leaves out what is last in the order of keys.
 func (m *message) readMembers(c *ei.Cursor) error {
-	key, err := m.readKey(c)
+	raw, err := c.Raw()
 	if err != nil {
 		return err
 	}
-	pids, err := m.readPids(c, false)
-	m.changes = append(m.changes, change{key: key, joined: pids})
-	return err
+	key, err := keyOf(raw)
+	if err != nil {
+		return err
+	}
+	one, count := change{key: key}, 0
+	err = eachOf(c, func() error {
+		pid, err := m.readPid(c)
+		if count++; err == nil && count <= m.limit/memberCost {
+			one.joined = append(one.joined, pid)
+		}
+		return err
+	})
+	switch {
+	case err != nil || count == 0:
+		return err
+	case m.cut != "" && key >= m.cut:
+		m.leftOut.add(count, groupCost+len(key)+memberCost*count)
+		return nil
+	}
+	m.leftOut.add(count-len(one.joined), memberCost*(count-len(one.joined)))
+	m.changes = append(m.changes, one)
+	if m.take(one.cost()) != nil {
+		m.fit(m.limit)
+		m.room = 2 * min(m.limit, math.MaxInt/2)
+		for i := range m.changes {
+			m.room -= m.changes[i].cost()
+		}
+	}
+	return nil
+}
+
+// cost is what the members take that a whole has of a group.
+func (c *change) cost() int { return groupCost + len(c.key) + memberCost*len(c.joined) }
+
+// fit leaves out of a whole what does not fit into limit: of the groups in the order of their keys
+// the first ones stay, and of the last one of these as many members as there is room for.
+func (m *message) fit(limit int) {
+	slices.SortStableFunc(m.changes, func(a, b change) int { return strings.Compare(a.key, b.key) })
+	for i := range m.changes {
+		c := &m.changes[i]
+		if limit -= c.cost(); limit >= 0 {
+			continue
+		}
+		m.cut = c.key
+		gone := min(-limit+memberCost-1, memberCost*len(c.joined)) / memberCost
+		if stay := len(c.joined) - gone; stay > 0 {
+			m.leftOut.add(gone, memberCost*gone)
+			c.joined = slices.Clip(c.joined[:stay])
+			i++
+			m.cut += "\x00" // what is after it
+		}
+		for _, c := range m.changes[i:] {
+			m.leftOut.add(len(c.joined), c.cost())
+		}
+		clear(m.changes[i:])
+		m.changes = m.changes[:i]
+		return
+	}
 }
 
 func readJoin(c *ei.Cursor, m *message) error {
@@ -305,14 +373,10 @@ func eachOf(c *ei.Cursor, read func() error) error {
 // scope process: a scope speaks for its own node only.
 func (m *message) readPids(c *ei.Cursor, one bool) (pids []ei.Pid, err error) {
 	read := func() error {
-		pid, err := c.Pid()
-		if err == nil && pid.Node != m.from.Node {
-			err = fmt.Errorf("%w: %v", errForeign, pid)
-		}
+		pid, err := m.readPid(c)
 		if err == nil {
 			err = m.take(memberCost)
 		}
-		pid.Node = m.from.Node // one string for all
 		pids = append(pids, pid)
 		return err
 	}
@@ -321,6 +385,15 @@ func (m *message) readPids(c *ei.Cursor, one bool) (pids []ei.Pid, err error) {
 	}
 	err = eachOf(c, read)
 	return pids, err
+}
+
+func (m *message) readPid(c *ei.Cursor) (ei.Pid, error) {
+	pid, err := c.Pid()
+	if err == nil && pid.Node != m.from.Node {
+		err = fmt.Errorf("%w: %v", errForeign, pid)
+	}
+	pid.Node = m.from.Node // one string for all
+	return pid, err
 }
 
 func (m *message) readKey(c *ei.Cursor) (string, error) {

@@ -17,27 +17,31 @@ import (
 // DefaultScope is the scope that Erlang's kernel starts if its start_pg is true.
 const DefaultScope = "pg"
 
-// DefaultLimit is Options.Limit if that is 0.
-const DefaultLimit = 64 << 20
-
 // Options adjust a scope. The zero value, and nil, are good.
 type Options struct {
 	// Limit is how many bytes of memory the members that one other node tells of may take: 64 for
-	// each group that a process has joined, and 256 and the group's term for each group. A node
-	// that tells of more has no members here until it tells of fewer, all at once; the log has an
-	// error. 0: DefaultLimit.
+	// each group that a process has joined, and 256 and the group's term for each group. Of a node
+	// that tells of more, the rest is left out: Incomplete tells so, and the log has an error. Of all
+	// that a node tells at once, the groups stay that are first in the order of their encoded terms;
+	// of what joins later, whatever there is room for. When others have left so that there may be
+	// room, the node is asked for all its members again. 0: a sixteenth of the memory that this
+	// process may use, by the machine, its control group and GOMEMLIMIT; 64 MB at least, and 512 MB
+	// at most.
 	Limit int
 }
 
 // ErrNotJoined is the error of Leave if none of the processes is a member. It is pg's not_joined.
 var ErrNotJoined = errors.New("pg: not joined")
 
+// ErrIncomplete is what the errors of Incomplete wrap.
+var ErrIncomplete = errors.New("pg: more than Options.Limit allows: some are left out")
+
 // A Scope is a set of groups that scopes of the same name on other nodes take part in. Its methods
 // are safe for concurrent use.
 type Scope struct {
 	n     *nodes.Node
 	name  string
-	limit int
+	limit *kept.Limit[ei.Pid] // by scope process
 	log   *slog.Logger
 
 	mu sync.RWMutex // guards table
@@ -97,14 +101,15 @@ func Start(ctx context.Context, n *nodes.Node, scope string, o *Options) (*Scope
 		return nil, &nodes.Error{Op: "start pg scope " + scope, Err: err}
 	}
 	s := &Scope{
-		n: n, name: scope, limit: o.Limit, log: n.Logger().With("scope", scope), table: newTable(), self: newOwner(),
+		n: n, name: scope, log: n.Logger().With("scope", scope), table: newTable(), self: newOwner(),
 		locals: map[ei.Pid]*local{}, byRef: map[ei.Ref]ei.Pid{}, peers: map[ei.Pid]*peer{},
 		direct: map[string]bool{}, asked: map[string]bool{}, missed: map[string]bool{}, warned: map[string]bool{},
 	}
-	if s.limit == 0 {
-		s.limit = DefaultLimit
+	limit := o.Limit
+	if limit == 0 {
+		limit = kept.DefaultLimit(1)
 	}
-	s.parser = newParser(s.limit)
+	s.limit, s.parser = kept.NewLimit[ei.Pid](limit, "Options.Limit", s.log), newParser(limit)
 	s.process = kept.New(kept.Options{Node: n, Log: s.log, Name: scope, Make: s.make, Begin: s.begin, Lost: s.lost, Over: s.over})
 	if err := s.process.Start(ctx); err != nil {
 		return nil, &nodes.Error{Op: "start pg scope " + scope, Err: err}
@@ -199,6 +204,7 @@ func (s *Scope) lost() {
 	for pid, p := range s.peers {
 		p.cancel()
 		s.drop(p.owner)
+		s.limit.Forget(pid)
 		delete(s.peers, pid)
 	}
 	s.mu.Unlock()
@@ -225,6 +231,29 @@ func (s *Scope) over(error) {
 func (s *Scope) Close() error {
 	s.process.Close()
 	return nil
+}
+
+// Incomplete is nil if the members are here that all other nodes have told of. If some are left out,
+// since they would take more than Options.Limit, it joins a *nodes.Error for each such node, with its
+// name as Peer, that wraps ErrIncomplete; what Members, Groups and the monitors show is the rest. It
+// does not wait. A node that does not read yet, or is not connected, is no error.
+func (s *Scope) Incomplete() error {
+	return s.limit.Err("know the members of scope "+s.name+" on", ErrIncomplete)
+}
+
+// Stats are figures of a Scope.
+type Stats struct {
+	// LeftOut is how many memberships of other nodes were left out, since they would have taken more
+	// than Options.Limit; one that was left out again, after the node was asked again, counts again.
+	LeftOut int64
+	// Incomplete is of how many scope processes of other nodes something is left out now.
+	Incomplete int
+}
+
+// Stats takes a snapshot. It does not wait.
+func (s *Scope) Stats() (stats Stats) {
+	stats.LeftOut, stats.Incomplete = s.limit.Count()
+	return stats
 }
 
 // Done is closed when the scope has ended: by Close, with its node, or because it goes on in

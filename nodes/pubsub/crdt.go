@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/kept"
 )
 
 // What a shard knows, as Phoenix.Tracker.State has it: an observed-remove set without tombstones.
@@ -63,13 +64,20 @@ type crdt struct {
 	topics  map[string]map[id]*entry
 	tags    map[replica]map[uint64]*entry
 	bytes   map[replica]int // what their entries take
+
+	// The clocks of tags, among them some of entries that are gone, and those of clouds.
+	tagClocks, cloudClocks map[replica]*lowest
+
+	limit   *kept.Limit[replica] // PresenceOptions.Limit
+	largest map[replica]int      // bytes of the largest entry that was left out
 }
 
-func newCRDT() *crdt {
+func newCRDT(limit *kept.Limit[replica]) *crdt {
 	return &crdt{
 		context: contextOf{}, clouds: map[replica]cloud{}, down: map[replica]bool{},
 		entries: map[id]*entry{}, topics: map[string]map[id]*entry{}, tags: map[replica]map[uint64]*entry{},
-		bytes: map[replica]int{}, own: own{pids: map[ei.Pid]map[id]struct{}{}},
+		bytes: map[replica]int{}, tagClocks: map[replica]*lowest{}, cloudClocks: map[replica]*lowest{}, limit: limit, largest: map[replica]int{},
+		own: own{pids: map[ei.Pid]map[id]struct{}{}},
 	}
 }
 
@@ -80,34 +88,6 @@ const (
 )
 
 func (e *entry) cost() int { return entryCost + len(e.topic) + len(e.key) + len(e.meta) }
-
-// exceeds are the replicas that would take more than limit with what a delta adds.
-func (s *crdt) exceeds(d *delta, limit int) map[replica]int {
-	more := map[replica]int{}
-	valued := make(map[tag]bool, len(d.values))
-	for _, e := range d.values {
-		valued[e.tag] = true
-		if _, known := s.context[e.tag.Replica]; known && !s.context.knows(s.clouds, e.tag) {
-			more[e.tag.Replica] += e.cost()
-		}
-	}
-	for _, e := range s.observed(d) {
-		if !valued[e.tag] { // it goes in the same moment
-			more[e.tag.Replica] -= e.cost()
-		}
-	}
-	for r, theirs := range d.clouds {
-		if ours, known := s.context[r]; known {
-			for c := range theirs {
-				if c > ours {
-					more[r] += clockCost
-				}
-			}
-		}
-	}
-	maps.DeleteFunc(more, func(r replica, bytes int) bool { return bytes+s.bytes[r]+clockCost*len(s.clouds[r]) <= limit })
-	return more
-}
 
 // without leaves out what a delta says of a replica.
 func (d *delta) without(r replica) {
@@ -145,8 +125,8 @@ func (context contextOf) knows(clouds map[replica]cloud, t tag) bool {
 	return ok
 }
 
-// merge takes over what another replica says of replicas that are known here, and tells which ids
-// that concerns.
+// merge takes over what another replica says of replicas that are known here, as far as there is
+// room for it, and tells which ids that concerns.
 func (s *crdt) merge(d *delta) (changed []id) {
 	valued := make(map[tag]bool, len(d.values))
 	var joined []*entry
@@ -156,44 +136,123 @@ func (s *crdt) merge(d *delta) (changed []id) {
 			joined = append(joined, e)
 		}
 	}
+	for r, theirs := range d.clouds {
+		s.leftOutGone(r, theirs, valued)
+	}
 	for _, e := range s.observed(d) {
 		if !valued[e.tag] {
 			s.remove(e)
 			changed = append(changed, e.id)
 		}
 	}
+	slices.SortFunc(joined, func(a, b *entry) int { return cmp.Compare(a.tag.Clock, b.tag.Clock) })
+	left := map[replica]rest{}
 	for _, e := range joined {
-		if !s.isOutdated(e) {
-			// a peer that says a tag twice has lied, and the entry that nothing leads to any more would stay
-			if old := s.tags[e.tag.Replica][e.tag.Clock]; old != nil {
-				s.remove(old)
-				changed = append(changed, old.id)
-			}
-			s.insert(e)
-			changed = append(changed, e.id)
+		if s.isOutdated(e) {
+			continue
 		}
+		// a peer that says a tag twice has lied, and the entry that nothing leads to any more would stay;
+		// or it was asked for all that it knows
+		old := s.tags[e.tag.Replica][e.tag.Clock]
+		if more := e.cost() - s.costOf(old, e.id, e.tag.Replica); more > 0 && more > s.room(e.tag.Replica) {
+			one := left[e.tag.Replica]
+			left[e.tag.Replica] = rest{one.count + 1, one.bytes + e.cost(), max(one.largest, e.cost())}
+			continue
+		}
+		if old != nil {
+			s.remove(old)
+			changed = append(changed, old.id)
+		}
+		s.insert(e)
+		changed = append(changed, e.id)
+	}
+	for r, rest := range left {
+		s.largest[r] = max(s.largest[r], rest.largest)
+		s.limit.LeaveOut(r, string(r.Node), rest.count, rest.bytes)
 	}
 	for r, theirs := range d.clouds {
-		if _, known := s.context[r]; known && len(theirs) > 0 {
-			if s.clouds[r] == nil {
-				s.clouds[r] = make(cloud, len(theirs))
-			}
-			for c := range theirs {
-				if c > s.context[r] {
-					s.clouds[r][c] = struct{}{}
-				}
-			}
-			s.compact(r)
+		if _, known := s.context[r]; known {
+			s.know(r, theirs)
 		}
 	}
 	for r, clock := range d.context {
 		if ours, known := s.context[r]; known && clock > ours {
-			maps.DeleteFunc(s.clouds[r], func(c uint64, _ struct{}) bool { return c <= clock })
-			s.context[r] = clock
-			s.compact(r)
+			s.reach(r, clock)
 		}
 	}
+	s.recount(d)
 	return changed
+}
+
+// recount finds out what is left out of replicas of which a delta has told all there is.
+func (s *crdt) recount(d *delta) {
+	left := map[replica]int{}
+	for r, clock := range d.context {
+		if clock == s.context[r] && s.limit.Lacks(r) {
+			left[r] = 0
+		}
+	}
+	if len(left) == 0 {
+		return
+	}
+	for _, e := range d.values {
+		r := e.tag.Replica
+		if _, ok := left[r]; ok && s.tags[r][e.tag.Clock] == nil && !s.isOutdated(e) {
+			left[r] += e.cost()
+		}
+	}
+	for r, bytes := range left {
+		switch {
+		case s.clouds[r] != nil || len(d.clouds[r]) > 0: // either may know what the other one does not
+			s.limit.Left(r, 0)
+		case bytes == 0:
+			s.limit.Whole(r)
+		default:
+			s.limit.Left(r, bytes)
+		}
+	}
+}
+
+// A rest is entries that are left out, and how many bytes they, and the largest of them, would take.
+type rest struct{ count, bytes, largest int }
+
+// room is how many bytes more there may be of a replica.
+func (s *crdt) room(r replica) int { return s.limit.Bytes - s.bytes[r] - clockCost*len(s.clouds[r]) }
+
+// costOf is what is removed for an entry of a replica: old, and the one that has the id.
+func (s *crdt) costOf(old *entry, i id, r replica) (bytes int) {
+	now := s.entries[i]
+	if old != nil {
+		bytes += old.cost()
+	}
+	if now != nil && now != old && now.tag.Replica == r {
+		bytes += now.cost()
+	}
+	return bytes
+}
+
+// leftOutGone notes that entries have gone which were left out: their clocks are known, and there is
+// no entry of that clock, here or in what is said.
+func (s *crdt) leftOutGone(r replica, clocks cloud, valued map[tag]bool) {
+	if !s.limit.Lacks(r) {
+		return
+	}
+	gone := 0
+	for c := range clocks {
+		if t := (tag{Replica: r, Clock: c}); s.tags[r][c] == nil && !valued[t] && s.context.knows(s.clouds, t) {
+			gone++
+		}
+	}
+	s.limit.Gone(r, gone*s.largest[r])
+}
+
+// unlearn makes a replica one of which nothing was heard but the entries that are here: then who is
+// asked gives all of it.
+func (s *crdt) unlearn(r replica) {
+	s.context[r] = 0
+	delete(s.clouds, r)
+	delete(s.cloudClocks, r)
+	delete(s.largest, r)
 }
 
 // isOutdated tells whether an entry comes late: its replica, a later one of the same node, or this
@@ -210,10 +269,14 @@ func (s *crdt) isOutdated(e *entry) bool {
 // observed are the entries here that the other side has counted.
 func (s *crdt) observed(d *delta) (es []*entry) {
 	for r, clock := range d.context {
-		for c, e := range s.tags[r] {
-			if c <= clock {
-				es = append(es, e)
+		var again []uint64
+		for c, ok := s.tagClocks[r].upTo(clock); ok; c, ok = s.tagClocks[r].upTo(clock) {
+			if e := s.tags[r][c]; e != nil && (len(again) == 0 || again[len(again)-1] != c) {
+				es, again = append(es, e), append(again, c)
 			}
+		}
+		for _, c := range again {
+			s.tagClocks[r].add(c)
 		}
 	}
 	for r, theirs := range d.clouds {
@@ -226,19 +289,37 @@ func (s *crdt) observed(d *delta) (es []*entry) {
 	return es
 }
 
-// compact moves to the context what follows it without a gap.
-func (s *crdt) compact(r replica) {
-	beyond, clock := s.clouds[r], s.context[r]
-	for {
-		if _, ok := beyond[clock+1]; !ok {
-			break
+// know notes clocks: in the context as far as they follow it without a gap, else in the cloud. For
+// what there is no room there, the replica is asked when it shows that it is ahead.
+func (s *crdt) know(r replica, theirs cloud) {
+	for _, c := range slices.Sorted(maps.Keys(theirs)) {
+		switch _, beyond := s.clouds[r][c]; {
+		case c <= s.context[r] || beyond:
+		case c == s.context[r]+1:
+			s.reach(r, c)
+		case s.room(r) < clockCost:
+			s.limit.Left(r, 0) // what is left out may be told once more
+			return
+		default:
+			put(s.clouds, r, c, struct{}{})
+			if s.cloudClocks[r] == nil {
+				s.cloudClocks[r] = &lowest{}
+			}
+			s.cloudClocks[r].add(c)
 		}
-		clock++
-		delete(beyond, clock)
+	}
+}
+
+// reach moves a replica's context to a clock, and over those of the cloud that follow without a gap.
+func (s *crdt) reach(r replica, clock uint64) {
+	for c, ok := s.cloudClocks[r].upTo(clock + 1); ok; c, ok = s.cloudClocks[r].upTo(clock + 1) {
+		delete(s.clouds[r], c)
+		clock = max(clock, c)
 	}
 	s.context[r] = clock
-	if len(beyond) == 0 {
+	if len(s.clouds[r]) == 0 {
 		delete(s.clouds, r)
+		delete(s.cloudClocks, r)
 	}
 }
 
@@ -250,6 +331,12 @@ func (s *crdt) insert(e *entry) {
 	s.bytes[e.tag.Replica] += e.cost()
 	put(s.topics, e.topic, e.id, e)
 	put(s.tags, e.tag.Replica, e.tag.Clock, e)
+	r := e.tag.Replica
+	if l := s.tagClocks[r]; l == nil || len(l.all) > 2*len(s.tags[r])+64 {
+		s.tagClocks[r] = newLowest(maps.Keys(s.tags[r]))
+		return
+	}
+	s.tagClocks[r].add(e.tag.Clock)
 }
 
 func (s *crdt) remove(e *entry) {
@@ -260,9 +347,9 @@ func (s *crdt) remove(e *entry) {
 }
 
 // put and drop keep a table of tables, none of which is empty.
-func put[A, B comparable, V any](tables map[A]map[B]V, a A, b B, v V) {
+func put[A, B comparable, V any, M ~map[B]V](tables map[A]M, a A, b B, v V) {
 	if tables[a] == nil {
-		tables[a] = map[B]V{}
+		tables[a] = M{}
 	}
 	tables[a][b] = v
 }
@@ -282,9 +369,14 @@ func (s *crdt) up(r replica) (changed []id) {
 	return s.of(r)
 }
 
-// hide hides the entries of a replica that is silent.
+// hide hides the entries of a replica that is silent. If some are left out, it is asked for all when
+// it is back.
 func (s *crdt) hide(r replica) (changed []id) {
 	s.down[r] = true
+	if s.limit.Lacks(r) {
+		s.unlearn(r)
+		s.limit.Forget(r)
+	}
 	return s.of(r)
 }
 
@@ -298,6 +390,10 @@ func (s *crdt) forget(r replica) (changed []id) {
 	delete(s.clouds, r)
 	delete(s.down, r)
 	delete(s.bytes, r)
+	delete(s.tagClocks, r)
+	delete(s.cloudClocks, r)
+	delete(s.largest, r)
+	s.limit.Forget(r)
 	return changed
 }
 

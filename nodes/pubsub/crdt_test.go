@@ -2,12 +2,15 @@ package pubsub
 
 import (
 	"fmt"
+	"log/slog"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/kept"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
@@ -19,6 +22,13 @@ func term(t testing.TB, text string) ei.Term {
 	v, err := ei.Parse(text)
 	require.NoError(t, err, text)
 	return v
+}
+
+// wide is a limit that nothing exceeds here.
+func wide() *kept.Limit[replica] { return limitOf(64 << 20) }
+
+func limitOf(bytes int) *kept.Limit[replica] {
+	return kept.NewLimit[replica](bytes, "PresenceOptions.Limit", slog.New(slog.DiscardHandler))
 }
 
 // A writer is a replica that tracks, and hears others.
@@ -34,7 +44,7 @@ type writer struct {
 }
 
 func newWriter(node string, vsn int64) *writer {
-	w := &writer{tracker: newTracker(), me: replica{Node: ei.Atom(node), Vsn: vsn}, own: map[id]*entry{}}
+	w := &writer{tracker: newTracker(wide()), me: replica{Node: ei.Atom(node), Vsn: vsn}, own: map[id]*entry{}}
 	w.changes = w.empty()
 	return w
 }
@@ -108,7 +118,7 @@ func TestTrackerModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		const down, permdown = 30 * time.Second, 20 * time.Minute
 		now, vsn := time.Unix(0, 0), int64(0)
-		s := &shard{tracker: newTracker()}
+		s := &shard{tracker: newTracker(wide())}
 		p := &Presence{ps: &PubSub{}, watchers: map[string]map[*watcher]struct{}{}, shards: []*shard{s}}
 		nodes := []string{"a@h", "b@h", "c@h"}
 		writers := map[string]*writer{}
@@ -283,7 +293,7 @@ func TestTrackerModel(t *testing.T) {
 // After 30 s without a word those of a replica are hidden, after 20 min forgotten; what it says
 // then makes it known anew, and it is asked for the rest.
 func TestSilence(t *testing.T) {
-	s, w, start := newTracker(), newWriter("a@h", 1), time.Unix(0, 0)
+	s, w, start := newTracker(wide()), newWriter("a@h", 1), time.Unix(0, 0)
 	w.join("room", "ann")
 	w.join("room", "bob")
 	changed, ask := s.hear(w.beats(), start)
@@ -316,65 +326,145 @@ func TestSilence(t *testing.T) {
 	require.Len(t, changed, 2)
 }
 
-// A replica that tells of more than the limit is forgotten, whatever it says, until another one is
-// in its place. What others say of it beyond the limit is not taken.
+// Of a replica that tells of more than there is room for, those are kept who were tracked first,
+// whoever tells of it and how. When there is room it is asked again, though not at once each time.
 func TestLimit(t *testing.T) {
-	start := time.Unix(0, 0)
-	many := func(r replica) (beats []*saying) {
-		gaps, values := cloud{}, []*entry{}
-		for i := range uint64(1000) {
-			gaps[2*i+2] = struct{}{}
-			values = append(values, someEntry(r, 2*i+2, "room", sprintf("%d", i)))
+	const all, fit = 30, 10
+	now := time.Unix(1_000_000, 0)
+	a, b := replica{Node: "a@h", Vsn: 1}, replica{Node: "b@h", Vsn: 1}
+	one := someEntry(a, 1, "room", "10").cost()
+	keysOf := func(s *tracker) (keys []string) {
+		for i := range s.entries {
+			keys = append(keys, keyText(ei.Raw(i.key)))
 		}
-		return []*saying{
-			{kind: heartbeat, from: r, delta: &delta{clouds: map[replica]cloud{r: gaps}}},
-			{kind: heartbeat, from: r, delta: &delta{clouds: map[replica]cloud{r: {}}, values: values}},
-			{kind: transferAck, from: r, delta: &delta{context: contextOf{r: 2000}, clouds: map[replica]cloud{}, values: values}},
-		}
+		slices.Sort(keys)
+		return keys
 	}
-	for i := range 3 {
-		s, logged := newTracker(), 0
-		s.limit, s.exceeded = 50_000, func(replica, replica) { logged++ }
-		a, b := newWriter("a@h", 1), newWriter("b@h", 1)
-		for _, w := range []*writer{a, b} {
-			w.join("room", "ann")
-			s.hear(w.beats(), start)
+	numbers := func(from, to int) (keys []string) {
+		for i := from; i < to; i++ {
+			keys = append(keys, sprintf("%d", i))
 		}
-		big := many(a.me)[i]
-		fromB := *big
-		fromB.from, fromB.delta = b.me, new(*big.delta)
-		fromB.delta.clouds, fromB.delta.context = maps.Clone(big.delta.clouds), maps.Clone(big.delta.context)
-		fromB.delta.values = append(slices.Clone(big.delta.values), someEntry(b.me, 2, "room", "bob"))
-		s.hear(&fromB, start)
-		require.Len(t, s.entries, 3, "what b says of a is not taken, what it says of itself is")
-		changed, ask := s.hear(big, start)
-		require.Len(t, changed, 1)
-		require.False(t, ask)
-		for range 3 {
-			a.join("room", "bob")
-			changed, ask = s.hear(a.beats(), start)
-			require.Empty(t, changed)
-			require.False(t, ask)
-			changed, asks := s.tick(start.Add(DefaultDownPeriod+1), DefaultDownPeriod, DefaultPermdownPeriod)
-			require.Empty(t, asks)
-			for _, i := range changed {
-				require.Equal(t, b.me.Node, i.pid.Node)
+		return keys
+	}
+	var values []*entry
+	clocks := cloud{}
+	for i := range uint64(all) {
+		values = append(values, someEntry(a, i+1, "room", sprintf("%d", i+10)))
+		clocks[i+1] = struct{}{}
+	}
+	rand.Shuffle(len(values), func(i, j int) { values[i], values[j] = values[j], values[i] })
+	for name, said := range map[string]*saying{
+		"heartbeat":       {kind: heartbeat, from: a, delta: &delta{clouds: map[replica]cloud{a: clocks}, values: values}},
+		"answer":          {kind: transferAck, from: a, delta: &delta{context: contextOf{a: all}, values: values}},
+		"another replica": {kind: transferAck, from: b, delta: &delta{context: contextOf{a: all}, values: values}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newReplica("s@h", 1)
+			s.limit = limitOf(fit * one)
+			s.hear(&saying{kind: heartbeat, from: a}, now)
+			s.hear(said, now)
+			require.Equal(t, numbers(10, 20), keysOf(s))
+			require.True(t, s.limit.Lacks(a))
+			leftOut, lacking := s.limit.Count()
+			require.Equal(t, int64(all-fit), leftOut)
+			require.Equal(t, 1, lacking)
+			require.Equal(t, uint64(all), s.context[a])
+			s.track(1, "room", "own", 1)
+			require.NotContains(t, s.speak(now, 0).clocks, a, "nobody is told that all of it is here")
+			require.NotContains(t, s.missed(b, contextOf{a: 0, s.me: 0}).context, a)
+			s.leaveAll(ei.Pid{Node: "s@h", ID: 1, Creation: 1})
+
+			// 12 of those that are left out go, then 3 of the others: in all there is room for more, but not for all
+			clock, gone := uint64(all), map[uint64]bool{}
+			leave := func(from, to uint64) {
+				t.Helper()
+				d := &delta{clouds: map[replica]cloud{a: {}}}
+				for c := from; c < to; c++ {
+					clock++
+					gone[c] = true
+					d.clouds[a][c], d.clouds[a][clock] = struct{}{}, struct{}{}
+				}
+				s.hear(&saying{kind: heartbeat, from: a, delta: d, clocks: contextOf{a: clock}}, now)
 			}
-		}
-		require.Len(t, s.entries, 2)
-		require.Empty(t, s.clouds)
-		require.Equal(t, 2, logged)
-		next := newWriter("a@h", 2)
-		next.join("room", "ann")
-		s.hear(next.beats(), start)
-		require.Len(t, s.entries, 3)
-		sum := 0
-		for _, bytes := range s.bytes {
-			sum += bytes
-		}
-		for _, e := range s.entries {
-			sum -= e.cost()
-		}
-		require.Zero(t, sum)
+			answer := func() {
+				t.Helper()
+				d := &delta{context: contextOf{a: clock}}
+				for _, e := range values {
+					if !gone[e.tag.Clock] {
+						d.values = append(d.values, e)
+					}
+				}
+				s.hear(&saying{kind: transferAck, from: a, delta: d}, now)
+			}
+			leave(fit+1, fit+13)
+			leave(1, 4)
+			_, ask := s.tick(now, testDown, testPermdown)
+			require.Empty(t, ask)
+			require.Equal(t, numbers(13, 20), keysOf(s))
+			leave(4, 9)
+			_, ask = s.tick(now, testDown, testPermdown)
+			require.Equal(t, []replica{a}, ask)
+			require.Zero(t, s.clocks()[a], "so all of it is given")
+			require.Equal(t, numbers(18, 20), keysOf(s), "nobody leaves meanwhile")
+			answer()
+			require.Equal(t, append(numbers(18, 20), numbers(32, 40)...), keysOf(s))
+			require.False(t, s.limit.Any())
+			require.Equal(t, clock, s.context[a])
+			require.Equal(t, fit*one, s.bytes[a])
+
+			// once more: there is room again, but it was asked a moment ago
+			clock++
+			values = append(values, someEntry(a, clock, "room", "50"))
+			more := &saying{kind: heartbeat, from: a, delta: &delta{clouds: map[replica]cloud{a: {clock: {}}}, values: values[len(values)-1:]}}
+			s.hear(more, now)
+			values = values[:len(values)-1]
+			require.True(t, s.limit.Lacks(a))
+			leave(9, 10)
+			for _, tt := range []struct {
+				after time.Duration
+				ask   int
+			}{{0, 0}, {4 * time.Second, 0}, {time.Second, 1}, {9 * time.Second, 0}, {time.Second, 1}, {19 * time.Second, 0}, {time.Second, 1}} {
+				now = now.Add(tt.after)
+				s.hear(&saying{kind: heartbeat, from: a}, now)
+				_, ask = s.tick(now, time.Hour, 2*time.Hour)
+				require.Len(t, ask, tt.ask, "%v", tt.after)
+			}
+			answer()
+			require.False(t, s.limit.Any())
+			s.forget(a)
+			require.Empty(t, s.entries)
+			require.Nil(t, s.tagClocks[a])
+			require.Empty(t, s.largest)
+		})
 	}
+}
+
+// Clocks that come out of order take no more than there is room for, and what is told next closes
+// the gap.
+func TestLimitOfClouds(t *testing.T) {
+	s, now := newReplica("s@h", 1), time.Unix(0, 0)
+	s.limit = limitOf(100 * clockCost)
+	a := replica{Node: "a@h", Vsn: 1}
+	gaps := cloud{}
+	for i := range uint64(1000) {
+		gaps[2*i+2] = struct{}{}
+	}
+	s.hear(&saying{kind: heartbeat, from: a, delta: &delta{clouds: map[replica]cloud{a: gaps}}, clocks: contextOf{a: 2000}}, now)
+	require.Len(t, s.clouds[a], 100)
+	require.Zero(t, s.context[a])
+	s.tick(now, testDown, testPermdown)
+	_, ask := s.tick(now, testDown, testPermdown)
+	require.Equal(t, []replica{a}, ask)
+	odd := cloud{}
+	for i := range uint64(50) {
+		odd[2*i+1] = struct{}{}
+	}
+	s.hear(&saying{kind: heartbeat, from: a, delta: &delta{clouds: map[replica]cloud{a: odd}}}, now)
+	require.Equal(t, uint64(100), s.context[a])
+	require.Len(t, s.clouds[a], 50)
+	require.Len(t, s.cloudClocks[a].all, 50)
+	s.hear(&saying{kind: transferAck, from: a, delta: &delta{context: contextOf{a: 2000}}}, now)
+	require.Equal(t, uint64(2000), s.context[a])
+	require.Empty(t, s.clouds)
+	require.Empty(t, s.cloudClocks)
 }

@@ -39,7 +39,7 @@ type (
 		_          struct{} `ei:"tuple"`
 		Replica    replica
 		Heard      int64 // in ns since 1970
-		Down, Over bool
+		Down, Over bool  // Over: some that it tracks were left out
 	}
 )
 
@@ -71,7 +71,7 @@ func (s *shard) handover() ([]byte, error) {
 	}
 	for node, p := range s.replicas {
 		r := replica{Node: node, Vsn: p.vsn}
-		saved.Peers = append(saved.Peers, savedPeer{Replica: r, Heard: p.heard.UnixNano(), Down: p.isDown, Over: p.over})
+		saved.Peers = append(saved.Peers, savedPeer{Replica: r, Heard: p.heard.UnixNano(), Down: p.isDown, Over: s.limit.Lacks(r)})
 	}
 	return ei.Marshal(saved)
 }
@@ -97,7 +97,7 @@ func (s *shard) inherit(state []byte) error {
 		return err
 	}
 	c := ei.NewCursor(saved.State)
-	d, err := readDelta(&c)
+	d, err := readDelta(&c, true)
 	if err != nil {
 		return err
 	}
@@ -123,13 +123,20 @@ func (s *shard) inherit(state []byte) error {
 		}
 		s.clients[one.Shard.Pid] = c
 	}
+	s.context = d.context
+	for r, clocks := range d.clouds {
+		s.know(r, clocks)
+	}
 	for _, p := range saved.Peers {
-		s.replicas[p.Replica.Node] = &peer{vsn: p.Replica.Vsn, heard: time.Unix(0, p.Heard), isDown: p.Down, over: p.Over}
+		s.replicas[p.Replica.Node] = &peer{vsn: p.Replica.Vsn, heard: time.Unix(0, p.Heard), isDown: p.Down}
 		if p.Down {
 			s.down[p.Replica] = true
 		}
+		if p.Over {
+			s.unlearn(p.Replica)
+			s.limit.Inherit(p.Replica, string(p.Replica.Node))
+		}
 	}
-	s.context, s.clouds = d.context, d.clouds
 	for _, e := range d.values {
 		s.insert(e)
 		if e.tag.Replica == s.me {

@@ -113,7 +113,7 @@ func (s *crdt) missed(by replica, theirs contextOf) *delta {
 	at, knows := theirs[s.me]
 	behind := knows && at >= s.floor && at < s.clock() && s.clock()-at <= maxDelta
 	for r, clock := range theirs {
-		if r != s.me && r != by && s.context[r] > clock {
+		if r != s.me && r != by && s.context[r] > clock && !s.limit.Lacks(r) {
 			behind = false // there is more to tell
 		}
 	}
@@ -122,7 +122,8 @@ func (s *crdt) missed(by replica, theirs contextOf) *delta {
 	}
 	d := &delta{of: s.me, isState: true, context: contextOf{}, clouds: map[replica]cloud{}}
 	for r := range theirs {
-		if clock, known := s.context[r]; known && r != by {
+		// who does not know all of a replica tells nothing of it: what is left out would be gone there
+		if clock, known := s.context[r]; known && r != by && !s.limit.Lacks(r) {
 			s.putState(d, r, clock)
 		}
 	}

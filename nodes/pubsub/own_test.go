@@ -18,7 +18,7 @@ const (
 )
 
 func newReplica(node string, vsn int64) *tracker {
-	t := newTracker()
+	t := newTracker(wide())
 	t.me = replica{Node: ei.Atom(node), Vsn: vsn}
 	return t
 }
@@ -50,7 +50,8 @@ type post struct {
 }
 
 // Several replicas track, restart and fall silent; what they say, ask and answer is lost, doubled
-// and comes in any order. Once everything arrives again all see the same: what each tracks itself.
+// and comes in any order, and for some of it there is no room. Once everything arrives again, and
+// there is, all see the same: what each tracks itself.
 func TestReplicasConverge(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		nodes := []string{"a@h", "b@h", "c@h"}
@@ -69,9 +70,11 @@ func TestReplicasConverge(t *testing.T) {
 		others := func(node string) (list []string) {
 			return slices.DeleteFunc(slices.Clone(nodes), func(n string) bool { return n == node })
 		}
+		limit := rapid.SampledFrom([]int{64 << 20, 1700, 600}).Draw(rt, "limit")
 		start := func(node string) {
 			vsn++
 			all[node] = newReplica(node, vsn)
+			all[node].limit = limitOf(limit)
 		}
 		period := func(node string, silence time.Duration) {
 			s := all[node]
@@ -166,10 +169,21 @@ func TestReplicasConverge(t *testing.T) {
 						_, isOwn := s.pids[i.pid][i]
 						require.Equal(rt, e.tag.Replica == s.me, isOwn)
 					}
+					for r, bytes := range s.bytes {
+						require.True(rt, r == s.me || bytes+clockCost*len(s.clouds[r]) <= limit)
+					}
 				}
 			},
 		})
-		for range 8 {
+		// there is room for all in the end
+		for _, s := range all {
+			for i := range s.entries {
+				if s.tracked(i) != nil && s.bytes[s.me] > limit {
+					s.leave(i)
+				}
+			}
+		}
+		for range 20 {
 			for i := 0; i < len(posts); i++ {
 				deliver(posts[i])
 			}
@@ -185,6 +199,7 @@ func TestReplicasConverge(t *testing.T) {
 		}
 		for of, s := range all {
 			require.Equal(rt, want, s.what(false), of)
+			require.False(rt, s.limit.Any(), of)
 		}
 		// and nobody has anything more to ask
 		for range 3 {

@@ -23,8 +23,8 @@ const (
 	DefaultPermdownPeriod  = 20 * time.Minute
 )
 
-// DefaultPresenceLimit is PresenceOptions.Limit if that is 0.
-const DefaultPresenceLimit = 64 << 20
+// ErrIncomplete is what the errors of Presence.Incomplete, and of List for that reason, wrap.
+var ErrIncomplete = errors.New("pubsub: more than PresenceOptions.Limit allows: some are left out")
 
 // PresenceOptions are those of the Phoenix.Presence, or Phoenix.Tracker. The zero value, and nil,
 // fit one without options.
@@ -40,8 +40,11 @@ type PresenceOptions struct {
 	PermdownPeriod time.Duration
 	// Limit is how many bytes of memory what one other node tracks may take, in each shard: 512,
 	// the topic, the key and the meta for each process, and 64 for each change that came out of
-	// order. A node that tells of more has nobody here until its Phoenix.Presence starts anew; the
-	// log has an error. 0: DefaultPresenceLimit.
+	// order. Of a node that tracks more, the rest is left out: List and Presence.Incomplete tell so,
+	// and the log has an error. Those stay who were tracked first; when others have left so that
+	// there may be room, the node is asked for all again. 0: a sixteenth of the memory that this
+	// process may use, by the machine, its control group and GOMEMLIMIT, but 512 MB at most; divided
+	// by the shards, but 64 MB at least.
 	Limit int
 }
 
@@ -84,7 +87,6 @@ func (p *Presence) start(ctx context.Context) error {
 	// as there: twice the time for which an idle shard is silent, max_silent_periods of 10
 	o.DownPeriod = cmp.Or(o.DownPeriod, max(DefaultDownPeriod, 20*o.BroadcastPeriod))
 	o.PermdownPeriod = cmp.Or(o.PermdownPeriod, max(DefaultPermdownPeriod, 2*o.DownPeriod))
-	o.Limit = cmp.Or(o.Limit, DefaultPresenceLimit)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
@@ -97,6 +99,7 @@ func (p *Presence) start(ctx context.Context) error {
 	case o.BroadcastPeriod < 0 || o.DownPeriod < 2*o.BroadcastPeriod || o.PermdownPeriod <= o.DownPeriod:
 		return fmt.Errorf("PresenceOptions: periods of %v, %v and %v", o.BroadcastPeriod, o.DownPeriod, o.PermdownPeriod)
 	}
+	o.Limit = cmp.Or(o.Limit, kept.DefaultLimit(o.PoolSize))
 	for i := range o.PoolSize {
 		name := string(moduleOr(p.name)) + "_shard" + strconv.Itoa(i)
 		s := newShard(p, name)
@@ -152,8 +155,10 @@ type Present[M any] struct {
 // List gives who is on a topic now, sorted by key; those of nodes that are down are left out. It
 // has an element for each process, so that a user with two tabs may be there twice, one after the
 // other: MyAppWeb.Presence.list/1 groups the metas by key. If there is somebody whose meta cannot
-// be an M, as ei.Unmarshal stores it, the error names the first, and the list has the others. It
-// does not wait.
+// be an M, as ei.Unmarshal stores it, the error names the first, and the list has the others. The
+// list is as good as it can be, too, with an error that wraps ErrIncomplete: the shard of the topic
+// has left out some whom other nodes track (PresenceOptions.Limit), perhaps on this topic. It does
+// not wait.
 func List[M any](p *Presence, topic string) ([]Present[M], error) {
 	p.mu.Lock()
 	var es []*entry
@@ -179,8 +184,41 @@ func List[M any](p *Presence, topic string) ([]Present[M], error) {
 	slices.SortFunc(list, func(a, b Present[M]) int {
 		return cmp.Or(cmp.Compare(a.Key, b.Key), ei.ComparePids(a.Pid, b.Pid))
 	})
-	return list, failed
+	return list, errors.Join(failed, p.shardOf(topic).limit.Err("list "+topic+" as tracked on", ErrIncomplete))
 }
+
+// Incomplete is nil if everybody is here whom other nodes have told of. If some are left out, since
+// they would take more than PresenceOptions.Limit, it joins a *nodes.Error for each such node, with
+// its name as Peer, that wraps ErrIncomplete; what List and Watch show is the rest. It does not wait.
+func (p *Presence) Incomplete() error {
+	var all []error
+	for _, s := range p.shards {
+		all = append(all, s.limit.Err("know whom "+s.name+" tracks on", ErrIncomplete))
+	}
+	return errors.Join(all...)
+}
+
+// PresenceStats are figures of a Presence.
+type PresenceStats struct {
+	// LeftOut is how many that other nodes track were left out, since they would have taken more than
+	// PresenceOptions.Limit; who was left out again, after the node was asked again, counts again.
+	LeftOut int64
+	// Incomplete is of how many shards of other nodes somebody is left out now.
+	Incomplete int
+}
+
+// Stats takes a snapshot. It does not wait.
+func (p *Presence) Stats() (stats PresenceStats) {
+	for _, s := range p.shards {
+		leftOut, lacking := s.limit.Count()
+		stats.LeftOut += leftOut
+		stats.Incomplete += lacking
+	}
+	return stats
+}
+
+// shardOf is the one of a topic.
+func (p *Presence) shardOf(topic string) *shard { return p.shards[phash2(topic, len(p.shards))] }
 
 func present[M any](e *entry) (one Present[M], err error) {
 	one.Key, one.Pid = keyText(ei.Raw(e.key)), e.pid

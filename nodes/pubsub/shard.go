@@ -43,13 +43,13 @@ type errand struct {
 }
 
 func newShard(p *Presence, name string) *shard {
-	s := &shard{
-		p: p, name: name, topic: presencePrefix + name, isWorker: nodes.IsWorker(), tracker: newTracker(),
+	topic := presencePrefix + name
+	limit := kept.NewLimit[replica](p.opts.Limit, "PresenceOptions.Limit", p.ps.log.With("topic", topic))
+	return &shard{
+		p: p, name: name, topic: topic, isWorker: nodes.IsWorker(), tracker: newTracker(limit),
 		errands: map[errand]bool{}, asked: map[ei.Atom]*saying{},
 		role: newRole(), refs: map[ei.Pid]ei.Ref{}, byRef: map[ei.Ref]ei.Pid{},
 	}
-	s.limit, s.exceeded = p.opts.Limit, s.complain
-	return s
 }
 
 // make makes the shard's process. Another one in its place goes on as the same replica.
@@ -105,15 +105,6 @@ func (s *shard) over(error) {
 	if undrain != nil {
 		undrain()
 	}
-}
-
-// complain logs that a node tells of more than Limit allows.
-func (s *shard) complain(of, told replica) {
-	if of != told {
-		s.p.ps.log.Debug("presence", "topic", s.topic, "error", "more than PresenceOptions.Limit allows", "of", of.Node, "from", told.Node)
-		return
-	}
-	s.p.ps.log.Error("a node tracks more than PresenceOptions.Limit allows: it has nobody here", "topic", s.topic, "node", of.Node)
 }
 
 // run does what a shard does every broadcast period.

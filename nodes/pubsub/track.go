@@ -152,7 +152,7 @@ func (p *Presence) change(ctx context.Context, op string, b *nodes.Mailbox, topi
 		err = p.check(b)
 	}
 	if err == nil {
-		s := p.shards[phash2(topic, len(p.shards))]
+		s := p.shardOf(topic)
 		i := id{topic, b.Pid(), string(ei.AppendBinary(nil, []byte(key)))}
 		if failed := s.do(ctx, func() {
 			if err = b.Err(); err == nil || op == "untrack" {

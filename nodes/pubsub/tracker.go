@@ -2,9 +2,11 @@ package pubsub
 
 import (
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/kept"
 )
 
 // The protocol of Phoenix.Tracker.Shard, for one shard, without time, locks or sending: which
@@ -20,9 +22,7 @@ type tracker struct {
 	replicas map[ei.Atom]*peer // by node: a node has one incarnation of the shard
 	pending  map[replica]contextOf
 	samples  int
-	spoke    time.Time              // zero: this replica is to say at once that it is there
-	limit    int                    // PresenceOptions.Limit
-	exceeded func(of, told replica) // hears who would take more, and who says so
+	spoke    time.Time // zero: this replica is to say at once that it is there
 }
 
 // A peer is a node's shard.
@@ -30,14 +30,10 @@ type peer struct {
 	vsn    int64
 	heard  time.Time
 	isDown bool
-	over   bool // it has told of more than the limit: it has no entries here
 }
 
-func newTracker() *tracker {
-	return &tracker{
-		crdt: newCRDT(), replicas: map[ei.Atom]*peer{}, pending: map[replica]contextOf{},
-		limit: DefaultPresenceLimit, exceeded: func(_, _ replica) {},
-	}
+func newTracker(limit *kept.Limit[replica]) *tracker {
+	return &tracker{crdt: newCRDT(limit), replicas: map[ei.Atom]*peer{}, pending: map[replica]contextOf{}}
 }
 
 // hear takes what a replica says, at a time. changed are the ids that may be others now; ask tells
@@ -65,21 +61,12 @@ func (t *tracker) hear(s *saying, now time.Time) (changed []id, ask bool) {
 	case s.kind == gracefulPermdown && p != nil && p.vsn == s.from.Vsn:
 		changed = t.permdown(s.from)
 	}
-	if p = t.replicas[s.from.Node]; p != nil && p.over && p.vsn == s.from.Vsn {
-		delete(t.pending, s.from)
-		return changed, false
-	}
 	if s.delta != nil {
-		for r := range t.exceeds(s.delta, t.limit) {
-			t.exceeded(r, s.from)
-			if r == s.from && p != nil && p.vsn == r.Vsn {
-				p.over = true // until its node starts another one
-				delete(t.pending, r)
-				return append(changed, t.forget(r)...), false
-			}
-			s.delta.without(r)
-		}
 		changed = append(changed, t.merge(s.delta)...)
+	}
+	// the answer to the last request has all that there is: nothing is missing before it, or after
+	if s.kind == transferAck && t.limit.Asked(s.from) && t.context[s.from] > 0 && t.clouds[s.from] == nil {
+		t.limit.Whole(s.from)
 	}
 	if s.kind == heartbeat {
 		ask = isNew && s.clocks[s.from] > t.context[s.from]
@@ -93,10 +80,6 @@ func (t *tracker) alive(r replica, now time.Time) (changed []id) {
 	if p != nil && p.vsn != r.Vsn {
 		changed = t.permdown(replica{Node: r.Node, Vsn: p.vsn})
 		p = nil
-	}
-	if p != nil && p.over {
-		p.heard = now
-		return changed
 	}
 	if p == nil || p.isDown {
 		changed = append(changed, t.up(r)...)
@@ -123,7 +106,9 @@ func (t *tracker) speak(now time.Time, silence time.Duration) *saying {
 		return nil
 	}
 	t.spoke = now
-	return &saying{kind: heartbeat, from: t.me, delta: d, clocks: t.clocks()}
+	clocks := t.clocks()
+	maps.DeleteFunc(clocks, func(r replica, _ uint64) bool { return t.limit.Lacks(r) }) // nobody is given these
+	return &saying{kind: heartbeat, from: t.me, delta: d, clocks: clocks}
 }
 
 // tick is called every broadcast period: it finds out who has been silent for too long, and whom to
@@ -134,13 +119,21 @@ func (t *tracker) tick(now time.Time, down, permdown time.Duration) (changed []i
 		switch silent := now.Sub(p.heard); {
 		case silent > permdown:
 			changed = append(changed, t.permdown(r)...)
-		case silent > down && !p.isDown && !p.over:
+		case silent > down && !p.isDown:
 			p.isDown = true
 			changed = append(changed, t.hide(r)...)
+		case !p.isDown && t.limit.Fits(r, t.room(r)) && t.limit.Due(r, now):
+			t.unlearn(r)
+			ask = append(ask, r)
 		}
 	}
 	if t.samples++; t.samples >= samplePeriods {
-		ask, t.samples = t.behind(), 0
+		for _, r := range t.behind() {
+			if !slices.Contains(ask, r) {
+				ask = append(ask, r)
+			}
+		}
+		t.samples = 0
 		clear(t.pending)
 	}
 	return changed, ask

@@ -96,7 +96,7 @@ func (s *saying) readHeartbeat(c *ei.Cursor) (err error) {
 		return err
 	}
 	if !c.AtomIs("empty") {
-		if s.delta, err = readDelta(c); err != nil {
+		if s.delta, err = readDelta(c, false); err != nil {
 			return err
 		}
 	}
@@ -131,7 +131,7 @@ func (s *saying) readAck(c *ei.Cursor) (err error) {
 	if err = c.Unmarshal(&s.from); err != nil {
 		return err
 	}
-	s.delta, err = readDelta(c)
+	s.delta, err = readDelta(c, true)
 	return err
 }
 
@@ -139,7 +139,7 @@ func (s *saying) readAck(c *ei.Cursor) (err error) {
 type wireState struct {
 	_       struct{} `ei:"struct=Elixir.Phoenix.Tracker.State"`
 	Mode    ei.Atom
-	Context map[replica]uint64
+	Context ei.Raw // map[replica]uint64
 	Clouds  map[replica]elixir.MapSet[tag]
 	Values  ei.Raw
 }
@@ -153,8 +153,10 @@ type wireValue struct {
 	Meta  ei.Raw
 }
 
-// readDelta reads a delta, or a state and its values.
-func readDelta(c *ei.Cursor) (*delta, error) {
+// readDelta reads a delta, or a state and its values. Only answers have a context: changes are told
+// one by one, and a heartbeat that had one could say in a few bytes that all entries are to be
+// looked at.
+func readDelta(c *ei.Cursor, isAnswer bool) (*delta, error) {
 	var state wireState
 	if n, err := c.Tuple(); err == nil {
 		if n != 2 {
@@ -173,7 +175,12 @@ func readDelta(c *ei.Cursor) (*delta, error) {
 	if err := state.Values.Unmarshal(&values); err != nil {
 		return nil, err
 	}
-	d := &delta{context: state.Context, clouds: make(map[replica]cloud, len(state.Clouds))}
+	d := &delta{context: contextOf{}, clouds: make(map[replica]cloud, len(state.Clouds))}
+	if isAnswer {
+		if err := state.Context.Unmarshal((*map[replica]uint64)(&d.context)); err != nil {
+			return nil, err
+		}
+	}
 	for _, clock := range d.context {
 		if clock > maxClock {
 			return nil, ei.ErrRange

@@ -2,7 +2,6 @@ package pubsub
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"testing"
 
@@ -54,12 +53,11 @@ func (d *delta) term(t testing.TB) ei.Term {
 		}
 		clouds[r] = set
 	}
-	state := wireState{Mode: "delta", Context: map[replica]uint64{}, Clouds: clouds, Values: raw(t, values)}
+	state := wireState{Mode: "delta", Context: raw(t, map[replica]uint64(d.context)), Clouds: clouds, Values: raw(t, values)}
 	if len(d.context) == 0 {
 		return raw(t, state)
 	}
 	state.Mode, state.Values = "normal", raw(t, ei.Atom("nil"))
-	maps.Copy(state.Context, d.context)
 	return ei.Tuple{raw(t, state), raw(t, values)}
 }
 

@@ -167,6 +167,9 @@ func TestDefaultsFollowTheMemory(t *testing.T) {
 	require.GreaterOrEqual(t, places.DefaultMemory(), 64<<20)
 	require.LessOrEqual(t, places.DefaultMemory(), 512<<20, "whatever the machine has")
 	require.LessOrEqual(t, places.DefaultMemory(), places.Quarter())
+	require.GreaterOrEqual(t, places.DefaultEach(1), 64<<20)
+	require.LessOrEqual(t, places.DefaultEach(1), places.DefaultMemory())
+	require.Equal(t, 64<<20, places.DefaultEach(1000))
 	require.GreaterOrEqual(t, places.DefaultPlaces(), 1024)
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(math.MaxInt64))
 	debug.SetMemoryLimit(1 << 30)
@@ -174,5 +177,6 @@ func TestDefaultsFollowTheMemory(t *testing.T) {
 	require.LessOrEqual(t, places.DefaultPlaces(), 16384)
 	debug.SetMemoryLimit(1 << 20)
 	require.Equal(t, 64<<20, places.DefaultMemory())
+	require.Equal(t, 64<<20, places.DefaultEach(1))
 	require.Equal(t, 1024, places.DefaultPlaces())
 }
