@@ -110,11 +110,11 @@ func Start(ctx context.Context, n *nodes.Node, o *Options) (*Global, error) {
 	g.server.silent = g.o.AllowOverlap
 	g.helper = kept.New(kept.Options{
 		Node: n, Log: g.log, Name: helperName, Make: g.makeHelper, Begin: g.beginHelper,
-		Lost: func() { g.isThere(g.helper, false) }, Over: func(why error) { g.over(g.helper, g.box, why) },
+		Lost: func() { g.broke(); g.isThere(g.helper, false) }, Over: func(why error) { g.over(g.helper, g.box, why) },
 	})
 	g.box = kept.New(kept.Options{
 		Node: n, Log: g.log, Name: serverName, Make: g.makeServer, Begin: g.beginServer,
-		Lost: func() { g.isThere(g.box, false) }, Over: func(why error) { g.over(g.box, g.helper, why) },
+		Lost: func() { g.broke(); g.endHelper(); g.isThere(g.box, false) }, Over: func(why error) { g.over(g.box, g.helper, why) },
 	})
 	if err := g.helper.Start(ctx); err != nil {
 		return nil, err
@@ -155,6 +155,13 @@ func (g *Global) over(of, other *kept.Process, why error) {
 	}
 }
 
+// broke notes that somebody has ended one of the processes: what it was told is lost.
+func (g *Global) broke() { g.locked(func() { g.server.broken = true })() }
+
+// endHelper ends the locks that this node has, and what is done under them, with the server that had
+// them. The helper that follows begins anew.
+func (g *Global) endHelper() { g.helper.Mailbox().Exit(ei.Atom("killed")) }
+
 // isThere has the locker run while both processes are there.
 func (g *Global) isThere(p *kept.Process, is bool) {
 	g.lockingMu.Lock()
@@ -180,9 +187,19 @@ func (g *Global) makeHelper(context.Context, bool) (*nodes.Mailbox, error) {
 func (g *Global) beginHelper(_ *nodes.Mailbox, isFirst bool) {
 	if !isFirst {
 		g.locker.drop()
-		g.push(g.server.startAnew)
+		g.push(g.anew)
 	}
 	g.isThere(g.helper, true)
+}
+
+// anew has the node begin anew with all others.
+func (g *Global) anew() {
+	if g.role.owner {
+		g.server.anew()
+		return
+	}
+	g.server.broken = false
+	g.tellOwner(ei.Atom("anew"), ei.Atom(g.n.Name()))
 }
 
 // makeServer makes the server.
@@ -240,6 +257,7 @@ func (g *Global) succeed(was, me ei.Pid, up []string) {
 		g.role = role{mine: g.role.mine, sent: g.role.sent, last: g.role.last}
 	}
 	g.server.succeed(was, me)
+	g.server.syncs, g.server.settles = nil, nil // of callers that ask the new process
 	for _, node := range slices.Collect(maps.Keys(g.server.up)) {
 		if g.server.up[node] == me && !slices.Contains(up, node) {
 			g.server.nodedown(node, me)

@@ -1,13 +1,19 @@
 package global
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 )
+
+// askAgain is the time before a server is asked that was ended and is made anew.
+const askAgain = 10 * time.Millisecond
 
 // setLocks asks nodes for a lock, for the helper; a node that is gone does not count. If one
 // refuses, none of them is locked.
@@ -39,8 +45,11 @@ func (g *Global) setLocksBy(ctx context.Context, by *nodes.Mailbox, id ei.Term, 
 }
 
 // delLocks releases a lock of the helper, on the greatest node last.
-func (g *Global) delLocks(id ei.Term, on []string) {
-	g.delLocksBy(context.Background(), g.helper.Mailbox(), id, on)
+func (g *Global) delLocks(id ei.Term, on []string) { g.delLocksOf(g.helper.Mailbox(), id, on) }
+
+// delLocksOf is delLocks of a helper that another one may have followed.
+func (g *Global) delLocksOf(helper *nodes.Mailbox, id ei.Term, on []string) {
+	g.delLocksBy(context.Background(), helper, id, on)
 	g.note(id, nil)
 }
 
@@ -60,14 +69,28 @@ func (g *Global) delLocksBy(ctx context.Context, by *nodes.Mailbox, id ei.Term, 
 	}
 }
 
-// tell calls a node's server without waiting for the answer, which is sent to nobody's alias.
+// tell calls a node's server without waiting for the answer, which is sent to nobody's alias. A node
+// that there is no room for is lost: it would have a name, or a lock, that no other node has.
 func (g *Global) tell(by *nodes.Mailbox, node string, request ei.Term) {
 	ref, err := g.n.NewRef()
 	if err != nil {
 		return
 	}
 	from := ei.Tuple{by.Pid(), ei.ImproperList{Elems: []ei.Term{ei.Atom("alias")}, Tail: ref}}
-	_ = by.SendName(g.outbox.noWait, node, serverName, ei.Tuple{ei.Atom("$gen_call"), from, request})
+	if by.SendName(g.outbox.noWait, node, serverName, ei.Tuple{ei.Atom("$gen_call"), from, request}) != nil && by.Err() == nil {
+		g.missed(node)
+	}
+}
+
+// missed is called when a node could not be told of a change: it has other names now.
+func (g *Global) missed(node string) {
+	g.locked(func() {
+		if g.role.owner {
+			g.server.missed(node)
+		} else {
+			g.tellOwner(ei.Atom("missed"), ei.Atom(node))
+		}
+	})()
 }
 
 // note remembers what the helper has locked, for the process that goes on as this one.
@@ -91,7 +114,8 @@ func (g *Global) callAll(ctx context.Context, on []string, request ei.Term) map[
 	return answers
 }
 
-// callAllBy is callAll by a process; late are the nodes that have not answered in time.
+// callAllBy is callAll by a process; late are the nodes that have not answered in time. A node that
+// cannot be connected to is lost.
 func (g *Global) callAllBy(ctx context.Context, by *nodes.Mailbox, on []string,
 	request ei.Term) (answers map[string]ei.Term, late []string) {
 	limit, cancel := context.WithTimeout(ctx, answerTime)
@@ -109,6 +133,8 @@ func (g *Global) callAllBy(ctx context.Context, by *nodes.Mailbox, on []string,
 				answers[node] = t
 			case limit.Err() != nil:
 				late = append(late, node)
+			case errors.Is(err, nodes.ErrNoConnection) && by.Err() == nil:
+				g.missed(node)
 			}
 		})
 	}
@@ -116,7 +142,35 @@ func (g *Global) callAllBy(ctx context.Context, by *nodes.Mailbox, on []string,
 	return answers, late
 }
 
-// ask calls this node's own server.
+// ask calls this node's own server, and again if somebody ends that meanwhile, or the helper.
 func (g *Global) ask(ctx context.Context, request ei.Term) (ei.Term, error) {
-	return g.helper.Mailbox().CallName(ctx, g.n.Name(), serverName, request)
+	for {
+		answer, err := g.helper.Mailbox().CallName(ctx, g.n.Name(), serverName, request)
+		var ended *nodes.ExitError
+		if err == nil && !g.isBroken() {
+			return answer, nil
+		}
+		if err != nil && (g.Err() != nil || !errors.As(err, &ended)) {
+			return nil, cmp.Or(g.Err(), err)
+		}
+		select {
+		case <-time.After(askAgain):
+		case <-g.Done():
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (g *Global) isBroken() bool {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.server.broken
+}
+
+// settled waits until this node has its names in common with all that it has left because somebody
+// has ended one of its processes (anew.go), or they have had their time.
+func (g *Global) settled(ctx context.Context) error {
+	_, err := g.ask(ctx, ei.Tuple{ei.Atom("settled")})
+	return err
 }

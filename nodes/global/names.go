@@ -210,11 +210,14 @@ func (c *server) unwatchable(n *name) {
 
 func (c *server) isUnwatched(n *name) bool { return c.names[n.key] == n && n.ref.Len == 0 }
 
-// check tells whether a process may have a name: free, taken, or named if it has another one.
+// check tells whether a process may have a name: free, taken, or named if it has another one; held
+// if it has that one.
 func (c *server) check(t, p ei.Term) ei.Atom {
 	key, _, ok := keyOf(t)
 	pid, isPid := p.(ei.Pid)
 	switch {
+	case ok && isPid && c.names[key] != nil && c.names[key].pid == pid:
+		return "held"
 	case !ok || c.names[key] != nil:
 		return "taken"
 	case isPid && len(c.byPid[pid]) > 0:

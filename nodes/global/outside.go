@@ -3,6 +3,7 @@ package global
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
@@ -37,6 +38,14 @@ func (g *Global) lockSet(node string, tag int64, set bool, from ei.Pid) {
 }
 
 func (g *Global) cancel(node string, tag int64) { g.locker.cancel(node, tag) }
+
+func (g *Global) after(d time.Duration, f func()) {
+	time.AfterFunc(d, func() {
+		if g.Err() == nil {
+			g.push(f)
+		}
+	})
+}
 
 func (g *Global) warn(text string, args ...any)  { g.log.Warn(text, args...) }
 func (g *Global) debug(text string, args ...any) { g.log.Debug(text, args...) }
@@ -125,6 +134,20 @@ func (g *Global) join(node string) {
 			}
 		}
 	}()
+}
+
+// confirm asks a node that this one has been told of, and is told of this one by somebody else,
+// whether it was. A node of OTP takes part in nothing with one that it does not know, and says so to
+// nobody.
+func (g *Global) confirm(node string) {
+	g.after(knowTime, func() {
+		g.box.Go(func() {
+			known := g.callAll(g.box.Context(), []string{node}, ei.Atom("get_known"))[node]
+			if known != nil && !slices.Contains(textsOf(known), g.n.Name()) {
+				g.push(func() { g.server.unknownAt(node) })
+			}
+		})
+	})
 }
 
 func (g *Global) disconnect(node string) {

@@ -24,16 +24,31 @@ func (c *server) nodedown(node string, by ei.Pid) {
 		c.reportLoss(node)
 	}
 	c.forget(node)
+	c.parted(node)
 }
 
 // unreachable: a node that others know cannot be connected to.
 func (c *server) unreachable(node string) {
+	if _, up := c.up[node]; up {
+		return
+	}
+	c.returned(node)
+	if _, isKnown := c.known[node]; isKnown {
+		c.reportLoss(node)
+		c.forget(node)
+	}
+}
+
+// missed: a change could not be told to a node, which is lost therefore, as if a connection to it
+// had been: it does not have the same names any more. When it is connected again there is a session.
+func (c *server) missed(node string) {
 	if _, isKnown := c.known[node]; !isKnown {
 		return
 	}
-	if _, up := c.up[node]; !up {
-		c.reportLoss(node)
-		c.forget(node)
+	c.reportLoss(node)
+	c.leave(node)
+	if c.removing[node] {
+		c.out.disconnect(node)
 	}
 }
 
@@ -121,7 +136,7 @@ func (c *server) lostConnection(from string, m ei.Tuple) {
 	}
 	c.out.warn("global: the node is asked to disconnect, so that partitions do not overlap", "node", leave,
 		"lost", string(b), "by", string(a))
-	c.tell(leave, ei.Tuple{ei.Atom("remove_connection"), ei.Atom(c.self)})
+	c.tell(leave, c.removeMe())
 	c.leave(leave)
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -20,6 +21,7 @@ type stage struct {
 	did     []string
 	clashes []*clash
 	him     []him
+	later   []func()
 	absent  map[ei.Atom]bool // nodes whose processes cannot be monitored
 }
 
@@ -54,6 +56,8 @@ func (s *stage) candidate(h him)                               { s.him = append(
 func (s *stage) lockSet(n string, _ int64, set bool, _ ei.Pid) { s.note("lock set %s %v", n, set) }
 func (s *stage) cancel(node string, _ int64)                   { s.note("cancel %s", node) }
 func (s *stage) changed(changeKind, string)                    {}
+func (s *stage) after(_ time.Duration, f func())               { s.later = append(s.later, f) }
+func (s *stage) confirm(node string)                           { s.note("confirm %s", node) }
 func (s *stage) warn(string, ...any)                           {}
 func (s *stage) debug(string, ...any)                          {}
 func (s *stage) note(format string, args ...any)               { s.did = append(s.did, fmt.Sprintf(format, args...)) }

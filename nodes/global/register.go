@@ -28,6 +28,9 @@ var (
 	ErrNotTerm = errors.New("global: not a name")
 )
 
+// tellTime is for how long nodes are told of a change that has begun when the caller's context ends.
+const tellTime = time.Second
+
 var errNoMailbox = errors.New("the mailbox is nil")
 
 // An Error says which name, or which lock, an attempt was about, and why it has failed.
@@ -97,12 +100,12 @@ func (g *Global) Register(ctx context.Context, name any, b *nodes.Mailbox, metho
 	if b == nil {
 		return wrap("register", nil, errNoMailbox)
 	}
-	return g.change(ctx, "register", name, b, func(t ei.Term) (ei.Term, error) {
+	return g.change(ctx, "register", name, b, func(t ei.Term, again bool) (ei.Term, error) {
 		answer, err := g.ask(ctx, ei.Tuple{ei.Atom("check"), t, b.Pid()})
 		switch {
 		case err != nil:
 			return nil, err
-		case isAtom(answer, "taken"):
+		case isAtom(answer, "taken"), isAtom(answer, "held") && !again:
 			return nil, ErrTaken
 		case isAtom(answer, "named"):
 			return nil, ErrNamed
@@ -118,7 +121,7 @@ func (g *Global) Reregister(ctx context.Context, name any, b *nodes.Mailbox, met
 	if b == nil {
 		return wrap("reregister", nil, errNoMailbox)
 	}
-	return g.change(ctx, "reregister", name, b, func(t ei.Term) (ei.Term, error) {
+	return g.change(ctx, "reregister", name, b, func(t ei.Term, _ bool) (ei.Term, error) {
 		return ei.Tuple{ei.Atom("register"), t, b.Pid(), method.term()}, nil
 	})
 }
@@ -126,13 +129,17 @@ func (g *Global) Reregister(ctx context.Context, name any, b *nodes.Mailbox, met
 // Unregister takes a name back, whoever has it: global:unregister_name/1. It waits as Register
 // does. A name that nobody has is no error; after an error that comes from a wait it may be free.
 func (g *Global) Unregister(ctx context.Context, name any) error {
-	return g.change(ctx, "unregister", name, nil, func(t ei.Term) (ei.Term, error) {
+	return g.change(ctx, "unregister", name, nil, func(t ei.Term, _ bool) (ei.Term, error) {
 		return ei.Tuple{ei.Atom("unregister"), t}, nil
 	})
 }
 
+// A change changes names on nodes, which by has locked.
+type change func(ctx context.Context, by *nodes.Mailbox, locked []string) error
+
 // change makes one change to the names of all nodes, under their lock.
-func (g *Global) change(ctx context.Context, op string, name any, b *nodes.Mailbox, request func(ei.Term) (ei.Term, error)) error {
+func (g *Global) change(ctx context.Context, op string, name any, b *nodes.Mailbox,
+	request func(t ei.Term, again bool) (ei.Term, error)) error {
 	key, t, err := nameKey(name)
 	if err == nil && b != nil {
 		err = b.Err()
@@ -143,21 +150,26 @@ func (g *Global) change(ctx context.Context, op string, name any, b *nodes.Mailb
 	if b != nil {
 		g.leaveInTime()
 	}
-	return wrap(op, t, g.inTurn(ctx, func(locked []string) error {
+	begun, cut := false, false // nodes may have the change; somebody has ended the process that made it
+	err = g.inTurn(ctx, func(ctx context.Context, by *nodes.Mailbox, locked []string) (err error) {
 		if b != nil && g.drains.Load() {
 			return fmt.Errorf("the node drains: %w", nodes.ErrClosed)
 		}
-		r, err := request(t)
-		if err != nil {
+		r, err := request(t, begun)
+		if err = cmp.Or(err, ctx.Err()); err != nil {
 			return err
 		}
-		answers := g.callAll(ctx, locked, r)
+		begun = true
+		limit, cancel := beyond(ctx)
+		defer cancel()
+		answers, _ := g.callAllBy(limit, by, locked, r)
 		if err = ctx.Err(); err == nil && answers[g.n.Name()] == nil {
-			err = cmp.Or(g.Err(), nodes.ErrNoProc)
+			err = cmp.Or(g.Err(), by.Err(), nodes.ErrNoProc)
 		}
+		cut = by.Err() != nil
 		if err != nil && op == "register" { // while the lock is held: nobody else has the name
 			for _, node := range locked {
-				g.tell(g.helper.Mailbox(), node, ei.Tuple{ei.Atom("unregister"), t})
+				g.tell(by, node, ei.Tuple{ei.Atom("unregister"), t})
 			}
 		}
 		g.own = slices.DeleteFunc(g.own, func(k string) bool { return k == key })
@@ -165,12 +177,40 @@ func (g *Global) change(ctx context.Context, op string, name any, b *nodes.Mailb
 			g.own = append(g.own, key)
 		}
 		return err
-	}))
+	})
+	if err != nil && cut {
+		g.box.Go(func() { g.tidy(op, t, b, request) })
+	}
+	return wrap(op, t, err)
+}
+
+// tidy makes an end of a change that only some nodes may have, as the process that made it was ended
+// and there was no time to make it again.
+func (g *Global) tidy(op string, t ei.Term, b *nodes.Mailbox, request func(t ei.Term, again bool) (ei.Term, error)) {
+	ctx, cancel := context.WithTimeout(g.box.Context(), returnTime)
+	defer cancel()
+	if op == "register" { // it has failed
+		request = func(t ei.Term, _ bool) (ei.Term, error) {
+			if answer, err := g.ask(ctx, ei.Tuple{ei.Atom("check"), t, b.Pid()}); err != nil || !isAtom(answer, "held") {
+				return nil, cmp.Or(err, ErrNoName)
+			}
+			return ei.Tuple{ei.Atom("unregister"), t}, nil
+		}
+	}
+	_ = g.change(ctx, "tidy", t, nil, request)
+}
+
+// beyond is a context in which all nodes are told of a change, also if the caller's ends when some
+// have been: they would have different names.
+func beyond(ctx context.Context) (context.Context, context.CancelFunc) {
+	limit, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(tellTime, cancel) })
+	return limit, func() { stop(); cancel() }
 }
 
 // inTurn makes changes to the names, by f, while no other goroutine of this process does, and all
-// nodes are locked.
-func (g *Global) inTurn(ctx context.Context, f func(locked []string) error) error {
+// nodes are locked. If somebody ends the process meanwhile that has the locks, it does so again.
+func (g *Global) inTurn(ctx context.Context, f change) error {
 	if err := g.Err(); err != nil {
 		return err
 	}
@@ -179,14 +219,25 @@ func (g *Global) inTurn(ctx context.Context, f func(locked []string) error) erro
 		defer func() { <-g.turn }()
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-g.Done():
+		return g.Err()
 	}
-	id := ei.Tuple{ei.Atom("global"), g.lockerPid()}
-	locked, err := g.lockKnown(ctx, id)
-	if err != nil {
-		return err
+	for {
+		err := g.settled(ctx)
+		if err != nil {
+			return err
+		}
+		by := g.helper.Mailbox()
+		id := ei.Tuple{ei.Atom("global"), by.Pid()}
+		locked, err := g.lockKnown(ctx, by, id)
+		if err == nil {
+			err = f(ctx, by, locked)
+			g.delLocksOf(by, id, locked)
+		}
+		if by.Err() == nil || g.Err() != nil || ctx.Err() != nil {
+			return err
+		}
 	}
-	defer g.delLocks(id, locked)
-	return f(locked)
 }
 
 // leaveInTime has the node's Drain free the names of its processes.
@@ -199,7 +250,7 @@ func (g *Global) drain(ctx context.Context) error {
 	if g.Err() != nil {
 		return nil
 	}
-	return g.inTurn(ctx, func(locked []string) error {
+	return g.inTurn(ctx, func(ctx context.Context, by *nodes.Mailbox, locked []string) error {
 		g.mu.RLock()
 		var names []ei.Term
 		for key, n := range g.server.names {
@@ -209,7 +260,7 @@ func (g *Global) drain(ctx context.Context) error {
 		}
 		g.mu.RUnlock()
 		for _, t := range names {
-			g.callAll(ctx, locked, ei.Tuple{ei.Atom("unregister"), t})
+			g.callAllBy(ctx, by, locked, ei.Tuple{ei.Atom("unregister"), t})
 		}
 		return ctx.Err()
 	})
@@ -217,24 +268,24 @@ func (g *Global) drain(ctx context.Context) error {
 
 // lockKnown locks all nodes of the partition: the greatest first, and again if there are more of
 // them meanwhile.
-func (g *Global) lockKnown(ctx context.Context, id ei.Term) (locked []string, err error) {
+func (g *Global) lockKnown(ctx context.Context, by *nodes.Mailbox, id ei.Term) (locked []string, err error) {
 	for times := 0; ; times++ {
 		known := g.Known()
 		all := append([]string{g.n.Name()}, known...)
 		boss := greatest(g.n.Name(), known)
 		g.note(id, all)
-		if g.setLocks(ctx, id, []string{boss}) {
+		if g.setLocksBy(ctx, by, id, []string{boss}) {
 			rest := slices.DeleteFunc(slices.Clone(all), func(n string) bool { return n == boss })
-			if g.canLock(id) && g.setLocks(ctx, id, rest) {
+			if g.canLock(id) && g.setLocksBy(ctx, by, id, rest) {
 				if !slices.ContainsFunc(g.Known(), func(n string) bool { return !slices.Contains(known, n) }) {
 					return all, nil
 				}
-				g.delLocks(id, all)
+				g.delLocksOf(by, id, all)
 			} else {
-				g.delLocks(id, []string{boss})
+				g.delLocksOf(by, id, []string{boss})
 			}
 		}
-		if err := g.sleep(ctx, times); err != nil {
+		if err := cmp.Or(by.Err(), g.sleep(ctx, times)); err != nil {
 			return nil, err
 		}
 	}
@@ -261,6 +312,9 @@ func (g *Global) sleep(ctx context.Context, times int) error {
 // Sync waits until this node has its names in common with all visible nodes that are connected:
 // global:sync/0. One that has no global_name_server makes it wait for ctx.
 func (g *Global) Sync(ctx context.Context) error {
-	_, err := g.ask(ctx, ei.Tuple{ei.Atom("sync"), ei.List{}})
+	err := g.settled(ctx)
+	if err == nil {
+		_, err = g.ask(ctx, ei.Tuple{ei.Atom("sync"), ei.List{}})
+	}
 	return wrap("sync", nil, err)
 }

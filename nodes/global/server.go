@@ -39,12 +39,17 @@ type server struct {
 	synced   map[string]bool   // those that have the same names
 	removing map[string]bool   // those that are to end their connection
 	stale    map[string]bool   // known to the worker that decided before, and connected to that, perhaps
-	sessions map[string]*session
-	early    map[string]early // init_connect that came before nodeup
-	lastTag  int64
-	xcre     int64 // with the creation it tells this life of the node from others
-	lost     map[[2]string]loss
-	silent   bool // partitions may overlap
+	// returning are the nodes that this one has left, to begin anew with them (anew.go); true: they
+	// are still connected
+	returning map[string]bool
+	asked     map[string]bool // those that it has asked to disconnect, in case they know it
+	broken    bool            // a process has ended, and with it what it was told: anew is yet to come
+	sessions  map[string]*session
+	early     map[string]early // init_connect that came before nodeup
+	lastTag   int64
+	xcre      int64 // with the creation it tells this life of the node from others
+	lost      map[[2]string]loss
+	silent    bool // partitions may overlap
 
 	names  map[string]*name // by their encoding
 	byRef  map[ei.Ref]*name
@@ -55,8 +60,9 @@ type server struct {
 	// downed: the last holder of the global lock has died with it
 	downed bool
 
-	syncs  []syncWaiter
-	wheres []whereWaiter
+	syncs   []syncWaiter
+	settles []letter // calls that wait until no node is returning
+	wheres  []whereWaiter
 }
 
 // outside is what a server has done by others.
@@ -73,6 +79,8 @@ type outside interface {
 	lockSet(node string, tag int64, set bool, from ei.Pid)
 	cancel(node string, tag int64)       // the locker gives up, or releases, what it has for the session
 	changed(kind changeKind, key string) // for the other workers
+	after(d time.Duration, f func())     // calls f later
+	confirm(node string)                 // asks whether the node knows this one, then calls unknownAt if not
 	warn(text string, args ...any)
 	debug(text string, args ...any)
 }
@@ -82,6 +90,7 @@ func newServer(self string, creation uint32, out outside) *server {
 	return &server{
 		self: self, creation: creation, out: out,
 		up: map[string]ei.Pid{}, known: map[string]int{}, synced: map[string]bool{}, removing: map[string]bool{}, stale: map[string]bool{},
+		returning: map[string]bool{}, asked: map[string]bool{},
 		sessions: map[string]*session{}, early: map[string]early{}, lost: map[[2]string]loss{},
 		lastTag: now.UnixMicro(), xcre: now.UnixNano()&(1<<26-1)<<32 + int64(creation),
 		names: map[string]*name{}, byRef: map[ei.Ref]*name{}, byPid: map[ei.Pid]map[string]bool{},
@@ -226,6 +235,8 @@ func (c *server) call(from string, to letter, request ei.Term) {
 		c.sync(to, r[1])
 	case of == "check" && len(r) == 3 && from == c.self: // of ours: may the process have the name?
 		c.reply(to, c.check(r[1], r[2]))
+	case of == "settled" && len(r) == 1 && from == c.self: // of ours, too
+		c.settled(to)
 	default:
 		c.out.debug("global: an unexpected call", "node", from, "request", request)
 	}
@@ -259,9 +270,14 @@ func (c *server) sync(to letter, nodes ei.Term) {
 		for n := range c.up {
 			left[n] = true
 		}
+		for n := range c.returning {
+			left[n] = true
+		}
 	}
 	for n := range left {
-		if _, up := c.up[n]; c.synced[n] || !up {
+		_, up := c.up[n]
+		_, returns := c.returning[n]
+		if c.synced[n] || !up && !returns {
 			delete(left, n)
 		}
 	}
@@ -275,6 +291,9 @@ func (c *server) sync(to letter, nodes ei.Term) {
 
 // nodeSynced answers those that have waited for a node, which is synchronised or down.
 func (c *server) nodeSynced(node string) {
+	if _, returns := c.returning[node]; returns {
+		return
+	}
 	c.syncs = slices.DeleteFunc(c.syncs, func(w syncWaiter) bool {
 		delete(w.left, node)
 		if len(w.left) == 0 {

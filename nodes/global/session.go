@@ -15,6 +15,7 @@ type session struct {
 	hisTag ei.Term
 	locker ei.Pid // the other node's
 	begun  bool   // init_connect has come: hisTag and locker are set
+	inSync bool   // in_sync has come: the other node knows this one, which is about to know it
 
 	locked  bool // our locker says that both partitions are locked
 	lockID  ei.Term
@@ -33,8 +34,11 @@ type resolution struct {
 	ext   ei.Term
 }
 
-// An early is an init_connect that has come before nodeup.
-type early struct{ version, init ei.Term }
+// An early is what has come before nodeup: init_connect, or in_sync.
+type early struct {
+	version, init ei.Term // nil: there was no init_connect
+	inSync        bool
+}
 
 // him is a node that our locker may lock with.
 type him struct {
@@ -80,7 +84,12 @@ func (c *server) begin(node string) {
 		ei.Tuple{ei.Atom("locker"), ei.Atom("no_longer_a_pid"), versions, c.out.lockerPid()})
 	if e, ok := c.early[node]; ok {
 		delete(c.early, node)
-		c.initConnect(node, e.version, e.init)
+		if e.version != nil {
+			c.initConnect(node, e.version, e.init)
+		}
+		if e.inSync {
+			c.inSync(node)
+		}
 	}
 }
 
@@ -110,7 +119,7 @@ func (c *server) initConnect(node string, v, init ei.Term) {
 	s := c.sessions[node]
 	if s == nil {
 		if len(c.early) < maxKnown {
-			c.early[node] = early{vt[:2], ei.Tuple{it[0], ei.Atom("no_longer_a_pid"), ei.Map{}, locker}}
+			c.early[node] = early{vt[:2], ei.Tuple{it[0], ei.Atom("no_longer_a_pid"), ei.Map{}, locker}, c.early[node].inSync}
 		}
 		return
 	}
@@ -174,6 +183,7 @@ func (c *server) abandon(node string, tag int64) {
 		c.tell(node, ei.Tuple{ei.Atom("cancel_connect"), ei.Atom(c.self), s.hisTag})
 	}
 	c.restart(node)
+	c.returned(node)
 }
 
 // heardLockSet is for our locker: the other one has locked its partition, or could not.
@@ -310,13 +320,13 @@ func (c *server) finish(s *session) {
 		c.cast(n, ei.Atom("new_nodes"), ei.Atom(c.self), encodeOps(ops), s.his.ext, news,
 			ei.List{ei.Tuple{ei.Atom("vsn"), ei.Int(version)}, ei.Tuple{ei.Atom("lock"), s.lockID}})
 	}
+	c.endSession(s)
 	for _, v := range s.his.known {
-		if other := c.sessions[v.node]; other != nil {
+		if other := c.sessions[v.node]; other != nil && !other.inSync {
 			c.endSession(other)
 		}
 	}
 	fresh := c.addKnown(added)
-	c.endSession(s)
 	c.isSynced(s.node)
 	for _, n := range fresh {
 		if n != s.node {
@@ -325,7 +335,8 @@ func (c *server) finish(s *session) {
 	}
 }
 
-// addKnown gives those nodes that were not known.
+// addKnown gives those nodes that were not known. A session with one of them that knows this node
+// is over.
 func (c *server) addKnown(nodes []nodeVersion) (fresh []string) {
 	for _, v := range nodes {
 		was, isKnown := c.known[v.node]
@@ -337,6 +348,9 @@ func (c *server) addKnown(nodes []nodeVersion) (fresh []string) {
 		case was == 0:
 			c.known[v.node] = v.version
 			c.out.changed(changedKnown, v.node)
+			if s := c.sessions[v.node]; s != nil && s.inSync {
+				c.inSync(v.node)
+			}
 		}
 	}
 	return fresh
@@ -344,6 +358,7 @@ func (c *server) addKnown(nodes []nodeVersion) (fresh []string) {
 
 func (c *server) isSynced(node string) {
 	c.synced[node] = true
+	c.returned(node)
 	c.nodeSynced(node)
 }
 
@@ -366,16 +381,32 @@ func (c *server) newNodes(from string, ops, ext, nodes, extra ei.Term) {
 	}
 }
 
-// joined: a node of the other partition is connected.
+// joined: a node of the other partition is connected. If it is not known any more, as changes could
+// not be told to it, there is a session with it.
 func (c *server) joined(node string) {
 	if _, ok := c.known[node]; ok {
 		c.cast(node, ei.Atom("in_sync"), ei.Atom(c.self), ei.Atom("true"))
+		c.out.confirm(node)
 	}
 }
 
+// inSync: a node knows this one, by the word of a third one. So does this node, or is about to.
 func (c *server) inSync(node string) {
-	if s := c.sessions[node]; s != nil {
-		c.endSession(s)
+	s := c.sessions[node]
+	switch _, isKnown := c.known[node]; {
+	case isKnown:
+		if s != nil {
+			c.endSession(s)
+		}
+		c.isSynced(node)
+	case s == nil:
+		if len(c.early) < maxKnown {
+			e := c.early[node]
+			e.inSync = true
+			c.early[node] = e
+		}
+	case !s.inSync:
+		s.inSync = true
+		c.expectKnown(s)
 	}
-	c.isSynced(node)
 }

@@ -104,6 +104,7 @@ func (g *Global) resumed() {
 			g.join(node)
 		}
 	}
+	g.server.resume()
 	if !g.role.owner {
 		g.elect()
 	}
@@ -252,14 +253,6 @@ func (c *server) watchAgain() {
 	}
 }
 
-// startAnew begins the sessions again, with another locker.
-func (c *server) startAnew() {
-	c.cancelAll()
-	for node := range maps.Clone(c.sessions) {
-		c.restart(node)
-	}
-}
-
 // cancelAll tells the other nodes that their sessions with this one are over.
 func (c *server) cancelAll() {
 	for node, s := range c.sessions {
@@ -283,7 +276,7 @@ func (c *server) encode() ei.Term {
 	}
 	early := ei.List{}
 	for n, e := range c.early {
-		early = append(early, ei.Tuple{ei.Atom(n), e.version, e.init})
+		early = append(early, ei.Tuple{ei.Atom(n), orNone(e.version), orNone(e.init), atomOf(e.inSync)})
 	}
 	for _, w := range c.syncs {
 		waits = append(waits, ei.Tuple{w.to.encode(), w.to.tag, atoms(slices.Sorted(maps.Keys(w.left)))})
@@ -292,9 +285,14 @@ func (c *server) encode() ei.Term {
 	for _, w := range c.wheres {
 		wheres = append(wheres, ei.Tuple{w.to.encode(), w.to.tag, ei.Binary(w.key)})
 	}
+	settles := ei.List{}
+	for _, to := range c.settles {
+		settles = append(settles, ei.Tuple{to.encode(), to.tag})
+	}
 	return ei.Tuple{
 		up, atoms(slices.Sorted(maps.Keys(c.synced))), atoms(slices.Sorted(maps.Keys(c.removing))), sessions, early,
 		ei.Int(c.lastTag), ei.Int(c.xcre), lost, atomOf(c.downed), waits, wheres,
+		atoms(slices.Sorted(maps.Keys(c.returning))), atoms(slices.Sorted(maps.Keys(c.asked))), atomOf(c.broken), settles,
 	}
 }
 
@@ -320,7 +318,12 @@ func (c *server) decode(t ei.Term) {
 	})
 	eachTuple(e[4], 3, func(x ei.Tuple) {
 		node, _ := x[0].(ei.Atom)
-		c.early[string(node)] = early{x[1], x[2]}
+		var of early
+		if !isAtom(x[1], "none") {
+			of.version, of.init = x[1], x[2]
+		}
+		of.inSync = len(x) > 3 && isAtom(x[3], "true")
+		c.early[string(node)] = of
 	})
 	tag, _ := e[5].(ei.Int)
 	c.lastTag = max(c.lastTag, int64(tag))
@@ -350,6 +353,42 @@ func (c *server) decode(t ei.Term) {
 			c.wheres = append(c.wheres, whereWaiter{string(key), to})
 		}
 	})
+	if len(e) < 15 {
+		return
+	}
+	for _, n := range textsOf(e[11]) {
+		c.returning[n] = c.removing[n]
+	}
+	for _, n := range textsOf(e[12]) {
+		c.asked[n] = true
+	}
+	c.broken = isAtom(e[13], "true")
+	eachTuple(e[14], 2, func(x ei.Tuple) {
+		if to, ok := letterOf(x[0]); ok {
+			to.tag = x[1]
+			c.settles = append(c.settles, to)
+		}
+	})
+}
+
+// resume goes on with what has begun anew.
+func (c *server) resume() {
+	if c.broken {
+		c.anew()
+		return
+	}
+	for node := range c.returning {
+		c.expectParted(node)
+	}
+	for node := range c.asked {
+		c.stays(node)
+	}
+	c.meetAgain()
+	for _, s := range c.sessions {
+		if s.inSync {
+			c.expectKnown(s)
+		}
+	}
 }
 
 func (s *session) encode() ei.Term {
@@ -365,16 +404,17 @@ func (s *session) encode() ei.Term {
 		}
 		his = ei.Tuple{encodeOps(s.his.ops), known, s.his.ext}
 	}
-	orNone := func(t ei.Term) ei.Term {
-		if t == nil {
-			return ei.Atom("none")
-		}
-		return t
-	}
 	return ei.Tuple{
 		ei.Atom(s.node), ei.Int(s.tag), orNone(s.hisTag), pidOrNone(s.locker), atomOf(s.begun), atomOf(s.locked), orNone(s.lockID),
-		names, atomOf(s.heard), atomOf(s.asking), encodeOps(s.ops), atomOf(s.decided), his,
+		names, atomOf(s.heard), atomOf(s.asking), encodeOps(s.ops), atomOf(s.decided), his, atomOf(s.inSync),
 	}
+}
+
+func orNone(t ei.Term) ei.Term {
+	if t == nil {
+		return ei.Atom("none")
+	}
+	return t
 }
 
 func sessionFrom(x ei.Tuple) *session {
@@ -385,6 +425,7 @@ func sessionFrom(x ei.Tuple) *session {
 		names: namesOf(x[7]), heard: isAtom(x[8], "true"), asking: isAtom(x[9], "true"), ops: opsOf(x[10]), decided: isAtom(x[11], "true"),
 	}
 	s.locker, _ = x[3].(ei.Pid)
+	s.inSync = len(x) > 13 && isAtom(x[13], "true")
 	if his, ok := x[12].(ei.Tuple); ok && len(his) == 3 {
 		s.his = &resolution{opsOf(his[0]), nodesOf(his[1]), his[2]}
 	}

@@ -43,6 +43,9 @@ func (g *Global) SetLock(ctx context.Context, holder *nodes.Mailbox, l Lock) err
 		return wrap("lock", nil, err)
 	}
 	resource := id.(ei.Tuple)[0]
+	if err := g.lockable(ctx, l); err != nil {
+		return wrap("lock", resource, err)
+	}
 	for times := 1; ; times++ {
 		if g.trySet(ctx, holder, id, g.nodesOr(l.Nodes)) {
 			return nil
@@ -64,6 +67,14 @@ func (g *Global) trySet(ctx context.Context, by *nodes.Mailbox, id ei.Term, on [
 		return false
 	}
 	return g.setLocksBy(forAnswers(ctx), by, id, on)
+}
+
+// lockable waits until this node knows the others, if all are to be locked.
+func (g *Global) lockable(ctx context.Context, l Lock) error {
+	if len(l.Nodes) > 0 {
+		return nil
+	}
+	return g.settled(forAnswers(ctx))
 }
 
 // forAnswers is the context of a single try: it takes the nodes' answers all the same.
@@ -124,7 +135,11 @@ func (g *Global) Trans(ctx context.Context, l Lock, fn func(ctx context.Context)
 	if err != nil {
 		return wrap("lock", nil, err)
 	}
-	resource, on := id.(ei.Tuple)[0], g.nodesOr(l.Nodes)
+	resource := id.(ei.Tuple)[0]
+	if err := g.lockable(ctx, l); err != nil {
+		return wrap("lock", resource, err)
+	}
+	on := g.nodesOr(l.Nodes)
 	var helper *nodes.Mailbox
 	for times := 1; ; times++ {
 		g.note(id, on)

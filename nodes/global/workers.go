@@ -22,6 +22,8 @@ import (
 //	                         which an owner has heard, and to those, which are new
 //	{up | down, Node, Number}  to the owner
 //	{peer, Node, T, Number}  to the owner: the node has sent T
+//	{anew, Node, Number}     to the owner: what nodes have sent may be lost; Node is this one
+//	{missed, Node, Number}   to the owner: the node could not be told of a change
 //	{done, Number}           from the owner, which has dealt with what came up to that; a worker
 //	                         tells the next owner what was not dealt with
 //	{table, Tables}          from the owner, in answer to sub
@@ -132,7 +134,7 @@ func (r *role) done(number int64) {
 
 // untold leaves of what is to be told what sub does not say.
 func (r *role) untold() {
-	r.sent = slices.DeleteFunc(r.sent, func(m ei.Tuple) bool { return !isAtom(m[0], "peer") })
+	r.sent = slices.DeleteFunc(r.sent, func(m ei.Tuple) bool { return isAtom(m[0], "up") || isAtom(m[0], "down") })
 }
 
 // split gives the nodes that an owner knows this worker to have, and the others.
@@ -212,8 +214,14 @@ func (g *Global) becomeOwner() {
 	g.server.comeUp(told, fresh, me)
 	r.untold()
 	for _, m := range r.sent {
-		from, _ := m[1].(ei.Atom)
-		g.server.message(string(from), m[2])
+		switch node, _ := m[1].(ei.Atom); {
+		case isAtom(m[0], "anew"):
+			g.server.anew()
+		case isAtom(m[0], "missed"):
+			g.server.missed(string(node))
+		default:
+			g.server.message(string(node), m[2])
+		}
 	}
 	ahead := r.ahead
 	r.mine, r.sent, r.ahead = nil, nil, nil
@@ -233,6 +241,8 @@ func (g *Global) standBack(was ei.Pid) {
 	}
 	clear(g.server.up)
 	clear(g.server.sessions)
+	clear(g.server.returning)
+	clear(g.server.asked)
 	g.locker.drop()
 }
 
@@ -305,7 +315,7 @@ func (g *Global) fromWorker(m ei.Tuple) {
 	whole := m
 	m = m[3:]
 	switch {
-	case !g.role.owner && (what == "sub" || what == "up" || what == "down" || what == "peer"):
+	case !g.role.owner && (what == "sub" || what == "up" || what == "down" || what == "peer" || what == "anew" || what == "missed"):
 		if g.role.electing && len(g.role.ahead) < maxBacklog { // the name is there before this one knows
 			g.role.ahead = append(g.role.ahead, whole)
 		}
@@ -321,6 +331,10 @@ func (g *Global) fromWorker(m ei.Tuple) {
 			g.server.nodedown(string(node), sender)
 		case what == "peer" && len(m) == 3:
 			g.server.message(string(node), m[1])
+		case what == "anew":
+			g.server.anew()
+		case what == "missed":
+			g.server.missed(string(node))
 		}
 		g.tellWorker(sender, ei.Atom("done"), m[len(m)-1])
 	}
