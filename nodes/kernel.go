@@ -275,7 +275,8 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 	}
 	runOf(ctx).from = from.Pid
 	if mfa, ok := rexRequest(ctx, asked, "call"); ok {
-		n.rexResult(ctx, &mfa, func(result ei.Term) { answer(ctx, result) })
+		// not with ctx, which ends with the function's process
+		n.rexResult(ctx, &mfa, func(result ei.Term) { answer(n.sendResult(false), result) })
 		return
 	}
 	// a wait for room occupies a place of Config.MaxCalls: do not wait for a peer that has gone

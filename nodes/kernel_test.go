@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"bytes"
+	"context"
 	"testing"
 	"testing/synctest"
 
@@ -165,4 +166,18 @@ func TestKernelIsNotKilled(t *testing.T) {
 		require.NoError(t, err)
 		require.Same(t, own, b.Whereis(name))
 	}
+}
+
+// A function that has made its process, to print say, is answered like any other, though its
+// context has ended by then.
+func TestRexAnswersOfAProcess(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	n.Expose("m", "pid", func(ctx context.Context, _ []ei.Term) (any, error) { return MailboxOf(ctx).Pid(), nil })
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	call := ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("pid"), ei.List{}, ei.Atom("user")}
+	p.say("rex", ei.Tuple{p.self, call}) // the C library's
+	_, reply := p.next()
+	require.Equal(t, ei.Atom("rex"), reply.(ei.Tuple)[0])
+	require.IsType(t, ei.Pid{}, reply.(ei.Tuple)[1])
 }

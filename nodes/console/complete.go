@@ -21,9 +21,13 @@ func (c *console) expand(ctx context.Context, reversed string, _ ...ei.Term) (re
 			result = ei.Tuple{ei.Atom("no"), ei.List{}, ei.List{}}
 		}
 	}()
+	user := nodes.CallerOf(ctx)
 	c.mu.Lock()
-	s := c.sessions[nodes.CallerOf(ctx)]
+	s := c.sessions[user]
 	c.mu.Unlock()
+	if conn := nodes.ConnOf(ctx); conn != nil && conn.Name() != string(user.Node) {
+		s = nil // the peer speaks for another one's shell
+	}
 	list, found, insert := ei.List{}, ei.Atom("no"), ""
 	if s != nil {
 		line := []rune(reversed)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -296,6 +297,36 @@ func TestNoScreen(t *testing.T) {
 	v, err := ops.RPC(expect.Context(t), "shop@host", "edlin_expand", "expand", "leh", ei.List{})
 	require.NoError(t, err)
 	require.Equal(t, ei.Tuple{ei.Atom("no"), ei.List{}, ei.List{}}, v)
+}
+
+// Who speaks for the shell of another node has nothing completed there.
+func TestAnothersCompletion(t *testing.T) {
+	completed := make(chan string, 2)
+	var cfg nodes.Config
+	u := open(t, &console.Options{Commands: []console.Command{{
+		Name: "sell", Func: func(string) {},
+		Complete: func(_ context.Context, _ []string, prefix string) []string { completed <- prefix; return nil },
+	}}}, func(c *nodes.Config) { cfg = *c })
+	other, err := nodes.New(nodes.Config{Name: "other@host", Cookie: cfg.Cookie, Transport: cfg.Transport, Resolver: cfg.Resolver,
+		Listen: transport.MemoryAddr("other")})
+	require.NoError(t, err)
+	defer other.Close()
+	require.NoError(t, other.Start(expect.Context(t)))
+	ask := func(n *nodes.Node, reversed string) {
+		box, err := n.NewMailbox(nil)
+		require.NoError(t, err)
+		ref, err := n.NewRef()
+		require.NoError(t, err)
+		require.NoError(t, box.SendName(expect.Context(t), "shop@host", "rex", ei.Tuple{ei.Atom("$gen_call"),
+			ei.Tuple{u.leader.Pid(), ref}, ei.Tuple{ei.Atom("call"), ei.Atom("edlin_expand"), ei.Atom("expand"),
+				ei.List{ei.String(reversed), ei.List{}}, ei.Atom("user")}}))
+	}
+	ask(other, "1 lles")
+	_, err = other.RPC(expect.Context(t), "shop@host", "code", "ensure_loaded", ei.Atom("x")) // behind it
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return u.shop.Stats().Calls == 0 }, 10*time.Second, time.Millisecond)
+	ask(u.leader.Node(), "2 lles")
+	require.Equal(t, "2", expect.Returns(t, completed))
 }
 
 func TestNames(t *testing.T) {

@@ -63,7 +63,11 @@ func (g *Global) resolve(s *session, clashes []*clash) {
 }
 
 func (g *Global) whoKeeps(ctx context.Context, c *clash) keep {
-	keeps, err := g.n.RPC(ctx, string(c.own.pid.Node), "global", "resolve_it", c.own.method, c.own.term, c.his.pid, c.own.pid)
+	node := string(c.own.pid.Node)
+	if !g.joins(node) {
+		ctx = nodes.NoConnect(ctx)
+	}
+	keeps, err := g.n.RPC(ctx, node, "global", "resolve_it", c.own.method, c.own.term, c.his.pid, c.own.pid)
 	switch {
 	case err != nil:
 		g.log.Info("global: nobody could be asked about a name that two processes have", "name", c.own.term, "error", err)
@@ -137,5 +141,5 @@ func (g *Global) isConflict(caller string, m Method, key string, his, own ei.Pid
 	// processes of this partition have no conflicts, and hidden nodes no part in any
 	_, isKnown := g.server.known[node]
 	c := g.n.Conn(node)
-	return !isKnown && (c == nil || isVisible(c))
+	return !isKnown && (c == nil || isVisible(c)) && g.joins(node)
 }

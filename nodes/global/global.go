@@ -107,7 +107,7 @@ func Start(ctx context.Context, n *nodes.Node, o *Options) (*Global, error) {
 	g.outbox = newOutbox(g.send, g.hasMoved, g.workers)
 	g.locker = newLocker(g)
 	g.server = newServer(n.Name(), n.Creation(), g)
-	g.server.silent = g.o.AllowOverlap
+	g.server.silent, g.server.joins = g.o.AllowOverlap, g.joins
 	g.helper = kept.New(kept.Options{
 		Node: n, Log: g.log, Name: helperName, Make: g.makeHelper, Begin: g.beginHelper,
 		Lost: func() { g.broke(); g.isThere(g.helper, false) }, Over: func(why error) { g.over(g.helper, g.box, why) },

@@ -58,10 +58,17 @@ func (g *Global) monitor(pid ei.Pid) (ei.Ref, bool) {
 	return ref, err == nil
 }
 
+// joins tells whether this node connects to another one because others speak of it: Config.Rules
+// let that one take part in global. Who may say any name could else have this node begin a
+// handshake with a host of his, and relay that.
+func (g *Global) joins(node string) bool {
+	return g.n.AllowsProcess(node, nodes.MaySend, ei.Atom(serverName))
+}
+
 // watchLater connects to the node of a name's process, as OTP does, and monitors the process then.
 func (g *Global) watchLater(of *name) {
 	node := string(of.pid.Node)
-	if g.unwatched[node] == nil && len(g.unwatched) >= maxKnown {
+	if g.unwatched[node] == nil && len(g.unwatched) >= maxKnown || g.n.Conn(node) == nil && !g.joins(node) {
 		g.push(func() { g.server.unwatchable(of) })
 		return
 	}

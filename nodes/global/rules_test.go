@@ -1,12 +1,15 @@
 package global
 
 import (
+	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 )
 
@@ -80,4 +83,70 @@ func takePart(t *testing.T, rules []nodes.Rule, all bool) {
 		eventually(t, func() bool { return len(m.Known()) == 2 })
 	}
 	require.Zero(t, denied())
+}
+
+// A lookout is a Resolver that notes whom a node wants to connect to.
+type lookout struct {
+	nodes.Resolver
+	mu     sync.Mutex
+	wanted []string
+}
+
+func (l *lookout) Resolve(ctx context.Context, node string) (nodes.Endpoint, error) {
+	l.mu.Lock()
+	l.wanted = append(l.wanted, node)
+	l.mu.Unlock()
+	return l.Resolver.Resolve(ctx, node)
+}
+
+// What others say of a node, that it takes part or has the process of a name, makes this one
+// connect to it only if the rules let that node take part: a member could else name itself under
+// the name of another one, whose rules are others, and relay the handshake.
+func TestRulesOfJoins(t *testing.T) {
+	for _, may := range []bool{true, false} {
+		t.Run(fmt.Sprint(may), func(t *testing.T) {
+			w := newWorld("a@test", "b@test", "web9@test", "web8@test")
+			look := &lookout{Resolver: w.table}
+			var a member
+			may := nodes.Rule{Peer: "web*@*", Permission: nodes.MaySend, Target: "global_name_server", Allow: may}
+			n, err := nodes.New(nodes.Config{
+				Name: "a@test", Cookie: "secret", Transport: w.tr, Resolver: look, Listen: w.table["a@test"].Addr, Visible: true,
+				Logger: logger(t, "a@test"), Rules: []nodes.Rule{may, {Peer: "web*@*"}},
+				Setup: func(n *nodes.Node) (err error) {
+					a.Global, err = Start(t.Context(), n, nil)
+					return err
+				},
+			})
+			require.NoError(t, err)
+			t.Cleanup(func() { n.Close() })
+			require.NoError(t, n.Start(within(t)))
+			a.n = n
+			b := w.member(t, "b@test", nil)
+			// which knows web9, as it says; web9 is not there yet, or it would connect by itself
+			b.push(func() { b.server.known["web9@test"] = version })
+			_, err = b.n.Connect(within(t), "a@test")
+			require.NoError(t, err)
+			eventually(t, func() bool { return slices.Contains(a.Known(), "b@test") })
+			named := name{key: "k", term: ei.Atom("k"), pid: ei.Pid{Node: "web8@test", ID: 1, Creation: 1}, method: Method{}.term()}
+			a.push(func() { a.server.insertName(named) })
+			eventually(t, func() bool { _, ok := a.Whereis("k"); return !ok })
+			if may.Allow {
+				eventually(t, func() bool {
+					look.mu.Lock()
+					defer look.mu.Unlock()
+					return slices.Contains(look.wanted, "web9@test") && slices.Contains(look.wanted, "web8@test")
+				})
+				return
+			}
+			require.Equal(t, []string{"b@test"}, a.Known())
+			own := a.process(t)
+			require.NoError(t, a.Register(within(t), "shop", own, Method{}))
+			his := ei.Pid{Node: "web8@test", ID: 1, Creation: 1}
+			_, err = b.n.RPC(within(t), "a@test", "global", "resolve_it", RandomExit.term(), ei.Atom("shop"), his, own.Pid())
+			require.ErrorContains(t, err, "badarg")
+			n.Close() // which waits for what is under way
+			require.Empty(t, look.wanted)
+			require.Positive(t, n.Stats().Denied)
+		})
+	}
 }

@@ -50,6 +50,8 @@ type server struct {
 	xcre      int64 // with the creation it tells this life of the node from others
 	lost      map[[2]string]loss
 	silent    bool // partitions may overlap
+	// tells whether a node may be joined because others say that it takes part; nil: any
+	joins func(node string) bool
 
 	names  map[string]*name // by their encoding
 	byRef  map[ei.Ref]*name

@@ -335,13 +335,16 @@ func (c *server) finish(s *session) {
 	}
 }
 
+func (c *server) mayJoin(node string) bool { return c.joins == nil || c.joins(node) }
+
 // addKnown gives those nodes that were not known. A session with one of them that knows this node
-// is over.
+// is over. One that may not be joined stays unknown: it is not lost, which others would have to be
+// told of.
 func (c *server) addKnown(nodes []nodeVersion) (fresh []string) {
 	for _, v := range nodes {
 		was, isKnown := c.known[v.node]
 		switch {
-		case v.node == c.self || !isKnown && len(c.known) >= maxKnown:
+		case v.node == c.self || !isKnown && (len(c.known) >= maxKnown || !c.mayJoin(v.node)):
 		case !isKnown:
 			fresh = append(fresh, v.node)
 			fallthrough

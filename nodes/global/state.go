@@ -141,7 +141,9 @@ func (c *server) decodeTables(t ei.Term, monitors bool) {
 		c.putLock(l, monitors)
 	}
 	for _, v := range nodesOf(e[2]) {
-		c.known[v.node] = v.version
+		if c.mayJoin(v.node) { // the rules may be others than those of the process before
+			c.known[v.node] = v.version
+		}
 	}
 }
 

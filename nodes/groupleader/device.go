@@ -14,8 +14,9 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// ErrNone: the function has no group leader. It runs in a Server, its caller has named none, or one
-// by a name (user) that no process of this node has: see Serve. Or the context is no function's.
+// ErrNone: the function has no group leader. It runs in a Server, its caller has named none, one by
+// a name (user) that no process of this node has (see Serve), or one that Config.Rules do not let
+// it send to. Or the context is no function's.
 var ErrNone = errors.New("there is no group leader")
 
 // ErrTerminated: the device has ended, or the connection to its node, before it answered.
@@ -47,8 +48,8 @@ func (e *Error) Is(target error) bool {
 //
 // Each of them makes a request and waits for the answer, until the context ends that the Device was
 // made with. Other errors are ErrNone, ErrTerminated, an *Error, and those of Mailbox.Send: a
-// device on a node that is not connected is connected to. Whoever prints a lot puts a bufio.Writer
-// in front.
+// device on a node that is not connected is connected to, unless it is a group leader (Of) and the
+// node has Config.Rules. Whoever prints a lot puts a bufio.Writer in front.
 type Device struct {
 	ctx  context.Context
 	node *nodes.Node
@@ -65,6 +66,9 @@ func Of(ctx context.Context) *Device {
 	d := &Device{ctx: ctx}
 	if self := nodes.MailboxOf(ctx); self != nil {
 		d.node, d.to = self.Node(), nodes.GroupLeaderOf(ctx)
+		if len(d.node.Rules()) > 0 { // no peer's words make the node connect
+			d.ctx = nodes.NoConnect(ctx)
+		}
 	}
 	return d
 }

@@ -321,3 +321,71 @@ func TestParserGivesBack(t *testing.T) {
 	require.ErrorIs(t, err, io.EOF)
 	require.Empty(t, line)
 }
+
+// A function prints at a process that its caller could send to, and nowhere else; nor does the node
+// connect to one.
+func TestRulesOfLeaders(t *testing.T) {
+	a, b := pair(t, nodes.Rule{Peer: "a@host", Allow: true}, nodes.Rule{Permission: nodes.MayCall, Target: "m:print/0", Allow: true},
+		nodes.Rule{Permission: nodes.MaySend, Target: "screen", Allow: true}, nodes.Rule{})
+	a.Expose("m", "print", nodes.FuncOf(func(ctx context.Context) error {
+		_, err := fmt.Fprint(Of(ctx), "x")
+		return err
+	}))
+	var pages [3]page
+	var devices [3]*nodes.Mailbox
+	for i, name := range []string{"screen", "log", ""} {
+		var err error
+		devices[i], err = Serve(a, name, &pages[i], nil)
+		require.NoError(t, err)
+	}
+	box, err := b.NewMailbox(nil)
+	require.NoError(t, err)
+	for _, tt := range []struct {
+		leader ei.Term
+		ok     bool
+	}{
+		{devices[0].Pid(), true}, {ei.Atom("screen"), true}, {devices[1].Pid(), false}, {ei.Atom("log"), false}, {devices[2].Pid(), false},
+		{a.Whereis("rex").Pid(), false}, {ei.Pid{Node: "far@host", ID: 1, Creation: 1}, false},
+	} {
+		require.NoError(t, box.SendName(expect.Context(t), "a@host", "rex",
+			ei.Tuple{box.Pid(), ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("print"), ei.List{}, tt.leader}}))
+		m, err := box.Receive(expect.Context(t))
+		require.NoError(t, err, tt.leader)
+		reply, err := m.Term()
+		require.NoError(t, err)
+		if tt.ok {
+			require.Equal(t, ei.Tuple{ei.Atom("rex"), ei.Atom("ok")}, reply, tt.leader)
+		} else {
+			require.Contains(t, reply.String(), ErrNone.Error(), tt.leader)
+		}
+	}
+	require.Equal(t, "xx", pages[0].String())
+	require.Empty(t, pages[1].String())
+	require.Empty(t, pages[2].String())
+}
+
+// The group leader of a caller that has gone is not connected to, where there are rules.
+func TestRulesOfLeadersThatHaveGone(t *testing.T) {
+	a, b := pair(t, nodes.Rule{Allow: true})
+	out := &page{}
+	device, err := Serve(a, "", out, nil)
+	require.NoError(t, err)
+	printed := make(chan error, 1)
+	goesOn := make(chan struct{})
+	b.Expose("m", "print", nodes.FuncOf(func(ctx context.Context) {
+		d := Of(context.WithoutCancel(ctx))
+		<-goesOn
+		_, err := d.Write([]byte("x"))
+		printed <- err
+	}))
+	caller, err := a.NewMailbox(nil)
+	require.NoError(t, err)
+	_, err = caller.Spawn(nodes.WithGroupLeader(expect.Context(t), device.Pid()), "b@host", "m", "print")
+	require.NoError(t, err)
+	c := b.Conn("a@host")
+	c.Close()
+	expect.Returns(t, c.Done())
+	close(goesOn)
+	require.ErrorIs(t, expect.Returns(t, printed), nodes.ErrNoConnection)
+	require.Empty(t, out.String())
+}

@@ -26,8 +26,7 @@ const (
 
 // startAppmon is appmon_info:start_link2/3: it makes a process that is linked with the client.
 func (b *observer) startAppmon(ctx context.Context, _, client ei.Pid, _ ei.Term) (ei.Term, error) {
-	c := nodes.ConnOf(ctx)
-	if c == nil || c.Name() != string(client.Node) {
+	if nodes.ConnOf(ctx) == nil || b.asker(ctx) != string(client.Node) {
 		return nil, badarg
 	}
 	pid, err := nodes.MailboxOf(ctx).Spawn(ctx, b.n.Name(), "appmon_info", "serve", client)
@@ -44,9 +43,14 @@ type order struct {
 	of   ei.Atom
 }
 
-// serveAppmon is a process of appmon's, as long as the client lives.
+// serveAppmon is a process of appmon's, as long as the client lives. It is linked with the client,
+// which would end with it: so nobody can have it serve another node's.
 func (b *observer) serveAppmon(ctx context.Context, client ei.Pid) error {
+	if c := nodes.ConnOf(ctx); c != nil && c.Name() != string(client.Node) {
+		return badarg
+	}
 	nodes.EndAtStop(ctx)
+	ctx = nodes.NoConnect(ctx)
 	self := nodes.MailboxOf(ctx)
 	self.TrapExit(true)
 	if err := self.Link(ctx, client); err != nil {
@@ -72,7 +76,7 @@ func (b *observer) serveAppmon(ctx context.Context, client ei.Pid) error {
 			continue
 		case err == nil:
 			o, on, ok := readOrder(m.Payload)
-			if !ok {
+			if !ok || o.to.Node != client.Node || b.sender(m) != string(client.Node) {
 				continue
 			}
 			delete(orders, o)
@@ -95,6 +99,14 @@ func (b *observer) serveAppmon(ctx context.Context, client ei.Pid) error {
 			}
 		}
 	}
+}
+
+// sender is the node that a message is from.
+func (b *observer) sender(m *nodes.Message) string {
+	if c := m.Conn(); c != nil {
+		return c.Name()
+	}
+	return b.n.Name()
 }
 
 // readOrder reads {'$gen_cast', {From, Command, Aux, OnOff, Opts}}.

@@ -24,7 +24,7 @@ func (b *observer) procsInfo(ctx context.Context, collector ei.Pid) (ei.Atom, er
 		if err != nil {
 			return err
 		}
-		return self.Send(ctx, collector, ei.Tuple{ei.Atom("procs_info"), self.Pid(), list})
+		return b.send(ctx, collector, ei.Tuple{ei.Atom("procs_info"), self.Pid(), list})
 	}
 	l := processList{labels: b.showsLabels(ctx)}
 	for p := range b.n.Processes() {
@@ -56,7 +56,23 @@ func (b *observer) etopCollect(ctx context.Context, collector ei.Pid) (ei.Atom, 
 	}
 	info := ei.Tuple{ei.Atom("etop_info"), timestamp(time.Now()), ei.Int(l.n), ei.Atom("undefined"), b.schedulers(), runnable(),
 		ei.List{}, b.memory(), list}
-	return "ok", self.Send(ctx, collector, ei.Tuple{self.Pid(), info})
+	return "ok", b.send(ctx, collector, ei.Tuple{self.Pid(), info})
+}
+
+// send sends to a process that the caller has named, if the caller could send there itself.
+func (b *observer) send(ctx context.Context, to ei.Pid, t ei.Term) error {
+	if !b.n.AllowsProcess(b.asker(ctx), nodes.MaySend, to) {
+		return eacces
+	}
+	return nodes.MailboxOf(ctx).Send(nodes.NoConnect(ctx), to, t)
+}
+
+// asker is the node of the caller of a function.
+func (b *observer) asker(ctx context.Context) string {
+	if c := nodes.ConnOf(ctx); c != nil {
+		return c.Name()
+	}
+	return b.n.Name()
 }
 
 // showsLabels tells whether the node that asks shows processes by their labels: Observer before OTP
@@ -66,7 +82,7 @@ func (b *observer) showsLabels(ctx context.Context) bool {
 	if c == nil {
 		return true
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	ctx, cancel := context.WithTimeout(nodes.NoConnect(ctx), time.Second)
 	defer cancel()
 	release, err := nodes.RPCAs[string](ctx, b.n, c.Name(), "erlang", "system_info", ei.Atom("otp_release"))
 	return err == nil && release >= "27"
@@ -141,7 +157,7 @@ func (b *observer) fetchStats(ctx context.Context, parent ei.Pid, ms int64) (ei.
 		}
 		io, err := b.statistics("io")
 		if err == nil {
-			err = self.Send(ctx, parent, ei.Tuple{ei.Atom("stats"), ei.Int(1), b.schedulers(), io, b.memory()})
+			err = b.send(ctx, parent, ei.Tuple{ei.Atom("stats"), ei.Int(1), b.schedulers(), io, b.memory()})
 		}
 		if err != nil && ctx.Err() == nil {
 			return "", err
@@ -152,11 +168,11 @@ func (b *observer) fetchStats(ctx context.Context, parent ei.Pid, ms int64) (ei.
 
 // relay is dbg:do_relay: nothing is traced here, but who wants to would wait for the answer for
 // ever (etop of OTP 27, whatever it is told).
-func relay(ctx context.Context, parent ei.Pid, session ...ei.Term) error {
+func (b *observer) relay(ctx context.Context, parent ei.Pid, session ...ei.Term) error {
 	nodes.EndAtStop(ctx)
 	self := nodes.MailboxOf(ctx)
 	self.TrapExit(true)
-	if err := self.Send(ctx, parent, append(ei.Tuple{ei.Atom("started"), self.Pid()}, session...)); err != nil {
+	if err := b.send(ctx, parent, append(ei.Tuple{ei.Atom("started"), self.Pid()}, session...)); err != nil {
 		return err
 	}
 	_, _ = self.Receive(ctx) // the end of the parent, which is linked

@@ -84,14 +84,14 @@ func Serve(n *nodes.Node, o *Options) error {
 
 // Rules are rules for nodes.Config.Rules that let peers of these names look (see nodes.Rule.Peer),
 // and stop the node if Options.Stop is set: for a table in which not everything is allowed that
-// nothing refuses.
+// nothing refuses. They let peers change nothing else: what tools want to be sent goes to processes
+// of their own node, or to those that another rule lets them send to.
 func Rules(peer string) []nodes.Rule {
 	var rules []nodes.Rule
 	for _, module := range slices.Sorted(maps.Keys(tableOf(&observer{}))) {
 		rules = append(rules, nodes.Rule{Peer: peer, Permission: nodes.MayCall | nodes.MaySpawn, Target: module + ":*", Allow: true})
 	}
-	session := nodes.MaySend | nodes.MayLink | nodes.MayExit
-	return append(rules, nodes.Rule{Peer: peer, Permission: session, Target: appmonName + "*", Allow: true})
+	return append(rules, nodes.Rule{Peer: peer, Permission: nodes.MaySend, Target: appmonName + "*", Allow: true})
 }
 
 var (
@@ -205,9 +205,9 @@ func tableOf(b *observer) map[string]map[string]map[int]nodes.Func {
 		"observer_backend:get_socket_list/0": nothing,
 		"observer_backend:socket_info/0":     nothing,
 		"observer_backend:get_table_list/2":  getTables,
-		"dbg:do_relay/2":                     func(ctx context.Context, parent ei.Pid, _ ei.Term) error { return relay(ctx, parent) },
+		"dbg:do_relay/2":                     func(ctx context.Context, parent ei.Pid, _ ei.Term) error { return b.relay(ctx, parent) },
 		"dbg:do_relay/3": func(ctx context.Context, _ ei.Term, parent ei.Pid, _ ei.Term) error {
-			return relay(ctx, parent, ei.Atom("undefined"))
+			return b.relay(ctx, parent, ei.Atom("undefined"))
 		},
 		"dbg:erlang_trace/3":        func(_, _, _ ei.Term) int { return 0 },
 		"dbg:erlang_trace/4":        func(_, _, _, _ ei.Term) int { return 0 },

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/observer"
 	"github.com/cnode-go/cnode/test/expect"
 	"github.com/cnode-go/cnode/test/race"
@@ -26,13 +27,18 @@ type scene struct {
 	ctx       context.Context
 	shop, ops *nodes.Node
 	box       *nodes.Mailbox // of ops
+	start     func(name string, rules []nodes.Rule, setup func(n *nodes.Node) error) *nodes.Node
 }
 
+// newScene gives shop@host the rules.
 func newScene(t testing.TB, o *observer.Options, rules ...nodes.Rule) *scene {
 	s := &scene{t: t, ctx: expect.Context(t)}
 	tr := transport.NewMemory()
-	at := nodes.Static{"shop@host": {Addr: transport.MemoryAddr("shop")}, "ops@host": {Addr: transport.MemoryAddr("ops")}}
-	start := func(name string, setup func(n *nodes.Node) error) *nodes.Node {
+	at := nodes.Static{}
+	for _, name := range []string{"shop@host", "ops@host", "ops2@host", "far@host"} {
+		at[name] = nodes.Endpoint{Addr: transport.MemoryAddr(name)}
+	}
+	s.start = func(name string, rules []nodes.Rule, setup func(n *nodes.Node) error) *nodes.Node {
 		n, err := nodes.New(nodes.Config{Name: name, Cookie: "secret", Transport: tr, Listen: at[name].Addr, Resolver: at, Setup: setup,
 			Rules: rules, ProfileLabels: true})
 		require.NoError(t, err)
@@ -40,15 +46,20 @@ func newScene(t testing.TB, o *observer.Options, rules ...nodes.Rule) *scene {
 		require.NoError(t, n.Start(s.ctx))
 		return n
 	}
-	s.shop = start("shop@host", func(n *nodes.Node) error { return observer.Serve(n, o) })
-	s.ops = start("ops@host", func(n *nodes.Node) error {
+	s.shop = s.start("shop@host", rules, func(n *nodes.Node) error { return observer.Serve(n, o) })
+	s.ops = s.start("ops@host", nil, func(n *nodes.Node) error {
 		n.Expose("erlang", "system_info", nodes.FuncOf(func(ei.Atom) ei.String { return "29" }))
 		return nil
 	})
-	var err error
-	s.box, err = s.ops.NewMailbox(&nodes.MailboxOptions{TrapExit: true})
-	require.NoError(t, err)
+	s.box = s.mailbox(s.ops)
 	return s
+}
+
+func (s *scene) mailbox(n *nodes.Node) *nodes.Mailbox {
+	s.t.Helper()
+	b, err := n.NewMailbox(&nodes.MailboxOptions{TrapExit: true})
+	require.NoError(s.t, err)
+	return b
 }
 
 // call is erpc:call(shop, Module, Function, Args), as text; the exception, if there is one.
@@ -199,6 +210,118 @@ func TestRules(t *testing.T) {
 	other := newScene(t, nil, append(observer.Rules("admin@*"), nodes.Rule{})...)
 	require.Equal(t, "eacces", other.call("observer_backend:sys_info"))
 	require.Positive(t, other.shop.Stats().Denied)
+}
+
+// ends is the reason with which a process of a function ends.
+func (s *scene) ends(function string, args ...any) string {
+	s.t.Helper()
+	module, name, _ := strings.Cut(function, ":")
+	_, ref, err := s.box.SpawnMonitor(s.ctx, "shop@host", module, name, args...)
+	require.NoError(s.t, err)
+	for {
+		m, err := s.box.Receive(s.ctx)
+		require.NoError(s.t, err)
+		if m.Op == dist.OpMonitorPExit && m.Ref == ref {
+			reason, err := m.Reason.Decode()
+			require.NoError(s.t, err)
+			return reason.String()
+		}
+	}
+}
+
+// Who may look has the node send to nobody else, link with nobody else, and connect to nobody:
+// unless another rule lets him send there.
+func TestRulesLetLookOnly(t *testing.T) {
+	for name, rules := range map[string][]nodes.Rule{"as they are": nil, "with more": {
+		{Permission: nodes.MaySend, Target: "till", Allow: true}, {Permission: nodes.MaySend, Target: "@ops2@host", Allow: true},
+	}} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t, nil, slices.Concat(observer.Rules("ops*@*"), rules, []nodes.Rule{{}})...)
+			other := s.start("ops2@host", nil, nil)
+			_, err := s.shop.Connect(s.ctx, other.Name())
+			require.NoError(t, err)
+			far := s.mailbox(s.start("far@host", nil, nil))
+			till, there := s.mailbox(s.shop), s.mailbox(other)
+			require.NoError(t, s.shop.Register("till", till))
+			for _, to := range []*nodes.Mailbox{till, there, far} {
+				for _, f := range []struct {
+					name string
+					args []any
+				}{
+					{"observer_backend:procs_info", []any{to.Pid()}}, {"observer_backend:etop_collect", []any{to.Pid()}},
+					{"observer_backend:fetch_stats", []any{to.Pid(), 10}}, {"dbg:do_relay", []any{to.Pid(), 0}},
+					{"dbg:do_relay", []any{0, to.Pid(), 0}},
+				} {
+					if to == far || rules == nil {
+						require.Contains(t, s.ends(f.name, f.args...), "eacces", f.name)
+						continue
+					}
+					s.spawn(f.name, f.args...)
+					m, err := to.Receive(s.ctx)
+					require.NoError(t, err)
+					require.NotNil(t, m.Payload)
+				}
+				require.Contains(t, s.ends("appmon_info:serve", to.Pid()), "badarg")
+				require.Equal(t, "badarg", s.call("appmon_info:start_link2", s.box.Pid(), to.Pid(), []any{}))
+			}
+			require.Nil(t, s.shop.Conn("far@host"))
+			if rules == nil {
+				d, _ := s.shop.Process(till.Pid())
+				require.Zero(t, d.Queue)
+				require.Empty(t, d.LinkedWith)
+				require.Equal(t, fmt.Sprintf("{noproc,{sys,get_state,[%v,20]}}", till.Pid()), s.call("sys:get_state", till.Pid(), 20))
+				require.NoError(t, till.Send(s.ctx, there.Pid(), a("end")))
+				m, err := there.Receive(s.ctx)
+				require.NoError(t, err)
+				v, err := m.Term()
+				require.NoError(t, err)
+				require.Equal(t, a("end"), v)
+			}
+		})
+	}
+}
+
+// A page of applications is its client's: others that may look neither end it, which would end the
+// client, nor have it send to anybody.
+func TestRulesOfPages(t *testing.T) {
+	s := newScene(t, &observer.Options{Application: "shop"}, append(observer.Rules("ops*@*"), nodes.Rule{})...)
+	other := s.start("ops2@host", nil, nil)
+	till, stranger := s.mailbox(s.shop), s.mailbox(other)
+	_, err := s.shop.Serve("counter", nodes.Server{State: func() any { return 7 }}, nil)
+	require.NoError(t, err)
+	require.Equal(t, "7", s.call("sys:get_state", a("counter")))
+	v, err := s.ops.ERPC(s.ctx, "shop@host", "appmon_info", "start_link2", s.box.Pid(), s.box.Pid(), []any{})
+	require.NoError(t, err)
+	page := v.(ei.Tuple)[1].(ei.Pid)
+	order := func(from *nodes.Mailbox, to ei.Pid) {
+		t.Helper()
+		cast := ei.Tuple{a("$gen_cast"), ei.Tuple{to, a("app_ctrl"), a("x"), a("true"), ei.List{}}}
+		require.NoError(t, from.Send(s.ctx, page, cast))
+	}
+	for _, to := range []ei.Pid{till.Pid(), stranger.Pid(), s.box.Pid()} {
+		order(stranger, to)
+	}
+	require.NoError(t, stranger.SendExit(s.ctx, page, a("kill")))
+	require.NoError(t, stranger.SendExit(s.ctx, page, a("normal")))
+	_, err = other.ERPC(s.ctx, "shop@host", "erlang", "node") // behind all of that
+	require.NoError(t, err)
+	order(s.box, till.Pid())
+	order(s.box, stranger.Pid())
+	order(s.box, s.box.Pid())
+	require.Equal(t, ei.Tuple{a("delivery"), page, a("app_ctrl"), a("x")}, s.message().(ei.Tuple)[:4])
+	d, ok := s.shop.Process(page)
+	require.True(t, ok)
+	require.Equal(t, []ei.Pid{s.box.Pid()}, d.LinkedWith)
+	for _, b := range []*nodes.Mailbox{till, stranger} {
+		d, _ := b.Node().Process(b.Pid())
+		require.Zero(t, d.Queue)
+	}
+	// Observer says so when it leaves the page
+	require.NoError(t, s.box.SendExit(s.ctx, page, a("normal")))
+	m, err := s.box.Receive(s.ctx)
+	require.NoError(t, err)
+	require.Equal(t, dist.OpExit, m.Op)
+	require.Equal(t, page, m.From)
 }
 
 // Load Charts and Applications are told until they want no more, or have gone; the node's end does

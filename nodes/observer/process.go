@@ -333,6 +333,10 @@ func (b *observer) sys(ctx context.Context, request ei.Atom, to, timeout ei.Term
 	if !ok || string(pid.Node) != b.n.Name() {
 		return nil, exit("noproc")
 	}
+	// A Server answers by itself. Others would get a message.
+	if d, _ := b.n.Process(pid); d.Kind != introspect.KindServer && !b.n.AllowsProcess(b.asker(ctx), nodes.MaySend, pid) {
+		return nil, exit("noproc")
+	}
 	if ms, ok := timeout.(ei.Int); ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(max(ms, 0))*time.Millisecond)

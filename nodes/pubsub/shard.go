@@ -253,6 +253,9 @@ func (s *shard) sendNow(e errand) error {
 	}
 	ctx, cancel := context.WithTimeout(ps.ctx, s.p.opts.DownPeriod)
 	defer cancel()
+	if !s.isWorker { // a node that has gone meanwhile is asked, and answered, when it comes back
+		ctx = nodes.NoConnect(ctx)
+	}
 	b := s.process.Mailbox()
 	if e.to == b.Pid().Node {
 		return b.SendAll(ctx, ps.siblings, raw)

@@ -201,3 +201,14 @@ func TestTrackSlow(t *testing.T) {
 		return err == nil && len(list) == 1 && list[0].Meta.N == 99
 	}, expect.Limit, tick)
 }
+
+// What a replica has asked makes the node connect to nobody.
+func TestReplicasDoNotConnect(t *testing.T) {
+	_, a, b := three(t, 1)
+	n, other := a.ps.n, b.ps.n.Name()
+	require.NoError(t, a.shards[0].sendNow(errand{ei.Atom(other), transferReq}))
+	c := n.Conn(other)
+	require.NoError(t, c.Close())
+	expect.Returns(t, c.Done())
+	require.ErrorIs(t, a.shards[0].sendNow(errand{ei.Atom(other), transferReq}), nodes.ErrNoConnection)
+}
