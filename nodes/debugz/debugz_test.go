@@ -42,7 +42,7 @@ func show(t *testing.T, o debugz.Options) *shown {
 		cfg.Visible = true
 		cfg.Rules = []nodes.Rule{{Permission: nodes.MayCall, Target: "secret:*"}}
 		cfg.Setup = func(n *nodes.Node) (err error) {
-			if scope, err = pg.Start(t.Context(), n, "pg", nil); err != nil {
+			if scope, err = pg.Start(t.Context(), n, "pg", &pg.Options{Limit: 1000}); err != nil {
 				return err
 			}
 			if o.Names, err = global.Start(t.Context(), n, nil); err != nil {
@@ -138,6 +138,22 @@ func TestView(t *testing.T) {
 	require.Contains(t, v.Events[0].What, "connection lost")
 	s.page.Close()
 	require.Len(t, view(t, s.page).Groups, 1)
+}
+
+// A node with more groups than there is room for is named.
+func TestIncomplete(t *testing.T) {
+	s := show(t, debugz.Options{})
+	require.Empty(t, view(t, s.page).Incomplete)
+	scope, err := pg.Start(t.Context(), s.b, "pg", nil)
+	require.NoError(t, err)
+	box, err := s.b.NewMailbox(nil)
+	require.NoError(t, err)
+	for i := range 10 {
+		require.NoError(t, scope.Join(t.Context(), i, box))
+	}
+	require.Eventually(t, func() bool { return len(view(t, s.page).Incomplete) == 1 }, expect.Limit, time.Millisecond)
+	require.Contains(t, view(t, s.page).Incomplete[0], "desk@test: pg: more than Options.Limit allows")
+	require.Contains(t, get(t, s.page, "/", nil).Body.String(), "desk@test: pg: more than Options.Limit allows")
 }
 
 // Rates are those since an earlier look.

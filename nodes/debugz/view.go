@@ -40,6 +40,7 @@ type View struct {
 	Trees                    []Tree
 	Calls                    []Call
 	Groups                   []Group
+	Incomplete               []string // of which nodes members of groups are left out
 	Names                    []Name
 	Events                   []Event // latest first
 }
@@ -136,6 +137,9 @@ func (p *Page) look(sort string) *View {
 	slices.Reverse(v.Events)
 	slices.SortFunc(v.Peers, func(a, b Peer) int { return strings.Compare(a.Name, b.Name) })
 	for _, s := range p.o.Groups {
+		if err := s.Incomplete(); err != nil {
+			v.Incomplete = append(v.Incomplete, strings.Split(err.Error(), "\n")...)
+		}
 		for g := range s.Groups() {
 			if len(v.Groups) == mostOthers {
 				break

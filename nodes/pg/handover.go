@@ -48,7 +48,10 @@ func (s *Scope) handover() ([]byte, error) {
 		saved.Locals = append(saved.Locals, one)
 	}
 	for pid, p := range s.peers {
-		one := savedPeer{Pid: pid, Ref: p.ref, Version: p.version, Told: p.told, Heard: p.heard, Behind: p.behind, Over: s.limit.Lacks(pid), Nodes: p.nodes}
+		one := savedPeer{
+			Pid: pid, Ref: p.ref, Version: p.version, Told: p.told, Heard: p.heard,
+			Behind: p.behind, Over: s.limit.Lacks(pid), Nodes: p.nodes,
+		}
 		for key, m := range p.groups {
 			one.Groups = append(one.Groups, savedGroup{Group: ei.Raw(key), Members: m.pids})
 		}

@@ -110,9 +110,9 @@ func (l errorLog) String() string {
 	return l.text.String()
 }
 
-// Of a node that tells of more than there is room for, what is first in the order of groups is kept,
-// and the rest is an error, a figure and one line of the log. Once others have left, the node is
-// asked again, and all are here.
+// Of a node that tells of more than there is room for, what is first in the order of groups is
+// kept, and the rest is an error, a figure and one line of the log. Once others have left, the node
+// is asked again, and all are here.
 func TestKeepsWhatFits(t *testing.T) {
 	w, log := newWorld(t), newErrorLog()
 	a, s := w.scope("a", room(t, 10), func(cfg *nodes.Config) { cfg.Logger = slog.New(log) })

@@ -233,10 +233,10 @@ func (s *Scope) Close() error {
 	return nil
 }
 
-// Incomplete is nil if the members are here that all other nodes have told of. If some are left out,
-// since they would take more than Options.Limit, it joins a *nodes.Error for each such node, with its
-// name as Peer, that wraps ErrIncomplete; what Members, Groups and the monitors show is the rest. It
-// does not wait. A node that does not read yet, or is not connected, is no error.
+// Incomplete is nil if the members are here that all other nodes have told of. If some are left
+// out, since they would take more than Options.Limit, it joins a *nodes.Error for each such node,
+// with its name as Peer, that wraps ErrIncomplete; what Members, Groups and the monitors show is
+// the rest. It does not wait. A node that has told nothing yet, or is not connected, is no error.
 func (s *Scope) Incomplete() error {
 	return s.limit.Err("know the members of scope "+s.name+" on", ErrIncomplete)
 }

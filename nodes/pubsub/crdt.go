@@ -151,9 +151,11 @@ func (s *crdt) merge(d *delta) (changed []id) {
 		if s.isOutdated(e) {
 			continue
 		}
-		// a peer that says a tag twice has lied, and the entry that nothing leads to any more would stay;
-		// or it was asked for all that it knows
+		// a peer that says a tag of another entry has lied, and what nothing leads to any more would stay
 		old := s.tags[e.tag.Replica][e.tag.Clock]
+		if old.is(e) { // it was asked for all that it knows
+			continue
+		}
 		if more := e.cost() - s.costOf(old, e.id, e.tag.Replica); more > 0 && more > s.room(e.tag.Replica) {
 			one := left[e.tag.Replica]
 			left[e.tag.Replica] = rest{one.count + 1, one.bytes + e.cost(), max(one.largest, e.cost())}
@@ -213,7 +215,7 @@ func (s *crdt) recount(d *delta) {
 	}
 }
 
-// A rest is entries that are left out, and how many bytes they, and the largest of them, would take.
+// A rest is entries that are left out, and how many bytes they, and the largest one, would take.
 type rest struct{ count, bytes, largest int }
 
 // room is how many bytes more there may be of a replica.
@@ -231,8 +233,8 @@ func (s *crdt) costOf(old *entry, i id, r replica) (bytes int) {
 	return bytes
 }
 
-// leftOutGone notes that entries have gone which were left out: their clocks are known, and there is
-// no entry of that clock, here or in what is said.
+// leftOutGone notes that entries have gone which were left out: their clocks are known, and there
+// is no entry of that clock, here or in what is said.
 func (s *crdt) leftOutGone(r replica, clocks cloud, valued map[tag]bool) {
 	if !s.limit.Lacks(r) {
 		return
@@ -310,7 +312,7 @@ func (s *crdt) know(r replica, theirs cloud) {
 	}
 }
 
-// reach moves a replica's context to a clock, and over those of the cloud that follow without a gap.
+// reach moves a replica's context to a clock, and over those of the cloud that follow without gap.
 func (s *crdt) reach(r replica, clock uint64) {
 	for c, ok := s.cloudClocks[r].upTo(clock + 1); ok; c, ok = s.cloudClocks[r].upTo(clock + 1) {
 		delete(s.clouds[r], c)
@@ -369,8 +371,8 @@ func (s *crdt) up(r replica) (changed []id) {
 	return s.of(r)
 }
 
-// hide hides the entries of a replica that is silent. If some are left out, it is asked for all when
-// it is back.
+// hide hides the entries of a replica that is silent. If some are left out, it is asked for all
+// when it is back.
 func (s *crdt) hide(r replica) (changed []id) {
 	s.down[r] = true
 	if s.limit.Lacks(r) {

@@ -12,8 +12,8 @@ import (
 	"github.com/cnode-go/cnode/test/expect"
 )
 
-// A node that tracks more than another one has room for is listed in part there, with an error; when
-// it tracks fewer, all of them are listed, and nobody who was is seen to leave and join again.
+// A node that tracks more than another one has room for is listed in part there, with an error;
+// when it tracks fewer, all are listed, and nobody who was is seen to leave and join again.
 func TestListIsIncomplete(t *testing.T) {
 	const many, few, most = 60, 15, 20_000 // 15 fit twice, 60 do not
 	w, psA, psB := two(t, nil)
@@ -88,8 +88,8 @@ func list(t *testing.T, p *Presence, topic string) []Present[meta] {
 	return got
 }
 
-// In the next process the node is asked again, whether the one before has kept what fits or, as older
-// ones, nothing of it.
+// In the next process the node is asked again, whether the one before has kept what fits or, as
+// older ones, nothing of it.
 func TestIncompleteMoves(t *testing.T) {
 	_, a, b := three(t, 1)
 	for name, old := range map[string]bool{"same": false, "older": true} {

@@ -189,7 +189,8 @@ func List[M any](p *Presence, topic string) ([]Present[M], error) {
 
 // Incomplete is nil if everybody is here whom other nodes have told of. If some are left out, since
 // they would take more than PresenceOptions.Limit, it joins a *nodes.Error for each such node, with
-// its name as Peer, that wraps ErrIncomplete; what List and Watch show is the rest. It does not wait.
+// its name as Peer, that wraps ErrIncomplete; what List and Watch show is the rest. It does not
+// wait.
 func (p *Presence) Incomplete() error {
 	var all []error
 	for _, s := range p.shards {

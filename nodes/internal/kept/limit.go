@@ -55,8 +55,7 @@ func NewLimit[K comparable](bytes int, option string, log *slog.Logger) *Limit[K
 }
 
 // LeaveOut notes that so many things are left out of what somebody on a node tells. They take so
-// many bytes, or more: who has them asked for too late never gets them, and too early only once
-// more.
+// many bytes, or more. With too few, somebody is asked in vain; with too many, never.
 func (l *Limit[K]) LeaveOut(of K, node string, count, bytes int) {
 	l.mu.Lock()
 	one := l.lacks[of]
@@ -68,7 +67,8 @@ func (l *Limit[K]) LeaveOut(of K, node string, count, bytes int) {
 	one.bytes += bytes
 	l.leftOut += int64(count)
 	l.mu.Unlock()
-	l.each.Log(l.log, slog.LevelError, node, "a node tells of more than "+l.option+" allows: a part is left out", "node", node, "limit", l.Bytes)
+	l.each.Log(l.log, slog.LevelError, node, "a node tells of more than "+l.option+" allows: a part is left out",
+		"node", node, "limit", l.Bytes)
 }
 
 // Inherit notes that something is left out, as another process has found.
@@ -87,7 +87,8 @@ func (l *Limit[K]) Gone(of K, bytes int) {
 	}
 }
 
-// Left notes how many bytes what is left out takes, once that is known; 0: it is not known any more.
+// Left notes how many bytes what is left out takes, once that is known; 0: it is not known any
+// more.
 func (l *Limit[K]) Left(of K, bytes int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -158,7 +159,7 @@ func (l *Limit[K]) Asked(of K) bool {
 	return l.lacks[of] != nil && l.lacks[of].asked
 }
 
-// Count is how many things were left out, ever, and of how many nothing less than all is kept now.
+// Count is how many things were left out, ever, and by how many of who tells something is now.
 func (l *Limit[K]) Count() (leftOut int64, lacking int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -25,8 +25,9 @@ func DefaultMemory() int { return min(Quarter(), mostMemory) }
 func Quarter() int { return max(available()/shareOfAll, leastMemory) }
 
 // DefaultEach is how many bytes may be kept, for good, of what one peer tells, in each of so many
-// parts of a node that is not told otherwise. What waits is shared by all peers, but not this: so it
-// is a smaller part of what the program may use. In no part is it less than DefaultMemory may be.
+// parts of a node that is not told otherwise. Peers share what DefaultMemory says, but each has
+// this: so it is a smaller part of what the program may use, though in no part less than the least
+// of that.
 func DefaultEach(parts int) int {
 	return max(min(available()/shareOfEach, mostMemory)/parts, leastMemory)
 }
