@@ -10,8 +10,8 @@ import (
 	"github.com/quic-go/quic-go"
 )
 
-// handshakes counts those in progress at a listener. A datagram begins one, and costs two goroutines
-// and their memory for some seconds, whether or not it comes from where it says.
+// handshakes counts those in progress at a listener. A datagram begins one, and costs two
+// goroutines and their memory for some seconds, whether or not it comes from where it says.
 type handshakes struct {
 	most int
 

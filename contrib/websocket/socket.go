@@ -30,8 +30,8 @@ const (
 	// farewell is how long a connection that is closed goes on sending, and waits for the other end to
 	// have closed it, too.
 	farewell = 5 * time.Second
-	// goodbye is how long Close itself waits for what is left to be in the system's hands, and how long
-	// a peer that has been refused has for its part of the end.
+	// goodbye is how long Close itself waits for what is left to be in the system's hands, and how
+	// long a peer that has been refused has for its part of the end.
 	goodbye = 200 * time.Millisecond
 )
 
