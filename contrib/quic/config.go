@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/quic-go/quic-go"
 
+	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/tlstransport"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -36,9 +38,17 @@ type Config struct {
 	// other side counts if it is less. Choose four times nodes.Config.TickInterval, as that does
 	// itself. 0: DefaultTickTime.
 	TickTime time.Duration
+	// MaxHandshakes bounds a listener's TLS handshakes in progress, of all its protocols together.
+	// From a part of it on a client has to show that it receives packets at its address (RFC 9000,
+	// section 8.1.2), which costs it a round trip. One more is refused (syscall.ECONNREFUSED), and so
+	// is a host that has half of them. Choose it as nodes.Config.MaxHandshakes, which bounds what
+	// comes after it. 0: nodes.DefaultMaxHandshakes.
+	MaxHandshakes int
 	// Socket is a UDP socket of the program's: the one listener, which takes only its address, and
-	// all connections that are made use it. It stays the program's, to be closed after the node. nil:
-	// a listener has a socket of its own, and so does each connection that is made.
+	// all connections that are made use it. Its ConnContext is asked about clients that MaxHandshakes
+	// lets in; its VerifySourceAddress, unless it is nil, says which of them have to show their
+	// address. It stays the program's, to be closed after the node. nil: a listener has a socket of
+	// its own, and so does each connection that is made.
 	Socket *quic.Transport
 	// Others are what else is served on listeners' sockets, by ALPN: {http3.NextProtoH3: …}.
 	Others map[string]Other
@@ -47,7 +57,7 @@ type Config struct {
 	// for Others. nil: quic-go's defaults.
 	QUIC *quic.Config
 	// Logger gets, at level debug, why peers have failed in the TLS handshake, which Accept does not
-	// tell; with Socket it does not get it. nil: nothing is logged.
+	// tell. nil: nothing is logged.
 	Logger *slog.Logger
 }
 
@@ -72,13 +82,18 @@ func New(cfg Config) (transport.Transport, error) {
 }
 
 func newPlugin(cfg Config) (*plugin, error) {
-	p := &plugin{checks: slices.Clone(cfg.Checks), socket: cfg.Socket, others: map[string]func(*quic.Conn){}, log: cfg.Logger}
+	p := &plugin{
+		checks: slices.Clone(cfg.Checks), socket: cfg.Socket, others: map[string]func(*quic.Conn){}, log: cfg.Logger,
+		most: cmp.Or(cfg.MaxHandshakes, nodes.DefaultMaxHandshakes),
+	}
 	var err error
 	switch {
 	case cfg.Server == nil && cfg.Client == nil:
 		err = errors.New("cnodequic: neither a Server's nor a Client's configuration")
 	case cfg.TickTime < 0:
 		err = fmt.Errorf("cnodequic: Config.TickTime is %v", cfg.TickTime)
+	case cfg.MaxHandshakes < 0:
+		err = fmt.Errorf("cnodequic: Config.MaxHandshakes is %d", cfg.MaxHandshakes)
 	case cfg.Server != nil:
 		p.server, err = serving(cfg.Server, cfg.Others)
 	}
@@ -121,6 +136,8 @@ type plugin struct {
 	socket         *quic.Transport
 	others         map[string]func(*quic.Conn)
 	log            *slog.Logger
+	most           int        // handshakes in progress at a listener
+	hearing        sync.Mutex // held while a listener is made, which changes fields of socket
 }
 
 // serving makes the configuration of a listener: that of nodes, and those of others for clients

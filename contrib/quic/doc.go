@@ -34,10 +34,18 @@
 // lost, and the peer's reads end with an error and not with the end of the stream: so a program
 // that is about to exit closes its node first.
 //
+// # Handshakes
+//
+// A datagram from a forged address is enough to begin a handshake of QUIC. So a listener has
+// [Config].MaxHandshakes of them in progress, and when a part of these are taken, it asks each new
+// client for a proof of its address, by a Retry packet, before it keeps anything of it. Forged
+// datagrams keep nobody out then, and one host takes at most half of the places.
+//
 // # Errors
 //
 //	*tlstransport.PeerError     a certificate, ours or the peer's, was refused, or the peer by Checks
-//	syscall.ECONNREFUSED        nobody listens there, or the listener has no room
+//	syscall.ECONNREFUSED        nobody listens there, or the listener has no room, or too many
+//	                            handshakes in progress
 //	syscall.ETIMEDOUT           nothing came from the peer for Config.TickTime, or in the handshake
 //	syscall.ECONNRESET, EPIPE   the peer has closed, or reads no more
 //

@@ -34,7 +34,7 @@ func (p *plugin) open(local netip.AddrPort) (*endpoint, error) {
 	if err != nil {
 		return nil, transport.PosixError(err)
 	}
-	return &endpoint{Transport: &quic.Transport{Conn: roaming{udp}, ConnContext: p.watch}, udp: udp, users: 1}, nil
+	return &endpoint{Transport: &quic.Transport{Conn: roaming{udp}}, udp: udp, users: 1}, nil
 }
 
 // network says that the IPv4 wildcard is to be that, and not both families.
@@ -89,26 +89,15 @@ func (r roaming) WriteMsgUDP(b, oob []byte, to *net.UDPAddr) (n, oobn int, err e
 	return n, oobn, err
 }
 
-// watch logs why a peer's handshake has failed.
-func (p *plugin) watch(ctx context.Context, from *quic.ClientInfo) (context.Context, error) {
-	if p.log.Enabled(ctx, levelFailed) {
-		context.AfterFunc(ctx, func() {
-			if err := new(quic.TransportError); errors.As(context.Cause(ctx), &err) && err.ErrorCode.IsCryptoError() {
-				p.log.Log(context.Background(), levelFailed, "TLS handshake failed", "addr", from.RemoteAddr.String(), "error", err)
-			}
-		})
-	}
-	return ctx, nil
-}
-
 // A listener takes connections from quic-go, and keeps those of nodes until they are accepted.
 type listener struct {
-	p     *plugin
-	at    *endpoint
-	quic  *quic.Listener
-	ready chan *Socket
-	over  chan struct{} // closed when no more will come
-	err   error         // why; valid once over is closed
+	p       *plugin
+	at      *endpoint
+	quic    *quic.Listener
+	shaking handshakes
+	ready   chan *Socket
+	over    chan struct{} // closed when no more will come
+	err     error         // why; valid once over is closed
 }
 
 func (p *plugin) listen(addr transport.Addr, backlog int) (*listener, transport.Addr, error) {
@@ -127,8 +116,11 @@ func (p *plugin) listen(addr transport.Addr, backlog int) (*listener, transport.
 	if has, err := transport.AddrPort(local); p.socket != nil && (err != nil || at.Port() != 0 && at.Port() != has.Port()) {
 		return nil, nil, fmt.Errorf("Config.Socket is at %v: %w", local, syscall.EADDRNOTAVAIL)
 	}
-	l := &listener{p: p, at: e, ready: make(chan *Socket, backlog), over: make(chan struct{})}
-	if l.quic, err = e.Listen(p.server, p.accepted); err != nil {
+	l := &listener{
+		p: p, at: e, shaking: handshakes{most: p.most, hosts: map[netip.Prefix]int{}},
+		ready: make(chan *Socket, backlog), over: make(chan struct{}),
+	}
+	if err := l.hear(); err != nil {
 		e.leave(0)
 		return nil, nil, fmt.Errorf("%w: %w", syscall.EADDRINUSE, err) // Config.Socket has a listener
 	}
@@ -145,6 +137,7 @@ func (l *listener) run() {
 			l.err = err
 			return
 		}
+		done(c)
 		l.at.join()
 		serve := l.p.others[c.ConnectionState().TLS.NegotiatedProtocol]
 		if serve == nil {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -173,4 +174,60 @@ func TestSmallMaxFrame(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 2, size)
 	require.NoError(t, got.Close())
+}
+
+// A request that is refused ends the connection over which it came.
+func TestRefusedRequest(t *testing.T) {
+	s := plain(t)
+	closed := cnodews.New(&cnodews.Options{Authorize: cnodews.Bearer(nil)})
+	open := cnodews.New(nil)
+	listening(t, open, s.put(open), 1)
+	s.put(closed)
+	s.put(cnodews.New(nil))
+	page := strings.Replace(upgrade, "Connection: Upgrade\r\n", "", 1)
+	for name, tt := range map[string]struct{ request, status string }{
+		"no token":       {strings.Replace(upgrade, "/1", "/2", 1), "401"},
+		"no node":        {strings.Replace(upgrade, "/1", "/3", 1), "503"},
+		"no upgrade":     {page, "426"},
+		"another origin": {upgrade + "Origin: https://elsewhere.example\r\n", "403"},
+		"a body":         {upgrade + "Content-Length: 5\r\n", "400"},
+		"chunks":         {upgrade + "Transfer-Encoding: chunked\r\n", "400"},
+		"both":           {strings.Replace(upgrade, "/1", "/2", 1) + "Content-Length: 5\r\n", "401"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, answer := ask(t, s, tt.request+"\r\n")
+			require.Contains(t, answer, "HTTP/1.1 "+tt.status)
+			require.Contains(t, answer, "close\r\n")
+			_, err := io.Copy(io.Discard, c)
+			require.NoError(t, err)
+		})
+	}
+}
+
+// A peer that sends pings, and does not read, is dead: the plug-in is not at fault.
+func TestPingsWithoutReading(t *testing.T) {
+	need.Long(t, 6*time.Second)
+	ws, s := cnodews.New(nil), plain(t)
+	l := listening(t, ws, s.put(ws), 1)
+	c, answer := ask(t, s, upgrade+"Sec-WebSocket-Protocol: cnode-bytes\r\n\r\n")
+	require.Contains(t, answer, "101 Switching Protocols")
+	ctx := expect.Context(t)
+	got, err := l.Accept(ctx)
+	require.NoError(t, err)
+	defer got.Close()
+	go func() { // until there is no room, and then until the end
+		for _, err := got.Writev(ctx, make([]byte, 1<<20)); err == nil; {
+			_, err = got.Writev(ctx, make([]byte, 1<<20))
+		}
+	}()
+	go func() {
+		for err := error(nil); err == nil; time.Sleep(10 * time.Millisecond) {
+			_, err = c.Write([]byte{0x89, 0x80, 0, 0, 0, 0})
+		}
+	}()
+	for range 2 { // the first error ends its call only
+		_, err = got.Read(ctx, make([]byte, 1))
+		require.ErrorIs(t, err, syscall.ETIMEDOUT)
+		require.NotErrorIs(t, err, transport.ErrContract)
+	}
 }

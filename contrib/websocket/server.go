@@ -116,18 +116,20 @@ func (l *listener) refuse() {
 // ServeHTTP makes a connection of a request, and returns at once: the connection goes on without
 // the server. It is 401 if Options.Authorize refuses it, 403 for a page of another origin, 503 if
 // no node listens, or does not get to accepting, 426 if it asks for no WebSocket, or not by
-// HTTP/1.1, and 400 if it has a body.
+// HTTP/1.1, and 400 if it has a body. A refusal ends the connection of HTTP/1.
 func (t *Transport) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor == 1 { // who is refused does not stay; for HTTP/2 it would be the end of others' requests
+		w.Header().Set("Connection", "close")
+	}
 	if t.o.Authorize != nil {
 		if err := t.o.Authorize(r); err != nil {
 			w.Header().Set("WWW-Authenticate", "Bearer")
-			http.Error(w, err.Error(), http.StatusUnauthorized)
+			refuse(w, r, err.Error(), http.StatusUnauthorized)
 			return
 		}
 	}
 	if r.ContentLength != 0 { // for which the server would wait, or whose bytes would be the first frames
-		w.Header().Set("Connection", "close") // so that the server does not wait now
-		http.Error(w, "a request for a WebSocket has no body", http.StatusBadRequest)
+		refuse(w, r, "a request for a WebSocket has no body", http.StatusBadRequest)
 		return
 	}
 	t.mu.Lock()
@@ -162,6 +164,7 @@ func (t *Transport) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if taken != nil {
 		s.below = taken.conn
 	}
+	t.strangers.enter(s)
 	t.begin(s, ws)
 	l.arrived <- s // there is a place
 	select {
@@ -169,6 +172,14 @@ func (t *Transport) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		l.refuse()
 	default:
 	}
+}
+
+// refuse answers a request. The server would wait for a body that has been announced.
+func refuse(w http.ResponseWriter, r *http.Request, text string, status int) {
+	if r.ContentLength != 0 {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now())
+	}
+	http.Error(w, text, status)
 }
 
 // A taker is a ResponseWriter that keeps the connection which is taken over.
@@ -190,6 +201,15 @@ func watch(w http.ResponseWriter) *taker {
 			return nil
 		}
 	}
+}
+
+// WriteHeader is that of http.ResponseWriter. The library refuses with a Connection of its own;
+// net/http looks at the first one.
+func (t *taker) WriteHeader(status int) {
+	if h := t.Header(); status != http.StatusSwitchingProtocols && h.Get("Connection") == "Upgrade" {
+		h["Connection"] = []string{"close", "Upgrade"}
+	}
+	t.ResponseWriter.WriteHeader(status)
 }
 
 // Hijack is that of http.Hijacker.

@@ -30,7 +30,8 @@ const (
 	// farewell is how long a connection that is closed goes on sending, and waits for the other end to
 	// have closed it, too.
 	farewell = 5 * time.Second
-	// goodbye is how long Close itself waits for what is left to be in the system's hands.
+	// goodbye is how long Close itself waits for what is left to be in the system's hands, and how
+	// long a peer that has been refused has for its part of the end.
 	goodbye = 200 * time.Millisecond
 )
 
@@ -49,6 +50,9 @@ type socket struct {
 
 	listener *listener
 	unlisten func()
+
+	among   *strangers // nil unless it was accepted
+	strange bool       // it is one of them; for strangers alone
 
 	mu     sync.Mutex
 	closed bool // by this end: what comes is thrown away
@@ -323,6 +327,10 @@ func cause(err error) error {
 		return fmt.Errorf("the other end has closed the WebSocket: %w", closed)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return io.ErrUnexpectedEOF
+	case errors.Is(err, context.DeadlineExceeded):
+		// Of the library, which gives an answer to a ping some seconds. It has ended the connection, and
+		// a time-out that does not wait would be this package's fault.
+		return fmt.Errorf("the other end has sent a ping, and does not read the answer: %w", syscall.ETIMEDOUT)
 	}
 	return transport.PosixError(err)
 }
@@ -422,10 +430,11 @@ func (s *socket) close() error {
 		signal(s.in.room)
 		if over {
 			s.cancel()
+			s.among.lose(s)
 			return nil
 		}
 		sent := make(chan struct{})
-		go s.leave(sent)
+		go s.leave(sent, s.among.leave(s))
 		select { // the program may end as soon as this returns
 		case <-sent:
 		case <-time.After(goodbye):
@@ -442,18 +451,17 @@ func (s *socket) drop() {
 	signal(s.in.room)
 	s.cancel()
 	_ = s.ws.CloseNow()
+	s.among.lose(s)
 }
 
 // leave sends what is left, and closes the WebSocket in good order; what the other end still sends
 // is read, and thrown away, so that it comes to its end.
-func (s *socket) leave(sent chan<- struct{}) {
+// A stranger, who may have been refused, gets what is left, and little time for its part.
+func (s *socket) leave(sent chan<- struct{}, stranger bool) {
+	defer s.among.lose(s)
 	defer s.cancel()
-	defer time.AfterFunc(farewell, func() {
-		s.cancel()
-		if s.below != nil { // in a message the library's Close would wait for as long as more comes
-			_ = s.below.Close()
-		}
-	}).Stop()
+	limit := time.AfterFunc(farewell, s.cut) // in a message the library's Close would wait for as long as more comes
+	defer limit.Stop()
 	for {
 		s.mu.Lock()
 		left := s.out.busy
@@ -464,5 +472,8 @@ func (s *socket) leave(sent chan<- struct{}) {
 		<-s.out.idle
 	}
 	close(sent)
+	if stranger {
+		limit.Reset(goodbye)
+	}
 	_ = s.ws.Close(websocket.StatusNormalClosure, "")
 }

@@ -25,7 +25,9 @@
 //	Flags: dist.FlagsDefault &^ dist.FlagDistHdrAtomCache, SendWhole: true
 //
 // Pings are answered and never sent: the distribution has ticks, one each Config.TickInterval (15
-// s), which is less than what proxies take for idle (60 s, mostly). Nothing is compressed.
+// s), which is less than what proxies take for idle (60 s, mostly). A peer that sends a ping, and
+// does not read for some seconds, so that the answer cannot go out, is taken for dead
+// (syscall.ETIMEDOUT). Nothing is compressed.
 //
 // # What differs from TCP
 //
@@ -35,6 +37,13 @@
 // their requests: behind a proxy its own, unless Options.TrustedProxies lists it. The host of a
 // node's name says nothing about who it is: that is for Options.Authorize, Options.CheckPeer and
 // the cookie.
+//
+// # Strangers
+//
+// A request that is refused ends its connection of HTTP/1, and a peer that the node has refused is
+// gone soon after that, whether or not it closes its side; Options.MaxHandshakes bounds how many
+// there are. A client that has not asked yet is the HTTP server's affair: set its
+// ReadHeaderTimeout, and its IdleTimeout.
 package cnodews
 
 import (
@@ -117,6 +126,10 @@ type Options struct {
 	// Packets connects to nodes that take packets: see the package's doc.
 	Packets bool
 
+	// MaxHandshakes is that of Config: while there are more connections of peers that have not proven
+	// who they are, those that have been refused are cut off, and not closed in good order. 0:
+	// nodes.DefaultMaxHandshakes.
+	MaxHandshakes int
 	// MaxFrame bounds a message, in bytes, as Config.MaxFrame does; 0: nodes.DefaultMaxFrame. Where
 	// messages carry bytes, and so parts of frames, and several, it is 128 KiB at least.
 	MaxFrame int
@@ -128,8 +141,9 @@ type Transport struct {
 	transport.Transport
 	o Options
 
-	mu       sync.Mutex
-	listener *listener // nil: nobody listens
+	mu        sync.Mutex
+	listener  *listener // nil: nobody listens
+	strangers strangers
 }
 
 // New makes a Transport. o may be nil.
@@ -141,6 +155,10 @@ func New(o *Options) *Transport {
 	if t.o.MaxFrame <= 0 {
 		t.o.MaxFrame = nodes.DefaultMaxFrame
 	}
+	if t.o.MaxHandshakes <= 0 {
+		t.o.MaxHandshakes = nodes.DefaultMaxHandshakes
+	}
+	t.strangers.most = t.o.MaxHandshakes
 	if t.o.Client == nil {
 		t.o.Client = &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}}
 	}
@@ -174,7 +192,8 @@ func (t *Transport) callbacks() transport.Callbacks[*socket] {
 			}
 			return 4, nil
 		},
-		GetFD: func(*socket) (int, error) { return -1, errors.ErrUnsupported },
+		AcceptHandshakeComplete: func(s *socket) error { s.among.lose(s); return nil },
+		GetFD:                   func(*socket) (int, error) { return -1, errors.ErrUnsupported },
 		LocalAddr: func(s *socket) (transport.Addr, error) {
 			if s.local == nil {
 				return nil, syscall.ENOTCONN

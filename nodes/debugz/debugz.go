@@ -6,7 +6,11 @@
 //
 // The page has no scripts, styles or pictures of others. It renews itself where scripts run, and
 // can be read where they do not; with ?view=json it is for programs. It shows names, addresses and
-// reasons, but nothing of what messages contain, and changes nothing.
+// reasons, but nothing of what messages contain, and changes nothing. Peers choose names: a long
+// one is cut, in both forms, and ends in … and its size.
+//
+// A browser does not get it for a page of another site, or of another port, whoever it is for
+// ([Options].Remote): it says by Sec-Fetch-Site, or Origin, who asks. Links to it work.
 //
 // # Stability
 //
@@ -101,10 +105,7 @@ type Event struct {
 	What, Who, Why string
 }
 
-const (
-	mostEvents = 100
-	mostText   = 300
-)
+const mostEvents = 100
 
 func textOf(err error) string {
 	if err == nil {
@@ -122,11 +123,7 @@ func (p *Page) note(e Event) {
 // noteLocked is called with p.mu held. Names and reasons come from peers.
 func (p *Page) noteLocked(e Event) {
 	e.At = time.Now()
-	for _, text := range []*string{&e.Who, &e.Why} {
-		if len(*text) > mostText {
-			*text = strings.ToValidUTF8((*text)[:mostText], "") + "…"
-		}
-	}
+	e.What, e.Who, e.Why = cut(e.What), cut(e.Who), cut(e.Why)
 	if len(p.events) == mostEvents {
 		p.events = append(p.events[:0], p.events[1:]...)
 	}
@@ -139,11 +136,11 @@ var text string
 // ServeHTTP answers GET: the parameter sort says by what processes are sorted (queue, bytes,
 // handled), and view=json asks for the figures alone.
 func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !p.o.Remote {
-		OnlyLocal(http.HandlerFunc(p.serve)).ServeHTTP(w, r)
-		return
+	guard := OnlyLocal
+	if p.o.Remote {
+		guard = ownSite
 	}
-	p.serve(w, r)
+	guard(http.HandlerFunc(p.serve)).ServeHTTP(w, r)
 }
 
 func (p *Page) serve(w http.ResponseWriter, r *http.Request) {
@@ -189,8 +186,11 @@ func (p *Page) serve(w http.ResponseWriter, r *http.Request) {
 // without a proxy in between, and refuses the rest: for whatever else only users of this machine
 // are to see, such as net/http/pprof. A proxy on this machine is known by the headers that it adds
 // (Forwarded, X-Forwarded-For, X-Real-Ip, Via), or by the Host that it passes on; one that does
-// neither, as nginx's proxy_pass without proxy_set_header, is not to lead here.
+// neither, as nginx's proxy_pass without proxy_set_header, is not to lead here. What a page of
+// another site asks a browser of this machine for is refused, too, by Sec-Fetch-Site or Origin,
+// unless it is a link to h that is followed.
 func OnlyLocal(h http.Handler) http.Handler {
+	h = ownSite(h)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !isLocal(r) {
 			http.Error(w, "This is for users of this machine only.", http.StatusForbidden)
@@ -198,6 +198,29 @@ func OnlyLocal(h http.Handler) http.Handler {
 		}
 		h.ServeHTTP(w, r)
 	})
+}
+
+// ownSite lets h answer what no page of another site asks for.
+func ownSite(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isForeign(r) {
+			http.Error(w, "This is not for pages of other sites.", http.StatusForbidden)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// isForeign tells whether a page of another site has a browser ask. One that only leads to h, by a
+// link, neither shows nor reads what is there.
+func isForeign(r *http.Request) bool {
+	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
+	if reads && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document" {
+		return false
+	}
+	asked := r.WithContext(r.Context())
+	asked.Method = http.MethodPost // the library's check lets whatever only reads pass
+	return http.NewCrossOriginProtection().Check(asked) != nil
 }
 
 // isLocal tells whether a request comes from this machine. What a proxy passes on may be from

@@ -1,17 +1,21 @@
 package debugz_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
@@ -227,4 +231,103 @@ func TestOverSocket(t *testing.T) {
 	body, err := io.ReadAll(r.Body)
 	require.NoError(t, err)
 	require.Equal(t, http.StatusOK, r.StatusCode, string(body))
+}
+
+// Pages of other sites get nothing by way of a browser, whoever the page is for; links lead to it.
+func TestOtherSites(t *testing.T) {
+	s := show(t, debugz.Options{})
+	open := debugz.New(s.a, &debugz.Options{Remote: true})
+	defer open.Close()
+	with := func(headers ...string) func(r *http.Request) {
+		return func(r *http.Request) {
+			for i := 0; i < len(headers); i += 2 {
+				r.Header.Set(headers[i], headers[i+1])
+			}
+		}
+	}
+	link := []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}
+	for name, tt := range map[string]struct {
+		edit func(r *http.Request)
+		code int
+	}{
+		"itself":             {with("Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "empty"), http.StatusOK},
+		"the user":           {with("Sec-Fetch-Site", "none"), http.StatusOK},
+		"a link":             {with(link...), http.StatusOK},
+		"another site":       {with("Sec-Fetch-Site", "cross-site"), http.StatusForbidden},
+		"a script":           {with("Sec-Fetch-Site", "cross-site", "Sec-Fetch-Dest", "script"), http.StatusForbidden},
+		"a frame":            {with(append(link[:4:4], "Sec-Fetch-Dest", "iframe")...), http.StatusForbidden},
+		"another port":       {with("Sec-Fetch-Site", "same-site", "Sec-Fetch-Mode", "cors"), http.StatusForbidden},
+		"an old browser":     {with("Origin", "http://evil.example"), http.StatusForbidden},
+		"an old one, itself": {with("Origin", "http://localhost:8080"), http.StatusOK},
+		"a form": {func(r *http.Request) {
+			r.Method = http.MethodPost
+			with(link...)(r)
+		}, http.StatusForbidden},
+	} {
+		for target, page := range map[string]http.Handler{"/": s.page, "/?view=json": open} {
+			w := get(t, page, target, tt.edit)
+			require.Equal(t, tt.code, w.Code, "%s, %s", name, target)
+			if tt.code != http.StatusOK {
+				require.NotContains(t, w.Body.String(), "shop@test")
+			}
+		}
+	}
+}
+
+// However long names are that peers have given, the page is short, and says what it has cut.
+func TestLongNames(t *testing.T) {
+	const size = 2 << 20
+	var scope *pg.Scope
+	var o debugz.Options
+	net := nodestest.New(t)
+	var page *debugz.Page
+	a := net.Node("shop", func(cfg *nodes.Config) {
+		cfg.Visible = true
+		cfg.Rules = []nodes.Rule{{Permission: nodes.MayCall, Target: "secret:*"}}
+		cfg.Setup = func(n *nodes.Node) (err error) {
+			if o.Names, err = global.Start(t.Context(), n, nil); err == nil {
+				scope, err = pg.Start(t.Context(), n, "pg", nil)
+			}
+			o.Groups = []*pg.Scope{scope}
+			page = debugz.New(n, &o)
+			return err
+		}
+	})
+	peer := net.Node(strings.Repeat("n", 240), func(cfg *nodes.Config) { cfg.Visible = true })
+	net.Connect(a, peer)
+	ctx := t.Context()
+	many := func(i int, text string) string { return fmt.Sprint(i) + strings.Repeat(text, size/len(text)) }
+	var names []ei.Term
+	for i := range 4 {
+		names = append(names,
+			ei.Binary(many(i, "b")),
+			append(ei.Binary{byte(i)}, bytes.Repeat([]byte{0xff}, size)...),
+			ei.Binary(many(i, "é")),
+			ei.Tuple{ei.Int(i), ei.Binary(many(i, "b"))},
+			ei.Atom(fmt.Sprintf("%2d", i)+strings.Repeat("€", 253)),
+		)
+	}
+	for _, name := range names {
+		box, err := a.NewMailbox(nil)
+		require.NoError(t, err)
+		require.NoError(t, box.SetLabel(name))
+		require.NoError(t, scope.Join(ctx, name, box))
+		if _, ok := name.(ei.Atom); ok { // the others are too long to be global
+			require.NoError(t, o.Names.Register(ctx, name, box, global.Method{}))
+		}
+		_, err = peer.RPC(ctx, a.Name(), "secret", strings.Repeat("f", 255))
+		require.Error(t, err)
+	}
+	for _, target := range []string{"/", "/?view=json"} {
+		body := get(t, page, target, nil).Body.Bytes()
+		require.Less(t, len(body), 400_000)
+		require.True(t, utf8.Valid(body))
+		require.Contains(t, string(body), "… (2097153 bytes)")
+		require.Contains(t, string(body), "a term… (20971")
+		t.Logf("%s: %d bytes", target, len(body))
+	}
+	for _, g := range view(t, page).Groups {
+		require.Less(t, len(g.Name), 400)
+		require.NotContains(t, g.Name, "\ufffd", "nothing is cut within a character")
+	}
 }

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
@@ -102,7 +103,7 @@ const (
 // look takes it all.
 func (p *Page) look(sort string) *View {
 	v := &View{
-		Node: p.n.Name(), State: p.n.State().String(), Go: runtime.Version(), Program: programName(), Pid: os.Getpid(),
+		Node: cut(p.n.Name()), State: p.n.State().String(), Go: runtime.Version(), Program: programName(), Pid: os.Getpid(),
 		At: time.Now(), Stats: p.n.Stats(), Sort: sort,
 	}
 	v.Published = v.Stats.Published
@@ -122,14 +123,14 @@ func (p *Page) look(sort string) *View {
 	p.mu.Unlock() // hooks want it, perhaps with locks of the node held
 	for _, s := range v.Stats.Peers {
 		peer := Peer{
-			Name: s.Name, Since: up[s.Name], Rates: rates[s.Name],
+			Name: cut(s.Name), Since: up[s.Name], Rates: rates[s.Name],
 			MessagesIn: s.MessagesReceived, MessagesOut: s.MessagesSent, Queued: s.BytesQueued,
 		}
 		if c := p.n.Conn(s.Name); c != nil {
 			peer.Hidden = !c.Peer().Announced.Has(dist.FlagPublished)
 			peer.Here = c.Stream().Origin() == "connected"
 			if a := c.Stream().RemoteAddr(); a != nil {
-				peer.Over, peer.Address = a.Network(), a.String()
+				peer.Over, peer.Address = cut(a.Network()), cut(a.String())
 			}
 		}
 		v.Peers = append(v.Peers, peer)
@@ -144,18 +145,56 @@ func (p *Page) look(sort string) *View {
 			if len(v.Groups) == mostOthers {
 				break
 			}
-			v.Groups = append(v.Groups, Group{fmt.Sprint(g), count(s.LocalMembers(g)), count(s.Members(g))})
+			v.Groups = append(v.Groups, Group{title(g), count(s.LocalMembers(g)), count(s.Members(g))})
 		}
 	}
 	slices.SortFunc(v.Groups, func(a, b Group) int { return strings.Compare(a.Name, b.Name) })
 	if p.o.Names != nil {
 		for name := range p.o.Names.Names() {
 			if pid, ok := p.o.Names.Whereis(name); ok && len(v.Names) < mostOthers {
-				v.Names = append(v.Names, Name{fmt.Sprint(name), pid.String(), string(pid.Node)})
+				v.Names = append(v.Names, Name{title(name), cut(pid.String()), cut(string(pid.Node))})
 			}
 		}
 	}
 	return v
+}
+
+const (
+	mostText = 300          // bytes of a text that others may have chosen
+	mostTerm = 4 * mostText // bytes of a term in the external format, for it to be printed
+)
+
+// cut is a text of so much, and valid UTF-8.
+func cut(text string) string {
+	if len(text) <= mostText {
+		return strings.ToValidUTF8(text, "\ufffd")
+	}
+	return head(text) + left(len(text))
+}
+
+// head is the beginning of a text, up to the end of a character.
+func head(text string) string {
+	end := min(len(text), mostText)
+	for end > 0 && end < len(text) && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return strings.ToValidUTF8(text[:end], "\ufffd")
+}
+
+// left is the mark of what has been cut.
+func left(size int) string { return fmt.Sprintf("… (%d bytes)", size) }
+
+// title is a term as text. One that is much too large is not printed first: that would take several
+// times its size, each time that somebody looks.
+func title(t ei.Term) string {
+	raw, err := ei.AppendTerm(nil, t)
+	if err == nil && len(raw) > mostTerm {
+		if b, ok := t.(ei.Binary); ok {
+			return head(fmt.Sprint(b[:mostText])) + left(len(b))
+		}
+		return "a term" + left(len(raw))
+	}
+	return cut(fmt.Sprint(t))
 }
 
 func count[T any](all iter.Seq[T]) (n int) {
@@ -235,16 +274,16 @@ func tree(q introspect.Process, parents map[ei.Pid][]introspect.Process) Tree {
 
 func row(q introspect.Process) Process {
 	r := Process{
-		Pid: q.Pid.String(), Kind: q.Kind.String(), Queue: q.Queue, QueueBytes: q.QueueBytes,
+		Pid: cut(q.Pid.String()), Kind: q.Kind.String(), Queue: q.Queue, QueueBytes: q.QueueBytes,
 		Handled: q.Handled, Running: q.Running, Suspended: q.Suspended,
 	}
 	if len(q.Names) > 0 {
-		r.Name = string(q.Names[0])
+		r.Name = cut(string(q.Names[0]))
 	} else if label, err := q.Label.Decode(); err == nil && len(q.Label) > 0 {
-		r.Name = fmt.Sprint(label)
+		r.Name = title(label)
 	}
 	if q.Runs.Function != "" {
-		r.Runs = string(q.Runs.Module) + ":" + string(q.Runs.Function)
+		r.Runs = cut(string(q.Runs.Module) + ":" + string(q.Runs.Function))
 	}
 	if !q.Started.IsZero() {
 		r.Age = time.Since(q.Started)
@@ -256,7 +295,7 @@ func row(q introspect.Process) Process {
 func callsOf(all []calls.CallStats) []Call {
 	var rows []Call
 	for _, s := range all {
-		c := Call{Name: s.Module + ":" + s.Function, Out: s.Out, Count: s.Count(), Errors: s.Errors()}
+		c := Call{Name: cut(s.Module + ":" + s.Function), Out: s.Out, Count: s.Count(), Errors: s.Errors()}
 		if s.Module == "" && s.Function == "" {
 			c.Name = "none of those exposed"
 		}
