@@ -8,6 +8,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/permit"
+	"github.com/cnode-go/cnode/nodes/metrics"
 )
 
 // A Rule of Config.Rules allows or refuses what peers of some names ask for. Peer and Target are
@@ -234,7 +235,7 @@ func noAccess(f function, arity int) *Raise {
 func (n *Node) denied(c *Conn, p Permission, target string) {
 	n.stats.denied.Add(1)
 	if m := n.meter.Load(); m != nil && m.Denied != nil {
-		m.Denied(c.peer.Name, p.String(), target)
+		m.Denied(c.peer.Name, p.String(), metrics.Clip(target))
 	}
 	c.complain(faultDenied, "refused by Config.Rules", fmt.Errorf("%v of %s", p, target))
 }
