@@ -67,7 +67,9 @@ type Node struct {
 	router  router // part, or alone
 	rules   permit.Table
 	isFront bool
-	unix    unixOnce
+	// called after the name was published, or taken back: the front tells its workers; nil: nobody
+	republished func()
+	unix        unixOnce
 
 	openings    openings
 	challenges  challenges
@@ -269,9 +271,7 @@ func (n *Node) Stats() Stats {
 		Queues:           n.queues(),
 	}
 	s.Calls, s.CallsWaiting = n.procs.places.Counts()
-	n.mu.Lock()
-	s.Published = n.published != nil
-	n.mu.Unlock()
+	s.Published = n.isPublished() || n.part != nil && !n.part.unpublished.Load() && n.Err() == nil
 	for _, c := range n.connections() {
 		queued, sent := c.q.Buffered()
 		s.Peers = append(s.Peers, PeerStats{
