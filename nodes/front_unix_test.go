@@ -233,10 +233,10 @@ func TestWorkersArePublished(t *testing.T) {
 	require.NoError(t, syscall.Kill(victim, syscall.SIGKILL))
 	// found again, though not by the front
 	require.NoError(t, os.WriteFile(filepath.Join(w.dir, frontName), []byte(w.f.Addr().String()), 0o600))
-	require.Eventually(t, func() bool {
-		v, err := ns[0].RPC(soon(t), frontName, "w", "pid")
-		return err == nil && v != ei.Int(victim) && len(w.f.Workers()) == 2
-	}, tooLong, tick)
+	survivor := w.worker(ns[1])
+	require.NotEqual(t, survivor, victim)
+	require.Eventually(t, func() bool { return len(w.f.Workers()) == 2 && !slices.Contains(pids(w.f), victim) }, tooLong, tick)
+	ns[0] = w.elsewhere(survivor, "later")
 	are(ei.Atom("false"))
 
 	require.NoError(t, w.f.n.Publish(soon(t), w.f.l))

@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"iter"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -143,18 +144,20 @@ func (n *Node) queues() []metrics.Queue {
 		named[name] = p.names[name]
 	}
 	p.mu.RUnlock()
-	all := make([]metrics.Queue, 0, len(named))
+	byName := make(map[string]metrics.Queue, len(named))
 	for name, b := range named {
 		if b.isNodes() {
 			continue
 		}
+		q := byName[metrics.Clip(string(name))] // of several names, if they differ in what does not fit
+		q.Name = metrics.Clip(string(name))
 		b.mu.Lock()
-		q := metrics.Queue{Name: metrics.Clip(string(name)), Messages: b.inbox.Len(), Bytes: b.inbox.Bytes()}
+		q.Messages += b.inbox.Len()
+		q.Bytes += b.inbox.Bytes()
 		b.mu.Unlock()
-		all = append(all, q)
+		byName[q.Name] = q
 	}
-	slices.SortFunc(all, func(a, b metrics.Queue) int { return strings.Compare(a.Name, b.Name) })
-	return all
+	return slices.SortedFunc(maps.Values(byName), func(a, b metrics.Queue) int { return strings.Compare(a.Name, b.Name) })
 }
 
 // goFunction names a function of Go.
