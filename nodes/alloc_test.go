@@ -48,7 +48,6 @@ func TestUnmeasuredCallAllocations(t *testing.T) {
 	request := any(rexCall{Module: "m", Function: "f"})
 	require.Zero(t, testing.AllocsPerRun(500, func() {
 		ctx, r := b.measureServer(ctx, nil, "call")
-		defer r.endUnreturned()
 		r.endReturned(nil)
 		ctx, r = n.measureFunction(ctx, nil, function{"m", "f"}, nil)
 		r.endApplied(metrics.OutcomeOK, nil)

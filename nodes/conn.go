@@ -82,7 +82,7 @@ type Conn struct {
 
 func newConn(n *Node, tr transport.Transport, s *transport.Stream, p dist.Peer, initiated bool) *Conn {
 	c := &Conn{env: &n.env, n: n, tr: tr, s: s, peer: p, initiated: initiated, made: clock.Now(), claim: unclaimed{}}
-	c.record = metrics.Conn{Peer: p.Name, Initiated: initiated, Since: time.Now()}
+	c.record = metrics.Conn{Peer: p.Name, Initiated: initiated, Temporary: !initiated && isTemporary(&p), Since: time.Now()}
 	c.done, c.left = make(chan struct{}), make(chan struct{})
 	c.q = transport.NewQueue(s, &transport.QueueOptions{
 		Limit: n.cfg.QueueLimit, UrgentLimit: max(signalLimit, 4*n.cfg.QueueLimit), LazyLimit: signalLimit, Full: c.tellFull,

@@ -127,8 +127,9 @@ func (f *Front) join(n *Node) {
 		Count: f.cfg.Workers, Command: f.cfg.Command, Variable: WorkerVariable,
 		Start: f.cfg.workerStart, Patience: f.cfg.Patience, Trust: f.cfg.trust,
 		Farewell: farewell, Retire: farewell + f.n.shutdownTime(),
-		Choose: f.choose, Node: n, Log: n.log, Closed: ErrClosed,
+		Choose: f.choose, Node: n, Published: n.isPublished, Log: n.log, Closed: ErrClosed,
 	})
+	n.republished = f.crew.TellPublished
 }
 
 // choose asks FrontConfig.Choose.

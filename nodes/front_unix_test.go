@@ -203,6 +203,46 @@ func TestFrontServes(t *testing.T) {
 	}
 }
 
+// A worker's statistics say that the node is published while the front's do: through moves of both,
+// when the name is taken back or published again, and in a worker that takes another one's place.
+func TestWorkersArePublished(t *testing.T) {
+	w := newFrontWorld(t, 2)
+	ns := w.spread(2)
+	are := func(want ei.Term) {
+		t.Helper()
+		for _, n := range ns {
+			require.Eventually(t, func() bool {
+				v, err := n.RPC(soon(t), frontName, "w", "published")
+				return err == nil && v == want
+			}, tooLong, tick)
+		}
+	}
+	are(ei.Atom("true"))
+	w.move()
+	are(ei.Atom("true"))
+	w.upgraded()
+	are(ei.Atom("true"))
+
+	require.NoError(t, w.f.n.Unpublish())
+	are(ei.Atom("false"))
+	w.upgraded()
+	are(ei.Atom("false"))
+	w.move()
+	are(ei.Atom("false"))
+	victim := w.worker(ns[0])
+	require.NoError(t, syscall.Kill(victim, syscall.SIGKILL))
+	// found again, though not by the front
+	require.NoError(t, os.WriteFile(filepath.Join(w.dir, frontName), []byte(w.f.Addr().String()), 0o600))
+	survivor := w.worker(ns[1])
+	require.NotEqual(t, survivor, victim)
+	require.Eventually(t, func() bool { return len(w.f.Workers()) == 2 && !slices.Contains(pids(w.f), victim) }, tooLong, tick)
+	ns[0] = w.elsewhere(survivor, "later")
+	are(ei.Atom("false"))
+
+	require.NoError(t, w.f.n.Publish(soon(t), w.f.l))
+	are(ei.Atom("true"))
+}
+
 // When a front is shut down while a worker moves, the new process is told to finish.
 func TestShutdownWhileWorkerMoves(t *testing.T) {
 	w := newFrontWorld(t, 1)

@@ -157,6 +157,7 @@ var testWorkerFunctions = map[string]func(ctx context.Context, n *Node, args []e
 		}
 		return pid, nil
 	},
+	"published": func(_ context.Context, n *Node, _ []ei.Term) (any, error) { return n.Stats().Published, nil },
 	"ask": func(ctx context.Context, n *Node, args []ei.Term) (any, error) { // connects, if need be
 		return n.CallName(ctx, string(args[0].(ei.Atom)), string(args[1].(ei.Atom)), args[2])
 	},

@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"iter"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/introspect"
+	"github.com/cnode-go/cnode/nodes/metrics"
 )
 
 // What a node tells about its processes, to whoever looks at it.
@@ -102,7 +104,7 @@ func (b *Mailbox) describe(names []ei.Atom, code map[uintptr]introspect.MFA) int
 	d.Queue, d.QueueBytes, d.Handled = b.inbox.Len(), b.inbox.Bytes(), b.inbox.Taken()
 	d.Links, d.Monitors, d.MonitoredBy = b.bonds.Counts()
 	switch {
-	case b.hook != nil || b.origin.private || b.opts.lasting:
+	case b.isNodes():
 		d.Kind = introspect.KindSystem
 	case b.origin.spawned != nil:
 		d.Kind = introspect.KindFunction
@@ -127,6 +129,35 @@ func (b *Mailbox) describe(names []ei.Atom, code map[uintptr]introspect.MFA) int
 		d.Goroutine = d.Pid.String()
 	}
 	return d
+}
+
+// isNodes tells whether a process is the node's own.
+func (b *Mailbox) isNodes() bool { return b.hook != nil || b.origin.private || b.opts.lasting }
+
+// queues tells what the program's processes with listed names have not received. What it costs does
+// not depend on how many processes there are.
+func (n *Node) queues() []metrics.Queue {
+	p := &n.procs
+	p.mu.RLock()
+	named := make(map[ei.Atom]*Mailbox, len(p.listed))
+	for name := range p.listed {
+		named[name] = p.names[name]
+	}
+	p.mu.RUnlock()
+	byName := make(map[string]metrics.Queue, len(named))
+	for name, b := range named {
+		if b.isNodes() {
+			continue
+		}
+		q := byName[metrics.Clip(string(name))] // of several names, if they differ in what does not fit
+		q.Name = metrics.Clip(string(name))
+		b.mu.Lock()
+		q.Messages += b.inbox.Len()
+		q.Bytes += b.inbox.Bytes()
+		b.mu.Unlock()
+		byName[q.Name] = q
+	}
+	return slices.SortedFunc(maps.Values(byName), func(a, b metrics.Queue) int { return strings.Compare(a.Name, b.Name) })
 }
 
 // goFunction names a function of Go.

@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -80,6 +82,45 @@ func (c *Conn) tellFull() {
 	}
 }
 
+// isTemporary tells whether a peer that has connected is there for an occasion: it was given its
+// name here, or it is hidden and has a name as net_kernel gives them (1 to 2^64 in the base 36), or
+// as tools make theirs.
+func isTemporary(p *dist.Peer) bool {
+	if p.Status == dist.StatusNamed {
+		return true
+	}
+	if p.Announced.Has(dist.FlagPublished) {
+		return false
+	}
+	alive, _, _ := strings.Cut(p.Name, "@")
+	if len(alive) >= 10 && strings.ToUpper(alive) == alive {
+		if _, err := strconv.ParseUint(alive, 36, 64); err == nil {
+			return true
+		}
+	}
+	// erl_call: c17, or with -r that of a second, modulo 997
+	if second, ok := strings.CutPrefix(alive, "c"); ok && len(second) <= 3 && isNumber(second, 10) {
+		return true
+	}
+	for _, prefix := range []string{
+		"cnode-demo-",  // and the number of its process
+		"rem-", "rpc-", // of Elixir's releases: rem-1f2e-shop
+		"remsh", "maint", // of relx
+		"rabbitmqcli-", // rabbitmqctl and its kin
+	} {
+		if rest, ok := strings.CutPrefix(alive, prefix); ok {
+			number, _, _ := strings.Cut(rest, "-")
+			return isNumber(number, 16)
+		}
+	}
+	return false
+}
+
+func isNumber(s string, base int) bool {
+	_, err := strconv.ParseUint(s, base, 64)
+	return err == nil
+}
+
 // endCause is the word for the end of a connection: see metrics.Hooks.
 func endCause(err error) string {
 	for _, end := range []struct {
@@ -113,7 +154,7 @@ func (n *Node) tellHandshakeFailed(peer string, initiated bool, err error) {
 	if h := new(dist.HandshakeError); cause == "error" && initiated && !errors.As(err, &h) {
 		cause = "unreachable"
 	}
-	m.HandshakeFailed(metrics.Handshake{Peer: peer, Initiated: initiated, Cause: cause, Err: err})
+	m.HandshakeFailed(metrics.Handshake{Peer: metrics.Clip(peer), Initiated: initiated, Cause: cause, Err: err})
 }
 
 // gaveWay tells whether a handshake has ended since another one with the same peer goes on.
@@ -180,6 +221,7 @@ type measuring struct {
 
 // measure begins a call. What belongs to it gets the context.
 func (m *meter) measure(ctx context.Context, call metrics.Call) (context.Context, *measuring) {
+	call.Peer, call.Module, call.Function = metrics.Clip(call.Peer), metrics.Clip(call.Module), metrics.Clip(call.Function)
 	r := &measuring{m: m, ctx: ctx, call: call, began: time.Now()}
 	if m.CallBegun != nil {
 		r.ctx = m.CallBegun(ctx, &r.call)
@@ -187,7 +229,8 @@ func (m *meter) measure(ctx context.Context, call metrics.Call) (context.Context
 	return r.ctx, r
 }
 
-// measureServer begins a run of a Server's function.
+// measureServer begins a run of a Server's function, with a context of its run. One that does not
+// return is ended by Server.failed, which knows why.
 func (b *Mailbox) measureServer(ctx context.Context, c *Conn, function string) (context.Context, *measuring) {
 	m := b.n.meter.Load()
 	if m == nil {
@@ -199,7 +242,9 @@ func (b *Mailbox) measureServer(ctx context.Context, c *Conn, function string) (
 		name = string(b.names[0])
 	}
 	b.n.procs.mu.RUnlock()
-	return m.measure(ctx, metrics.Call{Peer: c.peerName(), Kind: metrics.KindServer, Module: name, Function: function})
+	t := runOf(ctx)
+	ctx, t.measured = m.measure(ctx, metrics.Call{Peer: c.peerName(), Kind: metrics.KindServer, Module: name, Function: function})
+	return ctx, t.measured
 }
 
 // measureFunction begins a run of an exposed function; fn is nil if there is none of that name.
@@ -246,12 +291,6 @@ func (r *measuring) end(outcome metrics.Outcome, err error) {
 		m.CallEnded(r.ctx, &r.call)
 	}
 }
-
-// errNoReturn is what became of a function that has panicked, or left by runtime.Goexit.
-var errNoReturn = errors.New("the function has not returned")
-
-// endUnreturned ends a measured run that has not ended yet, as the last thing that happens in it.
-func (r *measuring) endUnreturned() { r.end(metrics.OutcomePanicked, errNoReturn) }
 
 // endReturned ends a measured run of a function that has returned err.
 func (r *measuring) endReturned(err error) {

@@ -2,6 +2,9 @@ package nodes
 
 import (
 	"context"
+	"errors"
+	"runtime"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -9,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/metrics"
 	"github.com/cnode-go/cnode/test/expect"
 )
@@ -106,4 +110,88 @@ func TestMailboxHooks(t *testing.T) {
 		require.NoError(t, from.SendName(w.ctx(), b.Name(), "ends", ei.Binary(make([]byte, 900))))
 	}
 	all.await(t, "full ends")
+}
+
+// Peers whose names will hardly come again are told apart from those that have a name.
+func TestTemporaryPeers(t *testing.T) {
+	for name, want := range map[string]bool{
+		"3W5E11264SGSE@host": true, "1B2GHPYW0C3X@host": true, "c17@host": true, "c996@host": true, "cnode-demo-4711@host": true,
+		"rem-1f2e-shop@host": true, "rpc-31337-shop@host": true, "remsh5d41aa02-shop@host": true, "maint0a1b2c3d-shop@host": true,
+		"rabbitmqcli-42-rabbit@host": true,
+		"shop@host":                  false, "c@host": false, "c1234@host": false, "cx@host": false, "ORDERS@host": false, "WAREHOUSE_EU_1@host": false,
+		"warehouse1@host": false, "remote@host": false, "rpc-gateway@host": false, "maintenance@host": false, "cnode-demo@host": false,
+		"4W5E11264SGSE@host": false, "3W5E11264SGSEX@host": false, "@": false, "": false,
+	} {
+		p := &dist.Peer{Name: name, Status: dist.StatusOK}
+		require.Equal(t, want, isTemporary(p), name)
+		p.Announced = dist.FlagPublished
+		require.False(t, isTemporary(p), "%s is visible", name)
+		p.Status = dist.StatusNamed
+		require.True(t, isTemporary(p), "%s was named here", name)
+	}
+	for range 100 {
+		require.True(t, isTemporary(&dist.Peer{Name: dynamicName() + "@host"}))
+	}
+}
+
+// What hooks and Stats have as names are texts that everybody takes, whatever was called.
+func TestNamesAreClipped(t *testing.T) {
+	w, all := newWorld(t, "memory"), make(chan *metrics.Call, 100)
+	a, b := w.started("alice"), w.started("bob")
+	a.Measure(&metrics.Hooks{CallEnded: func(_ context.Context, c *metrics.Call) { all <- c }})
+	long := strings.Repeat("x", 5<<20)
+	for _, odd := range []string{"\xff\xfe", long, "", "nul\x00", `"quoted"`, "\x1b[2J"} {
+		_, err := a.RPC(w.ctx(), b.Name(), odd, odd)
+		require.Error(t, err)
+		_, err = a.ERPC(w.ctx(), odd, "m", "f")
+		require.Error(t, err)
+		_, err = a.CallName(w.ctx(), b.Name(), odd, ei.Atom("x"))
+		require.Error(t, err)
+		for range 3 {
+			c := <-all
+			for _, text := range []string{c.Peer, c.Module, c.Function} {
+				require.Equal(t, metrics.Clip(text), text)
+				require.LessOrEqual(t, len(text), metrics.MostText)
+			}
+		}
+	}
+	for _, f := range a.Stats().Functions {
+		require.Equal(t, metrics.Clip(f.Module), f.Module)
+	}
+}
+
+// Why a function has panicked is in the record of its call, and in that of a Server's, too.
+func TestPanicsSayWhy(t *testing.T) {
+	w, all := newWorld(t, "memory"), make(chan *metrics.Call, 100)
+	a := w.started("alice")
+	a.Measure(&metrics.Hooks{CallEnded: func(_ context.Context, c *metrics.Call) { all <- c }})
+	bug := func(context.Context, *Call) (any, error) { panic("a bug") }
+	leave := FuncOf(func() int { runtime.Goexit(); return 0 })
+	for name, s := range map[string]Server{
+		"calls": {Call: bug, Recover: true}, "dies": {Call: bug}, "casts": {Cast: func(context.Context, ei.Term) { panic("a bug") }},
+		"on": {On: map[string]Func{"f": FuncOf(func() int { panic(errors.New("a bug")) })}}, "leaves": {On: map[string]Func{"f": leave}},
+	} {
+		_, err := a.Serve(name, s, nil)
+		require.NoError(t, err)
+	}
+	from := box(t, a)
+	for _, name := range []string{"calls", "dies", "casts", "on", "leaves"} {
+		request := ei.Term(ei.Atom("f"))
+		if name == "casts" {
+			require.NoError(t, from.Send(w.ctx(), a.Whereis(name).Pid(), ei.T("$gen_cast", request)))
+		} else {
+			_, _ = a.CallName(w.ctx(), a.Name(), name, request)
+		}
+		c := <-all
+		for c.Out {
+			c = <-all
+		}
+		require.Equal(t, name, c.Module)
+		require.Equal(t, metrics.OutcomePanicked, c.Outcome)
+		why := "a bug"
+		if name == "leaves" {
+			why = "runtime.Goexit"
+		}
+		require.ErrorContains(t, c.Err, why)
+	}
 }

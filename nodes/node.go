@@ -67,7 +67,9 @@ type Node struct {
 	router  router // part, or alone
 	rules   permit.Table
 	isFront bool
-	unix    unixOnce
+	// called after the name was published, or taken back: the front tells its workers; nil: nobody
+	republished func()
+	unix        unixOnce
 
 	openings    openings
 	challenges  challenges
@@ -225,9 +227,14 @@ type Stats struct {
 	Denied       int64 // what Config.Rules have refused
 	// bytes of messages in mailboxes beyond MailboxOptions.Limit: see Config.OverflowLimit
 	Overflow      int
-	MailboxesFull int64       // mailboxes that have ended with reason mailbox_full
-	Published     bool        // under its name: until Unpublish, the node's end, or that of the listener
-	Peers         []PeerStats // one per connection, in no particular order
+	MailboxesFull int64 // mailboxes that have ended with reason mailbox_full
+	// under its name: until Unpublish, the node's end, or that of the listener. A worker is while its
+	// Front is
+	Published bool
+	Peers     []PeerStats // one per connection, in no particular order
+	// what registered processes of the program have not received, by name; beyond some hundreds of
+	// names those that were registered first. In a worker (see Front) they are that worker's
+	Queues []metrics.Queue
 	// calls of functions and Servers, served and made, since Measure was first called; beyond some
 	// hundreds of functions the rest counts as one
 	Functions []metrics.CallStats
@@ -261,11 +268,10 @@ func (n *Node) Stats() Stats {
 		MailboxesFull:    n.stats.mailboxesFull.Load(),
 		Mailboxes:        n.procs.count(),
 		Functions:        n.stats.calls.Stats(),
+		Queues:           n.queues(),
 	}
 	s.Calls, s.CallsWaiting = n.procs.places.Counts()
-	n.mu.Lock()
-	s.Published = n.published != nil
-	n.mu.Unlock()
+	s.Published = n.isPublished() || n.part != nil && !n.part.unpublished.Load() && n.Err() == nil
 	for _, c := range n.connections() {
 		queued, sent := c.q.Buffered()
 		s.Peers = append(s.Peers, PeerStats{

@@ -9,6 +9,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/inbox"
 	"github.com/cnode-go/cnode/nodes/internal/life"
+	"github.com/cnode-go/cnode/nodes/metrics"
 )
 
 // What a mailbox's inbox has no room for counts towards Config.OverflowLimit, each peer's share of
@@ -68,7 +69,7 @@ func (b *Mailbox) exitFull() {
 	b.n.stats.mailboxesFull.Add(1)
 	notices := b.endUnlock(mailboxFull)
 	if m := b.n.meter.Load(); m != nil && m.MailboxFull != nil {
-		m.MailboxFull(name)
+		m.MailboxFull(metrics.Clip(name))
 	}
 	b.n.mishaps.Log(b.n.log, slog.LevelError, "mailbox ended, since it is full", "error", err)
 	b.notifyEnd(notices, bonds.Scope{})

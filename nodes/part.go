@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
@@ -34,6 +35,8 @@ type part struct {
 	nameTable *nametable.Table
 
 	remoteLinks linkQueue // that other workers offer
+	// the front has said that the node is not published; one of an earlier version says nothing
+	unpublished atomic.Bool
 
 	answerLimit time.Duration // the constants, except in tests
 	numberLimit time.Duration

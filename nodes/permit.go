@@ -9,6 +9,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/nodes/internal/permit"
+	"github.com/cnode-go/cnode/nodes/metrics"
 )
 
 // A Rule of Config.Rules allows or refuses what peers of some names ask for. Peer and Target are
@@ -318,7 +319,7 @@ func noAccess(f function, arity int) *Raise {
 func (n *Node) denied(peer string, c *Conn, p Permission, target string) {
 	n.stats.denied.Add(1)
 	if m := n.meter.Load(); m != nil && m.Denied != nil {
-		m.Denied(peer, p.String(), target)
+		m.Denied(peer, p.String(), metrics.Clip(target))
 	}
 	if c != nil {
 		c.complain(faultDenied, "refused by Config.Rules", fmt.Errorf("%v of %s", p, target))

@@ -36,6 +36,8 @@ type processes struct {
 	mu    sync.RWMutex
 	byID  map[uint64]*Mailbox
 	names map[ei.Atom]*Mailbox
+	// names of processes whose queues Stats tells: those that came first
+	listed map[ei.Atom]struct{}
 	// processes that have lost a name: monitors by it are still theirs
 	former  map[*Mailbox]struct{}
 	aliases aliasTable
@@ -155,7 +157,7 @@ func (p *processes) end(b *Mailbox) (had, released ei.Atom) {
 	b.bonds.ClearAliases()
 	for _, name := range b.names {
 		if p.names[name] == b {
-			delete(p.names, name)
+			p.removeName(name)
 			had = name
 			if p.n.router.releaseName(name) {
 				released = name
@@ -333,9 +335,26 @@ func (p *processes) name(name ei.Atom, b *Mailbox) error {
 	case holder != nil:
 		return ErrNameTaken
 	}
+	p.addName(name, b)
+	return nil
+}
+
+// mostListed is how many names' queues Stats tells: all that the nodes of most programs have, and
+// as many as may be looked at often.
+const mostListed = 256
+
+// addName enters a new name, and removeName removes one; mu is held.
+func (p *processes) addName(name ei.Atom, b *Mailbox) {
 	p.names[name] = b
 	b.names = append(b.names, name)
-	return nil
+	if len(p.listed) < mostListed {
+		lazymap.Put(&p.listed, name, struct{}{})
+	}
+}
+
+func (p *processes) removeName(name ei.Atom) {
+	delete(p.names, name)
+	delete(p.listed, name)
 }
 
 // Unregister takes a name back; the error is ErrNoProc if no mailbox has the name. It waits while
@@ -348,7 +367,7 @@ func (n *Node) Unregister(name string) error {
 		p.mu.Unlock()
 		return wrap("unregister "+name, "", ErrNoProc)
 	}
-	delete(p.names, ei.Atom(name))
+	p.removeName(ei.Atom(name))
 	lazymap.Put(&p.former, holder, struct{}{})
 	holder.names = slices.DeleteFunc(holder.names, func(of ei.Atom) bool { return of == ei.Atom(name) })
 	released := n.router.releaseName(ei.Atom(name))

@@ -80,7 +80,21 @@ func (n *Node) keep(ctx context.Context, p Publication, l *Listener) error {
 		_ = p.Close()
 		return cmp.Or(n.Err(), err)
 	}
+	n.tellRepublished()
 	return nil
+}
+
+// isPublished tells whether the node is found under its name, as far as this process has the name.
+func (n *Node) isPublished() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.published != nil
+}
+
+func (n *Node) tellRepublished() {
+	if n.republished != nil {
+		n.republished()
+	}
 }
 
 func (n *Node) keepLocked(p Publication, l *Listener) error {
@@ -125,6 +139,7 @@ func (n *Node) takeBack(is func() bool) (was bool, err error) {
 	}
 	n.published = nil
 	n.mu.Unlock()
+	n.tellRepublished()
 	return true, wrap("unpublish", "", p.Close())
 }
 

@@ -327,8 +327,7 @@ func (n *Node) restoreMailbox(s *states.Mailbox) (b *Mailbox, lost []states.Up, 
 		if p.names[x.Name] != nil {
 			return nil, nil, &StateError{"name " + string(x.Name), ErrState}
 		}
-		p.names[x.Name] = b
-		b.names = append(b.names, x.Name)
+		p.addName(x.Name, b)
 	}
 	p.noteFormer(b, s.Bonds.Watchers)
 	return b, lost, nil

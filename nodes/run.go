@@ -21,6 +21,8 @@ type run struct {
 	conn *Conn // that the message came over; nil: it is from this node
 	call *Call // that the Server's function answers
 	over atomic.Bool
+	// of a Server's function that has begun, and may panic; see Server.failed
+	measured *measuring
 
 	from       ei.Pid      // the process that has sent the message; without words: unknown
 	trace      *trace      // that the message has brought

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
+	"github.com/cnode-go/cnode/nodes/metrics"
 )
 
 // A Server is a registered process made of Go functions, like a gen_server: those of On get Go
@@ -190,6 +191,7 @@ func (s *Server) failed(ctx context.Context, b *Mailbox, panicked any) {
 		p = "runtime.Goexit"
 	}
 	reason := ei.Tuple{ei.Atom("go_panic"), ei.Binary(fmt.Sprint(p))}
+	runOf(ctx).measured.end(metrics.OutcomePanicked, &Raise{Class: ClassExit, Reason: reason})
 	what := "server panicked"
 	if s.handler != nil {
 		what = "handler panicked"
@@ -448,7 +450,6 @@ func (s *Server) call(ctx context.Context, c *Call) {
 	t := runOf(ctx)
 	t.from, t.call = c.From, c
 	ctx, r := c.server.measureServer(ctx, c.conn, "call")
-	defer r.endUnreturned()
 	v, err := s.Call(ctx, c)
 	r.endReturned(err)
 	c.answerWith(ctx, v, err)
@@ -456,7 +457,6 @@ func (s *Server) call(ctx context.Context, c *Call) {
 
 func (s *Server) cast(ctx context.Context, b *Mailbox, request ei.Term) {
 	ctx, r := b.measureServer(ctx, runOf(ctx).caller(), "cast")
-	defer r.endUnreturned()
 	s.Cast(ctx, request)
 	r.endReturned(nil)
 }

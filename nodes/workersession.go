@@ -184,6 +184,8 @@ func (w *Worker) take(m talk.Message) {
 		w.move(talk.Keep(m))
 	case *talk.NoConn:
 		p.hearNone(m.Part, m.Peer)
+	case *talk.Published:
+		p.unpublished.Store(!m.OK)
 	case *talk.Finish:
 		w.finished()
 	}

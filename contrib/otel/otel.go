@@ -29,12 +29,15 @@
 package cnodeotel
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -52,9 +55,10 @@ import (
 
 const scope = "github.com/cnode-go/cnode/contrib/otel"
 
-// DefaultMaxPeers and DefaultMaxFunctions stand for zeros in Options.
+// The values that stand for zeros in Options.
 const (
 	DefaultMaxPeers     = 100
+	DefaultKeepPeers    = 15 * time.Minute
 	DefaultMaxFunctions = 100
 )
 
@@ -68,9 +72,17 @@ type Options struct {
 	// Trusts tells whether a trace that a node sends goes on here; a caller may make up any. nil: all
 	// do.
 	Trusts func(peer string) bool
-	// MaxPeers and MaxFunctions bound the series of metrics: those that come first have their own,
-	// and the rest is peer "other", and method "_OTHER". Spans have the names.
-	MaxPeers, MaxFunctions int
+	// MaxPeers is how many peers have metrics of their own. A peer that comes when there are so many
+	// takes the place of the one that has been gone for longest; if all of them are there it is peer
+	// "other". Those that are there for a command only (metrics.Conn.Temporary) are peer "temporary".
+	// Spans have the names.
+	MaxPeers int
+	// KeepPeers is for how long a peer that is gone keeps its metrics: longer than the interval in
+	// which they are read. If it comes back later its counters begin at 0.
+	KeepPeers time.Duration
+	// MaxFunctions is how many functions have metrics of their own: those that come first. The rest
+	// is method "_OTHER". Spans have the names.
+	MaxFunctions int
 }
 
 // Telemetry is what Start has begun.
@@ -81,11 +93,39 @@ type Telemetry struct {
 	stop   func()
 	seen   metric.Registration
 
-	peers, methods names
-	served         rpcconv.ServerCallDuration
-	made           rpcconv.ClientCallDuration
-	events         map[string]metric.Int64Counter
-	in, out        traffic
+	peers            metrics.Peers[peer]
+	methods          names
+	served           rpcconv.ServerCallDuration
+	made             rpcconv.ClientCallDuration
+	handshakes, full metric.Int64Counter
+	in, out          traffic
+}
+
+// A peer counts what has happened with one peer, or all others.
+type peer struct {
+	mu     sync.Mutex
+	events map[event]int64
+}
+
+// An event is what is counted of a peer, by its counter and what else it is counted by.
+type event struct {
+	counter string
+	by      attribute.KeyValue // zero: nothing
+}
+
+func (p *peer) count(counter string, by attribute.KeyValue) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.events == nil {
+		p.events = map[event]int64{}
+	}
+	p.events[event{counter, by}]++
+}
+
+func (p *peer) counts() map[event]int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.events)
 }
 
 type traffic struct {
@@ -126,12 +166,13 @@ const (
 	attrDirection = attribute.Key("cnode.direction")
 	attrSize      = attribute.Key("cnode.size")
 	attrState     = attribute.Key("cnode.state")
+	attrProcess   = attribute.Key("erlang.process.name")
 )
 
 // Start measures a node (see nodes.Node.Measure). Call it before the node starts, or in
 // Config.Setup. The error is that of an instrument that cannot be made. o may be nil.
 func Start(n *nodes.Node, o *Options) (*Telemetry, error) {
-	t := &Telemetry{n: n, events: map[string]metric.Int64Counter{}}
+	t := &Telemetry{n: n}
 	if o != nil {
 		t.o = *o
 	}
@@ -150,7 +191,10 @@ func Start(n *nodes.Node, o *Options) (*Telemetry, error) {
 	if t.o.MaxFunctions <= 0 {
 		t.o.MaxFunctions = DefaultMaxFunctions
 	}
-	t.peers = names{most: t.o.MaxPeers, other: metrics.Other, known: map[string]bool{}}
+	if t.o.KeepPeers <= 0 {
+		t.o.KeepPeers = DefaultKeepPeers
+	}
+	t.peers.Most, t.peers.Keep = t.o.MaxPeers, t.o.KeepPeers
 	t.methods = names{most: t.o.MaxFunctions, other: otherMethod, known: map[string]bool{}}
 	t.tracer = t.o.TracerProvider.Tracer(scope, trace.WithSchemaURL(semconv.SchemaURL))
 	if err := t.instruments(t.o.MeterProvider.Meter(scope, metric.WithSchemaURL(semconv.SchemaURL))); err != nil {
@@ -166,15 +210,13 @@ func (t *Telemetry) Close() error {
 	return t.seen.Unregister()
 }
 
-// The counters of events, by the attributes with which they are counted.
+// The counters of events with peers.
 var counters = [...][2]string{
 	{"cnode.connection.up", "Connections that came up, by peer."},
 	{"cnode.connection.ended", "Connections that ended, by peer and cause."},
-	{"cnode.handshake.failed", "Handshakes that failed, by direction and cause."},
 	{"cnode.queue.full", "Senders that had to wait for a peer to read."},
 	{"cnode.tick.missed", "Intervals in which nothing came from a peer."},
 	{"cnode.mailbox.overflow", "Messages of a peer that were kept beyond the limits of mailboxes."},
-	{"cnode.mailbox.full", "Processes that ended, since nobody received from them."},
 	{"cnode.denied", "What Config.Rules have refused, by peer and operation."},
 }
 
@@ -184,9 +226,11 @@ func (t *Telemetry) instruments(m metric.Meter) error {
 	note := func(o metric.Observable, err error) {
 		all, failed = append(all, o), append(failed, err)
 	}
+	events := map[string]metric.Int64ObservableCounter{}
 	for _, c := range counters {
-		counter, err := m.Int64Counter(c[0], metric.WithDescription(c[1]), metric.WithUnit("{event}"))
-		t.events[c[0]], failed = counter, append(failed, err)
+		o, err := m.Int64ObservableCounter(c[0], metric.WithDescription(c[1]), metric.WithUnit("{event}"))
+		note(o, err)
+		events[c[0]] = o
 	}
 	gauge := func(name, description, unit string) metric.Int64ObservableUpDownCounter {
 		o, err := m.Int64ObservableUpDownCounter(name, metric.WithDescription(description), metric.WithUnit(unit))
@@ -203,6 +247,7 @@ func (t *Telemetry) instruments(m metric.Meter) error {
 	queued := gauge("cnode.queue.size", "Bytes that wait for a peer to read.", "By")
 	mailboxes := gauge("cnode.mailbox.count", "Processes of the node.", "{process}")
 	overflow := gauge("cnode.mailbox.overflow.size", "Memory of messages beyond the limits of mailboxes.", "By")
+	unread := gauge("cnode.mailbox.message.count", "Messages that a registered process has not received yet.", "{message}")
 	running := gauge("cnode.call.running", "Functions that run for callers.", "{call}")
 	waiting := gauge("cnode.call.waiting", "Calls that wait for a place.", "{call}")
 	refused := count("cnode.call.refused", "Calls that were refused for want of memory.", "{call}")
@@ -211,6 +256,12 @@ func (t *Telemetry) instruments(m metric.Meter) error {
 	messages := count("cnode.message.count", "Messages over connections, by direction and size.", "{message}")
 	bytes := count("cnode.message.size", "Bytes of messages over connections, by direction.", "By")
 	var err error
+	t.handshakes, err = m.Int64Counter("cnode.handshake.failed", metric.WithDescription("Handshakes that failed, by direction and cause."),
+		metric.WithUnit("{event}"))
+	failed = append(failed, err)
+	t.full, err = m.Int64Counter("cnode.mailbox.full", metric.WithDescription("Processes that ended, since nobody received from them."),
+		metric.WithUnit("{event}"))
+	failed = append(failed, err)
 	t.served, err = rpcconv.NewServerCallDuration(m)
 	failed = append(failed, err)
 	t.made, err = rpcconv.NewClientCallDuration(m)
@@ -220,15 +271,27 @@ func (t *Telemetry) instruments(m metric.Meter) error {
 	t.seen, err = m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		s := t.n.Stats()
 		o.ObserveInt64(state, 1, metric.WithAttributes(attrState.String(t.n.State().String())))
-		peers := map[string][2]int{}
+		up := map[string][2]int{}
 		for _, p := range s.Peers {
-			sum, name := peers[t.peers.of(p.Name)], t.peers.of(p.Name)
-			peers[name] = [2]int{sum[0] + 1, sum[1] + p.BytesQueued}
+			name, _ := t.peers.Of(p.Name)
+			up[name] = [2]int{up[name][0] + 1, up[name][1] + p.BytesQueued}
 		}
-		for name, sum := range peers {
+		for name, p := range t.peers.All() {
 			of := metric.WithAttributes(attrPeer.String(name))
-			o.ObserveInt64(connections, int64(sum[0]), of)
-			o.ObserveInt64(queued, int64(sum[1]), of)
+			if sum, is := up[name]; is {
+				o.ObserveInt64(connections, int64(sum[0]), of)
+				o.ObserveInt64(queued, int64(sum[1]), of)
+			}
+			for e, n := range p.counts() {
+				if e.by.Valid() {
+					o.ObserveInt64(events[e.counter], n, of, metric.WithAttributes(e.by))
+				} else {
+					o.ObserveInt64(events[e.counter], n, of)
+				}
+			}
+		}
+		for _, q := range s.Queues {
+			o.ObserveInt64(unread, int64(q.Messages), metric.WithAttributes(attrProcess.String(q.Name)))
 		}
 		o.ObserveInt64(mailboxes, int64(s.Mailboxes))
 		o.ObserveInt64(overflow, int64(s.Overflow))
@@ -250,31 +313,31 @@ func (t *Telemetry) instruments(m metric.Meter) error {
 	return err
 }
 
-func (t *Telemetry) count(event string, of ...attribute.KeyValue) {
-	t.events[event].Add(context.Background(), 1, metric.WithAttributes(of...))
-}
-
 func (t *Telemetry) hooks() *metrics.Hooks {
-	peer := func(name string) attribute.KeyValue { return attrPeer.String(t.peers.of(name)) }
+	named := func(name string) *peer {
+		_, p := t.peers.Of(name)
+		return p
+	}
+	none := attribute.KeyValue{}
 	return &metrics.Hooks{
-		ConnUp: func(c *metrics.Conn) { t.count("cnode.connection.up", peer(c.Peer)) },
+		ConnUp: func(c *metrics.Conn) { t.peers.Up(c).count("cnode.connection.up", none) },
 		ConnDown: func(c *metrics.Conn, cause string, _ error) {
-			t.count("cnode.connection.ended", peer(c.Peer), attrCause.String(cause))
+			t.peers.Down(c).count("cnode.connection.ended", attrCause.String(cause))
 		},
 		HandshakeFailed: func(h metrics.Handshake) {
 			way := "in"
 			if h.Initiated {
 				way = "out"
 			}
-			t.count("cnode.handshake.failed", attrDirection.String(way), attrCause.String(h.Cause))
+			t.handshakes.Add(context.Background(), 1, metric.WithAttributes(attrDirection.String(way), attrCause.String(h.Cause)))
 		},
 		MessageIn:   func(_ *metrics.Conn, bytes int) { t.in.add(bytes) },
 		MessageOut:  func(_ *metrics.Conn, bytes int) { t.out.add(bytes) },
-		QueueFull:   func(c *metrics.Conn) { t.count("cnode.queue.full", peer(c.Peer)) },
-		TickMissed:  func(c *metrics.Conn) { t.count("cnode.tick.missed", peer(c.Peer)) },
-		Overflow:    func(name string, _ int) { t.count("cnode.mailbox.overflow", peer(name)) },
-		MailboxFull: func(string) { t.count("cnode.mailbox.full") },
-		Denied:      func(name, op, _ string) { t.count("cnode.denied", peer(name), attrKind.String(op)) },
+		QueueFull:   func(c *metrics.Conn) { t.peers.OfConn(c).count("cnode.queue.full", none) },
+		TickMissed:  func(c *metrics.Conn) { t.peers.OfConn(c).count("cnode.tick.missed", none) },
+		Overflow:    func(name string, _ int) { named(cmp.Or(name, "local")).count("cnode.mailbox.overflow", none) },
+		MailboxFull: func(string) { t.full.Add(context.Background(), 1) },
+		Denied:      func(name, op, _ string) { named(name).count("cnode.denied", attrKind.String(op)) },
 		CallBegun:   t.begin,
 		CallEnded:   t.end,
 	}
@@ -303,19 +366,15 @@ func (t *Telemetry) begin(ctx context.Context, c *metrics.Call) context.Context 
 	if name == otherMethod {
 		name = "erlang"
 	}
-	_, host, _ := strings.Cut(c.Peer, "@")
 	kind := trace.SpanKindServer
-	switch {
-	case c.Out:
+	if c.Out {
 		kind = trace.SpanKindClient
-		attrs = append(attrs, attrPeer.String(c.Peer), semconv.ServerAddress(host))
-	case c.Peer != "":
-		attrs = append(attrs, attrPeer.String(c.Peer), semconv.ClientAddress(host))
 	}
+	attrs = append(attrs, of(c)...)
 	label := nodes.TraceLabelOf(ctx)
 	carrier, ours := carried(label)
 	if label != nil && !ours {
-		attrs = append(attrs, attrLabel.String(ei.Brief(label, 100)))
+		attrs = append(attrs, attrLabel.String(metrics.Clip(ei.Brief(label, 100))))
 	}
 	if ours && !trace.SpanContextFromContext(ctx).IsValid() && (c.Out || t.trusts(c.Peer)) {
 		ctx = t.o.Propagator.Extract(ctx, carrier)
@@ -328,6 +387,23 @@ func (t *Telemetry) begin(ctx context.Context, c *metrics.Call) context.Context 
 	return ctx
 }
 
+// of says who the other node is: nothing of a call within this one.
+func of(c *metrics.Call) (attrs []attribute.KeyValue) {
+	if c.Peer == "" {
+		return nil
+	}
+	attrs = append(attrs, attrPeer.String(c.Peer))
+	_, host, _ := strings.Cut(c.Peer, "@")
+	switch {
+	case host == "": // the program has called what is no node
+	case c.Out:
+		attrs = append(attrs, semconv.ServerAddress(host))
+	default:
+		attrs = append(attrs, semconv.ClientAddress(host))
+	}
+	return attrs
+}
+
 // end ends the span of a call, and counts the call.
 func (t *Telemetry) end(ctx context.Context, c *metrics.Call) {
 	attrs := []attribute.KeyValue{semconv.RPCResponseStatusCodeKey.String(string(c.Outcome))}
@@ -338,7 +414,7 @@ func (t *Telemetry) end(ctx context.Context, c *metrics.Call) {
 	if c.Outcome != metrics.OutcomeOK {
 		attrs = append(attrs, semconv.ErrorTypeKey.String(string(c.Outcome)))
 		if c.Err != nil {
-			span.SetStatus(codes.Error, c.Err.Error())
+			span.SetStatus(codes.Error, metrics.Clip(c.Err.Error()))
 		} else {
 			span.SetStatus(codes.Error, string(c.Outcome))
 		}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel"
@@ -31,6 +32,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/nodes/metrics"
 	"github.com/cnode-go/cnode/test/expect"
 	"github.com/cnode-go/cnode/test/leak"
 	"github.com/cnode-go/cnode/test/otp"
@@ -244,23 +246,35 @@ func TestWithOTP(t *testing.T) {
 	})
 }
 
+// A world are nodes in memory.
+type world struct {
+	t  testing.TB
+	tr transport.Transport
+	at nodes.Static
+}
+
+func newWorld(t testing.TB) *world { return &world{t, transport.NewMemory(), nodes.Static{}} }
+
+// start starts a node; nil: nobody measures it.
+func (w *world) start(name string, o *cnodeotel.Options) *nodes.Node {
+	addr := transport.MemoryAddr(name)
+	w.at[name] = nodes.Endpoint{Addr: addr}
+	n, err := nodes.New(nodes.Config{Name: name, Cookie: "secret", Transport: w.tr, Listen: addr, Resolver: w.at})
+	require.NoError(w.t, err)
+	w.t.Cleanup(func() { n.Close() })
+	if o != nil {
+		measured, err := cnodeotel.Start(n, o)
+		require.NoError(w.t, err)
+		w.t.Cleanup(func() { require.NoError(w.t, measured.Close()) })
+	}
+	require.NoError(w.t, n.Start(expect.Context(w.t)))
+	return n
+}
+
 // What a peer says is a trace goes no further if it is not trusted, and methods have a limit.
 func TestTrustAndLimits(t *testing.T) {
-	all, ctx := newTelemetry(t), expect.Context(t)
-	tr := transport.NewMemory()
-	at := nodes.Static{"shop@host": {Addr: transport.MemoryAddr("shop")}, "web@host": {Addr: transport.MemoryAddr("web")}}
-	start := func(name string, o *cnodeotel.Options) *nodes.Node {
-		n, err := nodes.New(nodes.Config{Name: name, Cookie: "secret", Transport: tr, Listen: at[name].Addr, Resolver: at})
-		require.NoError(t, err)
-		t.Cleanup(func() { n.Close() })
-		if o != nil {
-			measured, err := cnodeotel.Start(n, o)
-			require.NoError(t, err)
-			t.Cleanup(func() { require.NoError(t, measured.Close()) })
-		}
-		require.NoError(t, n.Start(ctx))
-		return n
-	}
+	all, ctx, w := newTelemetry(t), expect.Context(t), newWorld(t)
+	start := w.start
 	o := all.options()
 	o.Trusts, o.MaxFunctions = func(string) bool { return false }, 1
 	shop, web := start("shop@host", o), start("web@host", nil)
@@ -281,6 +295,137 @@ func TestTrustAndLimits(t *testing.T) {
 		methods = append(methods, attr(p.Attributes, "rpc.method"))
 	}
 	require.ElementsMatch(t, []string{"f/first", "_OTHER"}, methods)
+}
+
+// Spans arrive whatever was called and however long an error is: one that no backend takes would
+// take the whole batch along.
+func TestOddTexts(t *testing.T) {
+	all, ctx, w := newTelemetry(t), expect.Context(t), newWorld(t)
+	shop, web := w.start("shop@host", all.options()), w.start("web@host", nil)
+	sender, err := shop.NewMailbox(nil)
+	require.NoError(t, err)
+	odd := []string{"\xff\xfe", strings.Repeat("\xff", 5<<20), strings.Repeat("x", 5<<20), "", "a\x00b", "\x1b[2J", `"a"'b'\`, "a\nb", "@", "a@\xff"}
+	web.Expose("web", "fail", nodes.FuncOf(func(i int) (int, error) {
+		return 0, &nodes.Raise{Class: nodes.ClassError, Reason: ei.Binary(odd[i])}
+	}))
+	var calls int
+	shop.Expose("shop", "fail", nodes.FuncOf(func(i int) (int, error) { return 0, errors.New(odd[i]) }))
+	for i, name := range odd {
+		_, err := shop.RPC(ctx, web.Name(), name, name)
+		require.Error(t, err)
+		_, err = shop.CallName(ctx, web.Name(), name, ei.Atom("x"))
+		require.Error(t, err)
+		_, err = shop.ERPC(ctx, name, "m", "f")
+		require.Error(t, err)
+		_, err = shop.ERPC(ctx, web.Name(), "web", "fail", i)
+		require.Error(t, err)
+		_, err = web.ERPC(ctx, shop.Name(), "shop", "fail", i)
+		require.Error(t, err)
+		_ = sender.SendName(nodes.WithTraceLabel(ctx, ei.Binary(name)), web.Name(), "nobody", ei.Atom("x"))
+		_, err = web.ERPC(nodes.WithTraceLabel(ctx, ei.Atom("label"+name[:min(len(name), 20)])), shop.Name(), "m", "f")
+		require.Error(t, err)
+		calls += 6
+	}
+	require.Eventually(t, func() bool {
+		require.NoError(t, all.traces.ForceFlush(ctx))
+		all.mu.Lock()
+		defer all.mu.Unlock()
+		return len(all.spans) == calls
+	}, expect.Limit, expect.Limit/1000)
+	require.NoError(t, all.metrics.ForceFlush(ctx))
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	for _, s := range all.spans {
+		require.LessOrEqual(t, len(s.Name), 2*metrics.MostText+1)
+		require.LessOrEqual(t, len(s.Status.GetMessage()), metrics.MostText)
+		for _, a := range s.Attributes {
+			require.LessOrEqual(t, len(a.Value.GetStringValue()), 2*metrics.MostText+1)
+		}
+	}
+}
+
+// A call within the node has no other node, not one without a name.
+func TestLocalCallsHaveNoPeer(t *testing.T) {
+	all, ctx, w := newTelemetry(t), expect.Context(t), newWorld(t)
+	shop := w.start("shop@host", all.options())
+	shop.Expose("shop", "quote", nodes.FuncOf(func() int { return 1 }))
+	_, err := shop.ERPC(ctx, shop.Name(), "shop", "quote")
+	require.NoError(t, err)
+	for _, kind := range []wire.Span_SpanKind{wire.Span_SPAN_KIND_CLIENT, wire.Span_SPAN_KIND_SERVER} {
+		s := all.span(t, func(s *wire.Span) bool { return s.Kind == kind })
+		for _, a := range s.Attributes {
+			require.NotContains(t, []string{"erlang.peer.node", "server.address", "client.address"}, a.Key)
+			require.NotEmpty(t, a.Value.GetStringValue(), a.Key)
+		}
+	}
+}
+
+// The span of a function that has panicked says why, that of a Server, too.
+func TestPanicsSayWhy(t *testing.T) {
+	all, ctx, w := newTelemetry(t), expect.Context(t), newWorld(t)
+	shop, web := w.start("shop@host", all.options()), w.start("web@host", nil)
+	bug := nodes.FuncOf(func() int { panic("no price") })
+	shop.Expose("shop", "quote", bug)
+	_, err := shop.Serve("orders", nodes.Server{On: map[string]nodes.Func{"add": bug}}, nil)
+	require.NoError(t, err)
+	_, err = web.ERPC(ctx, shop.Name(), "shop", "quote")
+	require.Error(t, err)
+	_, err = web.CallName(ctx, shop.Name(), "orders", ei.Atom("add"))
+	require.Error(t, err)
+	for _, name := range []string{"shop/quote", "orders/add"} {
+		s := all.span(t, func(s *wire.Span) bool { return s.Name == name })
+		require.Equal(t, "panic", attr(s.Attributes, "error.type"))
+		require.Contains(t, s.Status.GetMessage(), "no price")
+	}
+}
+
+// up is how many connections of each peer have come up, as the last export has it.
+func (c *telemetry) up(t testing.TB) map[string]int64 {
+	require.NoError(t, c.metrics.ForceFlush(context.Background()))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := map[string]int64{}
+	for _, p := range c.collector.metrics["cnode.connection.up"].GetSum().GetDataPoints() {
+		all[attr(p.Attributes, "erlang.peer.node")] = p.GetAsInt()
+	}
+	delete(c.collector.metrics, "cnode.connection.up")
+	return all
+}
+
+// Peers that are gone, and those that are there for a command, take no room, and are forgotten.
+func TestPeersThatAreGone(t *testing.T) {
+	all, ctx, w := newTelemetry(t), expect.Context(t), newWorld(t)
+	o := all.options()
+	o.MaxPeers, o.KeepPeers = 2, time.Hour
+	shop := w.start("shop@host", o)
+	join := func(n *nodes.Node) *nodes.Node {
+		_, err := n.Connect(ctx, shop.Name())
+		require.NoError(t, err)
+		require.Eventually(t, func() bool { return shop.Conn(n.Name()) != nil }, expect.Limit, time.Millisecond)
+		return n
+	}
+	gone := func(n *nodes.Node) {
+		require.NoError(t, n.Close())
+		require.Eventually(t, func() bool { return shop.Conn(n.Name()) == nil }, expect.Limit, time.Millisecond)
+	}
+	for i := range 5 {
+		n, err := nodes.New(nodes.Config{Host: "host", Cookie: "secret", Transport: w.tr, Resolver: w.at})
+		require.NoError(t, err)
+		gone(join(n))
+		gone(join(w.start(fmt.Sprintf("pod%d@host", i), nil)))
+	}
+	join(w.start("web@host", nil))
+	require.Eventually(t, func() bool { return len(all.up(t)) == 3 }, expect.Limit, time.Millisecond)
+	require.Equal(t, map[string]int64{"temporary": 5, "pod4@host": 1, "web@host": 1}, all.up(t))
+
+	o.KeepPeers = time.Nanosecond
+	other := w.start("other@host", o)
+	pod := w.start("pod@host", nil)
+	_, err := pod.Connect(ctx, other.Name())
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return all.up(t)["pod@host"] == 1 }, expect.Limit, time.Millisecond)
+	require.NoError(t, pod.Close())
+	require.Eventually(t, func() bool { return all.up(t)["pod@host"] == 0 }, expect.Limit, time.Millisecond)
 }
 
 func ExampleStart() {

@@ -12,8 +12,10 @@ package cnodeprom
 
 import (
 	"cmp"
+	"maps"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -21,18 +23,25 @@ import (
 	"github.com/cnode-go/cnode/nodes/metrics"
 )
 
-// DefaultMaxPeers and DefaultMaxFunctions stand for zeros in Options.
+// The values that stand for zeros in Options.
 const (
 	DefaultMaxPeers     = 100
+	DefaultKeepPeers    = 15 * time.Minute
 	DefaultMaxFunctions = 100
 )
 
 // Options of a Collector. nil, and the zero Options, are the defaults.
 type Options struct {
-	// MaxPeers is how many peers have series of their own, those that came first; what concerns the
-	// others is counted together, as peer "other". So a cluster whose nodes come and go under new
-	// names does not fill Prometheus.
+	// MaxPeers is how many peers have series of their own. A peer that comes when there are so many
+	// takes the place of the one that has been gone for longest; if all of them are there it is
+	// counted as peer "other". Those that are there for a command only (metrics.Conn.Temporary) are
+	// counted as peer "temporary". So a cluster whose nodes come and go under new names does not fill
+	// Prometheus.
 	MaxPeers int
+	// KeepPeers is for how long a peer that is gone keeps its series: longer than the ranges of the
+	// alerts that ask for them. If it comes back later its counters begin at 0, as after a restart
+	// of this node, which rate and increase allow for.
+	KeepPeers time.Duration
 	// MaxFunctions is how many functions and servers have series of their own, of those that are
 	// called here and of those that this node calls. The rest is module "other".
 	MaxFunctions int
@@ -47,20 +56,48 @@ type Collector struct {
 	stop func()
 
 	conns sync.Map // *metrics.Conn to *peer
+	peers metrics.Peers[peer]
 	mu    sync.Mutex
-	peers map[string]*peer
 	known map[bool]map[[3]string]bool // functions with series of their own, by Out
 
-	ended, handshakes, denied *prometheus.CounterVec
-	full                      prometheus.Counter
-	fixed                     []prometheus.Collector
-	descs                     map[string]*prometheus.Desc
+	handshakes *prometheus.CounterVec
+	full       prometheus.Counter
+	descs      map[string]*prometheus.Desc
 }
 
 // A peer counts what happens with one peer, or all others.
 type peer struct {
 	up, queueFull, ticksMissed, overflows atomic.Int64
 	in, out                               traffic
+	ended, denied                         counts // by cause, by op
+}
+
+// counts count by a word.
+type counts struct {
+	mu sync.Mutex
+	of map[string]int64
+}
+
+func (c *counts) add(word string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.of == nil {
+		c.of = map[string]int64{}
+	}
+	c.of[word]++
+}
+
+// all has the counts, and zeros for words that have not come yet: Prometheus sees no increase in a
+// series that begins with 1.
+func (c *counts) all(zeros ...string) map[string]int64 {
+	all := map[string]int64{}
+	for _, word := range zeros {
+		all[word] = 0
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	maps.Copy(all, c.of)
+	return all
 }
 
 type traffic struct {
@@ -82,6 +119,8 @@ var described = []struct {
 	{"cnode_published", "Whether the node is found under its name: not after it has begun to drain, or its listener has broken.", nil},
 	{"cnode_connections", "Connections to other nodes that are up.", []string{"peer"}},
 	{"cnode_connections_up_total", "Connections to other nodes that came up.", []string{"peer"}},
+	{"cnode_connections_ended_total", "Connections that ended, by cause.", []string{"peer", "cause"}},
+	{"cnode_denied_total", "What Config.Rules have refused.", []string{"peer", "op"}},
 	{"cnode_messages_total", "Messages over connections, by the size of their frames: the largest of the class.",
 		[]string{"peer", "direction", "size"}},
 	{"cnode_message_bytes_total", "Bytes of messages over connections.", []string{"peer", "direction"}},
@@ -91,11 +130,14 @@ var described = []struct {
 	{"cnode_overflow_messages_total", "Messages of a peer that were kept beyond the limits of mailboxes.", []string{"peer"}},
 	{"cnode_overflow_bytes", "Memory of messages beyond the limits of mailboxes (Config.OverflowLimit).", nil},
 	{"cnode_mailboxes", "Processes of the node.", nil},
+	{"cnode_mailbox_messages", "Messages that a registered process has not received yet.", []string{"process"}},
+	{"cnode_mailbox_bytes", "Memory of messages that a registered process has not received yet.", []string{"process"}},
 	{"cnode_malformed_total", "Frames and control messages of peers that are malformed.", nil},
 	{"cnode_undeliverable_total", "Messages to processes that do not exist.", nil},
 	{"cnode_calls_running", "Functions that run for callers: places of Config.MaxCalls.", nil},
 	{"cnode_calls_waiting", "Calls that wait for a place.", nil},
 	{"cnode_calls_refused_total", "Calls that were refused, since their peer had its share of memory.", nil},
+	{"cnode_panics_total", "Functions of the program that have panicked, by what called them.", []string{"kind"}},
 	{"cnode_calls_total", "Calls that are over: served (in), or made (out).",
 		[]string{"direction", "kind", "module", "function", "outcome"}},
 	{"cnode_call_duration_seconds", "How long functions ran (in), or answers took (out).",
@@ -105,33 +147,29 @@ var described = []struct {
 // New measures a node (see nodes.Node.Measure), and makes a Collector of what it finds. Call it
 // before the node starts, or in Config.Setup. o may be nil.
 func New(n *nodes.Node, o *Options) *Collector {
-	c := &Collector{n: n, peers: map[string]*peer{}, known: map[bool]map[[3]string]bool{false: {}, true: {}}}
+	c := &Collector{n: n, known: map[bool]map[[3]string]bool{false: {}, true: {}}}
 	if o != nil {
 		c.o = *o
 	}
-	if c.o.MaxPeers <= 0 {
-		c.o.MaxPeers = DefaultMaxPeers
+	c.peers.Most, c.peers.Keep = c.o.MaxPeers, c.o.KeepPeers
+	if c.peers.Most <= 0 {
+		c.peers.Most = DefaultMaxPeers
+	}
+	if c.peers.Keep <= 0 {
+		c.peers.Keep = DefaultKeepPeers
 	}
 	if c.o.MaxFunctions <= 0 {
 		c.o.MaxFunctions = DefaultMaxFunctions
 	}
-	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
-		v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: c.o.ConstLabels}, labels)
-		c.fixed = append(c.fixed, v)
-		return v
-	}
-	c.ended = vec("cnode_connections_ended_total", "Connections that ended, by cause.", "peer", "cause")
-	c.handshakes = vec("cnode_handshakes_failed_total", "Handshakes that failed, begun by others (in) or here (out), by cause.",
-		"direction", "cause")
-	for _, way := range []string{"in", "out"} { // Prometheus sees no increase in a series that begins with 1
+	c.handshakes = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cnode_handshakes_failed_total",
+		Help: "Handshakes that failed, begun by others (in) or here (out), by cause.", ConstLabels: c.o.ConstLabels}, []string{"direction", "cause"})
+	for _, way := range []string{"in", "out"} { // see counts.all
 		for _, cause := range []string{"cookie", "timeout", "refused", "incompatible", "unreachable", "crowded", "error"} {
 			c.handshakes.WithLabelValues(way, cause)
 		}
 	}
-	c.denied = vec("cnode_denied_total", "What Config.Rules have refused.", "peer", "op")
 	c.full = prometheus.NewCounter(prometheus.CounterOpts{Name: "cnode_mailboxes_full_total",
 		Help: "Processes that ended, since nobody received from them.", ConstLabels: c.o.ConstLabels})
-	c.fixed = append(c.fixed, c.full)
 	c.descs = map[string]*prometheus.Desc{}
 	for _, d := range described {
 		c.descs[d.name] = prometheus.NewDesc(d.name, d.help, d.labels, c.o.ConstLabels)
@@ -146,22 +184,22 @@ func (c *Collector) Close() { c.stop() }
 func (c *Collector) hooks() *metrics.Hooks {
 	return &metrics.Hooks{
 		ConnUp: func(conn *metrics.Conn) {
-			p := c.peer(conn.Peer)
+			p := c.peers.Up(conn)
 			p.up.Add(1)
 			c.conns.Store(conn, p)
 		},
 		ConnDown: func(conn *metrics.Conn, cause string, _ error) {
 			c.conns.Delete(conn)
-			c.ended.WithLabelValues(c.label(conn.Peer), cause).Inc()
+			c.peers.Down(conn).ended.add(cause)
 		},
 		HandshakeFailed: func(h metrics.Handshake) { c.handshakes.WithLabelValues(direction(h.Initiated), h.Cause).Inc() },
 		MessageIn:       func(conn *metrics.Conn, bytes int) { c.of(conn).in.add(bytes) },
 		MessageOut:      func(conn *metrics.Conn, bytes int) { c.of(conn).out.add(bytes) },
 		QueueFull:       func(conn *metrics.Conn) { c.of(conn).queueFull.Add(1) },
 		TickMissed:      func(conn *metrics.Conn) { c.of(conn).ticksMissed.Add(1) },
-		Overflow:        func(name string, _ int) { c.peer(cmp.Or(name, "local")).overflows.Add(1) },
+		Overflow:        func(name string, _ int) { c.named(cmp.Or(name, "local")).overflows.Add(1) },
 		MailboxFull:     func(string) { c.full.Inc() },
-		Denied:          func(name, op, _ string) { c.denied.WithLabelValues(c.label(name), op).Inc() },
+		Denied:          func(name, op, _ string) { c.named(name).denied.add(op) },
 	}
 }
 
@@ -178,35 +216,11 @@ func (c *Collector) of(conn *metrics.Conn) *peer {
 	if p, ok := c.conns.Load(conn); ok {
 		return p.(*peer)
 	}
-	return c.peer(conn.Peer) // it came up before New, or has just ended
+	return c.peers.OfConn(conn) // it came up before New, or has just ended
 }
 
-// label is the name under which a peer is counted.
-func (c *Collector) label(name string) string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.labelLocked(name)
-}
-
-func (c *Collector) labelLocked(name string) string {
-	if name == "" || c.peers[name] != nil {
-		return name
-	}
-	if len(c.peers) >= c.o.MaxPeers {
-		return metrics.Other
-	}
-	return name
-}
-
-func (c *Collector) peer(name string) *peer {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	name = c.labelLocked(name)
-	p := c.peers[name]
-	if p == nil {
-		p = new(peer)
-		c.peers[name] = p
-	}
+func (c *Collector) named(name string) *peer {
+	_, p := c.peers.Of(name)
 	return p
 }
 
@@ -215,16 +229,14 @@ func (c *Collector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range c.descs {
 		out <- d
 	}
-	for _, f := range c.fixed {
-		f.Describe(out)
-	}
+	c.handshakes.Describe(out)
+	c.full.Describe(out)
 }
 
 // Collect is part of prometheus.Collector.
 func (c *Collector) Collect(out chan<- prometheus.Metric) {
-	for _, f := range c.fixed {
-		f.Collect(out)
-	}
+	c.handshakes.Collect(out)
+	c.full.Collect(out)
 	s, state := c.n.Stats(), c.n.State() // not with the lock that hooks want, too
 	c.mu.Lock()                          // one at a time
 	defer c.mu.Unlock()
@@ -248,19 +260,26 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 	count("cnode_malformed_total", s.Malformed)
 	count("cnode_undeliverable_total", s.Undeliverable)
 
+	for _, q := range s.Queues {
+		gauge("cnode_mailbox_messages", q.Messages, q.Name)
+		gauge("cnode_mailbox_bytes", q.Bytes, q.Name)
+	}
 	up, queued := map[string]int{}, map[string]int{}
 	for _, p := range s.Peers {
-		name := c.labelLocked(p.Name)
+		name, _ := c.peers.Of(p.Name)
 		up[name]++
 		queued[name] += p.BytesQueued
-		if c.peers[name] == nil {
-			c.peers[name] = new(peer)
-		}
 	}
-	for name, p := range c.peers {
+	for name, p := range c.peers.All() {
 		gauge("cnode_connections", up[name], name)
 		gauge("cnode_queue_bytes", queued[name], name)
 		count("cnode_connections_up_total", p.up.Load(), name)
+		for cause, n := range p.ended.all("tick_timeout", "malformed", "error") {
+			count("cnode_connections_ended_total", n, name, cause)
+		}
+		for op, n := range p.denied.all() {
+			count("cnode_denied_total", n, name, op)
+		}
 		count("cnode_queue_full_total", p.queueFull.Load(), name)
 		count("cnode_ticks_missed_total", p.ticksMissed.Load(), name)
 		count("cnode_overflow_messages_total", p.overflows.Load(), name)
@@ -290,7 +309,11 @@ func (c *Collector) collectCalls(all []metrics.CallStats, count func(string, int
 		latency  metrics.Histogram
 	}
 	sums := map[[4]string]*series{}
+	panics := map[metrics.Kind]int64{metrics.KindFunction: 0, metrics.KindServer: 0} // from the start, so that a first one is an increase
 	for _, f := range all {
+		if !f.Out {
+			panics[f.Kind] += f.Outcomes[metrics.OutcomePanicked]
+		}
 		known, is := c.known[f.Out], [3]string{string(f.Kind), f.Module, f.Function}
 		switch {
 		case known[is]:
@@ -313,8 +336,11 @@ func (c *Collector) collectCalls(all []metrics.CallStats, count func(string, int
 		}
 		sum.latency.Sum += f.Latency.Sum
 	}
+	for kind, n := range panics {
+		count("cnode_panics_total", n, string(kind))
+	}
 	for labels, sum := range sums {
-		sum.outcomes[metrics.OutcomePanicked] += 0 // a first one is an increase
+		sum.outcomes[metrics.OutcomePanicked] += 0 // see counts.all
 		for outcome, n := range sum.outcomes {
 			count("cnode_calls_total", n, append(labels[:], string(outcome))...)
 		}

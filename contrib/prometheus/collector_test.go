@@ -9,9 +9,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -19,12 +21,15 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/textparse"
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/contrib/prometheus"
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/nodes/metrics"
 	"github.com/cnode-go/cnode/test/expect"
 	"github.com/cnode-go/cnode/test/leak"
 	"github.com/cnode-go/cnode/test/otp"
@@ -50,18 +55,26 @@ func scrape(t testing.TB, r *prometheus.Registry) (s scraped, text string) {
 	parser := expfmt.NewTextParser(model.LegacyValidation)
 	s, err = parser.TextToMetricFamilies(bytes.NewReader(b))
 	require.NoError(t, err, "%s", b)
-	return s, string(b)
+	scraper, err := textparse.New(b, answer.Header.Get("Content-Type"), labels.NewSymbolTable(), textparse.ParserOptions{})
+	require.NoError(t, err)
+	for { // the server has another parser
+		if _, err := scraper.Next(); err == io.EOF {
+			return s, string(b)
+		} else {
+			require.NoError(t, err)
+		}
+	}
 }
 
 // value is that of the series which has the labels, "peer=a,direction=in"; of a histogram the
 // count. -1: there is none.
-func (s scraped) value(name, labels string) float64 {
+func (s scraped) value(name, labelled string) float64 {
 	for _, m := range s[name].GetMetric() {
 		var all []string
 		for _, l := range m.GetLabel() {
 			all = append(all, l.GetName()+"="+l.GetValue())
 		}
-		if strings.Join(all, ",") != labels {
+		if strings.Join(all, ",") != labelled {
 			continue
 		}
 		switch {
@@ -127,6 +140,9 @@ func TestWithOTP(t *testing.T) {
 		expected := map[string]map[string]float64{
 			"cnode_state":                   {"state=running": 1, "state=draining": 0},
 			"cnode_published":               {"": 1},
+			"cnode_mailbox_messages":        {"process=orders": 0},
+			"cnode_panics_total":            {"kind=function": 0, "kind=server": 0},
+			"cnode_connections_ended_total": {"cause=tick_timeout," + peer: 0, "cause=malformed," + peer: 0, "cause=error," + peer: 0},
 			"cnode_connections":             {peer: 1},
 			"cnode_connections_up_total":    {peer: 1},
 			"cnode_denied_total":            {"op=call," + peer: 1},
@@ -163,32 +179,218 @@ func TestWithOTP(t *testing.T) {
 		require.Empty(t, problems)
 		require.True(t, registry.Unregister(c))
 
-		erl.Close()
-		require.Eventually(t, func() bool {
+		scraped := func() scraped {
 			r := prometheus.NewRegistry()
 			r.MustRegister(c)
 			s, _ := scrape(t, r)
-			return s.value("cnode_connections_ended_total", "cause=peer_closed,"+peer) == 1 && s.value("cnode_connections", peer) == 0
+			return s
+		}
+		for _, how := range []string{"-R", "-r"} {
+			cmd := exec.Command(r.Command("erl_call"), how, "-name", name, "-timeout", "30", "-c", otp.DefaultCookie, "-a", "shop quote [[97]]")
+			cmd.Env = append(os.Environ(), fmt.Sprint("ERL_EPMD_PORT=", port))
+			out, err := cmd.CombinedOutput()
+			require.NoError(t, err, "%s", out)
+		}
+		erl.Close()
+		require.Eventually(t, func() bool {
+			s = scraped()
+			return s.value("cnode_connections_ended_total", "cause=peer_closed,"+peer) == 1 && s.value("cnode_connections", peer) == 0 &&
+				s.value("cnode_connections", "peer=temporary") == 0
 		}, expect.Limit, expect.Limit/1000)
+		require.Equal(t, 2.0, s.value("cnode_connections_up_total", "peer=temporary"))
+		require.Len(t, s["cnode_connections"].GetMetric(), 2, "the BEAM, and all erl_calls")
 	})
+}
+
+// A world are nodes in memory.
+type world struct {
+	t  testing.TB
+	tr transport.Transport
+	at nodes.Static
+}
+
+func newWorld(t testing.TB) *world { return &world{t, transport.NewMemory(), nodes.Static{}} }
+
+// start starts a node of the host, or connects one without a name to shop@host.
+func (w *world) start(name string, before func(*nodes.Node)) *nodes.Node {
+	cfg := nodes.Config{Host: "host", Cookie: "secret", Transport: w.tr, Resolver: w.at}
+	if name != "" {
+		cfg.Name, cfg.Host, cfg.Listen = name+"@host", "", transport.MemoryAddr(name)
+		w.at[cfg.Name] = nodes.Endpoint{Addr: cfg.Listen}
+	}
+	n, err := nodes.New(cfg)
+	require.NoError(w.t, err)
+	w.t.Cleanup(func() { n.Close() })
+	if before != nil {
+		before(n)
+	}
+	if name != "" {
+		require.NoError(w.t, n.Start(expect.Context(w.t)))
+		return n
+	}
+	_, err = n.Connect(expect.Context(w.t), "shop@host")
+	require.NoError(w.t, err)
+	return n
+}
+
+// shop starts shop@host, measured.
+func (w *world) shop(o *cnodeprom.Options) (*nodes.Node, *prometheus.Registry) {
+	registry := prometheus.NewPedanticRegistry()
+	return w.start("shop", func(n *nodes.Node) { registry.MustRegister(cnodeprom.New(n, o)) }), registry
+}
+
+// until scrapes until something is so.
+func until(t testing.TB, r *prometheus.Registry, is func(s scraped) bool) (s scraped) {
+	t.Helper()
+	var text string
+	for begun := time.Now(); ; time.Sleep(time.Millisecond) {
+		if s, text = scrape(t, r); is(s) {
+			return s
+		}
+		require.Less(t, time.Since(begun), expect.Limit, text)
+	}
+}
+
+// Whatever a program calls, registers and is sent, each scrape is good: also those that come after.
+func TestOddNames(t *testing.T) {
+	ctx, w := expect.Context(t), newWorld(t)
+	shop, registry := w.shop(nil)
+	web := w.start("web", nil)
+	sender, err := web.NewMailbox(nil)
+	require.NoError(t, err)
+	odd := map[string]string{
+		"not UTF-8": "\xff\xfe", "not UTF-8 either": "\xff\xfd", "5 MB": strings.Repeat("x", 5<<20), "5 MB, not UTF-8": strings.Repeat("\xff", 5<<20),
+		"empty": "", "NUL": "a\x00b", "SOH": "a\x01b", "escape": "\x1b[2J", "quotes": `"a"'b'\`, "lines": "a\nb\r\nc", "braces": `{peer="x"} 1`,
+		"longest": strings.Repeat("\U0001f600", 255), "other": "other",
+	}
+	for what, name := range odd {
+		self, err := shop.NewMailbox(nil)
+		require.NoError(t, err)
+		if shop.Register(name, self) == nil { // as many as may be
+			require.NotContains(t, []string{"not UTF-8", "5 MB", "empty"}, what)
+		}
+		_, err = shop.RPC(ctx, web.Name(), name, name)
+		require.Error(t, err, what)
+		_, err = shop.ERPC(ctx, web.Name(), "m", name)
+		require.Error(t, err, what)
+		_, err = shop.CallName(ctx, web.Name(), name, ei.Atom("x"))
+		require.Error(t, err, what)
+		_, err = shop.ERPC(ctx, name, "m", "f")
+		require.Error(t, err, what)
+		_, _ = web.RPC(ctx, shop.Name(), name, name)
+		_ = sender.SendName(ctx, shop.Name(), name, ei.Atom("x"))
+		scrape(t, registry)
+	}
+	s := until(t, registry, func(s scraped) bool {
+		return s.value("cnode_mailbox_messages", "process="+odd["quotes"]) == 1 &&
+			s.value("cnode_mailbox_messages", "process=a\uFFFDb") == 2 // two names that differ in what is not fit
+	})
+	_, text := scrape(t, registry)
+	require.Less(t, len(text), 1<<20)
+	for _, family := range s {
+		for _, m := range family.GetMetric() {
+			for _, l := range m.GetLabel() {
+				require.LessOrEqual(t, len(l.GetValue()), metrics.MostText)
+			}
+		}
+	}
+}
+
+// What a registered process has not received is a metric.
+func TestQueues(t *testing.T) {
+	ctx, w := expect.Context(t), newWorld(t)
+	shop, registry := w.shop(nil)
+	orders, err := shop.NewMailbox(nil)
+	require.NoError(t, err)
+	require.NoError(t, shop.Register("orders", orders))
+	for range 3 {
+		require.NoError(t, orders.SendName(ctx, shop.Name(), "orders", ei.Binary("abc")))
+	}
+	s, _ := scrape(t, registry)
+	require.Equal(t, 3.0, s.value("cnode_mailbox_messages", "process=orders"))
+	require.Positive(t, s.value("cnode_mailbox_bytes", "process=orders"))
+	orders.Close()
+	s, _ = scrape(t, registry)
+	require.Empty(t, s["cnode_mailbox_messages"].GetMetric())
+}
+
+// The first panic of all is an increase, as the alert wants it.
+func TestFirstPanic(t *testing.T) {
+	ctx, w := expect.Context(t), newWorld(t)
+	shop, registry := w.shop(nil)
+	shop.Expose("shop", "quote", nodes.FuncOf(func() int { panic("a bug") }))
+	_, err := shop.Serve("orders", nodes.Server{On: map[string]nodes.Func{"add": nodes.FuncOf(func() int { panic("a bug") })}}, nil)
+	require.NoError(t, err)
+	s, _ := scrape(t, registry)
+	require.Equal(t, []float64{0, 0}, []float64{s.value("cnode_panics_total", "kind=function"), s.value("cnode_panics_total", "kind=server")})
+	_, err = shop.ERPC(ctx, shop.Name(), "shop", "quote")
+	require.Error(t, err)
+	_, err = shop.CallName(ctx, shop.Name(), "orders", ei.Atom("add"))
+	require.Error(t, err)
+	until(t, registry, func(s scraped) bool {
+		return s.value("cnode_panics_total", "kind=function") == 1 && s.value("cnode_panics_total", "kind=server") == 1
+	})
+}
+
+// Nodes that are there for a command share their series, and those that are gone lose theirs: a
+// node that comes after more of them than MaxPeers has its own.
+func TestPeersThatAreGone(t *testing.T) {
+	ctx, w := expect.Context(t), newWorld(t)
+	shop, registry := w.shop(&cnodeprom.Options{MaxPeers: 3})
+	up := func(s scraped, peer string) float64 { return s.value("cnode_connections_up_total", "peer="+peer) }
+	gone := func(n *nodes.Node) {
+		require.NoError(t, n.Close())
+		require.Eventually(t, func() bool { return shop.Conn(n.Name()) == nil }, expect.Limit, time.Millisecond)
+	}
+	for range 10 {
+		gone(w.start("", nil))
+	}
+	for i := range 10 {
+		pod := w.start(fmt.Sprint("pod", i), nil)
+		_, err := pod.Connect(ctx, shop.Name())
+		require.NoError(t, err)
+		require.Eventually(t, func() bool { return shop.Conn(pod.Name()) != nil }, expect.Limit, time.Millisecond)
+		gone(pod)
+	}
+	web := w.start("web", nil)
+	_, err := web.Connect(ctx, shop.Name())
+	require.NoError(t, err)
+	s := until(t, registry, func(s scraped) bool {
+		return s.value("cnode_connections", "peer=web@host") == 1 && up(s, "temporary") == 10
+	})
+	require.Len(t, s["cnode_connections"].GetMetric(), 4, "web, two pods that were there last, and those for a command")
+	require.Equal(t, -1.0, up(s, "other"))
+	require.Equal(t, 1.0, up(s, "pod9@host"))
+	require.Equal(t, 1.0, s.value("cnode_connections_ended_total", "cause=peer_closed,peer=pod9@host"))
+	require.Equal(t, -1.0, up(s, "pod1@host"))
+}
+
+// A peer that is gone keeps its series for a while, not for ever, and begins anew when it comes back.
+func TestPeersAreForgotten(t *testing.T) {
+	ctx, w := expect.Context(t), newWorld(t)
+	shop, registry := w.shop(&cnodeprom.Options{KeepPeers: time.Nanosecond})
+	for range 2 {
+		web := w.start("web", nil)
+		_, err := web.ERPC(ctx, shop.Name(), "m", "f")
+		require.Error(t, err)
+		s := until(t, registry, func(s scraped) bool { return s.value("cnode_connections", "peer=web@host") == 1 })
+		require.Equal(t, 1.0, s.value("cnode_connections_up_total", "peer=web@host"))
+		require.NoError(t, web.Close())
+		s = until(t, registry, func(s scraped) bool { return len(s["cnode_connections"].GetMetric()) == 0 })
+		for name, family := range s {
+			for _, m := range family.GetMetric() {
+				for _, l := range m.GetLabel() {
+					require.NotEqual(t, "peer", l.GetName(), name)
+				}
+			}
+		}
+	}
 }
 
 // Peers and functions beyond the limits are counted together, and nothing is counted twice.
 func TestBounds(t *testing.T) {
-	ctx := expect.Context(t)
-	tr, at := transport.NewMemory(), nodes.Static{}
-	start := func(name string, before func(*nodes.Node)) *nodes.Node {
-		addr := transport.MemoryAddr(name)
-		at[name+"@host"] = nodes.Endpoint{Addr: addr}
-		n, err := nodes.New(nodes.Config{Name: name + "@host", Cookie: "secret", Transport: tr, Listen: addr, Resolver: at})
-		require.NoError(t, err)
-		t.Cleanup(func() { n.Close() })
-		if before != nil {
-			before(n)
-		}
-		require.NoError(t, n.Start(ctx))
-		return n
-	}
+	ctx, w := expect.Context(t), newWorld(t)
+	start := w.start
 	registry := prometheus.NewPedanticRegistry()
 	var c *cnodeprom.Collector
 	shop := start("shop", func(n *nodes.Node) {

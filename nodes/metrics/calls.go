@@ -129,6 +129,12 @@ func (t *Table) Stats() []CallStats {
 	return all
 }
 
+// A Queue is what a process that is registered under a name has not received yet.
+type Queue struct {
+	Name            string
+	Messages, Bytes int // Bytes: the memory that they take
+}
+
 // A Size is a class of sizes of messages.
 type Size uint8
 

@@ -21,6 +21,7 @@ import (
 // Hooks are functions that a node calls as things happen; any of them may be nil. They run on the
 // goroutines of the node, among them those that read connections, and some with its locks held: so
 // they may be called at the same time, must not wait, must not use the node, and must not panic.
+// Names are as Clip makes them, whatever a peer or the program has written; errors are as they are.
 type Hooks struct {
 	// ConnUp hears of a connection to another node, ConnDown of its end. The cause is one word: closed
 	// (here), peer_closed (or reset), tick_timeout, superseded (by another connection to that node),
@@ -59,6 +60,10 @@ type Conn struct {
 	Peer      string // the name of the other node
 	Initiated bool   // by this node
 	Adopted   bool   // it has come from another process
+	// Temporary: the peer is there for an occasion, a command or a remote shell, and its name will
+	// hardly come again: it is a dynamic one, or as erl_call, the remote shells and commands of
+	// releases, and cnode-demo make theirs. See Peers.
+	Temporary bool
 	Since     time.Time
 }
 

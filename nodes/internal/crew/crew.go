@@ -34,8 +34,9 @@ type Config struct {
 		Name() string
 		Creation() uint32
 	}
-	Log    *slog.Logger
-	Closed error // of what comes after the end
+	Published func() bool // whether the node is found under its name: see Crew.TellPublished
+	Log       *slog.Logger
+	Closed    error // of what comes after the end
 }
 
 // An Info describes one worker.
@@ -132,6 +133,19 @@ func (c *Crew) bySlot() []*Worker {
 		return cmp.Or(cmp.Compare(a.slot, b.slot), cmp.Compare(a.number, b.number))
 	})
 }
+
+// TellPublished tells the workers whether the node is published. Call it after a change.
+func (c *Crew) TellPublished() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, w := range c.workers {
+		w.tellPublished()
+	}
+}
+
+// tellPublished tells the worker whether the node is published; c.mu is held, so that the last that
+// is said is so.
+func (w *Worker) tellPublished() { w.Say(&talk.Published{OK: w.crew.cfg.Published()}) }
 
 // Finish tells the workers to end, and waits until they have, or ctx ends; Close is to follow.
 func (c *Crew) Finish(ctx context.Context) error {

@@ -49,6 +49,7 @@ func (w *Worker) take(m talk.Message) {
 	case *talk.NoConn:
 		w.tellOther(m.Part, &talk.NoConn{Part: w.number, Peer: m.Peer})
 	case *talk.Moved:
+		w.tellPublished() // the new process has not heard it
 		w.tellMover(m)
 	case *talk.Stayed:
 		if m.Move == w.moves { // else it is about an earlier move

@@ -229,6 +229,7 @@ func (c *Crew) introduce(w *Worker) error {
 		}
 	}
 	w.Say(&talk.Welcome{Name: c.cfg.Node.Name(), Creation: c.cfg.Node.Creation(), Part: w.number, FD: fd})
+	w.tellPublished()
 	for _, other := range c.workers {
 		if err := c.pair(w, other); err != nil {
 			c.sayGone(w)

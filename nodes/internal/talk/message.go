@@ -54,6 +54,10 @@ type (
 		OK     bool   `json:"ok,omitempty"`
 		Number uint64 `json:"number,omitempty"`
 	}
+	// Published: whether the node is found under its name. It is as long as nothing is said.
+	Published struct {
+		OK bool `json:"ok,omitempty"`
+	}
 	// Finish: end in good order.
 	Finish struct{}
 	// Move: give everything to another process.
@@ -192,6 +196,7 @@ func (*Session) topic() string       { return "session" }
 func (*Probe) topic() string         { return "probe" }
 func (*LinkRequest) topic() string   { return "meet" }
 func (*Answer) topic() string        { return "answer" }
+func (*Published) topic() string     { return "published" }
 func (*Finish) topic() string        { return "finish" }
 func (*Move) topic() string          { return "move" }
 func (*Ready) topic() string         { return "ready" }
@@ -217,7 +222,7 @@ var types = map[string]reflect.Type{}
 
 func init() {
 	for _, m := range []Message{
-		&Welcome{}, &SessionSocket{}, &Session{}, &Probe{}, &LinkRequest{}, &Answer{}, &Finish{}, &Move{},
+		&Welcome{}, &SessionSocket{}, &Session{}, &Probe{}, &LinkRequest{}, &Answer{}, &Published{}, &Finish{}, &Move{},
 		&Ready{}, &Took{}, &SocketLost{}, &Here{}, &Up{}, &Over{}, &Release{}, &Moved{}, &Stayed{},
 		&Claim{}, &Register{}, &Lookup{}, &WorkerLink{}, &CloseConn{}, &RemoteLink{}, &NoConn{},
 	} {

@@ -29,6 +29,8 @@ func TestWrittenAsBefore(t *testing.T) {
 		&Answer{ID: 4, OK: true},
 		&Answer{ID: 4, OK: true, Part: 1, Number: 1 << 40},
 		&Answer{ID: 4},
+		&Published{OK: true},
+		&Published{},
 		&Finish{},
 		&Move{ID: 1},
 		&Ready{},

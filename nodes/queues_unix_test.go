@@ -1,0 +1,78 @@
+//go:build unix
+
+package nodes
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/metrics"
+)
+
+// Stats has the queues of the program's registered processes, of the first names only if there are
+// very many, and those of a node that has moved.
+func TestQueues(t *testing.T) {
+	w := newWorld(t, "tcp")
+	a := w.started("alice")
+	require.Empty(t, a.Stats().Queues, "net_kernel and rex are the node's own")
+	orders, other := box(t, a), box(t, a)
+	require.NoError(t, a.Register("orders", orders))
+	require.NoError(t, a.Register("also", orders))
+	require.NoError(t, a.Register("other", other))
+	for range 3 {
+		require.NoError(t, other.Send(w.ctx(), orders.Pid(), ei.Binary("abc")))
+	}
+	messages := func(n *Node) map[string]int {
+		all := map[string]int{}
+		for _, q := range n.Stats().Queues {
+			all[q.Name] = q.Messages
+			require.Equal(t, q.Messages > 0, q.Bytes > 0)
+		}
+		return all
+	}
+	require.Equal(t, map[string]int{"also": 3, "orders": 3, "other": 0}, messages(a))
+	_, err := orders.Receive(w.ctx())
+	require.NoError(t, err)
+	require.NoError(t, a.Unregister("also"))
+	other.Close()
+	require.Equal(t, map[string]int{"orders": 2}, messages(a))
+	require.Equal(t, "orders", a.Stats().Queues[0].Name)
+
+	for i := range mostListed + 10 {
+		require.NoError(t, a.Register(fmt.Sprint("p", i), orders))
+	}
+	room := mostListed - len(messages(a))
+	require.Positive(t, room, "the node's own names are listed, and not shown")
+	require.Less(t, room, 20)
+	require.Contains(t, messages(a), "p0")
+	require.NotContains(t, messages(a), fmt.Sprint("p", mostListed))
+	for i := range mostListed + 10 {
+		require.NoError(t, a.Unregister(fmt.Sprint("p", i)))
+	}
+	require.Equal(t, map[string]int{"orders": 2}, messages(a))
+	require.Equal(t, map[string]int{"orders": 2}, messages(upgrade(t, a)))
+}
+
+var queues []metrics.Queue
+
+// What the queues cost beside so many processes without a name, and with.
+func BenchmarkQueues(b *testing.B) {
+	for _, named := range []bool{false, true} {
+		b.Run(fmt.Sprintf("named=%v", named), func(b *testing.B) {
+			a := newWorld(b, "memory").started("alice")
+			for i := range 100_000 {
+				p := box(b, a)
+				if named || i < 10 {
+					require.NoError(b, a.Register(fmt.Sprint("p", i), p))
+				}
+			}
+			b.ResetTimer()
+			for range b.N {
+				queues = a.queues()
+			}
+		})
+	}
+}
