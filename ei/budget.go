@@ -27,6 +27,12 @@ type budget struct {
 	grant func(bytes int) error // nil: nobody is asked
 }
 
+// A sharing is what several terms are decoded with, one after the other or one within the other.
+type sharing struct {
+	DecodeOptions
+	memory budget
+}
+
 // newBudget is the budget for terms of n bytes.
 func (o *DecodeOptions) newBudget(n int) budget {
 	m := budget{max: o.Limits.Memory, isSet: o.Limits.Memory != 0}
@@ -46,13 +52,14 @@ func (o *DecodeOptions) newBudget(n int) budget {
 // *UnmarshalError that wraps it. What has been granted does not come back. The options that Shared
 // gives are for one goroutine, and for these terms.
 func (o *DecodeOptions) Shared(size int, grant func(bytes int) error) *DecodeOptions {
-	opts := o.orDefault()
-	m := opts.newBudget(size)
+	s := &sharing{DecodeOptions: o.orDefault()}
+	m := &s.memory
+	*m = s.newBudget(size)
 	if m.grant = grant; grant != nil {
 		m.left, m.rest = 0, m.max
 	}
-	opts.budget = &m
-	return &opts
+	s.budget = m
+	return &s.DecodeOptions
 }
 
 // take takes n bytes.
@@ -69,7 +76,7 @@ func (m *budget) takeMore(n int) error {
 	if more > m.rest {
 		return &LimitError{Limit: "Memory", Max: m.max}
 	}
-	step := min(max(more, grantStep), m.rest)
+	step := min(max(more, grantStep, (m.max-m.rest)/8), m.rest)
 	if err := m.grant(step); err != nil {
 		return err
 	}
@@ -144,7 +151,7 @@ func (p *plan) mapSize(n int) int {
 // bytes.
 func (s *scanner) memory(bytes int) int {
 	const cell, head, number, other = 16, 24, 8, 64
-	return cell*s.parts + head*s.headers + number*s.numbers + other*s.others + 2*bytes
+	return cell*s.parts + head*s.headers + number*s.numbers + other*s.others + bytes + bytes/8
 }
 
 // takeFor takes memory for a part that begins at off, and is refused as that.

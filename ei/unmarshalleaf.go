@@ -408,12 +408,6 @@ var termNames = map[reflect.Type]string{
 	reflect.TypeFor[Local]():        "a term in a node's own form",
 }
 
-// A sharing is what Unmarshalers get of the whole that their value is part of.
-type sharing struct {
-	DecodeOptions
-	memory budget
-}
-
 // maxCustom is how deep one Unmarshaler may be within others: each has a part of the goroutine's
 // stack.
 const maxCustom = 10_000

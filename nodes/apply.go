@@ -33,8 +33,11 @@ func (n *Node) apply(ctx context.Context, op Permission, module, name ei.Atom, a
 	defer func() { r.endApplied(outcome, exception) }()
 	encode := n.absentFor("", f.module, args...)
 	if fn == nil || !fn.isTyped() {
-		if err := decode(args); err != nil {
+		if err := t.decode(args); err != nil {
 			outcome = metrics.OutcomeRefused
+			if errors.Is(err, errFullCalls) {
+				return nil, f.refusedGiven(ei.Int(len(args)), ei.Atom("system_limit"), len(args), err.Error())
+			}
 			n.undecodable(t.caller(), "arguments", err)
 			return nil, &Raise{ClassExit, ei.Atom("badarg"), ei.List{}}
 		}
@@ -72,7 +75,7 @@ func (n *Node) apply(ctx context.Context, op Permission, module, name ei.Atom, a
 		}
 		t.complain()
 		n.misused(t.caller(), what(), wrong)
-		return nil, f.refused(ei.Atom("badarg"), args, wrong.Error())
+		return nil, f.refused(wrong.reason(), args, wrong.Error())
 	}
 	if err != nil {
 		if reason := reasonOf(err); reason != nil {
@@ -96,21 +99,38 @@ func (n *Node) apply(ctx context.Context, op Permission, module, name ei.Atom, a
 }
 
 // refused is the exception of a function that was not called, with the call on the stack; without
-// the arguments if the caller would not take them back. Why, if there is more to say than the
+// the arguments if there is much of them, or if the caller would not take them back. Why, if there is more to say than the
 // reason does, is in a second entry, as its file: there erl_error and Elixir's Exception print it.
 // The map of an error_info would be read by a module of the caller's node, and none of OTP passes
 // a text on that both can take.
 func (f function) refused(reason ei.Term, args []ei.Term, why string) *Raise {
-	call := ei.Tuple{f.module, f.name, ei.List(args), ei.List{}}
-	if decode(args) != nil {
-		call[2] = ei.Int(len(args))
+	given := ei.Term(ei.List(args))
+	if !areShort(args) || decode(args) != nil {
+		given = ei.Int(len(args))
 	}
+	return f.refusedGiven(given, reason, len(args), why)
+}
+
+// refusedGiven is refused, with the arguments, or how many they are, as the stack has them.
+func (f function) refusedGiven(given, reason ei.Term, arity int, why string) *Raise {
+	call := ei.Tuple{f.module, f.name, given, ei.List{}}
 	r := &Raise{ClassError, reason, ei.List{call}}
 	if why != "" {
 		at := ei.List{ei.Tuple{ei.Atom("file"), otp.Charlist(why)}, ei.Tuple{ei.Atom("line"), ei.Int(0)}}
-		r.Stack = ei.List{call, ei.Tuple{f.module, f.name, ei.Int(len(args)), at}}
+		r.Stack = ei.List{call, ei.Tuple{f.module, f.name, ei.Int(arity), at}}
 	}
 	return r
+}
+
+// areShort tells whether arguments that may be encoded are short enough to be sent back.
+func areShort(args []ei.Term) bool {
+	const most = 64 << 10
+	size := 0
+	for _, arg := range args {
+		raw, _ := arg.(ei.Raw)
+		size += len(raw)
+	}
+	return size <= most
 }
 
 func isEmptyList(t ei.Term) bool {

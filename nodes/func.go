@@ -404,13 +404,17 @@ func (f *typed) arguments(ctx context.Context, args []ei.Term) ([]reflect.Value,
 	if f.context {
 		in = append(in, reflect.ValueOf(&ctx).Elem())
 	}
+	decode := &f.options.Decode
+	if len(args) > 0 {
+		decode = runOf(ctx).decoding(decode, args)
+	}
 	for i, arg := range args {
 		p := f.more
 		if i < len(f.params) {
 			p = f.params[i]
 		}
 		v := reflect.New(p)
-		if err := f.options.Decode.UnmarshalTerm(arg, v.Interface()); err != nil {
+		if err := decode.UnmarshalTerm(arg, v.Interface()); err != nil {
 			return nil, &argumentError{err: fmt.Errorf("argument %d: %w", i+1, err)}
 		}
 		in = append(in, v.Elem())
@@ -429,6 +433,14 @@ type argumentError struct {
 
 func (e *argumentError) Error() string { return e.err.Error() }
 func (e *argumentError) Unwrap() error { return e.err }
+
+// reason is that of the exception which a caller gets.
+func (e *argumentError) reason() ei.Atom {
+	if errors.Is(e.err, errFullCalls) {
+		return "system_limit"
+	}
+	return "badarg"
+}
 
 // MethodsOf makes Funcs of all exported methods of a value, as FuncOf does, under their names as
 // Erlang writes them: GetPrice is get_price, HTTPStatus is http_status. They are for Server.On, or

@@ -66,7 +66,7 @@ func (s *Server) takeOn(r *serverRun, b *Mailbox, m *Message) bool {
 	case isWrong:
 		b.n.misused(m.asker(), what(), err)
 		if isCall {
-			c.answer(ei.Tuple{ei.Atom("error"), ei.Tuple{ei.Atom("badarg"), ei.Binary(err.Error())}})
+			c.answer(ei.Tuple{ei.Atom("error"), ei.Tuple{wrong.reason(), ei.Binary(err.Error())}})
 		}
 	case isCall:
 		c.answerWith(ctx, v, err)
@@ -129,7 +129,7 @@ func (fn Func) callFor(ctx context.Context, b *Mailbox, name string, args []ei.T
 // callWith calls a function with arguments that are still encoded.
 func (fn Func) callWith(ctx context.Context, args []ei.Term) (any, error) {
 	if !fn.isTyped() {
-		if err := decode(args); err != nil {
+		if err := runOf(ctx).decode(args); err != nil {
 			return nil, &argumentError{err: err}
 		}
 	}

@@ -32,12 +32,15 @@ type run struct {
 
 	mu   sync.Mutex
 	self *Mailbox // the process; nil: the node's own, or see process; guarded by mu
+	// bytes of memory: of the request, and, in Node.requests, of that and of what it has become;
+	// guarded by mu
+	brought, held int
+	settled       bool // they were given back; guarded by mu
 
 	around context.Context // of a Server's function: that of its process
 	// Of a Func.
 	n     *Node                       // nil: a Server's function
 	does  job                         // what it runs
-	held  int                         // bytes of Node.requests
 	place place                       // of Config.MaxCalls
 	ended atomic.Bool                 // the context has ended
 	below atomic.Pointer[cancellable] // see parent; nil: nobody has asked for it yet

@@ -165,8 +165,9 @@ func (s *Server) take(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 	defer n.life.Work.Leave()
 	defer b.rest()
 	r := new(serverRun)
-	r.conn, r.trace = m.asker(), m.trace()
+	r.conn, r.trace, r.brought = m.asker(), m.trace(), cost(m)
 	ctx = r.within(ctx)
+	defer r.settle(n)
 	returned := false
 	defer func() {
 		if !returned {
@@ -254,9 +255,9 @@ func (s *Server) handle(r *serverRun, b *Mailbox, m *Message) {
 	b.markServed() // no caller waits for an answer to what comes here
 	if s.Cast != nil && m.Payload != nil {
 		if request, ok := otp.GenCast(m.Payload); ok {
-			if t, err := request.Decode(); err == nil {
+			if term, err := t.decodeTerm(request); err == nil {
 				m.Release()
-				s.cast(ctx, b, t)
+				s.cast(ctx, b, term)
 			} else {
 				n.undecodable(m.conn, "cast", err)
 			}
@@ -298,9 +299,10 @@ func (s *Server) takeCall(ctx context.Context, c *Call, request ei.Raw, m *Messa
 		return
 	}
 	var err error
-	if c.Request, err = request.Decode(); err != nil {
+	if c.Request, err = runOf(ctx).decodeTerm(request); err != nil {
+		wrong := &argumentError{err: err}
 		c.n.undecodable(m.conn, "request", err)
-		_ = c.Reply(ctx, ei.Tuple{ei.Atom("error"), ei.Atom("badarg")})
+		_ = c.Reply(ctx, ei.Tuple{ei.Atom("error"), wrong.reason()})
 		return
 	}
 	c.tag = bytes.Clone(c.tag)

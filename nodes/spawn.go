@@ -251,7 +251,7 @@ func (n *Node) spawn(c *Conn, m *Message) {
 	}
 	t.does, t.from, t.leader, t.trace = p, m.From, m.GroupLeader, m.trace()
 	if err = b.initSpawned(t); err != nil {
-		n.dropTurn(t)
+		t.settle(n)
 		reply(0, ei.Atom("system_limit"))
 		return
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/cnode-go/cnode/ei"
 )
 
 // longWait is how long a call waits for a place before later ones of the same peer are worth a word
@@ -30,25 +32,132 @@ func (n *Node) until(ctx context.Context, over <-chan struct{}) (context.Context
 }
 
 // admitRun makes t the run of a request that takes so many bytes of memory until it is over;
-// false: the peer has had its share, and the request is to be refused. dropTurn ends it, if work
+// false: the peer has had its share, and the request is to be refused. settle gives it back, if work
 // does not.
 func (n *Node) admitRun(t *run, c *Conn, bytes int) bool {
-	t.n, t.conn, t.held = n, c, bytes
+	t.n, t.conn = n, c
 	t.place.of = n.procs.places
-	if c == nil {
-		n.requests.Force("", bytes)
-		return true
+	if c != nil {
+		t.place.peer = c.peer.Name
 	}
-	t.place.peer = c.peer.Name
-	if n.requests.Take(t.place.peer, bytes) != nil {
-		n.stats.callsRefused.Add(1)
-		c.complain(fullCalls, "calls refused", errFullCalls)
+	if t.hold(n, bytes) != nil {
 		return false
 	}
+	t.brought = bytes
 	return true
 }
 
-func (n *Node) dropTurn(t *run) { n.requests.Give(t.place.peer, t.held) }
+// hold takes memory for a request, or for what the function gets of it, until the run is over; if
+// the peer has had its share the error is errFullCalls.
+func (t *run) hold(n *Node, bytes int) error {
+	if t.take(n, bytes) {
+		return nil
+	}
+	n.stats.callsRefused.Add(1)
+	t.conn.complain(fullCalls, "calls refused", errFullCalls)
+	return errFullCalls
+}
+
+func (t *run) take(n *Node, bytes int) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.held == 0 && t.brought > 0 && !t.settled { // the message of a Server, which no mailbox has any more
+		n.requests.Force(t.payer(), t.brought)
+		t.held = t.brought
+	}
+	switch {
+	case t.settled: // the program goes on with the function's context
+		return true
+	case t.conn == nil:
+		n.requests.Force("", bytes)
+	case n.requests.Take(t.payer(), bytes) == nil:
+	case t.held+bytes <= ofAnySize*t.brought && n.requests.HasOnly(t.payer(), t.held):
+		n.requests.Force(t.payer(), bytes)
+	default:
+		return false
+	}
+	t.held += bytes
+	return true
+}
+
+// ofAnySize is how many times its size a request may take, with what it becomes, of a peer that has
+// no other one, whatever its share is: a large binary gets through, and is copied.
+const ofAnySize = 3
+
+// settle gives the memory back that the run holds.
+func (t *run) settle(n *Node) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.settled = true; t.held > 0 {
+		n.requests.Give(t.payer(), t.held)
+		t.held = 0
+	}
+}
+
+// payer is the peer in whose name the run takes memory; "": a process of this node.
+func (t *run) payer() string {
+	if t.conn == nil {
+		return ""
+	}
+	return t.conn.peer.Name
+}
+
+// decoding is how the terms are decoded that a function gets: what they become counts as the
+// request itself does. t may be nil: a program calls the function.
+func (t *run) decoding(o *ei.DecodeOptions, terms []ei.Term) *ei.DecodeOptions {
+	size := 0
+	for _, term := range terms {
+		raw, _ := term.(ei.Raw)
+		size += len(raw)
+	}
+	n := t.node()
+	if n == nil {
+		return o.Shared(size, nil)
+	}
+	return o.Shared(size, func(bytes int) error { return t.hold(n, bytes) })
+}
+
+// node is the node that runs the function; nil: none does.
+func (t *run) node() *Node {
+	switch {
+	case t == nil:
+		return nil
+	case t.n != nil:
+		return t.n
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.self == nil {
+		return nil
+	}
+	return t.self.n
+}
+
+// decode decodes the terms that are still encoded.
+func (t *run) decode(terms []ei.Term) error {
+	for i, term := range terms {
+		if raw, ok := term.(ei.Raw); ok {
+			decoded, err := t.decodeTerm(raw)
+			if err != nil {
+				return err
+			}
+			terms[i] = decoded
+		}
+	}
+	return nil
+}
+
+// decodeTerm decodes a term for a function. What a short one becomes is part of what every function
+// takes that runs (see package places).
+func (t *run) decodeTerm(raw ei.Raw) (ei.Term, error) {
+	if len(raw) <= shortTerm {
+		return raw.Decode()
+	}
+	return raw.DecodeWith(t.decoding(nil, []ei.Term{raw}))
+}
+
+// shortTerm is the size, in bytes, of terms that are not counted when they are decoded.
+const shortTerm = 1 << 10
 
 // work does what a run is for on a goroutine of its own, in a place of Config.MaxCalls. work does
 // not wait for a place: the run is queued until its peer gets one, and counts as running from now
@@ -57,7 +166,7 @@ func (n *Node) dropTurn(t *run) { n.requests.Give(t.place.peer, t.held) }
 func (n *Node) work(t *run) bool {
 	c := t.conn
 	if !n.life.Begin(c == nil) {
-		n.dropTurn(t)
+		t.settle(n)
 		return false
 	}
 	if c != nil {
@@ -93,7 +202,7 @@ func (t *run) done() {
 	n := t.n
 	t.end()
 	n.procs.runs.remove(t)
-	n.dropTurn(t)
+	t.settle(n)
 	if t.conn != nil {
 		t.conn.works.Leave()
 	}

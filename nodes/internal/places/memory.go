@@ -65,6 +65,13 @@ func (m *Memory) take(peer string, bytes int) {
 	m.free -= bytes
 }
 
+// HasOnly tells whether a peer has taken just so many bytes.
+func (m *Memory) HasOnly(peer string, bytes int) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.held[peer] == bytes
+}
+
 // Give gives memory back.
 func (m *Memory) Give(peer string, bytes int) {
 	m.mu.Lock()

@@ -154,6 +154,8 @@ func TestMemory(t *testing.T) {
 	require.NotNil(t, m.Take("b", 200))
 	m.Force("a", 100)
 	require.Equal(t, 791, m.Held())
+	require.True(t, m.HasOnly("a", 590))
+	require.False(t, m.HasOnly("a", 500))
 	require.Equal(t, 1000, m.Size())
 
 	m = places.NewMemory(0, func() int { return 2000 })
