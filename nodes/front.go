@@ -256,24 +256,29 @@ func (f *Front) Workers() []WorkerInfo {
 // Shutdown takes the node out of the cluster in an orderly way: it is not published any more,
 // nothing new is accepted, and every worker is told to finish, which it does by Node.Shutdown, with
 // the grace of its own Config. Those that have not finished when ctx ends are killed, and ctx's
-// error is returned.
+// error is returned. A Close ends it, with ErrClosed.
 func (f *Front) Shutdown(ctx context.Context) error {
 	ctx = wait.Ending(ctx)
 	err := f.crew.AwaitThaw(ctx)
 	if err == nil {
 		err = f.n.lastThaw(ctx)
 	}
-	if err != nil {
+	switch {
+	case f.n.Err() != nil:
+		return f.Close()
+	case err != nil:
 		return wrap("shutdown", f.Name(), err)
 	}
-	err = f.n.withdraw(ctx)
+	alive, cancel := f.n.whileAlive(ctx)
+	defer cancel()
+	err = f.n.withdraw(alive)
 	for _, l := range f.Listeners() {
 		err = errors.Join(err, l.Close())
 	}
-	if late := f.crew.Finish(ctx); late != nil {
+	if late := f.crew.Finish(alive); late != nil {
 		err = errors.Join(err, wrap("shutdown", f.Name(), late))
 	}
-	return errors.Join(err, f.Close())
+	return errors.Join(f.n.hasFinished(ctx, err), f.Close())
 }
 
 // Close ends the node at once: workers that do not end by themselves within a second are killed. It

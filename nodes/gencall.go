@@ -298,23 +298,20 @@ func isResult(c ei.Cursor) bool {
 }
 
 // Messages yields the messages to a mailbox that a T can be, as ei.Unmarshal stores them. It ends
-// as Mailbox.All does: without an error when ctx ends, or the node. Others are dropped, since
-// anybody may send anything: the first from a peer with a warning, later ones with one a minute. So
-// are the signals of links and monitors, which are no terms: All gives them. If no term can be a T,
-// the only pair has an *ei.MappingError.
+// as Mailbox.All does: without an error when ctx ends, or the node, or, in a function, when the
+// node stops. Others are dropped, since anybody may send anything: the first from a peer with a
+// warning, later ones with one a minute. So are the signals of links and monitors, which are no
+// terms: All gives them. If no term can be a T, the only pair has an *ei.MappingError.
 func Messages[T any](ctx context.Context, b *Mailbox) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		if err := unmappable(new(T)); err != nil {
 			yield(*new(T), wrap("receive", "", err))
 			return
 		}
-		for {
+		for m, err := range b.All(ctx) {
 			var v T
-			m, err := b.Receive(ctx)
 			if err != nil {
-				if !b.isOver(err) {
-					yield(v, err)
-				}
+				yield(v, err)
 				return
 			}
 			fits := b.read(m, &v)

@@ -40,6 +40,7 @@ type drain struct {
 	state              atomic.Int32 // changes with mu held
 	draining, stopping chan struct{}
 	turn               chan struct{} // holds a token while what is in hooks is called
+	finished           atomic.Bool   // a Shutdown closes the node, and its ctx has not ended
 
 	mu    sync.Mutex
 	hooks []*func(context.Context) error // those that have not succeeded yet

@@ -284,7 +284,10 @@ func (b *Mailbox) Err() error {
 // dist.OpMonitorPExit for the end of a monitored one: Reason.Decode() says why. These two have no
 // Payload, nor has dist.OpSpawnReply, whose Result answers a SPAWN_REQUEST: see SpawnRequest. Any
 // peer can send one that answers nothing: skip it if its Ref is not that of a request of yours.
-func (b *Mailbox) Receive(ctx context.Context) (*Message, error) {
+func (b *Mailbox) Receive(ctx context.Context) (*Message, error) { return b.receive(ctx, nil) }
+
+// receive is Receive that does not wait beyond stop, if that is not nil: ErrClosed.
+func (b *Mailbox) receive(ctx context.Context, stop <-chan struct{}) (*Message, error) {
 	for {
 		if m := b.take(); m != nil {
 			return m, nil
@@ -292,8 +295,14 @@ func (b *Mailbox) Receive(ctx context.Context) (*Message, error) {
 		if transport.IsNoWait(ctx) && !b.ended() {
 			return nil, wrap("receive", "", os.ErrDeadlineExceeded)
 		}
-		if !b.awaitsMessage(ctx) {
-			return nil, wrap("receive", "", ctx.Err())
+		if !b.awaitsMessage(ctx, stop) {
+			if err := ctx.Err(); err != nil {
+				return nil, wrap("receive", "", err)
+			}
+			if m := b.take(); m != nil { // both have come
+				return m, nil
+			}
+			return nil, wrap("receive", "", ErrClosed)
 		}
 		if b.ended() {
 			if m := b.take(); m != nil {
@@ -305,8 +314,9 @@ func (b *Mailbox) Receive(ctx context.Context) (*Message, error) {
 }
 
 // awaitsMessage waits until there may be something to take, or the mailbox has ended; false if ctx
-// has ended. A function has no place meanwhile: the message may come from another one.
-func (b *Mailbox) awaitsMessage(ctx context.Context) bool {
+// has ended, or stop is closed. A function has no place meanwhile: the message may come from
+// another one.
+func (b *Mailbox) awaitsMessage(ctx context.Context, stop <-chan struct{}) bool {
 	t := runOf(ctx)
 	t.beginWait()
 	defer t.endWait()
@@ -314,6 +324,8 @@ func (b *Mailbox) awaitsMessage(ctx context.Context) bool {
 	case <-b.comes():
 	case <-b.Done():
 	case <-ctx.Done():
+		return false
+	case <-stop:
 		return false
 	}
 	return true
@@ -327,18 +339,51 @@ func (b *Mailbox) comes() <-chan struct{} {
 }
 
 // All yields messages until ctx ends, or the node, or Close ends the mailbox: these end the loop as
-// the close of a channel does, and ctx.Err and Mailbox.Err say which it was. Under transport.NoWait
-// it ends after what is there. What goes wrong is an error, in the last pair: an *ExitError of a
-// mailbox that has ended otherwise.
+// the close of a channel does, and ctx.Err and Mailbox.Err say which it was. In a Func, or a
+// Server's function, with its own ctx, the loop ends as soon as the node stops (Node.Stopping),
+// after what has come before: Shutdown waits for the function. Under transport.NoWait it ends after
+// what is there. What goes wrong is an error, in the last pair: an *ExitError of a mailbox that has
+// ended otherwise.
 func (b *Mailbox) All(ctx context.Context) iter.Seq2[*Message, error] {
 	return func(yield func(*Message, error) bool) {
+		stop, stops, left := loopStop(ctx, b), false, 0
 		for {
-			m, err := b.Receive(ctx)
+			if !stops {
+				select {
+				case <-stop:
+					stops, left = true, b.queued() // others may go on to send
+				default:
+				}
+			}
+			if stops && left == 0 {
+				return
+			}
+			left--
+			m, err := b.receive(ctx, stop)
 			if err != nil && b.isOver(err) || !yield(m, err) || err != nil {
 				return
 			}
 		}
 	}
+}
+
+// loopStop is closed when a loop over messages with ctx is to end, lest Shutdown waits for what
+// runs it; nil: it ends with ctx and the mailbox only.
+func loopStop(ctx context.Context, b *Mailbox) <-chan struct{} {
+	switch t := runOf(ctx); {
+	case t == nil:
+		return nil
+	case t.n != nil:
+		return t.n.Stopping()
+	}
+	return b.n.Stopping()
+}
+
+// queued is how many messages nobody has received yet.
+func (b *Mailbox) queued() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.inbox.Len()
 }
 
 // isOver tells whether the error of a Receive says only that the time has come: ctx has ended, or

@@ -178,7 +178,7 @@ func (n *Node) endProcesses() {
 	ctx, cancel := context.WithTimeout(context.Background(), farewell)
 	defer cancel()
 	told := make(chan struct{})
-	go func() { n.procs.closeAll(ctx); close(told) }()
+	go func() { n.procs.awaitTold(ctx, n.procs.endAll(ctx)); close(told) }()
 	select {
 	case <-told:
 	case <-ctx.Done():

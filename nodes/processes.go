@@ -247,10 +247,13 @@ func (p *processes) all() []*Mailbox {
 	return bs
 }
 
-// closeAll ends every process with the node, and waits until these, and those that have ended
-// before, have told whom they had to. If ctx ends first, only what goes out without waiting is
-// still told.
-func (p *processes) closeAll(ctx context.Context) {
+// tellings are what tells others that processes have ended: each channel is closed when one node,
+// or worker, has been told.
+type tellings map[bonds.Scope]<-chan struct{}
+
+// endAll ends every process with the node, and begins to tell whom they have to. When ctx ends,
+// only what goes out without waiting is still told, which is soon done.
+func (p *processes) endAll(ctx context.Context) tellings {
 	p.lock()
 	p.closed = true
 	p.n.life.Refuse()
@@ -262,21 +265,30 @@ func (p *processes) closeAll(ctx context.Context) {
 			all[w.to] = append(all[w.to], w)
 		}
 	}
-	var told sync.WaitGroup
-	for _, notices := range all { // concurrently: a node that does not read holds up no other
-		told.Add(1)
+	tells := tellings{}
+	for to, notices := range all { // concurrently: a node that does not read holds up no other
+		told := make(chan struct{})
+		tells[to] = told
 		p.n.goroutines.Run(func() {
-			defer told.Done()
+			defer close(told)
 			for _, w := range notices {
 				w.notifyInTurn(ctx)
 			}
 		})
 	}
-	_ = p.exits.Wait(ctx)
-	told.Wait() // soon: none of them waits any more
+	return tells
 }
 
-// closeEmpty is closeAll of a table without mailboxes; false if it has some.
+// awaitTold waits until those processes, and the ones that have ended before, have told others, or
+// ctx ends.
+func (p *processes) awaitTold(ctx context.Context, tells tellings) {
+	_ = p.exits.Wait(ctx)
+	for _, told := range tells {
+		<-told
+	}
+}
+
+// closeEmpty is endAll of a table without mailboxes; false if it has some.
 func (p *processes) closeEmpty() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

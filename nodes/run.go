@@ -328,7 +328,8 @@ func (s *remoteRuns) yield() { s.abandon(func(t *run) bool { return t.yields }) 
 
 // EndAtStop has the context of the Func that runs with ctx end when the node stops (Shutdown, after
 // its drain), or is to move to another process: for one that goes on for as long as its caller
-// likes, and would be waited for. For any other context it does nothing.
+// likes, and would be waited for. A loop over messages ends when the node stops without it. For any
+// other context it does nothing.
 func EndAtStop(ctx context.Context) {
 	t := runOf(ctx)
 	if t == nil || t.n == nil {

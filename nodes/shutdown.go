@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
@@ -25,12 +26,19 @@ func (n *Node) lastThaw(ctx context.Context) error {
 	return err
 }
 
+// whileAlive is ctx, and ends with the node, too: a Close ends what waits with it.
+func (n *Node) whileAlive(ctx context.Context) (alive context.Context, cancel func()) {
+	alive, end := context.WithCancel(ctx)
+	stop := context.AfterFunc(n.ctx, end)
+	return alive, func() { stop(); end() }
+}
+
 // OnDrain has f called when the node drains, beside other such functions: it takes back that by
 // which others find the node, or its processes: an entry in a registry, or at a load balancer. f
 // returns when that is done, or ctx ends; Drain waits for it, and has its error, and so has
-// Shutdown; the next of them calls it again. A node that drains already calls f at once, on another
-// goroutine. Packages pg, global and pubsub have it done for what they have made known. remove
-// takes f back.
+// Shutdown; the next of them calls it again. One that panics, or calls runtime.Goexit, has failed,
+// too. A node that drains already calls f at once, on another goroutine. Packages pg, global and
+// pubsub have it done for what they have made known. remove takes f back.
 func (n *Node) OnDrain(f func(ctx context.Context) error) (remove func()) {
 	d := &n.drain
 	d.mu.Lock()
@@ -68,13 +76,22 @@ func (d *drain) remove(hook *func(context.Context) error) {
 // the node, it returns nil. If the node drains already, or is closed, there is nothing left to do.
 func (n *Node) Drain(ctx context.Context) error {
 	ctx = wait.Ending(ctx)
-	if err := n.lastThaw(ctx); err != nil {
-		return wrap("drain", n.Name(), err)
+	alive, cancel := n.whileAlive(ctx)
+	defer cancel()
+	err := wrap("drain", n.Name(), n.lastThaw(alive))
+	if err == nil {
+		err = n.withdraw(alive)
 	}
-	return n.withdraw(ctx)
+	if n.Err() != nil && ctx.Err() == nil {
+		return nil
+	}
+	return err
 }
 
-// withdraw is Drain after lastThaw.
+// errDrainExits is of a function that does not return.
+var errDrainExits = errors.New("OnDrain called runtime.Goexit")
+
+// withdraw is Drain after lastThaw, with a ctx that ends with the node.
 func (n *Node) withdraw(ctx context.Context) error {
 	n.reach(StateDraining)
 	d := &n.drain
@@ -99,11 +116,11 @@ func (n *Node) withdraw(ctx context.Context) error {
 	done := make(chan error, len(hooks))
 	for _, hook := range hooks {
 		go func() {
-			err := n.guarded("OnDrain", func() error { return (*hook)(ctx) })
-			if err == nil {
+			err := errDrainExits
+			defer func() { done <- err }()
+			if err = n.guarded("OnDrain", func() error { return (*hook)(ctx) }); err == nil {
 				d.remove(hook)
 			}
-			done <- err
 		}()
 	}
 	for range hooks {
@@ -164,7 +181,8 @@ func (n *Node) serveOn(ctx context.Context) {
 //     transport.Stream.OutstandingBytes tells).
 //  4. Everything is closed.
 //
-// If ctx ends first, the rest is cut off. The error is ctx's then, and names what was running. It
+// If ctx ends first, the rest is cut off. The error is ctx's then, and names what was running. A
+// Close ends a Shutdown that is in progress at once; its error is ErrClosed then. It
 // is no error if a peer takes longer than its time in step 3, and may lose what it has not read
 // (see Conn.Shutdown), nor if a connection fails before ctx ends, with all that it had still to
 // send.
@@ -184,9 +202,20 @@ func (n *Node) serveOn(ctx context.Context) {
 // wants to end its node calls it on a goroutine of its own.
 func (n *Node) Shutdown(ctx context.Context) error {
 	ctx = wait.Ending(ctx)
-	if err := n.lastThaw(ctx); err != nil {
+	alive, cancel := n.whileAlive(ctx)
+	defer cancel()
+	err := n.lastThaw(alive)
+	switch {
+	case n.Err() != nil: // another process goes on as the node, perhaps
+		return n.Close()
+	case err != nil:
 		return wrap("shutdown", n.Name(), err)
 	}
+	return errors.Join(n.hasFinished(ctx, n.finish(alive)), n.Close())
+}
+
+// finish is what Shutdown does before the node closes.
+func (n *Node) finish(ctx context.Context) error {
 	err := n.withdraw(ctx)
 	n.serveOn(ctx)
 	n.reach(StateStopping)
@@ -194,20 +223,46 @@ func (n *Node) Shutdown(ctx context.Context) error {
 		err = errors.Join(err, l.Close())
 	}
 	err = errors.Join(err, n.procs.drain(ctx))
-	n.procs.closeAll(ctx)
+	tells := n.procs.endAll(ctx)
 	n.parting.Store(true) // else what keeps connections would make those anew that end now
 	conns := n.connections()
-	for _, c := range conns {
-		if ferr := c.flushAll(ctx); ferr != nil && ctx.Err() != nil {
-			err = errors.Join(err, wrap("shutdown", c.peer.Name, ferr))
-		}
-	}
+	errs := make([]error, len(conns))
 	var all sync.WaitGroup
-	for _, c := range conns { // concurrently: a peer that does not answer delays no other
-		all.Go(func() { c.byeWhileReads(ctx) })
+	for i, c := range conns { // concurrently: a peer that does not read, or answer, delays no other
+		all.Go(func() { errs[i] = c.part(ctx, tells[bonds.Scope{Node: c.peer.Name}]) })
 	}
 	all.Wait()
-	return errors.Join(err, n.Close())
+	n.procs.awaitTold(ctx, tells)
+	return errors.Join(append([]error{err}, errs...)...)
+}
+
+// part sends a peer what there is, the signals of ended processes included, and ends the
+// connection, as bye does. told is closed when those that end with the node have told the peer.
+func (c *Conn) part(ctx context.Context, told <-chan struct{}) (err error) {
+	if c.exits.Wait(ctx) != nil && told != nil {
+		<-told
+	}
+	if ferr := c.flushAll(ctx); ferr != nil && ctx.Err() != nil {
+		err = wrap("shutdown", c.peer.Name, ferr)
+	}
+	c.byeWhileReads(ctx)
+	return err
+}
+
+// hasFinished is the error of a Shutdown whose last steps had err, and end with the node, before it
+// closes the node: a Close beside it has cut them off, unless another Shutdown has done all.
+func (n *Node) hasFinished(ctx context.Context, err error) error {
+	d := &n.drain
+	switch {
+	case ctx.Err() != nil:
+		return err
+	case n.Err() == nil:
+		d.finished.Store(true)
+		return err
+	case d.finished.Load():
+		return nil
+	}
+	return wrap("shutdown", n.Name(), n.Err())
 }
 
 // drain lets running functions and handlers finish, and servers handle what they have received.

@@ -228,10 +228,10 @@ const answerPause = 750 * time.Millisecond
 // answerTick is called by the reader when a tick has come. A peer with a shorter net_ticktime than
 // ours lives by the answers. But an answer looks like any tick, so two nodes could answer each
 // other for ever; and counting our own ticks does not help, since a BEAM answers none of them. What
-// tells an answer is that it comes soon after what it answers. So a tick gets no answer if something
-// has gone out since the tick before, or is about to; nor if the tick before was answered within
-// the answerPause. The next one is answered then: a peer that ticks in any interval gets an answer
-// to every other tick at least, and of answers that were answered each side gives back only half.
+// tells an answer is that it comes soon after what it answers. So a tick gets no answer if
+// something has gone out since the tick before, or is about to; nor if the tick before was answered
+// within the answerPause. The next one is answered then: a peer that ticks in any interval gets an
+// answer to every other tick at least, and of answers to answers each side gives back only half.
 func (t *ticker) answerTick(c *Conn) {
 	queued, sent := c.q.Buffered()
 	posted := sent + int64(queued)
