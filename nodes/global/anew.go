@@ -56,15 +56,6 @@ func (c *server) part(node string) {
 	c.returning[node] = true
 	c.tell(node, c.removeMe())
 	c.leave(node)
-	c.expectParted(node)
-}
-
-func (c *server) expectParted(node string) {
-	c.out.after(partTime, func() {
-		if c.returning[node] {
-			c.out.disconnect(node)
-		}
-	})
 	c.out.after(returnTime, func() { c.returned(node) })
 }
 

@@ -184,8 +184,8 @@ func (g *Global) makeHelper(context.Context, bool) (*nodes.Mailbox, error) {
 	return g.n.Handle(helperName, g.helper.Handler(func(*nodes.Mailbox, *nodes.Message) {}), &nodes.MailboxOptions{TrapExit: true})
 }
 
-func (g *Global) beginHelper(_ *nodes.Mailbox, isFirst bool) {
-	if !isFirst {
+func (g *Global) beginHelper(*nodes.Mailbox, bool) {
+	if g.isBroken() {
 		g.locker.drop()
 		g.push(g.anew)
 	}

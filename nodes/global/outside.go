@@ -93,10 +93,14 @@ func (g *Global) watchLater(of *name) {
 }
 
 // watchNow monitors the processes of a node that is connected; of one that is not, it drops the
-// names. The monitors are made here, so that what they bring is heard of afterwards.
+// names. The node is lost then: others have them. The monitors are made here, so that what they
+// bring is heard of afterwards.
 func (g *Global) watchNow(node string, connected bool) {
 	names := g.unwatched[node]
 	delete(g.unwatched, node)
+	if !connected {
+		g.server.missed(node)
+	}
 	for _, n := range names {
 		switch {
 		case !connected:

@@ -1,6 +1,7 @@
 package global
 
 import (
+	"slices"
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
@@ -132,6 +133,7 @@ func (c *server) lostConnection(from string, m ei.Tuple) {
 		leave = string(a)
 	}
 	if !c.isMember(leave) {
+		c.disown(leave)
 		return
 	}
 	c.out.warn("global: the node is asked to disconnect, so that partitions do not overlap", "node", leave,
@@ -140,10 +142,35 @@ func (c *server) lostConnection(from string, m ei.Tuple) {
 	c.leave(leave)
 }
 
-// leave forgets a node whose connection is about to end, which is no loss then.
+// disown drops what this node has, or is about to have, by the word of others that have lost a node
+// since: that node's own word is to come.
+func (c *server) disown(node string) {
+	isOf := func(n *name) bool { return string(n.pid.Node) == node }
+	for _, s := range c.sessions {
+		s.names = slices.DeleteFunc(s.names, func(n name) bool { return isOf(&n) })
+		s.ops = slices.DeleteFunc(s.ops, func(o op) bool { return isOf(&o.name) })
+		if s.his != nil {
+			s.his.ops = slices.DeleteFunc(s.his.ops, func(o op) bool { return isOf(&o.name) })
+			s.his.known = slices.DeleteFunc(s.his.known, func(v nodeVersion) bool { return v.node == node })
+		}
+	}
+	for key, n := range c.names {
+		if isOf(n) {
+			c.deleteName(key)
+		}
+	}
+}
+
+// leave forgets a node whose connection is about to end, which is no loss then. The node may not
+// know that, if it does not know this one: so the connection is ended after a while.
 func (c *server) leave(node string) {
 	if _, up := c.up[node]; up {
 		c.removing[node] = true
+		c.out.after(partTime, func() {
+			if c.removing[node] && !c.asked[node] {
+				c.out.disconnect(node)
+			}
+		})
 	}
 	c.forget(node)
 }
@@ -162,9 +189,9 @@ func (c *server) noteLost(key [2]string, l loss) {
 	c.lost[key] = l
 }
 
-// removeConnection: a node wants the connection to end.
+// removeConnection: a node wants the connection to end. So may this one, which has forgotten it.
 func (c *server) removeConnection(from string) {
-	if !c.isMember(from) {
+	if !c.isMember(from) && !c.removing[from] {
 		return
 	}
 	c.out.warn("global: disconnected, so that partitions do not overlap", "node", from)

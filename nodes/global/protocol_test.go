@@ -136,9 +136,11 @@ func TestSession(t *testing.T) {
 
 	// tags that do not fit: anew
 	c.message("c@test", ei.Tuple{a("init_connect_ack"), a("c@test"), ei.Int(1), ei.Int(99)})
+	require.Empty(t, s.said(), "of a session that is over")
+	c.message("c@test", ei.Tuple{a("init_connect_ack"), a("c@test"), ei.Int(tag), ei.Int(98)})
 	said := s.said()
 	require.Len(t, said, 2)
-	require.Equal(t, "c@test: {cancel_connect,b@test,99}", said[0])
+	require.Equal(t, "c@test: {cancel_connect,b@test,98}", said[0])
 	require.Greater(t, c.sessions["c@test"].tag, tag)
 	tag = c.sessions["c@test"].tag
 	c.message("c@test", ei.Tuple{a("cancel_connect"), a("c@test"), ei.Int(1)})

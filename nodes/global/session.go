@@ -70,8 +70,14 @@ func (c *server) succeed(was, now ei.Pid) {
 }
 
 func (c *server) begin(node string) {
-	_, isKnown := c.known[node]
-	if isKnown || c.sessions[node] != nil {
+	if c.sessions[node] != nil {
+		return
+	}
+	if _, isKnown := c.known[node]; isKnown {
+		if c.early[node].inSync {
+			delete(c.early, node)
+			c.inSync(node)
+		}
 		return
 	}
 	s := &session{node: node, tag: c.tag()}
@@ -111,12 +117,14 @@ func (c *server) initConnect(node string, v, init ei.Term) {
 	if !ok || string(locker.Node) != node || !possible(locker) {
 		return
 	}
-	if s := c.sessions[node]; s != nil && s.begun {
-		// another one while the first is in progress: both sides begin anew
-		c.tell(node, ei.Tuple{ei.Atom("cancel_connect"), ei.Atom(c.self), vt[1]})
-		c.restart(node)
-	}
 	s := c.sessions[node]
+	if s != nil && s.begun {
+		// The other node has begun anew. It has this one's tag, or has that coming: else it would have
+		// cancelled the session. OTP begins anew here, too; if both nodes do they may never end.
+		c.endSession(s)
+		s = &session{node: node, tag: s.tag}
+		c.sessions[node] = s
+	}
 	if s == nil {
 		if len(c.early) < maxKnown {
 			c.early[node] = early{vt[:2], ei.Tuple{it[0], ei.Atom("no_longer_a_pid"), ei.Map{}, locker}, c.early[node].inSync}
@@ -130,7 +138,7 @@ func (c *server) initConnect(node string, v, init ei.Term) {
 
 func (c *server) initConnectAck(node string, mine, his ei.Term) {
 	s := c.sessions[node]
-	if s == nil || s.is(mine) && s.begun && ei.Identical(s.hisTag, his) {
+	if s == nil || !s.is(mine) || s.begun && ei.Identical(s.hisTag, his) { // or of a session that is over
 		return
 	}
 	c.tell(node, ei.Tuple{ei.Atom("cancel_connect"), ei.Atom(c.self), his})

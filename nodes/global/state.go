@@ -379,11 +379,14 @@ func (c *server) resume() {
 		c.anew()
 		return
 	}
-	for node := range c.returning {
-		c.expectParted(node)
-	}
 	for node := range c.asked {
 		c.stays(node)
+	}
+	for node := range c.removing {
+		c.leave(node)
+	}
+	for node := range c.returning {
+		c.out.after(returnTime, func() { c.returned(node) })
 	}
 	c.meetAgain()
 	for _, s := range c.sessions {
