@@ -370,7 +370,7 @@ func TestPriorityLimit(t *testing.T) {
 			require.NoError(t, sender.SendPriority(w.ctx(), alias, ei.Int(i)))
 		}
 		require.Eventually(t, func() bool { return unreadOf(b) == 10 }, tooLong, tick)
-		b.exitFull()
+		b.exitFull("test")
 		require.Zero(t, b.overflowOf(far.Name()))
 	}
 }

@@ -195,13 +195,14 @@ func TestUnreadMailboxHoldsUpNobody(t *testing.T) {
 	from.Close()
 }
 
-// A receiver that is slower than its peers gets all that they send, in order, in bounded memory.
+// A receiver that is slower than its peers, and may hold their connections, gets all that they
+// send, in order, in bounded memory.
 func TestSlowReceiverGetsAll(t *testing.T) {
 	const limit = 2 << 20
 	all := team(t, []string{"a@127.0.0.1", "b@127.0.0.1"}, func(c *nodes.Config) { c.OverflowLimit = limit })
 	a, b := all[0], all[1]
 	ctx := patient(t)
-	to, err := b.NewMailbox(&nodes.MailboxOptions{Limit: limit})
+	to, err := b.NewMailbox(&nodes.MailboxOptions{Limit: limit, Full: nodes.FullWait})
 	require.NoError(t, err)
 	from, err := a.NewMailbox(nil)
 	require.NoError(t, err)

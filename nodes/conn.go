@@ -46,12 +46,13 @@ type Conn struct {
 	receiving atomic.Bool  // a Receive is in progress
 	// answers to third nodes that the peer has asked for, and that wait: see strangers
 	strangers atomic.Int64
-	leaves    atomic.Bool   // the sending direction was ended, after everything had been sent
-	parted    atomic.Bool   // then the peer has ended its own
-	calls     atomic.Int32  // Calls in progress
-	faults    atomic.Uint32 // the kinds of complaint that were logged already: see complain
-	works     wait.Tally    // functions that run for the peer
-	exits     wait.Tally    // processes here that have ended, and have yet to tell the peer
+	rests     atomic.Pointer[[2]Message] // see rest; nil: none is needed yet
+	leaves    atomic.Bool                // the sending direction was ended, after everything had been sent
+	parted    atomic.Bool                // then the peer has ended its own
+	calls     atomic.Int32               // Calls in progress
+	faults    atomic.Uint32              // the kinds of complaint that were logged already: see complain
+	works     wait.Tally                 // functions that run for the peer
+	exits     wait.Tally                 // processes here that have ended, and have yet to tell the peer
 
 	rd      reader
 	running sync.Once // the upper level's receiving

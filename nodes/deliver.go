@@ -1,6 +1,8 @@
 package nodes
 
 import (
+	"fmt"
+
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
@@ -75,8 +77,7 @@ func (b *Mailbox) admitUnlock(m *Message, w *inbox.Wait, cancel <-chan struct{},
 	e := entryOf(m)
 	verdict := b.inbox.Judge(&e)
 	if verdict == inbox.Over {
-		stops, change := m.conn.stopState()
-		verdict = b.inbox.Overflow(&e, w, stops, change)
+		verdict = b.inbox.Overflow(&e, w, m.conn.inboxReader())
 	}
 	switch verdict {
 	case inbox.Fits:
@@ -90,11 +91,14 @@ func (b *Mailbox) admitUnlock(m *Message, w *inbox.Wait, cancel <-chan struct{},
 		}
 		peer := m.payer() // once it is in, it is whoever's who receives it
 		b.pushLocked(m, e)
+		if e.IsPacked() {
+			m.Release()
+		}
 		b.unlockTellingOfOverflow(peer, e.Cost)
 		return true, true
 	case inbox.TooMuch:
 		b.mu.Unlock()
-		b.exitFull()
+		b.exitFull("that is its own limit")
 		return true, false
 	}
 	b.mu.Unlock()
@@ -102,7 +106,10 @@ func (b *Mailbox) admitUnlock(m *Message, w *inbox.Wait, cancel <-chan struct{},
 	case inbox.Cancelled:
 		return true, false
 	case inbox.Late:
-		b.n.procs.fullest(b, m.payer()).exitFull()
+		b.n.procs.fullest(b, m.payer(), true).exitFull(fmt.Sprintf("a message of %s has waited %v for room", peerOr(m.payer()), inbox.Patience))
+	case inbox.Held:
+		b.n.procs.fullest(b, m.payer(), false).exitFull(fmt.Sprintf("for %v out of %v full mailboxes have held the connection with %s",
+			inbox.HoldLimit, inbox.HoldWindow, m.payer()))
 	}
 	return false, false
 }

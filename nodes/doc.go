@@ -127,11 +127,13 @@
 // What the reader does not wait for takes memory: Config.OverflowLimit, of which each peer has a
 // share. Messages go into mailboxes beyond MailboxOptions.Limit, and requests wait for places. When
 // a peer has had its share, its requests are refused (system_limit), and its messages wait after
-// all, for two seconds at most; then the mailbox with most of its share ends, with reason
-// mailbox_full, whose links and monitors hear of it. The log has a warning for a mailbox that is
-// over its limit, which says what comes next, and an error for one that ends for it; Stats counts
-// both. Nothing else is dropped, and the order of what one process sends stays. How a receiver says
-// how much may come is docs/backpressure.md.
+// all, and with them whatever else it sends. When full mailboxes have held its connection for two
+// seconds of the last ten, the one with most of its share ends, with reason mailbox_full, whose
+// links and monitors hear of it, though it may receive all the time; one with FullWait ends only
+// when nothing has made room for two seconds. The log has a warning for a mailbox that is over its
+// limit, which says what comes next, and an error for one that ends for it; Stats counts both.
+// Nothing else is dropped of what comes for a process that goes on, and the order of what one
+// process sends stays. How a receiver says how much may come is docs/backpressure.md.
 //
 // # What waits, and its errors
 //

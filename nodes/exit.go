@@ -16,15 +16,15 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// Close ends the process with reason normal. Receive still returns what is unread; a Server drops
-// it. Close waits as Exit does.
+// Close ends the process with reason normal. Close waits as Exit does.
 func (b *Mailbox) Close() error {
 	b.Exit(ei.Atom("normal"))
 	return nil
 }
 
 // Exit ends the process: its names become free, linked processes get an exit signal, monitors a
-// DOWN, with reason (unencodable_reason if it cannot be encoded). Only the first call counts. Exit
+// DOWN, with reason (unencodable_reason if it cannot be encoded), and what is unread is dropped, as
+// with a process of Erlang: receive it before. Only the first call counts. Exit
 // waits while the node is frozen, or about to be, while a connection to a node that has to be told
 // is frozen, and while such a node, if it reads at all, has as many such signals still to read as
 // its connection takes ("Limits on what peers can do").
@@ -63,7 +63,7 @@ func (b *Mailbox) endUnlock(reason ei.Term) exitNotices {
 	notices := b.exitNotices(reason, true)
 	b.bonds.Clear()
 	b.nodes.forget()
-	b.inbox.RestoreAll()
+	b.dropUnread()
 	had, released := b.n.procs.end(b)
 	switch {
 	case b.origin.spawned != nil:
@@ -74,6 +74,7 @@ func (b *Mailbox) endUnlock(reason ei.Term) exitNotices {
 	for _, a := range b.pendingCalls {
 		a.giveUp()
 	}
+	b.inherited, b.label = nil, nil
 	b.mu.Unlock()
 	if had != "" {
 		b.n.complainOfEnd(had, reason)

@@ -109,6 +109,7 @@ func (b *Mailbox) moveOut() {
 	b.moved = true
 	b.staged.Store(false)
 	b.inbox.Clear()
+	b.inherited, b.label = nil, nil
 	b.bonds.Clear()
 	b.nodes = nodeBonds{}
 	b.n.procs.end(b)

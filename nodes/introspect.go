@@ -76,7 +76,7 @@ func (n *Node) Process(pid ei.Pid) (introspect.Details, bool) {
 		d.Watchers = append(d.Watchers, w.Pid)
 	}
 	bytes := 0
-	for _, m := range b.inbox.Unread() {
+	for m := range b.inbox.Unread() {
 		if bytes += len(m.Payload) + len(m.Reason); bytes > messagesShown || len(d.Messages) == mostMessagesShown {
 			break
 		}

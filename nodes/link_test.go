@@ -618,6 +618,5 @@ func TestExitAtFullMailbox(t *testing.T) {
 	p.send(dist.Control{Op: dist.OpExit, From: p.self, To: full.Pid(), Reason: exitReason(ei.Atom("crash"))}, nil)
 	require.Equal(t, ei.Atom("mailbox_full"), exited(t, full))
 	require.Equal(t, ei.Atom("mailbox_full"), exited(t, linked))
-	require.Equal(t, ei.Atom("before"), term(t, full))
 	require.Zero(t, unread(full))
 }

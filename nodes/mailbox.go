@@ -30,7 +30,8 @@ const messageCost = int(unsafe.Sizeof(Message{})) + int(unsafe.Sizeof(inbox.Entr
 // mailboxFull is the reason with which a full mailbox ends.
 const mailboxFull = ei.Atom("mailbox_full")
 
-// A Full says what a mailbox does when its limit is reached. Nothing is ever dropped silently.
+// A Full says what a mailbox does when its limit is reached. Nothing is dropped from a mailbox that
+// goes on.
 type Full int
 
 const (
@@ -38,11 +39,18 @@ const (
 	// what running functions send with the context that they were given, does not wait, since the
 	// receiver may wait for an answer that comes behind it: it goes into the mailbox all the same,
 	// up to Config.OverflowLimit; a warning in the log names the mailbox. When a peer has had its
-	// share of that, it is not read for up to two seconds; then the mailbox that has most of that
-	// share ends as with FullExit.
+	// share of that, it is not read until there is room, and whatever else it sends waits behind.
+	// So once such mailboxes have held its connection for two seconds in all of the last ten, the
+	// one that has most of that share ends as with FullExit, though it may receive all the time.
 	FullBlock Full = iota
-	// FullExit ends the mailbox with reason mailbox_full; links and monitors hear of it.
+	// FullExit ends the mailbox with reason mailbox_full; links and monitors hear of it, and so do
+	// the log, metrics.Hooks and Stats.
 	FullExit
+	// FullWait is FullBlock for a mailbox that may hold the connections of its senders, however
+	// slow it is, as long as it receives: these are read as fast as it works. A mailbox ends only
+	// when a message has waited for two seconds without finding room, and then it is the one that
+	// has most of the peer's share, of whichever kind.
+	FullWait
 )
 
 // MailboxOptions adjust a mailbox. The zero value is good.
@@ -50,7 +58,8 @@ type MailboxOptions struct {
 	// Limit is how many bytes of memory its unread messages may take; 0 is DefaultMailboxLimit. One
 	// message may exceed it when there is no other. Each counts some 500 bytes and its encoded term;
 	// if it is from another node, its whole frame, up to 4 MiB in a buffer whose size is a power of
-	// two, of 128 bytes at least.
+	// two, of 128 bytes at least. Those of other nodes beyond the limit are packed until they are
+	// received, and count some 60 bytes and their terms.
 	Limit int
 	// Full says what happens at the limit.
 	Full Full
@@ -150,7 +159,7 @@ func (b *Mailbox) init(n *Node, pid ei.Pid, h hook, o *MailboxOptions) {
 		b.opts = *o
 		b.traps.Store(o.TrapExit)
 	}
-	b.inbox.Init(n.overflow, (*Message).payer, cmp.Or(b.opts.Limit, DefaultMailboxLimit), inbox.Full(b.opts.Full), b.origin.spawned != nil)
+	b.inbox.Init(n.overflow, kind{b}, cmp.Or(b.opts.Limit, DefaultMailboxLimit), inbox.Full(b.opts.Full), b.origin.spawned != nil)
 }
 
 // enroll puts the mailbox on the table.
@@ -274,7 +283,7 @@ func (b *Mailbox) Err() error {
 }
 
 // Receive returns the oldest message. It waits until there is one, ctx ends, or the mailbox has
-// ended and everything in it was received; in this last case the error wraps an *ExitError. With
+// ended, which drops what is unread: in this last case the error wraps an *ExitError. With
 // transport.NoWait it does not wait: os.ErrDeadlineExceeded. For a selective receive see the
 // example. The mailbox of a Handler or a Server gets no messages: their functions do.
 //
@@ -305,9 +314,6 @@ func (b *Mailbox) receive(ctx context.Context, stop <-chan struct{}) (*Message, 
 			return nil, wrap("receive", "", ErrClosed)
 		}
 		if b.ended() {
-			if m := b.take(); m != nil {
-				return m, nil
-			}
 			return nil, wrap("receive", "", fmt.Errorf("%w: %w", ErrClosed, b.Err()))
 		}
 	}
@@ -338,12 +344,11 @@ func (b *Mailbox) comes() <-chan struct{} {
 	return b.inbox.Comes()
 }
 
-// All yields messages until ctx ends, or the node, or Close ends the mailbox: these end the loop as
-// the close of a channel does, and ctx.Err and Mailbox.Err say which it was. In a Func, or a
-// Server's function, with its own ctx, the loop ends as soon as the node stops (Node.Stopping),
-// after what has come before: Shutdown waits for the function. Under transport.NoWait it ends after
-// what is there. What goes wrong is an error, in the last pair: an *ExitError of a mailbox that has
-// ended otherwise.
+// All yields messages until ctx ends, or the node, or Close ends the mailbox: these end the loop
+// without an error, and ctx.Err and Mailbox.Err say which it was. In a Func, or a Server's function,
+// with its own ctx, the loop ends as soon as the node stops (Node.Stopping), after what has come
+// before: Shutdown waits for the function. Under transport.NoWait it ends after what is there. What
+// goes wrong is an error, in the last pair: an *ExitError of a mailbox that has ended otherwise.
 func (b *Mailbox) All(ctx context.Context) iter.Seq2[*Message, error] {
 	return func(yield func(*Message, error) bool) {
 		stop, stops, left := loopStop(ctx, b), false, 0

@@ -161,13 +161,12 @@ func TestMailboxReceive(t *testing.T) {
 	require.NoError(t, b.Close())
 	inTime(t, "All", wg.Wait)
 
-	// What came before the end can still be received.
+	// The end drops what is unread.
 	b = box(t, a)
 	require.NoError(t, b.Send(w.ctx(), b.Pid(), "last"))
 	require.NoError(t, b.Close())
 	other := box(t, a)
 	require.NoError(t, other.Send(w.ctx(), b.Pid(), "too late"))
-	require.Equal(t, ei.Binary("last"), term(t, b))
 	_, err := b.Receive(w.ctx())
 	require.ErrorIs(t, err, ErrClosed)
 	require.NotContains(t, err.Error(), "\n")
@@ -322,16 +321,9 @@ func TestMailboxFullExits(t *testing.T) {
 	_, why := reason(t, watcher, dist.OpMonitorPExit)
 	require.Equal(t, ei.Atom("mailbox_full"), why)
 	require.Equal(t, ei.Atom("mailbox_full"), exited(t, linked))
-	require.LessOrEqual(t, unread(full), 11<<10)
-	n := 0
-	for _, err := range full.All(w.ctx()) {
-		if err != nil {
-			require.ErrorIs(t, err, ErrClosed)
-			break
-		}
-		n++
-	}
-	require.Equal(t, 4, n, "what was there can be received")
+	require.Zero(t, unread(full))
+	_, err = full.Receive(w.ctx())
+	require.ErrorIs(t, err, ErrClosed)
 	require.Nil(t, b.Whereis("full"))
 }
 
@@ -427,8 +419,6 @@ func TestMailboxNoWait(t *testing.T) {
 	b.Close()
 	require.NoError(t, a.Send(transport.NoWait(), b.Pid(), ei.Atom("to nobody")))
 	_, err = b.Receive(transport.NoWait())
-	require.NoError(t, err)
-	_, err = b.Receive(transport.NoWait())
 	require.ErrorIs(t, err, ErrClosed)
 }
 
@@ -472,16 +462,15 @@ func TestFullMailboxIsLogged(t *testing.T) {
 		}
 		synctest.Wait()
 		require.Len(t, log.lines("level=WARN", "mailbox over its limit", full.Pid().String(), "full"), 1)
-		require.Equal(t, 3*(messageCost+128), b.Stats().Overflow)
+		require.Less(t, b.Stats().Overflow, 3*80, "packed")
 		began := time.Now()
-		for i := range 20 {
-			p.say("full", ei.Int(i))
+		for range 20 {
+			p.say("full", ei.Binary(make([]byte, 1000)))
 		}
 		require.Equal(t, mailboxFull, exited(t, full))
 		require.Equal(t, mailboxFull, exited(t, linked))
 		require.Equal(t, inbox.Patience, time.Since(began))
-		require.Len(t, log.lines("level=ERROR", "mailbox ended", full.Pid().String(), "full"), 1)
-		require.Equal(t, ei.Int(0), term(t, full), "what was within the limit")
+		require.Len(t, log.lines("level=ERROR", "mailbox ended", full.Pid().String(), "full", "for 2s out of 10s", "held", "wire@test"), 1)
 		require.Zero(t, unread(full))
 		require.EqualValues(t, 1, b.Stats().MailboxesFull)
 	})

@@ -197,10 +197,9 @@ func (b *Mailbox) state(ctx context.Context) (states.Mailbox, error) {
 	for c := range b.nodes.up {
 		s.NodesUp = append(s.NodesUp, states.Up{Node: c.peer.Name, Visible: c.nodeType() == VisibleNodes})
 	}
-	unread := b.inbox.Unread()
-	s.Messages = make([]states.Message, 0, len(unread))
-	for i, m := range unread {
-		if i%messagesALook == 0 && ctx.Err() != nil {
+	s.Messages = make([]states.Message, 0, b.inbox.Len())
+	for m := range b.inbox.Unread() {
+		if len(s.Messages)%messagesALook == 0 && ctx.Err() != nil {
 			break
 		}
 		s.Messages = append(s.Messages, m.state())

@@ -13,8 +13,9 @@ import (
 )
 
 // What a mailbox's inbox has no room for counts towards Config.OverflowLimit, each peer's share of
-// it: see package inbox. Where that is used up, and a sender has waited in vain for a while, the
-// mailbox with the most of its overflow ends, with reason mailbox_full.
+// it: see package inbox. Where that is used up, and a sender has waited in vain for a while, or a
+// connection's reader for a part of the time that is too large, the mailbox with the most of its
+// overflow ends, with reason mailbox_full.
 
 // unlockTellingOfOverflow releases b.mu, and logs, from time to time, that the mailbox is over its
 // limit, and what comes next: a message of that peer has just been put into it, which overflows.
@@ -25,8 +26,9 @@ func (b *Mailbox) unlockTellingOfOverflow(peer string, cost int) {
 		h.Overflow(peer, cost)
 	}
 	if tell {
-		next := fmt.Sprintf("messages of %s are kept until they take its share of Config.OverflowLimit; then it is not read for up to %v, "+
-			"and if that makes no room, the mailbox with the most of its share ends (mailbox_full)", cmp.Or(peer, "this node"), inbox.Patience)
+		next := fmt.Sprintf("messages of %s are kept until they take its share of Config.OverflowLimit; then it is not read until there is "+
+			"room, and after %v without, or %v out of %v, the mailbox with the most of its share ends (mailbox_full); with FullWait only after "+
+			"the first", peerOr(peer), inbox.Patience, inbox.HoldLimit, inbox.HoldWindow)
 		b.n.mishaps.Log(b.n.log, slog.LevelWarn, "mailbox over its limit", "error", b.unreceived(), "next", next)
 	}
 }
@@ -47,39 +49,43 @@ func (b *Mailbox) unreceived() error {
 		b.inbox.Len(), b.inbox.Bytes(), limit, bytes, b.n.overflow.Size())
 }
 
+// peerOr names a peer in whose name messages take memory.
+func peerOr(peer string) string { return cmp.Or(peer, "this node") }
+
 // blocks tells whether senders wait at the limit.
-func (b *Mailbox) blocks() bool {
+func (b *Mailbox) blocks() bool { return b.full() != FullExit }
+
+// full is what the mailbox does at its limit.
+func (b *Mailbox) full() Full {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	_, full := b.inbox.Limit()
-	return full == inbox.Blocks
+	return Full(full)
 }
 
-// exitFull ends the mailbox because it is full.
-func (b *Mailbox) exitFull() {
+// exitFull ends the mailbox because it is full; why says what that has led to.
+func (b *Mailbox) exitFull(why string) {
 	err, name := b.unreceived(), b.n.nameOf(b)
 	_ = b.lockBefore(context.Background(), life.Ending)
 	if b.ended() {
 		b.mu.Unlock()
 		return
 	}
-	if !b.served.is { // a Server's messages end with it
-		b.n.stats.undeliverable.Add(int64(b.inbox.DropOverflow()))
-	}
 	b.n.stats.mailboxesFull.Add(1)
 	notices := b.endUnlock(mailboxFull)
 	if m := b.n.meter.Load(); m != nil && m.MailboxFull != nil {
 		m.MailboxFull(metrics.Clip(name))
 	}
-	b.n.mishaps.Log(b.n.log, slog.LevelError, "mailbox ended, since it is full", "error", err)
+	b.n.mishaps.Log(b.n.log, slog.LevelError, "mailbox ended, since it is full", "error", err, "why", why)
 	b.notifyEnd(notices, bonds.Scope{})
 }
 
-// fullest is the mailbox with the most overflow of a peer; b if there is none.
-func (p *processes) fullest(b *Mailbox, peer string) *Mailbox {
+// fullest is the mailbox with the most overflow of a peer, or the one that is not FullWait; b if
+// there is none.
+func (p *processes) fullest(b *Mailbox, peer string, all bool) *Mailbox {
 	most := 0
 	for _, other := range p.all() {
-		if bytes := other.overflowOf(peer); bytes > most {
+		if bytes := other.overflowOf(peer); bytes > most && (all || other.full() != FullWait) {
 			b, most = other, bytes
 		}
 	}

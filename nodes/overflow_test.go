@@ -18,7 +18,7 @@ func TestLocalSenderGetsItsTurn(t *testing.T) {
 	all := team(t, []string{"a@127.0.0.1", "b@127.0.0.1"}, func(c *nodes.Config) { c.OverflowLimit = 1 << 20 })
 	a, b := all[0], all[1]
 	ctx := patient(t)
-	to, err := b.NewMailbox(&nodes.MailboxOptions{Limit: 100_000})
+	to, err := b.NewMailbox(&nodes.MailboxOptions{Limit: 100_000, Full: nodes.FullWait})
 	require.NoError(t, err)
 	from, err := a.NewMailbox(nil)
 	require.NoError(t, err)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/inbox"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport"
@@ -58,7 +59,8 @@ type reader struct {
 	place    []byte
 	first    []byte // where a frame without a length begins, over a carrier that keeps packets; nil: it has a length
 
-	held int // bytes of incomplete messages, as counted in Node.incomplete
+	held  int          // bytes of incomplete messages, as counted in Node.incomplete
+	holds *inbox.Holds // for how long full mailboxes have kept it waiting; nil: none has
 
 	steps atomic.Int64 // of large frames that have come, ever: signs of life
 
@@ -446,6 +448,20 @@ func (c *Conn) stopState() (bool, <-chan struct{}) {
 	}
 	phase, change := c.life.State()
 	return phase != life.Open, change
+}
+
+// inboxReader is the connection's reader, which has read a message, for the inbox that the message
+// is for; the caller is that reader. That of the nil Conn stands for no reader.
+func (c *Conn) inboxReader() (r inbox.Reader) {
+	if c == nil {
+		return r
+	}
+	if c.rd.holds == nil {
+		c.rd.holds = new(inbox.Holds)
+	}
+	r.Stops, r.Change = c.stopState()
+	r.Holds = c.rd.holds
+	return r
 }
 
 // giveReaderToFreeze is called by the reader: it gives its token up, for the goroutine that freezes

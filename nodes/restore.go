@@ -307,7 +307,7 @@ func (n *Node) restoreMailbox(s *states.Mailbox) (b *Mailbox, lost []states.Up, 
 	b.tie(s.Bonds)
 	lost = b.tieNodes(NodeTypes(s.NodeTypes), s.NodesUp)
 	for i := range s.Messages {
-		b.inbox.Push(entryOf(n.message(&s.Messages[i])))
+		b.inbox.Restore(entryOf(n.message(&s.Messages[i])))
 	}
 	p := &n.procs
 	p.mu.Lock()

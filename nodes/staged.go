@@ -3,6 +3,7 @@ package nodes
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
@@ -142,7 +143,7 @@ func (g *Staged) receive() {
 func (b *Mailbox) takeAll() []*Message {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	all := b.inbox.Unread()
+	all := slices.Collect(b.inbox.Unread())
 	b.inbox.Clear()
 	return all
 }

@@ -99,7 +99,7 @@ func (b *Mailbox) markServed() {
 	}
 }
 
-// retire is served for all messages: the Server has ended, and answers nothing any more.
+// retire is markServed for a Server that has ended: it answers nothing any more.
 func (b *Mailbox) retire() {
 	b.markServed()
 	b.mu.Lock()
@@ -108,17 +108,7 @@ func (b *Mailbox) retire() {
 		b.served.backlog = 0
 		b.n.life.Work.Leave()
 	}
-	var left []*Conn
-	for _, m := range b.inbox.Unread() {
-		if m.owed {
-			m.owed = false
-			left = append(left, m.conn)
-		}
-	}
 	b.mu.Unlock()
-	for _, c := range left {
-		c.works.Leave()
-	}
 }
 
 // noteUnanswered counts, among the works of the connection, the requests that have come over it and
@@ -133,15 +123,31 @@ func (b *Mailbox) noteUnanswered(c *Conn) {
 		r.owed = true
 		c.works.Enter()
 	}
-	for _, m := range b.inbox.Unread() {
-		if m.conn != c || m.owed {
+	for e := range b.inbox.Entries() {
+		if e.Message.conn != c || e.Message.owed {
 			continue
 		}
-		if _, _, _, ok := otp.GenCall(m.Payload); ok || b.served.handler {
-			m.owed = true
+		if _, _, _, ok := otp.GenCall(b.inbox.Whole(e).Payload); ok || b.served.handler {
+			markOwed(e)
 			c.works.Enter()
 		}
 	}
+}
+
+// dropUnread drops what nobody has received, none of which will be answered: the process has ended.
+// A call's, which only the call has, keeps it: an answer may have come just before. b.mu is held.
+func (b *Mailbox) dropUnread() {
+	if b.origin.private {
+		b.inbox.RestoreAll()
+		return
+	}
+	for e := range b.inbox.Entries() {
+		if e.Message.owed {
+			e.Message.conn.works.Leave()
+		}
+	}
+	b.inbox.Clear()
+	b.served.asked = nil
 }
 
 // begin counts the mailbox's server as running, before the server takes the next message. false:

@@ -207,7 +207,8 @@ func (g *Global) makeServer(_ context.Context, isFirst bool) (*nodes.Mailbox, er
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	isOwner := !g.workers || isFirst && g.n.Whereis(ownerName) != nil
-	box, err := g.n.Handle(serverName, g.box.Handler(g.handle), &nodes.MailboxOptions{TrapExit: true, Handover: g.handover})
+	box, err := g.n.Handle(serverName, g.box.Handler(g.handle),
+		&nodes.MailboxOptions{TrapExit: true, Handover: g.handover, Full: nodes.FullWait}) // a peer's flood holds up that peer only
 	if err != nil {
 		return nil, err
 	}

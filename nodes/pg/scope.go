@@ -119,7 +119,8 @@ func Start(ctx context.Context, n *nodes.Node, scope string, o *Options) (*Scope
 
 // make makes the scope's process.
 func (s *Scope) make(_ context.Context, isFirst bool) (*nodes.Mailbox, error) {
-	box, err := s.n.Handle(s.name, s.process.Handler(s.take), &nodes.MailboxOptions{TrapExit: true, Handover: s.handover})
+	box, err := s.n.Handle(s.name, s.process.Handler(s.take),
+		&nodes.MailboxOptions{TrapExit: true, Handover: s.handover, Full: nodes.FullWait}) // a peer's flood holds up that peer only
 	if err != nil {
 		return nil, err
 	}

@@ -143,7 +143,8 @@ func (ps *PubSub) open(ctx context.Context, name string) (err error) {
 
 // startMember starts a process of the pool.
 func (ps *PubSub) startMember(ctx context.Context, group ei.Atom) (*nodes.Mailbox, error) {
-	b, err := ps.n.Serve(string(group), nodes.Server{Info: ps.take}, &nodes.MailboxOptions{TrapExit: true})
+	b, err := ps.n.Serve(string(group), nodes.Server{Info: ps.take},
+		&nodes.MailboxOptions{TrapExit: true, Full: nodes.FullWait}) // a peer's flood holds up that peer only
 	if err != nil {
 		return nil, err
 	}

@@ -168,7 +168,7 @@ func TestServerSubscribes(t *testing.T) {
 	require.ErrorAs(t, b.Subscribe(srv, "t"), new(*nodes.ExitError))
 }
 
-// One that does not read holds up nobody, and its loop ends at its limit, with what came before.
+// One that does not read holds up nobody, and its loop ends at its limit.
 func TestSlowSubscriber(t *testing.T) {
 	_, a, b := two(t, &Options{Limit: 10_000})
 	ctx := expect.Context(t)
@@ -178,19 +178,12 @@ func TestSlowSubscriber(t *testing.T) {
 		require.NoError(t, a.Broadcast(ctx, "t", i))
 		gives(t, i, quick)
 	}
-	next := 0
-	for i, err := range slow {
-		if err != nil {
-			var exit *nodes.ExitError
-			require.ErrorAs(t, err, &exit)
-			require.Equal(t, ei.Atom("mailbox_full"), exit.Reason)
-			break
-		}
-		require.Equal(t, next, i)
-		next++
+	var exit *nodes.ExitError
+	for _, err := range slow {
+		require.ErrorAs(t, err, &exit)
 	}
-	require.Greater(t, next, 5)
-	require.Less(t, next, 50)
+	require.NotNil(t, exit)
+	require.Equal(t, ei.Atom("mailbox_full"), exit.Reason)
 	for _, err := range slow {
 		require.ErrorIs(t, err, nodes.ErrClosed, "it is for one loop")
 	}

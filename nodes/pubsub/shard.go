@@ -56,7 +56,7 @@ func newShard(p *Presence, name string) *shard {
 func (s *shard) make(isFirst bool) (*nodes.Mailbox, error) {
 	handler := s.process.Handler(s.take)
 	b, err := s.p.ps.n.Serve(s.name, nodes.Server{Info: func(_ context.Context, b *nodes.Mailbox, m *nodes.Message) { handler(b, m) }},
-		&nodes.MailboxOptions{TrapExit: true, Handover: s.handover})
+		&nodes.MailboxOptions{TrapExit: true, Handover: s.handover, Full: nodes.FullWait}) // a peer's flood holds up that peer only
 	if err != nil {
 		return nil, err
 	}

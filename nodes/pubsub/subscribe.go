@@ -14,8 +14,8 @@ import (
 // others, as nodes.Messages does. Subscribed from the call on, it is so until the loop ends, or ctx
 // does, or the PubSub, by Close or with the node: none of that is an error. What goes wrong is one,
 // in the last pair: a loop that lags behind by more than Options.Limit ends with an
-// *nodes.ExitError, reason mailbox_full, after what has come before that. The result is for one
-// loop; another one gets nodes.ErrClosed.
+// *nodes.ExitError, reason mailbox_full, and what it has not got by then is lost. The result is for
+// one loop; another one gets nodes.ErrClosed.
 func Messages[T any](ctx context.Context, ps *PubSub, topic string) iter.Seq2[T, error] {
 	b, err := ps.n.NewMailbox(&nodes.MailboxOptions{Limit: ps.opts.Limit, Full: nodes.FullExit})
 	if err == nil {

@@ -147,7 +147,9 @@ func Start(ctx context.Context, n *nodes.Node, name string, o *Options, children
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	box, err := n.Serve(name, s.server(), &nodes.MailboxOptions{TrapExit: true, Parent: s.o.Parent, Handover: s.handOver})
+	box, err := n.Serve(name, s.server(), &nodes.MailboxOptions{
+		TrapExit: true, Parent: s.o.Parent, Handover: s.handOver, Full: nodes.FullWait, // no flood of a peer's is to end the tree
+	})
 	if err != nil {
 		return nil, err
 	}

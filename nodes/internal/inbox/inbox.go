@@ -1,7 +1,9 @@
 package inbox
 
 import (
+	"iter"
 	"slices"
+	"unsafe"
 
 	"github.com/cnode-go/cnode/nodes/internal/places"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
@@ -12,10 +14,11 @@ const keepQueue = 4096
 
 // An Entry is a message in an inbox.
 type Entry[M any] struct {
-	Message M
-	Cost    int  // bytes of memory
-	Ahead   bool // it is received before those without priority
-	Waits   bool // its sender waits for room: a goroutine of the program on this node
+	Message M      // of one that is packed what Kind.Pack has left of it
+	packed  string // what Kind.Pack has made of it; "": it is not packed
+	Cost    int    // bytes of memory
+	Ahead   bool   // it is received before those without priority
+	Waits   bool   // its sender waits for room: a goroutine of the program on this node
 
 	overflows bool // there is no room for it: it is counted in the node's memory for that
 }
@@ -23,11 +26,27 @@ type Entry[M any] struct {
 // Overflows tells whether there was no room for the message.
 func (e *Entry[M]) Overflows() bool { return e.overflows }
 
+// IsPacked tells whether the inbox keeps the message packed.
+func (e *Entry[M]) IsPacked() bool { return e.packed != "" }
+
+// A Kind is what an inbox has to know of its messages.
+type Kind[M any] interface {
+	// Payer is the peer in whose name a message takes memory; "": a process of this node.
+	Payer(m M) string
+	// Packed is how many bytes the message is when it is packed; 0: it cannot be.
+	Packed(m M) int
+	// Pack packs a message: into so many bytes, and rest, which takes no memory of its own, and has
+	// the same Payer.
+	Pack(m M) (rest M, packed string)
+	// Unpack makes the message anew.
+	Unpack(rest M, packed string) M
+}
+
 // An Inbox is the queue of a process.
 type Inbox[M any] struct {
-	memory *places.Memory   // for what overflows
-	payer  func(m M) string // the peer in whose name it takes that; "": a process of this node
-	limit  int              // bytes that unread messages may take
+	memory *places.Memory // for what overflows
+	kind   Kind[M]
+	limit  int // bytes that unread messages may take
 	full   Full
 	paid   bool // peers pay for all that is unread: see Init
 
@@ -50,11 +69,10 @@ type Inbox[M any] struct {
 	aheadPassed, passed int
 }
 
-// Init makes an Inbox ready. payer tells in the name of which peer a message takes of memory; paid
-// says that peers pay for all that is unread, whether there is room or not: it is for the process
-// of a function, of which a peer may spawn any number.
-func (q *Inbox[M]) Init(memory *places.Memory, payer func(m M) string, limit int, full Full, paid bool) {
-	q.memory, q.payer, q.limit, q.full, q.paid = memory, payer, limit, full, paid
+// Init makes an Inbox ready. paid says that peers pay for all that is unread, whether there is room
+// or not: it is for the process of a function, of which a peer may spawn any number.
+func (q *Inbox[M]) Init(memory *places.Memory, kind Kind[M], limit int, full Full, paid bool) {
+	q.memory, q.kind, q.limit, q.full, q.paid = memory, kind, limit, full, paid
 }
 
 // Limit is what Init or SetLimit has set.
@@ -110,26 +128,70 @@ func (q *Inbox[M]) unread() []Entry[M] { return q.queue[q.first():] }
 // first is the index in queue of the oldest unread message.
 func (q *Inbox[M]) first() int { return int(q.taken - q.base) }
 
-// Unread lists the messages that nobody has taken, the next first.
-func (q *Inbox[M]) Unread() []M {
-	all := make([]M, 0, q.Len())
-	for _, list := range [][]Entry[M]{q.ahead, q.unread()} {
-		for i := range list {
-			all = append(all, list[i].Message)
+// Entries are those of the messages that nobody has taken, the next first.
+func (q *Inbox[M]) Entries() iter.Seq[*Entry[M]] {
+	return func(yield func(*Entry[M]) bool) {
+		for _, list := range [][]Entry[M]{q.ahead, q.unread()} {
+			for i := range list {
+				if !yield(&list[i]) {
+					return
+				}
+			}
 		}
 	}
-	return all
+}
+
+// Unread are the messages of Entries. One that is packed is made anew, for whoever looks.
+func (q *Inbox[M]) Unread() iter.Seq[M] {
+	return func(yield func(M) bool) {
+		for e := range q.Entries() {
+			if !yield(q.Whole(e)) {
+				return
+			}
+		}
+	}
+}
+
+// Whole is the message of an entry, made anew if it is packed.
+func (q *Inbox[M]) Whole(e *Entry[M]) M {
+	if e.IsPacked() {
+		return q.kind.Unpack(e.Message, e.packed)
+	}
+	return e.Message
 }
 
 // First is the message that Take would take if there is no Only; false: there is none.
 func (q *Inbox[M]) First() (m M, ok bool) {
-	switch {
-	case len(q.ahead) > 0:
-		return q.ahead[0].Message, true
-	case q.first() < len(q.queue):
-		return q.queue[q.first()].Message, true
+	for m := range q.Unread() {
+		return m, true
 	}
 	return m, false
+}
+
+// packedCost is what a message costs if it is packed, and whether it is to be: not if it cannot be,
+// or if that would save next to nothing.
+func (q *Inbox[M]) packedCost(e *Entry[M]) (cost int, packs bool) {
+	const step = 16 // Go's heap has sizes in steps, these as long as they are small
+	size := q.kind.Packed(e.Message)
+	cost = int(unsafe.Sizeof(*e)) + (size+step-1)/step*step
+	if size == 0 || cost > e.Cost*3/4 {
+		return e.Cost, false
+	}
+	return cost, true
+}
+
+func (q *Inbox[M]) pack(e *Entry[M], cost int) {
+	e.Message, e.packed = q.kind.Pack(e.Message)
+	e.Cost = cost
+}
+
+// Restore is Push for a message that another process had in its inbox: beyond the limit it is
+// packed, as it was there.
+func (q *Inbox[M]) Restore(e Entry[M]) {
+	if cost, packs := q.packedCost(&e); packs && !q.hasRoom(&e) {
+		q.pack(&e, cost)
+	}
+	q.Push(e)
 }
 
 // Push gives the inbox a message, whatever its limit.
@@ -175,7 +237,7 @@ func (q *Inbox[M]) HasUnread() bool { return q.first() < len(q.queue) || len(q.a
 // find looks for a message that may be taken while Only is in force.
 func (q *Inbox[M]) find() bool {
 	pass := func(list []Entry[M], from *int) bool {
-		for *from < len(list) && !q.only(list[*from].Message) {
+		for *from < len(list) && !q.only(q.Whole(&list[*from])) {
 			*from++
 		}
 		return *from < len(list)
@@ -234,7 +296,7 @@ func (q *Inbox[M]) takeQueued() M {
 	if q.bytes < q.limit {
 		q.room.Ring()
 	}
-	return e.Message
+	return q.Whole(&e)
 }
 
 // takeAhead takes the oldest message with priority.
@@ -250,7 +312,7 @@ func (q *Inbox[M]) takeAhead() M {
 		q.Wake()
 	}
 	q.room.Ring()
-	return e.Message
+	return q.Whole(&e)
 }
 
 // Clear drops the messages.

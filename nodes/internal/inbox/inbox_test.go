@@ -1,9 +1,14 @@
 package inbox
 
 import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -11,18 +16,41 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/places"
 )
 
-// Messages below 1000 are a peer's.
-func payer(m int) string {
+// numbers are messages that are numbers. Those below 1000 are a peer's; a negative one can be packed,
+// which leaves 0 of it.
+type numbers struct{}
+
+func (numbers) Payer(m int) string {
 	if m < 1000 {
 		return "peer"
 	}
 	return "other"
 }
 
+// packedNumber is how long a packed message is.
+const packedNumber = 12
+
+func (numbers) Packed(m int) int {
+	if m < 0 {
+		return packedNumber
+	}
+	return 0
+}
+
+func (numbers) Pack(m int) (rest int, packed string) { return 0, fmt.Sprintf("%*d", packedNumber, m) }
+
+func (numbers) Unpack(_ int, packed string) int {
+	m, err := strconv.Atoi(strings.TrimSpace(packed))
+	if err != nil {
+		panic(err)
+	}
+	return m
+}
+
 func newInbox(limit int, full Full, paid bool) (*Inbox[int], *places.Memory) {
 	m := places.NewMemory(1000, nil)
 	q := new(Inbox[int])
-	q.Init(m, payer, limit, full, paid)
+	q.Init(m, numbers{}, limit, full, paid)
 	return q, m
 }
 
@@ -44,7 +72,7 @@ func TestOrder(t *testing.T) {
 	}
 	require.Equal(t, 6, q.Len())
 	require.Equal(t, 60, q.Bytes())
-	require.Equal(t, []int{2, 5, 0, 1, 3, 4}, q.Unread())
+	require.Equal(t, []int{2, 5, 0, 1, 3, 4}, slices.Collect(q.Unread()))
 	first, ok := q.First()
 	require.True(t, ok)
 	require.Equal(t, 2, first)
@@ -115,7 +143,7 @@ func TestLimit(t *testing.T) {
 			defer w.End()
 			v := q.Judge(&e)
 			if v == Over {
-				v = q.Overflow(&e, &w, tt.isLast, nil)
+				v = q.Overflow(&e, &w, Reader{Stops: tt.isLast})
 			}
 			require.Equal(t, tt.verdict, v)
 			require.Equal(t, tt.counted, e.Overflows())
@@ -138,7 +166,7 @@ func TestRoom(t *testing.T) {
 		e := Entry[int]{Cost: 50}
 		var w Wait
 		if q.Judge(&e) == Over {
-			require.Equal(t, Fits, q.Overflow(&e, &w, false, nil))
+			require.Equal(t, Fits, q.Overflow(&e, &w, Reader{}))
 		}
 		q.Push(e)
 	}
@@ -147,14 +175,14 @@ func TestRoom(t *testing.T) {
 	require.Zero(t, q.OverflowOf("other"))
 	own, w := Entry[int]{Cost: 50, Waits: true}, Wait{}
 	require.Equal(t, Over, q.Judge(&own))
-	require.Equal(t, Over, q.Overflow(&own, &w, false, nil))
+	require.Equal(t, Over, q.Overflow(&own, &w, Reader{}))
 	require.True(t, q.RoomAwaited())
 	q.Take()
 	require.Equal(t, Again, w.For(nil, nil))
 	require.Equal(t, 50, memory.Held())
-	require.Equal(t, Over, q.Overflow(&own, &w, false, nil), "two came before")
+	require.Equal(t, Over, q.Overflow(&own, &w, Reader{}), "two came before")
 	q.Take()
-	require.Equal(t, Over, q.Overflow(&own, &w, false, nil), "and one message more")
+	require.Equal(t, Over, q.Overflow(&own, &w, Reader{}), "and one message more")
 	require.Zero(t, memory.Held())
 	q.Take()
 	require.Equal(t, Fits, q.Judge(&own))
@@ -175,7 +203,7 @@ func TestPatience(t *testing.T) {
 		e, w, change := Entry[int]{Cost: 10}, Wait{}, make(chan struct{})
 		defer w.End()
 		require.Equal(t, Over, q.Judge(&e))
-		require.Equal(t, Over, q.Overflow(&e, &w, false, change))
+		require.Equal(t, Over, q.Overflow(&e, &w, Reader{Change: change}))
 		begin := time.Now()
 		require.Equal(t, Late, w.For(nil, nil))
 		require.Equal(t, Late, w.For(nil, nil))
@@ -187,7 +215,7 @@ func TestPatience(t *testing.T) {
 		close(change)
 		require.Equal(t, Again, w.For(nil, nil))
 		w = Wait{}
-		require.Equal(t, Over, q.Overflow(&e, &w, false, nil))
+		require.Equal(t, Over, q.Overflow(&e, &w, Reader{}))
 		memory.Give("peer", 900)
 		require.Equal(t, Again, w.For(nil, nil))
 	})
@@ -201,7 +229,7 @@ func TestTells(t *testing.T) {
 		q.Push(Entry[int]{Cost: 10})
 		e, w := Entry[int]{Cost: 10}, Wait{}
 		require.Equal(t, Over, q.Judge(&e))
-		require.Equal(t, Fits, q.Overflow(&e, &w, false, nil))
+		require.Equal(t, Fits, q.Overflow(&e, &w, Reader{}))
 		q.Push(e)
 		require.True(t, q.Tells())
 		require.False(t, q.Tells())
@@ -210,14 +238,14 @@ func TestTells(t *testing.T) {
 	})
 }
 
-// A process that ends gives its memory back; one that is full keeps what is within its limit.
+// A process that ends, or gives its queue away, gives its memory back.
 func TestEnd(t *testing.T) {
 	fill := func() (*Inbox[int], *places.Memory) {
 		q, memory := newInbox(20, Blocks, false)
 		for i := range 6 {
 			e, w := Entry[int]{Message: i, Cost: 10, Ahead: i >= 3}, Wait{}
 			if q.Judge(&e) == Over {
-				require.Equal(t, Fits, q.Overflow(&e, &w, false, nil))
+				require.Equal(t, Fits, q.Overflow(&e, &w, Reader{}))
 			}
 			q.Push(e)
 		}
@@ -225,11 +253,6 @@ func TestEnd(t *testing.T) {
 		return q, memory
 	}
 	q, memory := fill()
-	require.Equal(t, 2, q.DropOverflow())
-	require.Equal(t, []int{3, 4, 0, 1}, all(q))
-	require.Zero(t, memory.Held())
-
-	q, memory = fill()
 	require.Equal(t, 6, q.Deafen())
 	require.True(t, q.IsDeaf())
 	require.Zero(t, memory.Held())
@@ -288,29 +311,41 @@ func TestQueueMemory(t *testing.T) {
 	require.Less(t, cap(q.queue), 1000)
 }
 
-// Whatever comes and goes, the memory counts are those of what is there.
+// Whatever comes and goes, packed or not, it is what was sent, in order, and the memory counts are
+// those of what is there.
 func TestCounts(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		q, memory := newInbox(50, Blocks, rapid.Bool().Draw(t, "paid"))
-		var queue, ahead []Entry[int]
-		next := 0
+		q, memory := newInbox(500, Blocks, rapid.Bool().Draw(t, "paid"))
+		type sent struct{ message, cost int }
+		var queue, ahead []sent
+		next := 1
 		t.Repeat(map[string]func(*rapid.T){
 			"push": func(t *rapid.T) {
 				e := Entry[int]{
-					Message: next + 1000*rapid.IntRange(0, 1).Draw(t, "payer"), Cost: rapid.IntRange(1, 30).Draw(t, "cost"),
+					Message: next + 1000*rapid.IntRange(0, 1).Draw(t, "payer"), Cost: rapid.IntRange(1, 300).Draw(t, "cost"),
 					Ahead: rapid.IntRange(0, 3).Draw(t, "ahead") == 0, Waits: rapid.IntRange(0, 3).Draw(t, "waits") == 0,
 				}
-				var w Wait
-				defer w.End()
-				if v := q.Judge(&e); v != Fits && (v != Over || q.Overflow(&e, &w, false, nil) != Fits) {
-					return
+				if rapid.Bool().Draw(t, "packs") {
+					e.Message = -next
 				}
-				q.Push(e)
+				message := e.Message
+				switch rapid.IntRange(0, 3).Draw(t, "how") {
+				case 0:
+					q.Restore(e)
+					e = *last(q, e.Ahead)
+				default:
+					var w Wait
+					defer w.End()
+					if v := q.Judge(&e); v != Fits && (v != Over || q.Overflow(&e, &w, Reader{}) != Fits) {
+						return
+					}
+					q.Push(e)
+				}
 				next++
 				if e.Ahead {
-					ahead = append(ahead, e)
+					ahead = append(ahead, sent{message, e.Cost})
 				} else {
-					queue = append(queue, e)
+					queue = append(queue, sent{message, e.Cost})
 				}
 			},
 			"take": func(t *rapid.T) {
@@ -318,20 +353,36 @@ func TestCounts(t *testing.T) {
 				require.Equal(t, len(ahead)+len(queue) > 0, ok)
 				switch {
 				case len(ahead) > 0:
-					require.Equal(t, ahead[0].Message, m)
+					require.Equal(t, ahead[0].message, m)
 					ahead = ahead[1:]
 				case ok:
-					require.Equal(t, queue[0].Message, m)
+					require.Equal(t, queue[0].message, m)
 					queue = queue[1:]
 				}
 			},
-			"": func(t *rapid.T) {
-				bytes := 0
-				for _, list := range [][]Entry[int]{queue, ahead} {
-					for _, e := range list {
-						bytes += e.Cost
+			"take one of some": func(t *rapid.T) {
+				q.Only(func(m int) bool { return m%3 == 0 })
+				m, ok := q.Take()
+				q.Only(nil)
+				for _, list := range []*[]sent{&ahead, &queue} {
+					if i := slices.IndexFunc(*list, func(s sent) bool { return s.message%3 == 0 }); i >= 0 {
+						require.True(t, ok)
+						require.Equal(t, (*list)[i].message, m)
+						*list = slices.Delete(*list, i, i+1)
+						return
 					}
 				}
+				require.False(t, ok)
+			},
+			"": func(t *rapid.T) {
+				var messages []int
+				bytes := 0
+				for _, list := range [][]sent{ahead, queue} {
+					for _, s := range list {
+						messages, bytes = append(messages, s.message), bytes+s.cost
+					}
+				}
+				require.Equal(t, messages, slices.Collect(q.Unread()))
 				require.Equal(t, bytes, q.Bytes())
 				require.Equal(t, len(queue)+len(ahead), q.Len())
 				require.Equal(t, q.OverflowOf("peer")+q.OverflowOf("other"), memory.Held())
@@ -339,5 +390,140 @@ func TestCounts(t *testing.T) {
 		})
 		q.Clear()
 		require.Zero(t, memory.Held())
+	})
+}
+
+// last is the entry that was pushed last.
+func last(q *Inbox[int], ahead bool) *Entry[int] {
+	if ahead {
+		return &q.ahead[len(q.ahead)-1]
+	}
+	return &q.queue[len(q.queue)-1]
+}
+
+// Beyond the limit what can be packed is, if that saves memory, and counts what it then takes.
+func TestPacks(t *testing.T) {
+	size := int(unsafe.Sizeof(Entry[int]{})) + 16 // packedNumber, in steps of Go's heap
+	for name, tt := range map[string]struct {
+		paid   bool
+		unread int // bytes, before
+		e      Entry[int]
+		stops  bool
+		packs  bool
+	}{
+		"beyond the limit":              {unread: 400, e: Entry[int]{Message: -5, Cost: 200}, packs: true},
+		"and ahead":                     {unread: 0, e: Entry[int]{Message: -5, Cost: 200, Ahead: true}, packs: true},
+		"the last of a connection":      {unread: 400, e: Entry[int]{Message: -5, Cost: 200}, stops: true, packs: true},
+		"a function's, within":          {unread: 100, e: Entry[int]{Message: -5, Cost: 200}, paid: true},
+		"a function's, beyond":          {unread: 400, e: Entry[int]{Message: -5, Cost: 200}, paid: true, packs: true},
+		"it cannot be":                  {unread: 400, e: Entry[int]{Message: 5, Cost: 200}},
+		"it would save next to nothing": {unread: 450, e: Entry[int]{Message: -5, Cost: size + 8}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			q, memory := newInbox(500, Blocks, tt.paid)
+			q.Push(Entry[int]{Cost: max(tt.unread, 1)})
+			q.Push(Entry[int]{Cost: 400, Ahead: true})
+			e, w, m, cost := tt.e, Wait{}, tt.e.Message, tt.e.Cost
+			require.Equal(t, Over, q.Judge(&e))
+			require.Equal(t, Fits, q.Overflow(&e, &w, Reader{Stops: tt.stops}))
+			require.Equal(t, tt.packs, e.IsPacked())
+			if tt.packs {
+				cost = size
+				require.Zero(t, e.Message, "what is left of it")
+			}
+			require.Equal(t, cost, e.Cost)
+			require.Equal(t, cost, memory.Held())
+			q.Push(e)
+			require.Equal(t, cost, q.OverflowOf("peer"))
+			require.Equal(t, m, q.Whole(last(q, e.Ahead)))
+			require.Contains(t, all(q), m)
+			require.Zero(t, memory.Held())
+		})
+	}
+}
+
+// A connection is held for no longer than it may be in all of the window, however often its reader
+// went on in between; what is past the window does not count, and neither does a wait for an inbox
+// that may hold it.
+func TestHolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, memory := newInbox(100, Blocks, false)
+		memory.Force("peer", 900)
+		q.Push(Entry[int]{Cost: 100})
+		var h Holds
+		// waits waits for room that comes after d, and says how that went, and how long it took
+		waits := func(d time.Duration) (Outcome, time.Duration) {
+			e, w, room := Entry[int]{Cost: 10}, Wait{}, make(chan struct{})
+			defer w.End()
+			require.Equal(t, Over, q.Judge(&e))
+			require.Equal(t, Over, q.Overflow(&e, &w, Reader{Change: room, Holds: &h}))
+			timer := time.AfterFunc(d, func() { close(room) })
+			defer timer.Stop()
+			begun := time.Now()
+			o := w.For(nil, nil)
+			return o, time.Since(begun)
+		}
+		again := func(d time.Duration) {
+			t.Helper()
+			o, took := waits(d)
+			require.Equal(t, Again, o)
+			require.Equal(t, d, took)
+		}
+		held := func(after time.Duration) {
+			t.Helper()
+			o, took := waits(time.Minute)
+			require.Equal(t, Held, o)
+			require.Equal(t, after, took)
+		}
+		held(HoldLimit)
+		again(HoldLimit - 1) // it begins anew
+		held(1)
+		for range 19 { // a tenth of the time, each time
+			again(100 * time.Millisecond)
+			time.Sleep(100 * time.Millisecond)
+		}
+		held(100 * time.Millisecond)
+		for range 100 { // less than a fifth of the time
+			again(90 * time.Millisecond)
+			time.Sleep(410 * time.Millisecond)
+		}
+		again(100 * time.Millisecond)
+		time.Sleep(HoldWindow)
+		held(HoldLimit)
+
+		q.SetLimit(100, Waits)
+		for range 10 {
+			again(HoldLimit - 1)
+		}
+		o, took := waits(time.Minute)
+		require.Equal(t, Late, o)
+		require.Equal(t, Patience, took)
+		q.SetLimit(100, Blocks)
+		held(HoldLimit)
+	})
+}
+
+// While the reader waits, what it was held for before leaves the window.
+func TestHoldsLeaveTheWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var h Holds
+		add := func(d time.Duration) {
+			begun := time.Now()
+			time.Sleep(d)
+			h.add(begun, time.Now())
+		}
+		add(HoldLimit - 100*time.Millisecond)
+		require.Equal(t, 100*time.Millisecond, h.left(time.Now()))
+		time.Sleep(HoldWindow - HoldLimit - 500*time.Millisecond)
+		require.Equal(t, 100*time.Millisecond, h.left(time.Now()))
+		for left := time.Duration(0); left < HoldLimit; {
+			time.Sleep(holdSlot)
+			now := h.left(time.Now())
+			require.LessOrEqual(t, now-left, holdSlot+100*time.Millisecond)
+			left = now
+		}
+		require.Zero(t, h.left(time.Now())-HoldLimit)
+		add(3 * HoldWindow)
+		require.Zero(t, h.left(time.Now()))
 	})
 }

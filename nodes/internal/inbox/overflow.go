@@ -3,11 +3,12 @@ package inbox
 import "time"
 
 // What happens at the limit to what does not wait: the messages of peers, whose connections are
-// read on, and those of functions that run. They go into the inbox all the same, and count in the
-// node's memory for that, of which each peer has its share. Where that is used up, the sender waits
-// after all, for room in the inbox or in its share; and when it has waited in vain for a while
-// (Late), some process ends for it: nobody receives from it, or the receiver waits for what cannot
-// come.
+// read on, and those of functions that run. They go into the inbox all the same, packed, so that
+// they take little more than their own bytes, and count in the node's memory for that, of which
+// each peer has its share. Where that is used up, the sender waits after all, for room in the inbox
+// or in its share; and when it has waited in vain for a while (Late), or the connection's reader
+// too long in all (Held), some process ends for it: nobody receives from it, or the receiver waits
+// for what cannot come, or is too slow.
 
 const (
 	// Patience is how long a sender that does not wait waits once its peer has had its share.
@@ -20,8 +21,9 @@ const (
 type Full int
 
 const (
-	Blocks Full = iota // whoever waits waits, and the rest overflows
+	Blocks Full = iota // whoever waits waits, and the rest overflows; it does not hold a connection
 	Ends               // it ends
+	Waits              // as Blocks, but it may hold a connection as long as it receives
 )
 
 // An overflow is the end of the queue, as far as it is counted in the node's memory.
@@ -42,11 +44,7 @@ const (
 
 // Judge tells whether a message may come in. What goes ahead has a room of its own.
 func (q *Inbox[M]) Judge(e *Entry[M]) Verdict {
-	bytes, overflows := q.bytes, q.overflow.count > 0
-	if e.Ahead {
-		bytes, overflows = q.aheadBytes, false
-	}
-	fits := bytes == 0 || bytes+e.Cost <= q.limit
+	fits, overflows := q.hasRoom(e), q.overflow.count > 0 && !e.Ahead
 	switch {
 	case !q.paid && fits && !overflows:
 		return Fits
@@ -59,10 +57,30 @@ func (q *Inbox[M]) Judge(e *Entry[M]) Verdict {
 	return Over
 }
 
-// Overflow is for a message that is Over. isLast says that nothing more is read of the connection
-// that it came over, until change: what was read already is kept. TooMuch: the process ends; Over:
-// the sender is to wait (Wait), and try again; else Push the message.
-func (q *Inbox[M]) Overflow(e *Entry[M], w *Wait, isLast bool, change <-chan struct{}) Verdict {
+// hasRoom tells whether there is room for a message within the limit.
+func (q *Inbox[M]) hasRoom(e *Entry[M]) bool {
+	bytes := q.bytes
+	if e.Ahead {
+		bytes = q.aheadBytes
+	}
+	return bytes == 0 || bytes+e.Cost <= q.limit
+}
+
+// A Reader is that of the connection that a message has come over; the zero value stands for one
+// that has come over none.
+type Reader struct {
+	Stops  bool            // nothing more is read, until Change: what was read already is kept
+	Change <-chan struct{} // is closed when Stops changes
+	Holds  *Holds
+}
+
+// Overflow is for a message that is Over, and packs it if that saves memory. TooMuch: the process
+// ends; Over: the sender is to wait (Wait), and try again; else Push the message.
+func (q *Inbox[M]) Overflow(e *Entry[M], w *Wait, r Reader) Verdict {
+	cost, packs := e.Cost, false
+	if !e.Waits && !(q.paid && q.hasRoom(e)) {
+		cost, packs = q.packedCost(e)
+	}
 	switch {
 	case e.Waits:
 		if w.turn == 0 {
@@ -74,17 +92,18 @@ func (q *Inbox[M]) Overflow(e *Entry[M], w *Wait, isLast bool, change <-chan str
 			return q.tooMuch()
 		}
 		q.force(e)
-	case isLast:
-		q.force(e)
+		return Fits
+	case r.Stops:
+		q.memory.Force(q.kind.Payer(e.Message), cost)
 	default:
-		if w.given = q.memory.Take(q.payer(e.Message), e.Cost); w.given != nil {
-			w.room, w.change = q.room.Next(), change
-			if w.patience == nil {
-				w.patience = time.NewTimer(Patience)
-			}
+		if w.given = q.memory.Take(q.kind.Payer(e.Message), cost); w.given != nil {
+			w.wait(q.room.Next(), &r, q.full == Waits)
 			return q.tooMuch()
 		}
-		e.overflows = true
+	}
+	e.overflows = true
+	if packs {
+		q.pack(e, cost)
 	}
 	return Fits
 }
@@ -97,7 +116,7 @@ func (q *Inbox[M]) tooMuch() Verdict {
 }
 
 func (q *Inbox[M]) force(e *Entry[M]) {
-	q.memory.Force(q.payer(e.Message), e.Cost)
+	q.memory.Force(q.kind.Payer(e.Message), e.Cost)
 	e.overflows = true
 }
 
@@ -125,7 +144,7 @@ func (q *Inbox[M]) restore(e *Entry[M]) {
 func (q *Inbox[M]) giveBack(e *Entry[M]) {
 	e.overflows = false
 	q.room.Ring()
-	q.memory.Give(q.payer(e.Message), e.Cost)
+	q.memory.Give(q.kind.Payer(e.Message), e.Cost)
 }
 
 // RestoreAll counts no overflow any more: the process has ended, or gives its queue away.
@@ -138,29 +157,6 @@ func (q *Inbox[M]) RestoreAll() {
 			q.giveBack(&q.ahead[i])
 		}
 	}
-}
-
-// DropOverflow drops what overflows, and says how many messages that were.
-func (q *Inbox[M]) DropOverflow() (dropped int) {
-	dropped = q.overflow.count
-	keep := q.ahead[:0]
-	for _, e := range q.ahead {
-		if !e.overflows {
-			keep = append(keep, e)
-			continue
-		}
-		dropped++
-		q.aheadBytes -= e.Cost
-		q.giveBack(&e)
-	}
-	clear(q.ahead[len(keep):])
-	q.ahead = keep
-	kept := len(q.queue) - q.overflow.count
-	q.bytes -= q.overflow.bytes
-	q.RestoreAll()
-	clear(q.queue[kept:])
-	q.queue = q.queue[:kept]
-	return dropped
 }
 
 // BeyondLimit tells whether what overflows is beyond the limit; where peers pay for all that is
@@ -180,7 +176,7 @@ func (q *Inbox[M]) Tells() bool {
 func (q *Inbox[M]) OverflowOf(peer string) (bytes int) {
 	for _, list := range [][]Entry[M]{q.queue[len(q.queue)-q.overflow.count:], q.ahead} {
 		for i := range list {
-			if e := &list[i]; e.overflows && q.payer(e.Message) == peer {
+			if e := &list[i]; e.overflows && q.kind.Payer(e.Message) == peer {
 				bytes += e.Cost
 			}
 		}
@@ -192,8 +188,22 @@ func (q *Inbox[M]) OverflowOf(peer string) (bytes int) {
 type Wait struct {
 	// the overflow after which it is the sender's turn: see overflow.restored; 0: none
 	turn                int
-	patience            *time.Timer // nil: the sender waits as long as it likes
+	until               time.Time   // the end of the sender's patience
+	holds               *Holds      // of the connection whose reader waits; nil: of none, or it may
+	timer               *time.Timer // nil: the sender waits as long as it likes
 	room, given, change <-chan struct{}
+}
+
+// wait prepares For, for a sender that does not wait as long as it likes.
+func (w *Wait) wait(room <-chan struct{}, r *Reader, mayHold bool) {
+	w.room, w.change, w.holds = room, r.Change, r.Holds
+	if mayHold {
+		w.holds = nil
+	}
+	if w.timer == nil {
+		w.until = time.Now().Add(Patience)
+		w.timer = time.NewTimer(Patience)
+	}
 }
 
 // An Outcome is why a wait is over.
@@ -203,33 +213,54 @@ const (
 	Again     Outcome = iota // there may be room
 	Cancelled                // the process has ended, or the sender has given up
 	Late                     // the sender has no more patience
+	Held                     // inboxes that must not have held the connection for too long
 )
 
 // For waits until there may be room, until one of the channels is closed, or the sender's patience
-// is at an end; then it begins anew.
+// is at an end, or the connection's; then it begins anew.
 func (w *Wait) For(ended, cancel <-chan struct{}) Outcome {
+	begun := time.Now()
 	var late <-chan time.Time
-	if w.patience != nil {
-		late = w.patience.C
+	if w.timer != nil {
+		left := w.until.Sub(begun)
+		if w.holds != nil {
+			left = min(left, w.holds.left(begun))
+		}
+		w.timer.Reset(left)
+		late = w.timer.C
 	}
+	outcome := Again
 	select {
 	case <-w.room:
 	case <-w.given:
 	case <-w.change:
 	case <-ended:
-		return Cancelled
+		outcome = Cancelled
 	case <-cancel:
-		return Cancelled
+		outcome = Cancelled
 	case <-late:
-		w.patience.Reset(Patience)
-		return Late
+		outcome = Late
 	}
-	return Again
+	now := time.Now()
+	if w.holds != nil {
+		w.holds.add(begun, now)
+	}
+	switch {
+	case outcome != Late:
+	case w.holds != nil && w.holds.left(now) == 0:
+		*w.holds = Holds{}
+		outcome = Held
+	case now.Before(w.until): // some of what the connection was held for is past the window by now
+		outcome = Again
+	default:
+		w.until = now.Add(Patience)
+	}
+	return outcome
 }
 
 // End releases what the wait has used.
 func (w *Wait) End() {
-	if w.patience != nil {
-		w.patience.Stop()
+	if w.timer != nil {
+		w.timer.Stop()
 	}
 }

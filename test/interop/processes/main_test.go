@@ -33,9 +33,12 @@ func serveSlow(name string) error {
 	if err != nil {
 		return err
 	}
-	// reader(Count, To) receives that many messages at 50 us each, and tells To.
+	// reader(Count) receives that many messages at 50 us each, however long that holds the sender.
 	n.Expose("slow", "reader", nodes.FuncOf(func(ctx context.Context, count int) error {
 		self := nodes.MailboxOf(ctx)
+		if err := self.SetLimit(0, nodes.FullWait); err != nil {
+			return err
+		}
 		for i := range count {
 			m, err := self.Receive(ctx)
 			if err != nil {

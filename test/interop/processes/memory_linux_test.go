@@ -26,8 +26,8 @@ func peak(t *testing.T, pid int) int {
 }
 
 // A function that is slower than an Erlang node which floods it leaves memory to other programs,
-// and gets all that is sent; one that does not receive at all ends. That is so on a large machine
-// and within a control group that is small.
+// and gets all that is sent if it may hold that node's connection; one that does not receive at all
+// ends. That is so on a large machine and within a control group that is small.
 func TestFloodOfASlowFunction(t *testing.T) {
 	t.Parallel()
 	const name, group = "slow@127.0.0.1", 512 << 20
