@@ -10,6 +10,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/introspect"
 )
 
 // A guarded node has what a web node may use, and what it may not.
@@ -397,4 +398,62 @@ func BenchmarkRules(b *testing.B) {
 			}
 		})
 	}
+}
+
+// Every control message that a peer may send has a row here: what it does to a process of this
+// node, and which permission that needs. A new one needs a row; 0 is for those that end what there
+// is, or mean nothing, and functions are a matter of mayRun.
+func TestRulesOfControlMessages(t *testing.T) {
+	permissions := map[dist.Op]Permission{
+		dist.OpSend: MaySend, dist.OpSendSender: MaySend, dist.OpRegSend: MaySend, dist.OpAliasSend: MaySend, dist.OpMonitorP: MaySend,
+		dist.OpLink: MayLink, dist.OpSpawnReply: MayLink, // of a process that it has not asked for
+		dist.OpExit2: MayExit, dist.OpPayloadExit2: MayExit, dist.OpAltactSigSend: MaySend, // MayExit for AltactExit
+		dist.OpSpawnRequest: MaySpawn,
+		dist.OpExit:         0, dist.OpPayloadExit: 0, dist.OpUnlink: 0, dist.OpUnlinkID: 0, dist.OpUnlinkIDAck: 0, // of links
+		dist.OpDemonitorP: 0, dist.OpMonitorPExit: 0, dist.OpPayloadMonitorPExit: 0, // of monitors
+		dist.OpNodeLink: 0, dist.OpGroupLeader: 0, // they do nothing
+	}
+	g := guard(t, Rule{})
+	p := g.peer("web1@test")
+	c := g.w.conn(g.n, "web1@test")
+	for op := range dist.Op(255) {
+		if !op.Known() || op.Base() != op {
+			continue
+		}
+		needs, ok := permissions[op]
+		require.True(t, ok, "%v has no row: what does it do to a process, and which permission does that need?", op)
+		m := &Message{Control: dist.Control{Op: op, From: p.self, To: g.plain.Pid(), Ref: refOf(p, 1), Reason: raw(t, ei.Atom("why")),
+			ID: 1, Module: "shop", Function: "refund", Options: raw(t, ei.List{}), Result: raw(t, p.self)}, conn: c}
+		switch op {
+		case dist.OpRegSend:
+			m.ToName = "secret"
+		case dist.OpAliasSend:
+			m.Ref = g.alias
+		}
+		if op.HasPayload() {
+			m.Payload = raw(t, ei.List{})
+		}
+		m.plain()
+		denied, links, queue := g.n.Stats().Denied, len(introspectOf(g).LinkedWith), introspectOf(g).Queue
+		g.n.route(c, m)
+		d := introspectOf(g)
+		require.Equal(t, links, len(d.LinkedWith), op)
+		require.Equal(t, queue, d.Queue, op)
+		require.Empty(t, d.Watchers, op)
+		if needs == MaySpawn { // the process runs by itself
+			require.Eventually(t, func() bool { return g.n.Stats().Denied == denied+1 }, tooLong, tick, op)
+			continue
+		}
+		if needs != 0 {
+			denied++
+		}
+		require.Equal(t, denied, g.n.Stats().Denied, op)
+	}
+	require.Zero(t, unread(g.secret))
+	require.Zero(t, g.ran.Load())
+}
+
+func introspectOf(g *guarded) introspect.Details {
+	d, _ := g.n.Process(g.plain.Pid())
+	return d
 }

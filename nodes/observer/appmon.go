@@ -24,14 +24,24 @@ const (
 	appmonTrees = 100             // may be wanted by a client
 )
 
-// startAppmon is appmon_info:start_link2/3: it makes a process that is linked with the client.
+// startAppmon is appmon_info:start_link2/3: it makes a process that is linked with the client. The
+// process has its name when this returns, so that rules know it.
 func (b *observer) startAppmon(ctx context.Context, _, client ei.Pid, _ ei.Term) (ei.Term, error) {
 	if nodes.ConnOf(ctx) == nil || b.asker(ctx) != string(client.Node) {
 		return nil, badarg
 	}
-	pid, err := nodes.MailboxOf(ctx).Spawn(ctx, b.n.Name(), "appmon_info", "serve", client)
+	self := nodes.MailboxOf(ctx)
+	pid, _, err := self.SpawnMonitor(ctx, b.n.Name(), "appmon_info", "serve", client)
 	if err != nil {
 		return nil, err
+	}
+	m, err := self.Receive(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer m.Release()
+	if m.Payload == nil {
+		return nil, badarg // it has ended
 	}
 	return pair("ok", pid), nil
 }
@@ -58,6 +68,11 @@ func (b *observer) serveAppmon(ctx context.Context, client ei.Pid) error {
 	}
 	if err := b.n.Register(fmt.Sprintf("%s%d.%d", appmonName, self.Pid().ID, self.Pid().Serial), self); err != nil {
 		return err
+	}
+	if nodes.ConnOf(ctx) == nil { // see startAppmon
+		if err := self.Send(ctx, nodes.CallerOf(ctx), ei.Atom("ready")); err != nil {
+			return err
+		}
 	}
 	orders := map[order][]byte{}
 	for {
