@@ -47,7 +47,7 @@ func TestUnmeasuredCallAllocations(t *testing.T) {
 	ctx := (&run{}).within(context.Background())
 	request := any(rexCall{Module: "m", Function: "f"})
 	require.Zero(t, testing.AllocsPerRun(500, func() {
-		ctx, r := b.measureServer(ctx, nil, "call")
+		ctx, r := b.measureRun(ctx, nil, "call")
 		r.endReturned(nil)
 		ctx, r = n.measureFunction(ctx, nil, function{"m", "f"}, nil)
 		r.endApplied(metrics.OutcomeOK, nil)

@@ -2,7 +2,6 @@ package nodes
 
 import (
 	"iter"
-	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/introspect"
-	"github.com/cnode-go/cnode/nodes/metrics"
 )
 
 // What a node tells about its processes, to whoever looks at it.
@@ -129,35 +127,6 @@ func (b *Mailbox) describe(names []ei.Atom, code map[uintptr]introspect.MFA) int
 		d.Goroutine = d.Pid.String()
 	}
 	return d
-}
-
-// isNodes tells whether a process is the node's own.
-func (b *Mailbox) isNodes() bool { return b.hook != nil || b.origin.private || b.opts.lasting }
-
-// queues tells what the program's processes with listed names have not received. What it costs does
-// not depend on how many processes there are.
-func (n *Node) queues() []metrics.Queue {
-	p := &n.procs
-	p.mu.RLock()
-	named := make(map[ei.Atom]*Mailbox, len(p.listed))
-	for name := range p.listed {
-		named[name] = p.names[name]
-	}
-	p.mu.RUnlock()
-	byName := make(map[string]metrics.Queue, len(named))
-	for name, b := range named {
-		if b.isNodes() {
-			continue
-		}
-		q := byName[metrics.Clip(string(name))] // of several names, if they differ in what does not fit
-		q.Name = metrics.Clip(string(name))
-		b.mu.Lock()
-		q.Messages += b.inbox.Len()
-		q.Bytes += b.inbox.Bytes()
-		b.mu.Unlock()
-		byName[q.Name] = q
-	}
-	return slices.SortedFunc(maps.Values(byName), func(a, b metrics.Queue) int { return strings.Compare(a.Name, b.Name) })
 }
 
 // goFunction names a function of Go.

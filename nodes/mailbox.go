@@ -224,6 +224,9 @@ func (b *Mailbox) Inherited() (state []byte, ok bool) {
 // stays tells whether the mailbox does not move with its node.
 func (b *Mailbox) stays() bool { return b.origin.private || b.origin.spawned != nil }
 
+// isNodes tells whether a process is the node's own.
+func (b *Mailbox) isNodes() bool { return b.hook != nil || b.origin.private || b.opts.lasting }
+
 // Pid is the mailbox's process identifier.
 func (b *Mailbox) Pid() ei.Pid { return b.pid }
 

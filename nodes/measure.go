@@ -229,8 +229,7 @@ func (m *meter) measure(ctx context.Context, call metrics.Call) (context.Context
 	return r.ctx, r
 }
 
-// measureServer begins a run of a Server's function, with a context of its run. One that does not
-// return is ended by Server.failed, which knows why.
+// measureServer begins a run of a Server's function.
 func (b *Mailbox) measureServer(ctx context.Context, c *Conn, function string) (context.Context, *measuring) {
 	m := b.n.meter.Load()
 	if m == nil {
@@ -242,9 +241,7 @@ func (b *Mailbox) measureServer(ctx context.Context, c *Conn, function string) (
 		name = string(b.names[0])
 	}
 	b.n.procs.mu.RUnlock()
-	t := runOf(ctx)
-	ctx, t.measured = m.measure(ctx, metrics.Call{Peer: c.peerName(), Kind: metrics.KindServer, Module: name, Function: function})
-	return ctx, t.measured
+	return m.measure(ctx, metrics.Call{Peer: c.peerName(), Kind: metrics.KindServer, Module: name, Function: function})
 }
 
 // measureFunction begins a run of an exposed function; fn is nil if there is none of that name.

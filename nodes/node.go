@@ -268,7 +268,7 @@ func (n *Node) Stats() Stats {
 		MailboxesFull:    n.stats.mailboxesFull.Load(),
 		Mailboxes:        n.procs.count(),
 		Functions:        n.stats.calls.Stats(),
-		Queues:           n.queues(),
+		Queues:           n.procs.queues(),
 	}
 	s.Calls, s.CallsWaiting = n.procs.places.Counts()
 	s.Published = n.isPublished() || n.part != nil && !n.part.unpublished.Load() && n.Err() == nil

@@ -120,7 +120,7 @@ func (s *Server) named(request ei.Raw) (name string, args []ei.Term) {
 
 // callFor calls a function of a Server for a request.
 func (fn Func) callFor(ctx context.Context, b *Mailbox, name string, args []ei.Term) (any, error) {
-	ctx, r := b.measureServer(ctx, runOf(ctx).caller(), name)
+	ctx, r := b.measureRun(ctx, runOf(ctx).caller(), name)
 	v, err := fn.callWith(ctx, args)
 	r.endReturned(err)
 	return v, err

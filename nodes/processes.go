@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/places"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
+	"github.com/cnode-go/cnode/nodes/metrics"
 )
 
 // processes is the table of a node's mailboxes, names and Go functions.
@@ -367,6 +369,31 @@ func (p *processes) addName(name ei.Atom, b *Mailbox) {
 func (p *processes) removeName(name ei.Atom) {
 	delete(p.names, name)
 	delete(p.listed, name)
+}
+
+// queues tells what the program's processes with listed names have not received. What it costs does
+// not depend on how many processes there are.
+func (p *processes) queues() []metrics.Queue {
+	p.mu.RLock()
+	named := make(map[ei.Atom]*Mailbox, len(p.listed))
+	for name := range p.listed {
+		named[name] = p.names[name]
+	}
+	p.mu.RUnlock()
+	byName := make(map[string]metrics.Queue, len(named))
+	for name, b := range named {
+		if b.isNodes() {
+			continue
+		}
+		q := byName[metrics.Clip(string(name))] // of several names, if they differ in what does not fit
+		q.Name = metrics.Clip(string(name))
+		b.mu.Lock()
+		q.Messages += b.inbox.Len()
+		q.Bytes += b.inbox.Bytes()
+		b.mu.Unlock()
+		byName[q.Name] = q
+	}
+	return slices.SortedFunc(maps.Values(byName), func(a, b metrics.Queue) int { return strings.Compare(a.Name, b.Name) })
 }
 
 // Unregister takes a name back; the error is ErrNoProc if no mailbox has the name. It waits while

@@ -71,7 +71,7 @@ func BenchmarkQueues(b *testing.B) {
 			}
 			b.ResetTimer()
 			for range b.N {
-				queues = a.queues()
+				queues = a.procs.queues()
 			}
 		})
 	}

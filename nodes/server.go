@@ -451,16 +451,24 @@ func (s *Server) status(b *Mailbox) ei.Term {
 func (s *Server) call(ctx context.Context, c *Call) {
 	t := runOf(ctx)
 	t.from, t.call = c.From, c
-	ctx, r := c.server.measureServer(ctx, c.conn, "call")
+	ctx, r := c.server.measureRun(ctx, c.conn, "call")
 	v, err := s.Call(ctx, c)
 	r.endReturned(err)
 	c.answerWith(ctx, v, err)
 }
 
 func (s *Server) cast(ctx context.Context, b *Mailbox, request ei.Term) {
-	ctx, r := b.measureServer(ctx, runOf(ctx).caller(), "cast")
+	ctx, r := b.measureRun(ctx, runOf(ctx).caller(), "cast")
 	s.Cast(ctx, request)
 	r.endReturned(nil)
+}
+
+// measureRun begins a run of a Server's function. One that does not return is ended by failed,
+// which knows why.
+func (b *Mailbox) measureRun(ctx context.Context, c *Conn, function string) (context.Context, *measuring) {
+	t := runOf(ctx)
+	ctx, t.measured = b.measureServer(ctx, c, function)
+	return ctx, t.measured
 }
 
 // answerWith answers with what a function has returned.

@@ -304,7 +304,9 @@ func TestOddTexts(t *testing.T) {
 	shop, web := w.start("shop@host", all.options()), w.start("web@host", nil)
 	sender, err := shop.NewMailbox(nil)
 	require.NoError(t, err)
-	odd := []string{"\xff\xfe", strings.Repeat("\xff", 5<<20), strings.Repeat("x", 5<<20), "", "a\x00b", "\x1b[2J", `"a"'b'\`, "a\nb", "@", "a@\xff"}
+	odd := []string{
+		"\xff\xfe", strings.Repeat("\xff", 5<<20), strings.Repeat("x", 5<<20), "", "a\x00b", "\x1b[2J", `"a"'b'\`, "a\nb", "@", "a@\xff",
+	}
 	web.Expose("web", "fail", nodes.FuncOf(func(i int) (int, error) {
 		return 0, &nodes.Raise{Class: nodes.ClassError, Reason: ei.Binary(odd[i])}
 	}))

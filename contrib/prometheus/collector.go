@@ -161,8 +161,10 @@ func New(n *nodes.Node, o *Options) *Collector {
 	if c.o.MaxFunctions <= 0 {
 		c.o.MaxFunctions = DefaultMaxFunctions
 	}
-	c.handshakes = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cnode_handshakes_failed_total",
-		Help: "Handshakes that failed, begun by others (in) or here (out), by cause.", ConstLabels: c.o.ConstLabels}, []string{"direction", "cause"})
+	c.handshakes = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "cnode_handshakes_failed_total", ConstLabels: c.o.ConstLabels,
+		Help: "Handshakes that failed, begun by others (in) or here (out), by cause.",
+	}, []string{"direction", "cause"})
 	for _, way := range []string{"in", "out"} { // see counts.all
 		for _, cause := range []string{"cookie", "timeout", "refused", "incompatible", "unreachable", "crowded", "error"} {
 			c.handshakes.WithLabelValues(way, cause)
@@ -309,7 +311,7 @@ func (c *Collector) collectCalls(all []metrics.CallStats, count func(string, int
 		latency  metrics.Histogram
 	}
 	sums := map[[4]string]*series{}
-	panics := map[metrics.Kind]int64{metrics.KindFunction: 0, metrics.KindServer: 0} // from the start, so that a first one is an increase
+	panics := map[metrics.Kind]int64{metrics.KindFunction: 0, metrics.KindServer: 0} // from the start: see counts.all
 	for _, f := range all {
 		if !f.Out {
 			panics[f.Kind] += f.Outcomes[metrics.OutcomePanicked]

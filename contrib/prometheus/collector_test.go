@@ -259,7 +259,8 @@ func TestOddNames(t *testing.T) {
 	sender, err := web.NewMailbox(nil)
 	require.NoError(t, err)
 	odd := map[string]string{
-		"not UTF-8": "\xff\xfe", "not UTF-8 either": "\xff\xfd", "5 MB": strings.Repeat("x", 5<<20), "5 MB, not UTF-8": strings.Repeat("\xff", 5<<20),
+		"not UTF-8": "\xff\xfe", "not UTF-8 either": "\xff\xfd",
+		"5 MB": strings.Repeat("x", 5<<20), "5 MB, not UTF-8": strings.Repeat("\xff", 5<<20),
 		"empty": "", "NUL": "a\x00b", "SOH": "a\x01b", "escape": "\x1b[2J", "quotes": `"a"'b'\`, "lines": "a\nb\r\nc", "braces": `{peer="x"} 1`,
 		"longest": strings.Repeat("\U0001f600", 255), "other": "other",
 	}
@@ -365,7 +366,8 @@ func TestPeersThatAreGone(t *testing.T) {
 	require.Equal(t, -1.0, up(s, "pod1@host"))
 }
 
-// A peer that is gone keeps its series for a while, not for ever, and begins anew when it comes back.
+// A peer that is gone keeps its series for a while, not for ever, and begins anew when it comes
+// back.
 func TestPeersAreForgotten(t *testing.T) {
 	ctx, w := expect.Context(t), newWorld(t)
 	shop, registry := w.shop(&cnodeprom.Options{KeepPeers: time.Nanosecond})

@@ -11,9 +11,9 @@ const MostText = 1 << 10
 
 // Clip makes any text one that every backend of metrics and traces takes: UTF-8, without control
 // characters other than the end of a line and the tab, of MostText bytes at most. What is not fit
-// is U+FFFD in its place, and a text that is too long ends with "…". Names in the records that Hooks
-// get, and in nodes.Stats, are so already; texts of errors are not, since peers may have written
-// them.
+// is U+FFFD in its place, and a text that is too long ends with three dots (U+2026). Names in the
+// records that Hooks get, and in nodes.Stats, are so already. Texts of errors are not, and peers
+// may have written them.
 func Clip(s string) string {
 	if len(s) <= MostText && utf8.ValidString(s) && strings.IndexFunc(s, isUnfit) < 0 {
 		return s
