@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"math"
+	"math/big"
 	"strconv"
 	"unicode/utf8"
 )
@@ -30,8 +31,8 @@ import (
 // no way back: JSON does not tell an atom from a binary.
 //
 // An integer of more digits is a *LimitError: Erlang's own text is hexadecimal, and JSON has only
-// decimal numbers, which take more than linear time. Errors are also those of Decode for a Raw, ErrAtom, ErrFloat and ErrCyclic for what is no term;
-// dst is then returned as it was.
+// decimal numbers, which take more than linear time. Errors are also those of Decode for a Raw,
+// ErrAtom, ErrFloat and ErrCyclic for what is no term; dst is then returned as it was.
 func AppendJSON(dst []byte, t Term) ([]byte, error) {
 	n := &jsonText{}
 	b := appendNested(dst, t, n)
@@ -192,6 +193,40 @@ func appendJSONLeaf(b []byte, t Term) ([]byte, error) {
 		return b, err
 	}
 	return b, &UnsupportedTypeError{Value: t}
+}
+
+// MarshalJSON gives the integer as a number of JSON. One of more than 65,536 digits is a
+// *LimitError: writing it, and reading it, takes more than linear time.
+func (t BigInt) MarshalJSON() ([]byte, error) { return appendJSONBig(nil, t) }
+
+// UnmarshalJSON reads a number of JSON that is an integer outside the range of an int64, or 0; any
+// other integer is ErrRange, and another number, or more digits than MarshalJSON writes, an error,
+// too. null changes nothing.
+func (t *BigInt) UnmarshalJSON(text []byte) error {
+	if string(text) == "null" {
+		return nil
+	}
+	digits := bytes.TrimPrefix(text, []byte("-"))
+	if len(digits) > maxDigits {
+		return tooManyDigits()
+	}
+	if len(digits) == 0 || bytes.ContainsFunc(digits, func(r rune) bool { return r < '0' || r > '9' }) {
+		return fmt.Errorf("%w: %.60q is no integer of JSON", ErrText, text)
+	}
+	v, _ := new(big.Int).SetString(string(digits), 10)
+	if len(digits) < len(text) {
+		v.Neg(v)
+	}
+	switch v := NewBigInt(v).(type) {
+	case BigInt:
+		*t = v
+	case Int:
+		if v != 0 {
+			return fmt.Errorf("%w: a BigInt is outside the range of an int64, and %d is not", ErrRange, v)
+		}
+		*t = BigInt{}
+	}
+	return nil
 }
 
 // appendJSONBig appends an integer of any size that has no more digits than may be.

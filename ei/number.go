@@ -1,10 +1,6 @@
 package ei
 
-import (
-	"bytes"
-	"fmt"
-	"math/big"
-)
+import "math/big"
 
 // Int is an integer that fits in 64 bits. See erl_ext_dist, SMALL_INTEGER_EXT, INTEGER_EXT,
 // SMALL_BIG_EXT.
@@ -52,40 +48,6 @@ func (t BigInt) Sign() int {
 		return -1
 	}
 	return 1
-}
-
-// MarshalJSON gives the integer as a number of JSON. One of more than 65,536 digits is a
-// *LimitError: writing it, and reading it, takes more than linear time.
-func (t BigInt) MarshalJSON() ([]byte, error) { return appendJSONBig(nil, t) }
-
-// UnmarshalJSON reads a number of JSON that is an integer outside the range of an int64, or 0; any
-// other integer is ErrRange, and another number, or more digits than MarshalJSON writes, an error,
-// too. null changes nothing.
-func (t *BigInt) UnmarshalJSON(text []byte) error {
-	if string(text) == "null" {
-		return nil
-	}
-	digits := bytes.TrimPrefix(text, []byte("-"))
-	if len(digits) > maxDigits {
-		return tooManyDigits()
-	}
-	if len(digits) == 0 || bytes.ContainsFunc(digits, func(r rune) bool { return r < '0' || r > '9' }) {
-		return fmt.Errorf("%w: %.60q is no integer of JSON", ErrText, text)
-	}
-	v, _ := new(big.Int).SetString(string(digits), 10)
-	if len(digits) < len(text) {
-		v.Neg(v)
-	}
-	switch v := NewBigInt(v).(type) {
-	case BigInt:
-		*t = v
-	case Int:
-		if v != 0 {
-			return fmt.Errorf("%w: a BigInt is outside the range of an int64, and %d is not", ErrRange, v)
-		}
-		*t = BigInt{}
-	}
-	return nil
 }
 
 // maxDigits is how many digits an integer may have that is not in base 16: writing and reading it

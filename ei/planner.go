@@ -32,7 +32,10 @@ func (b *planner) plan(k planKey) (*plan, error) {
 	if p := b.made[k]; p != nil {
 		return p, nil
 	}
-	p := &plan{typ: k.typ, size: int(k.typ.Size()), text: k.text, unit: k.unit, inKey: k.inKey, absent: k.absent, asTuple: k.tuple || k.typ == typeOfTuple}
+	p := &plan{
+		typ: k.typ, size: int(k.typ.Size()), text: k.text, unit: k.unit, inKey: k.inKey, absent: k.absent,
+		asTuple: k.tuple || k.typ == typeOfTuple,
+	}
 	b.made[k] = p
 	switch pointer := reflect.PointerTo(k.typ); {
 	case k.typ.Kind() == reflect.Interface:

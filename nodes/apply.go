@@ -99,10 +99,10 @@ func (n *Node) apply(ctx context.Context, op Permission, module, name ei.Atom, a
 }
 
 // refused is the exception of a function that was not called, with the call on the stack; without
-// the arguments if there is much of them, or if the caller would not take them back. Why, if there is more to say than the
-// reason does, is in a second entry, as its file: there erl_error and Elixir's Exception print it.
-// The map of an error_info would be read by a module of the caller's node, and none of OTP passes
-// a text on that both can take.
+// the arguments if there is much of them, or if the caller would not take them back. Why, if there
+// is more to say than the reason does, is in a second entry, as its file: there erl_error and
+// Elixir's Exception print it. The map of an error_info would be read by a module of the caller's
+// node, and none of OTP passes a text on that both can take.
 func (f function) refused(reason ei.Term, args []ei.Term, why string) *Raise {
 	given := ei.Term(ei.List(args))
 	if !areShort(args) || decode(args) != nil {

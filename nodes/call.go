@@ -494,16 +494,3 @@ func (b *Mailbox) receiveReply(a *pendingCall) {
 	defer a.by.mu.Unlock()
 	a.box = b
 }
-
-// answersCall tells whether a message answers a call of this node, even if it comes too late.
-func (n *Node) answersCall(m *Message) bool {
-	ref, ok := m.Ref, m.Op == dist.OpMonitorPExit || m.Op == dist.OpAliasSend || m.Op == dist.OpSpawnReply
-	if !ok {
-		ref, _, ok = otp.ReplyTag(m.Payload)
-	}
-	if !ok || ref.ID[2]&callBit == 0 {
-		return false
-	}
-	name, creation, err := n.identity()
-	return err == nil && ref.Node == name && ref.Creation == creation
-}

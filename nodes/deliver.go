@@ -177,6 +177,19 @@ func (b *Mailbox) notify(m *Message) bool {
 	return true
 }
 
+// answersCall tells whether a message answers a call of this node, even if it comes too late.
+func (n *Node) answersCall(m *Message) bool {
+	ref, ok := m.Ref, m.Op == dist.OpMonitorPExit || m.Op == dist.OpAliasSend || m.Op == dist.OpSpawnReply
+	if !ok {
+		ref, _, ok = otp.ReplyTag(m.Payload)
+	}
+	if !ok || ref.ID[2]&callBit == 0 {
+		return false
+	}
+	name, creation, err := n.identity()
+	return err == nil && ref.Node == name && ref.Creation == creation
+}
+
 // takeReply gives the reply to a pending call to its call, whatever the mailbox's limit; a reply
 // that no call waits for is dropped. It is false for any other message.
 func (b *Mailbox) takeReply(m *Message, cancel <-chan struct{}) bool {

@@ -351,10 +351,11 @@ func (b *Mailbox) comes() <-chan struct{} {
 }
 
 // All yields messages until ctx ends, or the node, or Close ends the mailbox: these end the loop
-// without an error, and ctx.Err and Mailbox.Err say which it was. In a Func, or a Server's function,
-// with its own ctx, the loop ends as soon as the node stops (Node.Stopping), after what has come
-// before: Shutdown waits for the function. Under transport.NoWait it ends after what is there. What
-// goes wrong is an error, in the last pair: an *ExitError of a mailbox that has ended otherwise.
+// without an error, and ctx.Err and Mailbox.Err say which it was. In a Func, or a Server's
+// function, with its own ctx, the loop ends as soon as the node stops (Node.Stopping), after what
+// has come before: Shutdown waits for the function. Under transport.NoWait it ends after what is
+// there. What goes wrong is an error, in the last pair: an *ExitError of a mailbox that has ended
+// otherwise.
 func (b *Mailbox) All(ctx context.Context) iter.Seq2[*Message, error] {
 	return func(yield func(*Message, error) bool) {
 		stop, stops, left := loopStop(ctx, b), false, 0

@@ -31,9 +31,9 @@ func (n *Node) until(ctx context.Context, over <-chan struct{}) (context.Context
 	return ctx, cancel
 }
 
-// admitRun makes t the run of a request that takes so many bytes of memory until it is over;
-// false: the peer has had its share, and the request is to be refused. settle gives it back, if work
-// does not.
+// admitRun makes t the run of a request that takes so many bytes of memory until it is over; false:
+// the peer has had its share, and the request is to be refused. settle gives it back, if work does
+// not.
 func (n *Node) admitRun(t *run, c *Conn, bytes int) bool {
 	t.n, t.conn = n, c
 	t.place.of = n.procs.places

@@ -145,7 +145,9 @@ func TestDecimalOfManyDigits(t *testing.T) {
 
 // A large exponent is a few bytes, and stays so.
 func TestDecimalOfLargeExponent(t *testing.T) {
-	for text, want := range map[string]string{"1E999999999": "1E+999999999", "1E-999999999": "1E-999999999", "12E999999998": "1.2E+999999999"} {
+	for text, want := range map[string]string{
+		"1E999999999": "1E+999999999", "1E-999999999": "1E-999999999", "12E999999998": "1.2E+999999999",
+	} {
 		d, err := elixir.ParseDecimal(text)
 		require.NoError(t, err)
 		require.Equal(t, want, d.String())

@@ -8,8 +8,8 @@ import (
 
 // When the server has been ended, or the locker, what other nodes have told it meanwhile is lost:
 // names and nodes that came and went, locks. In OTP the whole node ends with either. Here it leaves
-// its partition as if it had ended, and meets the others again, with the names of its own processes:
-// what they have they tell in the sessions that follow.
+// its partition as if it had ended, and meets the others again, with the names of its own
+// processes: what they have they tell in the sessions that follow.
 //
 // A node that takes another one for known begins no session with it while both are connected. So
 // each is asked to disconnect by {remove_connection, Node}, which is not taken for a loss that

@@ -158,8 +158,8 @@ func (g *Global) over(of, other *kept.Process, why error) {
 // broke notes that somebody has ended one of the processes: what it was told is lost.
 func (g *Global) broke() { g.locked(func() { g.server.broken = true })() }
 
-// endHelper ends the locks that this node has, and what is done under them, with the server that had
-// them. The helper that follows begins anew.
+// endHelper ends the locks that this node has, and what is done under them, with the server that
+// had them. The helper that follows begins anew.
 func (g *Global) endHelper() { g.helper.Mailbox().Exit(ei.Atom("killed")) }
 
 // isThere has the locker run while both processes are there.

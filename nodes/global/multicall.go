@@ -69,8 +69,8 @@ func (g *Global) delLocksBy(ctx context.Context, by *nodes.Mailbox, id ei.Term, 
 	}
 }
 
-// tell calls a node's server without waiting for the answer, which is sent to nobody's alias. A node
-// that there is no room for is lost: it would have a name, or a lock, that no other node has.
+// tell calls a node's server without waiting for the answer, which is sent to nobody's alias. A
+// node that there is no room for is lost: it would have a name, or a lock, that no other node has.
 func (g *Global) tell(by *nodes.Mailbox, node string, request ei.Term) {
 	ref, err := g.n.NewRef()
 	if err != nil {

@@ -148,8 +148,8 @@ func (g *Global) join(node string) {
 }
 
 // confirm asks a node that this one has been told of, and is told of this one by somebody else,
-// whether it was. A node of OTP takes part in nothing with one that it does not know, and says so to
-// nobody.
+// whether it was. A node of OTP takes part in nothing with one that it does not know, and says so
+// to nobody.
 func (g *Global) confirm(node string) {
 	g.after(knowTime, func() {
 		g.box.Go(func() {

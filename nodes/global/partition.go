@@ -41,7 +41,8 @@ func (c *server) unreachable(node string) {
 }
 
 // missed: a change could not be told to a node, which is lost therefore, as if a connection to it
-// had been: it does not have the same names any more. When it is connected again there is a session.
+// had been: it does not have the same names any more. When it is connected again there is a
+// session.
 func (c *server) missed(node string) {
 	if _, isKnown := c.known[node]; !isKnown {
 		return

@@ -28,7 +28,8 @@ var (
 	ErrNotTerm = errors.New("global: not a name")
 )
 
-// tellTime is for how long nodes are told of a change that has begun when the caller's context ends.
+// tellTime is for how long nodes are told of a change that has begun when the caller's context
+// ends.
 const tellTime = time.Second
 
 var errNoMailbox = errors.New("the mailbox is nil")
@@ -184,8 +185,8 @@ func (g *Global) change(ctx context.Context, op string, name any, b *nodes.Mailb
 	return wrap(op, t, err)
 }
 
-// tidy makes an end of a change that only some nodes may have, as the process that made it was ended
-// and there was no time to make it again.
+// tidy makes an end of a change that only some nodes may have, as the process that made it was
+// ended and there was no time to make it again.
 func (g *Global) tidy(op string, t ei.Term, b *nodes.Mailbox, request func(t ei.Term, again bool) (ei.Term, error)) {
 	ctx, cancel := context.WithTimeout(g.box.Context(), returnTime)
 	defer cancel()

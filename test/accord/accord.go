@@ -1,6 +1,6 @@
-// Package accord has the nodes of a cluster give processes global names by chance, while connections
-// between them break, processes end, and those of global itself are ended. When all are connected
-// again they must agree.
+// Package accord has the nodes of a cluster give processes global names by chance, while
+// connections between them break, processes end, and those of global itself are ended. When all are
+// connected again they must agree.
 package accord
 
 import (

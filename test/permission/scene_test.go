@@ -110,7 +110,8 @@ func setUp(n *nodes.Node) error {
 		return err
 	}
 	log := console.NewLog(slog.DiscardHandler)
-	if err = observer.Serve(n, &observer.Options{Stop: func(context.Context) error { return nil }, Environment: []string{"HOME"}}); err != nil {
+	stop := func(context.Context) error { return nil }
+	if err = observer.Serve(n, &observer.Options{Stop: stop, Environment: []string{"HOME"}}); err != nil {
 		return err
 	}
 	return console.Serve(n, &console.Options{Level: new(slog.LevelVar), Log: log, Upgrade: func(context.Context) error { return nil }})

@@ -29,13 +29,15 @@ type row struct {
 // because of its arguments is for Node.AllowsProcess to allow.
 var functions = []row{
 	{"erlang: function_exported garbage_collect is_alive is_process_alive loaded localtime memory module_info module_loaded node nodes " +
-		"port_info ports process_info processes registered statistics system_flag system_info system_time timestamp universaltime whereis", "", ""},
+		"port_info ports process_info processes registered statistics system_flag system_info system_time timestamp " +
+		"universaltime whereis", "", ""},
 	{"erlang: halt", "", "Options.Stop of observer"},
 	{"init: get_argument get_arguments get_plain_arguments get_status module_info", "", ""},
 	{"init: reboot restart", "", "always eacces"},
 	{"init: stop", "", "Options.Stop of observer"},
 	{"os: getenv getpid module_info type", "", "Options.Environment, Options.Stop of observer"},
-	{"code: all_loaded ensure_loaded get_object_code get_path is_loaded load_abs load_binary load_file module_info which", "", "none loads code"},
+	{"code: all_loaded ensure_loaded get_object_code get_path is_loaded load_abs load_binary load_file module_info which", "",
+		"none loads code"},
 	{"application: get_all_env get_application get_env get_key loaded_applications module_info which_applications", "", ""},
 	{"application_controller: get_master module_info", "", ""},
 	{"proc_lib: get_label initial_call module_info translate_initial_call", "", ""},

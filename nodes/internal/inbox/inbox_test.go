@@ -16,8 +16,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/places"
 )
 
-// numbers are messages that are numbers. Those below 1000 are a peer's; a negative one can be packed,
-// which leaves 0 of it.
+// numbers are messages that are numbers. Those below 1000 are a peer's; a negative one can be
+// packed, which leaves 0 of it.
 type numbers struct{}
 
 func (numbers) Payer(m int) string {

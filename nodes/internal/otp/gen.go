@@ -95,8 +95,9 @@ func MonitorOf(tag ei.Raw) (ref ei.Ref) {
 	return ref
 }
 
-// IsCallTag tells whether a tag is one that gen, or gen_server:multi_call, makes: Ref, [alias | Ref],
-// [[alias | _] | Ref], or {Ref, Node} before OTP 24. No message that begins with one is a request.
+// IsCallTag tells whether a tag is one that gen, or gen_server:multi_call, makes: Ref, [alias |
+// Ref], [[alias | _] | Ref], or {Ref, Node} before OTP 24. No message that begins with one is a
+// request.
 func IsCallTag(tag ei.Raw) bool {
 	c := ei.NewCursor(tag)
 	if n, err := c.Tuple(); err == nil {
