@@ -83,6 +83,7 @@ var picture = []row{
 	{path: "nodes/internal/states", own: "ei nodes/dist nodes/internal/form", notStd: "net os sync context log"},
 	{path: "nodes/internal/wait", own: "transport", notStd: "net syscall log"},
 	{path: "nodes/internal/inbox", own: "nodes/internal/places nodes/internal/wait", notStd: "net os context log"},
+	{path: "nodes/internal/packed", own: "ei nodes/dist", notStd: "net os time sync context log"},
 	{path: "nodes/internal/atoms", own: "ei transport nodes/dist", notStd: "net os time log"},
 	{path: "nodes/internal/lazymap", notStd: "net os time sync context log"},
 	{path: "nodes/internal/bonds", own: "ei nodes/dist nodes/internal/lazymap nodes/internal/states", notStd: "net os time sync context log"},
@@ -105,7 +106,7 @@ var picture = []row{
 		own: "ei transport transport/handoff nodes/dist nodes/epmd nodes/introspect nodes/metrics " +
 			"nodes/internal/atoms nodes/internal/bonds nodes/internal/clock nodes/internal/cookie nodes/internal/crew " +
 			"nodes/internal/descriptor nodes/internal/form nodes/internal/hush nodes/internal/inbox nodes/internal/lazymap nodes/internal/life " +
-			"nodes/internal/otp nodes/internal/nametable nodes/internal/peers " +
+			"nodes/internal/otp nodes/internal/nametable nodes/internal/packed nodes/internal/peers " +
 			"nodes/internal/permit nodes/internal/places nodes/internal/sequences nodes/internal/states " +
 			"nodes/internal/talk nodes/internal/wait"},
 	{path: "nodes/internal/kept", own: "ei transport nodes nodes/internal/hush nodes/internal/places", notStd: "net syscall"},

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"pgregory.net/rapid"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -86,49 +85,6 @@ func TestFloodTakesWhatItCounts(t *testing.T) {
 		require.Equal(t, i, received(t, b, p))
 	}
 	runtime.KeepAlive(b)
-}
-
-// A packed message is the one that it was.
-func TestPackedMessages(t *testing.T) {
-	w := newWorld(t, "memory")
-	n := w.started("alice")
-	p := w.peer(n.Listeners()[0], role("wire@test"))
-	c, b := w.conn(n, "wire@test"), box(t, n)
-	k := kind{b}
-	names := rapid.SampledFrom([]ei.Atom{"wire@test", "alice@test", "x@test", ""})
-	pids := rapid.OneOf(rapid.Just(ei.Pid{}), rapid.Just(p.self), rapid.Just(b.Pid()), rapid.Custom(func(t *rapid.T) ei.Pid {
-		return ei.Pid{Node: names.Draw(t, "node"), ID: rapid.Uint32().Draw(t, "id"), Serial: rapid.Uint32().Draw(t, "serial"),
-			Creation: rapid.SampledFrom([]uint32{77, n.Creation(), 1, 1<<32 - 1}).Draw(t, "creation")}
-	}))
-	raws := rapid.SampledFrom([]ei.Raw{nil, {}, {97, 1}, make(ei.Raw, 200), make(ei.Raw, 5000)})
-	rapid.Check(t, func(t *rapid.T) {
-		op := rapid.SampledFrom([]dist.Op{dist.OpSend, dist.OpRegSend, dist.OpAliasSend, dist.OpExit}).Draw(t, "op")
-		m := &Message{conn: c, owed: rapid.Bool().Draw(t, "owed"), Payload: raws.Draw(t, "payload"), Control: dist.Control{
-			Op: op, From: pids.Draw(t, "from"), To: pids.Draw(t, "to"), Reason: raws.Draw(t, "reason"), Token: raws.Draw(t, "token"),
-			Flags: rapid.SampledFrom([]uint64{0, dist.AltactPrio}).Draw(t, "flags"),
-		}}
-		if rapid.Bool().Draw(t, "named") {
-			m.ToName = ei.Atom(rapid.StringN(1, 255, 255).Draw(t, "name"))
-		}
-		if rapid.Bool().Draw(t, "aliased") {
-			m.Ref = ei.Ref{Node: names.Draw(t, "node"), Creation: rapid.Uint32().Draw(t, "creation"), Len: 5}
-			for i := range m.Ref.ID {
-				m.Ref.ID[i] = rapid.Uint32().Draw(t, "word")
-			}
-		}
-		rest, packed := k.Pack(m)
-		require.Equal(t, k.Packed(m), len(packed))
-		require.Equal(t, m.payer(), rest.payer())
-		got := k.Unpack(rest, packed)
-		require.NotNil(t, got.pool)
-		require.Same(t, c, got.conn)
-		require.Equal(t, m.Control, got.Control)
-		require.Equal(t, m.Payload, got.Payload)
-		require.Equal(t, m.owed, got.owed)
-		got.Release()
-	})
-	require.Zero(t, k.Packed(&Message{Control: dist.Control{Op: dist.OpSend}}), "of this node")
-	require.Zero(t, k.Packed(&Message{Control: dist.Control{Op: dist.OpSpawnReply}, conn: c}))
 }
 
 // A mailbox that has ended keeps nothing, whoever still has it.
