@@ -271,7 +271,7 @@ func (f *Front) Shutdown(ctx context.Context) error {
 	}
 	alive, cancel := f.n.whileAlive(ctx)
 	defer cancel()
-	err = f.n.withdraw(alive)
+	err = f.n.withdrawInTime(alive)
 	for _, l := range f.Listeners() {
 		err = errors.Join(err, l.Close())
 	}

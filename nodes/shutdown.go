@@ -141,6 +141,17 @@ func (n *Node) withdraw(ctx context.Context) error {
 	return wrap("drain", n.Name(), errors.Join(errs...))
 }
 
+// withdrawInTime is withdraw that leaves half of ctx's time for what comes after it, whoever does not
+// answer a function of OnDrain.
+func (n *Node) withdrawInTime(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok {
+		half, cancel := context.WithTimeout(ctx, time.Until(deadline)/2)
+		defer cancel()
+		ctx = half
+	}
+	return n.withdraw(ctx)
+}
+
 // drainMoment is the DrainGrace of a node that had something to leave, if the Config does not say:
 // what others have sent, or are about to send, since they have not heard yet, arrives.
 const drainMoment = 500 * time.Millisecond
@@ -172,7 +183,7 @@ func (n *Node) serveOn(ctx context.Context) {
 // Shutdown takes the node out of the cluster in order. It returns when all of this is done:
 //
 //  1. The node drains (see Drain), for Config.DrainGrace: nobody finds it any more, and it serves
-//     on.
+//     on. What hangs in OnDrain gets half of the time until ctx's deadline, and is an error then.
 //  2. It stops. New connections, calls, and messages for Servers and Handlers are turned away.
 //     Functions and handlers that run, or wait for a place of Config.MaxCalls, finish. Servers
 //     handle what they have received. What all these send goes out.
@@ -216,7 +227,7 @@ func (n *Node) Shutdown(ctx context.Context) error {
 
 // finish is what Shutdown does before the node closes.
 func (n *Node) finish(ctx context.Context) error {
-	err := n.withdraw(ctx)
+	err := n.withdrawInTime(ctx)
 	n.serveOn(ctx)
 	n.reach(StateStopping)
 	for _, l := range n.Listeners() {

@@ -159,3 +159,29 @@ func TestOnDrainGoexit(t *testing.T) {
 	require.NoError(t, n.Shutdown(w.ctx()))
 	require.Equal(t, 3, calls)
 }
+
+// A function of OnDrain that hangs, since a peer does not answer it, say, leaves time for the rest.
+func TestDrainLeavesTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		a, n := w.started("alice"), w.started("bob")
+		n.OnDrain(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
+		n.Expose("m", "work", func(context.Context, []ei.Term) (any, error) {
+			time.Sleep(8 * time.Second)
+			return ei.Atom("done"), nil
+		})
+		called := async(func() (ei.Term, error) { return a.RPC(context.Background(), n.Name(), "m", "work") })
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		began := time.Now()
+		down := async(func() (int, error) { return 0, n.Shutdown(ctx) })
+		<-n.Stopping()
+		require.Less(t, time.Since(began), 6*time.Second)
+		r := <-called
+		require.NoError(t, r.err)
+		require.Equal(t, ei.Atom("done"), r.v)
+		require.ErrorIs(t, (<-down).err, context.DeadlineExceeded)
+		require.NoError(t, ctx.Err())
+	})
+}
