@@ -13,8 +13,8 @@ import (
 	"github.com/cnode-go/cnode/test/otp"
 )
 
-// Of an Erlang node with more groups than Options.Limit allows, some are seen, and an error says so;
-// once it has fewer, because processes have left or ended, all are. Its scope stays.
+// Of an Erlang node with more groups than Options.Limit allows, some are seen, and an error says
+// so; once it has fewer, because processes have left or ended, all are. Its scope stays.
 func TestLimit(t *testing.T) {
 	const many, few = 6000, 1000
 	otp.Each(t, func(t *testing.T, r otp.Release) {
