@@ -1,5 +1,7 @@
 package ei
 
+import "math"
+
 // Decode decodes one term with its version byte, within the default Limits. A compressed term is
 // inflated; a LOCAL_EXT gives a Local. All of b must be used, else the error is ErrTrailing. The
 // result shares no memory with b. Every error is a *SyntaxError.
@@ -165,4 +167,101 @@ func (c *Cursor) Record() (Record, error) {
 		return Record{}, err
 	}
 	return t.(Record), nil
+}
+
+// budget is that of the Unmarshaler that reads; nil: there is none.
+func (c *Cursor) budget() *budget {
+	if c.options == nil {
+		return nil
+	}
+	return c.options.budget
+}
+
+// What Unmarshal may take of memory where Limits.Memory does not say: so many times the length of
+// the term, and for a short one leastMemory bytes.
+const (
+	usualMemory = 10
+	leastMemory = 16 << 20
+)
+
+// grantStep is how many bytes of memory a function given to Shared is asked for at least.
+const grantStep = 1 << 10
+
+// A budget is the memory that values may take which are read one after the other, or one within the
+// other. What was taken does not come back, not even that of slices that had to grow.
+type budget struct {
+	left  int // bytes that may be taken without more ado
+	rest  int // what there is besides, for which grant is asked first
+	max   int // in all
+	isSet bool
+	grant func(bytes int) error // nil: nobody is asked
+}
+
+// A sharing is what several terms are decoded with, one after the other or one within the other.
+type sharing struct {
+	DecodeOptions
+	memory budget
+}
+
+// newBudget is the budget for terms of n bytes.
+func (o *DecodeOptions) newBudget(n int) budget {
+	m := budget{max: o.Limits.Memory, isSet: o.Limits.Memory != 0}
+	switch {
+	case m.max < 0:
+		m.max = math.MaxInt
+	case m.max == 0:
+		m.max = max(leastMemory, product(n, usualMemory))
+	}
+	m.left = m.max
+	return m
+}
+
+// Shared gives options for several terms, of so many bytes in all: the Go values that they become
+// take memory together, from what Limits allow for all of them. grant, if it is not nil, is asked
+// for that memory before it is taken, step by step, and its error refuses what is being read: an
+// *UnmarshalError that wraps it. What has been granted does not come back. The options that Shared
+// gives are for one goroutine, and for these terms.
+func (o *DecodeOptions) Shared(size int, grant func(bytes int) error) *DecodeOptions {
+	s := &sharing{DecodeOptions: o.orDefault()}
+	m := &s.memory
+	*m = s.newBudget(size)
+	if m.grant = grant; grant != nil {
+		m.left, m.rest = 0, m.max
+	}
+	s.budget = m
+	return &s.DecodeOptions
+}
+
+// take takes n bytes.
+func (m *budget) take(n int) error {
+	if n <= m.left {
+		m.left -= n
+		return nil
+	}
+	return m.takeMore(n)
+}
+
+func (m *budget) takeMore(n int) error {
+	more := n - m.left
+	if more > m.rest {
+		return &LimitError{Limit: "Memory", Max: m.max}
+	}
+	step := min(max(more, grantStep, (m.max-m.rest)/8), m.rest)
+	if err := m.grant(step); err != nil {
+		return err
+	}
+	m.rest -= step
+	m.left += step - n
+	return nil
+}
+
+// takeTree takes n bytes for a tree of terms: see Limits.
+func (m *budget) takeTree(n int) error {
+	switch {
+	case m.isSet:
+		return m.take(n)
+	case m.grant != nil:
+		return m.grant(n)
+	}
+	return nil
 }

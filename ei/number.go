@@ -50,15 +50,6 @@ func (t BigInt) Sign() int {
 	return 1
 }
 
-// maxDigits is how many digits an integer may have that is not in base 16: writing and reading it
-// takes more than linear time. maxDigitBytes is how many bytes so many digits take.
-const (
-	maxDigits     = 1 << 16
-	maxDigitBytes = 27214
-)
-
-func tooManyDigits() error { return &LimitError{Limit: "digits of an integer", Max: maxDigits} }
-
 // bigFromWire makes the integer with a little-endian magnitude, which may have high zero bytes: an
 // Int when it fits.
 func bigFromWire(neg bool, mag []byte) Term {

@@ -2,6 +2,7 @@ package ei
 
 import (
 	"math/big"
+	"math/bits"
 	"reflect"
 	"sync"
 	"time"
@@ -177,4 +178,19 @@ var exactKinds = map[reflect.Type]kind{
 	reflect.TypeFor[Export]():       kindTerm,
 	reflect.TypeFor[Record]():       kindTerm,
 	reflect.TypeFor[Local]():        kindTerm,
+}
+
+// mapSize is what a map takes that has room for n pairs.
+func (p *plan) mapSize(n int) int {
+	if n == 0 {
+		return mapHead
+	}
+	slots := mapGroup
+	if n > mapGroup {
+		slots = 1 << bits.Len(uint(n+n/7))
+	}
+	if n > mapTable*3/4 && n > slots/5*4 { // a table that is full sooner than others grows
+		slots *= 2
+	}
+	return mapHead + allocated(product(slots, p.slot)) + slots*p.slot/16 + slots/8
 }

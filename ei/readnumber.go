@@ -140,3 +140,12 @@ func (p *textParser) integer(digits string, base int, neg bool) (Term, error) {
 	}
 	return NewBigInt(v), nil
 }
+
+// maxDigits is how many digits an integer may have that is not in base 16: writing and reading it
+// takes more than linear time. maxDigitBytes is how many bytes so many digits take.
+const (
+	maxDigits     = 1 << 16
+	maxDigitBytes = 27214
+)
+
+func tooManyDigits() error { return &LimitError{Limit: "digits of an integer", Max: maxDigits} }

@@ -168,3 +168,10 @@ func (c *Cursor) locate(start, off int, err error) error {
 	}
 	return e
 }
+
+// memory is what the tree of a term takes that the scanner has walked through, which has so many
+// bytes.
+func (s *scanner) memory(bytes int) int {
+	const cell, head, number, other = 16, 24, 8, 64
+	return cell*s.parts + head*s.headers + number*s.numbers + other*s.others + bytes + bytes/8
+}

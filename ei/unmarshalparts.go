@@ -559,3 +559,17 @@ func count16(b []byte) int {
 	}
 	return int(binary.BigEndian.Uint16(b[1:]))
 }
+
+// takeFor takes memory for a part that begins at off, and is refused as that.
+func (u *unmarshaler) takeFor(off, n int) error {
+	if err := u.memory.take(n); err != nil {
+		u.c.off = off
+		return u.wrong(err, "")
+	}
+	return nil
+}
+
+// tooMany says that the memory for n parts is refused.
+func (u *unmarshaler) tooMany(err error, kind string, n, size int) error {
+	return &UnmarshalError{Offset: u.c.off, Err: err, Got: fmt.Sprintf("%s of %d, each of %d bytes in Go", kind, n, size)}
+}

@@ -141,8 +141,8 @@ func (n *Node) withdraw(ctx context.Context) error {
 	return wrap("drain", n.Name(), errors.Join(errs...))
 }
 
-// withdrawInTime is withdraw that leaves half of ctx's time for what comes after it, whoever does not
-// answer a function of OnDrain.
+// withdrawInTime is withdraw that leaves half of ctx's time for what comes after it, whoever does
+// not answer a function of OnDrain.
 func (n *Node) withdrawInTime(ctx context.Context) error {
 	if deadline, ok := ctx.Deadline(); ok {
 		half, cancel := context.WithTimeout(ctx, time.Until(deadline)/2)

@@ -134,22 +134,6 @@ func (b *Mailbox) noteUnanswered(c *Conn) {
 	}
 }
 
-// dropUnread drops what nobody has received, none of which will be answered: the process has ended.
-// A call's, which only the call has, keeps it: an answer may have come just before. b.mu is held.
-func (b *Mailbox) dropUnread() {
-	if b.origin.private {
-		b.inbox.RestoreAll()
-		return
-	}
-	for e := range b.inbox.Entries() {
-		if e.Message.owed {
-			e.Message.conn.works.Leave()
-		}
-	}
-	b.inbox.Clear()
-	b.served.asked = nil
-}
-
 // begin counts the mailbox's server as running, before the server takes the next message. false:
 // the server is to take none, for the mailbox has ended, or the node shuts down.
 //
