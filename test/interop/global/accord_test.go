@@ -138,7 +138,9 @@ func (e erlang) Trans(ctx context.Context, resource string, hold time.Duration) 
 	return e.change(ctx, "global:trans({%s, self()}, fun() -> timer:sleep(%d), ok end)", resource, hold.Milliseconds())
 }
 
-func (e erlang) End(i int) { _, _ = e.EvalContext(context.Background(), fmt.Sprintf("exit(accord:process(%d), ended)", i)) }
+func (e erlang) End(i int) {
+	_, _ = e.EvalContext(context.Background(), fmt.Sprintf("exit(accord:process(%d), ended)", i))
+}
 
 func (e erlang) Disturb(*rand.Rand) string { return "" }
 
