@@ -44,13 +44,14 @@ type upPeer struct {
 func (p *Peers[T]) Up(c *Conn) *T {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	u := p.up[c.Peer]
+	name := Clip(c.Peer)
+	u := p.up[name]
 	if u == nil {
 		if p.up == nil {
 			p.up = map[string]*upPeer{}
 		}
 		u = &upPeer{label: p.labelOf(c)}
-		p.up[c.Peer] = u
+		p.up[name] = u
 	}
 	r := p.record(u.label)
 	u.conns++
@@ -63,14 +64,15 @@ func (p *Peers[T]) Up(c *Conn) *T {
 func (p *Peers[T]) Down(c *Conn) *T {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	u := p.up[c.Peer]
+	name := Clip(c.Peer)
+	u := p.up[name]
 	if u == nil {
 		return p.record(p.labelOf(c)).T
 	}
 	r := p.record(u.label)
 	r.conns--
 	if u.conns--; u.conns == 0 {
-		delete(p.up, c.Peer)
+		delete(p.up, name)
 	}
 	return r.T
 }
@@ -87,7 +89,7 @@ func (p *Peers[T]) OfConn(c *Conn) *T {
 func (p *Peers[T]) Of(name string) (label string, record *T) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	label = p.label(name)
+	label = p.label(Clip(name))
 	return label, p.record(label).T
 }
 
@@ -116,10 +118,11 @@ func (p *Peers[T]) All() iter.Seq2[string, *T] {
 
 // labelOf is what the peer of a connection is counted under; p.mu is held.
 func (p *Peers[T]) labelOf(c *Conn) string {
-	if c.Temporary && p.up[c.Peer] == nil {
+	name := Clip(c.Peer)
+	if c.Temporary && p.up[name] == nil {
 		return Temporary
 	}
-	return p.label(c.Peer)
+	return p.label(name)
 }
 
 // label is what a peer is counted under; p.mu is held.

@@ -42,6 +42,13 @@ func TestPeersAreForgotten(t *testing.T) {
 		time.Sleep(59 * time.Second)
 		require.Contains(t, labels(p), "b@h", "it was heard of")
 		require.Equal(t, 4, *p.Down(a))
+		odd := &Conn{Peer: "odd\x01@h"}
+		p.Up(odd)
+		label, _ = p.Of(odd.Peer)
+		require.Equal(t, "odd\uFFFD@h", label)
+		p.Down(odd)
+		time.Sleep(time.Hour)
+		require.NotContains(t, labels(p), label)
 		require.NotPanics(t, func() { p.Down(&Conn{Peer: "never@h"}) })
 	})
 }
