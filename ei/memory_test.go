@@ -36,13 +36,7 @@ type memBig struct {
 	N *memBig
 }
 
-type memWide struct {
-	memPart
-	*memMore
-}
-
 type (
-	memPart struct{ A [40]int }
 	memMore struct {
 		B [1 << 12]byte `ei:"b"`
 		C *int
