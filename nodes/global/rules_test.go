@@ -121,12 +121,15 @@ func TestRulesOfJoins(t *testing.T) {
 			t.Cleanup(func() { n.Close() })
 			require.NoError(t, n.Start(within(t)))
 			a.n = n
-			b := w.member(t, "b@test", nil)
-			// which knows web9, as it says; web9 is not there yet, or it would connect by itself
-			b.push(func() { b.server.known["web9@test"] = version })
+			// b names web9, a member of its own, to a; web9 may connect to a before a does so to it
+			b, web9 := w.member(t, "b@test", nil), w.member(t, "web9@test", nil)
+			_, err = web9.n.Connect(within(t), "b@test")
+			require.NoError(t, err)
+			eventually(t, func() bool { return slices.Contains(b.Known(), "web9@test") })
 			_, err = b.n.Connect(within(t), "a@test")
 			require.NoError(t, err)
 			eventually(t, func() bool { return slices.Contains(a.Known(), "b@test") })
+			eventually(t, func() bool { return slices.Contains(a.Known(), "web9@test") || n.Stats().Denied > 0 })
 			named := name{key: "k", term: ei.Atom("k"), pid: ei.Pid{Node: "web8@test", ID: 1, Creation: 1}, method: Method{}.term()}
 			a.push(func() { a.server.insertName(named) })
 			eventually(t, func() bool { _, ok := a.Whereis("k"); return !ok })
