@@ -315,7 +315,7 @@ func TestEncodeErrorPath(t *testing.T) {
 	}{
 		{map[string]any{"a": 1, "b": []any{1, make(chan int)}}, "/b/1", nil},
 		{map[any]int{make(chan int): 1}, "/key", nil},
-		{[]any{1, map[int]any{7: nil}}, "/1/7", nil},
+		{[]any{1, map[int]any{7: make(chan int)}}, "/1/7", nil},
 		{ei.Tuple{ei.Int(1), ei.List{ei.Int(1), nil}}, "/1/1", nil},
 		{ei.Map{{Key: ei.Int(1), Value: ei.Int(2)}, {Key: nil, Value: ei.Int(2)}}, "/2", nil},
 		{ei.Map{{Key: ei.Int(1), Value: ei.Tuple{nil}}}, "/1/0", nil},

@@ -134,13 +134,66 @@ func TestCustomWherever(t *testing.T) {
 	_, err = ei.Append(nil, customs{A: -1})
 	require.ErrorIs(t, err, errTooCold)
 
-	// embedded, its methods are those of the outer one
-	b, err = ei.Append(nil, &withCustom{Custom{5}, 1})
-	require.NoError(t, err)
-	require.Equal(t, d, ei.Raw(b).String())
-	var outer withCustom
-	require.NoError(t, ei.Raw(b).Unmarshal(&outer))
-	require.Equal(t, withCustom{Custom: Custom{5}}, outer)
+}
+
+// A struct that embeds a type with methods is not that type alone: what is embedded is a field. If
+// there is nothing else, or the methods are the struct's own, they are what counts.
+func TestEmbeddedCustom(t *testing.T) {
+	const d, inner = "{degrees,5}", "#{custom => {degrees,5},x => 1}"
+	for want, v := range map[string]any{
+		inner:                                    withCustom{Custom{5}, 1},
+		"#{custom => {degrees,5},x => 1,y => 2}": withMore{withCustom{Custom{5}, 1}, 2},
+		"#{custom => {degrees,5},x => 2}": struct {
+			*Custom
+			X int
+		}{&Custom{5}, 2},
+		"#{custom => undefined,x => 2}": struct {
+			*Custom
+			X int
+		}{nil, 2},
+		"#{marshaler => {degrees,5},x => 2}": struct {
+			ei.Marshaler
+			X int
+		}{degrees(5), 2},
+		"#{custom => {degrees,5}}": struct {
+			Custom `ei:"custom"`
+			x      int
+		}{Custom{5}, 2},
+		d: struct {
+			Custom
+			x int
+			Y int `ei:"-"`
+		}{Custom{5}, 2, 3},
+		"own": ownMethods{Custom{5}, 1},
+	} {
+		b, err := ei.Append(nil, v)
+		require.NoError(t, err, want)
+		require.Equal(t, want, ei.Raw(b).String())
+	}
+	var one withCustom
+	require.NoError(t, ei.Unmarshal(encoded(t, inner), &one))
+	require.Equal(t, withCustom{Custom{5}, 1}, one)
+	var own ownMethods
+	require.NoError(t, ei.Unmarshal(encoded(t, inner), &own))
+	require.Equal(t, 7, own.X)
+	_, err := ei.Append(nil, struct {
+		degrees
+		X int
+	}{5, 1})
+	require.ErrorContains(t, err, "has to be exported")
+}
+
+type withMore struct {
+	withCustom
+	Y int
+}
+
+type ownMethods withCustom
+
+func (ownMethods) AppendTerm(b []byte) ([]byte, error) { return ei.AppendAtom(b, "own") }
+func (o *ownMethods) ReadTerm(c *ei.Cursor) error {
+	o.X = 7
+	return c.Skip()
 }
 
 func TestOnlyOneWay(t *testing.T) {

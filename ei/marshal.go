@@ -72,7 +72,7 @@ func MarshalCompressed(v any, level int) ([]byte, error) {
 //	*T, Optional[T]              what T is; nil and an absent value undefined (see EncodeOptions)
 //	Result[T]                    {ok, T}, {error, Reason}; ok for a Result[struct{}]
 //	time.Duration                integer of the unit in its field's tag, rounded; the longest infinity
-//	any with one of these in it  the same, as any interface; as a field of a struct, nil is undefined
+//	any with one of these in it  the same, as any interface; nil within another value is undefined
 //
 // or of a type defined from one of them; one defined from a Term counts as that Term's underlying
 // type (type Name Atom as a string, so it gives a binary). Of anything else, and nil, there is an
@@ -96,8 +96,9 @@ func MarshalCompressed(v any, level int) ([]byte, error) {
 //
 // The fields of an embedded struct are fields of the struct itself, unless one that is embedded
 // less deep has the same key; those that are not exported are no part of the term, and an exported
-// one is needed (of an embedded struct too, but for the locks of package sync). Options of a blank
-// field are the struct's own:
+// one is needed (of an embedded struct too, but for the locks of package sync). An embedded type
+// with methods AppendTerm or ReadTerm of its own, as elixir.Date, is a field, date; beside no other
+// exported field its methods are the struct's. Options of a blank field are the struct's own:
 //
 //	_ struct{} `ei:"tuple=user"`               // {user, Name, Age}: a record, or a tagged tuple
 //	_ struct{} `ei:"tuple"`                    // {Name, Age}

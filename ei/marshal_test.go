@@ -173,7 +173,7 @@ func TestMarshalRefuses(t *testing.T) {
 	}
 	for _, value := range []any{nil, make(chan int), func() {}, complex(1, 1), ei.Tuple{nil},
 		ei.Tuple{&pid},
-		ei.ImproperList{}, ei.ImproperList{Elems: []ei.Term{ei.Int(1)}}, []any{nil}, struct{ ei.Pid }{pid}} {
+		ei.ImproperList{}, ei.ImproperList{Elems: []ei.Term{ei.Int(1)}}, struct{ ei.Pid }{pid}} {
 		_, err := ei.Marshal(value)
 		var unsupported *ei.UnsupportedTypeError
 		require.ErrorAs(t, err, &unsupported, "%T", value)
@@ -321,7 +321,7 @@ func (k keeps) AppendTerm(b []byte) ([]byte, error) { return b, k.err }
 
 // The error of a Marshaler is not modified when it becomes part of an error that says more.
 func TestMarshalerKeepsItsError(t *testing.T) {
-	_, cause := ei.Append(nil, []any{nil})
+	_, cause := ei.Append(nil, []any{make(chan int)})
 	before := cause.Error()
 	var all sync.WaitGroup
 	for range 3 {
@@ -381,13 +381,36 @@ func TestMarshalerMustAppend(t *testing.T) {
 	require.ErrorIs(t, err, ei.ErrTag)
 }
 
+// What is nil within a Go value is absent there, as a field is; a Term that is nil is a mistake.
+func TestNilWithin(t *testing.T) {
+	for want, value := range map[string]any{
+		"[undefined,1]":                     []any{nil, 1},
+		`#{<<"a">> => undefined}`:           map[string]any{"a": nil},
+		`#{<<"a">> => [#{b => undefined}]}`: map[string][]any{"a": {struct{ B any }{}}},
+		"[undefined]":                       []ei.Term{nil},
+		"[undefined,undefined]":             [2]error{},
+		"[[undefined]]":                     []any{[]any{nil}},
+	} {
+		b, err := ei.Append(nil, value)
+		require.NoError(t, err)
+		require.Equal(t, want, ei.Raw(b).String())
+		b, err = ei.EncodeOptions{Absent: "nil"}.Append(nil, value)
+		require.NoError(t, err)
+		require.Equal(t, strings.ReplaceAll(want, "undefined", "nil"), ei.Raw(b).String())
+	}
+	for _, value := range []any{nil, ei.List{nil}, ei.Tuple{nil}, new(any)} {
+		_, err := ei.Append(nil, value)
+		require.ErrorAs(t, err, new(*ei.UnsupportedTypeError))
+	}
+}
+
 // A path leads into closures, and to a missing tail; a step is shortened if its key is long.
 func TestEncodeErrorSteps(t *testing.T) {
 	for want, value := range map[string]any{
 		"/0/1":                                 ei.Tuple{ei.Fun{Module: "m", Pid: ei.Pid{Node: "a@b"}, Free: []ei.Term{ei.Int(1), nil}}},
 		"/0/2":                                 ei.Tuple{ei.ImproperList{Elems: []ei.Term{ei.Int(1), ei.Int(2)}}},
-		"/" + strings.Repeat("x", 100) + "…/1": map[string]any{strings.Repeat("x", 1<<20): []any{1, nil}},
-		"/" + strings.Repeat("x", 99) + "…":    map[string]any{strings.Repeat("x", 99) + "ä": nil},
+		"/" + strings.Repeat("x", 100) + "…/1": map[string]any{strings.Repeat("x", 1<<20): []any{1, make(chan int)}},
+		"/" + strings.Repeat("x", 99) + "…":    map[string]any{strings.Repeat("x", 99) + "ä": make(chan int)},
 	} {
 		var e *ei.EncodeError
 		_, err := ei.Append(nil, value)

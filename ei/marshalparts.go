@@ -156,7 +156,7 @@ func (w *valueWriter) value(p *plan, v reflect.Value) (err error) {
 			p, v = p.elem, v.Field(0)
 		case kindAny, kindVariants:
 			if v.IsNil() {
-				if w.in.plan == nil || w.in.plan.kind != kindStruct {
+				if w.in.plan == nil {
 					return &UnsupportedTypeError{}
 				}
 				w.b = w.absent(p)

@@ -303,7 +303,7 @@ func (f *typed) read(t reflect.Type) error {
 		} else {
 			f.params = append(f.params, p)
 		}
-		if wrong := unmappable(reflect.New(p).Interface()); wrong != nil {
+		if wrong := unreadable(p); wrong != nil {
 			return fmt.Errorf("parameter %d can be no term: %w", i+1, wrong)
 		}
 	}
@@ -319,18 +319,31 @@ func (f *typed) read(t reflect.Type) error {
 		return errors.New("it returns more than a result, a bool and an error")
 	}
 	if f.result = n == 1; f.result && t.Out(0).Kind() != reflect.Interface {
-		switch _, err := ei.Append(nil, reflect.New(t.Out(0)).Interface()); err.(type) {
-		case *ei.MappingError, *ei.UnsupportedTypeError:
-			return fmt.Errorf("its result can be no term: %w", err)
+		if wrong := unwritable(t.Out(0)); wrong != nil {
+			return fmt.Errorf("its result can be no term: %w", wrong)
 		}
 	}
 	return nil
 }
 
-// unmappable tells why no term can be stored in what v points to; nil if some can.
-func unmappable(v any) error {
+// unreadable tells why no term can be stored in a value of the type; nil if some can. A list of none
+// is read: a method of a type may want a value that a program has made.
+func unreadable(t reflect.Type) error {
+	if t.Kind() == reflect.Interface { // it has variants, or none
+		return mappingError(ei.Raw{}.Unmarshal(reflect.New(t).Interface()))
+	}
+	return mappingError(ei.Raw(ei.AppendNil(nil)).Unmarshal(reflect.New(reflect.SliceOf(t)).Interface()))
+}
+
+// unwritable tells why no value of the type can be a term; nil if some can.
+func unwritable(t reflect.Type) error {
+	_, err := ei.Append(nil, reflect.Zero(reflect.SliceOf(t)).Interface())
+	return mappingError(err)
+}
+
+func mappingError(err error) error {
 	wrong := new(ei.MappingError)
-	if errors.As(ei.Raw{}.Unmarshal(v), &wrong) { // of an empty term
+	if errors.As(err, &wrong) {
 		return wrong
 	}
 	return nil

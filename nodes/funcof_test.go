@@ -139,6 +139,29 @@ func TestFuncOptions(t *testing.T) {
 	require.ErrorContains(t, err, `Server.Absent is "null"`)
 }
 
+// Nothing of a parameter's or a result's type runs when a Func is made: it is for values of which
+// there is none yet.
+func TestFuncOfRunsNoMethods(t *testing.T) {
+	check(t, nodes.FuncOf(func(h holder) holder { return h }), []ei.Term{ei.Int(5)}, `5`)
+	check(t, nodes.FuncOf(func(h *holder) (*holder, error) { return h, nil }), []ei.Term{ei.Int(5)}, `5`)
+	type line struct{ H holder }
+	check(t, nodes.FuncOf(func(hs ...line) []line { return hs }), []ei.Term{ei.Map{{Key: ei.Atom("h"), Value: ei.Int(5)}}}, `[#{h => 5}]`)
+	check(t, nodes.FuncOf(func(h ei.Optional[holder]) ei.Optional[holder] { return h }), []ei.Term{ei.Int(5)}, `5`)
+}
+
+// A holder's methods take for granted that it was made whole, or that there is a term.
+type holder struct{ n *int }
+
+func (h holder) AppendTerm(b []byte) ([]byte, error) { return ei.AppendInt(b, int64(*h.n)), nil }
+func (h *holder) ReadTerm(c *ei.Cursor) error {
+	n, err := c.Int()
+	if err != nil {
+		panic(err)
+	}
+	*h = holder{new(int(n))}
+	return nil
+}
+
 func sum(ns ...int) (s int) {
 	for _, n := range ns {
 		s += n

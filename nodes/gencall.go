@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"reflect"
 	"sync/atomic"
 
 	"github.com/cnode-go/cnode/ei"
@@ -304,7 +305,7 @@ func isResult(c ei.Cursor) bool {
 // terms: All gives them. If no term can be a T, the only pair has an *ei.MappingError.
 func Messages[T any](ctx context.Context, b *Mailbox) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		if err := unmappable(new(T)); err != nil {
+		if err := unreadable(reflect.TypeFor[T]()); err != nil {
 			yield(*new(T), wrap("receive", "", err))
 			return
 		}
