@@ -267,7 +267,9 @@ type Push[P any] struct {
 
 // Push sends an event to the browsers, and other subscribers, of a channel's topic, on all nodes:
 // MyAppWeb.Endpoint.broadcast/3. The payload is a map, or a struct; Phoenix makes JSON of it. Else
-// it is like Broadcast.
+// it is like Broadcast. Elixir nodes that take part have to have Phoenix: its module
+// Phoenix.Channel.Server hands the message out there, and where it is missing, as in a node with
+// phoenix_pubsub alone, the adapter ends and is started again. Broadcast has no such condition.
 func (ps *PubSub) Push(ctx context.Context, topic, event string, payload any) error {
 	return ps.broadcast(ctx, nil, topic, Push[any]{Topic: topic, Event: event, Payload: payload}, channel)
 }

@@ -24,8 +24,9 @@ var ErrAlreadyTracked = errors.New("pubsub: already tracked")
 var ErrNoPresence = errors.New("pubsub: no presence")
 
 // Track tracks a process of this node on a topic: all nodes see that it is there, a broadcast
-// period later at most, under a key, with a meta, a Go value or an ei.Term that is a map with atoms
-// as keys (see ei.Append). It is seen until it is untracked, or ends, or the Presence does. A
+// period later at most, under a key, with a meta, a Go value or an ei.Term that is a map (see
+// ei.Append): a struct has atoms as keys, as metas in Phoenix mostly do, a map[string]any has
+// binaries. It is seen until it is untracked, or ends, or the Presence does. A
 // process may be tracked on many topics, and under many keys of one; under the same key of a topic
 // once only: ErrAlreadyTracked. As in Phoenix the meta gets a phx_ref, a text that tells it from
 // others.

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"testing"
 	"time"
 
@@ -22,26 +21,34 @@ import (
 
 // The programs of docs/from-libei.md.
 
-// The guide names every function of the C library's header.
+// The guide names every function, type and constant of the C library's header, whole, in each
+// release: somebody who ports a program searches for them.
 func TestFromLibeiNamesAll(t *testing.T) {
 	otp.Libei(t)
 	headers, err := filepath.Glob("/usr/lib/erlang/lib/erl_interface-*/include/ei.h")
 	require.NoError(t, err)
 	require.NotEmpty(t, headers)
-	header, err := os.ReadFile(headers[0])
-	require.NoError(t, err)
+	for _, r := range otp.Releases(t) {
+		more, err := filepath.Glob(r.Command("../root/usr/lib/erlang/lib/erl_interface-*/include/ei.h"))
+		require.NoError(t, err)
+		headers = append(headers, more...)
+	}
 	guide, err := os.ReadFile("../../docs/from-libei.md")
 	require.NoError(t, err)
-	header = regexp.MustCompile(`(?s)/\*.*?\*/`).ReplaceAll(header, nil)
-	declared := regexp.MustCompile(`\b((?:ei|free)_\w+) ?\(`).FindAllStringSubmatch(string(header), -1)
-	require.Greater(t, len(declared), 150)
 	named := map[string]bool{}
 	for _, name := range regexp.MustCompile(`\w+`).FindAllString(string(guide), -1) {
 		named[name] = true
 	}
-	for _, d := range declared {
-		name := strings.NewReplacer("ei_x_encode_", "ei_encode_", "_tmo", "", "_timeout", "").Replace(d[1])
-		require.True(t, named[strings.TrimSuffix(name, "_r")], d[1])
+	names := regexp.MustCompile(`\b(?:ei_\w+|erl_\w+|erlang_\w+|(?:EI|ERL|ERLANG)_\w+|MAX\w*LEN\w*|NEW_FLOAT_EXT|Erl[A-Z]\w+|free_fun)\b`)
+	for _, path := range headers {
+		header, err := os.ReadFile(path)
+		require.NoError(t, err)
+		header = regexp.MustCompile(`(?s)/\*.*?\*/`).ReplaceAll(header, nil)
+		found := names.FindAllString(string(header), -1)
+		require.Greater(t, len(found), 240)
+		for _, name := range found {
+			require.True(t, named[name], "%s of %s", name, path)
+		}
 	}
 }
 

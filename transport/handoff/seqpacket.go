@@ -128,7 +128,7 @@ func ConnectJSON(ctx context.Context, path string, options *JSONConnOptions) (*J
 func (j *JSONConn) SyscallConn() (syscall.RawConn, error) { return j.conn.SyscallConn() }
 
 // Send sends v as JSON, with descriptors, which stay the caller's. Send waits while the peer has no
-// room. EMSGSIZE for a document that is longer than MaxPayload, which Recv would refuse, or too
+// room. EMSGSIZE for a document that is longer than MaxPayload, which Receive would refuse, or too
 // long for a packet, on systems without memory files. If v cannot be marshalled, Send returns the
 // error of json.Marshal. After either nothing has been sent.
 func (j *JSONConn) Send(ctx context.Context, v any, fds ...int) error {

@@ -58,7 +58,7 @@ func TestJSONConn(t *testing.T) {
 	require.Zero(t, fds.Len())
 }
 
-// Send refuses what the Recv of its own end would refuse, and sends what that takes, to the last
+// Send refuses what the Receive of its own end would refuse, and sends what that takes, to the last
 // byte.
 func TestJSONLimit(t *testing.T) {
 	noLeak(t)
