@@ -304,7 +304,7 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 	if request[0] == ei.Atom("send") {
 		message = ei.Tuple{from.Term(), message} // the process that gets it answers
 	}
-	err = n.passName(ctx, m.conn, &dist.Control{Op: dist.OpRegSend, From: self.pid, ToName: name}, message)
+	err = n.sendFor(ctx, m.conn, &dist.Control{Op: dist.OpRegSend, From: self.pid, ToName: name}, n.Name(), message)
 	if err == nil && request[0] == ei.Atom("sbcast") {
 		answer(ctx, node, node)
 	}

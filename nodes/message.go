@@ -33,7 +33,7 @@ type Message struct {
 	whole []byte   // the payload, if it was made whole: see dist.Arrival
 	pool  *buffers // where buf and whole come from; nil: they are used again for the next message
 	conn  *Conn    // the connection that the message came over; nil: it is from this node
-	by    *Conn    // that of the peer for whom rex has sent the message here; nil: it has not
+	by    *Conn    // that of the peer for whom a process here has passed the message on; nil: none has
 	// a freeze of conn waits for the answer; guarded by the mutex of the mailbox that has the message
 	owed bool
 

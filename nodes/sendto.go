@@ -11,6 +11,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/behalf"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport"
@@ -20,7 +21,17 @@ import (
 
 // send sends to this node or another one.
 func (n *Node) send(ctx context.Context, ctl *dist.Control, node string, term any) error {
+	by, _ := behalf.Of(ctx).(*Conn)
+	return n.sendFor(ctx, by, ctl, node, term)
+}
+
+// sendFor is send of what the peer of a connection has asked this node to pass on, if it is for a
+// process of this node: there it is from that peer, also in another worker. by may be nil.
+func (n *Node) sendFor(ctx context.Context, by *Conn, ctl *dist.Control, node string, term any) error {
 	c, err := n.wayOf(ctx, node, ctl)
+	if err == nil && c != nil && by != nil && node == n.Name() {
+		c, err = n.router.reachFor(by, c.worker)
+	}
 	if len(ctl.Token) == 0 {
 		traceOf(ctx).mark(ctl)
 	}
@@ -28,7 +39,7 @@ func (n *Node) send(ctx context.Context, ctl *dist.Control, node string, term an
 	case err != nil:
 		return wrap("send to", node, err)
 	case c == nil:
-		return wrap("send to", node, n.sendHere(ctx, nil, ctl, term))
+		return wrap("send to", node, n.sendHere(ctx, by, ctl, term))
 	case ctl.Op == dist.OpAliasSend && !c.addressAlias(ctl):
 		return wrap("send to", node, fmt.Errorf("the node knows no aliases: %w", errors.ErrUnsupported))
 	case ctl.Op == dist.OpSend && node != n.Name() && c.peer.Flags.Has(dist.FlagSendSender):
@@ -46,24 +57,6 @@ func (n *Node) wayOf(ctx context.Context, node string, ctl *dist.Control) (*Conn
 		return n.router.reach(ctx, at)
 	}
 	return nil, nil
-}
-
-// passName sends a message to a registered name of this node, for the peer of a connection: to
-// another worker as from that peer.
-func (n *Node) passName(ctx context.Context, by *Conn, ctl *dist.Control, term any) error {
-	c, err := n.way(ctx, n.Name(), ei.Pid{}, ctl.ToName)
-	switch {
-	case err != nil:
-		return err
-	case c != nil && by != nil:
-		if c, err = n.router.reachFor(by, c.worker); err != nil {
-			return err
-		}
-		return c.send(ctx, ctl, term)
-	case c != nil:
-		return c.send(ctx, ctl, term)
-	}
-	return n.sendHere(ctx, by, ctl, term)
 }
 
 // errFullMailbox: there was no room for a message that a peer has caused to be sent here.

@@ -73,6 +73,7 @@ var picture = []row{
 		testOther: []string{xnet}},
 	{path: "nodes/dist", own: "ei", notStd: "net os time sync context log", testOwn: "test/otp"},
 	{path: "nodes/internal/hush", notStd: "net os"},
+	{path: "nodes/internal/behalf", notStd: "net os time sync log"},
 	{path: "nodes/internal/cookie", own: "ei", notStd: "net time sync context"},
 	{path: "nodes/internal/places", notStd: "net"},
 	{path: "nodes/internal/permit", notStd: "net os time sync context log"},
@@ -104,7 +105,7 @@ var picture = []row{
 	{path: "nodes/metrics", notStd: "net os log"},
 	{path: "nodes", others: []string{xsys}, testOwn: "transport/transporttest transport/virtual test/otp test/packets",
 		own: "ei transport transport/handoff nodes/dist nodes/epmd nodes/introspect nodes/metrics " +
-			"nodes/internal/atoms nodes/internal/bonds nodes/internal/clock nodes/internal/cookie nodes/internal/crew " +
+			"nodes/internal/atoms nodes/internal/behalf nodes/internal/bonds nodes/internal/clock nodes/internal/cookie nodes/internal/crew " +
 			"nodes/internal/descriptor nodes/internal/form nodes/internal/hush nodes/internal/inbox nodes/internal/lazymap nodes/internal/life " +
 			"nodes/internal/otp nodes/internal/nametable nodes/internal/packed nodes/internal/peers " +
 			"nodes/internal/permit nodes/internal/places nodes/internal/sequences nodes/internal/states " +
@@ -116,7 +117,8 @@ var picture = []row{
 	{path: "nodes/supervisor", own: "ei transport nodes/dist nodes", testOther: []string{xsys}},
 	{path: "nodes/discovery", own: "ei transport nodes/dist nodes/epmd nodes", others: []string{xnet}, testOwn: "test/dns"},
 	{path: "nodes/groupleader", own: "ei transport nodes nodes/dist", notStd: "net os syscall"},
-	{path: "nodes/pubsub", own: "ei ei/elixir transport nodes nodes/dist nodes/internal/kept nodes/internal/otp nodes/pg", notStd: "net os"},
+	{path: "nodes/pubsub", notStd: "net os",
+		own: "ei ei/elixir transport nodes nodes/dist nodes/internal/behalf nodes/internal/kept nodes/internal/otp nodes/pg"},
 	{path: "nodes/health", own: "nodes", testOwn: "ei transport"},
 	{path: "nodes/debugz", own: "ei nodes nodes/dist nodes/global nodes/introspect nodes/metrics nodes/pg",
 		testOwn: "nodes/nodestest nodes/supervisor"},

@@ -62,6 +62,7 @@ type console struct {
 
 	mu       sync.Mutex
 	sessions map[ei.Pid]*session // by the group leaders of their users
+	counts   map[ei.Atom]int     // of sessions, by the nodes of their users
 }
 
 var isName = regexp.MustCompile(`^[a-z][a-zA-Z0-9_-]*$`)
@@ -71,7 +72,7 @@ var isName = regexp.MustCompile(`^[a-z][a-zA-Z0-9_-]*$`)
 // does; a name that cannot be typed is an error. nil options are the zero value. It is what
 // shell:start is to a node of Erlang.
 func Serve(n *nodes.Node, o *Options) error {
-	c := &console{n: n, began: time.Now(), sessions: map[ei.Pid]*session{}}
+	c := &console{n: n, began: time.Now(), sessions: map[ei.Pid]*session{}, counts: map[ei.Atom]int{}}
 	if o != nil {
 		c.opts = *o
 	}

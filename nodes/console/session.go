@@ -34,9 +34,14 @@ type session struct {
 
 var (
 	errInterrupted = errors.New("interrupted")
+	errSessions    = errors.New("the node has as many sessions as it may have")
 	errQuit        = errors.New("the user leaves")
 	eacces         = &nodes.Raise{Reason: ei.Atom("eacces")}
 )
+
+// mostSessions is how many sessions the users of a node may have: it asks for one, and pays for
+// none.
+const mostSessions = 100
 
 // begin is shell:start/0 and its like: a process that has the caller's group leader. It is ready
 // when this returns, so that rules know its name. first is {M, F, [Parent, Ref]}, by which the
@@ -71,6 +76,10 @@ func (c *console) serve(ctx context.Context, leader ei.Pid, elixir bool, first e
 	if nodes.ConnOf(ctx) != nil { // see begin
 		return eacces
 	}
+	if !c.count(leader.Node, 1) {
+		return errSessions
+	}
+	defer c.count(leader.Node, -1)
 	nodes.EndAtStop(ctx)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -119,6 +128,22 @@ func (c *console) serve(ctx context.Context, leader ei.Pid, elixir bool, first e
 		}
 		m.Release()
 	}
+}
+
+// count counts the sessions of a node's users; false: there are too many for one more.
+func (c *console) count(node ei.Atom, more int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.counts[node] + more
+	switch {
+	case now > mostSessions:
+		return false
+	case now == 0:
+		delete(c.counts, node)
+	default:
+		c.counts[node] = now
+	}
+	return true
 }
 
 // announce sends Parent {'begin', Ref, self()}, which answers when the first prompt is due.

@@ -338,3 +338,24 @@ func TestNames(t *testing.T) {
 	}
 	require.Panics(t, func() { _ = console.Serve(n, &console.Options{Commands: []console.Command{{Name: "x", Func: 1}}}) })
 }
+
+// A node that opens sessions without end gets some: their terminals may never answer.
+func TestTooManySessions(t *testing.T) {
+	u := open(t, nil)
+	ops, ctx := u.leader.Node(), expect.Context(t)
+	mute, err := ops.NewMailbox(&nodes.MailboxOptions{TrapExit: true})
+	require.NoError(t, err)
+	opened := 1
+	for ; opened < 1000; opened++ {
+		if _, err = ops.RPC(nodes.WithGroupLeader(ctx, mute.Pid()), "shop@host", "shell", "start"); err != nil {
+			break
+		}
+	}
+	require.ErrorContains(t, err, "the session has ended")
+	require.Equal(t, 100, opened)
+	require.NoError(t, mute.Close())
+	require.Eventually(t, func() bool {
+		_, err := ops.RPC(nodes.WithGroupLeader(ctx, u.leader.Pid()), "shop@host", "shell", "start")
+		return err == nil
+	}, time.Minute, time.Millisecond)
+}

@@ -106,6 +106,10 @@ func (g *Global) resolveIt(ctx context.Context, args []ei.Term) (any, error) {
 	if own.Node < his.Node {
 		lesser, greater = own, his
 	}
+	if !g.mayLose(caller, m, own, greater) {
+		g.log.Info("global: asked by a node that may not end, or tell, a process which has a name", "node", caller, "name", t)
+		return nil, &nodes.Raise{Class: nodes.ClassError, Reason: ei.Atom("eacces")}
+	}
 	switch m {
 	case RandomExit:
 		g.log.Info("global: two processes had a name, and one of them is killed", "name", t, "pid", greater)
@@ -118,6 +122,18 @@ func (g *Global) resolveIt(ctx context.Context, args []ei.Term) (any, error) {
 			box.Send(ctx, own, ei.Tuple{ei.Atom("global_name_conflict"), t, his}))
 	}
 	return g.n.RPC(ctx, g.n.Name(), m.Module, m.Function, t, his, own)
+}
+
+// mayLose tells whether the caller may do to our process what a method of module global does to it.
+// Without that the process is left alone, and loses the name: nobody keeps it for us.
+func (g *Global) mayLose(caller string, m Method, own, greater ei.Pid) bool {
+	switch {
+	case m == RandomExit && greater == own:
+		return g.n.AllowsProcess(caller, nodes.MayExit, own)
+	case m == RandomNotify && greater == own || m == NotifyAll:
+		return g.n.AllowsProcess(caller, nodes.MaySend, own)
+	}
+	return true
 }
 
 // isConflict tells whether a process may be in conflict with one of ours about a name.

@@ -153,3 +153,69 @@ func TestRulesOfJoins(t *testing.T) {
 		})
 	}
 }
+
+// A member that says that there is a conflict does no more to the process here than rules let it do.
+func TestRulesOfConflicts(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		method Method
+		rule   nodes.Permission
+		ends   bool
+		told   bool
+	}{
+		{"it is killed", RandomExit, nodes.MaySend | nodes.MayExit, true, false},
+		{"it may not be", RandomExit, nodes.MaySend, false, false},
+		{"it is told", RandomNotify, nodes.MaySend, false, true},
+		{"it may not be told", RandomNotify, 0, false, false},
+		{"both are told", NotifyAll, nodes.MaySend, false, true},
+		{"neither may be told", NotifyAll, 0, false, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			names := []string{"a@test", "z@test"}
+			w, members := newWorld(names...), map[string]member{}
+			for _, name := range names {
+				var m member
+				n, err := nodes.New(nodes.Config{
+					Name: name, Cookie: "secret", Transport: w.tr, Resolver: w.table, Listen: w.table[name].Addr, Visible: true, Logger: logger(t, name),
+					Rules: []nodes.Rule{
+						{Permission: nodes.MaySend, Target: "global_name_server", Allow: true},
+						{Permission: nodes.MaySend, Target: "cnode_global_locker", Allow: true},
+						{Permission: nodes.MayCall, Target: "global:resolve_it/4", Allow: true},
+						{Permission: tt.rule, Target: "shop", Allow: tt.rule != 0},
+						{},
+					},
+					Setup: func(n *nodes.Node) (err error) {
+						m.Global, err = Start(t.Context(), n, nil)
+						return err
+					},
+				})
+				require.NoError(t, err)
+				t.Cleanup(func() { n.Close() })
+				require.NoError(t, n.Start(within(t)))
+				m.n = n
+				members[name] = m
+			}
+			a, z := members["a@test"], members["z@test"]
+			_, err := a.n.Connect(within(t), "z@test")
+			require.NoError(t, err)
+			eventually(t, func() bool { return len(z.Known()) == 1 && len(a.Known()) == 1 })
+			shop := z.process(t)
+			require.NoError(t, z.n.Register("shop", shop))
+			require.NoError(t, z.Register(within(t), "shop", shop, tt.method))
+			other := a.process(t)
+			_, err = other.RPC(within(t), "z@test", "global", "resolve_it", tt.method.term(), ei.Atom("shop"), other.Pid(), shop.Pid())
+			require.Equal(t, !tt.ends && !tt.told, err != nil, "%v", err)
+			if tt.ends {
+				<-shop.Done()
+				return
+			}
+			require.NoError(t, shop.Err())
+			require.NoError(t, shop.Send(within(t), shop.Pid(), ei.Atom("end")))
+			m, err := shop.Receive(within(t))
+			require.NoError(t, err)
+			got, err := m.Term()
+			require.NoError(t, err)
+			require.Equal(t, tt.told, got != ei.Term(ei.Atom("end")))
+		})
+	}
+}

@@ -22,6 +22,7 @@ const (
 	appmonEvery = 5 * time.Second // how often the tree is looked at anew
 	appmonMost  = 1000            // processes are in a tree
 	appmonTrees = 100             // may be wanted by a client
+	appmonPages = 16              // of these processes for the clients of a node: it asks for one, and pays for none
 )
 
 // startAppmon is appmon_info:start_link2/3: it makes a process that is linked with the client. The
@@ -29,6 +30,9 @@ const (
 func (b *observer) startAppmon(ctx context.Context, _, client ei.Pid, _ ei.Term) (ei.Term, error) {
 	if nodes.ConnOf(ctx) == nil || b.asker(ctx) != string(client.Node) {
 		return nil, badarg
+	}
+	if !b.mayHavePage(client.Node) {
+		return nil, systemLimit
 	}
 	self := nodes.MailboxOf(ctx)
 	pid, _, err := self.SpawnMonitor(ctx, b.n.Name(), "appmon_info", "serve", client)
@@ -41,7 +45,7 @@ func (b *observer) startAppmon(ctx context.Context, _, client ei.Pid, _ ei.Term)
 	}
 	defer m.Release()
 	if m.Payload == nil {
-		return nil, badarg // it has ended
+		return nil, systemLimit // it has ended
 	}
 	return pair("ok", pid), nil
 }
@@ -59,6 +63,10 @@ func (b *observer) serveAppmon(ctx context.Context, client ei.Pid) error {
 	if c := nodes.ConnOf(ctx); c != nil && c.Name() != string(client.Node) {
 		return badarg
 	}
+	if !b.beginPage(client.Node) {
+		return systemLimit
+	}
+	defer b.endPage(client.Node)
 	nodes.EndAtStop(ctx)
 	ctx = nodes.NoConnect(ctx)
 	self := nodes.MailboxOf(ctx)
@@ -74,7 +82,7 @@ func (b *observer) serveAppmon(ctx context.Context, client ei.Pid) error {
 			return err
 		}
 	}
-	orders := map[order][]byte{}
+	orders := map[order]ei.Raw{} // and what was told last: orders that want the same share it
 	for {
 		waiting, cancel := context.WithTimeout(ctx, appmonEvery)
 		m, err := self.Receive(waiting)
@@ -99,20 +107,60 @@ func (b *observer) serveAppmon(ctx context.Context, client ei.Pid) error {
 				orders[o] = nil
 			}
 		}
+		made := map[order]ei.Raw{} // without to
 		for o, told := range orders {
-			var v ei.Term = ei.List{ei.Tuple{b.master(ei.Atom(b.opts.Application)), ei.Atom(b.opts.Application), b.application()}}
-			if o.what == "app" {
-				v = b.tree(o.of)
+			what := order{what: o.what, of: o.of}
+			raw := made[what]
+			if raw == nil {
+				var err error
+				if raw, err = b.deliver(what); err != nil {
+					continue
+				}
+				made[what] = raw
 			}
-			raw, err := ei.AppendTerm(nil, v)
-			if err != nil || bytes.Equal(raw, told) {
+			same := bytes.Equal(raw, told)
+			if orders[o] = raw; same {
 				continue
 			}
-			orders[o] = raw
-			if err := self.Send(ctx, o.to, ei.Tuple{ei.Atom("delivery"), self.Pid(), o.what, o.of, ei.Raw(raw)}); err != nil {
+			if err := self.Send(ctx, o.to, ei.Tuple{ei.Atom("delivery"), self.Pid(), o.what, o.of, raw}); err != nil {
 				return nil
 			}
 		}
+	}
+}
+
+// deliver is what an order is told now.
+func (b *observer) deliver(o order) (ei.Raw, error) {
+	var v ei.Term = ei.List{ei.Tuple{b.master(ei.Atom(b.opts.Application)), ei.Atom(b.opts.Application), b.application()}}
+	if o.what == "app" {
+		v = b.tree(o.of)
+	}
+	return ei.AppendTerm(nil, v)
+}
+
+// mayHavePage tells whether a node's clients may have one more process of appmon's.
+func (b *observer) mayHavePage(node ei.Atom) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.pages[node] < appmonPages
+}
+
+// beginPage and endPage count the processes of appmon's.
+func (b *observer) beginPage(node ei.Atom) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.pages[node] >= appmonPages {
+		return false
+	}
+	b.pages[node]++
+	return true
+}
+
+func (b *observer) endPage(node ei.Atom) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.pages[node]--; b.pages[node] == 0 {
+		delete(b.pages, node)
 	}
 }
 

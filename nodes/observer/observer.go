@@ -43,7 +43,9 @@ type observer struct {
 
 	mu   sync.Mutex
 	seen traffic
-	last map[string]int64 // what statistics/1 has said before
+	// processes of appmon's, by the nodes of their clients
+	pages map[ei.Atom]int
+	last  map[string]int64 // what statistics/1 has said before
 }
 
 // Serve exposes the functions that the tools of Erlang and Elixir call. Call it in
@@ -51,7 +53,7 @@ type observer struct {
 // the node ends. An Options.Application that is no atom is an error; nil options are the zero
 // value. It is what application runtime_tools is to a node of Erlang.
 func Serve(n *nodes.Node, o *Options) error {
-	b := &observer{n: n, began: time.Now(), last: map[string]int64{}}
+	b := &observer{n: n, began: time.Now(), last: map[string]int64{}, pages: map[ei.Atom]int{}}
 	if o != nil {
 		b.opts = *o
 	}
@@ -97,6 +99,8 @@ func Rules(peer string) []nodes.Rule {
 var (
 	badarg = &nodes.Raise{Reason: ei.Atom("badarg")}
 	eacces = &nodes.Raise{Reason: ei.Atom("eacces")}
+
+	systemLimit = &nodes.Raise{Reason: ei.Atom("system_limit")}
 )
 
 func pair(key string, v ei.Term) ei.Term { return ei.Tuple{ei.Atom(key), v} }

@@ -465,3 +465,36 @@ func TestManyProcesses(t *testing.T) {
 	t.Logf("%d processes: procs_info %v, Processes %v; the longest call beside them: %v", many, took, listed, slow)
 	require.NotContains(t, slices.Collect(maps.Values(slow)), time.Duration(-1))
 }
+
+// A node that asks for pages of applications without end gets some, and takes none of the others'.
+func TestTooManyPages(t *testing.T) {
+	s := newScene(t, nil)
+	other := s.start("ops2@host", nil, nil)
+	box := s.mailbox(other)
+	ask := func(n *nodes.Node, client ei.Pid) (ei.Pid, error) {
+		v, err := n.ERPC(s.ctx, "shop@host", "appmon_info", "start_link2", client, client, []any{})
+		if err != nil {
+			return ei.Pid{}, err
+		}
+		return v.(ei.Tuple)[1].(ei.Pid), nil
+	}
+	var pages []ei.Pid
+	for len(pages) < 1000 {
+		page, err := ask(s.ops, s.box.Pid())
+		if err != nil {
+			require.ErrorContains(t, err, "system_limit")
+			break
+		}
+		pages = append(pages, page)
+	}
+	require.Len(t, pages, 16)
+	_, _, err := s.box.SpawnMonitor(s.ctx, "shop@host", "appmon_info", "serve", s.box.Pid())
+	require.NoError(t, err)
+	m, err := s.box.Receive(s.ctx)
+	require.NoError(t, err)
+	require.Contains(t, ei.Brief(m.Reason, 1000), "system_limit")
+	_, err = ask(other, box.Pid())
+	require.NoError(t, err)
+	require.NoError(t, s.box.SendExit(s.ctx, pages[0], a("normal")))
+	require.Eventually(t, func() bool { _, err := ask(s.ops, s.box.Pid()); return err == nil }, time.Minute, time.Millisecond)
+}

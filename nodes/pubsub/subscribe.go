@@ -8,6 +8,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/internal/behalf"
 )
 
 // Messages yields the messages on a topic that a T can be, as ei.Unmarshal stores them; it drops
@@ -120,6 +121,8 @@ func (ps *PubSub) take(ctx context.Context, self *nodes.Mailbox, m *nodes.Messag
 		ps.log.Debug("presence", "topic", string(topic), "error", errNotItself, "from", c.Name())
 		return
 	}
+	// the peer chooses what subscribers get, who may answer it
+	ctx = behalf.With(ctx, m.Conn())
 	if m.ToName != "" { // direct_broadcast, to one worker of this node
 		for pid := range ps.opts.Scope.Members(m.ToName) {
 			if pid != self.Pid() && pid.Node == self.Pid().Node {
