@@ -18,8 +18,8 @@ import (
 	"github.com/cnode-go/cnode/test/otp"
 )
 
-// erl_call of OTP ends when it gets a message that is not the answer which it waits for: a node that
-// takes part in groups, topics, presence and global names sends it none.
+// erl_call of OTP ends when it gets a message that is not the answer which it waits for: a node
+// that takes part in groups, topics, presence and global names sends it none.
 func TestErlCall(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		for name, tt := range map[string]struct {
