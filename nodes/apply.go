@@ -21,6 +21,13 @@ func (n *Node) apply(ctx context.Context, op Permission, module, name ei.Atom, a
 		return nil, exception
 	}
 	t := runOf(ctx)
+	if answer := n.answerTool(t.caller(), f, args); answer != nil {
+		b, err := ei.AppendTerm(b, answer)
+		if err != nil {
+			return nil, f.refused(ei.Atom("badarg"), args, "")
+		}
+		return b, nil
+	}
 	if !n.mayRun(t.caller(), op, f, len(args)) {
 		return nil, noAccess(f, len(args))
 	}

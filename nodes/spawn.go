@@ -394,6 +394,9 @@ func (n *Node) spawned(ctx context.Context, module, name ei.Atom, list ei.Raw) e
 		return ei.Tuple{ei.Atom("badarg"), ei.List{call}}
 	}
 	_, exception := n.apply(ctx, MaySpawn, module, name, args, nil)
+	if exception != nil {
+		releaseTool(ctx, function{module, name}, args)
+	}
 	return uncaught(exception)
 }
 

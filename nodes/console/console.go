@@ -110,7 +110,6 @@ func (c *console) functions() map[string]any {
 		"Elixir.IEx:start":              elixir, // the same before Elixir 1.15
 		"edlin_expand:expand":           c.expand,
 		"console:session":               c.serve,
-		"code:ensure_loaded/1":          c.ensureLoaded,
 		"erlang:system_info/1":          systemInfo,
 		"application:get_env/3":         func(_, _ ei.Term, or ei.Term) ei.Term { return or },
 		"net_kernel:get_net_ticktime/0": func() int { return 60 }, // which the user's node takes over
@@ -130,13 +129,6 @@ func Rules(peer string) []nodes.Rule {
 		rules = append(rules, nodes.Rule{Peer: peer, Permission: nodes.MayCall, Target: target, Allow: true})
 	}
 	return rules
-}
-
-func (c *console) ensureLoaded(module ei.Atom) ei.Term {
-	if c.n.Exposed()[string(module)] != nil {
-		return ei.Tuple{ei.Atom("module"), module}
-	}
-	return ei.Tuple{ei.Atom("error"), ei.Atom("nofile")}
 }
 
 var badarg = &nodes.Raise{Reason: ei.Atom("badarg")}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/introspect"
 )
 
@@ -79,8 +80,11 @@ func (b *observer) asker(ctx context.Context) string {
 // 27 fails when it sorts them.
 func (b *observer) showsLabels(ctx context.Context) bool {
 	c := nodes.ConnOf(ctx)
-	if c == nil {
+	switch {
+	case c == nil:
 		return true
+	case !c.Peer().Announced.Has(dist.FlagSpawn): // a program of the C library gets no questions
+		return false
 	}
 	ctx, cancel := context.WithTimeout(nodes.NoConnect(ctx), time.Second)
 	defer cancel()

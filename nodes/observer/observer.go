@@ -167,7 +167,6 @@ func tableOf(b *observer) map[string]map[string]map[int]nodes.Func {
 		"os:getenv/1":                b.getenv,
 
 		"code:is_loaded/1":       b.whereLoaded,
-		"code:ensure_loaded/1":   b.ensureLoaded,
 		"code:which/1":           func(ei.Term) ei.Atom { return "non_existing" },
 		"code:all_loaded/0":      b.allLoaded,
 		"code:get_object_code/1": func(ei.Term) ei.Atom { return "error" },
@@ -329,13 +328,6 @@ func (b *observer) whereLoaded(module ei.Atom) ei.Term {
 		return pair("file", chars("go"))
 	}
 	return ei.Atom("false")
-}
-
-func (b *observer) ensureLoaded(module ei.Atom) ei.Term {
-	if b.isLoaded(module) {
-		return pair("module", module)
-	}
-	return failed("nofile")
 }
 
 func (b *observer) modules() (list []ei.Atom) {

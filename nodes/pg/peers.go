@@ -411,14 +411,16 @@ func (s *Scope) down(box *nodes.Mailbox, ref ei.Ref) {
 // noteNode deals with a node that has come up, or gone down.
 func (s *Scope) noteNode(box *nodes.Mailbox, node string, up bool) {
 	if up {
-		s.direct[node] = true
+		s.noteUp(node)
 		for pid, p := range s.peers {
 			if string(pid.Node) == node { // it has forgotten what it was told over another connection
 				p.told, p.dirty = false, true
 			}
 		}
-		s.ask(box, node)
-		s.seek()
+		if s.direct[node] {
+			s.ask(box, node)
+			s.seek()
+		}
 	} else if s.n.Conn(node) == nil {
 		delete(s.direct, node)
 		delete(s.missed, node)
@@ -426,10 +428,27 @@ func (s *Scope) noteNode(box *nodes.Mailbox, node string, up bool) {
 	s.tellWorkers(box)
 }
 
+// noteUp notes a connection to a node, if it may be asked for its scope.
+func (s *Scope) noteUp(node string) {
+	if c := s.n.Conn(node); c != nil && mayAsk(c) {
+		s.direct[node] = true
+	} else {
+		delete(s.direct, node)
+	}
+}
+
+// mayAsk tells whether the node at the other end may be sent what it has not asked for. Programs of
+// the C library, OTP's erl_call among them, take a message that is no answer for an error. They do
+// not announce that they can spawn, as BEAMs have done since OTP 23, whatever this node announces.
+func mayAsk(c *nodes.Conn) bool { return c.Peer().Announced.Has(dist.FlagSpawn) }
+
 // ask asks for the scope of a node that is connected to this process, or to another worker.
 func (s *Scope) ask(box *nodes.Mailbox, node string) {
 	discover := discoverMessage(box.Pid(), 0)
-	if s.direct[node] || s.n.Conn(node) != nil {
+	if c := s.n.Conn(node); s.direct[node] || c != nil {
+		if c != nil && !mayAsk(c) {
+			return
+		}
 		if err := box.SendName(now, node, s.name, discover); errors.Is(err, os.ErrDeadlineExceeded) {
 			s.missed[node] = true
 		}

@@ -54,7 +54,7 @@ type Scope struct {
 	locals  map[ei.Pid]*local
 	byRef   map[ei.Ref]ei.Pid // what is monitored: members here, and scopes elsewhere
 	peers   map[ei.Pid]*peer
-	direct  map[string]bool // the nodes that this process is connected to
+	direct  map[string]bool // the nodes that this process is connected to, and may ask
 	asked   map[string]bool // nodes to which a discover is on its way
 	missed  map[string]bool // nodes that could not be asked, or not be met
 	timer   *time.Timer     // of seek
@@ -188,9 +188,9 @@ func (s *Scope) begin(box *nodes.Mailbox, _ bool) {
 	}
 	clear(s.direct)
 	for _, node := range up {
-		s.direct[node] = true
+		s.noteUp(node)
 	}
-	for _, node := range up {
+	for node := range s.direct {
 		if !s.hasPeer(node) {
 			s.ask(box, node)
 		}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -398,4 +399,20 @@ func TestBroadcast(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	require.ErrorIs(t, s.Broadcast(ctx, boxes[0], "full", "two"), context.DeadlineExceeded)
+}
+
+// A program of the C library, which takes what it has not asked for as an error, is asked by no
+// worker of the node: the others do not hear of it.
+func TestProgramsAreNotAsked(t *testing.T) {
+	w := newWorld(t)
+	n, s := w.scope("a", nil)
+	w.connect(w.node("b", func(cfg *nodes.Config) { cfg.Flags = dist.FlagsLibei }), n)
+	w.connect(w.node("c"), n) // of which the scope hears later
+	var told ei.Term
+	require.Eventually(t, func() bool {
+		require.NoError(t, s.process.Do(soon(t), func() { told = s.nodesMessage(s.process.Mailbox()) }))
+		return len(told.(ei.Tuple)[3].(ei.List)) > 0
+	}, limit, time.Millisecond)
+	require.Equal(t, ei.List{ei.Atom("c@h")}, told.(ei.Tuple)[3])
+	require.Equal(t, map[string]bool{"c@h": true}, s.reachable())
 }

@@ -76,21 +76,29 @@ func newScene(t *testing.T, rules ...nodes.Rule) *scene {
 	return s
 }
 
-// setUp switches everything on.
-func setUp(n *nodes.Node) error {
+func setUp(n *nodes.Node) error { return new(packages).start(n) }
+
+// packages are what a node has that takes part in what a cluster has in common.
+type packages struct {
+	scope    *pg.Scope
+	pubsub   *pubsub.PubSub
+	presence *pubsub.Presence
+	global   *global.Global
+}
+
+// start switches everything on.
+func (p *packages) start(n *nodes.Node) (err error) {
 	ctx := context.Background()
-	scope, err := pg.Start(ctx, n, pubsub.Scope, nil)
-	if err != nil {
+	if p.scope, err = pg.Start(ctx, n, pubsub.Scope, nil); err != nil {
 		return err
 	}
-	ps, err := pubsub.Start(ctx, n, "App.PubSub", &pubsub.Options{Scope: scope})
-	if err != nil {
+	if p.pubsub, err = pubsub.Start(ctx, n, "App.PubSub", &pubsub.Options{Scope: p.scope}); err != nil {
 		return err
 	}
-	if _, err = ps.StartPresence(ctx, "App.Presence", nil); err != nil {
+	if p.presence, err = p.pubsub.StartPresence(ctx, "App.Presence", nil); err != nil {
 		return err
 	}
-	if _, err = global.Start(ctx, n, nil); err != nil {
+	if p.global, err = global.Start(ctx, n, nil); err != nil {
 		return err
 	}
 	if _, err = groupleader.Serve(n, "user", io.Discard, nil); err != nil {

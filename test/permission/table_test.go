@@ -36,7 +36,7 @@ var functions = []row{
 	{"init: reboot restart", "", "always eacces"},
 	{"init: stop", "", "Options.Stop of observer"},
 	{"os: getenv getpid module_info type", "", "Options.Environment, Options.Stop of observer"},
-	{"code: all_loaded ensure_loaded get_object_code get_path is_loaded load_abs load_binary load_file module_info which", "",
+	{"code: all_loaded get_object_code get_path is_loaded load_abs load_binary load_file module_info which", "",
 		"none loads code"},
 	{"application: get_all_env get_application get_env get_key loaded_applications module_info which_applications", "", ""},
 	{"application_controller: get_master module_info", "", ""},
