@@ -199,7 +199,8 @@ type Config struct {
 	// runtime/pprof: node, process (the pid), function ("shop:quote") and peer, as far as there are
 	// such. It costs an allocation or two a call.
 	ProfileLabels bool
-	// Logger is told what happens; nil: nothing is logged. Its Handler runs on goroutines of the
+	// Logger is told what happens; nil: nothing is logged. Each line has the attribute node, this
+	// node's name, once it has one: do not add it yourself. Its Handler runs on goroutines of the
 	// node, and with the node's locks held at times: it must not wait, and must not use the node.
 	Logger *slog.Logger
 

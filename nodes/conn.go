@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"errors"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -105,15 +106,17 @@ func isLong(name string) bool {
 	return strings.ContainsAny(host, ".:")
 }
 
+const longAndShort = "one node's name is long (-name), the other's short (-sname): " +
+	"Erlang nodes of one kind do not connect to those of the other"
+
 // begin starts what a connection does by itself: ticks, and receiving once the node's upper level
 // has started.
 func (c *Conn) begin() {
 	c.env.stats.connections.Add(1)
 	c.env.log.Info("node up", "peer", c.peer.Name, "remote", addrText(c.s.RemoteAddr()), "initiated", c.initiated)
 	if isLong(c.peer.Name) != isLong(c.peer.SelfName) {
-		c.env.log.Warn("one node's name is long (-name), the other's short (-sname): "+
-			"Erlang nodes of one kind do not connect to those of the other",
-			"name", c.peer.SelfName, "peer", c.peer.Name)
+		// each erl_call has a name of its own: one line stands for all of them
+		c.n.faults.Log(c.env.log, slog.LevelWarn, longAndShort, longAndShort, "peer", c.peer.Name)
 	}
 	c.tellUp()
 	c.ticks.begin(c)

@@ -44,6 +44,7 @@ func (n *Node) takeName(p dist.Peer) error {
 	named := n.name == ""
 	if named {
 		n.name, n.creation, n.settled = p.SelfName, p.SelfCreation, true
+		n.given.Store(&p.SelfName)
 	}
 	agreed := n.name == p.SelfName
 	n.mu.Unlock()

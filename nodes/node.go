@@ -79,6 +79,7 @@ type Node struct {
 	drain       drain
 	parting     atomic.Bool            // Shutdown takes leave of the peers: no connection is made any more
 	inherited   atomic.Pointer[[]byte] // see Inherited
+	given       atomic.Pointer[string] // a dynamic node's name, for its log: see named
 }
 
 // New checks cfg and makes a node of it. Nothing is opened yet. The error says what is wrong with
@@ -93,10 +94,11 @@ func New(cfg Config) (*Node, error) {
 		return nil, wrap("new node", "", err)
 	}
 	n := &Node{
-		env: env{cfg: cfg, log: cfg.Logger}, name: cfg.Name, router: alone{}, rules: rules,
+		env: env{cfg: cfg}, name: cfg.Name, router: alone{}, rules: rules,
 		creation:  rand.Uint32()>>2 + 4, // 1..3 belong to clients with 16-bit creations
 		listeners: map[*Listener]struct{}{},
 	}
+	n.log = n.named(cfg.Logger)
 	if cfg.Creation != 0 {
 		n.creation, n.settled = cfg.Creation, true
 	}
@@ -251,8 +253,8 @@ type PeerStats struct {
 	BytesQueued   int   // waiting, or being written
 }
 
-// Logger is where the node logs: Config.Logger, or one that drops everything. Packages that add to
-// a node log there, too.
+// Logger is where the node logs: Config.Logger with the attribute node, its name, or one that drops
+// everything. Packages that add to a node log there, too, and have the attribute from it.
 func (n *Node) Logger() *slog.Logger { return n.log }
 
 // Stats takes a snapshot.

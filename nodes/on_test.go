@@ -249,12 +249,12 @@ func TestWrongArgumentsInTheLog(t *testing.T) {
 	_, err = b.CallName(w.ctx(), there.Name(), "srv", ei.T("double", 1)) // comes last
 	require.NoError(t, err)
 	for _, line := range []string{
-		`"called with what it cannot take" function=m:double/1 peer=alice@test error="argument 1: ei: atom x where an integer is due"`,
-		`"called with what it cannot take" function=m:double/0 peer=alice@test error="0 arguments for 1 parameters; did you mean m:double/1?"`,
-		`"called with what it cannot take" function=m:doubel/1 peer=alice@test error="it is not exposed; did you mean m:double/1?"`,
-		`"called with what it cannot take" function=m:nothing/1 peer=alice@test error="it is not exposed"`,
-		`"called with what it cannot take" function="srv, double" peer=alice@test error="argument 1: ei: `,
-		`nobody to hear of it" function="srv, double" peer=alice@test error="it went wrong"`,
+		`it cannot take" node=bob@test function=m:double/1 peer=alice@test error="argument 1: ei: atom x where an integer is due"`,
+		`it cannot take" node=bob@test function=m:double/0 peer=alice@test error="0 arguments for 1 parameters; did you mean m:double/1?"`,
+		`it cannot take" node=bob@test function=m:doubel/1 peer=alice@test error="it is not exposed; did you mean m:double/1?"`,
+		`it cannot take" node=bob@test function=m:nothing/1 peer=alice@test error="it is not exposed"`,
+		`it cannot take" node=bob@test function="srv, double" peer=alice@test error="argument 1: ei: `,
+		`nobody to hear of it" node=bob@test function="srv, double" peer=alice@test error="it went wrong"`,
 	} {
 		require.Eventually(t, func() bool { return len(log.lines("level=WARN", line)) == 1 }, tooLong, tick, line)
 	}

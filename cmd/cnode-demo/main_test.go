@@ -189,8 +189,8 @@ func TestHelp(t *testing.T) {
 func TestHelpHasItsFlags(t *testing.T) {
 	for command, want := range map[string]string{
 		"certs": "help,host", "upgrade": "binary,help", "stay": "help", "names": "epmd,help,json,timeout", "completion": "help",
-		"tour": "help,log-level", "help": "help",
-		"epmd": "epmd,help,listen,log-level",
+		"tour": "help,log-format,log-level", "help": "help",
+		"epmd": "epmd,help,listen,log-format,log-level",
 		"ping": "cookie,epmd,fault,help,json,listen,log-level,name,timeout,tls-optfile,trace,transport",
 	} {
 		r := execute(t, nil, command, "--help")

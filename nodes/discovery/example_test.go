@@ -68,7 +68,7 @@ func ExampleGossip() {
 		log.Fatal(err)
 	}
 	k := discovery.KeepConnected(n, discovery.Gossip{Secret: "somepassword"}, &discovery.Options{
-		OnLost: func(p discovery.Peer) { slog.Warn("lost", "node", p.Node, "why", p.Why, "again", p.Next) },
+		OnLost: func(p discovery.Peer) { slog.Warn("lost", "peer", p.Node, "why", p.Why, "again", p.Next) },
 	})
 	defer k.Close()
 }

@@ -141,7 +141,7 @@ func (c *server) settle() {
 func (c *server) expectKnown(s *session) {
 	c.out.after(knowTime, func() {
 		if c.sessions[s.node] == s {
-			c.out.warn("global: the node knows this one, which does not know it: both begin anew", "node", s.node)
+			c.out.warn("global: the node knows this one, which does not know it: both begin anew", "peer", s.node)
 			c.part(s.node)
 		}
 	})
@@ -151,7 +151,7 @@ func (c *server) expectKnown(s *session) {
 func (c *server) unknownAt(node string) {
 	_, isKnown := c.known[node]
 	if _, up := c.up[node]; up && isKnown {
-		c.out.warn("global: the node does not know this one, which knows it: both begin anew", "node", node)
+		c.out.warn("global: the node does not know this one, which knows it: both begin anew", "peer", node)
 		c.part(node)
 	}
 }

@@ -98,7 +98,7 @@ func (g *Global) resolveIt(ctx context.Context, args []ei.Term) (any, error) {
 		caller = c.Name()
 	}
 	if !ok1 || !ok2 || !ok3 || !ok4 || g.Err() != nil || !g.isConflict(caller, m, key, his, own) {
-		g.log.Info("global: asked about a name that is in no conflict", "node", caller)
+		g.log.Info("global: asked about a name that is in no conflict", "peer", caller)
 		return nil, &nodes.Raise{Class: nodes.ClassError, Reason: ei.Atom("badarg")}
 	}
 	box := g.box.Mailbox()

@@ -43,7 +43,7 @@ func TestLateStart(t *testing.T) {
 	a := w.member(t, "a@test", nil)
 	n, err := nodes.New(nodes.Config{
 		Name: "b@test", Cookie: "secret", Transport: w.tr, Resolver: w.table, Listen: w.table["b@test"].Addr, Visible: true,
-		Logger: logger(t, "b"),
+		Logger: logger(t),
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { n.Close() })

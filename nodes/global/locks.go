@@ -58,7 +58,7 @@ func (c *server) setLock(pid ei.Pid, id ei.Term) bool {
 	case l != nil && l.heldBy(pid):
 		return true
 	case c.held[pid.Node] >= maxLocks && string(pid.Node) != c.self:
-		c.out.warn("global: a node has too many locks", "node", pid.Node)
+		c.out.warn("global: a node has too many locks", "peer", pid.Node)
 		return false
 	}
 	ref, ok := c.out.monitor(pid)

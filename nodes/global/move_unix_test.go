@@ -41,7 +41,7 @@ func (w *world) move(t *testing.T, m member) member {
 	}
 	moved := member{}
 	s, err := nodes.Restore(nodes.Config{
-		Name: m.n.Name(), Cookie: "secret", Transport: w.tr, Resolver: w.table, Visible: true, Logger: logger(t, m.n.Name()),
+		Name: m.n.Name(), Cookie: "secret", Transport: w.tr, Resolver: w.table, Visible: true, Logger: logger(t),
 		Setup: func(n *nodes.Node) (err error) {
 			moved.Global, err = Start(t.Context(), n, nil)
 			return err

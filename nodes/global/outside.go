@@ -134,7 +134,7 @@ func (g *Global) join(node string) {
 				g.push(func() { g.server.joined(node) })
 				return
 			case tries == 2 || ctx.Err() != nil || g.Err() != nil:
-				g.log.Warn("global: cannot connect", "node", node, "error", err)
+				g.log.Warn("global: cannot connect", "peer", node, "error", err)
 				g.push(func() { g.server.unreachable(node) })
 				return
 			}

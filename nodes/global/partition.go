@@ -137,7 +137,7 @@ func (c *server) lostConnection(from string, m ei.Tuple) {
 		c.disown(leave)
 		return
 	}
-	c.out.warn("global: the node is asked to disconnect, so that partitions do not overlap", "node", leave,
+	c.out.warn("global: the node is asked to disconnect, so that partitions do not overlap", "peer", leave,
 		"lost", string(b), "by", string(a))
 	c.tell(leave, c.removeMe())
 	c.leave(leave)
@@ -195,7 +195,7 @@ func (c *server) removeConnection(from string) {
 	if !c.isMember(from) && !c.removing[from] {
 		return
 	}
-	c.out.warn("global: disconnected, so that partitions do not overlap", "node", from)
+	c.out.warn("global: disconnected, so that partitions do not overlap", "peer", from)
 	c.leave(from)
 	c.out.disconnect(from)
 }

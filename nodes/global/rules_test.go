@@ -38,7 +38,7 @@ func takePart(t *testing.T, rules []nodes.Rule, all bool) {
 	for _, name := range names {
 		var m member
 		n, err := nodes.New(nodes.Config{
-			Name: name, Cookie: "secret", Transport: w.tr, Resolver: w.table, Listen: w.table[name].Addr, Visible: true, Logger: logger(t, name),
+			Name: name, Cookie: "secret", Transport: w.tr, Resolver: w.table, Listen: w.table[name].Addr, Visible: true, Logger: logger(t),
 			Rules: append(slices.Clone(rules), nodes.Rule{}),
 			Setup: func(n *nodes.Node) (err error) {
 				m.Global, err = Start(t.Context(), n, nil)
@@ -111,7 +111,7 @@ func TestRulesOfJoins(t *testing.T) {
 			may := nodes.Rule{Peer: "web*@*", Permission: nodes.MaySend, Target: "global_name_server", Allow: may}
 			n, err := nodes.New(nodes.Config{
 				Name: "a@test", Cookie: "secret", Transport: w.tr, Resolver: look, Listen: w.table["a@test"].Addr, Visible: true,
-				Logger: logger(t, "a@test"), Rules: []nodes.Rule{may, {Peer: "web*@*"}},
+				Logger: logger(t), Rules: []nodes.Rule{may, {Peer: "web*@*"}},
 				Setup: func(n *nodes.Node) (err error) {
 					a.Global, err = Start(t.Context(), n, nil)
 					return err

@@ -119,7 +119,7 @@ func (c *server) tell(node string, t ei.Term) {
 func (c *server) write(l letter, t ei.Term) {
 	raw, err := ei.AppendTerm(nil, t)
 	if err != nil {
-		c.out.warn("global: a message cannot be encoded", "node", l.node, "error", err)
+		c.out.warn("global: a message cannot be encoded", "peer", l.node, "error", err)
 		return
 	}
 	l.payload = raw
@@ -149,7 +149,7 @@ func (c *server) message(from string, t ei.Term) {
 		c.plain(from, m)
 		return
 	}
-	c.out.debug("global: an unexpected message", "node", from, "message", t)
+	c.out.debug("global: an unexpected message", "peer", from, "message", t)
 }
 
 // castMessage handles what the servers of other nodes cast. Each names its sender, which must be
@@ -177,7 +177,7 @@ func (c *server) castMessage(from string, m ei.Tuple) {
 		c.inSync(from)
 		return
 	}
-	c.out.debug("global: an unexpected cast", "node", from, "message", m)
+	c.out.debug("global: an unexpected cast", "peer", from, "message", m)
 }
 
 // plain handles messages that are neither calls nor casts.
@@ -240,7 +240,7 @@ func (c *server) call(from string, to letter, request ei.Term) {
 	case of == "settled" && len(r) == 1 && from == c.self: // of ours, too
 		c.settled(to)
 	default:
-		c.out.debug("global: an unexpected call", "node", from, "request", request)
+		c.out.debug("global: an unexpected call", "peer", from, "request", request)
 	}
 }
 

@@ -106,7 +106,7 @@ func (c *server) initConnect(node string, v, init ei.Term) {
 		return
 	}
 	if his, _ := vt[0].(ei.Int); his < version {
-		c.out.warn("global: the node is too old", "node", node, "version", vt[0])
+		c.out.warn("global: the node is too old", "peer", node, "version", vt[0])
 		return
 	}
 	it, ok := init.(ei.Tuple)
@@ -186,7 +186,7 @@ func (c *server) abandon(node string, tag int64) {
 	if s == nil || s.tag != tag {
 		return
 	}
-	c.out.warn("global: the node does not go on with the synchronisation", "node", node)
+	c.out.warn("global: the node does not go on with the synchronisation", "peer", node)
 	if s.begun {
 		c.tell(node, ei.Tuple{ei.Atom("cancel_connect"), ei.Atom(c.self), s.hisTag})
 	}

@@ -40,7 +40,7 @@ func (w *world) member(t testing.TB, name string, o *Options) member {
 	t.Helper()
 	m := member{}
 	n, err := nodes.New(nodes.Config{
-		Name: name, Cookie: "secret", Transport: w.tr, Resolver: w.table, Listen: w.table[name].Addr, Visible: true, Logger: logger(t, name),
+		Name: name, Cookie: "secret", Transport: w.tr, Resolver: w.table, Listen: w.table[name].Addr, Visible: true, Logger: logger(t),
 		Setup: func(n *nodes.Node) (err error) {
 			m.Global, err = Start(t.Context(), n, o)
 			return err
@@ -87,7 +87,7 @@ func eventually(t testing.TB, f func() bool) {
 	}
 }
 
-// logger shows what a node has logged if the test fails.
-func logger(t testing.TB, name string) *slog.Logger {
-	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", name)
+// logger shows what nodes have logged if the test fails.
+func logger(t testing.TB) *slog.Logger {
+	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 }

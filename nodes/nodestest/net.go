@@ -88,7 +88,7 @@ func (n *Net) Node(alive string, edit ...func(cfg *nodes.Config)) *nodes.Node {
 	name := alive + "@" + host
 	cfg := nodes.Config{
 		Name: name, Cookie: Cookie, Transport: n.tr, Listen: transport.MemoryAddr(name),
-		Resolver: book{n, name}, Logger: n.log.With("node", name),
+		Resolver: book{n, name}, Logger: n.log,
 	}
 	for _, f := range edit {
 		f(&cfg)

@@ -222,7 +222,7 @@ func (s *shard) send(to ei.Atom, what kind) {
 	s.p.ps.background(func() { // the way to the node may be another worker's, or full
 		for again := true; again; {
 			if err := s.sendNow(e); err != nil {
-				s.p.ps.log.Debug("a replica was not told", "topic", s.topic, "node", to, "what", what, "error", err)
+				s.p.ps.log.Debug("a replica was not told", "topic", s.topic, "peer", to, "what", what, "error", err)
 			}
 			s.p.mu.Lock()
 			if again = s.errands[e]; again {

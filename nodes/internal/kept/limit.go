@@ -68,7 +68,7 @@ func (l *Limit[K]) LeaveOut(of K, node string, count, bytes int) {
 	l.leftOut += int64(count)
 	l.mu.Unlock()
 	l.each.Log(l.log, slog.LevelError, node, "a node tells of more than "+l.option+" allows: a part is left out",
-		"node", node, "limit", l.Bytes)
+		"peer", node, "limit", l.Bytes)
 }
 
 // Inherit notes that something is left out, as another process has found.

@@ -28,7 +28,7 @@ func TestLimitTells(t *testing.T) {
 		l.LeaveOut(3, "b@h", 1, 10)
 	}
 	require.Equal(t, 2, strings.Count(log.String(), "\n"), log)
-	line := `msg="a node tells of more than Options.Limit allows: a part is left out" node=a@h limit=1000`
+	line := `msg="a node tells of more than Options.Limit allows: a part is left out" peer=a@h limit=1000`
 	require.Equal(t, 1, strings.Count(log.String(), line), log)
 	err := l.Err("know what is on", full)
 	require.EqualError(t, err, "know what is on a@h: full\nknow what is on b@h: full")

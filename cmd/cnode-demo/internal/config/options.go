@@ -34,6 +34,7 @@ type Options struct {
 	Epmd       string
 	tlsOptfile string
 	logLevel   string
+	logFormat  string
 	AlsoTLS    bool          // the command needs tlsOptfile, whatever transport is
 	TLSPolling time.Duration // see tlstransport.Options
 	warned     bool          // the warnings about tlsOptfile were printed
@@ -55,12 +56,14 @@ func (o *Options) AddTo(f *pflag.FlagSet) {
 		"(cnode-demo certs makes one)")
 	f.StringVar(&o.logLevel, "log-level", "", "log to the standard error: `off|error|warn|info|debug`\n"+
 		"(default: warn for serve and epmd, otherwise off)")
+	f.StringVar(&o.logFormat, "log-format", "text", "how the log is written: `text|json`, a line each")
 }
 
 // used names the shared flags that a command uses, if it does not use all of them. The command
 // accepts the others all the same, so that a script may give every command the same flags.
 var used = map[string][]string{
-	"tour": {"log-level"}, "names": {"epmd"}, "epmd": {"listen", "epmd", "log-level"}, "certs": {}, "upgrade": {}, "stay": {}, "help": {},
+	"tour": {"log-level", "log-format"}, "names": {"epmd"}, "epmd": {"listen", "epmd", "log-level", "log-format"},
+	"certs": {}, "upgrade": {}, "stay": {}, "help": {},
 	"completion": {}, "bash": {}, "zsh": {}, "fish": {}, "powershell": {},
 }
 
@@ -106,7 +109,11 @@ func (o *Options) LogsWarnings() {
 	}
 }
 
+// Level gives --log-level, and checks --log-format, too.
 func (o *Options) Level() (slog.Level, error) {
+	if o.logFormat != "text" && o.logFormat != "json" {
+		return 0, cli.Usagef("--log-format %q: want text or json", o.logFormat)
+	}
 	level, ok := map[string]slog.Level{
 		"": levelOff, "off": levelOff, "error": slog.LevelError, "warn": slog.LevelWarn,
 		"info": slog.LevelInfo, "debug": slog.LevelDebug,
@@ -122,7 +129,37 @@ func (o *Options) Logger(w io.Writer) *slog.Logger {
 	if err != nil || level == levelOff {
 		return slog.New(slog.DiscardHandler)
 	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
+	return slog.New(o.handler(w, level))
+}
+
+func (o *Options) handler(w io.Writer, level slog.Level) slog.Handler {
+	if r, ok := w.(remarks); ok { // the log is no remark
+		w = r.to
+	}
+	if o.logFormat == "json" {
+		return slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})
+	}
+	return slog.NewTextHandler(w, &slog.HandlerOptions{Level: level})
+}
+
+// Remarks is where a command that logs to w prints what it has to say whatever the log level: w,
+// or if the log is JSON, that as warnings in JSON, so that whoever reads w reads nothing else.
+func (o *Options) Remarks(w io.Writer) io.Writer {
+	if o.logFormat != "json" {
+		return w
+	}
+	return remarks{w, slog.New(o.handler(w, slog.LevelWarn))}
+}
+
+// remarks makes a line of the log of each text that is written to it.
+type remarks struct {
+	to  io.Writer
+	log *slog.Logger
+}
+
+func (r remarks) Write(text []byte) (int, error) {
+	r.log.Warn(strings.TrimSpace(string(text)))
+	return len(text), nil
 }
 
 // FullName gives --name, or the name otherwise if the flag is not given; a name without a host gets

@@ -84,6 +84,8 @@ while a cluster migrates from TCP to TLS, nodes of both kinds can connect. "also
 port mapper knows only one port per name, so the other nodes must be told this one: erl -erl_epmd_port PORT, and on this machine also
 -dist_listen false, because erl would otherwise listen on PORT itself. The node connects to other nodes over --transport.
 
+--log-format json makes each line on the standard error JSON, but for the last one of a serve that fails, which says why.
+
 --http ADDR serves a page about the node: who is connected, processes, calls, what was refused. --operator lets the cluster's operators look
 at it with their tools: Observer, LiveDashboard, i/1, and a console by erl -remsh or iex --remsh.
 
@@ -123,6 +125,7 @@ func (o *server) serve(ctx context.Context, out, errOut io.Writer) error {
 		return err
 	}
 	cli.SurvivePipe()
+	errOut = o.Remarks(errOut)
 	switch {
 	case nodes.IsWorker():
 		return serveWorker(ctx, o, out, errOut)

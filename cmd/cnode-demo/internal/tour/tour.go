@@ -317,7 +317,7 @@ func Take(o *config.Options, cmd *cobra.Command) error {
 // checkTour refuses flags that the tour has no use for.
 func checkTour(o *config.Options, cmd *cobra.Command) (err error) {
 	cmd.Flags().Visit(func(f *pflag.Flag) {
-		if f.Name != "log-level" && err == nil {
+		if f.Name != "log-level" && f.Name != "log-format" && err == nil {
 			err = cli.Usagef("--%s is for a command such as serve or ping; the tour has names and ports of its own", f.Name)
 		}
 	})
