@@ -47,14 +47,20 @@ type Config struct {
 	// Socket is a UDP socket of the program's: the one listener, which takes only its address, and
 	// all connections that are made use it. Its ConnContext is asked about clients that MaxHandshakes
 	// lets in; its VerifySourceAddress, unless it is nil, says which of them have to show their
-	// address. It stays the program's, to be closed after the node. nil: a listener has a socket of
-	// its own, and so does each connection that is made.
+	// address. Its Conn should be one of Lossy. It stays the program's, to be closed after the node.
+	// nil: a listener has a socket of its own, and so does each connection that is made.
 	Socket *quic.Transport
+	// PathMTUDiscovery searches each path for the longest packets that it carries (RFC 8899), up to
+	// 1,452 bytes. When a path carries less from some time on, a tunnel that has taken its place say,
+	// quic-go does not notice: all long packets are lost from then on, until the connection has ended
+	// after TickTime. false: packets have 1,200 bytes, which every path of QUIC carries, or
+	// QUIC.InitialPacketSize, and a large message is a fifth more of them.
+	PathMTUDiscovery bool
 	// Others are what else is served on listeners' sockets, by ALPN: {http3.NextProtoH3: …}.
 	Others map[string]Other
-	// QUIC has the options of quic-go: windows, packet sizes, a tracer. It is cloned, and its times,
-	// but for HandshakeIdleTimeout, and Allow0RTT are those of this package. Numbers of streams are
-	// for Others. nil: quic-go's defaults.
+	// QUIC has the options of quic-go: windows, a tracer. It is cloned, and its times, but for
+	// HandshakeIdleTimeout, and Allow0RTT are those of this package; its DisablePathMTUDiscovery is
+	// what PathMTUDiscovery says. Numbers of streams are for Others. nil: quic-go's defaults.
 	QUIC *quic.Config
 	// Logger gets, at level debug, why peers have failed in the TLS handshake, which Accept does not
 	// tell. nil: nothing is logged.
@@ -114,6 +120,8 @@ func newPlugin(cfg Config) (*plugin, error) {
 		base = cfg.QUIC.Clone()
 	}
 	base.Allow0RTT = false
+	base.DisablePathMTUDiscovery = !cfg.PathMTUDiscovery
+	base.InitialPacketSize = cmp.Or(base.InitialPacketSize, shortest)
 	base.MaxIdleTimeout = cmp.Or(cfg.TickTime, DefaultTickTime)
 	base.KeepAlivePeriod = base.MaxIdleTimeout / 2
 	p.made = base.Clone()
@@ -124,6 +132,9 @@ func newPlugin(cfg Config) (*plugin, error) {
 	}
 	return p, nil
 }
+
+// shortest is how many bytes a packet can have on every path of QUIC (RFC 9000, section 14).
+const shortest = 1200
 
 // streams is how many streams each side opens.
 const streams = 2

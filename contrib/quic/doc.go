@@ -76,7 +76,17 @@
 // # Other protocols on the same port
 //
 // [Config].Others are served beside nodes, on a listener's socket: HTTP/3, say. [Config].Socket is
-// a socket of the program's own, with options of its own, to listen and to connect by.
+// a socket of the program's own, with options of its own, to listen and to connect by: make its
+// Conn with [Lossy]. With a StatelessResetKey there, which is the same after each start, peers
+// learn at their next packet that the program was killed and has been started anew, and not after
+// TickTime.
+//
+// # Packets
+//
+// A packet that the system does not send (no way, a rule of a firewall, no buffer) is lost, and
+// sent again. Packets have 1,200 bytes at most, unless [Config].PathMTUDiscovery searches for
+// longer ones: quic-go's DisablePathMTUDiscovery is true by default here, since it does not notice
+// when a path takes only shorter ones later.
 //
 // # Limits
 //

@@ -34,7 +34,7 @@ func (p *plugin) open(local netip.AddrPort) (*endpoint, error) {
 	if err != nil {
 		return nil, transport.PosixError(err)
 	}
-	return &endpoint{Transport: &quic.Transport{Conn: roaming{udp}}, udp: udp, users: 1}, nil
+	return &endpoint{Transport: &quic.Transport{Conn: lossy{udp}}, udp: udp, users: 1}, nil
 }
 
 // network says that the IPv4 wildcard is to be that, and not both families.
@@ -75,18 +75,46 @@ func (e *endpoint) shut() {
 	_ = e.udp.Close()
 }
 
-// roaming is a UDP socket whose packets are lost while the system has no way for them, as between
-// two networks: QUIC sends them again.
-type roaming struct{ *net.UDPConn }
+// Lossy makes of a UDP socket one for Config.Socket, as it is for the package's own sockets: a
+// packet that the system does not send is lost, and QUIC sends it again. With the socket itself
+// that packet ends its connection. Such are packets without a way, as between two networks, those
+// that a rule of a firewall or a route forbids, and those for which there is no buffer. The socket
+// stays the caller's.
+func Lossy(c *net.UDPConn) net.PacketConn { return lossy{c} }
 
-func (r roaming) WriteMsgUDP(b, oob []byte, to *net.UDPAddr) (n, oobn int, err error) {
-	n, oobn, err = r.UDPConn.WriteMsgUDP(b, oob, to)
-	for _, lost := range []error{syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.ENETDOWN, syscall.EADDRNOTAVAIL} {
-		if errors.Is(transport.PosixError(err), lost) {
-			return len(b), len(oob), nil
-		}
+type lossy struct{ *net.UDPConn }
+
+func (l lossy) WriteMsgUDP(b, oob []byte, to *net.UDPAddr) (n, oobn int, err error) {
+	n, oobn, err = l.UDPConn.WriteMsgUDP(b, oob, to)
+	if isLost(err) {
+		return len(b), len(oob), nil
 	}
 	return n, oobn, err
+}
+
+func (l lossy) WriteTo(b []byte, to net.Addr) (n int, err error) {
+	if n, err = l.UDPConn.WriteTo(b, to); isLost(err) {
+		return len(b), nil
+	}
+	return n, err
+}
+
+// losses are the errors of packets that may pass: no way; forbidden, by a firewall (EPERM), a
+// route of type prohibit (EACCES) or blackhole (EINVAL, which Linux also gives for several packets
+// at once that are longer than the interface takes); no buffer.
+var losses = [...]error{
+	syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.EHOSTDOWN, syscall.ENETDOWN, syscall.EADDRNOTAVAIL,
+	syscall.EPERM, syscall.EACCES, syscall.EINVAL, syscall.ENOBUFS, syscall.ENOMEM,
+}
+
+func isLost(err error) bool {
+	err = transport.PosixError(err)
+	for _, lost := range losses {
+		if errors.Is(err, lost) {
+			return true
+		}
+	}
+	return false
 }
 
 // A listener takes connections from quic-go, and keeps those of nodes until they are accepted.

@@ -2,6 +2,7 @@ package cnodequic
 
 import (
 	"net"
+	"os"
 	"syscall"
 	"testing"
 
@@ -22,7 +23,20 @@ func TestNoWay(t *testing.T) {
 	nowhere := &net.UDPAddr{IP: net.IPv4(203, 0, 113, 1), Port: 9}
 	_, _, err := udp.WriteMsgUDP([]byte("x"), nil, nowhere)
 	require.ErrorIs(t, err, syscall.ENETUNREACH)
-	n, _, err := roaming{udp}.WriteMsgUDP([]byte("x"), nil, nowhere)
+	n, _, err := lossy{udp}.WriteMsgUDP([]byte("x"), nil, nowhere)
 	require.NoError(t, err)
 	require.Equal(t, 1, n)
+}
+
+// So is a packet that the system does not send for another reason which may pass. Other errors stay.
+func TestLosses(t *testing.T) {
+	for _, lost := range []syscall.Errno{
+		syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.EHOSTDOWN, syscall.ENETDOWN, syscall.EADDRNOTAVAIL,
+		syscall.EPERM, syscall.EACCES, syscall.EINVAL, syscall.ENOBUFS, syscall.ENOMEM,
+	} {
+		require.True(t, isLost(&net.OpError{Op: "write", Net: "udp", Err: os.NewSyscallError("sendmsg", lost)}), lost)
+	}
+	for _, final := range []error{nil, syscall.EMSGSIZE, syscall.EIO, syscall.EBADF, net.ErrClosed} { // the first two are quic-go's to judge
+		require.False(t, isLost(final), final)
+	}
 }

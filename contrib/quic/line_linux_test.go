@@ -3,7 +3,9 @@ package cnodequic_test
 import (
 	"context"
 	"net"
+	"os/exec"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -32,7 +34,7 @@ func at(t testing.TB, a *authority, l *line.Line, end int, over string, table no
 			udp, err = net.ListenUDP("udp4", &net.UDPAddr{IP: net.ParseIP(l.End(end).Addr())})
 			return err
 		}))
-		socket := &quic.Transport{Conn: udp}
+		socket := &quic.Transport{Conn: cnodequic.Lossy(udp)}
 		t.Cleanup(func() { socket.Close(); udp.Close() })
 		tr = a.carried(t, name, func(c *cnodequic.Config) { c.Socket = socket })
 	}
@@ -95,4 +97,60 @@ func TestLossyLine(t *testing.T) {
 		}
 	}
 	t.Fatal("three times in a row the longest call took longer over QUIC")
+}
+
+// A firewall or a route that forbids packets for a while loses packets, and no connection.
+func TestForbidden(t *testing.T) {
+	for _, kind := range []string{"prohibit", "blackhole", "unreachable"} {
+		t.Run(kind, func(t *testing.T) {
+			l, a, table := line.New(t, line.Options{Rate: 100e6}), newAuthority(t), nodes.Static{}
+			one := at(t, a, l, 0, "quic", table)
+			two := at(t, a, l, 1, "quic", table)
+			calls(t, one, two.Name(), ei.Atom("before"))
+			conn := one.Conn(two.Name())
+			route := func(verb string) {
+				require.NoError(t, l.End(0).Do(func() error {
+					return exec.Command("ip", "route", verb, kind, l.End(1).Addr()+"/32").Run()
+				}))
+			}
+			route("add")
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				calls(t, one, two.Name(), ei.Atom("meanwhile"))
+			}()
+			select {
+			case <-conn.Done():
+				t.Fatal(conn.Err())
+			case <-time.After(tickTime / 4):
+			}
+			route("del")
+			expect.Returns(t, done)
+			require.Same(t, conn, one.Conn(two.Name()))
+		})
+	}
+}
+
+// A path that takes only shorter packets from now on, as does a tunnel in place of a network, goes
+// on, whether or not the ends are told.
+func TestShrinkingPath(t *testing.T) {
+	const least = 1280 // IPv6's
+	for name, shrink := range map[string]func(l *line.Line) error{
+		"nobody is told": func(l *line.Line) error { l.Narrow(least); return nil },
+		"the system knows": func(l *line.Line) error {
+			return l.End(0).Do(func() error { return exec.Command("ip", "link", "set", "line0", "mtu", strconv.Itoa(least)).Run() })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, a, table := line.New(t, line.Options{Rate: 100e6}), newAuthority(t), nodes.Static{}
+			one := at(t, a, l, 0, "quic", table)
+			two := at(t, a, l, 1, "quic", table)
+			large := ei.Binary(make([]byte, 1<<20))
+			calls(t, one, two.Name(), large)
+			conn := one.Conn(two.Name())
+			require.NoError(t, shrink(l))
+			calls(t, one, two.Name(), large)
+			require.Same(t, conn, one.Conn(two.Name()))
+		})
+	}
 }

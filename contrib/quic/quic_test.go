@@ -206,6 +206,38 @@ func TestSharedSocket(t *testing.T) {
 	require.ErrorContains(t, err, "certificate")
 }
 
+// With a StatelessResetKey a server that was killed, and has been started anew at the same port, tells
+// its peers at their next packets that it knows nothing of their connections.
+func TestRestartedServer(t *testing.T) {
+	const never = time.Hour
+	a, table := newAuthority(t), nodes.Static{}
+	patient := func(c *cnodequic.Config) { c.TickTime = never }
+	rarely := func(c *nodes.Config) { c.TickInterval = never }
+	key := quic.StatelessResetKey{1, 2, 3}
+	at := &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}
+	serve := func() (kill func()) {
+		udp, err := net.ListenUDP("udp4", at)
+		require.NoError(t, err)
+		at = udp.LocalAddr().(*net.UDPAddr)
+		socket := &quic.Transport{Conn: cnodequic.Lossy(udp), StatelessResetKey: &key}
+		n := start(t, "a@127.0.0.1", a.carried(t, "a@127.0.0.1", patient, func(c *cnodequic.Config) { c.Socket = socket }),
+			table, rarely, func(c *nodes.Config) { c.Listen = transport.FromNetAddr(at) })
+		return func() { udp.Close(); socket.Close(); n.Close() } // the first so that no more is said
+	}
+	kill := serve()
+	n := start(t, "b@127.0.0.1", a.carried(t, "b@127.0.0.1", patient), table, rarely)
+	calls(t, n, "a@127.0.0.1", ei.Atom("before"))
+	conn := n.Conn("a@127.0.0.1")
+	kill()
+	kill = serve()
+	defer kill()
+	_, err := n.RPC(expect.Context(t), "a@127.0.0.1", "go", "echo", 1)
+	require.Error(t, err)
+	require.ErrorIs(t, conn.Err(), syscall.ECONNRESET)
+	require.ErrorAs(t, conn.Err(), new(*quic.StatelessResetError))
+	calls(t, n, "a@127.0.0.1", ei.Atom("after"))
+}
+
 // A router carries packets to a server, each client's from an address of its own, which it may
 // change, as one of NAT does, or one between two networks.
 type router struct {

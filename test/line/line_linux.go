@@ -26,6 +26,7 @@ const (
 type Line struct {
 	ends  [2]*End
 	cut   atomic.Bool
+	most  atomic.Int64 // bytes of a packet
 	wires sync.WaitGroup
 }
 
@@ -40,6 +41,7 @@ type End struct {
 // cannot be had.
 func Open(o Options) (*Line, error) {
 	l := new(Line)
+	l.Narrow(mtu)
 	for i := range l.ends {
 		e, err := newEnd(addresses[i], o.Rate)
 		if err != nil {
@@ -71,6 +73,10 @@ func (l *Line) Cut() { l.cut.Store(true) }
 // Mend ends Cut.
 func (l *Line) Mend() { l.cut.Store(false) }
 
+// Narrow drops packets of more than so many bytes from now on, as a router on the way does whose
+// word about it a firewall drops. mtu is what the ends take themselves, and have at first.
+func (l *Line) Narrow(mtu int) { l.most.Store(int64(mtu)) }
+
 // carry takes packets from one end to the other, each after half of the delay.
 func (l *Line) carry(from, to *os.File, o Options) {
 	after := o.Delay / 2
@@ -92,7 +98,7 @@ func (l *Line) carry(from, to *os.File, o Options) {
 		if err != nil {
 			return
 		}
-		if l.cut.Load() || o.Loss > 0 && rand.Float64() < o.Loss {
+		if l.cut.Load() || int64(n) > l.most.Load() || o.Loss > 0 && rand.Float64() < o.Loss {
 			continue
 		}
 		if after == 0 {

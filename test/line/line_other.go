@@ -17,6 +17,9 @@ func (l *Line) Cut() {}
 // Mend does nothing.
 func (l *Line) Mend() {}
 
+// Narrow does nothing.
+func (l *Line) Narrow(int) {}
+
 // Close does nothing.
 func (l *Line) Close() {}
 
