@@ -104,9 +104,24 @@ func (b *browser) waits(condition string) {
 	b.eval("new Promise(done => { const look = () => " + condition + " ? done(true) : setTimeout(look, 10); look() })")
 }
 
+// axe fails for what axe-core finds wrong.
+func (b *browser) axe() {
+	b.t.Helper()
+	path := os.Getenv("CNODE_TEST_AXE")
+	if path == "" {
+		return
+	}
+	script, err := os.ReadFile(path)
+	require.NoError(b.t, err)
+	b.eval(string(script) + "; true")
+	require.Empty(b.t, b.eval(`axe.run().then(r => r.violations.map(v => v.impact + ": " + v.id + ": " +
+		v.nodes.map(n => n.html).join(" ")))`))
+}
+
 // On a telephone and on a wide screen, light and dark: all of it is there, nothing is wider than
-// the screen, text can be told from its ground, and the page renews itself. The pictures go to the
-// directory that CNODE_TEST_SCREENSHOTS names.
+// the screen, no column is cut off, text can be told from its ground, and the page renews itself.
+// The pictures go to the directory that CNODE_TEST_SCREENSHOTS names, and the rules of axe-core are
+// tried if CNODE_TEST_AXE names its axe.min.js.
 func TestInBrowser(t *testing.T) {
 	b := newBrowser(t)
 	s := show(t, debugz.Options{})
@@ -125,12 +140,15 @@ func TestInBrowser(t *testing.T) {
 			b.do("Page.navigate", map[string]any{"url": server.URL}, nil)
 			b.waits(`document.querySelector("#live:not([hidden])")`)
 			require.LessOrEqual(t, b.eval("document.documentElement.scrollWidth"), float64(width), "%s at %d", scheme, width)
+			require.Empty(t, b.eval(`[...document.querySelectorAll(".box")].filter(e => e.scrollWidth > e.clientWidth)
+				.map(e => e.ariaLabel)`), "%s at %d", scheme, width)
 			require.Equal(t, 5.0, b.eval(`document.querySelectorAll("#map text").length`))
 			light := b.eval(`[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.querySelector("td")).color]
 				.map(c => c.match(/\d+/g).slice(0, 3).reduce((a, b) => a + +b, 0) / 765)`).([]any)
 			ground, ink := light[0].(float64), light[1].(float64)
 			require.Greater(t, max(ground-ink, ink-ground), 0.6)
 			require.Equal(t, scheme == "dark", ground < 0.5)
+			b.axe()
 			var shot struct{ Data string }
 			b.do("Page.captureScreenshot", map[string]any{"captureBeyondViewport": true}, &shot)
 			picture, err := base64.StdEncoding.DecodeString(shot.Data)
@@ -148,4 +166,48 @@ func TestInBrowser(t *testing.T) {
 	b.waits(`document.body.textContent.includes("secret:again")`)
 	require.NoError(t, s.a.Close())
 	b.waits(`document.querySelector("#state.closed")`)
+}
+
+// A renewal leaves alone what somebody is about: where the page and its boxes have been scrolled to,
+// and the focus of the keyboard. Parts that come and go do not change that.
+func TestRenewalInBrowser(t *testing.T) {
+	b := newBrowser(t)
+	s := show(t, debugz.Options{})
+	const label = "a label that is not to be broken, for the box to be wider than the screen"
+	box, err := s.a.NewMailbox(nil)
+	require.NoError(t, err)
+	require.NoError(t, box.SetLabel(label))
+	server := httptest.NewServer(s.page)
+	defer server.Close()
+	defer server.CloseClientConnections()
+	b.do("Emulation.setDeviceMetricsOverride", map[string]any{"width": 700, "height": 300, "deviceScaleFactor": 1, "mobile": false}, nil)
+	b.do("Page.navigate", map[string]any{"url": server.URL}, nil)
+	b.waits(`document.querySelector("#live:not([hidden])")`)
+	b.eval(`{
+		const style = document.querySelector("style");
+		style.sheet.insertRule("td.w { white-space: nowrap !important }", style.sheet.cssRules.length);
+		const box = document.querySelector("#processes .box");
+		scrollTo(0, 400);
+		box.focus({preventScroll: true});
+		box.scrollLeft = 40;
+		true
+	}`)
+	where := `[scrollX, scrollY, document.querySelector("#processes .box").scrollLeft, document.activeElement.ariaLabel]`
+	before := b.eval(where).([]any)
+	require.Equal(t, []any{40.0, "Processes"}, before[2:])
+	require.Greater(t, before[1], 100.0)
+
+	s.net.Connect(s.a, s.net.Node("web1", func(cfg *nodes.Config) { cfg.Visible = true }))
+	b.waits(`document.querySelector("#map").textContent.includes("web1")`)
+	after := b.eval(where).([]any)
+	require.Equal(t, before[2:], after[2:])
+	require.Greater(t, after[1], 100.0)
+
+	b.eval(`document.querySelector("#processes a:nth-of-type(2)").focus()`)
+	require.NoError(t, box.SetLabel("another"))
+	b.waits(`document.querySelector("#processes").textContent.includes("another")`)
+	require.Equal(t, "bytes", b.eval("document.activeElement.textContent"))
+	require.NoError(t, s.a.Close())
+	b.waits(`document.querySelector("#state.closed") || !document.querySelector("#trees")`)
+	require.Equal(t, "bytes", b.eval("document.activeElement.textContent"))
 }

@@ -63,6 +63,7 @@ type Peer struct {
 // A Process is a row of the table of processes.
 type Process struct {
 	Pid, Name, Kind, Runs string
+	Short                 string `json:"-"` // the pid as its own node prints it
 	Queue, QueueBytes     int
 	Handled               uint64
 	Running, Suspended    bool
@@ -91,7 +92,10 @@ type Group struct {
 }
 
 // A Name is a global one.
-type Name struct{ Name, Pid, Node string }
+type Name struct {
+	Name, Pid, Node string
+	Short           string `json:"-"` // the pid as its own node prints it
+}
 
 // So much of a kind is shown.
 const (
@@ -152,7 +156,7 @@ func (p *Page) look(sort string) *View {
 	if p.o.Names != nil {
 		for name := range p.o.Names.Names() {
 			if pid, ok := p.o.Names.Whereis(name); ok && len(v.Names) < mostOthers {
-				v.Names = append(v.Names, Name{title(name), cut(pid.String()), cut(string(pid.Node))})
+				v.Names = append(v.Names, Name{title(name), cut(pid.String()), cut(string(pid.Node)), short(pid)})
 			}
 		}
 	}
@@ -196,6 +200,27 @@ func title(t ei.Term) string {
 	}
 	return cut(fmt.Sprint(t))
 }
+
+// label is a process's label as Observer shows it: text without marks, and any other term as Erlang
+// prints it.
+func label(t ei.Term) string {
+	switch t := t.(type) {
+	case ei.Binary:
+		if utf8.Valid(t) {
+			return cut(string(t))
+		}
+	case ei.String: // a byte is a character
+		text := make([]rune, len(t))
+		for i := range len(t) {
+			text[i] = rune(t[i])
+		}
+		return cut(string(text))
+	}
+	return title(t)
+}
+
+// short is a pid as its own node prints it.
+func short(p ei.Pid) string { return fmt.Sprintf("<0.%d.%d>", p.ID, p.Serial) }
 
 func count[T any](all iter.Seq[T]) (n int) {
 	for range all {
@@ -274,13 +299,13 @@ func tree(q introspect.Process, parents map[ei.Pid][]introspect.Process) Tree {
 
 func row(q introspect.Process) Process {
 	r := Process{
-		Pid: cut(q.Pid.String()), Kind: q.Kind.String(), Queue: q.Queue, QueueBytes: q.QueueBytes,
+		Pid: cut(q.Pid.String()), Short: short(q.Pid), Kind: q.Kind.String(), Queue: q.Queue, QueueBytes: q.QueueBytes,
 		Handled: q.Handled, Running: q.Running, Suspended: q.Suspended,
 	}
 	if len(q.Names) > 0 {
 		r.Name = cut(string(q.Names[0]))
-	} else if label, err := q.Label.Decode(); err == nil && len(q.Label) > 0 {
-		r.Name = title(label)
+	} else if decoded, err := q.Label.Decode(); err == nil && len(q.Label) > 0 {
+		r.Name = label(decoded)
 	}
 	if q.Runs.Function != "" {
 		r.Runs = cut(string(q.Runs.Module) + ":" + string(q.Runs.Function))
@@ -445,7 +470,7 @@ func spots(all []Peer) (placed []spot) {
 	for i, p := range all[:n] {
 		angle := 2*math.Pi*float64(i)/float64(n) - math.Pi/2
 		x, y := 320+190*math.Cos(angle), 150+105*math.Sin(angle)
-		s := spot{X: x, Y: y, TextY: y + 24, Label: label(p.Name), Width: 1 + min(math.Log10(1+p.Rates.BytesIn+p.Rates.BytesOut), 6), Peer: p}
+		s := spot{X: x, Y: y, TextY: y + 24, Label: alive(p.Name), Width: 1 + min(math.Log10(1+p.Rates.BytesIn+p.Rates.BytesOut), 6), Peer: p}
 		if y < 150 {
 			s.TextY = y - 14
 		}
@@ -454,8 +479,8 @@ func spots(all []Peer) (placed []spot) {
 	return placed
 }
 
-// label is a name as short as it has to be on the map of a narrow screen.
-func label(node string) string {
+// alive is a node's name as short as it has to be on the map of a narrow screen.
+func alive(node string) string {
 	const most = 14
 	alive, _, _ := strings.Cut(node, "@")
 	if r := []rune(alive); len(r) > most {
@@ -502,8 +527,8 @@ func numeric(v any) float64 {
 	return math.NaN()
 }
 
-// short is a time as people want it: two or three digits.
-func short(d time.Duration) string {
+// took is a time as people want it: two or three digits.
+func took(d time.Duration) string {
 	switch {
 	case d == 0:
 		return ""
@@ -522,12 +547,12 @@ func short(d time.Duration) string {
 }
 
 var functions = template.FuncMap{
-	"number": number, "size": size, "short": short, "spots": spots,
+	"number": number, "size": size, "took": took, "spots": spots,
 	"ago": func(at time.Time) string {
 		if at.IsZero() {
 			return "before this page"
 		}
-		return short(max(time.Since(at), time.Microsecond))
+		return took(max(time.Since(at), time.Microsecond))
 	},
 	"clock": func(at time.Time) string { return at.Format(time.TimeOnly) },
 	"join":  func(all []string) string { return strings.Join(all, ", ") },
