@@ -13,9 +13,12 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/ask"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/config"
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/gen"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/mapper"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/move"
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/top"
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -254,6 +257,21 @@ var advices = []advice{
 		}
 		return "Give --cookie SECRET, or have the cookie in the first line of the file, readable for you and nobody else (chmod 400)."
 	}},
+	{"Elixir's module", func(err error) string {
+		var e *ask.ElixirError
+		var r *nodes.RPCError
+		if !errors.As(err, &e) || !errors.As(err, &r) || !undefined(r.Reason) {
+			return ""
+		}
+		return fmt.Sprintf("%s is what Elixir calls a module: add --syntax elixir, or say Elixir.%[1]s.", e.Module)
+	}},
+	{"nothing to watch", func(err error) string {
+		if !errors.Is(err, top.ErrNothing) {
+			return ""
+		}
+		return "top shows a BEAM, or a Go node that has nodes/observer: observer.Serve in the program (docs/operating.md), or serve\n" +
+			"--operator. cnode-demo ping tells whether this one is well."
+	}},
 	{"no such function", func(err error) string {
 		var r *nodes.RPCError
 		if !errors.As(err, &r) || !undefined(r.Reason) {
@@ -316,6 +334,9 @@ var advices = []advice{
 			"belongs to a running node of that name.")},
 	{"address of another machine", is(syscall.EADDRNOTAVAIL,
 		"--listen and --also want an address of this machine (ip addr lists them), or 0.0.0.0 for all.")},
+	{"file by hand", is(gen.ErrByHand, "Nothing written by hand is overwritten: name another file with -o, or remove that one first.")},
+	{"no program", is(syscall.ENOEXEC,
+		"The system knows no such program: is it for another processor? A script needs a first line such as #!/bin/sh.")},
 	{"file there already", is(fs.ErrExist, "Nothing is overwritten: choose another name or directory, or remove the file first.")},
 	{"refused", is(syscall.ECONNREFUSED,
 		"The node's port is known, but nobody listens on it at that address. A node that listens on the loopback interface only is reached by\n"+

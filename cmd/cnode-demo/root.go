@@ -2,13 +2,13 @@ package main
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"runtime"
 	"runtime/debug"
-	"strconv"
-	"strings"
+	"slices"
 
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/ask"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/certs"
@@ -37,7 +37,7 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	ctx, stop := cli.UntilSignal()
 	defer stop()
 	printed := &output{to: out}
-	cmd := newRoot()
+	cmd := newRoot(args)
 	cmd.SetArgs(args)
 	cmd.SetIn(in)
 	cmd.SetOut(printed)
@@ -53,31 +53,53 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	if errors.As(err, &ended) {
 		return ended.Exit()
 	}
+	if printed.len == 0 && asksJSON(cmd, args) {
+		e := json.NewEncoder(printed)
+		e.SetEscapeHTML(false)
+		_ = e.Encode(map[string]string{"error": err.Error()}) // there is no other place to say it
+	}
 	var usage *cli.UsageError
 	if errors.As(err, &usage) {
-		fmt.Fprintf(errOut, "%s: %v\nsee: %s --help\n", cmd.Name(), err, cmd.CommandPath())
+		about := cmd
+		if cmd.Name() == "help" { // the list of commands is the root's
+			about = cmd.Root()
+		}
+		fmt.Fprintf(errOut, "%s: %v\nsee: %s --help\n", cmd.Name(), err, about.CommandPath())
 		return exitUsage
 	}
 	fmt.Fprintf(errOut, "%s: %s\n", cmd.Name(), explain(err))
 	cli.DieOf(ctx, err)
+	var unstarted *stay.StartError
+	if errors.As(err, &unstarted) {
+		return unstarted.Exit()
+	}
 	return exitFailed
+}
+
+// asksJSON reports whether a command is to print JSON: its errors are an object then, too, if it has
+// printed nothing yet. That holds for a wrong command line as well, of which only a part was read.
+func asksJSON(cmd *cobra.Command, args []string) bool {
+	f := cmd.Flags().Lookup("json")
+	return f != nil && (f.Value.String() == "true" || slices.Contains(args, "--json"))
 }
 
 // An output remembers the first failure, since the code that prints does not check each line.
 type output struct {
 	to  io.Writer
+	len int
 	err error
 }
 
 func (o *output) Write(p []byte) (int, error) {
 	n, err := o.to.Write(p)
+	o.len += n
 	if o.err == nil {
 		o.err = err
 	}
 	return n, err
 }
 
-func newRoot() *cobra.Command {
+func newRoot(args []string) *cobra.Command {
 	o := &config.Options{}
 	root := &cobra.Command{
 		Use:   "cnode-demo",
@@ -89,7 +111,8 @@ Node names are ALIVE@HOST. HOST is an address that the node listens on, or a hos
 that is 127.0.0.1, so names like x@127.0.0.1 always work. ERL_EPMD_PORT and ERL_EPMD_ADDRESS have the same meaning as for erl.
 
 Exit codes: 0 success, 1 failure (the reason, and what to do, on the standard error), 2 wrong command line. A command that a
-signal interrupts says so and dies of the signal, as a shell's loop expects; serve and epmd end with 0, stay as its program does.`,
+signal interrupts says so and dies of the signal, as a shell's loop expects; serve and epmd end with 0, stay as its program does,
+or with 127 if it is not found and 126 if it cannot be run.`,
 		Example: `  cnode-demo                                         a tour
   cnode-demo serve --name cnode@127.0.0.1            a node to play with
   cnode-demo ping x@127.0.0.1                        is it there?
@@ -108,8 +131,7 @@ signal interrupts says so and dies of the signal, as a shell's loop expects; ser
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return cli.Usagef("%w", withUnit(err)) })
-	root.SuggestionsMinimumDistance = 2 // two letters that are swapped
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return cli.FlagError(cmd, args, err) })
 	o.AddTo(root.PersistentFlags())
 	root.AddCommand(tour.Command(o), serve.Command(o), ask.Ping(o), ask.Call(o), ask.Names(o), top.Command(o), gen.Command(o),
 		mapper.Command(o), certs.Command(), move.Command(o), stay.Command(), tour.Heir())
@@ -117,15 +139,6 @@ signal interrupts says so and dies of the signal, as a shell's loop expects; ser
 	root.InitDefaultCompletionCmd()
 	config.TrimHelp(root)
 	return root
-}
-
-// withUnit says what is missing in a time that is a mere number.
-func withUnit(err error) error {
-	_, quoted, _ := strings.Cut(err.Error(), "missing unit in duration ")
-	if number, e := strconv.Unquote(quoted); e == nil {
-		return fmt.Errorf("%w; for seconds say %ss", err, number)
-	}
-	return err
 }
 
 // checkHelp makes "help" refuse arguments that there is no help about.

@@ -56,6 +56,9 @@ and MOD is Enum, say, or :lists.`,
 
 // checkCall checks the words of the command line.
 func (s *syntax) checkCall(cmd *cobra.Command, words []string) error {
+	if len(words) > 1 && s.name != "elixir" && strings.HasPrefix(words[1], ":") {
+		return cli.Usagef("MOD is %s, as Elixir writes it: add --syntax elixir, or say %s", words[1], strings.TrimLeft(words[1], ":"))
+	}
 	if len(words) > 1 && strings.Contains(s.module(words[1]), ":") {
 		two := strings.Replace(words[1], ":", " ", 1)
 		return cli.Usagef("MOD is %s: module and function are two words, %s", words[1], two)
@@ -82,7 +85,7 @@ func call(ctx context.Context, o *config.Options, between *config.Virtual, how *
 	defer func() { err = errors.Join(err, end()) }()
 	result, err := c.RPC(ctx, how.module(words[1]), words[2], args...)
 	if err != nil {
-		return err
+		return how.meant(words[1], err)
 	}
 	text, err := how.print(result)
 	if err == nil {
@@ -96,6 +99,15 @@ const exampleArgs = `'[1, "two", {three}]'`
 // parseArgs reads the arguments of a function. A list of bytes may be written as a string.
 func (s *syntax) parseArgs(text string) ([]any, error) {
 	t, err := s.parse(text)
+	if err != nil && s.name == "elixir" {
+		if _, other := ei.Parse(text); other == nil {
+			return nil, cli.Usagef("ARGS: %s is Erlang: leave out --syntax elixir, or write a list such as %s", text, s.exampleArgs())
+		}
+	} else if err != nil {
+		if _, other := ei.ParseElixir(text); other == nil {
+			return nil, cli.Usagef("ARGS: %s is Elixir: add --syntax elixir, or write a list such as %s", text, s.exampleArgs())
+		}
+	}
 	if err != nil {
 		return nil, cli.Usagef("ARGS: want a list such as %s: %w", s.exampleArgs(), err)
 	}
@@ -169,6 +181,24 @@ func (s *syntax) module(word string) string {
 		return "Elixir." + word
 	}
 	return strings.TrimPrefix(word, ":")
+}
+
+// An ElixirError is a call of a module which has a name that only Elixir's have, in the syntax of
+// Erlang.
+type ElixirError struct {
+	Module string
+	Err    error
+}
+
+func (e *ElixirError) Error() string { return e.Err.Error() }
+func (e *ElixirError) Unwrap() error { return e.Err }
+
+// meant makes an error of a call one about the syntax, where MOD looks like Elixir's.
+func (s *syntax) meant(module string, err error) error {
+	if s.name == "elixir" || module[0] < 'A' || module[0] > 'Z' || strings.HasPrefix(module, "Elixir.") {
+		return err
+	}
+	return &ElixirError{module, err}
 }
 
 // exampleArgs are what ARGS may look like.

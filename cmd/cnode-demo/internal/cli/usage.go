@@ -41,11 +41,20 @@ func Args(want ...string) cobra.PositionalArgs {
 }
 
 func suggestion(cmd *cobra.Command, word string) string {
-	if like := cmd.SuggestionsFor(word); len(like) > 0 {
+	var names []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	if like := alike(word, names); len(like) > 0 {
 		return "; did you mean " + strings.Join(like, ", ") + "?"
 	}
 	if cmd.Name() == "serve" {
 		return "; its name is given with --name"
+	}
+	if len(names) > 0 {
+		return "; the commands are " + strings.Join(names, ", ")
 	}
 	return ""
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"go/token"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -36,7 +37,8 @@ func Command(o *config.Options) *cobra.Command {
 		Long: `Write source, so that neither side types by hand what the other has declared. With --from it is Go, of what a running node
 tells: a struct of Elixir, with its typespecs if the node has the module's file with debug_info, and else with the types of the defaults;
 or a record of Erlang. With --go it is Elixir, of what the source of a Go program says, for which the go command is needed: a struct, or
-a client of the functions and servers that the program exposes by nodes.FuncOf. A file is written only if everything has succeeded.`,
+a client of the functions and servers that the program exposes by nodes.FuncOf. A file is written only if everything has succeeded, and
+overwritten only if gen has written it: its first line says so.`,
 		Example: `  cnode-demo gen --from shop@127.0.0.1 --struct Shop.Order --package shop -o order.go
   cnode-demo gen --from shop@127.0.0.1 --record shop:order
   cnode-demo gen --go ./shop.Order -o lib/order.ex
@@ -44,6 +46,9 @@ a client of the functions and servers that the program exposes by nodes.FuncOf. 
 		Args: cli.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := g.check(); err != nil {
+				return err
+			}
+			if err := g.checkOutput(); err != nil {
 				return err
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), g.limit)
@@ -62,7 +67,7 @@ a client of the functions and servers that the program exposes by nodes.FuncOf. 
 				_, err = cmd.OutOrStdout().Write(text)
 				return err
 			}
-			return os.WriteFile(g.output, text, 0o666)
+			return g.write(text)
 		},
 	}
 	between.AddTo(cmd.Flags())
@@ -112,6 +117,47 @@ func (g *order) check() error {
 		return cli.Usagef("--package: %q cannot be the name of a Go package", g.pkg)
 	}
 	return nil
+}
+
+// ErrByHand: a file that this command has not written is not overwritten.
+var ErrByHand = errors.New("it is there, and its first line does not say that cnode-demo gen has written it")
+
+// checkOutput refuses an output that holds what somebody else has written. Pipes and devices hold
+// nothing, nor does an empty file.
+func (g *order) checkOutput() error {
+	if g.output == "" {
+		return nil
+	}
+	info, err := os.Stat(g.output)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
+		return err
+	}
+	f, err := os.Open(g.output)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	head, err := io.ReadAll(io.LimitReader(f, int64(len("// "+source.Written))))
+	if err != nil {
+		return err
+	}
+	for _, comment := range []string{"// ", "# "} {
+		if strings.HasPrefix(string(head), comment+source.Written) {
+			return nil
+		}
+	}
+	return fmt.Errorf("-o %s: %w", g.output, ErrByHand)
+}
+
+// write writes the output, which may have become somebody else's since the beginning.
+func (g *order) write(text []byte) error {
+	if err := g.checkOutput(); err != nil {
+		return err
+	}
+	return os.WriteFile(g.output, text, 0o666)
 }
 
 // ask writes Go.

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/cli"
@@ -255,6 +258,28 @@ func (o *server) serveMapper(ctx context.Context) (nodes.Resolver, error) {
 	return config.NewFixedMapper(epmd.Client{Addr: o.Epmd})
 }
 
+// socketDir makes the directory that --listen names with a final /, but none above it: a path with a
+// mistake in it leaves nothing behind.
+func socketDir(listen, dir string) error {
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+		return fmt.Errorf("--listen %s: %s is no directory", listen, dir)
+	} else if err == nil {
+		return nil
+	}
+	if !strings.HasSuffix(listen, "/") {
+		return fmt.Errorf("--listen %s: there is no directory %s: make it first (mkdir -p)", listen, dir)
+	}
+	err := os.Mkdir(dir, 0o700)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("--listen %s: there is no directory %s in which to make it: make that first (mkdir -p)", listen,
+			filepath.Dir(filepath.Clean(dir)))
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) { // another serve may have made it
+		return fmt.Errorf("--listen %s: %w", listen, err)
+	}
+	return nil
+}
+
 // servedConfig is the configuration of the node that serve runs, or of its front or worker.
 func (o *server) servedConfig(ctx context.Context, errOut io.Writer) (cfg nodes.Config, err error) {
 	name, err := o.FullName(config.DefaultName, config.ShortHost)
@@ -275,9 +300,7 @@ func (o *server) servedConfig(ctx context.Context, errOut io.Writer) (cfg nodes.
 		var dir string
 		dir, cfg.Listen, err = o.Socket(name)
 		if err == nil {
-			if err = os.MkdirAll(dir, 0o700); err != nil {
-				err = fmt.Errorf("--listen: %w", err)
-			}
+			err = socketDir(o.Listen, dir)
 		}
 		cfg.Resolver = nodes.SocketDir(dir)
 		return cfg, err

@@ -5,7 +5,9 @@ package stay
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"os/exec"
 	"runtime"
 	"slices"
 	"syscall"
@@ -31,6 +33,20 @@ func (e *EndedError) Error() string {
 	return fmt.Sprintf("the program has ended with exit status %d", e.Code)
 }
 
+// A StartError says that the program could not be started.
+type StartError struct{ Err error }
+
+func (e *StartError) Error() string { return e.Err.Error() }
+func (e *StartError) Unwrap() error { return e.Err }
+
+// Exit is a shell's exit status for a program that it does not find, or cannot run.
+func (e *StartError) Exit() int {
+	if errors.Is(e.Err, exec.ErrNotFound) || errors.Is(e.Err, fs.ErrNotExist) {
+		return 127
+	}
+	return 126
+}
+
 // deadly are the signals of which a Go program can die as any other program does. The runtime has
 // its own answer to others.
 var deadly = []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGKILL}
@@ -52,7 +68,8 @@ func Command() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "stay -- PROGRAM [ARG…]",
 		Short: "Run a program that upgrades itself, for those who watch one process",
-		Long: `Start PROGRAM and stay until it has ended, with its exit status. When it upgrades itself, as serve and programs with an
+		Long: `Start PROGRAM and stay until it has ended, with its exit status: as in a shell 127 if there is no such program, and 126 if it
+cannot be run. When it upgrades itself, as serve and programs with an
 upgrade.Upgrader do, stay follows the new process. So it is a process 1 for containers, and a child for runit, supervisord and shells, that
 is the same all the time. Under systemd it is not needed: a program tells systemd itself.
 

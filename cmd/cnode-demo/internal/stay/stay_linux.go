@@ -23,7 +23,7 @@ func run(program []string) error {
 	}
 	path, err := exec.LookPath(program[0])
 	if err != nil {
-		return err
+		return &StartError{err}
 	}
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("become the parent of processes whose parents have ended: %w", err)
@@ -36,7 +36,7 @@ func run(program []string) error {
 	defer signal.Stop(changed)
 	p, err := os.StartProcess(path, program, &os.ProcAttr{Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}})
 	if err != nil {
-		return err
+		return &StartError{err}
 	}
 	k := keeper{main: p.Pid}
 	if err := p.Release(); err != nil { // wait4 has it from now on

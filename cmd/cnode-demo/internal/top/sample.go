@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -61,6 +62,14 @@ type pair[T any] struct {
 var items = ei.List{ei.Atom("registered_name"), ei.Atom("initial_call"), ei.Atom("current_function"), ei.Atom("status"),
 	ei.Atom("memory"), ei.Atom("message_queue_len"), ei.Atom("reductions")}
 
+// ErrNothing: a node lacks the functions of a BEAM that tell what it does, or refuses them.
+var ErrNothing = errors.New("does not tell what it does")
+
+// lacks tells whether an error is the answer of a node that is well and does not do what was asked.
+func lacks(err error) bool {
+	return !errors.Is(err, nodes.ErrNoConnection) && (errors.As(err, new(*nodes.Raise)) || errors.Is(err, errors.ErrUnsupported))
+}
+
 // take asks the node. All is asked with erpc:call, and nothing is loaded into the node.
 func (p *probe) take(ctx context.Context) (*sample, error) {
 	s := &sample{Node: p.node, Time: time.Now(), Memory: map[string]int64{}}
@@ -83,6 +92,9 @@ func (p *probe) take(ctx context.Context) (*sample, error) {
 		{&s.Nodes, "nodes", []any{ei.Atom("connected")}}, {&pids, "processes", nil},
 	} {
 		t, err := p.n.ERPC(ctx, p.node, "erlang", q.fun, q.args...)
+		if lacks(err) {
+			return nil, fmt.Errorf("%s %w: %w", p.node, ErrNothing, err)
+		}
 		if err != nil {
 			return nil, err
 		}
