@@ -153,7 +153,7 @@ func TestRemsh(t *testing.T) {
 		term.Type(t, "Joe\r")
 		term.Expect(t, "hello Joe", prompt)
 		interrupt(t, term) // at the prompt
-		term.Expect(t, prompt)
+		term.Expect(t, "\n** interrupted\n"+prompt)
 
 		term.Type(t, "trace till\r")
 		term.Expect(t, "on", prompt)
@@ -166,6 +166,42 @@ func TestRemsh(t *testing.T) {
 		term.Expect(t, "debug", prompt)
 		term.Type(t, "quit\r")
 		ended(t, term)
+	})
+}
+
+// Up brings back what was typed.
+func TestHistory(t *testing.T) {
+	typed := func(t *testing.T, term *pty.Terminal, prompt string) {
+		term.Expect(t, prompt)
+		term.Type(t, "greet\r")
+		term.Expect(t, "name? ")
+		term.Type(t, "Joe\r")
+		term.Expect(t, "hello Joe", prompt)
+		for _, value := range []string{"111", "[222]", "", "333"} {
+			if value == "" {
+				term.Type(t, "\r")
+			} else {
+				term.Type(t, "echo "+value+"\r")
+				value = "\n" + value
+			}
+			term.Expect(t, value+"\n"+prompt)
+		}
+		term.Type(t, "\x1b[A") // Up
+		term.Expect(t, "echo 333")
+		term.Type(t, "\x1b[A")
+		term.Expect(t, "echo [222]")
+		term.Type(t, "\r")
+		term.Expect(t, "\n[222]\n"+prompt)
+	}
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		n := start(t, "go@127.0.0.1", port, console.Options{Commands: commands})
+		typed(t, remsh(t, r, port, n.Name()), n.Name()+"> ")
+	})
+	otp.Elixirs(t, func(t *testing.T, e otp.Elixir) {
+		port := otp.Releases(t)[0].Epmd(t)
+		n := start(t, "go@127.0.0.1", port, console.Options{Commands: commands})
+		typed(t, iex(t, e, port, n.Name()), n.Name()+"> ")
 	})
 }
 
