@@ -49,7 +49,7 @@ func (s *session) complete(ctx context.Context, line string) (insert string, mat
 	prefix := line
 	if i := strings.IndexAny(line, " ,("); i >= 0 {
 		args, last := split(line[i+1:], s.elixir)
-		cmd, err := s.c.find(string(s.leader.Node), line[:i], len(args)+1)
+		cmd, err := s.command(line[:i], len(args)+1)
 		if err != nil || cmd.Complete == nil {
 			return "", nil
 		}
@@ -110,7 +110,7 @@ func among(words ...string) func(context.Context, []string, string) []string {
 
 // names are the commands that the user may have.
 func (c *console) names(ctx context.Context) (names []string) {
-	for _, cmd := range c.available(string(of(ctx).leader.Node)) {
+	for _, cmd := range c.available(of(ctx).user()) {
 		names = append(names, cmd.Name)
 	}
 	return names

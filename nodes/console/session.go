@@ -238,11 +238,11 @@ func of(ctx context.Context) *session { return ctx.Value(sessionKey{}).(*session
 
 // run runs a line, until it is interrupted.
 func (s *session) run(ctx context.Context, line string) error {
-	name, args, err := s.parse(line)
-	if name == "" || err != nil {
+	t, err := s.parse(line)
+	if t.name == "" || err != nil {
 		return err
 	}
-	cmd, err := s.c.find(string(s.leader.Node), name, len(args))
+	r, err := s.find(t)
 	if err != nil {
 		return err
 	}
@@ -253,9 +253,9 @@ func (s *session) run(ctx context.Context, line string) error {
 	done := make(chan error, 1)
 	var text string
 	go func() {
-		err := errors.New(name + " has ended its goroutine")
+		err := errors.New(r.name + " has ended its goroutine")
 		defer func() { done <- err }()
-		text, err = s.call(ctx, cmd, args)
+		text, err = r.run(ctx)
 	}()
 	select {
 	case err = <-done:
