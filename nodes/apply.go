@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/alike"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/nodes/internal/permit"
 	"github.com/cnode-go/cnode/nodes/metrics"
@@ -163,7 +164,7 @@ func (n *Node) meant(c *Conn, op Permission, f function, arity int) (meant strin
 	var found []function
 	n.procs.mu.RLock()
 	for g := range n.procs.funcs {
-		if isLike(string(f.module), string(g.module)) && isLike(string(f.name), string(g.name)) {
+		if alike.Names(string(f.module), string(g.module)) && alike.Names(string(f.name), string(g.name)) {
 			found = append(found, g)
 		}
 	}
@@ -183,21 +184,6 @@ func (n *Node) meant(c *Conn, op Permission, f function, arity int) (meant strin
 		}
 	}
 	return meant
-}
-
-// isLike tells whether two names are the same but for one place of one or two characters, two that
-// are swapped, say, or for how they write words: GetPrice, get_price.
-func isLike(a, b string) bool {
-	a, b = ei.SnakeCase(a), ei.SnakeCase(b)
-	longest := max(len(a), len(b))
-	for len(a) > 0 && len(b) > 0 && a[0] == b[0] {
-		a, b = a[1:], b[1:]
-	}
-	for len(a) > 0 && len(b) > 0 && a[len(a)-1] == b[len(b)-1] {
-		a, b = a[:len(a)-1], b[:len(b)-1]
-	}
-	differ := max(len(a), len(b))
-	return differ <= 2 && 2*differ < longest || differ == 0
 }
 
 // applyNext applies the module, the function and the arguments that are the next three terms.

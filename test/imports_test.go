@@ -73,6 +73,7 @@ var picture = []row{
 		testOther: []string{xnet}},
 	{path: "nodes/dist", own: "ei", notStd: "net os time sync context log", testOwn: "test/otp"},
 	{path: "nodes/internal/hush", notStd: "net os"},
+	{path: "nodes/internal/alike", own: "ei", notStd: "net os time sync context log"},
 	{path: "nodes/internal/behalf", notStd: "net os time sync log"},
 	{path: "nodes/internal/cookie", own: "ei", notStd: "net time sync context"},
 	{path: "nodes/internal/places", notStd: "net"},
@@ -105,7 +106,7 @@ var picture = []row{
 	{path: "nodes/metrics", notStd: "net os log"},
 	{path: "nodes", others: []string{xsys}, testOwn: "transport/transporttest transport/virtual test/otp test/packets",
 		own: "ei transport transport/handoff nodes/dist nodes/epmd nodes/introspect nodes/metrics " +
-			"nodes/internal/atoms nodes/internal/behalf nodes/internal/bonds nodes/internal/clock nodes/internal/cookie nodes/internal/crew " +
+			"nodes/internal/alike nodes/internal/atoms nodes/internal/behalf nodes/internal/bonds nodes/internal/clock nodes/internal/cookie nodes/internal/crew " +
 			"nodes/internal/descriptor nodes/internal/form nodes/internal/hush nodes/internal/inbox nodes/internal/lazymap nodes/internal/life " +
 			"nodes/internal/otp nodes/internal/nametable nodes/internal/packed nodes/internal/peers " +
 			"nodes/internal/permit nodes/internal/places nodes/internal/sequences nodes/internal/states " +
@@ -125,7 +126,7 @@ var picture = []row{
 	{path: "nodes/observer", own: "ei nodes nodes/dist nodes/introspect", notStd: "net", testOwn: "transport"},
 	{path: "nodes/nodestest", own: "ei transport nodes nodes/dist", notStd: "os"},
 	{path: "nodes/upgrade", own: "transport/handoff nodes", others: []string{xsys}, testOwn: "ei nodes/epmd test/otp test/systemd"},
-	{path: "nodes/console", own: "ei transport nodes nodes/dist nodes/introspect nodes/groupleader", notStd: "net os syscall"},
+	{path: "nodes/console", own: "ei transport nodes nodes/dist nodes/introspect nodes/groupleader nodes/internal/alike", notStd: "net os syscall"},
 	{path: "cmd/cnode-demo/internal/steps"},
 	{path: "cmd/cnode-demo/internal/cli", others: []string{cobra}},
 	{path: "cmd/cnode-demo/internal/config",

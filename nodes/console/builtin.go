@@ -27,10 +27,14 @@ func (c *console) builtin() []Command {
 		{Name: "help", Args: "[COMMAND]", Help: "the commands, or more about one", Func: c.help, Complete: first(c.names)},
 		{Name: "node", Help: "how the node is", Func: c.node},
 		{Name: "connections", Help: "the nodes that are connected", Func: c.connections},
+		{Name: "nodes", Args: "[hidden|connected]", Help: "the visible nodes that are connected", Func: c.nodes, like: "connections",
+			Complete: among("visible", "hidden", "connected")},
 		{Name: "processes", Args: "[ORDER] [N]", Func: c.processes, Complete: among("queue", "bytes", "memory", "handled", "age"),
 			Help: "the first N by queue, bytes (of it), memory, handled, age\nWithout N there are as many as the screen has lines."},
 		{Name: "process", Args: "NAME|PID", Help: "one process, with its links and unread messages", Func: c.process,
 			Complete: first(c.registered)},
+		{Name: "regs", Help: "the processes that have names", Func: c.regs, like: "processes"},
+		{Name: "whereis", Args: "NAME", Help: "the process that has a name", Func: c.whereis, like: "processes", Complete: first(c.registered)},
 		{Name: "stacks", Args: "[TEXT|PID]", Help: "the stacks of goroutines, or those that contain a text\n" +
 			"The program stands still for a moment. Those of a process are known with Config.ProfileLabels.", Func: c.stacks},
 		{Name: "memory", Help: "what the Go runtime has its memory for", Func: memory},
@@ -56,7 +60,7 @@ func (c *console) builtin() []Command {
 
 func (c *console) help(ctx context.Context, name ...string) (Text, error) {
 	s, t := of(ctx), table{}
-	for _, cmd := range c.available(string(s.leader.Node)) {
+	for _, cmd := range c.available(s.user()) {
 		usage := strings.TrimSpace(cmd.Name + " " + cmd.Args)
 		if len(name) == 0 {
 			first, _, _ := strings.Cut(cmd.Help, "\n")
@@ -66,10 +70,15 @@ func (c *console) help(ctx context.Context, name ...string) (Text, error) {
 		}
 	}
 	if len(name) > 0 {
-		return "", fmt.Errorf("there is no command %s", name[0])
+		return "", fmt.Errorf("there is no command %s%s", name[0], s.meant(name[0], 0))
 	}
 	example, _ := s.show(ei.Tuple{ei.Atom("order"), ei.Binary("A-100"), ei.Int(3)})
-	return t.text(ctx) + Text("Arguments are terms, "+example+"; a word is an atom, or text where text is due.\n"), nil
+	call := "Module:Function(Arguments)"
+	if s.elixir {
+		call = ":module.function(arguments)"
+	}
+	return t.text(ctx) + Text("Arguments are terms, "+example+"; a word is an atom, or text where text is due.\n"+
+		call+" calls what the program exposes; sys:get_state(NAME) asks a process.\n"), nil
 }
 
 func (c *console) node(ctx context.Context) Text {
@@ -94,15 +103,58 @@ func (c *console) connections(ctx context.Context) Text {
 	t := table{{"NODE", "KIND", "ADDRESS", "IN", "BYTES", "OUT", "BYTES", "QUEUED"}}
 	for _, p := range peers {
 		if conn := c.n.Conn(p.Name); conn != nil {
-			kind := "hidden"
-			if conn.Peer().Flags.Has(dist.FlagPublished) {
-				kind = "visible"
-			}
-			t.add(p.Name, kind, conn.Stream().RemoteAddr(), p.MessagesReceived, size(p.BytesReceived), p.MessagesSent, size(p.BytesSent),
+			t.add(p.Name, kindOf(conn), conn.Stream().RemoteAddr(), p.MessagesReceived, size(p.BytesReceived), p.MessagesSent, size(p.BytesSent),
 				size(p.BytesQueued))
 		}
 	}
 	return t.text(ctx)
+}
+
+// kindOf is what nodes/1 calls a peer: hidden or visible.
+func kindOf(conn *nodes.Conn) ei.Atom {
+	if conn.Peer().Flags.Has(dist.FlagPublished) {
+		return "visible"
+	}
+	return "hidden"
+}
+
+func (c *console) nodes(kinds ...ei.Atom) (ei.List, error) {
+	kind := append(kinds, "visible")[0]
+	if !slices.Contains([]ei.Atom{"visible", "hidden", "connected"}, kind) {
+		return nil, fmt.Errorf("no kind of nodes: %s", kind)
+	}
+	list := ei.List{}
+	for _, p := range c.n.Stats().Peers {
+		if conn := c.n.Conn(p.Name); conn != nil && (kind == "connected" || kind == kindOf(conn)) {
+			list = append(list, ei.Atom(p.Name))
+		}
+	}
+	slices.SortFunc(list, ei.Compare)
+	return list, nil
+}
+
+func (c *console) regs(ctx context.Context) Text {
+	s, rows := of(ctx), table{}
+	for p := range c.n.Processes() {
+		for _, name := range p.Names {
+			rows.add(s.atom(name), s.pid(p.Pid), p.Kind, p.Queue)
+		}
+	}
+	slices.SortFunc(rows, func(a, b []any) int { return cmp.Compare(a[0].(string), b[0].(string)) })
+	return append(table{{"NAME", "PID", "KIND", "QUEUE"}}, rows...).text(ctx)
+}
+
+func (c *console) whereis(ctx context.Context, name ei.Atom) Text {
+	s := of(ctx)
+	if b := c.n.Whereis(string(name)); b != nil {
+		return Text(s.pid(b.Pid()) + "\n")
+	}
+	none := ei.Atom("undefined")
+	if s.elixir {
+		none = "nil"
+	}
+	text, _ := s.show(none)
+	return Text(text + "\n")
 }
 
 // orders have what is greatest first.
@@ -160,7 +212,14 @@ func (c *console) pidOf(which ei.Term) (ei.Pid, error) {
 	}
 	pid, ok := which.(ei.Pid)
 	if !ok {
-		return pid, fmt.Errorf("no process has the name %s", ei.Brief(which, 100))
+		var names []string
+		for p := range c.n.Processes() {
+			for _, name := range p.Names {
+				names = append(names, string(name))
+			}
+		}
+		typed := ei.Brief(which, 100)
+		return pid, fmt.Errorf("no process has the name %s%s", typed, meant(typed, names))
 	}
 	return pid, nil
 }

@@ -49,7 +49,7 @@ func (s *session) complete(ctx context.Context, line string) (insert string, mat
 	prefix := line
 	if i := strings.IndexAny(line, " ,("); i >= 0 {
 		args, last := split(line[i+1:], s.elixir)
-		cmd, err := s.c.find(string(s.leader.Node), line[:i], len(args)+1)
+		cmd, err := s.command(line[:i], len(args)+1)
 		if err != nil || cmd.Complete == nil {
 			return "", nil
 		}
@@ -78,15 +78,9 @@ func (s *session) complete(ctx context.Context, line string) (insert string, mat
 // completes has the user's group leader ask this node, if it does not by itself: those that
 // user_drv has made for a remote shell do, jobs of OTP 25 and shells of Elixir 1.14 do not. It
 // needs a function for that, and one of ours could not run there, but one that erl_eval makes can.
-func (s *session) completes(ctx context.Context) {
-	options, _ := s.screen.Options()
-	list, _ := ei.Elements(options)
-	for _, o := range list {
-		if t, ok := o.(ei.Tuple); ok && len(t) == 2 && t[0] == ei.Atom("expand_fun") {
-			if f, ok := t[1].(ei.Fun); ok && f.Module == "user_drv" {
-				return
-			}
-		}
+func (s *session) completes(ctx context.Context, options map[ei.Term]ei.Term) {
+	if f, ok := options[ei.Atom("expand_fun")].(ei.Fun); ok && f.Module == "user_drv" {
+		return
 	}
 	form, err := ei.Parse(fmt.Sprintf(`{'fun',1,{clauses,[{clause,1,[{var,1,'B'}],[],[{call,1,{remote,1,{atom,1,rpc},{atom,1,call}},
 		[{atom,1,%v},{atom,1,edlin_expand},{atom,1,expand},{cons,1,{var,1,'B'},{nil,1}}]}]}]}}`, ei.Atom(s.c.n.Name())))
@@ -116,7 +110,7 @@ func among(words ...string) func(context.Context, []string, string) []string {
 
 // names are the commands that the user may have.
 func (c *console) names(ctx context.Context) (names []string) {
-	for _, cmd := range c.available(string(of(ctx).leader.Node)) {
+	for _, cmd := range c.available(of(ctx).user()) {
 		names = append(names, cmd.Name)
 	}
 	return names

@@ -47,7 +47,8 @@ type Command struct {
 	// nothing.
 	Complete func(ctx context.Context, args []string, prefix string) []string
 
-	run nodes.Func
+	run  nodes.Func
+	like string // a command that tells as much: who may not have that one may not have this one
 }
 
 // Text is a result that is printed as it is.
@@ -143,30 +144,17 @@ func systemInfo(what ei.Atom) (ei.Term, error) {
 	return nil, badarg
 }
 
-// find is the command of that name, if the peer may have it with so many arguments.
-func (c *console) find(peer, name string, arity int) (*Command, error) {
-	if name == "q" || name == "exit" { // as other shells have it
-		name = "quit"
-	}
-	i := slices.IndexFunc(c.commands, func(cmd Command) bool { return cmd.Name == name })
-	switch {
-	case i < 0 && (name == "upgrade" || name == "level"):
-		return nil, fmt.Errorf("there is no command %s: the program has not set console.Options.%s", name, map[string]string{
-			"upgrade": "Upgrade", "level": "Level",
-		}[name])
-	case i < 0:
-		return nil, fmt.Errorf("there is no command %s: help lists them", name)
-	case !c.n.Allows(peer, nodes.MayCall, "console", name, arity):
-		return nil, fmt.Errorf("%s: refused by Config.Rules", name)
-	}
-	return &c.commands[i], nil
+// allows tells whether the peer may have a command with so many arguments.
+func (c *console) allows(peer string, cmd *Command, arity int) bool {
+	return c.n.Allows(peer, nodes.MayCall, "console", cmd.Name, arity) &&
+		(cmd.like == "" || c.n.Allows(peer, nodes.MayCall, "console", cmd.like, 0))
 }
 
 // available are the commands that the peer may have, with few arguments, however many.
 func (c *console) available(peer string) (all []Command) {
 	for _, cmd := range c.commands {
 		for arity := range 4 {
-			if c.n.Allows(peer, nodes.MayCall, "console", cmd.Name, arity) {
+			if c.allows(peer, &cmd, arity) {
 				all = append(all, cmd)
 				break
 			}

@@ -14,19 +14,26 @@ import (
 // What is typed, and shown: terms.
 
 var (
-	isWord     = regexp.MustCompile(`^[\pL\pN_@.:?!/*-]+$`)
-	isShortPid = regexp.MustCompile(`^(?:#PID)?<\d+\.(\d+)\.(\d+)>$`)
+	isWord       = regexp.MustCompile(`^[\pL\pN_@.:?!/*-]+$`)
+	isErlangCall = regexp.MustCompile(`^(\p{Ll}[\pL\pN_@]*|'(?:[^'\\]|\\.)*')\s*:\s*(\p{Ll}[\pL\pN_@]*|'(?:[^'\\]|\\.)*')`)
+	isElixirCall = regexp.MustCompile(`^(:[\p{Ll}_][\pL\pN_@]*|:"(?:[^"\\]|\\.)*"|\p{Lu}[\pL\pN_]*(?:\.\p{Lu}[\pL\pN_]*)*)\.([\p{Ll}_][\pL\pN_]*[?!]?)`)
+	isShortPid   = regexp.MustCompile(`^(?:#PID)?<\d+\.(\d+)\.(\d+)>$`)
 )
 
-// parse reads a line: a name, and arguments with spaces or commas between them, also in
-// parentheses; a full stop may end it.
-func (s *session) parse(line string) (name string, args []ei.Term, err error) {
-	name = strings.TrimSpace(line)
-	end := strings.IndexFunc(name, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '_' && r != '-' })
-	if end <= 0 { // there are no arguments; or no name
-		return name, nil, nil
+// parse reads a line: a name, or a function and its module, and arguments with spaces or commas
+// between them, also in parentheses; a full stop may end it.
+func (s *session) parse(line string) (t typed, err error) {
+	line = strings.TrimSpace(line)
+	rest, isCall := s.parseCall(line, &t)
+	if !isCall {
+		end := strings.IndexFunc(line, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '_' && r != '-' })
+		if end <= 0 { // there are no arguments; or no name
+			t.name = line
+			return t, nil
+		}
+		t.name, rest = line[:end], line[end:]
 	}
-	name, rest := name[:end], strings.TrimSpace(strings.TrimSuffix(name[end:], "."))
+	rest = strings.TrimSpace(strings.TrimSuffix(rest, "."))
 	if strings.HasPrefix(rest, "(") && strings.HasSuffix(rest, ")") {
 		rest = rest[1 : len(rest)-1]
 	}
@@ -37,11 +44,32 @@ func (s *session) parse(line string) (name string, args []ei.Term, err error) {
 	for _, word := range words {
 		arg, err := s.term(word)
 		if err != nil {
-			return name, nil, err
+			return t, err
 		}
-		args = append(args, arg)
+		t.args = append(t.args, arg)
 	}
-	return name, args, nil
+	return t, nil
+}
+
+// parseCall reads the function that a line begins with, and its module; false: it does not.
+func (s *session) parseCall(line string, t *typed) (rest string, ok bool) {
+	is, read := isErlangCall, ei.Parse
+	if s.elixir {
+		is, read = isElixirCall, ei.ParseElixir
+	}
+	m := is.FindStringSubmatch(line)
+	if m == nil {
+		return line, false
+	}
+	module, err := read(m[1])
+	name := ei.Term(ei.Atom(m[2]))
+	if err == nil && !s.elixir {
+		name, err = read(m[2])
+	}
+	moduleName, ok1 := module.(ei.Atom)
+	function, ok2 := name.(ei.Atom)
+	t.module, t.name = string(moduleName), string(function)
+	return line[len(m[0]):], err == nil && ok1 && ok2
 }
 
 // split takes text apart at spaces and commas, except within brackets and quotes. last is the word

@@ -52,6 +52,12 @@ func TestParse(t *testing.T) {
 		{"e a)", "!"},
 		{"é x", "é|x"},
 		{"!x", "!x"},
+		{"?", "?"},
+		{`shop:quote(<<"A">>, 2).`, `shop:quote|<<"A">>|2`},
+		{`'Elixir.Shop' : 'quote it' ( "A" ) .`, `Elixir.Shop:quote it|"A"`},
+		{"erlang:memory().", "erlang:memory"},
+		{"shop:quote a 2", "shop:quote|a|2"},
+		{"shop:quote({a", "!"},
 	} {
 		is(t, &session{c: c}, tt.line, tt.want)
 	}
@@ -61,6 +67,10 @@ func TestParse(t *testing.T) {
 		{"e ?a ?, :alive? Shop.Order [a: 1, b: 2] nil", "e|97|44|'alive?'|'Elixir.Shop.Order'|[{a,1},{b,2}]|nil"},
 		{"e orders #PID<0.12.0> 1..3", "e|orders|" + pid.String() + "|#{'__struct__' => 'Elixir.Range',first => 1,last => 3,step => 1}"},
 		{"e %{a: ", "!"},
+		{`Shop.quote("A", 2)`, `Elixir.Shop:quote|<<"A">>|2`},
+		{`Shop.Orders.open?`, `Elixir.Shop.Orders:open?`},
+		{`:shop.quote "A", 2`, `shop:quote|<<"A">>|2`},
+		{`:"a shop".quote!(:x)`, `a shop:quote!|x`},
 	} {
 		is(t, &session{c: c, elixir: true}, tt.line, tt.want)
 	}
@@ -68,13 +78,17 @@ func TestParse(t *testing.T) {
 
 func is(t *testing.T, s *session, line, want string) {
 	t.Helper()
-	name, args, err := s.parse(line)
+	typed, err := s.parse(line)
 	if strings.HasSuffix(want, "!") {
 		require.Error(t, err, line)
 		return
 	}
 	require.NoError(t, err, line)
-	for _, arg := range args {
+	name := typed.name
+	if typed.module != "" {
+		name = typed.module + ":" + name
+	}
+	for _, arg := range typed.args {
 		name += "|" + string(ei.AppendText(nil, arg))
 	}
 	require.Equal(t, want, name, line)

@@ -179,17 +179,18 @@ func (s *session) end() {
 
 // read reads lines, and runs them, until the user leaves.
 func (s *session) read(ctx context.Context) {
-	s.completes(ctx)
+	options := s.options()
+	s.completes(ctx, options)
 	s.print(fmt.Sprintf("Go console of %s; help lists the commands, quit leaves\n", s.c.n.Name()))
 	for {
-		line, err := s.screen.ReadLine(s.prompt())
+		line, err := s.readLine(forgetsLines(options))
 		var wrong *groupleader.Error
 		switch {
 		case errors.Is(err, io.EOF):
 			s.leave(ctx)
 			return
 		case errors.As(err, &wrong) && wrong.Reason == ei.Atom("interrupted"):
-			s.print("\n")
+			s.print("\n** interrupted\n")
 			continue
 		case err != nil: // the terminal has gone, or never was
 			return
@@ -201,6 +202,49 @@ func (s *session) read(ctx context.Context) {
 			s.print("** " + strings.Map(printable, err.Error()) + "\n")
 		}
 	}
+}
+
+// options are those of the user's group leader: a list of {Name, Value}.
+func (s *session) options() map[ei.Term]ei.Term {
+	all := map[ei.Term]ei.Term{}
+	options, _ := s.screen.Options() // an error: the terminal has gone
+	list, _ := ei.Elements(options)
+	for _, o := range list {
+		if t, ok := o.(ei.Tuple); ok && len(t) == 2 {
+			if name, ok := t[0].(ei.Atom); ok {
+				all[name] = t[1]
+			}
+		}
+	}
+	return all
+}
+
+// forgetsLines tells whether the line editor keeps in its history only what get_until has asked
+// for: that of OTP 26 and 27, which know the option terminal, and not yet line_history.
+func forgetsLines(options map[ei.Term]ei.Term) bool {
+	return options[ei.Atom("echo")] == ei.Atom("true") && options[ei.Atom("terminal")] == ei.Atom("true") &&
+		options[ei.Atom("line_history")] == nil
+}
+
+// readLine reads a line at the prompt. To have it in the history of an editor that forgets lines,
+// it is read in two steps: get_until, with a function that takes none of its characters
+// (io_lib:collect_chars/4, which every node has), leaves all of it for the next request, which must
+// not echo it.
+func (s *session) readLine(forgets bool) (line string, err error) {
+	if !forgets {
+		return s.screen.ReadLine(s.prompt())
+	}
+	echo := func(on ei.Atom) error { return s.screen.SetOptions(ei.Tuple{ei.Atom("echo"), on}) }
+	_, err = s.screen.Request(ei.Tuple{ei.Atom("get_until"), ei.Atom("unicode"), charlist(s.prompt()),
+		ei.Atom("io_lib"), ei.Atom("collect_chars"), ei.List{ei.Atom("unicode"), ei.Int(0)}})
+	if err == nil {
+		err = echo("false")
+	}
+	if err == nil {
+		line, err = s.screen.ReadLine("")
+		err = cmp.Or(err, echo("true"))
+	}
+	return line, err
 }
 
 func (s *session) prompt() string {
@@ -219,11 +263,11 @@ func of(ctx context.Context) *session { return ctx.Value(sessionKey{}).(*session
 
 // run runs a line, until it is interrupted.
 func (s *session) run(ctx context.Context, line string) error {
-	name, args, err := s.parse(line)
-	if name == "" || err != nil {
+	t, err := s.parse(line)
+	if t.name == "" || err != nil {
 		return err
 	}
-	cmd, err := s.c.find(string(s.leader.Node), name, len(args))
+	r, err := s.find(t)
 	if err != nil {
 		return err
 	}
@@ -234,9 +278,9 @@ func (s *session) run(ctx context.Context, line string) error {
 	done := make(chan error, 1)
 	var text string
 	go func() {
-		err := errors.New(name + " has ended its goroutine")
+		err := errors.New(r.name + " has ended its goroutine")
 		defer func() { done <- err }()
-		text, err = s.call(ctx, cmd, args)
+		text, err = r.run(ctx)
 	}()
 	select {
 	case err = <-done:

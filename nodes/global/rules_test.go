@@ -176,7 +176,7 @@ func TestRulesOfConflicts(t *testing.T) {
 			for _, name := range names {
 				var m member
 				n, err := nodes.New(nodes.Config{
-					Name: name, Cookie: "secret", Transport: w.tr, Resolver: w.table, Listen: w.table[name].Addr, Visible: true, Logger: logger(t, name),
+					Name: name, Cookie: "secret", Transport: w.tr, Resolver: w.table, Listen: w.table[name].Addr, Visible: true, Logger: logger(t),
 					Rules: []nodes.Rule{
 						{Permission: nodes.MaySend, Target: "global_name_server", Allow: true},
 						{Permission: nodes.MaySend, Target: "cnode_global_locker", Allow: true},

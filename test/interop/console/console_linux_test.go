@@ -2,11 +2,13 @@ package console
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -153,7 +155,7 @@ func TestRemsh(t *testing.T) {
 		term.Type(t, "Joe\r")
 		term.Expect(t, "hello Joe", prompt)
 		interrupt(t, term) // at the prompt
-		term.Expect(t, prompt)
+		term.Expect(t, "\n** interrupted\n"+prompt)
 
 		term.Type(t, "trace till\r")
 		term.Expect(t, "on", prompt)
@@ -166,6 +168,170 @@ func TestRemsh(t *testing.T) {
 		term.Expect(t, "debug", prompt)
 		term.Type(t, "quit\r")
 		ended(t, term)
+	})
+}
+
+// Up brings back what was typed.
+func TestHistory(t *testing.T) {
+	typed := func(t *testing.T, term *pty.Terminal, prompt string) {
+		term.Expect(t, prompt)
+		term.Type(t, "greet\r")
+		term.Expect(t, "name? ")
+		term.Type(t, "Joe\r")
+		term.Expect(t, "hello Joe", prompt)
+		for _, value := range []string{"111", "[222]", "", "333"} {
+			if value == "" {
+				term.Type(t, "\r")
+			} else {
+				term.Type(t, "echo "+value+"\r")
+				value = "\n" + value
+			}
+			term.Expect(t, value+"\n"+prompt)
+		}
+		term.Type(t, "\x1b[A") // Up
+		term.Expect(t, "echo 333")
+		term.Type(t, "\x1b[A")
+		term.Expect(t, "echo [222]")
+		term.Type(t, "\r")
+		term.Expect(t, "\n[222]\n"+prompt)
+	}
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		n := start(t, "go@127.0.0.1", port, console.Options{Commands: commands})
+		typed(t, remsh(t, r, port, n.Name()), n.Name()+"> ")
+	})
+	otp.Elixirs(t, func(t *testing.T, e otp.Elixir) {
+		port := otp.Releases(t)[0].Epmd(t)
+		n := start(t, "go@127.0.0.1", port, console.Options{Commands: commands})
+		typed(t, iex(t, e, port, n.Name()), n.Name()+"> ")
+	})
+}
+
+// expose exposes a shop, whose functions print, wait and fail, too.
+func expose(t testing.TB, n *nodes.Node) (gone chan struct{}) {
+	gone = make(chan struct{})
+	for _, module := range []string{"shop", "Elixir.Till"} {
+		n.Expose(module, "quote", nodes.FuncOf(quote))
+		n.Expose(module, "fails", nodes.FuncOf(func() error { return errors.New("sold out") }))
+		n.Expose(module, "prints", nodes.FuncOf(func(ctx context.Context) error {
+			_, err := fmt.Fprintln(groupleader.Of(ctx), "from the shop")
+			return err
+		}))
+		n.Expose(module, "waits", nodes.FuncOf(func(ctx context.Context) {
+			fmt.Fprintln(groupleader.Of(ctx), "it waits")
+			<-ctx.Done()
+			close(gone)
+		}))
+	}
+	_, err := n.Serve("orders", nodes.Server{
+		Call:  func(_ context.Context, c *nodes.Call) (any, error) { return ei.T("got", c.Request), nil },
+		State: func() any { return map[ei.Atom]int{"open": 7} },
+	}, nil)
+	require.NoError(t, err)
+	return gone
+}
+
+// A line that is typed, and what is on the screen before the next prompt.
+type typed struct{ line, want string }
+
+func dialogue(t *testing.T, term *pty.Terminal, prompt string, gone chan struct{}, lines []typed) {
+	term.Expect(t, prompt)
+	for _, l := range lines {
+		term.Type(t, l.line+"\r")
+		term.Expect(t, "\n"+l.want, "\n"+prompt)
+	}
+	wait := map[bool]string{true: ":shop.waits()", false: "shop:waits()."}[strings.HasPrefix(lines[0].line, ":")]
+	term.Type(t, wait+"\r")
+	term.Expect(t, "it waits")
+	interrupt(t, term)
+	term.Expect(t, "** interrupted", prompt)
+	expect.Returns(t, gone)
+}
+
+// What a person types first.
+func TestFirstWords(t *testing.T) {
+	erlang := []typed{
+		{`shop:quote(<<"A">>, 2).`, `#{price => 4,sku => <<"A">>}`},
+		{`shop:qoute(<<"A">>, 2).`, "** there is no function shop:qoute/2; did you mean shop:quote/2?"},
+		{`shop:quote(<<"A">>).`, "** there is no function shop:quote/1; did you mean shop:quote/2?"},
+		{`shop:quote(<<"A">>, b).`, "** shop:quote/2: badarg, argument 2: ei: atom b where an integer is due"},
+		{"quoet a 2", "** there is no command quoet; did you mean quote?"},
+		{"fails().", "** there is no command fails; did you mean 'Elixir.Till':fails/0?"},
+		{"shop:fails().", "** shop:fails/0: sold out"},
+		{"shop:prints().", "from the shop"},
+		{"lists:sort([2,1]).", "** there is no function lists:sort/1"},
+		{"nodes().", "[]"},
+		{"nodes(hidden).", "['opsREL@127.0.0.1']"},
+		{"i().", "PID"},
+		{"regs().", "NAME"},
+		{"whereis(orders).", "<0."},
+		{"whereis(nobody).", "undefined"},
+		{"h", "connections"},
+		{"?", "connections"},
+		{"status", "name "},
+		{"erlang:memory().", "/memory/classes"},
+		{"erlang:nodes().", "[]"},
+		{"sys:get_state(orders).", "#{open => 7}"},
+		{"sys:get_state(order).", "** no process has the name order; did you mean orders?"},
+		{"gen_server:call(orders, hello).", "{got,hello}"},
+		{"process order", "** process: no process has the name order; did you mean orders?"},
+	}
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		n := start(t, "go@127.0.0.1", port, console.Options{Commands: commands})
+		gone := expose(t, n)
+		lines := slices.Clone(erlang)
+		for i := range lines {
+			lines[i].want = strings.ReplaceAll(lines[i].want, "REL", r.String())
+		}
+		if r.Number < 26 { // its module sys does not take the answer apart
+			lines[slices.Index(lines, typed{"sys:get_state(orders).", "#{open => 7}"})].want = "{ok,#{open => 7}}"
+		}
+		dialogue(t, remsh(t, r, port, n.Name()), n.Name()+"> ", gone, lines)
+	})
+	elixir := []typed{
+		{`:shop.quote("A", 2)`, `%{price: 4, sku: "A"}`},
+		{`Till.quote "A", 2`, `%{price: 4, sku: "A"}`},
+		{`Shop.quote("A", 2)`, "** there is no function Shop.quote/2; did you mean :shop.quote/2?"},
+		{`:shop.qoute("A", 2)`, "** there is no function :shop.qoute/2; did you mean :shop.quote/2?"},
+		{`Till.quote("A", :b)`, "** Till.quote/2: :badarg, argument 2: ei: atom b where an integer is due"},
+		{"Till.prints()", "from the shop"},
+		{"Node.list()", "[]"},
+		{"Node.list(:hidden)", `[:"ops@127.0.0.1"]`},
+		{"Process.whereis(:orders)", "#PID<0."},
+		{"whereis(:nobody)", "nil"},
+		{"i", "PID"},
+		{"regs", "NAME"},
+		{"h", "connections"},
+		{":erlang.memory()", "/memory/classes"},
+		{"GenServer.call(:orders, :hello)", "{:got, :hello}"},
+	}
+	otp.Elixirs(t, func(t *testing.T, e otp.Elixir) {
+		port := otp.Releases(t)[0].Epmd(t)
+		n := start(t, "go@127.0.0.1", port, console.Options{Commands: commands})
+		gone := expose(t, n)
+		dialogue(t, iex(t, e, port, n.Name()), n.Name()+"> ", gone, elixir)
+	})
+}
+
+// A call is the peer's: what that may not call, or send to, is refused here, too.
+func TestCallsByRules(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		rules := append(console.Rules("ops*@*"), nodes.Rule{Permission: nodes.MayCall, Target: "shop:quote/2", Allow: true})
+		n := start(t, "go@127.0.0.1", port, console.Options{}, append(rules, nodes.Rule{})...)
+		expose(t, n)
+		term, prompt := remsh(t, r, port, n.Name()), n.Name()+"> "
+		term.Expect(t, prompt)
+		for _, l := range []typed{
+			{`shop:quote(<<"A">>, 2).`, `#{price => 4,sku => <<"A">>}`},
+			{"shop:fails().", "** shop:fails/0: refused by Config.Rules"},
+			{"sys:get_state(orders).", "** sys:get_state/1: exit: {noproc,"},
+			{"observer_backend:procs_info(<0.1.0>).", "** observer_backend:procs_info/1: refused by Config.Rules"},
+		} {
+			term.Type(t, l.line+"\r")
+			term.Expect(t, "\n"+l.want, "\n"+prompt)
+		}
 	})
 }
 
