@@ -326,8 +326,8 @@ func (f *typed) read(t reflect.Type) error {
 	return nil
 }
 
-// unreadable tells why no term can be stored in a value of the type; nil if some can. A list of none
-// is read: a method of a type may want a value that a program has made.
+// unreadable tells why no term can be stored in a value of the type; nil if some can. A list of
+// none is read: a method of a type may want a value that a program has made.
 func unreadable(t reflect.Type) error {
 	if t.Kind() == reflect.Interface { // it has variants, or none
 		return mappingError(ei.Raw{}.Unmarshal(reflect.New(t).Interface()))

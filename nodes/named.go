@@ -6,13 +6,13 @@ import (
 	"sync/atomic"
 )
 
-// named is a logger whose lines have the attribute node. A dynamic node's have it from the moment
-// on in which a peer names it.
-func (n *Node) named(log *slog.Logger) *slog.Logger {
-	if n.name != "" {
-		return log.With(nodeKey, n.name)
+// named is a logger whose lines have the attribute node. A dynamic node, which has no name yet, has
+// it from the moment on in which it is given one.
+func named(log *slog.Logger, name string, given *atomic.Pointer[string]) *slog.Logger {
+	if name != "" {
+		return log.With(nodeKey, name)
 	}
-	return slog.New(naming{log.Handler(), &n.given})
+	return slog.New(naming{log.Handler(), given})
 }
 
 // nodeKey is the attribute that the lines of a node's log have.

@@ -98,7 +98,7 @@ func New(cfg Config) (*Node, error) {
 		creation:  rand.Uint32()>>2 + 4, // 1..3 belong to clients with 16-bit creations
 		listeners: map[*Listener]struct{}{},
 	}
-	n.log = n.named(cfg.Logger)
+	n.log = named(cfg.Logger, n.name, &n.given)
 	if cfg.Creation != 0 {
 		n.creation, n.settled = cfg.Creation, true
 	}

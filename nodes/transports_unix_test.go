@@ -16,8 +16,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// alike makes a new transport; all that it makes have the same name.
-func alike() transport.Transport { return renamed{transport.TCP(), "alike"} }
+// renamedTCP makes a new transport; all that it makes have the same name.
+func renamedTCP() transport.Transport { return renamed{transport.TCP(), "alike"} }
 
 // at is where a listener of a node is, by plain TCP.
 func at(n *Node, listener int) Static {
@@ -40,7 +40,7 @@ func transportsOf(n *Node, peers ...string) (list []transport.Transport) {
 func TestUpgradeTransportsOfOneName(t *testing.T) {
 	w := newWorld(t, "tcp")
 	other := w.started("other")
-	first, second, third := alike(), alike(), alike()
+	first, second, third := renamedTCP(), renamedTCP(), renamedTCP()
 	n := w.started("front", func(cfg *Config) {
 		cfg.Transport, cfg.Also = first, []Endpoint{{Addr: w.addr(""), Transport: second}, {Addr: w.addr("")}}
 		cfg.Transports = []transport.Transport{third}
@@ -81,9 +81,9 @@ func TestUpgradeTransportsOfOneName(t *testing.T) {
 func TestUpgradeTransportOfNoConfig(t *testing.T) {
 	w := newWorld(t, "tcp")
 	other := w.started("other")
-	first := alike()
+	first := renamedTCP()
 	n := w.started("front", func(cfg *Config) {
-		cfg.Transport, cfg.Resolver = first, Static{"other@test": {Addr: other.Listeners()[0].Addr(), Transport: alike()}}
+		cfg.Transport, cfg.Resolver = first, Static{"other@test": {Addr: other.Listeners()[0].Addr(), Transport: renamedTCP()}}
 	})
 	_, err := n.Connect(w.ctx(), "other@test")
 	require.NoError(t, err)
@@ -91,7 +91,7 @@ func TestUpgradeTransportOfNoConfig(t *testing.T) {
 	require.NoError(t, err)
 	n = upgrade(t, n)
 	require.Equal(t, first, n.Conn("other@test").tr)
-	_, err = n.ListenOn(w.ctx(), alike(), w.addr(""))
+	_, err = n.ListenOn(w.ctx(), renamedTCP(), w.addr(""))
 	require.NoError(t, err)
 	f, err := n.Freeze(w.ctx())
 	if err == nil {
@@ -109,7 +109,7 @@ func testTransports() []transport.Transport {
 	if os.Getenv(testAlikeVariable) == "" {
 		return nil
 	}
-	return []transport.Transport{alike(), alike()}
+	return []transport.Transport{renamedTCP(), renamedTCP()}
 }
 
 func setUpCarriages(n *Node) {

@@ -106,7 +106,8 @@ var picture = []row{
 	{path: "nodes/metrics", notStd: "net os log"},
 	{path: "nodes", others: []string{xsys}, testOwn: "transport/transporttest transport/virtual test/otp test/packets",
 		own: "ei transport transport/handoff nodes/dist nodes/epmd nodes/introspect nodes/metrics " +
-			"nodes/internal/alike nodes/internal/atoms nodes/internal/behalf nodes/internal/bonds nodes/internal/clock nodes/internal/cookie nodes/internal/crew " +
+			"nodes/internal/alike nodes/internal/atoms nodes/internal/behalf nodes/internal/bonds nodes/internal/clock " +
+			"nodes/internal/cookie nodes/internal/crew " +
 			"nodes/internal/descriptor nodes/internal/form nodes/internal/hush nodes/internal/inbox nodes/internal/lazymap nodes/internal/life " +
 			"nodes/internal/otp nodes/internal/nametable nodes/internal/packed nodes/internal/peers " +
 			"nodes/internal/permit nodes/internal/places nodes/internal/sequences nodes/internal/states " +
@@ -126,9 +127,10 @@ var picture = []row{
 	{path: "nodes/observer", own: "ei nodes nodes/dist nodes/introspect", notStd: "net", testOwn: "transport"},
 	{path: "nodes/nodestest", own: "ei transport nodes nodes/dist", notStd: "os"},
 	{path: "nodes/upgrade", own: "transport/handoff nodes", others: []string{xsys}, testOwn: "ei nodes/epmd test/otp test/systemd"},
-	{path: "nodes/console", own: "ei transport nodes nodes/dist nodes/introspect nodes/groupleader nodes/internal/alike", notStd: "net os syscall"},
+	{path: "nodes/console", own: "ei transport nodes nodes/dist nodes/introspect nodes/groupleader nodes/internal/alike",
+		notStd: "net os syscall"},
 	{path: "cmd/cnode-demo/internal/steps"},
-	{path: "cmd/cnode-demo/internal/cli", others: []string{cobra}},
+	{path: "cmd/cnode-demo/internal/cli", others: []string{cobra, pflag}},
 	{path: "cmd/cnode-demo/internal/config",
 		own: "nodes nodes/dist nodes/epmd tlstransport transport transport/virtual cmd/cnode-demo/internal/cli", others: []string{xsys, cobra,
 			pflag}},
@@ -170,7 +172,7 @@ var picture = []row{
 	{path: "test/systemd", own: "test/need"},
 	{path: "test/libfuzzer/target", others: []string{"C"}}, // libFuzzer is C++, and calls it
 	{path: "test/libfuzzer", own: "test/libfuzzer/target"},
-	{path: "test/interop", own: libraries + " test/otp test/line", others: []string{xsys, ergo}, testOwn: "transport/transporttest"},
+	{path: "test/interop", own: libraries + " test/otp test/line", others: []string{xsys, ergo}, testOwn: "transport/transporttest test/pty"},
 	{path: "test/interop/move", own: libraries + " test/otp", others: []string{xsys}},
 	{path: "test/interop/upgrade", own: libraries + " test/otp", others: []string{xsys}},
 	{path: "test/interop/handoff", own: libraries},
@@ -189,7 +191,7 @@ var picture = []row{
 	{path: "test/interop/neighbours", own: libraries + " test/otp"},
 	{path: "test/interop/gen", testOwn: "test/otp"},
 	{path: "test/interop/pubsub", testOwn: libraries + " test/otp", testOther: []string{xsys}},
-	{path: "test/chaos", own: libraries + " test/otp", others: []string{xsys, ergo}, testOwn: "transport/transporttest"},
+	{path: "test/chaos", own: libraries + " test/otp", others: []string{xsys, ergo}, testOwn: "transport/transporttest test/pty"},
 	{path: "test/bench/profile"},
 	{path: "test/bench", own: libraries + " test/otp test/line test/port", others: []string{xsys, cobra, pflag, ergo}},
 	{path: "test/bench/peer", own: libraries + " test/bench/profile"},

@@ -170,7 +170,8 @@ func TestCommandLine(t *testing.T) {
 		{"ping x --json=maybe", "--json maybe: want true or false"},
 		{"serve --workers many", "--workers many: want a whole number\n"},
 		{"serve --workers 99999999999999999999", "--workers 99999999999999999999: the number is too large"},
-		{"help foo", `"foo"; the commands are call, certs, completion, epmd, gen, names, ping, serve, stay, top, tour, upgrade` + "\nsee: cnode-demo --help"},
+		{"help foo", `"foo"; the commands are call, certs, completion, epmd, gen, names, ping, serve, ` +
+			"stay, top, tour, upgrade\nsee: cnode-demo --help"},
 		{"foo", `"foo"; the commands are call, certs,`},
 		{"call a@127.0.0.1 :lists seq [1,2]", "MOD is :lists, as Elixir writes it: add --syntax elixir, or say lists"},
 		{"call a@127.0.0.1 lists seq [a:,1]", "ARGS: want a list such as"}, // neither

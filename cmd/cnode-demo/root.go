@@ -76,8 +76,9 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	return exitFailed
 }
 
-// asksJSON reports whether a command is to print JSON: its errors are an object then, too, if it has
-// printed nothing yet. That holds for a wrong command line as well, of which only a part was read.
+// asksJSON reports whether a command is to print JSON: its errors are an object then, too, if it
+// has printed nothing yet. That holds for a wrong command line as well, of which only a part was
+// read.
 func asksJSON(cmd *cobra.Command, args []string) bool {
 	f := cmd.Flags().Lookup("json")
 	return f != nil && (f.Value.String() == "true" || slices.Contains(args, "--json"))

@@ -28,7 +28,8 @@ func TestNoWay(t *testing.T) {
 	require.Equal(t, 1, n)
 }
 
-// So is a packet that the system does not send for another reason which may pass. Other errors stay.
+// So is a packet that the system does not send for another reason which may pass. Other errors
+// stay.
 func TestLosses(t *testing.T) {
 	for _, lost := range []syscall.Errno{
 		syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.EHOSTDOWN, syscall.ENETDOWN, syscall.EADDRNOTAVAIL,

@@ -206,8 +206,8 @@ func TestSharedSocket(t *testing.T) {
 	require.ErrorContains(t, err, "certificate")
 }
 
-// With a StatelessResetKey a server that was killed, and has been started anew at the same port, tells
-// its peers at their next packets that it knows nothing of their connections.
+// With a StatelessResetKey a server that was killed, and has been started anew at the same port,
+// tells its peers at their next packets that it knows nothing of their connections.
 func TestRestartedServer(t *testing.T) {
 	const never = time.Hour
 	a, table := newAuthority(t), nodes.Static{}

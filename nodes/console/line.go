@@ -16,8 +16,9 @@ import (
 var (
 	isWord       = regexp.MustCompile(`^[\pL\pN_@.:?!/*-]+$`)
 	isErlangCall = regexp.MustCompile(`^(\p{Ll}[\pL\pN_@]*|'(?:[^'\\]|\\.)*')\s*:\s*(\p{Ll}[\pL\pN_@]*|'(?:[^'\\]|\\.)*')`)
-	isElixirCall = regexp.MustCompile(`^(:[\p{Ll}_][\pL\pN_@]*|:"(?:[^"\\]|\\.)*"|\p{Lu}[\pL\pN_]*(?:\.\p{Lu}[\pL\pN_]*)*)\.([\p{Ll}_][\pL\pN_]*[?!]?)`)
-	isShortPid   = regexp.MustCompile(`^(?:#PID)?<\d+\.(\d+)\.(\d+)>$`)
+	isElixirCall = regexp.MustCompile(`^(:[\p{Ll}_][\pL\pN_@]*|:"(?:[^"\\]|\\.)*"|\p{Lu}[\pL\pN_]*(?:\.\p{Lu}[\pL\pN_]*)*)` +
+		`\.([\p{Ll}_][\pL\pN_]*[?!]?)`)
+	isShortPid = regexp.MustCompile(`^(?:#PID)?<\d+\.(\d+)\.(\d+)>$`)
 )
 
 // parse reads a line: a name, or a function and its module, and arguments with spaces or commas

@@ -168,8 +168,8 @@ func TestInBrowser(t *testing.T) {
 	b.waits(`document.querySelector("#state.closed")`)
 }
 
-// A renewal leaves alone what somebody is about: where the page and its boxes have been scrolled to,
-// and the focus of the keyboard. Parts that come and go do not change that.
+// A renewal leaves alone what somebody is about: where the page and its boxes have been scrolled
+// to, and the focus of the keyboard. Parts that come and go do not change that.
 func TestRenewalInBrowser(t *testing.T) {
 	b := newBrowser(t)
 	s := show(t, debugz.Options{})

@@ -32,7 +32,8 @@ func TestReadmeShells(t *testing.T) {
 	otp.Elixirs(t, func(t *testing.T, e otp.Elixir) {
 		port := otp.Epmd(t)
 		serve(t, port)
-		typeReadme(t, "elixir", `iex> `, port, exec.Command(filepath.Join(filepath.Dir(e.Program), "iex"), "--name", "me@127.0.0.1", "--cookie", "secret",
+		iex := filepath.Join(filepath.Dir(e.Program), "iex")
+		typeReadme(t, "elixir", `iex> `, port, exec.Command(iex, "--name", "me@127.0.0.1", "--cookie", "secret",
 			"--erl", strings.Join(listens, " ")))
 	})
 }

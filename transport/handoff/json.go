@@ -120,9 +120,9 @@ func (j *JSONSocket) Send(ctx context.Context, v any, fds ...int) error {
 	return j.send(ctx, nil, v, fds)
 }
 
-// SendTo is Send to an address, that of a server or one that Receive has returned. It waits while the
-// receiver's queue is full, and has the errors of Send: ENOENT or ECONNREFUSED if no socket has the
-// address, EINVAL if the address is nil or not that of a UNIX socket.
+// SendTo is Send to an address, that of a server or one that Receive has returned. It waits while
+// the receiver's queue is full, and has the errors of Send: ENOENT or ECONNREFUSED if no socket has
+// the address, EINVAL if the address is nil or not that of a UNIX socket.
 func (j *JSONSocket) SendTo(ctx context.Context, to transport.Addr, v any, fds ...int) error {
 	if to == nil {
 		return failed("send JSON", nil, fmt.Errorf("no destination: %w", syscall.EINVAL))

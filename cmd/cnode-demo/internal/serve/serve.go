@@ -258,8 +258,8 @@ func (o *server) serveMapper(ctx context.Context) (nodes.Resolver, error) {
 	return config.NewFixedMapper(epmd.Client{Addr: o.Epmd})
 }
 
-// socketDir makes the directory that --listen names with a final /, but none above it: a path with a
-// mistake in it leaves nothing behind.
+// socketDir makes the directory that --listen names with a final /, but none above it: a path with
+// a mistake in it leaves nothing behind.
 func socketDir(listen, dir string) error {
 	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
 		return fmt.Errorf("--listen %s: %s is no directory", listen, dir)
