@@ -79,7 +79,7 @@ type Node struct {
 	drain       drain
 	parting     atomic.Bool            // Shutdown takes leave of the peers: no connection is made any more
 	inherited   atomic.Pointer[[]byte] // see Inherited
-	given       atomic.Pointer[string] // a dynamic node's name, for its log: see named
+	given       atomic.Pointer[string] // a dynamic node's name, for its log: see withName
 }
 
 // New checks cfg and makes a node of it. Nothing is opened yet. The error says what is wrong with
@@ -98,7 +98,7 @@ func New(cfg Config) (*Node, error) {
 		creation:  rand.Uint32()>>2 + 4, // 1..3 belong to clients with 16-bit creations
 		listeners: map[*Listener]struct{}{},
 	}
-	n.log = named(cfg.Logger, n.name, &n.given)
+	n.log = withName(cfg.Logger, n.name, &n.given)
 	if cfg.Creation != 0 {
 		n.creation, n.settled = cfg.Creation, true
 	}

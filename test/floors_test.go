@@ -44,7 +44,7 @@ var houses = map[string]house{
 	"nodes": {events: "connEvents", knot: 12, state: 50, floors: [][]string{
 		words("doc errors env identity lifetime" +
 			// leaves
-			" transports router"),
+			" transports router logname"),
 		words("conn message complain measure recv send tick"), // a connection
 		words("part partquestion"),                            // other workers: the ways to them, and the front
 		words("config listen opening handshake peers connect resolve publish activate"),

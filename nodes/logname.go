@@ -6,9 +6,9 @@ import (
 	"sync/atomic"
 )
 
-// named is a logger whose lines have the attribute node. A dynamic node, which has no name yet, has
+// withName is a logger whose lines have the attribute node. A dynamic node, which has no name yet, has
 // it from the moment on in which it is given one.
-func named(log *slog.Logger, name string, given *atomic.Pointer[string]) *slog.Logger {
+func withName(log *slog.Logger, name string, given *atomic.Pointer[string]) *slog.Logger {
 	if name != "" {
 		return log.With(nodeKey, name)
 	}
