@@ -6,8 +6,8 @@ import (
 	"sync/atomic"
 )
 
-// withName is a logger whose lines have the attribute node. A dynamic node, which has no name yet, has
-// it from the moment on in which it is given one.
+// withName is a logger whose lines have the attribute node. A dynamic node, which has no name yet,
+// has it from the moment on in which it is given one.
 func withName(log *slog.Logger, name string, given *atomic.Pointer[string]) *slog.Logger {
 	if name != "" {
 		return log.With(nodeKey, name)
