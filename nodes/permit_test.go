@@ -151,7 +151,7 @@ func TestRulesOfCalls(t *testing.T) {
 	require.Equal(t, eacces("shop", "refund", 1), why)
 	p.settled()
 	require.Zero(t, g.ran.Load())
-	require.Len(t, g.log.lines(`msg="refused by Config.Rules" peer=web1@test`, "call of shop:refund/1"), 1)
+	require.Len(t, g.log.lines(`msg="refused by Config.Rules"`, "peer=web1@test", "call of shop:refund/1"), 1)
 	require.Len(t, g.log.lines("refused by"), 1)
 	require.Positive(t, g.n.Stats().Denied)
 

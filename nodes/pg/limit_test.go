@@ -151,7 +151,7 @@ func TestKeepsWhatFits(t *testing.T) {
 	require.Eventually(t, func() bool { return s.Incomplete() == nil }, limit, tick)
 	require.Equal(t, Stats{LeftOut: 23}, s.Stats())
 	require.Equal(t, 1, strings.Count(log.String(), "\n"), log)
-	require.Contains(t, log.String(), "node=x@h")
+	require.Contains(t, log.String(), "peer=x@h")
 	say(ei.Tuple{ei.Atom("join"), self, ei.Int(1), self})
 	say(ei.Tuple{ei.Atom("join"), self, ei.Int(2), self})
 	say(ei.Tuple{ei.Atom("join"), self, ei.Int(3), self})
