@@ -11,9 +11,13 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/ask"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/config"
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/gen"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/mapper"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/move"
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/stay"
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/top"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
@@ -117,6 +121,10 @@ func TestAdvice(t *testing.T) {
 		{"cookie file", cookie(fs.ErrNotExist), "erl -sname x makes"},
 		{"cookie file", cookie(fs.ErrPermission), "chmod 400"},
 		{"cookie file", fmt.Errorf("%w, and the cookie file is empty", nodes.ErrNoCookie), "in the first line of the file"},
+		{"Elixir's module", &ask.ElixirError{Module: "Enum", Err: &nodes.RPCError{Reason: undef}}, "say Elixir.Enum"},
+		{"nothing to watch", top.ErrNothing, "nodes/observer"},
+		{"file by hand", gen.ErrByHand, "-o"},
+		{"no program", &stay.StartError{Err: syscall.ENOEXEC}, "#!/bin/sh"},
 		{"no such function", &nodes.Error{Op: "call", Err: &nodes.RPCError{Reason: undef}}, "one\n  argument, a list"},
 		{"TLS at the other end", shake(dist.PhaseStatus, fmt.Errorf("%w: packet of 5379 bytes", dist.ErrMalformed)), "--transport tls"},
 		{"workers", &handoff.Error{Err: fmt.Errorf("%w: feature %q", handoff.ErrUnknown, move.FrontFeature)}, "--workers N"},

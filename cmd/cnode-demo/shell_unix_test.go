@@ -22,7 +22,7 @@ func TestListenMakesNoPath(t *testing.T) {
 		dir + "/no/such/": "there is no directory " + dir + "/no in which to make it",
 		dir + "/no/such":  "there is no directory " + dir + "/no: make it first",
 		file + "/socket":  file + " is no directory",
-		file + "/":        "not a directory",
+		file + "/":        file + " is no directory",
 	} {
 		_, errOut := w.fail("serve", "--name", "u@host", "--transport", "unix", "--listen", "unix:"+path)
 		require.Contains(t, errOut, "--listen unix:"+path+": ")

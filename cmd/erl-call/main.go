@@ -71,8 +71,8 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
-	if ctx.Err() != nil && err != nil { // no words, as SIGALRM ends erl_call without any
-		o.sayf(errOut, "not done within %v (-timeout): %v", o.timeout, err)
+	if ctx.Err() != nil && err != nil { // a shell says "Alarm clock" of erl_call
+		fmt.Fprintf(errOut, "erl-call: not done within %v (-timeout): %v\n", o.timeout, err)
 		return exitTime
 	}
 	if err == nil {

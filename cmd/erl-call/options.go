@@ -167,8 +167,8 @@ Usage: erl-call (-n NODE | -name NODE | -sname NODE | -address [HOST:]PORT)
   -h NAME       the name of this program's own node (default: c17)
   -r            a random name, of a thousand; -R, a name that the node gives
   -timeout SECONDS
-                give up after that time, with exit code 142 and no message but
-                with -v; what has been called goes on
+                give up after that time, with exit code 142; what has been
+                called goes on
   -fetch_stdout print what the called function prints, too
   -no_result_term
                 do not print the result

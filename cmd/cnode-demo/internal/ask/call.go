@@ -99,17 +99,8 @@ const exampleArgs = `'[1, "two", {three}]'`
 // parseArgs reads the arguments of a function. A list of bytes may be written as a string.
 func (s *syntax) parseArgs(text string) ([]any, error) {
 	t, err := s.parse(text)
-	if err != nil && s.name == "elixir" {
-		if _, other := ei.Parse(text); other == nil {
-			return nil, cli.Usagef("ARGS: %s is Erlang: leave out --syntax elixir, or write a list such as %s", text, s.exampleArgs())
-		}
-	} else if err != nil {
-		if _, other := ei.ParseElixir(text); other == nil {
-			return nil, cli.Usagef("ARGS: %s is Elixir: add --syntax elixir, or write a list such as %s", text, s.exampleArgs())
-		}
-	}
 	if err != nil {
-		return nil, cli.Usagef("ARGS: want a list such as %s: %w", s.exampleArgs(), err)
+		return nil, cli.Usagef("ARGS: want a list such as %s: %w%s", s.exampleArgs(), err, s.otherSyntax(text))
 	}
 	list, ok := ei.Elements(t)
 	if !ok {
@@ -120,6 +111,18 @@ func (s *syntax) parseArgs(text string) ([]any, error) {
 		args = append(args, arg)
 	}
 	return args, nil
+}
+
+// otherSyntax says that a text is no term in this syntax, but is one in the other.
+func (s *syntax) otherSyntax(text string) string {
+	other, hint := ei.ParseElixir, "; if it is meant as Elixir, add --syntax elixir"
+	if s.name == "elixir" {
+		other, hint = ei.Parse, "; if it is meant as Erlang, leave out --syntax elixir"
+	}
+	if _, err := other(text); err != nil {
+		return ""
+	}
+	return hint
 }
 
 // A syntax is how terms are read and printed: --syntax, --json.

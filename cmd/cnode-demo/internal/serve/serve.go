@@ -261,6 +261,7 @@ func (o *server) serveMapper(ctx context.Context) (nodes.Resolver, error) {
 // socketDir makes the directory that --listen names with a final /, but none above it: a path with
 // a mistake in it leaves nothing behind.
 func socketDir(listen, dir string) error {
+	dir = filepath.Clean(dir) // a file with a final / is no directory either
 	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
 		return fmt.Errorf("--listen %s: %s is no directory", listen, dir)
 	} else if err == nil {
@@ -272,7 +273,7 @@ func socketDir(listen, dir string) error {
 	err := os.Mkdir(dir, 0o700)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("--listen %s: there is no directory %s in which to make it: make that first (mkdir -p)", listen,
-			filepath.Dir(filepath.Clean(dir)))
+			filepath.Dir(dir))
 	}
 	if err != nil && !errors.Is(err, fs.ErrExist) { // another serve may have made it
 		return fmt.Errorf("--listen %s: %w", listen, err)
