@@ -107,7 +107,7 @@ func (g *Global) resolveIt(ctx context.Context, args []ei.Term) (any, error) {
 		lesser, greater = own, his
 	}
 	if !g.mayLose(caller, m, own, greater) {
-		g.log.Info("global: asked by a node that may not end, or tell, a process which has a name", "node", caller, "name", t)
+		g.log.Info("global: asked by a node that may not end, or tell, a process which has a name", "peer", caller, "name", t)
 		return nil, &nodes.Raise{Class: nodes.ClassError, Reason: ei.Atom("eacces")}
 	}
 	switch m {

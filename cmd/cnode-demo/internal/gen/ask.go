@@ -20,23 +20,40 @@ type asker struct {
 	node string
 }
 
-// module is a source.Lookup.
-func (a *asker) module(name ei.Atom) (*source.Module, error) {
+// loads tells whether the node has a module.
+func (a *asker) loads(name ei.Atom) (bool, error) {
 	loaded, err := a.conn.RPC(a.ctx, "code", "ensure_loaded", name)
 	if raised := new(nodes.RPCError); errors.As(err, &raised) {
-		return nil, fmt.Errorf("%s is no BEAM, whose modules can be asked for: %w", a.node, err)
+		return false, fmt.Errorf("%s is no BEAM, whose modules can be asked for: %w", a.node, err)
 	}
-	if err != nil {
-		return nil, err
+	pair, ok := loaded.(ei.Tuple)
+	return ok && len(pair) == 2 && pair[0] == ei.Atom("module"), err
+}
+
+// lacks is the error for a module that the node does not have. A Go node answers for modules, too,
+// of which it has none that each BEAM has.
+func (a *asker) lacks(name ei.Atom) error {
+	err := error(&source.UnknownModuleError{Module: name, Node: a.node})
+	if isBEAM, failed := a.loads("lists"); failed != nil {
+		return failed
+	} else if !isBEAM {
+		return fmt.Errorf("%s is no BEAM, whose modules can be asked for: %w", a.node, err)
 	}
-	if pair, ok := loaded.(ei.Tuple); !ok || len(pair) != 2 || pair[0] != ei.Atom("module") {
-		err := error(&source.UnknownModuleError{Module: name, Node: a.node})
-		if source.IsAlias(name) && name != elixir {
-			if _, no := a.module(elixir); errors.As(no, new(*source.UnknownModuleError)) {
-				err = fmt.Errorf("%w: it runs no Elixir", err)
-			}
+	if source.IsAlias(name) && name != elixir {
+		if has, failed := a.loads(elixir); failed == nil && !has {
+			return fmt.Errorf("%w: it runs no Elixir", err)
 		}
+	}
+	return err
+}
+
+// module is a source.Lookup.
+func (a *asker) module(name ei.Atom) (*source.Module, error) {
+	switch loads, err := a.loads(name); {
+	case err != nil:
 		return nil, err
+	case !loads:
+		return nil, a.lacks(name)
 	}
 	m := &source.Module{Name: name}
 	has, err := a.conn.RPC(a.ctx, "erlang", "function_exported", name, ei.Atom("__struct__"), 0)

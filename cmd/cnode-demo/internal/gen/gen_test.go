@@ -142,5 +142,5 @@ func TestGoNode(t *testing.T) {
 	a, b := nodestest.Pair(t)
 	ask := &asker{ctx: expect.Context(t), conn: a.Conn(b.Name()), node: b.Name()}
 	_, err := ask.module("Elixir.Shop.Order")
-	require.ErrorContains(t, err, "b@test has no module Shop.Order")
+	require.ErrorContains(t, err, "b@test is no BEAM, whose modules can be asked for: ")
 }
