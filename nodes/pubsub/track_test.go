@@ -2,6 +2,7 @@ package pubsub
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -161,9 +162,18 @@ func TestHostileTrack(t *testing.T) {
 	n, a, b := three(t, 1)
 	ctx, ann := expect.Context(t), box(t, n, nil)
 	require.NoError(t, a.Track(ctx, ann, "room", "ann", meta{1}))
-	a.shards[0].process.Running.Lock()
-	a.shards[0].isWorker, a.shards[0].leads = true, true
-	a.shards[0].process.Running.Unlock()
+	s := a.shards[0]
+	require.Eventually(t, func() bool { // between two errands, which read what is set here
+		s.process.Running.Lock()
+		defer s.process.Running.Unlock()
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if len(s.errands) > 0 {
+			return false
+		}
+		s.isWorker, s.leads = true, true
+		return true
+	}, expect.Limit, tick)
 	hostile := box(t, b.ps.n, nil)
 	k, _ := ei.Append(nil, "eve")
 	says := workerSays{Shard: hostile.Pid(), Entries: []workerEntry{{Topic: "room", Pid: hostile.Pid(), Key: k, Meta: raw(t, meta{1})}}}
@@ -185,11 +195,25 @@ func TestHostileTrack(t *testing.T) {
 
 // Others that do not read hold up nobody.
 func TestTrackSlow(t *testing.T) {
-	n, a, b := three(t, 1)
+	w, psA, psB := two(t, nil)
+	a, err := psA.StartPresence(t.Context(), "App.Presence", quick(1))
+	require.NoError(t, err)
+	b, err := psB.StartPresence(t.Context(), "App.Presence", quick(1))
+	require.NoError(t, err)
+	n := w.all[0]
 	ctx, ann := expect.Context(t), box(t, n, nil)
 	require.NoError(t, a.Track(ctx, ann, "room", "ann", meta{1}))
 	shows(t, "ann", b, "room")
-	err := a.ps.BroadcastFrom(transport.NoWait(), ann, "t", strings.Repeat("x", 1000))
+	deaf, err := nodes.New(nodes.Config{Name: "deaf@test", Cookie: "secret", Transport: w.tr, Resolver: w.table})
+	require.NoError(t, err)
+	defer deaf.Close()
+	c, err := deaf.Connect(ctx, n.Name()) // a member that nobody receives for
+	require.NoError(t, err)
+	require.NoError(t, c.SendName(ctx, Scope, ei.Tuple{ei.Atom("discover"), c.Self()}))
+	group := a.ps.groups[0]
+	require.NoError(t, c.SendName(ctx, Scope, ei.Tuple{ei.Atom("sync"), c.Self(), ei.List{ei.Tuple{group, ei.List{c.Self()}}}}))
+	require.Eventually(t, func() bool { return slices.Contains(slices.Collect(a.ps.opts.Scope.Members(group)), c.Self()) }, expect.Limit, tick)
+	err = a.ps.BroadcastFrom(transport.NoWait(), ann, "t", strings.Repeat("x", 1000))
 	for err == nil {
 		err = a.ps.BroadcastFrom(transport.NoWait(), ann, "t", strings.Repeat("x", 1<<20))
 	}
