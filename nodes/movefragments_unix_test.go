@@ -17,6 +17,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/states"
+	"github.com/cnode-go/cnode/test/race"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -138,9 +139,12 @@ func moveAmidFragments(t *testing.T, kind string, flags dist.Flags) {
 }
 
 // A connection moves in the middle of two messages of 1 GB, one each way (CNODE_TEST_LARGE=1; else
-// of 100 MB).
+// of 100 MB, or of 25 MB with the race detector, which looks at each byte that is copied).
 func TestMoveAmidLargest(t *testing.T) {
 	size := 100 << 20
+	if race.Enabled {
+		size = 25 << 20
+	}
 	if os.Getenv("CNODE_TEST_LARGE") != "" {
 		size = 1 << 30
 	}

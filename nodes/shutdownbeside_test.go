@@ -11,6 +11,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/test/expect"
 )
 
 // deaf is a peer that reads nothing, and to which no more can be sent. Its process monitors b.
@@ -111,6 +112,7 @@ func TestCloseEndsShutdown(t *testing.T) {
 			}
 			drained := async(func() (int, error) { return 0, n.Drain(w.ctx()) })
 			require.Eventually(t, func() bool { return n.State() == tt.state }, tooLong, tick)
+			expect.WaitIn(t, len(downs), "", "nodes.(*Node).Shutdown(")
 			require.NoError(t, n.Close())
 			for _, down := range downs {
 				require.ErrorIs(t, arrives(t, down, "Shutdown").err, ErrClosed)

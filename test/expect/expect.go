@@ -38,14 +38,21 @@ func Returns[T any](t testing.TB, c <-chan T) T {
 // it does not run.
 func WaitsIn(t testing.TB, state, function string) {
 	t.Helper()
+	WaitIn(t, 1, state, function)
+}
+
+// WaitIn waits until so many goroutines at least are as WaitsIn says.
+func WaitIn(t testing.TB, count int, state, function string) {
+	t.Helper()
 	buf := make([]byte, 1<<20)
 	require.Eventually(t, func() bool {
+		left := count
 		for g := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
 			head, _, _ := strings.Cut(g, "\n")
 			if strings.Contains(head, "["+state) && !strings.Contains(head, "[run") && strings.Contains(g, function) {
-				return true
+				left--
 			}
 		}
-		return false
-	}, Limit, time.Millisecond, "nobody is in %s: %s", function, state)
+		return left <= 0
+	}, Limit, time.Millisecond, "not %d are in %s: %s", count, function, state)
 }

@@ -252,6 +252,18 @@ func (n *Node) Eval(t testing.TB, expr string) string {
 	return n.text(t, expr, func() (string, error) { return n.EvalContext(ctx, expr) })
 }
 
+// Becomes waits until the expression's value, as Eval has it, is this text. A node that has been
+// connected to is among nodes() a moment after its side of the handshake is done.
+func (n *Node) Becomes(t testing.TB, expr, text string) {
+	t.Helper()
+	is := n.Eval(t, expr)
+	for deadline := time.Now().Add(HandshakeTime); is != text; is = n.Eval(t, expr) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: %s is %s, not %s", n.name, expr, is, text)
+		}
+	}
+}
+
 // Do evaluates as Eval does, and fails the test on an exception.
 func (n *Node) Do(t testing.TB, expr string) string {
 	t.Helper()
