@@ -27,9 +27,7 @@ func (g *Global) setLocksBy(ctx context.Context, by *nodes.Mailbox, id ei.Term, 
 	}
 	answers, late := g.callAllBy(ctx, by, on, ei.Tuple{ei.Atom("set_lock"), id})
 	isSet := len(late) == 0 && ctx.Err() == nil
-	for _, node := range late { // it may have the lock, or get it: what ends that comes afterwards
-		g.tell(by, node, ei.Tuple{ei.Atom("del_lock"), id})
-	}
+	g.tellUnlocked(by, late, id)
 	var had []string
 	for node, a := range answers {
 		if isAtom(a, "true") {
@@ -65,7 +63,16 @@ func (g *Global) delLocksBy(ctx context.Context, by *nodes.Mailbox, id ei.Term, 
 		for _, n := range step {
 			g.outbox.flushed(ctx, n) // new_nodes comes before the end of the lock
 		}
-		g.callAllBy(ctx, by, step, ei.Tuple{ei.Atom("del_lock"), id})
+		_, late := g.callAllBy(ctx, by, step, ei.Tuple{ei.Atom("del_lock"), id})
+		g.tellUnlocked(by, late, id)
+	}
+}
+
+// tellUnlocked releases a lock on nodes that have not answered in time. They may have it, or get it:
+// what ends that comes afterwards. Nobody else would, while the helper lives.
+func (g *Global) tellUnlocked(by *nodes.Mailbox, on []string, id ei.Term) {
+	for _, node := range on {
+		g.tell(by, node, ei.Tuple{ei.Atom("del_lock"), id})
 	}
 }
 

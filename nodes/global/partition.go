@@ -1,6 +1,7 @@
 package global
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -19,9 +20,10 @@ func (c *server) nodedown(node string, by ei.Pid) {
 		return // another worker has the node already
 	}
 	delete(c.up, node)
-	if c.removing[node] {
+	switch {
+	case c.removing[node]:
 		delete(c.removing, node)
-	} else {
+	case c.isMember(node): // else no partition has lost it: a handshake that ended at one side only, say
 		c.reportLoss(node)
 	}
 	c.forget(node)
@@ -84,6 +86,7 @@ func (c *server) reportLoss(node string) {
 	if c.silent {
 		return
 	}
+	c.apart(node)
 	c.multicast(ei.Tuple{
 		ei.Atom("lost_connection"), ei.Atom(c.self), ei.Int(c.xcre), ei.Int(c.tag()), ei.Atom(node),
 	}, node)
@@ -127,11 +130,12 @@ func (c *server) lostConnection(from string, m ei.Tuple) {
 	if was, ok := c.lost[key]; ok && ei.Identical(was.xcre, m[2]) && ei.Compare(m[3], was.id) <= 0 {
 		return
 	}
-	c.noteLost(key, loss{m[2], m[3], time.Now()})
-	c.multicast(m, string(a))
 	leave := string(b)
 	if leave == c.self {
 		leave = string(a)
+	}
+	if c.noteLost(key, loss{m[2], m[3], time.Now()}) && !c.left[leave] {
+		c.multicast(m, string(a))
 	}
 	if !c.isMember(leave) {
 		c.disown(leave)
@@ -141,6 +145,17 @@ func (c *server) lostConnection(from string, m ei.Tuple) {
 		"lost", string(b), "by", string(a))
 	c.tell(leave, c.removeMe())
 	c.leave(leave)
+	c.apart(leave)
+}
+
+// apart notes that all nodes have been told to leave one: by a report of this one, or by the first
+// that it has sent on. When many nodes end at once, each of the others reports each of them; if all
+// sent all of these on, their number would grow with the third power of the nodes'.
+func (c *server) apart(node string) {
+	if len(c.left) >= maxKnown {
+		clear(c.left)
+	}
+	c.left[node] = true
 }
 
 // disown drops what this node has, or is about to have, by the word of others that have lost a node
@@ -176,18 +191,17 @@ func (c *server) leave(node string) {
 	c.forget(node)
 }
 
-func (c *server) noteLost(key [2]string, l loss) {
-	if len(c.lost) >= maxLost {
-		for k, old := range c.lost {
-			if l.at.Sub(old.at) > lostMemory {
-				delete(c.lost, k)
-			}
-		}
+// noteLost remembers a report, so that it is sent on once. If there is no room, it is not: it would
+// go round for ever.
+func (c *server) noteLost(key [2]string, l loss) bool {
+	if _, ok := c.lost[key]; !ok && len(c.lost) >= maxLost {
+		maps.DeleteFunc(c.lost, func(_ [2]string, old loss) bool { return l.at.Sub(old.at) > lostMemory })
 		if len(c.lost) >= maxLost {
-			clear(c.lost)
+			return false
 		}
 	}
 	c.lost[key] = l
+	return true
 }
 
 // removeConnection: a node wants the connection to end. So may this one, which has forgotten it.

@@ -304,6 +304,14 @@ func TestLostConnections(t *testing.T) {
 	require.Empty(t, s.said(), "known already")
 	c.nodedown("d@test", pid("b@test", 2))
 	require.Empty(t, s.said(), "expected")
+	c.message("c@test", lost("c@test", "d@test", 7, 1))
+	require.Empty(t, s.said(), "all have been told already")
+
+	// what was no member, as its side of the handshake has failed, perhaps, no partition has lost
+	c.nodeup("e@test", pid("b@test", 2))
+	s.said()
+	c.nodedown("e@test", pid("b@test", 2))
+	require.Empty(t, s.said())
 
 	// of our own loss all are told
 	synchronise(t, s, c, "d@test", nil, nil)
@@ -312,6 +320,28 @@ func TestLostConnections(t *testing.T) {
 	said = s.said()
 	require.Len(t, said, 2)
 	require.Contains(t, said[0], "{lost_connection,b@test,")
+	c.message("c@test", lost("c@test", "d@test", 7, 2))
+	require.Empty(t, s.said(), "from here, too")
+
+	// once it is back, a report is news
+	synchronise(t, s, c, "d@test", nil, nil)
+	s.said()
+	c.message("c@test", lost("c@test", "d@test", 7, 3))
+	require.Contains(t, s.said(), "a@test: {lost_connection,c@test,7,3,d@test}")
+	c.nodedown("d@test", pid("b@test", 2))
+	require.Empty(t, s.said())
+
+	// when there is no room to remember a report it is acted on, and goes no further
+	synchronise(t, s, c, "d@test", nil, nil)
+	s.said()
+	for i := range maxLost {
+		c.lost[[2]string{"x", fmt.Sprint(i)}] = loss{at: time.Now()}
+	}
+	c.message("c@test", lost("x@test", "d@test", 1, 1))
+	require.Equal(t, []string{"d@test: {remove_connection,b@test}"}, s.said())
+	clear(c.lost)
+	c.nodedown("d@test", pid("b@test", 2))
+	require.Empty(t, s.said())
 
 	// who has lost us is left
 	c.message("c@test", lost("a@test", "b@test", 1, 3))

@@ -19,8 +19,8 @@ const (
 	maxKnown   = 10_000
 	maxLocks   = 65_536 // a peer's
 	maxNames   = 1 << 20
-	maxWaiters = 10_000 // of {sync, _} and {whereis, _, _}
-	maxLost    = 10_000
+	maxWaiters = 10_000   // of {sync, _} and {whereis, _, _}
+	maxLost    = 200_000  // pairs of nodes
 	maxNameLen = 64 << 10 // bytes of an encoded name, or method
 	maxTagLen  = 512      // bytes of an encoded tag: OTP's are integers and references
 
@@ -49,7 +49,8 @@ type server struct {
 	lastTag   int64
 	xcre      int64 // with the creation it tells this life of the node from others
 	lost      map[[2]string]loss
-	silent    bool // partitions may overlap
+	left      map[string]bool // those that all have been told to leave, since they were members
+	silent    bool            // partitions may overlap
 	// tells whether a node may be joined because others say that it takes part; nil: any
 	joins func(node string) bool
 
@@ -93,7 +94,7 @@ func newServer(self string, creation uint32, out outside) *server {
 		self: self, creation: creation, out: out,
 		up: map[string]ei.Pid{}, known: map[string]int{}, synced: map[string]bool{}, removing: map[string]bool{}, stale: map[string]bool{},
 		returning: map[string]bool{}, asked: map[string]bool{},
-		sessions: map[string]*session{}, early: map[string]early{}, lost: map[[2]string]loss{},
+		sessions: map[string]*session{}, early: map[string]early{}, lost: map[[2]string]loss{}, left: map[string]bool{},
 		lastTag: now.UnixMicro(), xcre: now.UnixNano()&(1<<26-1)<<32 + int64(creation),
 		names: map[string]*name{}, byRef: map[ei.Ref]*name{}, byPid: map[ei.Pid]map[string]bool{},
 		locks: map[string]*lock{}, lockOf: map[ei.Ref]heldBy{}, held: map[ei.Atom]int{},

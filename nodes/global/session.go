@@ -132,6 +132,7 @@ func (c *server) initConnect(node string, v, init ei.Term) {
 		return
 	}
 	s.hisTag, s.locker, s.begun = vt[1], locker, true
+	delete(c.left, node)
 	c.out.candidate(him{node, s.tag, s.hisTag, locker})
 	c.tell(node, ei.Tuple{ei.Atom("init_connect_ack"), ei.Atom(c.self), s.hisTag, ei.Int(s.tag)})
 }
@@ -358,6 +359,7 @@ func (c *server) addKnown(nodes []nodeVersion) (fresh []string) {
 			fallthrough
 		case was == 0:
 			c.known[v.node] = v.version
+			delete(c.left, v.node)
 			c.out.changed(changedKnown, v.node)
 			if s := c.sessions[v.node]; s != nil && s.inSync {
 				c.inSync(v.node)
