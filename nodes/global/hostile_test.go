@@ -344,8 +344,8 @@ func TestNotKeepable(t *testing.T) {
 	require.True(t, isKeepable(c.early["d@test"].init, maxTagLen))
 }
 
-// What peers have registered and locked takes so much memory, and no more; this node's own processes
-// have names and locks nevertheless, and all of it comes back.
+// What peers have registered and locked takes so much memory, and no more; this node's own
+// processes have names and locks nevertheless, and all of it comes back.
 func TestNamesTakeMemory(t *testing.T) {
 	s, c := newStage(t, "b@test")
 	synchronise(t, s, c, "a@test", nil, nil)

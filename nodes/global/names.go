@@ -173,8 +173,8 @@ func (c *server) insertName(n name) {
 	c.out.changed(changedName, n.key)
 }
 
-// isFull tells whether there is no room for what takes so many bytes, and is a peer's.
-func (c *server) isFull(cost int) bool { return c.bytes+cost > c.most }
+// isFull tells whether there is no room for what takes so many bytes more, and is a peer's.
+func (c *server) isFull(cost int) bool { return cost > 0 && c.bytes+cost > c.most }
 
 func (c *server) putInto(n *name) {
 	c.names[n.key] = n

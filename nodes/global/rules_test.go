@@ -151,7 +151,8 @@ func TestRulesOfJoins(t *testing.T) {
 	}
 }
 
-// A member that says that there is a conflict does no more to the process here than rules let it do.
+// A member that says that there is a conflict does no more to the process here than rules let it
+// do.
 func TestRulesOfConflicts(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
