@@ -344,6 +344,60 @@ func TestNotKeepable(t *testing.T) {
 	require.True(t, isKeepable(c.early["d@test"].init, maxTagLen))
 }
 
+// What peers have registered and locked takes so much memory, and no more; this node's own
+// processes have names and locks nevertheless, and all of it comes back.
+func TestNamesTakeMemory(t *testing.T) {
+	s, c := newStage(t, "b@test")
+	synchronise(t, s, c, "a@test", nil, nil)
+	c.most = 1 << 20
+	sum := func() (bytes int) {
+		for _, n := range c.names {
+			bytes += n.cost
+		}
+		for _, l := range c.locks {
+			bytes += l.cost
+		}
+		return bytes
+	}
+	theirs, own, method := pid("a@test", 5), pid("b@test", 6), RandomExit.term()
+	long := func(i int) ei.Term { return ei.Tuple{ei.Int(i), ei.Binary(make([]byte, 10_100))} }
+	register := func(by ei.Pid, i int) {
+		c.message(string(by.Node), call(by, ei.Tuple{a("register"), long(i), by, method}))
+	}
+	lock := func(by ei.Pid, what ei.Term) {
+		c.message(string(by.Node), call(by, ei.Tuple{a("set_lock"), ei.Tuple{what, by}}))
+	}
+	for i := range 200 {
+		register(theirs, i)
+	}
+	require.Equal(t, 50, len(c.names))
+	lock(theirs, long(0))
+	require.Empty(t, c.locks)
+	register(own, 200)
+	lock(own, long(1))
+	lock(theirs, a("global")) // with which others register
+	require.Equal(t, 51, len(c.names))
+	require.Len(t, c.locks, 2)
+	require.Equal(t, sum(), c.bytes)
+	register(theirs, 200) // in the place of one of ours, which is another process's then
+	require.Equal(t, 51, len(c.names))
+	tables := c.encodeTables()
+	c.decodeTables(tables, true)
+	require.Equal(t, sum(), c.bytes)
+	s.end(c, theirs)
+	s.end(c, own)
+	require.Empty(t, c.names)
+	require.Empty(t, c.locks)
+	require.Zero(t, c.bytes)
+	for i := range 200 {
+		lock(theirs, long(i))
+	}
+	require.Less(t, len(c.locks), 60)
+	require.Equal(t, sum(), c.bytes)
+	s.end(c, theirs)
+	require.Zero(t, c.bytes)
+}
+
 // A hidden node takes no part: nothing of it is kept.
 func TestHiddenNode(t *testing.T) {
 	w := newWorld("a@test")

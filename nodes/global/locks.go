@@ -12,6 +12,26 @@ type lock struct {
 	requester string // its encoding
 	asked     ei.Term
 	holders   []heldBy
+	cost      int // bytes
+}
+
+// newLock makes a lock without holders.
+func newLock(resource, requester string, term, asked ei.Term) *lock {
+	return &lock{resource: term, requester: requester, asked: asked, cost: keptCost + 2*len(resource) + 2*len(requester)}
+}
+
+// putLockInto and takeLock change the table of locks.
+func (c *server) putLockInto(key string, l *lock) {
+	c.takeLock(key)
+	c.locks[key] = l
+	c.bytes += l.cost
+}
+
+func (c *server) takeLock(key string) {
+	if l := c.locks[key]; l != nil {
+		c.bytes -= l.cost
+		delete(c.locks, key)
+	}
 }
 
 type heldBy struct {
@@ -57,7 +77,8 @@ func (c *server) setLock(pid ei.Pid, id ei.Term) bool {
 		return false
 	case l != nil && l.heldBy(pid):
 		return true
-	case c.held[pid.Node] >= maxLocks && string(pid.Node) != c.self:
+	case string(pid.Node) == c.self:
+	case c.held[pid.Node] >= maxLocks || l == nil && resource != globalKey && c.isFull(keptCost+2*len(resource)+2*len(requester)):
 		c.out.warn("global: a node has too many locks", "peer", pid.Node)
 		return false
 	}
@@ -66,8 +87,8 @@ func (c *server) setLock(pid ei.Pid, id ei.Term) bool {
 		return false
 	}
 	if l == nil {
-		l = &lock{resource: term, requester: requester, asked: asked}
-		c.locks[resource] = l
+		l = newLock(resource, requester, term, asked)
+		c.putLockInto(resource, l)
 	}
 	h := heldBy{resource, pid, ref}
 	l.holders = append(l.holders, h)
@@ -107,7 +128,7 @@ func (c *server) release(resource string, pid ei.Pid, down bool) {
 		delete(c.held, pid.Node)
 	}
 	if len(l.holders) == 0 {
-		delete(c.locks, resource)
+		c.takeLock(resource)
 		if resource == globalKey {
 			c.downed = down
 			c.unlocked()

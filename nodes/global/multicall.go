@@ -68,8 +68,8 @@ func (g *Global) delLocksBy(ctx context.Context, by *nodes.Mailbox, id ei.Term, 
 	}
 }
 
-// tellUnlocked releases a lock on nodes that have not answered in time. They may have it, or get it:
-// what ends that comes afterwards. Nobody else would, while the helper lives.
+// tellUnlocked releases a lock on nodes that have not answered in time. They may have it, or get
+// it: what ends that comes afterwards. Nobody else would, while the helper lives.
 func (g *Global) tellUnlocked(by *nodes.Mailbox, on []string, id ei.Term) {
 	for _, node := range on {
 		g.tell(by, node, ei.Tuple{ei.Atom("del_lock"), id})

@@ -16,6 +16,7 @@ type name struct {
 	host   string  // the node that a process of a C-node has registered at; else ""
 	mine   bool    // registered by this node, and not by a peer
 	ref    ei.Ref  // the monitor; without words: there is none yet
+	cost   int     // bytes
 }
 
 // entry is {Name, Pid, Method}.
@@ -70,11 +71,12 @@ func nameOf(t ei.Term) (n name, ok bool) {
 		return name{}, false
 	}
 	pid, ok := e[1].(ei.Pid)
-	if !ok || !isNodeName(string(pid.Node)) || !possible(pid) || !isKeepable(e[2], maxNameLen) {
+	if !ok || !isNodeName(string(pid.Node)) || !possible(pid) {
 		return name{}, false
 	}
+	size, isMethod := keptSize(e[2], maxNameLen)
 	key, term, ok := keyOf(e[0])
-	return name{key: key, term: term, pid: pid, method: e[2]}, ok
+	return name{key: key, term: term, pid: pid, method: e[2], cost: keptCost + 2*len(key) + size}, ok && isMethod
 }
 
 func namesOf(t ei.Term) (names []name) {
@@ -143,12 +145,17 @@ func (c *server) register(by ei.Pid, t, p, method ei.Term, host string) {
 
 // insertName puts a name into the table, in the place of one that is there.
 func (c *server) insertName(n name) {
-	if c.names[n.key] == nil && len(c.names) >= maxNames {
-		c.out.warn("global: too many names", "name", n.term)
-		return
+	was, had := c.names[n.key], 0
+	if was != nil {
+		had = was.cost
+		if was.mine && was.pid == n.pid && ei.Identical(was.method, n.method) {
+			n.mine = true // it comes back from a conflict
+		}
 	}
-	if was := c.names[n.key]; was != nil && was.mine && was.pid == n.pid && ei.Identical(was.method, n.method) {
-		n.mine = true // it comes back from a conflict
+	if was == nil && len(c.names) >= maxNames || !n.mine && c.isFull(n.cost-had) {
+		c.out.warn("global: too many names", "name", n.term)
+		c.deleteName(n.key) // which is another process's now
+		return
 	}
 	c.dropName(n.key)
 	of := &n
@@ -158,12 +165,20 @@ func (c *server) insertName(n name) {
 	} else {
 		c.out.watchLater(of)
 	}
-	c.names[n.key] = of
+	c.putInto(of)
 	if c.byPid[n.pid] == nil {
 		c.byPid[n.pid] = map[string]bool{}
 	}
 	c.byPid[n.pid][n.key] = true
 	c.out.changed(changedName, n.key)
+}
+
+// isFull tells whether there is no room for what takes so many bytes more, and is a peer's.
+func (c *server) isFull(cost int) bool { return cost > 0 && c.bytes+cost > c.most }
+
+func (c *server) putInto(n *name) {
+	c.names[n.key] = n
+	c.bytes += n.cost
 }
 
 // deleteName takes a name out of the table.
@@ -188,6 +203,7 @@ func (c *server) takeName(key string) *name {
 		return nil
 	}
 	delete(c.names, key)
+	c.bytes -= n.cost
 	delete(c.byRef, n.ref)
 	if delete(c.byPid[n.pid], key); len(c.byPid[n.pid]) == 0 {
 		delete(c.byPid, n.pid)

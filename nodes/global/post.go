@@ -13,9 +13,11 @@ import (
 )
 
 const (
-	// maxLetters is how many letters wait for a node that does not read; what comes after them is
+	// maxLetters is how many letters wait for a node that does not read, and maxLetterBytes how many
+	// bytes they have: a node may ask for all names again and again. What comes after them is
 	// dropped. The connection to such a node ends by itself.
-	maxLetters = 10_000
+	maxLetters     = 10_000
+	maxLetterBytes = 64 << 20
 	// letterTime is how long one of them waits: longer than it takes to see that a node is gone.
 	letterTime = 2 * time.Minute
 )
@@ -30,6 +32,8 @@ type outbox struct {
 
 	mu   sync.Mutex
 	full map[string][]letter
+	// of the letters that wait for a node
+	bytes map[string]int
 }
 
 func newOutbox(send func(ctx context.Context, l letter) error, hasMoved func() bool, connects bool) *outbox {
@@ -37,7 +41,7 @@ func newOutbox(send func(ctx context.Context, l letter) error, hasMoved func() b
 	if !connects {
 		ctx = nodes.NoConnect(ctx)
 	}
-	return &outbox{send: send, hasMoved: hasMoved, noWait: ctx, connects: connects, full: map[string][]letter{}}
+	return &outbox{send: send, hasMoved: hasMoved, noWait: ctx, connects: connects, full: map[string][]letter{}, bytes: map[string]int{}}
 }
 
 func (o *outbox) post(l letter) {
@@ -45,16 +49,22 @@ func (o *outbox) post(l letter) {
 	defer o.mu.Unlock()
 	queue, waiting := o.full[l.node]
 	if waiting {
-		if len(queue) < maxLetters {
-			o.full[l.node] = append(queue, l)
+		if len(queue) < maxLetters && o.bytes[l.node] < maxLetterBytes {
+			o.add(l)
 		}
 		return
 	}
 	err := o.send(o.noWait, l)
 	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, nodes.ErrNoConnection) && l.connects {
-		o.full[l.node] = []letter{l}
+		o.add(l)
 		go o.drain(l.node)
 	}
+}
+
+// add has a letter wait; o.mu is held.
+func (o *outbox) add(l letter) {
+	o.full[l.node] = append(o.full[l.node], l)
+	o.bytes[l.node] += len(l.payload)
 }
 
 // drain sends the letters that wait for a node.
@@ -64,6 +74,7 @@ func (o *outbox) drain(node string) {
 		queue := o.full[node]
 		if len(queue) == 0 {
 			delete(o.full, node)
+			delete(o.bytes, node)
 			o.mu.Unlock()
 			return
 		}
@@ -78,7 +89,9 @@ func (o *outbox) drain(node string) {
 			return // the other process has what is left
 		}
 		o.mu.Lock()
-		o.full[node] = o.full[node][1:]
+		queue = o.full[node]
+		o.bytes[node] -= len(queue[0].payload)
+		queue[0], o.full[node] = letter{}, queue[1:]
 		o.mu.Unlock()
 	}
 }

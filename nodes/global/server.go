@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/kept"
 )
 
 // version is that of global's protocol, the same in OTP 25, 27 and 29.
@@ -23,6 +24,8 @@ const (
 	maxLost    = 200_000  // pairs of nodes
 	maxNameLen = 64 << 10 // bytes of an encoded name, or method
 	maxTagLen  = 512      // bytes of an encoded tag: OTP's are integers and references
+
+	keptCost = 512 // what a name, or a lock, takes besides its terms, in bytes
 
 	lostMemory = time.Hour // how long a lost_connection is remembered, as in OTP
 )
@@ -60,6 +63,8 @@ type server struct {
 	locks  map[string]*lock
 	lockOf map[ei.Ref]heldBy
 	held   map[ei.Atom]int // how many locks the processes of a node have
+	bytes  int             // what names and locks take, of which those of peers take no more than most
+	most   int
 	// downed: the last holder of the global lock has died with it
 	downed bool
 
@@ -97,7 +102,7 @@ func newServer(self string, creation uint32, out outside) *server {
 		sessions: map[string]*session{}, early: map[string]early{}, lost: map[[2]string]loss{}, left: map[string]bool{},
 		lastTag: now.UnixMicro(), xcre: now.UnixNano()&(1<<26-1)<<32 + int64(creation),
 		names: map[string]*name{}, byRef: map[ei.Ref]*name{}, byPid: map[ei.Pid]map[string]bool{},
-		locks: map[string]*lock{}, lockOf: map[ei.Ref]heldBy{}, held: map[ei.Atom]int{},
+		locks: map[string]*lock{}, lockOf: map[ei.Ref]heldBy{}, held: map[ei.Atom]int{}, most: kept.DefaultLimit(1),
 	}
 }
 

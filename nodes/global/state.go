@@ -66,7 +66,7 @@ func (g *Global) restore(state []byte) {
 	list, _ = ei.Elements(e[5])
 	for _, x := range list {
 		if l, ok := letterOf(x); ok {
-			g.outbox.full[l.node] = append(g.outbox.full[l.node], l)
+			g.outbox.add(l)
 		}
 	}
 	g.role.decode(e[6])
@@ -148,6 +148,7 @@ func (c *server) decodeTables(t ei.Term, monitors bool) {
 }
 
 func (c *server) clearTables() {
+	c.bytes = 0
 	clear(c.names)
 	clear(c.byRef)
 	clear(c.byPid)
@@ -178,7 +179,7 @@ func (c *server) putName(t ei.Term, monitors bool) {
 		n.ref, _ = e[4].(ei.Ref)
 	}
 	c.takeName(n.key)
-	c.names[n.key] = &n
+	c.putInto(&n)
 	if n.ref.Len > 0 {
 		c.byRef[n.ref] = &n
 	}
@@ -206,7 +207,7 @@ func (c *server) putLock(t ei.Term, monitors bool) {
 	if !ok1 || !ok2 {
 		return
 	}
-	l := &lock{resource: term, requester: requester, asked: asked}
+	l := newLock(resource, requester, term, asked)
 	list, _ := ei.Elements(e[2])
 	for _, h := range list {
 		if h, ok := h.(ei.Tuple); ok && len(h) == 2 {
@@ -220,7 +221,7 @@ func (c *server) putLock(t ei.Term, monitors bool) {
 			l.holders = append(l.holders, of)
 		}
 	}
-	c.locks[resource] = l
+	c.putLockInto(resource, l)
 }
 
 // watchAgain monitors everything: the monitors that there were have gone with their process.

@@ -85,8 +85,14 @@ func replyTo(node string, from ei.Term) (to letter, ok bool) {
 // isKeepable tells whether a peer's term can be kept, and passed on: it is possible, and no longer
 // than a number of bytes.
 func isKeepable(t ei.Term, longest int) bool {
+	_, ok := keptSize(t, longest)
+	return ok
+}
+
+// keptSize is isKeepable, and how many bytes the encoded term has.
+func keptSize(t ei.Term, longest int) (size int, ok bool) {
 	raw, err := ei.AppendTerm(nil, t)
-	return err == nil && len(raw) <= longest && possible(t)
+	return len(raw), err == nil && len(raw) <= longest && possible(t)
 }
 
 // possible tells whether the node of each identifier in a term may have made it. A runtime system

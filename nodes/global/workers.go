@@ -423,7 +423,7 @@ func (c *server) put(kind changeKind, key string, entry ei.Term) {
 			c.putName(entry, false)
 		}
 	case changedLock:
-		delete(c.locks, key)
+		c.takeLock(key)
 		if !none {
 			c.putLock(entry, false)
 		}
