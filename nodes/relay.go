@@ -358,7 +358,7 @@ func (c *Conn) loseRelayLink(b *Conn) {
 // A relayedLink is a link between a process of the peer and one of the other worker.
 type relayedLink struct{ remote, local ei.Pid }
 
-// relayedBonds is what a relay link remembers; guarded by the peer link's branching.
+// relayedBonds is what a relay link remembers; guarded by the peer link's relaying.
 type relayedBonds struct {
 	links    map[relayedLink]struct{}
 	monitors map[ei.Ref]relayedMonitor

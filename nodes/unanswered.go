@@ -99,7 +99,7 @@ func (b *Mailbox) markServed() {
 	}
 }
 
-// retire is markServed for a Server that has ended: it answers nothing any more.
+// retire is called when a Server has ended: it answers nothing any more.
 func (b *Mailbox) retire() {
 	b.markServed()
 	b.mu.Lock()
