@@ -3,6 +3,7 @@ package nodes
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/bits"
 	"slices"
@@ -29,11 +30,13 @@ type Message struct {
 	// Message is; if ReceiveInto has filled the Message, until the next call.
 	Payload ei.Raw
 
-	buf   []byte   // the frame
-	whole []byte   // the payload, if it was made whole: see dist.Arrival
-	pool  *buffers // where buf and whole come from; nil: they are used again for the next message
-	conn  *Conn    // the connection that the message came over; nil: it is from this node
-	by    *Conn    // that of the peer for whom a process here has passed the message on; nil: none has
+	buf   []byte // the frame
+	whole []byte // the payload, if it was made whole: see dist.Arrival
+	// what the references in the terms stand for: the message is for nobody, and they stay (isForNobody)
+	refs []ei.Atom
+	pool *buffers // where buf and whole come from; nil: they are used again for the next message
+	conn *Conn    // the connection that the message came over; nil: it is from this node
+	by   *Conn    // that of the peer for whom a process here has passed the message on; nil: none has
 	// a freeze of conn waits for the answer; guarded by the mutex of the mailbox that has the message
 	owed bool
 
@@ -96,13 +99,48 @@ func firstTerm(raw ei.Raw) (ei.Raw, error) {
 // message from this node.
 func (m *Message) Conn() *Conn { return m.asker().toOthers() }
 
-// takePayload takes the payload of an arrival, of max bytes at most in its whole form.
-func (m *Message) takePayload(a *dist.Arrival, max int) error {
-	m.Payload = a.Payload
+// unasked is how many bytes terms of n bytes may take in their whole form before it is looked whether
+// anybody wants the message. Nearly all messages take less; the most is some 500 times as much.
+func unasked(n int) int { return 4*n + 512 }
+
+// takeArrival takes what an arrival has brought, terms of max bytes at most each in their whole
+// form. isForNobody may be nil.
+func (m *Message) takeArrival(c *Conn, a *dist.Arrival, max int, isForNobody func(*Conn, *Message) bool) error {
+	m.Payload, m.refs = a.Payload, nil
 	if a.Memory != nil {
 		m.whole = a.Memory
 	}
 	if len(a.Refs) == 0 {
+		m.plain()
+		return nil
+	}
+	fields := len(m.Reason) + len(m.Token) + len(m.Options) + len(m.Result)
+	err := a.WholeFields(&m.Control, min(max, unasked(fields)))
+	if err == nil {
+		err = m.takePayload(a, min(max, unasked(len(a.Payload))), false)
+	}
+	if errors.Is(err, ei.ErrLimit) {
+		came := m.Control
+		m.Payload = a.Payload
+		if m.plain(); isForNobody != nil && isForNobody(c, m) {
+			m.refs = a.Refs
+			return nil
+		}
+		m.Control = came
+		if err = a.WholeFields(&m.Control, max); err == nil {
+			err = m.takePayload(a, max, true)
+		}
+	}
+	if err == nil {
+		m.plain()
+	}
+	return err
+}
+
+// takePayload takes the payload of an arrival with references, of max bytes at most in its whole
+// form; grows: that is much more than it has now.
+func (m *Message) takePayload(a *dist.Arrival, max int, grows bool) error {
+	if m.Payload = a.Payload; len(a.Payload) == 0 {
 		return nil
 	}
 	if len(a.Payload) > shortPayload {
@@ -111,14 +149,22 @@ func (m *Message) takePayload(a *dist.Arrival, max int) error {
 		}
 	}
 	var b []byte
-	var err error
-	if a.Memory == nil {
+	switch {
+	case a.Memory != nil:
+	case grows:
+		size, _, err := ei.ResolvedSize(a.Payload, a.Refs, max)
+		if err != nil {
+			return err
+		}
+		b = m.wholeBuffer(size)
+	default:
 		size := len(a.Payload) * 3 / 2
 		for _, atom := range a.Refs {
 			size += len(atom)
 		}
-		b = m.wholeBuffer(size)
+		b = m.wholeBuffer(min(size, max))
 	}
+	var err error
 	m.Payload, err = a.Resolve(b, max)
 	if cap(m.Payload) > cap(m.whole) {
 		m.whole = m.Payload

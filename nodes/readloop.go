@@ -94,7 +94,7 @@ func (c *Conn) next() (*Message, error) {
 	}
 	m := c.n.buffers.message()
 	m.pool = &c.n.buffers
-	return m, c.receive(context.Background(), m)
+	return m, c.receive(context.Background(), m, (*Conn).isForNobody)
 }
 
 // route does what a message asks for.
@@ -119,26 +119,38 @@ func (n *Node) route(c *Conn, m *Message) {
 		m.Release()
 		return
 	}
-	if n.router.divert(c, m) || n.rules != nil && !n.admits(c, m) {
+	if m.refs == nil && n.router.divert(c, m) || n.rules != nil && !n.admits(c, m) {
 		return
 	}
-	switch m.Op {
-	case dist.OpSend, dist.OpRegSend, dist.OpAliasSend:
+	switch op := m.Op; {
+	case op == dist.OpSend || op == dist.OpRegSend || op == dist.OpAliasSend:
 		b := n.procs.recipient(m)
-		if b == nil || !b.deliver(m, c.done) {
+		if m.refs != nil || b == nil || !b.deliver(m, c.done) {
 			n.stats.undeliverable.Add(1)
 			n.log.Debug("nobody to receive", "peer", c.peer.Name, "to", recipientOf(m))
 			m.Release()
 		}
-	case dist.OpSpawnRequest:
+	case m.refs != nil: // a signal
+		m.Release()
+	case op == dist.OpSpawnRequest:
 		n.spawn(c, m)
 	// that of a function stays the one which its caller has named; NODE_LINK is unused
-	case dist.OpGroupLeader, dist.OpNodeLink:
+	case op == dist.OpGroupLeader || op == dist.OpNodeLink:
 		m.Release()
-	case dist.OpSpawnReply, dist.OpMonitorPExit: // which a process may get, as a message
+	case op == dist.OpSpawnReply || op == dist.OpMonitorPExit: // which a process may get, as a message
 		n.takeSignal(m)
 	default:
 		n.takeSignal(m)
 		m.Release()
 	}
+}
+
+// isForNobody tells whether a message, or an exit signal, is for a process that does not exist. One
+// that begins to exist afterwards might as well have done so after the message: route drops it.
+func (c *Conn) isForNobody(m *Message) bool {
+	switch m.Op {
+	case dist.OpSend, dist.OpRegSend, dist.OpAliasSend, dist.OpExit, dist.OpExit2, dist.OpMonitorPExit:
+		return c.n.procs.recipient(m) == nil && !c.n.router.mayHave(c, m)
+	}
+	return false
 }

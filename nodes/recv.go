@@ -132,7 +132,7 @@ func (c *Conn) receiveUnread(ctx context.Context, m *Message) error {
 		c.s.Yield()
 	}
 	for {
-		if err := c.receive(ctx, m); err != nil {
+		if err := c.receive(ctx, m, nil); err != nil {
 			return err
 		}
 		if on := c.env.on; (c.calls.Load() == 0 || !on.isLocal(m)) && !on.isAnswer(m) {
@@ -165,8 +165,9 @@ func (c *Conn) acknowledgeUnlink(m *Message) {
 var errReaderStopped = errors.New("the reader stops")
 
 // receive reads frames until one is a message, or the reader is to stop: errReaderStopped. The
-// caller holds the reader's token.
-func (c *Conn) receive(ctx context.Context, m *Message) error {
+// caller holds the reader's token. isForNobody, which may be nil, is asked about messages that are
+// much larger whole: of those that nobody wants the references stay (Message.refs).
+func (c *Conn) receive(ctx context.Context, m *Message, isForNobody func(*Conn, *Message) bool) error {
 	c.reading.Store(true)
 	defer c.reading.Store(false)
 	for {
@@ -197,7 +198,7 @@ func (c *Conn) receive(ctx context.Context, m *Message) error {
 			err = c.countIncomplete()
 		}
 		if err == nil && a.Complete {
-			err = m.takePayload(&a, r.max)
+			err = m.takeArrival(c, &a, r.max, isForNobody)
 		}
 		if errors.Is(err, dist.ErrMessageTooLong) || errors.Is(err, ei.ErrLimit) {
 			err = fmt.Errorf("%w: Config.MaxFrame is %d: %w", ErrFrameTooLong, r.max, err)
@@ -213,7 +214,6 @@ func (c *Conn) receive(ctx context.Context, m *Message) error {
 			r.came()
 			continue
 		}
-		m.plain()
 		m.conn = c
 		c.countReceived(m, n)
 		r.came()
@@ -231,6 +231,7 @@ func (r *reader) readFrame(m *Message) (dist.Arrival, error) {
 func (r *reader) newReader(flags dist.Flags) *dist.Reader {
 	limits := dist.Limits{Message: r.max, Incomplete: math.MaxInt} // see countIncomplete
 	d := dist.NewReader(flags, limits, ei.NewAtomTable(atomTable))
+	d.LeaveRefs()
 	d.SetAlloc(func(n int) []byte {
 		m := r.m
 		if m == nil { // a message that another process has begun

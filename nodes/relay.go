@@ -68,28 +68,17 @@ func (c *Conn) diverted(m *Message, peerLink *Conn, err error) {
 // onward is the relay link of a peer's connection that a message is to take; nil if it is for this
 // worker, or for a worker that is no more.
 func (p *part) onward(c *Conn, m *Message) (*Conn, error) {
-	at := 0
 	switch op := m.Op; {
 	case op == dist.OpSpawnRequest || op == dist.OpGroupLeader || op == dist.OpNodeLink:
 		return nil, nil
-	case toAlias(&m.Control):
-		at = p.n.holder(m.Ref)
 	case op == dist.OpDemonitorP:
 		if b := c.relayLinkOfMonitor(m.Ref); b != nil { // whoever has the name by now
 			return b, nil
 		}
-		fallthrough
-	default:
-		if m.To == (ei.Pid{}) && p.n.procs.named(m.ToName) != nil {
-			return nil, nil
-		}
-		var err error
-		if at, err = p.elsewhere(p.n.ctx, m.To, m.ToName, c); err != nil {
-			return nil, err
-		}
 	}
-	if at == 0 {
-		return nil, nil
+	at, err := p.workerOf(c, m)
+	if at == 0 || err != nil {
+		return nil, err
 	}
 	// whatever the state of the worker link: m takes a relay link
 	if lives, err := p.lives(c.pass(), at); !lives {
@@ -103,6 +92,33 @@ func (p *part) onward(c *Conn, m *Message) (*Conn, error) {
 		return nil, c.failed(err)
 	}
 	return b, nil
+}
+
+// workerOf is the other worker that a message is for, or was; 0 if it is for this one, or for
+// nobody.
+func (p *part) workerOf(c *Conn, m *Message) (int, error) {
+	switch {
+	case toAlias(&m.Control):
+		return p.n.holder(m.Ref), nil
+	case m.To == (ei.Pid{}) && p.n.procs.named(m.ToName) != nil:
+		return 0, nil
+	}
+	return p.elsewhere(p.n.ctx, m.To, m.ToName, c)
+}
+
+// mayHave tells whether a message that is for no process here is for another worker that lives, for
+// one that is not known yet, or for the peer.
+func (p *part) mayHave(c *Conn, m *Message) bool {
+	if kind := c.kind(); kind != direct {
+		return kind == relayLink
+	}
+	at, err := p.workerOf(c, m)
+	if at == 0 || err != nil {
+		return err != nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.crew[at] || isNew(at, p.latest)
 }
 
 // carry sends a message on as it came, in the form that the other side takes. errReaderStopped: it

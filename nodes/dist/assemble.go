@@ -83,7 +83,7 @@ func (r *Reader) first(frame []byte, ctl *Control, a *Arrival) error {
 		return fmt.Errorf("%w: %d fragments of %v, which has no payload", ErrFrame, number, ctl.Op)
 	}
 	s.Control, s.Refs = *ctl, slices.Clone(refs)
-	for _, raw := range []*ei.Raw{&s.Control.Reason, &s.Control.Token, &s.Control.Options, &s.Control.Result} {
+	for _, raw := range s.Control.rawFields() {
 		*raw = slices.Clone(*raw)
 	}
 	if err := r.begin(s); err != nil {
@@ -249,7 +249,8 @@ func (r *Reader) Open() int { return len(r.open) }
 func (r *Reader) Held() int { return r.held }
 
 // Incomplete gives the incomplete messages, in the order of their ids. They share the Reader's
-// memory.
+// memory. Raw fields of their control messages are whole, unless that takes more than
+// Limits.Message.
 func (r *Reader) Incomplete() iter.Seq[Incomplete] {
 	return func(yield func(Incomplete) bool) {
 		all := make([]*sequence, 0, len(r.open))
@@ -258,7 +259,9 @@ func (r *Reader) Incomplete() iter.Seq[Incomplete] {
 		}
 		slices.SortFunc(all, func(a, b *sequence) int { return cmp.Compare(a.Sequence, b.Sequence) })
 		for _, s := range all {
-			if !yield(s.Incomplete) {
+			m := s.Incomplete
+			_ = wholeFields(&m.Control, m.Refs, r.limits.Message) // as it is, it is refused when it is complete
+			if !yield(m) {
 				return
 			}
 		}
