@@ -366,7 +366,7 @@ func (b *Mailbox) receiveFor(ctx context.Context, c *Conn) error {
 			return ErrTooManyUnread
 		}
 		m := new(Message)
-		if err := c.receive(ctx, m, nil); err != nil {
+		if err := c.receive(ctx, m); err != nil {
 			if errors.Is(err, dist.ErrUnknownOp) {
 				continue
 			}

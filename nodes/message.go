@@ -3,7 +3,6 @@ package nodes
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"math/bits"
 	"slices"
@@ -30,13 +29,14 @@ type Message struct {
 	// Message is; if ReceiveInto has filled the Message, until the next call.
 	Payload ei.Raw
 
-	buf   []byte // the frame
-	whole []byte // the payload, if it was made whole: see dist.Arrival
-	// what the references in the terms stand for: the message is for nobody, and they stay (isForNobody)
-	refs []ei.Atom
-	pool *buffers // where buf and whole come from; nil: they are used again for the next message
-	conn *Conn    // the connection that the message came over; nil: it is from this node
-	by   *Conn    // that of the peer for whom a process here has passed the message on; nil: none has
+	buf   []byte   // the frame
+	whole []byte   // the payload, if it was made whole: see dist.Arrival
+	pool  *buffers // where buf and whole come from; nil: they are used again for the next message
+	conn  *Conn    // the connection that the message came over; nil: it is from this node
+	by    *Conn    // that of the peer for whom a process here has passed the message on; nil: none has
+	// how it has come, as long as there may be references to the peer's cache of atoms in its terms: see
+	// Conn.resolve
+	arrival *dist.Arrival
 	// a freeze of conn waits for the answer; guarded by the mutex of the mailbox that has the message
 	owed bool
 
@@ -99,72 +99,57 @@ func firstTerm(raw ei.Raw) (ei.Raw, error) {
 // message from this node.
 func (m *Message) Conn() *Conn { return m.asker().toOthers() }
 
-// unasked is how many bytes terms of n bytes may take in their whole form before it is looked whether
-// anybody wants the message. Nearly all messages take less; the most is some 500 times as much.
-func unasked(n int) int { return 4*n + 512 }
-
-// takeArrival takes what an arrival has brought, terms of max bytes at most each in their whole
-// form. isForNobody may be nil.
-func (m *Message) takeArrival(c *Conn, a *dist.Arrival, max int, isForNobody func(*Conn, *Message) bool) error {
-	m.Payload, m.refs = a.Payload, nil
-	if a.Memory != nil {
-		m.whole = a.Memory
-	}
-	if len(a.Refs) == 0 {
-		m.plain()
+// refs are what references in its terms stand for.
+func (m *Message) refs() []ei.Atom {
+	if m.arrival == nil {
 		return nil
 	}
-	fields := len(m.Reason) + len(m.Token) + len(m.Options) + len(m.Result)
-	err := a.WholeFields(&m.Control, min(max, unasked(fields)))
-	if err == nil {
-		err = m.takePayload(a, min(max, unasked(len(a.Payload))), false)
+	return m.arrival.Refs
+}
+
+// resolve puts atoms in the place of references, in terms of max bytes at most each in their whole
+// form.
+func (m *Message) resolve(max int) error {
+	a := *m.arrival
+	m.forgetArrival()
+	isReason := len(a.Payload) > 0 && m.Payload == nil // see takeReason
+	if isReason {
+		m.Reason = nil
 	}
-	if errors.Is(err, ei.ErrLimit) {
-		came := m.Control
-		m.Payload = a.Payload
-		if m.plain(); isForNobody != nil && isForNobody(c, m) {
-			m.refs = a.Refs
-			return nil
-		}
-		m.Control = came
-		if err = a.WholeFields(&m.Control, max); err == nil {
-			err = m.takePayload(a, max, true)
-		}
+	err := a.WholeFields(&m.Control, max)
+	if err != nil || len(a.Payload) == 0 {
+		return err
 	}
-	if err == nil {
-		m.plain()
+	if err = m.takePayload(&a, max); err == nil && isReason {
+		m.takeReason(m.Op)
 	}
 	return err
 }
 
-// takePayload takes the payload of an arrival with references, of max bytes at most in its whole
-// form; grows: that is much more than it has now.
-func (m *Message) takePayload(a *dist.Arrival, max int, grows bool) error {
-	if m.Payload = a.Payload; len(a.Payload) == 0 {
-		return nil
+// forgetArrival lets go of the arrival, and so of the memory that it holds.
+func (m *Message) forgetArrival() {
+	if m.arrival != nil {
+		*m.arrival, m.arrival = dist.Arrival{}, nil
 	}
+}
+
+// takePayload takes the payload of an arrival, of max bytes at most in its whole form.
+func (m *Message) takePayload(a *dist.Arrival, max int) error {
+	m.Payload = a.Payload
 	if len(a.Payload) > shortPayload {
 		if has, err := a.HasRefs(); err != nil || !has {
 			return err
 		}
 	}
 	var b []byte
-	switch {
-	case a.Memory != nil:
-	case grows:
-		size, _, err := ei.ResolvedSize(a.Payload, a.Refs, max)
-		if err != nil {
-			return err
-		}
-		b = m.wholeBuffer(size)
-	default:
+	var err error
+	if a.Memory == nil {
 		size := len(a.Payload) * 3 / 2
 		for _, atom := range a.Refs {
 			size += len(atom)
 		}
-		b = m.wholeBuffer(min(size, max))
+		b = m.wholeBuffer(size)
 	}
-	var err error
 	m.Payload, err = a.Resolve(b, max)
 	if cap(m.Payload) > cap(m.whole) {
 		m.whole = m.Payload
@@ -309,6 +294,7 @@ func (m *Message) Release() {
 	if m.pool == nil {
 		return
 	}
+	m.forgetArrival()
 	p := m.pool
 	p.put(m.buf)
 	p.put(m.whole)

@@ -94,7 +94,7 @@ func (c *Conn) next() (*Message, error) {
 	}
 	m := c.n.buffers.message()
 	m.pool = &c.n.buffers
-	return m, c.receive(context.Background(), m, (*Conn).isForNobody)
+	return m, c.receiveAsItCame(context.Background(), m)
 }
 
 // route does what a message asks for.
@@ -119,18 +119,29 @@ func (n *Node) route(c *Conn, m *Message) {
 		m.Release()
 		return
 	}
-	if m.refs == nil && n.router.divert(c, m) || n.rules != nil && !n.admits(c, m) {
+	if n.router.divert(c, m) {
+		return
+	}
+	b, lost := n.procs.recipient(m), false // lost: nobody is to get it, and it stays as it came
+	switch m.Op {
+	case dist.OpSend, dist.OpRegSend, dist.OpAliasSend, dist.OpExit, dist.OpExit2, dist.OpMonitorPExit:
+		lost = b == nil
+	}
+	if !lost && c.resolve(m) != nil {
+		m.Release()
+		return
+	}
+	if n.rules != nil && !n.admits(c, m) {
 		return
 	}
 	switch op := m.Op; {
 	case op == dist.OpSend || op == dist.OpRegSend || op == dist.OpAliasSend:
-		b := n.procs.recipient(m)
-		if m.refs != nil || b == nil || !b.deliver(m, c.done) {
+		if lost || !b.deliver(m, c.done) {
 			n.stats.undeliverable.Add(1)
 			n.log.Debug("nobody to receive", "peer", c.peer.Name, "to", recipientOf(m))
 			m.Release()
 		}
-	case m.refs != nil: // a signal
+	case lost: // a signal
 		m.Release()
 	case op == dist.OpSpawnRequest:
 		n.spawn(c, m)
@@ -143,14 +154,4 @@ func (n *Node) route(c *Conn, m *Message) {
 		n.takeSignal(m)
 		m.Release()
 	}
-}
-
-// isForNobody tells whether a message, or an exit signal, is for a process that does not exist. One
-// that begins to exist afterwards might as well have done so after the message: route drops it.
-func (c *Conn) isForNobody(m *Message) bool {
-	switch m.Op {
-	case dist.OpSend, dist.OpRegSend, dist.OpAliasSend, dist.OpExit, dist.OpExit2, dist.OpMonitorPExit:
-		return c.n.procs.recipient(m) == nil && !c.n.router.mayHave(c, m)
-	}
-	return false
 }

@@ -46,6 +46,8 @@ type reader struct {
 
 	unread backlog // guarded by busy
 
+	arrival dist.Arrival // see Message.arrival
+
 	// The frame in progress.
 	m     *Message
 	max   int
@@ -132,7 +134,7 @@ func (c *Conn) receiveUnread(ctx context.Context, m *Message) error {
 		c.s.Yield()
 	}
 	for {
-		if err := c.receive(ctx, m, nil); err != nil {
+		if err := c.receive(ctx, m); err != nil {
 			return err
 		}
 		if on := c.env.on; (c.calls.Load() == 0 || !on.isLocal(m)) && !on.isAnswer(m) {
@@ -165,9 +167,42 @@ func (c *Conn) acknowledgeUnlink(m *Message) {
 var errReaderStopped = errors.New("the reader stops")
 
 // receive reads frames until one is a message, or the reader is to stop: errReaderStopped. The
-// caller holds the reader's token. isForNobody, which may be nil, is asked about messages that are
-// much larger whole: of those that nobody wants the references stay (Message.refs).
-func (c *Conn) receive(ctx context.Context, m *Message, isForNobody func(*Conn, *Message) bool) error {
+// caller holds the reader's token.
+func (c *Conn) receive(ctx context.Context, m *Message) error {
+	if err := c.receiveAsItCame(ctx, m); err != nil {
+		return err
+	}
+	return c.resolve(m)
+}
+
+// resolve puts atoms in the place of a message's references to the peer's cache of atoms. Whole it
+// may take 500 times the memory, so that is not done for a message that nobody is to get. The caller
+// has just received it. A message beyond Config.MaxFrame ends the connection.
+func (c *Conn) resolve(m *Message) error {
+	if m.arrival == nil {
+		return nil
+	}
+	if err := m.resolve(c.rd.max); err != nil {
+		return c.unreadable(err)
+	}
+	return nil
+}
+
+// unreadable returns the error over which a frame cannot be read, and ends the connection, unless
+// the next frame can.
+func (c *Conn) unreadable(err error) error {
+	if errors.Is(err, dist.ErrMessageTooLong) || errors.Is(err, ei.ErrLimit) {
+		err = fmt.Errorf("%w: Config.MaxFrame is %d: %w", ErrFrameTooLong, c.rd.max, err)
+	}
+	if !errors.Is(err, dist.ErrUnknownOp) {
+		c.breach(err)
+	}
+	return err
+}
+
+// receiveAsItCame is receive for a caller that resolves the message, or releases it, before the next
+// one.
+func (c *Conn) receiveAsItCame(ctx context.Context, m *Message) error {
 	c.reading.Store(true)
 	defer c.reading.Store(false)
 	for {
@@ -197,23 +232,23 @@ func (c *Conn) receive(ctx context.Context, m *Message, isForNobody func(*Conn, 
 		if err == nil {
 			err = c.countIncomplete()
 		}
-		if err == nil && a.Complete {
-			err = m.takeArrival(c, &a, r.max, isForNobody)
-		}
-		if errors.Is(err, dist.ErrMessageTooLong) || errors.Is(err, ei.ErrLimit) {
-			err = fmt.Errorf("%w: Config.MaxFrame is %d: %w", ErrFrameTooLong, r.max, err)
-		}
 		if err != nil {
-			if !errors.Is(err, dist.ErrUnknownOp) {
-				c.breach(err)
-			}
-			return err
+			return c.unreadable(err)
 		}
 		c.s.ExpectMore(!a.Complete)
 		if !a.Complete {
 			r.came()
 			continue
 		}
+		m.Payload, m.arrival = a.Payload, nil
+		if a.Memory != nil {
+			m.whole = a.Memory
+		}
+		if len(a.Refs) > 0 {
+			r.arrival = a
+			m.arrival = &r.arrival
+		}
+		m.plain()
 		m.conn = c
 		c.countReceived(m, n)
 		r.came()

@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -19,7 +20,11 @@ import (
 func (p *part) divert(c *Conn, m *Message) bool {
 	switch c.kind() {
 	case relayLink: // from another worker, for the peer
-		c.diverted(m, c.peerLink, c.peerLink.carry(m))
+		err := c.resolve(m)
+		if err == nil {
+			err = c.peerLink.carry(m)
+		}
+		c.diverted(m, c.peerLink, err)
 		return true
 	// another worker has found the process here: it is not sought elsewhere again, even if its name
 	// has moved on
@@ -27,6 +32,9 @@ func (p *part) divert(c *Conn, m *Message) bool {
 		return false
 	}
 	to, err := p.onward(c, m)
+	if to != nil || err != nil { // it goes there, or waits for that
+		err = cmp.Or(c.resolve(m), err)
+	}
 	for err == nil && to != nil && !to.note(m, true) { // that relay link has ended just now
 		to, err = p.onward(c, m)
 	}
@@ -68,17 +76,28 @@ func (c *Conn) diverted(m *Message, peerLink *Conn, err error) {
 // onward is the relay link of a peer's connection that a message is to take; nil if it is for this
 // worker, or for a worker that is no more.
 func (p *part) onward(c *Conn, m *Message) (*Conn, error) {
+	at := 0
 	switch op := m.Op; {
 	case op == dist.OpSpawnRequest || op == dist.OpGroupLeader || op == dist.OpNodeLink:
 		return nil, nil
+	case toAlias(&m.Control):
+		at = p.n.holder(m.Ref)
 	case op == dist.OpDemonitorP:
 		if b := c.relayLinkOfMonitor(m.Ref); b != nil { // whoever has the name by now
 			return b, nil
 		}
+		fallthrough
+	default:
+		if m.To == (ei.Pid{}) && p.n.procs.named(m.ToName) != nil {
+			return nil, nil
+		}
+		var err error
+		if at, err = p.elsewhere(p.n.ctx, m.To, m.ToName, c); err != nil {
+			return nil, err
+		}
 	}
-	at, err := p.workerOf(c, m)
-	if at == 0 || err != nil {
-		return nil, err
+	if at == 0 {
+		return nil, nil
 	}
 	// whatever the state of the worker link: m takes a relay link
 	if lives, err := p.lives(c.pass(), at); !lives {
@@ -92,33 +111,6 @@ func (p *part) onward(c *Conn, m *Message) (*Conn, error) {
 		return nil, c.failed(err)
 	}
 	return b, nil
-}
-
-// workerOf is the other worker that a message is for, or was; 0 if it is for this one, or for
-// nobody.
-func (p *part) workerOf(c *Conn, m *Message) (int, error) {
-	switch {
-	case toAlias(&m.Control):
-		return p.n.holder(m.Ref), nil
-	case m.To == (ei.Pid{}) && p.n.procs.named(m.ToName) != nil:
-		return 0, nil
-	}
-	return p.elsewhere(p.n.ctx, m.To, m.ToName, c)
-}
-
-// mayHave tells whether a message that is for no process here is for another worker that lives, for
-// one that is not known yet, or for the peer.
-func (p *part) mayHave(c *Conn, m *Message) bool {
-	if kind := c.kind(); kind != direct {
-		return kind == relayLink
-	}
-	at, err := p.workerOf(c, m)
-	if at == 0 || err != nil {
-		return err != nil
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.crew[at] || isNew(at, p.latest)
 }
 
 // carry sends a message on as it came, in the form that the other side takes. errReaderStopped: it

@@ -29,9 +29,6 @@ type ways interface {
 	across(ctx context.Context, to ei.Pid, name ei.Atom) (*Conn, error)
 	// divert passes a message on that is for another worker; false: it is for this one.
 	divert(c *Conn, m *Message) bool
-	// mayHave tells whether a message that is for no process here may be for one of another worker, or
-	// for the peer.
-	mayHave(c *Conn, m *Message) bool
 	// endRelayLinks and lose deal with the end of a connection: of the ways over it to other
 	// workers, and of one to another worker. closePeerLink asks another worker to end the
 	// connection of which c is a remote link.
@@ -71,7 +68,6 @@ func (alone) reachFor(*Conn, int) (*Conn, error)                     { return ni
 func (alone) across(context.Context, ei.Pid, ei.Atom) (*Conn, error) { return nil, nil }
 func (alone) lookup(context.Context, ei.Atom) (ei.Pid, error)        { return ei.Pid{}, ErrNoProc }
 func (alone) divert(*Conn, *Message) bool                            { return false }
-func (alone) mayHave(*Conn, *Message) bool                           { return false }
 func (alone) claim(context.Context, string) (claim, error)           { return unclaimed{}, nil }
 func (alone) take(string) claim                                      { return unclaimed{} }
 func (alone) claimName(ei.Atom, uint64) (release func(), err error)  { return func() {}, nil }

@@ -20,6 +20,9 @@ const (
 	fastGrowth     = 32       // times what has come is room for a message, while others take less …
 	fewIncomplete  = 32 << 20 // … than these bytes; else twice
 	sequenceCost   = 512      // bytes of memory that an incomplete message takes besides its parts
+	// up to so many bytes a field of the control message of an incomplete message is whole, even for
+	// LeaveRefs: those of Erlang nodes take less
+	smallFields = 4 << 10
 	// room before a payload, in bytes, so that a large one with few atoms is made whole where it is
 	roomForAtoms = 2 << 10
 )
@@ -83,6 +86,7 @@ func (r *Reader) first(frame []byte, ctl *Control, a *Arrival) error {
 		return fmt.Errorf("%w: %d fragments of %v, which has no payload", ErrFrame, number, ctl.Op)
 	}
 	s.Control, s.Refs = *ctl, slices.Clone(refs)
+	_ = wholeFields(&s.Control, refs, min(smallFields, r.limits.Message)) // larger ones are still for WholeFields
 	for _, raw := range s.Control.rawFields() {
 		*raw = slices.Clone(*raw)
 	}
@@ -249,8 +253,7 @@ func (r *Reader) Open() int { return len(r.open) }
 func (r *Reader) Held() int { return r.held }
 
 // Incomplete gives the incomplete messages, in the order of their ids. They share the Reader's
-// memory. Raw fields of their control messages are whole, unless that takes more than
-// Limits.Message.
+// memory.
 func (r *Reader) Incomplete() iter.Seq[Incomplete] {
 	return func(yield func(Incomplete) bool) {
 		all := make([]*sequence, 0, len(r.open))
@@ -259,9 +262,7 @@ func (r *Reader) Incomplete() iter.Seq[Incomplete] {
 		}
 		slices.SortFunc(all, func(a, b *sequence) int { return cmp.Compare(a.Sequence, b.Sequence) })
 		for _, s := range all {
-			m := s.Incomplete
-			_ = wholeFields(&m.Control, m.Refs, r.limits.Message) // as it is, it is refused when it is complete
-			if !yield(m) {
+			if !yield(s.Incomplete) {
 				return
 			}
 		}

@@ -155,13 +155,6 @@ func FuzzFragments(f *testing.F) {
 				require.Equal(t, ctl, fourth)
 				require.Equal(t, ctl.Op.HasPayload(), len(a.Payload) > 0)
 			}
-			for m := range leaves.Incomplete() {
-				for _, raw := range m.Control.rawFields() {
-					has, err := ei.HasCacheRefs(*raw)
-					require.NoError(t, err)
-					require.False(t, has)
-				}
-			}
 			next := newReader(limits)
 			require.NoError(t, next.Restore(moved.Cached(), moved.Incomplete()))
 			moved = next

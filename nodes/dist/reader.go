@@ -66,9 +66,10 @@ func NewReader(flags Flags, limits Limits, atoms *ei.AtomTable) *Reader {
 // contents. It comes back as Arrival.Memory.
 func (r *Reader) SetAlloc(alloc func(n int) []byte) { r.alloc = alloc }
 
-// LeaveRefs makes the Reader leave references in the Raw fields of control messages, too, for a
-// caller that first looks whether anybody wants a message: whole it may take several hundred times
-// the memory. Then Arrival.WholeFields makes them whole.
+// LeaveRefs makes the Reader leave references in the Raw fields of control messages, too, until
+// Arrival.WholeFields is called: for a caller that first looks whether anybody wants a message,
+// which may take several hundred times the memory when it is whole. Restore what is Incomplete in a
+// Reader that does the same.
 func (r *Reader) LeaveRefs() { r.leaves = true }
 
 // An Arrival is what a frame has brought.
@@ -164,8 +165,8 @@ func (r *Reader) headed(frame []byte, at int, ctl *Control) (ei.Raw, []ei.Atom, 
 }
 
 // WholeFields replaces the references in the Raw fields of the control message that came with a, as
-// LeaveRefs has left them. An error, if one of them would take more than max bytes, wraps
-// ei.ErrLimit; WholeFields may then be called again.
+// LeaveRefs has left them. If one of them would take more than max bytes, the error wraps
+// ei.ErrLimit.
 func (a *Arrival) WholeFields(ctl *Control, max int) error { return wholeFields(ctl, a.Refs, max) }
 
 // rawFields are the encoded fields, of which few operations have one.
