@@ -20,11 +20,7 @@ import (
 func (p *part) divert(c *Conn, m *Message) bool {
 	switch c.kind() {
 	case relayLink: // from another worker, for the peer
-		err := c.resolve(m)
-		if err == nil {
-			err = c.peerLink.carry(m)
-		}
-		c.diverted(m, c.peerLink, err)
+		c.diverted(m, c.peerLink, c.peerLink.carry(m))
 		return true
 	// another worker has found the process here: it is not sought elsewhere again, even if its name
 	// has moved on
