@@ -79,9 +79,12 @@ func (m *Message) payer() string {
 }
 
 // takeReason makes the payload the reason, without what may follow its first term, if that is
-// well-formed.
+// well-formed and has no references.
 func (m *Message) takeReason(op dist.Op) {
 	m.Op, m.Reason, m.Payload = op, m.Payload, nil
+	if m.arrival != nil {
+		return
+	}
 	if reason, err := firstTerm(m.Reason); err == nil {
 		m.Reason = reason
 	}
@@ -112,8 +115,8 @@ func (m *Message) refs() []ei.Atom {
 func (m *Message) resolve(max int) error {
 	a := *m.arrival
 	m.forgetArrival()
-	isReason := len(a.Payload) > 0 && m.Payload == nil // see takeReason
-	if isReason {
+	isReason := len(a.Payload) > 0 && m.Payload == nil
+	if isReason { // it is taken again
 		m.Reason = nil
 	}
 	err := a.WholeFields(&m.Control, max)
