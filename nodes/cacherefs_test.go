@@ -26,8 +26,8 @@ func encode(t testing.TB, term ei.Term) ei.Raw {
 // longAtoms is a list of n of them.
 func longAtoms(n int) ei.Term { return ei.List(slices.Repeat([]ei.Term{longAtom}, n)) }
 
-// packedFrames are the frames of a message with references in place of its atoms, the new ones of which
-// they enter into the cache; a payload in fragments of that size, if it is not 0.
+// packedFrames are the frames of a message with references in place of its atoms, the new ones of
+// which they enter into the cache; a payload in fragments of that size, if it is not 0.
 func packedFrames(t testing.TB, sent *dist.SentAtoms, ctl *dist.Control, payload ei.Raw, fragment int) []byte {
 	t.Helper()
 	control, err := dist.AppendControl(nil, ctl)
@@ -69,6 +69,7 @@ func strangeMessages(t testing.TB, n *Node, p *wire, atoms int) map[string]stran
 	large := longAtoms(atoms)
 	raw := encode(t, large)
 	late := encode(t, ei.Tuple{call, large})
+	empty := encode(t, ei.List{})
 	token := encode(t, ei.Tuple{ei.Int(1), large, ei.Int(1), p.self, ei.Int(0)})
 	return map[string]strangeMessage{
 		"name":              {true, false, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "nobody"}, raw},
@@ -77,7 +78,7 @@ func strangeMessages(t testing.TB, n *Node, p *wire, atoms int) map[string]stran
 		"alias":             {true, true, dist.Control{Op: dist.OpAliasSend, From: p.self, Ref: ref}, raw},
 		"altact":            {true, false, dist.Control{Op: dist.OpAltactSigSend, Flags: dist.AltactName, From: p.self, ToName: "nobody"}, raw},
 		"late reply":        {true, false, dist.Control{Op: dist.OpSend, To: nobody}, late},
-		"token":             {true, false, dist.Control{Op: dist.OpRegSendTT, From: p.self, ToName: "nobody", Token: token}, encode(t, ei.List{})},
+		"token":             {true, false, dist.Control{Op: dist.OpRegSendTT, From: p.self, ToName: "nobody", Token: token}, empty},
 		"exit, in payload":  {false, false, dist.Control{Op: dist.OpPayloadExit, From: p.self, To: nobody}, raw},
 		"exit2, in payload": {false, true, dist.Control{Op: dist.OpPayloadExit2, From: p.self, To: nobody}, raw},
 		"down, in payload":  {false, false, dist.Control{Op: dist.OpPayloadMonitorPExit, From: p.self, To: nobody, Ref: ref}, raw},

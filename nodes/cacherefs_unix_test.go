@@ -14,8 +14,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 )
 
-// What a peer sends to a process of another worker arrives whole. What is for one that no worker has
-// stays as it came, even if the pid names a worker that is no more.
+// What a peer sends to a process of another worker arrives whole. What is for one that no worker
+// has stays as it came, even if the pid names a worker that is no more.
 func TestReferencesAcrossWorkers(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.torn(time.Hour)
@@ -51,8 +51,8 @@ func TestReferencesAcrossWorkers(t *testing.T) {
 	require.Zero(t, ei.Compare(large, got))
 }
 
-// A message that waits for news of a worker when the reader halts is kept whole: another process may
-// pass it on.
+// A message that waits for news of a worker when the reader halts is kept whole: another process
+// may pass it on.
 func TestReferencesAreKeptWhole(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := &torn{loneWorker: w.worker("front", time.Hour), w: w}

@@ -34,7 +34,7 @@ type Message struct {
 	pool  *buffers // where buf and whole come from; nil: they are used again for the next message
 	conn  *Conn    // the connection that the message came over; nil: it is from this node
 	by    *Conn    // that of the peer for whom a process here has passed the message on; nil: none has
-	// how it has come, as long as there may be references to the peer's cache of atoms in its terms: see
+	// how it has come, while there may be references to the peer's cache of atoms in its terms: see
 	// Conn.resolve
 	arrival *dist.Arrival
 	// a freeze of conn waits for the answer; guarded by the mutex of the mailbox that has the message

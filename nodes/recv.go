@@ -176,8 +176,8 @@ func (c *Conn) receive(ctx context.Context, m *Message) error {
 }
 
 // resolve puts atoms in the place of a message's references to the peer's cache of atoms. Whole it
-// may take 500 times the memory, so that is not done for a message that nobody is to get. The caller
-// has just received it. A message beyond Config.MaxFrame ends the connection.
+// may take 500 times the memory, so that is not done for a message that nobody is to get. The
+// caller has just received it. A term beyond Config.MaxFrame ends the connection.
 func (c *Conn) resolve(m *Message) error {
 	if m.arrival == nil {
 		return nil
@@ -200,8 +200,8 @@ func (c *Conn) unreadable(err error) error {
 	return err
 }
 
-// receiveAsItCame is receive for a caller that resolves the message, or releases it, before the next
-// one.
+// receiveAsItCame is receive for a caller that resolves the message, or releases it, before the
+// next one.
 func (c *Conn) receiveAsItCame(ctx context.Context, m *Message) error {
 	c.reading.Store(true)
 	defer c.reading.Store(false)

@@ -94,8 +94,8 @@ type Arrival struct {
 
 // ReadFrame reads a frame, its bytes after the 4-byte length; ctl is undefined unless the message
 // is complete. What ctl and the Arrival hold may be part of the frame. Raw fields of ctl are in
-// their whole form (but see LeaveRefs), only Arrival.Payload is not. atoms of ctl are allocated only
-// if they are not in the cache.
+// their whole form (but see LeaveRefs), only Arrival.Payload is not. atoms of ctl are allocated
+// only if they are not in the cache.
 //
 // Errors are *FrameError, or *ControlError with offsets counted in frame, and after all but one the
 // connection cannot be used. That one wraps ErrUnknownOp: the next frame can be read all the same,
