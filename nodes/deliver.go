@@ -244,7 +244,7 @@ func (b *Mailbox) notify(m *Message) bool {
 func (n *Node) answersCall(m *Message) bool {
 	ref, ok := m.Ref, m.Op == dist.OpMonitorPExit || m.Op == dist.OpAliasSend || m.Op == dist.OpSpawnReply
 	if !ok {
-		ref, _, ok = otp.ReplyTag(m.Payload)
+		ref, _, ok = otp.ReplyTag(m.Payload, m.refs()...)
 	}
 	if !ok || ref.ID[2]&callBit == 0 {
 		return false

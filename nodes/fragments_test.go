@@ -210,6 +210,7 @@ func TestPayloadsTooLarge(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, "tcp")
 			n := w.started("alice", func(cfg *Config) { cfg.MaxFrame = most })
+			require.NoError(t, n.Register("name", box(t, n)))
 			p, c := w.ambush("wire@test").meet(n)
 			k, to := &packer{t: t}, &dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "name"}
 			half := k.fragments(77, to, ei.Binary(make([]byte, 100_000)), 10_000)

@@ -34,6 +34,9 @@ type Message struct {
 	pool  *buffers // where buf and whole come from; nil: they are used again for the next message
 	conn  *Conn    // the connection that the message came over; nil: it is from this node
 	by    *Conn    // that of the peer for whom a process here has passed the message on; nil: none has
+	// how it has come, while there may be references to the peer's cache of atoms in its terms: see
+	// Conn.resolve
+	arrival *dist.Arrival
 	// a freeze of conn waits for the answer; guarded by the mutex of the mailbox that has the message
 	owed bool
 
@@ -76,9 +79,12 @@ func (m *Message) payer() string {
 }
 
 // takeReason makes the payload the reason, without what may follow its first term, if that is
-// well-formed.
+// well-formed and has no references.
 func (m *Message) takeReason(op dist.Op) {
 	m.Op, m.Reason, m.Payload = op, m.Payload, nil
+	if m.arrival != nil {
+		return
+	}
 	if reason, err := firstTerm(m.Reason); err == nil {
 		m.Reason = reason
 	}
@@ -96,15 +102,43 @@ func firstTerm(raw ei.Raw) (ei.Raw, error) {
 // message from this node.
 func (m *Message) Conn() *Conn { return m.asker().toOthers() }
 
+// refs are what references in its terms stand for.
+func (m *Message) refs() []ei.Atom {
+	if m.arrival == nil {
+		return nil
+	}
+	return m.arrival.Refs
+}
+
+// resolve puts atoms in the place of references, in terms of max bytes at most each in their whole
+// form.
+func (m *Message) resolve(max int) error {
+	a := *m.arrival
+	m.forgetArrival()
+	isReason := len(a.Payload) > 0 && m.Payload == nil
+	if isReason { // it is taken again
+		m.Reason = nil
+	}
+	err := a.WholeFields(&m.Control, max)
+	if err != nil || len(a.Payload) == 0 {
+		return err
+	}
+	if err = m.takePayload(&a, max); err == nil && isReason {
+		m.takeReason(m.Op)
+	}
+	return err
+}
+
+// forgetArrival lets go of the arrival, and so of the memory that it holds.
+func (m *Message) forgetArrival() {
+	if m.arrival != nil {
+		*m.arrival, m.arrival = dist.Arrival{}, nil
+	}
+}
+
 // takePayload takes the payload of an arrival, of max bytes at most in its whole form.
 func (m *Message) takePayload(a *dist.Arrival, max int) error {
 	m.Payload = a.Payload
-	if a.Memory != nil {
-		m.whole = a.Memory
-	}
-	if len(a.Refs) == 0 {
-		return nil
-	}
 	if len(a.Payload) > shortPayload {
 		if has, err := a.HasRefs(); err != nil || !has {
 			return err
@@ -263,6 +297,7 @@ func (m *Message) Release() {
 	if m.pool == nil {
 		return
 	}
+	m.forgetArrival()
 	p := m.pool
 	p.put(m.buf)
 	p.put(m.whole)

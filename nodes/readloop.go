@@ -94,7 +94,7 @@ func (c *Conn) next() (*Message, error) {
 	}
 	m := c.n.buffers.message()
 	m.pool = &c.n.buffers
-	return m, c.receive(context.Background(), m)
+	return m, c.receiveAsItCame(context.Background(), m)
 }
 
 // route does what a message asks for.
@@ -119,23 +119,36 @@ func (n *Node) route(c *Conn, m *Message) {
 		m.Release()
 		return
 	}
-	if n.router.divert(c, m) || n.rules != nil && !n.admits(c, m) {
+	if n.router.divert(c, m) {
 		return
 	}
+	b, lost := n.procs.recipient(m), false // lost: nobody is to get it, and it stays as it came
 	switch m.Op {
-	case dist.OpSend, dist.OpRegSend, dist.OpAliasSend:
-		b := n.procs.recipient(m)
-		if b == nil || !b.deliver(m, c.done) {
+	case dist.OpSend, dist.OpRegSend, dist.OpAliasSend, dist.OpExit, dist.OpExit2, dist.OpMonitorPExit:
+		lost = b == nil
+	}
+	if !lost && c.resolve(m) != nil {
+		m.Release()
+		return
+	}
+	if n.rules != nil && !n.admits(c, m) {
+		return
+	}
+	switch op := m.Op; {
+	case op == dist.OpSend || op == dist.OpRegSend || op == dist.OpAliasSend:
+		if lost || !b.deliver(m, c.done) {
 			n.stats.undeliverable.Add(1)
 			n.log.Debug("nobody to receive", "peer", c.peer.Name, "to", recipientOf(m))
 			m.Release()
 		}
-	case dist.OpSpawnRequest:
+	case lost: // a signal
+		m.Release()
+	case op == dist.OpSpawnRequest:
 		n.spawn(c, m)
 	// that of a function stays the one which its caller has named; NODE_LINK is unused
-	case dist.OpGroupLeader, dist.OpNodeLink:
+	case op == dist.OpGroupLeader || op == dist.OpNodeLink:
 		m.Release()
-	case dist.OpSpawnReply, dist.OpMonitorPExit: // which a process may get, as a message
+	case op == dist.OpSpawnReply || op == dist.OpMonitorPExit: // which a process may get, as a message
 		n.takeSignal(m)
 	default:
 		n.takeSignal(m)

@@ -46,6 +46,8 @@ type reader struct {
 
 	unread backlog // guarded by busy
 
+	arrival dist.Arrival // see Message.arrival
+
 	// The frame in progress.
 	m     *Message
 	max   int
@@ -167,6 +169,40 @@ var errReaderStopped = errors.New("the reader stops")
 // receive reads frames until one is a message, or the reader is to stop: errReaderStopped. The
 // caller holds the reader's token.
 func (c *Conn) receive(ctx context.Context, m *Message) error {
+	if err := c.receiveAsItCame(ctx, m); err != nil {
+		return err
+	}
+	return c.resolve(m)
+}
+
+// resolve puts atoms in the place of a message's references to the peer's cache of atoms. Whole it
+// may take 500 times the memory, so that is not done for a message that nobody is to get. The
+// caller has just received it. A term beyond Config.MaxFrame ends the connection.
+func (c *Conn) resolve(m *Message) error {
+	if m.arrival == nil {
+		return nil
+	}
+	if err := m.resolve(c.rd.max); err != nil {
+		return c.unreadable(err)
+	}
+	return nil
+}
+
+// unreadable returns the error over which a frame cannot be read, and ends the connection, unless
+// the next frame can.
+func (c *Conn) unreadable(err error) error {
+	if errors.Is(err, dist.ErrMessageTooLong) || errors.Is(err, ei.ErrLimit) {
+		err = fmt.Errorf("%w: Config.MaxFrame is %d: %w", ErrFrameTooLong, c.rd.max, err)
+	}
+	if !errors.Is(err, dist.ErrUnknownOp) {
+		c.breach(err)
+	}
+	return err
+}
+
+// receiveAsItCame is receive for a caller that resolves the message, or releases it, before the
+// next one.
+func (c *Conn) receiveAsItCame(ctx context.Context, m *Message) error {
 	c.reading.Store(true)
 	defer c.reading.Store(false)
 	for {
@@ -196,22 +232,21 @@ func (c *Conn) receive(ctx context.Context, m *Message) error {
 		if err == nil {
 			err = c.countIncomplete()
 		}
-		if err == nil && a.Complete {
-			err = m.takePayload(&a, r.max)
-		}
-		if errors.Is(err, dist.ErrMessageTooLong) || errors.Is(err, ei.ErrLimit) {
-			err = fmt.Errorf("%w: Config.MaxFrame is %d: %w", ErrFrameTooLong, r.max, err)
-		}
 		if err != nil {
-			if !errors.Is(err, dist.ErrUnknownOp) {
-				c.breach(err)
-			}
-			return err
+			return c.unreadable(err)
 		}
 		c.s.ExpectMore(!a.Complete)
 		if !a.Complete {
 			r.came()
 			continue
+		}
+		m.Payload, m.arrival = a.Payload, nil
+		if a.Memory != nil {
+			m.whole = a.Memory
+		}
+		if len(a.Refs) > 0 {
+			r.arrival = a
+			m.arrival = &r.arrival
 		}
 		m.plain()
 		m.conn = c
@@ -231,6 +266,7 @@ func (r *reader) readFrame(m *Message) (dist.Arrival, error) {
 func (r *reader) newReader(flags dist.Flags) *dist.Reader {
 	limits := dist.Limits{Message: r.max, Incomplete: math.MaxInt} // see countIncomplete
 	d := dist.NewReader(flags, limits, ei.NewAtomTable(atomTable))
+	d.LeaveRefs()
 	d.SetAlloc(func(n int) []byte {
 		m := r.m
 		if m == nil { // a message that another process has begun

@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -27,6 +28,9 @@ func (p *part) divert(c *Conn, m *Message) bool {
 		return false
 	}
 	to, err := p.onward(c, m)
+	if to != nil || err != nil { // it goes there, or waits for that
+		err = cmp.Or(c.resolve(m), err)
+	}
 	for err == nil && to != nil && !to.note(m, true) { // that relay link has ended just now
 		to, err = p.onward(c, m)
 	}

@@ -20,6 +20,9 @@ const (
 	fastGrowth     = 32       // times what has come is room for a message, while others take less …
 	fewIncomplete  = 32 << 20 // … than these bytes; else twice
 	sequenceCost   = 512      // bytes of memory that an incomplete message takes besides its parts
+	// up to so many bytes a field of the control message of an incomplete message is whole, even for
+	// LeaveRefs: those of Erlang nodes take less
+	smallFields = 4 << 10
 	// room before a payload, in bytes, so that a large one with few atoms is made whole where it is
 	roomForAtoms = 2 << 10
 )
@@ -83,7 +86,8 @@ func (r *Reader) first(frame []byte, ctl *Control, a *Arrival) error {
 		return fmt.Errorf("%w: %d fragments of %v, which has no payload", ErrFrame, number, ctl.Op)
 	}
 	s.Control, s.Refs = *ctl, slices.Clone(refs)
-	for _, raw := range []*ei.Raw{&s.Control.Reason, &s.Control.Token, &s.Control.Options, &s.Control.Result} {
+	_ = wholeFields(&s.Control, refs, min(smallFields, r.limits.Message)) // larger ones are still for WholeFields
+	for _, raw := range s.Control.rawFields() {
 		*raw = slices.Clone(*raw)
 	}
 	if err := r.begin(s); err != nil {

@@ -115,7 +115,8 @@ func readPlaced(r *Reader, frame []byte, ctl *Control) (Arrival, error) {
 func FuzzFragments(f *testing.F) {
 	f.Fuzz(func(t *testing.T, stream []byte) {
 		limits := Limits{Message: 1000, Sequences: 3, Incomplete: 10_000}
-		r, moved, placed := newReader(limits), newReader(limits), newReader(limits)
+		r, moved, placed, leaves := newReader(limits), newReader(limits), newReader(limits), newReader(limits)
+		leaves.LeaveRefs()
 		for len(stream) >= 2 {
 			n := min(int(binary.BigEndian.Uint16(stream)), len(stream)-2)
 			frame := stream[2 : 2+n]
@@ -133,6 +134,14 @@ func FuzzFragments(f *testing.F) {
 			require.Equal(t, a, c)
 			require.Equal(t, ctl, third)
 			require.LessOrEqual(t, r.Held(), limits.Incomplete)
+			var fourth Control
+			d, err4 := leaves.ReadFrame(frame, &fourth)
+			if err4 == nil && d.Complete {
+				err4 = d.WholeFields(&fourth, limits.Message)
+			}
+			if !errors.Is(err, ei.ErrLimit) { // this one sees it when the message is complete
+				require.Equal(t, err == nil, err4 == nil)
+			}
 			if err != nil {
 				requireReaderError(t, err, frame)
 				require.False(t, a.Complete)
@@ -143,6 +152,7 @@ func FuzzFragments(f *testing.F) {
 			}
 			if a.Complete {
 				require.Equal(t, ctl, again)
+				require.Equal(t, ctl, fourth)
 				require.Equal(t, ctl.Op.HasPayload(), len(a.Payload) > 0)
 			}
 			next := newReader(limits)

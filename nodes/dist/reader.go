@@ -47,6 +47,7 @@ type Reader struct {
 	flags  Flags
 	limits Limits
 	atoms  *ei.AtomTable
+	leaves bool // references in fields of control messages
 
 	cache atomCache
 	open  map[uint64]*sequence
@@ -65,6 +66,12 @@ func NewReader(flags Flags, limits Limits, atoms *ei.AtomTable) *Reader {
 // contents. It comes back as Arrival.Memory.
 func (r *Reader) SetAlloc(alloc func(n int) []byte) { r.alloc = alloc }
 
+// LeaveRefs makes the Reader leave references in the Raw fields of control messages, too, until
+// Arrival.WholeFields is called: for a caller that first looks whether anybody wants a message,
+// which may take several hundred times the memory when it is whole. Restore what is Incomplete in a
+// Reader that does the same.
+func (r *Reader) LeaveRefs() { r.leaves = true }
+
 // An Arrival is what a frame has brought.
 type Arrival struct {
 	Kind FrameKind
@@ -75,7 +82,8 @@ type Arrival struct {
 	// the term are to be ignored.
 	Payload ei.Raw
 	// Refs are what the ATOM_CACHE_REFs in Payload stand for (ei.Cursor.CacheRefs): valid until the
-	// next frame is read, if Memory is nil. Payload holds none if Refs is empty. See Whole.
+	// next frame is read, if Memory is nil. Payload holds none if Refs is empty. See Whole. After
+	// LeaveRefs they are also those of the control message.
 	Refs []ei.Atom
 	// Memory: Payload came in fragments, and this is its memory, the caller's from now on; nil: it is
 	// part of the frame.
@@ -86,8 +94,8 @@ type Arrival struct {
 
 // ReadFrame reads a frame, its bytes after the 4-byte length; ctl is undefined unless the message
 // is complete. What ctl and the Arrival hold may be part of the frame. Raw fields of ctl are in
-// their whole form, only Arrival.Payload is not. atoms of ctl are allocated only if they are not in
-// the cache.
+// their whole form (but see LeaveRefs), only Arrival.Payload is not. atoms of ctl are allocated
+// only if they are not in the cache.
 //
 // Errors are *FrameError, or *ControlError with offsets counted in frame, and after all but one the
 // connection cannot be used. That one wraps ErrUnknownOp: the next frame can be read all the same,
@@ -145,28 +153,40 @@ func (r *Reader) headed(frame []byte, at int, ctl *Control) (ei.Raw, []ei.Atom, 
 		}
 		return nil, refs, err
 	}
-	if len(refs) > 0 {
-		if err := r.makeWhole(ctl, refs); err != nil {
+	if !r.leaves {
+		if err := wholeFields(ctl, refs, r.limits.Message); err != nil {
 			return nil, nil, err
 		}
 	}
 	if !ctl.Op.HasPayload() {
-		return nil, nil, nil
+		return nil, refs, nil
 	}
 	return ei.Raw(c.Rest()), refs, nil
 }
 
-// makeWhole replaces the references in the encoded fields of ctl, which few operations have.
-func (r *Reader) makeWhole(ctl *Control, refs []ei.Atom) error {
-	for _, raw := range []*ei.Raw{&ctl.Reason, &ctl.Token, &ctl.Options, &ctl.Result} {
+// WholeFields replaces the references in the Raw fields of the control message that came with a, as
+// LeaveRefs has left them. If one of them would take more than max bytes, the error wraps
+// ei.ErrLimit.
+func (a *Arrival) WholeFields(ctl *Control, max int) error { return wholeFields(ctl, a.Refs, max) }
+
+// rawFields are the encoded fields, of which few operations have one.
+func (ctl *Control) rawFields() [4]*ei.Raw {
+	return [...]*ei.Raw{&ctl.Reason, &ctl.Token, &ctl.Options, &ctl.Result}
+}
+
+func wholeFields(ctl *Control, refs []ei.Atom, limit int) error {
+	if len(refs) == 0 {
+		return nil
+	}
+	for _, raw := range ctl.rawFields() {
 		if has, err := ei.HasCacheRefs(*raw); err != nil || !has {
 			continue // well-formed, as it has been read
 		}
-		size := len(*raw) * 3 / 2
-		for _, atom := range refs {
-			size += len(atom)
+		size, _, err := ei.ResolvedSize(*raw, refs, limit)
+		var whole []byte
+		if err == nil {
+			whole, err = ei.AppendResolved(make([]byte, 0, size), *raw, refs, limit)
 		}
-		whole, err := ei.AppendResolved(make([]byte, 0, size), *raw, refs, r.limits.Message)
 		if err != nil {
 			return fmt.Errorf("%w: control message %v: %w", ErrFrame, ctl.Op, err)
 		}

@@ -224,3 +224,30 @@ func TestAtomCacheOverwritten(t *testing.T) {
 		}
 	})
 }
+
+// The cache holds also what messages to nobody have entered into it: the next message, to somebody,
+// refers to that.
+func TestAtomCacheOfMessagesToNobody(t *testing.T) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
+		m := newMeeting(t, r)
+		b := m.mailbox(t, "B", nil)
+		require.NoError(t, m.n.Register("somebody", b))
+		ctx := background(t)
+		for round, times := range []int{1, 20, 1000} { // the last in fragments
+			before := m.n.Stats().Undeliverable
+			m.erl.Do(t, m.about(fmt.Sprintf(`L = lists:append(lists:duplicate(%d,
+				[list_to_atom(lists:concat([fresh, %d, "_", I])) || I <- lists:seq(1, 200)])),
+				{nobody, N} ! L, {somebody, N} ! L`, times, round)))
+			message, err := b.Receive(ctx)
+			require.NoError(t, err)
+			got, err := message.Term()
+			require.NoError(t, err)
+			var want ei.List
+			for i := range 200 * times {
+				want = append(want, ei.Atom(fmt.Sprintf("fresh%d_%d", round, i%200+1)))
+			}
+			require.Zero(t, ei.Compare(want, got))
+			require.EqualValues(t, 1, m.n.Stats().Undeliverable-before)
+		}
+	})
+}

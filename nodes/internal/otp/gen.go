@@ -6,13 +6,15 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// ReplyTag reads {Ref, Reply} and {[alias | Ref], Reply}; reply is at Reply. For a message that is
-// no reply it costs next to nothing.
-func ReplyTag(payload ei.Raw) (ref ei.Ref, reply ei.Cursor, ok bool) {
+// ReplyTag reads {Ref, Reply} and {[alias | Ref], Reply}; reply is at Reply. refs are what
+// references to a cache of atoms in payload stand for, if there are any. For a message that is no
+// reply it costs next to nothing.
+func ReplyTag(payload ei.Raw, refs ...ei.Atom) (ref ei.Ref, reply ei.Cursor, ok bool) {
 	if len(payload) < 3 || ei.Tag(payload[0]) != ei.TagSmallTupleExt || payload[1] != 2 {
 		return ref, reply, false
 	}
 	reply = ei.NewCursor(payload[2:])
+	reply.CacheRefs = refs
 	switch ei.Tag(payload[2]) {
 	case ei.TagNewerReferenceExt:
 	case ei.TagListExt:
