@@ -124,7 +124,7 @@ var picture = []row{
 	{path: "nodes/health", own: "nodes", testOwn: "ei transport"},
 	{path: "nodes/debugz", own: "ei nodes nodes/dist nodes/global nodes/introspect nodes/metrics nodes/pg",
 		testOwn: "nodes/nodestest nodes/supervisor"},
-	{path: "nodes/observer", own: "ei nodes nodes/dist nodes/introspect", notStd: "net", testOwn: "transport"},
+	{path: "nodes/observer", own: "ei nodes nodes/dist nodes/introspect nodes/groupleader", notStd: "net", testOwn: "transport"},
 	{path: "nodes/nodestest", own: "ei transport nodes nodes/dist", notStd: "os"},
 	{path: "nodes/upgrade", own: "transport/handoff nodes", others: []string{xsys}, testOwn: "ei nodes/epmd test/otp test/systemd"},
 	{path: "nodes/console", own: "ei transport nodes nodes/dist nodes/introspect nodes/groupleader nodes/internal/alike",

@@ -107,6 +107,10 @@ func TestNothingCrashes(t *testing.T) {
 		{"badarg", "erlang:memory", []any{[]any{a("total"), a("what")}}},
 		{"badarg", "erlang:statistics", []any{a("what")}},
 		{"badarg", "erlang:system_info", []any{a("what")}},
+		{"badarg", "erlang:system_info", []any{ei.Tuple{a("allocator_sizes"), a("what")}}},
+		{"badarg", "erlang:system_info", []any{ei.Tuple{a("allocator_sizes"), ei.List{a("heap"), a("what")}}}},
+		{"badarg", "application_master:get_child", []any{gone.Pid()}},
+		{"badarg", "c:memory", []any{a("what")}},
 		{"badarg", "erlang:system_flag", []any{a("what"), true}},
 		{"badarg", "erlang:process_info", []any{gone.Pid(), a("what")}},
 		{"badarg", "erlang:process_info", []any{s.box.Pid(), a("links")}},
@@ -207,6 +211,11 @@ func TestRules(t *testing.T) {
 	s := newScene(t, nil, append(observer.Rules("ops@*"), nodes.Rule{})...)
 	require.Contains(t, s.call("observer_backend:sys_info"), "uptime")
 	require.Contains(t, s.call("appmon_info:start_link2", s.box.Pid(), s.box.Pid(), []any{}), "{ok,")
+	// what the program exposes itself is not among what they may call, whatever its module
+	for _, module := range []string{"erlang", "logger", "c", "shop"} {
+		s.shop.Expose(module, "set", nodes.FuncOf(func() int { return 1 }))
+		require.Equal(t, "eacces", s.call(module+":set"), module)
+	}
 	other := newScene(t, nil, append(observer.Rules("admin@*"), nodes.Rule{})...)
 	require.Equal(t, "eacces", other.call("observer_backend:sys_info"))
 	require.Positive(t, other.shop.Stats().Denied)
