@@ -49,6 +49,9 @@ var functions = []row{
 	{"ets: all info module_info", "", ""},
 	{"net_adm: localhost module_info", "", ""},
 	{"net_kernel: get_net_ticktime", "", ""},
+	{"logger: get_primary_config", "", ""},
+	// it sets the level of the node's log
+	{"logger: set_primary_config", "", "MayCall of console:level/1, the command; observer.Rules do not name it"},
 	{"nodes: module_info", "", ""},
 	{"observer_backend: etop_collect fetch_stats procs_info", "send", "MaySend to the process that is to be told"},
 	{"observer_backend: get_port_list get_socket_list get_table_list module_info socket_info sys_info vsn", "", ""},
