@@ -185,7 +185,7 @@ var picture = []row{
 	{path: "test/interop/supervise", testOwn: libraries + " test/otp"},
 	{path: "test/interop/discovery", testOwn: libraries + " test/otp test/line test/dns"},
 	{path: "test/interop/processes", testOwn: libraries + " test/otp"},
-	{path: "test/interop/observer", testOwn: libraries + " test/otp"},
+	{path: "test/interop/observer", testOwn: libraries + " test/otp test/port"},
 	{path: "test/interop/console", testOwn: libraries + " test/otp test/pty"},
 	{path: "test/interop/permission", testOwn: libraries + " test/otp"},
 	{path: "test/interop/neighbours", own: libraries + " test/otp"},

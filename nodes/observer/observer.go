@@ -212,7 +212,7 @@ func tableOf(b *observer) map[string]map[string]map[int]nodes.Func {
 		"ets:all/0":           nothing,
 		"ets:info/1":          func(ei.Term) ei.Atom { return "undefined" },
 		"ets:info/2":          func(_, _ ei.Term) ei.Atom { return "undefined" },
-		"net_adm:localhost/0": func() ei.Term { _, host, _ := strings.Cut(b.n.Name(), "@"); return chars(host) },
+		"net_adm:localhost/0": b.localhost,
 
 		"observer_backend:vsn/0":             func() ei.Term { return ei.Tuple{ei.Atom("ok"), chars("2.3")} },
 		"observer_backend:sys_info/0":        b.sysInfo,
@@ -223,9 +223,9 @@ func tableOf(b *observer) map[string]map[string]map[int]nodes.Func {
 		"observer_backend:get_socket_list/0": nothing,
 		"observer_backend:socket_info/0":     nothing,
 		"observer_backend:get_table_list/2":  getTables,
-		"dbg:do_relay/2":                     func(ctx context.Context, parent ei.Pid, _ ei.Term) error { return b.relay(ctx, parent) },
-		"dbg:do_relay/3": func(ctx context.Context, _ ei.Term, parent ei.Pid, _ ei.Term) error {
-			return b.relay(ctx, parent, ei.Atom("undefined"))
+		"dbg:do_relay/2":                     func(ctx context.Context, parent ei.Pid, to ei.Term) error { return b.relay(ctx, parent, to) },
+		"dbg:do_relay/3": func(ctx context.Context, _ ei.Term, parent ei.Pid, to ei.Term) error {
+			return b.relay(ctx, parent, to, ei.Atom("undefined"))
 		},
 		"dbg:erlang_trace/3":        func(_, _, _ ei.Term) int { return 0 },
 		"dbg:erlang_trace/4":        func(_, _, _, _ ei.Term) int { return 0 },
