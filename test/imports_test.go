@@ -112,7 +112,8 @@ var picture = []row{
 			"nodes/internal/otp nodes/internal/nametable nodes/internal/packed nodes/internal/peers " +
 			"nodes/internal/permit nodes/internal/places nodes/internal/sequences nodes/internal/states " +
 			"nodes/internal/talk nodes/internal/wait"},
-	{path: "nodes/internal/kept", own: "ei transport nodes nodes/internal/hush nodes/internal/otp nodes/internal/places", notStd: "net syscall"},
+	{path: "nodes/internal/kept", own: "ei transport nodes nodes/internal/hush nodes/internal/otp nodes/internal/places",
+		notStd: "net syscall"},
 	{path: "nodes/pg", own: "ei transport nodes nodes/dist nodes/internal/kept nodes/internal/otp", notStd: "net syscall"},
 	{path: "nodes/global", own: "ei transport nodes nodes/dist nodes/internal/kept nodes/internal/otp",
 		testOwn: "nodes/nodestest test/accord test/otp", testOther: []string{xsys}},

@@ -124,9 +124,9 @@ func (c *console) functions() map[string]any {
 }
 
 // Rules are rules for nodes.Config.Rules that let peers of these names have a console, with all of
-// its commands (see nodes.Rule.Peer), and set the log's level by rpc:call: for a table in which not everything is allowed that nothing
-// refuses. Rules before these may refuse commands, as functions of module console:
-// console:drain/0, say.
+// its commands (see nodes.Rule.Peer), and set the log's level by rpc:call: for a table in which not
+// everything is allowed that nothing refuses. Rules before these may refuse commands, as functions
+// of module console: console:drain/0, say.
 func Rules(peer string) []nodes.Rule {
 	rules := []nodes.Rule{
 		{Peer: peer, Permission: nodes.MaySend | nodes.MayLink | nodes.MayExit, Target: sessionName + "*", Allow: true},

@@ -86,9 +86,9 @@ func Serve(n *nodes.Node, o *Options) error {
 
 // Rules are rules for nodes.Config.Rules that let peers of these names look (see nodes.Rule.Peer),
 // and stop the node if Options.Stop is set: for a table in which not everything is allowed that
-// nothing refuses. There is one for each function, so that what else has a name like the functions of
-// a module is not covered. They let peers change nothing else: what tools want to be sent goes to
-// processes of their own node, or to those that another rule lets them send to.
+// nothing refuses. There is one for each function: what a program exposes in the same modules is
+// not covered. They let peers change nothing else: what tools want to be sent goes to processes of
+// their own node, or to those that another rule lets them send to.
 func Rules(peer string) []nodes.Rule {
 	var rules []nodes.Rule
 	table := tableOf(&observer{})

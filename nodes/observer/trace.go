@@ -15,10 +15,10 @@ import (
 
 // Nothing is traced here, but tools that trace are to go on without. dbg at the peer waits for the
 // process of dbg:do_relay, and etop, which traces unless it is told not to (that of OTP 27 always),
-// then connects to a trace port: by TCP, to the host that net_adm:localhost/0 says and a port of its
-// own choice, and ends if it cannot. No port is opened here for that, where others could come, and
-// which etop may not reach. The trace port is at etop's own node, on the loopback interface, as long
-// as it traces; nothing ever comes out of it.
+// then connects to a trace port: by TCP, to the host that net_adm:localhost/0 says and a port of
+// its own choice, and ends if it cannot. No port is opened here for that: others could come there,
+// and etop perhaps not. The trace port is at etop's own node, on the loopback interface, as long as
+// it traces; nothing ever comes out of it.
 
 // askTime is how long the peer's node may take to answer what is asked for its tools.
 const askTime = 5 * time.Second
@@ -113,7 +113,10 @@ func (b *observer) openTracePort(ctx context.Context, port ei.Int) (holder ei.Pi
 	if holder, err = nodes.MailboxOf(ctx).SpawnLink(ctx, node, "timer", "sleep", ei.Atom("infinity")); err != nil {
 		return holder, err
 	}
-	// case gen_tcp:listen(Port, Options) of {ok, L} -> gen_tcp:controlling_process(L, Holder); E -> E end
+	// case gen_tcp:listen(Port, Options) of
+	//	{ok, L} -> gen_tcp:controlling_process(L, Holder);
+	//	E -> E
+	// end
 	listens, err := ei.Parse(`{'case',1,{call,1,{remote,1,{atom,1,gen_tcp},{atom,1,listen}},[{var,1,'Port'},{var,1,'Options'}]},[
 		{clause,1,[{tuple,1,[{atom,1,ok},{var,1,'L'}]}],[],
 			[{call,1,{remote,1,{atom,1,gen_tcp},{atom,1,controlling_process}},[{var,1,'L'},{var,1,'Holder'}]}]},

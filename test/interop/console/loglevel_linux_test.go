@@ -36,11 +36,13 @@ func TestLogLevel(t *testing.T) {
 		is("ok", `L(set_primary_config, [#{level => error}])`)
 		require.Equal(t, slog.LevelError, level.Level())
 		levels := "[all, debug, info, notice, warning, error, critical, alert, emergency, none]"
-		is("true", `Ls = `+levels+`, Ls =:= [begin ok = L(set_primary_config, [level, X]), maps:get(level, L(get_primary_config, [])) end || X <- Ls]`)
+		is("true", `Ls = `+levels+`,
+			Ls =:= [begin ok = L(set_primary_config, [level, X]), maps:get(level, L(get_primary_config, [])) end || X <- Ls]`)
 		// whatever is set, here and there
 		is("[]", `Same = fun(A) -> apply(logger, set_primary_config, A) =:= L(set_primary_config, A) andalso
 				logger:get_primary_config() =:= L(get_primary_config, []) end,
-			[A || A <- [[level, warning], [level, foo], [foo, bar], [#{level => foo}], [#{foo => 1}], [#{level => debug}], [1], [filters, foo], [level, 1],
+			[A || A <- [[level, warning], [level, foo], [foo, bar], [#{level => foo}], [#{foo => 1}], [#{level => debug}], [1],
+				[filters, foo], [level, 1],
 				[#{level => debug, metadata => #{}, filters => [], filter_default => log}], [#{}]], not Same(A)]`)
 		is("{error,{invalid_metadata,#{a => 1}}}", `L(set_primary_config, [metadata, #{a => 1}])`)
 

@@ -142,11 +142,15 @@ func TestEtop(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		ebin := beams(t, r)
 		m := meet(t, r, nil, "-pa", ebin)
-		m.n = start(t, "far"+r.String()+"@10.255.255.9", m.epmd, nil) // a host that nobody reaches
+		m.n = start(t, "far"+r.String()+"@10.255.255.9", m.epmd, nil, func(cfg *nodes.Config) {
+			cfg.Rules = append(observer.Rules("n*@*"), nodes.Rule{})
+		}) // at a host that nobody reaches
 		_, err := m.n.Connect(expect.Context(t), m.erl.Name())
 		require.NoError(t, err)
 		at := port.Free(t)
-		for i, options := range []string{"", "{sort, msg_q}", "{tracing, on}, {sort, memory}", "{tracing, off}", "{tracing, off}, {sort, memory}"} {
+		for i, options := range []string{
+			"", "{sort, msg_q}", "{tracing, on}, {sort, memory}", "{tracing, off}", "{tracing, off}, {sort, memory}",
+		} {
 			text := m.eval(fmt.Sprintf("looker:etop(N, %d, [%s], %q)", at, options, filepath.Join(ebin, strconv.Itoa(i))))
 			require.Contains(t, text, "jobs", options)
 			require.Contains(t, text, "till", options)
@@ -157,6 +161,11 @@ func TestEtop(t *testing.T) {
 			require.NotContains(t, text, "Lost connection", options)
 			m.is("{error,econnrefused}", fmt.Sprintf("gen_tcp:connect({127,0,0,1}, %d, [])", at))
 		}
+		// where the port is somebody else's, the user hears of it
+		text := m.eval(fmt.Sprintf(`{ok, L} = gen_tcp:listen(%d, [{ip, {127,0,0,1}}, {reuseaddr, true}]),
+			R = looker:etop(N, %[1]d, [], %q), ok = gen_tcp:close(L), R`, at, filepath.Join(ebin, "taken")))
+		require.Contains(t, text, fmt.Sprintf("port %d, which stands for its trace port here, cannot be opened", at))
+		require.Contains(t, text, "jobs")
 		// to others it is the node's host
 		m.is(`"10.255.255.9"`, `rpc:call(N, net_adm, localhost, [])`)
 	})

@@ -42,17 +42,20 @@ func TestModulesAndApplications(t *testing.T) {
 		m.is("true", `lists:all(fun(K) -> rpc:call(N, shop, module_info, [K]) =/= undef end, [module, functions, attributes, compile])`)
 		m.is("true", `erpc:call(N, erlang, function_exported, [shop, module_info, 1])`)
 		m.is("true", `lists:member({procs_info, 1}, erpc:call(N, observer_backend, module_info, [exports]))`)
-		m.is("[badarg,undef,undef]", `[begin {_, {'EXIT', {Why, _}}} = rpc:call(N, M, module_info, A), Why end || {M, A} <- [{shop, [what]}, {shop, [1, 2]},
-			{nobody, []}]]`)
+		m.is("[badarg,undef,undef]", `[begin {_, {'EXIT', {Why, _}}} = rpc:call(N, M, module_info, A), Why end ||
+			{M, A} <- [{shop, [what]}, {shop, [1, 2]}, {nobody, []}]]`)
 
 		m.is(`[{shop,"a shop","1.2"}]`, `rpc:call(N, application_controller, which_applications, [])`)
-		m.is("{shop,[till]}", `M = rpc:call(N, application_controller, get_master, [shop]), {P, App} = rpc:call(N, application_master, get_child, [M]),
+		m.is("{shop,[till]}", `M = rpc:call(N, application_controller, get_master, [shop]),
+			{P, App} = rpc:call(N, application_master, get_child, [M]),
 			{App, [Name || {registered_name, Name} <- [rpc:call(N, erlang, process_info, [P, registered_name])]]}`)
 
-		// allocators, as of the node itself: an atom's instances, or {Name, Instances} of a list; others are badarg
+		// allocators, as of the node itself: an atom's instances, or {Name, Instances} of a list
 		shape := `Is = fun(I) -> is_list(I) andalso lists:all(fun({instance, K, L}) -> is_integer(K) andalso is_list(L) end, I) end, `
-		m.is("{true,true}", shape+`{Is(erlang:system_info({allocator_sizes, ll_alloc})), Is(rpc:call(N, erlang, system_info, [{allocator_sizes, heap}]))}`)
-		m.is("[heap,stacks]", shape+`[begin true = Is(I), A end || {A, I} <- rpc:call(N, erlang, system_info, [{allocator_sizes, [heap, stacks]}])]`)
+		m.is("{true,true}", shape+`{Is(erlang:system_info({allocator_sizes, ll_alloc})),
+			Is(rpc:call(N, erlang, system_info, [{allocator_sizes, heap}]))}`)
+		m.is("[heap,stacks]", shape+`[begin true = Is(I), A end ||
+			{A, I} <- rpc:call(N, erlang, system_info, [{allocator_sizes, [heap, stacks]}])]`)
 		m.is("true", shape+`lists:all(fun(A) -> Is(erpc:call(N, erlang, system_info, [{allocator_sizes, A}])) end,
 			erpc:call(N, erlang, system_info, [alloc_util_allocators]))`)
 		m.is("[badarg,badarg,badarg]", `[begin {_, {'EXIT', {Why, _}}} = rpc:call(N, erlang, system_info, [{allocator_sizes, A}]), Why end ||
