@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"runtime"
 	"runtime/debug"
+	"slices"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/internal/alike"
@@ -37,6 +40,9 @@ func (n *Node) apply(ctx context.Context, op Permission, module, name ei.Atom, a
 	n.procs.runs.calls(t, f, len(args))
 	ctx = n.label(ctx, t.madeProcess(), t.caller(), f)
 	fn := n.exposed(f)
+	if fn == nil && f.name == "module_info" {
+		fn = n.moduleInfo(t.caller(), f.module)
+	}
 	ctx, r := n.measureFunction(ctx, t.caller(), f, fn)
 	outcome := metrics.OutcomeFailed
 	defer func() { r.endApplied(outcome, exception) }()
@@ -350,34 +356,70 @@ func (n *Node) answerTool(c *Conn, f function, args []ei.Term) ei.Term {
 }
 
 // offers tells whether there is a function of a module that a peer may call, or spawn.
-func (n *Node) offers(c *Conn, module ei.Atom) bool {
-	fns := map[function]Func{}
+func (n *Node) offers(c *Conn, module ei.Atom) bool { return len(n.offered(c, module)) > 0 }
+
+// offered are the functions of a module that a peer may call, or spawn, with the least number of
+// arguments that each of them takes.
+func (n *Node) offered(c *Conn, module ei.Atom) map[ei.Atom]int {
+	fns, all := map[ei.Atom]Func{}, map[ei.Atom]int{}
 	n.procs.mu.RLock()
 	for f, fn := range n.procs.funcs {
-		if f.module == module {
-			fns[f] = fn
+		if f.module == module && fn != nil {
+			fns[f.name] = fn
 		}
 	}
 	n.procs.mu.RUnlock()
 	c = c.toOthers()
-	if c == nil || n.rules == nil {
-		return len(fns) > 0
+	may := func(name ei.Atom, arity int) bool {
+		return c == nil || n.rules == nil || slices.ContainsFunc([]Permission{MayCall, MaySpawn}, func(op Permission) bool {
+			return n.rules.Function(c.peer.Name, permit.Op(op), string(module), string(name), arity)
+		})
 	}
-	for f, fn := range fns {
+	for name, fn := range fns {
 		for given, last := 0, -1; given <= maxArity; given++ {
 			takes := fn.arity(given)
-			if takes == last { // as with fewer
-				continue
+			if takes != last && may(name, takes) { // not as with fewer
+				all[name] = takes
+				break
 			}
 			last = takes
-			for _, op := range []Permission{MayCall, MaySpawn} {
-				if n.rules.Function(c.peer.Name, permit.Op(op), string(f.module), string(f.name), takes) {
-					return true
-				}
-			}
 		}
 	}
-	return false
+	return all
+}
+
+// moduleInfo is the function module_info, with one argument or none, that every module of Erlang
+// has; nil: there is nothing in the module that the peer may call.
+func (n *Node) moduleInfo(c *Conn, module ei.Atom) Func {
+	offered := n.offered(c, module)
+	if len(offered) == 0 {
+		return nil
+	}
+	exports := ei.List{ei.Tuple{ei.Atom("module_info"), ei.Int(0)}, ei.Tuple{ei.Atom("module_info"), ei.Int(1)}}
+	for _, name := range slices.Sorted(maps.Keys(offered)) {
+		exports = append(exports, ei.Tuple{name, ei.Int(offered[name])})
+	}
+	compiled := ei.List{ei.Tuple{ei.Atom("version"), otp.Charlist(runtime.Version())}}
+	info := ei.List{
+		ei.Tuple{ei.Atom("module"), module}, ei.Tuple{ei.Atom("exports"), exports}, ei.Tuple{ei.Atom("attributes"), ei.List{}},
+		ei.Tuple{ei.Atom("compile"), compiled},
+	}
+	return func(_ context.Context, args []ei.Term) (any, error) {
+		switch {
+		case len(args) == 0:
+			return info, nil
+		case len(args) > 1:
+			return nil, &argumentError{count: true, err: errors.New("it takes one argument, or none")}
+		case args[0] == ei.Atom("functions"):
+			return exports, nil
+		}
+		for _, pair := range info {
+			if p := pair.(ei.Tuple); args[0] == p[0] {
+				return p[1], nil
+			}
+		}
+		return nil, &Raise{Reason: ei.Atom("badarg")}
+	}
 }
 
 // releaseTool tells whoever waits for a process that cannot run what it has been asked for: for

@@ -192,3 +192,50 @@ func TestWhatWasMeant(t *testing.T) {
 		}
 	}
 }
+
+// Every module has module_info, which shows of its functions those that the peer may call: each
+// with the least number of arguments that it takes.
+func TestModuleInfo(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice", func(cfg *Config) {
+		cfg.Rules = []Rule{{Target: "shop:secret"}, {Target: "till:module_info/1"}, {Permission: MayCall, Target: "*", Allow: true}}
+	})
+	b := w.started("bob")
+	for _, name := range []string{"quote", "secret"} {
+		n.Expose("shop", name, FuncOf(func(context.Context, int) {}))
+	}
+	n.Expose("shop", "all", FuncOf(func(int, ...int) {}))
+	n.Expose("shop", "terms", func(context.Context, []ei.Term) (any, error) { return nil, nil })
+	n.Expose("till", "open", FuncOf(func() {}))
+	n.Expose("own", "module_info", FuncOf(func() int { return 7 }))
+	const exports = "[{module_info,0},{module_info,1},{all,1},{quote,1},{terms,0}]"
+	for _, tt := range []struct {
+		module string
+		args   []any
+		want   string
+	}{
+		{"shop", []any{ei.Atom("exports")}, exports},
+		{"shop", []any{ei.Atom("functions")}, exports},
+		{"shop", []any{ei.Atom("module")}, "shop"},
+		{"shop", []any{ei.Atom("attributes")}, "[]"},
+		{"own", nil, "7"},
+	} {
+		got, err := b.ERPC(w.ctx(), "alice@test", tt.module, "module_info", tt.args...)
+		require.NoError(t, err, tt)
+		require.Equal(t, tt.want, got.String())
+	}
+	whole, err := b.ERPC(w.ctx(), "alice@test", "shop", "module_info")
+	require.NoError(t, err)
+	require.Contains(t, whole.String(), "[{module,shop},{exports,"+exports+"},{attributes,[]},{compile,[{version,")
+	for _, tt := range []struct {
+		module string
+		args   []any
+		want   string
+	}{
+		{"shop", []any{ei.Atom("what")}, "badarg"}, {"shop", []any{1}, "badarg"}, {"shop", []any{1, 2}, "undef"},
+		{"nobody", nil, "undef"}, {"till", []any{ei.Atom("exports")}, "eacces"},
+	} {
+		_, err := b.ERPC(w.ctx(), "alice@test", tt.module, "module_info", tt.args...)
+		require.ErrorContains(t, err, tt.want, tt)
+	}
+}

@@ -57,6 +57,9 @@ func (n *Node) serveKernel() error {
 func askedBy(m *Message) string {
 	from, _, _, ok := otp.GenCall(m.Payload)
 	if !ok {
+		from, _, _, ok = otp.GenRequest("system", m.Payload)
+	}
+	if !ok {
 		c := ei.NewCursor(m.Payload)
 		if size, err := c.Tuple(); err == nil && size == 2 {
 			from, err = otp.ReadAddressee(&c)
@@ -111,6 +114,9 @@ func (s *kernelServer) handle(r *serverRun, b *Mailbox, m *Message) {
 		s.answer(r, request, m)
 		return
 	}
+	if s.takeOrder(b, m) {
+		return
+	}
 	if s.cast != nil && m.Payload != nil {
 		if request, ok := otp.GenCast(m.Payload); ok {
 			s.cast(&r.run, request)
@@ -123,6 +129,30 @@ func (s *kernelServer) handle(r *serverRun, b *Mailbox, m *Message) {
 		return
 	}
 	s.info(&r.run, b, m)
+}
+
+// takeOrder answers a message of module sys; false if m is none. It builds no term of the request:
+// the answer to one that is not known has its first word.
+func (s *kernelServer) takeOrder(b *Mailbox, m *Message) bool {
+	c, raw, ok := b.orderOf(m)
+	if !ok {
+		return false
+	}
+	order := ei.NewCursor(raw)
+	_, err := order.Tuple()
+	word, wrong := order.Atom()
+	shown := otp.Status{Pid: b.pid, Name: b.n.nameOf(b)}
+	c.prompt = s.prompt
+	switch {
+	case wrong != nil:
+		c.answer(otp.UnknownOrder(ei.Atom("undecodable")))
+	case err != nil:
+		c.answer(shown.Answer(word))
+	default:
+		c.answer(shown.Answer(ei.Tuple{word, ei.Atom("...")}))
+	}
+	m.Release()
+	return true
 }
 
 func (s *kernelServer) callOf(r *serverRun, b *Mailbox, m *Message) (request ei.Raw, ok bool) {

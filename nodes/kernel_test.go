@@ -77,9 +77,19 @@ func TestKernelOddRequests(t *testing.T) {
 	// the C library's form, but of this node
 	require.NoError(t, b.SendName(w.ctx(), n.Name(), "rex", ei.Tuple{b.Pid(), call}))
 	// a supervisor would stop it in this way
+	unknown := func(order ei.Term) ei.Term {
+		return ei.Tuple{ei.Atom("error"), ei.Tuple{ei.Atom("unknown_system_msg"), order}}
+	}
 	for name := range own {
-		stop := ei.Tuple{ei.Atom("terminate"), ei.Atom("shutdown")}
-		p.say(name, ei.Tuple{ei.Atom("system"), ei.Tuple{p.self, ref}, stop})
+		for _, tt := range []struct{ order, want ei.Term }{
+			{ei.Tuple{ei.Atom("terminate"), ei.Atom("shutdown")}, unknown(ei.Tuple{ei.Atom("terminate"), ei.Atom("...")})},
+			{ei.Atom("suspend"), unknown(ei.Atom("suspend"))}, {ei.Int(1), unknown(ei.Atom("undecodable"))},
+			{ei.Tuple{ei.Atom("debug"), ei.Atom("get")}, ei.Atom("unknown_debug")},
+		} {
+			p.say(name, ei.Tuple{ei.Atom("system"), ei.Tuple{p.self, ref}, tt.order})
+			_, reply := p.next()
+			require.Equal(t, ei.Tuple{ref, tt.want}, reply)
+		}
 	}
 
 	// These are answered: rpc:sbcast always, rpc:multi_server_call by the process that gets the

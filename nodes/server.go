@@ -322,7 +322,7 @@ func (s *Server) takeOrder(ctx context.Context, b *Mailbox, m *Message) bool {
 		s.stop(ctx, b, b.exitTerm(m.Reason, m.conn))
 		return true
 	}
-	from, tag, raw, ok := otp.GenRequest("system", m.Payload)
+	c, raw, ok := b.orderOf(m)
 	if !ok {
 		return false
 	}
@@ -332,9 +332,8 @@ func (s *Server) takeOrder(ctx context.Context, b *Mailbox, m *Message) bool {
 		b.n.undecodable(m.conn, "system message", err)
 		request = ei.Atom("undecodable")
 	}
-	c := &Call{From: from.Pid, alias: from.Alias, n: b.n, by: b.pid, conn: m.asker(), tag: bytes.Clone(tag)}
-	m.Release()
 	c.Request = request
+	m.Release()
 	stop, ok := request.(ei.Tuple)
 	if ok = ok && len(stop) == 2 && stop[0] == ei.Atom("terminate"); ok {
 		c.answer(ei.Atom("ok"))
@@ -343,6 +342,15 @@ func (s *Server) takeOrder(ctx context.Context, b *Mailbox, m *Message) bool {
 	}
 	c.answer(s.order(ctx, b, c))
 	return true
+}
+
+// orderOf reads a message of module sys, which is good while the message is; false if it is none.
+func (b *Mailbox) orderOf(m *Message) (c *Call, request ei.Raw, ok bool) {
+	from, tag, request, ok := otp.GenRequest("system", m.Payload)
+	if !ok {
+		return nil, nil, false
+	}
+	return &Call{From: from.Pid, alias: from.Alias, n: b.n, by: b.pid, conn: m.asker(), tag: bytes.Clone(tag)}, request, true
 }
 
 // order does what module sys asks for, and returns the answer.
@@ -366,7 +374,7 @@ func (s *Server) order(ctx context.Context, b *Mailbox, c *Call) any {
 			return s.replaceState(ctx, c, t[1])
 		}
 	}
-	return failedWith(ei.Tuple{ei.Atom("unknown_system_msg"), c.Request})
+	return otp.UnknownOrder(c.Request)
 }
 
 // callbackFailed is what sys answers when a function of the process has failed.
@@ -420,32 +428,18 @@ func (s *Server) replaceState(ctx context.Context, c *Call, fun ei.Term) ei.Term
 
 // status is the answer to sys:get_status, in the form of a gen_server.
 func (s *Server) status(b *Mailbox) ei.Term {
-	state, running := ei.Term(ei.Atom("undefined")), ei.Atom("running")
+	shown := otp.Status{Pid: b.pid, Name: b.n.nameOf(b)}
 	if s.State != nil {
 		raw, failure := s.state()
-		if state = raw; failure != nil {
-			state = failure
+		if shown.State = raw; failure != nil {
+			shown.State = failure
 		}
 	}
 	b.mu.Lock()
-	if b.inbox.IsPartly() {
-		running = "suspended"
-	}
-	parent := b.opts.Parent
+	shown.Suspended, shown.Parent = b.inbox.IsPartly(), b.opts.Parent
 	b.mu.Unlock()
-	if parent == (ei.Pid{}) {
-		parent = b.pid // as of a gen_server that nobody is linked to
-	}
-	on, events := b.care.Load().shown()
-	data := func(pairs ...ei.Term) ei.Term { return ei.Tuple{ei.Atom("data"), ei.List(pairs)} }
-	return ei.Tuple{ei.Atom("status"), b.pid, ei.Tuple{ei.Atom("module"), ei.Atom("gen_server")}, ei.List{
-		ei.List{}, running, parent, on, ei.List{
-			ei.Tuple{ei.Atom("header"), otp.Charlist("Status for generic server " + b.n.nameOf(b))},
-			data(ei.Tuple{otp.Charlist("Status"), running}, ei.Tuple{otp.Charlist("Parent"), parent},
-				ei.Tuple{otp.Charlist("Logged events"), events}),
-			data(ei.Tuple{otp.Charlist("State"), state}),
-		},
-	}}
+	shown.Debug, shown.Events = b.care.Load().shown()
+	return shown.Term()
 }
 
 func (s *Server) call(ctx context.Context, c *Call) {

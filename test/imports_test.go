@@ -112,7 +112,8 @@ var picture = []row{
 			"nodes/internal/otp nodes/internal/nametable nodes/internal/packed nodes/internal/peers " +
 			"nodes/internal/permit nodes/internal/places nodes/internal/sequences nodes/internal/states " +
 			"nodes/internal/talk nodes/internal/wait"},
-	{path: "nodes/internal/kept", own: "ei transport nodes nodes/internal/hush nodes/internal/places", notStd: "net syscall"},
+	{path: "nodes/internal/kept", own: "ei transport nodes nodes/internal/hush nodes/internal/otp nodes/internal/places",
+		notStd: "net syscall"},
 	{path: "nodes/pg", own: "ei transport nodes nodes/dist nodes/internal/kept nodes/internal/otp", notStd: "net syscall"},
 	{path: "nodes/global", own: "ei transport nodes nodes/dist nodes/internal/kept nodes/internal/otp",
 		testOwn: "nodes/nodestest test/accord test/otp", testOther: []string{xsys}},
@@ -124,7 +125,7 @@ var picture = []row{
 	{path: "nodes/health", own: "nodes", testOwn: "ei transport"},
 	{path: "nodes/debugz", own: "ei nodes nodes/dist nodes/global nodes/introspect nodes/metrics nodes/pg",
 		testOwn: "nodes/nodestest nodes/supervisor"},
-	{path: "nodes/observer", own: "ei nodes nodes/dist nodes/introspect", notStd: "net", testOwn: "transport"},
+	{path: "nodes/observer", own: "ei nodes nodes/dist nodes/introspect nodes/groupleader", notStd: "net", testOwn: "transport"},
 	{path: "nodes/nodestest", own: "ei transport nodes nodes/dist", notStd: "os"},
 	{path: "nodes/upgrade", own: "transport/handoff nodes", others: []string{xsys}, testOwn: "ei nodes/epmd test/otp test/systemd"},
 	{path: "nodes/console", own: "ei transport nodes nodes/dist nodes/introspect nodes/groupleader nodes/internal/alike",
@@ -185,7 +186,7 @@ var picture = []row{
 	{path: "test/interop/supervise", testOwn: libraries + " test/otp"},
 	{path: "test/interop/discovery", testOwn: libraries + " test/otp test/line test/dns"},
 	{path: "test/interop/processes", testOwn: libraries + " test/otp"},
-	{path: "test/interop/observer", testOwn: libraries + " test/otp"},
+	{path: "test/interop/observer", testOwn: libraries + " test/otp test/port"},
 	{path: "test/interop/console", testOwn: libraries + " test/otp test/pty"},
 	{path: "test/interop/permission", testOwn: libraries + " test/otp"},
 	{path: "test/interop/neighbours", own: libraries + " test/otp"},

@@ -20,7 +20,8 @@ import (
 type Options struct {
 	// Commands are the program's own. One with the name of a command of this package replaces it.
 	Commands []Command
-	// Level is that of the program's log, for the command level. nil: there is no such command.
+	// Level is that of the program's log, for the command level, and for logger:set_primary_config
+	// by rpc:call. nil: there is neither.
 	Level *slog.LevelVar
 	// Log sees what the log says, for the commands trace and rules. nil: there is no trace.
 	Log *Log
@@ -92,6 +93,9 @@ func Serve(n *nodes.Node, o *Options) error {
 	for target, f := range c.functions() {
 		target, _, isShared := strings.Cut(target, "/")
 		module, name, _ := strings.Cut(target, ":")
+		if module == "logger" && c.opts.Level == nil {
+			continue
+		}
 		if !isShared || !slices.Contains(exposed[module], name) { // package observer knows more
 			n.Expose(module, name, nodes.FuncOf(f, lenient))
 		}
@@ -113,14 +117,16 @@ func (c *console) functions() map[string]any {
 		"console:session":               c.serve,
 		"erlang:system_info/1":          systemInfo,
 		"application:get_env/3":         func(_, _ ei.Term, or ei.Term) ei.Term { return or },
+		"logger:get_primary_config":     c.primary,
+		"logger:set_primary_config":     c.setPrimary,
 		"net_kernel:get_net_ticktime/0": func() int { return 60 }, // which the user's node takes over
 	}
 }
 
 // Rules are rules for nodes.Config.Rules that let peers of these names have a console, with all of
-// its commands (see nodes.Rule.Peer): for a table in which not everything is allowed that nothing
-// refuses. Rules before these may refuse commands, as functions of module console:
-// console:drain/0, say.
+// its commands (see nodes.Rule.Peer), and set the log's level by rpc:call: for a table in which not
+// everything is allowed that nothing refuses. Rules before these may refuse commands, as functions
+// of module console: console:drain/0, say.
 func Rules(peer string) []nodes.Rule {
 	rules := []nodes.Rule{
 		{Peer: peer, Permission: nodes.MaySend | nodes.MayLink | nodes.MayExit, Target: sessionName + "*", Allow: true},

@@ -115,6 +115,7 @@ func Start(ctx context.Context, n *nodes.Node, o *Options) (*Global, error) {
 	g.box = kept.New(kept.Options{
 		Node: n, Log: g.log, Name: serverName, Make: g.makeServer, Begin: g.beginServer,
 		Lost: func() { g.broke(); g.endHelper(); g.isThere(g.box, false) }, Over: func(why error) { g.over(g.box, g.helper, why) },
+		State: g.state,
 	})
 	if err := g.helper.Start(ctx); err != nil {
 		return nil, err
@@ -124,6 +125,7 @@ func Start(ctx context.Context, n *nodes.Node, o *Options) (*Global, error) {
 		return nil, err
 	}
 	n.Expose("global", "resolve_it", g.resolveIt)
+	g.exposeSys()
 	return g, nil
 }
 

@@ -3,12 +3,12 @@ package observer
 import (
 	"cmp"
 	"context"
+	"slices"
 	"time"
 	"unicode/utf8"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/introspect"
 )
 
@@ -46,7 +46,9 @@ func (b *observer) procsInfo(ctx context.Context, collector ei.Pid) (ei.Atom, er
 func (b *observer) etopCollect(ctx context.Context, collector ei.Pid) (ei.Atom, error) {
 	self := nodes.MailboxOf(ctx)
 	l := processList{labels: b.showsLabels(ctx)}
-	for p := range b.n.Processes() {
+	// if etop sorts by run times, which are all 0, it shows first what is last here
+	all := slices.SortedStableFunc(b.n.Processes(), func(x, y introspect.Process) int { return cmp.Compare(x.Handled, y.Handled) })
+	for _, p := range all {
 		if p.Pid != self.Pid() {
 			l.add(&p)
 		}
@@ -83,7 +85,7 @@ func (b *observer) showsLabels(ctx context.Context) bool {
 	switch {
 	case c == nil:
 		return true
-	case !c.Peer().Announced.Has(dist.FlagSpawn): // a program of the C library gets no questions
+	case !asks(ctx):
 		return false
 	}
 	ctx, cancel := context.WithTimeout(nodes.NoConnect(ctx), time.Second)
@@ -168,19 +170,6 @@ func (b *observer) fetchStats(ctx context.Context, parent ei.Pid, ms int64) (ei.
 		}
 	}
 	return "ok", nil
-}
-
-// relay is dbg:do_relay: nothing is traced here, but who wants to would wait for the answer for
-// ever (etop of OTP 27, whatever it is told).
-func (b *observer) relay(ctx context.Context, parent ei.Pid, session ...ei.Term) error {
-	nodes.EndAtStop(ctx)
-	self := nodes.MailboxOf(ctx)
-	self.TrapExit(true)
-	if err := b.send(ctx, parent, append(ei.Tuple{ei.Atom("started"), self.Pid()}, session...)); err != nil {
-		return err
-	}
-	_, _ = self.Receive(ctx) // the end of the parent, which is linked
-	return nil
 }
 
 // received waits for a message; false: none has come in that time.

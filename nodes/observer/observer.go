@@ -86,12 +86,18 @@ func Serve(n *nodes.Node, o *Options) error {
 
 // Rules are rules for nodes.Config.Rules that let peers of these names look (see nodes.Rule.Peer),
 // and stop the node if Options.Stop is set: for a table in which not everything is allowed that
-// nothing refuses. They let peers change nothing else: what tools want to be sent goes to processes
-// of their own node, or to those that another rule lets them send to.
+// nothing refuses. There is one for each function: what a program exposes in the same modules is
+// not covered. They let peers change nothing else: what tools want to be sent goes to processes of
+// their own node, or to those that another rule lets them send to.
 func Rules(peer string) []nodes.Rule {
 	var rules []nodes.Rule
-	for _, module := range slices.Sorted(maps.Keys(tableOf(&observer{}))) {
-		rules = append(rules, nodes.Rule{Peer: peer, Permission: nodes.MayCall | nodes.MaySpawn, Target: module + ":*", Allow: true})
+	table := tableOf(&observer{})
+	for _, module := range slices.Sorted(maps.Keys(table)) {
+		for _, name := range slices.Sorted(maps.Keys(table[module])) {
+			rules = append(rules, nodes.Rule{
+				Peer: peer, Permission: nodes.MayCall | nodes.MaySpawn, Target: module + ":" + name, Allow: true,
+			})
+		}
 	}
 	return append(rules, nodes.Rule{Peer: peer, Permission: nodes.MaySend, Target: appmonName + "*", Allow: true})
 }
@@ -140,7 +146,7 @@ func tableOf(b *observer) map[string]map[string]map[int]nodes.Func {
 		"erlang:port_info/2":         func(_, _ ei.Term) ei.Atom { return "undefined" },
 		"erlang:loaded/0":            b.modules,
 		"erlang:memory/0":            b.memory,
-		"erlang:memory/1":            b.memoryOf,
+		"erlang:memory/1":            func(of ei.Term) (ei.Term, error) { return findEach(b.memory(), of) },
 		"erlang:statistics/1":        b.statistics,
 		"erlang:system_info/1":       b.systemInfo,
 		"erlang:system_flag/2":       systemFlag,
@@ -175,15 +181,24 @@ func tableOf(b *observer) map[string]map[string]map[int]nodes.Func {
 		"code:load_file/1":       func(ei.Term) ei.Term { return failed("nofile") },
 		"code:load_abs/1":        func(ei.Term) ei.Term { return failed("nofile") },
 
-		"application:which_applications/0":    b.applications,
-		"application:which_applications/1":    func(ei.Term) ei.List { return b.applications() },
-		"application:loaded_applications/0":   b.applications,
-		"application:get_key/2":               b.applicationKey,
-		"application:get_all_env/1":           func(ei.Atom) ei.List { return ei.List{} },
-		"application:get_env/2":               func(_, _ ei.Atom) ei.Atom { return "undefined" },
-		"application:get_env/3":               func(_, _ ei.Atom, or ei.Term) ei.Term { return or },
-		"application:get_application/1":       func(ei.Term) ei.Atom { return "undefined" },
-		"application_controller:get_master/1": b.master,
+		"application:which_applications/0":            b.applications,
+		"application:which_applications/1":            func(ei.Term) ei.List { return b.applications() },
+		"application:loaded_applications/0":           b.applications,
+		"application:get_key/2":                       b.applicationKey,
+		"application:get_all_env/1":                   func(ei.Atom) ei.List { return ei.List{} },
+		"application:get_env/2":                       func(_, _ ei.Atom) ei.Atom { return "undefined" },
+		"application:get_env/3":                       func(_, _ ei.Atom, or ei.Term) ei.Term { return or },
+		"application:get_application/1":               func(ei.Term) ei.Atom { return "undefined" },
+		"application_controller:get_master/1":         b.master,
+		"application_controller:which_applications/0": b.applications,
+		"application_controller:which_applications/1": func(ei.Term) ei.List { return b.applications() },
+		"application_master:get_child/1":              b.child,
+
+		"c:i/0":      b.shellI,
+		"c:regs/0":   b.shellRegs,
+		"c:memory/0": b.memory,
+		"c:memory/1": func(of ei.Term) (ei.Term, error) { return findEach(b.memory(), of) },
+		"c:uptime/0": b.shellUptime,
 
 		"proc_lib:get_label/1":              b.labelOf,
 		"proc_lib:initial_call/1":           func(ei.Pid) bool { return false },
@@ -197,7 +212,7 @@ func tableOf(b *observer) map[string]map[string]map[int]nodes.Func {
 		"ets:all/0":           nothing,
 		"ets:info/1":          func(ei.Term) ei.Atom { return "undefined" },
 		"ets:info/2":          func(_, _ ei.Term) ei.Atom { return "undefined" },
-		"net_adm:localhost/0": func() ei.Term { _, host, _ := strings.Cut(b.n.Name(), "@"); return chars(host) },
+		"net_adm:localhost/0": b.localhost,
 
 		"observer_backend:vsn/0":             func() ei.Term { return ei.Tuple{ei.Atom("ok"), chars("2.3")} },
 		"observer_backend:sys_info/0":        b.sysInfo,
@@ -208,9 +223,9 @@ func tableOf(b *observer) map[string]map[string]map[int]nodes.Func {
 		"observer_backend:get_socket_list/0": nothing,
 		"observer_backend:socket_info/0":     nothing,
 		"observer_backend:get_table_list/2":  getTables,
-		"dbg:do_relay/2":                     func(ctx context.Context, parent ei.Pid, _ ei.Term) error { return b.relay(ctx, parent) },
-		"dbg:do_relay/3": func(ctx context.Context, _ ei.Term, parent ei.Pid, _ ei.Term) error {
-			return b.relay(ctx, parent, ei.Atom("undefined"))
+		"dbg:do_relay/2":                     func(ctx context.Context, parent ei.Pid, to ei.Term) error { return b.relay(ctx, parent, to) },
+		"dbg:do_relay/3": func(ctx context.Context, _ ei.Term, parent ei.Pid, to ei.Term) error {
+			return b.relay(ctx, parent, to, ei.Atom("undefined"))
 		},
 		"dbg:erlang_trace/3":        func(_, _, _ ei.Term) int { return 0 },
 		"dbg:erlang_trace/4":        func(_, _, _, _ ei.Term) int { return 0 },
@@ -263,6 +278,25 @@ func find(list ei.List, key ei.Atom) (ei.Term, error) {
 		}
 	}
 	return nil, badarg
+}
+
+// findEach is the value of a key, or for a list of keys a list of {Key, Value}.
+func findEach(list ei.List, of ei.Term) (ei.Term, error) {
+	keys, ok := ei.Elements(of)
+	if !ok {
+		key, _ := of.(ei.Atom)
+		return find(list, key)
+	}
+	found := ei.List{}
+	for _, key := range keys {
+		name, _ := key.(ei.Atom)
+		v, err := find(list, name)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, ei.Tuple{key, v})
+	}
+	return found, nil
 }
 
 func (b *observer) moduleInfo(module string) ei.List {
@@ -320,6 +354,9 @@ func (b *observer) isExported(module, name ei.Atom, arity int) bool {
 	if of := b.table[string(module)][string(name)]; of != nil {
 		return of[arity] != nil
 	}
+	if name == "module_info" && arity < 2 && b.isLoaded(module) { // the node has that
+		return true
+	}
 	return slices.Contains(b.n.Exposed()[string(module)], string(name)) // with any arity
 }
 
@@ -367,6 +404,25 @@ func (b *observer) master(app ei.Atom) ei.Term {
 		return kernel.Pid()
 	}
 	return ei.Atom("undefined")
+}
+
+// child is application_master:get_child/1, {Pid, App}: of the processes that stand below the
+// application, one that has others below it, if there is one.
+func (b *observer) child(master ei.Pid) (ei.Term, error) {
+	if b.master(ei.Atom(b.opts.Application)) != ei.Term(master) {
+		return nil, badarg
+	}
+	all, child, tops := b.branches(), master, map[ei.Pid]bool{}
+	for _, p := range all {
+		if p.root && len(tops) == 0 {
+			child = p.Pid
+		}
+		tops[p.Pid] = p.root
+	}
+	if i := slices.IndexFunc(all, func(p branch) bool { return !p.root && tops[p.Parent] }); i >= 0 {
+		child = all[i].Parent
+	}
+	return ei.Tuple{child, ei.Atom(b.opts.Application)}, nil
 }
 
 // status is init:get_status/0.

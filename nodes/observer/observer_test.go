@@ -107,6 +107,10 @@ func TestNothingCrashes(t *testing.T) {
 		{"badarg", "erlang:memory", []any{[]any{a("total"), a("what")}}},
 		{"badarg", "erlang:statistics", []any{a("what")}},
 		{"badarg", "erlang:system_info", []any{a("what")}},
+		{"badarg", "erlang:system_info", []any{ei.Tuple{a("allocator_sizes"), a("what")}}},
+		{"badarg", "erlang:system_info", []any{ei.Tuple{a("allocator_sizes"), ei.List{a("heap"), a("what")}}}},
+		{"badarg", "application_master:get_child", []any{gone.Pid()}},
+		{"badarg", "c:memory", []any{a("what")}},
 		{"badarg", "erlang:system_flag", []any{a("what"), true}},
 		{"badarg", "erlang:process_info", []any{gone.Pid(), a("what")}},
 		{"badarg", "erlang:process_info", []any{s.box.Pid(), a("links")}},
@@ -207,6 +211,11 @@ func TestRules(t *testing.T) {
 	s := newScene(t, nil, append(observer.Rules("ops@*"), nodes.Rule{})...)
 	require.Contains(t, s.call("observer_backend:sys_info"), "uptime")
 	require.Contains(t, s.call("appmon_info:start_link2", s.box.Pid(), s.box.Pid(), []any{}), "{ok,")
+	// what the program exposes itself is not among what they may call, whatever its module
+	for _, module := range []string{"erlang", "logger", "c", "shop"} {
+		s.shop.Expose(module, "set", nodes.FuncOf(func() int { return 1 }))
+		require.Equal(t, "eacces", s.call(module+":set"), module)
+	}
 	other := newScene(t, nil, append(observer.Rules("admin@*"), nodes.Rule{})...)
 	require.Equal(t, "eacces", other.call("observer_backend:sys_info"))
 	require.Positive(t, other.shop.Stats().Denied)
@@ -497,4 +506,41 @@ func TestTooManyPages(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, s.box.SendExit(s.ctx, pages[0], a("normal")))
 	require.Eventually(t, func() bool { _, err := ask(s.ops, s.box.Pid()); return err == nil }, time.Minute, time.Millisecond)
+}
+
+// A tracer with a port gets no further than its own node, which may refuse what it is asked for: it
+// is told that it may go on. One that names another node's process has nothing opened there.
+func TestTracerWithPort(t *testing.T) {
+	s := newScene(t, nil, append(observer.Rules("ops*@*"), nodes.Rule{})...)
+	asked := make(chan string, 10)
+	for _, name := range []string{"sleep", "expr"} {
+		module := map[string]string{"sleep": "timer", "expr": "erl_eval"}[name]
+		s.ops.Expose(module, name, func(ctx context.Context, args []ei.Term) (any, error) {
+			asked <- name
+			if name == "sleep" {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return ei.Tuple{a("value"), ei.Tuple{a("error"), a("eaddrinuse")}, ei.List{}}, nil
+		})
+	}
+	to := func(port int) ei.Term {
+		f := ei.Fun{Module: "dbg", Pid: s.box.Pid(), Free: []ei.Term{ei.Int(5000), ei.Int(port)}}
+		return ei.Tuple{a("port"), f}
+	}
+	pid := s.spawn("dbg:do_relay", s.box.Pid(), to(8415))
+	require.ElementsMatch(t, []string{"sleep", "expr"}, []string{<-asked, <-asked})
+	require.Equal(t, ei.Tuple{a("started"), pid}, s.message())
+	require.NoError(t, s.box.SendExit(s.ctx, pid, a("kill")))
+	s.box.Unlink(s.ctx, pid)
+
+	other := s.start("ops2@host", nil, nil)
+	_, err := s.shop.Connect(s.ctx, other.Name())
+	require.NoError(t, err)
+	require.Contains(t, s.ends("dbg:do_relay", s.mailbox(other).Pid(), to(8415)), "eacces")
+	for _, wrong := range []ei.Term{to(0), to(1 << 16), ei.Tuple{a("port"), a("x")}, ei.Tuple{a("process"), ei.Int(1)}} {
+		pid := s.spawn("dbg:do_relay", s.box.Pid(), wrong)
+		require.Equal(t, ei.Tuple{a("started"), pid}, s.message())
+	}
+	require.Empty(t, asked)
 }

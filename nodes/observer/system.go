@@ -90,7 +90,7 @@ func allocators() []allocator {
 	}
 }
 
-// allocInfo is what erlang:system_info({allocator_sizes, _}) has.
+// allocInfo has the allocators with their instances: erlang:system_info({allocator_sizes, Names}).
 func allocInfo() ei.List {
 	list := ei.List{}
 	for _, a := range allocators() {
@@ -102,25 +102,6 @@ func allocInfo() ei.List {
 			ei.List{pair("mbcs", ei.List{pair("blocks", blocks), three("carriers_size", a.mapped)})}}}})
 	}
 	return list
-}
-
-func (b *observer) memoryOf(what ei.Term) (ei.Term, error) {
-	all := b.memory()
-	keys, ok := ei.Elements(what)
-	if !ok {
-		key, _ := what.(ei.Atom)
-		return find(all, key)
-	}
-	list := ei.List{}
-	for _, key := range keys {
-		name, _ := key.(ei.Atom)
-		v, err := find(all, name)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, ei.Tuple{key, v})
-	}
-	return list, nil
 }
 
 // A traffic is what has come and gone over connections, those included that have ended, as far as
@@ -208,7 +189,7 @@ func (b *observer) systemInfo(what ei.Term) (ei.Term, error) {
 	if t, ok := what.(ei.Tuple); ok && len(t) == 2 && t[0] == ei.Atom("wordsize") {
 		what = ei.Atom("wordsize")
 	} else if ok && len(t) == 2 && t[0] == ei.Atom("allocator_sizes") {
-		return allocInfo(), nil
+		return findEach(allocInfo(), t[1])
 	}
 	switch what {
 	case ei.Atom("wordsize"):

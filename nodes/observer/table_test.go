@@ -3,6 +3,7 @@ package observer
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -37,5 +38,18 @@ func TestArities(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// An uptime is written as c:uptime/0 writes it.
+func TestUptime(t *testing.T) {
+	for want, of := range map[string]time.Duration{
+		"59 seconds":                                 59*time.Second + 900*time.Millisecond,
+		"1 minutes and 0 seconds":                    time.Minute,
+		"23 hours, 59 minutes and 59 seconds":        24*time.Hour - time.Second,
+		"2 days, 0 hours, 0 minutes and 1 seconds":   48*time.Hour + time.Second,
+		"400 days, 1 hours, 1 minutes and 1 seconds": 400*24*time.Hour + time.Hour + time.Minute + time.Second,
+	} {
+		require.Equal(t, want, uptime(of))
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -110,7 +111,8 @@ func Start(ctx context.Context, n *nodes.Node, scope string, o *Options) (*Scope
 		limit = kept.DefaultLimit(1)
 	}
 	s.limit, s.parser = kept.NewLimit[ei.Pid](limit, "Options.Limit", s.log), newParser(limit)
-	s.process = kept.New(kept.Options{Node: n, Log: s.log, Name: scope, Make: s.make, Begin: s.begin, Lost: s.lost, Over: s.over})
+	s.process = kept.New(kept.Options{Node: n, Log: s.log, Name: scope, Make: s.make, Begin: s.begin, Lost: s.lost, Over: s.over,
+		State: s.state})
 	if err := s.process.Start(ctx); err != nil {
 		return nil, &nodes.Error{Op: "start pg scope " + scope, Err: err}
 	}
@@ -213,6 +215,17 @@ func (s *Scope) lost() {
 	for _, l := range s.locals {
 		l.ref = ei.Ref{}
 	}
+}
+
+// state is what sys:get_state shows: how many processes of this node are members, and the scope's
+// processes on other nodes. The members themselves may be very many.
+func (s *Scope) state() ei.Term {
+	peers := ei.List{}
+	for pid := range s.peers {
+		peers = append(peers, pid)
+	}
+	slices.SortFunc(peers, ei.Compare)
+	return ei.MapOf(ei.Atom("scope"), ei.Atom(s.name), ei.Atom("local"), ei.Int(len(s.locals)), ei.Atom("peers"), peers)
 }
 
 func (s *Scope) over(error) {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -27,7 +28,8 @@ const (
 	calm       = 5 * time.Second
 )
 
-// Options are what a Process is, and does. Begin, Lost, Over and Until may be nil.
+// Options are what a Process is, and does. Begin, Lost, Over, State and Until may be
+// nil.
 type Options struct {
 	Node *nodes.Node
 	Log  *slog.Logger
@@ -43,6 +45,8 @@ type Options struct {
 	Lost func()
 	// Over hears that the Process has ended, and why.
 	Over func(why error)
+	// State is what module sys shows of a mailbox with a Handler. Running is held. nil: no state.
+	State func() ei.Term
 
 	// Until is a context with which the Process ends, as by Close. nil: there is none.
 	Until context.Context
@@ -244,8 +248,9 @@ func (p *Process) pauseLocked() time.Duration {
 	return min(time.Duration(p.deaths-1)*deathPause, calm)
 }
 
-// Handler is that of a mailbox which takes messages by take, and runs functions before them.
-// Running is held. The message is released afterwards.
+// Handler is that of a mailbox which takes messages by take, and runs functions before them. What
+// module sys asks is answered here, and does not get there. Running is held. The message is
+// released afterwards.
 func (p *Process) Handler(take func(b *nodes.Mailbox, m *nodes.Message)) nodes.Handler {
 	return func(b *nodes.Mailbox, m *nodes.Message) {
 		defer m.Release()
@@ -260,10 +265,47 @@ func (p *Process) Handler(take func(b *nodes.Mailbox, m *nodes.Message)) nodes.H
 			p.o.Begin(b, isFirst)
 		}
 		p.run()
-		if m.Conn() != nil || !bytes.Equal(m.Payload, wake) {
+		if (m.Conn() != nil || !bytes.Equal(m.Payload, wake)) && !p.takeOrder(b, m) {
 			take(b, m)
 		}
 	}
+}
+
+// takeOrder answers a message of module sys, {system, From, Request}; false if m is none. A process
+// of a third node is not answered: nothing proves that it has asked.
+func (p *Process) takeOrder(b *nodes.Mailbox, m *nodes.Message) bool {
+	from, tag, raw, ok := otp.GenRequest("system", m.Payload)
+	if !ok {
+		return false
+	}
+	if alias, ok := otp.AliasOf(tag); ok {
+		from.Alias = alias
+	}
+	asker := ei.Atom(p.o.Node.Name())
+	if c := m.Conn(); c != nil {
+		asker = ei.Atom(c.Name())
+	}
+	if from.Pid.Node != asker || from.Alias.Len > 0 && from.Alias.Node != asker {
+		return true
+	}
+	request, err := raw.Decode()
+	if err != nil {
+		request = ei.Atom("undecodable")
+	}
+	shown := otp.Status{Pid: b.Pid(), Name: p.o.Name}
+	if p.o.State != nil {
+		shown.State = p.o.State()
+	}
+	answer, ctx := ei.Tuple{tag, shown.Answer(request)}, nodes.NoConnect(transport.NoWait())
+	if from.Alias.Len > 0 {
+		err = b.SendAlias(ctx, from.Alias, answer)
+	} else {
+		err = b.Send(ctx, from.Pid, answer)
+	}
+	if err != nil {
+		p.o.Log.Debug("answer lost", "to", from.Pid, "error", err)
+	}
+	return true
 }
 
 // A command is a function for the process.

@@ -20,6 +20,7 @@ import (
 	"github.com/cnode-go/cnode/test/expect"
 	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/test/otp"
+	"github.com/cnode-go/cnode/test/port"
 )
 
 // start starts a node of Go with a server, till, whose child has a label, and a mailbox, jobs, in
@@ -62,15 +63,17 @@ type meeting struct {
 	t   *testing.T
 	erl *otp.Node
 	n   *nodes.Node
+
+	epmd int // the port mapper's port
 }
 
 func meet(t *testing.T, r otp.Release, o *observer.Options, args ...string) *meeting {
-	port := r.Epmd(t)
-	erl := r.Start(t, otp.Options{EpmdPort: port, ExtraArgs: args})
+	epmd := r.Epmd(t)
+	erl := r.Start(t, otp.Options{EpmdPort: epmd, ExtraArgs: args})
 	source, err := os.ReadFile("testdata/looker.erl")
 	require.NoError(t, err)
 	erl.Load(t, string(source))
-	return &meeting{t, erl, start(t, "go"+r.String()+"@127.0.0.1", port, o)}
+	return &meeting{t: t, erl: erl, n: start(t, "go"+r.String()+"@127.0.0.1", epmd, o), epmd: epmd}
 }
 
 // eval evaluates an expression in which N is the Go node's name, and Till and Jobs two of its
@@ -133,23 +136,38 @@ func beams(t *testing.T, r otp.Release) string {
 	return ""
 }
 
-// etop, in text mode, whatever it sorts by.
+// etop, in text mode, with tracing, which is its default, and without, whatever it sorts by. The
+// trace port is open at etop's node only, to that machine only, and not afterwards.
 func TestEtop(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		ebin := beams(t, r)
 		m := meet(t, r, nil, "-pa", ebin)
-		if r.Number == 27 { // traces, by a port of the other node's, even if it is told not to
-			m.is("econnrefused", `{P, R} = spawn_monitor(fun() -> etop:start([{node, N}, {output, text}, {tracing, off}]) end),
-				receive {'DOWN', R, _, P, {{badmatch, {error, Why}}, _}} -> dbg:stop(), Why end`)
-			m.erl.Load(t, "-module(etop_tr). -export([setup_tracer/1]). setup_tracer(Opts) -> Opts.")
+		m.n = start(t, "far"+r.String()+"@10.255.255.9", m.epmd, nil, func(cfg *nodes.Config) {
+			cfg.Rules = append(observer.Rules("n*@*"), nodes.Rule{})
+		}) // at a host that nobody reaches
+		_, err := m.n.Connect(expect.Context(t), m.erl.Name())
+		require.NoError(t, err)
+		at := port.Free(t)
+		for i, options := range []string{
+			"", "{sort, msg_q}", "{tracing, on}, {sort, memory}", "{tracing, off}", "{tracing, off}, {sort, memory}",
+		} {
+			text := m.eval(fmt.Sprintf("looker:etop(N, %d, [%s], %q)", at, options, filepath.Join(ebin, strconv.Itoa(i))))
+			require.Contains(t, text, "jobs", options)
+			require.Contains(t, text, "till", options)
+			require.Contains(t, text, "waiting", options)
+			require.Regexp(t, `Load: +cpu +\d+`, text, options)
+			traces := !strings.Contains(options, "off") || r.Number == 27 // whatever it is told
+			require.Equal(t, traces, strings.Contains(text, m.n.Name()+" is no BEAM and traces nothing: run times are 0"), options)
+			require.NotContains(t, text, "Lost connection", options)
+			m.is("{error,econnrefused}", fmt.Sprintf("gen_tcp:connect({127,0,0,1}, %d, [])", at))
 		}
-		for _, by := range []string{"msg_q", "memory", "reductions"} {
-			text := m.eval(fmt.Sprintf("looker:etop(N, %s, %q)", by, filepath.Join(ebin, by)))
-			require.Contains(t, text, "jobs", by)
-			require.Contains(t, text, "till", by)
-			require.Contains(t, text, "waiting", by)
-			require.Regexp(t, `Load: +cpu +\d+`, text, by)
-		}
+		// where the port is somebody else's, the user hears of it
+		text := m.eval(fmt.Sprintf(`{ok, L} = gen_tcp:listen(%d, [{ip, {127,0,0,1}}, {reuseaddr, true}]),
+			R = looker:etop(N, %[1]d, [], %q), ok = gen_tcp:close(L), R`, at, filepath.Join(ebin, "taken")))
+		require.Contains(t, text, fmt.Sprintf("port %d, which stands for its trace port here, cannot be opened", at))
+		require.Contains(t, text, "jobs")
+		// to others it is the node's host
+		m.is(`"10.255.255.9"`, `rpc:call(N, net_adm, localhost, [])`)
 	})
 }
 

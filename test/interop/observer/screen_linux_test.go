@@ -104,7 +104,8 @@ func TestObserverOnScreen(t *testing.T) {
 			t.Skip("this Erlang has no wx: the releases in root file systems have none")
 		}
 		tried = true
-		m := &meeting{t, erl, start(t, "go"+r.String()+"@127.0.0.1", port, &observer.Options{Application: "shop", Description: "a shop"})}
+		n := start(t, "go"+r.String()+"@127.0.0.1", port, &observer.Options{Application: "shop", Description: "a shop"})
+		m := &meeting{t: t, erl: erl, n: n, epmd: port}
 		// its menu of nodes has ids from 1001 on
 		m.is("true", `ok = observer:start(), lists:any(fun(Id) ->
 			whereis(observer) ! {wx, Id, undefined, undefined, {wxCommand, command_menu_selected, [], 0, 0}},

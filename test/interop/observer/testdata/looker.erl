@@ -1,6 +1,6 @@
 %% What Observer and etop do, without a screen.
 -module(looker).
--export([printed/1, system/1, charts/1, applications/1, processes/1, process/2, state/1, etop/3]).
+-export([printed/1, system/1, charts/1, applications/1, processes/1, process/2, state/1, etop/4]).
 
 %% What a function prints.
 printed(F) ->
@@ -105,18 +105,22 @@ state(Pid) ->
             {B, State}
     end.
 
-%% What etop writes of a node.
-etop(N, Sort, File) ->
-    spawn(fun() -> printed(fun() ->
-        etop:start([{node, N}, {output, text}, {interval, 1}, {tracing, off}, {lines, 50}, {sort, Sort}])
-    end) end),
-    (fun F() -> case whereis(etop_server) of undefined -> timer:sleep(20), F(); _ -> ok end end)(),
+%% What etop writes of a node, and what it and dbg print until it is stopped, and afterwards.
+etop(N, Port, More, File) ->
+    Me = self(),
+    {Etop, Ended} = spawn_monitor(fun() -> Me ! {printed, printed(fun() ->
+        etop:start([{node, N}, {port, Port}, {output, text}, {interval, 1}, {lines, 50} | More])
+    end)} end),
+    (fun F() -> case whereis(etop_server) of
+        undefined -> receive {'DOWN', Ended, _, _, Why} -> exit({Why, receive {printed, T} -> T after 0 -> none end}) after 20 -> F() end;
+        _ -> ok
+    end end)(),
     etop:dump(File),
     Text = (fun F() -> case file:read_file(File) of
         {ok, T} when byte_size(T) > 500 -> T;
         _ -> timer:sleep(50), F()
     end end)(),
-    Ref = monitor(process, etop_server),
     etop:stop(),
-    receive {'DOWN', Ref, _, _, _} -> ok end,
-    unicode:characters_to_list(Text).
+    Printed = receive {printed, P} -> P end,
+    receive {'DOWN', Ended, _, Etop, _} -> ok end,
+    {unicode:characters_to_list(Text), Printed}.
