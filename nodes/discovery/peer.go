@@ -67,10 +67,7 @@ func (k *Keeper) connect(ctx context.Context, p *peer) *nodes.Conn {
 	}
 	c, err := k.n.Connect(ctx, p.Node)
 	<-k.slots
-	switch {
-	case errors.Is(err, nodes.ErrConnected): // by others, meanwhile
-		c = k.n.Conn(p.Node)
-	case errors.Is(err, nodes.ErrClosed): // the node is being shut down
+	if errors.Is(err, nodes.ErrClosed) { // the node is being shut down
 		k.cancel()
 	}
 	if c == nil && !k.over(ctx) {
