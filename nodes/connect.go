@@ -17,27 +17,22 @@ import (
 )
 
 // Connect finds the node called name through the Resolver, connects and does the handshake, within
-// Config.HandshakeTimeout. A node that is already connected is ErrConnected, the node's own name
-// dist.ErrSelf. When the peer connects at the same time, one of the two attempts wins, and Connect
-// returns that connection; on a node that was not started the peer's wins only if Accept is called
-// before or meanwhile, and otherwise Connect waits until the peer gives it up. If ctx ends when the
-// peer has just accepted, the peer sees this node come up and go down; a connection on demand
-// (Mailbox.Send and the like) is made to its end all the same. A peer that has a connection from
-// another program of this name, an earlier process say, gives it up for the new one: programs that
-// run at the same time need different names. It is ei_connect, which fails in that case.
+// Config.HandshakeTimeout. If there is a connection to the node, Connect returns that. The node's
+// own name is dist.ErrSelf. When the peer connects at the same time, one of the two attempts wins,
+// and Connect returns that connection; on a node that was not started the peer's wins only if
+// Accept is called before or meanwhile, and otherwise Connect waits until the peer gives it up. If
+// ctx ends when the peer has just accepted, the peer sees this node come up and go down; a
+// connection on demand (Mailbox.Send and the like) is made to its end all the same. A peer that has
+// a connection from another program of this name, an earlier process say, gives it up for the new
+// one: programs that run at the same time need different names. It is ei_connect, which fails in
+// that case.
 //
 // Other errors are those of the Resolver, the transport and the handshake (package dist),
 // ErrHandshakeTimeout, and ctx's. They are not ErrNoConnection, which is for methods that connect
 // on demand.
 func (n *Node) Connect(ctx context.Context, name string) (*Conn, error) {
-	c, fresh, err := n.dial(ctx, name, nil, false)
-	if err == nil && !fresh {
-		err = ErrConnected
-	}
-	if err != nil {
-		return nil, wrap("connect", name, err)
-	}
-	return c, nil
+	c, err := n.dial(ctx, name, nil, false)
+	return c, wrap("connect", name, err)
 }
 
 // ConnectAddr is Connect without a Resolver: to the node that listens at addr, over
@@ -51,14 +46,8 @@ func (n *Node) ConnectAddr(ctx context.Context, addr transport.Addr, name string
 		c, err := n.connectAnyone(ctx, at)
 		return c, wrap("connect", addrText(addr), err)
 	}
-	c, fresh, err := n.dial(ctx, name, &at, false)
-	if err == nil && !fresh {
-		err = ErrConnected
-	}
-	if err != nil {
-		return nil, wrap("connect", name, err)
-	}
-	return c, nil
+	c, err := n.dial(ctx, name, &at, false)
+	return c, wrap("connect", name, err)
 }
 
 // ConnectHostPort is ConnectAddr to a port of a machine, over TCP: its name is looked up, IPv4
@@ -117,29 +106,29 @@ type dialing struct {
 	known    peers.Known     // at the last look
 }
 
-// dial gets a connection to name: the one that is up (fresh is false), one that others are about to
-// make, or a new one. On demand, an attempt that has begun goes on when ctx ends: others may need
+// dial gets a connection to name: the one that is up, one that others are about to make, or a new
+// one. On demand, an attempt that has begun goes on when ctx ends: others may need
 // the connection too, and the peer, once it has accepted, would see this node come up and go down.
-func (n *Node) dial(ctx context.Context, name string, at *Endpoint, onDemand bool) (c *Conn, fresh bool, err error) {
+func (n *Node) dial(ctx context.Context, name string, at *Endpoint, onDemand bool) (c *Conn, err error) {
 	if err := dist.CheckName(name); err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	defer endedBy(ctx, &err)
 	d := &dialing{n: n, name: name, at: at, onDemand: onDemand, caller: ctx}
 	ctx, cancel := n.handshakeTime(ctx)
 	defer cancel()
 	defer n.peers.Forget(name)
-	for waited := false; ; waited = true {
+	for {
 		if c, err = d.existing(); c != nil || err != nil {
-			return c, waited, err
+			return c, err
 		}
 		turn, pause := d.isOurTurn(ctx)
 		if turn {
 			if c, over, err := d.begin(ctx); over {
-				return c, true, err
+				return c, err
 			}
 		} else if err := d.waitFor(ctx, pause); err != nil {
-			return nil, false, err
+			return nil, err
 		}
 	}
 }

@@ -20,7 +20,7 @@ var (
 	// ErrNoCookie: Config has no Cookie, and the cookie file gives none; what is wrong with the
 	// file is wrapped beside this.
 	ErrNoCookie = cookie.ErrNone
-	// ErrConnected: a connection to the node is up already.
+	// ErrConnected: a connection to the node that was not made before is up already (Node.Stage).
 	ErrConnected = peers.ErrConnected
 	// ErrSuperseded: the peer's own attempt to connect has won over ours, or a newer connection
 	// from the peer has replaced this one.
