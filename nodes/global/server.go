@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/kept"
 )
 
 // version is that of global's protocol, the same in OTP 25, 27 and 29.
@@ -198,14 +199,12 @@ func (c *server) plain(from string, m ei.Tuple) {
 	}
 }
 
-// call answers a gen_server:call. What OTP's server asks of itself only is not answered to others.
+// call answers a gen_server:call. What it does not know, and what OTP's server asks of itself only,
+// is an error: that logs it, and lets the caller wait in vain.
 func (c *server) call(from string, to letter, request ei.Term) {
 	r, ok := request.(ei.Tuple)
 	if !ok {
 		r = ei.Tuple{request}
-	}
-	if len(r) == 0 {
-		return
 	}
 	switch of := tagOf(r); {
 	case of == "set_lock" && len(r) == 2:
@@ -241,6 +240,7 @@ func (c *server) call(from string, to letter, request ei.Term) {
 		c.settled(to)
 	default:
 		c.out.debug("global: an unexpected call", "peer", from, "request", request)
+		c.reply(to, kept.UnknownRequest())
 	}
 }
 
