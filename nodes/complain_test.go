@@ -51,6 +51,39 @@ func (r *record) lines(parts ...string) (found []string) {
 	return found
 }
 
+// A peer's global that synchronises with a visible node which does not take part is in the log, once;
+// rules that refuse it change nothing. A hidden node is asked by nobody, and a node that stops, or
+// has such a process, is all right.
+func TestVisibleWithoutGlobal(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(cfg *Config)
+		with   bool // a process of that name
+		want   int
+	}{
+		"visible": {func(cfg *Config) { cfg.Visible = true }, false, 1},
+		"rules":   {func(cfg *Config) { cfg.Visible, cfg.Rules = true, []Rule{{}} }, false, 1},
+		"hidden":  {func(*Config) {}, false, 0},
+		"with":    {func(cfg *Config) { cfg.Visible = true }, true, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, log := newWorld(t, "memory"), new(record)
+			n := w.started("alice", func(cfg *Config) {
+				tt.change(cfg)
+				cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
+			})
+			if tt.with {
+				require.NoError(t, n.Register("global_name_server", box(t, n)))
+			}
+			for range 2 {
+				p := w.peer(n.Listeners()[0], role("erl@test"))
+				p.say("global_name_server", ei.Tuple{ei.Atom("$gen_cast"), ei.Tuple{ei.Atom("init_connect")}})
+				p.settled()
+			}
+			require.Len(t, log.lines("level=WARN", "nodes/global", "peer=erl@test"), tt.want)
+		})
+	}
+}
+
 // When the upper level cannot decode what a peer sends, or does not know it, the log names the peer
 // and the error, as a warning once a connection.
 func TestFaultsAreLogged(t *testing.T) {

@@ -119,7 +119,13 @@ func (n *Node) route(c *Conn, m *Message) {
 		m.Release()
 		return
 	}
-	if n.router.divert(c, m) || n.rules != nil && !n.admits(c, m) {
+	if n.router.divert(c, m) {
+		return
+	}
+	if m.ToName == globalServer {
+		n.maybeWithoutGlobal(c)
+	}
+	if n.rules != nil && !n.admits(c, m) {
 		return
 	}
 	switch m.Op {
