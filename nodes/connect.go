@@ -28,8 +28,9 @@ import (
 // that case.
 //
 // Other errors are those of the Resolver, the transport and the handshake (package dist),
-// ErrHandshakeTimeout, and ctx's. They are not ErrNoConnection, which is for methods that connect
-// on demand.
+// ErrHandshakeTimeout, and ctx's, with the step at which it stood: finding the address, connecting
+// to it, a phase of the handshake, or waiting for another attempt. They are not ErrNoConnection,
+// which is for methods that connect on demand.
 func (n *Node) Connect(ctx context.Context, name string) (*Conn, error) {
 	c, err := n.dial(ctx, name, nil, false)
 	return c, wrap("connect", name, err)
@@ -56,7 +57,7 @@ func (n *Node) ConnectAddr(ctx context.Context, addr transport.Addr, name string
 func (n *Node) ConnectHostPort(ctx context.Context, host string, port uint16, name string) (*Conn, error) {
 	ip, err := lookup(ctx, host)
 	if err != nil {
-		return nil, wrap("connect", net.JoinHostPort(host, strconv.Itoa(int(port))), err)
+		return nil, wrap("connect", net.JoinHostPort(host, strconv.Itoa(int(port))), fmt.Errorf("%s: %w", stepFind, err))
 	}
 	return n.ConnectAddr(ctx, transport.FromAddrPort(netip.AddrPortFrom(ip, port)), name)
 }
@@ -186,7 +187,7 @@ func (d *dialing) begin(ctx context.Context) (c *Conn, over bool, err error) {
 		return nil, false, nil
 	}
 	if beyond {
-		c, err = n.attemptBeyond(ctx, within, a, d.err)
+		c, err = d.attemptBeyond(ctx, within, a)
 	} else {
 		c, err = n.attempt(within, a, d.at)
 	}
@@ -208,10 +209,27 @@ func (d *dialing) waitFor(ctx context.Context, pause <-chan time.Time) error {
 		if ctx.Err() == nil {
 			return wait.Err(ctx)
 		}
-		return because(ctx, d.err)
+		return d.late(ctx, stepAwait)
 	}
 	return nil
 }
+
+// late is the error of a dialing that has run out of time at a step. What an attempt before has
+// failed over says more than that step.
+func (d *dialing) late(ctx context.Context, step string) error {
+	if d.err == nil && d.n.ctx.Err() == nil {
+		return because(ctx, errors.New(step))
+	}
+	return because(ctx, d.err)
+}
+
+// The steps of connecting, as errors name them. Those of the handshake are package dist's.
+const (
+	stepAwait     = "another attempt to connect has not ended"
+	stepFind      = "finding its address"
+	stepConnect   = "connecting to its address"
+	stepHandshake = "the handshake"
+)
 
 // attempt connects from our side, by an attempt that is on the table of peers already; ctx is the
 // attempt's. When the peer's own attempt has won the error is ErrSuperseded, ErrConnected or
@@ -224,7 +242,10 @@ func (n *Node) attempt(ctx context.Context, a *attempt, at *Endpoint) (c *Conn, 
 	switch {
 	case err != nil:
 	case at == nil:
-		i.at, err = n.cfg.Resolver.Resolve(ctx, a.Peer)
+		a.step.Store(stepFind)
+		if i.at, err = n.cfg.Resolver.Resolve(ctx, a.Peer); err != nil && n.ctx.Err() == nil {
+			err = fmt.Errorf("%s: %w", stepFind, err)
+		}
 	default:
 		i.at = *at
 	}
@@ -246,8 +267,8 @@ func (n *Node) attempt(ctx context.Context, a *attempt, at *Endpoint) (c *Conn, 
 }
 
 // attemptBeyond is attempt with a context of its own, actx, for a caller who waits until ctx ends.
-// before is why an earlier attempt failed.
-func (n *Node) attemptBeyond(ctx, actx context.Context, a *attempt, before error) (*Conn, error) {
+func (d *dialing) attemptBeyond(ctx, actx context.Context, a *attempt) (*Conn, error) {
+	n := d.n
 	type outcome struct {
 		c   *Conn
 		err error
@@ -268,7 +289,8 @@ func (n *Node) attemptBeyond(ctx, actx context.Context, a *attempt, before error
 	case o := <-made:
 		return o.c, o.err
 	case <-ctx.Done():
-		return nil, because(ctx, before)
+		step, _ := a.step.Load().(string)
+		return nil, d.late(ctx, cmp.Or(step, stepAwait)+" takes too long")
 	}
 }
 
@@ -330,10 +352,12 @@ func (n *Node) initiator(ctx context.Context, i *initiative) (*Conn, error) {
 	if i.want != "" {
 		addr = transport.WithPeerName(addr, i.want)
 	}
+	i.step.Store(stepConnect)
 	s, err := i.at.Transport.Connect(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
+	i.step.Store(stepHandshake)
 	p, err := n.initiate(ctx, s, i)
 	if err == nil {
 		err = n.takeName(p)

@@ -27,7 +27,7 @@ var (
 	ErrSuperseded = peers.ErrSuperseded
 	// ErrHandshakeTimeout: a handshake, connecting included, took longer than Config.HandshakeTimeout.
 	// It is context.DeadlineExceeded, too, though the caller's own context may go on.
-	ErrHandshakeTimeout = fmt.Errorf("the handshake took too long: %w", context.DeadlineExceeded)
+	ErrHandshakeTimeout = fmt.Errorf("no connection within Config.HandshakeTimeout: %w", context.DeadlineExceeded)
 	// ErrTickTimeout: the peer sent nothing for four tick intervals. Bytes that have come and are yet
 	// to be read are a sign of life.
 	ErrTickTimeout = errors.New("the peer has been silent for too long (net tick timeout)")
