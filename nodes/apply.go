@@ -97,7 +97,11 @@ func (n *Node) apply(ctx context.Context, op Permission, module, name ei.Atom, a
 		}
 		return nil, raised(err)
 	}
-	if b, err = encode.Append(b, v); err != nil {
+	before := len(b)
+	if b, err = encode.Append(b, v); err == nil {
+		err = rawFault(v, b[before:])
+	}
+	if err != nil {
 		n.noTerm(t.caller(), "function", what(), err)
 		return nil, raised(fmt.Errorf("the result of %s: %w", what(), err))
 	}
