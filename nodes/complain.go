@@ -105,8 +105,8 @@ const globalServer = ei.Atom("global_name_server")
 // hangs there.
 func (n *Node) maybeWithoutGlobal(c *Conn) {
 	if n.cfg.Visible && n.procs.named(globalServer) == nil && n.State() < StateStopping && n.withoutGlobal.CompareAndSwap(false, true) {
-		n.log.Warn("the node is visible, and does not run nodes/global: global:sync() of its peers waits for it; start that in Config.Setup, or stay hidden",
-			"peer", c.peer.Name)
+		n.log.Warn("the node is visible, and does not run nodes/global: global:sync() of its peers waits for it; "+
+			"start that in Config.Setup, or stay hidden", "peer", c.peer.Name)
 	}
 }
 
@@ -122,8 +122,8 @@ func recipientOf(m *Message) string {
 }
 
 // rawFault tells what is wrong with a term of the program's that is an ei.Raw, or a tuple with one,
-// which package ei appends unchecked. One inside of other terms and Go values is not looked for: that
-// would cost each send.
+// which package ei appends unchecked. One inside of other terms and Go values is not looked for:
+// that would cost each send.
 func rawFault(term any, encoded ei.Raw) error {
 	if !holdsRaw(term) {
 		return nil

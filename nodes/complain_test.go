@@ -52,9 +52,9 @@ func (r *record) lines(parts ...string) (found []string) {
 	return found
 }
 
-// A peer's global that synchronises with a visible node which does not take part is in the log, once;
-// rules that refuse it change nothing. A hidden node is asked by nobody, and a node that stops, or
-// has such a process, is all right.
+// A peer's global that synchronises with a visible node which does not take part is in the log,
+// once; rules that refuse it change nothing. Of a hidden node, or one that has such a process,
+// nothing is said.
 func TestVisibleWithoutGlobal(t *testing.T) {
 	for name, tt := range map[string]struct {
 		change func(cfg *Config)

@@ -268,8 +268,8 @@ func (p *Process) Handler(take func(b *nodes.Mailbox, m *nodes.Message)) nodes.H
 
 // RefuseCall answers a gen_server:call for which a process has no answer of its own, with {error,
 // unknown_request}: else the caller would wait until its time is up, as nothing here crashes over
-// it. false: m is none. A process of a third node is not answered: nothing proves that it has asked,
-// and an answer may end it, if it is a scope of pg, say.
+// it. false: m is none. A process of a third node is not answered: nothing proves that it has
+// asked, and an answer may end it, if it is a scope of pg, say.
 func RefuseCall(b *nodes.Mailbox, m *nodes.Message) bool {
 	call, ok := b.CallOf(m)
 	if !ok {

@@ -43,8 +43,8 @@ func TestUnknownCalls(t *testing.T) {
 		require.NoError(t, m.n.Start(within(t)))
 		m.connect(t, erl)
 		meet(t, []member{m}, []*otp.Node{erl})
-		for _, name := range []string{"global_name_server", "cnode_global_locker", "pg", "'Elixir.Phoenix.PubSub'", "'Elixir.MyApp.PubSub.Adapter'",
-			"'Elixir.MyApp.Presence_shard0'"} {
+		for _, name := range []string{"global_name_server", "cnode_global_locker", "pg", "'Elixir.Phoenix.PubSub'",
+			"'Elixir.MyApp.PubSub.Adapter'", "'Elixir.MyApp.Presence_shard0'"} {
 			box := m.n.Whereis(strings.Trim(name, "'"))
 			for _, request := range []string{"what", "{what, 1}", "{}", "<<0:80000>>", "#{what => [1.5]}", "fun lists:map/2"} {
 				calls := fmt.Sprintf(`To = {%s, '%s'}, R = %s, E = {error, unknown_request}, E = gen_server:call(To, R),
