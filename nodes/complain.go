@@ -97,19 +97,6 @@ func (n *Node) unwanted(b *Mailbox, m *Message) {
 	}
 }
 
-// globalServer is the process with which a peer's global synchronises.
-const globalServer = ei.Atom("global_name_server")
-
-// maybeWithoutGlobal logs, once, that a peer's global synchronises with this node, which does not
-// take part: it would do so with a visible node only. Nobody else could tell why global:sync()
-// hangs there.
-func (n *Node) maybeWithoutGlobal(c *Conn) {
-	if n.cfg.Visible && n.procs.named(globalServer) == nil && n.State() < StateStopping && n.withoutGlobal.CompareAndSwap(false, true) {
-		n.log.Warn("the node is visible, and does not run nodes/global: global:sync() of its peers waits for it; "+
-			"start that in Config.Setup, or stay hidden", "peer", c.peer.Name)
-	}
-}
-
 // recipientOf names the recipient of a message, for people to read.
 func recipientOf(m *Message) string {
 	switch {

@@ -148,3 +148,16 @@ func (n *Node) route(c *Conn, m *Message) {
 		m.Release()
 	}
 }
+
+// globalServer is the process with which a peer's global synchronises.
+const globalServer = ei.Atom("global_name_server")
+
+// maybeWithoutGlobal logs, once, that a peer's global synchronises with this node, which does not
+// take part: it would do so with a visible node only. Nobody else could tell why global:sync()
+// hangs there.
+func (n *Node) maybeWithoutGlobal(c *Conn) {
+	if n.cfg.Visible && n.procs.named(globalServer) == nil && !n.life.Refuses() && n.withoutGlobal.CompareAndSwap(false, true) {
+		n.log.Warn("the node is visible, and does not run nodes/global: global:sync() of its peers waits for it; "+
+			"start that in Config.Setup, or stay hidden", "peer", c.peer.Name)
+	}
+}
