@@ -26,7 +26,7 @@ func (n *Node) apply(ctx context.Context, op Permission, module, name ei.Atom, a
 		return nil, exception
 	}
 	t := runOf(ctx)
-	if answer := n.answerTool(t.caller(), f, args); answer != nil {
+	if answer := n.answerTool(t.caller(), op, f, args); answer != nil {
 		b, err := ei.AppendTerm(b, answer)
 		if err != nil {
 			return nil, f.refused(ei.Atom("badarg"), args, "")
@@ -103,7 +103,11 @@ func (n *Node) apply(ctx context.Context, op Permission, module, name ei.Atom, a
 		}
 		return nil, raised(err)
 	}
-	if b, err = encode.Append(b, v); err != nil {
+	before := len(b)
+	if b, err = encode.Append(b, v); err == nil {
+		err = rawFault(v, b[before:])
+	}
+	if err != nil {
 		n.noTerm(t.caller(), "function", what(), err)
 		return nil, raised(fmt.Errorf("the result of %s: %w", what(), err))
 	}
@@ -342,17 +346,47 @@ func next(c *ei.Cursor, n int) (terms []ei.Term, err error) {
 // whatever the rules say, and whichever packages a program has switched on. They tell nothing that
 // the peer may not know.
 
-// answerTool answers code:ensure_loaded/1, which shells ask before they begin (erl -remsh, iex
-// --remsh); nil: it is another function. What a peer may call nothing of is not there.
-func (n *Node) answerTool(c *Conn, f function, args []ei.Term) ei.Term {
-	if f != (function{"code", "ensure_loaded"}) || len(args) != 1 || n.exposed(f) != nil {
+// answerTool answers what shells ask before they begin (erl -remsh and iex --remsh, and r of their
+// ^G), unless the program has a function for it that the peer may call; nil: it is something else.
+// What a peer may call nothing of is not there, and only a shell that is there has a banner.
+func (n *Node) answerTool(c *Conn, op Permission, f function, args []ei.Term) ei.Term {
+	switch f {
+	case function{"code", "ensure_loaded"}, function{"erlang", "system_info"}, function{"net_kernel", "get_net_ticktime"},
+		function{"application", "get_env"}:
+	default:
 		return nil
 	}
-	module, ok := atom(args[0])
-	if ok && n.offers(c, module) {
-		return ei.Tuple{ei.Atom("module"), module}
+	if n.exposed(f) != nil && n.lets(c, op, f, len(args)) {
+		return nil
 	}
-	return ei.Tuple{ei.Atom("error"), ei.Atom("nofile")}
+	var first ei.Atom
+	if len(args) > 0 {
+		first, _ = atom(args[0])
+	}
+	switch {
+	case f.name == "ensure_loaded" && len(args) == 1:
+		if first != "" && n.offers(c, first) {
+			return ei.Tuple{ei.Atom("module"), first}
+		}
+		return ei.Tuple{ei.Atom("error"), ei.Atom("nofile")}
+	case f.name == "system_info" && len(args) == 1 && first == "otp_release": // by r, in any case
+		return ei.String("0") // a number to those who ask: none of OTP's
+	case !n.offers(c, "shell") && !n.offers(c, "iex") && !n.offers(c, "Elixir.IEx"):
+		return nil
+	case f.name == "system_info" && len(args) == 1 && first == "system_version":
+		return ei.String("Go")
+	case f.name == "get_net_ticktime" && len(args) == 0: // which the user's node takes over
+		return ei.Int(60)
+	case f.name == "get_env" && len(args) == 3 && first == "stdlib": // its shell_slogan
+		return args[2]
+	}
+	return nil
+}
+
+// lets is mayRun without the refusal.
+func (n *Node) lets(c *Conn, op Permission, f function, arity int) bool {
+	c = c.toOthers()
+	return c == nil || n.Allows(c.peer.Name, op, string(f.module), string(f.name), arity)
 }
 
 // offers tells whether there is a function of a module that a peer may call, or spawn.
@@ -369,11 +403,9 @@ func (n *Node) offered(c *Conn, module ei.Atom) map[ei.Atom]int {
 		}
 	}
 	n.procs.mu.RUnlock()
-	c = c.toOthers()
 	may := func(name ei.Atom, arity int) bool {
-		return c == nil || n.rules == nil || slices.ContainsFunc([]Permission{MayCall, MaySpawn}, func(op Permission) bool {
-			return n.rules.Function(c.peer.Name, permit.Op(op), string(module), string(name), arity)
-		})
+		f := function{module, name}
+		return n.lets(c, MayCall, f, arity) || n.lets(c, MaySpawn, f, arity)
 	}
 	for name, fn := range fns {
 		for given, last := 0, -1; given <= maxArity; given++ {

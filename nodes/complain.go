@@ -2,9 +2,11 @@ package nodes
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
 )
 
 // The kinds of complaint: faults of a peer that the connection survives, and reasons why the peer
@@ -18,6 +20,7 @@ const (
 	slowCalls                      // its calls wait long for a place of Config.MaxCalls
 	fullCalls                      // its calls are refused, because too many of them wait
 	faultDenied                    // what Config.Rules refuse it
+	faultRaw                       // this node has sent it an ei.Raw that is no term
 )
 
 // complain logs a complaint. The first of its kind on a connection is a warning; later ones are
@@ -103,6 +106,45 @@ func recipientOf(m *Message) string {
 		return m.Ref.String()
 	}
 	return m.To.String()
+}
+
+// rawFault tells what is wrong with a term of the program's that is an ei.Raw, or a tuple with one,
+// which package ei appends unchecked. One inside of other terms and Go values is not looked for:
+// that would cost each send.
+func rawFault(term any, encoded ei.Raw) error {
+	if !holdsRaw(term) {
+		return nil
+	}
+	first, err := firstTerm(encoded)
+	if err == nil && len(first) < len(encoded) {
+		err = fmt.Errorf("%d bytes after the term", len(encoded)-len(first))
+	}
+	return err
+}
+
+func holdsRaw(term any) bool {
+	switch t := term.(type) {
+	case ei.Raw:
+		return true
+	case ei.Tuple:
+		for _, e := range t {
+			if holdsRaw(e) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// badRaw is the text about a message that a peer is sent, and ends the connection over.
+const badRaw = "a malformed ei.Raw was sent: the peer may end the connection over it"
+
+// complainOfRaw logs that what is sent to the peer is no term: the peer's log has only that.
+func (c *Conn) complainOfRaw(ctl *dist.Control, term any, encoded ei.Raw) {
+	if err := rawFault(term, encoded); err != nil {
+		to := recipientOf(&Message{Control: *ctl})
+		c.complain(faultRaw, badRaw, fmt.Errorf("%d bytes to %s: %w", len(encoded), to, err))
+	}
 }
 
 // wellFormed tells what is wrong with an encoded term; nil if nothing is, or raw is empty.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -49,6 +50,81 @@ func (r *record) lines(parts ...string) (found []string) {
 		}
 	}
 	return found
+}
+
+// A peer's global that synchronises with a visible node which does not take part is in the log,
+// once; rules that refuse it change nothing. Of a hidden node, or one that has such a process,
+// nothing is said.
+func TestVisibleWithoutGlobal(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(cfg *Config)
+		with   bool // a process of that name
+		want   int
+	}{
+		"visible": {func(cfg *Config) { cfg.Visible = true }, false, 1},
+		"rules":   {func(cfg *Config) { cfg.Visible, cfg.Rules = true, []Rule{{}} }, false, 1},
+		"hidden":  {func(*Config) {}, false, 0},
+		"with":    {func(cfg *Config) { cfg.Visible = true }, true, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, log := newWorld(t, "memory"), new(record)
+			n := w.started("alice", func(cfg *Config) {
+				tt.change(cfg)
+				cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
+			})
+			if tt.with {
+				require.NoError(t, n.Register("global_name_server", box(t, n)))
+			}
+			for range 2 {
+				p := w.peer(n.Listeners()[0], role("erl@test"))
+				p.say("global_name_server", ei.Tuple{ei.Atom("$gen_cast"), ei.Tuple{ei.Atom("init_connect")}})
+				p.settled()
+			}
+			require.Len(t, log.lines("level=WARN", "nodes/global", "peer=erl@test"), tt.want)
+		})
+	}
+}
+
+// What a program sends as an ei.Raw that is no term is in its own log: the first to a peer as a
+// warning. As a result or a reply it is none, and the caller hears so.
+func TestMalformedRaw(t *testing.T) {
+	broken := ei.Raw{109, 255, 255, 255, 255, 1}
+	log := new(record)
+	w := newWorld(t, "memory")
+	a := w.started("alice", func(cfg *Config) {
+		cfg.Logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	})
+	b := w.started("bob")
+	from, far := box(t, a), box(t, b)
+	c, err := a.Connect(w.ctx(), b.Name())
+	require.NoError(t, err)
+	pids := slices.Values([]ei.Pid{far.Pid()})
+	sends := []func(term ei.Raw) error{
+		func(r ei.Raw) error { return from.Send(w.ctx(), far.Pid(), r) },
+		func(r ei.Raw) error {
+			return from.SendName(w.ctx(), b.Name(), "x", ei.Tuple{ei.Atom("a"), ei.Tuple{r}})
+		},
+		func(r ei.Raw) error { return c.SendRaw(w.ctx(), far.Pid(), r) },
+		func(r ei.Raw) error { return c.SendNameRaw(w.ctx(), "x", r) },
+		func(r ei.Raw) error { return from.SendAll(w.ctx(), pids, r) },
+	}
+	for _, bad := range []ei.Raw{broken, {97, 1, 97, 1}, {106}} {
+		for _, send := range sends {
+			require.NoError(t, send(bad))
+		}
+	}
+	require.Len(t, log.lines("a malformed ei.Raw was sent"), 2*len(sends), "the empty list is none")
+	require.Len(t, log.lines("a malformed ei.Raw was sent", "level=WARN", "peer=bob@test", "6 bytes to "+far.Pid().String()), 1)
+	require.Len(t, log.lines("a malformed ei.Raw was sent", "level=WARN"), 2, "the other one is to many")
+
+	a.Expose("m", "broken", func(context.Context, []ei.Term) (any, error) { return broken, nil })
+	_, err = b.RPC(w.ctx(), a.Name(), "m", "broken")
+	require.ErrorContains(t, err, "the result of m:broken/0")
+	_, err = a.Serve("server", Server{Call: func(context.Context, *Call) (any, error) { return broken, nil }}, nil)
+	require.NoError(t, err)
+	reply, err := b.CallName(w.ctx(), a.Name(), "server", ei.Atom("hello"))
+	require.NoError(t, err)
+	require.Contains(t, reply.String(), "{error,")
 }
 
 // When the upper level cannot decode what a peer sends, or does not know it, the log names the peer

@@ -92,7 +92,8 @@ type Config struct {
 	// Visible makes peers list the node in nodes(); by default a C-node is hidden. An Erlang node
 	// that gives this node a dynamic name takes it for hidden all the same, over that one
 	// connection. A visible node takes part in global's synchronisation if the program has package
-	// nodes/global do so; otherwise global:sync/0 on its peers waits for it.
+	// nodes/global do so; otherwise global:sync/0 on its peers waits for it, and the log has a
+	// warning when the first of them connects.
 	Visible bool
 	// Flags are the distribution flags to announce; 0 is dist.FlagsDefault. FlagPublished follows
 	// Visible. New refuses the flags of obsolete atom caches, and FlagNameMe, which follows an

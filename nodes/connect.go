@@ -17,27 +17,23 @@ import (
 )
 
 // Connect finds the node called name through the Resolver, connects and does the handshake, within
-// Config.HandshakeTimeout. A node that is already connected is ErrConnected, the node's own name
-// dist.ErrSelf. When the peer connects at the same time, one of the two attempts wins, and Connect
-// returns that connection; on a node that was not started the peer's wins only if Accept is called
-// before or meanwhile, and otherwise Connect waits until the peer gives it up. If ctx ends when the
-// peer has just accepted, the peer sees this node come up and go down; a connection on demand
-// (Mailbox.Send and the like) is made to its end all the same. A peer that has a connection from
-// another program of this name, an earlier process say, gives it up for the new one: programs that
-// run at the same time need different names. It is ei_connect, which fails in that case.
+// Config.HandshakeTimeout. If there is a connection to the node, Connect returns that. The node's
+// own name is dist.ErrSelf. When the peer connects at the same time, one of the two attempts wins,
+// and Connect returns that connection; on a node that was not started the peer's wins only if
+// Accept is called before or meanwhile, and otherwise Connect waits until the peer gives it up. If
+// ctx ends when the peer has just accepted, the peer sees this node come up and go down; a
+// connection on demand (Mailbox.Send and the like) is made to its end all the same. A peer that has
+// a connection from another program of this name, an earlier process say, gives it up for the new
+// one: programs that run at the same time need different names. It is ei_connect, which fails in
+// that case.
 //
 // Other errors are those of the Resolver, the transport and the handshake (package dist),
-// ErrHandshakeTimeout, and ctx's. They are not ErrNoConnection, which is for methods that connect
-// on demand.
+// ErrHandshakeTimeout, and ctx's, with the step at which it stood: finding the address, connecting
+// to it, a phase of the handshake, or waiting for another attempt. They are not ErrNoConnection,
+// which is for methods that connect on demand.
 func (n *Node) Connect(ctx context.Context, name string) (*Conn, error) {
-	c, fresh, err := n.dial(ctx, name, nil, false)
-	if err == nil && !fresh {
-		err = ErrConnected
-	}
-	if err != nil {
-		return nil, wrap("connect", name, err)
-	}
-	return c, nil
+	c, err := n.dial(ctx, name, nil, false)
+	return c, wrap("connect", name, err)
 }
 
 // ConnectAddr is Connect without a Resolver: to the node that listens at addr, over
@@ -51,14 +47,8 @@ func (n *Node) ConnectAddr(ctx context.Context, addr transport.Addr, name string
 		c, err := n.connectAnyone(ctx, at)
 		return c, wrap("connect", addrText(addr), err)
 	}
-	c, fresh, err := n.dial(ctx, name, &at, false)
-	if err == nil && !fresh {
-		err = ErrConnected
-	}
-	if err != nil {
-		return nil, wrap("connect", name, err)
-	}
-	return c, nil
+	c, err := n.dial(ctx, name, &at, false)
+	return c, wrap("connect", name, err)
 }
 
 // ConnectHostPort is ConnectAddr to a port of a machine, over TCP: its name is looked up, IPv4
@@ -67,7 +57,7 @@ func (n *Node) ConnectAddr(ctx context.Context, addr transport.Addr, name string
 func (n *Node) ConnectHostPort(ctx context.Context, host string, port uint16, name string) (*Conn, error) {
 	ip, err := lookup(ctx, host)
 	if err != nil {
-		return nil, wrap("connect", net.JoinHostPort(host, strconv.Itoa(int(port))), err)
+		return nil, wrap("connect", net.JoinHostPort(host, strconv.Itoa(int(port))), fmt.Errorf("%s: %w", stepFind, err))
 	}
 	return n.ConnectAddr(ctx, transport.FromAddrPort(netip.AddrPortFrom(ip, port)), name)
 }
@@ -117,29 +107,29 @@ type dialing struct {
 	known    peers.Known     // at the last look
 }
 
-// dial gets a connection to name: the one that is up (fresh is false), one that others are about to
-// make, or a new one. On demand, an attempt that has begun goes on when ctx ends: others may need
+// dial gets a connection to name: the one that is up, one that others are about to make, or a new
+// one. On demand, an attempt that has begun goes on when ctx ends: others may need
 // the connection too, and the peer, once it has accepted, would see this node come up and go down.
-func (n *Node) dial(ctx context.Context, name string, at *Endpoint, onDemand bool) (c *Conn, fresh bool, err error) {
+func (n *Node) dial(ctx context.Context, name string, at *Endpoint, onDemand bool) (c *Conn, err error) {
 	if err := dist.CheckName(name); err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	defer endedBy(ctx, &err)
 	d := &dialing{n: n, name: name, at: at, onDemand: onDemand, caller: ctx}
 	ctx, cancel := n.handshakeTime(ctx)
 	defer cancel()
 	defer n.peers.Forget(name)
-	for waited := false; ; waited = true {
+	for {
 		if c, err = d.existing(); c != nil || err != nil {
-			return c, waited, err
+			return c, err
 		}
 		turn, pause := d.isOurTurn(ctx)
 		if turn {
 			if c, over, err := d.begin(ctx); over {
-				return c, true, err
+				return c, err
 			}
 		} else if err := d.waitFor(ctx, pause); err != nil {
-			return nil, false, err
+			return nil, err
 		}
 	}
 }
@@ -197,7 +187,7 @@ func (d *dialing) begin(ctx context.Context) (c *Conn, over bool, err error) {
 		return nil, false, nil
 	}
 	if beyond {
-		c, err = n.attemptBeyond(ctx, within, a, d.err)
+		c, err = d.attemptBeyond(ctx, within, a)
 	} else {
 		c, err = n.attempt(within, a, d.at)
 	}
@@ -219,10 +209,27 @@ func (d *dialing) waitFor(ctx context.Context, pause <-chan time.Time) error {
 		if ctx.Err() == nil {
 			return wait.Err(ctx)
 		}
-		return because(ctx, d.err)
+		return d.late(ctx, stepAwait)
 	}
 	return nil
 }
+
+// late is the error of a dialing that has run out of time at a step. What an attempt before has
+// failed over says more than that step.
+func (d *dialing) late(ctx context.Context, step string) error {
+	if d.err == nil && d.n.ctx.Err() == nil {
+		return because(ctx, errors.New(step))
+	}
+	return because(ctx, d.err)
+}
+
+// The steps of connecting, as errors name them. Those of the handshake are package dist's.
+const (
+	stepAwait     = "another attempt to connect has not ended"
+	stepFind      = "finding its address"
+	stepConnect   = "connecting to its address"
+	stepHandshake = "the handshake"
+)
 
 // attempt connects from our side, by an attempt that is on the table of peers already; ctx is the
 // attempt's. When the peer's own attempt has won the error is ErrSuperseded, ErrConnected or
@@ -235,7 +242,10 @@ func (n *Node) attempt(ctx context.Context, a *attempt, at *Endpoint) (c *Conn, 
 	switch {
 	case err != nil:
 	case at == nil:
-		i.at, err = n.cfg.Resolver.Resolve(ctx, a.Peer)
+		a.step.Store(stepFind)
+		if i.at, err = n.cfg.Resolver.Resolve(ctx, a.Peer); err != nil && n.ctx.Err() == nil {
+			err = fmt.Errorf("%s: %w", stepFind, err)
+		}
 	default:
 		i.at = *at
 	}
@@ -257,8 +267,8 @@ func (n *Node) attempt(ctx context.Context, a *attempt, at *Endpoint) (c *Conn, 
 }
 
 // attemptBeyond is attempt with a context of its own, actx, for a caller who waits until ctx ends.
-// before is why an earlier attempt failed.
-func (n *Node) attemptBeyond(ctx, actx context.Context, a *attempt, before error) (*Conn, error) {
+func (d *dialing) attemptBeyond(ctx, actx context.Context, a *attempt) (*Conn, error) {
+	n := d.n
 	type outcome struct {
 		c   *Conn
 		err error
@@ -279,7 +289,8 @@ func (n *Node) attemptBeyond(ctx, actx context.Context, a *attempt, before error
 	case o := <-made:
 		return o.c, o.err
 	case <-ctx.Done():
-		return nil, because(ctx, before)
+		step, _ := a.step.Load().(string)
+		return nil, d.late(ctx, cmp.Or(step, stepAwait)+" takes too long")
 	}
 }
 
@@ -341,10 +352,12 @@ func (n *Node) initiator(ctx context.Context, i *initiative) (*Conn, error) {
 	if i.want != "" {
 		addr = transport.WithPeerName(addr, i.want)
 	}
+	i.step.Store(stepConnect)
 	s, err := i.at.Transport.Connect(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
+	i.step.Store(stepHandshake)
 	p, err := n.initiate(ctx, s, i)
 	if err == nil {
 		err = n.takeName(p)

@@ -58,9 +58,14 @@ func TestConnectErrors(t *testing.T) {
 			require.Equal(t, "gone@test", e.Peer)
 			require.ErrorIs(t, connect("moved@test"), dist.ErrWrongPeer)
 			require.NoError(t, connect("bob@test"))
-			require.ErrorIs(t, connect("bob@test"), ErrConnected)
-			_, err = a.ConnectAddr(w.ctx(), other.Listeners()[0].Addr(), "bob@test")
-			require.ErrorIs(t, err, ErrConnected)
+			there := a.Conn("bob@test")
+			again, err := a.Connect(w.ctx(), "bob@test")
+			require.NoError(t, err)
+			require.Same(t, there, again)
+			again, err = a.ConnectAddr(w.ctx(), other.Listeners()[0].Addr(), "bob@test")
+			require.NoError(t, err)
+			require.Same(t, there, again, "wherever it is")
+			require.Len(t, a.Peers(), 1)
 			c, err := a.ConnectAddr(w.ctx(), other.Listeners()[0].Addr(), "other@test")
 			require.NoError(t, err)
 			require.Equal(t, "other@test", c.Name())
@@ -86,8 +91,9 @@ func TestConnectAddr(t *testing.T) {
 	require.Eventually(t, func() bool { return b.Conn("alice@test") != nil }, tooLong, tick)
 	_, err = a.ConnectAddr(w.ctx(), at, "")
 	require.Error(t, err)
-	_, err = a.ConnectAddr(w.ctx(), at, "bob@test")
-	require.ErrorIs(t, err, ErrConnected)
+	again, err := a.ConnectAddr(w.ctx(), at, "bob@test")
+	require.NoError(t, err)
+	require.Same(t, c, again)
 	require.NoError(t, c.Err())
 	_, err = c.RPC(w.ctx(), "m", "f")
 	require.Error(t, err)
@@ -277,6 +283,55 @@ type hanging struct{}
 func (hanging) Resolve(ctx context.Context, _ string) (Endpoint, error) {
 	<-ctx.Done()
 	return Endpoint{}, ctx.Err()
+}
+
+// An error of connecting names the step at which that stood, also when the time is over.
+func TestConnectNamesStep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		w.ambush("silent@test")
+		far := Endpoint{Addr: w.addr("silent@test"), Transport: farTransport{w.tr}}
+		for name, tt := range map[string]struct {
+			resolver        Resolver
+			step, takesLong string
+		}{
+			"lost@test":   {hanging{}, "finding its address: context deadline exceeded", "finding its address takes too long"},
+			"far@test":    {Static{"far@test": far}, "connect memory:", "connecting to its address takes too long"},
+			"silent@test": {w.book, `handshake with "silent@test": status`, "the handshake takes too long"},
+		} {
+			a := w.node("alice", func(cfg *Config) { cfg.Resolver = tt.resolver })
+			b := box(t, a)
+			try := func(f func(ctx context.Context) error, want ...string) {
+				t.Helper()
+				ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+				defer cancel()
+				err := f(ctx)
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+				for _, text := range want {
+					require.ErrorContains(t, err, text)
+				}
+			}
+			connect := func(ctx context.Context) error { _, err := a.Connect(ctx, name); return err }
+			try(connect, "connect "+name+": ", tt.step)
+			try(func(context.Context) error { return connect(context.Background()) }, "connect "+name+": ", tt.step, "Config.HandshakeTimeout")
+			try(func(ctx context.Context) error { return b.SendName(ctx, name, "x", ei.Atom("hello")) }, "no connection", tt.takesLong)
+			try(connect, "connect "+name+": ", "another attempt to connect has not ended")
+			require.NoError(t, a.Close())
+			synctest.Wait()
+		}
+	})
+	w := newWorld(t, "memory")
+	_, err := w.node("alice").Connect(w.ctx(), "nobody@test")
+	require.ErrorIs(t, err, ErrUnknownNode)
+	require.ErrorContains(t, err, "connect nobody@test: finding its address: ")
+}
+
+// A farTransport connects to nobody.
+type farTransport struct{ transport.Transport }
+
+func (farTransport) Connect(ctx context.Context, addr transport.Addr) (*transport.Stream, error) {
+	<-ctx.Done()
+	return nil, &transport.OpError{Op: "connect", Addr: addr, Err: context.Cause(ctx)}
 }
 
 func TestHandshakeTimeout(t *testing.T) {

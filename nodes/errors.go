@@ -20,14 +20,14 @@ var (
 	// ErrNoCookie: Config has no Cookie, and the cookie file gives none; what is wrong with the
 	// file is wrapped beside this.
 	ErrNoCookie = cookie.ErrNone
-	// ErrConnected: a connection to the node is up already.
+	// ErrConnected: a connection to the node that was not made before is up already (Node.Stage).
 	ErrConnected = peers.ErrConnected
 	// ErrSuperseded: the peer's own attempt to connect has won over ours, or a newer connection
 	// from the peer has replaced this one.
 	ErrSuperseded = peers.ErrSuperseded
 	// ErrHandshakeTimeout: a handshake, connecting included, took longer than Config.HandshakeTimeout.
 	// It is context.DeadlineExceeded, too, though the caller's own context may go on.
-	ErrHandshakeTimeout = fmt.Errorf("the handshake took too long: %w", context.DeadlineExceeded)
+	ErrHandshakeTimeout = fmt.Errorf("no connection within Config.HandshakeTimeout: %w", context.DeadlineExceeded)
 	// ErrTickTimeout: the peer sent nothing for four tick intervals. Bytes that have come and are yet
 	// to be read are a sign of life.
 	ErrTickTimeout = errors.New("the peer has been silent for too long (net tick timeout)")

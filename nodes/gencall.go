@@ -75,6 +75,9 @@ func (c *Call) Reply(ctx context.Context, v any) error {
 	defer c.n.recycle(buf)
 	head := append(ei.AppendTupleHeader((*buf)[:0], 2), c.tag...)
 	answer, unencodable := c.encode.Append(head, v)
+	if unencodable == nil {
+		unencodable = rawFault(v, answer[len(head):])
+	}
 	if unencodable != nil { // the caller must not wait for ever
 		unencodable = wrap("reply", string(c.From.Node), fmt.Errorf("%w: %w", errUnencodable, unencodable))
 		answer, _ = ei.Append(head, ei.T("error", unencodable.Error()))

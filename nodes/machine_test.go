@@ -193,7 +193,7 @@ func (m *peersMachine) settle() {
 		p.close()
 	}
 	for _, err := range m.honest {
-		if *err != nil && !errors.Is(*err, ErrConnected) {
+		if *err != nil {
 			m.t.Error(*err)
 		}
 	}

@@ -1,7 +1,6 @@
 package nodes
 
 import (
-	"errors"
 	"strings"
 	"testing"
 
@@ -67,16 +66,10 @@ func TestMonitorNodesBesideEnd(t *testing.T) {
 		b := box(t, a)
 		asked := async(func() ([]string, error) { return b.MonitorNodes(AllNodes) })
 		c, err := a.Connect(w.ctx(), "bob@test")
-		if errors.Is(err, ErrConnected) {
-			c = a.Conn("bob@test")
-		} else {
-			require.NoError(t, err)
-		}
-		if c != nil {
-			closed := async(func() (int, error) { return 0, c.Close() })
-			c.fail(ErrClosed)
-			require.NoError(t, arrives(t, closed, "Close").err)
-		}
+		require.NoError(t, err)
+		closed := async(func() (int, error) { return 0, c.Close() })
+		c.fail(ErrClosed)
+		require.NoError(t, arrives(t, closed, "Close").err)
 		r := arrives(t, asked, "MonitorNodes")
 		require.NoError(t, r.err)
 		alternate(t, b, len(r.v) > 0, false)

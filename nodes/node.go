@@ -40,6 +40,8 @@ type Node struct {
 	faults    hush.Each // what functions and their callers do wrong
 	waits     hush.Hush // connections that wait for a free descriptor
 
+	withoutGlobal atomic.Bool // the log has it: see maybeWithoutGlobal
+
 	mu       sync.Mutex // guards this group, and cfg.Cookie and cfg.Cookies
 	name     string     // "" until a dynamic node has connected
 	creation uint32

@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"context"
+	"sync/atomic"
 
 	"github.com/cnode-go/cnode/nodes/internal/peers"
 )
@@ -11,6 +12,8 @@ type attempt struct {
 	peers.Attempt
 	claim claim     // on the peer
 	from  *Listener // whose Accept is to return the connection; nil: none is
+	// step is where an attempt of our own stands, a string
+	step atomic.Value
 }
 
 // newAttempt is an attempt within ctx, and the context that its Cancel ends.

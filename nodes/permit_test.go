@@ -76,6 +76,45 @@ var eacces = func(m, f ei.Atom, arity int) ei.Tuple {
 	return ei.Tuple{ei.Atom("eacces"), ei.List{ei.Tuple{m, f, ei.Int(arity), ei.List{}}}}
 }
 
+// What a shell asks before it begins is answered, whatever the rules say, and tells nothing.
+func TestRulesOfShells(t *testing.T) {
+	g := guard(t, append([]Rule{{Peer: "web*@*", Permission: MayCall, Target: "shell:start", Allow: true}}, webRules...)...)
+	g.n.Expose("shell", "start", func(context.Context, []ei.Term) (any, error) { return ei.Atom("ok"), nil })
+	g.n.Expose("erlang", "system_info", func(context.Context, []ei.Term) (any, error) { return ei.Atom("all"), nil })
+	atom := func(s string) ei.Term { return ei.Atom(s) }
+	eacces := func(m, f ei.Atom, n int) ei.Term {
+		return ei.Tuple{atom("badrpc"), ei.Tuple{atom("EXIT"), eacces(m, f, n)}}
+	}
+	nofile := ei.Tuple{atom("error"), atom("nofile")}
+	for name, want := range map[string][]ei.Term{
+		"web1@test": {ei.Tuple{atom("module"), atom("shell")}, nofile, ei.String("0"), ei.String("Go"), ei.Int(60), atom("hello"),
+			eacces("erlang", "system_info", 1), eacces("application", "get_env", 3)},
+		"db1@test": {nofile, nofile, ei.String("0"), eacces("erlang", "system_info", 1), eacces("net_kernel", "get_net_ticktime", 0),
+			eacces("application", "get_env", 3), eacces("erlang", "system_info", 1), eacces("application", "get_env", 3)},
+		"admin@test": {ei.Tuple{atom("module"), atom("shell")}, nofile, atom("all"), atom("all"), ei.Int(60), atom("hello"), atom("all"), nil},
+	} {
+		p := g.peer(name)
+		for i, tt := range []struct {
+			m, f string
+			args ei.List
+		}{
+			{"code", "ensure_loaded", ei.List{atom("shell")}},
+			{"code", "ensure_loaded", ei.List{atom("nobody")}},
+			{"erlang", "system_info", ei.List{atom("otp_release")}},
+			{"erlang", "system_info", ei.List{atom("system_version")}},
+			{"net_kernel", "get_net_ticktime", ei.List{}},
+			{"application", "get_env", ei.List{atom("stdlib"), atom("shell_slogan"), atom("hello")}},
+			{"erlang", "system_info", ei.List{atom("process_count")}},
+			{"application", "get_env", ei.List{atom("shop"), atom("key"), atom("hello")}},
+		} {
+			p.say("rex", ei.Tuple{p.self, ei.Tuple{atom("call"), atom(tt.m), atom(tt.f), tt.args, atom("user")}})
+			if _, reply := p.next(); want[i] != nil {
+				require.Equal(t, ei.Tuple{atom("rex"), want[i]}.String(), reply.String(), "%s asks %s:%s(%v)", name, tt.m, tt.f, tt.args)
+			}
+		}
+	}
+}
+
 // Calls of every form reach the functions that the rules name, and no others.
 func TestRulesOfCalls(t *testing.T) {
 	g := guard(t, webRules...)

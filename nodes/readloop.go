@@ -122,6 +122,9 @@ func (n *Node) route(c *Conn, m *Message) {
 	if n.router.divert(c, m) {
 		return
 	}
+	if m.ToName == globalServer {
+		n.maybeWithoutGlobal(c)
+	}
 	b, lost := n.procs.recipient(m), false // lost: nobody is to get it, and it stays as it came
 	switch m.Op {
 	case dist.OpSend, dist.OpRegSend, dist.OpAliasSend, dist.OpExit, dist.OpExit2, dist.OpMonitorPExit:
@@ -153,5 +156,18 @@ func (n *Node) route(c *Conn, m *Message) {
 	default:
 		n.takeSignal(m)
 		m.Release()
+	}
+}
+
+// globalServer is the process with which a peer's global synchronises.
+const globalServer = ei.Atom("global_name_server")
+
+// maybeWithoutGlobal logs, once, that a peer's global synchronises with this node, which does not
+// take part: it would do so with a visible node only. Nobody else could tell why global:sync()
+// hangs there.
+func (n *Node) maybeWithoutGlobal(c *Conn) {
+	if n.cfg.Visible && n.procs.named(globalServer) == nil && !n.life.Refuses() && n.withoutGlobal.CompareAndSwap(false, true) {
+		n.log.Warn("the node is visible, and does not run nodes/global: global:sync() of its peers waits for it; "+
+			"start that in Config.Setup, or stay hidden", "peer", c.peer.Name)
 	}
 }

@@ -47,7 +47,8 @@ func (c *Conn) SendName(ctx context.Context, to string, term any) error {
 // SendRaw is Send of an encoded term, without version byte. payload may be reused on return.
 // Nothing is allocated for one of less than 128 KiB. It waits as Send does, and has its errors; a
 // payload that is empty, or begins with a version byte, is dist.ErrFrame. The peer ends the
-// connection over any other payload that is not a term. It is ei_send_encoded.
+// connection over any other payload that is not a term, and the node's log has a warning. It is
+// ei_send_encoded.
 func (c *Conn) SendRaw(ctx context.Context, to ei.Pid, payload ei.Raw) error {
 	ctl := dist.Control{Op: dist.OpSend, To: to}
 	return c.SendControl(ctx, &ctl, payload)
@@ -69,6 +70,9 @@ func (c *Conn) send(ctx context.Context, ctl *dist.Control, term any) error {
 	head := len(b)
 	if err == nil {
 		b, err = c.env.encode().Append(b, term)
+	}
+	if err == nil {
+		c.complainOfRaw(ctl, term, b[head:])
 	}
 	cut := err == nil && c.cuts(len(b)-head)
 	if err == nil && !cut {
@@ -101,6 +105,9 @@ func (c *Conn) SendControl(ctx context.Context, ctl *dist.Control, payload ei.Ra
 	}
 	if err != nil {
 		return wrap("send to", c.peer.Name, &dist.FrameError{Kind: dist.KindPassThrough, Err: err})
+	}
+	if len(payload) > 0 {
+		c.complainOfRaw(ctl, payload, payload)
 	}
 	return c.sendControl(ctx, ctl, payload)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -148,6 +149,9 @@ func (b *Mailbox) SendAll(ctx context.Context, to iter.Seq[ei.Pid], term any) er
 	payload, err := b.n.encode().Append(nil, term)
 	if err != nil {
 		return wrap("send to", "many", err)
+	}
+	if err := rawFault(term, payload); err != nil {
+		b.n.faults.Log(b.n.log, slog.LevelWarn, badRaw, badRaw, "peer", "many", "error", err)
 	}
 	type place struct{ node, process ei.Pid } // where there may be no room: a connection, or a mailbox here
 	var places []place

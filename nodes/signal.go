@@ -123,7 +123,7 @@ func (n *Node) connection(ctx context.Context, node string) (*Conn, error) {
 	if ctx.Value(noConnectKey{}) != nil {
 		return nil, ErrNoConnection
 	}
-	c, _, err := n.dial(ctx, node, nil, true)
+	c, err := n.dial(ctx, node, nil, true)
 	if err == ErrMoved { // the connection, or the node: there is one, but not here
 		return nil, err
 	}

@@ -218,7 +218,7 @@ func (p *part) meet(m linkRequest) {
 				break
 			}
 			// waiting for theirs is no use: anyone may claim the peer's name
-			if _, _, err := n.dial(n.ctx, peer, nil, false); err != nil {
+			if _, err := n.dial(n.ctx, peer, nil, false); err != nil {
 				break
 			}
 			continue

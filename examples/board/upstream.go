@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"time"
 
@@ -73,8 +72,6 @@ func (u *upstreamLink) connection(ctx context.Context, pause time.Duration) *nod
 	switch {
 	case err == nil:
 		slog.Info("connected", "node", u.node)
-	case errors.Is(err, nodes.ErrConnected): // the other side was quicker
-		return u.n.Conn(u.node)
 	case ctx.Err() == nil:
 		slog.Warn("no connection to the upstream node", "node", u.node, "error", err, "again in", pause)
 	}

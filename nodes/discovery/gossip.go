@@ -193,7 +193,7 @@ func (s *gossiping) run(ctx context.Context, n *nodes.Node, yield func([]string,
 		case ctx.Err() != nil:
 			return nil
 		case err == nil:
-			if node, ok := s.understand(buf[:size], n.Logger()); ok && node != n.Name() &&
+			if node, ok := s.understand(buf[:size], n.Logger()); ok && node != n.Name() && node != noNode &&
 				s.heard.add(node, time.Now()) && !yield(s.heard.list(), nil) {
 				return errNoMore
 			}

@@ -249,8 +249,10 @@ func TestGossipHostile(t *testing.T) {
 			for _, bad := range []string{"", "heartbeat::", strings.Repeat("x", 60000), "heartbeat::\x83t\xff\xff\xff\xff"} {
 				_, _ = c.Write([]byte(bad))
 			}
-			b, _ := appendHeartbeat(nil, fmt.Sprintf("n%d@h", i))
-			_, _ = c.Write(b)
+			for _, name := range []string{fmt.Sprintf("n%d@h", i), noNode} {
+				b, _ := appendHeartbeat(nil, name)
+				_, _ = c.Write(b)
+			}
 			time.Sleep(time.Millisecond)
 		}
 	}()
@@ -261,6 +263,7 @@ func TestGossipHostile(t *testing.T) {
 	}
 	cancel()
 	<-sent
+	require.NotContains(t, names, noNode)
 	require.Equal(t, 1, strings.Count(log.String(), "level=WARN"), log.String())
 }
 

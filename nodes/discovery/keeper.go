@@ -67,7 +67,7 @@ type Peer struct {
 	// Why is why the last connection has ended; 0: there has been none.
 	Why nodes.DownReason
 	// Next is when the next attempt is due; zero: it is up, or an attempt is in progress, or none
-	// is going to be made.
+	// is going to be made, because the node drains for example.
 	Next time.Time
 }
 
@@ -90,7 +90,8 @@ type Keeper struct {
 }
 
 // KeepConnected connects n to the nodes that source names, and keeps it connected, until Close is
-// called, or the node stops (nodes.StateStopping), ends or goes on in another process. It returns
+// called, or the node stops (nodes.StateStopping), ends or goes on in another process. When the
+// node drains (nodes.Node.Drain) it makes no new attempts: what is lost then stays lost. It returns
 // at once. Connections stay when it ends.
 func KeepConnected(n *nodes.Node, source Source, o *Options) *Keeper {
 	k := &Keeper{n: n, source: source, peers: map[string]*peer{}, done: make(chan struct{})}
@@ -221,7 +222,7 @@ func (k *Keeper) take(names []string) {
 	self := k.n.Name()
 	named := map[string]bool{}
 	for _, name := range names {
-		if name != self && (k.o.Only == nil || k.o.Only(name)) {
+		if name != self && name != noNode && (k.o.Only == nil || k.o.Only(name)) {
 			named[name] = true
 		}
 	}

@@ -462,6 +462,47 @@ func TestKeeperEndsWithNode(t *testing.T) {
 	}
 }
 
+// A node that drains connects to nobody any more: not to those that it has lost, could not connect
+// to, or is told of. What it hears of is told as ever.
+func TestKeeperDuringDrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, d, l := newWorld(t), &diary{}, &list{make(chan any)}
+		a, b, c := w.start("a"), w.start("b"), w.start("c")
+		k := keep(t, a, l, d.options())
+		l.news <- []string{"b@test", "nobody@test"}
+		synctest.Wait()
+		require.ElementsMatch(t, []string{"connected b@test", "failed nobody@test"}, d.take())
+		require.NoError(t, a.Drain(t.Context()))
+		require.NoError(t, b.Conn("a@test").Close())
+		l.news <- []string{"b@test", "nobody@test", "c@test"}
+		time.Sleep(time.Hour)
+		require.Equal(t, []string{"lost b@test"}, d.take())
+		require.Zero(t, d.last[0].Next)
+		for _, p := range k.Peers() {
+			require.False(t, p.Up)
+			require.Zero(t, p.Next, p.Node)
+		}
+		require.Empty(t, a.Peers())
+		require.NoError(t, k.Err())
+		_, err := c.Connect(t.Context(), "a@test")
+		require.NoError(t, err)
+		require.Equal(t, []string{"connected c@test"}, d.take(), "by the other side")
+	})
+}
+
+// A BEAM that is not part of a cluster announces itself under a name that nobody has.
+func TestKeeperKnowsNoNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, d := newWorld(t), &diary{}
+		a := w.start("a")
+		w.start("b")
+		k := keep(t, a, Static{"nonode@nohost", "b@test"}, d.options())
+		time.Sleep(time.Hour)
+		require.Equal(t, []string{"connected b@test"}, d.take())
+		require.Len(t, k.Peers(), 1)
+	})
+}
+
 // While a Shutdown waits for a peer that does not read, the others are not connected to anew.
 func TestKeeperDuringShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -58,19 +58,22 @@ func (k *Keeper) keep(ctx context.Context, p *peer) {
 // connections.
 func (k *Keeper) over(ctx context.Context) bool { return ctx.Err() != nil || k.n.Err() != nil }
 
-// connect makes one attempt; nil: it has failed.
+// connect makes one attempt; nil: it has failed, or none is made since the node drains.
 func (k *Keeper) connect(ctx context.Context, p *peer) *nodes.Conn {
 	select {
 	case k.slots <- struct{}{}:
+	case <-k.n.Draining():
+		return nil
 	case <-ctx.Done():
+		return nil
+	}
+	if k.drains() {
+		<-k.slots
 		return nil
 	}
 	c, err := k.n.Connect(ctx, p.Node)
 	<-k.slots
-	switch {
-	case errors.Is(err, nodes.ErrConnected): // by others, meanwhile
-		c = k.n.Conn(p.Node)
-	case errors.Is(err, nodes.ErrClosed): // the node is being shut down
+	if errors.Is(err, nodes.ErrClosed) { // the node is being shut down
 		k.cancel()
 	}
 	if c == nil && !k.over(ctx) {
@@ -91,8 +94,14 @@ func (k *Keeper) pause(ctx context.Context, p *peer) bool {
 		defer t.Stop()
 		due = t.C
 	}
+	draining := k.n.Draining()
 	for {
 		select {
+		case <-draining:
+			draining, due = nil, nil
+			k.mu.Lock()
+			p.Next = time.Time{}
+			k.mu.Unlock()
 		case <-due:
 			k.mu.Lock()
 			p.Next = time.Time{}
@@ -162,8 +171,16 @@ func (k *Keeper) failed(p *peer, err error) {
 	k.hear(k.o.OnFailed, now)
 }
 
-// schedule sets when the next attempt is due; k.mu is held.
+// drains tells whether no attempts are made any more: a node that drains is about to leave those
+// that it is connected to.
+func (k *Keeper) drains() bool { return k.n.State() >= nodes.StateDraining }
+
+// schedule sets when the next attempt is due, if there is to be one; k.mu is held.
 func (k *Keeper) schedule(p *peer) {
+	if k.drains() {
+		p.Next = time.Time{}
+		return
+	}
 	p.Next = time.Now().Add(spread(p.delay))
 	p.delay = k.longer(p.delay)
 }

@@ -29,6 +29,9 @@ func (s Static) Nodes(context.Context, *nodes.Node) iter.Seq2[[]string, error] {
 	return func(yield func([]string, error) bool) { yield(s, nil) }
 }
 
+// noNode is what a BEAM is called that is not part of a cluster: libcluster announces it, too.
+const noNode = "nonode@nohost"
+
 // DefaultInterval is how often a Source that has to ask does so: as often as libcluster.
 const DefaultInterval = 5 * time.Second
 

@@ -183,7 +183,8 @@ func (g *Global) isThere(p *kept.Process, is bool) {
 
 // makeHelper makes the process that locks, and calls. What others send it is dropped.
 func (g *Global) makeHelper(context.Context, bool) (*nodes.Mailbox, error) {
-	return g.n.Handle(helperName, g.helper.Handler(func(*nodes.Mailbox, *nodes.Message) {}), &nodes.MailboxOptions{TrapExit: true})
+	take := func(b *nodes.Mailbox, m *nodes.Message) { kept.RefuseCall(b, m) }
+	return g.n.Handle(helperName, g.helper.Handler(take), &nodes.MailboxOptions{TrapExit: true})
 }
 
 func (g *Global) beginHelper(*nodes.Mailbox, bool) {

@@ -130,7 +130,7 @@ func (g *Global) join(node string) {
 		for tries := 0; ; tries++ {
 			_, err := g.n.Connect(ctx, node)
 			switch {
-			case err == nil || errors.Is(err, nodes.ErrConnected):
+			case err == nil:
 				g.push(func() { g.server.joined(node) })
 				return
 			case tries == 2 || ctx.Err() != nil || g.Err() != nil:

@@ -204,14 +204,12 @@ func (c *server) plain(from string, m ei.Tuple) {
 	}
 }
 
-// call answers a gen_server:call. What OTP's server asks of itself only is not answered to others.
+// call answers a gen_server:call. What it does not know, and what OTP's server asks of itself only,
+// is an error: that logs it, and lets the caller wait in vain.
 func (c *server) call(from string, to letter, request ei.Term) {
 	r, ok := request.(ei.Tuple)
 	if !ok {
 		r = ei.Tuple{request}
-	}
-	if len(r) == 0 {
-		return
 	}
 	switch of := tagOf(r); {
 	case of == "set_lock" && len(r) == 2:
@@ -247,6 +245,7 @@ func (c *server) call(from string, to letter, request ei.Term) {
 		c.settled(to)
 	default:
 		c.out.debug("global: an unexpected call", "peer", from, "request", request)
+		c.reply(to, kept.UnknownRequest())
 	}
 }
 

@@ -19,9 +19,11 @@ type letter struct {
 	payload  ei.Raw
 }
 
-// tagOf is the first element of a tuple, if that is an atom.
-func tagOf(t ei.Tuple) ei.Atom {
-	a, _ := t[0].(ei.Atom)
+// tagOf is the first element of a tuple, if there is one and it is an atom.
+func tagOf(t ei.Tuple) (a ei.Atom) {
+	if len(t) > 0 {
+		a, _ = t[0].(ei.Atom)
+	}
 	return a
 }
 

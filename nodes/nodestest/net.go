@@ -2,7 +2,6 @@ package nodestest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -114,7 +113,7 @@ func (n *Net) Connect(a, b Named) {
 		n.t.Fatalf("nodestest: connect %s to %s: %v", a.Name(), b.Name(), ErrDown)
 	}
 	if one.Conn(b.Name()) == nil {
-		if _, err := one.Connect(ctx, b.Name()); err != nil && !errors.Is(err, nodes.ErrConnected) {
+		if _, err := one.Connect(ctx, b.Name()); err != nil {
 			n.t.Fatalf("nodestest: %v", err)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/kept"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -49,12 +50,7 @@ func (s *Scope) take(box *nodes.Mailbox, m *nodes.Message) {
 	default:
 		return
 	}
-	if call, ok := box.CallOf(m); ok {
-		// Nobody calls a scope of another node. An answer to a process of a third node might end
-		// that process, if it is a scope: what the sender says of itself proves nothing.
-		if string(call.From.Node) == s.sender(m.Conn()) {
-			_ = call.Reply(now, ei.Tuple{ei.Atom("error"), ei.Atom("unknown_request")})
-		}
+	if kept.RefuseCall(box, m) { // nobody calls a scope of another node
 		return
 	}
 	got, err := s.parser.parse(m.Payload)

@@ -155,7 +155,7 @@ func (s *shard) say(said *saying) error {
 }
 
 // take is what the shard does with a message.
-func (s *shard) take(_ *nodes.Mailbox, m *nodes.Message) {
+func (s *shard) take(b *nodes.Mailbox, m *nodes.Message) {
 	if m.Op == dist.OpMonitorPExit {
 		s.ended(m.Ref)
 		return
@@ -166,6 +166,9 @@ func (s *shard) take(_ *nodes.Mailbox, m *nodes.Message) {
 		return
 	}
 	said, err := parseSaying(m.Payload)
+	if err != nil && kept.RefuseCall(b, m) {
+		return
+	}
 	if c := m.Conn(); err == nil && c != nil && string(said.from.Node) != c.Name() { // past the PubSub
 		err = errNotItself
 	}

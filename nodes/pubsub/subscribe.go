@@ -9,6 +9,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/internal/behalf"
+	"github.com/cnode-go/cnode/nodes/internal/kept"
 )
 
 // Messages yields the messages on a topic that a T can be, as ei.Unmarshal stores them; it drops
@@ -112,6 +113,9 @@ func (ps *PubSub) unsubscribeAll(b *nodes.Mailbox) {
 func (ps *PubSub) take(ctx context.Context, self *nodes.Mailbox, m *nodes.Message) {
 	defer m.Release()
 	topic, message, ok := parseForward(m.Payload)
+	if !ok && kept.RefuseCall(self, m) {
+		return
+	}
 	if !ok {
 		ps.log.Debug("not a broadcast", "from", m.From, "message", ei.Brief(m.Payload, 100))
 		return

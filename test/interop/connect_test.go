@@ -51,8 +51,9 @@ func TestConnect(t *testing.T) {
 		require.Equal(t, "['"+n.Name()+"']", got.String())
 		require.Equal(t, []string{erl.Name()}, n.Peers())
 
-		_, err = n.Connect(ctx, erl.Name())
-		require.ErrorIs(t, err, nodes.ErrConnected)
+		again, err := n.Connect(ctx, erl.Name())
+		require.NoError(t, err)
+		require.Same(t, c, again)
 		_, err = n.Connect(ctx, n.Name())
 		require.ErrorIs(t, err, dist.ErrSelf)
 

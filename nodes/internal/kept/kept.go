@@ -308,6 +308,28 @@ func (p *Process) takeOrder(b *nodes.Mailbox, m *nodes.Message) bool {
 	return true
 }
 
+// RefuseCall answers a gen_server:call for which a process has no answer of its own, with {error,
+// unknown_request}: else the caller would wait until its time is up, as nothing here crashes over
+// it. false: m is none. A process of a third node is not answered: nothing proves that it has
+// asked, and an answer may end it, if it is a scope of pg, say.
+func RefuseCall(b *nodes.Mailbox, m *nodes.Message) bool {
+	call, ok := b.CallOf(m)
+	if !ok {
+		return false
+	}
+	asker := b.Pid().Node
+	if c := m.Conn(); c != nil {
+		asker = ei.Atom(c.Name())
+	}
+	if call.From.Node == asker {
+		_ = call.Reply(nodes.NoConnect(transport.NoWait()), UnknownRequest())
+	}
+	return true
+}
+
+// UnknownRequest is the answer to a call that a process does not know.
+func UnknownRequest() ei.Term { return ei.Tuple{ei.Atom("error"), ei.Atom("unknown_request")} }
+
 // A command is a function for the process.
 type command struct {
 	f     func()
