@@ -122,7 +122,7 @@ func TestPagesAndLogsHaveNoTokens(t *testing.T) {
 	_, err = client.Connect(ctx, "shop@web")
 	require.NoError(t, err)
 	for _, n := range []*nodes.Node{server, client} {
-		page := httptest.NewServer(debugz.Handler(n))
+		page := httptest.NewServer(debugz.New(n, nil))
 		defer page.Close()
 		for _, path := range []string{"/", "/?format=json", "/json"} {
 			r, err := http.Get(page.URL + path)

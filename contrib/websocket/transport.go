@@ -71,8 +71,9 @@ import (
 const Subprotocol = "cnode-bytes"
 
 // A URL is the address of a node: ws://host:port/path, or wss. A user and a password in it are sent
-// (RFC 7617), and so is a query; neither is shown, in logs, errors and pages. Config.Listen may be the URL by which others reach the handler, for a Resolver
-// that publishes it, and may be left out: the node listens at the handler, and no port is opened.
+// (RFC 7617), and so is a query; logs, errors and pages show neither. Config.Listen may be the URL
+// by which others reach the handler, for a Resolver that publishes it, and may be left out: the
+// node listens at the handler, and no port is opened.
 type URL string
 
 // Network returns "websocket".
@@ -177,8 +178,11 @@ type Options struct {
 	// who they are, those that have been refused are cut off, and not closed in good order. 0:
 	// nodes.DefaultMaxHandshakes.
 	MaxHandshakes int
-	// MaxFrame bounds a message, in bytes, as Config.MaxFrame does; 0: nodes.DefaultMaxFrame. Where
-	// messages carry bytes, and so parts of frames, and several, it is 128 KiB at least.
+	// MaxFrame bounds a message, in bytes; choose it as Config.MaxFrame, and no larger. A packet that
+	// is longer ends the connection, with an error at either end that wraps syscall.EMSGSIZE and says
+	// the limit. Where messages carry bytes, and so parts of frames, and several, the limit is 128 KiB
+	// at least, and it is Config.MaxFrame that ends the connection, as over TCP: the error is that of
+	// the end which has refused the frame. 0: nodes.DefaultMaxFrame.
 	MaxFrame int
 }
 
@@ -266,7 +270,7 @@ func (t *Transport) begin(s *socket, ws *websocket.Conn) {
 	if !s.packets { // a message is what was written at once there
 		s.limit = max(s.limit, window)
 	}
-	ws.SetReadLimit(s.limit)
+	ws.SetReadLimit(-1) // the library would not wait until the other end has heard of it
 	go s.receive()
 }
 
