@@ -262,6 +262,7 @@ func NewReceiver(conn *net.UnixConn, options *ReceiverOptions) (*Receiver, error
 	if err != nil {
 		return nil, failed("receive sessions", nil, err)
 	}
+	c.inward.held = append(c.inward.held, &r.turn)
 	r.conn, r.rest = c, patience{what: "session", limit: r.options.Timeout}
 	// 2: the next session may begin in the same read
 	r.in = byteStream{conn: c, room: 1, most: 2, came: FDSet{wary: true}}
@@ -290,7 +291,7 @@ func (r *Receiver) Close() error {
 // more than one descriptor.
 func (r *Receiver) Receive(ctx context.Context, s *Session) error {
 	const op = "receive session"
-	if err := r.turn.Take(ctx); err != nil {
+	if err := r.turn.Join(ctx); err != nil {
 		return failed(op, r.conn.peer, err)
 	}
 	defer r.turn.Pass()
