@@ -779,8 +779,8 @@ func (c closing) Close() error {
 	return c.Conn.Close()
 }
 
-// A foreignTimeout is a conn whose time-outs are those of a multiplexer. gone: it has ended, for the
-// peer has been silent, and says so by a net.Error, too.
+// A foreignTimeout is a conn whose time-outs are those of a multiplexer. gone: it has ended, for
+// the peer has been silent, and says so by a net.Error, too.
 type foreignTimeout struct {
 	net.Conn
 	gone bool

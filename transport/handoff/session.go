@@ -216,13 +216,14 @@ func (f *Forwarder) push(fd int, h *Header, data []byte) error {
 // ReceiverOptions.Acknowledge: any other one seems to take none. Sessions are taken in the order in
 // which they were pushed.
 //
-// With transport.NoWait it tells what is so now, and so bounds what a receiver that stands still can
-// hold: push only if the error is nil. The error is os.ErrDeadlineExceeded then, else ctx's, if more
-// than most are untaken. io.EOF or ECONNRESET says that the receiver is gone: nobody has seen the n
-// sessions, or will, and they can be given to another one. Keep their descriptors until then. To
-// give away what a process that stands still has not taken, end the process, and wait for this
-// error. Once it has been called, it can be called after a Push has ended the connection as well,
-// until Connect or Close. ENOTCONN without a connection.
+// With transport.NoWait it tells what is so now, and so bounds what a receiver that stands still
+// can hold: push only if the error is nil. If more than most are untaken, the error is then
+// os.ErrDeadlineExceeded, and else ctx's. io.EOF or ECONNRESET says that the receiver is gone:
+// nobody has seen the n sessions, or will, and they can be given to another one. Keep their
+// descriptors until then. To give away what a process that stands still has not taken, end the
+// process, and wait for this error, with a most below 0. Once Untaken has been called, it can be
+// called after a Push has closed the connection as well, until Connect or Close. ENOTCONN without a
+// connection.
 func (f *Forwarder) Untaken(ctx context.Context, most int) (n int, err error) {
 	const op = "await receiver"
 	f.mu.Lock()
@@ -241,8 +242,8 @@ func (f *Forwarder) Untaken(ctx context.Context, most int) (n int, err error) {
 	return n, failed(op, f.addr, unwrapOp(err))
 }
 
-// ask reads what answers are there, and more once if that leaves more than most untaken; again: that
-// has to be looked at. It passes the turn on then, since others wait for fewer.
+// ask reads what answers are there, and waits for more if that leaves more than most untaken;
+// again: something has come. It passes the turn on then, since others may wait for less.
 func (f *Forwarder) ask(ctx context.Context, c *Conn, most int) (n int, again bool, err error) {
 	if err := f.asking.Join(ctx); err != nil {
 		n = f.note(c, nil)

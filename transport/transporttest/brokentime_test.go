@@ -19,7 +19,9 @@ import (
 func TestWaitingReadIsToldEAGAIN(t *testing.T) {
 	for _, m := range timeMutants() {
 		if m.name == "Read waits where the SDK should" {
-			err := m.check(t, limits{patience: time.Second / 2, lingering: time.Second / 2, watchdog: 30 * time.Second, tries: 1, starved: 1, rounds: 1})
+			err := m.check(t, limits{
+				patience: time.Second / 2, lingering: time.Second / 2, watchdog: 30 * time.Second, tries: 1, starved: 1, rounds: 1,
+			})
 			require.ErrorContains(t, err, "return EAGAIN")
 			return
 		}
