@@ -71,8 +71,9 @@ type Forwarder struct {
 	// conn, until the next Connect or Close: the sessions before are taken then, or are not.
 	answers       *Conn
 	asked         bool
-	pushed, taken uint64 // sessions over answers
-	asking        await.Turns
+	pushed, taken uint64        // sessions over answers
+	asking        chan struct{} // holds a token while a call reads them
+	changed       chan struct{} // closed when taken changes, and replaced
 }
 
 // NewForwarder makes a Forwarder to the receiver at path; on Linux a path that begins with "@" is
@@ -131,8 +132,8 @@ func (f *Forwarder) Connect(ctx context.Context) error {
 
 // begin begins with a new connection.
 func (f *Forwarder) begin(c *Conn) {
-	c.inward.held = append(c.inward.held, &f.asking)
 	f.conn, f.answers, f.last, f.pushed, f.taken = c, c, nil, 0, 0
+	f.asking, f.changed = make(chan struct{}, 1), make(chan struct{})
 }
 
 // Close closes the connection; sessions that have been pushed still arrive. ENOTCONN if there is no
@@ -227,14 +228,34 @@ func (f *Forwarder) push(fd int, h *Header, data []byte) error {
 func (f *Forwarder) Untaken(ctx context.Context, most int) (n int, err error) {
 	const op = "await receiver"
 	f.mu.Lock()
-	c := f.answers
+	c, asking := f.answers, f.asking
 	f.asked = true
 	f.mu.Unlock()
 	if c == nil {
 		return 0, failed(op, f.addr, syscall.ENOTCONN)
 	}
 	for again := true; again && err == nil; {
+		var changed <-chan struct{}
+		n, changed = f.note(c, nil)
+		select {
+		case asking <- struct{}{}:
+		default: // another call reads all that comes
+			switch {
+			case n <= most:
+				return n, nil
+			case transport.IsNoWait(ctx):
+				return n, failed(op, f.addr, os.ErrDeadlineExceeded)
+			}
+			select {
+			case asking <- struct{}{}:
+			case <-changed:
+				continue
+			case <-ctx.Done():
+				return n, failed(op, f.addr, ctx.Err())
+			}
+		}
 		n, again, err = f.ask(ctx, c, most)
+		<-asking
 	}
 	if err == io.EOF {
 		return n, err
@@ -243,20 +264,12 @@ func (f *Forwarder) Untaken(ctx context.Context, most int) (n int, err error) {
 }
 
 // ask reads what answers are there, and waits for more if that leaves more than most untaken;
-// again: something has come. It passes the turn on then, since others may wait for less.
+// again: something has come.
 func (f *Forwarder) ask(ctx context.Context, c *Conn, most int) (n int, again bool, err error) {
-	if err := f.asking.Join(ctx); err != nil {
-		n = f.note(c, nil)
-		if transport.IsNoWait(ctx) && n <= most { // the call that waits has read what there is
-			err = nil
-		}
-		return n, false, err
-	}
-	defer f.asking.Pass()
 	p := make([]byte, answersAtOnce)
 	for wait := transport.NoWait(); ; wait = ctx {
 		k, err := c.Receive(wait, p, nil, 0)
-		switch n = f.note(c, p[:k]); {
+		switch n, _ = f.note(c, p[:k]); {
 		case err == nil:
 			return n, true, nil
 		case !errors.Is(err, os.ErrDeadlineExceeded):
@@ -272,17 +285,22 @@ func (f *Forwarder) ask(ctx context.Context, c *Conn, most int) (n int, again bo
 // answersAtOnce is how many answers are read at once.
 const answersAtOnce = 256
 
-// note counts what answers say, each byte a number of sessions, and returns how many are untaken.
-func (f *Forwarder) note(c *Conn, answers []byte) (untaken int) {
+// note counts what answers say, each byte a number of sessions. It returns how many are untaken,
+// and what is closed when that changes.
+func (f *Forwarder) note(c *Conn, answers []byte) (untaken int, changed <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.answers != c {
-		return 0
+		return 0, nil
 	}
 	for _, k := range answers {
 		f.taken = min(f.taken+uint64(k), f.pushed)
 	}
-	return int(f.pushed - f.taken)
+	if len(answers) > 0 {
+		close(f.changed)
+		f.changed = make(chan struct{})
+	}
+	return int(f.pushed - f.taken), f.changed
 }
 
 // PushConn is Push of a connected socket that belongs to package net: it makes the Header with
