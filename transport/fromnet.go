@@ -23,8 +23,10 @@ import (
 // will receive: a conn that frames or encrypts what it is given must not count part of a frame, and
 // goes on behind it with the next Write, unless it fails from then on. What a Read that times out
 // has taken must not be lost, and the next Read goes on: so a decoder that keeps its first error,
-// as those of compress/flate do, must not read from the conn itself. LocalAddr and RemoteAddr must
-// tell connections apart (those of net.Pipe do not). CloseWrite is used if the conn has one.
+// as those of compress/flate do, must not read from the conn itself. A time-out is an error that
+// wraps os.ErrDeadlineExceeded, or, at a deadline, any net.Error whose Timeout is true, as of many
+// multiplexers, except for ETIMEDOUT. LocalAddr and RemoteAddr must tell connections apart (those
+// of net.Pipe do not). CloseWrite is used if the conn has one.
 type Net struct {
 	Listen func(addr Addr) (net.Listener, error)                  // nil: this transport does not listen
 	Dial   func(ctx context.Context, addr Addr) (net.Conn, error) // nil: it does not connect
@@ -101,16 +103,63 @@ type netSocket struct {
 	pass *passage // of a listener that is no deadliner
 	c    net.Conn
 
-	// guards cut and the write deadline: a late interrupt must not end the next write without cut
-	// saying so
-	cutting sync.Mutex
-	cut     bool // the write in flight has been interrupted
-	cutAt   time.Time
+	in, out netDeadline // in is also that of accepts
 	writing atomic.Bool
 	halved  atomic.Bool // CloseWrite has been called
 
 	mu     sync.Mutex
 	cancel context.CancelFunc // of the dial in flight
+}
+
+// A netDeadline is the deadline of a direction. Its lock is held while the deadline is set: a late
+// interrupt must not end the next call without cut saying so.
+type netDeadline struct {
+	sync.Mutex
+	until time.Time
+	cut   bool // the call in flight has been interrupted
+	cutAt time.Time
+}
+
+// move sets the deadline by means of set, and notes whether it is an interrupt that does so.
+func (d *netDeadline) move(set func(time.Time) error, t time.Time, cut bool) error {
+	d.Lock()
+	defer d.Unlock()
+	if cut && !d.cut {
+		d.cutAt = time.Now()
+	}
+	d.until, d.cut = t, cut
+	return set(t)
+}
+
+func (d *netDeadline) wasCut() bool {
+	d.Lock()
+	defer d.Unlock()
+	return d.cut
+}
+
+// cutFor tells whether the call was interrupted so long ago.
+func (d *netDeadline) cutFor(long time.Duration) bool {
+	d.Lock()
+	defer d.Unlock()
+	return d.cut && time.Since(d.cutAt) >= long
+}
+
+// reached reports whether a call that fails now may do so for the deadline.
+func (d *netDeadline) reached() bool {
+	d.Lock()
+	defer d.Unlock()
+	return !d.until.IsZero() && time.Until(d.until) < enoughTime
+}
+
+// fault is the error of a call as the contract has it. What says Timeout without a deadline is the
+// end of a connection, of a peer that has been silent say.
+func (d *netDeadline) fault(err error) error {
+	err = PosixError(err)
+	var e net.Error
+	if err == nil || isOverdue(err) || errors.Is(err, syscall.ETIMEDOUT) || !errors.As(err, &e) || !e.Timeout() || !d.reached() {
+		return err
+	}
+	return fmt.Errorf("%w: %w", os.ErrDeadlineExceeded, err)
 }
 
 func (s *netSocket) close() error {
@@ -210,7 +259,7 @@ func (s *netSocket) accept(tmo time.Duration) (*netSocket, Addr, error) {
 	accept := s.l.Accept
 	if l, ok := s.l.(deadliner); !ok {
 		accept = func() (net.Conn, error) { return s.pass.accept(tmo) }
-	} else if err := l.SetDeadline(tries(tmo)); err != nil {
+	} else if err := s.in.move(l.SetDeadline, tries(tmo), false); err != nil {
 		return nil, nil, err
 	}
 	c, err := accept()
@@ -218,7 +267,7 @@ func (s *netSocket) accept(tmo time.Duration) (*netSocket, Addr, error) {
 		err = gaveNothing("Accept")
 	}
 	if err != nil {
-		return nil, nil, PosixError(err)
+		return nil, nil, s.in.fault(err)
 	}
 	return &netSocket{c: c}, FromNetAddr(c.RemoteAddr()), nil
 }
@@ -258,12 +307,12 @@ func (s *netSocket) dial(dial func(context.Context, Addr) (net.Conn, error), add
 func (s *netSocket) read(p []byte, tmo time.Duration) (int, error) {
 	// Once either end of a net.Pipe is closed, no deadline can be set; Read then tells which end it
 	// is, and does not wait.
-	if err := s.c.SetReadDeadline(tries(tmo)); err != nil && !errors.Is(err, io.ErrClosedPipe) {
+	if err := s.in.move(s.c.SetReadDeadline, tries(tmo), false); err != nil && !errors.Is(err, io.ErrClosedPipe) {
 		return 0, err
 	}
 	for range emptyReads {
 		if n, err := s.c.Read(p); n != 0 || err != nil || len(p) == 0 {
-			return n, PosixError(endOfStream(err))
+			return n, s.in.fault(endOfStream(err))
 		}
 	}
 	return 0, io.ErrNoProgress
@@ -281,40 +330,20 @@ func (s *netSocket) write(p []byte, tmo time.Duration) (int, error) {
 		return 0, err
 	}
 	n, err := s.c.Write(p)
+	err = s.out.fault(err)
 	if s.halved.Load() && errors.Is(err, os.ErrDeadlineExceeded) {
 		return n, syscall.EPIPE
 	}
-	early := tmo > 0 && !s.wasCut() && (until.IsZero() || time.Now().Before(until))
+	early := tmo > 0 && !s.out.wasCut() && (until.IsZero() || time.Now().Before(until))
 	if n == 0 && early && errors.Is(err, os.ErrDeadlineExceeded) {
 		// as those of package tls after a time-out
 		err = fmt.Errorf("%w: its net.Conn does not write again: %v", ErrPoisoned, err)
 	}
-	return n, PosixError(err)
+	return n, err
 }
 
-// writeUntil sets the deadline of writes, and notes whether it is an interrupt that does so, in one
-// step.
 func (s *netSocket) writeUntil(t time.Time, cut bool) error {
-	s.cutting.Lock()
-	defer s.cutting.Unlock()
-	if cut && !s.cut {
-		s.cutAt = time.Now()
-	}
-	s.cut = cut
-	return s.c.SetWriteDeadline(t)
-}
-
-// isStuck reports whether a write goes on though it was interrupted a while ago.
-func (s *netSocket) isStuck() bool {
-	s.cutting.Lock()
-	defer s.cutting.Unlock()
-	return s.writing.Load() && s.cut && time.Since(s.cutAt) >= netCloseTime
-}
-
-func (s *netSocket) wasCut() bool {
-	s.cutting.Lock()
-	defer s.cutting.Unlock()
-	return s.cut
+	return s.out.move(s.c.SetWriteDeadline, t, cut)
 }
 
 // tries is the deadline for tmo; package net does not look at a socket at all once a deadline has
@@ -338,15 +367,15 @@ func (s *netSocket) interrupt(writing bool) {
 	s.mu.Unlock()
 	switch {
 	case c != nil && writing:
-		if s.isStuck() { // in the handshake of a tls.Conn, which reads
-			_ = c.SetReadDeadline(await.Past)
+		if s.writing.Load() && s.out.cutFor(netCloseTime) { // stuck in the handshake of a tls.Conn, which reads
+			_ = s.in.move(c.SetReadDeadline, await.Past, true)
 		}
 		_ = s.writeUntil(await.Past, true)
 	case c != nil:
-		_ = c.SetReadDeadline(await.Past)
+		_ = s.in.move(c.SetReadDeadline, await.Past, true)
 	case s.pass != nil:
 		s.pass.interrupt()
 	case s.l != nil:
-		_ = s.l.(deadliner).SetDeadline(await.Past)
+		_ = s.in.move(s.l.(deadliner).SetDeadline, await.Past, true)
 	}
 }

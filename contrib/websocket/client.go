@@ -20,7 +20,7 @@ import (
 // A StatusError is an answer that is no WebSocket. errors.Is takes it for syscall.EACCES (401 and
 // 403) or syscall.ECONNREFUSED (404, 502, 503, 504).
 type StatusError struct {
-	URL  string
+	URL  string // as URL.String shows it
 	Code int
 	Text string // the first line of the answer
 }
@@ -107,7 +107,9 @@ func (t *Transport) dial(ctx context.Context, s *socket, to URL) (*websocket.Con
 	case err != nil && answer != nil && answer.StatusCode != http.StatusSwitchingProtocols:
 		body, _ := io.ReadAll(io.LimitReader(answer.Body, 1024)) // which the library has read
 		line, _, _ := strings.Cut(strings.TrimSpace(string(body)), "\n")
-		return nil, &StatusError{to.String(), answer.StatusCode, line}
+		return nil, &StatusError{to.String(), answer.StatusCode, to.hide(line)}
+	case err != nil:
+		return nil, to.hush(err)
 	}
-	return ws, err
+	return ws, nil
 }

@@ -44,7 +44,7 @@ type socket struct {
 	ctx           context.Context // of reads and writes below, whose end is that of the connection
 	cancel        context.CancelFunc
 	packets       bool
-	limit         int64
+	limit         int64 // bytes of a message
 	local, remote transport.Addr
 	request       *http.Request // that a connection was accepted from
 
@@ -55,7 +55,8 @@ type socket struct {
 	strange bool       // it is one of them; for strangers alone
 
 	mu     sync.Mutex
-	closed bool // by this end: what comes is thrown away
+	closed bool          // by this end: what comes is thrown away
+	parted chan struct{} // not nil: the other end is being told that it has sent too much; closed then
 	in     struct {
 		buf  *bytes.Buffer // nil: nothing is there
 		took int64         // bytes that have been read from it
@@ -247,7 +248,11 @@ func (s *socket) receiveMessage(r io.Reader) error {
 			k, err = r.Read((*buf)[n:])
 			n += k
 		}
-		size += int64(n)
+		if size += int64(n); size > s.limit {
+			if err := s.tooLong(); err != nil {
+				return err
+			}
+		}
 		over := err == io.EOF
 		if n > 0 || over {
 			s.put((*buf)[:n], over, size == 0)
@@ -255,12 +260,43 @@ func (s *socket) receiveMessage(r io.Reader) error {
 		switch {
 		case over:
 			return nil
-		case err != nil && size > s.limit: // the library has told the other end
-			return fmt.Errorf("a message of more than %d bytes: %w", s.limit, syscall.EMSGSIZE)
 		case err != nil:
 			return err
 		}
 	}
+}
+
+// tooLong ends the connection because of a message that is too long, tells the other end so, and
+// returns why; nil: this end has closed it already, and goes on reading. What else comes is read,
+// and thrown away: with unread bytes the system would end the connection by a reset, which may
+// overtake the words.
+func (s *socket) tooLong() error {
+	why := fmt.Errorf("a message of more than %d bytes (Options.MaxFrame): %w", s.limit, syscall.EMSGSIZE)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	if s.in.err != nil {
+		return why
+	}
+	s.in.err, s.parted = why, make(chan struct{})
+	if s.out.err == nil {
+		s.out.err = syscall.EPIPE
+	}
+	go func() {
+		defer close(s.parted)
+		defer s.among.lose(s)
+		defer s.cancel()
+		wait := farewell
+		if s.among.leave(s) {
+			wait = goodbye
+		}
+		limit := time.AfterFunc(wait, s.cut)
+		defer limit.Stop()
+		_ = s.ws.Close(websocket.StatusMessageTooBig, why.Error())
+	}()
+	return why
 }
 
 // put adds what has come, and waits for room. last: the message is over; empty: it has no byte.
@@ -301,10 +337,13 @@ func (s *socket) end(err error) {
 	if s.in.err == nil {
 		s.in.err = err
 	}
-	if s.out.err == nil {
+	switch {
+	case errors.As(err, new(websocket.CloseError)): // says more than what a write that it has cut off says
+		s.out.err = err
+	case s.out.err == nil:
 		s.out.err = syscall.EPIPE
 	}
-	closed := s.closed
+	closed := s.closed || s.parted != nil
 	s.mu.Unlock()
 	for _, c := range []chan struct{}{s.in.came, s.out.room, s.out.idle} {
 		signal(c)
@@ -323,6 +362,8 @@ func cause(err error) error {
 		switch closed.Code {
 		case websocket.StatusNormalClosure, websocket.StatusGoingAway, websocket.StatusNoStatusRcvd:
 			return io.EOF
+		case websocket.StatusMessageTooBig:
+			return fmt.Errorf("the other end refuses what was sent: %w: %w", syscall.EMSGSIZE, closed)
 		}
 		return fmt.Errorf("the other end has closed the WebSocket: %w", closed)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
@@ -425,9 +466,16 @@ func (s *socket) close() error {
 	case s.ws != nil:
 		s.mu.Lock()
 		s.closed = true
-		over := s.in.err != nil && s.in.err != io.EOF
+		over, parted := s.in.err != nil && s.in.err != io.EOF, s.parted
 		s.mu.Unlock()
 		signal(s.in.room)
+		if parted != nil {
+			select {
+			case <-parted:
+			case <-time.After(goodbye):
+			}
+			return nil
+		}
 		if over {
 			s.cancel()
 			s.among.lose(s)

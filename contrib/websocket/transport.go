@@ -50,9 +50,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -67,21 +70,66 @@ import (
 // Subprotocol is that of WebSockets that carry bytes; those without one carry packets.
 const Subprotocol = "cnode-bytes"
 
-// A URL is the address of a node: ws://host:port/path, or wss. A password in it is sent (RFC 7617),
-// and not shown. Config.Listen may be the URL by which others reach the handler, for a Resolver
-// that publishes it, and may be left out: the node listens at the handler, and no port is opened.
+// A URL is the address of a node: ws://host:port/path, or wss. A user and a password in it are sent
+// (RFC 7617), and so is a query; logs, errors and pages show neither. Config.Listen may be the URL
+// by which others reach the handler, for a Resolver that publishes it, and may be left out: the
+// node listens at the handler, and no port is opened.
 type URL string
 
 // Network returns "websocket".
 func (URL) Network() string { return "websocket" }
 
-// String is the URL, without a password.
+// String is the URL, with xxxxx in place of a user, a password and a query, which may be tokens.
 func (u URL) String() string {
 	parsed, err := url.Parse(string(u))
 	if err != nil {
 		return "an invalid URL"
 	}
-	return parsed.Redacted()
+	shown := url.URL{Scheme: parsed.Scheme, Host: parsed.Host, Path: parsed.Path, RawPath: parsed.RawPath}
+	if parsed.User != nil {
+		shown.User = url.User(hidden)
+	}
+	if parsed.RawQuery != "" {
+		shown.RawQuery = hidden
+	}
+	return shown.String()
+}
+
+// LogValue is String, for handlers that would log a string type as it is.
+func (u URL) LogValue() slog.Value { return slog.StringValue(u.String()) }
+
+// hidden is in place of what is not shown.
+const hidden = "xxxxx"
+
+var (
+	users   = regexp.MustCompile(`://[^\s"/?#]*@`)
+	queries = regexp.MustCompile(`\?[^\s"]+`)
+)
+
+// hide takes what may be a token out of a text about u, or about where a redirect has led.
+func (u URL) hide(text string) string {
+	if parsed, err := url.Parse(string(u)); err == nil && parsed.RawQuery != "" {
+		quoted := strconv.Quote(parsed.RawQuery)
+		text = strings.NewReplacer(parsed.RawQuery, hidden, quoted[1:len(quoted)-1], hidden).Replace(text)
+	}
+	return queries.ReplaceAllString(users.ReplaceAllString(text, "://"+hidden+"@"), "?"+hidden)
+}
+
+// A hushed is an error whose text has been through hide. What has the URL is not in its chain.
+type hushed struct {
+	text string
+	err  error
+}
+
+func (h *hushed) Error() string { return h.text }
+func (h *hushed) Unwrap() error { return h.err }
+
+func (u URL) hush(err error) error {
+	h := &hushed{u.hide(err.Error()), err}
+	if whole := new(url.Error); errors.As(err, &whole) {
+		h.err = whole.Err
+	}
+	return h
 }
 
 // check refuses what is no URL of a WebSocket.
@@ -130,8 +178,11 @@ type Options struct {
 	// who they are, those that have been refused are cut off, and not closed in good order. 0:
 	// nodes.DefaultMaxHandshakes.
 	MaxHandshakes int
-	// MaxFrame bounds a message, in bytes, as Config.MaxFrame does; 0: nodes.DefaultMaxFrame. Where
-	// messages carry bytes, and so parts of frames, and several, it is 128 KiB at least.
+	// MaxFrame bounds a message, in bytes; choose it as Config.MaxFrame, and no larger. A packet that
+	// is longer ends the connection, with an error at either end that wraps syscall.EMSGSIZE and says
+	// the limit. Where messages carry bytes, and so parts of frames, and several, the limit is 128 KiB
+	// at least, and it is Config.MaxFrame that ends the connection, as over TCP: the error is that of
+	// the end which has refused the frame. 0: nodes.DefaultMaxFrame.
 	MaxFrame int
 }
 
@@ -219,7 +270,7 @@ func (t *Transport) begin(s *socket, ws *websocket.Conn) {
 	if !s.packets { // a message is what was written at once there
 		s.limit = max(s.limit, window)
 	}
-	ws.SetReadLimit(s.limit)
+	ws.SetReadLimit(-1) // the library would not wait until the other end has heard of it
 	go s.receive()
 }
 

@@ -549,7 +549,7 @@ func TestTrustedProxies(t *testing.T) {
 }
 
 func TestURL(t *testing.T) {
-	require.Equal(t, "wss://me:xxxxx@host/path", cnodews.URL("wss://me:word@host/path").String())
+	require.Equal(t, "wss://xxxxx@host/path", cnodews.URL("wss://me:word@host/path").String())
 	require.Equal(t, "websocket", cnodews.URL("").Network())
 	ws := cnodews.New(nil)
 	for at, want := range map[transport.Addr]error{

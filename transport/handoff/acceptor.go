@@ -28,7 +28,7 @@ func newAcceptor(l *net.UnixListener) *acceptor {
 // accept waits for the next connection. While the system lacks descriptors or memory, accept pauses
 // and tries again. After close it returns net.ErrClosed.
 func (a *acceptor) accept(ctx context.Context) (*net.UnixConn, error) {
-	if err := a.turn.Take(ctx); err != nil {
+	if err := a.turn.Join(ctx); err != nil {
 		return nil, err
 	}
 	defer a.turn.Pass()
@@ -37,6 +37,8 @@ func (a *acceptor) accept(ctx context.Context) (*net.UnixConn, error) {
 		if !exhausted(err) || transport.IsNoWait(ctx) {
 			return c, err
 		}
+		a.turn.Stall()
+		defer a.turn.Resume()
 		select {
 		case <-ctx.Done():
 			return nil, fmt.Errorf("%w while waiting after: %w", ctx.Err(), err)
@@ -54,6 +56,8 @@ func (a *acceptor) next(ctx context.Context) (*net.UnixConn, error) {
 	if transport.IsNoWait(ctx) {
 		return a.look()
 	}
+	a.turn.Stall()
+	defer a.turn.Resume()
 	fired := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() { _ = a.l.SetDeadline(time.Unix(1, 0)); close(fired) })
 	c, err := a.l.AcceptUnix()

@@ -31,7 +31,7 @@ func (c *Conn) SendBatch(ctx context.Context, packets []Packet) (n int, err erro
 		err = ctx.Err()
 	}
 	if err == nil {
-		err = c.sending.Take(ctx)
+		err = c.sending.Join(ctx)
 	}
 	if err != nil {
 		return 0, c.notSent(nil, err)
@@ -61,7 +61,10 @@ func (c *Conn) sendFirst(ctx context.Context, p *Packet, full bool) (out int, er
 	defer c.out.forget()
 	err = c.sendWaiting(ctx, c.looks(), full)
 	for pause := firstPause; err == nil && c.out.wait; pause = min(2*pause, longestPause) {
-		if err = c.pause(ctx, pause); err == nil {
+		c.outward.stall()
+		err = c.pause(ctx, pause)
+		c.outward.resume()
+		if err == nil {
 			err = c.sendWaiting(ctx, true, false)
 		}
 	}
@@ -89,7 +92,7 @@ func (c *Conn) ReceiveBatch(ctx context.Context, packets []Packet) (n int, err e
 		err = ctx.Err()
 	}
 	if err == nil {
-		err = c.receiving.Take(ctx)
+		err = c.receiving.Join(ctx)
 	}
 	if err != nil {
 		return 0, failed("receive", c.peer, err)

@@ -33,8 +33,9 @@ const rawMax = 256 << 10
 // All methods may be called concurrently. One message, or batch, goes out, and one comes in, at a
 // time; other calls wait for their turn, as long as their contexts let them. A SendTo whose
 // receiver has no room does not keep the turn. With transport.NoWait a call that would have to wait
-// returns os.ErrDeadlineExceeded. Sending and receiving allocate nothing on Linux, unless they must
-// wait under a context that can be cancelled.
+// returns os.ErrDeadlineExceeded: there is no room, or no message. It does let calls pass that are
+// at work, and do not wait themselves. Sending and receiving allocate nothing on Linux, unless they
+// must wait under a context that can be cancelled, or for their turn.
 type Conn struct {
 	conn  *net.UnixConn // nil: alone owns the socket
 	alone *lone
@@ -57,6 +58,7 @@ type direction struct {
 	try      func(fd uintptr) bool // trySend, tryReceive
 	park     func() error          // calls try until it is done
 	deadline func(time.Time) error
+	held     []*await.Turns // by the call that waits
 }
 
 // NewConn makes a Conn of a UNIX socket, which the Conn owns on success: the net.UnixConn must not
@@ -88,6 +90,7 @@ func borrow(conn *net.UnixConn) (*Conn, error) {
 	out, in := &c.outward, &c.inward
 	out.try, out.park, out.deadline = c.trySend, func() error { return raw.Write(out.try) }, conn.SetWriteDeadline
 	in.try, in.park, in.deadline = c.tryReceive, func() error { return raw.Read(in.try) }, conn.SetReadDeadline
+	out.held, in.held = []*await.Turns{&c.sending}, []*await.Turns{&c.receiving}
 	return c, nil
 }
 
@@ -155,11 +158,26 @@ func (c *Conn) look(d *direction) error {
 	return d.park()
 }
 
+// stall lets calls under transport.NoWait know that the one that has the turn waits.
+func (d *direction) stall() {
+	for _, t := range d.held {
+		t.Stall()
+	}
+}
+
+func (d *direction) resume() {
+	for _, t := range d.held {
+		t.Resume()
+	}
+}
+
 // wait waits and calls try, which found the socket not ready, until it is done.
 func (d *direction) wait(ctx context.Context) error {
 	if transport.IsNoWait(ctx) {
 		return os.ErrDeadlineExceeded
 	}
+	d.stall()
+	defer d.resume()
 	if ctx.Done() == nil {
 		return d.park()
 	}

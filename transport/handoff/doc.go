@@ -48,6 +48,16 @@
 // receiver has no room, it closes the connection. The receiver waits for the rest of a session for
 // a limited time.
 //
+// A receiver that stands still keeps what is in its socket, which may be hundreds of sessions.
+// Where both ends are of this package, set [ReceiverOptions].Acknowledge: then each session that is
+// taken is answered, by a byte that counts such sessions, the other way through the same
+// connection, and [Forwarder.Untaken] tells how many have not been. Push only while there are few,
+// keep these sockets open, and give them to another receiver once this one is gone:
+//
+//	if _, err := f.Untaken(transport.NoWait(), 15); err == nil { // at most 16 under way
+//		err = f.PushConn(conn, data)
+//	}
+//
 // # Messages with an attachment: MessageConn
 //
 // Both directions, a payload of any bytes, one descriptor or none. [SendPipe] opens further

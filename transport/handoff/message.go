@@ -135,6 +135,7 @@ func newMessageConn(conn *net.UnixConn, options *MessageOptions) (*MessageConn, 
 	if err != nil {
 		return nil, err
 	}
+	c.outward.held, c.inward.held = append(c.outward.held, &m.sending), append(c.inward.held, &m.receiving)
 	m.conn, m.in = c, byteStream{conn: c, room: MaxDescriptors, first: true, came: FDSet{wary: true}}
 	return m, nil
 }
@@ -161,7 +162,7 @@ func (m *MessageConn) send(ctx context.Context, data []byte, fd int) error {
 		return fmt.Errorf("a payload of %d bytes, more than %d (MessageOptions.MaxMessage, of both ends): %w",
 			len(data), m.max, syscall.EMSGSIZE)
 	}
-	if err := m.sending.Take(ctx); err != nil {
+	if err := m.sending.Join(ctx); err != nil {
 		return err
 	}
 	defer m.sending.Pass()
@@ -239,7 +240,7 @@ func (m *MessageConn) ReceiveConn(ctx context.Context) (data []byte, conn net.Co
 // ReceiveFD is Receive that returns the attachment as a descriptor, which is the caller's; -1 is
 // none, also with an error. It waits as Receive does, and has its errors.
 func (m *MessageConn) ReceiveFD(ctx context.Context) (data []byte, fd int, err error) {
-	if err := m.receiving.Take(ctx); err != nil {
+	if err := m.receiving.Join(ctx); err != nil {
 		return nil, stolen, failed("receive message", m.conn.peer, err)
 	}
 	defer m.receiving.Pass()

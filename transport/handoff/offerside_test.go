@@ -320,7 +320,11 @@ func (v *service) stage(ctx context.Context, state []byte, fds []int) (Staged, e
 func runSide(side string) int {
 	var o order
 	err := json.Unmarshal([]byte(os.Getenv(orderVariable)), &o)
-	if err == nil {
+	switch {
+	case err != nil:
+	case side == takesSessions:
+		err = takeSessions(party.NewSide())
+	default:
 		err = o.run(side, party.NewSide())
 	}
 	if err != nil {

@@ -76,7 +76,7 @@ func (c *Conn) receive(ctx context.Context, want wanted, set *FDSet) (p []byte, 
 		err = ctx.Err() // before the turn is taken: a nil context panics
 	}
 	if err == nil {
-		err = c.receiving.Take(ctx)
+		err = c.receiving.Join(ctx)
 	}
 	if err != nil {
 		return nil, nil, noCred, failed("receive", c.peer, err)

@@ -43,14 +43,14 @@ func (c *Conn) SendTo(ctx context.Context, to transport.Addr, p []byte, fds ...i
 }
 
 // TrySend is Send without waiting: it makes one attempt, and EAGAIN, wrapped, says that the peer
-// has no room, or that another call is sending. n is how many bytes have been sent: on a stream it
+// has no room. n is how many bytes have been sent: on a stream it
 // may be less than len(p), without an error, and the descriptors have been sent with the first
 // byte. Sending the rest is up to the caller.
 func (c *Conn) TrySend(p []byte, fds ...int) (n int, err error) { return c.tryParts(nil, p, fds) }
 
 // tryParts is TrySend of head and p as one message.
 func (c *Conn) tryParts(head, p []byte, fds []int) (n int, err error) {
-	if !c.sending.Try() {
+	if c.sending.Join(transport.NoWait()) != nil { // whoever has the turn waits for room
 		return 0, failed("send", c.peer, syscall.EAGAIN)
 	}
 	defer c.sending.Pass()
@@ -78,7 +78,7 @@ func (c *Conn) tryParts(head, p []byte, fds []int) (n int, err error) {
 func (c *Conn) send(ctx context.Context, to transport.Addr, head, p []byte, fds []int) error {
 	err := ctx.Err() // before the turn is taken: a nil context panics
 	if err == nil {
-		err = c.sending.Take(ctx)
+		err = c.sending.Join(ctx)
 	}
 	if err != nil {
 		return c.notSent(to, err)
@@ -274,7 +274,7 @@ func (c *Conn) looks() bool { return !tellsRoom && c.kind == syscall.SOCK_DGRAM 
 
 // lookOnce takes the turn and tries once to send to an address.
 func (c *Conn) lookOnce(ctx context.Context, to transport.Addr, head, p []byte, fds []int) (full bool, err error) {
-	if err := c.sending.Take(ctx); err != nil {
+	if err := c.sending.Join(ctx); err != nil {
 		return false, err
 	}
 	defer c.sending.Pass()

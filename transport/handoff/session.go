@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -65,6 +66,14 @@ type Forwarder struct {
 	last error // why Push has closed conn
 	head []byte
 	one  [1]int
+
+	// answers is the connection. If somebody asks for what is untaken it stays open when a Push ends
+	// conn, until the next Connect or Close: the sessions before are taken then, or are not.
+	answers       *Conn
+	asked         bool
+	pushed, taken uint64        // sessions over answers
+	asking        chan struct{} // holds a token while a call reads them
+	changed       chan struct{} // closed when taken changes, and replaced
 }
 
 // NewForwarder makes a Forwarder to the receiver at path; on Linux a path that begins with "@" is
@@ -88,7 +97,9 @@ func NewForwarderConn(conn *net.UnixConn) (*Forwarder, error) {
 	if err != nil {
 		return nil, failed("forward sessions", nil, err)
 	}
-	return &Forwarder{conn: c}, nil
+	f := &Forwarder{}
+	f.begin(c)
+	return f, nil
 }
 
 // Connect connects to the receiver. EISCONN if it is connected already, EAGAIN if the receiver's
@@ -108,11 +119,21 @@ func (f *Forwarder) Connect(ctx context.Context) error {
 	if err != nil {
 		return failed("connect", f.addr, err)
 	}
-	if f.conn, err = sessionConn(c.(*net.UnixConn), true); err != nil {
+	conn, err := sessionConn(c.(*net.UnixConn), true)
+	if err != nil {
 		return failed("connect", f.addr, errors.Join(err, c.Close()))
 	}
-	f.last = nil
+	if f.answers != nil {
+		_ = f.answers.Close() // conn's end has been reported
+	}
+	f.begin(conn)
 	return nil
+}
+
+// begin begins with a new connection.
+func (f *Forwarder) begin(c *Conn) {
+	f.conn, f.answers, f.last, f.pushed, f.taken = c, c, nil, 0, 0
+	f.asking, f.changed = make(chan struct{}, 1), make(chan struct{})
 }
 
 // Close closes the connection; sessions that have been pushed still arrive. ENOTCONN if there is no
@@ -124,10 +145,10 @@ func (f *Forwarder) Close() error {
 		return failed("close", f.addr, syscall.ENOTCONN)
 	}
 	var err error
-	if f.conn != nil {
-		err = f.conn.Close()
+	if f.answers != nil {
+		err = f.answers.Close()
 	}
-	f.conn, f.last = nil, nil
+	f.conn, f.answers, f.last = nil, nil, nil
 	return failed("close", f.addr, err)
 }
 
@@ -174,6 +195,7 @@ func (f *Forwarder) push(fd int, h *Header, data []byte) error {
 	n, err := f.conn.tryParts(f.head, data, f.one[:])
 	switch whole := len(f.head) + len(data); {
 	case n == whole:
+		f.pushed++
 		return nil
 	case n > 0:
 		err = fmt.Errorf("%w: the receiver took %d of %d bytes: %w", transport.ErrPoisoned, n, whole, cmp.Or(err, error(syscall.EAGAIN)))
@@ -181,9 +203,104 @@ func (f *Forwarder) push(fd int, h *Header, data []byte) error {
 		return err
 	}
 	f.last = err
-	_ = f.conn.Close()
-	f.conn = nil
+	if f.conn = nil; f.asked {
+		_ = f.answers.closeWrite()
+	} else {
+		_ = f.answers.Close()
+		f.answers = nil
+	}
 	return err
+}
+
+// Untaken waits until the receiver has taken all but the last most sessions that were pushed over
+// the connection, and returns how many it has not taken. It needs a Receiver with
+// ReceiverOptions.Acknowledge: any other one seems to take none. Sessions are taken in the order in
+// which they were pushed.
+//
+// With transport.NoWait it tells what is so now, and so bounds what a receiver that stands still
+// can hold: push only if the error is nil. If more than most are untaken, the error is then
+// os.ErrDeadlineExceeded, and else ctx's. io.EOF or ECONNRESET says that the receiver is gone:
+// nobody has seen the n sessions, or will, and they can be given to another one. Keep their
+// descriptors until then. To give away what a process that stands still has not taken, end the
+// process, and wait for this error, with a most below 0. Once Untaken has been called, it can be
+// called after a Push has closed the connection as well, until Connect or Close. ENOTCONN without a
+// connection.
+func (f *Forwarder) Untaken(ctx context.Context, most int) (n int, err error) {
+	const op = "await receiver"
+	f.mu.Lock()
+	c, asking := f.answers, f.asking
+	f.asked = true
+	f.mu.Unlock()
+	if c == nil {
+		return 0, failed(op, f.addr, syscall.ENOTCONN)
+	}
+	for again := true; again && err == nil; {
+		var changed <-chan struct{}
+		n, changed = f.note(c, nil)
+		select {
+		case asking <- struct{}{}:
+		default: // another call reads all that comes
+			switch {
+			case n <= most:
+				return n, nil
+			case transport.IsNoWait(ctx):
+				return n, failed(op, f.addr, os.ErrDeadlineExceeded)
+			}
+			select {
+			case asking <- struct{}{}:
+			case <-changed:
+				continue
+			case <-ctx.Done():
+				return n, failed(op, f.addr, ctx.Err())
+			}
+		}
+		n, again, err = f.ask(ctx, c, most)
+		<-asking
+	}
+	if err == io.EOF {
+		return n, err
+	}
+	return n, failed(op, f.addr, unwrapOp(err))
+}
+
+// ask reads what answers are there, and waits for more if that leaves more than most untaken;
+// again: something has come.
+func (f *Forwarder) ask(ctx context.Context, c *Conn, most int) (n int, again bool, err error) {
+	p := make([]byte, answersAtOnce)
+	for wait := transport.NoWait(); ; wait = ctx {
+		k, err := c.Receive(wait, p, nil, 0)
+		switch n, _ = f.note(c, p[:k]); {
+		case err == nil:
+			return n, true, nil
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return n, false, err
+		case n <= most: // nothing more is there now
+			return n, false, nil
+		case transport.IsNoWait(ctx):
+			return n, false, os.ErrDeadlineExceeded
+		}
+	}
+}
+
+// answersAtOnce is how many answers are read at once.
+const answersAtOnce = 256
+
+// note counts what answers say, each byte a number of sessions. It returns how many are untaken,
+// and what is closed when that changes.
+func (f *Forwarder) note(c *Conn, answers []byte) (untaken int, changed <-chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.answers != c {
+		return 0, nil
+	}
+	for _, k := range answers {
+		f.taken = min(f.taken+uint64(k), f.pushed)
+	}
+	if len(answers) > 0 {
+		close(f.changed)
+		f.changed = make(chan struct{})
+	}
+	return int(f.pushed - f.taken), f.changed
 }
 
 // PushConn is Push of a connected socket that belongs to package net: it makes the Header with
@@ -227,6 +344,9 @@ type ReceiverOptions struct {
 	// AnySocket accepts descriptors that are not sockets of the family and type that the session
 	// says, as BIND 10 does.
 	AnySocket bool
+	// Acknowledge tells the Forwarder of each session that Receive returns, just before: see
+	// Forwarder.Untaken. A forwarder of BIND 10 does not read this.
+	Acknowledge bool
 }
 
 // A Receiver receives socket sessions of a Forwarder, or of a SocketSessionForwarder of BIND 10. It
@@ -239,6 +359,8 @@ type Receiver struct {
 	in      byteStream
 	rest    patience
 	broken  error
+	owed    int // sessions of which the Forwarder has not been told
+	answer  [1]byte
 }
 
 // NewReceiver makes a Receiver of a UNIX stream that has been accepted, which the Receiver owns on
@@ -262,6 +384,7 @@ func NewReceiver(conn *net.UnixConn, options *ReceiverOptions) (*Receiver, error
 	if err != nil {
 		return nil, failed("receive sessions", nil, err)
 	}
+	c.inward.held = append(c.inward.held, &r.turn)
 	r.conn, r.rest = c, patience{what: "session", limit: r.options.Timeout}
 	// 2: the next session may begin in the same read
 	r.in = byteStream{conn: c, room: 1, most: 2, came: FDSet{wary: true}}
@@ -290,7 +413,7 @@ func (r *Receiver) Close() error {
 // more than one descriptor.
 func (r *Receiver) Receive(ctx context.Context, s *Session) error {
 	const op = "receive session"
-	if err := r.turn.Take(ctx); err != nil {
+	if err := r.turn.Join(ctx); err != nil {
 		return failed(op, r.conn.peer, err)
 	}
 	defer r.turn.Pass()
@@ -304,6 +427,9 @@ func (r *Receiver) Receive(ctx context.Context, s *Session) error {
 		return failed(op, r.conn.peer, r.broken)
 	}
 	err := r.receive(ctx, s)
+	if err == nil && r.options.Acknowledge {
+		r.acknowledge()
+	}
 	if err == nil || gaveUp(ctx, err) {
 		return failed(op, r.conn.peer, err)
 	}
@@ -318,6 +444,9 @@ func (r *Receiver) Receive(ctx context.Context, s *Session) error {
 func (r *Receiver) receive(ctx context.Context, s *Session) error {
 	in := &r.in
 	if err := in.fill(ctx, 1); err != nil {
+		if r.options.Acknowledge && errors.Is(err, syscall.ECONNRESET) { // an answer was not read
+			return io.EOF
+		}
 		return err
 	}
 	first := in.position()
@@ -360,6 +489,19 @@ func (r *Receiver) receive(ctx context.Context, s *Session) error {
 		s.Socket.take([]int{fd})
 	}
 	return err
+}
+
+// acknowledge tells the Forwarder of sessions. What there is no room for is said with the next one;
+// a Forwarder that is gone does not care.
+func (r *Receiver) acknowledge() {
+	for r.owed++; r.owed > 0; {
+		k := min(r.owed, 255)
+		r.answer[0] = byte(k)
+		if n, _ := r.conn.TrySend(r.answer[:]); n == 0 {
+			return
+		}
+		r.owed -= k
+	}
 }
 
 // check compares a descriptor with the session's description.

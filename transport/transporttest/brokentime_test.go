@@ -6,12 +6,28 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/transport"
 )
+
+// A Read that waits by itself, without FullImpl, is told what to return.
+func TestWaitingReadIsToldEAGAIN(t *testing.T) {
+	for _, m := range timeMutants() {
+		if m.name == "Read waits where the SDK should" {
+			err := m.check(t, limits{
+				patience: time.Second / 2, lingering: time.Second / 2, watchdog: 30 * time.Second, tries: 1, starved: 1, rounds: 1,
+			})
+			require.ErrorContains(t, err, "return EAGAIN")
+			return
+		}
+	}
+	t.Fatal("no such mutant")
+}
 
 // timeMutants break time-outs and cancellation.
 func timeMutants() []mutant {

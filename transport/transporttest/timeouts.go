@@ -31,6 +31,10 @@ func (t *trial) timesOut(ctx context.Context, err error, what string) {
 // saysTimeout tells how a callback is to report that its time is over.
 const saysTimeout = "a callback says by os.ErrDeadlineExceeded, context.DeadlineExceeded or EAGAIN"
 
+// saysNotReady tells what a callback does in place of waiting.
+const saysNotReady = "without FullImpl it has to return EAGAIN when nothing is there, or nothing fits: " +
+	"the SDK waits, and calls it again; with FullImpl it has to return when its time is over"
+
 // coarse is the tolerance for inexact clocks.
 const coarse = 5 * time.Millisecond
 

@@ -250,7 +250,7 @@ func (c *call[T]) end() (T, error) {
 			if err := c.t.othersFailed(); err != nil {
 				c.t.fail("%s does not come to an end: nothing has happened for %v, since this has failed beside it: %w", c.what, c.t.s.patience, err)
 			}
-			c.t.fail("%s does not come to an end: nothing has happened for %v", c.what, c.t.s.patience)
+			c.t.fail("%s does not come to an end: nothing has happened for %v (a callback waits there? %s)", c.what, c.t.s.patience, saysNotReady)
 		}
 	}
 	return c.v, c.err
