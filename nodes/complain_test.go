@@ -84,7 +84,7 @@ func TestFaultsAreLogged(t *testing.T) {
 		{"arguments that only decoding shows", "undecodable arguments", dist.Control{
 			Op: dist.OpSpawnRequest, GroupLeader: wire, Module: "m", Function: "f", Arity: 1, Options: good(ei.List{ei.Atom("monitor")}),
 		}, append(ei.Raw{108, 0, 0, 0, 1}, append(twice, 106)...)},
-		{"a function that is not there", "cannot take\" node=bob@test function=m:mistyped/0 peer=wire@test error=\"it is not exposed\"", dist.Control{
+		{"no such function", "cannot take\" node=bob@test function=m:mistyped/0 peer=wire@test error=\"it is not exposed\"", dist.Control{
 			Op: dist.OpSpawnRequest, GroupLeader: wire, Module: "m", Function: "mistyped", Arity: 0, Options: ei.Raw{106},
 		}, ei.Raw{106}},
 		{"a cast to one", "function=m:mistyped/0", dist.Control{

@@ -191,7 +191,7 @@ func TestHelpHasItsFlags(t *testing.T) {
 		"certs": "help,host", "upgrade": "binary,help", "stay": "help", "names": "epmd,help,json,timeout", "completion": "help",
 		"tour": "help,log-format,log-level", "help": "help",
 		"epmd": "epmd,help,listen,log-format,log-level",
-		"ping": "cookie,epmd,fault,help,json,listen,log-level,name,timeout,tls-optfile,trace,transport",
+		"ping": "cookie,epmd,fault,help,json,listen,log-format,log-level,name,timeout,tls-optfile,trace,transport",
 	} {
 		r := execute(t, nil, command, "--help")
 		require.Zero(t, r.code, r.err)
