@@ -3,7 +3,6 @@ package main
 import (
 	"io"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -172,13 +171,13 @@ func TestServiceStopsDuringReload(t *testing.T) {
 			b.configure("Environment=" + d.env() + "\n" + lines)
 			d.every(b.t, func() {
 				start(b)
-				d.await("", nil)
+				d.Await("", nil)
 				b.Succeed("systemctl", "reload", unit)
-				require.Eventually(b.t, func() bool { return slices.Contains(d.steps(), lastStep) }, waitLimit, time.Millisecond)
+				d.Until(b.t, lastStep)
 				b.stop("")
 			}, func(step string) {
 				start(b)
-				d.during(b.t, step, func() { b.Succeed("systemctl", "reload", "--no-block", unit) }, func() {
+				d.During(b.t, step, func() { b.Succeed("systemctl", "reload", "--no-block", unit) }, func(int) {
 					_, err := b.Run("systemctl", "stop", "--no-block", unit)
 					assert.NoError(b.t, err)
 					for err == nil { // until it is stopping
