@@ -42,11 +42,14 @@ func TestMain(m *testing.M) {
 }
 
 func hangsUp(process string) {
+	reached := func(step string) { director.Reached(os.Getenv(stepsVariable), step) }
+	reached("reload: begins")
 	pid, err := strconv.Atoi(process)
 	if err == nil {
 		p, found := os.FindProcess(pid)
 		err = errors.Join(found, p.Signal(syscall.SIGHUP))
 	}
+	reached("reload: has sent the signal")
 	if err != nil {
 		fmt.Println("failed:", err)
 		os.Exit(1)
