@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/exec"
 	"strconv"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/health"
 	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/test/director"
 	"github.com/cnode-go/cnode/test/leak"
@@ -74,10 +76,26 @@ func child(name string) error {
 	return err
 }
 
+// probed answers probes at an address of the test's.
+func probed(u *upgrade.Upgrader, n *nodes.Node) error {
+	network, addr, ok := strings.Cut(os.Getenv(role+"_PROBE"), ":")
+	if !ok {
+		return nil
+	}
+	l, err := u.Listen(network, addr)
+	if err == nil {
+		go func() {
+			fmt.Println("failed:", http.Serve(l, health.Handler(n)))
+			os.Exit(1)
+		}()
+	}
+	return err
+}
+
 // counter is a service: a node with a process that counts.
 func counter(name string) {
 	total := 0
-	u := upgrade.Upgrader{Config: nodes.Config{
+	u := &upgrade.Upgrader{Config: nodes.Config{
 		Name: name, Cookie: "secret", Resolver: &nodes.PortMapper{Embed: true}, Logger: slog.Default(),
 		Setup: func(n *nodes.Node) error {
 			if blob, ok := n.Inherited(); ok {
@@ -101,6 +119,9 @@ func counter(name string) {
 	}
 	ctx := context.Background()
 	n, err := u.Start(ctx)
+	if err == nil {
+		err = probed(u, n)
+	}
 	if err == nil {
 		n.Expose("upgrader", "upgrade", nodes.FuncOf(func() error { go u.Upgrade(ctx); return nil }))
 		fmt.Println("ready", n.Name(), n.Listeners()[0].Addr())

@@ -29,6 +29,8 @@ type Successor struct {
 	// OnMain, if not nil, is called by Follow when the service manager takes the successor for the
 	// main process.
 	OnMain func()
+	// Listeners go on in the successor, where Listen finds them.
+	Listeners []*Listener
 
 	// sibling: it is no child of this process, but of this one's parent.
 	sibling bool
@@ -38,28 +40,35 @@ type Successor struct {
 // other end, whose descriptor Variable names in its environment. That is this process's, unless Cmd
 // has one, but for what systemd says to this process only.
 //
-// Under a service manager, which hears that a reload begins (RELOADING=1, with MONOTONIC_USEC), and
-// has the process announce itself (NOTIFY_SOCKET), it is a sibling of this one, where the system allows it (Linux
-// 5.4): the manager learns the end of its own children only, and kills a main process that is none
-// as soon as it is told to stop it.
+// A service manager hears that a reload begins (RELOADING=1, with MONOTONIC_USEC). Under one the
+// process is a sibling of this one, where the system allows it (Linux 5.4): the manager learns the
+// end of its own children only, and kills a main process that is none as soon as it is told to stop
+// it.
 func (s *Successor) Begin() (*handoff.Channel, error) {
 	ch, theirs, err := handoff.ChannelPair()
 	if err != nil {
 		return nil, err
 	}
-	const firstExtra = 3
 	if s.Cmd.Env == nil {
 		s.Cmd.Env = os.Environ()
 	}
 	s.Cmd.Env = append(succeeding(s.Cmd.Env), fmt.Sprintf("%s=%d", Variable, firstExtra+len(s.Cmd.ExtraFiles)))
 	s.Cmd.ExtraFiles = append(s.Cmd.ExtraFiles, theirs)
+	files := s.passOn()
 	_ = notifyReloading() // a manager that does not hear this is told by Follow, which says so
-	if err := errors.Join(s.start(), theirs.Close()); err != nil {
+	err = errors.Join(s.start(), theirs.Close())
+	for _, f := range files {
+		_ = f.Close() // the process has its own
+	}
+	if err != nil {
 		_ = NotifyReady()
 		return nil, errors.Join(fmt.Errorf("start %s: %w", s.Cmd.Path, err), ch.Close())
 	}
 	return ch, nil
 }
+
+// firstExtra is the descriptor that the first of Cmd.ExtraFiles is in the process.
+const firstExtra = 3
 
 func (s *Successor) start() error {
 	s.sibling = manager() != "" && makeSibling(s.Cmd)
@@ -176,7 +185,7 @@ func (b *Predecessor) Outlive() {
 // this process starts does not see Variable any more, nor the NOTIFY_SOCKET of systemd: a program
 // calls Coming before it starts any other.
 func Coming() (*handoff.Channel, error) {
-	_ = manager()
+	_, _ = manager(), inherited()
 	text := os.Getenv(Variable)
 	if text == "" {
 		return nil, nil
@@ -201,7 +210,7 @@ func succeeding(all []string) (env []string) {
 	for _, v := range all {
 		name, _, _ := strings.Cut(v, "=")
 		named = named || name == notifyVariable
-		if name != Variable && name != watchdogProcess && name != takenVariable && !strings.HasPrefix(name, "LISTEN_") {
+		if name != Variable && name != watchdogProcess && name != takenVariable && name != passedVariable && !strings.HasPrefix(name, "LISTEN_") {
 			env = append(env, v)
 		}
 	}

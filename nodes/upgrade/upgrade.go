@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -72,6 +74,7 @@ type Upgrader struct {
 	ending bool
 	busy   chan struct{} // closed when the upgrade that goes on is over; nil: there is none
 	next   *os.Process   // the node is its now
+	beside []*Listener   // go on with the node
 
 	reached func(step string) // for tests: called at each step of an upgrade, on both sides; nil: nobody is
 }
@@ -159,6 +162,34 @@ func (u *Upgrader) start(ctx context.Context) (*nodes.Node, error) {
 	}
 	u.ready()
 	return n, nil
+}
+
+// Listen is net.Listen for what the program listens on beside its node, for probes say, between
+// Start and Run: it goes on in the process that follows, once that calls Listen with the same network
+// and address. Nobody is refused meanwhile: this process accepts as long as it has the node, and who
+// connects later waits for the next one. Once the node has moved, Accept waits for Close.
+func (u *Upgrader) Listen(network, address string) (net.Listener, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.node == nil {
+		return nil, ErrStarts
+	}
+	l, err := Listen(network, address)
+	if err != nil {
+		return nil, err
+	}
+	u.beside = append(u.beside, l)
+	n := u.node
+	go func() {
+		select {
+		case <-l.closed:
+		case <-n.Done():
+			if errors.Is(n.Err(), nodes.ErrMoved) {
+				l.Leave()
+			}
+		}
+	}()
+	return l, nil
 }
 
 // log is the node's, or before there is one the program's.
@@ -294,7 +325,9 @@ func (u *Upgrader) successor() *Successor {
 		cmd = exec.Command(u.Command[0], u.Command[1:]...) // if there is none, its Start says so
 	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	return &Successor{Cmd: cmd, OnMain: func() { u.at("owner: the new process is the main one") }}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return &Successor{Cmd: cmd, Listeners: slices.Clone(u.beside), OnMain: func() { u.at("owner: the new process is the main one") }}
 }
 
 // Run serves until ctx ends, the process is told to end (SIGTERM, SIGINT), or nobody can connect to
@@ -309,6 +342,7 @@ func (u *Upgrader) successor() *Successor {
 func (u *Upgrader) Run(ctx context.Context) error {
 	defer u.before.Outlive()
 	defer u.unwatch()
+	dropInherited() // what this program does not listen on any more
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	defer context.AfterFunc(ctx, u.end)()

@@ -2,15 +2,23 @@ package upgrade_test
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
@@ -20,6 +28,7 @@ import (
 	"github.com/cnode-go/cnode/test/expect"
 	"github.com/cnode-go/cnode/test/otp"
 	vacant "github.com/cnode-go/cnode/test/port"
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/test/systemd"
 )
 
@@ -203,6 +212,55 @@ func TestHangUpDuringUpgrade(t *testing.T) {
 		require.NotContains(t, []string{fmt.Sprint("left ", first), second}, fmt.Sprint("left ", third), step)
 		require.NoError(t, r.c.Err(), step)
 	})
+}
+
+// Probes are answered, and are never refused, while the node goes from process to process and back
+// from a program that does not take over, whether they come over new connections or over one.
+func TestProbesDuringUpgrade(t *testing.T) {
+	t.Parallel()
+	for _, network := range []string{"tcp", "unix"} {
+		addr := filepath.Join(sockdir.New(t), "probe")
+		if network == "tcp" {
+			addr = vacant.Vacant(t)
+		}
+		r := begin(t, role+"_PROBE="+network+":"+addr)
+		var all sync.WaitGroup
+		over := make(chan struct{})
+		for _, once := range []bool{true, false} {
+			all.Go(func() {
+				c := http.Client{Transport: &http.Transport{DisableKeepAlives: once, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+					return new(net.Dialer).DialContext(ctx, network, addr)
+				}}}
+				defer c.CloseIdleConnections()
+				for {
+					for _, path := range []string{"/ready", "/live", "/startup"} {
+						said, err := c.Get("http://service" + path)
+						if !assert.NoError(t, err) {
+							return
+						}
+						_, err = io.Copy(io.Discard, said.Body)
+						assert.NoError(t, errors.Join(err, said.Body.Close()))
+						assert.Equal(t, http.StatusOK, said.StatusCode, path)
+					}
+					select {
+					case <-over:
+						return
+					default:
+					}
+				}
+			})
+		}
+		for range 5 {
+			first := r.pid()
+			r.signal(first, syscall.SIGHUP)
+			r.hears(fmt.Sprint("left ", first))
+		}
+		close(over)
+		all.Wait()
+		last := r.pid()
+		r.signal(last, syscall.SIGTERM)
+		r.hears(fmt.Sprint("left ", last))
+	}
 }
 
 // Without a manager that keeps descriptors a restart is a stop.
