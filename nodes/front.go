@@ -299,7 +299,8 @@ type WorkerUpgrade struct {
 // workers, see a short silence. Each worker moves separately, and if that fails the old process
 // goes on; so does one that is busy for longer than Config.DrainTimeout, or hangs. A worker that is
 // just starting is waited for. The list says what became of each, once all have moved: each answers
-// then, or its Err says that it does not. When ctx ends no further move begins. The error is handoff.ErrBusy while the workers or the front are already being upgraded.
+// then, or its Err says that it does not. When ctx ends no further move begins. The error is
+// handoff.ErrBusy while the workers or the front are already being upgraded.
 func (f *Front) UpgradeWorkers(ctx context.Context) ([]WorkerUpgrade, error) {
 	err := wait.TakesTime(ctx)
 	if err == nil {

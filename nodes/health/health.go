@@ -52,14 +52,14 @@ func Startup(n *nodes.Node) http.Handler {
 }
 
 // Ready answers yes while the node runs, if all checks agree. That ends when the node begins to
-// drain: it serves on (Config.DrainGrace), while whoever asks here looks for another one. A node that
-// goes on in another process is answered for, without the checks, until this process ends.
+// drain: it serves on (Config.DrainGrace), while whoever asks here looks for another one. A node
+// that goes on in another process is answered for, without the checks, until this process ends.
 func Ready(n *nodes.Node, checks ...Check) http.Handler {
 	return answer(n, checks, func(s nodes.State) bool { return s == nodes.StateRunning })
 }
 
-// answer is 200 or 503, with the node's state as text, and what is wrong. A node that has moved is no
-// failure: who has just asked here is to ask again, over a connection of the other process's.
+// answer is 200 or 503, with the node's state as text, and what is wrong. A node that has moved is
+// no failure: who has just asked here is to ask again, over a connection of the other process's.
 func answer(n *nodes.Node, checks []Check, good func(s nodes.State) bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		state, status := n.State(), http.StatusOK

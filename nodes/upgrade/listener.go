@@ -19,7 +19,7 @@ const passedVariable = "CNODE_UPGRADE_SOCKETS"
 // A Listener is what a program listens on beside its node, for probes say, and goes on with in
 // another process: see Listen.
 type Listener struct {
-	net.Listener
+	l                net.Listener
 	network, address string
 
 	left, closed chan struct{}
@@ -42,12 +42,14 @@ func Listen(network, address string) (*Listener, error) {
 	all := inherited()
 	at := slices.IndexFunc(all, func(p passed) bool { return p.Network == network && p.Address == address })
 	if at < 0 {
-		l.Listener, err = net.Listen(network, address)
-		return l, err
+		if l.l, err = net.Listen(network, address); err != nil {
+			return nil, err
+		}
+		return l, nil
 	}
 	f := os.NewFile(uintptr(all[at].FD), address)
 	remember(slices.Delete(all, at, at+1))
-	l.Listener, err = net.FileListener(f)
+	l.l, err = net.FileListener(f)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, err
 	}
@@ -57,7 +59,7 @@ func Listen(network, address string) (*Listener, error) {
 
 // Accept waits for the next connection. After Leave it waits for Close.
 func (l *Listener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
+	c, err := l.l.Accept()
 	if err != nil {
 		select {
 		case <-l.left: // who serves it need not take that for a failure
@@ -68,12 +70,15 @@ func (l *Listener) Accept() (net.Conn, error) {
 	return c, err
 }
 
+// Addr is where it listens.
+func (l *Listener) Addr() net.Addr { return l.l.Addr() }
+
 // Leave has this process accept no more, since another one does; the socket lives on there.
 func (l *Listener) Leave() {
 	l.leave.Do(func() {
 		close(l.left)
 		l.keepPath(true)
-		_ = l.Listener.Close()
+		_ = l.l.Close()
 	})
 }
 
@@ -83,7 +88,7 @@ func (l *Listener) Close() (err error) {
 		select {
 		case <-l.left:
 		default:
-			err = l.Listener.Close()
+			err = l.l.Close()
 		}
 		close(l.closed)
 	})
@@ -92,14 +97,14 @@ func (l *Listener) Close() (err error) {
 
 // keepPath says whether the file of a UNIX socket stays when this process closes the socket.
 func (l *Listener) keepPath(keep bool) {
-	if u, ok := l.Listener.(*net.UnixListener); ok {
+	if u, ok := l.l.(*net.UnixListener); ok {
 		u.SetUnlinkOnClose(!keep)
 	}
 }
 
 // file is the socket for another process; nil: it is closed, or cannot be passed on.
 func (l *Listener) file() *os.File {
-	filer, ok := l.Listener.(interface{ File() (*os.File, error) })
+	filer, ok := l.l.(interface{ File() (*os.File, error) })
 	if !ok {
 		return nil
 	}

@@ -29,9 +29,9 @@ const (
 const notifyLimit = time.Second
 
 // manager is where systemd listens for this process; "": it has none. The first call takes the
-// variables out of the environment, as sd_notify(3) recommends: a program that this one starts would
-// else speak for the service, and one that says READY=1, as any node does that is made by this
-// package, would become its main process.
+// variables out of the environment, as sd_notify(3) recommends: a program that this one starts
+// would else speak for the service, and one that says READY=1, as any node does that is made by
+// this package, would become its main process.
 func manager() string {
 	self := strconv.Itoa(os.Getpid())
 	if at := os.Getenv(notifyVariable); at != "" {

@@ -165,9 +165,10 @@ func (u *Upgrader) start(ctx context.Context) (*nodes.Node, error) {
 }
 
 // Listen is net.Listen for what the program listens on beside its node, for probes say, between
-// Start and Run: it goes on in the process that follows, once that calls Listen with the same network
-// and address. Nobody is refused meanwhile: this process accepts as long as it has the node, and who
-// connects later waits for the next one. Once the node has moved, Accept waits for Close.
+// Start and Run: it goes on in the process that follows, once that calls Listen with the same
+// network and address. Nobody is refused meanwhile: this process accepts as long as it has the
+// node, and who connects later waits for the next one. Once the node has moved, Accept waits for
+// Close. Its errors are those of net.Listen, and ErrStarts.
 func (u *Upgrader) Listen(network, address string) (net.Listener, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()

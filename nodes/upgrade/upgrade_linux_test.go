@@ -228,9 +228,10 @@ func TestProbesDuringUpgrade(t *testing.T) {
 		over := make(chan struct{})
 		for _, once := range []bool{true, false} {
 			all.Go(func() {
-				c := http.Client{Transport: &http.Transport{DisableKeepAlives: once, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 					return new(net.Dialer).DialContext(ctx, network, addr)
-				}}}
+				}
+				c := http.Client{Transport: &http.Transport{DisableKeepAlives: once, DialContext: dial}}
 				defer c.CloseIdleConnections()
 				for {
 					for _, path := range []string{"/ready", "/live", "/startup"} {
