@@ -202,7 +202,7 @@ func TestUpgradeWorkersInVain(t *testing.T) {
 	endWorkers(t, front)
 	moved := func(slot, times int) (line []string) { // the slot's move, once there are as many
 		t.Helper()
-		is := regexp.MustCompile(fmt.Sprintf(`msg="worker upgraded" .*slot=%d from=(\\d+) to=(\\d+)`, slot))
+		is := regexp.MustCompile(fmt.Sprintf(`msg="worker upgraded" .*slot=%d from=(\d+) to=(\d+)`, slot))
 		require.Eventually(t, func() bool {
 			all := is.FindAllStringSubmatch(s.errors(), -1)
 			if len(all) == times {
