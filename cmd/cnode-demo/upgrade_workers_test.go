@@ -222,8 +222,9 @@ func TestUpgradeWorkersInVain(t *testing.T) {
 	require.NoError(t, syscall.Kill(to, syscall.SIGKILL))
 	require.NoError(t, syscall.Kill(other, syscall.SIGCONT))
 	r := <-upgraded
-	require.Equal(t, exitFailed, r.code, r.out+r.err)
+	require.Len(t, words(r.out), 4, r.err)
 	endWorkers(t, mustPid(t, words(r.out)[3]))
+	require.Equal(t, exitFailed, r.code, r.err)
 	require.Contains(t, r.err, "not all of its workers")
 	require.Contains(t, r.err, fmt.Sprintf("worker 0 (process %s): its new process (%d) had it, and has ended", first[1], to))
 }
