@@ -290,7 +290,7 @@ type WorkerUpgrade struct {
 	Slot     int
 	Old, New int // process ids; New is 0 if the new process does not have the worker
 	// why the old process goes on; or that it has ended, or that the new one has the worker and
-	// does not answer
+	// does not answer, or has ended since
 	Err error
 }
 
@@ -298,8 +298,9 @@ type WorkerUpgrade struct {
 // FrontConfig.Command, which goes on with all that the old one has: other nodes, and the other
 // workers, see a short silence. Each worker moves separately, and if that fails the old process
 // goes on; so does one that is busy for longer than Config.DrainTimeout, or hangs. A worker that is
-// just starting is waited for. The list says what became of each. When ctx ends no further move
-// begins. The error is handoff.ErrBusy while the workers or the front are already being upgraded.
+// just starting is waited for. The list says what became of each, once all have moved: each answers
+// then, or its Err says that it does not. When ctx ends no further move begins. The error is
+// handoff.ErrBusy while the workers or the front are already being upgraded.
 func (f *Front) UpgradeWorkers(ctx context.Context) ([]WorkerUpgrade, error) {
 	err := wait.TakesTime(ctx)
 	if err == nil {

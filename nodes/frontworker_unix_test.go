@@ -31,7 +31,7 @@ func testWorker() int {
 	var n *Node
 	w, err := StartWorker(context.Background(), Config{
 		Cookie: "secret", Resolver: testPeers(), Transports: testTransports(), moveReached: testPeers().disturb, TickInterval: seldomTicks,
-		Setup: func(node *Node) error { n = node; return setUpTestWorker(node) },
+		Setup: func(node *Node) error { n = node; return setUpTestWorker(node) }, Rules: testRules(),
 		// called after the readers have halted, and before all else has
 		Handover: func(context.Context) ([]byte, error) {
 			if c := n.Conn(doomed); c != nil {
@@ -53,6 +53,16 @@ func testWorker() int {
 
 // testPeersVariable names the directory in which the nodes of a test write down their addresses.
 const testPeersVariable = "CNODE_TEST_PEERS"
+
+// testRulesVariable has a worker let peers call functions, and say something to echo, and no more.
+const testRulesVariable = "CNODE_TEST_RULES"
+
+func testRules() []Rule {
+	if os.Getenv(testRulesVariable) == "" {
+		return nil
+	}
+	return []Rule{{Permission: MayCall, Allow: true}, {Permission: MaySend, Target: "echo", Allow: true}, {}}
+}
 
 // testHangVariable makes a worker never become ready.
 const testHangVariable = "CNODE_TEST_HANG"
@@ -157,6 +167,7 @@ var testWorkerFunctions = map[string]func(ctx context.Context, n *Node, args []e
 		}
 		return pid, nil
 	},
+	"denied":    func(_ context.Context, n *Node, _ []ei.Term) (any, error) { return n.Stats().Denied, nil },
 	"published": func(_ context.Context, n *Node, _ []ei.Term) (any, error) { return n.Stats().Published, nil },
 	"ask": func(ctx context.Context, n *Node, args []ei.Term) (any, error) { // connects, if need be
 		return n.CallName(ctx, string(args[0].(ei.Atom)), string(args[1].(ei.Atom)), args[2])

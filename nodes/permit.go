@@ -246,7 +246,8 @@ func (n *Node) mayName(peer string, c *Conn, p Permission, node string, ctl *dis
 // mayAnswer tells whether {Tag, Reply}, the answer to a request that has come over c, may go to the
 // process that the request names, of this node or of a third one: a peer may name any. Then Tag has
 // to be a caller's, or Reply, which the peer may have a say in, would become a request in this
-// node's name. An answer to a call of this node gets nowhere else.
+// node's name. An answer to a call of this node may go to the process, of whichever worker: there
+// only the call gets it, see takeReply.
 func (n *Node) mayAnswer(c *Conn, tag ei.Raw, node string, ctl *dist.Control) bool {
 	if c = c.toOthers(); n.rules == nil || c == nil {
 		return true

@@ -127,6 +127,52 @@ func TestWorkerDies(t *testing.T) {
 	require.Equal(t, ei.Int(2), v)
 }
 
+// A killer is a log that kills the new process of a worker as soon as it says that it has it.
+type killer struct {
+	slot int64
+	dead chan int
+}
+
+func (k *killer) Handle(_ context.Context, r slog.Record) error {
+	at := map[string]int64{}
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Value.Kind() == slog.KindInt64 {
+			at[a.Key] = a.Value.Int64()
+		}
+		return true
+	})
+	if r.Message == "worker upgraded" && at["slot"] == k.slot {
+		_ = syscall.Kill(int(at["to"]), syscall.SIGKILL)
+		k.dead <- int(at["to"])
+	}
+	return nil
+}
+
+func (k *killer) Enabled(context.Context, slog.Level) bool { return true }
+func (k *killer) WithAttrs([]slog.Attr) slog.Handler       { return k }
+func (k *killer) WithGroup(string) slog.Handler            { return k }
+
+// A worker whose new process dies after it has taken the worker over is not upgraded, whether it is
+// the first, while others still move, or the last.
+func TestWorkerDiesUpgraded(t *testing.T) {
+	for slot := range 3 {
+		k := &killer{int64(slot), make(chan int, 1)}
+		w := newFrontWorld(t, 3, func(cfg *FrontConfig) { cfg.Node.Logger = slog.New(k) })
+		list, err := w.f.UpgradeWorkers(soon(t))
+		require.NoError(t, err)
+		require.Len(t, list, 3)
+		for _, u := range list {
+			if u.Slot != slot {
+				require.NoError(t, u.Err)
+				require.NotZero(t, u.New)
+				continue
+			}
+			require.ErrorContains(t, u.Err, fmt.Sprintf("(%d) had it, and has ended (signal: killed)", arrives(t, k.dead, "the death")))
+			require.Zero(t, u.New)
+		}
+	}
+}
+
 // The links and monitors that a worker's peers have with processes of another worker move with the
 // worker: when the other one dies, the peers are told.
 func TestWorkerDiesAfterAnotherMoved(t *testing.T) {

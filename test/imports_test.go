@@ -52,6 +52,7 @@ var picture = []row{
 	{path: "test/fips", own: "test/need"},
 	{path: "test/leak", others: []string{goleak}},
 	{path: "test/expect", others: []string{testify}},
+	{path: "test/director", own: "test/expect", others: []string{testify}},
 	{path: "test/oddcerts", own: "test/need", others: []string{testify}},
 	{path: "test/port"},
 	{path: "test/dns", others: []string{xnet}},
@@ -127,7 +128,8 @@ var picture = []row{
 		testOwn: "nodes/nodestest nodes/supervisor"},
 	{path: "nodes/observer", own: "ei nodes nodes/dist nodes/introspect nodes/groupleader", notStd: "net", testOwn: "transport"},
 	{path: "nodes/nodestest", own: "ei transport nodes nodes/dist", notStd: "os"},
-	{path: "nodes/upgrade", own: "transport/handoff nodes", others: []string{xsys}, testOwn: "ei nodes/epmd test/otp test/systemd"},
+	{path: "nodes/upgrade", own: "transport/handoff nodes", others: []string{xsys},
+		testOwn: "ei nodes/epmd nodes/health test/director test/otp test/systemd"},
 	{path: "nodes/console", own: "ei transport nodes nodes/dist nodes/introspect nodes/groupleader nodes/internal/alike",
 		notStd: "net os syscall"},
 	{path: "cmd/cnode-demo/internal/steps"},
@@ -162,7 +164,7 @@ var picture = []row{
 		"cmd/cnode-demo/internal/certs cmd/cnode-demo/internal/ask cmd/cnode-demo/internal/move cmd/cnode-demo/internal/serve " +
 		"cmd/cnode-demo/internal/tour cmd/cnode-demo/internal/top cmd/cnode-demo/internal/stay " +
 		"cmd/cnode-demo/internal/gen",
-		others: []string{xsys, cobra, pflag}, testOwn: "test/otp test/systemd"},
+		others: []string{xsys, cobra, pflag}, testOwn: "test/director test/otp test/systemd"},
 	{path: "cmd/erl-call", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp"},
 	{path: "test/otp", own: "test/need test/port"},
 	{path: "test/accord", own: "ei nodes nodes/global"},

@@ -90,6 +90,7 @@ func TestUnits(t *testing.T) {
 	next, err := strconv.Atoi(parts[3])
 	require.NoError(t, err)
 	endsWithTest(t, next)
+	require.Regexp(t, "^RELOADING=1\nMONOTONIC_USEC=[1-9][0-9]*\n$", heard())
 	watches(next)
 	old := []string{} // it says so, too, and waits until it is heard
 	for !slices.Contains(old, "BARRIER=1") {

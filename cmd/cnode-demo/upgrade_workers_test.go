@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/move"
 
@@ -188,6 +190,50 @@ func TestUpgradeWorkersFails(t *testing.T) {
 	front = s.upgrade(front)
 	require.NotEqual(t, worker, servedBy(t, c))
 	require.NoError(t, c.Err())
+}
+
+// A worker whose new process dies after it has taken the worker over, while another one is still to
+// move, is named.
+func TestUpgradeWorkersInVain(t *testing.T) {
+	t.Parallel() // it waits
+	w := newWorld(t, 0)
+	s := w.serve("serve", "--name", "up@127.0.0.1", "--workers", "2", "--log-level", "info")
+	front := mustPid(t, words(w.succeed("upgrade", s.name))[3])
+	endWorkers(t, front)
+	moved := func(slot, times int) (line []string) { // the slot's move, once there are as many
+		t.Helper()
+		is := regexp.MustCompile(fmt.Sprintf(`msg="worker upgraded" .*slot=%d from=(\d+) to=(\d+)`, slot))
+		require.Eventually(t, func() bool {
+			all := is.FindAllStringSubmatch(s.errors(), -1)
+			if len(all) == times {
+				line = all[times-1]
+			}
+			return line != nil
+		}, waitLimit, time.Millisecond)
+		return line
+	}
+	other := mustPid(t, moved(1, 1)[2])
+	require.NoError(t, syscall.Kill(other, syscall.SIGSTOP)) // it is awaited meanwhile
+	t.Cleanup(func() { _ = syscall.Kill(other, syscall.SIGCONT) })
+	upgraded := make(chan result, 1)
+	go func() { upgraded <- w.run("upgrade", s.name) }()
+	first := moved(0, 2)
+	to := mustPid(t, first[2])
+	require.NoError(t, syscall.Kill(to, syscall.SIGKILL))
+	require.NoError(t, syscall.Kill(other, syscall.SIGCONT))
+	r := <-upgraded
+	require.Len(t, words(r.out), 4, r.err)
+	endWorkers(t, mustPid(t, words(r.out)[3]))
+	require.Equal(t, exitFailed, r.code, r.err)
+	require.Contains(t, r.err, "not all of its workers")
+	require.Contains(t, r.err, fmt.Sprintf("worker 0 (process %s): its new process (%d) had it, and has ended", first[1], to))
+}
+
+func mustPid(t *testing.T, text string) int {
+	t.Helper()
+	pid, err := strconv.Atoi(text)
+	require.NoError(t, err)
+	return pid
 }
 
 // When the first process of a shell's job ends while another one is stopped, the system tells all

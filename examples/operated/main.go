@@ -18,7 +18,6 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"syscall"
 	"time"
 
 	cnodeprom "github.com/cnode-go/cnode/contrib/prometheus"
@@ -64,22 +63,15 @@ func main() {
 			}))
 		},
 	}
-	n, err := u.Start(context.Background())
+	if _, err := u.Start(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+	at, err := u.Listen("tcp", *addr) // goes on with the node: no probe is refused
 	if err != nil {
 		log.Fatal(err)
 	}
-	go serve(n, *addr, web)
+	go http.Serve(at, web)
 	if err := u.Run(context.Background()); err != nil { // until SIGTERM, or until another process is the node
 		log.Fatal(err)
-	}
-}
-
-// serve waits for the address: in an upgrade the previous process still has it.
-func serve(n *nodes.Node, addr string, web http.Handler) {
-	for said := false; n.Err() == nil; time.Sleep(100 * time.Millisecond) {
-		if err := http.ListenAndServe(addr, web); !said && !errors.Is(err, syscall.EADDRINUSE) {
-			log.Print(err)
-			said = true
-		}
 	}
 }

@@ -13,16 +13,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"log"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
-	"syscall"
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
@@ -96,7 +93,7 @@ func run(ctx context.Context, cfg nodes.Config, probe string) error {
 	}
 	defer n.Close()
 	if probe != "" {
-		at, err := listen(probe)
+		at, err := u.Listen("tcp", probe) // goes on with the node
 		if err != nil {
 			return err
 		}
@@ -106,15 +103,4 @@ func run(ctx context.Context, cfg nodes.Config, probe string) error {
 	}
 	fmt.Println("ready", n.Name(), n.Listeners()[0].Addr())
 	return u.Run(ctx)
-}
-
-// listen waits for the address: in an upgrade the previous process still has it.
-func listen(addr string) (l net.Listener, err error) {
-	for range 50 {
-		if l, err = net.Listen("tcp", addr); !errors.Is(err, syscall.EADDRINUSE) {
-			break
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	return l, err
 }

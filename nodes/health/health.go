@@ -11,6 +11,7 @@ package health
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -39,8 +40,8 @@ func Handler(n *nodes.Node, ready ...Check) http.Handler {
 	return mux
 }
 
-// Live answers yes until the node has ended, by Close or Shutdown, or goes on in another process:
-// then this one has nothing left to do. A node that drains is alive.
+// Live answers yes until the node has ended, by Close or Shutdown. A node that drains is alive, and
+// so is one that goes on in another process: that answers the next request.
 func Live(n *nodes.Node) http.Handler {
 	return answer(n, nil, func(s nodes.State) bool { return s < nodes.StateClosed })
 }
@@ -51,17 +52,22 @@ func Startup(n *nodes.Node) http.Handler {
 }
 
 // Ready answers yes while the node runs, if all checks agree. That ends when the node begins to
-// drain: it serves on (Config.DrainGrace), while whoever asks here looks for another one.
+// drain: it serves on (Config.DrainGrace), while whoever asks here looks for another one. A node
+// that goes on in another process is answered for, without the checks, until this process ends.
 func Ready(n *nodes.Node, checks ...Check) http.Handler {
 	return answer(n, checks, func(s nodes.State) bool { return s == nodes.StateRunning })
 }
 
-// answer is 200 or 503, with the node's state as text, and what is wrong.
+// answer is 200 or 503, with the node's state as text, and what is wrong. A node that has moved is
+// no failure: who has just asked here is to ask again, over a connection of the other process's.
 func answer(n *nodes.Node, checks []Check, good func(s nodes.State) bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		state, status := n.State(), http.StatusOK
 		text := state.String()
-		if !good(state) {
+		if errors.Is(n.Err(), nodes.ErrMoved) {
+			text = "moved to another process"
+			w.Header().Set("Connection", "close")
+		} else if !good(state) {
 			status = http.StatusServiceUnavailable
 		} else {
 			for _, check := range checks {

@@ -22,7 +22,7 @@
 //
 // # Stability
 //
-// Upgrader is stable. Its parts (Successor, Predecessor, Coming, Succeed, OwnFile) may change in a
-// minor version before 1.0, as CHANGELOG.md then says. A program made with one version hands over
-// to one made with the next.
+// Upgrader is stable. Its parts (Successor, Predecessor, Coming, Succeed, Listen, OwnFile) may
+// change in a minor version before 1.0, as CHANGELOG.md then says. A program made with one version
+// hands over to one made with the next.
 package upgrade

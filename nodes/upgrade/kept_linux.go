@@ -31,7 +31,7 @@ const (
 // and to its peers it is silent. See FileDescriptorStoreMax= in systemd.service(5).
 func keep(ctx context.Context, n *nodes.Node) (err error) {
 	room, _ := strconv.Atoi(os.Getenv("FDSTORE"))
-	if room <= 0 || os.Getenv(notifyVariable) == "" {
+	if room <= 0 || manager() == "" {
 		return fmt.Errorf("systemd keeps no descriptors of this service (FDSTORE): %w", errors.ErrUnsupported)
 	}
 	frozen, err := n.Offer().Freeze(ctx)

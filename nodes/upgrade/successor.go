@@ -29,6 +29,8 @@ type Successor struct {
 	// OnMain, if not nil, is called by Follow when the service manager takes the successor for the
 	// main process.
 	OnMain func()
+	// Listeners go on in the successor, where Listen finds them.
+	Listeners []*Listener
 
 	// sibling: it is no child of this process, but of this one's parent.
 	sibling bool
@@ -38,28 +40,38 @@ type Successor struct {
 // other end, whose descriptor Variable names in its environment. That is this process's, unless Cmd
 // has one, but for what systemd says to this process only.
 //
-// Under a service manager the process is a sibling of this one, where the system allows it (Linux
-// 5.4): the manager learns the end of its own children only, and kills a main process that is none
-// as soon as it is told to stop it.
+// A service manager hears that a reload begins (RELOADING=1, with MONOTONIC_USEC). Under one the
+// process is a sibling of this one, where the system allows it (Linux 5.4): the manager learns the
+// end of its own children only, and kills a main process that is none as soon as it is told to stop
+// it.
 func (s *Successor) Begin() (*handoff.Channel, error) {
 	ch, theirs, err := handoff.ChannelPair()
 	if err != nil {
 		return nil, err
 	}
-	const firstExtra = 3
 	if s.Cmd.Env == nil {
 		s.Cmd.Env = os.Environ()
 	}
-	s.Cmd.Env = append(without(s.Cmd.Env), fmt.Sprintf("%s=%d", Variable, firstExtra+len(s.Cmd.ExtraFiles)))
+	s.Cmd.Env = append(succeeding(s.Cmd.Env), fmt.Sprintf("%s=%d", Variable, firstExtra+len(s.Cmd.ExtraFiles)))
 	s.Cmd.ExtraFiles = append(s.Cmd.ExtraFiles, theirs)
-	if err := errors.Join(s.start(), theirs.Close()); err != nil {
+	files := s.passOn()
+	_ = notifyReloading() // a manager that does not hear this is told by Follow, which says so
+	err = errors.Join(s.start(), theirs.Close())
+	for _, f := range files {
+		_ = f.Close() // the process has its own
+	}
+	if err != nil {
+		_ = NotifyReady()
 		return nil, errors.Join(fmt.Errorf("start %s: %w", s.Cmd.Path, err), ch.Close())
 	}
 	return ch, nil
 }
 
+// firstExtra is the descriptor that the first of Cmd.ExtraFiles is in the process.
+const firstExtra = 3
+
 func (s *Successor) start() error {
-	s.sibling = os.Getenv(notifyVariable) != "" && makeSibling(s.Cmd)
+	s.sibling = manager() != "" && makeSibling(s.Cmd)
 	return s.Cmd.Start()
 }
 
@@ -68,8 +80,9 @@ func (s *Successor) start() error {
 const exitDelay = time.Second
 
 // GiveUp ends a process that has not become the node, by force, and tells how it has ended before
-// that by itself; "": it had not.
+// that by itself; "": it had not. A service manager hears that this process serves on.
 func (s *Successor) GiveUp() string {
+	defer func() { _ = NotifyReady() }()
 	if s.sibling { // only the parent learns the exit status
 		ended := hasEnded(s.Cmd.Process, exitDelay)
 		_ = s.Cmd.Process.Kill()
@@ -163,14 +176,16 @@ const outliveLimit = 2 * mainLimit
 // this one: a service manager kills what is left when its main process has ended. It is the last
 // that a process does; of nil it does nothing.
 func (b *Predecessor) Outlive() {
-	if b != nil && b.p.Pid != os.Getppid() && os.Getenv(notifyVariable) != "" {
+	if b != nil && b.p.Pid != os.Getppid() && manager() != "" {
 		hasEnded(b.p, outliveLimit)
 	}
 }
 
 // Coming gives the channel to the process that has started this one by Begin; nil: none has. What
-// this process starts does not see Variable any more.
+// this process starts does not see Variable any more, nor the NOTIFY_SOCKET of systemd: a program
+// calls Coming before it starts any other.
 func Coming() (*handoff.Channel, error) {
+	_, _ = manager(), inherited()
 	text := os.Getenv(Variable)
 	if text == "" {
 		return nil, nil
@@ -188,14 +203,19 @@ func Coming() (*handoff.Channel, error) {
 	return ch, nil
 }
 
-// without is an environment without Variable and the variables by which systemd addresses one
-// process only.
-func without(all []string) (env []string) {
+// succeeding is an environment for a successor: without Variable and the variables by which systemd
+// addresses one process only, and with the address at which systemd hears of it.
+func succeeding(all []string) (env []string) {
+	at, named := manager(), false
 	for _, v := range all {
 		name, _, _ := strings.Cut(v, "=")
-		if name != Variable && name != watchdogProcess && !strings.HasPrefix(name, "LISTEN_") {
+		named = named || name == notifyVariable
+		if name != Variable && name != watchdogProcess && name != takenVariable && name != passedVariable && !strings.HasPrefix(name, "LISTEN_") {
 			env = append(env, v)
 		}
+	}
+	if at != "" && !named {
+		env = append(env, notifyVariable+"="+at)
 	}
 	return env
 }

@@ -19,7 +19,7 @@ import (
 // the script has said that it runs.
 func begun(t *testing.T, manager, script string) *Successor {
 	t.Helper()
-	t.Setenv(notifyVariable, manager)
+	under(t, manager)
 	file := filepath.Join(t.TempDir(), "begun")
 	script += "\n: >" + file + "\nwhile :; do sleep 0.01; done"
 	s := &Successor{Cmd: exec.Command("/bin/sh", "-c", script)}
@@ -44,7 +44,7 @@ func TestSuccessorGivenUp(t *testing.T) {
 	for _, manager := range []string{"/nowhere", ""} {
 		s := begun(t, manager, "")
 		require.Empty(t, s.GiveUp())
-		t.Setenv(notifyVariable, manager)
+		under(t, manager)
 		s = &Successor{Cmd: exec.Command("/bin/sh", "-c", "exit 3")}
 		require.NoError(t, s.start())
 		require.True(t, hasEnded(s.Cmd.Process, -1))
@@ -58,7 +58,7 @@ func TestStopReachesSuccessor(t *testing.T) {
 	for _, manager := range []string{"/nowhere", ""} {
 		ended := filepath.Join(t.TempDir(), "ended")
 		s := begun(t, manager, "trap 'sleep 0.2; : >"+ended+"; exit' TERM")
-		t.Setenv(notifyVariable, manager)
+		under(t, manager)
 		_ = s.Follow(t.Context()) // no manager listens
 		require.NoError(t, s.Cmd.Process.Signal(syscall.Signal(0)), "nobody has told this process to end")
 		stopped, stop := context.WithCancel(t.Context())

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -57,7 +59,6 @@ type Upgrader struct {
 	// is part of it. 0: DefaultShutdownTimeout.
 	ShutdownTimeout time.Duration
 
-	log      *slog.Logger
 	file     string // of this program
 	node     *nodes.Node
 	before   *Predecessor
@@ -65,6 +66,7 @@ type Upgrader struct {
 	ends     chan os.Signal // Run is to end
 	upgrades chan os.Signal
 	restarts chan os.Signal // systemd starts the service again
+	again    bool           // SIGHUP has come during an upgrade that goes on
 	over     context.Context
 	end      context.CancelFunc // Upgrade is to give up, or to pass it on
 
@@ -72,6 +74,16 @@ type Upgrader struct {
 	ending bool
 	busy   chan struct{} // closed when the upgrade that goes on is over; nil: there is none
 	next   *os.Process   // the node is its now
+	beside []*Listener   // go on with the node
+
+	reached func(step string) // for tests: called at each step of an upgrade, on both sides; nil: nobody is
+}
+
+// at tells a test to which step this process has come.
+func (u *Upgrader) at(step string) {
+	if u.reached != nil {
+		u.reached(step)
+	}
 }
 
 // endSignals tell this process to end.
@@ -84,9 +96,11 @@ var endSignals = []os.Signal{os.Interrupt, syscall.SIGTERM}
 // Config.Activate and nodes.Restore, or a *handoff.Error.
 //
 // From the call on SIGHUP, SIGTERM and SIGINT are Run's to answer. SIGPIPE is ignored, so that the
-// process does not end when nobody reads its log any more.
+// process does not end when nobody reads its log any more. NOTIFY_SOCKET is out of the environment:
+// see Notify.
 func (u *Upgrader) Start(ctx context.Context) (*nodes.Node, error) {
-	u.log, u.file = cmp.Or(u.Config.Logger, slog.New(slog.DiscardHandler)), OwnFile()
+	_ = manager() // before the program can start anything else
+	u.file = OwnFile()
 	u.ends, u.upgrades, u.restarts = make(chan os.Signal, 1), make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	signal.Notify(u.ends, endSignals...)
@@ -125,7 +139,7 @@ func (u *Upgrader) start(ctx context.Context) (*nodes.Node, error) {
 	}
 	kept, err := takeKept()
 	if err != nil {
-		u.log.Warn("what systemd has kept of the node is of no use: it starts anew", "error", err)
+		u.log().Warn("what systemd has kept of the node is of no use: it starts anew", "error", err)
 	}
 	if kept != nil {
 		n, err := kept.restore(ctx, u.Config)
@@ -133,7 +147,7 @@ func (u *Upgrader) start(ctx context.Context) (*nodes.Node, error) {
 			u.ready()
 			return n, nil
 		}
-		u.log.Warn("what systemd has kept of the node cannot go on: it starts anew", "error", err)
+		u.log().Warn("what systemd has kept of the node cannot go on: it starts anew", "error", err)
 	}
 	cfg := u.Config
 	if err := cfg.Activate(); err != nil {
@@ -150,9 +164,48 @@ func (u *Upgrader) start(ctx context.Context) (*nodes.Node, error) {
 	return n, nil
 }
 
+// Listen is net.Listen for what the program listens on beside its node, for probes say, between
+// Start and Run: it goes on in the process that follows, once that calls Listen with the same
+// network and address. Nobody is refused meanwhile: this process accepts as long as it has the
+// node, and who connects later waits for the next one. Once the node has moved, Accept waits for
+// Close. Its errors are those of net.Listen, and ErrStarts.
+func (u *Upgrader) Listen(network, address string) (net.Listener, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.node == nil {
+		return nil, ErrStarts
+	}
+	l, err := Listen(network, address)
+	if err != nil {
+		return nil, err
+	}
+	u.beside = append(u.beside, l)
+	n := u.node
+	go func() {
+		select {
+		case <-l.closed:
+		case <-n.Done():
+			if errors.Is(n.Err(), nodes.ErrMoved) {
+				l.Leave()
+			}
+		}
+	}()
+	return l, nil
+}
+
+// log is the node's, or before there is one the program's.
+func (u *Upgrader) log() *slog.Logger {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.node != nil {
+		return u.node.Logger()
+	}
+	return cmp.Or(u.Config.Logger, slog.New(slog.DiscardHandler))
+}
+
 func (u *Upgrader) ready() {
 	if err := NotifyReady(); err != nil {
-		u.log.Warn("the service manager was not told that the node is ready (NOTIFY_SOCKET)", "error", err)
+		u.log().Warn("the service manager was not told that the node is ready (NOTIFY_SOCKET)", "error", err)
 	}
 }
 
@@ -169,12 +222,13 @@ func (u *Upgrader) takeOver(ctx context.Context, ch *handoff.Channel) (*nodes.No
 			node = staged.Node()
 			return &heir{staged, u}, nil
 		},
+		Reached: func(p handoff.Point) { u.at(string(p)) },
 	}).Take(ctx, ch)
 	if !taken.Owns {
 		return nil, err
 	}
 	if err != nil { // the node is this process's all the same, and runs
-		u.log.Warn("trouble at the end of the hand-off", "error", err)
+		node.Logger().Warn("trouble at the end of the hand-off", "error", err)
 	}
 	return node, nil
 }
@@ -189,7 +243,9 @@ type heir struct {
 
 func (h *heir) Start(ctx context.Context) error {
 	err := h.Staged.Start(ctx)
+	h.u.at("heir: runs, and the manager is not told")
 	h.u.ready()
+	h.u.at("heir: the manager is told")
 	return err
 }
 
@@ -215,22 +271,23 @@ func (u *Upgrader) handOver(ctx context.Context) (h handoff.Handed, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(u.over, cancel)()
-	next, err := u.successor()
-	if err != nil {
-		return h, err
-	}
+	next := u.successor()
+	u.at("owner: asked")
 	ch, err := next.Begin()
 	if err != nil {
 		return h, err
 	}
 	defer ch.Close()
+	u.at("owner: new process started")
 	o := u.node.Offer()
+	o.Reached = func(p handoff.Point) { u.at(string(p)) }
 	o.Deadlines = handoff.Deadlines{Hello: startLimit, Offer: stepLimit, Stage: stepLimit, Take: stepLimit}
 	h, err = o.Give(ctx, ch)
 	if h.Moved {
 		u.mu.Lock()
 		u.next = next.Cmd.Process
 		u.mu.Unlock()
+		u.at("owner: about to leave")
 		return h, errors.Join(err, next.Follow(ctx, endSignals...))
 	}
 	if how := next.GiveUp(); how != "" {
@@ -263,23 +320,22 @@ func (u *Upgrader) begin() (done func(), err error) {
 	}, nil
 }
 
-func (u *Upgrader) successor() (*Successor, error) {
+func (u *Upgrader) successor() *Successor {
 	cmd := &exec.Cmd{Path: u.file, Args: os.Args}
 	if len(u.Command) > 0 {
-		path, err := exec.LookPath(u.Command[0])
-		if err != nil {
-			return nil, err
-		}
-		cmd.Path, cmd.Args = path, u.Command
+		cmd = exec.Command(u.Command[0], u.Command[1:]...) // if there is none, its Start says so
 	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	return &Successor{Cmd: cmd}, nil
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return &Successor{Cmd: cmd, Listeners: slices.Clone(u.beside), OnMain: func() { u.at("owner: the new process is the main one") }}
 }
 
 // Run serves until ctx ends, the process is told to end (SIGTERM, SIGINT), or nobody can connect to
 // the node any more; then it is shut down, and Run returns the error of that, or of the listener.
 // On SIGHUP it calls Upgrade, and if another process is the node now, it returns nil: so it does
-// after any Upgrade. A second SIGTERM ends the process at once.
+// after any Upgrade. A SIGHUP that comes during one is dealt with after it, by whichever process is
+// the node then. A second SIGTERM ends the process at once.
 //
 // Where systemd keeps descriptors (FileDescriptorStoreMax=, since version 254), SIGUSR2 leaves the
 // node with it, for the process that it starts next, and Run returns nil: a unit asks for that with
@@ -287,11 +343,13 @@ func (u *Upgrader) successor() (*Successor, error) {
 func (u *Upgrader) Run(ctx context.Context) error {
 	defer u.before.Outlive()
 	defer u.unwatch()
+	dropInherited() // what this program does not listen on any more
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	defer context.AfterFunc(ctx, u.end)()
 	listener := u.node.Listeners()[0]
 	var trouble error
+	var busy <-chan struct{} // closed when an upgrade is over, after which there is to be another one
 	for ctx.Err() == nil {
 		select {
 		case <-u.node.Done():
@@ -306,7 +364,9 @@ func (u *Upgrader) Run(ctx context.Context) error {
 			stop()
 		case <-ctx.Done():
 		case <-u.upgrades:
-			go u.upgrade(ctx)
+			busy = u.hangUp(ctx)
+		case <-busy:
+			busy = u.hangUp(ctx)
 		case <-u.restarts:
 			if u.leaveWithManager(ctx) {
 				return nil
@@ -325,18 +385,37 @@ func (u *Upgrader) Run(ctx context.Context) error {
 	return errors.Join(trouble, u.node.Shutdown(limit))
 }
 
-func (u *Upgrader) upgrade(ctx context.Context) {
-	var h handoff.Handed
+// hangUp is what SIGHUP asks for. If an upgrade goes on, it gives what is closed when that is over.
+func (u *Upgrader) hangUp(ctx context.Context) (busy <-chan struct{}) {
 	done, err := u.begin()
-	if err == nil {
-		defer done() // only then does Run return, and the program end: the log has the outcome
-		h, err = u.handOver(ctx)
+	u.mu.Lock()
+	busy = u.busy
+	u.mu.Unlock()
+	u.again = errors.Is(err, handoff.ErrBusy)
+	switch {
+	case u.again && busy == nil: // it is over just now
+		return u.hangUp(ctx)
+	case u.again:
+		return busy
+	case err != nil:
+		u.log().Error("upgrade", "moved", false, "error", err)
+		_ = errors.Join(notifyReloading(), NotifyReady()) // who has sent the signal waits for both
+	default:
+		go func() {
+			defer done() // only then does Run return, and the program end: the log has the outcome
+			u.upgrade(ctx)
+		}()
 	}
+	return nil
+}
+
+func (u *Upgrader) upgrade(ctx context.Context) {
+	h, err := u.handOver(ctx)
 	switch {
 	case err != nil:
-		u.log.Error("upgrade", "moved", h.Moved, "error", err)
+		u.log().Error("upgrade", "moved", h.Moved, "error", err)
 	case h.Moved:
-		u.log.Info("upgraded", "process", h.Peer.PID)
+		u.log().Info("upgraded", "process", h.Peer.PID)
 	}
 }
 
@@ -360,16 +439,31 @@ func (u *Upgrader) leave(stop func()) error {
 		select {
 		case <-over:
 			<-u.node.Done()
+			u.passHangUp()
 			if err := u.node.Err(); !errors.Is(err, nodes.ErrMoved) {
 				return err
 			}
 			return nil
 		case <-u.ends:
 			stop()
+		case <-u.upgrades:
+			u.again = true
 		case <-u.restarts:
 			<-over
 			u.passRestart()
 		}
+	}
+}
+
+// passHangUp has the process that is the node now answer a SIGHUP that came during the upgrade.
+func (u *Upgrader) passHangUp() {
+	select {
+	case <-u.upgrades:
+		u.again = true
+	default:
+	}
+	if u.again && u.next != nil {
+		_ = u.next.Signal(syscall.SIGHUP)
 	}
 }
 
@@ -389,9 +483,9 @@ func (u *Upgrader) leaveWithManager(ctx context.Context) bool {
 	}
 	err := keep(ctx, u.node)
 	if err != nil {
-		u.log.Warn("the node is not left with the service manager: it ends", "error", err)
+		u.log().Warn("the node is not left with the service manager: it ends", "error", err)
 		return false
 	}
-	u.log.Info("the node is left with the service manager, for the next process")
+	u.log().Info("the node is left with the service manager, for the next process")
 	return true
 }

@@ -2,23 +2,33 @@ package upgrade_test
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/test/director"
 	"github.com/cnode-go/cnode/test/expect"
 	"github.com/cnode-go/cnode/test/otp"
 	vacant "github.com/cnode-go/cnode/test/port"
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/test/systemd"
 )
 
@@ -57,7 +67,7 @@ func begin(t *testing.T, env ...string) *run {
 		read.Close()
 	})
 	r.hears("ready " + service)
-	r.n, r.c = connected(t, fmt.Sprint(port))
+	r.connect(port)
 	t.Cleanup(func() {
 		if r.c.Err() == nil {
 			_ = syscall.Kill(r.pid(), syscall.SIGTERM)
@@ -78,6 +88,12 @@ func connected(t *testing.T, mapper string) (*nodes.Node, *nodes.Conn) {
 	_, err = n.ERPC(expect.Context(t), service, "os", "getpid")
 	require.NoError(t, err)
 	return n, n.Conn(service)
+}
+
+// connect connects to the service, whose nodes are known at this port.
+func (r *run) connect(port int) {
+	r.t.Helper()
+	r.n, r.c = connected(r.t, fmt.Sprint(port))
 }
 
 // hears waits for a line that begins so.
@@ -164,6 +180,90 @@ func TestUpgradeStopped(t *testing.T) {
 	}
 }
 
+// every has an upgrade happen once, and then again for each of its steps, at which act is called.
+func every(t *testing.T, d *director.Director, happens func(), act func(step string)) {
+	t.Helper()
+	d.Await("", nil)
+	happens()
+	steps := d.Names()
+	require.Greater(t, len(steps), 30, steps)
+	for i, step := range steps {
+		if !testing.Short() || i%4 == 0 || strings.HasPrefix(step, "reload: ") || i > len(steps)-3 {
+			act(step)
+		}
+	}
+}
+
+// A SIGHUP that comes at any step of an upgrade is not lost: another one follows.
+func TestHangUpDuringUpgrade(t *testing.T) {
+	t.Parallel()
+	d := director.New(t)
+	every(t, d, func() {
+		r := begin(t, stepsVariable+"="+d.Addr())
+		r.signal(r.pid(), syscall.SIGHUP)
+		r.hears("left")
+	}, func(step string) {
+		r := begin(t, stepsVariable+"="+d.Addr())
+		first := r.pid()
+		d.During(t, step, func() { r.signal(first, syscall.SIGHUP) }, func(int) { r.signal(first, syscall.SIGHUP) })
+		r.hears(fmt.Sprint("left ", first))
+		second := r.hears("left ") // the one that followed
+		third := r.pid()
+		require.NotContains(t, []string{fmt.Sprint("left ", first), second}, fmt.Sprint("left ", third), step)
+		require.NoError(t, r.c.Err(), step)
+	})
+}
+
+// Probes are answered, and are never refused, while the node goes from process to process and back
+// from a program that does not take over, whether they come over new connections or over one.
+func TestProbesDuringUpgrade(t *testing.T) {
+	t.Parallel()
+	for _, network := range []string{"tcp", "unix"} {
+		addr := filepath.Join(sockdir.New(t), "probe")
+		if network == "tcp" {
+			addr = vacant.Vacant(t)
+		}
+		r := begin(t, role+"_PROBE="+network+":"+addr)
+		var all sync.WaitGroup
+		over := make(chan struct{})
+		for _, once := range []bool{true, false} {
+			all.Go(func() {
+				dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+					return new(net.Dialer).DialContext(ctx, network, addr)
+				}
+				c := http.Client{Transport: &http.Transport{DisableKeepAlives: once, DialContext: dial}}
+				defer c.CloseIdleConnections()
+				for {
+					for _, path := range []string{"/ready", "/live", "/startup"} {
+						said, err := c.Get("http://service" + path)
+						if !assert.NoError(t, err) {
+							return
+						}
+						_, err = io.Copy(io.Discard, said.Body)
+						assert.NoError(t, errors.Join(err, said.Body.Close()))
+						assert.Equal(t, http.StatusOK, said.StatusCode, path)
+					}
+					select {
+					case <-over:
+						return
+					default:
+					}
+				}
+			})
+		}
+		for range 5 {
+			first := r.pid()
+			r.signal(first, syscall.SIGHUP)
+			r.hears(fmt.Sprint("left ", first))
+		}
+		close(over)
+		all.Wait()
+		last := r.pid()
+		r.signal(last, syscall.SIGTERM)
+		r.hears(fmt.Sprint("left ", last))
+	}
+}
+
 // Without a manager that keeps descriptors a restart is a stop.
 func TestRestartWithoutStore(t *testing.T) {
 	t.Parallel()
@@ -208,7 +308,7 @@ func TestKeptIsOfNoUse(t *testing.T) {
 const unit = `[Unit]
 StartLimitIntervalSec=0
 [Service]
-Type=notify
+Type=notify-reload
 NotifyAccess=all
 Environment=` + role + "=" + service + ` ERL_EPMD_PORT=%d
 ExecStart=/usr/local/bin/counter
@@ -216,6 +316,12 @@ RestartKillSignal=SIGUSR2
 FileDescriptorStoreMax=1000
 KillMode=mixed
 `
+
+// The ways in which systemd asks for an upgrade.
+const (
+	byCommand = "[Service]\nType=notify\nExecReload=/usr/local/bin/counter hangup $MAINPID\nSuccessExitStatus=SIGTERM\n"
+	bySignal  = "[Service]\n" // as in the unit
+)
 
 // machines runs f with machines that have the service, at a port mapper.
 func machines(t *testing.T, port int, f func(t *testing.T, m *systemd.Machine)) {
@@ -237,18 +343,14 @@ func TestRestartBySystemd(t *testing.T) {
 	machines(t, port, func(t *testing.T, m *systemd.Machine) {
 		m.Succeed("systemctl", "start", "counter.socket", "counter.service")
 		r := &run{t: t}
-		r.n, r.c = connected(t, fmt.Sprint(port))
+		r.connect(port)
 		pids, total := []int{r.pid()}, 0
 		erl := release.Start(t, otp.Options{EpmdPort: port, Cookie: "secret"})
 		require.Equal(t, "true", erl.Eval(t, `monitor_node('`+service+`', true), monitor(process, {counter, '`+service+`'}), true`))
-		for _, step := range []string{"restart", "restart", "upgrade", "restart"} {
+		for _, step := range []string{"restart", "restart", "reload", "restart"} {
 			total++
 			require.Equal(t, total, r.add(1))
-			if step == "upgrade" { // there is no kill(1)
-				m.Succeed("systemctl", "kill", "--signal=HUP", "--kill-whom=main", "counter.service")
-			} else {
-				m.Succeed("systemctl", step, "counter.service")
-			}
+			m.Succeed("systemctl", step, "counter.service")
 			require.Eventually(t, func() bool { return !slices.Contains(pids, r.pid()) }, expect.Limit, 10*time.Millisecond, step)
 			pids = append(pids, r.pid())
 			require.NoError(t, r.c.Err(), step)
@@ -277,7 +379,7 @@ func TestSystemdStopsUpgrade(t *testing.T) {
 		for after := time.Duration(0); after <= 300*time.Millisecond; after += step {
 			m.Succeed("systemctl", "start", "counter.socket", "counter.service")
 			r := &run{t: t}
-			r.n, r.c = connected(t, fmt.Sprint(port))
+			r.connect(port)
 			total := r.add(1)
 			m.Succeed("systemctl", "kill", "--signal=HUP", "--kill-whom=main", "counter.service")
 			time.Sleep(after)
@@ -289,6 +391,113 @@ func TestSystemdStopsUpgrade(t *testing.T) {
 			expect.Returns(t, r.c.Done())
 			require.NoError(t, r.n.Close())
 			require.Equal(t, "success\n", m.Succeed("systemctl", "show", "--value", "-p", "Result", "counter.service"), after)
+		}
+		m.Succeed("journalctl", "--sync")
+		said := m.Succeed("journalctl", "-o", "cat", "--lines=1000", "_PID=1")
+		require.NotContains(t, said, "SIGKILL")
+		require.NotContains(t, said, "not our child")
+	})
+}
+
+// configure adds to the service's unit.
+func configure(m *systemd.Machine, lines string) {
+	m.Put("/etc/systemd/system/counter.service.d/test.conf", systemd.File{Text: lines, Mode: 0o644})
+	m.Succeed("systemctl", "daemon-reload")
+}
+
+// property is what systemd says of the service.
+func property(m *systemd.Machine, name string) string {
+	return strings.TrimSpace(m.Succeed("systemctl", "show", "--value", "-p", name, "counter.service"))
+}
+
+// A reload is over when another process is the node, and systemd knows it; or when none has become
+// it, and the old one serves on.
+func TestReloadBySystemd(t *testing.T) {
+	t.Parallel() // it waits for other processes
+	port := vacant.Free(t)
+	machines(t, port, func(t *testing.T, m *systemd.Machine) {
+		for _, fails := range []bool{false, true} {
+			lines := bySignal
+			if fails {
+				lines += "Environment=" + role + "_NEXT=/usr/bin/false\n"
+			}
+			configure(m, lines)
+			m.Succeed("systemctl", "start", "counter.socket", "counter.service")
+			r := &run{t: t}
+			r.connect(port)
+			for range 3 {
+				before := r.pid()
+				m.Succeed("systemctl", "reload", "counter.service")
+				require.Equal(t, "active", property(m, "ActiveState"))
+				main := property(m, "MainPID")
+				require.Equal(t, fails, r.pid() == before)
+				m.Succeed("systemctl", "reload", "counter.service")
+				require.Equal(t, fails, property(m, "MainPID") == main)
+				r.add(1)
+			}
+			require.NoError(t, r.c.Err())
+			require.Equal(t, 4, r.add(1))
+			m.Succeed("systemctl", "stop", "counter.service")
+			expect.Returns(t, r.c.Done())
+			require.NoError(t, r.n.Close())
+			require.Equal(t, "success", property(m, "Result"))
+		}
+	})
+}
+
+// A service may start programs that are nodes, too: they do not become the main process, and a stop
+// finds the one that is.
+func TestSystemdDoesNotHearChildren(t *testing.T) {
+	t.Parallel() // it waits for other processes
+	port := vacant.Free(t)
+	machines(t, port, func(t *testing.T, m *systemd.Machine) {
+		configure(m, bySignal)
+		m.Succeed("systemctl", "start", "counter.socket", "counter.service")
+		r := &run{t: t}
+		r.connect(port)
+		for i := range 2 { // of the first process, and of one that has taken over
+			main := property(m, "MainPID")
+			_, err := r.n.ERPC(expect.Context(t), service, "os", "child", ei.Binary(fmt.Sprintf("child%d@127.0.0.1", i)))
+			require.NoError(t, err)
+			require.Equal(t, main, property(m, "MainPID"))
+			m.Succeed("systemctl", "reload", "counter.service")
+			require.NotEqual(t, main, property(m, "MainPID"))
+		}
+		m.Succeed("systemctl", "stop", "counter.service")
+		expect.Returns(t, r.c.Done())
+		require.Equal(t, "success", property(m, "Result"))
+		require.Equal(t, "1", property(m, "ExecMainCode")) // CLD_EXITED
+		require.Equal(t, "0", property(m, "ExecMainStatus"))
+	})
+}
+
+// A stop at any step of a reload ends the node in order, whichever process it is, and is a success.
+func TestSystemdStopsReload(t *testing.T) {
+	t.Parallel() // it waits for other processes
+	port, d := vacant.Free(t), director.New(t)
+	machines(t, port, func(t *testing.T, m *systemd.Machine) {
+		for _, lines := range []string{bySignal, byCommand} {
+			configure(m, lines+"Environment="+stepsVariable+"="+d.Addr()+"\n")
+			every(t, d, func() {
+				m.Succeed("systemctl", "start", "counter.socket", "counter.service")
+				main := property(m, "MainPID")
+				m.Succeed("systemctl", "reload", "counter.service")
+				require.Eventually(t, func() bool { return property(m, "MainPID") != main }, expect.Limit, time.Millisecond)
+				d.Until(t, "owner: about to leave")
+				m.Succeed("systemctl", "stop", "counter.service")
+			}, func(step string) {
+				m.Succeed("systemctl", "start", "counter.socket", "counter.service")
+				d.During(t, step, func() { m.Succeed("systemctl", "reload", "--no-block", "counter.service") }, func(int) {
+					_, err := m.Run("systemctl", "stop", "--no-block", "counter.service")
+					for err == nil { // until it is stopping
+						_, err = m.Run("systemctl", "-q", "is-active", "counter.service")
+					}
+				})
+				m.Succeed("systemctl", "stop", "counter.service")
+				require.Equal(t, "success", property(m, "Result"), step)
+				require.Equal(t, "1", property(m, "ExecMainCode"), step) // CLD_EXITED
+				require.Equal(t, "0", property(m, "ExecMainStatus"), step)
+			})
 		}
 		m.Succeed("journalctl", "--sync")
 		said := m.Succeed("journalctl", "-o", "cat", "--lines=1000", "_PID=1")

@@ -19,9 +19,11 @@ func (w *Worker) HeardLately() bool {
 // there tells whether a worker is alive. Unless the worker was heard of just now, it is probed, and
 // has to answer within patience.
 func (w *Worker) there(ctx context.Context, patience time.Duration) bool {
-	if w.HeardLately() {
-		return true
-	}
+	return w.HeardLately() || w.answers(ctx, patience)
+}
+
+// answers tells whether a worker answers a probe within patience.
+func (w *Worker) answers(ctx context.Context, patience time.Duration) bool {
 	answer := make(chan struct{})
 	w.crew.mu.Lock()
 	w.probed++

@@ -25,16 +25,18 @@ type Upgrade struct {
 	Slot     int
 	Old, New int // process ids; New is 0 if the new process does not have the worker
 	// why the old process goes on; or that it has ended, or that the new one has the worker and
-	// does not answer
+	// does not answer, or has ended since
 	Err error
 }
 
 // Upgrade replaces the process of each worker, one after the other, by a new one, which goes on
 // with all that the old one has. Each worker moves separately, and if that fails the old process
-// goes on. A worker that is just starting is waited for. When ctx ends no further move begins. The
-// crew must be occupied.
+// goes on. A worker that is just starting is waited for. When ctx ends no further move begins. At
+// the end those that have moved are asked whether they are there: a new process may have died while
+// others still moved. The crew must be occupied.
 func (c *Crew) Upgrade(ctx context.Context) (list []Upgrade) {
-	for _, w := range c.Workers() {
+	all := c.Workers()
+	for _, w := range all {
 		u := Upgrade{Slot: w.slot, Old: w.process().PID}
 		if u.Err = ctx.Err(); u.Err == nil {
 			if u.Err = w.begins(ctx); u.Err == nil {
@@ -48,7 +50,36 @@ func (c *Crew) Upgrade(ctx context.Context) (list []Upgrade) {
 		}
 		list = append(list, u)
 	}
+	for i, w := range all {
+		u := &list[i]
+		if u.Err != nil {
+			continue
+		}
+		if u.Err = w.goesOn(u.New); u.Err != nil {
+			c.cfg.Log.Error("worker upgraded in vain", "slot", u.Slot, "from", u.Old, "to", u.New, "error", u.Err)
+		}
+		if u.Err != nil && !errors.Is(u.Err, ErrSilent) {
+			u.New = 0
+		}
+	}
 	return list
+}
+
+// goesOn tells what is wrong with a worker that has moved to a process: nil if it answers, or is
+// told to finish.
+func (w *Worker) goesOn(pid int) error {
+	c := w.crew
+	answers := w.answers(context.Background(), pinnedPatience*c.cfg.Patience)
+	if answers || c.ctx.Err() != nil {
+		return nil
+	}
+	select {
+	case <-w.lost:
+		<-w.gone
+		return fmt.Errorf("its new process (%d) had it, and has ended (%s): a new worker takes its place", pid, w.process().Ended())
+	default:
+		return ErrSilent
+	}
 }
 
 // begins waits until a worker that is just starting is ready. If it does not become ready, keepSlot

@@ -58,6 +58,7 @@ type Control struct {
 	name    string
 	log     *slog.Logger
 	halt    func(ctx context.Context) (handoff.Frozen, error)
+	beside  func() []*upgrade.Listener
 	crew    Crew             // nil: there are no workers
 	socket  *handoff.Control // nil: serve cannot be reached
 	giving  sync.RWMutex     // held during a hand-off, of which the socket is a part
@@ -76,7 +77,7 @@ type Control struct {
 func newControl(w Whole, fixed error) *Control {
 	cfg := w.Config()
 	c := &Control{
-		name: cfg.Name, feature: w.Knows()[0], crew: w.Crew(), binary: upgrade.OwnFile(), log: cfg.Logger, fixed: fixed,
+		name: cfg.Name, feature: w.Knows()[0], crew: w.Crew(), beside: w.Beside, binary: upgrade.OwnFile(), log: cfg.Logger, fixed: fixed,
 		Moved: make(chan struct{}),
 	}
 	if c.log == nil {
@@ -268,8 +269,9 @@ func (c *Control) upgrade(ctx context.Context, binary string) (h handoff.Handed,
 		binary = c.binary
 	}
 	next := &upgrade.Successor{
-		Cmd:    &exec.Cmd{Path: binary, Args: os.Args, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr},
-		OnMain: func() { steps.Reached("owner: the new process is the main one") },
+		Cmd:       &exec.Cmd{Path: binary, Args: os.Args, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr},
+		OnMain:    func() { steps.Reached("owner: the new process is the main one") },
+		Listeners: c.beside(),
 	}
 	ch, err := next.Begin()
 	if err != nil {
@@ -367,6 +369,8 @@ type Whole interface {
 	Name() string
 	Listeners() []*nodes.Listener
 	Offer() *handoff.Offer
+	// Beside are what else this process listens on, and the next one goes on with.
+	Beside() []*upgrade.Listener
 }
 
 // A Crew is the upgrade of the workers after that of their front.

@@ -31,6 +31,7 @@ now at the old one's path, or --binary. Connected nodes see only a short silence
 
 If serve has --workers, the process that accepts moves first, and its two process ids are printed; then each worker moves separately. A
 worker whose new process fails carries on in its old one, and the reason is on the standard error (exit 1); run upgrade again to retry.
+So it is if a worker's new process has died after it took the worker over: then a new worker takes its place.
 
 If the new process does not start, crashes, hangs or refuses before it has everything, the old one keeps serving, and the reason is on the
 standard error (exit 1). Once it has everything there is no way back: if it then crashes, the node is gone, and the standard error says so

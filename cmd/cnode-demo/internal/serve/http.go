@@ -10,6 +10,7 @@ import (
 	"net/http/pprof"
 	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/health"
 	"github.com/cnode-go/cnode/nodes/observer"
 	"github.com/cnode-go/cnode/nodes/pg"
+	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/spf13/pflag"
 )
 
@@ -27,6 +29,16 @@ import (
 type operated struct {
 	http     string
 	operator bool
+
+	at atomic.Pointer[upgrade.Listener] // of --http; nil: not yet
+}
+
+// beside is what goes on in another process with the node.
+func (o *operated) beside() (list []*upgrade.Listener) {
+	if l := o.at.Load(); l != nil {
+		list = append(list, l)
+	}
+	return list
 }
 
 func (o *operated) addTo(f *pflag.FlagSet) {
@@ -80,10 +92,17 @@ func (o *operated) start(n *nodes.Node, log *slog.Logger, scope *pg.Scope) error
 	return nil
 }
 
-// serve serves until the node ends. While this process takes the place of another one, that still
-// has the address.
+// serve serves from the node's start until its end, or until it is another process's. That one has
+// the address, or waits for it if it was started with --takeover, or by an older version.
 func (o *operated) serve(n *nodes.Node, log *slog.Logger, s *http.Server) {
-	var l net.Listener
+	for n.State() == nodes.StateStarting { // meanwhile the process that has had the node answers
+		select {
+		case <-n.Done():
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	var l *upgrade.Listener
 	for begun, said := time.Now(), false; l == nil; {
 		var err error
 		if l, err = o.listen(); err == nil {
@@ -99,20 +118,28 @@ func (o *operated) serve(n *nodes.Node, log *slog.Logger, s *http.Server) {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+	o.at.Store(l)
 	log.Info("--http serves", "address", l.Addr())
-	go func() { <-n.Done(); _ = s.Close() }()
+	go func() {
+		<-n.Done()
+		if errors.Is(n.Err(), nodes.ErrMoved) {
+			l.Leave()
+			return
+		}
+		_ = s.Close()
+	}()
 	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		log.Error("--http: the page has ended", "error", err)
 	}
 }
 
 // listen listens at the address. A socket's file that nobody serves any more is in the way.
-func (o *operated) listen() (net.Listener, error) {
+func (o *operated) listen() (*upgrade.Listener, error) {
 	path, isPath := strings.CutPrefix(o.http, "unix:")
 	if !isPath {
-		return net.Listen("tcp", o.http)
+		return upgrade.Listen("tcp", o.http)
 	}
-	l, err := net.Listen("unix", path)
+	l, err := upgrade.Listen("unix", path)
 	if !errors.Is(err, syscall.EADDRINUSE) {
 		return l, err
 	}
@@ -124,5 +151,5 @@ func (o *operated) listen() (net.Listener, error) {
 	if err := os.Remove(path); err != nil {
 		return nil, err
 	}
-	return net.Listen("unix", path)
+	return upgrade.Listen("unix", path)
 }

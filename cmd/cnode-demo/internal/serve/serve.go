@@ -150,7 +150,7 @@ func (o *server) serveAlone(ctx context.Context, out, errOut io.Writer) (err err
 		return err
 	}
 	defer func() { err = errors.Join(err, record.Finish()) }()
-	w := &oneProcess{cfg: cfg}
+	w := &oneProcess{cfg: cfg, operated: &o.operated}
 	c, err := o.begin(ctx, w, w.start, errOut)
 	if err != nil {
 		return err
@@ -200,13 +200,16 @@ func cutOff(err error, who string, limit time.Duration, errOut io.Writer) error 
 
 // A oneProcess is a node in this process alone.
 type oneProcess struct {
-	cfg nodes.Config
+	cfg      nodes.Config
+	operated *operated
 	*nodes.Node
 }
 
 func (w *oneProcess) Config() *nodes.Config { return &w.cfg }
 func (w *oneProcess) Knows() []string       { return []string{move.StateFeature} }
 func (w *oneProcess) Crew() move.Crew       { return nil }
+
+func (w *oneProcess) Beside() []*upgrade.Listener { return w.operated.beside() }
 
 func (w *oneProcess) start(ctx context.Context) (err error) {
 	if w.Node, err = nodes.New(w.cfg); err != nil {

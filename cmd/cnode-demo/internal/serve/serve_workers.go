@@ -101,6 +101,9 @@ func (w *withWorkers) Config() *nodes.Config { return &w.cfg.Node }
 func (w *withWorkers) Knows() []string       { return []string{move.FrontFeature, move.EarlierFront} }
 func (w *withWorkers) Crew() move.Crew       { return w.crew }
 
+// Beside is nothing: see operated.check.
+func (w *withWorkers) Beside() []*upgrade.Listener { return nil }
+
 func (w *withWorkers) start(ctx context.Context) (err error) {
 	close(w.crew.done)
 	w.Front, err = nodes.StartFront(ctx, w.cfg)

@@ -1,0 +1,8 @@
+//go:build !linux
+
+package upgrade
+
+import "time"
+
+// monotonic is for systemd, which only Linux has.
+func monotonic() time.Duration { return 0 }
