@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/internal/atoms"
@@ -15,9 +16,10 @@ import (
 
 // An env is what a node's connections share with it, and all that they know of it.
 type env struct {
-	cfg Config
-	log *slog.Logger
-	ctx context.Context // ends when the node closes
+	cfg  Config
+	log  *slog.Logger
+	made time.Time
+	ctx  context.Context // ends when the node closes
 
 	goroutines wait.Tally // those that Close waits for
 	life       life.Life

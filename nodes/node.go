@@ -96,7 +96,7 @@ func New(cfg Config) (*Node, error) {
 		return nil, wrap("new node", "", err)
 	}
 	n := &Node{
-		env: env{cfg: cfg}, name: cfg.Name, router: alone{}, rules: rules,
+		env: env{cfg: cfg, made: time.Now()}, name: cfg.Name, router: alone{}, rules: rules,
 		creation:  rand.Uint32()>>2 + 4, // 1..3 belong to clients with 16-bit creations
 		listeners: map[*Listener]struct{}{},
 	}
