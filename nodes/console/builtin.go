@@ -344,7 +344,7 @@ func (c *console) level(ctx context.Context, level ...string) (Text, error) {
 	if len(level) > 0 {
 		var to slog.Level
 		if err := to.UnmarshalText([]byte(level[0])); err != nil {
-			return "", err
+			return "", fmt.Errorf("there is no level %s: debug, info, warn or error, or one of these with an offset, as warn+2", level[0])
 		}
 		c.opts.Level.Set(to)
 		c.log(ctx, "the console has changed the level of the log", "level", to)

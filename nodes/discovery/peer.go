@@ -167,7 +167,11 @@ func (k *Keeper) failed(p *peer, err error) {
 	if now.Attempts == 1 {
 		level = slog.LevelWarn
 	}
-	k.o.Logger.Log(context.Background(), level, "discovery: connecting has failed", "peer", p.Node, "error", err, "next", now.Next)
+	args := []any{"peer", p.Node, "error", err}
+	if !now.Next.IsZero() {
+		args = append(args, "next", now.Next)
+	}
+	k.o.Logger.Log(context.Background(), level, "discovery: connecting has failed", args...)
 	k.hear(k.o.OnFailed, now)
 }
 

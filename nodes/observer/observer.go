@@ -157,11 +157,11 @@ func tableOf(b *observer) map[string]map[string]map[int]nodes.Func {
 		"erlang:system_time/1":       systemTime,
 		"erlang:localtime/0":         func() ei.Term { return datetime(time.Now()) },
 		"erlang:universaltime/0":     func() ei.Term { return datetime(time.Now().UTC()) },
-		"erlang:halt/0":              func() (any, error) { return b.halt() },
-		"erlang:halt/1":              func(ei.Term) (any, error) { return b.halt() },
-		"erlang:halt/2":              func(_, _ ei.Term) (any, error) { return b.halt() },
-		"init:stop/0":                func() (any, error) { return b.halt() },
-		"init:stop/1":                func(ei.Term) (any, error) { return b.halt() },
+		"erlang:halt/0":              b.halt,
+		"erlang:halt/1":              func(ctx context.Context, _ ei.Term) (any, error) { return b.halt(ctx) },
+		"erlang:halt/2":              func(ctx context.Context, _, _ ei.Term) (any, error) { return b.halt(ctx) },
+		"init:stop/0":                b.halt,
+		"init:stop/1":                func(ctx context.Context, _ ei.Term) (any, error) { return b.halt(ctx) },
 		"init:restart/0":             nodes.Func(refuse),
 		"init:reboot/0":              nodes.Func(refuse),
 		"init:get_status/0":          b.status,
@@ -316,13 +316,13 @@ func (b *observer) moduleInfo(module string) ei.List {
 }
 
 // halt stops the node, if that is allowed.
-func (b *observer) halt() (any, error) {
+func (b *observer) halt(ctx context.Context) (any, error) {
 	if b.opts.Stop == nil {
-		b.n.Logger().Warn("a peer wants to stop the node, which Options.Stop does not allow")
+		b.n.Logger().Warn("a peer wants to stop the node, which Options.Stop does not allow", "peer", b.asker(ctx))
 		return nil, eacces
 	}
 	b.stop.Do(func() {
-		b.n.Logger().Info("a peer stops the node")
+		b.n.Logger().Info("a peer stops the node", "peer", b.asker(ctx))
 		go func() {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
