@@ -99,18 +99,21 @@ func askUpgrade(ctx context.Context, o *config.Options, name, binary string, out
 	var refused *handoff.RefusedError
 	switch {
 	case errors.As(err, &refused):
-		return fmt.Errorf("%s (process %d) serves on: %s", name, ch.Peer().PID, refused.Reason)
+		err = fmt.Errorf("%s (process %d) serves on: %s", name, ch.Peer().PID, refused.Reason)
 	case err != nil:
-		return fmt.Errorf("%s (process %d) %w: %w", name, ch.Peer().PID, ErrUnsaid, err)
+		err = fmt.Errorf("%s (process %d) %w: %w", name, ch.Peer().PID, ErrUnsaid, err)
 	case len(words) > 0 && words[0] == answerEnds:
-		return fmt.Errorf("%s (process %d) %w", name, ch.Peer().PID, errEnds)
+		err = fmt.Errorf("%s (process %d) %w", name, ch.Peer().PID, errEnds)
 	case len(words) > 3 && words[0] == answerTroubled:
-		return fmt.Errorf("process %s, to which process %s handed %s, %w: %s", words[2], words[1], name,
+		err = fmt.Errorf("process %s, to which process %s handed %s, %w: %s", words[2], words[1], name,
 			ErrTroubledOwner, words[3])
 	case len(words) > 3 && words[0] == answerSilent:
-		return fmt.Errorf("process %s, to which process %s handed %s, %w: %s", words[2], words[1], name, ErrSilentOwner, words[3])
+		err = fmt.Errorf("process %s, to which process %s handed %s, %w: %s", words[2], words[1], name, ErrSilentOwner, words[3])
 	case len(words) < 3 || words[0] != answerUpgraded:
-		return fmt.Errorf("%s (process %d) has answered %q", name, ch.Peer().PID, words)
+		err = fmt.Errorf("%s (process %d) has answered %q", name, ch.Peer().PID, words)
+	}
+	if err != nil {
+		return unlessStopped(ctx, err)
 	}
 	if _, err = fmt.Fprintf(out, "upgraded %s %s %s\n", name, words[1], words[2]); err != nil {
 		return err
@@ -119,6 +122,21 @@ func askUpgrade(ctx context.Context, o *config.Options, name, binary string, out
 		return awaitWorkers(ctx, name, errOut)
 	}
 	return nil
+}
+
+// signalTime is how long a signal may take that a service manager sends to all of a service.
+const signalTime = 100 * time.Millisecond
+
+// unlessStopped is err, or that this command has been told to end: when the service is stopped the
+// node's process hears of that first, and an upgrade that fails for it is no failure of the
+// service.
+func unlessStopped(ctx context.Context, err error) error {
+	select {
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", ctx.Err(), err)
+	case <-time.After(signalTime):
+		return err
+	}
 }
 
 // crewLimit bounds the wait for the upgrade of all workers, which have limits of their own.

@@ -90,7 +90,7 @@ func TestPeerSendsToItself(t *testing.T) {
 	self := p.box.Pid()
 	one := ei.Tuple{ei.Atom("echo"), self, ei.Binary(make([]byte, 100<<10))}
 	some := ei.Tuple{ei.Atom("source"), self, ei.Int(50), one}
-	require.NoError(t, c.SendName(t.Context(), "peer", ei.Tuple{ei.Atom("source"), self, ei.Int(200), some}))
+	require.NoError(t, c.SendName(t.Context(), "peer", ei.Tuple{ei.Atom("source"), self, ei.Int(100), some}))
 	require.Eventually(t, func() bool { p.mu.Lock(); defer p.mu.Unlock(); return p.lanes[nil] != nil && p.lanes[nil].told.Load() },
 		time.Minute,
 		time.Millisecond, "nothing is refused")
