@@ -105,11 +105,7 @@ type listener struct {
 }
 
 func (l *listener) run(server func(net.Conn) (Session, error)) {
-	for {
-		tcp, err := l.Listener.Accept()
-		if err != nil {
-			return
-		}
+	for tcp, err := l.Listener.Accept(); err == nil; tcp, err = l.Listener.Accept() {
 		if s, err := server(tcp); err == nil {
 			go l.pass(s)
 		} else {
