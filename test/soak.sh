@@ -29,6 +29,8 @@
 #	           group members, global names and supervised servers come and go, both
 #	           ways, while processes are killed, connections closed, and the
 #	           Erlang node is killed and started anew: nothing is left of them
+#	agreement  200 random histories of global names among nodes of Go and of each OTP, of
+#	           nodes of Go 2,000: all have the same names in the end
 #	chaos      100 faulty streams for each OTP, faults at every byte, the whole
 #	           suite over them, workers killed and stopped, 1,000 runs of each
 #	           state machine, a minute of everything at once, four times
@@ -41,8 +43,8 @@ exec </dev/null
 
 much=${1:-1}
 only=${2:-}
-if ! [[ $much =~ ^([1-9][0-9]*|[0-9]+\.[0-9]*[1-9][0-9]*)$ && $only =~ ^(|upgrades|moves|stops|kills|sound|callbacks|comings|chaos|fuzz|platforms)$ ]]; then
-	echo "usage: test/soak.sh [MUCH [upgrades|moves|stops|kills|sound|callbacks|comings|chaos|fuzz|platforms]]" >&2
+if ! [[ $much =~ ^([1-9][0-9]*|[0-9]+\.[0-9]*[1-9][0-9]*)$ && $only =~ ^(|upgrades|moves|stops|kills|sound|callbacks|comings|agreement|chaos|fuzz|platforms)$ ]]; then
+	echo "usage: test/soak.sh [MUCH [upgrades|moves|stops|kills|sound|callbacks|comings|agreement|chaos|fuzz|platforms]]" >&2
 	exit 2
 fi
 
@@ -111,6 +113,11 @@ fi
 
 if part comings "$(times 600) s for each OTP"; then
 	CNODE_CHAOS=$(times 600) soak -race -v -run TestComings ./test/chaos
+fi
+
+if part agreement "$(times 200) histories"; then
+	CNODE_ACCORD=$(times 200) soak -v -parallel 2 -run TestAccord ./test/interop/global
+	CNODE_ACCORD=$(times 2000) soak -run TestAccord ./nodes/global
 fi
 
 if part chaos "$(times 100) faulty streams for each OTP"; then

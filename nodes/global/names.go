@@ -134,13 +134,26 @@ func (c *server) register(by ei.Pid, t, p, method ei.Term, host string) {
 		return
 	}
 	n.host, n.mine = host, string(by.Node) == c.self
-	l := c.locks[globalKey]
-	if l == nil && c.downed || l != nil && !l.heldBy(by) {
-		// as in OTP: the caller's node was gone meanwhile, and the lock with it
-		c.deleteName(n.key)
-		return
+	if c.locks[globalKey] != nil || c.names[n.key] == nil || c.names[n.key].pid == n.pid {
+		c.change(by, func() { c.insertName(n) })
 	}
-	c.insertName(n)
+}
+
+// unregister takes a name back; by is the process that has the lock for it.
+func (c *server) unregister(by ei.Pid, t ei.Term) {
+	if key, _, ok := keyOf(t); ok {
+		c.change(by, func() { c.deleteName(key) })
+	}
+}
+
+// change does what a process wants that has the lock of the names, or had it: it may have been
+// released before, as in OTP, but not taken by another one, and not gone with the process's node.
+// Then a name may be one of this partition, and the session that follows tells what both have. OTP
+// takes the name away.
+func (c *server) change(by ei.Pid, f func()) {
+	if l := c.locks[globalKey]; l != nil && l.heldBy(by) || l == nil && !c.downed {
+		f()
+	}
 }
 
 // insertName puts a name into the table, in the place of one that is there.
@@ -243,12 +256,9 @@ func (c *server) check(t, p ei.Term) ei.Atom {
 }
 
 // doOps changes the table as two partitions have agreed. lockID is the lock they had for it; the
-// node that they are from still has it, or they are too late.
+// node that they are from still has it, or they are too late, as in change.
 func (c *server) doOps(ops []op, ext, lockID ei.Term) {
 	if l := c.locks[globalKey]; l == nil && c.downed || l != nil && l.requesterOf(lockID) == "" {
-		for i := range ops { // as in OTP
-			c.deleteName(ops[i].name.key)
-		}
 		return
 	}
 	hosts := map[string]ei.Tuple{}

@@ -260,26 +260,82 @@ func TestLockTable(t *testing.T) {
 	}
 }
 
-// A registration whose caller has no lock, or has lost it with its node, is undone.
-func TestRegisterNeedsLock(t *testing.T) {
+// What a caller changes who has no lock, or has lost it with its node, changes nothing: the name
+// may be another process's.
+func TestChangeNeedsLock(t *testing.T) {
 	s, c := newStage(t, "b@test")
-	by := pid("a@test", 1)
-	register := ei.Tuple{a("register"), a("x"), pid("a@test", 5), ei.Export{Module: "global", Function: "random_exit_name", Arity: 3}}
+	by, other := pid("a@test", 1), pid("a@test", 9)
+	method := ei.Export{Module: "global", Function: "random_exit_name", Arity: 3}
+	register := func(id uint32) ei.Tuple { return ei.Tuple{a("register"), a("x"), pid("c@test", id), method} }
+	unregister := ei.Tuple{a("unregister"), a("x")}
+	has := func(id uint32, why string) {
+		t.Helper()
+		require.Len(t, c.names, 1, why)
+		for _, n := range c.names {
+			require.Equal(t, pid("c@test", id), n.pid, why)
+		}
+	}
 	id := ei.Tuple{a("global"), by}
+	deletes := func(lock ei.Term) {
+		key, x, _ := keyOf(a("x"))
+		c.doOps([]op{{delete: true, name: name{key: key, term: x}}}, nil, lock)
+	}
 	require.True(t, c.setLock(by, id))
-	c.message("a@test", call(by, register))
-	require.Len(t, c.names, 1)
-	c.message("a@test", call(pid("a@test", 9), register))
-	require.Empty(t, c.names, "it has not the lock")
-	c.message("a@test", call(by, register))
-	require.Len(t, c.names, 1)
+	c.message("a@test", call(by, register(5)))
+	has(5, "it has the lock")
+	c.message("a@test", call(other, register(6)))
+	c.message("a@test", call(other, unregister))
+	deletes(ei.Tuple{a("global"), other})
+	has(5, "another one has the lock")
 	s.end(c, by)
-	c.message("a@test", call(by, register))
-	require.Empty(t, c.names, "the lock went with its holder")
+	c.message("a@test", call(by, register(6)))
+	c.message("a@test", call(by, unregister))
+	deletes(id)
+	has(5, "the lock went with its holder")
 	require.True(t, c.setLock(by, id))
 	c.delLock(by, id)
-	c.message("a@test", call(by, register))
-	require.Len(t, c.names, 1, "as in OTP, where the lock may be released before")
+	c.message("a@test", call(by, register(6)))
+	has(5, "it is another process's name")
+	c.message("a@test", call(by, unregister))
+	require.Empty(t, c.names, "as in OTP, where the lock may be released before")
+	c.message("a@test", call(by, register(7)))
+	has(7, "as in OTP, where the lock may be released before")
+}
+
+// A node that was left, and does not know yet, does not get the lock of the names: those that it
+// would give with that in the place of others would be gone with its connection.
+func TestLeftNodeLocksNoNames(t *testing.T) {
+	s, c := newStage(t, "b@test")
+	for _, n := range []string{"a@test", "c@test"} {
+		synchronise(t, s, c, n, nil, nil)
+	}
+	set := call(pid("c@test", 1), term(t, "{set_lock, {global, me}}"))
+	c.message("a@test", term(t, "{lost_connection, 'a@test', 1, 1, 'c@test'}"))
+	c.message("c@test", set)
+	require.Empty(t, c.locks)
+	c.message("c@test", call(pid("c@test", 1), term(t, "{set_lock, {other, me}}")))
+	require.Len(t, c.locks, 1)
+	c.nodedown("c@test", pid("b@test", 2))
+	c.nodeup("c@test", pid("b@test", 2))
+	c.message("c@test", set)
+	require.Empty(t, c.locks, "it has not begun its session")
+	synchronise(t, s, c, "c@test", nil, nil)
+	c.message("c@test", set)
+	require.Len(t, c.locks, 1)
+}
+
+// A node that knows this one says so once, also if it then gives up a session that it had begun.
+func TestCancelAfterInSync(t *testing.T) {
+	s, c := newStage(t, "b@test")
+	synchronise(t, s, c, "c@test", nil, nil)
+	c.nodeup("a@test", pid("b@test", 2))
+	session := c.sessions["a@test"]
+	c.message("a@test", term(t, "{'$gen_cast', {in_sync, 'a@test', true}}"))
+	c.message("a@test", ei.Tuple{a("cancel_connect"), a("a@test"), ei.Int(session.tag)})
+	require.NotSame(t, session, c.sessions["a@test"])
+	c.message("c@test", term(t, "{'$gen_cast', {new_nodes, 'c@test', [], [], [{'a@test', 8}], []}}"))
+	require.True(t, c.synced["a@test"])
+	require.Empty(t, c.sessions)
 }
 
 func TestLostConnections(t *testing.T) {

@@ -161,6 +161,8 @@ func (g *Global) change(ctx context.Context, op string, name any, b *nodes.Mailb
 			return err
 		}
 		begun = true
+		known := g.Known() // a node that was left since has the lock no more, and is met again
+		locked = slices.DeleteFunc(slices.Clone(locked), func(n string) bool { return n != g.n.Name() && !slices.Contains(known, n) })
 		limit, cancel := beyond(ctx)
 		defer cancel()
 		answers, _ := g.callAllBy(limit, by, locked, r)

@@ -213,7 +213,7 @@ func (c *server) call(from string, to letter, request ei.Term) {
 	}
 	switch of := tagOf(r); {
 	case of == "set_lock" && len(r) == 2:
-		c.reply(to, atomOf(c.setLock(to.pid, r[1])))
+		c.reply(to, atomOf(c.mayLock(from, r[1]) && c.setLock(to.pid, r[1])))
 	case of == "del_lock" && len(r) == 2:
 		c.delLock(to.pid, r[1])
 		c.reply(to, ei.Atom("true"))
@@ -225,9 +225,7 @@ func (c *server) call(from string, to letter, request ei.Term) {
 		c.register(to.pid, r[1], r[2], r[3], string(host))
 		c.reply(to, ei.Atom("yes"))
 	case of == "unregister" && len(r) == 2:
-		if key, _, ok := keyOf(r[1]); ok {
-			c.deleteName(key)
-		}
+		c.unregister(to.pid, r[1])
 		c.reply(to, ei.Atom("ok"))
 	case of == "get_known" && len(r) == 1:
 		c.reply(to, atoms(slices.Sorted(maps.Keys(c.known))))

@@ -157,10 +157,14 @@ func (c *server) sessionOf(node string, tag ei.Term) *session {
 	return nil
 }
 
+// cancelConnect: the other node has given the session up. If it knows this one it says so once, and
+// may have said it before.
 func (c *server) cancelConnect(node string, tag ei.Term) {
 	if s := c.sessionOf(node, tag); s != nil {
-		c.endSession(s)
 		c.restart(node)
+		if s.inSync {
+			c.inSync(node)
+		}
 	}
 }
 
@@ -278,14 +282,18 @@ func (c *server) resolved(node string, tag int64, clashes []*clash) {
 func (c *server) decide(s *session, clashes []*clash) {
 	var his []op
 	for _, cl := range clashes {
-		switch cl.keep {
-		case keepHis:
-			s.ops = append(s.ops, op{name: cl.his})
-		case keepOwn:
-			his = append(his, op{name: cl.own})
-		case keepNone:
+		// nodes may have been lost while somebody was asked: each side has dropped their names
+		own := c.names[cl.own.key]
+		hasOwn := own != nil && own.pid == cl.own.pid
+		hasHis := slices.ContainsFunc(s.names, func(n name) bool { return n.key == cl.his.key && n.pid == cl.his.pid })
+		switch {
+		case cl.keep == keepNone:
 			o := op{delete: true, name: cl.own}
 			s.ops, his = append(s.ops, o), append(his, o)
+		case hasHis && (cl.keep == keepHis || !hasOwn):
+			s.ops = append(s.ops, op{name: cl.his})
+		case hasOwn:
+			his = append(his, op{name: cl.own})
 		}
 	}
 	s.decided, s.names = true, nil

@@ -130,7 +130,10 @@ func (x *run) step() {
 	case k < 6:
 		x.note(m, "registers %s for %d: %v", name, i, m.Register(ctx, name, i, methods[x.r.IntN(len(methods))]))
 	case k < 8:
-		x.note(m, "unregisters %s: %v", name, m.Unregister(ctx, name))
+		// not another node's: if the connections end meanwhile only some may have heard it, as in OTP
+		if table, err := m.Whereis(ctx); err == nil && string(table[name].Node) == m.Name() {
+			x.note(m, "unregisters %s: %v", name, m.Unregister(ctx, name))
+		}
 	case k == 8:
 		m.End(i)
 		x.note(m, "ends %d", i)

@@ -187,12 +187,15 @@ func (p *Process) succeed(ended *nodes.Mailbox) bool {
 	}
 	// Nobody would hand the state over now.
 	guard, err := p.o.Node.NewMailbox(&nodes.MailboxOptions{Handover: func() ([]byte, error) { return nil, errNone }})
+	var end <-chan struct{} // the node's, for which open has an error
 	if err == nil {
 		defer guard.Close()
+		end = guard.Done()
 	}
 	for pause := p.died(); ; pause = p.pause() {
 		select {
 		case <-time.After(pause):
+		case <-end:
 		case <-p.ctx.Done():
 			return false
 		}

@@ -320,6 +320,21 @@ func TestFreezeBetweenTwo(t *testing.T) {
 	require.NoError(t, s.p.Err())
 }
 
+// A node that ends while there is no process does not wait for the next one.
+func TestNodeEndsBetweenTwo(t *testing.T) {
+	s := started(t)
+	s.p.Running.Lock()
+	s.p.deaths, s.p.made = 1000, time.Now()
+	s.p.Running.Unlock()
+	s.kill()
+	s.does("lost")
+	begun := time.Now()
+	require.NoError(t, s.n.Close())
+	<-s.p.Done()
+	require.Less(t, time.Since(begun), calm/2)
+	require.ErrorIs(t, s.p.Err(), nodes.ErrClosed)
+}
+
 // The end of the node, in order, is no failure of the process.
 func TestShutdownIsNoFailure(t *testing.T) {
 	s := newScene(t)
