@@ -129,6 +129,8 @@ func (g *Global) Reregister(ctx context.Context, name any, b *nodes.Mailbox, met
 
 // Unregister takes a name back, whoever has it: global:unregister_name/1. It waits as Register
 // does. A name that nobody has is no error; after an error that comes from a wait it may be free.
+// If this node loses its connections meanwhile only some nodes may have heard it, as in OTP; with
+// names of its own processes that does no harm.
 func (g *Global) Unregister(ctx context.Context, name any) error {
 	return g.change(ctx, "unregister", name, nil, func(t ei.Term, _ bool) (ei.Term, error) {
 		return ei.Tuple{ei.Atom("unregister"), t}, nil
