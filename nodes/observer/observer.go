@@ -70,14 +70,19 @@ func Serve(n *nodes.Node, o *Options) error {
 	b.table = tableOf(b)
 	for module, funcs := range b.table {
 		for name, of := range funcs {
+			var some nodes.Func
+			for _, some = range of {
+				break
+			}
+			if len(of) == 1 { // by itself: so the node knows how many arguments it takes
+				n.Expose(module, name, some)
+				continue
+			}
 			n.Expose(module, name, func(ctx context.Context, args []ei.Term) (any, error) {
-				fn := of[len(args)]
-				if fn == nil { // any of them says so
-					for _, fn = range of {
-						break
-					}
+				if fn := of[len(args)]; fn != nil {
+					return fn(ctx, args)
 				}
-				return fn(ctx, args)
+				return some(ctx, args) // which says so
 			})
 		}
 	}
@@ -109,6 +114,18 @@ var (
 	systemLimit = &nodes.Raise{Reason: ei.Atom("system_limit")}
 )
 
+// noStop is why a peer may not stop the node, nor learn what it needs for that.
+const noStop = "since observer.Options.Stop is not set"
+
+// refused is eacces of a function that Config.Rules may allow, with the reason where shells print
+// it, and package console: as the file of a second entry of the stack.
+func refused(module, name ei.Atom, arity int, why string) error {
+	at := ei.List{pair("file", ei.String(why)), pair("line", ei.Int(0))}
+	return &nodes.Raise{Reason: ei.Atom("eacces"), Stack: ei.List{
+		ei.Tuple{module, name, ei.Int(arity), ei.List{}}, ei.Tuple{module, name, ei.Int(arity), at},
+	}}
+}
+
 func pair(key string, v ei.Term) ei.Term { return ei.Tuple{ei.Atom(key), v} }
 
 func mfa(m, f ei.Atom, arity int) ei.Term { return ei.Tuple{m, f, ei.Int(arity)} }
@@ -127,7 +144,10 @@ func bool2atom(is bool) ei.Term { return ei.Atom(strconv.FormatBool(is)) }
 // tableOf has the functions, by module:function/arity.
 func tableOf(b *observer) map[string]map[string]map[int]nodes.Func {
 	nothing := func() ei.List { return ei.List{} }
-	refuse := func(context.Context, []ei.Term) (any, error) { return nil, eacces }
+	halt := func(module, name ei.Atom) nodes.Func {
+		return func(ctx context.Context, args []ei.Term) (any, error) { return b.halt(ctx, module, name, len(args)) }
+	}
+	refuse := func(module, name ei.Atom) error { return refused(module, name, 0, "a node of Go is not started anew") }
 	all := map[string]any{
 		"erlang:node/0":              func() ei.Atom { return ei.Atom(b.n.Name()) },
 		"erlang:nodes/0":             func() ei.List { return b.nodes(ei.Atom("visible")) },
@@ -157,13 +177,13 @@ func tableOf(b *observer) map[string]map[string]map[int]nodes.Func {
 		"erlang:system_time/1":       systemTime,
 		"erlang:localtime/0":         func() ei.Term { return datetime(time.Now()) },
 		"erlang:universaltime/0":     func() ei.Term { return datetime(time.Now().UTC()) },
-		"erlang:halt/0":              b.halt,
-		"erlang:halt/1":              func(ctx context.Context, _ ei.Term) (any, error) { return b.halt(ctx) },
-		"erlang:halt/2":              func(ctx context.Context, _, _ ei.Term) (any, error) { return b.halt(ctx) },
-		"init:stop/0":                b.halt,
-		"init:stop/1":                func(ctx context.Context, _ ei.Term) (any, error) { return b.halt(ctx) },
-		"init:restart/0":             nodes.Func(refuse),
-		"init:reboot/0":              nodes.Func(refuse),
+		"erlang:halt/0":              halt("erlang", "halt"),
+		"erlang:halt/1":              halt("erlang", "halt"),
+		"erlang:halt/2":              halt("erlang", "halt"),
+		"init:stop/0":                halt("init", "stop"),
+		"init:stop/1":                halt("init", "stop"),
+		"init:restart/0":             func() error { return refuse("init", "restart") },
+		"init:reboot/0":              func() error { return refuse("init", "reboot") },
 		"init:get_status/0":          b.status,
 		"init:get_arguments/0":       nothing,
 		"init:get_plain_arguments/0": nothing,
@@ -316,10 +336,10 @@ func (b *observer) moduleInfo(module string) ei.List {
 }
 
 // halt stops the node, if that is allowed.
-func (b *observer) halt(ctx context.Context) (any, error) {
+func (b *observer) halt(ctx context.Context, module, name ei.Atom, arity int) (any, error) {
 	if b.opts.Stop == nil {
 		b.n.Logger().Warn("a peer wants to stop the node, which Options.Stop does not allow", "peer", b.asker(ctx))
-		return nil, eacces
+		return nil, refused(module, name, arity, noStop)
 	}
 	b.stop.Do(func() {
 		b.n.Logger().Info("a peer stops the node", "peer", b.asker(ctx))
