@@ -25,8 +25,8 @@ type Options struct {
 	// os:getpid/0, which scripts ask for to kill the process, as well.
 	Stop func(ctx context.Context) error
 	// Application, Version and Description are what application:which_applications/0 says, and
-	// Observer's page of applications. "": the last part of the path of the main module, and its
-	// version.
+	// Observer's page of applications. "": the last part of the path of the main package, and the
+	// version of its module.
 	Application, Version, Description string
 	// Environment lists the environment variables whose values may be seen, by LiveDashboard's
 	// env_keys and os:getenv/1. nil: none.
@@ -58,7 +58,7 @@ func Serve(n *nodes.Node, o *Options) error {
 		b.opts = *o
 	}
 	if info, ok := debug.ReadBuildInfo(); ok {
-		b.opts.Application = cmp.Or(b.opts.Application, path.Base(info.Main.Path))
+		b.opts.Application = cmp.Or(b.opts.Application, programOf(info))
 		b.opts.Version = cmp.Or(b.opts.Version, strings.Trim(info.Main.Version, "()"))
 	}
 	b.opts.Application = cmp.Or(strings.Trim(b.opts.Application, "./"), "go")
@@ -87,6 +87,15 @@ func Serve(n *nodes.Node, o *Options) error {
 		}
 	}
 	return nil
+}
+
+// programOf is the name of the program: that of its main package, which has none if it was built
+// from files.
+func programOf(info *debug.BuildInfo) string {
+	if name := path.Base(info.Path); name != "command-line-arguments" && info.Path != "" {
+		return name
+	}
+	return path.Base(info.Main.Path)
 }
 
 // Rules are rules for nodes.Config.Rules that let peers of these names look (see nodes.Rule.Peer),
