@@ -175,7 +175,7 @@ func (n *Node) meant(c *Conn, op Permission, f function, arity int) (meant strin
 	var found []function
 	n.procs.mu.RLock()
 	for g := range n.procs.funcs {
-		if alike.Names(string(f.module), string(g.module)) && alike.Names(string(f.name), string(g.name)) {
+		if alike.Modules(string(f.module), string(g.module)) && alike.Names(string(f.name), string(g.name)) {
 			found = append(found, g)
 		}
 	}

@@ -171,6 +171,7 @@ func TestWhatWasMeant(t *testing.T) {
 		{"shop", "qoute", 1, "shop:quote/1"},
 		{"shop", "quote", 3, "shop:quote/1"},
 		{"shops", "quote", 1, "shop:quote/1"},
+		{"Elixir.Shop", "quote", 2, "shop:quote/1"},
 		{"shop", "getPrice", 1, "shop:get_price/1"},
 		{"shop", "secrets", 1, ""},
 		{"shop", "sub", 1, ""},

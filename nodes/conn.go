@@ -114,8 +114,9 @@ const longAndShort = "one node's name is long (-name), the other's short (-sname
 func (c *Conn) begin() {
 	c.env.stats.connections.Add(1)
 	c.env.log.Info("node up", "peer", c.peer.Name, "remote", addrText(c.s.RemoteAddr()), "initiated", c.initiated)
-	if isLong(c.peer.Name) != isLong(c.peer.SelfName) {
-		// each erl_call has a name of its own: one line stands for all of them
+	// a C node, such as erl_call of OTP, connects to nodes of both kinds, and they to it
+	if isLong(c.peer.Name) != isLong(c.peer.SelfName) && c.peer.Announced.Has(dist.FlagSpawn) {
+		// peers may have names of their own each time: one line stands for all of them
 		c.n.faults.Log(c.env.log, slog.LevelWarn, longAndShort, longAndShort, "peer", c.peer.Name)
 	}
 	c.tellUp()

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/nodes/dist"
 )
 
 // Every line of a node's log says of which node it is, once; that of a dynamic one as soon as it
@@ -43,8 +45,23 @@ func untimed(lines []string) (rest []string) {
 	return rest
 }
 
-// That names are long and short is said once for all the peers that come within a minute: every
-// erl_call has a name of its own.
+// A C node of libei, an erl_call, may have a name of either kind.
+func TestLongNamesOfCNodes(t *testing.T) {
+	w := newWorld(t, "memory")
+	var log record
+	a := w.started("a", func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	b := w.node("", func(cfg *Config) {
+		cfg.Name, cfg.Host, cfg.Flags = "b@long.test", "", dist.FlagsLibei
+	})
+	_, err := b.Connect(w.ctx(), a.Name())
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return len(log.lines("node up")) == 1 }, tooLong, tick)
+	require.NoError(t, a.Close())
+	require.Empty(t, log.lines("name is long", "WARN"))
+}
+
+// That names are long and short is said once for all the peers that come within a minute: each may
+// have a name of its own.
 func TestLongNamesAreToldOnce(t *testing.T) {
 	w := newWorld(t, "memory")
 	var log record

@@ -113,7 +113,7 @@ var picture = []row{
 			"nodes/internal/otp nodes/internal/nametable nodes/internal/packed nodes/internal/peers " +
 			"nodes/internal/permit nodes/internal/places nodes/internal/sequences nodes/internal/states " +
 			"nodes/internal/talk nodes/internal/wait"},
-	{path: "nodes/internal/kept", own: "ei transport nodes nodes/internal/hush nodes/internal/otp nodes/internal/places",
+	{path: "nodes/internal/kept", own: "ei transport nodes nodes/introspect nodes/internal/hush nodes/internal/otp nodes/internal/places",
 		notStd: "net syscall"},
 	{path: "nodes/pg", own: "ei transport nodes nodes/dist nodes/internal/kept nodes/internal/otp", notStd: "net syscall"},
 	{path: "nodes/global", own: "ei transport nodes nodes/dist nodes/internal/kept nodes/internal/otp",
@@ -130,8 +130,8 @@ var picture = []row{
 	{path: "nodes/nodestest", own: "ei transport nodes nodes/dist", notStd: "os"},
 	{path: "nodes/upgrade", own: "transport/handoff nodes", others: []string{xsys},
 		testOwn: "ei nodes/epmd nodes/health test/director test/otp test/systemd"},
-	{path: "nodes/console", own: "ei transport nodes nodes/dist nodes/introspect nodes/groupleader nodes/internal/alike",
-		notStd: "net os syscall"},
+	{path: "nodes/console", notStd: "net os syscall",
+		own: "ei transport nodes nodes/dist nodes/introspect nodes/groupleader nodes/internal/alike nodes/internal/kept"},
 	{path: "cmd/cnode-demo/internal/steps"},
 	{path: "cmd/cnode-demo/internal/cli", others: []string{cobra, pflag}},
 	{path: "cmd/cnode-demo/internal/config",

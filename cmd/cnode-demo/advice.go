@@ -265,6 +265,9 @@ var advices = []advice{
 		}
 		return fmt.Sprintf("%s is what Elixir calls a module: add --syntax elixir, or say Elixir.%[1]s.", e.Module)
 	}},
+	{"refused to watch", is(top.ErrRefused,
+		"The node's rules (Config.Rules) do not let this node look: observer.Rules in that program has those that do, for the names of\n"+
+			"nodes. If they name one, take it with --name.")},
 	{"nothing to watch", func(err error) string {
 		if !errors.Is(err, top.ErrNothing) {
 			return ""
@@ -327,9 +330,10 @@ var advices = []advice{
 		"Give the whole name, host part included, as serve printed it after \"ready\". Its control socket is found by "+
 			"XDG_RUNTIME_DIR,\n"+
 			"or else by the temporary folder (TMPDIR): they have to be the same here and there. A control\n"+
-			"socket that has been removed is made anew within seconds, as soon as that folder is there.")},
+			"socket that has been removed is made anew within seconds, as soon as that folder is there.\n"+
+			"A program of your own with nodes/upgrade has no such socket: kill -HUP PID upgrades it.")},
 	{"listen address in use", is(syscall.EADDRINUSE,
-		"Something listens at that address already: choose another one (--listen, --also), or leave it out and get a free port. "+
+		"Something listens at that address already: choose another one (--listen, --also, --http), or leave it out and get a free port. "+
 			"A socket in a directory\n"+
 			"belongs to a running node of that name.")},
 	{"address of another machine", is(syscall.EADDRNOTAVAIL,

@@ -88,3 +88,15 @@ func TestServeHTTP(t *testing.T) {
 	require.NoError(t, syscall.Kill(pid, syscall.SIGTERM))
 	<-c.Done()
 }
+
+// An address that is taken ends serve.
+func TestServeHTTPTaken(t *testing.T) {
+	w := newWorld(t, 0)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	r := w.run("serve", "--name", "taken@127.0.0.1", "--http", l.Addr().String())
+	require.Equal(t, exitFailed, r.code)
+	require.Contains(t, r.err, "--http "+l.Addr().String()+": ")
+	require.Contains(t, r.err, "address already in use")
+}

@@ -236,6 +236,9 @@ func TestCompletion(t *testing.T) {
 		require.Contains(t, r.out, "cnode-demo")
 	}
 	require.Contains(t, execute(t, nil, "__complete", "up").out, "upgrade\t")
+	r := execute(t, nil, "completion", "tcsh")
+	require.Equal(t, exitUsage, r.code)
+	require.Contains(t, r.err, "no completion for tcsh; the shells are bash, fish, powershell, zsh")
 	require.Contains(t, execute(t, nil, "upgrad").err, "did you mean upgrade?")
 }
 

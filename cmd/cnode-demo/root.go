@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strings"
 
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/ask"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/certs"
@@ -138,6 +139,7 @@ or with 127 if it is not found and 126 if it cannot be run.`,
 		mapper.Command(o), certs.Command(), move.Command(o), stay.Command(), tour.Heir())
 	checkHelp(root)
 	root.InitDefaultCompletionCmd()
+	checkShell(root)
 	config.TrimHelp(root)
 	return root
 }
@@ -156,6 +158,26 @@ func checkHelp(root *cobra.Command) {
 			}
 			return cli.Args()(cmd, rest)
 		}
+	}
+}
+
+// checkShell makes "completion" refuse a shell for which there is no script.
+func checkShell(root *cobra.Command) {
+	for _, c := range root.Commands() {
+		if c.Name() != "completion" {
+			continue
+		}
+		var shells []string
+		for _, shell := range c.Commands() {
+			shells = append(shells, shell.Name())
+		}
+		c.Args = func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return cli.Usagef("no completion for %s; the shells are %s", args[0], strings.Join(shells, ", "))
+			}
+			return nil
+		}
+		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	}
 }
 

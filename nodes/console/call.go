@@ -15,6 +15,7 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/alike"
+	"github.com/cnode-go/cnode/nodes/internal/kept"
 )
 
 // Calls of functions: shop:quote(<<"A">>, 2), and in Elixir :shop.quote("A", 2).
@@ -48,7 +49,7 @@ var shells = map[string]string{
 var talkers = []string{"sys", "gen_server", "gen_statem", "gen_event", "Elixir.GenServer", "Elixir.Agent"}
 
 // find is what a line means, if the user may have it.
-func (s *session) find(t typed) (request, error) {
+func (s *session) find(ctx context.Context, t typed) (request, error) {
 	exposed := slices.Contains(s.c.n.Exposed()[t.module], t.name)
 	if t.module == "" || !exposed {
 		key := strings.TrimPrefix(t.module+":"+t.name, ":")
@@ -60,7 +61,7 @@ func (s *session) find(t typed) (request, error) {
 			name = "process"
 		}
 		if name = cmp.Or(name, t.name); t.module == "" || isHabit {
-			cmd, err := s.command(name, len(t.args))
+			cmd, err := s.command(ctx, name, len(t.args))
 			if err != nil {
 				return request{}, err
 			}
@@ -68,6 +69,9 @@ func (s *session) find(t typed) (request, error) {
 		}
 	}
 	name := s.function(t.module, t.name, len(t.args))
+	if err := s.asksSys(t, name); err != nil {
+		return request{}, err
+	}
 	if !exposed && slices.Contains(talkers, t.module) && len(t.args) > 0 {
 		return request{name, func(ctx context.Context) (string, error) { return s.talk(ctx, t, name) }}, nil
 	}
@@ -78,8 +82,25 @@ func (s *session) find(t typed) (request, error) {
 	}}, nil
 }
 
+// asksSys says that a process does not answer module sys, where the answer would be that the time
+// is up. Whoever may not send to the process does not hear what it is.
+func (s *session) asksSys(t typed, name string) error {
+	if t.module != "sys" || len(t.args) == 0 {
+		return nil
+	}
+	pid, err := s.c.pidOf(t.args[0])
+	if err != nil {
+		return nil // for those that the call itself has an answer
+	}
+	d, ok := s.c.n.Process(pid)
+	if !ok || kept.AnswersSys(d.Process) || !s.c.n.AllowsProcess(s.user(), nodes.MaySend, pid) {
+		return nil
+	}
+	return fmt.Errorf("%s: this process is a %v, and does not answer module sys: only servers do", name, d.Kind)
+}
+
 // command is the command of that name, if the user may have it with so many arguments.
-func (s *session) command(name string, arity int) (*Command, error) {
+func (s *session) command(ctx context.Context, name string, arity int) (*Command, error) {
 	c := s.c
 	i := slices.IndexFunc(c.commands, func(cmd Command) bool { return cmd.Name == name })
 	switch {
@@ -88,7 +109,7 @@ func (s *session) command(name string, arity int) (*Command, error) {
 			"upgrade": "Upgrade", "level": "Level",
 		}[name])
 	case i < 0:
-		return nil, fmt.Errorf("there is no command %s%s", name, cmp.Or(s.meant(name, arity), ": help lists them"))
+		return nil, fmt.Errorf("there is no command %s%s", name, cmp.Or(s.meant(ctx, name, arity), ": help lists them"))
 	case !c.allows(s.user(), &c.commands[i], arity):
 		return nil, fmt.Errorf("%s: refused by Config.Rules", name)
 	}
@@ -96,7 +117,7 @@ func (s *session) command(name string, arity int) (*Command, error) {
 }
 
 // meant is what somebody may have meant by a command that does not exist.
-func (s *session) meant(name string, arity int) string {
+func (s *session) meant(ctx context.Context, name string, arity int) string {
 	var names []string
 	for _, cmd := range s.c.available(s.user()) {
 		names = append(names, cmd.Name)
@@ -104,12 +125,38 @@ func (s *session) meant(name string, arity int) string {
 	if hint := meant(name, names); hint != "" {
 		return hint
 	}
-	for _, f := range s.c.exposed(s.user(), arity) { // without its module
-		if f[1] == name {
-			return "; did you mean " + s.function(f[0], f[1], arity) + "?"
+	exposed := s.c.n.Exposed()
+	for _, module := range slices.Sorted(maps.Keys(exposed)) { // without its module
+		if !slices.Contains(exposed[module], name) {
+			continue
+		}
+		takes := s.arity(ctx, module, name, arity)
+		if s.c.n.Allows(s.user(), nodes.MayCall, module, name, max(takes, 0)) {
+			return "; did you mean " + s.function(module, name, takes) + "?"
 		}
 	}
 	return ""
+}
+
+// arity is how many arguments an exposed function takes, as its module tells, nearest to those that
+// were typed; -1: it does not tell, as of a nodes.Func, for which it says 0.
+func (s *session) arity(ctx context.Context, module, name string, typed int) int {
+	info, err := s.c.n.ERPC(ctx, s.c.n.Name(), module, "module_info", ei.Atom("exports"))
+	exports, _ := ei.Elements(info)
+	best := -1
+	for _, e := range exports {
+		f, ok := e.(ei.Tuple)
+		if !ok || len(f) != 2 || f[0] != ei.Atom(name) {
+			continue
+		}
+		if n, ok := f[1].(ei.Int); ok && (best < 0 || max(int(n)-typed, typed-int(n)) < max(best-typed, typed-best)) {
+			best = int(n)
+		}
+	}
+	if err != nil || best == 0 && typed > 0 {
+		return -1
+	}
+	return best
 }
 
 // user is the user's node.
@@ -123,14 +170,18 @@ func (s *session) result(v ei.Term, err error) (string, error) {
 	return text + "\n", err
 }
 
-// function is a function in the user's syntax.
+// function is a function in the user's syntax, without the arity if that is negative.
 func (s *session) function(module, name string, arity int) string {
 	m, _ := s.show(ei.Atom(module))
 	f, _ := s.show(ei.Atom(name))
+	text := m + ":" + f
 	if s.elixir {
-		return fmt.Sprintf("%s.%s/%d", m, strings.TrimPrefix(f, ":"), arity)
+		text = m + "." + strings.TrimPrefix(f, ":")
 	}
-	return fmt.Sprintf("%s:%s/%d", m, f, arity)
+	if arity < 0 {
+		return text
+	}
+	return fmt.Sprintf("%s/%d", text, arity)
 }
 
 // talk has a function of the user's node talk to a process of this one, which rules see as what it
@@ -214,8 +265,10 @@ func (s *session) explained(err error, t typed, name string) error {
 	ours := called == nil || called[0] == ei.Atom(t.module) && called[1] == ei.Atom(t.name)
 	switch {
 	case reason == ei.Atom("undef") && ours:
-		return fmt.Errorf("there is no function %s%s", name, s.hint(t, why))
-	case reason == ei.Atom("eacces") && ours:
+		return fmt.Errorf("there is no function %s%s", name, s.hint(why))
+	case reason == ei.Atom("eacces") && ours && why != "":
+		return fmt.Errorf("%s: refused, %s", name, why)
+	case reason == ei.Atom("eacces") && ours && !s.c.n.Allows(s.user(), nodes.MayCall, t.module, t.name, len(t.args)):
 		return fmt.Errorf("%s: refused by Config.Rules", name)
 	}
 	text, err := s.show(reason)
@@ -258,35 +311,15 @@ func top(stack ei.Term) (called ei.Tuple, why string) {
 
 var didYouMean = regexp.MustCompile(`^did you mean (.+):([^:]+)/(\d+)\?$`)
 
-// hint is what the user may have meant by a function that does not exist: what this node's answer
-// says (why), or one of a module that is called alike in the other language.
-func (s *session) hint(t typed, why string) string {
-	if m := didYouMean.FindStringSubmatch(why); m != nil {
-		arity, _ := strconv.Atoi(m[3])
-		return "; did you mean " + s.function(m[1], m[2], arity) + "?"
+// hint is what the user may have meant by a function that does not exist, as this node's answer
+// says it (why).
+func (s *session) hint(why string) string {
+	m := didYouMean.FindStringSubmatch(why)
+	if m == nil {
+		return ""
 	}
-	plain := func(module string) string {
-		return strings.ReplaceAll(ei.SnakeCase(strings.TrimPrefix(module, "Elixir.")), ".", "")
-	}
-	for _, f := range s.c.exposed(s.user(), len(t.args)) {
-		if alike.Names(plain(f[0]), plain(t.module)) && alike.Names(f[1], t.name) {
-			return "; did you mean " + s.function(f[0], f[1], len(t.args)) + "?"
-		}
-	}
-	return ""
-}
-
-// exposed are the modules and names of functions that the peer may call with so many arguments.
-func (c *console) exposed(peer string, arity int) (all [][2]string) {
-	exposed := c.n.Exposed()
-	for _, module := range slices.Sorted(maps.Keys(exposed)) {
-		for _, name := range slices.Sorted(slices.Values(exposed[module])) {
-			if c.n.Allows(peer, nodes.MayCall, module, name, arity) {
-				all = append(all, [2]string{module, name})
-			}
-		}
-	}
-	return all
+	arity, _ := strconv.Atoi(m[3])
+	return "; did you mean " + s.function(m[1], m[2], arity) + "?"
 }
 
 // meant is what of some names somebody may have meant: of those that are much like what was typed,

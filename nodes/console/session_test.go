@@ -146,6 +146,8 @@ func TestBuiltin(t *testing.T) {
 		require.NoError(t, jobs.Send(t.Context(), jobs.Pid(), ei.T("job", "a b")))
 	}
 	require.NoError(t, jobs.Link(t.Context(), till.Pid()))
+	_, err = u.shop.Handle("audit", func(_ *nodes.Mailbox, m *nodes.Message) { m.Release() }, nil)
+	require.NoError(t, err)
 
 	for _, tt := range []struct{ line, want string }{
 		{"node", "state        running\n"},
@@ -174,6 +176,8 @@ func TestBuiltin(t *testing.T) {
 		{"level warn", "warn\n"},
 		{"level loud", "** level: "},
 		{"rules", "the console has changed the level of the log"},
+		{"sys:get_state(jobs).", "** sys:get_state/1: this process is a mailbox, and does not answer module sys: only servers do\n"},
+		{"sys:get_status(audit, 10).", "** sys:get_status/2: this process is a handler, and does not"},
 		{"help", "process NAME|PID"},
 		{"help processes", "\nWithout N there are as many"},
 		{"help nothing", "** help: there is no command nothing\n"},

@@ -25,8 +25,8 @@ type Options struct {
 	// os:getpid/0, which scripts ask for to kill the process, as well.
 	Stop func(ctx context.Context) error
 	// Application, Version and Description are what application:which_applications/0 says, and
-	// Observer's page of applications. "": the last part of the path of the main module, and its
-	// version.
+	// Observer's page of applications. "": the last part of the path of the main package, and the
+	// version of its module.
 	Application, Version, Description string
 	// Environment lists the environment variables whose values may be seen, by LiveDashboard's
 	// env_keys and os:getenv/1. nil: none.
@@ -58,7 +58,7 @@ func Serve(n *nodes.Node, o *Options) error {
 		b.opts = *o
 	}
 	if info, ok := debug.ReadBuildInfo(); ok {
-		b.opts.Application = cmp.Or(b.opts.Application, path.Base(info.Main.Path))
+		b.opts.Application = cmp.Or(b.opts.Application, programOf(info))
 		b.opts.Version = cmp.Or(b.opts.Version, strings.Trim(info.Main.Version, "()"))
 	}
 	b.opts.Application = cmp.Or(strings.Trim(b.opts.Application, "./"), "go")
@@ -70,18 +70,32 @@ func Serve(n *nodes.Node, o *Options) error {
 	b.table = tableOf(b)
 	for module, funcs := range b.table {
 		for name, of := range funcs {
+			var some nodes.Func
+			for _, some = range of {
+				break
+			}
+			if len(of) == 1 { // by itself: so the node knows how many arguments it takes
+				n.Expose(module, name, some)
+				continue
+			}
 			n.Expose(module, name, func(ctx context.Context, args []ei.Term) (any, error) {
-				fn := of[len(args)]
-				if fn == nil { // any of them says so
-					for _, fn = range of {
-						break
-					}
+				if fn := of[len(args)]; fn != nil {
+					return fn(ctx, args)
 				}
-				return fn(ctx, args)
+				return some(ctx, args) // which says so
 			})
 		}
 	}
 	return nil
+}
+
+// programOf is the name of the program: that of its main package, which has none if it was built
+// from files.
+func programOf(info *debug.BuildInfo) string {
+	if name := path.Base(info.Path); name != "command-line-arguments" && info.Path != "" {
+		return name
+	}
+	return path.Base(info.Main.Path)
 }
 
 // Rules are rules for nodes.Config.Rules that let peers of these names look (see nodes.Rule.Peer),
@@ -109,6 +123,18 @@ var (
 	systemLimit = &nodes.Raise{Reason: ei.Atom("system_limit")}
 )
 
+// noStop is why a peer may not stop the node, nor learn what it needs for that.
+const noStop = "since observer.Options.Stop is not set"
+
+// refused is eacces of a function that Config.Rules may allow, with the reason where shells print
+// it, and package console: as the file of a second entry of the stack.
+func refused(module, name ei.Atom, arity int, why string) error {
+	at := ei.List{pair("file", ei.String(why)), pair("line", ei.Int(0))}
+	return &nodes.Raise{Reason: ei.Atom("eacces"), Stack: ei.List{
+		ei.Tuple{module, name, ei.Int(arity), ei.List{}}, ei.Tuple{module, name, ei.Int(arity), at},
+	}}
+}
+
 func pair(key string, v ei.Term) ei.Term { return ei.Tuple{ei.Atom(key), v} }
 
 func mfa(m, f ei.Atom, arity int) ei.Term { return ei.Tuple{m, f, ei.Int(arity)} }
@@ -127,7 +153,10 @@ func bool2atom(is bool) ei.Term { return ei.Atom(strconv.FormatBool(is)) }
 // tableOf has the functions, by module:function/arity.
 func tableOf(b *observer) map[string]map[string]map[int]nodes.Func {
 	nothing := func() ei.List { return ei.List{} }
-	refuse := func(context.Context, []ei.Term) (any, error) { return nil, eacces }
+	halt := func(module, name ei.Atom) nodes.Func {
+		return func(ctx context.Context, args []ei.Term) (any, error) { return b.halt(ctx, module, name, len(args)) }
+	}
+	refuse := func(module, name ei.Atom) error { return refused(module, name, 0, "a node of Go is not started anew") }
 	all := map[string]any{
 		"erlang:node/0":              func() ei.Atom { return ei.Atom(b.n.Name()) },
 		"erlang:nodes/0":             func() ei.List { return b.nodes(ei.Atom("visible")) },
@@ -157,13 +186,13 @@ func tableOf(b *observer) map[string]map[string]map[int]nodes.Func {
 		"erlang:system_time/1":       systemTime,
 		"erlang:localtime/0":         func() ei.Term { return datetime(time.Now()) },
 		"erlang:universaltime/0":     func() ei.Term { return datetime(time.Now().UTC()) },
-		"erlang:halt/0":              b.halt,
-		"erlang:halt/1":              func(ctx context.Context, _ ei.Term) (any, error) { return b.halt(ctx) },
-		"erlang:halt/2":              func(ctx context.Context, _, _ ei.Term) (any, error) { return b.halt(ctx) },
-		"init:stop/0":                b.halt,
-		"init:stop/1":                func(ctx context.Context, _ ei.Term) (any, error) { return b.halt(ctx) },
-		"init:restart/0":             nodes.Func(refuse),
-		"init:reboot/0":              nodes.Func(refuse),
+		"erlang:halt/0":              halt("erlang", "halt"),
+		"erlang:halt/1":              halt("erlang", "halt"),
+		"erlang:halt/2":              halt("erlang", "halt"),
+		"init:stop/0":                halt("init", "stop"),
+		"init:stop/1":                halt("init", "stop"),
+		"init:restart/0":             func() error { return refuse("init", "restart") },
+		"init:reboot/0":              func() error { return refuse("init", "reboot") },
 		"init:get_status/0":          b.status,
 		"init:get_arguments/0":       nothing,
 		"init:get_plain_arguments/0": nothing,
@@ -316,10 +345,10 @@ func (b *observer) moduleInfo(module string) ei.List {
 }
 
 // halt stops the node, if that is allowed.
-func (b *observer) halt(ctx context.Context) (any, error) {
+func (b *observer) halt(ctx context.Context, module, name ei.Atom, arity int) (any, error) {
 	if b.opts.Stop == nil {
 		b.n.Logger().Warn("a peer wants to stop the node, which Options.Stop does not allow", "peer", b.asker(ctx))
-		return nil, eacces
+		return nil, refused(module, name, arity, noStop)
 	}
 	b.stop.Do(func() {
 		b.n.Logger().Info("a peer stops the node", "peer", b.asker(ctx))

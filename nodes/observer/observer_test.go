@@ -91,6 +91,22 @@ func (s *scene) spawn(function string, args ...any) ei.Pid {
 	return pid
 }
 
+// What is refused by Options, and not by rules, says so; what was meant has its own arity.
+func TestWhyRefused(t *testing.T) {
+	s := newScene(t, nil)
+	for function, want := range map[string]string{
+		"init:stop": "since observer.Options.Stop is not set", "erlang:halt": "since observer.Options.Stop is not set",
+		"os:getpid": "since observer.Options.Stop is not set", "Elixir.System:pid": "since observer.Options.Stop is not set",
+		"init:restart": "a node of Go is not started anew", "erlang:wheris": "did you mean erlang:whereis/1?",
+	} {
+		module, name, _ := strings.Cut(function, ":")
+		_, err := s.ops.ERPC(s.ctx, "shop@host", module, name)
+		raise := new(nodes.Raise)
+		require.ErrorAs(t, err, &raise, function)
+		require.Contains(t, ei.Brief(raise.Stack, 1000), fmt.Sprintf("[{file,%q}", want), function)
+	}
+}
+
 func a(name string) ei.Atom { return ei.Atom(name) }
 
 // What a BEAM has and Go has not is answered as one answers that has none of it.

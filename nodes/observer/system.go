@@ -297,14 +297,14 @@ func osType() ei.Term {
 
 func (b *observer) ospid() (ei.Term, error) {
 	if b.opts.Stop == nil {
-		return nil, eacces
+		return nil, refused("os", "getpid", 0, noStop)
 	}
 	return chars(strconv.Itoa(os.Getpid())), nil
 }
 
 func (b *observer) elixirPid() (string, error) {
 	if b.opts.Stop == nil {
-		return "", eacces
+		return "", refused("Elixir.System", "pid", 0, noStop)
 	}
 	return strconv.Itoa(os.Getpid()), nil
 }

@@ -2,6 +2,7 @@ package observer
 
 import (
 	"context"
+	"runtime/debug"
 	"testing"
 	"time"
 
@@ -52,4 +53,14 @@ func TestUptime(t *testing.T) {
 	} {
 		require.Equal(t, want, uptime(of))
 	}
+}
+
+// The program has the name of its main package, not of the module that this is in.
+func TestProgramOf(t *testing.T) {
+	of := func(path string) string {
+		return programOf(&debug.BuildInfo{Path: path, Main: debug.Module{Path: "example.org/shop/cmd"}})
+	}
+	require.Equal(t, "till", of("example.org/shop/cmd/till"))
+	require.Equal(t, "cmd", of("command-line-arguments"))
+	require.Equal(t, "cmd", of(""))
 }

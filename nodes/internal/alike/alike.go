@@ -1,7 +1,11 @@
 // Package alike finds what somebody may have meant who has typed a name that does not exist.
 package alike
 
-import "github.com/cnode-go/cnode/ei"
+import (
+	"strings"
+
+	"github.com/cnode-go/cnode/ei"
+)
 
 // Names tells whether two names are the same but for one place of one or two characters, two that
 // are swapped, say, or for how they write words: GetPrice, get_price.
@@ -16,4 +20,11 @@ func Names(a, b string) bool {
 	}
 	differ := max(len(a), len(b))
 	return differ <= 2 && 2*differ < longest || differ == 0
+}
+
+// Modules is Names for modules: shop and Shop, which Elixir has as Elixir.Shop, are alike.
+func Modules(a, b string) bool { return Names(plain(a), plain(b)) }
+
+func plain(module string) string {
+	return strings.ReplaceAll(ei.SnakeCase(strings.TrimPrefix(module, "Elixir.")), ".", "")
 }

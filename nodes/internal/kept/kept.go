@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
+	"github.com/cnode-go/cnode/nodes/introspect"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -255,23 +257,37 @@ func (p *Process) pauseLocked() time.Duration {
 // module sys asks is answered here, and does not get there. Running is held. The message is
 // released afterwards.
 func (p *Process) Handler(take func(b *nodes.Mailbox, m *nodes.Message)) nodes.Handler {
-	return func(b *nodes.Mailbox, m *nodes.Message) {
-		defer m.Release()
-		p.Running.Lock()
-		defer p.Running.Unlock()
-		if b != p.box.Load() { // it has ended, and another one is in its place
-			return
-		}
-		if !p.begun {
-			isFirst := !p.ever
-			p.begun, p.ever = true, true
-			p.o.Begin(b, isFirst)
-		}
-		p.run()
-		if (m.Conn() != nil || !bytes.Equal(m.Payload, wake)) && !p.takeOrder(b, m) {
-			take(b, m)
-		}
+	return handler{p, take}.handle // a method, by whose name AnswersSys knows it
+}
+
+type handler struct {
+	*Process
+	take func(b *nodes.Mailbox, m *nodes.Message)
+}
+
+func (p handler) handle(b *nodes.Mailbox, m *nodes.Message) {
+	defer m.Release()
+	p.Running.Lock()
+	defer p.Running.Unlock()
+	if b != p.box.Load() { // it has ended, and another one is in its place
+		return
 	}
+	if !p.begun {
+		isFirst := !p.ever
+		p.begun, p.ever = true, true
+		p.o.Begin(b, isFirst)
+	}
+	p.run()
+	if (m.Conn() != nil || !bytes.Equal(m.Payload, wake)) && !p.takeOrder(b, m) {
+		p.take(b, m)
+	}
+}
+
+// AnswersSys tells whether a process answers module sys by itself: a Server, a Process of this
+// package, or one of the node's own.
+func AnswersSys(p introspect.Process) bool {
+	isKept := path.Base(string(p.Runs.Module)) == "kept" && p.Runs.Function == "handler.handle"
+	return p.Kind == introspect.KindServer || p.Kind == introspect.KindSystem || p.Kind == introspect.KindHandler && isKept
 }
 
 // takeOrder answers a message of module sys, {system, From, Request}; false if m is none. A process

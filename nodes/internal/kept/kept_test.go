@@ -359,3 +359,21 @@ func TestEndedWhileMade(t *testing.T) {
 	s.does("another", "begin again")
 	require.Zero(t, s.errs.Load())
 }
+
+// A Process answers module sys, a Handler of a program does not.
+func TestAnswersSys(t *testing.T) {
+	s := newScene(t)
+	require.NoError(t, s.p.Start(t.Context()))
+	defer s.p.Close()
+	plain, err := s.n.Handle("plain", func(_ *nodes.Mailbox, m *nodes.Message) { m.Release() }, nil)
+	require.NoError(t, err)
+	server, err := s.n.Serve("server", nodes.Server{}, nil)
+	require.NoError(t, err)
+	for pid, want := range map[ei.Pid]bool{
+		s.p.Mailbox().Pid(): true, server.Pid(): true, s.n.Whereis("rex").Pid(): true, plain.Pid(): false,
+	} {
+		d, ok := s.n.Process(pid)
+		require.True(t, ok)
+		require.Equal(t, want, AnswersSys(d.Process), d.Names)
+	}
+}

@@ -228,6 +228,8 @@ func expose(t testing.TB, n *nodes.Node) (gone chan struct{}) {
 		State: func() any { return map[ei.Atom]int{"open": 7} },
 	}, nil)
 	require.NoError(t, err)
+	_, err = n.Handle("audit", func(_ *nodes.Mailbox, m *nodes.Message) { m.Release() }, nil)
+	require.NoError(t, err)
 	return gone
 }
 
@@ -257,6 +259,7 @@ func TestFirstWords(t *testing.T) {
 		{`shop:quote(<<"A">>, b).`, "** shop:quote/2: badarg, argument 2: ei: atom b where an integer is due"},
 		{"quoet a 2", "** there is no command quoet; did you mean quote?"},
 		{"fails().", "** there is no command fails; did you mean 'Elixir.Till':fails/0?"},
+		{"waits(1).", "** there is no command waits; did you mean 'Elixir.Till':waits?"},
 		{"shop:fails().", "** shop:fails/0: sold out"},
 		{"shop:prints().", "from the shop"},
 		{"lists:sort([2,1]).", "** there is no function lists:sort/1"},
@@ -273,6 +276,7 @@ func TestFirstWords(t *testing.T) {
 		{"erlang:nodes().", "[]"},
 		{"sys:get_state(orders).", "#{open => 7}"},
 		{"sys:get_state(order).", "** no process has the name order; did you mean orders?"},
+		{"sys:get_state(audit).", "** sys:get_state/1: this process is a handler, and does not answer module sys: only servers do"},
 		{"gen_server:call(orders, hello).", "{got,hello}"},
 		{"process order", "** process: no process has the name order; did you mean orders?"},
 	}
@@ -294,6 +298,7 @@ func TestFirstWords(t *testing.T) {
 		{`Till.quote "A", 2`, `%{price: 4, sku: "A"}`},
 		{`Shop.quote("A", 2)`, "** there is no function Shop.quote/2; did you mean :shop.quote/2?"},
 		{`:shop.qoute("A", 2)`, "** there is no function :shop.qoute/2; did you mean :shop.quote/2?"},
+		{`Shop.quote("A")`, "** there is no function Shop.quote/1; did you mean :shop.quote/2?"},
 		{`Till.quote("A", :b)`, "** Till.quote/2: :badarg, argument 2: ei: atom b where an integer is due"},
 		{"Till.prints()", "from the shop"},
 		{"Node.list()", "[]"},
@@ -357,6 +362,7 @@ func TestWithObserver(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		n := start(t, "go@127.0.0.1", port, console.Options{})
+		expose(t, n)
 		for _, again := range []func() error{
 			func() error { return observer.Serve(n, &observer.Options{Application: "shop"}) },
 			func() error { return console.Serve(n, nil) },
@@ -369,6 +375,14 @@ func TestWithObserver(t *testing.T) {
 			term.Expect(t, n.Name()+"> ")
 			term.Type(t, "nod\t\r")
 			term.Expect(t, "state        running", n.Name()+"> ")
+			for _, l := range []typed{
+				{"init:stop().", "** init:stop/0: refused, since observer.Options.Stop is not set"},
+				{"erlang:wheris().", "** there is no function erlang:wheris/0; did you mean erlang:whereis/1?"},
+				{"sys:get_state(audit).", "** sys:get_state/1: this process is a handler"},
+			} {
+				term.Type(t, l.line+"\r")
+				term.Expect(t, "\n"+l.want, n.Name()+"> ")
+			}
 			term.Type(t, "quit\r")
 			ended(t, term)
 		}

@@ -25,7 +25,8 @@ func Call(o *config.Options) *cobra.Command {
 		Short: "Call a function on a node: rpc:call",
 		Long: `Call MOD:FUN on NODE with ARGS, an Erlang list in text (default: []), and print the result as Erlang text (exit 0). If
 the call fails, the reason, such as Erlang's {badrpc, Reason}, is on the standard error (exit 1). With --syntax elixir both are in Elixir,
-and MOD is Enum, say, or :lists.`,
+and MOD is Enum, say, or :lists. With --json the result is JSON: tuples and lists are arrays, and so is a string of Erlang, "ab", which is
+the list [97,98]; text is <<"ab">>, in Elixir "ab".`,
 		Example: `  cnode-demo call x@127.0.0.1 erlang system_info '[otp_release]'
   cnode-demo call x@127.0.0.1 lists seq '[1, 5]'
   cnode-demo call cnode@127.0.0.1 cnode echo '[#{name => <<"Joe">>}]'
@@ -133,7 +134,8 @@ type syntax struct {
 
 func (s *syntax) addTo(flags *pflag.FlagSet) {
 	flags.StringVar(&s.name, "syntax", "erlang", "how ARGS are written and the result is printed: erlang or elixir")
-	flags.BoolVar(&s.asJSON, "json", false, "print the result as JSON: tuples are arrays, undefined and nil are null")
+	flags.BoolVar(&s.asJSON, "json", false,
+		"print the result as JSON: tuples are arrays, Erlang's strings arrays of numbers, undefined and nil null")
 }
 
 func (s *syntax) check() error {

@@ -62,8 +62,9 @@ func (o *operated) check(w *workers) error {
 	return nil
 }
 
-// start switches on what the flags ask for. It does not wait.
-func (o *operated) start(n *nodes.Node, log *slog.Logger, scope *pg.Scope) error {
+// start switches on what the flags ask for. It does not wait. Unless another process is to hand the
+// node over, which has the address until then, one that cannot be listened at is an error.
+func (o *operated) start(n *nodes.Node, log *slog.Logger, scope *pg.Scope, isComing bool) error {
 	if o.operator {
 		if err := errors.Join(observer.Serve(n, nil), console.Serve(n, nil)); err != nil {
 			return err
@@ -71,6 +72,13 @@ func (o *operated) start(n *nodes.Node, log *slog.Logger, scope *pg.Scope) error
 	}
 	if o.http == "" {
 		return nil
+	}
+	var l *upgrade.Listener
+	if !isComing {
+		var err error
+		if l, err = o.listen(); err != nil {
+			return fmt.Errorf("--http %s: %w", o.http, err)
+		}
 	}
 	shown := &debugz.Options{}
 	if scope != nil {
@@ -87,22 +95,25 @@ func (o *operated) start(n *nodes.Node, log *slog.Logger, scope *pg.Scope) error
 	profiles.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	profiles.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.Handle("/debug/pprof/", debugz.OnlyLocal(profiles))
-	go o.serve(n, log, &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(),
+	go o.serve(n, log, l, &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(),
 		slog.LevelDebug)})
 	return nil
 }
 
 // serve serves from the node's start until its end, or until it is another process's. That one has
-// the address, or waits for it if it was started with --takeover, or by an older version.
-func (o *operated) serve(n *nodes.Node, log *slog.Logger, s *http.Server) {
+// the address, or waits for it if it was started with --takeover, or by an older version; l is nil
+// then.
+func (o *operated) serve(n *nodes.Node, log *slog.Logger, l *upgrade.Listener, s *http.Server) {
 	for n.State() == nodes.StateStarting { // meanwhile the process that has had the node answers
 		select {
 		case <-n.Done():
+			if l != nil {
+				_ = l.Close()
+			}
 			return
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	var l *upgrade.Listener
 	for begun, said := time.Now(), false; l == nil; {
 		var err error
 		if l, err = o.listen(); err == nil {

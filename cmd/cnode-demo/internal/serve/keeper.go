@@ -40,7 +40,7 @@ func keepPeer(ctx context.Context, cfg *nodes.Config, o *server, out io.Writer) 
 		if k.pubsub, err = o.publishing.start(ctx, n, out); err != nil {
 			return err
 		}
-		if err := o.operated.start(n, cfg.Logger, k.scope); err != nil {
+		if err := o.operated.start(n, cfg.Logger, k.scope, o.succession.Coming()); err != nil {
 			return err
 		}
 		before, _ := n.Inherited()

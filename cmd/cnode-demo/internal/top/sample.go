@@ -62,12 +62,24 @@ type pair[T any] struct {
 var items = ei.List{ei.Atom("registered_name"), ei.Atom("initial_call"), ei.Atom("current_function"), ei.Atom("status"),
 	ei.Atom("memory"), ei.Atom("message_queue_len"), ei.Atom("reductions")}
 
-// ErrNothing: a node lacks the functions of a BEAM that tell what it does, or refuses them.
-var ErrNothing = errors.New("does not tell what it does")
+// ErrNothing: a node lacks the functions of a BEAM that tell what it does; ErrRefused: it refuses
+// them.
+var (
+	ErrNothing = errors.New("does not tell what it does")
+	ErrRefused = errors.New("refuses to tell what it does")
+)
 
 // lacks tells whether an error is the answer of a node that is well and does not do what was asked.
 func lacks(err error) bool {
 	return !errors.Is(err, nodes.ErrNoConnection) && (errors.As(err, new(*nodes.Raise)) || errors.Is(err, errors.ErrUnsupported))
+}
+
+// refuses tells whether an exception's reason, of erpc:call {exception, Reason, Stack}, is eacces.
+func refuses(reason ei.Term) bool {
+	if t, ok := reason.(ei.Tuple); ok && len(t) > 1 && t[0] == ei.Atom("exception") {
+		reason = t[1]
+	}
+	return reason == ei.Atom("eacces")
 }
 
 // take asks the node. All is asked with erpc:call, and nothing is loaded into the node.
@@ -92,6 +104,9 @@ func (p *probe) take(ctx context.Context) (*sample, error) {
 		{&s.Nodes, "nodes", []any{ei.Atom("connected")}}, {&pids, "processes", nil},
 	} {
 		t, err := p.n.ERPC(ctx, p.node, "erlang", q.fun, q.args...)
+		if raise := new(nodes.Raise); errors.As(err, &raise) && refuses(raise.Reason) {
+			return nil, fmt.Errorf("%s %w: %w", p.node, ErrRefused, err)
+		}
 		if lacks(err) {
 			return nil, fmt.Errorf("%s %w: %w", p.node, ErrNothing, err)
 		}

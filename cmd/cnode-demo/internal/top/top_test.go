@@ -45,6 +45,18 @@ func has(s *sample, name string) bool {
 	return false
 }
 
+// A node whose rules refuse has an observer, perhaps: the two are told apart.
+func TestRefused(t *testing.T) {
+	a, b := nodestest.Pair(t)
+	p := &probe{n: a, node: b.Name()}
+	_, err := p.take(t.Context())
+	require.ErrorIs(t, err, ErrNothing)
+	b.Expose("erlang", "system_info", nodes.FuncOf(func(ei.Atom) error { return &nodes.Raise{Reason: ei.Atom("eacces")} }))
+	_, err = p.take(t.Context())
+	require.ErrorIs(t, err, ErrRefused)
+	require.NotErrorIs(t, err, ErrNothing)
+}
+
 func TestOurNode(t *testing.T) {
 	p := ours(t)
 	for range 2 {
