@@ -438,10 +438,11 @@ func (b *Mailbox) CallName(ctx context.Context, node, name string, request any) 
 }
 
 // Cast makes a request to a process, a gen_server as a rule, and waits for no reply: it sends
-// {'$gen_cast', Request}, gen_server:cast/2. A request that is a tuple is made by ei.T: a slice is a
-// list (see CallAs). It waits as Send does, for room and for the connection, until ctx ends, and
-// has Send's errors: where gen_server:cast says ok in any case, it is an error that the node cannot
-// be reached, ErrNoConnection. A request to a process that does not exist is dropped.
+// {'$gen_cast', Request}, as gen_server:cast/2 does (gen_server(3)). A request that is a tuple is
+// made by ei.T: a slice is a list (see CallAs). It waits as Send does, for room and for the
+// connection, until ctx ends, and has Send's errors: where gen_server:cast says ok in any case, it
+// is an error that the node cannot be reached, ErrNoConnection. A request to a process that does
+// not exist is dropped.
 func (b *Mailbox) Cast(ctx context.Context, to ei.Pid, request any) error {
 	return b.Send(ctx, to, ei.T("$gen_cast", request))
 }
