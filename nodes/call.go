@@ -437,6 +437,23 @@ func (b *Mailbox) CallName(ctx context.Context, node, name string, request any) 
 	return t, wrap("call "+name+" at", node, err)
 }
 
+// Cast makes a request to a process, a gen_server as a rule, and waits for no reply: it sends
+// {'$gen_cast', Request}, as gen_server:cast/2 does (gen_server(3)). A request that is a tuple is
+// made by ei.T: a slice is a list (see CallAs). It waits as Send does, for room and for the
+// connection, until ctx ends, and has Send's errors: where gen_server:cast says ok in any case, it
+// is an error that the node cannot be reached, ErrNoConnection. A request to a process that does
+// not exist is dropped.
+func (b *Mailbox) Cast(ctx context.Context, to ei.Pid, request any) error {
+	return b.Send(ctx, to, ei.T("$gen_cast", request))
+}
+
+// CastName is Cast to the process that has a registered name on a node: gen_server:cast({Name,
+// Node}, Request). It waits as SendName does, and has its errors. A request to a name that nobody
+// has is dropped.
+func (b *Mailbox) CastName(ctx context.Context, node, name string, request any) error {
+	return b.SendName(ctx, node, name, ei.T("$gen_cast", request))
+}
+
 // RPC calls a function on a node: rpc:call(Node, Mod, Fun, Args). It is Node.RPC, with the same
 // errors, except that the mailbox is the caller. When the mailbox ends, so does the call: the error
 // is Err's.

@@ -127,7 +127,7 @@ func TestServerCallsBackBehindAFullMailbox(t *testing.T) {
 	from, err := a.NewMailbox(nil)
 	require.NoError(t, err)
 	for range casts {
-		require.NoError(t, from.SendName(ctx, b.Name(), "back", ei.Tuple{ei.Atom("$gen_cast"), ei.Binary(make([]byte, 50_000))}))
+		require.NoError(t, from.CastName(ctx, b.Name(), "back", make([]byte, 50_000)))
 	}
 	select {
 	case <-done:
@@ -316,7 +316,7 @@ func muddle(t *testing.T, seed uint64) {
 			}
 			defer from.Close()
 			for range 3 {
-				err = errors.Join(err, from.SendName(ctx, to, "server", ei.Tuple{ei.Atom("$gen_cast"), ei.Tuple{rest, s[2]}}))
+				err = errors.Join(err, from.CastName(ctx, to, "server", ei.Tuple{rest, s[2]}))
 			}
 			return ei.Atom("sent"), err
 		}

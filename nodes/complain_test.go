@@ -378,7 +378,7 @@ func TestEmbeddedPortMapperThatFailsIsLogged(t *testing.T) {
 	require.NoError(t, broken.Close())
 	whole, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	var r registration
+	var r mapperEntry
 	r.serve(&epmd.Server{Logger: slog.New(slog.NewTextHandler(log, nil))}, []net.Listener{broken, whole})
 	require.Eventually(t, func() bool {
 		return len(log.lines("level=ERROR", "does not listen any more", broken.Addr().String())) == 1

@@ -129,16 +129,19 @@ func (n *Node) stage(s *states.Conn, fd int) (*Conn, error) {
 // except that monitors of a registered name (gen_server:call makes one) go to the process that has
 // the name here. A connection to the peer that is already up here ends with ErrSuperseded if it was
 // made before this one, since the peer has given it up; otherwise the error is ErrConnected. Start
-// waits for the end of that connection, and while the node is frozen; ErrClosed if the node is
-// closed, ErrStarted after Start or Discard. A connection that could not be started is discarded.
-// Keys that the plug-in has put into the state are cleared there.
-func (s *StagedConn) Start() (*Conn, error) {
+// waits for the end of that connection, and while the node is frozen, until ctx ends: then the
+// error is ctx's. ErrClosed if the node is closed, ErrStarted after Start or Discard. A connection
+// that could not be started is discarded. Keys that the plug-in has put into the state are cleared
+// there.
+func (s *StagedConn) Start(ctx context.Context) (*Conn, error) {
 	if !s.over.CompareAndSwap(false, true) {
 		return nil, wrap("start connection to", s.c.peer.Name, ErrStarted)
 	}
 	clear(s.export) // the connection has it
 	c := s.c
-	if err := c.n.enter(c.n.ctx, c, 0, nil); err != nil {
+	ctx, end := c.n.lifetime(ctx)
+	defer end()
+	if err := c.n.enter(ctx, c, 0, nil); err != nil {
 		return nil, wrap("start connection to", c.peer.Name, errors.Join(err, c.giveUp(false)))
 	}
 	c.n.stats.connections.Add(1)
@@ -173,7 +176,7 @@ func (s *StagedConn) Discard() error {
 // for Stage, name and creation must be the same, and Config.Worker must differ. On the upper level
 // the node must have been started, or nobody receives. The errors are those of Stage and
 // StagedConn.Start, and ErrClosed for an m that has been adopted or closed before. Adopt waits as
-// StagedConn.Start does, and ctx does not end that wait: it is only checked before anything else.
+// StagedConn.Start does, until ctx ends.
 func (n *Node) Adopt(ctx context.Context, m *Moved) (*Conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, wrap("adopt", "", errors.Join(err, m.Close()))
@@ -187,6 +190,6 @@ func (n *Node) Adopt(ctx context.Context, m *Moved) (*Conn, error) {
 	}
 	clearKeys(m.State)
 	m.FD = -1
-	c, err := s.Start()
+	c, err := s.Start(ctx)
 	return c, wrap("adopt", "", err)
 }

@@ -23,7 +23,7 @@
 //	use nodes/upgrade)
 //	a node of several processes  Front, FrontConfig, StartFront, Worker, StartWorker, IsWorker, WorkerInfo,
 //	                             WorkerUpgrade, Choose, ByName, LeastSessions, FrozenFront, StagedFront, RestoreFront
-//	authors of plug-ins that     Publisher, Publication, Presence; to move: StagingPublisher,
+//	authors of plug-ins that     Publisher, Publication, Registration; to move: StagingPublisher,
 //	publish a node               MovablePublication, StagedPublication
 //
 // # The model

@@ -439,8 +439,7 @@ func ExampleServer() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	cast := ei.Tuple{ei.Atom("$gen_cast"), ei.Tuple{ei.Atom("push"), ei.Float(1.5)}}
-	if err := self.SendName(ctx, "bob@host", "stack", cast); err != nil {
+	if err := self.CastName(ctx, "bob@host", "stack", ei.T("push", 1.5)); err != nil {
 		log.Fatal(err)
 	}
 	for range 2 {
@@ -478,7 +477,7 @@ func ExampleServer_terms() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := self.SendName(ctx, "bob@host", "stack", ei.Tuple{ei.Atom("$gen_cast"), ei.Float(1.5)}); err != nil {
+	if err := self.CastName(ctx, "bob@host", "stack", 1.5); err != nil {
 		log.Fatal(err)
 	}
 	for range 2 {
@@ -487,6 +486,37 @@ func ExampleServer_terms() {
 	// Output:
 	// {ok,1.5} <nil>
 	// {error,<<"nothing to pop">>} <nil>
+}
+
+// A cast is a request without a reply. One sender's requests arrive in order, so that a call sees
+// what its casts have done.
+func ExampleMailbox_Cast() {
+	ctx := context.Background()
+	alice, bob := two(ctx)
+	defer alice.Close()
+	defer bob.Close()
+
+	total := 0
+	counter, err := bob.Serve("counter", nodes.Server{On: map[string]nodes.Func{
+		"add":   nodes.FuncOf(func(n int) { total += n }),
+		"total": nodes.FuncOf(func() int { return total }),
+	}}, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	self, err := alice.NewMailbox(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := self.Cast(ctx, counter.Pid(), ei.T("add", 2)); err != nil {
+		log.Fatal(err)
+	}
+	if err := self.CastName(ctx, "bob@host", "counter", ei.T("add", 3)); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(nodes.CallAs[int](ctx, self, counter.Pid(), ei.Atom("total")))
+	// Output: 5 <nil>
 }
 
 // A mailbox that calls is a process to the server, which may remember it, and tell it more than the

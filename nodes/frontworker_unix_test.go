@@ -91,7 +91,7 @@ func (d peersDir) Resolve(_ context.Context, node string) (Endpoint, error) {
 	return at, err
 }
 
-func (d peersDir) Publish(_ context.Context, p Presence) (Publication, error) {
+func (d peersDir) Publish(_ context.Context, p Registration) (Publication, error) {
 	path := filepath.Join(string(d), p.Name)
 	return peersEntry(path), os.WriteFile(path, []byte(p.Addr.String()), 0o600)
 }

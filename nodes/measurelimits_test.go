@@ -181,7 +181,7 @@ func TestPanicsSayWhy(t *testing.T) {
 	for _, name := range []string{"calls", "dies", "casts", "on", "leaves"} {
 		request := ei.Term(ei.Atom("f"))
 		if name == "casts" {
-			require.NoError(t, from.Send(w.ctx(), a.Whereis(name).Pid(), ei.T("$gen_cast", request)))
+			require.NoError(t, from.Cast(w.ctx(), a.Whereis(name).Pid(), request))
 		} else {
 			_, _ = a.CallName(w.ctx(), a.Name(), name, request)
 		}

@@ -25,7 +25,7 @@ type StagingPublisher interface {
 	Publisher
 	// Stage makes a publication that does nothing yet. It owns the descriptors from the call on: if
 	// it fails it closes them.
-	Stage(p Presence, state []byte, descriptors []int) (StagedPublication, error)
+	Stage(p Registration, state []byte, descriptors []int) (StagedPublication, error)
 }
 
 // A StagedPublication goes on with Start, or is given up with Discard; until Start it sends
@@ -37,17 +37,17 @@ type StagedPublication interface {
 	Discard() error
 }
 
-// registrationState is the state of a registration, as JSON: unknown fields are skipped.
-type registrationState struct {
+// entryState is the state of a mapperEntry, as JSON: unknown fields are skipped.
+type entryState struct {
 	Registration int // the version of the form: 1
 	Keeper       []byte
 	Held         int    // how many descriptors, the first ones, are the Keeper's
 	Server       []byte // of the embedded port mapper; empty: none
 }
 
-// A frozenRegistration is a name at a port mapper and, if that is embedded, the port mapper itself.
-type frozenRegistration struct {
-	r      *registration
+// A frozenEntry is a name at a port mapper and, if that is embedded, the port mapper itself.
+type frozenEntry struct {
+	r      *mapperEntry
 	keeper *epmd.FrozenKeeper
 	server *epmd.FrozenServer
 	state  []byte
@@ -55,12 +55,12 @@ type frozenRegistration struct {
 }
 
 // Freeze stops the Keeper and the embedded port mapper.
-func (r *registration) Freeze(ctx context.Context) (_ handoff.Frozen, err error) {
-	f := &frozenRegistration{r: r}
+func (r *mapperEntry) Freeze(ctx context.Context) (_ handoff.Frozen, err error) {
+	f := &frozenEntry{r: r}
 	if f.keeper, err = r.keeper.Freeze(ctx); err != nil {
 		return nil, err
 	}
-	s := registrationState{Registration: 1, Keeper: f.keeper.State(), Held: len(f.keeper.Descriptors())}
+	s := entryState{Registration: 1, Keeper: f.keeper.State(), Held: len(f.keeper.Descriptors())}
 	f.fds = f.keeper.Descriptors()
 	r.mu.Lock()
 	server := r.server
@@ -85,17 +85,17 @@ func (r *registration) Freeze(ctx context.Context) (_ handoff.Frozen, err error)
 	return f, nil
 }
 
-func (f *frozenRegistration) State() []byte      { return f.state }
-func (f *frozenRegistration) Descriptors() []int { return f.fds }
+func (f *frozenEntry) State() []byte      { return f.state }
+func (f *frozenEntry) Descriptors() []int { return f.fds }
 
-func (f *frozenRegistration) Thaw() {
+func (f *frozenEntry) Thaw() {
 	if f.server != nil {
 		f.server.Thaw()
 	}
 	f.keeper.Thaw()
 }
 
-func (f *frozenRegistration) Release() error {
+func (f *frozenEntry) Release() error {
 	err := f.keeper.Release()
 	if f.server != nil {
 		err = errors.Join(err, f.server.Release())
@@ -104,9 +104,9 @@ func (f *frozenRegistration) Release() error {
 	return err
 }
 
-// A stagedRegistration is a registration from another process that is about to go on in this one.
-type stagedRegistration struct {
-	r      *registration
+// A stagedEntry is a mapperEntry from another process that is about to go on in this one.
+type stagedEntry struct {
+	r      *mapperEntry
 	keeper *epmd.StagedKeeper
 	server *epmd.StagedServer
 	mapper *epmd.Server
@@ -114,8 +114,8 @@ type stagedRegistration struct {
 
 // Stage stages a registration that another process has frozen, and the port mapper that was
 // embedded there, if any.
-func (p *PortMapper) Stage(who Presence, state []byte, descriptors []int) (StagedPublication, error) {
-	var s registrationState
+func (p *PortMapper) Stage(who Registration, state []byte, descriptors []int) (StagedPublication, error) {
+	var s entryState
 	err := json.Unmarshal(state, &s)
 	if err == nil && (s.Registration != 1 || s.Held < 0 || s.Held > len(descriptors) || len(s.Server) == 0 && s.Held < len(descriptors)) {
 		err = fmt.Errorf("%w: registration of version %d with %d descriptors", ErrState, s.Registration, len(descriptors))
@@ -123,7 +123,7 @@ func (p *PortMapper) Stage(who Presence, state []byte, descriptors []int) (Stage
 	if err != nil {
 		return nil, errors.Join(err, descriptor.Own(descriptors).Close())
 	}
-	g := &stagedRegistration{r: &registration{}}
+	g := &stagedEntry{r: &mapperEntry{}}
 	if g.keeper, err = p.Client.Stage(s.Keeper, descriptors[:s.Held], p.keep(g.r, who)); err != nil {
 		return nil, errors.Join(err, descriptor.Own(descriptors[s.Held:]).Close())
 	}
@@ -136,7 +136,7 @@ func (p *PortMapper) Stage(who Presence, state []byte, descriptors []int) (Stage
 	return g, nil
 }
 
-func (g *stagedRegistration) Start() Publication {
+func (g *stagedEntry) Start() Publication {
 	if g.server != nil {
 		g.r.serve(g.mapper, g.server.Start())
 	}
@@ -144,7 +144,7 @@ func (g *stagedRegistration) Start() Publication {
 	return g.r
 }
 
-func (g *stagedRegistration) Discard() error {
+func (g *stagedEntry) Discard() error {
 	err := g.keeper.Discard()
 	if g.server != nil {
 		err = errors.Join(err, g.server.Discard())

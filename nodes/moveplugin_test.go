@@ -264,7 +264,7 @@ func TestGivenKeysAreCleared(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(given), string(keys))
 	require.NoError(t, f.Release())
-	_, err = one.Start()
+	_, err = one.Start(w.ctx())
 	require.NoError(t, err)
 	require.NotContains(t, string(given), string(keys))
 

@@ -104,7 +104,7 @@ type refusing struct {
 
 var errRefused = errors.New("the name is another's now")
 
-func (r *refusing) Publish(context.Context, Presence) (Publication, error) {
+func (r *refusing) Publish(context.Context, Registration) (Publication, error) {
 	if r.times++; r.times > 1 {
 		return nil, errRefused
 	}

@@ -111,7 +111,7 @@ func TestServerOn(t *testing.T) {
 
 		// casts and other messages
 		b := box(t, here)
-		require.NoError(t, b.Send(w.ctx(), self.Pid(), ei.T("$gen_cast", ei.T("add", item{"cast", 1}, 1))))
+		require.NoError(t, b.Cast(w.ctx(), self.Pid(), ei.T("add", item{"cast", 1}, 1)))
 		require.Equal(t, "1 of cast", arrives(t, v.told, "the cast"))
 		require.NoError(t, b.Send(w.ctx(), self.Pid(), ei.T("add", item{"info", 1}, 2)))
 		require.Equal(t, "2 of info", arrives(t, v.told, "the message"))
@@ -243,7 +243,7 @@ func TestWrongArgumentsInTheLog(t *testing.T) {
 		require.Equal(t, "{error,{badarg,<<\"argument 1: ei: binary <<\\\"x\\\">> where an integer is due\">>}}", v.String())
 		for _, arg := range []any{1, ei.Atom("x")} {
 			require.NoError(t, b.SendName(w.ctx(), there.Name(), "srv", ei.T("double", arg)))
-			require.NoError(t, b.SendName(w.ctx(), there.Name(), "srv", ei.T("$gen_cast", ei.T("double", arg))))
+			require.NoError(t, b.CastName(w.ctx(), there.Name(), "srv", ei.T("double", arg)))
 		}
 	}
 	_, err = b.CallName(w.ctx(), there.Name(), "srv", ei.T("double", 1)) // comes last

@@ -49,7 +49,7 @@ func (n *Node) publish(ctx context.Context, pub Publisher, l *Listener) (err err
 	defer endedBy(ctx, &err)
 	ctx, cancel := n.lifetime(ctx)
 	defer cancel()
-	made, err := pub.Publish(ctx, n.presence(l))
+	made, err := pub.Publish(ctx, n.registration(l))
 	if err != nil {
 		if ctx.Err() != nil {
 			err = because(ctx, err)
@@ -59,9 +59,9 @@ func (n *Node) publish(ctx context.Context, pub Publisher, l *Listener) (err err
 	return n.keep(ctx, made, l)
 }
 
-// presence is what a Publisher is told.
-func (n *Node) presence(l *Listener) Presence {
-	p := Presence{Name: n.Name(), Hidden: !n.cfg.Visible, Logger: n.log}
+// registration is what a Publisher is told.
+func (n *Node) registration(l *Listener) Registration {
+	p := Registration{Name: n.Name(), Hidden: !n.cfg.Visible, Logger: n.log}
 	if l != nil {
 		p.Addr = l.Addr()
 	}

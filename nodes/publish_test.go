@@ -116,7 +116,7 @@ type publishes struct {
 	n atomic.Int32
 }
 
-func (p *publishes) Publish(context.Context, Presence) (Publication, error) {
+func (p *publishes) Publish(context.Context, Registration) (Publication, error) {
 	p.n.Add(1)
 	return nil, errors.New("no")
 }

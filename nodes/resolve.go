@@ -38,11 +38,11 @@ type Resolver interface {
 type Publisher interface {
 	// Publish makes p known, and waits for that until ctx ends at most. Node.Publish returns its
 	// error.
-	Publish(ctx context.Context, p Presence) (Publication, error)
+	Publish(ctx context.Context, p Registration) (Publication, error)
 }
 
-// A Presence is what a Publisher makes known.
-type Presence struct {
+// A Registration is what a Publisher makes known.
+type Registration struct {
 	Name   string         // alive@host
 	Addr   transport.Addr // the address that the listener is bound to
 	Hidden bool           // the opposite of Config.Visible
@@ -132,7 +132,7 @@ func lookup(ctx context.Context, host string) (netip.Addr, error) {
 // if who.Name is no node name, syscall.EINVAL for an address that is not one of TCP; else an
 // *epmd.Error: epmd.ErrNoPortMapper, epmd.ErrNameTaken and what else epmd.Client.Keep returns; with
 // Embed also why no port mapper can listen here.
-func (p *PortMapper) Publish(ctx context.Context, who Presence) (Publication, error) {
+func (p *PortMapper) Publish(ctx context.Context, who Registration) (Publication, error) {
 	alive, _, err := dist.SplitName(who.Name)
 	if err != nil {
 		return nil, err
@@ -145,7 +145,7 @@ func (p *PortMapper) Publish(ctx context.Context, who Presence) (Publication, er
 	if !who.Hidden {
 		reg.Type = epmd.TypeNormal
 	}
-	pub := &registration{}
+	pub := &mapperEntry{}
 	opts := p.keep(pub, who)
 	pub.keeper, err = p.Client.Keep(ctx, reg, opts)
 	var taken error
@@ -175,7 +175,7 @@ func (p *PortMapper) Publish(ctx context.Context, who Presence) (Publication, er
 }
 
 // keep returns the options for keeping a name registered.
-func (p *PortMapper) keep(pub *registration, who Presence) *epmd.KeepOptions {
+func (p *PortMapper) keep(pub *mapperEntry, who Registration) *epmd.KeepOptions {
 	opts := &epmd.KeepOptions{Logger: who.Logger}
 	if p.Embed {
 		opts.Absent = func(since time.Duration) bool {
@@ -199,8 +199,8 @@ func (p *PortMapper) keep(pub *registration, who Presence) *epmd.KeepOptions {
 	return opts
 }
 
-// A registration is the Publication of a PortMapper.
-type registration struct {
+// A mapperEntry is the Publication of a PortMapper.
+type mapperEntry struct {
 	keeper *epmd.Keeper
 
 	mu     sync.Mutex
@@ -209,11 +209,11 @@ type registration struct {
 	closed bool
 }
 
-func (r *registration) Creation() uint32 { return r.keeper.Creation() }
+func (r *mapperEntry) Creation() uint32 { return r.keeper.Creation() }
 
-func (r *registration) Close() error { return errors.Join(r.keeper.Close(), r.closeServer()) }
+func (r *mapperEntry) Close() error { return errors.Join(r.keeper.Close(), r.closeServer()) }
 
-func (r *registration) closeServer() error {
+func (r *mapperEntry) closeServer() error {
 	r.mu.Lock()
 	server, served := r.server, r.served
 	r.closed = true
@@ -229,7 +229,7 @@ func (r *registration) closeServer() error {
 // embed runs a port mapper in this process; began is false if r has one already, or is closed.
 // syscall.EADDRINUSE: another process has begun to listen meanwhile, or something else has the
 // port.
-func (p *PortMapper) embed(ctx context.Context, r *registration, who Presence) (began bool, err error) {
+func (p *PortMapper) embed(ctx context.Context, r *mapperEntry, who Registration) (began bool, err error) {
 	addrs := []string{p.Client.Addr}
 	if p.Client.Addr == "" {
 		if addrs, err = mapperAddrs(who.Addr, os.Getenv); err != nil {
@@ -274,7 +274,7 @@ func mapperAddrs(addr transport.Addr, getenv func(string) string) ([]string, err
 }
 
 // serve runs a port mapper; r.mu is held, or r is not yet in use.
-func (r *registration) serve(server *epmd.Server, ls []net.Listener) {
+func (r *mapperEntry) serve(server *epmd.Server, ls []net.Listener) {
 	served := make(chan struct{})
 	var wg sync.WaitGroup
 	for _, l := range ls {

@@ -247,7 +247,7 @@ func (g *Staged) name(s *states.Publication, fds *descriptor.List) error {
 	if err != nil {
 		return stateError(err)
 	}
-	g.publication, err = adopter.Stage(g.n.presence(g.announced()), s.State, own)
+	g.publication, err = adopter.Stage(g.n.registration(g.announced()), s.State, own)
 	return err
 }
 

@@ -66,7 +66,7 @@ func TestFreezeFailsAtPortMapper(t *testing.T) {
 	n := mapped(t, "embeds", port.Vacant(t), func(_ *Config, p *PortMapper) { p.Embed = true })
 	ctx := soon(t)
 	require.NoError(t, n.Start(ctx))
-	mapper, err := n.published.(*registration).server.Freeze(ctx)
+	mapper, err := n.published.(*mapperEntry).server.Freeze(ctx)
 	require.NoError(t, err)
 	_, err = n.Freeze(ctx)
 	require.ErrorContains(t, err, "frozen already")
@@ -87,7 +87,7 @@ func newLateResolver() *lateResolver {
 	return &lateResolver{Static: Static{}, asked: make(chan struct{}, 1), answers: make(chan struct{}, 2)}
 }
 
-func (r *lateResolver) Publish(context.Context, Presence) (Publication, error) {
+func (r *lateResolver) Publish(context.Context, Registration) (Publication, error) {
 	r.asked <- struct{}{}
 	<-r.answers
 	return r, nil

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
+	"github.com/cnode-go/cnode/transport"
 )
 
 // A recorder is a Server that does what its requests say.
@@ -123,12 +125,12 @@ func TestServer(t *testing.T) {
 		require.Equal(t, ei.List{ei.Binary("late"), ei.Int(3)}, a.v)
 
 		b := box(t, here)
-		require.NoError(t, b.SendName(w.ctx(), there.Name(), "srv", ei.T("$gen_cast", "cast")))
+		require.NoError(t, b.CastName(w.ctx(), there.Name(), "srv", "cast"))
 		require.Equal(t, ei.Binary("cast"), arrives(t, r.casts, "the cast"))
 		require.NoError(t, b.Send(w.ctx(), self.Pid(), "info"))
 		require.Equal(t, ei.Binary("info"), arrives(t, r.infos, "the info"))
 		for i := range 1000 { // in order
-			require.NoError(t, b.Send(w.ctx(), self.Pid(), ei.T("$gen_cast", i)))
+			require.NoError(t, b.Cast(w.ctx(), self.Pid(), i))
 		}
 		for i := range 1000 {
 			require.Equal(t, ei.Int(i), arrives(t, r.casts, "a cast"))
@@ -143,6 +145,29 @@ func TestServer(t *testing.T) {
 		require.ErrorIs(t, err, ErrNoProc)
 		_, err = here.Call(w.ctx(), self.Pid(), 1)
 		require.ErrorIs(t, err, ErrNoProc)
+	})
+}
+
+// A cast fails where a message would, and like one is dropped where there is no process.
+func TestCastErrors(t *testing.T) {
+	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
+		b := box(t, here)
+		full, err := there.NewMailbox(&MailboxOptions{Limit: 1})
+		require.NoError(t, err)
+		require.NoError(t, b.CastName(w.ctx(), there.Name(), "nobody", 1))
+		require.NoError(t, b.Cast(w.ctx(), ei.Pid{Node: ei.Atom(there.Name()), ID: 1 << 20, Creation: full.Pid().Creation}, 1))
+		require.ErrorIs(t, b.CastName(transport.NoWait(), "nowhere@test", "x", 1), ErrNoConnection)
+		unmade := &ei.EncodeError{}
+		require.ErrorAs(t, b.Cast(w.ctx(), full.Pid(), make(chan int)), &unmade)
+		if here == there { // a peer's connection has room where the mailbox has none
+			require.NoError(t, b.Cast(w.ctx(), full.Pid(), 1))
+			require.ErrorIs(t, b.Cast(transport.NoWait(), full.Pid(), 2), os.ErrDeadlineExceeded)
+		}
+		require.NoError(t, b.Close())
+		end := new(ExitError)
+		require.ErrorAs(t, b.Cast(w.ctx(), full.Pid(), 1), &end)
+		require.ErrorAs(t, b.CastName(w.ctx(), there.Name(), "srv", 1), &end)
+		require.Equal(t, b.Pid(), end.Pid)
 	})
 }
 
@@ -335,7 +360,7 @@ func TestServerEnds(t *testing.T) {
 		ref, err := b.Monitor(w.ctx(), self.Pid())
 		require.NoError(t, err)
 		for i := range 5 {
-			require.NoError(t, b.Send(w.ctx(), self.Pid(), ei.T("$gen_cast", i)))
+			require.NoError(t, b.Cast(w.ctx(), self.Pid(), i))
 		}
 		arrives(t, began, "the first cast")
 		require.NoError(t, b.SendExit(w.ctx(), self.Pid(), ei.Atom("kill")))
@@ -424,7 +449,7 @@ func TestServerSendsToItself(t *testing.T) {
 	}
 	b, err := n.Serve("s", s, &MailboxOptions{Limit: 1})
 	require.NoError(t, err)
-	require.NoError(t, box(t, n).Send(w.ctx(), b.Pid(), ei.Tuple{ei.Atom("$gen_cast"), ei.Atom("go")}))
+	require.NoError(t, box(t, n).Cast(w.ctx(), b.Pid(), ei.Atom("go")))
 	for range 10 {
 		require.NoError(t, arrives(t, sent, "the end of a send"))
 	}
@@ -436,7 +461,7 @@ func TestServerSendsToItself(t *testing.T) {
 	// One that is to end when it is full does.
 	b, err = n.Serve("ends", s, &MailboxOptions{Limit: 1, Full: FullExit})
 	require.NoError(t, err)
-	require.NoError(t, box(t, n).Send(w.ctx(), b.Pid(), ei.Tuple{ei.Atom("$gen_cast"), ei.Atom("go")}))
+	require.NoError(t, box(t, n).Cast(w.ctx(), b.Pid(), ei.Atom("go")))
 	arrives(t, b.Done(), "its end")
 	var end *ExitError
 	require.ErrorAs(t, b.Err(), &end)

@@ -154,7 +154,7 @@ func TestShutdownServesCasts(t *testing.T) {
 		if err != nil {
 			return nil, err
 		}
-		if err := self.Send(ctx, srv.Pid(), ei.Tuple{ei.Atom("$gen_cast"), ei.Atom("written")}); err != nil {
+		if err := self.Cast(ctx, srv.Pid(), ei.Atom("written")); err != nil {
 			return nil, err
 		}
 		// the server takes the cast by itself, before the call
@@ -296,7 +296,7 @@ func TestWhatRunsIsNamed(t *testing.T) {
 	require.NoError(t, err)
 	b.Expose("m", "hang", func(context.Context, []ei.Term) (any, error) { hang(); return 1, nil })
 	self := box(t, a)
-	require.NoError(t, self.Send(w.ctx(), nameless.Pid(), ei.Tuple{ei.Atom("$gen_cast"), ei.Int(1)}))
+	require.NoError(t, self.Cast(w.ctx(), nameless.Pid(), 1))
 	async(func() (ei.Term, error) { return a.CallName(w.ctx(), "bob@test", "srv", 1) })
 	async(func() (ei.Term, error) { return a.RPC(w.ctx(), "bob@test", "m", "hang") })
 	async(func() (ei.Term, error) { return b.RPC(w.ctx(), "bob@test", "m", "hang") })

@@ -159,7 +159,7 @@ type latePortMapper struct {
 	done, goOn chan struct{}
 }
 
-func (p *latePortMapper) Publish(ctx context.Context, who Presence) (Publication, error) {
+func (p *latePortMapper) Publish(ctx context.Context, who Registration) (Publication, error) {
 	made, err := p.PortMapper.Publish(ctx, who)
 	close(p.done)
 	<-p.goOn

@@ -100,7 +100,7 @@ func TestSysMessages(t *testing.T) {
 		is("ok", ei.Atom("suspend"))
 		is("ok", ei.Atom("suspend"))
 		called := async(func() (ei.Term, error) { return here.Call(w.ctx(), s.Pid(), ei.T("add", 6)) })
-		require.NoError(t, b.Send(w.ctx(), s.Pid(), ei.Tuple{ei.Atom("$gen_cast"), ei.Tuple{ei.Atom("add"), ei.Int(100)}}))
+		require.NoError(t, b.Cast(w.ctx(), s.Pid(), ei.T("add", 100)))
 		is(status("suspended", "[]", "[]"), ei.Atom("get_status"))
 		is(`{ok,#{<<"total">> => 7}}`, ei.Atom("get_state"))
 		is("ok", ei.Atom("resume"))

@@ -622,8 +622,31 @@ func TestStageRefused(t *testing.T) {
 	require.Nil(t, r.n[1].Conn("peer@test"), "not yet")
 	require.NoError(t, s.Discard())
 	require.NoError(t, s.Discard())
-	_, err = s.Start()
+	_, err = s.Start(w.ctx())
 	require.Error(t, err)
+}
+
+// The start of a connection that has to wait, for the end of a freeze, is given up with its
+// context, and the connection with it.
+func TestStartGivenUp(t *testing.T) {
+	w := newWorld(t, "tcp")
+	w.started("peer")
+	r := w.shuttle("peer@test", true)
+	m, err := r.c.Detach(w.ctx())
+	require.NoError(t, err)
+	s, err := r.n[1].Stage(m.State, m.FD)
+	require.NoError(t, err)
+	f, err := r.n[1].Freeze(w.ctx())
+	require.NoError(t, err)
+	ctx, end := context.WithCancel(w.ctx())
+	begun := async(func() (*Conn, error) { return s.Start(ctx) })
+	end()
+	require.ErrorIs(t, arrives(t, begun, "the end of Start").err, context.Canceled)
+	f.Thaw()
+	require.Nil(t, r.n[1].Conn("peer@test"))
+	_, err = s.Start(w.ctx())
+	require.ErrorIs(t, err, ErrStarted)
+	require.NoError(t, s.Discard())
 }
 
 // A connection can move between two nodes that make the same pids, but the log warns of it. It may

@@ -196,7 +196,7 @@ func (b *book) Resolve(ctx context.Context, node string) (Endpoint, error) {
 	return b.at.Resolve(ctx, node)
 }
 
-func (b *book) Publish(_ context.Context, p Presence) (Publication, error) {
+func (b *book) Publish(_ context.Context, p Registration) (Publication, error) {
 	b.set(p.Name, p.Addr)
 	return entry{b, p.Name}, nil
 }

@@ -72,7 +72,7 @@ var (
 	// ErrTimeout is wrapped by a PeerError: the handshake took longer than Options.HandshakeTimeout.
 	ErrTimeout = errors.New("not finished within Options.HandshakeTimeout: the peer is slow, or does not speak TLS")
 	// ErrNotAllowed is wrapped by a PeerError: a PeerCheck refuses the peer.
-	ErrNotAllowed = errors.New("refused by a check")
+	ErrNotAllowed = errors.New("refused by a PeerCheck")
 )
 
 var (

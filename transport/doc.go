@@ -69,7 +69,7 @@
 //
 //	ctx's error                     ctx has ended; under NoWait, os.ErrDeadlineExceeded
 //	net.ErrClosed                   Close or Release, be it during the wait
-//	ErrBusy                         an operation in the same direction is outstanding
+//	ErrBusy                         an operation in the same direction is outstanding; it is EBUSY
 //	ErrPaused                       the direction is paused for a hand-off
 //	ErrPoisoned                     an earlier write ended half-way
 //	*CallbackError                  a fault of the plug-in: ErrContract, ErrPanic, ErrUnresponsive

@@ -11,8 +11,8 @@ import (
 
 var (
 	// ErrBusy is returned when an operation of the same direction is outstanding; the outstanding
-	// one goes on.
-	ErrBusy = errors.New("an operation in this direction is outstanding")
+	// one goes on. It is syscall.EBUSY for errors.Is.
+	ErrBusy error = busyError{}
 	// ErrPoisoned is returned after a write that was cancelled, or failed, left part of its bytes
 	// on the wire: the stream's framing is lost, and no later write may go out. If that write
 	// failed, its error is wrapped, too.
@@ -27,6 +27,16 @@ var (
 	// is by the error of a Capture whose file did that.
 	ErrPanic = errors.New("the callback panicked")
 )
+
+// busyError is EBUSY with a text that says what is busy.
+type busyError struct{}
+
+func (busyError) Error() string {
+	return "another operation in this direction of the socket is outstanding"
+}
+
+// Is makes EBUSY find it.
+func (busyError) Is(err error) bool { return err == syscall.EBUSY }
 
 // ErrEndOfPacket is what Read returns, not wrapped, with the last bytes of a packet of a carrier
 // that keeps packets, or alone: those before were the last ones, or the packet is empty. It is to a

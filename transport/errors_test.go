@@ -49,5 +49,7 @@ func TestCallbackError(t *testing.T) {
 	require.Equal(t, "Read", cb.Callback)
 	for _, sentinel := range []error{ErrBusy, ErrPoisoned, ErrContract, ErrUnresponsive, ErrPanic} {
 		require.Equal(t, sentinel == ErrContract, errors.Is(err, sentinel))
+		require.Equal(t, sentinel == ErrBusy, errors.Is(opError("read", nil, sentinel), syscall.EBUSY))
 	}
+	require.NotErrorIs(t, ErrBusy, syscall.EAGAIN)
 }

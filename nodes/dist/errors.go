@@ -20,8 +20,9 @@ var (
 	ErrNoProof = errors.New("the peer closes instead of proving that it knows the cookie")
 	// ErrReflected: the peer's challenge is one of our own, from another handshake in progress. It
 	// does not know the cookie, and wants us to answer for it: an attack. See Self.IsOwn.
-	ErrReflected  = errors.New("the peer sends back a challenge of our own: it does not know the cookie, and this is an attack")
-	ErrNotAllowed = errors.New("not allowed") // the accepting side answered "not_allowed"
+	ErrReflected = errors.New("the peer sends back a challenge of our own: it does not know the cookie, and this is an attack")
+	// ErrNotAllowed: the accepting side answered "not_allowed".
+	ErrNotAllowed = errors.New("the accepting node does not allow it")
 	// ErrNok: the accepting side answered "nok": both sides connect at the same
 	// time and the attempt of the other side wins. Expect its connection.
 	ErrNok = errors.New("simultaneous connect, the other attempt wins")

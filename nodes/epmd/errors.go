@@ -47,7 +47,7 @@ var (
 	ErrServerMoved = fmt.Errorf("%w here: it goes on in another process", ErrServerClosed)
 	// ErrState is wrapped by the Stage of a Client and a Server when the state they are given is not
 	// one of a Keeper or Server.
-	ErrState = errors.New("not a state of this kind")
+	ErrState = errors.New("not the state of a port mapper, or of a registration there")
 	// ErrKilled is what Server.Serve returns after a KILL_REQ was obeyed (epmd -kill, Client.Kill).
 	// It is also an ErrServerClosed.
 	ErrKilled = fmt.Errorf("%w by a kill request", ErrServerClosed)

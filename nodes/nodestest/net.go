@@ -205,7 +205,7 @@ func (b book) Resolve(_ context.Context, node string) (nodes.Endpoint, error) {
 }
 
 // Publish makes a node known to the others.
-func (b book) Publish(_ context.Context, p nodes.Presence) (nodes.Publication, error) {
+func (b book) Publish(_ context.Context, p nodes.Registration) (nodes.Publication, error) {
 	b.n.mu.Lock()
 	defer b.n.mu.Unlock()
 	if _, taken := b.n.at[p.Name]; taken {

@@ -320,8 +320,7 @@ func TestRulesOfPages(t *testing.T) {
 	page := v.(ei.Tuple)[1].(ei.Pid)
 	order := func(from *nodes.Mailbox, to ei.Pid) {
 		t.Helper()
-		cast := ei.Tuple{a("$gen_cast"), ei.Tuple{to, a("app_ctrl"), a("x"), a("true"), ei.List{}}}
-		require.NoError(t, from.Send(s.ctx, page, cast))
+		require.NoError(t, from.Cast(s.ctx, page, ei.Tuple{to, a("app_ctrl"), a("x"), a("true"), ei.List{}}))
 	}
 	for _, to := range []ei.Pid{till.Pid(), stranger.Pid(), s.box.Pid()} {
 		order(stranger, to)
@@ -376,7 +375,7 @@ func TestSubscriptions(t *testing.T) {
 	appmon := v.(ei.Tuple)[1].(ei.Pid)
 	order := func(what, of string) ei.Tuple {
 		t.Helper()
-		require.NoError(t, s.box.Send(s.ctx, appmon, ei.Tuple{a("$gen_cast"), ei.Tuple{s.box.Pid(), a(what), a(of), a("true"), ei.List{}}}))
+		require.NoError(t, s.box.Cast(s.ctx, appmon, ei.Tuple{s.box.Pid(), a(what), a(of), a("true"), ei.List{}}))
 		d := s.message().(ei.Tuple)
 		require.Equal(t, ei.Tuple{a("delivery"), appmon, a(what), a(of)}, d[:4])
 		return d

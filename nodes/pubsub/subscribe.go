@@ -53,7 +53,8 @@ func Messages[T any](ctx context.Context, ps *PubSub, topic string) iter.Seq2[T,
 
 // Subscribe sends the messages on a topic to a mailbox, of a Server for example, whose functions
 // get them; also several topics to one mailbox, until it ends. At the mailbox's limit its options
-// hold. A second subscription to the topic changes nothing. It is Phoenix.PubSub.subscribe/2.
+// hold. A second subscription to the topic changes nothing. It waits for nothing. It is
+// Phoenix.PubSub.subscribe/2.
 func (ps *PubSub) Subscribe(b *nodes.Mailbox, topic string) error {
 	if err := ps.subscribe(b, topic); err != nil {
 		return &nodes.Error{Op: "subscribe to " + topic, Err: err}

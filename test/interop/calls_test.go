@@ -11,6 +11,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/test/otp"
 	"github.com/stretchr/testify/require"
 )
@@ -177,6 +178,47 @@ func TestCallGenServer(t *testing.T) {
 		require.ErrorIs(t, await(t, done), nodes.ErrNoConnection)
 		_, err = m.n.Call(ctx, pid, term(t, "{add,1}"))
 		require.ErrorIs(t, err, nodes.ErrNoConnection)
+	})
+}
+
+// What we cast to gen_servers of Erlang comes before what is called later, and nothing answers it.
+func TestCastGenServer(t *testing.T) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
+		m := newMeeting(t, r)
+		ctx := background(t)
+		load(t, m.erl, "counter")
+		pid := m.pid(t, "counter:start()")
+		m.erl.Do(t, "counter:start(counter)")
+		b := m.mailbox(t, "B", nil)
+		for i := range 100 {
+			require.NoError(t, b.Cast(ctx, pid, ei.T("add", i)))
+			require.NoError(t, b.CastName(ctx, m.erl.Name(), "counter", term(t, "{add,2}")))
+		}
+		got, err := b.Call(ctx, pid, ei.T("add", 0))
+		require.NoError(t, err)
+		require.Equal(t, "{ok,4950}", got.String())
+		got, err = b.CallName(ctx, m.erl.Name(), "counter", ei.T("add", 0))
+		require.NoError(t, err)
+		require.Equal(t, "{ok,200}", got.String())
+
+		// Erlang's own cast is to us what ours is.
+		_, err = m.n.Serve("counter", goServer(m.n), nil)
+		require.NoError(t, err)
+		require.NoError(t, b.CastName(ctx, m.n.Name(), "counter", 5))
+		got, err = b.CallName(ctx, m.n.Name(), "counter", 0)
+		require.NoError(t, err)
+		m.is(t, [][2]string{{`gen_server:cast({counter, N}, 7), gen_server:call({counter, N}, 0, infinity)`, `12`}})
+		require.Equal(t, ei.Int(5), got)
+
+		// Nobody has the name, or the server ends by it.
+		require.NoError(t, b.CastName(ctx, m.erl.Name(), "nobody", 1))
+		_, err = b.Monitor(ctx, pid)
+		require.NoError(t, err)
+		require.NoError(t, b.Cast(ctx, pid, ei.Atom("unknown")))
+		down, err := b.Receive(ctx)
+		require.NoError(t, err)
+		require.Equal(t, dist.OpMonitorPExit, down.Op)
+		require.Contains(t, ei.Brief(down.Reason, 100), "{function_clause,[{counter,handle_cast,[unknown,4950],")
 	})
 }
 

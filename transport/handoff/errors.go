@@ -26,7 +26,7 @@ var (
 	// ErrLate, however, nothing more can be received.
 	ErrLate = errors.New("the rest did not come in time")
 	// ErrMalformed says that what came does not follow the carrier's format, or contradicts itself.
-	ErrMalformed = errors.New("malformed message")
+	ErrMalformed = errors.New("handoff: malformed message")
 	// ErrJSON says that what came is not the JSON that was asked for; its descriptors are closed.
 	ErrJSON = errors.New("not the JSON that is wanted")
 	// ErrForbidden says that the peer's credentials, or the owner or the mode of a directory, do

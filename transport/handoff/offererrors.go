@@ -10,7 +10,7 @@ var (
 	// ErrBusy says that another hand-off is going on.
 	ErrBusy = errors.New("another hand-off is going on")
 	// ErrVersion says that the two sides have no version of the protocol in common.
-	ErrVersion = errors.New("no version of the protocol in common")
+	ErrVersion = errors.New("no version of the hand-off protocol in common")
 	// ErrUnknown says that one side needs something that the other side does not know: a plug-in, a
 	// feature, a field that must not be skipped.
 	ErrUnknown = errors.New("needed by one process and not supported by the other")

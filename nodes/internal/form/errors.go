@@ -9,7 +9,7 @@ import (
 // Why a state could not be read; wrapped in an *Error.
 var (
 	// ErrMalformed: the bytes are not a state, or not one of this kind.
-	ErrMalformed = errors.New("malformed state")
+	ErrMalformed = errors.New("nodes: malformed state")
 	// ErrFormat: the state has a format that this version does not know.
 	ErrFormat error = unknown("unknown format of state")
 	// ErrField: the state has a field that must be understood, and that this version does not know.

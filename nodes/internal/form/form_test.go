@@ -141,7 +141,7 @@ func TestErrorNamesTheField(t *testing.T) {
 	b[len(b)-2] = 2 << 1
 	err = Read(kind, b, new(sample))
 	require.ErrorIs(t, err, ErrMalformed)
-	require.ErrorContains(t, err, "state: inner 2, field 1: malformed state: it is missing")
+	require.ErrorContains(t, err, "state: inner 2, field 1: nodes: malformed state: it is missing")
 	require.False(t, errors.Is(err, handoff.ErrUnknown))
 }
 

@@ -135,7 +135,7 @@ func TestUpgradesInLargeMessages(t *testing.T) {
 		port := r.Epmd(t)
 		mapper := &nodes.PortMapper{Client: epmd.Client{Addr: fmt.Sprint("127.0.0.1:", port)}}
 		log := slog.New(slog.DiscardHandler)
-		entry, err := mapper.Publish(t.Context(), nodes.Presence{Name: sideName, Addr: addr, Hidden: true, Logger: log})
+		entry, err := mapper.Publish(t.Context(), nodes.Registration{Name: sideName, Addr: addr, Hidden: true, Logger: log})
 		require.NoError(t, err)
 		defer entry.Close()
 		erl := r.Start(t, otp.Options{EpmdPort: port, Cookie: sideCookie})

@@ -53,7 +53,7 @@ func TestMovesUnderErlang(t *testing.T) {
 		port := r.Epmd(t)
 		mapper := &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(port)}}
 		log := slog.New(slog.DiscardHandler)
-		entry, err := mapper.Publish(t.Context(), nodes.Presence{Name: sideName, Addr: addr, Hidden: true, Logger: log})
+		entry, err := mapper.Publish(t.Context(), nodes.Registration{Name: sideName, Addr: addr, Hidden: true, Logger: log})
 		require.NoError(t, err)
 		defer entry.Close()
 		erl := r.Start(t, otp.Options{Name: "client0", EpmdPort: port, Cookie: sideCookie})

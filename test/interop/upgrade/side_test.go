@@ -160,7 +160,7 @@ func (f frozenConn) Descriptors() []int { return []int{f.Descriptor()} }
 
 type stagedConn struct{ *nodes.StagedConn }
 
-func (s stagedConn) Start(context.Context) error { _, err := s.StagedConn.Start(); return err }
+func (s stagedConn) Start(ctx context.Context) error { _, err := s.StagedConn.Start(ctx); return err }
 
 func (m *mover) give(ctx context.Context, ch *handoff.Channel) error {
 	h, err := (&handoff.Offer{Freeze: func(ctx context.Context) (handoff.Frozen, error) {
