@@ -180,8 +180,9 @@ func TestUpgradeStopped(t *testing.T) {
 	}
 }
 
-// every has an upgrade happen once, and then again for each of its steps, at which act is called; if
-// it is to be short, for one in so many, beginning with first, for those of a reload, and the last.
+// every has an upgrade happen once, and then again for each of its steps, at which act is called.
+// If it is to be short, that is one in so many, beginning with first, those of a reload, and the
+// last ones.
 func every(t *testing.T, d *director.Director, first, oneIn int, happens func(), act func(step string)) {
 	t.Helper()
 	d.Await("", nil)
