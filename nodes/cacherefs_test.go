@@ -91,13 +91,17 @@ func strangeMessages(t testing.TB, n *Node, p *wire, atoms int) map[string]stran
 // What a peer sends with references to its atom cache stays as it came if it is for nobody: small
 // messages and large ones, whole and in fragments, with rules and without.
 func TestReferencesForNobody(t *testing.T) {
+	many := 20_000
+	if testing.Short() {
+		many = 5000
+	}
 	allow := []Rule{{Allow: true}}
 	deny := []Rule{{Permission: MaySend | MayExit, Target: "#Pid<*>"}, {Allow: true}}
 	for _, tt := range []struct {
 		atoms, fragment, times int
 		rules                  []Rule
 	}{
-		{8, 0, 500, nil}, {300, 0, 50, nil}, {20_000, 0, 5, nil}, {20_000, 4000, 5, nil}, {300, 0, 50, allow}, {300, 0, 50, deny},
+		{8, 0, 500, nil}, {300, 0, 50, nil}, {many, 0, 5, nil}, {many, 4000, 5, nil}, {300, 0, 50, allow}, {300, 0, 50, deny},
 	} {
 		t.Run(fmt.Sprint(tt), func(t *testing.T) {
 			w := newWorld(t, "tcp")
@@ -139,6 +143,10 @@ func TestReferencesForNobody(t *testing.T) {
 
 // What is for somebody arrives whole.
 func TestReferencesForSomebody(t *testing.T) {
+	many := 3000
+	if testing.Short() {
+		many = 1000
+	}
 	for _, kind := range []string{"tcp", "packets"} {
 		w := newWorld(t, kind)
 		n := w.started("alice")
@@ -150,7 +158,7 @@ func TestReferencesForSomebody(t *testing.T) {
 		alias, err := b.Alias()
 		require.NoError(t, err)
 		for _, fragment := range []int{0, 500} {
-			for _, atoms := range []int{8, 300, 3000} {
+			for _, atoms := range []int{8, 300, many} {
 				want := ei.Tuple{ei.Int(1), longAtoms(atoms)}
 				for _, ctl := range []dist.Control{
 					{Op: dist.OpRegSend, From: p.self, ToName: "somebody"}, {Op: dist.OpSend, To: b.Pid()},

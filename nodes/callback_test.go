@@ -96,8 +96,11 @@ func TestFunctionsCallBack(t *testing.T) {
 					return n.RPC(ctx, nodes.ConnOf(ctx).Name(), "m", "back", left-1)
 				})
 			}
-			ctx := patient(t)
-			require.NoError(t, atOnce(1000, func(i int) error {
+			ctx, calls := patient(t), 1000
+			if testing.Short() {
+				calls = 300
+			}
+			require.NoError(t, atOnce(calls, func(i int) error {
 				v, err := all[i%2].RPC(ctx, all[1-i%2].Name(), "m", "back", i%5)
 				if err == nil && v != ei.Int(7) {
 					err = fmt.Errorf("%v", v)
@@ -146,8 +149,11 @@ func TestEchoServersBothWays(t *testing.T) {
 		require.NoError(t, err)
 	}
 	ctx := patient(t)
-	request := ei.Binary(make([]byte, 200_000))
-	require.NoError(t, atOnce(600, func(i int) error {
+	request, calls := ei.Binary(make([]byte, 200_000)), 600
+	if testing.Short() {
+		calls = 200 // still ten times a mailbox
+	}
+	require.NoError(t, atOnce(calls, func(i int) error {
 		_, err := all[i%2].CallName(ctx, all[1-i%2].Name(), "echo", request)
 		return err
 	}))

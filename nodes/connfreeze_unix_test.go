@@ -19,6 +19,7 @@ import (
 
 // If something delays a freeze for too long, the connection stays here, as if nothing had happened.
 func TestFreezeOverBudget(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t, "tcp")
 	peer := w.started("peer")
 	r := w.shuttle("peer@test", true)

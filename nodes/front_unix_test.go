@@ -206,6 +206,7 @@ func TestFrontServes(t *testing.T) {
 // A worker's statistics say that the node is published while the front's do: through moves of both,
 // when the name is taken back or published again, and in a worker that takes another one's place.
 func TestWorkersArePublished(t *testing.T) {
+	t.Parallel() // it waits
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
 	are := func(want ei.Term) {
@@ -245,6 +246,7 @@ func TestWorkersArePublished(t *testing.T) {
 
 // When a front is shut down while a worker moves, the new process is told to finish.
 func TestShutdownWhileWorkerMoves(t *testing.T) {
+	t.Parallel() // it waits
 	w := newFrontWorld(t, 1)
 	a := w.node("a@127.0.0.1")
 	pid := w.worker(a)
@@ -275,6 +277,7 @@ func TestWorkerIsOneOnce(t *testing.T) {
 
 // A worker that hangs is passed over, and taken again when it goes on.
 func TestWorkerHangs(t *testing.T) {
+	t.Parallel() // it waits
 	w := newFrontWorld(t, 3, func(c *FrontConfig) { c.Patience = time.Second })
 	ns := w.spread(3)
 	victim := w.served(ns[1])
@@ -434,6 +437,7 @@ func TestLeastSessionsAndByNameChoose(t *testing.T) {
 
 // A worker that does not finish is killed when the time for that is over, and Shutdown says so.
 func TestShutdownOfStoppedWorker(t *testing.T) {
+	t.Parallel() // it waits
 	w := newFrontWorld(t, 1)
 	pid := w.f.Workers()[0].PID
 	standStill(t, pid)

@@ -180,6 +180,7 @@ func sessions(f *Front) (n int) {
 
 // Each worker goes on in another process, and neither peers nor other workers notice.
 func TestWorkersMove(t *testing.T) {
+	t.Parallel() // it waits
 	w := newFrontWorld(t, 3)
 	ns := w.spread(3)
 	held := sessions(w.f)
@@ -421,6 +422,7 @@ func TestFrontShutdownBesideFreeze(t *testing.T) {
 // A worker that hangs is not moved, so that its peers need not wait for it: they are served by
 // others meanwhile.
 func TestUpgradeOfHangingWorker(t *testing.T) {
+	t.Parallel() // it waits
 	w := newFrontWorld(t, 2, func(c *FrontConfig) { c.Patience = time.Second })
 	ns := w.spread(2)
 	victim := w.served(ns[0])

@@ -43,6 +43,7 @@ func TestStrangerIsFirst(t *testing.T) {
 // A stranger that gives a peer's name to another worker, while the peer's worker hangs, is not
 // taken for the peer.
 func TestStrangerTakesNoRoute(t *testing.T) {
+	t.Parallel() // it waits
 	w := newFrontWorld(t, 3, func(c *FrontConfig) { c.Patience = time.Second })
 	ns := w.spread(3)
 	for i, n := range ns {

@@ -91,6 +91,7 @@ func TestHandlerEndsItsConnection(t *testing.T) {
 // A Handler may close the connection, and the node, whatever message it gets: that a node is gone,
 // or that a process here has ended because of something that came over the connection.
 func TestHandlerCloses(t *testing.T) {
+	t.Parallel() // it waits
 	closes := map[string]func(*Conn) error{
 		"connection": (*Conn).Close,
 		"node":       func(c *Conn) error { return c.n.Close() },
@@ -128,6 +129,7 @@ func TestHandlerCloses(t *testing.T) {
 	for what, closing := range closes {
 		for why, tell := range told {
 			t.Run(what+", "+why, func(t *testing.T) {
+				t.Parallel()
 				w := newWorld(t, "memory")
 				n := w.started("alice")
 				p := w.peer(n.Listeners()[0], role("wire@test"))

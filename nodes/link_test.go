@@ -522,7 +522,11 @@ func TestUnlinkBesideLongReason(t *testing.T) {
 	for i := range long {
 		long[i] = ei.Tuple{ei.Atom("a"), ei.Int(i)}
 	}
-	for range 20 {
+	rounds := 20
+	if testing.Short() {
+		rounds = 8
+	}
+	for range rounds {
 		b, last := box(t, n), box(t, n)
 		p.send(dist.Control{Op: dist.OpLink, From: p.self, To: b.Pid()}, nil)
 		require.Eventually(t, func() bool { return len(linksOf(b)) == 1 }, tooLong, tick)

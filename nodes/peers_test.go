@@ -233,6 +233,7 @@ func (w *world) reticent(l *Listener, name string) *reticent {
 // A peer is slow to connect, and we connect to it meanwhile: one of the two attempts succeeds, the
 // same one for both sides, and the other one never does.
 func TestConnectBesideSlowPeer(t *testing.T) {
+	t.Parallel() // it waits
 	setup := func(t *testing.T, edit ...func(*Config)) (a *ambush, slow *reticent, n *Node, connected <-chan result[*Conn]) {
 		w := newWorld(t, "memory")
 		a = w.ambush("alice@test")
@@ -383,8 +384,10 @@ func alive(p *wire, self dist.Self, dead bool) error {
 }
 
 func TestDuplicateConnect(t *testing.T) {
+	t.Parallel() // it waits
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, kind)
 			failed, hear := failures()
 			b := w.started("bob", hear)
@@ -531,6 +534,7 @@ func TestPeerBeginsAnew(t *testing.T) {
 // connection or attempt that there is, nor leave the two sides with halves of different
 // connections.
 func TestConnectAddrBesideConnect(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t, "memory")
 	a, b := w.started("alice"), w.started("bob")
 	for _, pair := range [][2]*Node{{a, b}, {b, a}} {

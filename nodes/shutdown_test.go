@@ -283,6 +283,7 @@ func TestShutdownHandlesBacklog(t *testing.T) {
 // The error of a Shutdown, and of a Freeze, that waits in vain names what runs, whatever that is,
 // and is the context's.
 func TestWhatRunsIsNamed(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t, "tcp")
 	a, b := w.started("alice"), w.started("bob")
 	running, release := make(chan struct{}, 10), make(chan struct{})
@@ -322,6 +323,7 @@ func TestWhatRunsIsNamed(t *testing.T) {
 // Without time to wait Shutdown ends the node, or the connection, at once, and says that there was
 // none.
 func TestShutdownNoWait(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t, "memory")
 	_, l := w.listening("alice")
 	p, c := w.joined(l, role("wire@test"))
@@ -343,6 +345,7 @@ func TestShutdownNoWait(t *testing.T) {
 // On the lower level, if no Receive is in progress, Shutdown flushes and does not wait for the
 // peer.
 func TestShutdownOfLowerLevel(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t, "tcp")
 	ca, cb := w.pair()
 	for i := range 100 {

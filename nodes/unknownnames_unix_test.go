@@ -15,6 +15,7 @@ import (
 // process has the name it gets all that is sent from then on, through any worker. The same holds
 // after every move.
 func TestUnknownNames(t *testing.T) {
+	t.Parallel() // it waits
 	w := newFrontWorld(t, 3)
 	ns := w.spread(3)
 	a, b := ns[0], ns[1]

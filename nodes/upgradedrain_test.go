@@ -190,6 +190,7 @@ func TestUpgradeBesideOwnServers(t *testing.T) {
 
 // Long-running functions do not keep a node from being frozen, though some are always running.
 func TestUpgradeBesideLongCalls(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t, "tcp")
 	peer := w.started("peer")
 	n := w.started("front", func(c *Config) { c.DrainTimeout = 10 * time.Second })

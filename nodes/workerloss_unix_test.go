@@ -29,6 +29,7 @@ import (
 
 // Workers that live, but have lost the way to each other, get another one.
 func TestWorkersLoseEachOther(t *testing.T) {
+	t.Parallel() // it waits
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
 	var pids, workers [2]ei.Term
@@ -155,6 +156,7 @@ func (k *killer) WithGroup(string) slog.Handler            { return k }
 // A worker whose new process dies after it has taken the worker over is not upgraded, whether it is
 // the first, while others still move, or the last.
 func TestWorkerDiesUpgraded(t *testing.T) {
+	t.Parallel() // it waits
 	for slot := range 3 {
 		k := &killer{int64(slot), make(chan int, 1)}
 		w := newFrontWorld(t, 3, func(cfg *FrontConfig) { cfg.Node.Logger = slog.New(k) })
@@ -216,6 +218,7 @@ func TestReplacementHangs(t *testing.T) {
 // If a message's descriptor is lost, because none was free, only what the message was about is
 // affected.
 func TestLostDescriptorEndsOnlyItsMatter(t *testing.T) {
+	t.Parallel() // it waits
 	for name, m := range map[string]talk.Message{
 		"sibling": &talk.WorkerLink{Part: 9}, "sessions": &talk.SessionSocket{}, "session": &talk.Session{Plugin: "tcp"},
 		"move":   &talk.Move{ID: 3},

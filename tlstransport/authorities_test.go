@@ -49,6 +49,7 @@ func TestRootsThatSayNothing(t *testing.T) {
 // A chain must end at a self-signed certificate of the cacertfile, not at another one of that file.
 // All peers here send their own certificate and that of the authority between it and the root.
 func TestTrustAnchors(t *testing.T) {
+	t.Parallel() // it waits
 	root := newAuthority(t, "a root")
 	between := root.below(t, "an authority between")
 	dir, lists := t.TempDir(), t.TempDir()
@@ -176,6 +177,7 @@ func TestSelfSigned(t *testing.T) {
 // A client accepts a server only if the certificate names its very host; names with a * match no
 // host, as in OTP.
 func TestCertificateIsForHost(t *testing.T) {
+	t.Parallel() // it waits
 	a, dir := newAuthority(t, "an authority"), t.TempDir()
 	for _, tt := range []struct {
 		hosts []string

@@ -25,9 +25,11 @@ var kinds = []kind{
 
 // Sessions that stay with crypto/tls keep the contract as well.
 func TestConformancePlain(t *testing.T) {
+	t.Parallel() // it waits
 	a := newAuthority(t, "an authority")
 	for _, k := range append(kinds, kind{"TLS 1.2 CBC", tls.VersionTLS12, tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA}) {
 		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
 			cfg := restrict(a.mutual(t), k.version, k.suite)
 			tr, err := New(Config{Server: cfg, Client: cfg, Options: Options{Plain: true}})
 			require.NoError(t, err)
@@ -54,9 +56,11 @@ func loopback(t testing.TB) transport.Addr {
 }
 
 func TestConformance(t *testing.T) {
+	t.Parallel() // it waits
 	a := newAuthority(t, "an authority")
 	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
 			cfg := restrict(a.mutual(t), k.version, k.suite)
 			tr, err := New(Config{Server: cfg, Client: cfg, Options: Options{KeyUpdateRecords: 5, KeyUpdateBytes: 100_000}})
 			require.NoError(t, err)

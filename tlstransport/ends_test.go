@@ -135,6 +135,7 @@ func rest(s *Socket) (n int, err error) {
 // What was counted, and the end of the stream, reach a peer that reads only after Close. The
 // secrets are gone by then.
 func TestCloseLosesNothing(t *testing.T) {
+	t.Parallel() // it waits
 	for _, plain := range []bool{false, true} {
 		t.Run(fmt.Sprintf("plain: %t", plain), func(t *testing.T) {
 			w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{Plain: plain})
@@ -158,6 +159,7 @@ func TestCloseLosesNothing(t *testing.T) {
 // A peer that does not read keeps the connection of Close for a limited time only. Release sends
 // nothing more at all.
 func TestCloseGivesUp(t *testing.T) {
+	t.Parallel() // it waits
 	for name, last := range map[string]func(w *workbench, c *Socket) error{
 		"Close":   func(w *workbench, c *Socket) error { return w.cb.Close(c) },
 		"Release": func(w *workbench, c *Socket) error { return w.cb.Release(c) },

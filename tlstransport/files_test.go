@@ -282,6 +282,7 @@ func TestTooManyAuthorities(t *testing.T) {
 
 // A peer without a certificate is refused if, and only if, the option file says so.
 func TestFailIfNoPeerCert(t *testing.T) {
+	t.Parallel() // it waits
 	a, dir := newAuthority(t, "an authority"), t.TempDir()
 	o := certOptions(a.files(t, dir, a.sign(t, want{})))
 	for _, tt := range []struct {
@@ -322,6 +323,7 @@ func TestFailIfNoPeerCert(t *testing.T) {
 // The suites of TLS 1.3 cannot be chosen in crypto/tls: what an option file with ciphers means if
 // both nodes are of this package.
 func TestCiphersBetweenOurs(t *testing.T) {
+	t.Parallel() // it waits
 	a, dir := newAuthority(t, "an authority"), t.TempDir()
 	o := certOptions(a.files(t, dir, a.sign(t, want{})))
 	for _, tt := range []struct {

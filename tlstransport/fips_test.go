@@ -20,6 +20,7 @@ import (
 // reported. Nothing that a stranger sends ends the process then, and no file does. FuzzOpen and
 // FuzzImport are about sessions that do not stay with crypto/tls.
 func TestFIPSOnly(t *testing.T) {
+	t.Parallel() // it waits
 	if !fips140.Enforced() {
 		fips.Only(t, "^(TestFIPSOnly|FuzzSession|FuzzHandshake|FuzzOptFile)$")
 		return

@@ -121,6 +121,7 @@ func (m *mover) current() *Socket { return m.s }
 // A session moves repeatedly under load both ways, while keys change, and its peer sees nothing but
 // its bytes.
 func TestMovesUnderLoad(t *testing.T) {
+	t.Parallel() // it waits
 	a := newAuthority(t, "an authority")
 	for _, s := range suites[:6] {
 		if s.version == tls.VersionTLS13 && s.id != tls.TLS_AES_128_GCM_SHA256 {
@@ -243,6 +244,7 @@ func (d *dialogue) hear() (typ byte, p []byte) {
 
 // A session of every suite moves, with a word each way after each move.
 func TestMovesWithEverySuite(t *testing.T) {
+	t.Parallel() // it waits
 	for _, su := range suites {
 		t.Run(suiteOf(su.version, su.id).String(), func(t *testing.T) {
 			d := newDialogueOf(t, su.version, su.id, server, Options{})
@@ -329,6 +331,7 @@ func TestExportStopsTheBackground(t *testing.T) {
 // A session can move after each received byte: in headers, in records, in handshake messages that
 // span several records, and before and after key updates.
 func TestMovesAtEveryByteReceived(t *testing.T) {
+	t.Parallel() // it waits
 	need.Descriptors(t, 1000)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		t.Run(tls.VersionName(version), func(t *testing.T) {
@@ -402,6 +405,7 @@ func (d *dialogue) cb2(t testing.TB) *Socket {
 // A session moves with a half-written record, cut at many places: the new socket sends the rest of
 // the same record.
 func TestMovesHalfWritten(t *testing.T) {
+	t.Parallel() // it waits
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		t.Run(tls.VersionName(version), func(t *testing.T) {
 			d := newDialogue(t, version, server, Options{KeyUpdateRecords: 7})
@@ -448,24 +452,32 @@ func TestMovesHalfWritten(t *testing.T) {
 // A state that Export gives can be imported, however tiny the buffers were whose records are not
 // sent yet.
 func TestTinyPartsMove(t *testing.T) {
+	t.Parallel() // it waits
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-		d := newDialogue(t, version, server, Options{})
-		require.NoError(t, d.conn.SetReadBuffer(4096))
-		fd, err := d.cb.GetFD(d.s)
-		require.NoError(t, err)
-		require.NoError(t, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4096))
-		v := make([][]byte, mostAtOnce+maxPlaintext)
-		for i := range v {
-			v[i] = []byte{byte(i >> 3)}
-		}
-		n, err := d.cb.Writev(d.s, v, 50*time.Millisecond) // nobody reads
-		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-		require.Greater(t, n, int64(maxPlaintext))
-		d.s = move(t, d.cb, d.s)
-		_, err = d.cb.Read(d.s, make([]byte, 1), 0) // using the session sends the remaining records
-		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-		require.NoError(t, d.receive(int(n), func(int) {}))
+		t.Run(tls.VersionName(version), func(t *testing.T) {
+			t.Parallel()
+			tinyPartsMove(t, version)
+		})
 	}
+}
+
+func tinyPartsMove(t *testing.T, version uint16) {
+	d := newDialogue(t, version, server, Options{})
+	require.NoError(t, d.conn.SetReadBuffer(4096))
+	fd, err := d.cb.GetFD(d.s)
+	require.NoError(t, err)
+	require.NoError(t, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4096))
+	v := make([][]byte, mostAtOnce+maxPlaintext)
+	for i := range v {
+		v[i] = []byte{byte(i >> 3)}
+	}
+	n, err := d.cb.Writev(d.s, v, 50*time.Millisecond) // nobody reads
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	require.Greater(t, n, int64(maxPlaintext))
+	d.s = move(t, d.cb, d.s)
+	_, err = d.cb.Read(d.s, make([]byte, 1), 0) // using the session sends the remaining records
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	require.NoError(t, d.receive(int(n), func(int) {}))
 }
 
 // receive opens records until all bytes have come, and compares them.

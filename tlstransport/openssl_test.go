@@ -49,6 +49,7 @@ func (h *heard) Write(b []byte) (int, error) {
 // The suites of TLS 1.3, which cannot be chosen in crypto/tls, with openssl as the peer. It changes
 // its keys, and makes us change ours, which also change without that.
 func TestAgainstOpenSSL(t *testing.T) {
+	t.Parallel() // it waits
 	program := need.Program(t, "openssl")
 	if version, err := exec.Command(program, "version").Output(); err != nil || !strings.HasPrefix(string(version), "OpenSSL ") {
 		need.Missing(t, fmt.Sprintf("%s is not OpenSSL, whose s_client changes keys: %s (%v)", program, version, err))

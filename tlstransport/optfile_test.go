@@ -283,6 +283,7 @@ func TestOptionsAreDocumented(t *testing.T) {
 }
 
 func TestConformanceOptFile(t *testing.T) {
+	t.Parallel() // it waits
 	a := newAuthority(t, "an authority")
 	dir := t.TempDir()
 	o := certOptions(a.files(t, dir, a.sign(t, want{})))

@@ -12,6 +12,7 @@ import (
 // of our own that can sign with none of them is refused at the start. signature_algs_cert limits
 // what chains are signed with.
 func TestSignatureAlgs(t *testing.T) {
+	t.Parallel()                                           // it waits
 	a, dir := newAuthority(t, "an authority"), t.TempDir() // signs with ECDSA and SHA-256
 	ca, cert, key := a.files(t, dir, a.sign(t, want{}))
 	o := certOptions(ca, cert, key)
@@ -63,6 +64,7 @@ func TestSignatureAlgs(t *testing.T) {
 // With {certificate_authorities,false} a server does not tell its authorities, of which there may
 // then be any number; it verifies clients all the same.
 func TestAuthoritiesNotTold(t *testing.T) {
+	t.Parallel() // it waits
 	a, other, dir := newAuthority(t, "an authority"), newAuthority(t, "another authority"),
 		t.TempDir()
 	ca, cert, key := a.files(t, dir, a.sign(t, want{}))

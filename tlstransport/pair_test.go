@@ -184,6 +184,7 @@ func send(to carrier, b []byte) error {
 // as the peer. Our keys change all the time, the peer's when it is asked to. TestAgainstOpenSSL has
 // the other suites of TLS 1.3.
 func TestAgainstCryptoTLS(t *testing.T) {
+	t.Parallel() // it waits
 	a := newAuthority(t, "an authority")
 	cfg := a.mutual(t)
 	cfg.Certificates = append(cfg.Certificates, a.sign(t, want{key: rsaKey(t)}))
@@ -292,6 +293,7 @@ func TestKeysAreUpdatedInTime(t *testing.T) {
 
 // Both sides update their keys, and ask for it.
 func TestKeyUpdates(t *testing.T) {
+	t.Parallel() // it waits
 	cfg := restrict(newAuthority(t, "an authority").mutual(t), tls.VersionTLS13, 0)
 	w := newWorkbench(t, cfg, Options{KeyUpdateRecords: 2})
 	c, s := w.pair()

@@ -20,9 +20,11 @@ import (
 // A listener refuses peers of many kinds, each with an error that says why, without any effect on
 // others: a good connection goes on exchanging messages meanwhile, and new ones are made.
 func TestRefusedPeers(t *testing.T) {
+	t.Parallel() // it waits
 	a, other := newAuthority(t, "an authority"), newAuthority(t, "another authority")
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		t.Run(tls.VersionName(version), func(t *testing.T) {
+			t.Parallel()
 			cfg := restrict(a.mutual(t), version, 0)
 			patient := newWorkbench(t, cfg, Options{HandshakeTimeout: tooLong})
 			hasty := newWorkbench(t, cfg, Options{HandshakeTimeout: 2 * time.Second})
@@ -120,6 +122,7 @@ func insist(c *tls.Config, cert tls.Certificate) {
 // A client of ours refuses servers, and learns why servers refuse it: at the first read if not
 // before.
 func TestRefusedServers(t *testing.T) {
+	t.Parallel() // it waits
 	a, other := newAuthority(t, "an authority"), newAuthority(t, "another authority")
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		for _, tt := range []struct {
@@ -192,6 +195,7 @@ func TestRefusedServers(t *testing.T) {
 // A peer that shares no key exchange group is refused, too, and so is one that cannot check a
 // signature made with our key: OTP takes Ed25519 only in TLS 1.3.
 func TestNothingInCommon(t *testing.T) {
+	t.Parallel() // it waits
 	for name, change := range map[string]func(ours, theirs *tls.Config){
 		"group": func(ours, theirs *tls.Config) {
 			ours.CurvePreferences, theirs.CurvePreferences = []tls.CurveID{tls.CurveP256}, []tls.CurveID{tls.CurveP521}
@@ -239,6 +243,7 @@ func TestAllowedNodesKeepsItsList(t *testing.T) {
 // The checks that OTP lacks: which nodes are allowed, and what a certificate lets a node call
 // itself.
 func TestPeerChecks(t *testing.T) {
+	t.Parallel() // it waits
 	a := newAuthority(t, "an authority")
 	byMail := a.sign(t, want{emails: []string{"a@localhost", "b@localhost"}})
 	byName := a.sign(t, want{name: "c@localhost"})

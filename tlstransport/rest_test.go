@@ -28,6 +28,7 @@ func narrow(t *testing.T, s *transport.Stream) {
 // What was counted as written when a session was frozen goes out once it goes on, here or in
 // another process, though nobody reads or writes.
 func TestRestGoesOutWhenNobodyReads(t *testing.T) {
+	t.Parallel() // it waits
 	a := newAuthority(t, "an authority")
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		for _, how := range []string{"thaw", "move", "move and trace"} {

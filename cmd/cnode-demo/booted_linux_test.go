@@ -170,7 +170,7 @@ func TestServiceStopsDuringReload(t *testing.T) {
 	boots(t, func(b *booted) {
 		for _, lines := range kinds {
 			b.configure("Environment=" + d.env() + "\n" + lines)
-			d.every(b.t, func() {
+			d.every(b.t, 0, func() {
 				start(b)
 				d.Await("", nil)
 				b.Succeed("systemctl", "reload", unit)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -46,12 +47,17 @@ func (d *director) started(t *testing.T, start func()) {
 	d.Until(t, "serve: announced")
 }
 
-// every stops what happens at each of its steps.
-func (d *director) every(t *testing.T, happens func(), stop func(step string)) {
+// every stops what happens at each of its steps; if it is to be short, at every fourth one,
+// beginning with that number, so that four that begin elsewhere have them all, and at the crucial
+// ones.
+func (d *director) every(t *testing.T, first int, happens func(), stop func(step string)) {
 	t.Helper()
 	happens()
 	steps := d.Names()
 	require.Greater(t, len(steps), 30, steps)
+	if testing.Short() {
+		steps = some(steps, first)
+	}
 	times, err := strconv.Atoi(os.Getenv(stopsVariable))
 	if err != nil {
 		times = 1
@@ -63,6 +69,21 @@ func (d *director) every(t *testing.T, happens func(), stop func(step string)) {
 		}
 	}
 	t.Logf("%d stops at each of %d steps in %v", times, len(steps), time.Since(began))
+}
+
+// some are the steps of which there is one in four, the first of each kind, and those between which
+// the node becomes the other process's.
+func some(steps []string, first int) (list []string) {
+	known := map[string]bool{}
+	for i, step := range steps {
+		kind, _, _ := strings.Cut(step, ":")
+		crucial := slices.Contains([]handoff.Point{handoff.OwnerFrozen, handoff.OwnerCommitted, handoff.HeirOwns}, handoff.Point(step))
+		if i%4 == first || crucial || !known[kind] || i == len(steps)-1 {
+			list = append(list, step)
+		}
+		known[kind] = true
+	}
+	return list
 }
 
 // stopsVariable is the environment variable by which test/soak.sh says how often everything is
@@ -82,11 +103,11 @@ func TestSignalDuringUpgrade(t *testing.T) {
 		d.started(t, func() { s = w.successive(nil, program, "serve", "--name", "up@127.0.0.1") })
 		return s
 	}
-	for _, tt := range []struct {
+	for i, tt := range []struct {
 		signal syscall.Signal
 		toAll  bool
 	}{{syscall.SIGTERM, false}, {syscall.SIGTERM, true}, {syscall.SIGINT, true}, {syscall.SIGHUP, false}} {
-		d.every(t, func() {
+		d.every(t, i, func() {
 			s := serve()
 			d.Await("", nil)
 			pid := s.upgrade(s.cmd.Process.Pid)
