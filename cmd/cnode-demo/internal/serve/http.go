@@ -93,7 +93,7 @@ func (o *operated) start(n *nodes.Node, log *slog.Logger, scope *pg.Scope) error
 }
 
 // serve serves from the node's start until its end, or until it is another process's. That one has
-// the address, or waits for it if it was started with --takeover, or by an older version.
+// the address, or waits for it if it was started with --takeover.
 func (o *operated) serve(n *nodes.Node, log *slog.Logger, s *http.Server) {
 	for n.State() == nodes.StateStarting { // meanwhile the process that has had the node answers
 		select {
