@@ -12,8 +12,8 @@ import (
 )
 
 // A Message is a pointer to one of the types below. It is written as JSON: its fields, and its
-// topic under "topic". Once a version is released topics and names of fields stay as they are, since
-// the two processes may be of different versions. Part is always the number of a worker; the sender
+// topic under "topic". Once a version is released topics and names of fields stay as they are: the
+// two processes may be of different versions. Part is always the number of a worker; the sender
 // does not name itself.
 type Message interface{ topic() string }
 
