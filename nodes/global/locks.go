@@ -59,8 +59,8 @@ func (l *lock) requesterOf(id ei.Term) string {
 	return ""
 }
 
-// mayLock tells whether a node may have a lock. That of the names only members have: of another one,
-// which was left and does not know it yet, say, this partition's names are not.
+// mayLock tells whether a node may have a lock. That of the names only members have: of another
+// one, which was left and does not know it yet, say, this partition's names are not.
 func (c *server) mayLock(node string, id ei.Term) bool {
 	t, ok := id.(ei.Tuple)
 	return node == c.self || c.isMember(node) || !ok || len(t) != 2 || !isAtom(t[0], "global")
