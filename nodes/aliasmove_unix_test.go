@@ -11,7 +11,6 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
-	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
 // Aliases, and what has come to them with priority, go on in another process; in that of a server
@@ -32,12 +31,10 @@ func TestAliasesMove(t *testing.T) {
 				}
 			})
 			b := n.Whereis("b")
-			require.Empty(t, n.StateNeeds())
 			explicit, once, ended := aliasOf(t, b), aliasOf(t, b, AliasReply), aliasOf(t, b, AliasReply)
 			first := aliasOf(t, b, AliasPriority)
 			watched, err := b.Monitor(w.ctx(), sender.Pid(), AliasReply)
 			require.NoError(t, err)
-			require.Contains(t, n.StateNeeds(), states.FeatureAliases)
 			require.NoError(t, sender.SendAlias(w.ctx(), ended, ei.Atom("before")))
 			require.NoError(t, sender.SendPriority(w.ctx(), first, ei.Atom("p1")))
 			require.NoError(t, sender.SendPriority(w.ctx(), first, ei.Atom("p2")))
@@ -58,7 +55,6 @@ func TestAliasesMove(t *testing.T) {
 			require.False(t, b.Unalias(once))
 			require.True(t, b.Unalias(explicit))
 			require.True(t, b.Unalias(first))
-			require.NotContains(t, n.StateNeeds(), states.FeatureAliases)
 		}
 	}
 }

@@ -198,8 +198,8 @@
 // the name of an old process becomes that process, pid and all, and has what
 // MailboxOptions.Handover returned (Mailbox.Inherited). A state consists of numbered fields:
 // another version of the program skips a field that it does not know or, if the field must not be
-// lost, refuses the state (a [StateError], with ErrStateField). If the two sides tell each other
-// their [StateFeatures], the refusal comes at hello already.
+// lost, refuses the state (a [StateError], with ErrStateField). As Offer and Config.Terms name the
+// form of the state at hello ([StateFeatures]), the refusal comes before anything stops.
 //
 // # Several processes
 //

@@ -81,6 +81,18 @@ func TestERPC(t *testing.T) {
 	})
 }
 
+// hasAliases tells whether a process has an alias, other than that of a call.
+func (p *processes) hasAliases() bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	for ref := range p.aliases.of {
+		if ref.ID[2]&callBit == 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // nothingLeft waits until nothing is left of calls: no mailbox, monitor or alias.
 func nothingLeft(t *testing.T, nodes ...*Node) {
 	t.Helper()

@@ -133,17 +133,15 @@ func (p *processes) moveOut() {
 // a handoff.Acceptance with Config.Terms, whose Stage calls Restore.
 func (n *Node) Offer() *handoff.Offer {
 	return &handoff.Offer{
-		Terms:   handoff.Terms{What: n.Name()},
+		Terms:   handoff.Terms{What: n.Name(), Require: StateFeatures()},
 		Count:   n.descriptors,
 		Plugins: n.plugins,
-		Needs:   n.StateNeeds,
 		Freeze:  func(ctx context.Context) (handoff.Frozen, error) { return n.Freeze(ctx) },
 	}
 }
 
 // Terms are those of a handoff.Acceptance whose Stage calls Restore, or RestoreFront, with cfg: the
-// name (empty if cfg does not set one), the plug-ins, and the features of states that Restore
-// knows.
+// name (empty if cfg does not set one), the plug-ins, and StateFeatures.
 func (cfg Config) Terms() handoff.Terms {
 	return handoff.Terms{What: cfg.Name, Plugins: cfg.plugins(), Know: StateFeatures()}
 }

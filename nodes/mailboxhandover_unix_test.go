@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
 // What a mailbox has of its own goes on in the one that is registered in its place, and with a
@@ -35,7 +34,6 @@ func TestMailboxHandover(t *testing.T) {
 				return err
 			}
 		})
-		require.Contains(t, n.StateNeeds(), states.FeatureHandover)
 		fails = errors.New("not now")
 		_, err := n.Freeze(w.ctx())
 		require.ErrorIs(t, err, fails)
@@ -46,7 +44,6 @@ func TestMailboxHandover(t *testing.T) {
 
 		state, registers = "second", false
 		n = upgrade(t, n) // nobody takes over
-		require.Contains(t, n.StateNeeds(), states.FeatureHandover)
 		registers = true
 		n = upgrade(t, n)
 		require.Equal(t, []string{"", "first", "second"}, found)

@@ -207,14 +207,8 @@ func (b *Mailbox) state(ctx context.Context) (states.Mailbox, error) {
 	return s, ctx.Err()
 }
 
-// handsOver tells whether the mailbox has a state of its own: of MailboxOptions.Handover, or one
-// that nobody has taken over.
-func (b *Mailbox) handsOver() bool {
-	_, inherits := b.Inherited()
-	return b.opts.Handover != nil || inherits
-}
-
-// handOver puts that state into the node's.
+// handOver puts the mailbox's own state into the node's: of MailboxOptions.Handover, or one that
+// nobody has taken over.
 func (b *Mailbox) handOver(s *states.Mailbox) error {
 	if s.Handover, s.HandsOver = b.Inherited(); b.opts.Handover == nil {
 		return nil
@@ -278,46 +272,8 @@ func stateError(err error) error {
 	return err
 }
 
-// StateFeatures names what Restore, RestoreFront and Stage understand beyond the first version of a
-// state: for Terms.Know of a handoff.Acceptance.
-func StateFeatures() []string { return states.Known() }
-
-// StateNeeds names those of StateFeatures that the node's state needs at present: Needs of its
-// Offer. A program that does not know them then refuses before anything stops, rather than when it
-// reads the state.
-func (n *Node) StateNeeds() (needs []string) {
-	if slices.ContainsFunc(n.procs.all(), (*Mailbox).monitorsNodes) {
-		needs = append(needs, states.FeatureNodes)
-	}
-	if slices.ContainsFunc(n.procs.all(), (*Mailbox).handsOver) {
-		needs = append(needs, states.FeatureHandover)
-	}
-	if n.procs.hasAliases() {
-		needs = append(needs, states.FeatureAliases)
-	}
-	if slices.ContainsFunc(n.Listeners(), func(l *Listener) bool { c, _ := n.transportIDOf(l.tr); return c.Place > 0 }) {
-		needs = append(needs, states.FeatureTransports)
-	}
-	if slices.ContainsFunc(n.connections(), (*Conn).hasHeaders) {
-		needs = append(needs, states.FeatureFragments)
-	}
-	return needs
-}
-
-func (b *Mailbox) monitorsNodes() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.nodes.types != 0
-}
-
-// StateNeeds is Node.StateNeeds for the front's node.
-func (f *Front) StateNeeds() []string { return f.n.StateNeeds() }
-
-// needs are the features that a worker's state needs, among them those that only workers know.
-func (w *Worker) needs() []string {
-	needs := w.n.StateNeeds()
-	if len(w.p.awaitsNext()) > 0 {
-		needs = append(needs, states.FeatureWays)
-	}
-	return needs
-}
+// StateFeatures names the form of the states that Restore, RestoreFront and Stage read, and that
+// Freeze writes: for Terms.Know of a handoff.Acceptance, and Terms.Require of an Offer. A program
+// that does not know the form then refuses before anything stops, rather than when it reads the
+// state.
+func StateFeatures() []string { return []string{states.Feature} }

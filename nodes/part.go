@@ -34,9 +34,8 @@ type part struct {
 	// of the names that are unique in the node; nil: the front has to be asked for each
 	nameTable *nametable.Table
 
-	remoteLinks linkQueue // that other workers offer
-	// the front has said that the node is not published; one of an earlier version says nothing
-	unpublished atomic.Bool
+	remoteLinks linkQueue   // that other workers offer
+	unpublished atomic.Bool // the front has said that the node is not published
 
 	answerLimit time.Duration // the constants, except in tests
 	numberLimit time.Duration

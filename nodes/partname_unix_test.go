@@ -329,8 +329,7 @@ func TestNumbersOfOldWorkers(t *testing.T) {
 	}{
 		{5000, talk.WorkerLink{Part: 1, Newest: 5000}, 5000}, {1, talk.WorkerLink{Part: 5000, Newest: 5000}, 5000},
 		{maxPart, talk.WorkerLink{Part: 1, Newest: 1}, 1},
-		// from a front of an earlier version
-		{5000, talk.WorkerLink{Part: 1}, 5000}, {1, talk.WorkerLink{Part: 2}, 2},
+		{5000, talk.WorkerLink{Part: 1}, 5000}, {1, talk.WorkerLink{Part: 2}, 1}, // the way is lost
 	} {
 		p.mu.Lock()
 		p.latest = c.before

@@ -111,18 +111,6 @@ func (t *aliasTable) remove(ref ei.Ref) {
 	}
 }
 
-// hasAliases tells whether a process has an alias, other than that of a call.
-func (p *processes) hasAliases() bool {
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	for ref := range p.aliases.of {
-		if ref.ID[2]&callBit == 0 {
-			return true
-		}
-	}
-	return false
-}
-
 // keepAliases is how many aliases a table may have had whose memory is kept.
 const keepAliases = 1024
 

@@ -380,7 +380,7 @@ func (s *Server) order(ctx context.Context, b *Mailbox, c *Call) any {
 // callbackFailed is what sys answers when a function of the process has failed.
 func callbackFailed(callback ei.Term, err error) ei.Term {
 	reason := raised(err)
-	return failedWith(ei.Tuple{ei.Atom("callback_failed"), callback, ei.Tuple{ei.Atom(reason.Class), reason.Reason}})
+	return ei.Tagged("error", ei.Tuple{ei.Atom("callback_failed"), callback, ei.Tuple{ei.Atom(reason.Class), reason.Reason}})
 }
 
 // state is the encoded state, or what sys answers if it cannot be encoded.

@@ -64,9 +64,6 @@ func (m *Message) isOrderTo(b *Mailbox) bool {
 	return ok || b.isOfParent(m)
 }
 
-// failedWith is {error, Reason}.
-func failedWith(reason ei.Term) ei.Term { return ei.Tuple{ei.Atom("error"), reason} }
-
 // debug does what one of sys's debug functions asks for.
 func (c *care) debug(b *Mailbox, what ei.Term) ei.Term {
 	c.mu.Lock()
@@ -108,7 +105,7 @@ func (c *care) debug(b *Mailbox, what ei.Term) ei.Term {
 		if off {
 			return ok
 		}
-		return failedWith(ei.Atom("open_file"))
+		return ei.Tagged("error", ei.Atom("open_file"))
 	case ei.Atom("remove"):
 		return ok
 	}

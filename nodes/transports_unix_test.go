@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -54,8 +53,6 @@ func TestUpgradeTransportsOfOneName(t *testing.T) {
 	require.Eventually(t, func() bool { return n.Conn("peer@test") != nil }, tooLong, tick)
 	want := []transport.Transport{first, second, first, second, third}
 	require.Equal(t, want, transportsOf(n, "peer@test", "other@test"))
-	require.Contains(t, n.StateNeeds(), states.FeatureTransports)
-	require.NotContains(t, peer.StateNeeds(), states.FeatureTransports)
 
 	f, err := n.Freeze(w.ctx())
 	require.NoError(t, err)
@@ -75,9 +72,8 @@ func TestUpgradeTransportsOfOneName(t *testing.T) {
 	}
 }
 
-// A connection over a transport that is not in the Config goes on over the first one of that name,
-// as does one from an earlier version, which does not say which one it was; but a listener, which
-// might then let in other peers, makes the node not movable.
+// A connection over a transport that is not in the Config goes on over the first one of that name;
+// but a listener, which might then let in other peers, makes the node not movable.
 func TestUpgradeTransportOfNoConfig(t *testing.T) {
 	w := newWorld(t, "tcp")
 	other := w.started("other")

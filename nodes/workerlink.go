@@ -17,8 +17,7 @@ import (
 func (p *part) addWorkerLink(m *talk.WorkerLink) {
 	p.mu.Lock()
 	p.crew[m.Part] = true
-	// a front of an earlier version does not say the newest worker's number
-	if p.latest = max(p.latest, m.Part); m.Newest > 0 {
+	if m.Newest > 0 { // else the way there was is lost
 		p.latest = int(m.Newest)
 	}
 	closed := p.closed

@@ -220,9 +220,9 @@ func TestReplacementHangs(t *testing.T) {
 func TestLostDescriptorEndsOnlyItsMatter(t *testing.T) {
 	t.Parallel() // it waits
 	for name, m := range map[string]talk.Message{
-		"sibling": &talk.WorkerLink{Part: 9}, "sessions": &talk.SessionSocket{}, "session": &talk.Session{Plugin: "tcp"},
-		"move":   &talk.Move{ID: 3},
-		"shadow": &talk.RemoteLink{Part: 9, Peer: &dist.Peer{Name: "lost@127.0.0.1"}},
+		"worker link": &talk.WorkerLink{Part: 9}, "session socket": &talk.SessionSocket{}, "session": &talk.Session{Plugin: "tcp"},
+		"move":        &talk.Move{ID: 3},
+		"remote link": &talk.RemoteLink{Part: 9, Peer: &dist.Peer{Name: "lost@127.0.0.1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newFrontWorld(t, 2)

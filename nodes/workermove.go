@@ -28,14 +28,11 @@ func (w *Worker) give(fd int, id uint64) {
 		return
 	}
 	defer ch.Close()
-	d := moveDeadlines(w.n.cfg.DrainTimeout + moveLimit)
-	d.Hello = DefaultWorkerStart // a front of an earlier version has not waited for the new process
 	o := &handoff.Offer{
 		Terms:     handoff.Terms{What: w.n.name, Require: []string{states.FeatureWorker}, Know: []string{states.FeatureWorker}},
 		Plugins:   w.n.plugins,
-		Needs:     w.needs,
 		Freeze:    w.freeze,
-		Deadlines: d,
+		Deadlines: moveDeadlines(w.n.cfg.DrainTimeout + moveLimit),
 		Reached:   w.n.cfg.moveReached,
 	}
 	h, err := o.Give(context.Background(), ch)

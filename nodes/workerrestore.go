@@ -36,7 +36,7 @@ func succeedWorker(ctx context.Context, cfg Config, channel string) (*Worker, er
 	d.Hello = DefaultWorkerStart
 	h := &workerHeir{cfg: cfg}
 	taken, err := (&handoff.Acceptance{
-		Terms: handoff.Terms{What: cfg.Name, Plugins: cfg.plugins(), Know: states.WorkerKnown()},
+		Terms: handoff.Terms{What: cfg.Name, Plugins: cfg.plugins(), Know: []string{states.FeatureWorker}},
 		Stage: h.stage, Deadlines: d, Reached: cfg.moveReached,
 	}).Take(ctx, ch)
 	if !taken.Owns {
@@ -106,11 +106,6 @@ func (h *workerHeir) restoreNode(list, fds *descriptor.List) error {
 		err := g.n.setup()
 		if p.endSetup(); err != nil {
 			return err
-		}
-	}
-	if len(s.Crew) == 0 {
-		for id := range p.workerLinks {
-			p.crew[id] = true
 		}
 	}
 	return list.AllTaken()

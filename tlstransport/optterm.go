@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/cnode-go/cnode/ei"
 )
@@ -66,27 +65,6 @@ func syntaxError(s string, e *ei.TextError) error {
 		why = e.Err.Error()
 	}
 	return fmt.Errorf("line %d, column %d: %s", line, column, why)
-}
-
-// charsOf gives the characters of a string: to Erlang, a list of integers.
-func charsOf(v ei.Term) (chars []rune, ok bool) {
-	switch v := v.(type) {
-	case ei.String:
-		for _, b := range []byte(v) {
-			chars = append(chars, rune(b))
-		}
-		return chars, true
-	case ei.List:
-		for _, e := range v {
-			c, ok := e.(ei.Int)
-			if !ok || c < 0 || c > utf8.MaxRune || !utf8.ValidRune(rune(c)) {
-				return nil, false
-			}
-			chars = append(chars, rune(c))
-		}
-		return chars, true
-	}
-	return nil, false
 }
 
 // word returns v if it is an atom, else "".

@@ -31,7 +31,7 @@ func path(v ei.Term) (string, error) {
 
 // passwordOf reads a password. In a string each character is a byte, as in Erlang.
 func passwordOf(v ei.Term) (string, error) {
-	chars, ok := charsOf(v)
+	chars, ok := ei.Charlist(v)
 	if !ok {
 		s, err := plainText(v)
 		if err != nil {
@@ -55,8 +55,8 @@ func plainText(v ei.Term) (string, error) {
 	if b, ok := v.(ei.Binary); ok {
 		return string(b), nil
 	}
-	if chars, ok := charsOf(v); ok {
-		return string(chars), nil
+	if text, ok := ei.Charlist(v); ok {
+		return text, nil
 	}
 	return "", fmt.Errorf("%s is neither a string nor a binary", outline(v))
 }

@@ -487,11 +487,8 @@ func carried(label ei.Term) (propagation.MapCarrier, bool) {
 }
 
 func text(t ei.Term) (string, bool) {
-	switch t := t.(type) {
-	case ei.Binary:
-		return string(t), true
-	case ei.String:
-		return string(t), true
+	if b, ok := t.(ei.Binary); ok {
+		return string(b), true
 	}
-	return "", false
+	return ei.Charlist(t)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 // Completion by Tab. The line is edited on the user's node, whose group leader calls this one for
@@ -37,10 +38,10 @@ func (c *console) expand(ctx context.Context, reversed string, _ ...ei.Term) (re
 			found = "yes"
 		}
 		for _, m := range matches {
-			list = append(list, charlist(m))
+			list = append(list, otp.Charlist(m))
 		}
 	}
-	return ei.Tuple{found, charlist(insert), list}
+	return ei.Tuple{found, otp.Charlist(insert), list}
 }
 
 // complete is what completes a line or, if there are several ways, all of these.

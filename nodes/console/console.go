@@ -13,6 +13,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 // Options say what the console can do. The zero value, and nil, give it the commands that need
@@ -143,9 +144,9 @@ var badarg = &nodes.Raise{Reason: ei.Atom("badarg")}
 func systemInfo(what ei.Atom) (ei.Term, error) {
 	switch what {
 	case "system_version": // the banner
-		return charlist(fmt.Sprintf("Go %s [%s/%s]", strings.TrimPrefix(runtime.Version(), "go"), runtime.GOOS, runtime.GOARCH)), nil
+		return otp.Charlist(fmt.Sprintf("Go %s [%s/%s]", strings.TrimPrefix(runtime.Version(), "go"), runtime.GOOS, runtime.GOARCH)), nil
 	case "otp_release": // a number to those who ask: none of OTP's
-		return charlist("0"), nil
+		return otp.Charlist("0"), nil
 	}
 	return nil, badarg
 }

@@ -155,11 +155,3 @@ func (s *session) pid(p ei.Pid) (text string) {
 	}
 	return text
 }
-
-func charlist(text string) ei.List {
-	list := ei.List{}
-	for _, r := range text {
-		list = append(list, ei.Int(r))
-	}
-	return list
-}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -135,8 +136,8 @@ func TestExpand(t *testing.T) {
 	}})
 	c.sessions = map[ei.Pid]*session{{}: {c: c, leader: ei.Pid{Node: "ops@host"}}} // of a caller that is not known
 	for line, want := range map[string]ei.Tuple{
-		"leh":     {ei.Atom("yes"), charlist("p "), ei.List{}},
-		"ssecorp": {ei.Atom("yes"), charlist(""), ei.List{charlist("process"), charlist("processes")}},
+		"leh":     {ei.Atom("yes"), otp.Charlist("p "), ei.List{}},
+		"ssecorp": {ei.Atom("yes"), otp.Charlist(""), ei.List{otp.Charlist("process"), otp.Charlist("processes")}},
 		"x":       {ei.Atom("no"), ei.List{}, ei.List{}},
 		" pihs":   {ei.Atom("no"), ei.List{}, ei.List{}}, // panics
 	} {

@@ -14,6 +14,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/groupleader"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 // sessionName is what the names of sessions begin with: a rule can name these processes.
@@ -235,7 +236,7 @@ func (s *session) readLine(forgets bool) (line string, err error) {
 		return s.screen.ReadLine(s.prompt())
 	}
 	echo := func(on ei.Atom) error { return s.screen.SetOptions(ei.Tuple{ei.Atom("echo"), on}) }
-	_, err = s.screen.Request(ei.Tuple{ei.Atom("get_until"), ei.Atom("unicode"), charlist(s.prompt()),
+	_, err = s.screen.Request(ei.Tuple{ei.Atom("get_until"), ei.Atom("unicode"), otp.Charlist(s.prompt()),
 		ei.Atom("io_lib"), ei.Atom("collect_chars"), ei.List{ei.Atom("unicode"), ei.Int(0)}})
 	if err == nil {
 		err = echo("false")

@@ -204,17 +204,11 @@ func title(t ei.Term) string {
 // label is a process's label as Observer shows it: text without marks, and any other term as Erlang
 // prints it.
 func label(t ei.Term) string {
-	switch t := t.(type) {
-	case ei.Binary:
-		if utf8.Valid(t) {
-			return cut(string(t))
-		}
-	case ei.String: // a byte is a character
-		text := make([]rune, len(t))
-		for i := range len(t) {
-			text[i] = rune(t[i])
-		}
-		return cut(string(text))
+	if b, ok := t.(ei.Binary); ok && utf8.Valid(b) {
+		return cut(string(b))
+	}
+	if text, ok := ei.Charlist(t); ok && text != "" {
+		return cut(text)
 	}
 	return title(t)
 }

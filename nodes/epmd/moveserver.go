@@ -43,8 +43,7 @@ type entryState struct {
 // A sessionState is a connection that holds a name; its descriptor follows those of the listeners.
 type sessionState struct {
 	Port  int
-	Holds bool // always true; earlier programs look at it
-	Entry int  // its name, as an index into Active; -1: none, as earlier programs wrote it
+	Entry int // its name, as an index into Active
 }
 
 // Freeze stops the server between two bytes. Requests that can be answered within 200 ms are
@@ -160,7 +159,7 @@ func (f *FrozenServer) describe() error {
 	for c := range s.sessions {
 		if i, ok := at[c.entry]; ok && c.entry.holder == c {
 			f.fds = append(f.fds, descriptor(c.conn))
-			state.Sessions = append(state.Sessions, sessionState{Port: c.port, Holds: true, Entry: i})
+			state.Sessions = append(state.Sessions, sessionState{Port: c.port, Entry: i})
 		}
 	}
 	for _, fd := range f.fds {
@@ -222,7 +221,7 @@ func (f *FrozenServer) end(moved bool) bool {
 type StagedServer struct {
 	s         *Server
 	listeners []net.Listener
-	sessions  []*session // nil: one that has no name
+	sessions  []*session
 }
 
 // Stage fills an unused Server with what a FrozenServer gives in another process. Nothing is
@@ -259,14 +258,11 @@ func (s *Server) stage(state []byte, descriptors []int) (*StagedServer, error) {
 		s.table.unused = append(s.table.unused, &entry{NodeInfo: e.NodeInfo, counter: e.Counter})
 	}
 	for i, one := range in.Sessions {
-		if one.Entry >= len(in.Active) || one.Entry < -1 || one.Entry >= 0 && s.table.active[one.Entry].holder != nil {
+		if one.Entry < 0 || one.Entry >= len(in.Active) || s.table.active[one.Entry].holder != nil {
 			return nil, fmt.Errorf("%w: connection %d", ErrState, i+1)
 		}
-		var c *session
-		if one.Entry >= 0 {
-			c = &session{server: s, port: one.Port, entry: s.table.active[one.Entry], holds: true}
-			c.entry.holder = c
-		}
+		c := &session{server: s, port: one.Port, entry: s.table.active[one.Entry], holds: true}
+		c.entry.holder = c
 		g.sessions = append(g.sessions, c)
 	}
 	for i, e := range s.table.active {
@@ -285,11 +281,12 @@ func (g *StagedServer) take(fds []int, listeners int) (err error) {
 			if l, err = transport.TCP().ImportListener(fd); err == nil {
 				g.listeners = append(g.listeners, newListener(l))
 			}
-		} else if c := g.sessions[i-listeners]; c == nil {
-			closeDescriptors(fds[i : i+1])
-		} else if c.conn, err = importConn(fd); err == nil {
-			c.local, c.fd = isLocal(c.conn), descriptor(c.conn)
-			c.entry.fd = c.fd
+		} else {
+			c := g.sessions[i-listeners]
+			if c.conn, err = importConn(fd); err == nil {
+				c.local, c.fd = isLocal(c.conn), descriptor(c.conn)
+				c.entry.fd = c.fd
+			}
 		}
 		if err != nil {
 			closeDescriptors(fds[i:])
@@ -305,11 +302,9 @@ func (g *StagedServer) Start() []net.Listener {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range g.sessions {
-		if c != nil {
-			s.sessions[c] = struct{}{}
-			s.running.Add(1)
-			go c.run()
-		}
+		s.sessions[c] = struct{}{}
+		s.running.Add(1)
+		go c.run()
 	}
 	return g.listeners
 }
@@ -321,7 +316,7 @@ func (g *StagedServer) Discard() error {
 		errs = append(errs, l.Close())
 	}
 	for _, c := range g.sessions {
-		if c != nil && c.conn != nil {
+		if c.conn != nil {
 			errs = append(errs, c.conn.Close())
 		}
 	}

@@ -3,8 +3,10 @@
 package global
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -181,4 +183,38 @@ func TestFreezeWhileMade(t *testing.T) {
 	one.mu.Unlock()
 	one = w.move(t, one)
 	require.NotNil(t, one.n.Whereis(serverName))
+}
+
+// A state of another version, or of another form, is refused: the new process begins anew, and says
+// so.
+func TestRestoreOfAnotherVersion(t *testing.T) {
+	w := newUnixWorld(t, "a@test")
+	g := w.member(t, "a@test", nil)
+	state, err := g.handover()
+	require.NoError(t, err)
+	term, err := ei.Decode(state)
+	require.NoError(t, err)
+	whole := term.(ei.Tuple)
+	for _, tt := range []struct {
+		state ei.Term
+		says  string
+	}{
+		{append(ei.Tuple{whole[0], ei.Int(2)}, whole[2:]...), "version 2, want 1"},
+		{append(ei.Tuple{whole[0]}, whole[2:]...), "want 1"},
+		{whole[:7], "cannot be read"},
+		{append(whole[:8:8], ei.Int(1)), "cannot be read"},
+		{ei.Tuple{}, "cannot be read"},
+		{whole, ""},
+	} {
+		raw, err := ei.Marshal(tt.state)
+		require.NoError(t, err)
+		var log bytes.Buffer
+		other := &Global{log: slog.New(slog.NewTextHandler(&log, nil)), held: map[string]heldLock{}}
+		other.outbox, other.locker = newOutbox(nil, nil, false), newLocker(other)
+		other.server = newServer("a@test", g.n.Creation(), other)
+		other.server.joins = g.joins
+		other.restore(raw)
+		require.Contains(t, log.String(), tt.says)
+		require.Equal(t, tt.says == "", log.Len() == 0, log.String())
+	}
 }

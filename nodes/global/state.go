@@ -2,6 +2,7 @@ package global
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -10,7 +11,10 @@ import (
 )
 
 // The state of a Global, as a term: for the process that goes on as this one and, of the tables,
-// for the other workers. A field that is added goes to the end of its tuple.
+// for the other workers.
+
+// stateVersion is the version of the form of what handover writes. A change to it is a new one.
+const stateVersion ei.Int = 1
 
 // handoverTime is how long a freeze waits for what uses the tables, which is never long.
 const handoverTime = time.Second
@@ -40,7 +44,7 @@ func (g *Global) handover() ([]byte, error) {
 		letters = append(letters, l.encode())
 	}
 	return ei.Marshal(ei.Tuple{
-		ei.Atom("cnode_global"), g.server.encodeTables(), g.server.encode(), g.locker.encode(), held, letters, g.role.encode(),
+		ei.Atom("cnode_global"), stateVersion, g.server.encodeTables(), g.server.encode(), g.locker.encode(), held, letters, g.role.encode(),
 	})
 }
 
@@ -48,14 +52,22 @@ func (g *Global) handover() ([]byte, error) {
 func (g *Global) restore(state []byte) {
 	t, err := ei.Decode(state)
 	e, ok := t.(ei.Tuple)
-	if err != nil || !ok || len(e) < 7 || !isAtom(e[0], "cnode_global") {
-		g.log.Error("global: begins anew", "error", errors.Join(errState, err))
+	switch {
+	case err != nil || !ok || len(e) < 2 || !isAtom(e[0], "cnode_global"):
+		err = errors.Join(errState, err)
+	case e[1] != stateVersion:
+		err = fmt.Errorf("%w: version %v, want %v", errState, e[1], stateVersion)
+	case len(e) != 8:
+		err = errState
+	}
+	if err != nil {
+		g.log.Error("global: begins anew", "error", err)
 		return
 	}
-	g.server.decodeTables(e[1], true)
-	g.server.decode(e[2])
-	g.locker.restore(e[3])
-	list, _ := ei.Elements(e[4])
+	g.server.decodeTables(e[2], true)
+	g.server.decode(e[3])
+	g.locker.restore(e[4])
+	list, _ := ei.Elements(e[5])
 	for _, h := range list {
 		if h, ok := h.(ei.Tuple); ok && len(h) == 2 {
 			if key, id, ok := keyOf(h[0]); ok {
@@ -63,13 +75,13 @@ func (g *Global) restore(state []byte) {
 			}
 		}
 	}
-	list, _ = ei.Elements(e[5])
+	list, _ = ei.Elements(e[6])
 	for _, x := range list {
 		if l, ok := letterOf(x); ok {
 			g.outbox.add(l)
 		}
 	}
-	g.role.decode(e[6])
+	g.role.decode(e[7])
 }
 
 // resumed goes on in the process that has taken over, once the node runs. What the process before
@@ -128,7 +140,7 @@ func (c *server) encodeTables() ei.Term {
 // decodeTables replaces the tables. Monitors are those of the process that goes on as another one.
 func (c *server) decodeTables(t ei.Term, monitors bool) {
 	e, ok := t.(ei.Tuple)
-	if !ok || len(e) < 3 {
+	if !ok || len(e) != 3 {
 		return
 	}
 	c.clearTables()
@@ -165,7 +177,7 @@ func (n *name) encode() ei.Term {
 // putName puts an encoded name into the table.
 func (c *server) putName(t ei.Term, monitors bool) {
 	e, ok := t.(ei.Tuple)
-	if !ok || len(e) < 5 {
+	if !ok || len(e) != 6 {
 		return
 	}
 	n, ok := nameOf(e[:3])
@@ -174,7 +186,7 @@ func (c *server) putName(t ei.Term, monitors bool) {
 	}
 	host, _ := e[3].(ei.Atom)
 	n.host = string(host)
-	n.mine = len(e) > 5 && isAtom(e[5], "true")
+	n.mine = isAtom(e[5], "true")
 	if monitors {
 		n.ref, _ = e[4].(ei.Ref)
 	}
@@ -199,7 +211,7 @@ func (l *lock) encode() ei.Term {
 
 func (c *server) putLock(t ei.Term, monitors bool) {
 	e, ok := t.(ei.Tuple)
-	if !ok || len(e) < 3 {
+	if !ok || len(e) != 3 {
 		return
 	}
 	resource, term, ok1 := keyOf(e[0])
@@ -301,7 +313,7 @@ func (c *server) encode() ei.Term {
 
 func (c *server) decode(t ei.Term) {
 	e, ok := t.(ei.Tuple)
-	if !ok || len(e) < 11 {
+	if !ok || len(e) != 15 {
 		return
 	}
 	eachTuple(e[0], 2, func(x ei.Tuple) {
@@ -314,18 +326,18 @@ func (c *server) decode(t ei.Term) {
 	for _, n := range textsOf(e[2]) {
 		c.removing[n] = true
 	}
-	eachTuple(e[3], 13, func(x ei.Tuple) {
+	eachTuple(e[3], 14, func(x ei.Tuple) {
 		if s := sessionFrom(x); s != nil {
 			c.sessions[s.node] = s
 		}
 	})
-	eachTuple(e[4], 3, func(x ei.Tuple) {
+	eachTuple(e[4], 4, func(x ei.Tuple) {
 		node, _ := x[0].(ei.Atom)
 		var of early
 		if !isAtom(x[1], "none") {
 			of.version, of.init = x[1], x[2]
 		}
-		of.inSync = len(x) > 3 && isAtom(x[3], "true")
+		of.inSync = isAtom(x[3], "true")
 		c.early[string(node)] = of
 	})
 	tag, _ := e[5].(ei.Int)
@@ -356,9 +368,6 @@ func (c *server) decode(t ei.Term) {
 			c.wheres = append(c.wheres, whereWaiter{string(key), to})
 		}
 	})
-	if len(e) < 15 {
-		return
-	}
 	for _, n := range textsOf(e[11]) {
 		c.returning[n] = c.removing[n]
 	}
@@ -431,7 +440,7 @@ func sessionFrom(x ei.Tuple) *session {
 		names: namesOf(x[7]), heard: isAtom(x[8], "true"), asking: isAtom(x[9], "true"), ops: opsOf(x[10]), decided: isAtom(x[11], "true"),
 	}
 	s.locker, _ = x[3].(ei.Pid)
-	s.inSync = len(x) > 13 && isAtom(x[13], "true")
+	s.inSync = isAtom(x[13], "true")
 	if his, ok := x[12].(ei.Tuple); ok && len(his) == 3 {
 		s.his = &resolution{opsOf(his[0]), nodesOf(his[1]), his[2]}
 	}
@@ -441,11 +450,11 @@ func sessionFrom(x ei.Tuple) *session {
 	return s
 }
 
-// eachTuple calls f with the elements of a list that are tuples of a size, or larger ones.
+// eachTuple calls f with the elements of a list that are tuples of a size.
 func eachTuple(t ei.Term, size int, f func(ei.Tuple)) {
 	list, _ := ei.Elements(t)
 	for _, e := range list {
-		if e, ok := e.(ei.Tuple); ok && len(e) >= size {
+		if e, ok := e.(ei.Tuple); ok && len(e) == size {
 			f(e)
 		}
 	}

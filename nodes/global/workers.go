@@ -451,7 +451,7 @@ func (r *role) encode() ei.Term {
 // owner is looked for anew.
 func (r *role) decode(t ei.Term) {
 	e, ok := t.(ei.Tuple)
-	if !ok || len(e) < 5 {
+	if !ok || len(e) != 5 {
 		return
 	}
 	r.clients, r.mine = map[ei.Pid]ei.Ref{}, map[string]bool{}
@@ -459,7 +459,12 @@ func (r *role) decode(t ei.Term) {
 		pid, _ := x[0].(ei.Pid)
 		r.clients[pid], _ = x[1].(ei.Ref)
 	})
-	eachTuple(e[1], 3, func(x ei.Tuple) { r.sent = append(r.sent, x) })
+	list, _ := ei.Elements(e[1])
+	for _, m := range list {
+		if m, ok := m.(ei.Tuple); ok && (len(m) == 3 || len(m) == 4) {
+			r.sent = append(r.sent, m)
+		}
+	}
 	last, _ := e[2].(ei.Int)
 	r.last = int64(last)
 	for _, n := range textsOf(e[3]) {

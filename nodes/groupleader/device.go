@@ -12,6 +12,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 // ErrNone: the function has no group leader. It runs in a Server, its caller has named none, one by
@@ -117,12 +118,12 @@ func beginning(text []byte) int {
 // ReadLine reads a line, with its end; the last one may have none. The prompt is printed before. At
 // the end of the input the error is io.EOF.
 func (d *Device) ReadLine(prompt string) (string, error) {
-	return d.text(ei.Tuple{ei.Atom("get_line"), ei.Atom("unicode"), charlist(prompt)})
+	return d.text(ei.Tuple{ei.Atom("get_line"), ei.Atom("unicode"), otp.Charlist(prompt)})
 }
 
 // ReadChars reads n characters, fewer only at the end of the input. It is as ReadLine in all else.
 func (d *Device) ReadChars(prompt string, n int) (string, error) {
-	return d.text(ei.Tuple{ei.Atom("get_chars"), ei.Atom("unicode"), charlist(prompt), ei.Int(n)})
+	return d.text(ei.Tuple{ei.Atom("get_chars"), ei.Atom("unicode"), otp.Charlist(prompt), ei.Int(n)})
 }
 
 // Columns is how many columns a terminal has; errors.ErrUnsupported if the device is none.
@@ -168,15 +169,6 @@ func (d *Device) text(request ei.Term) (string, error) {
 		return "", &Error{reply}
 	}
 	return text, nil
-}
-
-// charlist is the text as a list of characters: a prompt that is a binary would be printed as one.
-func charlist(text string) ei.Term {
-	list := ei.List{}
-	for _, r := range text {
-		list = append(list, ei.Int(r))
-	}
-	return list
 }
 
 // charsOf is text: a binary in UTF-8, or a list of characters and such binaries.

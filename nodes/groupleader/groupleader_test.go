@@ -217,7 +217,7 @@ func TestHostileDevices(t *testing.T) {
 			reply(self, from, ei.Tuple{ei.Atom("io_reply"), replyAs, ei.Map{}})
 		}, func(err error) bool { return errors.As(err, new(*Error)) }},
 		"an error": {func(self *nodes.Mailbox, from ei.Pid, replyAs, _ ei.Term) {
-			reply(self, from, ei.Tuple{ei.Atom("io_reply"), replyAs, failed("terminated")})
+			reply(self, from, ei.Tuple{ei.Atom("io_reply"), replyAs, ei.Tagged("error", ei.Atom("terminated"))})
 		}, func(err error) bool { return errors.Is(err, ErrTerminated) }},
 		"no answer": {func(*nodes.Mailbox, ei.Pid, ei.Term, ei.Term) {},
 			func(err error) bool { return errors.Is(err, context.DeadlineExceeded) }},

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 const (
@@ -82,16 +83,16 @@ func (i *input) read(a asker, op ei.Atom, args []ei.Term) ei.Term {
 	count := map[ei.Atom]int{"get_line": 1, "get_chars": 2, "get_until": 4}[op]
 	if len(args) == count+1 {
 		if args[0] != ei.Atom("unicode") && args[0] != ei.Atom("latin1") {
-			return failed("request")
+			return ei.Tagged("error", ei.Atom("request"))
 		}
 		args = args[1:]
 	}
 	if len(args) != count {
-		return failed("request")
+		return ei.Tagged("error", ei.Atom("request"))
 	}
 	n, isNumber := args[count-1].(ei.Int)
 	if op == "get_chars" && (!isNumber || n < 0 || n > maxRead) {
-		return failed("request")
+		return ei.Tagged("error", ei.Atom("request"))
 	}
 	if prompt := i.s.print(promptOf(args[0])); isFailed(prompt) {
 		return prompt
@@ -180,14 +181,14 @@ func (i *input) result(text string, err error) ei.Term {
 	case errors.Is(err, io.EOF):
 		return ei.Atom("eof")
 	case err != nil:
-		return failed("terminated")
+		return ei.Tagged("error", ei.Atom("terminated"))
 	}
 	i.s.mu.Lock()
 	defer i.s.mu.Unlock()
 	if text = strings.ToValidUTF8(text, "\uFFFD"); i.s.binary {
 		return ei.Binary(text)
 	}
-	return charlist(text)
+	return otp.Charlist(text)
 }
 
 // until reads until a function says that it has all it needs. It is a function of Erlang, module,
@@ -197,28 +198,28 @@ func (i *input) until(a asker, module, function, more ei.Term) ei.Term {
 	f, ok2 := function.(ei.Atom)
 	rest, ok3 := ei.Elements(more)
 	if !ok1 || !ok2 || !ok3 || string(a.pid.Node) == i.s.n.Name() {
-		return failed("request")
+		return ei.Tagged("error", ei.Atom("request"))
 	}
 	var state ei.Term = ei.List{}
 	read := 0 // characters
 	for {
 		line, err := i.line()
 		read += utf8.RuneCountInString(line)
-		var text ei.Term = charlist(line)
+		var text ei.Term = otp.Charlist(line)
 		if errors.Is(err, io.EOF) {
 			text = ei.Atom("eof")
 		} else if err != nil {
-			return failed("terminated")
+			return ei.Tagged("error", ei.Atom("terminated"))
 		}
 		v, err := i.apply(a, m, f, append([]ei.Term{state, text}, rest...))
 		t, ok := v.(ei.Tuple)
 		switch {
 		case err != nil || !ok || len(t) < 2:
-			return failed(f)
+			return ei.Tagged("error", f)
 		case t[0] == ei.Atom("done") && len(t) == 3:
 			if left, err := charsOf(t[2]); err == nil {
 				if utf8.RuneCountInString(left) > read { // else it would grow with each request
-					return failed(f)
+					return ei.Tagged("error", f)
 				}
 				i.left = append([]byte(left), i.left...)
 			}
@@ -226,7 +227,7 @@ func (i *input) until(a asker, module, function, more ei.Term) ei.Term {
 		case t[0] == ei.Atom("more") && len(t) == 2 && text != ei.Atom("eof"):
 			state = t[1]
 		default:
-			return failed(f)
+			return ei.Tagged("error", f)
 		}
 	}
 }

@@ -94,7 +94,7 @@ func (s *server) handle(self *nodes.Mailbox, m *nodes.Message) {
 	if !reads(request[3], 0) {
 		s.answer(a, s.reply(a, request[3], 0))
 	} else if s.in == nil || !s.in.add(a, request[3]) {
-		s.answer(a, failed("enotsup"))
+		s.answer(a, ei.Tagged("error", ei.Atom("enotsup")))
 	}
 }
 
@@ -129,8 +129,6 @@ func untilEnd(box *nodes.Mailbox) (context.Context, context.CancelFunc) {
 	}()
 	return ctx, cancel
 }
-
-func failed(reason ei.Atom) ei.Term { return ei.Tuple{ei.Atom("error"), reason} }
 
 func isFailed(reply ei.Term) bool {
 	t, ok := reply.(ei.Tuple)
@@ -170,7 +168,7 @@ func (s *server) reply(a asker, request ei.Term, depth int) ei.Term {
 	case "get_line", "get_chars", "get_until":
 		return s.in.read(a, op, args)
 	case "get_password":
-		return failed("enotsup")
+		return ei.Tagged("error", ei.Atom("enotsup"))
 	case "setopts":
 		if len(args) == 1 {
 			return s.setOptions(args[0])
@@ -204,7 +202,7 @@ func (s *server) reply(a asker, request ei.Term, depth int) ei.Term {
 		}
 		return reply
 	}
-	return failed("request")
+	return ei.Tagged("error", ei.Atom("request"))
 }
 
 func (s *server) geometry(what ei.Term) ei.Term {
@@ -212,7 +210,7 @@ func (s *server) geometry(what ei.Term) ei.Term {
 	if a, ok := what.(ei.Atom); ok && size[a] > 0 {
 		return ei.Int(size[a])
 	}
-	return failed("enotsup")
+	return ei.Tagged("error", ei.Atom("enotsup"))
 }
 
 // setOptions changes options: {binary, Boolean}, binary and list; {encoding, E} of the encodings
@@ -220,7 +218,7 @@ func (s *server) geometry(what ei.Term) ei.Term {
 func (s *server) setOptions(t ei.Term) ei.Term {
 	options, ok := ei.Elements(t)
 	if !ok {
-		return failed("enotsup")
+		return ei.Tagged("error", ei.Atom("enotsup"))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -238,7 +236,7 @@ func (s *server) setOptions(t ei.Term) ei.Term {
 			binary = false
 		case name == "encoding" && (value == "unicode" || value == "utf8"):
 		default:
-			return failed("enotsup")
+			return ei.Tagged("error", ei.Atom("enotsup"))
 		}
 	}
 	s.binary = binary
@@ -265,23 +263,23 @@ func (s *server) putChars(args []ei.Term) ei.Term {
 		}
 	}
 	if encoding != "latin1" && encoding != "unicode" {
-		return failed("request")
+		return ei.Tagged("error", ei.Atom("request"))
 	}
 	var text string
 	switch len(args) {
 	case 1:
 		var err error
 		if text, err = decoded(args[0], encoding); err != nil {
-			return failed("put_chars")
+			return ei.Tagged("error", ei.Atom("put_chars"))
 		}
 	case 3:
 		var ok bool
 		if text, ok = applied(args[0], args[1], args[2]); !ok {
 			function, _ := args[1].(ei.Atom)
-			return failed(function)
+			return ei.Tagged("error", function)
 		}
 	default:
-		return failed("request")
+		return ei.Tagged("error", ei.Atom("request"))
 	}
 	return s.print(text)
 }
@@ -290,7 +288,7 @@ func (s *server) print(text string) ei.Term {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, err := io.WriteString(s.out, text); err != nil {
-		return failed("terminated")
+		return ei.Tagged("error", ei.Atom("terminated"))
 	}
 	return ei.Atom("ok")
 }

@@ -2,6 +2,7 @@ package groupleader
 
 import (
 	"strconv"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 
@@ -101,15 +102,8 @@ func (w *writer) appendList(b []byte, parts []ei.Term, tail ei.Term, depth int) 
 
 // printable is the text of a list of characters.
 func printable(parts []ei.Term) (string, bool) {
-	text := make([]rune, 0, len(parts))
-	for _, part := range parts {
-		r, ok := part.(ei.Int)
-		if !ok || r < 0 || r > utf8.MaxRune || !isText(rune(r)) {
-			return "", false
-		}
-		text = append(text, rune(r))
-	}
-	return string(text), len(text) > 0
+	text, ok := ei.Charlist(ei.List(parts))
+	return text, ok && text != "" && !strings.ContainsFunc(text, func(r rune) bool { return !isText(r) })
 }
 
 func isText(r rune) bool {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/nodes/introspect"
 )
 
@@ -235,7 +236,7 @@ func (b *observer) tree(app ei.Atom) ei.Term {
 	if !ok {
 		return ei.Tuple{ei.List{}, ei.List{}, ei.List{}, ei.List{}}
 	}
-	root := chars(string(app))
+	root := otp.Charlist(string(app))
 	pids, edges := ei.List{ei.Tuple{pid, root}}, ei.List{}
 	names, taken := map[ei.Pid]ei.Term{}, map[string]bool{string(app): true}
 	all := b.branches()
@@ -244,7 +245,7 @@ func (b *observer) tree(app ei.Atom) ei.Term {
 			p.name = fmt.Sprintf("%s <%d.%d>", p.name, p.Pid.ID, p.Pid.Serial)
 		}
 		taken[p.name] = true
-		names[p.Pid] = chars(p.name)
+		names[p.Pid] = otp.Charlist(p.name)
 		pids = append(pids, ei.Tuple{p.Pid, names[p.Pid]})
 	}
 	for _, p := range all {

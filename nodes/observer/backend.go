@@ -9,6 +9,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/nodes/introspect"
 )
 
@@ -183,7 +184,7 @@ func received(ctx context.Context, self *nodes.Mailbox, within time.Duration) bo
 // getTables is observer_backend:get_table_list/2: there are none.
 func getTables(kind ei.Atom, _ ei.Term) ei.Term {
 	if kind == "mnesia" {
-		return pair("error", chars("A node of Go has no Mnesia"))
+		return pair("error", otp.Charlist("A node of Go has no Mnesia"))
 	}
 	return ei.List{}
 }

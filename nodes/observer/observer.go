@@ -15,6 +15,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 // Options say what the tools see and may do. The zero value, and nil, let them look.
@@ -139,15 +140,6 @@ func pair(key string, v ei.Term) ei.Term { return ei.Tuple{ei.Atom(key), v} }
 
 func mfa(m, f ei.Atom, arity int) ei.Term { return ei.Tuple{m, f, ei.Int(arity)} }
 
-// chars is a text as Erlang has it: a list of characters.
-func chars(s string) ei.Term {
-	list := ei.List{}
-	for _, r := range s {
-		list = append(list, ei.Int(r))
-	}
-	return list
-}
-
 func bool2atom(is bool) ei.Term { return ei.Atom(strconv.FormatBool(is)) }
 
 // tableOf has the functions, by module:function/arity.
@@ -207,8 +199,8 @@ func tableOf(b *observer) map[string]map[string]map[int]nodes.Func {
 		"code:get_object_code/1": func(ei.Term) ei.Atom { return "error" },
 		"code:get_path/0":        nothing,
 		"code:load_binary/3":     b.refuseCode,
-		"code:load_file/1":       func(ei.Term) ei.Term { return failed("nofile") },
-		"code:load_abs/1":        func(ei.Term) ei.Term { return failed("nofile") },
+		"code:load_file/1":       func(ei.Term) ei.Term { return ei.Tagged("error", ei.Atom("nofile")) },
+		"code:load_abs/1":        func(ei.Term) ei.Term { return ei.Tagged("error", ei.Atom("nofile")) },
 
 		"application:which_applications/0":            b.applications,
 		"application:which_applications/1":            func(ei.Term) ei.List { return b.applications() },
@@ -243,7 +235,7 @@ func tableOf(b *observer) map[string]map[string]map[int]nodes.Func {
 		"ets:info/2":          func(_, _ ei.Term) ei.Atom { return "undefined" },
 		"net_adm:localhost/0": b.localhost,
 
-		"observer_backend:vsn/0":             func() ei.Term { return ei.Tuple{ei.Atom("ok"), chars("2.3")} },
+		"observer_backend:vsn/0":             func() ei.Term { return ei.Tuple{ei.Atom("ok"), otp.Charlist("2.3")} },
 		"observer_backend:sys_info/0":        b.sysInfo,
 		"observer_backend:procs_info/1":      b.procsInfo,
 		"observer_backend:etop_collect/1":    b.etopCollect,
@@ -340,7 +332,7 @@ func (b *observer) moduleInfo(module string) ei.List {
 	}
 	return ei.List{
 		pair("module", ei.Atom(module)), pair("exports", exports), pair("functions", exports), pair("attributes", attributes),
-		pair("compile", ei.List{pair("version", chars(runtime.Version()))}), pair("native", bool2atom(true)),
+		pair("compile", ei.List{pair("version", otp.Charlist(runtime.Version()))}), pair("native", bool2atom(true)),
 	}
 }
 
@@ -363,8 +355,6 @@ func (b *observer) halt(ctx context.Context, module, name ei.Atom, arity int) (a
 	return ei.Atom("ok"), nil
 }
 
-func failed(reason ei.Atom) ei.Term { return ei.Tuple{ei.Atom("error"), reason} }
-
 // refuseCode answers who wants to have code of a BEAM loaded: recon, observer_cli, LiveDashboard.
 func (b *observer) refuseCode(ctx context.Context, module ei.Atom, _, _ ei.Term) ei.Term {
 	peer := ""
@@ -372,7 +362,7 @@ func (b *observer) refuseCode(ctx context.Context, module ei.Atom, _, _ ei.Term)
 		peer = c.Name()
 	}
 	b.n.Logger().Info("code is not loaded", "module", string(module), "peer", peer)
-	return failed("badfile")
+	return ei.Tagged("error", ei.Atom("badfile"))
 }
 
 func (b *observer) isLoaded(module ei.Atom) bool {
@@ -391,7 +381,7 @@ func (b *observer) isExported(module, name ei.Atom, arity int) bool {
 
 func (b *observer) whereLoaded(module ei.Atom) ei.Term {
 	if b.isLoaded(module) {
-		return pair("file", chars("go"))
+		return pair("file", otp.Charlist("go"))
 	}
 	return ei.Atom("false")
 }
@@ -406,14 +396,14 @@ func (b *observer) modules() (list []ei.Atom) {
 func (b *observer) allLoaded() ei.List {
 	list := ei.List{}
 	for _, module := range b.modules() {
-		list = append(list, ei.Tuple{module, chars("go")})
+		list = append(list, ei.Tuple{module, otp.Charlist("go")})
 	}
 	return list
 }
 
 // application is what application:which_applications/0 says of the program.
 func (b *observer) application() ei.Tuple {
-	return ei.Tuple{ei.Atom(b.opts.Application), chars(b.opts.Description), chars(b.opts.Version)}
+	return ei.Tuple{ei.Atom(b.opts.Application), otp.Charlist(b.opts.Description), otp.Charlist(b.opts.Version)}
 }
 
 func (b *observer) applications() ei.List { return ei.List{b.application()} }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 // mostGoroutines is of how many goroutines a profile is taken at most.
@@ -52,7 +53,7 @@ func (b *observer) frames(process string) ei.List {
 			file, number, _ := strings.Cut(f[3], ":")
 			n, _ := strconv.Atoi(number)
 			list = append(list, ei.Tuple{ei.Atom(name[:dot]), ei.Atom(strings.TrimPrefix(name[dot:], ".")), ei.Int(0),
-				ei.List{pair("file", chars(file)), pair("line", ei.Int(n))}})
+				ei.List{pair("file", otp.Charlist(file)), pair("line", ei.Int(n))}})
 		}
 		return list
 	}

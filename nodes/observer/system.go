@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 const wordSize = 8 // what sizes in words are told in
@@ -195,16 +196,16 @@ func (b *observer) systemInfo(what ei.Term) (ei.Term, error) {
 	case ei.Atom("wordsize"):
 		return ei.Int(wordSize), nil
 	case ei.Atom("otp_release"): // a number to those who ask: none of OTP's
-		return chars("0"), nil
+		return otp.Charlist("0"), nil
 	case ei.Atom("version"):
-		return chars(goVersion()), nil
+		return otp.Charlist(goVersion()), nil
 	case ei.Atom("system_version"):
-		return chars("Go " + goVersion() + " [" + runtime.GOOS + "/" + runtime.GOARCH + "] [smp:" +
+		return otp.Charlist("Go " + goVersion() + " [" + runtime.GOOS + "/" + runtime.GOARCH + "] [smp:" +
 			strconv.Itoa(runtime.GOMAXPROCS(0)) + "] " + b.opts.Application + " " + b.opts.Version + "\n"), nil
 	case ei.Atom("system_architecture"):
-		return chars(runtime.GOARCH + "-" + runtime.GOOS), nil
+		return otp.Charlist(runtime.GOARCH + "-" + runtime.GOOS), nil
 	case ei.Atom("machine"):
-		return chars("Go"), nil
+		return otp.Charlist("Go"), nil
 	case ei.Atom("emu_type"), ei.Atom("build_type"):
 		return ei.Atom("opt"), nil
 	case ei.Atom("emu_flavor"):
@@ -299,7 +300,7 @@ func (b *observer) ospid() (ei.Term, error) {
 	if b.opts.Stop == nil {
 		return nil, refused("os", "getpid", 0, noStop)
 	}
-	return chars(strconv.Itoa(os.Getpid())), nil
+	return otp.Charlist(strconv.Itoa(os.Getpid())), nil
 }
 
 func (b *observer) elixirPid() (string, error) {
@@ -326,7 +327,7 @@ func (b *observer) getenv(name ei.Term) ei.Term {
 		}
 	}
 	if v, ok := b.env(text); ok {
-		return chars(v)
+		return otp.Charlist(v)
 	}
 	return ei.Atom("false")
 }
@@ -336,7 +337,7 @@ func (b *observer) sysInfo() ei.List {
 	t := b.io()
 	list := ei.List{
 		pair("uptime", ei.Int(time.Since(b.began).Milliseconds())), pair("run_queue", runnable()),
-		pair("io_input", ei.Int(t.in)), pair("io_output", ei.Int(t.out)), pair("otp_release", chars(cmp.Or(runtime.Version(), "go"))),
+		pair("io_input", ei.Int(t.in)), pair("io_output", ei.Int(t.out)), pair("otp_release", otp.Charlist(cmp.Or(runtime.Version(), "go"))),
 		pair("schedulers_available", ei.Int(runtime.GOMAXPROCS(0))), pair("wordsize_internal", ei.Int(wordSize)),
 		pair("wordsize_external", ei.Int(wordSize)), pair("alloc_info", allocInfo()),
 	}

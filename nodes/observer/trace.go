@@ -11,6 +11,7 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/groupleader"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 // Nothing is traced here, but tools that trace are to go on without. dbg at the peer waits for the
@@ -34,10 +35,10 @@ func asks(ctx context.Context) bool {
 // port.
 func (b *observer) localhost(ctx context.Context) ei.Term {
 	if b.isOfEtop(ctx) {
-		return chars(loopback)
+		return otp.Charlist(loopback)
 	}
 	_, host, _ := strings.Cut(b.n.Name(), "@")
-	return chars(host)
+	return otp.Charlist(host)
 }
 
 const loopback = "127.0.0.1"

@@ -60,8 +60,6 @@ func (s *Supervisor) heard(ctx context.Context, m *nodes.Message) {
 	}
 }
 
-func failed(reason ei.Term) ei.Term { return ei.Tuple{ei.Atom("error"), reason} }
-
 // answer answers the calls of stdlib's supervisor.
 func (s *Supervisor) answer(ctx context.Context, request ei.Term) ei.Term {
 	switch request {
@@ -72,25 +70,25 @@ func (s *Supervisor) answer(ctx context.Context, request ei.Term) ei.Term {
 	}
 	t, ok := request.(ei.Tuple)
 	if !ok || len(t) != 2 {
-		return failed(ei.Tuple{ei.Atom("unknown_request"), request})
+		return ei.Tagged("error", ei.Tuple{ei.Atom("unknown_request"), request})
 	}
 	id, _ := t[1].(ei.Atom)
 	c := s.find(string(id))
 	switch t[0] {
 	case ei.Atom("start_child"):
-		return failed(ei.Tuple{ei.Atom("not_supported"), ei.Binary("the children of a Go supervisor are in its program")})
+		return ei.Tagged("error", ei.Tuple{ei.Atom("not_supported"), ei.Binary("the children of a Go supervisor are in its program")})
 	case ei.Atom("terminate_child"), ei.Atom("restart_child"), ei.Atom("delete_child"), ei.Atom("get_childspec"):
 		if c == nil {
-			return failed(ei.Atom("not_found"))
+			return ei.Tagged("error", ei.Atom("not_found"))
 		}
 	default:
-		return failed(ei.Tuple{ei.Atom("unknown_request"), request})
+		return ei.Tagged("error", ei.Tuple{ei.Atom("unknown_request"), request})
 	}
 	switch t[0] {
 	case ei.Atom("get_childspec"):
 		spec, err := ei.Append(nil, c.spec())
 		if err != nil {
-			return failed(ei.Binary(err.Error()))
+			return ei.Tagged("error", ei.Binary(err.Error()))
 		}
 		return ei.Tuple{ei.Atom("ok"), ei.Raw(spec)}
 	case ei.Atom("terminate_child"):
@@ -100,18 +98,18 @@ func (s *Supervisor) answer(ctx context.Context, request ei.Term) ei.Term {
 	}
 	switch {
 	case c.restarting:
-		return failed(ei.Atom("restarting"))
+		return ei.Tagged("error", ei.Atom("restarting"))
 	case c.runs():
-		return failed(ei.Atom("running"))
+		return ei.Tagged("error", ei.Atom("running"))
 	case t[0] == ei.Atom("delete_child"):
 		s.remove(c)
 		return ei.Atom("ok")
 	}
 	if err := s.start(ctx, c); err != nil {
 		if reason := new(ei.ReasonError); errors.As(err, &reason) {
-			return failed(reason.Reason)
+			return ei.Tuple{ei.Atom("error"), reason.Reason} // of the program: it may be nil, for which Tagged panics
 		}
-		return failed(ei.Binary(err.Error()))
+		return ei.Tagged("error", ei.Binary(err.Error()))
 	}
 	return ei.Tuple{ei.Atom("ok"), c.shown()}
 }

@@ -408,47 +408,40 @@ func restored(t *testing.T, table *descriptor.Table, s *states.Front, count int)
 	return c
 }
 
-// A crew that is restored counts the names that its table has, or makes a table, for workers that
-// are started from then on. When it is given up all that it has is closed.
+// A crew that is restored counts the names that its table has. When it is given up all that it has
+// is closed.
 func TestRestoredNames(t *testing.T) {
-	for _, kept := range []bool{true, false} {
-		c, all := stillCrew(t, 2)
-		c.makeNameTable()
-		defer c.nameTable.Close()
-		require.True(t, c.enroll("x", tenancy{all[0], 7}))
-		neighbour := ""
-		for i := 0; c.nameTable.Lacks(neighbour); i++ { // until it has the place of x
-			neighbour = strconv.Itoa(i)
-		}
-		c.lastPart = 9
-		var table descriptor.Table
-		var s states.Front
-		require.NoError(t, c.Describe(&table, &s))
-		if !kept { // it is the last one
-			s.NameTable, table.FDs = 0, table.FDs[:len(table.FDs)-1]
-		}
-		next := restored(t, &table, &s, 2)
-		require.Equal(t, 9, next.lastPart, "a new worker does not get the number, and the pids, of one that has ended")
-		workers := next.Workers()
-		require.Len(t, workers, 2)
-		require.NotNil(t, next.nameTable)
-		require.False(t, next.nameTable.Lacks("x"))
-		next.mu.Lock()
-		require.False(t, next.enroll("x", tenancy{workers[1], 1}))
-		if kept {
-			require.True(t, next.enroll(neighbour, tenancy{workers[0], 1}))
-			next.forget(neighbour)
-			require.False(t, c.nameTable.Lacks("x"), "workers would not find it any more")
-		}
-		next.forget("x")
-		require.True(t, next.nameTable.Lacks("x"))
-		next.mu.Unlock()
-		require.NoError(t, next.Discard(func() error { return nil }))
-		require.Error(t, next.ctx.Err(), "nothing begins any more")
-		for _, w := range workers {
-			require.ErrorIs(t, w.forward.Close(), unix.ENOTCONN, "it is closed already")
-			arrives(t, w.line.Wrote(), "the end of the writer")
-		}
-		require.Negative(t, next.nameTable.Descriptor())
+	c, all := stillCrew(t, 2)
+	c.makeNameTable()
+	defer c.nameTable.Close()
+	require.True(t, c.enroll("x", tenancy{all[0], 7}))
+	neighbour := ""
+	for i := 0; c.nameTable.Lacks(neighbour); i++ { // until it has the place of x
+		neighbour = strconv.Itoa(i)
 	}
+	c.lastPart = 9
+	var table descriptor.Table
+	var s states.Front
+	require.NoError(t, c.Describe(&table, &s))
+	next := restored(t, &table, &s, 2)
+	require.Equal(t, 9, next.lastPart, "a new worker does not get the number, and the pids, of one that has ended")
+	workers := next.Workers()
+	require.Len(t, workers, 2)
+	require.NotNil(t, next.nameTable)
+	require.False(t, next.nameTable.Lacks("x"))
+	next.mu.Lock()
+	require.False(t, next.enroll("x", tenancy{workers[1], 1}))
+	require.True(t, next.enroll(neighbour, tenancy{workers[0], 1}))
+	next.forget(neighbour)
+	require.False(t, c.nameTable.Lacks("x"), "workers would not find it any more")
+	next.forget("x")
+	require.True(t, next.nameTable.Lacks("x"))
+	next.mu.Unlock()
+	require.NoError(t, next.Discard(func() error { return nil }))
+	require.Error(t, next.ctx.Err(), "nothing begins any more")
+	for _, w := range workers {
+		require.ErrorIs(t, w.forward.Close(), unix.ENOTCONN, "it is closed already")
+		arrives(t, w.line.Wrote(), "the end of the writer")
+	}
+	require.Negative(t, next.nameTable.Descriptor())
 }

@@ -129,19 +129,12 @@ func (c *Crew) Restore(s *states.Front, list *descriptor.List) error {
 	if c.nameTable, err = nametable.Take(list, s.NameTable.Index()); err != nil {
 		return err
 	}
-	note := func(name string) error { c.nameTable.Recall(name); return nil }
-	if c.nameTable == nil { // workers that join from now on have it
-		c.makeNameTable()
-		note = c.nameTable.Enter
-	}
 	for _, t := range s.Names {
 		if c.workers[t.Part] == nil {
 			return &form.Error{Path: "name " + t.Name, Err: form.ErrMalformed}
 		}
 		c.names[t.Name] = tenancy{c.workers[t.Part], t.Number}
-		if err := note(t.Name); err != nil {
-			return err
-		}
+		c.nameTable.Recall(t.Name)
 	}
 	return nil
 }

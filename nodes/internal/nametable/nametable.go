@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/fnv"
-	"io"
 	"os"
 
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
@@ -117,8 +116,7 @@ func (r *Table) Enter(name string) error {
 	}
 	at := r.place(name)
 	v, err := r.versionAt(at)
-	// the file ends before the versions: an earlier version of the front has made it
-	if err != nil && err != io.EOF {
+	if err != nil {
 		return err
 	}
 	if _, err := r.file.WriteAt(binary.LittleEndian.AppendUint32(nil, v+1), versionPlace(at)); err != nil {

@@ -15,7 +15,7 @@ type Clock struct {
 	Idle   bool          // nothing was sent since
 	Heard  bool          // something was received since
 	Missed int           // ticks in a row without anything received
-	At     int64         // the moment of all this, as Conn.Made; 0: an earlier version does not say
+	At     int64         // the moment of all this, as Conn.Made
 }
 
 func (s *Clock) Describe(f *form.Fields) {
@@ -44,11 +44,9 @@ type Conn struct {
 	Received     int64
 	Messages     int64
 	Sent         int64
-	Made         int64 // Conn.made
-	// of a connection that moves by itself; nil: an earlier version does not say
-	Giver *Giver
-	// of the listener whose Accept is to return it, in the order of the connections; an earlier
-	// version does not say
+	Made         int64  // Conn.made
+	Giver        *Giver // of a connection that moves by itself
+	// of the listener whose Accept is to return it, in the order of the connections
 	Unaccepted Place
 
 	// Between the workers of one node.

@@ -3,8 +3,8 @@
 //
 // How a state is written is package form's. A version that adds something which the older one can
 // do without adds an optional field. A version that adds something which must not be lost adds a
-// mandatory field, which is written only if it is not zero, and a feature for it, by which a
-// process that does not know the field is detected at hello.
+// mandatory field and changes the name of the form (Feature), by which a process that does not know
+// the field is detected at hello.
 //
 // # What is not in it
 //

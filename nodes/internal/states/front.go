@@ -89,20 +89,17 @@ func (s *Session) Describe(f *form.Fields) {
 
 // A Route says which workers have something to do with a peer.
 type Route struct {
-	Peer  string
-	Order uint64 // always 0: earlier versions require the field
-	At    int    // the worker's number; 0: no worker
-	Held  []Held
-
+	Peer   string
+	At     int // the worker's number
+	Held   []Held
 	Proven bool
 }
 
 func (s *Route) Describe(f *form.Fields) {
 	form.Text(f, 1, form.Must, &s.Peer)
-	form.Number(f, 2, form.Must, &s.Order)
-	form.Number(f, 3, form.Must, &s.At)
-	form.Each(f, 4, form.Must, "worker", &s.Held)
-	f.Bool(5, form.May, &s.Proven)
+	form.Number(f, 2, form.Must, &s.At)
+	form.Each(f, 3, form.Must, "worker", &s.Held)
+	f.Bool(4, form.May, &s.Proven)
 }
 
 // A Held is how many sessions and connections of a peer a worker has.

@@ -8,7 +8,7 @@ type Listener struct {
 	Descriptor int
 	Serves     bool // it is Start's, and accepts by itself
 	KeepsPath  bool // the file of its socket is not its own, and stays
-	Begun      bool // it accepts without another Accept; an earlier version does not say
+	Begun      bool // it accepts without another Accept
 }
 
 func (s *Listener) Describe(f *form.Fields) {

@@ -148,7 +148,7 @@ func someFront(t *rapid.T) Front {
 		}),
 		Routes: few(t, "routes", func() Route {
 			held := few(t, "held", func() Held { return Held{number("part"), 2} })
-			return Route{someName(t), rapid.Uint64().Draw(t, "order"), number("at"), held, rapid.Bool().Draw(t, "proven")}
+			return Route{someName(t), number("at"), held, rapid.Bool().Draw(t, "proven")}
 		}),
 		Names: few(t, "names", func() Tenancy {
 			return Tenancy{someName(t), number("part"), rapid.Uint64().Draw(t, "number")}

@@ -25,7 +25,7 @@ type Worker struct {
 	Over      []Name
 	Questions []LineMessage
 	NameTable Place         // of the name table's descriptor
-	Crew      []Mate        // including this one; empty: an earlier version does not say
+	Crew      []Mate        // including this one
 	Coming    []LineMessage // ways to other workers that wait for the ones before them to end
 }
 
@@ -44,7 +44,7 @@ func (s *Worker) Describe(f *form.Fields) {
 	form.Each(f, 12, form.Must, "session", &s.Over)
 	form.Each(f, 13, form.Must, "question", &s.Questions)
 	form.Number(f, 14, form.Given, &s.NameTable)
-	form.Each(f, 15, form.May, "worker", &s.Crew)
+	form.Each(f, 15, form.Must, "worker", &s.Crew)
 	form.Each(f, 16, form.Given, "way", &s.Coming)
 }
 

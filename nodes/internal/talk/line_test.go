@@ -41,9 +41,10 @@ func TestMessagesWait(t *testing.T) {
 // came with it, whatever the other process writes.
 func TestNoDescriptorByName(t *testing.T) {
 	var list []Message
-	require.NoError(t, parseAll([]byte(`[{"t":"sessions","FD":1,"fd":1},{"t":"over","FD":2,"fd":2,"Now":true},{"t":"odd","FD":3}]`),
+	require.NoError(t, parseAll([]byte(`[{"topic":"session_socket","FD":1,"fd":1},`+
+		`{"topic":"over","FD":2,"fd":2,"Now":true},{"topic":"odd","FD":3}]`),
 		0, func(m Message) {
 			list = append(list, m)
 		}))
-	require.Equal(t, []Message{&SessionSocket{}, &Over{}, &Unknown{Topic: "odd", JSON: []byte(`{"t":"odd","FD":3}`)}}, list)
+	require.Equal(t, []Message{&SessionSocket{}, &Over{}, &Unknown{Topic: "odd", JSON: []byte(`{"topic":"odd","FD":3}`)}}, list)
 }

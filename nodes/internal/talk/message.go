@@ -12,22 +12,23 @@ import (
 )
 
 // A Message is a pointer to one of the types below. It is written as JSON: its fields, and its
-// topic under "t". Topics and names of fields stay as they are, since the two processes may be of
-// different versions. Part is always the number of a worker; the sender does not name itself.
+// topic under "topic". Once a version is released topics and names of fields stay as they are: the
+// two processes may be of different versions. Part is always the number of a worker; the sender
+// does not name itself.
 type Message interface{ topic() string }
 
 // What the front says to a worker.
 type (
 	// Welcome says who the worker is.
 	Welcome struct {
-		Part     int    `json:"part,omitempty"`
+		Part     int    `json:"worker,omitempty"`
 		Name     string `json:"name,omitempty"` // of the node, as is Creation
 		Creation uint32 `json:"creation,omitempty"`
 		FD       int    `json:"-"` // the table of names, if there is one
 	}
 	// SessionSocket: further sessions come through another socket.
 	SessionSocket struct {
-		Number uint64 `json:"id,omitempty"` // of the socket
+		Number uint64 `json:"socket,omitempty"`
 		FD     int    `json:"-"`
 	}
 	// Session is a session that is unfit for BIND 10's form.
@@ -44,19 +45,19 @@ type (
 	}
 	// LinkRequest: a worker wants a way to a peer. Say RemoteLink or NoConn to it.
 	LinkRequest struct {
-		Part int    `json:"part,omitempty"`
-		Peer string `json:"name,omitempty"`
+		Part int    `json:"worker,omitempty"`
+		Peer string `json:"peer,omitempty"`
 	}
 	// Answer answers a Question; each kind of question says what else there is.
 	Answer struct {
 		ID     uint64 `json:"id,omitempty"` // the question's
-		Part   int    `json:"part,omitempty"`
+		Part   int    `json:"worker,omitempty"`
 		OK     bool   `json:"ok,omitempty"`
-		Number uint64 `json:"number,omitempty"`
+		Number uint64 `json:"key,omitempty"` // Register.Key
 	}
 	// Published: whether the node is found under its name. It is as long as nothing is said.
 	Published struct {
-		OK bool `json:"ok,omitempty"`
+		OK bool `json:"published,omitempty"`
 	}
 	// Finish: end in good order.
 	Finish struct{}
@@ -73,11 +74,11 @@ type (
 	Ready struct{}
 	// Took: the oldest untaken session has been taken, of those that came this way.
 	Took struct {
-		Via int `json:"part,omitempty"` // ViaForwarder or ViaLine
+		Via int `json:"via,omitempty"` // ViaForwarder or ViaLine
 	}
 	// SocketLost: a socket for sessions is no more; what was left in it, or an earlier one, is lost.
 	SocketLost struct {
-		Number uint64 `json:"id,omitempty"`
+		Number uint64 `json:"socket,omitempty"`
 	}
 	// Here answers a Probe.
 	Here struct {
@@ -85,15 +86,15 @@ type (
 	}
 	// Up: a connection to a peer is up.
 	Up struct {
-		Peer string `json:"name,omitempty"`
+		Peer string `json:"peer,omitempty"`
 		// under which its session or claim was counted; "" if it had no name
 		Key string `json:"key,omitempty"`
 	}
 	// Over: a session, claim or connection of a peer has ended.
 	Over struct {
-		Peer    string `json:"name,omitempty"`
-		Untaken bool   `json:"ok,omitempty"` // a session that could not be taken
-		Now     bool   `json:"-"`            // the front waits for it: it is not kept back
+		Peer    string `json:"peer,omitempty"`
+		Untaken bool   `json:"untaken,omitempty"` // a session that could not be taken
+		Now     bool   `json:"-"`                 // the front waits for it: it is not kept back
 	}
 	// Release: no process here has the registered name any more.
 	Release struct {
@@ -101,12 +102,12 @@ type (
 	}
 	// Moved: another process is the worker now, which the front knows.
 	Moved struct {
-		PID int `json:"number,omitempty"`
+		PID int `json:"pid,omitempty"`
 	}
 	// Stayed: a move came to nothing, and the old process is the worker still.
 	Stayed struct {
-		Move uint64 `json:"id,omitempty"`
-		Why  string `json:"name,omitempty"`
+		Move uint64 `json:"move,omitempty"`
+		Why  string `json:"why,omitempty"`
 	}
 )
 
@@ -122,13 +123,13 @@ type (
 	// that one was sent a LinkRequest.
 	Claim struct {
 		ID   uint64 `json:"id,omitempty"`
-		Peer string `json:"name,omitempty"`
+		Peer string `json:"peer,omitempty"`
 	}
 	// Register: may a process have this name? Answer.OK.
 	Register struct {
 		ID   uint64 `json:"id,omitempty"`
 		Name string `json:"name,omitempty"`
-		Key  uint64 `json:"number,omitempty"` // of the process's pid
+		Key  uint64 `json:"key,omitempty"` // of the process's pid
 	}
 	// Lookup: who has this name? Answer.OK: it is registered, in the worker Part, by the process
 	// with the key Number.
@@ -149,33 +150,33 @@ type (
 	// WorkerLink, of the front: your way to another worker, or, without Newest and FD: that way is
 	// lost. Of a worker: I have no way to that one.
 	WorkerLink struct {
-		Newest uint64 `json:"id,omitempty"` // the newest worker's number
-		Part   int    `json:"part,omitempty"`
+		Newest uint64 `json:"newest,omitempty"` // the newest worker's number
+		Part   int    `json:"worker,omitempty"`
 		FD     int    `json:"-"`
 	}
 	// CloseConn, of the front: the peer has connected anew elsewhere, or (Closed) another worker
 	// has closed its remote link of your connection. Of a worker: I have closed my remote link of
 	// the connection to the peer.
 	CloseConn struct {
-		Peer   string `json:"name,omitempty"`
-		Closed bool   `json:"ok,omitempty"`
+		Peer   string `json:"peer,omitempty"`
+		Closed bool   `json:"closed,omitempty"`
 	}
 	// RemoteLink is a way to Peer, to which the sender is connected.
 	RemoteLink struct {
-		Part int        `json:"part,omitempty"`
+		Part int        `json:"worker,omitempty"`
 		Peer *dist.Peer `json:"peer,omitempty"`
 		FD   int        `json:"-"`
 	}
 	// NoConn: I have no connection to the peer. Of the front, without Peer: the worker Part has ended.
 	NoConn struct {
-		Part int    `json:"part,omitempty"`
-		Peer string `json:"name,omitempty"`
+		Part int    `json:"worker,omitempty"`
+		Peer string `json:"peer,omitempty"`
 	}
 )
 
 // Unknown is a message of another version; nothing is done about it.
 type Unknown struct {
-	Topic string          `json:"t"`
+	Topic string          `json:"topic"`
 	JSON  json.RawMessage `json:"-"` // all of it
 	FD    int             `json:"-"`
 }
@@ -191,17 +192,17 @@ const (
 )
 
 func (*Welcome) topic() string       { return "welcome" }
-func (*SessionSocket) topic() string { return "sessions" }
+func (*SessionSocket) topic() string { return "session_socket" }
 func (*Session) topic() string       { return "session" }
 func (*Probe) topic() string         { return "probe" }
-func (*LinkRequest) topic() string   { return "meet" }
+func (*LinkRequest) topic() string   { return "link_request" }
 func (*Answer) topic() string        { return "answer" }
 func (*Published) topic() string     { return "published" }
 func (*Finish) topic() string        { return "finish" }
 func (*Move) topic() string          { return "move" }
 func (*Ready) topic() string         { return "ready" }
 func (*Took) topic() string          { return "took" }
-func (*SocketLost) topic() string    { return "shut" }
+func (*SocketLost) topic() string    { return "socket_lost" }
 func (*Here) topic() string          { return "here" }
 func (*Up) topic() string            { return "up" }
 func (*Over) topic() string          { return "over" }
@@ -211,10 +212,10 @@ func (*Stayed) topic() string        { return "stayed" }
 func (*Claim) topic() string         { return "claim" }
 func (*Register) topic() string      { return "register" }
 func (*Lookup) topic() string        { return "lookup" }
-func (*WorkerLink) topic() string    { return "sibling" }
-func (*CloseConn) topic() string     { return "drop" }
-func (*RemoteLink) topic() string    { return "shadow" }
-func (*NoConn) topic() string        { return "none" }
+func (*WorkerLink) topic() string    { return "worker_link" }
+func (*CloseConn) topic() string     { return "close_conn" }
+func (*RemoteLink) topic() string    { return "remote_link" }
+func (*NoConn) topic() string        { return "no_conn" }
 func (m *Unknown) topic() string     { return m.Topic }
 
 // types has the type of each topic.
@@ -240,7 +241,7 @@ func Marshal(m Message) ([]byte, error) {
 		return nil, err
 	}
 	defer clear(b) // a session's state may hold keys
-	head := `{"t":"` + m.topic() + `"`
+	head := `{"topic":"` + m.topic() + `"`
 	if len(b) > len("{}") {
 		head += ","
 	}

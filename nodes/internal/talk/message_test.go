@@ -10,9 +10,9 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// Messages are written as earlier versions, which wrote testdata/messages, read them; and read as
-// those wrote them.
-func TestWrittenAsBefore(t *testing.T) {
+// Messages are written as testdata/messages has them, and read so: it is the form of the lines
+// between a front and its workers, which the processes of two versions share.
+func TestFormOfMessages(t *testing.T) {
 	const flags = dist.FlagsLibei | dist.FlagDistMonitorName | dist.FlagSpawn | dist.FlagExitPayload | dist.FlagSendSender | dist.FlagAlias
 	peer := &dist.Peer{
 		Name: "x@a", Creation: 5, Flags: flags, Announced: flags | 1, Version: 6, Status: dist.StatusOK,
@@ -59,9 +59,9 @@ func TestWrittenAsBefore(t *testing.T) {
 		&NoConn{Part: 2, Peer: "x@a"},
 		&NoConn{Part: 2},
 	}
-	before, err := os.ReadFile("testdata/messages")
+	written, err := os.ReadFile("testdata/messages")
 	require.NoError(t, err)
-	lines := bytes.Split(bytes.TrimSpace(before), []byte("\n"))
+	lines := bytes.Split(bytes.TrimSpace(written), []byte("\n"))
 	require.Len(t, lines, len(list))
 	seen := map[string]bool{}
 	for i, m := range list {
@@ -85,13 +85,13 @@ func TestWrittenAsBefore(t *testing.T) {
 // What a later version says is passed on as it is, and a field that only that version knows does no
 // harm.
 func TestOfLaterVersion(t *testing.T) {
-	const odd = `{"t":"odd","id":"x"}`
+	const odd = `{"topic":"odd","id":"x"}`
 	m, err := Parse([]byte(odd), 0)
 	require.NoError(t, err)
 	b, err := Marshal(m)
 	require.NoError(t, err)
 	require.Equal(t, odd, string(b))
-	m, err = Parse([]byte(`{"t":"probe","id":1,"more":{"x":[]}}`), 0)
+	m, err = Parse([]byte(`{"topic":"probe","id":1,"more":{"x":[]}}`), 0)
 	require.NoError(t, err)
 	require.Equal(t, &Probe{ID: 1}, m)
 }

@@ -95,7 +95,7 @@ func newControl(w Whole, fixed error) *Control {
 // node goes on without, and errOut says so.
 func (c *Control) run(ctx context.Context, o *handoff.Offer, before *handoff.Control, errOut io.Writer) {
 	c.halt, c.socket = o.Freeze, before
-	o.Terms.Require, o.Terms.Know = []string{c.feature}, []string{c.feature}
+	o.Terms.Require, o.Terms.Know = append(o.Terms.Require, c.feature), []string{c.feature}
 	o.Freeze = c.freeze
 	o.Reached = func(p handoff.Point) { steps.Reached(string(p)) }
 	o.Deadlines = handoff.Deadlines{Hello: StartLimit, Offer: stepLimit, Stage: stepLimit, Take: stepLimit}

@@ -22,13 +22,11 @@ import (
 )
 
 const (
-	// StateFeature and frontFeature are the forms of what serve hands over, without workers and
+	// StateFeature and FrontFeature are the forms of what serve hands over, without workers and
 	// with workers. A process that does not know the form refuses, or is refused, before anything
-	// stops. What package nodes adds to its states has features of its own: nodes.StateFeatures.
+	// stops. The node's own state has a form of its own: nodes.StateFeatures.
 	StateFeature = "cnode-demo-state-1"
-	FrontFeature = "cnode-demo-front-2"
-	// EarlierFront is the form before frontFeature, without a table of names. It can still be read.
-	EarlierFront = "cnode-demo-front-1"
+	FrontFeature = "cnode-demo-front-1"
 )
 
 // Succession says whether serve begins anew or takes a node over from another process.

@@ -101,8 +101,7 @@ func (o *operated) start(n *nodes.Node, log *slog.Logger, scope *pg.Scope, isCom
 }
 
 // serve serves from the node's start until its end, or until it is another process's. That one has
-// the address, or waits for it if it was started with --takeover, or by an older version; l is nil
-// then.
+// the address, or waits for it if it was started with --takeover; l is nil then.
 func (o *operated) serve(n *nodes.Node, log *slog.Logger, l *upgrade.Listener, s *http.Server) {
 	for n.State() == nodes.StateStarting { // meanwhile the process that has had the node answers
 		select {

@@ -98,7 +98,7 @@ func (w *workers) front(cfg nodes.Config) *withWorkers {
 }
 
 func (w *withWorkers) Config() *nodes.Config { return &w.cfg.Node }
-func (w *withWorkers) Knows() []string       { return []string{move.FrontFeature, move.EarlierFront} }
+func (w *withWorkers) Knows() []string       { return []string{move.FrontFeature} }
 func (w *withWorkers) Crew() move.Crew       { return w.crew }
 
 // Beside is nothing: see operated.check.
