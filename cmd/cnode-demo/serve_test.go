@@ -369,7 +369,7 @@ func TestServeListen(t *testing.T) {
 	require.Equal(t, port, s.place)
 	_, errOut := w.fail("serve", "--name", "b@127.0.0.1", "--listen", "127.0.0.1:"+port)
 	require.Contains(t, errOut, "address already in use")
-	require.Contains(t, errOut, "choose another one (--listen, --also)")
+	require.Contains(t, errOut, "choose another one (--listen, --also, --http)")
 	require.Equal(t, "pong\n", w.succeed("ping", w.serve("serve", "--name", "c@127.0.0.1", "--listen", "0.0.0.0").name))
 }
 
