@@ -138,7 +138,7 @@ func TestExpand(t *testing.T) {
 	for line, want := range map[string]ei.Tuple{
 		"leh":     {ei.Atom("yes"), otp.Charlist("p "), ei.List{}},
 		"ssecorp": {ei.Atom("yes"), otp.Charlist(""), ei.List{otp.Charlist("process"), otp.Charlist("processes")}},
-		"x":       {ei.Atom("no"), ei.List{}, ei.List{}},
+		"x":       {ei.Atom("no"), otp.Charlist(""), ei.List{}},
 		" pihs":   {ei.Atom("no"), ei.List{}, ei.List{}}, // panics
 	} {
 		require.Equal(t, want, c.expand(t.Context(), line), line)
