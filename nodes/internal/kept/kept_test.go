@@ -307,14 +307,20 @@ func TestPauses(t *testing.T) {
 	})
 }
 
-// While there is no process, the node does not move without what it knew.
-func TestFreezeBetweenTwo(t *testing.T) {
+// betweenTwo is a scene whose process has been ended so often that the next one takes its time.
+func betweenTwo(t *testing.T) *scene {
 	s := started(t)
 	s.p.Running.Lock()
-	s.p.deaths, s.p.made = 30, time.Now()
+	s.p.deaths, s.p.made = 1000, time.Now()
 	s.p.Running.Unlock()
 	s.kill()
 	s.does("lost")
+	return s
+}
+
+// While there is no process, the node does not move without what it knew.
+func TestFreezeBetweenTwo(t *testing.T) {
+	s := betweenTwo(t)
 	_, err := s.n.Freeze(expect.Context(t))
 	require.ErrorIs(t, err, errNone)
 	require.NoError(t, s.p.Err())
@@ -322,12 +328,7 @@ func TestFreezeBetweenTwo(t *testing.T) {
 
 // A node that ends while there is no process does not wait for the next one.
 func TestNodeEndsBetweenTwo(t *testing.T) {
-	s := started(t)
-	s.p.Running.Lock()
-	s.p.deaths, s.p.made = 1000, time.Now()
-	s.p.Running.Unlock()
-	s.kill()
-	s.does("lost")
+	s := betweenTwo(t)
 	begun := time.Now()
 	require.NoError(t, s.n.Close())
 	<-s.p.Done()
