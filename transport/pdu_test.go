@@ -276,9 +276,10 @@ func TestReadPDUCancelledLarge(t *testing.T) {
 			all := frames(append([][]byte{body}, slices.Repeat([][]byte{[]byte("small")}, behind)...))
 			half := len(body) / 2
 			sent := aside(func() error { _, err := c.Writev(soon(t), all[:half]); return err })
-			for len(s.buf[s.r:s.w]) < half {
+			for all := soon(t); len(s.buf[s.r:s.w]) < half; {
 				_, err := s.ReadPDU(within(t, 20*time.Millisecond), new(framer).next)
 				require.ErrorIs(t, err, context.DeadlineExceeded)
+				require.NoError(t, all.Err())
 			}
 			require.NoError(t, returns(t, sent))
 			kept := &s.buf[0]
