@@ -30,10 +30,6 @@ const (
 	DefaultDrainTimeout     = 5 * time.Second  // for functions and handlers to finish
 )
 
-// missedTicks is after how many tick intervals without a byte from the peer a connection ends
-// (OTP's net_tickintensity).
-const missedTicks = 4
-
 // Config says who a node is and how it communicates. The zero value is a hidden node with a dynamic
 // name on the short host name, with the cookie of the cookie file, over TCP, found through the port
 // mapper. New copies it, and refuses a negative limit or time.

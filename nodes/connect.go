@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/peers"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
+	"github.com/cnode-go/cnode/nodes/metrics"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -380,7 +382,7 @@ func (n *Node) establish(ctx context.Context, tr transport.Transport, s *transpo
 	if err := s.HandshakeComplete(ctx, initiated); err != nil {
 		return nil, err
 	}
-	c := newConn(n, tr, s, p, initiated)
+	c := newConn(n, tr, s, p, link.Options{Record: metrics.Conn{Initiated: initiated}})
 	c.claim = a.claim
 	c.from.Store(a.from)
 	// the peer has given up its own connection to us

@@ -123,7 +123,7 @@ func (kind) Payer(m *Message) string { return m.payer() }
 
 // known is what the mailbox knows of the messages of a connection.
 func (k kind) known(c *Conn) packed.Known {
-	return packed.Known{Peer: c.peer.Name, Creation: c.peer.Creation, To: k.b.pid}
+	return packed.Known{Peer: c.Name(), Creation: c.l.Peer().Creation, To: k.b.pid}
 }
 
 // Packed is how many bytes a message of another node's is when it is packed.
@@ -143,13 +143,10 @@ func (k kind) Pack(m *Message) (rest *Message, s string) {
 
 // Unpack makes the message anew, in memory of the node's.
 func (k kind) Unpack(rest *Message, s string) *Message {
-	m := k.b.n.buffers.message()
-	m.pool, m.conn, m.owed = &k.b.n.buffers, rest.conn, rest.owed
+	m := k.b.n.newMessage()
+	m.conn, m.owed = rest.conn, rest.owed
 	known := k.known(m.conn)
-	packed.Unpack(s, &known, &m.Control, &m.Payload, func(n int) []byte {
-		m.buf = m.grow(n)
-		return m.buf
-	})
+	packed.Unpack(s, &known, &m.Control, &m.Payload, m.mem.Frame)
 	return m
 }
 
@@ -220,7 +217,7 @@ func (b *Mailbox) notifyFrom(c *Conn, m *Message) bool {
 	if c == nil {
 		return b.notify(m)
 	}
-	return b.deliver(m, c.done)
+	return b.deliver(m, c.l.Done())
 }
 
 // notify puts a signal's message into the mailbox whatever its limit; false when the mailbox has
@@ -244,7 +241,7 @@ func (b *Mailbox) notify(m *Message) bool {
 func (n *Node) answersCall(m *Message) bool {
 	ref, ok := m.Ref, m.Op == dist.OpMonitorPExit || m.Op == dist.OpAliasSend || m.Op == dist.OpSpawnReply
 	if !ok {
-		ref, _, ok = otp.ReplyTag(m.Payload, m.refs()...)
+		ref, _, ok = otp.ReplyTag(m.Payload, m.mem.Refs()...)
 	}
 	if !ok || ref.ID[2]&callBit == 0 {
 		return false
@@ -371,7 +368,7 @@ func (b *Mailbox) refuse(m *Message) {
 	b.mu.Lock()
 	w, ok := b.bonds.Watcher(id)
 	if by := m.asker(); ok && by != nil {
-		ok = string(from.Pid.Node) == by.peer.Name
+		ok = string(from.Pid.Node) == by.Name()
 	}
 	if ok { // else a peer names a process of another peer
 		b.bonds.TakeDemonitor(id)

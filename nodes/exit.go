@@ -12,6 +12,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/lazymap"
 	"github.com/cnode-go/cnode/nodes/internal/life"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -185,7 +186,7 @@ func (n *Node) exit2(ctx context.Context, ctl *dist.Control) error {
 	case err != nil:
 		return err
 	case c != nil:
-		return c.sendSignal(ctx, ctl)
+		return c.sendRaw(ctx, link.InTurn, ctl, nil)
 	}
 	if err := n.life.Before(ctx, life.Draining); err != nil {
 		return err
@@ -344,13 +345,13 @@ func (b *Mailbox) notifyEnd(notices exitNotices, asker bonds.Scope) (told *sync.
 // if it is not nil, sends the others when it has.
 func (w *exitNotice) notifyPeer() (later func()) {
 	w.agree()
-	c, mode := w.way(), transport.PostLazy
+	c, how := w.way(), link.Lazily
 	if len(w.signals) > exitSignals {
-		mode |= transport.PostBurst
+		how |= link.More
 	}
 	for i := range w.signals {
 		switch {
-		case c == nil || c.tellLazily(transport.NoWait(), w.signals[i], mode):
+		case c == nil || c.l.Send(transport.NoWait(), how, w.signals[i], nil) != link.ErrNoRoom:
 		case w.ofCall:
 			c.tell(w.signals[i])
 		default:
@@ -366,11 +367,11 @@ func (w *exitNotice) notifyPeer() (later func()) {
 // time in which the connection stands still does not count.
 func (c *Conn) tellAsItReads(signals []*dist.Control) {
 	for {
-		before := c.progress()
-		phase, change := c.life.State()
-		frozen := phase == life.Frozen || phase == life.Staged
+		before := c.l.Progress()
+		phase, change := c.l.Life().State()
+		frozen := phase.IsStill()
 		ctx, cancel := context.WithTimeout(context.Background(), c.n.cfg.TickInterval)
-		for len(signals) > 0 && c.tellLazily(ctx, signals[0], transport.PostLazy) {
+		for len(signals) > 0 && c.l.Send(ctx, link.Lazily, signals[0], nil) != link.ErrNoRoom {
 			signals = signals[1:]
 		}
 		cancel()
@@ -382,8 +383,8 @@ func (c *Conn) tellAsItReads(signals []*dist.Control) {
 			frozen = true
 		default:
 		}
-		if !frozen && c.progress() == before {
-			c.fail(ErrEndsUnread)
+		if !frozen && c.l.Progress() == before {
+			c.l.Fail(ErrEndsUnread)
 			return
 		}
 	}
@@ -398,7 +399,10 @@ func (w *exitNotice) notifyInTurn(ctx context.Context) {
 	defer w.leave()
 	if c := w.way(); c != nil {
 		for _, ctl := range w.signals {
-			c.tellInTurn(ctx, ctl)
+			// a failure before ctx ends is the connection's end
+			if ctx.Err() != nil || c.l.Send(ctx, link.InTurn, ctl, nil) != nil && ctx.Err() != nil {
+				c.tell(ctl)
+			}
 		}
 	}
 }
@@ -441,7 +445,7 @@ func (w *exitNotice) agree() {
 		if was == nil {
 			var err error
 			was = ctl.Reason
-			if agreed, err = otp.Acceptable(was, ei.Atom(w.to.Node), w.conn.peer.Flags.Has(dist.FlagNativeRecords)); err != nil {
+			if agreed, err = otp.Acceptable(was, ei.Atom(w.to.Node), w.conn.l.Peer().Flags.Has(dist.FlagNativeRecords)); err != nil {
 				w.n.log.Debug("an exit reason that another node might refuse", "peer", w.to.Node, "error", err)
 				agreed = exitReason(ei.Atom("undecodable_reason"))
 			}

@@ -193,14 +193,14 @@ func (n *Node) awaitEnd(ctx context.Context, name string) {
 		return
 	}
 	select {
-	case <-c.done:
+	case <-c.l.Done():
 		return
 	default:
 	}
 	t := time.NewTimer(endGrace)
 	defer t.Stop()
 	select {
-	case <-c.done:
+	case <-c.l.Done():
 	case <-t.C:
 	case <-ctx.Done():
 	}

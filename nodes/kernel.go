@@ -211,9 +211,9 @@ func (n *Node) takeOutput(self *Mailbox, m *Message) bool {
 	ctl, by := dist.Control{Op: dist.OpSend, From: self.pid, To: from.Pid}, m.asker()
 	switch node := string(from.Pid.Node); {
 	case err != nil:
-	case by != nil && node == by.peer.Name:
+	case by != nil && node == by.Name():
 		if ctl, err = by.answerTo(from); err == nil {
-			by.signal(&ctl, payload)
+			by.answer(&ctl, payload)
 		}
 	case !n.mayTell(by, node, &ctl):
 	case node == n.Name():
@@ -289,7 +289,7 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 	answer := func(ctx context.Context, t ...ei.Term) {
 		var err error
 		switch answer := append(ei.Tuple{ei.Atom("rex")}, t...); string(from.Pid.Node) {
-		case m.conn.peer.Name:
+		case m.conn.Name():
 			var ctl dist.Control
 			if ctl, err = m.conn.answerTo(from); err == nil {
 				err = m.conn.send(ctx, &ctl, answer)
@@ -310,7 +310,7 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 		return
 	}
 	// a wait for room occupies a place of Config.MaxCalls: do not wait for a peer that has gone
-	ctx, end := n.until(ctx, m.conn.done)
+	ctx, end := n.until(ctx, m.conn.l.Done())
 	defer end()
 	term, err := asked.Decode()
 	if err != nil {
@@ -359,7 +359,7 @@ func (n *Node) rexInfoFull(_ context.Context, _ *Mailbox, m *Message) {
 		return
 	}
 	if ctl, err := m.conn.answerTo(from); err == nil {
-		m.conn.signal(&ctl, payload)
+		m.conn.answer(&ctl, payload)
 	}
 }
 
@@ -395,8 +395,8 @@ func (n *Node) rexResult(ctx context.Context, mfa *ei.Cursor, answer func(ei.Ter
 	if t.gone.Load() { // while the call waited for a place, for which others wait now
 		return
 	}
-	buf := n.scratch.Get().(*[]byte)
-	defer n.recycle(buf)
+	buf := n.links.Scratch()
+	defer n.links.Recycle(buf)
 	var result ei.Term // nil: the function has not returned
 	defer func() {
 		reason := ei.Term(ei.Atom("normal"))

@@ -207,7 +207,7 @@ func (o killOrder) wait(n *Node) error {
 		if c == nil {
 			return fmt.Errorf("no connection to %s", peerName(i))
 		}
-		fd, err := c.s.Descriptor()
+		fd, err := c.l.Stream().Descriptor()
 		for begun := time.Now(); err == nil; time.Sleep(time.Millisecond) {
 			var unread int
 			if unread, err = unix.IoctlGetInt(fd, unix.TIOCINQ); unread == 0 {

@@ -52,7 +52,7 @@ func (b *Mailbox) Unlink(ctx context.Context, pid ei.Pid) error {
 			return nil, ErrMoved
 		case !here && (c == nil || c.Err() != nil):
 			way = bonds.Lost
-		case c != nil && !c.peer.Flags.Has(dist.FlagUnlinkID):
+		case c != nil && !c.l.Peer().Flags.Has(dist.FlagUnlinkID):
 			way = bonds.Silent
 		}
 		b.inbox.RingRoom() // an exit signal of this link may wait for room: see trapBroke
@@ -144,7 +144,7 @@ func (b *Mailbox) trapBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 			b.mu.Unlock()
 			return
 		}
-		if done, _ := b.admitUnlock(m, &w, c.done, unlink); done {
+		if done, _ := b.admitUnlock(m, &w, c.l.Done(), unlink); done {
 			return
 		}
 	}
@@ -248,7 +248,7 @@ func (n *Node) senderOf(m *Message) string {
 	if m.conn == nil {
 		return n.Name()
 	}
-	return m.conn.peer.Name
+	return m.conn.Name()
 }
 
 // isCall tells whether a reference is that of a call in the mailbox's name, which has a mailbox of
@@ -343,7 +343,7 @@ func (n *Node) orphan(pid ei.Pid, m *Message, reason ei.Atom) {
 // change is changeNow, but first waits while the connection's queue is full.
 func (b *Mailbox) change(ctx context.Context, c *Conn, alter func() (*dist.Control, error)) error {
 	if c != nil {
-		if err := c.awaitRoom(ctx); err != nil && (ctx.Err() != nil || c.Err() == nil) {
+		if err := c.l.AwaitRoom(ctx); err != nil && (ctx.Err() != nil || c.Err() == nil) {
 			return err
 		}
 	}
@@ -374,11 +374,11 @@ func (b *Mailbox) changeNow(ctx context.Context, c *Conn, alter func() (*dist.Co
 // waits while c is frozen, too.
 func (b *Mailbox) lockWith(ctx context.Context, c *Conn) error {
 	for {
-		if err := b.lockBefore(ctx, life.Ending); err != nil || !c.life.IsFrozen() {
+		if err := b.lockBefore(ctx, life.Ending); err != nil || !c.l.Life().IsFrozen() {
 			return err
 		}
 		b.mu.Unlock()
-		if err := c.life.Before(ctx, life.Frozen); err != nil {
+		if err := c.l.Life().Before(ctx, life.Frozen); err != nil {
 			return err
 		}
 	}

@@ -194,7 +194,7 @@ func (l *Listener) endUnlock(err error) {
 // turnAway ends a connection that Accept will not return, unless the upper level serves it.
 func (l *Listener) turnAway(c *Conn) {
 	if !l.n.started.Load() {
-		c.fail(ErrClosed)
+		c.l.Fail(ErrClosed)
 	}
 }
 

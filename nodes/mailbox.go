@@ -194,7 +194,7 @@ func (b *Mailbox) initSpawned(t *run) error {
 // isMadeFor tells whether it is the process of a function that the peer has called, or spawned.
 func (b *Mailbox) isMadeFor(peer string) bool {
 	by := b.origin.spawned.caller()
-	return by != nil && by.peer.Name == peer
+	return by != nil && by.Name() == peer
 }
 
 // SetLimit changes MailboxOptions.Limit and Full: for the process of a function, too, which has

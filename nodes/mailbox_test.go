@@ -221,8 +221,8 @@ func TestMailboxFullBesideHalt(t *testing.T) {
 		}
 		synctest.Wait()
 		c := b.Conn("wire@test")
-		require.NoError(t, c.stopReading(w.ctx()))
-		c.resumeReading()
+		require.NoError(t, c.l.StopReading(w.ctx()))
+		c.l.ResumeReading()
 		for i := range 3 {
 			require.Equal(t, ei.Int(i), term(t, full))
 		}
@@ -434,9 +434,9 @@ func TestMailboxCountsMemory(t *testing.T) {
 			counted := unread(to)
 			m, err := to.Receive(w.ctx())
 			require.NoError(t, err)
-			memory := int(unsafe.Sizeof(*m)) + cap(m.buf) + cap(m.whole)
-			if m.buf == nil || size > 128<<10 { // it is not within the frame
-				memory = int(unsafe.Sizeof(*m)) + max(cap(m.buf)+cap(m.whole), cap(m.Payload))
+			memory := int(unsafe.Sizeof(*m)) + m.mem.Size()
+			if frame, _ := m.mem.Inside(); frame == nil || size > 128<<10 { // it is not within the frame
+				memory = int(unsafe.Sizeof(*m)) + max(m.mem.Size(), cap(m.Payload))
 			}
 			require.GreaterOrEqual(t, counted, memory, size)
 			require.LessOrEqual(t, counted, memory+64, size)

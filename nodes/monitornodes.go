@@ -54,7 +54,7 @@ func (c *Conn) nodeType() NodeTypes {
 	switch {
 	case c.kind() != direct:
 		return 0
-	case c.peer.Flags.Has(dist.FlagPublished):
+	case c.l.Peer().Flags.Has(dist.FlagPublished):
 		return VisibleNodes
 	}
 	return HiddenNodes
@@ -75,8 +75,8 @@ func (s *nodeBonds) owe(c *Conn, count int) { lazymap.Put(&s.downs, c, s.downs[c
 // owed lists how many there are to be about a node, or about all if it is empty.
 func (s *nodeBonds) owed(node string) (all []states.Down) {
 	for c, count := range s.downs {
-		if node == "" || node == c.peer.Name {
-			all = append(all, states.Down{Node: c.peer.Name, Count: count})
+		if node == "" || node == c.Name() {
+			all = append(all, states.Down{Node: c.Name(), Count: count})
 		}
 	}
 	return all
@@ -85,7 +85,7 @@ func (s *nodeBonds) owed(node string) (all []states.Down) {
 // awaited is a connection with a node whose nodedown the process is to get; nil: there is none.
 func (s *nodeBonds) awaited(node string) (c *Conn) {
 	for other := range s.downs {
-		if other.peer.Name == node {
+		if other.Name() == node {
 			c = other
 		}
 	}
@@ -134,8 +134,8 @@ func (s *nodeBonds) hears(c *Conn) bool {
 // was away.
 func (s *nodeBonds) noteUp(c *Conn) (back bool) {
 	lazymap.Put(&s.up, c, true)
-	back = s.away[c.peer.Name] == c.nodeType()
-	delete(s.away, c.peer.Name)
+	back = s.away[c.Name()] == c.nodeType()
+	delete(s.away, c.Name())
 	return back
 }
 
@@ -150,7 +150,7 @@ func (s *nodeBonds) noteDown(c *Conn) bool {
 func (s *nodeBonds) depart(c *Conn) {
 	delete(s.downs, c)
 	if s.noteDown(c) {
-		lazymap.PutFew(&s.away, c.peer.Name, c.nodeType(), peers.MaxAway)
+		lazymap.PutFew(&s.away, c.Name(), c.nodeType(), peers.MaxAway)
 	}
 }
 
@@ -200,7 +200,7 @@ func (b *Mailbox) MonitorNodes(types NodeTypes) (up []string, err error) {
 	}
 	for c := range known {
 		if b.nodes.up[c] {
-			up = append(up, c.peer.Name)
+			up = append(up, c.Name())
 		}
 	}
 	slices.Sort(up)
@@ -226,7 +226,7 @@ func (b *Mailbox) tellNodeup(c *Conn) {
 	b.lock()
 	defer b.mu.Unlock()
 	if b.nodes.hears(c) && !b.nodes.noteUp(c) {
-		b.tellNode("nodeup", c.peer.Name, c.nodeType())
+		b.tellNode("nodeup", c.Name(), c.nodeType())
 	}
 }
 
@@ -235,7 +235,7 @@ func (b *Mailbox) tellNodedown(c *Conn) {
 	b.lock()
 	defer b.mu.Unlock()
 	if b.nodes.noteDown(c) {
-		b.tellNode("nodedown", c.peer.Name, c.nodeType())
+		b.tellNode("nodedown", c.Name(), c.nodeType())
 	}
 }
 
@@ -497,14 +497,14 @@ func (w *nodeWatch) keeps() bool {
 func (w *nodeWatch) noteUp(c *Conn) {
 	if t := c.nodeType(); t != 0 && !w.up[c] && c.Err() == nil {
 		w.up[c] = true
-		w.note(NodeEvent{Node: c.peer.Name, Up: true, Type: t})
+		w.note(NodeEvent{Node: c.Name(), Up: true, Type: t})
 	}
 }
 
 // noteDown adds an event; w.mu is held.
 func (w *nodeWatch) noteDown(c *Conn) {
 	delete(w.up, c)
-	w.note(NodeEvent{Node: c.peer.Name, Type: c.nodeType(), Why: DownReasonOf(c.Err()), Err: c.Err()})
+	w.note(NodeEvent{Node: c.Name(), Type: c.nodeType(), Why: DownReasonOf(c.Err()), Err: c.Err()})
 }
 
 func (w *nodeWatch) note(e NodeEvent) {

@@ -7,6 +7,7 @@ import (
 	"maps"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
@@ -41,7 +42,7 @@ func (s *Server) takeOn(r *serverRun, b *Mailbox, m *Message) bool {
 		var ok bool
 		if request, ok = otp.GenCast(m.Payload); !ok {
 			var err error
-			if request, err = firstTerm(m.Payload); err != nil {
+			if request, err = link.FirstTerm(m.Payload); err != nil {
 				return false
 			}
 		}

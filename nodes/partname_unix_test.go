@@ -13,6 +13,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/nodes/internal/life"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -241,7 +242,7 @@ func TestReaderEndsWithConnection(t *testing.T) {
 			require.NoError(t, send(n, b))
 			c := w.reading(n.Node)
 			inTime(t, "Close", func() { require.NoError(t, c.Close()) })
-			arrives(t, c.left, "the end")
+			arrives(t, c.l.Left(), "the end")
 			require.EqualValues(t, 1, n.Stats().Undeliverable)
 		})
 	}
@@ -256,9 +257,9 @@ func TestReaderHaltsBeforeNumber(t *testing.T) {
 	b := box(t, w.started("peer"))
 	require.NoError(t, b.Send(soon(t), n.pidOf(3), 1))
 	c := w.reading(n.Node)
-	require.NoError(t, c.stopReading(soon(t)))
+	require.NoError(t, c.l.StopReading(soon(t)))
 	n.part.addWorkerLink(&talk.WorkerLink{Part: 3})
-	c.resumeReading()
+	c.l.ResumeReading()
 	for {
 		asked := arrives(t, n.asked, "the way")
 		talk.Drop(asked)
@@ -279,7 +280,7 @@ func (w *world) reading(n *Node) (c *Conn) {
 	w.t.Helper()
 	require.Eventually(w.t, func() bool {
 		up := n.Conn("peer@test")
-		if up == nil || up.messages.Load() == 0 {
+		if up == nil || up.l.Traffic().MessagesReceived == 0 {
 			return false
 		}
 		c = up

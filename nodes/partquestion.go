@@ -41,7 +41,7 @@ func (p *part) ask(ctx context.Context, q talk.Question, reader *Conn) (reply, e
 	var late <-chan time.Time
 	var ended <-chan struct{}
 	if reader != nil {
-		ended = reader.done
+		ended = reader.l.Done()
 	} else {
 		t := time.NewTimer(p.answerLimit)
 		defer t.Stop()

@@ -445,7 +445,7 @@ func (n *Node) label(ctx context.Context, b *Mailbox, c *Conn, f function) conte
 		labels = append(labels, "function", string(f.module+":"+f.name))
 	}
 	if c != nil {
-		labels = append(labels, "peer", c.peer.Name)
+		labels = append(labels, "peer", c.Name())
 	}
 	ctx = pprof.WithLabels(ctx, pprof.Labels(labels...))
 	pprof.SetGoroutineLabels(ctx)

@@ -407,7 +407,7 @@ const fromFun = 5 * time.Second
 // replaceState has the state changed by a fun of the caller's, at the caller's node.
 func (s *Server) replaceState(ctx context.Context, c *Call, fun ei.Term) ei.Term {
 	node := string(c.From.Node)
-	if c.conn == nil || c.conn.peer.Name != node {
+	if c.conn == nil || c.conn.Name() != node {
 		return callbackFailed(fun, errors.New("the fun can be called at the node of the caller only"))
 	}
 	state, failure := s.state()

@@ -31,7 +31,7 @@ func (w *world) deaf(n *Node, b *Mailbox) *wire {
 			}
 		}
 	})
-	require.Eventually(w.t, c.isFull, tooLong, tick)
+	require.Eventually(w.t, c.l.IsFull, tooLong, tick)
 	cancel()
 	require.ErrorIs(w.t, arrives(w.t, sends, "the end of the sends").err, context.Canceled)
 	return p

@@ -9,8 +9,8 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
-	"github.com/cnode-go/cnode/transport"
 )
 
 // spawnCost is how many bytes a process takes besides its request, while it waits for a place and
@@ -44,7 +44,7 @@ func (c *calling) spawn(ctx context.Context, node string, p process) error {
 
 // request sends a SPAWN_REQUEST.
 func (c *calling) request(ctx context.Context, node string, p process) error {
-	if c.over != nil && !c.over.peer.Flags.Has(dist.FlagSpawn) {
+	if c.over != nil && !c.over.l.Peer().Flags.Has(dist.FlagSpawn) {
 		return &SpawnError{notsup}
 	}
 	leader, ok := leaderFor(ctx, node)
@@ -228,16 +228,16 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		case c == nil:
 			n.localSignal(ctl)
 		default: // with the result, if that is soon
-			_ = c.postSignal(context.Background(), ctl, nil, transport.PostUrgent|transport.PostBurst)
+			_ = c.l.Send(n.ctx, link.Now|link.More, ctl, nil)
 		}
 	}
 	o, err := otp.ParseSpawnOptions(m.Options)
 	if err != nil {
-		c.complain(faultSpawn, "spawn request refused", err)
+		c.l.Complain(faultSpawn, "spawn request refused", err)
 		reply(0, ei.Atom("badopt"))
 		return
 	}
-	payload, err := firstTerm(m.Payload)
+	payload, err := link.FirstTerm(m.Payload)
 	if err != nil {
 		n.undecodable(c, "spawn request", err)
 		reply(0, ei.Atom("badarg"))
@@ -431,8 +431,8 @@ func (n *Node) executeCall(ctx context.Context, c *ei.Cursor) ei.Term {
 	if err != nil {
 		return ei.Atom("badarg")
 	}
-	buf := n.scratch.Get().(*[]byte)
-	defer n.recycle(buf)
+	buf := n.links.Scratch()
+	defer n.links.Recycle(buf)
 	head := append(ei.AppendTupleHeader((*buf)[:0], 3), res...)
 	head, _ = ei.AppendAtom(head, "return")
 	result, exception := n.applyNext(ctx, c, head)

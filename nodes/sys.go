@@ -8,6 +8,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
@@ -206,7 +207,7 @@ func (c *care) noteIn(b *Mailbox, m *Message) {
 func (m *Message) shown() ei.Term {
 	switch {
 	case m.Payload != nil:
-		if raw, err := firstTerm(m.Payload); err == nil {
+		if raw, err := link.FirstTerm(m.Payload); err == nil {
 			return raw
 		}
 		return m.Payload

@@ -38,7 +38,7 @@ func (n *Node) admitRun(t *run, c *Conn, bytes int) bool {
 	t.n, t.conn = n, c
 	t.place.of = n.procs.places
 	if c != nil {
-		t.place.peer = c.peer.Name
+		t.place.peer = c.Name()
 	}
 	if t.hold(n, bytes) != nil {
 		return false
@@ -54,7 +54,7 @@ func (t *run) hold(n *Node, bytes int) error {
 		return nil
 	}
 	n.stats.callsRefused.Add(1)
-	t.conn.complain(fullCalls, "calls refused", errFullCalls)
+	t.conn.l.Complain(fullCalls, "calls refused", errFullCalls)
 	return errFullCalls
 }
 
@@ -99,7 +99,7 @@ func (t *run) payer() string {
 	if t.conn == nil {
 		return ""
 	}
-	return t.conn.peer.Name
+	return t.conn.Name()
 }
 
 // decoding is how the terms are decoded that a function gets: what they become counts as the
@@ -175,7 +175,7 @@ func (n *Node) work(t *run) bool {
 	n.procs.runs.add(t)
 	job, waited := n.procs.places.Begin(t.place.peer, t)
 	if waited > longWait && c != nil {
-		c.complain(slowCalls, "calls wait", errSlowCalls)
+		c.l.Complain(slowCalls, "calls wait", errSlowCalls)
 	}
 	t.place.waitsAs(job)
 	return true

@@ -54,7 +54,7 @@ func (p *part) advance(id int) {
 		outdated := p.workerLinks[id] == before && len(p.coming[id]) > 0
 		p.mu.Unlock()
 		if outdated {
-			before.fail(ErrSuperseded)
+			before.l.Fail(ErrSuperseded)
 		}
 	})
 }
@@ -98,10 +98,10 @@ func (p *part) nextWorkerLink(id int, before *Conn) {
 		case err != nil:
 			p.n.log.Error("no way to another worker", "worker", id, "error", err)
 		case closed:
-			_ = c.s.Close()
-			c.q.End(ErrClosed)
+			_ = c.l.Stream().Close()
+			c.l.Drop()
 		default:
-			c.beginLocal()
+			c.begin()
 			if more {
 				p.advance(id)
 			}
@@ -224,7 +224,7 @@ func (p *part) meet(m linkRequest) {
 		}
 		left := (<-chan struct{})(nil)
 		if c != nil {
-			left = c.left
+			left = c.l.Left()
 		}
 		select {
 		case <-known.Change:

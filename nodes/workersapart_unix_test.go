@@ -13,6 +13,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -28,7 +29,7 @@ func setUpApart(n *Node) {
 			if id < p.id { // otherwise the other worker asks for another way
 				p.seeking[id] = true
 			}
-			c.fail(ErrTickTimeout)
+			c.l.Fail(ErrTickTimeout)
 		}
 		return ei.Atom("ok"), nil
 	})
@@ -151,7 +152,7 @@ func (w *world) torn(limit time.Duration, edit ...func(*Config)) *torn {
 	p := n.mend()
 	c := n.part.workerLink(2)
 	require.NoError(t, p.s.Close())
-	arrives(t, c.left, "the end of the way")
+	arrives(t, c.l.Left(), "the end of the way")
 	return n
 }
 
@@ -239,8 +240,8 @@ func TestBranchEndsBesideLink(t *testing.T) {
 			require.NoError(t, err)
 		}
 		require.True(t, b.note(m, true))
-		b.fail(ErrTickTimeout)
-		arrives(t, b.left, "the end of the branch")
+		b.l.Fail(ErrTickTimeout)
+		arrives(t, b.l.Left(), "the end of the branch")
 		ctl, reason := p.next()
 		require.Equal(t, n.far, ctl.From)
 		require.Equal(t, p.self, ctl.To)
@@ -271,7 +272,7 @@ func TestBranchEndsWithLinksOfItsProcesses(t *testing.T) {
 		require.Equal(t, ctl.Op, got.Op)
 	}
 	require.NoError(t, there.s.Close())
-	arrives(t, b.left, "the end of the branch")
+	arrives(t, b.l.Left(), "the end of the branch")
 	require.NoError(t, box(t, n.Node).Send(soon(t), p.self, ei.Atom("after")))
 	ctl, reason := p.next()
 	require.Equal(t, p.self, ctl.To)

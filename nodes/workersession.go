@@ -207,7 +207,7 @@ func (p *part) dropConn(peer string, closed bool) {
 		why = ErrClosed
 	}
 	if c := p.n.Conn(peer); c != nil && !c.remoteLink {
-		c.fail(why)
+		c.l.Fail(why)
 	}
 }
 

@@ -105,13 +105,15 @@ var picture = []row{
 		testOwn: "nodes/dist", testOther: []string{xsys}},
 	{path: "nodes/introspect", own: "ei", notStd: "net os sync context log"},
 	{path: "nodes/metrics", notStd: "net os log"},
+	{path: "nodes/internal/link", own: "ei transport transport/handoff nodes/dist nodes/metrics nodes/internal/atoms nodes/internal/clock " +
+		"nodes/internal/form nodes/internal/life nodes/internal/places nodes/internal/sequences nodes/internal/states nodes/internal/wait"},
 	{path: "nodes", others: []string{xsys}, testOwn: "transport/transporttest transport/virtual test/otp test/packets",
 		own: "ei transport transport/handoff nodes/dist nodes/epmd nodes/introspect nodes/metrics " +
-			"nodes/internal/alike nodes/internal/atoms nodes/internal/behalf nodes/internal/bonds nodes/internal/clock " +
+			"nodes/internal/alike nodes/internal/behalf nodes/internal/bonds nodes/internal/clock " +
 			"nodes/internal/cookie nodes/internal/crew " +
 			"nodes/internal/descriptor nodes/internal/form nodes/internal/hush nodes/internal/inbox nodes/internal/lazymap nodes/internal/life " +
-			"nodes/internal/otp nodes/internal/nametable nodes/internal/packed nodes/internal/peers " +
-			"nodes/internal/permit nodes/internal/places nodes/internal/sequences nodes/internal/states " +
+			"nodes/internal/link nodes/internal/otp nodes/internal/nametable nodes/internal/packed nodes/internal/peers " +
+			"nodes/internal/permit nodes/internal/places nodes/internal/states " +
 			"nodes/internal/talk nodes/internal/wait"},
 	{path: "nodes/internal/kept", own: "ei transport nodes nodes/introspect nodes/internal/hush nodes/internal/otp nodes/internal/places",
 		notStd: "net syscall"},

@@ -1,4 +1,4 @@
-package nodes
+package link
 
 import (
 	"context"
@@ -43,6 +43,10 @@ type flow struct {
 	posted int64       // bytes ever given to the queue, at the last look
 }
 
+// MissedTicks is after how many tick intervals without a byte from the peer a connection ends
+// (net_tickintensity of OTP).
+const MissedTicks = 4
+
 // flowInterval is the time between two looks at a flow.
 const flowInterval = time.Second
 
@@ -56,9 +60,9 @@ func (t *ticker) begin(c *Conn) {
 // beat is the last of the moments at which connections of the node tick, four in each interval.
 // Together they cost a fraction of what it takes to wake up for each of them: a node of OTP has one
 // moment for all.
-func (v *env) beat() time.Time {
+func (v *Env) beat() time.Time {
 	now := time.Now()
-	return now.Add(-(now.Sub(v.made) % max(v.cfg.TickInterval/4, 1)))
+	return now.Add(-(now.Sub(v.made) % max(v.TickInterval/4, 1)))
 }
 
 // schedule sets the timer for the next tick; t.mu is held.
@@ -66,7 +70,7 @@ func (t *ticker) schedule(c *Conn) {
 	if t.over || t.turns.Halted() {
 		return
 	}
-	left := max(c.env.cfg.TickInterval-time.Since(t.last), 0)
+	left := max(c.env.TickInterval-time.Since(t.last), 0)
 	if t.flow.on.Load() {
 		left = min(left, flowInterval)
 	}
@@ -107,7 +111,7 @@ func (t *ticker) unhold(c *Conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.turns.Resume()
-	if time.Since(t.held) >= c.env.cfg.TickInterval {
+	if time.Since(t.held) >= c.env.TickInterval {
 		t.posted, t.missed = c.posted(), 0
 	}
 	t.schedule(c)
@@ -119,7 +123,7 @@ func (t *ticker) tick(c *Conn) {
 		t.mu.Unlock()
 		return
 	}
-	due := time.Since(t.last) >= c.env.cfg.TickInterval
+	due := time.Since(t.last) >= c.env.TickInterval
 	if due {
 		t.last = c.env.beat()
 	}
@@ -136,7 +140,7 @@ func (t *ticker) tick(c *Conn) {
 	}
 	t.mu.Unlock()
 	if dead != nil {
-		c.fail(dead)
+		c.Fail(dead)
 	}
 }
 
@@ -144,7 +148,7 @@ func (t *ticker) tick(c *Conn) {
 // nothing came. A hidden peer that was silent gets a tick in any case: a primitive one does nothing
 // but answer ticks. Bytes that wait unread are a sign of life too, since it is only this side that
 // does not receive. They are none if nothing can be sent to the peer, which has left then, or if
-// the peer's system has not answered for missedTicks intervals. Once this side has ended its
+// the peer's system has not answered for MissedTicks intervals. Once this side has ended its
 // direction (bye) it sends no tick.
 func (t *ticker) look(c *Conn) (dead error) {
 	received := c.received.Load() + c.rd.steps.Load()
@@ -167,7 +171,7 @@ func (t *ticker) look(c *Conn) (dead error) {
 		t.missed = 0
 	case deaf == nil && unread():
 		t.missed = 0
-		if d, err := c.s.Unacknowledged(); err == nil && d >= missedTicks*c.env.cfg.TickInterval {
+		if d, err := c.s.Unacknowledged(); err == nil && d >= MissedTicks*c.env.TickInterval {
 			return ErrTickTimeout
 		}
 	default:
@@ -176,7 +180,7 @@ func (t *ticker) look(c *Conn) (dead error) {
 			m.TickMissed(&c.record)
 		}
 		switch {
-		case t.missed < missedTicks:
+		case t.missed < MissedTicks:
 		case deaf != nil:
 			return fmt.Errorf("%w, and nothing can be sent to it: %w", ErrTickTimeout, deaf)
 		default:
@@ -189,7 +193,7 @@ func (t *ticker) look(c *Conn) (dead error) {
 
 // flows is called by the reader when a message has come, or a part of it.
 func (t *ticker) flows(c *Conn) {
-	if t.flow.on.Load() || !c.env.cfg.Flags.Has(dist.FlagPublished) {
+	if t.flow.on.Load() || !c.env.Published {
 		return
 	}
 	t.mu.Lock()
@@ -270,14 +274,14 @@ func (t *ticker) restore(c *Conn, s *states.Clock) {
 	t.held = t.last
 	t.posted, t.received = -1, -1
 	if s != nil {
-		most := c.env.cfg.TickInterval
+		most := c.env.TickInterval
 		var frozen time.Duration // before it came here
 		if now := clock.Now(); s.At > 0 && s.At < now {
 			frozen = min(time.Duration(now-s.At), most)
 		}
 		t.held = t.held.Add(-frozen)
 		t.last = t.last.Add(-min(min(max(s.Age, 0), most)+frozen, most))
-		t.missed = min(max(s.Missed, 0), missedTicks-1)
+		t.missed = min(max(s.Missed, 0), MissedTicks-1)
 		if s.Idle {
 			t.posted = c.posted()
 		}
