@@ -359,7 +359,7 @@ func (b *Mailbox) receiveOver(ctx context.Context, over *Conn) (*Message, error)
 }
 
 // receiveFor reads from a connection until a message has come for the mailbox, or for a goroutine
-// that waits in Receive. The caller holds the reader's token; receiveFor gives it back.
+// that waits in Receive. The caller has the reader's turn; receiveFor gives it back.
 func (b *Mailbox) receiveFor(ctx context.Context, c *Conn) error {
 	defer c.l.GiveTurn()
 	for {

@@ -203,8 +203,8 @@ func (c *Conn) inboxReader() (r inbox.Reader) {
 	return r
 }
 
-// receive reads frames until one is a message, or the reader is to stop: link.ErrStopped. The caller
-// has the reader's turn.
+// receive reads frames until one is a message, or the reader is to stop: link.ErrStopped. The
+// caller has the reader's turn.
 func (c *Conn) receive(ctx context.Context, m *Message) error {
 	if err := c.receiveAsItCame(ctx, m); err != nil {
 		return err

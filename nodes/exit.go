@@ -322,7 +322,7 @@ func (b *Mailbox) notifyEnd(notices exitNotices, asker bonds.Scope) (told *sync.
 		case w.isHere():
 			here = w
 		default:
-			if later := w.notifyPeer(); later != nil {
+			if later := w.tell(transport.NoWait(), link.Lazily); later != nil {
 				if told == nil {
 					told = new(sync.WaitGroup)
 				}
@@ -333,26 +333,35 @@ func (b *Mailbox) notifyEnd(notices exitNotices, asker bonds.Scope) (told *sync.
 		}
 	}
 	if here != nil {
-		here.notifyLocal()
+		here.tellHere()
 	}
 	if w := notices.of(asker); w != nil {
-		w.notifyInTurn(b.n.sendResult(w.conn != nil && w.conn.works.Count() > 1))
+		w.tell(b.n.sendResult(w.conn != nil && w.conn.works.Count() > 1), link.InTurn)
 	}
 	return told
 }
 
-// notifyPeer sends the signals, without waiting, as far as the connection has room for them. later,
-// if it is not nil, sends the others when it has.
-func (w *exitNotice) notifyPeer() (later func()) {
-	w.agree()
-	c, how := w.way(), link.Lazily
-	if len(w.signals) > exitSignals {
-		how |= link.More
+// tell sends the signals. Those in turn wait until ctx ends, and go out without waiting from then
+// on. Those Lazily go as far as there is room until ctx ends; later, if it is not nil, sends the
+// others when there is.
+func (w *exitNotice) tell(ctx context.Context, how link.How) (later func()) {
+	if w.isHere() {
+		w.tellHere()
+		return nil
 	}
-	for i := range w.signals {
+	if how == link.Lazily {
+		w.agree()
+		if len(w.signals) > exitSignals {
+			how |= link.More
+		}
+	}
+	c := w.way()
+	for i := 0; c != nil && i < len(w.signals); i++ {
+		err := c.l.Send(ctx, how, w.signals[i], nil)
 		switch {
-		case c == nil || c.l.Send(transport.NoWait(), how, w.signals[i], nil) != link.ErrNoRoom:
-		case w.ofCall:
+		case how == link.InTurn && (err == nil || ctx.Err() == nil): // a failure is the connection's end
+		case how != link.InTurn && err != link.ErrNoRoom:
+		case how == link.InTurn || w.ofCall:
 			c.tell(w.signals[i])
 		default:
 			return func() { defer w.leave(); c.tellAsItReads(w.signals[i:]) }
@@ -390,27 +399,10 @@ func (c *Conn) tellAsItReads(signals []*dist.Control) {
 	}
 }
 
-// notifyInTurn sends the signals in their turn, until ctx ends; from then on without waiting.
-func (w *exitNotice) notifyInTurn(ctx context.Context) {
-	if w.isHere() {
-		w.notifyLocal()
-		return
-	}
-	defer w.leave()
-	if c := w.way(); c != nil {
-		for _, ctl := range w.signals {
-			// a failure before ctx ends is the connection's end
-			if ctx.Err() != nil || c.l.Send(ctx, link.InTurn, ctl, nil) != nil && ctx.Err() != nil {
-				c.tell(ctl)
-			}
-		}
-	}
-}
-
-// notifyLocal tells processes of this node. A process that ends because of this tells others within
+// tellHere tells processes of this node. A process that ends because of this tells others within
 // the same call, and so on: since a chain of links may be longer than a stack is deep, the call
 // goes on on another goroutine now and then.
-func (w *exitNotice) notifyLocal() {
+func (w *exitNotice) tellHere() {
 	tell := func() {
 		defer w.leave()
 		for _, ctl := range w.signals {

@@ -31,7 +31,7 @@ func besideDeaf(t *testing.T, f func(t *testing.T, w *world, n *Node, deaf, good
 			go b.Send(ctx, deaf.self, make([]byte, 500))
 		}
 		synctest.Wait()
-		require.True(t, n.Conn("deaf@test").l.IsFull())
+		require.True(t, link.Within(&n.Conn("deaf@test").l).IsFull())
 		f(t, w, n, deaf, good, cancel)
 	})
 }
@@ -295,7 +295,7 @@ func TestTellInTurnCutOff(t *testing.T) {
 			c := n.Conn("deaf@test")
 			b.n.procs.exits.Enter()
 			c.exits.Enter()
-			(&exitNotice{n: n, to: c.extent(), conn: c, signals: words}).notifyInTurn(ctx)
+			(&exitNotice{n: n, to: c.extent(), conn: c, signals: words}).tell(ctx, link.InTurn)
 			return 0, nil
 		})
 		synctest.Wait()

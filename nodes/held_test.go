@@ -20,6 +20,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/states"
+	"github.com/cnode-go/cnode/transport"
 )
 
 // acts are all the operations with a context that wait while a node is frozen: those of one mailbox
@@ -335,9 +336,9 @@ func TestExitBesideFreeze(t *testing.T) {
 			for w := range words.all() {
 				switch {
 				case w.isHere():
-					w.notifyLocal()
+					w.tellHere()
 				default:
-					if later := w.notifyPeer(); later != nil {
+					if later := w.tell(transport.NoWait(), link.Lazily); later != nil {
 						later()
 					}
 				}

@@ -58,7 +58,8 @@ func (c *Conn) reportUp() {
 
 func (c *Conn) reportDown(err error) {
 	if m := c.n.links.Meter.Load(); m != nil && m.ConnDown != nil && c.kind() == direct {
-		m.ConnDown(c.l.Record(), endCause(err), err)
+		word, _ := endOf(err)
+		m.ConnDown(c.l.Record(), word, err)
 	}
 }
 
@@ -101,26 +102,31 @@ func isNumber(s string, base int) bool {
 	return err == nil
 }
 
-// endCause is the word for the end of a connection: see metrics.Hooks.
-func endCause(err error) string {
+// endOf sorts the error with which a connection has ended: the word for it (see metrics.Hooks), and
+// what whoever watches nodes hears. The first row that fits is that of an error which wraps
+// several.
+func endOf(err error) (word string, why DownReason) {
 	for _, end := range []struct {
-		err  error
 		word string
+		why  DownReason
+		errs []error
 	}{
-		{ErrMoved, "moved"}, {ErrClosed, "closed"}, {ErrTickTimeout, "tick_timeout"}, {ErrSuperseded, "superseded"},
-		{io.EOF, "peer_closed"}, {io.ErrUnexpectedEOF, "peer_closed"}, {syscall.ECONNRESET, "peer_closed"}, {syscall.EPIPE, "peer_closed"},
-		{ErrFrameTooLong, "malformed"},
-		{dist.ErrTooMuchIncomplete, "malformed"},
+		{"tick_timeout", DownTickTimeout, []error{ErrTickTimeout}}, // it may wrap why nothing could be sent
+		{"superseded", DownSuperseded, []error{ErrSuperseded}},
+		{"moved", DownMoved, []error{ErrMoved}},
+		{"closed", DownClosedHere, []error{ErrClosed}},
+		{"peer_closed", DownClosedThere, []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE}},
+		{"malformed", DownBroken, []error{ErrFrameTooLong, dist.ErrTooMuchIncomplete}},
 	} {
-		if errors.Is(err, end.err) {
-			return end.word
+		if slices.ContainsFunc(end.errs, func(e error) bool { return errors.Is(err, e) }) {
+			return end.word, end.why
 		}
 	}
 	control, frame := new(dist.ControlError), new(dist.FrameError)
 	if errors.As(err, &control) || errors.As(err, &frame) {
-		return "malformed"
+		return "malformed", DownBroken
 	}
-	return "error"
+	return "error", DownBroken
 }
 
 // tellHandshakeFailed reports a handshake that has failed, unless another one with that peer goes

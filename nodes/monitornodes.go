@@ -2,14 +2,11 @@ package nodes
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -213,7 +210,7 @@ func (n *Node) tellUp(c *Conn) {
 	if c.nodeType() == 0 {
 		return
 	}
-	n.watches.tell(func(w *nodeWatch) { w.tellUp(c) })
+	n.watches.tell(func(w *nodeWatch) { w.hearUp(c) })
 	if !n.procs.told.Load() {
 		return
 	}
@@ -314,24 +311,11 @@ const (
 // DownReasonOf sorts the error with which a connection has ended, that of Conn.Err. It is 0 for
 // nil.
 func DownReasonOf(err error) DownReason {
-	is := func(these ...error) bool {
-		return slices.ContainsFunc(these, func(e error) bool { return errors.Is(err, e) })
-	}
-	switch {
-	case err == nil:
+	if err == nil {
 		return 0
-	case is(ErrTickTimeout):
-		return DownTickTimeout
-	case is(ErrSuperseded):
-		return DownSuperseded
-	case is(ErrMoved):
-		return DownMoved
-	case is(ErrClosed):
-		return DownClosedHere
-	case is(io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE):
-		return DownClosedThere
 	}
-	return DownBroken
+	_, why := endOf(err)
+	return why
 }
 
 // String says it in words.
@@ -471,7 +455,7 @@ func (w *nodeWatch) catchUp(connections func() []*Conn) {
 	}
 }
 
-func (w *nodeWatch) tellUp(c *Conn) {
+func (w *nodeWatch) hearUp(c *Conn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.keeps() {
@@ -479,7 +463,7 @@ func (w *nodeWatch) tellUp(c *Conn) {
 	}
 }
 
-func (w *nodeWatch) tellDown(c *Conn) {
+func (w *nodeWatch) hearDown(c *Conn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.keeps() && w.up[c] {

@@ -36,7 +36,7 @@ func deafen(t *testing.T, n *Node, p *wire) *deafened {
 	before := int64(-1)
 	require.Eventually(t, func() bool { // nothing goes out any more
 		_, sent := link.Within(&c.l).Queue().Buffered()
-		still := c.l.IsFull() && sent == before
+		still := link.Within(&c.l).IsFull() && sent == before
 		before = sent
 		return still
 	}, tooLong, 10*tick)

@@ -263,7 +263,7 @@ func (p *processes) endAll(ctx context.Context) tellings {
 		p.n.goroutines.Run(func() {
 			defer close(told)
 			for _, w := range notices {
-				w.notifyInTurn(ctx)
+				w.tell(ctx, link.InTurn)
 			}
 		})
 	}

@@ -53,7 +53,7 @@ func (n *Node) lost(c *Conn) {
 		for _, b := range n.procs.all() {
 			b.breakWithNode(c)
 		}
-		n.watches.tell(func(w *nodeWatch) { w.tellDown(c) })
+		n.watches.tell(func(w *nodeWatch) { w.hearDown(c) })
 	}
 	n.router.lose(c)
 	n.router.endRelayLinks(c)
@@ -72,7 +72,7 @@ func (c *Conn) run() {
 	c.read()
 }
 
-// read is run for the holder of the reader's token.
+// read is run for whoever has the reader's turn.
 func (c *Conn) read() {
 	defer c.l.GiveTurn()
 	for {

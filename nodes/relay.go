@@ -111,7 +111,7 @@ func (p *part) onward(c *Conn, m *Message) (*Conn, error) {
 	return b, nil
 }
 
-// carry sends a message on as it came, in the form that the other side takes. errReaderStopped: it
+// carry sends a message on as it came, in the form that the other side takes. link.ErrStopped: it
 // was not sent, and the reader of the message's connection is to halt.
 func (c *Conn) carry(m *Message) error {
 	ctl := m.Control

@@ -25,8 +25,9 @@ const (
 	firstRoom = 1 << 10
 	// atomTable bounds the atoms that a connection remembers.
 	atomTable = 1024
-	// mostControl is how much longer, in bytes, than Config.MaxFrame a frame between workers may be: a
-	// payload of that size may have come in fragments, which has the control message before it here.
+	// mostControl is how much longer, in bytes, than Config.MaxFrame a frame between workers may
+	// be: a payload of that size may have come in fragments, which has the control message before
+	// it here.
 	mostControl = 64 << 10
 )
 

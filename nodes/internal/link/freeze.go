@@ -18,9 +18,9 @@ import (
 // ends the connection takes effect only when it is thawed: a frozen connection may belong to
 // another process already.
 
-// StopReading stops the reader between two messages, and takes its turn. It waits for the message in
-// progress, until ctx ends; handoff.ErrBusy: it is stopped already. If the connection has ended the
-// error is Err's.
+// StopReading stops the reader between two messages, and takes its turn. It waits for the message
+// in progress, until ctx ends; handoff.ErrBusy: it is stopped already. If the connection has ended
+// the error is Err's.
 func (c *Conn) StopReading(ctx context.Context) error {
 	if !c.life.Drain() {
 		return handoff.ErrBusy
@@ -50,8 +50,9 @@ func (c *Conn) ResumeReading() {
 }
 
 // Suspend stops everything but the reader, which has stopped: ticks, writes, and the end of the
-// connection. It waits for what is in progress, until ctx ends. barrier, if it is not nil, waits for goroutines that are just changing a process and
-// sending the signal about the change, which is one step.
+// connection. It waits for what is in progress, until ctx ends. barrier, if it is not nil, waits
+// for goroutines that are just changing a process and sending the signal about the change, which is
+// one step.
 func (c *Conn) Suspend(ctx context.Context, barrier func()) error {
 	c.mu.Lock()
 	err := c.err
@@ -107,8 +108,8 @@ func (c *Conn) Snapshot(s *states.Conn) error {
 }
 
 // Stage makes a new connection what another process has described: frozen, and without a reader. It
-// waits for a plug-in, until ctx ends; the error is form.ErrMalformed for a state that contradicts itself. GiveUp, or
-// Unsuspend and ResumeReading, are next, after an error GiveUp.
+// waits for a plug-in, until ctx ends; the error is form.ErrMalformed for a state that contradicts
+// itself. GiveUp, or Unsuspend and ResumeReading, are next, after an error GiveUp.
 func (c *Conn) Stage(ctx context.Context, s *states.Conn) error {
 	c.life.Set(life.Staged)
 	c.received.Store(s.Received)
@@ -132,8 +133,8 @@ func (c *Conn) Stage(ctx context.Context, s *states.Conn) error {
 }
 
 // GiveUp ends a connection that stands still in this process, without a byte on it: another process
-// has it. forget is called before anybody hears that the connection has left. The error says that freeing the socket
-// has failed.
+// has it. forget is called before anybody hears that the connection has left. The error says that
+// freeing the socket has failed.
 func (c *Conn) GiveUp(forget func()) error {
 	c.mu.Lock()
 	c.err = ErrMoved

@@ -16,6 +16,9 @@ func Within(c *Conn) Inside { return Inside{c} }
 // Reading tells whether a goroutine waits for a frame.
 func (i Inside) Reading() bool { return i.c.reading.Load() }
 
+// IsFull tells whether senders in turn wait.
+func (i Inside) IsFull() bool { return i.c.isFull() }
+
 // Queue is what frames wait in.
 func (i Inside) Queue() *transport.Queue { return i.c.q }
 

@@ -209,7 +209,7 @@ func TestWhoWaits(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	require.NoError(t, c.Send(transport.NoWait(), Lazily, ctl, payload), "it has room of its own")
 	require.NoError(t, c.Send(context.Background(), Now, ctl, payload))
-	require.True(t, c.IsFull())
+	require.True(t, c.isFull())
 	short, cancel := context.WithCancel(context.Background())
 	cancel()
 	require.ErrorIs(t, c.AwaitRoom(short), context.Canceled)

@@ -13,8 +13,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// ErrStopped: the connection is being frozen. Whoever has the reader's turn is to give it away until
-// reading goes on.
+// ErrStopped: the connection is being frozen. Whoever has the reader's turn is to give it away
+// until reading goes on.
 var ErrStopped = errors.New("the reader stops")
 
 // Turn takes a token: whoever has sent it is the reader, until GiveTurn.
@@ -180,8 +180,8 @@ type passing struct {
 	end context.CancelFunc
 }
 
-// Pass is the context for what the reader waits for to pass a message on. It ends when the reader is
-// to stop, or with the connection. Only the reader calls it.
+// Pass is the context for what the reader waits for to pass a message on. It ends when the reader
+// is to stop, or with the connection. Only the reader calls it.
 func (c *Conn) Pass() context.Context {
 	p := c.rd.passing.Load()
 	if p == nil || p.ctx.Err() != nil {
@@ -195,8 +195,8 @@ func (c *Conn) Pass() context.Context {
 	return p.ctx
 }
 
-// Passed turns the error that a wait with Pass has ended with into the reader's: ErrStopped, if it is
-// to stop.
+// Passed turns the error that a wait with Pass has ended with into the reader's: ErrStopped, if it
+// is to stop.
 func (c *Conn) Passed(err error) error {
 	if errors.Is(err, context.Canceled) && c.Err() == nil && c.env.Ctx.Err() == nil {
 		return ErrStopped

@@ -21,8 +21,8 @@ const copyPayload = 4 << 10
 // among them, may wait for a peer.
 const SignalLimit = 64 << 20
 
-// A How says who waits while a message is on its way, and for what. It is in turn, or Now or Lazily,
-// with any of the others.
+// A How says who waits while a message is on its way, and for what. It is in turn, or Now or
+// Lazily, with any of the others.
 type How uint8
 
 const (
@@ -30,21 +30,21 @@ const (
 	// SignalLimit bytes of such messages unread loses the connection. What cannot be encoded, an
 	// answer to a made-up identifier say, is dropped with a complaint.
 	Now How = 1 << iota
-	// Lazily: behind all that waits, by turns with others' messages. The caller waits for room within
-	// SignalLimit. What cannot be encoded is dropped, as with Now.
+	// Lazily: behind all that waits, by turns with others' messages. The caller waits for room
+	// within SignalLimit. What cannot be encoded is dropped, as with Now.
 	Lazily
 	// More follows at once, for which a message that is Now or Lazily may wait.
 	More
 	// Owned: nobody else uses the payload's memory, then or later. It is of messages in turn.
 	Owned
-	// Copied: what leaves in fragments is copied, and the caller, a reader that passes it on, waits for
-	// room only. A message without a sender leaves after all such: whoever says it may have said
-	// them. It is of messages in turn.
+	// Copied: what leaves in fragments is copied, and the caller, a reader that passes it on, waits
+	// for room only. A message without a sender leaves after all such: whoever says it may have
+	// said them. It is of messages in turn.
 	Copied
 
 	// InTurn: behind what was sent before, in order with what its sender has sent. The caller waits
-	// while Config.QueueLimit bytes are queued, while the connection is frozen, and for what leaves in
-	// fragments until it is out.
+	// while Config.QueueLimit bytes are queued, while the connection is frozen, and for what leaves
+	// in fragments until it is out.
 	InTurn How = 0
 )
 
@@ -212,8 +212,8 @@ func (c *Conn) traced(ctl *dist.Control) *dist.Control {
 	return &with
 }
 
-// Flush waits until everything sent so far has been given to the transport, what leaves in fragments
-// included, or until ctx or the connection ends: then the error is ctx's, or Err's.
+// Flush waits until everything sent so far has been given to the transport, what leaves in
+// fragments included, or until ctx or the connection ends: then the error is ctx's, or Err's.
 func (c *Conn) Flush(ctx context.Context) error {
 	err := c.Err()
 	if err != nil {
@@ -231,7 +231,7 @@ func (c *Conn) Flush(ctx context.Context) error {
 // AwaitRoom waits, as senders in turn do, while the queue is full: a message can then go out Now
 // without getting ahead of others'. It does not wait on a connection that is staged.
 func (c *Conn) AwaitRoom(ctx context.Context) error {
-	for c.IsFull() && c.life.Phase() != life.Staged {
+	for c.isFull() && c.life.Phase() != life.Staged {
 		if err := c.Flush(ctx); err != nil {
 			return err
 		}
@@ -239,8 +239,8 @@ func (c *Conn) AwaitRoom(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// IsFull tells whether senders in turn wait.
-func (c *Conn) IsFull() bool {
+// isFull tells whether senders in turn wait.
+func (c *Conn) isFull() bool {
 	queued, _ := c.q.Buffered()
 	return queued > c.env.QueueLimit
 }
