@@ -19,7 +19,8 @@ func TestFramesInPackets(t *testing.T) {
 	_, l := w.listening("bob", func(cfg *Config) { cfg.MaxFrame = 3 << 20 })
 	p, c := w.joined(l, role("wire@test"))
 	last := 0
-	for _, size := range []int{0, 1, link.FirstRoom - 100, link.FirstRoom, link.FirstRoom + 1, 2 * link.FirstRoom, 100_000, link.FrameStep, 2<<20 + 3, 5} {
+	const first = link.FirstRoom
+	for _, size := range []int{0, 1, first - 100, first, first + 1, 2 * first, 100_000, link.FrameStep, 2<<20 + 3, 5} {
 		ctl := dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "there"}
 		f := frame(t, ctl, make(ei.Binary, size))
 		done := async(func() (int, error) { return 0, p.write(append(dist.AppendTick(nil), f...)) })

@@ -241,6 +241,18 @@ func TestDownReasonOf(t *testing.T) {
 	} {
 		require.Equal(t, want, DownReasonOf(err), "%v", err)
 	}
+	for word, err := range map[string]error{ // for metrics, by the same table
+		"closed":       ErrClosed,
+		"peer_closed":  &net.OpError{Err: syscall.EPIPE},
+		"tick_timeout": fmt.Errorf("%w, and nothing can be sent to it: %w", ErrTickTimeout, ErrClosed),
+		"superseded":   errors.Join(io.EOF, ErrSuperseded),
+		"moved":        ErrMoved,
+		"malformed":    &dist.FrameError{Err: dist.ErrFrame},
+		"error":        syscall.EHOSTUNREACH,
+	} {
+		got, _ := endOf(err)
+		require.Equal(t, word, got, "%v", err)
+	}
 	var words []string
 	for r := DownReason(0); r <= DownMoved; r++ {
 		require.NotContains(t, words, r.String())

@@ -43,7 +43,7 @@ var houses = map[string]house{
 		words("doc errors env identity lifetime" +
 			// leaves
 			" transports router logname"),
-		words("conn message complain measure send"), // a connection
+		words("conn message backlog trace complain measure send"), // a connection
 		words("part partquestion"),                            // other workers: the ways to them, and the front
 		words("config listen opening handshake peers connect resolve publish activate"),
 		words("run processes mailbox sys deliver overflow link monitor monitornodes exit" +

@@ -18,8 +18,8 @@
 // # What it tells
 //
 // Whoever stands above a Conn hears of three moments, on the goroutine on which they happen: see
-// Above. Everything that a Conn needs of its node is in Env, of which only Meter changes while there
-// are Conns. Its errors do not name the peer: the package above adds that.
+// Above. Everything that a Conn needs of its node is in Env, of which only Meter changes while
+// there are Conns. Its errors do not name the peer: the package above adds that.
 //
 // # Who may block
 //

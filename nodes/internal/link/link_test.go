@@ -188,7 +188,8 @@ func TestSignalNotTaken(t *testing.T) {
 	a, b := two(t)
 	a.peer.Flags &^= dist.FlagDistMonitorName
 	for _, how := range []How{InTurn, Now, Lazily, Copied} {
-		require.NoError(t, a.Send(soon(t), how, &dist.Control{Op: dist.OpMonitorP, From: here, To: there, Ref: ei.Ref{Node: here.Node, Creation: 1, Len: 3}}, nil))
+		monitor := dist.Control{Op: dist.OpMonitorP, From: here, To: there, Ref: ei.Ref{Node: here.Node, Creation: 1, Len: 3}}
+		require.NoError(t, a.Send(soon(t), how, &monitor, nil))
 	}
 	require.NoError(t, a.Send(soon(t), Now, &dist.Control{Op: dist.OpSend, To: there}, ei.AppendInt(nil, 7)))
 	m, err := receive(soon(t), b)
@@ -269,14 +270,15 @@ func TestBreach(t *testing.T) {
 // elsewhere after Snapshot, GiveUp and Stage.
 func TestMove(t *testing.T) {
 	c, peer := pair(t)
+	ctl, seven := &dist.Control{Op: dist.OpSend, To: there}, ei.AppendInt(nil, 7)
 	require.NoError(t, c.StopReading(soon(t)))
 	require.Error(t, c.StopReading(soon(t)), "it is stopped already")
 	require.NoError(t, c.Suspend(soon(t), nil))
 	require.True(t, c.Life().Phase().IsStill())
-	require.ErrorIs(t, c.Send(transport.NoWait(), InTurn, &dist.Control{Op: dist.OpSend, To: there}, ei.AppendInt(nil, 7)), os.ErrDeadlineExceeded)
+	require.ErrorIs(t, c.Send(transport.NoWait(), InTurn, ctl, seven), os.ErrDeadlineExceeded)
 	c.Unsuspend()
 	c.ResumeReading()
-	require.NoError(t, c.Send(soon(t), InTurn, &dist.Control{Op: dist.OpSend, To: there}, ei.AppendInt(nil, 7)))
+	require.NoError(t, c.Send(soon(t), InTurn, ctl, seven))
 	_, err := frameOf(soon(t), peer)
 	require.NoError(t, err)
 
