@@ -186,7 +186,7 @@ func (c *Conn) sendError(ctx context.Context, err error) error {
 		return err
 	}
 	// this side has ended, and the peer may still have to read what was sent before: its own end is
-	// awaited (bye)
+	// awaited: see Leave
 	if c.leaves.Load() {
 		return ErrClosed
 	}
