@@ -27,17 +27,17 @@ func answerCalls(t testing.TB, c *Conn, answer func(from ei.Pid, tag ei.Raw, req
 			if m.Op != dist.OpRegSend { // a monitor comes before the call, and is ended after it
 				continue
 			}
-			from, tag, raw, ok := otp.GenCall(m.Payload)
-			if !ok {
+			q := otp.ReadRequest(m.Payload)
+			if q.Kind != otp.Call {
 				t.Errorf("no gen call: %v", m.Payload)
 				return
 			}
-			request, err := raw.Decode()
+			request, err := q.Body.Decode()
 			if err != nil {
 				t.Error(err)
 				return
 			}
-			answer(from.Pid, append(ei.Raw(nil), tag...), request.(ei.Tuple))
+			answer(q.From.Pid, append(ei.Raw(nil), q.Tag...), request.(ei.Tuple))
 		}
 	}()
 }

@@ -41,25 +41,27 @@ type Call struct {
 // third node, be it such a Raw or the term, is to be decoded strictly before (ei.DecodeOptions):
 // that node would end its connection with this one over a term that it refuses.
 func (b *Mailbox) CallOf(m *Message) (*Call, bool) {
-	if m.Payload == nil {
+	q := otp.ReadRequest(m.Payload)
+	if q.Kind != otp.Call {
 		return nil, false
 	}
-	from, tag, request, ok := otp.GenCall(m.Payload)
-	if !ok {
-		return nil, false
-	}
-	t, err := request.Decode()
-	if err != nil {
-		t = ei.Raw(bytes.Clone(request))
-	}
-	c := &Call{
-		From: from.Pid, alias: from.Alias, Request: t, n: b.n, by: b.pid, conn: m.asker(), tag: bytes.Clone(tag),
-		encode: b.n.absentFor("", "", request), trace: m.trace(),
+	c := new(Call)
+	c.init(b, m.asker(), m.trace(), &q, "")
+	c.tag = bytes.Clone(c.tag)
+	var err error
+	if c.Request, err = q.Body.Decode(); err != nil {
+		c.Request = ei.Raw(bytes.Clone(q.Body))
 	}
 	if b.served.handler {
 		c.leaveForLater(b)
 	}
 	return c, true
+}
+
+// init makes the Call that a request to b is, which has come over conn; absent is as for absentFor.
+func (c *Call) init(b *Mailbox, conn *Conn, t *trace, q *otp.Request, absent ei.Atom) {
+	c.From, c.alias, c.tag = q.From.Pid, q.From.Alias, q.Tag
+	c.n, c.by, c.conn, c.trace, c.encode = b.n, b.pid, conn, t, b.n.absentFor(absent, "", q.Body)
 }
 
 // Reply answers the call, from any goroutine. It waits as Conn.Send does. But if another node has

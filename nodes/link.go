@@ -133,7 +133,7 @@ func (b *Mailbox) trapBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 		case !b.bonds.IsLinked(from):
 			b.mu.Unlock()
 			return
-		case b.hook != nil:
+		case b.own != nil:
 			unlink()
 			b.mu.Unlock()
 			b.notifyFrom(c, m)

@@ -96,8 +96,7 @@ type Mailbox struct {
 	origin origin
 	born   int64       // when the process was made, in ns since 1970; 0: for a call
 	traps  atomic.Bool // exit signals become messages; changes with mu held
-	// gets the messages instead of the inbox; nil for the program's own processes
-	hook hook
+	own    Handler     // takes the messages at once, of a process of the node's own; nil: the inbox does
 
 	mu     sync.Mutex // guards what follows, unless said otherwise
 	inbox  inbox.Inbox[*Message]
@@ -136,7 +135,7 @@ type moves struct {
 // node, call NewMailbox in Config.Setup or after Start: a process fixes the creation (ErrTooLate).
 func (n *Node) NewMailbox(o *MailboxOptions) (*Mailbox, error) { return n.register("", nil, o) }
 
-func (n *Node) newMailbox(h hook, o *MailboxOptions, edit ...func(b *Mailbox)) (*Mailbox, error) {
+func (n *Node) newMailbox(h Handler, o *MailboxOptions, edit ...func(b *Mailbox)) (*Mailbox, error) {
 	pid, err := n.NewPid()
 	if err != nil {
 		return nil, err
@@ -153,8 +152,8 @@ func (n *Node) newMailbox(h hook, o *MailboxOptions, edit ...func(b *Mailbox)) (
 }
 
 // init makes a mailbox that is not on the table yet.
-func (b *Mailbox) init(n *Node, pid ei.Pid, h hook, o *MailboxOptions) {
-	b.n, b.pid, b.hook = n, pid, h
+func (b *Mailbox) init(n *Node, pid ei.Pid, h Handler, o *MailboxOptions) {
+	b.n, b.pid, b.own = n, pid, h
 	if o != nil {
 		b.opts = *o
 		b.traps.Store(o.TrapExit)
@@ -225,7 +224,7 @@ func (b *Mailbox) Inherited() (state []byte, ok bool) {
 func (b *Mailbox) stays() bool { return b.origin.private || b.origin.spawned != nil }
 
 // isNodes tells whether a process is the node's own.
-func (b *Mailbox) isNodes() bool { return b.hook != nil || b.origin.private || b.opts.lasting }
+func (b *Mailbox) isNodes() bool { return b.own != nil || b.origin.private || b.opts.lasting }
 
 // Pid is the mailbox's process identifier.
 func (b *Mailbox) Pid() ei.Pid { return b.pid }

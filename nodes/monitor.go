@@ -193,9 +193,10 @@ func (b *Mailbox) sendNodedown(node string, times int) {
 }
 
 // notifyUnlock puts the messages of signals into the mailbox, in one step with the change that
-// caused them; a hook gets them afterwards. b.mu is held on entry, and released on return.
+// caused them; one of the node's own processes gets them afterwards. b.mu is held on entry, and
+// released on return.
 func (b *Mailbox) notifyUnlock(all []*Message) {
-	if b.hook == nil && !b.ended() {
+	if b.own == nil && !b.ended() {
 		for _, m := range all {
 			b.push(m)
 		}
@@ -353,7 +354,7 @@ func (b *Mailbox) aliasOptions(options []AliasOption) (how AliasOption, err erro
 	switch end := how & aliasEnds; {
 	case how == 0:
 		return 0, nil
-	case b.hook != nil:
+	case b.own != nil:
 		return 0, errors.ErrUnsupported
 	case how&^(aliasEnds|AliasPriority) != 0 || end&(end-1) != 0 || end == 0:
 		return 0, fmt.Errorf("alias options %v: want one of AliasExplicit, AliasReply and AliasDemonitor", options)

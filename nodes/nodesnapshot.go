@@ -192,7 +192,7 @@ func (b *Mailbox) state(ctx context.Context) (states.Mailbox, error) {
 	for _, name := range b.n.procs.namesOf(b) {
 		s.Names = append(s.Names, states.Name{Name: name})
 	}
-	s.Served = b.served.is || b.hook != nil || b.served.before
+	s.Served = b.served.is || b.own != nil || b.served.before
 	s.NodeTypes = int(b.nodes.types)
 	for c := range b.nodes.up {
 		s.NodesUp = append(s.NodesUp, states.Up{Node: c.peer.Name, Visible: c.nodeType() == VisibleNodes})

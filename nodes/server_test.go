@@ -320,9 +320,9 @@ func TestCallFailures(t *testing.T) {
 			require.ErrorIs(t, arrives(t, called, "the cancelled call").err, context.Canceled)
 			require.Eventually(t, func() bool { return len(watchersOf(silent)) == 0 }, tooLong, tick, "its monitor is gone")
 			// A reply that comes too late does no harm.
-			from, tag, _, ok := otp.GenCall(m.Payload)
-			require.True(t, ok)
-			require.NoError(t, silent.Send(w.ctx(), from.Pid, ei.Tuple{tag, ei.Int(1)}))
+			q := otp.ReadRequest(m.Payload)
+			require.Equal(t, otp.Call, q.Kind)
+			require.NoError(t, silent.Send(w.ctx(), q.From.Pid, ei.Tuple{q.Tag, ei.Int(1)}))
 
 			called = async(func() (ei.Term, error) { return a.Call(w.ctx(), silent.Pid(), 1) })
 			_, err = silent.Receive(w.ctx())

@@ -60,8 +60,7 @@ func (b *Mailbox) isOfParent(m *Message) bool {
 
 // isOrderTo tells whether a suspended process takes the message.
 func (m *Message) isOrderTo(b *Mailbox) bool {
-	_, _, _, ok := otp.GenRequest("system", m.Payload)
-	return ok || b.isOfParent(m)
+	return otp.ReadRequest(m.Payload).Kind == otp.System || b.isOfParent(m)
 }
 
 // debug does what one of sys's debug functions asks for.

@@ -127,7 +127,7 @@ func (b *Mailbox) noteUnanswered(c *Conn) {
 		if e.Message.conn != c || e.Message.owed {
 			continue
 		}
-		if _, _, _, ok := otp.GenCall(b.inbox.Whole(e).Payload); ok || b.served.handler {
+		if b.served.handler || otp.IsCall(b.inbox.Whole(e).Payload) {
 			markOwed(e)
 			c.works.Enter()
 		}
