@@ -22,9 +22,9 @@ func TestReferencesAcrossWorkers(t *testing.T) {
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	b := box(t, n.Node)
 	require.NoError(t, n.procs.name("somebody", b))
-	n.part.mu.Lock()
+	n.part.ways.mu.Lock()
 	n.part.latest = 5000
-	n.part.mu.Unlock()
+	n.part.ways.mu.Unlock()
 	large := longAtoms(2000)
 	payload := encode(t, large)
 	behind := frame(t, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "somebody"}, ei.Atom("behind"))

@@ -185,8 +185,8 @@ var testWorkerFunctions = map[string]func(ctx context.Context, n *Node, args []e
 	},
 	// the ways to the other workers
 	"sever": func(_ context.Context, n *Node, _ []ei.Term) (any, error) {
-		n.part.mu.Lock()
-		defer n.part.mu.Unlock()
+		n.part.ways.mu.Lock()
+		defer n.part.ways.mu.Unlock()
 		for _, c := range n.part.workerLinks {
 			c.fail(ErrTickTimeout)
 		}

@@ -120,9 +120,8 @@ type finding struct {
 func (p *part) where(ctx context.Context, name ei.Atom, reader *Conn) (int, error) {
 	p.mu.Lock()
 	f := p.found[name]
-	there := p.crew[f.at]
 	p.mu.Unlock()
-	if there {
+	if p.has(f.at) {
 		if v, ok := p.nameTable.Version(string(name)); ok && v == f.version {
 			return f.at, nil
 		}

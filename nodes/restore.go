@@ -143,8 +143,8 @@ func (g *Staged) localConnection(s *states.Conn, fds *descriptor.List) error {
 		return err
 	}
 	if s.Trunk == 0 {
-		n.part.mu.Lock()
-		defer n.part.mu.Unlock()
+		n.part.ways.mu.Lock()
+		defer n.part.ways.mu.Unlock()
 		n.part.workerLinks[s.Worker] = c
 		return nil
 	}

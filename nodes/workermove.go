@@ -97,6 +97,8 @@ func (e *workerEstate) snapshot(ctx context.Context) (err error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.ways.mu.Lock()
+	defer p.ways.mu.Unlock()
 	if err := e.snapshotMessages(&s); err != nil {
 		return err
 	}
@@ -107,7 +109,7 @@ func (e *workerEstate) snapshot(ctx context.Context) (err error) {
 }
 
 // snapshotMessages puts into the state what the worker has to say to the front, has heard for
-// later, and has asked; p.mu is held.
+// later, and has asked; the locks of p are held.
 func (e *workerEstate) snapshotMessages(s *states.Worker) (err error) {
 	p := e.w.p
 	if s.Unsent, err = talk.Describe(&e.table, p.line.Waiting()); err != nil {
@@ -135,8 +137,8 @@ func (e *workerEstate) snapshotMessages(s *states.Worker) (err error) {
 	return err
 }
 
-// snapshotKnown puts into the state what the worker knows of the others, and of names; p.mu is
-// held.
+// snapshotKnown puts into the state what the worker knows of the others, and of names; the locks of
+// p are held.
 func (p *part) snapshotKnown(s *states.Worker) {
 	s.Latest, s.Last = p.latest, p.last
 	for id := range p.crew {

@@ -195,8 +195,8 @@ func (h *workerHeir) Discard() (err error) {
 		<-w.p.line.Wrote()
 		w.p.nameTable.Close()
 		w.p.remoteLinks.drop()
-		w.p.mu.Lock()
-		defer w.p.mu.Unlock()
+		w.p.ways.mu.Lock()
+		defer w.p.ways.mu.Unlock()
 		w.p.dropComing()
 	}
 	return err

@@ -22,8 +22,8 @@ import (
 func setUpApart(n *Node) {
 	n.Expose("w", "apart", func(context.Context, []ei.Term) (any, error) {
 		p := n.part
-		p.mu.Lock()
-		defer p.mu.Unlock()
+		p.ways.mu.Lock()
+		defer p.ways.mu.Unlock()
 		for id, c := range p.workerLinks {
 			if id < p.id { // otherwise the other worker asks for another way
 				p.seeking[id] = true
@@ -34,10 +34,10 @@ func setUpApart(n *Node) {
 	})
 	n.Expose("w", "together", func(context.Context, []ei.Term) (any, error) {
 		p := n.part
-		p.mu.Lock()
+		p.ways.mu.Lock()
 		lost := p.seeking
 		p.seeking = map[int]bool{}
-		p.mu.Unlock()
+		p.ways.mu.Unlock()
 		for id := range lost {
 			p.seekWorkerLink(id)
 		}
@@ -393,9 +393,9 @@ func TestSecondWayMoves(t *testing.T) {
 	first := n.mend()
 	here, there, err := descriptor.StreamPair()
 	require.NoError(t, err)
-	n.part.mu.Lock()
+	n.part.ways.mu.Lock()
 	n.part.coming[2] = []*talk.WorkerLink{{Part: 2, FD: here}}
-	n.part.mu.Unlock()
+	n.part.ways.mu.Unlock()
 	second := n.end(there)
 	second.send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Int(2))
 	old := newWorker()
