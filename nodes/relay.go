@@ -229,7 +229,7 @@ func (c *Conn) beginLocal() {
 
 // relayLink is the way from a connection to another worker, made now if there is none (fresh). The
 // front passes the other end on to that worker. While the node is frozen only the connection's
-// reader may make a relay link, for the message that it is handling: the reader halts before the
+// reader may make a relay link, for the message that it is handling: the reader stops before the
 // relay links are counted.
 func (c *Conn) relayLink(to int, reading bool) (b *Conn, fresh bool, err error) {
 	c.relaying.Lock()

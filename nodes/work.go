@@ -162,7 +162,7 @@ const shortTerm = 1 << 10
 // work does what a run is for on a goroutine of its own, in a place of Config.MaxCalls. work does
 // not wait for a place: the run is queued until its peer gets one, and counts as running from now
 // on. work is false when the node shuts down (see life.Begin); then, or when the node closes, the
-// turn does not run.
+// run does not begin.
 func (n *Node) work(t *run) bool {
 	c := t.conn
 	if !n.life.Begin(c == nil) {
