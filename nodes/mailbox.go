@@ -102,7 +102,7 @@ type Mailbox struct {
 	inbox  inbox.Inbox[*Message]
 	bonds  bonds.Bonds // links, monitors and aliases
 	nodes  nodeBonds   // what it hears of connections
-	served served      // of a Server, or a Handler
+	served service     // of a Server, or a Handler
 	moves
 	names        []ei.Atom               // guarded by processes.mu
 	pendingCalls map[ei.Ref]*pendingCall // its calls in progress
@@ -153,7 +153,7 @@ func (n *Node) newMailbox(h Handler, o *MailboxOptions, edit ...func(b *Mailbox)
 
 // init makes a mailbox that is not on the table yet.
 func (b *Mailbox) init(n *Node, pid ei.Pid, h Handler, o *MailboxOptions) {
-	b.n, b.pid, b.own = n, pid, h
+	b.n, b.pid, b.own, b.served.b = n, pid, h, b
 	if o != nil {
 		b.opts = *o
 		b.traps.Store(o.TrapExit)
@@ -466,16 +466,6 @@ func (b *Mailbox) lockBefore(ctx context.Context, p life.Phase) error {
 		if err := b.n.life.Before(ctx, p); err != nil {
 			return err
 		}
-	}
-}
-
-// atEnd arranges for cancel to be called when the mailbox ends, or at once if it has ended.
-func (b *Mailbox) atEnd(cancel func()) {
-	b.mu.Lock()
-	b.served.cancel = cancel
-	b.mu.Unlock()
-	if b.ended() {
-		cancel()
 	}
 }
 

@@ -48,7 +48,7 @@ func (s *Server) takeOn(r *serverRun) bool {
 				return false
 			}
 		}
-		b.markServed() // no caller waits for an answer
+		b.served.answered() // no caller waits for an answer
 	}
 	name, v, err := s.callOn(ctx, b, request)
 	wrong, isWrong := err.(*argumentError)
@@ -74,7 +74,7 @@ func (s *Server) takeOn(r *serverRun) bool {
 		b.n.nobodyHears(m.asker(), what(), err)
 	}
 	if isCall {
-		b.markServed()
+		b.served.answered()
 	}
 	m.Release()
 	return true

@@ -117,10 +117,10 @@ func (n *Node) Serve(name string, s Server, o *MailboxOptions) (*Mailbox, error)
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(n.ctx)
-	b.atEnd(cancel)
+	b.served.atEnd(cancel)
 	if !n.background(func() { defer cancel(); s.run(n.label(ctx, b, nil, function{}), n, b) }) {
 		cancel()
-		b.retire()
+		b.served.end()
 		b.Close()
 		return nil, wrap("serve", "", ErrClosed)
 	}
@@ -140,16 +140,16 @@ func (s *Server) codeIn() uintptr {
 
 // run receives and handles until the process ends.
 func (s *Server) run(ctx context.Context, n *Node, b *Mailbox) {
-	defer b.retire()
+	defer b.served.end()
 	for b.awaitMessage() {
 		// before the message is taken: a node that is handed over must not lose it
-		begun := b.begin()
-		m := b.takeServed()
+		begun := b.served.begin()
+		m := b.served.take()
 		switch {
 		case m != nil && !begun: // the node shuts down
 			b.refuse(m)
-			b.markServed()
-			b.rest()
+			b.served.answered()
+			b.served.rest()
 		case m != nil:
 			s.take(ctx, n, b, m)
 		case begun:
@@ -164,7 +164,7 @@ func (s *Server) run(ctx context.Context, n *Node, b *Mailbox) {
 // take handles a message, and what may go wrong with that; it is work that has begun.
 func (s *Server) take(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 	defer n.life.Work.Leave()
-	defer b.rest()
+	defer b.served.rest()
 	r := s.newRun(b, m)
 	r.around, r.self, r.brought = ctx, b, cost(m)
 	defer r.settle(n)
@@ -218,7 +218,7 @@ func (s *Server) failed(r *serverRun, panicked any) {
 		if c := r.run.call; c != nil {
 			c.answer(ei.Tuple{ei.Atom("error"), reason})
 		}
-		b.markServed()
+		b.served.answered()
 		return
 	}
 	b.n.log.Error(what, "pid", b.pid, "panic", p, "stack", stack)
@@ -251,13 +251,13 @@ func (s *Server) handle(r *serverRun) {
 	switch {
 	case s.handler != nil:
 		s.handler(b, m)
-		b.markServed()
+		b.served.answered()
 		return
 	case r.is.Kind == otp.System:
 		s.takeOrder(r)
 		return
 	case b.isOfParent(m):
-		b.markServed()
+		b.served.answered()
 		s.stop(r, b, b.exitTerm(m.Reason, m.conn))
 		return
 	}
@@ -266,9 +266,9 @@ func (s *Server) handle(r *serverRun) {
 	case s.On != nil && s.takeOn(r):
 	case r.is.Kind == otp.Call && (s.Call != nil || s.On != nil || s.Info == nil):
 		s.takeCall(r)
-		b.markServed()
+		b.served.answered()
 	default:
-		b.markServed() // no caller waits for an answer to what comes here
+		b.served.answered() // no caller waits for an answer to what comes here
 		s.takeOther(r)
 	}
 }
@@ -340,7 +340,7 @@ func (s *Server) takeOrder(r *serverRun) {
 		m.Release()
 		return
 	}
-	b.markServed()
+	b.served.answered()
 	c.tag = bytes.Clone(c.tag)
 	request, err := r.is.Body.Decode()
 	if err != nil {

@@ -106,7 +106,7 @@ func TestServer(t *testing.T) {
 			require.Equal(t, ei.Atom("error"), got.(ei.Tuple)[0], request)
 		}
 
-		require.False(t, self.isAsked(), "nothing is left that a process of this node waits for")
+		require.False(t, self.served.isAsked(), "nothing is left that a process of this node waits for")
 
 		called := async(func() (ei.Term, error) { return here.Call(w.ctx(), self.Pid(), ei.Atom("later")) })
 		c := arrives(t, r.later, "the call")

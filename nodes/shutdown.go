@@ -281,12 +281,12 @@ func (n *Node) hasFinished(ctx context.Context, err error) error {
 // another function or handler runs, since it may be waiting for the answer.
 func (p *processes) drain(ctx context.Context) error {
 	for _, b := range p.all() {
-		b.keepBacklog() // first: from Refuse on a server refuses what is no backlog
+		b.served.keepBacklog() // first: from Refuse on a server refuses what is no backlog
 	}
 	p.n.life.Refuse()
 	p.runs.drain()
 	for _, b := range p.all() {
-		b.part()
+		b.served.part()
 	}
 	err := p.n.life.Work.Wait(ctx)
 	if err != nil {

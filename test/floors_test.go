@@ -50,7 +50,7 @@ var houses = map[string]house{
 		words("config listen opening handshake peers connect resolve publish activate"),
 		words("run processes mailbox sys deliver overflow link spawnreply monitor monitornodes exit" +
 			" signal"),
-		words("call erpc gencall server on unanswered func apply spawn work kernel" +
+		words("call erpc gencall server on service func apply spawn work kernel" +
 			" sendto permit readloop" + // calls, both ways
 			" relay workerlink"), // what passes between workers
 		words("node introspect"),

@@ -20,9 +20,11 @@ type request struct {
 	owed bool  // a freeze of conn waits for the answer
 }
 
-// A served is what there is of a Server, or a Handler, in its mailbox; the zero value is that of
-// any other mailbox. It is guarded by the mailbox's mutex, unless said otherwise.
-type served struct {
+// A service is the life of a Server, or a Handler: which messages it has begun, answered and left
+// for later, and how it stops with its node. Of any other mailbox it has only b. It is guarded by
+// the mailbox's mutex, unless said otherwise.
+type service struct {
+	b       *Mailbox
 	is      bool // the mailbox belongs to a Server, or a Handler …
 	handler bool // … to a Handler, any of whose messages may be a request
 	// restored, and in the process before the mailbox belonged to one
@@ -30,96 +32,99 @@ type served struct {
 	code   uintptr      // of a function of the Server, or of the Handler
 	runs   atomic.Bool  // it handles a message; set with mu held
 	later  atomic.Int32 // how many calls it has left for later
-	cancel func()       // ends the context of the message that it handles
-	now    request      // that message
+	cancel func()       // ends the context of its functions
+	now    request      // the message that it handles
 	asked  *Message     // the latest unread request from a process of this node
 	// the node shuts down: so many messages it is still to handle
 	backlog int
 	parted  bool // the node shuts down: the process has ended for others than those of this process
 }
 
-// begin notes that a message is being handled; last: it is the last of the backlog.
-func (s *served) begin(m *Message) (last bool) {
-	s.runs.Store(true)
-	s.now = request{m.conn, m.owed}
-	m.owed = false
-	if s.backlog == 0 {
-		return false
-	}
-	s.backlog--
-	return s.backlog == 0
-}
-
-// answer notes that the message in hand has been answered, or needs no answer.
-func (s *served) answer() request {
-	r := s.now
-	s.now = request{}
-	return r
-}
-
 // isBusy tells whether it has something to do, or to answer.
-func (s *served) isBusy() bool { return s.backlog > 0 || s.runs.Load() || s.later.Load() > 0 }
+func (v *service) isBusy() bool { return v.backlog > 0 || v.runs.Load() || v.later.Load() > 0 }
 
-// takeServed is take for a Server: it returns nil also if the process has ended.
-func (b *Mailbox) takeServed() *Message {
+// take is Mailbox.take for the Server, which handles the message now: it returns nil also if the
+// process has ended.
+func (v *service) take() *Message {
+	b := v.b
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.ended() {
 		return nil
 	}
 	m := b.takeLocked()
-	if m != nil {
-		if b.served.begin(m) {
+	if m == nil {
+		return nil
+	}
+	v.runs.Store(true)
+	v.now = request{m.conn, m.owed}
+	m.owed = false
+	if v.backlog > 0 {
+		if v.backlog--; v.backlog == 0 {
 			b.n.life.Work.Leave() // the server itself runs, until it has handled m
 		}
 	}
 	return m
 }
 
+// atEnd arranges for cancel to be called when the process ends, or at once if it has ended.
+func (v *service) atEnd(cancel func()) {
+	v.b.mu.Lock()
+	v.cancel = cancel
+	v.b.mu.Unlock()
+	if v.b.ended() {
+		cancel()
+	}
+}
+
 // keepBacklog has the Server handle what it has not taken yet although the node shuts down: it
 // waits for that as for what runs. One that is suspended would not come to it.
-func (b *Mailbox) keepBacklog() {
+func (v *service) keepBacklog() {
+	b := v.b
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.served.backlog > 0 || !b.served.is || b.ended() || b.inbox.IsPartly() {
+	if v.backlog > 0 || !v.is || b.ended() || b.inbox.IsPartly() {
 		return
 	}
-	if b.served.backlog = b.inbox.Len(); b.served.backlog > 0 {
+	if v.backlog = b.inbox.Len(); v.backlog > 0 {
 		b.n.life.Work.Enter()
 	}
 }
 
-// markServed notes that the message in hand has been answered, or needs no answer.
-func (b *Mailbox) markServed() {
-	b.mu.Lock()
-	r := b.served.answer()
-	b.mu.Unlock()
+// answered notes that the message in hand has been answered, or needs no answer.
+func (v *service) answered() {
+	v.b.mu.Lock()
+	r := v.now
+	v.now = request{}
+	v.b.mu.Unlock()
 	if r.owed {
 		r.conn.works.Leave()
 	}
 }
 
-// retire is called when a Server has ended: it answers nothing any more.
-func (b *Mailbox) retire() {
-	b.markServed()
+// end is called when the Server has ended: it answers nothing any more.
+func (v *service) end() {
+	v.answered()
+	b := v.b
 	b.mu.Lock()
-	b.served.is = false
-	if b.served.backlog > 0 {
-		b.served.backlog = 0
+	defer b.mu.Unlock()
+	v.is = false
+	if v.backlog > 0 {
+		v.backlog = 0
 		b.n.life.Work.Leave()
 	}
-	b.mu.Unlock()
 }
 
 // noteUnanswered counts, among the works of the connection, the requests that have come over it and
 // that the Server has not answered; of a Handler's messages all.
 func (b *Mailbox) noteUnanswered(c *Conn) {
+	v := &b.served
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.served.is {
+	if !v.is {
 		return
 	}
-	if r := &b.served.now; r.conn == c && !r.owed {
+	if r := &v.now; r.conn == c && !r.owed {
 		r.owed = true
 		c.works.Enter()
 	}
@@ -127,7 +132,7 @@ func (b *Mailbox) noteUnanswered(c *Conn) {
 		if e.Message.conn != c || e.Message.owed {
 			continue
 		}
-		if b.served.handler || otp.IsCall(b.inbox.Whole(e).Payload) {
+		if v.handler || otp.IsCall(b.inbox.Whole(e).Payload) {
 			markOwed(e)
 			c.works.Enter()
 		}
@@ -141,11 +146,12 @@ func (b *Mailbox) noteUnanswered(c *Conn) {
 // an answer of this server. So as long as one runs the server goes on with what processes of this
 // node have sent. While the node drains it takes messages if a request of such a process is unread;
 // otherwise the server waits here: for another phase, a message, or the end of the mailbox.
-func (b *Mailbox) begin() bool {
+func (v *service) begin() bool {
+	b := v.b
 	l := &b.n.life
 	for !b.ended() {
 		if l.Phase() < life.Draining {
-			begun := l.Begin(false) || b.beginLast()
+			begun := l.Begin(false) || v.beginLast()
 			if !begun || l.Phase() < life.Draining {
 				return begun
 			}
@@ -155,7 +161,7 @@ func (b *Mailbox) begin() bool {
 		switch {
 		case phase < life.Draining:
 			continue
-		case b.isAsked() && l.Work.Join():
+		case v.isAsked() && l.Work.Join():
 			return true
 		}
 		select {
@@ -170,14 +176,15 @@ func (b *Mailbox) begin() bool {
 // beginLast is begin in a node that shuts down: for what had come before, then as long as others
 // run, if a request of a process of this node is unread, or the oldest unread message is from one,
 // since a later request may rely on it.
-func (b *Mailbox) beginLast() bool {
+func (v *service) beginLast() bool {
+	b := v.b
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.served.backlog > 0 {
+	if v.backlog > 0 {
 		b.n.life.Work.Enter()
 		return true
 	}
-	here := b.served.asked != nil
+	here := v.asked != nil
 	if first, ok := b.inbox.First(); ok {
 		here = here || first.conn == nil
 	}
@@ -185,31 +192,32 @@ func (b *Mailbox) beginLast() bool {
 }
 
 // isAsked tells whether a request from a process of this node is unread.
-func (b *Mailbox) isAsked() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.served.asked != nil
+func (v *service) isAsked() bool {
+	v.b.mu.Lock()
+	defer v.b.mu.Unlock()
+	return v.asked != nil
 }
 
 // rest notes that the Server handles no message at present.
-func (b *Mailbox) rest() {
-	b.served.runs.Store(false)
-	if b.n.life.Refuses() {
-		b.part()
+func (v *service) rest() {
+	v.runs.Store(false)
+	if v.b.n.life.Refuses() {
+		v.part()
 	}
 }
 
 // part ends the process for others than those in this process of the operating system, if the node
 // stops, and it has handled what it has received: there it is gone from now on. Here, what still
 // runs may need it.
-func (b *Mailbox) part() {
+func (v *service) part() {
+	b := v.b
 	b.mu.Lock()
-	stays := !b.served.is || b.opts.lasting || b.served.parted || b.served.isBusy() || b.ended()
+	stays := !v.is || b.opts.lasting || v.parted || v.isBusy() || b.ended()
 	if stays || b.n.State() != StateStopping || !b.n.life.Refuses() {
 		b.mu.Unlock()
 		return
 	}
-	b.served.parted = true
+	v.parted = true
 	notices := b.exitNotices(ei.Atom("shutdown"), false)
 	b.bonds.Part(func(pid ei.Pid) bool { return !b.n.isHere(b.n.scopeOf(pid)) })
 	b.mu.Unlock()
@@ -234,7 +242,7 @@ func (c *Call) isAnswered() {
 	if b := c.later.Swap(nil); b != nil {
 		b.served.later.Add(-1)
 		if b.n.life.Refuses() {
-			b.part()
+			b.served.part()
 		}
 	}
 }
