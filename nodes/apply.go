@@ -37,7 +37,7 @@ func (n *Node) apply(ctx context.Context, op Permission, module, name ei.Atom, a
 		return nil, noAccess(f, len(args))
 	}
 	what := func() string { return f.with(len(args)) }
-	n.procs.runs.calls(t, f, len(args))
+	n.procs.runs.calls(t.work(), f, len(args))
 	ctx = n.label(ctx, t.madeProcess(), t.caller(), f)
 	fn := n.exposed(f)
 	if fn == nil && f.name == "module_info" {
@@ -88,7 +88,7 @@ func (n *Node) apply(ctx context.Context, op Permission, module, name ei.Atom, a
 		if wrong.count {
 			return nil, n.undefined(t, op, f, args, wrong)
 		}
-		t.complain()
+		t.work().complain()
 		n.misused(t.caller(), what(), wrong)
 		return nil, f.refused(wrong.reason(), args, wrong.Error())
 	}
@@ -164,7 +164,7 @@ func (n *Node) undefined(t *run, op Permission, f function, args []ei.Term, why 
 		hint = "did you mean " + meant + "?"
 		why = fmt.Errorf("%w; %s", why, hint)
 	}
-	t.complain()
+	t.work().complain()
 	n.misused(t.caller(), what, why)
 	return f.refused(ei.Atom("undef"), args, hint)
 }

@@ -32,31 +32,40 @@ func (n *Node) serveKernel() error {
 // it, a connection's reader say, or, if the Server may be full, on one for each message: then none
 // waits for another one, and the reader waits for none of them.
 func (s *Server) takeOwn(b *Mailbox, m *Message) {
-	n, r := b.n, s.newRun(b, m)
+	n := b.n
 	if s.full == nil {
+		r := new(serverRun)
+		r.init(s, b, m)
 		r.around = n.ctx
 		s.handle(r)
 		return
 	}
+	r := new(rexRun)
+	r.init(s, b, m)
 	if !n.mayAsk(r.conn, r.askedBy()) {
 		m.Release()
 		return
 	}
-	if !n.admitRun(&r.run, r.conn, cost(m)+spawnCost) {
+	if !r.work.admit(n, &r.run, r.conn, cost(m)+spawnCost) {
 		s.full.takeOwn(b, m)
 		return
 	}
-	r.does, r.asked = r, r.is.Kind != otp.Cast
+	r.work.does, r.work.asked = r, r.is.Kind != otp.Cast
 	if r.is.Kind == otp.Call {
-		r.waits = bonds.MonitorID{Ref: otp.MonitorOf(r.is.Tag), Node: r.is.From.Pid.Node}
+		r.work.waits = bonds.MonitorID{Ref: otp.MonitorOf(r.is.Tag), Node: r.is.From.Pid.Node}
 	}
-	if !n.work(&r.run) {
+	if !r.work.start() {
 		b.refuse(m)
 	}
 }
 
-// do is the run of a message that has a goroutine of its own.
-func (r *serverRun) do(*run) { r.s.handle(r) }
+// A rexRun is the run of a message that has a goroutine of its own.
+type rexRun struct {
+	serverRun
+	work task
+}
+
+func (r *rexRun) do() { r.s.handle(&r.serverRun) }
 
 // askedBy is the node of the process that the message names for the answer; if it names none, that
 // which the message is from.
@@ -193,7 +202,7 @@ func (n *Node) rexCast(ctx context.Context, request ei.Term) {
 		defer func() { t.endProcess(reason) }()
 		_, exception := n.applyNext(ctx, &mfa, nil)
 		reason = uncaught(exception)
-		n.unheard(t, reason)
+		n.unheard(t.task, reason)
 	}
 }
 
@@ -311,7 +320,7 @@ func rexLimit() ei.Term { return badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("syste
 // as killed.
 func (n *Node) rexResult(ctx context.Context, mfa *ei.Cursor, answer func(ei.Term)) {
 	t := runOf(ctx)
-	if t.gone.Load() { // while the call waited for a place, for which others wait now
+	if t.task.gone.Load() { // while the call waited for a place, for which others wait now
 		return
 	}
 	buf := n.scratch.Get().(*[]byte)

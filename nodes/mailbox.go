@@ -118,7 +118,7 @@ type origin struct {
 	private bool   // it belongs to a call
 	over    *Conn  // over this connection
 	ref     ei.Ref // the alias to which the call's reply goes; without words: none
-	spawned *run   // of the function whose process it is: peers pay for all that is unread
+	spawned *task  // of the function whose process it is: peers pay for all that is unread
 }
 
 // A moves is what a mailbox has to do with other processes of the operating system.
@@ -180,20 +180,20 @@ func (n *Node) newPrivate(calls *Conn, alias ei.Ref) (*Mailbox, error) {
 }
 
 // initSpawned makes the process of a function. It is not moved with the node either.
-func (b *Mailbox) initSpawned(t *run) error {
-	pid, err := t.n.NewPid()
+func (b *Mailbox) initSpawned(k *task) error {
+	pid, err := k.n.NewPid()
 	if err != nil {
 		return err
 	}
-	b.origin.spawned = t
-	b.init(t.n, pid, nil, nil)
+	b.origin.spawned = k
+	b.init(k.n, pid, nil, nil)
 	return b.enroll()
 }
 
 // isMadeFor tells whether it is the process of a function that the peer has called, or spawned.
 func (b *Mailbox) isMadeFor(peer string) bool {
-	by := b.origin.spawned.caller()
-	return by != nil && by.peer.Name == peer
+	k := b.origin.spawned
+	return k != nil && k.run.conn != nil && k.run.conn.peer.Name == peer
 }
 
 // SetLimit changes MailboxOptions.Limit and Full: for the process of a function, too, which has
@@ -384,8 +384,8 @@ func loopStop(ctx context.Context, b *Mailbox) <-chan struct{} {
 	switch t := runOf(ctx); {
 	case t == nil:
 		return nil
-	case t.n != nil:
-		return t.n.Stopping()
+	case t.task != nil:
+		return t.task.n.Stopping()
 	}
 	return b.n.Stopping()
 }

@@ -165,7 +165,8 @@ func (s *Server) run(ctx context.Context, n *Node, b *Mailbox) {
 func (s *Server) take(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 	defer n.life.Work.Leave()
 	defer b.served.rest()
-	r := s.newRun(b, m)
+	r := new(serverRun)
+	r.init(s, b, m)
 	r.around, r.self, r.brought = ctx, b, cost(m)
 	defer r.settle(n)
 	returned := false
@@ -189,14 +190,13 @@ type serverRun struct {
 	request Call
 }
 
-// newRun is the run for a message.
-func (s *Server) newRun(b *Mailbox, m *Message) *serverRun {
-	r := &serverRun{s: s, b: b, m: m}
+// init makes it the run for a message.
+func (r *serverRun) init(s *Server, b *Mailbox, m *Message) {
+	r.s, r.b, r.m = s, b, m
 	r.conn, r.trace, r.from = m.asker(), m.trace(), m.From
 	if s.handler == nil {
 		r.is = otp.ReadRequest(m.Payload)
 	}
-	return r
 }
 
 // failed is called when a function has panicked or, with nil, left by runtime.Goexit, after which

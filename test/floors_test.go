@@ -48,7 +48,7 @@ var houses = map[string]house{
 		words("conn message complain measure recv send tick"), // a connection
 		words("part partquestion ways"),                            // other workers: the ways to them, and the front
 		words("config listen opening handshake peers connect resolve publish activate"),
-		words("run processes mailbox sys deliver overflow link spawnreply monitor monitornodes exit" +
+		words("run task processes mailbox sys deliver overflow link spawnreply monitor monitornodes exit" +
 			" signal"),
 		words("call erpc gencall server on service func apply spawn work kernel" +
 			" sendto permit readloop" + // calls, both ways
