@@ -161,8 +161,8 @@ const shortTerm = 1 << 10
 
 // start does what a task is for on a goroutine of its own, in a place of Config.MaxCalls. It does
 // not wait for a place: the task is queued until its peer gets one, and counts as running from now
-// on. It is false when the node shuts down (see life.Begin); then, or when the node closes, the task
-// does not begin.
+// on. It is false when the node shuts down (see life.Begin); then, or when the node closes, the
+// task does not begin.
 func (k *task) start() bool {
 	n, c := k.n, k.run.conn
 	if !n.life.Begin(c == nil) {
