@@ -270,16 +270,12 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 
 // rexInfoFull is rexInfo without room for what is asked: only {Pid, {call, M, F, A, GL}} is
 // answered.
-func (n *Node) rexInfoFull(_ context.Context, _ *Mailbox, m *Message) {
-	c := ei.NewCursor(m.Payload)
-	if size, err := c.Tuple(); err != nil || size != 2 || m.conn == nil {
+func (n *Node) rexInfoFull(ctx context.Context, _ *Mailbox, m *Message) {
+	from, asked, ok := n.rexMessage(m)
+	if !ok {
 		return
 	}
-	from, err := otp.ReadAddressee(&c)
-	if err != nil {
-		return
-	}
-	if size, err := c.Tuple(); err != nil || size != 5 || !c.AtomIs("call") {
+	if _, ok = rexRequest(ctx, asked, "call"); !ok {
 		return
 	}
 	payload, err := ei.AppendTerm(nil, ei.Tuple{ei.Atom("rex"), rexLimit()})

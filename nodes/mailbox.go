@@ -16,6 +16,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/inbox"
 	"github.com/cnode-go/cnode/nodes/internal/life"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -486,7 +487,7 @@ func (b *Mailbox) suspend(is bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if is {
-		b.inbox.Only(func(m *Message) bool { return m.isOrderTo(b) })
+		b.inbox.Only(func(m *Message) bool { return otp.ReadRequest(m.Payload).Kind == otp.System || b.isOfParent(m) })
 	} else {
 		b.inbox.Only(nil)
 	}

@@ -367,7 +367,12 @@ func (s *Server) order(ctx context.Context, b *Mailbox, c *Call) any {
 		return s.status(b)
 	case ei.Atom("get_state"):
 		if s.State != nil {
-			return stateAnswer(s.state())
+			state, failure := s.state()
+			if failure != nil {
+				return failure
+			}
+			// since OTP 26.1; earlier releases do not take it apart, and nothing tells them apart here
+			return ei.Tuple{ei.Atom("ok"), state}
 		}
 	}
 	if t, ok := c.Request.(ei.Tuple); ok && len(t) == 2 {
@@ -394,15 +399,6 @@ func (s *Server) state() (state ei.Raw, failure ei.Term) {
 		return nil, callbackFailed(ei.Tuple{ei.Atom("go"), ei.Atom("State")}, err)
 	}
 	return raw, nil
-}
-
-// stateAnswer is sys's answer with a state since OTP 26.1, which earlier releases do not take
-// apart. Nothing tells them apart here.
-func stateAnswer(state ei.Raw, failure ei.Term) ei.Term {
-	if failure != nil {
-		return failure
-	}
-	return ei.Tuple{ei.Atom("ok"), state}
 }
 
 // fromFun is how long a fun of the node that asks may take.

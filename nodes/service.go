@@ -13,13 +13,6 @@ import (
 // that its peer has made of them. A server cannot answer without the connection, so the freeze
 // waits until it has answered.
 
-// A request is the message that a server handles, as far as its connection is concerned. It is
-// guarded by the mailbox's mutex.
-type request struct {
-	conn *Conn // the connection whose peer may wait for an answer; nil: none does
-	owed bool  // a freeze of conn waits for the answer
-}
-
 // A service is the life of a Server, or a Handler: which messages it has begun, answered and left
 // for later, and how it stops with its node. Of any other mailbox it has only b. It is guarded by
 // the mailbox's mutex, unless said otherwise.
@@ -33,7 +26,8 @@ type service struct {
 	runs   atomic.Bool  // it handles a message; set with mu held
 	later  atomic.Int32 // how many calls it has left for later
 	cancel func()       // ends the context of its functions
-	now    request      // the message that it handles
+	conn   *Conn        // whose peer may wait for an answer to what it handles; nil: none does
+	owed   bool         // a freeze of conn waits for the answer
 	asked  *Message     // the latest unread request from a process of this node
 	// the node shuts down: so many messages it is still to handle
 	backlog int
@@ -57,8 +51,7 @@ func (v *service) take() *Message {
 		return nil
 	}
 	v.runs.Store(true)
-	v.now = request{m.conn, m.owed}
-	m.owed = false
+	v.conn, v.owed, m.owed = m.conn, m.owed, false
 	if v.backlog > 0 {
 		if v.backlog--; v.backlog == 0 {
 			b.n.life.Work.Leave() // the server itself runs, until it has handled m
@@ -94,11 +87,11 @@ func (v *service) keepBacklog() {
 // answered notes that the message in hand has been answered, or needs no answer.
 func (v *service) answered() {
 	v.b.mu.Lock()
-	r := v.now
-	v.now = request{}
+	c, owed := v.conn, v.owed
+	v.conn, v.owed = nil, false
 	v.b.mu.Unlock()
-	if r.owed {
-		r.conn.works.Leave()
+	if owed {
+		c.works.Leave()
 	}
 }
 
@@ -124,8 +117,8 @@ func (b *Mailbox) noteUnanswered(c *Conn) {
 	if !v.is {
 		return
 	}
-	if r := &v.now; r.conn == c && !r.owed {
-		r.owed = true
+	if v.conn == c && !v.owed {
+		v.owed = true
 		c.works.Enter()
 	}
 	for e := range b.inbox.Entries() {

@@ -58,11 +58,6 @@ func (b *Mailbox) isOfParent(m *Message) bool {
 	return m.Op == dist.OpExit && b.opts.Parent != (ei.Pid{}) && m.From == b.opts.Parent
 }
 
-// isOrderTo tells whether a suspended process takes the message.
-func (m *Message) isOrderTo(b *Mailbox) bool {
-	return otp.ReadRequest(m.Payload).Kind == otp.System || b.isOfParent(m)
-}
-
 // debug does what one of sys's debug functions asks for.
 func (c *care) debug(b *Mailbox, what ei.Term) ei.Term {
 	c.mu.Lock()

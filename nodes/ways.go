@@ -3,6 +3,8 @@ package nodes
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -164,11 +166,8 @@ func (w *ways) workerLinkPeer() dist.Peer {
 
 // local lists the ways to the other workers: the worker links, and the relay links of conns.
 func (w *ways) local(conns []*Conn) []*Conn {
-	var list []*Conn
 	w.mu.Lock()
-	for _, c := range w.workerLinks {
-		list = append(list, c)
-	}
+	list := slices.Collect(maps.Values(w.workerLinks))
 	w.mu.Unlock()
 	for _, c := range conns {
 		c.relaying.Lock()
@@ -185,10 +184,7 @@ func (w *ways) close() error {
 	w.mu.Lock()
 	w.closed = true
 	w.dropComing()
-	var workerLinks []*Conn
-	for _, c := range w.workerLinks {
-		workerLinks = append(workerLinks, c)
-	}
+	workerLinks := slices.Collect(maps.Values(w.workerLinks))
 	w.mu.Unlock()
 	for _, c := range workerLinks {
 		_ = c.Close()

@@ -115,19 +115,20 @@ func (e *workerEstate) snapshotMessages(s *states.Worker) (err error) {
 	if s.Unsent, err = talk.Describe(&e.table, p.line.Waiting()); err != nil {
 		return err
 	}
+	var seeking, coming []*talk.WorkerLink
 	for id := range p.seeking {
-		more, err := talk.Describe(&e.table, []*talk.WorkerLink{{Part: id}})
-		if err != nil {
-			return err
-		}
-		s.Unsent = append(s.Unsent, more...)
+		seeking = append(seeking, &talk.WorkerLink{Part: id})
 	}
+	more, err := talk.Describe(&e.table, seeking)
+	if err != nil {
+		return err
+	}
+	s.Unsent = append(s.Unsent, more...)
 	for _, list := range p.coming {
-		more, err := talk.Describe(&e.table, list)
-		if err != nil {
-			return err
-		}
-		s.Coming = append(s.Coming, more...)
+		coming = append(coming, list...)
+	}
+	if s.Coming, err = talk.Describe(&e.table, coming); err != nil {
+		return err
 	}
 	var asked []talk.Question
 	for _, q := range p.asked {

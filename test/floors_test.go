@@ -46,7 +46,7 @@ var houses = map[string]house{
 			// leaves
 			" transports router logname"),
 		words("conn message complain measure recv send tick"), // a connection
-		words("part partquestion ways"),                            // other workers: the ways to them, and the front
+		words("part partquestion ways"),                       // other workers: the ways to them, and the front
 		words("config listen opening handshake peers connect resolve publish activate"),
 		words("run task processes mailbox sys deliver overflow link spawnreply monitor monitornodes exit" +
 			" signal"),
