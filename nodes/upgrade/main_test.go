@@ -115,7 +115,7 @@ func counter(name string) {
 		u.Command = []string{program}
 	}
 	if addr := os.Getenv(stepsVariable); addr != "" {
-		u.OnReached(func(step string) { director.Reached(addr, step) })
+		u.Reached = func(step string) { director.Reached(addr, step) }
 	}
 	ctx := context.Background()
 	n, err := u.Start(ctx)

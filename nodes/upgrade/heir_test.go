@@ -1,9 +1,11 @@
-package move
+package upgrade
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -11,8 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/test/sockdir"
 )
 
 // A startable is a node that has been handed over, and is ready to start.
@@ -20,6 +24,10 @@ type startable struct{ err error }
 
 func (s startable) Start(context.Context) error { return s.err }
 func (s startable) Discard() error              { return nil }
+
+func logging(to io.Writer) *Upgrader {
+	return &Upgrader{Config: nodes.Config{Logger: slog.New(slog.NewTextHandler(to, nil))}}
+}
 
 // A service manager that sees its main process end must know the next one by then: it is told
 // before the old process learns that it may end.
@@ -29,16 +37,16 @@ func TestManagerKnowsTheHeir(t *testing.T) {
 		manager, err := net.ListenUnixgram("unixgram", at)
 		require.NoError(t, err)
 		defer manager.Close()
-		t.Setenv("NOTIFY_SOCKET", at.Name)
-		var errOut strings.Builder
-		h := &heir{staged: startable{failed}, errOut: &errOut}
+		under(t, at.Name)
+		var log strings.Builder
+		h := &heir{staged: startable{failed}, u: logging(&log)}
 		require.ErrorIs(t, h.Start(t.Context()), failed)
 		require.NoError(t, manager.SetReadDeadline(time.Now().Add(time.Minute)))
 		said := make([]byte, 100)
 		n, err := manager.Read(said)
 		require.NoError(t, err)
 		require.Equal(t, fmt.Sprintf("READY=1\nMAINPID=%d\n", os.Getpid()), string(said[:n]))
-		require.Empty(t, errOut.String())
+		require.Empty(t, log.String())
 	}
 }
 
@@ -46,8 +54,9 @@ func TestManagerKnowsTheHeir(t *testing.T) {
 // visible reason.
 func TestManagerThatIsNotThere(t *testing.T) {
 	at := filepath.Join(sockdir.New(t), "notify")
-	t.Setenv("NOTIFY_SOCKET", at)
-	var errOut strings.Builder
-	NotifyManager(&errOut)
-	require.Contains(t, errOut.String(), "(NOTIFY_SOCKET): dial unixgram "+at)
+	under(t, at)
+	var log strings.Builder
+	logging(&log).ready()
+	require.Contains(t, log.String(), "(NOTIFY_SOCKET)")
+	require.Contains(t, log.String(), "dial unixgram "+at)
 }

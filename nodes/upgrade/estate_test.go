@@ -1,7 +1,6 @@
-package move
+package upgrade
 
 import (
-	"context"
 	"testing"
 
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -16,15 +15,14 @@ func (*still) Descriptors() []int { return nil }
 func (*still) Thaw()              {}
 func (*still) Release() error     { return nil }
 
-// The copy of a state that serve makes holds no keys once the hand-off is over, by Thaw or by
+// The copy of a state that an Upgrader makes holds no keys once the hand-off is over, by Thaw or by
 // Release.
 func TestEstateForgets(t *testing.T) {
 	for name, end := range map[string]func(handoff.Frozen) error{
 		"thawed":   func(f handoff.Frozen) error { f.Thaw(); return nil },
 		"released": handoff.Frozen.Release,
 	} {
-		c := &Control{halt: func(context.Context) (handoff.Frozen, error) { return &still{[]byte("secret")}, nil }}
-		f, err := c.freeze(t.Context())
+		f, err := bequeath(&still{[]byte("secret")}, nil)
 		require.NoError(t, err)
 		state := f.State()
 		require.Contains(t, string(state), "secret", name)
