@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/move"
-
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -18,11 +17,10 @@ import (
 const diesVariable = "CNODE_TEST_DIES"
 
 func dieAsOwner() {
-	var s move.Succession
-	ch, err := s.Channel(context.Background(), "")
+	ch, err := upgrade.Coming()
 	if err == nil {
 		_, err = (&handoff.Acceptance{
-			Terms: handoff.Terms{Plugins: []string{transport.TCP().Name()}, Know: append(nodes.StateFeatures(), move.StateFeature)},
+			Terms: handoff.Terms{Plugins: []string{transport.TCP().Name()}, Know: append(nodes.StateFeatures(), "cnode-upgrade-node-1")},
 			Stage: func(context.Context, []byte, []int) (handoff.Staged, error) { return stillborn{}, nil },
 			Reached: func(p handoff.Point) {
 				if p == handoff.HeirOwns && os.Getenv(diesVariable) != failsToStart {

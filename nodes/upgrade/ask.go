@@ -16,14 +16,11 @@ import (
 var ErrNobody = errors.New("no program listens at the control socket")
 
 // ErrUnsaid: the outcome is not known. The upgrade may still be going on, or be done.
-var ErrUnsaid = errors.New("did not report the outcome")
+var ErrUnsaid = errors.New("did not report the outcome of the upgrade")
 
 // ErrSilent: the new process has taken the node over, and has died since, or hangs. There is no way
 // back.
 var ErrSilent = errors.New("has taken over the node, but has not reported that it runs")
-
-// ErrWorkers: the node is upgraded, but not all of its workers.
-var ErrWorkers = errors.New("not all workers are upgraded")
 
 // An Asked is what Ask has learnt.
 type Asked struct {
@@ -77,7 +74,7 @@ func Ask(ctx context.Context, control, program string) (Asked, error) {
 	a := Asked{Old: ch.Peer().PID}
 	var refused *handoff.RefusedError
 	if err != nil && !errors.As(err, &refused) {
-		err = fmt.Errorf("%w of the upgrade: %w", ErrUnsaid, err)
+		err = fmt.Errorf("%w: %w", ErrUnsaid, err)
 	}
 	if err == nil {
 		err = a.read(words)
@@ -94,12 +91,12 @@ func (a *Asked) read(words []string) error {
 		return ErrEnds
 	}
 	if len(words) < 3 {
-		return fmt.Errorf("it has answered %q", words)
+		return fmt.Errorf("has answered %q", words)
 	}
 	old, err1 := strconv.Atoi(words[1])
 	next, err2 := strconv.Atoi(words[2])
 	if errors.Join(err1, err2) != nil {
-		return fmt.Errorf("it has answered %q", words)
+		return fmt.Errorf("has answered %q", words)
 	}
 	a.Old, a.New = old, next
 	reason := strings.Join(words[3:], " ")
@@ -112,27 +109,36 @@ func (a *Asked) read(words []string) error {
 	case answerSilent:
 		return fmt.Errorf("%w: %s", ErrSilent, reason)
 	}
-	return fmt.Errorf("it has answered %q", words)
+	return fmt.Errorf("has answered %q", words)
+}
+
+// A WorkersError says which workers are not upgraded, and serve on in their old processes.
+type WorkersError struct {
+	Failures []string // each names a worker, and the reason
+}
+
+// Error has a line for each of them.
+func (e *WorkersError) Error() string {
+	return "not all workers are upgraded:\n" + strings.Join(e.Failures, "\n")
 }
 
 // AskWorkers waits for the upgrade of the workers that follows that of their front, after an Ask
-// with Asked.Workers. ErrWorkers names those that are not upgraded and serve on in their old
-// processes, each with the reason, in a line of its own. ErrUnsaid: they are upgraded one after the
-// other, which may still be going on.
+// with Asked.Workers. Some are not upgraded if the error is a *WorkersError; any other one says
+// that the outcome is not known: they are upgraded one after the other, which may still be going
+// on.
 func AskWorkers(ctx context.Context, control string) error {
 	ch, err := dial(ctx, control)
-	var words []string
-	if err == nil {
-		words, err = ch.Ask(ctx, askWorkers)
-		err = errors.Join(err, ch.Close())
+	if err != nil {
+		return err
 	}
-	switch {
+	words, err := ch.Ask(ctx, askWorkers)
+	switch err = errors.Join(err, ch.Close()); {
 	case err != nil:
-		return fmt.Errorf("%w of its workers' upgrade: %w", ErrUnsaid, err)
+		return err
 	case len(words) == 0 || words[0] != askWorkers:
-		return fmt.Errorf("it has answered %q when it was asked about its workers", words)
+		return fmt.Errorf("process %d has answered %q when it was asked about its workers", ch.Peer().PID, words)
 	case len(words) > 1:
-		return fmt.Errorf("%w:\n%s", ErrWorkers, strings.Join(words[1:], "\n"))
+		return &WorkersError{words[1:]}
 	}
 	return nil
 }
