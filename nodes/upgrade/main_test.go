@@ -111,6 +111,10 @@ func counter(name string) {
 		},
 		Handover: func(context.Context) ([]byte, error) { return fmt.Append(nil, total), nil },
 	}}
+	u.Control, u.TakeOver = os.Getenv(role+"_CONTROL"), os.Getenv(role+"_TAKE") != ""
+	if why := os.Getenv(role + "_BUSY"); why != "" {
+		u.Allow = func() error { return errors.New(why) }
+	}
 	if program := os.Getenv(role + "_NEXT"); program != "" {
 		u.Command = []string{program}
 	}

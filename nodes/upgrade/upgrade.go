@@ -100,7 +100,7 @@ type Upgrader struct {
 	ending bool
 	busy   chan struct{} // closed when the upgrade that goes on is over; nil: there is none
 	next   *os.Process   // the node is its now
-	beside []*Listener   // go on with the node
+	beside []*listener   // go on with the node
 }
 
 // at tells whoever wants to know to which step this process has come.
@@ -263,7 +263,7 @@ func (u *Upgrader) Listen(network, address string) (net.Listener, error) {
 	if u.node == nil {
 		return nil, ErrStarts
 	}
-	l, err := Listen(network, address)
+	l, err := listen(network, address)
 	if err != nil {
 		return nil, err
 	}
@@ -274,7 +274,7 @@ func (u *Upgrader) Listen(network, address string) (net.Listener, error) {
 		case <-l.closed:
 		case <-n.Done():
 			if errors.Is(n.Err(), nodes.ErrMoved) {
-				l.Leave()
+				l.leave()
 			}
 		}
 	}()
@@ -461,7 +461,7 @@ func (u *Upgrader) successor(program string) *Successor {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return &Successor{Cmd: cmd, Listeners: slices.Clone(u.beside), OnMain: func() { u.at("owner: the new process is the main one") }}
+	return &Successor{Cmd: cmd, listeners: slices.Clone(u.beside), onMain: func() { u.at("owner: the new process is the main one") }}
 }
 
 // Run serves until ctx ends, the process is told to end (SIGTERM, SIGINT), or nobody can connect to
