@@ -339,8 +339,9 @@ func (u *Upgrader) takeOver(ctx context.Context, ch *handoff.Channel) (whole, *h
 // is the node now, even if an error reports trouble at the end, and this one should end: Run
 // returns nil. Otherwise this process goes on as if nothing had happened, and the error says why:
 // what Allow returns, ErrBusy of package handoff while another Upgrade goes on, ErrProcessOne,
-// ErrStarts, ErrEnds, what the start of the program returns, or a *handoff.Error. If ctx ends, or Run is to end, the
-// node does not move; or if it has moved already, the other process is told to end.
+// ErrStarts, ErrEnds, what the start of the program returns, or a *handoff.Error. If ctx ends, or
+// Run is to end, the node does not move; or if it has moved already, the other process is told to
+// end.
 //
 // The node is silent for a fraction of a second, or for 15 s at most with a program that hangs.
 // Upgrade returns once no signal that is meant for the node can reach this process any more.
