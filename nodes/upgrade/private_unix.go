@@ -22,9 +22,10 @@ func checkPrivate(dir string) error {
 	case !info.IsDir():
 		return fmt.Errorf("%s is not a directory", dir)
 	case ok && int(st.Uid) != os.Getuid():
-		return fmt.Errorf("%w: %s belongs to another user", handoff.ErrForbidden, dir)
+		return fmt.Errorf("%w: %s belongs to another user: remove it, or set XDG_RUNTIME_DIR, also for who asks", handoff.ErrForbidden, dir)
 	case info.Mode().Perm()&0o077 != 0:
-		return fmt.Errorf("%w: %s is open to others (chmod 700)", handoff.ErrForbidden, dir)
+		return fmt.Errorf("%w: %s is open to other users (mode %#o): chmod 700 it, or set XDG_RUNTIME_DIR, also for who asks",
+			handoff.ErrForbidden, dir, info.Mode().Perm())
 	}
 	return nil
 }
