@@ -9,6 +9,9 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"github.com/cnode-go/cnode/transport/handoff/internal/fault"
+	"github.com/cnode-go/cnode/transport/handoff/internal/system"
 )
 
 // An Acceptance is the new owner's side of a hand-off. Fields must not be changed once it is in
@@ -121,7 +124,7 @@ func (t *taking) hello(ctx context.Context) error {
 	if ours.StateBytes <= 0 {
 		ours.StateBytes = DefaultMaxState
 	}
-	if memoryFiles {
+	if system.MemoryFiles {
 		ours.Know = append(slices.Clone(ours.Know), featureMemoryFile)
 	}
 	t.terms = ours
@@ -230,7 +233,7 @@ func (t *taking) offered(ctx context.Context, set *FDSet) (pipe *FDSet, step Ste
 			t.pass(HeirDescriptorsAll)
 			t.state, err = t.gatherFrom(offering, m, kindState, t.terms.StateBytes, HeirStateHalf)
 		default:
-			err = malformed("message %d in place of the state", m.kind)
+			err = fault.Malformed("message %d in place of the state", m.kind)
 		}
 		if err != nil {
 			return nil, StepOffer, err
@@ -239,10 +242,10 @@ func (t *taking) offered(ctx context.Context, set *FDSet) (pipe *FDSet, step Ste
 	}
 	t.pass(HeirStateAll)
 	if m, err = t.next(offering, set, beside); err == nil && m.kind != kindOffer {
-		err = malformed("message %d in place of the offer", m.kind)
+		err = fault.Malformed("message %d in place of the offer", m.kind)
 	}
 	if err == nil && (m.first != set.Len() || m.total != len(t.state)) {
-		err = malformed("an offer of %d descriptors and %d bytes, of which %d and %d came", m.first, m.total, set.Len(), len(t.state))
+		err = fault.Malformed("an offer of %d descriptors and %d bytes, of which %d and %d came", m.first, m.total, set.Len(), len(t.state))
 	}
 	return beside, StepOffer, err
 }
@@ -258,11 +261,11 @@ func (t *taking) next(ctx context.Context, set, beside *FDSet) (m offerMessage, 
 	if m, err = parseOffer(packet); err == nil {
 		switch {
 		case m.kind == kindDescriptors && (m.count != came.Len() || m.first != set.Len() || m.count == 0):
-			err = malformed("%d descriptors from %d on were announced, and %d came, after %d", m.count, m.first, came.Len(), set.Len())
+			err = fault.Malformed("%d descriptors from %d on were announced, and %d came, after %d", m.count, m.first, came.Len(), set.Len())
 		case m.kind == kindDescriptors && set.Len()+came.Len() > t.terms.Descriptors:
 			err = fmt.Errorf("%w: more than %d descriptors", ErrLimit, t.terms.Descriptors)
 		case m.kind != kindDescriptors && came.Len() != m.attached():
-			err = malformed("%d descriptors with a message that has %d", came.Len(), m.attached())
+			err = fault.Malformed("%d descriptors with a message that has %d", came.Len(), m.attached())
 		}
 	}
 	if err != nil {

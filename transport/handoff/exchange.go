@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"syscall"
+
+	"github.com/cnode-go/cnode/transport/handoff/internal/fault"
 )
 
 const (
@@ -115,7 +117,7 @@ func (x *exchange) send(ctx context.Context, kind byte, body []byte, fds ...int)
 	if len(body) >= packetLimit {
 		return fmt.Errorf("a message of %d bytes, more than %d: %w", 1+len(body), packetLimit, syscall.EMSGSIZE)
 	}
-	err := unwrapOp(x.ch.conn.send(ctx, nil, []byte{kind}, body, fds))
+	err := fault.Cause(x.ch.conn.send(ctx, nil, []byte{kind}, body, fds))
 	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
 		if why := x.lastWord(); why != nil { // the other side may have said why it left
 			return why
@@ -157,9 +159,9 @@ func (x *exchange) receiveAny(ctx context.Context, set *FDSet, room int) (packet
 	case err == io.EOF || errors.Is(err, syscall.ECONNRESET):
 		return packet{}, fmt.Errorf("%w: %w", ErrLeft, io.ErrUnexpectedEOF)
 	case err != nil:
-		return packet{}, unwrapOp(err)
+		return packet{}, fault.Cause(err)
 	case len(p) == 0:
-		return packet{}, malformed("an empty message")
+		return packet{}, fault.Malformed("an empty message")
 	}
 	m := packet{p[0], p[1:]}
 	if m.kind == kindRefuse {
@@ -172,7 +174,7 @@ func (x *exchange) receiveAny(ctx context.Context, set *FDSet, room int) (packet
 func (x *exchange) receive(ctx context.Context, kind byte) (packet, error) {
 	m, err := x.receiveAny(ctx, nil, 0)
 	if err == nil && m.kind != kind {
-		err = malformed("message %d, and %d is due", m.kind, kind)
+		err = fault.Malformed("message %d, and %d is due", m.kind, kind)
 	}
 	return m, err
 }
@@ -225,9 +227,9 @@ func (x *exchange) gatherFrom(ctx context.Context, first offerMessage, kind byte
 	for o := first; ; {
 		switch {
 		case o.total != first.total || o.first != len(p) || len(o.data) > o.total-len(p):
-			return p, malformed("a piece of %d bytes at %d of %d, where %d of %d are there", len(o.data), o.first, o.total, len(p), first.total)
+			return p, fault.Malformed("a piece of %d bytes at %d of %d, where %d of %d are there", len(o.data), o.first, o.total, len(p), first.total)
 		case len(o.data) == 0 && o.total > 0:
-			return p, malformed("a piece of the state without a byte")
+			return p, fault.Malformed("a piece of the state without a byte")
 		}
 		p = appendOnly(p, o.data, first.total)
 		clear(o.data)

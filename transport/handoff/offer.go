@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff/internal/fault"
+	"github.com/cnode-go/cnode/transport/handoff/internal/system"
 )
 
 // An Offer is the old owner's side of a hand-off: what there is to hand over, and how. The other
@@ -251,7 +253,7 @@ func (g *giving) offer(ctx context.Context, f Frozen) (sum [sha256.Size]byte, er
 		}
 		got, err := parseOffer(m)
 		if err == nil && got.first != at+len(part) {
-			err = malformed("%d descriptors are there, of %d that were sent", got.first, at+len(part))
+			err = fault.Malformed("%d descriptors are there, of %d that were sent", got.first, at+len(part))
 		}
 		if err != nil {
 			return sum, err
@@ -274,10 +276,10 @@ func (g *giving) offer(ctx context.Context, f Frozen) (sum [sha256.Size]byte, er
 // filter of system calls, or a lack of descriptors, does not prevent the hand-off.
 func (g *giving) state(ctx context.Context, p []byte) error {
 	if len(p) > longState && slices.Contains(g.limit.Know, featureMemoryFile) {
-		fd, err := sealedFile(stateName, p)
+		fd, err := system.SealedFile(stateName, p)
 		if err == nil {
 			err = g.send(ctx, kindStateFile, appendCounts(nil, 0, len(p)), fd)
-			return errors.Join(err, closeFD(fd))
+			return errors.Join(err, system.Close(fd))
 		}
 	}
 	return g.chunks(ctx, kindState, p, OwnerStateHalf)
@@ -331,7 +333,7 @@ func (g *giving) taken(ctx context.Context, f Frozen) (Handed, error) {
 		err = errors.Join(err, e)
 	}
 	if back && err == nil {
-		err = malformed("the new process reports that it runs, and has not read the token")
+		err = fault.Malformed("the new process reports that it runs, and has not read the token")
 	}
 	e = g.token.close()
 	h := Handed{Moved: !back, Peer: g.ch.peer, Silence: time.Since(g.began)}

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -23,6 +24,9 @@ import (
 
 	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/test/sockdir"
+	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
+	"github.com/cnode-go/cnode/transport/handoff/internal/sock"
+	"github.com/cnode-go/cnode/transport/handoff/internal/system"
 )
 
 // A thing is what the tests hand over inside one process: some pipes.
@@ -91,7 +95,7 @@ func (x *thing) acceptance() *Acceptance {
 // channels makes both ends of a channel.
 func channels(t testing.TB) (one, other *Channel) {
 	t.Helper()
-	noLeak(t)
+	fdtest.NoLeak(t)
 	one, f, err := ChannelPair()
 	require.NoError(t, err)
 	t.Cleanup(func() { one.Close() })
@@ -106,8 +110,8 @@ func exchanged(t testing.TB, o *Offer, a *Acceptance) (h Handed, gave, took erro
 	t.Helper()
 	one, other := channels(t)
 	done := make(chan struct{})
-	go func() { defer close(done); h, gave = o.Give(soon(t), one) }()
-	taken, took := a.Take(soon(t), other)
+	go func() { defer close(done); h, gave = o.Give(fdtest.Soon(t), one) }()
+	taken, took := a.Take(fdtest.Soon(t), other)
 	owns := took == nil
 	if took != nil {
 		var e *Error
@@ -268,19 +272,19 @@ func TestMandatoryFields(t *testing.T) {
 	x := newThing(t, 1, 1)
 
 	one, other := channels(t)
-	h, err := (&Offer{}).Give(soon(t), one) // the other end is not used yet
+	h, err := (&Offer{}).Give(fdtest.Soon(t), one) // the other end is not used yet
 	missing(err, OldOwner, "Offer.Freeze")
 	require.Zero(t, h.Silence)
 	require.False(t, h.Moved)
-	taken, err := x.acceptance().Take(soon(t), other)
+	taken, err := x.acceptance().Take(fdtest.Soon(t), other)
 	require.False(t, taken.Owns)
 	told(err)
 
 	one, other = channels(t)
-	taken, err = (&Acceptance{}).Take(soon(t), other)
+	taken, err = (&Acceptance{}).Take(fdtest.Soon(t), other)
 	missing(err, NewOwner, "Acceptance.Stage")
 	require.False(t, taken.Owns)
-	h, err = x.offer().Give(soon(t), one)
+	h, err = x.offer().Give(fdtest.Soon(t), one)
 	require.False(t, h.Moved)
 	told(err)
 	require.Zero(t, x.thawed, "it was frozen")
@@ -299,7 +303,7 @@ func TestOfferOfNothingMovesNothing(t *testing.T) {
 	a := x.acceptance()
 	a.Stage = func(_ context.Context, _ []byte, fds []int) (Staged, error) {
 		for _, fd := range fds {
-			require.NoError(t, closeFD(fd))
+			require.NoError(t, system.Close(fd))
 		}
 		return nil, nil
 	}
@@ -376,8 +380,8 @@ func TestNoGoodbyeIsReported(t *testing.T) {
 		}
 	}
 	done := make(chan error, 1)
-	go func() { _, err := o.Give(soon(t), one); done <- err }()
-	taken, err := x.acceptance().Take(soon(t), other)
+	go func() { _, err := o.Give(fdtest.Soon(t), one); done <- err }()
+	taken, err := x.acceptance().Take(fdtest.Soon(t), other)
 	require.True(t, taken.Owns)
 	require.ErrorIs(t, err, ErrLeft)
 	var e *Error
@@ -393,7 +397,7 @@ func TestPatienceEndsBeforeTheToken(t *testing.T) {
 	for _, waits := range []bool{false, true} {
 		x := newThing(t, 1, 10)
 		one, other := channels(t)
-		ctx, cancel := context.WithCancel(soon(t))
+		ctx, cancel := context.WithCancel(fdtest.Soon(t))
 		defer cancel()
 		o, a := x.offer(), x.acceptance()
 		a.Deadlines.Take = time.Hour
@@ -414,13 +418,13 @@ func TestPatienceEndsBeforeTheToken(t *testing.T) {
 				cancel()
 				select {
 				case <-left:
-				case <-soon(t).Done():
+				case <-fdtest.Soon(t).Done():
 				}
 			}
 		}
 		var h Handed
 		done := make(chan error, 1)
-		go func() { var err error; h, err = o.Give(soon(t), one); done <- err }()
+		go func() { var err error; h, err = o.Give(fdtest.Soon(t), one); done <- err }()
 		taken, err := a.Take(ctx, other)
 		close(left)
 		require.ErrorIs(t, err, context.Canceled)
@@ -442,7 +446,7 @@ func TestPatienceEndsBeforeTheToken(t *testing.T) {
 func TestOwnerThatDoesNotWait(t *testing.T) {
 	x := newThing(t, 1, 10)
 	one, other := channels(t)
-	ctx, cancel := context.WithCancel(soon(t))
+	ctx, cancel := context.WithCancel(fdtest.Soon(t))
 	defer cancel()
 	o, a := x.offer(), x.acceptance()
 	o.Reached = func(p Point) {
@@ -452,7 +456,7 @@ func TestOwnerThatDoesNotWait(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	go func() { _, err := o.Give(ctx, one); done <- err }()
-	taken, err := a.Take(soon(t), other)
+	taken, err := a.Take(fdtest.Soon(t), other)
 	require.False(t, taken.Owns)
 	var refused *RefusedError
 	require.ErrorAs(t, err, &refused)
@@ -465,7 +469,7 @@ func TestOwnerThatDoesNotWait(t *testing.T) {
 func TestPatienceEndsWithTheToken(t *testing.T) {
 	x := newThing(t, 1, 1)
 	one, other := channels(t)
-	ctx, cancel := context.WithCancel(soon(t))
+	ctx, cancel := context.WithCancel(fdtest.Soon(t))
 	a := x.acceptance()
 	x.startHook = func(ctx context.Context) {
 		require.NoError(t, ctx.Err())
@@ -478,7 +482,7 @@ func TestPatienceEndsWithTheToken(t *testing.T) {
 		}
 	}
 	done := make(chan error, 1)
-	go func() { _, err := x.offer().Give(soon(t), one); done <- err }()
+	go func() { _, err := x.offer().Give(fdtest.Soon(t), one); done <- err }()
 	_, err := a.Take(ctx, other)
 	require.NoError(t, err)
 	require.NoError(t, <-done)
@@ -491,7 +495,7 @@ func TestReportIsHeardThoughPatienceEnds(t *testing.T) {
 	for _, reports := range []bool{true, false} {
 		x := newThing(t, 1, 1)
 		one, other := channels(t)
-		ctx, cancel := context.WithCancel(soon(t))
+		ctx, cancel := context.WithCancel(fdtest.Soon(t))
 		runs, heard := make(chan struct{}), make(chan struct{})
 		o, a := x.offer(), x.acceptance()
 		a.Reached = func(p Point) {
@@ -513,7 +517,7 @@ func TestReportIsHeardThoughPatienceEnds(t *testing.T) {
 			}
 		}
 		took := make(chan error, 1)
-		go func() { _, err := a.Take(soon(t), other); took <- err }()
+		go func() { _, err := a.Take(fdtest.Soon(t), other); took <- err }()
 		h, err := o.Give(ctx, one)
 		require.True(t, h.Moved)
 		if reports {
@@ -535,23 +539,23 @@ func TestSecondOfferHearsBusy(t *testing.T) {
 	o.Freeze = func(context.Context) (Frozen, error) { close(in); <-out; return x, nil }
 	first, peer := channels(t)
 	done := make(chan error, 2)
-	go func() { _, err := o.Give(soon(t), first); done <- err }()
-	go func() { _, err := x.acceptance().Take(soon(t), peer); done <- err }()
+	go func() { _, err := o.Give(fdtest.Soon(t), first); done <- err }()
+	go func() { _, err := x.acceptance().Take(fdtest.Soon(t), peer); done <- err }()
 	<-in
 	second, other := channels(t)
-	h, err := o.Give(soon(t), second)
+	h, err := o.Give(fdtest.Soon(t), second)
 	require.ErrorIs(t, err, ErrBusy)
 	require.False(t, h.Moved)
-	_, err = x.acceptance().Take(soon(t), other)
+	_, err = x.acceptance().Take(fdtest.Soon(t), other)
 	require.ErrorIs(t, err, ErrBusy)
 
 	third, another := channels(t) // whose hello is not read any more
-	require.NoError(t, another.conn.Send(soon(t), []byte{kindHello}))
-	_, err = o.Give(soon(t), third)
+	require.NoError(t, another.conn.Send(fdtest.Soon(t), []byte{kindHello}))
+	_, err = o.Give(fdtest.Soon(t), third)
 	require.ErrorIs(t, err, ErrBusy)
 	require.NoError(t, third.Close())
 	again := exchange{ch: another}
-	_, err = again.receiveAny(soon(t), nil, 0)
+	_, err = again.receiveAny(fdtest.Soon(t), nil, 0)
 	require.ErrorIs(t, err, ErrBusy)
 	close(out)
 	require.NoError(t, <-done)
@@ -632,15 +636,11 @@ func TestRefusalWire(t *testing.T) {
 
 // On systems without sequenced packets all functions that need them return the same error.
 func TestNoSequencedPackets(t *testing.T) {
-	if hasPackets {
+	if sock.Sequenced(syscall.SOCK_SEQPACKET) == nil {
 		t.Skip(runtime.GOOS, "has them")
 	}
 	path := filepath.Join(sockdir.New(t), "x")
-	_, _, err := JSONPair(nil)
-	require.ErrorIs(t, err, errors.ErrUnsupported)
-	_, err = ConnectJSON(t.Context(), path, nil)
-	require.ErrorIs(t, err, errors.ErrUnsupported)
-	_, err = ListenJSON(path, nil)
+	_, _, err := PacketPair()
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 	_, err = ConnectControl(t.Context(), path)
 	require.ErrorIs(t, err, errors.ErrUnsupported)
@@ -649,7 +649,7 @@ func TestNoSequencedPackets(t *testing.T) {
 // Both processes share the blocking mode of the pipe. A new owner may make the pipe blocking at any
 // moment, and that must not make the old owner wait.
 func TestTakeBackNeverWaits(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	for i := range 2_000 {
 		k, err := newToken()
 		require.NoError(t, err)

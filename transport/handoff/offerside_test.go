@@ -322,8 +322,6 @@ func runSide(side string) int {
 	err := json.Unmarshal([]byte(os.Getenv(orderVariable)), &o)
 	switch {
 	case err != nil:
-	case side == takesSessions:
-		err = takeSessions(party.NewSide())
 	default:
 		err = o.run(side, party.NewSide())
 	}
@@ -442,7 +440,7 @@ func setLimit[N int64 | uint64](to *N, n int) { *to = N(n) }
 
 // openDescriptorsNow lists the open descriptors of this process, except the runtime's own.
 func openDescriptorsNow() (list []string) {
-	for fd, target := range openDescriptors() {
+	for fd, target := range leak.Descriptors() {
 		if n, err := strconv.Atoi(fd); err == nil && !strings.HasPrefix(target, "anon_inode:") && !strings.HasPrefix(target, "/proc/") {
 			list = append(list, strconv.Itoa(n)+" "+target)
 		}

@@ -1,6 +1,6 @@
 //go:build unix
 
-package handoff
+package beam
 
 import (
 	"bytes"
@@ -11,7 +11,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,46 +18,49 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnode-go/cnode/test/expect"
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
+	"github.com/cnode-go/cnode/test/leak"
 	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff"
+	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
+	"github.com/cnode-go/cnode/transport/handoff/internal/sock"
+	"github.com/cnode-go/cnode/transport/handoff/internal/stream"
 )
 
 var messageKinds = map[string]int{"packets": unix.SOCK_SEQPACKET, "framed": unix.SOCK_STREAM}
 
-func messages(t testing.TB, kind int, config *MessageOptions) (one, other *MessageConn) {
+func messages(t testing.TB, kind int, config *Options) (one, other *Conn) {
 	t.Helper()
-	a, b := pair(t, kind)
-	one, err := NewMessageConn(a, config)
+	a, b := fdtest.Pair(t, kind)
+	one, err := NewConn(a, config)
 	require.NoError(t, err)
 	t.Cleanup(func() { one.Close() })
-	other, err = NewMessageConn(b, config)
+	other, err = NewConn(b, config)
 	require.NoError(t, err)
 	t.Cleanup(func() { other.Close() })
 	return one, other
 }
 
-// hostile makes a MessageConn, and a socket at its other end from which a test sends anything.
-func hostile(t testing.TB, kind int, config *MessageOptions) (*net.UnixConn, *MessageConn) {
+// hostile makes a Conn, and a socket at its other end from which a test sends anything.
+func hostile(t testing.TB, kind int, config *Options) (*net.UnixConn, *Conn) {
 	t.Helper()
-	a, b := pair(t, kind)
-	m, err := NewMessageConn(b, config)
+	a, b := fdtest.Pair(t, kind)
+	m, err := NewConn(b, config)
 	require.NoError(t, err)
 	t.Cleanup(func() { m.Close() })
 	return a, m
 }
 
-func open(t testing.TB, text string) *os.File {
+// option reads an option of a socket.
+func option(t testing.TB, raw syscall.RawConn, which int) (v int) {
 	t.Helper()
-	name := filepath.Join(t.TempDir(), "file")
-	require.NoError(t, os.WriteFile(name, []byte(text), 0o600))
-	f, err := os.Open(name)
+	var err error
+	require.NoError(t, raw.Control(func(fd uintptr) { v, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, which) }))
 	require.NoError(t, err)
-	t.Cleanup(func() { f.Close() })
-	return f
+	return v
 }
 
 func text(t testing.TB, f *os.File) string {
@@ -74,10 +76,10 @@ func text(t testing.TB, f *os.File) string {
 func TestMessages(t *testing.T) {
 	for name, kind := range messageKinds {
 		t.Run(name, func(t *testing.T) {
-			noLeak(t)
-			ctx := soon(t)
+			fdtest.NoLeak(t)
+			ctx := fdtest.Soon(t)
 			a, b := messages(t, kind, nil)
-			f := open(t, "f")
+			f := fdtest.Open(t, "f")
 			all := []struct {
 				data string
 				file bool
@@ -121,16 +123,16 @@ func TestMessages(t *testing.T) {
 func TestSendAndReceiveOnSockets(t *testing.T) {
 	for name, kind := range messageKinds {
 		t.Run(name, func(t *testing.T) {
-			noLeak(t)
-			ctx := soon(t)
-			a, b := pair(t, kind)
-			f := open(t, "f")
+			fdtest.NoLeak(t)
+			ctx := fdtest.Soon(t)
+			a, b := fdtest.Pair(t, kind)
+			f := fdtest.Open(t, "f")
 			require.NoError(t, Send(ctx, a, []byte("one"), f))
 			require.NoError(t, Send(ctx, a, nil, nil))
 			require.NoError(t, Send(ctx, a, []byte("two"), f))
 			raw, err := a.SyscallConn()
 			require.NoError(t, err)
-			require.False(t, credentialsOn(raw), "sending changes no option of what is received")
+			require.Zero(t, passCredentials(t, raw), "sending changes no option of what is received")
 			require.NoError(t, a.Close())
 			for _, want := range []string{"one", "", "two"} {
 				data, got, err := Receive(ctx, b)
@@ -151,21 +153,19 @@ func TestSendAndReceiveOnSockets(t *testing.T) {
 func TestSendPipe(t *testing.T) {
 	for name, kind := range messageKinds {
 		t.Run(name, func(t *testing.T) {
-			noLeak(t)
-			ctx := soon(t)
-			a, b := pair(t, kind)
+			fdtest.NoLeak(t)
+			ctx := fdtest.Soon(t)
+			a, b := fdtest.Pair(t, kind)
 			endpoint, err := SendPipe(ctx, a, []byte("sql"))
 			require.NoError(t, err)
 			data, f, err := Receive(ctx, b)
 			require.NoError(t, err)
 			require.Equal(t, "sql", string(data))
-			served, err := FileConn(f)
+			served, err := handoff.FileConn(f)
 			require.NoError(t, err)
 			raw, err := served.SyscallConn()
 			require.NoError(t, err)
-			got, err := socketKind(raw)
-			require.NoError(t, err)
-			require.Equal(t, unix.SOCK_STREAM, got, "whatever the carrier is")
+			require.Equal(t, unix.SOCK_STREAM, option(t, raw, unix.SO_TYPE), "whatever the carrier is")
 			require.NoError(t, Send(ctx, served, []byte("hello"), nil))
 			data, _, err = Receive(ctx, endpoint)
 			require.NoError(t, err)
@@ -187,20 +187,20 @@ func TestSendPipe(t *testing.T) {
 // The end that stays waits in Go's poller all the same, and so does a connection that is made of
 // the other one.
 func TestPairsAreStreams(t *testing.T) {
-	noLeak(t)
-	a, b := pair(t, unix.SOCK_SEQPACKET)
+	fdtest.NoLeak(t)
+	a, b := fdtest.Pair(t, unix.SOCK_SEQPACKET)
 	for name, make := range map[string]func() (here io.ReadWriteCloser, there *os.File, err error){
 		"SocketPair": func() (io.ReadWriteCloser, *os.File, error) {
 			one, other, err := SocketPair()
 			require.NoError(t, err)
 			requireBlocking(t, one, true)
-			here, err := FileConn(one)
+			here, err := handoff.FileConn(one)
 			return here, other, err
 		},
 		"SendPipe": func() (io.ReadWriteCloser, *os.File, error) {
-			here, err := SendPipe(soon(t), a, []byte("sql"))
+			here, err := SendPipe(fdtest.Soon(t), a, []byte("sql"))
 			require.NoError(t, err)
-			_, there, err := Receive(soon(t), b)
+			_, there, err := Receive(fdtest.Soon(t), b)
 			return here, there, err
 		},
 	} {
@@ -223,14 +223,14 @@ func TestPairsAreStreams(t *testing.T) {
 
 // A process that is started with an end of a pair finds it in blocking mode.
 func TestInheritedPairBlocks(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	ours, theirs, err := SocketPair()
 	require.NoError(t, err)
 	cmd := exec.Command("/bin/sh", "-c", "echo ready >&3; read line <&3 && echo \"$line\" >&3")
 	cmd.ExtraFiles = []*os.File{theirs}
 	require.NoError(t, cmd.Start())
 	require.NoError(t, theirs.Close())
-	c, err := FileConn(ours)
+	c, err := handoff.FileConn(ours)
 	require.NoError(t, err)
 	_, err = io.ReadFull(c, make([]byte, len("ready\n")))
 	require.NoError(t, err)
@@ -254,64 +254,23 @@ func requireBlocking(t *testing.T, c syscall.Conn, want bool) {
 	require.Equal(t, want, flags&unix.O_NONBLOCK == 0)
 }
 
-func TestFileConn(t *testing.T) {
-	noLeak(t)
-	f := open(t, "f")
-	_, err := FileConn(f)
-	require.ErrorIs(t, err, syscall.ENOTSOCK)
-	require.Equal(t, "f", text(t, f), "it stays the caller's")
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
-	require.NoError(t, err)
-	inet := os.NewFile(uintptr(fd), "inet")
-	_, err = FileConn(inet)
-	require.ErrorIs(t, err, syscall.EAFNOSUPPORT)
-	require.NoError(t, inet.Close())
-	one, other, err := SocketPair()
-	require.NoError(t, err)
-	c, err := FileConn(one)
-	require.NoError(t, err)
-	require.ErrorIs(t, one.Close(), os.ErrClosed)
-	require.NoError(t, c.Close())
-	require.NoError(t, other.Close())
-}
-
-// A file that cannot be a channel stays the caller's.
-func TestFileChannel(t *testing.T) {
-	noLeak(t)
-	a, b := rawPair(t, unix.SOCK_STREAM)
-	defer unix.Close(b)
-	f := os.NewFile(uintptr(a), "stream")
-	_, err := FileChannel(f)
-	if hasPackets { // the system has sequenced packets, and this socket is of another type
-		require.ErrorIs(t, err, syscall.EINVAL)
-		require.NotErrorIs(t, err, errors.ErrUnsupported)
-	} else {
-		require.ErrorIs(t, err, errors.ErrUnsupported)
-	}
-	require.NoError(t, f.Close())
-	f = open(t, "f")
-	_, err = FileChannel(f)
-	require.ErrorIs(t, err, syscall.ENOTSOCK)
-	require.NoError(t, f.Close())
-}
-
 // A packet holds what the socket's buffer does, and the error says what holds more: a stream.
 func TestLongMessage(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	long := make([]byte, 4<<20)
-	for name, pair := range map[string]func() (*os.File, *os.File, error){"packets": PacketPair, "stream": SocketPair} {
+	for name, pair := range map[string]func() (*os.File, *os.File, error){"packets": handoff.PacketPair, "stream": SocketPair} {
 		t.Run(name, func(t *testing.T) {
 			a, b, err := pair()
-			if name == "packets" && !hasPackets {
+			if name == "packets" && !(sock.Sequenced(syscall.SOCK_SEQPACKET) == nil) {
 				require.ErrorIs(t, err, errors.ErrUnsupported)
 				return
 			}
 			require.NoError(t, err)
-			one, other := messageConn(t, a), messageConn(t, b)
-			f := open(t, "attached")
+			one, other := connOf(t, a), connOf(t, b)
+			f := fdtest.Open(t, "attached")
 			defer f.Close()
 			sent := make(chan error, 1)
-			go func() { sent <- one.Send(soon(t), long, f) }()
+			go func() { sent <- one.Send(fdtest.Soon(t), long, f) }()
 			if name == "packets" {
 				err := <-sent
 				require.ErrorIs(t, err, syscall.EMSGSIZE)
@@ -319,7 +278,7 @@ func TestLongMessage(t *testing.T) {
 				require.ErrorContains(t, err, "SocketPair")
 				return
 			}
-			data, got, err := other.Receive(soon(t))
+			data, got, err := other.Receive(fdtest.Soon(t))
 			require.NoError(t, err)
 			require.Equal(t, long, data)
 			require.NoError(t, got.Close())
@@ -333,29 +292,29 @@ func TestLongMessage(t *testing.T) {
 func TestMessageLimit(t *testing.T) {
 	for name, kind := range messageKinds {
 		t.Run(name, func(t *testing.T) {
-			noLeak(t)
-			a, b := messages(t, kind, &MessageOptions{MaxMessage: 1000})
-			err := a.Send(soon(t), make([]byte, 1001), nil)
+			fdtest.NoLeak(t)
+			a, b := messages(t, kind, &Options{MaxMessage: 1000})
+			err := a.Send(fdtest.Soon(t), make([]byte, 1001), nil)
 			require.ErrorIs(t, err, syscall.EMSGSIZE)
 			require.ErrorContains(t, err, "MaxMessage")
-			_, err = a.SendPipe(soon(t), make([]byte, 1001))
+			_, err = a.SendPipe(fdtest.Soon(t), make([]byte, 1001))
 			require.ErrorIs(t, err, syscall.EMSGSIZE)
-			require.NoError(t, a.Send(soon(t), make([]byte, 1000), nil))
-			data, _, err := b.Receive(soon(t))
+			require.NoError(t, a.Send(fdtest.Soon(t), make([]byte, 1000), nil))
+			data, _, err := b.Receive(fdtest.Soon(t))
 			require.NoError(t, err)
 			require.Len(t, data, 1000)
-			c, _ := pair(t, kind)
-			require.ErrorIs(t, Send(soon(t), c, make([]byte, DefaultMaxMessage+1), nil), syscall.EMSGSIZE)
+			c, _ := fdtest.Pair(t, kind)
+			require.ErrorIs(t, Send(fdtest.Soon(t), c, make([]byte, DefaultMaxMessage+1), nil), syscall.EMSGSIZE)
 		})
 	}
 }
 
-// messageConn makes a MessageConn of one end of a pair.
-func messageConn(t *testing.T, end *os.File) *MessageConn {
+// connOf makes a Conn of one end of a pair.
+func connOf(t *testing.T, end *os.File) *Conn {
 	t.Helper()
-	c, err := FileConn(end)
+	c, err := handoff.FileConn(end)
 	require.NoError(t, err)
-	m, err := NewMessageConn(c, nil)
+	m, err := NewConn(c, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, m.Close()) })
 	return m
@@ -366,22 +325,22 @@ func TestSurplusAttachments(t *testing.T) {
 	need.Descriptors(t, 600)
 	for name, kind := range messageKinds {
 		t.Run(name, func(t *testing.T) {
-			noLeak(t)
+			fdtest.NoLeak(t)
 			a, m := hostile(t, kind, nil)
 			wire := []byte("\x80\x00\x00\x04data")
 			if kind == unix.SOCK_SEQPACKET {
 				wire = wire[4:]
 			}
 			for _, n := range []int{2, 3, 253} {
-				fds := append([]int{file(t, "first")}, slicesRepeat(file(t, "other"), n-1)...)
-				sendRaw(t, a, wire, unix.UnixRights(fds...))
-				before := openDescriptors()
-				data, fd, err := m.ReceiveFD(soon(t))
+				fds := append([]int{fdtest.File(t, "first")}, fdtest.Repeat(fdtest.File(t, "other"), n-1)...)
+				fdtest.SendRaw(t, a, wire, unix.UnixRights(fds...))
+				before := leak.Descriptors()
+				data, fd, err := m.ReceiveFD(fdtest.Soon(t))
 				require.NoError(t, err)
 				require.Equal(t, "data", string(data))
-				require.Equal(t, "first", content(t, fd))
+				require.Equal(t, "first", fdtest.Content(t, fd))
 				require.NoError(t, unix.Close(fd))
-				require.Empty(t, leftOver(before, openDescriptors()))
+				require.Empty(t, fdtest.LeftOver(before, leak.Descriptors()))
 			}
 		})
 	}
@@ -391,15 +350,15 @@ func TestSurplusAttachments(t *testing.T) {
 // descriptors than bytes.
 func TestFrameHoardsNothing(t *testing.T) {
 	need.Descriptors(t, 600)
-	noLeak(t)
+	fdtest.NoLeak(t)
 	a, m := hostile(t, unix.SOCK_STREAM, nil)
-	f := file(t, "f")
-	before := openDescriptors()
+	f := fdtest.File(t, "f")
+	before := leak.Descriptors()
 	for i := range 3 {
-		sendRaw(t, a, []byte{0}, unix.UnixRights(slicesRepeat(f, MaxDescriptors)...))
+		fdtest.SendRaw(t, a, []byte{0}, unix.UnixRights(fdtest.Repeat(f, handoff.MaxDescriptors)...))
 		_, _, err := m.ReceiveFD(transport.NoWait())
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-		require.Len(t, leftOver(before, openDescriptors()), i+1)
+		require.Len(t, fdtest.LeftOver(before, leak.Descriptors()), i+1)
 	}
 	require.NoError(t, m.Close())
 }
@@ -407,33 +366,33 @@ func TestFrameHoardsNothing(t *testing.T) {
 // Descriptors that come in the middle of a payload are closed with it, and do not become the
 // attachment of a later message.
 func TestAttachmentsInThePayload(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	a, m := hostile(t, unix.SOCK_STREAM, nil)
-	f := file(t, "f")
-	before := openDescriptors()
-	const part = 2 * firstBuffer
-	sendRaw(t, a, binary.BigEndian.AppendUint32(nil, 3*part), nil)
+	f := fdtest.File(t, "f")
+	before := leak.Descriptors()
+	const part = 2 * stream.FirstBuffer
+	fdtest.SendRaw(t, a, binary.BigEndian.AppendUint32(nil, 3*part), nil)
 	for range 3 {
 		_, _, err := m.ReceiveFD(transport.NoWait())
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-		sendRaw(t, a, make([]byte, part), unix.UnixRights(f, f))
+		fdtest.SendRaw(t, a, make([]byte, part), unix.UnixRights(f, f))
 	}
-	data, fd, err := m.ReceiveFD(soon(t))
+	data, fd, err := m.ReceiveFD(fdtest.Soon(t))
 	require.NoError(t, err)
 	require.Len(t, data, 3*part)
 	require.Negative(t, fd)
-	require.Empty(t, leftOver(before, openDescriptors()))
-	sendRaw(t, a, []byte("\x80\x00\x00\x01x"), nil)
-	_, _, err = m.ReceiveFD(soon(t))
-	require.ErrorIs(t, err, ErrMalformed)
+	require.Empty(t, fdtest.LeftOver(before, leak.Descriptors()))
+	fdtest.SendRaw(t, a, []byte("\x80\x00\x00\x01x"), nil)
+	_, _, err = m.ReceiveFD(fdtest.Soon(t))
+	require.ErrorIs(t, err, handoff.ErrMalformed)
 }
 
 // The frames of libchan as libchan sends them: the first byte in a write of its own.
 func TestFrames(t *testing.T) {
-	noLeak(t)
-	ctx := soon(t)
+	fdtest.NoLeak(t)
+	ctx := fdtest.Soon(t)
 	a, m := hostile(t, unix.SOCK_STREAM, nil)
-	f := file(t, "f")
+	f := fdtest.File(t, "f")
 	rights := unix.UnixRights(f)
 	type part struct {
 		p       string
@@ -447,7 +406,7 @@ func TestFrames(t *testing.T) {
 		{"\x00\x00\x00\x01x", rights}, // a descriptor that was not announced
 		{"\x80\x00\x00\x04fo", rights}, {"ur", nil},
 	} {
-		sendRaw(t, a, []byte(p.p), p.control)
+		fdtest.SendRaw(t, a, []byte(p.p), p.control)
 	}
 	require.NoError(t, a.CloseWrite())
 	for _, want := range []struct {
@@ -465,14 +424,16 @@ func TestFrames(t *testing.T) {
 	_, _, err := m.Receive(ctx)
 	require.Equal(t, io.EOF, err)
 
-	c, there := pair(t, unix.SOCK_STREAM)
-	d := conn(t, there)
-	sender, err := NewMessageConn(c, nil)
+	c, there := fdtest.Pair(t, unix.SOCK_STREAM)
+	d, err := handoff.NewConn(there)
+	require.NoError(t, err)
+	defer d.Close()
+	sender, err := NewConn(c, nil)
 	require.NoError(t, err)
 	defer sender.Close()
 	require.NoError(t, sender.SendFD(ctx, []byte("data"), f))
 	require.NoError(t, sender.SendFD(ctx, nil, -1))
-	var set FDSet
+	var set handoff.FDSet
 	p := make([]byte, 100)
 	n, err := d.Receive(ctx, p, &set, 1)
 	require.NoError(t, err)
@@ -489,7 +450,7 @@ func TestFrameLies(t *testing.T) {
 		fds        int
 		want       error
 	}{
-		{"an attachment that does not come", "\x80\x00\x00\x01x", 0, ErrMalformed},
+		{"an attachment that does not come", "\x80\x00\x00\x01x", 0, handoff.ErrMalformed},
 		{"too long", "\x00\x00\x00\x11", 0, syscall.EMSGSIZE},
 		{"too long with an attachment", "\xff\xff\xff\xff", 1, syscall.EMSGSIZE},
 		{"half a header", "\x80\x00", 1, io.ErrUnexpectedEOF},
@@ -497,19 +458,19 @@ func TestFrameLies(t *testing.T) {
 		{"half a payload", "\x80\x00\x00\x02x", 3, io.ErrUnexpectedEOF},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			noLeak(t)
-			a, m := hostile(t, unix.SOCK_STREAM, &MessageOptions{MaxMessage: 16})
+			fdtest.NoLeak(t)
+			a, m := hostile(t, unix.SOCK_STREAM, &Options{MaxMessage: 16})
 			var control []byte
 			if tt.fds > 0 {
-				control = unix.UnixRights(slicesRepeat(file(t, "f"), tt.fds)...)
+				control = unix.UnixRights(fdtest.Repeat(fdtest.File(t, "f"), tt.fds)...)
 			}
-			sendRaw(t, a, []byte(tt.wire), control)
+			fdtest.SendRaw(t, a, []byte(tt.wire), control)
 			require.NoError(t, a.Close())
-			before := openDescriptors()
-			_, _, err := m.Receive(soon(t))
+			before := leak.Descriptors()
+			_, _, err := m.Receive(fdtest.Soon(t))
 			require.ErrorIs(t, err, tt.want)
-			require.Empty(t, leftOver(before, openDescriptors()), "at once, not at Close")
-			_, _, err = m.Receive(soon(t))
+			require.Empty(t, fdtest.LeftOver(before, leak.Descriptors()), "at once, not at Close")
+			_, _, err = m.Receive(fdtest.Soon(t))
 			require.ErrorIs(t, err, tt.want, "for good")
 		})
 	}
@@ -519,82 +480,82 @@ func TestFrameLies(t *testing.T) {
 // would wait for ever.
 func TestFrameSilence(t *testing.T) {
 	for _, wire := range []string{"\x80", "\x80\x00\x00", "\x80\x00\x00\x05", "\x80\x00\x00\x05data"} {
-		noLeak(t)
-		a, m := hostile(t, unix.SOCK_STREAM, &MessageOptions{Timeout: 10 * time.Millisecond})
-		sendRaw(t, a, []byte(wire), unix.UnixRights(file(t, "f")))
-		before := openDescriptors()
+		fdtest.NoLeak(t)
+		a, m := hostile(t, unix.SOCK_STREAM, &Options{Timeout: 10 * time.Millisecond})
+		fdtest.SendRaw(t, a, []byte(wire), unix.UnixRights(fdtest.File(t, "f")))
+		before := leak.Descriptors()
 		_, _, err := m.Receive(context.Background())
-		require.ErrorIs(t, err, ErrLate)
+		require.ErrorIs(t, err, handoff.ErrLate)
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-		require.Empty(t, leftOver(before, openDescriptors()))
+		require.Empty(t, fdtest.LeftOver(before, leak.Descriptors()))
 
-		a, m = hostile(t, unix.SOCK_STREAM, &MessageOptions{Timeout: 10 * time.Millisecond})
-		sendRaw(t, a, []byte(wire), unix.UnixRights(file(t, "f")))
-		before = openDescriptors()
+		a, m = hostile(t, unix.SOCK_STREAM, &Options{Timeout: 10 * time.Millisecond})
+		fdtest.SendRaw(t, a, []byte(wire), unix.UnixRights(fdtest.File(t, "f")))
+		before = leak.Descriptors()
 		// the same for a caller that only polls
 		for begun := time.Now(); m.broken == nil; time.Sleep(time.Millisecond) {
 			require.Less(t, time.Since(begun), 20*time.Second)
 			_, _, err = m.Receive(transport.NoWait())
 			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 		}
-		require.ErrorIs(t, err, ErrLate)
-		require.Empty(t, leftOver(before, openDescriptors()))
+		require.ErrorIs(t, err, handoff.ErrLate)
+		require.Empty(t, fdtest.LeftOver(before, leak.Descriptors()))
 	}
 }
 
 // unseen makes p look as if its limit had passed without any call.
-func unseen(p *patience) { p.began, p.left = p.began.Add(-p.limit), p.left.Add(-p.limit) }
+func unseen(p *stream.Patience) { p.Began, p.Left = p.Began.Add(-p.Limit), p.Left.Add(-p.Limit) }
 
 // Bytes that come when the time is over, although calls have received all the time, do not extend
 // the time.
 func TestTrickleGetsNoMoreTime(t *testing.T) {
-	noLeak(t)
-	a, m := hostile(t, unix.SOCK_STREAM, &MessageOptions{Timeout: time.Hour})
-	sendRaw(t, a, []byte("\x00\x00\x00\x09some"), nil)
+	fdtest.NoLeak(t)
+	a, m := hostile(t, unix.SOCK_STREAM, &Options{Timeout: time.Hour})
+	fdtest.SendRaw(t, a, []byte("\x00\x00\x00\x09some"), nil)
 	_, _, err := m.Receive(transport.NoWait())
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-	require.NotErrorIs(t, err, ErrLate)
-	m.rest.began = m.rest.began.Add(-m.rest.limit)
-	sendRaw(t, a, []byte("more"), nil)
-	_, _, err = m.Receive(soon(t))
-	require.ErrorIs(t, err, ErrLate)
+	require.NotErrorIs(t, err, handoff.ErrLate)
+	m.rest.Began = m.rest.Began.Add(-m.rest.Limit)
+	fdtest.SendRaw(t, a, []byte("more"), nil)
+	_, _, err = m.Receive(fdtest.Soon(t))
+	require.ErrorIs(t, err, handoff.ErrLate)
 }
 
 // Bytes that have come while no call received are not late, however much later they are received.
 func TestMessageNobodyLooks(t *testing.T) {
-	long := strings.Repeat("x", 3*firstBuffer/2) // takes more than one read
+	long := strings.Repeat("x", 3*stream.FirstBuffer/2) // takes more than one read
 	wire := binary.BigEndian.AppendUint32(nil, uint32(len(long))|frameAttached)
 	wire = append(wire, long...)
 	for _, n := range []int{1, 3, 4, 5, 100} {
-		noLeak(t)
-		a, m := hostile(t, unix.SOCK_STREAM, &MessageOptions{Timeout: time.Hour})
-		sendRaw(t, a, wire[:n], unix.UnixRights(file(t, "f")))
+		fdtest.NoLeak(t)
+		a, m := hostile(t, unix.SOCK_STREAM, &Options{Timeout: time.Hour})
+		fdtest.SendRaw(t, a, wire[:n], unix.UnixRights(fdtest.File(t, "f")))
 		_, _, err := m.Receive(transport.NoWait())
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-		require.NotErrorIs(t, err, ErrLate)
-		sendRaw(t, a, wire[n:], nil)
-		require.NotZero(t, m.rest.began)
+		require.NotErrorIs(t, err, handoff.ErrLate)
+		fdtest.SendRaw(t, a, wire[n:], nil)
+		require.NotZero(t, m.rest.Began)
 		unseen(&m.rest)
-		data, f, err := m.Receive(soon(t))
+		data, f, err := m.Receive(fdtest.Soon(t))
 		require.NoError(t, err)
 		require.Equal(t, long, string(data))
 		require.Equal(t, "f", text(t, f))
 		require.NoError(t, f.Close())
 
 		// and the next message has its full time
-		sendRaw(t, a, wire[:1], unix.UnixRights(file(t, "f")))
+		fdtest.SendRaw(t, a, wire[:1], unix.UnixRights(fdtest.File(t, "f")))
 		_, _, err = m.Receive(transport.NoWait())
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-		require.NotErrorIs(t, err, ErrLate)
+		require.NotErrorIs(t, err, handoff.ErrLate)
 	}
 }
 
 // Bytes for which the socket had no room while no call received come once a call receives, and have
 // the full time from then on.
 func TestLongMessageNobodyLooks(t *testing.T) {
-	noLeak(t)
-	const part = 3 * firstBuffer / 2
-	a, m := hostile(t, unix.SOCK_STREAM, &MessageOptions{Timeout: time.Hour})
+	fdtest.NoLeak(t)
+	const part = 3 * stream.FirstBuffer / 2
+	a, m := hostile(t, unix.SOCK_STREAM, &Options{Timeout: time.Hour})
 	later := func() error {
 		_, _, err := m.Receive(transport.NoWait())
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
@@ -603,56 +564,56 @@ func TestLongMessageNobodyLooks(t *testing.T) {
 	}
 	head := binary.BigEndian.AppendUint32(nil, 3*part)
 	for _, p := range [][]byte{head[:1], head[1:3], head[3:], make([]byte, part), make([]byte, part)} {
-		sendRaw(t, a, p, nil)
-		require.NotErrorIs(t, later(), ErrLate)
+		fdtest.SendRaw(t, a, p, nil)
+		require.NotErrorIs(t, later(), handoff.ErrLate)
 	}
-	sendRaw(t, a, make([]byte, part), nil)
-	data, _, err := m.Receive(soon(t))
+	fdtest.SendRaw(t, a, make([]byte, part), nil)
+	data, _, err := m.Receive(fdtest.Soon(t))
 	require.NoError(t, err)
 	require.Len(t, data, 3*part)
 
-	sendRaw(t, a, []byte("\x00\x00\x00\x09some"), nil)
-	require.NotErrorIs(t, later(), ErrLate)
-	require.ErrorIs(t, later(), ErrLate, "it had its time")
+	fdtest.SendRaw(t, a, []byte("\x00\x00\x00\x09some"), nil)
+	require.NotErrorIs(t, later(), handoff.ErrLate)
+	require.ErrorIs(t, later(), handoff.ErrLate, "it had its time")
 }
 
 // If a context ends within a message, nothing of the message is lost.
 func TestMessageGoesOn(t *testing.T) {
-	for name, patience := range impatient(t) {
+	for name, patience := range fdtest.Impatient(t) {
 		t.Run(name, func(t *testing.T) {
-			noLeak(t)
+			fdtest.NoLeak(t)
 			a, m := hostile(t, unix.SOCK_STREAM, nil)
-			control := unix.UnixRights(file(t, "f"))
+			control := unix.UnixRights(fdtest.File(t, "f"))
 			for _, b := range []byte("\x80\x00\x00\x04data") {
 				ctx, want := patience()
 				_, _, err := m.Receive(ctx)
 				require.ErrorIs(t, err, want)
-				sendRaw(t, a, []byte{b}, control)
+				fdtest.SendRaw(t, a, []byte{b}, control)
 				control = nil
 			}
-			data, f, err := m.Receive(soon(t))
+			data, f, err := m.Receive(fdtest.Soon(t))
 			require.NoError(t, err)
 			require.Equal(t, "data", string(data))
 			require.Equal(t, "f", text(t, f))
 			require.NoError(t, f.Close())
-			require.Zero(t, m.rest.began, "the next message has its own time")
+			require.Zero(t, m.rest.Began, "the next message has its own time")
 		})
 	}
 }
 
 func TestPacketBeyondLimit(t *testing.T) {
-	noLeak(t)
-	a, m := hostile(t, unix.SOCK_SEQPACKET, &MessageOptions{MaxMessage: 16})
-	sendRaw(t, a, make([]byte, 17), unix.UnixRights(file(t, "f")))
-	sendRaw(t, a, make([]byte, 16), nil)
-	_, _, err := m.Receive(soon(t))
+	fdtest.NoLeak(t)
+	a, m := hostile(t, unix.SOCK_SEQPACKET, &Options{MaxMessage: 16})
+	fdtest.SendRaw(t, a, make([]byte, 17), unix.UnixRights(fdtest.File(t, "f")))
+	fdtest.SendRaw(t, a, make([]byte, 16), nil)
+	_, _, err := m.Receive(fdtest.Soon(t))
 	require.Error(t, err)
-	data, _, err := m.Receive(soon(t))
+	data, _, err := m.Receive(fdtest.Soon(t))
 	require.NoError(t, err)
 	require.Len(t, data, 16)
-	require.ErrorIs(t, m.Send(soon(t), make([]byte, 64<<20), nil), syscall.EMSGSIZE)
-	for _, c := range []MessageOptions{{MaxMessage: -1}, {Timeout: -1}} {
-		_, err := NewMessageConn(a, &c)
+	require.ErrorIs(t, m.Send(fdtest.Soon(t), make([]byte, 64<<20), nil), syscall.EMSGSIZE)
+	for _, c := range []Options{{MaxMessage: -1}, {Timeout: -1}} {
+		_, err := NewConn(a, &c)
 		require.ErrorIs(t, err, syscall.EINVAL)
 	}
 }
@@ -660,14 +621,14 @@ func TestPacketBeyondLimit(t *testing.T) {
 func TestMessageClose(t *testing.T) {
 	for name, kind := range messageKinds {
 		t.Run(name, func(t *testing.T) {
-			noLeak(t)
+			fdtest.NoLeak(t)
 			a, m := hostile(t, kind, nil)
 			if kind == unix.SOCK_STREAM {
-				sendRaw(t, a, []byte("\x80\x00\x00\x05da"), unix.UnixRights(file(t, "f")))
+				fdtest.SendRaw(t, a, []byte("\x80\x00\x00\x05da"), unix.UnixRights(fdtest.File(t, "f")))
 			}
-			done := make(chan error, 1)
-			go func() { _, _, err := m.Receive(context.Background()); done <- err }()
-			require.Eventually(t, func() bool { return m.conn.receiving.Callers() > 0 }, expect.Limit, time.Millisecond)
+			done, ctx := make(chan error, 1), fdtest.NewWaited(fdtest.Soon(t))
+			go func() { _, _, err := m.Receive(ctx); done <- err }()
+			<-ctx.Begun()
 			require.NoError(t, m.Close())
 			require.ErrorIs(t, <-done, net.ErrClosed)
 			_, _, err := m.Receive(context.Background())
@@ -679,12 +640,12 @@ func TestMessageClose(t *testing.T) {
 
 // Messages arrive whole, however the stream is cut.
 func TestFramesInPieces(t *testing.T) {
-	noLeak(t)
-	f := file(t, "f")
+	fdtest.NoLeak(t)
+	f := fdtest.File(t, "f")
 	rapid.Check(t, func(rt *rapid.T) {
-		a, b := pair(t, unix.SOCK_STREAM)
+		a, b := fdtest.Pair(t, unix.SOCK_STREAM)
 		defer a.Close()
-		m, err := NewMessageConn(b, nil)
+		m, err := NewConn(b, nil)
 		require.NoError(t, err)
 		defer m.Close()
 		type message struct {
@@ -702,12 +663,12 @@ func TestFramesInPieces(t *testing.T) {
 			}
 			for len(wire) > 0 {
 				n := min(rapid.SampledFrom([]int{1, 2, 4, 5, 1000, 1 << 20}).Draw(rt, "piece"), len(wire))
-				sendRaw(t, a, wire[:n], control)
+				fdtest.SendRaw(t, a, wire[:n], control)
 				wire, control = wire[n:], nil
 			}
 		}
 		for _, want := range all {
-			data, fd, err := m.ReceiveFD(soon(t))
+			data, fd, err := m.ReceiveFD(fdtest.Soon(t))
 			require.NoError(t, err)
 			require.True(t, bytes.Equal(want.data, data))
 			require.Equal(t, want.file, fd >= 0)
@@ -723,22 +684,22 @@ func FuzzFrames(f *testing.F) {
 	f.Add([]byte("\x80\x00\x00\x04data\x80\x00\x00\x01x"), uint8(7), uint64(3))
 	f.Add([]byte("\xff\xff\xff\xff"), uint8(0), uint64(1))
 	f.Fuzz(func(t *testing.T, wire []byte, piece uint8, with uint64) {
-		noLeak(t)
-		fd := file(t, "f")
-		a, m := hostile(t, unix.SOCK_STREAM, &MessageOptions{MaxMessage: 1 << 20})
+		fdtest.NoLeak(t)
+		fd := fdtest.File(t, "f")
+		a, m := hostile(t, unix.SOCK_STREAM, &Options{MaxMessage: 1 << 20})
 		wire = wire[:min(len(wire), 10_000)]
 		for k := uint(0); len(wire) > 0 && k < 200; k++ {
 			n := min(int(piece)+1, len(wire))
 			var control []byte
 			if with>>(k%64)&1 == 1 {
-				control = unix.UnixRights(slicesRepeat(fd, int(k%2)+1)...)
+				control = unix.UnixRights(fdtest.Repeat(fd, int(k%2)+1)...)
 			}
-			sendRaw(t, a, wire[:n], control)
+			fdtest.SendRaw(t, a, wire[:n], control)
 			wire = wire[n:]
 		}
 		require.NoError(t, a.Close())
 		for {
-			_, fd, err := m.ReceiveFD(soon(t))
+			_, fd, err := m.ReceiveFD(fdtest.Soon(t))
 			if err != nil {
 				break
 			}

@@ -1,6 +1,6 @@
 //go:build unix
 
-package handoff
+package beam
 
 import (
 	"io"
@@ -10,11 +10,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/test/expect"
+	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
 )
 
 // An accepted connection goes to the other end of a pair, and is used there.
-func TestMessagePairCarriesConnections(t *testing.T) {
-	one, other, err := MessagePair(nil)
+func TestPairCarriesConnections(t *testing.T) {
+	one, other, err := Pair(nil)
 	require.NoError(t, err)
 	defer one.Close()
 	defer other.Close()
@@ -49,13 +50,13 @@ func TestMessagePairCarriesConnections(t *testing.T) {
 	require.Nil(t, conn)
 	require.Equal(t, "nothing", string(word))
 
-	file := open(t, "no socket")
+	file := fdtest.Open(t, "no socket")
 	require.NoError(t, one.Send(ctx, []byte("a file"), file))
 	word, conn, err = other.ReceiveConn(ctx)
 	require.Error(t, err)
 	require.Nil(t, conn)
 	require.Equal(t, "a file", string(word))
 
-	_, _, err = MessagePair(&MessageOptions{MaxMessage: -1})
+	_, _, err = Pair(&Options{MaxMessage: -1})
 	require.Error(t, err)
 }

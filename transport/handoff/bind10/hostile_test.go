@@ -1,6 +1,6 @@
 //go:build unix
 
-package handoff
+package bind10
 
 import (
 	"bytes"
@@ -14,6 +14,10 @@ import (
 	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/test/leak"
+	"github.com/cnode-go/cnode/transport/handoff"
+	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
 )
 
 // A lie is a good session of 4 bytes of data with one change, which its name tells.
@@ -28,26 +32,26 @@ func number(at int, n uint32) func([]byte) []byte {
 }
 
 var lies = []lie{
-	{"header of 0", func(b []byte) []byte { b[1], b[2] = 0, 0; return b }, ErrMalformed},
-	{"header of 55", func(b []byte) []byte { b[2]--; return b }, ErrMalformed},
-	{"header of 57", func(b []byte) []byte { b[2]++; return b }, ErrMalformed},
-	{"header of 281", func(b []byte) []byte { b[1], b[2] = 1, 25; return append(b, make([]byte, 300)...) }, ErrMalformed},
-	{"header of 65535", func(b []byte) []byte { b[1], b[2] = 255, 255; return b }, ErrMalformed},
-	{"family of UNIX", number(3, unix.AF_UNIX), ErrMalformed},
-	{"family of 2^32-1", number(3, 1<<32-1), ErrMalformed},
-	{"another family", number(3, unix.AF_INET6), ErrMalformed},
-	{"another type", number(7, unix.SOCK_STREAM), ErrMalformed},
-	{"local of 15", number(15, 15), ErrMalformed},
-	{"local of 0", number(15, 0), ErrMalformed},
-	{"local of 129", number(15, 129), ErrMalformed},
-	{"local of 2^31", number(15, 1<<31), ErrMalformed},
-	{"local of another family", func(b []byte) []byte { b[19], b[20] = 7, 7; return b }, ErrMalformed},
-	{"remote of 1", number(35, 1), ErrMalformed},
-	{"remote of 2^32-1", number(35, 1<<32-1), ErrMalformed},
-	{"remote of another family", func(b []byte) []byte { b[39], b[40] = 7, 7; return b }, ErrMalformed},
-	{"data of 0", number(55, 0), ErrMalformed},
-	{"data of 65536", number(55, 65536), ErrMalformed},
-	{"data of 2^32-1", number(55, 1<<32-1), ErrMalformed},
+	{"header of 0", func(b []byte) []byte { b[1], b[2] = 0, 0; return b }, handoff.ErrMalformed},
+	{"header of 55", func(b []byte) []byte { b[2]--; return b }, handoff.ErrMalformed},
+	{"header of 57", func(b []byte) []byte { b[2]++; return b }, handoff.ErrMalformed},
+	{"header of 281", func(b []byte) []byte { b[1], b[2] = 1, 25; return append(b, make([]byte, 300)...) }, handoff.ErrMalformed},
+	{"header of 65535", func(b []byte) []byte { b[1], b[2] = 255, 255; return b }, handoff.ErrMalformed},
+	{"family of UNIX", number(3, unix.AF_UNIX), handoff.ErrMalformed},
+	{"family of 2^32-1", number(3, 1<<32-1), handoff.ErrMalformed},
+	{"another family", number(3, unix.AF_INET6), handoff.ErrMalformed},
+	{"another type", number(7, unix.SOCK_STREAM), handoff.ErrMalformed},
+	{"local of 15", number(15, 15), handoff.ErrMalformed},
+	{"local of 0", number(15, 0), handoff.ErrMalformed},
+	{"local of 129", number(15, 129), handoff.ErrMalformed},
+	{"local of 2^31", number(15, 1<<31), handoff.ErrMalformed},
+	{"local of another family", func(b []byte) []byte { b[19], b[20] = 7, 7; return b }, handoff.ErrMalformed},
+	{"remote of 1", number(35, 1), handoff.ErrMalformed},
+	{"remote of 2^32-1", number(35, 1<<32-1), handoff.ErrMalformed},
+	{"remote of another family", func(b []byte) []byte { b[39], b[40] = 7, 7; return b }, handoff.ErrMalformed},
+	{"data of 0", number(55, 0), handoff.ErrMalformed},
+	{"data of 65536", number(55, 65536), handoff.ErrMalformed},
+	{"data of 2^32-1", number(55, 1<<32-1), handoff.ErrMalformed},
 	{"the byte alone", func(b []byte) []byte { return b[:1] }, io.ErrUnexpectedEOF},
 	{"half of the length", func(b []byte) []byte { return b[:2] }, io.ErrUnexpectedEOF},
 	{"half of the header", func(b []byte) []byte { return b[:30] }, io.ErrUnexpectedEOF},
@@ -60,25 +64,25 @@ func TestSessionLies(t *testing.T) {
 	for _, l := range lies {
 		for _, apart := range []bool{false, true} { // the first byte alone, as BIND 10 sends it
 			t.Run(l.name, func(t *testing.T) {
-				noLeak(t)
+				fdtest.NoLeak(t)
 				a, r := receiver(t, nil)
 				wire, err := appendSession(nil, &h, 4)
 				require.NoError(t, err)
 				wire = l.change(append(wire, "data"...))
 				if apart {
-					sendRaw(t, a, wire[:1], unix.UnixRights(fd))
+					fdtest.SendRaw(t, a, wire[:1], unix.UnixRights(fd))
 					if len(wire) > 1 {
-						sendRaw(t, a, wire[1:], nil)
+						fdtest.SendRaw(t, a, wire[1:], nil)
 					}
 				} else {
-					sendRaw(t, a, wire, unix.UnixRights(fd))
+					fdtest.SendRaw(t, a, wire, unix.UnixRights(fd))
 				}
 				require.NoError(t, a.Close())
-				before := openDescriptors()
+				before := leak.Descriptors()
 				var s Session
-				require.ErrorIs(t, r.Receive(soon(t), &s), l.want)
-				require.Empty(t, leftOver(before, openDescriptors()), "at once, not at Close")
-				require.ErrorIs(t, r.Receive(soon(t), &s), l.want, "for good")
+				require.ErrorIs(t, r.Receive(fdtest.Soon(t), &s), l.want)
+				require.Empty(t, fdtest.LeftOver(before, leak.Descriptors()), "at once, not at Close")
+				require.ErrorIs(t, r.Receive(fdtest.Soon(t), &s), l.want, "for good")
 			})
 		}
 	}
@@ -89,7 +93,7 @@ func TestSessionDescriptors(t *testing.T) {
 	good, err := appendSession(nil, &h, 4)
 	require.NoError(t, err)
 	good = append(good, "data"...)
-	plain := file(t, "f")
+	plain := fdtest.File(t, "f")
 	local, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM, 0)
 	require.NoError(t, err)
 	defer unix.Close(local)
@@ -113,39 +117,39 @@ func TestSessionDescriptors(t *testing.T) {
 		parts []part
 		want  error
 	}{
-		{"none", []part{{good, nil}}, ErrMalformed},
-		{"two", []part{{good, []int{fd, fd}}}, ErrDescriptorsLost},
-		{"many", []part{{good, slicesRepeat(fd, 200)}}, ErrDescriptorsLost},
-		{"one more with the header", []part{{good[:1], []int{fd}}, {good[1:], []int{fd}}}, ErrMalformed},
-		{"one more with the data", []part{{good[:1], []int{fd}}, {good[1:60], nil}, {good[60:], []int{fd}}}, ErrMalformed},
-		{"one with each byte", []part{{good[:1], []int{fd}}, {good[1:2], []int{fd}}, {good[2:3], []int{fd}}}, ErrMalformed},
-		{"no socket", []part{{good, []int{plain}}}, ErrMalformed},
-		{"another type of socket", []part{{good, []int{listener}}}, ErrMalformed},
-		{"another family of socket", []part{{good, []int{local}}}, ErrMalformed},
-		{"a socket that listens", []part{{stream, []int{listening}}}, ErrMalformed},
+		{"none", []part{{good, nil}}, handoff.ErrMalformed},
+		{"two", []part{{good, []int{fd, fd}}}, handoff.ErrDescriptorsLost},
+		{"many", []part{{good, fdtest.Repeat(fd, 200)}}, handoff.ErrDescriptorsLost},
+		{"one more with the header", []part{{good[:1], []int{fd}}, {good[1:], []int{fd}}}, handoff.ErrMalformed},
+		{"one more with the data", []part{{good[:1], []int{fd}}, {good[1:60], nil}, {good[60:], []int{fd}}}, handoff.ErrMalformed},
+		{"one with each byte", []part{{good[:1], []int{fd}}, {good[1:2], []int{fd}}, {good[2:3], []int{fd}}}, handoff.ErrMalformed},
+		{"no socket", []part{{good, []int{plain}}}, handoff.ErrMalformed},
+		{"another type of socket", []part{{good, []int{listener}}}, handoff.ErrMalformed},
+		{"another family of socket", []part{{good, []int{local}}}, handoff.ErrMalformed},
+		{"a socket that listens", []part{{stream, []int{listening}}}, handoff.ErrMalformed},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			noLeak(t)
+			fdtest.NoLeak(t)
 			a, r := receiver(t, nil)
 			for _, p := range tt.parts {
 				if p.fds == nil {
-					sendRaw(t, a, p.p, nil)
+					fdtest.SendRaw(t, a, p.p, nil)
 				} else {
-					sendRaw(t, a, p.p, unix.UnixRights(p.fds...))
+					fdtest.SendRaw(t, a, p.p, unix.UnixRights(p.fds...))
 				}
 			}
-			before := openDescriptors()
+			before := leak.Descriptors()
 			var s Session
-			require.ErrorIs(t, r.Receive(soon(t), &s), tt.want)
-			require.Empty(t, leftOver(before, openDescriptors()))
+			require.ErrorIs(t, r.Receive(fdtest.Soon(t), &s), tt.want)
+			require.Empty(t, fdtest.LeftOver(before, leak.Descriptors()))
 		})
 	}
 	t.Run("any socket", func(t *testing.T) {
-		noLeak(t)
+		fdtest.NoLeak(t)
 		a, r := receiver(t, &ReceiverOptions{AnySocket: true})
-		sendRaw(t, a, good, unix.UnixRights(plain))
+		fdtest.SendRaw(t, a, good, unix.UnixRights(plain))
 		var s Session
-		require.NoError(t, r.Receive(soon(t), &s))
+		require.NoError(t, r.Receive(fdtest.Soon(t), &s))
 		require.NoError(t, s.Close())
 	})
 }
@@ -153,7 +157,7 @@ func TestSessionDescriptors(t *testing.T) {
 // Whatever its descriptor may be, a session is of one of the two families, and so are its
 // endpoints, which may be as long as a struct sockaddr_storage.
 func TestSessionFamilies(t *testing.T) {
-	plain := file(t, "f")
+	plain := fdtest.File(t, "f")
 	header := func(family, own uint32, size int) []byte {
 		b := binary.BigEndian.AppendUint32([]byte{0, 0, byte(fixedHeader + 2*size)}, family)
 		b[1] = byte((fixedHeader + 2*size) >> 8)
@@ -180,24 +184,17 @@ func TestSessionFamilies(t *testing.T) {
 		{unix.AF_INET6, unix.AF_INET6, 28, nil},
 		{unix.AF_INET, unix.AF_INET, maxSockaddr, nil},
 		{unix.AF_INET6, unix.AF_INET6, maxSockaddr, nil},
-		{unix.AF_INET, unix.AF_INET6, 28, ErrMalformed},
-		{unix.AF_INET6, unix.AF_INET, 28, ErrMalformed},
-		{unix.AF_UNIX, unix.AF_UNIX, 16, ErrMalformed},
-		{unix.AF_INET, unix.AF_INET, maxSockaddr + 1, ErrMalformed},
+		{unix.AF_INET, unix.AF_INET6, 28, handoff.ErrMalformed},
+		{unix.AF_INET6, unix.AF_INET, 28, handoff.ErrMalformed},
+		{unix.AF_UNIX, unix.AF_UNIX, 16, handoff.ErrMalformed},
+		{unix.AF_INET, unix.AF_INET, maxSockaddr + 1, handoff.ErrMalformed},
 	} {
 		a, r := receiver(t, &ReceiverOptions{AnySocket: true})
-		sendRaw(t, a, header(tt.family, tt.own, tt.size), unix.UnixRights(plain))
+		fdtest.SendRaw(t, a, header(tt.family, tt.own, tt.size), unix.UnixRights(plain))
 		var s Session
-		require.ErrorIs(t, r.Receive(soon(t), &s), tt.is, tt)
+		require.ErrorIs(t, r.Receive(fdtest.Soon(t), &s), tt.is, tt)
 		require.NoError(t, s.Close())
 	}
-}
-
-func slicesRepeat(fd, n int) (fds []int) {
-	for range n {
-		fds = append(fds, fd)
-	}
-	return fds
 }
 
 // Part of a session, followed by silence, is an error after the timeout, even for a caller that
@@ -205,30 +202,30 @@ func slicesRepeat(fd, n int) (fds []int) {
 func TestSessionSilence(t *testing.T) {
 	fd, h := v4(t)
 	for _, n := range []int{1, 2, 20, 59, 62} {
-		noLeak(t)
+		fdtest.NoLeak(t)
 		a, r := receiver(t, &ReceiverOptions{Timeout: 20 * time.Millisecond})
 		wire, err := appendSession(nil, &h, 4)
 		require.NoError(t, err)
 		wire = append(wire, "data"...)
-		sendRaw(t, a, wire[:n], unix.UnixRights(fd))
-		before := openDescriptors()
+		fdtest.SendRaw(t, a, wire[:n], unix.UnixRights(fd))
+		before := leak.Descriptors()
 		var s Session
 		err = r.Receive(context.Background(), &s)
-		require.ErrorIs(t, err, ErrLate)
+		require.ErrorIs(t, err, handoff.ErrLate)
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-		require.Empty(t, leftOver(before, openDescriptors()))
+		require.Empty(t, fdtest.LeftOver(before, leak.Descriptors()))
 
 		a, r = receiver(t, &ReceiverOptions{Timeout: 20 * time.Millisecond})
-		sendRaw(t, a, wire[:n], unix.UnixRights(fd))
-		before = openDescriptors()
+		fdtest.SendRaw(t, a, wire[:n], unix.UnixRights(fd))
+		before = leak.Descriptors()
 		// the same for a caller that only polls
 		for begun := time.Now(); r.broken == nil; time.Sleep(time.Millisecond) {
 			require.Less(t, time.Since(begun), 20*time.Second)
 			err = r.Receive(transport.NoWait(), &s)
 			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 		}
-		require.ErrorIs(t, err, ErrLate)
-		require.Empty(t, leftOver(before, openDescriptors()))
+		require.ErrorIs(t, err, handoff.ErrLate)
+		require.Empty(t, fdtest.LeftOver(before, leak.Descriptors()))
 	}
 }
 
@@ -245,7 +242,7 @@ func FuzzParseHeader(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, size, err := parseHeader(b)
 		if err != nil {
-			require.ErrorIs(t, err, ErrMalformed)
+			require.ErrorIs(t, err, handoff.ErrMalformed)
 			require.Equal(t, Header{}, h)
 			return
 		}
@@ -270,7 +267,7 @@ func FuzzReceiver(f *testing.F) {
 		f.Add(l.change(bytes.Clone(good)), uint8(i), uint64(i))
 	}
 	f.Fuzz(func(t *testing.T, wire []byte, piece uint8, with uint64) {
-		noLeak(t)
+		fdtest.NoLeak(t)
 		fd, _ := v4(t)
 		a, r := receiver(t, nil)
 		wire = wire[:min(len(wire), 10_000)]
@@ -278,15 +275,15 @@ func FuzzReceiver(f *testing.F) {
 			n := min(int(piece)+1, len(wire))
 			var control []byte
 			if with>>(k%64)&1 == 1 {
-				control = unix.UnixRights(slicesRepeat(fd, int(k%2)+1)...)
+				control = unix.UnixRights(fdtest.Repeat(fd, int(k%2)+1)...)
 			}
-			sendRaw(t, a, wire[:n], control)
+			fdtest.SendRaw(t, a, wire[:n], control)
 			wire = wire[n:]
 		}
 		require.NoError(t, a.Close())
 		var s Session
 		for {
-			if err := r.Receive(soon(t), &s); err != nil {
+			if err := r.Receive(fdtest.Soon(t), &s); err != nil {
 				require.Zero(t, s.Socket.Len())
 				break
 			}

@@ -1,4 +1,4 @@
-package handoff
+package bind10
 
 import (
 	"cmp"
@@ -13,11 +13,16 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff"
+	"github.com/cnode-go/cnode/transport/handoff/internal/fault"
+	"github.com/cnode-go/cnode/transport/handoff/internal/inside"
+	"github.com/cnode-go/cnode/transport/handoff/internal/stream"
+	"github.com/cnode-go/cnode/transport/handoff/internal/system"
 	"github.com/cnode-go/cnode/transport/internal/await"
 )
 
-// DefaultSessionTimeout is how long a Receiver waits for the rest of a session.
-const DefaultSessionTimeout = 10 * time.Second
+// DefaultTimeout is how long a Receiver waits for the rest of a session.
+const DefaultTimeout = 10 * time.Second
 
 // A Session is a socket session that has been received: a socket, its endpoints, and the data that
 // was already read from it. The zero Session is ready for Receive. A Session can be used for many
@@ -27,7 +32,7 @@ type Session struct {
 	Data []byte
 	// Socket holds the descriptor, at index 0, until it is stolen; close-on-exec is set, and its
 	// blocking mode is as the sender left it.
-	Socket FDSet
+	Socket handoff.FDSet
 }
 
 // Close closes the descriptor, unless it has been stolen.
@@ -37,9 +42,9 @@ func (s *Session) Close() error { return s.Socket.Close() }
 // endpoint. ENOTCONN if there is no remote endpoint, EAFNOSUPPORT for a socket that is neither IPv4
 // nor IPv6.
 func Describe(fd int, remote transport.Addr) (Header, error) {
-	s, err := inspect(fd)
+	s, err := handoff.Inspect(fd)
 	if err != nil {
-		return Header{}, failed("describe", nil, err)
+		return Header{}, fault.Failed("describe", nil, fault.Cause(err))
 	}
 	if remote != nil {
 		s.Remote = remote
@@ -51,7 +56,7 @@ func Describe(fd int, remote transport.Addr) (Header, error) {
 		err = syscall.ENOTCONN
 	}
 	if err != nil {
-		return Header{}, failed("describe", s.Local, err)
+		return Header{}, fault.Failed("describe", s.Local, err)
 	}
 	return Header{Family: s.Domain, Type: s.Type, Protocol: max(s.Protocol, 0), Local: s.Local, Remote: s.Remote}, nil
 }
@@ -62,14 +67,14 @@ func Describe(fd int, remote transport.Addr) (Header, error) {
 type Forwarder struct {
 	mu   sync.Mutex
 	addr transport.Addr // nil: made of a connection, cannot connect again
-	conn *Conn
+	conn *handoff.Conn
 	last error // why Push has closed conn
 	head []byte
 	one  [1]int
 
 	// answers is the connection. If somebody asks for what is untaken it stays open when a Push ends
 	// conn, until the next Connect or Close: the sessions before are taken then, or are not.
-	answers       *Conn
+	answers       *handoff.Conn
 	asked         bool
 	pushed, taken uint64        // sessions over answers
 	asking        chan struct{} // holds a token while a call reads them
@@ -85,7 +90,7 @@ func NewForwarder(path string) (*Forwarder, error) {
 		err = fmt.Errorf("empty path: %w", syscall.EINVAL)
 	}
 	if err != nil {
-		return nil, failed("forward sessions", addr, err)
+		return nil, fault.Failed("forward sessions", addr, err)
 	}
 	return &Forwarder{addr: addr}, nil
 }
@@ -95,7 +100,7 @@ func NewForwarder(path string) (*Forwarder, error) {
 func NewForwarderConn(conn *net.UnixConn) (*Forwarder, error) {
 	c, err := sessionConn(conn, true)
 	if err != nil {
-		return nil, failed("forward sessions", nil, err)
+		return nil, fault.Failed("forward sessions", nil, err)
 	}
 	f := &Forwarder{}
 	f.begin(c)
@@ -109,19 +114,19 @@ func (f *Forwarder) Connect(ctx context.Context) error {
 	defer f.mu.Unlock()
 	switch {
 	case f.conn != nil:
-		return failed("connect", f.addr, syscall.EISCONN)
+		return fault.Failed("connect", f.addr, syscall.EISCONN)
 	case f.addr == nil:
-		return failed("connect", nil, fmt.Errorf("a forwarder without a path: %w", syscall.EINVAL))
+		return fault.Failed("connect", nil, fmt.Errorf("a forwarder without a path: %w", syscall.EINVAL))
 	}
 	path, _ := transport.UnixPath(f.addr)
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "unix", path)
 	if err != nil {
-		return failed("connect", f.addr, err)
+		return fault.Failed("connect", f.addr, err)
 	}
 	conn, err := sessionConn(c.(*net.UnixConn), true)
 	if err != nil {
-		return failed("connect", f.addr, errors.Join(err, c.Close()))
+		return fault.Failed("connect", f.addr, errors.Join(err, c.Close()))
 	}
 	if f.answers != nil {
 		_ = f.answers.Close() // conn's end has been reported
@@ -131,7 +136,7 @@ func (f *Forwarder) Connect(ctx context.Context) error {
 }
 
 // begin begins with a new connection.
-func (f *Forwarder) begin(c *Conn) {
+func (f *Forwarder) begin(c *handoff.Conn) {
 	f.conn, f.answers, f.last, f.pushed, f.taken = c, c, nil, 0, 0
 	f.asking, f.changed = make(chan struct{}, 1), make(chan struct{})
 }
@@ -142,14 +147,14 @@ func (f *Forwarder) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.conn == nil && f.last == nil {
-		return failed("close", f.addr, syscall.ENOTCONN)
+		return fault.Failed("close", f.addr, syscall.ENOTCONN)
 	}
 	var err error
 	if f.answers != nil {
 		err = f.answers.Close()
 	}
 	f.conn, f.answers, f.last = nil, nil, nil
-	return failed("close", f.addr, err)
+	return fault.Failed("close", f.addr, err)
 }
 
 // SyscallConn gives access to the options of the connection's socket: SO_SNDBUF limits how many
@@ -159,13 +164,13 @@ func (f *Forwarder) SyscallConn() (syscall.RawConn, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.conn == nil {
-		return nil, failed("options", f.addr, syscall.ENOTCONN)
+		return nil, fault.Failed("options", f.addr, syscall.ENOTCONN)
 	}
 	return f.conn.SyscallConn()
 }
 
 // Push sends a session: the descriptor, which stays the caller's, its description h, and 1 to
-// MaxSessionData bytes that were read from it. It does not wait. EINVAL for a session that cannot
+// MaxData bytes that were read from it. It does not wait. EINVAL for a session that cannot
 // be sent, and EBADF for a descriptor that is not open, leave the Forwarder connected. Push closes
 // the connection, and returns EAGAIN if the receiver has no room (transport.ErrPoisoned as well if
 // part of the session has been sent), and EPIPE or ECONNRESET if the receiver is gone: sessions
@@ -174,7 +179,7 @@ func (f *Forwarder) SyscallConn() (syscall.RawConn, error) {
 func (f *Forwarder) Push(fd int, h Header, data []byte) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return failed("push session", f.addr, f.push(fd, &h, data))
+	return fault.Failed("push session", f.addr, f.push(fd, &h, data))
 }
 
 func (f *Forwarder) push(fd int, h *Header, data []byte) error {
@@ -192,7 +197,7 @@ func (f *Forwarder) push(fd int, h *Header, data []byte) error {
 		return err
 	}
 	f.one[0] = fd
-	n, err := f.conn.tryParts(f.head, data, f.one[:])
+	n, err := inside.Of(f.conn).TryParts(f.head, data, f.one[:])
 	switch whole := len(f.head) + len(data); {
 	case n == whole:
 		f.pushed++
@@ -204,7 +209,7 @@ func (f *Forwarder) push(fd int, h *Header, data []byte) error {
 	}
 	f.last = err
 	if f.conn = nil; f.asked {
-		_ = f.answers.closeWrite()
+		_ = inside.Of(f.answers).CloseWrite()
 	} else {
 		_ = f.answers.Close()
 		f.answers = nil
@@ -232,7 +237,7 @@ func (f *Forwarder) Untaken(ctx context.Context, most int) (n int, err error) {
 	f.asked = true
 	f.mu.Unlock()
 	if c == nil {
-		return 0, failed(op, f.addr, syscall.ENOTCONN)
+		return 0, fault.Failed(op, f.addr, syscall.ENOTCONN)
 	}
 	for again := true; again && err == nil; {
 		var changed <-chan struct{}
@@ -244,14 +249,14 @@ func (f *Forwarder) Untaken(ctx context.Context, most int) (n int, err error) {
 			case n <= most:
 				return n, nil
 			case transport.IsNoWait(ctx):
-				return n, failed(op, f.addr, os.ErrDeadlineExceeded)
+				return n, fault.Failed(op, f.addr, os.ErrDeadlineExceeded)
 			}
 			select {
 			case asking <- struct{}{}:
 			case <-changed:
 				continue
 			case <-ctx.Done():
-				return n, failed(op, f.addr, ctx.Err())
+				return n, fault.Failed(op, f.addr, ctx.Err())
 			}
 		}
 		n, again, err = f.ask(ctx, c, most)
@@ -260,12 +265,12 @@ func (f *Forwarder) Untaken(ctx context.Context, most int) (n int, err error) {
 	if err == io.EOF {
 		return n, err
 	}
-	return n, failed(op, f.addr, unwrapOp(err))
+	return n, fault.Failed(op, f.addr, fault.Cause(err))
 }
 
 // ask reads what answers are there, and waits for more if that leaves more than most untaken;
 // again: something has come.
-func (f *Forwarder) ask(ctx context.Context, c *Conn, most int) (n int, again bool, err error) {
+func (f *Forwarder) ask(ctx context.Context, c *handoff.Conn, most int) (n int, again bool, err error) {
 	p := make([]byte, answersAtOnce)
 	for wait := transport.NoWait(); ; wait = ctx {
 		k, err := c.Receive(wait, p, nil, 0)
@@ -287,7 +292,7 @@ const answersAtOnce = 256
 
 // note counts what answers say, each byte a number of sessions. It returns how many are untaken,
 // and what is closed when that changes.
-func (f *Forwarder) note(c *Conn, answers []byte) (untaken int, changed <-chan struct{}) {
+func (f *Forwarder) note(c *handoff.Conn, answers []byte) (untaken int, changed <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.answers != c {
@@ -307,7 +312,7 @@ func (f *Forwarder) note(c *Conn, answers []byte) (untaken int, changed <-chan s
 // Describe, and keeps the socket open meanwhile. The socket stays the caller's, who should close it
 // next; this does not affect the receiver's descriptor.
 func (f *Forwarder) PushConn(conn syscall.Conn, data []byte) error {
-	return Lend(func(fds []int) error {
+	return handoff.Lend(func(fds []int) error {
 		h, err := Describe(fds[0], nil)
 		if err != nil {
 			return err
@@ -317,30 +322,30 @@ func (f *Forwarder) PushConn(conn syscall.Conn, data []byte) error {
 }
 
 // sessionConn makes a Conn of a stream for sessions, with buffers of the same size as BIND 10's.
-func sessionConn(conn *net.UnixConn, sends bool) (*Conn, error) {
-	c, err := borrow(conn)
+func sessionConn(conn *net.UnixConn, sends bool) (*handoff.Conn, error) {
+	c, in, err := inside.Borrow(conn)
 	if err != nil {
 		return nil, err
 	}
 	if c.Packets() {
 		return nil, fmt.Errorf("the socket is not a stream: %w", syscall.EINVAL)
 	}
-	if err := sessionBuffer(c.raw, sends); err != nil {
+	if err := sessionBuffer(in, sends); err != nil {
 		return nil, err
 	}
-	c.own()
+	in.Own()
 	return c, nil
 }
 
 // ReceiverOptions say how a Receiver receives. The zero value is the default.
 type ReceiverOptions struct {
 	// Timeout is how long the rest of a session may take once its beginning is there; 0 is
-	// DefaultSessionTimeout. If no call has received for that long, and something has come
+	// DefaultTimeout. If no call has received for that long, and something has come
 	// meanwhile, the time begins anew.
 	Timeout time.Duration
 	// Peer decides in NewReceiver whether the forwarder may forward: an error refuses it. nil is
 	// SameUser.
-	Peer func(Cred) error
+	Peer func(handoff.Cred) error
 	// AnySocket accepts descriptors that are not sockets of the family and type that the session
 	// says, as BIND 10 does.
 	AnySocket bool
@@ -353,11 +358,12 @@ type ReceiverOptions struct {
 // reads ahead, so nothing else may read from the connection. One call of Receive at a time; others
 // wait.
 type Receiver struct {
-	conn    *Conn
+	conn    *handoff.Conn
+	peer    transport.Addr
 	options ReceiverOptions
 	turn    await.Turns
-	in      byteStream
-	rest    patience
+	in      stream.Stream
+	rest    stream.Patience
 	broken  error
 	owed    int // sessions of which the Forwarder has not been told
 	answer  [1]byte
@@ -372,22 +378,24 @@ func NewReceiver(conn *net.UnixConn, options *ReceiverOptions) (*Receiver, error
 		r.options = *options
 	}
 	if r.options.Timeout < 0 {
-		return nil, failed("receive sessions", nil, fmt.Errorf("timeout %v: %w", r.options.Timeout, syscall.EINVAL))
+		return nil, fault.Failed("receive sessions", nil, fmt.Errorf("timeout %v: %w", r.options.Timeout, syscall.EINVAL))
 	}
 	if r.options.Timeout == 0 {
-		r.options.Timeout = DefaultSessionTimeout
+		r.options.Timeout = DefaultTimeout
 	}
 	if err := checkPeer(conn, r.options.Peer); err != nil {
-		return nil, failed("receive sessions", nil, err)
+		return nil, fault.Failed("receive sessions", nil, err)
 	}
 	c, err := sessionConn(conn, false)
 	if err != nil {
-		return nil, failed("receive sessions", nil, err)
+		return nil, fault.Failed("receive sessions", nil, err)
 	}
-	c.inward.held = append(c.inward.held, &r.turn)
-	r.conn, r.rest = c, patience{what: "session", limit: r.options.Timeout}
+	in := inside.Of(c)
+	in.Hold(nil, &r.turn)
+	r.conn, r.peer, r.rest = c, in.Peer(), stream.Patience{What: "session", Limit: r.options.Timeout}
 	// 2: the next session may begin in the same read
-	r.in = byteStream{conn: c, room: 1, most: 2, came: FDSet{wary: true}}
+	r.in.Room, r.in.Most = 1, 2
+	r.in.Begin(c)
 	return r, nil
 }
 
@@ -400,7 +408,7 @@ func (r *Receiver) Close() error {
 	if r.broken == nil {
 		r.broken = net.ErrClosed
 	}
-	return errors.Join(err, r.in.close())
+	return errors.Join(err, r.in.Close())
 }
 
 // Receive waits for the next session and puts it into s; the descriptor that s held before is
@@ -414,79 +422,79 @@ func (r *Receiver) Close() error {
 func (r *Receiver) Receive(ctx context.Context, s *Session) error {
 	const op = "receive session"
 	if err := r.turn.Join(ctx); err != nil {
-		return failed(op, r.conn.peer, err)
+		return fault.Failed(op, r.peer, err)
 	}
 	defer r.turn.Pass()
 	if err := s.Close(); err != nil {
-		return failed(op, r.conn.peer, err)
+		return fault.Failed(op, r.peer, err)
 	}
 	if r.broken == io.EOF {
 		return io.EOF
 	}
 	if r.broken != nil {
-		return failed(op, r.conn.peer, r.broken)
+		return fault.Failed(op, r.peer, r.broken)
 	}
 	err := r.receive(ctx, s)
 	if err == nil && r.options.Acknowledge {
 		r.acknowledge()
 	}
-	if err == nil || gaveUp(ctx, err) {
-		return failed(op, r.conn.peer, err)
+	if err == nil || stream.GaveUp(ctx, err) {
+		return fault.Failed(op, r.peer, err)
 	}
-	r.broken = errors.Join(err, s.Close(), r.in.close())
+	r.broken = errors.Join(err, s.Close(), r.in.Close())
 	if err == io.EOF {
 		r.broken = io.EOF
 		return io.EOF
 	}
-	return failed(op, r.conn.peer, r.broken)
+	return fault.Failed(op, r.peer, r.broken)
 }
 
 func (r *Receiver) receive(ctx context.Context, s *Session) error {
 	in := &r.in
-	if err := in.fill(ctx, 1); err != nil {
+	if err := in.Fill(ctx, 1); err != nil {
 		if r.options.Acknowledge && errors.Is(err, syscall.ECONNRESET) { // an answer was not read
 			return io.EOF
 		}
 		return err
 	}
-	first := in.position()
-	if in.with(first) == 0 {
-		return malformed("a session begins without a descriptor")
+	first := in.Position()
+	if in.With(first) == 0 {
+		return fault.Malformed("a session begins without a descriptor")
 	}
-	if err := r.rest.fill(ctx, in, sessionLead); err != nil {
+	if err := r.rest.Fill(ctx, in, sessionLead); err != nil {
 		return err
 	}
-	length := int(in.data()[1])<<8 | int(in.data()[2])
+	length := int(in.Data()[1])<<8 | int(in.Data()[2])
 	if length > maxHeader {
-		return malformed("a session's header of %d bytes, more than %d", length, maxHeader)
+		return fault.Malformed("a session's header of %d bytes, more than %d", length, maxHeader)
 	}
-	if err := r.rest.fill(ctx, in, sessionLead+length); err != nil {
+	if err := r.rest.Fill(ctx, in, sessionLead+length); err != nil {
 		return err
 	}
-	h, size, err := parseHeader(in.data()[sessionLead : sessionLead+length])
+	h, size, err := parseHeader(in.Data()[sessionLead : sessionLead+length])
 	if err != nil {
 		return err
 	}
 	whole := sessionLead + length + size
-	if err := r.rest.fill(ctx, in, whole); err != nil {
+	if err := r.rest.Fill(ctx, in, whole); err != nil {
 		return err
 	}
-	r.rest.over()
+	r.rest.Over()
 	// more than one within this session; one that came in the same read may belong to the next
-	if in.passed(first+int64(whole)) > 1 {
-		return malformed("a session with more than one descriptor")
+	if in.Passed(first+int64(whole)) > 1 {
+		return fault.Malformed("a session with more than one descriptor")
 	}
 	s.Header = h
-	s.Data = append(s.Data[:0], in.data()[sessionLead+length:whole]...)
-	fd, ok := in.take(first)
+	s.Data = append(s.Data[:0], in.Data()[sessionLead+length:whole]...)
+	fd, ok := in.Take(first)
 	if ok {
 		err = r.check(fd, &h)
 	}
-	if err = errors.Join(err, in.use(whole)); err != nil && ok {
-		return errors.Join(err, discard(fd))
+	if err = errors.Join(err, in.Use(whole)); err != nil && ok {
+		return errors.Join(err, system.Discard(fd))
 	}
 	if ok {
-		s.Socket.take([]int{fd})
+		_, _ = s.Socket.Add(fd) // the only one
 	}
 	return err
 }
@@ -509,31 +517,31 @@ func (r *Receiver) check(fd int, h *Header) error {
 	if r.options.AnySocket {
 		return nil
 	}
-	domain, kind, listening, err := socketType(fd)
+	domain, kind, listening, err := system.SocketType(fd)
 	if err != nil {
-		return malformed("the descriptor of a session is no socket: %v", err)
+		return fault.Malformed("the descriptor of a session is no socket: %v", err)
 	}
 	if domain != h.Family || kind != h.Type {
-		return malformed("a session of family %d, type %d with a socket of family %d, type %d", h.Family, h.Type, domain, kind)
+		return fault.Malformed("a session of family %d, type %d with a socket of family %d, type %d", h.Family, h.Type, domain, kind)
 	}
 	if listening {
-		return malformed("a session with a socket that listens")
+		return fault.Malformed("a session with a socket that listens")
 	}
 	return nil
 }
 
 // checkPeer asks allow, or SameUser if allow is nil, whether the process at the other end is
 // acceptable.
-func checkPeer(conn syscall.Conn, allow func(Cred) error) error {
+func checkPeer(conn syscall.Conn, allow func(handoff.Cred) error) error {
 	if allow == nil {
-		allow = SameUser
+		allow = handoff.SameUser
 	}
-	cred, err := PeerCred(conn)
+	cred, err := handoff.PeerCred(conn)
 	if err != nil {
 		return err
 	}
-	if err = allow(cred); err != nil && !errors.Is(err, ErrForbidden) {
-		err = fmt.Errorf("%w: %w", ErrForbidden, err)
+	if err = allow(cred); err != nil && !errors.Is(err, handoff.ErrForbidden) {
+		err = fmt.Errorf("%w: %w", handoff.ErrForbidden, err)
 	}
 	return err
 }

@@ -1,6 +1,6 @@
 //go:build unix
 
-package handoff
+package bind10
 
 import (
 	"bytes"
@@ -21,13 +21,15 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnode-go/cnode/test/expect"
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
 	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff"
+	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
+	"github.com/cnode-go/cnode/transport/handoff/internal/stream"
 )
 
 func addr(s string) transport.Addr { return transport.FromAddrPort(netip.MustParseAddrPort(s)) }
@@ -57,7 +59,7 @@ func v4(t testing.TB) (int, Header) {
 // sessions makes a Forwarder and a Receiver that are connected.
 func sessions(t testing.TB, config *ReceiverOptions) (*Forwarder, *Receiver) {
 	t.Helper()
-	a, b := pair(t, unix.SOCK_STREAM)
+	a, b := fdtest.Pair(t, unix.SOCK_STREAM)
 	f, err := NewForwarderConn(a)
 	require.NoError(t, err)
 	t.Cleanup(func() { f.Close() })
@@ -70,7 +72,7 @@ func sessions(t testing.TB, config *ReceiverOptions) (*Forwarder, *Receiver) {
 // receiver makes a Receiver, and a socket at its other end from which a test sends anything.
 func receiver(t testing.TB, config *ReceiverOptions) (*net.UnixConn, *Receiver) {
 	t.Helper()
-	a, b := pair(t, unix.SOCK_STREAM)
+	a, b := fdtest.Pair(t, unix.SOCK_STREAM)
 	r, err := NewReceiver(b, config)
 	require.NoError(t, err)
 	t.Cleanup(func() { r.Close() })
@@ -120,7 +122,7 @@ func TestSessionWire(t *testing.T) {
 // Endpoints that no socket can have together are refused by both ends, and the Forwarder stays
 // connected.
 func TestMixedEndpoints(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	f, _ := sessions(t, nil)
 	fd, local := udp(t, "udp6")
 	for _, tt := range []struct {
@@ -150,15 +152,15 @@ func TestMixedEndpoints(t *testing.T) {
 		require.NoError(t, err)
 		copy(wire[len(wire)-4-len(image):], image)
 		_, _, err = parseHeader(wire[sessionLead:])
-		require.ErrorIs(t, err, ErrMalformed)
+		require.ErrorIs(t, err, handoff.ErrMalformed)
 		require.ErrorContains(t, err, tt.remote.String())
 	}
 	require.NoError(t, f.Push(fd, Header{unix.AF_INET6, unix.SOCK_DGRAM, 0, local, local}, []byte("x")))
 }
 
 func TestSessions(t *testing.T) {
-	noLeak(t)
-	ctx := soon(t)
+	fdtest.NoLeak(t)
+	ctx := fdtest.Soon(t)
 	f, r := sessions(t, nil)
 	var s Session
 	each := func(t *testing.T, network string) {
@@ -169,7 +171,7 @@ func TestSessions(t *testing.T) {
 		if network == "udp6" {
 			h.Remote = addr("[2001:db8::1]:53")
 		}
-		for _, size := range []int{1, 2, 1000, MaxSessionData} {
+		for _, size := range []int{1, 2, 1000, MaxData} {
 			data := bytes.Repeat([]byte{byte(size)}, size)
 			require.NoError(t, f.Push(fd, h, data))
 			require.NoError(t, r.Receive(ctx, &s))
@@ -199,7 +201,7 @@ func TestPushConn(t *testing.T) {
 			if host == "::1" {
 				need.IPv6(t)
 			}
-			noLeak(t)
+			fdtest.NoLeak(t)
 			l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 			require.NoError(t, err)
 			defer l.Close()
@@ -218,7 +220,7 @@ func TestPushConn(t *testing.T) {
 			require.NoError(t, f.PushConn(front.(*net.TCPConn), p))
 			require.NoError(t, front.Close())
 			var s Session
-			require.NoError(t, r.Receive(soon(t), &s))
+			require.NoError(t, r.Receive(fdtest.Soon(t), &s))
 			require.Equal(t, client.LocalAddr().String(), s.Remote.String())
 			require.Equal(t, l.Addr().String(), s.Local.String())
 			require.Equal(t, unix.SOCK_STREAM, s.Type)
@@ -228,7 +230,7 @@ func TestPushConn(t *testing.T) {
 			stream, err := transport.AdoptStream(fd)
 			require.NoError(t, err)
 			rest := make([]byte, 11)
-			_, err = stream.Readv(soon(t), rest)
+			_, err = stream.Readv(fdtest.Soon(t), rest)
 			require.NoError(t, err)
 			require.Equal(t, "read and unread", string(s.Data)+string(rest))
 			require.NoError(t, stream.Close())
@@ -237,7 +239,7 @@ func TestPushConn(t *testing.T) {
 }
 
 func TestPushRefused(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	f, r := sessions(t, nil)
 	fd, good := v4(t)
 	six := good
@@ -254,7 +256,7 @@ func TestPushRefused(t *testing.T) {
 		data int
 	}{
 		"no data":              {fd, good, 0},
-		"too much data":        {fd, good, MaxSessionData + 1},
+		"too much data":        {fd, good, MaxData + 1},
 		"family of the remote": {fd, six, 1},
 		"no family":            {fd, of(func(h *Header) { h.Family = 0 }), 1},
 		"UNIX family":          {fd, of(func(h *Header) { h.Family = unix.AF_UNIX }), 1},
@@ -266,27 +268,27 @@ func TestPushRefused(t *testing.T) {
 	}
 	require.NoError(t, f.Push(fd, good, []byte("x")), "nothing was sent before")
 	var s Session
-	require.NoError(t, r.Receive(soon(t), &s))
+	require.NoError(t, r.Receive(fdtest.Soon(t), &s))
 	require.NoError(t, s.Close())
 
 	for _, none := range []int{-1, 1 << 20} {
 		require.ErrorIs(t, f.Push(none, good, []byte("x")), syscall.EBADF)
 	}
 	require.NoError(t, f.Push(fd, good, []byte("x")), "nothing was sent before")
-	require.NoError(t, r.Receive(soon(t), &s))
+	require.NoError(t, r.Receive(fdtest.Soon(t), &s))
 	require.NoError(t, s.Close())
 	require.NoError(t, f.Close())
 	require.ErrorIs(t, f.Push(fd, good, []byte("x")), syscall.ENOTCONN)
 	require.ErrorIs(t, f.Close(), syscall.ENOTCONN)
 	_, err := f.SyscallConn()
 	require.ErrorIs(t, err, syscall.ENOTCONN)
-	require.ErrorIs(t, f.Connect(soon(t)), syscall.EINVAL, "it has no path")
+	require.ErrorIs(t, f.Connect(fdtest.Soon(t)), syscall.EINVAL, "it has no path")
 
-	_, err = Describe(file(t, "f"), nil)
+	_, err = Describe(fdtest.File(t, "f"), nil)
 	require.ErrorIs(t, err, syscall.ENOTSOCK)
 	_, err = Describe(fd, nil)
 	require.ErrorIs(t, err, syscall.ENOTCONN)
-	a, b := rawPair(t, unix.SOCK_STREAM)
+	a, b := fdtest.RawPair(t, unix.SOCK_STREAM)
 	defer unix.Close(a)
 	defer unix.Close(b)
 	_, err = Describe(a, nil)
@@ -296,20 +298,20 @@ func TestPushRefused(t *testing.T) {
 // A forwarder gives up at once when the receiver does not keep up, and forwards again after a new
 // connection.
 func TestForwarderNeverWaits(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	path := filepath.Join(sockdir.New(t), "s")
 	f, err := NewForwarder(path)
 	require.NoError(t, err)
 	fd, h := v4(t)
 	require.ErrorIs(t, f.Push(fd, h, []byte("x")), syscall.ENOTCONN)
 	require.ErrorIs(t, f.Close(), syscall.ENOTCONN)
-	require.ErrorIs(t, f.Connect(soon(t)), syscall.ENOENT)
+	require.ErrorIs(t, f.Connect(fdtest.Soon(t)), syscall.ENOENT)
 
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	require.NoError(t, err)
 	defer l.Close()
-	require.NoError(t, f.Connect(soon(t)))
-	require.ErrorIs(t, f.Connect(soon(t)), syscall.EISCONN)
+	require.NoError(t, f.Connect(fdtest.Soon(t)))
+	require.ErrorIs(t, f.Connect(fdtest.Soon(t)), syscall.EISCONN)
 	slow, err := l.AcceptUnix()
 	require.NoError(t, err)
 	r, err := NewReceiver(slow, nil)
@@ -317,7 +319,7 @@ func TestForwarderNeverWaits(t *testing.T) {
 	var s Session
 	pushed := 0
 	for ; err == nil; pushed++ {
-		err = f.Push(fd, h, make([]byte, MaxSessionData))
+		err = f.Push(fd, h, make([]byte, MaxData))
 	}
 	pushed--
 	require.ErrorIs(t, err, syscall.EAGAIN)
@@ -328,18 +330,18 @@ func TestForwarderNeverWaits(t *testing.T) {
 	require.ErrorIs(t, err, syscall.EAGAIN, "and says since when")
 
 	for range pushed {
-		require.NoError(t, r.Receive(soon(t), &s))
+		require.NoError(t, r.Receive(fdtest.Soon(t), &s))
 	}
-	require.ErrorIs(t, r.Receive(soon(t), &s), io.ErrUnexpectedEOF)
+	require.ErrorIs(t, r.Receive(fdtest.Soon(t), &s), io.ErrUnexpectedEOF)
 	require.NoError(t, r.Close())
 
-	require.NoError(t, f.Connect(soon(t)))
+	require.NoError(t, f.Connect(fdtest.Soon(t)))
 	c, err := l.AcceptUnix()
 	require.NoError(t, err)
 	r, err = NewReceiver(c, nil)
 	require.NoError(t, err)
 	require.NoError(t, f.Push(fd, h, []byte("x")))
-	require.NoError(t, r.Receive(soon(t), &s))
+	require.NoError(t, r.Receive(fdtest.Soon(t), &s))
 	require.NoError(t, s.Close())
 	require.NoError(t, r.Close())
 	require.ErrorIs(t, f.Push(fd, h, []byte("x")), syscall.EPIPE)
@@ -349,7 +351,7 @@ func TestForwarderNeverWaits(t *testing.T) {
 // that is gone, does not.
 func TestForwarderStaysConnected(t *testing.T) {
 	need.Descriptors(t, 1000)
-	noLeak(t)
+	fdtest.NoLeak(t)
 	f, r := sessions(t, nil)
 	fd, h := v4(t)
 	var s Session
@@ -363,7 +365,7 @@ func TestForwarderStaysConnected(t *testing.T) {
 	}
 	require.ErrorIs(t, err, syscall.EAGAIN)
 	for range pushed - 1 {
-		require.NoError(t, r.Receive(soon(t), &s))
+		require.NoError(t, r.Receive(fdtest.Soon(t), &s))
 		require.Equal(t, []byte("x"), s.Data)
 		require.NoError(t, s.Close())
 	}
@@ -372,7 +374,7 @@ func TestForwarderStaysConnected(t *testing.T) {
 	require.ErrorIs(t, err, syscall.EAGAIN, "and says since when")
 	// on other systems a stream with little room takes part of a session
 	if runtime.GOOS == "linux" {
-		require.ErrorIs(t, r.Receive(soon(t), &s), io.EOF)
+		require.ErrorIs(t, r.Receive(fdtest.Soon(t), &s), io.EOF)
 	}
 	require.NoError(t, f.Close())
 	require.ErrorIs(t, f.Close(), syscall.ENOTCONN)
@@ -390,7 +392,7 @@ func TestForwarderPaths(t *testing.T) {
 	require.ErrorIs(t, err, syscall.ENAMETOOLONG)
 	_, err = NewForwarder("")
 	require.ErrorIs(t, err, syscall.EINVAL)
-	a, b := pair(t, unix.SOCK_DGRAM)
+	a, b := fdtest.Pair(t, unix.SOCK_DGRAM)
 	_, err = NewForwarderConn(a)
 	require.ErrorIs(t, err, syscall.EINVAL)
 	_, err = NewReceiver(b, nil)
@@ -399,12 +401,12 @@ func TestForwarderPaths(t *testing.T) {
 
 // Sessions arrive unchanged, however their bytes are cut.
 func TestSessionsInPieces(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	fd, h := v4(t)
 	six, local := udp(t, "udp6")
 	h6 := Header{unix.AF_INET6, unix.SOCK_DGRAM, 17, local, addr("[2001:db8::1]:1")}
 	rapid.Check(t, func(rt *rapid.T) {
-		a, b := pair(t, unix.SOCK_STREAM)
+		a, b := fdtest.Pair(t, unix.SOCK_STREAM)
 		defer a.Close()
 		r, err := NewReceiver(b, nil)
 		require.NoError(t, err)
@@ -426,20 +428,20 @@ func TestSessionsInPieces(t *testing.T) {
 			control := unix.UnixRights(own)
 			for len(wire) > 0 { // BIND 10 sends the first byte alone
 				n := min(rapid.SampledFrom([]int{1, 2, 3, 30, 5, 61, 1 << 20}).Draw(rt, "piece"), len(wire))
-				sendRaw(t, a, wire[:n], control)
+				fdtest.SendRaw(t, a, wire[:n], control)
 				wire, control = wire[n:], nil
 			}
 		}
 		var s Session
 		for _, want := range all {
-			require.NoError(t, r.Receive(soon(t), &s))
+			require.NoError(t, r.Receive(fdtest.Soon(t), &s))
 			require.Equal(t, want.h, s.Header)
 			require.Equal(t, want.data, s.Data)
 			require.Equal(t, 1, s.Socket.Len())
 		}
 		require.NoError(t, s.Close())
 		require.NoError(t, a.Close())
-		require.Equal(t, io.EOF, r.Receive(soon(t), &s))
+		require.Equal(t, io.EOF, r.Receive(fdtest.Soon(t), &s))
 	})
 }
 
@@ -450,17 +452,17 @@ func TestSessionNobodyLooks(t *testing.T) {
 	require.NoError(t, err)
 	wire = append(wire, "data"...)
 	for _, n := range []int{1, 2, 20, 59, 62} {
-		noLeak(t)
+		fdtest.NoLeak(t)
 		a, r := receiver(t, &ReceiverOptions{Timeout: time.Hour})
-		sendRaw(t, a, wire[:n], unix.UnixRights(fd))
+		fdtest.SendRaw(t, a, wire[:n], unix.UnixRights(fd))
 		var s Session
 		err := r.Receive(transport.NoWait(), &s)
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-		require.NotErrorIs(t, err, ErrLate)
-		sendRaw(t, a, wire[n:], nil)
-		require.NotZero(t, r.rest.began)
-		r.rest.began = r.rest.began.Add(-r.rest.limit)
-		require.NoError(t, r.Receive(soon(t), &s))
+		require.NotErrorIs(t, err, handoff.ErrLate)
+		fdtest.SendRaw(t, a, wire[n:], nil)
+		require.NotZero(t, r.rest.Began)
+		r.rest.Began = r.rest.Began.Add(-r.rest.Limit)
+		require.NoError(t, r.Receive(fdtest.Soon(t), &s))
 		require.Equal(t, "data", string(s.Data))
 		require.NoError(t, s.Close())
 	}
@@ -469,8 +471,8 @@ func TestSessionNobodyLooks(t *testing.T) {
 // Bytes for which the socket had no room while no call received come once a call receives, and have
 // the full time from then on.
 func TestLongSessionNobodyLooks(t *testing.T) {
-	noLeak(t)
-	const part = 3 * firstBuffer / 2
+	fdtest.NoLeak(t)
+	const part = 3 * stream.FirstBuffer / 2
 	fd, h := v4(t)
 	wire, err := appendSession(nil, &h, 3*part)
 	require.NoError(t, err)
@@ -483,22 +485,22 @@ func TestLongSessionNobodyLooks(t *testing.T) {
 		unseen(&r.rest)
 		return err
 	}
-	sendRaw(t, a, wire[:1], unix.UnixRights(fd))
+	fdtest.SendRaw(t, a, wire[:1], unix.UnixRights(fd))
 	wire = wire[1:]
-	require.NotErrorIs(t, later(), ErrLate)
+	require.NotErrorIs(t, later(), handoff.ErrLate)
 	for _, n := range []int{1, 20, part, part} {
-		sendRaw(t, a, wire[:n], nil)
+		fdtest.SendRaw(t, a, wire[:n], nil)
 		wire = wire[n:]
-		require.NotErrorIs(t, later(), ErrLate)
+		require.NotErrorIs(t, later(), handoff.ErrLate)
 	}
-	sendRaw(t, a, wire, nil)
-	require.NoError(t, r.Receive(soon(t), &s))
+	fdtest.SendRaw(t, a, wire, nil)
+	require.NoError(t, r.Receive(fdtest.Soon(t), &s))
 	require.Len(t, s.Data, 3*part)
 	require.NoError(t, s.Close())
 
-	sendRaw(t, a, []byte{0}, unix.UnixRights(fd))
-	require.NotErrorIs(t, later(), ErrLate)
-	require.ErrorIs(t, later(), ErrLate, "it had its time")
+	fdtest.SendRaw(t, a, []byte{0}, unix.UnixRights(fd))
+	require.NotErrorIs(t, later(), handoff.ErrLate)
+	require.ErrorIs(t, later(), handoff.ErrLate, "it had its time")
 }
 
 // If a context ends within a session, nothing of the session is lost.
@@ -507,34 +509,34 @@ func TestReceiveGoesOn(t *testing.T) {
 	wire, err := appendSession(nil, &h, 4)
 	require.NoError(t, err)
 	wire = append(wire, "data"...)
-	for name, patience := range impatient(t) {
+	for name, patience := range fdtest.Impatient(t) {
 		t.Run(name, func(t *testing.T) {
-			noLeak(t)
+			fdtest.NoLeak(t)
 			a, r := receiver(t, nil)
 			control := unix.UnixRights(fd)
 			var s Session
 			for i := range wire {
 				ctx, want := patience()
 				require.ErrorIs(t, r.Receive(ctx, &s), want)
-				sendRaw(t, a, wire[i:i+1], control)
+				fdtest.SendRaw(t, a, wire[i:i+1], control)
 				control = nil
 			}
-			require.NoError(t, r.Receive(soon(t), &s))
+			require.NoError(t, r.Receive(fdtest.Soon(t), &s))
 			require.Equal(t, "data", string(s.Data))
 			require.NoError(t, s.Close())
-			require.Zero(t, r.rest.began, "the next session has its own time")
+			require.Zero(t, r.rest.Began, "the next session has its own time")
 		})
 	}
 }
 
 func TestReceiverClose(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	a, r := receiver(t, nil)
 	fd, _ := v4(t)
-	sendRaw(t, a, []byte{0, 0}, unix.UnixRights(fd))
-	done := make(chan error, 1)
-	go func() { done <- r.Receive(context.Background(), &Session{}) }()
-	require.Eventually(t, func() bool { return r.conn.receiving.Callers() > 0 }, expect.Limit, time.Millisecond)
+	fdtest.SendRaw(t, a, []byte{0, 0}, unix.UnixRights(fd))
+	done, ctx := make(chan error, 1), fdtest.NewWaited(fdtest.Soon(t))
+	go func() { done <- r.Receive(ctx, &Session{}) }()
+	<-ctx.Begun()
 	require.NoError(t, r.Close())
 	require.ErrorIs(t, <-done, net.ErrClosed)
 	require.Error(t, r.Receive(context.Background(), &Session{}))
@@ -542,28 +544,28 @@ func TestReceiverClose(t *testing.T) {
 
 // Sessions are accepted only from forwarders that Peer allows.
 func TestReceiverPeer(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	no := errors.New("not this one")
 	for _, tt := range []struct {
-		peer func(Cred) error
+		peer func(handoff.Cred) error
 		want error
 	}{
-		{func(c Cred) error { return SameUser(Cred{c.PID, c.UID + 1, c.GID}) }, ErrForbidden},
-		{func(c Cred) error { return no }, ErrForbidden},
-		{func(c Cred) error { return no }, no},
+		{func(c handoff.Cred) error { return handoff.SameUser(handoff.Cred{c.PID, c.UID + 1, c.GID}) }, handoff.ErrForbidden},
+		{func(c handoff.Cred) error { return no }, handoff.ErrForbidden},
+		{func(c handoff.Cred) error { return no }, no},
 	} {
-		_, b := pair(t, unix.SOCK_STREAM)
+		_, b := fdtest.Pair(t, unix.SOCK_STREAM)
 		_, err := NewReceiver(b, &ReceiverOptions{Peer: tt.peer})
 		require.ErrorIs(t, err, tt.want)
 	}
-	_, b := pair(t, unix.SOCK_STREAM)
+	_, b := fdtest.Pair(t, unix.SOCK_STREAM)
 	_, err := NewReceiver(b, &ReceiverOptions{Timeout: -1})
 	require.ErrorIs(t, err, syscall.EINVAL)
 }
 
 // The wire has 32 bits for a number.
 func TestPushNumbers(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	f, r := sessions(t, nil)
 	fd, h := v4(t)
 	bads := []func(*Header){func(h *Header) { h.Type = -1 }, func(h *Header) { h.Protocol = -1 }}
@@ -579,6 +581,9 @@ func TestPushNumbers(t *testing.T) {
 	}
 	require.NoError(t, f.Push(fd, h, []byte("x")))
 	var s Session
-	require.NoError(t, r.Receive(soon(t), &s))
+	require.NoError(t, r.Receive(fdtest.Soon(t), &s))
 	require.NoError(t, s.Close())
 }
+
+// unseen makes it so that no call has received for as long as the limit.
+func unseen(p *stream.Patience) { p.Began, p.Left = p.Began.Add(-p.Limit), p.Left.Add(-p.Limit) }

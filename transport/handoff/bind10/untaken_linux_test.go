@@ -1,4 +1,4 @@
-package handoff
+package bind10
 
 import (
 	"errors"
@@ -15,6 +15,9 @@ import (
 
 	"github.com/cnode-go/cnode/test/party"
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff"
+	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
+	"github.com/cnode-go/cnode/transport/handoff/internal/sock"
 )
 
 // A handed is a connection of a client that is to be handed to a worker.
@@ -28,11 +31,11 @@ type worker struct {
 
 func startWorker(t *testing.T) worker {
 	t.Helper()
-	near, far, err := SocketPair()
+	near, far, err := sock.Pair(syscall.SOCK_STREAM)
 	require.NoError(t, err)
-	p := party.Start(t, []string{sideVariable + "=" + takesSessions, orderVariable + "={}"}, far)
+	p := party.Start(t, []string{takesSessions + "=1"}, far)
 	require.NoError(t, far.Close())
-	conn, err := FileConn(near)
+	conn, err := handoff.FileConn(near)
 	require.NoError(t, err)
 	f, err := NewForwarderConn(conn)
 	require.NoError(t, err)
@@ -73,7 +76,7 @@ func TestUntakenOfKilledWorker(t *testing.T) {
 					defer client.Close()
 					defer server.Close()
 					if untaken, over = first.f.Untaken(transport.NoWait(), bound-1); errors.Is(over, os.ErrDeadlineExceeded) && !stops {
-						untaken, over = first.f.Untaken(soon(t), bound-1)
+						untaken, over = first.f.Untaken(fdtest.Soon(t), bound-1)
 					}
 					if over == nil {
 						if err := first.f.PushConn(h.server, []byte("x")); err == nil {
@@ -92,7 +95,7 @@ func TestUntakenOfKilledWorker(t *testing.T) {
 				_ = syscall.Kill(first.PID(), syscall.SIGKILL)
 				first.Killed(t)
 				for over == nil || errors.Is(over, os.ErrDeadlineExceeded) {
-					untaken, over = first.f.Untaken(soon(t), -1)
+					untaken, over = first.f.Untaken(fdtest.Soon(t), -1)
 				}
 				require.True(t, over == io.EOF || errors.Is(over, syscall.ECONNRESET), "%v", over)
 
@@ -100,7 +103,7 @@ func TestUntakenOfKilledWorker(t *testing.T) {
 				for _, h := range again {
 					push(second, h)
 				}
-				n, err := second.f.Untaken(soon(t), 0)
+				n, err := second.f.Untaken(fdtest.Soon(t), 0)
 				require.NoError(t, err)
 				require.Zero(t, n)
 				for i, h := range list {

@@ -1,6 +1,6 @@
 //go:build unix
 
-package handoff
+package bind10
 
 import (
 	"context"
@@ -15,11 +15,12 @@ import (
 
 	"github.com/cnode-go/cnode/test/party"
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
 )
 
 // The Forwarder knows which sessions the receiver has taken, and waits for it.
 func TestUntaken(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	f, r := sessions(t, &ReceiverOptions{Acknowledge: true})
 	fd, h := v4(t)
 	left := func(ctx context.Context, most, want int) error {
@@ -33,7 +34,7 @@ func TestUntaken(t *testing.T) {
 	}
 	require.NoError(t, left(transport.NoWait(), 3, 3))
 	require.ErrorIs(t, left(transport.NoWait(), 2, 3), os.ErrDeadlineExceeded)
-	ctx, cancel := context.WithCancel(soon(t))
+	ctx, cancel := context.WithCancel(fdtest.Soon(t))
 	cancel()
 	require.ErrorIs(t, left(ctx, 2, 3), context.Canceled)
 
@@ -45,8 +46,8 @@ func TestUntaken(t *testing.T) {
 	var s Session
 	for i := range 3 {
 		require.ErrorIs(t, left(transport.NoWait(), 0, 3-i), os.ErrDeadlineExceeded)
-		require.NoError(t, r.Receive(soon(t), &s))
-		require.NoError(t, func() error { _, err := f.Untaken(soon(t), 2-i); return err }())
+		require.NoError(t, r.Receive(fdtest.Soon(t), &s))
+		require.NoError(t, func() error { _, err := f.Untaken(fdtest.Soon(t), 2-i); return err }())
 	}
 	require.NoError(t, <-waits)
 	require.NoError(t, s.Close())
@@ -55,19 +56,19 @@ func TestUntaken(t *testing.T) {
 	for range 3 {
 		require.NoError(t, f.Push(fd, h, []byte("x")))
 	}
-	require.NoError(t, r.Receive(soon(t), &s))
+	require.NoError(t, r.Receive(fdtest.Soon(t), &s))
 	require.NoError(t, s.Close())
 	require.NoError(t, r.Close())
-	err := left(soon(t), 0, 2)
+	err := left(fdtest.Soon(t), 0, 2)
 	require.True(t, errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET), "%v", err)
 	require.Error(t, left(transport.NoWait(), 5, 2), "the end is told whatever the bound is")
 	require.NoError(t, f.Close())
-	require.ErrorIs(t, left(soon(t), 0, 0), syscall.ENOTCONN)
+	require.ErrorIs(t, left(fdtest.Soon(t), 0, 0), syscall.ENOTCONN)
 }
 
 // A Push that ends the connection, as there is no room, does not take the answers with it.
 func TestUntakenAfterPushHasEnded(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	f, r := sessions(t, &ReceiverOptions{Acknowledge: true})
 	fd, h := v4(t)
 	pushed := 0
@@ -82,13 +83,13 @@ func TestUntakenAfterPushHasEnded(t *testing.T) {
 	require.Greater(t, pushed, 3)
 	var s Session
 	for range pushed {
-		require.NoError(t, r.Receive(soon(t), &s))
+		require.NoError(t, r.Receive(fdtest.Soon(t), &s))
 	}
 	require.NoError(t, s.Close())
-	n, err := f.Untaken(soon(t), 0)
+	n, err := f.Untaken(fdtest.Soon(t), 0)
 	require.NoError(t, err)
 	require.Zero(t, n)
-	require.Error(t, r.Receive(soon(t), &s))
+	require.Error(t, r.Receive(fdtest.Soon(t), &s))
 	require.NoError(t, f.Close())
 }
 
@@ -100,14 +101,14 @@ func TestAcknowledgeNobodyAsks(t *testing.T) {
 	var s Session
 	for range many {
 		require.NoError(t, f.Push(fd, h, []byte("x")))
-		require.NoError(t, r.Receive(soon(t), &s))
+		require.NoError(t, r.Receive(fdtest.Soon(t), &s))
 	}
 	require.NoError(t, f.Push(fd, h, []byte("last")))
 	require.NoError(t, f.Close())
-	require.NoError(t, r.Receive(soon(t), &s))
+	require.NoError(t, r.Receive(fdtest.Soon(t), &s))
 	require.Equal(t, "last", string(s.Data))
 	require.NoError(t, s.Close())
-	require.Equal(t, io.EOF, r.Receive(soon(t), &s))
+	require.Equal(t, io.EOF, r.Receive(fdtest.Soon(t), &s))
 }
 
 // takesSessions is a side that takes sessions from descriptor 3, and tells the peer of each who it

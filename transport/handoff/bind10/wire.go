@@ -1,4 +1,4 @@
-package handoff
+package bind10
 
 import (
 	"encoding/binary"
@@ -9,19 +9,20 @@ import (
 	"syscall"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff/internal/fault"
 )
 
 // The session forwarding format of BIND 10 (socketsession.h, "Internal forwarding protocol"): a
 // byte with the descriptor, a header, data.
 const (
-	// MaxSessionData is the most data that a session can carry, in bytes; the least is 1.
-	MaxSessionData = 65535
+	// MaxData is the most data that a session can carry, in bytes; the least is 1.
+	MaxData = 65535
 
-	sessionLead    = 1 + 2                                // the byte, and the length field, which counts neither
-	fixedHeader    = 6 * 4                                // the header's numbers
-	maxSockaddr    = 128                                  // sizeof(struct sockaddr_storage)
-	maxHeader      = fixedHeader + 2*maxSockaddr          //
-	sessionBuffers = 2 * (2 + maxHeader + MaxSessionData) // of the sockets, as BIND 10 has them
+	sessionLead    = 1 + 2                         // the byte, and the length field, which counts neither
+	fixedHeader    = 6 * 4                         // the header's numbers
+	maxSockaddr    = 128                           // sizeof(struct sockaddr_storage)
+	maxHeader      = fixedHeader + 2*maxSockaddr   //
+	sessionBuffers = 2 * (2 + maxHeader + MaxData) // of the sockets, as BIND 10 has them
 )
 
 // A Header is what a socket session says beside its descriptor and its data. For a connection, the
@@ -37,8 +38,8 @@ type Header struct {
 // appendSession appends what precedes the data: the byte, and the header with its length. EINVAL
 // for values that a session cannot have.
 func appendSession(b []byte, h *Header, size int) ([]byte, error) {
-	if size < 1 || size > MaxSessionData {
-		return b, fmt.Errorf("%d bytes of session data, want 1 to %d: %w", size, MaxSessionData, syscall.EINVAL)
+	if size < 1 || size > MaxData {
+		return b, fmt.Errorf("%d bytes of session data, want 1 to %d: %w", size, MaxData, syscall.EINVAL)
 	}
 	start := len(b)
 	b = append(b, 0, 0, 0) // the length follows
@@ -73,7 +74,7 @@ func parseHeader(b []byte) (h Header, size int, err error) {
 	rest := b
 	number := func(what string) (n uint32) {
 		if err == nil && len(rest) < 4 {
-			err = malformed("the session's header ends within its %s", what)
+			err = fault.Malformed("the session's header ends within its %s", what)
 		}
 		if err != nil {
 			return 0
@@ -86,13 +87,13 @@ func parseHeader(b []byte) (h Header, size int, err error) {
 		switch {
 		case err != nil:
 		case n > maxSockaddr:
-			err = malformed("the session's %s endpoint has %d bytes, more than %d", what, n, maxSockaddr)
+			err = fault.Malformed("the session's %s endpoint has %d bytes, more than %d", what, n, maxSockaddr)
 		case int(n) > len(rest):
-			err = malformed("the session's header ends within its %s endpoint", what)
+			err = fault.Malformed("the session's header ends within its %s endpoint", what)
 		default:
 			a, err = parseImage(rest[:n], h.Family)
 			if rest = rest[n:]; err != nil {
-				err = malformed("the session's %s endpoint: %v", what, err)
+				err = fault.Malformed("the session's %s endpoint: %v", what, err)
 			}
 		}
 		return a
@@ -100,13 +101,13 @@ func parseHeader(b []byte) (h Header, size int, err error) {
 	small := func(what string) int {
 		n := number(what)
 		if n > math.MaxInt32 {
-			err = malformed("the session's %s is %d", what, int32(n))
+			err = fault.Malformed("the session's %s is %d", what, int32(n))
 		}
 		return int(int32(n))
 	}
 	h.Family = small("family")
 	if err == nil && h.Family != syscall.AF_INET && h.Family != syscall.AF_INET6 {
-		return Header{}, 0, malformed("the session is of family %d", h.Family)
+		return Header{}, 0, fault.Malformed("the session is of family %d", h.Family)
 	}
 	h.Type = small("type")
 	h.Protocol = small("protocol")
@@ -115,12 +116,12 @@ func parseHeader(b []byte) (h Header, size int, err error) {
 	n := number("length of data")
 	switch {
 	case err != nil:
-	case n < 1 || n > MaxSessionData:
-		err = malformed("%d bytes of session data, want 1 to %d", n, MaxSessionData)
+	case n < 1 || n > MaxData:
+		err = fault.Malformed("%d bytes of session data, want 1 to %d", n, MaxData)
 	case len(rest) > 0:
-		err = malformed("%d bytes behind the session's header", len(rest))
+		err = fault.Malformed("%d bytes behind the session's header", len(rest))
 	case oneSocket(&h) != nil:
-		err = malformed("%v", oneSocket(&h))
+		err = fault.Malformed("%v", oneSocket(&h))
 	default:
 		return h, int(n), nil
 	}

@@ -1,4 +1,4 @@
-package handoff
+package jsoncomm
 
 import (
 	"context"
@@ -13,43 +13,48 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnode-go/cnode/test/expect"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/test/leak"
 	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/test/sockdir"
+	"github.com/cnode-go/cnode/transport/handoff"
+	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
+	"github.com/cnode-go/cnode/transport/handoff/internal/system"
 )
 
-func jsonPair(t testing.TB) (one, other *JSONConn) {
+var self = handoff.Cred{PID: os.Getpid(), UID: os.Geteuid(), GID: os.Getegid()}
+
+func connPair(t testing.TB) (one, other *Conn) {
 	t.Helper()
-	one, other, err := JSONPair(nil)
+	one, other, err := Pair(nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { one.Close(); other.Close() })
 	return one, other
 }
 
 // Documents of any length come whole, long ones in a memory file that the caller does not see.
-func TestJSONConn(t *testing.T) {
+func TestConn(t *testing.T) {
 	need.Descriptors(t, 600)
-	noLeak(t)
-	ctx := soon(t)
-	a, b := jsonPair(t)
-	f := file(t, "f")
-	for _, tt := range []struct{ length, fds int }{{1, 0}, {100, 1}, {5000, MaxDescriptors}, {1 << 20, 0}, {1 << 20, 3},
-		{1 << 20, MaxDescriptors - 1}} {
+	fdtest.NoLeak(t)
+	ctx := fdtest.Soon(t)
+	a, b := connPair(t)
+	f := fdtest.File(t, "f")
+	for _, tt := range []struct{ length, fds int }{{1, 0}, {100, 1}, {5000, handoff.MaxDescriptors}, {1 << 20, 0}, {1 << 20, 3},
+		{1 << 20, handoff.MaxDescriptors - 1}} {
 		sent := strings.Repeat("x", tt.length)
-		require.NoError(t, a.Send(ctx, sent, slicesRepeat(f, tt.fds)...))
+		require.NoError(t, a.Send(ctx, sent, fdtest.Repeat(f, tt.fds)...))
 		var got string
 		fds, err := b.Receive(ctx, &got)
 		require.NoError(t, err)
 		require.Equal(t, sent, got)
 		require.Equal(t, tt.fds, fds.Len())
 		for _, fd := range fds.FDs() {
-			require.Equal(t, "f", content(t, fd))
+			require.Equal(t, "f", fdtest.Content(t, fd))
 		}
 		require.NoError(t, fds.Close())
 	}
-	require.ErrorIs(t, a.Send(ctx, strings.Repeat("x", 1<<20), slicesRepeat(f, MaxDescriptors)...), syscall.EINVAL)
+	require.ErrorIs(t, a.Send(ctx, strings.Repeat("x", 1<<20), fdtest.Repeat(f, handoff.MaxDescriptors)...), syscall.EINVAL)
 	require.ErrorContains(t, a.Send(ctx, func() {}), "unsupported type")
 	require.NoError(t, a.Close())
 	fds, err := b.Receive(ctx, nil)
@@ -60,83 +65,83 @@ func TestJSONConn(t *testing.T) {
 
 // Send refuses what the Receive of its own end would refuse, and sends what that takes, to the last
 // byte.
-func TestJSONLimit(t *testing.T) {
-	noLeak(t)
+func TestLimit(t *testing.T) {
+	fdtest.NoLeak(t)
 	document := func(size int) string { return strings.Repeat("x", size-len(`""`)) }
 	for name, tt := range map[string]struct {
-		config *JSONConnOptions
+		config *ConnOptions
 		limit  int
 	}{
 		"default":                 {nil, DefaultMaxPayload},
-		"less than a packet":      {&JSONConnOptions{MaxPayload: 1000}, 1000},
-		"less than args-via-fd":   {&JSONConnOptions{MaxPayload: 5}, 5},
-		"between packet and file": {&JSONConnOptions{MaxPayload: 1 << 20}, 1 << 20},
+		"less than a packet":      {&ConnOptions{MaxPayload: 1000}, 1000},
+		"less than args-via-fd":   {&ConnOptions{MaxPayload: 5}, 5},
+		"between packet and file": {&ConnOptions{MaxPayload: 1 << 20}, 1 << 20},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a, b, err := JSONPair(tt.config)
+			a, b, err := Pair(tt.config)
 			require.NoError(t, err)
 			defer a.Close()
 			defer b.Close()
-			err = a.Send(soon(t), document(tt.limit+1))
+			err = a.Send(fdtest.Soon(t), document(tt.limit+1))
 			require.ErrorIs(t, err, syscall.EMSGSIZE)
 			require.ErrorContains(t, err, "MaxPayload")
-			require.NoError(t, a.Send(soon(t), document(tt.limit)))
+			require.NoError(t, a.Send(fdtest.Soon(t), document(tt.limit)))
 			var got string
-			set, err := b.Receive(soon(t), &got)
+			set, err := b.Receive(fdtest.Soon(t), &got)
 			require.NoError(t, err)
 			require.NoError(t, set.Close())
 			require.True(t, document(tt.limit) == got)
 
 			// the other end of a peer with another limit
-			wide := &JSONConn{conn: a.conn, max: tt.limit + 1}
-			require.NoError(t, wide.Send(soon(t), document(tt.limit+1)))
-			_, err = b.Receive(soon(t), &got)
+			wide := &Conn{conn: a.conn, in: a.in, max: tt.limit + 1}
+			require.NoError(t, wide.Send(fdtest.Soon(t), document(tt.limit+1)))
+			_, err = b.Receive(fdtest.Soon(t), &got)
 			require.ErrorIs(t, err, syscall.EMSGSIZE)
 			require.ErrorContains(t, err, "more than")
-			require.NoError(t, a.Send(soon(t), 1))
-			set, err = b.Receive(soon(t), nil)
+			require.NoError(t, a.Send(fdtest.Soon(t), 1))
+			set, err = b.Receive(fdtest.Soon(t), nil)
 			require.NoError(t, err, "the next one comes")
 			require.NoError(t, set.Close())
 		})
 	}
-	negative := &JSONConnOptions{MaxPayload: -1}
-	_, _, err := JSONPair(negative)
+	negative := &ConnOptions{MaxPayload: -1}
+	_, _, err := Pair(negative)
 	require.ErrorIs(t, err, syscall.EINVAL)
 	path := filepath.Join(sockdir.New(t), "s")
-	_, err = ListenJSON(path, negative)
+	_, err = Listen(path, negative)
 	require.ErrorIs(t, err, syscall.EINVAL)
-	l, err := ListenJSON(path, &JSONConnOptions{MaxPayload: 10})
+	l, err := Listen(path, &ConnOptions{MaxPayload: 10})
 	require.NoError(t, err)
 	defer l.Close()
-	_, err = ConnectJSON(soon(t), path, negative)
+	_, err = Connect(fdtest.Soon(t), path, negative)
 	require.ErrorIs(t, err, syscall.EINVAL)
-	c, err := ConnectJSON(soon(t), path, &JSONConnOptions{MaxPayload: 11})
+	c, err := Connect(fdtest.Soon(t), path, &ConnOptions{MaxPayload: 11})
 	require.NoError(t, err)
 	defer c.Close()
-	s, err := l.Accept(soon(t))
+	s, err := l.Accept(fdtest.Soon(t))
 	require.NoError(t, err)
 	defer s.Close()
-	require.NoError(t, c.Send(soon(t), document(11)))
-	require.ErrorIs(t, s.Send(soon(t), document(11)), syscall.EMSGSIZE)
+	require.NoError(t, c.Send(fdtest.Soon(t), document(11)))
+	require.ErrorIs(t, s.Send(fdtest.Soon(t), document(11)), syscall.EMSGSIZE)
 }
 
-func TestJSONListener(t *testing.T) {
-	noLeak(t)
-	ctx := soon(t)
+func TestListener(t *testing.T) {
+	fdtest.NoLeak(t)
+	ctx := fdtest.Soon(t)
 	path := filepath.Join(sockdir.New(t), "s")
-	l, err := ListenJSON(path, nil)
+	l, err := Listen(path, nil)
 	require.NoError(t, err)
-	_, err = ListenJSON(path, nil)
+	_, err = Listen(path, nil)
 	require.ErrorIs(t, err, syscall.EADDRINUSE)
 	short, cancel := context.WithTimeout(ctx, time.Millisecond)
 	defer cancel()
 	_, err = l.Accept(short)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	client, err := ConnectJSON(ctx, path, nil)
+	client, err := Connect(ctx, path, nil)
 	require.NoError(t, err)
 	server, err := l.Accept(ctx)
 	require.NoError(t, err)
-	cred, err := PeerCred(server)
+	cred, err := handoff.PeerCred(server)
 	require.NoError(t, err)
 	require.Equal(t, self, cred)
 	require.NoError(t, client.Send(ctx, []int{1, 2, 3}))
@@ -147,8 +152,9 @@ func TestJSONListener(t *testing.T) {
 	require.Equal(t, []int{1, 2, 3}, got)
 
 	done := make(chan error, 1)
-	go func() { _, err := l.Accept(context.Background()); done <- err }()
-	require.Eventually(t, func() bool { return l.turn.Callers() > 0 }, expect.Limit, time.Millisecond)
+	waits := fdtest.NewWaited(ctx)
+	go func() { _, err := l.Accept(waits); done <- err }()
+	<-waits.Begun()
 	require.NoError(t, l.Close())
 	require.NoError(t, l.Close())
 	require.ErrorIs(t, <-done, net.ErrClosed)
@@ -161,32 +167,32 @@ func TestJSONListener(t *testing.T) {
 	require.NoError(t, server.Close())
 	require.NoError(t, server.Close())
 
-	_, err = ConnectJSON(ctx, path, nil)
+	_, err = Connect(ctx, path, nil)
 	require.ErrorIs(t, err, syscall.ENOENT)
-	_, err = ConnectJSON(ctx, strings.Repeat("x", 200), nil)
+	_, err = Connect(ctx, strings.Repeat("x", 200), nil)
 	require.ErrorIs(t, err, syscall.ENAMETOOLONG)
-	_, err = ListenJSON("", nil)
+	_, err = Listen("", nil)
 	require.ErrorIs(t, err, syscall.EINVAL)
-	c, gone := pair(t, unix.SOCK_STREAM)
-	_, err = NewJSONConn(c, nil)
+	c, gone := fdtest.Pair(t, unix.SOCK_STREAM)
+	_, err = NewConn(c, nil)
 	require.ErrorIs(t, err, syscall.EINVAL)
 	require.NoError(t, gone.Close())
-	_, err = NewJSONConn(gone, nil)
+	_, err = NewConn(gone, nil)
 	require.ErrorIs(t, err, net.ErrClosed)
 }
 
 // memory makes a memory file, closed at the end of the test.
 func memory(t testing.TB, text string) int {
 	t.Helper()
-	fd, err := memoryFile("test", []byte(text))
+	fd, err := system.MemoryFile("test", []byte(text))
 	require.NoError(t, err)
 	t.Cleanup(func() { unix.Close(fd) })
 	return fd
 }
 
-func TestJSONConnRefuses(t *testing.T) {
-	ctx := soon(t)
-	a, b := jsonPair(t)
+func TestConnRefuses(t *testing.T) {
+	ctx := fdtest.Soon(t)
+	a, b := connPair(t)
 	var pipe [2]int
 	require.NoError(t, unix.Pipe2(pipe[:], unix.O_CLOEXEC))
 	defer unix.Close(pipe[0])
@@ -196,77 +202,77 @@ func TestJSONConnRefuses(t *testing.T) {
 	path, err := unix.Open("/", unix.O_PATH|unix.O_CLOEXEC, 0)
 	require.NoError(t, err)
 	defer unix.Close(path)
-	f := file(t, "f")
+	f := fdtest.File(t, "f")
 	for _, tt := range []struct {
 		name, body string
 		fds        []int
 		want       error
 	}{
-		{"bad JSON", "{", []int{f}, ErrJSON},
-		{"no file", argsViaFD, nil, ErrMalformed},
-		{"a file on disk", argsViaFD, []int{f, f}, ErrMalformed},
-		{"a pipe", argsViaFD, []int{pipe[0]}, ErrMalformed},
-		{"a path", argsViaFD, []int{path}, ErrMalformed},
+		{"bad JSON", "{", []int{f}, ErrDocument},
+		{"no file", argsViaFD, nil, handoff.ErrMalformed},
+		{"a file on disk", argsViaFD, []int{f, f}, handoff.ErrMalformed},
+		{"a pipe", argsViaFD, []int{pipe[0]}, handoff.ErrMalformed},
+		{"a path", argsViaFD, []int{path}, handoff.ErrMalformed},
 		{"too long", argsViaFD, []int{huge, f}, syscall.EMSGSIZE},
-		{"empty", argsViaFD, []int{memory(t, ""), f}, ErrJSON},
-		{"bad JSON in the file", argsViaFD, []int{memory(t, "[1,"), f}, ErrJSON},
-		{"in a file in a file", argsViaFD, []int{memory(t, argsViaFD), memory(t, "1")}, ErrJSON},
+		{"empty", argsViaFD, []int{memory(t, ""), f}, ErrDocument},
+		{"bad JSON in the file", argsViaFD, []int{memory(t, "[1,"), f}, ErrDocument},
+		{"in a file in a file", argsViaFD, []int{memory(t, argsViaFD), memory(t, "1")}, ErrDocument},
 	} {
-		before := openDescriptors()
+		before := leak.Descriptors()
 		var control []byte
 		if tt.fds != nil {
 			control = unix.UnixRights(tt.fds...)
 		}
-		sendRaw(t, a.conn.conn, []byte(tt.body), control)
+		fdtest.SendRaw(t, a, []byte(tt.body), control)
 		_, err := b.Receive(ctx, nil)
 		require.ErrorIs(t, err, tt.want, tt.name)
-		require.Empty(t, leftOver(before, openDescriptors()), tt.name)
+		require.Empty(t, fdtest.LeftOver(before, leak.Descriptors()), tt.name)
 	}
-	sendRaw(t, a.conn.conn, []byte(argsViaFD), unix.UnixRights(memory(t, "7"), f))
+	fdtest.SendRaw(t, a, []byte(argsViaFD), unix.UnixRights(memory(t, "7"), f))
 	var got int
 	fds, err := b.Receive(ctx, &got)
 	require.NoError(t, err)
 	require.Equal(t, 7, got)
 	fd, err := fds.FD(0)
 	require.NoError(t, err)
-	require.Equal(t, "f", content(t, fd), "the first of those that the sender meant")
+	require.Equal(t, "f", fdtest.Content(t, fd), "the first of those that the sender meant")
 	require.NoError(t, fds.Close())
 }
 
 // A server decides for each document whether to accept its sender.
-func TestJSONServerPeer(t *testing.T) {
-	noLeak(t)
-	ctx := soon(t)
-	var asked []Cred
+func TestServerPeer(t *testing.T) {
+	fdtest.NoLeak(t)
+	ctx := fdtest.Soon(t)
+	var asked []handoff.Cred
 	allow := true
-	client, server := jsonSockets(t, &JSONOptions{Peer: func(c Cred) error {
+	client, server := sockets(t, &ServerOptions{Peer: func(c handoff.Cred) error {
 		asked = append(asked, c)
 		if allow {
-			return SameUser(c)
+			return handoff.SameUser(c)
 		}
 		return os.ErrPermission
 	}})
-	require.NoError(t, client.Send(ctx, 1, file(t, "f")))
+	require.NoError(t, client.Send(ctx, 1, fdtest.File(t, "f")))
 	fds, _, err := server.Receive(ctx, nil)
 	require.NoError(t, err)
 	require.NoError(t, fds.Close())
 	allow = false
-	require.NoError(t, client.Send(ctx, 1, file(t, "f")))
-	before := openDescriptors()
+	require.NoError(t, client.Send(ctx, 1, fdtest.File(t, "f")))
+	before := leak.Descriptors()
 	_, _, err = server.Receive(ctx, nil)
-	require.ErrorIs(t, err, ErrForbidden)
+	require.ErrorIs(t, err, handoff.ErrForbidden)
 	require.ErrorIs(t, err, os.ErrPermission)
-	require.Empty(t, leftOver(before, openDescriptors()))
-	require.Equal(t, []Cred{self, self}, asked)
+	require.Empty(t, fdtest.LeftOver(before, leak.Descriptors()))
+	require.Equal(t, []handoff.Cred{self, self}, asked)
 }
 
-func TestJSONAbstract(t *testing.T) {
-	noLeak(t)
-	ctx := soon(t)
+func TestAbstractName(t *testing.T) {
+	fdtest.NoLeak(t)
+	ctx := fdtest.Soon(t)
 	name := "@" + filepath.Base(t.TempDir()) + t.Name()
-	server, err := NewJSONServer(name, nil)
+	server, err := NewServer(name, nil)
 	require.NoError(t, err)
-	client, err := NewJSONClient(server.Addr())
+	client, err := NewClient(server.Addr())
 	require.NoError(t, err)
 	require.NoError(t, client.Send(ctx, 1))
 	fds, from, err := server.Receive(ctx, nil)

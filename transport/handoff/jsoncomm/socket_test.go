@@ -1,38 +1,40 @@
 //go:build unix
 
-package handoff
+package jsoncomm
 
 import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnode-go/cnode/test/expect"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/test/leak"
 	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff"
+	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
+	"github.com/cnode-go/cnode/transport/handoff/internal/sock"
 )
 
-// jsonSockets makes a server, and a client that sends to it.
-func jsonSockets(t testing.TB, config *JSONOptions) (client, server *JSONSocket) {
+// sockets makes a server, and a client that sends to it.
+func sockets(t testing.TB, config *ServerOptions) (client, server *Socket) {
 	t.Helper()
 	path := filepath.Join(sockdir.New(t), "server")
-	server, err := NewJSONServer(path, config)
+	server, err := NewServer(path, config)
 	require.NoError(t, err)
 	t.Cleanup(func() { server.Close() })
-	client, err = NewJSONClient(transport.UnixAddr(path))
+	client, err = NewClient(transport.UnixAddr(path))
 	require.NoError(t, err)
 	t.Cleanup(func() { client.Close() })
 	return client, server
@@ -43,26 +45,26 @@ type request struct {
 	Args   []string
 }
 
-func TestJSONExchange(t *testing.T) {
+func TestExchange(t *testing.T) {
 	need.Descriptors(t, 600)
-	noLeak(t)
-	ctx := soon(t)
-	client, server := jsonSockets(t, nil)
-	for _, n := range []int{0, 1, MaxDescriptors} {
+	fdtest.NoLeak(t)
+	ctx := fdtest.Soon(t)
+	client, server := sockets(t, nil)
+	for _, n := range []int{0, 1, handoff.MaxDescriptors} {
 		sent := request{"do", []string{"a", strings.Repeat("x", 100*n)}}
-		require.NoError(t, client.Send(ctx, sent, slicesRepeat(file(t, "there"), n)...))
+		require.NoError(t, client.Send(ctx, sent, fdtest.Repeat(fdtest.File(t, "there"), n)...))
 		var got request
 		fds, from, err := server.Receive(ctx, &got)
 		require.NoError(t, err)
 		require.Equal(t, sent, got)
 		require.Equal(t, n, fds.Len())
 		for _, fd := range fds.FDs() {
-			require.Equal(t, "there", content(t, fd))
+			require.Equal(t, "there", fdtest.Content(t, fd))
 		}
 		require.NoError(t, fds.Close())
 		require.Equal(t, client.Addr(), from)
 
-		require.NoError(t, server.SendTo(ctx, from, map[string]int{"n": n}, file(t, "back")))
+		require.NoError(t, server.SendTo(ctx, from, map[string]int{"n": n}, fdtest.File(t, "back")))
 		var answer map[string]int
 		fds, from, err = client.Receive(ctx, &answer)
 		require.NoError(t, err)
@@ -70,7 +72,7 @@ func TestJSONExchange(t *testing.T) {
 		require.Equal(t, server.Addr(), from)
 		fd, err := fds.Steal(0)
 		require.NoError(t, err)
-		require.Equal(t, "back", content(t, fd))
+		require.Equal(t, "back", fdtest.Content(t, fd))
 		require.NoError(t, unix.Close(fd))
 		require.NoError(t, fds.Close())
 	}
@@ -82,20 +84,20 @@ func TestJSONExchange(t *testing.T) {
 
 // A document of any length that fits into the sender's buffer comes whole; a longer one is not
 // sent. The buffer's size can be set.
-func TestJSONLengths(t *testing.T) {
-	noLeak(t)
-	ctx := soon(t)
-	client, server := jsonSockets(t, nil)
+func TestLengths(t *testing.T) {
+	fdtest.NoLeak(t)
+	ctx := fdtest.Soon(t)
+	client, server := sockets(t, nil)
 	for _, n := range []int{1, 4093, 4094, 4095, 4096, 4097, 8190, 8191, 100_000} {
 		sent := strings.Repeat("x", n)
-		require.NoError(t, client.Send(ctx, sent, file(t, "f")))
+		require.NoError(t, client.Send(ctx, sent, fdtest.File(t, "f")))
 		var got string
 		fds, _, err := server.Receive(ctx, &got)
 		require.NoError(t, err)
 		require.Equal(t, sent, got)
 		require.NoError(t, fds.Close())
 	}
-	require.ErrorIs(t, client.Send(ctx, strings.Repeat("x", 32<<20), file(t, "f")), syscall.EMSGSIZE)
+	require.ErrorIs(t, client.Send(ctx, strings.Repeat("x", 32<<20), fdtest.File(t, "f")), syscall.EMSGSIZE)
 
 	raw, err := client.SyscallConn()
 	require.NoError(t, err)
@@ -104,28 +106,28 @@ func TestJSONLengths(t *testing.T) {
 	require.ErrorIs(t, client.Send(ctx, strings.Repeat("x", 100_000)), syscall.EMSGSIZE)
 }
 
-func TestJSONRefuses(t *testing.T) {
-	noLeak(t)
-	ctx := soon(t)
-	client, server := jsonSockets(t, nil)
+func TestRefuses(t *testing.T) {
+	fdtest.NoLeak(t)
+	ctx := fdtest.Soon(t)
+	client, server := sockets(t, nil)
 	require.ErrorContains(t, client.Send(ctx, func() {}), "unsupported type")
-	require.ErrorIs(t, client.Send(ctx, 1, slicesRepeat(0, 254)...), syscall.EINVAL)
+	require.ErrorIs(t, client.Send(ctx, 1, fdtest.Repeat(0, 254)...), syscall.EINVAL)
 	require.ErrorIs(t, client.Send(ctx, 1, -1), syscall.EBADF)
 	require.ErrorIs(t, server.Send(ctx, 1), syscall.ENOTCONN)
 	require.ErrorIs(t, server.SendTo(ctx, nil, 1), syscall.EINVAL)
 	require.ErrorIs(t, server.SendTo(ctx, transport.UnixAddr("/nowhere"), 1), syscall.ENOENT)
-	require.ErrorIs(t, server.SendTo(ctx, addr("127.0.0.1:1"), 1), syscall.EINVAL)
+	require.ErrorIs(t, server.SendTo(ctx, transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:1")), 1), syscall.EINVAL)
 
-	sender := client.conn.conn
-	two := unix.UnixRights(file(t, "f"), file(t, "g"))
-	before := openDescriptors()
+	sender := client.held.sock
+	two := unix.UnixRights(fdtest.File(t, "f"), fdtest.File(t, "g"))
+	before := leak.Descriptors()
 	for _, bad := range []string{"", "{", "{} {}", "nul", "\xff", "[1,]", argsViaFD, `{"Method": 7}`} {
-		sendRaw(t, sender, []byte(bad), two)
+		fdtest.SendRaw(t, sender, []byte(bad), two)
 		var got request
 		_, from, err := server.Receive(ctx, &got)
-		require.ErrorIs(t, err, ErrJSON, bad)
+		require.ErrorIs(t, err, ErrDocument, bad)
 		require.Equal(t, client.Addr(), from)
-		require.Empty(t, leftOver(before, openDescriptors()), bad)
+		require.Empty(t, fdtest.LeftOver(before, leak.Descriptors()), bad)
 	}
 	require.NoError(t, client.Send(ctx, request{Method: "next"}))
 	var got request
@@ -136,15 +138,15 @@ func TestJSONRefuses(t *testing.T) {
 }
 
 // The server's file is removed where it is, not where its path leads to at that time.
-func TestJSONServerFile(t *testing.T) {
-	noLeak(t)
+func TestServerFile(t *testing.T) {
+	fdtest.NoLeak(t)
 	dir := sockdir.New(t)
 	old, moved := filepath.Join(dir, "old"), filepath.Join(dir, "moved")
 	require.NoError(t, os.Mkdir(old, 0o700))
 	path := filepath.Join(old, "s")
-	server, err := NewJSONServer(path, nil)
+	server, err := NewServer(path, nil)
 	require.NoError(t, err)
-	_, err = NewJSONServer(path, nil)
+	_, err = NewServer(path, nil)
 	require.ErrorIs(t, err, syscall.EADDRINUSE)
 	require.NoError(t, os.Rename(old, moved))
 	require.NoError(t, os.Mkdir(old, 0o700))
@@ -157,7 +159,7 @@ func TestJSONServerFile(t *testing.T) {
 	// A file that is no longer ours stays, and a file that is gone is no error.
 	for _, other := range []bool{true, false} {
 		path := filepath.Join(dir, fmt.Sprint(other))
-		server, err := NewJSONServer(path, nil)
+		server, err := NewServer(path, nil)
 		require.NoError(t, err)
 		require.NoError(t, os.Remove(path))
 		if other {
@@ -168,35 +170,28 @@ func TestJSONServerFile(t *testing.T) {
 			require.FileExists(t, path)
 		}
 	}
-	_, err = NewJSONServer("", nil)
+	_, err = NewServer("", nil)
 	require.ErrorIs(t, err, syscall.EINVAL)
-	_, err = NewJSONServer(filepath.Join(dir, "no", "such"), nil)
+	_, err = NewServer(filepath.Join(dir, "no", "such"), nil)
 	require.ErrorIs(t, err, syscall.ENOENT)
-	_, err = NewJSONServer(strings.Repeat("x", 200), nil)
+	_, err = NewServer(strings.Repeat("x", 200), nil)
 	require.ErrorIs(t, err, syscall.ENAMETOOLONG)
-	_, err = NewJSONClient(transport.UnixAddr(filepath.Join(dir, "nobody")))
+	_, err = NewClient(transport.UnixAddr(filepath.Join(dir, "nobody")))
 	require.ErrorIs(t, err, syscall.ENOENT)
 
 	t.Chdir(dir)
-	server, err = NewJSONServer("relative", nil)
+	server, err = NewServer("relative", nil)
 	require.NoError(t, err)
 	t.Chdir("/")
 	require.NoError(t, server.Close())
 	require.NoFileExists(t, filepath.Join(dir, "relative"))
 }
 
-// briefly is a context for a call that is to wait in vain.
-func briefly(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-// fillJSON sends until the sender has to wait, and tells how many documents have gone out.
-func fillJSON(t testing.TB, sender *JSONSocket) (sent int) {
+// fill sends until the sender has to wait, and tells how many documents have gone out.
+func fill(t testing.TB, sender *Socket) (sent int) {
 	t.Helper()
 	for {
-		err := sender.Send(briefly(t), "x")
+		err := sender.Send(fdtest.Briefly(t), "x")
 		if err != nil {
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			return sent
@@ -205,33 +200,33 @@ func fillJSON(t testing.TB, sender *JSONSocket) (sent int) {
 	}
 }
 
-func TestJSONWaitsEnd(t *testing.T) {
-	noLeak(t)
-	client, server := jsonSockets(t, nil)
-	_, _, err := server.Receive(briefly(t), nil)
+func TestWaitsEnd(t *testing.T) {
+	fdtest.NoLeak(t)
+	client, server := sockets(t, nil)
+	_, _, err := server.Receive(fdtest.Briefly(t), nil)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	// The queue is full when another sender has no room, either: how many datagrams a queue takes
 	// (Linux: net.unix.max_dgram_qlen, see unix(7)) and how many a sender's own buffer holds are
 	// the system's affair, and either may be the smaller number.
 	sender := client
-	for fillJSON(t, sender) > 0 {
-		sender, err = NewJSONClient(server.Addr())
+	for fill(t, sender) > 0 {
+		sender, err = NewClient(server.Addr())
 		require.NoError(t, err)
 		defer sender.Close()
 	}
-	free, err := NewJSONClient(nil)
+	free, err := NewClient(nil)
 	require.NoError(t, err)
 	defer free.Close()
-	require.ErrorIs(t, free.SendTo(briefly(t), server.Addr(), "x"), context.DeadlineExceeded)
+	require.ErrorIs(t, free.SendTo(fdtest.Briefly(t), server.Addr(), "x"), context.DeadlineExceeded)
 	waiting := make(chan error, 1)
-	go func() { waiting <- free.SendTo(soon(t), server.Addr(), "x") }()
+	go func() { waiting <- free.SendTo(fdtest.Soon(t), server.Addr(), "x") }()
 	for err = nil; err == nil; {
-		_, _, err = server.Receive(briefly(t), nil)
+		_, _, err = server.Receive(fdtest.Briefly(t), nil)
 	}
 	require.NoError(t, <-waiting)
-	done := make(chan error, 1)
-	go func() { _, _, err := server.Receive(context.Background(), nil); done <- err }()
-	require.Eventually(t, func() bool { return server.conn.receiving.Callers() > 0 }, expect.Limit, time.Millisecond)
+	done, ctx := make(chan error, 1), fdtest.NewWaited(fdtest.Soon(t))
+	go func() { _, _, err := server.Receive(ctx, nil); done <- err }()
+	<-ctx.Begun()
 	require.NoError(t, server.Close())
 	if err := <-done; err != nil { // otherwise it has received a document before
 		require.ErrorIs(t, err, net.ErrClosed)
@@ -240,12 +235,12 @@ func TestJSONWaitsEnd(t *testing.T) {
 
 // A sender whose own buffer is full waits like one whose receiver's queue is full, and alone:
 // others still send to that receiver.
-func TestJSONOwnBufferFull(t *testing.T) {
+func TestOwnBufferFull(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux counts what is in the receiver's queue in its sender's buffer")
 	}
-	noLeak(t)
-	client, server := jsonSockets(t, nil)
+	fdtest.NoLeak(t)
+	client, server := sockets(t, nil)
 	raw, err := client.SyscallConn()
 	require.NoError(t, err)
 	require.NoError(t, raw.Control(func(fd uintptr) {
@@ -253,19 +248,19 @@ func TestJSONOwnBufferFull(t *testing.T) {
 		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, least)
 	}))
 	require.NoError(t, err)
-	other, err := NewJSONClient(server.Addr())
+	other, err := NewClient(server.Addr())
 	require.NoError(t, err)
 	defer other.Close()
-	sent := fillJSON(t, client)
+	sent := fill(t, client)
 	require.NotZero(t, sent)
-	require.NoError(t, other.Send(soon(t), "x"))
+	require.NoError(t, other.Send(fdtest.Soon(t), "x"))
 	for _, send := range []func() error{
-		func() error { return client.Send(soon(t), "x") },
-		func() error { return client.SendTo(soon(t), server.Addr(), "x") },
+		func() error { return client.Send(fdtest.Soon(t), "x") },
+		func() error { return client.SendTo(fdtest.Soon(t), server.Addr(), "x") },
 	} {
 		waiting := make(chan error, 1)
 		go func() { waiting <- send() }()
-		_, _, err = server.Receive(soon(t), nil)
+		_, _, err = server.Receive(fdtest.Soon(t), nil)
 		require.NoError(t, err)
 		require.NoError(t, <-waiting)
 	}
@@ -273,11 +268,11 @@ func TestJSONOwnBufferFull(t *testing.T) {
 
 // A server answers the socket that asked, and no other: "@name\x00" is not "@name".
 func TestPaddedName(t *testing.T) {
-	if !abstractNames {
+	if !sock.AbstractNames {
 		t.Skip("no abstract names")
 	}
-	noLeak(t)
-	server, err := NewJSONServer("@handoff-padded-server", nil)
+	fdtest.NoLeak(t)
+	server, err := NewServer("@handoff-padded-server", nil)
 	require.NoError(t, err)
 	defer server.Close()
 	for _, tt := range []struct{ name, from string }{
@@ -287,7 +282,7 @@ func TestPaddedName(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, unix.Bind(fd, &unix.SockaddrUnix{Name: tt.name}))
 		require.NoError(t, unix.Sendto(fd, []byte("{}"), 0, &unix.SockaddrUnix{Name: "@handoff-padded-server"}))
-		_, from, err := server.Receive(soon(t), nil)
+		_, from, err := server.Receive(fdtest.Soon(t), nil)
 		require.NoError(t, err)
 		path, err := transport.UnixPath(from)
 		require.NoError(t, err)
@@ -296,22 +291,22 @@ func TestPaddedName(t *testing.T) {
 	}
 }
 
-func FuzzJSON(f *testing.F) {
+func FuzzDocument(f *testing.F) {
 	f.Add([]byte(`{"Method": "do", "Args": ["x"]}`), uint8(1))
 	f.Add([]byte(argsViaFD), uint8(2))
 	f.Add([]byte(`[[[[[[`), uint8(0))
 	f.Fuzz(func(t *testing.T, p []byte, fds uint8) {
-		noLeak(t)
-		client, server := jsonSockets(t, nil)
+		fdtest.NoLeak(t)
+		client, server := sockets(t, nil)
 		var control []byte
 		if fds %= 5; fds > 0 {
-			control = unix.UnixRights(slicesRepeat(file(t, "f"), int(fds))...)
+			control = unix.UnixRights(fdtest.Repeat(fdtest.File(t, "f"), int(fds))...)
 		}
-		sendRaw(t, client.conn.conn, p[:min(len(p), 10_000)], control)
+		fdtest.SendRaw(t, client.held.sock, p[:min(len(p), 10_000)], control)
 		var got request
-		set, _, err := server.Receive(soon(t), &got)
+		set, _, err := server.Receive(fdtest.Soon(t), &got)
 		if err != nil {
-			require.ErrorIs(t, err, ErrJSON)
+			require.ErrorIs(t, err, ErrDocument)
 			return
 		}
 		require.Equal(t, int(fds), set.Len())
@@ -319,35 +314,23 @@ func FuzzJSON(f *testing.F) {
 	})
 }
 
-// A waited is a context that tells when a call begins to wait for its end.
-type waited struct {
-	context.Context
-	once  sync.Once
-	waits chan struct{}
-}
-
-func (w *waited) Done() <-chan struct{} {
-	w.once.Do(func() { close(w.waits) })
-	return w.Context.Done()
-}
-
 // A document that waits for room is not taken for sent when its receiver goes away.
 func TestReceiverThatGoesAway(t *testing.T) {
-	noLeak(t)
-	client, server := jsonSockets(t, nil)
-	free, err := NewJSONClient(nil)
+	fdtest.NoLeak(t)
+	client, server := sockets(t, nil)
+	free, err := NewClient(nil)
 	require.NoError(t, err)
 	defer free.Close()
-	for _, s := range []*JSONSocket{client, free} {
+	for _, s := range []*Socket{client, free} {
 		for err = nil; err == nil; {
 			err = s.SendTo(transport.NoWait(), server.Addr(), "x")
 		}
 	}
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-	ctx := &waited{Context: soon(t), waits: make(chan struct{})}
+	ctx := fdtest.NewWaited(fdtest.Soon(t))
 	sent := make(chan error, 1)
 	go func() { sent <- free.SendTo(ctx, server.Addr(), "late") }()
-	<-ctx.waits
+	<-ctx.Begun()
 	require.NoError(t, server.Close())
 	err = <-sent
 	require.Error(t, err)
@@ -355,14 +338,14 @@ func TestReceiverThatGoesAway(t *testing.T) {
 }
 
 // A client that does not read makes only its own answers wait.
-func TestJSONClientThatDoesNotRead(t *testing.T) {
-	noLeak(t)
-	other, server := jsonSockets(t, nil)
-	hung, err := NewJSONClient(nil)
+func TestClientThatDoesNotRead(t *testing.T) {
+	fdtest.NoLeak(t)
+	other, server := sockets(t, nil)
+	hung, err := NewClient(nil)
 	require.NoError(t, err)
 	defer hung.Close()
 	count := 1
-	fill := func(from *JSONSocket) {
+	fill := func(from *Socket) {
 		for err = nil; err == nil; count++ {
 			err = from.SendTo(transport.NoWait(), hung.Addr(), count)
 		}
@@ -372,30 +355,30 @@ func TestJSONClientThatDoesNotRead(t *testing.T) {
 	// let other clients fill its queue, since unread documents take room in their senders' buffers,
 	// too
 	for range 4 {
-		filler, err := NewJSONClient(nil)
+		filler, err := NewClient(nil)
 		require.NoError(t, err)
 		defer filler.Close()
 		fill(filler)
 	}
 	fill(server)
-	f := file(t, "f")
-	ctx := &waited{Context: soon(t), waits: make(chan struct{})}
+	f := fdtest.File(t, "f")
+	ctx := fdtest.NewWaited(fdtest.Soon(t))
 	sent := make(chan error, 1)
 	go func() { sent <- server.SendTo(ctx, hung.Addr(), "late", f) }()
-	<-ctx.waits
-	require.NoError(t, server.SendTo(soon(t), other.Addr(), "at once"), "its own buffer has room")
+	<-ctx.Begun()
+	require.NoError(t, server.SendTo(fdtest.Soon(t), other.Addr(), "at once"), "its own buffer has room")
 	var got any
-	fds, _, err := other.Receive(soon(t), &got)
+	fds, _, err := other.Receive(fdtest.Soon(t), &got)
 	require.NoError(t, err)
 	require.NoError(t, fds.Close())
 	require.Equal(t, "at once", got)
 	for range count {
-		fds, _, err := hung.Receive(soon(t), &got)
+		fds, _, err := hung.Receive(fdtest.Soon(t), &got)
 		require.NoError(t, err)
 		if fds.Len() > 0 {
 			fd, err := fds.FD(0)
 			require.NoError(t, err)
-			require.Equal(t, "f", content(t, fd))
+			require.Equal(t, "f", fdtest.Content(t, fd))
 		}
 		require.NoError(t, fds.Close())
 	}

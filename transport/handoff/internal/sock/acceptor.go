@@ -1,4 +1,4 @@
-package handoff
+package sock
 
 import (
 	"context"
@@ -6,35 +6,38 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/internal/await"
 )
 
-// An acceptor accepts connections, one call at a time, because a listener has only one deadline,
+// An Acceptor accepts connections, one call at a time, because a listener has only one deadline,
 // and each caller has its own context.
-type acceptor struct {
+type Acceptor struct {
 	l      *net.UnixListener
 	closed chan struct{}
 	turn   await.Turns
 }
 
-func newAcceptor(l *net.UnixListener) *acceptor {
-	l.SetUnlinkOnClose(false) // the pin removes the socket's file
-	return &acceptor{l: l, closed: make(chan struct{})}
+// NewAcceptor makes an Acceptor of a listener, which it owns. The file of the listener is that of a
+// Pin, or nobody's.
+func NewAcceptor(l *net.UnixListener) *Acceptor {
+	l.SetUnlinkOnClose(false) // the Pin removes the socket's file
+	return &Acceptor{l: l, closed: make(chan struct{})}
 }
 
-// accept waits for the next connection. While the system lacks descriptors or memory, accept pauses
-// and tries again. After close it returns net.ErrClosed.
-func (a *acceptor) accept(ctx context.Context) (*net.UnixConn, error) {
+// Accept waits for the next connection. While the system lacks descriptors or memory, Accept pauses
+// and tries again. After Close it returns net.ErrClosed.
+func (a *Acceptor) Accept(ctx context.Context) (*net.UnixConn, error) {
 	if err := a.turn.Join(ctx); err != nil {
 		return nil, err
 	}
 	defer a.turn.Pass()
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		c, err := a.next(ctx)
-		if !exhausted(err) || transport.IsNoWait(ctx) {
+		if !await.Exhausted(err) || transport.IsNoWait(ctx) {
 			return c, err
 		}
 		a.turn.Stall()
@@ -49,7 +52,7 @@ func (a *acceptor) accept(ctx context.Context) (*net.UnixConn, error) {
 	}
 }
 
-func (a *acceptor) next(ctx context.Context) (*net.UnixConn, error) {
+func (a *Acceptor) next(ctx context.Context) (*net.UnixConn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -74,7 +77,7 @@ func (a *acceptor) next(ctx context.Context) (*net.UnixConn, error) {
 // look is next without waiting. Package net does not call accept(2) once the deadline has passed,
 // so look first asks the system whether a connection is pending. Another process, which shares the
 // socket during a hand-off, may still accept it first.
-func (a *acceptor) look() (*net.UnixConn, error) {
+func (a *Acceptor) look() (*net.UnixConn, error) {
 	defer a.l.SetDeadline(time.Time{})
 	for {
 		there, err := pending(a.l)
@@ -91,7 +94,21 @@ func (a *acceptor) look() (*net.UnixConn, error) {
 	}
 }
 
-func (a *acceptor) close() error {
+// Addr returns the address of the listener.
+func (a *Acceptor) Addr() transport.Addr { return transport.FromNetAddr(a.l.Addr()) }
+
+// SyscallConn gives access to the listener.
+func (a *Acceptor) SyscallConn() (syscall.RawConn, error) { return a.l.SyscallConn() }
+
+// ListenAnew calls listen(2) again, so that those who connect from now on see this process as the
+// one that listens.
+func (a *Acceptor) ListenAnew() { listenAnew(a.l) }
+
+// Waiting tells whether a call of Accept is at work, for tests.
+func (a *Acceptor) Waiting() bool { return a.turn.Callers() > 0 }
+
+// Close closes the listener and leaves its file. Accept returns net.ErrClosed.
+func (a *Acceptor) Close() error {
 	err := a.l.Close()
 	if !errors.Is(err, net.ErrClosed) { // it was open
 		close(a.closed)

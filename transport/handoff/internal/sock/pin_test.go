@@ -1,6 +1,6 @@
 //go:build unix
 
-package handoff
+package sock
 
 import (
 	"errors"
@@ -11,29 +11,31 @@ import (
 	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
 )
 
 // A file is removed while its socket is open: once the socket is closed, the file of a socket that
 // was bound meanwhile may get the same inode number.
 func TestRemovedBeforeClosed(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	dir := sockdir.New(t)
 	path := filepath.Join(dir, "s")
-	conn, p, err := bindDatagram(transport.UnixAddr(path), nil)
+	conn, p, err := BindDatagram(transport.UnixAddr(path), nil)
 	require.NoError(t, err)
 	failure := errors.New("it failed")
-	require.ErrorIs(t, p.removeThen(func() error {
+	require.ErrorIs(t, p.RemoveThen(func() error {
 		require.NoFileExists(t, path)
-		next, p, err := bindDatagram(transport.UnixAddr(path), nil)
+		next, p, err := BindDatagram(transport.UnixAddr(path), nil)
 		require.NoError(t, err)
 		require.NoError(t, conn.Close())
 		require.FileExists(t, path)
-		require.NoError(t, p.removeThen(next.Close))
+		require.NoError(t, p.RemoveThen(next.Close))
 		return failure
 	}), failure)
 	require.ErrorIs(t, conn.Close(), net.ErrClosed)
 	require.NoFileExists(t, path)
 
-	var none *pin
-	require.ErrorIs(t, none.removeThen(func() error { return failure }), failure)
+	var none *Pin
+	require.ErrorIs(t, none.RemoveThen(func() error { return failure }), failure)
 }

@@ -1,48 +1,51 @@
 //go:build unix
 
-package handoff
+package sock
 
 import (
 	"errors"
+	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/internal/sys"
 	"golang.org/x/sys/unix"
 )
 
-// A pin keeps the directory of a socket's file open, so that the file can be removed even if the
+// A Pin keeps the directory of a socket's file open, so that the file can be removed even if the
 // directory has since been moved or mounted over.
-type pin struct {
+type Pin struct {
 	dir      *os.File
 	name     string
 	dev, ino uint64
 }
 
 // newPin opens the directory of a path, before the socket's file is made.
-func newPin(path string) (*pin, error) {
+func newPin(path string) (*Pin, error) {
 	dir, name := split(path)
 	fd, err := unix.Open(dir, openDirectory|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: dir, Err: err}
 	}
-	return &pin{dir: os.NewFile(uintptr(fd), dir), name: name}, nil
+	return &Pin{dir: os.NewFile(uintptr(fd), dir), name: name}, nil
 }
 
 // note remembers which file is at the path now.
-func (p *pin) note() (err error) {
+func (p *Pin) note() (err error) {
 	p.dev, p.ino, err = p.look()
 	return err
 }
 
-// isAt tells whether the file is at a path still.
-func (p *pin) isAt(path string) bool {
+// IsAt tells whether the file is at a path still.
+func (p *Pin) IsAt(path string) bool {
 	var st unix.Stat_t
 	err := unix.Lstat(path, &st)
 	return err == nil && uint64(st.Dev) == p.dev && uint64(st.Ino) == p.ino
 }
 
-func (p *pin) look() (dev, ino uint64, err error) {
+func (p *Pin) look() (dev, ino uint64, err error) {
 	e := p.with(func(dir int) {
 		var st unix.Stat_t
 		err = unix.Fstatat(dir, p.name, &st, unix.AT_SYMLINK_NOFOLLOW)
@@ -54,10 +57,10 @@ func (p *pin) look() (dev, ino uint64, err error) {
 	return dev, ino, os.NewSyscallError("fstatat", err)
 }
 
-// removeThen removes the file, unless it has gone or has been replaced, closes the directory, and
+// RemoveThen removes the file, unless it has gone or has been replaced, closes the directory, and
 // calls closing to close the socket. The socket comes last: while it is open, no other file gets
 // the inode number of the socket's file.
-func (p *pin) removeThen(closing func() error) error {
+func (p *Pin) RemoveThen(closing func() error) error {
 	if p == nil {
 		return closing()
 	}
@@ -73,7 +76,7 @@ func (p *pin) removeThen(closing func() error) error {
 	return errors.Join(err, p.dir.Close(), closing())
 }
 
-func (p *pin) with(do func(dir int)) error {
+func (p *Pin) with(do func(dir int)) error {
 	raw, err := p.dir.SyscallConn()
 	if err != nil {
 		return err
@@ -83,12 +86,12 @@ func (p *pin) with(do func(dir int)) error {
 
 // pinned calls bind, which makes the socket file of an address, and returns a pin of that file, nil
 // for an address without a file.
-func pinned(a transport.Addr, bind func() error) (*pin, error) {
+func pinned(a transport.Addr, bind func() error) (*Pin, error) {
 	path, err := transport.UnixPath(a)
 	if err != nil {
 		return nil, err
 	}
-	if path == "" || abstractNames && path[0] == '@' {
+	if path == "" || AbstractNames && path[0] == '@' {
 		return nil, bind()
 	}
 	p, err := newPin(path)
@@ -104,13 +107,13 @@ func pinned(a transport.Addr, bind func() error) (*pin, error) {
 	return p, nil
 }
 
-// bindDatagram makes a datagram socket with a name and, unless it is nil, a destination.
-func bindDatagram(a, destination transport.Addr) (*net.UnixConn, *pin, error) {
+// BindDatagram makes a datagram socket with a name and, unless it is nil, a destination.
+func BindDatagram(a, destination transport.Addr) (*net.UnixConn, *Pin, error) {
 	name, err := transport.ToSockaddr(a)
 	if err != nil {
 		return nil, nil, err
 	}
-	fd, err := datagramSocket()
+	fd, err := sys.Socket(unix.AF_UNIX, unix.SOCK_DGRAM)
 	if err != nil {
 		return nil, nil, os.NewSyscallError("socket", err)
 	}
@@ -125,7 +128,7 @@ func bindDatagram(a, destination transport.Addr) (*net.UnixConn, *pin, error) {
 		conn, err = net.FileConn(f) // uses a duplicate
 	}
 	if err != nil {
-		return nil, nil, errors.Join(err, p.removeThen(f.Close))
+		return nil, nil, errors.Join(err, p.RemoveThen(f.Close))
 	}
 	return conn.(*net.UnixConn), p, nil
 }
@@ -139,4 +142,36 @@ func connectTo(fd int, a transport.Addr) error {
 		return err
 	}
 	return os.NewSyscallError("connect", unix.Connect(fd, sa))
+}
+
+// PinThere pins the file that is at a path.
+func PinThere(path string) (*Pin, error) {
+	p, err := newPin(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.note(); err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			return nil, errors.Join(err, p.Close())
+		}
+		p.ino = 0 // the file has been removed
+	}
+	return p, nil
+}
+
+// Close closes the directory.
+func (p *Pin) Close() error {
+	if p == nil {
+		return nil
+	}
+	return p.dir.Close()
+}
+
+// split splits a path into its directory and its last element.
+func split(path string) (dir, name string) {
+	dir, name = filepath.Split(path)
+	if dir == "" {
+		dir = "."
+	}
+	return dir, name
 }

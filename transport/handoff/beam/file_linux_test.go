@@ -1,4 +1,4 @@
-package handoff
+package beam
 
 import (
 	"io"
@@ -8,13 +8,15 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
 )
 
 // An attachment is a file that works, in whatever mode its sender has left it. Go's poller is not
 // told of files that are neither sockets nor pipes, even non-blocking ones: it could be made to
 // wait for the sender.
 func TestOddAttachments(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	one, other := messages(t, unix.SOCK_SEQPACKET, nil)
 	for _, tt := range []struct {
 		name  string
@@ -44,9 +46,9 @@ func TestOddAttachments(t *testing.T) {
 				fd, w, err := tt.open()
 				require.NoError(t, err)
 				require.NoError(t, unix.SetNonblock(fd, nonblock))
-				require.NoError(t, one.SendFD(soon(t), []byte("x"), fd))
+				require.NoError(t, one.SendFD(fdtest.Soon(t), []byte("x"), fd))
 				require.NoError(t, unix.Close(fd))
-				_, f, err := other.Receive(soon(t))
+				_, f, err := other.Receive(fdtest.Soon(t))
 				require.NoError(t, err)
 				if tt.polls && nonblock {
 					require.NoError(t, f.SetReadDeadline(time.Now().Add(time.Minute)))
@@ -65,7 +67,7 @@ func TestOddAttachments(t *testing.T) {
 				require.NoError(t, err)
 				require.NoError(t, raw.Control(func(fd uintptr) {
 					require.Greater(t, fd, uintptr(2))
-					flags, err := fcntl(int(fd), unix.F_GETFD)
+					flags, err := unix.FcntlInt(fd, unix.F_GETFD, 0)
 					require.NoError(t, err)
 					require.Equal(t, unix.FD_CLOEXEC, flags)
 				}))
@@ -73,23 +75,4 @@ func TestOddAttachments(t *testing.T) {
 			}
 		})
 	}
-}
-
-// A file of a set that came with a document is like an attachment: Go's poller is not told of one
-// that could make it wait.
-func TestOddFileOfASet(t *testing.T) {
-	noLeak(t)
-	client, server := jsonSockets(t, nil)
-	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	require.NoError(t, err)
-	require.NoError(t, client.Send(soon(t), "x", fd))
-	require.NoError(t, unix.Close(fd))
-	var got string
-	set, _, err := server.Receive(soon(t), &got)
-	require.NoError(t, err)
-	f, err := set.File(0, "counter")
-	require.NoError(t, err)
-	require.ErrorIs(t, f.SetReadDeadline(time.Time{}), os.ErrNoDeadline)
-	require.NoError(t, f.Close())
-	require.NoError(t, set.Close())
 }

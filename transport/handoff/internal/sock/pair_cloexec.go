@@ -1,6 +1,6 @@
 //go:build linux || freebsd || netbsd || openbsd || dragonfly
 
-package handoff
+package sock
 
 import "golang.org/x/sys/unix"
 
@@ -9,8 +9,4 @@ const hasPackets = true
 
 func socketPair(kind int) ([2]int, error) {
 	return unix.Socketpair(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC, 0)
-}
-
-func datagramSocket() (int, error) {
-	return unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 }
