@@ -14,11 +14,11 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/handoffpoint"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/cookie"
 	"github.com/cnode-go/cnode/nodes/internal/lazymap"
 	"github.com/cnode-go/cnode/transport"
-	"github.com/cnode-go/cnode/transport/handoff"
 )
 
 // The defaults of Config's fields, for which zero stands.
@@ -206,7 +206,7 @@ type Config struct {
 	Logger *slog.Logger
 
 	// for tests: called at the points that a worker passes when it goes over to another process
-	moveReached func(handoff.Point)
+	moveReached func(handoffpoint.Point)
 }
 
 // complete copies cfg, fills in the defaults and checks it.

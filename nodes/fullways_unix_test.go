@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/handoffpoint"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/transport"
-	"github.com/cnode-go/cnode/transport/handoff"
 )
 
 // A flood is more than the way between two processes holds: the queues and windows at either end,
@@ -217,7 +217,7 @@ func (w *floodWorld) moves() {
 	t.Helper()
 	at := w.worker(w.mate)
 	man := w.workerProcess(at)
-	require.NoError(t, peersDir(w.dir).write(disturbanceFile, disturbance{At: handoff.HeirStaged, Signal: syscall.SIGKILL}))
+	require.NoError(t, peersDir(w.dir).write(disturbanceFile, disturbance{At: handoffpoint.HeirStaged, Signal: syscall.SIGKILL}))
 	_, err := man.Upgrade()
 	require.Error(t, err)
 	require.NoFileExists(t, peersDir(w.dir).path(disturbanceFile), "the new process was there: %v", err)

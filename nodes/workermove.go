@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/handoffpoint"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
@@ -33,9 +34,8 @@ func (w *Worker) give(fd int, id uint64) {
 		Plugins:   w.n.plugins,
 		Freeze:    w.freeze,
 		Deadlines: moveDeadlines(w.n.cfg.DrainTimeout + moveLimit),
-		Reached:   w.n.cfg.moveReached,
 	}
-	h, err := o.Give(context.Background(), ch)
+	h, err := o.Give(handoffpoint.With(context.Background(), w.n.cfg.moveReached), ch)
 	switch {
 	case !h.Moved:
 		w.stayed(id, err)

@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/move"
+	"github.com/cnode-go/cnode/internal/handoffpoint"
 
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/transport"
@@ -24,12 +25,11 @@ func dieAsOwner() {
 		_, err = (&handoff.Acceptance{
 			Terms: handoff.Terms{Plugins: []string{transport.TCP().Name()}, Know: append(nodes.StateFeatures(), move.StateFeature)},
 			Stage: func(context.Context, []byte, []int) (handoff.Staged, error) { return stillborn{}, nil },
-			Reached: func(p handoff.Point) {
-				if p == handoff.HeirOwns && os.Getenv(diesVariable) != failsToStart {
-					os.Exit(1)
-				}
-			},
-		}).Take(context.Background(), ch)
+		}).Take(handoffpoint.With(context.Background(), func(p handoffpoint.Point) {
+			if p == handoffpoint.HeirOwns && os.Getenv(diesVariable) != failsToStart {
+				os.Exit(1)
+			}
+		}), ch)
 	}
 	fmt.Fprintln(os.Stderr, "the token did not come:", err)
 	os.Exit(2)

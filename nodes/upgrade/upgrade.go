@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cnode-go/cnode/internal/handoffpoint"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -209,6 +210,11 @@ func (u *Upgrader) ready() {
 	}
 }
 
+// watched is ctx under which a hand-off tells what points it passes.
+func (u *Upgrader) watched(ctx context.Context) context.Context {
+	return handoffpoint.With(ctx, func(p handoffpoint.Point) { u.at(string(p)) })
+}
+
 // takeOver makes this process the node of the one at the other end.
 func (u *Upgrader) takeOver(ctx context.Context, ch *handoff.Channel) (*nodes.Node, error) {
 	var node *nodes.Node
@@ -222,8 +228,7 @@ func (u *Upgrader) takeOver(ctx context.Context, ch *handoff.Channel) (*nodes.No
 			node = staged.Node()
 			return &heir{staged, u}, nil
 		},
-		Reached: func(p handoff.Point) { u.at(string(p)) },
-	}).Take(ctx, ch)
+	}).Take(u.watched(ctx), ch)
 	if !taken.Owns {
 		return nil, err
 	}
@@ -280,9 +285,8 @@ func (u *Upgrader) handOver(ctx context.Context) (h handoff.Handed, err error) {
 	defer ch.Close()
 	u.at("owner: new process started")
 	o := u.node.Offer()
-	o.Reached = func(p handoff.Point) { u.at(string(p)) }
 	o.Deadlines = handoff.Deadlines{Hello: startLimit, Offer: stepLimit, Stage: stepLimit, Take: stepLimit}
-	h, err = o.Give(ctx, ch)
+	h, err = o.Give(u.watched(ctx), ch)
 	if h.Moved {
 		u.mu.Lock()
 		u.next = next.Cmd.Process

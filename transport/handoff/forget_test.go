@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/handoffpoint"
 	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
 )
 
@@ -22,11 +23,12 @@ func TestStateForgotten(t *testing.T) {
 			o, a := x.offer(), x.acceptance()
 			ctx, cancel := context.WithCancel(fdtest.Soon(t))
 			defer cancel()
+			var reached func(handoffpoint.Point)
 			if step == StepStage {
 				x.stageErr = errors.New("broken")
 			} else {
-				o.Reached = func(p Point) {
-					if p == OwnerOffered {
+				reached = func(p handoffpoint.Point) {
+					if p == handoffpoint.OwnerOffered {
 						cancel() // the old owner does not wait until the state is staged
 					}
 				}
@@ -39,7 +41,7 @@ func TestStateForgotten(t *testing.T) {
 			}
 			one, other := channels(t)
 			gave := make(chan error, 1)
-			go func() { _, err := o.Give(ctx, one); gave <- err }()
+			go func() { _, err := o.Give(handoffpoint.With(ctx, reached), one); gave <- err }()
 			taken, err := a.Take(fdtest.Soon(t), other)
 			require.Error(t, err)
 			require.False(t, taken.Owns)
@@ -55,9 +57,11 @@ func TestPiecesForgotten(t *testing.T) {
 	one, other := channels(t)
 	state := bytes.Repeat([]byte("secret"), 3*chunkSize/6)
 	done := make(chan error, 1)
-	go func() { done <- (&exchange{ch: one}).chunks(fdtest.Soon(t), kindState, state, OwnerStateHalf) }()
+	go func() {
+		done <- (&exchange{ch: one}).chunks(fdtest.Soon(t), kindState, state, handoffpoint.OwnerStateHalf)
+	}()
 	x := exchange{ch: other}
-	got, err := x.gather(fdtest.Soon(t), kindState, len(state), HeirStateHalf)
+	got, err := x.gather(fdtest.Soon(t), kindState, len(state), handoffpoint.HeirStateHalf)
 	require.NoError(t, <-done)
 	require.NoError(t, err)
 	require.True(t, bytes.Equal(state, got))

@@ -18,21 +18,23 @@ func TestNoWaitBesideOthers(t *testing.T) {
 		"Conn": func(t *testing.T) fdtest.Duplex {
 			a, b := conns(t)
 			return fdtest.Duplex{
-				func(ctx context.Context) error { return a.Send(ctx, []byte("x")) },
-				func(ctx context.Context) error { _, err := b.Receive(ctx, []byte{0}, nil, 0); return err }, os.ErrDeadlineExceeded,
+				Send:    func(ctx context.Context) error { return a.Send(ctx, []byte("x")) },
+				Receive: func(ctx context.Context) error { _, err := b.Receive(ctx, []byte{0}, nil, 0); return err },
+				Full:    os.ErrDeadlineExceeded,
 			}
 		},
 		"TrySend": func(t *testing.T) fdtest.Duplex {
 			a, b := conns(t)
 			return fdtest.Duplex{
-				func(ctx context.Context) error {
+				Send: func(ctx context.Context) error {
 					if !transport.IsNoWait(ctx) {
 						return a.Send(ctx, []byte("x"))
 					}
 					_, err := a.TrySend([]byte("x"))
 					return err
 				},
-				func(ctx context.Context) error { _, err := b.Receive(ctx, []byte{0}, nil, 0); return err }, syscall.EAGAIN,
+				Receive: func(ctx context.Context) error { _, err := b.Receive(ctx, []byte{0}, nil, 0); return err },
+				Full:    syscall.EAGAIN,
 			}
 		},
 	})

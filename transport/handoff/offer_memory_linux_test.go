@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/handoffpoint"
 	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
 	"github.com/cnode-go/cnode/transport/handoff/internal/system"
 )
@@ -21,7 +22,7 @@ func TestNoMemoryFileToBeHad(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- g.state(fdtest.Soon(t), state) }()
 	x := exchange{ch: other}
-	got, err := x.gather(fdtest.Soon(t), kindState, len(state), HeirStateHalf)
+	got, err := x.gather(fdtest.Soon(t), kindState, len(state), handoffpoint.HeirStateHalf)
 	require.NoError(t, <-done)
 	require.NoError(t, err)
 	require.True(t, bytes.Equal(state, got))

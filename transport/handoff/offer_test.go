@@ -19,6 +19,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/handoffpoint"
 	"github.com/cnode-go/cnode/test/expect"
 	"golang.org/x/sys/unix"
 
@@ -176,7 +177,7 @@ func TestTermsThatAreMet(t *testing.T) {
 		o, a := x.offer(), x.acceptance()
 		o.Terms, a.Terms = tt.ours, tt.theirs
 		if len(tt.ours.Plugins) > 0 {
-			o.Plugins, o.Needs = func() []string { return []string{"rot13"} }, func() []string { return []string{"e"} }
+			o.Plugins = func() []string { return []string{"rot13"} }
 		}
 		h, gave, took := exchanged(t, o, a)
 		require.NoError(t, gave)
@@ -202,10 +203,6 @@ func TestOfferRefusedOnBothSides(t *testing.T) {
 		{"plug-in by now", func(_ *thing, o *Offer, a *Acceptance) {
 			o.Terms.Plugins, a.Terms.Plugins = []string{"tcp"}, []string{"tcp"}
 			o.Plugins = func() []string { return []string{"rot13"} }
-		}, StepHello, ErrUnknown, false},
-		{"feature by now", func(_ *thing, o *Offer, a *Acceptance) {
-			o.Terms.Require, a.Terms.Know = []string{"a"}, []string{"a"}
-			o.Needs = func() []string { return []string{"b"} }
 		}, StepHello, ErrUnknown, false},
 		{"feature of the owner", func(_ *thing, o *Offer, a *Acceptance) { o.Terms.Require, a.Terms.Know = []string{"b"}, []string{"a"} },
 			StepHello, ErrUnknown, false},
@@ -374,13 +371,13 @@ func TestNoGoodbyeIsReported(t *testing.T) {
 	x := newThing(t, 1, 1)
 	one, other := channels(t)
 	o := x.offer()
-	o.Reached = func(p Point) {
-		if p == OwnerReleased {
+	owner := func(p handoffpoint.Point) {
+		if p == handoffpoint.OwnerReleased {
 			require.NoError(t, one.Close())
 		}
 	}
 	done := make(chan error, 1)
-	go func() { _, err := o.Give(fdtest.Soon(t), one); done <- err }()
+	go func() { _, err := o.Give(handoffpoint.With(fdtest.Soon(t), owner), one); done <- err }()
 	taken, err := x.acceptance().Take(fdtest.Soon(t), other)
 	require.True(t, taken.Owns)
 	require.ErrorIs(t, err, ErrLeft)
@@ -404,16 +401,16 @@ func TestPatienceEndsBeforeTheToken(t *testing.T) {
 		stage, left, ready := a.Stage, make(chan struct{}), make(chan struct{})
 		var state []byte
 		a.Stage = func(ctx context.Context, p []byte, fds []int) (Staged, error) { state = p; return stage(ctx, p, fds) }
-		a.Reached = func(p Point) {
-			if p == HeirWaits {
+		heir := func(p handoffpoint.Point) {
+			if p == handoffpoint.HeirWaits {
 				close(ready)
 				if !waits {
 					cancel()
 				}
 			}
 		}
-		o.Reached = func(p Point) {
-			if p == OwnerAccepted {
+		owner := func(p handoffpoint.Point) {
+			if p == handoffpoint.OwnerAccepted {
 				<-ready
 				cancel()
 				select {
@@ -424,8 +421,8 @@ func TestPatienceEndsBeforeTheToken(t *testing.T) {
 		}
 		var h Handed
 		done := make(chan error, 1)
-		go func() { var err error; h, err = o.Give(fdtest.Soon(t), one); done <- err }()
-		taken, err := a.Take(ctx, other)
+		go func() { var err error; h, err = o.Give(handoffpoint.With(fdtest.Soon(t), owner), one); done <- err }()
+		taken, err := a.Take(handoffpoint.With(ctx, heir), other)
 		close(left)
 		require.ErrorIs(t, err, context.Canceled)
 		var e *Error
@@ -449,13 +446,13 @@ func TestOwnerThatDoesNotWait(t *testing.T) {
 	ctx, cancel := context.WithCancel(fdtest.Soon(t))
 	defer cancel()
 	o, a := x.offer(), x.acceptance()
-	o.Reached = func(p Point) {
-		if p == OwnerOffered {
+	owner := func(p handoffpoint.Point) {
+		if p == handoffpoint.OwnerOffered {
 			cancel()
 		}
 	}
 	done := make(chan error, 1)
-	go func() { _, err := o.Give(ctx, one); done <- err }()
+	go func() { _, err := o.Give(handoffpoint.With(ctx, owner), one); done <- err }()
 	taken, err := a.Take(fdtest.Soon(t), other)
 	require.False(t, taken.Owns)
 	var refused *RefusedError
@@ -476,14 +473,14 @@ func TestPatienceEndsWithTheToken(t *testing.T) {
 		_, bounded := ctx.Deadline()
 		require.True(t, bounded)
 	}
-	a.Reached = func(p Point) {
-		if p == HeirOwns {
+	heir := func(p handoffpoint.Point) {
+		if p == handoffpoint.HeirOwns {
 			cancel()
 		}
 	}
 	done := make(chan error, 1)
 	go func() { _, err := x.offer().Give(fdtest.Soon(t), one); done <- err }()
-	_, err := a.Take(ctx, other)
+	_, err := a.Take(handoffpoint.With(ctx, heir), other)
 	require.NoError(t, err)
 	require.NoError(t, <-done)
 	require.Equal(t, []int{0, 1, 1, 0}, []int{x.thawed, x.released, x.started, x.discarded})
@@ -498,27 +495,27 @@ func TestReportIsHeardThoughPatienceEnds(t *testing.T) {
 		ctx, cancel := context.WithCancel(fdtest.Soon(t))
 		runs, heard := make(chan struct{}), make(chan struct{})
 		o, a := x.offer(), x.acceptance()
-		a.Reached = func(p Point) {
+		heir := func(p handoffpoint.Point) {
 			switch {
-			case p == HeirSaid && reports:
+			case p == handoffpoint.HeirSaid && reports:
 				close(runs)
-			case p == HeirStarted && !reports:
+			case p == handoffpoint.HeirStarted && !reports:
 				close(runs)
 				<-heard
 			}
 		}
-		o.Reached = func(p Point) {
+		owner := func(p handoffpoint.Point) {
 			switch p {
-			case OwnerCommitted:
+			case handoffpoint.OwnerCommitted:
 				<-runs
 				cancel()
-			case OwnerHeard:
+			case handoffpoint.OwnerHeard:
 				close(heard)
 			}
 		}
 		took := make(chan error, 1)
-		go func() { _, err := a.Take(fdtest.Soon(t), other); took <- err }()
-		h, err := o.Give(ctx, one)
+		go func() { _, err := a.Take(handoffpoint.With(fdtest.Soon(t), heir), other); took <- err }()
+		h, err := o.Give(handoffpoint.With(ctx, owner), one)
 		require.True(t, h.Moved)
 		if reports {
 			require.NoError(t, err)

@@ -26,6 +26,9 @@ const (
 	// DefaultTimeout is how long a Conn waits for the rest of a framed message.
 	DefaultTimeout = 10 * time.Second
 
+	// longestUnframed is what the first beam reads at once.
+	longestUnframed = 4096
+
 	frameHeader   = 4
 	frameAttached = 1 << 31      // in the header: the message has an attachment
 	longestFrame  = 1<<31 - 1    // in the header: the payload's length
@@ -43,6 +46,12 @@ type Options struct {
 	// DefaultTimeout. If no call has received for that long, and something has come
 	// meanwhile, the time begins anew.
 	Timeout time.Duration
+	// Unframed is for a stream whose other end is the first beam, of Docker's pkg/beam/unix.go, or a
+	// Conn that is unframed, too: a pair that is passed to such a program, say. A message is then the
+	// bytes that its attachment came with, at most 4096, and has no boundary without one: Send wants
+	// an attachment, and makes an empty payload a zero byte, as that beam does. Over packets it
+	// changes nothing.
+	Unframed bool
 }
 
 // A Conn carries messages, each of a payload and at most one attachment, which is a
@@ -51,13 +60,15 @@ type Options struct {
 //
 // Over a socket of packets a message is a packet. Over a stream it is framed: a header of 4 bytes,
 // big-endian, whose first bit says that there is an attachment, and whose others are the payload's
-// length; then the payload. The attachment comes with the first byte.
+// length; then the payload. The attachment comes with the first byte. Options.Unframed is for peers
+// that do without the header.
 //
 // Methods may be called concurrently; each message stays whole.
 type Conn struct {
 	conn   *handoff.Conn
 	inside inside.Conn
 	max    int
+	bare   bool // messages on a stream have no header
 
 	sending await.Turns
 	head    [frameHeader]byte
@@ -67,6 +78,7 @@ type Conn struct {
 	set       handoff.FDSet // descriptors of a packet; the attachment of a frame
 	in        stream.Stream // for framed messages
 	partial   frame
+	whole     []byte // where a message without a header is read
 	rest      stream.Patience
 	broken    error
 }
@@ -120,6 +132,12 @@ func newConn(conn *net.UnixConn, options *Options) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	if m.bare = options != nil && options.Unframed && !c.Packets(); m.bare {
+		if options.MaxMessage > longestUnframed {
+			return nil, fmt.Errorf("limit of %d bytes without frames: %w", options.MaxMessage, syscall.EINVAL)
+		}
+		m.max = min(m.max, longestUnframed)
+	}
 	in.Hold(&m.sending, &m.receiving)
 	in.Distrust(&m.set)
 	m.conn, m.inside = c, in
@@ -131,7 +149,8 @@ func newConn(conn *net.UnixConn, options *Options) (*Conn, error) {
 // Send sends a message: a payload, which may be empty, and an attachment, which may be nil and
 // stays the caller's. It waits while the peer has no room. EMSGSIZE for a payload that is longer
 // than MaxMessage, which Receive would refuse, or than a packet can be: then nothing has been sent.
-// Other errors are those of [handoff.Conn.Send].
+// EINVAL for a message without an attachment where Options.Unframed is on. Other errors are those of
+// [handoff.Conn.Send].
 func (m *Conn) Send(ctx context.Context, data []byte, f syscall.Conn) error {
 	if file, ok := f.(*os.File); f == nil || ok && file == nil {
 		return m.SendFD(ctx, data, none)
@@ -165,6 +184,15 @@ func (m *Conn) send(ctx context.Context, data []byte, fd int) error {
 				len(data), err)
 		}
 		return err
+	}
+	if m.bare {
+		if fd < 0 {
+			return fmt.Errorf("an unframed message without an attachment: %w", syscall.EINVAL)
+		}
+		if len(data) == 0 {
+			data = []byte{0}
+		}
+		return fault.Cause(m.conn.Send(ctx, data, fds...))
 	}
 	word := uint32(len(data))
 	if fd >= 0 {
@@ -232,9 +260,12 @@ func (m *Conn) ReceiveFD(ctx context.Context) (data []byte, fd int, err error) {
 		return nil, none, fault.Failed("receive message", m.inside.Peer(), err)
 	}
 	defer m.receiving.Pass()
-	if m.conn.Packets() {
+	switch {
+	case m.conn.Packets():
 		data, fd, err = m.receivePacket(ctx)
-	} else {
+	case m.bare:
+		data, fd, err = m.receiveBare(ctx)
+	default:
 		data, fd, err = m.receiveFrame(ctx)
 	}
 	if err == io.EOF {
@@ -245,6 +276,34 @@ func (m *Conn) ReceiveFD(ctx context.Context) (data []byte, fd int, err error) {
 
 func (m *Conn) receivePacket(ctx context.Context) ([]byte, int, error) {
 	data, _, _, err := m.conn.ReceivePacket(ctx, nil, m.max, &m.set, handoff.MaxDescriptors)
+	if errors.Is(err, handoff.ErrDescriptorsLost) {
+		return data, none, fault.Cause(err)
+	}
+	if err != nil {
+		return nil, none, fault.Cause(err)
+	}
+	fd, err := m.attached()
+	if err != nil {
+		return nil, none, err
+	}
+	return data, fd, nil
+}
+
+// receiveBare receives what was sent at once, since a read on a stream ends with the bytes that
+// descriptors came with.
+func (m *Conn) receiveBare(ctx context.Context) ([]byte, int, error) {
+	if m.broken != nil {
+		return nil, none, m.broken
+	}
+	if m.whole == nil {
+		m.whole = make([]byte, m.max+1)
+	}
+	n, err := m.conn.Receive(ctx, m.whole, &m.set, handoff.MaxDescriptors)
+	if n > m.max { // the next read would begin with its rest
+		m.broken = errors.Join(fmt.Errorf("a payload of more than %d bytes: %w", m.max, syscall.EMSGSIZE), m.set.Close())
+		return nil, none, m.broken
+	}
+	data := append([]byte(nil), m.whole[:n]...)
 	if errors.Is(err, handoff.ErrDescriptorsLost) {
 		return data, none, fault.Cause(err)
 	}

@@ -16,8 +16,9 @@ func TestNoWaitBesideOthers(t *testing.T) {
 		"Conn": func(t *testing.T) fdtest.Duplex {
 			a, b := messages(t, syscall.SOCK_STREAM, nil)
 			return fdtest.Duplex{
-				func(ctx context.Context) error { return a.Send(ctx, []byte("x"), nil) },
-				func(ctx context.Context) error { _, _, err := b.Receive(ctx); return err }, os.ErrDeadlineExceeded,
+				Send:    func(ctx context.Context) error { return a.Send(ctx, []byte("x"), nil) },
+				Receive: func(ctx context.Context) error { _, _, err := b.Receive(ctx); return err },
+				Full:    os.ErrDeadlineExceeded,
 			}
 		},
 	})

@@ -550,7 +550,9 @@ func TestReceiverPeer(t *testing.T) {
 		peer func(handoff.Cred) error
 		want error
 	}{
-		{func(c handoff.Cred) error { return handoff.SameUser(handoff.Cred{c.PID, c.UID + 1, c.GID}) }, handoff.ErrForbidden},
+		{func(c handoff.Cred) error {
+			return handoff.SameUser(handoff.Cred{PID: c.PID, UID: c.UID + 1, GID: c.GID})
+		}, handoff.ErrForbidden},
 		{func(c handoff.Cred) error { return no }, handoff.ErrForbidden},
 		{func(c handoff.Cred) error { return no }, no},
 	} {

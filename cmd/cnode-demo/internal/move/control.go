@@ -20,6 +20,7 @@ import (
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/cli"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/config"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/steps"
+	"github.com/cnode-go/cnode/internal/handoffpoint"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -97,7 +98,6 @@ func (c *Control) run(ctx context.Context, o *handoff.Offer, before *handoff.Con
 	c.halt, c.socket = o.Freeze, before
 	o.Terms.Require, o.Terms.Know = append(o.Terms.Require, c.feature), []string{c.feature}
 	o.Freeze = c.freeze
-	o.Reached = func(p handoff.Point) { steps.Reached(string(p)) }
 	o.Deadlines = handoff.Deadlines{Hello: StartLimit, Offer: stepLimit, Stage: stepLimit, Take: stepLimit}
 	c.offer = o
 	var err error
@@ -111,6 +111,11 @@ func (c *Control) run(ctx context.Context, o *handoff.Offer, before *handoff.Con
 	if !errors.Is(err, errors.ErrUnsupported) {
 		c.visits.Go(func() { c.accept(ctx) })
 	}
+}
+
+// watched is ctx under which a hand-off tells what points it passes.
+func watched(ctx context.Context) context.Context {
+	return handoffpoint.With(ctx, func(p handoffpoint.Point) { steps.Reached(string(p)) })
 }
 
 // listen makes the control socket.
@@ -178,7 +183,7 @@ func (c *Control) renew() {
 func (c *Control) give(ctx context.Context, ch *handoff.Channel) (handoff.Handed, error) {
 	c.giving.RLock()
 	defer c.giving.RUnlock()
-	return c.offer.Give(ctx, ch)
+	return c.offer.Give(watched(ctx), ch)
 }
 
 func (c *Control) visit(ctx context.Context, conn *net.UnixConn) {

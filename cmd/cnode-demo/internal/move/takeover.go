@@ -70,7 +70,7 @@ func (s *Succession) Channel(ctx context.Context, name string) (*handoff.Channel
 // take makes this process the owner of what the process at the other end of the channel has, or
 // fails.
 func (h *heir) take(ctx context.Context, ch *handoff.Channel) error {
-	taken, err := h.acceptance().Take(ctx, ch)
+	taken, err := h.acceptance().Take(watched(ctx), ch)
 	err = errors.Join(err, ch.Close())
 	if taken.Owns && err != nil { // the node is this process's now, and runs
 		fmt.Fprintln(h.errOut, "serve:", err)
@@ -124,7 +124,7 @@ type heir struct {
 func (h *heir) acceptance() *handoff.Acceptance {
 	terms := h.whole.Config().Terms()
 	terms.Know = append(terms.Know, h.whole.Knows()...)
-	return &handoff.Acceptance{Terms: terms, Stage: h.stage, Reached: func(p handoff.Point) { steps.Reached(string(p)) }}
+	return &handoff.Acceptance{Terms: terms, Stage: h.stage}
 }
 
 // endpoints are where a node listens: at its own address, and at others besides.
