@@ -68,7 +68,8 @@ func TestFrontKillDuringMove(t *testing.T) {
 	}
 	u := make(turns, atOnce)
 	for _, sessions := range sizes {
-		for _, c := range party.Cells([2][]handoffpoint.Point{ownerPoints, heirPoints}, [2]handoffpoint.Point{handoffpoint.OwnerCommitted, handoffpoint.HeirOwns}) {
+		decided := [2]handoffpoint.Point{handoffpoint.OwnerCommitted, handoffpoint.HeirOwns}
+		for _, c := range party.Cells([2][]handoffpoint.Point{ownerPoints, heirPoints}, decided) {
 			many := sessions > frontWorkers && !all
 			if !many || c.At == handoffpoint.OwnerFrozen {
 				u.run(t, fmt.Sprintf("front/%d/%v", sessions, c), func(t *testing.T) {

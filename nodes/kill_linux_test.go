@@ -37,12 +37,14 @@ const (
 
 var (
 	ownerPoints = []handoffpoint.Point{
-		handoffpoint.OwnerGreeted, handoffpoint.OwnerFrozen, handoffpoint.OwnerDescriptorsSent, handoffpoint.OwnerStateSent, handoffpoint.OwnerAccepted,
+		handoffpoint.OwnerGreeted, handoffpoint.OwnerFrozen, handoffpoint.OwnerDescriptorsSent,
+		handoffpoint.OwnerStateSent, handoffpoint.OwnerAccepted,
 		handoffpoint.OwnerCommitted,
 		handoffpoint.OwnerHeard, handoffpoint.OwnerReleased,
 	}
 	heirPoints = []handoffpoint.Point{
-		handoffpoint.HeirPrepared, handoffpoint.HeirStateAll, handoffpoint.HeirOffered, handoffpoint.HeirStaged, handoffpoint.HeirWaits, handoffpoint.HeirOwns,
+		handoffpoint.HeirPrepared, handoffpoint.HeirStateAll, handoffpoint.HeirOffered,
+		handoffpoint.HeirStaged, handoffpoint.HeirWaits, handoffpoint.HeirOwns,
 		handoffpoint.HeirStarted,
 		handoffpoint.HeirSaid,
 	}
@@ -265,7 +267,8 @@ func ask(peers []*killPeer, q int) (owner int) {
 // order, or sees the end of the connection.
 func TestKillDuringNodeHandover(t *testing.T) {
 	turns := make(chan struct{}, killsAtOnce)
-	for _, c := range party.Cells([2][]handoffpoint.Point{ownerPoints, heirPoints}, [2]handoffpoint.Point{handoffpoint.OwnerCommitted, handoffpoint.HeirOwns}) {
+	decided := [2]handoffpoint.Point{handoffpoint.OwnerCommitted, handoffpoint.HeirOwns}
+	for _, c := range party.Cells([2][]handoffpoint.Point{ownerPoints, heirPoints}, decided) {
 		t.Run(c.String(), func(t *testing.T) {
 			t.Parallel()
 			turns <- struct{}{}

@@ -77,7 +77,8 @@ func some(steps []string, first int) (list []string) {
 	known := map[string]bool{}
 	for i, step := range steps {
 		kind, _, _ := strings.Cut(step, ":")
-		crucial := slices.Contains([]handoffpoint.Point{handoffpoint.OwnerFrozen, handoffpoint.OwnerCommitted, handoffpoint.HeirOwns}, handoffpoint.Point(step))
+		crucial := slices.Contains([]handoffpoint.Point{handoffpoint.OwnerFrozen, handoffpoint.OwnerCommitted,
+			handoffpoint.HeirOwns}, handoffpoint.Point(step))
 		if i%4 == first || crucial || !known[kind] || i == len(steps)-1 {
 			list = append(list, step)
 		}

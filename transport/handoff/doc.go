@@ -87,9 +87,9 @@
 //
 // A path admits the users that its file mode and its directory admit; an abstract name admits
 // everybody. [PeerCred] tells which process connected; a bind10.Receiver takes sessions only from
-// its own user and from root, unless configured otherwise; a jsoncomm.Socket can check the sender of
-// each datagram. A peer that is admitted may still send lies: lengths are checked before memory is
-// allocated for them, and a message that contradicts itself is an error.
+// its own user and from root, unless configured otherwise; a jsoncomm.Socket can check the sender
+// of each datagram. A peer that is admitted may still send lies: lengths are checked before memory
+// is allocated for them, and a message that contradicts itself is an error.
 //
 // # Limits
 //

@@ -172,7 +172,9 @@ func (x *exchange) gather(ctx context.Context, kind byte, limit int, half handof
 // gatherFrom is gather once the first piece is there. It allocates memory for what has come, not
 // for what is announced. The result is the only copy; all others are cleared, because there may be
 // keys in it.
-func (x *exchange) gatherFrom(ctx context.Context, first offerMessage, kind byte, limit int, half handoffpoint.Point) (p []byte, err error) {
+func (x *exchange) gatherFrom(
+	ctx context.Context, first offerMessage, kind byte, limit int, half handoffpoint.Point,
+) (p []byte, err error) {
 	if first.total > limit {
 		return nil, fmt.Errorf("%w: %d bytes announced, of %d that are taken", ErrLimit, first.total, limit)
 	}
@@ -185,7 +187,8 @@ func (x *exchange) gatherFrom(ctx context.Context, first offerMessage, kind byte
 	for o := first; ; {
 		switch {
 		case o.total != first.total || o.first != len(p) || len(o.data) > o.total-len(p):
-			return p, fault.Malformed("a piece of %d bytes at %d of %d, where %d of %d are there", len(o.data), o.first, o.total, len(p), first.total)
+			return p, fault.Malformed("a piece of %d bytes at %d of %d, where %d of %d are there", len(o.data), o.first, o.total,
+				len(p), first.total)
 		case len(o.data) == 0 && o.total > 0:
 			return p, fault.Malformed("a piece of the state without a byte")
 		}

@@ -7,9 +7,9 @@ import (
 	"github.com/cnode-go/cnode/transport/internal/await"
 )
 
-// An insider is a Conn for the carriers in packages below this one, which get it from SyscallConn by
-// a type assertion: see package inside. So what they need beside the methods of a Conn is no part of
-// its API, as net and os share a poller's descriptor.
+// An insider is a Conn for the carriers in packages below this one, which get it from SyscallConn
+// by a type assertion: see package inside. So what they need beside the methods of a Conn is no
+// part of its API, as net and os share a poller's descriptor.
 type insider Conn
 
 // Control, Read and Write are those of syscall.RawConn.

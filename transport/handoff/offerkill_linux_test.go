@@ -27,20 +27,30 @@ import (
 // in onlyOfMany are passed only if there is much to hand over.
 var (
 	ownerPoints = []handoffpoint.Point{
-		handoffpoint.OwnerConnected, handoffpoint.OwnerGreeted, handoffpoint.OwnerStaticHalf, handoffpoint.OwnerFreezes, inFreeze, handoffpoint.OwnerFrozen, handoffpoint.OwnerDescriptorsHalf, handoffpoint.OwnerDescriptorsSent,
+		handoffpoint.OwnerConnected, handoffpoint.OwnerGreeted, handoffpoint.OwnerStaticHalf,
+		handoffpoint.OwnerFreezes, inFreeze, handoffpoint.OwnerFrozen, handoffpoint.OwnerDescriptorsHalf,
+		handoffpoint.OwnerDescriptorsSent,
 		handoffpoint.OwnerStateHalf, handoffpoint.OwnerStateSent,
-		handoffpoint.OwnerOffered, handoffpoint.OwnerAccepted, handoffpoint.OwnerCommitted, handoffpoint.OwnerHeard, halfReleased, handoffpoint.OwnerReleased, handoffpoint.OwnerLeaves,
+		handoffpoint.OwnerOffered, handoffpoint.OwnerAccepted, handoffpoint.OwnerCommitted,
+		handoffpoint.OwnerHeard, halfReleased, handoffpoint.OwnerReleased, handoffpoint.OwnerLeaves,
 	}
 	heirPoints = []handoffpoint.Point{
-		handoffpoint.HeirConnected, handoffpoint.HeirGreeted, handoffpoint.HeirStaticHalf, handoffpoint.HeirPrepared, handoffpoint.HeirDescriptorsHalf, handoffpoint.HeirDescriptorsAll, handoffpoint.HeirStateHalf, handoffpoint.HeirStateAll,
+		handoffpoint.HeirConnected, handoffpoint.HeirGreeted, handoffpoint.HeirStaticHalf,
+		handoffpoint.HeirPrepared, handoffpoint.HeirDescriptorsHalf, handoffpoint.HeirDescriptorsAll,
+		handoffpoint.HeirStateHalf, handoffpoint.HeirStateAll,
 		handoffpoint.HeirOffered, halfImported, allImported,
-		handoffpoint.HeirStaged, handoffpoint.HeirWaits, handoffpoint.HeirOwns, halfThawed, handoffpoint.HeirStarted, handoffpoint.HeirSaid, handoffpoint.HeirParted,
+		handoffpoint.HeirStaged, handoffpoint.HeirWaits, handoffpoint.HeirOwns, halfThawed,
+		handoffpoint.HeirStarted, handoffpoint.HeirSaid, handoffpoint.HeirParted,
 	}
-	onlyOfMany = []handoffpoint.Point{handoffpoint.OwnerStaticHalf, handoffpoint.OwnerStateHalf, handoffpoint.HeirStaticHalf, handoffpoint.HeirStateHalf}
+	onlyOfMany = []handoffpoint.Point{
+		handoffpoint.OwnerStaticHalf, handoffpoint.OwnerStateHalf, handoffpoint.HeirStaticHalf, handoffpoint.HeirStateHalf,
+	}
 	// otherOfMany are the points at which the amount to hand over makes a difference. As stopping a
 	// side takes long, the other points are tried with many sessions only in long runs.
 	otherOfMany = append([]handoffpoint.Point{
-		inFreeze, handoffpoint.OwnerDescriptorsHalf, handoffpoint.OwnerCommitted, halfReleased, handoffpoint.HeirDescriptorsHalf, halfImported, handoffpoint.HeirStaged, handoffpoint.HeirOwns, halfThawed,
+		inFreeze, handoffpoint.OwnerDescriptorsHalf, handoffpoint.OwnerCommitted, halfReleased,
+		handoffpoint.HeirDescriptorsHalf, halfImported, handoffpoint.HeirStaged, handoffpoint.HeirOwns,
+		halfThawed,
 	}, onlyOfMany...)
 )
 
@@ -216,7 +226,8 @@ func startBoth(t *testing.T, count int, orders [2]order) (farEnds, [2]*party.Par
 // for ever, and nothing is left behind.
 func TestKillDuringOffer(t *testing.T) {
 	for _, count := range matrixSizes() {
-		for _, c := range party.Cells([2][]handoffpoint.Point{ownerPoints, heirPoints}, [2]handoffpoint.Point{handoffpoint.OwnerCommitted, handoffpoint.HeirOwns}) {
+		decided := [2]handoffpoint.Point{handoffpoint.OwnerCommitted, handoffpoint.HeirOwns}
+		for _, c := range party.Cells([2][]handoffpoint.Point{ownerPoints, heirPoints}, decided) {
 			if count <= descriptorsAMessage && slices.Contains(onlyOfMany, c.At) {
 				continue
 			}
@@ -252,7 +263,9 @@ func TestKillDuringOffer(t *testing.T) {
 // A new owner that runs out of descriptor numbers owns nothing, and says why.
 func TestOfferWithoutDescriptorNumbers(t *testing.T) {
 	for _, count := range matrixSizes() {
-		for _, at := range []handoffpoint.Point{handoffpoint.HeirConnected, handoffpoint.HeirGreeted, handoffpoint.HeirPrepared, handoffpoint.HeirOffered} {
+		for _, at := range []handoffpoint.Point{
+			handoffpoint.HeirConnected, handoffpoint.HeirGreeted, handoffpoint.HeirPrepared, handoffpoint.HeirOffered,
+		} {
 			t.Run(fmt.Sprintf("%d/%s", count, at), func(t *testing.T) {
 				t.Parallel()
 				far, sides := startBoth(t, count, [2]order{{}, {At: at, NoFile: true}})

@@ -13,8 +13,8 @@ import (
 )
 
 // PacketPair makes two connected UNIX sockets without names (socketpair(2)), of sequenced packets
-// (SOCK_SEQPACKET), close-on-exec. Both are the caller's. Packets keep the boundaries of messages: a
-// Read takes one whole packet, and loses what its buffer has no room for. A packet holds no more
+// (SOCK_SEQPACKET), close-on-exec. Both are the caller's. Packets keep the boundaries of messages:
+// a Read takes one whole packet, and loses what its buffer has no room for. A packet holds no more
 // than the socket's send buffer, 208 KiB on Linux unless net.core.wmem_default says otherwise.
 //
 // Both ends are in blocking mode, which each has for itself, so that one can go to a process that

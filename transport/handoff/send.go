@@ -75,7 +75,8 @@ func (c *Conn) send(ctx context.Context, to transport.Addr, head, p []byte, fds 
 	return (*insider)(c).SendParts(ctx, to, head, p, fds)
 }
 
-// SendParts sends head and p as one message; to is nil for the address that the socket is connected to.
+// SendParts sends head and p as one message; to is nil for the address that the socket is
+// connected to.
 //
 // It makes the system call itself if it can, because beside the system call a message costs little
 // more than function calls and returns. After a system call the processor mispredicts return

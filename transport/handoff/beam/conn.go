@@ -46,7 +46,7 @@ type Options struct {
 	// DefaultTimeout. If no call has received for that long, and something has come
 	// meanwhile, the time begins anew.
 	Timeout time.Duration
-	// Unframed is for a stream whose other end is the first beam, of Docker's pkg/beam/unix.go, or a
+	// Unframed is for a stream whose other end is the first beam, Docker's, or a
 	// Conn that is unframed, too: a pair that is passed to such a program, say. A message is then the
 	// bytes that its attachment came with, at most 4096, and has no boundary without one: Send wants
 	// an attachment, and makes an empty payload a zero byte, as that beam does. Over packets it
@@ -148,9 +148,9 @@ func newConn(conn *net.UnixConn, options *Options) (*Conn, error) {
 
 // Send sends a message: a payload, which may be empty, and an attachment, which may be nil and
 // stays the caller's. It waits while the peer has no room. EMSGSIZE for a payload that is longer
-// than MaxMessage, which Receive would refuse, or than a packet can be: then nothing has been sent.
-// EINVAL for a message without an attachment where Options.Unframed is on. Other errors are those of
-// [handoff.Conn.Send].
+// than MaxMessage, which Receive would refuse, or than a packet can be: then nothing has been
+// sent. EINVAL for a message without an attachment where Options.Unframed is on. Other errors are
+// those of [handoff.Conn.Send].
 func (m *Conn) Send(ctx context.Context, data []byte, f syscall.Conn) error {
 	if file, ok := f.(*os.File); f == nil || ok && file == nil {
 		return m.SendFD(ctx, data, none)

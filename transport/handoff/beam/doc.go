@@ -1,9 +1,9 @@
 // Package beam passes messages with attachments between processes, as Docker's pkg/beam did over
 // UNIX sockets, and libchan after it.
 //
-// Both directions, a payload of any bytes, one descriptor or none. [Send], [Receive], [SendPipe] and
-// [SocketPair] are the functions of unix.go in that package, and handoff.FileConn is FdConn; for more
-// than occasional messages there is [Conn]. SendPipe opens further connections over one.
+// Both directions, a payload of any bytes, one descriptor or none. [Send], [Receive], [SendPipe]
+// and [SocketPair] are the functions of that package, and handoff.FileConn is FdConn;
+// for more than occasional messages there is [Conn]. SendPipe opens further connections over one.
 //
 // Over a stream, which SocketPair makes, messages are framed, as in libchan; over sequenced packets
 // (handoff.PacketPair) a packet is a message:

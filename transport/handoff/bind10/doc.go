@@ -2,9 +2,8 @@
 // socketsession (socketsession.h), whose programs may be at the other end.
 //
 // One direction, a stream, no answer. A front-end process accepts connections, or receives
-// datagrams, and gives each to a worker: the socket, both endpoints, and the bytes that it has read.
-// SocketSessionForwarder is [Forwarder], whose connect_to_receiver is Connect; SocketSessionReceiver
-// is [Receiver], and its pop is Receive.
+// datagrams, and gives each to a worker: the socket, both endpoints, and the bytes that it has
+// read. SocketSessionForwarder is [Forwarder] here, and SocketSessionReceiver is [Receiver].
 //
 //	 0        1         3        7      11         15       19            19+L     23+L
 //	┌────────┬─────────┬────────┬──────┬──────────┬────────┬───── … ─────┬────────┬───── … ─────┬────────┬── … ──┐

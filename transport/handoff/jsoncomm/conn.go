@@ -130,7 +130,8 @@ func (j *Conn) Send(ctx context.Context, v any, fds ...int) error {
 // sendFile sends a document that is too long for a packet in a memory file.
 func (j *Conn) sendFile(ctx context.Context, p []byte, fds []int, tooLong error) error {
 	if len(fds) > handoff.MaxDescriptors-1 {
-		return fmt.Errorf("%d descriptors beside a payload of %d bytes, more than %d: %w", len(fds), len(p), handoff.MaxDescriptors-1, syscall.EINVAL)
+		return fmt.Errorf("%d descriptors beside a payload of %d bytes, more than %d: %w",
+			len(fds), len(p), handoff.MaxDescriptors-1, syscall.EINVAL)
 	}
 	fd, err := system.MemoryFile(payloadName, p)
 	if errors.Is(err, errors.ErrUnsupported) {
@@ -146,11 +147,11 @@ func (j *Conn) sendFile(ctx context.Context, p []byte, fds []int, tooLong error)
 // Receive waits for the next document, of up to MaxPayload bytes, and stores it in v as
 // json.Unmarshal does; if v is nil, the document is only checked. It returns the descriptors in a
 // set that is never nil, empty with an error, and that the caller closes. io.EOF is the end,
-// ECONNRESET the end if the peer has closed without reading everything. ErrDocument for a document that
-// is not JSON or does not fit v, EMSGSIZE for one that is too long, ErrTruncated beside it if that
-// one came in a packet, ErrDescriptorsLost for one that has not come whole, ErrMalformed if the
-// descriptor in place of a document is no memory file: then all that came is gone, and the next
-// document can be received.
+// ECONNRESET the end if the peer has closed without reading everything. ErrDocument for a document
+// that is not JSON or does not fit v, EMSGSIZE for one that is too long, ErrTruncated beside it if
+// that one came in a packet, ErrDescriptorsLost for one that has not come whole, ErrMalformed if
+// the descriptor in place of a document is no memory file: then all that came is gone, and the
+// next document can be received.
 func (j *Conn) Receive(ctx context.Context, v any) (*handoff.FDSet, error) {
 	set := new(handoff.FDSet)
 	j.in.Distrust(set)

@@ -15,7 +15,7 @@
 //	└────────── … ──────────┘                  └───────────────┘
 //	 + descriptors 0, 1, 2 …                    + a memory file with the document, descriptors 0, 1, 2 …
 //
-// Package handoff says who owns a descriptor and when, what the limits of each system are, and what
-// the errors mean that methods here return: a transport.OpError around handoff.ErrTruncated, say. Of
-// this package's own is [ErrDocument].
+// Package handoff says who owns a descriptor and when, what the limits of each system are, and
+// what the errors mean that methods here return: a transport.OpError around handoff.ErrTruncated,
+// say. Of this package's own is [ErrDocument].
 package jsoncomm

@@ -41,8 +41,8 @@ type Socket struct {
 	dropped runtime.Cleanup
 }
 
-// held is what a Socket has to give back. It does not refer to the Socket, and so can be closed when
-// that is gone.
+// held is what a Socket has to give back. It does not refer to the Socket, and so can be closed
+// when that is gone.
 type held struct {
 	sock    *net.UnixConn // conn's
 	pin     *sock.Pin     // of the file; nil: there is none
@@ -161,13 +161,13 @@ func (j *Socket) send(ctx context.Context, to transport.Addr, v any, fds []int) 
 	return fault.Failed("send JSON", whom, err)
 }
 
-// Receive waits for the next document, of any length and with up to MaxDescriptors descriptors, and
-// stores it in v as json.Unmarshal does; if v is nil, the document is only checked. It returns the
-// descriptors in a set that is never nil, empty with an error, and that the caller closes; and the
-// sender's address, an unnamed one for a sender that cannot be answered. ErrDocument for a document
-// that is not JSON or does not fit v, ErrTruncated and ErrDescriptorsLost for one that has not come
-// whole, handoff.ErrForbidden for a sender that Peer refuses: then all that came is gone, from is the
-// sender's address, and the next document can be received.
+// Receive waits for the next document, of any length and with up to MaxDescriptors descriptors,
+// and stores it in v as json.Unmarshal does; if v is nil, the document is only checked. It returns
+// the descriptors in a set that is never nil, empty with an error, and that the caller closes; and
+// the sender's address, an unnamed one for a sender that cannot be answered. ErrDocument for a
+// document that is not JSON or does not fit v, ErrTruncated and ErrDescriptorsLost for one that
+// has not come whole, handoff.ErrForbidden for a sender that Peer refuses: then all that came is
+// gone, from is the sender's address, and the next document can be received.
 func (j *Socket) Receive(ctx context.Context, v any) (fds *handoff.FDSet, from transport.Addr, err error) {
 	set := new(handoff.FDSet)
 	j.in.Distrust(set)
@@ -204,7 +204,8 @@ func (h *held) close() error {
 	return h.failure
 }
 
-// dropped closes what a Socket that was dropped has held. It does not wait for the file's directory.
+// dropped closes what a Socket that was dropped has held. It does not wait for the file's
+// directory.
 func (h *held) dropped() { go func() { _ = h.close() }() }
 
 // decode stores a document in v.

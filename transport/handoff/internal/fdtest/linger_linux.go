@@ -54,8 +54,8 @@ func Give(t *testing.T, c syscall.Conn, p []byte, fds ...int) {
 	}
 }
 
-// DropsAtOnce requires of each case that what it returns does not wait, though it closes a socket of
-// Lingering.
+// DropsAtOnce requires of each case that what it returns does not wait, though it closes a socket
+// of Lingering.
 func DropsAtOnce(t *testing.T, cases map[string]func(t *testing.T) (drop func())) {
 	t.Helper()
 	for name, drops := range cases {

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Close closes a descriptor. It tells the scheduler of the system call, because closing some files waits. It is small
-// enough to be inlined: see send of package handoff.
+// Close closes a descriptor. It tells the scheduler of the system call, because closing some files
+// waits. It is small enough to be inlined: see send of package handoff.
 func Close(fd int) error {
 	if _, _, errno := syscall.Syscall(syscall.SYS_CLOSE, uintptr(fd), 0, 0); errno != 0 {
 		return errno
@@ -61,8 +61,9 @@ func File(fd int, name string) (*os.File, error) {
 	return f, nil
 }
 
-// Option reads an option of a socket itself (SOL_SOCKET). It does not tell the scheduler of the system call, as when messages are sent: telling
-// it would wake the scheduler's monitor thread in a process that has just been idle.
+// Option reads an option of a socket itself (SOL_SOCKET). It does not tell the scheduler of the
+// system call, as when messages are sent: telling it would wake the scheduler's monitor thread in
+// a process that has just been idle.
 func Option(fd, option int) (int, error) {
 	var v int32
 	size := uint32(unsafe.Sizeof(v))
