@@ -194,7 +194,7 @@ func (s *FDSet) File(index int, name string) (*os.File, error) {
 // Close closes the descriptors that are still in the set and leaves it empty. It may be called any
 // number of times. The error joins the system's errors on closing; the descriptors are closed all
 // the same. On a socket with SO_LINGER Close waits for the socket's peer, as close(2) does. In a
-// set that came with JSON, whose sender may be anybody, Close switches the option off first, which
+// set of package jsoncomm, whose sender may be anybody, Close switches the option off first, which
 // holds for other processes that share the socket, too.
 func (s *FDSet) Close() error {
 	if s == nil {
