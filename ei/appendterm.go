@@ -268,13 +268,13 @@ func appendLeaf(b []byte, t Term) (out []byte, ok bool, err error) {
 	case Bitstring:
 		b, err = appendBitstring(b, t)
 	case Export:
-		b, err = AppendExport(b, t)
+		b, err = appendExport(b, t)
 	case Raw:
 		b, err = appendRaw(b, t)
 	case Local:
 		return b, false, ErrLocal
 	default:
-		return b, false, &UnsupportedTypeError{Value: t}
+		return b, false, unsupported(t)
 	}
 	return b, err == nil, err
 }
@@ -301,10 +301,6 @@ func appendBitstring(b []byte, t Bitstring) ([]byte, error) {
 	}
 	return AppendBitstring(b, t.Data, t.Bits)
 }
-
-// AppendFun appends a closure: ei_encode_fun. One of arity -1 goes as FUN_EXT. An arity outside -1
-// to 255 is ErrRange.
-func AppendFun(b []byte, f Fun) ([]byte, error) { return appendTerm(b, f) }
 
 func appendFunHead(b []byte, f Fun) (out []byte, err error) {
 	if f.Arity < -1 || f.Arity > math.MaxUint8 {
@@ -348,10 +344,7 @@ func appendRecordHead(b []byte, r Record) (out []byte, err error) {
 	if err := tooMany(len(r.Fields)); err != nil {
 		return b, err
 	}
-	if r.Flags&^RecordExported != 0 { // a runtime system refuses them
-		return b, ErrRange
-	}
-	out = append(appendHead(b, TagRecordExt, len(r.Fields)), r.Flags)
+	out = append(appendHead(b, TagRecordExt, len(r.Fields)), r.flags())
 	if out, err = AppendAtom(out, r.Module); err != nil {
 		return b, err
 	}

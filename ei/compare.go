@@ -203,9 +203,9 @@ func (c *comparer) heads(p *pair) (d int, deeper bool) {
 	case Fun, Export:
 		return c.funs(a, p.b)
 	case Port:
-		return ComparePorts(a, p.b.(Port)), false
+		return a.Compare(p.b.(Port)), false
 	case Pid:
-		return ComparePids(a, p.b.(Pid)), false
+		return a.Compare(p.b.(Pid)), false
 	case Tuple:
 		d = cmp.Compare(len(a), len(p.b.(Tuple)))
 		return d, d == 0
@@ -305,14 +305,14 @@ func (c *comparer) refs(a, b Ref) int {
 	if c.loose {
 		a.Len, b.Len = min(a.Len, maxLooseRef), min(b.Len, maxLooseRef)
 	}
-	return CompareRefs(a, b)
+	return a.Compare(b)
 }
 
 // compareDefinitions goes by name, visibility, number of fields and their names; the values come
 // next. Both are in the order of the definition, as OTP 29.1 has it.
 func compareDefinitions(a, b Record) int {
 	if d := cmp.Or(strings.Compare(string(a.Module), string(b.Module)), strings.Compare(string(a.Name), string(b.Name)),
-		cmp.Compare(a.Flags&RecordExported, b.Flags&RecordExported), cmp.Compare(len(a.Fields), len(b.Fields))); d != 0 {
+		cmp.Compare(a.flags(), b.flags()), cmp.Compare(len(a.Fields), len(b.Fields))); d != 0 {
 		return d
 	}
 	for i := range a.Fields {

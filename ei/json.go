@@ -192,7 +192,7 @@ func appendJSONLeaf(b []byte, t Term) ([]byte, error) {
 		_, err := t.Decode()
 		return b, err
 	}
-	return b, &UnsupportedTypeError{Value: t}
+	return b, unsupported(t)
 }
 
 // MarshalJSON gives the integer as a number of JSON. One of more than 65,536 digits is a

@@ -75,7 +75,7 @@ func TestAppendJSONRefuses(t *testing.T) {
 		require.Equal(t, "x", string(got))
 	}
 	_, err := ei.AppendJSON(nil, ei.List{nil})
-	var unsupported *ei.UnsupportedTypeError
+	var unsupported *ei.MappingError
 	require.ErrorAs(t, err, &unsupported)
 }
 
@@ -156,7 +156,7 @@ func TestBigIntJSON(t *testing.T) {
 			N   ei.BigInt
 			Not ei.BigInt
 		}
-		require.NoError(t, json.Unmarshal(data, &back))
+		require.NoError(t, json.Unmarshal(ei.Raw(data), &back))
 		require.Equal(t, b, back.N)
 		require.NoError(t, json.Unmarshal([]byte(`{"n":null}`), &back))
 		require.Equal(t, b, back.N)

@@ -86,16 +86,15 @@ func TestByte(t *testing.T) {
 func TestTrace(t *testing.T) {
 	for _, label := range []ei.Term{ei.Int(1), ei.Int(math.MinInt64), ei.Tuple{ei.Atom("any"), ei.Binary("term")}} {
 		token := ei.Trace{Flags: 1, Label: label, Serial: 1 << 28, From: ei.Pid{Node: "a@b", ID: 1, Creation: 2}, Prev: -1}
-		data, err := ei.AppendTrace(nil, token)
+		data, err := token.AppendTerm(nil)
 		require.NoError(t, err)
 		cur := ei.NewCursor(data)
-		got, err := cur.Trace()
-		require.NoError(t, err)
+		var got ei.Trace
+		require.NoError(t, got.ReadTerm(&cur))
 		require.Equal(t, token, got)
 		for n := range data {
 			cur := ei.NewCursor(data[:n])
-			_, err := cur.Trace()
-			require.ErrorIs(t, err, ei.ErrTruncated)
+			require.ErrorIs(t, new(ei.Trace).ReadTerm(&cur), ei.ErrTruncated)
 			require.Zero(t, cur.Offset())
 		}
 	}
@@ -103,12 +102,11 @@ func TestTrace(t *testing.T) {
 		data, err := ei.AppendTerm(nil, parsed(t, bad))
 		require.NoError(t, err)
 		cur := ei.NewCursor(data)
-		_, err = cur.Trace()
-		require.ErrorIs(t, err, ei.ErrType, bad)
+		require.ErrorIs(t, new(ei.Trace).ReadTerm(&cur), ei.ErrType, bad)
 		require.Zero(t, cur.Offset())
 	}
 	for _, bad := range []ei.Trace{{Label: ei.Atom("\xff")}, {Label: ei.Int(1), From: ei.Pid{Node: "\xff"}}} {
-		got, err := ei.AppendTrace([]byte("x"), bad)
+		got, err := bad.AppendTerm([]byte("x"))
 		require.ErrorIs(t, err, ei.ErrAtom)
 		require.Equal(t, "x", string(got))
 	}

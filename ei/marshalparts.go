@@ -107,18 +107,9 @@ func (w *valueWriter) any(v any) error {
 	}
 	p, err := planOf(reflect.TypeOf(v))
 	if err != nil {
-		return unsupported(v, err)
+		return err
 	}
 	return w.value(p, reflect.ValueOf(v))
-}
-
-// unsupported is the error for a value of a type that has no plan.
-func unsupported(v any, err error) error {
-	e, ok := err.(*MappingError)
-	if ok && e.Type == reflect.TypeOf(v) && e.Field == "" && e.Type.Kind() != reflect.Struct && e.Type != typeOfDuration {
-		return &UnsupportedTypeError{Value: v}
-	}
-	return err
 }
 
 // absent appends what stands for a value of the plan's type that is not there.
@@ -157,7 +148,7 @@ func (w *valueWriter) value(p *plan, v reflect.Value) (err error) {
 		case kindAny, kindVariants:
 			if v.IsNil() {
 				if w.in.plan == nil {
-					return &UnsupportedTypeError{}
+					return unsupported(nil)
 				}
 				w.b = w.absent(p)
 				return nil
@@ -170,7 +161,7 @@ func (w *valueWriter) value(p *plan, v reflect.Value) (err error) {
 			}
 			v = v.Elem()
 			if p, err = planOf(v.Type()); err != nil {
-				return unsupported(x, err)
+				return err
 			}
 		case kindSlice, kindArray:
 			return w.openElements(p, v)

@@ -161,7 +161,7 @@ func appendLeafText(b []byte, t Term, end int) []byte {
 		return append(appendNumber(b, uint64(t.Creation)), '>')
 	case Ref:
 		b = appendAtomText(append(b, "#Ref<"...), t.Node)
-		for i := min(int(t.Len), MaxRefWords) - 1; i >= 0; i-- {
+		for i := min(int(t.Len), maxRefWords) - 1; i >= 0; i-- {
 			b = appendNumber(b, uint64(t.ID[i]))
 		}
 		return append(appendNumber(b, uint64(t.Creation)), '>')

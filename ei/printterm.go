@@ -80,7 +80,7 @@ func appendPrintedLeaf(b []byte, t Term) []byte {
 		return fmt.Appendf(b, "#Port<%d.%d>", int32(t.ID), int32(t.Creation))
 	case Ref:
 		b = append(b, "#Ref<"...)
-		for i, word := range t.ID[:min(int(t.Len), MaxRefWords)] {
+		for i, word := range t.ID[:min(int(t.Len), maxRefWords)] {
 			if i > 0 {
 				b = append(b, '.')
 			}

@@ -104,7 +104,7 @@ func (t *run) payer() string {
 
 // decoding is how the terms are decoded that a function gets: what they become counts as the
 // request itself does. t may be nil: a program calls the function.
-func (t *run) decoding(o *ei.DecodeOptions, terms []ei.Term) *ei.DecodeOptions {
+func (t *run) decoding(o ei.DecodeOptions, terms []ei.Term) ei.DecodeOptions {
 	size := 0
 	for _, term := range terms {
 		raw, _ := term.(ei.Raw)
@@ -153,7 +153,7 @@ func (t *run) decodeTerm(raw ei.Raw) (ei.Term, error) {
 	if len(raw) <= shortTerm {
 		return raw.Decode()
 	}
-	return raw.DecodeWith(t.decoding(nil, []ei.Term{raw}))
+	return t.decoding(ei.DecodeOptions{}, []ei.Term{raw}).Decode(raw)
 }
 
 // shortTerm is the size, in bytes, of terms that are not counted when they are decoded.

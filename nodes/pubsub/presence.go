@@ -182,7 +182,7 @@ func List[M any](p *Presence, topic string) ([]Present[M], error) {
 		}
 	}
 	slices.SortFunc(list, func(a, b Present[M]) int {
-		return cmp.Or(cmp.Compare(a.Key, b.Key), ei.ComparePids(a.Pid, b.Pid))
+		return cmp.Or(cmp.Compare(a.Key, b.Key), a.Pid.Compare(b.Pid))
 	})
 	return list, errors.Join(failed, p.shardOf(topic).limit.Err("list "+topic+" as tracked on", ErrIncomplete))
 }

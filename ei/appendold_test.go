@@ -6,9 +6,8 @@ import (
 	"strconv"
 )
 
-// The appenders of this file write the forms that only old nodes write, for talking to programs
-// that know no other, and for tests. No OTP release that is supported today sends them, except
-// ATOM_EXT, which term_to_binary makes before OTP 26.
+// The appenders of this file write the forms that only old nodes write. No OTP release that is
+// supported today sends them, except ATOM_EXT, which term_to_binary makes before OTP 26.
 
 // AppendLatin1Atom appends an atom as ATOM_EXT. One with a character above U+00FF, or of more than
 // 255 characters, is ErrAtom; b is then returned as it was.
@@ -27,24 +26,6 @@ func AppendSmallLatin1Atom(b []byte, a Atom) ([]byte, error) {
 		return b, ErrAtom
 	}
 	return appendLatin1(append(b, byte(TagSmallAtomExt), byte(n)), a), nil
-}
-
-// latin1Len gives the number of characters of a, and whether it can be written in Latin-1.
-func latin1Len(a Atom) (n int, ok bool) {
-	for _, r := range string(a) {
-		if r > 0xff { // as is U+FFFD, which stands for invalid UTF-8
-			return 0, false
-		}
-		n++
-	}
-	return n, n <= MaxAtomChars
-}
-
-func appendLatin1(b []byte, a Atom) []byte {
-	for _, r := range string(a) {
-		b = append(b, byte(r))
-	}
-	return b
 }
 
 // AppendOldFloat appends a float as FLOAT_EXT, that is as text of 20 decimals. An infinity or a NaN
@@ -92,7 +73,7 @@ func AppendOldPort(b []byte, p Port) ([]byte, error) {
 // name). A creation of more than 2 bits is ErrRange, a Len outside 1 to 5 ErrMalformed, a node's
 // name that is no atom ErrAtom.
 func AppendOldRef(b []byte, r Ref) ([]byte, error) {
-	if r.Len == 0 || r.Len > MaxRefWords {
+	if r.Len == 0 || r.Len > maxRefWords {
 		return b, ErrMalformed
 	}
 	if !validAtom(r.Node) {
@@ -132,4 +113,9 @@ func appendOldNode(b []byte, tag Tag, node Atom, creation uint32) ([]byte, error
 		return b, ErrRange
 	}
 	return appendAtom(append(b, byte(tag)), node), nil
+}
+
+// AppendCompressed is what MarshalCompressed does with a term that gets smaller.
+func AppendCompressed(b []byte, term Raw, level int) ([]byte, error) {
+	return appendCompressed(b, term, level)
 }
