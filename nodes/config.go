@@ -87,6 +87,11 @@ type Config struct {
 	// peers that use the others must know the port. A node that is handed over by another process
 	// listens where it did there. Version5 is ignored: the connecting side chooses.
 	Also []Endpoint
+	// Backlog is how many connections may wait at each listener until the node accepts them, as it
+	// does at once unless it is frozen or short of descriptors: the backlog of ei_listen and of
+	// listen(2). What comes beyond it the operating system drops or refuses. A listener that is
+	// taken over has the one that it was opened with. 0: the system's largest.
+	Backlog int
 	// Resolver finds peers by name, and publishes this node; nil is a *PortMapper with its defaults.
 	Resolver Resolver
 	// Visible makes peers list the node in nodes(); by default a C-node is hidden. An Erlang node
@@ -226,6 +231,7 @@ func (cfg Config) complete() (Config, error) {
 		checkAbsent("Config.Absent", cfg.Absent),
 		limit("Config.MaxHandshakes", &cfg.MaxHandshakes, DefaultMaxHandshakes),
 		limit("Config.MaxFrame", &cfg.MaxFrame, DefaultMaxFrame),
+		notNegative("Config.Backlog", cfg.Backlog),
 		notNegative("Config.MaxCalls", cfg.MaxCalls),
 		notNegative("Config.OverflowLimit", cfg.OverflowLimit),
 		limit("Config.QueueLimit", &cfg.QueueLimit, transport.DefaultQueueLimit),
