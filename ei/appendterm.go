@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+
+	"github.com/cnode-go/cnode/ei/internal/nested"
 )
 
 // AppendTerm appends a term, without version byte. What cannot be encoded (an atom that is too
@@ -125,8 +127,8 @@ func appendMap(b []byte, m Map, at place) ([]byte, error) {
 // An appender appends a term that may have parts, however deep it is.
 type appender struct {
 	b      []byte
-	in     appendLevel        // the term whose parts are being appended
-	above  stack[appendLevel] // what that term is part of
+	in     appendLevel               // the term whose parts are being appended
+	above  nested.Stack[appendLevel] // what that term is part of
 	keys   keySet
 	inKeys int // how many keys of maps in is within
 }
@@ -145,7 +147,7 @@ func (a *appender) term(t Term) error {
 	}
 	for err != nil && a.in.t != nil && !isPathFull(err) { // the way there
 		err = within(a.in.i-1, err)
-		a.in, _ = a.above.pop()
+		a.in, _ = a.above.Pop()
 	}
 	return err
 }
@@ -207,10 +209,10 @@ func (a *appender) enter(t Term, start, n int) error {
 		return err
 	}
 	if a.in.t != nil {
-		a.above.push(a.in)
+		a.above.Push(a.in)
 	}
 	a.in = appendLevel{level{t: t}, start}
-	if len(a.above.below) > 0 && a.above.isRepeated(&a.in, isSameTerm) {
+	if a.above.IsRepeated(&a.in, isSameTerm) {
 		return ErrCyclic
 	}
 	return nil
@@ -228,7 +230,7 @@ func (a *appender) close() (err error) {
 	case Fun:
 		err = setFunSize(a.b[a.in.start:])
 	}
-	if a.in, _ = a.above.pop(); a.in.inKey() {
+	if a.in, _ = a.above.Pop(); a.in.inKey() {
 		a.inKeys--
 	}
 	return err

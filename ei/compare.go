@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"strings"
+
+	"github.com/cnode-go/cnode/ei/internal/nested"
 )
 
 // Compare gives the order of two terms in Erlang, -1, 0 or 1, as < and == have it: 1 and 1.0 are
@@ -43,7 +45,7 @@ type comparer struct {
 	loose bool // what some runtime system does not look at in a key makes no difference (clash)
 
 	maps  *mapSorter // if not nil, it has seen both terms
-	above stack[pair]
+	above nested.Stack[pair]
 }
 
 // A pair are two terms of the same type and size whose parts are being compared, in order.
@@ -163,16 +165,16 @@ func (c *comparer) compare(a, b Term) int {
 				break
 			}
 			if deeper {
-				c.above.push(in)
+				c.above.Push(in)
 				in = next
 			}
 			continue
 		}
-		if in, ok = c.above.pop(); !ok {
+		if in, ok = c.above.Pop(); !ok {
 			return 0
 		}
 	}
-	c.above.reset()
+	c.above.Reset()
 	return d
 }
 

@@ -27,8 +27,8 @@
 //	err := ei.Unmarshal(data, &o)        // #{sku => <<"A1">>, qty => 3, tags => [<<"x">>], note => undefined}
 //
 // [Optional], [Result] and [RegisterVariants] are for what Erlang says by atoms and tuples; package
-// ei/elixir has the structs of Elixir. An [Encoder] and a [Decoder] do the same over a stream, such
-// as a port.
+// ei/elixir has the structs and the syntax of Elixir. An [Encoder] and a [Decoder] do the same over
+// a stream, such as a port.
 //
 // The Term model: [Decode] gives a tree of Go values, [AppendTerm] writes it, for programs that
 // pass on or look at terms of any kind. What a runtime system sent goes back bit for bit, since the
@@ -56,9 +56,9 @@
 // [AppendText], and the method String of every term, write Erlang; [Parse] reads it. Erlang's own
 // parser reads that text too, except identifiers and closures, for which Erlang has no syntax:
 // AppendText says what stands for them. Atoms are quoted if any release requires it: maybe and else
-// are reserved words since OTP 27. [AppendElixir] and [ParseElixir] do the same in Elixir,
-// [AppendJSON] writes JSON. [Format] makes a term of a text with directives, as C does, and
-// [AppendPrinted] prints one as C does.
+// are reserved words since OTP 27. Package ei/elixir does the same in Elixir, and [AppendJSON]
+// writes JSON. [Format] makes a term of a text with directives, as C does, and [AppendPrinted]
+// prints one as C does.
 //
 // # Untrusted input
 //

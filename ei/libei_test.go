@@ -168,22 +168,6 @@ func ExampleAppendPrinted() {
 	// Output: {ok, 1.500000, #Bin<104,105>}
 }
 
-func ExampleAppendElixir() {
-	term, _ := ei.Parse(`#{sku => <<"A1">>,tags => [{new,true}],qty => 3}`)
-	fmt.Printf("%s\n", ei.AppendElixir(nil, term))
-	// Output: %{sku: "A1", tags: [new: true], qty: 3}
-}
-
-func ExampleParseElixir() {
-	term, err := ei.ParseElixir(`{:quote, %{sku: "A1", when: ~D[2026-01-31]}}`)
-	fmt.Println(term.(ei.Tuple)[0], err)
-	_, err = ei.ParseElixir("{:ok, x}")
-	fmt.Println(err)
-	// Output:
-	// quote <nil>
-	// ei: not an Erlang term at offset 6: unexpected "x}", a variable: an atom is :x
-}
-
 func ExampleAppendJSON() {
 	term, _ := ei.Parse(`{ok,#{sku => <<"A1">>,price => 1.5,next => undefined}}`)
 	text, err := ei.AppendJSON(nil, term)

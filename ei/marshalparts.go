@@ -6,16 +6,18 @@ import (
 	"math/big"
 	"reflect"
 	"time"
+
+	"github.com/cnode-go/cnode/ei/internal/nested"
 )
 
 // A valueWriter appends a Go value, without recursion: what it is within is a stack.
 type valueWriter struct {
 	b     []byte
 	o     EncodeOptions
-	in    writing        // the value whose parts are being appended; without a plan there is none
-	above stack[writing] // what that value is part of
-	opens int            // how often a value with parts was begun
-	from  origin         // a pointer that was followed on the way to the value that comes next
+	in    writing               // the value whose parts are being appended; without a plan there is none
+	above nested.Stack[writing] // what that value is part of
+	opens int                   // how often a value with parts was begun
+	from  origin                // a pointer that was followed on the way to the value that comes next
 }
 
 // A writing is a Go value whose parts are being appended.
@@ -48,14 +50,14 @@ func (w *valueWriter) all(v any) error {
 		case kindStruct:
 			err = w.fields()
 		case kindResult:
-			w.in, _ = w.above.pop()
+			w.in, _ = w.above.Pop()
 		default:
 			err = w.elements()
 		}
 	}
 	for err != nil && w.in.plan != nil && !isPathFull(err) { // the way there
 		err = w.in.within(err)
-		w.in, _ = w.above.pop()
+		w.in, _ = w.above.Pop()
 	}
 	return err
 }
@@ -88,11 +90,11 @@ func (w *valueWriter) open(f writing) error {
 	}
 	w.from = origin{}
 	if w.in.plan != nil {
-		w.above.push(w.in)
+		w.above.Push(w.in)
 	}
 	w.in = f
 	w.opens++
-	if w.above.isRepeated(&w.in, isSameValue) {
+	if w.above.IsRepeated(&w.in, isSameValue) {
 		return ErrCyclic
 	}
 	return nil
@@ -289,6 +291,6 @@ func (w *valueWriter) elements() error {
 	if !f.plan.asTuple {
 		w.b = AppendNil(w.b)
 	}
-	w.in, _ = w.above.pop()
+	w.in, _ = w.above.Pop()
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"math"
 	"slices"
+
+	"github.com/cnode-go/cnode/ei/internal/nested"
 )
 
 // AppendResolved appends the term with every ATOM_CACHE_REF in it replaced by the atom that it
@@ -87,8 +89,8 @@ type rewriter struct {
 	finds    bool               // only looks for a reference
 	found    bool
 
-	grown int                // how much longer than what it was made of out is
-	funs  stack[closureSpan] // the closures that off is within, if they have free variables
+	grown int                       // how much longer than what it was made of out is
+	funs  nested.Stack[closureSpan] // the closures that off is within, if they have free variables
 }
 
 // A closureSpan is a NEW_FUN_EXT in out.
@@ -103,13 +105,13 @@ func (w *rewriter) run(b []byte) ([]byte, error) {
 	for left := 1; left > 0; {
 		at, isClosure := w.off, w.off < len(w.c.b) && Tag(w.c.b[w.off]) == TagNewFunExt
 		if isClosure {
-			w.funs.push(closureSpan{start: len(w.out) + at - w.done, grown: w.grown, left: left - 1})
+			w.funs.Push(closureSpan{start: len(w.out) + at - w.done, grown: w.grown, left: left - 1})
 		}
 		kids, err := w.head()
 		if left += kids - 1; err == nil && left > len(w.c.b)-w.off { // each takes a byte or more
 			err = w.c.fail(at, ErrTruncated)
 		}
-		for err == nil && !w.funs.empty() && w.funs.last().left == left {
+		for err == nil && !w.funs.Empty() && w.funs.Last().left == left {
 			err = w.endClosure()
 		}
 		if err != nil {
@@ -137,7 +139,7 @@ func (w *rewriter) copy() {
 // endClosure sets the size of the closure that ends at off, if it is another one now. (OTP 23 and
 // 24 send a wrong one, which stays if nothing has changed.)
 func (w *rewriter) endClosure() error {
-	span, _ := w.funs.pop()
+	span, _ := w.funs.Pop()
 	if span.grown == w.grown || w.measures {
 		return nil
 	}

@@ -1,25 +1,28 @@
-package ei
+package elixir
 
 import (
 	"math"
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/ei/internal/nested"
 )
 
-// ParseElixir reads one term written in Elixir, in UTF-8, with all that AppendElixir writes, except
+// Parse reads one term written in Elixir, in UTF-8, with all that AppendText writes, except
 // what that says is not read. White space and comments may stand around it. There are numbers
 // (1_000, 0xff, 0b11, 0o17, 1.0e3, ?a), atoms, modules, "text" and 'text' with escapes, the sigils
 // ~c, ~C, ~s, ~S, ~D, ~T, ~N and ~U, lists with keywords, tuples, maps, structs, binaries with
 // sizes and types (<<1, 2::size(3), "é"::utf16>>), ranges (1..3, 1..9//2), &Mod.fun/1, and the
-// forms #PID<…>, #Port<…>, #Reference<…> of AppendElixir. Of a struct only the fields are there
+// forms #PID<…>, #Port<…>, #Reference<…> of AppendText. Of a struct only the fields are there
 // that are written: the defaults of others are known to its module alone. Variables, operators,
 // calls, parentheses, interpolation, heredocs, binaries within binaries, other sigils, and maps
 // with equal keys are not accepted.
 //
-// Every error is a *TextError. The limits are those of Parse.
-func ParseElixir(text string) (Term, error) {
-	p := elixirParser{textParser: textParser{s: text, elixir: true}}
+// Every error is a *TextError. The limits are those of ei.Parse.
+func Parse(text string) (ei.Term, error) {
+	p := parser{scanner: scanner{s: text}}
 	t, err := p.term()
 	if err != nil {
 		return nil, err
@@ -30,24 +33,19 @@ func ParseElixir(text string) (Term, error) {
 	return t, nil
 }
 
-type elixirParser struct {
-	textParser
+type parser struct {
+	scanner
 
-	above stack[elixirTextLevel] // what the term in hand is part of
+	above   nested.Stack[textLevel] // what the term in hand is part of
+	inKeys  int                     // how many keys of maps the term in hand is within
+	keys    ei.Map                  // room to look for duplicates in
+	encoded []byte
 }
 
-// An elixirTextLevel is a term of which only the beginning has been read. The key of a keyword in a
-// list or tuple stands among the parts until its value has been read.
-type elixirTextLevel struct {
-	textLevel
-	isPair bool // the last one of the parts is such a key
-	pairs  int  // where the keywords begin, behind which nothing else may come; -1: nowhere
-}
-
-func (p *elixirParser) term() (Term, error) {
-	var in elixirTextLevel
+func (p *parser) term() (ei.Term, error) {
+	var in textLevel
 	for {
-		inner := elixirTextLevel{pairs: -1}
+		inner := textLevel{}
 		t, err := p.begin(&in, &inner)
 		if err != nil {
 			return nil, err
@@ -56,7 +54,7 @@ func (p *elixirParser) term() (Term, error) {
 			if in.inKey() {
 				p.inKeys++
 			}
-			p.above.push(in)
+			p.above.Push(in)
 			in = inner
 			continue
 		}
@@ -72,7 +70,7 @@ func (p *elixirParser) term() (Term, error) {
 				if t, err = p.end(&in); err != nil {
 					return nil, err
 				}
-				if in, _ = p.above.pop(); in.inKey() {
+				if in, _ = p.above.Pop(); in.inKey() {
 					p.inKeys--
 				}
 			}
@@ -81,22 +79,22 @@ func (p *elixirParser) term() (Term, error) {
 }
 
 // add takes a part that has been read.
-func (l *elixirTextLevel) add(t Term) {
+func (l *textLevel) add(t ei.Term) {
 	if l.isPair {
 		last := len(l.ts) - 1
-		l.ts[last], l.isPair = Tuple{l.ts[last], t}, false
+		l.ts[last], l.isPair = ei.Tuple{l.ts[last], t}, false
 		return
 	}
 	l.ts = append(l.ts, t)
 }
 
 // begin reads a part of in up to its first own part, of which inner is then a level, or all of it.
-func (p *elixirParser) begin(in, inner *elixirTextLevel) (Term, error) {
+func (p *parser) begin(in, inner *textLevel) (ei.Term, error) {
 	for {
 		p.space()
 		start := p.pos
 		takesKey := in.kind == tupleText || in.kind == listText || in.inKey()
-		var t Term
+		var t ei.Term
 		var isKey bool
 		var err error
 		switch x := p.peek(); {
@@ -108,7 +106,7 @@ func (p *elixirParser) begin(in, inner *elixirTextLevel) (Term, error) {
 			}
 			fallthrough
 		default:
-			t, err = p.beginOther(&inner.textLevel)
+			t, err = p.beginOther(inner)
 		}
 		switch {
 		case err != nil:
@@ -131,32 +129,32 @@ func (p *elixirParser) begin(in, inner *elixirTextLevel) (Term, error) {
 }
 
 // beginOther reads a term that does not begin with a quote, or the beginning of one.
-func (p *elixirParser) beginOther(inner *textLevel) (Term, error) {
+func (p *parser) beginOther(inner *textLevel) (ei.Term, error) {
 	start := p.pos
 	switch p.peek() {
 	case '{':
 		p.pos++
 		if p.accept("}") {
-			return emptyTuple, nil
+			return ei.Tuple{}, nil
 		}
-		*inner = textLevel{kind: tupleText}
+		*inner = textLevel{kind: tupleText, pairs: -1}
 		return nil, nil
 	case '[':
 		p.pos++
 		if p.accept("]") {
-			return emptyList, nil
+			return ei.List{}, nil
 		}
-		*inner = textLevel{kind: listText, n: 1}
+		*inner = textLevel{kind: listText, n: 1, pairs: -1}
 		return nil, nil
 	case '%':
 		p.pos++
-		*inner = textLevel{kind: mapText, n: start}
+		*inner = textLevel{kind: mapText, n: start, pairs: -1}
 		if p.peek() != '{' {
 			name, err := p.moduleName()
 			if err != nil {
 				return nil, err
 			}
-			inner.ts = []Term{structKey, name}
+			inner.ts = []ei.Term{structKey, name}
 		}
 		if err := p.expect("{"); err != nil {
 			return nil, err
@@ -164,7 +162,7 @@ func (p *elixirParser) beginOther(inner *textLevel) (Term, error) {
 		if !p.accept("}") {
 			return nil, nil
 		}
-		m, err := p.textParser.end(inner)
+		m, err := p.end(inner)
 		inner.kind = noText
 		return m, err
 	}
@@ -172,7 +170,7 @@ func (p *elixirParser) beginOther(inner *textLevel) (Term, error) {
 }
 
 // moduleName reads the name of a struct.
-func (p *elixirParser) moduleName() (Term, error) {
+func (p *parser) moduleName() (ei.Term, error) {
 	if p.peek() == ':' {
 		return p.colonAtom()
 	}
@@ -184,7 +182,7 @@ func (p *elixirParser) moduleName() (Term, error) {
 }
 
 // goOn reads what follows a part, up to the next one; false if there is none, and in is complete.
-func (p *elixirParser) goOn(in *elixirTextLevel) (more bool, err error) {
+func (p *parser) goOn(in *textLevel) (more bool, err error) {
 	closing := "}"
 	switch in.kind {
 	case mapText:
@@ -196,16 +194,16 @@ func (p *elixirParser) goOn(in *elixirTextLevel) (more bool, err error) {
 		if p.accept(",") {
 			if p.accept("]") {
 				in.n--
-				return false, p.closeList(&in.textLevel)
+				return false, p.closeList(in)
 			}
 			return true, nil
 		}
 		if in.pairs >= 0 {
-			return false, p.closeList(&in.textLevel)
+			return false, p.closeList(in)
 		}
-		return p.goOnList(&in.textLevel)
+		return p.goOnList(in)
 	case tailText:
-		return false, p.closeList(&in.textLevel)
+		return false, p.closeList(in)
 	}
 	if p.accept(",") {
 		return !p.accept(closing), nil
@@ -213,17 +211,8 @@ func (p *elixirParser) goOn(in *elixirTextLevel) (more bool, err error) {
 	return false, p.expect(closing)
 }
 
-// end makes the term, of which all has been read.
-func (p *elixirParser) end(in *elixirTextLevel) (Term, error) {
-	if in.kind == tupleText && in.pairs >= 0 {
-		pairs := append(List{}, in.ts[in.pairs:]...)
-		in.ts = append(in.ts[:in.pairs], pairs)
-	}
-	return p.textParser.end(&in.textLevel)
-}
-
 // isKeyEnd reads the colon and the space that make a key of what has been read.
-func (p *elixirParser) isKeyEnd() bool {
+func (p *parser) isKeyEnd() bool {
 	rest := p.s[p.pos:]
 	if strings.HasPrefix(rest, ":") && (len(rest) == 1 || rest[1] <= ' ') {
 		p.pos++
@@ -233,13 +222,13 @@ func (p *elixirParser) isKeyEnd() bool {
 }
 
 // signKey reads the key of a keyword that is not in quotes.
-func (p *elixirParser) signKey() (Term, bool, error) {
+func (p *parser) signKey() (ei.Term, bool, error) {
 	start := p.pos
 	rest := p.s[start:]
-	n := elixirWord(rest, isElixirLetter)
+	n := wordLen(rest, isLetter)
 	if n == 0 {
 		const longest = len("..//")
-		if sign, _, ok := strings.Cut(rest[:min(len(rest), longest+1)], ":"); ok && slices.Contains(elixirSigns, sign) {
+		if sign, _, ok := strings.Cut(rest[:min(len(rest), longest+1)], ":"); ok && slices.Contains(signs, sign) {
 			n = len(sign)
 		}
 	}
@@ -251,14 +240,14 @@ func (p *elixirParser) signKey() (Term, bool, error) {
 	return t, true, err
 }
 
-// isElixirLetter reports whether r, which is beyond ASCII, may be in an identifier that is read.
-func isElixirLetter(r rune) bool {
+// isLetter reports whether r, which is beyond ASCII, may be in an identifier that is read.
+func isLetter(r rune) bool {
 	return unicode.In(r, unicode.L, unicode.Nl, unicode.Mn, unicode.Mc, unicode.Nd, unicode.Pc,
 		unicode.Other_ID_Start, unicode.Other_ID_Continue)
 }
 
 // leaf reads a term without parts.
-func (p *elixirParser) leaf() (Term, error) {
+func (p *parser) leaf() (ei.Term, error) {
 	start := p.pos
 	switch x := p.peek(); {
 	case x == ':':
@@ -277,16 +266,16 @@ func (p *elixirParser) leaf() (Term, error) {
 	if name := p.alias(); name != "" {
 		return p.atom(name, start)
 	}
-	switch word := p.s[p.pos : p.pos+elixirWord(p.s[p.pos:], isElixirLetter)]; word {
+	switch word := p.s[p.pos : p.pos+wordLen(p.s[p.pos:], isLetter)]; word {
 	case "nil", "true", "false":
 		p.pos += len(word)
-		return Atom(word), nil
+		return ei.Atom(word), nil
 	}
 	return nil, p.unexpected()
 }
 
 // alias reads the name of a module; "" if there is none.
-func (p *elixirParser) alias() string {
+func (p *parser) alias() string {
 	if x := p.peek(); x < 'A' || x > 'Z' {
 		return ""
 	}
@@ -306,7 +295,7 @@ func (p *elixirParser) alias() string {
 }
 
 // colonAtom reads an atom that begins with a colon.
-func (p *elixirParser) colonAtom() (Term, error) {
+func (p *parser) colonAtom() (ei.Term, error) {
 	start := p.pos
 	p.pos++
 	rest := p.s[p.pos:]
@@ -317,8 +306,8 @@ func (p *elixirParser) colonAtom() (Term, error) {
 		}
 		return p.atom(string(text), start)
 	}
-	n := elixirWord(rest, isElixirLetter)
-	for _, sign := range elixirSigns {
+	n := wordLen(rest, isLetter)
+	for _, sign := range signs {
 		if n == 0 && strings.HasPrefix(rest, sign) {
 			n = len(sign)
 		}
@@ -332,7 +321,7 @@ func (p *elixirParser) colonAtom() (Term, error) {
 }
 
 // capture reads &Mod.fun/1.
-func (p *elixirParser) capture() (Term, error) {
+func (p *parser) capture() (ei.Term, error) {
 	p.pos++
 	module, err := p.moduleName()
 	if err != nil {
@@ -353,11 +342,11 @@ func (p *elixirParser) capture() (Term, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Export{Module: module.(Atom), Function: function.(Atom), Arity: uint8(arity)}, nil
+	return ei.Export{Module: module.(ei.Atom), Function: function.(ei.Atom), Arity: uint8(arity)}, nil
 }
 
 // functionName reads the name of a function behind a point.
-func (p *elixirParser) functionName(start int) (Term, error) {
+func (p *parser) functionName(start int) (ei.Term, error) {
 	switch rest := p.s[p.pos:]; {
 	case strings.HasPrefix(rest, `"`):
 		text, err := p.quotedText('"')
@@ -367,19 +356,36 @@ func (p *elixirParser) functionName(start int) (Term, error) {
 		return p.atom(string(text), start)
 	case strings.HasPrefix(rest, "::"):
 		p.pos += len("::")
-		return Atom("::"), nil
+		return ei.Atom("::"), nil
 	}
 	p.pos-- // otherwise it is what may stand behind a colon
 	return p.colonAtom()
 }
 
 // opaque reads #PID<…>, #Port<…> or #Reference<…>.
-func (p *elixirParser) opaque() (Term, error) {
-	kind := opaqueHead(p.s[p.pos:])
-	read, ok := map[string]func() (Term, error){"#PID<": p.pid, "#Port<": p.port, "#Reference<": p.ref}[kind]
-	if ok {
-		p.pos += len(kind)
-		return read()
+func (p *parser) opaque() (ei.Term, error) {
+	start := p.pos
+	kind := opaqueHead(p.s[start:])
+	erlang, ok := map[string]string{"#PID<": "#Pid<", "#Port<": "#Port<", "#Reference<": "#Ref<"}[kind]
+	if !ok {
+		return nil, p.fail(kind + "…> has no syntax in Elixir")
 	}
-	return nil, p.fail(kind + "…> has no syntax in Elixir")
+	p.pos += len(kind)
+	inside := p.s[p.pos:]
+	name := 0 // in quotes a > is part of it
+	if inside != "" && inside[0] == '\'' {
+		for name = 1; name < len(inside) && inside[name] != '\''; name++ {
+			if inside[name] == '\\' {
+				name++
+			}
+		}
+	}
+	end := strings.IndexByte(inside[min(name, len(inside)):], '>')
+	if end < 0 {
+		return nil, p.fail("no closing >")
+	}
+	end += name
+	t, err := asErlang(erlang+inside[:end+1], p.pos)
+	p.pos += end + 1
+	return t, err
 }

@@ -1,13 +1,67 @@
-package ei
+package elixir
 
-import "unicode/utf8"
+import (
+	"errors"
+	"slices"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// A bits is a binary that is being read: the same in Erlang, which package ei reads.
+type bits struct {
+	erlang []byte
+	at     []place
+}
+
+// A place is where a segment begins, in Erlang and in Elixir.
+type place struct{ erlang, elixir int }
+
+// add appends a segment, which begins at start in Elixir.
+func (w *bits) add(start int, t ei.Term, s *segment) {
+	w.begin(start)
+	w.erlang = ei.AppendText(w.erlang, t)
+	if s.size >= 0 {
+		w.erlang = strconv.AppendInt(append(w.erlang, ':'), int64(s.size), 10)
+	}
+	before := byte('/')
+	for _, what := range []string{"type", "order", "sign"} {
+		if word := s.words[what]; word != "" {
+			w.erlang = append(append(w.erlang, before), word...)
+			before = '-'
+		}
+	}
+	if s.unit > 0 {
+		w.erlang = append(append(w.erlang, before), "unit:"...)
+		w.erlang = strconv.AppendInt(w.erlang, int64(s.unit), 10)
+	}
+}
+
+func (w *bits) begin(start int) {
+	if len(w.at) > 0 {
+		w.erlang = append(w.erlang, ',')
+	}
+	w.at = append(w.at, place{len(w.erlang), start})
+}
+
+// term gives the binary. An error is about a segment.
+func (w *bits) term() (ei.Term, error) {
+	t, err := ei.Parse("<<" + string(w.erlang) + ">>")
+	var wrong *ei.TextError
+	if !errors.As(err, &wrong) || len(w.at) == 0 {
+		return t, err
+	}
+	i, _ := slices.BinarySearchFunc(w.at, wrong.Offset-len("<<")+1, func(p place, offset int) int { return p.erlang - offset })
+	return nil, &ei.TextError{Offset: w.at[max(i-1, 0)].elixir, Reason: wrong.Reason, Err: wrong.Err}
+}
 
 // binary reads <<1, 2::size(3), "text">>.
-func (p *elixirParser) binary() (Term, error) {
+func (p *parser) binary() (ei.Term, error) {
 	if err := p.expect("<<"); err != nil {
 		return nil, err
 	}
-	var w bitWriter
+	var w bits
 	for !p.accept(">>") {
 		if err := p.segment(&w); err != nil {
 			return nil, err
@@ -19,10 +73,10 @@ func (p *elixirParser) binary() (Term, error) {
 			break
 		}
 	}
-	return w.term(), nil
+	return w.term()
 }
 
-func (p *elixirParser) segment(w *bitWriter) error {
+func (p *parser) segment(w *bits) error {
 	p.space()
 	start := p.pos
 	switch x := p.peek(); {
@@ -35,7 +89,7 @@ func (p *elixirParser) segment(w *bitWriter) error {
 		if err != nil {
 			return err
 		}
-		return p.putText(w, start, text, spec)
+		return putText(w, start, text, &spec)
 	case x == '<':
 		return p.fail("a binary within a binary is not read")
 	case x == '-', x == '+', x == '?', x >= '0' && x <= '9':
@@ -53,38 +107,75 @@ func (p *elixirParser) segment(w *bitWriter) error {
 	if isFloat(v) && spec.words["type"] == "" {
 		spec.set("type", "float")
 	}
-	if err := spec.check(start); err != nil {
-		return err
-	}
-	return p.put(w, start, v, spec)
+	w.add(start, v, &spec)
+	return nil
 }
 
 // putText appends a text: its bytes, or its characters in UTF-16 or UTF-32.
-func (p *elixirParser) putText(w *bitWriter, start int, text []byte, spec segmentSpec) error {
-	if spec.size >= 0 || spec.unit > 0 {
-		return badSegment(start, "a text has neither size nor unit")
+func putText(w *bits, start int, text []byte, s *segment) error {
+	if s.size >= 0 || s.unit > 0 {
+		return failAt(start, "a text has neither size nor unit")
 	}
-	switch spec.words["type"] {
+	switch s.words["type"] {
 	case "", "binary", "bitstring", "utf8":
-		w.bytes(text, 8*len(text))
+		for i, x := range text {
+			if i == 0 {
+				w.begin(start)
+			} else {
+				w.erlang = append(w.erlang, ',')
+			}
+			w.erlang = strconv.AppendUint(w.erlang, uint64(x), 10)
+		}
 		return nil
 	case "utf16", "utf32":
 		if !utf8.Valid(text) {
-			return badSegment(start, "not UTF-8")
+			return failAt(start, "not UTF-8")
 		}
 		for _, r := range string(text) {
-			if err := p.put(w, start, Int(r), spec); err != nil {
-				return err
-			}
+			w.add(start, ei.Int(r), s)
 		}
 		return nil
 	}
-	return badSegment(start, "a text that is to be a number")
+	return failAt(start, "a text that is to be a number")
 }
 
+// A segment is what follows the value of a segment: its size, unit and type.
+type segment struct {
+	size  ei.Int            // -1: not given
+	unit  ei.Int            // 0: not given
+	words map[string]string // "type", "order", "sign"
+}
+
+func (s *segment) set(what, says string) {
+	if s.words == nil {
+		s.words = map[string]string{}
+	}
+	s.words[what] = says
+}
+
+// segmentWord gives what a word specifies ("type", "order" or "sign"), and what it says about that.
+func segmentWord(word string) (what, says string) {
+	switch word {
+	case "integer", "float", "utf8", "utf16", "utf32":
+		return "type", word
+	case "binary", "bytes":
+		return "type", "binary"
+	case "bitstring", "bits":
+		return "type", "bitstring"
+	case "little", "big":
+		return "order", word
+	case "signed", "unsigned": // which makes no difference here
+		return "sign", word
+	}
+	return "", ""
+}
+
+// maxSegmentBits is the largest size of a segment, as for ei.Parse.
+const maxSegmentBits = 1 << 16
+
 // spec reads ::size(3)-integer and the like.
-func (p *elixirParser) spec() (segmentSpec, error) {
-	spec := segmentSpec{size: -1}
+func (p *parser) spec() (segment, error) {
+	spec := segment{size: -1}
 	if !p.accept("::") {
 		return spec, nil
 	}
@@ -100,7 +191,7 @@ func (p *elixirParser) spec() (segmentSpec, error) {
 				return spec, err
 			}
 			if spec.size >= 0 {
-				return spec, badSegment(start, "two sizes")
+				return spec, failAt(start, "two sizes")
 			}
 			spec.size = size
 		case word == "size" || word == "unit":
@@ -115,7 +206,7 @@ func (p *elixirParser) spec() (segmentSpec, error) {
 			case word == "unit" && spec.unit == 0 && v >= 1 && v <= 256:
 				spec.unit = v
 			default:
-				return spec, badSegment(start, "bad "+word)
+				return spec, failAt(start, "bad "+word)
 			}
 		case what == "":
 			return spec, p.unexpected()
@@ -133,7 +224,7 @@ func (p *elixirParser) spec() (segmentSpec, error) {
 }
 
 // inParentheses reads (3).
-func (p *elixirParser) inParentheses() (Int, error) {
+func (p *parser) inParentheses() (ei.Int, error) {
 	if err := p.expect("("); err != nil {
 		return 0, err
 	}

@@ -1,12 +1,16 @@
-package ei
+package elixir
 
 import (
+	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/cnode-go/cnode/ei"
 )
 
 // numberOrRange reads a number, a character, or a range of integers.
-func (p *elixirParser) numberOrRange() (Term, error) {
+func (p *parser) numberOrRange() (ei.Term, error) {
 	first, err := p.number()
 	if err != nil {
 		return nil, err
@@ -18,22 +22,22 @@ func (p *elixirParser) numberOrRange() (Term, error) {
 	if err != nil {
 		return nil, err
 	}
-	step := Term(Int(1))
-	if Compare(first, last) > 0 {
-		step = Int(-1)
+	step := ei.Term(ei.Int(1))
+	if ei.Compare(first, last) > 0 {
+		step = ei.Int(-1)
 	}
 	if p.accept("//") {
 		if step, err = p.rangeEnd(); err != nil {
 			return nil, err
 		}
-		if step == Int(0) {
+		if step == ei.Int(0) {
 			return nil, p.fail("a range with steps of 0")
 		}
 	}
-	return Map{{structKey, Atom("Elixir.Range")}, {Atom("first"), first}, {Atom("last"), last}, {Atom("step"), step}}, nil
+	return ei.MapOf(structKey, ei.Atom("Elixir.Range"), "first", first, "last", last, "step", step), nil
 }
 
-func (p *elixirParser) rangeEnd() (Term, error) {
+func (p *parser) rangeEnd() (ei.Term, error) {
 	p.space()
 	start := p.pos
 	t, err := p.number()
@@ -44,22 +48,22 @@ func (p *elixirParser) rangeEnd() (Term, error) {
 	return t, err
 }
 
-func isFloat(t Term) bool {
-	_, ok := t.(Float)
+func isFloat(t ei.Term) bool {
+	_, ok := t.(ei.Float)
 	return ok
 }
 
 // number reads an integer, a character or a float, with or without a sign.
-func (p *elixirParser) number() (Term, error) {
-	neg := false
+func (p *parser) number() (ei.Term, error) {
+	sign := ""
 	if x := p.peek(); x == '-' || x == '+' {
-		neg = x == '-'
+		sign = strings.Trim(string(x), "+")
 		p.pos++
 		p.space()
 	}
 	start := p.pos
 	if p.peek() == '?' {
-		return p.character(neg)
+		return p.character(sign != "")
 	}
 	if p.peek() == '0' {
 		for head, base := range map[string]int{"0x": 16, "0o": 8, "0b": 2} {
@@ -69,19 +73,34 @@ func (p *elixirParser) number() (Term, error) {
 				if err != nil {
 					return nil, err
 				}
-				return p.integer(digits, base, neg)
+				return asErlang(fmt.Sprintf("%s%d#%s", sign, base, digits), p.pos)
 			}
 		}
 	}
-	whole, err := p.digitRun(10)
-	if err != nil {
+	if _, err := p.digitRun(10); err != nil {
 		return nil, err
 	}
-	return p.decimal(start, whole, neg)
+	if p.peek() != '.' || p.pos+1 >= len(p.s) || !isDigit(p.s[p.pos+1], 10) {
+		return asErlang(sign+p.s[start:p.pos], p.pos)
+	}
+	p.pos++
+	if _, err := p.digitRun(10); err != nil {
+		return nil, err
+	}
+	if x := p.peek(); x == 'e' || x == 'E' {
+		p.pos++
+		if x := p.peek(); x == '+' || x == '-' {
+			p.pos++
+		}
+		if _, err := p.digitRun(10); err != nil {
+			return nil, err
+		}
+	}
+	return asErlang(sign+p.s[start:p.pos], start)
 }
 
 // character reads ?a. There is no number of a character in it: ?\x is an x.
-func (p *elixirParser) character(neg bool) (Term, error) {
+func (p *parser) character(neg bool) (ei.Term, error) {
 	p.pos++
 	isEscape := p.peek() == '\\'
 	if isEscape {
@@ -92,13 +111,13 @@ func (p *elixirParser) character(neg bool) (Term, error) {
 		return nil, p.unexpected()
 	}
 	p.pos += n
-	if i := elixirEscape(r); isEscape && i >= 0 {
-		r = rune(elixirEscaped[i])
+	if i := escapeIndex(r); isEscape && i >= 0 {
+		r = rune(escaped[i])
 	}
-	return signed(Int(r), neg), nil
+	return signed(ei.Int(r), neg), nil
 }
 
-func signed(v Int, neg bool) Int {
+func signed(v ei.Int, neg bool) ei.Int {
 	if neg {
 		return -v
 	}
@@ -106,19 +125,16 @@ func signed(v Int, neg bool) Int {
 }
 
 // small reads a number of at most most.
-func (p *elixirParser) small(most Int) (Int, error) {
+func (p *parser) small(most ei.Int) (ei.Int, error) {
 	p.space()
 	start := p.pos
 	digits, err := p.digitRun(10)
 	if err != nil {
 		return 0, err
 	}
-	t, err := p.integer(digits, 10, false)
-	if err != nil {
-		return 0, err
-	}
-	if v, ok := t.(Int); ok && v <= most {
-		return v, nil
+	v, err := strconv.ParseInt(strings.ReplaceAll(digits, "_", ""), 10, 64)
+	if err == nil && v <= int64(most) {
+		return ei.Int(v), nil
 	}
 	p.pos = start
 	return 0, p.unexpected()

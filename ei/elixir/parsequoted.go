@@ -1,14 +1,16 @@
-package ei
+package elixir
 
 import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/cnode-go/cnode/ei"
 )
 
 // quotedTerm reads "text" or 'text': a binary, a list of characters or, with a colon behind it, the
 // key of a keyword.
-func (p *elixirParser) quotedTerm() (t Term, isKey bool, err error) {
+func (p *parser) quotedTerm() (t ei.Term, isKey bool, err error) {
 	start, quote := p.pos, p.peek()
 	text, err := p.quotedText(quote)
 	if err != nil {
@@ -22,13 +24,13 @@ func (p *elixirParser) quotedTerm() (t Term, isKey bool, err error) {
 		t, err = p.charlist(text, start)
 		return t, false, err
 	}
-	return Binary(text), false, nil
+	return ei.Binary(text), false, nil
 }
 
 // charlist makes a list of the characters of text, which began at start.
-func (p *elixirParser) charlist(text []byte, start int) (Term, error) {
+func (p *parser) charlist(text []byte, start int) (ei.Term, error) {
 	if !utf8.Valid(text) {
-		return nil, &TextError{Offset: start, Reason: "a list of characters that are not UTF-8", Err: ErrText}
+		return nil, &ei.TextError{Offset: start, Reason: "a list of characters that are not UTF-8", Err: ei.ErrText}
 	}
 	runes := []rune(string(text))
 	latin1 := make([]byte, 0, len(runes))
@@ -38,17 +40,17 @@ func (p *elixirParser) charlist(text []byte, start int) (Term, error) {
 		}
 	}
 	if n := len(latin1); n == len(runes) && n > 0 && n <= 0xffff { // STRING_EXT holds no more
-		return String(latin1), nil
+		return ei.String(latin1), nil
 	}
-	list := make(List, len(runes))
+	list := make(ei.List, len(runes))
 	for i, r := range runes {
-		list[i] = Int(r)
+		list[i] = ei.Int(r)
 	}
 	return list, nil
 }
 
 // quotedText reads text between quotes.
-func (p *elixirParser) quotedText(quote byte) ([]byte, error) {
+func (p *parser) quotedText(quote byte) ([]byte, error) {
 	if strings.HasPrefix(p.s[p.pos:], strings.Repeat(string(quote), 3)) {
 		return nil, p.fail("a heredoc is not read")
 	}
@@ -57,7 +59,7 @@ func (p *elixirParser) quotedText(quote byte) ([]byte, error) {
 
 // delimited reads text up to the byte end, from behind the byte that begins it. What is raw has no
 // escapes but for the end.
-func (p *elixirParser) delimited(end byte, escapes bool) ([]byte, error) {
+func (p *parser) delimited(end byte, escapes bool) ([]byte, error) {
 	start := p.pos
 	p.pos++
 	text := []byte{}
@@ -97,14 +99,14 @@ func (p *elixirParser) delimited(end byte, escapes bool) ([]byte, error) {
 	return nil, p.fail("no closing quote")
 }
 
-// elixirEscape gives the place in elixirEscaped of the character that stands behind a backslash;
+// escapeIndex gives the place in escaped of the character that stands behind a backslash;
 // -1: none.
-func elixirEscape(r rune) int { return strings.IndexRune("0abdefnrstv", r) }
+func escapeIndex(r rune) int { return strings.IndexRune("0abdefnrstv", r) }
 
-const elixirEscaped = "\x00\a\b\x7f\x1b\f\n\r \t\v"
+const escaped = "\x00\a\b\x7f\x1b\f\n\r \t\v"
 
 // escape reads what begins with a backslash, and appends the bytes that it stands for.
-func (p *elixirParser) escape(text []byte) ([]byte, error) {
+func (p *parser) escape(text []byte) ([]byte, error) {
 	start := p.pos
 	p.pos++
 	r, n := utf8.DecodeRuneInString(p.s[p.pos:])
@@ -112,8 +114,8 @@ func (p *elixirParser) escape(text []byte) ([]byte, error) {
 		return nil, p.unexpected()
 	}
 	p.pos += n
-	if i := elixirEscape(r); i >= 0 {
-		return append(text, elixirEscaped[i]), nil
+	if i := escapeIndex(r); i >= 0 {
+		return append(text, escaped[i]), nil
 	}
 	if r == '\r' && p.peek() == '\n' {
 		p.pos++
@@ -154,7 +156,7 @@ func (p *elixirParser) escape(text []byte) ([]byte, error) {
 }
 
 // sigil reads ~D[2026-01-31] and its kin.
-func (p *elixirParser) sigil() (Term, error) {
+func (p *parser) sigil() (ei.Term, error) {
 	start := p.pos
 	p.pos++
 	n := 0
@@ -179,13 +181,13 @@ func (p *elixirParser) sigil() (Term, error) {
 	}
 	switch name {
 	case "s", "S":
-		return Binary(text), nil
+		return ei.Binary(text), nil
 	case "c", "C":
 		return p.charlist(text, start)
 	}
-	t, err := elixirLiteral(name, string(text))
+	t, err := literal(name, string(text))
 	if err != nil {
-		return nil, &TextError{Offset: start, Reason: err.Error(), Err: ErrText}
+		return nil, &ei.TextError{Offset: start, Reason: err.Error(), Err: ei.ErrText}
 	}
 	return t, nil
 }

@@ -1,6 +1,7 @@
-package ei_test
+package elixir_test
 
 import (
+	"fmt"
 	"math"
 	"math/big"
 	"strings"
@@ -10,16 +11,11 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/ei/elixir"
+	"github.com/cnode-go/cnode/test/race"
 )
 
-func parsed(t testing.TB, text string) ei.Term {
-	t.Helper()
-	v, err := ei.Parse(text)
-	require.NoError(t, err)
-	return v
-}
-
-// Texts of Elixir with the term, written in Erlang, that they are. What AppendElixir writes of the
+// Texts of Elixir with the term, written in Erlang, that they are. What AppendText writes of the
 // term is the text itself, or inspected if that is there.
 var elixirTexts = []struct{ text, erlang, inspected string }{
 	{"nil", "nil", ""},
@@ -171,19 +167,20 @@ var elixirTexts = []struct{ text, erlang, inspected string }{
 func TestElixir(t *testing.T) {
 	for _, c := range elixirTexts {
 		t.Run(c.text, func(t *testing.T) {
-			got, err := ei.ParseElixir(c.text)
+			got, err := elixir.Parse(c.text)
 			if c.erlang == "" {
 				require.ErrorIs(t, err, ei.ErrText)
 				return
 			}
 			require.NoError(t, err)
-			want := parsed(t, c.erlang)
+			want, err := ei.Parse(c.erlang)
+			require.NoError(t, err)
 			require.True(t, ei.Identical(want, got), "%v, not %v", got, want)
 			if c.inspected == "" {
 				c.inspected = c.text
 			}
-			require.Equal(t, c.inspected, string(ei.AppendElixir(nil, got)))
-			again, err := ei.ParseElixir(c.inspected)
+			require.Equal(t, c.inspected, string(elixir.AppendText(nil, got)))
+			again, err := elixir.Parse(c.inspected)
 			require.NoError(t, err)
 			require.True(t, ei.Identical(want, again), "%v", again)
 		})
@@ -276,7 +273,7 @@ func TestElixirRefuses(t *testing.T) {
 		{"&Foo.bar/256", 9, "unexpected"},
 		{"&foo/1", 1, "unexpected"},
 	} {
-		got, err := ei.ParseElixir(c.text)
+		got, err := elixir.Parse(c.text)
 		var located *ei.TextError
 		require.ErrorAs(t, err, &located, "%s: %v", c.text, got)
 		require.Equal(t, c.offset, located.Offset, "%s: %v", c.text, err)
@@ -285,7 +282,7 @@ func TestElixirRefuses(t *testing.T) {
 }
 
 // What has no syntax in Elixir is written all the same.
-func TestAppendElixirOpaque(t *testing.T) {
+func TestAppendTextOpaque(t *testing.T) {
 	for _, c := range []struct {
 		t    ei.Term
 		want string
@@ -303,34 +300,114 @@ func TestAppendElixirOpaque(t *testing.T) {
 		{ei.Map{{Key: ei.Atom("__struct__"), Value: ei.Atom("Elixir.Range")}, {Key: ei.Atom("first"), Value: ei.Int(1)},
 			{Key: ei.Atom("last"), Value: ei.Float(2)}, {Key: ei.Atom("step"), Value: ei.Int(1)}}, "%Range{first: 1, last: 2.0, step: 1}"},
 	} {
-		require.Equal(t, c.want, string(ei.AppendElixir(nil, c.t)))
+		require.Equal(t, c.want, string(elixir.AppendText(nil, c.t)))
 	}
 	cyclic := make(ei.List, 1)
 	cyclic[0] = cyclic
-	require.Contains(t, string(ei.AppendElixir(nil, cyclic)), "#Cyclic<>")
+	require.Contains(t, string(elixir.AppendText(nil, cyclic)), "#Cyclic<>")
+}
+
+// Numbers of any size in base 16, of 65,536 digits in others; more is over the limit.
+func TestElixirDigits(t *testing.T) {
+	_, err := elixir.Parse(strings.Repeat("9", 1<<16+1))
+	require.ErrorIs(t, err, ei.ErrLimit)
+	_, err = elixir.Parse("-0x" + strings.Repeat("9", 1<<16+1))
+	require.NoError(t, err)
 }
 
 func TestElixirRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		term := genTerm(3).Draw(t, "term")
-		text := string(ei.AppendElixir(nil, term))
-		got, err := ei.ParseElixir(text)
-		if anyTerm(term, isOpaqueInElixir) {
+		text := string(elixir.AppendText(nil, term))
+		got, err := elixir.Parse(text)
+		if isOpaque(term) {
 			require.ErrorIs(t, err, ei.ErrText)
 			return
 		}
 		require.NoError(t, err, "%s", text)
 		require.True(t, ei.Identical(term, got), "%s", text)
-		require.Equal(t, text, string(ei.AppendElixir(nil, got)))
+		require.Equal(t, text, string(elixir.AppendText(nil, got)))
 	})
 }
 
-func isOpaqueInElixir(t ei.Term) bool {
-	switch t.(type) {
-	case ei.Fun, ei.Record:
-		return true
+// isOpaque reports whether a term has a part that has no syntax in Elixir.
+func isOpaque(t ei.Term) bool {
+	for t := range ei.Walk(t) {
+		switch t.(type) {
+		case ei.Fun, ei.Record:
+			return true
+		}
 	}
 	return false
+}
+
+// deep is too deep for a goroutine's stack, or for what takes more than linear time.
+var deep = func() int {
+	if race.Enabled {
+		return 50_000
+	}
+	return 1_000_000
+}()
+
+// genTerm gives terms of all kinds, nested in each other.
+func genTerm(depth int) *rapid.Generator[ei.Term] {
+	return rapid.Custom(func(t *rapid.T) ei.Term {
+		atom := rapid.Custom(func(t *rapid.T) ei.Atom {
+			return ei.Atom(rapid.OneOf(rapid.SampledFrom([]string{"ok", "nil", "Elixir.Foo", "Elixir.foo", "__struct__", "", "a b", "é", "+", "::", "A"}),
+				rapid.StringN(0, 255, -1)).Draw(t, "atom"))
+		})
+		pid := ei.Pid{Node: "a@b-c", ID: rapid.Uint32().Draw(t, "id"), Serial: rapid.Uint32().Draw(t, "serial"), Creation: 3}
+		kind := rapid.IntRange(0, 11).Draw(t, "kind")
+		if depth > 0 {
+			kind = rapid.IntRange(0, 17).Draw(t, "kind")
+		}
+		sub := func(least int) []ei.Term { return rapid.SliceOfN(genTerm(depth-1), least, 5).Draw(t, "elements") }
+		switch kind {
+		case 0:
+			return ei.Int(rapid.Int64().Draw(t, "int"))
+		case 1:
+			return ei.NewBigInt(new(big.Int).SetBytes(rapid.SliceOfN(rapid.Byte(), 9, 300).Draw(t, "magnitude")))
+		case 2:
+			return ei.Float(rapid.Float64().Filter(func(f float64) bool { return !math.IsInf(f, 0) && !math.IsNaN(f) }).Draw(t, "float"))
+		case 3:
+			return atom.Draw(t, "atom")
+		case 4:
+			return ei.String(rapid.SliceOfN(rapid.Byte(), 1, 300).Draw(t, "string"))
+		case 5:
+			return ei.String(rapid.StringMatching(`[ -~]{1,20}`).Draw(t, "text"))
+		case 6:
+			return ei.Binary(rapid.SliceOfN(rapid.Byte(), 0, 300).Draw(t, "binary"))
+		case 7:
+			return ei.Binary(rapid.String().Draw(t, "text"))
+		case 8:
+			b := ei.Bitstring{Data: rapid.SliceOfN(rapid.Byte(), 1, 20).Draw(t, "data"), Bits: uint8(rapid.IntRange(1, 7).Draw(t, "bits"))}
+			b.Data[len(b.Data)-1] &= 0xff << (8 - b.Bits)
+			return b
+		case 9:
+			return pid
+		case 10:
+			return ei.Ref{Node: "it's>@b", Creation: 2, Len: 2, ID: [5]uint32{7, rapid.Uint32().Draw(t, "word")}}
+		case 11:
+			return ei.Export{Module: atom.Draw(t, "module"), Function: atom.Draw(t, "function"), Arity: rapid.Byte().Draw(t, "arity")}
+		case 12:
+			return ei.Tuple(sub(0))
+		case 13:
+			return ei.List(sub(0))
+		case 14:
+			return ei.ImproperList{Elems: sub(1), Tail: ei.Binary("tail")}
+		case 15:
+			return ei.Fun{Arity: 1, Module: "m", Pid: pid, Free: sub(1)}
+		case 16:
+			return ei.Record{Module: "m", Name: "r", Fields: []ei.Field{{Name: atom.Draw(t, "field"), Value: ei.Tuple(sub(0))}}}
+		}
+		m := ei.Map{}
+		for _, key := range append(sub(0), atom.Draw(t, "key")) {
+			if _, dup := m.Get(key); !dup {
+				m = append(m, ei.Pair{Key: key, Value: genTerm(depth-1).Draw(t, "value")})
+			}
+		}
+		return m
+	})
 }
 
 // Text may be nested as deep as memory allows, and is written so.
@@ -350,18 +427,18 @@ func TestElixirDeep(t *testing.T) {
 			deep /= 20
 		}
 		text := strings.Repeat(c.open, deep) + c.inner + strings.Repeat(c.close, deep)
-		got, err := ei.ParseElixir(text)
+		got, err := elixir.Parse(text)
 		require.NoError(t, err, c.open)
-		require.True(t, text == string(ei.AppendElixir(nil, got)), c.open)
-		_, err = ei.ParseElixir(text[:len(text)-1])
+		require.True(t, text == string(elixir.AppendText(nil, got)), c.open)
+		_, err = elixir.Parse(text[:len(text)-1])
 		require.ErrorIs(t, err, ei.ErrText)
 	}
-	got, err := ei.ParseElixir(strings.Repeat("[1 | ", deep) + "[]" + strings.Repeat("]", deep))
+	got, err := elixir.Parse(strings.Repeat("[1 | ", deep) + "[]" + strings.Repeat("]", deep))
 	require.NoError(t, err)
 	require.Len(t, got, deep)
-	got, err = ei.ParseElixir(strings.Repeat("{:a, b: ", deep) + "1" + strings.Repeat("}", deep))
+	got, err = elixir.Parse(strings.Repeat("{:a, b: ", deep) + "1" + strings.Repeat("}", deep))
 	require.NoError(t, err)
-	require.Len(t, ei.AppendElixir(nil, got), deep*len("{:a, [b: ]}")+1)
+	require.Len(t, elixir.AppendText(nil, got), deep*len("{:a, [b: ]}")+1)
 }
 
 // Floats are written as Erlang's shortest form has them.
@@ -370,30 +447,46 @@ func TestElixirFloats(t *testing.T) {
 		0: "0.0", 0.1: "0.1", 0.01: "0.01", 0.0001: "0.0001", 0.00012: "1.2e-4", 0.00001: "1.0e-5", 1e15: "1000000000000000.0", 1e22: "1.0e22",
 		123456789012345680: "1.2345678901234568e17", math.MaxFloat64: "1.7976931348623157e308", math.SmallestNonzeroFloat64: "5.0e-324",
 	} {
-		require.Equal(t, want, string(ei.AppendElixir(nil, ei.Float(f))))
+		require.Equal(t, want, string(elixir.AppendText(nil, ei.Float(f))))
 	}
 }
 
-// FuzzParseElixir checks that ParseElixir reads a term whose text is read back to the same term.
-func FuzzParseElixir(f *testing.F) {
+// FuzzParse checks that Parse reads a term whose text is read back to the same term.
+func FuzzParse(f *testing.F) {
 	for _, tc := range elixirTexts {
 		f.Add(tc.text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		term, err := ei.ParseElixir(text)
+		term, err := elixir.Parse(text)
 		if err != nil {
 			var located *ei.TextError
 			require.ErrorAs(t, err, &located)
 			require.True(t, located.Offset >= 0 && located.Offset <= len(text))
 			return
 		}
-		out := string(ei.AppendElixir(nil, term))
-		again, err := ei.ParseElixir(out)
+		out := string(elixir.AppendText(nil, term))
+		again, err := elixir.Parse(out)
 		require.NoError(t, err, "%q", out)
 		require.True(t, ei.Identical(term, again), "%q", out)
-		require.Equal(t, out, string(ei.AppendElixir(nil, again)))
+		require.Equal(t, out, string(elixir.AppendText(nil, again)))
 		data, err := ei.Marshal(term)
 		require.NoError(t, err, "%q", out)
 		require.LessOrEqual(t, len(data), 1<<17+64*len(text))
 	})
+}
+
+func ExampleAppendText() {
+	term, _ := ei.Parse(`#{sku => <<"A1">>,tags => [{new,true}],qty => 3}`)
+	fmt.Printf("%s\n", elixir.AppendText(nil, term))
+	// Output: %{sku: "A1", tags: [new: true], qty: 3}
+}
+
+func ExampleParse() {
+	term, err := elixir.Parse(`{:quote, %{sku: "A1", when: ~D[2026-01-31]}}`)
+	fmt.Println(term.(ei.Tuple)[0], err)
+	_, err = elixir.Parse("{:ok, x}")
+	fmt.Println(err)
+	// Output:
+	// quote <nil>
+	// ei: not an Erlang term at offset 6: unexpected "x}", a variable: an atom is :x
 }

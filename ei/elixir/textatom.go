@@ -1,33 +1,35 @@
-package ei
+package elixir
 
 import (
 	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/cnode-go/cnode/ei"
 )
 
-// An elixirAtom is how Elixir writes an atom.
-type elixirAtom int8
+// An atomForm is how Elixir writes an atom.
+type atomForm int8
 
 const (
-	atomQuoted     elixirAtom = iota // :"a b"
-	atomAlias                        // Shop.Order
-	atomIdentifier                   // :ok
-	atomOperator                     // :+
+	atomQuoted     atomForm = iota // :"a b"
+	atomAlias                      // Shop.Order
+	atomIdentifier                 // :ok
+	atomOperator                   // :+
 	// :Foo, :{}, which are written so, but in quotes behind a point
 	atomUncallable
 	// :"::", which is written so, but without quotes behind a point
 	atomQuotedOperator
 )
 
-// elixirSigns are the atoms of signs that are read without quotes, longer ones first.
-var elixirSigns = []string{"..//", "<<>>", "%{}", "...", "&&&", "|||", "<<<", ">>>", "<<~", "~>>", "<~>", "===", "!==", "+++", "---",
+// signs are the atoms of signs that are read without quotes, longer ones first.
+var signs = []string{"..//", "<<>>", "%{}", "...", "&&&", "|||", "<<<", ">>>", "<<~", "~>>", "<~>", "===", "!==", "+++", "---",
 	"~~~", "^^^", "<|>", "{}", "<-", `\\`, "||", "&&", "==", "!=", "=~", "<=", ">=", "|>", "<~", "~>", "++", "--", "..", "<>", "**",
 	"->", "%", "&", "!", "^", "+", "-", "@", "|", "=", "<", ">", "*", "/", "."}
 
-// elixirAtomOf says how Elixir writes an atom: Macro.classify_atom.
-func elixirAtomOf(a Atom) elixirAtom {
+// atomFormOf says how Elixir writes an atom: Macro.classify_atom.
+func atomFormOf(a ei.Atom) atomForm {
 	switch a {
 	case "%", "%{}", "{}", "<<>>", "...", "..", ".", "..//", "->":
 		return atomUncallable
@@ -40,14 +42,14 @@ func elixirAtomOf(a Atom) elixirAtom {
 	if rest, ok := strings.CutPrefix(s, "Elixir"); ok && isAliasRest(rest) {
 		return atomAlias
 	}
-	if slices.Contains(elixirSigns, s) {
+	if slices.Contains(signs, s) {
 		return atomOperator
 	}
-	end := elixirWord(s, isElixirLatin1)
+	end := wordLen(s, isLatin1)
 	switch {
 	case end == 0 || end < len(s):
 		return atomQuoted
-	case strings.Contains(s, "@") || isElixirUpper(s):
+	case strings.Contains(s, "@") || isUpper(s):
 		return atomUncallable
 	}
 	return atomIdentifier
@@ -74,9 +76,9 @@ func aliasPart(s string) int {
 	return n
 }
 
-// elixirWord gives the length of the identifier that s begins with, ? or ! at its end included.
+// wordLen gives the length of the identifier that s begins with, ? or ! at its end included.
 // Letters beyond ASCII are those that isLetter takes.
-func elixirWord(s string, isLetter func(r rune) bool) int {
+func wordLen(s string, isLetter func(r rune) bool) int {
 	end := 0
 	for end < len(s) {
 		r, n := utf8.DecodeRuneInString(s[end:])
@@ -93,59 +95,59 @@ func elixirWord(s string, isLetter func(r rune) bool) int {
 	return end
 }
 
-// isElixirLatin1 reports whether r is a letter of Latin-1, which Elixir takes for one in every
+// isLatin1 reports whether r is a letter of Latin-1, which Elixir takes for one in every
 // identifier.
-func isElixirLatin1(r rune) bool { return r >= 0xc0 && r <= 0xff && r != 0xd7 && r != 0xf7 }
+func isLatin1(r rune) bool { return r >= 0xc0 && r <= 0xff && r != 0xd7 && r != 0xf7 }
 
-func isElixirUpper(s string) bool {
+func isUpper(s string) bool {
 	r, _ := utf8.DecodeRuneInString(s)
 	return r >= 'A' && r <= 'Z' || r >= 0xc0 && r <= 0xde
 }
 
-// appendElixirAtom appends an atom: Macro.inspect_atom(:literal, a).
-func appendElixirAtom(b []byte, a Atom) []byte {
+// appendAtom appends an atom: Macro.inspect_atom(:literal, a).
+func appendAtom(b []byte, a ei.Atom) []byte {
 	if a == "nil" || a == "true" || a == "false" {
 		return append(b, a...)
 	}
-	switch elixirAtomOf(a) {
+	switch atomFormOf(a) {
 	case atomAlias:
 		if rest := strings.TrimPrefix(string(a), "Elixir."); rest != "Elixir" && !strings.HasPrefix(rest, "Elixir.") {
 			return append(b, rest...)
 		}
 		return append(b, a...)
 	case atomQuoted, atomQuotedOperator:
-		return append(appendElixirQuoted(append(b, `:"`...), string(a)), '"')
+		return append(appendQuoted(append(b, `:"`...), string(a)), '"')
 	}
 	return append(append(b, ':'), a...)
 }
 
-// appendElixirKey appends an atom as a keyword, with the space behind it: Macro.inspect_atom(:key,
+// appendKey appends an atom as a keyword, with the space behind it: Macro.inspect_atom(:key,
 // a).
-func appendElixirKey(b []byte, a Atom) []byte {
-	switch elixirAtomOf(a) {
+func appendKey(b []byte, a ei.Atom) []byte {
+	switch atomFormOf(a) {
 	case atomAlias, atomQuoted, atomQuotedOperator:
-		return append(appendElixirQuoted(append(b, '"'), string(a)), `": `...)
+		return append(appendQuoted(append(b, '"'), string(a)), `": `...)
 	}
 	return append(append(b, a...), ": "...)
 }
 
-// appendElixirName appends an atom as the name of a function behind a point:
+// appendName appends an atom as the name of a function behind a point:
 // Macro.inspect_atom(:remote_call, a).
-func appendElixirName(b []byte, a Atom) []byte {
-	switch elixirAtomOf(a) {
+func appendName(b []byte, a ei.Atom) []byte {
+	switch atomFormOf(a) {
 	case atomIdentifier, atomOperator, atomQuotedOperator:
 		return append(b, a...)
 	}
-	return append(appendElixirQuoted(append(b, '"'), string(a)), '"')
+	return append(appendQuoted(append(b, '"'), string(a)), '"')
 }
 
-// appendElixirQuoted appends what stands between double quotes.
-func appendElixirQuoted(b []byte, s string) []byte {
+// appendQuoted appends what stands between double quotes.
+func appendQuoted(b []byte, s string) []byte {
 	for i := 0; i < len(s); {
 		r, n := utf8.DecodeRuneInString(s[i:])
 		switch {
 		case r == utf8.RuneError && n <= 1:
-			b = appendElixirEscape(b, `\x`, rune(s[i]), 2)
+			b = appendEscape(b, `\x`, rune(s[i]), 2)
 		case r == '"' || r == '\\' || r == '#' && strings.HasPrefix(s[i:], "#{"):
 			b = append(b, '\\', byte(r))
 		case r >= 7 && r <= 13:
@@ -157,9 +159,9 @@ func appendElixirQuoted(b []byte, s string) []byte {
 		case r == 0:
 			b = append(b, `\0`...)
 		case r < ' ':
-			b = appendElixirEscape(b, `\x`, r, 2)
-		case isElixirHidden(r):
-			b = appendElixirEscape(b, `\u`, r, 4)
+			b = appendEscape(b, `\x`, r, 2)
+		case isHidden(r):
+			b = appendEscape(b, `\u`, r, 4)
 		default:
 			b = append(b, s[i:i+n]...)
 		}
@@ -168,9 +170,9 @@ func appendElixirQuoted(b []byte, s string) []byte {
 	return b
 }
 
-// isElixirHidden reports whether Elixir shows the number of a character in place of it: what
+// isHidden reports whether Elixir shows the number of a character in place of it: what
 // cannot be seen, or changes the direction of what follows.
-func isElixirHidden(r rune) bool {
+func isHidden(r rune) bool {
 	switch {
 	case r >= 0x80 && r <= 0xa0, r == 0x34f, r == 0x61c,
 		r >= 0x2000 && r <= 0x200f, r >= 0x2028 && r <= 0x202e, r >= 0x205f && r <= 0x2064,
@@ -180,12 +182,16 @@ func isElixirHidden(r rune) bool {
 	return false
 }
 
-// appendElixirEscape appends the number of a character in so many digits.
-func appendElixirEscape(b []byte, escape string, r rune, digits int) []byte {
+// appendEscape appends the number of a character in so many digits.
+func appendEscape(b []byte, escape string, r rune, digits int) []byte {
 	b = append(b, escape...)
 	hex := strings.ToUpper(strconv.FormatUint(uint64(r), 16))
 	for range digits - len(hex) {
 		b = append(b, '0')
 	}
 	return append(b, hex...)
+}
+
+func isNameByte(x byte) bool {
+	return x >= 'a' && x <= 'z' || x >= 'A' && x <= 'Z' || x >= '0' && x <= '9' || x == '_' || x == '@'
 }

@@ -1,28 +1,30 @@
-package ei
+package elixir
 
 import (
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/cnode-go/cnode/ei"
 )
 
 // structKey is the key of a map under which Elixir keeps the module of a struct.
-const structKey Atom = "__struct__"
+const structKey ei.Atom = "__struct__"
 
 // structName gives the module of a struct.
-func structName(m Map) (Atom, bool) {
+func structName(m ei.Map) (ei.Atom, bool) {
 	for i := range m {
 		if m[i].Key == structKey {
-			name, ok := m[i].Value.(Atom)
-			return name, ok && elixirAtomOf(name) == atomAlias
+			name, ok := m[i].Value.(ei.Atom)
+			return name, ok && atomFormOf(name) == atomAlias
 		}
 	}
 	return "", false
 }
 
 // The structs that Elixir writes in a form of their own, with their fields.
-var elixirLiterals = map[Atom][]Atom{
+var literals = map[ei.Atom][]ei.Atom{
 	"Elixir.Date":          {structKey, "calendar", "year", "month", "day"},
 	"Elixir.Time":          {structKey, "calendar", "hour", "minute", "second", "microsecond"},
 	"Elixir.NaiveDateTime": {structKey, "calendar", "year", "month", "day", "hour", "minute", "second", "microsecond"},
@@ -31,25 +33,25 @@ var elixirLiterals = map[Atom][]Atom{
 	"Elixir.Range": {structKey, "first", "last", "step"},
 }
 
-const isoCalendar Atom = "Elixir.Calendar.ISO"
+const isoCalendar ei.Atom = "Elixir.Calendar.ISO"
 
-// appendElixirLiteral appends a struct in its own form; false if it has none, or not with these
+// appendLiteral appends a struct in its own form; false if it has none, or not with these
 // values.
-func appendElixirLiteral(b []byte, m Map, name Atom) ([]byte, bool) {
-	fields, ok := elixirLiterals[name]
+func appendLiteral(b []byte, m ei.Map, name ei.Atom) ([]byte, bool) {
+	fields, ok := literals[name]
 	if !ok || len(fields) != len(m) {
 		return b, false
 	}
-	values := map[Atom]Term{}
+	values := map[ei.Atom]ei.Term{}
 	for _, field := range fields {
 		if values[field], ok = m.Get(field); !ok {
 			return b, false
 		}
 	}
 	if name == "Elixir.Range" {
-		return appendElixirRange(b, values)
+		return appendRange(b, values)
 	}
-	var d elixirTime
+	var d isoTime
 	if values["calendar"] != isoCalendar || !d.set(values) {
 		return b, false
 	}
@@ -61,57 +63,57 @@ func appendElixirLiteral(b []byte, m Map, name Atom) ([]byte, bool) {
 	case "Elixir.NaiveDateTime":
 		return append(d.appendTime(append(d.appendDate(append(b, "~N["...)), ' ')), ']'), true
 	}
-	if !Identical(values["time_zone"], Binary("Etc/UTC")) || !Identical(values["zone_abbr"], Binary("UTC")) ||
-		values["utc_offset"] != Int(0) || values["std_offset"] != Int(0) {
+	if !ei.Identical(values["time_zone"], ei.Binary("Etc/UTC")) || !ei.Identical(values["zone_abbr"], ei.Binary("UTC")) ||
+		values["utc_offset"] != ei.Int(0) || values["std_offset"] != ei.Int(0) {
 		return b, false
 	}
 	return append(d.appendTime(append(d.appendDate(append(b, "~U["...)), ' ')), "Z]"...), true
 }
 
-func appendElixirRange(b []byte, values map[Atom]Term) ([]byte, bool) {
-	for _, field := range elixirLiterals["Elixir.Range"][1:] {
+func appendRange(b []byte, values map[ei.Atom]ei.Term) ([]byte, bool) {
+	for _, field := range literals["Elixir.Range"][1:] {
 		switch values[field].(type) {
-		case Int, BigInt:
+		case ei.Int, ei.BigInt:
 		default:
 			return b, false
 		}
 	}
 	first, last, step := values["first"], values["last"], values["step"]
-	if step == Int(0) {
+	if step == ei.Int(0) {
 		return b, false
 	}
-	b = appendElixirLeaf(append(appendElixirLeaf(b, first), ".."...), last)
-	if step != Int(1) || Compare(first, last) > 0 {
-		b = appendElixirLeaf(append(b, "//"...), step)
+	b = appendLeaf(append(appendLeaf(b, first), ".."...), last)
+	if step != ei.Int(1) || ei.Compare(first, last) > 0 {
+		b = appendLeaf(append(b, "//"...), step)
 	}
 	return b, true
 }
 
-// An elixirTime is what is in a Date, Time, NaiveDateTime or DateTime.
-type elixirTime struct {
+// An isoTime is what is in a Date, Time, NaiveDateTime or DateTime.
+type isoTime struct {
 	year, month, day, hour, minute, second int64
 	micro, digits                          int64 // microseconds, and how many digits of them count
 }
 
 // set takes the fields that are there; false if one is of the wrong type, or out of range.
-func (d *elixirTime) set(values map[Atom]Term) bool {
+func (d *isoTime) set(values map[ei.Atom]ei.Term) bool {
 	d.month, d.day = 1, 1
-	for field, v := range map[Atom]*int64{"year": &d.year, "month": &d.month, "day": &d.day, "hour": &d.hour, "minute": &d.minute,
+	for field, v := range map[ei.Atom]*int64{"year": &d.year, "month": &d.month, "day": &d.day, "hour": &d.hour, "minute": &d.minute,
 		"second": &d.second} {
 		if t, ok := values[field]; ok {
-			i, isInt := t.(Int)
+			i, isInt := t.(ei.Int)
 			if *v = int64(i); !isInt {
 				return false
 			}
 		}
 	}
 	if t, ok := values["microsecond"]; ok {
-		pair, _ := t.(Tuple)
+		pair, _ := t.(ei.Tuple)
 		if len(pair) != 2 {
 			return false
 		}
-		micro, ok1 := pair[0].(Int)
-		digits, ok2 := pair[1].(Int)
+		micro, ok1 := pair[0].(ei.Int)
+		digits, ok2 := pair[1].(ei.Int)
 		if d.micro, d.digits = int64(micro), int64(digits); !ok1 || !ok2 {
 			return false
 		}
@@ -119,7 +121,7 @@ func (d *elixirTime) set(values map[Atom]Term) bool {
 	return d.isValid()
 }
 
-func (d *elixirTime) isValid() bool {
+func (d *isoTime) isValid() bool {
 	const longest = 6
 	return d.year >= -9999 && d.year <= 9999 && d.month >= 1 && d.month <= 12 && d.day >= 1 && d.day <= daysOf(d.year, d.month) &&
 		d.hour >= 0 && d.hour < 24 && d.minute >= 0 && d.minute < 60 && d.second >= 0 && d.second < 60 &&
@@ -140,7 +142,7 @@ func unitOf(digits int64) int64 {
 	return unit
 }
 
-func (d *elixirTime) appendDate(b []byte) []byte {
+func (d *isoTime) appendDate(b []byte) []byte {
 	year := d.year
 	if year < 0 {
 		b, year = append(b, '-'), -year
@@ -148,7 +150,7 @@ func (d *elixirTime) appendDate(b []byte) []byte {
 	return fmt.Appendf(b, "%04d-%02d-%02d", year, d.month, d.day)
 }
 
-func (d *elixirTime) appendTime(b []byte) []byte {
+func (d *isoTime) appendTime(b []byte) []byte {
 	b = fmt.Appendf(b, "%02d:%02d:%02d", d.hour, d.minute, d.second)
 	if d.digits > 0 {
 		b = fmt.Appendf(b, ".%0*d", int(d.digits), d.micro/unitOf(d.digits))
@@ -156,11 +158,11 @@ func (d *elixirTime) appendTime(b []byte) []byte {
 	return b
 }
 
-// elixirLiteral gives the struct of a sigil, ~D for one; an error says what is wanted.
-func elixirLiteral(sigil, text string) (Term, error) {
-	var d elixirTime
+// literal gives the struct of a sigil, ~D for one; an error says what is wanted.
+func literal(sigil, text string) (ei.Term, error) {
+	var d isoTime
 	in := isoText{rest: text}
-	name, want := Atom(""), ""
+	name, want := ei.Atom(""), ""
 	switch sigil {
 	case "D":
 		name, want = "Elixir.Date", "2026-01-31"
@@ -184,12 +186,12 @@ func elixirLiteral(sigil, text string) (Term, error) {
 	if in.bad || in.rest != "" || !d.isValid() {
 		return nil, fmt.Errorf("%.40q in ~%s: want what is like %s", text, sigil, want)
 	}
-	values := map[Atom]Term{structKey: name, "calendar": isoCalendar, "year": Int(d.year), "month": Int(d.month), "day": Int(d.day),
-		"hour": Int(d.hour), "minute": Int(d.minute), "second": Int(d.second), "microsecond": Tuple{Int(d.micro), Int(d.digits)},
-		"time_zone": Binary("Etc/UTC"), "zone_abbr": Binary("UTC"), "utc_offset": Int(0), "std_offset": Int(0)}
-	m := Map{}
-	for _, field := range elixirLiterals[name] {
-		m = append(m, Pair{Key: field, Value: values[field]})
+	values := map[ei.Atom]ei.Term{structKey: name, "calendar": isoCalendar, "year": ei.Int(d.year), "month": ei.Int(d.month), "day": ei.Int(d.day),
+		"hour": ei.Int(d.hour), "minute": ei.Int(d.minute), "second": ei.Int(d.second), "microsecond": ei.Tuple{ei.Int(d.micro), ei.Int(d.digits)},
+		"time_zone": ei.Binary("Etc/UTC"), "zone_abbr": ei.Binary("UTC"), "utc_offset": ei.Int(0), "std_offset": ei.Int(0)}
+	m := ei.Map{}
+	for _, field := range literals[name] {
+		m = append(m, ei.Pair{Key: field, Value: values[field]})
 	}
 	return m, nil
 }
@@ -217,7 +219,7 @@ func (t *isoText) digits(n int) int64 {
 	return v
 }
 
-func (t *isoText) date(d *elixirTime) {
+func (t *isoText) date(d *isoTime) {
 	sign := int64(1)
 	if t.skip("-") {
 		sign = -1
@@ -231,7 +233,7 @@ func (t *isoText) date(d *elixirTime) {
 	d.day = t.digits(2)
 }
 
-func (t *isoText) time(d *elixirTime) {
+func (t *isoText) time(d *isoTime) {
 	d.hour = t.digits(2)
 	t.bad = !t.skip(":") || t.bad
 	d.minute = t.digits(2)
@@ -246,7 +248,7 @@ func (t *isoText) time(d *elixirTime) {
 	}
 }
 
-func (t *isoText) dateTime(d *elixirTime) {
+func (t *isoText) dateTime(d *isoTime) {
 	t.date(d)
 	if !t.skip(" ") && !t.skip("T") {
 		t.bad = true

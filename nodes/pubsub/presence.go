@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/ei/elixir"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/internal/kept"
 )
@@ -241,7 +242,7 @@ func keyText(raw ei.Raw) string {
 	if a, ok := t.(ei.Atom); ok {
 		return string(a)
 	}
-	return string(ei.AppendElixir(nil, t))
+	return string(elixir.AppendText(nil, t))
 }
 
 // A Kind of Event is what has become of who is, or was, on a topic.
