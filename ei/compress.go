@@ -70,8 +70,8 @@ func inflateFrom(head []byte, in io.Reader, limit int) (plain []byte, err error)
 }
 
 // appendCompressed appends one encoded term (without version byte) in compressed form, which may
-// stand only directly after the version byte, whether or not that makes it smaller. See erl_ext_dist,
-// "Introduction".
+// stand only directly after the version byte, whether or not that makes it smaller. See
+// erl_ext_dist, "Introduction".
 func appendCompressed(b []byte, term Raw, level int) ([]byte, error) {
 	if uint64(len(term)) > math.MaxUint32 {
 		return b, ErrTooLong

@@ -183,9 +183,9 @@ type Trace struct {
 	Prev   int64 // the number of the message before
 }
 
-// AppendTerm appends the trace token, the tuple {Flags, Label, Serial, From, Prev}: ei_encode_trace,
-// byte for byte. The errors are those of the function AppendTerm about Label and From; b is then
-// returned as it was.
+// AppendTerm appends the trace token, the tuple {Flags, Label, Serial, From, Prev}:
+// ei_encode_trace, byte for byte. The errors are those of the function AppendTerm about Label and
+// From; b is then returned as it was.
 func (t Trace) AppendTerm(b []byte) ([]byte, error) {
 	out := AppendLong(AppendTupleHeader(b, 5), t.Flags)
 	var err error

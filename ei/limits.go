@@ -47,8 +47,8 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// DecodeOptions say how terms are decoded. The zero DecodeOptions are safe for untrusted input. They
-// are not changed, and may be shared; an AtomTable in them may not.
+// DecodeOptions say how terms are decoded. The zero DecodeOptions are safe for untrusted input.
+// They are not changed, and may be shared; an AtomTable in them may not.
 type DecodeOptions struct {
 	// Limits bound what is taken from the input.
 	Limits Limits

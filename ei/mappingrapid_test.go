@@ -390,8 +390,8 @@ func throughGo(t require.TestingT, o ei.DecodeOptions, data []byte, typ reflect.
 		return true, nil
 	}
 	back := reflect.New(typ)
-	require.NoError(t, ei.DecodeOptions{LenientText: o.LenientText, AtomText: o.AtomText}.Unmarshal(ei.Raw(again), back.Interface()), "%v: %x, %x",
-		typ, data, again)
+	err = ei.DecodeOptions{LenientText: o.LenientText, AtomText: o.AtomText}.Unmarshal(ei.Raw(again), back.Interface())
+	require.NoError(t, err, "%v: %x, %x", typ, data, again)
 	third, err := ei.Marshal(back.Interface())
 	require.NoError(t, err)
 	require.Equal(t, again, third, "%v: %x", typ, data)

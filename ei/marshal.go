@@ -40,8 +40,8 @@ const maxScratch = 64 << 10
 
 // MarshalCompressed is Marshal with compression, when that makes the result smaller:
 // term_to_binary(T, [{compressed, Level}]). level is one of compress/zlib, from 1 (fastest) to 9
-// (smallest), -1 for its default; one that it does not know gives its error, a term of 4 GiB or more
-// ErrTooLong.
+// (smallest), -1 for its default; one that it does not know gives its error, a term of 4 GiB or
+// more ErrTooLong.
 func MarshalCompressed(v any, level int) ([]byte, error) {
 	plain, err := Marshal(v)
 	if err != nil {

@@ -25,8 +25,8 @@ type Encoder struct {
 }
 
 // NewEncoder gives an Encoder that writes to w. packet is the number of bytes of the length before
-// each term, big-endian: 4, 2 or 1, as of a port with the option {packet, N}. 0 stands for none: the
-// terms follow each other.
+// each term, big-endian: 4, 2 or 1, as of a port with the option {packet, N}. 0 stands for none:
+// the terms follow each other.
 func NewEncoder(w io.Writer, packet int) *Encoder { return &Encoder{w: w, packet: packet} }
 
 // Encode writes v as Marshal encodes it, with its length before it if it is to have one, by one

@@ -519,3 +519,10 @@ func TestParseRefuses(t *testing.T) {
 		require.Nil(t, got, text)
 	}
 }
+
+func parsed(t testing.TB, text string) ei.Term {
+	t.Helper()
+	v, err := ei.Parse(text)
+	require.NoError(t, err)
+	return v
+}

@@ -36,10 +36,10 @@ type Listener struct {
 	taking wait.Tally
 }
 
-// Listen opens a listener on addr over Config.Transport, with Config.Backlog: ei_listen, ei_xlisten.
-// A dynamic node without a name cannot: ErrUnnamed. Listen waits only while the node is frozen.
-// After the node's Close the error is ErrClosed, and ErrMoved if another process goes on as the
-// node; if the transport cannot listen (syscall.EADDRINUSE, say) it is a *transport.OpError.
+// Listen opens a listener on addr over Config.Transport, with Config.Backlog: ei_listen,
+// ei_xlisten. A dynamic node without a name cannot: ErrUnnamed. Listen waits only while the node is
+// frozen. After the node's Close the error is ErrClosed, and ErrMoved if another process goes on as
+// the node; if the transport cannot listen (syscall.EADDRINUSE, say) it is a *transport.OpError.
 // Nothing is accepted before the first Accept. On a started node (see Start) one Accept is enough:
 // from then on the node serves the connections, whether Accept returns them or not. Config.Also is
 // for addresses on which Start accepts.

@@ -136,8 +136,8 @@ func asErlang(text string, start int) (ei.Term, error) {
 	return t, err
 }
 
-// A textLevel is a term of which only the beginning has been read. The key of a keyword in a list or
-// tuple stands among the parts until its value has been read.
+// A textLevel is a term of which only the beginning has been read. The key of a keyword in a list
+// or tuple stands among the parts until its value has been read.
 type textLevel struct {
 	kind   textKind
 	ts     []ei.Term // its parts so far

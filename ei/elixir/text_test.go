@@ -353,7 +353,8 @@ var deep = func() int {
 func genTerm(depth int) *rapid.Generator[ei.Term] {
 	return rapid.Custom(func(t *rapid.T) ei.Term {
 		atom := rapid.Custom(func(t *rapid.T) ei.Atom {
-			return ei.Atom(rapid.OneOf(rapid.SampledFrom([]string{"ok", "nil", "Elixir.Foo", "Elixir.foo", "__struct__", "", "a b", "é", "+", "::", "A"}),
+			return ei.Atom(rapid.OneOf(rapid.SampledFrom([]string{"ok", "nil", "Elixir.Foo", "Elixir.foo", "__struct__", "", "a b",
+				"é", "+", "::", "A"}),
 				rapid.StringN(0, 255, -1)).Draw(t, "atom"))
 		})
 		pid := ei.Pid{Node: "a@b-c", ID: rapid.Uint32().Draw(t, "id"), Serial: rapid.Uint32().Draw(t, "serial"), Creation: 3}

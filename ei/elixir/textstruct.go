@@ -186,9 +186,10 @@ func literal(sigil, text string) (ei.Term, error) {
 	if in.bad || in.rest != "" || !d.isValid() {
 		return nil, fmt.Errorf("%.40q in ~%s: want what is like %s", text, sigil, want)
 	}
-	values := map[ei.Atom]ei.Term{structKey: name, "calendar": isoCalendar, "year": ei.Int(d.year), "month": ei.Int(d.month), "day": ei.Int(d.day),
-		"hour": ei.Int(d.hour), "minute": ei.Int(d.minute), "second": ei.Int(d.second), "microsecond": ei.Tuple{ei.Int(d.micro), ei.Int(d.digits)},
-		"time_zone": ei.Binary("Etc/UTC"), "zone_abbr": ei.Binary("UTC"), "utc_offset": ei.Int(0), "std_offset": ei.Int(0)}
+	values := map[ei.Atom]ei.Term{structKey: name, "calendar": isoCalendar, "year": ei.Int(d.year), "month": ei.Int(d.month),
+		"day": ei.Int(d.day), "hour": ei.Int(d.hour), "minute": ei.Int(d.minute), "second": ei.Int(d.second),
+		"microsecond": ei.Tuple{ei.Int(d.micro), ei.Int(d.digits)},
+		"time_zone":   ei.Binary("Etc/UTC"), "zone_abbr": ei.Binary("UTC"), "utc_offset": ei.Int(0), "std_offset": ei.Int(0)}
 	m := ei.Map{}
 	for _, field := range literals[name] {
 		m = append(m, ei.Pair{Key: field, Value: values[field]})

@@ -198,8 +198,8 @@ func wholeFields(ctl *Control, refs []ei.Atom, limit int) error {
 // Whole gives Payload in the form that needs no Refs: Payload itself, unchecked, if there is no
 // reference in it, else without bytes after the term. Then it is in b, from its start on, which
 // grows as needed; or, of a message that came in fragments, most often in the memory in which
-// Payload was, which is then lost. Errors are those of ei.Raw.AppendResolved: a malformed term, or more
-// than max bytes.
+// Payload was, which is then lost. Errors are those of ei.Raw.AppendResolved: a malformed term, or
+// more than max bytes.
 func (a *Arrival) Whole(b []byte, max int) (ei.Raw, error) {
 	if has, err := a.HasRefs(); err != nil || !has {
 		return a.Payload, err

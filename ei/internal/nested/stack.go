@@ -1,13 +1,14 @@
-// Package nested has what walks over terms without the goroutine's stack: they may be nested as deep
-// as memory allows, deeper than that could follow. Nothing here knows what a term is. Package ei and
-// its sub-packages call it; nothing blocks.
+// Package nested has what walks over terms without the goroutine's stack: they may be nested as
+// deep as memory allows, deeper than that could follow. Nothing here knows what a term is. Package
+// ei and its sub-packages call it; nothing blocks.
 package nested
 
 import "math/bits"
 
-// A Stack keeps what a walk over a term has still to come back to. It has room for a few values in itself. Beyond these it grows in blocks, none of which is
-// ever copied: what it takes is proportional to its height. Blocks are used again; so what was
-// popped is kept until it is overwritten.
+// A Stack keeps what a walk over a term has still to come back to. It has room for a few values in
+// itself. Beyond these it grows in blocks, none of which is ever copied: what it takes is
+// proportional to its height. Blocks are used again; so what was popped is kept until it is
+// overwritten.
 type Stack[T any] struct {
 	n     int // of few that are in use
 	few   [fewLevels]T
