@@ -11,6 +11,7 @@ import (
 
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
+	"github.com/cnode-go/cnode/transport/tsocket"
 )
 
 // A front accepts a connection, reads the beginning, and gives both to a worker, which goes on with
@@ -88,7 +89,7 @@ func work(ctx context.Context, l *net.UnixListener) error {
 	if err != nil {
 		return err
 	}
-	stream, err := transport.AdoptStream(fd)
+	stream, err := tsocket.AdoptStream(fd)
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ import (
 	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/tsocket"
 )
 
 func addr(s string) transport.Addr { return transport.FromAddrPort(netip.MustParseAddrPort(s)) }
@@ -225,7 +226,7 @@ func TestPushConn(t *testing.T) {
 			fd, err := s.Socket.Steal(0)
 			require.NoError(t, err)
 			require.NoError(t, s.Close())
-			stream, err := transport.AdoptStream(fd)
+			stream, err := tsocket.AdoptStream(fd)
 			require.NoError(t, err)
 			rest := make([]byte, 11)
 			_, err = stream.Readv(soon(t), rest)

@@ -1,6 +1,6 @@
 //go:build unix
 
-package transport
+package tsocket
 
 import (
 	"net"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/cnode-go/cnode/test/need"
 
+	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
@@ -28,10 +29,10 @@ func TestAdoptedDatagramAnswersIPv4(t *testing.T) {
 	d, err := AdoptDatagram(fd)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, d.Close()) })
-	port, err := Port(d.LocalAddr())
+	port, err := transport.Port(d.LocalAddr())
 	require.NoError(t, err)
 	for _, host := range []string{"127.0.0.1", "::1"} {
-		to, err := ParseInet("ip", host, port)
+		to, err := transport.ParseInet("ip", host, port)
 		require.NoError(t, err)
 		peer, err := OpenUDP(nil, to)
 		require.NoError(t, err)
@@ -63,9 +64,9 @@ func TestAdoptedDatagramHasPort(t *testing.T) {
 			require.NoError(t, second(d.SendTo(soon(t), []byte("ask"), open.LocalAddr())))
 			_, from, err := open.RecvFrom(soon(t), make([]byte, 10))
 			require.NoError(t, err)
-			port, err := Port(from)
+			port, err := transport.Port(from)
 			require.NoError(t, err)
-			local, err := Port(d.LocalAddr())
+			local, err := transport.Port(d.LocalAddr())
 			require.NoError(t, err)
 			require.Equal(t, port, local)
 		})

@@ -1,38 +1,43 @@
-package transport
+package tsocket
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
+
+	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/internal/await"
 )
 
-// A DatagramSocket sends and receives datagrams, each as a whole. This package implements it by
+// A Socket sends and receives datagrams, each as a whole. This package implements it by
 // *Datagram; a virtual socket over something else keeps the same rules, which CheckDatagram of
 // package transporttest checks. See the tsocket guide, "The tdgram_context abstraction" and
 // "Virtual Sockets".
-type DatagramSocket interface {
+type Socket interface {
 	// RecvFrom waits for the next datagram and puts it into p: see Datagram.RecvFrom.
-	RecvFrom(ctx context.Context, p []byte) (n int, from Addr, err error)
+	RecvFrom(ctx context.Context, p []byte) (n int, from transport.Addr, err error)
 	// SendTo sends p as one datagram, and leaves its bytes as they are: see Datagram.SendTo.
-	SendTo(ctx context.Context, p []byte, to Addr) (int, error)
+	SendTo(ctx context.Context, p []byte, to transport.Addr) (int, error)
 	// LocalAddr is the address of this end.
-	LocalAddr() Addr
+	LocalAddr() transport.Addr
 	// RemoteAddr is the address that the socket is connected to, nil if it is not.
-	RemoteAddr() Addr
+	RemoteAddr() transport.Addr
 	// Disconnect closes the socket in good order; ErrBusy while an operation is outstanding.
 	Disconnect() error
 	// Close ends every operation at once, with net.ErrClosed.
 	Close() error
 }
 
-var _ DatagramSocket = (*Datagram)(nil)
+var _ Socket = (*Datagram)(nil)
 
 // A Datagram is a datagram socket of the operating system, UDP or UNIX, or a virtual one over
-// another. OpenUDP, OpenUnixgram, AdoptDatagram and OverDatagram make it. One operation a direction
+// another. OpenUDP, OpenUnixgram, AdoptDatagram and Over make it. One operation a direction
 // may be outstanding: a second RecvFrom, or a second SendTo, gets ErrBusy and the first one goes
 // on. Close may be called at any time. Operations end when their context does; the socket stays
 // usable. An error that the system has for an earlier datagram, such as ECONNREFUSED on a connected
@@ -40,38 +45,45 @@ var _ DatagramSocket = (*Datagram)(nil)
 // tdgram_context abstraction".
 type Datagram struct {
 	sock          datagramCarrier
-	local, remote Addr // remote: nil if not connected
+	local, remote transport.Addr // remote: nil if not connected
 
 	receiving, sending atomic.Bool
-	state              atomic.Int32 // that of a stream
+	state              atomic.Int32 // open, disconnected or closed
 	closing            chan struct{}
 	below              <-chan struct{} // Closed of the socket below a virtual one; nil: none
 	closeOnce          sync.Once
 	closeErr           error
 }
 
+// What has become of a Datagram.
+const (
+	open int32 = iota
+	disconnected
+	closed
+)
+
 // A datagramCarrier is what carries the datagrams of a Datagram d: the system's socket. receive and
 // send are each used by one caller at a time.
 type datagramCarrier interface {
 	// receive waits for a datagram. It puts n bytes of it into p, and returns its size: UnknownSize
 	// if all that is known is that it is more than n.
-	receive(ctx context.Context, d *Datagram, p []byte) (n, size int, from Addr, err error)
+	receive(ctx context.Context, d *Datagram, p []byte) (n, size int, from transport.Addr, err error)
 	// next waits for a datagram, which may be empty, and returns its size; receive is to get it.
 	next(ctx context.Context, d *Datagram) (size int, err error)
-	send(ctx context.Context, d *Datagram, p []byte, to Addr) error
+	send(ctx context.Context, d *Datagram, p []byte, to transport.Addr) error
 	syscallConn() (syscall.RawConn, error)
 	close(unlink bool) error
 }
 
-func newDatagram(c datagramCarrier, local, remote Addr) *Datagram {
+func newDatagram(c datagramCarrier, local, remote transport.Addr) *Datagram {
 	return &Datagram{sock: c, local: local, remote: remote, closing: make(chan struct{})}
 }
 
 // LocalAddr is the address of this end; of an unnamed UNIX socket the empty UnixAddr.
-func (d *Datagram) LocalAddr() Addr { return d.local }
+func (d *Datagram) LocalAddr() transport.Addr { return d.local }
 
 // RemoteAddr is the address that the socket is connected to, nil if it is not.
-func (d *Datagram) RemoteAddr() Addr { return d.remote }
+func (d *Datagram) RemoteAddr() transport.Addr { return d.remote }
 
 // SyscallConn gives access to the descriptor, for socket options and the like.
 func (d *Datagram) SyscallConn() (syscall.RawConn, error) {
@@ -84,9 +96,9 @@ func (d *Datagram) SyscallConn() (syscall.RawConn, error) {
 
 func (d *Datagram) usable() error {
 	switch d.state.Load() {
-	case streamClosed:
+	case closed:
 		return net.ErrClosed
-	case streamDisconnected:
+	case disconnected:
 		return syscall.ENOTCONN
 	}
 	return nil
@@ -98,7 +110,7 @@ func (d *Datagram) begin(direction *atomic.Bool) error {
 		return err
 	}
 	if !direction.CompareAndSwap(false, true) {
-		return ErrBusy
+		return transport.ErrBusy
 	}
 	return nil
 }
@@ -107,10 +119,10 @@ func (d *Datagram) begin(direction *atomic.Bool) error {
 // never 0 without an error, and its sender: the empty UnixAddr for an unnamed one. Datagrams of
 // length zero are skipped, and an empty p is EINVAL. Of a datagram longer than p the first len(p)
 // bytes are given, with the sender where the system tells it, beside an error that is a
-// *[TooLongError]; the rest of it is lost. NextLength tells the length before. No UDP datagram is
-// longer than 65,527 bytes (jumbograms aside). Nothing is allocated as long as the sender stays the
-// same. See tdgram_recvfrom_send.
-func (d *Datagram) RecvFrom(ctx context.Context, p []byte) (n int, from Addr, err error) {
+// *[TooLongError]; the rest of it is lost. Receive gives a datagram of any length, and NextLength
+// tells the length before. No UDP datagram is longer than 65,527 bytes (jumbograms aside). Nothing
+// is allocated as long as the sender stays the same. See tdgram_recvfrom_send.
+func (d *Datagram) RecvFrom(ctx context.Context, p []byte) (n int, from transport.Addr, err error) {
 	if err := d.begin(&d.receiving); err != nil {
 		return 0, nil, opError("receive", d.name(), err)
 	}
@@ -118,21 +130,55 @@ func (d *Datagram) RecvFrom(ctx context.Context, p []byte) (n int, from Addr, er
 	if len(p) == 0 {
 		return 0, nil, opError("receive", d.name(), errEmpty)
 	}
+	n, from, err = d.receive(ctx, p)
+	return n, from, opError("receive", d.name(), err)
+}
+
+// Receive waits for the next datagram and returns all of it, whatever its length, in a buffer of
+// its own, and its sender as RecvFrom does. The buffer has a byte at least, and is the caller's.
+// Receive is an operation of the receiving direction. Where another process receives from the same
+// socket, and takes the datagram first, a longer one may come in its place: that is a
+// *[TooLongError], with its first bytes. See tdgram_recvfrom_recv.
+func (d *Datagram) Receive(ctx context.Context) (p []byte, from transport.Addr, err error) {
+	if err := d.begin(&d.receiving); err != nil {
+		return nil, nil, opError("receive", d.name(), err)
+	}
+	defer d.receiving.Store(false)
+	size, err := d.next(ctx)
+	if errors.Is(err, errors.ErrUnsupported) {
+		size, err = mostUDP, nil
+	}
+	n := 0
+	if err == nil {
+		p = make([]byte, size)
+		n, from, err = d.receive(ctx, p)
+	}
+	if p = p[:n]; len(p) < size/2 {
+		p = slices.Clone(p) // the buffer was for the longest one that there is
+	}
+	return p, from, opError("receive", d.name(), err)
+}
+
+// mostUDP is how many bytes no UDP datagram is longer than.
+const mostUDP = 1<<16 - 1
+
+// receive puts the next datagram that is not empty into p.
+func (d *Datagram) receive(ctx context.Context, p []byte) (int, transport.Addr, error) {
 	for {
 		n, size, from, err := d.sock.receive(ctx, d, p)
 		switch {
 		case err != nil:
-			return 0, nil, opError("receive", d.name(), err)
+			return 0, nil, err
 		case size > len(p):
 			if size == UnknownSize {
 				size = 0
 			}
-			return n, from, opError("receive", d.name(), &TooLongError{size, len(p)})
+			return n, from, &TooLongError{size, len(p)}
 		case n > 0:
 			return n, from, nil
 		}
-		if err := ended(ctx); err != nil { // an empty datagram
-			return 0, nil, opError("receive", d.name(), err)
+		if err := await.Ended(ctx); err != nil { // an empty datagram
+			return 0, nil, err
 		}
 	}
 }
@@ -140,23 +186,28 @@ func (d *Datagram) RecvFrom(ctx context.Context, p []byte) (n int, from Addr, er
 // NextLength waits for the next datagram and returns its length in bytes, which is never 0 without
 // an error: the datagram stays where it is, for RecvFrom to put it into a buffer of that size.
 // Datagrams of length zero are taken and skipped. It is an operation of the receiving direction,
-// and has the errors of RecvFrom. errors.ErrUnsupported on windows. See tdgram_recvfrom_recv, which
-// gives a buffer of the datagram's length.
+// and has the errors of RecvFrom. errors.ErrUnsupported on windows.
 func (d *Datagram) NextLength(ctx context.Context) (int, error) {
 	if err := d.begin(&d.receiving); err != nil {
 		return 0, opError("next length", d.name(), err)
 	}
 	defer d.receiving.Store(false)
+	size, err := d.next(ctx)
+	return size, opError("next length", d.name(), err)
+}
+
+// next is NextLength in a direction that is claimed.
+func (d *Datagram) next(ctx context.Context) (int, error) {
 	for {
 		size, err := d.sock.next(ctx, d)
 		if err == nil && size == 0 {
 			_, _, _, err = d.sock.receive(ctx, d, make([]byte, 1))
 		}
 		if err == nil && size == 0 {
-			err = ended(ctx)
+			err = await.Ended(ctx)
 		}
 		if err != nil || size > 0 {
-			return size, opError("next length", d.name(), err)
+			return size, err
 		}
 	}
 }
@@ -191,7 +242,7 @@ func (e *TooLongError) Unwrap() []error { return []error{io.ErrShortBuffer, sysc
 // If a UNIX socket to which this one is not connected is full, or on the BSDs and macOS any UNIX
 // socket, SendTo tries again from time to time: the system does not tell when there is room. See
 // tdgram_sendto_send.
-func (d *Datagram) SendTo(ctx context.Context, p []byte, to Addr) (int, error) {
+func (d *Datagram) SendTo(ctx context.Context, p []byte, to transport.Addr) (int, error) {
 	if err := d.begin(&d.sending); err != nil {
 		return 0, opError("send", d.target(to), err)
 	}
@@ -209,14 +260,14 @@ func (d *Datagram) SendTo(ctx context.Context, p []byte, to Addr) (int, error) {
 }
 
 // name is what errors call the socket.
-func (d *Datagram) name() Addr {
+func (d *Datagram) name() transport.Addr {
 	if d.remote != nil {
 		return d.remote
 	}
 	return d.local
 }
 
-func (d *Datagram) target(to Addr) Addr {
+func (d *Datagram) target(to transport.Addr) transport.Addr {
 	if to != nil {
 		return to
 	}
@@ -234,21 +285,21 @@ func (d *Datagram) Disconnect() error {
 		return opError("disconnect", d.name(), err)
 	}
 	defer d.sending.Store(false)
-	d.state.CompareAndSwap(0, streamDisconnected)
+	d.state.CompareAndSwap(open, disconnected)
 	return d.finish(true)
 }
 
 // Close ends every operation at once with net.ErrClosed, closes the socket, and removes its path if
 // it is a UNIX socket with one. It is idempotent.
 func (d *Datagram) Close() error {
-	d.state.Store(streamClosed)
+	d.state.Store(closed)
 	return d.finish(true)
 }
 
 // Release closes the socket in this process only, and leaves its path: another process goes on with
 // it.
 func (d *Datagram) Release() error {
-	d.state.Store(streamClosed)
+	d.state.Store(closed)
 	return d.finish(false)
 }
 

@@ -1,6 +1,6 @@
 //go:build !unix
 
-package transport
+package tsocket
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/internal/await"
 )
 
@@ -21,11 +22,11 @@ func (s *datagramSocket) syscallConn() (syscall.RawConn, error) { return s.c.Sys
 
 func (s *datagramSocket) close(bool) error { return s.c.Close() }
 
-func (s *datagramSocket) receive(ctx context.Context, d *Datagram, p []byte) (n, size int, from Addr, err error) {
+func (s *datagramSocket) receive(ctx context.Context, d *Datagram, p []byte) (n, size int, from transport.Addr, err error) {
 	err = during(ctx, d, s.c.SetReadDeadline, func() error {
 		k, ap, err := s.c.ReadFromUDPAddrPort(p)
 		if n = k; ap.IsValid() {
-			from = FromAddrPort(ap)
+			from = transport.FromAddrPort(ap)
 		}
 		return err
 	})
@@ -42,12 +43,12 @@ func (s *datagramSocket) next(context.Context, *Datagram) (int, error) {
 	return 0, errors.ErrUnsupported
 }
 
-func (s *datagramSocket) send(ctx context.Context, d *Datagram, p []byte, to Addr) error {
+func (s *datagramSocket) send(ctx context.Context, d *Datagram, p []byte, to transport.Addr) error {
 	write := func() error { _, err := s.c.Write(p); return err }
 	switch {
 	case d.remote == nil:
-		ap, err := AddrPort(to)
-		local, _ := AddrPort(d.local)
+		ap, err := transport.AddrPort(to)
+		local, _ := transport.AddrPort(d.local)
 		if err == nil && ap.Addr().Is4() != local.Addr().Is4() {
 			err = fmt.Errorf("address %v is of another family than the socket: %w", to, syscall.EINVAL)
 		}
@@ -56,11 +57,11 @@ func (s *datagramSocket) send(ctx context.Context, d *Datagram, p []byte, to Add
 		}
 		write = func() error { _, err := s.c.WriteToUDPAddrPort(p, ap); return err }
 	case to != nil:
-		ap, err := AddrPort(to)
+		ap, err := transport.AddrPort(to)
 		if err != nil {
 			return err
 		}
-		if own, _ := AddrPort(d.remote); ap != own {
+		if own, _ := transport.AddrPort(d.remote); ap != own {
 			return syscall.EISCONN
 		}
 	}
@@ -69,12 +70,13 @@ func (s *datagramSocket) send(ctx context.Context, d *Datagram, p []byte, to Add
 
 // during runs an operation until ctx ends.
 func during(ctx context.Context, d *Datagram, deadline func(time.Time) error, op func() error) error {
-	if err := ended(ctx); err != nil {
+	if err := await.Ended(ctx); err != nil {
 		return err
 	}
 	until := time.Time{}
-	if IsNoWait(ctx) {
-		until = tries(0)
+	if transport.IsNoWait(ctx) {
+		// package net does not look at a socket at all once a deadline has passed
+		until = time.Now().Add(time.Millisecond)
 	}
 	if err := deadline(until); err != nil {
 		return reason(d, err)
@@ -94,38 +96,5 @@ func during(ctx context.Context, d *Datagram, deadline func(time.Time) error, op
 	case cut && errors.Is(err, os.ErrDeadlineExceeded):
 		return ctx.Err()
 	}
-	return PosixError(err)
-}
-
-func openUDP(local, remote Addr) (*Datagram, error) {
-	var l, r *net.UDPAddr
-	network := "udp4"
-	for _, a := range []Addr{local, remote} {
-		if ap, err := AddrPort(a); err == nil && ap.Addr().Is6() {
-			network = "udp6"
-		}
-	}
-	if a, err := ToNetAddr(network, local); err == nil {
-		l = a.(*net.UDPAddr)
-	}
-	var c *net.UDPConn
-	var err error
-	if remote == nil {
-		c, err = net.ListenUDP(network, l)
-	} else {
-		var a net.Addr
-		if a, err = ToNetAddr(network, remote); err != nil {
-			return nil, err
-		}
-		r = a.(*net.UDPAddr)
-		c, err = net.DialUDP(network, l, r)
-	}
-	if err != nil {
-		return nil, PosixError(err)
-	}
-	return newDatagram(&datagramSocket{c}, FromNetAddr(c.LocalAddr()), remote), nil
-}
-
-func openUnixgram(Addr, Addr) (*Datagram, error) {
-	return nil, fmt.Errorf("UNIX datagram sockets: %w", errors.ErrUnsupported)
+	return transport.PosixError(err)
 }

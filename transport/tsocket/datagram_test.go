@@ -1,4 +1,4 @@
-package transport
+package tsocket
 
 import (
 	"bytes"
@@ -7,14 +7,18 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/test/race"
+
+	"github.com/cnode-go/cnode/transport"
 )
 
 // udpPair opens two UDP sockets on the loopback of a family; the second is connected to the first.
@@ -22,7 +26,7 @@ func udpPair(t testing.TB, family string) (open, connected *Datagram) {
 	t.Helper()
 	at := loopback()
 	if family == "ipv6" {
-		at = FromAddrPort(netip.MustParseAddrPort("[::1]:0"))
+		at = transport.FromAddrPort(netip.MustParseAddrPort("[::1]:0"))
 		need.IPv6(t)
 	}
 	open, err := OpenUDP(at, nil)
@@ -49,7 +53,7 @@ func datagramPairs(t *testing.T, test func(t *testing.T, open, connected *Datagr
 }
 
 // requireReceives expects one datagram.
-func requireReceives(t testing.TB, d *Datagram, want string, from Addr) {
+func requireReceives(t testing.TB, d *Datagram, want string, from transport.Addr) {
 	t.Helper()
 	p := make([]byte, 1000)
 	n, sender, err := d.RecvFrom(soon(t), p)
@@ -58,7 +62,7 @@ func requireReceives(t testing.TB, d *Datagram, want string, from Addr) {
 	require.Equal(t, from, sender)
 }
 
-func requireSends(t testing.TB, d *Datagram, text string, to Addr) {
+func requireSends(t testing.TB, d *Datagram, text string, to transport.Addr) {
 	t.Helper()
 	n, err := d.SendTo(soon(t), []byte(text), to)
 	require.NoError(t, err)
@@ -119,20 +123,20 @@ func TestDatagramArguments(t *testing.T) {
 		for _, p := range [][]byte{nil, {}} {
 			_, err := connected.SendTo(soon(t), p, nil)
 			require.ErrorIs(t, err, syscall.EINVAL, "an empty datagram")
-			_, _, err = open.RecvFrom(NoWait(), p)
+			_, _, err = open.RecvFrom(transport.NoWait(), p)
 			require.ErrorIs(t, err, syscall.EINVAL, "no room")
 		}
 		_, err := open.SendTo(soon(t), []byte("x"), nil)
 		require.ErrorIs(t, err, syscall.EDESTADDRREQ)
 		_, err = connected.SendTo(soon(t), []byte("x"), connected.LocalAddr())
 		require.ErrorIs(t, err, syscall.EISCONN)
-		others := []Addr{MemoryAddr("x"), FromAddrPort(netip.AddrPort{}), UnixAddr("/x"), FromAddrPort(netip.MustParseAddrPort("127.0.0.1:9")),
-			FromAddrPort(netip.MustParseAddrPort("[::1]:9"))}
+		others := []transport.Addr{transport.MemoryAddr("x"), transport.FromAddrPort(netip.AddrPort{}), transport.UnixAddr("/x"), transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:9")),
+			transport.FromAddrPort(netip.MustParseAddrPort("[::1]:9"))}
 		refused := 0
 		for _, to := range others {
 			if to.Network() == open.LocalAddr().Network() {
-				a, _ := AddrPort(to)
-				b, _ := AddrPort(open.LocalAddr())
+				a, _ := transport.AddrPort(to)
+				b, _ := transport.AddrPort(open.LocalAddr())
 				if to.Network() == "unix" || a.IsValid() && a.Addr().Is4() == b.Addr().Is4() {
 					continue
 				}
@@ -142,7 +146,7 @@ func TestDatagramArguments(t *testing.T) {
 			refused++
 		}
 		require.Equal(t, 4, refused)
-		_, _, err = open.RecvFrom(NoWait(), make([]byte, 1))
+		_, _, err = open.RecvFrom(transport.NoWait(), make([]byte, 1))
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded, "nothing has been sent")
 	})
 }
@@ -151,7 +155,7 @@ func TestDatagramTime(t *testing.T) {
 	datagramPairs(t, func(t *testing.T, open, connected *Datagram) {
 		p := make([]byte, 10)
 		for range 2 {
-			_, _, err := open.RecvFrom(NoWait(), p)
+			_, _, err := open.RecvFrom(transport.NoWait(), p)
 			requireTimeout(t, err)
 		}
 		_, _, err := open.RecvFrom(within(t, 5*time.Millisecond), p)
@@ -167,7 +171,7 @@ func TestDatagramTime(t *testing.T) {
 		_, err = open.SendTo(ctx, []byte("never"), connected.LocalAddr())
 		require.ErrorIs(t, err, context.Canceled)
 
-		n, err := connected.SendTo(NoWait(), []byte("at once"), nil)
+		n, err := connected.SendTo(transport.NoWait(), []byte("at once"), nil)
 		require.NoError(t, err)
 		require.Equal(t, 7, n)
 		n, _, err = open.RecvFrom(soon(t), p)
@@ -188,8 +192,8 @@ func TestDatagramBusy(t *testing.T) {
 	datagramPairs(t, func(t *testing.T, open, connected *Datagram) {
 		first := outstanding(t, open, context.Background())
 		_, _, err := open.RecvFrom(soon(t), make([]byte, 1))
-		require.ErrorIs(t, err, ErrBusy)
-		require.ErrorIs(t, open.Disconnect(), ErrBusy)
+		require.ErrorIs(t, err, transport.ErrBusy)
+		require.ErrorIs(t, open.Disconnect(), transport.ErrBusy)
 		requireSends(t, open, "the other direction is free", connected.LocalAddr())
 		requireSends(t, connected, "x", nil)
 		require.NoError(t, returns(t, first), "the first one goes on")
@@ -212,9 +216,9 @@ func TestDatagramEnds(t *testing.T) {
 		require.NoError(t, open.Close())
 		require.ErrorIs(t, returns(t, waits), net.ErrClosed)
 		require.NoError(t, open.Close())
-		_, _, err = open.RecvFrom(NoWait(), p)
+		_, _, err = open.RecvFrom(transport.NoWait(), p)
 		require.ErrorIs(t, err, net.ErrClosed)
-		_, err = open.SendTo(NoWait(), p, connected.LocalAddr())
+		_, err = open.SendTo(transport.NoWait(), p, connected.LocalAddr())
 		require.ErrorIs(t, err, net.ErrClosed)
 		require.ErrorIs(t, open.Disconnect(), net.ErrClosed)
 	})
@@ -222,8 +226,8 @@ func TestDatagramEnds(t *testing.T) {
 
 func TestDatagramErrorsNameAnAddress(t *testing.T) {
 	open, connected := udpPair(t, "ipv4")
-	_, _, err := open.RecvFrom(NoWait(), make([]byte, 1))
-	var op *OpError
+	_, _, err := open.RecvFrom(transport.NoWait(), make([]byte, 1))
+	var op *transport.OpError
 	require.ErrorAs(t, err, &op)
 	require.Equal(t, "receive", op.Op)
 	require.Equal(t, open.LocalAddr(), op.Addr)
@@ -275,7 +279,7 @@ func TestDatagramSenders(t *testing.T) {
 func TestOpenUDPWildcard(t *testing.T) {
 	for _, family := range []string{"ipv4", "ipv6"} {
 		host := map[string]string{"ipv4": "127.0.0.1", "ipv6": "::1"}[family]
-		at, err := ParseInet(family, host, 0)
+		at, err := transport.ParseInet(family, host, 0)
 		require.NoError(t, err)
 		open, err := OpenUDP(at, nil)
 		if family == "ipv6" && err != nil {
@@ -290,9 +294,9 @@ func TestOpenUDPWildcard(t *testing.T) {
 		requireReceives(t, open, "x", connected.LocalAddr())
 		require.NoError(t, connected.Close())
 
-		port, err := Port(connected.LocalAddr())
+		port, err := transport.Port(connected.LocalAddr())
 		require.NoError(t, err)
-		from, err := WithPort(wildcard(t, "ip"), port)
+		from, err := transport.WithPort(wildcard(t, "ip"), port)
 		require.NoError(t, err)
 		again, err := OpenUDP(from, open.LocalAddr())
 		require.NoError(t, err)
@@ -302,10 +306,10 @@ func TestOpenUDPWildcard(t *testing.T) {
 }
 
 func TestOpenUDPRefuses(t *testing.T) {
-	six := FromAddrPort(netip.MustParseAddrPort("[::1]:0"))
-	for _, tt := range []struct{ local, remote Addr }{
-		{nil, nil}, {UnixAddr("/x"), nil}, {loopback(), UnixAddr("/x")}, {loopback(), six}, {six, loopback()},
-		{MemoryAddr("x"), nil}, {nil, MemoryAddr("x")}, {FromAddrPort(netip.AddrPort{}), nil},
+	six := transport.FromAddrPort(netip.MustParseAddrPort("[::1]:0"))
+	for _, tt := range []struct{ local, remote transport.Addr }{
+		{nil, nil}, {transport.UnixAddr("/x"), nil}, {loopback(), transport.UnixAddr("/x")}, {loopback(), six}, {six, loopback()},
+		{transport.MemoryAddr("x"), nil}, {nil, transport.MemoryAddr("x")}, {transport.FromAddrPort(netip.AddrPort{}), nil},
 	} {
 		d, err := OpenUDP(tt.local, tt.remote)
 		require.ErrorIs(t, err, syscall.EINVAL, "%v %v", tt.local, tt.remote)
@@ -392,7 +396,7 @@ type emptying struct {
 	received func()
 }
 
-func (c emptying) receive(context.Context, *Datagram, []byte) (n, size int, from Addr, err error) {
+func (c emptying) receive(context.Context, *Datagram, []byte) (n, size int, from transport.Addr, err error) {
 	c.received()
 	return 0, 0, nil, nil
 }
@@ -411,4 +415,30 @@ func TestDatagramEmptyOnesEndWithContext(t *testing.T) {
 	require.Zero(t, n)
 	require.Nil(t, from)
 	require.Zero(t, left)
+}
+
+// An operation does not keep the buffer that it was given.
+func TestDatagramBuffersAreLetGo(t *testing.T) {
+	open, connected := udpPair(t, "ipv4")
+	requireLetGo(t, returns(t, lent(1000, func(b []byte) { _, err := connected.SendTo(soon(t), b, nil); require.NoError(t, err) })))
+	requireLetGo(t, returns(t, lent(1000, func(b []byte) {
+		_, _, err := open.RecvFrom(soon(t), b)
+		require.NoError(t, err)
+	})))
+}
+
+// lent gives a buffer to an operation on another goroutine, and forgets the buffer.
+func lent(size int, operation func(b []byte)) <-chan weak.Pointer[byte] {
+	done := make(chan weak.Pointer[byte], 1)
+	go func() {
+		b := make([]byte, size)
+		operation(b)
+		done <- weak.Make(&b[0])
+	}()
+	return done
+}
+
+func requireLetGo(t testing.TB, b weak.Pointer[byte]) {
+	t.Helper()
+	require.Eventually(t, func() bool { runtime.GC(); return b.Value() == nil }, tooLong, time.Millisecond)
 }

@@ -1,19 +1,22 @@
 //go:build unix
 
-package transport
+package tsocket
 
 import (
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/internal/await"
+	"github.com/cnode-go/cnode/transport/internal/bind"
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
@@ -22,9 +25,9 @@ import (
 type datagramSocket struct {
 	pair   *await.Pair
 	family int
-	mapped bool        // an IPv6 socket that carries IPv4, too: it was adopted
-	file   *socketFile // what close removes
-	peer   []byte      // the sockaddr that it is connected to
+	mapped bool       // an IPv6 socket that carries IPv4, too: it was adopted
+	file   *bind.File // what close removes
+	peer   []byte     // the sockaddr that it is connected to
 
 	// Arguments and results of the calls in flight, so that the closures below are made once.
 	in  receipt
@@ -45,13 +48,13 @@ type receipt struct {
 // A dispatch is a datagram on its way out.
 type dispatch struct {
 	p    []byte
-	to   Addr   // nil: the one that the socket is connected to
-	name []byte // its sockaddr
+	to   transport.Addr // nil: the one that the socket is connected to
+	name []byte         // its sockaddr
 	err  error
 }
 
 // ownDatagram makes a Datagram of a descriptor, through a duplicate; on success fd is closed.
-func ownDatagram(fd int, remote Addr) (*Datagram, error) {
+func ownDatagram(fd int, remote transport.Addr) (*Datagram, error) {
 	local, err := localAddrFD(fd)
 	if err != nil {
 		return nil, os.NewSyscallError("getsockname", err)
@@ -65,7 +68,7 @@ func ownDatagram(fd int, remote Addr) (*Datagram, error) {
 		s.mapped = err == nil && only == 0
 	}
 	if remote != nil {
-		if s.peer, err = AppendSockaddr(nil, remote); err != nil {
+		if s.peer, err = transport.AppendSockaddr(nil, remote); err != nil {
 			return nil, err
 		}
 	}
@@ -76,7 +79,9 @@ func ownDatagram(fd int, remote Addr) (*Datagram, error) {
 		return nil, err
 	}
 	_ = unix.Close(fd)
-	s.file = fileAt(local)
+	if path, err := transport.UnixPath(local); err == nil {
+		s.file = bind.FileAt(path)
+	}
 	s.receiveReady, s.sendReady, s.nextReady = s.tryReceive, s.trySend, s.tryNext
 	return newDatagram(s, local, remote), nil
 }
@@ -85,13 +90,13 @@ func (s *datagramSocket) syscallConn() (syscall.RawConn, error) { return s.pair.
 
 func (s *datagramSocket) close(unlink bool) error {
 	if unlink {
-		s.file.remove()
+		s.file.Remove()
 	}
 	s.pair.Close()
 	return nil
 }
 
-func (s *datagramSocket) receive(ctx context.Context, d *Datagram, p []byte) (n, size int, from Addr, err error) {
+func (s *datagramSocket) receive(ctx context.Context, d *Datagram, p []byte) (n, size int, from transport.Addr, err error) {
 	r := &s.in
 	r.p, r.n, r.size, r.err = p, 0, 0, nil
 	err = reason(d, s.pair.In.Wait(ctx, s.receiveReady))
@@ -104,7 +109,7 @@ func (s *datagramSocket) receive(ctx context.Context, d *Datagram, p []byte) (n,
 	}
 	if from = r.addr; from == nil { // the system does not say
 		if from = d.remote; from == nil && s.family == unix.AF_UNIX {
-			from = UnixAddr("")
+			from = transport.UnixAddr("")
 		}
 	}
 	return r.n, r.size, from, nil
@@ -131,18 +136,18 @@ func (s *datagramSocket) try(fd uintptr, call func(fd int, r *receipt)) bool {
 		case again(r.err):
 			r.err = nil
 			return false
-		case !interrupted(r.err):
+		case !errors.Is(r.err, syscall.EINTR):
 			return true
 		}
 	}
 }
 
-func (s *datagramSocket) send(ctx context.Context, d *Datagram, p []byte, to Addr) error {
+func (s *datagramSocket) send(ctx context.Context, d *Datagram, p []byte, to transport.Addr) error {
 	w := &s.out
 	w.p, w.to, w.name = p, nil, w.name[:0]
 	defer func() { w.p, w.to = nil, nil }()
 	if to != nil {
-		name, err := AppendSockaddr(w.name, to)
+		name, err := transport.AppendSockaddr(w.name, to)
 		if w.name = name; err != nil {
 			if errors.Is(err, syscall.EAFNOSUPPORT) {
 				err = fmt.Errorf("address %v is of no kind that this socket sends to: %w", to, syscall.EINVAL)
@@ -158,8 +163,7 @@ func (s *datagramSocket) send(ctx context.Context, d *Datagram, p []byte, to Add
 			f, _ := family(to)
 			// IPv4 addresses have the mapped form on such a socket
 			if f == unix.AF_INET && s.mapped {
-				ap, _ := inetPort(to)
-				w.name, _ = appendInet6(w.name[:0], ap)
+				w.name = appendMapped(w.name[:0], to)
 			} else if f != s.family {
 				return fmt.Errorf("address %v is of another family than the socket: %w", to, syscall.EINVAL)
 			}
@@ -171,6 +175,30 @@ func (s *datagramSocket) send(ctx context.Context, d *Datagram, p []byte, to Add
 		err = s.dispatch(ctx, d)
 	}
 	return err
+}
+
+// appendMapped appends the sockaddr_in6 that stands for an IPv4 address on a socket of IPv6.
+func appendMapped(b []byte, four transport.Addr) []byte {
+	ap, _ := transport.AddrPort(four)
+	start := len(b)
+	b, _ = transport.AppendSockaddr(b, transport.FromAddrPort(netip.AddrPortFrom(netip.IPv6Unspecified(), ap.Port())))
+	sixteen := ap.Addr().As16()
+	copy(b[start+8:], sixteen[:]) // sin6_addr
+	return b
+}
+
+// family is the address family for a new socket.
+func family(a transport.Addr) (int, error) {
+	if ap, err := transport.AddrPort(a); err == nil {
+		if ap.Addr().Is4() {
+			return unix.AF_INET, nil
+		}
+		return unix.AF_INET6, nil
+	}
+	if _, err := transport.UnixPath(a); err == nil {
+		return unix.AF_UNIX, nil
+	}
+	return 0, fmt.Errorf("address %v is neither an inet nor a UNIX one: %w", a, unix.EAFNOSUPPORT)
 }
 
 // dispatch sends what s.out holds.
@@ -198,10 +226,10 @@ func (s *datagramSocket) looks() bool {
 func (s *datagramSocket) dispatchByLooking(ctx context.Context, d *Datagram) error {
 	pause := await.Backoff{First: time.Millisecond, Most: 50 * time.Millisecond}
 	for {
-		if err := ended(ctx); err != nil {
+		if err := await.Ended(ctx); err != nil {
 			return err
 		}
-		if err := s.pair.Out.Wait(NoWait(), s.sendReady); err == nil {
+		if err := s.pair.Out.Wait(transport.NoWait(), s.sendReady); err == nil {
 			return s.out.err
 		} else if !isTimeout(err) {
 			return reason(d, err)
@@ -223,7 +251,7 @@ func (s *datagramSocket) trySend(fd uintptr) bool {
 		case again(w.err), w.err == syscall.ENOBUFS && s.looks(): // ENOBUFS: how the BSDs say it
 			w.err = nil
 			return false
-		case !interrupted(w.err):
+		case !errors.Is(w.err, syscall.EINTR):
 			return true
 		}
 	}

@@ -1,6 +1,6 @@
 //go:build unix
 
-package transport
+package tsocket
 
 import (
 	"bytes"
@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/test/sockdir"
+	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
@@ -29,10 +30,10 @@ var datagramAllocs = map[bool]float64{true: 0, false: 6}[runtime.GOOS == "linux"
 func unixgrams(t testing.TB) (open, connected *Datagram) {
 	t.Helper()
 	dir := sockdir.New(t)
-	open, err := OpenUnixgram(UnixAddr(filepath.Join(dir, "a")), nil)
+	open, err := OpenUnixgram(transport.UnixAddr(filepath.Join(dir, "a")), nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { open.Close() })
-	connected, err = OpenUnixgram(UnixAddr(filepath.Join(dir, "b")), open.LocalAddr())
+	connected, err = OpenUnixgram(transport.UnixAddr(filepath.Join(dir, "b")), open.LocalAddr())
 	require.NoError(t, err)
 	t.Cleanup(func() { connected.Close() })
 	return open, connected
@@ -64,12 +65,18 @@ func TestDatagramEmptyOnes(t *testing.T) {
 			require.NoError(t, raw.Control(func(fd uintptr) { err = unix.Send(int(fd), nil, 0) }))
 			require.NoError(t, err)
 		}
-		_, _, err = open.RecvFrom(NoWait(), make([]byte, 10))
+		_, _, err = open.RecvFrom(transport.NoWait(), make([]byte, 10))
 		requireTimeout(t, err)
 		require.NoError(t, raw.Control(func(fd uintptr) { err = unix.Send(int(fd), nil, 0) }))
 		require.NoError(t, err)
 		requireSends(t, connected, "not empty", nil)
 		requireReceives(t, open, "not empty", connected.LocalAddr())
+		require.NoError(t, raw.Control(func(fd uintptr) { err = unix.Send(int(fd), nil, 0) }))
+		require.NoError(t, err)
+		requireSends(t, connected, "not empty", nil)
+		p, _, err := open.Receive(soon(t))
+		require.NoError(t, err)
+		require.Equal(t, "not empty", string(p))
 	})
 }
 
@@ -81,7 +88,7 @@ func TestDatagramGrowsSendBuffer(t *testing.T) {
 	for _, to := range []string{"connected", "with an address"} {
 		t.Run(to, func(t *testing.T) {
 			open, connected := unixgrams(t)
-			sender, at := connected, Addr(nil)
+			sender, at := connected, transport.Addr(nil)
 			if to != "connected" {
 				var err error
 				sender, err = OpenUnixgram(nil, nil)
@@ -137,7 +144,7 @@ func TestDatagramWaitsForRoom(t *testing.T) {
 	for _, how := range []string{"connected", "with an address"} {
 		t.Run(how, func(t *testing.T) {
 			open, sender := unixgrams(t)
-			at := Addr(nil)
+			at := transport.Addr(nil)
 			if how != "connected" {
 				var err error
 				sender, err = OpenUnixgram(nil, nil)
@@ -147,7 +154,7 @@ func TestDatagramWaitsForRoom(t *testing.T) {
 			}
 			fill := func() (sent int) {
 				for ; ; sent++ {
-					if _, err := sender.SendTo(NoWait(), []byte{byte(sent)}, at); err != nil {
+					if _, err := sender.SendTo(transport.NoWait(), []byte{byte(sent)}, at); err != nil {
 						requireTimeout(t, err)
 						return sent
 					}
@@ -161,8 +168,8 @@ func TestDatagramWaitsForRoom(t *testing.T) {
 			cancelled := aside(func() error { _, err := sender.SendTo(ctx, []byte("x"), at); return err })
 			require.Eventually(t, sender.sending.Load, tooLong, time.Millisecond)
 			_, err = sender.SendTo(soon(t), []byte("x"), at)
-			require.ErrorIs(t, err, ErrBusy)
-			require.ErrorIs(t, sender.Disconnect(), ErrBusy)
+			require.ErrorIs(t, err, transport.ErrBusy)
+			require.ErrorIs(t, sender.Disconnect(), transport.ErrBusy)
 			cancel()
 			require.ErrorIs(t, returns(t, cancelled), context.Canceled)
 
@@ -192,7 +199,7 @@ func TestDatagramWaitsForRoomQuietly(t *testing.T) {
 	for _, how := range []string{"connected", "with an address"} {
 		t.Run(how, func(t *testing.T) {
 			open, other := unixgrams(t)
-			at, to := Addr(nil), open.LocalAddr()
+			at, to := transport.Addr(nil), open.LocalAddr()
 			if how != "connected" {
 				at, to = to, nil
 			}
@@ -205,7 +212,7 @@ func TestDatagramWaitsForRoomQuietly(t *testing.T) {
 			sock.sendReady = func(fd uintptr) bool { tries.Add(1); return ready(fd) }
 			sent := 0
 			for ; ; sent++ {
-				if _, err := other.SendTo(NoWait(), []byte("other"), nil); err != nil {
+				if _, err := other.SendTo(transport.NoWait(), []byte("other"), nil); err != nil {
 					requireTimeout(t, err)
 					break
 				}
@@ -219,7 +226,7 @@ func TestDatagramWaitsForRoomQuietly(t *testing.T) {
 				requireReceives(t, open, "other", other.LocalAddr())
 			}
 			require.NoError(t, returns(t, waits))
-			requireReceives(t, open, "mine", UnixAddr(""))
+			requireReceives(t, open, "mine", transport.UnixAddr(""))
 		})
 	}
 }
@@ -235,7 +242,7 @@ func TestUDPPorts(t *testing.T) {
 	require.ErrorIs(t, err, syscall.EADDRINUSE)
 
 	udpPair(t, "ipv6") // where there is no IPv6 the test ends here
-	six, err := OpenUDP(FromAddrPort(netip.MustParseAddrPort("[::]:0")), nil)
+	six, err := OpenUDP(transport.FromAddrPort(netip.MustParseAddrPort("[::]:0")), nil)
 	require.NoError(t, err)
 	defer six.Close()
 	raw, err := six.SyscallConn()
@@ -248,7 +255,7 @@ func TestUDPPorts(t *testing.T) {
 
 func TestUnixgramPaths(t *testing.T) {
 	dir := sockdir.New(t)
-	at := UnixAddr(filepath.Join(dir, "s"))
+	at := transport.UnixAddr(filepath.Join(dir, "s"))
 
 	// A path that a dead process has left is taken over; Close removes it.
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM, 0)
@@ -284,17 +291,17 @@ func TestUnixgramPaths(t *testing.T) {
 	require.NoError(t, other.Close())
 
 	// An attempt that fails leaves no path.
-	_, err = OpenUnixgram(at, UnixAddr(filepath.Join(dir, "nobody")))
+	_, err = OpenUnixgram(at, transport.UnixAddr(filepath.Join(dir, "nobody")))
 	require.ErrorIs(t, err, syscall.ENOENT)
 	require.NoFileExists(t, at.Path())
 
 	d, err = OpenUnixgram(at, nil)
 	require.NoError(t, err)
-	_, err = d.SendTo(soon(t), []byte("x"), UnixAddr(strings.Repeat("p", sys.MaxUnixPath+1)))
+	_, err = d.SendTo(soon(t), []byte("x"), transport.UnixAddr(strings.Repeat("p", sys.MaxUnixPath+1)))
 	require.ErrorIs(t, err, syscall.ENAMETOOLONG)
 	require.NoError(t, d.Close())
 
-	for _, tt := range []struct{ local, remote Addr }{{loopback(), nil}, {nil, loopback()}, {MemoryAddr("x"), nil}} {
+	for _, tt := range []struct{ local, remote transport.Addr }{{loopback(), nil}, {nil, loopback()}, {transport.MemoryAddr("x"), nil}} {
 		_, err = OpenUnixgram(tt.local, tt.remote)
 		require.ErrorIs(t, err, syscall.EINVAL)
 	}
@@ -306,13 +313,13 @@ func TestUnixgramUnnamed(t *testing.T) {
 	unnamed, err := OpenUnixgram(nil, open.LocalAddr())
 	require.NoError(t, err)
 	defer unnamed.Close()
-	require.Equal(t, UnixAddr(""), unnamed.LocalAddr())
+	require.Equal(t, transport.UnixAddr(""), unnamed.LocalAddr())
 	requireSends(t, unnamed, "guess who", nil)
-	requireReceives(t, open, "guess who", UnixAddr(""))
+	requireReceives(t, open, "guess who", transport.UnixAddr(""))
 	requireSends(t, unnamed, "once more", open.LocalAddr())
-	requireReceives(t, open, "once more", UnixAddr(""))
+	requireReceives(t, open, "once more", transport.UnixAddr(""))
 	if sys.AbstractNames {
-		named, err := OpenUnixgram(UnixAddr("@datagram-"+filepath.Base(sockdir.New(t))), nil)
+		named, err := OpenUnixgram(transport.UnixAddr("@datagram-"+filepath.Base(sockdir.New(t))), nil)
 		require.NoError(t, err)
 		defer named.Close()
 		requireSends(t, named, "abstract", open.LocalAddr())

@@ -1,4 +1,6 @@
-package transport
+package tsocket
+
+import "github.com/cnode-go/cnode/transport"
 
 import "github.com/cnode-go/cnode/transport/internal/sys"
 
@@ -10,7 +12,7 @@ const tellsRoom = true
 type sender struct {
 	name  [128]byte // sockaddr_storage
 	known string    // the name whose Addr addr is
-	addr  Addr
+	addr  transport.Addr
 }
 
 func recvFromFD(fd int, r *receipt) {
@@ -25,10 +27,10 @@ func recvFromFD(fd int, r *receipt) {
 		return
 	}
 	if len(name) == 0 { // an unnamed UNIX socket
-		r.addr, r.known = UnixAddr(""), ""
+		r.addr, r.known = transport.UnixAddr(""), ""
 		return
 	}
-	r.addr, _ = ParseSockaddr(name)
+	r.addr, _ = transport.ParseSockaddr(name)
 	r.known = string(name)
 }
 

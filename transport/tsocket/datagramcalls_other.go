@@ -1,12 +1,13 @@
 //go:build unix && !linux
 
-package transport
+package tsocket
 
 import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
@@ -16,7 +17,7 @@ const tellsRoom = false
 
 // A sender is who sent the last datagram; nil if the system does not say.
 type sender struct {
-	addr Addr
+	addr transport.Addr
 	buf  []byte // in which peekFD looks at the next one
 }
 
@@ -25,7 +26,7 @@ func recvFromFD(fd int, r *receipt) {
 	if r.err = err; err != nil {
 		return
 	}
-	r.n, r.size, r.addr = n, n, FromSockaddr(from)
+	r.n, r.size, r.addr = n, n, transport.FromSockaddr(from)
 	if flags&unix.MSG_TRUNC != 0 {
 		r.size = UnknownSize
 	}
@@ -52,7 +53,7 @@ func sendToFD(fd int, w *dispatch) error {
 		_, err := unix.Write(fd, w.p)
 		return err
 	}
-	sa, err := ToSockaddr(w.to)
+	sa, err := transport.ToSockaddr(w.to)
 	if err != nil {
 		return err
 	}

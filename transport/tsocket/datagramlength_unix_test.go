@@ -1,6 +1,6 @@
 //go:build unix
 
-package transport
+package tsocket
 
 import (
 	"bytes"
@@ -15,21 +15,23 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/test/expect"
+
+	"github.com/cnode-go/cnode/transport"
 )
 
 // The length of the next datagram can be had before it is read, whatever it is, and takes nothing
 // but empty datagrams.
 func TestDatagramLength(t *testing.T) {
 	datagramPairs(t, func(t *testing.T, open, connected *Datagram) {
-		_, err := open.NextLength(NoWait())
+		_, err := open.NextLength(transport.NoWait())
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 		_, err = open.NextLength(within(t, time.Millisecond))
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		waits := aside(func() error { return second(open.NextLength(context.Background())) })
 		expect.WaitsIn(t, "", "(*Datagram).NextLength(")
-		require.ErrorIs(t, second(open.NextLength(soon(t))), ErrBusy)
+		require.ErrorIs(t, second(open.NextLength(soon(t))), transport.ErrBusy)
 		_, _, err = open.RecvFrom(soon(t), make([]byte, 1))
-		require.ErrorIs(t, err, ErrBusy)
+		require.ErrorIs(t, err, transport.ErrBusy)
 		for i, size := range []int{1, 100, 5000, 60000} {
 			sent := bytes.Repeat([]byte{byte(size)}, size)
 			_, err := connected.SendTo(soon(t), sent, nil)

@@ -1,4 +1,4 @@
-package transport_test
+package tsocket_test
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/tsocket"
 )
 
 // A question and its answer over UDP: the server is bound only, the client connected to it.
@@ -14,13 +15,13 @@ func ExampleOpenUDP() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	at, _ := transport.ParseInet("ipv4", "127.0.0.1", 0)
-	server, err := transport.OpenUDP(at, nil)
+	server, err := tsocket.OpenUDP(at, nil)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	defer server.Close()
-	client, err := transport.OpenUDP(nil, server.LocalAddr())
+	client, err := tsocket.OpenUDP(nil, server.LocalAddr())
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -48,20 +49,20 @@ func ExampleSendQueue() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	at, _ := transport.ParseInet("ipv4", "127.0.0.1", 0)
-	server, err := transport.OpenUDP(at, nil)
+	server, err := tsocket.OpenUDP(at, nil)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	defer server.Close()
-	client, err := transport.OpenUDP(nil, server.LocalAddr())
+	client, err := tsocket.OpenUDP(nil, server.LocalAddr())
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	defer client.Close()
 
-	q := transport.NewSendQueue(client)
+	q := tsocket.NewSendQueue(client)
 	var senders sync.WaitGroup
 	for range 5 {
 		senders.Go(func() {

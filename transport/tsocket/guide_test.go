@@ -1,6 +1,6 @@
 //go:build unix
 
-package transport
+package tsocket
 
 import (
 	"context"
@@ -17,8 +17,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/test/expect"
 	"github.com/cnode-go/cnode/test/port"
 	"github.com/cnode-go/cnode/test/sockdir"
+	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/internal/await"
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
@@ -42,21 +44,21 @@ func guideSection(t *testing.T, heading string, rules []guideRule) {
 func TestGuideAddresses(t *testing.T) {
 	guideSection(t, "The tsocket_address abstraction", []guideRule{
 		{"an endpoint has a string for people", func(t *testing.T) {
-			for _, a := range []Addr{loopback(), UnixAddr("/x"), MemoryAddr("x"), WithPeerName(loopback(), "n@h")} {
+			for _, a := range []transport.Addr{loopback(), transport.UnixAddr("/x"), transport.MemoryAddr("x"), transport.WithPeerName(loopback(), "n@h")} {
 				require.NotEmpty(t, a.String())
 			}
 		}},
 		{"its parts come from the getters of its kind", func(t *testing.T) {
-			host, err := Host(loopback())
+			host, err := transport.Host(loopback())
 			require.NoError(t, err)
 			require.Equal(t, "127.0.0.1", host)
-			path, err := UnixPath(UnixAddr("/x"))
+			path, err := transport.UnixPath(transport.UnixAddr("/x"))
 			require.NoError(t, err)
 			require.Equal(t, "/x", path)
 		}},
 		{"a copy can be changed without the original", func(t *testing.T) {
 			a := &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 1}
-			c := CopyAddr(a)
+			c := transport.CopyAddr(a)
 			a.Port = 2
 			require.Equal(t, "10.0.0.1:1", c.String())
 		}},
@@ -69,7 +71,7 @@ type slowCarrier struct {
 	room *mailroom
 }
 
-func (c slowCarrier) send(ctx context.Context, _ *Datagram, p []byte, to Addr) error {
+func (c slowCarrier) send(ctx context.Context, _ *Datagram, p []byte, to transport.Addr) error {
 	return second(c.room.SendTo(ctx, p, to))
 }
 
@@ -78,6 +80,14 @@ func TestGuideDatagrams(t *testing.T) {
 		{"a receive gives the next datagram, its length and its sender", guideUDP(func(t *testing.T, open, connected *Datagram) {
 			requireSends(t, connected, "datagram", nil)
 			requireReceives(t, open, "datagram", connected.LocalAddr())
+		})},
+		{"its buffer is as long as the datagram, whatever that is", guideUDP(func(t *testing.T, open, connected *Datagram) {
+			sent := strings.Repeat("long", 10_000)
+			require.NoError(t, second(connected.SendTo(soon(t), []byte(sent), nil)))
+			got, from, err := open.Receive(soon(t))
+			require.NoError(t, err)
+			require.Equal(t, sent, string(got))
+			require.Equal(t, connected.LocalAddr(), from)
 		})},
 		{"or it fails", guideUDP(func(t *testing.T, open, connected *Datagram) {
 			require.NoError(t, open.Close())
@@ -97,7 +107,7 @@ func TestGuideDatagrams(t *testing.T) {
 		{"a second receive is busy", guideUDP(func(t *testing.T, open, _ *Datagram) {
 			first := outstanding(t, open, context.Background())
 			_, _, err := open.RecvFrom(soon(t), make([]byte, 1))
-			require.ErrorIs(t, err, ErrBusy)
+			require.ErrorIs(t, err, transport.ErrBusy)
 			require.NoError(t, open.Close())
 			require.ErrorIs(t, returns(t, first), net.ErrClosed)
 		})},
@@ -121,8 +131,8 @@ func TestGuideDatagrams(t *testing.T) {
 			first := aside(func() error { return second(d.SendTo(soon(t), []byte("first"), nil)) })
 			require.Eventually(t, d.sending.Load, tooLong, time.Millisecond)
 			_, err := d.SendTo(soon(t), []byte("second"), nil)
-			require.ErrorIs(t, err, ErrBusy)
-			require.ErrorIs(t, d.Disconnect(), ErrBusy)
+			require.ErrorIs(t, err, transport.ErrBusy)
+			require.ErrorIs(t, d.Disconnect(), transport.ErrBusy)
 			close(slow.gate)
 			require.NoError(t, returns(t, first))
 			require.Equal(t, []string{"first"}, slow.sent)
@@ -137,7 +147,7 @@ func TestGuideDatagrams(t *testing.T) {
 		})},
 		{"to disconnect with an operation outstanding is busy", guideUDP(func(t *testing.T, open, connected *Datagram) {
 			first := outstanding(t, open, context.Background())
-			require.ErrorIs(t, open.Disconnect(), ErrBusy)
+			require.ErrorIs(t, open.Disconnect(), transport.ErrBusy)
 			requireSends(t, connected, "x", nil)
 			require.NoError(t, returns(t, first))
 			require.NoError(t, open.Disconnect())
@@ -152,7 +162,7 @@ func TestGuideDatagrams(t *testing.T) {
 
 func TestGuideStreams(t *testing.T) {
 	guideSection(t, "The tstream_context abstraction", []guideRule{
-		{"pending bytes are those received and not consumed, or none", guideTCP(func(t *testing.T, c, s *Stream) {
+		{"pending bytes are those received and not consumed, or none", guideTCP(func(t *testing.T, c, s *transport.Stream) {
 			n, err := s.PendingBytes()
 			require.NoError(t, err)
 			require.Zero(t, n)
@@ -160,7 +170,7 @@ func TestGuideStreams(t *testing.T) {
 			require.NoError(t, err)
 			require.Eventually(t, func() bool { n, err := s.PendingBytes(); return n == 10 && err == nil }, tooLong, time.Millisecond)
 		})},
-		{"pending bytes may be asked for inside a packet", guideTCP(func(t *testing.T, c, s *Stream) {
+		{"pending bytes may be asked for inside a packet", guideTCP(func(t *testing.T, c, s *transport.Stream) {
 			_, err := c.Writev(soon(t), make([]byte, 100))
 			require.NoError(t, err)
 			require.Eventually(t, func() bool { n, err := s.PendingBytes(); return n == 100 && err == nil }, tooLong, time.Millisecond)
@@ -183,24 +193,27 @@ func TestGuideStreams(t *testing.T) {
 			_, err = c.Writev(soon(t), make([]byte, 5))
 			require.NoError(t, err)
 			read := aside(func() error { _, err := s.Readv(context.Background(), make([]byte, 1), make([]byte, 9)); return err })
-			require.Eventually(t, func() bool { n, err := s.PendingBytes(); return s.reading.Load() && n == 0 && err == nil },
+			expect.WaitsIn(t, "", "(*Stream).Readv(")
+			require.Eventually(t, func() bool { n, err := s.PendingBytes(); return n == 0 && err == nil },
 				tooLong, time.Millisecond, "none while the rest is waited for")
 			_, err = c.Writev(soon(t), make([]byte, 5))
 			require.NoError(t, err)
 			require.NoError(t, returns(t, read))
 		})},
-		{"pending bytes of a stream that has ended are an error", guideTCP(func(t *testing.T, c, _ *Stream) {
+		{"pending bytes of a stream that has ended are an error", guideTCP(func(t *testing.T, c, _ *transport.Stream) {
 			require.NoError(t, c.Disconnect())
 			_, err := c.PendingBytes()
 			require.ErrorIs(t, err, syscall.ENOTCONN)
 		})},
 		{"so is the plug-in's own", func(t *testing.T) {
-			cb, failed := memoryCallbacks(), errors.New("it cannot tell")
-			cb.Pending = func(*memorySocket) (int, error) { return 0, failed }
-			c, _ := memoryPair(t, cb)
+			cb, failed := transport.TCPCallbacks(), errors.New("it cannot tell")
+			cb.Pending = func(int) (int, error) { return 0, failed }
+			tr, err := transport.New(cb, nil)
+			require.NoError(t, err)
+			c, _ := pair(t, tr, loopback())
 			require.ErrorIs(t, second(c.PendingBytes()), failed)
 		}},
-		{"a read ends when every buffer is full", guideTCP(func(t *testing.T, c, s *Stream) {
+		{"a read ends when every buffer is full", guideTCP(func(t *testing.T, c, s *transport.Stream) {
 			a, b := make([]byte, 2), make([]byte, 3)
 			read := aside(func() error { _, err := s.Readv(context.Background(), a, b); return err })
 			for _, p := range []string{"1", "23", "4"} {
@@ -217,12 +230,12 @@ func TestGuideStreams(t *testing.T) {
 			require.NoError(t, returns(t, read))
 			require.Equal(t, "12345", string(a)+string(b))
 		})},
-		{"or when it fails", guideTCP(func(t *testing.T, c, s *Stream) {
+		{"or when it fails", guideTCP(func(t *testing.T, c, s *transport.Stream) {
 			require.NoError(t, c.Close())
 			_, err := s.Readv(soon(t), make([]byte, 1))
 			require.Equal(t, io.EOF, err)
 		})},
-		{"a read gives the total length, never 0", guideTCP(func(t *testing.T, c, s *Stream) {
+		{"a read gives the total length, never 0", guideTCP(func(t *testing.T, c, s *transport.Stream) {
 			_, err := c.Writev(soon(t), []byte("12345"))
 			require.NoError(t, err)
 			n, err := s.Readv(soon(t), make([]byte, 2), make([]byte, 3))
@@ -231,56 +244,56 @@ func TestGuideStreams(t *testing.T) {
 			_, err = s.Readv(soon(t))
 			require.ErrorIs(t, err, syscall.EINVAL)
 		})},
-		{"a second read is busy", guideTCP(func(t *testing.T, c, s *Stream) {
+		{"a second read is busy", guideTCP(func(t *testing.T, c, s *transport.Stream) {
 			first := aside(func() error { _, err := s.Readv(context.Background(), make([]byte, 1)); return err })
-			require.Eventually(t, s.reading.Load, tooLong, time.Millisecond)
+			expect.WaitsIn(t, "", "(*Stream).Readv(")
 			_, err := s.Readv(soon(t), make([]byte, 1))
-			require.ErrorIs(t, err, ErrBusy)
+			require.ErrorIs(t, err, transport.ErrBusy)
 			_, err = c.Writev(soon(t), []byte("x"))
 			require.NoError(t, err)
 			require.NoError(t, returns(t, first))
 		})},
-		{"to write an empty vector is invalid", guideTCP(func(t *testing.T, c, _ *Stream) {
+		{"to write an empty vector is invalid", guideTCP(func(t *testing.T, c, _ *transport.Stream) {
 			for _, v := range [][][]byte{nil, {nil, {}}} {
 				_, err := c.Writev(soon(t), v...)
 				require.ErrorIs(t, err, syscall.EINVAL)
 			}
 		})},
-		{"a write ends when every buffer has been delivered, and gives the total length", guideTCP(func(t *testing.T, c, s *Stream) {
+		{"a write ends when every buffer has been delivered, and gives the total length", guideTCP(func(t *testing.T, c, s *transport.Stream) {
 			n, err := c.Writev(soon(t), []byte("12"), []byte("345"))
 			require.NoError(t, err)
 			require.EqualValues(t, 5, n)
 			requireReads(t, s, "12345")
 		})},
-		{"or a write fails", guideTCP(func(t *testing.T, c, _ *Stream) {
+		{"or a write fails", guideTCP(func(t *testing.T, c, _ *transport.Stream) {
 			require.NoError(t, c.CloseWrite())
 			n, err := c.Writev(soon(t), []byte("12"), []byte("345"))
 			require.ErrorIs(t, err, syscall.EPIPE)
 			require.Zero(t, n)
 		})},
-		{"a second write is busy", guideTCP(func(t *testing.T, c, s *Stream) {
+		{"a second write is busy", guideTCP(func(t *testing.T, c, s *transport.Stream) {
 			big := make([]byte, 32<<20)
 			first := aside(func() error { _, err := c.Writev(context.Background(), big); return err })
 			_, err := s.Readv(soon(t), make([]byte, 1))
 			require.NoError(t, err)
 			_, err = c.Writev(soon(t), []byte("x"))
-			require.ErrorIs(t, err, ErrBusy)
-			require.ErrorIs(t, c.Disconnect(), ErrBusy)
+			require.ErrorIs(t, err, transport.ErrBusy)
+			require.ErrorIs(t, c.Disconnect(), transport.ErrBusy)
 			_, err = s.Readv(soon(t), big[1:])
 			require.NoError(t, err)
 			require.NoError(t, returns(t, first))
 		})},
-		{"to disconnect with an operation outstanding is busy", guideTCP(func(t *testing.T, c, s *Stream) {
+		{"to disconnect with an operation outstanding is busy", guideTCP(func(t *testing.T, c, s *transport.Stream) {
 			first := aside(func() error { _, err := s.Readv(context.Background(), make([]byte, 1)); return err })
-			require.Eventually(t, s.reading.Load, tooLong, time.Millisecond)
-			require.ErrorIs(t, s.Disconnect(), ErrBusy)
+			expect.WaitsIn(t, "", "(*Stream).Readv(")
+			require.ErrorIs(t, s.Disconnect(), transport.ErrBusy)
 			require.NoError(t, c.Disconnect())
 			require.ErrorIs(t, returns(t, first), io.EOF)
 			require.NoError(t, s.Disconnect())
 		})},
-		{"the resources can be freed at any time", guideTCP(func(t *testing.T, c, _ *Stream) {
+		{"the resources can be freed at any time", guideTCP(func(t *testing.T, c, _ *transport.Stream) {
 			first := aside(func() error { _, err := c.Readv(context.Background(), make([]byte, 1)); return err })
-			require.Eventually(t, c.reading.Load, tooLong, time.Millisecond)
+			expect.WaitsIn(t, "", "(*Stream).Readv(")
 			require.NoError(t, c.Close())
 			require.ErrorIs(t, returns(t, first), net.ErrClosed)
 		})},
@@ -289,7 +302,7 @@ func TestGuideStreams(t *testing.T) {
 
 func TestGuidePDUs(t *testing.T) {
 	guideSection(t, "PDU receive helper functions", []guideRule{
-		{"each vector is asked for in its turn, filled, and an empty one ends the packet", guideTCP(func(t *testing.T, c, s *Stream) {
+		{"each vector is asked for in its turn, filled, and an empty one ends the packet", guideTCP(func(t *testing.T, c, s *transport.Stream) {
 			_, err := c.Writev(soon(t), []byte("\x03abcNEXT"))
 			require.NoError(t, err)
 			head, step := make([]byte, 1), 0
@@ -311,7 +324,7 @@ func TestGuidePDUs(t *testing.T) {
 			require.Equal(t, 3, step)
 			requireReads(t, s, "NEXT")
 		})},
-		{"an error of who gives the vectors is the answer", guideTCP(func(t *testing.T, c, s *Stream) {
+		{"an error of who gives the vectors is the answer", guideTCP(func(t *testing.T, c, s *transport.Stream) {
 			require.NoError(t, second(c.Writev(soon(t), []byte("\xffNEXT"))))
 			head, tooLong := make([]byte, 1), errors.New("too long")
 			n, err := s.ReadPDU(soon(t), func() ([][]byte, error) {
@@ -324,8 +337,8 @@ func TestGuidePDUs(t *testing.T) {
 			require.EqualValues(t, 1, n)
 			requireReads(t, s, "NEXT")
 		})},
-		{"or one of the stream", guideTCP(func(t *testing.T, c, s *Stream) {
-			packet := frames([][]byte{[]byte("abc")})
+		{"or one of the stream", guideTCP(func(t *testing.T, c, s *transport.Stream) {
+			packet := frames("abc")
 			require.NoError(t, second(c.Writev(soon(t), packet[:len(packet)-1])))
 			require.NoError(t, c.Disconnect())
 			var f framer
@@ -355,22 +368,23 @@ func TestGuideQueues(t *testing.T) {
 			require.Equal(t, "0123456789", strings.Join(slow.sent, ""))
 			require.False(t, slow.overlap, "two at once")
 		}},
-		{"queued reads of packets are made one after the other", guideTCP(func(t *testing.T, c, s *Stream) {
-			q := NewReadQueue(s)
+		{"queued reads of packets are made one after the other", guideTCP(func(t *testing.T, c, s *transport.Stream) {
+			q := transport.NewReadQueue(s)
 			var fs [3]framer
 			var calls []<-chan error
 			for i := range fs {
-				calls = append(calls, inLine(t, &q.turns, func() error { return second(q.ReadPDUQueue(soon(t), fs[i].next)) }))
+				calls = append(calls, aside(func() error { return second(q.ReadPDUQueue(soon(t), fs[i].next)) }))
+				expect.WaitIn(t, i+1, "", "ReadPDUQueue(")
 			}
-			_, err := c.Writev(soon(t), frames([][]byte{[]byte("0"), []byte("1"), []byte("2")}))
+			_, err := c.Writev(soon(t), frames("0", "1", "2"))
 			require.NoError(t, err)
 			for i, call := range calls {
 				require.NoError(t, returns(t, call))
 				require.Equal(t, fmt.Sprint(i), string(fs[i].body))
 			}
 		})},
-		{"queued writes are made one after the other", guideTCP(func(t *testing.T, c, s *Stream) {
-			q := NewQueue(c, nil)
+		{"queued writes are made one after the other", guideTCP(func(t *testing.T, c, s *transport.Stream) {
+			q := transport.NewQueue(c, nil)
 			big := make([]byte, 32<<20)
 			first := aside(func() error { return second(q.WritevQueue(soon(t), big)) })
 			requireReads(t, s, "\x00") // it is on its way
@@ -395,58 +409,58 @@ func TestGuideBSDAddresses(t *testing.T) {
 		{"the family is ipv4, ipv6 or ip, which finds out", func(t *testing.T) {
 			for _, tt := range [][3]string{{"ipv4", "127.0.0.1", "127.0.0.1:7"}, {"ipv6", "::1", "[::1]:7"},
 				{"ip", "127.0.0.1", "127.0.0.1:7"}, {"ip", "::1", "[::1]:7"}} {
-				a, err := ParseInet(tt[0], tt[1], 7)
+				a, err := transport.ParseInet(tt[0], tt[1], 7)
 				require.NoError(t, err)
 				require.Equal(t, tt[2], a.String())
 			}
 		}},
 		{"any other family is an error", func(t *testing.T) {
 			for _, family := range []string{"", "inet", "unix", "ipv5"} {
-				require.ErrorIs(t, second(ParseInet(family, "127.0.0.1", 7)), syscall.EAFNOSUPPORT)
+				require.ErrorIs(t, second(transport.ParseInet(family, "127.0.0.1", 7)), syscall.EAFNOSUPPORT)
 			}
 		}},
 		{"an address text must be one of the family; names are not allowed", func(t *testing.T) {
 			for _, tt := range [][2]string{{"ipv4", "::1"}, {"ipv6", "127.0.0.1"}, {"ip", "localhost"}, {"ipv4", "localhost"}} {
-				_, err := ParseInet(tt[0], tt[1], 7)
+				_, err := transport.ParseInet(tt[0], tt[1], 7)
 				require.ErrorIs(t, err, syscall.EINVAL)
 			}
 		}},
 		{"no address text is the wildcard", func(t *testing.T) {
 			for family, want := range map[string]string{"ipv4": "0.0.0.0:7", "ipv6": "[::]:7", "ip": "[::]:7"} {
-				a, err := ParseInet(family, "", 7)
+				a, err := transport.ParseInet(family, "", 7)
 				require.NoError(t, err)
 				require.Equal(t, want, a.String())
 			}
 		}},
 		{"the address text of what is not inet is EINVAL", func(t *testing.T) {
-			require.ErrorIs(t, second(Host(UnixAddr("/x"))),
+			require.ErrorIs(t, second(transport.Host(transport.UnixAddr("/x"))),
 				syscall.EINVAL)
 		}},
 		{"an inet address has a port; that of another kind is EINVAL and 0", func(t *testing.T) {
-			port, err := Port(FromAddrPort(netip.MustParseAddrPort("[::1]:7")))
+			port, err := transport.Port(transport.FromAddrPort(netip.MustParseAddrPort("[::1]:7")))
 			require.NoError(t, err)
 			require.EqualValues(t, 7, port)
-			port, err = Port(UnixAddr("/x"))
+			port, err = transport.Port(transport.UnixAddr("/x"))
 			require.ErrorIs(t, err, syscall.EINVAL)
 			require.Zero(t, port)
 		}},
 		{"a port can be set; on what is not inet it is EINVAL", func(t *testing.T) {
-			a, err := WithPort(loopback(), 7)
+			a, err := transport.WithPort(loopback(), 7)
 			require.NoError(t, err)
 			require.Equal(t, "127.0.0.1:7", a.String())
-			require.ErrorIs(t, second(WithPort(UnixAddr("/x"), 7)), syscall.EINVAL)
+			require.ErrorIs(t, second(transport.WithPort(transport.UnixAddr("/x"), 7)), syscall.EINVAL)
 		}},
 		{"a path may be empty", func(t *testing.T) {
-			a, err := FromUnixPath("")
+			a, err := transport.FromUnixPath("")
 			require.NoError(t, err)
-			require.Equal(t, UnixAddr(""), a)
+			require.Equal(t, transport.UnixAddr(""), a)
 		}},
 		{"a path longer than the kernel's limit is ENAMETOOLONG", func(t *testing.T) {
-			require.NoError(t, second(FromUnixPath(strings.Repeat("p", sys.MaxUnixPath))))
-			require.ErrorIs(t, second(FromUnixPath(strings.Repeat("p", sys.MaxUnixPath+1))), syscall.ENAMETOOLONG)
+			require.NoError(t, second(transport.FromUnixPath(strings.Repeat("p", sys.MaxUnixPath))))
+			require.ErrorIs(t, second(transport.FromUnixPath(strings.Repeat("p", sys.MaxUnixPath+1))), syscall.ENAMETOOLONG)
 		}},
 		{"the path of what is no UNIX address is EINVAL", func(t *testing.T) {
-			require.ErrorIs(t, second(UnixPath(loopback())),
+			require.ErrorIs(t, second(transport.UnixPath(loopback())),
 				syscall.EINVAL)
 		}},
 	})
@@ -455,8 +469,8 @@ func TestGuideBSDAddresses(t *testing.T) {
 func TestGuideBSDSockets(t *testing.T) {
 	guideSection(t, "BSD sockets: ipv4, ipv6 and unix", []guideRule{
 		{"a UDP socket's addresses are inet ones, the remote one may be missing", func(t *testing.T) {
-			require.ErrorIs(t, second(OpenUDP(UnixAddr("/x"), nil)), syscall.EINVAL)
-			require.ErrorIs(t, second(OpenUDP(loopback(), UnixAddr("/x"))), syscall.EINVAL)
+			require.ErrorIs(t, second(OpenUDP(transport.UnixAddr("/x"), nil)), syscall.EINVAL)
+			require.ErrorIs(t, second(OpenUDP(loopback(), transport.UnixAddr("/x"))), syscall.EINVAL)
 			d, err := OpenUDP(loopback(), nil)
 			require.NoError(t, err)
 			defer d.Close()
@@ -472,73 +486,73 @@ func TestGuideBSDSockets(t *testing.T) {
 			require.ErrorIs(t, second(OpenUnixgram(open.LocalAddr(), nil)), syscall.EADDRINUSE, "or it fails")
 		}},
 		{"a TCP connection's addresses are inet ones", func(t *testing.T) {
-			require.ErrorIs(t, second(ConnectTCP(soon(t), UnixAddr("/x"), loopback())), syscall.EINVAL)
-			require.ErrorIs(t, second(ConnectTCP(soon(t), loopback(), UnixAddr("/x"))), syscall.EINVAL)
+			require.ErrorIs(t, second(transport.ConnectTCP(soon(t), transport.UnixAddr("/x"), loopback())), syscall.EINVAL)
+			require.ErrorIs(t, second(transport.ConnectTCP(soon(t), loopback(), transport.UnixAddr("/x"))), syscall.EINVAL)
 		}},
 		{"a TCP connection goes from the local address, and is ready when connecting ends", func(t *testing.T) {
-			l, err := ListenTCP(loopback(), 0)
+			l, err := transport.ListenTCP(loopback(), 0)
 			require.NoError(t, err)
 			defer l.Close()
-			local, err := ParseAddr(port.Vacant(t))
+			local, err := transport.ParseAddr(port.Vacant(t))
 			require.NoError(t, err)
-			c, s := acceptOne(t, l, func() (*Stream, error) { return ConnectTCP(soon(t), local, l.Addr()) })
+			c, s := acceptOne(t, l, func() (*transport.Stream, error) { return transport.ConnectTCP(soon(t), local, l.Addr()) })
 			require.Equal(t, local, c.LocalAddr())
 			require.Equal(t, local, s.RemoteAddr())
 			requireSpeak(t, c, s)
 		}},
 		{"or it failed", func(t *testing.T) {
-			nobody, err := ParseAddr(port.Vacant(t))
+			nobody, err := transport.ParseAddr(port.Vacant(t))
 			require.NoError(t, err)
-			require.Error(t, second(ConnectTCP(soon(t), nil, nobody)))
+			require.Error(t, second(transport.ConnectTCP(soon(t), nil, nobody)))
 		}},
 		{"a UNIX connection's addresses are UNIX ones", func(t *testing.T) {
-			require.ErrorIs(t, second(ConnectUnix(soon(t), loopback(), UnixAddr("/x"))), syscall.EINVAL)
-			require.ErrorIs(t, second(ConnectUnix(soon(t), nil, loopback())), syscall.EINVAL)
+			require.ErrorIs(t, second(transport.ConnectUnix(soon(t), loopback(), transport.UnixAddr("/x"))), syscall.EINVAL)
+			require.ErrorIs(t, second(transport.ConnectUnix(soon(t), nil, loopback())), syscall.EINVAL)
 		}},
 		{"a UNIX connection goes from the local address, and is ready when connecting ends", func(t *testing.T) {
 			dir := sockdir.New(t)
-			l, err := ListenUnix(UnixAddr(filepath.Join(dir, "a")), 0)
+			l, err := transport.ListenUnix(transport.UnixAddr(filepath.Join(dir, "a")), 0)
 			require.NoError(t, err)
 			defer l.Close()
-			local := UnixAddr(filepath.Join(dir, "b"))
-			c, s := acceptOne(t, l, func() (*Stream, error) { return ConnectUnix(soon(t), local, l.Addr()) })
+			local := transport.UnixAddr(filepath.Join(dir, "b"))
+			c, s := acceptOne(t, l, func() (*transport.Stream, error) { return transport.ConnectUnix(soon(t), local, l.Addr()) })
 			require.Equal(t, local, c.LocalAddr())
 			require.Equal(t, local, s.RemoteAddr())
 			requireSpeak(t, c, s)
 		}},
 		{"or it failed, too", func(t *testing.T) {
-			nobody := UnixAddr(filepath.Join(sockdir.New(t), "a"))
-			require.ErrorIs(t, second(ConnectUnix(soon(t), nil, nobody)), syscall.ENOENT)
+			nobody := transport.UnixAddr(filepath.Join(sockdir.New(t), "a"))
+			require.ErrorIs(t, second(transport.ConnectUnix(soon(t), nil, nobody)), syscall.ENOENT)
 		}},
 		{"a socket pair is connected", func(t *testing.T) {
 			if !await.CanWait {
 				t.Skip("no socket pairs here")
 			}
-			a, b, err := UnixPair()
+			a, b, err := transport.UnixPair()
 			require.NoError(t, err)
 			defer a.Close()
 			defer b.Close()
 			requireSpeak(t, a, b)
 		}},
 		{"a sockaddr is of inet, inet6 or unix, and no other family", func(t *testing.T) {
-			for _, a := range []Addr{loopback(), FromAddrPort(netip.MustParseAddrPort("[::1]:7")), UnixAddr("/x")} {
-				b, err := AppendSockaddr(nil, a)
+			for _, a := range []transport.Addr{loopback(), transport.FromAddrPort(netip.MustParseAddrPort("[::1]:7")), transport.UnixAddr("/x")} {
+				b, err := transport.AppendSockaddr(nil, a)
 				require.NoError(t, err)
-				again, err := ParseSockaddr(b)
+				again, err := transport.ParseSockaddr(b)
 				require.NoError(t, err)
 				require.Equal(t, a, again)
-				if _, err := UnixPath(a); err != nil {
-					require.ErrorIs(t, second(ParseSockaddr(b[:len(b)-1])), syscall.EINVAL)
+				if _, err := transport.UnixPath(a); err != nil {
+					require.ErrorIs(t, second(transport.ParseSockaddr(b[:len(b)-1])), syscall.EINVAL)
 				}
 			}
-			require.ErrorIs(t, second(ParseSockaddr(nil)), syscall.EINVAL)
-			require.ErrorIs(t, second(ParseSockaddr(image(99, make([]byte, 30)...))), syscall.EAFNOSUPPORT)
-			require.ErrorIs(t, second(AppendSockaddr(nil, MemoryAddr("x"))), syscall.EAFNOSUPPORT)
+			require.ErrorIs(t, second(transport.ParseSockaddr(nil)), syscall.EINVAL)
+			require.ErrorIs(t, second(transport.ParseSockaddr(otherFamily())), syscall.EAFNOSUPPORT)
+			require.ErrorIs(t, second(transport.AppendSockaddr(nil, transport.MemoryAddr("x"))), syscall.EAFNOSUPPORT)
 		}},
 		{"an existing descriptor becomes a stream, or an error", func(t *testing.T) {
 			fds, err := sys.SocketPair()
 			require.NoError(t, err)
-			var ends [2]*Stream
+			var ends [2]*transport.Stream
 			for i, fd := range fds {
 				ends[i], err = AdoptStream(fd)
 				require.NoError(t, err)
@@ -561,7 +575,7 @@ func TestGuideVirtualSockets(t *testing.T) {
 			require.Equal(t, []string{"x"}, m.sent)
 		}},
 		{"and so may a stream", func(t *testing.T) {
-			c, s := pair(t, NewMemory(), MemoryAddr(""))
+			c, s := pair(t, transport.NewMemory(), transport.MemoryAddr(""))
 			requireSpeak(t, c, s)
 		}},
 	})
@@ -574,9 +588,22 @@ func guideUDP(holds func(t *testing.T, open, connected *Datagram)) func(*testing
 	}
 }
 
-func guideTCP(holds func(t *testing.T, c, s *Stream)) func(*testing.T) {
+func guideTCP(holds func(t *testing.T, c, s *transport.Stream)) func(*testing.T) {
 	return func(t *testing.T) {
-		c, s := pair(t, TCP(), loopback())
+		c, s := pair(t, transport.TCP(), loopback())
 		holds(t, c, s)
 	}
+}
+
+// otherFamily is the sockaddr of a family that is neither an inet one nor UNIX.
+func otherFamily() []byte {
+	b, _ := transport.AppendSockaddr(nil, loopback())
+	family := b[:2]
+	if sys.SockaddrHasLen {
+		family = b[1:2]
+	}
+	for i := range family {
+		family[i] = 99
+	}
+	return b
 }

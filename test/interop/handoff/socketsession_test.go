@@ -10,6 +10,7 @@ import (
 
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
+	"github.com/cnode-go/cnode/transport/tsocket"
 	"github.com/stretchr/testify/require"
 )
 
@@ -29,7 +30,7 @@ func TestSessionsFromPython(t *testing.T) {
 	require.Equal(t, "hello", string(s.Data))
 	fd, err := s.Socket.Steal(0)
 	require.NoError(t, err)
-	stream, err := transport.AdoptStream(fd)
+	stream, err := tsocket.AdoptStream(fd)
 	require.NoError(t, err)
 	rest := make([]byte, len(", worker"))
 	_, err = stream.Readv(ctx, rest)
@@ -43,7 +44,7 @@ func TestSessionsFromPython(t *testing.T) {
 		require.Equal(t, strings.Repeat("q", size), string(s.Data))
 		fd, err := s.Socket.Steal(0)
 		require.NoError(t, err)
-		d, err := transport.AdoptDatagram(fd)
+		d, err := tsocket.AdoptDatagram(fd)
 		require.NoError(t, err)
 		require.Equal(t, s.Local.String(), d.LocalAddr().String())
 		_, err = d.SendTo(ctx, fmt.Append(nil, "answer to ", size), s.Remote)

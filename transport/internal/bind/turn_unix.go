@@ -1,23 +1,25 @@
 //go:build unix
 
-package transport
+package bind
 
 import (
 	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
-// turnLimit is how long inTurn waits for the lock on a directory, at the most.
+// turnLimit is how long InTurn waits for the lock on a directory, at the most.
 const turnLimit = time.Second
 
-// inTurn calls bind, for a UNIX socket, while no other user of this package does so in the same
+// InTurn calls bind, for a UNIX socket, while no other user of this package does so in the same
 // directory: between bind and listen a socket looks as if a dead process had left it, and of two
 // processes that find such a socket only the first may remove it. If the lock cannot be had, bind
 // is called all the same.
-func inTurn(path string, bind func()) {
-	if path == "" || isAbstract(path) { // no file
+func InTurn(path string, bind func()) {
+	if path == "" || sys.IsAbstract(path) { // no file
 		bind()
 		return
 	}
