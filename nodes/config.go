@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/queue"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/cookie"
 	"github.com/cnode-go/cnode/nodes/internal/lazymap"
@@ -124,8 +125,8 @@ type Config struct {
 	// MaxFrame bounds the frames received, in bytes, and the messages that come in several. A
 	// larger one ends its connection. 0: DefaultMaxFrame.
 	MaxFrame int
-	// QueueLimit is how many bytes may wait on a connection before senders have to wait. 0:
-	// transport.DefaultQueueLimit.
+	// QueueLimit is how many bytes may wait on a connection before senders have to wait. 0: as many
+	// as a BEAM's distribution buffer holds (erl +zdbbl).
 	QueueLimit int
 	// MaxCalls bounds the Go functions that run for remote callers at once. One that waits for the
 	// answer to a call of its own, or in Mailbox.Receive (with the context that it was given), does
@@ -228,7 +229,7 @@ func (cfg Config) complete() (Config, error) {
 		limit("Config.MaxFrame", &cfg.MaxFrame, DefaultMaxFrame),
 		notNegative("Config.MaxCalls", cfg.MaxCalls),
 		notNegative("Config.OverflowLimit", cfg.OverflowLimit),
-		limit("Config.QueueLimit", &cfg.QueueLimit, transport.DefaultQueueLimit),
+		limit("Config.QueueLimit", &cfg.QueueLimit, queue.DefaultLimit),
 		limit("Config.HandshakeTimeout", &cfg.HandshakeTimeout, DefaultHandshakeTimeout),
 		limit("Config.TickInterval", &cfg.TickInterval, DefaultTickInterval),
 		limit("Config.DrainTimeout", &cfg.DrainTimeout, DefaultDrainTimeout),

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/queue"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/atoms"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
@@ -28,7 +29,7 @@ type Conn struct {
 	n         *Node // for what stands above connections
 	tr        transport.Transport
 	s         *transport.Stream
-	q         *transport.Queue
+	q         queue.Queue
 	out       *sequences.Sender // before q, for what leaves in fragments
 	atoms     *atoms.Sender     // before q, for what leaves with references to atoms
 	peer      dist.Peer
@@ -86,7 +87,7 @@ func newConn(n *Node, tr transport.Transport, s *transport.Stream, p dist.Peer, 
 	c := &Conn{env: &n.env, n: n, tr: tr, s: s, peer: p, initiated: initiated, made: clock.Now(), claim: unclaimed{}}
 	c.record = metrics.Conn{Peer: p.Name, Initiated: initiated, Temporary: !initiated && isTemporary(&p), Since: time.Now()}
 	c.done, c.left = make(chan struct{}), make(chan struct{})
-	c.q = transport.NewQueue(s, &transport.QueueOptions{
+	c.q = s.Posts(&queue.Options{
 		Limit: n.cfg.QueueLimit, UrgentLimit: max(signalLimit, 4*n.cfg.QueueLimit), LazyLimit: signalLimit, Full: c.tellFull,
 		Frames: true,
 	})

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/queue"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/lazymap"
@@ -344,9 +345,9 @@ func (b *Mailbox) notifyEnd(notices exitNotices, asker bonds.Scope) (told *sync.
 // if it is not nil, sends the others when it has.
 func (w *exitNotice) notifyPeer() (later func()) {
 	w.agree()
-	c, mode := w.way(), transport.PostLazy
+	c, mode := w.way(), queue.Lazy
 	if len(w.signals) > exitSignals {
-		mode |= transport.PostBurst
+		mode |= queue.Burst
 	}
 	for i := range w.signals {
 		switch {
@@ -370,7 +371,7 @@ func (c *Conn) tellAsItReads(signals []*dist.Control) {
 		phase, change := c.life.State()
 		frozen := phase == life.Frozen || phase == life.Staged
 		ctx, cancel := context.WithTimeout(context.Background(), c.n.cfg.TickInterval)
-		for len(signals) > 0 && c.tellLazily(ctx, signals[0], transport.PostLazy) {
+		for len(signals) > 0 && c.tellLazily(ctx, signals[0], queue.Lazy) {
 			signals = signals[1:]
 		}
 		cancel()

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/queue"
 	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
@@ -136,7 +136,7 @@ func setUpFlood(n *Node) {
 			}
 			looks[c] = l
 			// a lone sender may wait as the writer, with nothing queued
-			return queued > transport.DefaultQueueLimit || l.times > 50
+			return queued > queue.DefaultLimit || l.times > 50
 		}
 		c := n.Conn(string(args[0].(ei.Atom)))
 		if c == nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/queue"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/inbox"
 	"github.com/cnode-go/cnode/transport"
@@ -258,7 +259,7 @@ func TestMailboxFullBlocks(t *testing.T) {
 		require.Greater(t, unread(full), limit+share-3*(1000+messageCost))
 		mu.Lock()
 		require.Less(t, sent[here], 10)
-		require.Less(t, sent[remote], 10+(share+transport.DefaultQueueLimit+200<<10)/1000, "in the end the sender of a remote node waits too")
+		require.Less(t, sent[remote], 10+(share+queue.DefaultLimit+200<<10)/1000, "in the end the sender of a remote node waits too")
 		mu.Unlock()
 		// Others do not wait.
 		require.NoError(t, third.Send(w.ctx(), other.Pid(), "hello"))

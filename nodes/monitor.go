@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/queue"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/transport"
@@ -102,7 +103,7 @@ func (b *Mailbox) Demonitor(ref ei.Ref) {
 		b.unwatch(t, ref)
 		ctl := bonds.Demonitor(b.pid, t, ref)
 		// a peer that reads nothing for a while must not lose the connection over any number of them
-		if c != nil && c.tellLazily(transport.NoWait(), ctl, transport.PostLazy) {
+		if c != nil && c.tellLazily(transport.NoWait(), ctl, queue.Lazy) {
 			return nil, nil
 		}
 		return ctl, nil

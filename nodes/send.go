@@ -7,10 +7,10 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/queue"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/atoms"
 	"github.com/cnode-go/cnode/nodes/internal/life"
-	"github.com/cnode-go/cnode/transport"
 )
 
 // keepScratch is the largest encoding buffer that is kept for later use, in bytes.
@@ -257,10 +257,10 @@ func (c *Conn) sender(ctl *dist.Control) ei.Pid {
 // wait for each other. A signal that cannot be encoded, an answer to a made-up identifier say, is
 // dropped, and does not end the connection.
 func (c *Conn) signal(ctl *dist.Control, payload ei.Raw) {
-	_ = c.postSignal(context.Background(), ctl, payload, transport.PostUrgent)
+	_ = c.postSignal(context.Background(), ctl, payload, queue.Urgent)
 }
 
-func (c *Conn) postSignal(ctx context.Context, ctl *dist.Control, payload ei.Raw, mode transport.PostMode) error {
+func (c *Conn) postSignal(ctx context.Context, ctl *dist.Control, payload ei.Raw, mode queue.Mode) error {
 	ctl = c.traced(ctl)
 	buf := c.env.scratch.Get().(*[]byte)
 	defer c.env.recycle(buf)
@@ -270,7 +270,7 @@ func (c *Conn) postSignal(ctx context.Context, ctl *dist.Control, payload ei.Raw
 		c.complain(faultAnswer, "a signal that cannot be encoded is dropped", err)
 		return nil
 	}
-	urgent, follows := mode&transport.PostUrgent != 0, false
+	urgent, follows := mode&queue.Urgent != 0, false
 	if c.cuts(len(payload)) {
 		err = c.postCut(ctx, ctl, payload, urgent)
 	} else if follows, err = c.out.Follow(ctx, c.sender(ctl), b, payload, urgent); !follows {
@@ -347,13 +347,13 @@ func (n *Node) sendResult(followed bool) context.Context {
 // postMode says how a message goes out. One that answers a message does so on this goroutine; one
 // that follows another of ours, without one having come in between, is taken for part of a burst,
 // and combined. So are results that others follow.
-func (c *Conn) postMode(ctx context.Context) transport.PostMode {
+func (c *Conn) postMode(ctx context.Context) queue.Mode {
 	burst := c.unpaired.Swap(true)
 	if followed, ok := ctx.Value(resultKey{}).(bool); ok {
 		burst = followed
 	}
 	if burst {
-		return transport.PostBurst
+		return queue.Burst
 	}
 	return 0
 }
@@ -403,7 +403,7 @@ func (v *env) recycle(buf *[]byte) {
 
 // sendTick sends a frame of length zero; an error when nothing can be sent any more.
 func (c *Conn) sendTick() error {
-	return c.q.Post(context.Background(), dist.AppendTick(nil), nil, transport.PostUrgent)
+	return c.q.Post(context.Background(), dist.AppendTick(nil), nil, queue.Urgent)
 }
 
 // awaitRoom waits, as senders do, while the queue is full: a signal can then go out without
@@ -475,7 +475,7 @@ func (c *Conn) tell(ctl *dist.Control) {
 
 // tellLazily is tell in a mode with Lazy: behind what waits, and in turns with others' messages.
 // False: there is no room for it, and ctx has ended the wait for some.
-func (c *Conn) tellLazily(ctx context.Context, ctl *dist.Control, mode transport.PostMode) bool {
+func (c *Conn) tellLazily(ctx context.Context, ctl *dist.Control, mode queue.Mode) bool {
 	with, payload, ok := c.agreed(ctl)
 	if !ok {
 		return true

@@ -7,10 +7,10 @@ import (
 	"fmt"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/queue"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
-	"github.com/cnode-go/cnode/transport"
 )
 
 // spawnCost is how many bytes a process takes besides its request, while it waits for a place and
@@ -228,7 +228,7 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		case c == nil:
 			n.localSignal(ctl)
 		default: // with the result, if that is soon
-			_ = c.postSignal(context.Background(), ctl, nil, transport.PostUrgent|transport.PostBurst)
+			_ = c.postSignal(context.Background(), ctl, nil, queue.Urgent|queue.Burst)
 		}
 	}
 	o, err := otp.ParseSpawnOptions(m.Options)

@@ -65,16 +65,17 @@ var picture = []row{
 	{path: "transport/internal/sys", others: []string{xsys}, notStd: "net context log sync"},
 	{path: "transport/internal/await", own: "transport/internal/sys", others: []string{xsys}, notStd: "net log"},
 	{path: "transport/internal/bind", own: "transport/internal/sys", others: []string{xsys}, notStd: "net context log sync"},
-	{path: "transport", own: "transport/internal/sys transport/internal/await transport/internal/bind", others: []string{xsys},
+	{path: "internal/queue", notStd: "net os syscall sync time log"},
+	{path: "transport", own: "internal/queue transport/internal/sys transport/internal/await transport/internal/bind", others: []string{xsys},
 		testOwn: "transport/transporttest transport/virtual test/packets", testOther: []string{xnet}},
-	{path: "test/packets", own: "transport"},
+	{path: "test/packets", own: "internal/queue transport"},
 	{path: "transport/tsocket", own: "transport transport/internal/sys transport/internal/await transport/internal/bind", others: []string{xsys}},
 	{path: "transport/virtual", own: "transport transport/tsocket", testOwn: "transport/transporttest", testOther: []string{xsys}},
 	{path: "transport/transporttest", own: "transport transport/tsocket", others: []string{xsys}, testOwn: "transport/virtual test/packets"},
 	{path: "transport/handoff", own: "transport transport/internal/await", others: []string{xsys},
-		testOwn: "transport/transporttest transport/tsocket"},
-	{path: "tlstransport", own: "ei transport", others: []string{xsys, xcrypto}, testOwn: "transport/transporttest transport/virtual test/otp",
-		testOther: []string{xnet}},
+		testOwn: "internal/queue transport/transporttest transport/tsocket"},
+	{path: "tlstransport", own: "ei transport", others: []string{xsys, xcrypto},
+		testOwn: "internal/queue transport/transporttest transport/virtual test/otp", testOther: []string{xnet}},
 	{path: "nodes/dist", own: "ei", notStd: "net os time sync context log", testOwn: "test/otp"},
 	{path: "nodes/internal/hush", notStd: "net os"},
 	{path: "nodes/internal/alike", own: "ei", notStd: "net os time sync context log"},
@@ -93,7 +94,7 @@ var picture = []row{
 	{path: "nodes/internal/atoms", own: "ei transport nodes/dist", notStd: "net os time log"},
 	{path: "nodes/internal/lazymap", notStd: "net os time sync context log"},
 	{path: "nodes/internal/bonds", own: "ei nodes/dist nodes/internal/lazymap nodes/internal/states", notStd: "net os time sync context log"},
-	{path: "nodes/internal/sequences", own: "ei transport nodes/dist nodes/internal/states nodes/internal/wait", notStd: "net log"},
+	{path: "nodes/internal/sequences", own: "ei internal/queue transport nodes/dist nodes/internal/states nodes/internal/wait", notStd: "net log"},
 	{path: "nodes/internal/life", own: "nodes/internal/wait", notStd: "net os time log", testOwn: "transport"},
 	{path: "nodes/internal/peers", own: "nodes/dist nodes/internal/wait", notStd: "net os time log"},
 	{path: "nodes/internal/descriptor", own: "transport transport/handoff nodes/internal/form", others: []string{xsys},
@@ -109,7 +110,7 @@ var picture = []row{
 	{path: "nodes/introspect", own: "ei", notStd: "net os sync context log"},
 	{path: "nodes/metrics", notStd: "net os log"},
 	{path: "nodes", others: []string{xsys}, testOwn: "transport/transporttest transport/virtual test/otp test/packets",
-		own: "ei transport transport/handoff nodes/dist nodes/epmd nodes/introspect nodes/metrics " +
+		own: "ei internal/queue transport transport/handoff nodes/dist nodes/epmd nodes/introspect nodes/metrics " +
 			"nodes/internal/alike nodes/internal/atoms nodes/internal/behalf nodes/internal/bonds nodes/internal/clock " +
 			"nodes/internal/cookie nodes/internal/crew " +
 			"nodes/internal/descriptor nodes/internal/form nodes/internal/hush nodes/internal/inbox nodes/internal/lazymap nodes/internal/life " +

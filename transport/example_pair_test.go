@@ -46,11 +46,11 @@ func ExampleReadQueue() {
 	defer other.Close()
 
 	var all sync.WaitGroup
-	out := transport.NewQueue(one, nil)
+	out := one.Posts(nil)
 	for i := range 4 {
 		all.Go(func() {
 			body := fmt.Sprint("packet ", i)
-			if _, err := out.WritevQueue(ctx, binary.BigEndian.AppendUint32(nil, uint32(len(body))), []byte(body)); err != nil {
+			if _, err := out.Deliver(ctx, binary.BigEndian.AppendUint32(nil, uint32(len(body))), []byte(body)); err != nil {
 				fmt.Println(err)
 			}
 		})

@@ -9,6 +9,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/cnode-go/cnode/internal/queue"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -120,11 +121,11 @@ func ExampleQueue() {
 	defer client.Close()
 	defer server.Close()
 
-	q := transport.NewQueue(client, nil)
+	q := client.Posts(nil)
 	buf := make([]byte, 0, 16)
 	for i := range 3 {
 		buf = fmt.Appendf(buf[:0], "message %d;", i)
-		if err := q.Post(ctx, buf, nil, transport.PostBurst); err != nil {
+		if err := q.Post(ctx, buf, nil, queue.Burst); err != nil {
 			log.Fatal(err)
 		}
 	}

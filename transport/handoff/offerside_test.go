@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/queue"
 	"github.com/cnode-go/cnode/test/leak"
 	"github.com/cnode-go/cnode/test/party"
 	"github.com/cnode-go/cnode/transport"
@@ -87,7 +88,7 @@ type service struct {
 type session struct {
 	fd   int
 	s    *transport.Stream
-	q    *transport.Queue
+	q    queue.Queue
 	head [headLength]byte
 	body [questionLength]byte
 	part int // of the frame that is being read
@@ -111,7 +112,7 @@ func newService(ctx context.Context, o order, reached func(Point), fds []int, ha
 		if x.s, err = tr.Import(fd, nil); err != nil {
 			return nil, errors.Join(err, v.close(""), closeAll(fds[i:]))
 		}
-		x.q = transport.NewQueue(x.s, nil)
+		x.q = x.s.Posts(nil)
 		v.all = append(v.all, x)
 		if halves == nil {
 			continue

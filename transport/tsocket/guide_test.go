@@ -384,14 +384,14 @@ func TestGuideQueues(t *testing.T) {
 			}
 		})},
 		{"queued writes are made one after the other", guideTCP(func(t *testing.T, c, s *transport.Stream) {
-			q := transport.NewQueue(c, nil)
+			q := c.Posts(nil)
 			big := make([]byte, 32<<20)
-			first := aside(func() error { return second(q.WritevQueue(soon(t), big)) })
+			first := aside(func() error { return second(q.Deliver(soon(t), big)) })
 			requireReads(t, s, "\x00") // it is on its way
 			var calls []<-chan error
 			for i := range 10 {
 				waits, _ := q.Buffered()
-				calls = append(calls, aside(func() error { return second(q.WritevQueue(soon(t), []byte{byte('0' + i)}, []byte("ab"))) }))
+				calls = append(calls, aside(func() error { return second(q.Deliver(soon(t), []byte{byte('0' + i)}, []byte("ab"))) }))
 				require.Eventually(t, func() bool { n, _ := q.Buffered(); return n == waits+3 }, tooLong, 100*time.Microsecond)
 			}
 			require.NoError(t, second(s.Readv(soon(t), big[1:])))

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/internal/queue"
 	"github.com/cnode-go/cnode/test/need"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -30,19 +31,19 @@ func (g *gate) step() {
 	g.opened = make(chan struct{})
 }
 
-// A written is the result of a WritevQueue.
+// A written is the result of a Deliver.
 type written struct {
 	n   int64
 	err error
 }
 
-// writes starts a WritevQueue and returns once the queue has it.
-func writes(t testing.TB, q *Queue, ctx context.Context, text string) <-chan written {
+// writes starts a Deliver and returns once the queue has it.
+func writes(t testing.TB, q *postQueue, ctx context.Context, text string) <-chan written {
 	t.Helper()
 	before, _ := q.Buffered()
 	c := make(chan written, 1)
 	go func() {
-		n, err := q.WritevQueue(ctx, []byte(text[:1]), nil, []byte(text[1:]))
+		n, err := q.Deliver(ctx, []byte(text[:1]), nil, []byte(text[1:]))
 		c <- written{n, err}
 	}()
 	require.Eventually(t, func() bool { n, _ := q.Buffered(); return n >= before+len(text) }, tooLong, 100*time.Microsecond)
@@ -50,11 +51,11 @@ func writes(t testing.TB, q *Queue, ctx context.Context, text string) <-chan wri
 }
 
 // A call whose context ends before its turn sends nothing; all others get their own results.
-func TestWritevQueueCancelledBeforeItsTurn(t *testing.T) {
+func TestDeliverCancelledBeforeItsTurn(t *testing.T) {
 	for _, big := range []int{1, combineMax} {
 		bothKinds(t, func(t *testing.T, full bool) {
 			g, c, s := gated(t, full)
-			q := NewQueue(c, nil)
+			q := newPostQueue(c, nil)
 			g.shut()
 			ctx, cancel := context.WithCancel(context.Background())
 			gone := string(bytes.Repeat([]byte("gone"), big))
@@ -89,7 +90,7 @@ func TestWritevQueueCancelledBeforeItsTurn(t *testing.T) {
 // number, and calls that wait between them go on.
 func TestQueueGivenUp(t *testing.T) {
 	g, c, s := gated(t, false)
-	q := NewQueue(c, &QueueOptions{Limit: 64 << 10})
+	q := newPostQueue(c, &queue.Options{Limit: 64 << 10})
 	g.shut()
 	first := writes(t, q, context.Background(), "first ")
 	waiting(t, &g.begun, 1)
@@ -111,9 +112,9 @@ func TestQueueGivenUp(t *testing.T) {
 			all = append(all, writes(t, q, context.Background(), text))
 		}
 		for range 5 {
-			give(func(ctx context.Context) error { _, err := q.WritevQueue(ctx, small); return err })
+			give(func(ctx context.Context) error { _, err := q.Deliver(ctx, small); return err })
 		}
-		give(func(ctx context.Context) error { _, err := q.WritevQueue(ctx, large); return err })
+		give(func(ctx context.Context) error { _, err := q.Deliver(ctx, large); return err })
 		give(func(ctx context.Context) error { return q.Post(ctx, nil, large, 0) })
 		give(func(ctx context.Context) error { return q.Post(ctx, large, nil, 0) })
 	}
@@ -138,9 +139,9 @@ func TestQueueGivenUp(t *testing.T) {
 }
 
 // When all that waits has been withdrawn the queue is idle again.
-func TestWritevQueueAllWithdrawn(t *testing.T) {
+func TestDeliverAllWithdrawn(t *testing.T) {
 	g, c, s := gated(t, false)
-	q := NewQueue(c, nil)
+	q := newPostQueue(c, nil)
 	g.shut()
 	first := writes(t, q, context.Background(), "first")
 	waiting(t, &g.begun, 1)
@@ -152,7 +153,7 @@ func TestWritevQueueAllWithdrawn(t *testing.T) {
 	g.open()
 	require.NoError(t, returns(t, first).err)
 	require.NoError(t, q.Flush(soon(t)))
-	n, err := q.WritevQueue(soon(t), []byte("again"))
+	n, err := q.Deliver(soon(t), []byte("again"))
 	require.NoError(t, err)
 	require.EqualValues(t, 5, n)
 	requireReads(t, s, "firstagain")
@@ -160,9 +161,9 @@ func TestWritevQueueAllWithdrawn(t *testing.T) {
 
 // A call over a carrier that takes its time gives up waiting if its context ends after its turn has
 // come; the bytes go out, whole.
-func TestWritevQueueCancelledLate(t *testing.T) {
+func TestDeliverCancelledLate(t *testing.T) {
 	g, c, s := gated(t, true)
-	q := NewQueue(c, nil)
+	q := newPostQueue(c, nil)
 	g.shut()
 	first := writes(t, q, context.Background(), "first ")
 	waiting(t, &g.begun, 1)
@@ -183,15 +184,15 @@ func TestWritevQueueCancelledLate(t *testing.T) {
 
 // The same for a call that writes by itself: the queue writes the rest, and no other write gets
 // into the middle.
-func TestWritevQueueCancelledHalfWay(t *testing.T) {
+func TestDeliverCancelledHalfWay(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
-	q := NewQueue(c, nil)
+	q := newPostQueue(c, nil)
 	big := make([]byte, 32<<20)
 	_, _ = rand.NewChaCha8([32]byte{3}).Read(big)
 	ctx, cancel := context.WithCancel(context.Background())
 	call := make(chan written, 1)
 	go func() {
-		n, err := q.WritevQueue(ctx, big[:100], big[100:])
+		n, err := q.Deliver(ctx, big[:100], big[100:])
 		call <- written{n, err}
 	}()
 	p := make([]byte, 1)
@@ -211,16 +212,16 @@ func TestWritevQueueCancelledHalfWay(t *testing.T) {
 }
 
 // A single try sends if it can at once, else nothing.
-func TestWritevQueueNoWait(t *testing.T) {
+func TestDeliverNoWait(t *testing.T) {
 	bothKinds(t, func(t *testing.T, full bool) {
 		g, c, s := gated(t, full)
-		q := NewQueue(c, nil)
-		n, err := q.WritevQueue(NoWait(), []byte("now"))
+		q := newPostQueue(c, nil)
+		n, err := q.Deliver(NoWait(), []byte("now"))
 		require.NoError(t, err)
 		require.EqualValues(t, 3, n)
 		g.shut()
 		first := writes(t, q, context.Background(), "first")
-		n, err = q.WritevQueue(NoWait(), []byte("never"))
+		n, err = q.Deliver(NoWait(), []byte("never"))
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 		require.Zero(t, n)
 		g.open()
@@ -230,7 +231,7 @@ func TestWritevQueueNoWait(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	c, _ := pair(t, TCP(), loopback())
-	_, err := NewQueue(c, nil).WritevQueue(ctx, []byte("never"))
+	_, err := newPostQueue(c, nil).Deliver(ctx, []byte("never"))
 	require.ErrorIs(t, err, context.Canceled)
 }
 
@@ -286,18 +287,18 @@ func TestQueueInterleavings(t *testing.T) {
 		seed := rapid.Uint64().Draw(t, "seed")
 		rng := rand.New(rand.NewPCG(seed, 1))
 		k := &sink{room: 1 << 30, portion: func() int { return 1 + rng.IntN(3000) }}
-		q := NewQueue(newStream(k, nil, connected), &QueueOptions{Limit: rapid.SampledFrom([]int{1, 500, 1 << 20}).Draw(t, "limit")})
+		q := newPostQueue(newStream(k, nil, connected), &queue.Options{Limit: rapid.SampledFrom([]int{1, 500, 1 << 20}).Draw(t, "limit")})
 		type op struct {
 			size   int
 			post   bool
-			mode   PostMode
+			mode   queue.Mode
 			cancel time.Duration
 		}
 		plans := rapid.SliceOfN(rapid.SliceOfN(rapid.Custom(func(t *rapid.T) op {
 			return op{
 				size:   rapid.OneOf(rapid.IntRange(0, 100), rapid.IntRange(combineMax-20, combineMax+20)).Draw(t, "size"),
 				post:   rapid.Bool().Draw(t, "post"),
-				mode:   rapid.SampledFrom([]PostMode{0, PostBurst}).Draw(t, "mode"),
+				mode:   rapid.SampledFrom([]queue.Mode{0, queue.Burst}).Draw(t, "mode"),
 				cancel: rapid.SampledFrom([]time.Duration{0, 0, time.Microsecond, 50 * time.Microsecond}).Draw(t, "cancel"),
 			}
 		}), 1, 8), 1, 6).Draw(t, "plans")
@@ -364,13 +365,13 @@ func TestNoBusySpin(t *testing.T) {
 	tr, err := New(cb, nil)
 	require.NoError(t, err)
 	c, _ := pair(t, tr, loopback())
-	q, r := NewQueue(c, nil), NewReadQueue(c)
+	q, r := newPostQueue(c, nil), NewReadQueue(c)
 	ctx, cancel := context.WithCancel(context.Background())
 	var all []<-chan error
 	for range 4 {
 		all = append(all,
-			aside(func() error { _, err := q.WritevQueue(ctx, make([]byte, 16<<20)); return err }),
-			aside(func() error { _, err := q.WritevQueue(ctx, make([]byte, 10)); return err }),
+			aside(func() error { _, err := q.Deliver(ctx, make([]byte, 16<<20)); return err }),
+			aside(func() error { _, err := q.Deliver(ctx, make([]byte, 10)); return err }),
 			aside(func() error { _, err := r.ReadPDUQueue(ctx, new(framer).next); return err }))
 	}
 	// quiet windows in a row: code that spins has none, while filling the last of the system's
@@ -393,20 +394,20 @@ func TestNoBusySpin(t *testing.T) {
 	}
 }
 
-func TestWritevQueueEmpty(t *testing.T) {
+func TestDeliverEmpty(t *testing.T) {
 	c, _ := pair(t, TCP(), loopback())
 	for _, v := range [][][]byte{nil, {nil}, {{}, {}}} {
-		_, err := NewQueue(c, nil).WritevQueue(soon(t), v...)
+		_, err := newPostQueue(c, nil).Deliver(soon(t), v...)
 		require.ErrorIs(t, err, syscall.EINVAL)
 	}
 }
 
 // Of calls that wait any may be withdrawn: the others go out, in order, and each has its own count.
-func TestWritevQueueWithdrawnAmongOthers(t *testing.T) {
+func TestDeliverWithdrawnAmongOthers(t *testing.T) {
 	bothKinds(t, func(t *testing.T, full bool) {
 		rapid.Check(t, func(rt *rapid.T) {
 			g, c, s := gated(t, full)
-			q := NewQueue(c, &QueueOptions{Limit: 16 * combineMax}) // no post has to wait for room
+			q := newPostQueue(c, &queue.Options{Limit: 16 * combineMax}) // no post has to wait for room
 			posted := held(t, g, q, []byte("<"))
 			type call struct {
 				text   string
@@ -469,7 +470,7 @@ func TestWritevQueueWithdrawnAmongOthers(t *testing.T) {
 // post goes out, or all of it.
 func TestQueueLargePostHeedsContext(t *testing.T) {
 	g, c, s := gated(t, true)
-	q := NewQueue(c, nil)
+	q := newPostQueue(c, nil)
 	large := make([]byte, 300_000)
 	for i := range large {
 		large[i] = byte(i)
@@ -502,10 +503,10 @@ func TestQueueLargePostHeedsContext(t *testing.T) {
 
 // sendsEither posts m, or writes it, and returns how much of it the queue has taken or sent, as its
 // caller is told. m is used again.
-func sendsEither(ctx context.Context, q *Queue, m []byte, post bool, mode PostMode) (n int64, err error) {
+func sendsEither(ctx context.Context, q *postQueue, m []byte, post bool, mode queue.Mode) (n int64, err error) {
 	defer clear(m)
 	if !post {
-		return q.WritevQueue(ctx, m[:5], m[5:])
+		return q.Deliver(ctx, m[:5], m[5:])
 	}
 	if err := q.Post(ctx, m[:5], m[5:], mode); err != nil {
 		return 0, err
@@ -513,11 +514,11 @@ func sendsEither(ctx context.Context, q *Queue, m []byte, post bool, mode PostMo
 	return int64(len(m)), nil
 }
 
-// What callers of WritevQueue want to send is not copied: they write their own buffers when their
+// What callers of Deliver want to send is not copied: they write their own buffers when their
 // turn comes.
-func TestWritevQueueCopiesNothing(t *testing.T) {
+func TestDeliverCopiesNothing(t *testing.T) {
 	k := newGrantCarrier(false, 1<<30)
-	q := NewQueue(newStream(k, nil, connected), nil)
+	q := newPostQueue(newStream(k, nil, connected), nil)
 	all := []<-chan written{writes(t, q, context.Background(), strings.Repeat("a", 60))}
 	for _, text := range []string{"b", "c"} {
 		all = append(all, writes(t, q, context.Background(), strings.Repeat(text, 40)))
@@ -535,12 +536,12 @@ func TestWritevQueueCopiesNothing(t *testing.T) {
 }
 
 // What a caller has withdrawn because there was no room no longer counts against the queue's limit.
-func TestWritevQueueTakenBack(t *testing.T) {
+func TestDeliverTakenBack(t *testing.T) {
 	k := newGrantCarrier(false, 1<<30)
-	q := NewQueue(newStream(k, nil, connected), &QueueOptions{Limit: 100})
+	q := newPostQueue(newStream(k, nil, connected), &queue.Options{Limit: 100})
 	ctx, cancel := context.WithCancel(context.Background())
 	for range 3 {
-		n, err := q.WritevQueue(NoWait(), make([]byte, 60))
+		n, err := q.Deliver(NoWait(), make([]byte, 60))
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 		require.Zero(t, n)
 		buffered, sent := q.Buffered()
@@ -560,7 +561,7 @@ func TestWritevQueueTakenBack(t *testing.T) {
 func TestQueueTurnAtTheLastMoment(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	q := NewQueue(newStream(&sink{}, nil, connected), nil)
+	q := newPostQueue(newStream(&sink{}, nil, connected), nil)
 	for range 100 { // either end is seen first
 		c := q.claim(1)
 		close(c.turn)
@@ -572,7 +573,7 @@ func TestQueueTurnAtTheLastMoment(t *testing.T) {
 // number.
 func TestQueueGivenUpPlaces(t *testing.T) {
 	k := newGrantCarrier(false, 1<<10)
-	q := NewQueue(newStream(k, nil, connected), nil)
+	q := newPostQueue(newStream(k, nil, connected), nil)
 	require.NoError(t, q.Post(context.Background(), []byte("first"), nil, 0))
 	large := make([]byte, combineMax)
 	for range 5 * fewGiven {
