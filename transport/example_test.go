@@ -9,7 +9,6 @@ import (
 	"net"
 	"time"
 
-	"github.com/cnode-go/cnode/internal/queue"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -110,31 +109,4 @@ func ExampleFromNet() {
 	fmt.Printf("%s, can be handed over: %t\n", p, tr.Movable())
 	// Output:
 	// over package net, can be handed over: false
-}
-
-// Many writers share a stream through a queue. What one of them posts goes out whole; the buffers
-// are its own again at once.
-func ExampleQueue() {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	client, server := pair(ctx)
-	defer client.Close()
-	defer server.Close()
-
-	q := client.Posts(nil)
-	buf := make([]byte, 0, 16)
-	for i := range 3 {
-		buf = fmt.Appendf(buf[:0], "message %d;", i)
-		if err := q.Post(ctx, buf, nil, queue.Burst); err != nil {
-			log.Fatal(err)
-		}
-	}
-	if err := q.Flush(ctx); err != nil {
-		log.Fatal(err)
-	}
-	p := make([]byte, 30)
-	_, _ = server.Readv(ctx, p)
-	fmt.Printf("%s\n", p)
-	// Output:
-	// message 0;message 1;message 2;
 }

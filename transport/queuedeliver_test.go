@@ -365,14 +365,14 @@ func TestNoBusySpin(t *testing.T) {
 	tr, err := New(cb, nil)
 	require.NoError(t, err)
 	c, _ := pair(t, tr, loopback())
-	q, r := newPostQueue(c, nil), NewReadQueue(c)
+	q, r := newPostQueue(c, nil), new(Queue)
 	ctx, cancel := context.WithCancel(context.Background())
 	var all []<-chan error
 	for range 4 {
 		all = append(all,
 			aside(func() error { _, err := q.Deliver(ctx, make([]byte, 16<<20)); return err }),
 			aside(func() error { _, err := q.Deliver(ctx, make([]byte, 10)); return err }),
-			aside(func() error { _, err := r.ReadPDUQueue(ctx, new(framer).next); return err }))
+			aside(func() error { _, err := r.ReadPDU(ctx, c, new(framer).next); return err }))
 	}
 	// quiet windows in a row: code that spins has none, while filling the last of the system's
 	// buffers comes to an end

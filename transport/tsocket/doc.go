@@ -20,11 +20,12 @@
 //	tdgram_recvfrom_send, _recv         Datagram.RecvFrom, Receive, NextLength
 //	tdgram_sendto_send                  Datagram.SendTo
 //	tdgram_disconnect_send              Datagram.Disconnect
-//	tdgram_sendto_queue_send            SendQueue.SendToQueue
+//	tdgram_sendto_queue_send            SendToQueue, with a transport.Queue
 //	tdgram_inet_udp_socket              OpenUDP
 //	tdgram_unix_socket                  OpenUnixgram
 //	tstream_bsd_existing_socket         AdoptStream
 //	tsocket_address_…                   transport.ParseInet, FromUnixPath, ParseSockaddr and the like
+//	tstream_…_queue_send                transport.Queue
 //	tstream_…                           transport.Stream
 //	tstream_…_connect_send              transport.ConnectTCP, ConnectUnix
 //	tstream_unix_socketpair             transport.UnixPair

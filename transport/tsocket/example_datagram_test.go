@@ -45,7 +45,7 @@ func ExampleOpenUDP() {
 }
 
 // Many goroutines send on one socket, and none gets ErrBusy.
-func ExampleSendQueue() {
+func ExampleSendToQueue() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	at, _ := transport.ParseInet("ipv4", "127.0.0.1", 0)
@@ -62,11 +62,11 @@ func ExampleSendQueue() {
 	}
 	defer client.Close()
 
-	q := tsocket.NewSendQueue(client)
+	var q transport.Queue
 	var senders sync.WaitGroup
 	for range 5 {
 		senders.Go(func() {
-			if _, err := q.SendToQueue(ctx, []byte("one of five"), nil); err != nil {
+			if _, err := tsocket.SendToQueue(ctx, &q, client, []byte("one of five"), nil); err != nil {
 				fmt.Println(err)
 			}
 		})

@@ -355,11 +355,12 @@ func TestGuideQueues(t *testing.T) {
 	guideSection(t, "Async 'tevent_queue' based helper functions", []guideRule{
 		{"queued sends of datagrams are made one after the other", func(t *testing.T) {
 			slow := &mailroom{gate: make(chan struct{})}
-			q := NewSendQueue(slow)
+			var q transport.Queue
 			var calls []<-chan error
 			for i := range 10 {
-				send := func() error { return second(q.SendToQueue(soon(t), []byte{byte('0' + i)}, nil)) }
-				calls = append(calls, inLine(t, &q.turns, send))
+				send := func() error { return second(SendToQueue(soon(t), &q, slow, []byte{byte('0' + i)}, nil)) }
+				calls = append(calls, inLine(t, i, send))
+				slow.begun(t)
 			}
 			close(slow.gate)
 			for _, call := range calls {
@@ -369,12 +370,12 @@ func TestGuideQueues(t *testing.T) {
 			require.False(t, slow.overlap, "two at once")
 		}},
 		{"queued reads of packets are made one after the other", guideTCP(func(t *testing.T, c, s *transport.Stream) {
-			q := transport.NewReadQueue(s)
+			var q transport.Queue
 			var fs [3]framer
 			var calls []<-chan error
 			for i := range fs {
-				calls = append(calls, aside(func() error { return second(q.ReadPDUQueue(soon(t), fs[i].next)) }))
-				expect.WaitIn(t, i+1, "", "ReadPDUQueue(")
+				calls = append(calls, aside(func() error { return second(q.ReadPDU(soon(t), s, fs[i].next)) }))
+				expect.WaitIn(t, i+1, "", "(*Queue).ReadPDU(")
 			}
 			_, err := c.Writev(soon(t), frames("0", "1", "2"))
 			require.NoError(t, err)
@@ -384,15 +385,13 @@ func TestGuideQueues(t *testing.T) {
 			}
 		})},
 		{"queued writes are made one after the other", guideTCP(func(t *testing.T, c, s *transport.Stream) {
-			q := c.Posts(nil)
+			var q transport.Queue
 			big := make([]byte, 32<<20)
-			first := aside(func() error { return second(q.Deliver(soon(t), big)) })
+			first := aside(func() error { return second(q.Writev(soon(t), c, big)) })
 			requireReads(t, s, "\x00") // it is on its way
 			var calls []<-chan error
 			for i := range 10 {
-				waits, _ := q.Buffered()
-				calls = append(calls, aside(func() error { return second(q.Deliver(soon(t), []byte{byte('0' + i)}, []byte("ab"))) }))
-				require.Eventually(t, func() bool { n, _ := q.Buffered(); return n == waits+3 }, tooLong, 100*time.Microsecond)
+				calls = append(calls, inLine(t, i+1, func() error { return second(q.Writev(soon(t), c, []byte{byte('0' + i)}, []byte("ab"))) }))
 			}
 			require.NoError(t, second(s.Readv(soon(t), big[1:])))
 			requireReads(t, s, "0ab1ab2ab3ab4ab5ab6ab7ab8ab9ab")
@@ -401,6 +400,7 @@ func TestGuideQueues(t *testing.T) {
 				require.NoError(t, returns(t, call), "never busy")
 			}
 		})},
+		{"the queue is an argument: several sockets may share one", TestQueueOfSeveralSockets},
 	})
 }
 
@@ -571,7 +571,7 @@ func TestGuideVirtualSockets(t *testing.T) {
 		{"a datagram socket may be something else underneath", func(t *testing.T) {
 			m := &mailroom{gate: make(chan struct{})}
 			close(m.gate)
-			require.NoError(t, second(NewSendQueue(m).SendToQueue(soon(t), []byte("x"), nil)))
+			require.NoError(t, second(SendToQueue(soon(t), new(transport.Queue), m, []byte("x"), nil)))
 			require.Equal(t, []string{"x"}, m.sent)
 		}},
 		{"and so may a stream", func(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/test/expect"
 	"github.com/cnode-go/cnode/transport"
-	"github.com/cnode-go/cnode/transport/internal/await"
 )
 
 // A mailroom is a virtual datagram socket that notes what is sent, one at a time, and can be held
@@ -49,37 +49,44 @@ func (m *mailroom) SendTo(ctx context.Context, p []byte, _ transport.Addr) (int,
 	return len(p), nil
 }
 
-// inLine starts a call and returns once it has its place.
-func inLine(t testing.TB, turns *await.Turns, op func() error) <-chan error {
+// inLine starts a call and returns once so many calls wait for their turn.
+func inLine(t testing.TB, waiting int, op func() error) <-chan error {
 	t.Helper()
-	place := turns.Callers
-	before := place()
 	call := aside(op)
-	require.Eventually(t, func() bool { return place() > before }, tooLong, 100*time.Microsecond)
+	if waiting > 0 {
+		expect.WaitIn(t, waiting, "", "(*Turns).queue(")
+	}
 	return call
+}
+
+// begun waits until a send is in the mailroom.
+func (m *mailroom) begun(t testing.TB) {
+	t.Helper()
+	require.Eventually(t, func() bool { m.mu.Lock(); defer m.mu.Unlock(); return m.inside == 1 }, tooLong, 100*time.Microsecond)
 }
 
 func TestSendToQueue(t *testing.T) {
 	m := &mailroom{gate: make(chan struct{})}
-	q := NewSendQueue(m)
+	q := new(transport.Queue)
 	ctx, cancel := context.WithCancel(context.Background())
 	early, stop := context.WithCancel(context.Background())
 	var calls []<-chan error
 	texts := []string{"early", "one", "refused", "two", "cancelled", "three", "cancelled", "four"}
-	for _, text := range texts {
+	for i, text := range texts {
 		with := map[string]context.Context{"cancelled": ctx, "early": early}[text]
 		if with == nil {
 			with = soon(t)
 		}
-		calls = append(calls, inLine(t, &q.turns, func() error {
-			n, err := q.SendToQueue(with, []byte(text), nil)
+		calls = append(calls, inLine(t, i, func() error {
+			n, err := SendToQueue(with, q, m, []byte(text), nil)
 			if err == nil && n != len(text) {
 				err = fmt.Errorf("%d bytes of %q", n, text)
 			}
 			return err
 		}))
+		m.begun(t)
 	}
-	_, err := q.SendToQueue(transport.NoWait(), []byte("never"), nil)
+	_, err := SendToQueue(transport.NoWait(), q, m, []byte("never"), nil)
 	requireTimeout(t, err)
 	cancel()
 	require.ErrorIs(t, returns(t, calls[4]), context.Canceled)
@@ -93,11 +100,10 @@ func TestSendToQueue(t *testing.T) {
 	require.EqualError(t, returns(t, calls[2]), "refused", "its own result")
 	require.Equal(t, []string{"one", "two", "three", "four"}, m.sent)
 	require.False(t, m.overlap, "two at once")
-	require.Zero(t, q.turns.Callers())
-	n, err := q.SendToQueue(transport.NoWait(), []byte("free again"), nil)
+	n, err := SendToQueue(transport.NoWait(), q, m, []byte("free again"), nil)
 	require.NoError(t, err)
 	require.Equal(t, 10, n)
-	_, err = q.SendToQueue(ctx, []byte("never"), nil)
+	_, err = SendToQueue(ctx, q, m, []byte("never"), nil)
 	var op *transport.OpError
 	require.ErrorAs(t, err, &op)
 	require.Equal(t, transport.MemoryAddr("mailroom"), op.Addr)
@@ -105,9 +111,9 @@ func TestSendToQueue(t *testing.T) {
 
 // A virtual socket that panics ends its caller alone: the turn is passed on.
 func TestSendToQueuePanic(t *testing.T) {
-	q := NewSendQueue(panicroom{})
+	q := new(transport.Queue)
 	for range 2 {
-		require.PanicsWithValue(t, "no room", func() { _, _ = q.SendToQueue(transport.NoWait(), []byte("x"), nil) })
+		require.PanicsWithValue(t, "no room", func() { _, _ = SendToQueue(transport.NoWait(), q, panicroom{}, []byte("x"), nil) })
 	}
 }
 
@@ -119,13 +125,13 @@ func (panicroom) SendTo(context.Context, []byte, transport.Addr) (int, error) { 
 // Over a real socket: many senders, every datagram once, each sender's in order.
 func TestSendToQueueOverUDP(t *testing.T) {
 	open, connected := udpPair(t, "ipv4")
-	q := NewSendQueue(connected)
+	q := new(transport.Queue)
 	const senders, count = 8, 20
 	var wg sync.WaitGroup
 	for w := range senders {
 		wg.Go(func() {
 			for i := range count {
-				if _, err := q.SendToQueue(soon(t), []byte{byte(w), byte(i)}, nil); err != nil {
+				if _, err := SendToQueue(soon(t), q, connected, []byte{byte(w), byte(i)}, nil); err != nil {
 					t.Error(err)
 				}
 			}
@@ -145,6 +151,28 @@ func TestSendToQueueOverUDP(t *testing.T) {
 		require.Len(t, g, count)
 	}
 	require.NoError(t, connected.Close())
-	_, err := q.SendToQueue(soon(t), []byte("x"), nil)
+	_, err := SendToQueue(soon(t), q, connected, []byte("x"), nil)
 	require.ErrorIs(t, err, net.ErrClosed)
+}
+
+// One queue for several sockets, a stream among them: each call waits for those before it.
+func TestQueueOfSeveralSockets(t *testing.T) {
+	var q transport.Queue
+	slow := &mailroom{gate: make(chan struct{})}
+	open, connected := udpPair(t, "ipv4")
+	c, s := pair(t, transport.TCP(), loopback())
+	first := inLine(t, 0, func() error { return second(SendToQueue(soon(t), &q, slow, []byte("first"), nil)) })
+	slow.begun(t)
+	sends := inLine(t, 1, func() error { return second(SendToQueue(soon(t), &q, connected, []byte("datagram"), nil)) })
+	writes := inLine(t, 2, func() error { return second(q.Writev(soon(t), c, []byte("bytes"))) })
+	_, _, err := open.RecvFrom(within(t, 20*time.Millisecond), make([]byte, 1))
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	_, err = s.Read(transport.NoWait(), make([]byte, 1))
+	requireTimeout(t, err)
+	close(slow.gate)
+	for _, call := range []<-chan error{first, sends, writes} {
+		require.NoError(t, returns(t, call))
+	}
+	requireReceives(t, open, "datagram", connected.LocalAddr())
+	requireReads(t, s, "bytes")
 }
