@@ -220,7 +220,7 @@ var picture = []row{
 
 // libraries are what a command may use: all that a user may, but the suite for
 // tests.
-const libraries = "ei ei/elixir transport transport/virtual transport/handoff tlstransport nodes nodes/dist nodes/epmd " +
+const libraries = "ei ei/elixir transport transport/tsocket transport/virtual transport/handoff tlstransport nodes nodes/dist nodes/epmd " +
 	"nodes/groupleader nodes/pg nodes/pubsub nodes/global nodes/supervisor nodes/discovery nodes/introspect nodes/observer " +
 	"nodes/metrics nodes/health nodes/debugz nodes/console nodes/upgrade nodes/nodestest"
 

@@ -18,7 +18,7 @@ import (
 )
 
 // A letterbox is a datagram socket inside the process, whose waits work in a testing/synctest
-// bubble. Like a socket of another package it has no methods beyond DatagramSocket.
+// bubble. Like a socket of another package it has no methods beyond those of tsocket.Socket.
 type letterbox struct {
 	name string
 	come chan letter

@@ -140,7 +140,7 @@ func TestVirtualStreamSuite(t *testing.T) {
 	transporttest.Run(t, func() (transport.Transport, transport.Addr, error) { return tr, at, nil })
 }
 
-// An outsider is a datagram socket with no methods beyond DatagramSocket.
+// An outsider is a datagram socket with no methods beyond those of tsocket.Socket.
 type outsider struct{ tsocket.Socket }
 
 // overDatagrams are the virtual sockets over a datagram socket.
