@@ -89,11 +89,11 @@
 // # Beside the plug-ins
 //
 // Streams can also be made without a Transport: by [ConnectTCP] and [ConnectUnix] from a given
-// local address, and by [UnixPair]. Package [github.com/cnode-go/cnode/transport/tsocket] makes them
-// of descriptors that came from elsewhere, and has datagram sockets. An [Addr] is made from text
-// ([ParseAddr], [ParseInet], [FromUnixPath]), from package net's addresses ([FromNetAddr],
-// [FromAddrPort]) or from a struct sockaddr ([ParseSockaddr]), and can be turned back into each of
-// them. This vocabulary is that of Samba's tsocket guide, whose names the doc comments give.
+// local address, and by [UnixPair]. Package
+// [github.com/cnode-go/cnode/transport/tsocket] makes them of descriptors that came from elsewhere,
+// and has datagram sockets. An [Addr] is made from text ([ParseAddr], [ParseInet], [FromUnixPath]),
+// from package net's addresses ([FromNetAddr], [FromAddrPort]) or from a struct sockaddr
+// ([ParseSockaddr]), and can be turned back into each of them. This vocabulary is that of Samba's tsocket guide, whose names the doc comments give.
 //
 // # Virtual sockets
 //
@@ -110,6 +110,6 @@
 // # Stability
 //
 // What programs use of a Transport, and the fields of Callbacks, are stable: a plug-in that
-// compiles today goes on compiling, and new fields are optional. Queue, Waiter and Polling may change
-// before 1.0. [Stream.Posts] is for package nodes: other programs cannot name what it takes.
+// compiles today goes on compiling, and new fields are optional. Queue, Waiter and Polling may
+// change before 1.0. [Stream.Posts] is for package nodes: other programs cannot name what it takes.
 package transport

@@ -450,7 +450,8 @@ func TestQueueModel(t *testing.T) {
 				if len(m.calls) > 60 || m.failed {
 					t.Skip("enough calls, or the stream has failed")
 				}
-				modes := []queue.Mode{0, 0, queue.Burst, queue.Urgent, queue.Urgent | queue.Burst, queue.Lazy, queue.Lazy | queue.Burst, queue.Lazy | queue.Urgent}
+				modes := []queue.Mode{0, 0, queue.Burst, queue.Urgent, queue.Urgent | queue.Burst,
+					queue.Lazy, queue.Lazy | queue.Burst, queue.Lazy | queue.Urgent}
 				mode := rapid.SampledFrom(modes).Draw(t, "mode")
 				if m.held && m.aside < 1<<30 {
 					mode &^= queue.Lazy // or some would wait for room when the Hold ends

@@ -10,9 +10,9 @@ import (
 )
 
 // A Queue runs calls one after another, in the order in which they came, each on its caller's
-// goroutine. It is one for as many sockets as you use it with: a call on one of them waits for those
-// before it on the others. So writers of a stream share one, and readers of a stream another; what a
-// stream or datagram socket does outside of the queue may be ErrBusy. The methods are safe for
+// goroutine. It is one for as many sockets as you use it with: a call on one of them waits for
+// those before it on the others. So writers of a stream share one, and readers of a stream another;
+// what a stream or datagram socket does outside of the queue may be ErrBusy. The methods are safe for
 // concurrent use, and the zero value is ready. It is the tevent_queue of the tsocket guide, "Async
 // 'tevent_queue' based helper functions".
 type Queue struct{ turns await.Turns }
@@ -40,8 +40,8 @@ func (q *Queue) take(ctx context.Context) error {
 }
 
 // ReadPDU is that of the stream in the caller's turn: each caller gets a packet of its own, whole,
-// or its own error. next is called in that turn only. A caller whose ctx ends takes no byte, even in
-// the middle of its packet: the next in line gets that packet. But when next fails inside a packet,
+// or its own error. next is called in that turn only. A caller whose ctx ends takes no byte, even
+// in the middle of its packet: the next in line gets that packet. But when next fails inside a packet,
 // or panics, nobody can tell where the following packet begins, and all later calls for the stream
 // fail; so they do once the stream has ended inside a packet. Closing the stream ends the call that
 // has its turn, and those for the stream behind it, with net.ErrClosed. See
@@ -76,9 +76,9 @@ func (s *Stream) readInTurn(ctx context.Context, next func() ([][]byte, error)) 
 // been delivered to the socket, with their length in bytes, or with the reason why they were not.
 // When ctx ends before a byte is out nothing of them is sent: the count is 0 with ctx's error, and
 // no other call is harmed. When it ends later they go out all the same, whole, and the count is
-// their length beside ctx's error; the turn is passed on once they are out. A carrier whose writes
-// are better not cut off is not: there they go out whole as soon as their turn has come. The buffers
-// are the caller's again when Writev returns. No byte to write is EINVAL, except where the carrier
+// their length beside ctx's error; the turn is passed on once they are out. With a FullImpl plug-in
+// that is not Direct they go out whole as soon as their turn has come. The buffers are the caller's
+// again when Writev returns. No byte to write is EINVAL, except where the carrier
 // keeps packets. See tstream_writev_queue_send.
 func (q *Queue) Writev(ctx context.Context, s *Stream, v ...[]byte) (int64, error) {
 	if length(v) == 0 && !s.KeepsPackets() {
@@ -157,8 +157,8 @@ func (s *Stream) writeBehind(ctx context.Context, turns *await.Turns, b []byte) 
 	}
 }
 
-// finishWrite writes b for as long as that takes. If b does not go out whole, nothing can be written
-// to the stream any more: a part is out, or its caller has gone.
+// finishWrite writes b for as long as that takes. If b does not go out whole, nothing can be
+// written to the stream any more: a part is out, or its caller has gone.
 func (s *Stream) finishWrite(turns *await.Turns, b []byte, done chan<- wrote) {
 	w := wrote{err: errExited}
 	defer func() {

@@ -1,6 +1,6 @@
-// Package queue says how package nodes posts to a connection: in which way a post goes out, and what
-// the queue in front of a stream promises. [Queue] is made by the Posts of a transport.Stream, which
-// has the stream's inside at hand; no other program can name these types.
+// Package queue says how package nodes posts to a connection: in which way a post goes out, and
+// what the queue in front of a stream promises. [Queue] is made by the Posts of a transport.Stream,
+// which has the stream's inside at hand; no other program can name these types.
 package queue
 
 import "context"
@@ -14,8 +14,8 @@ type Options struct {
 	// Limit is how many bytes may wait before callers do; 0 is DefaultLimit. One post may
 	// exceed it when nothing else waits.
 	Limit int
-	// UrgentLimit is how many bytes of Urgent posts may wait before one is transport.ErrQueueFull; 0 is four
-	// times the Limit, and a megabyte at least.
+	// UrgentLimit is how many bytes of Urgent posts may wait before one is transport.ErrQueueFull;
+	// 0 is four times the Limit, and a megabyte at least.
 	UrgentLimit int
 	// LazyLimit is how many bytes of Lazy posts may be set aside before Lazy posts wait; 0 is as
 	// many as UrgentLimit. One post may exceed it.
@@ -38,8 +38,8 @@ const (
 	// what follows is combined with it, and to the next post that is no Burst.
 	Burst Mode = 1 << iota
 	// Urgent does not wait while the queue is full: it is for a goroutine that must go on reading.
-	// When more than Options.UrgentLimit bytes of Urgent posts wait it is transport.ErrQueueFull. During
-	// a Hold it waits as every post does.
+	// When more than Options.UrgentLimit bytes of Urgent posts wait it is transport.ErrQueueFull.
+	// During a Hold it waits as every post does.
 	Urgent
 	// Lazy does not wait while the queue is full: what there is no room for is copied, whatever
 	// its size, and set aside. From there it goes out behind all that was posted before, and in turns
@@ -77,9 +77,9 @@ type Queue interface {
 	Trim()
 
 	// Hold stops the queue at a byte boundary, for a hand-off: nothing goes out any more, and new
-	// posts wait, until Unhold or End. What was posted before waits too, and Held returns it. A Deliver
-	// that is writing its own buffers at that moment ends with transport.ErrPaused. When ctx ends
-	// before the writer has stopped, the queue goes on, and the error is ctx's.
+	// posts wait, until Unhold or End. What was posted before waits too, and Held returns it. A
+	// Deliver that is writing its own buffers at that moment ends with transport.ErrPaused. When ctx
+	// ends before the writer has stopped, the queue goes on, and the error is ctx's.
 	Hold(ctx context.Context) error
 	// Held returns a copy of the bytes that are still to be sent, the rest of what is partly out
 	// first. The queue must be held. Calls that wait for their turn, large posts and those of Deliver,
@@ -91,9 +91,9 @@ type Queue interface {
 	// goes out elsewhere, or never. Only a call of which Held has returned what is not out succeeds.
 	End(err error)
 	// Stage puts held, which another process still had to send, into a new queue: nothing goes out
-	// until Unhold, but posts are taken, and go out after held. held is copied. Stage waits only for a
-	// write that is in progress on the stream, until ctx ends. transport.ErrPaused if the queue is held
-	// or staged already, net.ErrClosed for a stream that is closed, syscall.EMFILE if there is no
-	// descriptor for the writer to wait with; after an error the queue is as it was.
+	// until Unhold, but posts are taken, and go out after held. held is copied. Stage waits only for
+	// a write that is in progress on the stream, until ctx ends. transport.ErrPaused if the queue is
+	// held or staged already, net.ErrClosed for a stream that is closed, syscall.EMFILE if there is
+	// no descriptor for the writer to wait with; after an error the queue is as it was.
 	Stage(ctx context.Context, held []byte) error
 }

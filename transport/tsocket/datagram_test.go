@@ -130,7 +130,8 @@ func TestDatagramArguments(t *testing.T) {
 		require.ErrorIs(t, err, syscall.EDESTADDRREQ)
 		_, err = connected.SendTo(soon(t), []byte("x"), connected.LocalAddr())
 		require.ErrorIs(t, err, syscall.EISCONN)
-		others := []transport.Addr{transport.MemoryAddr("x"), transport.FromAddrPort(netip.AddrPort{}), transport.UnixAddr("/x"), transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:9")),
+		others := []transport.Addr{transport.MemoryAddr("x"), transport.FromAddrPort(netip.AddrPort{}), transport.UnixAddr("/x"),
+			transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:9")),
 			transport.FromAddrPort(netip.MustParseAddrPort("[::1]:9"))}
 		refused := 0
 		for _, to := range others {

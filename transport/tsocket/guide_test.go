@@ -44,7 +44,8 @@ func guideSection(t *testing.T, heading string, rules []guideRule) {
 func TestGuideAddresses(t *testing.T) {
 	guideSection(t, "The tsocket_address abstraction", []guideRule{
 		{"an endpoint has a string for people", func(t *testing.T) {
-			for _, a := range []transport.Addr{loopback(), transport.UnixAddr("/x"), transport.MemoryAddr("x"), transport.WithPeerName(loopback(), "n@h")} {
+			for _, a := range []transport.Addr{loopback(), transport.UnixAddr("/x"), transport.MemoryAddr("x"),
+				transport.WithPeerName(loopback(), "n@h")} {
 				require.NotEmpty(t, a.String())
 			}
 		}},
