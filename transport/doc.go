@@ -89,11 +89,11 @@
 // # Beside the plug-ins
 //
 // Streams can also be made without a Transport: by [ConnectTCP] and [ConnectUnix] from a given
-// local address, and by [UnixPair]. Package
-// [github.com/cnode-go/cnode/transport/tsocket] makes them of descriptors that came from elsewhere,
-// and has datagram sockets. An [Addr] is made from text ([ParseAddr], [ParseInet], [FromUnixPath]),
-// from package net's addresses ([FromNetAddr], [FromAddrPort]) or from a struct sockaddr
-// ([ParseSockaddr]), and can be turned back into each of them. This vocabulary is that of Samba's tsocket guide, whose names the doc comments give.
+// local address, and by [UnixPair]. Package [github.com/cnode-go/cnode/transport/tsocket] makes
+// them of descriptors that came from elsewhere, and has datagram sockets. An [Addr] is made from
+// text ([ParseAddr], [ParseInet], [FromUnixPath]), from package net's addresses ([FromNetAddr],
+// [FromAddrPort]) or from a struct sockaddr ([ParseSockaddr]), and can be turned back into each of
+// them. This vocabulary is that of Samba's tsocket guide, whose names the doc comments give.
 //
 // # Virtual sockets
 //

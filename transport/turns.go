@@ -11,10 +11,10 @@ import (
 
 // A Queue runs calls one after another, in the order in which they came, each on its caller's
 // goroutine. It is one for as many sockets as you use it with: a call on one of them waits for
-// those before it on the others. So writers of a stream share one, and readers of a stream another;
-// what a stream or datagram socket does outside of the queue may be ErrBusy. The methods are safe for
-// concurrent use, and the zero value is ready. It is the tevent_queue of the tsocket guide, "Async
-// 'tevent_queue' based helper functions".
+// those before it on the others. So writers of a stream share one, and readers of a stream
+// another; what a stream or datagram socket does outside of the queue may be ErrBusy. The methods
+// are safe for concurrent use, and the zero value is ready. It is the tevent_queue of the tsocket
+// guide, "Async 'tevent_queue' based helper functions".
 type Queue struct{ turns await.Turns }
 
 // errNextPanicked is the error of later calls after a next that has left by a panic or
@@ -41,10 +41,10 @@ func (q *Queue) take(ctx context.Context) error {
 
 // ReadPDU is that of the stream in the caller's turn: each caller gets a packet of its own, whole,
 // or its own error. next is called in that turn only. A caller whose ctx ends takes no byte, even
-// in the middle of its packet: the next in line gets that packet. But when next fails inside a packet,
-// or panics, nobody can tell where the following packet begins, and all later calls for the stream
-// fail; so they do once the stream has ended inside a packet. Closing the stream ends the call that
-// has its turn, and those for the stream behind it, with net.ErrClosed. See
+// in the middle of its packet: the next in line gets that packet. But when next fails inside a
+// packet, or panics, nobody can tell where the following packet begins, and all later calls for
+// the stream fail; so they do once the stream has ended inside a packet. Closing the stream ends
+// the call that has its turn, and those for the stream behind it, with net.ErrClosed. See
 // tstream_readv_pdu_queue_send.
 func (q *Queue) ReadPDU(ctx context.Context, s *Stream, next func() ([][]byte, error)) (int64, error) {
 	if err := q.take(ctx); err != nil {

@@ -15,10 +15,10 @@ import (
 	"github.com/cnode-go/cnode/transport/internal/await"
 )
 
-// A Socket sends and receives datagrams, each as a whole. This package implements it by
-// *Datagram; a virtual socket over something else keeps the same rules, which CheckDatagram of
-// package transporttest checks. See the tsocket guide, "The tdgram_context abstraction" and
-// "Virtual Sockets".
+// A Socket sends and receives datagrams, each as a whole. This package implements it by *Datagram;
+// a virtual socket over something else keeps the same rules, which CheckDatagram of package
+// transporttest checks. See the tsocket guide, "The tdgram_context abstraction" and "Virtual
+// Sockets".
 type Socket interface {
 	// RecvFrom waits for the next datagram and puts it into p: see Datagram.RecvFrom.
 	RecvFrom(ctx context.Context, p []byte) (n int, from transport.Addr, err error)
@@ -37,12 +37,12 @@ type Socket interface {
 var _ Socket = (*Datagram)(nil)
 
 // A Datagram is a datagram socket of the operating system, UDP or UNIX, or a virtual one over
-// another. OpenUDP, OpenUnixgram, AdoptDatagram and Over make it. One operation a direction
-// may be outstanding: a second RecvFrom, or a second SendTo, gets ErrBusy and the first one goes
-// on. Close may be called at any time. Operations end when their context does; the socket stays
-// usable. An error that the system has for an earlier datagram, such as ECONNREFUSED on a connected
-// socket, is returned by the next operation, and the socket goes on. See the tsocket guide, "The
-// tdgram_context abstraction".
+// another. OpenUDP, OpenUnixgram, AdoptDatagram and Over make it. One operation a direction may be
+// outstanding: a second RecvFrom, or a second SendTo, gets ErrBusy and the first one goes on.
+// Close may be called at any time. Operations end when their context does; the socket stays
+// usable. An error that the system has for an earlier datagram, such as ECONNREFUSED on a
+// connected socket, is returned by the next operation, and the socket goes on. See the tsocket
+// guide, "The tdgram_context abstraction".
 type Datagram struct {
 	sock          datagramCarrier
 	local, remote transport.Addr // remote: nil if not connected

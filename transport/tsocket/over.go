@@ -8,8 +8,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// An End is what a virtual datagram socket does with the one below. Receive and Next, and
-// Send, are each used by one caller at a time, with a buffer that is not empty.
+// An End is what a virtual datagram socket does with the one below. Receive and Next, and Send,
+// are each used by one caller at a time, with a buffer that is not empty.
 type End interface {
 	// Receive waits for a datagram, which may be empty. It puts n bytes of it into p, and returns
 	// its size: UnknownSize if all that is known is that it is more than n.
@@ -25,8 +25,8 @@ type End interface {
 // UnknownSize is the size of a datagram of which is known only that it was too long.
 const UnknownSize = int(^uint(0) >> 1)
 
-// Over makes a virtual datagram socket over another one, which belongs to it from then on:
-// end uses the one below, and the Datagram keeps its usual rules. It has the addresses of the one
+// Over makes a virtual datagram socket over another one, which belongs to it from then on: end
+// uses the one below, and the Datagram keeps its usual rules. It has the addresses of the one
 // below, is over when that is, and does not wait.
 func Over(below Socket, end End) *Datagram {
 	d := newDatagram(virtualEnd{end, below}, below.LocalAddr(), below.RemoteAddr())
