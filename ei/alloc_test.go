@@ -94,7 +94,7 @@ func TestAllocationIsBounded(t *testing.T) {
 			return "C\x00\x00\x00\x01\x00w\x00w\x00w\x00" + string(ei.AppendInt(nil, int64(i)))
 		}),
 		"closures as keys": mapOf(3_000, func(i int) string {
-			f, err := ei.AppendFun(nil, ei.Fun{Index: uint32(i), Pid: ei.Pid{Node: "a@b"}})
+			f, err := ei.AppendTerm(nil, ei.Fun{Index: uint32(i), Pid: ei.Pid{Node: "a@b"}})
 			require.NoError(t, err)
 			return string(f)
 		}),
@@ -134,7 +134,7 @@ func TestAllocationIsBounded(t *testing.T) {
 		input := append([]byte{ei.VersionMagic}, data...)
 		used := allocated(func() { _, _ = ei.Decode(input) })
 		require.LessOrEqual(t, used, fixed+48*len(input), name)
-		strictly := allocated(func() { _, _ = ei.Raw(input[1:]).DecodeWith(&ei.DecodeOptions{Strict: true}) })
+		strictly := allocated(func() { _, _ = ei.DecodeOptions{Strict: true}.Decode(ei.Raw(input[1:])) })
 		t.Logf("%-26s %6d bytes: %5.1f for each, %5.1f with Strict", name, len(input), float64(used)/float64(len(input)),
 			float64(strictly)/float64(len(input)))
 		require.LessOrEqual(t, strictly, fixed+96*len(input), name)

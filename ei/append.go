@@ -226,7 +226,7 @@ func AppendRef(b []byte, r Ref) ([]byte, error) {
 	if !validAtom(r.Node) {
 		return b, badAtom(r.Node)
 	}
-	if r.Len == 0 || r.Len > MaxRefWords {
+	if r.Len == 0 || r.Len > maxRefWords {
 		return b, ErrMalformed
 	}
 	b = appendAtom(append(b, byte(TagNewerReferenceExt), 0, r.Len), r.Node)
@@ -237,9 +237,8 @@ func AppendRef(b []byte, r Ref) ([]byte, error) {
 	return b, nil
 }
 
-// AppendExport appends an external fun: ei_encode_fun for that kind. A name that is not an atom is
-// ErrAtom.
-func AppendExport(b []byte, f Export) ([]byte, error) {
+// appendExport appends an external fun. A name that is not an atom is ErrAtom.
+func appendExport(b []byte, f Export) ([]byte, error) {
 	if !validAtom(f.Module) || !validAtom(f.Function) {
 		return b, badAtom(f.Module, f.Function)
 	}

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+
+	"github.com/cnode-go/cnode/ei/internal/nested"
 )
 
 // AppendTerm appends a term, without version byte. What cannot be encoded (an atom that is too
@@ -125,8 +127,8 @@ func appendMap(b []byte, m Map, at place) ([]byte, error) {
 // An appender appends a term that may have parts, however deep it is.
 type appender struct {
 	b      []byte
-	in     appendLevel        // the term whose parts are being appended
-	above  stack[appendLevel] // what that term is part of
+	in     appendLevel               // the term whose parts are being appended
+	above  nested.Stack[appendLevel] // what that term is part of
 	keys   keySet
 	inKeys int // how many keys of maps in is within
 }
@@ -145,7 +147,7 @@ func (a *appender) term(t Term) error {
 	}
 	for err != nil && a.in.t != nil && !isPathFull(err) { // the way there
 		err = within(a.in.i-1, err)
-		a.in, _ = a.above.pop()
+		a.in, _ = a.above.Pop()
 	}
 	return err
 }
@@ -207,10 +209,10 @@ func (a *appender) enter(t Term, start, n int) error {
 		return err
 	}
 	if a.in.t != nil {
-		a.above.push(a.in)
+		a.above.Push(a.in)
 	}
 	a.in = appendLevel{level{t: t}, start}
-	if len(a.above.below) > 0 && a.above.isRepeated(&a.in, isSameTerm) {
+	if a.above.IsRepeated(&a.in, isSameTerm) {
 		return ErrCyclic
 	}
 	return nil
@@ -228,7 +230,7 @@ func (a *appender) close() (err error) {
 	case Fun:
 		err = setFunSize(a.b[a.in.start:])
 	}
-	if a.in, _ = a.above.pop(); a.in.inKey() {
+	if a.in, _ = a.above.Pop(); a.in.inKey() {
 		a.inKeys--
 	}
 	return err
@@ -268,13 +270,13 @@ func appendLeaf(b []byte, t Term) (out []byte, ok bool, err error) {
 	case Bitstring:
 		b, err = appendBitstring(b, t)
 	case Export:
-		b, err = AppendExport(b, t)
+		b, err = appendExport(b, t)
 	case Raw:
 		b, err = appendRaw(b, t)
 	case Local:
 		return b, false, ErrLocal
 	default:
-		return b, false, &UnsupportedTypeError{Value: t}
+		return b, false, unsupported(t)
 	}
 	return b, err == nil, err
 }
@@ -301,10 +303,6 @@ func appendBitstring(b []byte, t Bitstring) ([]byte, error) {
 	}
 	return AppendBitstring(b, t.Data, t.Bits)
 }
-
-// AppendFun appends a closure: ei_encode_fun. One of arity -1 goes as FUN_EXT. An arity outside -1
-// to 255 is ErrRange.
-func AppendFun(b []byte, f Fun) ([]byte, error) { return appendTerm(b, f) }
 
 func appendFunHead(b []byte, f Fun) (out []byte, err error) {
 	if f.Arity < -1 || f.Arity > math.MaxUint8 {
@@ -348,10 +346,7 @@ func appendRecordHead(b []byte, r Record) (out []byte, err error) {
 	if err := tooMany(len(r.Fields)); err != nil {
 		return b, err
 	}
-	if r.Flags&^RecordExported != 0 { // a runtime system refuses them
-		return b, ErrRange
-	}
-	out = append(appendHead(b, TagRecordExt, len(r.Fields)), r.Flags)
+	out = append(appendHead(b, TagRecordExt, len(r.Fields)), r.flags())
 	if out, err = AppendAtom(out, r.Module); err != nil {
 		return b, err
 	}

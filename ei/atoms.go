@@ -10,7 +10,7 @@ import (
 // The largest atom. See erl_ext_dist, ATOM_UTF8_EXT.
 const (
 	MaxAtomChars = 255              // characters
-	MaxAtomBytes = 4 * MaxAtomChars // bytes that they may take in UTF-8
+	maxAtomBytes = 4 * MaxAtomChars // bytes that they may take in UTF-8
 )
 
 // An AtomTable keeps atoms that were read, so that reading one again allocates nothing. It never
@@ -33,7 +33,7 @@ type atomSlot struct {
 }
 
 // NewAtomTable gives an empty table for up to limit atoms; 0 or less stands for 4096. An atom takes
-// its text (at most MaxAtomBytes) and some 60 bytes.
+// its text (at most maxAtomBytes) and some 60 bytes.
 func NewAtomTable(limit int) *AtomTable {
 	if limit <= 0 {
 		limit = 4096
@@ -173,7 +173,7 @@ func (c *Cursor) atomBody(off int) (body []byte, latin1 bool, next int, err erro
 	if n <= MaxAtomChars && isASCII(body) {
 		return body, false, off + head + n, nil
 	}
-	if n > MaxAtomChars && (latin1 || n > MaxAtomBytes || utf8.RuneCount(body) > MaxAtomChars) {
+	if n > MaxAtomChars && (latin1 || n > maxAtomBytes || utf8.RuneCount(body) > MaxAtomChars) {
 		return nil, false, off, c.fail(off, ErrAtom)
 	}
 	if !latin1 && !utf8.Valid(body) {
@@ -236,7 +236,7 @@ func validAtom(a Atom) bool {
 }
 
 func validUTF8Atom(a Atom) bool {
-	if len(a) > MaxAtomChars && (len(a) > MaxAtomBytes || utf8.RuneCountInString(string(a)) > MaxAtomChars) {
+	if len(a) > MaxAtomChars && (len(a) > maxAtomBytes || utf8.RuneCountInString(string(a)) > MaxAtomChars) {
 		return false
 	}
 	return utf8.ValidString(string(a))

@@ -267,7 +267,7 @@ func (d *decoder) int64() int64 {
 func (d *decoder) record() (Term, int) {
 	off := d.off
 	n := int(binary.BigEndian.Uint32(d.b[off+1:]))
-	r := Record{Flags: d.b[off+5]}
+	r := Record{Exported: d.b[off+5]&recordExported != 0}
 	d.off += 6
 	r.Module = d.atomText()
 	r.Name = d.atomText()

@@ -3,14 +3,16 @@ package ei
 import (
 	"encoding/binary"
 	"slices"
+
+	"github.com/cnode-go/cnode/ei/internal/nested"
 )
 
 // A builder knows where the term being filled in belongs.
 type builder struct {
-	root   Term            // the outermost term
-	above  stack[building] // what the term being filled in is part of
-	maps   stack[int]      // offsets of the maps among these, and of the one being filled in
-	inKeys int             // how many keys of maps the term being filled in is within
+	root   Term                   // the outermost term
+	above  nested.Stack[building] // what the term being filled in is part of
+	maps   nested.Stack[int]      // offsets of the maps among these, and of the one being filled in
+	inKeys int                    // how many keys of maps the term being filled in is within
 }
 
 // A building is a term whose parts are being filled in: a Tuple, List, Map, Record or Fun, where
@@ -28,11 +30,11 @@ func (in *building) inKey() bool {
 
 // replace puts t in the place of the term being filled in.
 func (o *builder) replace(t Term) {
-	if o.above.empty() {
+	if o.above.Empty() {
 		o.root = t
 		return
 	}
-	in := o.above.last()
+	in := o.above.Last()
 	switch c := in.t.(type) {
 	case Tuple:
 		c[len(c)-in.left-1] = t
@@ -139,7 +141,7 @@ func (d *decoder) term() Term {
 // opened gives the level of a term that open has just begun.
 func (d *decoder) opened(o *builder, t Term, left int) building {
 	if _, ok := t.(Map); ok {
-		o.maps.push(d.off - 5)
+		o.maps.Push(d.off - 5)
 	}
 	return building{t: t, left: left}
 }
@@ -155,7 +157,7 @@ func (d *decoder) build(o *builder, in building) Term {
 			if in.inKey() {
 				o.inKeys++
 			}
-			o.above.push(in)
+			o.above.Push(in)
 			in = d.opened(o, t, left)
 			continue
 		}
@@ -167,13 +169,13 @@ func (d *decoder) build(o *builder, in building) Term {
 				continue
 			}
 		case Map:
-			off, _ := o.maps.pop()
+			off, _ := o.maps.Pop()
 			// Maps within keys are looked at together with the outermost map.
 			if o.inKeys == 0 && d.keys.duplicate(c) {
 				d.reject(off, ErrDuplicate)
 			}
 		}
-		if in, _ = o.above.pop(); in.t == nil || d.err != nil {
+		if in, _ = o.above.Pop(); in.t == nil || d.err != nil {
 			return o.root
 		}
 		if in.inKey() {

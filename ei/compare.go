@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"strings"
+
+	"github.com/cnode-go/cnode/ei/internal/nested"
 )
 
 // Compare gives the order of two terms in Erlang, -1, 0 or 1, as < and == have it: 1 and 1.0 are
@@ -43,7 +45,7 @@ type comparer struct {
 	loose bool // what some runtime system does not look at in a key makes no difference (clash)
 
 	maps  *mapSorter // if not nil, it has seen both terms
-	above stack[pair]
+	above nested.Stack[pair]
 }
 
 // A pair are two terms of the same type and size whose parts are being compared, in order.
@@ -163,16 +165,16 @@ func (c *comparer) compare(a, b Term) int {
 				break
 			}
 			if deeper {
-				c.above.push(in)
+				c.above.Push(in)
 				in = next
 			}
 			continue
 		}
-		if in, ok = c.above.pop(); !ok {
+		if in, ok = c.above.Pop(); !ok {
 			return 0
 		}
 	}
-	c.above.reset()
+	c.above.Reset()
 	return d
 }
 
@@ -203,9 +205,9 @@ func (c *comparer) heads(p *pair) (d int, deeper bool) {
 	case Fun, Export:
 		return c.funs(a, p.b)
 	case Port:
-		return ComparePorts(a, p.b.(Port)), false
+		return a.Compare(p.b.(Port)), false
 	case Pid:
-		return ComparePids(a, p.b.(Pid)), false
+		return a.Compare(p.b.(Pid)), false
 	case Tuple:
 		d = cmp.Compare(len(a), len(p.b.(Tuple)))
 		return d, d == 0
@@ -305,14 +307,14 @@ func (c *comparer) refs(a, b Ref) int {
 	if c.loose {
 		a.Len, b.Len = min(a.Len, maxLooseRef), min(b.Len, maxLooseRef)
 	}
-	return CompareRefs(a, b)
+	return a.Compare(b)
 }
 
 // compareDefinitions goes by name, visibility, number of fields and their names; the values come
 // next. Both are in the order of the definition, as OTP 29.1 has it.
 func compareDefinitions(a, b Record) int {
 	if d := cmp.Or(strings.Compare(string(a.Module), string(b.Module)), strings.Compare(string(a.Name), string(b.Name)),
-		cmp.Compare(a.Flags&RecordExported, b.Flags&RecordExported), cmp.Compare(len(a.Fields), len(b.Fields))); d != 0 {
+		cmp.Compare(a.flags(), b.flags()), cmp.Compare(len(a.Fields), len(b.Fields))); d != 0 {
 		return d
 	}
 	for i := range a.Fields {

@@ -142,13 +142,13 @@ func TestCompare(t *testing.T) {
 	} {
 		require.False(t, ei.Identical(different[0], different[1]), "%v, %v", different[0], different[1])
 	}
-	record := func(module, name ei.Atom, flags uint8, v ei.Term) ei.Record {
-		return ei.Record{Module: module, Name: name, Flags: flags, Fields: []ei.Field{{Name: "f", Value: v}}}
+	record := func(module, name ei.Atom, exported bool, v ei.Term) ei.Record {
+		return ei.Record{Module: module, Name: name, Exported: exported, Fields: []ei.Field{{Name: "f", Value: v}}}
 	}
 	ascending := []ei.Term{
 		ei.Tuple{ei.Int(1), ei.Int(2), ei.Int(3)},
-		record("a", "x", 1, ei.Int(9)), record("b", "a", 1, ei.Int(9)), record("b", "b", 0, ei.Int(9)), record("b", "b", 1,
-			ei.Int(1)), record("b", "b", 1, ei.Int(2)),
+		record("a", "x", true, ei.Int(9)), record("b", "a", true, ei.Int(9)), record("b", "b", false, ei.Int(9)), record("b", "b", true,
+			ei.Int(1)), record("b", "b", true, ei.Int(2)),
 		ei.Map{}, ei.Binary{}, ei.Raw("bad"), ei.Local("x"), nil,
 	}
 	require.True(t, slices.IsSortedFunc(ascending, ei.Compare))
@@ -162,7 +162,7 @@ func TestCompare(t *testing.T) {
 // records are native records in ascending order.
 func records() (ts []ei.Term) {
 	add := func(name ei.Atom, fields ...ei.Field) {
-		ts = append(ts, ei.Record{Module: "m", Name: name, Flags: ei.RecordExported, Fields: fields})
+		ts = append(ts, ei.Record{Module: "m", Name: name, Exported: true, Fields: fields})
 	}
 	field := func(name ei.Atom, v int64) ei.Field { return ei.Field{Name: name, Value: ei.Int(v)} }
 	add("r")

@@ -5,20 +5,20 @@ import (
 	"strings"
 )
 
-// ComparePids gives the order of two process identifiers, -1, 0 or 1: ei_cmp_pids.
-func ComparePids(a, b Pid) int {
-	return cmp.Or(cmp.Compare(a.Serial, b.Serial), cmp.Compare(a.ID, b.ID), compareNodes(a.Node, b.Node, a.Creation, b.Creation))
+// Compare gives the order of two process identifiers, -1, 0 or 1: ei_cmp_pids.
+func (t Pid) Compare(u Pid) int {
+	return cmp.Or(cmp.Compare(t.Serial, u.Serial), cmp.Compare(t.ID, u.ID), compareNodes(t.Node, u.Node, t.Creation, u.Creation))
 }
 
-// ComparePorts gives the order of two port identifiers, -1, 0 or 1: ei_cmp_ports.
-func ComparePorts(a, b Port) int {
-	return cmp.Or(compareNodes(a.Node, b.Node, a.Creation, b.Creation), cmp.Compare(a.ID, b.ID))
+// Compare gives the order of two port identifiers, -1, 0 or 1: ei_cmp_ports.
+func (t Port) Compare(u Port) int {
+	return cmp.Or(compareNodes(t.Node, u.Node, t.Creation, u.Creation), cmp.Compare(t.ID, u.ID))
 }
 
-// CompareRefs gives the order of two references, -1, 0 or 1: ei_cmp_refs. Words that only one of
+// Compare gives the order of two references, -1, 0 or 1: ei_cmp_refs. Words that only one of
 // them has count as 0.
-func CompareRefs(a, b Ref) int {
-	if c := compareNodes(a.Node, b.Node, a.Creation, b.Creation); c != 0 {
+func (t Ref) Compare(u Ref) int {
+	if c := compareNodes(t.Node, u.Node, t.Creation, u.Creation); c != 0 {
 		return c
 	}
 	word := func(r *Ref, i int) uint32 {
@@ -27,8 +27,8 @@ func CompareRefs(a, b Ref) int {
 		}
 		return 0
 	}
-	for i := MaxRefWords - 1; i >= 0; i-- {
-		if c := cmp.Compare(word(&a, i), word(&b, i)); c != 0 {
+	for i := maxRefWords - 1; i >= 0; i-- {
+		if c := cmp.Compare(word(&t, i), word(&u, i)); c != 0 {
 			return c
 		}
 	}

@@ -69,11 +69,10 @@ func inflateFrom(head []byte, in io.Reader, limit int) (plain []byte, err error)
 	return out.Bytes(), nil
 }
 
-// AppendCompressed appends one encoded term (without version byte) in compressed form, which may
-// stand only directly after the version byte. level is a level of compress/zlib, from 1 (fastest)
-// to 9 (smallest), -1 for its default. A level that compress/zlib does not know gives its error, a
-// term of 4 GiB or more ErrTooLong. See erl_ext_dist, "Introduction".
-func AppendCompressed(b []byte, term Raw, level int) ([]byte, error) {
+// appendCompressed appends one encoded term (without version byte) in compressed form, which may
+// stand only directly after the version byte, whether or not that makes it smaller. See
+// erl_ext_dist, "Introduction".
+func appendCompressed(b []byte, term Raw, level int) ([]byte, error) {
 	if uint64(len(term)) > math.MaxUint32 {
 		return b, ErrTooLong
 	}

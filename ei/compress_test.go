@@ -66,7 +66,7 @@ func TestCompressedLimits(t *testing.T) {
 	plain, err = ei.Decompress(bomb, -1)
 	require.NoError(t, err)
 	require.Len(t, plain, len(zeros)+1)
-	got, err := (&ei.DecodeOptions{Limits: ei.Limits{Decompressed: -1}}).Decode(bomb)
+	got, err := ei.DecodeOptions{Limits: ei.Limits{Decompressed: -1}}.Decode(bomb)
 	require.NoError(t, err)
 	require.Len(t, got, len(zeros)-5)
 
@@ -82,7 +82,7 @@ func TestCompressedLimits(t *testing.T) {
 	require.NoError(t, err)
 
 	// A limit on the term's own length counts inside as well.
-	_, err = (&ei.DecodeOptions{Limits: ei.Limits{Bytes: 5}}).Decode(packed(t, 6, []byte("m\x00\x00\x00\x01a")))
+	_, err = ei.DecodeOptions{Limits: ei.Limits{Bytes: 5}}.Decode(packed(t, 6, []byte("m\x00\x00\x00\x01a")))
 	require.ErrorIs(t, err, ei.ErrLimit)
 }
 
@@ -157,9 +157,9 @@ func TestCompressedLocalLimit(t *testing.T) {
 			b, err = ei.MarshalCompressed(ei.Local(strings.Repeat("a", 1000)), 9)
 		}
 		require.NoError(t, err)
-		_, err = (&ei.DecodeOptions{Limits: ei.Limits{Bytes: 100}}).Decode(b)
+		_, err = ei.DecodeOptions{Limits: ei.Limits{Bytes: 100}}.Decode(b)
 		require.ErrorIs(t, err, ei.ErrLimit)
-		_, err = (&ei.DecodeOptions{Limits: ei.Limits{Bytes: 1002}}).Decode(b)
+		_, err = ei.DecodeOptions{Limits: ei.Limits{Bytes: 1002}}.Decode(b)
 		require.NoError(t, err)
 	}
 }

@@ -271,27 +271,18 @@ func TestElementThatIsNoByteIsNamed(t *testing.T) {
 	}
 }
 
-// The AtomTable of DecodeOptions serves the calls that are given these options, and a cursor's own
-// goes first.
+// The AtomTable of DecodeOptions serves the calls that are given these options.
 func TestAtomTableOfOptions(t *testing.T) {
-	o := &ei.DecodeOptions{Atoms: ei.NewAtomTable(10)}
+	o := ei.DecodeOptions{Atoms: ei.NewAtomTable(10)}
 	_, err := o.Decode([]byte("\x83w\x01a"))
 	require.NoError(t, err)
 	require.Equal(t, 1, o.Atoms.Len())
-	c := ei.NewCursor([]byte("w\x01bw\x01cw\x01d"))
-	_, err = c.TermWith(o)
+	_, err = o.Decode(ei.Raw("w\x01b"))
 	require.NoError(t, err)
 	require.Equal(t, 2, o.Atoms.Len())
-	require.Nil(t, c.Atoms)
-	_, err = c.Atom()
-	require.NoError(t, err)
-	require.Equal(t, 2, o.Atoms.Len())
-	own := ei.NewAtomTable(10)
-	c.Atoms = own
-	_, err = c.TermWith(o)
-	require.NoError(t, err)
-	require.Equal(t, []int{2, 1}, []int{o.Atoms.Len(), own.Len()})
-	require.Same(t, own, c.Atoms)
+	var a ei.Atom
+	require.NoError(t, o.Unmarshal(ei.Raw("w\x01c"), &a))
+	require.Equal(t, 3, o.Atoms.Len())
 }
 
 func TestAtomTable(t *testing.T) {

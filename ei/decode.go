@@ -5,48 +5,70 @@ import "math"
 // Decode decodes one term with its version byte, within the default Limits. A compressed term is
 // inflated; a LOCAL_EXT gives a Local. All of b must be used, else the error is ErrTrailing. The
 // result shares no memory with b. Every error is a *SyntaxError.
-func Decode(b []byte) (Term, error) { return (*DecodeOptions)(nil).Decode(b) }
+func Decode(b []byte) (Term, error) {
+	t, n, err := DecodeOptions{}.DecodePrefix(b)
+	return whole(b, t, n, err)
+}
 
-// DecodePrefix decodes the term with its version byte at the start of b, within the default Limits,
-// and gives its length in bytes, version byte included.
-func DecodePrefix(b []byte) (t Term, n int, err error) { return (*DecodeOptions)(nil).DecodePrefix(b) }
-
-// Decode is the function Decode with options.
-func (o *DecodeOptions) Decode(b []byte) (Term, error) {
-	t, n, err := o.DecodePrefix(b)
-	if err != nil {
-		return nil, err
+// Decode is the function Decode with options. It also takes a term without version byte, such as a
+// Raw: no term starts with that byte.
+func (o DecodeOptions) Decode(b []byte) (Term, error) {
+	decode := o.plain
+	if isVersioned(b) {
+		decode = o.DecodePrefix
 	}
-	if n < len(b) {
+	t, n, err := decode(b)
+	return whole(b, t, n, err)
+}
+
+// isVersioned reports whether b begins with the version byte, as no term does.
+func isVersioned(b []byte) bool { return len(b) > 0 && b[0] == VersionMagic }
+
+// whole gives a term that took n bytes of b, if that is all of them.
+func whole(b []byte, t Term, n int, err error) (Term, error) {
+	switch {
+	case err != nil:
+		return nil, err
+	case n < len(b):
 		return nil, &SyntaxError{Offset: n, Err: ErrTrailing}
 	}
 	return t, nil
 }
 
-// DecodePrefix is the function DecodePrefix with options.
-func (o *DecodeOptions) DecodePrefix(b []byte) (t Term, n int, err error) {
-	opts := o.orDefault()
+// plain decodes the term at the start of b, which has no version byte.
+func (o DecodeOptions) plain(b []byte) (t Term, n int, err error) {
+	o = o.inForce()
 	c := NewCursor(b)
-	c.Atoms = opts.Atoms
+	c.Atoms = o.Atoms
+	t, err = c.decode(&o, o.Alias)
+	return t, c.off, err
+}
+
+// DecodePrefix decodes the term with its version byte at the start of b, and gives its length in
+// bytes, version byte included.
+func (o DecodeOptions) DecodePrefix(b []byte) (t Term, n int, err error) {
+	o = o.inForce()
+	c := NewCursor(b)
+	c.Atoms = o.Atoms
 	if err := c.Version(); err != nil {
 		return nil, 0, err
 	}
 	switch tag, _ := c.Peek(); tag {
 	case TagCompressed:
-		plain, n, err := inflate(b, opts.Limits.Decompressed)
+		plain, n, err := inflate(b, o.Limits.Decompressed)
 		if err != nil {
 			return nil, 0, err
 		}
 		if len(plain) > 1 && Tag(plain[1]) == TagLocalExt {
-			if len(plain) > opts.Limits.Bytes {
-				return nil, 0, c.fail(1, &LimitError{Limit: "Bytes", Max: opts.Limits.Bytes})
+			if len(plain) > o.Limits.Bytes {
+				return nil, 0, c.fail(1, &LimitError{Limit: "Bytes", Max: o.Limits.Bytes})
 			}
 			return Local(plain[2:]), n, nil
 		}
 		inner := NewCursor(plain)
-		inner.Atoms = opts.Atoms
+		inner.Atoms = o.Atoms
 		inner.off = 1
-		if t, err = inner.decode(&opts, true); err != nil {
+		if t, err = inner.decode(&o, true); err != nil {
 			return nil, 0, err
 		}
 		if inner.Len() > 0 {
@@ -54,36 +76,27 @@ func (o *DecodeOptions) DecodePrefix(b []byte) (t Term, n int, err error) {
 		}
 		return t, n, nil
 	case TagLocalExt:
-		if len(b) > opts.Limits.Bytes {
-			return nil, 0, c.fail(1, &LimitError{Limit: "Bytes", Max: opts.Limits.Bytes})
+		if len(b) > o.Limits.Bytes {
+			return nil, 0, c.fail(1, &LimitError{Limit: "Bytes", Max: o.Limits.Bytes})
 		}
 		body := b[2:]
-		if !opts.Alias {
+		if !o.Alias {
 			body = append(make([]byte, 0, len(body)), body...)
 		}
 		return Local(body), len(b), nil
 	}
-	if t, err = c.decode(&opts, opts.Alias); err != nil {
+	if t, err = c.decode(&o, o.Alias); err != nil {
 		return nil, 0, err
 	}
 	return t, c.off, nil
 }
 
-// Term decodes the next term, without version byte, within the default Limits. It shares no memory
-// with the input. It decodes the whole term, whereas ei_decode_ei_term of the C library stops after
-// the head of a tuple, list or map.
-func (c *Cursor) Term() (Term, error) { return c.TermWith(nil) }
-
-// TermWith is Term with options. If both c and o have an AtomTable, that of c is used.
-func (c *Cursor) TermWith(o *DecodeOptions) (Term, error) {
-	opts := o.orDefault()
-	atoms := c.Atoms
-	if atoms == nil {
-		c.Atoms = opts.Atoms
-	}
-	t, err := c.decode(&opts, opts.Alias)
-	c.Atoms = atoms
-	return t, err
+// Term decodes the next term, without version byte, within the default Limits; Raw and
+// DecodeOptions do it with others. It shares no memory with the input. It decodes the whole term,
+// whereas ei_decode_ei_term of the C library stops after the head of a tuple, list or map.
+func (c *Cursor) Term() (Term, error) {
+	o := DecodeOptions{}.inForce()
+	return c.decode(&o, false)
 }
 
 func (c *Cursor) decode(o *DecodeOptions, alias bool) (Term, error) {
@@ -129,20 +142,10 @@ func (c *Cursor) build(o *DecodeOptions, s *scanner, end int, alias bool) (Term,
 	return t, nil
 }
 
-// Decode decodes the term within the default Limits.
-func (t Raw) Decode() (Term, error) { return t.DecodeWith(nil) }
-
-// DecodeWith is Decode with options.
-func (t Raw) DecodeWith(o *DecodeOptions) (Term, error) {
-	c := NewCursor(t)
-	v, err := c.TermWith(o)
-	if err != nil {
-		return nil, err
-	}
-	if c.Len() > 0 {
-		return nil, &SyntaxError{Offset: c.Offset(), Err: ErrTrailing}
-	}
-	return v, nil
+// Decode decodes the term within the default Limits. DecodeOptions do it with others.
+func (t Raw) Decode() (Term, error) {
+	v, n, err := DecodeOptions{}.plain(t)
+	return whole(t, v, n, err)
 }
 
 // Fun reads a closure: ei_decode_fun. It allocates the free variables.
@@ -204,7 +207,7 @@ type sharing struct {
 }
 
 // newBudget is the budget for terms of n bytes.
-func (o *DecodeOptions) newBudget(n int) budget {
+func (o DecodeOptions) newBudget(n int) budget {
 	m := budget{max: o.Limits.Memory, isSet: o.Limits.Memory != 0}
 	switch {
 	case m.max < 0:
@@ -221,15 +224,14 @@ func (o *DecodeOptions) newBudget(n int) budget {
 // for that memory before it is taken, step by step, and its error refuses what is being read: an
 // *UnmarshalError that wraps it. What has been granted does not come back. The options that Shared
 // gives are for one goroutine, and for these terms.
-func (o *DecodeOptions) Shared(size int, grant func(bytes int) error) *DecodeOptions {
-	s := &sharing{DecodeOptions: o.orDefault()}
-	m := &s.memory
-	*m = s.newBudget(size)
+func (o DecodeOptions) Shared(size int, grant func(bytes int) error) DecodeOptions {
+	o = o.inForce()
+	m := o.newBudget(size)
 	if m.grant = grant; grant != nil {
 		m.left, m.rest = 0, m.max
 	}
-	s.budget = m
-	return &s.DecodeOptions
+	o.budget = &m
+	return o
 }
 
 // take takes n bytes.

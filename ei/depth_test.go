@@ -73,7 +73,7 @@ func TestDeepTerms(t *testing.T) {
 			require.NoError(t, err)
 			require.Len(t, marshalled, len(again)+6)
 
-			same, err := ei.Raw(again).DecodeWith(&ei.DecodeOptions{Strict: true, Records: true})
+			same, err := ei.DecodeOptions{Strict: true, Records: true}.Decode(ei.Raw(again))
 			require.NoError(t, err)
 			require.Zero(t, ei.Compare(term, same))
 			require.True(t, ei.Identical(term, same))
@@ -151,7 +151,7 @@ func TestDeepClash(t *testing.T) {
 		data := nest(nesting.open, keys, nesting.close, deep/10)
 		_, err := ei.Raw(data).Decode()
 		require.NoError(t, err, nesting.name)
-		_, err = ei.Raw(data).DecodeWith(&ei.DecodeOptions{Strict: true, Records: true})
+		_, err = ei.DecodeOptions{Strict: true, Records: true}.Decode(ei.Raw(data))
 		require.ErrorIs(t, err, ei.ErrRefused, nesting.name)
 	}
 }
@@ -180,7 +180,7 @@ func TestDeepValues(t *testing.T) {
 			v = tt.wrap(v)
 		}
 		_, err = ei.Append(nil, []any{v, make(chan int)})
-		var unsupported *ei.UnsupportedTypeError
+		var unsupported *ei.MappingError
 		require.ErrorAs(t, err, &unsupported, name)
 	}
 }

@@ -27,8 +27,8 @@
 //	err := ei.Unmarshal(data, &o)        // #{sku => <<"A1">>, qty => 3, tags => [<<"x">>], note => undefined}
 //
 // [Optional], [Result] and [RegisterVariants] are for what Erlang says by atoms and tuples; package
-// ei/elixir has the structs of Elixir. An [Encoder] and a [Decoder] do the same over a stream, such
-// as a port.
+// ei/elixir has the structs and the syntax of Elixir. An [Encoder] and a [Decoder] do the same over
+// a stream, such as a port.
 //
 // The Term model: [Decode] gives a tree of Go values, [AppendTerm] writes it, for programs that
 // pass on or look at terms of any kind. What a runtime system sent goes back bit for bit, since the
@@ -56,9 +56,9 @@
 // [AppendText], and the method String of every term, write Erlang; [Parse] reads it. Erlang's own
 // parser reads that text too, except identifiers and closures, for which Erlang has no syntax:
 // AppendText says what stands for them. Atoms are quoted if any release requires it: maybe and else
-// are reserved words since OTP 27. [AppendElixir] and [ParseElixir] do the same in Elixir,
-// [AppendJSON] writes JSON. [Format] makes a term of a text with directives, as C does, and
-// [AppendPrinted] prints one as C does.
+// are reserved words since OTP 27. Package ei/elixir does the same in Elixir, and [AppendJSON]
+// writes JSON. [Format] makes a term of a text with directives, as C does, and [AppendPrinted]
+// prints one as C does.
 //
 // # Untrusted input
 //
@@ -75,14 +75,13 @@
 //
 // # Specifications
 //
-// The format is that of erl_ext_dist in the ERTS User's Guide, OTP 25 to 29: all its tags, in both
-// directions, except that an ATOM_CACHE_REF is only read. The old forms (FLOAT_EXT, ATOM_EXT,
-// PID_EXT …) are read into the same Go values as the modern ones; the appenders that write them
-// have Old or Latin1 in their names. LOCAL_EXT is kept as it is, in a [Local]. Compressed terms are
-// inflated by Decode and [Decompress], and made by [MarshalCompressed]. An ATOM_CACHE_REF is looked
-// up in [Cursor].CacheRefs, which the reader of the distribution header sets; [AppendResolved]
-// makes encoded terms independent of it, [RewriteAtoms] the other way round. Native records of OTP
-// 29 are [Record].
+// The format is that of erl_ext_dist in the ERTS User's Guide, OTP 25 to 29: all its tags are read,
+// and all that these releases send are written. The old forms (FLOAT_EXT, ATOM_EXT, PID_EXT …) are
+// read into the same Go values as the modern ones. LOCAL_EXT is kept as it is, in a [Local].
+// Compressed terms are inflated by Decode and [Decompress], and made by [MarshalCompressed]. An
+// ATOM_CACHE_REF is looked up in [Cursor].CacheRefs, which the reader of the distribution header
+// sets; [Raw.AppendResolved] makes encoded terms independent of it, [Raw.RewriteAtoms] the other
+// way round. Native records of OTP 29 are [Record].
 //
 // This package differs from the C library: integers up to 32 bits are sent as INTEGER_EXT, as a
 // runtime system does (in C, up to 28 bits); atoms are UTF-8 throughout, and one that is too long
@@ -105,8 +104,8 @@
 //	ei_encode_binary; ei_encode_bitstring         AppendBinary, AppendBinaryHeader; AppendBitstring, BitstringOf
 //	ei_encode_tuple_header, _list_, _map_         AppendTupleHeader, AppendListHeader, AppendMapHeader
 //	ei_encode_empty_list                          AppendNil
-//	ei_encode_pid, _port, _ref, _fun              AppendPid, AppendPort, AppendRef, AppendFun and AppendExport
-//	ei_encode_trace; ei_decode_trace              AppendTrace; Cursor.Trace
+//	ei_encode_pid, _port, _ref, _fun              AppendPid, AppendPort, AppendRef; of a Fun or an Export AppendTerm
+//	ei_encode_trace; ei_decode_trace              Trace.AppendTerm; Trace.ReadTerm
 //	ei_get_type                                   Cursor.Peek, and the methods Is… of Tag
 //	ei_decode_version                             Cursor.Version
 //	ei_decode_long, _longlong; _ulong, _ulonglong Cursor.Int; Cursor.Uint
@@ -124,12 +123,12 @@
 //	ei_skip_term                                  Cursor.Skip, Cursor.Raw
 //	ei_x_format, ei_x_format_wo_ver               Format, then Marshal or AppendTerm
 //	ei_print_term, ei_s_print_term                AppendPrinted; AppendText, Term.String
-//	ei_cmp_pids, ei_cmp_ports, ei_cmp_refs        ComparePids, ComparePorts, CompareRefs
+//	ei_cmp_pids, ei_cmp_ports, ei_cmp_refs        Pid.Compare, Port.Compare, Ref.Compare
 //	ei_big_comp                                   Compare
 //
 // # Stability
 //
 // The names here are stable, but for the functions that package dist needs of an atom cache
-// (AppendResolved, ResolvedSize, RewriteAtoms, HasCacheRefs, Cursor.CacheRefs), which may change
+// (those of Raw, and Cursor.CacheRefs), which may change
 // before 1.0. What Append makes of a value stays; the texts of errors do not.
 package ei

@@ -103,35 +103,36 @@ func (e *LimitError) Error() string { return fmt.Sprintf("ei: over the limit %s 
 // Is makes a LimitError an ErrLimit.
 func (e *LimitError) Is(target error) bool { return target == ErrLimit }
 
-// An UnsupportedTypeError says that a Go value cannot be encoded as a term.
-type UnsupportedTypeError struct {
-	Value any // as it was given
-}
-
-// Error names the value's type.
-func (e *UnsupportedTypeError) Error() string {
-	if e.Value == nil {
-		return "ei: nil is no term: give what is to stand for it, as ei.Atom(\"ok\") or ei.Atom(\"undefined\")"
-	}
-	return fmt.Sprintf("ei: a Go value of type %T is no term, nor an ei.Marshaler", e.Value)
-}
-
 // A MappingError says that the values of a Go type cannot become terms, or come from terms: the
 // type itself, or the tags of a struct's fields, are at fault. Marshal and Unmarshal give it for
 // the first value, whatever that holds.
 type MappingError struct {
-	Type   reflect.Type // a struct, if the fault is in a field or in its tag
+	Type   reflect.Type // a struct, if the fault is in a field or in its tag; nil for a nil, which has none
 	Field  string       // its name in Go, or its key; "" for the whole type
 	Reason string       // as "two fields have this key"
 }
 
 // Error names the type, the field and the reason.
 func (e *MappingError) Error() string {
-	if e.Field == "" {
+	switch {
+	case e.Type == nil:
+		return "ei: " + e.Reason
+	case e.Field == "":
 		return fmt.Sprintf("ei: %v: %s", e.Type, e.Reason)
 	}
 	return fmt.Sprintf("ei: %v, field %s: %s", e.Type, e.Field, e.Reason)
 }
+
+// unsupported says that there is no term for a Go value.
+func unsupported(v any) *MappingError {
+	if v == nil {
+		return &MappingError{Reason: "nil is no term: give what is to stand for it, as ei.Atom(\"ok\") or ei.Atom(\"undefined\")"}
+	}
+	return &MappingError{Type: reflect.TypeOf(v), Reason: noTerm}
+}
+
+// noTerm is the fault of a type that has no other one.
+const noTerm = "a Go value of this type is no term, nor an ei.Marshaler"
 
 // An UnmarshalError says where a term has something that does not fit the Go value, and what would.
 type UnmarshalError struct {
@@ -174,7 +175,7 @@ type EncodeError struct {
 	// 0. A Map counts key, value, key, value; in a Go map the step is the key of the value, or
 	// "key" for a key itself. Of a very long path only the end is kept, after "…"
 	Path string
-	Err  error // why: one of the Err variables, an *UnsupportedTypeError, or what a Marshaler says
+	Err  error // why: one of the Err variables, a *MappingError, or what a Marshaler says
 }
 
 // Error says why, and where.

@@ -147,7 +147,11 @@ func open(t ei.Term) ei.Term {
 		return ei.Raw(b)
 	case ei.Record:
 		b := binary.BigEndian.AppendUint32([]byte{byte(ei.TagRecordExt)}, uint32(len(t.Fields)))
-		b = append(b, t.Flags)
+		flags := byte(0)
+		if t.Exported {
+			flags = 1
+		}
+		b = append(b, flags)
 		for _, name := range append([]ei.Atom{t.Module, t.Name}, names(t.Fields)...) {
 			b = append(b, unchecked(name)...)
 		}
@@ -253,11 +257,11 @@ func TestDecodeLimits(t *testing.T) {
 	require.ErrorAs(t, err, &syntax)
 	require.Less(t, len(syntax.Path), 300, "an error is small, too")
 
-	_, err = (&ei.DecodeOptions{Limits: ei.Limits{Bytes: 3}}).Decode([]byte("\x83k\x00\x01x"))
+	_, err = ei.DecodeOptions{Limits: ei.Limits{Bytes: 3}}.Decode([]byte("\x83k\x00\x01x"))
 	limited(t, err, "Bytes", 3)
-	_, err = (&ei.DecodeOptions{Limits: ei.Limits{Bytes: 4}}).Decode([]byte("\x83k\x00\x01x"))
+	_, err = ei.DecodeOptions{Limits: ei.Limits{Bytes: 4}}.Decode([]byte("\x83k\x00\x01x"))
 	require.NoError(t, err)
-	_, err = (&ei.DecodeOptions{Limits: ei.Limits{Bytes: 4}}).Decode([]byte("\x83yabcd"))
+	_, err = ei.DecodeOptions{Limits: ei.Limits{Bytes: 4}}.Decode([]byte("\x83yabcd"))
 	limited(t, err, "Bytes", 4)
 
 	for _, table := range []*ei.AtomTable{nil, ei.NewAtomTable(0)} {
@@ -267,7 +271,7 @@ func TestDecodeLimits(t *testing.T) {
 		_, err = o.Decode([]byte("\x83h\x06w\x01cw\x01dw\x01ew\x01fw\x02okw\x01g"))
 		limited(t, err, "Atoms", 4)
 	}
-	_, err = (&ei.DecodeOptions{Limits: ei.Limits{Atoms: -1, Bytes: -1, Decompressed: -1}}).Decode([]byte("\x83h\x01w\x01a"))
+	_, err = ei.DecodeOptions{Limits: ei.Limits{Atoms: -1, Bytes: -1, Decompressed: -1}}.Decode([]byte("\x83h\x01w\x01a"))
 	require.NoError(t, err)
 
 	for _, text := range []struct {
@@ -311,7 +315,7 @@ func TestEncodeErrorPath(t *testing.T) {
 	for _, tt := range []struct {
 		value any
 		path  string
-		err   error // nil: an UnsupportedTypeError
+		err   error // nil: a MappingError
 	}{
 		{map[string]any{"a": 1, "b": []any{1, make(chan int)}}, "/b/1", nil},
 		{map[any]int{make(chan int): 1}, "/key", nil},
@@ -333,7 +337,7 @@ func TestEncodeErrorPath(t *testing.T) {
 			require.ErrorIs(t, err, tt.err)
 			continue
 		}
-		var unsupported *ei.UnsupportedTypeError
+		var unsupported *ei.MappingError
 		require.ErrorAs(t, err, &unsupported)
 	}
 	_, err := ei.Marshal(make(chan int))
@@ -347,8 +351,8 @@ func TestUnsupportedText(t *testing.T) {
 		value any
 		says  string
 	}{
-		{make(chan int), "a Go value of type chan int is no term, nor an ei.Marshaler"},
-		{ei.Tuple{new(ei.Int)}, "a Go value of type *ei.Int is no term, nor an ei.Marshaler"},
+		{make(chan int), "chan int: a Go value of this type is no term, nor an ei.Marshaler"},
+		{ei.Tuple{new(ei.Int)}, "*ei.Int: a Go value of this type is no term, nor an ei.Marshaler"},
 		{nil, `nil is no term: give what is to stand for it, as ei.Atom("ok")`},
 		{ei.List{ei.Int(1), nil}, "nil is no term"},
 	} {
@@ -379,7 +383,7 @@ func TestAtomsAreCountedOnce(t *testing.T) {
 		{4097, 300, 0, ei.NewAtomTable(0)},
 		{50, 40, 200, ei.NewAtomTable(10)}, // the atoms of the table may count twice
 	} {
-		o := &ei.DecodeOptions{Limits: ei.Limits{Atoms: tt.limit}, Atoms: tt.table}
+		o := ei.DecodeOptions{Limits: ei.Limits{Atoms: tt.limit}, Atoms: tt.table}
 		got, err := o.Decode(cycle(tt.atoms, tt.times))
 		require.NoError(t, err, "%d atoms", tt.atoms)
 		require.Equal(t, ei.Atom(fmt.Sprint("a", tt.atoms-1)), got.(ei.List)[tt.atoms*tt.times-1])

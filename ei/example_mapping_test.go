@@ -116,7 +116,7 @@ func ExampleRegisterVariants() {
 // A program that Erlang runs as a port, by open_port({spawn_executable, Path}, [{packet, 4},
 // binary]): it answers each term that comes on its standard input.
 func ExampleDecoder() {
-	packets := &ei.StreamOptions{Packet: 4}
+	const packets = 4
 	serve := func(in io.Reader, out io.Writer) error {
 		d, e := ei.NewDecoder(in, packets), ei.NewEncoder(out, packets)
 		for {

@@ -59,8 +59,7 @@ func atomFrom(text string, from AtomEncoding) (Atom, error) {
 // AtomAs reads an atom and gives its text in one of the encodings wanted, and the encodings that it
 // was in (AtomLatin1 or AtomUTF8) and is in (AtomASCII if nothing else is needed):
 // ei_decode_atom_as. With AtomLatin1|AtomUTF8 the text is as it came. One that has no form in the
-// encoding wanted is ErrAtom. The text has at most MaxAtomBytes, of which it is for the caller to
-// have room.
+// encoding wanted is ErrAtom. No text has more than four times MaxAtomChars bytes.
 func (c *Cursor) AtomAs(want AtomEncoding) (text []byte, was, is AtomEncoding, err error) {
 	start := c.off
 	fail := func(reason error) ([]byte, AtomEncoding, AtomEncoding, error) {
@@ -97,6 +96,24 @@ func (c *Cursor) AtomAs(want AtomEncoding) (text []byte, was, is AtomEncoding, e
 		return fail(fmt.Errorf("%w: %.60q is not Latin-1", ErrAtom, a))
 	}
 	return appendLatin1(nil, a), was, AtomLatin1, nil
+}
+
+// latin1Len gives the number of characters of a, and whether it can be written in Latin-1.
+func latin1Len(a Atom) (n int, ok bool) {
+	for _, r := range string(a) {
+		if r > 0xff { // as is U+FFFD, which stands for invalid UTF-8
+			return 0, false
+		}
+		n++
+	}
+	return n, n <= MaxAtomChars
+}
+
+func appendLatin1(b []byte, a Atom) []byte {
+	for _, r := range string(a) {
+		b = append(b, byte(r))
+	}
+	return b
 }
 
 // AppendLong appends an integer byte for byte as C does: ei_encode_long, ei_encode_longlong. Beyond
@@ -166,10 +183,10 @@ type Trace struct {
 	Prev   int64 // the number of the message before
 }
 
-// AppendTrace appends a trace token, the tuple {Flags, Label, Serial, From, Prev}: ei_encode_trace,
-// byte for byte. The errors are those of AppendTerm about Label and From; b is then returned as it
-// was.
-func AppendTrace(b []byte, t Trace) ([]byte, error) {
+// AppendTerm appends the trace token, the tuple {Flags, Label, Serial, From, Prev}:
+// ei_encode_trace, byte for byte. The errors are those of the function AppendTerm about Label and
+// From; b is then returned as it was.
+func (t Trace) AppendTerm(b []byte) ([]byte, error) {
 	out := AppendLong(AppendTupleHeader(b, 5), t.Flags)
 	var err error
 	if label, ok := t.Label.(Int); ok {
@@ -183,33 +200,34 @@ func AppendTrace(b []byte, t Trace) ([]byte, error) {
 	return AppendLong(out, t.Prev), nil
 }
 
-// Trace reads a trace token: ei_decode_trace. Label is decoded within the default Limits.
-func (c *Cursor) Trace() (t Trace, err error) {
+// ReadTerm reads a trace token: ei_decode_trace. Label is decoded within the default Limits. On an
+// error the cursor is where it was, and t is zero.
+func (t *Trace) ReadTerm(c *Cursor) (err error) {
 	start := c.off
 	defer func() {
 		if err != nil {
-			c.off, t = start, Trace{}
+			c.off, *t = start, Trace{}
 		}
 	}()
 	arity, err := c.Tuple()
 	if err != nil {
-		return t, err
+		return err
 	}
 	if arity != 5 {
-		return t, c.wrong(start, "trace token")
+		return c.wrong(start, "trace token")
 	}
 	if t.Flags, err = c.Int(); err != nil {
-		return t, err
+		return err
 	}
 	if t.Label, err = c.Term(); err != nil {
-		return t, err
+		return err
 	}
 	if t.Serial, err = c.Int(); err != nil {
-		return t, err
+		return err
 	}
 	if t.From, err = c.Pid(); err != nil {
-		return t, err
+		return err
 	}
 	t.Prev, err = c.Int()
-	return t, err
+	return err
 }

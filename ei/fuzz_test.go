@@ -41,8 +41,8 @@ func FuzzDecode(f *testing.F) {
 		if len(data) > 1 {
 			checkCursor(t, data[1:])
 		}
-		term, n, err := ei.DecodePrefix(data)
-		aliased, n2, err2 := (&ei.DecodeOptions{Alias: true, Atoms: ei.NewAtomTable(4)}).DecodePrefix(data)
+		term, n, err := ei.DecodeOptions{}.DecodePrefix(data)
+		aliased, n2, err2 := ei.DecodeOptions{Alias: true, Atoms: ei.NewAtomTable(4)}.DecodePrefix(data)
 		require.Equal(t, err, err2)
 		require.Equal(t, n, n2)
 		c := ei.NewCursor(data)

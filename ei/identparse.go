@@ -109,8 +109,8 @@ func portTail(tag Tag) int {
 	return 4 + 1
 }
 
-// MaxRefWords is the number of words that a reference may have.
-const MaxRefWords = 5
+// maxRefWords is the number of words that a reference may have.
+const maxRefWords = 5
 
 // Ref reads a reference: ei_decode_ref. In an old form only two bits of the creation count. The
 // node's name is allocated unless Atoms has it.
@@ -175,7 +175,7 @@ func (c *Cursor) refHead(off int) (tag Tag, words, next int, err error) {
 		return 0, 0, off, c.fail(off, ErrTruncated)
 	}
 	words = int(binary.BigEndian.Uint16(c.b[off+1:]))
-	if words == 0 || words > MaxRefWords {
+	if words == 0 || words > maxRefWords {
 		return 0, 0, off, c.fail(off, ErrMalformed)
 	}
 	return tag, words, off + 3, nil

@@ -8,6 +8,8 @@ import (
 	"math/big"
 	"strconv"
 	"unicode/utf8"
+
+	"github.com/cnode-go/cnode/ei/internal/nested"
 )
 
 // AppendJSON appends t as JSON (RFC 8259), on one line:
@@ -35,7 +37,7 @@ import (
 // ErrAtom, ErrFloat and ErrCyclic for what is no term; dst is then returned as it was.
 func AppendJSON(dst []byte, t Term) ([]byte, error) {
 	n := &jsonText{}
-	b := appendNested(dst, t, n)
+	b := nested.Append(dst, t, n)
 	if n.err != nil {
 		return dst, n.err
 	}
@@ -51,7 +53,7 @@ type jsonLevel struct {
 	keys map[string]bool // of a map of two pairs or more: those that were written
 }
 
-func (n *jsonText) open(b []byte, t Term) ([]byte, jsonLevel, bool) {
+func (n *jsonText) Open(b []byte, t Term) ([]byte, jsonLevel, bool) {
 	if n.err != nil {
 		return b, jsonLevel{}, false
 	}
@@ -74,7 +76,7 @@ func (n *jsonText) open(b []byte, t Term) ([]byte, jsonLevel, bool) {
 	return b, in, false
 }
 
-func (n *jsonText) next(b []byte, in *jsonLevel) ([]byte, Term, bool) {
+func (n *jsonText) Next(b []byte, in *jsonLevel) ([]byte, Term, bool) {
 	if n.err != nil {
 		return b, nil, false
 	}
@@ -105,7 +107,7 @@ func (n *jsonText) next(b []byte, in *jsonLevel) ([]byte, Term, bool) {
 	return b, part, true
 }
 
-func (n *jsonText) close(b []byte, in *jsonLevel) []byte {
+func (n *jsonText) Close(b []byte, in *jsonLevel) []byte {
 	switch in.t.(type) {
 	case List, Tuple:
 		return append(b, ']')
@@ -113,7 +115,7 @@ func (n *jsonText) close(b []byte, in *jsonLevel) []byte {
 	return append(b, '}')
 }
 
-func (n *jsonText) isSame(a, b *jsonLevel) bool {
+func (n *jsonText) IsSame(a, b *jsonLevel) bool {
 	if !isSameLevel(&a.level, &b.level) {
 		return false
 	}
@@ -192,7 +194,7 @@ func appendJSONLeaf(b []byte, t Term) ([]byte, error) {
 		_, err := t.Decode()
 		return b, err
 	}
-	return b, &UnsupportedTypeError{Value: t}
+	return b, unsupported(t)
 }
 
 // MarshalJSON gives the integer as a number of JSON. One of more than 65,536 digits is a

@@ -86,16 +86,15 @@ func TestByte(t *testing.T) {
 func TestTrace(t *testing.T) {
 	for _, label := range []ei.Term{ei.Int(1), ei.Int(math.MinInt64), ei.Tuple{ei.Atom("any"), ei.Binary("term")}} {
 		token := ei.Trace{Flags: 1, Label: label, Serial: 1 << 28, From: ei.Pid{Node: "a@b", ID: 1, Creation: 2}, Prev: -1}
-		data, err := ei.AppendTrace(nil, token)
+		data, err := token.AppendTerm(nil)
 		require.NoError(t, err)
 		cur := ei.NewCursor(data)
-		got, err := cur.Trace()
-		require.NoError(t, err)
+		var got ei.Trace
+		require.NoError(t, got.ReadTerm(&cur))
 		require.Equal(t, token, got)
 		for n := range data {
 			cur := ei.NewCursor(data[:n])
-			_, err := cur.Trace()
-			require.ErrorIs(t, err, ei.ErrTruncated)
+			require.ErrorIs(t, new(ei.Trace).ReadTerm(&cur), ei.ErrTruncated)
 			require.Zero(t, cur.Offset())
 		}
 	}
@@ -103,12 +102,11 @@ func TestTrace(t *testing.T) {
 		data, err := ei.AppendTerm(nil, parsed(t, bad))
 		require.NoError(t, err)
 		cur := ei.NewCursor(data)
-		_, err = cur.Trace()
-		require.ErrorIs(t, err, ei.ErrType, bad)
+		require.ErrorIs(t, new(ei.Trace).ReadTerm(&cur), ei.ErrType, bad)
 		require.Zero(t, cur.Offset())
 	}
 	for _, bad := range []ei.Trace{{Label: ei.Atom("\xff")}, {Label: ei.Int(1), From: ei.Pid{Node: "\xff"}}} {
-		got, err := ei.AppendTrace([]byte("x"), bad)
+		got, err := bad.AppendTerm([]byte("x"))
 		require.ErrorIs(t, err, ei.ErrAtom)
 		require.Equal(t, "x", string(got))
 	}
@@ -168,22 +166,6 @@ func ExampleMapOf() {
 func ExampleAppendPrinted() {
 	fmt.Printf("%s\n", ei.AppendPrinted(nil, ei.Tuple{ei.Atom("ok"), ei.Float(1.5), ei.Binary("hi")}))
 	// Output: {ok, 1.500000, #Bin<104,105>}
-}
-
-func ExampleAppendElixir() {
-	term, _ := ei.Parse(`#{sku => <<"A1">>,tags => [{new,true}],qty => 3}`)
-	fmt.Printf("%s\n", ei.AppendElixir(nil, term))
-	// Output: %{sku: "A1", tags: [new: true], qty: 3}
-}
-
-func ExampleParseElixir() {
-	term, err := ei.ParseElixir(`{:quote, %{sku: "A1", when: ~D[2026-01-31]}}`)
-	fmt.Println(term.(ei.Tuple)[0], err)
-	_, err = ei.ParseElixir("{:ok, x}")
-	fmt.Println(err)
-	// Output:
-	// quote <nil>
-	// ei: not an Erlang term at offset 6: unexpected "x}", a variable: an atom is :x
 }
 
 func ExampleAppendJSON() {

@@ -47,8 +47,8 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// DecodeOptions say how terms are decoded. nil stands for the zero DecodeOptions, which are safe
-// for untrusted input. They are not changed, and may be shared; an AtomTable in them may not.
+// DecodeOptions say how terms are decoded. The zero DecodeOptions are safe for untrusted input.
+// They are not changed, and may be shared; an AtomTable in them may not.
 type DecodeOptions struct {
 	// Limits bound what is taken from the input.
 	Limits Limits
@@ -82,11 +82,8 @@ type DecodeOptions struct {
 	budget *budget // see Shared; nil: each term has its own
 }
 
-func (o *DecodeOptions) orDefault() DecodeOptions {
-	var v DecodeOptions
-	if o != nil {
-		v = *o
-	}
-	v.Limits = v.Limits.withDefaults()
-	return v
+// inForce gives the options with the limits in force.
+func (o DecodeOptions) inForce() DecodeOptions {
+	o.Limits = o.Limits.withDefaults()
+	return o
 }

@@ -78,5 +78,5 @@ func madeOf(v any) Term {
 			return t
 		}
 	}
-	panic((&UnsupportedTypeError{Value: v}).Error())
+	panic(unsupported(v).Error())
 }

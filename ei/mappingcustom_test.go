@@ -113,7 +113,7 @@ func TestCustomWherever(t *testing.T) {
 	b, err := ei.Append(nil, v)
 	require.NoError(t, err)
 	require.Equal(t, text, ei.Raw(b).String())
-	got, err := readInto(t, nil, encoded(t, text), typeOf(v))
+	got, err := readInto(t, ei.DecodeOptions{}, encoded(t, text), typeOf(v))
 	require.NoError(t, err)
 	require.Equal(t, v, got)
 

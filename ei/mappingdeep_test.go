@@ -83,8 +83,8 @@ func TestDeepMapping(t *testing.T) {
 			if err := ei.Raw(data).Unmarshal(reflect.New(reflect.TypeOf(tt.into).Elem()).Interface()); err != nil { // each level takes memory, too
 				isMemory(t, err, max(16<<20, 10*len(data)))
 			}
-			free := &ei.DecodeOptions{Limits: ei.Limits{Memory: -1}}
-			n := allocated(func() { require.NoError(t, free.UnmarshalRaw(data, tt.into)) })
+			free := ei.DecodeOptions{Limits: ei.Limits{Memory: -1}}
+			n := allocated(func() { require.NoError(t, free.Unmarshal(ei.Raw(data), tt.into)) })
 			require.Less(t, n, 160*len(data), "%d for each byte", n/len(data))
 			var again []byte
 			var err error

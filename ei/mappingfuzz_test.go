@@ -60,7 +60,7 @@ func FuzzUnmarshal(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte, kind, options byte) {
 		typ := fuzzTypes[int(kind)%len(fuzzTypes)]
-		o := &ei.DecodeOptions{RefuseUnknown: options&1 != 0, LenientText: options&2 != 0, AtomText: options&4 != 0, Alias: options&8 != 0,
+		o := ei.DecodeOptions{RefuseUnknown: options&1 != 0, LenientText: options&2 != 0, AtomText: options&4 != 0, Alias: options&8 != 0,
 			Limits: ei.Limits{Decompressed: 1 << 16}}
 		size := len(data)
 		if size > 1 && ei.Tag(data[1]) == ei.TagCompressed {
@@ -70,7 +70,7 @@ func FuzzUnmarshal(f *testing.F) {
 			o.Limits.Memory = 4096 + 10*size
 		}
 		var err error
-		n := allocated(func() { err = o.Unmarshal(bytes.Clone(data), reflect.New(typ).Interface()) })
+		n := allocated(func() { err = o.Unmarshal(ei.Raw(bytes.Clone(data)), reflect.New(typ).Interface()) })
 		if o.Limits.Memory < 0 {
 			require.Less(t, n, 1<<20+int(max(64, typ.Size()))*8*size, "%v", typ)
 		} else { // of any type; what is more is for a tree's keys, and for the error

@@ -236,7 +236,7 @@ func TestStructForms(t *testing.T) {
 		{"omitted property", `[{c,false}]`, omitProps{}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := readInto(t, nil, encoded(t, tt.text), typeOf(tt.want))
+			got, err := readInto(t, ei.DecodeOptions{}, encoded(t, tt.text), typeOf(tt.want))
 			require.NoError(t, err)
 			require.Equal(t, tt.want, got)
 			again, err := ei.Append(nil, got)
@@ -301,7 +301,7 @@ func TestStructRefuses(t *testing.T) {
 		{"variant within", "[{square,2.0,{circle,x}}]", [1]shape{}, ei.ErrType, "ei: [0].in.r: atom x where a float is due"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := readInto(t, nil, encoded(t, tt.text), typeOf(tt.into))
+			_, err := readInto(t, ei.DecodeOptions{}, encoded(t, tt.text), typeOf(tt.into))
 			require.ErrorIs(t, err, tt.is)
 			var located *ei.UnmarshalError
 			require.ErrorAs(t, err, &located)
@@ -414,14 +414,14 @@ func TestUnmarshalInto(t *testing.T) {
 }
 
 func TestDecodeOptionsOfUnmarshal(t *testing.T) {
-	refuse := &ei.DecodeOptions{RefuseUnknown: true}
-	lenient := &ei.DecodeOptions{LenientText: true}
-	atomText := &ei.DecodeOptions{AtomText: true}
-	both := &ei.DecodeOptions{LenientText: true, AtomText: true}
+	refuse := ei.DecodeOptions{RefuseUnknown: true}
+	lenient := ei.DecodeOptions{LenientText: true}
+	atomText := ei.DecodeOptions{AtomText: true}
+	both := ei.DecodeOptions{LenientText: true, AtomText: true}
 	type texts = []string
 	for _, tt := range []struct {
 		name string
-		o    *ei.DecodeOptions
+		o    ei.DecodeOptions
 		text string
 		want any // an error: into the type of the next
 		into any

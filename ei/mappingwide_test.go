@@ -30,7 +30,7 @@ func TestWideStructs(t *testing.T) {
 			}
 			data, err := ei.Marshal(v.Interface())
 			require.NoError(t, err)
-			got, err := readInto(t, &ei.DecodeOptions{RefuseUnknown: true}, data, v.Type().Elem())
+			got, err := readInto(t, ei.DecodeOptions{RefuseUnknown: true}, data, v.Type().Elem())
 			require.NoError(t, err)
 			require.Equal(t, v.Elem().Interface(), got)
 
@@ -100,10 +100,10 @@ func TestEmptyTuples(t *testing.T) {
 		b, err := ei.Append(nil, v)
 		require.NoError(t, err)
 		require.Equal(t, text, ei.Raw(b).String())
-		got, err := readInto(t, nil, encoded(t, text), typeOf(v))
+		got, err := readInto(t, ei.DecodeOptions{}, encoded(t, text), typeOf(v))
 		require.NoError(t, err)
 		require.Equal(t, v, got)
-		_, err = readInto(t, nil, encoded(t, "{x}"), typeOf(v))
+		_, err = readInto(t, ei.DecodeOptions{}, encoded(t, "{x}"), typeOf(v))
 		require.ErrorIs(t, err, ei.ErrType)
 	}
 	for _, n := range []int{0, 255, 256, 70_000} {
@@ -113,7 +113,7 @@ func TestEmptyTuples(t *testing.T) {
 		}{make([]uint16, n), make([]byte, n)}
 		data, err := ei.Marshal(v)
 		require.NoError(t, err)
-		got, err := readInto(t, nil, data, typeOf(v))
+		got, err := readInto(t, ei.DecodeOptions{}, data, typeOf(v))
 		require.NoError(t, err)
 		require.Equal(t, v, got)
 	}

@@ -39,14 +39,15 @@ var scratch sync.Pool
 const maxScratch = 64 << 10
 
 // MarshalCompressed is Marshal with compression, when that makes the result smaller:
-// term_to_binary(T, [{compressed, Level}]). level is that of AppendCompressed; the errors are those
-// of both.
+// term_to_binary(T, [{compressed, Level}]). level is one of compress/zlib, from 1 (fastest) to 9
+// (smallest), -1 for its default; one that it does not know gives its error, a term of 4 GiB or
+// more ErrTooLong.
 func MarshalCompressed(v any, level int) ([]byte, error) {
 	plain, err := Marshal(v)
 	if err != nil {
 		return nil, err
 	}
-	packed, err := AppendCompressed([]byte{VersionMagic}, plain[1:], level)
+	packed, err := appendCompressed([]byte{VersionMagic}, plain[1:], level)
 	if err != nil {
 		return nil, err
 	}
@@ -75,9 +76,9 @@ func MarshalCompressed(v any, level int) ([]byte, error) {
 //	any with one of these in it  the same, as any interface; nil within another value is undefined
 //
 // or of a type defined from one of them; one defined from a Term counts as that Term's underlying
-// type (type Name Atom as a string, so it gives a binary). Of anything else, and nil, there is an
-// UnsupportedTypeError, or a MappingError if the type alone tells it; inside a value an EncodeError
-// says where. A value that contains itself, such as a pointer to itself, is ErrCyclic.
+// type (type Name Atom as a string, so it gives a binary). Of anything else, and nil, there is a
+// MappingError; inside a value an EncodeError says where. A value that contains itself, such as a
+// pointer to itself, is ErrCyclic.
 //
 // # Structs
 //
@@ -159,7 +160,7 @@ func appendSimple(b []byte, v any, nested bool) (out []byte, done bool, err erro
 		out, err = appendTerm(b, Binary(v))
 		return out, true, err
 	case nil:
-		return b, true, &UnsupportedTypeError{}
+		return b, true, unsupported(nil)
 	case Local:
 		if nested {
 			return b, true, ErrLocal

@@ -62,11 +62,11 @@ func (w *valueWriter) pairs() error {
 	for {
 		var err error
 		if w.b, err = f.pairs.appendBetween(w.b, f.i); err != nil {
-			w.in, _ = w.above.pop() // it is about the map
+			w.in, _ = w.above.Pop() // it is about the map
 			return err
 		}
 		if f.i == f.n {
-			w.in, _ = w.above.pop()
+			w.in, _ = w.above.Pop()
 			return nil
 		}
 		i, n := f.i, len(f.pairs.pairs)

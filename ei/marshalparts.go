@@ -6,16 +6,18 @@ import (
 	"math/big"
 	"reflect"
 	"time"
+
+	"github.com/cnode-go/cnode/ei/internal/nested"
 )
 
 // A valueWriter appends a Go value, without recursion: what it is within is a stack.
 type valueWriter struct {
 	b     []byte
 	o     EncodeOptions
-	in    writing        // the value whose parts are being appended; without a plan there is none
-	above stack[writing] // what that value is part of
-	opens int            // how often a value with parts was begun
-	from  origin         // a pointer that was followed on the way to the value that comes next
+	in    writing               // the value whose parts are being appended; without a plan there is none
+	above nested.Stack[writing] // what that value is part of
+	opens int                   // how often a value with parts was begun
+	from  origin                // a pointer that was followed on the way to the value that comes next
 }
 
 // A writing is a Go value whose parts are being appended.
@@ -48,14 +50,14 @@ func (w *valueWriter) all(v any) error {
 		case kindStruct:
 			err = w.fields()
 		case kindResult:
-			w.in, _ = w.above.pop()
+			w.in, _ = w.above.Pop()
 		default:
 			err = w.elements()
 		}
 	}
 	for err != nil && w.in.plan != nil && !isPathFull(err) { // the way there
 		err = w.in.within(err)
-		w.in, _ = w.above.pop()
+		w.in, _ = w.above.Pop()
 	}
 	return err
 }
@@ -88,11 +90,11 @@ func (w *valueWriter) open(f writing) error {
 	}
 	w.from = origin{}
 	if w.in.plan != nil {
-		w.above.push(w.in)
+		w.above.Push(w.in)
 	}
 	w.in = f
 	w.opens++
-	if w.above.isRepeated(&w.in, isSameValue) {
+	if w.above.IsRepeated(&w.in, isSameValue) {
 		return ErrCyclic
 	}
 	return nil
@@ -107,18 +109,9 @@ func (w *valueWriter) any(v any) error {
 	}
 	p, err := planOf(reflect.TypeOf(v))
 	if err != nil {
-		return unsupported(v, err)
+		return err
 	}
 	return w.value(p, reflect.ValueOf(v))
-}
-
-// unsupported is the error for a value of a type that has no plan.
-func unsupported(v any, err error) error {
-	e, ok := err.(*MappingError)
-	if ok && e.Type == reflect.TypeOf(v) && e.Field == "" && e.Type.Kind() != reflect.Struct && e.Type != typeOfDuration {
-		return &UnsupportedTypeError{Value: v}
-	}
-	return err
 }
 
 // absent appends what stands for a value of the plan's type that is not there.
@@ -157,7 +150,7 @@ func (w *valueWriter) value(p *plan, v reflect.Value) (err error) {
 		case kindAny, kindVariants:
 			if v.IsNil() {
 				if w.in.plan == nil {
-					return &UnsupportedTypeError{}
+					return unsupported(nil)
 				}
 				w.b = w.absent(p)
 				return nil
@@ -170,7 +163,7 @@ func (w *valueWriter) value(p *plan, v reflect.Value) (err error) {
 			}
 			v = v.Elem()
 			if p, err = planOf(v.Type()); err != nil {
-				return unsupported(x, err)
+				return err
 			}
 		case kindSlice, kindArray:
 			return w.openElements(p, v)
@@ -298,6 +291,6 @@ func (w *valueWriter) elements() error {
 	if !f.plan.asTuple {
 		w.b = AppendNil(w.b)
 	}
-	w.in, _ = w.above.pop()
+	w.in, _ = w.above.Pop()
 	return nil
 }

@@ -115,7 +115,7 @@ func (w *valueWriter) fields() error {
 	if r.form == formProplist {
 		w.b = AppendNil(w.b)
 	}
-	w.in, _ = w.above.pop()
+	w.in, _ = w.above.Pop()
 	return nil
 }
 

@@ -188,10 +188,10 @@ func TestMemoryIsCounted(t *testing.T) {
 			for _, size := range []int{100, 1000, 10_000} {
 				data := tt.term(size)
 				into := reflect.New(reflect.TypeOf(tt.into).Elem())
-				require.NoError(t, (&ei.DecodeOptions{Limits: ei.Limits{Memory: -1}}).UnmarshalRaw(data, into.Interface()))
+				require.NoError(t, ei.DecodeOptions{Limits: ei.Limits{Memory: -1}}.Unmarshal(ei.Raw(data), into.Interface()))
 				counted := 0
-				o := (&ei.DecodeOptions{Limits: ei.Limits{Memory: 1 << 30}}).Shared(len(data), func(n int) error { counted += n; return nil })
-				n := allocated(func() { require.NoError(t, o.UnmarshalRaw(data, into.Interface())) })
+				o := ei.DecodeOptions{Limits: ei.Limits{Memory: 1 << 30}}.Shared(len(data), func(n int) error { counted += n; return nil })
+				n := allocated(func() { require.NoError(t, o.Unmarshal(ei.Raw(data), into.Interface())) })
 				t.Logf("%d bytes: %d allocated, %d counted", len(data), n, counted)
 				require.LessOrEqual(t, n, counted*11/10+(32<<10))
 				require.LessOrEqual(t, counted, 2*n+4096)
@@ -238,11 +238,11 @@ func TestMemoryOfOrdinaryValues(t *testing.T) {
 		}
 		require.NoError(t, ei.Unmarshal(of, v))
 		var over *ei.LimitError
-		require.ErrorAs(t, (&ei.DecodeOptions{Limits: ei.Limits{Memory: 16 << 20}}).Unmarshal(of, v), &over)
+		require.ErrorAs(t, ei.DecodeOptions{Limits: ei.Limits{Memory: 16 << 20}}.Unmarshal(ei.Raw(of), v), &over)
 	}
-	_, err = (&ei.DecodeOptions{Limits: ei.Limits{Memory: 64 << 20}}).Decode(data)
+	_, err = ei.DecodeOptions{Limits: ei.Limits{Memory: 64 << 20}}.Decode(data)
 	require.NoError(t, err)
-	_, err = (&ei.DecodeOptions{Limits: ei.Limits{Memory: 16 << 20}}).Decode(data)
+	_, err = ei.DecodeOptions{Limits: ei.Limits{Memory: 16 << 20}}.Decode(data)
 	require.EqualError(t, err, "ei: over the limit Memory = 16777216 at offset 1")
 }
 
@@ -267,7 +267,7 @@ func TestMemoryErrors(t *testing.T) {
 		Key    ei.Atom
 		Sum    *big.Int
 	}
-	o := &ei.DecodeOptions{Limits: ei.Limits{Memory: 1000}}
+	o := ei.DecodeOptions{Limits: ei.Limits{Memory: 1000}}
 	long := strings.Repeat("x", 2000)
 	for text, want := range map[string]string{
 		`#{orders => [#{},#{}]}`:                         "ei: shop.orders: list of 1, each of 8008 bytes in Go: over the limit Memory = 1000",
@@ -280,7 +280,7 @@ func TestMemoryErrors(t *testing.T) {
 		`#{extra => [<<"` + long + `">>]}`:               `ei: shop.extra: list [<<"` + long[:56] + `…: over the limit Memory = 1000`,
 		`#{sum => 16#` + strings.Repeat("f", 2000) + `}`: "",
 	} {
-		err := o.Unmarshal(encoded(t, text), new(shop))
+		err := o.Unmarshal(ei.Raw(encoded(t, text)), new(shop))
 		if want != "" {
 			require.EqualError(t, err, want)
 		}
@@ -290,7 +290,7 @@ func TestMemoryErrors(t *testing.T) {
 	data := many(100_000, emptyMap) // the first ones get memory, the others do not
 	err := ei.Raw(data).Unmarshal(new([]memBig))
 	require.EqualError(t, err, "ei: list of 100000, each of 8008 bytes in Go: over the limit Memory = 16777216")
-	err = (&ei.DecodeOptions{Limits: ei.Limits{Memory: -1}}).UnmarshalRaw(many(10_000, emptyMap), new([]memBig))
+	err = ei.DecodeOptions{Limits: ei.Limits{Memory: -1}}.Unmarshal(ei.Raw(many(10_000, emptyMap)), new([]memBig))
 	require.NoError(t, err)
 }
 
@@ -298,11 +298,11 @@ func TestMemoryErrors(t *testing.T) {
 func TestMemoryShared(t *testing.T) {
 	data := many(100, emptyMap)
 	const size = 100 * 8008
-	o := (&ei.DecodeOptions{Limits: ei.Limits{Memory: 5 * size / 2}}).Shared(0, nil)
+	o := ei.DecodeOptions{Limits: ei.Limits{Memory: 5 * size / 2}}.Shared(0, nil)
 	var a, b, c []memBig
-	require.NoError(t, o.UnmarshalRaw(data, &a))
-	require.NoError(t, o.UnmarshalRaw(data, &b))
-	isMemory(t, o.UnmarshalRaw(data, &c), 5*size/2)
+	require.NoError(t, o.Unmarshal(ei.Raw(data), &a))
+	require.NoError(t, o.Unmarshal(ei.Raw(data), &b))
+	isMemory(t, o.Unmarshal(ei.Raw(data), &c), 5*size/2)
 
 	used, refusal := 0, errors.New("no more")
 	grant := func(n int) error {
@@ -311,17 +311,17 @@ func TestMemoryShared(t *testing.T) {
 		}
 		return nil
 	}
-	o = (*ei.DecodeOptions)(nil).Shared(len(data), grant)
-	require.NoError(t, o.UnmarshalRaw(data, &a))
+	o = ei.DecodeOptions{}.Shared(len(data), grant)
+	require.NoError(t, o.Unmarshal(ei.Raw(data), &a))
 	require.GreaterOrEqual(t, used, size)
 	require.Less(t, used, size*6/5)
-	err := o.UnmarshalRaw(data, &b)
+	err := o.Unmarshal(ei.Raw(data), &b)
 	require.ErrorIs(t, err, refusal)
 	require.EqualError(t, err, "ei: list of 100, each of 8008 bytes in Go: no more")
-	require.ErrorIs(t, o.UnmarshalRaw(many(1<<20, emptyList), new(any)), refusal) // trees, too
+	require.ErrorIs(t, o.Unmarshal(ei.Raw(many(1<<20, emptyList)), new(any)), refusal) // trees, too
 	_, err = o.Decode(append([]byte{ei.VersionMagic}, many(1<<20, emptyList)...))
 	require.ErrorIs(t, err, refusal)
 
-	require.NoError(t, (&ei.DecodeOptions{}).Shared(4<<20, nil).UnmarshalRaw(many(4000, emptyMap), &a)) // 32 MB, of 40
-	isMemory(t, (&ei.DecodeOptions{}).Shared(1<<20, nil).UnmarshalRaw(many(4000, emptyMap), &a), 16<<20)
+	require.NoError(t, ei.DecodeOptions{}.Shared(4<<20, nil).Unmarshal(ei.Raw(many(4000, emptyMap)), &a)) // 32 MB, of 40
+	isMemory(t, ei.DecodeOptions{}.Shared(1<<20, nil).Unmarshal(ei.Raw(many(4000, emptyMap)), &a), 16<<20)
 }

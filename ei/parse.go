@@ -28,7 +28,7 @@ type Cursor struct {
 	CacheRefs []Atom
 
 	within  int            // Unmarshalers that are reading
-	options *DecodeOptions // theirs, unless they say others
+	options *DecodeOptions // theirs
 }
 
 // NewCursor gives a Cursor at the start of b, which must not change while the cursor, or what it

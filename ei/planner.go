@@ -125,7 +125,7 @@ func (b *planner) fill(p *plan, k planKey) (err error) {
 			return b.fillStruct(p, k)
 		}
 	default:
-		return &MappingError{Type: t, Reason: "a Go value of this type is no term"}
+		return &MappingError{Type: t, Reason: noTerm}
 	}
 	return err
 }

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/cnode-go/cnode/ei/internal/nested"
 )
 
 // AppendText appends t as Erlang text in UTF-8, which Erlang's own parser, and Parse, read back to
@@ -49,12 +51,12 @@ func Brief(t Term, n int) string {
 const maxBriefRaw = 64 << 10
 
 // appendTermText is AppendText, but may stop once b is longer than end.
-func appendTermText(b []byte, t Term, end int) []byte { return appendNested(b, t, erlangText{end}) }
+func appendTermText(b []byte, t Term, end int) []byte { return nested.Append(b, t, erlangText{end}) }
 
 // erlangText is the notation of AppendText; the text may stop once it is longer than end.
 type erlangText struct{ end int }
 
-func (e erlangText) open(b []byte, t Term) ([]byte, level, bool) {
+func (e erlangText) Open(b []byte, t Term) ([]byte, level, bool) {
 	for {
 		switch v := t.(type) {
 		case List:
@@ -86,7 +88,7 @@ func (e erlangText) open(b []byte, t Term) ([]byte, level, bool) {
 	}
 }
 
-func (e erlangText) next(b []byte, l *level) ([]byte, Term, bool) {
+func (e erlangText) Next(b []byte, l *level) ([]byte, Term, bool) {
 	if len(b) > e.end {
 		return b, nil, false
 	}
@@ -98,9 +100,9 @@ func (e erlangText) next(b []byte, l *level) ([]byte, Term, bool) {
 	return b, part, ok
 }
 
-func (e erlangText) close(b []byte, l *level) []byte { return closeText(b, l.t) }
+func (e erlangText) Close(b []byte, l *level) []byte { return closeText(b, l.t) }
 
-func (e erlangText) isSame(a, b *level) bool { return isSameLevel(a, b) }
+func (e erlangText) IsSame(a, b *level) bool { return isSameLevel(a, b) }
 
 // appendBetween appends what comes before part i of t.
 func appendBetween(b []byte, t Term, i int) []byte {
@@ -161,7 +163,7 @@ func appendLeafText(b []byte, t Term, end int) []byte {
 		return append(appendNumber(b, uint64(t.Creation)), '>')
 	case Ref:
 		b = appendAtomText(append(b, "#Ref<"...), t.Node)
-		for i := min(int(t.Len), MaxRefWords) - 1; i >= 0; i-- {
+		for i := min(int(t.Len), maxRefWords) - 1; i >= 0; i-- {
 			b = appendNumber(b, uint64(t.ID[i]))
 		}
 		return append(appendNumber(b, uint64(t.Creation)), '>')

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/big"
 	"strconv"
+
+	"github.com/cnode-go/cnode/ei/internal/nested"
 )
 
 // AppendPrinted appends the text that ei_print_term and ei_s_print_term of the C library print,
@@ -12,12 +14,12 @@ import (
 // decimals, atoms are in Latin-1 (and in UTF-8 within identifiers and funs). Where the C library
 // fails (an atom with a character beyond U+00FF, a native record) it is the text of AppendText; in
 // a string a byte from 128 on is \xNN, for which C writes \xffffffNN.
-func AppendPrinted(dst []byte, t Term) []byte { return appendNested(dst, t, printedText{}) }
+func AppendPrinted(dst []byte, t Term) []byte { return nested.Append(dst, t, printedText{}) }
 
 // printedText is the notation of AppendPrinted.
 type printedText struct{}
 
-func (printedText) open(b []byte, t Term) ([]byte, level, bool) {
+func (printedText) Open(b []byte, t Term) ([]byte, level, bool) {
 	switch t := plain(t).(type) {
 	case List, ImproperList:
 		return append(b, '['), level{t: t}, true
@@ -30,7 +32,7 @@ func (printedText) open(b []byte, t Term) ([]byte, level, bool) {
 	}
 }
 
-func (printedText) next(b []byte, in *level) ([]byte, Term, bool) {
+func (printedText) Next(b []byte, in *level) ([]byte, Term, bool) {
 	i := in.i
 	part, ok := in.next()
 	if !ok {
@@ -52,9 +54,9 @@ func (printedText) next(b []byte, in *level) ([]byte, Term, bool) {
 	return b, part, true
 }
 
-func (printedText) close(b []byte, in *level) []byte { return closeText(b, in.t) }
+func (printedText) Close(b []byte, in *level) []byte { return closeText(b, in.t) }
 
-func (printedText) isSame(a, b *level) bool { return isSameLevel(a, b) }
+func (printedText) IsSame(a, b *level) bool { return isSameLevel(a, b) }
 
 // appendPrintedLeaf appends the text of a term that has no parts to show.
 func appendPrintedLeaf(b []byte, t Term) []byte {
@@ -80,7 +82,7 @@ func appendPrintedLeaf(b []byte, t Term) []byte {
 		return fmt.Appendf(b, "#Port<%d.%d>", int32(t.ID), int32(t.Creation))
 	case Ref:
 		b = append(b, "#Ref<"...)
-		for i, word := range t.ID[:min(int(t.Len), MaxRefWords)] {
+		for i, word := range t.ID[:min(int(t.Len), maxRefWords)] {
 			if i > 0 {
 				b = append(b, '.')
 			}

@@ -149,7 +149,7 @@ func exchangeTerms(t *testing.T, erl string, source []byte, terms int) {
 		_ = cmd.Wait()
 	}()
 
-	packets := &ei.StreamOptions{Packet: 4}
+	const packets = 4
 	e, d := ei.NewEncoder(in, packets), ei.NewDecoder(out, packets)
 	require.NoError(t, e.Encode(says))
 	for n := 0; ; n++ {

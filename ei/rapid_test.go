@@ -114,7 +114,7 @@ func genTerm(depth int) *rapid.Generator[ei.Term] {
 			}
 			return f
 		case 5:
-			r := ei.Record{Module: genAtom().Draw(t, "module"), Name: genAtom().Draw(t, "name"), Flags: rapid.ByteRange(0, 1).Draw(t, "flags"),
+			r := ei.Record{Module: genAtom().Draw(t, "module"), Name: genAtom().Draw(t, "name"), Exported: rapid.Bool().Draw(t, "exported"),
 				Fields: []ei.Field{}}
 			for _, value := range sub(0, 12) {
 				name := genAtom().Draw(t, "field")
@@ -147,14 +147,14 @@ func TestRoundTrip(t *testing.T) {
 		require.Equal(t, "rest", string(c.Rest()))
 		require.Equal(t, data[1:], []byte(raw))
 
-		got, n, err := (&ei.DecodeOptions{Alias: true, Atoms: table}).DecodePrefix(append(data, 1, 2, 3))
+		got, n, err := ei.DecodeOptions{Alias: true, Atoms: table}.DecodePrefix(append(data, 1, 2, 3))
 		require.NoError(t, err)
 		require.Equal(t, len(data), n)
 		require.Equal(t, term, got)
 
 		packed, err := ei.AppendCompressed(ei.AppendVersion(nil), raw, rapid.IntRange(-1, 9).Draw(t, "level"))
 		require.NoError(t, err)
-		got, n, err = ei.DecodePrefix(append(packed, 1, 2, 3))
+		got, n, err = ei.DecodeOptions{}.DecodePrefix(append(packed, 1, 2, 3))
 		require.NoError(t, err)
 		require.Equal(t, len(packed), n)
 		require.Equal(t, term, got)
@@ -259,7 +259,7 @@ func exported(t ei.Term) ei.Term {
 		}
 		return out
 	case ei.Record:
-		out := ei.Record{Module: t.Module, Name: t.Name, Flags: ei.RecordExported}
+		out := ei.Record{Module: t.Module, Name: t.Name, Exported: true}
 		for _, f := range t.Fields {
 			out.Fields = append(out.Fields, ei.Field{Name: f.Name, Value: exported(f.Value)})
 		}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/cnode-go/cnode/ei/internal/nested"
 )
 
 // Parse reads one term written in Erlang, in UTF-8: ei_x_format_wo_ver, with all that AppendText
@@ -45,12 +47,11 @@ func (p *textParser) whole() (Term, error) {
 }
 
 type textParser struct {
-	s      string
-	pos    int
-	elixir bool   // the text is Elixir, not Erlang
-	args   *[]any // of Format, for the directives that are still to come; nil: there are none
+	s    string
+	pos  int
+	args *[]any // of Format, for the directives that are still to come; nil: there are none
 
-	above  stack[textLevel] // what the term in hand is part of
+	above  nested.Stack[textLevel] // what the term in hand is part of
 	keys   keySet
 	inKeys int // how many keys of maps the term in hand is within
 	made   int // bytes that segments of binaries have asked for
@@ -88,11 +89,8 @@ func (p *textParser) unexpected() error {
 	}
 	rest := p.s[p.pos:]
 	hint := ""
-	if name := variable(rest, p.elixir); name != "" && len(name) <= MaxAtomChars {
+	if name := variable(rest); name != "" && len(name) <= MaxAtomChars {
 		hint = ", a variable: an atom is '" + name + "'"
-		if p.elixir {
-			hint = ", a variable: an atom is :" + name
-		}
 	}
 	if len(rest) > 20 {
 		rest = strings.ToValidUTF8(rest[:20], "") + "..."
@@ -101,8 +99,8 @@ func (p *textParser) unexpected() error {
 }
 
 // variable is the name of a variable, which has no value here, that text begins with; "": none.
-func variable(text string, elixir bool) string {
-	if first, _ := utf8.DecodeRuneInString(text); first != '_' && !(unicode.IsUpper(first) || elixir && unicode.IsLower(first)) {
+func variable(text string) string {
+	if first, _ := utf8.DecodeRuneInString(text); first != '_' && !unicode.IsUpper(first) {
 		return ""
 	}
 	end := strings.IndexFunc(text, func(r rune) bool {
@@ -128,7 +126,7 @@ func (p *textParser) space() {
 		switch x := p.s[p.pos]; {
 		case x <= ' ':
 			p.pos++
-		case x == '%' && !p.elixir, x == '#' && p.elixir && opaqueHead(p.s[p.pos:]) == "":
+		case x == '%':
 			end := strings.IndexByte(p.s[p.pos:], '\n')
 			if end < 0 {
 				p.pos = len(p.s)
@@ -172,7 +170,7 @@ func (p *textParser) term() (Term, error) {
 			if in.inKey() {
 				p.inKeys++
 			}
-			p.above.push(in)
+			p.above.Push(in)
 			in = inner
 			continue
 		}
@@ -191,7 +189,7 @@ func (p *textParser) term() (Term, error) {
 				if t, err = p.end(&in); err != nil {
 					return nil, err
 				}
-				if in, _ = p.above.pop(); in.inKey() {
+				if in, _ = p.above.Pop(); in.inKey() {
 					p.inKeys--
 				}
 			}

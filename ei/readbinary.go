@@ -8,6 +8,8 @@ import (
 	"slices"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/cnode-go/cnode/ei/internal/nested"
 )
 
 // An innerBinary is a binary that is a segment of another one, into which it is written at once.
@@ -22,14 +24,14 @@ func (p *textParser) binary() (Term, error) {
 		return nil, err
 	}
 	var w bitWriter
-	var above stack[innerBinary]
+	var above nested.Stack[innerBinary]
 	var in innerBinary
 	for empty := true; ; {
 		p.space()
 		switch {
 		case empty && p.accept(">>"):
 		case p.peek() == '<':
-			above.push(in)
+			above.Push(in)
 			in = innerBinary{start: p.pos, bits: w.len()}
 			if err := p.expect("<<"); err != nil {
 				return nil, err
@@ -49,7 +51,7 @@ func (p *textParser) binary() (Term, error) {
 			}
 		}
 		for { // the binary in is complete
-			outer, ok := above.pop()
+			outer, ok := above.Pop()
 			if !ok {
 				return w.term(), nil
 			}

@@ -75,7 +75,7 @@ func (p *textParser) field(in *textLevel) (more bool, err error) {
 
 // record makes a native record of the parts of l.
 func (l *textLevel) record() (Term, error) {
-	r := Record{Module: l.ts[0].(Atom), Name: l.ts[1].(Atom), Flags: RecordExported}
+	r := Record{Module: l.ts[0].(Atom), Name: l.ts[1].(Atom), Exported: true}
 	r.Fields = make([]Field, 0, len(l.ts)/2-1)
 	for i := 2; i < len(l.ts); i += 2 {
 		r.Fields = append(r.Fields, Field{Name: l.ts[i].(Atom), Value: l.ts[i+1]})

@@ -41,7 +41,7 @@ func (p *textParser) ref() (Term, error) {
 		return nil, err
 	}
 	words := len(nums) - 1
-	if words < 1 || words > MaxRefWords {
+	if words < 1 || words > maxRefWords {
 		return nil, p.fail("bad reference")
 	}
 	r := Ref{Node: node, Len: uint8(words)}
@@ -86,7 +86,7 @@ func (p *textParser) ident(count int) (node Atom, nums []string, err error) {
 		}
 	}
 	end := strings.IndexByte(p.s[p.pos:], '>')
-	if end < 0 || end > 2*MaxAtomBytes {
+	if end < 0 || end > 2*maxAtomBytes {
 		return "", nil, p.fail("no closing >")
 	}
 	fields := strings.Split(p.s[p.pos:p.pos+end], ".")

@@ -10,7 +10,7 @@ func (p *textParser) quotedAtom() (Term, error) {
 	start := p.pos
 	var text []byte
 	err := p.quoted('\'', func(r rune) error {
-		if len(text) > MaxAtomBytes {
+		if len(text) > maxAtomBytes {
 			return &TextError{Offset: start, Err: ErrAtom}
 		}
 		text = utf8.AppendRune(text, r)

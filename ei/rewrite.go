@@ -5,9 +5,11 @@ import (
 	"encoding/binary"
 	"math"
 	"slices"
+
+	"github.com/cnode-go/cnode/ei/internal/nested"
 )
 
-// AppendResolved appends the term raw with every ATOM_CACHE_REF in it replaced by the atom that it
+// AppendResolved appends the term with every ATOM_CACHE_REF in it replaced by the atom that it
 // stands for, the one of that index in refs (Cursor.CacheRefs): the whole form, which needs no
 // distribution header. Bytes after the term are left out. The term is checked as by Cursor.Skip;
 // the errors are the same, and b comes back as it was. If more than max bytes would have to be
@@ -16,16 +18,16 @@ import (
 // depth; b grows as by append, so give it room.
 //
 // See erl_ext_dist, "Distribution Header" and ATOM_CACHE_REF.
-func AppendResolved(b []byte, raw Raw, refs []Atom, max int) ([]byte, error) {
-	w := rewriter{c: Cursor{b: raw, CacheRefs: refs}, out: b, max: max}
+func (t Raw) AppendResolved(b []byte, refs []Atom, max int) ([]byte, error) {
+	w := rewriter{c: Cursor{b: t, CacheRefs: refs}, out: b, max: max}
 	return w.run(b)
 }
 
 // ResolvedSize gives the number of bytes that AppendResolved appends, and how many of them are more
-// than the term takes in raw. It has the errors of AppendResolved, and takes constant memory but
+// than the term takes in t. It has the errors of AppendResolved, and takes constant memory but
 // for closures within closures.
-func ResolvedSize(raw Raw, refs []Atom, max int) (size, grows int, err error) {
-	w := rewriter{c: Cursor{b: raw, CacheRefs: refs}, max: max, measures: true}
+func (t Raw) ResolvedSize(refs []Atom, max int) (size, grows int, err error) {
+	w := rewriter{c: Cursor{b: t, CacheRefs: refs}, max: max, measures: true}
 	_, err = w.run(nil)
 	if err != nil {
 		return 0, 0, err
@@ -33,29 +35,29 @@ func ResolvedSize(raw Raw, refs []Atom, max int) (size, grows int, err error) {
 	return w.off + w.grown, w.grown, nil
 }
 
-// RewriteAtoms appends the term raw with other bytes in place of some of its atoms, those that are
+// RewriteAtoms appends the term with other bytes in place of some of its atoms, those that are
 // part of identifiers, closures, exports and records included. with gets the encoding of each atom,
-// in their order in raw, and gives the encoding that takes its place, or nil to leave it; it must
+// in their order in t, and gives the encoding that takes its place, or nil to leave it; it must
 // not keep what it is given, and may use the memory of what it gives again for the next atom. The
 // sizes of closures are set anew. Bytes after the term are left out. The errors are those of
 // Cursor.Skip, and b comes back as it was; in particular a term with ATOM_CACHE_REFs in it is
 // ErrAtomCache. Neither depth nor size of the term cost memory beyond what is appended.
-func RewriteAtoms(b []byte, raw Raw, with func(atom Raw) Raw) ([]byte, error) {
-	w := rewriter{c: Cursor{b: raw}, out: b, with: with, max: maxInt}
+func (t Raw) RewriteAtoms(b []byte, with func(atom Raw) Raw) ([]byte, error) {
+	w := rewriter{c: Cursor{b: t}, out: b, with: with, max: maxInt}
 	return w.run(b)
 }
 
 const maxInt = int(^uint(0) >> 1)
 
-// HasCacheRefs reports whether there is an ATOM_CACHE_REF in the term raw. It looks no further than
+// HasCacheRefs reports whether there is an ATOM_CACHE_REF in the term. It looks no further than
 // to the first one, or to where no more can come; so that a term without any is checked in part or
 // not at all. An error, as of Cursor.Skip, says that the term is malformed before that.
-func HasCacheRefs(raw Raw) (bool, error) {
-	next := bytes.IndexByte(raw, byte(TagAtomCacheRef)) // no reference comes before it
+func (t Raw) HasCacheRefs() (bool, error) {
+	next := bytes.IndexByte(t, byte(TagAtomCacheRef)) // no reference comes before it
 	if next < 0 {
 		return false, nil
 	}
-	w := rewriter{c: Cursor{b: raw, CacheRefs: anyRefs[:]}, finds: true}
+	w := rewriter{c: Cursor{b: t, CacheRefs: anyRefs[:]}, finds: true}
 	for left := 1; left > 0 && next >= 0; {
 		kids, err := w.head()
 		if err != nil || w.found {
@@ -63,7 +65,7 @@ func HasCacheRefs(raw Raw) (bool, error) {
 		}
 		left += kids - 1
 		if w.off > next {
-			if next = bytes.IndexByte(raw[w.off:], byte(TagAtomCacheRef)); next >= 0 {
+			if next = bytes.IndexByte(t[w.off:], byte(TagAtomCacheRef)); next >= 0 {
 				next += w.off
 			}
 		}
@@ -87,8 +89,8 @@ type rewriter struct {
 	finds    bool               // only looks for a reference
 	found    bool
 
-	grown int                // how much longer than what it was made of out is
-	funs  stack[closureSpan] // the closures that off is within, if they have free variables
+	grown int                       // how much longer than what it was made of out is
+	funs  nested.Stack[closureSpan] // the closures that off is within, if they have free variables
 }
 
 // A closureSpan is a NEW_FUN_EXT in out.
@@ -103,13 +105,13 @@ func (w *rewriter) run(b []byte) ([]byte, error) {
 	for left := 1; left > 0; {
 		at, isClosure := w.off, w.off < len(w.c.b) && Tag(w.c.b[w.off]) == TagNewFunExt
 		if isClosure {
-			w.funs.push(closureSpan{start: len(w.out) + at - w.done, grown: w.grown, left: left - 1})
+			w.funs.Push(closureSpan{start: len(w.out) + at - w.done, grown: w.grown, left: left - 1})
 		}
 		kids, err := w.head()
 		if left += kids - 1; err == nil && left > len(w.c.b)-w.off { // each takes a byte or more
 			err = w.c.fail(at, ErrTruncated)
 		}
-		for err == nil && !w.funs.empty() && w.funs.last().left == left {
+		for err == nil && !w.funs.Empty() && w.funs.Last().left == left {
 			err = w.endClosure()
 		}
 		if err != nil {
@@ -137,7 +139,7 @@ func (w *rewriter) copy() {
 // endClosure sets the size of the closure that ends at off, if it is another one now. (OTP 23 and
 // 24 send a wrong one, which stays if nothing has changed.)
 func (w *rewriter) endClosure() error {
-	span, _ := w.funs.pop()
+	span, _ := w.funs.Pop()
 	if span.grown == w.grown || w.measures {
 		return nil
 	}

@@ -30,7 +30,7 @@ func BenchmarkAppendResolved(b *testing.B) {
 			b.SetBytes(int64(len(raw)))
 			out := make([]byte, 0, len(raw))
 			for b.Loop() {
-				if _, err := ei.AppendResolved(out, packed, refs, len(raw)); err != nil {
+				if _, err := packed.AppendResolved(out, refs, len(raw)); err != nil {
 					b.Fatal(err)
 				}
 			}

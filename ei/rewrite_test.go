@@ -16,7 +16,7 @@ import (
 // refsOf gives a term with references in place of its atoms, and these.
 func refsOf(tb require.TestingT, raw ei.Raw) (packed ei.Raw, refs []ei.Atom) {
 	index := map[ei.Atom]int{}
-	packed, err := ei.RewriteAtoms(nil, raw, func(atom ei.Raw) ei.Raw {
+	packed, err := raw.RewriteAtoms(nil, func(atom ei.Raw) ei.Raw {
 		c := ei.NewCursor(atom)
 		text, err := c.Atom()
 		require.NoError(tb, err)
@@ -38,18 +38,18 @@ func refsOf(tb require.TestingT, raw ei.Raw) (packed ei.Raw, refs []ei.Atom) {
 // requireResolves checks that the references of a term can be put in, and resolved, in every way.
 func requireResolves(tb require.TestingT, raw ei.Raw) {
 	packed, refs := refsOf(tb, raw)
-	has, err := ei.HasCacheRefs(packed)
+	has, err := ei.Raw(packed).HasCacheRefs()
 	require.NoError(tb, err)
 	require.Equal(tb, len(refs) > 0, has)
-	got, err := ei.AppendResolved([]byte("before"), packed, refs, len(raw))
+	got, err := ei.Raw(packed).AppendResolved([]byte("before"), refs, len(raw))
 	require.NoError(tb, err)
 	require.Equal(tb, "before"+string(raw), string(got))
 
-	size, grows, err := ei.ResolvedSize(packed, refs, len(raw))
+	size, grows, err := ei.Raw(packed).ResolvedSize(refs, len(raw))
 	require.NoError(tb, err)
 	require.Equal(tb, []int{len(raw), len(raw) - len(packed)}, []int{size, grows})
 	room := append(make([]byte, grows), packed...) // in the same memory
-	got, err = ei.AppendResolved(room[:0], room[grows:], refs, len(raw))
+	got, err = ei.Raw(room[grows:]).AppendResolved(room[:0], refs, len(raw))
 	require.NoError(tb, err)
 	require.Equal(tb, string(raw), string(got))
 
@@ -60,22 +60,22 @@ func requireResolves(tb require.TestingT, raw ei.Raw) {
 	require.Equal(tb, wantErr == nil, err == nil)
 	require.Equal(tb, want, term)
 	for i := range len(packed) {
-		_, err := ei.AppendResolved(nil, packed[:i:i], refs, len(raw))
+		_, err := packed[:i:i].AppendResolved(nil, refs, len(raw))
 		require.ErrorIs(tb, err, ei.ErrTruncated, "the first %d bytes", i)
 	}
-	got, err = ei.AppendResolved([]byte("before"), append(packed[:len(packed):len(packed)], "more"...), refs, len(raw))
+	got, err = append(packed[:len(packed):len(packed)], "more"...).AppendResolved([]byte("before"), refs, len(raw))
 	require.NoError(tb, err)
 	require.Equal(tb, "before"+string(raw), string(got))
 	if len(refs) == 0 {
 		return
 	}
-	got, err = ei.AppendResolved([]byte("before"), packed, refs[:len(refs)-1], len(raw))
+	got, err = ei.Raw(packed).AppendResolved([]byte("before"), refs[:len(refs)-1], len(raw))
 	require.ErrorIs(tb, err, ei.ErrAtomCache)
 	require.Equal(tb, "before", string(got))
-	_, err = ei.RewriteAtoms(nil, packed, func(ei.Raw) ei.Raw { return nil })
+	_, err = ei.Raw(packed).RewriteAtoms(nil, func(ei.Raw) ei.Raw { return nil })
 	require.ErrorIs(tb, err, ei.ErrAtomCache)
-	_, err = ei.AppendResolved(nil, packed, refs, len(raw)-1)
-	_, _, sizeErr := ei.ResolvedSize(packed, refs, len(raw)-1)
+	_, err = ei.Raw(packed).AppendResolved(nil, refs, len(raw)-1)
+	_, _, sizeErr := ei.Raw(packed).ResolvedSize(refs, len(raw)-1)
 	require.Equal(tb, err, sizeErr)
 	var limit *ei.LimitError
 	require.ErrorAs(tb, err, &limit)
@@ -106,10 +106,10 @@ func TestResolveIsAsDeepAsMemory(t *testing.T) {
 	for _, n := range nestings {
 		t.Run(n.name, func(t *testing.T) {
 			packed := nest(n.open, "R\x00", n.close, deep)
-			has, err := ei.HasCacheRefs(packed)
+			has, err := ei.Raw(packed).HasCacheRefs()
 			require.NoError(t, err)
 			require.True(t, has)
-			got, err := ei.AppendResolved(nil, packed, []ei.Atom{"a@b"}, len(packed)+3)
+			got, err := ei.Raw(packed).AppendResolved(nil, []ei.Atom{"a@b"}, len(packed)+3)
 			require.NoError(t, err)
 			want := nest(n.open, "w\x03a@b", n.close, deep)
 			require.Equal(t, len(want), len(got))
@@ -126,7 +126,7 @@ func TestResolveIsAsDeepAsMemory(t *testing.T) {
 
 func TestSizeOfClosureStaysUnlessItsAtomsChange(t *testing.T) {
 	wrong := nest(closureHead, "w\x01a", "", 2)
-	got, err := ei.RewriteAtoms(nil, wrong, func(ei.Raw) ei.Raw { return nil })
+	got, err := ei.Raw(wrong).RewriteAtoms(nil, func(ei.Raw) ei.Raw { return nil })
 	require.NoError(t, err)
 	require.Equal(t, wrong, got)
 }
@@ -138,10 +138,10 @@ func TestResolvedIsBounded(t *testing.T) {
 	record := append([]byte("C\x00\x10\x00\x00\x00"), bytes.Repeat([]byte("R\x00"), 1<<20+2)...)
 	for i, raw := range []ei.Raw{ei.AppendNil(list), append(record, bytes.Repeat([]byte{'j'}, 1<<20)...)} {
 		const limit = 1 << 20
-		got, err := ei.AppendResolved(nil, raw, long, limit)
+		got, err := raw.AppendResolved(nil, long, limit)
 		require.ErrorIs(t, err, ei.ErrLimit, "%d", i)
 		require.Empty(t, got)
-		grown := testing.AllocsPerRun(1, func() { _, _ = ei.AppendResolved(make([]byte, 0, 2*limit), raw, long, limit) })
+		grown := testing.AllocsPerRun(1, func() { _, _ = raw.AppendResolved(make([]byte, 0, 2*limit), long, limit) })
 		require.LessOrEqual(t, grown, 5.0)
 	}
 }
@@ -160,7 +160,7 @@ func TestHasCacheRefs(t *testing.T) {
 		"X\x52\x00            ":            "true",
 		"h\x02m\x00\x00\x00\x03RRRno tag!": "false",
 	} {
-		has, err := ei.HasCacheRefs(ei.Raw(text))
+		has, err := ei.Raw(text).HasCacheRefs()
 		if want == "truncated" {
 			require.Error(t, err, "%q", text)
 			continue
@@ -186,11 +186,11 @@ func FuzzResolve(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c := ei.NewCursor(data)
 		c.CacheRefs = refs
-		got, err := ei.AppendResolved(nil, data, refs, 1<<20)
-		size, grows, sizeErr := ei.ResolvedSize(data, refs, 1<<20)
+		got, err := ei.Raw(data).AppendResolved(nil, refs, 1<<20)
+		size, grows, sizeErr := ei.Raw(data).ResolvedSize(refs, 1<<20)
 		require.Equal(t, err, sizeErr)
 		skipErr := c.Skip()
-		has, hasErr := ei.HasCacheRefs(data)
+		has, hasErr := ei.Raw(data).HasCacheRefs()
 		if err != nil {
 			require.Empty(t, got)
 			if skipErr == nil {
@@ -202,13 +202,13 @@ func FuzzResolve(f *testing.F) {
 		require.NoError(t, hasErr)
 		require.Len(t, got, size)
 		room := append(make([]byte, grows), data...)
-		same, err := ei.AppendResolved(room[:0], room[grows:], refs, size)
+		same, err := ei.Raw(room[grows:]).AppendResolved(room[:0], refs, size)
 		require.NoError(t, err)
 		require.Equal(t, got, same)
 		if !has {
 			require.True(t, bytes.HasPrefix(data, got))
 		}
-		again, err := ei.AppendResolved(nil, got, nil, len(got))
+		again, err := ei.Raw(got).AppendResolved(nil, nil, len(got))
 		require.NoError(t, err)
 		require.Equal(t, got, again)
 		c = ei.NewCursor(data)

@@ -3,6 +3,8 @@ package ei
 import (
 	"encoding/binary"
 	"strconv"
+
+	"github.com/cnode-go/cnode/ei/internal/nested"
 )
 
 // A scanner walks over a term before it is decoded: it checks it in full, so that decoding can only
@@ -143,7 +145,7 @@ func (c *Cursor) locate(start, off int, err error) error {
 		left, done int // parts
 		list       bool
 	}
-	var above stack[counted]
+	var above nested.Stack[counted]
 	at := counted{left: 1}
 	for pos := start; pos < off; {
 		next, kids, _ := c.head(pos)
@@ -154,17 +156,17 @@ func (c *Cursor) locate(start, off int, err error) error {
 			// A list as the tail goes on with the same list.
 			at.left = kids
 		case kids > 0:
-			above.push(at)
+			above.Push(at)
 			at = counted{left: kids, list: tag == TagListExt}
 		default:
 			for at.done++; at.left == 0; at.done++ {
-				at, _ = above.pop()
+				at, _ = above.Pop()
 			}
 		}
 	}
-	for !above.empty() && len(e.Path) < maxPath {
+	for !above.Empty() && len(e.Path) < maxPath {
 		e.Path = "/" + strconv.Itoa(at.done) + e.Path
-		at, _ = above.pop()
+		at, _ = above.Pop()
 	}
 	return e
 }

@@ -201,7 +201,7 @@ func (c *Cursor) headRecord(off int) (next, kids int, err error) {
 	if len(b) < 6 {
 		return off, 0, c.fail(off, ErrTruncated)
 	}
-	if b[5]&^RecordExported != 0 { // a runtime system refuses these flags, too
+	if b[5]&^recordExported != 0 { // a runtime system refuses these flags, too
 		return off, 0, c.fail(off, ErrMalformed)
 	}
 	n := uint64(binary.BigEndian.Uint32(b[1:]))

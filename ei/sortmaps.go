@@ -1,6 +1,10 @@
 package ei
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/cnode-go/cnode/ei/internal/nested"
+)
 
 // A mapSorter sorts all maps within terms by key, each once and from the innermost out, and finds
 // keys that are equal on the way. So comparing sorts no map more than once: sorting during the
@@ -11,7 +15,7 @@ type mapSorter struct {
 	keys  comparer
 	maps  map[*Pair]Map  // the maps that were not in order, by their first pair
 	raws  map[*byte]Term // what was encoded
-	above stack[level]
+	above nested.Stack[level]
 }
 
 // newMapSorter gives a mapSorter, which may be used again; loose: see comparer.
@@ -57,7 +61,7 @@ func (s *mapSorter) add(t Term) {
 	for {
 		if part, ok := in.next(); ok {
 			if part = s.decoded(part); hasParts(part) {
-				s.above.push(in)
+				s.above.Push(in)
 				in = level{t: part}
 			}
 			continue
@@ -66,7 +70,7 @@ func (s *mapSorter) add(t Term) {
 			s.sort(m)
 		}
 		var ok bool
-		if in, ok = s.above.pop(); !ok {
+		if in, ok = s.above.Pop(); !ok {
 			return
 		}
 	}

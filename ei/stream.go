@@ -8,42 +8,33 @@ import (
 	"math"
 )
 
-// StreamOptions say how terms are laid out in a stream. nil stands for the zero StreamOptions.
-type StreamOptions struct {
-	// Packet is the number of bytes of the length before each term, big-endian: 4, 2 or 1, as of a
-	// port with the option {packet, N}. 0 stands for none: the terms follow each other.
-	Packet int
-	// Decode has the options of a Decoder. Limits.Bytes bounds each term.
-	Decode *DecodeOptions
-}
-
-func (o *StreamOptions) packet() (int, error) {
-	if o == nil {
-		return 0, nil
-	}
-	switch o.Packet {
+// checkPacket says what is wrong with the number of bytes of a length.
+func checkPacket(n int) error {
+	switch n {
 	case 0, 1, 2, 4:
-		return o.Packet, nil
+		return nil
 	}
-	return 0, fmt.Errorf("ei: a length of %d bytes: Packet is 0, 1, 2 or 4", o.Packet)
+	return fmt.Errorf("ei: a length of %d bytes: there are those of 0, 1, 2 and 4", n)
 }
 
 // An Encoder writes terms to a stream. It is not safe for concurrent use.
 type Encoder struct {
-	w       io.Writer
-	options *StreamOptions
-	buf     []byte
+	w      io.Writer
+	packet int
+	buf    []byte
 }
 
-// NewEncoder gives an Encoder that writes to w.
-func NewEncoder(w io.Writer, o *StreamOptions) *Encoder { return &Encoder{w: w, options: o} }
+// NewEncoder gives an Encoder that writes to w. packet is the number of bytes of the length before
+// each term, big-endian: 4, 2 or 1, as of a port with the option {packet, N}. 0 stands for none:
+// the terms follow each other.
+func NewEncoder(w io.Writer, packet int) *Encoder { return &Encoder{w: w, packet: packet} }
 
-// Encode writes v as Marshal encodes it, with its length before it if the options say so, by one
+// Encode writes v as Marshal encodes it, with its length before it if it is to have one, by one
 // call of Write. The errors are those of Marshal, with nothing written, ErrTooLong for a term that
 // is too long for its length, and those of the writer.
 func (e *Encoder) Encode(v any) error {
-	n, err := e.options.packet()
-	if err != nil {
+	n := e.packet
+	if err := checkPacket(n); err != nil {
 		return err
 	}
 	var length [4]byte
@@ -70,25 +61,23 @@ const keptBytes = 1 << 20
 // A Decoder reads terms from a stream. It may read further than the term that it gives. It is not
 // safe for concurrent use.
 type Decoder struct {
-	r       io.Reader
-	options *StreamOptions
-	decode  DecodeOptions
-	buf     []byte
-	start   int   // of what was read and not decoded
-	err     error // why nothing more can be read
+	// Options are those of the next call of Decode. Limits.Bytes bounds each term. Without Atoms the
+	// Decoder has a table of its own.
+	Options DecodeOptions
+
+	r      io.Reader
+	packet int
+	atoms  *AtomTable
+	decode DecodeOptions // in force
+	buf    []byte
+	start  int   // of what was read and not decoded
+	err    error // why nothing more can be read
 }
 
-// NewDecoder gives a Decoder that reads from r.
-func NewDecoder(r io.Reader, o *StreamOptions) *Decoder {
-	d := &Decoder{r: r, options: o}
-	if o != nil && o.Decode != nil {
-		d.decode = *o.Decode
-	}
-	d.decode.Limits = d.decode.Limits.withDefaults()
-	if d.decode.Atoms == nil {
-		d.decode.Atoms = NewAtomTable(0)
-	}
-	return d
+// NewDecoder gives a Decoder that reads from r. packet is the number of bytes of the length before
+// each term, as for NewEncoder.
+func NewDecoder(r io.Reader, packet int) *Decoder {
+	return &Decoder{r: r, packet: packet, atoms: NewAtomTable(0)}
 }
 
 // Decode reads the next term into the value that v points to, as Unmarshal does. It waits for the
@@ -101,12 +90,15 @@ func (d *Decoder) Decode(v any) error {
 	if d.err != nil {
 		return d.err
 	}
+	if d.decode = d.Options.inForce(); d.decode.Atoms == nil {
+		d.decode.Atoms = d.atoms
+	}
 	var whole []byte
-	n, err := d.options.packet()
+	err := checkPacket(d.packet)
 	switch {
 	case err != nil:
-	case n > 0:
-		whole, err = d.packet(n)
+	case d.packet > 0:
+		whole, err = d.measured(d.packet)
 	default:
 		whole, err = d.term()
 	}
@@ -114,11 +106,11 @@ func (d *Decoder) Decode(v any) error {
 		d.err = err
 		return err
 	}
-	return d.decode.Unmarshal(whole, v)
+	return d.decode.unmarshalVersioned(whole, v)
 }
 
-// packet reads a packet whose length has n bytes.
-func (d *Decoder) packet(n int) ([]byte, error) {
+// measured reads a packet whose length has n bytes.
+func (d *Decoder) measured(n int) ([]byte, error) {
 	if err := d.fill(n); err != nil {
 		return nil, err
 	}

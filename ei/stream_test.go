@@ -21,12 +21,11 @@ func TestStream(t *testing.T) {
 			"whole": func(r io.Reader) io.Reader { return r }, "bytes": iotest.OneByteReader, "end": iotest.DataErrReader,
 		} {
 			var stream bytes.Buffer
-			o := &ei.StreamOptions{Packet: packet}
-			e := ei.NewEncoder(&stream, o)
+			e := ei.NewEncoder(&stream, packet)
 			for _, v := range values {
 				require.NoError(t, e.Encode(v))
 			}
-			d := ei.NewDecoder(pieces(&stream), o)
+			d := ei.NewDecoder(pieces(&stream), packet)
 			for _, want := range values {
 				var got user
 				require.NoError(t, d.Decode(&got), "%d, %s", packet, name)
@@ -43,7 +42,7 @@ func TestStream(t *testing.T) {
 func TestStreamDoesNotWaitForMore(t *testing.T) {
 	r, w := io.Pipe()
 	defer w.Close()
-	d := ei.NewDecoder(r, nil)
+	d := ei.NewDecoder(r, 0)
 	long := strings.Repeat("x", 10_000)
 	packed, err := ei.MarshalCompressed([]string{long}, -1)
 	require.NoError(t, err)
@@ -66,36 +65,35 @@ func TestStreamDoesNotWaitForMore(t *testing.T) {
 func TestStreamAfterErrors(t *testing.T) {
 	var n int
 	for _, packet := range []int{0, 2} {
-		o := &ei.StreamOptions{Packet: packet}
 		var stream bytes.Buffer
-		e := ei.NewEncoder(&stream, o)
+		e := ei.NewEncoder(&stream, packet)
 		for _, v := range []any{1, "no integer", 2} {
 			require.NoError(t, e.Encode(v))
 		}
-		d := ei.NewDecoder(&stream, o)
+		d := ei.NewDecoder(&stream, packet)
 		require.NoError(t, d.Decode(&n))
 		require.ErrorIs(t, d.Decode(&n), ei.ErrType)
 		require.NoError(t, d.Decode(&n))
 		require.Equal(t, 2, n)
 		require.Equal(t, io.EOF, d.Decode(&n))
 	}
-	d := ei.NewDecoder(strings.NewReader("\x00\x01?\x00\x03\x83a\x05\x00\x09\x83"), &ei.StreamOptions{Packet: 2})
+	d := ei.NewDecoder(strings.NewReader("\x00\x01?\x00\x03\x83a\x05\x00\x09\x83"), 2)
 	require.ErrorIs(t, d.Decode(&n), ei.ErrVersion)
 	require.NoError(t, d.Decode(&n))
 	require.Equal(t, 5, n)
 	require.ErrorIs(t, d.Decode(&n), io.ErrUnexpectedEOF)
 
-	d = ei.NewDecoder(strings.NewReader("\x83a\x05\x83?\x83a\x05"), nil)
+	d = ei.NewDecoder(strings.NewReader("\x83a\x05\x83?\x83a\x05"), 0)
 	require.NoError(t, d.Decode(&n))
 	require.ErrorIs(t, d.Decode(&n), ei.ErrTag)
 	require.ErrorIs(t, d.Decode(&n), ei.ErrTag)
 
 	broken := errors.New("broken")
-	d = ei.NewDecoder(io.MultiReader(strings.NewReader("\x83a"), iotest.ErrReader(broken)), nil)
+	d = ei.NewDecoder(io.MultiReader(strings.NewReader("\x83a"), iotest.ErrReader(broken)), 0)
 	require.ErrorIs(t, d.Decode(&n), broken)
-	require.Error(t, ei.NewDecoder(&bytes.Buffer{}, &ei.StreamOptions{Packet: 3}).Decode(&n))
-	require.Error(t, ei.NewEncoder(io.Discard, &ei.StreamOptions{Packet: -1}).Encode(1))
-	require.ErrorIs(t, ei.NewEncoder(io.Discard, &ei.StreamOptions{Packet: 1}).Encode(strings.Repeat("x", 250)), ei.ErrTooLong)
+	require.Error(t, ei.NewDecoder(&bytes.Buffer{}, 3).Decode(&n))
+	require.Error(t, ei.NewEncoder(io.Discard, -1).Encode(1))
+	require.ErrorIs(t, ei.NewEncoder(io.Discard, 1).Encode(strings.Repeat("x", 250)), ei.ErrTooLong)
 }
 
 // A stream costs the memory of what has come, within the limit, whatever its lengths announce.
@@ -103,18 +101,18 @@ func TestStreamLimits(t *testing.T) {
 	var got any
 	for _, announced := range []string{"\xff\xff\xff\xf0\x83m", "\x7f\xff\xff\xff\x83m"} {
 		taken := allocated(func() {
-			d := ei.NewDecoder(strings.NewReader(announced), &ei.StreamOptions{Packet: 4})
+			d := ei.NewDecoder(strings.NewReader(announced), 4)
 			require.Error(t, d.Decode(&got))
 		})
 		require.Less(t, taken, 1<<20)
 	}
-	limits := &ei.DecodeOptions{Limits: ei.Limits{Bytes: 1000}}
+	limits := ei.DecodeOptions{Limits: ei.Limits{Bytes: 1000}}
 	for _, packet := range []int{0, 4} {
 		var stream bytes.Buffer
-		o := &ei.StreamOptions{Packet: packet, Decode: limits}
-		require.NoError(t, ei.NewEncoder(&stream, o).Encode(strings.Repeat("x", 900)))
-		require.NoError(t, ei.NewEncoder(&stream, o).Encode(strings.Repeat("x", 5000)))
-		d := ei.NewDecoder(&stream, o)
+		require.NoError(t, ei.NewEncoder(&stream, packet).Encode(strings.Repeat("x", 900)))
+		require.NoError(t, ei.NewEncoder(&stream, packet).Encode(strings.Repeat("x", 5000)))
+		d := ei.NewDecoder(&stream, packet)
+		d.Options = limits
 		require.NoError(t, d.Decode(&got))
 		require.ErrorIs(t, d.Decode(&got), ei.ErrLimit)
 		require.ErrorIs(t, d.Decode(&got), ei.ErrLimit)
@@ -132,7 +130,7 @@ func FuzzDecoder(f *testing.F) {
 			io.Reader
 			to *[]string
 		}{{bytes.NewReader(data), &whole}, {&stepReader{data, 1 + int(step)}, &pieces}} {
-			d := ei.NewDecoder(r, &ei.StreamOptions{Packet: []int{0, 1, 2, 4}[packet%4]})
+			d := ei.NewDecoder(r, []int{0, 1, 2, 4}[packet%4])
 			for range 100 {
 				var v any
 				err := d.Decode(&v)

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"math"
 	"slices"
+
+	"github.com/cnode-go/cnode/ei/internal/nested"
 )
 
 // What some runtime systems of OTP 25 to 29 refuse although others, old nodes or the C library may
@@ -109,19 +111,19 @@ func anyWithin(t Term, keys bool, f func(Term) bool) bool {
 	if f(t) {
 		return true
 	}
-	var above stack[level]
+	var above nested.Stack[level]
 	for in := (level{t: t}); ; {
 		part, ok := in.next()
 		switch {
 		case !ok:
-			if in, ok = above.pop(); !ok {
+			if in, ok = above.Pop(); !ok {
 				return false
 			}
 		case in.inKey() && !keys:
 		case f(part):
 			return true
 		case hasParts(part):
-			above.push(in)
+			above.Push(in)
 			in = level{t: part}
 		}
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-var strict = &ei.DecodeOptions{Strict: true}
+var strict = ei.DecodeOptions{Strict: true}
 
 // A doubtful is a term that not every runtime system may read: head, n times fill, tail; without
 // version byte.
@@ -225,7 +225,7 @@ func TestStrictKeysWithin(t *testing.T) {
 		},
 		"list in list": func(v ei.Term) ei.Term { return ei.List{ei.List{v, atom}} },
 	}
-	records := &ei.DecodeOptions{Strict: true, Records: true}
+	records := ei.DecodeOptions{Strict: true, Records: true}
 	for name, within := range places {
 		for _, term := range []ei.Term{
 			within(ei.Map{{Key: one, Value: atom}, {Key: other, Value: atom}}),

@@ -23,11 +23,11 @@ const (
 	TagNewerReferenceExt Tag = 90  // NEWER_REFERENCE_EXT
 	TagSmallIntegerExt   Tag = 97  // SMALL_INTEGER_EXT
 	TagIntegerExt        Tag = 98  // INTEGER_EXT
-	TagFloatExt          Tag = 99  // FLOAT_EXT: received only, AppendOldFloat
-	TagAtomExt           Tag = 100 // ATOM_EXT: received only, AppendLatin1Atom
-	TagReferenceExt      Tag = 101 // REFERENCE_EXT: received only, AppendOldestRef
-	TagPortExt           Tag = 102 // PORT_EXT: received only, AppendOldPort
-	TagPidExt            Tag = 103 // PID_EXT: received only, AppendOldPid
+	TagFloatExt          Tag = 99  // FLOAT_EXT: received only
+	TagAtomExt           Tag = 100 // ATOM_EXT: received only
+	TagReferenceExt      Tag = 101 // REFERENCE_EXT: received only
+	TagPortExt           Tag = 102 // PORT_EXT: received only
+	TagPidExt            Tag = 103 // PID_EXT: received only
 	TagSmallTupleExt     Tag = 104 // SMALL_TUPLE_EXT
 	TagLargeTupleExt     Tag = 105 // LARGE_TUPLE_EXT
 	TagNilExt            Tag = 106 // NIL_EXT
@@ -38,8 +38,8 @@ const (
 	TagLargeBigExt       Tag = 111 // LARGE_BIG_EXT
 	TagNewFunExt         Tag = 112 // NEW_FUN_EXT
 	TagExportExt         Tag = 113 // EXPORT_EXT
-	TagNewReferenceExt   Tag = 114 // NEW_REFERENCE_EXT: received only, AppendOldRef
-	TagSmallAtomExt      Tag = 115 // SMALL_ATOM_EXT: received only, AppendSmallLatin1Atom
+	TagNewReferenceExt   Tag = 114 // NEW_REFERENCE_EXT: received only
+	TagSmallAtomExt      Tag = 115 // SMALL_ATOM_EXT: received only
 	TagMapExt            Tag = 116 // MAP_EXT
 	TagFunExt            Tag = 117 // FUN_EXT: received only, a Fun of arity -1
 	TagAtomUTF8Ext       Tag = 118 // ATOM_UTF8_EXT

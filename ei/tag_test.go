@@ -62,7 +62,7 @@ var tagCases = []struct {
 	},
 	{
 		tag: ei.TagRecordExt, bytes: "C\x00\x00\x00\x02\x01w\x01mw\x01rw\x01aw\x01ba\x01j",
-		term: ei.Record{Module: "m", Name: "r", Flags: ei.RecordExported,
+		term: ei.Record{Module: "m", Name: "r", Exported: true,
 			Fields: []ei.Field{{Name: "a", Value: ei.Int(1)}, {Name: "b", Value: ei.List{}}}},
 	},
 
@@ -107,7 +107,7 @@ var tagCases = []struct {
 		bytes: "u\x00\x00\x00\x01X" + nodeAtom + "\x00\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00\x03w\x01ma\x07b\x00\x00\x01\x00j",
 		term:  ei.Fun{Arity: -1, Module: "m", OldIndex: 7, OldUniq: 256, Pid: old, Free: []ei.Term{ei.List{}}},
 		encode: func(b []byte) ([]byte, error) {
-			return ei.AppendFun(b, ei.Fun{Arity: -1, Module: "m", OldIndex: 7, OldUniq: 256, Pid: old, Free: []ei.Term{ei.List{}}})
+			return ei.AppendTerm(b, ei.Fun{Arity: -1, Module: "m", OldIndex: 7, OldUniq: 256, Pid: old, Free: []ei.Term{ei.List{}}})
 		},
 	},
 

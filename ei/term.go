@@ -88,13 +88,19 @@ type Pair struct {
 // records of earlier releases are plain tuples.) See erl_ext_dist, RECORD_EXT.
 type Record struct {
 	Module, Name Atom    // of the definition
-	Flags        uint8   // RecordExported; the rest is reserved, and refused
+	Exported     bool    // by the module, so that others may look into it
 	Fields       []Field // in the order of the wire
 }
 
-// RecordExported, a flag of a Record: its module exports the definition, so that others may look
-// into it.
-const RecordExported = 1
+// recordExported is the flag of an Exported record; the other bits are reserved, and refused.
+const recordExported = 1
+
+func (t Record) flags() byte {
+	if t.Exported {
+		return recordExported
+	}
+	return 0
+}
 
 // Field is a field of a native record.
 type Field struct {

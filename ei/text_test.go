@@ -112,7 +112,7 @@ var texts = []struct {
 	{"<< <<1,2>>/binary, <<1:1>>/bits >>", ei.Bitstring{Data: []byte{1, 2, 0x80}, Bits: 1}, true},
 	{"fun lists:map/2", ei.Export{Module: "lists", Function: "map", Arity: 2}, true},
 	{"fun 'A':'B'/255", ei.Export{Module: "A", Function: "B", Arity: 255}, true},
-	{"#m:r{a = 1,'B' = {}}", ei.Record{Module: "m", Name: "r", Flags: 1,
+	{"#m:r{a = 1,'B' = {}}", ei.Record{Module: "m", Name: "r", Exported: true,
 		Fields: []ei.Field{{Name: "a", Value: ei.Int(1)}, {Name: "B", Value: ei.Tuple{}}}}, false},
 	{"#Pid<node@host.1.2.3>", ei.Pid{Node: "node@host", ID: 1, Serial: 2, Creation: 3}, false},
 	{"#Pid<'a@b.c'.1.2.3>", ei.Pid{Node: "a@b.c", ID: 1, Serial: 2, Creation: 3}, false},
@@ -518,4 +518,11 @@ func TestParseRefuses(t *testing.T) {
 		require.ErrorIs(t, err, ei.ErrText, text)
 		require.Nil(t, got, text)
 	}
+}
+
+func parsed(t testing.TB, text string) ei.Term {
+	t.Helper()
+	v, err := ei.Parse(text)
+	require.NoError(t, err)
+	return v
 }

@@ -43,14 +43,22 @@ type Unmarshaler interface {
 // As in all of this package a peer cannot make it take more than memory in proportion to the size
 // of data: the default Limits hold, a slice grows as its elements are read, and depth takes no
 // goroutine's stack (an Unmarshaler's own may be within another one 10,000 times).
-func Unmarshal(data []byte, v any) error { return (*DecodeOptions)(nil).Unmarshal(data, v) }
+func Unmarshal(data []byte, v any) error { return DecodeOptions{}.unmarshalVersioned(data, v) }
 
-// UnmarshalTerm is Unmarshal of a term that has been decoded.
-func UnmarshalTerm(t Term, v any) error { return (*DecodeOptions)(nil).UnmarshalTerm(t, v) }
+// UnmarshalTerm is Unmarshal of a term that has been decoded, or is a Raw.
+func UnmarshalTerm(t Term, v any) error { return DecodeOptions{}.unmarshalTerm(t, v) }
 
-// Unmarshal is the function Unmarshal with options.
-func (o *DecodeOptions) Unmarshal(data []byte, v any) error {
-	opts := o.orDefault()
+// Unmarshal is UnmarshalTerm, or of a Raw that has its version byte the function Unmarshal, with
+// options: ei.DecodeOptions{AtomText: true}.Unmarshal(ei.Raw(data), &v).
+func (o DecodeOptions) Unmarshal(t Term, v any) error {
+	if raw, ok := t.(Raw); ok && isVersioned(raw) {
+		return o.unmarshalVersioned(raw, v)
+	}
+	return o.unmarshalTerm(t, v)
+}
+
+func (o DecodeOptions) unmarshalVersioned(data []byte, v any) error {
+	opts := o.inForce()
 	c := NewCursor(data)
 	c.Atoms = opts.Atoms
 	if err := c.Version(); err != nil {
@@ -97,30 +105,28 @@ func setLocal(t Local, v any) error {
 	return nil
 }
 
-// UnmarshalTerm is the function UnmarshalTerm with options.
-func (o *DecodeOptions) UnmarshalTerm(t Term, v any) error {
-	if raw, ok := t.(Raw); ok {
-		return o.UnmarshalRaw(raw, v)
-	}
-	if local, ok := t.(Local); ok {
-		return setLocal(local, v)
+func (o DecodeOptions) unmarshalTerm(t Term, v any) error {
+	switch t := t.(type) {
+	case Raw:
+		return o.unmarshalRaw(t, v)
+	case Local:
+		return setLocal(t, v)
 	}
 	b, err := AppendTerm(nil, t)
 	if err != nil {
 		return err
 	}
-	opts := o.orDefault()
-	opts.Alias = false
-	return opts.UnmarshalRaw(b, v)
+	o.Alias = false
+	return o.unmarshalRaw(b, v)
 }
 
 // Unmarshal stores the term in the value that v points to, as the function Unmarshal does.
-func (t Raw) Unmarshal(v any) error { return (*DecodeOptions)(nil).UnmarshalRaw(t, v) }
+func (t Raw) Unmarshal(v any) error { return DecodeOptions{}.unmarshalRaw(t, v) }
 
-// UnmarshalRaw is Raw.Unmarshal with options.
-func (o *DecodeOptions) UnmarshalRaw(t Raw, v any) error {
+func (o DecodeOptions) unmarshalRaw(t Raw, v any) error {
 	c := NewCursor(t)
-	if err := c.UnmarshalWith(o, v); err != nil {
+	c.Atoms = o.Atoms
+	if err := c.unmarshal(o.inForce(), v); err != nil {
 		return err
 	}
 	if c.Len() > 0 {
@@ -130,17 +136,18 @@ func (o *DecodeOptions) UnmarshalRaw(t Raw, v any) error {
 }
 
 // Unmarshal reads the next term, without version byte, into the value that v points to, as the
-// function Unmarshal does; within an Unmarshaler with the options of the whole.
-func (c *Cursor) Unmarshal(v any) error { return c.UnmarshalWith(c.options, v) }
-
-// UnmarshalWith is Unmarshal with options. If both c and o have an AtomTable, that of c is used.
-func (c *Cursor) UnmarshalWith(o *DecodeOptions, v any) error {
-	opts := o.orDefault()
+// function Unmarshal does; within an Unmarshaler with the options of the whole. For other options
+// take it by Raw.
+func (c *Cursor) Unmarshal(v any) error {
+	var o DecodeOptions
+	if c.options != nil {
+		o = *c.options
+	}
 	at := *c
 	if at.Atoms == nil {
-		at.Atoms = opts.Atoms
+		at.Atoms = o.Atoms
 	}
-	if err := at.unmarshal(opts, v); err != nil {
+	if err := at.unmarshal(o.inForce(), v); err != nil {
 		return err
 	}
 	c.off = at.off

@@ -1,8 +1,10 @@
 package ei_test
 
 import (
+	"bytes"
 	"math"
 	"math/big"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -210,7 +212,42 @@ func TestUnmarshalerHasTheOptions(t *testing.T) {
 	var v outerStrict
 	require.NoError(t, ei.UnmarshalTerm(term, &v))
 	require.Equal(t, 1, v.In.seen.A)
-	err = (&ei.DecodeOptions{RefuseUnknown: true}).UnmarshalTerm(term, &v)
+	err = ei.DecodeOptions{RefuseUnknown: true}.Unmarshal(term, &v)
 	require.ErrorIs(t, err, ei.ErrUnknownKey)
 	require.EqualError(t, err, "ei: outer_strict.in: atom b: unknown key")
+}
+
+// The doors of DecodeOptions take a term with its version byte and one without, compressed or not;
+// the functions and methods without options take the one that they are for.
+func TestDoorsOfOptions(t *testing.T) {
+	want := ei.List{ei.Atom("ok"), ei.Binary(strings.Repeat("x", 1000))}
+	data, err := ei.Marshal(want)
+	require.NoError(t, err)
+	packed, err := ei.MarshalCompressed(want, 9)
+	require.NoError(t, err)
+	for name, form := range map[string][]byte{"version byte": data, "none": data[1:], "compressed": packed} {
+		got, err := ei.DecodeOptions{Strict: true}.Decode(form)
+		require.NoError(t, err, name)
+		require.Equal(t, want, got, name)
+		var typed []string
+		require.NoError(t, ei.DecodeOptions{AtomText: true}.Unmarshal(ei.Raw(form), &typed), name)
+		require.Equal(t, "ok", typed[0], name)
+		require.ErrorIs(t, ei.DecodeOptions{}.Unmarshal(ei.Raw(form), &typed), ei.ErrType, name)
+		_, err = ei.DecodeOptions{}.Decode(append(bytes.Clone(form), 1))
+		require.ErrorIs(t, err, ei.ErrTrailing, name)
+	}
+	var typed []string
+	require.NoError(t, ei.DecodeOptions{AtomText: true}.Unmarshal(want, &typed))
+	for _, err := range []error{
+		ei.Unmarshal(data[1:], &typed), ei.UnmarshalTerm(ei.Raw(data), &typed), ei.Raw(data).Unmarshal(&typed),
+	} {
+		require.Error(t, err)
+		require.NotErrorIs(t, err, ei.ErrType)
+	}
+	_, err = ei.Decode(data[1:])
+	require.ErrorIs(t, err, ei.ErrVersion)
+	_, err = ei.Raw(data).Decode()
+	require.ErrorIs(t, err, ei.ErrTag)
+	_, _, err = ei.DecodeOptions{}.DecodePrefix(data[1:])
+	require.ErrorIs(t, err, ei.ErrVersion)
 }

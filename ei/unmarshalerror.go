@@ -69,7 +69,7 @@ func typeName(t Tag) string {
 // Unmarshaler's error, on within that: in steps, and with the name of the Go type.
 func (u *unmarshaler) path(inner string) (steps, path string) {
 	steps = inner
-	for in, ok := u.in, true; ok && in.plan != nil && len(steps) < maxPath; in, ok = u.above.pop() {
+	for in, ok := u.in, true; ok && in.plan != nil && len(steps) < maxPath; in, ok = u.above.Pop() {
 		steps = in.pathStep() + steps
 	}
 	switch p := u.root; {

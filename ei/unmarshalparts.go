@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"reflect"
+
+	"github.com/cnode-go/cnode/ei/internal/nested"
 )
 
 // An unmarshaler stores a term in a Go value, without recursion: what it is within is a stack.
@@ -17,12 +19,12 @@ type unmarshaler struct {
 	texts    []byte   // the rest of a piece of memory that short strings share
 	recent   [16]Atom // atoms met, by a hash
 
-	in    filling        // the value whose parts are being stored; without a plan there is none
-	above stack[filling] // what that value is part of
-	high  int            // how many these are, and …
-	most  int            // … how many there was memory taken for
-	spare *more          // of a map that is complete, for the next one …
-	of    *plan          // … of that plan
+	in    filling               // the value whose parts are being stored; without a plan there is none
+	above nested.Stack[filling] // what that value is part of
+	high  int                   // how many these are, and …
+	most  int                   // … how many there was memory taken for
+	spare *more                 // of a map that is complete, for the next one …
+	of    *plan                 // … of that plan
 }
 
 // A filling is a Go value whose parts are being stored.
@@ -84,7 +86,7 @@ func (u *unmarshaler) all(p *plan, v reflect.Value) error {
 // open begins a value with parts. The error is that its parts may be no deeper.
 func (u *unmarshaler) open(f filling) error {
 	if u.in.plan != nil {
-		u.above.push(u.in)
+		u.above.Push(u.in)
 		if u.high++; u.high > u.most {
 			u.most = u.high
 			if err := u.memory.take(levelSize); err != nil {
@@ -101,7 +103,7 @@ var levelSize = int(reflect.TypeFor[filling]().Size())
 
 // close ends the value in.
 func (u *unmarshaler) close() {
-	in, ok := u.above.pop()
+	in, ok := u.above.Pop()
 	if u.in = in; ok {
 		u.high--
 	}
@@ -178,7 +180,7 @@ const fewBytes = 4096
 // room gives for how many of n elements memory is taken before the first one is stored. Deep within
 // others these are few: each head may announce more than ever comes.
 func (u *unmarshaler) room(n, size int) int {
-	if len(u.above.top) > 0 {
+	if u.above.IsHigh() {
 		return min(n, 1)
 	}
 	return min(n, max(1, fewBytes/max(1, size)))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -134,8 +135,8 @@ func TestRegisterRefuses(t *testing.T) {
 // The log names the recipient of a message by whatever identifies it: a name, an alias or a pid.
 func TestRecipientOf(t *testing.T) {
 	pid := ei.Pid{Node: "a@b", ID: 7, Creation: 1}
-	require.Equal(t, "kv", recipientOf(&Message{Control: dist.Control{Op: dist.OpRegSend, ToName: "kv"}}))
-	require.Equal(t, pid.String(), recipientOf(&Message{Control: dist.Control{Op: dist.OpSend, To: pid}}))
+	require.Equal(t, "kv", link.Recipient(&dist.Control{Op: dist.OpRegSend, ToName: "kv"}))
+	require.Equal(t, pid.String(), link.Recipient(&dist.Control{Op: dist.OpSend, To: pid}))
 	ref := ei.Ref{Node: "a@b", Creation: 1, Len: 3}
-	require.Equal(t, ref.String(), recipientOf(&Message{Control: dist.Control{Op: dist.OpAliasSend, Ref: ref}}))
+	require.Equal(t, ref.String(), link.Recipient(&dist.Control{Op: dist.OpAliasSend, Ref: ref}))
 }

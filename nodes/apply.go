@@ -11,6 +11,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/internal/alike"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/nodes/internal/permit"
 	"github.com/cnode-go/cnode/nodes/metrics"
@@ -37,7 +38,7 @@ func (n *Node) apply(ctx context.Context, op Permission, module, name ei.Atom, a
 		return nil, noAccess(f, len(args))
 	}
 	what := func() string { return f.with(len(args)) }
-	n.procs.runs.calls(t, f, len(args))
+	n.procs.runs.calls(t.work(), f, len(args))
 	ctx = n.label(ctx, t.madeProcess(), t.caller(), f)
 	fn := n.exposed(f)
 	if fn == nil && f.name == "module_info" {
@@ -88,7 +89,7 @@ func (n *Node) apply(ctx context.Context, op Permission, module, name ei.Atom, a
 		if wrong.count {
 			return nil, n.undefined(t, op, f, args, wrong)
 		}
-		t.complain()
+		t.work().complain()
 		n.misused(t.caller(), what(), wrong)
 		return nil, f.refused(wrong.reason(), args, wrong.Error())
 	}
@@ -105,7 +106,7 @@ func (n *Node) apply(ctx context.Context, op Permission, module, name ei.Atom, a
 	}
 	before := len(b)
 	if b, err = encode.Append(b, v); err == nil {
-		err = rawFault(v, b[before:])
+		err = link.RawFault(v, b[before:])
 	}
 	if err != nil {
 		n.noTerm(t.caller(), "function", what(), err)
@@ -164,7 +165,7 @@ func (n *Node) undefined(t *run, op Permission, f function, args []ei.Term, why 
 		hint = "did you mean " + meant + "?"
 		why = fmt.Errorf("%w; %s", why, hint)
 	}
-	t.complain()
+	t.work().complain()
 	n.misused(t.caller(), what, why)
 	return f.refused(ei.Atom("undef"), args, hint)
 }
@@ -184,7 +185,7 @@ func (n *Node) meant(c *Conn, op Permission, f function, arity int) (meant strin
 		fn := n.exposed(g)
 		takes := fn.arity(arity)
 		if c = c.toOthers(); c != nil && n.rules != nil &&
-			!n.rules.Function(c.peer.Name, permit.Op(op), string(g.module), string(g.name), takes) {
+			!n.rules.Function(c.Name(), permit.Op(op), string(g.module), string(g.name), takes) {
 			continue
 		}
 		if text := g.with(takes); meant == "" || g == f || text < meant {
@@ -386,7 +387,7 @@ func (n *Node) answerTool(c *Conn, op Permission, f function, args []ei.Term) ei
 // lets is mayRun without the refusal.
 func (n *Node) lets(c *Conn, op Permission, f function, arity int) bool {
 	c = c.toOthers()
-	return c == nil || n.Allows(c.peer.Name, op, string(f.module), string(f.name), arity)
+	return c == nil || n.Allows(c.Name(), op, string(f.module), string(f.name), arity)
 }
 
 // offers tells whether there is a function of a module that a peer may call, or spawn.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 )
 
 // A peer that does not read: senders wait until their contexts end, with nothing sent then, memory
@@ -116,7 +117,7 @@ func TestCloseBesideWaitingSend(t *testing.T) {
 					}
 				}
 			})
-			require.Eventually(t, func() bool { queued, _ := c.q.Buffered(); return queued > 1<<20 }, tooLong, tick)
+			require.Eventually(t, func() bool { queued, _ := link.Within(&c.l).Queue().Buffered(); return queued > 1<<20 }, tooLong, tick)
 			inTime(t, "Close", func() { require.NoError(t, c.Close()) })
 			require.ErrorIs(t, arrives(t, waiting, "the Send").err, ErrClosed)
 		})

@@ -10,6 +10,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/lazymap"
 	"github.com/cnode-go/cnode/nodes/internal/life"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/nodes/metrics"
@@ -22,8 +23,8 @@ import (
 // ei_rpc, and rpc:call.
 func (c *Conn) RPC(ctx context.Context, mod, fun string, args ...any) (ei.Term, error) {
 	op := callOp(mod, fun, args)
-	t, err := termOf(c.n.call(ctx, bonds.Target{Node: c.peer.Name, Name: "rex"}, newRexCall(ctx, c.peer.Name, mod, fun, args), c, nil))
-	return rpcResult(op, c.peer.Name, t, err)
+	t, err := termOf(c.n.call(ctx, bonds.Target{Node: c.Name(), Name: "rex"}, newRexCall(ctx, c.Name(), mod, fun, args), c, nil))
+	return rpcResult(op, c.Name(), t, err)
 }
 
 // RPC calls a function on a node, connecting to it if need be: rpc:call(Node, Mod, Fun, Args). It
@@ -73,7 +74,7 @@ func GroupLeaderOf(ctx context.Context) ei.Term {
 	if leader == nil || c == nil {
 		return leader
 	}
-	if t.muted.Load() || !c.n.AllowsProcess(c.peer.Name, MaySend, leader) {
+	if t.muted.Load() || !c.n.AllowsProcess(c.Name(), MaySend, leader) {
 		t.muted.Store(true) // counted once
 		return nil
 	}
@@ -310,7 +311,7 @@ func (b *Mailbox) awaitReply(ctx context.Context, ref ei.Ref, over *Conn) (reply
 // leave closes the mailbox of a call. The caller does not wait for the end of a freeze: then a
 // goroutine does it.
 func (b *Mailbox) leave(over *Conn) {
-	frozen := b.isHeld() || over != nil && over.life.IsFrozen()
+	frozen := b.isHeld() || over != nil && over.l.Life().IsFrozen()
 	if !frozen || !b.n.background(func() { b.Close() }) {
 		b.Close()
 	}
@@ -331,38 +332,38 @@ func (b *Mailbox) receiveOver(ctx context.Context, over *Conn) (*Message, error)
 		case <-b.comes():
 		case <-ctx.Done():
 			return nil, ctx.Err()
-		case <-over.left: // closed after the connection's end has reached the mailbox
+		case <-over.l.Left(): // closed after the connection's end has reached the mailbox
 			if m := b.take(); m != nil {
 				return m, nil
 			}
 			return nil, fmt.Errorf("%w: %w", ErrNoConnection, over.Err())
-		case over.rd.busy <- struct{}{}:
+		case over.l.Turn() <- struct{}{}:
 			if m := b.take(); m != nil { // the goroutine that received until now has left it here
-				<-over.rd.busy
+				over.l.GiveTurn()
 				return m, nil
 			}
 			err := b.receiveFor(ctx, over)
 			switch {
 			case err == nil:
-			case err == errReaderStopped:
-				if err := over.life.Pass(ctx); err != nil {
+			case err == link.ErrStopped:
+				if err := over.l.Life().Pass(ctx); err != nil {
 					return nil, err
 				}
 			case ctx.Err() != nil || errors.Is(err, ErrTooManyUnread):
 				return nil, err
 			default:
-				<-over.left
+				<-over.l.Left()
 			}
 		}
 	}
 }
 
 // receiveFor reads from a connection until a message has come for the mailbox, or for a goroutine
-// that waits in Receive. The caller holds the reader's token; receiveFor gives it back.
+// that waits in Receive. The caller has the reader's turn; receiveFor gives it back.
 func (b *Mailbox) receiveFor(ctx context.Context, c *Conn) error {
-	defer c.giveReader()
+	defer c.l.GiveTurn()
 	for {
-		if c.rd.unread.isFull() {
+		if c.unread.isFull() {
 			return ErrTooManyUnread
 		}
 		m := new(Message)
@@ -377,10 +378,10 @@ func (b *Mailbox) receiveFor(ctx context.Context, c *Conn) error {
 			if b.hasMessage() { // it may have come to the pid of the mailbox that calls
 				return nil
 			}
-			c.s.Yield()
+			c.l.Stream().Yield()
 			continue
 		}
-		c.rd.unread.add(m)
+		c.unread.add(m)
 		if c.receiving.Load() {
 			return nil
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/test/need"
 )
@@ -27,17 +28,17 @@ func answerCalls(t testing.TB, c *Conn, answer func(from ei.Pid, tag ei.Raw, req
 			if m.Op != dist.OpRegSend { // a monitor comes before the call, and is ended after it
 				continue
 			}
-			from, tag, raw, ok := otp.GenCall(m.Payload)
-			if !ok {
+			q := otp.ReadRequest(m.Payload)
+			if q.Kind != otp.Call {
 				t.Errorf("no gen call: %v", m.Payload)
 				return
 			}
-			request, err := raw.Decode()
+			request, err := q.Body.Decode()
 			if err != nil {
 				t.Error(err)
 				return
 			}
-			answer(from.Pid, append(ei.Raw(nil), tag...), request.(ei.Tuple))
+			answer(q.From.Pid, append(ei.Raw(nil), q.Tag...), request.(ei.Tuple))
 		}
 	}()
 }
@@ -98,7 +99,7 @@ func TestConnCallBesideReceive(t *testing.T) {
 		}
 		return messages, nil
 	})
-	require.Eventually(t, ca.reading.Load, tooLong, tick)
+	require.Eventually(t, link.Within(&ca.l).Reading, tooLong, tick)
 	results := make(chan result[ei.Term], 20)
 	for i := range cap(results) {
 		go func() { results <- of(ca.RPC(w.ctx(), "m", "f", i)) }()
@@ -121,7 +122,7 @@ func TestConnCallReadByReceive(t *testing.T) {
 	ca, cb := w.pair()
 	echo(t, cb)
 	received := async(func() (*Message, error) { return ca.Receive(w.ctx()) })
-	require.Eventually(t, ca.reading.Load, tooLong, tick)
+	require.Eventually(t, link.Within(&ca.l).Reading, tooLong, tick)
 	for i := range 3 {
 		called := async(func() (ei.Term, error) { return ca.RPC(w.ctx(), "m", "f", i) })
 		r := arrives(t, called, "the reply")
@@ -207,13 +208,13 @@ func TestConnCallTooMuchUnread(t *testing.T) {
 	called := async(func() (ei.Term, error) { return ca.RPC(w.ctx(), "m", "f") })
 	require.ErrorIs(t, arrives(t, called, "the call's error").err, ErrTooManyUnread)
 	require.NoError(t, ca.Err(), "the connection is unharmed")
-	require.Less(t, ca.rd.unread.bytes, DefaultMailboxLimit+2*size)
+	require.Less(t, ca.unread.bytes, DefaultMailboxLimit+2*size)
 	for range 6 {
 		m, err := ca.Receive(w.ctx())
 		require.NoError(t, err)
 		require.Greater(t, len(m.Payload), size)
 	}
-	require.Zero(t, ca.rd.unread.bytes)
+	require.Zero(t, ca.unread.bytes)
 	require.NoError(t, (<-sent).err)
 }
 
@@ -280,7 +281,7 @@ func TestConnCallFailures(t *testing.T) {
 	require.ErrorIs(t, err, ErrNoConnection)
 	require.Zero(t, ca.Node().Stats().Mailboxes)
 
-	<-ca.left
+	<-ca.l.Left()
 	_, err = ca.RPC(w.ctx(), "m", "f")
 	require.ErrorIs(t, err, io.EOF, "on a connection that has ended")
 	require.Empty(t, ca.Node().Peers(), "the call connects nobody")
@@ -360,7 +361,7 @@ func testCallIsCutOff(t *testing.T, cut func(*wire, *Conn)) {
 	}()
 	before := int64(-1)
 	require.Eventually(t, func() bool { // until nothing goes out any more
-		queued, sent := c.q.Buffered()
+		queued, sent := link.Within(&c.l).Queue().Buffered()
 		still := queued > 1000 && sent == before
 		before = sent
 		return still

@@ -150,7 +150,7 @@ func TestNodeDownLogInMailbox(t *testing.T) {
 	b := box(t, n)
 	to.Store(b)
 	inTime(t, "changeNow", func() {
-		_ = b.changeNow(w.ctx(), c, func() (*dist.Control, error) { c.fail(io.EOF); return nil, nil })
+		_ = b.changeNow(w.ctx(), c, func() (*dist.Control, error) { c.l.Fail(io.EOF); return nil, nil })
 	})
 	arrives(t, told, "the log")
 	require.Contains(t, string(term(t, b).(ei.Binary)), "node down")
@@ -335,10 +335,10 @@ func TestShutdownBesideQuestions(t *testing.T) {
 				require.NoError(t, c.SendName(w.ctx(), "x", make([]byte, 1000)))
 			}
 			down := async(func() (int, error) { return 0, c.Shutdown(w.ctx()) })
-			require.Eventually(t, c.leaves.Load, tooLong, tick)
+			require.Eventually(t, c.l.Leaves, tooLong, tick)
 			nobody, err := n.NewPid()
 			require.NoError(t, err)
-			for i, before := 0, c.received.Load(); c.received.Load() < before+3; i++ {
+			for i, before := 0, c.l.Traffic().BytesReceived; c.l.Traffic().BytesReceived < before+3; i++ {
 				p.send(dist.Control{Op: dist.OpMonitorP, From: p.self, To: nobody, Ref: monitorRef(p, i)}, nil)
 			}
 			require.NoError(t, c.Err())
@@ -368,7 +368,7 @@ func TestShutdownUnread(t *testing.T) {
 			continue
 		}
 		down := async(func() (int, error) { return 0, c.Shutdown(w.ctx()) })
-		require.Eventually(t, c.leaves.Load, tooLong, tick)
+		require.Eventually(t, c.l.Leaves, tooLong, tick)
 		p.close()
 		require.ErrorIs(t, arrives(t, down, "Shutdown").err, syscall.ECONNRESET)
 	}
@@ -394,7 +394,7 @@ func TestDetachDuringShutdown(t *testing.T) {
 	w.peer(n.Listeners()[0], role("wire@test"))
 	c := w.conn(n, "wire@test")
 	down := async(func() (int, error) { return 0, c.Shutdown(w.ctx()) })
-	require.Eventually(t, c.leaves.Load, tooLong, tick)
+	require.Eventually(t, c.l.Leaves, tooLong, tick)
 	moved, err := c.Detach(w.ctx())
 	if err != nil {
 		return
@@ -413,7 +413,7 @@ func TestShutdownHalfFrame(t *testing.T) {
 	c := w.conn(n, "wire@test")
 	require.NoError(t, p.write([]byte{0, 0, 1, 0, 112}))
 	down := async(func() (int, error) { return 0, c.Shutdown(w.ctx()) })
-	require.Eventually(t, c.leaves.Load, tooLong, tick)
+	require.Eventually(t, c.l.Leaves, tooLong, tick)
 	require.NoError(t, p.s.CloseWrite())
 	require.NoError(t, arrives(t, down, "Shutdown").err)
 	require.ErrorIs(t, c.Err(), ErrClosed)
@@ -426,7 +426,7 @@ func TestShutdownBesideConnClose(t *testing.T) {
 	_, c := w.joined(l, role("wire@test")) // it does not read
 	require.NoError(t, c.SendName(w.ctx(), "x", ei.Atom("lost")))
 	down := async(func() (int, error) { return 0, c.Shutdown(w.ctx()) })
-	require.Eventually(t, c.leaves.Load, tooLong, tick)
+	require.Eventually(t, c.l.Leaves, tooLong, tick)
 	require.NoError(t, c.Close())
 	require.Error(t, arrives(t, down, "Shutdown").err)
 

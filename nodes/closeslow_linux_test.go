@@ -23,7 +23,7 @@ func TestShutdownBesideSlowReader(t *testing.T) {
 		require.NoError(t, c.SendName(w.ctx(), "x", make([]byte, size)))
 	}
 	down := async(func() (int, error) { return 0, n.Shutdown(w.ctx()) })
-	require.Eventually(t, c.leaves.Load, tooLong, tick)
+	require.Eventually(t, c.l.Leaves, tooLong, tick)
 	begin := time.Now()
 	for i := range count {
 		ctl, _ := p.next()

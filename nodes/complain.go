@@ -1,37 +1,23 @@
 package nodes
 
 import (
-	"context"
-	"fmt"
 	"log/slog"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 )
 
 // The kinds of complaint: faults of a peer that the connection survives, and reasons why the peer
 // has to wait. Each kind is logged as a warning once per connection.
 const (
-	faultTerm   uint32 = 1 << iota // a term that cannot be decoded
-	faultOp                        // a control message that is not known
-	faultSpawn                     // a spawn request with an option that is not known
-	faultFrom                      // a signal in the name of another node's process
-	faultAnswer                    // the answer to one of its signals cannot be encoded
-	slowCalls                      // its calls wait long for a place of Config.MaxCalls
-	fullCalls                      // its calls are refused, because too many of them wait
-	faultDenied                    // what Config.Rules refuse it
-	faultRaw                       // this node has sent it an ei.Raw that is no term
+	faultTerm   = link.FaultAbove << iota // a term that cannot be decoded
+	faultOp                               // a control message that is not known
+	faultSpawn                            // a spawn request with an option that is not known
+	faultFrom                             // a signal in the name of another node's process
+	slowCalls                             // its calls wait long for a place of Config.MaxCalls
+	fullCalls                             // its calls are refused, because too many of them wait
+	faultDenied                           // what Config.Rules refuse it
 )
-
-// complain logs a complaint. The first of its kind on a connection is a warning; later ones are
-// logged at the level Debug, so that no peer fills the log.
-func (c *Conn) complain(fault uint32, text string, err error) {
-	level := slog.LevelWarn
-	if c.faults.Or(fault)&fault != 0 {
-		level = slog.LevelDebug
-	}
-	c.env.log.Log(context.Background(), level, text, "peer", c.peer.Name, "error", err)
-}
 
 // mishap logs an error in a function of the application, at a limited rate: peers and strangers may
 // provoke any number of them.
@@ -62,7 +48,7 @@ func (n *Node) undecodable(c *Conn, what string, err error) {
 		n.log.Warn("undecodable "+what, "peer", "", "error", err)
 		return
 	}
-	c.complain(faultTerm, "undecodable "+what, err)
+	c.l.Complain(faultTerm, "undecodable "+what, err)
 }
 
 // nobodyHears logs how a function failed that was called without a wish for its result.
@@ -80,7 +66,7 @@ func (n *Node) misused(c *Conn, function string, err error) {
 func (n *Node) faulty(c *Conn, text, what, name string, err error) {
 	peer := ""
 	if c != nil {
-		peer = c.peer.Name
+		peer = c.Name()
 	}
 	n.faults.Log(n.log, slog.LevelWarn, text+" "+name+" "+peer, text, what, name, "peer", peer, "error", err)
 }
@@ -93,57 +79,7 @@ func (n *Node) unwanted(b *Mailbox, m *Message) {
 		return
 	}
 	if m.conn != nil {
-		n.log.Debug("message that nobody wants", "peer", m.conn.peer.Name, "to", b.pid, "op", m.Op)
-	}
-}
-
-// recipientOf names the recipient of a message, for people to read.
-func recipientOf(m *Message) string {
-	switch {
-	case m.ToName != "":
-		return m.ToName.String()
-	case toAlias(&m.Control):
-		return m.Ref.String()
-	}
-	return m.To.String()
-}
-
-// rawFault tells what is wrong with a term of the program's that is an ei.Raw, or a tuple with one,
-// which package ei appends unchecked. One inside of other terms and Go values is not looked for:
-// that would cost each send.
-func rawFault(term any, encoded ei.Raw) error {
-	if !holdsRaw(term) {
-		return nil
-	}
-	first, err := firstTerm(encoded)
-	if err == nil && len(first) < len(encoded) {
-		err = fmt.Errorf("%d bytes after the term", len(encoded)-len(first))
-	}
-	return err
-}
-
-func holdsRaw(term any) bool {
-	switch t := term.(type) {
-	case ei.Raw:
-		return true
-	case ei.Tuple:
-		for _, e := range t {
-			if holdsRaw(e) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// badRaw is the text about a message that a peer is sent, and ends the connection over.
-const badRaw = "a malformed ei.Raw was sent: the peer may end the connection over it"
-
-// complainOfRaw logs that what is sent to the peer is no term: the peer's log has only that.
-func (c *Conn) complainOfRaw(ctl *dist.Control, term any, encoded ei.Raw) {
-	if err := rawFault(term, encoded); err != nil {
-		to := recipientOf(&Message{Control: *ctl})
-		c.complain(faultRaw, badRaw, fmt.Errorf("%d bytes to %s: %w", len(encoded), to, err))
+		n.log.Debug("message that nobody wants", "peer", m.conn.Name(), "to", b.pid, "op", m.Op)
 	}
 }
 
@@ -152,6 +88,6 @@ func wellFormed(raw ei.Raw) error {
 	if len(raw) == 0 {
 		return nil
 	}
-	_, err := firstTerm(raw)
+	_, err := link.FirstTerm(raw)
 	return err
 }

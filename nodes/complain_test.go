@@ -327,7 +327,7 @@ func TestUnencodableSignal(t *testing.T) {
 	require.ErrorIs(t, err, ei.ErrAtom)
 	_, err = box.CallName(w.ctx(), b.Name(), "", ei.Atom("x"))
 	require.ErrorContains(t, err, "the name is empty")
-	c.signal(&dist.Control{Op: dist.OpAliasSend, From: box.Pid()}, ei.Raw{97, 1}) // to no reference
+	c.answer(&dist.Control{Op: dist.OpAliasSend, From: box.Pid()}, ei.Raw{97, 1}) // to no reference
 	require.NoError(t, c.Err())
 	require.Equal(t, []string{b.Name()}, a.Peers())
 }

@@ -14,11 +14,12 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/handoffpoint"
+	"github.com/cnode-go/cnode/internal/queue"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/cookie"
 	"github.com/cnode-go/cnode/nodes/internal/lazymap"
 	"github.com/cnode-go/cnode/transport"
-	"github.com/cnode-go/cnode/transport/handoff"
 )
 
 // The defaults of Config's fields, for which zero stands.
@@ -29,10 +30,6 @@ const (
 	DefaultMaxFrame         = 128 << 20        // bytes
 	DefaultDrainTimeout     = 5 * time.Second  // for functions and handlers to finish
 )
-
-// missedTicks is after how many tick intervals without a byte from the peer a connection ends
-// (OTP's net_tickintensity).
-const missedTicks = 4
 
 // Config says who a node is and how it communicates. The zero value is a hidden node with a dynamic
 // name on the short host name, with the cookie of the cookie file, over TCP, found through the port
@@ -87,6 +84,11 @@ type Config struct {
 	// peers that use the others must know the port. A node that is handed over by another process
 	// listens where it did there. Version5 is ignored: the connecting side chooses.
 	Also []Endpoint
+	// Backlog is how many connections may wait at each listener until the node accepts them, as it
+	// does at once unless it is frozen or short of descriptors: the backlog of ei_listen and of
+	// listen(2). What comes beyond it the operating system drops or refuses. A listener that is
+	// taken over has the one that it was opened with. 0: the system's largest.
+	Backlog int
 	// Resolver finds peers by name, and publishes this node; nil is a *PortMapper with its defaults.
 	Resolver Resolver
 	// Visible makes peers list the node in nodes(); by default a C-node is hidden. An Erlang node
@@ -124,8 +126,8 @@ type Config struct {
 	// MaxFrame bounds the frames received, in bytes, and the messages that come in several. A
 	// larger one ends its connection. 0: DefaultMaxFrame.
 	MaxFrame int
-	// QueueLimit is how many bytes may wait on a connection before senders have to wait. 0:
-	// transport.DefaultQueueLimit.
+	// QueueLimit is how many bytes may wait on a connection before senders have to wait. 0: as many
+	// as a BEAM's distribution buffer holds (erl +zdbbl).
 	QueueLimit int
 	// MaxCalls bounds the Go functions that run for remote callers at once. One that waits for the
 	// answer to a call of its own, or in Mailbox.Receive (with the context that it was given), does
@@ -206,7 +208,7 @@ type Config struct {
 	Logger *slog.Logger
 
 	// for tests: called at the points that a worker passes when it goes over to another process
-	moveReached func(handoff.Point)
+	moveReached func(handoffpoint.Point)
 }
 
 // complete copies cfg, fills in the defaults and checks it.
@@ -226,9 +228,10 @@ func (cfg Config) complete() (Config, error) {
 		checkAbsent("Config.Absent", cfg.Absent),
 		limit("Config.MaxHandshakes", &cfg.MaxHandshakes, DefaultMaxHandshakes),
 		limit("Config.MaxFrame", &cfg.MaxFrame, DefaultMaxFrame),
+		notNegative("Config.Backlog", cfg.Backlog),
 		notNegative("Config.MaxCalls", cfg.MaxCalls),
 		notNegative("Config.OverflowLimit", cfg.OverflowLimit),
-		limit("Config.QueueLimit", &cfg.QueueLimit, transport.DefaultQueueLimit),
+		limit("Config.QueueLimit", &cfg.QueueLimit, queue.DefaultLimit),
 		limit("Config.HandshakeTimeout", &cfg.HandshakeTimeout, DefaultHandshakeTimeout),
 		limit("Config.TickInterval", &cfg.TickInterval, DefaultTickInterval),
 		limit("Config.DrainTimeout", &cfg.DrainTimeout, DefaultDrainTimeout),

@@ -1,7 +1,7 @@
 package nodes
 
 import (
-	"errors"
+	"context"
 	"log/slog"
 	"strings"
 	"sync"
@@ -10,13 +10,12 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/nodes/internal/atoms"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/clock"
+	"github.com/cnode-go/cnode/nodes/internal/inbox"
 	"github.com/cnode-go/cnode/nodes/internal/life"
-	"github.com/cnode-go/cnode/nodes/internal/sequences"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
-	"github.com/cnode-go/cnode/nodes/metrics"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -24,44 +23,22 @@ import (
 // goroutine sends arrives in the order in which it was sent. Receive is for one goroutine at a
 // time.
 type Conn struct {
-	env       *env
-	n         *Node // for what stands above connections
-	tr        transport.Transport
-	s         *transport.Stream
-	q         *transport.Queue
-	out       *sequences.Sender // before q, for what leaves in fragments
-	atoms     *atoms.Sender     // before q, for what leaves with references to atoms
-	peer      dist.Peer
-	self      ei.Pid // the sender of what is sent through the Conn itself
-	initiated bool
-	made      int64 // the moment at which the handshake was done; 0: unknown
-	record    metrics.Conn
+	l    link.Conn
+	n    *Node
+	tr   transport.Transport
+	made int64 // the moment at which the handshake was done; 0: unknown
 
-	// received counts bytes of frames since the connection came up; the tick timer looks whether it
-	// grows.
-	received  atomic.Int64
-	messages  atomic.Int64 // received
-	sentCount atomic.Int64 // messages sent
-	unpaired  atomic.Bool  // something was sent since the last message came
-	reading   atomic.Bool  // a goroutine waits for a frame
 	receiving atomic.Bool  // a Receive is in progress
+	yields    atomic.Bool  // the caller of Receive has asked for Yield
+	unread    backlog      // the reader's
+	holds     *inbox.Holds // the reader's: for how long full mailboxes have kept it waiting; nil: none has
+	running   sync.Once    // the upper level's receiving
+	calls     atomic.Int32 // Calls in progress
+	works     wait.Tally   // functions that run for the peer
+	exits     wait.Tally   // processes here that have ended, and have yet to tell the peer
 	// answers to third nodes that the peer has asked for, and that wait: see strangers
 	strangers atomic.Int64
 	rests     atomic.Pointer[[2]Message] // see rest; nil: none is needed yet
-	leaves    atomic.Bool                // the sending direction was ended, after everything had been sent
-	parted    atomic.Bool                // then the peer has ended its own
-	calls     atomic.Int32               // Calls in progress
-	faults    atomic.Uint32              // the kinds of complaint that were logged already: see complain
-	works     wait.Tally                 // functions that run for the peer
-	exits     wait.Tally                 // processes here that have ended, and have yet to tell the peer
-
-	rd      reader
-	running sync.Once // the upper level's receiving
-	ticks   ticker
-
-	// of a connection that is up, changed with mu held where it becomes Frozen or Staged, or ceases
-	// to be: see mark
-	life life.Life
 
 	// Between the workers of one node; see relay.go, kind.
 	// worker link, relay link: the worker at the other end; 0: another node is at the other end
@@ -74,28 +51,17 @@ type Conn struct {
 	claim      claim         // on the peer; set before the connection is on the table
 
 	from atomic.Pointer[Listener] // whose Accept is to return it; nil: none is
-
-	mu         sync.Mutex
-	pendingErr error // the error that is to end it once it is neither frozen nor staged
-	err        error
-	done       chan struct{} // closed first when the connection ends
-	left       chan struct{} // closed when all is cleaned up
 }
 
-func newConn(n *Node, tr transport.Transport, s *transport.Stream, p dist.Peer, initiated bool) *Conn {
-	c := &Conn{env: &n.env, n: n, tr: tr, s: s, peer: p, initiated: initiated, made: clock.Now(), claim: unclaimed{}}
-	c.record = metrics.Conn{Peer: p.Name, Initiated: initiated, Temporary: !initiated && isTemporary(&p), Since: time.Now()}
-	c.done, c.left = make(chan struct{}), make(chan struct{})
-	c.q = transport.NewQueue(s, &transport.QueueOptions{
-		Limit: n.cfg.QueueLimit, UrgentLimit: max(signalLimit, 4*n.cfg.QueueLimit), LazyLimit: signalLimit, Full: c.tellFull,
-		Frames: true,
-	})
-	c.atoms = n.packs.NewSender()
-	c.out = sequences.New(c.q, signalLimit, n.goroutines.Run)
-	c.rd.init(c)
-	if self, err := n.NewPid(); err == nil {
-		c.self = self
+// newConn makes a connection of what a handshake has agreed on, or of what another process had.
+// Without a Self it gets one.
+func newConn(n *Node, tr transport.Transport, s *transport.Stream, p dist.Peer, o link.Options) *Conn {
+	c := &Conn{n: n, tr: tr, made: clock.Now(), claim: unclaimed{}}
+	if o.Self == (ei.Pid{}) {
+		o.Self, _ = n.NewPid() // an unnamed node has none
 	}
+	o.Record.Peer, o.Record.Since, o.Record.Temporary = p.Name, time.Now(), !o.Record.Initiated && isTemporary(&p)
+	c.l.Init(&n.links, (*above)(c), s, p, o)
 	return c
 }
 
@@ -112,57 +78,52 @@ const longAndShort = "one node's name is long (-name), the other's short (-sname
 // begin starts what a connection does by itself: ticks, and receiving once the node's upper level
 // has started.
 func (c *Conn) begin() {
-	c.env.stats.connections.Add(1)
-	c.env.log.Info("node up", "peer", c.peer.Name, "remote", addrText(c.s.RemoteAddr()), "initiated", c.initiated)
-	// a C node, such as erl_call of OTP, connects to nodes of both kinds, and they to it
-	if isLong(c.peer.Name) != isLong(c.peer.SelfName) && c.peer.Announced.Has(dist.FlagSpawn) {
-		// peers may have names of their own each time: one line stands for all of them
-		c.n.faults.Log(c.env.log, slog.LevelWarn, longAndShort, longAndShort, "peer", c.peer.Name)
+	if c.kind() == direct {
+		peer := c.l.Peer()
+		c.n.stats.connections.Add(1)
+		c.n.log.Info("node up", "peer", peer.Name, "remote", addrText(c.l.Stream().RemoteAddr()), "initiated", c.l.Record().Initiated)
+		// a C node, such as erl_call of OTP, connects to nodes of both kinds, and they to it
+		if isLong(peer.Name) != isLong(peer.SelfName) && peer.Announced.Has(dist.FlagSpawn) {
+			// peers may have names of their own each time: one line stands for all of them
+			c.n.faults.Log(c.n.log, slog.LevelWarn, longAndShort, longAndShort, "peer", peer.Name)
+		}
+		c.reportUp()
 	}
-	c.tellUp()
-	c.ticks.begin(c)
-	c.env.on.up(c)
+	c.l.Begin()
 }
 
 // Peer describes the other node and what was negotiated with it.
-func (c *Conn) Peer() dist.Peer { return c.peer }
+func (c *Conn) Peer() dist.Peer { return *c.l.Peer() }
 
 // Name is the other node's name.
-func (c *Conn) Name() string { return c.peer.Name }
+func (c *Conn) Name() string { return c.l.Peer().Name }
 
 // Node is the node that the connection belongs to.
 func (c *Conn) Node() *Node { return c.n }
 
 // Stream is the transport's stream below; it must not be read, written or closed.
-func (c *Conn) Stream() *transport.Stream { return c.s }
+func (c *Conn) Stream() *transport.Stream { return c.l.Stream() }
 
 // Self is the pid that the Conn sends as. The peer's answers to it come out of Receive; on a node
 // that was started no process has this pid, and answers to it are lost. It is ei_self.
-func (c *Conn) Self() ei.Pid { return c.self }
+func (c *Conn) Self() ei.Pid { return c.l.Self() }
 
 // Done is closed when the connection has ended. On a node that was not started the end is noticed
 // by Receive, or by sending, which fails; without either it takes several times Config.TickInterval
 // after the peer has closed.
-func (c *Conn) Done() <-chan struct{} { return c.done }
+func (c *Conn) Done() <-chan struct{} { return c.l.Done() }
 
 // Err is why the connection ended, nil while it is up: ErrClosed after Close, io.EOF when the peer
 // closed it, ErrMoved when it goes on in another process, else ErrTickTimeout, ErrSuperseded, or
 // the fault. If the peer closes in the middle of a message it is io.ErrUnexpectedEOF; so it is over
 // TLS if the peer closes without TLS's closing alert, as Erlang nodes do.
-func (c *Conn) Err() error {
-	select {
-	case <-c.done:
-		return c.err
-	default:
-		return nil
-	}
-}
+func (c *Conn) Err() error { return c.l.Err() }
 
 // lost tells whether the connection has ended otherwise than by the Close of its node, or by moving
 // to another process.
 func (c *Conn) lost() bool {
 	err := c.Err()
-	return err != nil && err != ErrMoved && (err != ErrClosed || c.env.ctx.Err() == nil)
+	return err != nil && err != ErrMoved && (err != ErrClosed || c.n.ctx.Err() == nil)
 }
 
 // Close ends the connection at once: the peer sees a nodedown. Data that waits to be sent is lost,
@@ -171,113 +132,7 @@ func (c *Conn) lost() bool {
 // on in another process), and until processes here have been told of its end. It is
 // ei_close_connection; but in C nothing waits to be sent at that point, so where C calls that, call
 // Shutdown.
-func (c *Conn) Close() error {
-	was := c.Err()
-	if c.mark(ErrClosed, nil) {
-		c.end()
-	}
-	<-c.left
-	err := c.s.Close()
-	if was == nil && c.Err() == ErrMoved {
-		err = ErrMoved
-	}
-	return wrap("close connection to", c.peer.Name, err)
-}
-
-// fail ends the connection for a reason. It does not wait.
-func (c *Conn) fail(err error) {
-	if count := &c.env.goroutines; c.mark(err, count) {
-		go func() { defer count.Leave(); c.end() }()
-	}
-}
-
-// failed is fail, and returns the reason for which the connection has ended; or err, if it is
-// frozen and has not ended yet.
-func (c *Conn) failed(err error) error {
-	c.fail(err)
-	if ended := c.Err(); ended != nil {
-		return ended
-	}
-	return err
-}
-
-// mark notes err as the reason for which the connection ends. The first caller gets true and must
-// call end; it is entered in count, whose waiters (Node.Close, say) wait until it calls
-// count.Leave. A nil count counts nothing. A frozen connection keeps err until it is thawed.
-func (c *Conn) mark(err error, count *wait.Tally) (first bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case c.err != nil:
-		return false
-	case c.isSuspended():
-		if c.pendingErr == nil {
-			c.pendingErr = err
-		}
-		return false
-	}
-	c.err = err
-	if count != nil {
-		count.Enter()
-	}
-	close(c.done)
-	c.endPassing()
-	c.ticks.end()
-	return true
-}
-
-// isSuspended tells whether the connection is frozen or staged.
-func (c *Conn) isSuspended() bool { p := c.life.Phase(); return p == life.Staged || p == life.Frozen }
-
-// end closes the socket and cleans up. Messages that came before the end still count, so it waits
-// for the reader. Only after the cleanup may the two nodes connect anew, so that links and monitors
-// of their next connection are not broken along with this one's.
-func (c *Conn) end() {
-	if c.kind() == direct { // only for these "node up" was logged
-		c.env.log.Info("node down", "peer", c.peer.Name, "reason", c.err)
-		c.tellDown(c.err)
-	}
-	c.env.on.ends(c)
-	err := c.s.Close()
-	if err != nil {
-		c.env.log.Error("closing the connection", "peer", c.peer.Name, "error", err)
-	}
-	discard := func() {
-		c.rd.busy <- struct{}{}
-		c.rd.discard(c)
-		<-c.rd.busy
-	}
-	if errors.Is(err, transport.ErrUnresponsive) { // the reader may be in a callback for ever
-		go discard()
-	} else {
-		discard()
-	}
-	c.out.End(c.err, false)
-	c.env.on.ended(c)
-	close(c.left)
-}
-
-// connEvents are what a connection tells its node, on the goroutine on which it happens.
-type connEvents struct {
-	// up: it is up; ends: it has ended; ended: all that came over it has been dealt with
-	up, ends, ended func(c *Conn)
-	// message: a message has come over it
-	message func(c *Conn, m *Message)
-	// isLocal tells whether a message is for a process of the node, isAnswer whether it answers a
-	// call
-	isLocal, isAnswer func(m *Message) bool
-}
-
-// frameFlags are the flags for the form of frames. Workers pass whole frames on to each other,
-// without headers, whatever the peer takes.
-func (c *Conn) frameFlags() dist.Flags {
-	if c.kind() == direct {
-		return c.peer.Flags
-	}
-	return c.peer.Flags &^ (dist.FlagDistHdrAtomCache | dist.FlagFragments)
-}
-
-func (c *Conn) hasHeaders() bool { return c.frameFlags().HasHeaders() }
+func (c *Conn) Close() error { return wrap("close connection to", c.Name(), c.l.Close()) }
 
 // The workers of a node are linked by connections of their own, over which they speak the
 // distribution protocol like nodes do, so that order, back-pressure, links and monitors are those
@@ -322,4 +177,51 @@ func (c *Conn) toOthers() *Conn {
 }
 
 // extent is where the processes are that the connection is the way to.
-func (c *Conn) extent() bonds.Scope { return bonds.Scope{Node: c.peer.Name, Worker: c.worker} }
+func (c *Conn) extent() bonds.Scope { return bonds.Scope{Node: c.Name(), Worker: c.worker} }
+
+// stopState tells whether the connection's reader is to stop, and returns a channel that is closed
+// when that changes. The nil Conn, which stands for this node, never does.
+func (c *Conn) stopState() (bool, <-chan struct{}) {
+	if c == nil {
+		return false, nil
+	}
+	phase, change := c.l.Life().State()
+	return phase != life.Open, change
+}
+
+// inboxReader is the connection's reader, which has read a message, for the inbox that the message
+// is for; the caller is that reader. That of the nil Conn stands for no reader.
+func (c *Conn) inboxReader() (r inbox.Reader) {
+	if c == nil {
+		return r
+	}
+	if c.holds == nil {
+		c.holds = new(inbox.Holds)
+	}
+	r.Stops, r.Change = c.stopState()
+	r.Holds = c.holds
+	return r
+}
+
+// receive reads frames until one is a message, or the reader is to stop: link.ErrStopped. The
+// caller has the reader's turn.
+func (c *Conn) receive(ctx context.Context, m *Message) error {
+	if err := c.receiveAsItCame(ctx, m); err != nil {
+		return err
+	}
+	return c.l.Resolve(m.in())
+}
+
+// receiveAsItCame is receive for a caller that resolves the message, or releases it, before the
+// next one.
+func (c *Conn) receiveAsItCame(ctx context.Context, m *Message) error {
+	err := c.l.Receive(ctx, m.in())
+	if err == nil {
+		m.conn = c
+	}
+	return err
+}
+
+// park keeps a message that could not be passed on before the reader stops. It is the first that
+// the reader deals with when it goes on, here or in another process.
+func (c *Conn) park(m *Message) { c.unread.putBack(m) }

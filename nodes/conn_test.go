@@ -3,7 +3,6 @@ package nodes
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"sync"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -70,7 +70,7 @@ func TestConnExchange(t *testing.T) {
 			require.ErrorIs(t, err, ErrClosed)
 			require.ErrorIs(t, ca.Send(ctx, cb.Self(), 1), ErrClosed)
 			require.ErrorIs(t, cb.Send(ctx, ca.Self(), 1), io.EOF)
-			<-cb.left
+			<-cb.l.Left()
 			require.Empty(t, cb.Node().Peers())
 			require.Nil(t, ca.Node().Conn("bob@test"))
 		})
@@ -134,7 +134,7 @@ func TestConnOrder(t *testing.T) {
 func TestConnLargeMessage(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ca, cb := w.pair()
-	big := make(ei.Binary, 5*trustedFrame+3)
+	big := make(ei.Binary, 5*link.TrustedFrame+3)
 	for i := range big {
 		big[i] = byte(i * 7)
 	}
@@ -156,7 +156,7 @@ func TestReceiveCancelled(t *testing.T) {
 	w := newWorld(t, "memory")
 	_, l := w.listening("bob")
 	p, c := w.joined(l, role("wire@test"))
-	big := make(ei.Binary, 2*trustedFrame)
+	big := make(ei.Binary, 2*link.TrustedFrame)
 	for i := range big {
 		big[i] = byte(i >> 4)
 	}
@@ -205,7 +205,7 @@ func TestReceiveIsForOne(t *testing.T) {
 	fixed := func(cfg *Config) { cfg.Resolver = Static{"bob@test": {Addr: transport.MemoryAddr("bob@test")}} }
 	ca, cb := w.pair(fixed)
 	first := async(func() (*Message, error) { return cb.Receive(w.ctx()) })
-	require.Eventually(t, cb.reading.Load, tooLong, tick)
+	require.Eventually(t, link.Within(&cb.l).Reading, tooLong, tick)
 	_, err := cb.Receive(w.ctx())
 	require.ErrorIs(t, err, ErrBusy)
 	require.NoError(t, ca.SendName(w.ctx(), "x", 1))
@@ -332,36 +332,11 @@ func TestConnNoWaitBesideCall(t *testing.T) {
 	call := async(func() (ei.Term, error) { return ca.RPC(w.ctx(), "m", "f") })
 	_, err := cb.Receive(w.ctx())
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return len(ca.rd.busy) == 1 }, tooLong, tick)
+	require.Eventually(t, func() bool { return len(ca.l.Turn()) == 1 }, tooLong, tick)
 	inTime(t, "Receive", func() {
 		_, err := ca.Receive(transport.NoWait())
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	})
 	require.NoError(t, cb.Close())
 	require.Error(t, (<-call).err)
-}
-
-// A fault of the connection is reported even if the caller's context has ended meanwhile; the end
-// of the context is no fault.
-func TestFaultBesideEndedContext(t *testing.T) {
-	c, _ := newWorld(t, "memory").pair()
-	cancelled, cancel := context.WithCancel(t.Context())
-	cancel()
-	for _, tt := range []struct {
-		name   string
-		ctx    context.Context
-		err    error
-		want   error
-		broken bool
-	}{
-		{"a fault", t.Context(), io.EOF, io.EOF, true},
-		{"a fault beside the end of the context", cancelled, io.EOF, io.EOF, true},
-		{"the end of the context", cancelled, fmt.Errorf("read: %w", context.Canceled), context.Canceled, false},
-		{"that of another one", t.Context(), context.Canceled, context.Canceled, true},
-		{"a single try", transport.NoWait(), os.ErrDeadlineExceeded, os.ErrDeadlineExceeded, false},
-	} {
-		err, broken := c.reason(tt.ctx, tt.err)
-		require.Equal(t, tt.want, err, tt.name)
-		require.Equal(t, tt.broken, broken, tt.name)
-	}
 }

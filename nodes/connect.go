@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/peers"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
+	"github.com/cnode-go/cnode/nodes/metrics"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -60,6 +62,37 @@ func (n *Node) ConnectHostPort(ctx context.Context, host string, port uint16, na
 		return nil, wrap("connect", net.JoinHostPort(host, strconv.Itoa(int(port))), fmt.Errorf("%s: %w", stepFind, err))
 	}
 	return n.ConnectAddr(ctx, transport.FromAddrPort(netip.AddrPortFrom(ip, port)), name)
+}
+
+// NoConnect derives a context under which nothing brings a connection up: sends, links, monitors
+// and calls to a node that is not connected fail with ErrNoConnection. In a node with workers that
+// is so, too, while only another worker is connected to that node, unless this one has sent there
+// before. It is the option noconnect of erlang:send/3.
+func NoConnect(ctx context.Context) context.Context {
+	return context.WithValue(ctx, noConnectKey{}, true)
+}
+
+type noConnectKey struct{}
+
+// connection is the connection to a node, made now if need be.
+func (n *Node) connection(ctx context.Context, node string) (*Conn, error) {
+	if c := n.Conn(node); c != nil {
+		return c, nil
+	}
+	if err := dist.CheckName(node); err != nil { // no node can have that name: nothing is tried
+		return nil, err
+	}
+	if ctx.Value(noConnectKey{}) != nil {
+		return nil, ErrNoConnection
+	}
+	c, err := n.dial(ctx, node, nil, true)
+	if err == ErrMoved { // the connection, or the node: there is one, but not here
+		return nil, err
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoConnection, err)
+	}
+	return c, nil
 }
 
 // connectAnyone connects to whichever node answers. Its name is put on the table of peers as soon
@@ -380,7 +413,7 @@ func (n *Node) establish(ctx context.Context, tr transport.Transport, s *transpo
 	if err := s.HandshakeComplete(ctx, initiated); err != nil {
 		return nil, err
 	}
-	c := newConn(n, tr, s, p, initiated)
+	c := newConn(n, tr, s, p, link.Options{Record: metrics.Conn{Initiated: initiated}})
 	c.claim = a.claim
 	c.from.Store(a.from)
 	// the peer has given up its own connection to us

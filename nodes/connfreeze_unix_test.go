@@ -122,7 +122,7 @@ func TestFreezeNeedsToRead(t *testing.T) {
 	answer := async(func() (ei.Term, error) { return peer.RPC(w.ctx(), "mover@test", "m", "there") })
 	<-entered
 	frozen := async(func() (*FrozenConn, error) { return r.c.Freeze(w.ctx()) })
-	require.Eventually(t, func() bool { return r.c.life.Phase() == life.Draining }, tooLong, tick)
+	require.Eventually(t, func() bool { return r.c.l.Life().Phase() == life.Draining }, tooLong, tick)
 	close(proceed)
 	f := arrives(t, frozen, "the end of the freeze")
 	require.NoError(t, f.err)
@@ -143,7 +143,7 @@ func TestFreezeRefused(t *testing.T) {
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 	require.ErrorContains(t, err, "memory")
 	require.NoError(t, ca.Err())
-	require.True(t, ca.life.IsOpen())
+	require.True(t, ca.l.Life().IsOpen())
 
 	w = newWorld(t, "tcp")
 	w.tr = newSick(t, "", fails).transport() // a copy of TCP's callbacks

@@ -7,8 +7,9 @@ import (
 	"sync/atomic"
 
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
-	"github.com/cnode-go/cnode/nodes/internal/life"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/states"
+	"github.com/cnode-go/cnode/nodes/metrics"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -85,9 +86,10 @@ func (n *Node) stage(s *states.Conn, fd int) (*Conn, error) {
 	}
 	ctx, cancel := context.WithTimeout(n.ctx, freezeBudget)
 	defer cancel()
-	c := newConn(n, tr, stream, s.Peer, s.Initiated)
-	c.self, c.made, c.record.Adopted = s.Pid, s.Made, true
-	c.worker, c.remoteLink = s.Worker, s.Shadow
+	c := newConn(n, tr, stream, s.Peer, link.Options{
+		Self: s.Pid, Inner: s.Worker != 0 || s.Shadow, Record: metrics.Conn{Initiated: s.Initiated, Adopted: true},
+	})
+	c.made, c.worker, c.remoteLink = s.Made, s.Worker, s.Shadow
 	for _, l := range s.Links {
 		c.relayed.link(relayedLink{l.Remote, l.Local})
 	}
@@ -97,30 +99,17 @@ func (n *Node) stage(s *states.Conn, fd int) (*Conn, error) {
 	if s.Staked {
 		c.claim = n.router.take(s.Stake)
 	}
-	c.life.Set(life.Staged)
-	c.received.Store(s.Received)
-	c.messages.Store(s.Messages)
-	c.sentCount.Store(s.Sent)
-	c.rd.busy <- struct{}{}
 	for i := range s.Unread {
 		m := n.message(&s.Unread[i])
 		m.conn = c
-		c.rd.unread.add(m)
+		c.unread.add(m)
 	}
-	err = stream.PauseRead(ctx)
-	if err == nil {
-		err = stream.Preload(s.Ahead)
-	}
-	if err == nil {
-		err = c.stageFragments(s)
-	}
-	if err == nil {
-		err = c.q.Stage(ctx, s.Rest)
-	}
-	if err != nil {
+	if err = c.l.Stage(ctx, s); err != nil {
+		if errors.Is(err, ErrState) {
+			err = &StateError{"connection", err}
+		}
 		return nil, errors.Join(err, c.giveUp(false))
 	}
-	c.ticks.restore(c, s.Clock)
 	return c, nil
 }
 
@@ -135,30 +124,30 @@ func (n *Node) stage(s *states.Conn, fd int) (*Conn, error) {
 // there.
 func (s *StagedConn) Start(ctx context.Context) (*Conn, error) {
 	if !s.over.CompareAndSwap(false, true) {
-		return nil, wrap("start connection to", s.c.peer.Name, ErrStarted)
+		return nil, wrap("start connection to", s.c.Name(), ErrStarted)
 	}
 	clear(s.export) // the connection has it
 	c := s.c
 	ctx, end := c.n.lifetime(ctx)
 	defer end()
 	if err := c.n.enter(ctx, c, 0, nil); err != nil {
-		return nil, wrap("start connection to", c.peer.Name, errors.Join(err, c.giveUp(false)))
+		return nil, wrap("start connection to", c.Name(), errors.Join(err, c.giveUp(false)))
 	}
 	c.n.stats.connections.Add(1)
 	c.tie(s.bonds)
 	c.resume()
-	c.n.on.up(c)
+	c.n.attach(c)
 	return c, nil
 }
 
 // resume lets a staged connection go on; on the upper level attach starts receiving.
 func (c *Conn) resume() {
 	if c.kind() == direct {
-		c.n.log.Info("connection adopted", "peer", c.peer.Name, "remote", addrText(c.s.RemoteAddr()))
+		c.n.log.Info("connection adopted", "peer", c.Name(), "remote", addrText(c.l.Stream().RemoteAddr()))
 	}
-	c.tellUp()
-	c.unsuspend()
-	c.resumeReading()
+	c.reportUp()
+	c.l.Unsuspend()
+	c.l.ResumeReading()
 }
 
 // Discard gives the connection up without a byte to the peer: it belongs to the other process. An
@@ -168,7 +157,7 @@ func (s *StagedConn) Discard() error {
 	if !s.over.CompareAndSwap(false, true) {
 		return nil
 	}
-	return wrap("discard connection to", s.c.peer.Name, s.c.giveUp(false))
+	return wrap("discard connection to", s.c.Name(), s.c.giveUp(false))
 }
 
 // Adopt takes a connection that Detach has given, in this process or another one: Stage and Start.

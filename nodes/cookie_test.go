@@ -32,7 +32,7 @@ func TestCookies(t *testing.T) {
 			require.Eventually(t, func() bool { other = side[1].Conn(side[0].Name()); return other != nil }, tooLong, tick)
 			require.NoError(t, c.Close())
 			ended(t, other)
-			arrives(t, other.left, "the end")
+			arrives(t, other.l.Left(), "the end")
 		}
 	}
 	// the peer's name is not known beforehand
@@ -60,7 +60,7 @@ func TestSetCookie(t *testing.T) {
 		require.NoError(t, c.Err(), "setting a cookie ends no connection")
 		require.NoError(t, c.Close())
 		ended(t, other)
-		arrives(t, other.left, "the end")
+		arrives(t, other.l.Left(), "the end")
 		return nil
 	}
 	both := func(ok bool) {

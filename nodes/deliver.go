@@ -38,8 +38,8 @@ func (b *Mailbox) deliver(m *Message, cancel <-chan struct{}) bool {
 
 // put is deliver for a message that is not the reply to a call that the mailbox has made.
 func (b *Mailbox) put(m *Message, cancel <-chan struct{}) bool {
-	if b.hook != nil {
-		return b.giveToHook(m, cancel)
+	if b.own != nil {
+		return b.giveOwn(m, cancel)
 	}
 	var w inbox.Wait
 	defer w.End()
@@ -123,7 +123,7 @@ func (kind) Payer(m *Message) string { return m.payer() }
 
 // known is what the mailbox knows of the messages of a connection.
 func (k kind) known(c *Conn) packed.Known {
-	return packed.Known{Peer: c.peer.Name, Creation: c.peer.Creation, To: k.b.pid}
+	return packed.Known{Peer: c.Name(), Creation: c.l.Peer().Creation, To: k.b.pid}
 }
 
 // Packed is how many bytes a message of another node's is when it is packed.
@@ -143,13 +143,10 @@ func (k kind) Pack(m *Message) (rest *Message, s string) {
 
 // Unpack makes the message anew, in memory of the node's.
 func (k kind) Unpack(rest *Message, s string) *Message {
-	m := k.b.n.buffers.message()
-	m.pool, m.conn, m.owed = &k.b.n.buffers, rest.conn, rest.owed
+	m := k.b.n.newMessage()
+	m.conn, m.owed = rest.conn, rest.owed
 	known := k.known(m.conn)
-	packed.Unpack(s, &known, &m.Control, &m.Payload, func(n int) []byte {
-		m.buf = m.grow(n)
-		return m.buf
-	})
+	packed.Unpack(s, &known, &m.Control, &m.Payload, m.mem.Frame)
 	return m
 }
 
@@ -182,11 +179,11 @@ func entryOf(m *Message) inbox.Entry[*Message] {
 	return inbox.Entry[*Message]{Message: m, Cost: cost(m), Ahead: m.goesAhead(), Waits: m.waits()}
 }
 
-// giveToHook is put for a process with a hook. While the process is held it waits, and then tries
-// again.
-func (b *Mailbox) giveToHook(m *Message, cancel <-chan struct{}) bool {
+// giveOwn is put for one of the node's own processes. While the process is held it waits, and then
+// tries again.
+func (b *Mailbox) giveOwn(m *Message, cancel <-chan struct{}) bool {
 	for {
-		f := b.callHook(m)
+		f := b.serveOwn(m)
 		if f == notYet {
 			f = b.deliverHeld(m, cancel)
 		}
@@ -205,10 +202,8 @@ func (b *Mailbox) pushLocked(m *Message, e inbox.Entry[*Message]) {
 	if m.Op == dist.OpAliasSend {
 		b.useAlias(m.Ref)
 	}
-	if b.served.is && m.conn == nil {
-		if _, _, _, ok := otp.GenCall(m.Payload); ok {
-			b.served.asked = m
-		}
+	if b.served.is && m.conn == nil && otp.IsCall(m.Payload) {
+		b.served.asked = m
 	}
 	b.inbox.Push(e)
 }
@@ -220,14 +215,14 @@ func (b *Mailbox) notifyFrom(c *Conn, m *Message) bool {
 	if c == nil {
 		return b.notify(m)
 	}
-	return b.deliver(m, c.done)
+	return b.deliver(m, c.l.Done())
 }
 
 // notify puts a signal's message into the mailbox whatever its limit; false when the mailbox has
 // gone on in another process.
 func (b *Mailbox) notify(m *Message) bool {
-	if b.hook != nil {
-		return b.giveToHook(m, nil) || !b.hasMoved()
+	if b.own != nil {
+		return b.giveOwn(m, nil) || !b.hasMoved()
 	}
 	b.lock()
 	defer b.mu.Unlock()
@@ -244,7 +239,7 @@ func (b *Mailbox) notify(m *Message) bool {
 func (n *Node) answersCall(m *Message) bool {
 	ref, ok := m.Ref, m.Op == dist.OpMonitorPExit || m.Op == dist.OpAliasSend || m.Op == dist.OpSpawnReply
 	if !ok {
-		ref, _, ok = otp.ReplyTag(m.Payload, m.refs()...)
+		ref, _, ok = otp.ReplyTag(m.Payload, m.mem.Refs()...)
 	}
 	if !ok || ref.ID[2]&callBit == 0 {
 		return false
@@ -287,13 +282,9 @@ func (b *Mailbox) deafen() {
 	b.n.stats.undeliverable.Add(int64(b.inbox.Deafen()))
 }
 
-// A hook takes the messages of one of the node's own processes, on the goroutine that brings them,
-// a connection's reader for instance: so it does not wait.
-type hook func(self *Mailbox, m *Message)
-
-// register makes a process under a name, if there is one, and links it with its parent. h may be
-// nil.
-func (n *Node) register(name string, h hook, o *MailboxOptions, edit ...func(b *Mailbox)) (*Mailbox, error) {
+// register makes a process under a name, if there is one, and links it with its parent. h is nil
+// but for the node's own.
+func (n *Node) register(name string, h Handler, o *MailboxOptions, edit ...func(b *Mailbox)) (*Mailbox, error) {
 	b, err := n.newMailbox(h, o, edit...)
 	if err != nil {
 		return nil, err
@@ -313,8 +304,9 @@ func (n *Node) register(name string, h hook, o *MailboxOptions, edit ...func(b *
 	return b, nil
 }
 
-// callHook gives a message to the hook, unless the process is held, or the node shuts down.
-func (b *Mailbox) callHook(m *Message) fate {
+// serveOwn has one of the node's own processes handle a message, unless the process is held, or the
+// node shuts down.
+func (b *Mailbox) serveOwn(m *Message) fate {
 	if b.ended() {
 		return refused
 	}
@@ -326,7 +318,7 @@ func (b *Mailbox) callHook(m *Message) fate {
 	if b.isHeld() { // a freeze waits for the work that began before
 		return notYet
 	}
-	b.hook(b, m)
+	b.own(b, m)
 	return delivered
 }
 
@@ -362,16 +354,16 @@ func (b *Mailbox) deliverHeld(m *Message, cancel <-chan struct{}) fate {
 // refuse tells the caller of a request, by a DOWN for its monitor of this process, that there will
 // be no reply. Callers whose requests are being handled are told nothing.
 func (b *Mailbox) refuse(m *Message) {
-	from, tag, _, ok := otp.GenCall(m.Payload)
-	if !ok {
+	q := otp.ReadRequest(m.Payload)
+	if q.Kind != otp.Call {
 		return
 	}
-	ref := otp.MonitorOf(tag)
-	id := bonds.MonitorID{Ref: ref, Node: from.Pid.Node}
+	ref := otp.MonitorOf(q.Tag)
+	id := bonds.MonitorID{Ref: ref, Node: q.From.Pid.Node}
 	b.mu.Lock()
 	w, ok := b.bonds.Watcher(id)
 	if by := m.asker(); ok && by != nil {
-		ok = string(from.Pid.Node) == by.peer.Name
+		ok = string(q.From.Pid.Node) == by.Name()
 	}
 	if ok { // else a peer names a process of another peer
 		b.bonds.TakeDemonitor(id)

@@ -11,14 +11,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/handoffpoint"
 	"github.com/cnode-go/cnode/test/party"
-	"github.com/cnode-go/cnode/transport/handoff"
 )
 
 // A disturbance is what happens to a process when it, or another process of the front, comes to a
 // point of its hand-off.
 type disturbance struct {
-	At      handoff.Point
+	At      handoffpoint.Point
 	NoFiles bool           // it has no descriptor number left; in place of the signal
 	Signal  syscall.Signal // sent to PID
 	PID     int            // 0: the process that comes to the point
@@ -47,7 +47,7 @@ func (d peersDir) write(name string, v any) error {
 
 // disturb lets the disturbance happen, if there is one for this point. The process that is to get a
 // signal has got it when disturb returns.
-func (d peersDir) disturb(p handoff.Point) {
+func (d peersDir) disturb(p handoffpoint.Point) {
 	var x disturbance
 	text, err := os.ReadFile(d.path(disturbanceFile))
 	if err != nil || json.Unmarshal(text, &x) != nil || x.At != p {

@@ -127,7 +127,7 @@ func TestReconnectOnDemand(t *testing.T) {
 		go c.Close()
 		<-c.Done()
 		if i%4 > 1 { // else at once
-			<-c.left
+			<-c.l.Left()
 		}
 		for _, n := range []*Node{a, b} { // the other side takes a moment to notice
 			if other := n.Conn(map[*Node]string{a: "bob@test", b: "alice@test"}[n]); other != nil {
@@ -187,7 +187,7 @@ func TestEndReasons(t *testing.T) {
 		require.ErrorIs(t, ended(t, c), tt.want, name)
 		require.ErrorIs(t, c.Send(w.ctx(), p.self, 1), tt.want, name)
 		require.ErrorIs(t, c.Flush(w.ctx()), tt.want, name)
-		<-c.left
+		<-c.l.Left()
 	}
 	_, c := w.joined(l, role("wire@test"))
 	require.NoError(t, b.Close())

@@ -5,34 +5,26 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/nodes/internal/atoms"
 	"github.com/cnode-go/cnode/nodes/internal/life"
-	"github.com/cnode-go/cnode/nodes/internal/places"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
-// An env is what a node's connections share with it, and all that they know of it.
+// An env is what everything of a node shares.
 type env struct {
-	cfg  Config
-	log  *slog.Logger
-	made time.Time
-	ctx  context.Context // ends when the node closes
+	cfg Config
+	log *slog.Logger
+	ctx context.Context // ends when the node closes
 
 	goroutines wait.Tally // those that Close waits for
 	life       life.Life
 	started    atomic.Bool // the upper level receives
-	on         *connEvents
 
-	stats counters
-	meter atomic.Pointer[meter] // nil: nobody measures
-
-	incomplete *places.Memory // what messages take of which a peer has yet to send the rest
-	scratch    sync.Pool      // *[]byte for encoding
-	packs      atoms.Pool
-	buffers    buffers
+	stats    counters
+	links    link.Env  // what the connections know of it
+	messages sync.Pool // *Message
 }
 
 // encode says how the node writes Go values that it sends by itself.

@@ -152,7 +152,7 @@ func (n *Node) erpcCast(ctx context.Context, node string, f remoteFunc) error {
 		if c.over, err = n.connection(ctx, node); err != nil {
 			return err
 		}
-		c.from = c.over.self // nobody waits for the answer
+		c.from = c.over.l.Self() // nobody waits for the answer
 	} else if c.from, err = n.NewPid(); err != nil {
 		return err
 	}

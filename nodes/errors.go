@@ -10,6 +10,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/internal/cookie"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/peers"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -30,12 +31,12 @@ var (
 	ErrHandshakeTimeout = fmt.Errorf("no connection within Config.HandshakeTimeout: %w", context.DeadlineExceeded)
 	// ErrTickTimeout: the peer sent nothing for four tick intervals. Bytes that have come and are yet
 	// to be read are a sign of life.
-	ErrTickTimeout = errors.New("the peer has been silent for too long (net tick timeout)")
+	ErrTickTimeout = link.ErrTickTimeout
 	// ErrFrameTooLong: the peer sent a frame over Config.MaxFrame.
-	ErrFrameTooLong = errors.New("frame over the limit")
+	ErrFrameTooLong = link.ErrFrameTooLong
 	// ErrClosed: the node, connection or listener was closed on this side; or the mailbox has
 	// ended, by Close or otherwise: see its Err. It is net.ErrClosed.
-	ErrClosed error = closedError{}
+	ErrClosed = link.ErrClosed
 	// ErrBusy: another Receive is in progress, or Start has taken over receiving and accepting.
 	ErrBusy = errors.New("another Receive is in progress, or the node was started and receives and accepts by itself")
 	// ErrMoved: the connection, mailbox or node goes on in another process. Nothing was sent; a
@@ -43,7 +44,7 @@ var (
 	// alone (Conn.Detach) does not connect to that peer by itself, lest the peer give the moved
 	// connection up: sending there is ErrMoved until the peer connects to it, or Connect or Adopt
 	// has been called.
-	ErrMoved = errors.New("moved to another process")
+	ErrMoved = link.ErrMoved
 	// ErrUnnamed: a dynamic node has no name yet; its first Connect gives it one.
 	ErrUnnamed = errors.New("the node has no name yet; a dynamic one is given it by its first Connect")
 	// ErrTooLate: Publish, or Start, would change the creation that identifiers or connections
@@ -68,14 +69,6 @@ var (
 	// ErrTooManyUnread: messages that nobody receives have piled up during a Conn.RPC: call Receive.
 	ErrTooManyUnread = errors.New("too many unread messages")
 )
-
-// closedError is net.ErrClosed with a text that also fits what has no network connection.
-type closedError struct{}
-
-func (closedError) Error() string { return "closed" }
-
-// Is makes net.ErrClosed find it.
-func (closedError) Is(err error) bool { return err == net.ErrClosed }
 
 // An Error says what was attempted, with which peer, and why it failed. It is a net.Error.
 type Error struct {

@@ -12,6 +12,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/lazymap"
 	"github.com/cnode-go/cnode/nodes/internal/life"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -185,7 +186,7 @@ func (n *Node) exit2(ctx context.Context, ctl *dist.Control) error {
 	case err != nil:
 		return err
 	case c != nil:
-		return c.sendSignal(ctx, ctl)
+		return c.sendRaw(ctx, link.InTurn, ctl, nil)
 	}
 	if err := n.life.Before(ctx, life.Draining); err != nil {
 		return err
@@ -321,7 +322,7 @@ func (b *Mailbox) notifyEnd(notices exitNotices, asker bonds.Scope) (told *sync.
 		case w.isHere():
 			here = w
 		default:
-			if later := w.notifyPeer(); later != nil {
+			if later := w.tell(transport.NoWait(), link.Lazily); later != nil {
 				if told == nil {
 					told = new(sync.WaitGroup)
 				}
@@ -332,26 +333,35 @@ func (b *Mailbox) notifyEnd(notices exitNotices, asker bonds.Scope) (told *sync.
 		}
 	}
 	if here != nil {
-		here.notifyLocal()
+		here.tellHere()
 	}
 	if w := notices.of(asker); w != nil {
-		w.notifyInTurn(b.n.sendResult(w.conn != nil && w.conn.works.Count() > 1))
+		w.tell(b.n.sendResult(w.conn != nil && w.conn.works.Count() > 1), link.InTurn)
 	}
 	return told
 }
 
-// notifyPeer sends the signals, without waiting, as far as the connection has room for them. later,
-// if it is not nil, sends the others when it has.
-func (w *exitNotice) notifyPeer() (later func()) {
-	w.agree()
-	c, mode := w.way(), transport.PostLazy
-	if len(w.signals) > exitSignals {
-		mode |= transport.PostBurst
+// tell sends the signals. Those in turn wait until ctx ends, and go out without waiting from then
+// on. Those Lazily go as far as there is room until ctx ends; later, if it is not nil, sends the
+// others when there is.
+func (w *exitNotice) tell(ctx context.Context, how link.How) (later func()) {
+	if w.isHere() {
+		w.tellHere()
+		return nil
 	}
-	for i := range w.signals {
+	if how == link.Lazily {
+		w.agree()
+		if len(w.signals) > exitSignals {
+			how |= link.More
+		}
+	}
+	c := w.way()
+	for i := 0; c != nil && i < len(w.signals); i++ {
+		err := c.l.Send(ctx, how, w.signals[i], nil)
 		switch {
-		case c == nil || c.tellLazily(transport.NoWait(), w.signals[i], mode):
-		case w.ofCall:
+		case how == link.InTurn && (err == nil || ctx.Err() == nil): // a failure is the connection's end
+		case how != link.InTurn && err != link.ErrNoRoom:
+		case how == link.InTurn || w.ofCall:
 			c.tell(w.signals[i])
 		default:
 			return func() { defer w.leave(); c.tellAsItReads(w.signals[i:]) }
@@ -366,11 +376,11 @@ func (w *exitNotice) notifyPeer() (later func()) {
 // time in which the connection stands still does not count.
 func (c *Conn) tellAsItReads(signals []*dist.Control) {
 	for {
-		before := c.progress()
-		phase, change := c.life.State()
-		frozen := phase == life.Frozen || phase == life.Staged
+		before := c.l.Progress()
+		phase, change := c.l.Life().State()
+		frozen := phase.IsStill()
 		ctx, cancel := context.WithTimeout(context.Background(), c.n.cfg.TickInterval)
-		for len(signals) > 0 && c.tellLazily(ctx, signals[0], transport.PostLazy) {
+		for len(signals) > 0 && c.l.Send(ctx, link.Lazily, signals[0], nil) != link.ErrNoRoom {
 			signals = signals[1:]
 		}
 		cancel()
@@ -382,31 +392,17 @@ func (c *Conn) tellAsItReads(signals []*dist.Control) {
 			frozen = true
 		default:
 		}
-		if !frozen && c.progress() == before {
-			c.fail(ErrEndsUnread)
+		if !frozen && c.l.Progress() == before {
+			c.l.Fail(ErrEndsUnread)
 			return
 		}
 	}
 }
 
-// notifyInTurn sends the signals in their turn, until ctx ends; from then on without waiting.
-func (w *exitNotice) notifyInTurn(ctx context.Context) {
-	if w.isHere() {
-		w.notifyLocal()
-		return
-	}
-	defer w.leave()
-	if c := w.way(); c != nil {
-		for _, ctl := range w.signals {
-			c.tellInTurn(ctx, ctl)
-		}
-	}
-}
-
-// notifyLocal tells processes of this node. A process that ends because of this tells others within
+// tellHere tells processes of this node. A process that ends because of this tells others within
 // the same call, and so on: since a chain of links may be longer than a stack is deep, the call
 // goes on on another goroutine now and then.
-func (w *exitNotice) notifyLocal() {
+func (w *exitNotice) tellHere() {
 	tell := func() {
 		defer w.leave()
 		for _, ctl := range w.signals {
@@ -441,7 +437,7 @@ func (w *exitNotice) agree() {
 		if was == nil {
 			var err error
 			was = ctl.Reason
-			if agreed, err = otp.Acceptable(was, ei.Atom(w.to.Node), w.conn.peer.Flags.Has(dist.FlagNativeRecords)); err != nil {
+			if agreed, err = otp.Acceptable(was, ei.Atom(w.to.Node), w.conn.l.Peer().Flags.Has(dist.FlagNativeRecords)); err != nil {
 				w.n.log.Debug("an exit reason that another node might refuse", "peer", w.to.Node, "error", err)
 				agreed = exitReason(ei.Atom("undecodable_reason"))
 			}

@@ -12,6 +12,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/test/need"
 )
 
@@ -30,7 +31,7 @@ func besideDeaf(t *testing.T, f func(t *testing.T, w *world, n *Node, deaf, good
 			go b.Send(ctx, deaf.self, make([]byte, 500))
 		}
 		synctest.Wait()
-		require.True(t, n.Conn("deaf@test").isFull())
+		require.True(t, link.Within(&n.Conn("deaf@test").l).IsFull())
 		f(t, w, n, deaf, good, cancel)
 	})
 }
@@ -181,7 +182,7 @@ func TestTooManyEndsBesideDeafPeer(t *testing.T) {
 			b.Exit(why)
 			synctest.Wait()
 		}
-		end(64, ei.Binary(make([]byte, signalLimit/64)))
+		end(64, ei.Binary(make([]byte, link.SignalLimit/64)))
 		require.NoError(t, c.Err(), "the last of them may exceed the limit")
 		end(exitSignals+1, ei.Atom("crash"))
 		require.ErrorIs(t, c.Err(), ErrEndsUnread)
@@ -199,7 +200,7 @@ func fillExitQueue(t *testing.T, n *Node, slow *wire) (ended <-chan struct{}) {
 		}
 		b.Exit(why)
 	}
-	end(64, ei.Binary(make([]byte, signalLimit/64)))
+	end(64, ei.Binary(make([]byte, link.SignalLimit/64)))
 	done := make(chan struct{})
 	go func() { end(exitSignals+1, ei.Atom("crash")); close(done) }()
 	synctest.Wait()
@@ -254,7 +255,7 @@ func TestFullExitQueueKeepsNobody(t *testing.T) {
 		for i := range 64 {
 			require.True(t, b.watched(monitorRef(deaf, i), bonds.Watcher{Pid: deaf.self}))
 		}
-		b.Exit(ei.Binary(make([]byte, signalLimit/64)))
+		b.Exit(ei.Binary(make([]byte, link.SignalLimit/64)))
 		c, began := n.Conn("deaf@test"), time.Now()
 		kill := func(b *Mailbox) { // as a process of the good peer does
 			require.True(t, b.watched(monitorRef(deaf, 100), bonds.Watcher{Pid: deaf.self}))
@@ -291,9 +292,10 @@ func TestTellInTurnCutOff(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		told := async(func() (int, error) {
-			for _, ctl := range words {
-				n.Conn("deaf@test").tellInTurn(ctx, ctl)
-			}
+			c := n.Conn("deaf@test")
+			b.n.procs.exits.Enter()
+			c.exits.Enter()
+			(&exitNotice{n: n, to: c.extent(), conn: c, signals: words}).tell(ctx, link.InTurn)
 			return 0, nil
 		})
 		synctest.Wait()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -46,7 +47,7 @@ func TestTooManyAnswersWait(t *testing.T) {
 	tag := ei.Binary(make([]byte, 1<<20))
 	asks := genCallFrom(p.self, tag, ei.Tuple{ei.Atom("is_auth"), ei.Atom("x")})
 	b := frame(t, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "net_kernel"}, asks)
-	for written := 0; written < 3*signalLimit && p.write(b) == nil; written += len(b) {
+	for written := 0; written < 3*link.SignalLimit && p.write(b) == nil; written += len(b) {
 	}
 	require.ErrorIs(t, ended(t, c), transport.ErrQueueFull)
 }

@@ -215,15 +215,15 @@ func TestPayloadsTooLarge(t *testing.T) {
 			k, to := &packer{t: t}, &dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "name"}
 			half := k.fragments(77, to, ei.Binary(make([]byte, 100_000)), 10_000)
 			require.NoError(t, p.write(slices.Concat(half[:5]...)))
-			require.Eventually(t, func() bool { return n.incomplete.Held() > 40_000 }, tooLong, tick)
+			require.Eventually(t, func() bool { return n.links.Incomplete.Held() > 40_000 }, tooLong, tick)
 			for _, b := range frames(k, to) {
 				if p.write(b) != nil {
 					break // it has ended
 				}
 			}
-			arrives(t, c.left, "the end")
+			arrives(t, c.l.Left(), "the end")
 			require.ErrorIs(t, c.Err(), ErrFrameTooLong)
-			require.Zero(t, n.incomplete.Held())
+			require.Zero(t, n.links.Incomplete.Held())
 		})
 	}
 }

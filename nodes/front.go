@@ -16,6 +16,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
+	"github.com/cnode-go/cnode/transport/handoff/bind10"
 )
 
 const (
@@ -342,7 +343,7 @@ func (f *Front) dispatch(o *opening) error {
 		return err
 	}
 	data = append(data, ahead...)
-	if len(data) > handoff.MaxSessionData {
+	if len(data) > bind10.MaxData {
 		return fmt.Errorf("%w: %d bytes before the answer to the name", dist.ErrMalformed, len(data))
 	}
 	id, _ := f.n.transportIDOf(l.tr)

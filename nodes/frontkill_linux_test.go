@@ -10,10 +10,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/handoffpoint"
 	"github.com/cnode-go/cnode/test/need"
 
 	"github.com/cnode-go/cnode/test/party"
-	"github.com/cnode-go/cnode/transport/handoff"
 )
 
 // frontSessionsVariable gives other numbers of sessions, for long runs, which then try all points.
@@ -68,21 +68,22 @@ func TestFrontKillDuringMove(t *testing.T) {
 	}
 	u := make(turns, atOnce)
 	for _, sessions := range sizes {
-		for _, c := range party.Cells([2][]handoff.Point{ownerPoints, heirPoints}, [2]handoff.Point{handoff.OwnerCommitted, handoff.HeirOwns}) {
+		decided := [2]handoffpoint.Point{handoffpoint.OwnerCommitted, handoffpoint.HeirOwns}
+		for _, c := range party.Cells([2][]handoffpoint.Point{ownerPoints, heirPoints}, decided) {
 			many := sessions > frontWorkers && !all
-			if !many || c.At == handoff.OwnerFrozen {
+			if !many || c.At == handoffpoint.OwnerFrozen {
 				u.run(t, fmt.Sprintf("front/%d/%v", sessions, c), func(t *testing.T) {
 					killFront(t, newFrontScene(t, sessions, c.Signal == syscall.SIGSTOP), c)
 				})
 			}
-			if !many || c.At == handoff.OwnerCommitted || c.At == handoff.HeirStaged {
+			if !many || c.At == handoffpoint.OwnerCommitted || c.At == handoffpoint.HeirStaged {
 				u.run(t, fmt.Sprintf("worker/%d/%v", sessions, c), func(t *testing.T) { killWorker(t, newFrontScene(t, sessions, false), c) })
 			}
 		}
 	}
 	for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGSTOP} {
 		for _, at := range beside {
-			for name, play := range map[string]func(*testing.T, *frontScene, handoff.Point, syscall.Signal){
+			for name, play := range map[string]func(*testing.T, *frontScene, handoffpoint.Point, syscall.Signal){
 				"front of workers that move": killUpgrading, "worker beside one that moves": killBeside, "worker of a front that moves": killLeft,
 			} {
 				u.run(t, fmt.Sprintf("%s/%v/%s", name, sig, at), func(t *testing.T) {
@@ -91,8 +92,8 @@ func TestFrontKillDuringMove(t *testing.T) {
 			}
 		}
 	}
-	for _, at := range []handoff.Point{handoff.HeirPrepared, handoff.HeirStateAll, handoff.HeirOffered} {
-		for name, play := range map[string]func(*testing.T, *frontScene, handoff.Point){
+	for _, at := range []handoffpoint.Point{handoffpoint.HeirPrepared, handoffpoint.HeirStateAll, handoffpoint.HeirOffered} {
+		for name, play := range map[string]func(*testing.T, *frontScene, handoffpoint.Point){
 			"no numbers in the new front": frontWithoutNumbers, "no numbers in the new worker": workerWithoutNumbers,
 		} {
 			u.run(t, name+"/"+string(at), func(t *testing.T) { play(t, newFrontScene(t, frontWorkers, false), at) })
@@ -101,14 +102,14 @@ func TestFrontKillDuringMove(t *testing.T) {
 }
 
 // beside are the points at which another process than the two of the hand-off dies or stops.
-var beside = []handoff.Point{
-	handoff.OwnerGreeted, handoff.OwnerFrozen, handoff.OwnerAccepted, handoff.OwnerCommitted, handoff.OwnerReleased,
-	handoff.HeirStaged, handoff.HeirStarted,
+var beside = []handoffpoint.Point{
+	handoffpoint.OwnerGreeted, handoffpoint.OwnerFrozen, handoffpoint.OwnerAccepted, handoffpoint.OwnerCommitted, handoffpoint.OwnerReleased,
+	handoffpoint.HeirStaged, handoffpoint.HeirStarted,
 }
 
 // killFront: a front dies or stops while it moves. At most one front goes on; with it go the
 // workers, and no connection notices. If none does, all of it ends.
-func killFront(t *testing.T, k *frontScene, c party.Cell[handoff.Point]) {
+func killFront(t *testing.T, k *frontScene, c party.Cell[handoffpoint.Point]) {
 	k.disturb(disturbance{At: c.At, Signal: c.Signal})
 	party.Begin(t, k.sides)
 	k.disturbed()
@@ -135,7 +136,7 @@ func killFront(t *testing.T, k *frontScene, c party.Cell[handoff.Point]) {
 
 // frontWithoutNumbers: a new front that runs out of descriptor numbers changes nothing, and says
 // why.
-func frontWithoutNumbers(t *testing.T, k *frontScene, at handoff.Point) {
+func frontWithoutNumbers(t *testing.T, k *frontScene, at handoffpoint.Point) {
 	k.disturb(disturbance{At: at, NoFiles: true})
 	party.Begin(t, k.sides)
 	k.comeLate()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"github.com/cnode-go/cnode/internal/handoffpoint"
 	"io"
 	"os"
 	"os/exec"
@@ -129,8 +130,8 @@ func (o frontOrder) run(ctx context.Context, test *party.Side) (err error) {
 				}
 				f = g.Front()
 				return g, nil
-			}, Deadlines: d, Reached: reached,
-		}).Take(ctx, ch)
+			}, Deadlines: d,
+		}).Take(handoffpoint.With(ctx, reached), ch)
 		var h *handoff.Error
 		r.Owner = err == nil || errors.As(err, &h) && h.Owns
 	} else {
@@ -142,8 +143,8 @@ func (o frontOrder) run(ctx context.Context, test *party.Side) (err error) {
 					return nil, err
 				}
 				return e, nil
-			}, Deadlines: d, Reached: reached,
-		}).Give(ctx, ch)
+			}, Deadlines: d,
+		}).Give(handoffpoint.With(ctx, reached), ch)
 		r.Owner = !h.Moved
 	}
 	r.Err = fmt.Sprint(err)

@@ -35,7 +35,7 @@ func testWorker() int {
 		// called after the readers have halted, and before all else has
 		Handover: func(context.Context) ([]byte, error) {
 			if c := n.Conn(doomed); c != nil {
-				c.fail(ErrClosed)
+				c.l.Fail(ErrClosed)
 			}
 			return nil, nil
 		},
@@ -185,10 +185,10 @@ var testWorkerFunctions = map[string]func(ctx context.Context, n *Node, args []e
 	},
 	// the ways to the other workers
 	"sever": func(_ context.Context, n *Node, _ []ei.Term) (any, error) {
-		n.part.mu.Lock()
-		defer n.part.mu.Unlock()
+		n.part.ways.mu.Lock()
+		defer n.part.ways.mu.Unlock()
 		for _, c := range n.part.workerLinks {
-			c.fail(ErrTickTimeout)
+			c.l.Fail(ErrTickTimeout)
 		}
 		return ei.Atom("ok"), nil
 	},

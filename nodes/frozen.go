@@ -88,8 +88,8 @@ func (f *Frozen) Release() error {
 	}
 	n.procs.moveOut()
 	for _, c := range f.broken { // the end of a connection waits for its reader
-		c.fail(ErrMoved)
-		c.resumeReading()
+		c.l.Fail(ErrMoved)
+		c.l.ResumeReading()
 	}
 	n.life.Set(life.Open)
 	n.life.EndMove()

@@ -13,9 +13,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/handoffpoint"
+	"github.com/cnode-go/cnode/internal/queue"
 	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/transport"
-	"github.com/cnode-go/cnode/transport/handoff"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 )
 
 // A flood is more than the way between two processes holds: the queues and windows at either end,
@@ -74,10 +75,10 @@ func setUpFlood(n *Node) {
 		if err := b.Send(ctx, to, "for the way"); err != nil {
 			return nil, err
 		}
-		return b.Pid(), n.Conn(string(to.Node)).stopReading(ctx)
+		return b.Pid(), n.Conn(string(to.Node)).l.StopReading(ctx)
 	})
 	n.Expose("w", "drain", func(ctx context.Context, args []ei.Term) (any, error) {
-		n.Conn(string(args[1].(ei.Atom))).resumeReading()
+		n.Conn(string(args[1].(ei.Atom))).l.ResumeReading()
 		return ei.Atom("ok"), drained(ctx, n.procs.local(args[0].(ei.Pid)))
 	})
 	// cuts the worker's way to a peer, and sends there again
@@ -89,8 +90,8 @@ func setUpFlood(n *Node) {
 		}
 		b, err := n.NewMailbox(nil)
 		if err == nil {
-			c.fail(ErrTickTimeout)
-			<-c.left
+			c.l.Fail(ErrTickTimeout)
+			<-c.l.Left()
 			err = b.Send(ctx, to, ei.Int(1))
 		}
 		return ei.Atom("ok"), err
@@ -109,13 +110,13 @@ func setUpFlood(n *Node) {
 	}
 	// how many messages have come over the relay link for a peer
 	n.Expose("w", "passed", func(_ context.Context, args []ei.Term) (any, error) {
-		return relayLink(args[0]).messages.Load(), nil
+		return relayLink(args[0]).l.Traffic().MessagesReceived, nil
 	})
 	// cuts the relay link, as when the other worker hangs
 	n.Expose("w", "lose", func(_ context.Context, args []ei.Term) (any, error) {
 		b := relayLink(args[0])
-		b.fail(ErrTickTimeout)
-		<-b.left
+		b.l.Fail(ErrTickTimeout)
+		<-b.l.Left()
 		return ei.Atom("ok"), nil
 	})
 	// Tells whether a goroutine that sends to a peer, or passes on what comes from it, has to wait.
@@ -127,7 +128,7 @@ func setUpFlood(n *Node) {
 	looks := map[*Conn]look{}
 	n.Expose("w", "waits", func(_ context.Context, args []ei.Term) (any, error) {
 		full := func(c *Conn) bool {
-			queued, sent := c.q.Buffered()
+			queued, sent := link.Within(&c.l).Queue().Buffered()
 			mu.Lock()
 			defer mu.Unlock()
 			l := looks[c]
@@ -136,7 +137,7 @@ func setUpFlood(n *Node) {
 			}
 			looks[c] = l
 			// a lone sender may wait as the writer, with nothing queued
-			return queued > transport.DefaultQueueLimit || l.times > 50
+			return queued > queue.DefaultLimit || l.times > 50
 		}
 		c := n.Conn(string(args[0].(ei.Atom)))
 		if c == nil {
@@ -184,8 +185,8 @@ func (w *floodWorld) deafen() (hear func()) {
 	w.t.Helper()
 	c := w.peer.Conn(frontName)
 	require.NoError(w.t, narrow(c.Stream(), unix.SO_RCVBUF))
-	require.NoError(w.t, c.stopReading(soon(w.t)))
-	hear = sync.OnceFunc(c.resumeReading)
+	require.NoError(w.t, c.l.StopReading(soon(w.t)))
+	hear = sync.OnceFunc(c.l.ResumeReading)
 	w.t.Cleanup(hear)
 	return hear
 }
@@ -217,7 +218,7 @@ func (w *floodWorld) moves() {
 	t.Helper()
 	at := w.worker(w.mate)
 	man := w.workerProcess(at)
-	require.NoError(t, peersDir(w.dir).write(disturbanceFile, disturbance{At: handoff.HeirStaged, Signal: syscall.SIGKILL}))
+	require.NoError(t, peersDir(w.dir).write(disturbanceFile, disturbance{At: handoffpoint.HeirStaged, Signal: syscall.SIGKILL}))
 	_, err := man.Upgrade()
 	require.Error(t, err)
 	require.NoFileExists(t, peersDir(w.dir).path(disturbanceFile), "the new process was there: %v", err)

@@ -417,7 +417,7 @@ func (f *typed) arguments(ctx context.Context, args []ei.Term) ([]reflect.Value,
 	if f.context {
 		in = append(in, reflect.ValueOf(&ctx).Elem())
 	}
-	decode := &f.options.Decode
+	decode := f.options.Decode
 	if len(args) > 0 {
 		decode = runOf(ctx).decoding(decode, args)
 	}
@@ -427,7 +427,7 @@ func (f *typed) arguments(ctx context.Context, args []ei.Term) ([]reflect.Value,
 			p = f.params[i]
 		}
 		v := reflect.New(p)
-		if err := decode.UnmarshalTerm(arg, v.Interface()); err != nil {
+		if err := decode.Unmarshal(arg, v.Interface()); err != nil {
 			return nil, &argumentError{err: fmt.Errorf("argument %d: %w", i+1, err)}
 		}
 		in = append(in, v.Elem())

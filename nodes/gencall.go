@@ -12,6 +12,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
@@ -41,25 +42,27 @@ type Call struct {
 // third node, be it such a Raw or the term, is to be decoded strictly before (ei.DecodeOptions):
 // that node would end its connection with this one over a term that it refuses.
 func (b *Mailbox) CallOf(m *Message) (*Call, bool) {
-	if m.Payload == nil {
+	q := otp.ReadRequest(m.Payload)
+	if q.Kind != otp.Call {
 		return nil, false
 	}
-	from, tag, request, ok := otp.GenCall(m.Payload)
-	if !ok {
-		return nil, false
-	}
-	t, err := request.Decode()
-	if err != nil {
-		t = ei.Raw(bytes.Clone(request))
-	}
-	c := &Call{
-		From: from.Pid, alias: from.Alias, Request: t, n: b.n, by: b.pid, conn: m.asker(), tag: bytes.Clone(tag),
-		encode: b.n.absentFor("", "", request), trace: m.trace(),
+	c := new(Call)
+	c.init(b, m.asker(), m.trace(), &q, "")
+	c.tag = bytes.Clone(c.tag)
+	var err error
+	if c.Request, err = q.Body.Decode(); err != nil {
+		c.Request = ei.Raw(bytes.Clone(q.Body))
 	}
 	if b.served.handler {
 		c.leaveForLater(b)
 	}
 	return c, true
+}
+
+// init makes the Call that a request to b is, which has come over conn; absent is as for absentFor.
+func (c *Call) init(b *Mailbox, conn *Conn, t *trace, q *otp.Request, absent ei.Atom) {
+	c.From, c.alias, c.tag = q.From.Pid, q.From.Alias, q.Tag
+	c.n, c.by, c.conn, c.trace, c.encode = b.n, b.pid, conn, t, b.n.absentFor(absent, "", q.Body)
 }
 
 // Reply answers the call, from any goroutine. It waits as Conn.Send does. But if another node has
@@ -71,12 +74,12 @@ func (c *Call) Reply(ctx context.Context, v any) error {
 	if !c.replied.CompareAndSwap(false, true) {
 		return wrap("reply", string(c.From.Node), ErrReplied)
 	}
-	buf := c.n.scratch.Get().(*[]byte)
-	defer c.n.recycle(buf)
+	buf := c.n.links.Scratch()
+	defer c.n.links.Recycle(buf)
 	head := append(ei.AppendTupleHeader((*buf)[:0], 2), c.tag...)
 	answer, unencodable := c.encode.Append(head, v)
 	if unencodable == nil {
-		unencodable = rawFault(v, answer[len(head):])
+		unencodable = link.RawFault(v, answer[len(head):])
 	}
 	if unencodable != nil { // the caller must not wait for ever
 		unencodable = wrap("reply", string(c.From.Node), fmt.Errorf("%w: %w", errUnencodable, unencodable))
@@ -99,13 +102,13 @@ func (c *Call) Reply(ctx context.Context, v any) error {
 func (c *Call) reply(ctx context.Context, answer ei.Raw) (err error) {
 	// the connection has moved away, and perhaps come back
 	if c.conn != nil && c.conn.Err() == ErrMoved {
-		if back := c.n.Conn(c.conn.peer.Name); back != nil {
+		if back := c.n.Conn(c.conn.Name()); back != nil {
 			c.conn = back
 		}
 	}
 	node := string(c.From.Node)
 	switch {
-	case c.conn != nil && node == c.conn.peer.Name:
+	case c.conn != nil && node == c.conn.Name():
 		return c.replyOver(ctx, c.conn, answer)
 	case c.conn == nil && node == c.n.Name():
 		ctl := c.addressHere()
@@ -144,18 +147,22 @@ func (c *Call) reply(ctx context.Context, answer ei.Raw) (err error) {
 func (c *Call) replyOver(ctx context.Context, conn *Conn, answer ei.Raw) error {
 	ctl, err := conn.answerTo(c.addressee())
 	if err != nil {
-		return wrap("reply", conn.peer.Name, err)
+		return wrap("reply", conn.Name(), err)
 	}
 	ctl.From = c.by // what that sends later, its end above all, follows the reply
 	c.trace.mark(&ctl)
-	if ctl.Op == dist.OpSend && conn.peer.Flags.Has(dist.FlagSendSender) {
+	if ctl.Op == dist.OpSend && conn.l.Peer().Flags.Has(dist.FlagSendSender) {
 		ctl.Op = dist.OpSendSender
 	}
 	if c.prompt {
-		conn.signal(&ctl, answer)
+		conn.answer(&ctl, answer)
 		return nil
 	}
-	return conn.sendPayload(ctx, &ctl, answer, cap(answer) > keepScratch)
+	how := link.InTurn
+	if !link.Recycles(answer) {
+		how = link.Owned
+	}
+	return conn.sendRaw(ctx, how, &ctl, answer)
 }
 
 func (c *Call) addressee() otp.Addressee {
@@ -177,13 +184,13 @@ func (c *Call) addressHere() *dist.Control {
 	case c.server != nil:
 		from = c.server.pid
 	case c.conn != nil:
-		from = c.conn.self
+		from = c.conn.l.Self()
 	}
 	return &dist.Control{Op: dist.OpAliasSend, From: from, Ref: to.Alias}
 }
 
 func (c *Conn) answerTo(to otp.Addressee) (dist.Control, error) {
-	ctl := dist.Control{Op: dist.OpAliasSend, From: c.self, Ref: to.Alias}
+	ctl := dist.Control{Op: dist.OpAliasSend, From: c.l.Self(), Ref: to.Alias}
 	switch {
 	case to.Alias.Len > 0 && c.addressAlias(&ctl):
 		return ctl, nil

@@ -70,7 +70,7 @@ func TestHandlerGoexit(t *testing.T) {
 		isRead(p)
 		c := n.Conn("wire@test")
 		p.close()
-		arrives(t, c.left, "the end of the connection")
+		arrives(t, c.l.Left(), "the end of the connection")
 		require.Equal(t, goexit, exited(t, h))
 		isRead(w.peer(n.Listeners()[0], role("wire@test")))
 	})

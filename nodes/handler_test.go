@@ -140,7 +140,7 @@ func TestHandlerCloses(t *testing.T) {
 				require.NoError(t, err)
 				tell(t, n, p, h)
 				arrives(t, closed, "the Handler's end")
-				arrives(t, c.left, "the end of the connection")
+				arrives(t, c.l.Left(), "the end of the connection")
 			})
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cnode-go/cnode/internal/queue"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/lazymap"
 	"github.com/cnode-go/cnode/transport"
@@ -20,7 +21,7 @@ import (
 type packets struct {
 	ctx   context.Context
 	s     *transport.Stream
-	q     *transport.Queue
+	q     queue.Queue
 	size  int // of the length; 0: there is none
 	spoke func()
 
@@ -35,7 +36,7 @@ func newPackets(ctx context.Context, s *transport.Stream) (*packets, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &packets{ctx: ctx, s: s, q: transport.NewQueue(s, nil), size: size}, nil
+	return &packets{ctx: ctx, s: s, q: s.Posts(nil), size: size}, nil
 }
 
 // ReadPacket reads one packet, which is valid until the next call.
@@ -107,7 +108,7 @@ func (p *packets) WritePackets(ps ...[]byte) error {
 }
 
 func (p *packets) write(b []byte) error {
-	_, err := p.q.WritevQueue(p.ctx, b)
+	_, err := p.q.Deliver(p.ctx, b)
 	return p.cause(err)
 }
 
@@ -193,14 +194,14 @@ func (n *Node) awaitEnd(ctx context.Context, name string) {
 		return
 	}
 	select {
-	case <-c.done:
+	case <-c.l.Done():
 		return
 	default:
 	}
 	t := time.NewTimer(endGrace)
 	defer t.Stop()
 	select {
-	case <-c.done:
+	case <-c.l.Done():
 	case <-t.C:
 	case <-ctx.Done():
 	}

@@ -18,7 +18,9 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/life"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/states"
+	"github.com/cnode-go/cnode/transport"
 )
 
 // acts are all the operations with a context that wait while a node is frozen: those of one mailbox
@@ -82,7 +84,7 @@ func TestHeldConnHoldsUnlink(t *testing.T) {
 	require.NoError(t, err)
 	unlinked := async(func() (any, error) { return nil, b.Unlink(ctx, there.Pid()) })
 	require.Eventually(t, func() bool {
-		return c.life.Awaited() // it waits
+		return c.l.Life().Awaited() // it waits
 	}, tooLong, tick)
 	short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
 	defer cancel()
@@ -107,10 +109,10 @@ func TestHeldMonitorNode(t *testing.T) {
 		short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
 		defer cancel()
 		require.ErrorIs(t, b.MonitorNode(short, "peer@test"), context.DeadlineExceeded)
-		c.life.Set(life.Frozen) // nobody waits any more
+		c.l.Life().Set(life.Frozen) // nobody waits any more
 		noted := async(func() (any, error) { return nil, b.MonitorNode(ctx, "peer@test") })
 		require.Eventually(t, func() bool {
-			return c.life.Awaited() // it waits
+			return c.l.Life().Awaited() // it waits
 		}, tooLong, tick)
 		taken := async(func() (any, error) { a.DemonitorNode("peer@test"); return nil, nil })
 		select {
@@ -147,7 +149,7 @@ func TestHeldDemonitor(t *testing.T) {
 		c := n.Conn("peer@test")
 		f, err := c.Freeze(w.ctx())
 		require.NoError(t, err)
-		c.life.Set(life.Frozen) // nobody waits any more
+		c.l.Life().Set(life.Frozen) // nobody waits any more
 		ended := async(func() (any, error) { a.Demonitor(ref); return nil, nil })
 		select {
 		case <-ended:
@@ -180,7 +182,7 @@ func TestMonitorWaitsForRoom(t *testing.T) {
 	defer cancel()
 	// and the peer does not read; what the queue holds is copied in Freeze's own time, so little
 	sent := async(func() (any, error) { return nil, c.Send(ctx, p.self, make([]byte, 4<<20)) })
-	require.Eventually(t, func() bool { queued, _ := c.q.Buffered(); return queued > 0 }, tooLong, tick)
+	require.Eventually(t, func() bool { queued, _ := link.Within(&c.l).Queue().Buffered(); return queued > 0 }, tooLong, tick)
 	monitored := async(func() (ei.Ref, error) { return b.Monitor(w.ctx(), p.self) })
 	require.Never(t, func() bool { return len(watchingOf(b)) > 0 || len(sent) > 0 }, 50*time.Millisecond, tick)
 	ctx = w.ctx()
@@ -205,7 +207,7 @@ func TestHeldReceive(t *testing.T) {
 	ca, cb := w.pair()
 	brief, cancel := context.WithCancel(w.ctx())
 	received := async(func() (*Message, error) { return ca.Receive(brief) })
-	require.Eventually(t, ca.reading.Load, tooLong, tick)
+	require.Eventually(t, link.Within(&ca.l).Reading, tooLong, tick)
 	f, err := ca.Freeze(w.ctx())
 	require.NoError(t, err)
 	cancel()
@@ -214,7 +216,7 @@ func TestHeldReceive(t *testing.T) {
 
 	brief, cancel = context.WithCancel(w.ctx())
 	called := async(func() (ei.Term, error) { return ca.RPC(brief, "m", "f") })
-	require.Eventually(t, ca.reading.Load, tooLong, tick)
+	require.Eventually(t, link.Within(&ca.l).Reading, tooLong, tick)
 	received = async(func() (*Message, error) { return ca.Receive(w.ctx()) })
 	require.Eventually(t, ca.receiving.Load, tooLong, tick)
 	f, err = ca.Freeze(w.ctx())
@@ -334,9 +336,9 @@ func TestExitBesideFreeze(t *testing.T) {
 			for w := range words.all() {
 				switch {
 				case w.isHere():
-					w.notifyLocal()
+					w.tellHere()
 				default:
-					if later := w.notifyPeer(); later != nil {
+					if later := w.tell(transport.NoWait(), link.Lazily); later != nil {
 						later()
 					}
 				}

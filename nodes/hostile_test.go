@@ -3,7 +3,6 @@ package nodes
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"io"
 	"runtime"
 	"testing"
@@ -12,11 +11,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnode-go/cnode/test/need"
-
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
+	"github.com/cnode-go/cnode/nodes/internal/link"
+	"github.com/cnode-go/cnode/test/need"
 )
 
 // packet puts the length of a handshake packet before it.
@@ -417,13 +416,13 @@ func TestHugeFrames(t *testing.T) {
 		ps = append(ps, p)
 		got = append(got, async(func() (*Message, error) { return c.Receive(w.ctx()) }))
 		require.Eventually(t, func() bool { // until it has read the length
-			n, err := c.s.PendingBytes()
-			return c.reading.Load() && n == 0 && err == nil
+			n, err := c.l.Stream().PendingBytes()
+			return link.Within(&c.l).Reading() && n == 0 && err == nil
 		}, tooLong, tick)
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
-	require.Less(t, int64(after.HeapAlloc)-int64(before.HeapAlloc), int64(8*(trustedFrame+1<<20)), "8 peers claim 8 GiB")
+	require.Less(t, int64(after.HeapAlloc)-int64(before.HeapAlloc), int64(8*(link.TrustedFrame+1<<20)), "8 peers claim 8 GiB")
 	for i, p := range ps {
 		p.close()
 		require.ErrorIs(t, arrives(t, got[i], "the end").err, io.ErrUnexpectedEOF)
@@ -444,27 +443,6 @@ func TestHugeFrames(t *testing.T) {
 	require.NoError(t, p.write([]byte{0, 0, 1001 >> 8, 1001 & 255}))
 	require.ErrorIs(t, ended(t, c), ErrFrameTooLong)
 	p.gone()
-}
-
-// For a frame, no more memory is allocated than twice what has come of it, or trustedFrame.
-func TestHugeFrameGrows(t *testing.T) {
-	const length = 11*trustedFrame + 5
-	r := reader{m: new(Message), max: length, came: func() {}}
-	_, err := r.nextVector()
-	require.NoError(t, err)
-	binary.BigEndian.PutUint32(r.head[:], length)
-	came := 0
-	for {
-		v, err := r.nextVector()
-		require.NoError(t, err)
-		if v == nil {
-			break
-		}
-		require.LessOrEqual(t, cap(r.m.buf), max(trustedFrame, 2*came))
-		came += len(v[0])
-	}
-	require.Equal(t, length, came)
-	require.Len(t, r.m.buf, length)
 }
 
 // A peer that disconnects in the middle of a frame.
@@ -511,7 +489,7 @@ func TestForeignSender(t *testing.T) {
 			p.send(ctl, payload)
 			require.ErrorIs(t, ended(t, c), dist.ErrShape)
 			p.gone()
-			<-c.left
+			<-c.l.Left()
 		}
 	}
 	require.Empty(t, linksOf(there))

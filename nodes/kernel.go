@@ -12,163 +12,92 @@ import (
 
 // The two processes that every node expects of another: net_kernel, which answers net_adm:ping, and
 // rex, which answers remote calls that are not made by spawn (rpc:block_call, the C library's
-// ei_rpc, nodes before OTP 23).
+// ei_rpc, nodes before OTP 23). They are Servers without a goroutine and a queue of their own,
+// whose functions get requests as they came, good while they run, and belong to no process that
+// they could wait for.
 
 func (n *Node) serveKernel() error {
 	// they outlive processes that link to them, as OTP's do
 	o := &MailboxOptions{TrapExit: true, lasting: true}
-	kernel := kernelServer{call: netKernelCall, prompt: true}
-	if _, err := n.register("net_kernel", func(b *Mailbox, m *Message) {
-		if !n.takeOutput(b, m) {
-			kernel.take(b, m)
-		}
-	}, o); err != nil {
+	kernel := &Server{Call: netKernelCall, Info: n.takeOutput}
+	if _, err := n.register("net_kernel", kernel.takeOwn, o); err != nil {
 		return err
 	}
-	// A function for each message: none waits for another one, and the connection's reader waits
-	// for none of them.
-	rex := kernelServer{call: n.rexCall, cast: n.rexCast, info: n.rexInfo}
-	full := kernelServer{call: rexFull, info: n.rexInfoFull, prompt: true}
-	_, err := n.register("rex", func(b *Mailbox, m *Message) {
-		if !n.mayAsk(m.asker(), askedBy(m)) {
-			m.Release()
-			return
-		}
-		r := &rexRun{server: &rex, b: b, m: m}
-		if !n.admitRun(&r.run, m.asker(), cost(m)+spawnCost) {
-			full.take(b, m)
-			return
-		}
-		r.does, r.trace, r.from = r, m.trace(), m.From
-		if r.asks, r.isCall = rex.callOf(&r.serverRun, b, m); r.isCall {
-			r.asked, r.waits = true, bonds.MonitorID{Ref: otp.MonitorOf(r.request.tag), Node: r.request.From.Node}
-		} else if _, cast := otp.GenCast(m.Payload); !cast {
-			r.asked = true
-		}
-		if !n.work(&r.run) {
-			b.refuse(m)
-		}
-	}, o)
+	rex := &Server{Call: n.rexCall, Cast: n.rexCast, Info: n.rexInfo, full: &Server{Call: rexFull, Info: n.rexInfoFull}}
+	_, err := n.register("rex", rex.takeOwn, o)
 	return err
 }
 
-// askedBy is the node of the process that a message to rex names for the answer; if it names none,
-// that which the message is from.
-func askedBy(m *Message) string {
-	from, _, _, ok := otp.GenCall(m.Payload)
-	if !ok {
-		from, _, _, ok = otp.GenRequest("system", m.Payload)
+// takeOwn handles a message to one of the node's own processes, on the goroutine that has brought
+// it, a connection's reader say, or, if the Server may be full, on one for each message: then none
+// waits for another one, and the reader waits for none of them.
+func (s *Server) takeOwn(b *Mailbox, m *Message) {
+	n := b.n
+	if s.full == nil {
+		r := new(serverRun)
+		r.init(s, b, m)
+		r.around = n.ctx
+		s.handle(r)
+		return
 	}
-	if !ok {
-		c := ei.NewCursor(m.Payload)
-		if size, err := c.Tuple(); err == nil && size == 2 {
-			from, err = otp.ReadAddressee(&c)
-			ok = err == nil
-		}
+	r := new(rexRun)
+	r.init(s, b, m)
+	if !n.mayAsk(r.conn, r.askedBy()) {
+		m.Release()
+		return
 	}
-	if ok {
-		return string(from.Pid.Node)
+	if !r.work.admit(n, &r.run, r.conn, cost(m)+spawnCost) {
+		s.full.takeOwn(b, m)
+		return
 	}
-	return m.payer()
+	r.work.does, r.work.asked = r, r.is.Kind != otp.Cast
+	if r.is.Kind == otp.Call {
+		r.work.waits = bonds.MonitorID{Ref: otp.MonitorOf(r.is.Tag), Node: r.is.From.Pid.Node}
+	}
+	if !r.work.start() {
+		b.refuse(m)
+	}
 }
 
-// A rexRun is a run of rex, for one message.
+// A rexRun is the run of a message that has a goroutine of its own.
 type rexRun struct {
 	serverRun
-	server *kernelServer
-	b      *Mailbox
-	m      *Message
-	asks   ei.Raw // what request is to be, for a call
-	isCall bool
+	work task
 }
 
-func (r *rexRun) do(*run) {
-	if r.isCall {
-		r.server.answer(&r.serverRun, r.asks, r.m)
-	} else {
-		r.server.handle(&r.serverRun, r.b, r.m)
-	}
-}
+func (r *rexRun) do() { r.s.handle(&r.serverRun) }
 
-// A kernelServer is one of the node's own. Unlike a Server it takes requests as they came, good
-// while it runs, and belongs to no process that its functions could wait for.
-type kernelServer struct {
-	call func(ctx context.Context, c *Call) (any, error)
-	cast func(ctx context.Context, request ei.Raw)            // nil: casts are like other messages
-	info func(ctx context.Context, self *Mailbox, m *Message) // nil: they are dropped
-	// it answers the node that has asked, at once: without waiting for a peer that does not read
-	prompt bool
-}
-
-// take handles a message on the goroutine that has brought it, a connection's reader say.
-func (s *kernelServer) take(b *Mailbox, m *Message) {
-	r := new(serverRun)
-	r.around, r.conn, r.trace = b.n.ctx, m.asker(), m.trace()
-	s.handle(r, b, m)
-}
-
-func (s *kernelServer) handle(r *serverRun, b *Mailbox, m *Message) {
-	r.from = m.From
-	defer r.over.Store(true)
-	if request, ok := s.callOf(r, b, m); ok {
-		s.answer(r, request, m)
-		return
-	}
-	if s.takeOrder(b, m) {
-		return
-	}
-	if s.cast != nil && m.Payload != nil {
-		if request, ok := otp.GenCast(m.Payload); ok {
-			s.cast(&r.run, request)
-			m.Release()
-			return
+// askedBy is the node of the process that the message names for the answer; if it names none, that
+// which the message is from.
+func (r *serverRun) askedBy() string {
+	switch r.is.Kind {
+	case otp.Call, otp.System:
+		return string(r.is.From.Pid.Node)
+	case otp.Other:
+		c := ei.NewCursor(r.m.Payload)
+		if size, err := c.Tuple(); err == nil && size == 2 {
+			if from, err := otp.ReadAddressee(&c); err == nil {
+				return string(from.Pid.Node)
+			}
 		}
 	}
-	if s.info == nil {
-		b.n.unwanted(b, m)
-		return
-	}
-	s.info(&r.run, b, m)
+	return r.m.payer()
 }
 
-// takeOrder answers a message of module sys; false if m is none. It builds no term of the request:
-// the answer to one that is not known has its first word.
-func (s *kernelServer) takeOrder(b *Mailbox, m *Message) bool {
-	c, raw, ok := b.orderOf(m)
-	if !ok {
-		return false
-	}
-	order := ei.NewCursor(raw)
-	_, err := order.Tuple()
-	word, wrong := order.Atom()
+// answerOrder is the answer of one of the node's own processes to a request of module sys. It
+// builds no term of that: the answer to one that is not known has its first word.
+func (b *Mailbox) answerOrder(request ei.Raw) ei.Term {
+	c := ei.NewCursor(request)
+	_, err := c.Tuple()
+	word, wrong := c.Atom()
 	shown := otp.Status{Pid: b.pid, Name: b.n.nameOf(b)}
-	c.prompt = s.prompt
 	switch {
 	case wrong != nil:
-		c.answer(otp.UnknownOrder(ei.Atom("undecodable")))
+		return otp.UnknownOrder(ei.Atom("undecodable"))
 	case err != nil:
-		c.answer(shown.Answer(word))
-	default:
-		c.answer(shown.Answer(ei.Tuple{word, ei.Atom("...")}))
+		return shown.Answer(word)
 	}
-	m.Release()
-	return true
-}
-
-func (s *kernelServer) callOf(r *serverRun, b *Mailbox, m *Message) (request ei.Raw, ok bool) {
-	if request, ok = r.readCall(b, m); ok {
-		r.request.prompt, r.request.encode = s.prompt, b.n.absentFor("", "", request)
-	}
-	return request, ok
-}
-
-// answer answers the call that callOf has read, and releases the message.
-func (s *kernelServer) answer(r *serverRun, request ei.Raw, m *Message) {
-	c := &r.request
-	r.from, c.Request = c.From, request
-	v, err := s.call(&r.run, c)
-	c.answerWith(&r.run, v, err)
-	m.Release()
+	return shown.Answer(ei.Tuple{word, ei.Atom("...")})
 }
 
 // netKernelCall answers {is_auth, Node}, the question behind net_adm:ping, with yes.
@@ -190,7 +119,7 @@ func (n *Node) mute() (ei.Pid, error) {
 	p.muting.Lock()
 	defer p.muting.Unlock()
 	if p.mute == nil {
-		b, err := n.newMailbox(func(b *Mailbox, m *Message) { n.takeOutput(b, m) }, nil, func(b *Mailbox) { b.origin.private = true })
+		b, err := n.newMailbox((&Server{Info: n.takeOutput}).takeOwn, nil, func(b *Mailbox) { b.origin.private = true })
 		if err != nil {
 			return ei.Pid{}, err
 		}
@@ -200,20 +129,20 @@ func (n *Node) mute() (ei.Pid, error) {
 }
 
 // takeOutput answers a request of the io protocol, and drops what is printed: so a function that
-// another node runs for this one does not wait for a group leader. It is false for any other
-// message. It runs on the reader's goroutine.
-func (n *Node) takeOutput(self *Mailbox, m *Message) bool {
+// another node runs for this one does not wait for a group leader.
+func (n *Node) takeOutput(_ context.Context, self *Mailbox, m *Message) {
 	from, answer, err := otp.IOAnswer(m.Payload)
 	if err != nil {
-		return false
+		n.unwanted(self, m)
+		return
 	}
 	payload, err := ei.AppendTerm(nil, answer)
 	ctl, by := dist.Control{Op: dist.OpSend, From: self.pid, To: from.Pid}, m.asker()
 	switch node := string(from.Pid.Node); {
 	case err != nil:
-	case by != nil && node == by.peer.Name:
+	case by != nil && node == by.Name():
 		if ctl, err = by.answerTo(from); err == nil {
-			by.signal(&ctl, payload)
+			by.answer(&ctl, payload)
 		}
 	case !n.mayTell(by, node, &ctl):
 	case node == n.Name():
@@ -224,13 +153,12 @@ func (n *Node) takeOutput(self *Mailbox, m *Message) bool {
 	if err != nil {
 		n.log.Debug("answer lost", "to", from.Pid, "error", err)
 	}
-	return true
 }
 
 // rexRequest reads {Op, M, F, A, GroupLeader} where Op is one of ops. The cursor is at M; the group
 // leader becomes that of the function which runs with ctx.
-func rexRequest(ctx context.Context, request ei.Raw, ops ...ei.Atom) (mfa ei.Cursor, ok bool) {
-	c := ei.NewCursor(request)
+func rexRequest(ctx context.Context, request ei.Term, ops ...ei.Atom) (mfa ei.Cursor, ok bool) {
+	c := ei.NewCursor(request.(ei.Raw))
 	if size, err := c.Tuple(); err != nil || size != 5 || !slices.ContainsFunc(ops, c.AtomIs) {
 		return c, false
 	}
@@ -250,7 +178,7 @@ func rexRequest(ctx context.Context, request ei.Raw, ops ...ei.Atom) (mfa ei.Cur
 
 // rexCall answers {call, M, F, A, GL} and {block_call, …}.
 func (n *Node) rexCall(ctx context.Context, c *Call) (any, error) {
-	mfa, ok := rexRequest(ctx, c.Request.(ei.Raw), "call", "block_call")
+	mfa, ok := rexRequest(ctx, c.Request, "call", "block_call")
 	if !ok {
 		if err := decode([]ei.Term{c.Request}); err != nil {
 			n.undecodable(c.conn, "request", err)
@@ -268,13 +196,13 @@ func rexFull(context.Context, *Call) (any, error) {
 }
 
 // rexCast runs {cast, M, F, A, GL}.
-func (n *Node) rexCast(ctx context.Context, request ei.Raw) {
+func (n *Node) rexCast(ctx context.Context, request ei.Term) {
 	if mfa, ok := rexRequest(ctx, request, "cast"); ok {
 		t, reason := runOf(ctx), ei.Term(ei.Atom("killed")) // by runtime.Goexit
 		defer func() { t.endProcess(reason) }()
 		_, exception := n.applyNext(ctx, &mfa, nil)
 		reason = uncaught(exception)
-		n.unheard(t, reason)
+		n.unheard(t.task, reason)
 	}
 }
 
@@ -289,7 +217,7 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 	answer := func(ctx context.Context, t ...ei.Term) {
 		var err error
 		switch answer := append(ei.Tuple{ei.Atom("rex")}, t...); string(from.Pid.Node) {
-		case m.conn.peer.Name:
+		case m.conn.Name():
 			var ctl dist.Control
 			if ctl, err = m.conn.answerTo(from); err == nil {
 				err = m.conn.send(ctx, &ctl, answer)
@@ -310,7 +238,7 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 		return
 	}
 	// a wait for room occupies a place of Config.MaxCalls: do not wait for a peer that has gone
-	ctx, end := n.until(ctx, m.conn.done)
+	ctx, end := n.until(ctx, m.conn.l.Done())
 	defer end()
 	term, err := asked.Decode()
 	if err != nil {
@@ -342,16 +270,12 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 
 // rexInfoFull is rexInfo without room for what is asked: only {Pid, {call, M, F, A, GL}} is
 // answered.
-func (n *Node) rexInfoFull(_ context.Context, _ *Mailbox, m *Message) {
-	c := ei.NewCursor(m.Payload)
-	if size, err := c.Tuple(); err != nil || size != 2 || m.conn == nil {
+func (n *Node) rexInfoFull(ctx context.Context, _ *Mailbox, m *Message) {
+	from, asked, ok := n.rexMessage(m)
+	if !ok {
 		return
 	}
-	from, err := otp.ReadAddressee(&c)
-	if err != nil {
-		return
-	}
-	if size, err := c.Tuple(); err != nil || size != 5 || !c.AtomIs("call") {
+	if _, ok = rexRequest(ctx, asked, "call"); !ok {
 		return
 	}
 	payload, err := ei.AppendTerm(nil, ei.Tuple{ei.Atom("rex"), rexLimit()})
@@ -359,7 +283,7 @@ func (n *Node) rexInfoFull(_ context.Context, _ *Mailbox, m *Message) {
 		return
 	}
 	if ctl, err := m.conn.answerTo(from); err == nil {
-		m.conn.signal(&ctl, payload)
+		m.conn.answer(&ctl, payload)
 	}
 }
 
@@ -392,11 +316,11 @@ func rexLimit() ei.Term { return badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("syste
 // as killed.
 func (n *Node) rexResult(ctx context.Context, mfa *ei.Cursor, answer func(ei.Term)) {
 	t := runOf(ctx)
-	if t.gone.Load() { // while the call waited for a place, for which others wait now
+	if t.task.gone.Load() { // while the call waited for a place, for which others wait now
 		return
 	}
-	buf := n.scratch.Get().(*[]byte)
-	defer n.recycle(buf)
+	buf := n.links.Scratch()
+	defer n.links.Recycle(buf)
 	var result ei.Term // nil: the function has not returned
 	defer func() {
 		reason := ei.Term(ei.Atom("normal"))

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/handoffpoint"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/test/leak"
@@ -35,15 +36,17 @@ const (
 )
 
 var (
-	ownerPoints = []handoff.Point{
-		handoff.OwnerGreeted, handoff.OwnerFrozen, handoff.OwnerDescriptorsSent, handoff.OwnerStateSent, handoff.OwnerAccepted,
-		handoff.OwnerCommitted,
-		handoff.OwnerHeard, handoff.OwnerReleased,
+	ownerPoints = []handoffpoint.Point{
+		handoffpoint.OwnerGreeted, handoffpoint.OwnerFrozen, handoffpoint.OwnerDescriptorsSent,
+		handoffpoint.OwnerStateSent, handoffpoint.OwnerAccepted,
+		handoffpoint.OwnerCommitted,
+		handoffpoint.OwnerHeard, handoffpoint.OwnerReleased,
 	}
-	heirPoints = []handoff.Point{
-		handoff.HeirPrepared, handoff.HeirStateAll, handoff.HeirOffered, handoff.HeirStaged, handoff.HeirWaits, handoff.HeirOwns,
-		handoff.HeirStarted,
-		handoff.HeirSaid,
+	heirPoints = []handoffpoint.Point{
+		handoffpoint.HeirPrepared, handoffpoint.HeirStateAll, handoffpoint.HeirOffered,
+		handoffpoint.HeirStaged, handoffpoint.HeirWaits, handoffpoint.HeirOwns,
+		handoffpoint.HeirStarted,
+		handoffpoint.HeirSaid,
 	}
 )
 
@@ -52,7 +55,7 @@ type killOrder struct {
 	Owner  bool
 	Addr   string // of the peers
 	Half   int    // bytes of each peer's message that have come
-	At     handoff.Point
+	At     handoffpoint.Point
 	Signal syscall.Signal
 	Short  bool
 }
@@ -85,7 +88,7 @@ func (o killOrder) config() (Config, error) {
 }
 
 func (o killOrder) run() error {
-	reached := func(p handoff.Point) {
+	reached := func(p handoffpoint.Point) {
 		if p == o.At {
 			party.Hit(o.Signal)
 		}
@@ -122,8 +125,8 @@ func (o killOrder) run() error {
 			return err
 		}
 		h, err := (&handoff.Offer{
-			Freeze: func(ctx context.Context) (handoff.Frozen, error) { return o.freeze(ctx, n) }, Deadlines: d, Reached: reached,
-		}).Give(ctx, ch)
+			Freeze: func(ctx context.Context) (handoff.Frozen, error) { return o.freeze(ctx, n) }, Deadlines: d,
+		}).Give(handoffpoint.With(ctx, reached), ch)
 		if r.Owner, r.Err = !h.Moved, fmt.Sprint(err); !r.Owner {
 			// the other process has the node: only goroutines are left to end
 			if err := n.Close(); err != nil {
@@ -134,8 +137,8 @@ func (o killOrder) run() error {
 		_, err := (&handoff.Acceptance{
 			Stage: func(_ context.Context, state []byte, fds []int) (handoff.Staged, error) {
 				return Restore(cfg, state, fds)
-			}, Deadlines: d, Reached: reached,
-		}).Take(ctx, ch)
+			}, Deadlines: d,
+		}).Take(handoffpoint.With(ctx, reached), ch)
 		var h *handoff.Error
 		r.Owner, r.Err = err == nil || errors.As(err, &h) && h.Owns, fmt.Sprint(err)
 	}
@@ -207,7 +210,7 @@ func (o killOrder) wait(n *Node) error {
 		if c == nil {
 			return fmt.Errorf("no connection to %s", peerName(i))
 		}
-		fd, err := c.s.Descriptor()
+		fd, err := c.l.Stream().Descriptor()
 		for begun := time.Now(); err == nil; time.Sleep(time.Millisecond) {
 			var unread int
 			if unread, err = unix.IoctlGetInt(fd, unix.TIOCINQ); unread == 0 {
@@ -264,7 +267,8 @@ func ask(peers []*killPeer, q int) (owner int) {
 // order, or sees the end of the connection.
 func TestKillDuringNodeHandover(t *testing.T) {
 	turns := make(chan struct{}, killsAtOnce)
-	for _, c := range party.Cells([2][]handoff.Point{ownerPoints, heirPoints}, [2]handoff.Point{handoff.OwnerCommitted, handoff.HeirOwns}) {
+	decided := [2]handoffpoint.Point{handoffpoint.OwnerCommitted, handoffpoint.HeirOwns}
+	for _, c := range party.Cells([2][]handoffpoint.Point{ownerPoints, heirPoints}, decided) {
 		t.Run(c.String(), func(t *testing.T) {
 			t.Parallel()
 			turns <- struct{}{}
@@ -274,7 +278,7 @@ func TestKillDuringNodeHandover(t *testing.T) {
 	}
 }
 
-func killOne(t *testing.T, c party.Cell[handoff.Point]) {
+func killOne(t *testing.T, c party.Cell[handoffpoint.Point]) {
 	w := newWorld(t, "tcp")
 	a := w.ambush("peers@test")
 	first := &killPeer{wire: &wire{t: t, self: ei.Pid{Node: ei.Atom(peerName(0)), ID: 1, Creation: 77}}}

@@ -9,7 +9,6 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/inbox"
 	"github.com/cnode-go/cnode/nodes/internal/life"
-	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 // Link links the mailbox with a process anywhere: when one ends the other gets an exit signal.
@@ -52,7 +51,7 @@ func (b *Mailbox) Unlink(ctx context.Context, pid ei.Pid) error {
 			return nil, ErrMoved
 		case !here && (c == nil || c.Err() != nil):
 			way = bonds.Lost
-		case c != nil && !c.peer.Flags.Has(dist.FlagUnlinkID):
+		case c != nil && !c.l.Peer().Flags.Has(dist.FlagUnlinkID):
 			way = bonds.Silent
 		}
 		b.inbox.RingRoom() // an exit signal of this link may wait for room: see trapBroke
@@ -133,7 +132,7 @@ func (b *Mailbox) trapBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 		case !b.bonds.IsLinked(from):
 			b.mu.Unlock()
 			return
-		case b.hook != nil:
+		case b.own != nil:
 			unlink()
 			b.mu.Unlock()
 			b.notifyFrom(c, m)
@@ -144,7 +143,7 @@ func (b *Mailbox) trapBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 			b.mu.Unlock()
 			return
 		}
-		if done, _ := b.admitUnlock(m, &w, c.done, unlink); done {
+		if done, _ := b.admitUnlock(m, &w, c.l.Done(), unlink); done {
 			return
 		}
 	}
@@ -166,184 +165,10 @@ func (b *Mailbox) linkLost(with ei.Pid) {
 	b.notifyUnlock([]*Message{m})
 }
 
-// A process that is asked for (SPAWN_REQUEST) is known to whoever awaits the answer, until that
-// comes, as a monitor of the request's reference without a target: so the end of the connection
-// answers, and a mailbox takes it along to another process.
-
-// awaitSpawn notes that the mailbox asks for a process.
-func (b *Mailbox) awaitSpawn(ctx context.Context, ref ei.Ref, node string, over *Conn) error {
-	return b.change(ctx, over, func() (*dist.Control, error) {
-		switch {
-		case b.ended():
-			return nil, b.Err()
-		case over != nil && over.Err() != nil:
-			return nil, over.Err()
-		}
-		b.bonds.Watch(ref, bonds.Target{Node: node})
-		return nil, nil
-	})
-}
-
-// lost is the message to the mailbox that the end of a connection has ended a monitor, or has left
-// a request for a process without an answer.
-func (b *Mailbox) lost(ref ei.Ref, t bonds.Target) *Message {
-	why := exitReason(noconnection)
-	if t.IsPending() {
-		return &Message{Control: dist.Control{Op: dist.OpSpawnReply, To: b.pid, Ref: ref, Result: why}}
-	}
-	return &Message{Control: dist.Control{
-		Op: dist.OpMonitorPExit, From: t.Pid, FromName: t.Name, To: b.pid, Ref: ref, Reason: why,
-	}}
-}
-
-// spawnReply handles a SPAWN_REPLY for a mailbox, or for one of its calls; b is nil if it has
-// ended.
-func (n *Node) spawnReply(b *Mailbox, m *Message) {
-	pid, made := n.spawnedBy(m)
-	if _, reason, _ := otp.SpawnResult(m.Result); !made && reason == nil { // a process, but not the sender's
-		m.Result = exitReason(notsup)
-	}
-	asker, parent := b, b
-	if b != nil && b.isCall(m.Ref) && !b.hasAsked(m.Ref) {
-		asker, parent = nil, nil
-		if a := b.openCall(m.Ref); a != nil {
-			asker, parent = a.box, a.box
-			if a.spawns {
-				parent = b
-			}
-		}
-	}
-	if asker != nil && !asker.awaits(m) {
-		if !asker.ended() { // it is no answer
-			return
-		}
-		asker, parent = nil, nil
-	}
-	switch {
-	case made && b == nil:
-		n.orphan(pid, m, "noproc")
-	case made && (parent == nil || !parent.parentOf(pid, m)): // whoever asked has given up
-		n.orphan(pid, m, "abandoned")
-	}
-	switch {
-	case asker == nil:
-	case !asker.origin.private:
-		asker.notifyFrom(m.conn, m)
-	case made && parent == asker && m.Flags&dist.SpawnMonitored != 0: // it waits for the end
-	case !asker.answer(m) && made && parent != asker:
-		parent.disown(pid, m.Ref)
-		n.orphan(pid, m, "abandoned")
-	}
-}
-
-// spawnedBy reads the new process from a SPAWN_REPLY; false if there is none, or it is not one of
-// the sender's own.
-func (n *Node) spawnedBy(m *Message) (ei.Pid, bool) {
-	pid, reason, err := otp.SpawnResult(m.Result)
-	return pid, err == nil && reason == nil && string(pid.Node) == n.senderOf(m)
-}
-
-// senderOf is the node from which a signal comes.
-func (n *Node) senderOf(m *Message) string {
-	if m.conn == nil {
-		return n.Name()
-	}
-	return m.conn.peer.Name
-}
-
-// isCall tells whether a reference is that of a call in the mailbox's name, which has a mailbox of
-// its own.
-func (b *Mailbox) isCall(ref ei.Ref) bool { return !b.origin.private && ref.ID[2]&callBit != 0 }
-
-// openCall is the mailbox's call with a reference; nil if it is over, or not out yet.
-func (b *Mailbox) openCall(ref ei.Ref) *pendingCall {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if a := b.pendingCalls[ref]; a != nil && a.box != nil {
-		return a
-	}
-	return nil
-}
-
-// watcherOf is the mailbox that has a monitor which was set in b's name: that of a call, or b.
-func (b *Mailbox) watcherOf(ref ei.Ref) *Mailbox {
-	if b.isCall(ref) {
-		if a := b.openCall(ref); a != nil && !a.spawns {
-			return a.box
-		}
-	}
-	return b
-}
-
-// hasAsked tells whether the mailbox has asked for a process with SpawnRequest, and awaits the
-// answer.
-func (b *Mailbox) hasAsked(ref ei.Ref) bool {
-	b.lock()
-	defer b.mu.Unlock()
-	t, ok := b.bonds.Target(ref)
-	return ok && t.IsPending()
-}
-
-// awaits tells whether a SPAWN_REPLY may be the answer to a request of the mailbox, and notes that
-// it has come. A program may have sent the request itself (Conn.SendControl).
-func (b *Mailbox) awaits(m *Message) bool {
-	b.lock()
-	defer b.mu.Unlock()
-	t, ok := b.bonds.Target(m.Ref)
-	switch {
-	case !ok || !t.IsPending():
-		return !b.origin.private
-	case t.Node != b.n.senderOf(m):
-		return false
-	}
-	b.bonds.Unwatch(t, m.Ref)
-	return true
-}
-
-// parentOf begins the link and the monitor that a process has asked for in a SPAWN_REQUEST: on the
-// other side they are there already. False if the process has ended.
-func (b *Mailbox) parentOf(pid ei.Pid, m *Message) bool {
-	b.lock()
-	defer b.mu.Unlock()
-	if b.ended() {
-		return false
-	}
-	b.bonds.TakeChild(pid, m.Ref, m.Flags)
-	return true
-}
-
-// disown takes back what parentOf has begun.
-func (b *Mailbox) disown(pid ei.Pid, ref ei.Ref) {
-	b.lock()
-	defer b.mu.Unlock()
-	b.bonds.Disown(pid, ref)
-}
-
-// answer gives a call's mailbox the message that it waits for; false if the call is over.
-func (b *Mailbox) answer(m *Message) bool {
-	b.lock()
-	defer b.mu.Unlock()
-	if b.ended() {
-		return false
-	}
-	b.push(m)
-	return true
-}
-
-// orphan ends the link and the monitor of a new process whose parent has ended, or has given up.
-func (n *Node) orphan(pid ei.Pid, m *Message, reason ei.Atom) {
-	if m.Flags&dist.SpawnLinked != 0 {
-		n.tell(bonds.LinkExit(m.To, pid, exitReason(reason)))
-	}
-	if m.Flags&dist.SpawnMonitored != 0 {
-		n.tell(bonds.Demonitor(m.To, bonds.Target{Pid: pid}, m.Ref))
-	}
-}
-
 // change is changeNow, but first waits while the connection's queue is full.
 func (b *Mailbox) change(ctx context.Context, c *Conn, alter func() (*dist.Control, error)) error {
 	if c != nil {
-		if err := c.awaitRoom(ctx); err != nil && (ctx.Err() != nil || c.Err() == nil) {
+		if err := c.l.AwaitRoom(ctx); err != nil && (ctx.Err() != nil || c.Err() == nil) {
 			return err
 		}
 	}
@@ -374,11 +199,11 @@ func (b *Mailbox) changeNow(ctx context.Context, c *Conn, alter func() (*dist.Co
 // waits while c is frozen, too.
 func (b *Mailbox) lockWith(ctx context.Context, c *Conn) error {
 	for {
-		if err := b.lockBefore(ctx, life.Ending); err != nil || !c.life.IsFrozen() {
+		if err := b.lockBefore(ctx, life.Ending); err != nil || !c.l.Life().IsFrozen() {
 			return err
 		}
 		b.mu.Unlock()
-		if err := c.life.Before(ctx, life.Frozen); err != nil {
+		if err := c.l.Life().Before(ctx, life.Frozen); err != nil {
 			return err
 		}
 	}

@@ -503,7 +503,7 @@ func TestUnlinkWhileSignalWaits(t *testing.T) {
 		if ends {
 			c := b.Conn("wire@test")
 			require.NoError(t, c.Close())
-			<-c.left
+			<-c.l.Left()
 		}
 		require.Equal(t, ei.Atom("before"), term(t, full))
 		_, err = full.Receive(transport.NoWait())
@@ -562,7 +562,7 @@ func TestDemonitorBesideEnd(t *testing.T) {
 		x.Demonitor(refs[0])
 		x.DemonitorNode("bob@test")
 		require.NoError(t, x.Send(w.ctx(), x.Pid(), ei.Atom("mark")))
-		<-c.left
+		<-c.l.Left()
 		marked, late := false, 0
 		for unread(x) > 0 {
 			m, err := x.Receive(w.ctx())

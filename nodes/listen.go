@@ -36,13 +36,13 @@ type Listener struct {
 	taking wait.Tally
 }
 
-// Listen opens a listener on addr over Config.Transport: ei_listen, ei_xlisten. A dynamic node
-// without a name cannot: ErrUnnamed. Listen waits only while the node is frozen. After the node's
-// Close the error is ErrClosed, and ErrMoved if another process goes on as the node; if the
-// transport cannot listen (syscall.EADDRINUSE, say) it is a *transport.OpError. Nothing is accepted
-// before the first Accept. On a started node (see Start) one Accept is enough: from then on the
-// node serves the connections, whether Accept returns them or not. Config.Also is for addresses on
-// which Start accepts.
+// Listen opens a listener on addr over Config.Transport, with Config.Backlog: ei_listen,
+// ei_xlisten. A dynamic node without a name cannot: ErrUnnamed. Listen waits only while the node is
+// frozen. After the node's Close the error is ErrClosed, and ErrMoved if another process goes on as
+// the node; if the transport cannot listen (syscall.EADDRINUSE, say) it is a *transport.OpError.
+// Nothing is accepted before the first Accept. On a started node (see Start) one Accept is enough:
+// from then on the node serves the connections, whether Accept returns them or not. Config.Also is
+// for addresses on which Start accepts.
 func (n *Node) Listen(ctx context.Context, addr transport.Addr) (*Listener, error) {
 	return n.ListenOn(ctx, n.cfg.Transport, addr)
 }
@@ -62,7 +62,7 @@ func (n *Node) ListenOn(ctx context.Context, tr transport.Transport, addr transp
 	if err != nil {
 		return nil, wrap("listen", "", err)
 	}
-	tl, err := tr.Listen(addr, 0)
+	tl, err := tr.Listen(addr, n.cfg.Backlog)
 	if err != nil {
 		return nil, err // it says what was attempted, and where
 	}
@@ -194,7 +194,7 @@ func (l *Listener) endUnlock(err error) {
 // turnAway ends a connection that Accept will not return, unless the upper level serves it.
 func (l *Listener) turnAway(c *Conn) {
 	if !l.n.started.Load() {
-		c.fail(ErrClosed)
+		c.l.Fail(ErrClosed)
 	}
 }
 

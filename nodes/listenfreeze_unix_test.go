@@ -213,7 +213,7 @@ func TestUpgradeUnaccepted(t *testing.T) {
 	require.Equal(t, "alice@test", c.Name())
 	ended := n.Conn("bob@test")
 	require.NoError(t, ended.Close())
-	arrives(t, ended.left, "the end of the connection")
+	arrives(t, ended.l.Left(), "the end of the connection")
 
 	f, err := n.Freeze(w.ctx())
 	require.NoError(t, err)

@@ -213,7 +213,7 @@ func (m *peersMachine) settle() {
 			if ca == nil {
 				continue
 			}
-			if ca.initiated == cb.initiated {
+			if ca.l.Record().Initiated == cb.l.Record().Initiated {
 				m.t.Error("two halves of different connections")
 			}
 			for _, way := range [][2]int{{i, j}, {j, i}} { // it works

@@ -16,6 +16,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/inbox"
 	"github.com/cnode-go/cnode/nodes/internal/life"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -96,14 +97,13 @@ type Mailbox struct {
 	origin origin
 	born   int64       // when the process was made, in ns since 1970; 0: for a call
 	traps  atomic.Bool // exit signals become messages; changes with mu held
-	// gets the messages instead of the inbox; nil for the program's own processes
-	hook hook
+	own    Handler     // takes the messages at once, of a process of the node's own; nil: the inbox does
 
 	mu     sync.Mutex // guards what follows, unless said otherwise
 	inbox  inbox.Inbox[*Message]
 	bonds  bonds.Bonds // links, monitors and aliases
 	nodes  nodeBonds   // what it hears of connections
-	served served      // of a Server, or a Handler
+	served service     // of a Server, or a Handler
 	moves
 	names        []ei.Atom               // guarded by processes.mu
 	pendingCalls map[ei.Ref]*pendingCall // its calls in progress
@@ -119,7 +119,7 @@ type origin struct {
 	private bool   // it belongs to a call
 	over    *Conn  // over this connection
 	ref     ei.Ref // the alias to which the call's reply goes; without words: none
-	spawned *run   // of the function whose process it is: peers pay for all that is unread
+	spawned *task  // of the function whose process it is: peers pay for all that is unread
 }
 
 // A moves is what a mailbox has to do with other processes of the operating system.
@@ -136,7 +136,7 @@ type moves struct {
 // node, call NewMailbox in Config.Setup or after Start: a process fixes the creation (ErrTooLate).
 func (n *Node) NewMailbox(o *MailboxOptions) (*Mailbox, error) { return n.register("", nil, o) }
 
-func (n *Node) newMailbox(h hook, o *MailboxOptions, edit ...func(b *Mailbox)) (*Mailbox, error) {
+func (n *Node) newMailbox(h Handler, o *MailboxOptions, edit ...func(b *Mailbox)) (*Mailbox, error) {
 	pid, err := n.NewPid()
 	if err != nil {
 		return nil, err
@@ -153,8 +153,8 @@ func (n *Node) newMailbox(h hook, o *MailboxOptions, edit ...func(b *Mailbox)) (
 }
 
 // init makes a mailbox that is not on the table yet.
-func (b *Mailbox) init(n *Node, pid ei.Pid, h hook, o *MailboxOptions) {
-	b.n, b.pid, b.hook = n, pid, h
+func (b *Mailbox) init(n *Node, pid ei.Pid, h Handler, o *MailboxOptions) {
+	b.n, b.pid, b.own, b.served.b = n, pid, h, b
 	if o != nil {
 		b.opts = *o
 		b.traps.Store(o.TrapExit)
@@ -181,20 +181,20 @@ func (n *Node) newPrivate(calls *Conn, alias ei.Ref) (*Mailbox, error) {
 }
 
 // initSpawned makes the process of a function. It is not moved with the node either.
-func (b *Mailbox) initSpawned(t *run) error {
-	pid, err := t.n.NewPid()
+func (b *Mailbox) initSpawned(k *task) error {
+	pid, err := k.n.NewPid()
 	if err != nil {
 		return err
 	}
-	b.origin.spawned = t
-	b.init(t.n, pid, nil, nil)
+	b.origin.spawned = k
+	b.init(k.n, pid, nil, nil)
 	return b.enroll()
 }
 
 // isMadeFor tells whether it is the process of a function that the peer has called, or spawned.
 func (b *Mailbox) isMadeFor(peer string) bool {
-	by := b.origin.spawned.caller()
-	return by != nil && by.peer.Name == peer
+	k := b.origin.spawned
+	return k != nil && k.run.conn != nil && k.run.conn.Name() == peer
 }
 
 // SetLimit changes MailboxOptions.Limit and Full: for the process of a function, too, which has
@@ -225,7 +225,7 @@ func (b *Mailbox) Inherited() (state []byte, ok bool) {
 func (b *Mailbox) stays() bool { return b.origin.private || b.origin.spawned != nil }
 
 // isNodes tells whether a process is the node's own.
-func (b *Mailbox) isNodes() bool { return b.hook != nil || b.origin.private || b.opts.lasting }
+func (b *Mailbox) isNodes() bool { return b.own != nil || b.origin.private || b.opts.lasting }
 
 // Pid is the mailbox's process identifier.
 func (b *Mailbox) Pid() ei.Pid { return b.pid }
@@ -385,8 +385,8 @@ func loopStop(ctx context.Context, b *Mailbox) <-chan struct{} {
 	switch t := runOf(ctx); {
 	case t == nil:
 		return nil
-	case t.n != nil:
-		return t.n.Stopping()
+	case t.task != nil:
+		return t.task.n.Stopping()
 	}
 	return b.n.Stopping()
 }
@@ -470,16 +470,6 @@ func (b *Mailbox) lockBefore(ctx context.Context, p life.Phase) error {
 	}
 }
 
-// atEnd arranges for cancel to be called when the mailbox ends, or at once if it has ended.
-func (b *Mailbox) atEnd(cancel func()) {
-	b.mu.Lock()
-	b.served.cancel = cancel
-	b.mu.Unlock()
-	if b.ended() {
-		cancel()
-	}
-}
-
 // hasMoved tells whether the mailbox has ended because it goes on elsewhere, as a rule in another
 // process.
 func (b *Mailbox) hasMoved() bool { return b.ended() && b.moved }
@@ -497,7 +487,7 @@ func (b *Mailbox) suspend(is bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if is {
-		b.inbox.Only(func(m *Message) bool { return m.isOrderTo(b) })
+		b.inbox.Only(func(m *Message) bool { return otp.ReadRequest(m.Payload).Kind == otp.System || b.isOfParent(m) })
 	} else {
 		b.inbox.Only(nil)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/queue"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/inbox"
 	"github.com/cnode-go/cnode/transport"
@@ -221,8 +222,8 @@ func TestMailboxFullBesideHalt(t *testing.T) {
 		}
 		synctest.Wait()
 		c := b.Conn("wire@test")
-		require.NoError(t, c.stopReading(w.ctx()))
-		c.resumeReading()
+		require.NoError(t, c.l.StopReading(w.ctx()))
+		c.l.ResumeReading()
 		for i := range 3 {
 			require.Equal(t, ei.Int(i), term(t, full))
 		}
@@ -258,7 +259,7 @@ func TestMailboxFullBlocks(t *testing.T) {
 		require.Greater(t, unread(full), limit+share-3*(1000+messageCost))
 		mu.Lock()
 		require.Less(t, sent[here], 10)
-		require.Less(t, sent[remote], 10+(share+transport.DefaultQueueLimit+200<<10)/1000, "in the end the sender of a remote node waits too")
+		require.Less(t, sent[remote], 10+(share+queue.DefaultLimit+200<<10)/1000, "in the end the sender of a remote node waits too")
 		mu.Unlock()
 		// Others do not wait.
 		require.NoError(t, third.Send(w.ctx(), other.Pid(), "hello"))
@@ -434,9 +435,9 @@ func TestMailboxCountsMemory(t *testing.T) {
 			counted := unread(to)
 			m, err := to.Receive(w.ctx())
 			require.NoError(t, err)
-			memory := int(unsafe.Sizeof(*m)) + cap(m.buf) + cap(m.whole)
-			if m.buf == nil || size > 128<<10 { // it is not within the frame
-				memory = int(unsafe.Sizeof(*m)) + max(cap(m.buf)+cap(m.whole), cap(m.Payload))
+			memory := int(unsafe.Sizeof(*m)) + m.mem.Size()
+			if frame, _ := m.mem.Inside(); frame == nil || size > 128<<10 { // it is not within the frame
+				memory = int(unsafe.Sizeof(*m)) + max(m.mem.Size(), cap(m.Payload))
 			}
 			require.GreaterOrEqual(t, counted, memory, size)
 			require.LessOrEqual(t, counted, memory+64, size)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -15,11 +16,11 @@ import (
 	"github.com/cnode-go/cnode/nodes/metrics"
 )
 
-// A meter is what a node has while somebody measures it.
-type meter struct {
-	metrics.Hooks
-	of    []*metrics.Hooks
-	calls *metrics.Table
+// meters are the Hooks of those that measure the node. What is called while anybody does are the
+// Hooks that join them: link.Env.Meter.
+type meters struct {
+	mu sync.Mutex
+	of []*metrics.Hooks
 }
 
 // Measure has the functions of h called as things happen, beside those of others that measure the
@@ -28,57 +29,37 @@ type meter struct {
 // are up already are not reported. A node that nobody measures spends nothing on it. h must not
 // change any more.
 func (n *Node) Measure(h *metrics.Hooks) (stop func()) {
-	n.remeter(func(of []*metrics.Hooks) []*metrics.Hooks { return append(slices.Clone(of), h) })
+	n.remeter(func(of []*metrics.Hooks) []*metrics.Hooks { return append(of, h) })
 	return func() {
 		n.remeter(func(of []*metrics.Hooks) []*metrics.Hooks {
-			return slices.DeleteFunc(slices.Clone(of), func(other *metrics.Hooks) bool { return other == h })
+			return slices.DeleteFunc(of, func(other *metrics.Hooks) bool { return other == h })
 		})
 	}
 }
 
 func (n *Node) remeter(change func(of []*metrics.Hooks) []*metrics.Hooks) {
-	for {
-		was, is := n.meter.Load(), &meter{calls: &n.stats.calls}
-		if was != nil {
-			is.of = was.of
-		}
-		if is.of = change(is.of); len(is.of) == 0 {
-			is = nil
-		} else {
-			is.Hooks = *metrics.Join(is.of...)
-		}
-		if n.meter.CompareAndSwap(was, is) {
-			return
-		}
+	n.meters.mu.Lock()
+	defer n.meters.mu.Unlock()
+	n.meters.of = change(n.meters.of)
+	if len(n.meters.of) == 0 {
+		n.links.Meter.Store(nil)
+		return
+	}
+	n.links.Meter.Store(metrics.Join(n.meters.of...))
+}
+
+// reportUp reports that the connection is up, reportDown that it has ended here. Others may have
+// used it before.
+func (c *Conn) reportUp() {
+	if m := c.n.links.Meter.Load(); m != nil && m.ConnUp != nil && c.kind() == direct {
+		m.ConnUp(c.l.Record())
 	}
 }
 
-// measured is the meter for the connection; nil if nobody measures, or it is one between workers.
-func (c *Conn) measured() *meter {
-	if m := c.env.meter.Load(); m != nil && c.kind() == direct {
-		return m
-	}
-	return nil
-}
-
-// tellUp reports that the connection is up, tellDown that it has ended here. Others may have used
-// it before.
-func (c *Conn) tellUp() {
-	if m := c.measured(); m != nil && m.ConnUp != nil {
-		m.ConnUp(&c.record)
-	}
-}
-
-func (c *Conn) tellDown(err error) {
-	if m := c.measured(); m != nil && m.ConnDown != nil {
-		m.ConnDown(&c.record, endCause(err), err)
-	}
-}
-
-// tellFull reports that a sender has to wait.
-func (c *Conn) tellFull() {
-	if m := c.measured(); m != nil && m.QueueFull != nil {
-		m.QueueFull(&c.record)
+func (c *Conn) reportDown(err error) {
+	if m := c.n.links.Meter.Load(); m != nil && m.ConnDown != nil && c.kind() == direct {
+		word, _ := endOf(err)
+		m.ConnDown(c.l.Record(), word, err)
 	}
 }
 
@@ -121,32 +102,37 @@ func isNumber(s string, base int) bool {
 	return err == nil
 }
 
-// endCause is the word for the end of a connection: see metrics.Hooks.
-func endCause(err error) string {
+// endOf sorts the error with which a connection has ended: the word for it (see metrics.Hooks), and
+// what whoever watches nodes hears. The first row that fits is that of an error which wraps
+// several.
+func endOf(err error) (word string, why DownReason) {
 	for _, end := range []struct {
-		err  error
 		word string
+		why  DownReason
+		errs []error
 	}{
-		{ErrMoved, "moved"}, {ErrClosed, "closed"}, {ErrTickTimeout, "tick_timeout"}, {ErrSuperseded, "superseded"},
-		{io.EOF, "peer_closed"}, {io.ErrUnexpectedEOF, "peer_closed"}, {syscall.ECONNRESET, "peer_closed"}, {syscall.EPIPE, "peer_closed"},
-		{ErrFrameTooLong, "malformed"},
-		{dist.ErrTooMuchIncomplete, "malformed"},
+		{"tick_timeout", DownTickTimeout, []error{ErrTickTimeout}}, // it may wrap why nothing could be sent
+		{"superseded", DownSuperseded, []error{ErrSuperseded}},
+		{"moved", DownMoved, []error{ErrMoved}},
+		{"closed", DownClosedHere, []error{ErrClosed}},
+		{"peer_closed", DownClosedThere, []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE}},
+		{"malformed", DownBroken, []error{ErrFrameTooLong, dist.ErrTooMuchIncomplete}},
 	} {
-		if errors.Is(err, end.err) {
-			return end.word
+		if slices.ContainsFunc(end.errs, func(e error) bool { return errors.Is(err, e) }) {
+			return end.word, end.why
 		}
 	}
 	control, frame := new(dist.ControlError), new(dist.FrameError)
 	if errors.As(err, &control) || errors.As(err, &frame) {
-		return "malformed"
+		return "malformed", DownBroken
 	}
-	return "error"
+	return "error", DownBroken
 }
 
 // tellHandshakeFailed reports a handshake that has failed, unless another one with that peer goes
 // on, or it was given up here.
 func (n *Node) tellHandshakeFailed(peer string, initiated bool, err error) {
-	m := n.meter.Load()
+	m := n.links.Meter.Load()
 	if m == nil || m.HandshakeFailed == nil || gaveWay(err) || errors.Is(err, context.Canceled) || errors.Is(err, ErrClosed) {
 		return
 	}
@@ -181,48 +167,19 @@ func handshakeCause(err error) string {
 	return "error"
 }
 
-// countReceived counts a message that has come, in a last frame of so many bytes.
-func (c *Conn) countReceived(m *Message, frame int64) {
-	c.messages.Add(1)
-	if c.env.meter.Load() != nil {
-		c.tellReceived(m, frame)
-	}
-}
-
-// countSent counts messages that were given to the queue, each of so many bytes.
-func (c *Conn) countSent(messages int64, bytes int) {
-	c.sentCount.Add(messages)
-	if c.env.meter.Load() != nil {
-		c.tellSent(messages, bytes)
-	}
-}
-
-func (c *Conn) tellReceived(m *Message, frame int64) {
-	if h := c.measured(); h != nil && h.MessageIn != nil {
-		h.MessageIn(&c.record, max(int(frame), len(m.Payload)))
-	}
-}
-
-func (c *Conn) tellSent(messages int64, bytes int) {
-	if h := c.measured(); h != nil && h.MessageOut != nil {
-		for range messages {
-			h.MessageOut(&c.record, bytes)
-		}
-	}
-}
-
 // A measuring is a call in progress; nil: nobody measures.
 type measuring struct {
-	m     *meter // nil: it has ended
+	n     *Node
+	m     *metrics.Hooks // nil: it has ended
 	ctx   context.Context
 	call  metrics.Call
 	began time.Time
 }
 
 // measure begins a call. What belongs to it gets the context.
-func (m *meter) measure(ctx context.Context, call metrics.Call) (context.Context, *measuring) {
+func (n *Node) measure(ctx context.Context, m *metrics.Hooks, call metrics.Call) (context.Context, *measuring) {
 	call.Peer, call.Module, call.Function = metrics.Clip(call.Peer), metrics.Clip(call.Module), metrics.Clip(call.Function)
-	r := &measuring{m: m, ctx: ctx, call: call, began: time.Now()}
+	r := &measuring{n: n, m: m, ctx: ctx, call: call, began: time.Now()}
 	if m.CallBegun != nil {
 		r.ctx = m.CallBegun(ctx, &r.call)
 	}
@@ -231,7 +188,7 @@ func (m *meter) measure(ctx context.Context, call metrics.Call) (context.Context
 
 // measureServer begins a run of a Server's function.
 func (b *Mailbox) measureServer(ctx context.Context, c *Conn, function string) (context.Context, *measuring) {
-	m := b.n.meter.Load()
+	m := b.n.links.Meter.Load()
 	if m == nil {
 		return ctx, nil
 	}
@@ -241,37 +198,37 @@ func (b *Mailbox) measureServer(ctx context.Context, c *Conn, function string) (
 		name = string(b.names[0])
 	}
 	b.n.procs.mu.RUnlock()
-	return m.measure(ctx, metrics.Call{Peer: c.peerName(), Kind: metrics.KindServer, Module: name, Function: function})
+	return b.n.measure(ctx, m, metrics.Call{Peer: c.peerName(), Kind: metrics.KindServer, Module: name, Function: function})
 }
 
 // measureFunction begins a run of an exposed function; fn is nil if there is none of that name.
 func (n *Node) measureFunction(ctx context.Context, c *Conn, f function, fn Func) (context.Context, *measuring) {
-	m := n.meter.Load()
+	m := n.links.Meter.Load()
 	if m == nil {
 		return ctx, nil
 	}
 	if fn == nil {
 		f = function{}
 	}
-	return m.measure(ctx, metrics.Call{Peer: c.peerName(), Kind: metrics.KindFunction, Module: string(f.module), Function: string(f.name)})
+	return n.measure(ctx, m, metrics.Call{Peer: c.peerName(), Kind: metrics.KindFunction, Module: string(f.module), Function: string(f.name)})
 }
 
 // measureMade begins a call that this node makes.
 func (n *Node) measureMade(ctx context.Context, kind metrics.Kind, node, module, function string) (context.Context, *measuring) {
-	m := n.meter.Load()
+	m := n.links.Meter.Load()
 	if m == nil {
 		return ctx, nil
 	}
 	if node == n.Name() {
 		node = ""
 	}
-	return m.measure(ctx, metrics.Call{Out: true, Peer: node, Kind: kind, Module: module, Function: function})
+	return n.measure(ctx, m, metrics.Call{Out: true, Peer: node, Kind: kind, Module: module, Function: function})
 }
 
 // peerName is the name of the other node; "" for a caller of this one.
 func (c *Conn) peerName() string {
 	if c = c.toOthers(); c != nil {
-		return c.peer.Name
+		return c.Name()
 	}
 	return ""
 }
@@ -283,7 +240,7 @@ func (r *measuring) end(outcome metrics.Outcome, err error) {
 	m := r.m
 	r.m = nil
 	r.call.Duration, r.call.Outcome, r.call.Err = time.Since(r.began), outcome, err
-	m.calls.Add(&r.call)
+	r.n.stats.calls.Add(&r.call)
 	if m.CallEnded != nil {
 		m.CallEnded(r.ctx, &r.call)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/metrics"
 	"github.com/cnode-go/cnode/test/expect"
 )
@@ -85,7 +86,7 @@ func TestTickMissedHook(t *testing.T) {
 		p.listen(func([]byte, time.Duration) {}) // and says nothing
 		<-c.Done()
 		synctest.Wait()
-		for range missedTicks {
+		for range link.MissedTicks {
 			require.Equal(t, "missed wire@test", <-all)
 		}
 		require.Equal(t, "tick_timeout wire@test", <-all)

@@ -9,6 +9,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -102,7 +103,7 @@ func (b *Mailbox) Demonitor(ref ei.Ref) {
 		b.unwatch(t, ref)
 		ctl := bonds.Demonitor(b.pid, t, ref)
 		// a peer that reads nothing for a while must not lose the connection over any number of them
-		if c != nil && c.tellLazily(transport.NoWait(), ctl, transport.PostLazy) {
+		if c != nil && c.l.Send(transport.NoWait(), link.Lazily, ctl, nil) != link.ErrNoRoom {
 			return nil, nil
 		}
 		return ctl, nil
@@ -148,7 +149,7 @@ func (b *Mailbox) MonitorNode(ctx context.Context, node string) error {
 	b.nodes.owe(c, 1)
 	b.mu.Unlock()
 	if c.Err() != nil { // c ended in between, perhaps before the note
-		<-c.left
+		<-c.l.Left()
 		b.answerMonitorNodes(c)
 	}
 	return nil
@@ -176,7 +177,7 @@ func (b *Mailbox) DemonitorNode(node string) {
 // answerMonitorNodes answers the calls of MonitorNode that wait for the end of a connection.
 func (b *Mailbox) answerMonitorNodes(c *Conn) {
 	b.lock()
-	b.sendNodedown(c.peer.Name, b.nodes.settle(c))
+	b.sendNodedown(c.Name(), b.nodes.settle(c))
 }
 
 // sendNodedown sends {nodedown, Node} to the mailbox, as often as times says. b.mu is held on
@@ -193,9 +194,10 @@ func (b *Mailbox) sendNodedown(node string, times int) {
 }
 
 // notifyUnlock puts the messages of signals into the mailbox, in one step with the change that
-// caused them; a hook gets them afterwards. b.mu is held on entry, and released on return.
+// caused them; one of the node's own processes gets them afterwards. b.mu is held on entry, and
+// released on return.
 func (b *Mailbox) notifyUnlock(all []*Message) {
-	if b.hook == nil && !b.ended() {
+	if b.own == nil && !b.ended() {
 		for _, m := range all {
 			b.push(m)
 		}
@@ -267,7 +269,7 @@ func (b *Mailbox) takeDown(m *Message) {
 	b.lock()
 	from := ""
 	if m.conn != nil {
-		from = m.conn.peer.Name
+		from = m.conn.Name()
 	}
 	t, ok := b.bonds.TakeDown(m.Ref, from)
 	if !ok {
@@ -353,7 +355,7 @@ func (b *Mailbox) aliasOptions(options []AliasOption) (how AliasOption, err erro
 	switch end := how & aliasEnds; {
 	case how == 0:
 		return 0, nil
-	case b.hook != nil:
+	case b.own != nil:
 		return 0, errors.ErrUnsupported
 	case how&^(aliasEnds|AliasPriority) != 0 || end&(end-1) != 0 || end == 0:
 		return 0, fmt.Errorf("alias options %v: want one of AliasExplicit, AliasReply and AliasDemonitor", options)

@@ -2,14 +2,11 @@ package nodes
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -54,7 +51,7 @@ func (c *Conn) nodeType() NodeTypes {
 	switch {
 	case c.kind() != direct:
 		return 0
-	case c.peer.Flags.Has(dist.FlagPublished):
+	case c.l.Peer().Flags.Has(dist.FlagPublished):
 		return VisibleNodes
 	}
 	return HiddenNodes
@@ -75,8 +72,8 @@ func (s *nodeBonds) owe(c *Conn, count int) { lazymap.Put(&s.downs, c, s.downs[c
 // owed lists how many there are to be about a node, or about all if it is empty.
 func (s *nodeBonds) owed(node string) (all []states.Down) {
 	for c, count := range s.downs {
-		if node == "" || node == c.peer.Name {
-			all = append(all, states.Down{Node: c.peer.Name, Count: count})
+		if node == "" || node == c.Name() {
+			all = append(all, states.Down{Node: c.Name(), Count: count})
 		}
 	}
 	return all
@@ -85,7 +82,7 @@ func (s *nodeBonds) owed(node string) (all []states.Down) {
 // awaited is a connection with a node whose nodedown the process is to get; nil: there is none.
 func (s *nodeBonds) awaited(node string) (c *Conn) {
 	for other := range s.downs {
-		if other.peer.Name == node {
+		if other.Name() == node {
 			c = other
 		}
 	}
@@ -134,8 +131,8 @@ func (s *nodeBonds) hears(c *Conn) bool {
 // was away.
 func (s *nodeBonds) noteUp(c *Conn) (back bool) {
 	lazymap.Put(&s.up, c, true)
-	back = s.away[c.peer.Name] == c.nodeType()
-	delete(s.away, c.peer.Name)
+	back = s.away[c.Name()] == c.nodeType()
+	delete(s.away, c.Name())
 	return back
 }
 
@@ -150,7 +147,7 @@ func (s *nodeBonds) noteDown(c *Conn) bool {
 func (s *nodeBonds) depart(c *Conn) {
 	delete(s.downs, c)
 	if s.noteDown(c) {
-		lazymap.PutFew(&s.away, c.peer.Name, c.nodeType(), peers.MaxAway)
+		lazymap.PutFew(&s.away, c.Name(), c.nodeType(), peers.MaxAway)
 	}
 }
 
@@ -200,7 +197,7 @@ func (b *Mailbox) MonitorNodes(types NodeTypes) (up []string, err error) {
 	}
 	for c := range known {
 		if b.nodes.up[c] {
-			up = append(up, c.peer.Name)
+			up = append(up, c.Name())
 		}
 	}
 	slices.Sort(up)
@@ -213,7 +210,7 @@ func (n *Node) tellUp(c *Conn) {
 	if c.nodeType() == 0 {
 		return
 	}
-	n.watches.tell(func(w *nodeWatch) { w.tellUp(c) })
+	n.watches.tell(func(w *nodeWatch) { w.hearUp(c) })
 	if !n.procs.told.Load() {
 		return
 	}
@@ -226,7 +223,7 @@ func (b *Mailbox) tellNodeup(c *Conn) {
 	b.lock()
 	defer b.mu.Unlock()
 	if b.nodes.hears(c) && !b.nodes.noteUp(c) {
-		b.tellNode("nodeup", c.peer.Name, c.nodeType())
+		b.tellNode("nodeup", c.Name(), c.nodeType())
 	}
 }
 
@@ -235,7 +232,7 @@ func (b *Mailbox) tellNodedown(c *Conn) {
 	b.lock()
 	defer b.mu.Unlock()
 	if b.nodes.noteDown(c) {
-		b.tellNode("nodedown", c.peer.Name, c.nodeType())
+		b.tellNode("nodedown", c.Name(), c.nodeType())
 	}
 }
 
@@ -314,24 +311,11 @@ const (
 // DownReasonOf sorts the error with which a connection has ended, that of Conn.Err. It is 0 for
 // nil.
 func DownReasonOf(err error) DownReason {
-	is := func(these ...error) bool {
-		return slices.ContainsFunc(these, func(e error) bool { return errors.Is(err, e) })
-	}
-	switch {
-	case err == nil:
+	if err == nil {
 		return 0
-	case is(ErrTickTimeout):
-		return DownTickTimeout
-	case is(ErrSuperseded):
-		return DownSuperseded
-	case is(ErrMoved):
-		return DownMoved
-	case is(ErrClosed):
-		return DownClosedHere
-	case is(io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE):
-		return DownClosedThere
 	}
-	return DownBroken
+	_, why := endOf(err)
+	return why
 }
 
 // String says it in words.
@@ -471,7 +455,7 @@ func (w *nodeWatch) catchUp(connections func() []*Conn) {
 	}
 }
 
-func (w *nodeWatch) tellUp(c *Conn) {
+func (w *nodeWatch) hearUp(c *Conn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.keeps() {
@@ -479,7 +463,7 @@ func (w *nodeWatch) tellUp(c *Conn) {
 	}
 }
 
-func (w *nodeWatch) tellDown(c *Conn) {
+func (w *nodeWatch) hearDown(c *Conn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.keeps() && w.up[c] {
@@ -497,14 +481,14 @@ func (w *nodeWatch) keeps() bool {
 func (w *nodeWatch) noteUp(c *Conn) {
 	if t := c.nodeType(); t != 0 && !w.up[c] && c.Err() == nil {
 		w.up[c] = true
-		w.note(NodeEvent{Node: c.peer.Name, Up: true, Type: t})
+		w.note(NodeEvent{Node: c.Name(), Up: true, Type: t})
 	}
 }
 
 // noteDown adds an event; w.mu is held.
 func (w *nodeWatch) noteDown(c *Conn) {
 	delete(w.up, c)
-	w.note(NodeEvent{Node: c.peer.Name, Type: c.nodeType(), Why: DownReasonOf(c.Err()), Err: c.Err()})
+	w.note(NodeEvent{Node: c.Name(), Type: c.nodeType(), Why: DownReasonOf(c.Err()), Err: c.Err()})
 }
 
 func (w *nodeWatch) note(e NodeEvent) {

@@ -46,7 +46,7 @@ func TestMonitorNodesInOrder(t *testing.T) {
 				for _, n := range []*Node{a, b} {
 					for _, c := range n.connections() {
 						ended(t, c)
-						arrives(t, c.left, "the end")
+						arrives(t, c.l.Left(), "the end")
 					}
 				}
 			}
@@ -68,7 +68,7 @@ func TestMonitorNodesBesideEnd(t *testing.T) {
 		c, err := a.Connect(w.ctx(), "bob@test")
 		require.NoError(t, err)
 		closed := async(func() (int, error) { return 0, c.Close() })
-		c.fail(ErrClosed)
+		c.l.Fail(ErrClosed)
 		require.NoError(t, arrives(t, closed, "Close").err)
 		r := arrives(t, asked, "MonitorNodes")
 		require.NoError(t, r.err)

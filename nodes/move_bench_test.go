@@ -60,7 +60,7 @@ func benchmarkMoveConn(b *testing.B, pause time.Duration) {
 			}
 			c := conn()
 			if err := c.SendName(ctx, "sink", make([]byte, 100)); errors.Is(err, ErrMoved) {
-				<-c.left
+				<-c.l.Left()
 			}
 			if pause > 0 && i%20 == 0 {
 				time.Sleep(pause)
@@ -87,11 +87,11 @@ func benchmarkMoveConn(b *testing.B, pause time.Duration) {
 		c, err := r.n[r.here].Adopt(ctx, m)
 		require.NoError(b, err)
 		adopted := time.Now()
-		before := c.messages.Load()
+		before := c.l.Traffic().MessagesReceived
 		current.Lock()
 		r.c = c
 		current.Unlock()
-		for c.messages.Load() == before {
+		for c.l.Traffic().MessagesReceived == before {
 			time.Sleep(10 * time.Microsecond)
 		}
 		end := time.Now()

@@ -42,7 +42,7 @@ func moveAmidFragments(t *testing.T, kind string, flags dist.Flags) {
 	w := newWorld(t, kind)
 	peer := w.started("peer")
 	r := w.shuttle("peer@test", true, func(c *Config) { c.Flags = flags })
-	for _, s := range []*transport.Stream{r.c.s, w.conn(peer, "mover@test").s} {
+	for _, s := range []*transport.Stream{r.c.l.Stream(), w.conn(peer, "mover@test").l.Stream()} {
 		require.NoError(t, errors.Join(narrow(s, unix.SO_SNDBUF), narrow(s, unix.SO_RCVBUF)))
 	}
 	var in, out [senders]*numbers
@@ -96,7 +96,7 @@ func moveAmidFragments(t *testing.T, kind string, flags dist.Flags) {
 				case err == nil:
 					i++
 				case errors.Is(err, ErrMoved):
-					<-c.left
+					<-c.l.Left()
 				default:
 					t.Error(err)
 					return
@@ -121,11 +121,11 @@ func moveAmidFragments(t *testing.T, kind string, flags dist.Flags) {
 		r.here = 1 - r.here
 		c, err := r.n[r.here].Adopt(w.ctx(), m)
 		require.NoError(t, err)
-		before := c.received.Load()
+		before := c.l.Traffic().BytesReceived
 		current.Lock()
 		r.c = c
 		current.Unlock()
-		for deadline := time.Now().Add(tick); going && c.received.Load() == before && time.Now().Before(deadline); {
+		for deadline := time.Now().Add(tick); going && c.l.Traffic().BytesReceived == before && time.Now().Before(deadline); {
 			runtime.Gosched()
 		}
 	}
@@ -164,7 +164,7 @@ func TestMoveAmidLargest(t *testing.T) {
 		go func() { assert.NoError(t, from.SendNameRaw(w.ctx(), "sink", payload)) }()
 	}
 	for _, to := range []*Conn{c, there} {
-		require.Eventually(t, func() bool { return to.received.Load() > int64(size/4) }, tooLong, tick)
+		require.Eventually(t, func() bool { return to.l.Traffic().BytesReceived > int64(size/4) }, tooLong, tick)
 	}
 	m, err := c.Detach(w.ctx())
 	require.NoError(t, err)

@@ -15,8 +15,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/cookie"
 	"github.com/cnode-go/cnode/nodes/internal/hush"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/peers"
 	"github.com/cnode-go/cnode/nodes/internal/permit"
 	"github.com/cnode-go/cnode/nodes/internal/places"
@@ -59,6 +61,7 @@ type Node struct {
 	arrivals atomic.Uint64 // connections accepted, ever
 	opened   atomic.Uint64 // listeners, ever
 
+	meters   meters
 	requests *places.Memory // what requests of peers take that wait or run
 	overflow *places.Memory // what messages of peers take for which their mailboxes have no room
 
@@ -96,7 +99,7 @@ func New(cfg Config) (*Node, error) {
 		return nil, wrap("new node", "", err)
 	}
 	n := &Node{
-		env: env{cfg: cfg, made: time.Now()}, name: cfg.Name, router: alone{}, rules: rules,
+		env: env{cfg: cfg}, name: cfg.Name, router: alone{}, rules: rules,
 		creation:  rand.Uint32()>>2 + 4, // 1..3 belong to clients with 16-bit creations
 		listeners: map[*Listener]struct{}{},
 	}
@@ -109,19 +112,27 @@ func New(cfg Config) (*Node, error) {
 	}
 	cookie.Judge(cfg.Cookie, n.log)
 	n.ctx, n.end = context.WithCancelCause(context.Background())
-	n.followed, n.alone = context.WithValue(n.ctx, resultKey{}, true), context.WithValue(n.ctx, resultKey{}, false)
-	n.on = n.connEvents()
+	n.followed, n.alone = link.Followed(n.ctx, true), link.Followed(n.ctx, false)
 	n.drain.init()
 	context.AfterFunc(n.ctx, func() { n.reach(StateClosed); n.pool.Close() })
-	n.scratch.New = func() any { b := make([]byte, 0, 512); return &b }
 	n.ids.pid.Store(uint64(cfg.Worker) << (pidBits + workerBits))
 	n.ids.ref.Store(rand.Uint64() >> 1)
 	n.instance = rand.Uint64()
 	n.requests = places.NewMemory(cfg.OverflowLimit, places.DefaultMemory)
 	n.overflow = places.NewMemory(cfg.OverflowLimit, places.DefaultMemory)
-	n.incomplete = places.NewMemory(cfg.OverflowLimit, places.Quarter) // where it ends connections
+	n.initLinks()
 	n.procs.init(n)
 	return n, nil
+}
+
+// initLinks gives the node's connections what they know of it.
+func (n *Node) initLinks() {
+	l := &n.links
+	l.Log, l.Ctx, l.MaxFrame, l.QueueLimit, l.TickInterval = n.log, n.ctx, n.cfg.MaxFrame, n.cfg.QueueLimit, n.cfg.TickInterval
+	l.Published, l.SendWhole, l.Encode = n.cfg.Flags.Has(dist.FlagPublished), n.cfg.SendWhole, n.encode()
+	l.Goroutines, l.Malformed = &n.goroutines, &n.stats.malformed
+	l.Incomplete = places.NewMemory(n.cfg.OverflowLimit, places.Quarter) // where it ends connections
+	l.Init()
 }
 
 // Close ends the node at once: the registration at the port mapper, mailboxes (with reason
@@ -277,11 +288,11 @@ func (n *Node) Stats() Stats {
 	s.Calls, s.CallsWaiting = n.procs.places.Counts()
 	s.Published = n.isPublished() || n.part != nil && !n.part.unpublished.Load() && n.Err() == nil
 	for _, c := range n.connections() {
-		queued, sent := c.q.Buffered()
+		t := c.l.Traffic()
 		s.Peers = append(s.Peers, PeerStats{
-			Name:             c.peer.Name,
-			MessagesReceived: c.messages.Load(), MessagesSent: c.sentCount.Load(),
-			BytesReceived: c.received.Load(), BytesSent: sent, BytesQueued: queued + c.out.Bytes(),
+			Name:             c.Name(),
+			MessagesReceived: t.MessagesReceived, MessagesSent: t.MessagesSent,
+			BytesReceived: t.BytesReceived, BytesSent: t.BytesSent, BytesQueued: t.BytesQueued,
 		})
 	}
 	return s

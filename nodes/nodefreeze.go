@@ -124,7 +124,7 @@ func (f *Frozen) freeze(ctx context.Context) error {
 	}
 	limit := freezeBudget
 	for _, c := range f.conns {
-		limit += c.fragmentsTime()
+		limit += c.l.FragmentsTime()
 	}
 	describing, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -162,7 +162,7 @@ func (f *Frozen) refuse() error {
 	f.n.mu.Unlock()
 	for _, c := range f.n.connections() {
 		if err := c.movable(); err != nil && c.Err() == nil {
-			return wrap("connection to", c.peer.Name, err)
+			return wrap("connection to", c.Name(), err)
 		}
 	}
 	for _, l := range listeners {
@@ -280,7 +280,7 @@ func (f *Frozen) stopReaders(ctx context.Context) (undo func(), err error) {
 	stopped := f.conns
 	undo = func() {
 		for _, c := range stopped {
-			c.resumeReading()
+			c.l.ResumeReading()
 		}
 		n.life.Set(life.Open)
 		resume()
@@ -295,19 +295,19 @@ func (f *Frozen) stopReaders(ctx context.Context) (undo func(), err error) {
 // stopReader stops the reader of a connection. If the connection has ended, stopReader waits until
 // that has been dealt with: errSkipped.
 func (f *Frozen) stopReader(ctx context.Context, c *Conn) error {
-	err := c.stopReading(ctx)
+	err := c.l.StopReading(ctx)
 	if c.Err() != nil { // c has ended, and the state needs to have the consequences
 		if err == nil {
-			c.resumeReading()
+			c.l.ResumeReading()
 		}
 		select {
-		case <-c.left:
+		case <-c.l.Left():
 			return errSkipped
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
-	return wrap("connection to", c.peer.Name, err)
+	return wrap("connection to", c.Name(), err)
 }
 
 // errSkipped is returned for a connection that is to be left out.
@@ -419,7 +419,7 @@ func (b *Mailbox) goOn() {
 func (f *Frozen) suspendConns(ctx context.Context) error {
 	var mu sync.Mutex
 	suspended, err := together(f.conns, func(c *Conn) error {
-		err := c.suspend(ctx, nil)
+		err := c.l.Suspend(ctx, nil)
 		// c has broken; the new process finds it missing
 		if err != nil && ctx.Err() == nil && c.worker == 0 {
 			mu.Lock()
@@ -427,12 +427,12 @@ func (f *Frozen) suspendConns(ctx context.Context) error {
 			f.broken = append(f.broken, c)
 			return errSkipped
 		}
-		return wrap("connection to", c.peer.Name, err)
+		return wrap("connection to", c.Name(), err)
 	})
 	f.conns = suspended
 	f.undo = append(f.undo, func() {
 		for _, c := range suspended {
-			c.unsuspend()
+			c.l.Unsuspend()
 		}
 	})
 	return err

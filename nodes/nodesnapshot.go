@@ -61,7 +61,7 @@ func (f *Frozen) snapshotConns(ctx context.Context, s *states.Node) error {
 		cs, err := c.snapshot()
 		// the new process finds it missing; here its end goes on after Thaw
 		if isBroken(err) && c.worker == 0 {
-			f.n.log.Info("a broken connection does not move", "peer", c.peer.Name, "error", err)
+			f.n.log.Info("a broken connection does not move", "peer", c.Name(), "error", err)
 			f.dead[c] = true
 			continue
 		}
@@ -69,10 +69,10 @@ func (f *Frozen) snapshotConns(ctx context.Context, s *states.Node) error {
 			places[c] = states.At(len(s.Conns))
 			cs.Trunk = places[c.peerLink]
 			cs.Unaccepted = f.unaccepted(c)
-			cs.Descriptor, err = f.table.AddOf(c.s.Descriptor)
+			cs.Descriptor, err = f.table.AddOf(c.l.Stream().Descriptor)
 		}
 		if err != nil {
-			return wrap("connection to", c.peer.Name, err)
+			return wrap("connection to", c.Name(), err)
 		}
 		s.Conns = append(s.Conns, *cs)
 	}
@@ -192,10 +192,10 @@ func (b *Mailbox) state(ctx context.Context) (states.Mailbox, error) {
 	for _, name := range b.n.procs.namesOf(b) {
 		s.Names = append(s.Names, states.Name{Name: name})
 	}
-	s.Served = b.served.is || b.hook != nil || b.served.before
+	s.Served = b.served.is || b.own != nil || b.served.before
 	s.NodeTypes = int(b.nodes.types)
 	for c := range b.nodes.up {
-		s.NodesUp = append(s.NodesUp, states.Up{Node: c.peer.Name, Visible: c.nodeType() == VisibleNodes})
+		s.NodesUp = append(s.NodesUp, states.Up{Node: c.Name(), Visible: c.nodeType() == VisibleNodes})
 	}
 	s.Messages = make([]states.Message, 0, b.inbox.Len())
 	for m := range b.inbox.Unread() {
@@ -225,7 +225,7 @@ func (b *Mailbox) handOver(s *states.Mailbox) error {
 func (m *Message) state() states.Message {
 	s := states.Message{Control: m.Control, Payload: m.Payload}
 	if c := m.asker(); c != nil {
-		s.Peer = c.peer.Name
+		s.Peer = c.Name()
 	}
 	return s
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
@@ -33,27 +34,27 @@ func CallOf(ctx context.Context) *Call {
 }
 
 // takeOn calls the function of s.On that the message is for; false if there is none.
-func (s *Server) takeOn(r *serverRun, b *Mailbox, m *Message) bool {
-	ctx := context.Context(&r.run)
-	c := &r.request
-	request, isCall := s.callOf(r, b, m)
-	if !isCall {
-		var ok bool
-		if request, ok = otp.GenCast(m.Payload); !ok {
+func (s *Server) takeOn(r *serverRun) bool {
+	b, m, ctx := r.b, r.m, context.Context(&r.run)
+	request, isCall := r.is.Body, r.is.Kind == otp.Call
+	var c *Call
+	if isCall {
+		c = r.asksFor(b)
+		c.tag = bytes.Clone(c.tag)
+		r.from, r.run.call = c.From, c
+	} else {
+		if r.is.Kind == otp.Other {
 			var err error
-			if request, err = firstTerm(m.Payload); err != nil {
+			if request, err = link.FirstTerm(m.Payload); err != nil {
 				return false
 			}
 		}
-		b.markServed() // no caller waits for an answer
-	} else {
-		c.tag = bytes.Clone(c.tag)
-		r.from, r.call = c.From, c
+		b.served.answered() // no caller waits for an answer
 	}
 	name, v, err := s.callOn(ctx, b, request)
 	wrong, isWrong := err.(*argumentError)
 	if isWrong && wrong.count {
-		r.call = nil
+		r.run.call = nil
 		return false
 	}
 	what := func() string {
@@ -74,7 +75,7 @@ func (s *Server) takeOn(r *serverRun, b *Mailbox, m *Message) bool {
 		b.n.nobodyHears(m.asker(), what(), err)
 	}
 	if isCall {
-		b.markServed()
+		b.served.answered()
 	}
 	m.Release()
 	return true

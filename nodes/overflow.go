@@ -22,7 +22,7 @@ import (
 func (b *Mailbox) unlockTellingOfOverflow(peer string, cost int) {
 	tell, over := b.inbox.Tells(), b.inbox.BeyondLimit()
 	b.mu.Unlock()
-	if h := b.n.meter.Load(); h != nil && h.Overflow != nil && over {
+	if h := b.n.links.Meter.Load(); h != nil && h.Overflow != nil && over {
 		h.Overflow(peer, cost)
 	}
 	if tell {
@@ -73,7 +73,7 @@ func (b *Mailbox) exitFull(why string) {
 	}
 	b.n.stats.mailboxesFull.Add(1)
 	notices := b.endUnlock(mailboxFull)
-	if m := b.n.meter.Load(); m != nil && m.MailboxFull != nil {
+	if m := b.n.links.Meter.Load(); m != nil && m.MailboxFull != nil {
 		m.MailboxFull(metrics.Clip(name))
 	}
 	b.n.mishaps.Log(b.n.log, slog.LevelError, "mailbox ended, since it is full", "error", err, "why", why)

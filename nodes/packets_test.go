@@ -9,6 +9,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 )
 
 // Over a carrier that keeps packets, frames of any size are read whole, and a small message has a
@@ -18,7 +19,8 @@ func TestFramesInPackets(t *testing.T) {
 	_, l := w.listening("bob", func(cfg *Config) { cfg.MaxFrame = 3 << 20 })
 	p, c := w.joined(l, role("wire@test"))
 	last := 0
-	for _, size := range []int{0, 1, firstRoom - 100, firstRoom, firstRoom + 1, 2 * firstRoom, 100_000, frameStep, 2<<20 + 3, 5} {
+	const first = link.FirstRoom
+	for _, size := range []int{0, 1, first - 100, first, first + 1, 2 * first, 100_000, link.FrameStep, 2<<20 + 3, 5} {
 		ctl := dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "there"}
 		f := frame(t, ctl, make(ei.Binary, size))
 		done := async(func() (int, error) { return 0, p.write(append(dist.AppendTick(nil), f...)) })
@@ -28,11 +30,12 @@ func TestFramesInPackets(t *testing.T) {
 		v, err := m.Term()
 		require.NoError(t, err)
 		require.Len(t, v, size)
-		require.LessOrEqual(t, cap(m.buf), max(2*len(f), 128))
+		buffer, _ := m.mem.Inside()
+		require.LessOrEqual(t, cap(buffer), max(2*len(f), 128))
 		last += len(f)
 	}
-	require.EqualValues(t, 10, c.messages.Load())
-	require.GreaterOrEqual(t, c.received.Load(), int64(last), "with lengths")
+	require.EqualValues(t, 10, c.l.Traffic().MessagesReceived)
+	require.GreaterOrEqual(t, c.l.Traffic().BytesReceived, int64(last), "with lengths")
 	f := frame(t, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "there"}, make(ei.Binary, 4<<20))
 	written := async(func() (int, error) { return 0, p.write(f) })
 	_, err := c.Receive(w.ctx())
@@ -69,10 +72,10 @@ func TestTicksInPackets(t *testing.T) {
 	body, err := p.frame(w.ctx())
 	require.NoError(t, err)
 	require.Empty(t, body)
-	received := c.received.Load()
+	received := c.l.Traffic().BytesReceived
 	go func() { _, _ = c.Receive(context.Background()) }()
 	require.NoError(t, p.write(dist.AppendTick(nil)))
-	require.Eventually(t, func() bool { return c.received.Load() > received }, tooLong, tick)
+	require.Eventually(t, func() bool { return c.l.Traffic().BytesReceived > received }, tooLong, tick)
 	require.NoError(t, c.Close())
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 )
 
 // A deafened is a peer that does not read, and a node that has more to send to it than goes out.
@@ -34,8 +35,8 @@ func deafen(t *testing.T, n *Node, p *wire) *deafened {
 	}
 	before := int64(-1)
 	require.Eventually(t, func() bool { // nothing goes out any more
-		_, sent := c.q.Buffered()
-		still := c.isFull() && sent == before
+		_, sent := link.Within(&c.l).Queue().Buffered()
+		still := link.Within(&c.l).IsFull() && sent == before
 		before = sent
 		return still
 	}, tooLong, 10*tick)

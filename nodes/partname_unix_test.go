@@ -99,6 +99,8 @@ func TestWorkerTakesAlongWhatFrontKnows(t *testing.T) {
 		var s states.Worker
 		n.part.mu.Lock()
 		defer n.part.mu.Unlock()
+		n.part.ways.mu.Lock()
+		defer n.part.ways.mu.Unlock()
 		n.part.snapshotKnown(&s)
 		return len(s.Claimed), len(s.Meets)
 	}
@@ -241,7 +243,7 @@ func TestReaderEndsWithConnection(t *testing.T) {
 			require.NoError(t, send(n, b))
 			c := w.reading(n.Node)
 			inTime(t, "Close", func() { require.NoError(t, c.Close()) })
-			arrives(t, c.left, "the end")
+			arrives(t, c.l.Left(), "the end")
 			require.EqualValues(t, 1, n.Stats().Undeliverable)
 		})
 	}
@@ -256,9 +258,9 @@ func TestReaderHaltsBeforeNumber(t *testing.T) {
 	b := box(t, w.started("peer"))
 	require.NoError(t, b.Send(soon(t), n.pidOf(3), 1))
 	c := w.reading(n.Node)
-	require.NoError(t, c.stopReading(soon(t)))
+	require.NoError(t, c.l.StopReading(soon(t)))
 	n.part.addWorkerLink(&talk.WorkerLink{Part: 3})
-	c.resumeReading()
+	c.l.ResumeReading()
 	for {
 		asked := arrives(t, n.asked, "the way")
 		talk.Drop(asked)
@@ -279,7 +281,7 @@ func (w *world) reading(n *Node) (c *Conn) {
 	w.t.Helper()
 	require.Eventually(w.t, func() bool {
 		up := n.Conn("peer@test")
-		if up == nil || up.messages.Load() == 0 {
+		if up == nil || up.l.Traffic().MessagesReceived == 0 {
 			return false
 		}
 		c = up
@@ -302,16 +304,16 @@ func TestNumbersBeginAgain(t *testing.T) {
 		{1, 2, true}, {1, 1, false}, {2, 1, false}, {maxPart - 1, maxPart, true}, {maxPart, 1, true}, {maxPart - 1, 3, true},
 		{3, maxPart - 1, false}, {maxPart, maxPart - 1, false}, {5000, 3, false},
 	} {
-		p.mu.Lock()
+		p.ways.mu.Lock()
 		p.latest, p.crew = c.latest, map[int]bool{}
-		p.mu.Unlock()
+		p.ways.mu.Unlock()
 		lives, err := p.lives(over, c.id)
 		require.False(t, lives)
 		require.Equal(t, c.isNewer, err != nil, "%d after %d: %v", c.id, c.latest, err)
 	}
-	p.mu.Lock()
+	p.ways.mu.Lock()
 	p.crew[2] = true
-	p.mu.Unlock()
+	p.ways.mu.Unlock()
 	lives, err := p.lives(over, 2)
 	require.NoError(t, err)
 	require.True(t, lives)
@@ -331,13 +333,13 @@ func TestNumbersOfOldWorkers(t *testing.T) {
 		{maxPart, talk.WorkerLink{Part: 1, Newest: 1}, 1},
 		{5000, talk.WorkerLink{Part: 1}, 5000}, {1, talk.WorkerLink{Part: 2}, 1}, // the way is lost
 	} {
-		p.mu.Lock()
+		p.ways.mu.Lock()
 		p.latest = c.before
-		p.mu.Unlock()
+		p.ways.mu.Unlock()
 		p.addWorkerLink(&c.w)
-		p.mu.Lock()
+		p.ways.mu.Lock()
 		require.Equal(t, c.want, p.latest, "%+v", c.w)
-		p.mu.Unlock()
+		p.ways.mu.Unlock()
 	}
 }
 

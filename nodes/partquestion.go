@@ -41,7 +41,7 @@ func (p *part) ask(ctx context.Context, q talk.Question, reader *Conn) (reply, e
 	var late <-chan time.Time
 	var ended <-chan struct{}
 	if reader != nil {
-		ended = reader.done
+		ended = reader.l.Done()
 	} else {
 		t := time.NewTimer(p.answerLimit)
 		defer t.Stop()
@@ -120,9 +120,8 @@ type finding struct {
 func (p *part) where(ctx context.Context, name ei.Atom, reader *Conn) (int, error) {
 	p.mu.Lock()
 	f := p.found[name]
-	there := p.crew[f.at]
 	p.mu.Unlock()
-	if there {
+	if p.has(f.at) {
 		if v, ok := p.nameTable.Version(string(name)); ok && v == f.version {
 			return f.at, nil
 		}

@@ -34,9 +34,9 @@ func (n *Node) claim(ctx context.Context, a *attempt, peer string) error {
 // tabled is a connection as the table of peers sees it.
 type tabled struct{ *Conn }
 
-func (c tabled) Left() <-chan struct{}      { return c.left }
+func (c tabled) Left() <-chan struct{}      { return c.l.Left() }
 func (c tabled) IsOutdated(made int64) bool { return c.isOutdated(made) }
-func (c tabled) OnEntered()                 { c.claim.up(c.peer.Name) }
+func (c tabled) OnEntered()                 { c.claim.up(c.Name()) }
 
 // fromTable is a connection of the table; nil if there is none.
 func fromTable(c peers.Conn) *Conn {
@@ -46,8 +46,8 @@ func fromTable(c peers.Conn) *Conn {
 
 // entry is the connection's on the table of peers; order is that of the peer's attempt.
 func (c *Conn) entry(order uint64) peers.Entry {
-	e := peers.Entry{Conn: tabled{c}, Peer: c.peer.Name, Order: order, Initiated: c.initiated, Remote: c.remoteLink}
-	if c.record.Adopted {
+	e := peers.Entry{Conn: tabled{c}, Peer: c.Name(), Order: order, Initiated: c.l.Record().Initiated, Remote: c.remoteLink}
+	if c.l.Record().Adopted {
 		e.Moved = c.made
 	}
 	return e
@@ -58,9 +58,7 @@ func (c *Conn) entry(order uint64) peers.Entry {
 // two, though this process may not know yet. A connection that stands still is left alone: whoever
 // has frozen it may be about to move it.
 func (c *Conn) isOutdated(made int64) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return !c.isSuspended() && c.made != 0 && c.made < made
+	return !c.l.Life().Phase().IsStill() && c.made != 0 && c.made < made
 }
 
 // enter puts a connection whose handshake is done on the table, and ends the one whose place it
@@ -88,7 +86,7 @@ func (n *Node) enter(ctx context.Context, c *Conn, order uint64, replaces peers.
 		case old == nil:
 			return err
 		}
-		fromTable(old).fail(ErrSuperseded)
+		fromTable(old).l.Fail(ErrSuperseded)
 		select {
 		case <-old.Left():
 		case <-ctx.Done():
@@ -98,7 +96,7 @@ func (n *Node) enter(ctx context.Context, c *Conn, order uint64, replaces peers.
 }
 
 // leave takes a connection off the table; see peers.Table.Leave.
-func (n *Node) leave(c *Conn, away bool) { n.peers.Leave(c.peer.Name, tabled{c}, away) }
+func (n *Node) leave(c *Conn, away bool) { n.peers.Leave(c.Name(), tabled{c}, away) }
 
 // Conn is the connection to a node; nil if there is none that is up.
 func (n *Node) Conn(name string) *Conn { return fromTable(n.peers.Conn(name)) }
@@ -107,7 +105,7 @@ func (n *Node) Conn(name string) *Conn { return fromTable(n.peers.Conn(name)) }
 func (n *Node) Peers() []string {
 	var names []string
 	for _, c := range n.connections() {
-		names = append(names, c.peer.Name)
+		names = append(names, c.Name())
 	}
 	return names
 }

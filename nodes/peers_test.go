@@ -47,7 +47,7 @@ func TestSimultaneousConnect(t *testing.T) {
 				for i := range ns {
 					require.NoError(t, errs[i])
 				}
-				require.Equal(t, conns[0].initiated, !conns[1].initiated, "both ends of one connection")
+				require.Equal(t, conns[0].l.Record().Initiated, !conns[1].l.Record().Initiated, "both ends of one connection")
 				for i := range ns {
 					require.NoError(t, conns[i].SendName(w.ctx(), "box", round))
 					m, err := boxes[1-i].Receive(w.ctx())
@@ -62,7 +62,7 @@ func TestSimultaneousConnect(t *testing.T) {
 					go conns[i].Close()
 				}
 				for i := range ns {
-					<-conns[i].left
+					<-conns[i].l.Left()
 				}
 			}
 			for _, n := range ns {
@@ -250,7 +250,7 @@ func TestConnectBesideSlowPeer(t *testing.T) {
 		require.NoError(t, arrives(t, slow.over, "the peer's own").err)
 		r := arrives(t, connected, "the connection")
 		require.NoError(t, r.err)
-		require.False(t, r.v.initiated)
+		require.False(t, r.v.l.Record().Initiated)
 		require.NoError(t, n.Conn("alice@test").Err())
 	})
 	// for the peer the connection is up; here it cannot come up before the node goes on
@@ -272,7 +272,7 @@ func TestConnectBesideSlowPeer(t *testing.T) {
 		n.life.Set(life.Open)
 		r := arrives(t, connected, "the connection")
 		require.NoError(t, r.err)
-		require.False(t, r.v.initiated)
+		require.False(t, r.v.l.Record().Initiated)
 		require.NoError(t, r.v.Err())
 	})
 	// it may have read our name, and given way, when its proof comes
@@ -287,7 +287,7 @@ func TestConnectBesideSlowPeer(t *testing.T) {
 		require.NoError(t, ours.respond(role("alice@test"), dist.StatusOKSimultaneous))
 		r := arrives(t, connected, "the connection")
 		require.NoError(t, r.err)
-		require.True(t, r.v.initiated)
+		require.True(t, r.v.l.Record().Initiated)
 		require.NoError(t, n.Conn("alice@test").Err())
 	})
 	t.Run("second", func(t *testing.T) {
@@ -295,7 +295,7 @@ func TestConnectBesideSlowPeer(t *testing.T) {
 		require.NoError(t, a.accept().respond(role("alice@test"), dist.StatusOKSimultaneous))
 		r := arrives(t, connected, "the connection")
 		require.NoError(t, r.err)
-		require.True(t, r.v.initiated)
+		require.True(t, r.v.l.Record().Initiated)
 		close(slow.proceed)
 		require.Error(t, arrives(t, slow.over, "the peer's own").err)
 		require.Same(t, r.v, n.Conn("alice@test"))
@@ -325,7 +325,7 @@ func TestConnectBesideSlowPeer(t *testing.T) {
 		require.NoError(t, arrives(t, other, "ours").err)
 		r := arrives(t, connected, "the connection")
 		require.NoError(t, r.err)
-		require.True(t, r.v.initiated)
+		require.True(t, r.v.l.Record().Initiated)
 	})
 }
 
@@ -361,7 +361,7 @@ func TestConnectRefusedForPeersOwn(t *testing.T) {
 	require.NoError(t, arrives(t, theirs.over, "the peer's own").err)
 	r := arrives(t, connected, "the connection")
 	require.NoError(t, r.err)
-	require.False(t, r.v.initiated)
+	require.False(t, r.v.l.Record().Initiated)
 }
 
 // A hangingBook does not answer before its caller gives up.
@@ -550,7 +550,7 @@ func TestConnectAddrBesideConnect(t *testing.T) {
 			var cx, cy *Conn
 			require.Eventually(t, func() bool {
 				cx, cy = x.Conn(y.Name()), y.Conn(x.Name())
-				return cx != nil && cy != nil && cx.initiated == !cy.initiated
+				return cx != nil && cy != nil && cx.l.Record().Initiated == !cy.l.Record().Initiated
 			}, tooLong, tick)
 			_, err := cx.RPC(w.ctx(), "m", "f")
 			var bad *RPCError

@@ -175,7 +175,7 @@ func TestLateAnswersOnLowerLevel(t *testing.T) {
 		term, err := m.Term()
 		require.NoError(t, err, name)
 		require.Equal(t, ei.Atom("behind"), term, name)
-		require.Zero(t, c.rd.unread.len(), name)
+		require.Zero(t, c.unread.len(), name)
 	}
 }
 

@@ -142,7 +142,7 @@ func (n *Node) admits(c *Conn, m *Message) bool {
 		return true
 	}
 	b := n.procs.addressee(&m.Control)
-	if b != nil && (b.opts.lasting || b.isMadeFor(c.peer.Name) || b.awaitsDevice(c.peer.Name, m)) {
+	if b != nil && (b.opts.lasting || b.isMadeFor(c.Name()) || b.awaitsDevice(c.Name(), m)) {
 		return true
 	}
 	if n.mayReach(c, p, b, &m.Control) {
@@ -185,10 +185,10 @@ func (n *Node) mayReach(c *Conn, p Permission, b *Mailbox, ctl *dist.Control) bo
 	if ctl.ToName == "" {
 		names = n.targets(b, ctl.To)
 	}
-	if n.rules.Process(c.peer.Name, permit.Op(p), names...) {
+	if n.rules.Process(c.Name(), permit.Op(p), names...) {
 		return true
 	}
-	n.denied(c.peer.Name, c, p, names[0])
+	n.denied(c.Name(), c, p, names[0])
 	return false
 }
 
@@ -259,7 +259,7 @@ func (n *Node) mayAnswer(c *Conn, tag ei.Raw, node string, ctl *dist.Control) bo
 		}
 	}
 	if !otp.IsCallTag(tag) {
-		n.denied(c.peer.Name, c, MaySend, "@"+node)
+		n.denied(c.Name(), c, MaySend, "@"+node)
 		return false
 	}
 	return n.mayTell(c, node, ctl)
@@ -268,16 +268,16 @@ func (n *Node) mayAnswer(c *Conn, tag ei.Raw, node string, ctl *dist.Control) bo
 // mayTell tells whether the peer of c may have this node send something to a process of node.
 func (n *Node) mayTell(c *Conn, node string, ctl *dist.Control) bool {
 	c = c.toOthers()
-	return n.rules == nil || c == nil || n.mayName(c.peer.Name, c, MaySend, node, ctl)
+	return n.rules == nil || c == nil || n.mayName(c.Name(), c, MaySend, node, ctl)
 }
 
 // mayAsk tells whether rex may do what a process of a node asks for over a connection: with rules,
 // that node is the connection's, since rex answers in this node's name, whatever that says.
 func (n *Node) mayAsk(c *Conn, node string) bool {
-	if c = c.toOthers(); n.rules == nil || c == nil || node == c.peer.Name {
+	if c = c.toOthers(); n.rules == nil || c == nil || node == c.Name() {
 		return true
 	}
-	n.denied(c.peer.Name, c, MaySend, "@"+node)
+	n.denied(c.Name(), c, MaySend, "@"+node)
 	return false
 }
 
@@ -289,8 +289,8 @@ func (n *Node) mayPass(c *Conn, name ei.Atom, message ei.Term) bool {
 	if t, ok := message.(ei.Tuple); ok && len(t) == 3 { // a request may name who gets the answer
 		if from, ok := t[1].(ei.Tuple); ok && len(from) > 0 {
 			// another worker would take it for one of its own node
-			if pid, ok := from[0].(ei.Pid); !ok || string(pid.Node) != c.peer.Name {
-				n.denied(c.peer.Name, c, MaySend, string(name))
+			if pid, ok := from[0].(ei.Pid); !ok || string(pid.Node) != c.Name() {
+				n.denied(c.Name(), c, MaySend, string(name))
 				return false
 			}
 		}
@@ -304,10 +304,10 @@ func (n *Node) mayRun(c *Conn, p Permission, f function, arity int) bool {
 	if c = c.toOthers(); n.rules == nil || c == nil {
 		return true
 	}
-	if n.rules.Function(c.peer.Name, permit.Op(p), string(f.module), string(f.name), arity) {
+	if n.rules.Function(c.Name(), permit.Op(p), string(f.module), string(f.name), arity) {
 		return true
 	}
-	n.denied(c.peer.Name, c, p, f.with(arity))
+	n.denied(c.Name(), c, p, f.with(arity))
 	return false
 }
 
@@ -319,10 +319,10 @@ func noAccess(f function, arity int) *Raise {
 // denied counts and logs a refusal; c is the peer's connection, nil if it has none.
 func (n *Node) denied(peer string, c *Conn, p Permission, target string) {
 	n.stats.denied.Add(1)
-	if m := n.meter.Load(); m != nil && m.Denied != nil {
+	if m := n.links.Meter.Load(); m != nil && m.Denied != nil {
 		m.Denied(peer, p.String(), metrics.Clip(target))
 	}
 	if c != nil {
-		c.complain(faultDenied, "refused by Config.Rules", fmt.Errorf("%v of %s", p, target))
+		c.l.Complain(faultDenied, "refused by Config.Rules", fmt.Errorf("%v of %s", p, target))
 	}
 }

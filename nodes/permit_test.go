@@ -10,6 +10,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/introspect"
 )
 
@@ -472,7 +473,7 @@ func TestRulesOfControlMessages(t *testing.T) {
 		if op.HasPayload() {
 			m.Payload = raw(t, ei.List{})
 		}
-		m.plain()
+		link.Plain(m.in())
 		denied, links, queue := g.n.Stats().Denied, len(introspectOf(g).LinkedWith), introspectOf(g).Queue
 		g.n.route(c, m)
 		d := introspectOf(g)

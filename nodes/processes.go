@@ -14,6 +14,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/lazymap"
 	"github.com/cnode-go/cnode/nodes/internal/life"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/places"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
@@ -194,7 +195,7 @@ func (p *processes) recipient(m *Message) *Mailbox {
 // addressee finds the process that a signal is for; nil if there is none.
 func (p *processes) addressee(ctl *dist.Control) *Mailbox {
 	switch {
-	case toAlias(ctl):
+	case link.ToAlias(ctl):
 		p.mu.RLock()
 		defer p.mu.RUnlock()
 		return p.aliases.of[ctl.Ref]
@@ -262,7 +263,7 @@ func (p *processes) endAll(ctx context.Context) tellings {
 		p.n.goroutines.Run(func() {
 			defer close(told)
 			for _, w := range notices {
-				w.notifyInTurn(ctx)
+				w.tell(ctx, link.InTurn)
 			}
 		})
 	}

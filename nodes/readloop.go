@@ -8,6 +8,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 )
 
 // attach reports a connection to mailboxes and, if the upper level has started, makes it receive
@@ -19,16 +20,25 @@ func (n *Node) attach(c *Conn) {
 	}
 }
 
-// connEvents are what the node does about its connections.
-func (n *Node) connEvents() *connEvents {
-	return &connEvents{
-		up: n.attach, ends: n.losing, ended: n.lost, message: n.route, isLocal: n.isLocal, isAnswer: n.answersCall,
-	}
-}
+// above is a connection as its link tells the node of it.
+type above Conn
+
+// Up hears that the connection is up.
+func (a *above) Up() { a.n.attach((*Conn)(a)) }
+
+// Ends hears that it has ended, before what came over it has been dealt with.
+func (a *above) Ends() { a.n.losing((*Conn)(a)) }
+
+// Ended hears that all that came over it has been dealt with.
+func (a *above) Ended() { a.n.lost((*Conn)(a)) }
 
 // losing hears that a connection has ended, before what came over it has been dealt with.
 func (n *Node) losing(c *Conn) {
-	if c.remoteLink && c.err == ErrClosed && n.ctx.Err() == nil {
+	if c.kind() == direct { // only for these "node up" was logged
+		n.log.Info("node down", "peer", c.Name(), "reason", c.Err())
+		c.reportDown(c.Err())
+	}
+	if c.remoteLink && c.l.Err() == ErrClosed && n.ctx.Err() == nil {
 		n.router.closePeerLink(c)
 	}
 	n.procs.runs.lost(c)
@@ -43,40 +53,40 @@ func (n *Node) lost(c *Conn) {
 		for _, b := range n.procs.all() {
 			b.breakWithNode(c)
 		}
-		n.watches.tell(func(w *nodeWatch) { w.tellDown(c) })
+		n.watches.tell(func(w *nodeWatch) { w.hearDown(c) })
 	}
 	n.router.lose(c)
 	n.router.endRelayLinks(c)
 	n.leave(c, false)
-	c.claim.over(!errors.Is(c.err, io.EOF))
+	c.claim.over(!errors.Is(c.l.Err(), io.EOF))
 }
 
 // run receives until the connection ends, and gives each message to the process that it is for. One
 // goroutine does this in the order of the wire, so that signals from one sender stay in order.
 func (c *Conn) run() {
 	select {
-	case c.rd.busy <- struct{}{}:
-	case <-c.done:
+	case c.l.Turn() <- struct{}{}:
+	case <-c.l.Done():
 		return
 	}
 	c.read()
 }
 
-// read is run for the holder of the reader's token.
+// read is run for whoever has the reader's turn.
 func (c *Conn) read() {
-	defer c.giveReader()
+	defer c.l.GiveTurn()
 	for {
 		switch m, err := c.next(); {
 		case err == nil:
 			c.n.route(c, m)
-			c.s.Yield() // m may have gone to another goroutine
-		case err == errReaderStopped:
+			c.l.Stream().Yield() // m may have gone to another goroutine
+		case err == link.ErrStopped:
 			// what is unread is another process's, or too late
-			if c.giveReaderToFreeze(); c.Err() != nil {
+			if c.l.LendTurn(); c.Err() != nil {
 				return
 			}
 		case errors.Is(err, dist.ErrUnknownOp):
-			c.complain(faultOp, "control message skipped", err)
+			c.l.Complain(faultOp, "control message skipped", err)
 		default:
 			return
 		}
@@ -86,14 +96,13 @@ func (c *Conn) read() {
 // next returns what has been read and not dealt with (before Start, or when the reader stopped), or
 // else the next message.
 func (c *Conn) next() (*Message, error) {
-	if c.rd.unread.len() > 0 {
-		if !c.life.IsOpen() {
-			return nil, errReaderStopped
+	if c.unread.len() > 0 {
+		if !c.l.Life().IsOpen() {
+			return nil, link.ErrStopped
 		}
-		return c.rd.unread.take(), nil
+		return c.unread.take(), nil
 	}
-	m := c.n.buffers.message()
-	m.pool = &c.n.buffers
+	m := c.n.newMessage()
 	return m, c.receiveAsItCame(context.Background(), m)
 }
 
@@ -102,20 +111,20 @@ func (n *Node) route(c *Conn, m *Message) {
 	switch m.Op {
 	// these make what lasts as long as the connection to the sender's node
 	case dist.OpLink, dist.OpMonitorP, dist.OpSpawnRequest:
-		if string(m.From.Node) != c.peer.Name {
-			c.breach(&dist.ControlError{Op: m.Op, Offset: -1, Field: "From", Err: fmt.Errorf("%w: a process of %v", dist.ErrShape, m.From.Node)})
+		if string(m.From.Node) != c.Name() {
+			c.l.Breach(&dist.ControlError{Op: m.Op, Offset: -1, Field: "From", Err: fmt.Errorf("%w: a process of %v", dist.ErrShape, m.From.Node)})
 			return
 		}
 	case dist.OpExit, dist.OpExit2, dist.OpUnlink, dist.OpUnlinkID, dist.OpUnlinkIDAck, dist.OpDemonitorP, dist.OpMonitorPExit:
 		// These end that, or a process. of a third node: not the peer's to end
-		if m.From != (ei.Pid{}) && string(m.From.Node) != c.peer.Name {
+		if m.From != (ei.Pid{}) && string(m.From.Node) != c.Name() {
 			n.stats.malformed.Add(1)
-			c.complain(faultFrom, "signal of another node's process skipped", fmt.Errorf("%v from %v", m.Op, m.From))
+			c.l.Complain(faultFrom, "signal of another node's process skipped", fmt.Errorf("%v from %v", m.Op, m.From))
 			m.Release()
 			return
 		}
 	case dist.OpAltactSigSend: // see plainAltact
-		c.complain(faultOp, "control message skipped", fmt.Errorf("%v with flags %#x", m.Op, m.Flags))
+		c.l.Complain(faultOp, "control message skipped", fmt.Errorf("%v with flags %#x", m.Op, m.Flags))
 		m.Release()
 		return
 	}
@@ -130,7 +139,7 @@ func (n *Node) route(c *Conn, m *Message) {
 	case dist.OpSend, dist.OpRegSend, dist.OpAliasSend, dist.OpExit, dist.OpExit2, dist.OpMonitorPExit:
 		lost = b == nil
 	}
-	if !lost && c.resolve(m) != nil {
+	if !lost && c.l.Resolve(m.in()) != nil {
 		m.Release()
 		return
 	}
@@ -139,9 +148,9 @@ func (n *Node) route(c *Conn, m *Message) {
 	}
 	switch op := m.Op; {
 	case op == dist.OpSend || op == dist.OpRegSend || op == dist.OpAliasSend:
-		if lost || !b.deliver(m, c.done) {
+		if lost || !b.deliver(m, c.l.Done()) {
 			n.stats.undeliverable.Add(1)
-			n.log.Debug("nobody to receive", "peer", c.peer.Name, "to", recipientOf(m))
+			n.log.Debug("nobody to receive", "peer", c.Name(), "to", link.Recipient(&m.Control))
 			m.Release()
 		}
 	case lost: // a signal
@@ -168,6 +177,6 @@ const globalServer = ei.Atom("global_name_server")
 func (n *Node) maybeWithoutGlobal(c *Conn) {
 	if n.cfg.Visible && n.procs.named(globalServer) == nil && !n.life.Refuses() && n.withoutGlobal.CompareAndSwap(false, true) {
 		n.log.Warn("the node is visible, and does not run nodes/global: global:sync() of its peers waits for it; "+
-			"start that in Config.Setup, or stay hidden", "peer", c.peer.Name)
+			"start that in Config.Setup, or stay hidden", "peer", c.Name())
 	}
 }

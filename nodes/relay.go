@@ -11,8 +11,10 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/nodes/internal/lazymap"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/peers"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
+	"github.com/cnode-go/cnode/nodes/metrics"
 )
 
 // divert passes on a message that is for a process of another worker, or comes from one for the
@@ -29,7 +31,7 @@ func (p *part) divert(c *Conn, m *Message) bool {
 	}
 	to, err := p.onward(c, m)
 	if to != nil || err != nil { // it goes there, or waits for that
-		err = cmp.Or(c.resolve(m), err)
+		err = cmp.Or(c.l.Resolve(m.in()), err)
 	}
 	for err == nil && to != nil && !to.note(m, true) { // that relay link has ended just now
 		to, err = p.onward(c, m)
@@ -40,7 +42,7 @@ func (p *part) divert(c *Conn, m *Message) bool {
 	if err == nil {
 		err = to.carry(m)
 	}
-	if err != nil && err != errReaderStopped {
+	if err != nil && err != link.ErrStopped {
 		p.n.stats.undeliverable.Add(1)
 	}
 	c.diverted(m, c, err)
@@ -59,12 +61,12 @@ func (p *part) reachFor(by *Conn, worker int) (*Conn, error) {
 // diverted ends what c's reader does with a message between the peer link's peer and another
 // worker: the message is out, or lost, or, if the reader is to halt, parked.
 func (c *Conn) diverted(m *Message, peerLink *Conn, err error) {
-	if err == errReaderStopped {
+	if err == link.ErrStopped {
 		c.park(m)
 		return
 	}
 	if err != nil {
-		c.n.log.Debug("not relayed", "peer", peerLink.peer.Name, "error", err)
+		c.n.log.Debug("not relayed", "peer", peerLink.Name(), "error", err)
 	}
 	m.Release()
 }
@@ -76,7 +78,7 @@ func (p *part) onward(c *Conn, m *Message) (*Conn, error) {
 	switch op := m.Op; {
 	case op == dist.OpSpawnRequest || op == dist.OpGroupLeader || op == dist.OpNodeLink:
 		return nil, nil
-	case toAlias(&m.Control):
+	case link.ToAlias(&m.Control):
 		at = p.n.holder(m.Ref)
 	case op == dist.OpDemonitorP:
 		if b := c.relayLinkOfMonitor(m.Ref); b != nil { // whoever has the name by now
@@ -96,52 +98,39 @@ func (p *part) onward(c *Conn, m *Message) (*Conn, error) {
 		return nil, nil
 	}
 	// whatever the state of the worker link: m takes a relay link
-	if lives, err := p.lives(c.pass(), at); !lives {
-		return nil, c.passed(err)
+	if lives, err := p.lives(c.l.Pass(), at); !lives {
+		return nil, c.l.Passed(err)
 	}
 	b, _, err := c.relayLink(at, true)
 	// a dropped message would pass for denied: so the peer is to see the connection end, and
 	// connect again
 	if err != nil {
-		p.n.log.Warn("no way to another worker", "peer", c.peer.Name, "error", err)
-		return nil, c.failed(err)
+		p.n.log.Warn("no way to another worker", "peer", c.Name(), "error", err)
+		return nil, c.l.Fail(err)
 	}
 	return b, nil
 }
 
-// carry sends a message on as it came, in the form that the other side takes. errReaderStopped: it
+// carry sends a message on as it came, in the form that the other side takes. link.ErrStopped: it
 // was not sent, and the reader of the message's connection is to halt.
 func (c *Conn) carry(m *Message) error {
 	ctl := m.Control
 	switch {
-	case ctl.Op == dist.OpSend && ctl.From != (ei.Pid{}) && c.peer.Flags.Has(dist.FlagSendSender):
+	case ctl.Op == dist.OpSend && ctl.From != (ei.Pid{}) && c.l.Peer().Flags.Has(dist.FlagSendSender):
 		ctl.Op = dist.OpSendSender
 	case ctl.Op == dist.OpAliasSend && !c.addressAlias(&ctl):
 		return nil
-	}
-	with, payload, ok := c.agreed(&ctl)
-	if !ok {
-		return nil
-	}
-	if payload == nil {
-		payload = m.Payload
 	}
 	t := m.viaRelayLink() // of the peer's connection
 	if t != nil && m.Op == dist.OpLink {
 		t.note(m, false)
 	}
-	var err error
-	if t != nil && with.From == (ei.Pid{}) { // whoever says it may have said something large before
-		err = c.out.Flush(m.conn.pass())
-	}
-	if err == nil {
-		err = c.passOn(m.conn.pass(), &with, payload)
-	}
+	err := c.l.Send(m.conn.l.Pass(), link.Copied, &ctl, m.Payload)
 	// it ends something: until it is out, the end of the relay link has to tell of that
 	if t != nil && m.Op != dist.OpLink && err == nil {
 		t.note(m, false)
 	}
-	return m.conn.passed(err)
+	return m.conn.l.Passed(err)
 }
 
 // viaRelayLink is the relay link that a message came through; nil if it came otherwise.
@@ -212,24 +201,13 @@ func (n *Node) newLocal(fd int, peer dist.Peer) (*Conn, error) {
 	if err != nil {
 		return nil, errors.Join(err, descriptor.Close(fd))
 	}
-	c := newConn(n, tr, s, peer, true)
-	c.rd.max += mostControl
+	c := newConn(n, tr, s, peer, link.Options{Inner: true, Record: metrics.Conn{Initiated: true}})
 	return c, nil
-}
-
-// mostControl is how much longer, in bytes, than Config.MaxFrame a frame between workers may be: a
-// payload of that size may have come in fragments, which has the control message before it here.
-const mostControl = 64 << 10
-
-// beginLocal is begin for a connection that no other node sees.
-func (c *Conn) beginLocal() {
-	c.ticks.begin(c)
-	c.n.on.up(c)
 }
 
 // relayLink is the way from a connection to another worker, made now if there is none (fresh). The
 // front passes the other end on to that worker. While the node is frozen only the connection's
-// reader may make a relay link, for the message that it is handling: the reader halts before the
+// reader may make a relay link, for the message that it is handling: the reader stops before the
 // relay links are counted.
 func (c *Conn) relayLink(to int, reading bool) (b *Conn, fresh bool, err error) {
 	c.relaying.Lock()
@@ -254,9 +232,8 @@ func (c *Conn) relayLink(to int, reading bool) (b *Conn, fresh bool, err error) 
 	}
 	b.peerLink, b.worker = c, to
 	lazymap.Put(&c.relayLinks, to, b)
-	peer := c.peer
-	b.beginLocal()
-	p.line.Say(&talk.RemoteLink{Part: to, Peer: &peer, FD: other})
+	b.begin()
+	p.line.Say(&talk.RemoteLink{Part: to, Peer: c.l.Peer(), FD: other})
 	return b, true, nil
 }
 
@@ -277,7 +254,7 @@ func (p *part) endRelayLinks(c *Conn) {
 		_ = b.Flush(ctx)
 	}
 	for _, b := range relayLinks {
-		b.fail(ErrNoConnection)
+		b.l.Fail(ErrNoConnection)
 	}
 }
 
@@ -294,10 +271,10 @@ func (p *part) addRemoteLink(m *talk.RemoteLink) {
 			up.awaitLeft() // if its end is on its way
 		}
 		if err = p.n.enter(p.n.ctx, c, 0, old); err != nil {
-			err = errors.Join(err, c.s.Close())
-			c.q.End(ErrClosed)
+			err = errors.Join(err, c.l.Stream().Close())
+			c.l.Drop()
 		} else {
-			c.beginLocal()
+			c.begin()
 		}
 	}
 	if err != nil {
@@ -310,12 +287,12 @@ func (p *part) addRemoteLink(m *talk.RemoteLink) {
 // little until that end has reached the remote link. If the remote link ended first, the other
 // worker would take this worker for dead, and tell the peer that its processes were killed.
 func (p *part) closePeerLink(c *Conn) {
-	p.line.Say(&talk.CloseConn{Peer: c.peer.Name})
+	p.line.Say(&talk.CloseConn{Peer: c.Name()})
 	ctx, cancel := context.WithTimeout(c.n.ctx, relayLinkTime/4)
 	defer cancel()
 	select {
-	case c.rd.busy <- struct{}{}:
-		<-c.rd.busy
+	case c.l.Turn() <- struct{}{}:
+		c.l.GiveTurn()
 	case <-ctx.Done():
 	}
 }
@@ -326,7 +303,7 @@ func (c *Conn) awaitLeft() {
 	t := time.NewTimer(relayLinkTime / 4)
 	defer t.Stop()
 	select {
-	case <-c.left:
+	case <-c.l.Left():
 	case <-t.C:
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
@@ -58,7 +59,8 @@ func TestCallOfOutlivesItsMessage(t *testing.T) {
 		require.NoError(t, err)
 		c, ok := b.CallOf(m)
 		require.True(t, ok)
-		clear(m.buf) // as the next user of the buffer may do
+		frame, _ := m.mem.Inside()
+		clear(frame) // as the next user of the buffer may do
 		require.Equal(t, request, c.Request)
 		require.NoError(t, c.Reply(w.ctx(), 1))
 		_, reply := p.next()
@@ -361,7 +363,7 @@ func TestLargeAnswerToThirdNode(t *testing.T) {
 		p.say("net_kernel", genCallFrom(victim.self, tag, ei.Tuple{ei.Atom("is_auth"), ei.Atom("x")}))
 	}
 	// something is on its way to the victim, but the queue is not full
-	for queued := 0; queued == 0; queued, _ = c.q.Buffered() {
+	for queued := 0; queued == 0; queued, _ = link.Within(&c.l).Queue().Buffered() {
 		require.NoError(t, c.SendName(w.ctx(), "x", ei.Binary(make([]byte, 50_000))))
 	}
 	ask(evil, ei.Binary(make([]byte, 16<<20)))

@@ -143,8 +143,8 @@ func (g *Staged) localConnection(s *states.Conn, fds *descriptor.List) error {
 		return err
 	}
 	if s.Trunk == 0 {
-		n.part.mu.Lock()
-		defer n.part.mu.Unlock()
+		n.part.ways.mu.Lock()
+		defer n.part.ways.mu.Unlock()
 		n.part.workerLinks[s.Worker] = c
 		return nil
 	}
@@ -224,7 +224,7 @@ func (g *Staged) leaveToAccept(all []states.Conn) error {
 	for i, c := range g.conns {
 		at := all[i].Unaccepted.Index()
 		if at >= len(g.listeners) {
-			return wrap("connection to", c.peer.Name, &StateError{"connection", ErrState})
+			return wrap("connection to", c.Name(), &StateError{"connection", ErrState})
 		}
 		if at >= 0 {
 			l := g.listeners[at]

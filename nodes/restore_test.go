@@ -19,6 +19,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/test/leak"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -160,8 +161,8 @@ func TestUpgradeUnderLoad(t *testing.T) {
 				silence += time.Since(begin)
 				c := n.Conn("peer@test")
 				require.NotNil(t, c)
-				before := c.messages.Load()
-				require.Eventually(t, func() bool { return c.messages.Load() > before+10 }, tooLong, tick/10)
+				before := c.l.Traffic().MessagesReceived
+				require.Eventually(t, func() bool { return c.l.Traffic().MessagesReceived > before+10 }, tooLong, tick/10)
 				require.Equal(t, box, n.Whereis("box").Pid())
 			}
 			close(stop)
@@ -654,7 +655,7 @@ func TestUpgradeDiscardBesideEnd(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, n.Register("box", heir))
 		heir.Close()
-		require.NotEmpty(t, n.Conn("wire@test").q.Held(), "they wait")
+		require.NotEmpty(t, link.Within(&n.Conn("wire@test").l).Queue().Held(), "they wait")
 		return errFault
 	}
 	_, err = Restore(cfg, f.State(), duplicates(t, f.Descriptors()))

@@ -103,7 +103,7 @@ func TestUpgradeBrokenExport(t *testing.T) {
 	require.NoError(t, linked.Link(ctx, dead.Pid()))
 	ref, err := watcher.Monitor(ctx, linked.Pid())
 	require.NoError(t, err)
-	fd, err := n.Conn("dead@test").s.Descriptor()
+	fd, err := n.Conn("dead@test").l.Stream().Descriptor()
 	require.NoError(t, err)
 	broken.Store(int64(fd))
 

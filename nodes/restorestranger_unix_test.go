@@ -88,7 +88,7 @@ func TestRestoreClosesOnExec(t *testing.T) {
 		require.NoError(t, err)
 		require.NotZero(t, flags&unix.FD_CLOEXEC)
 	}
-	closes(s.Node().Conn(other.Name()).s.Descriptor())
+	closes(s.Node().Conn(other.Name()).l.Stream().Descriptor())
 	closes(s.Node().Listeners()[0].l.Descriptor())
 	require.NoError(t, s.Node().Close())
 }

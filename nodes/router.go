@@ -9,13 +9,8 @@ import (
 // A router is what a node that is one of several processes has to do with the others; a *part is
 // one. That of a node which is one process is alone.
 type router interface {
-	ways
-	registry
-	close() error
-}
+	// The connections to the other workers, and what passes over them.
 
-// The ways are the connections to the other workers, and what passes over them.
-type ways interface {
 	// workerLink is the connection to another worker; nil: there is none now.
 	workerLink(worker int) *Conn
 	// allWorkerLinks are those to all of them.
@@ -35,10 +30,10 @@ type ways interface {
 	endRelayLinks(c *Conn)
 	lose(c *Conn)
 	closePeerLink(c *Conn)
-}
+	close() error
 
-// The registry is what the front keeps for all workers: which of them has a peer, and which a name.
-type registry interface {
+	// What the front keeps for all workers: which of them has a peer, and which a name.
+
 	// claim asks for the right to connect to a peer; take is the claim on a connection that has
 	// come from another process.
 	claim(ctx context.Context, peer string) (claim, error)

@@ -39,7 +39,7 @@ func TestSendAll(t *testing.T) {
 			}
 		}
 		for _, c := range one.connections() {
-			require.GreaterOrEqual(t, c.sentCount.Load(), int64(400))
+			require.GreaterOrEqual(t, c.l.Traffic().MessagesSent, int64(400))
 		}
 	}
 }

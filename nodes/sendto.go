@@ -13,6 +13,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/behalf"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport"
@@ -43,7 +44,7 @@ func (n *Node) sendFor(ctx context.Context, by *Conn, ctl *dist.Control, node st
 		return wrap("send to", node, n.sendHere(ctx, by, ctl, term))
 	case ctl.Op == dist.OpAliasSend && !c.addressAlias(ctl):
 		return wrap("send to", node, fmt.Errorf("the node knows no aliases: %w", errors.ErrUnsupported))
-	case ctl.Op == dist.OpSend && node != n.Name() && c.peer.Flags.Has(dist.FlagSendSender):
+	case ctl.Op == dist.OpSend && node != n.Name() && c.l.Peer().Flags.Has(dist.FlagSendSender):
 		ctl.Op = dist.OpSendSender
 	}
 	return c.send(ctx, ctl, term)
@@ -150,8 +151,8 @@ func (b *Mailbox) SendAll(ctx context.Context, to iter.Seq[ei.Pid], term any) er
 	if err != nil {
 		return wrap("send to", "many", err)
 	}
-	if err := rawFault(term, payload); err != nil {
-		b.n.faults.Log(b.n.log, slog.LevelWarn, badRaw, badRaw, "peer", "many", "error", err)
+	if err := link.RawFault(term, payload); err != nil {
+		b.n.faults.Log(b.n.log, slog.LevelWarn, link.BadRaw, link.BadRaw, "peer", "many", "error", err)
 	}
 	type place struct{ node, process ei.Pid } // where there may be no room: a connection, or a mailbox here
 	var places []place
@@ -233,7 +234,7 @@ func (b *Mailbox) SendWorkers(ctx context.Context, name string, term any) (err e
 	}
 	for _, c := range b.n.router.allWorkerLinks() {
 		ctl := &dist.Control{Op: dist.OpRegSend, From: b.pid, ToName: ei.Atom(name)}
-		if failed := c.sendControl(ctx, ctl, payload); failed != nil {
+		if failed := c.sendRaw(ctx, link.InTurn, ctl, payload); failed != nil {
 			err = failed
 		}
 	}
@@ -370,11 +371,11 @@ func (n *Node) answerLater(by *Conn, to ei.Pid, bytes int, send func() error) er
 }
 
 func (c *Conn) answerThird(ctx context.Context, to otp.Addressee, payload ei.Raw) error {
-	node := ei.Atom(c.peer.Name)
+	node := ei.Atom(c.Name())
 	if !otp.Possible(to.Pid, node) || !otp.Possible(to.Alias, node) {
 		return otp.ErrImpossible
 	}
-	payload, err := otp.Acceptable(payload, node, c.peer.Flags.Has(dist.FlagNativeRecords))
+	payload, err := otp.Acceptable(payload, node, c.l.Peer().Flags.Has(dist.FlagNativeRecords))
 	if err != nil {
 		return err
 	}
@@ -421,6 +422,6 @@ func (n *Node) answerWorker(ctx context.Context, by *Conn, at int, ctl *dist.Con
 		if ctl.Op == dist.OpAliasSend {
 			c.addressAlias(ctl)
 		}
-		return c.sendControl(n.ctx, ctl, payload)
+		return c.sendRaw(n.ctx, link.InTurn, ctl, payload)
 	})
 }

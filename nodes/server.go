@@ -82,6 +82,7 @@ type Server struct {
 	Recover bool
 
 	handler    Handler // takes all messages, in place of the others
+	full       *Server // of one of the node's own: see takeOwn
 	terminated bool    // Terminate was called
 }
 
@@ -116,10 +117,10 @@ func (n *Node) Serve(name string, s Server, o *MailboxOptions) (*Mailbox, error)
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(n.ctx)
-	b.atEnd(cancel)
+	b.served.atEnd(cancel)
 	if !n.background(func() { defer cancel(); s.run(n.label(ctx, b, nil, function{}), n, b) }) {
 		cancel()
-		b.retire()
+		b.served.end()
 		b.Close()
 		return nil, wrap("serve", "", ErrClosed)
 	}
@@ -139,16 +140,16 @@ func (s *Server) codeIn() uintptr {
 
 // run receives and handles until the process ends.
 func (s *Server) run(ctx context.Context, n *Node, b *Mailbox) {
-	defer b.retire()
+	defer b.served.end()
 	for b.awaitMessage() {
 		// before the message is taken: a node that is handed over must not lose it
-		begun := b.begin()
-		m := b.takeServed()
+		begun := b.served.begin()
+		m := b.served.take()
 		switch {
 		case m != nil && !begun: // the node shuts down
 			b.refuse(m)
-			b.markServed()
-			b.rest()
+			b.served.answered()
+			b.served.rest()
 		case m != nil:
 			s.take(ctx, n, b, m)
 		case begun:
@@ -163,50 +164,65 @@ func (s *Server) run(ctx context.Context, n *Node, b *Mailbox) {
 // take handles a message, and what may go wrong with that; it is work that has begun.
 func (s *Server) take(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 	defer n.life.Work.Leave()
-	defer b.rest()
+	defer b.served.rest()
 	r := new(serverRun)
-	r.conn, r.trace, r.brought = m.asker(), m.trace(), cost(m)
-	ctx = r.within(ctx)
+	r.init(s, b, m)
+	r.around, r.self, r.brought = ctx, b, cost(m)
 	defer r.settle(n)
 	returned := false
 	defer func() {
 		if !returned {
-			s.failed(ctx, b, recover())
+			s.failed(r, recover())
 		}
 	}()
-	s.handle(r, b, m)
+	s.handle(r)
 	returned = true
 }
 
-// A serverRun is the run of a Server's function, and the call that the function may answer.
+// A serverRun is the run of a Server's function for a message, and the call that the function may
+// answer.
 type serverRun struct {
 	run
+	s       *Server
+	b       *Mailbox
+	m       *Message
+	is      otp.Request // what the message is; a Handler's is not taken apart
 	request Call
+}
+
+// init makes it the run for a message.
+func (r *serverRun) init(s *Server, b *Mailbox, m *Message) {
+	r.s, r.b, r.m = s, b, m
+	r.conn, r.trace, r.from = m.asker(), m.trace(), m.From
+	if s.handler == nil {
+		r.is = otp.ReadRequest(m.Payload)
+	}
 }
 
 // failed is called when a function has panicked or, with nil, left by runtime.Goexit, after which
 // nothing can go on.
-func (s *Server) failed(ctx context.Context, b *Mailbox, panicked any) {
+func (s *Server) failed(r *serverRun, panicked any) {
+	b := r.b
 	p, stack := panicked, string(debug.Stack())
 	if p == nil {
 		p = "runtime.Goexit"
 	}
 	reason := ei.Tuple{ei.Atom("go_panic"), ei.Binary(fmt.Sprint(p))}
-	runOf(ctx).measured.end(metrics.OutcomePanicked, &Raise{Class: ClassExit, Reason: reason})
+	r.measured.end(metrics.OutcomePanicked, &Raise{Class: ClassExit, Reason: reason})
 	what := "server panicked"
 	if s.handler != nil {
 		what = "handler panicked"
 	}
 	if s.Recover && panicked != nil {
 		b.n.mishap(what+", and goes on", "name", b.n.nameOf(b), "panic", p, "stack", stack)
-		if c := runOf(ctx).call; c != nil {
+		if c := r.run.call; c != nil {
 			c.answer(ei.Tuple{ei.Atom("error"), reason})
 		}
-		b.markServed()
+		b.served.answered()
 		return
 	}
 	b.n.log.Error(what, "pid", b.pid, "panic", p, "stack", stack)
-	s.stop(ctx, b, reason)
+	s.stop(r, b, reason)
 }
 
 // stop ends the process, after Terminate.
@@ -229,128 +245,116 @@ func (s *Server) lastCall(ctx context.Context, b *Mailbox, reason ei.Term) {
 }
 
 // handle handles a message.
-func (s *Server) handle(r *serverRun, b *Mailbox, m *Message) {
-	n, t, ctx := b.n, &r.run, context.Context(&r.run)
-	t.from, t.self = m.From, b
-	defer t.over.Store(true)
-	if s.handler != nil {
+func (s *Server) handle(r *serverRun) {
+	b, m := r.b, r.m
+	defer r.over.Store(true)
+	switch {
+	case s.handler != nil:
 		s.handler(b, m)
-		b.markServed()
+		b.served.answered()
 		return
-	}
-	if s.takeOrder(ctx, b, m) {
+	case r.is.Kind == otp.System:
+		s.takeOrder(r)
+		return
+	case b.isOfParent(m):
+		b.served.answered()
+		s.stop(r, b, b.exitTerm(m.Reason, m.conn))
 		return
 	}
 	b.care.Load().noteIn(b, m)
-	if s.On != nil && s.takeOn(r, b, m) {
-		return
+	switch {
+	case s.On != nil && s.takeOn(r):
+	case r.is.Kind == otp.Call && (s.Call != nil || s.On != nil || s.Info == nil):
+		s.takeCall(r)
+		b.served.answered()
+	default:
+		b.served.answered() // no caller waits for an answer to what comes here
+		s.takeOther(r)
 	}
-	if s.Call != nil || s.On != nil || s.Info == nil {
-		if request, ok := s.callOf(r, b, m); ok {
-			s.takeCall(ctx, &r.request, request, m)
-			b.markServed()
-			return
-		}
-	}
-	b.markServed() // no caller waits for an answer to what comes here
-	if s.Cast != nil && m.Payload != nil {
-		if request, ok := otp.GenCast(m.Payload); ok {
-			if term, err := t.decodeTerm(request); err == nil {
-				m.Release()
-				s.cast(ctx, b, term)
-			} else {
-				n.undecodable(m.conn, "cast", err)
-			}
-			return
-		}
-	}
-	if s.Info == nil {
-		n.unwanted(b, m)
-		return
-	}
-	s.Info(ctx, b, m)
 }
 
-// readCall reads a message to b as a gen_server:call, into r.request; false if it is none.
-func (r *serverRun) readCall(b *Mailbox, m *Message) (request ei.Raw, ok bool) {
-	from, tag, request, ok := otp.GenCall(m.Payload)
-	if !ok {
-		return nil, false
+// takeOther handles what is no call, or none that the Server takes.
+func (s *Server) takeOther(r *serverRun) {
+	switch {
+	case r.is.Kind == otp.Cast && s.Cast != nil:
+		if request, err := s.decoded(r, "cast"); err == nil {
+			s.cast(r, request)
+		}
+	case s.Info != nil:
+		s.Info(&r.run, r.b, r.m)
+	default:
+		r.b.n.unwanted(r.b, r.m)
 	}
+}
+
+// decoded is what a call or a cast asks, as a function gets it: the node's own as it came, good
+// while they run, others as a term, for which the message is needed no more.
+func (s *Server) decoded(r *serverRun, what string) (ei.Term, error) {
+	if r.b.own != nil {
+		return r.is.Body, nil
+	}
+	request, err := r.decodeTerm(r.is.Body)
+	if err != nil {
+		r.b.n.undecodable(r.m.conn, what, err)
+		return nil, err
+	}
+	r.request.tag = bytes.Clone(r.request.tag)
+	r.m.Release()
+	return request, nil
+}
+
+// asksFor is the call, or the request of module sys, that the message is, good while that is.
+// server is the process that is to answer a call; nil: it is a request of module sys.
+func (r *serverRun) asksFor(server *Mailbox) *Call {
 	c := &r.request
-	c.From, c.alias, c.tag, c.trace = from.Pid, from.Alias, tag, r.trace
-	c.n, c.by, c.conn, c.server = b.n, b.pid, r.conn, b
-	return request, true
+	c.init(r.b, r.conn, r.trace, &r.is, r.s.Absent)
+	c.server, c.prompt = server, r.b.own != nil && r.s.full == nil
+	return c
 }
 
-// callOf is readCall for the Server.
-func (s *Server) callOf(r *serverRun, b *Mailbox, m *Message) (request ei.Raw, ok bool) {
-	request, ok = r.readCall(b, m)
-	if ok {
-		r.request.encode = b.n.absentFor(s.Absent, "", request)
-	}
-	return request, ok
-}
-
-// takeCall answers a request by s.Call, and releases the message.
-func (s *Server) takeCall(ctx context.Context, c *Call, request ei.Raw, m *Message) {
+// takeCall answers a call.
+func (s *Server) takeCall(r *serverRun) {
+	c := r.asksFor(r.b)
 	if s.Call == nil && s.On == nil {
 		c.answer(ei.Tuple{ei.Atom("error"), ei.Binary("the server takes no calls")})
 		return
 	}
 	var err error
-	if c.Request, err = runOf(ctx).decodeTerm(request); err != nil {
+	if c.Request, err = s.decoded(r, "request"); err != nil {
 		wrong := &argumentError{err: err}
-		c.n.undecodable(m.conn, "request", err)
-		_ = c.Reply(ctx, ei.Tuple{ei.Atom("error"), wrong.reason()})
+		_ = c.Reply(&r.run, ei.Tuple{ei.Atom("error"), wrong.reason()})
 		return
 	}
-	c.tag = bytes.Clone(c.tag)
-	m.Release()
 	if s.Call == nil {
 		c.answer(ei.Tuple{ei.Atom("error"), ei.Tuple{ei.Atom("unknown_request"), c.Request}})
 		return
 	}
-	s.call(ctx, c)
+	s.call(r, c)
 }
 
-// takeOrder handles a message of module sys, {system, From, Request}, or the end of the parent;
-// false if m is neither.
-func (s *Server) takeOrder(ctx context.Context, b *Mailbox, m *Message) bool {
-	if b.isOfParent(m) {
-		b.markServed()
-		s.stop(ctx, b, b.exitTerm(m.Reason, m.conn))
-		return true
+// takeOrder handles a message of module sys.
+func (s *Server) takeOrder(r *serverRun) {
+	b, m, c := r.b, r.m, r.asksFor(nil)
+	if b.own != nil {
+		c.answer(b.answerOrder(r.is.Body))
+		m.Release()
+		return
 	}
-	c, raw, ok := b.orderOf(m)
-	if !ok {
-		return false
-	}
-	b.markServed()
-	request, err := raw.Decode()
+	b.served.answered()
+	c.tag = bytes.Clone(c.tag)
+	request, err := r.is.Body.Decode()
 	if err != nil {
 		b.n.undecodable(m.conn, "system message", err)
 		request = ei.Atom("undecodable")
 	}
 	c.Request = request
 	m.Release()
-	stop, ok := request.(ei.Tuple)
-	if ok = ok && len(stop) == 2 && stop[0] == ei.Atom("terminate"); ok {
+	if stop, ok := request.(ei.Tuple); ok && len(stop) == 2 && stop[0] == ei.Atom("terminate") {
 		c.answer(ei.Atom("ok"))
-		s.stop(ctx, b, stop[1])
-		return true
+		s.stop(r, b, stop[1])
+		return
 	}
-	c.answer(s.order(ctx, b, c))
-	return true
-}
-
-// orderOf reads a message of module sys, which is good while the message is; false if it is none.
-func (b *Mailbox) orderOf(m *Message) (c *Call, request ei.Raw, ok bool) {
-	from, tag, request, ok := otp.GenRequest("system", m.Payload)
-	if !ok {
-		return nil, nil, false
-	}
-	return &Call{From: from.Pid, alias: from.Alias, n: b.n, by: b.pid, conn: m.asker(), tag: bytes.Clone(tag)}, request, true
+	c.answer(s.order(r, b, c))
 }
 
 // order does what module sys asks for, and returns the answer.
@@ -363,7 +367,12 @@ func (s *Server) order(ctx context.Context, b *Mailbox, c *Call) any {
 		return s.status(b)
 	case ei.Atom("get_state"):
 		if s.State != nil {
-			return stateAnswer(s.state())
+			state, failure := s.state()
+			if failure != nil {
+				return failure
+			}
+			// since OTP 26.1; earlier releases do not take it apart, and nothing tells them apart here
+			return ei.Tuple{ei.Atom("ok"), state}
 		}
 	}
 	if t, ok := c.Request.(ei.Tuple); ok && len(t) == 2 {
@@ -392,22 +401,13 @@ func (s *Server) state() (state ei.Raw, failure ei.Term) {
 	return raw, nil
 }
 
-// stateAnswer is sys's answer with a state since OTP 26.1, which earlier releases do not take
-// apart. Nothing tells them apart here.
-func stateAnswer(state ei.Raw, failure ei.Term) ei.Term {
-	if failure != nil {
-		return failure
-	}
-	return ei.Tuple{ei.Atom("ok"), state}
-}
-
 // fromFun is how long a fun of the node that asks may take.
 const fromFun = 5 * time.Second
 
 // replaceState has the state changed by a fun of the caller's, at the caller's node.
 func (s *Server) replaceState(ctx context.Context, c *Call, fun ei.Term) ei.Term {
 	node := string(c.From.Node)
-	if c.conn == nil || c.conn.peer.Name != node {
+	if c.conn == nil || c.conn.Name() != node {
 		return callbackFailed(fun, errors.New("the fun can be called at the node of the caller only"))
 	}
 	state, failure := s.state()
@@ -442,19 +442,30 @@ func (s *Server) status(b *Mailbox) ei.Term {
 	return shown.Term()
 }
 
-func (s *Server) call(ctx context.Context, c *Call) {
-	t := runOf(ctx)
-	t.from, t.call = c.From, c
-	ctx, r := c.server.measureRun(ctx, c.conn, "call")
+func (s *Server) call(r *serverRun, c *Call) {
+	r.from = c.From
+	if r.b.own != nil { // its request is good until the message is released
+		defer r.m.Release()
+		v, err := s.Call(&r.run, c)
+		c.answerWith(&r.run, v, err)
+		return
+	}
+	r.run.call = c
+	ctx, measured := r.b.measureRun(&r.run, r.conn, "call")
 	v, err := s.Call(ctx, c)
-	r.endReturned(err)
+	measured.endReturned(err)
 	c.answerWith(ctx, v, err)
 }
 
-func (s *Server) cast(ctx context.Context, b *Mailbox, request ei.Term) {
-	ctx, r := b.measureRun(ctx, runOf(ctx).caller(), "cast")
+func (s *Server) cast(r *serverRun, request ei.Term) {
+	if r.b.own != nil {
+		defer r.m.Release()
+		s.Cast(&r.run, request)
+		return
+	}
+	ctx, measured := r.b.measureRun(&r.run, r.conn, "cast")
 	s.Cast(ctx, request)
-	r.endReturned(nil)
+	measured.endReturned(nil)
 }
 
 // measureRun begins a run of a Server's function. One that does not return is ended by failed,
@@ -491,7 +502,7 @@ func (c *Call) isFollowed() bool {
 	switch b := c.server; {
 	case b == nil || c.conn == nil:
 		return false
-	case b.hook != nil:
+	case b.own != nil:
 		return c.conn.works.Count() > 1
 	default:
 		return b.hasMessage()

@@ -106,7 +106,7 @@ func TestServer(t *testing.T) {
 			require.Equal(t, ei.Atom("error"), got.(ei.Tuple)[0], request)
 		}
 
-		require.False(t, self.isAsked(), "nothing is left that a process of this node waits for")
+		require.False(t, self.served.isAsked(), "nothing is left that a process of this node waits for")
 
 		called := async(func() (ei.Term, error) { return here.Call(w.ctx(), self.Pid(), ei.Atom("later")) })
 		c := arrives(t, r.later, "the call")
@@ -320,9 +320,9 @@ func TestCallFailures(t *testing.T) {
 			require.ErrorIs(t, arrives(t, called, "the cancelled call").err, context.Canceled)
 			require.Eventually(t, func() bool { return len(watchersOf(silent)) == 0 }, tooLong, tick, "its monitor is gone")
 			// A reply that comes too late does no harm.
-			from, tag, _, ok := otp.GenCall(m.Payload)
-			require.True(t, ok)
-			require.NoError(t, silent.Send(w.ctx(), from.Pid, ei.Tuple{tag, ei.Int(1)}))
+			q := otp.ReadRequest(m.Payload)
+			require.Equal(t, otp.Call, q.Kind)
+			require.NoError(t, silent.Send(w.ctx(), q.From.Pid, ei.Tuple{q.Tag, ei.Int(1)}))
 
 			called = async(func() (ei.Term, error) { return a.Call(w.ctx(), silent.Pid(), 1) })
 			_, err = silent.Receive(w.ctx())

@@ -12,6 +12,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/life"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
@@ -240,7 +241,7 @@ func (n *Node) finish(ctx context.Context) error {
 	errs := make([]error, len(conns))
 	var all sync.WaitGroup
 	for i, c := range conns { // concurrently: a peer that does not read, or answer, delays no other
-		all.Go(func() { errs[i] = c.part(ctx, tells[bonds.Scope{Node: c.peer.Name}]) })
+		all.Go(func() { errs[i] = c.part(ctx, tells[bonds.Scope{Node: c.Name()}]) })
 	}
 	all.Wait()
 	n.procs.awaitTold(ctx, tells)
@@ -253,8 +254,8 @@ func (c *Conn) part(ctx context.Context, told <-chan struct{}) (err error) {
 	if c.exits.Wait(ctx) != nil && told != nil {
 		<-told
 	}
-	if ferr := c.flushAll(ctx); ferr != nil && ctx.Err() != nil {
-		err = wrap("shutdown", c.peer.Name, ferr)
+	if ferr := c.l.Flush(ctx); ferr != nil && ctx.Err() != nil {
+		err = wrap("shutdown", c.Name(), ferr)
 	}
 	c.byeWhileReads(ctx)
 	return err
@@ -281,12 +282,12 @@ func (n *Node) hasFinished(ctx context.Context, err error) error {
 // another function or handler runs, since it may be waiting for the answer.
 func (p *processes) drain(ctx context.Context) error {
 	for _, b := range p.all() {
-		b.keepBacklog() // first: from Refuse on a server refuses what is no backlog
+		b.served.keepBacklog() // first: from Refuse on a server refuses what is no backlog
 	}
 	p.n.life.Refuse()
 	p.runs.drain()
 	for _, b := range p.all() {
-		b.part()
+		b.served.part()
 	}
 	err := p.n.life.Work.Wait(ctx)
 	if err != nil {
@@ -333,9 +334,9 @@ func (p *processes) whatRuns() string {
 // not read. If the plug-in has no CloseWrite, Shutdown does not wait for the peer.
 func (c *Conn) Shutdown(ctx context.Context) error {
 	ctx = wait.Ending(ctx)
-	err := wrap("shutdown", c.peer.Name, c.exits.Wait(ctx))
+	err := wrap("shutdown", c.Name(), c.exits.Wait(ctx))
 	if err == nil {
-		err = c.flush(ctx, "shutdown")
+		err = wrap("shutdown", c.Name(), c.l.Flush(ctx))
 	}
 	if err == nil {
 		err = c.bye(ctx)
@@ -346,46 +347,36 @@ func (c *Conn) Shutdown(ctx context.Context) error {
 // bye ends the sending direction and waits for the peer to end its own: closing a socket that has
 // unread bytes would discard what was sent last. The error is why the connection broke meanwhile.
 func (c *Conn) bye(ctx context.Context) error {
-	err := c.leave()
+	err := c.l.Leave()
 	switch {
 	case err == nil:
 		return c.awaitParting(ctx)
 	case errors.Is(err, errors.ErrUnsupported):
 		return nil
-	case errors.Is(c.Err(), ErrClosed) && !c.parted.Load(): // by Close, and not by the peer
+	case errors.Is(c.Err(), ErrClosed) && !c.l.Parted(): // by Close, and not by the peer
 		err = c.Err()
-	case c.Err() != nil && orderly(c.Err()):
+	case c.Err() != nil && link.Orderly(c.Err()):
 		return nil
 	}
-	return wrap("shutdown", c.peer.Name, err)
+	return wrap("shutdown", c.Name(), err)
 }
 
 // byeWhileReads is bye for as long as the peer goes on to read what was sent: it has a second, and
 // another one whenever it has read some.
 func (c *Conn) byeWhileReads(ctx context.Context) {
-	if c.leave() != nil {
+	if c.l.Leave() != nil {
 		return
 	}
-	for left, _ := c.s.OutstandingBytes(); ; {
+	for left, _ := c.l.Stream().OutstandingBytes(); ; {
 		second, end := context.WithTimeout(ctx, farewell)
 		_ = c.awaitParting(second)
 		end()
-		n, err := c.s.OutstandingBytes()
+		n, err := c.l.Stream().OutstandingBytes()
 		if c.Err() != nil || ctx.Err() != nil || err != nil || n >= left {
 			return
 		}
 		left = n
 	}
-}
-
-// leave ends the sending direction; errors.ErrUnsupported if the plug-in cannot.
-func (c *Conn) leave() error {
-	c.leaves.Store(c.kind() == direct)
-	err := c.s.CloseWrite()
-	if err != nil {
-		c.leaves.Store(false)
-	}
-	return err
 }
 
 // awaitParting waits for the peer to end its direction. The error is why the connection broke
@@ -395,9 +386,9 @@ func (c *Conn) awaitParting(ctx context.Context) error {
 		c.ignore(ctx)
 	}
 	select {
-	case <-c.done:
-		if !c.parted.Load() {
-			return wrap("shutdown", c.peer.Name, c.Err())
+	case <-c.l.Done():
+		if !c.l.Parted() {
+			return wrap("shutdown", c.Name(), c.Err())
 		}
 	case <-ctx.Done():
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/test/expect"
 )
 
@@ -31,7 +32,7 @@ func (w *world) deaf(n *Node, b *Mailbox) *wire {
 			}
 		}
 	})
-	require.Eventually(w.t, c.isFull, tooLong, tick)
+	require.Eventually(w.t, link.Within(&c.l).IsFull, tooLong, tick)
 	cancel()
 	require.ErrorIs(w.t, arrives(w.t, sends, "the end of the sends").err, context.Canceled)
 	return p

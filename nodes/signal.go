@@ -2,7 +2,6 @@ package nodes
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -42,7 +41,7 @@ func (n *Node) takeSignal(m *Message) {
 			n.localSignal(&dist.Control{Op: dist.OpUnlinkIDAck, ID: m.ID, From: m.To, To: m.From})
 		}
 	case dist.OpSpawnReply:
-		n.spawnReply(b, m)
+		n.takeSpawnReply(b, m)
 	case dist.OpMonitorPExit:
 		if b != nil {
 			b.watcherOf(m.Ref).takeDown(m)
@@ -100,37 +99,6 @@ func (n *Node) way(ctx context.Context, node string, to ei.Pid, name ei.Atom) (*
 		return n.router.across(ctx, to, name)
 	}
 	return n.connection(ctx, node)
-}
-
-// NoConnect derives a context under which nothing brings a connection up: sends, links, monitors
-// and calls to a node that is not connected fail with ErrNoConnection. In a node with workers that
-// is so, too, while only another worker is connected to that node, unless this one has sent there
-// before. It is the option noconnect of erlang:send/3.
-func NoConnect(ctx context.Context) context.Context {
-	return context.WithValue(ctx, noConnectKey{}, true)
-}
-
-type noConnectKey struct{}
-
-// connection is the connection to a node, made now if need be.
-func (n *Node) connection(ctx context.Context, node string) (*Conn, error) {
-	if c := n.Conn(node); c != nil {
-		return c, nil
-	}
-	if err := dist.CheckName(node); err != nil { // no node can have that name: nothing is tried
-		return nil, err
-	}
-	if ctx.Value(noConnectKey{}) != nil {
-		return nil, ErrNoConnection
-	}
-	c, err := n.dial(ctx, node, nil, true)
-	if err == ErrMoved { // the connection, or the node: there is one, but not here
-		return nil, err
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNoConnection, err)
-	}
-	return c, nil
 }
 
 // scopeOf is the scope that a process belongs to.

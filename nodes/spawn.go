@@ -9,8 +9,8 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
-	"github.com/cnode-go/cnode/transport"
 )
 
 // spawnCost is how many bytes a process takes besides its request, while it waits for a place and
@@ -44,7 +44,7 @@ func (c *calling) spawn(ctx context.Context, node string, p process) error {
 
 // request sends a SPAWN_REQUEST.
 func (c *calling) request(ctx context.Context, node string, p process) error {
-	if c.over != nil && !c.over.peer.Flags.Has(dist.FlagSpawn) {
+	if c.over != nil && !c.over.l.Peer().Flags.Has(dist.FlagSpawn) {
 		return &SpawnError{notsup}
 	}
 	leader, ok := leaderFor(ctx, node)
@@ -228,29 +228,29 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		case c == nil:
 			n.localSignal(ctl)
 		default: // with the result, if that is soon
-			_ = c.postSignal(context.Background(), ctl, nil, transport.PostUrgent|transport.PostBurst)
+			_ = c.l.Send(n.ctx, link.Now|link.More, ctl, nil)
 		}
 	}
 	o, err := otp.ParseSpawnOptions(m.Options)
 	if err != nil {
-		c.complain(faultSpawn, "spawn request refused", err)
+		c.l.Complain(faultSpawn, "spawn request refused", err)
 		reply(0, ei.Atom("badopt"))
 		return
 	}
-	payload, err := firstTerm(m.Payload)
+	payload, err := link.FirstTerm(m.Payload)
 	if err != nil {
 		n.undecodable(c, "spawn request", err)
 		reply(0, ei.Atom("badarg"))
 		return
 	}
 	p := &spawnedProcess{m: m, options: o, module: m.Module, name: m.Function, args: payload, parent: n.scopeOf(m.From)}
-	t, b := &p.run, &p.box
-	if !n.admitRun(t, c, cost(m)+spawnCost) {
+	t, k, b := &p.run, &p.work, &p.box
+	if !k.admit(n, t, c, cost(m)+spawnCost) {
 		reply(0, ei.Atom("system_limit"))
 		return
 	}
-	t.does, t.from, t.leader, t.trace = p, m.From, m.GroupLeader, m.trace()
-	if err = b.initSpawned(t); err != nil {
+	k.does, t.from, t.leader, t.trace = p, m.From, m.GroupLeader, m.trace()
+	if err = b.initSpawned(k); err != nil {
 		t.settle(n)
 		reply(0, ei.Atom("system_limit"))
 		return
@@ -270,9 +270,9 @@ func (n *Node) spawn(c *Conn, m *Message) {
 	}
 	// else it is a process with a life of its own
 	if o.Monitor && !o.Link && m.Module == "erpc" && m.Function == "execute_call" {
-		t.asked, t.waits = true, bonds.MonitorID{Ref: m.Ref, Node: m.From.Node}
+		k.asked, k.waits = true, bonds.MonitorID{Ref: m.Ref, Node: m.From.Node}
 	}
-	if !n.work(t) {
+	if !k.start() {
 		b.exitBy(ei.Atom("shutdown"))
 	}
 }
@@ -280,6 +280,7 @@ func (n *Node) spawn(c *Conn, m *Message) {
 // A spawnedProcess is a process that somebody has asked for, from its SPAWN_REPLY to its end.
 type spawnedProcess struct {
 	run
+	work         task
 	box          Mailbox
 	m            *Message // the request, of which args is a part
 	options      otp.SpawnOptions
@@ -288,20 +289,20 @@ type spawnedProcess struct {
 	parent       bonds.Scope
 }
 
-// run is called when there is a place for the process.
-func (p *spawnedProcess) do(t *run) {
-	b, n := &p.box, t.n
+// do is called when there is a place for the process.
+func (p *spawnedProcess) do() {
+	b, t, n := &p.box, &p.run, p.work.n
 	if b.ended() { // while the process waited for a place
 		return
 	}
-	if t.gone.Load() { // its result is for nobody, and others wait for the place
+	if p.work.gone.Load() { // its result is for nobody, and others wait for the place
 		b.Exit(ei.Atom("normal"))
 		return
 	}
 	defer b.Exit(ei.Atom("killed")) // for a function that leaves by runtime.Goexit
 	reason := n.spawned(t, p.module, p.name, p.args)
 	if !p.options.Link && !p.options.Monitor {
-		n.unheard(t, reason)
+		n.unheard(&p.work, reason)
 	}
 	t.over.Store(true)
 	if told := b.exit(reason, p.parent); told != nil { // the parent itself has been waited for
@@ -324,15 +325,15 @@ func (t *run) process() *Mailbox {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.self != nil || t.n == nil {
+	if t.self != nil || t.task == nil {
 		return t.self
 	}
 	b := new(Mailbox)
-	if err := b.initSpawned(t); err != nil { // the node has ended, and its processes with it
-		b.init(t.n, ei.Pid{}, nil, nil)
+	if err := b.initSpawned(t.task); err != nil { // the node has ended, and its processes with it
+		b.init(t.task.n, ei.Pid{}, nil, nil)
 		b.why = ei.Atom("shutdown")
 		b.over.Shut()
-		t.abandon()
+		t.task.abandon()
 	}
 	t.self = b
 	if t.over.Load() {
@@ -373,7 +374,7 @@ func (t *run) endProcess(reason ei.Term) (why ei.Term) {
 // as in Erlang.
 func (n *Node) spawned(ctx context.Context, module, name ei.Atom, list ei.Raw) ei.Term {
 	c, size := listAt(list)
-	n.procs.runs.calls(runOf(ctx), function{module, name}, size)
+	n.procs.runs.calls(runOf(ctx).work(), function{module, name}, size)
 	if module == "erpc" {
 		switch {
 		case name == "execute_call" && size == 4:
@@ -415,9 +416,9 @@ func uncaught(exception *Raise) ei.Term {
 
 // unheard logs how a function ended if no process is told of its end, as a BEAM does of a process
 // that ends by an exception, unless the log has that already.
-func (n *Node) unheard(t *run, reason ei.Term) {
-	if !isRegular(reason) && !t.complained {
-		n.nobodyHears(t.conn, n.procs.runs.calledBy(t), fmt.Errorf("it ended with reason %s", ei.Brief(reason, 1000)))
+func (n *Node) unheard(k *task, reason ei.Term) {
+	if !isRegular(reason) && !k.complained {
+		n.nobodyHears(k.run.conn, n.procs.runs.calledBy(k), fmt.Errorf("it ended with reason %s", ei.Brief(reason, 1000)))
 	}
 }
 
@@ -431,8 +432,8 @@ func (n *Node) executeCall(ctx context.Context, c *ei.Cursor) ei.Term {
 	if err != nil {
 		return ei.Atom("badarg")
 	}
-	buf := n.scratch.Get().(*[]byte)
-	defer n.recycle(buf)
+	buf := n.links.Scratch()
+	defer n.links.Recycle(buf)
 	head := append(ei.AppendTupleHeader((*buf)[:0], 3), res...)
 	head, _ = ei.AppendAtom(head, "return")
 	result, exception := n.applyNext(ctx, c, head)

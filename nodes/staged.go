@@ -69,7 +69,7 @@ func (g *Staged) goOn(ctx context.Context, late map[*Mailbox][]*Message, lost ma
 	defer g.n.life.EndStart()
 	for b, messages := range late {
 		for _, m := range messages {
-			b.hook(b, m)
+			b.own(b, m)
 		}
 	}
 	g.disownOrphans()
@@ -78,12 +78,12 @@ func (g *Staged) goOn(ctx context.Context, late map[*Mailbox][]*Message, lost ma
 	return wrap("start", g.n.name, g.publish(ctx))
 }
 
-// openAll lets mailboxes take messages again. Those with a hook are emptied first: late is what was
-// in them.
+// openAll lets mailboxes take messages again. The node's own are emptied first: late is what was in
+// them.
 func openAll(boxes []*Mailbox) (late map[*Mailbox][]*Message) {
 	late = map[*Mailbox][]*Message{}
 	for _, b := range boxes {
-		if b.hook != nil {
+		if b.own != nil {
 			late[b] = b.takeAll()
 		}
 		b.goOn()

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -260,7 +261,7 @@ func TestStartDuringReceive(t *testing.T) {
 	_, err = h.Monitor(w.ctx(), box(t, b).Pid())
 	require.NoError(t, err)
 	go func() { defer close(returned); _, _ = c.Receive(context.Background()) }()
-	require.Eventually(t, c.reading.Load, tooLong, tick)
+	require.Eventually(t, link.Within(&c.l).Reading, tooLong, tick)
 	require.NoError(t, a.Start(w.ctx()))
 	require.NoError(t, w.conn(b, a.Name()).Close())
 	arrives(t, returned, "the end of Receive")

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
@@ -56,12 +57,6 @@ func (l *eventLog) shrink() {
 // isOfParent tells whether a message says that the parent has ended, or wants an end.
 func (b *Mailbox) isOfParent(m *Message) bool {
 	return m.Op == dist.OpExit && b.opts.Parent != (ei.Pid{}) && m.From == b.opts.Parent
-}
-
-// isOrderTo tells whether a suspended process takes the message.
-func (m *Message) isOrderTo(b *Mailbox) bool {
-	_, _, _, ok := otp.GenRequest("system", m.Payload)
-	return ok || b.isOfParent(m)
 }
 
 // debug does what one of sys's debug functions asks for.
@@ -206,7 +201,7 @@ func (c *care) noteIn(b *Mailbox, m *Message) {
 func (m *Message) shown() ei.Term {
 	switch {
 	case m.Payload != nil:
-		if raw, err := firstTerm(m.Payload); err == nil {
+		if raw, err := link.FirstTerm(m.Payload); err == nil {
 			return raw
 		}
 		return m.Payload

@@ -290,6 +290,6 @@ func TestServerRecover(t *testing.T) {
 		require.Equal(t, `{error,{go_panic,<<"in Call">>}}`, ask(7))
 		require.Equal(t, "2", ask(ei.Atom("answered")))
 		require.Equal(t, "1", ask(ei.Atom("ok")))
-		require.False(t, s.isAsked())
+		require.False(t, s.served.isAsked())
 	})
 }

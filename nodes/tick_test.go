@@ -15,8 +15,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/nodes/internal/clock"
-	"github.com/cnode-go/cnode/nodes/internal/states"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -212,7 +211,7 @@ func TestTicksComeToAnEnd(t *testing.T) {
 							l.hold()
 						}
 						for i := range 4 {
-							require.NoError(t, ends[order>>i&1].sendTick())
+							require.NoError(t, link.Within(&ends[order>>i&1].l).SendTick())
 							synctest.Wait()
 							time.Sleep(pause)
 						}
@@ -264,7 +263,7 @@ func TestSilentPeerIsDropped(t *testing.T) {
 		require.Equal(t, 4*DefaultTickInterval, time.Since(begin))
 		require.ErrorIs(t, c.Err(), ErrTickTimeout)
 		p.gone()
-		<-c.left
+		<-c.l.Left()
 		require.Empty(t, b.Peers())
 	})
 }
@@ -303,105 +302,6 @@ func TestSilentPeerIsDroppedAfterItsLastSign(t *testing.T) {
 			require.Equal(t, 60*time.Second+4*DefaultTickInterval, time.Since(begin), name)
 		})
 	}
-}
-
-// The state of a clock moves with its connection.
-func TestClockMoves(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
-		_, l := w.listening("bob")
-		_, c := w.joined(l, role("wire@test"))
-		for _, tt := range []struct{ from, to states.Clock }{
-			{states.Clock{}, states.Clock{}},
-			{states.Clock{Age: time.Second, Missed: 2}, states.Clock{Age: time.Second, Missed: 2}},
-			{states.Clock{Idle: true, Heard: true}, states.Clock{Idle: true, Heard: true}},
-			{states.Clock{Age: time.Hour, Missed: 1000}, states.Clock{Age: DefaultTickInterval, Missed: missedTicks - 1}},
-			{states.Clock{Age: -time.Hour, Missed: -1}, states.Clock{}},
-		} {
-			var clock ticker
-			clock.restore(c, &tt.from)
-			require.Equal(t, tt.to, timeless(clock.state(c)))
-		}
-		var fresh ticker
-		fresh.restore(c, nil)
-		require.Equal(t, states.Clock{Heard: true}, timeless(fresh.state(c)), "nobody knows")
-	})
-}
-
-// timeless is a clock's state without the moment, of a clock that is no bubble's.
-func timeless(s states.Clock) states.Clock { s.At = 0; return s }
-
-// A clock goes on while its connection is between two processes, and if that takes an interval the
-// connection does not stay silent for another one, though something was sent since the last tick. A
-// peer that was silent before is not taken for dead at once.
-func TestClockGoesOnBetweenProcesses(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
-		_, l := w.listening("bob")
-		p, c := w.joined(l, role("wire@test"))
-		var ticks []time.Duration
-		p.listen(func(_ []byte, at time.Duration) { ticks = append(ticks, at) })
-		begin := time.Now()
-		for _, tt := range []struct {
-			frozen time.Duration
-			from   states.Clock
-			ticks  []time.Duration // before the next beat
-		}{
-			{0, states.Clock{Age: 5 * time.Second, Idle: true, Heard: true}, []time.Duration{10 * time.Second}},
-			{5 * time.Second, states.Clock{Age: 5 * time.Second, Idle: true, Heard: true}, []time.Duration{5 * time.Second}},
-			{5 * time.Second, states.Clock{Age: 5 * time.Second, Heard: true}, nil},
-			{20 * time.Second, states.Clock{Age: 5 * time.Second, Heard: true}, []time.Duration{0}},
-			{20 * time.Second, states.Clock{Missed: missedTicks - 1}, []time.Duration{0}},
-		} {
-			require.NoError(t, c.ticks.hold(w.ctx()))
-			now := time.Since(begin)
-			ticks = nil
-			if tt.from.At = clock.Now() - int64(tt.frozen); tt.from.At <= 0 {
-				t.Skip("the machine has only just been started, or has no such clock")
-			}
-			c.ticks.restore(c, &tt.from)
-			c.ticks.unhold(c)
-			time.Sleep(DefaultTickInterval*3/4 - time.Second) // the next beat may come then
-			synctest.Wait()
-			require.NoError(t, c.Err())
-			for i := range ticks {
-				ticks[i] = (ticks[i] - now).Round(time.Second) // moment is no clock of the bubble
-			}
-			require.Equal(t, tt.ticks, ticks, "%+v", tt)
-		}
-	})
-}
-
-// A clock that was held goes on where it stood.
-func TestClockIsHeld(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
-		_, l := w.listening("bob")
-		p, c := w.joined(l, role("wire@test"))
-		var ticks []time.Duration
-		p.listen(func(_ []byte, at time.Duration) { ticks = append(ticks, at) })
-		time.Sleep(10 * time.Second)
-		require.NoError(t, c.ticks.hold(w.ctx()))
-		time.Sleep(20 * time.Second)
-		synctest.Wait()
-		require.Empty(t, ticks)
-		c.ticks.unhold(c)
-		time.Sleep(20 * time.Second)
-		synctest.Wait()
-		require.Equal(t, []time.Duration{30 * time.Second, 45 * time.Second}, ticks)
-
-		// After an interval a tick is due at once, also if something was sent since the last one.
-		ticks = nil
-		c.ticks.mu.Lock()
-		c.ticks.posted--
-		c.ticks.received--
-		c.ticks.mu.Unlock()
-		require.NoError(t, c.ticks.hold(w.ctx()))
-		time.Sleep(20 * time.Second)
-		c.ticks.unhold(c)
-		synctest.Wait()
-		require.Equal(t, []time.Duration{70 * time.Second}, ticks)
-	})
 }
 
 // While the node does not receive, unread bytes from the peer count as its sign of life: it is not
@@ -643,7 +543,7 @@ func TestNoTicksAfterShutdown(t *testing.T) {
 		c := n.Conn("wire@test")
 		down := async(func() (int, error) { return 0, c.Shutdown(context.Background()) })
 		synctest.Wait()
-		for range 3 * missedTicks {
+		for range 3 * link.MissedTicks {
 			require.NoError(t, p.tick())
 			time.Sleep(DefaultTickInterval)
 			synctest.Wait()

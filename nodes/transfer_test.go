@@ -18,6 +18,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 )
 
 // movers are the kinds of transports whose connections can be handed over.
@@ -191,7 +192,7 @@ func TestMoveUnderLoad(t *testing.T) {
 					case err == nil:
 						i++
 					case errors.Is(err, ErrMoved): // nothing was sent
-						<-c.left
+						<-c.l.Left()
 						time.Sleep(10 * time.Microsecond)
 					default:
 						t.Error(err)
@@ -212,8 +213,8 @@ func TestMoveUnderLoad(t *testing.T) {
 				current.Lock()
 				r.c = c
 				current.Unlock()
-				before := c.messages.Load()
-				require.Eventually(t, func() bool { return c.messages.Load() > before }, tooLong, tick/10)
+				before := c.l.Traffic().MessagesReceived
+				require.Eventually(t, func() bool { return c.l.Traffic().MessagesReceived > before }, tooLong, tick/10)
 			}
 			halt()
 			wg.Wait()
@@ -245,8 +246,8 @@ func TestFrozenFailure(t *testing.T) {
 	c, _ := w.pair()
 	f, err := c.Freeze(w.ctx())
 	require.NoError(t, err)
-	require.ErrorIs(t, c.sendError(w.ctx(), errFault), errFault)
-	require.ErrorIs(t, c.receiveError(w.ctx(), io.ErrUnexpectedEOF), io.ErrUnexpectedEOF)
+	require.ErrorIs(t, link.Within(&c.l).SendError(w.ctx(), errFault), errFault)
+	require.ErrorIs(t, link.Within(&c.l).ReceiveError(w.ctx(), io.ErrUnexpectedEOF), io.ErrUnexpectedEOF)
 	require.NoError(t, c.Err())
 	f.Thaw()
 	require.ErrorIs(t, ended(t, c), errFault, "the first one")
@@ -267,7 +268,7 @@ func TestMoveReceive(t *testing.T) {
 	self := r.c.Self()
 	old := r.c
 	waiting := async(func() (*Message, error) { return old.Receive(context.Background()) })
-	require.Eventually(t, old.reading.Load, tooLong, tick)
+	require.Eventually(t, link.Within(&old.l).Reading, tooLong, tick)
 	r.move()
 	require.Equal(t, "moved peer@test", <-moved)
 	require.Equal(t, "adopted peer@test", <-moved)
@@ -304,7 +305,7 @@ func TestMoveBesideCall(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.NoError(t, p.Send(w.ctx(), old.Self(), "kept"))
-	require.Eventually(t, func() bool { return old.messages.Load() == 1 }, tooLong, tick)
+	require.Eventually(t, func() bool { return old.l.Traffic().MessagesReceived == 1 }, tooLong, tick)
 	r.move()
 	require.ErrorIs(t, (<-call).err, ErrMoved)
 	m, err := p.Receive(w.ctx())
@@ -341,7 +342,7 @@ func TestMoveHalfFrames(t *testing.T) {
 		require.NoError(t, p.write([]byte{b}))
 		if i%3 == 0 {
 			require.Eventually(t, func() bool { // the byte has been read
-				n, err := r.c.s.PendingBytes()
+				n, err := r.c.l.Stream().PendingBytes()
 				return err == nil && n == 0
 			}, tooLong, tick)
 		}
@@ -352,16 +353,16 @@ func TestMoveHalfFrames(t *testing.T) {
 	// The peer reads nothing: our window fills, and the queue with it. Then it reads byte by byte
 	// while the connection moves.
 	c := r.c
-	require.NoError(t, errors.Join(narrow(c.s, unix.SO_SNDBUF), narrow(p.s, unix.SO_RCVBUF)))
+	require.NoError(t, errors.Join(narrow(c.l.Stream(), unix.SO_SNDBUF), narrow(p.s, unix.SO_RCVBUF)))
 	// more than the window; a move copies it several times, and must not take long
 	big := make([]byte, 1<<20)
 	for i := range big {
 		big[i] = byte(i % 251)
 	}
 	send := func(i int) <-chan result[any] {
-		queued, _ := c.q.Buffered()
+		queued, _ := link.Within(&c.l).Queue().Buffered()
 		sent := async(func() (any, error) { return nil, c.SendName(context.Background(), "peer", []any{i, big}) })
-		require.Eventually(t, func() bool { now, _ := c.q.Buffered(); return now > queued }, tooLong, tick)
+		require.Eventually(t, func() bool { now, _ := link.Within(&c.l).Queue().Buffered(); return now > queued }, tooLong, tick)
 		return sent
 	}
 	first, second := send(0), send(-1)
@@ -532,9 +533,7 @@ func TestCloseOfConnThatMoves(t *testing.T) {
 	require.NoError(t, err)
 	closed := async(func() (any, error) { return nil, ca.Close() })
 	require.Eventually(t, func() bool { // it waits
-		ca.mu.Lock()
-		defer ca.mu.Unlock()
-		return ca.pendingErr != nil
+		return link.Within(&ca.l).Pending() != nil
 	}, tooLong, tick)
 	fd, err := descriptor.Duplicate(f.Descriptor())
 	require.NoError(t, err)

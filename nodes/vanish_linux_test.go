@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -30,11 +31,11 @@ func TestPeerVanishesUnread(t *testing.T) {
 	c, err := alice.ConnectAddr(t.Context(), bob.Listeners()[0].Addr(), "bob@127.0.0.1")
 	require.NoError(t, err)
 	to, from := box(t, alice), box(t, bob)
-	require.NoError(t, c.stopReading(t.Context()))
-	defer c.resumeReading()
+	require.NoError(t, c.l.StopReading(t.Context()))
+	defer c.l.ResumeReading()
 	require.NoError(t, from.Send(t.Context(), to.Pid(), make([]byte, 1000)))
-	require.Eventually(t, func() bool { n, err := c.s.PendingBytes(); return err == nil && n > 0 }, tooLong, tick, "nobody reads")
-	ctx, cancel := context.WithTimeout(t.Context(), 10*missedTicks*interval)
+	require.Eventually(t, func() bool { n, err := c.l.Stream().PendingBytes(); return err == nil && n > 0 }, tooLong, tick, "nobody reads")
+	ctx, cancel := context.WithTimeout(t.Context(), 10*link.MissedTicks*interval)
 	defer cancel()
 	select {
 	case <-c.Done():

@@ -65,10 +65,10 @@ func TestWatchNodes(t *testing.T) {
 				require.Equal(t, "node carol@test down (hidden): "+why.String(), e.String())
 				for _, c := range append(carol.connections(), c) { // else the next Connect finds it
 					ended(t, c)
-					arrives(t, c.left, "the end")
+					arrives(t, c.l.Left(), "the end")
 				}
 			}
-			a.Conn("bob@test").fail(fmt.Errorf("so long: %w", ErrTickTimeout))
+			a.Conn("bob@test").l.Fail(fmt.Errorf("so long: %w", ErrTickTimeout))
 			e := arrives(t, events, "an event")
 			require.Equal(t, DownTickTimeout, e.Why)
 			require.ErrorIs(t, e.Err, ErrTickTimeout)
@@ -144,7 +144,7 @@ func TestWatchNodesBounded(t *testing.T) {
 		require.NoError(t, err)
 		there := w.conn(a, "flaps@test")
 		require.NoError(t, c.Close())
-		arrives(t, there.left, "the end")
+		arrives(t, there.l.Left(), "the end")
 	}
 	require.NoError(t, goes.Conn("alice@test").Close())
 	_, err := w.started("late").Connect(w.ctx(), "alice@test")
@@ -240,6 +240,18 @@ func TestDownReasonOf(t *testing.T) {
 		fmt.Errorf("tick: %w", ErrTickTimeout): DownTickTimeout,
 	} {
 		require.Equal(t, want, DownReasonOf(err), "%v", err)
+	}
+	for word, err := range map[string]error{ // for metrics, by the same table
+		"closed":       ErrClosed,
+		"peer_closed":  &net.OpError{Err: syscall.EPIPE},
+		"tick_timeout": fmt.Errorf("%w, and nothing can be sent to it: %w", ErrTickTimeout, ErrClosed),
+		"superseded":   errors.Join(io.EOF, ErrSuperseded),
+		"moved":        ErrMoved,
+		"malformed":    &dist.FrameError{Err: dist.ErrFrame},
+		"error":        syscall.EHOSTUNREACH,
+	} {
+		got, _ := endOf(err)
+		require.Equal(t, word, got, "%v", err)
 	}
 	var words []string
 	for r := DownReason(0); r <= DownMoved; r++ {

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/queue"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -142,7 +143,7 @@ func framed(body []byte) []byte {
 
 func (p *wire) write(b []byte) error {
 	if p.s.KeepsPackets() {
-		_, err := transport.NewQueue(p.s, &transport.QueueOptions{Frames: true}).WritevQueue(soon(p.t), b)
+		_, err := p.s.Posts(&queue.Options{Frames: true}).Deliver(soon(p.t), b)
 		return err
 	}
 	_, err := p.s.Writev(soon(p.t), b)

@@ -31,14 +31,14 @@ func (n *Node) until(ctx context.Context, over <-chan struct{}) (context.Context
 	return ctx, cancel
 }
 
-// admitRun makes t the run of a request that takes so many bytes of memory until it is over; false:
-// the peer has had its share, and the request is to be refused. settle gives it back, if work does
-// not.
-func (n *Node) admitRun(t *run, c *Conn, bytes int) bool {
-	t.n, t.conn = n, c
-	t.place.of = n.procs.places
+// admit makes k and t the task and the run of a request that takes so many bytes of memory until it
+// is over; false: the peer has had its share, and the request is to be refused. settle gives it
+// back, if start does not.
+func (k *task) admit(n *Node, t *run, c *Conn, bytes int) bool {
+	k.run, k.n, t.task, t.conn = t, n, k, c
+	k.place.of = n.procs.places
 	if c != nil {
-		t.place.peer = c.peer.Name
+		k.place.peer = c.Name()
 	}
 	if t.hold(n, bytes) != nil {
 		return false
@@ -54,7 +54,7 @@ func (t *run) hold(n *Node, bytes int) error {
 		return nil
 	}
 	n.stats.callsRefused.Add(1)
-	t.conn.complain(fullCalls, "calls refused", errFullCalls)
+	t.conn.l.Complain(fullCalls, "calls refused", errFullCalls)
 	return errFullCalls
 }
 
@@ -99,12 +99,12 @@ func (t *run) payer() string {
 	if t.conn == nil {
 		return ""
 	}
-	return t.conn.peer.Name
+	return t.conn.Name()
 }
 
 // decoding is how the terms are decoded that a function gets: what they become counts as the
 // request itself does. t may be nil: a program calls the function.
-func (t *run) decoding(o *ei.DecodeOptions, terms []ei.Term) *ei.DecodeOptions {
+func (t *run) decoding(o ei.DecodeOptions, terms []ei.Term) ei.DecodeOptions {
 	size := 0
 	for _, term := range terms {
 		raw, _ := term.(ei.Raw)
@@ -122,8 +122,8 @@ func (t *run) node() *Node {
 	switch {
 	case t == nil:
 		return nil
-	case t.n != nil:
-		return t.n
+	case t.task != nil:
+		return t.task.n
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -153,58 +153,58 @@ func (t *run) decodeTerm(raw ei.Raw) (ei.Term, error) {
 	if len(raw) <= shortTerm {
 		return raw.Decode()
 	}
-	return raw.DecodeWith(t.decoding(nil, []ei.Term{raw}))
+	return t.decoding(ei.DecodeOptions{}, []ei.Term{raw}).Decode(raw)
 }
 
 // shortTerm is the size, in bytes, of terms that are not counted when they are decoded.
 const shortTerm = 1 << 10
 
-// work does what a run is for on a goroutine of its own, in a place of Config.MaxCalls. work does
-// not wait for a place: the run is queued until its peer gets one, and counts as running from now
-// on. work is false when the node shuts down (see life.Begin); then, or when the node closes, the
-// turn does not run.
-func (n *Node) work(t *run) bool {
-	c := t.conn
+// start does what a task is for on a goroutine of its own, in a place of Config.MaxCalls. It does
+// not wait for a place: the task is queued until its peer gets one, and counts as running from now
+// on. It is false when the node shuts down (see life.Begin); then, or when the node closes, the
+// task does not begin.
+func (k *task) start() bool {
+	n, c := k.n, k.run.conn
 	if !n.life.Begin(c == nil) {
-		t.settle(n)
+		k.run.settle(n)
 		return false
 	}
 	if c != nil {
 		c.works.Enter()
 	}
-	n.procs.runs.add(t)
-	job, waited := n.procs.places.Begin(t.place.peer, t)
+	n.procs.runs.add(k)
+	job, waited := n.procs.places.Begin(k.place.peer, k)
 	if waited > longWait && c != nil {
-		c.complain(slowCalls, "calls wait", errSlowCalls)
+		c.l.Complain(slowCalls, "calls wait", errSlowCalls)
 	}
-	t.place.waitsAs(job)
+	k.place.waitsAs(job)
 	return true
 }
 
-// Begin begins the run, which has its place; false: it needs none any more.
-func (t *run) Begin() bool {
-	if !t.n.inPool(t) {
-		t.done()
+// Begin begins the task, which has its place; false: it needs none any more.
+func (k *task) Begin() bool {
+	if !k.n.inPool(k) {
+		k.done()
 		return false
 	}
-	return t.place.begin()
+	return k.place.begin()
 }
 
-// Run is the run, on its goroutine.
-func (t *run) Run() {
-	defer t.done()
-	defer t.place.change(func() { t.place.over = true })
-	t.does.do(t)
+// Run is the task, on its goroutine.
+func (k *task) Run() {
+	defer k.done()
+	defer k.place.change(func() { k.place.over = true })
+	k.does.do()
 }
 
-// done is the end of a run that work has begun, or has queued.
-func (t *run) done() {
-	n := t.n
-	t.end()
-	n.procs.runs.remove(t)
-	t.settle(n)
-	if t.conn != nil {
-		t.conn.works.Leave()
+// done is the end of a task that start has begun, or has queued.
+func (k *task) done() {
+	n := k.n
+	k.end()
+	n.procs.runs.remove(k)
+	k.run.settle(n)
+	if k.run.conn != nil {
+		k.run.conn.works.Leave()
 	}
 	n.life.Work.Leave()
 }

@@ -22,7 +22,7 @@ import (
 // WorkerVariable is the environment variable by which a Front tells a process that it is a worker,
 // and where its sockets are: the numbers of two descriptors, "LINE,SESSIONS". The first carries
 // what front and worker say to each other, the second carries sessions in the format of
-// handoff.Forwarder. A process that is to take a worker's place finds one descriptor there,
+// bind10.Forwarder. A process that is to take a worker's place finds one descriptor there,
 // "upgrade,CHANNEL".
 const WorkerVariable = "CNODE_WORKER"
 

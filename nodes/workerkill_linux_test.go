@@ -7,9 +7,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/handoffpoint"
 	"github.com/cnode-go/cnode/nodes/internal/crew"
 	"github.com/cnode-go/cnode/test/party"
-	"github.com/cnode-go/cnode/transport/handoff"
 )
 
 // The front upgrades its workers in the order of their slots: things go wrong while the first one
@@ -22,7 +22,7 @@ const (
 // killWorker: a worker's old or new process dies or stops while the worker moves. Either the
 // process that is left goes on with all sessions, or these have ended and a fresh worker is there;
 // the other worker does not notice.
-func killWorker(t *testing.T, k *frontScene, c party.Cell[handoff.Point]) {
+func killWorker(t *testing.T, k *frontScene, c party.Cell[handoffpoint.Point]) {
 	k.handOver()
 	front, before := k.sides[1], k.pids[firstSlot]
 	k.disturb(disturbance{At: c.At, Signal: c.Signal})
@@ -71,7 +71,7 @@ func killWorker(t *testing.T, k *frontScene, c party.Cell[handoff.Point]) {
 
 // killUpgrading: the front dies or stops while a worker moves. If it dies all ends; if it stops all
 // goes on without it, and with it once it goes on.
-func killUpgrading(t *testing.T, k *frontScene, at handoff.Point, sig syscall.Signal) {
+func killUpgrading(t *testing.T, k *frontScene, at handoffpoint.Point, sig syscall.Signal) {
 	k.handOver()
 	front := k.sides[1]
 	k.disturb(disturbance{At: at, Signal: sig, PID: front.PID()})
@@ -99,7 +99,7 @@ func killUpgrading(t *testing.T, k *frontScene, at handoff.Point, sig syscall.Si
 }
 
 // killBeside: a worker dies or stops while another one moves; the latter does not notice.
-func killBeside(t *testing.T, k *frontScene, at handoff.Point, sig syscall.Signal) {
+func killBeside(t *testing.T, k *frontScene, at handoffpoint.Point, sig syscall.Signal) {
 	k.handOver()
 	front, victim := k.sides[1], k.pids[otherSlot]
 	k.disturb(disturbance{At: at, Signal: sig, PID: victim})
@@ -126,7 +126,7 @@ func killBeside(t *testing.T, k *frontScene, at handoff.Point, sig syscall.Signa
 }
 
 // killLeft: a worker dies or stops while the front moves; the front's move is not affected.
-func killLeft(t *testing.T, k *frontScene, at handoff.Point, sig syscall.Signal) {
+func killLeft(t *testing.T, k *frontScene, at handoffpoint.Point, sig syscall.Signal) {
 	victim := k.pids[firstSlot]
 	k.disturb(disturbance{At: at, Signal: sig, PID: victim})
 	k.handOver()
@@ -144,7 +144,7 @@ func killLeft(t *testing.T, k *frontScene, at handoff.Point, sig syscall.Signal)
 
 // workerWithoutNumbers: if a worker's new process has no free descriptor, nothing changes, and the
 // error says why.
-func workerWithoutNumbers(t *testing.T, k *frontScene, at handoff.Point) {
+func workerWithoutNumbers(t *testing.T, k *frontScene, at handoffpoint.Point) {
 	k.handOver()
 	k.disturb(disturbance{At: at, NoFiles: true})
 	k.comeLate()

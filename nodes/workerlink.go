@@ -14,125 +14,125 @@ import (
 // addWorkerLink takes a new way to another worker. It is not used before the links and monitors
 // over the last one are broken: until then it waits, with what the other worker has sent through
 // it.
-func (p *part) addWorkerLink(m *talk.WorkerLink) {
-	p.mu.Lock()
-	p.crew[m.Part] = true
+func (w *ways) addWorkerLink(m *talk.WorkerLink) {
+	w.mu.Lock()
+	w.crew[m.Part] = true
 	if m.Newest > 0 { // else the way there was is lost
-		p.latest = int(m.Newest)
+		w.latest = int(m.Newest)
 	}
-	closed := p.closed
+	closed := w.closed
 	if !closed {
-		p.coming[m.Part] = append(p.coming[m.Part], m)
+		w.coming[m.Part] = append(w.coming[m.Part], m)
 	}
-	p.change.Ring()
-	p.mu.Unlock()
+	w.change.Ring()
+	w.mu.Unlock()
 	if closed {
 		talk.Drop(m)
 		return
 	}
-	p.advance(m.Part)
+	w.advance(m.Part)
 }
 
 // advance takes the next way to a worker into use: now, or once the one before it has ended. The
 // other end of the one before is closed: what is left in it is read, and then it ends by itself; if
 // that takes long it is ended.
-func (p *part) advance(id int) {
-	p.mu.Lock()
-	before := p.workerLinks[id]
-	p.mu.Unlock()
+func (w *ways) advance(id int) {
+	w.mu.Lock()
+	before := w.workerLinks[id]
+	w.mu.Unlock()
 	if before == nil {
-		p.nextWorkerLink(id, nil)
+		w.nextWorkerLink(id, nil)
 		return
 	}
-	p.n.background(func() {
+	w.n.background(func() {
 		before.awaitLeft()
 		// the node goes on in another process, with what is coming
-		if p.n.life.Pass(p.n.ctx) != nil {
+		if w.n.life.Pass(w.n.ctx) != nil {
 			return
 		}
-		p.mu.Lock()
-		outdated := p.workerLinks[id] == before && len(p.coming[id]) > 0
-		p.mu.Unlock()
+		w.mu.Lock()
+		outdated := w.workerLinks[id] == before && len(w.coming[id]) > 0
+		w.mu.Unlock()
 		if outdated {
-			before.fail(ErrSuperseded)
+			before.l.Fail(ErrSuperseded)
 		}
 	})
 }
 
 // lose drops a way that has ended: the other worker has ended, or stood still for too long, say.
-func (p *part) lose(c *Conn) {
+func (w *ways) lose(c *Conn) {
 	switch c.kind() {
 	case relayLink:
 		c.peerLink.loseRelayLink(c)
 	case workerLink:
-		p.nextWorkerLink(c.worker, c)
+		w.nextWorkerLink(c.worker, c)
 	}
 }
 
 // nextWorkerLink puts the next way to a worker in the place of before, which has ended; before is
 // nil if there was none. The two change in one step: whoever counts the ways finds one of them. If
 // none is coming, the front is asked for one.
-func (p *part) nextWorkerLink(id int, before *Conn) {
-	p.mu.Lock()
-	for p.workerLinks[id] == before && len(p.coming[id]) > 0 {
-		next := p.coming[id][0]
+func (w *ways) nextWorkerLink(id int, before *Conn) {
+	w.mu.Lock()
+	for w.workerLinks[id] == before && len(w.coming[id]) > 0 {
+		next := w.coming[id][0]
 		fd := next.FD
 		next.FD = 0
-		p.mu.Unlock()
-		c, err := p.n.newLocal(fd, p.workerLinkPeer())
-		p.mu.Lock()
-		closed := p.closed
+		w.mu.Unlock()
+		c, err := w.n.newLocal(fd, w.workerLinkPeer())
+		w.mu.Lock()
+		closed := w.closed
 		if !closed {
-			if p.coming[id] = p.coming[id][1:]; len(p.coming[id]) == 0 {
-				delete(p.coming, id)
+			if w.coming[id] = w.coming[id][1:]; len(w.coming[id]) == 0 {
+				delete(w.coming, id)
 			}
 		}
 		if err == nil && !closed {
 			c.worker = id
-			p.workerLinks[id] = c
+			w.workerLinks[id] = c
 		}
-		more := len(p.coming[id]) > 0
-		p.change.Ring()
-		p.mu.Unlock()
+		more := len(w.coming[id]) > 0
+		w.change.Ring()
+		w.mu.Unlock()
 		switch {
 		case err != nil:
-			p.n.log.Error("no way to another worker", "worker", id, "error", err)
+			w.n.log.Error("no way to another worker", "worker", id, "error", err)
 		case closed:
-			_ = c.s.Close()
-			c.q.End(ErrClosed)
+			_ = c.l.Stream().Close()
+			c.l.Drop()
 		default:
-			c.beginLocal()
+			c.begin()
 			if more {
-				p.advance(id)
+				w.advance(id)
 			}
 			return
 		}
-		p.mu.Lock()
+		w.mu.Lock()
 	}
-	lost := p.workerLinks[id] == before
+	lost := w.workerLinks[id] == before
 	if lost {
-		delete(p.workerLinks, id)
-		delete(p.coming, id)
+		delete(w.workerLinks, id)
+		delete(w.coming, id)
 	}
-	p.mu.Unlock()
+	w.mu.Unlock()
 	if lost {
-		p.seekWorkerLink(id)
+		w.seekWorkerLink(id)
 	}
 }
 
 // awaitsNext lists the workers to which a way is coming.
-func (p *part) awaitsNext() []int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Collect(maps.Keys(p.coming))
+func (w *ways) awaitsNext() []int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Collect(maps.Keys(w.coming))
 }
 
 // noteEnded notes that another worker has ended.
-func (p *part) noteEnded(id int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.crew, id)
-	p.change.Ring()
+func (w *ways) noteEnded(id int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.crew, id)
+	w.change.Ring()
 }
 
 // siblingPause is how long a worker waits before it asks for another way to a worker. If that
@@ -141,24 +141,24 @@ const siblingPause = 200 * time.Millisecond
 
 // seekWorkerLink asks the front, after a pause, for another way to a worker. Of the two workers
 // that have lost it only one asks.
-func (p *part) seekWorkerLink(id int) {
-	p.mu.Lock()
-	begins := id < p.id && !p.closed && !p.seeking[id]
+func (w *ways) seekWorkerLink(id int) {
+	w.mu.Lock()
+	begins := id < w.id && !w.closed && !w.seeking[id]
 	if begins {
-		p.seeking[id] = true
+		w.seeking[id] = true
 	}
-	p.mu.Unlock()
+	w.mu.Unlock()
 	if !begins {
 		return
 	}
-	p.n.background(func() {
-		if wait.Sleep(p.n.ctx, siblingPause) != nil || p.n.life.Pass(p.n.ctx) != nil {
+	w.n.background(func() {
+		if wait.Sleep(w.n.ctx, siblingPause) != nil || w.n.life.Pass(w.n.ctx) != nil {
 			return
 		}
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		delete(p.seeking, id)
-		p.line.Say(&talk.WorkerLink{Part: id})
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		delete(w.seeking, id)
+		w.line.Say(&talk.WorkerLink{Part: id})
 	})
 }
 
@@ -167,30 +167,30 @@ var errStill = errors.New("the node is frozen")
 
 // beginLinkRequest gives another worker a way to a peer to which this worker has a connection, or
 // is about to have one.
-func (p *part) beginLinkRequest(m linkRequest) {
-	p.mu.Lock()
-	p.linkRequests[m]++
-	p.mu.Unlock()
-	if !p.n.background(func() { p.meet(m) }) {
-		p.endLinkRequest(m, func() {})
+func (w *ways) beginLinkRequest(m linkRequest) {
+	w.mu.Lock()
+	w.linkRequests[m]++
+	w.mu.Unlock()
+	if !w.n.background(func() { w.meet(m) }) {
+		w.endLinkRequest(m, func() {})
 	}
 }
 
 // endLinkRequest removes a link request that is over and, in the same step, runs last, which may
 // tell the front of it.
-func (p *part) endLinkRequest(m linkRequest, last func()) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.linkRequests[m]--; p.linkRequests[m] <= 0 {
-		delete(p.linkRequests, m)
+func (w *ways) endLinkRequest(m linkRequest, last func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.linkRequests[m]--; w.linkRequests[m] <= 0 {
+		delete(w.linkRequests, m)
 	}
 	last()
 }
 
 // meet gives another worker a way to a peer once there is a connection, or says that there is none:
 // that worker then looks, and asks, again.
-func (p *part) meet(m linkRequest) {
-	n, peer, to := p.n, m.peer, m.to
+func (w *ways) meet(m linkRequest) {
+	n, peer, to := w.n, m.peer, m.to
 	defer n.peers.Forget(peer)
 	for {
 		if n.life.Pass(n.ctx) != nil {
@@ -201,7 +201,7 @@ func (p *part) meet(m linkRequest) {
 		if c != nil && c.Err() == nil && !c.remoteLink {
 			_, fresh, err := c.relayLink(to, false)
 			if fresh {
-				p.endLinkRequest(m, func() {})
+				w.endLinkRequest(m, func() {})
 				return
 			}
 			if err == errStill {
@@ -224,7 +224,7 @@ func (p *part) meet(m linkRequest) {
 		}
 		left := (<-chan struct{})(nil)
 		if c != nil {
-			left = c.left
+			left = c.l.Left()
 		}
 		select {
 		case <-known.Change:
@@ -233,5 +233,5 @@ func (p *part) meet(m linkRequest) {
 			return
 		}
 	}
-	p.endLinkRequest(m, func() { p.line.Say(&talk.NoConn{Part: to, Peer: peer}) })
+	w.endLinkRequest(m, func() { w.line.Say(&talk.NoConn{Part: to, Peer: peer}) })
 }

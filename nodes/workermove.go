@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/handoffpoint"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
@@ -33,9 +34,8 @@ func (w *Worker) give(fd int, id uint64) {
 		Plugins:   w.n.plugins,
 		Freeze:    w.freeze,
 		Deadlines: moveDeadlines(w.n.cfg.DrainTimeout + moveLimit),
-		Reached:   w.n.cfg.moveReached,
 	}
-	h, err := o.Give(context.Background(), ch)
+	h, err := o.Give(handoffpoint.With(context.Background(), w.n.cfg.moveReached), ch)
 	switch {
 	case !h.Moved:
 		w.stayed(id, err)
@@ -97,6 +97,8 @@ func (e *workerEstate) snapshot(ctx context.Context) (err error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.ways.mu.Lock()
+	defer p.ways.mu.Unlock()
 	if err := e.snapshotMessages(&s); err != nil {
 		return err
 	}
@@ -107,25 +109,26 @@ func (e *workerEstate) snapshot(ctx context.Context) (err error) {
 }
 
 // snapshotMessages puts into the state what the worker has to say to the front, has heard for
-// later, and has asked; p.mu is held.
+// later, and has asked; the locks of p are held.
 func (e *workerEstate) snapshotMessages(s *states.Worker) (err error) {
 	p := e.w.p
 	if s.Unsent, err = talk.Describe(&e.table, p.line.Waiting()); err != nil {
 		return err
 	}
+	var seeking, coming []*talk.WorkerLink
 	for id := range p.seeking {
-		more, err := talk.Describe(&e.table, []*talk.WorkerLink{{Part: id}})
-		if err != nil {
-			return err
-		}
-		s.Unsent = append(s.Unsent, more...)
+		seeking = append(seeking, &talk.WorkerLink{Part: id})
 	}
+	more, err := talk.Describe(&e.table, seeking)
+	if err != nil {
+		return err
+	}
+	s.Unsent = append(s.Unsent, more...)
 	for _, list := range p.coming {
-		more, err := talk.Describe(&e.table, list)
-		if err != nil {
-			return err
-		}
-		s.Coming = append(s.Coming, more...)
+		coming = append(coming, list...)
+	}
+	if s.Coming, err = talk.Describe(&e.table, coming); err != nil {
+		return err
 	}
 	var asked []talk.Question
 	for _, q := range p.asked {
@@ -135,8 +138,8 @@ func (e *workerEstate) snapshotMessages(s *states.Worker) (err error) {
 	return err
 }
 
-// snapshotKnown puts into the state what the worker knows of the others, and of names; p.mu is
-// held.
+// snapshotKnown puts into the state what the worker knows of the others, and of names; the locks of
+// p are held.
 func (p *part) snapshotKnown(s *states.Worker) {
 	s.Latest, s.Last = p.latest, p.last
 	for id := range p.crew {

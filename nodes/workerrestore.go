@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 
+	"github.com/cnode-go/cnode/internal/handoffpoint"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/nodes/internal/nametable"
 	"github.com/cnode-go/cnode/nodes/internal/states"
@@ -37,8 +38,8 @@ func succeedWorker(ctx context.Context, cfg Config, channel string) (*Worker, er
 	h := &workerHeir{cfg: cfg}
 	taken, err := (&handoff.Acceptance{
 		Terms: handoff.Terms{What: cfg.Name, Plugins: cfg.plugins(), Know: []string{states.FeatureWorker}},
-		Stage: h.stage, Deadlines: d, Reached: cfg.moveReached,
-	}).Take(ctx, ch)
+		Stage: h.stage, Deadlines: d,
+	}).Take(handoffpoint.With(ctx, cfg.moveReached), ch)
 	if !taken.Owns {
 		return nil, err
 	}
@@ -195,8 +196,8 @@ func (h *workerHeir) Discard() (err error) {
 		<-w.p.line.Wrote()
 		w.p.nameTable.Close()
 		w.p.remoteLinks.drop()
-		w.p.mu.Lock()
-		defer w.p.mu.Unlock()
+		w.p.ways.mu.Lock()
+		defer w.p.ways.mu.Unlock()
 		w.p.dropComing()
 	}
 	return err

@@ -22,22 +22,22 @@ import (
 func setUpApart(n *Node) {
 	n.Expose("w", "apart", func(context.Context, []ei.Term) (any, error) {
 		p := n.part
-		p.mu.Lock()
-		defer p.mu.Unlock()
+		p.ways.mu.Lock()
+		defer p.ways.mu.Unlock()
 		for id, c := range p.workerLinks {
 			if id < p.id { // otherwise the other worker asks for another way
 				p.seeking[id] = true
 			}
-			c.fail(ErrTickTimeout)
+			c.l.Fail(ErrTickTimeout)
 		}
 		return ei.Atom("ok"), nil
 	})
 	n.Expose("w", "together", func(context.Context, []ei.Term) (any, error) {
 		p := n.part
-		p.mu.Lock()
+		p.ways.mu.Lock()
 		lost := p.seeking
 		p.seeking = map[int]bool{}
-		p.mu.Unlock()
+		p.ways.mu.Unlock()
 		for id := range lost {
 			p.seekWorkerLink(id)
 		}
@@ -151,7 +151,7 @@ func (w *world) torn(limit time.Duration, edit ...func(*Config)) *torn {
 	p := n.mend()
 	c := n.part.workerLink(2)
 	require.NoError(t, p.s.Close())
-	arrives(t, c.left, "the end of the way")
+	arrives(t, c.l.Left(), "the end of the way")
 	return n
 }
 
@@ -239,8 +239,8 @@ func TestBranchEndsBesideLink(t *testing.T) {
 			require.NoError(t, err)
 		}
 		require.True(t, b.note(m, true))
-		b.fail(ErrTickTimeout)
-		arrives(t, b.left, "the end of the branch")
+		b.l.Fail(ErrTickTimeout)
+		arrives(t, b.l.Left(), "the end of the branch")
 		ctl, reason := p.next()
 		require.Equal(t, n.far, ctl.From)
 		require.Equal(t, p.self, ctl.To)
@@ -271,7 +271,7 @@ func TestBranchEndsWithLinksOfItsProcesses(t *testing.T) {
 		require.Equal(t, ctl.Op, got.Op)
 	}
 	require.NoError(t, there.s.Close())
-	arrives(t, b.left, "the end of the branch")
+	arrives(t, b.l.Left(), "the end of the branch")
 	require.NoError(t, box(t, n.Node).Send(soon(t), p.self, ei.Atom("after")))
 	ctl, reason := p.next()
 	require.Equal(t, p.self, ctl.To)
@@ -393,9 +393,9 @@ func TestSecondWayMoves(t *testing.T) {
 	first := n.mend()
 	here, there, err := descriptor.StreamPair()
 	require.NoError(t, err)
-	n.part.mu.Lock()
+	n.part.ways.mu.Lock()
 	n.part.coming[2] = []*talk.WorkerLink{{Part: 2, FD: here}}
-	n.part.mu.Unlock()
+	n.part.ways.mu.Unlock()
 	second := n.end(there)
 	second.send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Int(2))
 	old := newWorker()

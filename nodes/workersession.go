@@ -11,7 +11,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport"
-	"github.com/cnode-go/cnode/transport/handoff"
+	"github.com/cnode-go/cnode/transport/handoff/bind10"
 )
 
 // A sessionSocket is a socket through which sessions come, and the number that the front has given
@@ -45,7 +45,7 @@ func (w *Worker) socketLost(number uint64, err error) {
 // receiveFrom takes sessions out of a socket until the front has closed it. If it returns an error
 // what is still in the socket is lost.
 func (w *Worker) receiveFrom(conn *net.UnixConn) error {
-	r, err := handoff.NewReceiver(conn, nil)
+	r, err := bind10.NewReceiver(conn, nil)
 	if err != nil {
 		return errors.Join(err, conn.Close())
 	}
@@ -76,8 +76,8 @@ func (w *Worker) receiveFrom(conn *net.UnixConn) error {
 }
 
 // receiveSessions receives sessions, whose handshakes run concurrently, until there are no more.
-func (w *Worker) receiveSessions(ctx context.Context, r *handoff.Receiver, ended chan<- error) {
-	var s handoff.Session
+func (w *Worker) receiveSessions(ctx context.Context, r *bind10.Receiver, ended chan<- error) {
+	var s bind10.Session
 	for {
 		err := r.Receive(ctx, &s)
 		if err != nil {
@@ -207,7 +207,7 @@ func (p *part) dropConn(peer string, closed bool) {
 		why = ErrClosed
 	}
 	if c := p.n.Conn(peer); c != nil && !c.remoteLink {
-		c.fail(why)
+		c.l.Fail(why)
 	}
 }
 

@@ -60,18 +60,42 @@ var picture = []row{
 	{path: "test/scarce", others: []string{xsys, testify}},
 	{path: "test/sockdir", own: "test/need"},
 	{path: "test/party", others: []string{testify, xsys}},
-	{path: "ei", testOwn: "test/otp", notStd: "net os syscall"},
-	{path: "ei/elixir", own: "ei", testOwn: "test/otp", notStd: "net os syscall context log"},
+	{path: "internal/handoffpoint", notStd: "net os time sync log"},
+	{path: "ei/internal/nested", notStd: "net os syscall context log time sync reflect"},
+	{path: "ei", own: "ei/internal/nested", testOwn: "test/otp", notStd: "net os syscall"},
+	{path: "ei/elixir", own: "ei ei/internal/nested", testOwn: "test/otp", notStd: "net os syscall context log"},
 	{path: "transport/internal/sys", others: []string{xsys}, notStd: "net context log sync"},
 	{path: "transport/internal/await", own: "transport/internal/sys", others: []string{xsys}, notStd: "net log"},
-	{path: "transport", own: "transport/internal/sys transport/internal/await", others: []string{xsys},
+	{path: "transport/internal/bind", own: "transport/internal/sys", others: []string{xsys}, notStd: "context log sync"},
+	{path: "internal/queue", notStd: "net os syscall sync time log"},
+	{path: "transport", own: "internal/queue transport/internal/sys transport/internal/await transport/internal/bind", others: []string{xsys},
 		testOwn: "transport/transporttest transport/virtual test/packets", testOther: []string{xnet}},
-	{path: "test/packets", own: "transport"},
-	{path: "transport/virtual", own: "transport", testOwn: "transport/transporttest", testOther: []string{xsys}},
-	{path: "transport/transporttest", own: "transport", others: []string{xsys}, testOwn: "transport/virtual test/packets"},
-	{path: "transport/handoff", own: "transport transport/internal/await", others: []string{xsys}, testOwn: "transport/transporttest"},
-	{path: "tlstransport", own: "ei transport", others: []string{xsys, xcrypto}, testOwn: "transport/transporttest transport/virtual test/otp",
-		testOther: []string{xnet}},
+	{path: "test/packets", own: "internal/queue transport"},
+	{path: "transport/tsocket", others: []string{xsys},
+		own: "transport transport/internal/sys transport/internal/await transport/internal/bind"},
+	{path: "transport/virtual", own: "transport transport/tsocket", testOwn: "transport/transporttest", testOther: []string{xsys}},
+	{path: "transport/transporttest", own: "transport transport/tsocket", others: []string{xsys}, testOwn: "transport/virtual test/packets"},
+	{path: "transport/handoff/internal/fault", own: "transport", notStd: "net os sync context log"},
+	{path: "transport/handoff/internal/system", own: "transport/handoff/internal/fault", others: []string{xsys},
+		notStd: "net sync context log"},
+	{path: "transport/handoff/internal/fdtest", own: "transport test/expect test/leak test/need", others: []string{xsys, testify}},
+	{path: "transport/handoff/internal/sock",
+		own:    "transport transport/internal/sys transport/internal/await transport/handoff/internal/fault",
+		others: []string{xsys}, testOwn: "transport/handoff/internal/fdtest", notStd: "sync log"},
+	{path: "transport/handoff", others: []string{xsys}, testOwn: "internal/queue transport/transporttest transport/tsocket transport/handoff/internal/fdtest",
+		own: "internal/handoffpoint transport transport/internal/await " +
+			"transport/handoff/internal/fault transport/handoff/internal/system transport/handoff/internal/sock"},
+	{path: "transport/handoff/internal/inside", own: "transport transport/internal/await transport/handoff", notStd: "log"},
+	{path: "transport/handoff/internal/stream", notStd: "net log",
+		own: "transport transport/handoff transport/handoff/internal/fault transport/handoff/internal/inside transport/handoff/internal/system"},
+	{path: "transport/handoff/jsoncomm", testOwn: "transport/handoff/internal/fdtest", testOther: []string{xsys},
+		own: "transport transport/handoff " + carriers},
+	{path: "transport/handoff/beam", testOwn: "transport transport/handoff/internal/fdtest", testOther: []string{xsys},
+		own: "transport/internal/await transport/handoff transport/handoff/internal/stream " + carriers},
+	{path: "transport/handoff/bind10", others: []string{xsys}, testOwn: "transport/tsocket transport/handoff/internal/fdtest",
+		own: "transport transport/internal/await transport/handoff transport/handoff/internal/stream " + carriers},
+	{path: "tlstransport", own: "ei transport", others: []string{xsys, xcrypto},
+		testOwn: "internal/queue transport/transporttest transport/virtual test/otp", testOther: []string{xnet}},
 	{path: "nodes/dist", own: "ei", notStd: "net os time sync context log", testOwn: "test/otp"},
 	{path: "nodes/internal/hush", notStd: "net os"},
 	{path: "nodes/internal/alike", own: "ei", notStd: "net os time sync context log"},
@@ -90,28 +114,31 @@ var picture = []row{
 	{path: "nodes/internal/atoms", own: "ei transport nodes/dist", notStd: "net os time log"},
 	{path: "nodes/internal/lazymap", notStd: "net os time sync context log"},
 	{path: "nodes/internal/bonds", own: "ei nodes/dist nodes/internal/lazymap nodes/internal/states", notStd: "net os time sync context log"},
-	{path: "nodes/internal/sequences", own: "ei transport nodes/dist nodes/internal/states nodes/internal/wait", notStd: "net log"},
+	{path: "nodes/internal/sequences", notStd: "net log",
+		own: "ei internal/queue transport nodes/dist nodes/internal/states nodes/internal/wait"},
 	{path: "nodes/internal/life", own: "nodes/internal/wait", notStd: "net os time log", testOwn: "transport"},
 	{path: "nodes/internal/peers", own: "nodes/dist nodes/internal/wait", notStd: "net os time log"},
 	{path: "nodes/internal/descriptor", own: "transport transport/handoff nodes/internal/form", others: []string{xsys},
 		notStd: "syscall sync context log"},
 	{path: "nodes/internal/nametable", own: "nodes/internal/descriptor", others: []string{xsys}, notStd: "net syscall sync context log"},
-	{path: "nodes/internal/talk", own: "transport/handoff nodes/dist nodes/internal/descriptor nodes/internal/form " +
+	{path: "nodes/internal/talk", own: "transport/handoff transport/handoff/beam nodes/dist nodes/internal/descriptor nodes/internal/form " +
 		"nodes/internal/states nodes/internal/wait",
 		notStd: "log", testOther: []string{xsys}},
 	{path: "nodes/internal/process", others: []string{xsys}, notStd: "net context log"},
-	{path: "nodes/internal/crew", own: "transport transport/handoff nodes/internal/descriptor nodes/internal/form nodes/internal/nametable " +
-		"nodes/internal/process nodes/internal/states nodes/internal/talk nodes/internal/wait",
+	{path: "nodes/internal/crew", own: "transport transport/handoff transport/handoff/bind10 nodes/internal/descriptor nodes/internal/form " +
+		"nodes/internal/nametable nodes/internal/process nodes/internal/states nodes/internal/talk nodes/internal/wait",
 		testOwn: "nodes/dist", testOther: []string{xsys}},
 	{path: "nodes/introspect", own: "ei", notStd: "net os sync context log"},
 	{path: "nodes/metrics", notStd: "net os log"},
+	{path: "nodes/internal/link", own: "ei internal/queue transport transport/handoff nodes/dist nodes/metrics nodes/internal/atoms nodes/internal/clock " +
+		"nodes/internal/form nodes/internal/life nodes/internal/places nodes/internal/sequences nodes/internal/states nodes/internal/wait"},
 	{path: "nodes", others: []string{xsys}, testOwn: "transport/transporttest transport/virtual test/otp test/packets",
-		own: "ei transport transport/handoff nodes/dist nodes/epmd nodes/introspect nodes/metrics " +
-			"nodes/internal/alike nodes/internal/atoms nodes/internal/behalf nodes/internal/bonds nodes/internal/clock " +
+		own: "internal/handoffpoint internal/queue ei transport transport/handoff transport/handoff/bind10 nodes/dist nodes/epmd nodes/introspect " +
+			"nodes/metrics nodes/internal/alike nodes/internal/behalf nodes/internal/bonds nodes/internal/clock " +
 			"nodes/internal/cookie nodes/internal/crew " +
 			"nodes/internal/descriptor nodes/internal/form nodes/internal/hush nodes/internal/inbox nodes/internal/lazymap nodes/internal/life " +
-			"nodes/internal/otp nodes/internal/nametable nodes/internal/packed nodes/internal/peers " +
-			"nodes/internal/permit nodes/internal/places nodes/internal/sequences nodes/internal/states " +
+			"nodes/internal/link nodes/internal/otp nodes/internal/nametable nodes/internal/packed nodes/internal/peers " +
+			"nodes/internal/permit nodes/internal/places nodes/internal/states " +
 			"nodes/internal/talk nodes/internal/wait"},
 	{path: "nodes/internal/kept", own: "ei transport nodes nodes/introspect nodes/internal/hush nodes/internal/otp nodes/internal/places",
 		notStd: "net syscall"},
@@ -129,10 +156,11 @@ var picture = []row{
 	{path: "nodes/observer", own: "ei nodes nodes/dist nodes/introspect nodes/groupleader nodes/internal/otp",
 		notStd: "net", testOwn: "transport"},
 	{path: "nodes/nodestest", own: "ei transport nodes nodes/dist", notStd: "os"},
-	{path: "nodes/upgrade", own: "transport/handoff nodes", others: []string{xsys},
+	{path: "nodes/upgrade", own: "internal/handoffpoint transport/handoff nodes", others: []string{xsys},
 		testOwn: "ei nodes/epmd nodes/health test/director test/otp test/systemd"},
 	{path: "nodes/console", notStd: "net os syscall",
-		own: "ei transport nodes nodes/dist nodes/introspect nodes/groupleader nodes/internal/alike nodes/internal/kept nodes/internal/otp"},
+		own: "ei ei/elixir transport nodes nodes/dist nodes/introspect nodes/groupleader nodes/internal/alike nodes/internal/kept " +
+			"nodes/internal/otp"},
 	{path: "cmd/cnode-demo/internal/steps"},
 	{path: "cmd/cnode-demo/internal/cli", others: []string{cobra, pflag}},
 	{path: "cmd/cnode-demo/internal/config",
@@ -142,30 +170,31 @@ var picture = []row{
 		others: []string{cobra}},
 	{path: "cmd/cnode-demo/internal/certs", own: "nodes/dist cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
 		others: []string{cobra}},
-	{path: "cmd/cnode-demo/internal/ask", own: "ei nodes nodes/epmd cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
+	{path: "cmd/cnode-demo/internal/ask", own: "ei ei/elixir nodes nodes/epmd cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
 		others: []string{cobra, pflag}},
 	{path: "cmd/cnode-demo/internal/top", own: "ei nodes cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
 		others: []string{cobra, tea}, testOwn: "nodes/epmd nodes/nodestest nodes/observer test/otp"},
-	{path: "cmd/cnode-demo/internal/gen/source", own: "ei", notStd: "net os time sync context log os/exec", testOther: []string{testify}},
+	{path: "cmd/cnode-demo/internal/gen/source", own: "ei ei/elixir", notStd: "net os time sync context log os/exec",
+		testOther: []string{testify}},
 	{path: "cmd/cnode-demo/internal/gen",
 		own:    "ei nodes cmd/cnode-demo/internal/gen/source cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
 		others: []string{cobra}, testOwn: "nodes/nodestest"},
 	{path: "cmd/cnode-demo/internal/move",
-		own:    "nodes nodes/upgrade transport/handoff cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
-		others: []string{xsys, cobra, pflag}},
+		own:    "nodes/upgrade transport/handoff cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
+		others: []string{cobra, pflag}},
 	{path: "cmd/cnode-demo/internal/stay", own: "nodes nodes/upgrade cmd/cnode-demo/internal/cli", others: []string{xsys, cobra}},
 	{path: "cmd/cnode-demo/internal/serve", own: libraries +
 		" cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config cmd/cnode-demo/internal/mapper " +
 		"cmd/cnode-demo/internal/move", others: []string{cobra, pflag}},
 	{path: "cmd/cnode-demo/internal/tour", own: libraries +
 		" cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config cmd/cnode-demo/internal/mapper cmd/cnode-demo/internal/certs " +
-		"cmd/cnode-demo/internal/ask cmd/cnode-demo/internal/move", others: []string{cobra, pflag}},
+		"cmd/cnode-demo/internal/ask", others: []string{cobra, pflag}},
 	{path: "cmd/cnode-demo", own: libraries +
 		" cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config cmd/cnode-demo/internal/mapper " +
 		"cmd/cnode-demo/internal/certs cmd/cnode-demo/internal/ask cmd/cnode-demo/internal/move cmd/cnode-demo/internal/serve " +
 		"cmd/cnode-demo/internal/tour cmd/cnode-demo/internal/top cmd/cnode-demo/internal/stay " +
 		"cmd/cnode-demo/internal/gen",
-		others: []string{xsys, cobra, pflag}, testOwn: "test/director test/otp test/systemd"},
+		others: []string{xsys, cobra, pflag}, testOwn: "internal/handoffpoint test/director test/otp test/systemd"},
 	{path: "cmd/erl-call", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp"},
 	{path: "test/otp", own: "test/need test/port"},
 	{path: "test/accord", own: "ei nodes nodes/global"},
@@ -216,9 +245,14 @@ var picture = []row{
 
 // libraries are what a command may use: all that a user may, but the suite for
 // tests.
-const libraries = "ei ei/elixir transport transport/virtual transport/handoff tlstransport nodes nodes/dist nodes/epmd " +
+const libraries = "ei ei/elixir transport transport/tsocket transport/virtual transport/handoff transport/handoff/jsoncomm transport/handoff/beam " +
+	"transport/handoff/bind10 tlstransport nodes nodes/dist nodes/epmd " +
 	"nodes/groupleader nodes/pg nodes/pubsub nodes/global nodes/supervisor nodes/discovery nodes/introspect nodes/observer " +
 	"nodes/metrics nodes/health nodes/debugz nodes/console nodes/upgrade nodes/nodestest"
+
+// carriers are what those of package handoff share.
+const carriers = "transport/handoff/internal/fault transport/handoff/internal/inside transport/handoff/internal/sock " +
+	"transport/handoff/internal/system"
 
 // everyTest are the modules that any test may use, and everyTestOwn the packages of ours.
 var everyTest = []string{testify, goleak, rapid}

@@ -34,7 +34,7 @@ func TestDistributionLayerFinds(t *testing.T) {
 		"transport.NetConn(s)":            true,
 		"f := s.Writev; f(ctx, b)":        true,
 		"s.ReadPDU(ctx, p.next)":          false,
-		"q.WritevQueue(ctx, b)":           false,
+		"q.Deliver(ctx, b)":               false,
 		"q.Post(ctx, head, body, 0)":      false,
 		"hash.Write(b)":                   false,
 		"r.dist.Read(m.buf, &m.Control)":  false,

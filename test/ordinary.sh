@@ -16,7 +16,7 @@ trap 'rm -rf "$at"' EXIT
 long=$at/$(printf 'long-%.0s' {1..24})
 mkdir "$at/code" "$at/home" "$long"
 tar --exclude=./.git -cf - . | tar --no-same-owner -xf - -C "$at/code"
-go test -c -o "$at/" ./transport ./transport/handoff ./tlstransport ./nodes ./nodes/epmd
+go test -c -o "$at/" ./transport ./transport/handoff/{,beam,bind10,jsoncomm} ./tlstransport ./nodes ./nodes/epmd
 chmod -R go=rX "$at" # mktemp's directory is its maker's alone
 chown "$nobody:$nobody" "$at/home" "$long"
 
@@ -48,6 +48,9 @@ tests() {
 	ulimit -n 1024
 	run transport -test.skip='Suite|Polling|Waiter|Plugin|Full|Queue|NetConn|FromNet|Direct' & jobs+=($!)
 	run transport/handoff -test.skip='Kill|Hostile' & jobs+=($!)
+	run transport/handoff/beam & jobs+=($!)
+	run transport/handoff/bind10 -test.skip=Kill & jobs+=($!)
+	run transport/handoff/jsoncomm -test.skip=Hostile & jobs+=($!)
 	run tlstransport -test.run=File & jobs+=($!)
 	run nodes -test.run='Unix|Dir|Activate|Transports' & jobs+=($!)
 	run nodes/epmd & jobs+=($!)

@@ -19,7 +19,7 @@ case $lane in short | other | long) ;; *) echo "usage: test/run.sh [other|long]"
 
 command -v go >/dev/null || PATH=$PATH:/usr/local/go/bin
 export GOFLAGS="${GOFLAGS-} -pgo=off" # default.pgo would have all packages compiled a second time
-of32bits=(./ei ./nodes/dist ./transport ./transport/handoff ./nodes/epmd) # are tested where an int has 32 bits
+of32bits=(./ei ./nodes/dist ./transport ./transport/handoff/... ./nodes/epmd) # are tested where an int has 32 bits
 started=$SECONDS spent=0 stolen=0 status=0
 logs=$(mktemp -d)
 trap 'wait; rm -rf "$logs"' EXIT
@@ -79,7 +79,7 @@ fi
 
 if [[ $lane != other ]]; then
 	step 'go test of what the race detector would hide: allocations'
-	tests '' -run=Alloc ./nodes/dist ./nodes ./transport ./transport/handoff || status=1
+	tests '' -run=Alloc ./nodes/dist ./nodes ./transport ./transport/handoff/... || status=1
 fi
 
 step peers

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/queue"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -39,7 +40,7 @@ func TestQueueOverTLS(t *testing.T) {
 			require.NoError(t, err)
 			s, err := l.Accept(limit)
 			require.NoError(t, err)
-			q := transport.NewQueue(c, &transport.QueueOptions{Limit: 200_000})
+			q := c.Posts(&queue.Options{Limit: 200_000})
 			stop := make(chan struct{})
 			var helpers, wg sync.WaitGroup
 			helpers.Go(func() {
@@ -124,11 +125,11 @@ func TestQueueOverTLS(t *testing.T) {
 						}
 						n, err := int64(len(m)), error(nil)
 						if rand.IntN(2) == 0 {
-							if err = q.Post(ctx, m[:7], m[7:], transport.PostMode(rand.IntN(4))); err != nil {
+							if err = q.Post(ctx, m[:7], m[7:], queue.Mode(rand.IntN(4))); err != nil {
 								n = 0
 							}
 						} else {
-							n, err = q.WritevQueue(ctx, m[:5], m[5:])
+							n, err = q.Deliver(ctx, m[:5], m[5:])
 						}
 						cancel()
 						clear(m)

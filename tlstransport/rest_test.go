@@ -47,7 +47,7 @@ func TestRestGoesOutWhenNobodyReads(t *testing.T) {
 			narrow(t, c)
 			narrow(t, s)
 
-			q := transport.NewQueue(c, nil)
+			q := c.Posts(nil)
 			const size = 120_000 // sealed at once, and more than there is room for
 			require.NoError(t, q.Post(ctx, nil, make([]byte, size), 0))
 			require.Eventually(t, func() bool { queued, _ := q.Buffered(); return queued == 0 }, tooLong, time.Millisecond)
@@ -71,7 +71,7 @@ func TestRestGoesOutWhenNobodyReads(t *testing.T) {
 					require.NoError(t, err)
 				}
 				c = next
-				q = transport.NewQueue(c, nil)
+				q = c.Posts(nil)
 				require.NoError(t, c.PauseRead(ctx))
 				require.NoError(t, q.Stage(ctx, nil))
 			}

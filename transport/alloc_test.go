@@ -55,7 +55,7 @@ func TestRoundTripAllocations(t *testing.T) {
 	})
 	t.Run("Post and ReadPDU", func(t *testing.T) {
 		c, s := pair(t, TCP(), loopback())
-		q := NewQueue(c, nil)
+		q := newPostQueue(c, nil)
 		f := framer{body: make([]byte, 0, 64)}
 		next := f.next
 		packet := frames([][]byte{body[:60]})

@@ -4,8 +4,9 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"net/netip"
 	"syscall"
+
+	"github.com/cnode-go/cnode/transport/internal/bind"
 )
 
 // ListenTCP listens on an IPv4 or IPv6 address, as TCP().Listen does; EINVAL for an address of
@@ -64,78 +65,6 @@ func UnixPair() (one, other *Stream, err error) {
 	return one, other, opError("socketpair", nil, err)
 }
 
-// OpenUDP opens a UDP socket, bound to the local address; with a remote address that is not nil it
-// is connected: it receives from there, and sends there, only. Both are of one family, IPv4 or
-// IPv6, else EINVAL; the wildcard :: takes that of the remote address, as for ConnectTCP. A local
-// address of nil, allowed beside a remote one, leaves the choice to the system. An IPv6 socket
-// carries IPv6 only. The port is not shared: SO_REUSEADDR, with which another process could take it
-// over, is not set. Nor is SO_BROADCAST: whoever sends to a broadcast address sets it by
-// Datagram.SyscallConn. See tdgram_inet_udp_socket.
-func OpenUDP(local, remote Addr) (*Datagram, error) {
-	if local == nil && remote == nil {
-		return nil, opError("open", nil, fmt.Errorf("a UDP socket with no address: %w", syscall.EINVAL))
-	}
-	first := remote
-	if first == nil {
-		first = local
-	}
-	local, err := inetPair(local, first)
-	if err != nil {
-		return nil, opError("open", first, err)
-	}
-	d, err := openUDP(local, remote)
-	return d, opError("open", first, err)
-}
-
-// OpenUnixgram opens a UNIX datagram socket at the local address; nil or empty is an unnamed
-// socket, to which nobody can send. A path is made, taken over from a process that has died, and
-// removed by Close. With a remote address that is not nil the socket is connected. An address of
-// another kind is EINVAL. errors.ErrUnsupported where the system has none (windows). See
-// tdgram_unix_socket.
-func OpenUnixgram(local, remote Addr) (*Datagram, error) {
-	first := remote
-	if first == nil {
-		first = local
-	}
-	err := checkUnix(orUnnamed(local))
-	if err == nil && remote != nil {
-		err = checkNamed(remote)
-	}
-	if err != nil {
-		return nil, opError("open", first, err)
-	}
-	d, err := openUnixgram(orUnnamed(local), remote)
-	return d, opError("open", first, err)
-}
-
-// AdoptStream makes a Stream of a connected TCP or UNIX stream descriptor. On success the stream
-// owns the socket: fd is closed, and the socket lives on under a number of the stream's own, never
-// 0, 1 or 2, close-on-exec and non-blocking; non-blocking mode also affects other processes that
-// have the socket. On failure the descriptor stays the caller's: ENOTSOCK for what is no socket,
-// EINVAL for a listener or a socket that is not a stream, ENOTCONN for one that is not connected,
-// EAFNOSUPPORT for other families, EBADF. errors.ErrUnsupported on windows. See
-// tstream_bsd_existing_socket, which leaves all this to its caller.
-func AdoptStream(fd int) (*Stream, error) {
-	s, err := adoptStream(fd)
-	return s, opError("adopt", nil, err)
-}
-
-// AdoptListener makes a Listener of a listening TCP or UNIX descriptor, as AdoptStream does of a
-// connected one; EINVAL for one that does not listen. Close removes the path of a UNIX socket.
-func AdoptListener(fd int) (*Listener, error) {
-	l, err := adoptListener(fd)
-	return l, opError("adopt", nil, err)
-}
-
-// AdoptDatagram makes a Datagram of a UDP or UNIX datagram descriptor, connected or not, as
-// AdoptStream does of a stream's; EINVAL for a socket that is not one of datagrams. An IPv6 socket
-// that carries IPv4, too, goes on doing so. A UDP socket without a port gets one, which the system
-// would otherwise give it with its first datagram. Close removes the path of a UNIX socket.
-func AdoptDatagram(fd int) (*Datagram, error) {
-	d, err := adoptDatagram(fd)
-	return d, opError("adopt", nil, err)
-}
-
 // inetPair checks that both are inet addresses of one family; local may be nil. It returns the
 // local one, which is in the remote one's family if it was the wildcard of IPv6, and so of family
 // "ip".
@@ -145,16 +74,15 @@ func inetPair(local, remote Addr) (Addr, error) {
 		return nil, err
 	}
 	l, err := AddrPort(local)
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, err
-	case l.Addr().Is4() == r.Addr().Is4():
-		return local, nil
-	case l.Addr() == netip.IPv6Unspecified():
-		return FromAddrPort(netip.AddrPortFrom(netip.IPv4Unspecified(), l.Port())), nil
 	}
-	return nil, fmt.Errorf("addresses %v and %v are not of one family: %w", local, remote,
-		syscall.EINVAL)
+	l, ok := bind.OneFamily(l, r)
+	if !ok {
+		return nil, fmt.Errorf("addresses %v and %v are not of one family: %w", local, remote,
+			syscall.EINVAL)
+	}
+	return FromAddrPort(l), nil
 }
 
 // checkUnix checks that it is a UNIX address.

@@ -33,10 +33,6 @@ func connectUnix(ctx context.Context, local, remote Addr) (*Stream, error) {
 
 func unixStreams() (one, other *Stream, err error) { return nil, nil, errors.ErrUnsupported }
 
-func adoptStream(int) (*Stream, error)     { return nil, errors.ErrUnsupported }
-func adoptListener(int) (*Listener, error) { return nil, errors.ErrUnsupported }
-func adoptDatagram(int) (*Datagram, error) { return nil, errors.ErrUnsupported }
-
 // TCP returns the TCP plug-in, for IPv4 and IPv6. Here it is made of package net.
 func TCP() Transport {
 	return fromNet("tcp", Net{

@@ -90,7 +90,6 @@ func TestUnixUnnamed(t *testing.T) {
 		"plug-in": func() error { _, err := Unix().Listen(none, 0); return err },
 		"connect": func() error { _, err := ConnectUnix(soon(t), nil, none); return err },
 		"dial":    func() error { _, err := Unix().Connect(soon(t), none); return err },
-		"open":    func() error { _, err := OpenUnixgram(nil, none); return err },
 	} {
 		err := f()
 		require.ErrorIs(t, err, syscall.EINVAL, what)
@@ -114,13 +113,6 @@ func TestConstructorsTakeNetAddrs(t *testing.T) {
 		require.NoError(t, c.Close())
 		require.NoFileExists(t, mine)
 	}
-	d, err := OpenUDP(&net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}, nil)
-	require.NoError(t, err)
-	defer d.Close()
-	ap, err := AddrPort(d.LocalAddr())
-	require.NoError(t, err)
-	requireSends(t, d, "to myself", net.UDPAddrFromAddrPort(ap))
-	requireReceives(t, d, "to myself", d.LocalAddr())
 }
 
 func TestUnixPair(t *testing.T) {
@@ -143,7 +135,7 @@ func TestUnixPair(t *testing.T) {
 	require.Equal(t, io.EOF, err)
 }
 
-// rawSocket makes a descriptor, which the test has to close unless it is adopted.
+// rawSocket makes a descriptor, which the test has to close.
 func rawSocket(t testing.TB, family, kind int, at Addr) int {
 	t.Helper()
 	fd, err := unix.Socket(family, kind, 0)
@@ -156,179 +148,29 @@ func rawSocket(t testing.TB, family, kind int, at Addr) int {
 	return fd
 }
 
-// requireTaken expects that fd is closed. Its number cannot be in use again, for these tests run
-// one after the other.
-func requireTaken(t testing.TB, fd int) {
-	t.Helper()
-	_, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
-	require.ErrorIs(t, err, syscall.EBADF)
-}
-
-func TestAdoptStream(t *testing.T) {
-	l, err := ListenTCP(loopback(), 0)
-	require.NoError(t, err)
-	defer l.Close()
-	ul, err := ListenUnix(UnixAddr(filepath.Join(sockdir.New(t), "s")), 0)
-	require.NoError(t, err)
-	defer ul.Close()
-	for family, l := range map[int]*Listener{unix.AF_INET: l, unix.AF_UNIX: ul} {
-		fd := rawSocket(t, family, unix.SOCK_STREAM, nil)
-		sa, err := ToSockaddr(l.Addr())
-		require.NoError(t, err)
-		require.NoError(t, unix.Connect(fd, sa))
-		s, err := l.Accept(soon(t))
-		require.NoError(t, err)
-		c, err := AdoptStream(fd)
-		require.NoError(t, err)
-		requireTaken(t, fd)
-		requireSpeak(t, c, s)
-		require.Equal(t, l.Addr(), c.RemoteAddr())
-		own, err := c.Descriptor()
-		require.NoError(t, err)
-		require.GreaterOrEqual(t, own, 3)
-		flags, err := unix.FcntlInt(uintptr(own), unix.F_GETFD, 0)
-		require.NoError(t, err)
-		require.NotZero(t, flags&unix.FD_CLOEXEC)
-		require.NoError(t, c.Close())
-		_, err = s.Read(soon(t), make([]byte, 1))
-		require.Equal(t, io.EOF, err)
-		require.NoError(t, s.Close())
-	}
-}
-
-func TestAdoptListener(t *testing.T) {
-	path := UnixAddr(filepath.Join(sockdir.New(t), "s"))
-	for at, family := range map[Addr]int{loopback(): unix.AF_INET, path: unix.AF_UNIX} {
-		fd := rawSocket(t, family, unix.SOCK_STREAM, at)
-		require.NoError(t, unix.Listen(fd, 5))
-		l, err := AdoptListener(fd)
-		require.NoError(t, err)
-		requireTaken(t, fd)
-		tr := TCP()
-		if family == unix.AF_UNIX {
-			tr = Unix()
-			require.Equal(t, at, l.Addr())
-		}
-		c, s := acceptOne(t, l, func() (*Stream, error) { return tr.Connect(soon(t), l.Addr()) })
-		requireSpeak(t, c, s)
-		require.NoError(t, l.Close())
-	}
-	require.NoFileExists(t, path.Path())
-}
-
-func TestAdoptDatagram(t *testing.T) {
-	path := UnixAddr(filepath.Join(sockdir.New(t), "s"))
-	for at, family := range map[Addr]int{loopback(): unix.AF_INET, path: unix.AF_UNIX} {
-		fd := rawSocket(t, family, unix.SOCK_DGRAM, at)
-		d, err := AdoptDatagram(fd)
-		require.NoError(t, err)
-		requireTaken(t, fd)
-		require.Nil(t, d.RemoteAddr())
-		requireSends(t, d, "to myself", d.LocalAddr())
-		requireReceives(t, d, "to myself", d.LocalAddr())
-
-		fd = rawSocket(t, family, unix.SOCK_DGRAM, nil)
-		sa, err := ToSockaddr(d.LocalAddr())
-		require.NoError(t, err)
-		require.NoError(t, unix.Connect(fd, sa))
-		c, err := AdoptDatagram(fd)
-		require.NoError(t, err)
-		require.Equal(t, d.LocalAddr(), c.RemoteAddr())
-		requireSends(t, c, "connected", nil)
-		requireReceives(t, d, "connected", c.LocalAddr())
-		require.NoError(t, c.Close())
-		require.NoError(t, d.Close())
-	}
-	require.NoFileExists(t, path.Path())
-
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM, 0)
-	require.NoError(t, err)
-	a, err := AdoptDatagram(fds[0])
-	require.NoError(t, err)
-	defer a.Close()
-	b, err := AdoptDatagram(fds[1])
-	require.NoError(t, err)
-	defer b.Close()
-	requireSends(t, a, "a pair", nil)
-	requireReceives(t, b, "a pair", UnixAddr(""))
-}
-
-// A descriptor of the wrong kind is refused and stays its owner's.
-func TestAdoptRefuses(t *testing.T) {
-	file, err := os.Open(os.DevNull)
-	require.NoError(t, err)
-	defer file.Close()
-	unconnected := rawSocket(t, unix.AF_INET, unix.SOCK_STREAM, nil)
-	listening := rawSocket(t, unix.AF_INET, unix.SOCK_STREAM, loopback())
-	require.NoError(t, unix.Listen(listening, 1))
-	datagrams := rawSocket(t, unix.AF_INET, unix.SOCK_DGRAM, loopback())
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-	require.NoError(t, err)
-	closed := rawSocket(t, unix.AF_INET, unix.SOCK_STREAM, nil)
-	require.NoError(t, unix.Close(closed))
-
-	adoptions := map[string]func(int) error{
-		"stream":   func(fd int) error { return second(AdoptStream(fd)) },
-		"listener": func(fd int) error { return second(AdoptListener(fd)) },
-		"datagram": func(fd int) error { return second(AdoptDatagram(fd)) },
-	}
-	for _, tt := range []struct {
-		name string
-		fd   int
-		want map[string]error
-	}{
-		{"file", int(file.Fd()), map[string]error{"stream": syscall.ENOTSOCK, "listener": syscall.ENOTSOCK, "datagram": syscall.ENOTSOCK}},
-		{"closed", closed, map[string]error{"stream": syscall.EBADF, "listener": syscall.EBADF, "datagram": syscall.EBADF}},
-		{"none", -1, map[string]error{"stream": syscall.EBADF, "listener": syscall.EBADF, "datagram": syscall.EBADF}},
-		{"unconnected", unconnected, map[string]error{"stream": syscall.ENOTCONN, "listener": syscall.EINVAL, "datagram": syscall.EINVAL}},
-		{"listening", listening, map[string]error{"stream": syscall.EINVAL, "datagram": syscall.EINVAL}},
-		{"datagrams", datagrams, map[string]error{"stream": syscall.EINVAL, "listener": syscall.EINVAL}},
-		{"stream", pair[0], map[string]error{"listener": syscall.EINVAL, "datagram": syscall.EINVAL}},
-	} {
-		for as, want := range tt.want {
-			require.ErrorIs(t, adoptions[as](tt.fd), want, "%s as %s", tt.name, as)
-		}
-	}
-	for _, fd := range []int{unconnected, listening, datagrams, pair[0], pair[1]} {
-		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
-		require.NoError(t, err)
-		require.Zero(t, flags&unix.O_NONBLOCK, "it is as it was")
-		require.NoError(t, unix.Close(fd), "still ours")
-	}
-}
-
 // An error names the address that it is about, beside or in place of the other one.
 func TestConstructorsNameTheAddress(t *testing.T) {
 	ctx := soon(t)
 	dir := sockdir.New(t)
 	at := func(name string) Addr { return UnixAddr(filepath.Join(dir, name)) }
-	u, err := OpenUDP(loopback(), nil)
-	require.NoError(t, err)
-	defer u.Close()
-	d, err := OpenUnixgram(at("d"), nil)
-	require.NoError(t, err)
-	defer d.Close()
 	l, err := ListenTCP(loopback(), 0)
 	require.NoError(t, err)
 	defer l.Close()
 	s, err := ListenUnix(at("s"), 0)
 	require.NoError(t, err)
 	defer s.Close()
+	other, err := ListenUnix(at("other"), 0)
+	require.NoError(t, err)
+	defer other.Close()
 
 	for _, tt := range []struct {
 		about Addr
 		open  func() (any, error)
 	}{
-		{u.LocalAddr(), func() (any, error) { return OpenUDP(u.LocalAddr(), nil) }},
-		{u.LocalAddr(), func() (any, error) { return OpenUDP(u.LocalAddr(), l.Addr()) }},
-		{d.LocalAddr(), func() (any, error) { return OpenUnixgram(d.LocalAddr(), nil) }},
-		{d.LocalAddr(), func() (any, error) { return OpenUnixgram(d.LocalAddr(), at("nobody")) }},
-		{at("nobody"), func() (any, error) { return OpenUnixgram(nil, at("nobody")) }},
-		{at("nobody"), func() (any, error) { return OpenUnixgram(at("free"), at("nobody")) }},
 		{l.Addr(), func() (any, error) {
 			return ConnectTCP(ctx, l.Addr(), FromAddrPort(netip.MustParseAddrPort("127.0.0.1:1")))
 		}},
-		{d.LocalAddr(), func() (any, error) { return ConnectUnix(ctx, d.LocalAddr(), s.Addr()) }},
+		{other.Addr(), func() (any, error) { return ConnectUnix(ctx, other.Addr(), s.Addr()) }},
 	} {
 		_, err := tt.open()
 		require.Error(t, err)
@@ -388,12 +230,6 @@ func TestSocketsLeaveStandardStreams(t *testing.T) {
 		defer s.Close()
 		requireFree(s)
 	}
-	d, err := OpenUDP(loopback(), nil)
-	require.NoError(t, err)
-	defer d.Close()
-	raw, err := d.SyscallConn()
-	require.NoError(t, err)
-	require.NoError(t, raw.Control(func(fd uintptr) { require.Greater(t, int(fd), 2) }))
 	one, other, err := UnixPair() // last: what a pair waits with may take the place
 	require.NoError(t, err)
 	defer one.Close()

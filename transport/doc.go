@@ -57,7 +57,7 @@
 //
 // So it is up to the end of the handshake, and after it if FrameHeaderSize is 0, too: each frame is
 // a packet. Otherwise the carrier becomes one of bytes there, and frames have their length.
-// [Stream.ReadPDU] reads packets of either kind, and a [Queue] of frames writes them.
+// [Stream.ReadPDU] reads packets of either kind, and one [Stream.Writev] writes one.
 //
 // # Errors
 //
@@ -82,20 +82,18 @@
 // # What a socket becomes
 //
 // A [Stream] reads and writes whole vectors, and whole packets through [Stream.ReadPDU], reading
-// ahead. One operation per direction at a time; a second one gets [ErrBusy]. A [Queue] serialises
-// many writers and combines small writes while one is in flight; a [ReadQueue] serialises many
-// readers of packets. [NetConn] is the net.Conn face.
+// ahead. One operation per direction at a time; a second one gets [ErrBusy]. A [Queue] runs the
+// calls of many goroutines one after another, on one socket or several. [NetConn] is the net.Conn
+// face.
 //
 // # Beside the plug-ins
 //
-// A [Datagram] is a datagram socket of the SDK's own, over UDP ([OpenUDP]) or UNIX sockets
-// ([OpenUnixgram]), under the same rules; a [SendQueue] serialises many senders. Streams can also
-// be made without a Transport: by [ConnectTCP] and [ConnectUnix] from a given local address, by
-// [UnixPair], and by [AdoptStream] and its like from a descriptor that came from elsewhere. An
-// [Addr] is made from text ([ParseAddr], [ParseInet], [FromUnixPath]), from package net's addresses
-// ([FromNetAddr], [FromAddrPort]) or from a struct sockaddr ([ParseSockaddr]), and can be turned
-// back into each of them. This vocabulary is that of Samba's tsocket guide, whose names the doc
-// comments give.
+// Streams can also be made without a Transport: by [ConnectTCP] and [ConnectUnix] from a given
+// local address, and by [UnixPair]. Package [github.com/cnode-go/cnode/transport/tsocket] makes
+// them of descriptors that came from elsewhere, and has datagram sockets. An [Addr] is made from
+// text ([ParseAddr], [ParseInet], [FromUnixPath]), from package net's addresses ([FromNetAddr],
+// [FromAddrPort]) or from a struct sockaddr ([ParseSockaddr]), and can be turned back into each of
+// them. This vocabulary is that of Samba's tsocket guide, whose names the doc comments give.
 //
 // # Virtual sockets
 //
@@ -112,7 +110,6 @@
 // # Stability
 //
 // What programs use of a Transport, and the fields of Callbacks, are stable: a plug-in that
-// compiles today goes on compiling, and new fields are optional. Queue, ReadQueue, SendQueue,
-// Waiter and Polling, which package nodes and the plug-ins of this module are made with, may change
-// before 1.0.
+// compiles today goes on compiling, and new fields are optional. Queue, Waiter and Polling may
+// change before 1.0. [Stream.Posts] is for package nodes: other programs cannot name what it takes.
 package transport

@@ -34,7 +34,7 @@ func ExampleUnixPair() {
 
 // Packets with a length of four bytes before them: many writers on one end, two readers on the
 // other, each of which gets whole packets.
-func ExampleReadQueue() {
+func ExampleQueue() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	one, other, err := transport.UnixPair()
@@ -46,16 +46,15 @@ func ExampleReadQueue() {
 	defer other.Close()
 
 	var all sync.WaitGroup
-	out := transport.NewQueue(one, nil)
+	var out, in transport.Queue
 	for i := range 4 {
 		all.Go(func() {
 			body := fmt.Sprint("packet ", i)
-			if _, err := out.WritevQueue(ctx, binary.BigEndian.AppendUint32(nil, uint32(len(body))), []byte(body)); err != nil {
+			if _, err := out.Writev(ctx, one, binary.BigEndian.AppendUint32(nil, uint32(len(body))), []byte(body)); err != nil {
 				fmt.Println(err)
 			}
 		})
 	}
-	in := transport.NewReadQueue(other)
 	packets := make(chan string, 4)
 	for range 2 {
 		all.Go(func() {
@@ -63,7 +62,7 @@ func ExampleReadQueue() {
 				var head [4]byte
 				var body []byte
 				step := 0
-				_, err := in.ReadPDUQueue(ctx, func() ([][]byte, error) {
+				_, err := in.ReadPDU(ctx, other, func() ([][]byte, error) {
 					switch step++; step {
 					case 1:
 						return [][]byte{head[:]}, nil

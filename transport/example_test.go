@@ -110,30 +110,3 @@ func ExampleFromNet() {
 	// Output:
 	// over package net, can be handed over: false
 }
-
-// Many writers share a stream through a queue. What one of them posts goes out whole; the buffers
-// are its own again at once.
-func ExampleQueue() {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	client, server := pair(ctx)
-	defer client.Close()
-	defer server.Close()
-
-	q := transport.NewQueue(client, nil)
-	buf := make([]byte, 0, 16)
-	for i := range 3 {
-		buf = fmt.Appendf(buf[:0], "message %d;", i)
-		if err := q.Post(ctx, buf, nil, transport.PostBurst); err != nil {
-			log.Fatal(err)
-		}
-	}
-	if err := q.Flush(ctx); err != nil {
-		log.Fatal(err)
-	}
-	p := make([]byte, 30)
-	_, _ = server.Readv(ctx, p)
-	fmt.Printf("%s\n", p)
-	// Output:
-	// message 0;message 1;message 2;
-}

@@ -6,11 +6,8 @@ import (
 	"slices"
 )
 
-// Hold stops the queue at a byte boundary, for a hand-off: nothing goes out any more, and new posts
-// wait, until Unhold or End. What was posted before waits too, and Held returns it. A WritevQueue
-// that is writing its own buffers at that moment ends with ErrPaused. When ctx ends before the
-// writer has stopped, the queue goes on, and the error is ctx's.
-func (q *Queue) Hold(ctx context.Context) error {
+// Hold is that of a queue.Queue.
+func (q *postQueue) Hold(ctx context.Context) error {
 	q.mu.Lock()
 	switch {
 	case q.err != nil:
@@ -33,7 +30,7 @@ func (q *Queue) Hold(ctx context.Context) error {
 }
 
 // resumed waits for the end of a Hold; q.mu is held, but not while it waits.
-func (q *Queue) resumed(ctx context.Context) error {
+func (q *postQueue) resumed(ctx context.Context) error {
 	for q.held != nil && q.err == nil {
 		if IsNoWait(ctx) {
 			return os.ErrDeadlineExceeded
@@ -53,14 +50,14 @@ func (q *Queue) resumed(ctx context.Context) error {
 }
 
 // park is called by the writer, which then writes no more until the Hold ends; q.mu is held.
-func (q *Queue) park() {
+func (q *postQueue) park() {
 	q.parked = true
 	q.moved.Broadcast()
 }
 
 // putBack returns to the queue what is left of the batch, of which n bytes are out; q.mu is held.
 // The segments that are out stay in the batch.
-func (q *Queue) putBack(n int64) {
+func (q *postQueue) putBack(n int64) {
 	out := 0
 	for out < len(q.batch) && n >= int64(len(q.batch[out].buf)) {
 		n -= int64(len(q.batch[out].buf))
@@ -77,10 +74,8 @@ func (q *Queue) putBack(n int64) {
 	q.batch = q.batch[:out]
 }
 
-// Held returns a copy of the bytes that are still to be sent, the rest of what is partly out first.
-// The queue must be held. Calls that wait for their turn, large posts and those of WritevQueue, are
-// not among them: these fail by End, or go on after Unhold.
-func (q *Queue) Held() []byte {
+// Held is that of a queue.Queue.
+func (q *postQueue) Held() []byte {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var b []byte
@@ -90,8 +85,8 @@ func (q *Queue) Held() []byte {
 	return b
 }
 
-// Unhold lets a held or staged queue go on.
-func (q *Queue) Unhold() {
+// Unhold is that of a queue.Queue.
+func (q *postQueue) Unhold() {
 	// This waits for a pause of the reading direction that is in progress; posts must not, too.
 	q.s.resumeWrite()
 	q.mu.Lock()
@@ -109,9 +104,8 @@ func (q *Queue) Unhold() {
 	}
 }
 
-// End makes err the result of every call that waits and of every later post: what the queue holds
-// goes out elsewhere, or never. Only a call of which Held has returned what is not out succeeds.
-func (q *Queue) End(err error) {
+// End is that of a queue.Queue.
+func (q *postQueue) End(err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.elsewhere = q.elsewhere || q.err == nil
@@ -122,12 +116,8 @@ func (q *Queue) End(err error) {
 	}
 }
 
-// Stage puts held, which another process still had to send, into a new queue: nothing goes out
-// until Unhold, but posts are taken, and go out after held. held is copied. Stage waits only for a
-// write that is in progress on the stream, until ctx ends. ErrPaused if the queue is held or staged
-// already, net.ErrClosed for a stream that is closed, syscall.EMFILE if there is no descriptor for
-// the writer to wait with; after an error the queue is as it was.
-func (q *Queue) Stage(ctx context.Context, held []byte) error {
+// Stage is that of a queue.Queue.
+func (q *postQueue) Stage(ctx context.Context, held []byte) error {
 	err := q.s.pauseWrite(ctx)
 	if err == nil && len(held) > 0 { // the writer may have to wait for room
 		if err = q.s.car.prepare(true); err != nil {

@@ -21,6 +21,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/queue"
 	"github.com/cnode-go/cnode/test/expect"
 )
 
@@ -78,7 +79,7 @@ func TestPauseRead(t *testing.T) {
 // the pause has begun.
 func TestPauseMeetsBeginning(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
-	q := NewQueue(s, nil)
+	q := newPostQueue(s, nil)
 	full := make([]byte, 24<<20) // more than any window
 	ctx, cancel := context.WithCancel(context.Background())
 	filled := aside(func() error { return q.Post(ctx, full, nil, 0) })
@@ -127,7 +128,7 @@ func TestHeldQueueKeepsWhatPeerLacks(t *testing.T) {
 				at = MemoryAddr("")
 			}
 			c, s := pair(t, tr, at)
-			q := NewQueue(s, nil)
+			q := newPostQueue(s, nil)
 			want := make([]byte, 24<<20) // more than any window
 			for i := range want {
 				want[i] = byte(i * 7 / 5)
@@ -140,7 +141,7 @@ func TestHeldQueueKeepsWhatPeerLacks(t *testing.T) {
 			wg.Go(func() {
 				var k count
 				for size := 1; k.taken+size <= len(want); size = size*2%(3*combineMax) + 1 {
-					if q.Post(ctx, want[k.taken:k.taken+size], nil, PostMode(k.taken%2)) != nil {
+					if q.Post(ctx, want[k.taken:k.taken+size], nil, queue.Mode(k.taken%2)) != nil {
 						k.refused = size
 						break
 					}
@@ -170,7 +171,7 @@ func TestHeldQueueKeepsWhatPeerLacks(t *testing.T) {
 				t.Fatalf("all of %d bytes were posted", k.taken)
 			case <-time.After(20 * time.Millisecond): // a post waits
 			}
-			require.Error(t, q.Post(NoWait(), []byte("x"), nil, PostUrgent))
+			require.Error(t, q.Post(NoWait(), []byte("x"), nil, queue.Urgent))
 			q.End(io.ErrClosedPipe)
 			k := returns(t, posted)
 			wg.Wait()
@@ -192,7 +193,7 @@ func TestHeldQueueKeepsWhatPeerLacks(t *testing.T) {
 
 func TestStagedQueueSendsOnceUnheld(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
-	q := NewQueue(s, nil)
+	q := newPostQueue(s, nil)
 	rest := []byte("rest, ")
 	require.NoError(t, q.Stage(soon(t), rest))
 	clear(rest)
@@ -212,7 +213,7 @@ func TestStagedQueueSendsOnceUnheld(t *testing.T) {
 // Unhold.
 func TestUnholdBesidePause(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
-	q := NewQueue(s, nil)
+	q := newPostQueue(s, nil)
 	require.NoError(t, q.Hold(soon(t)))
 	s.pausing.Lock() // as PauseRead does while it waits for the read in progress
 	done := aside(func() error { q.Unhold(); return nil })
@@ -232,7 +233,7 @@ func TestUnholdBesidePause(t *testing.T) {
 // A staged queue cannot be held: its bytes still belong to the process that hands over.
 func TestStagedQueueCannotBeHeld(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
-	q := NewQueue(s, nil)
+	q := newPostQueue(s, nil)
 	require.NoError(t, q.Stage(soon(t), []byte("rest")))
 	require.ErrorIs(t, q.Hold(soon(t)), ErrPaused)
 	require.Equal(t, "rest", string(q.Held()), "nothing goes out")
@@ -253,7 +254,7 @@ func (crampedCarrier) prepare(bool) error { return syscall.EMFILE }
 // A queue that could not be staged is as before.
 func TestStageThatFailsLeavesQueue(t *testing.T) {
 	k := newGrantCarrier(false, 1<<10)
-	q := NewQueue(newStream(crampedCarrier{k}, nil, connected), nil)
+	q := newPostQueue(newStream(crampedCarrier{k}, nil, connected), nil)
 	require.ErrorIs(t, q.Stage(soon(t), []byte("rest")), syscall.EMFILE)
 	k.set(func() { k.room = 4 })
 	require.NoError(t, q.Post(soon(t), []byte("post"), nil, 0))
@@ -266,9 +267,9 @@ func TestStageThatFailsLeavesQueue(t *testing.T) {
 func TestStageOfUsedQueue(t *testing.T) {
 	k := newGrantCarrier(false, 1<<10)
 	s := newStream(k, nil, connected)
-	q := NewQueue(s, nil)
+	q := newPostQueue(s, nil)
 	k.set(func() { k.room = 2 })
-	require.NoError(t, q.Post(soon(t), []byte("post"), nil, PostBurst))
+	require.NoError(t, q.Post(soon(t), []byte("post"), nil, queue.Burst))
 	require.Eventually(t, func() bool { k.mu.Lock(); defer k.mu.Unlock(); return k.room == 0 }, tooLong, 100*time.Microsecond)
 	require.ErrorIs(t, q.Stage(soon(t), []byte("rest")), ErrBusy)
 	k.set(func() { k.room = 100 })
@@ -466,23 +467,23 @@ func TestPauseNoWait(t *testing.T) {
 		l, err := tr.Listen(MemoryAddr(""), 1)
 		require.NoError(t, err)
 		t.Cleanup(func() { l.Close() })
-		q := NewQueue(c, nil)
+		q := newPostQueue(c, nil)
 
 		hangs.Store(true)
 		go func() { _, _ = c.Read(context.Background(), make([]byte, 1)) }()
 		go func() { _, _ = l.Accept(context.Background()) }()
-		require.NoError(t, q.Post(context.Background(), []byte("x"), nil, PostBurst))
+		require.NoError(t, q.Post(context.Background(), []byte("x"), nil, queue.Burst))
 		synctest.Wait()
 		for name, call := range map[string]func() error{
 			"PauseRead": func() error { return c.PauseRead(NoWait()) },
 			"Pause":     func() error { return l.Pause(NoWait()) },
 			"Hold":      func() error { return q.Hold(NoWait()) },
 			"Hold, between two writes": func() error {
-				q := NewQueue(hooked[0], nil)
+				q := newPostQueue(hooked[0], nil)
 				q.writing = true
 				return q.Hold(NoWait())
 			},
-			"Stage": func() error { return NewQueue(c, nil).Stage(NoWait(), nil) },
+			"Stage": func() error { return newPostQueue(c, nil).Stage(NoWait(), nil) },
 		} {
 			begun := time.Now()
 			err := returns(t, aside(call))
@@ -562,7 +563,7 @@ func TestPauseListener(t *testing.T) {
 func TestHoldCountsWithdrawnOnce(t *testing.T) {
 	for _, gone := range []int{1, 2 * fewGiven} {
 		c, s := pair(t, TCP(), loopback())
-		q := NewQueue(c, nil)
+		q := newPostQueue(c, nil)
 		q.mu.Lock()
 		q.writing = true // by the test
 		q.mu.Unlock()
@@ -601,7 +602,7 @@ func TestHoldCountsWithdrawnOnce(t *testing.T) {
 func TestHeldQueueKeepsHandedPost(t *testing.T) {
 	for _, out := range []int{0, 5} {
 		k := newGrantCarrier(true, 1<<30)
-		q := NewQueue(newStream(k, nil, connected), nil)
+		q := newPostQueue(newStream(k, nil, connected), nil)
 		large := noise(combineMax)
 		require.NoError(t, q.Post(NoWait(), large[:100], large[100:], 0))
 		k.set(func() { k.room = out })
@@ -613,7 +614,7 @@ func TestHeldQueueKeepsHandedPost(t *testing.T) {
 	}
 }
 
-// A call of WritevQueue whose caller has gone with its count, or of which a part is out, is the
+// A call of Deliver whose caller has gone with its count, or of which a part is out, is the
 // queue's: Held returns what is left of it. A call of which nothing is out fails by End.
 func TestHeldQueueKeepsWhatWasBegun(t *testing.T) {
 	begun := func(k *grantCarrier, calls int) {
@@ -621,7 +622,7 @@ func TestHeldQueueKeepsWhatWasBegun(t *testing.T) {
 		require.Eventually(t, func() bool { k.mu.Lock(); defer k.mu.Unlock(); return k.calls == calls }, tooLong, 10*time.Microsecond)
 	}
 	k := newGrantCarrier(true, 1<<10)
-	q := NewQueue(newStream(k, nil, connected), nil)
+	q := newPostQueue(newStream(k, nil, connected), nil)
 	ctx, cancel := context.WithCancel(context.Background())
 	gone := writes(t, q, ctx, "gone")
 	begun(k, 1)
@@ -634,7 +635,7 @@ func TestHeldQueueKeepsWhatWasBegun(t *testing.T) {
 	q.End(io.ErrClosedPipe)
 
 	k = newGrantCarrier(true, 1<<10)
-	q = NewQueue(newStream(k, nil, connected), nil)
+	q = newPostQueue(newStream(k, nil, connected), nil)
 	partly := writes(t, q, soon(t), "partly")
 	k.set(func() { k.room = 3 })
 	begun(k, 2)
@@ -652,7 +653,7 @@ func TestPostWaitsForNextHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newGrantCarrier(false, 1<<10)
 		k.room = 1
-		q := NewQueue(newStream(k, nil, connected), nil)
+		q := newPostQueue(newStream(k, nil, connected), nil)
 		require.NoError(t, q.Hold(soon(t)))
 		posted := aside(func() error { return q.Post(context.Background(), []byte("x"), nil, 0) })
 		synctest.Wait()

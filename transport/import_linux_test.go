@@ -162,7 +162,7 @@ func TestPausePreparesNothing(t *testing.T) {
 	requireSpeakOnce(t, TCP(), loopback())
 	before := leak.Descriptors()
 	c, s := pair(t, TCP(), loopback())
-	q := NewQueue(c, nil)
+	q := newPostQueue(c, nil)
 	for range 2 {
 		require.NoError(t, c.PauseRead(soon(t)))
 		require.NoError(t, q.Hold(soon(t)))
@@ -175,7 +175,7 @@ func TestPausePreparesNothing(t *testing.T) {
 	moved, err := TCP().Import(duplicate(t, c), nil)
 	require.NoError(t, err)
 	for own, held := range []string{"", "rest"} {
-		require.NoError(t, NewQueue(moved, nil).Stage(soon(t), []byte(held)))
+		require.NoError(t, newPostQueue(moved, nil).Stage(soon(t), []byte(held)))
 		require.Equal(t, 4+own, opened(t, before))
 		moved.resumeWrite()
 	}

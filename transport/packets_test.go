@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/queue"
 	"github.com/cnode-go/cnode/test/expect"
 	"github.com/cnode-go/cnode/test/packets"
 	"github.com/cnode-go/cnode/transport"
@@ -223,7 +224,7 @@ func TestQueueOfFrames(t *testing.T) {
 			require.NoError(t, err)
 			client, server := packetPair(t, tr)
 			completes(t, client, server)
-			q := transport.NewQueue(client, &transport.QueueOptions{Frames: true})
+			q := client.Posts(&queue.Options{Frames: true})
 			const writers, frames = 3, 150
 			var wg sync.WaitGroup
 			for w := range writers {
@@ -241,7 +242,7 @@ func TestQueueOfFrames(t *testing.T) {
 						}
 						head := binary.BigEndian.AppendUint32(nil, uint32(size))
 						k := random.IntN(size + 1)
-						mode := []transport.PostMode{0, transport.PostBurst, transport.PostUrgent}[random.IntN(3)]
+						mode := []queue.Mode{0, queue.Burst, queue.Urgent}[random.IntN(3)]
 						if err := q.Post(expect.Context(t), append(head, body[:k]...), body[k:], mode); err != nil {
 							t.Error(err)
 							return
@@ -275,11 +276,11 @@ func TestQueueOfFrames(t *testing.T) {
 func TestQueueOfFramesIsHeld(t *testing.T) {
 	client, server := packetPair(t, packets.Over(transport.NewMemory(), 0))
 	completes(t, client, server)
-	q := transport.NewQueue(client, &transport.QueueOptions{Frames: true})
+	q := client.Posts(&queue.Options{Frames: true})
 	frame := binary.BigEndian.AppendUint32(nil, 60_000)
 	frame = append(frame, make([]byte, 60_000)...)
 	for range 20 { // more than the carrier takes
-		require.NoError(t, q.Post(expect.Context(t), frame, nil, transport.PostUrgent))
+		require.NoError(t, q.Post(expect.Context(t), frame, nil, queue.Urgent))
 	}
 	require.NoError(t, q.Hold(expect.Context(t)))
 	held := q.Held()
@@ -287,7 +288,7 @@ func TestQueueOfFramesIsHeld(t *testing.T) {
 	require.Zero(t, len(held)%len(frame))
 	q.End(errors.New("moved"))
 	q.Unhold()
-	next := transport.NewQueue(client, &transport.QueueOptions{Frames: true})
+	next := client.Posts(&queue.Options{Frames: true})
 	require.NoError(t, next.Stage(expect.Context(t), held))
 	next.Unhold()
 	for range 20 {
@@ -300,8 +301,8 @@ func TestQueueOfFramesRefusesBytes(t *testing.T) {
 	for _, post := range []string{"ab", "\x00\x00\x00\x05abc"} {
 		client, server := packetPair(t, packets.Over(transport.NewMemory(), 0))
 		completes(t, client, server)
-		q := transport.NewQueue(client, &transport.QueueOptions{Frames: true})
-		_, err := q.WritevQueue(expect.Context(t), []byte(post))
+		q := client.Posts(&queue.Options{Frames: true})
+		_, err := q.Deliver(expect.Context(t), []byte(post))
 		require.ErrorIs(t, err, syscall.EINVAL)
 	}
 }

@@ -51,6 +51,11 @@ func (s *Stream) ReadPDU(ctx context.Context, next func() ([][]byte, error)) (in
 		return 0, opError("read", s.remote, err)
 	}
 	defer s.endRead()
+	return s.readPDU(ctx, next)
+}
+
+// readPDU is ReadPDU in a direction that is claimed.
+func (s *Stream) readPDU(ctx context.Context, next func() ([][]byte, error)) (int64, error) {
 	s.taken = s.taken[:0]
 	var total int64
 	for empty := 0; ; {

@@ -7,13 +7,11 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/cnode-go/cnode/internal/queue"
 )
 
 const (
-	// DefaultQueueLimit is how many bytes a Queue holds before its callers wait: as much as a
-	// BEAM's distribution buffer (erl +zdbbl).
-	DefaultQueueLimit = 1 << 20
-
 	// Posts below this size, in bytes, are copied together. A larger one is written from its
 	// caller's own buffers when its turn comes: a copy would cost more than the wait.
 	combineMax = 128 << 10
@@ -34,19 +32,16 @@ const (
 	gatherPause = time.Second
 )
 
-// A Queue serialises many writers on a Stream's sending direction. Order is strict: what was posted
-// first goes out first, whole. A lone write goes out at once, on its caller's goroutine; what is
-// posted while a write is in flight is combined and goes out together in one system call. Its
-// methods are safe for concurrent use. Nothing else may write to the stream.
+// A postQueue is the queue.Queue of a stream.
 //
 // At any time one goroutine at the most is the writer: a caller whose post found the queue idle or
 // whose turn has come, or the flusher, which lives as long as something waits.
-type Queue struct {
+type postQueue struct {
 	s           *Stream
 	limit       int
 	urgentLimit int
 	lazyLimit   int
-	full        func() // see QueueOptions; may be nil
+	full        func() // see queue.Options; may be nil
 	frames      bool
 
 	mu        sync.Mutex
@@ -108,30 +103,12 @@ type awaited struct {
 	claims int64 // the claims up to this number are among the bytes
 }
 
-// QueueOptions adjust a Queue. The zero value is good.
-type QueueOptions struct {
-	// Limit is how many bytes may wait before callers do; 0 is DefaultQueueLimit. One post may
-	// exceed it when nothing else waits.
-	Limit int
-	// UrgentLimit is how many bytes of Urgent posts may wait before one is ErrQueueFull; 0 is four
-	// times the Limit, and a megabyte at least.
-	UrgentLimit int
-	// LazyLimit is how many bytes of Lazy posts may be set aside before Lazy posts wait; 0 is as
-	// many as UrgentLimit. One post may exceed it.
-	LazyLimit int
-	// Full is called when a Post finds that much waiting that it has to wait, or, under NoWait, is
-	// refused. It must not wait, and must not use the queue. nil: nothing.
-	Full func()
-	// Frames says that what is posted are whole frames, each with its length in four bytes, the
-	// higher ones first, before it. To a carrier that keeps packets each goes out as one, without
-	// the length; a frame of length zero is an empty packet. Without it each call of WritevQueue is
-	// a packet there, and posts are not for such a carrier.
-	Frames bool
-}
+// Posts makes a queue in front of s, for package nodes; nil options are good ones. Other programs
+// have [Queue].
+func (s *Stream) Posts(o *queue.Options) queue.Queue { return newPostQueue(s, o) }
 
-// NewQueue makes a queue in front of s.
-func NewQueue(s *Stream, o *QueueOptions) *Queue {
-	q := &Queue{s: s, limit: DefaultQueueLimit}
+func newPostQueue(s *Stream, o *queue.Options) *postQueue {
+	q := &postQueue{s: s, limit: queue.DefaultLimit}
 	if o != nil && o.Limit > 0 {
 		q.limit = o.Limit
 	}
@@ -151,25 +128,6 @@ func NewQueue(s *Stream, o *QueueOptions) *Queue {
 	return q
 }
 
-// A PostMode says how a post goes out.
-type PostMode uint8
-
-const (
-	// PostBurst says that more is about to be posted: the write is left to another goroutine, so that
-	// what follows is combined with it, and to the next post that is no Burst.
-	PostBurst PostMode = 1 << iota
-	// PostUrgent does not wait while the queue is full: it is for a goroutine that must go on reading.
-	// When more than QueueOptions.UrgentLimit bytes of Urgent posts wait it is ErrQueueFull. During
-	// a Hold it waits as every post does.
-	PostUrgent
-	// PostLazy does not wait while the queue is full: what there is no room for is copied, whatever
-	// its size, and set aside. From there it goes out behind all that was posted before, and in turns
-	// with what others post from then on; Lazy posts keep their order among themselves. When
-	// QueueOptions.LazyLimit bytes are aside it waits for some of them to go. It is for one who has
-	// much to say of which nobody waits for the end. An Urgent post is not Lazy.
-	PostLazy
-)
-
 // ErrQueueFull is what an Urgent post gets when the peer has not read for a long time.
 var ErrQueueFull = errors.New("the peer does not read: too many Urgent posts are waiting")
 
@@ -177,22 +135,67 @@ var ErrQueueFull = errors.New("the peer does not read: too many Urgent posts are
 // bursts that do not depend on it.
 const leastUrgent = 1 << 20
 
-// Post takes head and body, which go out together and in this order, and returns when the queue has
-// them: the caller may use both buffers again. It waits while the queue is full, or, for a large
-// post, until it has been written; when ctx ends before its first byte is out, nothing of it is
-// sent. An earlier failure of the stream is returned. A post without a byte is EINVAL.
-func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) error {
+// A postWay is what becomes of a post.
+type postWay uint8
+
+const (
+	postWrites    postWay = iota // the queue is idle: the caller is the writer
+	postStarts                   // the queue is idle: it is copied, and the flusher begins
+	postJoins                    // it is copied behind what waits
+	postAside                    // it is set aside
+	postClaims                   // it waits for its turn, and then the caller is the writer
+	postRefused                  // it would have to wait for its turn, and must not
+	postTooUrgent                // ErrQueueFull
+)
+
+// A postPlan says what becomes of a post, and of what the socket does not take of it.
+type postPlan struct {
+	way    postWay
+	full   bool // queue.Options.Full is told
+	lasts  bool // the post waits for the socket; else the queue takes the rest
+	urgent bool
+	gather bool // what the flusher of a Burst has yet to write goes out with it
+}
+
+// plan says what becomes of a post of n bytes; q.mu is held.
+func (q *postQueue) plan(n int, mode queue.Mode, noWait bool) postPlan {
+	small, fits := n < combineMax, q.waiting()+n <= q.limit
+	burst, urgent := mode&queue.Burst != 0, mode&queue.Urgent != 0
+	lazy := isLazy(mode)
+	p := postPlan{lasts: !small && !urgent && !lazy, urgent: urgent, gather: !burst}
+	switch {
+	case urgent && q.urgent > q.urgentLimit:
+		p.way = postTooUrgent
+	case !q.writing && (small && burst || !p.lasts && q.s.car.takesItsTime()):
+		p.way = postStarts
+	case !q.writing:
+		p.way = postWrites
+	case lazy && (q.aside > 0 || !small || !fits):
+		p.way = postAside
+	case small && fits || urgent:
+		p.way = postJoins
+	case noWait:
+		p.way, p.full = postRefused, !fits
+	default:
+		p.way, p.full = postClaims, !fits
+	}
+	return p
+}
+
+// isLazy reports whether a post is Lazy; an Urgent one is not.
+func isLazy(mode queue.Mode) bool { return mode&(queue.Lazy|queue.Urgent) == queue.Lazy }
+
+// Post is that of a queue.Queue.
+func (q *postQueue) Post(ctx context.Context, head, body []byte, mode queue.Mode) error {
 	n := len(head) + len(body)
 	if n == 0 {
 		return opError("post", q.s.remote, errEmpty)
 	}
-	if mode&PostUrgent != 0 {
-		mode &^= PostLazy
-	}
-	if err := q.enter(ctx, "post", mode); err != nil {
+	if err := q.enter(ctx, "post", isLazy(mode)); err != nil {
 		return err
 	}
-	if mode&PostUrgent != 0 && q.urgent > q.urgentLimit {
+	p := q.plan(n, mode, IsNoWait(ctx))
+	if p.way == postTooUrgent {
 		q.mu.Unlock()
 		return opError("post", q.s.remote, ErrQueueFull)
 	}
@@ -201,70 +204,63 @@ func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) erro
 		q.mu.Unlock()
 		return opError("post", q.s.remote, err)
 	}
-	small := n < combineMax
-	fits := q.waiting()+n <= q.limit
-	if mode&PostLazy != 0 && q.writing && (q.aside > 0 || !(small && fits)) {
+	switch p.way {
+	case postAside:
 		q.setAside(head, body)
 		q.mu.Unlock()
 		return nil
-	}
-	full := q.full != nil && q.writing && !fits && mode&PostUrgent == 0
-	if IsNoWait(ctx) && q.writing && !(small && fits) && mode&PostUrgent == 0 {
+	case postRefused:
 		q.mu.Unlock()
-		if full {
-			q.full()
-		}
+		q.tellFull(p.full)
 		return opError("post", q.s.remote, os.ErrDeadlineExceeded)
 	}
 	q.posted += int64(n)
-	switch {
-	case q.writing && (small && fits || mode&PostUrgent != 0):
-		q.add(head, body, mode)
-		if mode&PostBurst == 0 && q.gathers {
+	switch p.way {
+	case postJoins:
+		q.add(head, body, p.urgent)
+		if p.gather && q.gathers {
 			return q.writeGathered()
 		}
 		q.mu.Unlock()
 		return nil
-	case q.writing:
-		c := q.claim(int64(n))
-		q.endGather()
-		q.mu.Unlock()
-		if full {
-			q.full()
-		}
-		if err := q.turn(ctx, c); err != nil {
-			return err
-		}
-	case small && mode&PostBurst != 0 || (small || mode&(PostUrgent|PostLazy) != 0) && q.s.car.takesItsTime():
+	case postStarts:
 		q.writing = true
-		q.add(head, body, mode)
+		q.add(head, body, p.urgent)
 		q.begin()
 		q.mu.Unlock()
 		return nil
-	default:
+	case postClaims:
+		c := q.claim(int64(n))
+		q.endGather()
+		q.mu.Unlock()
+		q.tellFull(p.full)
+		if err := q.turn(ctx, c); err != nil {
+			return err
+		}
+	case postWrites:
 		q.writing = true
 		q.mu.Unlock()
 	}
-	if small || mode&(PostUrgent|PostLazy) != 0 { // the queue has room for what the socket does not take
+	if !p.lasts { // the queue has room for what the socket does not take
 		ctx = NoWait()
 	}
 	return q.write(ctx, head, body)
 }
 
-// WritevQueue sends the buffers, which go out together and in this order, behind what was posted
-// before, and returns when all of them have been delivered to the socket, with their length in
-// bytes, or with the reason why they were not. Any number of calls may be in flight; each gets its
-// own result. When ctx ends while they wait for their turn nothing of them is sent: the count is 0
-// with ctx's error, and no other call is harmed. When it ends later they go out all the same,
-// whole, and the count is their length beside ctx's error. The buffers are the caller's again when
-// WritevQueue returns; they are not combined with what others send, as those of Post are. A call
-// without a byte is EINVAL. See the tsocket guide, "Async 'tevent_queue' based helper functions".
-func (q *Queue) WritevQueue(ctx context.Context, v ...[]byte) (int64, error) {
+// tellFull tells whoever wants to know it that the queue is full.
+func (q *postQueue) tellFull(full bool) {
+	if full && q.full != nil {
+		q.full()
+	}
+}
+
+// Deliver is that of a queue.Queue.
+func (q *postQueue) Deliver(ctx context.Context, v ...[]byte) (int64, error) {
 	n := length(v)
 	if n == 0 {
 		return 0, opError("write", q.s.remote, errEmpty)
 	}
-	if err := q.enter(ctx, "write", 0); err != nil {
+	if err := q.enter(ctx, "write", false); err != nil {
 		return 0, err
 	}
 	if q.writing && IsNoWait(ctx) {
@@ -295,14 +291,14 @@ func (q *Queue) WritevQueue(ctx context.Context, v ...[]byte) (int64, error) {
 }
 
 // enter locks q.mu for a call that wants to send, and leaves it locked if the error is nil. It
-// waits for the end of a Hold and, if mode is PostLazy, for room aside, and returns an earlier
-// failure of the stream.
-func (q *Queue) enter(ctx context.Context, op string, mode PostMode) error {
+// waits for the end of a Hold and, for a Lazy post, for room aside, and returns an earlier failure
+// of the stream.
+func (q *postQueue) enter(ctx context.Context, op string, lazy bool) error {
 	if err := ended(ctx); err != nil {
 		return opError(op, q.s.remote, err)
 	}
 	q.mu.Lock()
-	err := q.admitted(ctx, op, mode)
+	err := q.admitted(ctx, op, lazy)
 	if err != nil {
 		q.mu.Unlock()
 	}
@@ -310,14 +306,14 @@ func (q *Queue) enter(ctx context.Context, op string, mode PostMode) error {
 }
 
 // admitted is enter with q.mu held, on return too.
-func (q *Queue) admitted(ctx context.Context, op string, mode PostMode) error {
+func (q *postQueue) admitted(ctx context.Context, op string, lazy bool) error {
 	for {
 		if q.held != nil {
 			if err := q.resumed(ctx); err != nil {
 				return opError(op, q.s.remote, err)
 			}
 		}
-		if q.err != nil || mode&PostLazy == 0 || q.aside < q.lazyLimit {
+		if q.err != nil || !lazy || q.aside < q.lazyLimit {
 			return q.err
 		}
 		if err := q.awaitLocked(ctx, op, func() bool { return q.aside < q.lazyLimit }); err != nil {
@@ -326,8 +322,8 @@ func (q *Queue) admitted(ctx context.Context, op string, mode PostMode) error {
 	}
 }
 
-// Trim frees the buffers that an idle queue keeps for its next burst.
-func (q *Queue) Trim() {
+// Trim is that of a queue.Queue.
+func (q *postQueue) Trim() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if !q.writing {
@@ -336,7 +332,7 @@ func (q *Queue) Trim() {
 }
 
 // waiting is how many bytes wait in line and are in flight; q.mu is held.
-func (q *Queue) waiting() int {
+func (q *postQueue) waiting() int {
 	if q.err != nil {
 		return 0
 	}
@@ -344,14 +340,14 @@ func (q *Queue) waiting() int {
 }
 
 // delivered counts bytes that have left; q.mu is held.
-func (q *Queue) delivered(n int64) {
+func (q *postQueue) delivered(n int64) {
 	q.sent += n
 	q.past(n)
 }
 
 // past tells those who wait of the next n bytes in order: they are delivered, or taken back; q.mu
 // is held.
-func (q *Queue) past(n int64) {
+func (q *postQueue) past(n int64) {
 	for _, w := range q.awaited {
 		w.left -= n
 	}
@@ -361,7 +357,7 @@ func (q *Queue) past(n int64) {
 }
 
 // fail makes err the result of every call that waits or is still to come; q.mu is held.
-func (q *Queue) fail(err error) {
+func (q *postQueue) fail(err error) {
 	if q.err == nil {
 		q.err = err
 	}
@@ -374,10 +370,8 @@ func (q *Queue) fail(err error) {
 	q.moved.Broadcast()
 }
 
-// Flush waits until everything posted so far has been delivered to the socket, or ctx ends, or the
-// stream fails: then the error says which. If everything has been delivered it is nil, also after
-// the queue's end, by End or a failure.
-func (q *Queue) Flush(ctx context.Context) error {
+// Flush is that of a queue.Queue.
+func (q *postQueue) Flush(ctx context.Context) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	// what is aside has first to come into line
@@ -392,27 +386,27 @@ func (q *Queue) Flush(ctx context.Context) error {
 
 // awaits begins to count the next n bytes in order, of which claims up to that number may be taken
 // back; q.mu is held.
-func (q *Queue) awaits(n, claims int64) *awaited {
+func (q *postQueue) awaits(n, claims int64) *awaited {
 	w := &awaited{n, claims}
 	q.awaited = append(q.awaited, w)
 	return w
 }
 
 // forget ends awaits; q.mu is held.
-func (q *Queue) forget(w *awaited) {
+func (q *postQueue) forget(w *awaited) {
 	i := slices.Index(q.awaited, w)
 	q.awaited = slices.Delete(q.awaited, i, i+1)
 }
 
 // await waits until over, which is called with q.mu held, or ctx ends, or the queue fails.
-func (q *Queue) await(ctx context.Context, op string, over func() bool) error {
+func (q *postQueue) await(ctx context.Context, op string, over func() bool) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.awaitLocked(ctx, op, over)
 }
 
 // awaitLocked is await with q.mu held, but not while it waits.
-func (q *Queue) awaitLocked(ctx context.Context, op string, over func() bool) error {
+func (q *postQueue) awaitLocked(ctx context.Context, op string, over func() bool) error {
 	if ctx.Done() != nil {
 		defer context.AfterFunc(ctx, func() {
 			q.mu.Lock()
@@ -437,9 +431,8 @@ func (q *Queue) awaitLocked(ctx context.Context, op string, over func() bool) er
 	return nil
 }
 
-// Buffered returns how many bytes wait or are in flight, without those of Lazy posts that are set
-// aside, and how many have ever been delivered to the socket.
-func (q *Queue) Buffered() (bytes int, sent int64) {
+// Buffered is that of a queue.Queue.
+func (q *postQueue) Buffered() (bytes int, sent int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.waiting(), q.sent

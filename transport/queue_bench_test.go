@@ -71,7 +71,7 @@ func BenchmarkQueueAndMutex(b *testing.B) {
 	ctx := context.Background()
 	for _, size := range []int{64, 1 << 10} {
 		for _, writers := range []int{1, 8, 64} {
-			for _, way := range []string{"Post", "WritevQueue"} {
+			for _, way := range []string{"Post", "Deliver"} {
 				b.Run(fmt.Sprintf("%s/%dB/%dwriters", way, size, writers), func(b *testing.B) {
 					l := drained(b)
 					plain, err := net.Dial("tcp", l.Addr().String())
@@ -80,7 +80,7 @@ func BenchmarkQueueAndMutex(b *testing.B) {
 					s, err := TCP().Connect(ctx, FromNetAddr(l.Addr()))
 					require.NoError(b, err)
 					defer s.Close()
-					q := NewQueue(s, nil)
+					q := newPostQueue(s, nil)
 					head, body := make([]byte, 4), make([]byte, size-4)
 					message := make([]byte, size)
 
@@ -92,8 +92,8 @@ func BenchmarkQueueAndMutex(b *testing.B) {
 						return err
 					}
 					queued := func() error { return q.Post(ctx, head, body, 0) }
-					if way == "WritevQueue" {
-						queued = func() error { _, err := q.WritevQueue(ctx, head, body); return err }
+					if way == "Deliver" {
+						queued = func() error { _, err := q.Deliver(ctx, head, body); return err }
 					}
 					done, flush := func() error { return nil }, func() error { return q.Flush(ctx) }
 
@@ -137,7 +137,7 @@ func BenchmarkFramesUnderLoad(b *testing.B) {
 			cb.Read = func(fd int, p []byte, tmo time.Duration) (int, error) { calls++; return read(fd, p, tmo) }
 			tr := newPlugin(cb, nil, true)
 			c, s := pair(b, tr, loopback())
-			q := NewQueue(c, nil)
+			q := newPostQueue(c, nil)
 			packet := frames([][]byte{make([]byte, size)})
 			posting := make(chan error, 1)
 			go func() {

@@ -21,6 +21,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/queue"
 	"github.com/cnode-go/cnode/test/expect"
 	"github.com/cnode-go/cnode/test/need"
 )
@@ -103,7 +104,7 @@ func bothKinds(t *testing.T, test func(t *testing.T, full bool)) {
 }
 
 // held shuts the gate and posts something that is then in flight.
-func held(t *testing.T, g *gate, q *Queue, head []byte) <-chan error {
+func held(t *testing.T, g *gate, q *postQueue, head []byte) <-chan error {
 	t.Helper()
 	g.shut()
 	n := g.begun.Load()
@@ -117,7 +118,7 @@ func TestQueueOrder(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			const writers, posts = 12, 60
 			c, s := pair(t, over.tr, over.at)
-			q := NewQueue(c, &QueueOptions{Limit: 64 << 10})
+			q := newPostQueue(c, &queue.Options{Limit: 64 << 10})
 			var wg sync.WaitGroup
 			for w := range writers {
 				wg.Go(func() {
@@ -131,9 +132,9 @@ func TestQueueOrder(t *testing.T) {
 						head = binary.BigEndian.AppendUint32(head, uint32(w))
 						head = binary.BigEndian.AppendUint32(head, uint32(i))
 						body := bytes.Repeat([]byte{byte(w), byte(i)}, size/2+1)[:size]
-						var mode PostMode
+						var mode queue.Mode
 						if rng.IntN(3) == 0 {
-							mode = PostBurst
+							mode = queue.Burst
 						}
 						if err := q.Post(soon(t), head, body, mode); err != nil {
 							t.Error(err)
@@ -176,7 +177,7 @@ func TestQueueOrder(t *testing.T) {
 func TestQueueCombines(t *testing.T) {
 	bothKinds(t, func(t *testing.T, full bool) {
 		g, c, s := gated(t, full)
-		q := NewQueue(c, nil)
+		q := newPostQueue(c, nil)
 		posted := held(t, g, q, []byte("0000;"))
 		want := "0000;"
 		for i := 1; i < 500; i++ {
@@ -201,7 +202,7 @@ func TestQueueCombines(t *testing.T) {
 // A lone write is made at once, on its caller's goroutine, where the SDK does the waiting.
 func TestQueueLoneWrite(t *testing.T) {
 	g, c, _ := gated(t, false)
-	q := NewQueue(c, nil)
+	q := newPostQueue(c, nil)
 	for i := range 3 {
 		require.NoError(t, q.Post(context.Background(), []byte("head"), []byte("body"), 0))
 		waits, sent := q.Buffered()
@@ -210,7 +211,7 @@ func TestQueueLoneWrite(t *testing.T) {
 		require.EqualValues(t, i+1, g.begun.Load(), "one system call")
 		require.Contains(t, *g.stacks.Load(), "transport.TestQueueLoneWrite")
 	}
-	require.NoError(t, q.Post(context.Background(), []byte("head"), nil, PostBurst))
+	require.NoError(t, q.Post(context.Background(), []byte("head"), nil, queue.Burst))
 	require.NoError(t, q.Flush(soon(t)))
 	require.NotContains(t, *g.stacks.Load(), "transport.TestQueueLoneWrite", "a burst is left to another goroutine")
 }
@@ -218,7 +219,7 @@ func TestQueueLoneWrite(t *testing.T) {
 func TestQueueBackPressure(t *testing.T) {
 	bothKinds(t, func(t *testing.T, full bool) {
 		g, c, s := gated(t, full)
-		q := NewQueue(c, &QueueOptions{Limit: 1000})
+		q := newPostQueue(c, &queue.Options{Limit: 1000})
 		small := bytes.Repeat([]byte{'s'}, 400)
 		first := held(t, g, q, small)
 		require.NoError(t, q.Post(soon(t), small, nil, 0), "800 of 1000")
@@ -258,12 +259,12 @@ func TestQueueBackPressure(t *testing.T) {
 	})
 }
 
-// Without a limit of its own a queue has DefaultQueueLimit.
+// Without a limit of its own a queue has queue.DefaultLimit.
 func TestQueueDefaultLimit(t *testing.T) {
-	for name, o := range map[string]*QueueOptions{"no options": nil, "zero options": {}} {
+	for name, o := range map[string]*queue.Options{"no options": nil, "zero options": {}} {
 		t.Run(name, func(t *testing.T) {
 			g, c, s := gated(t, true)
-			q := NewQueue(c, o)
+			q := newPostQueue(c, o)
 			first := held(t, g, q, make([]byte, 1000))
 			n, err := 1000, error(nil)
 			for ; err == nil; n += 1000 {
@@ -271,7 +272,7 @@ func TestQueueDefaultLimit(t *testing.T) {
 			}
 			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 			n -= 1000
-			require.Equal(t, DefaultQueueLimit/1000*1000, n)
+			require.Equal(t, queue.DefaultLimit/1000*1000, n)
 			g.open()
 			require.NoError(t, second(s.Readv(soon(t), make([]byte, n))))
 			require.NoError(t, returns(t, first))
@@ -289,7 +290,7 @@ func TestQueueRoomForSmallPost(t *testing.T) {
 			c, s := memoryPair(t, cb)
 			_, err := c.Writev(t.Context(), make([]byte, memoryWindow)) // the socket takes no more
 			require.NoError(t, err)
-			q := NewQueue(c, &QueueOptions{Limit: 1000})
+			q := newPostQueue(c, &queue.Options{Limit: 1000})
 			require.NoError(t, q.Post(t.Context(), make([]byte, 800), nil, 0))
 			posted := aside(func() error { return q.Post(within(t, time.Second), make([]byte, 400), nil, 0) })
 			synctest.Wait()
@@ -311,13 +312,13 @@ func TestQueueRoomForSmallPost(t *testing.T) {
 func TestQueueFlushAfterCancel(t *testing.T) {
 	bothKinds(t, func(t *testing.T, full bool) {
 		g, c, _ := gated(t, full)
-		q := NewQueue(c, &QueueOptions{Limit: 10})
+		q := newPostQueue(c, &queue.Options{Limit: 10})
 		first := held(t, g, q, []byte("first"))
 		ctx, cancel := context.WithCancel(context.Background())
 		waits := aside(func() error { return q.Post(ctx, make([]byte, 100), nil, 0) })
 		require.Eventually(t, func() bool { n, _ := q.Buffered(); return n == 105 }, tooLong, time.Millisecond)
 		flushed := aside(func() error { return q.Flush(context.Background()) })
-		expect.WaitsIn(t, "", "(*Queue).Flush")
+		expect.WaitsIn(t, "", "(*postQueue).Flush")
 		cancel()
 		require.ErrorIs(t, returns(t, waits), context.Canceled)
 		g.open()
@@ -330,7 +331,7 @@ func TestQueueFailureReachesEveryone(t *testing.T) {
 	bothKinds(t, func(t *testing.T, full bool) {
 		// A socket that is full, not a gate: Close can end that write.
 		c, _ := pair(t, map[bool]Transport{false: TCP(), true: NewMemory()}[full], map[bool]Addr{false: loopback(), true: MemoryAddr("")}[full])
-		q := NewQueue(c, &QueueOptions{Limit: 1000})
+		q := newPostQueue(c, &queue.Options{Limit: 1000})
 		var calls []<-chan error
 		for range 5 {
 			calls = append(calls, aside(func() error { return q.Post(context.Background(), make([]byte, 32<<20), nil, 0) }))
@@ -338,7 +339,7 @@ func TestQueueFailureReachesEveryone(t *testing.T) {
 		calls = append(calls, aside(func() error { return q.Flush(context.Background()) }))
 		require.Eventually(t, func() bool { n, _ := q.Buffered(); return n > 4*32<<20 }, tooLong, time.Millisecond)
 		calls = append(calls, aside(func() error {
-			_, err := q.WritevQueue(context.Background(), []byte("a"), []byte("b"))
+			_, err := q.Deliver(context.Background(), []byte("a"), []byte("b"))
 			return err
 		}), aside(func() error { return q.Flush(context.Background()) }))
 		require.NoError(t, c.Close())
@@ -349,7 +350,7 @@ func TestQueueFailureReachesEveryone(t *testing.T) {
 			}
 		}
 		require.ErrorIs(t, q.Post(soon(t), []byte("x"), nil, 0), net.ErrClosed)
-		require.ErrorIs(t, q.Post(soon(t), []byte("x"), nil, PostUrgent), net.ErrClosed)
+		require.ErrorIs(t, q.Post(soon(t), []byte("x"), nil, queue.Urgent), net.ErrClosed)
 		waits, _ := q.Buffered()
 		require.Zero(t, waits)
 	})
@@ -357,7 +358,7 @@ func TestQueueFailureReachesEveryone(t *testing.T) {
 
 func TestQueuePeerGone(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
-	q := NewQueue(c, nil)
+	q := newPostQueue(c, nil)
 	require.NoError(t, s.Close())
 	require.Eventually(t, func() bool {
 		err := q.Post(soon(t), []byte("x"), nil, 0)
@@ -377,11 +378,11 @@ func testQueueUrgent(t *testing.T, high bool) {
 		g, c, s := gated(t, full)
 		limit := map[bool]int{false: 100, true: leastUrgent / 2}[high]
 		room, size := max(4*limit, leastUrgent), leastUrgent/10
-		q := NewQueue(c, &QueueOptions{Limit: limit})
+		q := newPostQueue(c, &queue.Options{Limit: limit})
 		first := held(t, g, q, []byte("f"))
 		n := 1
 		for {
-			err := returns(t, aside(func() error { return q.Post(soon(t), make([]byte, size), nil, PostUrgent) }))
+			err := returns(t, aside(func() error { return q.Post(soon(t), make([]byte, size), nil, queue.Urgent) }))
 			if err != nil {
 				require.ErrorIs(t, err, ErrQueueFull)
 				break
@@ -395,7 +396,7 @@ func testQueueUrgent(t *testing.T, high bool) {
 		_, err := s.Readv(soon(t), make([]byte, n))
 		require.NoError(t, err)
 		require.NoError(t, q.Flush(soon(t)))
-		require.NoError(t, q.Post(soon(t), []byte("again"), nil, PostUrgent))
+		require.NoError(t, q.Post(soon(t), []byte("again"), nil, queue.Urgent))
 	})
 }
 
@@ -408,7 +409,7 @@ func TestQueueUrgentLarge(t *testing.T) {
 			bothKinds(t, func(t *testing.T, full bool) {
 				for _, busy := range []bool{false, true} {
 					g, c, s := gated(t, full)
-					q := NewQueue(c, &QueueOptions{Limit: 100})
+					q := newPostQueue(c, &queue.Options{Limit: 100})
 					first := []byte("f")
 					if busy {
 						held(t, g, q, first)
@@ -416,7 +417,7 @@ func TestQueueUrgentLarge(t *testing.T) {
 						require.NoError(t, q.Post(ctx, first, nil, 0))
 					}
 					large := bytes.Repeat([]byte("large"), 5<<20) // more than any window
-					require.NoError(t, returns(t, aside(func() error { return q.Post(ctx, large, nil, PostUrgent) })))
+					require.NoError(t, returns(t, aside(func() error { return q.Post(ctx, large, nil, queue.Urgent) })))
 					g.open()
 					requireReads(t, s, "f")
 					got := make([]byte, len(large))
@@ -432,11 +433,11 @@ func TestQueueUrgentLarge(t *testing.T) {
 func TestQueueWritev(t *testing.T) {
 	bothKinds(t, func(t *testing.T, full bool) {
 		g, c, s := gated(t, full)
-		q := NewQueue(c, nil)
+		q := newPostQueue(c, nil)
 		g.shut()
 		a, b := []byte("delivered "), []byte("on return")
 		written := aside(func() error {
-			n, err := q.WritevQueue(context.Background(), a, nil, b)
+			n, err := q.Deliver(context.Background(), a, nil, b)
 			if err == nil && n != 19 {
 				err = fmt.Errorf("%d bytes", n)
 			}
@@ -462,13 +463,13 @@ func TestQueueWritev(t *testing.T) {
 func TestQueueFlushTimes(t *testing.T) {
 	bothKinds(t, func(t *testing.T, full bool) {
 		g, c, _ := gated(t, full)
-		q := NewQueue(c, nil)
+		q := newPostQueue(c, nil)
 		posted := held(t, g, q, []byte("held"))
 		require.ErrorIs(t, q.Flush(NoWait()), os.ErrDeadlineExceeded)
 		require.ErrorIs(t, q.Flush(within(t, time.Millisecond)), context.DeadlineExceeded)
 		ctx, cancel := context.WithCancel(context.Background())
 		flushed := aside(func() error { return q.Flush(ctx) })
-		written := aside(func() error { _, err := q.WritevQueue(ctx, []byte("after")); return err })
+		written := aside(func() error { _, err := q.Deliver(ctx, []byte("after")); return err })
 		time.AfterFunc(time.Millisecond, cancel)
 		require.ErrorIs(t, returns(t, flushed), context.Canceled)
 		require.ErrorIs(t, returns(t, written), context.Canceled)
@@ -484,9 +485,9 @@ func TestQueueFlushTimes(t *testing.T) {
 
 func TestQueueEmptyPost(t *testing.T) {
 	c, _ := pair(t, TCP(), loopback())
-	q := NewQueue(c, nil)
+	q := newPostQueue(c, nil)
 	require.ErrorIs(t, q.Post(soon(t), nil, []byte{}, 0), syscall.EINVAL)
-	_, err := q.WritevQueue(soon(t))
+	_, err := q.Deliver(soon(t))
 	require.ErrorIs(t, err, syscall.EINVAL)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -500,10 +501,10 @@ func TestQueueEmptyPost(t *testing.T) {
 // failed with before that is the reason.
 func TestQueuePostAfterClose(t *testing.T) {
 	streamPairs(t, func(t *testing.T, c, _ *Stream) {
-		q, ended := NewQueue(c, nil), NewQueue(c, nil)
+		q, ended := newPostQueue(c, nil), newPostQueue(c, nil)
 		ended.End(syscall.EPIPE)
 		require.NoError(t, c.Close())
-		for _, mode := range []PostMode{0, PostBurst, PostUrgent} {
+		for _, mode := range []queue.Mode{0, queue.Burst, queue.Urgent} {
 			require.ErrorIs(t, q.Post(soon(t), []byte("x"), nil, mode), net.ErrClosed)
 			require.ErrorIs(t, ended.Post(soon(t), []byte("x"), nil, mode), syscall.EPIPE)
 		}
@@ -514,7 +515,7 @@ func TestQueuePostAfterClose(t *testing.T) {
 // A post that has begun to go out when its context ends goes out whole.
 func TestQueueCancelledHalfWay(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
-	q := NewQueue(c, nil)
+	q := newPostQueue(c, nil)
 	big := make([]byte, 32<<20)
 	_, _ = rand.NewChaCha8([32]byte{2}).Read(big)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -537,7 +538,7 @@ func TestQueueCancelledHalfWay(t *testing.T) {
 // All that wait for the same bytes are told of them.
 func TestQueueFlushesBesideEachOther(t *testing.T) {
 	k := newGrantCarrier(false, 1<<10)
-	q := NewQueue(newStream(k, nil, connected), nil)
+	q := newPostQueue(newStream(k, nil, connected), nil)
 	require.NoError(t, q.Post(context.Background(), []byte("first"), nil, 0))
 	const n = 10
 	var all []<-chan error
@@ -554,7 +555,7 @@ func TestQueueFlushesBesideEachOther(t *testing.T) {
 // A write that is in flight when the queue ends is counted as sent, and no more as waiting.
 func TestQueueEndBesideWrite(t *testing.T) {
 	k := newGrantCarrier(false, 1<<10)
-	q := NewQueue(newStream(k, nil, connected), nil)
+	q := newPostQueue(newStream(k, nil, connected), nil)
 	require.NoError(t, q.Post(context.Background(), []byte("first"), nil, 0))
 	require.Eventually(t, func() bool { k.mu.Lock(); defer k.mu.Unlock(); return k.calls == 2 }, tooLong, 10*time.Microsecond)
 	q.End(io.ErrClosedPipe)

@@ -10,16 +10,18 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/queue"
 )
 
 // A burst finds the buffers of the one before, whatever the size of its posts.
 func TestQueueBuffersUsedAgain(t *testing.T) {
 	g, c, s := gated(t, false)
-	q := NewQueue(c, nil)
-	into := make([]byte, DefaultQueueLimit)
+	q := newPostQueue(c, nil)
+	into := make([]byte, queue.DefaultLimit)
 	burst := func(size int) (allocated uint64) {
 		first := held(t, g, q, []byte("first"))
-		head, body, n := []byte("head"), make([]byte, size-4), (DefaultQueueLimit-10)/size
+		head, body, n := []byte("head"), make([]byte, size-4), (queue.DefaultLimit-10)/size
 		ctx := soon(t)
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
@@ -60,9 +62,9 @@ func TestQueueBuffers(t *testing.T) {
 	tr, err := New(cb, nil)
 	require.NoError(t, err)
 	c, s := pair(t, tr, loopback())
-	q := NewQueue(c, nil)
+	q := newPostQueue(c, nil)
 	for _, size := range []int{100, 30_000, 70_000, 100_000, combineMax - 10} {
-		n := (DefaultQueueLimit - 10) / (size + 4)
+		n := (queue.DefaultLimit - 10) / (size + 4)
 		most.Store(0)
 		first := held(t, g, q, []byte("first"))
 		for i := range n {
@@ -88,7 +90,7 @@ func TestQueueBuffers(t *testing.T) {
 			kept += cap(s)
 		}
 		require.Equal(t, kept, q.spared)
-		require.LessOrEqual(t, kept, DefaultQueueLimit)
+		require.LessOrEqual(t, kept, queue.DefaultLimit)
 		require.Positive(t, kept)
 		q.mu.Unlock()
 	}

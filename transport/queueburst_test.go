@@ -8,13 +8,15 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/queue"
 )
 
 // gathering is a queue that has taken a Burst which its flusher has yet to write.
-func gathering(t *testing.T, s *Stream, burst string) *Queue {
-	q := NewQueue(s, nil)
+func gathering(t *testing.T, s *Stream, burst string) *postQueue {
+	q := newPostQueue(s, nil)
 	q.writing, q.gathers = true, true
-	require.NoError(t, q.Post(t.Context(), []byte(burst), nil, PostBurst))
+	require.NoError(t, q.Post(t.Context(), []byte(burst), nil, queue.Burst))
 	require.True(t, q.gathers)
 	return q
 }
@@ -23,7 +25,7 @@ func gathering(t *testing.T, s *Stream, burst string) *Queue {
 func TestQueueGathers(t *testing.T) {
 	g, c, s := gated(t, false)
 	q := gathering(t, c, "burst, ")
-	require.NoError(t, q.Post(t.Context(), []byte("another, "), nil, PostBurst))
+	require.NoError(t, q.Post(t.Context(), []byte("another, "), nil, queue.Burst))
 	require.NoError(t, q.Post(t.Context(), []byte("and "), []byte("the last"), 0))
 	require.Contains(t, *g.stacks.Load(), "transport.TestQueueGathers")
 	require.EqualValues(t, 1, g.begun.Load(), "one system call")
@@ -42,7 +44,7 @@ func TestQueueGathersMoreThanIsTaken(t *testing.T) {
 	q := gathering(t, newStream(k, nil, connected), "burst, ")
 	k.set(func() { k.room = 3 })
 	require.NoError(t, q.Post(t.Context(), []byte("rest"), nil, 0))
-	require.NoError(t, q.Post(t.Context(), []byte(", more"), nil, PostBurst))
+	require.NoError(t, q.Post(t.Context(), []byte(", more"), nil, queue.Burst))
 	k.set(func() { k.room = 100 })
 	require.NoError(t, q.Flush(soon(t)))
 	require.Equal(t, "burst, rest, more", string(k.got))
@@ -60,9 +62,9 @@ func TestQueueGathersInVain(t *testing.T) {
 // A claim does not wait for the flusher of a Burst to have its turn, nor does a Burst alone stay.
 func TestQueueGathersBeforeClaim(t *testing.T) {
 	_, c, s := gated(t, false)
-	for i, post := range []func(*Queue) error{
-		func(q *Queue) error { return q.Post(t.Context(), make([]byte, combineMax), nil, 0) },
-		func(q *Queue) error { return second(q.WritevQueue(t.Context(), make([]byte, combineMax))) },
+	for i, post := range []func(*postQueue) error{
+		func(q *postQueue) error { return q.Post(t.Context(), make([]byte, combineMax), nil, 0) },
+		func(q *postQueue) error { return second(q.Deliver(t.Context(), make([]byte, combineMax))) },
 	} {
 		q := gathering(t, c, "burst")
 		posted := aside(func() error { return post(q) })
@@ -97,7 +99,7 @@ func TestQueueGathersNothingLate(t *testing.T) {
 	require.False(t, gathers())
 	q.mu.Lock()
 	q.writing = true
-	q.add([]byte("x"), nil, PostBurst)
+	q.add([]byte("x"), nil, false)
 	q.posted++
 	q.begin()
 	require.False(t, q.gathers)

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/queue"
 )
 
 // Writers side by side, their contexts ending at any time, while the queue is held, moved to
@@ -24,7 +26,7 @@ func TestQueueChaos(t *testing.T) {
 		limit := []int{1, 3000, 300_000, 1 << 20}[round/2%4]
 		k := newGrantCarrier(slow, 1+rand.IntN(200_000))
 		var mu sync.RWMutex // guards q
-		q := NewQueue(newStream(k, nil, connected), &QueueOptions{Limit: limit})
+		q := newPostQueue(newStream(k, nil, connected), &queue.Options{Limit: limit})
 		var before []byte
 		stop := make(chan struct{})
 		var helpers, wg sync.WaitGroup
@@ -61,7 +63,7 @@ func TestQueueChaos(t *testing.T) {
 				}
 				held := q.Held()
 				nk := newGrantCarrier(slow, 1+rand.IntN(200_000))
-				nq := NewQueue(newStream(nk, nil, connected), &QueueOptions{Limit: limit})
+				nq := newPostQueue(newStream(nk, nil, connected), &queue.Options{Limit: limit})
 				if err := nq.Stage(context.Background(), held); err != nil {
 					panic(err)
 				}
@@ -98,7 +100,7 @@ func TestQueueChaos(t *testing.T) {
 					mu.RLock()
 					q := q
 					mu.RUnlock()
-					n, err := sendsEither(ctx, q, m, rand.IntN(2) == 0, PostMode(rand.IntN(4)))
+					n, err := sendsEither(ctx, q, m, rand.IntN(2) == 0, queue.Mode(rand.IntN(4)))
 					cancel()
 					switch {
 					case err != nil && !errors.Is(err, context.DeadlineExceeded) && !isTimeout(err) && !errors.Is(err, errMoved) &&

@@ -10,13 +10,15 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/queue"
 )
 
 // A Write that ends its goroutine (FailNow of a test) ends the queue, whichever goroutine is the
 // writer.
 func TestQueueWriterExits(t *testing.T) {
 	for name, kind := range map[string]Flags{"FullImpl": FullImpl, "Direct": FullImpl | Direct, "SDK waits": 0} {
-		for mode, what := range map[PostMode]string{0: "lone", PostBurst: "burst"} {
+		for mode, what := range map[queue.Mode]string{0: "lone", queue.Burst: "burst"} {
 			t.Run(name+" "+what, func(t *testing.T) {
 				var n atomic.Int32
 				exit := func() {
@@ -41,7 +43,7 @@ func TestQueueWriterExits(t *testing.T) {
 					require.NoError(t, err)
 					c, _ = pair(t, tr, MemoryAddr(""))
 				}
-				q := NewQueue(c, nil)
+				q := newPostQueue(c, nil)
 				posted := make(chan struct{})
 				go func() {
 					defer close(posted)
@@ -100,7 +102,7 @@ func TestQueueWriterExitsBeforeOthers(t *testing.T) {
 		}
 		return 40
 	}}
-	q := NewQueue(newStream(k, nil, connected), nil)
+	q := newPostQueue(newStream(k, nil, connected), nil)
 	first := writes(t, q, context.Background(), "first")
 	waiting(t, &k.begun, 1)
 	writes(t, q, context.Background(), "second") // its goroutine ends

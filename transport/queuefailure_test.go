@@ -13,9 +13,9 @@ import (
 )
 
 // When the stream fails, each call returns what became of its own bytes.
-func TestWritevQueueOwnResults(t *testing.T) {
+func TestDeliverOwnResults(t *testing.T) {
 	k := &sink{room: 5 + 250, portion: func() int { return 40 }, gate: make(chan struct{})}
-	q := NewQueue(newStream(k, nil, connected), nil)
+	q := newPostQueue(newStream(k, nil, connected), nil)
 	first := writes(t, q, context.Background(), "first")
 	waiting(t, &k.begun, 1)
 	var calls []<-chan written
@@ -33,7 +33,7 @@ func TestWritevQueueOwnResults(t *testing.T) {
 			require.ErrorIs(t, r.err, errFull)
 		}
 	}
-	n, err := q.WritevQueue(soon(t), []byte("later"))
+	n, err := q.Deliver(soon(t), []byte("later"))
 	require.ErrorIs(t, err, errFull)
 	require.Zero(t, n)
 }
@@ -65,7 +65,7 @@ func TestStreamPoisonedByFailure(t *testing.T) {
 // behind them.
 func TestFlushHearsOfFailure(t *testing.T) {
 	k := &sink{room: 5, portion: func() int { return 40 }, gate: make(chan struct{})}
-	q := NewQueue(newStream(k, nil, connected), nil)
+	q := newPostQueue(newStream(k, nil, connected), nil)
 	first := writes(t, q, context.Background(), "first")
 	waiting(t, &k.begun, 1)
 	require.NoError(t, q.Post(context.Background(), []byte("never out"), nil, 0))
@@ -86,14 +86,14 @@ func TestQueueFailureNamesThePeer(t *testing.T) {
 	t.Run("by the caller", func(t *testing.T) {
 		k := newGrantCarrier(false, 1)
 		k.failure = syscall.EPIPE
-		err := NewQueue(newStream(k, MemoryAddr("peer"), connected), nil).Post(soon(t), []byte("x"), nil, 0)
+		err := newPostQueue(newStream(k, MemoryAddr("peer"), connected), nil).Post(soon(t), []byte("x"), nil, 0)
 		require.EqualError(t, err, "write "+MemoryAddr("peer").String()+": "+syscall.EPIPE.Error())
 	})
 	for name, slow := range map[string]bool{"by the flusher": true, "behind a write": false} {
 		t.Run(name, func(t *testing.T) {
 			k := newGrantCarrier(slow, 1)
 			remote := MemoryAddr("peer")
-			q := NewQueue(newStream(k, remote, connected), nil)
+			q := newPostQueue(newStream(k, remote, connected), nil)
 			require.NoError(t, q.Post(soon(t), []byte("first"), nil, 0)) // finds no room
 			second := writes(t, q, context.Background(), "second")
 			k.set(func() { k.failure = syscall.EPIPE })

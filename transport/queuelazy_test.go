@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/queue"
 )
 
 // A Lazy post of any size returns at once although the queue is full, up to a limit of its own. At
@@ -17,10 +19,10 @@ import (
 func TestQueueLazyWaitsForRoom(t *testing.T) {
 	bothKinds(t, func(t *testing.T, full bool) {
 		g, c, s := gated(t, full)
-		q := NewQueue(c, &QueueOptions{Limit: 10, LazyLimit: 3 * combineMax})
+		q := newPostQueue(c, &queue.Options{Limit: 10, LazyLimit: 3 * combineMax})
 		first := held(t, g, q, []byte("f"))
 		post := func(ctx context.Context, b string, size int) error {
-			return q.Post(ctx, []byte(b), make([]byte, size-len(b)), PostLazy)
+			return q.Post(ctx, []byte(b), make([]byte, size-len(b)), queue.Lazy)
 		}
 		lazily := func(b string, size int) {
 			t.Helper()
@@ -50,10 +52,10 @@ func TestQueueLazyWaitsForRoom(t *testing.T) {
 }
 
 // blocked is a queue whose first post is in flight, and stays there until k has room.
-func blocked(t *testing.T, first string, o *QueueOptions) (q *Queue, k *grantCarrier) {
+func blocked(t *testing.T, first string, o *queue.Options) (q *postQueue, k *grantCarrier) {
 	k = newGrantCarrier(false, 1<<20)
-	q = NewQueue(newStream(k, nil, connected), o)
-	require.NoError(t, q.Post(t.Context(), []byte(first), nil, PostBurst))
+	q = newPostQueue(newStream(k, nil, connected), o)
+	require.NoError(t, q.Post(t.Context(), []byte(first), nil, queue.Burst))
 	require.Eventually(t, func() bool { k.mu.Lock(); defer k.mu.Unlock(); return k.calls > 0 }, 20*time.Second, time.Millisecond)
 	return q, k
 }
@@ -73,11 +75,11 @@ func stays(t *testing.T, posted <-chan error) {
 
 // Lazy posts go out behind what was posted before, and in turns with what is posted later.
 func TestQueueLazyTakesTurns(t *testing.T) {
-	q, k := blocked(t, "before", &QueueOptions{Limit: 10, LazyLimit: 1 << 30})
+	q, k := blocked(t, "before", &queue.Options{Limit: 10, LazyLimit: 1 << 30})
 	const many = 20
 	part := bytes.Repeat([]byte("z"), combineFull)
 	for range many {
-		require.NoError(t, q.Post(t.Context(), part, nil, PostLazy))
+		require.NoError(t, q.Post(t.Context(), part, nil, queue.Lazy))
 	}
 	other := aside(func() error { return q.Post(soon(t), []byte("one that waits for room"), nil, 0) })
 	stays(t, other)
@@ -93,30 +95,30 @@ func TestQueueLazyTakesTurns(t *testing.T) {
 
 // What is aside when the queue fails is lost, and Flush says so.
 func TestQueueLazyFailure(t *testing.T) {
-	q, k := blocked(t, "first", &QueueOptions{Limit: 1, LazyLimit: 1})
-	require.NoError(t, q.Post(t.Context(), []byte("second"), nil, PostLazy))
+	q, k := blocked(t, "first", &queue.Options{Limit: 1, LazyLimit: 1})
+	require.NoError(t, q.Post(t.Context(), []byte("second"), nil, queue.Lazy))
 	flushed := aside(func() error { return q.Flush(soon(t)) })
-	waits := aside(func() error { return q.Post(soon(t), []byte("third"), nil, PostLazy) })
+	waits := aside(func() error { return q.Post(soon(t), []byte("third"), nil, queue.Lazy) })
 	stays(t, flushed)
 	k.set(func() { k.failure = errFull })
 	require.ErrorIs(t, returns(t, flushed), errFull)
 	require.ErrorIs(t, returns(t, waits), errFull)
 	require.ErrorIs(t, q.Flush(soon(t)), errFull)
-	require.ErrorIs(t, q.Post(soon(t), []byte("fourth"), nil, PostLazy), errFull)
+	require.ErrorIs(t, q.Post(soon(t), []byte("fourth"), nil, queue.Lazy), errFull)
 }
 
 // What is aside moves with the queue, last.
 func TestQueueLazyMoves(t *testing.T) {
-	q, _ := blocked(t, "1", &QueueOptions{Limit: 1})
+	q, _ := blocked(t, "1", &queue.Options{Limit: 1})
 	for _, b := range []string{"2", "3"} {
-		require.NoError(t, q.Post(t.Context(), []byte(b), nil, PostLazy))
+		require.NoError(t, q.Post(t.Context(), []byte(b), nil, queue.Lazy))
 	}
 	require.NoError(t, q.Hold(soon(t)))
-	require.ErrorIs(t, q.Post(NoWait(), []byte("x"), nil, PostLazy), os.ErrDeadlineExceeded)
+	require.ErrorIs(t, q.Post(NoWait(), []byte("x"), nil, queue.Lazy), os.ErrDeadlineExceeded)
 	require.Equal(t, "123", string(q.Held()))
 	q.Unhold()
 	require.NoError(t, q.Hold(soon(t)))
 	require.Equal(t, "123", string(q.Held()))
 	q.End(errMoved)
-	require.ErrorIs(t, q.Post(NoWait(), []byte("x"), nil, PostLazy), errMoved)
+	require.ErrorIs(t, q.Post(NoWait(), []byte("x"), nil, queue.Lazy), errMoved)
 }

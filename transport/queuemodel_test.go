@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/internal/queue"
 	"github.com/cnode-go/cnode/test/need"
 	"pgregory.net/rapid"
 )
@@ -86,7 +87,7 @@ func (k *grantCarrier) write(ctx context.Context, v [][]byte) (int64, error) {
 	return int64(len(k.got) - before), nil
 }
 
-// A modelCall is one Post or WritevQueue.
+// A modelCall is one Post or Deliver.
 type modelCall struct {
 	id, size int
 	kind     string
@@ -116,7 +117,7 @@ type queueModel struct {
 	aside   int // LazyLimit
 	portion int
 	k       *grantCarrier
-	q       *Queue
+	q       *postQueue
 	// output of the queues before; what they handed over has been staged in the new one
 	before  []byte
 	calls   []*modelCall
@@ -136,7 +137,7 @@ type modelFlush struct {
 
 func (m *queueModel) fresh() {
 	m.k = newGrantCarrier(m.slow, m.portion)
-	m.q = NewQueue(newStream(m.k, nil, connected), &QueueOptions{Limit: m.limit, LazyLimit: m.aside})
+	m.q = newPostQueue(newStream(m.k, nil, connected), &queue.Options{Limit: m.limit, LazyLimit: m.aside})
 }
 
 // end lets everybody go who is left when a run is given up.
@@ -190,10 +191,10 @@ func (c *modelCall) returned() bool {
 	return true
 }
 
-func (m *queueModel) start(post bool, mode PostMode, size int, single bool, split []int) {
+func (m *queueModel) start(post bool, mode queue.Mode, size int, single bool, split []int) {
 	c := &modelCall{id: len(m.calls), size: size, single: single, epoch: -1, done: make(chan written, 1)}
 	c.kind = map[bool]string{true: fmt.Sprint("post", mode), false: "writev"}[post]
-	c.lazy = post && mode&(PostLazy|PostUrgent) == PostLazy
+	c.lazy = post && mode&(queue.Lazy|queue.Urgent) == queue.Lazy
 	m.calls = append(m.calls, c)
 	b := modelMessage(c.id, size)
 	ctx, cancel := context.Background(), context.CancelFunc(func() {})
@@ -226,7 +227,7 @@ func (m *queueModel) start(post bool, mode PostMode, size int, single bool, spli
 			v = append(v, rest[:at:at])
 			rest = rest[at:]
 		}
-		n, err := q.WritevQueue(ctx, append(v, rest)...)
+		n, err := q.Deliver(ctx, append(v, rest)...)
 		clear(b)
 		c.done <- written{n, err}
 	}()
@@ -242,7 +243,7 @@ func (m *queueModel) start(post bool, mode PostMode, size int, single bool, spli
 		}
 		return r
 	})
-	if post && mode&PostUrgent != 0 && m.held == false {
+	if post && mode&queue.Urgent != 0 && m.held == false {
 		m.eventually("Urgent returns", c.returned)
 	}
 	if single || c.lazy {
@@ -449,10 +450,11 @@ func TestQueueModel(t *testing.T) {
 				if len(m.calls) > 60 || m.failed {
 					t.Skip("enough calls, or the stream has failed")
 				}
-				modes := []PostMode{0, 0, PostBurst, PostUrgent, PostUrgent | PostBurst, PostLazy, PostLazy | PostBurst, PostLazy | PostUrgent}
+				modes := []queue.Mode{0, 0, queue.Burst, queue.Urgent, queue.Urgent | queue.Burst,
+					queue.Lazy, queue.Lazy | queue.Burst, queue.Lazy | queue.Urgent}
 				mode := rapid.SampledFrom(modes).Draw(t, "mode")
 				if m.held && m.aside < 1<<30 {
-					mode &^= PostLazy // or some would wait for room when the Hold ends
+					mode &^= queue.Lazy // or some would wait for room when the Hold ends
 				}
 				m.start(true, mode, sizes.Draw(t, "size"),
 					!m.held && rapid.IntRange(0, 5).Draw(t, "single") == 0, []int{rapid.SampledFrom([]int{0, 5, 8, 1 << 30}).Draw(t, "head")})
@@ -595,7 +597,7 @@ func TestQueueModel(t *testing.T) {
 		m.check()
 		ids, rest := m.parse(m.output())
 		if m.failed {
-			// A prefix of all bytes is out; each WritevQueue returns how many of its own are.
+			// A prefix of all bytes is out; each Deliver returns how many of its own are.
 			for _, c := range m.calls[m.moved:] {
 				out := int64(0)
 				switch {

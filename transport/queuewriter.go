@@ -9,7 +9,7 @@ import (
 )
 
 // claim takes a place behind what waits; q.mu is held.
-func (q *Queue) claim(size int64) *claim {
+func (q *postQueue) claim(size int64) *claim {
 	q.claims++
 	c := &claim{turn: make(chan struct{}), number: q.claims, size: size}
 	q.segs, q.open = append(q.segs, segment{claim: c}), false
@@ -17,7 +17,7 @@ func (q *Queue) claim(size int64) *claim {
 }
 
 // turn waits until the caller is the writer.
-func (q *Queue) turn(ctx context.Context, c *claim) error {
+func (q *postQueue) turn(ctx context.Context, c *claim) error {
 	select {
 	case <-c.turn:
 	case <-ctx.Done():
@@ -38,7 +38,7 @@ func (q *Queue) turn(ctx context.Context, c *claim) error {
 
 // withdraw takes back the bytes of a claim. Its place stays in the queue until its turn would have
 // come, or such places are a good part of all. q.mu is held.
-func (q *Queue) withdraw(c *claim) {
+func (q *postQueue) withdraw(c *claim) {
 	c.withdrawn = true
 	q.posted -= c.size
 	for _, w := range q.awaited {
@@ -56,7 +56,7 @@ func (s segment) isGivenUp() bool { return s.claim != nil && s.claim.withdrawn }
 
 // write is called by the writer: it writes a caller's buffers until ctx ends. What is left then
 // goes to the front of the queue, if its first bytes are out or the error is a time-out.
-func (q *Queue) write(ctx context.Context, head, body []byte) error {
+func (q *postQueue) write(ctx context.Context, head, body []byte) error {
 	if q.s.car.takesItsTime() {
 		if ctx.Done() != nil || IsNoWait(ctx) {
 			n, err := q.hand(ctx, head, body)
@@ -76,7 +76,7 @@ func (q *Queue) write(ctx context.Context, head, body []byte) error {
 // more. It is for a carrier that takes its time: ending its write half-way, when ctx ends, would
 // end the connection. The bytes are the queue's from now on, so all that ctx ends is the waiting
 // for them; under NoWait there is none.
-func (q *Queue) hand(ctx context.Context, v ...[]byte) (int64, error) {
+func (q *postQueue) hand(ctx context.Context, v ...[]byte) (int64, error) {
 	buf := slices.Concat(v...)
 	n := int64(len(buf))
 	q.mu.Lock()
@@ -105,7 +105,7 @@ func (q *Queue) hand(ctx context.Context, v ...[]byte) (int64, error) {
 // caller is the writer no more. What is left then goes to the front of the queue, if a part is out
 // or keep says so, and late says why it was left; otherwise it is the caller's again, and err says
 // why. Any other error ends the queue.
-func (q *Queue) writeVec(ctx context.Context, keep func(error) bool) (n int64, late, err error) {
+func (q *postQueue) writeVec(ctx context.Context, keep func(error) bool) (n int64, late, err error) {
 	size := length(q.vec)
 	if len(q.vec) > 1 && size <= joinMax {
 		q.whole = q.whole[:0]
@@ -159,7 +159,7 @@ func (q *Queue) writeVec(ctx context.Context, keep func(error) bool) (n int64, l
 
 // last returns the combining buffer, with room for one byte more at least and, as far as
 // combineFull allows, for n; q.mu is held.
-func (q *Queue) last(n int) *segment {
+func (q *postQueue) last(n int) *segment {
 	if !q.open {
 		var s segment
 		if k := len(q.spares); k > 0 {
@@ -181,7 +181,7 @@ func (q *Queue) last(n int) *segment {
 // add copies a post behind what waits; q.mu is held. It fills one buffer after the other to the
 // last byte: half-full buffers would take more memory than the queue's limit, and those beyond the
 // limit would have to be allocated anew for each burst.
-func (q *Queue) add(head, body []byte, mode PostMode) {
+func (q *postQueue) add(head, body []byte, urgent bool) {
 	for n := len(head) + len(body); n > 0; {
 		last := q.last(n)
 		had := len(last.buf)
@@ -190,7 +190,7 @@ func (q *Queue) add(head, body []byte, mode PostMode) {
 			last.buf, *p = append(last.buf, (*p)[:k]...), (*p)[k:]
 		}
 		taken := len(last.buf) - had
-		if mode&PostUrgent != 0 {
+		if urgent {
 			last.urgent += taken
 			q.urgent += taken
 		}
@@ -200,7 +200,7 @@ func (q *Queue) add(head, body []byte, mode PostMode) {
 }
 
 // setAside copies a Lazy post, for which there is no room in line; q.mu is held.
-func (q *Queue) setAside(head, body []byte) {
+func (q *postQueue) setAside(head, body []byte) {
 	n := len(head) + len(body)
 	last := len(q.lazy) - 1
 	if last < 0 || len(q.lazy[last].buf)+n > combineFull {
@@ -212,7 +212,7 @@ func (q *Queue) setAside(head, body []byte) {
 
 // follow brings a part of what is aside into line, unless one is in line already: so Lazy posts
 // take turns with others. q.mu is held.
-func (q *Queue) follow() {
+func (q *postQueue) follow() {
 	if q.following || len(q.lazy) == 0 {
 		return
 	}
@@ -230,7 +230,7 @@ func (q *Queue) follow() {
 // begin starts the flusher for a Burst. What is ready to run has its turn first, as it may be about
 // to post, too. Where that takes long again and again, since all processors are busy, flushers
 // begin at once for a while. q.mu is held.
-func (q *Queue) begin() {
+func (q *postQueue) begin() {
 	now := time.Now()
 	if now.Before(q.hurries) {
 		go q.flushFn()
@@ -240,7 +240,7 @@ func (q *Queue) begin() {
 	go q.gatherFn()
 }
 
-func (q *Queue) gather() {
+func (q *postQueue) gather() {
 	runtime.Gosched()
 	q.mu.Lock()
 	begins := q.gathers
@@ -257,7 +257,7 @@ func (q *Queue) gather() {
 }
 
 // endGather has the flusher of a Burst begin now, if it has not begun; q.mu is held.
-func (q *Queue) endGather() {
+func (q *postQueue) endGather() {
 	if q.gathers {
 		q.gathers = false
 		go q.flushFn()
@@ -267,7 +267,7 @@ func (q *Queue) endGather() {
 // writeGathered is endGather for a caller that can write what has been gathered itself, as far as
 // the socket takes it at once; the error is the queue's. q.mu is held on entry, and released on
 // return.
-func (q *Queue) writeGathered() error {
+func (q *postQueue) writeGathered() error {
 	defer q.mu.Unlock()
 	if q.s.car.takesItsTime() {
 		q.endGather()
@@ -288,7 +288,7 @@ func (q *Queue) writeGathered() error {
 }
 
 // flush is the writer until nothing waits, or the turn of a caller has come.
-func (q *Queue) flush() {
+func (q *postQueue) flush() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for q.follow(); len(q.segs) > 0 && q.err == nil; q.follow() {
@@ -318,7 +318,7 @@ func (q *Queue) flush() {
 
 // writeBatch writes what waits before the next claim, until ctx ends; q.mu is held, but not during
 // the write.
-func (q *Queue) writeBatch(ctx context.Context) {
+func (q *postQueue) writeBatch(ctx context.Context) {
 	q.take()
 	n, err := q.out(ctx)
 	switch {
@@ -337,7 +337,7 @@ func (q *Queue) writeBatch(ctx context.Context) {
 
 // out writes the batch; q.mu is held, except during the write. A callback that ends its goroutine
 // ends the queue.
-func (q *Queue) out(ctx context.Context) (n int64, err error) {
+func (q *postQueue) out(ctx context.Context) (n int64, err error) {
 	err = errExited
 	q.mu.Unlock()
 	defer func() {
@@ -350,14 +350,14 @@ func (q *Queue) out(ctx context.Context) (n int64, err error) {
 }
 
 // exited ends a queue whose writer's goroutine has ended; q.mu is held.
-func (q *Queue) exited() {
+func (q *postQueue) exited() {
 	err := opError("write", q.s.remote, errExited)
 	q.settle()
 	q.fail(err)
 }
 
 // take makes a batch of what waits before the next claim; q.mu is held.
-func (q *Queue) take() {
+func (q *postQueue) take() {
 	k := 0
 	q.vec, q.batch = q.vec[:0], q.batch[:0]
 	for ; k < len(q.segs) && q.segs[k].claim == nil; k++ {
@@ -368,7 +368,7 @@ func (q *Queue) take() {
 }
 
 // drop takes k segments off the front; q.mu is held.
-func (q *Queue) drop(k int) {
+func (q *postQueue) drop(k int) {
 	if len(q.segs) > manySegments { // to move all the others up each time would take too long
 		clear(q.segs[:k])
 		q.segs = q.segs[k:] // append finds them a new place
@@ -381,7 +381,7 @@ func (q *Queue) drop(k int) {
 }
 
 // settle ends a batch, and keeps its buffers for the next burst; q.mu is held.
-func (q *Queue) settle() {
+func (q *postQueue) settle() {
 	for _, s := range q.batch {
 		q.urgent -= s.urgent
 		if size := cap(s.buf); !s.rest && size <= combineFull && q.spared+size <= q.limit {

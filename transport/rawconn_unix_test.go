@@ -21,16 +21,6 @@ func TestSyscallConnAfterClose(t *testing.T) {
 		_, err = c.car.pending()
 		require.ErrorIs(t, err, net.ErrClosed, name)
 	}
-	one, other := udpPair(t, "ipv4")
-	for d, ends := range map[*Datagram]struct {
-		by   func() error
-		want error
-	}{one: {one.Close, net.ErrClosed}, other: {other.Disconnect, syscall.ENOTCONN}} {
-		raw, err := d.SyscallConn()
-		require.NoError(t, err)
-		require.NoError(t, ends.by())
-		requireClosed(t, raw, ends.want)
-	}
 }
 
 // A use of the descriptor for writing that waits, or begins, when CloseWrite ends the direction

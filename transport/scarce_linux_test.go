@@ -26,12 +26,12 @@ func TestSleepsWithoutADescriptor(t *testing.T) {
 	defer func() { require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)) }()
 
 	much := make([]byte, 32<<20)
-	q := NewQueue(c, nil)
+	q := newPostQueue(c, nil)
 	begun, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	require.NoError(t, q.Post(context.Background(), []byte("x"), nil, 0))
 	var n int64
-	begins := aside(func() (err error) { n, err = q.WritevQueue(begun, much); return err })
+	begins := aside(func() (err error) { n, err = q.Deliver(begun, much); return err })
 	require.Eventually(t, func() bool { // more than the byte before
 		come, err := s.PendingBytes()
 		return err == nil && come > 1

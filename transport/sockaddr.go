@@ -74,7 +74,7 @@ func parseSunPath(path []byte) (Addr, error) {
 	if i := bytes.IndexByte(path, 0); i >= 0 {
 		path = path[:i]
 	}
-	if isAbstract(string(path)) { // a file
+	if sys.IsAbstract(string(path)) { // a file
 		return FromUnixPath("./" + string(path))
 	}
 	return FromUnixPath(string(path))
@@ -125,7 +125,7 @@ func AppendSockaddr(b []byte, a Addr) ([]byte, error) {
 	switch {
 	case path == "":
 		return appendFamily(b, syscall.AF_UNIX, sockaddrPath), nil
-	case isAbstract(path):
+	case sys.IsAbstract(path):
 		b = appendFamily(b, syscall.AF_UNIX, sockaddrPath+len(path))
 		return append(append(b, 0), path[1:]...), nil
 	default:

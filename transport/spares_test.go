@@ -12,10 +12,12 @@ import (
 	"weak"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/queue"
 )
 
 // rests waits until the queue has written what it has, and has no writer.
-func rests(t *testing.T, q *Queue) {
+func rests(t *testing.T, q *postQueue) {
 	t.Helper()
 	require.NoError(t, q.Flush(soon(t)))
 	require.Eventually(t, func() bool {
@@ -29,11 +31,11 @@ func rests(t *testing.T, q *Queue) {
 // kept for the next burst.
 func TestQueueKeepsNoRests(t *testing.T) {
 	k := newGrantCarrier(false, 1<<30)
-	q := NewQueue(newStream(k, nil, connected), nil)
+	q := newPostQueue(newStream(k, nil, connected), nil)
 	ctx, b := context.Background(), make([]byte, 4000)
 	burst := func() (allocated uint64) {
 		require.NoError(t, q.Post(ctx, b[:5], nil, 0)) // finds no room
-		n := DefaultQueueLimit/len(b) - 1
+		n := queue.DefaultLimit/len(b) - 1
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		for range n {
@@ -53,13 +55,13 @@ func TestQueueKeepsNoRests(t *testing.T) {
 		rests(t, q)
 	}
 	require.Len(t, q.spares, kept)
-	require.Less(t, burst(), uint64(DefaultQueueLimit/2), "of more than the queue's limit")
+	require.Less(t, burst(), uint64(queue.DefaultLimit/2), "of more than the queue's limit")
 }
 
 // Nor are the buffers kept of posts that have been handed to the flusher.
 func TestQueueKeepsNothingHanded(t *testing.T) {
 	k := newGrantCarrier(true, 1<<30)
-	q := NewQueue(newStream(k, nil, connected), &QueueOptions{Limit: 999})
+	q := newPostQueue(newStream(k, nil, connected), &queue.Options{Limit: 999})
 	full := bytes.Repeat([]byte("f"), 1000)
 	for i := range 20 {
 		require.NoError(t, q.Post(soon(t), full, nil, 0))
@@ -87,10 +89,10 @@ func TestBuffersAreLetGo(t *testing.T) {
 			require.NoError(t, err)
 		},
 		"Post": func(t *testing.T, c, s *Stream, b []byte) {
-			require.NoError(t, NewQueue(c, nil).Post(soon(t), b[:1], b[1:], 0))
+			require.NoError(t, newPostQueue(c, nil).Post(soon(t), b[:1], b[1:], 0))
 		},
-		"WritevQueue": func(t *testing.T, c, s *Stream, b []byte) {
-			_, err := NewQueue(c, nil).WritevQueue(soon(t), b[:1], b[1:])
+		"Deliver": func(t *testing.T, c, s *Stream, b []byte) {
+			_, err := newPostQueue(c, nil).Deliver(soon(t), b[:1], b[1:])
 			require.NoError(t, err)
 		},
 		"Read": func(t *testing.T, c, s *Stream, b []byte) {
@@ -122,12 +124,6 @@ func TestBuffersAreLetGo(t *testing.T) {
 			})
 		}
 	}
-	open, connected := udpPair(t, "ipv4")
-	requireLetGo(t, returns(t, lent(1000, func(b []byte) { _, err := connected.SendTo(soon(t), b, nil); require.NoError(t, err) })))
-	requireLetGo(t, returns(t, lent(1000, func(b []byte) {
-		_, _, err := open.RecvFrom(soon(t), b)
-		require.NoError(t, err)
-	})))
 }
 
 // lent gives a buffer to an operation on another goroutine, and forgets the buffer.
@@ -149,7 +145,7 @@ func requireLetGo(t testing.TB, b weak.Pointer[byte]) {
 // An idle queue keeps no reference to a batch that was written.
 func TestQueueLetsGoOfBatch(t *testing.T) {
 	k := newGrantCarrier(true, 1<<30)
-	q := NewQueue(newStream(k, nil, connected), nil)
+	q := newPostQueue(newStream(k, nil, connected), nil)
 	large := writes(t, q, context.Background(), strings.Repeat("x", combineMax))
 	k.set(func() { k.room = combineMax })
 	require.NoError(t, returns(t, large).err)

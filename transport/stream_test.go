@@ -450,7 +450,7 @@ func TestNoWaitDerived(t *testing.T) {
 		defer end()
 		long, stop := context.WithTimeout(NoWait(), time.Hour)
 		defer stop()
-		q := NewQueue(s, nil)
+		q := newPostQueue(s, nil)
 		for name, ctx := range map[string]context.Context{
 			"itself": NoWait(), "value": context.WithValue(NoWait(), key{}, 1), "cancel": live, "timeout": long,
 		} {

@@ -146,7 +146,7 @@ func TestReadAfterWriteOfReset(t *testing.T) {
 	} {
 		for queued, write := range map[bool]func(*Stream) error{
 			false: func(s *Stream) error { return second(s.Writev(soon(t), []byte("x"))) },
-			true:  func(s *Stream) error { return second(NewQueue(s, nil).WritevQueue(soon(t), []byte("x"))) },
+			true:  func(s *Stream) error { return second(newPostQueue(s, nil).Deliver(soon(t), []byte("x"))) },
 		} {
 			t.Run(name+map[bool]string{true: ", queued"}[queued], func(t *testing.T) {
 				s, reset := resettable(t, TCP(), "abc")

@@ -149,7 +149,7 @@ func TestUseAfterDisconnect(t *testing.T) {
 		"PauseRead":                 func(s *Stream) error { return s.PauseRead(soon(t)) },
 		"Readv":                     func(s *Stream) error { return second(s.Readv(soon(t), make([]byte, 1))) },
 		"Writev":                    func(s *Stream) error { return second(s.Writev(soon(t), make([]byte, 1))) },
-		"Post":                      func(s *Stream) error { return NewQueue(s, nil).Post(soon(t), []byte("x"), nil, 0) },
+		"Post":                      func(s *Stream) error { return newPostQueue(s, nil).Post(soon(t), []byte("x"), nil, 0) },
 	}
 	ends := map[string]func(*Stream) error{
 		"Disconnect": (*Stream).Disconnect,

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/queue"
 	"github.com/cnode-go/cnode/test/expect"
 )
 
@@ -31,8 +32,8 @@ func TestTimeoutOfItsOwn(t *testing.T) {
 			func(c *Stream) error { return second(c.Writev(context.Background(), []byte("x"))) }},
 		{"Write", func(cb *Callbacks[int]) { cb.Write = func(int, []byte, time.Duration) (int, error) { return 0, late } },
 			func(c *Stream) error { // the queue's writer does not try for ever
-				q := NewQueue(c, nil)
-				if err := q.Post(context.Background(), []byte("x"), nil, PostBurst); err != nil {
+				q := newPostQueue(c, nil)
+				if err := q.Post(context.Background(), []byte("x"), nil, queue.Burst); err != nil {
 					return err
 				}
 				return q.Flush(soon(t))

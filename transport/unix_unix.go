@@ -4,12 +4,12 @@ package transport
 
 import (
 	"errors"
-	"os"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/transport/internal/bind"
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
@@ -24,7 +24,7 @@ func Unix() Transport {
 // A UnixSocket is the socket context of the UNIX plug-in.
 type UnixSocket struct {
 	fd   int
-	file atomic.Pointer[socketFile] // what Close removes
+	file atomic.Pointer[bind.File] // what Close removes
 }
 
 // UnixCallbacks returns the callbacks of the UNIX-socket plug-in, as TCPCallbacks does: to copy, or
@@ -44,7 +44,7 @@ func UnixCallbacks() Callbacks[*UnixSocket] {
 			return &UnixSocket{fd: fd}, err
 		},
 		Close: func(u *UnixSocket) error {
-			u.file.Load().remove()
+			u.file.Load().Remove()
 			return sys.Close(u.fd)
 		},
 		Listen: func(u *UnixSocket, addr Addr, backlog int) (Addr, error) {
@@ -55,13 +55,13 @@ func UnixCallbacks() Callbacks[*UnixSocket] {
 			path := at.Path()
 			var bound Addr
 			var err error
-			inTurn(path, func() {
+			bind.InTurn(path, func() {
 				bound, err = bindAndListen(u.fd, addr, backlog)
-				if errors.Is(err, unix.EADDRINUSE) && removeStale(path) {
+				if errors.Is(err, unix.EADDRINUSE) && bind.RemoveStale(path) {
 					bound, err = bindAndListen(u.fd, addr, backlog)
 				}
 				if err == nil {
-					u.file.Store(fileAt(at))
+					u.file.Store(bind.FileAt(path))
 				}
 			})
 			return bound, err
@@ -109,26 +109,9 @@ func UnixCallbacks() Callbacks[*UnixSocket] {
 func importUnix(fd int, listens bool) *UnixSocket {
 	u := &UnixSocket{fd: fd}
 	if listens {
-		u.file.Store(fileAt(mustAddr(localAddrFD(fd))))
+		if at, ok := mustAddr(localAddrFD(fd)).(UnixAddr); ok {
+			u.file.Store(bind.FileAt(at.Path()))
+		}
 	}
 	return u
-}
-
-// removeStale removes the file of a socket that a dead process left: one that refuses connections.
-// It tries that with a socket for datagrams. A listener, whose kind is another one, refuses that
-// with EPROTOTYPE, and its Accept does not get a connection.
-func removeStale(path string) bool {
-	info, err := os.Lstat(path)
-	if isAbstract(path) || err != nil || info.Mode().Type() != os.ModeSocket {
-		return false
-	}
-	fd, err := sys.Socket(unix.AF_UNIX, unix.SOCK_DGRAM)
-	if err != nil {
-		return false
-	}
-	defer unix.Close(fd)
-	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: path}); !errors.Is(err, unix.ECONNREFUSED) {
-		return false
-	}
-	return os.Remove(path) == nil
 }

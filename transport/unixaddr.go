@@ -19,14 +19,11 @@ func FromUnixPath(path string) (Addr, error) {
 	return UnixAddr(path), nil
 }
 
-// isAbstract reports whether path is an abstract name, which may hold any bytes.
-func isAbstract(path string) bool { return sys.AbstractNames && strings.HasPrefix(path, "@") }
-
 func checkUnixPath(path string) error {
 	switch {
 	case strings.TrimRight(path, "\x00") == "@":
 		return fmt.Errorf("empty abstract name: %w", syscall.EINVAL)
-	case isAbstract(path): // has no NUL at its end
+	case sys.IsAbstract(path): // has no NUL at its end
 		if len(path) > sys.MaxUnixPath+1 {
 			return fmt.Errorf("abstract name longer than %d bytes: %w", sys.MaxUnixPath, syscall.ENAMETOOLONG)
 		}

@@ -23,6 +23,7 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/tlstransport"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -291,7 +292,7 @@ var advices = []advice{
 		return "That is no message of the distribution protocol. " +
 			"If the other node uses TLS (-proto_dist inet_tls), give --transport tls here, too."
 	}},
-	{"another address", is(move.ErrListens,
+	{"another address", is(upgrade.ErrListens,
 		"Leave out --listen and --also, and give the --transport that the running node has. To change them, end that node.")},
 	{"socket of systemd", is(nodes.ErrActivation,
 		"The first ListenStream= is for --transport, which --listen need not repeat; those that follow are for --also, in the same order and\n"+
@@ -313,10 +314,10 @@ var advices = []advice{
 		"The connection ended before the answer came: has the node stopped? Its log may say why. What was asked for may have been done.")},
 	{"no remote calls", is(nodes.ErrNoProc,
 		"The node does not answer remote calls: it has no process named rex, which few C-nodes have.")},
-	{"upgrade not heard of", is(move.ErrUnsaid,
+	{"upgrade not heard of", is(upgrade.ErrUnsaid,
 		"serve may still be doing it, or have done it: cnode-demo call NAME cnode pid, with serve's cookie and transport, tells which\n"+
 			"process serves. If it is the old one, upgrade again, which is refused while one is going on.")},
-	{"upgraded to a silent process", is(move.ErrSilentOwner,
+	{"upgraded to a silent process", is(upgrade.ErrSilent,
 		"If that process is gone, so is the node: start it again with serve. Its standard error, which is that of the first serve, may say\n"+
 			"why. If it is there, cnode-demo call NAME cnode pid, with serve's cookie and transport, tells whether it answers by now.")},
 	{"upgraded with trouble", is(move.ErrTroubledOwner,
@@ -331,7 +332,8 @@ var advices = []advice{
 			"XDG_RUNTIME_DIR,\n"+
 			"or else by the temporary folder (TMPDIR): they have to be the same here and there. A control\n"+
 			"socket that has been removed is made anew within seconds, as soon as that folder is there.\n"+
-			"A program of your own with nodes/upgrade has no such socket: kill -HUP PID upgrades it.")},
+			"A program of your own with nodes/upgrade has such a socket if its Upgrader.Control is upgrade.ControlPath(NAME); kill -HUP PID\n"+
+			"upgrades it in any case.")},
 	{"listen address in use", is(syscall.EADDRINUSE,
 		"Something listens at that address already: choose another one (--listen, --also, --http), or leave it out and get a free port. "+
 			"A socket in a directory\n"+

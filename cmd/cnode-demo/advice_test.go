@@ -23,6 +23,7 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/tlstransport"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -128,14 +129,14 @@ func TestAdvice(t *testing.T) {
 		{"no program", &stay.StartError{Err: syscall.ENOEXEC}, "#!/bin/sh"},
 		{"no such function", &nodes.Error{Op: "call", Err: &nodes.RPCError{Reason: undef}}, "one\n  argument, a list"},
 		{"TLS at the other end", shake(dist.PhaseStatus, fmt.Errorf("%w: packet of 5379 bytes", dist.ErrMalformed)), "--transport tls"},
-		{"workers", &handoff.Error{Err: fmt.Errorf("%w: feature %q", handoff.ErrUnknown, move.FrontFeature)}, "--workers N"},
+		{"workers", &handoff.Error{Err: fmt.Errorf("%w: feature %q", handoff.ErrUnknown, "cnode-upgrade-front-1")}, "--workers N"},
 		{"plug-in", &handoff.Error{Err: fmt.Errorf("%w: plug-in %q", handoff.ErrUnknown, "tls")}, "--tls-optfile"},
 		{"socket of systemd", fmt.Errorf("%w: there are 3", nodes.ErrActivation), "ListenStream="},
-		{"another address", fmt.Errorf("%w: it listens elsewhere", move.ErrListens), "end that node"},
+		{"another address", fmt.Errorf("%w: it listens elsewhere", upgrade.ErrListens), "end that node"},
 		{"no remote calls", &nodes.ExitError{Reason: ei.Atom("noproc")}, "no process named rex"},
-		{"upgrade not heard of", fmt.Errorf("x@host (process 1) %w: %w", move.ErrUnsaid, context.DeadlineExceeded), "call NAME cnode pid"},
-		{"upgrade not heard of", fmt.Errorf("x@host (process 1) %w: %w", move.ErrUnsaid, context.Canceled), "call NAME cnode pid"},
-		{"upgraded to a silent process", fmt.Errorf("process 2 %w: step take", move.ErrSilentOwner), "start it again"},
+		{"upgrade not heard of", fmt.Errorf("x@host (process 1) %w: %w", upgrade.ErrUnsaid, context.DeadlineExceeded), "call NAME cnode pid"},
+		{"upgrade not heard of", fmt.Errorf("x@host (process 1) %w: %w", upgrade.ErrUnsaid, context.Canceled), "call NAME cnode pid"},
+		{"upgraded to a silent process", fmt.Errorf("process 2 %w: step take", upgrade.ErrSilent), "start it again"},
 		{"upgraded with trouble", fmt.Errorf("process 2 %w: no port mapper", move.ErrTroubledOwner),
 			"call NAME cnode pid"},
 		{"upgrade of workers not heard of", fmt.Errorf("x@host is upgraded, and %w: %w", move.ErrWorkersUnsaid, move.ErrNoServe),

@@ -41,7 +41,7 @@ func TestControlComesLater(t *testing.T) {
 	run := filepath.Join(sockdir.New(t), "run")
 	w.env = append(w.env, "XDG_RUNTIME_DIR="+run)
 	s := w.serve("serve", "--name", "up@127.0.0.1")
-	s.waitFor("serve: no control socket, so upgrade and --takeover will not find this process")
+	s.waitFor("no control socket, so nobody can ask this process for an upgrade or take over")
 	require.NoError(t, os.Mkdir(run, 0o700))
 	path := filepath.Join(run, "cnode", s.name, "control")
 	require.Eventually(t, func() bool { return exists(path) }, waitLimit, time.Millisecond)

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/move"
-
+	"github.com/cnode-go/cnode/internal/handoffpoint"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -18,18 +18,16 @@ import (
 const diesVariable = "CNODE_TEST_DIES"
 
 func dieAsOwner() {
-	var s move.Succession
-	ch, err := s.Channel(context.Background(), "")
+	ch, err := upgrade.Coming()
 	if err == nil {
 		_, err = (&handoff.Acceptance{
-			Terms: handoff.Terms{Plugins: []string{transport.TCP().Name()}, Know: append(nodes.StateFeatures(), move.StateFeature)},
+			Terms: handoff.Terms{Plugins: []string{transport.TCP().Name()}, Know: append(nodes.StateFeatures(), "cnode-upgrade-node-1")},
 			Stage: func(context.Context, []byte, []int) (handoff.Staged, error) { return stillborn{}, nil },
-			Reached: func(p handoff.Point) {
-				if p == handoff.HeirOwns && os.Getenv(diesVariable) != failsToStart {
-					os.Exit(1)
-				}
-			},
-		}).Take(context.Background(), ch)
+		}).Take(handoffpoint.With(context.Background(), func(p handoffpoint.Point) {
+			if p == handoffpoint.HeirOwns && os.Getenv(diesVariable) != failsToStart {
+				os.Exit(1)
+			}
+		}), ch)
 	}
 	fmt.Fprintln(os.Stderr, "the token did not come:", err)
 	os.Exit(2)

@@ -380,7 +380,7 @@ func TestServeWithoutControl(t *testing.T) {
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "cnode"), 0o755))
 	w.env = append(w.env, "XDG_RUNTIME_DIR="+dir)
 	s := w.serve("serve", "--name", "open@127.0.0.1")
-	s.waitFor("serve: no control socket, so upgrade and --takeover will not find this process")
+	s.waitFor("no control socket, so nobody can ask this process for an upgrade or take over")
 	require.Equal(t, "pong\n", w.succeed("ping", s.name))
 }
 

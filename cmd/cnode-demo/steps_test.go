@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/handoffpoint"
 	paces "github.com/cnode-go/cnode/test/director"
-	"github.com/cnode-go/cnode/transport/handoff"
 )
 
 // A director lets the processes of an upgrade go on from step to step, and acts at one of them.
@@ -32,7 +32,7 @@ func (d *director) env() string { return "CNODE_TEST_STEPS=" + d.Addr() }
 func (d *director) inOrder() bool {
 	seen := d.Seen()
 	for _, s := range seen {
-		if s.Name == string(handoff.HeirOwns) {
+		if s.Name == string(handoffpoint.HeirOwns) {
 			return slices.Contains(seen, paces.Step{Process: s.Process, Name: lastStep})
 		}
 	}
@@ -77,7 +77,8 @@ func some(steps []string, first int) (list []string) {
 	known := map[string]bool{}
 	for i, step := range steps {
 		kind, _, _ := strings.Cut(step, ":")
-		crucial := slices.Contains([]handoff.Point{handoff.OwnerFrozen, handoff.OwnerCommitted, handoff.HeirOwns}, handoff.Point(step))
+		crucial := slices.Contains([]handoffpoint.Point{handoffpoint.OwnerFrozen, handoffpoint.OwnerCommitted,
+			handoffpoint.HeirOwns}, handoffpoint.Point(step))
 		if i%4 == first || crucial || !known[kind] || i == len(steps)-1 {
 			list = append(list, step)
 		}

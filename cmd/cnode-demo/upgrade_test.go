@@ -21,6 +21,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/test/need"
 	vacant "github.com/cnode-go/cnode/test/port"
 	"github.com/cnode-go/cnode/test/sockdir"
@@ -389,7 +390,7 @@ func TestUpgradeDies(t *testing.T) {
 	require.NoError(t, os.WriteFile(script, []byte("#!/bin/sh\n"+diesVariable+"=1 exec \""+self+"\"\n"), 0o700))
 	out, errOut := w.fail("upgrade", s.name, "--binary", script)
 	require.Empty(t, out)
-	require.Contains(t, errOut, move.ErrSilentOwner.Error())
+	require.Contains(t, errOut, upgrade.ErrSilent.Error())
 	require.Contains(t, errOut, fmt.Sprintf("process %d", s.cmd.Process.Pid))
 	require.Contains(t, errOut, "with process ", "the reason")
 	require.NotContains(t, errOut, "serves on")
@@ -434,7 +435,7 @@ func TestTakeover(t *testing.T) {
 	_, c := dialed(t, w, s.name)
 	for _, flags := range [][]string{{"--listen", "127.0.0.1:1"}, {"--also", "tcp:127.0.0.1:1"}, {"--also", "unix:" + sockdir.New(t) + "/x"}} {
 		errOut = w.refused(append([]string{"--name", "up@127.0.0.1"}, flags...)...)
-		require.Contains(t, errOut, move.ErrListens.Error())
+		require.Contains(t, errOut, upgrade.ErrListens.Error())
 		require.Contains(t, errOut, "Leave out --listen and --also")
 		require.Equal(t, s.cmd.Process.Pid, servedBy(t, c))
 	}

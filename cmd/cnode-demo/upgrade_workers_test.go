@@ -14,9 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/move"
-
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/test/party"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -160,7 +159,7 @@ func TestUpgradeWorkersFails(t *testing.T) {
 		{"ends", script("exit 3"), "exit status 3"},
 		{"says nothing", script("exec sleep 1000"), "hello"},
 		{"has fewer workers", script(`exec "` + program + `" serve --name up@127.0.0.1 --workers 1`), "want 2 or more"},
-		{"has none", script(`exec "` + program + `" serve --name up@127.0.0.1`), move.FrontFeature},
+		{"has none", script(`exec "` + program + `" serve --name up@127.0.0.1`), "cnode-upgrade-front-1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			out, errOut := w.fail("upgrade", s.name, "--binary", tt.binary)
@@ -271,10 +270,10 @@ func TestTakeoverWorkers(t *testing.T) {
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--workers", "2")
 	_, c := dialed(t, w, s.name)
 	errOut := w.refused("--name", "up@127.0.0.1")
-	require.Contains(t, errOut, move.FrontFeature)
+	require.Contains(t, errOut, "cnode-upgrade-front-1")
 	require.Contains(t, errOut, "give --workers N")
 	errOut = w.refused("--name", "up@127.0.0.1", "--workers", "2", "--listen", "127.0.0.1:1")
-	require.Contains(t, errOut, move.ErrListens.Error())
+	require.Contains(t, errOut, upgrade.ErrListens.Error())
 	next := w.takesOver("--name", "up@127.0.0.1", "--workers", "3")
 	s.exits()
 	front := next.cmd.Process.Pid
@@ -284,6 +283,6 @@ func TestTakeoverWorkers(t *testing.T) {
 	require.NoError(t, c.Err())
 	w.successive(nil, program, "serve", "--name", "plain@127.0.0.1")
 	errOut = w.refused("--name", "plain@127.0.0.1", "--workers", "2")
-	require.Contains(t, errOut, move.StateFeature)
+	require.Contains(t, errOut, "cnode-upgrade-node-1")
 	require.Contains(t, errOut, "give --workers N")
 }

@@ -1,5 +1,10 @@
-// Package elixir has Go types for the structs that Elixir's own library, and the library Decimal,
-// give a service to handle. Each is a value that [ei.Marshal] and [ei.Unmarshal] know: as it is, as
+// Package elixir has what package ei needs Elixir for: its syntax, and Go types for its structs.
+//
+// [AppendText] writes any term as Elixir's inspect does, and [Parse] reads what Elixir's own parser
+// reads. Neither blocks; untrusted text costs memory and time in proportion to its size.
+//
+// The types are for the structs that Elixir's own library, and the library Decimal, give a service
+// to handle. Each is a value that [ei.Marshal] and [ei.Unmarshal] know: as it is, as
 // a field, through a pointer, in a slice, and as the key of a map if Go compares it.
 //
 //	type Order struct {

@@ -269,7 +269,7 @@ func (c *console) stacks(ctx context.Context, which ...ei.Term) (Text, error) {
 			if filter = fmt.Sprintf(`"process":%q`, d.Goroutine); d.Goroutine == "" {
 				return "", errors.New("its goroutine is not known: see Config.ProfileLabels")
 			}
-		} else if err := (&ei.DecodeOptions{AtomText: true, LenientText: true}).UnmarshalTerm(which[0], &filter); err != nil {
+		} else if err := (ei.DecodeOptions{AtomText: true, LenientText: true}).Unmarshal(which[0], &filter); err != nil {
 			return "", err
 		}
 	}

@@ -302,7 +302,7 @@ func top(stack ei.Term) (called ei.Tuple, why string) {
 		at, _ := ei.Elements(f[3])
 		for _, pair := range at {
 			if p, ok := pair.(ei.Tuple); ok && len(p) == 2 && p[0] == ei.Atom("file") && f[0] == called[0] && f[1] == called[1] {
-				_ = (&ei.DecodeOptions{LenientText: true}).UnmarshalTerm(p[1], &why) // an error: there is none
+				_ = ei.DecodeOptions{LenientText: true}.Unmarshal(p[1], &why) // an error: there is none
 			}
 		}
 	}

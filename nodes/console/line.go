@@ -9,6 +9,7 @@ import (
 	"unicode"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/ei/elixir"
 )
 
 // What is typed, and shown: terms.
@@ -56,7 +57,7 @@ func (s *session) parse(line string) (t typed, err error) {
 func (s *session) parseCall(line string, t *typed) (rest string, ok bool) {
 	is, read := isErlangCall, ei.Parse
 	if s.elixir {
-		is, read = isElixirCall, ei.ParseElixir
+		is, read = isElixirCall, elixir.Parse
 	}
 	m := is.FindStringSubmatch(line)
 	if m == nil {
@@ -113,7 +114,7 @@ func (s *session) term(word string) (t ei.Term, err error) {
 		return ei.Pid{Node: ei.Atom(s.c.n.Name()), ID: uint32(id), Serial: uint32(serial), Creation: s.c.n.Creation()}, cmp.Or(err1, err2)
 	}
 	if s.elixir {
-		t, err = ei.ParseElixir(word)
+		t, err = elixir.Parse(word)
 	} else {
 		t, err = ei.Parse(word)
 	}
@@ -127,7 +128,7 @@ func (s *session) term(word string) (t ei.Term, err error) {
 func (s *session) show(v any) (string, error) {
 	o, text := ei.EncodeOptions{Absent: "undefined"}, ei.AppendText
 	if s.elixir {
-		o, text = ei.EncodeOptions{Absent: "nil"}, ei.AppendElixir
+		o, text = ei.EncodeOptions{Absent: "nil"}, elixir.AppendText
 	}
 	raw, err := o.Append(nil, v)
 	return string(text(nil, ei.Raw(raw))), err

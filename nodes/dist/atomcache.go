@@ -120,10 +120,10 @@ func readCacheText(b []byte, at, lengthSize int, atoms *ei.AtomTable) (a ei.Atom
 	if n > len(b)-at {
 		return "", 0, ei.ErrTruncated
 	}
-	if n > ei.MaxAtomBytes {
+	if n > 4*ei.MaxAtomChars {
 		return "", 0, ei.ErrAtom
 	}
-	var encoded [3 + ei.MaxAtomBytes]byte // package ei checks it, and knows whether it was met before
+	var encoded [3 + 4*ei.MaxAtomChars]byte // package ei checks it, and knows whether it was met before
 	term := append(encoded[:0], byte(ei.TagAtomUTF8Ext), byte(n>>8), byte(n))
 	if n <= 255 {
 		term = append(encoded[:0], byte(ei.TagSmallAtomUTF8Ext), byte(n))

@@ -179,13 +179,13 @@ func wholeFields(ctl *Control, refs []ei.Atom, limit int) error {
 		return nil
 	}
 	for _, raw := range ctl.rawFields() {
-		if has, err := ei.HasCacheRefs(*raw); err != nil || !has {
+		if has, err := raw.HasCacheRefs(); err != nil || !has {
 			continue // well-formed, as it has been read
 		}
-		size, _, err := ei.ResolvedSize(*raw, refs, limit)
+		size, _, err := raw.ResolvedSize(refs, limit)
 		var whole []byte
 		if err == nil {
-			whole, err = ei.AppendResolved(make([]byte, 0, size), *raw, refs, limit)
+			whole, err = raw.AppendResolved(make([]byte, 0, size), refs, limit)
 		}
 		if err != nil {
 			return fmt.Errorf("%w: control message %v: %w", ErrFrame, ctl.Op, err)
@@ -198,8 +198,8 @@ func wholeFields(ctl *Control, refs []ei.Atom, limit int) error {
 // Whole gives Payload in the form that needs no Refs: Payload itself, unchecked, if there is no
 // reference in it, else without bytes after the term. Then it is in b, from its start on, which
 // grows as needed; or, of a message that came in fragments, most often in the memory in which
-// Payload was, which is then lost. Errors are those of ei.AppendResolved: a malformed term, or more
-// than max bytes.
+// Payload was, which is then lost. Errors are those of ei.Raw.AppendResolved: a malformed term, or
+// more than max bytes.
 func (a *Arrival) Whole(b []byte, max int) (ei.Raw, error) {
 	if has, err := a.HasRefs(); err != nil || !has {
 		return a.Payload, err
@@ -213,15 +213,15 @@ func (a *Arrival) HasRefs() (bool, error) {
 	if len(a.Refs) == 0 {
 		return false, nil
 	}
-	return ei.HasCacheRefs(a.Payload)
+	return a.Payload.HasCacheRefs()
 }
 
 // Resolve is Whole for a Payload that HasRefs.
 func (a *Arrival) Resolve(b []byte, max int) (ei.Raw, error) {
 	if len(a.Payload) <= exactPayload {
-		return ei.AppendResolved(slices.Grow(b[:0], len(a.Payload)*3/2), a.Payload, a.Refs, max)
+		return a.Payload.AppendResolved(slices.Grow(b[:0], len(a.Payload)*3/2), a.Refs, max)
 	}
-	size, grows, err := ei.ResolvedSize(a.Payload, a.Refs, max)
+	size, grows, err := a.Payload.ResolvedSize(a.Refs, max)
 	if err != nil {
 		return nil, err
 	}
@@ -230,7 +230,7 @@ func (a *Arrival) Resolve(b []byte, max int) (ei.Raw, error) {
 	} else {
 		b = slices.Grow(b[:0], size)
 	}
-	return ei.AppendResolved(b[:0], a.Payload, a.Refs, max)
+	return a.Payload.AppendResolved(b[:0], a.Refs, max)
 }
 
 // exactPayload is the size, in bytes, of payloads that take more memory than they need rather than

@@ -33,12 +33,12 @@ func (r *AtomRefs) Len() int { return r.n }
 // Pack appends the term raw with references in place of its atoms, and remembers these. Control
 // message and payload of a message are packed one after the other. What comes after MaxAtomRefs
 // atoms, or has its place in the cache in common with another atom of the message, stays as it is.
-// The errors are those of ei.RewriteAtoms, and b comes back as it was; then Reset.
+// The errors are those of ei.Raw.RewriteAtoms, and b comes back as it was; then Reset.
 func (r *AtomRefs) Pack(b []byte, raw ei.Raw) ([]byte, error) {
 	if r.with == nil {
 		r.with = r.refer
 	}
-	return ei.RewriteAtoms(b, raw, r.with)
+	return raw.RewriteAtoms(b, r.with)
 }
 
 // refer gives the reference for an encoded atom, or nil.

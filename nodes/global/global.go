@@ -296,7 +296,7 @@ func (g *Global) handle(self *nodes.Mailbox, m *nodes.Message) {
 	default:
 		return
 	}
-	t, err := m.Payload.DecodeWith(&ei.DecodeOptions{Strict: true})
+	t, err := ei.DecodeOptions{Strict: true}.Decode(m.Payload)
 	if err != nil {
 		g.log.Debug("global: a message cannot be decoded", "error", err)
 		return

@@ -42,13 +42,12 @@ func CallAs[R any](ctx context.Context, g *Global, by nodes.Caller, name, reques
 	if err != nil {
 		return reply, wrap("call", t, err)
 	}
-	o := ei.DecodeOptions{}
-	if err = o.UnmarshalTerm(answer, &reply); err == nil {
+	if err = ei.UnmarshalTerm(answer, &reply); err == nil {
 		return reply, nil
 	}
 	if isResult(answer) {
 		var result ei.Result[R]
-		if err = o.UnmarshalTerm(answer, &result); err == nil {
+		if err = ei.UnmarshalTerm(answer, &result); err == nil {
 			reply, err = result.Value, result.Err
 		}
 	}

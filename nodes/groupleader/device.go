@@ -173,7 +173,7 @@ func (d *Device) text(request ei.Term) (string, error) {
 
 // charsOf is text: a binary in UTF-8, or a list of characters and such binaries.
 func charsOf(t ei.Term) (text string, err error) {
-	err = (&ei.DecodeOptions{LenientText: true}).UnmarshalTerm(t, &text)
+	err = ei.DecodeOptions{LenientText: true}.Unmarshal(t, &text)
 	return text, err
 }
 

@@ -74,7 +74,7 @@ type asker struct {
 // are answered by nobody.
 func (s *server) handle(self *nodes.Mailbox, m *nodes.Message) {
 	defer m.Release()
-	t, err := m.Payload.DecodeWith(&ei.DecodeOptions{Strict: true})
+	t, err := ei.DecodeOptions{Strict: true}.Decode(m.Payload)
 	if err != nil {
 		return
 	}

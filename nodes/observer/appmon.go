@@ -206,7 +206,7 @@ func (b *observer) branches() []branch {
 			all = append(all, branch{p, nameOf(&p), true})
 		}
 	}
-	slices.SortFunc(all, func(x, y branch) int { return ei.ComparePids(x.Pid, y.Pid) })
+	slices.SortFunc(all, func(x, y branch) int { return x.Pid.Compare(y.Pid) })
 	known := map[ei.Pid]bool{}
 	for i := range all {
 		known[all[i].Pid] = true

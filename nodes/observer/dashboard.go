@@ -146,7 +146,7 @@ func (b *observer) listProcesses(search ei.Optional[string], by, dir ei.Atom, li
 		if dir == "desc" {
 			order = -order
 		}
-		return cmp.Or(order, ei.ComparePids(x.Pid, y.Pid))
+		return cmp.Or(order, x.Pid.Compare(y.Pid))
 	})
 	shown := ei.List{}
 	for _, r := range rows[:min(max(limit, 0), count)] {

@@ -45,7 +45,7 @@ func (b *observer) processes() ei.List {
 	for p := range b.n.Processes() {
 		list = append(list, p.Pid)
 	}
-	slices.SortFunc(list, func(x, y ei.Term) int { return ei.ComparePids(x.(ei.Pid), y.(ei.Pid)) })
+	slices.SortFunc(list, func(x, y ei.Term) int { return x.(ei.Pid).Compare(y.(ei.Pid)) })
 	return list
 }
 

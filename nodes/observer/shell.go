@@ -43,7 +43,7 @@ func printed(ctx context.Context, f func(w io.Writer)) (ei.Atom, error) {
 
 // inOrder are all processes, in the order of their pids.
 func (b *observer) inOrder() []introspect.Process {
-	return slices.SortedFunc(b.n.Processes(), func(x, y introspect.Process) int { return ei.ComparePids(x.Pid, y.Pid) })
+	return slices.SortedFunc(b.n.Processes(), func(x, y introspect.Process) int { return x.Pid.Compare(y.Pid) })
 }
 
 // number is an item of process_info that is one.

@@ -21,7 +21,7 @@ func (m model) members(key string) (all []ei.Pid) {
 	return inOrder(all)
 }
 
-func inOrder(pids []ei.Pid) []ei.Pid { return slices.SortedFunc(slices.Values(pids), ei.ComparePids) }
+func inOrder(pids []ei.Pid) []ei.Pid { return slices.SortedFunc(slices.Values(pids), ei.Pid.Compare) }
 
 func flat(all [][]ei.Pid) []ei.Pid { return inOrder(slices.Concat(all...)) }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/ei/elixir"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/internal/kept"
 )
@@ -182,7 +183,7 @@ func List[M any](p *Presence, topic string) ([]Present[M], error) {
 		}
 	}
 	slices.SortFunc(list, func(a, b Present[M]) int {
-		return cmp.Or(cmp.Compare(a.Key, b.Key), ei.ComparePids(a.Pid, b.Pid))
+		return cmp.Or(cmp.Compare(a.Key, b.Key), a.Pid.Compare(b.Pid))
 	})
 	return list, errors.Join(failed, p.shardOf(topic).limit.Err("list "+topic+" as tracked on", ErrIncomplete))
 }
@@ -241,7 +242,7 @@ func keyText(raw ei.Raw) string {
 	if a, ok := t.(ei.Atom); ok {
 		return string(a)
 	}
-	return string(ei.AppendElixir(nil, t))
+	return string(elixir.AppendText(nil, t))
 }
 
 // A Kind of Event is what has become of who is, or was, on a topic.

@@ -16,13 +16,30 @@
 // see nodes.Restore. docs/handoff.md has the protocol between the two processes, and the units for
 // systemd.
 //
-// A program that hands over more than its node, or a node with workers, as cmd/cnode-demo does,
-// uses the parts: a Successor and a Predecessor, of which one answers SIGTERM at any moment, and
-// Notify, NotifyReady and NotifyWatchdog, which talk to systemd.
+// # An operator's command
+//
+// With a control socket another process of the same user can ask for an upgrade, and hears how it
+// went: cnode-demo upgrade NAME, or a command of the program's own.
+//
+//	u := &upgrade.Upgrader{Config: cfg, Control: upgrade.ControlPath(cfg.Name)} // the service
+//
+//	asked, err := upgrade.Ask(ctx, upgrade.ControlPath(name), "") // the command
+//	if err != nil {
+//		log.Fatal(err) // process 4711 serves on: ...
+//	}
+//	fmt.Println("upgraded from process", asked.Old, "to", asked.New)
+//
+// A process that somebody else starts can take the node over by the same socket: Upgrader.TakeOver.
+//
+// # Parts
+//
+// A node with workers begins by StartFront. A program that hands over more than its node uses the
+// parts: a Successor and a Predecessor, of which one answers SIGTERM at any moment, and Notify,
+// NotifyReady and NotifyWatchdog, which talk to systemd.
 //
 // # Stability
 //
-// Upgrader is stable. Its parts (Successor, Predecessor, Coming, Succeed, Listen, OwnFile) may
-// change in a minor version before 1.0, as CHANGELOG.md then says. A program made with one version
-// hands over to one made with the next.
+// Upgrader is stable. Its parts (Successor, Predecessor, Coming, Succeed, OwnFile) may change in a
+// minor version before 1.0, as CHANGELOG.md then says. A program made with one version hands over
+// to one made with the next.
 package upgrade

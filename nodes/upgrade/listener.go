@@ -16,28 +16,28 @@ import (
 // what it starts inherits the variable, and not the sockets.
 const passedVariable = "CNODE_UPGRADE_SOCKETS"
 
-// A Listener is what a program listens on beside its node, for probes say, and goes on with in
-// another process: see Listen.
-type Listener struct {
+// A listener is what a program listens on beside its node, for probes say, and goes on with in
+// another process: see Upgrader.Listen.
+type listener struct {
 	l                net.Listener
 	network, address string
 
-	left, closed chan struct{}
-	leave, close sync.Once
+	left, closed     chan struct{}
+	leaving, closing sync.Once
 }
 
-// A passed is a socket of a Listener that is given to another process.
+// A passed is a socket of a listener that is given to another process.
 type passed struct {
 	FD               int
-	Network, Address string // as Listen was told
+	Network, Address string // as listen was told
 }
 
-// Listen is net.Listen for what is to go on in a Successor: where the process that has started this
-// one had a Listener among Successor.Listeners with the same network and address, it is that
+// listen is net.Listen for what is to go on in a Successor: where the process that has started this
+// one had a listener among its Successor.listeners with the same network and address, it is that
 // socket. So nobody is refused: who connects while neither process accepts waits for the new one.
 // Call it once this process is the node, after Coming.
-func Listen(network, address string) (*Listener, error) {
-	l := &Listener{network: network, address: address, left: make(chan struct{}), closed: make(chan struct{})}
+func listen(network, address string) (*listener, error) {
+	l := &listener{network: network, address: address, left: make(chan struct{}), closed: make(chan struct{})}
 	var err error
 	all := inherited()
 	at := slices.IndexFunc(all, func(p passed) bool { return p.Network == network && p.Address == address })
@@ -57,8 +57,8 @@ func Listen(network, address string) (*Listener, error) {
 	return l, nil
 }
 
-// Accept waits for the next connection. After Leave it waits for Close.
-func (l *Listener) Accept() (net.Conn, error) {
+// Accept waits for the next connection. After leave it waits for Close.
+func (l *listener) Accept() (net.Conn, error) {
 	c, err := l.l.Accept()
 	if err != nil {
 		select {
@@ -71,11 +71,11 @@ func (l *Listener) Accept() (net.Conn, error) {
 }
 
 // Addr is where it listens.
-func (l *Listener) Addr() net.Addr { return l.l.Addr() }
+func (l *listener) Addr() net.Addr { return l.l.Addr() }
 
-// Leave has this process accept no more, since another one does; the socket lives on there.
-func (l *Listener) Leave() {
-	l.leave.Do(func() {
+// leave has this process accept no more, since another one does; the socket lives on there.
+func (l *listener) leave() {
+	l.leaving.Do(func() {
 		close(l.left)
 		l.keepPath(true)
 		_ = l.l.Close()
@@ -83,8 +83,8 @@ func (l *Listener) Leave() {
 }
 
 // Close ends it.
-func (l *Listener) Close() (err error) {
-	l.close.Do(func() {
+func (l *listener) Close() (err error) {
+	l.closing.Do(func() {
 		select {
 		case <-l.left:
 		default:
@@ -96,14 +96,14 @@ func (l *Listener) Close() (err error) {
 }
 
 // keepPath says whether the file of a UNIX socket stays when this process closes the socket.
-func (l *Listener) keepPath(keep bool) {
+func (l *listener) keepPath(keep bool) {
 	if u, ok := l.l.(*net.UnixListener); ok {
 		u.SetUnlinkOnClose(!keep)
 	}
 }
 
 // file is the socket for another process; nil: it is closed, or cannot be passed on.
-func (l *Listener) file() *os.File {
+func (l *listener) file() *os.File {
 	filer, ok := l.l.(interface{ File() (*os.File, error) })
 	if !ok {
 		return nil
@@ -116,7 +116,7 @@ func (l *Listener) file() *os.File {
 }
 
 // inherited are the sockets that the process which has started this one has passed on, and that
-// Listen has not given out yet. The first call takes them.
+// listen has not given out yet. The first call takes them.
 func inherited() (all []passed) {
 	text := os.Getenv(passedVariable)
 	raw := strings.HasPrefix(text, "[")
@@ -160,7 +160,7 @@ func dropInherited() {
 // passOn adds the sockets to a command, and gives those that are to be closed when it has started.
 func (s *Successor) passOn() (files []*os.File) {
 	var all []passed
-	for _, l := range s.Listeners {
+	for _, l := range s.listeners {
 		if f := l.file(); f != nil {
 			all = append(all, passed{firstExtra + len(s.Cmd.ExtraFiles), l.network, l.address})
 			s.Cmd.ExtraFiles, files = append(s.Cmd.ExtraFiles, f), append(files, f)

@@ -111,11 +111,15 @@ func counter(name string) {
 		},
 		Handover: func(context.Context) ([]byte, error) { return fmt.Append(nil, total), nil },
 	}}
+	u.Control, u.TakeOver = os.Getenv(role+"_CONTROL"), os.Getenv(role+"_TAKE") != ""
+	if why := os.Getenv(role + "_BUSY"); why != "" {
+		u.Allow = func() error { return errors.New(why) }
+	}
 	if program := os.Getenv(role + "_NEXT"); program != "" {
 		u.Command = []string{program}
 	}
 	if addr := os.Getenv(stepsVariable); addr != "" {
-		u.OnReached(func(step string) { director.Reached(addr, step) })
+		u.Reached = func(step string) { director.Reached(addr, step) }
 	}
 	ctx := context.Background()
 	n, err := u.Start(ctx)

@@ -26,12 +26,12 @@ const Variable = "CNODE_UPGRADE_FD"
 type Successor struct {
 	// Cmd is what is started; its Wait is the Successor's affair.
 	Cmd *exec.Cmd
-	// OnMain, if not nil, is called by Follow when the service manager takes the successor for the
-	// main process.
-	OnMain func()
-	// Listeners go on in the successor, where Listen finds them.
-	Listeners []*Listener
 
+	// onMain, if not nil, is called by Follow when the service manager takes the successor for the
+	// main process.
+	onMain func()
+	// listeners go on in the successor, where listen finds them.
+	listeners []*listener
 	// sibling: it is no child of this process, but of this one's parent.
 	sibling bool
 }
@@ -123,8 +123,8 @@ func (s *Successor) Follow(ctx context.Context, ends ...os.Signal) (err error) {
 	if s.sibling {
 		err = makeMain(s.Cmd.Process.Pid)
 	}
-	if s.OnMain != nil {
-		s.OnMain()
+	if s.onMain != nil {
+		s.onMain()
 	}
 	select {
 	case <-ctx.Done():

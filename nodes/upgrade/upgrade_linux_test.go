@@ -38,6 +38,7 @@ const service = "counter@127.0.0.1"
 type run struct {
 	t     *testing.T
 	cmd   *exec.Cmd
+	out   *os.File    // of its processes
 	lines chan string // what its processes say
 	n     *nodes.Node
 	c     *nodes.Conn
@@ -53,7 +54,7 @@ func begin(t *testing.T, env ...string) *run {
 	require.NoError(t, err)
 	r.cmd.Stdout, r.cmd.Stderr = write, os.Stderr
 	require.NoError(t, r.cmd.Start())
-	require.NoError(t, write.Close())
+	r.out = write
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
@@ -69,6 +70,7 @@ func begin(t *testing.T, env ...string) *run {
 	r.hears("ready " + service)
 	r.connect(port)
 	t.Cleanup(func() {
+		_ = write.Close()
 		if r.c.Err() == nil {
 			_ = syscall.Kill(r.pid(), syscall.SIGTERM)
 		}
@@ -94,6 +96,16 @@ func connected(t *testing.T, mapper string) (*nodes.Node, *nodes.Conn) {
 func (r *run) connect(port int) {
 	r.t.Helper()
 	r.n, r.c = connected(r.t, fmt.Sprint(port))
+}
+
+// again starts the program another time, with the same output.
+func (r *run) again(env ...string) (pid int) {
+	r.t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env, cmd.Stdout, cmd.Stderr = append(slices.Clone(r.cmd.Env), env...), r.out, os.Stderr
+	require.NoError(r.t, cmd.Start())
+	go cmd.Wait() // how it ends is not this test's affair
+	return cmd.Process.Pid
 }
 
 // hears waits for a line that begins so.

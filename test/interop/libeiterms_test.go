@@ -185,14 +185,14 @@ func TestLibeiBitstrings(t *testing.T) {
 func TestLibeiTraces(t *testing.T) {
 	c := startTerms(t)
 	token := ei.Trace{Flags: 3, Label: ei.Int(1 << 30), Serial: -1 << 28, From: ei.Pid{Node: "a@b", ID: 1, Creation: 2}, Prev: 7}
-	data, err := ei.AppendTrace(nil, token)
+	data, err := token.AppendTerm(nil)
 	require.NoError(t, err)
 	again, ok := c.ask('t', data)
 	require.True(t, ok)
 	require.Equal(t, again, string(data))
 	cur := ei.NewCursor([]byte(again))
-	got, err := cur.Trace()
-	require.NoError(t, err)
+	var got ei.Trace
+	require.NoError(t, got.ReadTerm(&cur))
 	require.Equal(t, token, got)
 	require.Zero(t, cur.Len())
 }

@@ -217,7 +217,7 @@ func TestErlangPrintsWhy(t *testing.T) {
 			{`quot, [1]`, "undefined function shop:quot/1\n  in function  shop:quot/1 (did you mean shop:quote/1?"},
 			{`quote, [1, 2]`, "undefined function shop:quote/2\n  in function  shop:quote/2 (did you mean shop:quote/1?"},
 			{`set, [[{timout, 1}]]`, `argument 1: ei: settings: atom timout: unknown key`},
-			{`channel, []`, "a Go value of type chan int is no term"},
+			{`channel, []`, "chan int: a Go value of this type is no term"},
 			{`channel, []`, "in function  shop:channel/0"},
 		} {
 			text := `begin try erpc:call(N, shop, ` + tt.call + `) catch error:{exception, R, S} ->

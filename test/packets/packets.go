@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cnode-go/cnode/internal/queue"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -26,7 +27,7 @@ func Over(tr transport.Transport, frameHeader int) transport.Transport {
 type Socket struct {
 	l       *transport.Listener
 	s       *transport.Stream
-	q       *transport.Queue
+	q       queue.Queue
 	in, out turn
 	bytes   bool        // it keeps no packets any more
 	halved  atomic.Bool // CloseWrite has been called
@@ -55,7 +56,7 @@ func Callbacks(tr transport.Transport, frameHeader int) transport.Callbacks[*Soc
 			if err != nil {
 				return nil, nil, over(err)
 			}
-			return &Socket{s: s, q: transport.NewQueue(s, nil)}, s.RemoteAddr(), nil
+			return &Socket{s: s, q: s.Posts(nil)}, s.RemoteAddr(), nil
 		},
 		Connect: func(c *Socket, addr transport.Addr, tmo time.Duration) (err error) {
 			ctx, done := c.out.begin(tmo)
@@ -63,7 +64,7 @@ func Callbacks(tr transport.Transport, frameHeader int) transport.Callbacks[*Soc
 			if c.s, err = tr.Connect(ctx, addr); err != nil {
 				return over(err)
 			}
-			c.q = transport.NewQueue(c.s, nil)
+			c.q = c.s.Posts(nil)
 			return nil
 		},
 		Read:                      (*Socket).read,

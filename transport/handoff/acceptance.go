@@ -9,6 +9,10 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"github.com/cnode-go/cnode/internal/handoffpoint"
+	"github.com/cnode-go/cnode/transport/handoff/internal/fault"
+	"github.com/cnode-go/cnode/transport/handoff/internal/system"
 )
 
 // An Acceptance is the new owner's side of a hand-off. Fields must not be changed once it is in
@@ -26,9 +30,6 @@ type Acceptance struct {
 	Stage func(ctx context.Context, state []byte, descriptors []int) (Staged, error)
 	// Deadlines bound the steps.
 	Deadlines Deadlines
-	// Reached is called at each point that is passed, on the goroutine of Take: for logs and tests.
-	// Optional.
-	Reached func(Point)
 }
 
 // A Staged is what Stage has made ready. Exactly one of its methods is called: Start once this
@@ -54,7 +55,7 @@ type Taken struct {
 // not, the error says why, and this process owns nothing. Once this process is the owner, the end
 // of ctx changes nothing. Take does not close the channel.
 func (a *Acceptance) Take(ctx context.Context, ch *Channel) (Taken, error) {
-	t := &taking{exchange: exchange{ch: ch, side: NewOwner, reached: a.Reached, d: a.Deadlines.complete()}, a: a}
+	t := &taking{exchange: exchange{ch: ch, side: NewOwner, reached: handoffpoint.Of(ctx), d: a.Deadlines.complete()}, a: a}
 	err := t.take(ctx)
 	if !t.owns {
 		clear(t.state)
@@ -77,32 +78,32 @@ func (t *taking) take(ctx context.Context) error {
 	if t.a.Stage == nil { // fail before the old owner stops anything
 		return t.fail(StepHello, errors.New("mandatory field Acceptance.Stage is nil"))
 	}
-	t.pass(HeirConnected)
+	t.pass(handoffpoint.HeirConnected)
 	if err := t.hello(ctx); err != nil {
 		return t.fail(StepHello, err)
 	}
-	t.pass(HeirGreeted)
+	t.pass(handoffpoint.HeirGreeted)
 	if err := t.static(ctx); err != nil {
 		return t.fail(StepStatic, err)
 	}
-	t.pass(HeirPrepared)
+	t.pass(handoffpoint.HeirPrepared)
 	staged, token, step, err := t.stage(ctx)
 	if err != nil {
 		return t.fail(step, err)
 	}
-	t.pass(HeirStaged)
+	t.pass(handoffpoint.HeirStaged)
 	if err := t.wait(ctx, token); err != nil {
 		return t.fail(StepCommit, errors.Join(err, token.Close(), staged.Discard()))
 	}
 	t.owns = true
-	t.pass(HeirOwns)
+	t.pass(handoffpoint.HeirOwns)
 	_ = token.Close()
 	ctx = context.WithoutCancel(ctx) // there is no way back, and the old owner waits for kindDone
 	if err := t.start(ctx, staged); err != nil {
 		told := appendRefusal(nil, StepTake, err)
 		return errors.Join(t.fail(StepTake, err), t.part(ctx, told))
 	}
-	t.pass(HeirStarted)
+	t.pass(handoffpoint.HeirStarted)
 	return t.part(ctx, nil)
 }
 
@@ -121,7 +122,7 @@ func (t *taking) hello(ctx context.Context) error {
 	if ours.StateBytes <= 0 {
 		ours.StateBytes = DefaultMaxState
 	}
-	if memoryFiles {
+	if system.MemoryFiles {
 		ours.Know = append(slices.Clone(ours.Know), featureMemoryFile)
 	}
 	t.terms = ours
@@ -150,7 +151,7 @@ func (t *taking) hello(ctx context.Context) error {
 func (t *taking) static(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, t.d.Static)
 	defer cancel()
-	p, err := t.gather(ctx, kindStatic, t.terms.StateBytes, HeirStaticHalf)
+	p, err := t.gather(ctx, kindStatic, t.terms.StateBytes, handoffpoint.HeirStaticHalf)
 	if err != nil {
 		return err
 	}
@@ -177,7 +178,7 @@ func (t *taking) stage(ctx context.Context) (_ Staged, token *os.File, step Step
 	if token, err = tokenReader(pipe); err != nil {
 		return nil, nil, StepOffer, err
 	}
-	t.pass(HeirOffered)
+	t.pass(handoffpoint.HeirOffered)
 	staging, cancel := context.WithTimeout(ctx, t.d.Stage)
 	defer cancel()
 	fds := set.StealAll()
@@ -218,7 +219,7 @@ func (t *taking) offered(ctx context.Context, set *FDSet) (pipe *FDSet, step Ste
 		switch m.kind {
 		case kindDescriptors:
 			if set.Len() == m.count {
-				t.pass(HeirDescriptorsHalf)
+				t.pass(handoffpoint.HeirDescriptorsHalf)
 			}
 			if err := t.send(offering, kindReceived, appendCounts(nil, set.Len(), 0)); err != nil {
 				return nil, StepOffer, err
@@ -227,22 +228,22 @@ func (t *taking) offered(ctx context.Context, set *FDSet) (pipe *FDSet, step Ste
 		case kindStateFile:
 			t.state, err = sealedState(beside, m.total, t.terms.StateBytes)
 		case kindState:
-			t.pass(HeirDescriptorsAll)
-			t.state, err = t.gatherFrom(offering, m, kindState, t.terms.StateBytes, HeirStateHalf)
+			t.pass(handoffpoint.HeirDescriptorsAll)
+			t.state, err = t.gatherFrom(offering, m, kindState, t.terms.StateBytes, handoffpoint.HeirStateHalf)
 		default:
-			err = malformed("message %d in place of the state", m.kind)
+			err = fault.Malformed("message %d in place of the state", m.kind)
 		}
 		if err != nil {
 			return nil, StepOffer, err
 		}
 		break
 	}
-	t.pass(HeirStateAll)
+	t.pass(handoffpoint.HeirStateAll)
 	if m, err = t.next(offering, set, beside); err == nil && m.kind != kindOffer {
-		err = malformed("message %d in place of the offer", m.kind)
+		err = fault.Malformed("message %d in place of the offer", m.kind)
 	}
 	if err == nil && (m.first != set.Len() || m.total != len(t.state)) {
-		err = malformed("an offer of %d descriptors and %d bytes, of which %d and %d came", m.first, m.total, set.Len(), len(t.state))
+		err = fault.Malformed("an offer of %d descriptors and %d bytes, of which %d and %d came", m.first, m.total, set.Len(), len(t.state))
 	}
 	return beside, StepOffer, err
 }
@@ -258,11 +259,11 @@ func (t *taking) next(ctx context.Context, set, beside *FDSet) (m offerMessage, 
 	if m, err = parseOffer(packet); err == nil {
 		switch {
 		case m.kind == kindDescriptors && (m.count != came.Len() || m.first != set.Len() || m.count == 0):
-			err = malformed("%d descriptors from %d on were announced, and %d came, after %d", m.count, m.first, came.Len(), set.Len())
+			err = fault.Malformed("%d descriptors from %d on were announced, and %d came, after %d", m.count, m.first, came.Len(), set.Len())
 		case m.kind == kindDescriptors && set.Len()+came.Len() > t.terms.Descriptors:
 			err = fmt.Errorf("%w: more than %d descriptors", ErrLimit, t.terms.Descriptors)
 		case m.kind != kindDescriptors && came.Len() != m.attached():
-			err = malformed("%d descriptors with a message that has %d", came.Len(), m.attached())
+			err = fault.Malformed("%d descriptors with a message that has %d", came.Len(), m.attached())
 		}
 	}
 	if err != nil {
@@ -278,7 +279,7 @@ func (t *taking) next(ctx context.Context, set, beside *FDSet) (m offerMessage, 
 
 // wait waits for the token. Reading it is what makes this process the owner.
 func (t *taking) wait(ctx context.Context, token *os.File) error {
-	t.pass(HeirWaits)
+	t.pass(handoffpoint.HeirWaits)
 	defer context.AfterFunc(ctx, func() { _ = token.SetReadDeadline(time.Unix(1, 0)) })()
 	if err := token.SetReadDeadline(time.Now().Add(t.d.Take)); err != nil {
 		return err
@@ -319,11 +320,11 @@ func (t *taking) part(ctx context.Context, said []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, t.d.Goodbye)
 	defer cancel()
 	err := t.send(ctx, kindDone, said)
-	t.pass(HeirSaid)
+	t.pass(handoffpoint.HeirSaid)
 	if err == nil {
 		_, err = t.receive(ctx, kindGoodbye)
 	}
-	t.pass(HeirParted)
+	t.pass(handoffpoint.HeirParted)
 	if err != nil {
 		return t.fail(StepRelease, err)
 	}

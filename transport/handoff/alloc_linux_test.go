@@ -8,6 +8,8 @@ import (
 	"github.com/cnode-go/cnode/test/race"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
 )
 
 // Sending and receiving allocate nothing, whether or not there are descriptors.
@@ -17,7 +19,7 @@ func TestMessageAllocations(t *testing.T) {
 	for name, kind := range kinds {
 		t.Run(name, func(t *testing.T) {
 			a, b := connPair(t, kind)
-			f := file(t, "f")
+			f := fdtest.File(t, "f")
 			p := make([]byte, 64)
 			var set FDSet
 			require.Zero(t, testing.AllocsPerRun(200, func() {
@@ -44,7 +46,7 @@ func TestBatchAllocations(t *testing.T) {
 	race.Allocates(t)
 	ctx := context.Background()
 	a, b := connPair(t, unix.SOCK_SEQPACKET)
-	f := file(t, "f")
+	f := fdtest.File(t, "f")
 	sent, got := numbered(20), rooms(20, 5, 1)
 	for i := range sent {
 		sent[i].FDs = []int{f}
@@ -96,19 +98,4 @@ func TestWaitingAllocations(t *testing.T) {
 		require.NoError(t, a.Send(ctx, much))
 		require.NoError(t, <-over)
 	}))
-}
-
-// A session allocates its two addresses.
-func TestSessionAllocations(t *testing.T) {
-	race.Allocates(t)
-	f, r := sessions(t, nil)
-	fd, h := v4(t)
-	var s Session
-	ctx := context.Background()
-	data := make([]byte, 1000)
-	require.LessOrEqual(t, testing.AllocsPerRun(100, func() {
-		require.NoError(t, f.Push(fd, h, data))
-		require.NoError(t, r.Receive(ctx, &s))
-	}), 2.0)
-	require.NoError(t, s.Close())
 }

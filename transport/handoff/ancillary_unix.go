@@ -90,20 +90,3 @@ func parseAncillary(fds []int, control []byte) ([]int, parsed) {
 	}
 	return fds, p
 }
-
-// arrived moves descriptors that have just been received and are 0, 1 or 2 to higher numbers. It
-// returns the descriptors that are open, also with an error.
-func arrived(fds []int) ([]int, error) {
-	for i, fd := range fds {
-		if fd > 2 {
-			continue
-		}
-		high, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
-		if err != nil {
-			return fds, err
-		}
-		fds[i] = high
-		_ = unix.Close(fd) // the file stays open as high
-	}
-	return fds, nil
-}

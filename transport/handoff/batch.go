@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"syscall"
+
+	"github.com/cnode-go/cnode/transport/handoff/internal/fault"
 )
 
 // A Packet is one message of a batch. Receiving changes N, Err, and what P and Set hold, so that
@@ -95,7 +97,7 @@ func (c *Conn) ReceiveBatch(ctx context.Context, packets []Packet) (n int, err e
 		err = c.receiving.Join(ctx)
 	}
 	if err != nil {
-		return 0, failed("receive", c.peer, err)
+		return 0, fault.Failed("receive", c.peer, err)
 	}
 	defer c.receiving.Pass()
 	n, none, err := c.receiveMany(packets)

@@ -4,6 +4,7 @@ import (
 	"syscall"
 	"unsafe"
 
+	"github.com/cnode-go/cnode/transport/handoff/internal/fault"
 	"golang.org/x/sys/unix"
 )
 
@@ -133,7 +134,7 @@ func (c *Conn) receiveMany(packets []Packet) (n int, none bool, err error) {
 		return 0, false, nil
 	case errno != 0:
 		// nothing came: c.in still holds an earlier message
-		return 0, false, failed("receive", c.peer, errno)
+		return 0, false, fault.Failed("receive", c.peer, errno)
 	}
 	last := c.lastCome(b, came)
 	i := &c.in

@@ -9,26 +9,28 @@ import (
 	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
 )
 
 // If descriptor numbers run out in the middle of a batch, only the packets whose descriptors got
 // none are lost.
 func TestReceiveBatchWithoutNumbers(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	a, b := connPair(t, unix.SOCK_SEQPACKET)
-	f := file(t, "f")
+	f := fdtest.File(t, "f")
 	sent := numbered(5)
 	for i := range sent {
 		sent[i].FDs = []int{f}
 	}
 	sent[4].FDs = nil
-	n, err := a.SendBatch(soon(t), sent)
+	n, err := a.SendBatch(fdtest.Soon(t), sent)
 	require.NoError(t, err)
 	require.Equal(t, len(sent), n)
 
 	enough := few(t, f, 2)
 	got := rooms(8, 5, 1)
-	n, err = b.ReceiveBatch(soon(t), got)
+	n, err = b.ReceiveBatch(fdtest.Soon(t), got)
 	enough()
 	require.NoError(t, err)
 	require.Equal(t, len(sent), n)
@@ -74,8 +76,8 @@ func dupHigh(fd int) (int, error) { return unix.FcntlInt(uintptr(fd), unix.F_DUP
 // A descriptor that arrives with a number below 3, when no other number is free, is lost like one
 // for which there was no number at all.
 func TestNoNumberFrom3On(t *testing.T) {
-	noLeak(t)
-	enough := few(t, file(t, "f"), 0)
+	fdtest.NoLeak(t)
+	enough := few(t, fdtest.File(t, "f"), 0)
 	var i incoming
 	err := i.settle(1, unix.UnixRights(0), 0, false)
 	enough()
@@ -86,19 +88,19 @@ func TestNoNumberFrom3On(t *testing.T) {
 
 // An error of the socket does not affect descriptors that were received before, and have an owner.
 func TestErrorLeavesEarlierDescriptors(t *testing.T) {
-	noLeak(t)
-	x, y := rawPair(t, unix.SOCK_DGRAM)
-	b := conn(t, unixConn(t, y))
+	fdtest.NoLeak(t)
+	x, y := fdtest.RawPair(t, unix.SOCK_DGRAM)
+	b := conn(t, fdtest.UnixConn(t, y))
 	defer unix.Close(x)
-	f := file(t, "f")
+	f := fdtest.File(t, "f")
 	for range 2 {
 		require.NoError(t, unix.Sendmsg(x, []byte("x"), unix.UnixRights(f), nil, 0))
 	}
 	got := rooms(3, 4, 1)
-	n, err := b.ReceiveBatch(soon(t), got)
+	n, err := b.ReceiveBatch(fdtest.Soon(t), got)
 	require.NoError(t, err)
 	require.Equal(t, 2, n)
-	require.NoError(t, b.Send(soon(t), []byte("unread")))
+	require.NoError(t, b.Send(fdtest.Soon(t), []byte("unread")))
 	// AF_UNSPEC: a socket that disconnects with datagrams unread resets its peer
 	var nowhere [2]byte
 	_, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(x), uintptr(unsafe.Pointer(&nowhere)), 2)
@@ -108,26 +110,26 @@ func TestErrorLeavesEarlierDescriptors(t *testing.T) {
 	for _, p := range got[:2] {
 		fd, err := p.Set.FD(0)
 		require.NoError(t, err)
-		require.False(t, isClosed(fd), "descriptor %d was closed behind its owner's back", fd)
+		require.False(t, fdtest.IsClosed(fd), "descriptor %d was closed behind its owner's back", fd)
 		require.NoError(t, p.Set.Close())
 	}
 }
 
 // An empty packet with others behind it is received as a packet, and hides none of the others.
 func TestBatchWithEmptyPackets(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	for _, list := range [][]string{{"", "x"}, {"a", "", "x"}, {"", "", "x"}} {
 		a, b := connPair(t, unix.SOCK_SEQPACKET)
-		f := file(t, "f")
+		f := fdtest.File(t, "f")
 		sent := make([]Packet, len(list))
 		for i, text := range list {
 			sent[i].P = []byte(text)
 		}
 		sent[len(list)-1].FDs = []int{f}
-		_, err := a.SendBatch(soon(t), sent)
+		_, err := a.SendBatch(fdtest.Soon(t), sent)
 		require.NoError(t, err)
 		got := rooms(8, 5, 1)
-		n, err := b.ReceiveBatch(soon(t), got)
+		n, err := b.ReceiveBatch(fdtest.Soon(t), got)
 		require.NoError(t, err)
 		require.Equal(t, 1, got[len(list)-1].Set.Len())
 		require.Equal(t, list, texts(t, got[:n]))

@@ -23,6 +23,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
 	"github.com/cnode-go/cnode/transport/internal/await"
 )
 
@@ -59,10 +60,10 @@ func texts(t testing.TB, packets []Packet) (all []string) {
 func TestBatch(t *testing.T) {
 	for name, kind := range packetKinds {
 		t.Run(name, func(t *testing.T) {
-			noLeak(t)
+			fdtest.NoLeak(t)
 			a, b := connPair(t, kind)
-			ctx := soon(t)
-			files := []int{file(t, "zero"), file(t, "one"), file(t, "two")}
+			ctx := fdtest.Soon(t)
+			files := []int{fdtest.File(t, "zero"), fdtest.File(t, "one"), fdtest.File(t, "two")}
 			sent := numbered(40)
 			for i := range sent {
 				sent[i].FDs = files[:i%4]
@@ -91,7 +92,7 @@ func TestBatch(t *testing.T) {
 				fds := p.Set.FDs()
 				require.Len(t, fds, i%4, "packet %d", i)
 				for j, fd := range fds {
-					require.Equal(t, []string{"zero", "one", "two"}[j], content(t, fd))
+					require.Equal(t, []string{"zero", "one", "two"}[j], fdtest.Content(t, fd))
 					flags, err := fcntl(fd, unix.F_GETFD)
 					require.NoError(t, err)
 					require.Equal(t, unix.FD_CLOEXEC, flags, "close-on-exec")
@@ -106,16 +107,16 @@ func TestBatch(t *testing.T) {
 func TestReceiveBatchTakesWhatIsThere(t *testing.T) {
 	for name, kind := range packetKinds {
 		t.Run(name, func(t *testing.T) {
-			noLeak(t)
+			fdtest.NoLeak(t)
 			a, b := connPair(t, kind)
 			got := rooms(8, 5, 0)
 			for _, many := range []int{1, 2, 3, 8} {
-				n, err := a.SendBatch(soon(t), numbered(many))
+				n, err := a.SendBatch(fdtest.Soon(t), numbered(many))
 				require.NoError(t, err)
 				require.Equal(t, many, n)
 				var all []string
 				for len(all) < many { // on other systems than Linux they come one by one
-					n, err := b.ReceiveBatch(soon(t), got)
+					n, err := b.ReceiveBatch(fdtest.Soon(t), got)
 					require.NoError(t, err)
 					all = append(all, texts(t, got[:n])...)
 				}
@@ -131,7 +132,7 @@ func TestReceiveBatchTakesWhatIsThere(t *testing.T) {
 func TestReceiveBatchWaits(t *testing.T) {
 	for name, kind := range packetKinds {
 		t.Run(name, func(t *testing.T) {
-			noLeak(t)
+			fdtest.NoLeak(t)
 			a, b := connPair(t, kind)
 			type outcome struct {
 				all []string
@@ -143,7 +144,7 @@ func TestReceiveBatchWaits(t *testing.T) {
 				for len(o.all) < 3 && o.err == nil {
 					var n int
 					got := rooms(8, 5, 0)
-					n, o.err = b.ReceiveBatch(soon(t), got)
+					n, o.err = b.ReceiveBatch(fdtest.Soon(t), got)
 					for _, p := range got[:n] {
 						o.all = append(o.all, string(p.P[:p.N]))
 					}
@@ -151,7 +152,7 @@ func TestReceiveBatchWaits(t *testing.T) {
 				over <- o
 			}()
 			require.Eventually(t, func() bool { return b.receiving.Callers() > 0 }, expect.Limit, time.Millisecond)
-			_, err := a.SendBatch(soon(t), numbered(3))
+			_, err := a.SendBatch(fdtest.Soon(t), numbered(3))
 			require.NoError(t, err)
 			require.Equal(t, outcome{all: []string{"aa", "ab", "ac"}}, <-over)
 		})
@@ -174,9 +175,9 @@ func TestSendBatchStopsAtBadPacket(t *testing.T) {
 		} {
 			for _, at := range []int{0, 1, 5, 20} {
 				t.Run(fmt.Sprintf("%s, %s at %d", kindName, name, at), func(t *testing.T) {
-					noLeak(t)
+					fdtest.NoLeak(t)
 					a, b := connPair(t, kind)
-					ctx := soon(t)
+					ctx := fdtest.Soon(t)
 					var all []string
 					over := make(chan struct{})
 					go func() {
@@ -214,17 +215,17 @@ func TestSendBatchStopsAtBadPacket(t *testing.T) {
 func TestReceiveBatchLosesSinglePackets(t *testing.T) {
 	for name, kind := range packetKinds {
 		t.Run(name, func(t *testing.T) {
-			noLeak(t)
-			one, other := pair(t, kind)
+			fdtest.NoLeak(t)
+			one, other := fdtest.Pair(t, kind)
 			b := conn(t, other)
-			ctx := soon(t)
-			f := file(t, "f")
+			ctx := fdtest.Soon(t)
+			f := fdtest.File(t, "f")
 			rights := unix.UnixRights
-			sendRaw(t, one, []byte("first"), rights(f))
-			sendRaw(t, one, []byte("too long"), rights(f))
-			sendRaw(t, one, []byte("many"), rights(f, f, f))
-			sendRaw(t, one, []byte("none"), nil)
-			sendRaw(t, one, []byte("last"), rights(f))
+			fdtest.SendRaw(t, one, []byte("first"), rights(f))
+			fdtest.SendRaw(t, one, []byte("too long"), rights(f))
+			fdtest.SendRaw(t, one, []byte("many"), rights(f, f, f))
+			fdtest.SendRaw(t, one, []byte("none"), nil)
+			fdtest.SendRaw(t, one, []byte("last"), rights(f))
 			got := rooms(5, 5, 1)
 			for n := 0; n < 5; {
 				k, err := b.ReceiveBatch(ctx, got[n:])
@@ -248,9 +249,9 @@ func TestReceiveBatchLosesSinglePackets(t *testing.T) {
 
 // The same for a packet that the batch had to wait for.
 func TestReceiveBatchLosesFirstPacket(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	a, b := connPair(t, unix.SOCK_SEQPACKET)
-	ctx := soon(t)
+	ctx := fdtest.Soon(t)
 	over := make(chan error, 1)
 	got := rooms(1, 3, 0)
 	got[0].Err = io.ErrNoProgress // left over from an earlier use
@@ -261,7 +262,7 @@ func TestReceiveBatchLosesFirstPacket(t *testing.T) {
 		}
 		over <- err
 	}()
-	require.NoError(t, a.Send(ctx, []byte("long"), file(t, "f")))
+	require.NoError(t, a.Send(ctx, []byte("long"), fdtest.File(t, "f")))
 	require.NoError(t, <-over)
 	require.ErrorIs(t, got[0].Err, ErrDescriptorsLost)
 	require.NoError(t, a.Send(ctx, []byte("abc")))
@@ -276,27 +277,27 @@ func TestReceiveBatchEnd(t *testing.T) {
 		for _, many := range []int{0, 1, 3, 16, 20} {
 			for _, at := range []int{1, 4, 30} {
 				t.Run(fmt.Sprintf("reset %v, %d packets, %d at a time", reset, many, at), func(t *testing.T) {
-					noLeak(t)
+					fdtest.NoLeak(t)
 					a, b := connPair(t, unix.SOCK_SEQPACKET)
 					want := error(io.EOF)
 					if reset {
 						want = syscall.ECONNRESET
-						require.NoError(t, b.Send(soon(t), []byte("unread")))
+						require.NoError(t, b.Send(fdtest.Soon(t), []byte("unread")))
 					}
-					n, err := a.SendBatch(soon(t), numbered(many))
+					n, err := a.SendBatch(fdtest.Soon(t), numbered(many))
 					require.NoError(t, err)
 					require.Equal(t, many, n)
 					require.NoError(t, a.Close())
 					var all []string
 					for err == nil {
 						got := rooms(at, 5, 1)
-						n, err = b.ReceiveBatch(soon(t), got)
+						n, err = b.ReceiveBatch(fdtest.Soon(t), got)
 						all = append(all, texts(t, got[:n])...)
 					}
 					require.Len(t, all, many)
 					for range 2 {
 						require.ErrorIs(t, err, want)
-						n, err = b.ReceiveBatch(soon(t), rooms(at, 5, 1))
+						n, err = b.ReceiveBatch(fdtest.Soon(t), rooms(at, 5, 1))
 						require.Zero(t, n)
 					}
 				})
@@ -307,22 +308,22 @@ func TestReceiveBatchEnd(t *testing.T) {
 
 // Empty packets are packets where the sender's credentials tell them from the end.
 func TestBatchOfEmptyPackets(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	a, b := connPair(t, unix.SOCK_SEQPACKET)
 	if err := b.ReceiveCredentials(true); errors.Is(err, errors.ErrUnsupported) {
 		t.Skip("no credentials with packets on this system")
 	}
-	n, err := a.SendBatch(soon(t), make([]Packet, 5))
+	n, err := a.SendBatch(fdtest.Soon(t), make([]Packet, 5))
 	require.NoError(t, err)
 	require.Equal(t, 5, n)
 	require.NoError(t, a.Close())
 	for n := 0; n < 5; {
-		k, err := b.ReceiveBatch(soon(t), rooms(8, 5, 1))
+		k, err := b.ReceiveBatch(fdtest.Soon(t), rooms(8, 5, 1))
 		require.NoError(t, err)
 		n += k
 		require.LessOrEqual(t, n, 5)
 	}
-	_, err = b.ReceiveBatch(soon(t), rooms(8, 5, 1))
+	_, err = b.ReceiveBatch(fdtest.Soon(t), rooms(8, 5, 1))
 	require.Equal(t, io.EOF, err)
 }
 
@@ -331,14 +332,14 @@ func TestBatchOfEmptyPackets(t *testing.T) {
 func TestSendBatchToFullPeer(t *testing.T) {
 	for name, kind := range packetKinds {
 		t.Run(name, func(t *testing.T) {
-			noLeak(t)
+			fdtest.NoLeak(t)
 			a, b := connPair(t, kind)
 			packets := make([]Packet, 3000)
 			for i := range packets {
 				packets[i].P = fmt.Appendf(nil, "%04d", i)
 			}
 			out := 0
-			for name, impatience := range impatient(t) {
+			for name, impatience := range fdtest.Impatient(t) {
 				ctx, want := impatience()
 				n, err := a.SendBatch(ctx, packets[out:])
 				require.ErrorIs(t, err, want, name)
@@ -348,7 +349,7 @@ func TestSendBatchToFullPeer(t *testing.T) {
 			require.Less(t, out, len(packets))
 			over := make(chan error, 1)
 			go func() {
-				n, err := a.SendBatch(soon(t), packets[out:])
+				n, err := a.SendBatch(fdtest.Soon(t), packets[out:])
 				if err == nil && out+n != len(packets) {
 					err = fmt.Errorf("%d and %d of %d", out, n, len(packets))
 				}
@@ -357,7 +358,7 @@ func TestSendBatchToFullPeer(t *testing.T) {
 			n := 0
 			for n < len(packets) {
 				got := rooms(20, 5, 0)
-				k, err := b.ReceiveBatch(soon(t), got)
+				k, err := b.ReceiveBatch(fdtest.Soon(t), got)
 				require.NoError(t, err)
 				for _, text := range texts(t, got[:k]) {
 					require.Equal(t, string(packets[n].P), text)
@@ -384,13 +385,13 @@ func (c *fleeting) Err() error {
 
 // A batch ends with its context, though there is room.
 func TestSendBatchEndsWithContext(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	a, b := connPair(t, unix.SOCK_SEQPACKET)
 	n, err := a.SendBatch(&fleeting{Context: context.Background()}, numbered(100))
 	require.ErrorIs(t, err, context.Canceled)
 	require.Less(t, n, 100)
 	for received := 0; received < n; {
-		k, err := b.ReceiveBatch(soon(t), rooms(100, 5, 0))
+		k, err := b.ReceiveBatch(fdtest.Soon(t), rooms(100, 5, 0))
 		require.NoError(t, err)
 		received += k
 		require.LessOrEqual(t, received, n, "no more is out than was told")
@@ -401,21 +402,21 @@ func TestSendBatchEndsWithContext(t *testing.T) {
 
 // A packet that another call sends while a batch waits for room goes out behind the whole batch.
 func TestBatchStaysTogether(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	a, b := connPair(t, unix.SOCK_SEQPACKET)
 	packets := numbered(700)
 	for range packets {
 		packets = append(packets, Packet{P: []byte("xy")})
 	}
 	over := make(chan error, 2)
-	go func() { _, err := a.SendBatch(soon(t), packets); over <- err }()
+	go func() { _, err := a.SendBatch(fdtest.Soon(t), packets); over <- err }()
 	require.Eventually(t, func() bool { return a.sending.Callers() > 0 }, expect.Limit, time.Millisecond)
-	go func() { over <- a.Send(soon(t), []byte("other")) }()
+	go func() { over <- a.Send(fdtest.Soon(t), []byte("other")) }()
 	require.Eventually(t, func() bool { return a.sending.Callers() > 1 }, expect.Limit, time.Millisecond)
 	var all []string
 	for len(all) <= len(packets) {
 		got := rooms(20, 5, 0)
-		n, err := b.ReceiveBatch(soon(t), got)
+		n, err := b.ReceiveBatch(fdtest.Soon(t), got)
 		require.NoError(t, err)
 		all = append(all, texts(t, got[:n])...)
 	}
@@ -426,18 +427,18 @@ func TestBatchStaysTogether(t *testing.T) {
 
 // Batches with too many bytes for one quick system call are sent in parts.
 func TestBatchOfLongPackets(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	a, b := connPair(t, unix.SOCK_SEQPACKET)
 	packets := make([]Packet, 12)
 	for i := range packets {
 		packets[i].P = bytes.Repeat([]byte{byte(i)}, 90_000)
 	}
 	over := make(chan error, 1)
-	go func() { _, err := a.SendBatch(soon(t), packets); over <- err }()
+	go func() { _, err := a.SendBatch(fdtest.Soon(t), packets); over <- err }()
 	got := rooms(len(packets), rawMax/2+1, 0)
 	got[3].P = make([]byte, rawMax+1)
 	for n := 0; n < len(packets); {
-		k, err := b.ReceiveBatch(soon(t), got[n:])
+		k, err := b.ReceiveBatch(fdtest.Soon(t), got[n:])
 		require.NoError(t, err)
 		n += k
 	}
@@ -451,7 +452,7 @@ func TestBatchOfLongPackets(t *testing.T) {
 func TestCloseEndsBatches(t *testing.T) {
 	for name, kind := range packetKinds {
 		t.Run(name, func(t *testing.T) {
-			noLeak(t)
+			fdtest.NoLeak(t)
 			a, _ := connPair(t, kind)
 			sent, received := make(chan error, 1), make(chan error, 1)
 			go func() {
@@ -477,8 +478,8 @@ func TestCloseEndsBatches(t *testing.T) {
 }
 
 func TestBatchesThatAreRefused(t *testing.T) {
-	noLeak(t)
-	ctx := soon(t)
+	fdtest.NoLeak(t)
+	ctx := fdtest.Soon(t)
 	a, b := connPair(t, unix.SOCK_STREAM)
 	_, err := a.SendBatch(ctx, numbered(2))
 	require.ErrorIs(t, err, syscall.EINVAL)
@@ -516,8 +517,8 @@ func TestBatchesThatAreRefused(t *testing.T) {
 // Batches and single packets, of any sizes and with any descriptors, into buffers of any size: each
 // packet arrives whole, cut, or without its descriptors, exactly as if it were received alone.
 func TestBatchesByChance(t *testing.T) {
-	noLeak(t)
-	f := file(t, "f")
+	fdtest.NoLeak(t)
+	f := fdtest.File(t, "f")
 	rapid.Check(t, func(r *rapid.T) {
 		a, b := connPair(t, rapid.SampledFrom([]int{unix.SOCK_SEQPACKET, unix.SOCK_DGRAM}).Draw(r, "kind"))
 		defer a.Close()
@@ -534,9 +535,9 @@ func TestBatchesByChance(t *testing.T) {
 			for out, i := 0, 0; out < len(sent) && err == nil; i++ {
 				k := min(parts[i], len(sent)-out)
 				if k == 1 {
-					err = a.Send(soon(t), sent[out].P, sent[out].FDs...)
+					err = a.Send(fdtest.Soon(t), sent[out].P, sent[out].FDs...)
 				} else {
-					_, err = a.SendBatch(soon(t), sent[out:out+k])
+					_, err = a.SendBatch(fdtest.Soon(t), sent[out:out+k])
 				}
 				out += k
 			}
@@ -548,7 +549,7 @@ func TestBatchesByChance(t *testing.T) {
 				got[i].P = make([]byte, rapid.IntRange(1, 10).Draw(r, "room"))
 				got[i].Set, got[i].Room = new(FDSet), rapid.IntRange(0, 3).Draw(r, "descriptors")
 			}
-			k, err := b.ReceiveBatch(soon(t), got)
+			k, err := b.ReceiveBatch(fdtest.Soon(t), got)
 			if err != nil {
 				r.Fatal(err)
 			}

@@ -7,6 +7,9 @@ import (
 	"net"
 	"os"
 	"syscall"
+
+	"github.com/cnode-go/cnode/transport/handoff/internal/fault"
+	"github.com/cnode-go/cnode/transport/handoff/internal/sock"
 )
 
 // A Channel is the connection that the two sides of a hand-off speak over: sequenced packets
@@ -27,18 +30,18 @@ func newChannel(conn *net.UnixConn) (*Channel, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := sequenced(c.kind); err != nil {
-		return nil, failed("channel", c.peer, err)
+	if err := sock.Sequenced(c.kind); err != nil {
+		return nil, fault.Failed("channel", c.peer, err)
 	}
 	cred, err := PeerCred(conn)
 	if err == nil {
 		err = sameUser(cred)
 	}
 	if err == nil {
-		err = unwrapOp(c.tellEmpty())
+		err = fault.Cause(c.tellEmpty())
 	}
 	if err != nil {
-		return nil, failed("channel", c.peer, err)
+		return nil, fault.Failed("channel", c.peer, err)
 	}
 	ch := &Channel{conn: c, peer: cred, known: true, buf: make([]byte, packetLimit)}
 	// a pair that this process made: its other end is meant for a child
@@ -74,7 +77,7 @@ func FileChannel(f *os.File) (*Channel, error) {
 		return nil, errors.Join(err, conn.Close())
 	}
 	if err := f.Close(); err != nil {
-		return nil, failed("channel", ch.conn.peer, errors.Join(err, ch.Close()))
+		return nil, fault.Failed("channel", ch.conn.peer, errors.Join(err, ch.Close()))
 	}
 	// the process that made the pair may have passed its end on
 	if !ch.known || ch.peer.PID == os.Getppid() {
@@ -90,15 +93,15 @@ func FileChannel(f *os.File) (*Channel, error) {
 func ConnectControl(ctx context.Context, path string) (*Channel, error) {
 	addr, err := controlAddr(path)
 	if err != nil {
-		return nil, failed("connect", addr, err)
+		return nil, fault.Failed("connect", addr, err)
 	}
 	var c *net.UnixConn
 	err = shortened(path, func(short string) (err error) {
-		c, err = dialPackets(ctx, short)
+		c, err = sock.DialPackets(ctx, short)
 		return err
 	})
 	if err != nil {
-		return nil, failed("connect", addr, err)
+		return nil, fault.Failed("connect", addr, err)
 	}
 	ch, err := newChannel(c)
 	if err != nil {
@@ -144,14 +147,14 @@ func (ch *Channel) next(ctx context.Context, set *FDSet, room int) ([]byte, erro
 func (ch *Channel) Ask(ctx context.Context, words ...string) ([]string, error) {
 	x := exchange{ch: ch}
 	if err := x.send(ctx, kindAsk, appendWords(nil, words)); err != nil {
-		return nil, failed("ask", ch.conn.peer, err)
+		return nil, fault.Failed("ask", ch.conn.peer, err)
 	}
 	m, err := x.receive(ctx, kindAnswer)
 	if err != nil {
-		return nil, failed("ask", ch.conn.peer, err)
+		return nil, fault.Failed("ask", ch.conn.peer, err)
 	}
 	words, err = parseWords(m.body)
-	return words, failed("ask", ch.conn.peer, err)
+	return words, fault.Failed("ask", ch.conn.peer, err)
 }
 
 // Wait waits until the other end is closed: until the other process has ended, say. Packets that
@@ -166,7 +169,7 @@ func (ch *Channel) Wait(ctx context.Context) error {
 			return nil
 		case errors.Is(err, ErrTruncated) || errors.Is(err, ErrDescriptorsLost):
 		case err != nil:
-			return failed("wait for", ch.conn.peer, unwrapOp(err))
+			return fault.Failed("wait for", ch.conn.peer, fault.Cause(err))
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff/internal/fault"
 	"github.com/cnode-go/cnode/transport/internal/await"
 )
 
@@ -74,13 +75,21 @@ func NewConn(conn *net.UnixConn) (*Conn, error) {
 
 // borrow makes a Conn of a socket that stays with package net.
 func borrow(conn *net.UnixConn) (*Conn, error) {
+	c := new(Conn)
+	if err := c.borrow(conn); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *Conn) borrow(conn *net.UnixConn) error {
 	raw, err := conn.SyscallConn()
 	if err != nil {
-		return nil, failed("adopt", nil, err)
+		return fault.Failed("adopt", nil, err)
 	}
-	c := &Conn{conn: conn, raw: raw}
+	c.conn, c.raw = conn, raw
 	if c.kind, err = socketKind(raw); err != nil {
-		return nil, failed("adopt", nil, err)
+		return fault.Failed("adopt", nil, err)
 	}
 	c.credentials.Store(credentialsOn(raw))
 	if a := conn.RemoteAddr(); a != nil {
@@ -91,7 +100,7 @@ func borrow(conn *net.UnixConn) (*Conn, error) {
 	out.try, out.park, out.deadline = c.trySend, func() error { return raw.Write(out.try) }, conn.SetWriteDeadline
 	in.try, in.park, in.deadline = c.tryReceive, func() error { return raw.Read(in.try) }, conn.SetReadDeadline
 	out.held, in.held = []*await.Turns{&c.sending}, []*await.Turns{&c.receiving}
-	return c, nil
+	return nil
 }
 
 // Close closes the socket. Calls that wait return net.ErrClosed. A listener's path is not removed.
@@ -111,7 +120,7 @@ func (c *Conn) closeWrite() error {
 }
 
 // SyscallConn gives access to the socket's options.
-func (c *Conn) SyscallConn() (syscall.RawConn, error) { return c.raw, nil }
+func (c *Conn) SyscallConn() (syscall.RawConn, error) { return (*insider)(c), nil }
 
 // Packets tells whether the socket keeps the boundaries of messages: SOCK_SEQPACKET or SOCK_DGRAM.
 func (c *Conn) Packets() bool { return c.kind != syscall.SOCK_STREAM }
@@ -123,7 +132,7 @@ func (c *Conn) Packets() bool { return c.kind != syscall.SOCK_STREAM }
 func (c *Conn) ReceiveCredentials(on bool) error {
 	const op = "receive credentials"
 	if c.kind == syscall.SOCK_STREAM {
-		return failed(op, c.peer, fmt.Errorf("a stream has no packets: %w", syscall.EINVAL))
+		return fault.Failed(op, c.peer, fmt.Errorf("a stream has no packets: %w", syscall.EINVAL))
 	}
 	var err error
 	e := c.raw.Control(func(fd uintptr) { err = passCredentials(int(fd), on) })
@@ -133,7 +142,7 @@ func (c *Conn) ReceiveCredentials(on bool) error {
 	if err == nil {
 		c.credentials.Store(on)
 	}
-	return failed(op, c.peer, err)
+	return fault.Failed(op, c.peer, err)
 }
 
 // tellEmpty turns ReceiveCredentials on for a connection of packets, if the system can, because

@@ -5,7 +5,6 @@ package handoff
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -21,30 +20,14 @@ import (
 	"github.com/cnode-go/cnode/test/expect"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/test/leak"
 	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
 )
 
 func fcntl(fd, cmd int) (int, error) { return unix.FcntlInt(uintptr(fd), cmd, 0) }
-
-// rawPair makes two connected descriptors.
-func rawPair(t testing.TB, kind int) (one, other int) {
-	t.Helper()
-	fds, err := unix.Socketpair(unix.AF_UNIX, kind, 0)
-	if errors.Is(err, unix.EPROTONOSUPPORT) {
-		t.Skipf("UNIX sockets of type %d: %v", kind, err)
-	}
-	require.NoError(t, err)
-	return fds[0], fds[1]
-}
-
-// pair makes two connected sockets.
-func pair(t testing.TB, kind int) (one, other *net.UnixConn) {
-	t.Helper()
-	a, b := rawPair(t, kind)
-	return unixConn(t, a), unixConn(t, b)
-}
 
 func conn(t testing.TB, c *net.UnixConn) *Conn {
 	t.Helper()
@@ -57,40 +40,8 @@ func conn(t testing.TB, c *net.UnixConn) *Conn {
 // connPair makes two connected Conns.
 func connPair(t testing.TB, kind int) (one, other *Conn) {
 	t.Helper()
-	a, b := pair(t, kind)
+	a, b := fdtest.Pair(t, kind)
 	return conn(t, a), conn(t, b)
-}
-
-// file is a descriptor of a file that holds text, closed at the end of the test.
-func file(t testing.TB, text string) int {
-	t.Helper()
-	name := filepath.Join(t.TempDir(), "file")
-	require.NoError(t, os.WriteFile(name, []byte(text), 0o600))
-	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	require.NoError(t, err)
-	t.Cleanup(func() { unix.Close(fd) })
-	return fd
-}
-
-// content reads the file of a descriptor from its beginning.
-func content(t testing.TB, fd int) string {
-	t.Helper()
-	b := make([]byte, 100)
-	n, err := unix.Pread(fd, b, 0)
-	require.NoError(t, err)
-	return string(b[:n])
-}
-
-// sendRaw sends a message with control data as it is given.
-func sendRaw(t testing.TB, c *net.UnixConn, p, control []byte) {
-	t.Helper()
-	raw, err := c.SyscallConn()
-	require.NoError(t, err)
-	require.NoError(t, raw.Write(func(fd uintptr) bool {
-		_, err = unix.SendmsgN(int(fd), p, control, nil, 0)
-		return true
-	}))
-	require.NoError(t, err)
 }
 
 var packetKinds = map[string]int{"dgram": unix.SOCK_DGRAM, "seqpacket": unix.SOCK_SEQPACKET}
@@ -101,10 +52,10 @@ var kinds = map[string]int{"stream": unix.SOCK_STREAM, "dgram": unix.SOCK_DGRAM,
 func TestSendAndReceive(t *testing.T) {
 	for name, kind := range kinds {
 		t.Run(name, func(t *testing.T) {
-			noLeak(t)
+			fdtest.NoLeak(t)
 			a, b := connPair(t, kind)
-			ctx := soon(t)
-			one, two := file(t, "one"), file(t, "two")
+			ctx := fdtest.Soon(t)
+			one, two := fdtest.File(t, "one"), fdtest.File(t, "two")
 			require.NoError(t, a.Send(ctx, []byte("hello"), one, two))
 			require.NoError(t, a.Send(ctx, []byte("world")))
 
@@ -118,7 +69,7 @@ func TestSendAndReceive(t *testing.T) {
 			for i, want := range []string{"one", "two"} {
 				fd, err := set.FD(i)
 				require.NoError(t, err)
-				require.Equal(t, want, content(t, fd))
+				require.Equal(t, want, fdtest.Content(t, fd))
 				flags, err := fcntl(fd, unix.F_GETFD)
 				require.NoError(t, err)
 				require.Equal(t, unix.FD_CLOEXEC, flags, "close-on-exec")
@@ -140,12 +91,12 @@ func TestMostDescriptors(t *testing.T) {
 	need.Descriptors(t, 800)
 	for name, kind := range kinds {
 		t.Run(name, func(t *testing.T) {
-			noLeak(t)
+			fdtest.NoLeak(t)
 			a, b := connPair(t, kind)
-			ctx := soon(t)
+			ctx := fdtest.Soon(t)
 			many := make([]int, MaxDescriptors+1)
 			for i := range many {
-				many[i] = file(t, fmt.Sprint(i))
+				many[i] = fdtest.File(t, fmt.Sprint(i))
 			}
 			require.ErrorIs(t, a.Send(ctx, []byte{1}, many...), syscall.EINVAL)
 			require.NoError(t, a.Send(ctx, []byte{1}, many[:MaxDescriptors]...))
@@ -155,7 +106,7 @@ func TestMostDescriptors(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, MaxDescriptors, set.Len())
 			for i, fd := range set.FDs() {
-				require.Equal(t, fmt.Sprint(i), content(t, fd))
+				require.Equal(t, fmt.Sprint(i), fdtest.Content(t, fd))
 			}
 		})
 	}
@@ -167,10 +118,10 @@ func TestMoreDescriptorsThanRoom(t *testing.T) {
 	for name, kind := range kinds {
 		t.Run(name, func(t *testing.T) {
 			a, b := connPair(t, kind)
-			ctx := soon(t)
-			f := file(t, "f")
+			ctx := fdtest.Soon(t)
+			f := fdtest.File(t, "f")
 			for _, tt := range []struct{ sent, room int }{{1, 0}, {2, 1}, {3, 1}, {3, 2}, {4, 3}, {253, 1}, {253, 252}} {
-				before := openDescriptors()
+				before := leak.Descriptors()
 				fds := make([]int, tt.sent)
 				for i := range fds {
 					fds[i] = f
@@ -181,7 +132,7 @@ func TestMoreDescriptorsThanRoom(t *testing.T) {
 				_, err = b.Receive(ctx, make([]byte, 10), set, tt.room)
 				require.ErrorIs(t, err, ErrDescriptorsLost, "%v", tt)
 				require.Zero(t, set.Len())
-				require.Empty(t, leftOver(before, openDescriptors()), "%v", tt)
+				require.Empty(t, fdtest.LeftOver(before, leak.Descriptors()), "%v", tt)
 			}
 			require.NoError(t, a.Send(ctx, []byte("x"), f))
 			var set FDSet
@@ -195,10 +146,10 @@ func TestMoreDescriptorsThanRoom(t *testing.T) {
 func TestTruncatedPacket(t *testing.T) {
 	for name, kind := range packetKinds {
 		t.Run(name, func(t *testing.T) {
-			noLeak(t)
+			fdtest.NoLeak(t)
 			a, b := connPair(t, kind)
-			ctx := soon(t)
-			require.NoError(t, a.Send(ctx, []byte("too long"), file(t, "f")))
+			ctx := fdtest.Soon(t)
+			require.NoError(t, a.Send(ctx, []byte("too long"), fdtest.File(t, "f")))
 			var set FDSet
 			p := make([]byte, 3)
 			n, err := b.Receive(ctx, p, &set, 1)
@@ -219,14 +170,14 @@ func TestReceiveFrom(t *testing.T) {
 	named, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Name: at, Net: "unixgram"})
 	require.NoError(t, err)
 	other := conn(t, named)
-	require.NoError(t, one.SendTo(soon(t), transport.UnixAddr(at), []byte("x")))
-	n, from, err := other.ReceiveFrom(soon(t), p, nil, 0)
+	require.NoError(t, one.SendTo(fdtest.Soon(t), transport.UnixAddr(at), []byte("x")))
+	n, from, err := other.ReceiveFrom(fdtest.Soon(t), p, nil, 0)
 	require.NoError(t, err)
 	require.Equal(t, "x", string(p[:n]))
 	require.Equal(t, transport.UnixAddr(path), from)
 	one, other = connPair(t, unix.SOCK_STREAM)
-	require.NoError(t, one.Send(soon(t), []byte("y")))
-	n, from, err = other.ReceiveFrom(soon(t), p, nil, 0)
+	require.NoError(t, one.Send(fdtest.Soon(t), []byte("y")))
+	n, from, err = other.ReceiveFrom(fdtest.Soon(t), p, nil, 0)
 	require.NoError(t, err)
 	require.Equal(t, "y", string(p[:n]))
 	require.Equal(t, transport.UnixAddr(""), from)
@@ -236,10 +187,10 @@ func TestReceiveFrom(t *testing.T) {
 func TestSendToOnConnection(t *testing.T) {
 	for _, kind := range []int{unix.SOCK_STREAM, unix.SOCK_SEQPACKET} {
 		a, b := connPair(t, kind)
-		require.ErrorIs(t, a.SendTo(soon(t), transport.UnixAddr("/nobody"), []byte("x")), syscall.EISCONN)
-		require.NoError(t, a.SendTo(soon(t), nil, []byte("y")))
+		require.ErrorIs(t, a.SendTo(fdtest.Soon(t), transport.UnixAddr("/nobody"), []byte("x")), syscall.EISCONN)
+		require.NoError(t, a.SendTo(fdtest.Soon(t), nil, []byte("y")))
 		p := make([]byte, 2)
-		n, err := b.Receive(soon(t), p, nil, 0)
+		n, err := b.Receive(fdtest.Soon(t), p, nil, 0)
 		require.NoError(t, err)
 		require.Equal(t, "y", string(p[:n]))
 	}
@@ -248,14 +199,14 @@ func TestSendToOnConnection(t *testing.T) {
 func TestReceivePacket(t *testing.T) {
 	for name, kind := range packetKinds {
 		t.Run(name, func(t *testing.T) {
-			noLeak(t)
+			fdtest.NoLeak(t)
 			a, b := connPair(t, kind)
-			ctx := soon(t)
+			ctx := fdtest.Soon(t)
 			var set FDSet
 			buffer := make([]byte, 16)
 			for _, size := range []int{1, 16, 17, 5000, 100_000} {
 				sent := bytes.Repeat([]byte{byte(size)}, size)
-				require.NoError(t, a.Send(ctx, sent, file(t, "f")))
+				require.NoError(t, a.Send(ctx, sent, fdtest.File(t, "f")))
 				got, _, _, err := b.ReceivePacket(ctx, buffer, 1<<20, &set, 1)
 				require.NoError(t, err)
 				require.Equal(t, sent, got)
@@ -263,7 +214,7 @@ func TestReceivePacket(t *testing.T) {
 				require.Equal(t, 1, set.Len())
 				require.NoError(t, set.Close())
 			}
-			require.NoError(t, a.Send(ctx, make([]byte, 1001), file(t, "f")))
+			require.NoError(t, a.Send(ctx, make([]byte, 1001), fdtest.File(t, "f")))
 			require.NoError(t, a.Send(ctx, []byte("next")))
 			_, _, _, err := b.ReceivePacket(ctx, buffer, 1000, &set, 1)
 			require.ErrorIs(t, err, ErrTruncated)
@@ -277,11 +228,11 @@ func TestReceivePacket(t *testing.T) {
 
 // A stream's message goes out whole in parts, and its descriptors once.
 func TestShortWrites(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	a, b := connPair(t, unix.SOCK_STREAM)
-	ctx := soon(t)
+	ctx := fdtest.Soon(t)
 	sent := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
-	f := file(t, "f")
+	f := fdtest.File(t, "f")
 	done := make(chan error, 1)
 	go func() { done <- a.Send(ctx, sent, f) }()
 	var set FDSet
@@ -299,18 +250,18 @@ func TestShortWrites(t *testing.T) {
 
 // A message that is cancelled half-way leaves the stream unusable, and says so.
 func TestHalfSentMessageEndsStream(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	a, b := connPair(t, unix.SOCK_STREAM)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- a.Send(ctx, make([]byte, 16<<20)) }()
-	_, err := b.Receive(soon(t), make([]byte, 1), nil, 0) // part has been sent
+	_, err := b.Receive(fdtest.Soon(t), make([]byte, 1), nil, 0) // part has been sent
 	require.NoError(t, err)
 	cancel()
 	err = <-done
 	require.ErrorIs(t, err, transport.ErrPoisoned)
 	require.ErrorIs(t, err, context.Canceled)
-	require.ErrorIs(t, a.Send(soon(t), []byte("more")), transport.ErrPoisoned)
+	require.ErrorIs(t, a.Send(fdtest.Soon(t), []byte("more")), transport.ErrPoisoned)
 	_, err = a.TrySend([]byte("more"))
 	require.ErrorIs(t, err, transport.ErrPoisoned)
 }
@@ -318,9 +269,9 @@ func TestHalfSentMessageEndsStream(t *testing.T) {
 func TestTrySend(t *testing.T) {
 	for name, kind := range kinds {
 		t.Run(name, func(t *testing.T) {
-			noLeak(t)
+			fdtest.NoLeak(t)
 			a, b := connPair(t, kind)
-			f := file(t, "f")
+			f := fdtest.File(t, "f")
 			sent := 0
 			for p := make([]byte, 1000); ; {
 				n, err := a.TrySend(p, f)
@@ -334,7 +285,7 @@ func TestTrySend(t *testing.T) {
 			var set FDSet
 			defer set.Close()
 			for p := make([]byte, 1000); sent > 0; {
-				n, err := b.Receive(soon(t), p, &set, MaxDescriptors)
+				n, err := b.Receive(fdtest.Soon(t), p, &set, MaxDescriptors)
 				require.NoError(t, err)
 				sent -= n
 			}
@@ -348,7 +299,7 @@ func TestTrySend(t *testing.T) {
 func TestConnWaitsEndWithContextAndClose(t *testing.T) {
 	for name, kind := range kinds {
 		t.Run(name, func(t *testing.T) {
-			noLeak(t)
+			fdtest.NoLeak(t)
 			a, b := connPair(t, kind)
 			p := make([]byte, 1000)
 			short := func() context.Context {
@@ -380,17 +331,17 @@ func TestConnWaitsEndWithContextAndClose(t *testing.T) {
 			require.NoError(t, a.Close())
 			require.ErrorIs(t, <-received, net.ErrClosed)
 			require.ErrorIs(t, <-waiting, net.ErrClosed)
-			_, err = b.Receive(soon(t), p, nil, 0)
+			_, err = b.Receive(fdtest.Soon(t), p, nil, 0)
 			require.NoError(t, err, "what was sent before is there")
 		})
 	}
 }
 
 func TestNothingToSend(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	a, b := connPair(t, unix.SOCK_STREAM)
-	ctx := soon(t)
-	require.ErrorIs(t, a.Send(ctx, nil, file(t, "f")), syscall.EINVAL)
+	ctx := fdtest.Soon(t)
+	require.ErrorIs(t, a.Send(ctx, nil, fdtest.File(t, "f")), syscall.EINVAL)
 	require.ErrorIs(t, a.Send(ctx, nil), syscall.EINVAL)
 	_, err := b.Receive(ctx, nil, nil, 0)
 	require.ErrorIs(t, err, syscall.EINVAL)
@@ -400,7 +351,7 @@ func TestNothingToSend(t *testing.T) {
 		require.ErrorIs(t, a.Send(ctx, []byte("x"), fd), syscall.EBADF)
 	}
 	if strconv.IntSize > 32 {
-		require.ErrorIs(t, a.Send(ctx, []byte("x"), int(int64(file(t, "g"))+1<<32)), syscall.EBADF, "its lower half is open")
+		require.ErrorIs(t, a.Send(ctx, []byte("x"), int(int64(fdtest.File(t, "g"))+1<<32)), syscall.EBADF, "its lower half is open")
 	}
 	_, err = b.Receive(ctx, make([]byte, 1), nil, 1)
 	require.ErrorIs(t, err, syscall.EINVAL)
@@ -412,12 +363,12 @@ func TestNothingToSend(t *testing.T) {
 
 // TrySend sends an empty packet, too.
 func TestTrySendOfNothing(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	a, b := connPair(t, unix.SOCK_DGRAM)
 	n, err := a.TrySend(nil)
 	require.NoError(t, err)
 	require.Zero(t, n)
-	n, err = b.Receive(soon(t), make([]byte, 8), nil, 0)
+	n, err = b.Receive(fdtest.Soon(t), make([]byte, 8), nil, 0)
 	require.NoError(t, err)
 	require.Zero(t, n)
 }
@@ -425,26 +376,26 @@ func TestTrySendOfNothing(t *testing.T) {
 // An empty packet with a descriptor is not the end of the connection, whose packets without either
 // look the same.
 func TestEmptyPacketWithDescriptor(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	a, b := connPair(t, unix.SOCK_SEQPACKET)
 	f, err := os.Open(os.DevNull)
 	require.NoError(t, err)
 	defer f.Close()
-	require.NoError(t, a.Send(soon(t), nil, int(f.Fd())))
+	require.NoError(t, a.Send(fdtest.Soon(t), nil, int(f.Fd())))
 	require.NoError(t, a.Close())
 	var set FDSet
-	n, err := b.Receive(soon(t), make([]byte, 8), &set, 1)
+	n, err := b.Receive(fdtest.Soon(t), make([]byte, 8), &set, 1)
 	require.NoError(t, err)
 	require.Zero(t, n)
 	require.Equal(t, 1, set.Len())
 	require.NoError(t, set.Close())
-	_, err = b.Receive(soon(t), make([]byte, 8), &set, 1)
+	_, err = b.Receive(fdtest.Soon(t), make([]byte, 8), &set, 1)
 	require.Equal(t, io.EOF, err)
 }
 
 // A call that waits for its turn ends with its own context, even while another call holds the turn.
 func TestWaitForTurnEndsWithContext(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	_, b := connPair(t, unix.SOCK_SEQPACKET)
 	ctx, cancel := context.WithCancel(context.Background())
 	first := make(chan error, 1)
@@ -460,23 +411,23 @@ func TestWaitForTurnEndsWithContext(t *testing.T) {
 
 // Numbers 0, 1 and 2 are never given out.
 func TestLowNumbers(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	a, b := connPair(t, unix.SOCK_SEQPACKET)
-	f := file(t, "f")
+	f := fdtest.File(t, "f")
 	keep, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 3)
 	require.NoError(t, err)
 	require.NoError(t, unix.Close(0))
 	var set FDSet
-	require.NoError(t, a.Send(soon(t), []byte("x"), f, f))
-	_, err = b.Receive(soon(t), make([]byte, 1), &set, 2)
-	free := isClosed(0)
+	require.NoError(t, a.Send(fdtest.Soon(t), []byte("x"), f, f))
+	_, err = b.Receive(fdtest.Soon(t), make([]byte, 1), &set, 2)
+	free := fdtest.IsClosed(0)
 	require.NoError(t, unix.Dup2(keep, 0))
 	require.NoError(t, unix.Close(keep))
 	require.NoError(t, err)
 	require.True(t, free)
 	for _, fd := range set.FDs() {
 		require.Greater(t, fd, 2)
-		require.Equal(t, "f", content(t, fd))
+		require.Equal(t, "f", fdtest.Content(t, fd))
 		flags, err := fcntl(fd, unix.F_GETFD)
 		require.NoError(t, err)
 		require.Equal(t, unix.FD_CLOEXEC, flags)
@@ -485,7 +436,7 @@ func TestLowNumbers(t *testing.T) {
 }
 
 func TestNotASocket(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer l.Close()
@@ -502,7 +453,7 @@ func TestNotASocket(t *testing.T) {
 		require.NoError(t, s.Listener())
 		require.ErrorIs(t, s.Stream(), syscall.EINVAL)
 	}))
-	a, b := rawPair(t, unix.SOCK_DGRAM)
+	a, b := fdtest.RawPair(t, unix.SOCK_DGRAM)
 	defer unix.Close(a)
 	defer unix.Close(b)
 	s, err := Inspect(a)
@@ -511,7 +462,7 @@ func TestNotASocket(t *testing.T) {
 	require.NotNil(t, s.Remote)
 	require.ErrorIs(t, s.Stream(), syscall.EINVAL)
 	require.ErrorIs(t, s.Listener(), syscall.EINVAL)
-	_, err = Inspect(file(t, "f"))
+	_, err = Inspect(fdtest.File(t, "f"))
 	require.ErrorIs(t, err, syscall.ENOTSOCK)
 	_, err = Inspect(1 << 20)
 	require.ErrorIs(t, err, syscall.EBADF)
@@ -524,13 +475,13 @@ func TestNotASocket(t *testing.T) {
 }
 
 func TestLendGivesDescriptorsOfFiles(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	a, b := connPair(t, unix.SOCK_SEQPACKET)
 	r, w, err := os.Pipe()
 	require.NoError(t, err)
-	require.NoError(t, Lend(func(fds []int) error { return a.Send(soon(t), []byte("pipe"), fds...) }, r, w))
+	require.NoError(t, Lend(func(fds []int) error { return a.Send(fdtest.Soon(t), []byte("pipe"), fds...) }, r, w))
 	var set FDSet
-	_, err = b.Receive(soon(t), make([]byte, 10), &set, 2)
+	_, err = b.Receive(fdtest.Soon(t), make([]byte, 10), &set, 2)
 	require.NoError(t, err)
 	far, err := set.File(1, "far")
 	require.NoError(t, err)
@@ -548,27 +499,10 @@ func TestLendGivesDescriptorsOfFiles(t *testing.T) {
 	require.Equal(t, wrong, Lend(func([]int) error { return wrong }, a))
 }
 
-// impatient are contexts of callers that do not wait long, and the errors that they get.
-func impatient(t testing.TB) map[string]func() (context.Context, error) {
-	return map[string]func() (context.Context, error){
-		"deadline": func() (context.Context, error) {
-			ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
-			t.Cleanup(cancel)
-			return ctx, context.DeadlineExceeded
-		},
-		"no wait": func() (context.Context, error) { return transport.NoWait(), os.ErrDeadlineExceeded },
-		"no wait, derived": func() (context.Context, error) {
-			ctx, cancel := context.WithCancel(transport.NoWait())
-			t.Cleanup(cancel)
-			return ctx, os.ErrDeadlineExceeded
-		},
-	}
-}
-
 // With transport.NoWait nothing waits: not for a message, not for room, and not for another call's
 // turn.
 func TestSingleTry(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	for _, kind := range []int{unix.SOCK_STREAM, unix.SOCK_SEQPACKET, unix.SOCK_DGRAM} {
 		a, b := connPair(t, kind)
 		p := make([]byte, 10)
@@ -582,7 +516,7 @@ func TestSingleTry(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, len(p), n)
 
-		require.NoError(t, b.receiving.Take(soon(t)))
+		require.NoError(t, b.receiving.Take(fdtest.Soon(t)))
 		b.receiving.Stall() // whoever has the turn waits for a message
 		_, err = b.Receive(transport.NoWait(), p, nil, 0)
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
@@ -593,13 +527,13 @@ func TestSingleTry(t *testing.T) {
 
 // A call with a nil context panics, and does not disturb other calls.
 func TestNilContext(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	a, b := connPair(t, unix.SOCK_SEQPACKET)
 	var none context.Context
 	p := make([]byte, 10)
 	require.Panics(t, func() { _ = a.Send(none, p) })
 	require.Panics(t, func() { _, _ = b.Receive(none, p, nil, 0) })
-	require.NoError(t, a.Send(soon(t), p))
-	_, err := b.Receive(soon(t), p, nil, 0)
+	require.NoError(t, a.Send(fdtest.Soon(t), p))
+	_, err := b.Receive(fdtest.Soon(t), p, nil, 0)
 	require.NoError(t, err)
 }

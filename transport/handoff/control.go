@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff/internal/fault"
+	"github.com/cnode-go/cnode/transport/handoff/internal/sock"
 )
 
 // helloLimit is how long a visitor may take to send its first message.
@@ -21,12 +23,12 @@ const helloLimit = 5 * time.Second
 // has a request. Its directory belongs to the user and is closed to all others, and every visitor's
 // process is of the same user.
 type Control struct {
-	*acceptor
-	path    string
-	pin     *pin
-	anew    sync.Once // the first Accept
-	closing sync.Once
-	failure error
+	acceptor *sock.Acceptor
+	path     string
+	pin      *sock.Pin
+	anew     sync.Once // the first Accept
+	closing  sync.Once
+	failure  error
 }
 
 // ListenControl listens at a path. Its directory must be there, belong to this user, and be open to
@@ -40,26 +42,26 @@ func ListenControl(path string) (*Control, error) {
 	const op = "listen"
 	addr, err := controlAddr(path)
 	if err != nil {
-		return nil, failed(op, addr, err)
+		return nil, fault.Failed(op, addr, err)
 	}
 	unlock, err := lockDir(path)
 	if err != nil {
-		return nil, failed(op, addr, err)
+		return nil, fault.Failed(op, addr, err)
 	}
 	defer unlock()
 	c := &Control{path: path}
 	err = shortened(path, func(short string) (err error) {
-		c.acceptor, c.pin, err = listenPackets(addr, short)
+		c.acceptor, c.pin, err = sock.ListenPackets(addr, short)
 		if errors.Is(err, syscall.EADDRINUSE) && abandoned(short) {
 			err = os.Remove(path)
 			if err == nil || errors.Is(err, fs.ErrNotExist) { // its owner may just have removed it
-				c.acceptor, c.pin, err = listenPackets(addr, short)
+				c.acceptor, c.pin, err = sock.ListenPackets(addr, short)
 			}
 		}
 		return err
 	})
 	if err != nil {
-		return nil, failed(op, addr, err)
+		return nil, fault.Failed(op, addr, err)
 	}
 	return c, nil
 }
@@ -91,33 +93,33 @@ func ImportControl(fd int, path string) (*Control, error) {
 	const op = "import"
 	f := os.NewFile(uintptr(fd), path)
 	if f == nil {
-		return nil, failed(op, nil, syscall.EBADF)
+		return nil, fault.Failed(op, nil, syscall.EBADF)
 	}
 	defer f.Close()
 	addr, err := controlAddr(path)
 	if err != nil {
-		return nil, failed(op, addr, err)
+		return nil, fault.Failed(op, addr, err)
 	}
 	s, err := Inspect(fd)
 	if err == nil {
 		err = s.Listener()
 	}
 	if err != nil {
-		return nil, failed(op, addr, err)
+		return nil, fault.Failed(op, addr, err)
 	}
-	p, err := pinThere(path)
+	p, err := sock.PinThere(path)
 	if err != nil {
-		return nil, failed(op, addr, err)
+		return nil, fault.Failed(op, addr, err)
 	}
 	l, err := net.FileListener(f) // uses a duplicate
 	if err != nil {
-		return nil, failed(op, addr, errors.Join(err, p.close()))
+		return nil, fault.Failed(op, addr, errors.Join(err, p.Close()))
 	}
 	u, ok := l.(*net.UnixListener)
 	if !ok {
-		return nil, failed(op, addr, errors.Join(fmt.Errorf("no UNIX socket: %w", syscall.EINVAL), l.Close(), p.close()))
+		return nil, fault.Failed(op, addr, errors.Join(fmt.Errorf("no UNIX socket: %w", syscall.EINVAL), l.Close(), p.Close()))
 	}
-	return &Control{acceptor: newAcceptor(u), path: path, pin: p}, nil
+	return &Control{acceptor: sock.NewAcceptor(u), path: path, pin: p}, nil
 }
 
 // Path returns the path of the socket.
@@ -126,22 +128,22 @@ func (c *Control) Path() string { return c.path }
 // Removed tells whether the socket's file is gone from its path, or another one is in its place, so
 // that nobody can connect any more: systemd-logind, say, removes XDG_RUNTIME_DIR when a user's last
 // session has ended. ListenControl makes another socket.
-func (c *Control) Removed() bool { return !c.pin.isAt(c.path) }
+func (c *Control) Removed() bool { return !c.pin.IsAt(c.path) }
 
 // SyscallConn gives access to the descriptor, to hand it over.
-func (c *Control) SyscallConn() (syscall.RawConn, error) { return c.l.SyscallConn() }
+func (c *Control) SyscallConn() (syscall.RawConn, error) { return c.acceptor.SyscallConn() }
 
 // Close stops listening and removes the socket's file, unless another file has taken its place. It
 // may be called any number of times; after Release it does nothing. Accept returns net.ErrClosed.
 func (c *Control) Close() error {
-	c.closing.Do(func() { c.failure = c.pin.removeThen(c.close) })
+	c.closing.Do(func() { c.failure = c.pin.RemoveThen(c.acceptor.Close) })
 	return c.failure
 }
 
 // Release stops listening in this process and leaves the file: another process goes on with the
 // socket. After Close it does nothing.
 func (c *Control) Release() error {
-	c.closing.Do(func() { c.failure = errors.Join(c.close(), c.pin.close()) })
+	c.closing.Do(func() { c.failure = errors.Join(c.acceptor.Close(), c.pin.Close()) })
 	return c.failure
 }
 
@@ -156,9 +158,9 @@ type Visit struct {
 // Accept waits for the next visitor: see Hear. One call at a time; others wait. A lack of
 // descriptors or memory does not end it: it tries again, after a pause. net.ErrClosed is the end.
 func (c *Control) Accept(ctx context.Context) (*net.UnixConn, error) {
-	c.anew.Do(func() { listenAnew(c.l) })
-	conn, err := c.accept(ctx)
-	return conn, failed("accept", transport.UnixAddr(c.path), err)
+	c.anew.Do(func() { c.acceptor.ListenAnew() })
+	conn, err := c.acceptor.Accept(ctx)
+	return conn, fault.Failed("accept", transport.UnixAddr(c.path), err)
 }
 
 // Hear reads what a visitor wants. It fails for a visitor of another user (ErrForbidden), one that
@@ -187,19 +189,19 @@ func hear(ctx context.Context, conn *net.UnixConn) (*Visit, error) {
 	v := &Visit{ch: ch}
 	switch {
 	case len(p) == 0:
-		err = malformed("an empty message")
+		err = fault.Malformed("an empty message")
 	case p[0] == kindAsk:
 		v.asks = true
 		v.request, err = parseWords(p[1:])
 	case p[0] == kindHello:
 		ch.unread = append([]byte(nil), p...)
 	default:
-		err = malformed("message %d to a control socket", p[0])
+		err = fault.Malformed("message %d to a control socket", p[0])
 	}
 	if err != nil {
 		x := exchange{ch: ch}
 		x.refuse(err)
-		return nil, failed("hear", nil, err)
+		return nil, fault.Failed("hear", nil, err)
 	}
 	return v, nil
 }
@@ -214,7 +216,7 @@ func (v *Visit) Channel() *Channel { return v.ch }
 // if the visitor has gone, EMSGSIZE for words of more than 52 KiB.
 func (v *Visit) Answer(ctx context.Context, words ...string) error {
 	x := exchange{ch: v.ch}
-	return failed("answer", v.ch.conn.peer, x.send(ctx, kindAnswer, appendWords(nil, words)))
+	return fault.Failed("answer", v.ch.conn.peer, x.send(ctx, kindAnswer, appendWords(nil, words)))
 }
 
 // Refuse tells the visitor no, and why. why may be the refusal of another process.

@@ -15,35 +15,37 @@ import (
 	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
 )
 
 // An empty packet is a message, and not the end of a channel.
 func TestEmptyPacket(t *testing.T) {
 	one, other := channels(t)
-	require.NoError(t, one.conn.Send(soon(t), nil))
+	require.NoError(t, one.conn.Send(fdtest.Soon(t), nil))
 	short, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
 	require.ErrorIs(t, other.Wait(short), context.DeadlineExceeded)
-	require.NoError(t, one.conn.Send(soon(t), nil))
+	require.NoError(t, one.conn.Send(fdtest.Soon(t), nil))
 	require.NoError(t, one.Close())
-	require.NoError(t, other.Wait(soon(t)))
+	require.NoError(t, other.Wait(fdtest.Soon(t)))
 }
 
 // Peer is the process that has sent the last packet, even if Hear received that packet.
 func TestHearPeer(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	for name, said := range map[string][]byte{
 		"ask":   append([]byte{kindAsk}, appendWords(nil, []string{"status"})...),
 		"hello": appendHello([]byte{kindHello}, hello{minVersion, maxVersion, 1, Terms{}}),
 	} {
 		t.Run(name, func(t *testing.T) {
-			one, other := pair(t, unix.SOCK_SEQPACKET)
+			one, other := fdtest.Pair(t, unix.SOCK_SEQPACKET)
 			raw, err := one.SyscallConn()
 			require.NoError(t, err)
 			require.NoError(t, raw.Control(func(fd uintptr) { err = passCredentials(int(fd), true) }))
 			require.NoError(t, err)
-			require.NoError(t, conn(t, other).Send(soon(t), said))
-			v, err := Hear(soon(t), one)
+			require.NoError(t, conn(t, other).Send(fdtest.Soon(t), said))
+			v, err := Hear(fdtest.Soon(t), one)
 			require.NoError(t, err)
 			require.Equal(t, self, v.Channel().Peer(), "and not nobody, as of a pair that was made here")
 			require.NoError(t, v.Close())
@@ -54,7 +56,7 @@ func TestHearPeer(t *testing.T) {
 // A process that keeps the directory locked, as flock(1) does around a whole service, does not
 // prevent listening there.
 func TestControlInALockedDirectory(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	dir := sockdir.New(t)
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	require.NoError(t, err)
@@ -71,7 +73,7 @@ func TestControlInALockedDirectory(t *testing.T) {
 	select {
 	case err := <-listens:
 		require.NoError(t, err)
-	case <-soon(t).Done():
+	case <-fdtest.Soon(t).Done():
 		require.NoError(t, unix.Flock(fd, unix.LOCK_UN))
 		<-listens
 		require.Fail(t, "ListenControl waits for the lock")
@@ -96,7 +98,7 @@ func TestDirectoryIsLocked(t *testing.T) {
 func TestControlOfAnotherUser(t *testing.T) {
 	need.Root(t, "only root can be somebody else")
 	const nobody = 65534
-	noLeak(t)
+	fdtest.NoLeak(t)
 	dir := sockdir.New(t)
 	path := filepath.Join(dir, "control")
 	c, err := ListenControl(path)
@@ -127,9 +129,9 @@ func TestControlOfAnotherUser(t *testing.T) {
 			return err
 		}()
 	}()
-	conn, err := c.Accept(soon(t))
+	conn, err := c.Accept(fdtest.Soon(t))
 	require.NoError(t, err)
-	_, err = Hear(soon(t), conn)
+	_, err = Hear(fdtest.Soon(t), conn)
 	require.ErrorIs(t, err, ErrForbidden)
 	require.ErrorIs(t, err, syscall.EPERM)
 	require.NoError(t, <-connected)
@@ -145,11 +147,11 @@ func TestControlOfAnotherUser(t *testing.T) {
 // The directory of a control socket may be longer than the address of a UNIX socket; its name may
 // not.
 func TestControlInALongDirectory(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	dir := filepath.Join(t.TempDir(), strings.Repeat("d", 200))
 	require.NoError(t, os.Mkdir(dir, 0o700))
 	path := filepath.Join(dir, "control")
-	_, err := ConnectControl(soon(t), path)
+	_, err := ConnectControl(fdtest.Soon(t), path)
 	require.ErrorIs(t, err, os.ErrNotExist)
 	for range 2 { // the second takes the place of one that is not listened on any more
 		c, err := ListenControl(path)
@@ -158,10 +160,10 @@ func TestControlInALongDirectory(t *testing.T) {
 		_, err = ListenControl(path)
 		require.ErrorIs(t, err, syscall.EADDRINUSE)
 		require.ErrorContains(t, err, path)
-		conn, err := c.Accept(soon(t)) // of ListenControl, which has looked who listens
+		conn, err := c.Accept(fdtest.Soon(t)) // of ListenControl, which has looked who listens
 		require.NoError(t, err)
 		require.NoError(t, conn.Close())
-		ch, err := ConnectControl(soon(t), path)
+		ch, err := ConnectControl(fdtest.Soon(t), path)
 		require.NoError(t, err)
 		require.NoError(t, ch.Close())
 		var fd int
@@ -176,11 +178,11 @@ func TestControlInALongDirectory(t *testing.T) {
 		require.NoError(t, moved.Release())
 		require.FileExists(t, path)
 	}
-	_, err = ConnectControl(soon(t), path)
+	_, err = ConnectControl(fdtest.Soon(t), path)
 	require.ErrorIs(t, err, syscall.ECONNREFUSED)
 	for _, dial := range []func(string) error{
 		func(path string) error { _, err := ListenControl(path); return err },
-		func(path string) error { _, err := ConnectControl(soon(t), path); return err },
+		func(path string) error { _, err := ConnectControl(fdtest.Soon(t), path); return err },
 	} {
 		require.ErrorIs(t, dial(filepath.Join(dir, strings.Repeat("n", 108))), syscall.ENAMETOOLONG)
 	}
@@ -198,7 +200,7 @@ func TestControlIsRemoved(t *testing.T) {
 		"by its own close": nil,
 	} {
 		t.Run(name, func(t *testing.T) {
-			noLeak(t)
+			fdtest.NoLeak(t)
 			dir := filepath.Join(sockdir.New(t), "d")
 			path := filepath.Join(dir, "control")
 			require.NoError(t, os.Mkdir(dir, 0o700))

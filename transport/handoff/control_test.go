@@ -19,13 +19,16 @@ import (
 	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
+	"github.com/cnode-go/cnode/transport/handoff/internal/sock"
 )
 
 // The control socket: its directory must be the user's own, the socket of a dead process is
 // replaced, that of a living one is not, and it can be moved.
 func TestControlSocketIsItsUsersAndMoves(t *testing.T) {
 	needsPackets(t)
-	noLeak(t)
+	fdtest.NoLeak(t)
 	dir := sockdir.New(t)
 	path := filepath.Join(dir, "control")
 	require.NoError(t, os.Chmod(dir, 0o711))
@@ -47,28 +50,28 @@ func TestControlSocketIsItsUsersAndMoves(t *testing.T) {
 	require.NoError(t, c.Release())
 	ask := make(chan error, 1)
 	go func() {
-		ch, err := ConnectControl(soon(t), path)
+		ch, err := ConnectControl(fdtest.Soon(t), path)
 		if err == nil {
 			var words []string
-			if words, err = ch.Ask(soon(t), "what", ""); err == nil && !slices.Equal(words, []string{"that"}) {
+			if words, err = ch.Ask(fdtest.Soon(t), "what", ""); err == nil && !slices.Equal(words, []string{"that"}) {
 				err = errors.New("another answer")
 			}
 			err = errors.Join(err, ch.Close())
 		}
 		ask <- err
 	}()
-	conn, err := moved.Accept(soon(t)) // the connection with which abandoned checked for a listener
+	conn, err := moved.Accept(fdtest.Soon(t)) // the connection with which abandoned checked for a listener
 	require.NoError(t, err)
-	_, err = Hear(soon(t), conn)
+	_, err = Hear(fdtest.Soon(t), conn)
 	require.ErrorIs(t, err, io.EOF)
-	conn, err = moved.Accept(soon(t))
+	conn, err = moved.Accept(fdtest.Soon(t))
 	require.NoError(t, err)
-	v, err := Hear(soon(t), conn)
+	v, err := Hear(fdtest.Soon(t), conn)
 	require.NoError(t, err)
 	words, asks := v.Request()
 	require.True(t, asks)
 	require.Equal(t, []string{"what", ""}, words)
-	require.NoError(t, v.Answer(soon(t), "that"))
+	require.NoError(t, v.Answer(fdtest.Soon(t), "that"))
 	require.NoError(t, <-ask)
 	require.NoError(t, v.Close())
 	require.NoError(t, moved.Release()) // as if this process had died
@@ -80,7 +83,7 @@ func TestControlSocketIsItsUsersAndMoves(t *testing.T) {
 	require.NoError(t, c.Close())
 	require.NoError(t, c.Release())
 	require.NoFileExists(t, path)
-	_, err = ConnectControl(soon(t), path)
+	_, err = ConnectControl(fdtest.Soon(t), path)
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
@@ -88,7 +91,7 @@ func TestControlSocketIsItsUsersAndMoves(t *testing.T) {
 // its hello.
 func TestVisitorTakesOver(t *testing.T) {
 	needsPackets(t)
-	noLeak(t)
+	fdtest.NoLeak(t)
 	path := filepath.Join(sockdir.New(t), "control")
 	c, err := ListenControl(path)
 	require.NoError(t, err)
@@ -96,21 +99,21 @@ func TestVisitorTakesOver(t *testing.T) {
 	x := newThing(t, 2, 10)
 	took := make(chan error, 1)
 	go func() {
-		ch, err := ConnectControl(soon(t), path)
+		ch, err := ConnectControl(fdtest.Soon(t), path)
 		if err == nil {
-			_, err = x.acceptance().Take(soon(t), ch)
+			_, err = x.acceptance().Take(fdtest.Soon(t), ch)
 			err = errors.Join(err, ch.Close())
 		}
 		took <- err
 	}()
-	conn, err := c.Accept(soon(t))
+	conn, err := c.Accept(fdtest.Soon(t))
 	require.NoError(t, err)
-	v, err := Hear(soon(t), conn)
+	v, err := Hear(fdtest.Soon(t), conn)
 	require.NoError(t, err)
 	words, asks := v.Request()
 	require.False(t, asks)
 	require.Empty(t, words)
-	h, err := x.offer().Give(soon(t), v.Channel())
+	h, err := x.offer().Give(fdtest.Soon(t), v.Channel())
 	require.NoError(t, err)
 	require.True(t, h.Moved)
 	require.NoError(t, <-took)
@@ -123,7 +126,7 @@ func TestVisitorIsToldWhoeverRefused(t *testing.T) {
 	why := &Error{Side: OldOwner, Step: StepStatic, Err: &RefusedError{Step: StepStatic, Reason: "no room", Err: ErrLimit}}
 	(&Visit{ch: one}).Refuse(why)
 	require.NoError(t, one.Close())
-	_, err := other.Ask(soon(t), "what")
+	_, err := other.Ask(fdtest.Soon(t), "what")
 	var refused *RefusedError
 	require.ErrorAs(t, err, &refused)
 	require.Equal(t, why.Error(), refused.Reason)
@@ -134,7 +137,7 @@ func TestVisitorIsToldWhoeverRefused(t *testing.T) {
 // packets.
 func needsPackets(t *testing.T) {
 	t.Helper()
-	if !hasPackets {
+	if !(sock.Sequenced(syscall.SOCK_SEQPACKET) == nil) {
 		t.Skip(runtime.GOOS, "has no sequenced packets over UNIX sockets")
 	}
 }
@@ -156,21 +159,21 @@ func TestHearRefuses(t *testing.T) {
 			if len(tt.said) == 0 && runtime.GOOS != "linux" {
 				t.Skip("an empty packet looks like the end")
 			}
-			noLeak(t)
-			one, other := pair(t, unix.SOCK_SEQPACKET)
+			fdtest.NoLeak(t)
+			one, other := fdtest.Pair(t, unix.SOCK_SEQPACKET)
 			asking := conn(t, other)
-			require.NoError(t, asking.Send(soon(t), tt.said))
-			v, err := Hear(soon(t), one)
+			require.NoError(t, asking.Send(fdtest.Soon(t), tt.said))
+			v, err := Hear(fdtest.Soon(t), one)
 			require.ErrorIs(t, err, tt.is)
 			require.Nil(t, v)
 			buf := make([]byte, packetLimit)
-			n, err := asking.Receive(soon(t), buf, &FDSet{}, 0)
+			n, err := asking.Receive(fdtest.Soon(t), buf, &FDSet{}, 0)
 			require.NoError(t, err)
 			require.Equal(t, kindRefuse, buf[0])
 			var refused *RefusedError
 			require.ErrorAs(t, parseRefusal(buf[1:n]), &refused)
 			require.Contains(t, refused.Reason, tt.is.Error())
-			_, err = asking.Receive(soon(t), buf, &FDSet{}, 0)
+			_, err = asking.Receive(fdtest.Soon(t), buf, &FDSet{}, 0)
 			require.ErrorIs(t, err, io.EOF, "it is closed")
 		})
 	}
@@ -180,7 +183,7 @@ func TestHearRefuses(t *testing.T) {
 // file's place.
 func TestImportControlWithoutFile(t *testing.T) {
 	needsPackets(t)
-	noLeak(t)
+	fdtest.NoLeak(t)
 	path := filepath.Join(sockdir.New(t), "control")
 	c, err := ListenControl(path)
 	require.NoError(t, err)
@@ -200,7 +203,7 @@ func TestImportControlWithoutFile(t *testing.T) {
 
 // A descriptor that is no control socket is closed.
 func TestImportControlRefuses(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	dir := sockdir.New(t)
 	path := filepath.Join(dir, "control")
 	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
@@ -209,7 +212,7 @@ func TestImportControlRefuses(t *testing.T) {
 	there, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	require.NoError(t, err)
 	defer there.Close()
-	connected, _ := pair(t, unix.SOCK_STREAM)
+	connected, _ := fdtest.Pair(t, unix.SOCK_STREAM)
 	for _, tt := range []struct {
 		name string
 		conn syscall.Conn // nil: none
@@ -232,13 +235,13 @@ func TestImportControlRefuses(t *testing.T) {
 		c, err := ImportControl(fd, tt.path)
 		require.ErrorIs(t, err, tt.is, tt.name)
 		require.Nil(t, c)
-		require.True(t, isClosed(fd), tt.name)
+		require.True(t, fdtest.IsClosed(fd), tt.name)
 	}
 }
 
 // A file that is in the way of a control socket, and is no abandoned socket, is not removed.
 func TestControlInTheWay(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	dir := sockdir.New(t)
 	require.NoError(t, os.Chmod(dir, 0o700))
 	name := filepath.Join(dir, "file")
@@ -258,15 +261,15 @@ func TestControlInTheWay(t *testing.T) {
 
 // A question that is too long for the other side is refused on this side.
 func TestAskRefusesTooLongQuestion(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	one, _ := channels(t)
-	_, err := one.Ask(soon(t), strings.Repeat("x", packetLimit))
+	_, err := one.Ask(fdtest.Soon(t), strings.Repeat("x", packetLimit))
 	require.ErrorIs(t, err, syscall.EMSGSIZE)
 }
 
 // The context of one caller ends its own wait, and no other caller's.
 func TestControlAccepts(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	dir := sockdir.New(t)
 	require.NoError(t, os.Chmod(dir, 0o700))
 	c, err := ListenControl(filepath.Join(dir, "control"))
@@ -284,7 +287,7 @@ func TestControlAccepts(t *testing.T) {
 		leave()
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 	}
-	ch, err := ConnectControl(soon(t), c.Path())
+	ch, err := ConnectControl(fdtest.Soon(t), c.Path())
 	require.NoError(t, err)
 	defer ch.Close()
 	v := <-came

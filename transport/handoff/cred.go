@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+
+	"github.com/cnode-go/cnode/transport/handoff/internal/fault"
 )
 
 // A Cred identifies a process and its user. A field is -1 where the system does not tell it.
@@ -24,7 +26,7 @@ func (c Cred) String() string { return fmt.Sprintf("pid %d, uid %d, gid %d", c.P
 func PeerCred(conn syscall.Conn) (Cred, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
-		return noCred, failed("peer credentials", nil, err)
+		return noCred, fault.Failed("peer credentials", nil, err)
 	}
 	cred := noCred
 	if e := raw.Control(func(fd uintptr) { cred, err = peerCred(int(fd)) }); e != nil {
@@ -33,7 +35,7 @@ func PeerCred(conn syscall.Conn) (Cred, error) {
 	if err != nil {
 		cred = noCred
 	}
-	return cred, failed("peer credentials", nil, err)
+	return cred, fault.Failed("peer credentials", nil, err)
 }
 
 // SameUser is the usual rule for which processes to trust: those of this process's user, and of

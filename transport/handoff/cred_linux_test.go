@@ -1,28 +1,26 @@
 package handoff
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
-	"strconv"
 	"syscall"
 	"testing"
 
-	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
 )
 
 var self = Cred{os.Getpid(), os.Geteuid(), os.Getegid()}
 
 func TestPeerCred(t *testing.T) {
-	noLeak(t)
-	a, _ := pair(t, unix.SOCK_STREAM)
+	fdtest.NoLeak(t)
+	a, _ := fdtest.Pair(t, unix.SOCK_STREAM)
 	cred, err := PeerCred(a)
 	require.NoError(t, err)
 	require.Equal(t, self, cred)
@@ -50,12 +48,12 @@ func TestSameUser(t *testing.T) {
 // With credentials an empty packet differs from the end, and each packet tells which process sent
 // it.
 func TestReceiveCredentials(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	a, b := connPair(t, unix.SOCK_SEQPACKET)
-	ctx := soon(t)
+	ctx := fdtest.Soon(t)
 	require.NoError(t, a.Send(ctx, nil), "sent before")
 	require.NoError(t, b.ReceiveCredentials(true))
-	require.NoError(t, a.Send(ctx, []byte("x"), file(t, "f")))
+	require.NoError(t, a.Send(ctx, []byte("x"), fdtest.File(t, "f")))
 	require.NoError(t, a.Send(ctx, nil))
 	require.NoError(t, a.Close())
 	var set FDSet
@@ -83,18 +81,18 @@ func TestReceiveCredentials(t *testing.T) {
 func TestForeignAncillary(t *testing.T) {
 	for name, kind := range kinds {
 		t.Run(name, func(t *testing.T) {
-			noLeak(t)
-			u, v := pair(t, kind)
+			fdtest.NoLeak(t)
+			u, v := fdtest.Pair(t, kind)
 			b := conn(t, v)
 			raw, err := b.SyscallConn()
 			require.NoError(t, err)
 			require.NoError(t, raw.Control(func(fd uintptr) { err = passCredentials(int(fd), true) }))
 			require.NoError(t, err)
 			for _, room := range []int{8, 20} {
-				f := file(t, "f")
-				sendRaw(t, u, []byte("x"), unix.UnixRights(f, f))
+				f := fdtest.File(t, "f")
+				fdtest.SendRaw(t, u, []byte("x"), unix.UnixRights(f, f))
 				var set FDSet
-				_, err = b.Receive(soon(t), make([]byte, 10), &set, room)
+				_, err = b.Receive(fdtest.Soon(t), make([]byte, 10), &set, room)
 				if room == 8 { // credentials come first, and leave no room for the descriptors
 					require.Error(t, err)
 				} else {
@@ -102,8 +100,8 @@ func TestForeignAncillary(t *testing.T) {
 				}
 				require.Zero(t, set.Len())
 			}
-			sendRaw(t, u, []byte("x"), nil)
-			_, err = b.Receive(soon(t), make([]byte, 10), nil, 0)
+			fdtest.SendRaw(t, u, []byte("x"), nil)
+			_, err = b.Receive(fdtest.Soon(t), make([]byte, 10), nil, 0)
 			require.Error(t, err)
 		})
 	}
@@ -111,80 +109,15 @@ func TestForeignAncillary(t *testing.T) {
 
 // Two control messages with descriptors are as good as one.
 func TestTwoControlMessages(t *testing.T) {
-	noLeak(t)
-	u, v := pair(t, unix.SOCK_STREAM)
-	one, two := file(t, "one"), file(t, "two")
-	sendRaw(t, u, []byte("x"), append(unix.UnixRights(one), unix.UnixRights(two)...))
+	fdtest.NoLeak(t)
+	u, v := fdtest.Pair(t, unix.SOCK_STREAM)
+	one, two := fdtest.File(t, "one"), fdtest.File(t, "two")
+	fdtest.SendRaw(t, u, []byte("x"), append(unix.UnixRights(one), unix.UnixRights(two)...))
 	var set FDSet
-	_, err := conn(t, v).Receive(soon(t), make([]byte, 10), &set, 2)
+	_, err := conn(t, v).Receive(fdtest.Soon(t), make([]byte, 10), &set, 2)
 	require.NoError(t, err)
 	require.Equal(t, 2, set.Len())
 	require.NoError(t, set.Close())
-}
-
-// asNobody runs a function on a thread that belongs to another user, so that the system takes it
-// for that user's process.
-func asNobody(t *testing.T, do func() error) {
-	t.Helper()
-	need.Root(t, "only root can be another user")
-	const nobody = 65534
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked, so that the thread ends with the goroutine
-		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, nobody, nobody, nobody); errno != 0 {
-			done <- errno
-			return
-		}
-		done <- do()
-	}()
-	require.NoError(t, <-done)
-}
-
-// What another user's process sends is refused, and so is its connection.
-func TestAnotherUser(t *testing.T) {
-	noLeak(t)
-	name := "@" + t.Name() + strconv.Itoa(os.Getpid())
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: name, Net: "unix"})
-	require.NoError(t, err)
-	defer l.Close()
-	var front net.Conn
-	asNobody(t, func() (err error) {
-		front, err = net.Dial("unix", name)
-		return err
-	})
-	defer front.Close()
-	conn, err := l.AcceptUnix()
-	require.NoError(t, err)
-	defer conn.Close()
-	cred, err := PeerCred(conn)
-	require.NoError(t, err)
-	require.Equal(t, 65534, cred.UID)
-	_, err = NewReceiver(conn, nil)
-	if os.Geteuid() == cred.UID {
-		require.NoError(t, err)
-	} else {
-		require.ErrorIs(t, err, ErrForbidden)
-	}
-	r, err := NewReceiver(conn, &ReceiverOptions{Peer: func(Cred) error { return nil }})
-	require.NoError(t, err, "unless he may")
-	require.NoError(t, r.Close())
-
-	server, err := NewJSONServer(name+"json", &JSONOptions{Peer: SameUser})
-	require.NoError(t, err)
-	defer server.Close()
-	client, err := NewJSONClient(server.Addr())
-	require.NoError(t, err)
-	defer client.Close()
-	f := file(t, "f")
-	asNobody(t, func() error { return client.Send(context.Background(), "from nobody", f) })
-	before := openDescriptors()
-	_, _, err = server.Receive(soon(t), nil)
-	require.ErrorIs(t, err, ErrForbidden)
-	require.Empty(t, leftOver(before, openDescriptors()))
-	require.NoError(t, client.Send(soon(t), "from us"))
-	fds, _, err := server.Receive(soon(t), nil)
-	require.NoError(t, err)
-	require.NoError(t, fds.Close())
 }
 
 // On a socket with SO_PASSPIDFD each message comes with a descriptor of the sending process, which
@@ -192,24 +125,24 @@ func TestAnotherUser(t *testing.T) {
 func TestProcessDescriptor(t *testing.T) {
 	for _, kind := range []int{unix.SOCK_STREAM, unix.SOCK_SEQPACKET, unix.SOCK_DGRAM} {
 		a, b := connPair(t, kind)
-		f := file(t, "f")
+		f := fdtest.File(t, "f")
 		require.NoError(t, b.raw.Control(func(fd uintptr) {
 			if err := unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSPIDFD, 1); err != nil {
 				t.Skipf("SO_PASSPIDFD: %v", err)
 			}
 		}))
 		for _, fds := range [][]int{nil, {f}} {
-			require.NoError(t, a.Send(soon(t), []byte("x"), fds...))
+			require.NoError(t, a.Send(fdtest.Soon(t), []byte("x"), fds...))
 			next, err := unix.FcntlInt(uintptr(f), unix.F_DUPFD_CLOEXEC, 3)
 			require.NoError(t, err)
 			require.NoError(t, unix.Close(next))
 			var set FDSet
-			_, err = b.Receive(soon(t), make([]byte, 1), &set, 4)
+			_, err = b.Receive(fdtest.Soon(t), make([]byte, 1), &set, 4)
 			if !errors.Is(err, ErrDescriptorsLost) { // there was no room for it beside the others
 				require.ErrorIs(t, err, ErrAncillary)
 			}
 			require.Zero(t, set.Len())
-			require.True(t, isClosed(next))
+			require.True(t, fdtest.IsClosed(next))
 		}
 	}
 }

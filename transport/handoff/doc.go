@@ -10,14 +10,14 @@
 // with the descriptor: they have to be sent along.
 //
 // A message is a payload, and descriptors beside it in ancillary data (SCM_RIGHTS, see unix(7)). A
-// carrier is an agreement about payloads. There are three, each compatible with another program,
-// which may be at the other end. Below them is [Conn], which sends and receives single messages.
+// carrier is an agreement about payloads. There are three, each a package of its own. Below them is
+// [Conn], which sends and receives single messages.
 //
 // # Who owns a descriptor, and when
 //
 //	sending     the caller's, before, during and after; it may close it as soon as Send has returned (darwin: as soon as the peer has it)
 //	in flight   the system's; if nobody receives the message, because the socket is closed first, the system closes it
-//	received    an FDSet's: of the message, of the Session
+//	received    an FDSet's: of the message, of a session
 //	stolen      the caller's, by FDSet.Steal or FDSet.File
 //	left over   closed by FDSet.Close
 //
@@ -29,57 +29,14 @@
 // To send a descriptor that belongs to package net or os, [Lend] it: methods File and Fd are not
 // needed, and would change its blocking mode.
 //
-// # Socket sessions: Forwarder and Receiver
+// # Carriers
 //
-// One direction, a stream, no answer. A front-end process accepts connections, or receives
-// datagrams, and gives each to a worker: the socket, both endpoints, and the bytes that it has
-// read. This is what BIND 10 uses between its processes (socketsession.h).
+// Each is a package below this one, with the format of another program, which may be at the other
+// end:
 //
-//	 0        1         3        7      11         15       19            19+L     23+L
-//	┌────────┬─────────┬────────┬──────┬──────────┬────────┬───── … ─────┬────────┬───── … ─────┬────────┬── … ──┐
-//	│ 0      │ H       │ family │ type │ protocol │ L      │ local       │ R      │ remote      │ D      │ data  │
-//	│ 1 byte │ 2 bytes │ 4      │ 4    │ 4        │ 4      │ sockaddr    │ 4      │ sockaddr    │ 4      │ D     │
-//	└────────┴─────────┴────────┴──────┴──────────┴────────┴───── … ─────┴────────┴───── … ─────┴────────┴── … ──┘
-//	 + descriptor       └───────────────────────── H = 24 + L + R bytes ─────────────────────────────────┘ 1 ≤ D ≤ 65535
-//
-// Numbers are big-endian; a sockaddr is the system's own structure, so both processes are on one
-// system. Nothing marks a boundary: after part of a session, or an error of the receiver, the
-// connection is useless. The forwarder never waits, because it has clients to serve: if the
-// receiver has no room, it closes the connection. The receiver waits for the rest of a session for
-// a limited time.
-//
-// A receiver that stands still keeps what is in its socket, which may be hundreds of sessions.
-// Where both ends are of this package, set [ReceiverOptions].Acknowledge: then each session that is
-// taken is answered, by a byte that counts such sessions, the other way through the same
-// connection, and [Forwarder.Untaken] tells how many have not been. Push only while there are few,
-// keep these sockets open, and give them to another receiver once this one is gone:
-//
-//	if _, err := f.Untaken(transport.NoWait(), 15); err == nil { // at most 16 under way
-//		err = f.PushConn(conn, data)
-//	}
-//
-// # Messages with an attachment: MessageConn
-//
-// Both directions, a payload of any bytes, one descriptor or none. [SendPipe] opens further
-// connections over it. This is Docker's beam. Over a stream, which [SocketPair] makes, messages are
-// framed, as in libchan; over sequenced packets ([PacketPair]) a packet is a message:
-//
-//	┌───┬────────────────────┬─────── … ───────┐
-//	│ A │ length             │ payload         │      A: 1 bit, there is an attachment
-//	│ 1 │ 31 bits            │ length bytes    │
-//	└───┴────────────────────┴─────── … ───────┘
-//	 + descriptor, with the first byte
-//
-// # JSON with a set of descriptors: JSONSocket, JSONConn
-//
-// A document, and up to 253 descriptors, to which it refers by index. This is jsoncomm of osbuild:
-// its first form uses datagrams with a sender's address ([NewJSONServer], [NewJSONClient]), its
-// present form connections ([ListenJSON], [ConnectJSON], [JSONPair]).
-//
-//	┌────────── … ──────────┐                  ┌───────────────┐
-//	│ {"method": "mount"}   │      too long:   │ <args-via-fd> │
-//	└────────── … ──────────┘                  └───────────────┘
-//	 + descriptors 0, 1, 2 …                    + a memory file with the document, descriptors 0, 1, 2 …
+//	bind10    socket sessions, one way: BIND 10's socketsession
+//	beam      messages with an attachment, both ways: Docker's beam
+//	jsoncomm  JSON documents with a set of descriptors: osbuild's jsoncomm
 //
 // # Handing over for good: Offer and Acceptance
 //
@@ -104,7 +61,7 @@
 // *[Error]. To be tested with errors.Is, it wraps
 //
 //	ctx's error                    ctx has ended; under transport.NoWait, os.ErrDeadlineExceeded
-//	syscall.EAGAIN                 what never waits would have to: TrySend, Forwarder
+//	syscall.EAGAIN                 what never waits would have to: TrySend, bind10
 //	net.ErrClosed                  Close was called, before or during the wait
 //	syscall.EPIPE, ECONNRESET      the peer has closed; ErrLeft on a Channel
 //	syscall.EMFILE                 a function that makes sockets found no descriptor left
@@ -114,9 +71,9 @@
 //
 // # What to choose
 //
-//	a server gives accepted sockets to workers and must never wait for them     Forwarder, Receiver
-//	one thing and a word about it, either way; new connections on request       MessageConn
-//	structured requests with several descriptors, other languages               JSONConn; JSONSocket if the other end has datagrams
+//	a server gives accepted sockets to workers and must never wait for them     bind10.Forwarder, bind10.Receiver
+//	one thing and a word about it, either way; new connections on request       beam.Conn
+//	structured requests with several descriptors, other languages               jsoncomm.Conn; jsoncomm.Socket if the other end has datagrams
 //	all that a process serves goes on in another one, or does not move at all   Offer, Acceptance
 //	a protocol of one's own                                                     Conn, over sequenced packets
 //	many of its messages at a time                                              Conn.SendBatch, Conn.ReceiveBatch
@@ -129,10 +86,10 @@
 // # Whom to trust
 //
 // A path admits the users that its file mode and its directory admit; an abstract name admits
-// everybody. [PeerCred] tells which process connected; a [Receiver] takes sessions only from its
-// own user and from root, unless configured otherwise; a [JSONSocket] can check the sender of each
-// datagram. A peer that is admitted may still send lies: lengths are checked before memory is
-// allocated for them, and a message that contradicts itself is an error.
+// everybody. [PeerCred] tells which process connected; a bind10.Receiver takes sessions only from
+// its own user and from root, unless configured otherwise; a jsoncomm.Socket can check the sender
+// of each datagram. A peer that is admitted may still send lies: lengths are checked before memory
+// is allocated for them, and a message that contradicts itself is an error.
 //
 // # Limits
 //
@@ -153,6 +110,5 @@
 // # Stability
 //
 // The forms of the messages are stable: a process of one version hands over to one of the next. The
-// names may change in a minor version before 1.0, as CHANGELOG.md then says; a Point is for tests,
-// and may come and go.
+// names may change in a minor version before 1.0, as CHANGELOG.md then says.
 package handoff

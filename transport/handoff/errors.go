@@ -2,9 +2,8 @@ package handoff
 
 import (
 	"errors"
-	"syscall"
 
-	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff/internal/fault"
 )
 
 var (
@@ -26,28 +25,8 @@ var (
 	// ErrLate, however, nothing more can be received.
 	ErrLate = errors.New("the rest did not come in time")
 	// ErrMalformed says that what came does not follow the carrier's format, or contradicts itself.
-	ErrMalformed = errors.New("handoff: malformed message")
-	// ErrJSON says that what came is not the JSON that was asked for; its descriptors are closed.
-	ErrJSON = errors.New("not the JSON that is wanted")
+	ErrMalformed = fault.ErrMalformed
 	// ErrForbidden says that the peer's credentials, or the owner or the mode of a directory, do
 	// not allow what is asked for.
 	ErrForbidden = errors.New("not permitted")
 )
-
-// exhausted tells whether err is a lack of descriptors or memory, which may pass.
-func exhausted(err error) bool {
-	for _, no := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ENOSPC} {
-		if errors.Is(err, no) {
-			return true
-		}
-	}
-	return false
-}
-
-// failed makes the error of an operation that has failed with a peer; nil stays nil.
-func failed(op string, peer transport.Addr, err error) error {
-	if err == nil {
-		return nil
-	}
-	return &transport.OpError{Op: op, Addr: peer, Err: err}
-}

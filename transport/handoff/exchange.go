@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"syscall"
+
+	"github.com/cnode-go/cnode/internal/handoffpoint"
+	"github.com/cnode-go/cnode/transport/handoff/internal/fault"
 )
 
 const (
@@ -28,60 +31,17 @@ const (
 	stateName = "cnode/state"
 )
 
-// A Point is a place in the course of a hand-off that the old or the new owner (the heir) has
-// reached; see Offer.Reached. Points are finer than steps: between any two of them something can go
-// wrong.
-type Point string
-
-// The points of the old owner, in order.
-const (
-	OwnerConnected       Point = "owner: connected, nothing said"
-	OwnerGreeted         Point = "owner: hello exchanged"
-	OwnerStaticHalf      Point = "owner: first piece of the static state sent"
-	OwnerFreezes         Point = "owner: about to freeze"
-	OwnerFrozen          Point = "owner: frozen"
-	OwnerDescriptorsHalf Point = "owner: first descriptors sent"
-	OwnerDescriptorsSent Point = "owner: all descriptors sent, no state"
-	OwnerStateHalf       Point = "owner: first piece of the state sent"
-	OwnerStateSent       Point = "owner: all of the state sent"
-	OwnerOffered         Point = "owner: pipe sent"
-	OwnerAccepted        Point = "owner: accepted, no token written"
-	OwnerCommitted       Point = "owner: token written"
-	OwnerHeard           Point = "owner: not the owner any more, nothing released"
-	OwnerReleased        Point = "owner: released"
-	OwnerLeaves          Point = "owner: goodbye said"
-)
-
-// The points of the new owner, in order.
-const (
-	HeirConnected       Point = "heir: connected, nothing said"
-	HeirGreeted         Point = "heir: hello exchanged"
-	HeirStaticHalf      Point = "heir: first piece of the static state received"
-	HeirPrepared        Point = "heir: prepared"
-	HeirDescriptorsHalf Point = "heir: first descriptors received"
-	HeirDescriptorsAll  Point = "heir: first of the state received"
-	HeirStateHalf       Point = "heir: first piece of the state received"
-	HeirStateAll        Point = "heir: all of the state received"
-	HeirOffered         Point = "heir: pipe received"
-	HeirStaged          Point = "heir: staged, accept sent"
-	HeirWaits           Point = "heir: about to read the token"
-	HeirOwns            Point = "heir: token read"
-	HeirStarted         Point = "heir: started, nothing said"
-	HeirSaid            Point = "heir: done said"
-	HeirParted          Point = "heir: goodbye heard"
-)
-
 // exchange is what both sides of a hand-off share: it exchanges messages with the other end of a
 // channel.
 type exchange struct {
 	ch      *Channel
 	side    Side
 	owns    bool
-	reached func(Point)
+	reached func(handoffpoint.Point)
 	d       Deadlines
 }
 
-func (x *exchange) pass(p Point) {
+func (x *exchange) pass(p handoffpoint.Point) {
 	if x.reached != nil {
 		x.reached(p)
 	}
@@ -115,7 +75,7 @@ func (x *exchange) send(ctx context.Context, kind byte, body []byte, fds ...int)
 	if len(body) >= packetLimit {
 		return fmt.Errorf("a message of %d bytes, more than %d: %w", 1+len(body), packetLimit, syscall.EMSGSIZE)
 	}
-	err := unwrapOp(x.ch.conn.send(ctx, nil, []byte{kind}, body, fds))
+	err := fault.Cause(x.ch.conn.send(ctx, nil, []byte{kind}, body, fds))
 	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
 		if why := x.lastWord(); why != nil { // the other side may have said why it left
 			return why
@@ -157,9 +117,9 @@ func (x *exchange) receiveAny(ctx context.Context, set *FDSet, room int) (packet
 	case err == io.EOF || errors.Is(err, syscall.ECONNRESET):
 		return packet{}, fmt.Errorf("%w: %w", ErrLeft, io.ErrUnexpectedEOF)
 	case err != nil:
-		return packet{}, unwrapOp(err)
+		return packet{}, fault.Cause(err)
 	case len(p) == 0:
-		return packet{}, malformed("an empty message")
+		return packet{}, fault.Malformed("an empty message")
 	}
 	m := packet{p[0], p[1:]}
 	if m.kind == kindRefuse {
@@ -172,14 +132,14 @@ func (x *exchange) receiveAny(ctx context.Context, set *FDSet, room int) (packet
 func (x *exchange) receive(ctx context.Context, kind byte) (packet, error) {
 	m, err := x.receiveAny(ctx, nil, 0)
 	if err == nil && m.kind != kind {
-		err = malformed("message %d, and %d is due", m.kind, kind)
+		err = fault.Malformed("message %d, and %d is due", m.kind, kind)
 	}
 	return m, err
 }
 
 // chunks sends p in pieces, at least one. It clears its copies of them, because there may be keys
 // in p.
-func (x *exchange) chunks(ctx context.Context, kind byte, p []byte, half Point) error {
+func (x *exchange) chunks(ctx context.Context, kind byte, p []byte, half handoffpoint.Point) error {
 	body := make([]byte, 0, min(len(p), chunkSize)+chunkHead)
 	defer func() { clear(body[:cap(body)]) }()
 	for at := 0; ; {
@@ -197,7 +157,7 @@ func (x *exchange) chunks(ctx context.Context, kind byte, p []byte, half Point) 
 }
 
 // gather receives what chunks sends.
-func (x *exchange) gather(ctx context.Context, kind byte, limit int, half Point) ([]byte, error) {
+func (x *exchange) gather(ctx context.Context, kind byte, limit int, half handoffpoint.Point) ([]byte, error) {
 	m, err := x.receive(ctx, kind)
 	if err != nil {
 		return nil, err
@@ -212,7 +172,9 @@ func (x *exchange) gather(ctx context.Context, kind byte, limit int, half Point)
 // gatherFrom is gather once the first piece is there. It allocates memory for what has come, not
 // for what is announced. The result is the only copy; all others are cleared, because there may be
 // keys in it.
-func (x *exchange) gatherFrom(ctx context.Context, first offerMessage, kind byte, limit int, half Point) (p []byte, err error) {
+func (x *exchange) gatherFrom(
+	ctx context.Context, first offerMessage, kind byte, limit int, half handoffpoint.Point,
+) (p []byte, err error) {
 	if first.total > limit {
 		return nil, fmt.Errorf("%w: %d bytes announced, of %d that are taken", ErrLimit, first.total, limit)
 	}
@@ -225,9 +187,10 @@ func (x *exchange) gatherFrom(ctx context.Context, first offerMessage, kind byte
 	for o := first; ; {
 		switch {
 		case o.total != first.total || o.first != len(p) || len(o.data) > o.total-len(p):
-			return p, malformed("a piece of %d bytes at %d of %d, where %d of %d are there", len(o.data), o.first, o.total, len(p), first.total)
+			return p, fault.Malformed("a piece of %d bytes at %d of %d, where %d of %d are there", len(o.data), o.first, o.total,
+				len(p), first.total)
 		case len(o.data) == 0 && o.total > 0:
-			return p, malformed("a piece of the state without a byte")
+			return p, fault.Malformed("a piece of the state without a byte")
 		}
 		p = appendOnly(p, o.data, first.total)
 		clear(o.data)

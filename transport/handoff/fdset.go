@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+
+	"github.com/cnode-go/cnode/transport/handoff/internal/system"
 )
 
 // stolen replaces an entry whose descriptor has been stolen.
@@ -80,9 +82,9 @@ func (d *descriptors) close() (err error) {
 	for _, fd := range d.fds { // closeAll written out, to save a return: see Conn.send
 		if fd != stolen {
 			if d.wary {
-				notLingering(fd)
+				system.NotLingering(fd)
 			}
-			if e := closeFD(fd); e != nil {
+			if e := system.Close(fd); e != nil {
 				err = notClosed(err, fd, e)
 			}
 		}
@@ -184,7 +186,7 @@ func (s *FDSet) File(index int, name string) (*os.File, error) {
 		return nil, err
 	}
 	if s.wary {
-		return strangersFile(fd, name)
+		return system.File(fd, name)
 	}
 	return os.NewFile(uintptr(fd), name), nil
 }
@@ -192,7 +194,7 @@ func (s *FDSet) File(index int, name string) (*os.File, error) {
 // Close closes the descriptors that are still in the set and leaves it empty. It may be called any
 // number of times. The error joins the system's errors on closing; the descriptors are closed all
 // the same. On a socket with SO_LINGER Close waits for the socket's peer, as close(2) does. In a
-// set that came with JSON, whose sender may be anybody, Close switches the option off first, which
+// set of package jsoncomm, whose sender may be anybody, Close switches the option off first, which
 // holds for other processes that share the socket, too.
 func (s *FDSet) Close() error {
 	if s == nil {
@@ -231,17 +233,11 @@ func closeAll(fds []int) (err error) {
 		if fd == stolen {
 			continue
 		}
-		if e := discard(fd); e != nil {
+		if e := system.Discard(fd); e != nil {
 			err = notClosed(err, fd, e)
 		}
 	}
 	return err
-}
-
-// discard closes a received descriptor that is not wanted.
-func discard(fd int) error {
-	notLingering(fd)
-	return closeFD(fd)
 }
 
 func notClosed(before error, fd int, err error) error {

@@ -10,6 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
+
+	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
 )
 
 func opened(t rapid.TB) int {
@@ -19,7 +21,7 @@ func opened(t rapid.TB) int {
 }
 
 func TestFDSet(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	fds := []int{opened(t), opened(t), opened(t)}
 	s, err := NewFDSet(fds...)
 	require.NoError(t, err)
@@ -43,9 +45,9 @@ func TestFDSet(t *testing.T) {
 	require.NoError(t, s.Close())
 	require.NoError(t, s.Close())
 	require.Zero(t, s.Len())
-	require.True(t, isClosed(fds[0]))
-	require.False(t, isClosed(fds[1]), "what was stolen stays open")
-	require.True(t, isClosed(fds[2]))
+	require.True(t, fdtest.IsClosed(fds[0]))
+	require.False(t, fdtest.IsClosed(fds[1]), "what was stolen stays open")
+	require.True(t, fdtest.IsClosed(fds[2]))
 
 	i, err := s.Add(fds[1])
 	require.NoError(t, err)
@@ -70,7 +72,7 @@ func TestFDSetOfZero(t *testing.T) {
 }
 
 func TestFDSetStealAll(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	fds := []int{opened(t), opened(t), opened(t)}
 	s, err := NewFDSet(fds...)
 	require.NoError(t, err)
@@ -139,7 +141,7 @@ func TestFDSetOwns(t *testing.T) {
 			"close": func(t *rapid.T) {
 				require.NoError(t, s.Close())
 				for _, fd := range model {
-					require.True(t, fd < 0 || isClosed(fd))
+					require.True(t, fd < 0 || fdtest.IsClosed(fd))
 				}
 				model = nil
 			},

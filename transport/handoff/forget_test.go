@@ -9,6 +9,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/handoffpoint"
+	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
 )
 
 // The state of a hand-off that has failed does not stay in the new owner's memory: Stage's slice is
@@ -18,13 +21,14 @@ func TestStateForgotten(t *testing.T) {
 		for _, step := range []Step{StepStage, StepCommit} {
 			x := newThing(t, 1, size)
 			o, a := x.offer(), x.acceptance()
-			ctx, cancel := context.WithCancel(soon(t))
+			ctx, cancel := context.WithCancel(fdtest.Soon(t))
 			defer cancel()
+			var reached func(handoffpoint.Point)
 			if step == StepStage {
 				x.stageErr = errors.New("broken")
 			} else {
-				o.Reached = func(p Point) {
-					if p == OwnerOffered {
+				reached = func(p handoffpoint.Point) {
+					if p == handoffpoint.OwnerOffered {
 						cancel() // the old owner does not wait until the state is staged
 					}
 				}
@@ -37,8 +41,8 @@ func TestStateForgotten(t *testing.T) {
 			}
 			one, other := channels(t)
 			gave := make(chan error, 1)
-			go func() { _, err := o.Give(ctx, one); gave <- err }()
-			taken, err := a.Take(soon(t), other)
+			go func() { _, err := o.Give(handoffpoint.With(ctx, reached), one); gave <- err }()
+			taken, err := a.Take(fdtest.Soon(t), other)
 			require.Error(t, err)
 			require.False(t, taken.Owns)
 			require.Error(t, <-gave)
@@ -53,9 +57,11 @@ func TestPiecesForgotten(t *testing.T) {
 	one, other := channels(t)
 	state := bytes.Repeat([]byte("secret"), 3*chunkSize/6)
 	done := make(chan error, 1)
-	go func() { done <- (&exchange{ch: one}).chunks(soon(t), kindState, state, OwnerStateHalf) }()
+	go func() {
+		done <- (&exchange{ch: one}).chunks(fdtest.Soon(t), kindState, state, handoffpoint.OwnerStateHalf)
+	}()
 	x := exchange{ch: other}
-	got, err := x.gather(soon(t), kindState, len(state), HeirStateHalf)
+	got, err := x.gather(fdtest.Soon(t), kindState, len(state), handoffpoint.HeirStateHalf)
 	require.NoError(t, <-done)
 	require.NoError(t, err)
 	require.True(t, bytes.Equal(state, got))

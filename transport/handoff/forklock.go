@@ -24,29 +24,3 @@ func receiveMessage(fd int, p, control []byte) (n, used, flags int, from unix.So
 	}
 	return n, used, flags, from, err
 }
-
-// hasPackets tells whether the system has UNIX sockets of sequenced packets.
-const hasPackets = false
-
-func socketPair(kind int) ([2]int, error) {
-	syscall.ForkLock.RLock()
-	defer syscall.ForkLock.RUnlock()
-	fds, err := unix.Socketpair(unix.AF_UNIX, kind, 0)
-	if err != nil {
-		return fds, err
-	}
-	for _, fd := range fds {
-		unix.CloseOnExec(fd)
-	}
-	return fds, nil
-}
-
-func datagramSocket() (int, error) {
-	syscall.ForkLock.RLock()
-	defer syscall.ForkLock.RUnlock()
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM, 0)
-	if err == nil {
-		unix.CloseOnExec(fd)
-	}
-	return fd, err
-}

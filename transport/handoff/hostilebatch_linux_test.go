@@ -18,6 +18,9 @@ import (
 	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/test/leak"
+	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
 )
 
 // A posted is a packet of a peer that follows no rules, and its expected result.
@@ -63,7 +66,7 @@ func postRaw(t *testing.T, to *net.UnixConn, text string, control []byte) {
 func batched(t *testing.T, c *Conn, got []Packet, n int) {
 	t.Helper()
 	for done := 0; done < n; {
-		k, err := c.ReceiveBatch(soon(t), got[done:])
+		k, err := c.ReceiveBatch(fdtest.Soon(t), got[done:])
 		require.NoError(t, err)
 		require.Positive(t, k)
 		done += k
@@ -78,7 +81,7 @@ func requireUsable(t *testing.T, set *FDSet) {
 		flags, err := fcntl(fd, unix.F_GETFD)
 		require.NoError(t, err)
 		require.Equal(t, unix.FD_CLOEXEC, flags)
-		require.Equal(t, "f", content(t, fd))
+		require.Equal(t, "f", fdtest.Content(t, fd))
 	}
 }
 
@@ -90,8 +93,8 @@ func claim() []byte {
 // Attachments in odd places harm their own packet only: those before and behind it in the same
 // system call come whole.
 func TestHostileBatch(t *testing.T) {
-	f := file(t, "f")
-	rights := func(n int) []byte { return unix.UnixRights(slicesRepeat(f, n)...) }
+	f := fdtest.File(t, "f")
+	rights := func(n int) []byte { return unix.UnixRights(fdtest.Repeat(f, n)...) }
 	plain := posted{text: "plain"}
 	one := posted{text: "one", control: rights(1), fds: 1}
 	for _, tt := range []struct {
@@ -126,8 +129,8 @@ func TestHostileBatch(t *testing.T) {
 				if tt.room > 200 {
 					need.Descriptors(t, 20*MaxDescriptors) // as many as are in flight, for a while
 				}
-				noLeak(t)
-				peer, ours := pair(t, kind)
+				fdtest.NoLeak(t)
+				peer, ours := fdtest.Pair(t, kind)
 				b := conn(t, ours)
 				require.NoError(t, b.ReceiveCredentials(tt.credentials))
 				post(t, peer, tt.packets)
@@ -149,9 +152,9 @@ func TestHostileBatch(t *testing.T) {
 // A Conn carries descriptors of any kind, even of the socket that they come over, in whose own
 // queue they then are.
 func TestHostileBatchOfOddFiles(t *testing.T) {
-	noLeak(t)
-	x, y := rawPair(t, unix.SOCK_SEQPACKET)
-	peer, b := unixConn(t, x), conn(t, unixConn(t, y))
+	fdtest.NoLeak(t)
+	x, y := fdtest.RawPair(t, unix.SOCK_SEQPACKET)
+	peer, b := fdtest.UnixConn(t, x), conn(t, fdtest.UnixConn(t, y))
 	var pipe [2]int
 	require.NoError(t, unix.Pipe2(pipe[:], unix.O_CLOEXEC))
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
@@ -167,10 +170,10 @@ func TestHostileBatchOfOddFiles(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, b.raw.Control(func(fd uintptr) {
 		control := unix.UnixRights(int(fd))
-		sendRaw(t, peer, []byte("yours"), control)
+		fdtest.SendRaw(t, peer, []byte("yours"), control)
 	}))
 	for _, fd := range odd {
-		sendRaw(t, peer, []byte("odd"), unix.UnixRights(fd))
+		fdtest.SendRaw(t, peer, []byte("odd"), unix.UnixRights(fd))
 		require.NoError(t, unix.Close(fd))
 	}
 	got := rooms(len(odd)+2, 5, 1)
@@ -185,20 +188,20 @@ func TestHostileBatchOfOddFiles(t *testing.T) {
 // A batch never gives out descriptors 0, 1 or 2, however many of its packets would get these
 // numbers.
 func TestHostileBatchLowNumbers(t *testing.T) {
-	noLeak(t)
-	peer, ours := pair(t, unix.SOCK_SEQPACKET)
-	b, f := conn(t, ours), file(t, "f")
+	fdtest.NoLeak(t)
+	peer, ours := fdtest.Pair(t, unix.SOCK_SEQPACKET)
+	b, f := conn(t, ours), fdtest.File(t, "f")
 	for range 3 {
-		sendRaw(t, peer, []byte("x"), unix.UnixRights(f, f))
+		fdtest.SendRaw(t, peer, []byte("x"), unix.UnixRights(f, f))
 	}
 	// this packet is lost, and its descriptors are closed
-	sendRaw(t, peer, []byte("x"), unix.UnixRights(f, f, f))
+	fdtest.SendRaw(t, peer, []byte("x"), unix.UnixRights(f, f, f))
 	keep, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 3)
 	require.NoError(t, err)
 	require.NoError(t, unix.Close(0))
 	got := rooms(4, 5, 2)
-	n, err := b.ReceiveBatch(soon(t), got)
-	free := isClosed(0)
+	n, err := b.ReceiveBatch(fdtest.Soon(t), got)
+	free := fdtest.IsClosed(0)
 	require.NoError(t, unix.Dup2(keep, 0))
 	require.NoError(t, unix.Close(keep))
 	require.NoError(t, err)
@@ -214,19 +217,19 @@ func TestHostileBatchLowNumbers(t *testing.T) {
 // If a packet has more descriptors than there are free numbers, those that did arrive are closed;
 // later packets of the same system call find no number free either.
 func TestHostileBatchPartOfDescriptors(t *testing.T) {
-	noLeak(t)
-	peer, ours := pair(t, unix.SOCK_SEQPACKET)
-	b, f := conn(t, ours), file(t, "f")
+	fdtest.NoLeak(t)
+	peer, ours := fdtest.Pair(t, unix.SOCK_SEQPACKET)
+	b, f := conn(t, ours), fdtest.File(t, "f")
 	for _, n := range []int{3, 3, 0, 1} {
 		var control []byte
 		if n > 0 {
-			control = unix.UnixRights(slicesRepeat(f, n)...)
+			control = unix.UnixRights(fdtest.Repeat(f, n)...)
 		}
-		sendRaw(t, peer, []byte("x"), control)
+		fdtest.SendRaw(t, peer, []byte("x"), control)
 	}
 	got := rooms(4, 5, 3)
 	enough := few(t, f, 4) // three for the first, one for the second
-	n, err := b.ReceiveBatch(soon(t), got)
+	n, err := b.ReceiveBatch(fdtest.Soon(t), got)
 	enough()
 	require.NoError(t, err)
 	require.Equal(t, 4, n)
@@ -235,7 +238,7 @@ func TestHostileBatchPartOfDescriptors(t *testing.T) {
 	}
 	require.Equal(t, 3, got[0].Set.Len())
 	require.NoError(t, got[0].Set.Close())
-	sendRaw(t, peer, []byte("later"), unix.UnixRights(f))
+	fdtest.SendRaw(t, peer, []byte("later"), unix.UnixRights(f))
 	batched(t, b, got, 1)
 	require.Equal(t, []string{"later"}, texts(t, got[:1]), "and the connection lives on")
 }
@@ -243,18 +246,18 @@ func TestHostileBatchPartOfDescriptors(t *testing.T) {
 // Another process that shares a socket may turn on SO_PASSPIDFD. Packets with data that was not
 // asked for are refused, and the descriptors of processes that come with them are closed.
 func TestHostileBatchOfProcesses(t *testing.T) {
-	noLeak(t)
-	peer, ours := pair(t, unix.SOCK_SEQPACKET)
-	b, f := conn(t, ours), file(t, "f")
+	fdtest.NoLeak(t)
+	peer, ours := fdtest.Pair(t, unix.SOCK_SEQPACKET)
+	b, f := conn(t, ours), fdtest.File(t, "f")
 	require.NoError(t, b.raw.Control(func(fd uintptr) {
 		if err := unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSPIDFD, 1); err != nil {
 			t.Skipf("SO_PASSPIDFD: %v", err)
 		}
 	}))
 	for _, control := range [][]byte{nil, unix.UnixRights(f), unix.UnixRights(f, f)} {
-		sendRaw(t, peer, []byte("x"), control)
+		fdtest.SendRaw(t, peer, []byte("x"), control)
 	}
-	before := openDescriptors()
+	before := leak.Descriptors()
 	got := rooms(3, 5, 0)
 	for i, room := range []int{9, 2, 0} {
 		got[i].Room = room
@@ -268,7 +271,7 @@ func TestHostileBatchOfProcesses(t *testing.T) {
 		require.Zero(t, p.Set.Len())
 	}
 	// leftOver does not count descriptors without a file
-	for fd, target := range openDescriptors() {
+	for fd, target := range leak.Descriptors() {
 		require.Equal(t, before[fd], target)
 	}
 }
@@ -276,18 +279,18 @@ func TestHostileBatchOfProcesses(t *testing.T) {
 // If a peer closes with packets in flight and ours unread, nothing is lost: everything that it has
 // sent comes, then the end, again and again.
 func TestHostileBatchThenGone(t *testing.T) {
-	f := file(t, "f")
+	f := fdtest.File(t, "f")
 	for _, unread := range []bool{false, true} {
 		for _, most := range []int{1, 2, 7, 40} {
 			t.Run(fmt.Sprintf("unread %v, %d at a time", unread, most), func(t *testing.T) {
-				noLeak(t)
-				peer, ours := pair(t, unix.SOCK_SEQPACKET)
+				fdtest.NoLeak(t)
+				peer, ours := fdtest.Pair(t, unix.SOCK_SEQPACKET)
 				b := conn(t, ours)
 				if unread {
-					require.NoError(t, b.Send(soon(t), []byte("unread")))
+					require.NoError(t, b.Send(fdtest.Soon(t), []byte("unread")))
 				}
 				for i := range 33 {
-					sendRaw(t, peer, []byte{'x'}, unix.UnixRights(slicesRepeat(f, 1+i%3)...))
+					fdtest.SendRaw(t, peer, []byte{'x'}, unix.UnixRights(fdtest.Repeat(f, 1+i%3)...))
 				}
 				require.NoError(t, peer.Close())
 				want := error(io.EOF)
@@ -297,7 +300,7 @@ func TestHostileBatchThenGone(t *testing.T) {
 				came := 0
 				for {
 					got := rooms(most, 5, 2)
-					n, err := b.ReceiveBatch(soon(t), got)
+					n, err := b.ReceiveBatch(fdtest.Soon(t), got)
 					for _, p := range got[:n] {
 						lost, fds := error(nil), 1+came%3
 						if fds > 2 {
@@ -324,9 +327,9 @@ func TestHostileBatchThenGone(t *testing.T) {
 // Batches, single packets, and packets of any size are received by turns from the same queue, with
 // the same memory: no call sees what another has left there.
 func TestHostileBatchByTurns(t *testing.T) {
-	noLeak(t)
-	peer, ours := pair(t, unix.SOCK_SEQPACKET)
-	b, f := conn(t, ours), file(t, "f")
+	fdtest.NoLeak(t)
+	peer, ours := fdtest.Pair(t, unix.SOCK_SEQPACKET)
+	b, f := conn(t, ours), fdtest.File(t, "f")
 	require.NoError(t, b.ReceiveCredentials(true)) // so that empty packets do not look like the end
 	by := rand.New(rand.NewSource(1))
 	for range 300 {
@@ -335,7 +338,7 @@ func TestHostileBatchByTurns(t *testing.T) {
 			p := &packets[i]
 			p.text = "0123456789"[:by.Intn(10)]
 			if n := by.Intn(4); n > 0 {
-				p.control, p.fds = unix.UnixRights(slicesRepeat(f, n)...), n
+				p.control, p.fds = unix.UnixRights(fdtest.Repeat(f, n)...), n
 			}
 			switch {
 			case p.fds > 2:
@@ -353,14 +356,14 @@ func TestHostileBatchByTurns(t *testing.T) {
 			n, err := 1, error(nil)
 			switch p := &got[0]; by.Intn(3) {
 			case 0:
-				n, err = b.ReceiveBatch(soon(t), got)
+				n, err = b.ReceiveBatch(fdtest.Soon(t), got)
 				require.NoError(t, err)
 			case 1:
-				p.N, p.Err = b.Receive(soon(t), p.P, p.Set, p.Room)
+				p.N, p.Err = b.Receive(fdtest.Soon(t), p.P, p.Set, p.Room)
 			case 2:
 				var text []byte
 				var cred Cred
-				text, _, cred, p.Err = b.ReceivePacket(soon(t), nil, 5, p.Set, p.Room)
+				text, _, cred, p.Err = b.ReceivePacket(fdtest.Soon(t), nil, 5, p.Set, p.Room)
 				if p.N = copy(p.P, text); p.Err == nil {
 					require.Equal(t, self, cred)
 				} else {
@@ -385,15 +388,15 @@ func TestHostileBatchByTurns(t *testing.T) {
 // Many goroutines receive in batches while a peer floods them with descriptors, and the Conn is
 // closed meanwhile: each descriptor that came has an owner, and the rest is closed with the socket.
 func TestHostileBatchFloodAndClose(t *testing.T) {
-	noLeak(t)
-	f := file(t, "f")
+	fdtest.NoLeak(t)
+	f := fdtest.File(t, "f")
 	for range 20 {
-		x, y := rawPair(t, unix.SOCK_SEQPACKET)
-		b := conn(t, unixConn(t, y))
+		x, y := fdtest.RawPair(t, unix.SOCK_SEQPACKET)
+		b := conn(t, fdtest.UnixConn(t, y))
 		var all sync.WaitGroup
 		all.Go(func() {
 			for i := 0; ; i++ {
-				rights := unix.UnixRights(slicesRepeat(f, 1+i%5)...)
+				rights := unix.UnixRights(fdtest.Repeat(f, 1+i%5)...)
 				err := unix.Sendmsg(x, []byte("x"), rights, nil, unix.MSG_NOSIGNAL)
 				// Users other than root may have no more in flight just now.
 				if err != nil && err != unix.ETOOMANYREFS {
@@ -433,80 +436,4 @@ func TestHostileBatchFloodAndClose(t *testing.T) {
 		require.NoError(t, unix.Close(x))
 		require.Empty(t, wrong)
 	}
-}
-
-// Descriptors that are no memory files, empty memory files, and memory files that keep changing
-// their size are errors of their own documents only; the next document is received.
-func TestHostileMemoryFiles(t *testing.T) {
-	noLeak(t)
-	client, server := jsonPair(t)
-	open := func(path string, flags int) int {
-		fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0o600)
-		require.NoError(t, err)
-		return fd
-	}
-	sized := func(size int64) int {
-		fd, err := unix.MemfdCreate("hostile", unix.MFD_CLOEXEC)
-		require.NoError(t, err)
-		require.NoError(t, unix.Ftruncate(fd, size))
-		return fd
-	}
-	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	require.NoError(t, err)
-	readable := sized(1)
-	writable := open(fmt.Sprintf("/proc/self/fd/%d", readable), unix.O_WRONLY)
-	require.NoError(t, unix.Close(readable))
-	for _, tt := range []struct {
-		name string
-		fd   int
-		want error
-	}{
-		{"zeros without an end", open("/dev/zero", unix.O_RDWR), ErrMalformed},
-		{"a directory", open("/", unix.O_RDONLY), ErrMalformed},
-		{"an epoll", epoll, ErrMalformed},
-		{"not to be read", writable, ErrMalformed},
-		{"nothing but a hole", sized(1 << 20), ErrJSON},
-		{"one byte too long", sized(DefaultMaxPayload + 1), syscall.EMSGSIZE},
-		{"as long as files go", sized(1<<63 - 4096), syscall.EMSGSIZE},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			require.NoError(t, client.conn.Send(soon(t), []byte(argsViaFD), tt.fd, tt.fd))
-			require.NoError(t, unix.Close(tt.fd))
-			before := openDescriptors()
-			_, err := server.Receive(soon(t), nil)
-			require.ErrorIs(t, err, tt.want)
-			require.Empty(t, leftOver(before, openDescriptors()))
-		})
-	}
-
-	breathing := sized(0)
-	defer unix.Close(breathing)
-	stop := make(chan struct{})
-	var all sync.WaitGroup
-	all.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-			}
-			_ = unix.Ftruncate(breathing, 4<<20)
-			_ = unix.Ftruncate(breathing, 0)
-			_, _ = unix.Pwrite(breathing, []byte("[7]"), 0)
-		}
-	})
-	for range 100 {
-		require.NoError(t, client.conn.Send(soon(t), []byte(argsViaFD), breathing))
-		if set, err := server.Receive(soon(t), nil); err != nil {
-			require.ErrorIs(t, err, ErrJSON)
-		} else {
-			require.NoError(t, set.Close())
-		}
-	}
-	close(stop)
-	all.Wait()
-	require.NoError(t, client.Send(soon(t), 7))
-	set, err := server.Receive(soon(t), nil)
-	require.NoError(t, err)
-	require.NoError(t, set.Close())
 }

@@ -5,6 +5,7 @@ import (
 	"syscall"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff/internal/fault"
 )
 
 // A Socket describes the socket behind a descriptor. What its sender says of it may be untrue: look
@@ -22,7 +23,7 @@ type Socket struct {
 // is not open. errors.ErrUnsupported on windows.
 func Inspect(fd int) (Socket, error) {
 	s, err := inspect(fd)
-	return s, failed("inspect", nil, err)
+	return s, fault.Failed("inspect", nil, err)
 }
 
 // Stream checks that the socket is a connected stream: EINVAL if it is of another type or listens,

@@ -13,13 +13,15 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
 )
 
 // Close beside calls of every kind: each call succeeds or returns an error; none goes on waiting,
 // and no descriptor stays open.
 func TestCloseBesideCalls(t *testing.T) {
-	noLeak(t)
-	f := file(t, "f")
+	fdtest.NoLeak(t)
+	f := fdtest.File(t, "f")
 	usual := []error{io.EOF, syscall.EPIPE, syscall.ECONNRESET, syscall.EAGAIN}
 	for round := range 30 {
 		a, b := connPair(t, []int{unix.SOCK_SEQPACKET, unix.SOCK_STREAM}[round%2])
@@ -63,7 +65,7 @@ func TestCloseBesideCalls(t *testing.T) {
 // An error that the kernel reports only once reaches the caller, even if no call was waiting for
 // it.
 func TestErrorsSaidOnce(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	a, b := connPair(t, unix.SOCK_STREAM)
 	require.NoError(t, a.Send(context.Background(), []byte("never read")))
 	require.NoError(t, b.Close())

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
 )
 
 // withoutNumbers leaves this process no free descriptor number until the end of the test, or until
@@ -32,7 +33,7 @@ func withoutNumbers(t testing.TB) (more func()) {
 // A call that has to wait for the first time when no descriptor is left to wait with waits all the
 // same: what it has begun is sent, and its context and Close end the wait.
 func TestLoneWaitsWithoutADescriptor(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	a, b := connPair(t, unix.SOCK_STREAM)
 	full, _ := connPair(t, unix.SOCK_STREAM)
 	much, polls := make([]byte, 8<<20), watched()
@@ -48,9 +49,9 @@ func TestLoneWaitsWithoutADescriptor(t *testing.T) {
 	_, err = a.Receive(transport.NoWait(), much, nil, 0)
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	ended := make(chan error, 1)
-	go func() { ended <- a.Send(soon(t), much) }()
+	go func() { ended <- a.Send(fdtest.Soon(t), much) }()
 	for got := 0; got < len(much); {
-		n, err := b.Receive(soon(t), much, nil, 0)
+		n, err := b.Receive(fdtest.Soon(t), much, nil, 0)
 		require.NoError(t, err)
 		got += n
 	}
@@ -68,6 +69,6 @@ func TestLoneWaitsWithoutADescriptor(t *testing.T) {
 	require.Eventually(t, func() bool { return b.receiving.Callers() > 0 }, expect.Limit, time.Millisecond)
 	more()
 	require.Eventually(t, func() bool { return watched() == polls+1 }, expect.Limit, time.Millisecond, "it sleeps now")
-	require.NoError(t, a.Send(soon(t), []byte("x")))
+	require.NoError(t, a.Send(fdtest.Soon(t), []byte("x")))
 	require.NoError(t, <-ended)
 }

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff/internal/system"
 	"github.com/cnode-go/cnode/transport/internal/await"
 	"golang.org/x/sys/unix"
 )
@@ -40,10 +41,10 @@ func (c *Conn) own() {
 		return
 	}
 	if s.waiter, err = new(transport.Polling).Waiter(s.fd); err != nil {
-		_ = closeFD(s.fd)
+		_ = system.Close(s.fd)
 		return
 	}
-	s.dropped = runtime.AddCleanup(s, func(fd int) { _ = closeFD(fd) }, s.fd)
+	s.dropped = runtime.AddCleanup(s, func(fd int) { _ = system.Close(fd) }, s.fd)
 	_ = c.conn.Close()
 	c.alone, c.conn, c.raw = s, nil, s
 	out, in := &c.outward, &c.inward
@@ -85,7 +86,7 @@ func (s *lone) Close() error {
 		defer t.Pass()
 	}
 	s.use.Lock()
-	_ = closeFD(s.fd)
+	_ = system.Close(s.fd)
 	return nil
 }
 

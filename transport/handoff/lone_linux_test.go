@@ -14,11 +14,14 @@ import (
 
 	"github.com/cnode-go/cnode/test/expect"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/test/leak"
+	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
 )
 
 // watched counts the epoll descriptors by which the tests' own sockets wait.
 func watched() (n int) {
-	for _, target := range openDescriptors() {
+	for _, target := range leak.Descriptors() {
 		if strings.Contains(target, "eventpoll") {
 			n++
 		}
@@ -30,9 +33,9 @@ func watched() (n int) {
 // back.
 func TestLoneDescriptors(t *testing.T) {
 	_, _ = connPair(t, unix.SOCK_SEQPACKET) // from now on the runtime's poller has its descriptors
-	before, polls := openDescriptors(), watched()
+	before, polls := leak.Descriptors(), watched()
 	grown := func() (n int) {
-		for fd, target := range openDescriptors() {
+		for fd, target := range leak.Descriptors() {
 			if before[fd] != target {
 				n++
 			}
@@ -40,7 +43,7 @@ func TestLoneDescriptors(t *testing.T) {
 		return n
 	}
 	one, other := connPair(t, unix.SOCK_SEQPACKET)
-	ctx, p := soon(t), make([]byte, 10)
+	ctx, p := fdtest.Soon(t), make([]byte, 10)
 	require.NoError(t, one.Send(ctx, []byte("x")))
 	_, err := other.Receive(ctx, p, nil, 0)
 	require.NoError(t, err)
@@ -114,7 +117,7 @@ func TestLoneWaits(t *testing.T) {
 // Close ends calls in both directions, even those that begin at the same moment, and never touches
 // a descriptor number that has been reused.
 func TestLoneClose(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	for range 200 {
 		one, other := connPair(t, unix.SOCK_STREAM)
 		ended := make(chan error, 3)

@@ -12,7 +12,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cnode-go/cnode/internal/handoffpoint"
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff/internal/fault"
+	"github.com/cnode-go/cnode/transport/handoff/internal/system"
 )
 
 // An Offer is the old owner's side of a hand-off: what there is to hand over, and how. The other
@@ -29,9 +32,6 @@ type Offer struct {
 	// Plugins tells at hello which plug-ins the new owner needs beside Terms.Plugins, as things are
 	// now: if it lacks one, the hand-off is refused and nothing is frozen. Optional.
 	Plugins func() []string
-	// Needs tells at hello which features the new owner must know beside Terms.Require, as things
-	// are now: if it does not know one, it refuses and nothing is frozen. Optional.
-	Needs func() []string
 	// Static returns state from which the new owner may build things while the old one still runs.
 	// Optional; nil: none.
 	Static func(ctx context.Context) ([]byte, error)
@@ -40,9 +40,6 @@ type Offer struct {
 	Freeze func(ctx context.Context) (Frozen, error)
 	// Deadlines bound the steps.
 	Deadlines Deadlines
-	// Reached is called at each point that is passed, on the goroutine of Give: for logs and tests.
-	// Optional.
-	Reached func(Point)
 
 	busy atomic.Bool
 }
@@ -77,7 +74,7 @@ type Handed struct {
 // error says that the new owner has not reported that it runs, and may have died, that its Start
 // has failed (a *StartError), or that Release failed. Give does not close the channel.
 func (o *Offer) Give(ctx context.Context, ch *Channel) (Handed, error) {
-	g := &giving{exchange: exchange{ch: ch, side: OldOwner, reached: o.Reached, d: o.Deadlines.complete()}, o: o}
+	g := &giving{exchange: exchange{ch: ch, side: OldOwner, reached: handoffpoint.Of(ctx), d: o.Deadlines.complete()}, o: o}
 	if o.Freeze == nil { // before any message is awaited
 		return g.kept(g.fail(StepHello, errors.New("mandatory field Offer.Freeze is nil")))
 	}
@@ -102,28 +99,28 @@ type giving struct {
 // give runs the whole hand-off. Until the token is written, each step either leads to the next one
 // or ends with everything as it was.
 func (g *giving) give(ctx context.Context) (Handed, error) {
-	g.pass(OwnerConnected)
+	g.pass(handoffpoint.OwnerConnected)
 	if err := g.hello(ctx); err != nil {
 		return g.kept(g.fail(StepHello, err))
 	}
-	g.pass(OwnerGreeted)
+	g.pass(handoffpoint.OwnerGreeted)
 	if err := g.static(ctx); err != nil {
 		return g.kept(g.fail(StepStatic, err))
 	}
-	g.pass(OwnerFreezes)
+	g.pass(handoffpoint.OwnerFreezes)
 	g.began = time.Now()
 	f, err := g.freeze(ctx)
 	if err != nil {
 		return g.kept(g.fail(StepFreeze, err))
 	}
-	g.pass(OwnerFrozen)
+	g.pass(handoffpoint.OwnerFrozen)
 	sum, err := g.offer(ctx, f)
 	if err != nil {
 		err = g.fail(StepOffer, err)
 	} else if err = g.accepted(ctx, sum, len(f.Descriptors())); err != nil {
 		err = g.fail(StepAccept, err)
 	} else {
-		g.pass(OwnerAccepted)
+		g.pass(handoffpoint.OwnerAccepted)
 		if err = g.token.write(); err != nil {
 			err = g.fail(StepCommit, err)
 		}
@@ -135,7 +132,7 @@ func (g *giving) give(ctx context.Context) (Handed, error) {
 		}
 		return g.kept(err)
 	}
-	g.pass(OwnerCommitted)
+	g.pass(handoffpoint.OwnerCommitted)
 	return g.taken(ctx, f)
 }
 
@@ -181,9 +178,6 @@ func (g *giving) hello(caller context.Context) error {
 	if g.o.Count != nil {
 		ours.Descriptors = g.o.Count()
 	}
-	if g.o.Needs != nil {
-		ours.Require = slices.Concat(ours.Require, g.o.Needs())
-	}
 	if n := ours.Descriptors; n > theirs.Descriptors {
 		return fmt.Errorf("%w: about %d descriptors are needed, the new process has room for %d", ErrLimit, n, theirs.Descriptors)
 	}
@@ -208,7 +202,7 @@ func (g *giving) static(ctx context.Context) error {
 	if len(p) > g.limit.StateBytes {
 		return fmt.Errorf("%w: %d bytes beforehand, the new process takes %d", ErrLimit, len(p), g.limit.StateBytes)
 	}
-	if err := g.chunks(ctx, kindStatic, p, OwnerStaticHalf); err != nil {
+	if err := g.chunks(ctx, kindStatic, p, handoffpoint.OwnerStaticHalf); err != nil {
 		return err
 	}
 	_, err := g.receive(ctx, kindPrepared)
@@ -242,7 +236,7 @@ func (g *giving) offer(ctx context.Context, f Frozen) (sum [sha256.Size]byte, er
 			return sum, err
 		}
 		if at == 0 {
-			g.pass(OwnerDescriptorsHalf)
+			g.pass(handoffpoint.OwnerDescriptorsHalf)
 		}
 		// only then the next ones: the system limits a user's descriptors in flight
 		m, err := g.receive(ctx, kindReceived)
@@ -251,17 +245,17 @@ func (g *giving) offer(ctx context.Context, f Frozen) (sum [sha256.Size]byte, er
 		}
 		got, err := parseOffer(m)
 		if err == nil && got.first != at+len(part) {
-			err = malformed("%d descriptors are there, of %d that were sent", got.first, at+len(part))
+			err = fault.Malformed("%d descriptors are there, of %d that were sent", got.first, at+len(part))
 		}
 		if err != nil {
 			return sum, err
 		}
 	}
-	g.pass(OwnerDescriptorsSent)
+	g.pass(handoffpoint.OwnerDescriptorsSent)
 	if err := g.state(ctx, state); err != nil {
 		return sum, err
 	}
-	g.pass(OwnerStateSent)
+	g.pass(handoffpoint.OwnerStateSent)
 	if g.token, err = newToken(); err != nil {
 		return sum, err
 	}
@@ -274,20 +268,20 @@ func (g *giving) offer(ctx context.Context, f Frozen) (sum [sha256.Size]byte, er
 // filter of system calls, or a lack of descriptors, does not prevent the hand-off.
 func (g *giving) state(ctx context.Context, p []byte) error {
 	if len(p) > longState && slices.Contains(g.limit.Know, featureMemoryFile) {
-		fd, err := sealedFile(stateName, p)
+		fd, err := system.SealedFile(stateName, p)
 		if err == nil {
 			err = g.send(ctx, kindStateFile, appendCounts(nil, 0, len(p)), fd)
-			return errors.Join(err, closeFD(fd))
+			return errors.Join(err, system.Close(fd))
 		}
 	}
-	return g.chunks(ctx, kindState, p, OwnerStateHalf)
+	return g.chunks(ctx, kindState, p, handoffpoint.OwnerStateHalf)
 }
 
 // accepted waits until the new owner has staged everything, and checks that it has what was sent.
 func (g *giving) accepted(ctx context.Context, sum [sha256.Size]byte, descriptors int) error {
 	ctx, cancel := context.WithTimeout(ctx, g.d.Stage)
 	defer cancel()
-	g.pass(OwnerOffered)
+	g.pass(handoffpoint.OwnerOffered)
 	m, err := g.receive(ctx, kindAccept)
 	if err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
@@ -331,7 +325,7 @@ func (g *giving) taken(ctx context.Context, f Frozen) (Handed, error) {
 		err = errors.Join(err, e)
 	}
 	if back && err == nil {
-		err = malformed("the new process reports that it runs, and has not read the token")
+		err = fault.Malformed("the new process reports that it runs, and has not read the token")
 	}
 	e = g.token.close()
 	h := Handed{Moved: !back, Peer: g.ch.peer, Silence: time.Since(g.began)}
@@ -342,7 +336,7 @@ func (g *giving) taken(ctx context.Context, f Frozen) (Handed, error) {
 		g.refuse(err)
 		return h, err
 	}
-	g.pass(OwnerHeard)
+	g.pass(handoffpoint.OwnerHeard)
 	if err != nil {
 		err = g.fail(StepTake, fmt.Errorf("the new process has read the token, but has not reported that it runs: %w", err))
 	} else if started != nil {
@@ -351,11 +345,11 @@ func (g *giving) taken(ctx context.Context, f Frozen) (Handed, error) {
 	if e := errors.Join(e, f.Release()); e != nil {
 		err = errors.Join(err, g.fail(StepRelease, e))
 	}
-	g.pass(OwnerReleased)
+	g.pass(handoffpoint.OwnerReleased)
 	bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.d.Goodbye)
 	defer cancel()
 	_ = g.send(bye, kindGoodbye, nil) // the new owner may be gone, and does not depend on it
-	g.pass(OwnerLeaves)
+	g.pass(handoffpoint.OwnerLeaves)
 	return h, err
 }
 

@@ -7,6 +7,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/internal/handoffpoint"
+	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
+	"github.com/cnode-go/cnode/transport/handoff/internal/system"
 )
 
 // A long state goes in pieces if no memory file can be made, for whatever reason.
@@ -16,9 +20,9 @@ func TestNoMemoryFileToBeHad(t *testing.T) {
 	g := &giving{exchange: exchange{ch: one}, limit: Terms{Know: []string{featureMemoryFile}}}
 	withoutNumbers(t)
 	done := make(chan error, 1)
-	go func() { done <- g.state(soon(t), state) }()
+	go func() { done <- g.state(fdtest.Soon(t), state) }()
 	x := exchange{ch: other}
-	got, err := x.gather(soon(t), kindState, len(state), HeirStateHalf)
+	got, err := x.gather(fdtest.Soon(t), kindState, len(state), handoffpoint.HeirStateHalf)
 	require.NoError(t, <-done)
 	require.NoError(t, err)
 	require.True(t, bytes.Equal(state, got))
@@ -26,12 +30,12 @@ func TestNoMemoryFileToBeHad(t *testing.T) {
 
 // A file that is longer than the announced state does not make the receiver allocate memory.
 func TestStateFileTooLong(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	const length = 256 << 20
 	fd, err := unix.MemfdCreate(stateName, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	require.NoError(t, err)
 	require.NoError(t, unix.Ftruncate(fd, length))
-	_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals)
+	_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, system.Seals)
 	require.NoError(t, err)
 	set, err := NewFDSet(fd)
 	require.NoError(t, err)
@@ -46,7 +50,7 @@ func TestStateFileTooLong(t *testing.T) {
 // A state in a file that is shorter than announced, or that another process could still change, is
 // refused.
 func TestStateFileIsWholeAndSealed(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	state := []byte("state")
 	for _, tt := range []struct {
 		name        string
@@ -65,8 +69,8 @@ func TestStateFileIsWholeAndSealed(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			fd, err := unix.MemfdCreate(stateName, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 			require.NoError(t, err)
-			require.NoError(t, fill(fd, state))
-			_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals&^tt.without)
+			require.NoError(t, second(unix.Pwrite(fd, state, 0)))
+			_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, system.Seals&^tt.without)
 			require.NoError(t, err)
 			set, err := NewFDSet(fd)
 			require.NoError(t, err)

@@ -12,17 +12,22 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/handoffpoint"
 	"github.com/cnode-go/cnode/test/expect"
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/test/sockdir"
+	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
+	"github.com/cnode-go/cnode/transport/handoff/internal/sock"
+	"github.com/cnode-go/cnode/transport/handoff/internal/system"
 )
 
 // A thing is what the tests hand over inside one process: some pipes.
@@ -91,7 +96,7 @@ func (x *thing) acceptance() *Acceptance {
 // channels makes both ends of a channel.
 func channels(t testing.TB) (one, other *Channel) {
 	t.Helper()
-	noLeak(t)
+	fdtest.NoLeak(t)
 	one, f, err := ChannelPair()
 	require.NoError(t, err)
 	t.Cleanup(func() { one.Close() })
@@ -106,8 +111,8 @@ func exchanged(t testing.TB, o *Offer, a *Acceptance) (h Handed, gave, took erro
 	t.Helper()
 	one, other := channels(t)
 	done := make(chan struct{})
-	go func() { defer close(done); h, gave = o.Give(soon(t), one) }()
-	taken, took := a.Take(soon(t), other)
+	go func() { defer close(done); h, gave = o.Give(fdtest.Soon(t), one) }()
+	taken, took := a.Take(fdtest.Soon(t), other)
 	owns := took == nil
 	if took != nil {
 		var e *Error
@@ -172,7 +177,7 @@ func TestTermsThatAreMet(t *testing.T) {
 		o, a := x.offer(), x.acceptance()
 		o.Terms, a.Terms = tt.ours, tt.theirs
 		if len(tt.ours.Plugins) > 0 {
-			o.Plugins, o.Needs = func() []string { return []string{"rot13"} }, func() []string { return []string{"e"} }
+			o.Plugins = func() []string { return []string{"rot13"} }
 		}
 		h, gave, took := exchanged(t, o, a)
 		require.NoError(t, gave)
@@ -198,10 +203,6 @@ func TestOfferRefusedOnBothSides(t *testing.T) {
 		{"plug-in by now", func(_ *thing, o *Offer, a *Acceptance) {
 			o.Terms.Plugins, a.Terms.Plugins = []string{"tcp"}, []string{"tcp"}
 			o.Plugins = func() []string { return []string{"rot13"} }
-		}, StepHello, ErrUnknown, false},
-		{"feature by now", func(_ *thing, o *Offer, a *Acceptance) {
-			o.Terms.Require, a.Terms.Know = []string{"a"}, []string{"a"}
-			o.Needs = func() []string { return []string{"b"} }
 		}, StepHello, ErrUnknown, false},
 		{"feature of the owner", func(_ *thing, o *Offer, a *Acceptance) { o.Terms.Require, a.Terms.Know = []string{"b"}, []string{"a"} },
 			StepHello, ErrUnknown, false},
@@ -268,19 +269,19 @@ func TestMandatoryFields(t *testing.T) {
 	x := newThing(t, 1, 1)
 
 	one, other := channels(t)
-	h, err := (&Offer{}).Give(soon(t), one) // the other end is not used yet
+	h, err := (&Offer{}).Give(fdtest.Soon(t), one) // the other end is not used yet
 	missing(err, OldOwner, "Offer.Freeze")
 	require.Zero(t, h.Silence)
 	require.False(t, h.Moved)
-	taken, err := x.acceptance().Take(soon(t), other)
+	taken, err := x.acceptance().Take(fdtest.Soon(t), other)
 	require.False(t, taken.Owns)
 	told(err)
 
 	one, other = channels(t)
-	taken, err = (&Acceptance{}).Take(soon(t), other)
+	taken, err = (&Acceptance{}).Take(fdtest.Soon(t), other)
 	missing(err, NewOwner, "Acceptance.Stage")
 	require.False(t, taken.Owns)
-	h, err = x.offer().Give(soon(t), one)
+	h, err = x.offer().Give(fdtest.Soon(t), one)
 	require.False(t, h.Moved)
 	told(err)
 	require.Zero(t, x.thawed, "it was frozen")
@@ -299,7 +300,7 @@ func TestOfferOfNothingMovesNothing(t *testing.T) {
 	a := x.acceptance()
 	a.Stage = func(_ context.Context, _ []byte, fds []int) (Staged, error) {
 		for _, fd := range fds {
-			require.NoError(t, closeFD(fd))
+			require.NoError(t, system.Close(fd))
 		}
 		return nil, nil
 	}
@@ -370,14 +371,14 @@ func TestNoGoodbyeIsReported(t *testing.T) {
 	x := newThing(t, 1, 1)
 	one, other := channels(t)
 	o := x.offer()
-	o.Reached = func(p Point) {
-		if p == OwnerReleased {
+	owner := func(p handoffpoint.Point) {
+		if p == handoffpoint.OwnerReleased {
 			require.NoError(t, one.Close())
 		}
 	}
 	done := make(chan error, 1)
-	go func() { _, err := o.Give(soon(t), one); done <- err }()
-	taken, err := x.acceptance().Take(soon(t), other)
+	go func() { _, err := o.Give(handoffpoint.With(fdtest.Soon(t), owner), one); done <- err }()
+	taken, err := x.acceptance().Take(fdtest.Soon(t), other)
 	require.True(t, taken.Owns)
 	require.ErrorIs(t, err, ErrLeft)
 	var e *Error
@@ -393,35 +394,35 @@ func TestPatienceEndsBeforeTheToken(t *testing.T) {
 	for _, waits := range []bool{false, true} {
 		x := newThing(t, 1, 10)
 		one, other := channels(t)
-		ctx, cancel := context.WithCancel(soon(t))
+		ctx, cancel := context.WithCancel(fdtest.Soon(t))
 		defer cancel()
 		o, a := x.offer(), x.acceptance()
 		a.Deadlines.Take = time.Hour
 		stage, left, ready := a.Stage, make(chan struct{}), make(chan struct{})
 		var state []byte
 		a.Stage = func(ctx context.Context, p []byte, fds []int) (Staged, error) { state = p; return stage(ctx, p, fds) }
-		a.Reached = func(p Point) {
-			if p == HeirWaits {
+		heir := func(p handoffpoint.Point) {
+			if p == handoffpoint.HeirWaits {
 				close(ready)
 				if !waits {
 					cancel()
 				}
 			}
 		}
-		o.Reached = func(p Point) {
-			if p == OwnerAccepted {
+		owner := func(p handoffpoint.Point) {
+			if p == handoffpoint.OwnerAccepted {
 				<-ready
 				cancel()
 				select {
 				case <-left:
-				case <-soon(t).Done():
+				case <-fdtest.Soon(t).Done():
 				}
 			}
 		}
 		var h Handed
 		done := make(chan error, 1)
-		go func() { var err error; h, err = o.Give(soon(t), one); done <- err }()
-		taken, err := a.Take(ctx, other)
+		go func() { var err error; h, err = o.Give(handoffpoint.With(fdtest.Soon(t), owner), one); done <- err }()
+		taken, err := a.Take(handoffpoint.With(ctx, heir), other)
 		close(left)
 		require.ErrorIs(t, err, context.Canceled)
 		var e *Error
@@ -442,17 +443,17 @@ func TestPatienceEndsBeforeTheToken(t *testing.T) {
 func TestOwnerThatDoesNotWait(t *testing.T) {
 	x := newThing(t, 1, 10)
 	one, other := channels(t)
-	ctx, cancel := context.WithCancel(soon(t))
+	ctx, cancel := context.WithCancel(fdtest.Soon(t))
 	defer cancel()
 	o, a := x.offer(), x.acceptance()
-	o.Reached = func(p Point) {
-		if p == OwnerOffered {
+	owner := func(p handoffpoint.Point) {
+		if p == handoffpoint.OwnerOffered {
 			cancel()
 		}
 	}
 	done := make(chan error, 1)
-	go func() { _, err := o.Give(ctx, one); done <- err }()
-	taken, err := a.Take(soon(t), other)
+	go func() { _, err := o.Give(handoffpoint.With(ctx, owner), one); done <- err }()
+	taken, err := a.Take(fdtest.Soon(t), other)
 	require.False(t, taken.Owns)
 	var refused *RefusedError
 	require.ErrorAs(t, err, &refused)
@@ -465,21 +466,21 @@ func TestOwnerThatDoesNotWait(t *testing.T) {
 func TestPatienceEndsWithTheToken(t *testing.T) {
 	x := newThing(t, 1, 1)
 	one, other := channels(t)
-	ctx, cancel := context.WithCancel(soon(t))
+	ctx, cancel := context.WithCancel(fdtest.Soon(t))
 	a := x.acceptance()
 	x.startHook = func(ctx context.Context) {
 		require.NoError(t, ctx.Err())
 		_, bounded := ctx.Deadline()
 		require.True(t, bounded)
 	}
-	a.Reached = func(p Point) {
-		if p == HeirOwns {
+	heir := func(p handoffpoint.Point) {
+		if p == handoffpoint.HeirOwns {
 			cancel()
 		}
 	}
 	done := make(chan error, 1)
-	go func() { _, err := x.offer().Give(soon(t), one); done <- err }()
-	_, err := a.Take(ctx, other)
+	go func() { _, err := x.offer().Give(fdtest.Soon(t), one); done <- err }()
+	_, err := a.Take(handoffpoint.With(ctx, heir), other)
 	require.NoError(t, err)
 	require.NoError(t, <-done)
 	require.Equal(t, []int{0, 1, 1, 0}, []int{x.thawed, x.released, x.started, x.discarded})
@@ -491,30 +492,30 @@ func TestReportIsHeardThoughPatienceEnds(t *testing.T) {
 	for _, reports := range []bool{true, false} {
 		x := newThing(t, 1, 1)
 		one, other := channels(t)
-		ctx, cancel := context.WithCancel(soon(t))
+		ctx, cancel := context.WithCancel(fdtest.Soon(t))
 		runs, heard := make(chan struct{}), make(chan struct{})
 		o, a := x.offer(), x.acceptance()
-		a.Reached = func(p Point) {
+		heir := func(p handoffpoint.Point) {
 			switch {
-			case p == HeirSaid && reports:
+			case p == handoffpoint.HeirSaid && reports:
 				close(runs)
-			case p == HeirStarted && !reports:
+			case p == handoffpoint.HeirStarted && !reports:
 				close(runs)
 				<-heard
 			}
 		}
-		o.Reached = func(p Point) {
+		owner := func(p handoffpoint.Point) {
 			switch p {
-			case OwnerCommitted:
+			case handoffpoint.OwnerCommitted:
 				<-runs
 				cancel()
-			case OwnerHeard:
+			case handoffpoint.OwnerHeard:
 				close(heard)
 			}
 		}
 		took := make(chan error, 1)
-		go func() { _, err := a.Take(soon(t), other); took <- err }()
-		h, err := o.Give(ctx, one)
+		go func() { _, err := a.Take(handoffpoint.With(fdtest.Soon(t), heir), other); took <- err }()
+		h, err := o.Give(handoffpoint.With(ctx, owner), one)
 		require.True(t, h.Moved)
 		if reports {
 			require.NoError(t, err)
@@ -535,23 +536,23 @@ func TestSecondOfferHearsBusy(t *testing.T) {
 	o.Freeze = func(context.Context) (Frozen, error) { close(in); <-out; return x, nil }
 	first, peer := channels(t)
 	done := make(chan error, 2)
-	go func() { _, err := o.Give(soon(t), first); done <- err }()
-	go func() { _, err := x.acceptance().Take(soon(t), peer); done <- err }()
+	go func() { _, err := o.Give(fdtest.Soon(t), first); done <- err }()
+	go func() { _, err := x.acceptance().Take(fdtest.Soon(t), peer); done <- err }()
 	<-in
 	second, other := channels(t)
-	h, err := o.Give(soon(t), second)
+	h, err := o.Give(fdtest.Soon(t), second)
 	require.ErrorIs(t, err, ErrBusy)
 	require.False(t, h.Moved)
-	_, err = x.acceptance().Take(soon(t), other)
+	_, err = x.acceptance().Take(fdtest.Soon(t), other)
 	require.ErrorIs(t, err, ErrBusy)
 
 	third, another := channels(t) // whose hello is not read any more
-	require.NoError(t, another.conn.Send(soon(t), []byte{kindHello}))
-	_, err = o.Give(soon(t), third)
+	require.NoError(t, another.conn.Send(fdtest.Soon(t), []byte{kindHello}))
+	_, err = o.Give(fdtest.Soon(t), third)
 	require.ErrorIs(t, err, ErrBusy)
 	require.NoError(t, third.Close())
 	again := exchange{ch: another}
-	_, err = again.receiveAny(soon(t), nil, 0)
+	_, err = again.receiveAny(fdtest.Soon(t), nil, 0)
 	require.ErrorIs(t, err, ErrBusy)
 	close(out)
 	require.NoError(t, <-done)
@@ -632,15 +633,11 @@ func TestRefusalWire(t *testing.T) {
 
 // On systems without sequenced packets all functions that need them return the same error.
 func TestNoSequencedPackets(t *testing.T) {
-	if hasPackets {
+	if sock.Sequenced(syscall.SOCK_SEQPACKET) == nil {
 		t.Skip(runtime.GOOS, "has them")
 	}
 	path := filepath.Join(sockdir.New(t), "x")
-	_, _, err := JSONPair(nil)
-	require.ErrorIs(t, err, errors.ErrUnsupported)
-	_, err = ConnectJSON(t.Context(), path, nil)
-	require.ErrorIs(t, err, errors.ErrUnsupported)
-	_, err = ListenJSON(path, nil)
+	_, _, err := PacketPair()
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 	_, err = ConnectControl(t.Context(), path)
 	require.ErrorIs(t, err, errors.ErrUnsupported)
@@ -649,7 +646,7 @@ func TestNoSequencedPackets(t *testing.T) {
 // Both processes share the blocking mode of the pipe. A new owner may make the pipe blocking at any
 // moment, and that must not make the old owner wait.
 func TestTakeBackNeverWaits(t *testing.T) {
-	noLeak(t)
+	fdtest.NoLeak(t)
 	for i := range 2_000 {
 		k, err := newToken()
 		require.NoError(t, err)

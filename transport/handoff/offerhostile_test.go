@@ -14,6 +14,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
+	"github.com/cnode-go/cnode/transport/handoff/internal/system"
 )
 
 // An heir misbehaves: the owner reports it and goes on serving, in time.
@@ -21,11 +24,11 @@ func TestHostileHeir(t *testing.T) {
 	hi := appendHello([]byte{kindHello}, hello{minVersion, maxVersion, 1, Terms{Descriptors: 100, StateBytes: 1 << 20}})
 	type step func(t *testing.T, ch *Channel)
 	say := func(p []byte, fds ...int) step {
-		return func(t *testing.T, ch *Channel) { require.NoError(t, ch.conn.Send(soon(t), p, fds...)) }
+		return func(t *testing.T, ch *Channel) { require.NoError(t, ch.conn.Send(fdtest.Soon(t), p, fds...)) }
 	}
 	hear := func(t *testing.T, ch *Channel) {
 		set := &FDSet{}
-		_, err := ch.conn.Receive(soon(t), ch.buf, set, MaxDescriptors)
+		_, err := ch.conn.Receive(fdtest.Soon(t), ch.buf, set, MaxDescriptors)
 		require.NoError(t, err)
 		require.NoError(t, set.Close())
 	}
@@ -82,7 +85,7 @@ func TestHostileHeir(t *testing.T) {
 			one, other := channels(t)
 			done := make(chan error, 1)
 			var h Handed
-			go func() { var err error; h, err = o.Give(soon(t), one); done <- err }()
+			go func() { var err error; h, err = o.Give(fdtest.Soon(t), one); done <- err }()
 			for _, s := range tt.steps {
 				s(t, other)
 			}
@@ -128,7 +131,7 @@ func TestHostileOwner(t *testing.T) {
 	require.NoError(t, raw.Control(func(fd uintptr) { plain = int(fd) }))
 	const mostState = 1000
 	longFile := ErrMalformed // no state comes in a file
-	if memoryFiles {
+	if system.MemoryFiles {
 		longFile = ErrLimit
 	}
 	type packet struct {
@@ -192,9 +195,9 @@ func TestHostileOwner(t *testing.T) {
 				a.Deadlines.Static = 300 * time.Millisecond
 			}
 			done := make(chan error, 1)
-			go func() { _, err := a.Take(soon(t), other); done <- err }()
+			go func() { _, err := a.Take(fdtest.Soon(t), other); done <- err }()
 			for _, p := range tt.packets {
-				_ = one.conn.Send(soon(t), p.p, p.fds...)
+				_ = one.conn.Send(fdtest.Soon(t), p.p, p.fds...)
 			}
 			err := <-done
 			require.ErrorIs(t, err, tt.is)

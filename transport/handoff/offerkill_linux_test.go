@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/handoffpoint"
 	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/test/party"
 )
@@ -25,21 +26,31 @@ import (
 // ownerPoints and heirPoints are the points, in order, at which a side is killed or stopped. Those
 // in onlyOfMany are passed only if there is much to hand over.
 var (
-	ownerPoints = []Point{
-		OwnerConnected, OwnerGreeted, OwnerStaticHalf, OwnerFreezes, inFreeze, OwnerFrozen, OwnerDescriptorsHalf, OwnerDescriptorsSent,
-		OwnerStateHalf, OwnerStateSent,
-		OwnerOffered, OwnerAccepted, OwnerCommitted, OwnerHeard, halfReleased, OwnerReleased, OwnerLeaves,
+	ownerPoints = []handoffpoint.Point{
+		handoffpoint.OwnerConnected, handoffpoint.OwnerGreeted, handoffpoint.OwnerStaticHalf,
+		handoffpoint.OwnerFreezes, inFreeze, handoffpoint.OwnerFrozen, handoffpoint.OwnerDescriptorsHalf,
+		handoffpoint.OwnerDescriptorsSent,
+		handoffpoint.OwnerStateHalf, handoffpoint.OwnerStateSent,
+		handoffpoint.OwnerOffered, handoffpoint.OwnerAccepted, handoffpoint.OwnerCommitted,
+		handoffpoint.OwnerHeard, halfReleased, handoffpoint.OwnerReleased, handoffpoint.OwnerLeaves,
 	}
-	heirPoints = []Point{
-		HeirConnected, HeirGreeted, HeirStaticHalf, HeirPrepared, HeirDescriptorsHalf, HeirDescriptorsAll, HeirStateHalf, HeirStateAll,
-		HeirOffered, halfImported, allImported,
-		HeirStaged, HeirWaits, HeirOwns, halfThawed, HeirStarted, HeirSaid, HeirParted,
+	heirPoints = []handoffpoint.Point{
+		handoffpoint.HeirConnected, handoffpoint.HeirGreeted, handoffpoint.HeirStaticHalf,
+		handoffpoint.HeirPrepared, handoffpoint.HeirDescriptorsHalf, handoffpoint.HeirDescriptorsAll,
+		handoffpoint.HeirStateHalf, handoffpoint.HeirStateAll,
+		handoffpoint.HeirOffered, halfImported, allImported,
+		handoffpoint.HeirStaged, handoffpoint.HeirWaits, handoffpoint.HeirOwns, halfThawed,
+		handoffpoint.HeirStarted, handoffpoint.HeirSaid, handoffpoint.HeirParted,
 	}
-	onlyOfMany = []Point{OwnerStaticHalf, OwnerStateHalf, HeirStaticHalf, HeirStateHalf}
+	onlyOfMany = []handoffpoint.Point{
+		handoffpoint.OwnerStaticHalf, handoffpoint.OwnerStateHalf, handoffpoint.HeirStaticHalf, handoffpoint.HeirStateHalf,
+	}
 	// otherOfMany are the points at which the amount to hand over makes a difference. As stopping a
 	// side takes long, the other points are tried with many sessions only in long runs.
-	otherOfMany = append([]Point{
-		inFreeze, OwnerDescriptorsHalf, OwnerCommitted, halfReleased, HeirDescriptorsHalf, halfImported, HeirStaged, HeirOwns, halfThawed,
+	otherOfMany = append([]handoffpoint.Point{
+		inFreeze, handoffpoint.OwnerDescriptorsHalf, handoffpoint.OwnerCommitted, halfReleased,
+		handoffpoint.HeirDescriptorsHalf, halfImported, handoffpoint.HeirStaged, handoffpoint.HeirOwns,
+		halfThawed,
 	}, onlyOfMany...)
 )
 
@@ -215,7 +226,8 @@ func startBoth(t *testing.T, count int, orders [2]order) (farEnds, [2]*party.Par
 // for ever, and nothing is left behind.
 func TestKillDuringOffer(t *testing.T) {
 	for _, count := range matrixSizes() {
-		for _, c := range party.Cells([2][]Point{ownerPoints, heirPoints}, [2]Point{OwnerCommitted, HeirOwns}) {
+		decided := [2]handoffpoint.Point{handoffpoint.OwnerCommitted, handoffpoint.HeirOwns}
+		for _, c := range party.Cells([2][]handoffpoint.Point{ownerPoints, heirPoints}, decided) {
 			if count <= descriptorsAMessage && slices.Contains(onlyOfMany, c.At) {
 				continue
 			}
@@ -251,7 +263,9 @@ func TestKillDuringOffer(t *testing.T) {
 // A new owner that runs out of descriptor numbers owns nothing, and says why.
 func TestOfferWithoutDescriptorNumbers(t *testing.T) {
 	for _, count := range matrixSizes() {
-		for _, at := range []Point{HeirConnected, HeirGreeted, HeirPrepared, HeirOffered} {
+		for _, at := range []handoffpoint.Point{
+			handoffpoint.HeirConnected, handoffpoint.HeirGreeted, handoffpoint.HeirPrepared, handoffpoint.HeirOffered,
+		} {
 			t.Run(fmt.Sprintf("%d/%s", count, at), func(t *testing.T) {
 				t.Parallel()
 				far, sides := startBoth(t, count, [2]order{{}, {At: at, NoFile: true}})
@@ -259,9 +273,9 @@ func TestOfferWithoutDescriptorNumbers(t *testing.T) {
 				require.True(t, ra.Owner, ra.Err)
 				require.False(t, rb.Owner)
 				switch at {
-				case HeirConnected: // the heir knows its limit, and tells it at hello
+				case handoffpoint.HeirConnected: // the heir knows its limit, and tells it at hello
 					require.Contains(t, ra.Err, ErrLimit.Error())
-				case HeirOffered: // all descriptors have come, and none can be imported
+				case handoffpoint.HeirOffered: // all descriptors have come, and none can be imported
 					require.Contains(t, ra.Err, syscall.EMFILE.Error())
 				default:
 					require.Contains(t, ra.Err, ErrDescriptorsLost.Error())

@@ -18,6 +18,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/handoffpoint"
+	"github.com/cnode-go/cnode/internal/queue"
 	"github.com/cnode-go/cnode/test/leak"
 	"github.com/cnode-go/cnode/test/party"
 	"github.com/cnode-go/cnode/transport"
@@ -29,11 +31,11 @@ import (
 const (
 	sideVariable   = "HANDOFF_TEST_SIDE" // owner, heir
 	orderVariable  = "HANDOFF_TEST_ORDER"
-	inFreeze       = Point("owner: half frozen")
-	halfReleased   = Point("owner: half released")
-	halfImported   = Point("heir: half imported")
-	allImported    = Point("heir: all imported")
-	halfThawed     = Point("heir: half thawed")
+	inFreeze       = handoffpoint.Point("owner: half frozen")
+	halfReleased   = handoffpoint.Point("owner: half released")
+	halfImported   = handoffpoint.Point("heir: half imported")
+	allImported    = handoffpoint.Point("heir: all imported")
+	halfThawed     = handoffpoint.Point("heir: half thawed")
 	headLength     = 4
 	questionLength = 8
 	// bytes of the first question that have come
@@ -53,12 +55,12 @@ const (
 // An order is what a side has to do.
 type order struct {
 	Sessions int
-	At       Point          // the point of Signal or NoFile
-	Signal   syscall.Signal // sent to itself; 0: none
-	NoFile   bool           // run out of descriptors at that point, in place of the signal
-	Short    bool           // all steps have short deadlines
-	Padding  int            // bytes of state beside the sessions
-	TCP      bool           // sessions are TCP connections; else UNIX streams
+	At       handoffpoint.Point // the point of Signal or NoFile
+	Signal   syscall.Signal     // sent to itself; 0: none
+	NoFile   bool               // run out of descriptors at that point, in place of the signal
+	Short    bool               // all steps have short deadlines
+	Padding  int                // bytes of state beside the sessions
+	TCP      bool               // sessions are TCP connections; else UNIX streams
 	// bytes sent first on each session; 0: none, and no half question has come
 	Greeting int
 }
@@ -79,7 +81,7 @@ type service struct {
 	o       order
 	all     []*session
 	state   []byte
-	reached func(Point)
+	reached func(handoffpoint.Point)
 }
 
 // A session is a connection of a service: except during a hand-off a goroutine reads from it, and
@@ -87,7 +89,7 @@ type service struct {
 type session struct {
 	fd   int
 	s    *transport.Stream
-	q    *transport.Queue
+	q    queue.Queue
 	head [headLength]byte
 	body [questionLength]byte
 	part int // of the frame that is being read
@@ -96,7 +98,7 @@ type session struct {
 }
 
 // newService makes a service of descriptors; halves has each session's state from another process.
-func newService(ctx context.Context, o order, reached func(Point), fds []int, halves [][2][]byte) (*service, error) {
+func newService(ctx context.Context, o order, reached func(handoffpoint.Point), fds []int, halves [][2][]byte) (*service, error) {
 	v := &service{o: o, reached: reached}
 	tr := transport.Unix()
 	if o.TCP {
@@ -111,7 +113,7 @@ func newService(ctx context.Context, o order, reached func(Point), fds []int, ha
 		if x.s, err = tr.Import(fd, nil); err != nil {
 			return nil, errors.Join(err, v.close(""), closeAll(fds[i:]))
 		}
-		x.q = transport.NewQueue(x.s, nil)
+		x.q = x.s.Posts(nil)
 		v.all = append(v.all, x)
 		if halves == nil {
 			continue
@@ -199,7 +201,7 @@ func greetingOf(session, at, n int) []byte {
 	return b
 }
 
-func (v *service) startAll(halfway Point) {
+func (v *service) startAll(halfway handoffpoint.Point) {
 	for i, x := range v.all {
 		if i == len(v.all)/2 && halfway != "" {
 			v.reached(halfway)
@@ -270,7 +272,7 @@ func (v *service) Thaw() { v.startAll("") }
 
 func (v *service) Release() error { return v.close(halfReleased) }
 
-func (v *service) close(halfway Point) error {
+func (v *service) close(halfway handoffpoint.Point) error {
 	var errs []error
 	for i, x := range v.all {
 		if i == len(v.all)/2 && halfway != "" {
@@ -322,8 +324,6 @@ func runSide(side string) int {
 	err := json.Unmarshal([]byte(os.Getenv(orderVariable)), &o)
 	switch {
 	case err != nil:
-	case side == takesSessions:
-		err = takeSessions(party.NewSide())
 	default:
 		err = o.run(side, party.NewSide())
 	}
@@ -336,7 +336,7 @@ func runSide(side string) int {
 
 func (o order) run(side string, test *party.Side) error {
 	r := party.Report{PID: os.Getpid()}
-	reached := func(p Point) {
+	reached := func(p handoffpoint.Point) {
 		switch {
 		case p != o.At:
 		case o.NoFile:
@@ -381,11 +381,11 @@ func (o order) run(side string, test *party.Side) error {
 	if side == "owner" {
 		h, err := (&Offer{
 			Static: func(context.Context) ([]byte, error) { return make([]byte, o.Padding), nil },
-			Freeze: s.freeze, Deadlines: d, Reached: reached,
-		}).Give(context.Background(), ch)
+			Freeze: s.freeze, Deadlines: d,
+		}).Give(handoffpoint.With(context.Background(), reached), ch)
 		r.Owner, r.Err = !h.Moved, fmt.Sprint(err)
 	} else {
-		taken, err := (&Acceptance{Stage: s.stage, Deadlines: d, Reached: reached}).Take(context.Background(), ch)
+		taken, err := (&Acceptance{Stage: s.stage, Deadlines: d}).Take(handoffpoint.With(context.Background(), reached), ch)
 		r.Owner, r.Err = taken.Owns, fmt.Sprint(err)
 	}
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
@@ -442,7 +442,7 @@ func setLimit[N int64 | uint64](to *N, n int) { *to = N(n) }
 
 // openDescriptorsNow lists the open descriptors of this process, except the runtime's own.
 func openDescriptorsNow() (list []string) {
-	for fd, target := range openDescriptors() {
+	for fd, target := range leak.Descriptors() {
 		if n, err := strconv.Atoi(fd); err == nil && !strings.HasPrefix(target, "anon_inode:") && !strings.HasPrefix(target, "/proc/") {
 			list = append(list, strconv.Itoa(n)+" "+target)
 		}

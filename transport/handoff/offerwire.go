@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math"
 	"strings"
+
+	"github.com/cnode-go/cnode/transport/handoff/internal/fault"
 )
 
 // A message of a hand-off is a packet: a byte for its kind, then fields, each of them
@@ -97,12 +99,12 @@ func readFields(b []byte, into ...any) error {
 	for len(b) > 0 {
 		head, n := binary.Uvarint(b)
 		if n <= 0 {
-			return malformed("the header of a field is cut off")
+			return fault.Malformed("the header of a field is cut off")
 		}
 		b = b[n:]
 		size, n := binary.Uvarint(b)
 		if n <= 0 || size > uint64(len(b)-n) {
-			return malformed("a field is cut off")
+			return fault.Malformed("a field is cut off")
 		}
 		v := b[n : n+int(size)]
 		b = b[n+int(size):]
@@ -117,7 +119,7 @@ func readFields(b []byte, into ...any) error {
 		case *int:
 			x, n := binary.Uvarint(v)
 			if n <= 0 || n != len(v) || x > math.MaxInt {
-				return malformed("field %d is not a number", tag)
+				return fault.Malformed("field %d is not a number", tag)
 			}
 			*to = int(x)
 		case *string:
@@ -126,7 +128,7 @@ func readFields(b []byte, into ...any) error {
 			*to = v
 		case *[]string:
 			if len(*to) >= listLimit {
-				return malformed("field %d comes more than %d times", tag, listLimit)
+				return fault.Malformed("field %d comes more than %d times", tag, listLimit)
 			}
 			*to = append(*to, string(v))
 		}
@@ -157,7 +159,7 @@ func parseHello(b []byte) (h hello, err error) {
 	var is string
 	err = readFields(b, &is, &h.min, &h.max, &h.pid, &h.What, &h.Plugins, &h.Require, &h.Know, &h.Descriptors, &h.StateBytes)
 	if err == nil && (is != magic || h.min < 1 || h.max < h.min) {
-		err = malformed("not the hello of a hand-off")
+		err = fault.Malformed("not the hello of a hand-off")
 	}
 	return h, err
 }
@@ -198,7 +200,7 @@ func parseOffer(p packet) (m offerMessage, err error) {
 	switch p.kind {
 	case kindStatic, kindDescriptors, kindReceived, kindState, kindStateFile, kindOffer:
 	default:
-		return m, malformed("message %d, and an offer is due", p.kind)
+		return m, fault.Malformed("message %d, and an offer is due", p.kind)
 	}
 	err = readFields(p.body, &m.first, &second, &m.data)
 	if m.kind == kindDescriptors {

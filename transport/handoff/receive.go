@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff/internal/fault"
 )
 
 // A wanted is what a caller has room for.
@@ -65,7 +66,7 @@ func (c *Conn) ReceivePacket(
 	ctx context.Context, p []byte, limit int, set *FDSet, room int,
 ) (packet []byte, from transport.Addr, cred Cred, err error) {
 	if c.kind == syscall.SOCK_STREAM {
-		return nil, nil, noCred, failed("receive", c.peer, fmt.Errorf("a stream has no packets: %w", syscall.EINVAL))
+		return nil, nil, noCred, fault.Failed("receive", c.peer, fmt.Errorf("a stream has no packets: %w", syscall.EINVAL))
 	}
 	return c.receive(ctx, wanted{p: p, room: room, whole: true, limit: limit}, set)
 }
@@ -79,7 +80,7 @@ func (c *Conn) receive(ctx context.Context, want wanted, set *FDSet) (p []byte, 
 		err = c.receiving.Join(ctx)
 	}
 	if err != nil {
-		return nil, nil, noCred, failed("receive", c.peer, err)
+		return nil, nil, noCred, fault.Failed("receive", c.peer, err)
 	}
 	i, none, came := &c.in, false, false
 	i.begin(want)
@@ -155,7 +156,7 @@ func (c *Conn) received(set *FDSet, err error) error {
 		if e := closeAll(i.fds); e != nil {
 			err = errors.Join(err, e)
 		}
-		return failed("receive", c.peer, err)
+		return fault.Failed("receive", c.peer, err)
 	}
 	if len(i.fds) > 0 {
 		set.take(i.fds)
@@ -163,7 +164,7 @@ func (c *Conn) received(set *FDSet, err error) error {
 	if i.n == 0 && len(i.fds) == 0 && (c.kind == syscall.SOCK_STREAM || c.kind == syscall.SOCK_SEQPACKET && !i.hasCred) {
 		i.from, i.cred = nil, noCred
 		if c.reset.Load() {
-			return failed("receive", c.peer, syscall.ECONNRESET)
+			return fault.Failed("receive", c.peer, syscall.ECONNRESET)
 		}
 		return io.EOF
 	}

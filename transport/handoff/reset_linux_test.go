@@ -8,13 +8,15 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
 )
 
 // Packets that a peer has sent before it closed come before the error that it has closed without
 // reading everything.
 func TestLastWordsComeBeforeReset(t *testing.T) {
-	noLeak(t)
-	ctx := soon(t)
+	fdtest.NoLeak(t)
+	ctx := fdtest.Soon(t)
 	p := make([]byte, 100)
 	receive := map[string]func(c *Conn) (string, error){
 		"receive": func(c *Conn) (string, error) {
@@ -55,8 +57,8 @@ func TestLastWordsComeBeforeReset(t *testing.T) {
 
 // The end is the same after a send in between, and however often it is received.
 func TestResetBesideSend(t *testing.T) {
-	noLeak(t)
-	ctx := soon(t)
+	fdtest.NoLeak(t)
+	ctx := fdtest.Soon(t)
 	send := map[string]func(c *Conn) error{
 		"Send":    func(c *Conn) error { return c.Send(ctx, []byte("more")) },
 		"TrySend": func(c *Conn) error { _, err := c.TrySend([]byte("more")); return err },
@@ -89,34 +91,11 @@ func TestResetBesideSend(t *testing.T) {
 	}
 }
 
-// The answer of a server that has closed is received, even if the server has not read all requests.
-func TestLastWordsOfJSON(t *testing.T) {
-	noLeak(t)
-	ctx := soon(t)
-	a, b, err := JSONPair(nil)
-	require.NoError(t, err)
-	defer a.Close()
-	require.NoError(t, a.Send(ctx, "one"))
-	require.NoError(t, a.Send(ctx, "two"))
-	var got string
-	set, err := b.Receive(ctx, &got)
-	require.NoError(t, err)
-	require.NoError(t, set.Close())
-	require.NoError(t, b.Send(ctx, "answer"))
-	require.NoError(t, b.Close())
-	set, err = a.Receive(ctx, &got)
-	require.NoError(t, err)
-	require.NoError(t, set.Close())
-	require.Equal(t, "answer", got)
-	_, err = a.Receive(ctx, &got)
-	require.ErrorIs(t, err, syscall.ECONNRESET)
-}
-
 // ownedPair makes two connected Conns, the first of which is borrowed from package net, or owns its
 // socket.
 func ownedPair(t *testing.T, kind int, own bool) (a, b *Conn) {
 	t.Helper()
-	one, other := pair(t, kind)
+	one, other := fdtest.Pair(t, kind)
 	a, err := borrow(one)
 	require.NoError(t, err)
 	if own {

@@ -4,10 +4,10 @@ package handoff
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"syscall"
 
+	"github.com/cnode-go/cnode/transport/handoff/internal/system"
 	"golang.org/x/sys/unix"
 )
 
@@ -22,37 +22,6 @@ func socketKind(raw syscall.RawConn) (kind int, err error) {
 	return kind, os.NewSyscallError("getsockopt SO_TYPE", err)
 }
 
-// listenAnew calls listen(2) again, so that those who connect from now on see this process as the
-// one that listens, and not the one from which this process has the listener. If that fails, they
-// see that one.
-func listenAnew(l *net.UnixListener) {
-	if raw, err := l.SyscallConn(); err == nil {
-		_ = raw.Control(func(fd uintptr) { _ = unix.Listen(int(fd), mostBacklog) })
-	}
-}
-
-// mostBacklog stands for the longest backlog that the system allows.
-const mostBacklog = 1<<16 - 1
-
-// pending tells whether a connection waits to be accepted.
-func pending(l *net.UnixListener) (there bool, err error) {
-	raw, err := l.SyscallConn()
-	if err != nil {
-		return false, err
-	}
-	e := raw.Control(func(fd uintptr) {
-		for err = unix.EINTR; err == unix.EINTR; {
-			var n int
-			n, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
-			there = n > 0
-		}
-	})
-	if e != nil {
-		return false, e
-	}
-	return there, os.NewSyscallError("poll", err)
-}
-
 // settle stores in i a message of n bytes that has been received into p, and its descriptors. Its
 // error says why the message is lost.
 func (i *incoming) settle(n int, control []byte, flags int, credentials bool) error {
@@ -61,7 +30,7 @@ func (i *incoming) settle(n int, control []byte, flags int, credentials bool) er
 	var err error
 	i.fds, got = parseAncillary(i.fds[:0], control)
 	i.cred, i.hasCred = got.cred, got.hasCred
-	i.fds, err = arrived(i.fds)
+	i.fds, err = system.Arrived(i.fds)
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w: %w", ErrDescriptorsLost, os.NewSyscallError("fcntl F_DUPFD_CLOEXEC", err))
@@ -74,21 +43,4 @@ func (i *incoming) settle(n int, control []byte, flags int, credentials bool) er
 		return ErrAncillary
 	}
 	return nil
-}
-
-// sessionBuffer makes a stream's buffer, of the direction in use, large enough for two sessions.
-func sessionBuffer(raw syscall.RawConn, sends bool) (err error) {
-	e := raw.Control(func(fd uintptr) {
-		if !sends {
-			err = os.NewSyscallError("setsockopt SO_RCVBUF", unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, sessionBuffers))
-			return
-		}
-		if size, e := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF); e != nil || size < sessionBuffers {
-			err = os.NewSyscallError("setsockopt SO_SNDBUF", unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, sessionBuffers))
-		}
-	})
-	if e != nil {
-		return e
-	}
-	return err
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff/internal/fault"
 )
 
 // An outgoing is a message that is being sent.
@@ -51,11 +52,11 @@ func (c *Conn) TrySend(p []byte, fds ...int) (n int, err error) { return c.tryPa
 // tryParts is TrySend of head and p as one message.
 func (c *Conn) tryParts(head, p []byte, fds []int) (n int, err error) {
 	if c.sending.Join(transport.NoWait()) != nil { // whoever has the turn waits for room
-		return 0, failed("send", c.peer, syscall.EAGAIN)
+		return 0, fault.Failed("send", c.peer, syscall.EAGAIN)
 	}
 	defer c.sending.Pass()
 	if err := c.prepare(nil, head, p, fds); err != nil {
-		return 0, failed("send", c.peer, err)
+		return 0, fault.Failed("send", c.peer, err)
 	}
 	o := &c.out
 	defer o.forget()
@@ -67,15 +68,21 @@ func (c *Conn) tryParts(head, p []byte, fds []int) (n int, err error) {
 	case o.wait && o.n == 0:
 		err = syscall.EAGAIN
 	}
-	return o.n, failed("send", c.peer, err)
+	return o.n, fault.Failed("send", c.peer, err)
 }
 
-// send sends head and p as one message; to is nil for the address that the socket is connected to.
+func (c *Conn) send(ctx context.Context, to transport.Addr, head, p []byte, fds []int) error {
+	return (*insider)(c).SendParts(ctx, to, head, p, fds)
+}
+
+// SendParts sends head and p as one message; to is nil for the address that the socket is
+// connected to.
 //
 // It makes the system call itself if it can, because beside the system call a message costs little
 // more than function calls and returns. After a system call the processor mispredicts return
 // addresses, so there are few nested returns on this path.
-func (c *Conn) send(ctx context.Context, to transport.Addr, head, p []byte, fds []int) error {
+func (in *insider) SendParts(ctx context.Context, to transport.Addr, head, p []byte, fds []int) error {
+	c := (*Conn)(in)
 	err := ctx.Err() // before the turn is taken: a nil context panics
 	if err == nil {
 		err = c.sending.Join(ctx)
@@ -142,7 +149,7 @@ func (c *Conn) notSent(to transport.Addr, err error) error {
 	if to == nil {
 		to = c.peer
 	}
-	return failed("send", to, err)
+	return fault.Failed("send", to, err)
 }
 
 // prepare sets up c.out with the message. It copies fds, so that the caller's slice need not be on

@@ -5,10 +5,10 @@ package handoff
 import (
 	"errors"
 	"net"
-	"os"
 	"syscall"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff/internal/fault"
 )
 
 // Elsewhere a batch goes packet by packet.
@@ -20,9 +20,6 @@ func (*Conn) receiveMany([]Packet) (n int, none bool, err error) { return 0, fal
 
 func passCredentials(int, bool) error    { return errors.ErrUnsupported }
 func credentialsOn(syscall.RawConn) bool { return false }
-
-// strangersFile makes a file of a received descriptor.
-func strangersFile(fd int, name string) (*os.File, error) { return os.NewFile(uintptr(fd), name), nil }
 
 // A lone exists on Linux only: elsewhere the socket stays with the Go poller.
 type lone struct{ fd int }
@@ -46,18 +43,8 @@ func (*lone) Close() error { return net.ErrClosed }
 
 func (*lone) closeWrite() error { return net.ErrClosed }
 
-func memoryFile(string, []byte) (int, error) { return stolen, errors.ErrUnsupported }
-
-func readMemoryFile(int, int) ([]byte, error) {
-	return nil, malformed("a payload in a memory file, which this system has not")
-}
-
-const memoryFiles = false
-
-func sealedFile(string, []byte) (int, error) { return stolen, errors.ErrUnsupported }
-
 func sealedState(set *FDSet, _, _ int) ([]byte, error) {
-	return nil, errors.Join(malformed("a state in a memory file, which this system has not"), set.Close())
+	return nil, errors.Join(fault.Malformed("a state in a memory file, which this system has not"), set.Close())
 }
 
 // longPath refuses a path that is longer than the address of a UNIX socket can be: only Linux names

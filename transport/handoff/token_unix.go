@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cnode-go/cnode/transport/handoff/internal/fault"
 	"golang.org/x/sys/unix"
 )
 
@@ -80,19 +81,19 @@ func (t *token) close() error {
 func tokenReader(set *FDSet) (*os.File, error) {
 	fd, err := set.Steal(0)
 	if err != nil {
-		return nil, malformed("no pipe for the token")
+		return nil, fault.Malformed("no pipe for the token")
 	}
 	var st unix.Stat_t
 	err = unix.Fstat(fd, &st)
 	if err == nil && st.Mode&unix.S_IFMT != unix.S_IFIFO {
-		err = malformed("the token's descriptor is no pipe")
+		err = fault.Malformed("the token's descriptor is no pipe")
 	}
 	var flags int
 	if err == nil {
 		flags, err = unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
 	}
 	if err == nil && flags&unix.O_ACCMODE != unix.O_RDONLY {
-		err = malformed("the token's pipe is not for reading")
+		err = fault.Malformed("the token's pipe is not for reading")
 	}
 	if err == nil {
 		err = unix.SetNonblock(fd, true)
@@ -164,27 +165,4 @@ func flock(fd int) error {
 			return nil
 		}
 	}
-}
-
-// pinThere pins the file that is at a path.
-func pinThere(path string) (*pin, error) {
-	p, err := newPin(path)
-	if err != nil {
-		return nil, err
-	}
-	if err := p.note(); err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			return nil, errors.Join(err, p.close())
-		}
-		p.ino = 0 // the file has been removed
-	}
-	return p, nil
-}
-
-// close closes the directory.
-func (p *pin) close() error {
-	if p == nil {
-		return nil
-	}
-	return p.dir.Close()
 }

@@ -9,14 +9,15 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/tsocket"
 )
 
 // A DatagramFactory opens two unconnected datagram sockets that reach each other at their
 // LocalAddr, and between which nothing is lost as long as only a few datagrams are in flight. Every
 // call opens new sockets.
-type DatagramFactory func() (one, other transport.DatagramSocket, err error)
+type DatagramFactory func() (one, other tsocket.Socket, err error)
 
-// RunDatagram tries every rule for a transport.DatagramSocket in a subtest of its own with the
+// RunDatagram tries every rule for a tsocket.Socket in a subtest of its own with the
 // rule's name. When three rules have hung, the rest is skipped.
 func RunDatagram(t *testing.T, f DatagramFactory) {
 	t.Helper()
@@ -77,7 +78,7 @@ type datagramRule struct {
 
 // A datagramTrial is one try of a rule.
 type datagramTrial struct {
-	one, other transport.DatagramSocket
+	one, other tsocket.Socket
 	factory    DatagramFactory
 	patience   time.Duration // for one thing that must happen
 	ctx        context.Context
@@ -137,7 +138,7 @@ func (d *datagramTrial) aside(what string, op func() error) (wait func() error) 
 }
 
 // send sends p, which must succeed.
-func (d *datagramTrial) send(from transport.DatagramSocket, p []byte, to transport.Addr) error {
+func (d *datagramTrial) send(from tsocket.Socket, p []byte, to transport.Addr) error {
 	n, err := from.SendTo(d.ctx, p, to)
 	if err != nil {
 		return fmt.Errorf("SendTo of %d bytes to %v: %w", len(p), to, err)
@@ -149,7 +150,7 @@ func (d *datagramTrial) send(from transport.DatagramSocket, p []byte, to transpo
 }
 
 // receive receives a datagram, which must be p, sent by from.
-func (d *datagramTrial) receive(at transport.DatagramSocket, p []byte, from transport.DatagramSocket) error {
+func (d *datagramTrial) receive(at tsocket.Socket, p []byte, from tsocket.Socket) error {
 	buf := make([]byte, len(p)+100)
 	n, sender, err := at.RecvFrom(d.ctx, buf)
 	switch {
@@ -164,7 +165,7 @@ func (d *datagramTrial) receive(at transport.DatagramSocket, p []byte, from tran
 }
 
 // says sends a few bytes from one socket to the other, and receives them there.
-func (d *datagramTrial) says(from, to transport.DatagramSocket, words string) error {
+func (d *datagramTrial) says(from, to tsocket.Socket, words string) error {
 	if err := d.send(from, []byte(words), to.LocalAddr()); err != nil {
 		return err
 	}

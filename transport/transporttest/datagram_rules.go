@@ -11,9 +11,10 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/tsocket"
 )
 
-// datagramRules are the contract of a transport.DatagramSocket.
+// datagramRules are the contract of a tsocket.Socket.
 func datagramRules() []datagramRule {
 	return []datagramRule{
 		{"Datagram", "A datagram arrives whole, with its sender's address, which can be answered.", datagramExchange},
@@ -41,7 +42,7 @@ func datagramRules() []datagramRule {
 }
 
 func datagramExchange(d *datagramTrial) error {
-	for _, way := range [][2]transport.DatagramSocket{{d.one, d.other}, {d.other, d.one}, {d.one, d.other}} {
+	for _, way := range [][2]tsocket.Socket{{d.one, d.other}, {d.other, d.one}, {d.one, d.other}} {
 		if err := d.says(way[0], way[1], "a few words"); err != nil {
 			return err
 		}
@@ -391,7 +392,7 @@ func datagramLeaks(d *datagramTrial) error {
 			if err != nil {
 				return fmt.Errorf("the factory failed: %w", err)
 			}
-			for _, s := range []transport.DatagramSocket{one, other} { // a wait makes what it needs
+			for _, s := range []tsocket.Socket{one, other} { // a wait makes what it needs
 				ctx, cancel := context.WithTimeout(d.ctx, time.Millisecond)
 				_, _, _ = s.RecvFrom(ctx, make([]byte, 1))
 				cancel()

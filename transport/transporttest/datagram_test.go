@@ -14,18 +14,19 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/tsocket"
 )
 
 // udp opens two UDP sockets and wraps the first, or both.
-func udp(wrap func(*transport.Datagram) transport.DatagramSocket) DatagramFactory {
-	return func() (one, other transport.DatagramSocket, err error) {
-		var ds [2]transport.DatagramSocket
+func udp(wrap func(*tsocket.Datagram) tsocket.Socket) DatagramFactory {
+	return func() (one, other tsocket.Socket, err error) {
+		var ds [2]tsocket.Socket
 		for i := range ds {
 			at, err := transport.ParseInet("ipv4", "127.0.0.1", 0)
 			if err != nil {
 				return nil, nil, err
 			}
-			d, err := transport.OpenUDP(at, nil)
+			d, err := tsocket.OpenUDP(at, nil)
 			if err != nil {
 				return nil, nil, err
 			}
@@ -44,33 +45,33 @@ func TestGoodDatagramsPass(t *testing.T) {
 
 // Datagram sockets, each with one fault.
 type (
-	silentlyShort struct{ *transport.Datagram }
-	wrongSender   struct{ *transport.Datagram }
-	sendsEmpty    struct{ *transport.Datagram }
-	deaf          struct{ *transport.Datagram } // ignores contexts
-	patient       struct {                      // waits where it should return ErrBusy
-		*transport.Datagram
+	silentlyShort struct{ *tsocket.Datagram }
+	wrongSender   struct{ *tsocket.Datagram }
+	sendsEmpty    struct{ *tsocket.Datagram }
+	deaf          struct{ *tsocket.Datagram } // ignores contexts
+	patient       struct {                    // waits where it should return ErrBusy
+		*tsocket.Datagram
 		mu *sync.Mutex
 	}
 	lazy struct { // sends a datagram only together with the next one
-		*transport.Datagram
+		*tsocket.Datagram
 		kept *keptDatagram
 	}
-	forgetful struct{ *transport.Datagram } // forgets the buffer's length
-	rude      struct{ *transport.Datagram } // disconnects although operations are in flight
-	vague     struct{ *transport.Datagram } // does not tell how it ended
-	miscounts struct{ *transport.Datagram }
-	nowhere   struct{ *transport.Datagram }
-	early     struct{ *transport.Datagram }
+	forgetful struct{ *tsocket.Datagram } // forgets the buffer's length
+	rude      struct{ *tsocket.Datagram } // disconnects although operations are in flight
+	vague     struct{ *tsocket.Datagram } // does not tell how it ended
+	miscounts struct{ *tsocket.Datagram }
+	nowhere   struct{ *tsocket.Datagram }
+	early     struct{ *tsocket.Datagram }
 	joiner    struct {
-		*transport.Datagram
+		*tsocket.Datagram
 		rest *[]byte
 	}
-	panics    struct{ *transport.Datagram }
-	greedy    struct{ *transport.Datagram } // takes a datagram although the buffer is empty
-	reckless  struct{ *transport.Datagram } // sends although the context has ended
-	listening struct {                      // sends nothing while it receives
-		*transport.Datagram
+	panics    struct{ *tsocket.Datagram }
+	greedy    struct{ *tsocket.Datagram } // takes a datagram although the buffer is empty
+	reckless  struct{ *tsocket.Datagram } // sends although the context has ended
+	listening struct {                    // sends nothing while it receives
+		*tsocket.Datagram
 		mu *sync.RWMutex
 	}
 )
@@ -207,11 +208,11 @@ func (d reckless) SendTo(ctx context.Context, p []byte, to transport.Addr) (int,
 
 // A stubborn socket waits for room, whatever its context says.
 type stubborn struct {
-	*transport.Datagram
+	*tsocket.Datagram
 	room, over chan struct{}
 }
 
-func newStubborn(d *transport.Datagram) stubborn {
+func newStubborn(d *tsocket.Datagram) stubborn {
 	return stubborn{d, make(chan struct{}, 5), make(chan struct{})}
 }
 
@@ -227,7 +228,7 @@ func (d stubborn) SendTo(ctx context.Context, p []byte, to transport.Addr) (int,
 func (d stubborn) Close() error { close(d.over); return d.Datagram.Close() }
 
 // A littering socket leaves a descriptor.
-type littering struct{ *transport.Datagram }
+type littering struct{ *tsocket.Datagram }
 
 // litter is what these have left.
 var litter struct {
@@ -258,38 +259,38 @@ func (d listening) SendTo(ctx context.Context, p []byte, to transport.Addr) (int
 // A datagramMutant is a good datagram socket with one rule broken.
 type datagramMutant struct {
 	rule string
-	wrap func(*transport.Datagram) transport.DatagramSocket
+	wrap func(*tsocket.Datagram) tsocket.Socket
 }
 
 func datagramMutants() []datagramMutant {
 	return []datagramMutant{
-		{"ShortBuffer", func(d *transport.Datagram) transport.DatagramSocket { return silentlyShort{d} }},
-		{"ShortBuffer", func(d *transport.Datagram) transport.DatagramSocket { return joiner{d, new([]byte)} }},
-		{"Datagram", func(d *transport.Datagram) transport.DatagramSocket { return wrongSender{d} }},
-		{"Datagram", func(d *transport.Datagram) transport.DatagramSocket { return miscounts{d} }},
-		{"EmptySend", func(d *transport.Datagram) transport.DatagramSocket { return sendsEmpty{d} }},
-		{"Cancel", func(d *transport.Datagram) transport.DatagramSocket { return deaf{d} }},
-		{"Deadline", func(d *transport.Datagram) transport.DatagramSocket { return deaf{d} }},
-		{"Busy", func(d *transport.Datagram) transport.DatagramSocket { return patient{d, new(sync.Mutex)} }},
-		{"SendersBuffer", func(d *transport.Datagram) transport.DatagramSocket { return lazy{d, new(keptDatagram)} }},
-		{"SendersBuffer", func(d *transport.Datagram) transport.DatagramSocket { return inPlace{d} }},
-		{"Boundaries", func(d *transport.Datagram) transport.DatagramSocket { return forgetful{d} }},
-		{"DisconnectBusy", func(d *transport.Datagram) transport.DatagramSocket { return rude{d} }},
-		{"Close", func(d *transport.Datagram) transport.DatagramSocket { return vague{d} }},
-		{"CloseEndsReceive", func(d *transport.Datagram) transport.DatagramSocket { return vague{d} }},
-		{"NoDestination", func(d *transport.Datagram) transport.DatagramSocket { return nowhere{d} }},
-		{"NoWait", func(d *transport.Datagram) transport.DatagramSocket { return early{d} }},
-		{"Disconnect", func(d *transport.Datagram) transport.DatagramSocket { return panics{d} }},
-		{"EmptyBuffer", func(d *transport.Datagram) transport.DatagramSocket { return greedy{d} }},
-		{"EndedContext", func(d *transport.Datagram) transport.DatagramSocket { return reckless{d} }},
-		{"CancelSend", func(d *transport.Datagram) transport.DatagramSocket { return newStubborn(d) }},
-		{"LeakedDescriptors", func(d *transport.Datagram) transport.DatagramSocket { return littering{d} }},
-		{"BothWays", func(d *transport.Datagram) transport.DatagramSocket { return listening{d, new(sync.RWMutex)} }},
+		{"ShortBuffer", func(d *tsocket.Datagram) tsocket.Socket { return silentlyShort{d} }},
+		{"ShortBuffer", func(d *tsocket.Datagram) tsocket.Socket { return joiner{d, new([]byte)} }},
+		{"Datagram", func(d *tsocket.Datagram) tsocket.Socket { return wrongSender{d} }},
+		{"Datagram", func(d *tsocket.Datagram) tsocket.Socket { return miscounts{d} }},
+		{"EmptySend", func(d *tsocket.Datagram) tsocket.Socket { return sendsEmpty{d} }},
+		{"Cancel", func(d *tsocket.Datagram) tsocket.Socket { return deaf{d} }},
+		{"Deadline", func(d *tsocket.Datagram) tsocket.Socket { return deaf{d} }},
+		{"Busy", func(d *tsocket.Datagram) tsocket.Socket { return patient{d, new(sync.Mutex)} }},
+		{"SendersBuffer", func(d *tsocket.Datagram) tsocket.Socket { return lazy{d, new(keptDatagram)} }},
+		{"SendersBuffer", func(d *tsocket.Datagram) tsocket.Socket { return inPlace{d} }},
+		{"Boundaries", func(d *tsocket.Datagram) tsocket.Socket { return forgetful{d} }},
+		{"DisconnectBusy", func(d *tsocket.Datagram) tsocket.Socket { return rude{d} }},
+		{"Close", func(d *tsocket.Datagram) tsocket.Socket { return vague{d} }},
+		{"CloseEndsReceive", func(d *tsocket.Datagram) tsocket.Socket { return vague{d} }},
+		{"NoDestination", func(d *tsocket.Datagram) tsocket.Socket { return nowhere{d} }},
+		{"NoWait", func(d *tsocket.Datagram) tsocket.Socket { return early{d} }},
+		{"Disconnect", func(d *tsocket.Datagram) tsocket.Socket { return panics{d} }},
+		{"EmptyBuffer", func(d *tsocket.Datagram) tsocket.Socket { return greedy{d} }},
+		{"EndedContext", func(d *tsocket.Datagram) tsocket.Socket { return reckless{d} }},
+		{"CancelSend", func(d *tsocket.Datagram) tsocket.Socket { return newStubborn(d) }},
+		{"LeakedDescriptors", func(d *tsocket.Datagram) tsocket.Socket { return littering{d} }},
+		{"BothWays", func(d *tsocket.Datagram) tsocket.Socket { return listening{d, new(sync.RWMutex)} }},
 	}
 }
 
 // inPlace seals a datagram in its sender's buffer.
-type inPlace struct{ *transport.Datagram }
+type inPlace struct{ *tsocket.Datagram }
 
 func (d inPlace) SendTo(ctx context.Context, p []byte, to transport.Addr) (int, error) {
 	sealed := bytes.Clone(p)
@@ -335,14 +336,14 @@ func TestDatagramMutantsAreCaught(t *testing.T) {
 			}
 		})
 	}
-	require.Error(t, CheckDatagram(func() (one, other transport.DatagramSocket, err error) { return nil, nil, syscall.EMFILE }))
-	err := checkDatagram(udp(func(d *transport.Datagram) transport.DatagramSocket { return sendsEmpty{d} }), generous())
+	require.Error(t, CheckDatagram(func() (one, other tsocket.Socket, err error) { return nil, nil, syscall.EMFILE }))
+	err := checkDatagram(udp(func(d *tsocket.Datagram) tsocket.Socket { return sendsEmpty{d} }), generous())
 	require.ErrorContains(t, err, "EmptySend")
 	require.NotContains(t, err.Error(), "Boundaries")
 }
 
 // everDeaf ignores contexts, and so does not end.
-type everDeaf struct{ *transport.Datagram }
+type everDeaf struct{ *tsocket.Datagram }
 
 func (d everDeaf) RecvFrom(ctx context.Context, p []byte) (int, transport.Addr, error) {
 	return d.Datagram.RecvFrom(context.WithoutCancel(ctx), p)
@@ -351,7 +352,7 @@ func (d everDeaf) RecvFrom(ctx context.Context, p []byte) (int, transport.Addr, 
 // A suite that has repeatedly waited in vain does not try the remaining rules.
 func TestDatagramsThatHang(t *testing.T) {
 	l := limits{patience: 50 * time.Millisecond, starved: 2}
-	err := checkDatagram(udp(func(d *transport.Datagram) transport.DatagramSocket { return everDeaf{d} }), l)
+	err := checkDatagram(udp(func(d *tsocket.Datagram) tsocket.Socket { return everDeaf{d} }), l)
 	require.ErrorContains(t, err, "a cancelled RecvFrom, in place of the context's error: RecvFrom: no end after 50ms")
 	require.ErrorContains(t, err, "the rules after Cancel were not tried: 2 rules have waited in vain")
 }

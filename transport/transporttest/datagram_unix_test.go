@@ -9,16 +9,17 @@ import (
 
 	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/tsocket"
 )
 
 func TestGoodUnixgramsPass(t *testing.T) {
 	dir := sockdir.New(t)
 	n := 0
-	RunDatagram(t, func() (one, other transport.DatagramSocket, err error) {
-		var ds [2]*transport.Datagram
+	RunDatagram(t, func() (one, other tsocket.Socket, err error) {
+		var ds [2]*tsocket.Datagram
 		for i := range ds {
 			n++
-			if ds[i], err = transport.OpenUnixgram(transport.UnixAddr(filepath.Join(dir, fmt.Sprint(n))), nil); err != nil {
+			if ds[i], err = tsocket.OpenUnixgram(transport.UnixAddr(filepath.Join(dir, fmt.Sprint(n))), nil); err != nil {
 				return nil, nil, err
 			}
 		}

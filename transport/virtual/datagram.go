@@ -7,33 +7,30 @@ import (
 	"io"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/tsocket"
 )
-
-// A Datagram is a virtual socket over another datagram socket: TraceDatagram, LimitDatagram and
-// FaultDatagram make it. It is over when the one below is.
-type Datagram = transport.Datagram
 
 // overDatagram makes a virtual Datagram, to which d belongs from now on: wrap makes an end of one
 // that only uses d.
-func overDatagram(d transport.DatagramSocket, wrap func(below datagramThrough) transport.DatagramEnd) *Datagram {
+func overDatagram(d tsocket.Socket, wrap func(below datagramThrough) tsocket.End) *tsocket.Datagram {
 	waits := newPauser()
 	if below, ok := d.(interface{ Done() <-chan struct{} }); ok {
 		waits.below = below.Done()
 	}
-	return transport.OverDatagram(d, wrap(datagramThrough{d, waits}))
+	return tsocket.Over(d, wrap(datagramThrough{d, waits}))
 }
 
 // A datagramThrough is an end that does nothing but use the socket below.
 type datagramThrough struct {
-	below transport.DatagramSocket
+	below tsocket.Socket
 	waits *pauser // for the waits of the virtual socket itself
 }
 
 func (t datagramThrough) Receive(ctx context.Context, p []byte) (n, size int, from transport.Addr, err error) {
 	n, from, err = t.below.RecvFrom(ctx, p)
 	if errors.Is(err, io.ErrShortBuffer) {
-		var long *transport.TooLongError
-		if size = transport.UnknownSize; errors.As(err, &long) && long.Size > 0 {
+		var long *tsocket.TooLongError
+		if size = tsocket.UnknownSize; errors.As(err, &long) && long.Size > 0 {
 			size = long.Size
 		}
 		return n, size, from, nil

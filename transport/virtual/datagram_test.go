@@ -14,10 +14,11 @@ import (
 
 	"github.com/cnode-go/cnode/test/expect"
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/tsocket"
 )
 
 // A letterbox is a datagram socket inside the process, whose waits work in a testing/synctest
-// bubble. Like a socket of another package it has no methods beyond DatagramSocket.
+// bubble. Like a socket of another package it has no methods beyond those of tsocket.Socket.
 type letterbox struct {
 	name string
 	come chan letter
@@ -48,7 +49,7 @@ func (b *letterbox) RecvFrom(ctx context.Context, p []byte) (int, transport.Addr
 	case l := <-b.come:
 		n := copy(p, l.text)
 		if n < len(l.text) {
-			return n, l.from, fails("receive", nil, &transport.TooLongError{Size: len(l.text), Room: n})
+			return n, l.from, fails("receive", nil, &tsocket.TooLongError{Size: len(l.text), Room: n})
 		}
 		return n, l.from, nil
 	case <-ctx.Done():
@@ -72,10 +73,10 @@ func (b *letterbox) RemoteAddr() transport.Addr { return transport.MemoryAddr(b.
 func (b *letterbox) Disconnect() error          { return b.Close() }
 func (b *letterbox) Close() error               { close(b.gone); return nil }
 
-var _ transport.DatagramSocket = (*letterbox)(nil)
+var _ tsocket.Socket = (*letterbox)(nil)
 
 // posts sends words, one datagram each.
-func posts(t testing.TB, d transport.DatagramSocket, words ...string) {
+func posts(t testing.TB, d tsocket.Socket, words ...string) {
 	t.Helper()
 	for _, w := range words {
 		n, err := d.SendTo(context.Background(), []byte(w), nil)
@@ -85,7 +86,7 @@ func posts(t testing.TB, d transport.DatagramSocket, words ...string) {
 }
 
 // gets expects words, one datagram each.
-func gets(t testing.TB, d transport.DatagramSocket, words ...string) {
+func gets(t testing.TB, d tsocket.Socket, words ...string) {
 	t.Helper()
 	for _, w := range words {
 		p := make([]byte, 1000)
@@ -99,18 +100,18 @@ func gets(t testing.TB, d transport.DatagramSocket, words ...string) {
 // A virtual socket owns the socket below. Methods that not every socket has work if the socket
 // below has them.
 func TestVirtualDatagramOwns(t *testing.T) {
-	for name, over := range map[string]func(transport.DatagramSocket) *Datagram{
-		"trace": func(d transport.DatagramSocket) *Datagram { return TraceDatagram(d, TraceOptions{}) },
-		"limit": func(d transport.DatagramSocket) *Datagram { return LimitDatagram(d, LimitOptions{}) },
-		"fault": func(d transport.DatagramSocket) *Datagram {
+	for name, over := range map[string]func(tsocket.Socket) *tsocket.Datagram{
+		"trace": func(d tsocket.Socket) *tsocket.Datagram { return TraceDatagram(d, TraceOptions{}) },
+		"limit": func(d tsocket.Socket) *tsocket.Datagram { return LimitDatagram(d, LimitOptions{}) },
+		"fault": func(d tsocket.Socket) *tsocket.Datagram {
 			v, err := FaultDatagram(d, FaultOptions{})
 			require.NoError(t, err)
 			return v
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for how, end := range map[string]func(*Datagram) error{
-				"Close": (*Datagram).Close, "Disconnect": (*Datagram).Disconnect, "Release": (*Datagram).Release,
+			for how, end := range map[string]func(*tsocket.Datagram) error{
+				"Close": (*tsocket.Datagram).Close, "Disconnect": (*tsocket.Datagram).Disconnect, "Release": (*tsocket.Datagram).Release,
 			} {
 				below, connected := udpPair(t, "ipv4")
 				v := over(connected)
@@ -163,14 +164,14 @@ func TestVirtualDatagramEndsWithError(t *testing.T) {
 	box, _ := letterboxes()
 	for _, tt := range []struct {
 		name  string
-		below transport.DatagramSocket
-		end   func(*Datagram) error
+		below tsocket.Socket
+		end   func(*tsocket.Datagram) error
 		want  syscall.Errno
 	}{
-		{"Close", stuckRelease{stuckBox{box}}, (*Datagram).Close, syscall.EIO},
-		{"Disconnect", stuckRelease{stuckBox{box}}, (*Datagram).Disconnect, syscall.EIO},
-		{"Release", stuckRelease{stuckBox{box}}, (*Datagram).Release, syscall.EBADF},
-		{"Release of one that has none", stuckBox{box}, (*Datagram).Release, syscall.EIO},
+		{"Close", stuckRelease{stuckBox{box}}, (*tsocket.Datagram).Close, syscall.EIO},
+		{"Disconnect", stuckRelease{stuckBox{box}}, (*tsocket.Datagram).Disconnect, syscall.EIO},
+		{"Release", stuckRelease{stuckBox{box}}, (*tsocket.Datagram).Release, syscall.EBADF},
+		{"Release of one that has none", stuckBox{box}, (*tsocket.Datagram).Release, syscall.EIO},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			d := TraceDatagram(tt.below, TraceOptions{})
@@ -185,21 +186,21 @@ func TestVirtualDatagramEndsWithError(t *testing.T) {
 // and whichever of them waits.
 func TestVirtualDatagramEndsWithTheOneBelow(t *testing.T) {
 	stall := []FaultAt{{Kind: FaultStall, For: time.Hour}, {Kind: FaultStall, Write: true, For: time.Hour}}
-	for name, over := range map[string]func(t *testing.T, d transport.DatagramSocket) *Datagram{
-		"limit": func(t *testing.T, d transport.DatagramSocket) *Datagram {
+	for name, over := range map[string]func(t *testing.T, d tsocket.Socket) *tsocket.Datagram{
+		"limit": func(t *testing.T, d tsocket.Socket) *tsocket.Datagram {
 			v := LimitDatagram(d, LimitOptions{Read: 1e-3, Write: 1e-3, Burst: 1})
 			posts(t, v, "x")
 			return v
 		},
-		"fault": func(t *testing.T, d transport.DatagramSocket) *Datagram {
+		"fault": func(t *testing.T, d tsocket.Socket) *tsocket.Datagram {
 			v, err := FaultDatagram(d, FaultOptions{At: stall})
 			require.NoError(t, err)
 			return v
 		},
 	} {
-		for how, end := range map[string]func(*transport.Datagram) error{
-			"Close": (*transport.Datagram).Close, "Disconnect": (*transport.Datagram).Disconnect,
-			"Release": (*transport.Datagram).Release,
+		for how, end := range map[string]func(*tsocket.Datagram) error{
+			"Close": (*tsocket.Datagram).Close, "Disconnect": (*tsocket.Datagram).Disconnect,
+			"Release": (*tsocket.Datagram).Release,
 		} {
 			t.Run(name+" "+how, func(t *testing.T) {
 				_, connected := udpPair(t, "ipv4")

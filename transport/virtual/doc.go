@@ -9,7 +9,7 @@
 // as it is, if an operation is outstanding on it ([transport.ErrBusy]), or it is no longer usable.
 //
 // [FaultDatagram], [LimitDatagram] and [TraceDatagram] make a [Datagram] over any
-// [transport.DatagramSocket], which the new one uses and closes.
+// [tsocket.Socket], which the new one uses and closes.
 //
 // A virtual socket is a plug-in of package transport like any other, and uses nothing but what that
 // package offers to all: socket.go is a pattern for one of your own.

@@ -10,16 +10,17 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/tsocket"
 	"github.com/cnode-go/cnode/transport/virtual"
 )
 
 // A UDP socket that talks to itself.
-func toItself() *transport.Datagram {
+func toItself() *tsocket.Datagram {
 	at, err := transport.ParseInet("ipv4", "127.0.0.1", 0)
 	if err != nil {
 		panic(err)
 	}
-	d, err := transport.OpenUDP(at, nil)
+	d, err := tsocket.OpenUDP(at, nil)
 	if err != nil {
 		panic(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/tsocket"
 )
 
 // FaultDatagram is [Fault] over a datagram socket, which is the virtual one's from now on: closing
@@ -22,12 +23,12 @@ import (
 // FaultSplit, FaultJoin, FaultShortWrite, FaultReset, FaultAbort and FaultExhaust are those of
 // streams and listeners, and EINVAL; so is a FaultAt with a Side, or a Conn beyond 1. Nothing is
 // lost, duplicated or put in another order. Events have the side FaultBoth.
-func FaultDatagram(d transport.DatagramSocket, o FaultOptions) (*Datagram, error) {
+func FaultDatagram(d tsocket.Socket, o FaultOptions) (*tsocket.Datagram, error) {
 	if err := o.only("a datagram socket", FaultBoth, FaultDelay, FaultStall, FaultCorrupt, FaultRefuse); err != nil {
 		return nil, &transport.OpError{Op: "fault", Addr: d.LocalAddr(), Err: err}
 	}
 	f := newFault(o)
-	return overDatagram(d, func(below datagramThrough) transport.DatagramEnd {
+	return overDatagram(d, func(below datagramThrough) tsocket.End {
 		c := &faultyDatagram{datagramThrough: below, f: f, remote: d.RemoteAddr()}
 		c.in.plan = f.datagramPlan(forRead, &f.o.Read, false)
 		c.out.plan = f.datagramPlan(forWrite, &f.o.Write, true)
@@ -171,7 +172,7 @@ func (c *faultyDatagram) hold(
 		return err
 	}
 	if size > n {
-		size = transport.UnknownSize // a longer buffer does not get the rest either
+		size = tsocket.UnknownSize // a longer buffer does not get the rest either
 	}
 	c.held = &heldDatagram{c.buf[:n], size, from, time.Now().Add(delay)}
 	return nil

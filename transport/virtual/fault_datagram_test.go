@@ -15,10 +15,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/tsocket"
 )
 
 // faultyLetterbox returns an end with faults, and the other end.
-func faultyLetterbox(t testing.TB, o FaultOptions) (faulty *Datagram, other *letterbox) {
+func faultyLetterbox(t testing.TB, o FaultOptions) (faulty *tsocket.Datagram, other *letterbox) {
 	t.Helper()
 	one, other := letterboxes()
 	faulty, err := FaultDatagram(one, o)

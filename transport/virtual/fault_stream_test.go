@@ -334,8 +334,8 @@ func TestFaultStallPauses(t *testing.T) {
 		_, err := server.Writev(soon(t), []byte("x"))
 		require.NoError(t, err)
 		read := aside(func() error { _, err := client.Readv(context.Background(), make([]byte, 1)); return err })
-		q := transport.NewQueue(client, nil)
-		write := func() error { return second(q.WritevQueue(context.Background(), []byte("y"))) }
+		q := client.Posts(nil)
+		write := func() error { return second(q.Deliver(context.Background(), []byte("y"))) }
 		written := aside(write)
 		synctest.Wait()
 		begin := time.Now()

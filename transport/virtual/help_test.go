@@ -13,6 +13,7 @@ import (
 	"github.com/cnode-go/cnode/test/leak"
 	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/tsocket"
 )
 
 // TestMain fails when a test leaves a goroutine or a descriptor behind.
@@ -94,24 +95,24 @@ func requireReads(t testing.TB, s *transport.Stream, want string) {
 }
 
 // udpPair opens two UDP sockets on the loopback of a family; the second is connected to the first.
-func udpPair(t testing.TB, family string) (open, connected *transport.Datagram) {
+func udpPair(t testing.TB, family string) (open, connected *tsocket.Datagram) {
 	t.Helper()
 	at := loopback()
 	if family == "ipv6" {
 		at = transport.FromAddrPort(netip.MustParseAddrPort("[::1]:0"))
 		need.IPv6(t)
 	}
-	open, err := transport.OpenUDP(at, nil)
+	open, err := tsocket.OpenUDP(at, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { open.Close() })
-	connected, err = transport.OpenUDP(at, open.LocalAddr())
+	connected, err = tsocket.OpenUDP(at, open.LocalAddr())
 	require.NoError(t, err)
 	t.Cleanup(func() { connected.Close() })
 	return open, connected
 }
 
 // requireReceives expects one datagram.
-func requireReceives(t testing.TB, d transport.DatagramSocket, want string, from transport.Addr) {
+func requireReceives(t testing.TB, d tsocket.Socket, want string, from transport.Addr) {
 	t.Helper()
 	p := make([]byte, 1000)
 	n, sender, err := d.RecvFrom(soon(t), p)

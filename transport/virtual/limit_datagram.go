@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/tsocket"
 )
 
 // LimitDatagram is [Limit] over a datagram socket, which is the virtual one's from now on: closing
@@ -11,8 +12,8 @@ import (
 // byte; for the bytes that it takes beyond what is there, the next datagram waits. Of one that was
 // cut off, the bytes that were received count. Datagrams that wait to be received wait in the
 // socket below, which loses those that it has no room for. Shared is of no effect.
-func LimitDatagram(d transport.DatagramSocket, o LimitOptions) *Datagram {
-	return overDatagram(d, func(below datagramThrough) transport.DatagramEnd {
+func LimitDatagram(d tsocket.Socket, o LimitOptions) *tsocket.Datagram {
+	return overDatagram(d, func(below datagramThrough) tsocket.End {
 		c := &limitedDatagram{datagramThrough: below}
 		c.in, c.out = o.buckets()
 		return c

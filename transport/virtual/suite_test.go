@@ -11,6 +11,7 @@ import (
 
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/transporttest"
+	"github.com/cnode-go/cnode/transport/tsocket"
 	"github.com/cnode-go/cnode/transport/virtual"
 )
 
@@ -139,40 +140,40 @@ func TestVirtualStreamSuite(t *testing.T) {
 	transporttest.Run(t, func() (transport.Transport, transport.Addr, error) { return tr, at, nil })
 }
 
-// An outsider is a datagram socket with no methods beyond DatagramSocket.
-type outsider struct{ transport.DatagramSocket }
+// An outsider is a datagram socket with no methods beyond those of tsocket.Socket.
+type outsider struct{ tsocket.Socket }
 
 // overDatagrams are the virtual sockets over a datagram socket.
 var overDatagrams = []struct {
 	name string
-	over func(d transport.DatagramSocket) (transport.DatagramSocket, error)
+	over func(d tsocket.Socket) (tsocket.Socket, error)
 }{
-	{"fault", func(d transport.DatagramSocket) (transport.DatagramSocket, error) {
+	{"fault", func(d tsocket.Socket) (tsocket.Socket, error) {
 		f := virtual.Faults{Delay: 0.5, MaxDelay: 2 * time.Millisecond}
 		return virtual.FaultDatagram(d, virtual.FaultOptions{Seed: 1, Read: f, Write: f})
 	}},
-	{"limit", func(d transport.DatagramSocket) (transport.DatagramSocket, error) {
+	{"limit", func(d tsocket.Socket) (tsocket.Socket, error) {
 		return virtual.LimitDatagram(d, virtual.LimitOptions{Read: 1e6, Write: 1e6, Burst: 100}), nil
 	}},
-	{"trace", func(d transport.DatagramSocket) (transport.DatagramSocket, error) {
+	{"trace", func(d tsocket.Socket) (tsocket.Socket, error) {
 		log := slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		return virtual.TraceDatagram(d, virtual.TraceOptions{Log: log, Capture: virtual.NewCapture(io.Discard)}), nil
 	}},
-	{"an outsider", func(d transport.DatagramSocket) (transport.DatagramSocket, error) {
+	{"an outsider", func(d tsocket.Socket) (tsocket.Socket, error) {
 		return virtual.TraceDatagram(outsider{d}, virtual.TraceOptions{}), nil
 	}},
 }
 
 // A good datagram socket keeps every rule under each virtual socket, and under all of them.
 func TestVirtualDatagramSuite(t *testing.T) {
-	suite := func(name string, over ...func(d transport.DatagramSocket) (transport.DatagramSocket, error)) {
+	suite := func(name string, over ...func(d tsocket.Socket) (tsocket.Socket, error)) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			transporttest.RunDatagram(t, func() (one, other transport.DatagramSocket, err error) {
-				var ds [2]transport.DatagramSocket
+			transporttest.RunDatagram(t, func() (one, other tsocket.Socket, err error) {
+				var ds [2]tsocket.Socket
 				for i := range ds {
 					at := transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0"))
-					d, err := transport.OpenUDP(at, nil)
+					d, err := tsocket.OpenUDP(at, nil)
 					if err != nil {
 						return nil, nil, err
 					}
@@ -187,7 +188,7 @@ func TestVirtualDatagramSuite(t *testing.T) {
 			})
 		})
 	}
-	var all []func(d transport.DatagramSocket) (transport.DatagramSocket, error)
+	var all []func(d tsocket.Socket) (tsocket.Socket, error)
 	for _, v := range overDatagrams {
 		suite(v.name, v.over)
 		all = append(all, v.over)

@@ -6,15 +6,16 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/tsocket"
 )
 
 // TraceDatagram is [Trace] over a datagram socket, which is the virtual one's from now on: closing
 // the virtual one closes it. A datagram is shown when it has come, or when the socket below has
 // taken it. In the log "cut" is true where the receiver's buffer was too short for all of it. To
 // tell several sockets apart, give each a logger with attributes of its own.
-func TraceDatagram(d transport.DatagramSocket, o TraceOptions) *Datagram {
+func TraceDatagram(d tsocket.Socket, o TraceOptions) *tsocket.Datagram {
 	t := newTrace(o)
-	return overDatagram(d, func(below datagramThrough) transport.DatagramEnd {
+	return overDatagram(d, func(below datagramThrough) tsocket.End {
 		c := &tracedDatagram{datagramThrough: below, t: t, log: t.o.Log}
 		if c.log != nil {
 			c.log.Debug("opened", "local", text(d.LocalAddr()), "remote", text(d.RemoteAddr()))

@@ -16,13 +16,14 @@ import (
 	"github.com/cnode-go/cnode/test/leak"
 	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/tsocket"
 )
 
 // Through virtual sockets, too, Release leaves the path, and Close removes it.
 func TestVirtualDatagramPath(t *testing.T) {
-	for left, end := range map[bool]func(*Datagram) error{true: (*Datagram).Release, false: (*Datagram).Close} {
+	for left, end := range map[bool]func(*tsocket.Datagram) error{true: (*tsocket.Datagram).Release, false: (*tsocket.Datagram).Close} {
 		path := sockdir.New(t) + "/s"
-		open, err := transport.OpenUnixgram(transport.UnixAddr(path), nil)
+		open, err := tsocket.OpenUnixgram(transport.UnixAddr(path), nil)
 		require.NoError(t, err)
 		require.NoError(t, end(TraceDatagram(LimitDatagram(open, LimitOptions{}), TraceOptions{})))
 		if left {
@@ -36,10 +37,10 @@ func TestVirtualDatagramPath(t *testing.T) {
 // NextLength of a virtual socket is that of the socket below, under the virtual one's rules; what
 // is held back meanwhile is not lost.
 func TestVirtualDatagramLength(t *testing.T) {
-	for name, over := range map[string]func(transport.DatagramSocket) *Datagram{
-		"trace": func(d transport.DatagramSocket) *Datagram { return TraceDatagram(d, TraceOptions{}) },
-		"limit": func(d transport.DatagramSocket) *Datagram { return LimitDatagram(d, LimitOptions{Read: 1 << 20}) },
-		"fault": func(d transport.DatagramSocket) *Datagram {
+	for name, over := range map[string]func(tsocket.Socket) *tsocket.Datagram{
+		"trace": func(d tsocket.Socket) *tsocket.Datagram { return TraceDatagram(d, TraceOptions{}) },
+		"limit": func(d tsocket.Socket) *tsocket.Datagram { return LimitDatagram(d, LimitOptions{Read: 1 << 20}) },
+		"fault": func(d tsocket.Socket) *tsocket.Datagram {
 			v, err := FaultDatagram(d, FaultOptions{Read: Faults{Delay: 1, MaxDelay: time.Millisecond}, Refuse: 0.3})
 			require.NoError(t, err)
 			return v

@@ -13,6 +13,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
+	"github.com/cnode-go/cnode/transport/handoff/bind10"
 )
 
 const (
@@ -170,7 +171,7 @@ func (c *Crew) push(k *picking, from *Session) error {
 	if err != nil {
 		return err
 	}
-	via, h := talk.ViaForwarder, handoff.Header{
+	via, h := talk.ViaForwarder, bind10.Header{
 		Family: from.Kind.Domain, Type: from.Kind.Type, Protocol: max(from.Kind.Protocol, 0),
 		Local: from.Stream.LocalAddr(), Remote: from.Stream.RemoteAddr(),
 	}

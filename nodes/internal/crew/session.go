@@ -7,7 +7,7 @@ import (
 
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
-	"github.com/cnode-go/cnode/transport/handoff"
+	"github.com/cnode-go/cnode/transport/handoff/bind10"
 )
 
 // MaxUntaken bounds the sessions that a worker has not yet taken out of its sockets. A worker with
@@ -38,7 +38,7 @@ func (s keptSocket) Descriptor() (int, error) { return int(s), nil }
 func (s keptSocket) Release() error           { return descriptor.Close(int(s)) }
 
 // newForwarder makes a Forwarder, and the socket out of which a worker takes its sessions.
-func newForwarder() (*handoff.Forwarder, int, error) {
+func newForwarder() (*bind10.Forwarder, int, error) {
 	one, other, err := descriptor.StreamPair()
 	if err != nil {
 		return nil, -1, err
@@ -47,7 +47,7 @@ func newForwarder() (*handoff.Forwarder, int, error) {
 	if err != nil {
 		return nil, -1, errors.Join(err, descriptor.Close(other))
 	}
-	forward, err := handoff.NewForwarderConn(conn)
+	forward, err := bind10.NewForwarderConn(conn)
 	if err != nil {
 		return nil, -1, errors.Join(err, conn.Close(), descriptor.Close(other))
 	}

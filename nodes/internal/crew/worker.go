@@ -14,6 +14,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport/handoff"
+	"github.com/cnode-go/cnode/transport/handoff/bind10"
 )
 
 const (
@@ -49,8 +50,8 @@ type Worker struct {
 	hangs    bool      // the worker did not answer, and has not been heard of since
 	failed   time.Time // when a session that was given to the worker was last lost there
 	sessions int
-	forward  *handoff.Forwarder // nil: there is no socket for sessions just now
-	socket   uint64             // the number of forward's socket
+	forward  *bind10.Forwarder // nil: there is no socket for sessions just now
+	socket   uint64            // the number of forward's socket
 	// pushed sessions that the worker has not taken, by talk.ViaForwarder and talk.ViaLine; oldest
 	// first
 	untaken [2][]*session
@@ -75,7 +76,7 @@ func (w *Worker) Info() (i Info, ready bool) {
 func (w *Worker) Say(m talk.Message) bool { return w.line.Say(m) }
 
 // Forwarder is what gives sessions to the worker just now; nil: there is none.
-func (w *Worker) Forwarder() *handoff.Forwarder {
+func (w *Worker) Forwarder() *bind10.Forwarder {
 	w.crew.mu.Lock()
 	defer w.crew.mu.Unlock()
 	return w.forward

@@ -293,11 +293,12 @@ func AnswersSys(p introspect.Process) bool {
 // takeOrder answers a message of module sys, {system, From, Request}; false if m is none. A process
 // of a third node is not answered: nothing proves that it has asked.
 func (p *Process) takeOrder(b *nodes.Mailbox, m *nodes.Message) bool {
-	from, tag, raw, ok := otp.GenRequest("system", m.Payload)
-	if !ok {
+	q := otp.ReadRequest(m.Payload)
+	if q.Kind != otp.System {
 		return false
 	}
-	if alias, ok := otp.AliasOf(tag); ok {
+	from := q.From
+	if alias, ok := otp.AliasOf(q.Tag); ok {
 		from.Alias = alias
 	}
 	asker := ei.Atom(p.o.Node.Name())
@@ -307,7 +308,7 @@ func (p *Process) takeOrder(b *nodes.Mailbox, m *nodes.Message) bool {
 	if from.Pid.Node != asker || from.Alias.Len > 0 && from.Alias.Node != asker {
 		return true
 	}
-	request, err := raw.Decode()
+	request, err := q.Body.Decode()
 	if err != nil {
 		request = ei.Atom("undecodable")
 	}
@@ -315,7 +316,7 @@ func (p *Process) takeOrder(b *nodes.Mailbox, m *nodes.Message) bool {
 	if p.o.State != nil {
 		shown.State = p.o.State()
 	}
-	answer, ctx := ei.Tuple{tag, shown.Answer(request)}, nodes.NoConnect(transport.NoWait())
+	answer, ctx := ei.Tuple{q.Tag, shown.Answer(request)}, nodes.NoConnect(transport.NoWait())
 	if from.Alias.Len > 0 {
 		err = b.SendAlias(ctx, from.Alias, answer)
 	} else {

@@ -28,6 +28,9 @@ const (
 	Frozen
 )
 
+// IsStill tells whether a connection in that phase neither reads nor writes, nor ends.
+func (p Phase) IsStill() bool { return p == Staged || p == Frozen }
+
 // A Life is the phase of a node or a connection, and counts the work that is in progress. The zero
 // value is open.
 //

@@ -13,7 +13,7 @@ const MaxAtoms = 10_000
 // Acceptable gives a term in a form that any runtime system accepts on the node of that name;
 // records: even one with native records.
 func Acceptable(raw ei.Raw, node ei.Atom, records bool) (ei.Raw, error) {
-	t, err := raw.DecodeWith(&ei.DecodeOptions{Limits: ei.Limits{Atoms: MaxAtoms}, Strict: true, Records: records, Alias: true})
+	t, err := ei.DecodeOptions{Limits: ei.Limits{Atoms: MaxAtoms}, Strict: true, Records: records, Alias: true}.Decode(raw)
 	if err != nil {
 		return nil, err
 	}
@@ -26,7 +26,7 @@ func Acceptable(raw ei.Raw, node ei.Atom, records bool) (ei.Raw, error) {
 // AcceptableEverywhere reports whether any runtime system accepts an encoded term, on whatever
 // node.
 func AcceptableEverywhere(raw ei.Raw) bool {
-	t, err := raw.DecodeWith(&ei.DecodeOptions{Limits: ei.Limits{Atoms: MaxAtoms}, Strict: true, Alias: true})
+	t, err := ei.DecodeOptions{Limits: ei.Limits{Atoms: MaxAtoms}, Strict: true, Alias: true}.Decode(raw)
 	if err != nil {
 		return false
 	}

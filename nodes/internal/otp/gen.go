@@ -33,39 +33,69 @@ func AliasTag(ref ei.Ref) ei.Term {
 	return ei.ImproperList{Elems: []ei.Term{ei.Atom("alias")}, Tail: ref}
 }
 
-// GenCall reads {'$gen_call', {Pid, Tag}, Request}.
-func GenCall(payload ei.Raw) (from Addressee, tag, request ei.Raw, ok bool) {
-	return GenRequest("$gen_call", payload)
+// A Kind is what a message to a server is.
+type Kind uint8
+
+// The kinds of messages.
+const (
+	Other  Kind = iota
+	Call        // {'$gen_call', {Pid, Tag}, Body}
+	System      // {system, {Pid, Tag}, Body}, of module sys
+	Cast        // {'$gen_cast', Body}
+)
+
+// A Request is a message to a server, taken apart. Its terms are good as long as the message is.
+type Request struct {
+	Kind Kind
+	From Addressee // of Call and System, as Tag is: who waits for {Tag, Answer}
+	Tag  ei.Raw
+	Body ei.Raw // what is asked; nil of Other
 }
 
-// GenRequest reads {Kind, {Pid, Tag}, Request}.
-func GenRequest(kind ei.Atom, payload ei.Raw) (from Addressee, tag, request ei.Raw, ok bool) {
+// ReadRequest takes a message apart.
+func ReadRequest(payload ei.Raw) Request {
 	c := ei.NewCursor(payload)
-	if n, err := c.Tuple(); err != nil || n != 3 || !c.AtomIs(kind) {
-		return
-	}
-	if n, err := c.Tuple(); err != nil || n != 2 {
-		return
+	var q Request
+	switch q.Kind = kindOf(&c); q.Kind {
+	case Other:
+		return q
+	case Call, System:
+		if n, err := c.Tuple(); err != nil || n != 2 {
+			return Request{}
+		}
+		var err error
+		if q.From, err = ReadAddressee(&c); err != nil {
+			return Request{}
+		}
+		if q.Tag, err = c.Raw(); err != nil {
+			return Request{}
+		}
 	}
 	var err error
-	if from, err = ReadAddressee(&c); err != nil {
-		return
+	if q.Body, err = c.Raw(); err != nil {
+		return Request{}
 	}
-	if tag, err = c.Raw(); err != nil {
-		return
-	}
-	request, err = c.Raw()
-	return from, tag, request, err == nil
+	return q
 }
 
-// GenCast reads {'$gen_cast', Request}.
-func GenCast(payload ei.Raw) (request ei.Raw, ok bool) {
+// IsCall tells, by how it begins, whether a message is to be taken for a Call.
+func IsCall(payload ei.Raw) bool {
 	c := ei.NewCursor(payload)
-	if n, err := c.Tuple(); err != nil || n != 2 || !c.AtomIs("$gen_cast") {
-		return nil, false
+	return kindOf(&c) == Call
+}
+
+// kindOf is what a message is by how it begins; the rest follows at c.
+func kindOf(c *ei.Cursor) Kind {
+	switch n, err := c.Tuple(); {
+	case err != nil:
+	case n == 3 && c.AtomIs("$gen_call"):
+		return Call
+	case n == 3 && c.AtomIs("system"):
+		return System
+	case n == 2 && c.AtomIs("$gen_cast"):
+		return Cast
 	}
-	request, err := c.Raw()
-	return request, err == nil
+	return Other
 }
 
 // AliasOf reads the tags [alias | Ref] and [[alias | Ref] | _], with which gen (OTP 24 and later)

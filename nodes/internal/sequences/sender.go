@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/queue"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
@@ -28,7 +29,7 @@ import (
 
 // A Sender sends the large messages of one connection. Its methods are safe for concurrent use.
 type Sender struct {
-	q     *transport.Queue
+	q     queue.Queue
 	run   func(func())
 	limit int
 
@@ -73,7 +74,7 @@ type message struct {
 
 // New makes a Sender in front of q. run runs a function on a goroutine of its own. limit is how
 // many bytes may be loose before those who add to them wait.
-func New(q *transport.Queue, limit int, run func(func())) *Sender {
+func New(q queue.Queue, limit int, run func(func())) *Sender {
 	s := &Sender{q: q, limit: limit, run: run, lines: map[ei.Pid][]*message{}}
 	s.whole.Store(leastWhole)
 	return s
@@ -351,7 +352,7 @@ func (s *Sender) give(m *message, head []byte, piece ei.Raw) (n int64, cut bool,
 			s.end(m, err)
 		}
 	}()
-	n, err = s.q.WritevQueue(ctx, head, piece)
+	n, err = s.q.Deliver(ctx, head, piece)
 	return n, ctx.Err() != nil, err
 }
 

@@ -22,6 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/queue"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/transport"
@@ -68,7 +69,7 @@ func memoryPair(t testing.TB) (client, server *transport.Stream) {
 // A fixture is a Sender in front of a queue, and the stream's other end.
 type fixture struct {
 	s    *Sender
-	q    *transport.Queue
+	q    queue.Queue
 	c    *transport.Stream
 	peer *transport.Stream
 	wg   *sync.WaitGroup // the Sender's goroutines
@@ -76,7 +77,7 @@ type fixture struct {
 
 func newFixture(t testing.TB, c, peer *transport.Stream) *fixture {
 	f := &fixture{c: c, peer: peer, wg: new(sync.WaitGroup)}
-	f.q = transport.NewQueue(c, nil)
+	f.q = c.Posts(nil)
 	f.s = New(f.q, limit, func(run func()) { f.wg.Go(run) })
 	t.Cleanup(func() {
 		f.s.End(errGone, false)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport/handoff"
+	"github.com/cnode-go/cnode/transport/handoff/beam"
 )
 
 const (
@@ -28,7 +29,7 @@ const (
 // A Line carries messages between the front and one worker. Saying a message never waits. A line
 // can stand still, in both directions, to go on in another process.
 type Line struct {
-	conn *handoff.MessageConn
+	conn *beam.Conn
 
 	mu     sync.Mutex
 	queue  []Message
@@ -57,7 +58,7 @@ func New(socket *net.UnixConn) (*Line, error) {
 
 // Staged is a line that stands still, with the messages that were still to be sent.
 func Staged(socket *net.UnixConn, list []Message) (*Line, error) {
-	conn, err := handoff.NewMessageConn(socket, nil)
+	conn, err := beam.NewConn(socket, nil)
 	if err != nil {
 		return nil, err
 	}

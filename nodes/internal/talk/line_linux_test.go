@@ -6,6 +6,7 @@ import (
 
 	"github.com/cnode-go/cnode/test/scarce"
 	"github.com/cnode-go/cnode/transport/handoff"
+	"github.com/cnode-go/cnode/transport/handoff/beam"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
@@ -21,7 +22,7 @@ func TestLastMessagesOfALine(t *testing.T) {
 	require.NoError(t, err)
 	_, err = ours.Write([]byte("[]"))
 	require.NoError(t, err)
-	m, err := handoff.NewMessageConn(theirs, nil)
+	m, err := beam.NewConn(theirs, nil)
 	require.NoError(t, err)
 	last := []Message{&Took{}, &Over{}}
 	for _, said := range last {

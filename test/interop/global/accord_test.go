@@ -15,14 +15,12 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/global"
 	"github.com/cnode-go/cnode/test/accord"
-	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/test/otp"
 )
 
 // Nodes of Go, and one of OTP among them, that register names by chance while connections between
 // them break, and processes of global are ended, agree in the end.
 func TestAccord(t *testing.T) {
-	need.Long(t, 30*time.Second) // and a BEAM may drop names of a node to which both connect at once
 	all := otp.Releases(t)
 	for seed := range otp.Times("CNODE_ACCORD", 10) {
 		r := all[seed%len(all)]
@@ -32,7 +30,10 @@ func TestAccord(t *testing.T) {
 			e := erlang{r.Start(t, otp.Options{EpmdPort: port})}
 			e.Load(t, accordSource)
 			require.Equal(t, "ok", e.Eval(t, "accord:start()"))
-			c := &accord.Cluster{Members: []accord.Member{e}, Pause: 100 * time.Millisecond, Limit: time.Minute}
+			c := &accord.Cluster{
+				Members: []accord.Member{e}, Pause: 100 * time.Millisecond, Limit: 30 * time.Second,
+				BEAM: e, Reconnect: func() { e.Eval(t, "[erlang:disconnect_node(N) || N <- nodes()], ok") },
+			}
 			for i := range 2 + seed%2 { // some names are less than the Erlang node's, some are greater
 				x := &accord.Node{}
 				cfg := config(t, uniqueName([]string{"g", "z", "m"}[i]), port)

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cnode-go/cnode/transport/handoff"
+	"github.com/cnode-go/cnode/transport/handoff/beam"
 	"github.com/stretchr/testify/require"
 )
 
@@ -17,7 +17,7 @@ func TestMessagesToPython(t *testing.T) {
 	echo.says("ready")
 	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
 	require.NoError(t, err)
-	m, err := handoff.NewMessageConn(c, nil)
+	m, err := beam.NewConn(c, nil)
 	require.NoError(t, err)
 	defer m.Close()
 	f := temporary(t, "attached")

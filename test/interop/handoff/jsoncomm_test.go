@@ -9,18 +9,19 @@ import (
 
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
+	"github.com/cnode-go/cnode/transport/handoff/jsoncomm"
 	"github.com/stretchr/testify/require"
 )
 
-const jsoncomm = "jsoncomm.py"
+const jsoncommPeer = "jsoncomm.py"
 
 // A client in Python sends datagrams to our server, which answers each sender.
 func TestDatagramsFromPython(t *testing.T) {
 	ctx, path := soon(t), socketPath(t)
-	server, err := handoff.NewJSONServer(path, nil)
+	server, err := jsoncomm.NewServer(path, nil)
 	require.NoError(t, err)
 	defer server.Close()
-	client := python(t, jsoncomm, "datagram-client", path)
+	client := python(t, jsoncommPeer, "datagram-client", path)
 	answered := 0
 	for ; ; answered++ {
 		var document json.RawMessage
@@ -40,10 +41,10 @@ func TestDatagramsFromPython(t *testing.T) {
 // A client in Python sends packets and files in memory over a connection.
 func TestPacketsFromPython(t *testing.T) {
 	ctx, path := soon(t), socketPath(t)
-	l, err := handoff.ListenJSON(path, nil)
+	l, err := jsoncomm.Listen(path, nil)
 	require.NoError(t, err)
 	defer l.Close()
-	client := python(t, jsoncomm, "packet-client", path)
+	client := python(t, jsoncommPeer, "packet-client", path)
 	server, err := l.Accept(ctx)
 	require.NoError(t, err)
 	defer server.Close()
@@ -75,7 +76,7 @@ func files(t *testing.T, n int) (fds *handoff.FDSet) {
 	t.Helper()
 	fds = &handoff.FDSet{}
 	t.Cleanup(func() { fds.Close() })
-	send, receive, err := handoff.JSONPair(nil)
+	send, receive, err := jsoncomm.Pair(nil)
 	require.NoError(t, err)
 	defer send.Close()
 	defer receive.Close()
@@ -109,9 +110,9 @@ func check(t *testing.T, sent, got document, fds *handoff.FDSet, n int) {
 // Our client sends datagrams to a server in Python.
 func TestDatagramsToPython(t *testing.T) {
 	ctx, path := soon(t), socketPath(t)
-	server := python(t, jsoncomm, "datagram-server", path)
+	server := python(t, jsoncommPeer, "datagram-server", path)
 	server.says("ready")
-	client, err := handoff.NewJSONClient(transport.UnixAddr(path))
+	client, err := jsoncomm.NewClient(transport.UnixAddr(path))
 	require.NoError(t, err)
 	defer client.Close()
 	fds := files(t, 20)
@@ -131,9 +132,9 @@ func TestDatagramsToPython(t *testing.T) {
 // Our client sends packets and files in memory to a server in Python.
 func TestPacketsToPython(t *testing.T) {
 	ctx, path := soon(t), socketPath(t)
-	server := python(t, jsoncomm, "packet-server", path)
+	server := python(t, jsoncommPeer, "packet-server", path)
 	server.says("ready")
-	client, err := handoff.ConnectJSON(ctx, path, nil)
+	client, err := jsoncomm.Connect(ctx, path, nil)
 	require.NoError(t, err)
 	defer client.Close()
 	cred, err := handoff.PeerCred(client)

@@ -10,6 +10,8 @@ import (
 
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
+	"github.com/cnode-go/cnode/transport/handoff/bind10"
+	"github.com/cnode-go/cnode/transport/tsocket"
 	"github.com/stretchr/testify/require"
 )
 
@@ -20,16 +22,16 @@ func TestSessionsFromPython(t *testing.T) {
 	ctx, path := soon(t), socketPath(t)
 	accept := listen(t, path)
 	front := python(t, socketsession, "forward", path)
-	r, err := handoff.NewReceiver(accept(), nil)
+	r, err := bind10.NewReceiver(accept(), nil)
 	require.NoError(t, err)
 	defer r.Close()
 
-	var s handoff.Session
+	var s bind10.Session
 	require.NoError(t, r.Receive(ctx, &s))
 	require.Equal(t, "hello", string(s.Data))
 	fd, err := s.Socket.Steal(0)
 	require.NoError(t, err)
-	stream, err := transport.AdoptStream(fd)
+	stream, err := tsocket.AdoptStream(fd)
 	require.NoError(t, err)
 	rest := make([]byte, len(", worker"))
 	_, err = stream.Readv(ctx, rest)
@@ -38,12 +40,12 @@ func TestSessionsFromPython(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, stream.Close())
 
-	for _, size := range []int{1, handoff.MaxSessionData} {
+	for _, size := range []int{1, bind10.MaxData} {
 		require.NoError(t, r.Receive(ctx, &s))
 		require.Equal(t, strings.Repeat("q", size), string(s.Data))
 		fd, err := s.Socket.Steal(0)
 		require.NoError(t, err)
-		d, err := transport.AdoptDatagram(fd)
+		d, err := tsocket.AdoptDatagram(fd)
 		require.NoError(t, err)
 		require.Equal(t, s.Local.String(), d.LocalAddr().String())
 		_, err = d.SendTo(ctx, fmt.Append(nil, "answer to ", size), s.Remote)
@@ -59,7 +61,7 @@ func TestSessionsToPython(t *testing.T) {
 	ctx, path := soon(t), socketPath(t)
 	worker := python(t, socketsession, "receive", path)
 	worker.says("ready")
-	f, err := handoff.NewForwarder(path)
+	f, err := bind10.NewForwarder(path)
 	require.NoError(t, err)
 	require.NoError(t, f.Connect(ctx))
 	for _, host := range []string{"127.0.0.1", "::1"} {
@@ -85,9 +87,9 @@ func TestSessionsToPython(t *testing.T) {
 		require.NoError(t, err)
 		defer asker.Close()
 		require.NoError(t, handoff.Lend(func(fds []int) error {
-			h, err := handoff.Describe(fds[0], transport.FromNetAddr(asker.LocalAddr()))
+			h, err := bind10.Describe(fds[0], transport.FromNetAddr(asker.LocalAddr()))
 			require.NoError(t, err)
-			return f.Push(fds[0], h, make([]byte, handoff.MaxSessionData))
+			return f.Push(fds[0], h, make([]byte, bind10.MaxData))
 		}, service.(*net.UDPConn)))
 		require.NoError(t, asker.SetDeadline(time.Now().Add(time.Minute)))
 		b := make([]byte, 100)

@@ -17,16 +17,17 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/ei/elixir"
 )
 
-// elixir is a running Elixir that answers the questions of testdata/terms.exs.
-type elixir struct {
+// interpreter is a running Elixir that answers the questions of testdata/terms.exs.
+type interpreter struct {
 	t   *testing.T
 	in  io.Writer
 	out *bufio.Reader
 }
 
-func startElixir(t *testing.T) *elixir {
+func startElixir(t *testing.T) *interpreter {
 	t.Helper()
 	script, err := os.ReadFile("testdata/terms.exs")
 	require.NoError(t, err)
@@ -44,11 +45,11 @@ func startElixir(t *testing.T) *elixir {
 		err := cmd.Wait()
 		require.NoError(t, err, "%s", &complaints)
 	})
-	return &elixir{t, in, bufio.NewReader(out)}
+	return &interpreter{t, in, bufio.NewReader(out)}
 }
 
 // ask asks a question, whose answer is a pair.
-func (e *elixir) ask(kind byte, question []byte) (first, second ei.Term) {
+func (e *interpreter) ask(kind byte, question []byte) (first, second ei.Term) {
 	e.t.Helper()
 	head := binary.BigEndian.AppendUint32(nil, uint32(1+len(question)))
 	_, err := e.in.Write(append(append(head, kind), question...))
@@ -64,7 +65,7 @@ func (e *elixir) ask(kind byte, question []byte) (first, second ei.Term) {
 	return pair[0], pair[1]
 }
 
-// What Elixir inspects is what AppendElixir writes, and what it writes is evaluated to the term.
+// What Elixir inspects is what AppendText writes, and what it writes is evaluated to the term.
 func TestElixirTexts(t *testing.T) {
 	e := startElixir(t)
 	r := maker{rand.New(rand.NewPCG(1, 2))}
@@ -75,12 +76,12 @@ func TestElixirTexts(t *testing.T) {
 		inspected, again := e.ask('i', data)
 		want := string(inspected.(ei.Binary))
 		require.True(t, ei.Identical(term, again), "%v\n%v", term, again)
-		text := string(ei.AppendElixir(nil, again))
+		text := string(elixir.AppendText(nil, again))
 		if !hasStruct(term) { // whose fields have an order of their own
 			require.Equal(t, want, text, "%d: %v", i, term)
 		}
 		if !strings.Contains(want, "#") { // there may be pids
-			read, err := ei.ParseElixir(want)
+			read, err := elixir.Parse(want)
 			require.NoError(t, err, want)
 			require.True(t, ei.Identical(again, read), "%s\n%v\n%v", want, again, read)
 		}
@@ -122,7 +123,7 @@ func TestElixirReads(t *testing.T) {
 	} {
 		ok, want := e.ask('e', []byte(text))
 		require.Equal(t, ei.Atom("ok"), ok, "%s: %v", text, want)
-		got, err := ei.ParseElixir(text)
+		got, err := elixir.Parse(text)
 		require.NoError(t, err, text)
 		require.True(t, ei.Identical(want, got), "%s: %v, not %v", text, got, want)
 	}
@@ -136,7 +137,7 @@ func TestElixirReads(t *testing.T) {
 		"<<1::foo>>", "<<1::integer-float>>", `<<"a"::integer>>`, "&Foo.bar", "&Foo.bar/256", `:"` + strings.Repeat("a", 256) + `"`,
 	} {
 		ok, got := e.ask('e', []byte(text))
-		_, err := ei.ParseElixir(text)
+		_, err := elixir.Parse(text)
 		require.Error(t, err, text)
 		if text != "" { // which is nil
 			require.Equal(t, ei.Atom("error"), ok, "%s: %v", text, got)
@@ -307,7 +308,7 @@ func (m maker) timeOrRange() ei.Term {
 	}
 	text := pick(m, "~D["+date+"]", "~T["+clock+"]", "~N["+date+" "+clock+"]", "~U["+date+" "+clock+"Z]",
 		fmt.Sprintf("%d..%d//%d", m.IntN(20)-10, m.IntN(20)-10, step))
-	t, err := ei.ParseElixir(text)
+	t, err := elixir.Parse(text)
 	if err != nil {
 		panic(err)
 	}

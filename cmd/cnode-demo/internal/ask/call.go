@@ -11,6 +11,7 @@ import (
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/cli"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/config"
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/ei/elixir"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -116,7 +117,7 @@ func (s *syntax) parseArgs(text string) ([]any, error) {
 
 // otherSyntax says that a text is no term in this syntax, but is one in the other.
 func (s *syntax) otherSyntax(text string) string {
-	other, hint := ei.ParseElixir, "; if it is meant as Elixir, add --syntax elixir"
+	other, hint := elixir.Parse, "; if it is meant as Elixir, add --syntax elixir"
 	if s.name == "elixir" {
 		other, hint = ei.Parse, "; if it is meant as Erlang, leave out --syntax elixir"
 	}
@@ -148,7 +149,7 @@ func (s *syntax) check() error {
 // parse reads a term.
 func (s *syntax) parse(text string) (ei.Term, error) {
 	if s.name == "elixir" {
-		return ei.ParseElixir(text)
+		return elixir.Parse(text)
 	}
 	return ei.Parse(text)
 }
@@ -168,7 +169,7 @@ func (s *syntax) print(t ei.Term) (string, error) {
 // text is a term in the syntax.
 func (s *syntax) text(t ei.Term) string {
 	if s.name == "elixir" {
-		return string(ei.AppendElixir(nil, t))
+		return string(elixir.AppendText(nil, t))
 	}
 	return t.String()
 }

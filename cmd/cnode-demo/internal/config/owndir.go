@@ -12,21 +12,12 @@ import (
 // ownDir is the directory of the sockets of this user's nodes: made if need be, and refused if
 // anybody else could have put something there. It is $XDG_RUNTIME_DIR/cnode/sockets, else a
 // directory in the temporary folder.
-func ownDir() (string, error) { return PrivateDir("sockets", "give --listen unix:DIRECTORY") }
-
-// OwnParent is where this user's directories are.
-func OwnParent() string {
+func ownDir() (string, error) {
+	parent := filepath.Join(os.TempDir(), "cnode-"+strconv.Itoa(os.Getuid()))
 	if run := os.Getenv("XDG_RUNTIME_DIR"); run != "" {
-		return filepath.Join(run, "cnode")
+		parent = filepath.Join(run, "cnode")
 	}
-	return filepath.Join(os.TempDir(), "cnode-"+strconv.Itoa(os.Getuid()))
-}
-
-// PrivateDir makes a directory of this user's own, or checks one that exists. instead is the other
-// remedy that the error names if it is not private.
-func PrivateDir(name, instead string) (string, error) {
-	parent := OwnParent()
-	dir := filepath.Join(parent, name)
+	dir := filepath.Join(parent, "sockets")
 	for _, d := range []string{parent, dir} {
 		if err := os.Mkdir(d, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return "", err
@@ -38,7 +29,7 @@ func PrivateDir(name, instead string) (string, error) {
 		if !info.IsDir() {
 			return "", fmt.Errorf("%s is not a directory", d)
 		}
-		if err := checkPrivate(d, info, instead); err != nil {
+		if err := checkPrivate(d, info); err != nil {
 			return "", err
 		}
 	}

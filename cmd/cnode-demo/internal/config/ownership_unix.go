@@ -10,12 +10,12 @@ import (
 )
 
 // checkPrivate refuses a directory of another user, or one that other users may look into.
-func checkPrivate(dir string, info fs.FileInfo, instead string) error {
+func checkPrivate(dir string, info fs.FileInfo) error {
 	if uid, ok := owner(info); ok && uid != os.Getuid() {
-		return fmt.Errorf("%s belongs to another user: remove it, or %s", dir, instead)
+		return fmt.Errorf("%s belongs to another user: remove it, or give --listen unix:DIRECTORY", dir)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("%s is open to other users (mode %#o): chmod 700 it, or %s", dir, info.Mode().Perm(), instead)
+		return fmt.Errorf("%s is open to other users (mode %#o): chmod 700 it, or give --listen unix:DIRECTORY", dir, info.Mode().Perm())
 	}
 	return nil
 }

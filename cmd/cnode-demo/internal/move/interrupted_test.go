@@ -4,10 +4,13 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/config"
+	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/transport/handoff"
 	"github.com/spf13/pflag"
@@ -18,8 +21,8 @@ import (
 func TestUpgradeInterrupted(t *testing.T) {
 	t.Setenv("XDG_RUNTIME_DIR", sockdir.New(t))
 	const name = "up@127.0.0.1"
-	path, err := controlPath(name)
-	require.NoError(t, err)
+	path := upgrade.ControlPath(name)
+	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
 	control, err := handoff.ListenControl(path)
 	require.NoError(t, err)
 	defer control.Close()
@@ -30,7 +33,7 @@ func TestUpgradeInterrupted(t *testing.T) {
 	var o config.Options
 	o.AddTo(pflag.NewFlagSet("", pflag.ContinueOnError))
 	go func() { ended <- askUpgrade(ctx, &o, name, "", io.Discard, says) }()
-	for _, want := range []string{"upgrade", askWorkers} {
+	for _, want := range []string{"upgrade", "workers"} {
 		conn, err := control.Accept(t.Context())
 		require.NoError(t, err)
 		v, err := handoff.Hear(t.Context(), conn)
@@ -40,7 +43,7 @@ func TestUpgradeInterrupted(t *testing.T) {
 		require.True(t, asks)
 		require.Equal(t, want, request[0])
 		if want == "upgrade" {
-			require.NoError(t, v.Answer(t.Context(), "upgraded", "1", "2", askWorkers))
+			require.NoError(t, v.Answer(t.Context(), "upgraded", "1", "2", "workers"))
 		}
 	}
 	said, err := bufio.NewReader(errOut).ReadString('\n')

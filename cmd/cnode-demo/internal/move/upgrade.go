@@ -12,6 +12,7 @@ import (
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/cli"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/config"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/steps"
+	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/transport/handoff"
 	"github.com/spf13/cobra"
 )
@@ -57,23 +58,16 @@ A serve with --fault or --trace cannot move.`,
 	return cmd
 }
 
-// errUnsaid and errWorkersUnsaid say that this command does not wait any longer for an upgrade that
-// may still be going on.
 var (
-	ErrUnsaid        = errors.New("did not report the outcome of the upgrade")
+	// ErrNoServe: nothing listens on the node's control socket.
+	ErrNoServe = errors.New("no serve of this user runs as")
+	// ErrTroubledOwner says that the new process has taken the node over, and that not all of its
+	// start has succeeded.
+	ErrTroubledOwner = errors.New("has taken over the node, but its start has failed")
+	// ErrWorkersUnsaid says that this command does not wait any longer for an upgrade of workers
+	// that may still be going on.
 	ErrWorkersUnsaid = errors.New("did not report the outcome of its workers' upgrade")
 )
-
-// errEnds: serve was told to end, or its listener has failed, before the new process had
-// everything.
-var errEnds = errors.New("ends, and has not handed the node over")
-
-// ErrSilentOwner says that the new process has taken the node over, and has died since, or hangs.
-var ErrSilentOwner = errors.New("has taken over the node, but has not reported that it runs")
-
-// ErrTroubledOwner says that the new process has taken the node over, and that not all of its start
-// has succeeded.
-var ErrTroubledOwner = errors.New("has taken over the node, but its start has failed")
 
 func askUpgrade(ctx context.Context, o *config.Options, name, binary string, out, errOut io.Writer) error {
 	name, err := o.CheckTarget(name)
@@ -85,43 +79,51 @@ func askUpgrade(ctx context.Context, o *config.Options, name, binary string, out
 			return err
 		}
 	}
+	control := upgrade.ControlPath(name)
 	limit, cancel := context.WithTimeout(ctx, upgradeLimit)
 	defer cancel()
-	ch, err := dialControl(limit, name)
-	if err != nil {
-		return err
-	}
-	defer ch.Close()
-	steps.Reached("upgrade: connected")
-	words, err := ch.Ask(limit, "upgrade", binary)
+	steps.Reached("upgrade: asks")
+	asked, err := upgrade.Ask(limit, control, binary)
 	steps.Reached("upgrade: answered")
-	err = errors.Join(err, ch.Close())
-	var refused *handoff.RefusedError
-	switch {
-	case errors.As(err, &refused):
-		err = fmt.Errorf("%s (process %d) serves on: %s", name, ch.Peer().PID, refused.Reason)
-	case err != nil:
-		err = fmt.Errorf("%s (process %d) %w: %w", name, ch.Peer().PID, ErrUnsaid, err)
-	case len(words) > 0 && words[0] == answerEnds:
-		err = fmt.Errorf("%s (process %d) %w", name, ch.Peer().PID, errEnds)
-	case len(words) > 3 && words[0] == answerTroubled:
-		err = fmt.Errorf("process %s, to which process %s handed %s, %w: %s", words[2], words[1], name,
-			ErrTroubledOwner, words[3])
-	case len(words) > 3 && words[0] == answerSilent:
-		err = fmt.Errorf("process %s, to which process %s handed %s, %w: %s", words[2], words[1], name, ErrSilentOwner, words[3])
-	case len(words) < 3 || words[0] != answerUpgraded:
-		err = fmt.Errorf("%s (process %d) has answered %q", name, ch.Peer().PID, words)
-	}
 	if err != nil {
-		return unlessStopped(ctx, err)
+		return unlessStopped(ctx, Explain(name, err))
 	}
-	if _, err = fmt.Fprintf(out, "upgraded %s %s %s\n", name, words[1], words[2]); err != nil {
+	if _, err = fmt.Fprintf(out, "upgraded %s %d %d\n", name, asked.Old, asked.New); err != nil {
 		return err
 	}
-	if len(words) > 3 && words[3] == askWorkers {
-		return awaitWorkers(ctx, name, errOut)
+	if asked.Workers {
+		return awaitWorkers(ctx, name, control, errOut)
 	}
 	return nil
+}
+
+// Explain says in the words of the user, who knows names of nodes and no sockets, why a process has
+// not done what it was asked for.
+func Explain(name string, err error) error {
+	var e *upgrade.AskError
+	isAsked := errors.As(err, &e)
+	if isAsked {
+		err = e.Err
+	}
+	if errors.Is(err, upgrade.ErrNobody) {
+		return fmt.Errorf("%w %s: %w", ErrNoServe, name, err)
+	}
+	if !isAsked {
+		return err
+	}
+	var refused *handoff.RefusedError
+	var failed *handoff.StartError
+	switch {
+	case errors.As(err, &refused):
+		return fmt.Errorf("%s (process %d) serves on: %s", name, e.Old, refused.Reason)
+	case errors.Is(err, upgrade.ErrEnds):
+		return fmt.Errorf("%s (process %d) ends, and has not handed the node over", name, e.Old)
+	case errors.As(err, &failed):
+		return fmt.Errorf("process %d, to which process %d handed %s, %w: %s", e.New, e.Old, name, ErrTroubledOwner, failed.Reason)
+	case errors.Is(err, upgrade.ErrSilent):
+		return fmt.Errorf("process %d, to which process %d handed %s, %w", e.New, e.Old, name, err)
+	}
+	return fmt.Errorf("%s (process %d) %w", name, e.Old, err)
 }
 
 // signalTime is how long a signal may take that a service manager sends to all of a service.
@@ -146,7 +148,7 @@ const crewLimit = 10 * time.Minute
 const sayAfter = 2 * time.Second
 
 // awaitWorkers asks the new process for the outcome of its workers' upgrade.
-func awaitWorkers(ctx context.Context, name string, errOut io.Writer) error {
+func awaitWorkers(ctx context.Context, name, control string, errOut io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, crewLimit)
 	defer cancel()
 	said := make(chan struct{})
@@ -159,19 +161,13 @@ func awaitWorkers(ctx context.Context, name string, errOut io.Writer) error {
 			<-said
 		}
 	}()
-	ch, err := dialControl(ctx, name)
-	var words []string
-	if err == nil {
-		words, err = ch.Ask(ctx, askWorkers)
-		err = errors.Join(err, ch.Close())
-	}
+	err := upgrade.AskWorkers(ctx, control)
+	var failed *upgrade.WorkersError
 	switch {
+	case errors.As(err, &failed):
+		return fmt.Errorf("%s is upgraded, but not all of its workers:\n%s", name, strings.Join(failed.Failures, "\n"))
 	case err != nil:
 		return fmt.Errorf("%s is upgraded, and %w: %w", name, ErrWorkersUnsaid, err)
-	case len(words) == 0 || words[0] != askWorkers:
-		return fmt.Errorf("%s is upgraded, and has answered %q when it was asked about its workers", name, words)
-	case len(words) > 1:
-		return fmt.Errorf("%s is upgraded, but not all of its workers:\n%s", name, strings.Join(words[1:], "\n"))
 	}
 	return nil
 }

@@ -10,7 +10,6 @@ import (
 	"net/http/pprof"
 	"os"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -29,16 +28,6 @@ import (
 type operated struct {
 	http     string
 	operator bool
-
-	at atomic.Pointer[upgrade.Listener] // of --http; nil: not yet
-}
-
-// beside is what goes on in another process with the node.
-func (o *operated) beside() (list []*upgrade.Listener) {
-	if l := o.at.Load(); l != nil {
-		list = append(list, l)
-	}
-	return list
 }
 
 func (o *operated) addTo(f *pflag.FlagSet) {
@@ -62,24 +51,39 @@ func (o *operated) check(w *workers) error {
 	return nil
 }
 
-// start switches on what the flags ask for. It does not wait. Unless another process is to hand the
-// node over, which has the address until then, one that cannot be listened at is an error.
-func (o *operated) start(n *nodes.Node, log *slog.Logger, scope *pg.Scope, isComing bool) error {
-	if o.operator {
-		if err := errors.Join(observer.Serve(n, nil), console.Serve(n, nil)); err != nil {
-			return err
-		}
+// answer has the node answer the tools of operators, if the flags ask for it.
+func (o *operated) answer(n *nodes.Node) error {
+	if !o.operator {
+		return nil
 	}
+	return errors.Join(observer.Serve(n, nil), console.Serve(n, nil))
+}
+
+// serve serves --http, beside the node. It does not wait. An address that cannot be listened at is
+// an error, unless the process whose node this one has taken over may still have it.
+func (o *operated) serve(u *upgrade.Upgrader, n *nodes.Node, log *slog.Logger, scope *pg.Scope, takenOver bool) error {
 	if o.http == "" {
 		return nil
 	}
-	var l *upgrade.Listener
-	if !isComing {
-		var err error
-		if l, err = o.listen(); err != nil {
-			return fmt.Errorf("--http %s: %w", o.http, err)
-		}
+	s := o.pages(n, log, scope)
+	l, err := o.listen(u)
+	switch {
+	case err == nil:
+		go serveAt(l, s, n, log)
+	case !takenOver:
+		return fmt.Errorf("--http %s: %w", o.http, err)
+	default:
+		go func() {
+			if l := o.awaitAddress(u, n, log); l != nil {
+				serveAt(l, s, n, log)
+			}
+		}()
 	}
+	return nil
+}
+
+// pages are what --http serves.
+func (o *operated) pages(n *nodes.Node, log *slog.Logger, scope *pg.Scope) *http.Server {
 	shown := &debugz.Options{}
 	if scope != nil {
 		shown.Groups = []*pg.Scope{scope}
@@ -95,28 +99,16 @@ func (o *operated) start(n *nodes.Node, log *slog.Logger, scope *pg.Scope, isCom
 	profiles.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	profiles.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.Handle("/debug/pprof/", debugz.OnlyLocal(profiles))
-	go o.serve(n, log, l, &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(),
-		slog.LevelDebug)})
-	return nil
+	return &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
 }
 
-// serve serves from the node's start until its end, or until it is another process's. That one has
-// the address, or waits for it if it was started with --takeover; l is nil then.
-func (o *operated) serve(n *nodes.Node, log *slog.Logger, l *upgrade.Listener, s *http.Server) {
-	for n.State() == nodes.StateStarting { // meanwhile the process that has had the node answers
-		select {
-		case <-n.Done():
-			if l != nil {
-				_ = l.Close()
-			}
-			return
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
-	for begun, said := time.Now(), false; l == nil; {
-		var err error
-		if l, err = o.listen(); err == nil {
-			break
+// awaitAddress listens as soon as the previous process does not any more; nil: the node has ended
+// before.
+func (o *operated) awaitAddress(u *upgrade.Upgrader, n *nodes.Node, log *slog.Logger) net.Listener {
+	for begun, said := time.Now(), false; ; {
+		l, err := o.listen(u)
+		if err == nil {
+			return l
 		}
 		if !said && (!errors.Is(err, syscall.EADDRINUSE) || time.Since(begun) > 10*time.Second) {
 			log.Error("--http: there is no page yet", "error", err)
@@ -124,19 +116,20 @@ func (o *operated) serve(n *nodes.Node, log *slog.Logger, l *upgrade.Listener, s
 		}
 		select {
 		case <-n.Done():
-			return
+			return nil
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
-	o.at.Store(l)
+}
+
+// serveAt serves until the node's end, or until it is another process's.
+func serveAt(l net.Listener, s *http.Server, n *nodes.Node, log *slog.Logger) {
 	log.Info("--http serves", "address", l.Addr())
 	go func() {
 		<-n.Done()
-		if errors.Is(n.Err(), nodes.ErrMoved) {
-			l.Leave()
-			return
+		if !errors.Is(n.Err(), nodes.ErrMoved) {
+			_ = s.Close()
 		}
-		_ = s.Close()
 	}()
 	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		log.Error("--http: the page has ended", "error", err)
@@ -144,12 +137,12 @@ func (o *operated) serve(n *nodes.Node, log *slog.Logger, l *upgrade.Listener, s
 }
 
 // listen listens at the address. A socket's file that nobody serves any more is in the way.
-func (o *operated) listen() (*upgrade.Listener, error) {
+func (o *operated) listen(u *upgrade.Upgrader) (net.Listener, error) {
 	path, isPath := strings.CutPrefix(o.http, "unix:")
 	if !isPath {
-		return upgrade.Listen("tcp", o.http)
+		return u.Listen("tcp", o.http)
 	}
-	l, err := upgrade.Listen("unix", path)
+	l, err := u.Listen("unix", path)
 	if !errors.Is(err, syscall.EADDRINUSE) {
 		return l, err
 	}
@@ -161,5 +154,5 @@ func (o *operated) listen() (*upgrade.Listener, error) {
 	if err := os.Remove(path); err != nil {
 		return nil, err
 	}
-	return upgrade.Listen("unix", path)
+	return u.Listen("unix", path)
 }

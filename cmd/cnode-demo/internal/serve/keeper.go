@@ -40,7 +40,7 @@ func keepPeer(ctx context.Context, cfg *nodes.Config, o *server, out io.Writer) 
 		if k.pubsub, err = o.publishing.start(ctx, n, out); err != nil {
 			return err
 		}
-		if err := o.operated.start(n, cfg.Logger, k.scope, o.succession.Coming()); err != nil {
+		if err := o.operated.answer(n); err != nil {
 			return err
 		}
 		before, _ := n.Inherited()
@@ -70,15 +70,15 @@ func (k *keeper) start(n *nodes.Node, before []byte) error {
 
 // supervise replaces peers that end until ctx ends, the node has moved to another process, a new
 // peer cannot be started, or a listener stops accepting: the latter two are errors.
-func (k *keeper) supervise(ctx context.Context, n *nodes.Node, gone <-chan struct{}, broken <-chan *nodes.Listener) error {
+func (k *keeper) supervise(ctx context.Context, n *nodes.Node, gone <-chan struct{}, silent <-chan *nodes.Listener) error {
 	for ctx.Err() == nil {
 		p := k.current.Load()
 		select {
 		case <-ctx.Done():
 		case <-gone:
 			return nil
-		case l := <-broken: // the node cannot be reached at that address any more
-			return l.Err()
+		case l := <-silent: // the node cannot be reached at that address any more
+			return broken(l)
 		case <-p.box.Done():
 			if errors.Is(n.Err(), nodes.ErrMoved) {
 				<-gone
@@ -107,31 +107,27 @@ func (k *keeper) stop(ctx context.Context) {
 // drainGrace is for how long the peer answers once its group and PubSub are left: others hear late.
 const drainGrace = 500 * time.Millisecond
 
-// end ends the peer, then its node: in good order within shutdownLimit, or at once after trouble.
-// See cutOff for who.
-func (k *keeper) end(ctx context.Context, n ending, trouble error, who string, errOut io.Writer) error {
-	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownLimit)
-	defer cancel()
-	if trouble == nil {
-		_ = k.current.Load().node.Drain(limit) // if it fails, Shutdown tries again, and says so
-		if k.scope != nil || k.pubsub != nil {
-			select {
-			case <-time.After(drainGrace):
-			case <-limit.Done():
-			}
+// endThen ends the peer in good order, and then its node, or worker, by shutdown. ctx bounds all of
+// it.
+func (k *keeper) endThen(ctx context.Context, shutdown func(context.Context) error) error {
+	_ = k.current.Load().node.Drain(ctx) // if it fails, Shutdown tries again, and says so
+	if k.scope != nil || k.pubsub != nil {
+		select {
+		case <-time.After(drainGrace):
+		case <-ctx.Done():
 		}
 	}
-	k.stop(limit)
-	if trouble != nil {
-		return errors.Join(trouble, n.Close())
-	}
-	return cutOff(n.Shutdown(limit), who, shutdownLimit, errOut)
+	k.stop(ctx)
+	return shutdown(ctx)
 }
 
-// An ending is a node, or a worker, which can end either way.
-type ending interface {
-	Shutdown(ctx context.Context) error
-	Close() error
+// broken is why a listener does not accept any more, if that is not because the node is another
+// process's.
+func broken(l *nodes.Listener) error {
+	if errors.Is(l.Err(), nodes.ErrMoved) {
+		return nil
+	}
+	return l.Err()
 }
 
 // firstDone gives the first listener that does not accept any more.

@@ -191,7 +191,7 @@ func (l *lane) send(to sender, term ei.Raw) error {
 		return errors.ErrUnsupported // it has made none, then
 	}
 	// the client must not make a third node end its connection with this one
-	t, err := term.DecodeWith(&ei.DecodeOptions{Strict: true})
+	t, err := ei.DecodeOptions{Strict: true}.Decode(term)
 	if err != nil {
 		l.complain(err)
 		return err

@@ -57,7 +57,7 @@ func (p publishing) start(ctx context.Context, n *nodes.Node, out io.Writer) (*p
 	isFirst := func() bool {
 		own := n.Whereis(string(group))
 		for pid := range scope.Members(group) {
-			if own != nil && pid.Node == own.Pid().Node && ei.ComparePids(pid, own.Pid()) < 0 {
+			if own != nil && pid.Node == own.Pid().Node && pid.Compare(own.Pid()) < 0 {
 				return false
 			}
 		}
@@ -95,7 +95,7 @@ func (p *peer) publish(ctx context.Context, topic string, term ei.Raw) error {
 	if p.pubsub == nil {
 		return errNoPubSub
 	}
-	t, err := term.DecodeWith(&ei.DecodeOptions{Strict: true})
+	t, err := ei.DecodeOptions{Strict: true}.Decode(term)
 	if err != nil {
 		return err
 	}

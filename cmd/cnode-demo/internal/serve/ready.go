@@ -9,20 +9,18 @@ import (
 	"strings"
 
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/cli"
-	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/move"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/steps"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/spf13/pflag"
 )
 
-// announce reports, on the standard output and to the service manager, that a node is ready, and
-// warns if no other node can connect to it. The first listener is the one that is published.
+// announce reports on the standard output that a node is ready, and warns if no other node can
+// connect to it. The first listener is the one that is published.
 func (o *server) announce(ctx context.Context, name string, listeners []*nodes.Listener, out, errOut io.Writer) {
 	at := listeners[0].Addr()
 	printReady(out, errOut, name, at)
 	o.also.announce(out, listeners[1:])
-	move.NotifyManager(errOut)
 	steps.Reached("serve: announced")
 	logged := o.Logger(errOut).Enabled(ctx, slog.LevelWarn) // by the node itself
 	if warning := unreachable(ctx, name, at, logged); warning != "" {
@@ -61,27 +59,6 @@ func unreachable(ctx context.Context, name string, addr transport.Addr, logged b
 		return err.Error()
 	}
 	return ""
-}
-
-// activated makes a node listen on the sockets that the service manager has opened for this
-// process: the first is for the node's own transport, those that follow are for --also in its
-// order. The sockets are checked here, before the node is reported as ready.
-func (o *server) activated(cfg *nodes.Config) error {
-	listen := cfg.Listen
-	if o.Listen == "" {
-		cfg.Listen = nil // a default address gives way to the socket's
-	}
-	err := cfg.Activate()
-	cfg.Listen = listen
-	var e *nodes.ActivationError
-	if !errors.As(err, &e) {
-		return err
-	}
-	flag := "--transport " + o.Transport
-	if e.Also >= 0 {
-		flag = "--also " + o.also.given[e.Also]
-	}
-	return fmt.Errorf("%w: %s, for %s: %w", nodes.ErrActivation, e.Socket(), flag, e.Err)
 }
 
 // also are the flags for more addresses at which serve listens, each TRANSPORT:ADDRESS.

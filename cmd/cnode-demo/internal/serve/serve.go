@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,7 +22,6 @@ import (
 	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/transport"
-	"github.com/cnode-go/cnode/transport/handoff"
 	"github.com/spf13/cobra"
 )
 
@@ -36,7 +36,7 @@ type server struct {
 	virtual    config.Virtual
 	polling    config.Polling
 	also       also
-	succession move.Succession
+	takeover   bool
 	workers    workers
 	publishing publishing
 	operated   operated
@@ -110,7 +110,7 @@ at it with their tools: Observer, LiveDashboard, i/1, and a console by erl -rems
 	s.virtual.AddTo(cmd.Flags())
 	s.polling.AddTo(cmd.Flags())
 	s.also.addTo(cmd.Flags())
-	s.succession.AddTo(cmd.Flags())
+	cmd.Flags().BoolVar(&s.takeover, "takeover", false, "take over the running node of that name from its process")
 	s.workers.addTo(cmd.Flags())
 	s.publishing.addTo(cmd.Flags())
 	s.operated.addTo(cmd.Flags())
@@ -150,42 +150,93 @@ func (o *server) serveAlone(ctx context.Context, out, errOut io.Writer) (err err
 		return err
 	}
 	defer func() { err = errors.Join(err, record.Finish()) }()
-	w := &oneProcess{cfg: cfg, operated: &o.operated}
-	c, err := o.begin(ctx, w, w.start, errOut)
+	u := o.upgrader(cfg)
+	n, err := u.Start(ctx)
 	if err != nil {
-		return err
+		return o.explained(cfg.Name, err)
 	}
-	defer c.Close(ctx)
+	if err := o.operated.serve(u, n, cfg.Logger, k.scope, o.takeover); err != nil {
+		return errors.Join(err, n.Close())
+	}
 	// connections that another process has handed over do not depend on it
 	if err := record.Begin(); err != nil {
 		fmt.Fprintf(errOut, "serve: %v; the node serves, and is not recorded\n", err)
 	}
-	o.announce(ctx, w.Name(), c.Listeners, out, errOut)
-	defer upgrade.NotifyWatchdog()()
-	err = k.supervise(ctx, w.Node, c.Moved, firstDone(c.Listeners))
-	if c.Finish() {
-		return nil
+	o.announce(ctx, n.Name(), n.Listeners(), out, errOut)
+	return cutOff(run(ctx, u, func(ctx context.Context) error {
+		return k.supervise(ctx, n, n.Done(), firstDone(n.Listeners()[1:]))
+	}, func(limit context.Context) error { return k.endThen(limit, n.Shutdown) }), "", shutdownLimit, errOut)
+}
+
+// run runs u until ctx ends, or supervise, which goes on beside it, fails. shutdown ends the node,
+// unless it is another process's.
+func run(ctx context.Context, u *upgrade.Upgrader, supervise, shutdown func(context.Context) error) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	trouble := make(chan error, 1)
+	go func() {
+		err := supervise(ctx)
+		trouble <- err
+		if err != nil {
+			stop()
+		}
+	}()
+	u.Shutdown = func(limit context.Context) error {
+		stop()
+		return errors.Join(<-trouble, shutdown(limit))
 	}
-	return k.end(ctx, w, err, "", errOut)
+	return u.Run(ctx)
 }
 
 // errTraced is why a node is not handed over.
 var errTraced = errors.New("serve writes a --trace, which cannot go on in another process")
 
-// begin makes w run: where it listens by the flags, or by the service manager, or in place of
-// another process.
-func (o *server) begin(ctx context.Context, w move.Whole, start func(context.Context) error, errOut io.Writer) (*move.Control, error) {
-	steps.Reached("serve: signals are heard")
-	var fixed error
-	if o.virtual.Trace != "" {
-		fixed = errTraced
+// errProcessOne: all other processes would end with this one.
+var errProcessOne = errors.New("serve is process 1, whose end is the end of its container: replace the container, or " +
+	"start serve with cnode-demo stay")
+
+// upgrader is what makes the node run: where it listens by the flags, or by the service manager, or
+// in place of another process.
+func (o *server) upgrader(cfg nodes.Config) *upgrade.Upgrader {
+	if isComing() {
+		cli.SurviveTerminal()
 	}
-	return move.Begin(ctx, &o.succession, w, fixed, func() error {
-		if err := o.activated(w.Config()); err != nil {
-			return err
+	if o.Listen == "" && os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid()) {
+		cfg.Listen = nil // a default address gives way to the socket of the service manager
+	}
+	steps.Reached("serve: signals are heard")
+	return &upgrade.Upgrader{
+		Config: cfg, Control: upgrade.ControlPath(cfg.Name), TakeOver: o.takeover, Reached: steps.Reached,
+		EndOn: cli.Ends(), UpgradeOn: []os.Signal{}, ShutdownTimeout: shutdownLimit,
+		Allow: func() error {
+			switch {
+			case os.Getpid() == 1:
+				return errProcessOne
+			case o.virtual.Trace != "":
+				return errTraced
+			}
+			return nil
+		},
+	}
+}
+
+// isComing tells whether the process that has started this one is to hand the node over.
+func isComing() bool { return os.Getenv(upgrade.Variable) != "" }
+
+// explained says why a node has not begun in the words of the command line.
+func (o *server) explained(name string, err error) error {
+	var e *nodes.ActivationError
+	switch {
+	case errors.As(err, &e):
+		flag := "--transport " + o.Transport
+		if e.Also >= 0 {
+			flag = "--also " + o.also.given[e.Also]
 		}
-		return start(ctx)
-	}, errOut)
+		return fmt.Errorf("%w: %s, for %s: %w", nodes.ErrActivation, e.Socket(), flag, e.Err)
+	case errors.Is(err, upgrade.ErrNobody):
+		return fmt.Errorf("--takeover: %w", move.Explain(name, err))
+	}
+	return err
 }
 
 // cutOff prints a line about a shutdown that took too long, which is not an error. who names the
@@ -196,35 +247,6 @@ func cutOff(err error, who string, limit time.Duration, errOut io.Writer) error 
 	}
 	fmt.Fprintf(errOut, "serve: %scut off what was still running after %v\n", who, limit)
 	return nil
-}
-
-// A oneProcess is a node in this process alone.
-type oneProcess struct {
-	cfg      nodes.Config
-	operated *operated
-	*nodes.Node
-}
-
-func (w *oneProcess) Config() *nodes.Config { return &w.cfg }
-func (w *oneProcess) Knows() []string       { return []string{move.StateFeature} }
-func (w *oneProcess) Crew() move.Crew       { return nil }
-
-func (w *oneProcess) Beside() []*upgrade.Listener { return w.operated.beside() }
-
-func (w *oneProcess) start(ctx context.Context) (err error) {
-	if w.Node, err = nodes.New(w.cfg); err != nil {
-		return err
-	}
-	return w.Start(ctx)
-}
-
-func (w *oneProcess) Restore(state []byte, fds []int) (handoff.Staged, error) {
-	staged, err := nodes.Restore(w.cfg, state, fds)
-	if err != nil {
-		return nil, err
-	}
-	w.Node = staged.Node()
-	return staged, nil
 }
 
 // expose makes the functions of serve callable: cnode:echo/1, cnode:pid/0, and erlang:whereis/1, by
@@ -251,7 +273,7 @@ func (o *server) serveMapper(ctx context.Context) (nodes.Resolver, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !o.succession.Coming() { // else the port mapper comes with the node
+		if !o.takeover && !isComing() { // else the port mapper comes with the node
 			if err := mapper.FreeFor(ctx, addrs...); err != nil {
 				return nil, err
 			}

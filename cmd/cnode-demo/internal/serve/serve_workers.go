@@ -3,17 +3,13 @@ package serve
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
 
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/cli"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/config"
-	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/move"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/nodes/upgrade"
-	"github.com/cnode-go/cnode/transport/handoff"
 	"github.com/spf13/pflag"
 )
 
@@ -51,120 +47,33 @@ func serveFront(ctx context.Context, o *server, out, errOut io.Writer) error {
 	if err != nil {
 		return err
 	}
-	w := o.workers.front(cfg)
-	c, err := o.begin(ctx, w, w.start, errOut)
+	u := o.upgrader(cfg)
+	u.ShutdownTimeout = frontLimit
+	f, err := u.StartFront(ctx, nodes.FrontConfig{Node: u.Config, Workers: o.workers.number, Choose: o.workers.choose()})
 	if err != nil {
-		return err
+		return o.explained(cfg.Name, err)
 	}
-	defer c.Close(ctx)
-	if w.restored { // its workers were started by the previous process
-		go w.crew.upgrade(ctx, w.Front) // ends with the front
-	}
-	o.announce(ctx, w.Name(), c.Listeners, out, errOut)
-	defer upgrade.NotifyWatchdog()()
-	select {
-	case <-ctx.Done():
-	case <-c.Moved:
-	case l := <-firstDone(c.Listeners): // the node cannot be reached at that address any more
-		err = l.Err()
-	}
-	if c.Finish() {
-		return w.Close() // another process is the node: only goroutines are left to end
-	}
-	return w.end(ctx, err, errOut)
+	o.announce(ctx, f.Name(), f.Listeners(), out, errOut)
+	return cutOff(run(ctx, u, func(ctx context.Context) error {
+		select {
+		case <-ctx.Done():
+		case <-f.Done():
+		case l := <-firstDone(f.Listeners()[1:]): // the node cannot be reached at that address any more
+			return broken(l)
+		}
+		return nil
+	}, f.Shutdown), "", frontLimit, errOut)
 }
 
 // frontLimit bounds the shutdown of the front, which waits for workers that have shutdownLimit.
 const frontLimit = 2 * shutdownLimit
 
-// A withWorkers is a front with its workers.
-type withWorkers struct {
-	cfg      nodes.FrontConfig
-	crew     *succeeding
-	restored bool
-	*nodes.Front
-}
-
-// front prepares the front that the flags ask for.
-func (w *workers) front(cfg nodes.Config) *withWorkers {
-	choose := nodes.Choose(nodes.ByName)
+// choose is the way that the flags ask for.
+func (w *workers) choose() nodes.Choose {
 	if w.dispatch == "least" {
-		choose = nodes.LeastSessions
+		return nodes.LeastSessions
 	}
-	return &withWorkers{
-		cfg:  nodes.FrontConfig{Node: cfg, Workers: w.number, Choose: choose},
-		crew: &succeeding{done: make(chan struct{})},
-	}
-}
-
-func (w *withWorkers) Config() *nodes.Config { return &w.cfg.Node }
-func (w *withWorkers) Knows() []string       { return []string{move.FrontFeature} }
-func (w *withWorkers) Crew() move.Crew       { return w.crew }
-
-// Beside is nothing: see operated.check.
-func (w *withWorkers) Beside() []*upgrade.Listener { return nil }
-
-func (w *withWorkers) start(ctx context.Context) (err error) {
-	close(w.crew.done)
-	w.Front, err = nodes.StartFront(ctx, w.cfg)
-	return err
-}
-
-func (w *withWorkers) Restore(state []byte, fds []int) (handoff.Staged, error) {
-	staged, err := nodes.RestoreFront(w.cfg, state, fds)
-	if err != nil {
-		return nil, err
-	}
-	w.Front, w.restored = staged.Front(), true
-	return staged, nil
-}
-
-// end ends the front and its workers: in good order within frontLimit, or at once after trouble.
-func (w *withWorkers) end(ctx context.Context, trouble error, errOut io.Writer) error {
-	if trouble != nil {
-		return errors.Join(trouble, w.Close())
-	}
-	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), frontLimit)
-	defer cancel()
-	return cutOff(w.Shutdown(limit), "", frontLimit, errOut)
-}
-
-// A succeeding is the upgrade of the workers after that of the front.
-type succeeding struct {
-	done chan struct{}
-	list []nodes.WorkerUpgrade
-	err  error
-}
-
-func (s *succeeding) upgrade(ctx context.Context, f *nodes.Front) {
-	defer close(s.done)
-	s.list, s.err = f.UpgradeWorkers(ctx)
-}
-
-// maxFailures bounds the failures that are listed one by one: an answer is a single packet.
-const maxFailures = 20
-
-// Done is closed when the upgrade is over.
-func (s *succeeding) Done() <-chan struct{} { return s.done }
-
-// Failures says, once the upgrade is over, which workers are not upgraded.
-func (s *succeeding) Failures() (texts []string) {
-	if s.err != nil {
-		return []string{s.err.Error()}
-	}
-	failed := 0
-	for _, u := range s.list {
-		if u.Err == nil {
-			continue
-		}
-		if failed++; failed <= maxFailures {
-			texts = append(texts, fmt.Sprintf("worker %d (process %d): %.500s", u.Slot, u.Old, u.Err))
-		}
-	}
-	if failed > maxFailures {
-		texts = append(texts, fmt.Sprintf("and %d more", failed-maxFailures))
-	}
-	return texts
+	return nodes.ByName
 }
 
 // serveWorker runs a worker, until the front tells it to finish, or is gone.
@@ -188,5 +97,7 @@ func serveWorker(ctx context.Context, o *server, out, errOut io.Writer) error {
 	if errors.Is(w.Node().Err(), nodes.ErrMoved) {
 		return w.Wait(context.WithoutCancel(ctx))
 	}
-	return k.end(ctx, w, err, "a worker ", errOut)
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownLimit)
+	defer cancel()
+	return cutOff(errors.Join(err, k.endThen(limit, w.Shutdown)), "a worker ", shutdownLimit, errOut)
 }

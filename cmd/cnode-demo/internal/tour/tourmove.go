@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/cli"
-	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/move"
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
@@ -139,7 +138,7 @@ func (t *tour) handOver(ctx context.Context, will legacy, optFile string,
 	defer stop()
 	o := carol.Offer()
 	o.Static = func(context.Context) ([]byte, error) { return json.Marshal(will) }
-	o.Deadlines.Hello = move.StartLimit
+	o.Deadlines.Hello = 10 * time.Second // it begins
 	h, err := o.Give(ctx, ch)
 	if err != nil {
 		return m, err
@@ -156,30 +155,23 @@ func (t *tour) handOver(ctx context.Context, will legacy, optFile string,
 
 // startHeir starts the process that succeedCarol runs in. stop ends it.
 func startHeir(ctx context.Context, optFile string) (ch *handoff.Channel, stop func(), err error) {
-	ch, theirs, err := handoff.ChannelPair()
-	if err != nil {
+	next := &upgrade.Successor{Cmd: exec.CommandContext(ctx, upgrade.OwnFile(), tourHeir)}
+	if optFile != "" {
+		next.Cmd.Args = append(next.Cmd.Args, optFile)
+	}
+	if ch, err = next.Begin(); err != nil {
 		return nil, nil, err
 	}
-	cmd := exec.CommandContext(ctx, upgrade.OwnFile(), tourHeir)
-	if optFile != "" {
-		cmd.Args = append(cmd.Args, optFile)
-	}
-	cmd.Env = append(os.Environ(), upgrade.Variable+"=3")
-	cmd.ExtraFiles = []*os.File{theirs}
-	err = cmd.Start()
-	err = errors.Join(err, theirs.Close())
-	if err != nil {
-		return nil, nil, errors.Join(err, ch.Close())
-	}
 	return ch, func() {
-		_ = ch.Close() // which ends the other process
-		_ = cmd.Wait() // how it ends does not matter: the tour has seen what it wanted
+		_ = ch.Close()      // which ends the other process
+		_ = next.Cmd.Wait() // how it ends does not matter: the tour has seen what it wanted
 	}, nil
 }
 
 // succeedCarol takes carol over, and runs her until the channel closes.
 func succeedCarol(ctx context.Context, optFile string) error {
-	ch, err := (&move.Succession{}).Channel(ctx, "")
+	cli.SurviveTerminal()
+	ch, err := upgrade.Coming()
 	if err != nil || ch == nil {
 		return errors.Join(err, usageIf(ch == nil))
 	}

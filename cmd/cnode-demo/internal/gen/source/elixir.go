@@ -14,6 +14,7 @@ import (
 	"unicode"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/ei/elixir"
 )
 
 var variableSyntax = regexp.MustCompile(`^[a-z_][A-Za-z0-9_]*[?!]?$`)
@@ -402,7 +403,7 @@ func escape(text string) string {
 		}
 		return '?'
 	}, text)
-	quoted := string(ei.AppendElixir(nil, ei.Binary(text)))
+	quoted := string(elixir.AppendText(nil, ei.Binary(text)))
 	return quoted[1 : len(quoted)-1]
 }
 

@@ -12,6 +12,7 @@ import (
 	"unicode"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/ei/elixir"
 )
 
 // Written is the first line of what is written, as the tools of Go expect it.
@@ -49,11 +50,11 @@ func GoOfStruct(pkg string, module ei.Atom, look Lookup) ([]byte, error) {
 		return nil, err
 	}
 	if m.Struct == nil {
-		return nil, fmt.Errorf("module %s defines no struct: it has no function __struct__/0", ei.AppendElixir(nil, module))
+		return nil, fmt.Errorf("module %s defines no struct: it has no function __struct__/0", elixir.AppendText(nil, module))
 	}
 	w.modules[module] = m
 	if t := w.structOf(m); t.text == "ei.Term" {
-		return nil, cmp.Or(w.err, fmt.Errorf("%s: %s", ei.AppendElixir(nil, module), t.note))
+		return nil, cmp.Or(w.err, fmt.Errorf("%s: %s", elixir.AppendText(nil, module), t.note))
 	}
 	return w.file(pkg)
 }
@@ -224,7 +225,7 @@ func (w *writer) structOf(m *Module) goType {
 		return t
 	}
 	if !IsAlias(m.Name) {
-		return goType{text: "ei.Term", note: "a struct of a module that is no alias: " + string(ei.AppendElixir(nil, m.Name))}
+		return goType{text: "ei.Term", note: "a struct of a module that is no alias: " + string(elixir.AppendText(nil, m.Name))}
 	}
 	called := strings.TrimPrefix(id, "Elixir.")
 	name := w.claim(goName(called[strings.LastIndex(called, ".")+1:]))
@@ -239,7 +240,7 @@ func (w *writer) structOf(m *Module) goType {
 		case key == "__struct__":
 			continue
 		case !ok || !keySyntax.MatchString(string(key)):
-			w.err = cmp.Or(w.err, fmt.Errorf("the key %s of %%%s{} cannot be that of a Go field", ei.AppendElixir(nil, p.Key), called))
+			w.err = cmp.Or(w.err, fmt.Errorf("the key %s of %%%s{} cannot be that of a Go field", elixir.AppendText(nil, p.Key), called))
 			continue
 		}
 		f := field{key: string(key), initial: p.Value}
@@ -310,4 +311,4 @@ func (w *writer) recordOf(m *Module, record ei.Atom) goType {
 	return goType{text: "ei.Term", note: "a record that is not known"}
 }
 
-func printable(a ei.Atom) string { return string(ei.AppendElixir(nil, a)) }
+func printable(a ei.Atom) string { return string(elixir.AppendText(nil, a)) }

@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/ei/elixir"
 )
 
 // A Module is what a node has told of a module of its own.
@@ -31,7 +32,7 @@ type UnknownModuleError struct {
 
 // Error names both.
 func (e *UnknownModuleError) Error() string {
-	return fmt.Sprintf("%s has no module %s", e.Node, ei.AppendElixir(nil, e.Module))
+	return fmt.Sprintf("%s has no module %s", e.Node, elixir.AppendText(nil, e.Module))
 }
 
 var (
@@ -194,7 +195,7 @@ func spelled(t ei.Term, depth int) string {
 	case depth > 20:
 		return "…"
 	case kind == "atom" || kind == "integer":
-		return string(ei.AppendElixir(nil, at(rest, 0)))
+		return string(elixir.AppendText(nil, at(rest, 0)))
 	case kind == "var":
 		return name(at(rest, 0))
 	case kind == "ann_type" && len(elements(at(rest, 0))) == 2:

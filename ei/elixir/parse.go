@@ -1,0 +1,391 @@
+package elixir
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/ei/internal/nested"
+)
+
+// Parse reads one term written in Elixir, in UTF-8, with all that AppendText writes, except
+// what that says is not read. White space and comments may stand around it. There are numbers
+// (1_000, 0xff, 0b11, 0o17, 1.0e3, ?a), atoms, modules, "text" and 'text' with escapes, the sigils
+// ~c, ~C, ~s, ~S, ~D, ~T, ~N and ~U, lists with keywords, tuples, maps, structs, binaries with
+// sizes and types (<<1, 2::size(3), "é"::utf16>>), ranges (1..3, 1..9//2), &Mod.fun/1, and the
+// forms #PID<…>, #Port<…>, #Reference<…> of AppendText. Of a struct only the fields are there
+// that are written: the defaults of others are known to its module alone. Variables, operators,
+// calls, parentheses, interpolation, heredocs, binaries within binaries, other sigils, and maps
+// with equal keys are not accepted.
+//
+// Every error is a *TextError. The limits are those of ei.Parse.
+func Parse(text string) (ei.Term, error) {
+	p := parser{scanner: scanner{s: text}}
+	t, err := p.term()
+	if err != nil {
+		return nil, err
+	}
+	if p.space(); p.pos < len(p.s) {
+		return nil, p.unexpected()
+	}
+	return t, nil
+}
+
+type parser struct {
+	scanner
+
+	above   nested.Stack[textLevel] // what the term in hand is part of
+	inKeys  int                     // how many keys of maps the term in hand is within
+	keys    ei.Map                  // room to look for duplicates in
+	encoded []byte
+}
+
+func (p *parser) term() (ei.Term, error) {
+	var in textLevel
+	for {
+		inner := textLevel{}
+		t, err := p.begin(&in, &inner)
+		if err != nil {
+			return nil, err
+		}
+		if inner.kind != noText {
+			if in.inKey() {
+				p.inKeys++
+			}
+			p.above.Push(in)
+			in = inner
+			continue
+		}
+		for more := false; !more; {
+			if in.kind == noText {
+				return t, nil
+			}
+			in.add(t)
+			if more, err = p.goOn(&in); err != nil {
+				return nil, err
+			}
+			if !more {
+				if t, err = p.end(&in); err != nil {
+					return nil, err
+				}
+				if in, _ = p.above.Pop(); in.inKey() {
+					p.inKeys--
+				}
+			}
+		}
+	}
+}
+
+// add takes a part that has been read.
+func (l *textLevel) add(t ei.Term) {
+	if l.isPair {
+		last := len(l.ts) - 1
+		l.ts[last], l.isPair = ei.Tuple{l.ts[last], t}, false
+		return
+	}
+	l.ts = append(l.ts, t)
+}
+
+// begin reads a part of in up to its first own part, of which inner is then a level, or all of it.
+func (p *parser) begin(in, inner *textLevel) (ei.Term, error) {
+	for {
+		p.space()
+		start := p.pos
+		takesKey := in.kind == tupleText || in.kind == listText || in.inKey()
+		var t ei.Term
+		var isKey bool
+		var err error
+		switch x := p.peek(); {
+		case x == '"' || x == '\'':
+			t, isKey, err = p.quotedTerm()
+		case takesKey && !in.isPair:
+			if t, isKey, err = p.signKey(); isKey || err != nil {
+				break
+			}
+			fallthrough
+		default:
+			t, err = p.beginOther(inner)
+		}
+		switch {
+		case err != nil:
+			return nil, err
+		case isKey && (!takesKey || in.isPair):
+			p.pos = start
+			return nil, p.fail("a keyword where a value is due")
+		case !isKey && in.pairs >= 0 && !in.isPair && takesKey:
+			p.pos = start
+			return nil, p.fail("a keyword is due behind keywords")
+		case !isKey:
+			return t, nil
+		}
+		if in.pairs < 0 {
+			in.pairs = len(in.ts)
+		}
+		in.ts = append(in.ts, t)
+		in.isPair = in.kind != mapText
+	}
+}
+
+// beginOther reads a term that does not begin with a quote, or the beginning of one.
+func (p *parser) beginOther(inner *textLevel) (ei.Term, error) {
+	start := p.pos
+	switch p.peek() {
+	case '{':
+		p.pos++
+		if p.accept("}") {
+			return ei.Tuple{}, nil
+		}
+		*inner = textLevel{kind: tupleText, pairs: -1}
+		return nil, nil
+	case '[':
+		p.pos++
+		if p.accept("]") {
+			return ei.List{}, nil
+		}
+		*inner = textLevel{kind: listText, n: 1, pairs: -1}
+		return nil, nil
+	case '%':
+		p.pos++
+		*inner = textLevel{kind: mapText, n: start, pairs: -1}
+		if p.peek() != '{' {
+			name, err := p.moduleName()
+			if err != nil {
+				return nil, err
+			}
+			inner.ts = []ei.Term{structKey, name}
+		}
+		if err := p.expect("{"); err != nil {
+			return nil, err
+		}
+		if !p.accept("}") {
+			return nil, nil
+		}
+		m, err := p.end(inner)
+		inner.kind = noText
+		return m, err
+	}
+	return p.leaf()
+}
+
+// moduleName reads the name of a struct.
+func (p *parser) moduleName() (ei.Term, error) {
+	if p.peek() == ':' {
+		return p.colonAtom()
+	}
+	start := p.pos
+	if name := p.alias(); name != "" {
+		return p.atom(name, start)
+	}
+	return nil, p.unexpected()
+}
+
+// goOn reads what follows a part, up to the next one; false if there is none, and in is complete.
+func (p *parser) goOn(in *textLevel) (more bool, err error) {
+	closing := "}"
+	switch in.kind {
+	case mapText:
+		if len(in.ts)%2 == 1 {
+			return true, p.expect("=>")
+		}
+	case listText:
+		closing = "]"
+		if p.accept(",") {
+			if p.accept("]") {
+				in.n--
+				return false, p.closeList(in)
+			}
+			return true, nil
+		}
+		if in.pairs >= 0 {
+			return false, p.closeList(in)
+		}
+		return p.goOnList(in)
+	case tailText:
+		return false, p.closeList(in)
+	}
+	if p.accept(",") {
+		return !p.accept(closing), nil
+	}
+	return false, p.expect(closing)
+}
+
+// isKeyEnd reads the colon and the space that make a key of what has been read.
+func (p *parser) isKeyEnd() bool {
+	rest := p.s[p.pos:]
+	if strings.HasPrefix(rest, ":") && (len(rest) == 1 || rest[1] <= ' ') {
+		p.pos++
+		return true
+	}
+	return false
+}
+
+// signKey reads the key of a keyword that is not in quotes.
+func (p *parser) signKey() (ei.Term, bool, error) {
+	start := p.pos
+	rest := p.s[start:]
+	n := wordLen(rest, isLetter)
+	if n == 0 {
+		const longest = len("..//")
+		if sign, _, ok := strings.Cut(rest[:min(len(rest), longest+1)], ":"); ok && slices.Contains(signs, sign) {
+			n = len(sign)
+		}
+	}
+	if p.pos += n; n == 0 || !p.isKeyEnd() {
+		p.pos = start
+		return nil, false, nil
+	}
+	t, err := p.atom(rest[:n], start)
+	return t, true, err
+}
+
+// isLetter reports whether r, which is beyond ASCII, may be in an identifier that is read.
+func isLetter(r rune) bool {
+	return unicode.In(r, unicode.L, unicode.Nl, unicode.Mn, unicode.Mc, unicode.Nd, unicode.Pc,
+		unicode.Other_ID_Start, unicode.Other_ID_Continue)
+}
+
+// leaf reads a term without parts.
+func (p *parser) leaf() (ei.Term, error) {
+	start := p.pos
+	switch x := p.peek(); {
+	case x == ':':
+		return p.colonAtom()
+	case x == '~':
+		return p.sigil()
+	case x == '<':
+		return p.binary()
+	case x == '&':
+		return p.capture()
+	case x == '#':
+		return p.opaque()
+	case x == '-', x == '+', x == '?', x >= '0' && x <= '9':
+		return p.numberOrRange()
+	}
+	if name := p.alias(); name != "" {
+		return p.atom(name, start)
+	}
+	switch word := p.s[p.pos : p.pos+wordLen(p.s[p.pos:], isLetter)]; word {
+	case "nil", "true", "false":
+		p.pos += len(word)
+		return ei.Atom(word), nil
+	}
+	return nil, p.unexpected()
+}
+
+// alias reads the name of a module; "" if there is none.
+func (p *parser) alias() string {
+	if x := p.peek(); x < 'A' || x > 'Z' {
+		return ""
+	}
+	start := p.pos
+	for {
+		p.pos += aliasPart(p.s[p.pos:])
+		if rest := p.s[p.pos:]; len(rest) < 2 || rest[0] != '.' || rest[1] < 'A' || rest[1] > 'Z' {
+			break
+		}
+		p.pos++
+	}
+	name := p.s[start:p.pos]
+	if name != "Elixir" && !strings.HasPrefix(name, "Elixir.") {
+		name = "Elixir." + name
+	}
+	return name
+}
+
+// colonAtom reads an atom that begins with a colon.
+func (p *parser) colonAtom() (ei.Term, error) {
+	start := p.pos
+	p.pos++
+	rest := p.s[p.pos:]
+	if rest != "" && (rest[0] == '"' || rest[0] == '\'') {
+		text, err := p.quotedText(rest[0])
+		if err != nil {
+			return nil, err
+		}
+		return p.atom(string(text), start)
+	}
+	n := wordLen(rest, isLetter)
+	for _, sign := range signs {
+		if n == 0 && strings.HasPrefix(rest, sign) {
+			n = len(sign)
+		}
+	}
+	if n == 0 {
+		p.pos = start
+		return nil, p.unexpected()
+	}
+	p.pos += n
+	return p.atom(rest[:n], start)
+}
+
+// capture reads &Mod.fun/1.
+func (p *parser) capture() (ei.Term, error) {
+	p.pos++
+	module, err := p.moduleName()
+	if err != nil {
+		return nil, err
+	}
+	start := p.pos
+	if err := p.expect("."); err != nil {
+		return nil, err
+	}
+	function, err := p.functionName(start)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.expect("/"); err != nil {
+		return nil, err
+	}
+	arity, err := p.small(math.MaxUint8)
+	if err != nil {
+		return nil, err
+	}
+	return ei.Export{Module: module.(ei.Atom), Function: function.(ei.Atom), Arity: uint8(arity)}, nil
+}
+
+// functionName reads the name of a function behind a point.
+func (p *parser) functionName(start int) (ei.Term, error) {
+	switch rest := p.s[p.pos:]; {
+	case strings.HasPrefix(rest, `"`):
+		text, err := p.quotedText('"')
+		if err != nil {
+			return nil, err
+		}
+		return p.atom(string(text), start)
+	case strings.HasPrefix(rest, "::"):
+		p.pos += len("::")
+		return ei.Atom("::"), nil
+	}
+	p.pos-- // otherwise it is what may stand behind a colon
+	return p.colonAtom()
+}
+
+// opaque reads #PID<…>, #Port<…> or #Reference<…>.
+func (p *parser) opaque() (ei.Term, error) {
+	start := p.pos
+	kind := opaqueHead(p.s[start:])
+	erlang, ok := map[string]string{"#PID<": "#Pid<", "#Port<": "#Port<", "#Reference<": "#Ref<"}[kind]
+	if !ok {
+		return nil, p.fail(kind + "…> has no syntax in Elixir")
+	}
+	p.pos += len(kind)
+	inside := p.s[p.pos:]
+	name := 0 // in quotes a > is part of it
+	if inside != "" && inside[0] == '\'' {
+		for name = 1; name < len(inside) && inside[name] != '\''; name++ {
+			if inside[name] == '\\' {
+				name++
+			}
+		}
+	}
+	end := strings.IndexByte(inside[min(name, len(inside)):], '>')
+	if end < 0 {
+		return nil, p.fail("no closing >")
+	}
+	end += name
+	t, err := asErlang(erlang+inside[:end+1], p.pos)
+	p.pos += end + 1
+	return t, err
+}

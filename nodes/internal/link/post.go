@@ -1,0 +1,212 @@
+package link
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/queue"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/atoms"
+)
+
+// inTurn sends a message as it is, and waits for room.
+func (c *Conn) inTurn(ctx context.Context, how How, ctl *dist.Control, payload ei.Raw) error {
+	ctl = c.traced(ctl)
+	if how&Copied != 0 && ctl.From == (ei.Pid{}) {
+		if err := c.out.Flush(ctx); err != nil {
+			return err
+		}
+	}
+	if c.cuts(len(payload)) {
+		return c.sendCut(ctx, how, ctl, payload)
+	}
+	buf := c.env.Scratch()
+	defer c.env.Recycle(buf)
+	b, err := dist.AppendFrameHeadFor((*buf)[:0], c.frameFlags(), ctl, len(payload))
+	if err != nil {
+		return err
+	}
+	if c.packs(payload) {
+		*buf = b
+		return c.postPacked(ctx, c.sender(ctl), b, payload)
+	}
+	if len(payload) <= copyPayload {
+		b, payload = append(b, payload...), nil
+	}
+	*buf = b
+	return c.post(ctx, c.sender(ctl), b, payload)
+}
+
+// signal sends a message Now or Lazily.
+func (c *Conn) signal(ctx context.Context, how How, ctl *dist.Control, payload ei.Raw) error {
+	ctl = c.traced(ctl)
+	buf := c.env.Scratch()
+	defer c.env.Recycle(buf)
+	b, err := dist.AppendFrameHeadFor((*buf)[:0], c.frameFlags(), ctl, len(payload))
+	*buf = b
+	if err != nil {
+		c.Complain(faultAnswer, "a signal that cannot be encoded is dropped", err)
+		return nil
+	}
+	now, mode := how&Now != 0, queue.Lazy
+	if now {
+		ctx, mode = context.Background(), queue.Urgent
+	}
+	if how&More != 0 {
+		mode |= queue.Burst
+	}
+	if follows := false; c.cuts(len(payload)) {
+		err = c.postCut(ctx, ctl, payload, now)
+	} else if follows, err = c.out.Follow(ctx, c.sender(ctl), b, payload, now); !follows {
+		err = c.q.Post(ctx, b, payload, mode)
+	}
+	if err != nil {
+		err = c.sendError(ctx, err)
+	}
+	if err == os.ErrDeadlineExceeded || err == context.DeadlineExceeded {
+		return ErrNoRoom
+	}
+	return err
+}
+
+// packs tells whether a payload may leave with references to atoms. What is to follow a message in
+// fragments may go out in another process, which does not know what the peer has in its cache.
+func (c *Conn) packs(payload ei.Raw) bool {
+	return c.frameFlags().Has(dist.FlagDistHdrAtomCache) && c.out.Loose() == 0 && atoms.MayHave(payload)
+}
+
+// postPacked posts a message with references to atoms, or as it is, if it has none.
+// head begins with a distribution header of no atoms.
+func (c *Conn) postPacked(ctx context.Context, from ei.Pid, head []byte, payload ei.Raw) error {
+	control := head[dist.EmptyHeaderSize:]
+	posted, err := c.atoms.Send(ctx, control, payload, func(head, body []byte) error { return c.post(ctx, from, head, body) })
+	if posted {
+		return err
+	}
+	return c.post(ctx, from, head, payload)
+}
+
+// cuts tells whether a payload of that many bytes leaves in fragments.
+func (c *Conn) cuts(payload int) bool {
+	return c.out.Cuts(payload) && !c.env.SendWhole && c.frameFlags().Has(dist.FlagFragments)
+}
+
+// sendCut sends a message in fragments, and waits until they are out; if it is Copied, for room.
+func (c *Conn) sendCut(ctx context.Context, how How, ctl *dist.Control, payload ei.Raw) error {
+	control, err := dist.AppendControl(nil, ctl)
+	if err == nil {
+		err = c.Err()
+	}
+	if err != nil {
+		return err
+	}
+	if how&Copied != 0 {
+		err = c.out.Post(ctx, c.sender(ctl), control, payload, false, false)
+	} else {
+		err = c.out.Send(ctx, c.sender(ctl), control, payload, how&Owned != 0)
+	}
+	if err != nil {
+		return c.sendError(ctx, err)
+	}
+	c.countSent(1, len(payload))
+	return nil
+}
+
+// postCut posts a copy of a message, to leave in fragments. Unless it goes now it waits for room.
+func (c *Conn) postCut(ctx context.Context, ctl *dist.Control, payload ei.Raw, now bool) error {
+	control, err := dist.AppendControl(nil, ctl)
+	if err != nil {
+		return err
+	}
+	return c.out.Post(ctx, c.sender(ctl), control, payload, false, now)
+}
+
+// sender is the process whose messages keep their order: those without a sender are the
+// connection's own.
+func (c *Conn) sender(ctl *dist.Control) ei.Pid {
+	if ctl.From == (ei.Pid{}) {
+		return c.self
+	}
+	return ctl.From
+}
+
+// followedKey is of the contexts that say whether another message is likely to follow at once.
+type followedKey struct{}
+
+// Followed derives a context for messages in turn that others are likely to follow at once, or not.
+// Without it the connection guesses.
+func Followed(ctx context.Context, followed bool) context.Context {
+	return context.WithValue(ctx, followedKey{}, followed)
+}
+
+// postMode says how a message goes out. One that answers a message does so on this goroutine; one
+// that follows another of ours, without one having come in between, is taken for part of a burst,
+// and combined. So are those of which Followed says so.
+func (c *Conn) postMode(ctx context.Context) queue.Mode {
+	burst := c.unpaired.Swap(true)
+	if followed, ok := ctx.Value(followedKey{}).(bool); ok {
+		burst = followed
+	}
+	if burst {
+		return queue.Burst
+	}
+	return 0
+}
+
+// post hands a frame to the queue.
+func (c *Conn) post(ctx context.Context, from ei.Pid, head, body []byte) error {
+	if err := c.Err(); err != nil { // the queue may not have heard yet
+		return err
+	}
+	mode := c.postMode(ctx)
+	follows, err := c.out.Follow(ctx, from, head, body, false)
+	switch n := len(head) + len(body); {
+	case follows:
+	case c.out.Measures(n):
+		began := time.Now()
+		if err = c.q.Post(ctx, head, body, mode); err == nil {
+			c.out.Measure(n, began)
+		}
+	default:
+		err = c.q.Post(ctx, head, body, mode)
+	}
+	if err != nil {
+		return c.sendError(ctx, err)
+	}
+	c.countSent(1, len(head)+len(body))
+	return nil
+}
+
+// sendError is what a failed write has failed for; a fault of the connection ends it.
+func (c *Conn) sendError(ctx context.Context, err error) error {
+	err, broken := c.reason(ctx, err)
+	if !broken {
+		return err
+	}
+	// this side has ended, and the peer may still have to read what was sent before: its own end is
+	// awaited: see Leave
+	if c.leaves.Load() {
+		return ErrClosed
+	}
+	return c.Fail(err)
+}
+
+// Scratch is a buffer for encoding, for Recycle.
+func (v *Env) Scratch() *[]byte { return v.scratch.Get().(*[]byte) }
+
+// Recycle takes a buffer back, unless it has become a large one.
+func (v *Env) Recycle(buf *[]byte) {
+	if Recycles(*buf) {
+		v.scratch.Put(buf)
+	}
+}
+
+// Recycles tells whether Recycle keeps a buffer.
+func Recycles(buf []byte) bool { return cap(buf) <= keepScratch }
+
+// sendTick sends a frame of length zero; an error when nothing can be sent any more.
+func (c *Conn) sendTick() error {
+	return c.q.Post(context.Background(), dist.AppendTick(nil), nil, queue.Urgent)
+}

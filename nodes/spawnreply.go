@@ -1,0 +1,219 @@
+package nodes
+
+import (
+	"context"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/bonds"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
+)
+
+// A process that is asked for (SPAWN_REQUEST) is known to whoever awaits the answer, until that
+// comes, as a monitor of the request's reference without a target: so the end of the connection
+// answers, and a mailbox takes it along to another process.
+
+// awaitSpawn notes that the mailbox asks for a process.
+func (b *Mailbox) awaitSpawn(ctx context.Context, ref ei.Ref, node string, over *Conn) error {
+	return b.change(ctx, over, func() (*dist.Control, error) {
+		switch {
+		case b.ended():
+			return nil, b.Err()
+		case over != nil && over.Err() != nil:
+			return nil, over.Err()
+		}
+		b.bonds.Watch(ref, bonds.Target{Node: node})
+		return nil, nil
+	})
+}
+
+// lost is the message to the mailbox that the end of a connection has ended a monitor, or has left
+// a request for a process without an answer.
+func (b *Mailbox) lost(ref ei.Ref, t bonds.Target) *Message {
+	why := exitReason(noconnection)
+	if t.IsPending() {
+		return &Message{Control: dist.Control{Op: dist.OpSpawnReply, To: b.pid, Ref: ref, Result: why}}
+	}
+	return &Message{Control: dist.Control{
+		Op: dist.OpMonitorPExit, From: t.Pid, FromName: t.Name, To: b.pid, Ref: ref, Reason: why,
+	}}
+}
+
+// A spawnReply is a SPAWN_REPLY, and whom it concerns:
+//
+//	who has asked          asker: hears of it    parent: has the link and the monitor
+//	Node.ERPC              the call's mailbox    the call's mailbox
+//	Mailbox.ERPC           the call's mailbox    the call's mailbox
+//	Mailbox.Spawn…         the call's mailbox    the mailbox
+//	Mailbox.SpawnRequest   the mailbox           the mailbox
+//	who has given up       –                     –
+//	who has ended          –                     –
+//
+// A process that has no parent, or one that has given up meanwhile, is an orphan.
+type spawnReply struct {
+	n             *Node
+	m             *Message
+	pid           ei.Pid // the new process …
+	made          bool   // … if there is one
+	asker, parent *Mailbox
+}
+
+// takeSpawnReply handles a SPAWN_REPLY for a mailbox, or for one of its calls; b is nil if it has
+// ended.
+func (n *Node) takeSpawnReply(b *Mailbox, m *Message) {
+	r := &spawnReply{n: n, m: m}
+	r.pid, r.made = n.spawnedBy(m)
+	if _, reason, _ := otp.SpawnResult(m.Result); !r.made && reason == nil { // a process, but not the sender's
+		m.Result = exitReason(notsup)
+	}
+	if b != nil && !r.find(b) {
+		return
+	}
+	switch {
+	case !r.made:
+	case b == nil:
+		n.orphan(r.pid, m, "noproc")
+	case r.parent == nil || !r.parent.parentOf(r.pid, m):
+		n.orphan(r.pid, m, "abandoned")
+	}
+	if r.asker != nil {
+		r.tell()
+	}
+}
+
+// find finds whom the reply to b concerns; false if it is no reply.
+func (r *spawnReply) find(b *Mailbox) bool {
+	r.asker, r.parent = b, b
+	if b.isCall(r.m.Ref) && !b.hasAsked(r.m.Ref) {
+		a := b.openCall(r.m.Ref)
+		if a == nil {
+			r.asker, r.parent = nil, nil
+			return true
+		}
+		if r.asker = a.box; !a.spawns {
+			r.parent = a.box
+		}
+	}
+	if r.asker.awaits(r.m) {
+		return true
+	}
+	ended := r.asker.ended()
+	r.asker, r.parent = nil, nil
+	return ended
+}
+
+// tell gives the reply to whoever awaits it.
+func (r *spawnReply) tell() {
+	switch {
+	case !r.asker.origin.private:
+		r.asker.notifyFrom(r.m.conn, r.m)
+	case r.made && r.parent == r.asker && r.m.Flags&dist.SpawnMonitored != 0: // it waits for the end
+	case !r.asker.answer(r.m) && r.made && r.parent != r.asker:
+		r.parent.disown(r.pid, r.m.Ref)
+		r.n.orphan(r.pid, r.m, "abandoned")
+	}
+}
+
+// spawnedBy reads the new process from a SPAWN_REPLY; false if there is none, or it is not one of
+// the sender's own.
+func (n *Node) spawnedBy(m *Message) (ei.Pid, bool) {
+	pid, reason, err := otp.SpawnResult(m.Result)
+	return pid, err == nil && reason == nil && string(pid.Node) == n.senderOf(m)
+}
+
+// senderOf is the node from which a signal comes.
+func (n *Node) senderOf(m *Message) string {
+	if m.conn == nil {
+		return n.Name()
+	}
+	return m.conn.Name()
+}
+
+// isCall tells whether a reference is that of a call in the mailbox's name, which has a mailbox of
+// its own.
+func (b *Mailbox) isCall(ref ei.Ref) bool { return !b.origin.private && ref.ID[2]&callBit != 0 }
+
+// openCall is the mailbox's call with a reference; nil if it is over, or not out yet.
+func (b *Mailbox) openCall(ref ei.Ref) *pendingCall {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if a := b.pendingCalls[ref]; a != nil && a.box != nil {
+		return a
+	}
+	return nil
+}
+
+// watcherOf is the mailbox that has a monitor which was set in b's name: that of a call, or b.
+func (b *Mailbox) watcherOf(ref ei.Ref) *Mailbox {
+	if b.isCall(ref) {
+		if a := b.openCall(ref); a != nil && !a.spawns {
+			return a.box
+		}
+	}
+	return b
+}
+
+// hasAsked tells whether the mailbox has asked for a process with SpawnRequest, and awaits the
+// answer.
+func (b *Mailbox) hasAsked(ref ei.Ref) bool {
+	b.lock()
+	defer b.mu.Unlock()
+	t, ok := b.bonds.Target(ref)
+	return ok && t.IsPending()
+}
+
+// awaits tells whether a SPAWN_REPLY may be the answer to a request of the mailbox, and notes that
+// it has come. A program may have sent the request itself (Conn.SendControl).
+func (b *Mailbox) awaits(m *Message) bool {
+	b.lock()
+	defer b.mu.Unlock()
+	t, ok := b.bonds.Target(m.Ref)
+	switch {
+	case !ok || !t.IsPending():
+		return !b.origin.private
+	case t.Node != b.n.senderOf(m):
+		return false
+	}
+	b.bonds.Unwatch(t, m.Ref)
+	return true
+}
+
+// parentOf begins the link and the monitor that a process has asked for in a SPAWN_REQUEST: on the
+// other side they are there already. False if the process has ended.
+func (b *Mailbox) parentOf(pid ei.Pid, m *Message) bool {
+	b.lock()
+	defer b.mu.Unlock()
+	if b.ended() {
+		return false
+	}
+	b.bonds.TakeChild(pid, m.Ref, m.Flags)
+	return true
+}
+
+// disown takes back what parentOf has begun.
+func (b *Mailbox) disown(pid ei.Pid, ref ei.Ref) {
+	b.lock()
+	defer b.mu.Unlock()
+	b.bonds.Disown(pid, ref)
+}
+
+// answer gives a call's mailbox the message that it waits for; false if the call is over.
+func (b *Mailbox) answer(m *Message) bool {
+	b.lock()
+	defer b.mu.Unlock()
+	if b.ended() {
+		return false
+	}
+	b.push(m)
+	return true
+}
+
+// orphan ends the link and the monitor of a new process whose parent has ended, or has given up.
+func (n *Node) orphan(pid ei.Pid, m *Message, reason ei.Atom) {
+	if m.Flags&dist.SpawnLinked != 0 {
+		n.tell(bonds.LinkExit(m.To, pid, exitReason(reason)))
+	}
+	if m.Flags&dist.SpawnMonitored != 0 {
+		n.tell(bonds.Demonitor(m.To, bonds.Target{Pid: pid}, m.Ref))
+	}
+}

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package upgrade
+
+// checkPrivate has nothing to check: on these systems a user's temporary folder is private.
+func checkPrivate(string) error { return nil }

@@ -1,0 +1,43 @@
+package bind10
+
+import (
+	"net"
+	"os"
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/transport/handoff"
+	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
+)
+
+// The connection of another user's process is refused.
+func TestAnotherUser(t *testing.T) {
+	fdtest.NoLeak(t)
+	name := "@" + t.Name() + strconv.Itoa(os.Getpid())
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: name, Net: "unix"})
+	require.NoError(t, err)
+	defer l.Close()
+	var front net.Conn
+	fdtest.AsNobody(t, func() (err error) {
+		front, err = net.Dial("unix", name)
+		return err
+	})
+	defer front.Close()
+	conn, err := l.AcceptUnix()
+	require.NoError(t, err)
+	defer conn.Close()
+	cred, err := handoff.PeerCred(conn)
+	require.NoError(t, err)
+	require.Equal(t, 65534, cred.UID)
+	_, err = NewReceiver(conn, nil)
+	if os.Geteuid() == cred.UID {
+		require.NoError(t, err)
+	} else {
+		require.ErrorIs(t, err, handoff.ErrForbidden)
+	}
+	r, err := NewReceiver(conn, &ReceiverOptions{Peer: func(handoff.Cred) error { return nil }})
+	require.NoError(t, err, "unless he may")
+	require.NoError(t, r.Close())
+}

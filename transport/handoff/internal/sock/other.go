@@ -1,0 +1,45 @@
+//go:build !unix
+
+package sock
+
+import (
+	"errors"
+	"net"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+const (
+	// AbstractNames says that the system has sockets whose names are no files.
+	AbstractNames = false
+	hasPackets    = false
+)
+
+// A Pin is never made on these systems.
+type Pin struct{}
+
+// RemoveThen calls closing.
+func (*Pin) RemoveThen(closing func() error) error { return closing() }
+
+// Close does nothing.
+func (*Pin) Close() error { return nil }
+
+// IsAt is always true.
+func (*Pin) IsAt(string) bool { return true }
+
+// PinThere fails.
+func PinThere(string) (*Pin, error) { return nil, errors.ErrUnsupported }
+
+// AutobindName fails.
+func AutobindName() (name, dir string, err error) { return "", "", errors.ErrUnsupported }
+
+// BindDatagram fails.
+func BindDatagram(_, _ transport.Addr) (*net.UnixConn, *Pin, error) {
+	return nil, nil, errors.ErrUnsupported
+}
+
+func pinned(transport.Addr, func() error) (*Pin, error) { return nil, errors.ErrUnsupported }
+
+func listenAnew(*net.UnixListener)            {}
+func pending(*net.UnixListener) (bool, error) { return false, errors.ErrUnsupported }
+func socketPair(int) ([2]int, error)          { return [2]int{}, errors.ErrUnsupported }

@@ -1,0 +1,36 @@
+package jsoncomm
+
+import (
+	"context"
+	"os"
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/leak"
+	"github.com/cnode-go/cnode/transport/handoff"
+	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
+)
+
+// What another user's process sends is refused.
+func TestAnotherUser(t *testing.T) {
+	fdtest.NoLeak(t)
+	name := "@" + t.Name() + strconv.Itoa(os.Getpid())
+	server, err := NewServer(name, &ServerOptions{Peer: handoff.SameUser})
+	require.NoError(t, err)
+	defer server.Close()
+	client, err := NewClient(server.Addr())
+	require.NoError(t, err)
+	defer client.Close()
+	f := fdtest.File(t, "f")
+	fdtest.AsNobody(t, func() error { return client.Send(context.Background(), "from nobody", f) })
+	before := leak.Descriptors()
+	_, _, err = server.Receive(fdtest.Soon(t), nil)
+	require.ErrorIs(t, err, handoff.ErrForbidden)
+	require.Empty(t, fdtest.LeftOver(before, leak.Descriptors()))
+	require.NoError(t, client.Send(fdtest.Soon(t), "from us"))
+	fds, _, err := server.Receive(fdtest.Soon(t), nil)
+	require.NoError(t, err)
+	require.NoError(t, fds.Close())
+}

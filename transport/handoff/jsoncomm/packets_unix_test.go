@@ -1,0 +1,30 @@
+//go:build unix
+
+package jsoncomm
+
+import (
+	"errors"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/sockdir"
+	"github.com/cnode-go/cnode/transport/handoff/internal/sock"
+)
+
+// On systems without sequenced packets all functions that need them return the same error.
+func TestNoSequencedPackets(t *testing.T) {
+	if sock.Sequenced(syscall.SOCK_SEQPACKET) == nil {
+		t.Skip(runtime.GOOS, "has them")
+	}
+	path := filepath.Join(sockdir.New(t), "x")
+	_, _, err := Pair(nil)
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+	_, err = Connect(t.Context(), path, nil)
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+	_, err = Listen(path, nil)
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+}

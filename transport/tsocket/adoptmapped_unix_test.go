@@ -1,0 +1,74 @@
+//go:build unix
+
+package tsocket
+
+import (
+	"net"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/test/need"
+
+	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/internal/sys"
+)
+
+// An IPv6 socket that carries IPv4, too, answers peers of both kinds.
+func TestAdoptedDatagramAnswersIPv4(t *testing.T) {
+	need.IPv6(t)
+	pc, err := net.ListenUDP("udp", &net.UDPAddr{})
+	require.NoError(t, err)
+	f, err := pc.File()
+	require.NoError(t, err)
+	require.NoError(t, pc.Close())
+	fd, err := sys.Dup(int(f.Fd()))
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	d, err := AdoptDatagram(fd)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, d.Close()) })
+	port, err := transport.Port(d.LocalAddr())
+	require.NoError(t, err)
+	for _, host := range []string{"127.0.0.1", "::1"} {
+		to, err := transport.ParseInet("ip", host, port)
+		require.NoError(t, err)
+		peer, err := OpenUDP(nil, to)
+		require.NoError(t, err)
+		for range 2 {
+			require.NoError(t, second(peer.SendTo(soon(t), []byte("ask"), nil)))
+			b := make([]byte, 10)
+			n, from, err := d.RecvFrom(soon(t), b)
+			require.NoError(t, err)
+			require.Equal(t, "ask", string(b[:n]))
+			require.NoError(t, second(d.SendTo(soon(t), []byte("answer"), from)))
+			n, _, err = peer.RecvFrom(soon(t), b)
+			require.NoError(t, err)
+			require.Equal(t, "answer", string(b[:n]))
+		}
+		require.NoError(t, peer.Close())
+	}
+}
+
+// A socket that was not bound has the address that its datagrams come from.
+func TestAdoptedDatagramHasPort(t *testing.T) {
+	for name, af := range map[string]int{"ipv4": unix.AF_INET, "ipv6": unix.AF_INET6} {
+		t.Run(name, func(t *testing.T) {
+			open, _ := udpPair(t, name)
+			fd, err := sys.Socket(af, unix.SOCK_DGRAM)
+			require.NoError(t, err)
+			d, err := AdoptDatagram(fd)
+			require.NoError(t, err)
+			t.Cleanup(func() { require.NoError(t, d.Close()) })
+			require.NoError(t, second(d.SendTo(soon(t), []byte("ask"), open.LocalAddr())))
+			_, from, err := open.RecvFrom(soon(t), make([]byte, 10))
+			require.NoError(t, err)
+			port, err := transport.Port(from)
+			require.NoError(t, err)
+			local, err := transport.Port(d.LocalAddr())
+			require.NoError(t, err)
+			require.Equal(t, port, local)
+		})
+	}
+}

@@ -1,0 +1,445 @@
+package tsocket
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+	"weak"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/need"
+	"github.com/cnode-go/cnode/test/race"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// udpPair opens two UDP sockets on the loopback of a family; the second is connected to the first.
+func udpPair(t testing.TB, family string) (open, connected *Datagram) {
+	t.Helper()
+	at := loopback()
+	if family == "ipv6" {
+		at = transport.FromAddrPort(netip.MustParseAddrPort("[::1]:0"))
+		need.IPv6(t)
+	}
+	open, err := OpenUDP(at, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { open.Close() })
+	connected, err = OpenUDP(at, open.LocalAddr())
+	require.NoError(t, err)
+	t.Cleanup(func() { connected.Close() })
+	return open, connected
+}
+
+// datagramPairs runs a test over a socket of every kind and one that is connected to it.
+func datagramPairs(t *testing.T, test func(t *testing.T, open, connected *Datagram)) {
+	for _, family := range []string{"ipv4", "ipv6"} {
+		t.Run(family, func(t *testing.T) {
+			open, connected := udpPair(t, family)
+			test(t, open, connected)
+		})
+	}
+	t.Run("unix", func(t *testing.T) {
+		open, connected := unixgrams(t)
+		test(t, open, connected)
+	})
+}
+
+// requireReceives expects one datagram.
+func requireReceives(t testing.TB, d *Datagram, want string, from transport.Addr) {
+	t.Helper()
+	p := make([]byte, 1000)
+	n, sender, err := d.RecvFrom(soon(t), p)
+	require.NoError(t, err)
+	require.Equal(t, want, string(p[:n]))
+	require.Equal(t, from, sender)
+}
+
+func requireSends(t testing.TB, d *Datagram, text string, to transport.Addr) {
+	t.Helper()
+	n, err := d.SendTo(soon(t), []byte(text), to)
+	require.NoError(t, err)
+	require.Equal(t, len(text), n)
+}
+
+func TestDatagramExchange(t *testing.T) {
+	datagramPairs(t, func(t *testing.T, open, connected *Datagram) {
+		require.Nil(t, open.RemoteAddr())
+		require.Equal(t, open.LocalAddr(), connected.RemoteAddr())
+		for range 3 {
+			requireSends(t, connected, "question", nil)
+			requireSends(t, connected, "and more", open.LocalAddr())
+			requireReceives(t, open, "question", connected.LocalAddr())
+			requireReceives(t, open, "and more", connected.LocalAddr())
+			requireSends(t, open, "answer", connected.LocalAddr())
+			requireReceives(t, connected, "answer", open.LocalAddr())
+		}
+	})
+}
+
+// A datagram is what was sent in one call: no two become one, none becomes two.
+func TestDatagramBoundaries(t *testing.T) {
+	datagramPairs(t, func(t *testing.T, open, connected *Datagram) {
+		for _, size := range []int{1, 2, 1000, 1472, 9000, 60_000} {
+			sent := bytes.Repeat([]byte{byte(size)}, size)
+			n, err := connected.SendTo(soon(t), sent, nil)
+			require.NoError(t, err)
+			require.Equal(t, size, n)
+			got := bytes.Repeat([]byte{0xa5}, 65_000)
+			n, _, err = open.RecvFrom(soon(t), got)
+			require.NoError(t, err)
+			require.Equal(t, sent, got[:n])
+			require.Equal(t, len(got)-n, bytes.Count(got[n:], []byte{0xa5}), "beyond the datagram")
+		}
+	})
+}
+
+func TestDatagramTooLongForTheBuffer(t *testing.T) {
+	datagramPairs(t, func(t *testing.T, open, connected *Datagram) {
+		requireSends(t, connected, "longer than the buffer", nil)
+		requireSends(t, connected, "fits", nil)
+		p := []byte("12345678")
+		n, from, err := open.RecvFrom(soon(t), p[:4])
+		require.ErrorIs(t, err, io.ErrShortBuffer)
+		require.ErrorIs(t, err, syscall.EMSGSIZE)
+		require.Equal(t, 4, n)
+		require.Equal(t, "long5678", string(p))
+		if from != nil { // where the system says it
+			require.Equal(t, connected.LocalAddr(), from)
+		}
+		requireReceives(t, open, "fits", connected.LocalAddr())
+	})
+}
+
+func TestDatagramArguments(t *testing.T) {
+	datagramPairs(t, func(t *testing.T, open, connected *Datagram) {
+		for _, p := range [][]byte{nil, {}} {
+			_, err := connected.SendTo(soon(t), p, nil)
+			require.ErrorIs(t, err, syscall.EINVAL, "an empty datagram")
+			_, _, err = open.RecvFrom(transport.NoWait(), p)
+			require.ErrorIs(t, err, syscall.EINVAL, "no room")
+		}
+		_, err := open.SendTo(soon(t), []byte("x"), nil)
+		require.ErrorIs(t, err, syscall.EDESTADDRREQ)
+		_, err = connected.SendTo(soon(t), []byte("x"), connected.LocalAddr())
+		require.ErrorIs(t, err, syscall.EISCONN)
+		others := []transport.Addr{transport.MemoryAddr("x"), transport.FromAddrPort(netip.AddrPort{}), transport.UnixAddr("/x"),
+			transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:9")),
+			transport.FromAddrPort(netip.MustParseAddrPort("[::1]:9"))}
+		refused := 0
+		for _, to := range others {
+			if to.Network() == open.LocalAddr().Network() {
+				a, _ := transport.AddrPort(to)
+				b, _ := transport.AddrPort(open.LocalAddr())
+				if to.Network() == "unix" || a.IsValid() && a.Addr().Is4() == b.Addr().Is4() {
+					continue
+				}
+			}
+			_, err = open.SendTo(soon(t), []byte("x"), to)
+			require.ErrorIs(t, err, syscall.EINVAL, "%v", to)
+			refused++
+		}
+		require.Equal(t, 4, refused)
+		_, _, err = open.RecvFrom(transport.NoWait(), make([]byte, 1))
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded, "nothing has been sent")
+	})
+}
+
+func TestDatagramTime(t *testing.T) {
+	datagramPairs(t, func(t *testing.T, open, connected *Datagram) {
+		p := make([]byte, 10)
+		for range 2 {
+			_, _, err := open.RecvFrom(transport.NoWait(), p)
+			requireTimeout(t, err)
+		}
+		_, _, err := open.RecvFrom(within(t, 5*time.Millisecond), p)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		ctx, cancel := context.WithCancel(context.Background())
+		received := outstanding(t, open, ctx)
+		cancel()
+		require.ErrorIs(t, returns(t, received), context.Canceled)
+		_, _, err = open.RecvFrom(ctx, p)
+		require.ErrorIs(t, err, context.Canceled, "a context that has ended")
+		_, err = connected.SendTo(ctx, []byte("never"), nil)
+		require.ErrorIs(t, err, context.Canceled)
+		_, err = open.SendTo(ctx, []byte("never"), connected.LocalAddr())
+		require.ErrorIs(t, err, context.Canceled)
+
+		n, err := connected.SendTo(transport.NoWait(), []byte("at once"), nil)
+		require.NoError(t, err)
+		require.Equal(t, 7, n)
+		n, _, err = open.RecvFrom(soon(t), p)
+		require.NoError(t, err)
+		require.Equal(t, "at once", string(p[:n]))
+	})
+}
+
+// outstanding starts a receive and returns once the receive has claimed its direction.
+func outstanding(t testing.TB, d *Datagram, ctx context.Context) <-chan error {
+	t.Helper()
+	done := aside(func() error { _, _, err := d.RecvFrom(ctx, make([]byte, 100)); return err })
+	require.Eventually(t, d.receiving.Load, tooLong, time.Millisecond)
+	return done
+}
+
+func TestDatagramBusy(t *testing.T) {
+	datagramPairs(t, func(t *testing.T, open, connected *Datagram) {
+		first := outstanding(t, open, context.Background())
+		_, _, err := open.RecvFrom(soon(t), make([]byte, 1))
+		require.ErrorIs(t, err, transport.ErrBusy)
+		require.ErrorIs(t, open.Disconnect(), transport.ErrBusy)
+		requireSends(t, open, "the other direction is free", connected.LocalAddr())
+		requireSends(t, connected, "x", nil)
+		require.NoError(t, returns(t, first), "the first one goes on")
+		require.NoError(t, open.Disconnect())
+	})
+}
+
+func TestDatagramEnds(t *testing.T) {
+	p := []byte("x")
+	datagramPairs(t, func(t *testing.T, open, connected *Datagram) {
+		require.NoError(t, connected.Disconnect())
+		_, _, err := connected.RecvFrom(soon(t), p)
+		require.ErrorIs(t, err, syscall.ENOTCONN)
+		_, err = connected.SendTo(soon(t), p, nil)
+		require.ErrorIs(t, err, syscall.ENOTCONN)
+		require.ErrorIs(t, connected.Disconnect(), syscall.ENOTCONN)
+		require.NoError(t, connected.Close())
+
+		waits := outstanding(t, open, context.Background())
+		require.NoError(t, open.Close())
+		require.ErrorIs(t, returns(t, waits), net.ErrClosed)
+		require.NoError(t, open.Close())
+		_, _, err = open.RecvFrom(transport.NoWait(), p)
+		require.ErrorIs(t, err, net.ErrClosed)
+		_, err = open.SendTo(transport.NoWait(), p, connected.LocalAddr())
+		require.ErrorIs(t, err, net.ErrClosed)
+		require.ErrorIs(t, open.Disconnect(), net.ErrClosed)
+	})
+}
+
+func TestDatagramErrorsNameAnAddress(t *testing.T) {
+	open, connected := udpPair(t, "ipv4")
+	_, _, err := open.RecvFrom(transport.NoWait(), make([]byte, 1))
+	var op *transport.OpError
+	require.ErrorAs(t, err, &op)
+	require.Equal(t, "receive", op.Op)
+	require.Equal(t, open.LocalAddr(), op.Addr)
+	_, err = connected.SendTo(soon(t), nil, nil)
+	require.ErrorAs(t, err, &op)
+	require.Equal(t, "send", op.Op)
+	require.Equal(t, open.LocalAddr(), op.Addr)
+}
+
+// A connected socket gets an error if there is no peer, and goes on.
+func TestDatagramRefused(t *testing.T) {
+	open, connected := udpPair(t, "ipv4")
+	at := open.LocalAddr()
+	require.NoError(t, open.Close())
+	requireSends(t, connected, "nobody is there", nil)
+	_, _, err := connected.RecvFrom(soon(t), make([]byte, 1))
+	require.ErrorIs(t, err, syscall.ECONNREFUSED)
+	open, err = OpenUDP(at, nil)
+	require.NoError(t, err)
+	defer open.Close()
+	requireSends(t, connected, "now somebody is", nil)
+	requireReceives(t, open, "now somebody is", connected.LocalAddr())
+}
+
+// A connected socket receives from its peer only.
+func TestDatagramConnectedHearsOne(t *testing.T) {
+	open, connected := udpPair(t, "ipv4")
+	stranger, err := OpenUDP(loopback(), nil)
+	require.NoError(t, err)
+	defer stranger.Close()
+	requireSends(t, stranger, "let me in", connected.LocalAddr())
+	requireSends(t, open, "it is me", connected.LocalAddr())
+	requireReceives(t, connected, "it is me", open.LocalAddr())
+}
+
+// Senders are told apart, however they alternate.
+func TestDatagramSenders(t *testing.T) {
+	open, one := udpPair(t, "ipv4")
+	two, err := OpenUDP(loopback(), open.LocalAddr())
+	require.NoError(t, err)
+	defer two.Close()
+	for _, d := range []*Datagram{one, two, two, one, one, two} {
+		requireSends(t, d, "x", nil)
+		requireReceives(t, open, "x", d.LocalAddr())
+	}
+}
+
+// The wildcard of family "ip" takes the remote address's family, and keeps its port.
+func TestOpenUDPWildcard(t *testing.T) {
+	for _, family := range []string{"ipv4", "ipv6"} {
+		host := map[string]string{"ipv4": "127.0.0.1", "ipv6": "::1"}[family]
+		at, err := transport.ParseInet(family, host, 0)
+		require.NoError(t, err)
+		open, err := OpenUDP(at, nil)
+		if family == "ipv6" && err != nil {
+			t.Skipf("no IPv6: %v", err)
+		}
+		require.NoError(t, err)
+		defer open.Close()
+		connected, err := OpenUDP(wildcard(t, "ip"), open.LocalAddr())
+		require.NoError(t, err)
+		defer connected.Close()
+		requireSends(t, connected, "x", nil)
+		requireReceives(t, open, "x", connected.LocalAddr())
+		require.NoError(t, connected.Close())
+
+		port, err := transport.Port(connected.LocalAddr())
+		require.NoError(t, err)
+		from, err := transport.WithPort(wildcard(t, "ip"), port)
+		require.NoError(t, err)
+		again, err := OpenUDP(from, open.LocalAddr())
+		require.NoError(t, err)
+		require.Equal(t, connected.LocalAddr(), again.LocalAddr())
+		require.NoError(t, again.Close())
+	}
+}
+
+func TestOpenUDPRefuses(t *testing.T) {
+	six := transport.FromAddrPort(netip.MustParseAddrPort("[::1]:0"))
+	for _, tt := range []struct{ local, remote transport.Addr }{
+		{nil, nil}, {transport.UnixAddr("/x"), nil}, {loopback(), transport.UnixAddr("/x")}, {loopback(), six}, {six, loopback()},
+		{transport.MemoryAddr("x"), nil}, {nil, transport.MemoryAddr("x")}, {transport.FromAddrPort(netip.AddrPort{}), nil},
+	} {
+		d, err := OpenUDP(tt.local, tt.remote)
+		require.ErrorIs(t, err, syscall.EINVAL, "%v %v", tt.local, tt.remote)
+		require.Nil(t, d)
+	}
+	open, err := OpenUDP(loopback(), nil)
+	require.NoError(t, err)
+	defer open.Close()
+	_, err = OpenUDP(open.LocalAddr(), nil)
+	require.ErrorIs(t, err, syscall.EADDRINUSE, "a port is not shared")
+	free, err := OpenUDP(nil, open.LocalAddr())
+	require.NoError(t, err)
+	defer free.Close()
+	requireSends(t, free, "x", nil)
+	requireReceives(t, open, "x", free.LocalAddr())
+}
+
+func TestDatagramAllocations(t *testing.T) {
+	race.Allocates(t)
+	open, connected := udpPair(t, "ipv4")
+	ctx := context.Background()
+	p, q := []byte("some bytes"), make([]byte, 100)
+	to, at := connected.LocalAddr(), open.LocalAddr()
+	for name, trip := range map[string]func(){
+		"connected to open": func() {
+			_, err := connected.SendTo(ctx, p, nil)
+			require.NoError(t, err)
+			_, _, err = open.RecvFrom(ctx, q)
+			require.NoError(t, err)
+		},
+		"open to connected": func() {
+			_, err := open.SendTo(ctx, p, to)
+			require.NoError(t, err)
+			_, _, err = connected.RecvFrom(ctx, q)
+			require.NoError(t, err)
+		},
+		"to its own address": func() {
+			_, err := connected.SendTo(ctx, p, at)
+			require.NoError(t, err)
+			_, _, err = open.RecvFrom(ctx, q)
+			require.NoError(t, err)
+		},
+	} {
+		t.Run(name, func(t *testing.T) { require.LessOrEqual(t, testing.AllocsPerRun(300, trip), datagramAllocs) })
+	}
+}
+
+// Cancelling a receive again and again loses no datagram.
+func TestDatagramCancelLosesNothing(t *testing.T) {
+	open, connected := udpPair(t, "ipv4")
+	const count = 300
+	flight := make(chan struct{}, 20) // what is on its way, fewer than any receive buffer holds
+	sender := aside(func() error {
+		for i := range count {
+			flight <- struct{}{}
+			if _, err := connected.SendTo(context.Background(), []byte{byte(i), byte(i >> 8)}, nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	p := make([]byte, 10)
+	lost := soon(t)
+	for i := 0; i < count; {
+		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Microsecond)
+		n, _, err := open.RecvFrom(ctx, p)
+		cancel()
+		if err != nil {
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.NoError(t, lost.Err(), "datagram %d is lost", i)
+			continue
+		}
+		require.Equal(t, 2, n)
+		require.Equal(t, i, int(p[0])|int(p[1])<<8)
+		i++
+		<-flight
+	}
+	require.NoError(t, returns(t, sender))
+}
+
+// An emptying is a carrier that receives nothing but empty datagrams.
+type emptying struct {
+	datagramCarrier
+	received func()
+}
+
+func (c emptying) receive(context.Context, *Datagram, []byte) (n, size int, from transport.Addr, err error) {
+	c.received()
+	return 0, 0, nil, nil
+}
+
+// A sender of empty datagrams does not keep RecvFrom beyond the end of its context.
+func TestDatagramEmptyOnesEndWithContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	left := 3
+	d := newDatagram(emptying{received: func() {
+		if left--; left == 0 {
+			cancel()
+		}
+	}}, nil, nil)
+	n, from, err := d.RecvFrom(ctx, make([]byte, 1))
+	require.ErrorIs(t, err, context.Canceled)
+	require.Zero(t, n)
+	require.Nil(t, from)
+	require.Zero(t, left)
+}
+
+// An operation does not keep the buffer that it was given.
+func TestDatagramBuffersAreLetGo(t *testing.T) {
+	open, connected := udpPair(t, "ipv4")
+	requireLetGo(t, returns(t, lent(1000, func(b []byte) { _, err := connected.SendTo(soon(t), b, nil); require.NoError(t, err) })))
+	requireLetGo(t, returns(t, lent(1000, func(b []byte) {
+		_, _, err := open.RecvFrom(soon(t), b)
+		require.NoError(t, err)
+	})))
+}
+
+// lent gives a buffer to an operation on another goroutine, and forgets the buffer.
+func lent(size int, operation func(b []byte)) <-chan weak.Pointer[byte] {
+	done := make(chan weak.Pointer[byte], 1)
+	go func() {
+		b := make([]byte, size)
+		operation(b)
+		done <- weak.Make(&b[0])
+	}()
+	return done
+}
+
+func requireLetGo(t testing.TB, b weak.Pointer[byte]) {
+	t.Helper()
+	require.Eventually(t, func() bool { runtime.GC(); return b.Value() == nil }, tooLong, time.Millisecond)
+}

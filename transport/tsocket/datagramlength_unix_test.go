@@ -1,0 +1,78 @@
+//go:build unix
+
+package tsocket
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/test/expect"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// The length of the next datagram can be had before it is read, whatever it is, and takes nothing
+// but empty datagrams.
+func TestDatagramLength(t *testing.T) {
+	datagramPairs(t, func(t *testing.T, open, connected *Datagram) {
+		_, err := open.NextLength(transport.NoWait())
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		_, err = open.NextLength(within(t, time.Millisecond))
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		waits := aside(func() error { return second(open.NextLength(context.Background())) })
+		expect.WaitsIn(t, "", "(*Datagram).NextLength(")
+		require.ErrorIs(t, second(open.NextLength(soon(t))), transport.ErrBusy)
+		_, _, err = open.RecvFrom(soon(t), make([]byte, 1))
+		require.ErrorIs(t, err, transport.ErrBusy)
+		for i, size := range []int{1, 100, 5000, 60000} {
+			sent := bytes.Repeat([]byte{byte(size)}, size)
+			_, err := connected.SendTo(soon(t), sent, nil)
+			require.NoError(t, err)
+			if i == 0 {
+				require.NoError(t, returns(t, waits))
+			}
+			for range 2 {
+				n, err := open.NextLength(soon(t))
+				require.NoError(t, err)
+				require.Equal(t, size, n)
+			}
+			p := make([]byte, size)
+			n, from, err := open.RecvFrom(soon(t), p)
+			require.NoError(t, err)
+			require.Equal(t, sent, p[:n])
+			require.Equal(t, connected.LocalAddr(), from)
+		}
+		sendsEmpty(t, connected)
+		requireSends(t, connected, "behind an empty one", nil)
+		n, err := open.NextLength(soon(t))
+		require.NoError(t, err)
+		require.Equal(t, len("behind an empty one"), n)
+		_, _, err = open.RecvFrom(soon(t), make([]byte, 6))
+		var long *TooLongError
+		require.ErrorAs(t, err, &long)
+		require.Equal(t, 6, long.Room)
+		require.Contains(t, []int{0, n}, long.Size, "as far as the system tells")
+
+		waits = aside(func() error { return second(open.NextLength(context.Background())) })
+		expect.WaitsIn(t, "", "(*Datagram).NextLength(")
+		require.NoError(t, open.Close())
+		require.ErrorIs(t, returns(t, waits), net.ErrClosed)
+	})
+}
+
+// sendsEmpty sends an empty datagram over a connected socket.
+func sendsEmpty(t *testing.T, d *Datagram) {
+	t.Helper()
+	raw, err := d.SyscallConn()
+	require.NoError(t, err)
+	e := raw.Control(func(fd uintptr) { _, err = unix.Write(int(fd), nil) })
+	require.NoError(t, errors.Join(err, e))
+}

@@ -1,0 +1,170 @@
+//go:build unix
+
+package tsocket
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/test/sockdir"
+	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/internal/sys"
+)
+
+// Where a socket is to be found the empty path is refused, and the error says so.
+func TestOpenUnixgramUnnamed(t *testing.T) {
+	_, err := OpenUnixgram(nil, transport.UnixAddr(""))
+	require.ErrorIs(t, err, syscall.EINVAL)
+	require.ErrorContains(t, err, "an unnamed socket has no address")
+}
+
+// Package net's kinds of address can be used in place of those of package transport.
+func TestOpenTakesNetAddrs(t *testing.T) {
+	d, err := OpenUDP(&net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}, nil)
+	require.NoError(t, err)
+	defer d.Close()
+	ap, err := transport.AddrPort(d.LocalAddr())
+	require.NoError(t, err)
+	requireSends(t, d, "to myself", net.UDPAddrFromAddrPort(ap))
+	requireReceives(t, d, "to myself", d.LocalAddr())
+}
+
+// An error names the address that it is about, beside or in place of the other one.
+func TestOpenNamesTheAddress(t *testing.T) {
+	dir := sockdir.New(t)
+	at := func(name string) transport.Addr { return transport.UnixAddr(filepath.Join(dir, name)) }
+	u, err := OpenUDP(loopback(), nil)
+	require.NoError(t, err)
+	defer u.Close()
+	d, err := OpenUnixgram(at("d"), nil)
+	require.NoError(t, err)
+	defer d.Close()
+	l, err := transport.ListenTCP(loopback(), 0)
+	require.NoError(t, err)
+	defer l.Close()
+	for _, tt := range []struct {
+		about transport.Addr
+		open  func() (any, error)
+	}{
+		{u.LocalAddr(), func() (any, error) { return OpenUDP(u.LocalAddr(), nil) }},
+		{u.LocalAddr(), func() (any, error) { return OpenUDP(u.LocalAddr(), l.Addr()) }},
+		{d.LocalAddr(), func() (any, error) { return OpenUnixgram(d.LocalAddr(), nil) }},
+		{d.LocalAddr(), func() (any, error) { return OpenUnixgram(d.LocalAddr(), at("nobody")) }},
+		{at("nobody"), func() (any, error) { return OpenUnixgram(nil, at("nobody")) }},
+		{at("nobody"), func() (any, error) { return OpenUnixgram(at("free"), at("nobody")) }},
+	} {
+		_, err := tt.open()
+		require.Error(t, err)
+		require.Equal(t, 1, strings.Count(err.Error(), tt.about.String()), "%v is about %v", err, tt.about)
+	}
+}
+
+// lowVar makes this test's binary a process whose standard input is closed.
+const lowVar = "CNODE_TEST_LOW"
+
+// No socket takes the place of a standard stream that the program has closed. A process of its own
+// closes one.
+func TestSocketsLeaveStandardStreams(t *testing.T) {
+	if os.Getenv(lowVar) == "" {
+		cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.count=1")
+		cmd.Env = append(os.Environ(), lowVar+"=1")
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		return
+	}
+	const low = 0
+	saved, err := sys.Dup(low)
+	require.NoError(t, err)
+	require.NoError(t, unix.Close(low))
+	defer func() {
+		require.NoError(t, unix.Dup2(saved, low))
+		require.NoError(t, unix.Close(saved))
+	}()
+	path := transport.UnixAddr(filepath.Join(sockdir.New(t), "s"))
+	for _, open := range []func() (*Datagram, error){
+		func() (*Datagram, error) { return OpenUDP(loopback(), nil) },
+		func() (*Datagram, error) { return OpenUnixgram(path, nil) },
+	} {
+		d, err := open()
+		require.NoError(t, err)
+		defer d.Close()
+		raw, err := d.SyscallConn()
+		require.NoError(t, err)
+		require.NoError(t, raw.Control(func(fd uintptr) { require.Greater(t, int(fd), 2) }))
+	}
+}
+
+// A path at which there is anything but the socket of a dead process is in use, and stays as it is.
+func TestUnixgramPathInUse(t *testing.T) {
+	for name, make := range map[string]func(t *testing.T, path string){
+		"file":      func(t *testing.T, path string) { require.NoError(t, os.WriteFile(path, nil, 0o600)) },
+		"directory": func(t *testing.T, path string) { require.NoError(t, os.Mkdir(path, 0o700)) },
+		"datagrams": func(t *testing.T, path string) {
+			d, err := OpenUnixgram(transport.UnixAddr(path), nil)
+			require.NoError(t, err)
+			t.Cleanup(func() { d.Close() })
+		},
+		"listener": func(t *testing.T, path string) {
+			l, err := transport.Unix().Listen(transport.UnixAddr(path), 0)
+			require.NoError(t, err)
+			t.Cleanup(func() {
+				// who finds the path taken leaves no trace here: no connection that has ended
+				_, err := l.Accept(transport.NoWait())
+				require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+				l.Close()
+			})
+		},
+		// A connect to such a socket would have to wait.
+		"full backlog": func(t *testing.T, path string) {
+			l, err := transport.Unix().Listen(transport.UnixAddr(path), 1)
+			require.NoError(t, err)
+			t.Cleanup(func() { l.Close() })
+			for {
+				c, err := transport.Unix().Connect(transport.NoWait(), transport.UnixAddr(path))
+				if err != nil {
+					require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+					return
+				}
+				t.Cleanup(func() { c.Close() })
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			at := transport.UnixAddr(filepath.Join(sockdir.New(t), "s"))
+			make(t, at.Path())
+			before, err := os.Lstat(at.Path())
+			require.NoError(t, err)
+			opened := aside(func() error { return second(OpenUnixgram(at, nil)) })
+			require.ErrorIs(t, returns(t, opened), syscall.EADDRINUSE)
+			after, err := os.Lstat(at.Path())
+			require.NoError(t, err)
+			require.True(t, os.SameFile(before, after))
+		})
+	}
+}
+
+// Closing an abstract socket removes no file of that name.
+func TestUnixgramAbstractHasNoFile(t *testing.T) {
+	if !sys.AbstractNames {
+		t.Skip("there are no abstract names here")
+	}
+	t.Chdir(t.TempDir())
+	name := fmt.Sprintf("@tsocket-test-%d", os.Getpid())
+	require.NoError(t, os.WriteFile(name, nil, 0o600))
+	d, err := OpenUnixgram(transport.UnixAddr(name), nil)
+	require.NoError(t, err)
+	require.NoError(t, d.Close())
+	require.FileExists(t, name)
+	_, err = OpenUnixgram(transport.UnixAddr(name), transport.UnixAddr(name+"-nobody"))
+	require.Error(t, err)
+	require.FileExists(t, name)
+}
