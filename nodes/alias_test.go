@@ -55,7 +55,7 @@ func TestAltactBecomesPlain(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("alice")
 	b := prioritised(t, n)
-	require.NoError(t, n.Register("b", b))
+	require.NoError(t, n.Register(t.Context(), "b", b))
 	plain, first := aliasOf(t, b), aliasOf(t, b, AliasPriority)
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	token := ei.Raw{byte(ei.TagNilExt)}

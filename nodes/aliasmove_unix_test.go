@@ -25,7 +25,7 @@ func TestAliasesMove(t *testing.T) {
 				cfg.Setup = func(n *Node) error {
 					b, err := n.NewMailbox(&MailboxOptions{Priority: true})
 					if err == nil && (registered || n.inherited.Load() == nil) {
-						err = n.Register("b", b)
+						err = n.Register(t.Context(), "b", b)
 					}
 					return err
 				}

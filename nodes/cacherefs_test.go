@@ -108,7 +108,7 @@ func TestReferencesForNobody(t *testing.T) {
 			n := w.started("alice", func(cfg *Config) { cfg.Rules = tt.rules })
 			p := w.peer(n.Listeners()[0], role("wire@test"))
 			b := box(t, n)
-			require.NoError(t, n.Register("somebody", b))
+			require.NoError(t, n.Register(t.Context(), "somebody", b))
 			behind := frame(t, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "somebody"}, ei.Atom("behind"))
 			for name, m := range strangeMessages(t, n, p, tt.atoms) {
 				fragment := tt.fragment
@@ -154,7 +154,7 @@ func TestReferencesForSomebody(t *testing.T) {
 		c := w.conn(n, "wire@test")
 		b, err := n.NewMailbox(&MailboxOptions{TrapExit: true})
 		require.NoError(t, err)
-		require.NoError(t, n.Register("somebody", b))
+		require.NoError(t, n.Register(t.Context(), "somebody", b))
 		alias, err := b.Alias()
 		require.NoError(t, err)
 		for _, fragment := range []int{0, 500} {
@@ -204,7 +204,7 @@ func TestReferencesBeyondMaxFrame(t *testing.T) {
 	n := w.started("alice", func(cfg *Config) { cfg.MaxFrame = 1 << 20 })
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	c, b := w.conn(n, "wire@test"), box(t, n)
-	require.NoError(t, n.Register("somebody", b))
+	require.NoError(t, n.Register(t.Context(), "somebody", b))
 	var sent dist.SentAtoms
 	large := encode(t, longAtoms(2000))
 	ctl := dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "nobody"}

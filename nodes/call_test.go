@@ -322,7 +322,7 @@ func TestConnCallOfStartedNode(t *testing.T) {
 	require.ErrorAs(t, err, &bad)
 
 	// And its caller, too.
-	require.NoError(t, b.Register("box", box(t, b)))
+	require.NoError(t, b.Register(t.Context(), "box", box(t, b)))
 	fixed := w.node("carol", func(cfg *Config) { cfg.Resolver = Static{"bob@test": {Addr: b.Listeners()[0].Addr()}} })
 	require.NoError(t, fixed.Start(w.ctx()))
 	c, err = fixed.Connect(w.ctx(), "bob@test")

@@ -167,7 +167,7 @@ func TestUnreadMailboxHoldsUpNobody(t *testing.T) {
 	ctx := patient(t)
 	unread, err := b.NewMailbox(&nodes.MailboxOptions{Limit: 1 << 20})
 	require.NoError(t, err)
-	require.NoError(t, b.Register("unread", unread))
+	require.NoError(t, b.Register(ctx, "unread", unread))
 	b.Expose("m", "echo", func(_ context.Context, args []ei.Term) (any, error) { return args[0], nil })
 	from, err := a.NewMailbox(nil)
 	require.NoError(t, err)

@@ -73,7 +73,7 @@ func TestVisibleWithoutGlobal(t *testing.T) {
 				cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
 			})
 			if tt.with {
-				require.NoError(t, n.Register("global_name_server", box(t, n)))
+				require.NoError(t, n.Register(t.Context(), "global_name_server", box(t, n)))
 			}
 			for range 2 {
 				p := w.peer(n.Listeners()[0], role("erl@test"))

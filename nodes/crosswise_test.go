@@ -17,14 +17,14 @@ func TestRegisterCrosswise(t *testing.T) {
 		var err error
 		boxes[i], err = n.NewMailbox(nil)
 		require.NoError(t, err)
-		require.NoError(t, n.Register(name, boxes[i]))
+		require.NoError(t, n.Register(t.Context(), name, boxes[i]))
 	}
 	done := make(chan struct{})
 	var both sync.WaitGroup
 	for i, name := range []string{"b", "a"} {
 		both.Go(func() {
 			for range 50_000 {
-				if n.Register(name, boxes[i]) == nil {
+				if n.Register(t.Context(), name, boxes[i]) == nil {
 					t.Errorf("%s has two", name)
 					return
 				}

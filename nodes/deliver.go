@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/cnode-go/cnode/ei"
@@ -290,7 +291,7 @@ func (n *Node) register(name string, h Handler, o *MailboxOptions, edit ...func(
 		return nil, err
 	}
 	if name != "" {
-		if err := n.Register(name, b); err != nil {
+		if err := n.Register(n.ctx, name, b); err != nil {
 			b.Close()
 			return nil, err
 		}

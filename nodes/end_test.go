@@ -110,7 +110,7 @@ func TestReconnectOnDemand(t *testing.T) {
 	a := w.started("alice")
 	b := w.started("bob")
 	there := box(t, b)
-	require.NoError(t, b.Register("there", there))
+	require.NoError(t, b.Register(t.Context(), "there", there))
 	here := box(t, a)
 	for i := range 100 {
 		require.NoError(t, here.SendName(w.ctx(), "bob@test", "there", i), i)

@@ -262,7 +262,7 @@ func ExampleMessages() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := bob.Register("readings", readings); err != nil {
+	if err := bob.Register(ctx, "readings", readings); err != nil {
 		log.Fatal(err)
 	}
 	sensor, err := alice.NewMailbox(nil)
@@ -300,7 +300,7 @@ func ExampleMailbox() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := bob.Register("counter", counter); err != nil {
+	if err := bob.Register(ctx, "counter", counter); err != nil {
 		log.Fatal(err)
 	}
 	go func() { // answers {Pid, N} with N + 1, and leaves on a message of any other form

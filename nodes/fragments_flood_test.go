@@ -39,7 +39,7 @@ func newCutWorld(t testing.TB, edit ...func(*Config)) *cutWorld {
 	_, err := a.Connect(w.ctx(), "bob@test")
 	require.NoError(t, err)
 	h := &cutWorld{world: w, b: b, there: box(t, b), alice: box(t, a)}
-	require.NoError(t, b.Register("there", h.there))
+	require.NoError(t, b.Register(t.Context(), "there", h.there))
 	h.p = w.peer(b.Listeners()[0], cutting("wire@test")).cuts()
 	h.c = w.conn(b, "wire@test")
 	return h
@@ -262,7 +262,7 @@ func TestInterleavedSequences(t *testing.T) {
 			w := newWorld(t, kind)
 			b := w.started("bob")
 			there := box(t, b)
-			require.NoError(t, b.Register("there", there))
+			require.NoError(t, b.Register(t.Context(), "there", there))
 			p := w.peer(b.Listeners()[0], cutting("wire@test")).cuts()
 			r := rand.New(rand.NewPCG(rand.Uint64(), 1))
 			small := append(append([]byte{131, wholeFrame, 0}, control(t, sayFrom(senders+1, "there"))...), byte(ei.TagNilExt))

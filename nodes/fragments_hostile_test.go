@@ -191,7 +191,7 @@ func TestHostileFragments(t *testing.T) {
 				a := w.started("alice")
 				b, p, c := w.beset(upper, cutting("wire@test"))
 				if upper {
-					require.NoError(t, b.Register("there", box(t, b)))
+					require.NoError(t, b.Register(t.Context(), "there", box(t, b)))
 					_, err := a.Connect(w.ctx(), "bob@test")
 					require.NoError(t, err)
 				}

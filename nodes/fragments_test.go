@@ -40,7 +40,7 @@ func TestDownFollowsReply(t *testing.T) {
 			n := w.started("alice")
 			p, _ := w.ambush("wire@test").meet(n)
 			b := box(t, n)
-			require.NoError(t, n.Register("server", b))
+			require.NoError(t, n.Register(t.Context(), "server", b))
 			p.send(dist.Control{Op: dist.OpMonitorP, From: watcher, To: b.Pid(), Ref: ref}, nil)
 			p.say("server", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{watcher, tag}, ei.Atom("request")})
 			m, err := b.Receive(w.ctx())
@@ -70,7 +70,7 @@ func TestDownFollowsFragments(t *testing.T) {
 			n := w.started("alice")
 			p, _ := w.ambush("wire@test").meet(n)
 			b := box(t, n)
-			require.NoError(t, n.Register("server", b))
+			require.NoError(t, n.Register(t.Context(), "server", b))
 			watcher := ei.Pid{Node: "wire@test", ID: 1, Creation: 4711}
 			ctl := dist.Control{Op: dist.OpMonitorP, From: watcher, Ref: ei.Ref{Node: "wire@test", Creation: 4711, Len: 3, ID: [5]uint32{1, 2, 3}}}
 			by(&ctl, b)
@@ -173,7 +173,7 @@ func TestPayloadsOfAllForms(t *testing.T) {
 		n := w.started("alice")
 		p, _ := w.ambush("wire@test").meet(n)
 		b := box(t, n)
-		require.NoError(t, n.Register("name", b))
+		require.NoError(t, n.Register(t.Context(), "name", b))
 		frames, want := forms(&packer{t: t}, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "name"})
 		written := async(func() (struct{}, error) { return struct{}{}, p.write(slices.Concat(frames...)) })
 		var kept []*Message
@@ -210,7 +210,7 @@ func TestPayloadsTooLarge(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, "tcp")
 			n := w.started("alice", func(cfg *Config) { cfg.MaxFrame = most })
-			require.NoError(t, n.Register("name", box(t, n)))
+			require.NoError(t, n.Register(t.Context(), "name", box(t, n)))
 			p, c := w.ambush("wire@test").meet(n)
 			k, to := &packer{t: t}, &dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "name"}
 			half := k.fragments(77, to, ei.Binary(make([]byte, 100_000)), 10_000)
@@ -246,7 +246,7 @@ func TestHeadersFollowTheFlags(t *testing.T) {
 			r := <-connected
 			require.NoError(t, r.err)
 			b := box(t, n)
-			require.NoError(t, n.Register("box", b))
+			require.NoError(t, n.Register(t.Context(), "box", b))
 			forms := map[byte]bool{}
 			sends := async(func() (int, error) {
 				for _, term := range []ei.Term{ei.Atom("small"), ei.Atom("small"), large} {

@@ -233,7 +233,7 @@ func TestCalledFunctionIsAProcess(t *testing.T) {
 		case "goexit":
 			runtime.Goexit()
 		case "serve":
-			if err := n.Register("worker", self); err != nil {
+			if err := n.Register(ctx, "worker", self); err != nil {
 				return "", err
 			}
 			return "ok", conversation(ctx)
@@ -400,7 +400,7 @@ func TestLimitRaised(t *testing.T) {
 	n := w.started("alice")
 	full, err := n.NewMailbox(&MailboxOptions{Limit: 1})
 	require.NoError(t, err)
-	require.NoError(t, n.Register("full", full))
+	require.NoError(t, n.Register(t.Context(), "full", full))
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	for i := range 3 {
 		p.say("full", ei.Int(i))

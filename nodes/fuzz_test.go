@@ -53,7 +53,7 @@ func FuzzConn(f *testing.F) {
 		n.ids.pid.Store(fuzzBox - 1)
 		box, err := n.NewMailbox(&MailboxOptions{TrapExit: true, Limit: 1 << 20, Full: FullExit})
 		require.NoError(t, err)
-		require.NoError(t, n.Register("box", box))
+		require.NoError(t, n.Register(ctx, "box", box))
 		plain, err := n.NewMailbox(nil)
 		require.NoError(t, err)
 		require.EqualValues(t, fuzzPlain, plain.Pid().ID)

@@ -120,7 +120,7 @@ func TestHandlerCloses(t *testing.T) {
 		"full mailbox": func(t *testing.T, n *Node, p *wire, h *Mailbox) {
 			b, err := n.NewMailbox(&MailboxOptions{Limit: 1, Full: FullExit})
 			require.NoError(t, err)
-			require.NoError(t, n.Register("small", b))
+			require.NoError(t, n.Register(t.Context(), "small", b))
 			require.NoError(t, h.Link(soon(t), b.Pid()))
 			p.say("small", ei.Atom("x"))
 			p.say("small", ei.Atom("y"))

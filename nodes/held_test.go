@@ -317,7 +317,7 @@ func TestBondsInHandler(t *testing.T) {
 		}
 	}, &MailboxOptions{TrapExit: true})
 	require.NoError(t, err)
-	require.NoError(t, n.Register("there", box(t, n)))
+	require.NoError(t, n.Register(t.Context(), "there", box(t, n)))
 	inTime(t, "Link", func() { require.NoError(t, h.Link(w.ctx(), gone.Pid())) })
 	inTime(t, "Monitor", func() { _, err := h.Monitor(w.ctx(), gone.Pid()); require.NoError(t, err) })
 	for range 2 {
@@ -351,7 +351,7 @@ func TestExitBesideFreeze(t *testing.T) {
 		there := trapping(t, w.started("peer"))
 		n := w.started("front")
 		b, here := box(t, n), trapping(t, n)
-		require.NoError(t, n.Register("here", here))
+		require.NoError(t, n.Register(ctx, "here", here))
 		require.NoError(t, b.Link(ctx, here.Pid()))
 		require.NoError(t, b.Link(ctx, there.Pid()))
 		settle(t, b, there)

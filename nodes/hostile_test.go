@@ -302,7 +302,7 @@ func TestUnknownControlMessage(t *testing.T) {
 	w := newWorld(t, "tcp")
 	b := w.started("bob")
 	there := box(t, b)
-	require.NoError(t, b.Register("there", there))
+	require.NoError(t, b.Register(t.Context(), "there", there))
 	p := w.peer(b.Listeners()[0], role("wire@test"))
 	for _, f := range [][]byte{unknown, append(unknown[:len(unknown):len(unknown)], 131, 97, 1), unknown} {
 		require.NoError(t, p.write(framed(f)))
@@ -342,7 +342,7 @@ func TestMalformedPayload(t *testing.T) {
 	w := newWorld(t, "tcp")
 	b := w.started("bob")
 	there := box(t, b)
-	require.NoError(t, b.Register("there", there))
+	require.NoError(t, b.Register(t.Context(), "there", there))
 	p := w.peer(b.Listeners()[0], role("wire@test"))
 	payloads := []ei.Raw{
 		{0}, {255}, {104, 255}, {108, 255, 255, 255, 255}, {109, 255, 255, 255, 255, 1}, {116, 0, 0, 0, 9}, {80, 1, 2, 3, 4},
@@ -430,7 +430,7 @@ func TestHugeFrames(t *testing.T) {
 
 	b := w.started("carol", func(cfg *Config) { cfg.MaxFrame = 1000 })
 	there := box(t, b)
-	require.NoError(t, b.Register("there", there))
+	require.NoError(t, b.Register(t.Context(), "there", there))
 	p := w.peer(b.Listeners()[0], role("wire@test"))
 	f := frame(t, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "there"}, make(ei.Binary, 900))
 	f = append(f, make([]byte, 1004-len(f))...)
@@ -456,7 +456,7 @@ func TestKilledMidFrame(t *testing.T) {
 		_, err := a.Connect(w.ctx(), "bob@test")
 		require.NoError(t, err)
 		there := box(t, b)
-		require.NoError(t, b.Register("there", there))
+		require.NoError(t, b.Register(t.Context(), "there", there))
 		p := w.peer(b.Listeners()[0], role("wire@test"))
 		p.say("there", ei.Atom("whole"))
 		f := frame(t, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "there"}, make(ei.Binary, 100_000))

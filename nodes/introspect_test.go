@@ -39,8 +39,8 @@ func TestProcesses(t *testing.T) {
 		handler, err := there.Handle("sink", func(*Mailbox, *Message) {}, &MailboxOptions{Parent: till.Pid()})
 		require.NoError(t, err)
 		b := box(t, there)
-		require.NoError(t, there.Register("queue", b))
-		require.NoError(t, there.Register("line", b))
+		require.NoError(t, there.Register(t.Context(), "queue", b))
+		require.NoError(t, there.Register(t.Context(), "line", b))
 		require.NoError(t, b.SetLabel("of jobs"))
 		there.Expose("shop", "wait", FuncOf(func(ctx context.Context, n int) error {
 			_, err := MailboxOf(ctx).Receive(ctx)

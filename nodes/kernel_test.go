@@ -34,7 +34,7 @@ func TestSbcastToFullMailbox(t *testing.T) {
 	n := w.started("alice")
 	b, err := n.NewMailbox(&MailboxOptions{Limit: 1})
 	require.NoError(t, err)
-	require.NoError(t, n.Register("full", b))
+	require.NoError(t, n.Register(t.Context(), "full", b))
 	require.NoError(t, b.Send(w.ctx(), b.Pid(), ei.Atom("first")))
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	p.sbcast("full", ei.Atom("second"))
@@ -50,7 +50,7 @@ func TestKernelOddRequests(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice")
 	b := box(t, n)
-	require.NoError(t, n.Register("box", b))
+	require.NoError(t, n.Register(t.Context(), "box", b))
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	own := map[string]*Mailbox{"rex": n.Whereis("rex"), "net_kernel": n.Whereis("net_kernel")}
 	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3}

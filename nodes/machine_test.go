@@ -91,7 +91,7 @@ func newPeersMachine(t *testing.T) *peersMachine {
 		m.ns = append(m.ns, n)
 		m.at = append(m.at, m.w.relay(n, 5*time.Millisecond))
 		m.boxes = append(m.boxes, box(t, n))
-		require.NoError(t, n.Register("box", m.boxes[i]))
+		require.NoError(t, n.Register(t.Context(), "box", m.boxes[i]))
 	}
 	return m
 }

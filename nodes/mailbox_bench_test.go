@@ -47,7 +47,7 @@ func echoes(n *Node) error {
 			}
 		}
 	}()
-	return n.Register("mailbox", b)
+	return n.Register(context.Background(), "mailbox", b)
 }
 
 // receives is a node of the lower level that BenchmarkReceive asks: "here" is answered by the

@@ -100,7 +100,7 @@ func TestMaxCallsAfterReconnect(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 16 })
 	running, here := make(chan struct{}, 100), box(t, n)
-	require.NoError(t, n.Register("here", here))
+	require.NoError(t, n.Register(t.Context(), "here", here))
 	n.Expose("m", "hang", func(ctx context.Context, _ []ei.Term) (any, error) {
 		running <- struct{}{}
 		<-ctx.Done()
@@ -132,7 +132,7 @@ func TestMaxCallsOfLostConnection(t *testing.T) {
 	n.Expose("m", "hang", func(context.Context, []ei.Term) (any, error) { close(running); <-release; return 1, nil })
 	n.Expose("m", "f", func(_ context.Context, args []ei.Term) (any, error) { made <- args[0]; return args[0], nil })
 	here := box(t, n)
-	require.NoError(t, n.Register("here", here))
+	require.NoError(t, n.Register(t.Context(), "here", here))
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	monitored := ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}, ei.Atom("monitor")}
 	alone := ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}}
@@ -335,7 +335,7 @@ func TestMaxCallsThatReceive(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 1 })
 	here := box(t, n)
-	require.NoError(t, n.Register("here", here))
+	require.NoError(t, n.Register(t.Context(), "here", here))
 	n.Expose("m", "receive", func(ctx context.Context, _ []ei.Term) (any, error) {
 		m, err := here.Receive(ctx)
 		if err != nil {

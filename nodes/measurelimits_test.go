@@ -100,7 +100,7 @@ func TestMailboxHooks(t *testing.T) {
 	for name, full := range map[string]Full{"keeps": FullBlock, "ends": FullExit} {
 		to, err := b.NewMailbox(&MailboxOptions{Limit: 1000, Full: full})
 		require.NoError(t, err)
-		require.NoError(t, b.Register(name, to))
+		require.NoError(t, b.Register(t.Context(), name, to))
 	}
 	from := box(t, a)
 	for range 3 {

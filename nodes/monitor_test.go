@@ -17,7 +17,7 @@ import (
 func TestMonitor(t *testing.T) {
 	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		a, b := box(t, here), box(t, there)
-		require.NoError(t, there.Register("b", b))
+		require.NoError(t, there.Register(t.Context(), "b", b))
 		one, err := a.Monitor(w.ctx(), b.Pid())
 		require.NoError(t, err)
 		two, err := a.Monitor(w.ctx(), b.Pid())
@@ -54,7 +54,7 @@ func TestMonitor(t *testing.T) {
 func TestDemonitorNameAsksOne(t *testing.T) {
 	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		a, b, other := box(t, here), box(t, there), box(t, there)
-		require.NoError(t, there.Register("b", b))
+		require.NoError(t, there.Register(t.Context(), "b", b))
 		ref, err := a.MonitorName(w.ctx(), there.Name(), "b")
 		require.NoError(t, err)
 		settle(t, a, b)
@@ -74,7 +74,7 @@ func TestDemonitorUnknownNameAsksNobody(t *testing.T) {
 	n := w.started("alice")
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	b, other := box(t, n), box(t, n)
-	require.NoError(t, n.Register("taken", other))
+	require.NoError(t, n.Register(t.Context(), "taken", other))
 	other.mu.Lock()
 	defer other.mu.Unlock()
 	p.send(dist.Control{Op: dist.OpDemonitorP, From: p.self, ToName: "nobody", Ref: ei.Ref{Node: "wire@test", Creation: 1, Len: 1}}, nil)
@@ -91,7 +91,7 @@ func TestMonitorsWithOneReference(t *testing.T) {
 	good, evil := w.peer(l, role("good@test")), w.peer(l, role("evil@test"))
 	for _, demonitors := range []bool{false, true} {
 		b, local := box(t, n), trapping(t, n)
-		require.NoError(t, n.Register("b", b))
+		require.NoError(t, n.Register(t.Context(), "b", b))
 		next, err := n.NewRef()
 		require.NoError(t, err)
 		next.ID[0]++ // the node's own next one
@@ -144,12 +144,12 @@ func TestMonitorNoproc(t *testing.T) {
 
 		// A name's monitor is for the process that has the name now.
 		first, second := box(t, there), box(t, there)
-		require.NoError(t, there.Register("x", first))
+		require.NoError(t, there.Register(t.Context(), "x", first))
 		_, err = a.MonitorName(w.ctx(), there.Name(), "x")
 		require.NoError(t, err)
 		settle(t, a, first)
 		require.NoError(t, there.Unregister("x"))
-		require.NoError(t, there.Register("x", second))
+		require.NoError(t, there.Register(t.Context(), "x", second))
 		second.Exit(ei.Atom("second"))
 		first.Exit(ei.Atom("first"))
 		_, why = reason(t, a, dist.OpMonitorPExit)
@@ -157,12 +157,12 @@ func TestMonitorNoproc(t *testing.T) {
 
 		// And is ended although the name has moved on.
 		first, second = box(t, there), box(t, there)
-		require.NoError(t, there.Register("x", first))
+		require.NoError(t, there.Register(t.Context(), "x", first))
 		ref, err = a.MonitorName(w.ctx(), there.Name(), "x")
 		require.NoError(t, err)
 		settle(t, a, first)
 		require.NoError(t, there.Unregister("x"))
-		require.NoError(t, there.Register("x", second))
+		require.NoError(t, there.Register(t.Context(), "x", second))
 		a.Demonitor(ref)
 		settle(t, a, first)
 		require.Empty(t, watchersOf(first))
@@ -184,7 +184,7 @@ func TestMonitorOfImpossibleName(t *testing.T) {
 func TestMonitorEndsWithWatcher(t *testing.T) {
 	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		a, b := box(t, here), box(t, there)
-		require.NoError(t, there.Register("b", b))
+		require.NoError(t, there.Register(t.Context(), "b", b))
 		for range 3 {
 			_, err := a.Monitor(w.ctx(), b.Pid())
 			require.NoError(t, err)
@@ -207,7 +207,7 @@ func TestMonitorNoconnection(t *testing.T) {
 			w := newWorld(t, kind)
 			a, b := w.started("alice"), w.started("bob")
 			here, there, other := box(t, a), box(t, b), box(t, b)
-			require.NoError(t, b.Register("there", there))
+			require.NoError(t, b.Register(t.Context(), "there", there))
 			one, err := here.Monitor(w.ctx(), there.Pid())
 			require.NoError(t, err)
 			two, err := here.MonitorName(w.ctx(), "bob@test", "there")

@@ -23,7 +23,7 @@ func TestMonitorNodesMove(t *testing.T) {
 		cfg.Setup = func(n *Node) error {
 			b, err := n.NewMailbox(nil)
 			if err == nil {
-				err = n.Register("watch", b)
+				err = n.Register(t.Context(), "watch", b)
 			}
 			if err == nil && asks {
 				_, err = b.MonitorNodes(AllNodes)

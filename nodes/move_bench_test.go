@@ -147,7 +147,7 @@ func BenchmarkUpgrade(b *testing.B) {
 		require.NoError(b, err)
 		switch {
 		case i%10 == 0:
-			require.NoError(b, n.Register(fmt.Sprintf("box%d", i), m))
+			require.NoError(b, n.Register(ctx, fmt.Sprintf("box%d", i), m))
 		case i%10 == 1:
 			require.NoError(b, m.Link(ctx, last.Pid()))
 			_, err := m.Monitor(ctx, last.Pid())

@@ -106,7 +106,7 @@ func TestWorkerTakesAlongWhatFrontKnows(t *testing.T) {
 	}
 	b := box(t, n.Node)
 	for _, granted := range []bool{false, true} {
-		registered := async(func() (int, error) { return 0, n.Register("joe", b) })
+		registered := async(func() (int, error) { return 0, n.Register(t.Context(), "joe", b) })
 		asked := arrives(t, n.asked, "the question").(*talk.Register)
 		names, _ := known()
 		require.Zero(t, names)

@@ -160,7 +160,7 @@ func (p *part) endSetup() {
 
 // claimName asks the front to enter a name that is about to be registered here, unless it is of
 // Setup: those are each worker's own. release takes the entry back.
-func (p *part) claimName(name ei.Atom, number uint64) (release func(), err error) {
+func (p *part) claimName(ctx context.Context, name ei.Atom, number uint64) (release func(), err error) {
 	p.mu.Lock()
 	own := !p.setUp || p.fixed[name]
 	if own {
@@ -170,7 +170,7 @@ func (p *part) claimName(name ei.Atom, number uint64) (release func(), err error
 	if own {
 		return func() {}, nil
 	}
-	a, err := p.ask(p.n.ctx, &talk.Register{Name: string(name), Key: number}, nil)
+	a, err := p.ask(ctx, &talk.Register{Name: string(name), Key: number}, nil)
 	switch {
 	case err != nil:
 		return nil, err

@@ -29,7 +29,7 @@ func TestSimultaneousConnect(t *testing.T) {
 			ns := []*Node{w.started("alice"), w.started("bob")}
 			boxes := []*Mailbox{box(t, ns[0]), box(t, ns[1])}
 			for i, n := range ns {
-				require.NoError(t, n.Register("box", boxes[i]))
+				require.NoError(t, n.Register(t.Context(), "box", boxes[i]))
 			}
 			for round := range 200 {
 				var start, done sync.WaitGroup
@@ -394,7 +394,7 @@ func TestDuplicateConnect(t *testing.T) {
 			l := b.Listeners()[0]
 			box, err := b.NewMailbox(&MailboxOptions{TrapExit: true})
 			require.NoError(t, err)
-			require.NoError(t, b.Register("box", box))
+			require.NoError(t, b.Register(t.Context(), "box", box))
 			up := func() *Conn {
 				var c *Conn
 				require.Eventually(t, func() bool { c = b.Conn("wire@test"); return c != nil }, tooLong, tick)

@@ -22,7 +22,7 @@ func TestMailboxCall(t *testing.T) {
 				caller := box(t, a)
 				server, err := node.NewMailbox(&MailboxOptions{TrapExit: true})
 				require.NoError(t, err)
-				require.NoError(t, node.Register("srv", server))
+				require.NoError(t, node.Register(t.Context(), "srv", server))
 				var last atomic.Pointer[Call]
 				go func() {
 					for m, err := range server.All(w.ctx()) {

@@ -35,7 +35,7 @@ func guard(t *testing.T, rules ...Rule) *guarded {
 	_, err := g.n.Serve("till", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
 	require.NoError(t, err)
 	g.secret, g.plain = trapping(t, g.n), trapping(t, g.n)
-	require.NoError(t, g.n.Register("secret", g.secret))
+	require.NoError(t, g.n.Register(t.Context(), "secret", g.secret))
 	g.alias, err = g.secret.Alias()
 	require.NoError(t, err)
 	return g
@@ -426,7 +426,7 @@ func BenchmarkRules(b *testing.B) {
 			w := newWorld(b, "memory")
 			n := w.started("alice", func(cfg *Config) { cfg.Rules = bb.rules })
 			box := box(b, n)
-			require.NoError(b, n.Register("till", box))
+			require.NoError(b, n.Register(b.Context(), "till", box))
 			p := w.peer(n.Listeners()[0], role("web1@test"))
 			c := w.conn(n, "web1@test")
 			payload, err := ei.AppendTerm(nil, ei.Atom("hello"))

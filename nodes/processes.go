@@ -293,13 +293,13 @@ func (p *processes) closeEmpty() bool {
 
 // Register gives a mailbox a name, under which others reach it: erlang:register. A mailbox may have
 // several names. Register waits while the node is frozen and, in a worker, for the answer of the
-// front, for seconds at most: without one the error is context.DeadlineExceeded. In a node that is
+// front until ctx ends, for seconds at most: then context.DeadlineExceeded. In a node that is
 // being restored (see Restore), until Staged.Start, the mailbox becomes the process that had the
 // name before: it gets that process's pid, other names, unread messages, links and monitors; a
 // mailbox that already has links or monitors is ErrBonds. A name that is in use is ErrNameTaken, a
 // mailbox that has ended ErrClosed; a mailbox of another Node, or none, the empty name, and
 // undefined are errors, too.
-func (n *Node) Register(name string, b *Mailbox) error {
+func (n *Node) Register(ctx context.Context, name string, b *Mailbox) error {
 	p := &n.procs
 	switch {
 	case b == nil:
@@ -317,7 +317,7 @@ func (n *Node) Register(name string, b *Mailbox) error {
 	if done, err := p.succeed(ei.Atom(name), b); done || err != nil {
 		return wrap("register "+name, "", err)
 	}
-	release, err := n.router.claimName(ei.Atom(name), key(b.pid))
+	release, err := n.router.claimName(ctx, ei.Atom(name), key(b.pid))
 	if err != nil {
 		return wrap("register "+name, "", err)
 	}

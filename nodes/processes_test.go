@@ -19,11 +19,11 @@ import (
 func TestNamesAreOfTheNode(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, other := w.started("alice"), w.started("bob")
-	require.ErrorContains(t, a.Register("foo", box(t, other)), "another Node's")
+	require.ErrorContains(t, a.Register(t.Context(), "foo", box(t, other)), "another Node's")
 	require.Nil(t, a.Whereis("foo"))
-	require.ErrorContains(t, a.Register("", box(t, a)), "empty")
+	require.ErrorContains(t, a.Register(t.Context(), "", box(t, a)), "empty")
 	b := box(t, a)
-	require.NoError(t, a.Register("foo", b))
+	require.NoError(t, a.Register(t.Context(), "foo", b))
 	for _, name := range []string{strings.Repeat("x", 256), "\xff"} {
 		for _, node := range []string{"alice@test", "bob@test"} {
 			var e *dist.ControlError
@@ -85,7 +85,7 @@ func TestMonitorByFormerNameComesBack(t *testing.T) {
 	note(b)
 	require.Empty(t, n.procs.former)
 	by.Name = "joe"
-	require.NoError(t, n.Register("joe", named))
+	require.NoError(t, n.Register(t.Context(), "joe", named))
 	note(named)
 	require.Empty(t, n.procs.former)
 	note(b)

@@ -19,9 +19,9 @@ func TestQueues(t *testing.T) {
 	a := w.started("alice")
 	require.Empty(t, a.Stats().Queues, "net_kernel and rex are the node's own")
 	orders, other := box(t, a), box(t, a)
-	require.NoError(t, a.Register("orders", orders))
-	require.NoError(t, a.Register("also", orders))
-	require.NoError(t, a.Register("other", other))
+	require.NoError(t, a.Register(t.Context(), "orders", orders))
+	require.NoError(t, a.Register(t.Context(), "also", orders))
+	require.NoError(t, a.Register(t.Context(), "other", other))
 	for range 3 {
 		require.NoError(t, other.Send(w.ctx(), orders.Pid(), ei.Binary("abc")))
 	}
@@ -42,7 +42,7 @@ func TestQueues(t *testing.T) {
 	require.Equal(t, "orders", a.Stats().Queues[0].Name)
 
 	for i := range mostListed + 10 {
-		require.NoError(t, a.Register(fmt.Sprint("p", i), orders))
+		require.NoError(t, a.Register(t.Context(), fmt.Sprint("p", i), orders))
 	}
 	room := mostListed - len(messages(a))
 	require.Positive(t, room, "the node's own names are listed, and not shown")
@@ -66,7 +66,7 @@ func BenchmarkQueues(b *testing.B) {
 			for i := range 100_000 {
 				p := box(b, a)
 				if named || i < 10 {
-					require.NoError(b, a.Register(fmt.Sprint("p", i), p))
+					require.NoError(b, a.Register(b.Context(), fmt.Sprint("p", i), p))
 				}
 			}
 			b.ResetTimer()

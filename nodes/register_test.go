@@ -14,13 +14,13 @@ func TestNameIsFreeOnceDone(t *testing.T) {
 	for range 500 {
 		b, err := n.NewMailbox(nil)
 		require.NoError(t, err)
-		require.NoError(t, n.Register("name", b))
+		require.NoError(t, n.Register(t.Context(), "name", b))
 		go b.Exit(ei.Atom("over"))
 		<-b.Done()
 		next, err := n.NewMailbox(nil)
 		require.NoError(t, err)
-		require.NoError(t, n.Register("name", next))
-		require.ErrorIs(t, n.Register("other", b), ErrClosed)
+		require.NoError(t, n.Register(t.Context(), "name", next))
+		require.ErrorIs(t, n.Register(t.Context(), "other", b), ErrClosed)
 		next.Exit(ei.Atom("over"))
 		require.Nil(t, n.Whereis("name"))
 	}
@@ -31,9 +31,9 @@ func TestRegisterNoName(t *testing.T) {
 	n := newWorld(t, "memory").node("a")
 	b, err := n.NewMailbox(nil)
 	require.NoError(t, err)
-	require.ErrorContains(t, n.Register("", b), "empty")
-	require.ErrorContains(t, n.Register("undefined", b), "whereis")
-	require.ErrorContains(t, n.Register("joe", nil), "nil")
+	require.ErrorContains(t, n.Register(t.Context(), "", b), "empty")
+	require.ErrorContains(t, n.Register(t.Context(), "undefined", b), "whereis")
+	require.ErrorContains(t, n.Register(t.Context(), "joe", nil), "nil")
 	require.Nil(t, n.Whereis("undefined"))
 }
 

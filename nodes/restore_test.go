@@ -63,12 +63,12 @@ func TestUpgradeRegisteredAgain(t *testing.T) {
 	w := newWorld(t, movers[0])
 	n := w.started("front")
 	a, b := box(t, n), box(t, n)
-	require.NoError(t, n.Register("again", a))
+	require.NoError(t, n.Register(t.Context(), "again", a))
 	require.NoError(t, n.Unregister("again"))
-	require.NoError(t, n.Register("again", a))
-	require.NoError(t, n.Register("on", a))
+	require.NoError(t, n.Register(t.Context(), "again", a))
+	require.NoError(t, n.Register(t.Context(), "on", a))
 	require.NoError(t, n.Unregister("on"))
-	require.NoError(t, n.Register("on", b))
+	require.NoError(t, n.Register(t.Context(), "on", b))
 	n = upgrade(t, n)
 	require.Equal(t, a.Pid(), n.Whereis("again").Pid())
 	require.Equal(t, b.Pid(), n.Whereis("on").Pid())
@@ -94,7 +94,7 @@ func TestUpgradeUnderLoad(t *testing.T) {
 					n.Expose("m", "f", func(_ context.Context, args []ei.Term) (any, error) { return args[0], nil })
 					_, err2 := n.Handle("sink", func(_ *Mailbox, m *Message) { in.take(m); m.Release() }, nil)
 					b, err3 := n.NewMailbox(nil)
-					return errors.Join(err, err2, err3, n.Register("box", b))
+					return errors.Join(err, err2, err3, n.Register(ctx, "box", b))
 				}
 			})
 			box := n.Whereis("box").Pid()
@@ -214,7 +214,7 @@ func TestUpgradeIdentities(t *testing.T) {
 		if err := b.SendName(ctx, n.Name(), "one", "from Setup"); err != nil && !restored {
 			return err
 		}
-		return errors.Join(n.Register("one", b), n.Register("two", b))
+		return errors.Join(n.Register(ctx, "one", b), n.Register(ctx, "two", b))
 	}
 	n := w.started("front", func(c *Config) {
 		c.Setup = setup
@@ -233,7 +233,7 @@ func TestUpgradeIdentities(t *testing.T) {
 	handled := make(chan *Message, 10)
 	h, err := n.NewMailbox(nil)
 	require.NoError(t, err)
-	require.NoError(t, n.Register("handler", h))
+	require.NoError(t, n.Register(ctx, "handler", h))
 	require.NoError(t, one.SendName(ctx, n.Name(), "handler", "late"))
 	waiting := async(func() (*Message, error) { return one.Receive(context.Background()) })
 	f, err := n.Freeze(ctx)
@@ -440,7 +440,7 @@ func TestUpgradeBondsBefore(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			return errors.Join(a.Link(ctx, b.Pid()), n.Register("a", a))
+			return errors.Join(a.Link(ctx, b.Pid()), n.Register(ctx, "a", a))
 		}
 	})
 	f, err := n.Freeze(ctx)
@@ -475,12 +475,12 @@ func TestUpgradeHeirOfNodedownAndFormerName(t *testing.T) {
 	n := w.started("front", func(cfg *Config) {
 		cfg.Setup = func(n *Node) error {
 			b, err := n.NewMailbox(nil)
-			return errors.Join(err, n.Register("on", b))
+			return errors.Join(err, n.Register(ctx, "on", b))
 		}
 	})
 	b := n.Whereis("on")
 	require.NoError(t, b.MonitorNode(ctx, "peer@test"))
-	require.NoError(t, n.Register("was", b))
+	require.NoError(t, n.Register(ctx, "was", b))
 	watcher := box(t, peer)
 	ref, err := watcher.MonitorName(ctx, n.Name(), "was")
 	require.NoError(t, err)
@@ -505,17 +505,17 @@ func TestUpgradeNameKept(t *testing.T) {
 	ctx := w.ctx()
 	n := w.started("front")
 	old := box(t, n)
-	require.NoError(t, n.Register("svc", old))
+	require.NoError(t, n.Register(ctx, "svc", old))
 	n = upgrade(t, n)
 	heir := n.Whereis("svc")
 	require.Equal(t, old.Pid(), heir.Pid())
 	other := box(t, n)
-	require.ErrorIs(t, n.Register("svc", other), ErrNameTaken)
+	require.ErrorIs(t, n.Register(ctx, "svc", other), ErrNameTaken)
 	require.NotEqual(t, old.Pid(), other.Pid())
 	require.NoError(t, other.SendName(ctx, n.Name(), "svc", "hello"))
 	require.Equal(t, ei.Binary("hello"), term(t, heir))
 	require.NoError(t, heir.Close())
-	require.NoError(t, n.Register("svc", other))
+	require.NoError(t, n.Register(ctx, "svc", other))
 }
 
 // A Handler that takes the place of a process with unread messages may answer them, at any length.
@@ -536,7 +536,7 @@ func TestUpgradeLateMessages(t *testing.T) {
 			}
 			b, err := n.NewMailbox(nil)
 			if err == nil {
-				err = n.Register("late", b)
+				err = n.Register(ctx, "late", b)
 			}
 			return err
 		}
@@ -641,7 +641,7 @@ func TestUpgradeDiscardBesideEnd(t *testing.T) {
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	require.Eventually(t, func() bool { return n.Conn("wire@test") != nil }, tooLong, tick)
 	b := box(t, n)
-	require.NoError(t, n.Register("box", b))
+	require.NoError(t, n.Register(t.Context(), "box", b))
 	for i := range exitSignals + 1 {
 		require.True(t, b.watched(monitorRef(p, i), bonds.Watcher{Pid: p.self}))
 	}
@@ -653,7 +653,7 @@ func TestUpgradeDiscardBesideEnd(t *testing.T) {
 	cfg.Setup = func(n *Node) error {
 		heir, err := n.NewMailbox(nil)
 		require.NoError(t, err)
-		require.NoError(t, n.Register("box", heir))
+		require.NoError(t, n.Register(t.Context(), "box", heir))
 		heir.Close()
 		require.NotEmpty(t, link.Within(&n.Conn("wire@test").l).Queue().Held(), "they wait")
 		return errFault
@@ -720,7 +720,7 @@ func TestServerWithoutSuccessor(t *testing.T) {
 	require.NoError(t, err)
 	_, err = n.Handle("handler", func(*Mailbox, *Message) {}, nil)
 	require.NoError(t, err)
-	require.NoError(t, n.Register("plain", box(t, n)))
+	require.NoError(t, n.Register(t.Context(), "plain", box(t, n)))
 	for moves := 1; moves <= 2; moves++ {
 		n = upgrade(t, n)
 		require.Len(t, log.lines("level=WARN", "without its server"), 2*moves)

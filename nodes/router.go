@@ -40,7 +40,7 @@ type router interface {
 	take(peer string) claim
 	// claimName enters a name that the process with that number is about to register, and releaseName
 	// takes that back; true: others can have it once struck has returned.
-	claimName(name ei.Atom, number uint64) (release func(), err error)
+	claimName(ctx context.Context, name ei.Atom, number uint64) (release func(), err error)
 	releaseName(name ei.Atom) bool
 	struck(name ei.Atom)
 	// lookup finds the process that has a name, which nobody here has.
@@ -56,22 +56,22 @@ type claim interface {
 // alone is the router of a node that is one process.
 type alone struct{}
 
-func (alone) workerLink(int) *Conn                                   { return nil }
-func (alone) allWorkerLinks() []*Conn                                { return nil }
-func (alone) reach(context.Context, int) (*Conn, error)              { return nil, nil }
-func (alone) reachFor(*Conn, int) (*Conn, error)                     { return nil, ErrNoConnection }
-func (alone) across(context.Context, ei.Pid, ei.Atom) (*Conn, error) { return nil, nil }
-func (alone) lookup(context.Context, ei.Atom) (ei.Pid, error)        { return ei.Pid{}, ErrNoProc }
-func (alone) divert(*Conn, *Message) bool                            { return false }
-func (alone) claim(context.Context, string) (claim, error)           { return unclaimed{}, nil }
-func (alone) take(string) claim                                      { return unclaimed{} }
-func (alone) claimName(ei.Atom, uint64) (release func(), err error)  { return func() {}, nil }
-func (alone) releaseName(ei.Atom) bool                               { return false }
-func (alone) struck(ei.Atom)                                         {}
-func (alone) endRelayLinks(*Conn)                                    {}
-func (alone) lose(*Conn)                                             {}
-func (alone) closePeerLink(*Conn)                                    {}
-func (alone) close() error                                           { return nil }
+func (alone) workerLink(int) *Conn                                       { return nil }
+func (alone) allWorkerLinks() []*Conn                                    { return nil }
+func (alone) reach(context.Context, int) (*Conn, error)                  { return nil, nil }
+func (alone) reachFor(*Conn, int) (*Conn, error)                         { return nil, ErrNoConnection }
+func (alone) across(context.Context, ei.Pid, ei.Atom) (*Conn, error)     { return nil, nil }
+func (alone) lookup(context.Context, ei.Atom) (ei.Pid, error)            { return ei.Pid{}, ErrNoProc }
+func (alone) divert(*Conn, *Message) bool                                { return false }
+func (alone) claim(context.Context, string) (claim, error)               { return unclaimed{}, nil }
+func (alone) take(string) claim                                          { return unclaimed{} }
+func (alone) claimName(context.Context, ei.Atom, uint64) (func(), error) { return func() {}, nil }
+func (alone) releaseName(ei.Atom) bool                                   { return false }
+func (alone) struck(ei.Atom)                                             {}
+func (alone) endRelayLinks(*Conn)                                        {}
+func (alone) lose(*Conn)                                                 {}
+func (alone) closePeerLink(*Conn)                                        {}
+func (alone) close() error                                               { return nil }
 
 // unclaimed is the claim of a node that nobody counts for.
 type unclaimed struct{}

@@ -144,7 +144,7 @@ func TestSlowProcessDoesNotHoldItsLink(t *testing.T) {
 				n.Expose("m", "echo", FuncOf(func(s string) string { return s }))
 				slow, err := n.NewMailbox(&MailboxOptions{Limit: limit / 10, Full: full})
 				require.NoError(t, err)
-				require.NoError(t, n.Register("slow", slow))
+				require.NoError(t, n.Register(t.Context(), "slow", slow))
 				var got []int
 				done := make(chan struct{})
 				go func() {

@@ -17,7 +17,7 @@ func TestPackedMessagesMove(t *testing.T) {
 	n := w.started("alice")
 	b, err := n.NewMailbox(&MailboxOptions{Limit: 3000})
 	require.NoError(t, err)
-	require.NoError(t, n.Register("slow", b))
+	require.NoError(t, n.Register(t.Context(), "slow", b))
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	p.flood(b.Pid(), 0, 100, 100)
 	require.Eventually(t, func() bool { return unreadOf(b) == 100 }, tooLong, tick)

@@ -178,7 +178,7 @@ func TestStartTakesOver(t *testing.T) {
 	a := w.node("alice", func(cfg *Config) { cfg.Resolver = Static{"bob@test": {Addr: l.Addr()}} })
 	ca, cb := w.join(a, b, l)
 	there := box(t, a)
-	require.NoError(t, a.Register("there", there))
+	require.NoError(t, a.Register(t.Context(), "there", there))
 	n := 0
 	send := func(count int) {
 		for range count {

@@ -87,7 +87,7 @@ func storm(t *testing.T, seed uint64, kind string) {
 		require.NoError(t, err)
 		b, err := n.NewMailbox(&MailboxOptions{Limit: 2000})
 		require.NoError(t, err)
-		require.NoError(t, n.Register("box", b))
+		require.NoError(t, n.Register(t.Context(), "box", b))
 		go func() {
 			for {
 				if _, err := b.Receive(context.Background()); err != nil {

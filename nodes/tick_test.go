@@ -442,7 +442,7 @@ func TestFlowIsAnsweredByTicks(t *testing.T) {
 				b := w.started("bob", func(cfg *Config) { cfg.Visible = tt.visible })
 				box, err := b.NewMailbox(nil)
 				require.NoError(t, err)
-				require.NoError(t, b.Register("x", box))
+				require.NoError(t, b.Register(t.Context(), "x", box))
 				p := w.peer(b.Listeners()[0], role("wire@test"))
 				begin := time.Now()
 				var ticks []time.Duration
@@ -497,7 +497,7 @@ func TestPeerLeavesWhileMailboxIsFull(t *testing.T) {
 			b := w.started("bob", func(cfg *Config) { cfg.TickInterval = 50 * time.Millisecond })
 			full, err := b.NewMailbox(&MailboxOptions{Limit: 1})
 			require.NoError(t, err)
-			require.NoError(t, b.Register("full", full))
+			require.NoError(t, b.Register(t.Context(), "full", full))
 			p := w.peer(b.Listeners()[0], role("wire@test"))
 			other := box(t, b)
 			require.Eventually(t, func() bool { return b.Conn("wire@test") != nil }, tooLong, tick)

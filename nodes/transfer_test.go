@@ -701,7 +701,7 @@ func TestMovedIsClosedOnce(t *testing.T) {
 func TestStayingProcessesLeaveMovedPeer(t *testing.T) {
 	w := newWorld(t, "tcp")
 	b := box(t, w.started("peer"))
-	require.NoError(t, b.n.Register("box", b))
+	require.NoError(t, b.n.Register(t.Context(), "box", b))
 	r := w.shuttle("peer@test", true)
 	stays := box(t, r.n[0])
 	sends := map[string]func() error{

@@ -167,7 +167,7 @@ func TestMessages(t *testing.T) {
 	})
 	b, err := there.NewMailbox(&MailboxOptions{TrapExit: true})
 	require.NoError(t, err)
-	require.NoError(t, there.Register("items", b))
+	require.NoError(t, there.Register(t.Context(), "items", b))
 	from := box(t, here)
 	require.NoError(t, from.Link(w.ctx(), b.Pid()))
 	for _, v := range []any{item{"A1", 1}, ei.Atom("what"), 1, item{"B2", 2}, map[ei.Atom]any{"sku": 1}, item{"C3", 3}} {

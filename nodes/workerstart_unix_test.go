@@ -25,7 +25,7 @@ func setUpHeirs(n *Node) error {
 	begin := func(name string) (*Mailbox, error) {
 		b, err := n.NewMailbox(nil)
 		if err == nil {
-			err = n.Register(name, b)
+			err = n.Register(context.Background(), name, b)
 		}
 		return b, err
 	}

@@ -303,7 +303,7 @@ func TestQueues(t *testing.T) {
 	shop, registry := w.shop(nil)
 	orders, err := shop.NewMailbox(nil)
 	require.NoError(t, err)
-	require.NoError(t, shop.Register("orders", orders))
+	require.NoError(t, shop.Register(t.Context(), "orders", orders))
 	for range 3 {
 		require.NoError(t, orders.SendName(ctx, shop.Name(), "orders", ei.Binary("abc")))
 	}

@@ -438,7 +438,7 @@ func TestWireOfPackets(t *testing.T) {
 	})
 	box, err := n.NewMailbox(nil)
 	require.NoError(t, err)
-	require.NoError(t, n.Register("box", box))
+	require.NoError(t, n.Register(t.Context(), "box", box))
 	ctx := expect.Context(t)
 	c, _, err := websocket.Dial(ctx, string(at), nil)
 	require.NoError(t, err)

@@ -102,7 +102,7 @@ func TestComplete(t *testing.T) {
 	for _, name := range []string{"till", "tills", "Elixir.Shop"} {
 		b, err := n.NewMailbox(nil)
 		require.NoError(t, err)
-		require.NoError(t, n.Register(name, b))
+		require.NoError(t, n.Register(t.Context(), name, b))
 	}
 	s := &session{c: c, leader: ei.Pid{Node: "dev@host"}}
 	for _, tt := range []struct{ line, insert, matches string }{

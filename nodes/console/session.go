@@ -89,7 +89,7 @@ func (c *console) serve(ctx context.Context, leader ei.Pid, elixir bool, first e
 	s := &session{c: c, leader: leader, elixir: elixir, screen: groupleader.NewDevice(ours, c.n, leader), self: self}
 	err := cmp.Or(
 		self.SetLabel("console of "+string(leader.Node)),
-		c.n.Register(fmt.Sprintf("%s%d.%d", sessionName, self.Pid().ID, self.Pid().Serial), self),
+		c.n.Register(ctx, fmt.Sprintf("%s%d.%d", sessionName, self.Pid().ID, self.Pid().Serial), self),
 		self.Link(ours, leader),
 		self.Send(ctx, nodes.CallerOf(ctx), ei.Atom("ready")))
 	if err != nil {

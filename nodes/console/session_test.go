@@ -141,7 +141,7 @@ func TestBuiltin(t *testing.T) {
 	require.NoError(t, till.SetLabel(ei.T("counter", 1)))
 	jobs, err := u.shop.NewMailbox(nil)
 	require.NoError(t, err)
-	require.NoError(t, u.shop.Register("jobs", jobs))
+	require.NoError(t, u.shop.Register(t.Context(), "jobs", jobs))
 	for range 12 {
 		require.NoError(t, jobs.Send(t.Context(), jobs.Pid(), ei.T("job", "a b")))
 	}
@@ -206,7 +206,7 @@ func TestTrace(t *testing.T) {
 	require.NoError(t, err)
 	box, err := u.shop.NewMailbox(nil)
 	require.NoError(t, err)
-	require.NoError(t, u.shop.Register("box", box))
+	require.NoError(t, u.shop.Register(t.Context(), "box", box))
 
 	logger := u.shop.Logger().With("a", 1).WithGroup("g")
 	require.False(t, logger.Enabled(t.Context(), slog.LevelDebug))

@@ -64,7 +64,7 @@ func show(t *testing.T, o debugz.Options) *shown {
 	ctx := t.Context()
 	box, err := s.a.NewMailbox(nil)
 	require.NoError(t, err)
-	require.NoError(t, s.a.Register("till <1>", box))
+	require.NoError(t, s.a.Register(ctx, "till <1>", box))
 	require.NoError(t, scope.Join(ctx, ei.Atom("tills"), box))
 	require.NoError(t, o.Names.Register(ctx, ei.Atom("main_till"), box, global.Method{}))
 	_, err = supervisor.Start(ctx, s.a, "top", nil, supervisor.Child{
@@ -73,7 +73,7 @@ func show(t *testing.T, o debugz.Options) *shown {
 			if err != nil {
 				return ei.Pid{}, err
 			}
-			return b.Pid(), s.a.Register("worker", b)
+			return b.Pid(), s.a.Register(ctx, "worker", b)
 		},
 	})
 	require.NoError(t, err)

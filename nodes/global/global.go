@@ -220,7 +220,7 @@ func (g *Global) makeServer(_ context.Context, isFirst bool) (*nodes.Mailbox, er
 		g.restore(state)
 	}
 	if isOwner {
-		if err := g.n.Register(ownerName, box); err != nil {
+		if err := g.n.Register(context.Background(), ownerName, box); err != nil {
 			_ = box.Close()
 			return nil, err
 		}

@@ -179,7 +179,7 @@ func TestFreezeWhileMade(t *testing.T) {
 	_, err := one.n.Freeze(within(t))
 	// the second if the server was just handling a message, which waits for the lock
 	require.True(t, errors.Is(err, errBusy) || errors.Is(err, nodes.ErrDraining), "%v", err)
-	require.NoError(t, one.n.Register("x", box)) // the node goes on
+	require.NoError(t, one.n.Register(t.Context(), "x", box)) // the node goes on
 	one.mu.Unlock()
 	one = w.move(t, one)
 	require.NotNil(t, one.n.Whereis(serverName))

@@ -59,7 +59,7 @@ func takePart(t *testing.T, rules []nodes.Rule, all bool) {
 	}
 	shop := func(at string) *nodes.Mailbox {
 		b := members[at].process(t)
-		require.NoError(t, members[at].n.Register("shop", b))
+		require.NoError(t, members[at].n.Register(t.Context(), "shop", b))
 		ctx := within(t)
 		go func() { _ = members[at].Register(ctx, "shop", b, Method{}) }() // without the rules it may wait
 		eventually(t, func() bool { pid, ok := members[at].Whereis("shop"); return ok && pid == b.Pid() || denied() > 0 })
@@ -201,7 +201,7 @@ func TestRulesOfConflicts(t *testing.T) {
 			require.NoError(t, err)
 			eventually(t, func() bool { return len(z.Known()) == 1 && len(a.Known()) == 1 })
 			shop := z.process(t)
-			require.NoError(t, z.n.Register("shop", shop))
+			require.NoError(t, z.n.Register(t.Context(), "shop", shop))
 			require.NoError(t, z.Register(within(t), "shop", shop, tt.method))
 			other := a.process(t)
 			_, err = other.RPC(within(t), "z@test", "global", "resolve_it", tt.method.term(), ei.Atom("shop"), other.Pid(), shop.Pid())

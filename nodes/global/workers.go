@@ -170,7 +170,7 @@ func (g *Global) elect() {
 	go func() {
 		for g.Err() == nil {
 			box := g.box.Mailbox()
-			err := g.n.Register(ownerName, box)
+			err := g.n.Register(context.Background(), ownerName, box)
 			if err == nil {
 				g.push(g.becomeOwner)
 				return

@@ -75,7 +75,7 @@ func (b *observer) serveAppmon(ctx context.Context, client ei.Pid) error {
 	if err := self.Link(ctx, client); err != nil {
 		return err
 	}
-	if err := b.n.Register(fmt.Sprintf("%s%d.%d", appmonName, self.Pid().ID, self.Pid().Serial), self); err != nil {
+	if err := b.n.Register(ctx, fmt.Sprintf("%s%d.%d", appmonName, self.Pid().ID, self.Pid().Serial), self); err != nil {
 		return err
 	}
 	if nodes.ConnOf(ctx) == nil { // see startAppmon

@@ -267,7 +267,7 @@ func TestRulesLetLookOnly(t *testing.T) {
 			require.NoError(t, err)
 			far := s.mailbox(s.start("far@host", nil, nil))
 			till, there := s.mailbox(s.shop), s.mailbox(other)
-			require.NoError(t, s.shop.Register("till", till))
+			require.NoError(t, s.shop.Register(t.Context(), "till", till))
 			for _, to := range []*nodes.Mailbox{till, there, far} {
 				for _, f := range []struct {
 					name string
@@ -397,7 +397,7 @@ func TestDashboard(t *testing.T) {
 	for i := range 5 {
 		b, err := s.shop.NewMailbox(nil)
 		require.NoError(t, err)
-		require.NoError(t, s.shop.Register(fmt.Sprintf("queue%d", i), b))
+		require.NoError(t, s.shop.Register(t.Context(), fmt.Sprintf("queue%d", i), b))
 		for range i {
 			require.NoError(t, b.Send(s.ctx, b.Pid(), "x"))
 		}

@@ -115,7 +115,7 @@ func (s *shard) elect() {
 		ctx, cancel := context.WithTimeout(s.process.Context(), lookupTime)
 		defer cancel()
 		var other ei.Pid
-		err := n.Register(name, b)
+		err := n.Register(ctx, name, b)
 		leads := err == nil
 		if errors.Is(err, nodes.ErrNameTaken) {
 			other, err = n.Lookup(ctx, name)

@@ -148,7 +148,7 @@ func newComings(t *testing.T, r otp.Release) *comingsScene {
 	require.NoError(t, n.Start(ctx))
 	s.n = n
 	s.anchor = must(n.NewMailbox(&nodes.MailboxOptions{TrapExit: true}))
-	require.NoError(t, n.Register("anchor", s.anchor))
+	require.NoError(t, n.Register(ctx, "anchor", s.anchor))
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)

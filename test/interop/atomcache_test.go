@@ -231,7 +231,7 @@ func TestAtomCacheOfMessagesToNobody(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		m := newMeeting(t, r)
 		b := m.mailbox(t, "B", nil)
-		require.NoError(t, m.n.Register("somebody", b))
+		require.NoError(t, m.n.Register(t.Context(), "somebody", b))
 		ctx := background(t)
 		for round, times := range []int{1, 20, 1000} { // the last in fragments
 			before := m.n.Stats().Undeliverable

@@ -106,7 +106,7 @@ func TestErgoMessages(t *testing.T) {
 	n := startNode(t, config(port))
 	box, err := n.NewMailbox(nil)
 	require.NoError(t, err)
-	require.NoError(t, n.Register("box", box))
+	require.NoError(t, n.Register(t.Context(), "box", box))
 	peer.do(t, "connect", n.Name())
 	require.Eventually(t, func() bool { return n.Conn(peer.Name) != nil }, limit, time.Millisecond)
 	peer.do(t, "send", n.Name())
@@ -134,7 +134,7 @@ func TestErgoFrames(t *testing.T) {
 	n := startNode(t, cfg)
 	box, err := n.NewMailbox(&nodes.MailboxOptions{TrapExit: true})
 	require.NoError(t, err)
-	require.NoError(t, n.Register("box", box))
+	require.NoError(t, n.Register(t.Context(), "box", box))
 	// if we connected, ergo might not know of the connection yet when it is told to send
 	peer.do(t, "connect", n.Name())
 	require.Eventually(t, func() bool { return n.Conn(peer.Name) != nil }, limit, time.Millisecond)

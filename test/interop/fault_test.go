@@ -112,7 +112,7 @@ func mainConversations(t *testing.T, m *meeting) {
 
 	// Messages in order, both ways.
 	b := m.mailbox(t, "B", nil)
-	require.NoError(t, m.n.Register("box", b))
+	require.NoError(t, m.n.Register(ctx, "box", b))
 	m.eval(t, `[B ! {I, binary:copy(<<I>>, I * 10)} || I <- lists:seq(1, 200)], {box, N} ! last`)
 	for i := 1; i <= 200; i++ {
 		message, err := b.Receive(ctx)

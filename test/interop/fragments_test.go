@@ -153,7 +153,7 @@ func TestSizesBothWays(t *testing.T) {
 		for i := range boxes {
 			b, err := m.n.NewMailbox(nil)
 			require.NoError(t, err)
-			require.NoError(t, m.n.Register("box"+strconv.Itoa(i), b))
+			require.NoError(t, m.n.Register(ctx, "box"+strconv.Itoa(i), b))
 			boxes[i] = b
 		}
 		due := make([]int, len(boxes))

@@ -52,7 +52,7 @@ func TestOrder(t *testing.T) {
 		require.Equal(t, "[]", heard())
 
 		b := m.mailbox(t, "B", nil)
-		require.NoError(t, m.n.Register("box", b))
+		require.NoError(t, m.n.Register(ctx, "box", b))
 		m.erl.Do(t, m.about(fmt.Sprintf(`[spawn(fun() -> [if S rem 2 =:= 0 -> B ! {self(), I}; true -> {box, N} ! {self(), I} end
 			|| I <- lists:seq(1, %d)] end) || S <- lists:seq(1, %d)]`, last, senders)))
 		seen := map[ei.Pid]ei.Int{}

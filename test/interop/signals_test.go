@@ -94,7 +94,7 @@ func TestMonitoredByErlang(t *testing.T) {
 		for i, why := range []string{"normal", "kill", "{shutdown,[1,\"two\"]}", "#{a => <<1,2:3>>}"} {
 			v := fmt.Sprintf("B%d", i)
 			b := m.mailbox(t, v, nil)
-			require.NoError(t, m.n.Register("box", b))
+			require.NoError(t, m.n.Register(t.Context(), "box", b))
 			m.is(t, [][2]string{{`monitor(process, ` + v + `), monitor(process, {box, N}), demonitor(monitor(process, ` + v +
 				`)), net_adm:ping(N)`, `pong`}})
 			b.Exit(term(t, why))

@@ -100,7 +100,7 @@ func TestOneWayTraffic(t *testing.T) {
 			n := startNode(t, cfg)
 			b, err := n.NewMailbox(nil)
 			require.NoError(t, err)
-			require.NoError(t, n.Register("sink", b))
+			require.NoError(t, n.Register(t.Context(), "sink", b))
 			go func() {
 				for {
 					if _, err := b.Receive(t.Context()); err != nil {

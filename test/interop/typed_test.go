@@ -170,7 +170,7 @@ func TestTypedCallsToErlang(t *testing.T) {
 		_, err = nodes.CallNameAs[int](ctx, m.n, to, "counter", ei.Atom("crash"))
 		require.ErrorIs(t, err, nodes.ErrNoProc)
 
-		require.NoError(t, m.n.Register("parcels", b))
+		require.NoError(t, m.n.Register(ctx, "parcels", b))
 		m.erl.Do(t, m.about(`[{parcels, N} ! T || T <- [{parcel, 1, []}, nonsense, {parcel, x, []}, {parcel, 2.5, [last]}]]`))
 		var got []parcel
 		for p, err := range nodes.Messages[parcel](ctx, b) {

@@ -146,7 +146,7 @@ func (s *scene) victims() *victims {
 		v.all = append(v.all, s.mailbox(n))
 	}
 	_ = s.all.Unregister("victim")
-	require.NoError(s.t, s.all.Register("victim", v.all[0]))
+	require.NoError(s.t, s.all.Register(context.Background(), "victim", v.all[0]))
 	return v
 }
 

@@ -71,7 +71,7 @@ func echoes(ctx context.Context, n *nodes.Node, name string) error {
 			m.Release()
 		}
 	}()
-	return n.Register(name, b)
+	return n.Register(ctx, name, b)
 }
 
 // echo sends the term back from where it is.

@@ -26,7 +26,7 @@ func TestMove(t *testing.T) {
 		cfg.Setup = func(n *nodes.Node) error {
 			box, err := n.NewMailbox(&nodes.MailboxOptions{TrapExit: true})
 			if err == nil {
-				err = n.Register("box", box)
+				err = n.Register(t.Context(), "box", box)
 			}
 			return err
 		}

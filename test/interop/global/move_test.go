@@ -26,7 +26,7 @@ func (m *member) move(t testing.TB, cfg nodes.Config, boxes ...string) (moved ma
 			if moved[name], err = n.NewMailbox(nil); err != nil {
 				return err
 			}
-			if err := n.Register(name, moved[name]); err != nil {
+			if err := n.Register(t.Context(), name, moved[name]); err != nil {
 				return err
 			}
 		}
@@ -66,7 +66,7 @@ func TestMove(t *testing.T) {
 		meet(t, []member{m}, []*otp.Node{a})
 		box, err := m.n.NewMailbox(nil)
 		require.NoError(t, err)
-		require.NoError(t, m.n.Register("box", box))
+		require.NoError(t, m.n.Register(t.Context(), "box", box))
 		require.NoError(t, m.Register(within(t), "moves", box, global.RandomNotify))
 		require.NoError(t, m.SetLock(within(t), box, global.Lock{Resource: "res"}))
 		require.Equal(t, "yes", spawnNamed(t, a, "theirs", "random_exit_name"))

@@ -246,7 +246,7 @@ func TestNodeMoves(t *testing.T) {
 					return ei.Tuple{ei.Atom("ok"), c.Request}, nil
 				}}, nil)
 				b, err3 := n.NewMailbox(&nodes.MailboxOptions{TrapExit: true})
-				return errors.Join(err, err2, err3, n.Register("box", b))
+				return errors.Join(err, err2, err3, n.Register(ctx, "box", b))
 			},
 		}
 		n, err := nodes.New(cfg)

@@ -51,7 +51,7 @@ func start(t testing.TB, name string, port int, o *observer.Options, edit ...fun
 	require.NoError(t, session.SetLabel("session 1"))
 	jobs, err := n.NewMailbox(nil)
 	require.NoError(t, err)
-	require.NoError(t, n.Register("jobs", jobs))
+	require.NoError(t, n.Register(ctx, "jobs", jobs))
 	for i := range 5 {
 		require.NoError(t, jobs.Send(ctx, jobs.Pid(), ei.Tuple{ei.Atom("job"), ei.Int(i)}))
 	}

@@ -165,7 +165,7 @@ func converse(ctx context.Context) error {
 		case ei.Atom("monitor"):
 			_, err = self.Monitor(ctx, request[1].(ei.Pid))
 		case ei.Atom("name"):
-			err = self.Node().Register(string(request[1].(ei.Atom)), self)
+			err = self.Node().Register(ctx, string(request[1].(ei.Atom)), self)
 		case ei.Atom("tell"):
 			told = request[1].(ei.Pid)
 		case ei.Atom("exit"):

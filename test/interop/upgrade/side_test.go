@@ -61,7 +61,7 @@ func sideConfig(mailboxes int, worker uint16) nodes.Config {
 			for i := range mailboxes {
 				b, err := n.NewMailbox(nil)
 				if err == nil {
-					err = n.Register("box"+strconv.Itoa(i), b)
+					err = n.Register(context.Background(), "box"+strconv.Itoa(i), b)
 				}
 				if err != nil {
 					return err

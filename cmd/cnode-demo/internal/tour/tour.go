@@ -140,7 +140,7 @@ func (t *tour) messages(ctx context.Context) error {
 		return err
 	}
 	defer greeter.Close()
-	if err := t.bob.Register("greeter", greeter); err != nil {
+	if err := t.bob.Register(ctx, "greeter", greeter); err != nil {
 		return err
 	}
 	me, err := t.alice.NewMailbox(nil)

@@ -61,7 +61,7 @@ func (t *tour) visit(ctx context.Context, erl string) error {
 		return err
 	}
 	defer visitor.Close()
-	if err := t.bob.Register("visitor", visitor); err != nil {
+	if err := t.bob.Register(ctx, "visitor", visitor); err != nil {
 		return err
 	}
 	stop, ended, err := t.startErl(ctx, erl)

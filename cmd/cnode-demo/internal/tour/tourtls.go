@@ -103,7 +103,7 @@ func (t *tour) overhear(ctx context.Context, carols, daves transport.Transport) 
 		return nil, err
 	}
 	defer box.Close()
-	if err := dave.Register("dave", box); err != nil {
+	if err := dave.Register(ctx, "dave", box); err != nil {
 		return nil, err
 	}
 	line, err := tapLine(dave.Listeners()[0].Addr())
