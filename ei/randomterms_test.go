@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/test/race"
+	"github.com/cnode-go/cnode/internal/test/race"
 )
 
 // A generator makes Go types at random, and says to the runtime system what terms they take.

@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/test/need"
+	"github.com/cnode-go/cnode/internal/test/need"
 )
 
 var update = flag.Bool("update", false, "make the vectors in testdata anew, with the erl on the PATH")

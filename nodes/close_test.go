@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/test/need"
 )
 
 func TestCloseEndsEverything(t *testing.T) {

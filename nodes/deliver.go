@@ -1,7 +1,6 @@
 package nodes
 
 import (
-	"context"
 	"fmt"
 
 	"github.com/cnode-go/cnode/ei"

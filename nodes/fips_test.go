@@ -3,7 +3,7 @@ package nodes
 import (
 	"testing"
 
-	"github.com/cnode-go/cnode/test/fips"
+	"github.com/cnode-go/cnode/internal/test/fips"
 )
 
 // Where only approved cryptography is allowed, nodes connect, and nothing that a stranger sends

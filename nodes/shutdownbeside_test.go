@@ -10,9 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/link"
-	"github.com/cnode-go/cnode/test/expect"
 )
 
 // deaf is a peer that reads nothing, and to which no more can be sent. Its process monitors b.

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/internal/handoffpoint"
+	"github.com/cnode-go/cnode/internal/test/party"
 	"github.com/cnode-go/cnode/nodes/internal/crew"
-	"github.com/cnode-go/cnode/test/party"
 )
 
 // The front upgrades its workers in the order of their slots: things go wrong while the first one

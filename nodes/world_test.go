@@ -11,9 +11,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnode-go/cnode/test/expect"
-	carrier "github.com/cnode-go/cnode/test/packets"
-	"github.com/cnode-go/cnode/test/sockdir"
+	"github.com/cnode-go/cnode/internal/test/expect"
+	carrier "github.com/cnode-go/cnode/internal/test/packets"
+	"github.com/cnode-go/cnode/internal/test/sockdir"
 
 	"github.com/cnode-go/cnode/transport"
 )

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cnode-go/cnode/test/fips"
+	"github.com/cnode-go/cnode/internal/test/fips"
 	"github.com/stretchr/testify/require"
 )
 

@@ -12,7 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnode-go/cnode/test/oddcerts"
+	"github.com/cnode-go/cnode/internal/test/oddcerts"
 )
 
 // lines are those of a log with a text in them.

@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"github.com/cnode-go/cnode/test/scarce"
+	"github.com/cnode-go/cnode/internal/test/scarce"
 )
 
 // A lack of descriptors or memory, and errors that concern one connection only (it is gone again,

@@ -13,7 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnode-go/cnode/test/leak"
+	"github.com/cnode-go/cnode/internal/test/leak"
 
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )

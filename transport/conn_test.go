@@ -15,7 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnode-go/cnode/test/sockdir"
+	"github.com/cnode-go/cnode/internal/test/sockdir"
 )
 
 // carriers are the kinds of transport over which a NetConn or a stream must work the same.

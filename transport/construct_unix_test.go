@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"github.com/cnode-go/cnode/test/port"
-	"github.com/cnode-go/cnode/test/sockdir"
+	"github.com/cnode-go/cnode/internal/test/port"
+	"github.com/cnode-go/cnode/internal/test/sockdir"
 
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )

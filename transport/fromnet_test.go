@@ -18,8 +18,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnode-go/cnode/test/expect"
-	"github.com/cnode-go/cnode/test/port"
+	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/internal/test/port"
 	"github.com/cnode-go/cnode/transport/internal/await"
 )
 

@@ -16,7 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnode-go/cnode/test/expect"
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // memoryCallbacks are the callbacks of an in-memory transport, to be changed by a test.

@@ -15,7 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnode-go/cnode/test/expect"
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // directCallbacks are the callbacks of the in-memory transport, with Direct.

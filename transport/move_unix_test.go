@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"github.com/cnode-go/cnode/test/leak"
+	"github.com/cnode-go/cnode/internal/test/leak"
 )
 
 // duplicate makes the descriptor that another process would get.

@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/internal/queue"
-	"github.com/cnode-go/cnode/test/expect"
-	"github.com/cnode-go/cnode/test/packets"
+	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/internal/test/packets"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/virtual"
 )

@@ -22,8 +22,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/internal/queue"
-	"github.com/cnode-go/cnode/test/expect"
-	"github.com/cnode-go/cnode/test/need"
+	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/internal/test/need"
 )
 
 // A gate counts the writes of a plug-in and can hold them up.

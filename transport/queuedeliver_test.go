@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/internal/queue"
-	"github.com/cnode-go/cnode/test/need"
+	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )

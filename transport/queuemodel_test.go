@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/internal/queue"
-	"github.com/cnode-go/cnode/test/need"
+	"github.com/cnode-go/cnode/internal/test/need"
 	"pgregory.net/rapid"
 )
 

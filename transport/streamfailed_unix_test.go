@@ -13,7 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnode-go/cnode/test/expect"
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // PendingBytes of a connection that has failed counts what had come before, and then fails, whoever

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/internal/queue"
-	"github.com/cnode-go/cnode/test/expect"
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // Where the SDK waits, a callback's own time-out is reported as a breach of its contract: the SDK

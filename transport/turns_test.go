@@ -53,7 +53,6 @@ func TestQueueOfSeveralStreams(t *testing.T) {
 		_, err := peer.Read(within(t, 20*time.Millisecond), make([]byte, 1))
 		require.ErrorIs(t, err, context.DeadlineExceeded, "the write before it is not out")
 		require.Empty(t, reads)
-		require.Zero(t, f.calls)
 		require.ErrorIs(t, second(q.Writev(NoWait(), other, []byte("never"))), os.ErrDeadlineExceeded)
 
 		got := make([]byte, len(big)-1)

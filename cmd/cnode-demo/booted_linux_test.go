@@ -12,10 +12,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	vacant "github.com/cnode-go/cnode/internal/test/port"
+	"github.com/cnode-go/cnode/internal/test/systemd"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
-	vacant "github.com/cnode-go/cnode/test/port"
-	"github.com/cnode-go/cnode/test/systemd"
 )
 
 // A booted is a machine with the units of docs/handoff.md.

@@ -7,8 +7,8 @@ import (
 	"syscall"
 	"testing"
 
+	vacant "github.com/cnode-go/cnode/internal/test/port"
 	"github.com/cnode-go/cnode/nodes/epmd"
-	vacant "github.com/cnode-go/cnode/test/port"
 	"github.com/stretchr/testify/require"
 )
 

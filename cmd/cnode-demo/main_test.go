@@ -15,9 +15,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/test/leak"
-	"github.com/cnode-go/cnode/test/race"
-	"github.com/cnode-go/cnode/test/sockdir"
+	"github.com/cnode-go/cnode/internal/test/leak"
+	"github.com/cnode-go/cnode/internal/test/race"
+	"github.com/cnode-go/cnode/internal/test/sockdir"
 	"github.com/stretchr/testify/require"
 )
 

@@ -10,8 +10,8 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/cnode-go/cnode/test/otp"
-	vacant "github.com/cnode-go/cnode/test/port"
+	"github.com/cnode-go/cnode/internal/test/otp"
+	vacant "github.com/cnode-go/cnode/internal/test/port"
 	"github.com/stretchr/testify/require"
 )
 

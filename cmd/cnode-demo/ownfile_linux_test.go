@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnode-go/cnode/test/need"
+	"github.com/cnode-go/cnode/internal/test/need"
 )
 
 // Without --binary an upgrade starts what is at the running program's own path now: the file that

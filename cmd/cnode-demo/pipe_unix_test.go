@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	vacant "github.com/cnode-go/cnode/test/port"
+	vacant "github.com/cnode-go/cnode/internal/test/port"
 )
 
 // A program whose standard output and error nobody reads serves on.

@@ -12,11 +12,11 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	vacant "github.com/cnode-go/cnode/internal/test/port"
+	"github.com/cnode-go/cnode/internal/test/sockdir"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/epmd"
-	vacant "github.com/cnode-go/cnode/test/port"
-	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 )
 

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/internal/handoffpoint"
-	paces "github.com/cnode-go/cnode/test/director"
+	paces "github.com/cnode-go/cnode/internal/test/director"
 )
 
 // A director lets the processes of an upgrade go on from step to step, and acts at one of them.

@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/party"
 	"github.com/cnode-go/cnode/nodes/upgrade"
-	"github.com/cnode-go/cnode/test/party"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )

@@ -12,7 +12,7 @@ import (
 
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/config"
 
-	"github.com/cnode-go/cnode/test/need"
+	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/stretchr/testify/require"
 )
 

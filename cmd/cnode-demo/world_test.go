@@ -17,9 +17,9 @@ import (
 
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/mapper"
 
+	"github.com/cnode-go/cnode/internal/test/sockdir"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
-	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 )
 

@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/test/leak"
-	"github.com/cnode-go/cnode/test/party"
+	"github.com/cnode-go/cnode/internal/test/leak"
+	"github.com/cnode-go/cnode/internal/test/party"
 	"github.com/stretchr/testify/require"
 )
 

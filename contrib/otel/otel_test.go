@@ -30,12 +30,12 @@ import (
 
 	"github.com/cnode-go/cnode/contrib/otel"
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/internal/test/leak"
+	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/nodes/metrics"
-	"github.com/cnode-go/cnode/test/expect"
-	"github.com/cnode-go/cnode/test/leak"
-	"github.com/cnode-go/cnode/test/otp"
 	"github.com/cnode-go/cnode/transport"
 )
 

@@ -5,7 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnode-go/cnode/test/carriers"
+	"github.com/cnode-go/cnode/internal/test/carriers"
 	"github.com/cnode-go/cnode/tlstransport"
 )
 

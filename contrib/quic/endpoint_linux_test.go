@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnode-go/cnode/test/line"
+	"github.com/cnode-go/cnode/internal/test/line"
 )
 
 // A packet for which there is no way is lost, and no error, which would end the connection.

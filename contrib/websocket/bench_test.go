@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/cnode-go/cnode/contrib/websocket"
-	"github.com/cnode-go/cnode/test/carriers"
+	"github.com/cnode-go/cnode/internal/test/carriers"
 )
 
 // beside is a transport of this package, with HTTP alone and below TLS, and TCP.

@@ -16,8 +16,8 @@ import (
 
 	"github.com/cnode-go/cnode/contrib/websocket"
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/test/expect"
 )
 
 // A relay passes TCP connections on, in pieces of any size, some later than others, and cuts each

@@ -16,9 +16,9 @@ import (
 
 	"github.com/cnode-go/cnode/contrib/websocket"
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/test/expect"
-	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/transport"
 )
 

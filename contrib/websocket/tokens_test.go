@@ -17,9 +17,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/contrib/websocket"
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/debugz"
-	"github.com/cnode-go/cnode/test/expect"
 )
 
 // secret makes of a URL one with tokens in it, all of which have the word "token".

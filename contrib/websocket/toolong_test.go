@@ -9,9 +9,9 @@ import (
 
 	"github.com/cnode-go/cnode/contrib/websocket"
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/test/expect"
 )
 
 // A frame over the other end's limit ends the connection with an error that says the limit, each

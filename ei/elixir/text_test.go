@@ -12,7 +12,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/ei/elixir"
-	"github.com/cnode-go/cnode/test/race"
+	"github.com/cnode-go/cnode/internal/test/race"
 )
 
 // Texts of Elixir with the term, written in Erlang, that they are. What AppendText writes of the

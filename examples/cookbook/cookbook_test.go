@@ -11,14 +11,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/internal/test/sockdir"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/global"
 	"github.com/cnode-go/cnode/nodes/metrics"
 	"github.com/cnode-go/cnode/nodes/nodestest"
 	"github.com/cnode-go/cnode/nodes/pg"
 	"github.com/cnode-go/cnode/nodes/pubsub"
-	"github.com/cnode-go/cnode/test/expect"
-	"github.com/cnode-go/cnode/test/sockdir"
 )
 
 func TestPrice(t *testing.T) {

@@ -18,10 +18,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/debugz"
-	"github.com/cnode-go/cnode/test/expect"
-	"github.com/cnode-go/cnode/test/need"
 )
 
 // A browser is a Chromium without a screen, spoken to in the protocol of its developers' tools.

@@ -16,8 +16,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/test/expect"
 )
 
 func TestHeartbeat(t *testing.T) {

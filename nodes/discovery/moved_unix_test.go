@@ -9,8 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/test/expect"
 	"github.com/cnode-go/cnode/transport"
 )
 

@@ -3,7 +3,7 @@ package dist
 import (
 	"testing"
 
-	"github.com/cnode-go/cnode/test/fips"
+	"github.com/cnode-go/cnode/internal/test/fips"
 )
 
 // Where only approved cryptography is allowed, the protocol's MD5 is computed all the same: neither

@@ -18,10 +18,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/test/otp"
+	"github.com/cnode-go/cnode/internal/test/otp"
 )
 
-var update = flag.Bool("update", false, "record the dialogues of testdata/dialogues anew, with every Erlang that test/otp finds")
+var update = flag.Bool("update", false, "record the dialogues of testdata/dialogues anew, with every Erlang that internal/test/otp finds")
 
 // patience bounds everything that waits for a node while recording.
 const patience = 20 * time.Second

@@ -9,8 +9,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/cnode-go/cnode/internal/test/port"
 	"github.com/cnode-go/cnode/nodes/epmd"
-	"github.com/cnode-go/cnode/test/port"
 )
 
 // A port mapper inside the program, a node that registers there, and another that looks for it.

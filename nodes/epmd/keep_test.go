@@ -14,7 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnode-go/cnode/test/port"
+	"github.com/cnode-go/cnode/internal/test/port"
 )
 
 // restartable is a port mapper that can go away and come back, each time without memory. It works

@@ -17,7 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnode-go/cnode/test/port"
+	"github.com/cnode-go/cnode/internal/test/port"
 	"github.com/cnode-go/cnode/transport"
 	"golang.org/x/sys/unix"
 )

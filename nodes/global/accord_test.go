@@ -7,10 +7,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cnode-go/cnode/internal/test/accord"
+	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/nodestest"
-	"github.com/cnode-go/cnode/test/accord"
-	"github.com/cnode-go/cnode/test/otp"
 )
 
 // Nodes that register names by chance while connections between them break, and processes of global

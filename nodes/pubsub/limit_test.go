@@ -8,8 +8,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/test/expect"
 )
 
 // A node that tracks more than another one has room for is listed in part there, with an error;

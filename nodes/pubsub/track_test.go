@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/test/expect"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
 )

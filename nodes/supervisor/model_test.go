@@ -14,9 +14,9 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/supervisor"
-	"github.com/cnode-go/cnode/test/expect"
 )
 
 // A model is a supervisor as OTP's manual describes it, without processes.

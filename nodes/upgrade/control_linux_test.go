@@ -12,9 +12,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/internal/test/sockdir"
 	"github.com/cnode-go/cnode/nodes/upgrade"
-	"github.com/cnode-go/cnode/test/expect"
-	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 

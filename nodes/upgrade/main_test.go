@@ -15,11 +15,11 @@ import (
 	"testing"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/director"
+	"github.com/cnode-go/cnode/internal/test/leak"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/health"
 	"github.com/cnode-go/cnode/nodes/upgrade"
-	"github.com/cnode-go/cnode/test/director"
-	"github.com/cnode-go/cnode/test/leak"
 )
 
 const (

@@ -22,14 +22,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/director"
+	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/internal/test/otp"
+	vacant "github.com/cnode-go/cnode/internal/test/port"
+	"github.com/cnode-go/cnode/internal/test/sockdir"
+	"github.com/cnode-go/cnode/internal/test/systemd"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
-	"github.com/cnode-go/cnode/test/director"
-	"github.com/cnode-go/cnode/test/expect"
-	"github.com/cnode-go/cnode/test/otp"
-	vacant "github.com/cnode-go/cnode/test/port"
-	"github.com/cnode-go/cnode/test/sockdir"
-	"github.com/cnode-go/cnode/test/systemd"
 )
 
 const service = "counter@127.0.0.1"

@@ -15,8 +15,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/sockdir"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 

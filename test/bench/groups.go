@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cnode-go/cnode/test/otp"
+	"github.com/cnode-go/cnode/internal/test/otp"
 )
 
 //go:embed erlang/bench_groups.erl

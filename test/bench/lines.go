@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/test/line"
-	"github.com/cnode-go/cnode/test/otp"
-	"github.com/cnode-go/cnode/test/port"
+	"github.com/cnode-go/cnode/internal/test/line"
+	"github.com/cnode-go/cnode/internal/test/otp"
+	"github.com/cnode-go/cnode/internal/test/port"
 )
 
 //go:embed erlang/bench_line.erl

@@ -9,9 +9,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnode-go/cnode/test/line"
-	"github.com/cnode-go/cnode/test/need"
-	"github.com/cnode-go/cnode/test/otp"
+	"github.com/cnode-go/cnode/internal/test/line"
+	"github.com/cnode-go/cnode/internal/test/need"
+	"github.com/cnode-go/cnode/internal/test/otp"
 )
 
 // A slow line, and one that is cut, with every peer.

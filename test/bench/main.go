@@ -24,7 +24,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/cnode-go/cnode/test/otp"
+	"github.com/cnode-go/cnode/internal/test/otp"
 )
 
 // What a run takes, and what a quick one does.

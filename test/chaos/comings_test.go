@@ -17,13 +17,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/need"
+	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/nodes/global"
 	"github.com/cnode-go/cnode/nodes/pg"
 	"github.com/cnode-go/cnode/nodes/supervisor"
-	"github.com/cnode-go/cnode/test/need"
-	"github.com/cnode-go/cnode/test/otp"
 )
 
 //go:embed testdata/comings.erl

@@ -13,8 +13,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnode-go/cnode/test/otp"
-	vacant "github.com/cnode-go/cnode/test/port"
+	"github.com/cnode-go/cnode/internal/test/otp"
+	vacant "github.com/cnode-go/cnode/internal/test/port"
 )
 
 // A service that was started by a link moves to the program that the link leads to now.

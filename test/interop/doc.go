@@ -10,8 +10,8 @@
 // over TCP with faults, a split and a delay at every byte of a handshake among them; tests that
 // cannot do so say why. Without these TestConversationsOverTLS and TestFaultyStreams do.
 //
-// TestSlowLine has a slow line between two network namespaces (package test/line), which takes
-// Linux and root.
+// TestSlowLine has a slow line between two network namespaces (package internal/test/line), which
+// takes Linux and root.
 //
 // test/run.sh installs the peers. Without them the tests are skipped, with the reason; if
 // CNODE_TEST_REQUIRE is set they fail.

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/test/otp"
+	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/stretchr/testify/require"
 )
 

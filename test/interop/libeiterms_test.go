@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/test/otp"
+	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/stretchr/testify/require"
 )
 

@@ -9,10 +9,10 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/epmd"
-	"github.com/cnode-go/cnode/test/otp"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"

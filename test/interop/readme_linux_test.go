@@ -10,8 +10,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnode-go/cnode/test/otp"
-	"github.com/cnode-go/cnode/test/pty"
+	"github.com/cnode-go/cnode/internal/test/otp"
+	"github.com/cnode-go/cnode/internal/test/pty"
 )
 
 // What the README shows of shells is what they print, when its lines are typed.

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cnode-go/cnode/test/otp"
+	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/stretchr/testify/require"
 )
 

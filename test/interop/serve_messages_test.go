@@ -3,7 +3,7 @@ package interop
 import (
 	"testing"
 
-	"github.com/cnode-go/cnode/test/otp"
+	"github.com/cnode-go/cnode/internal/test/otp"
 )
 
 // What one process sends arrives in that order, and comes back in it.

@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/cnode-go/cnode/test/otp"
+	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/stretchr/testify/require"
 )
 

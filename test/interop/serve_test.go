@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/test/otp"
-	"github.com/cnode-go/cnode/test/party"
+	"github.com/cnode-go/cnode/internal/test/otp"
+	"github.com/cnode-go/cnode/internal/test/party"
 	"github.com/stretchr/testify/require"
 )
 

@@ -4,9 +4,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/internal/test/need"
+	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/test/need"
-	"github.com/cnode-go/cnode/test/otp"
 	"github.com/stretchr/testify/require"
 )
 

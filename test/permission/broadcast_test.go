@@ -7,10 +7,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/pg"
 	"github.com/cnode-go/cnode/nodes/pubsub"
-	"github.com/cnode-go/cnode/test/expect"
 )
 
 // A subscriber that is a Server gets what a peer has broadcast, and answers it: in whose name the

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/console"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -22,7 +23,6 @@ import (
 	"github.com/cnode-go/cnode/nodes/pg"
 	"github.com/cnode-go/cnode/nodes/pubsub"
 	"github.com/cnode-go/cnode/nodes/supervisor"
-	"github.com/cnode-go/cnode/test/expect"
 	"github.com/cnode-go/cnode/transport"
 )
 

@@ -11,9 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/groupleader"
-	"github.com/cnode-go/cnode/test/expect"
 )
 
 // A row is about functions that a node with all packages exposes, or names that its processes have.

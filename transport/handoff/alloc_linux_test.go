@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/test/race"
+	"github.com/cnode-go/cnode/internal/test/race"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 

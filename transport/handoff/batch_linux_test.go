@@ -5,7 +5,7 @@ import (
 	"testing"
 	"unsafe"
 
-	"github.com/cnode-go/cnode/test/scarce"
+	"github.com/cnode-go/cnode/internal/test/scarce"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/test/need"
-	"github.com/cnode-go/cnode/test/sockdir"
+	"github.com/cnode-go/cnode/internal/test/need"
+	"github.com/cnode-go/cnode/internal/test/sockdir"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 

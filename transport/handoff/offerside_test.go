@@ -20,8 +20,8 @@ import (
 
 	"github.com/cnode-go/cnode/internal/handoffpoint"
 	"github.com/cnode-go/cnode/internal/queue"
-	"github.com/cnode-go/cnode/test/leak"
-	"github.com/cnode-go/cnode/test/party"
+	"github.com/cnode-go/cnode/internal/test/leak"
+	"github.com/cnode-go/cnode/internal/test/party"
 	"github.com/cnode-go/cnode/transport"
 )
 

@@ -4,7 +4,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/cnode-go/cnode/test/scarce"
+	"github.com/cnode-go/cnode/internal/test/scarce"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 

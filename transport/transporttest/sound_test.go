@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"github.com/cnode-go/cnode/test/race"
+	"github.com/cnode-go/cnode/internal/test/race"
 	"github.com/cnode-go/cnode/transport"
 )
 

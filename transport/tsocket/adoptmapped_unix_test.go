@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"github.com/cnode-go/cnode/test/need"
+	"github.com/cnode-go/cnode/internal/test/need"
 
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/internal/sys"

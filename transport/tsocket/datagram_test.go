@@ -15,8 +15,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnode-go/cnode/test/need"
-	"github.com/cnode-go/cnode/test/race"
+	"github.com/cnode-go/cnode/internal/test/need"
+	"github.com/cnode-go/cnode/internal/test/race"
 
 	"github.com/cnode-go/cnode/transport"
 )

@@ -9,9 +9,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnode-go/cnode/test/expect"
-	"github.com/cnode-go/cnode/test/leak"
-	"github.com/cnode-go/cnode/test/need"
+	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/internal/test/leak"
+	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/tsocket"
 )

@@ -12,7 +12,7 @@ import (
 	"github.com/xtaci/smux"
 
 	"github.com/cnode-go/cnode/contrib/gallery/internal/carry"
-	"github.com/cnode-go/cnode/test/leak"
+	"github.com/cnode-go/cnode/internal/test/leak"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/transporttest"
 )

@@ -3,7 +3,7 @@ package cnodessh
 import (
 	"testing"
 
-	"github.com/cnode-go/cnode/test/carriers"
+	"github.com/cnode-go/cnode/internal/test/carriers"
 )
 
 func beside(b *testing.B) []carriers.Carrier {

@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnode-go/cnode/test/carriers"
+	"github.com/cnode-go/cnode/internal/test/carriers"
 )
 
 func beside(b *testing.B) []carriers.Carrier {

@@ -4,7 +4,7 @@ import (
 	"context"
 	"testing"
 
-	"github.com/cnode-go/cnode/test/scarce"
+	"github.com/cnode-go/cnode/internal/test/scarce"
 	"github.com/cnode-go/cnode/transport/handoff"
 	"github.com/cnode-go/cnode/transport/handoff/beam"
 	"github.com/stretchr/testify/require"

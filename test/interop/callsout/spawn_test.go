@@ -9,10 +9,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/groupleader"
-	"github.com/cnode-go/cnode/test/otp"
 )
 
 // know gives the Erlang node a term of ours under a name: V = persistent_term:get(Name).

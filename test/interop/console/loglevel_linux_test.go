@@ -7,10 +7,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/console"
 	"github.com/cnode-go/cnode/nodes/observer"
-	"github.com/cnode-go/cnode/test/otp"
 )
 
 // The level of the log by rpc:call: what logger answers is what it answers of its own node.

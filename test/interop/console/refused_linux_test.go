@@ -9,13 +9,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/internal/test/otp"
+	"github.com/cnode-go/cnode/internal/test/pty"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/console"
 	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/nodes/observer"
-	"github.com/cnode-go/cnode/test/expect"
-	"github.com/cnode-go/cnode/test/otp"
-	"github.com/cnode-go/cnode/test/pty"
 )
 
 // without runs f with nodes of Go on which a user of node ops has no console.

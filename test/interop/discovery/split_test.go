@@ -7,10 +7,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/line"
+	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/discovery"
-	"github.com/cnode-go/cnode/test/line"
-	"github.com/cnode-go/cnode/test/otp"
 	"github.com/cnode-go/cnode/transport"
 )
 

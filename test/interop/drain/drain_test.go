@@ -12,13 +12,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/internal/test/leak"
+	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/nodes/global"
 	"github.com/cnode-go/cnode/nodes/pg"
-	"github.com/cnode-go/cnode/test/expect"
-	"github.com/cnode-go/cnode/test/leak"
-	"github.com/cnode-go/cnode/test/otp"
 )
 
 func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }

@@ -12,10 +12,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/accord"
+	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/global"
-	"github.com/cnode-go/cnode/test/accord"
-	"github.com/cnode-go/cnode/test/otp"
 )
 
 // Nodes of Go, and one of OTP among them, that register names by chance while connections between

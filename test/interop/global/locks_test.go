@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes/global"
-	"github.com/cnode-go/cnode/test/otp"
 	"github.com/cnode-go/cnode/transport"
 )
 

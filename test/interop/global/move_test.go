@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/global"
-	"github.com/cnode-go/cnode/test/otp"
 )
 
 // move has a Go node go on as another one, as in another process. Setup also registers the names.

@@ -6,10 +6,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/global"
 	"github.com/cnode-go/cnode/nodes/pg"
-	"github.com/cnode-go/cnode/test/otp"
 )
 
 // Module sys asks the processes that every node of a cluster has; nobody waits for an answer. What

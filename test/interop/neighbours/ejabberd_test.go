@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/cnode-go/cnode/test/port"
+	"github.com/cnode-go/cnode/internal/test/port"
 	"github.com/stretchr/testify/require"
 )
 

@@ -5,9 +5,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/observer"
-	"github.com/cnode-go/cnode/test/otp"
 )
 
 // The shell's helpers by rpc:call print where the caller prints, in the columns of OTP's own.

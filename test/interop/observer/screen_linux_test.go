@@ -17,10 +17,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/internal/test/need"
+	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes/observer"
-	"github.com/cnode-go/cnode/test/expect"
-	"github.com/cnode-go/cnode/test/need"
-	"github.com/cnode-go/cnode/test/otp"
 )
 
 // A screen is that of an X server without one: Xvfb(1).

@@ -4,8 +4,8 @@ import (
 	"os"
 	"testing"
 
-	"github.com/cnode-go/cnode/test/leak"
-	"github.com/cnode-go/cnode/test/otp"
+	"github.com/cnode-go/cnode/internal/test/leak"
+	"github.com/cnode-go/cnode/internal/test/otp"
 )
 
 var demo otp.Demo

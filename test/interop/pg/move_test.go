@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/pg"
-	"github.com/cnode-go/cnode/test/otp"
 )
 
 // The Go node goes on elsewhere, as in another process: no member leaves, on either side, changes

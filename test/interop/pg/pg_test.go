@@ -10,9 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/pg"
-	"github.com/cnode-go/cnode/test/otp"
 )
 
 // Members are seen in both directions, whichever side is first, and leave when they leave or end.

@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/test/otp"
 	"github.com/stretchr/testify/require"
 )
 

@@ -12,9 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/otp"
+	"github.com/cnode-go/cnode/internal/test/sockdir"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/test/otp"
-	"github.com/cnode-go/cnode/test/sockdir"
 )
 
 var demo otp.Demo

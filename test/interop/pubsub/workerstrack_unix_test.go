@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/test/otp"
+	"github.com/cnode-go/cnode/internal/test/otp"
 )
 
 // What each worker tracks is seen by all nodes, and by the other workers, as that of one node. When

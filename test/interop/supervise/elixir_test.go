@@ -10,9 +10,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/supervisor"
-	"github.com/cnode-go/cnode/test/otp"
 )
 
 // What programs in Elixir do with processes they do with those of a Go node.

@@ -7,10 +7,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/supervisor"
-	"github.com/cnode-go/cnode/test/expect"
-	"github.com/cnode-go/cnode/test/otp"
 )
 
 // got is what sys:get_state and replace_state return of a state: OTP before 26.1 does not take the

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/cnode-go/cnode/test/leak"
+	"github.com/cnode-go/cnode/internal/test/leak"
 )
 
 // program is cnode-demo, built for these tests.

@@ -16,9 +16,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnode-go/cnode/test/otp"
-	"github.com/cnode-go/cnode/test/port"
-	"github.com/cnode-go/cnode/test/sockdir"
+	"github.com/cnode-go/cnode/internal/test/otp"
+	"github.com/cnode-go/cnode/internal/test/port"
+	"github.com/cnode-go/cnode/internal/test/sockdir"
 )
 
 // patience bounds every wait: ten times what a busy machine needs.

@@ -13,8 +13,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnode-go/cnode/test/otp"
-	"github.com/cnode-go/cnode/test/party"
+	"github.com/cnode-go/cnode/internal/test/otp"
+	"github.com/cnode-go/cnode/internal/test/party"
 )
 
 // Real nodes send numbered messages without a pause, which come back, while front and workers go on

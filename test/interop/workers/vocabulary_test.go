@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnode-go/cnode/test/otp"
+	"github.com/cnode-go/cnode/internal/test/otp"
 )
 
 // A connection can do the same with any worker, and with processes of the other workers.

@@ -21,8 +21,8 @@ import (
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
-	"github.com/cnode-go/cnode/test/leak"
-	"github.com/cnode-go/cnode/test/need"
+	"github.com/cnode-go/cnode/internal/test/leak"
+	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"

@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnode-go/cnode/test/race"
+	"github.com/cnode-go/cnode/internal/test/race"
 )
 
 // A session allocates its two addresses.

@@ -8,8 +8,8 @@ import (
 	"os"
 	"testing"
 
-	"github.com/cnode-go/cnode/test/leak"
-	"github.com/cnode-go/cnode/test/party"
+	"github.com/cnode-go/cnode/internal/test/leak"
+	"github.com/cnode-go/cnode/internal/test/party"
 )
 
 // TestMain fails when a test leaves a goroutine or a descriptor behind.

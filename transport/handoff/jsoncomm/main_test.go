@@ -4,7 +4,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/cnode-go/cnode/test/leak"
+	"github.com/cnode-go/cnode/internal/test/leak"
 )
 
 // TestMain fails when a test leaves a goroutine or a descriptor behind.

@@ -6,8 +6,8 @@ import (
 	"runtime"
 	"testing"
 
-	"github.com/cnode-go/cnode/test/expect"
-	"github.com/cnode-go/cnode/test/leak"
+	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/internal/test/leak"
 )
 
 // TestMain fails when a test leaves a goroutine or a descriptor behind.

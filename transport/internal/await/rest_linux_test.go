@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"github.com/cnode-go/cnode/test/expect"
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // ownEpoll reports whether the reader has an epoll descriptor of its own.

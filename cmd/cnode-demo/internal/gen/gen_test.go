@@ -12,9 +12,9 @@ import (
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/cli"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/config"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/gen/source"
+	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/internal/test/leak"
 	"github.com/cnode-go/cnode/nodes/nodestest"
-	"github.com/cnode-go/cnode/test/expect"
-	"github.com/cnode-go/cnode/test/leak"
 )
 
 func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/config"
+	"github.com/cnode-go/cnode/internal/test/sockdir"
 	"github.com/cnode-go/cnode/nodes/upgrade"
-	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/transport/handoff"
 	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/require"

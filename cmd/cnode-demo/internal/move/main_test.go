@@ -4,7 +4,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/cnode-go/cnode/test/leak"
+	"github.com/cnode-go/cnode/internal/test/leak"
 )
 
 func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }

@@ -6,7 +6,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/cnode-go/cnode/test/leak"
+	"github.com/cnode-go/cnode/internal/test/leak"
 )
 
 // What stays is a process, and so is what it starts: here the test is both, called by these names.

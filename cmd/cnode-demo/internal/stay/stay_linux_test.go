@@ -18,10 +18,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/need"
+	"github.com/cnode-go/cnode/internal/test/party"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/upgrade"
-	"github.com/cnode-go/cnode/test/need"
-	"github.com/cnode-go/cnode/test/party"
 )
 
 // waitLimit bounds every wait of a test: ten times what a busy machine needs.

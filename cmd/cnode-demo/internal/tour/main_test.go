@@ -4,7 +4,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/cnode-go/cnode/test/leak"
+	"github.com/cnode-go/cnode/internal/test/leak"
 )
 
 // The tour starts its own program to move a node to: here that is the test.

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/test/party"
+	"github.com/cnode-go/cnode/internal/test/party"
 	"github.com/stretchr/testify/require"
 )
 

@@ -5,7 +5,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/cnode-go/cnode/test/need"
+	"github.com/cnode-go/cnode/internal/test/need"
 )
 
 // roomy is how long the path of the directory for temporary files may be: that of a socket has at

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/test/need"
+	"github.com/cnode-go/cnode/internal/test/need"
 )
 
 // The environment variables that test/run.sh sets.

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/test/need"
+	"github.com/cnode-go/cnode/internal/test/need"
 )
 
 // setting is the value of GODEBUG.

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/test/port"
+	"github.com/cnode-go/cnode/internal/test/port"
 )
 
 // Epmd starts a port mapper of the first release on a free port of the loopback

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/test/need"
+	"github.com/cnode-go/cnode/internal/test/need"
 )
 
 // variable is the environment variable by which test/prepare.sh names the root file systems:
