@@ -69,7 +69,7 @@ var picture = []row{
 	{path: "transport/internal/bind", own: "transport/internal/sys", others: []string{xsys}, notStd: "context log sync"},
 	{path: "internal/queue", notStd: "net os syscall sync time log"},
 	{path: "transport", own: "internal/queue transport/internal/sys transport/internal/await transport/internal/bind",
-		others: []string{xsys},
+		others:  []string{xsys},
 		testOwn: "transport/transporttest transport/virtual internal/test/packets", testOther: []string{xnet}},
 	{path: "internal/test/packets", own: "internal/queue transport"},
 	{path: "transport/tsocket", others: []string{xsys},
@@ -134,11 +134,12 @@ var picture = []row{
 		testOwn: "nodes/dist", testOther: []string{xsys}},
 	{path: "nodes/introspect", own: "ei", notStd: "net os sync context log"},
 	{path: "nodes/metrics", notStd: "net os log"},
-	{path: "nodes/internal/link", own: "ei internal/queue transport transport/handoff nodes/dist nodes/metrics nodes/internal/atoms nodes/internal/clock " +
-		"nodes/internal/form nodes/internal/life nodes/internal/places nodes/internal/sequences nodes/internal/states nodes/internal/wait"},
+	{path: "nodes/internal/link", own: "ei internal/queue transport transport/handoff nodes/dist nodes/metrics nodes/internal/atoms " +
+		"nodes/internal/clock nodes/internal/form nodes/internal/life nodes/internal/places " +
+		"nodes/internal/sequences nodes/internal/states nodes/internal/wait"},
 	{path: "nodes", others: []string{xsys}, testOwn: "transport/transporttest transport/virtual internal/test/otp internal/test/packets",
-		own: "internal/handoffpoint internal/queue ei transport transport/handoff transport/handoff/bind10 nodes/dist nodes/epmd nodes/introspect " +
-			"nodes/metrics nodes/internal/alike nodes/internal/behalf nodes/internal/bonds nodes/internal/clock " +
+		own: "internal/handoffpoint internal/queue ei transport transport/handoff transport/handoff/bind10 nodes/dist nodes/epmd " +
+			"nodes/introspect nodes/metrics nodes/internal/alike nodes/internal/behalf nodes/internal/bonds nodes/internal/clock " +
 			"nodes/internal/cookie nodes/internal/crew " +
 			"nodes/internal/descriptor nodes/internal/form nodes/internal/hush nodes/internal/inbox nodes/internal/lazymap nodes/internal/life " +
 			"nodes/internal/link nodes/internal/otp nodes/internal/nametable nodes/internal/packed nodes/internal/peers " +

@@ -180,8 +180,9 @@ func (x *run) step() {
 	}
 }
 
-// differences are those of the tables of members, and what is wrong with them; none: they agree, each
-// name is that of a process that lives, and each member can give a new one, which all have then.
+// differences are those of the tables of members, and what is wrong with them; none: they agree,
+// each name is that of a process that lives, and each member can give a new one, which all have
+// then.
 func (x *run) differences(members []Member) (text string) {
 	ctx, cancel := x.within(10 * time.Second)
 	defer cancel()
