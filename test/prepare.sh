@@ -90,9 +90,9 @@ root_file_system() {
 		echo "$suite $include" >"$dir/made-of"
 	fi
 	mkdir -p "$dir/bin"
-	if ! cmp -s otp/inroot.sh "$dir/bin/inroot.sh"; then
+	if ! cmp -s ../internal/test/otp/inroot.sh "$dir/bin/inroot.sh"; then
 		# Somebody may be reading the old one, so it is replaced, not rewritten.
-		cp otp/inroot.sh "$dir/bin/inroot.sh.new"
+		cp ../internal/test/otp/inroot.sh "$dir/bin/inroot.sh.new"
 		chmod 755 "$dir/bin/inroot.sh.new"
 		mv -f "$dir/bin/inroot.sh.new" "$dir/bin/inroot.sh"
 	fi
