@@ -16,7 +16,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
-// A Call is a request of gen_server:call.
+// A Call is a request of gen_server:call that this node serves; Node.Call makes one.
 type Call struct {
 	// From is the process that waits for the reply; only its Node if the caller has given an alias.
 	From    ei.Pid

@@ -172,12 +172,12 @@ type measuring struct {
 	n     *Node
 	m     *metrics.Hooks // nil: it has ended
 	ctx   context.Context
-	call  metrics.Call
+	call  metrics.CallInfo
 	began time.Time
 }
 
 // measure begins a call. What belongs to it gets the context.
-func (n *Node) measure(ctx context.Context, m *metrics.Hooks, call metrics.Call) (context.Context, *measuring) {
+func (n *Node) measure(ctx context.Context, m *metrics.Hooks, call metrics.CallInfo) (context.Context, *measuring) {
 	call.Peer, call.Module, call.Function = metrics.Clip(call.Peer), metrics.Clip(call.Module), metrics.Clip(call.Function)
 	r := &measuring{n: n, m: m, ctx: ctx, call: call, began: time.Now()}
 	if m.CallBegun != nil {
@@ -198,7 +198,7 @@ func (b *Mailbox) measureServer(ctx context.Context, c *Conn, function string) (
 		name = string(b.names[0])
 	}
 	b.n.procs.mu.RUnlock()
-	return b.n.measure(ctx, m, metrics.Call{Peer: c.peerName(), Kind: metrics.KindServer, Module: name, Function: function})
+	return b.n.measure(ctx, m, metrics.CallInfo{Peer: c.peerName(), Kind: metrics.KindServer, Module: name, Function: function})
 }
 
 // measureFunction begins a run of an exposed function; fn is nil if there is none of that name.
@@ -210,7 +210,7 @@ func (n *Node) measureFunction(ctx context.Context, c *Conn, f function, fn Func
 	if fn == nil {
 		f = function{}
 	}
-	return n.measure(ctx, m, metrics.Call{Peer: c.peerName(), Kind: metrics.KindFunction, Module: string(f.module), Function: string(f.name)})
+	return n.measure(ctx, m, metrics.CallInfo{Peer: c.peerName(), Kind: metrics.KindFunction, Module: string(f.module), Function: string(f.name)})
 }
 
 // measureMade begins a call that this node makes.
@@ -222,7 +222,7 @@ func (n *Node) measureMade(ctx context.Context, kind metrics.Kind, node, module,
 	if node == n.Name() {
 		node = ""
 	}
-	return n.measure(ctx, m, metrics.Call{Out: true, Peer: node, Kind: kind, Module: module, Function: function})
+	return n.measure(ctx, m, metrics.CallInfo{Out: true, Peer: node, Kind: kind, Module: module, Function: function})
 }
 
 // peerName is the name of the other node; "" for a caller of this one.

@@ -52,7 +52,7 @@ func (h *heard) hooks() *metrics.Hooks {
 		Denied:      func(peer, op, target string) { h.add("denied %s %s %s", peer, op, target) },
 		MailboxFull: func(process string) { h.add("full %s", process) },
 		Overflow:    func(peer string, _ int) { h.add("overflow %s", peer) },
-		CallEnded: func(_ context.Context, c *metrics.Call) {
+		CallEnded: func(_ context.Context, c *metrics.CallInfo) {
 			h.add("%v %s %s %s %s", c.Out, c.Peer, c.Kind, c.Name(), c.Outcome)
 		},
 	}
@@ -167,7 +167,7 @@ func ExampleNode_Measure() {
 	n, _ := nodes.New(nodes.Config{Name: "shop@host", Cookie: "secret"})
 	n.Measure(&metrics.Hooks{
 		ConnDown:  func(c *metrics.Conn, cause string, err error) { fmt.Println(c.Peer, "is gone:", cause) },
-		CallEnded: func(_ context.Context, c *metrics.Call) { fmt.Println(c.Name(), c.Duration, c.Outcome) },
+		CallEnded: func(_ context.Context, c *metrics.CallInfo) { fmt.Println(c.Name(), c.Duration, c.Outcome) },
 	})
 	expvar.Publish("cnode", expvar.Func(func() any { return n.Stats() }))
 }

@@ -140,9 +140,9 @@ func TestTemporaryPeers(t *testing.T) {
 
 // What hooks and Stats have as names are texts that everybody takes, whatever was called.
 func TestNamesAreClipped(t *testing.T) {
-	w, all := newWorld(t, "memory"), make(chan *metrics.Call, 100)
+	w, all := newWorld(t, "memory"), make(chan *metrics.CallInfo, 100)
 	a, b := w.started("alice"), w.started("bob")
-	a.Measure(&metrics.Hooks{CallEnded: func(_ context.Context, c *metrics.Call) { all <- c }})
+	a.Measure(&metrics.Hooks{CallEnded: func(_ context.Context, c *metrics.CallInfo) { all <- c }})
 	long := strings.Repeat("x", 5<<20)
 	for _, odd := range []string{"\xff\xfe", long, "", "nul\x00", `"quoted"`, "\x1b[2J"} {
 		_, err := a.RPC(w.ctx(), b.Name(), odd, odd)
@@ -166,9 +166,9 @@ func TestNamesAreClipped(t *testing.T) {
 
 // Why a function has panicked is in the record of its call, and in that of a Server's, too.
 func TestPanicsSayWhy(t *testing.T) {
-	w, all := newWorld(t, "memory"), make(chan *metrics.Call, 100)
+	w, all := newWorld(t, "memory"), make(chan *metrics.CallInfo, 100)
 	a := w.started("alice")
-	a.Measure(&metrics.Hooks{CallEnded: func(_ context.Context, c *metrics.Call) { all <- c }})
+	a.Measure(&metrics.Hooks{CallEnded: func(_ context.Context, c *metrics.CallInfo) { all <- c }})
 	bug := func(context.Context, *Call) (any, error) { panic("a bug") }
 	leave := FuncOf(func() int { runtime.Goexit(); return 0 })
 	for name, s := range map[string]Server{

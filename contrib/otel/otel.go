@@ -348,7 +348,7 @@ func (t *Telemetry) hooks() *metrics.Hooks {
 const otherMethod = "_OTHER"
 
 // method is the name of what is called by the conventions: shop/quote.
-func method(c *metrics.Call) string {
+func method(c *metrics.CallInfo) string {
 	if c.Module == "" {
 		return otherMethod
 	}
@@ -360,7 +360,7 @@ type spanKey struct{ t *Telemetry }
 func (t *Telemetry) trusts(peer string) bool { return t.o.Trusts == nil || t.o.Trusts(peer) }
 
 // begin begins the span of a call.
-func (t *Telemetry) begin(ctx context.Context, c *metrics.Call) context.Context {
+func (t *Telemetry) begin(ctx context.Context, c *metrics.CallInfo) context.Context {
 	name := method(c)
 	attrs := []attribute.KeyValue{semconv.RPCSystemNameKey.String("erlang"), semconv.RPCMethod(name), attrKind.String(string(c.Kind))}
 	if name == otherMethod {
@@ -388,7 +388,7 @@ func (t *Telemetry) begin(ctx context.Context, c *metrics.Call) context.Context 
 }
 
 // of says who the other node is: nothing of a call within this one.
-func of(c *metrics.Call) (attrs []attribute.KeyValue) {
+func of(c *metrics.CallInfo) (attrs []attribute.KeyValue) {
 	if c.Peer == "" {
 		return nil
 	}
@@ -405,7 +405,7 @@ func of(c *metrics.Call) (attrs []attribute.KeyValue) {
 }
 
 // end ends the span of a call, and counts the call.
-func (t *Telemetry) end(ctx context.Context, c *metrics.Call) {
+func (t *Telemetry) end(ctx context.Context, c *metrics.CallInfo) {
 	attrs := []attribute.KeyValue{semconv.RPCResponseStatusCodeKey.String(string(c.Outcome))}
 	span, ok := ctx.Value(spanKey{t}).(trace.Span)
 	if !ok {

@@ -139,7 +139,7 @@ func Leader(ctx context.Context, g *global.Global, lead func(ctx context.Context
 
 // Watched serves /health/live, /health/ready and /health/startup, and counts what is called.
 func Watched(n *nodes.Node, count func(name string, outcome metrics.Outcome)) http.Handler {
-	n.Measure(&metrics.Hooks{CallEnded: func(_ context.Context, c *metrics.Call) { count(c.Name(), c.Outcome) }})
+	n.Measure(&metrics.Hooks{CallEnded: func(_ context.Context, c *metrics.CallInfo) { count(c.Name(), c.Outcome) }})
 	mux := http.NewServeMux()
 	mux.Handle("/health/", http.StripPrefix("/health", health.Handler(n, health.Peers(1))))
 	return mux

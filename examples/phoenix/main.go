@@ -43,7 +43,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	discovery.KeepConnected(n, discovery.Static{*app}, nil) // again after the application was restarted
+	discovery.KeepConnected(n, discovery.List{*app}, nil) // again after the application was restarted
 	fmt.Println("ready", n.Name(), n.Listeners()[0].Addr())
 	for range time.Tick(*every) {
 		price := Price{"pear", 40 + rand.IntN(10)}

@@ -39,7 +39,7 @@ type View struct {
 	Processes                []Process // the first by Sort
 	Sort                     string
 	Trees                    []Tree
-	Calls                    []Call
+	Calls                    []Function
 	Groups                   []Group
 	Incomplete               []string // of which nodes members of groups are left out
 	Names                    []Name
@@ -76,8 +76,8 @@ type Tree struct {
 	Children []Tree
 }
 
-// A Call is a function with how its calls went.
-type Call struct {
+// A Function is one with how its calls went.
+type Function struct {
 	Name          string
 	Out           bool
 	Count, Errors int64
@@ -311,10 +311,10 @@ func row(q introspect.Process) Process {
 }
 
 // callsOf are the functions, the slowest first.
-func callsOf(all []calls.CallStats) []Call {
-	var rows []Call
+func callsOf(all []calls.CallStats) []Function {
+	var rows []Function
 	for _, s := range all {
-		c := Call{Name: cut(s.Module + ":" + s.Function), Out: s.Out, Count: s.Count(), Errors: s.Errors()}
+		c := Function{Name: cut(s.Module + ":" + s.Function), Out: s.Out, Count: s.Count(), Errors: s.Errors()}
 		if s.Module == "" && s.Function == "" {
 			c.Name = "none of those exposed"
 		}
@@ -324,7 +324,7 @@ func callsOf(all []calls.CallStats) []Call {
 		c.P50, c.P99 = quantile(s.Latency, 0.5), quantile(s.Latency, 0.99)
 		rows = append(rows, c)
 	}
-	slices.SortStableFunc(rows, func(a, b Call) int { return cmp.Compare(b.P99, a.P99) })
+	slices.SortStableFunc(rows, func(a, b Function) int { return cmp.Compare(b.P99, a.P99) })
 	return rows[:min(len(rows), mostOthers)]
 }
 

@@ -178,14 +178,14 @@ func TestPortMapperLists(t *testing.T) {
 		return k
 	}
 	a := keep("a")
-	next := asked(t, PortMapper{Client: client, Interval: time.Millisecond}, node(t, "me@127.0.0.1"))
+	next := asked(t, EPMD{Client: client, Interval: time.Millisecond}, node(t, "me@127.0.0.1"))
 	names, err := next()
 	require.NoError(t, err)
 	require.Equal(t, []string{"a@127.0.0.1"}, names)
 
 	// of two hosts one does not answer
 	hosts := []string{"127.0.0.1", "127.0.0.2", "127.0.0.1"}
-	two := asked(t, PortMapper{Hosts: hosts, Client: client, Interval: time.Millisecond}, nil)
+	two := asked(t, EPMD{Hosts: hosts, Client: client, Interval: time.Millisecond}, nil)
 	names, err = two()
 	require.NoError(t, err)
 	require.Equal(t, []string{"a@127.0.0.1"}, names)
@@ -218,7 +218,7 @@ func TestPortMapperLists(t *testing.T) {
 	dynamic, err := nodes.New(nodes.Config{Host: "127.0.0.1", Cookie: "secret"})
 	require.NoError(t, err)
 	defer dynamic.Close()
-	next = asked(t, PortMapper{Client: client}, dynamic)
+	next = asked(t, EPMD{Client: client}, dynamic)
 	_, err = next()
 	require.ErrorIs(t, err, nodes.ErrUnnamed)
 }

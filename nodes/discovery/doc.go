@@ -21,11 +21,11 @@
 // Each stands opposite a strategy of Elixir's libcluster, and makes the same names, so that a Go
 // node and Elixir nodes with the same settings find each other:
 //
-//	Static      Cluster.Strategy.Epmd (hosts)
+//	List        Cluster.Strategy.Epmd (hosts)
 //	DNS         Cluster.Strategy.DNSPoll (query, node_basename)
 //	SRV         the same with SRV records, whose ports it gives to the node as a Resolver
 //	Kubernetes  Cluster.Strategy.Kubernetes.DNS, Kubernetes.DNSSRV, Kubernetes (mode: :dns)
-//	PortMapper  Cluster.Strategy.LocalEpmd, ErlangHosts
+//	EPMD        Cluster.Strategy.LocalEpmd, ErlangHosts
 //	Gossip      Cluster.Strategy.Gossip
 //
 // In Elixir the name follows from the environment (RELEASE_NODE=myapp@${POD_IP}, say); a Go node

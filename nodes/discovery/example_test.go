@@ -36,7 +36,7 @@ func ExampleKeepConnected() {
 	alice, bob := two(ctx)
 	defer alice.Close()
 	connected, lost := make(chan discovery.Peer), make(chan discovery.Peer)
-	k := discovery.KeepConnected(alice, discovery.Static{"bob@host"}, &discovery.Options{
+	k := discovery.KeepConnected(alice, discovery.List{"bob@host"}, &discovery.Options{
 		OnConnected: func(p discovery.Peer) { connected <- p },
 		OnLost:      func(p discovery.Peer) { lost <- p },
 	})

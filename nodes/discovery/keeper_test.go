@@ -118,7 +118,7 @@ func TestKeeperConnectsToAll(t *testing.T) {
 		_, err := b.Connect(t.Context(), "a@test")
 		require.NoError(t, err)
 		began := time.Now()
-		k := keep(t, a, Static{"c@test", "a@test", "b@test", "c@test"}, d.options())
+		k := keep(t, a, List{"c@test", "a@test", "b@test", "c@test"}, d.options())
 		synctest.Wait()
 		require.ElementsMatch(t, []string{"connected b@test", "connected c@test"}, d.take(), "one was there already")
 		require.Equal(t, []Peer{{Node: "b@test", Up: true, Since: began}, {Node: "c@test", Up: true, Since: began}}, k.Peers())
@@ -143,7 +143,7 @@ func TestKeeperBacksOff(t *testing.T) {
 		o := d.options()
 		o.MinDelay, o.MaxDelay = time.Second, 10*time.Second
 		began := time.Now()
-		k := keep(t, a, Static{"b@test"}, o)
+		k := keep(t, a, List{"b@test"}, o)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		require.Greater(t, len(d.entries), 6)
@@ -216,7 +216,7 @@ func TestKeeperHearsOfOthers(t *testing.T) {
 		a := w.start("a")
 		o := d.options()
 		o.MinDelay = time.Hour
-		keep(t, a, Static{"b@test", "c@test"}, o)
+		keep(t, a, List{"b@test", "c@test"}, o)
 		synctest.Wait()
 		require.Len(t, d.take(), 2)
 		b := w.start("b")
@@ -363,7 +363,7 @@ func TestKeeperConcurrency(t *testing.T) {
 		w := newWorld(t)
 		door := &doorman{world: w, open: make(chan struct{})}
 		a := w.start("a", func(c *nodes.Config) { c.Resolver = door })
-		var all Static
+		var all List
 		for i := range 20 {
 			alive := fmt.Sprintf("n%d", i)
 			w.start(alive)
@@ -403,7 +403,7 @@ func TestKeeperOneConnection(t *testing.T) {
 		defer cancel()
 		for _, n := range []*nodes.Node{a, b} {
 			for range 3 {
-				keep(t, n, Static{"a@test", "b@test"}, o)
+				keep(t, n, List{"a@test", "b@test"}, o)
 			}
 			box, err := n.NewMailbox(nil)
 			require.NoError(t, err)
@@ -439,7 +439,7 @@ func TestKeeperEndsWithNode(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w, d := newWorld(t), &diary{}
 				a, b := w.start("a"), w.start("b")
-				k := KeepConnected(a, Static{"b@test", "nobody@test"}, d.options())
+				k := KeepConnected(a, List{"b@test", "nobody@test"}, d.options())
 				synctest.Wait()
 				require.ElementsMatch(t, []string{"connected b@test", "failed nobody@test"}, d.take())
 				switch how {
@@ -496,7 +496,7 @@ func TestKeeperKnowsNoNode(t *testing.T) {
 		w, d := newWorld(t), &diary{}
 		a := w.start("a")
 		w.start("b")
-		k := keep(t, a, Static{"nonode@nohost", "b@test"}, d.options())
+		k := keep(t, a, List{"nonode@nohost", "b@test"}, d.options())
 		time.Sleep(time.Hour)
 		require.Equal(t, []string{"connected b@test"}, d.take())
 		require.Len(t, k.Peers(), 1)
@@ -516,7 +516,7 @@ func TestKeeperDuringShutdown(t *testing.T) {
 		go func() { _, _ = l.Accept(t.Context()) }() // and nobody receives
 		o := d.options()
 		o.MinDelay, o.MaxDelay = time.Millisecond, time.Millisecond
-		k := keep(t, a, Static{"b@test", "c@test"}, o)
+		k := keep(t, a, List{"b@test", "c@test"}, o)
 		require.ElementsMatch(t, []string{"connected b@test", "connected c@test"}, d.take())
 		began := time.Now()
 		require.NoError(t, a.Shutdown(t.Context()))

@@ -34,7 +34,7 @@ func TestKeeperLeavesMovedConnection(t *testing.T) {
 	}
 	heard := make(chan Peer, 100)
 	hear := func(p Peer) { heard <- p }
-	k := keep(t, a[0], Static{"b@test"}, &Options{
+	k := keep(t, a[0], List{"b@test"}, &Options{
 		MinDelay: time.Millisecond, MaxDelay: time.Millisecond, OnConnected: hear, OnLost: hear, OnFailed: hear,
 	})
 	require.True(t, expect.Returns(t, heard).Up)

@@ -19,13 +19,13 @@ type Source interface {
 	Nodes(ctx context.Context, n *nodes.Node) iter.Seq2[[]string, error]
 }
 
-// Static is a Source with a fixed list of nodes. Opposite it is libcluster's
+// List is a Source with a fixed list of nodes. Opposite it is libcluster's
 //
 //	strategy: Cluster.Strategy.Epmd, config: [hosts: [:"a@10.0.0.1", :"b@10.0.0.2"]]
-type Static []string
+type List []string
 
 // Nodes yields the list, once.
-func (s Static) Nodes(context.Context, *nodes.Node) iter.Seq2[[]string, error] {
+func (s List) Nodes(context.Context, *nodes.Node) iter.Seq2[[]string, error] {
 	return func(yield func([]string, error) bool) { yield(s, nil) }
 }
 

@@ -17,7 +17,7 @@ const Other = "other"
 type CallStats struct {
 	Out              bool
 	Kind             Kind
-	Module, Function string // as in Call; Other and "" for all that are beyond a limit
+	Module, Function string // as in CallInfo; Other and "" for all that are beyond a limit
 	Outcomes         map[Outcome]int64
 	Latency          Histogram
 }
@@ -73,7 +73,7 @@ type entry struct {
 }
 
 // Add counts a call that is over.
-func (t *Table) Add(c *Call) {
+func (t *Table) Add(c *CallInfo) {
 	k := key{c.Out, c.Kind, c.Module, c.Function}
 	t.mu.RLock()
 	e := t.all[k]

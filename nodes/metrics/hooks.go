@@ -4,7 +4,7 @@
 //
 //	n.Measure(&metrics.Hooks{
 //		ConnDown:  func(c *metrics.Conn, cause string, err error) { downs.Add(cause, 1) },
-//		CallEnded: func(ctx context.Context, c *metrics.Call) { slow(c.Function, c.Duration) },
+//		CallEnded: func(ctx context.Context, c *metrics.CallInfo) { slow(c.Function, c.Duration) },
 //	})
 //
 // # Stability
@@ -49,9 +49,9 @@ type Hooks struct {
 	Denied func(peer, op, target string)
 	// CallBegun hears of a call that begins: of a function or a Server's function that is about to
 	// run, or of one that this node makes elsewhere. What runs, or goes out, gets the context that
-	// it returns, derived from ctx. CallEnded gets that context, and the same Call, when it is over.
-	CallBegun func(ctx context.Context, c *Call) context.Context
-	CallEnded func(ctx context.Context, c *Call)
+	// it returns, derived from ctx. CallEnded gets that context, and the same CallInfo, when it is over.
+	CallBegun func(ctx context.Context, c *CallInfo) context.Context
+	CallEnded func(ctx context.Context, c *CallInfo)
 }
 
 // A Conn is a connection to another node. All hooks get the same record of a connection: a program
@@ -101,9 +101,9 @@ const (
 	OutcomeLost      Outcome = "lost"      // there was no connection, or it was lost
 )
 
-// A Call is a call that this node serves, or makes. What goes to a Server and wants no answer is
-// one, too, when this node serves it.
-type Call struct {
+// A CallInfo is of a call that this node serves, or makes. What goes to a Server and wants no
+// answer is a call, too, when this node serves it.
+type CallInfo struct {
 	Out  bool   // this node makes it
 	Peer string // the other node; "": this one
 	Kind Kind
@@ -119,7 +119,7 @@ type Call struct {
 }
 
 // Name is shop:quote, or the name of the Server and of its function.
-func (c *Call) Name() string { return c.Module + ":" + c.Function }
+func (c *CallInfo) Name() string { return c.Module + ":" + c.Function }
 
 // Join makes one of several Hooks: each function calls theirs in order, and CallEnded in the
 // reverse one.
@@ -143,7 +143,7 @@ func Join(all ...*Hooks) *Hooks {
 		if first, then := j.CallBegun, h.CallBegun; first == nil {
 			j.CallBegun = then
 		} else if then != nil {
-			j.CallBegun = func(ctx context.Context, c *Call) context.Context { return then(first(ctx, c), c) }
+			j.CallBegun = func(ctx context.Context, c *CallInfo) context.Context { return then(first(ctx, c), c) }
 		}
 	}
 	return &j

@@ -30,10 +30,10 @@ func TestTable(t *testing.T) {
 	var table Table
 	for i := range mostFunctions + 10 {
 		for _, out := range []bool{false, true} {
-			table.Add(&Call{Out: out, Kind: KindFunction, Module: "m", Function: fmt.Sprint(i), Duration: time.Millisecond, Outcome: OutcomeOK})
+			table.Add(&CallInfo{Out: out, Kind: KindFunction, Module: "m", Function: fmt.Sprint(i), Duration: time.Millisecond, Outcome: OutcomeOK})
 		}
 	}
-	table.Add(&Call{Kind: KindFunction, Module: "m", Function: "0", Duration: time.Hour, Outcome: OutcomePanicked})
+	table.Add(&CallInfo{Kind: KindFunction, Module: "m", Function: "0", Duration: time.Hour, Outcome: OutcomePanicked})
 	var others, calls int64
 	for _, s := range table.Stats() {
 		calls += s.Count()
@@ -99,5 +99,5 @@ func TestJoin(t *testing.T) {
 	require.Equal(t, one, call(Join(full("a"), &Hooks{})))
 	require.Equal(t, one, call(Join(&Hooks{}, full("a"))))
 	require.Equal(t, one, call(Join(full("a"))))
-	require.Equal(t, "a:b", (&Call{Module: "a", Function: "b", Err: errors.New("x")}).Name())
+	require.Equal(t, "a:b", (&CallInfo{Module: "a", Function: "b", Err: errors.New("x")}).Name())
 }

@@ -28,7 +28,7 @@ func TestKeepThroughKill(t *testing.T) {
 		n := start(t, cfg)
 		news := watched(t, n)
 		e := &events{}
-		k := keep(t, n, discovery.Static{seen.Name(), unseen.Name(), other.Name(), n.Name()}, e.options())
+		k := keep(t, n, discovery.List{seen.Name(), unseen.Name(), other.Name(), n.Name()}, e.options())
 		for range 3 {
 			require.True(t, news().Up)
 		}
@@ -86,7 +86,7 @@ func TestKeepRefused(t *testing.T) {
 		erl := r.Start(t, otp.Options{EpmdPort: port, Cookie: "another", ExtraArgs: never})
 		n := start(t, config(t, "go@127.0.0.1", port))
 		e := &events{}
-		keep(t, n, discovery.Static{erl.Name()}, e.options())
+		keep(t, n, discovery.List{erl.Name()}, e.options())
 		require.Equal(t, "failed", e.next(t, erl.Name()).what)
 		require.Equal(t, "failed", e.next(t, erl.Name()).what)
 		require.Equal(t, "true", erl.Eval(t, fmt.Sprintf("erlang:set_cookie(%s)", otp.DefaultCookie)))
@@ -114,7 +114,7 @@ func TestKeepTogether(t *testing.T) {
 		erl.Eval(t, counting+`, spawn(fun F() -> {x, 'go@127.0.0.1'} ! y, receive after 1 -> F() end end)`)
 		var all [3]events
 		for i := range all {
-			keep(t, n, discovery.Static{erl.Name()}, all[i].options())
+			keep(t, n, discovery.List{erl.Name()}, all[i].options())
 		}
 		for i := range 10 {
 			for k := range all {
@@ -143,7 +143,7 @@ func TestKeepPortMapperList(t *testing.T) {
 		e := &events{}
 		o := e.options()
 		o.Disconnect = true
-		k := keep(t, n, discovery.PortMapper{Client: mapper(port).Client, Interval: 20 * time.Millisecond}, o)
+		k := keep(t, n, discovery.EPMD{Client: mapper(port).Client, Interval: 20 * time.Millisecond}, o)
 		require.Equal(t, "connected", e.next(t, a.Name()).what)
 		b := r.Start(t, otp.Options{EpmdPort: port, Hidden: true})
 		require.Equal(t, "connected", e.next(t, b.Name()).what)
@@ -162,7 +162,7 @@ func TestKeepThroughMove(t *testing.T) {
 		cfg := config(t, "go@127.0.0.1", port)
 		n := start(t, cfg)
 		e := &events{}
-		k := keep(t, n, discovery.Static{erl.Name()}, e.options())
+		k := keep(t, n, discovery.List{erl.Name()}, e.options())
 		require.Equal(t, "connected", e.next(t, erl.Name()).what)
 		erl.Eval(t, `(fun W() -> lists:member('go@127.0.0.1', nodes(hidden)) orelse begin timer:sleep(1), W() end end)(),
 			net_kernel:monitor_nodes(true, #{node_type => hidden})`) // it may hear of the connection later than Go does
@@ -181,7 +181,7 @@ func TestKeepThroughMove(t *testing.T) {
 		<-k.Done()
 		require.Empty(t, e.of(erl.Name()), "the one before has lost nothing")
 
-		keep(t, later, discovery.Static{erl.Name()}, e.options())
+		keep(t, later, discovery.List{erl.Name()}, e.options())
 		require.Equal(t, "connected", e.next(t, erl.Name()).what)
 		require.Equal(t, "none", erl.Eval(t, `receive X -> X after 0 -> none end`))
 		require.Equal(t, "true", erl.Eval(t, "erlang:disconnect_node('go@127.0.0.1')"))

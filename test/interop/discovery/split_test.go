@@ -34,7 +34,7 @@ func TestKeepThroughSplit(t *testing.T) {
 			Listen: parseAddr(t, fmt.Sprintf("%s:%d", here.Addr(), linePort)), Logger: otp.Log(t, "go"),
 		})
 		e := &events{}
-		keep(t, n, discovery.Static{erl.Name()}, e.options())
+		keep(t, n, discovery.List{erl.Name()}, e.options())
 		require.Equal(t, "connected", e.next(t, erl.Name(), "failed").what)
 		down := erl.Async(t, fmt.Sprintf(`monitor_node('%s', true), receive {nodedown, N} -> N end`, n.Name()))
 		l.Cut()

@@ -45,7 +45,7 @@ func serve(peers string) error {
 	}
 	var k *discovery.Keeper
 	cfg.Setup = func(n *nodes.Node) error {
-		k = discovery.KeepConnected(n, discovery.Static(strings.Fields(peers)),
+		k = discovery.KeepConnected(n, discovery.List(strings.Fields(peers)),
 			&discovery.Options{MinDelay: 20 * time.Millisecond, MaxDelay: 200 * time.Millisecond})
 		n.Expose("keep", "pid", nodes.FuncOf(os.Getpid))
 		n.Expose("keep", "up", nodes.FuncOf(func() (up []ei.Atom) {

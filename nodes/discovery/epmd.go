@@ -13,15 +13,15 @@ import (
 	"github.com/cnode-go/cnode/nodes/epmd"
 )
 
-// PortMapper is a Source that names all nodes which are registered at the port mappers of some
+// EPMD is a Source that names all nodes which are registered at the port mappers of some
 // hosts: alive@host, with the host as it is written here. Those of other clusters are among them,
 // if the hosts have any: see Options.Only. Opposite it are libcluster's
 //
-//	strategy: Cluster.Strategy.LocalEpmd                     PortMapper{}
-//	strategy: Cluster.Strategy.ErlangHosts (.hosts.erlang)   PortMapper{Hosts: …}
+//	strategy: Cluster.Strategy.LocalEpmd                     EPMD{}
+//	strategy: Cluster.Strategy.ErlangHosts (.hosts.erlang)   EPMD{Hosts: …}
 //
 // which ask once (ErlangHosts: as often as its timeout says).
-type PortMapper struct {
+type EPMD struct {
 	// Hosts; none: that of the node's own name.
 	Hosts []string
 	// Client speaks to the port mappers, each on the port of its Addr. The zero value follows
@@ -32,7 +32,7 @@ type PortMapper struct {
 
 // Nodes asks the port mappers, all at once, at intervals. If one does not answer, the names that it
 // had stay; the error is a *nodes.Error that names the host, with an *epmd.Error.
-func (p PortMapper) Nodes(ctx context.Context, n *nodes.Node) iter.Seq2[[]string, error] {
+func (p EPMD) Nodes(ctx context.Context, n *nodes.Node) iter.Seq2[[]string, error] {
 	known := map[string][]string{} // by host
 	return func(yield func([]string, error) bool) {
 		var missing error
@@ -51,7 +51,7 @@ func (p PortMapper) Nodes(ctx context.Context, n *nodes.Node) iter.Seq2[[]string
 }
 
 // look asks the port mappers. known are the names that each had.
-func (p PortMapper) look(ctx context.Context, n *nodes.Node, known map[string][]string) (names []string, err error) {
+func (p EPMD) look(ctx context.Context, n *nodes.Node, known map[string][]string) (names []string, err error) {
 	hosts := slices.Compact(slices.Sorted(slices.Values(p.Hosts)))
 	if len(hosts) == 0 {
 		_, host, _ := strings.Cut(n.Name(), "@")
