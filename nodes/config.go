@@ -26,9 +26,9 @@ import (
 const (
 	DefaultHandshakeTimeout = 7 * time.Second  // OTP's net_setuptime
 	DefaultMaxHandshakes    = 128              // at once, per node
-	DefaultTickInterval     = 15 * time.Second // OTP's net_ticktime / net_tickintensity
+	defaultTickInterval     = 15 * time.Second // OTP's net_ticktime / net_tickintensity
 	DefaultMaxFrame         = 128 << 20        // bytes
-	DefaultDrainTimeout     = 5 * time.Second  // for functions and handlers to finish
+	defaultDrainTimeout     = 5 * time.Second  // for functions and handlers to finish
 )
 
 // Config says who a node is and how it communicates. The zero value is a hidden node with a dynamic
@@ -121,7 +121,7 @@ type Config struct {
 	// shorter than the peers' net_ticktime / net_tickintensity (15 s there, too): otherwise a peer
 	// that has nothing to say ticks too late, and its connection ends. A peer with a shorter
 	// net_ticktime lives by answers: to its ticks, and to messages that it sends while nothing else
-	// goes to it. 0: DefaultTickInterval.
+	// goes to it. 0: OTP's 15 s.
 	TickInterval time.Duration
 	// MaxFrame bounds the frames received, in bytes, and the messages that come in several. A
 	// larger one ends its connection. 0: DefaultMaxFrame.
@@ -165,7 +165,7 @@ type Config struct {
 	// nothing.
 	Thawed func()
 	// DrainTimeout is how long Freeze waits for running functions and handlers, and Conn.Freeze for
-	// answers that are owed to the peer. 0: DefaultDrainTimeout.
+	// answers that are owed to the peer. 0: 5 s.
 	DrainTimeout time.Duration
 	// DrainGrace is for how long the node serves on in Shutdown once nobody finds it any more:
 	// who has found it before may still be about to call, and a load balancer or a probe has to
@@ -233,8 +233,8 @@ func (cfg Config) complete() (Config, error) {
 		notNegative("Config.OverflowLimit", cfg.OverflowLimit),
 		limit("Config.QueueLimit", &cfg.QueueLimit, queue.DefaultLimit),
 		limit("Config.HandshakeTimeout", &cfg.HandshakeTimeout, DefaultHandshakeTimeout),
-		limit("Config.TickInterval", &cfg.TickInterval, DefaultTickInterval),
-		limit("Config.DrainTimeout", &cfg.DrainTimeout, DefaultDrainTimeout),
+		limit("Config.TickInterval", &cfg.TickInterval, defaultTickInterval),
+		limit("Config.DrainTimeout", &cfg.DrainTimeout, defaultDrainTimeout),
 	)
 	return cfg, err
 }

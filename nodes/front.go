@@ -20,12 +20,12 @@ import (
 )
 
 const (
-	// DefaultPatience is how long a worker may take to answer, or to take a session, before it is
+	// defaultPatience is how long a worker may take to answer, or to take a session, before it is
 	// passed over.
-	DefaultPatience = 500 * time.Millisecond
-	// DefaultWorkerStart is how long workers may take to be ready. A replacement that takes longer
+	defaultPatience = 500 * time.Millisecond
+	// defaultWorkerStart is how long workers may take to be ready. A replacement that takes longer
 	// is killed.
-	DefaultWorkerStart = 30 * time.Second
+	defaultWorkerStart = 30 * time.Second
 	// maxWorkers is how many workers there may be.
 	maxWorkers = 1024
 )
@@ -45,10 +45,10 @@ type FrontConfig struct {
 	// the same arguments and standard streams.
 	Command func() *exec.Cmd
 	// Patience is how long a worker may take to answer before it is passed over, 40 ms at least; 0
-	// is DefaultPatience.
+	// is half a second.
 	Patience time.Duration
 
-	workerStart time.Duration // for tests: in place of DefaultWorkerStart
+	workerStart time.Duration // for tests: in place of defaultWorkerStart
 	trust       time.Duration // for tests: crew.Config.Trust
 }
 
@@ -105,7 +105,7 @@ func newFront(cfg FrontConfig) (*Front, error) {
 	if cfg.Choose == nil {
 		cfg.Choose = ByName
 	}
-	if err := limit("FrontConfig.Patience", &cfg.Patience, DefaultPatience); err != nil {
+	if err := limit("FrontConfig.Patience", &cfg.Patience, defaultPatience); err != nil {
 		return nil, err
 	}
 	// the message that a session was taken may wait that long
@@ -114,7 +114,7 @@ func newFront(cfg FrontConfig) (*Front, error) {
 		cfg.Command = onceMore
 	}
 	if cfg.workerStart == 0 {
-		cfg.workerStart = DefaultWorkerStart
+		cfg.workerStart = defaultWorkerStart
 	}
 	// they are about Erlang processes, which only workers have
 	cfg.Node.Setup, cfg.Node.Handover, cfg.Node.Thawed = nil, nil, nil

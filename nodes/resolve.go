@@ -75,12 +75,12 @@ type PortMapper struct {
 	// away later, this process runs one only once it has been gone for EmbedAfter, and the log has
 	// a warning: so an epmd that is started anew finds its port free.
 	Embed bool
-	// EmbedAfter is how long, at least, the port mapper must have been gone; 0: DefaultEmbedAfter.
+	// EmbedAfter is how long, at least, the port mapper must have been gone; 0: 5 s.
 	EmbedAfter time.Duration
 }
 
-// DefaultEmbedAfter is longer than a service takes to start again.
-const DefaultEmbedAfter = 5 * time.Second
+// defaultEmbedAfter is longer than a service takes to start again.
+const defaultEmbedAfter = 5 * time.Second
 
 // Resolve looks the host up and asks its port mapper. It waits for both until ctx ends, and for the
 // port mapper no longer than Client.Timeout. The error is dist.ErrInvalidName if node is no node
@@ -179,7 +179,7 @@ func (p *PortMapper) keep(pub *mapperEntry, who Registration) *epmd.KeepOptions 
 	opts := &epmd.KeepOptions{Logger: who.Logger}
 	if p.Embed {
 		opts.Absent = func(since time.Duration) bool {
-			if since < cmp.Or(p.EmbedAfter, DefaultEmbedAfter) {
+			if since < cmp.Or(p.EmbedAfter, defaultEmbedAfter) {
 				return false
 			}
 			ctx, cancel := context.WithTimeout(context.Background(), epmd.DefaultTimeout)

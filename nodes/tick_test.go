@@ -63,7 +63,7 @@ func TestTicksWhenIdle(t *testing.T) {
 				ticks = append(ticks, at)
 				require.NoError(t, p.tick())
 			})
-			time.Sleep(5*DefaultTickInterval + time.Second)
+			time.Sleep(5*defaultTickInterval + time.Second)
 			synctest.Wait()
 			require.Equal(t, []time.Duration{15 * time.Second, 30 * time.Second, 45 * time.Second, 60 * time.Second, 75 * time.Second}, ticks)
 			require.NoError(t, c.Err())
@@ -122,7 +122,7 @@ func TestTicksDoNotEcho(t *testing.T) {
 		receiving(ca)
 		receiving(cb)
 		const intervals = 40
-		time.Sleep(intervals*DefaultTickInterval + time.Second)
+		time.Sleep(intervals*defaultTickInterval + time.Second)
 		for _, c := range []*Conn{ca, cb} {
 			require.NoError(t, c.Err())
 			sent := c.Node().Stats().Peers[0].BytesSent
@@ -260,7 +260,7 @@ func TestSilentPeerIsDropped(t *testing.T) {
 		begin := time.Now()
 		_, err := c.Receive(context.Background())
 		require.ErrorIs(t, err, ErrTickTimeout)
-		require.Equal(t, 4*DefaultTickInterval, time.Since(begin))
+		require.Equal(t, 4*defaultTickInterval, time.Since(begin))
 		require.ErrorIs(t, c.Err(), ErrTickTimeout)
 		p.gone()
 		<-c.l.Left()
@@ -299,7 +299,7 @@ func TestSilentPeerIsDroppedAfterItsLastSign(t *testing.T) {
 			sign(p)
 			<-c.Done()
 			require.ErrorIs(t, c.Err(), ErrTickTimeout, name)
-			require.Equal(t, 60*time.Second+4*DefaultTickInterval, time.Since(begin), name)
+			require.Equal(t, 60*time.Second+4*defaultTickInterval, time.Since(begin), name)
 		})
 	}
 }
@@ -545,7 +545,7 @@ func TestNoTicksAfterShutdown(t *testing.T) {
 		synctest.Wait()
 		for range 3 * link.MissedTicks {
 			require.NoError(t, p.tick())
-			time.Sleep(DefaultTickInterval)
+			time.Sleep(defaultTickInterval)
 			synctest.Wait()
 			require.NoError(t, c.Err())
 		}

@@ -32,9 +32,9 @@ func succeedWorker(ctx context.Context, cfg Config, channel string) (*Worker, er
 	}
 	defer ch.Close()
 	// The old process says nothing while it drains.
-	d := moveDeadlines(cmp.Or(cfg.DrainTimeout, DefaultDrainTimeout) + 3*moveLimit)
+	d := moveDeadlines(cmp.Or(cfg.DrainTimeout, defaultDrainTimeout) + 3*moveLimit)
 	// the front waits for this process, and then for the old one to have taken its sessions
-	d.Hello = DefaultWorkerStart
+	d.Hello = defaultWorkerStart
 	h := &workerHeir{cfg: cfg}
 	taken, err := (&handoff.Acceptance{
 		Terms: handoff.Terms{What: cfg.Name, Plugins: cfg.plugins(), Know: []string{states.FeatureWorker}},

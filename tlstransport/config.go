@@ -13,9 +13,9 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// DefaultHandshakeTimeout is a little less than what a node gives a whole distribution handshake,
+// defaultHandshakeTimeout is a little less than what a node gives a whole distribution handshake,
 // so that the error names TLS.
-const DefaultHandshakeTimeout = 6 * time.Second
+const defaultHandshakeTimeout = 6 * time.Second
 
 // Config says how sessions are made. It is copied.
 type Config struct {
@@ -30,7 +30,7 @@ type Config struct {
 // Options are the options that Config and FromOptFile have in common.
 type Options struct {
 	// HandshakeTimeout bounds each TLS handshake, from the moment the TCP connection is up; 0 is
-	// DefaultHandshakeTimeout.
+	// a little less than what a node gives the whole handshake.
 	HandshakeTimeout time.Duration
 	// Checks are called in turn, on both sides, once the peer's node name is known: [AllowedNodes],
 	// [NameInCertificate], [HostInCertificate], or your own. An error refuses the peer. OTP has no
@@ -43,8 +43,8 @@ type Options struct {
 	// fips140=only, Plain is set automatically, and logged.
 	Plain bool
 	// KeyUpdateRecords and KeyUpdateBytes limit how much of what we send one key of TLS 1.3
-	// protects before it is replaced; 0: DefaultKeyUpdate records, which is also the maximum, and
-	// no limit in bytes. KeyUpdateBytes overrides key_update_at of an option file. Sessions that
+	// protects before it is replaced; 0: as many records as AES-GCM allows (RFC 8446, section
+	// 5.5), which is also the maximum, and no limit in bytes. KeyUpdateBytes overrides key_update_at of an option file. Sessions that
 	// stay with crypto/tls, as all do with Plain, change their key only when the peer asks for it.
 	KeyUpdateRecords, KeyUpdateBytes uint64
 	// Polling is how long the reader of a busy connection, whose peer has lately answered within that
@@ -160,10 +160,10 @@ func build(src source, has map[role]bool, o Options) (cb transport.Callbacks[*So
 		plain: o.Plain, polling: o.polling(), updateRecords: o.KeyUpdateRecords,
 	}
 	if p.timeout == 0 {
-		p.timeout = DefaultHandshakeTimeout
+		p.timeout = defaultHandshakeTimeout
 	}
-	if p.updateRecords == 0 || p.updateRecords > DefaultKeyUpdate {
-		p.updateRecords = DefaultKeyUpdate
+	if p.updateRecords == 0 || p.updateRecords > defaultKeyUpdate {
+		p.updateRecords = defaultKeyUpdate
 	}
 	if _, err := aesGCM(make([]byte, 16)); err != nil && !p.plain { // GODEBUG=fips140=only
 		p.plain = true

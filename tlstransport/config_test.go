@@ -25,11 +25,11 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
-// A key of TLS 1.3 protects no more than DefaultKeyUpdate records, whatever the options say.
+// A key of TLS 1.3 protects no more than defaultKeyUpdate records, whatever the options say.
 func TestKeysAreReplacedInTime(t *testing.T) {
 	cfg := newAuthority(t, "an authority").mutual(t)
-	for set, want := range map[uint64]uint64{0: DefaultKeyUpdate, 5: 5, DefaultKeyUpdate: DefaultKeyUpdate,
-		DefaultKeyUpdate + 1: DefaultKeyUpdate} {
+	for set, want := range map[uint64]uint64{0: defaultKeyUpdate, 5: 5, defaultKeyUpdate: defaultKeyUpdate,
+		defaultKeyUpdate + 1: defaultKeyUpdate} {
 		_, p, err := build(fixed{client: cfg}, map[role]bool{client: true}, Options{KeyUpdateRecords: set})
 		require.NoError(t, err)
 		require.Equal(t, want, p.updateRecords)

@@ -27,9 +27,9 @@ const (
 	messageKeyUpdate    byte = 24
 )
 
-// DefaultKeyUpdate is how many records one AES-GCM key of TLS 1.3 protects before the next one. RFC
+// defaultKeyUpdate is how many records one AES-GCM key of TLS 1.3 protects before the next one. RFC
 // 8446, section 5.5, allows 2^24.5.
-const DefaultKeyUpdate = 1 << 24
+const defaultKeyUpdate = 1 << 24
 
 // A session takes over after crypto/tls's handshake: it protects records itself, so that its state
 // is known and can move. The receiving half belongs to the Read in flight; the sending half is

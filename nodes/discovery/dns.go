@@ -25,7 +25,7 @@ import (
 type DNS struct {
 	Query    string        // a host name; it is final if it ends with a dot, as everywhere
 	Basename string        // what is before the "@" of all names
-	Interval time.Duration // between look-ups; 0: DefaultInterval
+	Interval time.Duration // between look-ups; 0: as often as libcluster
 	Resolver *net.Resolver // nil: net.DefaultResolver
 }
 
@@ -78,7 +78,7 @@ func namesOf[H any](basename string, hosts []H, text func(H) string) (names []st
 type SRV struct {
 	Query    string        // the name of the records: _cnode._tcp.example.com
 	Basename string        // what is before the "@" of all names
-	Interval time.Duration // between look-ups; 0: DefaultInterval
+	Interval time.Duration // between look-ups; 0: as often as libcluster
 	Resolver *net.Resolver // nil: net.DefaultResolver
 }
 

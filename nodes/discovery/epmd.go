@@ -27,7 +27,7 @@ type EPMD struct {
 	// Client speaks to the port mappers, each on the port of its Addr. The zero value follows
 	// ERL_EPMD_PORT.
 	Client   epmd.Client
-	Interval time.Duration // between questions; 0: DefaultInterval
+	Interval time.Duration // between questions; 0: as often as libcluster
 }
 
 // Nodes asks the port mappers, all at once, at intervals. If one does not answer, the names that it

@@ -46,13 +46,13 @@ func ExampleKeepConnected() {
 	fmt.Println(p.Node, "up:", p.Up)
 	bob.Close()
 	p = <-lost
-	fmt.Println(p.Node, p.Why, "again within", discovery.DefaultMinDelay, time.Until(p.Next) < discovery.DefaultMinDelay)
+	fmt.Println(p.Node, p.Why, "again within a second:", time.Until(p.Next) < time.Second)
 	for _, p := range k.Peers() {
 		fmt.Println(p.Node, "up:", p.Up)
 	}
 	// Output:
 	// bob@host up: true
-	// bob@host closed by the peer again within 500ms true
+	// bob@host closed by the peer again within a second: true
 	// bob@host up: false
 }
 

@@ -19,12 +19,12 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 )
 
-// The defaults of Gossip: libcluster's, and DefaultForget.
+// The defaults of Gossip. Those of the group and the interval are libcluster's.
 const (
-	DefaultGossipGroup    = "233.252.1.32:45892"
-	DefaultGossipInterval = 5 * time.Second
-	DefaultForget         = 30 * time.Second
-	DefaultMaxNodes       = 1024
+	defaultGossipGroup    = "233.252.1.32:45892"
+	defaultGossipInterval = 5 * time.Second
+	defaultForget         = 30 * time.Second
+	defaultMaxNodes       = 1024
 )
 
 // How many names that were not known before count: at once, and a second. The others are dropped;
@@ -53,7 +53,7 @@ type Gossip struct {
 	// Secret encrypts what is announced, and only what was encrypted with it is heard. "": nothing
 	// is encrypted, and nothing that is counts.
 	Secret string
-	// Group is the multicast address and port, of IPv4; zero: DefaultGossipGroup.
+	// Group is the multicast address and port, of IPv4; zero: libcluster's.
 	Group netip.AddrPort
 	// Interface, by its name or one of its addresses, is where the datagrams go and come from. "":
 	// the system chooses, by its route to the group.
@@ -62,12 +62,12 @@ type Gossip struct {
 	// network.
 	TTL int
 	// Interval is the longest time between two announcements; they come after random times. 0:
-	// DefaultGossipInterval.
+	// libcluster's.
 	Interval time.Duration
 	// Forget is after how long a node is named no more that has not announced itself; it must be
-	// several times the other nodes' interval. 0: DefaultForget.
+	// several times the other nodes' interval. 0: six of libcluster's.
 	Forget time.Duration
-	// MaxNodes is how many nodes are named at most. 0: DefaultMaxNodes.
+	// MaxNodes is how many nodes are named at most. 0: more than a cluster has.
 	MaxNodes int
 	// ListenOnly makes the node announce nothing.
 	ListenOnly bool
@@ -96,7 +96,7 @@ func (g Gossip) Nodes(ctx context.Context, n *nodes.Node) iter.Seq2[[]string, er
 var errNoMore = errors.New("no more")
 
 func (g Gossip) group() netip.AddrPort {
-	return cmp.Or(g.Group, netip.MustParseAddrPort(DefaultGossipGroup))
+	return cmp.Or(g.Group, netip.MustParseAddrPort(defaultGossipGroup))
 }
 
 // A gossiping is a socket in use.
@@ -128,8 +128,8 @@ func (g Gossip) open() (*gossiping, error) {
 	if err := errors.Join(p.SetMulticastLoopback(true), p.SetMulticastTTL(cmp.Or(g.TTL, 1))); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	g.Interval, g.Forget = defaulted(g.Interval, DefaultGossipInterval), defaulted(g.Forget, DefaultForget)
-	heard := &roll{forget: g.Forget, most: cmp.Or(max(g.MaxNodes, 0), DefaultMaxNodes)}
+	g.Interval, g.Forget = defaulted(g.Interval, defaultGossipInterval), defaulted(g.Forget, defaultForget)
+	heard := &roll{forget: g.Forget, most: cmp.Or(max(g.MaxNodes, 0), defaultMaxNodes)}
 	return &gossiping{Gossip: g, conn: conn, to: to, seal: newSealer(g.Secret), heard: heard}, nil
 }
 

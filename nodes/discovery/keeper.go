@@ -15,9 +15,9 @@ import (
 
 // The defaults of Options.
 const (
-	DefaultMinDelay    = 500 * time.Millisecond
-	DefaultMaxDelay    = 30 * time.Second
-	DefaultConcurrency = 16
+	defaultMinDelay    = 500 * time.Millisecond
+	defaultMaxDelay    = 30 * time.Second
+	defaultConcurrency = 16
 )
 
 // Options say how a Keeper keeps connections. nil, and the zero value, are the defaults.
@@ -28,9 +28,9 @@ type Options struct {
 	// MinDelay is about how long the Keeper waits before it connects again to a node that it has
 	// lost, or could not connect to. Each time it waits up to twice as long as before, but at least
 	// half of that; MaxDelay bounds it. A connection that has lasted for MaxDelay begins again with
-	// MinDelay. 0: DefaultMinDelay, DefaultMaxDelay.
+	// MinDelay. 0: half a second, and half a minute.
 	MinDelay, MaxDelay time.Duration
-	// Concurrency bounds the attempts to connect at once. 0: DefaultConcurrency.
+	// Concurrency bounds the attempts to connect at once. 0: some.
 	Concurrency int
 	// Disconnect ends the connection to a node that the source names no more, whoever has made it,
 	// as erlang:disconnect_node does; another Keeper that has the node on its list connects again.
@@ -98,9 +98,9 @@ func KeepConnected(n *nodes.Node, source Source, o *Options) *Keeper {
 	if o != nil {
 		k.o = *o
 	}
-	k.o.MinDelay = defaulted(k.o.MinDelay, DefaultMinDelay)
-	k.o.MaxDelay = max(defaulted(k.o.MaxDelay, DefaultMaxDelay), k.o.MinDelay)
-	k.o.Concurrency = cmp.Or(max(k.o.Concurrency, 0), DefaultConcurrency)
+	k.o.MinDelay = defaulted(k.o.MinDelay, defaultMinDelay)
+	k.o.MaxDelay = max(defaulted(k.o.MaxDelay, defaultMaxDelay), k.o.MinDelay)
+	k.o.Concurrency = cmp.Or(max(k.o.Concurrency, 0), defaultConcurrency)
 	k.o.Logger = cmp.Or(k.o.Logger, n.Logger())
 	k.slots = make(chan struct{}, k.o.Concurrency)
 	k.ctx, k.cancel = context.WithCancel(context.Background())

@@ -316,7 +316,7 @@ func TestKeeperSourceFails(t *testing.T) {
 		}
 		synctest.Wait()
 		require.Len(t, times, 5)
-		require.Greater(t, times[4].Sub(times[3]), DefaultMinDelay)
+		require.Greater(t, times[4].Sub(times[3]), defaultMinDelay)
 		require.NoError(t, b.Close())
 		w.start("b")
 		time.Sleep(time.Minute)

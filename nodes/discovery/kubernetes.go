@@ -56,7 +56,7 @@ type Kubernetes struct {
 	Namespace string
 	// Domain is the cluster's; "": the environment variable CLUSTER_DOMAIN, or cluster.local.
 	Domain   string
-	Interval time.Duration // between look-ups; 0: DefaultInterval
+	Interval time.Duration // between look-ups; 0: as often as libcluster
 	Resolver *net.Resolver // nil: net.DefaultResolver
 }
 

@@ -32,8 +32,8 @@ func (s List) Nodes(context.Context, *nodes.Node) iter.Seq2[[]string, error] {
 // noNode is what a BEAM is called that is not part of a cluster: libcluster announces it, too.
 const noNode = "nonode@nohost"
 
-// DefaultInterval is how often a Source that has to ask does so: as often as libcluster.
-const DefaultInterval = 5 * time.Second
+// defaultInterval is how often a Source that has to ask does so: as often as libcluster.
+const defaultInterval = 5 * time.Second
 
 // lookLimit bounds one look of a Source that has to ask.
 const lookLimit = 15 * time.Second
@@ -41,7 +41,7 @@ const lookLimit = 15 * time.Second
 // poll yields what look finds, at intervals.
 func poll(ctx context.Context, interval time.Duration, look func(context.Context) ([]string, error)) iter.Seq2[[]string, error] {
 	if interval <= 0 {
-		interval = DefaultInterval
+		interval = defaultInterval
 	}
 	return func(yield func([]string, error) bool) {
 		t := time.NewTimer(0)

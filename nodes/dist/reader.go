@@ -23,9 +23,9 @@ type Limits struct {
 
 // The defaults of Limits.
 const (
-	DefaultMessage    = 128 << 20
-	DefaultSequences  = 1 << 16
-	DefaultIncomplete = 1 << 30
+	defaultMessage    = 128 << 20
+	defaultSequences  = 1 << 16
+	defaultIncomplete = 1 << 30
 )
 
 func (l Limits) filled() Limits {
@@ -34,9 +34,9 @@ func (l Limits) filled() Limits {
 			*v = with
 		}
 	}
-	fill(&l.Message, DefaultMessage)
-	fill(&l.Sequences, DefaultSequences)
-	fill(&l.Incomplete, DefaultIncomplete)
+	fill(&l.Message, defaultMessage)
+	fill(&l.Sequences, defaultSequences)
+	fill(&l.Incomplete, defaultIncomplete)
 	return l
 }
 

@@ -270,7 +270,7 @@ func TestHostileFragmentsTakeBoundedMemory(t *testing.T) {
 			}
 		}
 		require.ErrorIs(t, err, ErrTooManySequences)
-		require.Equal(t, DefaultSequences+1, n)
+		require.Equal(t, defaultSequences+1, n)
 		require.Less(t, memory()-before, uint64(100<<20))
 		runtime.KeepAlive(r)
 	})

@@ -11,8 +11,8 @@ import (
 
 // The pauses of KeepOptions whose fields are zero.
 const (
-	DefaultMinPause = 100 * time.Millisecond // before the first attempt
-	DefaultMaxPause = 5 * time.Second        // before any attempt
+	defaultMinPause = 100 * time.Millisecond // before the first attempt
+	defaultMaxPause = 5 * time.Second        // before any attempt
 )
 
 // KeepState says what a KeepEvent reports.
@@ -54,7 +54,7 @@ type KeepEvent struct {
 type KeepOptions struct {
 	// MinPause is the time from a loss to the first attempt to register again. It doubles with each
 	// failure, and with each registration that lasts less than MaxPause, up to MaxPause. Zero or
-	// less: DefaultMinPause and DefaultMaxPause; a MaxPause below MinPause counts as MinPause.
+	// less: a fraction of a second, and seconds; a MaxPause below MinPause counts as MinPause.
 	MinPause, MaxPause time.Duration
 	// Notify is called for every change after the first registration, in order and one at a time,
 	// on the Keeper's goroutine: the next attempt waits for it. It must not call Close. Nil:
@@ -106,10 +106,10 @@ func (c *Client) keeper(reg Registration, creation uint32, opts *KeepOptions) *K
 		k.opts = *opts
 	}
 	if k.opts.MinPause <= 0 {
-		k.opts.MinPause = DefaultMinPause
+		k.opts.MinPause = defaultMinPause
 	}
 	if k.opts.MaxPause <= 0 {
-		k.opts.MaxPause = DefaultMaxPause
+		k.opts.MaxPause = defaultMaxPause
 	}
 	k.opts.MaxPause = max(k.opts.MaxPause, k.opts.MinPause)
 	if k.opts.Notify == nil {

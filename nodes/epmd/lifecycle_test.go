@@ -100,7 +100,7 @@ func TestServerWriteTimeout(t *testing.T) {
 		require.NoError(t, err)
 		require.Zero(t, time.Since(start))
 
-		time.Sleep(DefaultPacketTimeout)
+		time.Sleep(defaultPacketTimeout)
 		synctest.Wait()
 		n, err := stuck.Read(make([]byte, 100))
 		require.Zero(t, n)

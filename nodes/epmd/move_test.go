@@ -202,7 +202,7 @@ func TestKeeperCannotFreeze(t *testing.T) {
 		require.ErrorIs(t, err, context.Canceled)
 		mapper.start()
 		close(goOn)
-		time.Sleep(DefaultMinPause)
+		time.Sleep(defaultMinPause)
 		synctest.Wait()
 		require.NoError(t, k.Err())
 		require.NoError(t, k.Close())

@@ -19,8 +19,8 @@ import (
 
 // What the zero values of a Server's fields stand for.
 const (
-	DefaultPacketTimeout = 60 * time.Second // epmd's own
-	DefaultMaxConns      = 1024             // registrations included
+	defaultPacketTimeout = 60 * time.Second // epmd's own
+	defaultMaxConns      = 1024             // registrations included
 )
 
 // maxNameless bounds the connections that hold no name. Requests are answered at once, so few
@@ -37,12 +37,12 @@ type Server struct {
 	// Relaxed allows Stop, and Kill while names are registered; epmd's -relaxed_command_check.
 	Relaxed bool
 	// PacketTimeout is how long a connection may take until its request is whole, and how long
-	// writing the answer may take. Zero or less: DefaultPacketTimeout. epmd's -packet_timeout,
-	// which begins anew with each byte.
+	// writing the answer may take. Zero or less: as epmd's -packet_timeout, 60 s,
+	// which begins anew there with each byte.
 	PacketTimeout time.Duration
 	// MaxConns bounds the connections, registrations included; at most 128 of them are not
 	// registrations. For one too many the oldest connection without a name ends; if all have names,
-	// one more is open for requests, but no further name is registered. Zero or less: DefaultMaxConns.
+	// one more is open for requests, but no further name is registered. Zero or less: about a thousand.
 	MaxConns int
 	// Port is the number that listings give as the server's own. Zero: that of the listener asked.
 	Port int
@@ -237,7 +237,7 @@ func (s *Server) full() bool {
 	return n >= maxNameless || n > 0 && n+len(s.table.active) >= s.maxConns()
 }
 
-func (s *Server) maxConns() int { return cmp.Or(max(s.MaxConns, 0), DefaultMaxConns) }
+func (s *Server) maxConns() int { return cmp.Or(max(s.MaxConns, 0), defaultMaxConns) }
 
 // makeRoom ends the oldest connection without a name, if there is no room for another one. mu is
 // held.
@@ -264,7 +264,7 @@ func (s *Server) logger() *slog.Logger {
 }
 
 func (s *Server) packetTimeout() time.Duration {
-	return cmp.Or(max(s.PacketTimeout, 0), DefaultPacketTimeout)
+	return cmp.Or(max(s.PacketTimeout, 0), defaultPacketTimeout)
 }
 
 // A request must see what happened before it was sent, as it does in a server with a single thread.

@@ -306,7 +306,7 @@ func TestSilence(t *testing.T) {
 		{30 * time.Second, 0, 2, 2}, {30*time.Second + 1, 2, 0, 2}, {20 * time.Minute, 0, 0, 2}, {20*time.Minute + 1, 2, 0, 0},
 		{time.Hour, 0, 0, 0},
 	} {
-		changed, asks := s.tick(start.Add(tt.after), DefaultDownPeriod, DefaultPermdownPeriod)
+		changed, asks := s.tick(start.Add(tt.after), defaultDownPeriod, defaultPermdownPeriod)
 		require.Len(t, changed, tt.changed, "%v", tt.after)
 		require.Empty(t, asks)
 		require.Len(t, s.entries, tt.known)

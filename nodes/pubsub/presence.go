@@ -19,9 +19,9 @@ import (
 
 // The defaults of Phoenix.Tracker.
 const (
-	DefaultBroadcastPeriod = 1500 * time.Millisecond
-	DefaultDownPeriod      = 30 * time.Second
-	DefaultPermdownPeriod  = 20 * time.Minute
+	defaultBroadcastPeriod = 1500 * time.Millisecond
+	defaultDownPeriod      = 30 * time.Second
+	defaultPermdownPeriod  = 20 * time.Minute
 )
 
 // ErrIncomplete is what the errors of Presence.Incomplete, and of List for that reason, wrap.
@@ -31,13 +31,13 @@ var ErrIncomplete = errors.New("pubsub: more than PresenceOptions.Limit allows: 
 // fit one without options.
 type PresenceOptions struct {
 	PoolSize        int           // :pool_size, the number of shards; 0 is 1
-	BroadcastPeriod time.Duration // :broadcast_period; 0 is DefaultBroadcastPeriod
+	BroadcastPeriod time.Duration // :broadcast_period; 0 is Phoenix's
 	// DownPeriod is :down_period: for how long a node may say nothing before those that it tracks
 	// are no longer listed; this one says at least three times in it that it is there. 0 is
-	// DefaultDownPeriod.
+	// Phoenix's.
 	DownPeriod time.Duration
 	// PermdownPeriod is :permdown_period, after which they are forgotten: a node that comes back
-	// later gives them anew. 0 is DefaultPermdownPeriod.
+	// later gives them anew. 0 is Phoenix's.
 	PermdownPeriod time.Duration
 	// Limit is how many bytes of memory what one other node tracks may take, in each shard: 512,
 	// the topic, the key and the meta for each process, and 64 for each change that came out of
@@ -84,10 +84,10 @@ func (ps *PubSub) StartPresence(ctx context.Context, name string, o *PresenceOpt
 func (p *Presence) start(ctx context.Context) error {
 	o := &p.opts
 	o.PoolSize = cmp.Or(o.PoolSize, 1)
-	o.BroadcastPeriod = cmp.Or(o.BroadcastPeriod, DefaultBroadcastPeriod)
+	o.BroadcastPeriod = cmp.Or(o.BroadcastPeriod, defaultBroadcastPeriod)
 	// as there: twice the time for which an idle shard is silent, max_silent_periods of 10
-	o.DownPeriod = cmp.Or(o.DownPeriod, max(DefaultDownPeriod, 20*o.BroadcastPeriod))
-	o.PermdownPeriod = cmp.Or(o.PermdownPeriod, max(DefaultPermdownPeriod, 2*o.DownPeriod))
+	o.DownPeriod = cmp.Or(o.DownPeriod, max(defaultDownPeriod, 20*o.BroadcastPeriod))
+	o.PermdownPeriod = cmp.Or(o.PermdownPeriod, max(defaultPermdownPeriod, 2*o.DownPeriod))
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()

@@ -56,8 +56,8 @@ const (
 	Infinity time.Duration = -2
 )
 
-// DefaultShutdown is how long a child that is no supervisor may take to end, if it does not say.
-const DefaultShutdown = 5 * time.Second
+// defaultShutdown is how long a child that is no supervisor may take to end, if it does not say.
+const defaultShutdown = 5 * time.Second
 
 // NoRestarts as Options.Intensity ends the supervisor with the first child that would be started
 // again.
@@ -91,7 +91,7 @@ type Child struct {
 	Start   func(ctx context.Context, s *Supervisor) (ei.Pid, error)
 	Restart Restart
 	// Shutdown is how long the process may take to end once it has got the exit signal shutdown;
-	// after that it is killed. 0 is DefaultShutdown or, for a supervisor, Infinity.
+	// after that it is killed. 0 is 5 s, as in OTP, or, for a supervisor, Infinity.
 	Shutdown    time.Duration
 	Supervisor  bool // its type is supervisor, not worker
 	Significant bool // see Options.AutoShutdown; not for Permanent
@@ -197,7 +197,7 @@ func (c Child) withDefaults() Child {
 	case c.Shutdown == 0 && c.Supervisor:
 		c.Shutdown = Infinity
 	case c.Shutdown == 0:
-		c.Shutdown = DefaultShutdown
+		c.Shutdown = defaultShutdown
 	}
 	return c
 }

@@ -20,8 +20,8 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// DefaultShutdownTimeout is that of an Upgrader.
-const DefaultShutdownTimeout = 10 * time.Second
+// defaultShutdownTimeout is that of an Upgrader.
+const defaultShutdownTimeout = 10 * time.Second
 
 const (
 	// startLimit bounds the start of a new process, and its greeting, during which the old one
@@ -73,7 +73,7 @@ type Upgrader struct {
 	// UpgradeOn are the signals on which Run upgrades; nil: SIGHUP; empty, but not nil: none.
 	UpgradeOn []os.Signal
 	// ShutdownTimeout is how long the node's Shutdown may take when Run ends; DrainGrace of Config
-	// is part of it. 0: DefaultShutdownTimeout.
+	// is part of it. 0: 10 s.
 	ShutdownTimeout time.Duration
 	// Shutdown, if not nil, is called in place of the node's, which it calls itself once it has
 	// ended what else there is. ctx ends after ShutdownTimeout.
@@ -520,7 +520,7 @@ func (u *Upgrader) Run(ctx context.Context) error {
 	if errors.Is(u.node.Err(), nodes.ErrMoved) {
 		return u.left()
 	}
-	limit, cancel := context.WithTimeout(context.Background(), cmp.Or(u.ShutdownTimeout, DefaultShutdownTimeout))
+	limit, cancel := context.WithTimeout(context.Background(), cmp.Or(u.ShutdownTimeout, defaultShutdownTimeout))
 	defer cancel()
 	shutdown := u.node.Shutdown
 	if u.Shutdown != nil {

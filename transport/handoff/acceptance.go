@@ -120,7 +120,7 @@ func (t *taking) hello(ctx context.Context) error {
 	ours := t.a.Terms
 	ours.Descriptors = descriptorLimit(ours.Descriptors)
 	if ours.StateBytes <= 0 {
-		ours.StateBytes = DefaultMaxState
+		ours.StateBytes = defaultMaxState
 	}
 	if system.MemoryFiles {
 		ours.Know = append(slices.Clone(ours.Know), featureMemoryFile)

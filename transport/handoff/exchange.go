@@ -25,8 +25,8 @@ const (
 	longState = 256 << 10
 	// packetLimit is the length of the longest message.
 	packetLimit = chunkSize + 4<<10
-	// DefaultMaxState is the longest state that a new owner takes, in bytes.
-	DefaultMaxState = 1 << 30
+	// defaultMaxState is the longest state that a new owner takes, in bytes.
+	defaultMaxState = 1 << 30
 
 	stateName = "cnode/state"
 )

@@ -41,7 +41,7 @@ func TestStateFileTooLong(t *testing.T) {
 	require.NoError(t, err)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	_, err = sealedState(set, 10, DefaultMaxState)
+	_, err = sealedState(set, 10, defaultMaxState)
 	runtime.ReadMemStats(&after)
 	require.ErrorIs(t, err, ErrMalformed)
 	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(length/2))

@@ -64,7 +64,7 @@ type Terms struct {
 	// owner, the most that it takes; there 0 means as many as its limit of open files allows.
 	Descriptors int
 	// StateBytes is the longest state that the new owner takes, in bytes; it bounds the result of
-	// Offer.Static separately. 0 is DefaultMaxState.
+	// Offer.Static separately. 0 is 1 GiB.
 	StateBytes int
 }
 

@@ -534,7 +534,7 @@ func TestMove(t *testing.T) {
 		begun := time.Now()
 		frozen, err := n.Freeze(expect.Context(t))
 		require.NoError(t, err)
-		require.Less(t, time.Since(begun), nodes.DefaultDrainTimeout)
+		require.Less(t, time.Since(begun), 5*time.Second) // Config.DrainTimeout
 		frozen.Thaw()
 		term.Expect(t, "*** Shell process terminated!")
 		term.Type(t, "\x07")

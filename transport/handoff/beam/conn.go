@@ -21,10 +21,10 @@ import (
 )
 
 const (
-	// DefaultMaxMessage is the longest payload, in bytes, unless options say otherwise.
-	DefaultMaxMessage = 16 << 20
-	// DefaultTimeout is how long a Conn waits for the rest of a framed message.
-	DefaultTimeout = 10 * time.Second
+	// defaultMaxMessage is the longest payload, in bytes, unless options say otherwise.
+	defaultMaxMessage = 16 << 20
+	// defaultTimeout is how long a Conn waits for the rest of a framed message.
+	defaultTimeout = 10 * time.Second
 
 	// longestUnframed is what the first beam reads at once.
 	longestUnframed = 4096
@@ -40,10 +40,10 @@ const (
 // Options say what a Conn carries. The zero value is the default.
 type Options struct {
 	// MaxMessage is the longest payload in bytes, to send and to receive, up to 1<<31 - 1; 0 is
-	// DefaultMaxMessage. Give both ends the same.
+	// 16 MiB. Give both ends the same.
 	MaxMessage int
 	// Timeout is how long the rest of a framed message may take once its beginning is there; 0 is
-	// DefaultTimeout. If no call has received for that long, and something has come
+	// 10 s. If no call has received for that long, and something has come
 	// meanwhile, the time begins anew.
 	Timeout time.Duration
 	// Unframed is for a stream whose other end is the first beam, Docker's, or a
@@ -116,7 +116,7 @@ func Pair(options *Options) (one, other *Conn, err error) {
 }
 
 func newConn(conn *net.UnixConn, options *Options) (*Conn, error) {
-	m := &Conn{max: DefaultMaxMessage, rest: stream.Patience{What: "message", Limit: DefaultTimeout}}
+	m := &Conn{max: defaultMaxMessage, rest: stream.Patience{What: "message", Limit: defaultTimeout}}
 	if options != nil {
 		if options.MaxMessage < 0 || options.MaxMessage > longestFrame || options.Timeout < 0 {
 			return nil, fmt.Errorf("limit of %d bytes, %v: %w", options.MaxMessage, options.Timeout, syscall.EINVAL)

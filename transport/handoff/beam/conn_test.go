@@ -304,7 +304,7 @@ func TestMessageLimit(t *testing.T) {
 			require.NoError(t, err)
 			require.Len(t, data, 1000)
 			c, _ := fdtest.Pair(t, kind)
-			require.ErrorIs(t, Send(fdtest.Soon(t), c, make([]byte, DefaultMaxMessage+1), nil), syscall.EMSGSIZE)
+			require.ErrorIs(t, Send(fdtest.Soon(t), c, make([]byte, defaultMaxMessage+1), nil), syscall.EMSGSIZE)
 		})
 	}
 }

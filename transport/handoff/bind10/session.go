@@ -21,8 +21,8 @@ import (
 	"github.com/cnode-go/cnode/transport/internal/await"
 )
 
-// DefaultTimeout is how long a Receiver waits for the rest of a session.
-const DefaultTimeout = 10 * time.Second
+// defaultTimeout is how long a Receiver waits for the rest of a session.
+const defaultTimeout = 10 * time.Second
 
 // A Session is a socket session that has been received: a socket, its endpoints, and the data that
 // was already read from it. The zero Session is ready for Receive. A Session can be used for many
@@ -340,7 +340,7 @@ func sessionConn(conn *net.UnixConn, sends bool) (*handoff.Conn, error) {
 // ReceiverOptions say how a Receiver receives. The zero value is the default.
 type ReceiverOptions struct {
 	// Timeout is how long the rest of a session may take once its beginning is there; 0 is
-	// DefaultTimeout. If no call has received for that long, and something has come
+	// 10 s. If no call has received for that long, and something has come
 	// meanwhile, the time begins anew.
 	Timeout time.Duration
 	// Peer decides in NewReceiver whether the forwarder may forward: an error refuses it. nil is
@@ -381,7 +381,7 @@ func NewReceiver(conn *net.UnixConn, options *ReceiverOptions) (*Receiver, error
 		return nil, fault.Failed("receive sessions", nil, fmt.Errorf("timeout %v: %w", r.options.Timeout, syscall.EINVAL))
 	}
 	if r.options.Timeout == 0 {
-		r.options.Timeout = DefaultTimeout
+		r.options.Timeout = defaultTimeout
 	}
 	if err := checkPeer(conn, r.options.Peer); err != nil {
 		return nil, fault.Failed("receive sessions", nil, err)

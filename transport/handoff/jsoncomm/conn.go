@@ -20,9 +20,9 @@ import (
 )
 
 const (
-	// DefaultMaxPayload is the longest document of a Conn, in bytes, unless options say
+	// defaultMaxPayload is the longest document of a Conn, in bytes, unless options say
 	// otherwise.
-	DefaultMaxPayload = 64 << 20
+	defaultMaxPayload = 64 << 20
 
 	// argsViaFD is sent in place of a document that is in the first descriptor.
 	argsViaFD   = "<args-via-fd>"
@@ -44,7 +44,7 @@ type Conn struct {
 
 // ConnOptions say what a Conn carries. The zero value is the default.
 type ConnOptions struct {
-	// MaxPayload is the longest document in bytes, to send and to receive; 0 is DefaultMaxPayload.
+	// MaxPayload is the longest document in bytes, to send and to receive; 0 is 64 MiB.
 	// Give both ends the same.
 	MaxPayload int
 }
@@ -53,7 +53,7 @@ type ConnOptions struct {
 func (c *ConnOptions) maxPayload() (int, error) {
 	switch {
 	case c == nil || c.MaxPayload == 0:
-		return DefaultMaxPayload, nil
+		return defaultMaxPayload, nil
 	case c.MaxPayload < 0:
 		return 0, fmt.Errorf("limit of %d bytes: %w", c.MaxPayload, syscall.EINVAL)
 	}

@@ -72,7 +72,7 @@ func TestLimit(t *testing.T) {
 		config *ConnOptions
 		limit  int
 	}{
-		"default":                 {nil, DefaultMaxPayload},
+		"default":                 {nil, defaultMaxPayload},
 		"less than a packet":      {&ConnOptions{MaxPayload: 1000}, 1000},
 		"less than args-via-fd":   {&ConnOptions{MaxPayload: 5}, 5},
 		"between packet and file": {&ConnOptions{MaxPayload: 1 << 20}, 1 << 20},

@@ -45,7 +45,7 @@ func TestHostileMemoryFiles(t *testing.T) {
 		{"an epoll", epoll, handoff.ErrMalformed},
 		{"not to be read", writable, handoff.ErrMalformed},
 		{"nothing but a hole", sized(1 << 20), ErrDocument},
-		{"one byte too long", sized(DefaultMaxPayload + 1), syscall.EMSGSIZE},
+		{"one byte too long", sized(defaultMaxPayload + 1), syscall.EMSGSIZE},
 		{"as long as files go", sized(1<<63 - 4096), syscall.EMSGSIZE},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
