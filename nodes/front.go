@@ -40,7 +40,7 @@ type FrontConfig struct {
 	Workers int
 	// Choose picks the worker for a peer that no worker has a connection to; nil is ByName.
 	Choose Choose
-	// Command makes the command of a worker, which must call StartWorker. WorkerVariable is added
+	// Command makes the command of a worker, which must call StartWorker. CNODE_WORKER is added
 	// to its environment, and two descriptors to its ExtraFiles. nil is this program again, with
 	// the same arguments and standard streams.
 	Command func() *exec.Cmd
@@ -125,7 +125,7 @@ func newFront(cfg FrontConfig) (*Front, error) {
 func (f *Front) join(n *Node) {
 	f.n, n.isFront = n, true
 	f.crew = crew.New(crew.Config{
-		Count: f.cfg.Workers, Command: f.cfg.Command, Variable: WorkerVariable,
+		Count: f.cfg.Workers, Command: f.cfg.Command, Variable: workerVariable,
 		Start: f.cfg.workerStart, Patience: f.cfg.Patience, Trust: f.cfg.trust,
 		Farewell: farewell, Retire: farewell + f.n.shutdownTime(),
 		Choose: f.choose, Node: n, Published: n.isPublished, Log: n.log, Closed: ErrClosed,

@@ -469,7 +469,7 @@ func TestStartFrontRefuses(t *testing.T) {
 	}
 	// its own workers would start fronts as well, and so on
 	t.Run("in a worker", func(t *testing.T) {
-		t.Setenv(WorkerVariable, "3,4")
+		t.Setenv(workerVariable, "3,4")
 		cfg := FrontConfig{Node: Config{Name: "a@b", Cookie: "c", Resolver: Static{}}, Workers: 1}
 		_, err := StartFront(soon(t), cfg)
 		require.ErrorIs(t, err, ErrIsWorker)

@@ -25,7 +25,7 @@ const seldomTicks = 10 * time.Minute
 
 // testWorker is what a worker of these tests does.
 func testWorker() int {
-	if os.Getenv(testSlowVariable) != "" && strings.HasPrefix(os.Getenv(WorkerVariable), talk.MoveMark) {
+	if os.Getenv(testSlowVariable) != "" && strings.HasPrefix(os.Getenv(workerVariable), talk.MoveMark) {
 		time.Sleep(moveLimit + time.Second)
 	}
 	var n *Node

@@ -210,7 +210,9 @@ func (n *Node) measureFunction(ctx context.Context, c *Conn, f function, fn Func
 	if fn == nil {
 		f = function{}
 	}
-	return n.measure(ctx, m, metrics.CallInfo{Peer: c.peerName(), Kind: metrics.KindFunction, Module: string(f.module), Function: string(f.name)})
+	return n.measure(ctx, m, metrics.CallInfo{
+		Peer: c.peerName(), Kind: metrics.KindFunction, Module: string(f.module), Function: string(f.name),
+	})
 }
 
 // measureMade begins a call that this node makes.

@@ -19,22 +19,22 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
-// WorkerVariable is the environment variable by which a Front tells a process that it is a worker,
+// workerVariable is the environment variable by which a Front tells a process that it is a worker,
 // and where its sockets are: the numbers of two descriptors, "LINE,SESSIONS". The first carries
 // what front and worker say to each other, the second carries sessions in the format of
 // bind10.Forwarder. A process that is to take a worker's place finds one descriptor there,
 // "upgrade,CHANNEL".
-const WorkerVariable = "CNODE_WORKER"
+const workerVariable = "CNODE_WORKER"
 
 // IsWorker tells whether a Front has started this process as one of its workers: then call
 // StartWorker, not StartFront. It stays true after that, and is false in processes that the worker
 // starts.
 func IsWorker() bool {
-	v := os.Getenv(WorkerVariable)
+	v := os.Getenv(workerVariable)
 	return v != "" && (!strings.HasPrefix(v, takenMark) || v == taken())
 }
 
-// takenMark begins the WorkerVariable of a worker that has taken its sockets: the numbers may stand
+// takenMark begins the workerVariable of a worker that has taken its sockets: the numbers may stand
 // for anything by now. The id of the process follows, since other processes inherit the variable.
 const takenMark = "taken by "
 
@@ -46,7 +46,7 @@ var ErrIsWorker = errors.New("this process is the worker of a front: StartWorker
 
 // ErrNotWorker is returned by StartWorker in a process that no Front has started, and by a second
 // call.
-var ErrNotWorker = errors.New("this process is not the worker of a front: " + WorkerVariable + " is not set, or used up")
+var ErrNotWorker = errors.New("this process is not the worker of a front: " + workerVariable + " is not set, or used up")
 
 // shutdownTime is how long a worker that is told to finish may take for it.
 func (n *Node) shutdownTime() time.Duration {
@@ -83,11 +83,11 @@ func StartWorker(ctx context.Context, cfg Config) (*Worker, error) {
 }
 
 func startWorker(ctx context.Context, cfg Config) (*Worker, error) {
-	inherited := os.Getenv(WorkerVariable)
+	inherited := os.Getenv(workerVariable)
 	if inherited == "" || strings.HasPrefix(inherited, takenMark) {
 		return nil, ErrNotWorker
 	}
-	if err := os.Setenv(WorkerVariable, taken()); err != nil {
+	if err := os.Setenv(workerVariable, taken()); err != nil {
 		return nil, err
 	}
 	if channel, ok := strings.CutPrefix(inherited, talk.MoveMark); ok {

@@ -206,7 +206,7 @@ func TestWorkerDoesNotStart(t *testing.T) {
 			}
 			require.True(t, front.Say(tt.first))
 
-			t.Setenv(WorkerVariable, fmt.Sprintf("%d,%d", line, sessions))
+			t.Setenv(workerVariable, fmt.Sprintf("%d,%d", line, sessions))
 			var n *Node
 			_, err = StartWorker(soon(t), Config{
 				Name: tt.name, Cookie: "c", Resolver: Static{}, Setup: func(started *Node) error { n = started; return why },

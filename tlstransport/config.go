@@ -44,8 +44,9 @@ type Options struct {
 	Plain bool
 	// KeyUpdateRecords and KeyUpdateBytes limit how much of what we send one key of TLS 1.3
 	// protects before it is replaced; 0: as many records as AES-GCM allows (RFC 8446, section
-	// 5.5), which is also the maximum, and no limit in bytes. KeyUpdateBytes overrides key_update_at of an option file. Sessions that
-	// stay with crypto/tls, as all do with Plain, change their key only when the peer asks for it.
+	// 5.5), which is also the maximum, and no limit in bytes. KeyUpdateBytes overrides key_update_at
+	// of an option file. Sessions that stay with crypto/tls, as all do with Plain, change their key
+	// only when the peer asks for it.
 	KeyUpdateRecords, KeyUpdateBytes uint64
 	// Polling is how long the reader of a busy connection, whose peer has lately answered within that
 	// time, busy-polls before it sleeps: see transport.WithPolling, which has the same meaning and

@@ -10,8 +10,8 @@ import (
 
 // The atom cache of one direction of a connection. See erl_ext_dist, "Distribution Header".
 const (
-	CacheSize   = 2048 // atoms that a side remembers: 8 segments of 256
-	MaxAtomRefs = 255  // references in one header
+	cacheSize   = 2048 // atoms that a side remembers: 8 segments of 256
+	maxAtomRefs = 255  // references in one header
 
 	newCacheEntry = 8 // in the four bits of a reference; the others are its segment
 	longAtoms     = 1 // in the four bits behind the last reference: lengths take two bytes
@@ -31,8 +31,8 @@ const cacheSegment = 16
 
 // An atomCache holds the atoms that a peer has named in its headers. Its memory grows by segments.
 type atomCache struct {
-	segments [CacheSize / cacheSegment]*[cacheSegment]ei.Atom
-	set      [CacheSize / 64]uint64 // which are, by bits: '' is an atom too
+	segments [cacheSize / cacheSegment]*[cacheSegment]ei.Atom
+	set      [cacheSize / 64]uint64 // which are, by bits: '' is an atom too
 	refs     []ei.Atom              // of the last header
 }
 
@@ -55,7 +55,7 @@ func (c *atomCache) get(i int) (ei.Atom, bool) {
 // all gives what is in the cache, by index.
 func (c *atomCache) all() iter.Seq2[int, ei.Atom] {
 	return func(yield func(int, ei.Atom) bool) {
-		for i := range CacheSize {
+		for i := range cacheSize {
 			if a, ok := c.get(i); ok && !yield(i, a) {
 				return
 			}

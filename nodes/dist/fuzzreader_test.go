@@ -61,7 +61,7 @@ func FuzzHeader(f *testing.F) {
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		r := NewReader(FlagsDefault, Limits{Message: limit}, nil)
 		r.cache.put(0, "a@h")
-		r.cache.put(CacheSize-1, "")
+		r.cache.put(cacheSize-1, "")
 		var ctl Control
 		a, err := r.ReadFrame(frame, &ctl)
 		if err != nil {

@@ -57,7 +57,7 @@ func (n Name) Dynamic() bool { return n.Version != Version5 && n.Flags.Has(FlagN
 // check checks that the name is a node name, or a host if it is dynamic.
 func (n Name) check() error {
 	if n.Dynamic() {
-		return CheckHost(n.Name)
+		return checkHost(n.Name)
 	}
 	return CheckName(n.Name)
 }
@@ -80,7 +80,7 @@ func AppendName(b []byte, n Name) ([]byte, error) {
 }
 
 // ParseName reads the message in either form. Bytes after the name of a version 6 message are
-// ignored, as the protocol demands. A name that breaks the rules of SplitName (of CheckHost when it
+// ignored, as the protocol demands. A name that breaks the rules of SplitName (of a host when it
 // asks for a dynamic name) is ErrInvalidName, anything else ErrMalformed.
 func ParseName(p []byte) (Name, error) {
 	var n Name

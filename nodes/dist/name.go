@@ -6,11 +6,11 @@ import (
 	"unicode/utf8"
 )
 
-// MaxName is the longest node name, in characters: a node name is an atom.
-const MaxName = 255
+// maxName is the longest node name, in characters: a node name is an atom.
+const maxName = 255
 
 // SplitName takes a node name apart, "alive@host". It fails with ErrInvalidName unless the name has
-// exactly one "@" with text on both sides, is UTF-8 of at most MaxName characters and holds no NUL.
+// exactly one "@" with text on both sides, is UTF-8 of at most 255 characters and holds no NUL.
 func SplitName(name string) (alive, host string, err error) {
 	if err := checkText(name); err != nil {
 		return "", "", err
@@ -57,7 +57,7 @@ func CheckOwnName(name string) error {
 // CheckOwnHost is CheckOwnName for the host alone, which a node that asks for a dynamic name
 // announces.
 func CheckOwnHost(host string) error {
-	if err := CheckHost(host); err != nil {
+	if err := checkHost(host); err != nil {
 		return err
 	}
 	for _, r := range host {
@@ -68,9 +68,9 @@ func CheckOwnHost(host string) error {
 	return nil
 }
 
-// CheckHost reports whether host can follow the "@" of a node name; a node that
+// checkHost reports whether host can follow the "@" of a node name; a node that
 // asks for a dynamic name announces only its host.
-func CheckHost(host string) error {
+func checkHost(host string) error {
 	if err := checkText(host); err != nil {
 		return err
 	}
@@ -87,8 +87,8 @@ func CheckHost(host string) error {
 // would cut the name and see another node.
 func checkText(s string) error {
 	switch {
-	case len(s) > MaxName*utf8.UTFMax || utf8.RuneCountInString(s) > MaxName:
-		return fmt.Errorf("%w: more than %d characters", ErrInvalidName, MaxName)
+	case len(s) > maxName*utf8.UTFMax || utf8.RuneCountInString(s) > maxName:
+		return fmt.Errorf("%w: more than %d characters", ErrInvalidName, maxName)
 	case !utf8.ValidString(s):
 		return fmt.Errorf("%w %q: not UTF-8", ErrInvalidName, s)
 	case strings.ContainsRune(s, 0):

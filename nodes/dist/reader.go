@@ -246,7 +246,7 @@ func (r *Reader) Cached() iter.Seq2[int, ei.Atom] { return r.cache.all() }
 // an error. Payloads are copied.
 func (r *Reader) Restore(cached iter.Seq2[int, ei.Atom], incomplete iter.Seq[Incomplete]) error {
 	for i, a := range cached {
-		if i < 0 || i >= CacheSize {
+		if i < 0 || i >= cacheSize {
 			return &FrameError{Err: fmt.Errorf("%w: %d is no place in the cache", ErrHeader, i)}
 		}
 		r.cache.put(i, a)

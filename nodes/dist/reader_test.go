@@ -342,7 +342,7 @@ func TestRestoreRefuses(t *testing.T) {
 		r := newReader(Limits{Message: 1000, Incomplete: 10_000})
 		require.ErrorIs(t, r.Restore(none, twice(tt.m)), tt.err)
 	}
-	for _, i := range []int{-1, CacheSize} {
+	for _, i := range []int{-1, cacheSize} {
 		require.ErrorIs(t, newReader(Limits{}).Restore(func(yield func(int, ei.Atom) bool) { yield(i, "a") }, nil), ErrHeader)
 	}
 }

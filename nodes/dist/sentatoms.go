@@ -12,9 +12,9 @@ import (
 type AtomRefs struct {
 	n     int
 	text  []byte             // of all atoms
-	ends  [MaxAtomRefs]int32 // of each, in text
-	slots [MaxAtomRefs]uint16
-	index [CacheSize]uint8 // by slot: 1 + the reference
+	ends  [maxAtomRefs]int32 // of each, in text
+	slots [maxAtomRefs]uint16
+	index [cacheSize]uint8 // by slot: 1 + the reference
 	ref   [2]byte
 	with  func(ei.Raw) ei.Raw // refer, made once
 }
@@ -31,7 +31,7 @@ func (r *AtomRefs) Reset() {
 func (r *AtomRefs) Len() int { return r.n }
 
 // Pack appends the term raw with references in place of its atoms, and remembers these. Control
-// message and payload of a message are packed one after the other. What comes after MaxAtomRefs
+// message and payload of a message are packed one after the other. What comes after 255
 // atoms, or has its place in the cache in common with another atom of the message, stays as it is.
 // The errors are those of ei.Raw.RewriteAtoms, and b comes back as it was; then Reset.
 func (r *AtomRefs) Pack(b []byte, raw ei.Raw) ([]byte, error) {
@@ -60,7 +60,7 @@ func (r *AtomRefs) refer(atom ei.Raw) ei.Raw {
 		if string(r.atom(at)) != string(text) {
 			return nil
 		}
-	case r.n == MaxAtomRefs:
+	case r.n == maxAtomRefs:
 		return nil
 	default:
 		at = r.n
@@ -101,7 +101,7 @@ func cacheSlot(text []byte) uint16 {
 // SentAtoms is what a peer has in its cache of our atoms. Headers must be sent in the order in
 // which AppendFrameHead has made them. The zero SentAtoms is right at any time, for a connection
 // that goes on in another process too: atoms are then sent anew. It is 32 KB.
-type SentAtoms struct{ slots [CacheSize]ei.Atom }
+type SentAtoms struct{ slots [cacheSize]ei.Atom }
 
 // AppendFrameHead appends the beginning of a frame with a distribution header: its length, which
 // counts the body bytes of packed control message and payload that are to be written after it, and

@@ -226,8 +226,8 @@ func TestAtomsBeyondAHeader(t *testing.T) {
 		a, err := r.ReadFrame(w.frame(t, &want, payload), &ctl)
 		require.NoError(t, err)
 		requireArrived(t, a, &ctl, &want, payload)
-		require.Len(t, a.Refs, MaxAtomRefs)
-		require.Equal(t, MaxAtomRefs, w.refs.Len())
+		require.Len(t, a.Refs, maxAtomRefs)
+		require.Equal(t, maxAtomRefs, w.refs.Len())
 	}
 }
 

@@ -21,7 +21,7 @@ const DefaultTimeout = 10 * time.Second
 // in use.
 const (
 	maxListing    = 8 << 20
-	maxPortAnswer = 14 + MaxNameBytes + MaxExtraBytes
+	maxPortAnswer = 14 + maxNameBytes + maxExtraBytes
 	usualAnswer   = 512 // most are some 20 bytes
 )
 
@@ -71,7 +71,7 @@ func (c *Client) Resolve(ctx context.Context, host, name string) (NodeInfo, erro
 			return wrong("it is about %.80q", info.Name)
 		}
 		if _, ok := info.Version(); !ok {
-			return fmt.Errorf("%w: the node speaks %d to %d, this one %d to %d", ErrVersion, info.Low, info.High, VersionLow, VersionHigh)
+			return fmt.Errorf("%w: the node speaks %d to %d, this one %d to %d", ErrVersion, info.Low, info.High, versionLow, versionHigh)
 		}
 		return nil
 	})

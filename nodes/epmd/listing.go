@@ -80,7 +80,7 @@ func parseNames(b []byte) (port int, names []NamePort, err error) {
 // end of a line in it.
 func cutName(b []byte) (e NamePort, rest []byte, err error) {
 	text, ok := bytes.CutPrefix(b, []byte(nameBefore))
-	for end := 0; ok && end <= MaxNameBytes+len(nameAfter)+len("65535"); end += len(nameEnd) {
+	for end := 0; ok && end <= maxNameBytes+len(nameAfter)+len("65535"); end += len(nameEnd) {
 		i := bytes.Index(text[end:], []byte(nameEnd))
 		if i < 0 {
 			break
@@ -144,7 +144,7 @@ func parseListingPort(b []byte) (port int, rest []byte, err error) {
 func cutPort(b []byte, sep string) (name string, port uint16, ok bool) {
 	rest := bytes.TrimRight(b, "0123456789")
 	before, ok := bytes.CutSuffix(rest, []byte(sep))
-	if !ok || len(before) > MaxNameBytes {
+	if !ok || len(before) > maxNameBytes {
 		return "", 0, false
 	}
 	n, err := strconv.ParseUint(string(b[len(rest):]), 10, 16)

@@ -73,7 +73,7 @@ func TestNamesOfManyLines(t *testing.T) {
 	short, long := time.Hour, time.Hour
 	for range 8 { // the machine may be busy
 		short = min(short, took(strings.Repeat("\n", 20)))
-		long = min(long, took(strings.Repeat("\n", MaxNameBytes)))
+		long = min(long, took(strings.Repeat("\n", maxNameBytes)))
 	}
 	require.Less(t, long, 15*short)
 }
@@ -173,13 +173,13 @@ func FuzzParseDump(f *testing.F) {
 // Names and extra data may be as long as their limits say, in a listing and in a port mapper's
 // answer.
 func TestAnswersOfLongestNames(t *testing.T) {
-	name := strings.Repeat("😀", MaxNameChars)
-	require.Len(t, name, MaxNameBytes)
+	name := strings.Repeat("😀", maxNameChars)
+	require.Len(t, name, maxNameBytes)
 	_, names, err := parseNames(appendNameLine(appendListingPort(nil, 4369), name, 1))
 	require.NoError(t, err)
 	require.Equal(t, []NamePort{{name, 1}}, names)
 
-	want := NodeInfo{Name: name, Port: 1, Extra: bytes.Repeat([]byte{0xff}, MaxExtraBytes)}
+	want := NodeInfo{Name: name, Port: 1, Extra: bytes.Repeat([]byte{0xff}, maxExtraBytes)}
 	got, found, _, err := parsePortAnswer(appendPortAnswer(nil, &want))
 	require.NoError(t, err)
 	require.True(t, found)

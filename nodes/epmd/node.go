@@ -31,15 +31,15 @@ func (t NodeType) String() string {
 // The versions of the distribution protocol that this module speaks. See erl_dist_protocol,
 // HighestVersion and LowestVersion.
 const (
-	VersionLow  = 5 // handshakes of OTP 22 and older; only this version counts creations in 1..3
-	VersionHigh = 6 // OTP 23 and newer
+	versionLow  = 5 // handshakes of OTP 22 and older; only this version counts creations in 1..3
+	versionHigh = 6 // OTP 23 and newer
 )
 
 // The limits that a port mapper sets on names and extra data, found in OTP 25's epmd.
 const (
-	MaxNameChars  = 255  // characters of a name
-	MaxNameBytes  = 1020 // bytes of a name: 255 characters of four bytes
-	MaxExtraBytes = 1020 // bytes of the extra field
+	maxNameChars  = 255  // characters of a name
+	maxNameBytes  = 1020 // bytes of a name: 255 characters of four bytes
+	maxExtraBytes = 1020 // bytes of the extra field
 )
 
 // Registration is what a node tells the port mapper about itself.
@@ -49,7 +49,7 @@ type Registration struct {
 	Port     uint16   // the TCP port on which the node accepts distribution connections, not 0
 	Type     NodeType // zero means TypeHidden
 	Protocol byte     // 0 is TCP over IPv4, the only one defined
-	High     uint16   // highest distribution version; zero means VersionHigh
+	High     uint16   // highest distribution version; zero means the highest there is
 	Low      uint16   // lowest distribution version; zero means the same as High
 	Extra    []byte   // at most 1020 bytes that the port mapper hands on, usually none
 }
@@ -69,10 +69,10 @@ type NodeInfo struct {
 // Version gives the highest distribution version that both the node and this module speak; ok is
 // false when there is none.
 func (n NodeInfo) Version() (version int, ok bool) {
-	if n.Low > n.High || n.Low > VersionHigh || n.High < VersionLow {
+	if n.Low > n.High || n.Low > versionHigh || n.High < versionLow {
 		return 0, false
 	}
-	return min(int(n.High), VersionHigh), true
+	return min(int(n.High), versionHigh), true
 }
 
 // withDefaults fills in what a zero field stands for.
@@ -81,7 +81,7 @@ func (r Registration) withDefaults() Registration {
 		r.Type = TypeHidden
 	}
 	if r.High == 0 {
-		r.High = VersionHigh
+		r.High = versionHigh
 	}
 	if r.Low == 0 {
 		r.Low = r.High
@@ -101,8 +101,8 @@ func (r Registration) check() error {
 	if r.Low > r.High {
 		return fmt.Errorf("%w: lowest version %d is above the highest, %d", ErrBadRegistration, r.Low, r.High)
 	}
-	if len(r.Extra) > MaxExtraBytes {
-		return fmt.Errorf("%w: %d bytes of extra data, at most %d are allowed", ErrBadRegistration, len(r.Extra), MaxExtraBytes)
+	if len(r.Extra) > maxExtraBytes {
+		return fmt.Errorf("%w: %d bytes of extra data, at most %d are allowed", ErrBadRegistration, len(r.Extra), maxExtraBytes)
 	}
 	return nil
 }
@@ -114,8 +114,8 @@ func checkName(name string) error {
 		return fmt.Errorf("%w: it is empty", ErrBadName)
 	case !utf8.ValidString(name):
 		return fmt.Errorf("%w: %q is not UTF-8", ErrBadName, name)
-	case utf8.RuneCountInString(name) > MaxNameChars:
-		return fmt.Errorf("%w: %d characters, at most %d are allowed", ErrBadName, utf8.RuneCountInString(name), MaxNameChars)
+	case utf8.RuneCountInString(name) > maxNameChars:
+		return fmt.Errorf("%w: %d characters, at most %d are allowed", ErrBadName, utf8.RuneCountInString(name), maxNameChars)
 	case strings.ContainsRune(name, 0):
 		return fmt.Errorf("%w: %q contains NUL", ErrBadName, name)
 	case strings.ContainsRune(name, '@'):

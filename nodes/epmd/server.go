@@ -42,7 +42,7 @@ type Server struct {
 	PacketTimeout time.Duration
 	// MaxConns bounds the connections, registrations included; at most 128 of them are not
 	// registrations. For one too many the oldest connection without a name ends; if all have names,
-	// one more is open for requests, but no further name is registered. Zero or less: about a thousand.
+	// one more is open for requests, but no further name is registered. Zero or less: a thousand.
 	MaxConns int
 	// Port is the number that listings give as the server's own. Zero: that of the listener asked.
 	Port int

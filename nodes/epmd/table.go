@@ -60,8 +60,8 @@ func (t *table) find(name string) *entry {
 // An unused name goes on with its own counter. When too many are unused, a new name gets the place
 // of the oldest, and its counter too, as OTP's epmd has it.
 func (t *table) register(info NodeInfo, fd int, holder *session, now uint32) *entry {
-	if len(info.Name) > MaxNameBytes || !utf8.ValidString(info.Name) || utf8.RuneCountInString(info.Name) > MaxNameChars ||
-		len(info.Extra) > MaxExtraBytes || t.find(info.Name) != nil {
+	if len(info.Name) > maxNameBytes || !utf8.ValidString(info.Name) || utf8.RuneCountInString(info.Name) > maxNameChars ||
+		len(info.Extra) > maxExtraBytes || t.find(info.Name) != nil {
 		return nil
 	}
 	var e *entry

@@ -159,7 +159,7 @@ func parsePort2(b []byte) (name string, err error) {
 		return "", fmt.Errorf("%w: NUL in a name", errMalformed)
 	case !utf8.ValidString(name):
 		return "", fmt.Errorf("%w: name is not UTF-8", errMalformed)
-	case utf8.RuneCountInString(name) >= MaxNameChars:
+	case utf8.RuneCountInString(name) >= maxNameChars:
 		// OTP's epmd counts its own terminating NUL, so a name of 255 characters is one too many here.
 		return "", fmt.Errorf("%w: a name of %d characters", errMalformed, utf8.RuneCountInString(name))
 	}
@@ -236,11 +236,11 @@ func parsePortAnswer(b []byte) (info NodeInfo, found bool, n int, err error) {
 	if b[1] != 0 {
 		return info, false, 2, nil
 	}
-	name, n, err := parseField(b, 10, MaxNameBytes, "name")
+	name, n, err := parseField(b, 10, maxNameBytes, "name")
 	if err != nil {
 		return info, false, 0, err
 	}
-	extra, n, err := parseField(b, n, MaxExtraBytes, "extra data")
+	extra, n, err := parseField(b, n, maxExtraBytes, "extra data")
 	if err != nil {
 		return info, false, 0, err
 	}

@@ -49,7 +49,8 @@ type Hooks struct {
 	Denied func(peer, op, target string)
 	// CallBegun hears of a call that begins: of a function or a Server's function that is about to
 	// run, or of one that this node makes elsewhere. What runs, or goes out, gets the context that
-	// it returns, derived from ctx. CallEnded gets that context, and the same CallInfo, when it is over.
+	// it returns, derived from ctx. CallEnded gets that context, and the same CallInfo, when it is
+	// over.
 	CallBegun func(ctx context.Context, c *CallInfo) context.Context
 	CallEnded func(ctx context.Context, c *CallInfo)
 }
