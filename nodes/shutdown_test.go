@@ -310,7 +310,7 @@ func TestWhatRunsIsNamed(t *testing.T) {
 		func(ctx context.Context) error { _, err := b.Freeze(ctx); return err },
 		b.Shutdown,
 	} {
-		ctx, cancel := context.WithTimeout(w.ctx(), 50*time.Millisecond)
+		ctx, cancel := context.WithTimeout(w.ctx(), 500*time.Millisecond)
 		err := end(ctx)
 		cancel()
 		require.ErrorIs(t, err, context.DeadlineExceeded)

@@ -7,7 +7,7 @@ defmodule Why do
           {[:quot, [1]], "did you mean shop:quote/1?"},
           {[:quote, [1, 2]], "did you mean shop:quote/1?"},
           {[:set, [[timout: 1]]], "argument 1: ei: settings: atom timout: unknown key"},
-          {[:channel, []], "a Go value of type chan int is no term"},
+          {[:channel, []], "ei: chan int: a Go value of this type is no term"},
           {[:channel, []], ":shop.channel/0"}
         ] do
       {:exception, reason, stack} =
