@@ -139,11 +139,11 @@ func moveAmidFragments(t *testing.T, kind string, flags dist.Flags) {
 }
 
 // A connection moves in the middle of two messages of 1 GB, one each way (CNODE_TEST_LARGE=1; else
-// of 100 MB, or of 25 MB where it is to be short or the race detector looks at each byte).
+// of 100 MB, or of 10 MB where it is to be short or the race detector looks at each byte).
 func TestMoveAmidLargest(t *testing.T) {
 	size := 100 << 20
 	if race.Enabled || testing.Short() {
-		size = 25 << 20
+		size = 10 << 20
 	}
 	if os.Getenv("CNODE_TEST_LARGE") != "" {
 		size = 1 << 30

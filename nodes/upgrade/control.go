@@ -83,9 +83,9 @@ type control struct {
 	over   chan struct{} // closed when nobody is served any more
 }
 
-// newControl listens at Upgrader.Control, or goes on with the previous process's socket. If there
-// can be none the node runs without, and the log says so.
-func (u *Upgrader) newControl(before *handoff.Control) *control {
+// newControl listens at Upgrader.Control, or goes on with the previous process's socket; serve is
+// next. If there can be none the node runs without, and the log says so.
+func (u *Upgrader) newControl(w whole, before *handoff.Control) *control {
 	if u.Control == "" || before != nil && before.Path() != u.Control {
 		if before != nil {
 			_ = before.Close() // nobody is reached there any more
@@ -101,12 +101,11 @@ func (u *Upgrader) newControl(before *handoff.Control) *control {
 		err = c.listen()
 	}
 	if err != nil {
-		u.log().Warn("no control socket, so nobody can ask this process for an upgrade or take over", "error", err)
+		u.logOf(w).Warn("no control socket, so nobody can ask this process for an upgrade or take over", "error", err)
 	}
 	if errors.Is(err, errors.ErrUnsupported) {
 		return nil
 	}
-	go c.serve()
 	return c
 }
 

@@ -178,10 +178,13 @@ func (u *Upgrader) run(ctx context.Context, k kind) error {
 		u.release()
 		return err
 	}
+	c := u.newControl(w, socket)
 	u.mu.Lock() // whoever may call Upgrade is there since the node runs
-	u.node, u.unwatch = w, NotifyWatchdog()
+	u.node, u.unwatch, u.control = w, NotifyWatchdog(), c
 	u.mu.Unlock()
-	u.control = u.newControl(socket)
+	if c != nil {
+		go c.serve()
+	}
 	return nil
 }
 
@@ -285,8 +288,12 @@ func (u *Upgrader) Listen(network, address string) (net.Listener, error) {
 func (u *Upgrader) log() *slog.Logger {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	return u.logOf(u.node)
+}
+
+func (u *Upgrader) logOf(w whole) *slog.Logger {
 	log := cmp.Or(u.Config.Logger, slog.New(slog.DiscardHandler))
-	switch w := u.node.(type) {
+	switch w := w.(type) {
 	case *nodes.Node:
 		return w.Logger()
 	case *nodes.Front:
