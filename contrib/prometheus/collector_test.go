@@ -267,7 +267,7 @@ func TestOddNames(t *testing.T) {
 	for what, name := range odd {
 		self, err := shop.NewMailbox(nil)
 		require.NoError(t, err)
-		if shop.Register(name, self) == nil { // as many as may be
+		if shop.Register(t.Context(), name, self) == nil { // as many as may be
 			require.NotContains(t, []string{"not UTF-8", "5 MB", "empty"}, what)
 		}
 		_, err = shop.RPC(ctx, web.Name(), name, name)
