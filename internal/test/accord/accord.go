@@ -69,6 +69,8 @@ type run struct {
 	r   *rand.Rand
 	cut map[[2]string]bool
 	log []string
+
+	fresh int // how many new names were given
 }
 
 // Run does by chance what the seed says, and fails the test if the members do not agree in the end.
@@ -226,9 +228,10 @@ func (x *run) differences(members []Member) (text string) {
 	if text != "" {
 		return text
 	}
-	for i, m := range members {
+	for _, m := range members {
 		x.log = append(x.log, "") // what follows is of another attempt to agree
-		fresh := "fresh" + fmt.Sprint(i)
+		x.fresh++                 // never the same: what came too late for an earlier attempt may have given that name
+		fresh := fmt.Sprint("fresh", x.fresh)
 		if err := m.Register(ctx, fresh, Processes, global.RandomExit); err != nil {
 			is("%s cannot give a name: %v", m.Name(), err)
 			continue
