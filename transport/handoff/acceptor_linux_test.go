@@ -13,9 +13,9 @@ import (
 	"github.com/cnode-go/cnode/internal/test/expect"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
-	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
 )
 
 // A lack of descriptors does not end a listener: peers that connect meanwhile are accepted once

@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
+	"github.com/cnode-go/cnode/internal/test/fdtest"
 )
 
 // One message with a descriptor is sent, received, and its descriptor closed.

@@ -20,11 +20,11 @@ import (
 	"github.com/cnode-go/cnode/internal/test/expect"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/internal/test/leak"
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
-	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
 )
 
 func fcntl(fd, cmd int) (int, error) { return unix.FcntlInt(uintptr(fd), cmd, 0) }

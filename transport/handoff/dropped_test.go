@@ -14,8 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/transport"
-	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
 	"github.com/cnode-go/cnode/transport/handoff/internal/sock"
 )
 

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/internal/handoffpoint"
-	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
+	"github.com/cnode-go/cnode/internal/test/fdtest"
 )
 
 // The state of a hand-off that has failed does not stay in the new owner's memory: Stage's slice is

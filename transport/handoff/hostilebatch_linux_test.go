@@ -19,8 +19,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/internal/test/leak"
-	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
 )
 
 // A posted is a packet of a peer that follows no rules, and its expected result.

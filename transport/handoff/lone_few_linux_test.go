@@ -13,8 +13,8 @@ import (
 	"github.com/cnode-go/cnode/internal/test/expect"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/transport"
-	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
 )
 
 // withoutNumbers leaves this process no free descriptor number until the end of the test, or until

@@ -15,8 +15,8 @@ import (
 	"github.com/cnode-go/cnode/internal/test/expect"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/internal/test/leak"
-	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
 )
 
 // watched counts the epoll descriptors by which the tests' own sockets wait.

@@ -8,8 +8,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/transport"
-	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
 )
 
 func TestNoWaitBesideOthers(t *testing.T) {

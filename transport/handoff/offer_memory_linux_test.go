@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/internal/handoffpoint"
-	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
+	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/transport/handoff/internal/system"
 )
 

@@ -23,9 +23,9 @@ import (
 	"github.com/cnode-go/cnode/internal/test/expect"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
-	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
 	"github.com/cnode-go/cnode/transport/handoff/internal/sock"
 	"github.com/cnode-go/cnode/transport/handoff/internal/system"
 )

@@ -6,7 +6,7 @@ import (
 	"context"
 	"testing"
 
-	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
+	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/transport/handoff/internal/system"
 )
 

@@ -21,11 +21,11 @@ import (
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
+	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/internal/test/leak"
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
-	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
 	"github.com/cnode-go/cnode/transport/handoff/internal/sock"
 	"github.com/cnode-go/cnode/transport/handoff/internal/stream"
 )

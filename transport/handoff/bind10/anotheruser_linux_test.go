@@ -8,8 +8,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/transport/handoff"
-	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
 )
 
 // The connection of another user's process is refused.

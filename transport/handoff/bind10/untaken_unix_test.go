@@ -13,9 +13,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/internal/test/party"
 	"github.com/cnode-go/cnode/transport"
-	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
 )
 
 // The Forwarder knows which sessions the receiver has taken, and waits for it.

@@ -6,7 +6,7 @@ import (
 	"context"
 	"testing"
 
-	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
+	"github.com/cnode-go/cnode/internal/test/fdtest"
 )
 
 // A document of 64 bytes with a descriptor is sent, received, and the descriptor closed.

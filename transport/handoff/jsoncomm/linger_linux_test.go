@@ -5,8 +5,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/transport/handoff"
-	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
 )
 
 // Closing received descriptors that are not wanted does not wait, even if their sender has set

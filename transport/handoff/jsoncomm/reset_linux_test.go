@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
+	"github.com/cnode-go/cnode/internal/test/fdtest"
 )
 
 // The answer of a server that has closed is received, even if the server has not read all requests.

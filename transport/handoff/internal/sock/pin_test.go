@@ -12,7 +12,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnode-go/cnode/transport/handoff/internal/fdtest"
+	"github.com/cnode-go/cnode/internal/test/fdtest"
 )
 
 // A file is removed while its socket is open: once the socket is closed, the file of a socket that
