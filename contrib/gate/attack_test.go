@@ -1,0 +1,474 @@
+package gate_test
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/internal/test/otp"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/permit"
+)
+
+// An attacker makes by hand what no Erlang node would send.
+type attacker struct {
+	addr   string // of the gate's listener
+	node   string // the node behind
+	cookie string // the one for nodes outside
+	name   string // may come
+}
+
+const attackerFlags = dist.FlagsDefault | dist.FlagUnicodeIO
+
+// dial connects. change, which may be nil, changes what is normal.
+func (a attacker) dial(change func(s *dist.Self, o *dist.InitiateOptions)) (*rawConn, error) {
+	c, err := net.Dial("tcp", a.addr)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.SetDeadline(time.Now().Add(expect.Limit)); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	s := dist.Self{Name: a.name, Cookie: a.cookie, Creation: 7, Challenge: uint32(time.Now().UnixNano()) | 1, Flags: attackerFlags}
+	o := dist.InitiateOptions{Want: a.node}
+	if change != nil {
+		change(&s, &o)
+	}
+	r := &rawConn{Conn: c}
+	r.peer, err = dist.Initiate(shaking{c}, s, o)
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return r, nil
+}
+
+// again dials until the connection before is forgotten inside: a node that has not seen its end
+// yet says that the name is alive.
+func (a attacker) again(t *testing.T) *rawConn {
+	t.Helper()
+	for end := time.Now().Add(expect.Limit); ; time.Sleep(5 * time.Millisecond) {
+		c, err := a.dial(nil)
+		if err == nil {
+			return c
+		}
+		if time.Now().After(end) {
+			require.NoError(t, err)
+		}
+	}
+}
+
+// shaking carries the packets of a handshake.
+type shaking struct{ net.Conn }
+
+func (c shaking) ReadPacket() ([]byte, error) {
+	var head [2]byte
+	if _, err := io.ReadFull(c, head[:]); err != nil {
+		return nil, err
+	}
+	p := make([]byte, binary.BigEndian.Uint16(head[:]))
+	_, err := io.ReadFull(c, p)
+	return p, err
+}
+
+func (c shaking) WritePackets(packets ...[]byte) error {
+	for _, p := range packets {
+		if _, err := c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(p))), p...)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A rawConn is a connection after its handshake.
+type rawConn struct {
+	net.Conn
+	peer dist.Peer
+}
+
+// next reads control messages until one is there; ticks are passed over.
+func (c *rawConn) next() (ctl dist.Control, err error) {
+	for {
+		var head [4]byte
+		if _, err := io.ReadFull(c, head[:]); err != nil {
+			return ctl, err
+		}
+		frame := make([]byte, binary.BigEndian.Uint32(head[:]))
+		if _, err := io.ReadFull(c, frame); err != nil {
+			return ctl, err
+		}
+		if len(frame) > 3 {
+			cur := ei.NewCursor(frame[3:]) // behind 131, 68, 0
+			return ctl, dist.ParseControl(&cur, &ctl)
+		}
+	}
+}
+
+// A probe tells where what has been written before is dealt with: the gate answers in order, and a
+// monitor of nobody is allowed to nobody, so that it is refused.
+func (c *rawConn) probe(a attacker, n uint32) []byte {
+	ctl := dist.Control{Op: dist.OpMonitorP, From: a.pid(1), ToName: "nobody_of_this_name", Ref: a.ref(1<<16, n)}
+	return frameFor(c.peer.Flags, &ctl, nil)
+}
+
+// answers writes frames and gives the operations that come back before the probe's answer, and
+// false if the connection was closed instead.
+func (c *rawConn) answers(a attacker, frames []byte) (ops []string, open bool) {
+	if _, err := c.Write(append(slices.Clip(frames), c.probe(a, 1)...)); err != nil {
+		return nil, false
+	}
+	for {
+		ctl, err := c.next()
+		if err != nil {
+			return ops, false
+		}
+		if ctl.Ref == a.ref(1<<16, 1) {
+			return ops, true
+		}
+		ops = append(ops, ctl.Op.String())
+	}
+}
+
+func (a attacker) pid(id uint32) ei.Pid { return ei.Pid{Node: ei.Atom(a.name), ID: id, Creation: 7} }
+
+func (a attacker) ref(ids ...uint32) ei.Ref {
+	r := ei.Ref{Node: ei.Atom(a.name), Creation: 7, Len: 3}
+	copy(r.ID[:], ids)
+	return r
+}
+
+func frameFor(flags dist.Flags, ctl *dist.Control, payload []byte) []byte {
+	b, err := dist.AppendFrameHead(nil, flags, ctl, len(payload))
+	if err != nil {
+		panic(err)
+	}
+	return append(b, payload...)
+}
+
+func encoded(t ei.Term) []byte {
+	b, err := ei.AppendTerm(nil, t)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// join makes a term of its pieces.
+func join(pieces ...[]byte) []byte { return slices.Concat(pieces...) }
+
+// pidOf finds a pid among what inside:secrets/0 tells.
+func pidOf(t *testing.T, secrets, name string) ei.Pid {
+	t.Helper()
+	b, err := base64.StdEncoding.DecodeString(strings.Trim(secrets, `"`))
+	require.NoError(t, err)
+	term, err := ei.Decode(b)
+	require.NoError(t, err)
+	list, ok := ei.Elements(term)
+	require.True(t, ok)
+	for _, e := range list {
+		if pair := e.(ei.Tuple); pair[0] == ei.Atom(name) {
+			return pair[1].(ei.Pid)
+		}
+	}
+	t.Fatalf("no %s among the pids", name)
+	return ei.Pid{}
+}
+
+// A rawAttack is something written on a connection of its own.
+type rawAttack struct {
+	name   string
+	frames []byte
+	want   string // the answers; "closed" if the gate may end the connection; "either" if it may do both
+}
+
+// rawAttacks are frames that a BEAM does not make. note is a process inside.
+func rawAttacks(a attacker, note ei.Pid) []rawAttack {
+	type k = dist.Control
+	me, ref := a.pid(1), a.ref(1, 2, 3)
+	inner := ei.Atom(a.node)
+	other := ei.Pid{Node: "other@127.0.0.1", ID: 1, Creation: 7}
+	theirRef := ei.Ref{Node: inner, Creation: note.Creation, Len: 3, ID: [5]uint32{1, 2, 3}}
+	hit := func(s string) []byte { return encoded(ei.Tuple{ei.Atom("hit"), ei.Atom(s)}) }
+	f := func(ctl k, payload ...[]byte) []byte {
+		return frameFor(attackerFlags&^dist.FlagDistHdrAtomCache, &ctl, join(payload...))
+	}
+	till := func(payload ...[]byte) []byte { return f(k{Op: dist.OpRegSend, From: me, ToName: "till"}, payload...) }
+	spawn := func(m, name ei.Atom, arity uint8, options ei.Term, args ...[]byte) []byte {
+		return f(k{Op: dist.OpSpawnRequest, Ref: ref, From: me, GroupLeader: me, Module: m, Function: name, Arity: arity,
+			Options: encoded(options)}, args...)
+	}
+	monitor := ei.List{ei.Atom("monitor")}
+	pieces := func(a, b ei.Term) []byte { // [a | [b]], which is [a, b]
+		return join([]byte{108, 0, 0, 0, 1}, encoded(a), encoded(ei.List{b}))
+	}
+	cast := encoded(ei.Atom("$gen_cast"))
+	system := encoded(ei.Tuple{ei.Atom("system"), ei.Tuple{me, ref}, ei.Tuple{ei.Atom("terminate"), ei.Atom("hit")}})
+	// fragments cuts a message for till into pieces of size.
+	fragments := func(sequence uint64, payload []byte, size int) (frames [][]byte) {
+		control, err := dist.AppendControl(nil, &k{Op: dist.OpRegSend, From: me, ToName: "till"})
+		if err != nil {
+			panic(err)
+		}
+		cut := dist.Cut(sequence, len(control), payload, len(control)+size)
+		head, piece := cut.AppendFirst(nil, nil, nil, control)
+		frames = append(frames, join(head, piece))
+		cut.Size = size
+		for cut.Next > 0 {
+			head, piece := cut.AppendNext(nil)
+			frames = append(frames, join(head, piece))
+		}
+		return frames
+	}
+	number := func(b []byte, at, size int, v uint64) []byte { // a copy in which a number is another one
+		b = slices.Clone(b)
+		for i := range size {
+			b[at+i] = byte(v >> (8 * (size - 1 - i)))
+		}
+		return b
+	}
+	return []rawAttack{
+		// signals for what was never begun
+		{"exit without a link", f(k{Op: dist.OpPayloadExit, From: me, To: note}, encoded(ei.Atom("kill"))), ""},
+		{"old exit without a link", f(k{Op: dist.OpExit, From: me, To: note, Reason: encoded(ei.Atom("kill"))}), ""},
+		{"exit of another node's process", f(k{Op: dist.OpPayloadExit, From: other, To: note}, encoded(ei.Atom("kill"))), "closed"},
+		{"exit/2", f(k{Op: dist.OpPayloadExit2, From: me, To: note}, encoded(ei.Atom("kill"))), ""},
+		{"old exit/2", f(k{Op: dist.OpExit2, From: me, To: note, Reason: encoded(ei.Atom("kill"))}), ""},
+		{"down without a monitor", f(k{Op: dist.OpPayloadMonitorPExit, From: me, To: note, Ref: theirRef}, encoded(ei.Atom("x"))), ""},
+		{"demonitor", f(k{Op: dist.OpDemonitorP, From: me, To: note, Ref: ref}), ""},
+		{"unlink", f(k{Op: dist.OpUnlinkID, From: me, To: note, ID: 5}), "either"}, // who is asked may acknowledge
+		{"acknowledged unlink", f(k{Op: dist.OpUnlinkIDAck, From: me, To: note, ID: 5}), ""},
+		{"spawn reply that nobody waits for", f(k{Op: dist.OpSpawnReply, Ref: theirRef, To: note, Flags: 3, Result: encoded(me)}), ""},
+		{"group leader", f(k{Op: dist.OpGroupLeader, From: me, To: note}), ""},
+		{"link", f(k{Op: dist.OpLink, From: me, To: note}), "PAYLOAD_EXIT"},
+		// messages
+		{"answer with a guessed reference", f(k{Op: dist.OpSendSender, From: me, To: note}, encoded(ei.Tuple{theirRef, ei.Atom("hit")})), ""},
+		{"send", f(k{Op: dist.OpSendSender, From: me, To: note}, hit("send")), ""},
+		{"send of another node's process", f(k{Op: dist.OpSendSender, From: other, To: note}, hit("forged")), "closed"},
+		{"send of a process inside", f(k{Op: dist.OpSendSender, From: note, To: note}, hit("forged_inside")), "closed"},
+		{"send to another node's process", f(k{Op: dist.OpSendSender, From: me, To: other}, hit("elsewhere")), "closed"},
+		{"old send", f(k{Op: dist.OpSend, To: note}, hit("old_send")), ""},
+		{"priority message to a name", f(k{Op: dist.OpAltactSigSend, Flags: dist.AltactName, From: me, ToName: "note"}, hit("alt_name")), ""},
+		{"priority message to a pid", f(k{Op: dist.OpAltactSigSend, Flags: dist.AltactPrio, From: me, To: note}, hit("alt_pid")), ""},
+		{"priority exit", f(k{Op: dist.OpAltactSigSend, Flags: dist.AltactPrio | dist.AltactExit, From: me, To: note}, hit("alt_exit")), ""},
+		{"alias", f(k{Op: dist.OpAliasSend, From: me, Ref: theirRef}, hit("alias")), ""},
+		{"traced send", f(k{Op: dist.OpSendSenderTT, From: me, To: note,
+			Token: encoded(ei.Tuple{ei.Int(1), ei.Int(1), ei.Int(1), me, ei.Int(1)})}, hit("traced")), ""},
+		// functions
+		{"arity in pieces", spawn("erpc", "execute_call", 4, monitor, []byte{108, 0, 0, 0, 4}, encoded(ref), encoded(ei.Atom("shop")),
+			encoded(ei.Atom("quote")), pieces(ei.Int(1), ei.Int(2)), []byte{106}), "SPAWN_REPLY"},
+		{"arguments in pieces", spawn("erpc", "execute_call", 4, monitor, []byte{108, 0, 0, 0, 2}, encoded(ref), encoded(ei.Atom("note")),
+			encoded(ei.List{ei.Atom("w"), ei.List{ei.Atom("hit_pieces")}})), "SPAWN_REPLY"},
+		{"three arguments and a tail", spawn("erpc", "execute_call", 3, monitor, []byte{108, 0, 0, 0, 3}, encoded(ref), encoded(ei.Atom("note")),
+			encoded(ei.Atom("w")), encoded(ei.List{ei.List{ei.Atom("hit_tail")}})), "SPAWN_REPLY"},
+		{"an arity that lies", spawn("note", "w", 0, monitor, encoded(ei.List{ei.Atom("hit_arity")})), "SPAWN_REPLY"},
+		{"arguments that are no list", spawn("erpc", "execute_call", 4, monitor, encoded(ei.Atom("x"))), "SPAWN_REPLY"},
+		{"improper arguments", spawn("shop", "quote", 1, monitor, []byte{108, 0, 0, 0, 1}, encoded(ei.Int(1)), encoded(ei.Int(2))),
+			"SPAWN_REPLY"},
+		// terms
+		{"compressed", till([]byte{80, 0, 0, 0, 3, 1, 2, 3}), "either"},
+		{"malformed", till([]byte{104, 2}, cast, []byte{104, 9}), "either"},
+		{"more elements than bytes", till([]byte{104, 2}, cast, []byte{105, 0xff, 0xff, 0xff, 0xff}), "either"},
+		{"a long binary that is not there", till([]byte{104, 2}, cast, []byte{109, 0xff, 0xff, 0xff, 0xff, 1}), "either"},
+		{"deeper than any stack", till([]byte{104, 2}, cast, slices.Repeat([]byte{104, 1}, 1<<20), []byte{106}), "either"},
+		{"a rest after a term", till(encoded(ei.Tuple{ei.Atom("$gen_cast"), ei.Int(1)}), []byte{0xff, 0xff}), "either"},
+		{"no payload", f(k{Op: dist.OpRegSend, From: me, ToName: "till"}), "either"},
+		{"an atom that is not UTF-8", till([]byte{104, 2}, cast, []byte{119, 2, 0xff, 0xfe}), "either"},
+		{"a tag of the atom cache", till([]byte{104, 2}, cast, []byte{82, 0}), "either"},
+		// frames
+		{"an unknown operation", []byte{0, 0, 0, 8, 131, 68, 0, 104, 2, 97, 99, 106}, "closed"},
+		{"pass-through", func() []byte {
+			b, err := dist.AppendFrame(nil, &k{Op: dist.OpRegSend, From: me, ToName: "note"}, hit("pass_through"))
+			if err != nil {
+				panic(err)
+			}
+			return b
+		}(), "either"},
+		{"atom cache that was not agreed on", []byte{0, 0, 0, 12, 131, 68, 1, 0x08, 0, 4, 'n', 'o', 't', 'e', 106, 106}, "closed"},
+		{"a piece without the first", join([]byte{0, 0, 0, 19, 131, 70}, number(make([]byte, 16), 15, 1, 1), []byte{106}), "closed"},
+		{"a first piece of one byte", join(fragments(77, system, 1)...), ""},
+		{"pieces of two messages by turns", func() (b []byte) {
+			x, y := fragments(1, system, 3), fragments(2, join([]byte{104, 2}, cast, encoded(ei.Atom("hit"))), 3)
+			for i := range max(len(x), len(y)) {
+				if i < len(x) {
+					b = append(b, x[i]...)
+				}
+				if i < len(y) {
+					b = append(b, y[i]...)
+				}
+			}
+			return b
+		}(), ""},
+		{"a first piece again", func() []byte { x := fragments(1, system, 3); return join(x[0], join(x...)) }(), "closed"},
+		{"a piece left out", func() []byte { x := fragments(1, system, 3); return join(x[0], join(x[2:]...)) }(), "closed"},
+		{"a control message in pieces", join([]byte{0, 0, 0, 22, 131, 69}, number(make([]byte, 16), 15, 1, 2), []byte{0, 104, 2, 97},
+			[]byte{0, 0, 0, 19, 131, 70}, number(make([]byte, 16), 15, 1, 1), []byte{106}), "closed"},
+		{"as many pieces as there are numbers", number(fragments(1, system, 3)[0], 14, 8, 1<<63), "either"},
+		{"4 GB", []byte{0xff, 0xff, 0xff, 0xff, 131, 68}, "closed"},
+		{"another protocol", []byte("GET / HTTP/1.1\r\nHost: gate\r\n\r\n"), "closed"},
+	}
+}
+
+// raw makes all attacks, each on a connection of its own.
+func raw(t *testing.T, a attacker, note ei.Pid) {
+	for _, x := range rawAttacks(a, note) {
+		c := a.again(t)
+		ops, open := c.answers(a, x.frames)
+		got := strings.Join(ops, " ")
+		t.Logf("%s: answers %q, open %v", x.name, got, open)
+		switch {
+		case x.want == "closed" && open:
+			t.Errorf("%s: the connection is open, answers %q", x.name, got)
+		case x.want != "closed" && x.want != "either" && (!open || got != x.want):
+			t.Errorf("%s: answers %q, want %q; open %v", x.name, got, x.want, open)
+		}
+		require.NoError(t, c.Close())
+	}
+}
+
+// withGate starts a world whose gate an attacker may come to.
+func withGate(t *testing.T, r otp.Release, change func(w *world)) (w *world, a attacker) {
+	w = siege(t, r, r)
+	a = attacker{node: w.inner.Name(), cookie: "outer", name: "attacker@127.0.0.1"}
+	w.cfg.Outside.Names = []string{"attacker*@127.0.0.1"}
+	if change != nil {
+		change(w)
+	}
+	g := w.start(t, nil)
+	t.Cleanup(func() { require.NoError(t, g.Close()) })
+	a.addr = g.Addr(w.inner.Name()).String()
+	return w, a
+}
+
+// Frames that no BEAM makes do nothing inside.
+func TestRawFrames(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		w, a := withGate(t, r, nil)
+		secrets, before := w.secrets(t), w.inner.Do(t, "inside:state()")
+		raw(t, a, pidOf(t, secrets, "note"))
+		w.untouched(t, before)
+		require.Equal(t, "{ok,x}", w.inner.Do(t, "gen_server:call(till, x)"))
+	})
+}
+
+// Nobody comes in without a name that may come and the cookie, and none of it makes the BEAM keep
+// anything.
+func TestRawHandshakes(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		w, a := withGate(t, r, nil)
+		for _, tt := range []struct {
+			name   string
+			change func(s *dist.Self, o *dist.InitiateOptions)
+		}{
+			{"another cookie", func(s *dist.Self, _ *dist.InitiateOptions) { s.Cookie = "nope" }},
+			{"no cookie", func(s *dist.Self, _ *dist.InitiateOptions) { s.Cookie = "" }},
+			{"the cookie inside", func(s *dist.Self, _ *dist.InitiateOptions) { s.Cookie = "inner" }},
+			{"a name that may not come", func(s *dist.Self, _ *dist.InitiateOptions) { s.Name = "stranger@127.0.0.1" }},
+			{"the name of the node behind", func(s *dist.Self, _ *dist.InitiateOptions) { s.Name = a.node }},
+			{"the name of a node outside that may not come", func(s *dist.Self, _ *dist.InitiateOptions) { s.Name = w.outer.Name() }},
+			{"no name", func(s *dist.Self, _ *dist.InitiateOptions) {
+				s.Name, s.Dynamic, s.Flags = "127.0.0.1", true, attackerFlags|dist.FlagNameMe
+			}},
+			{"another node behind", func(_ *dist.Self, o *dist.InitiateOptions) { o.Want = "elsewhere@127.0.0.1" }},
+		} {
+			c, err := a.dial(tt.change)
+			if err == nil {
+				_ = c.Close()
+			}
+			require.Error(t, err, tt.name)
+		}
+		before := w.inner.Do(t, "erlang:system_info(atom_count)")
+		for i := range 300 {
+			_, err := a.dial(func(s *dist.Self, _ *dist.InitiateOptions) { s.Name = fmt.Sprintf("nobody%d@127.0.0.%d", i, i%250) })
+			require.Error(t, err)
+		}
+		require.Equal(t, before, w.inner.Do(t, "erlang:system_info(atom_count)"))
+
+		first := a.again(t)
+		_, err := a.dial(func(s *dist.Self, o *dist.InitiateOptions) { o.AliveAnswer = func(string) bool { return false } })
+		require.ErrorIs(t, err, dist.ErrAlive)
+		_, err = a.dial(func(s *dist.Self, _ *dist.InitiateOptions) { s.Cookie = "nope" })
+		require.Error(t, err)
+		ops, open := first.answers(a, nil)
+		require.True(t, open, "neither one who gives up, nor one without the cookie, ends another's connection")
+		require.Empty(t, ops)
+		second, err := a.dial(nil)
+		require.NoError(t, err, "one who has the cookie does")
+		_, err = first.next()
+		require.Error(t, err)
+		require.NoError(t, errors.Join(first.Close(), second.Close()))
+	})
+}
+
+// A peer with the cookie cannot fill the atom table of the node inside, by connections after
+// connections, nor by names.
+func TestAtomsAreCounted(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		w, a := withGate(t, r, func(w *world) { w.cfg.Limits.Atoms, w.cfg.Limits.Names = 500, 20 })
+		count := func() (n int) {
+			_, err := fmt.Sscan(w.inner.Do(t, "erlang:system_info(atom_count)"), &n)
+			require.NoError(t, err)
+			return n
+		}
+		require.NoError(t, a.again(t).Close())
+		before := count()
+		for i := range 5 {
+			c := a.again(t)
+			var b []byte
+			for j := range 4000 {
+				b = append(b, frameFor(c.peer.Flags, &dist.Control{Op: dist.OpRegSend, From: a.pid(1), ToName: "till"},
+					encoded(ei.Tuple{ei.Atom("$gen_cast"), ei.Atom(fmt.Sprintf("flood%d_%d", i, j))}))...)
+				b = append(b, frameFor(c.peer.Flags, &dist.Control{Op: dist.OpRegSend, From: a.pid(1), ToName: ei.Atom(fmt.Sprintf("to%d_%d", i, j))},
+					encoded(ei.Atom(fmt.Sprintf("refused%d_%d", i, j))))...)
+			}
+			_, open := c.answers(a, b)
+			require.True(t, open)
+			require.NoError(t, c.Close())
+		}
+		require.Less(t, count()-before, 1000)
+		for i := range 60 {
+			c, err := a.dial(func(s *dist.Self, _ *dist.InitiateOptions) { s.Name = fmt.Sprintf("attacker%d@127.0.0.1", i) })
+			if err == nil {
+				_ = c.Close()
+			}
+		}
+		require.Less(t, count()-before, 1200)
+		require.Equal(t, "[]", w.inner.Do(t, "note:all()"))
+	})
+}
+
+// Messages whose rest never comes take no memory beyond what the limits say.
+func TestPiecesAreBounded(t *testing.T) {
+	r := otp.Releases(t)
+	_, a := withGate(t, r[len(r)-1], func(w *world) {
+		w.cfg.Limits.Held, w.cfg.Limits.Message = 4<<20, 2<<20
+		w.cfg.Rules = []permit.Rule{{Allow: true}}
+	})
+	c := a.again(t)
+	control, err := dist.AppendControl(nil, &dist.Control{Op: dist.OpRegSend, From: a.pid(1), ToName: "note"})
+	require.NoError(t, err)
+	piece := make([]byte, dist.FragmentSize)
+	closed := false
+	for i := uint64(1); i < 1000 && !closed; i++ { // 64 MB
+		f := dist.Cut(i, len(control), join(piece, piece), len(piece))
+		head, part := f.AppendFirst(nil, nil, nil, control)
+		_, err := c.Write(join(head, part))
+		closed = err != nil
+	}
+	if !closed {
+		_, closed = c.answers(a, nil)
+		closed = !closed
+	}
+	require.True(t, closed)
+	require.NoError(t, c.Close())
+	require.NoError(t, a.again(t).Close())
+}

@@ -1,0 +1,279 @@
+// Command cnode-gate lets nodes of lower trust reach Erlang nodes, by rules: see package gate and
+// docs/operate/gate.md.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cnode-go/cnode/contrib/gate"
+	"github.com/cnode-go/cnode/nodes/permit"
+	"github.com/cnode-go/cnode/nodes/upgrade"
+	"github.com/cnode-go/cnode/transport/virtual"
+)
+
+func main() {
+	if err := root().Execute(); err != nil {
+		fmt.Fprintln(os.Stderr, "cnode-gate:", err)
+		os.Exit(1)
+	}
+}
+
+// flags are those of run and learn.
+type flags struct {
+	http, record string
+	debug        bool
+}
+
+func root() *cobra.Command {
+	c := &cobra.Command{
+		Use: "cnode-gate", Short: "Let nodes of lower trust reach Erlang nodes, by rules",
+		SilenceUsage: true, SilenceErrors: true,
+	}
+	var f flags
+	run := &cobra.Command{
+		Use: "run FILE", Short: "Open the gate; SIGHUP reads FILE anew, and upgrades the program, while all connections stay",
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return f.run(args[0], nil) },
+	}
+	learn := &cobra.Command{
+		Use: "learn FILE", Short: "Let everything pass, and print at the end the rules that the traffic would need",
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			l := &learned{}
+			defer l.print(c.OutOrStdout())
+			return f.run(args[0], l)
+		},
+	}
+	for _, c := range []*cobra.Command{run, learn} {
+		c.Flags().StringVar(&f.http, "http", "", "serve a page of the connections, and metrics, at this host:port")
+		c.Flags().StringVar(&f.record, "record", "", "record all connections into this file, for Wireshark; TLS in plain")
+		c.Flags().BoolVar(&f.debug, "debug", false, "log every refusal")
+	}
+	check := &cobra.Command{
+		Use: "check FILE", Short: "Tell what is wrong with a configuration", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			cfg, err := gate.ReadConfig(args[0])
+			if err == nil {
+				_, err = gate.New(cfg, nil)
+			}
+			if err == nil {
+				fmt.Fprintf(c.OutOrStdout(), "%s: %d rules, %d nodes inside, %d outside\n", args[0], len(cfg.Rules),
+					len(cfg.Inside.Nodes), len(cfg.Outside.Nodes))
+			}
+			return err
+		},
+	}
+	explain := &cobra.Command{
+		Use: "explain FILE PEER OPERATION TARGET", Short: "Tell which rule decides, as explain gate.config ci@host call shop:quote/1",
+		Args: cobra.ExactArgs(4),
+		RunE: func(c *cobra.Command, args []string) error {
+			return explain(c.OutOrStdout(), args[0], args[1], args[2], args[3])
+		},
+	}
+	c.AddCommand(run, learn, check, explain)
+	return c
+}
+
+func explain(w io.Writer, file, peer, operation, target string) error {
+	cfg, err := gate.ReadConfig(file)
+	if err != nil {
+		return err
+	}
+	op, err := permit.ParseOp(operation)
+	if err != nil {
+		return err
+	}
+	r := gate.Request{Peer: peer, Op: op, Target: target}
+	if op&(permit.Call|permit.Spawn) != 0 {
+		name, arity, _ := strings.Cut(target, "/")
+		module, name, ok := strings.Cut(name, ":")
+		if r.Arity, err = strconv.Atoi(arity); !ok || err != nil {
+			return fmt.Errorf("target %q: want module:function/arity", target)
+		}
+		r.Module, r.Name = module, name
+	}
+	d, err := cfg.Explain(r)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(w, d)
+	if d.Rule >= 0 {
+		fmt.Fprintf(w, "%s\n", gate.AppendRule(nil, cfg.Rules[d.Rule]))
+	}
+	return nil
+}
+
+// run opens the gate, or goes on with that of the process that has started this one, until it is
+// told to end, or another process goes on.
+func (f *flags) run(file string, l *learned) error {
+	coming, err := upgrade.Coming()
+	if err != nil {
+		return err
+	}
+	ends, hangUp := make(chan os.Signal, 1), make(chan os.Signal, 1)
+	signal.Notify(ends, syscall.SIGTERM, os.Interrupt)
+	signal.Notify(hangUp, syscall.SIGHUP)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	level := slog.LevelInfo
+	if f.debug {
+		level = slog.LevelDebug
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	opts := &gate.Options{Logger: log}
+	if l != nil {
+		opts.Learn, opts.OnDecision = true, l.hear
+	}
+	if f.record != "" {
+		w, err := os.OpenFile(f.record, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+		if err != nil {
+			return err
+		}
+		defer w.Close()
+		opts.Capture = virtual.NewCapture(w)
+		defer opts.Capture.Close()
+	}
+	cfg, err := gate.ReadConfig(file)
+	if err != nil {
+		return err
+	}
+	var g *gate.Gate
+	if coming != nil {
+		g, err = gate.Take(ctx, coming, cfg, opts)
+	} else if g, err = gate.New(cfg, opts); err == nil {
+		err = g.Start(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	defer upgrade.NotifyWatchdog()()
+	if err := upgrade.NotifyReady(); err != nil {
+		log.Warn("systemd does not hear that the gate is ready", "error", err)
+	}
+	var page *http.Server
+	if f.http != "" {
+		if page, err = serve(f.http, g, log); err != nil {
+			return errors.Join(err, g.Close())
+		}
+		defer page.Close()
+	}
+	for {
+		select {
+		case <-ends:
+			return g.Close()
+		case <-hangUp:
+			if page != nil { // the next process listens there
+				_ = page.Close()
+			}
+			moved, err := follow(ctx, g)
+			if moved {
+				return err
+			}
+			log.Error("goes on as before", "error", err)
+			if f.http != "" {
+				if page, err = serve(f.http, g, log); err != nil {
+					log.Error("no page", "error", err)
+				}
+			}
+		}
+	}
+}
+
+// follow starts the program's file as it is now, with the configuration as it is now, and gives it
+// everything.
+func follow(ctx context.Context, g *gate.Gate) (moved bool, err error) {
+	next := &upgrade.Successor{Cmd: exec.Command(upgrade.OwnFile(), os.Args[1:]...)}
+	next.Cmd.Stdout, next.Cmd.Stderr = os.Stdout, os.Stderr
+	ch, err := next.Begin()
+	if err != nil {
+		return false, err
+	}
+	h, err := g.Give(ctx, ch)
+	if !h.Moved {
+		if how := next.GiveUp(); how != "" {
+			err = fmt.Errorf("%w (the new process: %s)", err, how)
+		}
+		return false, err
+	}
+	return true, errors.Join(err, next.Follow(ctx))
+}
+
+// serve shows connections and counts.
+func serve(addr string, g *gate.Gate, log *slog.Logger) (*http.Server, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	s := &http.Server{Handler: gate.Handler(g), ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = s.Serve(l) }()
+	log.Info("page", "address", l.Addr().String())
+	return s, nil
+}
+
+// learned are the requests that have been seen, by the rule that each would need.
+type learned struct {
+	mu    sync.Mutex
+	rules map[permit.Rule]int
+}
+
+func (l *learned) hear(d gate.Decision) {
+	if d.Allowed || d.Op == 0 {
+		return
+	}
+	op := d.Op
+	if op == permit.Send|permit.Request { // a monitor, which comes with what is asked
+		return
+	}
+	target := d.Target
+	if strings.HasPrefix(target, "#Pid<") {
+		target = permit.Talked
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.rules == nil {
+		l.rules = map[permit.Rule]int{}
+	}
+	l.rules[permit.Rule{Peer: d.Peer, Op: op, Target: target, Allow: true}]++
+}
+
+// print writes the rules, the most used first.
+func (l *learned) print(w io.Writer) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var rules []permit.Rule
+	for r := range l.rules {
+		rules = append(rules, r)
+	}
+	slices.SortFunc(rules, func(a, b permit.Rule) int {
+		if n := l.rules[b] - l.rules[a]; n != 0 {
+			return n
+		}
+		return strings.Compare(a.Peer+a.Target, b.Peer+b.Target)
+	})
+	fmt.Fprintln(w, "{rules, [")
+	for i, r := range rules {
+		comma := ","
+		if i == len(rules)-1 {
+			comma = ""
+		}
+		fmt.Fprintf(w, "  %s%s  %% %d times\n", gate.AppendRule(nil, r), comma, l.rules[r])
+	}
+	fmt.Fprintln(w, "]}")
+}

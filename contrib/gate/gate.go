@@ -1,0 +1,425 @@
+package gate
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/tlstransport"
+	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/virtual"
+)
+
+// ErrClosed is the error of a gate that was closed.
+var ErrClosed = errors.New("gate: closed")
+
+// Options are what a gate needs beside its Config. Nil is the default.
+type Options struct {
+	// Logger gets connections (Info), refusals and failures (Warn; of refusals those beyond 20 a
+	// second as Debug). Nil: nothing is logged.
+	Logger *slog.Logger
+	// OnDecision hears of each decision of the rules, on the goroutine that reads the connection.
+	// It must not wait. Nil: nobody does.
+	OnDecision func(Decision)
+	// Learn lets pass what no rule allows. OnDecision hears of it as refused.
+	Learn bool
+	// Capture records all connections, for Wireshark and its kin; TLS in plain. Nil: none.
+	Capture *virtual.Capture
+}
+
+// A Gate joins two networks: see the package. It is safe for concurrent use.
+type Gate struct {
+	cfg    Config
+	opts   Options
+	limits Limits
+	log    *slog.Logger
+	rules  table
+	trs    [2]transport.Transport // of outside and inside
+
+	ctx  context.Context
+	end  context.CancelFunc
+	work sync.WaitGroup // doors and attempts
+
+	mu         sync.Mutex
+	doors      []*door
+	sessions   map[*session]struct{}
+	known      map[string]*acquaintance
+	challenges map[uint32]int
+	attempts   int
+	closed     bool
+
+	passed, refused, failed atomic.Int64
+	second, loud            atomic.Int64 // of refusals: when, and how many are logged as warnings
+}
+
+// An acquaintance is what the gate remembers of a node outside, by its name.
+type acquaintance struct {
+	mu    sync.Mutex
+	atoms map[string]struct{}
+}
+
+// admit counts an atom; false: there are too many. k is locked.
+func (k *acquaintance) admit(text string, limit int) bool {
+	if _, ok := k.atoms[text]; ok {
+		return true
+	}
+	if len(k.atoms) >= limit {
+		return false
+	}
+	k.atoms[strings.Clone(text)] = struct{}{}
+	return true
+}
+
+// admitRaw is admit for an encoded atom, in whichever form.
+func (k *acquaintance) admitRaw(raw ei.Raw, limit int) bool {
+	if len(raw) > 2 && raw[0] == byte(ei.TagSmallAtomUTF8Ext) {
+		if _, ok := k.atoms[string(raw[2:])]; ok { // allocates nothing
+			return true
+		}
+	}
+	c := ei.NewCursor(raw)
+	a, err := c.Atom()
+	return err == nil && k.admit(string(a), limit)
+}
+
+// New makes a gate, which Start opens. The error wraps ErrConfig, or is a
+// *tlstransport.OptionError.
+func New(cfg *Config, opts *Options) (*Gate, error) {
+	g := &Gate{
+		cfg: *cfg, limits: cfg.Limits.filled(), log: slog.New(slog.DiscardHandler),
+		sessions: map[*session]struct{}{}, known: map[string]*acquaintance{}, challenges: map[uint32]int{},
+	}
+	if opts != nil {
+		g.opts = *opts
+	}
+	if g.opts.Logger != nil {
+		g.log = g.opts.Logger
+	}
+	err := cfg.check()
+	if err == nil {
+		g.rules, err = compile(cfg.Rules)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	for i, s := range cfg.sides() {
+		if g.trs[i], err = g.transport(s); err != nil {
+			return nil, fmt.Errorf("%w: %s: %w", ErrConfig, sideNames[i], err)
+		}
+	}
+	g.ctx, g.end = context.WithCancel(context.Background())
+	return g, nil
+}
+
+func (g *Gate) transport(s *Side) (tr transport.Transport, err error) {
+	tr = transport.TCP()
+	if s.OptFile != "" {
+		if tr, err = tlstransport.FromOptFile(s.OptFile, &tlstransport.Options{Logger: g.opts.Logger}); err != nil {
+			return nil, err
+		}
+	}
+	return g.recorded(tr), nil
+}
+
+func (g *Gate) recorded(tr transport.Transport) transport.Transport {
+	if g.opts.Capture == nil {
+		return tr
+	}
+	return virtual.Trace(tr, virtual.TraceOptions{Capture: g.opts.Capture})
+}
+
+// over gives the transport for an address.
+func (g *Gate) over(side int, addr transport.Addr) transport.Transport {
+	if _, ok := addr.(transport.UnixAddr); ok {
+		return g.recorded(transport.Unix())
+	}
+	return g.trs[side]
+}
+
+func (g *Gate) table() table { return g.rules }
+
+// Start opens a listener for each node that can be connected to, and registers its name. It waits
+// for the port mappers until ctx ends. Close ends what it has begun; after an error nothing is
+// open.
+func (g *Gate) Start(ctx context.Context) error {
+	for side, s := range g.cfg.sides() {
+		for _, n := range s.Nodes {
+			if err := g.open(ctx, side, n); err != nil {
+				return errors.Join(fmt.Errorf("gate: listen for %s: %w", n.Name, err), g.Close())
+			}
+		}
+	}
+	return nil
+}
+
+// A door is where nodes of one side find a node of the other one. A handshake does not say whom it
+// is for, so that each node has a listener of its own.
+type door struct {
+	g        *Gate
+	node     Node
+	side     int // of the node; those who want it are of the other one
+	listener *transport.Listener
+	keeper   *epmd.Keeper // nil: the name is not registered
+}
+
+func (g *Gate) open(ctx context.Context, side int, n Node) error {
+	near := g.cfg.sides()[1-side]
+	var addr transport.Addr = transport.UnixAddr(n.Path)
+	if n.Path == "" {
+		var err error
+		if addr, err = transport.ParseAddr(net.JoinHostPort(near.Listen, fmt.Sprint(n.Port))); err != nil {
+			return err
+		}
+	}
+	l, err := g.over(1-side, addr).Listen(addr, 0)
+	if err != nil {
+		return err
+	}
+	d := &door{g: g, node: n, side: side, listener: l}
+	if near.PortMapper != "" && n.Path == "" {
+		if err := d.register(ctx, near.PortMapper); err != nil {
+			return errors.Join(err, l.Close())
+		}
+	}
+	g.add(d)
+	return nil
+}
+
+func (g *Gate) add(d *door) {
+	g.mu.Lock()
+	g.doors = append(g.doors, d)
+	g.mu.Unlock()
+	g.work.Go(d.serve)
+	g.log.Info("listening", "node", d.node.Name, "address", d.listener.Addr().String(), "from", sideNames[1-d.side])
+}
+
+func (d *door) register(ctx context.Context, mapper string) error {
+	port, err := transport.Port(d.listener.Addr())
+	if err != nil {
+		return err
+	}
+	alive, _, err := dist.SplitName(d.node.Name)
+	if err != nil {
+		return err
+	}
+	d.keeper, err = (&epmd.Client{Addr: mapper}).Keep(ctx, epmd.Registration{Name: alive, Port: port, Type: epmd.TypeHidden}, nil)
+	return err
+}
+
+// serve accepts connections. One that fails in its handshake has cost the node behind nothing,
+// unless its name may come.
+func (d *door) serve() {
+	for {
+		s, err := d.listener.Accept(d.g.ctx)
+		if err != nil {
+			if d.g.ctx.Err() == nil && !errors.Is(err, transport.ErrPaused) {
+				d.g.log.Error("no more connections are accepted", "node", d.node.Name, "error", err)
+			}
+			return
+		}
+		if !d.g.begin() {
+			_ = s.Abort()
+			continue
+		}
+		d.g.work.Go(func() {
+			defer d.g.done()
+			x, err := d.meet(d.g.ctx, s)
+			if err != nil {
+				d.g.failed.Add(1)
+				d.g.log.Warn("connection refused", "node", d.node.Name, "remote", s.RemoteAddr().String(), "error", err)
+				_ = s.Close()
+				return
+			}
+			d.g.run(x)
+		})
+	}
+}
+
+// begin makes room for a handshake.
+func (g *Gate) begin() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.attempts+len(g.sessions) >= g.limits.Sessions {
+		g.log.Warn("connection refused", "error", "Limits.Sessions", "sessions", len(g.sessions), "handshakes", g.attempts)
+		return false
+	}
+	g.attempts++
+	return true
+}
+
+func (g *Gate) done() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.attempts--
+}
+
+// meet gives the acquaintance of a name that may come.
+func (g *Gate) meet(side int, name string) (*acquaintance, error) {
+	patterns := g.cfg.sides()[side].Names
+	if side == inside {
+		if len(patterns) > 0 && !matches(patterns, name) {
+			return nil, fmt.Errorf("%w: names of this side have no pattern for it", dist.ErrNotAllowed)
+		}
+		return nil, nil
+	}
+	if !matches(patterns, name) {
+		return nil, fmt.Errorf("%w: names of this side have no pattern for it", dist.ErrNotAllowed)
+	}
+	return g.acquaintance(name)
+}
+
+// acquaintance gives what is remembered of a name; a new one counts.
+func (g *Gate) acquaintance(name string) (*acquaintance, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	k := g.known[name]
+	if k == nil {
+		if len(g.known) >= g.limits.Names {
+			return nil, fmt.Errorf("%w: too many names: Limits.Names", dist.ErrNotAllowed)
+		}
+		k = &acquaintance{atoms: map[string]struct{}{}}
+		g.known[name] = k
+	}
+	return k, nil
+}
+
+// observe counts a decision, logs a refusal, and tells who wants to know.
+func (g *Gate) observe(d Decision) {
+	if g.opts.OnDecision != nil {
+		g.opts.OnDecision(d)
+	}
+	if !d.Allowed {
+		g.logRefusal(d)
+	}
+}
+
+// loudRefusals are logged as warnings in a second.
+const loudRefusals = 20
+
+func (g *Gate) logRefusal(d Decision) {
+	g.refused.Add(1)
+	if now := time.Now().Unix(); g.second.Swap(now) != now {
+		g.loud.Store(0)
+	}
+	level := slog.LevelWarn
+	if g.loud.Add(1) > loudRefusals {
+		level = slog.LevelDebug
+	}
+	rule := "none"
+	if d.Rule >= 0 {
+		rule = fmt.Sprint(d.Rule + 1)
+	}
+	g.log.Log(context.Background(), level, "refused", "peer", d.Peer, "operation", d.Op.String(), "target", d.Target, "rule", rule,
+		"reason", d.Reason)
+}
+
+// A SessionInfo is a connection through the gate.
+type SessionInfo struct {
+	Outside, Inside string // the names of both nodes
+	FromInside      bool   // the node inside has connected
+	Since           time.Time
+	Passed, Refused int64 // messages of the node outside
+	Atoms           int   // that this name has brought
+}
+
+// Sessions gives the connections, by the names of the nodes outside.
+func (g *Gate) Sessions() []SessionInfo {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var list []SessionInfo
+	for x := range maps.Keys(g.sessions) {
+		list = append(list, x.info())
+	}
+	slices.SortFunc(list, func(a, b SessionInfo) int {
+		return cmp.Or(cmp.Compare(a.Outside, b.Outside), cmp.Compare(a.Inside, b.Inside))
+	})
+	return list
+}
+
+// Stats are a gate's counts since it was made, by moves that it has survived.
+type Stats struct {
+	Sessions int   // connections now
+	Names    int   // names of nodes outside that have come
+	Passed   int64 // messages of nodes outside that have passed
+	Refused  int64 // and those that have not
+	Failed   int64 // handshakes that have failed
+}
+
+// Stats gives the counts.
+func (g *Gate) Stats() Stats {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return Stats{Sessions: len(g.sessions), Names: len(g.known), Passed: g.passed.Load(), Refused: g.refused.Load(), Failed: g.failed.Load()}
+}
+
+// Addr is where nodes find a node of the other side; nil: the gate has none of that name.
+func (g *Gate) Addr(node string) transport.Addr {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, d := range g.doors {
+		if d.node.Name == node {
+			return d.listener.Addr()
+		}
+	}
+	return nil
+}
+
+// Close ends all connections, and waits until everything is closed.
+func (g *Gate) Close() error {
+	g.mu.Lock()
+	g.closed = true
+	doors, sessions := g.doors, slices.Collect(maps.Keys(g.sessions))
+	g.doors = nil
+	g.mu.Unlock()
+	g.end()
+	var err error
+	for _, d := range doors {
+		err = errors.Join(err, d.listener.Close())
+		if d.keeper != nil {
+			err = errors.Join(err, d.keeper.Close())
+		}
+	}
+	for _, x := range sessions {
+		x.close(ErrClosed)
+	}
+	g.work.Wait()
+	return err
+}
+
+// matches tells whether a name is one of patterns, in which * stands for any characters.
+func matches(patterns []string, name string) bool {
+	for _, p := range patterns {
+		head, rest, star := strings.Cut(p, "*")
+		switch {
+		case !star:
+			if p == name {
+				return true
+			}
+		case strings.HasPrefix(name, head) && matchesRest(rest, name[len(head):]):
+			return true
+		}
+	}
+	return false
+}
+
+// matchesRest tells whether s is what comes behind a *.
+func matchesRest(pattern, s string) bool {
+	part, rest, more := strings.Cut(pattern, "*")
+	if !more {
+		return strings.HasSuffix(s, part)
+	}
+	i := strings.Index(s, part)
+	return i >= 0 && matchesRest(rest, s[i+len(part):])
+}

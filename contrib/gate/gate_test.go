@@ -1,0 +1,202 @@
+package gate_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/contrib/gate"
+	"github.com/cnode-go/cnode/internal/test/otp"
+	"github.com/cnode-go/cnode/nodes/permit"
+	"github.com/cnode-go/cnode/transport/handoff"
+)
+
+// shop is what the node inside runs: what may be asked for, and what may not.
+const shop = `
+-module(shop).
+-export([start/0, quote/1, refund/1, till/0, echo/0, hits/0, hit/1]).
+start() ->
+    [register(N, spawn(?MODULE, F, [])) || {N, F} <- [{till, till}, {echo, echo}, {hits, hits}]],
+    ok.
+quote(Item) -> {price, Item}.
+refund(Item) -> hit({refund, Item}).
+hit(What) -> hits ! {hit, What}, ok.
+hits() -> hits([]).
+hits(L) -> receive {hit, W} -> hits([W | L]); {ask, P} -> P ! {hits, L}, hits(L) end.
+till() -> receive
+    {'$gen_call', {P, [alias | A]} = _From, Request} when is_pid(P) -> A ! {[alias | A], {rang, Request}};
+    {'$gen_call', {P, Tag}, Request} -> P ! {Tag, {rang, Request}};
+    Other -> hit(Other) end, till().
+echo() -> receive {P, M} -> P ! {echo, M} end, echo().
+`
+
+// A world is a node outside, one inside, and what the gate between them is made of.
+type world struct {
+	outer, inner *otp.Node
+	cfg          *gate.Config
+}
+
+func newWorld(t *testing.T, out, in otp.Release) *world {
+	w := bareWorld(t, out, in)
+	w.inner.Load(t, shop)
+	w.inner.Do(t, "shop:start()")
+	return w
+}
+
+// bareWorld is a world in which the node inside runs nothing. Both nodes have these arguments.
+func bareWorld(t *testing.T, out, in otp.Release, args ...string) *world {
+	w := &world{}
+	w.outer = out.Start(t, otp.Options{Cookie: "outer", EpmdPort: out.Epmd(t), ExtraArgs: args})
+	w.inner = in.Start(t, otp.Options{Cookie: "inner", EpmdPort: in.Epmd(t), ExtraArgs: args})
+	mapper := func(n *otp.Node) string { return fmt.Sprintf("127.0.0.1:%d", n.EpmdPort()) }
+	w.cfg = &gate.Config{
+		Outside: gate.Side{Listen: "127.0.0.1", PortMapper: mapper(w.outer), Cookie: "outer", Names: []string{w.outer.Name()},
+			Nodes: []gate.Node{{Name: w.outer.Name()}}},
+		Inside: gate.Side{Listen: "127.0.0.1", PortMapper: mapper(w.inner), Cookie: "inner", Nodes: []gate.Node{{Name: w.inner.Name()}}},
+		Rules: []permit.Rule{
+			{Op: permit.Call, Target: "shop:quote/1", Allow: true},
+			{Op: permit.Request, Target: "till", Allow: true},
+		},
+	}
+	return w
+}
+
+func (w *world) start(t *testing.T, opts *gate.Options) *gate.Gate {
+	if opts == nil {
+		opts = &gate.Options{Logger: otp.Log(t, "gate")}
+	}
+	g, err := gate.New(w.cfg, opts)
+	require.NoError(t, err)
+	require.NoError(t, g.Start(t.Context()))
+	return g
+}
+
+// in fills in the names: OUT and IN are atoms.
+func (w *world) in(expr string) string {
+	return strings.NewReplacer("OUT", "'"+w.outer.Name()+"'", "IN", "'"+w.inner.Name()+"'").Replace(expr)
+}
+
+func (w *world) ask(t *testing.T, expr string) string { return w.outer.Eval(t, w.in(expr)) }
+
+// pairs runs f with releases outside and inside: the oldest with the newest, in both directions,
+// or, with CNODE_TEST_GATE_PAIRS=all, all with all.
+func pairs(t *testing.T, f func(t *testing.T, out, in otp.Release)) {
+	releases := otp.Releases(t)
+	last := len(releases) - 1
+	for i, out := range releases {
+		for j, in := range releases {
+			opposite := i == 0 && j == last || i == last && j == 0
+			if testing.Short() && !(i == last && j == last) || !testing.Short() && !opposite && os.Getenv("CNODE_TEST_GATE_PAIRS") != "all" {
+				continue
+			}
+			t.Run(fmt.Sprintf("%v to %v", out, in), func(t *testing.T) { f(t, out, in) })
+		}
+	}
+}
+
+func TestAllowedAndRefused(t *testing.T) {
+	t.Parallel()
+	pairs(t, func(t *testing.T, out, in otp.Release) {
+		w := newWorld(t, out, in)
+		g := w.start(t, nil)
+		defer func() { require.NoError(t, g.Close()) }()
+		for _, tt := range []struct{ ask, want string }{
+			{"net_adm:ping(IN)", "pong"},
+			{"rpc:call(IN, shop, quote, [1])", "{price,1}"},
+			{"erpc:call(IN, shop, quote, [2])", "{price,2}"},
+			{"gen_server:call({till, IN}, beer)", "{rang,beer}"},
+			{"{rang, B} = gen_server:call({till, IN}, binary:copy(<<7>>, 3000000)), size(B)", "3000000"},
+			{"{nodes(), nodes(hidden) =:= [IN]}", "{[],true}"},
+			{"rpc:call(IN, shop, refund, [1])", "{badrpc,{'EXIT',"},
+			{"catch erpc:call(IN, shop, refund, [1])", "{'EXIT',"},
+			{"rpc:call(IN, shop, quote, [1, 2])", "{badrpc,{'EXIT',"},
+			{"catch gen_server:call({echo, IN}, x)", "{'EXIT',{noproc"},
+			{"{echo, IN} ! {self(), x}, receive A -> A after 300 -> none end", "none"},
+			{"R = monitor(process, {echo, IN}), receive {'DOWN', R, _, _, Why} -> Why after 5000 -> none end", "noproc"},
+			{"catch sys:terminate({till, IN}, x, 500)", "{'EXIT',"},
+			{"{till, IN} ! {system, {self(), make_ref()}, {terminate, x}}, ok", "ok"},
+			{"{till, IN} ! {'$gen_call', {{hits, IN}, x}, x}, ok", "ok"},
+			{"spawn_monitor(IN, shop, hit, [spawned])", "error:eacces"},
+			{"gen_server:call({till, IN}, again)", "{rang,again}"},
+		} {
+			got := w.ask(t, tt.ask)
+			require.True(t, strings.HasPrefix(got, tt.want), "%s: %s, want %s", tt.ask, got, tt.want)
+		}
+		require.Equal(t, "[]", w.inner.Do(t, "hits ! {ask, self()}, receive {hits, L} -> L end"), "nothing ran")
+		require.Equal(t, "true", w.inner.Do(t, w.in("{echo, OUT} ! x, rpc:call(OUT, erlang, node, []) =:= OUT")), "the node inside may ask")
+		s := g.Sessions()
+		require.Len(t, s, 1)
+		require.Equal(t, []string{w.outer.Name(), w.inner.Name()}, []string{s[0].Outside, s[0].Inside})
+		require.Positive(t, s[0].Refused)
+	})
+}
+
+// A gate moves under load: no message is lost, none comes twice, and no node goes down.
+func TestMoveUnderLoad(t *testing.T) {
+	t.Parallel()
+	r := otp.Releases(t)
+	w := newWorld(t, r[0], r[len(r)-1])
+	w.cfg.Rules = []permit.Rule{{Op: permit.Send, Target: "echo", Allow: true}, {Op: permit.Send, Target: permit.Talked, Allow: true}}
+	g := w.start(t, nil)
+	require.Equal(t, "pong", w.ask(t, "net_adm:ping(IN)"))
+	w.outer.Do(t, w.in(`register(down, spawn(fun() -> monitor_node(IN, true), receive {nodedown, _} -> exit(down) end end))`))
+	load := w.outer.Async(t, w.in(`
+		Big = binary:copy(<<1>>, 200000),
+		lists:foreach(fun(I) ->
+			M = case I rem 50 of 0 -> {I, Big}; _ -> I end,
+			{echo, IN} ! {self(), M},
+			receive {echo, M} -> ok after 20000 -> exit({lost, I}) end
+		end, lists:seq(1, 20000)),
+		Self = self(),
+		[{echo, IN} ! {Self, I} || I <- lists:seq(1, 100000)],
+		[receive {echo, I} -> ok after 20000 -> exit({lost, I}) end || I <- lists:seq(1, 100000)],
+		done`))
+	for range 5 {
+		ours, theirs, err := handoff.ChannelPair()
+		require.NoError(t, err)
+		other, err := handoff.FileChannel(theirs)
+		require.NoError(t, err)
+		took := make(chan *gate.Gate, 1)
+		go func() {
+			next, err := gate.Take(t.Context(), other, w.cfg, &gate.Options{Logger: otp.Log(t, "next gate")})
+			if err != nil {
+				t.Error(err)
+			}
+			took <- next
+		}()
+		h, err := g.Give(t.Context(), ours)
+		require.NoError(t, err)
+		require.True(t, h.Moved)
+		t.Log("silence", h.Silence)
+		if g = <-took; g == nil {
+			t.FailNow()
+		}
+	}
+	require.Equal(t, "done", load())
+	require.NotEqual(t, "undefined", w.outer.Do(t, "whereis(down)"), "no nodedown")
+	require.NoError(t, g.Close())
+}
+
+func TestBadConfig(t *testing.T) {
+	for _, tt := range []struct{ text, want string }{
+		{"[{outside, []}", "not an Erlang term at offset 14"},
+		{"[{outer, []}].", "outer is not known"},
+		{"[{outside, [{listen, 7}]}].", `outside: listen: want "text", not 7`},
+		{"[{outside, [{cookie_file, \"none\"}]}].", "no such file"},
+		{"[{rules, [{permit, \"*\", call, \"a:b\"}]}].", "want allow or refuse, not permit"},
+		{"[{rules, [{allow, \"*\", calls, \"a:b\"}]}].", `"calls" is no operation`},
+		{"[{limits, [{atoms, many}]}].", "limits: atoms: want a number, not many"},
+		{"[].", "outside: a cookie_file is missing"},
+	} {
+		path := filepath.Join(t.TempDir(), "gate.config")
+		write(t, path, tt.text, 0o600)
+		_, err := gate.ReadConfig(path)
+		require.Error(t, err, tt.text)
+		require.ErrorContains(t, err, tt.want)
+		require.ErrorIs(t, err, gate.ErrConfig)
+	}
+}

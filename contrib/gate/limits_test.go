@@ -1,0 +1,141 @@
+package gate_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/contrib/gate"
+	"github.com/cnode-go/cnode/internal/test/otp"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/nodes/permit"
+)
+
+func (w *world) atoms(t *testing.T) int {
+	n, err := strconv.Atoi(w.inner.Do(t, "erlang:system_info(atom_count)"))
+	require.NoError(t, err)
+	return n
+}
+
+// Who may ask a server may not fill the node's table of atoms with what he asks.
+func TestAtomFlood(t *testing.T) {
+	t.Parallel()
+	r := otp.Releases(t)[0]
+	w := newWorld(t, r, r)
+	w.cfg.Limits.Atoms = 500
+	g := w.start(t, &gate.Options{})
+	defer func() { require.NoError(t, g.Close()) }()
+	require.Equal(t, "{rang,beer}", w.ask(t, "gen_server:call({till, IN}, beer)"))
+	before := w.atoms(t)
+	w.ask(t, `[gen_server:cast({till, IN}, list_to_atom("flood" ++ integer_to_list(I))) || I <- lists:seq(1, 3000)], ok`)
+	w.ask(t, `Big = binary:copy(<<0>>, 100000),
+		[gen_server:cast({till, IN}, {Big, list_to_atom("piece" ++ integer_to_list(I))}) || I <- lists:seq(1, 20)], ok`)
+	w.ask(t, `[{list_to_atom("name" ++ integer_to_list(I)), IN} ! x || I <- lists:seq(1, 1000)], ok`)
+	w.outer.Becomes(t, w.in(`catch gen_server:call({till, IN}, one_too_many, 5000), lists:member(IN, nodes(hidden))`), "true")
+	require.Less(t, w.atoms(t)-before, 600)
+	w.ask(t, "erlang:disconnect_node(IN)")
+	w.ask(t, `[catch gen_server:call({till, IN}, list_to_atom("again" ++ integer_to_list(I))) || I <- lists:seq(1, 100)], ok`)
+	require.Less(t, w.atoms(t)-before, 600, "the same name comes again")
+}
+
+// Whose name may not come, whoever has another cookie, and one name too many: none of them reaches
+// the node behind, which learns no name.
+func TestStrangers(t *testing.T) {
+	r := otp.Releases(t)[0]
+	w := newWorld(t, r, r)
+	w.cfg.Outside.Names = []string{"ci*@*"}
+	w.cfg.Limits.Names = 2
+	g := w.start(t, &gate.Options{Logger: otp.Log(t, "gate")})
+	defer func() { require.NoError(t, g.Close()) }()
+	before := w.atoms(t)
+	connect := func(name, cookie string) error {
+		n, err := nodes.New(nodes.Config{
+			Name: name + "@127.0.0.1", Cookie: cookie,
+			Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: fmt.Sprintf("127.0.0.1:%d", w.outer.EpmdPort())}},
+		})
+		require.NoError(t, err)
+		defer func() { require.NoError(t, n.Close()) }()
+		_, err = n.Connect(t.Context(), w.inner.Name())
+		return err
+	}
+	for i := range 20 {
+		require.ErrorIs(t, connect(fmt.Sprintf("stranger%d", i), "outer"), dist.ErrNotAllowed)
+	}
+	require.Zero(t, w.atoms(t)-before)
+	require.ErrorIs(t, connect("ci1", "wrong"), dist.ErrNoProof)
+	require.NoError(t, connect("ci1", "outer"))
+	require.NoError(t, connect("ci2", "outer"))
+	require.ErrorIs(t, connect("ci3", "outer"), dist.ErrNotAllowed)
+	require.Eventually(t, func() bool { return g.Stats().Failed >= 22 }, time.Minute, time.Millisecond)
+}
+
+// tlsFiles makes certificates, and gives an option file for TLS 1.3.
+func tlsFiles(t *testing.T) string {
+	demo := filepath.Join(t.TempDir(), "cnode-demo")
+	build := exec.Command("go", "build", "-C", "../..", "-o", demo, "./cmd/cnode-demo")
+	build.Env = append(os.Environ(), "GOWORK=") // that of the repository
+	said, err := build.CombinedOutput()
+	require.NoError(t, err, string(said))
+	file, err := otp.TLSFiles(filepath.Join(t.TempDir(), "tls"), demo, "1.3")
+	require.NoError(t, err)
+	return file
+}
+
+// TLS is outside, and the node inside speaks TCP; with rules and without.
+func TestTLSOutside(t *testing.T) {
+	t.Parallel()
+	file := tlsFiles(t)
+	releases := otp.Releases(t)
+	r := releases[len(releases)-1]
+	for _, unfiltered := range []bool{false, true} {
+		w := newWorld(t, r, r)
+		w.outer = r.Start(t, otp.Options{Cookie: "outer", EpmdPort: w.outer.EpmdPort(), TLSOptFile: file})
+		w.cfg.Outside.Names, w.cfg.Outside.Nodes = []string{w.outer.Name()}, []gate.Node{{Name: w.outer.Name()}}
+		w.cfg.Outside.OptFile, w.cfg.Unfiltered = file, unfiltered
+		g := w.start(t, nil)
+		require.Equal(t, "{price,1}", w.ask(t, "erpc:call(IN, shop, quote, [1])"))
+		require.Equal(t, "{rang,beer}", w.ask(t, "gen_server:call({till, IN}, beer)"))
+		require.Equal(t, unfiltered, w.ask(t, "erpc:call(IN, erlang, node, []) =:= IN") == "true")
+		require.Equal(t, "true", w.inner.Do(t, w.in("rpc:call(OUT, erlang, node, []) =:= OUT")))
+		require.NoError(t, g.Close())
+	}
+}
+
+// What rules call a process that has sent something before may be sent to.
+func TestTalked(t *testing.T) {
+	r := otp.Releases(t)[0]
+	w := newWorld(t, r, r)
+	w.cfg.Rules = append(w.cfg.Rules, permit.Rule{Op: permit.Send, Target: permit.Talked, Allow: true})
+	g := w.start(t, nil)
+	defer func() { require.NoError(t, g.Close()) }()
+	w.outer.Do(t, "register(waits, spawn(fun() -> receive {hello, P} -> P ! answer end end)), ok")
+	require.Equal(t, "answer", w.inner.Do(t, w.in("{waits, OUT} ! {hello, self()}, receive A -> A after 5000 -> none end")))
+	// A pid that has sent nothing.
+	pid := w.outer.Do(t, w.in("{price, P} = erpc:call(IN, shop, quote, [1]), P"))
+	require.Equal(t, "1", pid)
+	w.inner.Do(t, "hits ! {ask, self()}, receive {hits, []} -> ok end")
+}
+
+// What an allowed function prints does not go to a process that the peer may not send to.
+func TestForeignGroupLeader(t *testing.T) {
+	r := otp.Releases(t)[0]
+	w := newWorld(t, r, r)
+	for _, f := range []string{"erlang:whereis/1", "io:format/1"} {
+		w.cfg.Rules = append(w.cfg.Rules, permit.Rule{Op: permit.Call, Target: f, Allow: true})
+	}
+	g := w.start(t, nil)
+	defer func() { require.NoError(t, g.Close()) }()
+	require.Equal(t, "ok", w.ask(t, `erpc:call(IN, io, format, ["x"])`), "with its own")
+	require.Contains(t, w.ask(t, `
+		Own = group_leader(), group_leader(erpc:call(IN, erlang, whereis, [hits]), self()),
+		R = (catch erpc:call(IN, io, format, ["x"], 5000)), group_leader(Own, self()), R`), "'EXIT'")
+	require.Equal(t, "{message_queue_len,0}", w.inner.Do(t, "process_info(whereis(hits), message_queue_len)"))
+}

@@ -1,0 +1,510 @@
+package gate
+
+import (
+	"bytes"
+	"context"
+	"encoding/gob"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff"
+)
+
+// What another process needs to go on. Descriptors come in the order of what has them.
+type (
+	gateState struct {
+		Doors    []doorState
+		Sessions []sessionState
+		Known    map[string][]string // atoms by name
+		Counts   [3]int64
+	}
+	doorState struct {
+		Node        Node
+		Side        int
+		Keeper      []byte
+		Descriptors int // of the keeper
+	}
+	sessionState struct {
+		Names           [2]string
+		FromInside      bool
+		Flags           dist.Flags
+		Since           time.Time
+		Passed, Refused int64
+		Ends            [2]endState
+		Refs            map[ei.Ref]ei.Pid
+		Asked           map[ei.Ref]ei.Pid
+		Talked          map[ei.Pid]bool
+	}
+	endState struct {
+		Unix          bool
+		Socket, Ahead []byte
+		In, Out       []byte
+		Open          []openState
+	}
+	openState struct {
+		Sequence, Next uint64
+		Discarded      bool
+		Begun          bool
+		Control        []byte
+		Payload        []byte
+	}
+)
+
+// what names the state of a gate for handoff.Terms.
+const what = "cnode-gate"
+
+// Give hands everything to the process at the other end of the channel, which calls Take:
+// listeners, names at port mappers, and the sockets of all connections. Handshakes in progress
+// have until ctx ends at most a second, and are refused then. If Handed.Moved, the gate is closed
+// here; else it goes on. The error is a *handoff.Error.
+func (g *Gate) Give(ctx context.Context, ch *handoff.Channel) (handoff.Handed, error) {
+	offer := handoff.Offer{
+		Terms:  handoff.Terms{What: what},
+		Count:  func() int { return 4*len(g.doors) + 2*len(g.Sessions()) },
+		Freeze: g.freeze,
+	}
+	h, err := offer.Give(ctx, ch)
+	if h.Moved {
+		g.end()
+		g.work.Wait()
+	}
+	return h, err
+}
+
+// Take makes a gate that goes on with what another process gives. cfg and opts are the new ones:
+// rules and limits hold from now on, for connections that are there as well; nodes that cfg does
+// not have are no longer to be connected to, and new ones are. The error is a *handoff.Error, or
+// one of New; the other process then goes on.
+func Take(ctx context.Context, ch *handoff.Channel, cfg *Config, opts *Options) (*Gate, error) {
+	g, err := New(cfg, opts)
+	if err != nil {
+		_ = ch.Close()
+		return nil, err
+	}
+	accept := handoff.Acceptance{
+		Terms: handoff.Terms{What: what, Plugins: []string{g.trs[0].Name(), g.trs[1].Name()}},
+		Stage: g.stage,
+	}
+	taken, err := accept.Take(ctx, ch)
+	if !taken.Owns {
+		g.end()
+		return nil, err
+	}
+	if err != nil {
+		g.log.Error("started in part", "error", err)
+	}
+	return g, nil
+}
+
+// A frozen gate stands still.
+type frozen struct {
+	g           *Gate
+	state       []byte
+	descriptors []int
+	doors       []*door
+	keepers     []*epmd.FrozenKeeper
+	sessions    []*session
+}
+
+func (f *frozen) State() []byte      { return f.state }
+func (f *frozen) Descriptors() []int { return f.descriptors }
+
+// handshakeGrace is what handshakes in progress have to come to their end.
+const handshakeGrace = time.Second
+
+func (g *Gate) freeze(ctx context.Context) (_ handoff.Frozen, err error) {
+	f := &frozen{g: g}
+	defer func() {
+		if err != nil {
+			f.Thaw()
+		}
+	}()
+	st := gateState{Known: map[string][]string{}, Counts: [3]int64{g.passed.Load(), g.refused.Load(), g.failed.Load()}}
+	g.mu.Lock()
+	doors := slices.Clone(g.doors)
+	g.mu.Unlock()
+	for _, d := range doors {
+		if err := d.listener.Pause(ctx); err != nil {
+			return nil, err
+		}
+		f.doors = append(f.doors, d)
+		s := doorState{Node: d.node, Side: d.side}
+		fd, err := d.listener.Descriptor()
+		if err != nil {
+			return nil, err
+		}
+		f.descriptors = append(f.descriptors, fd)
+		if d.keeper != nil {
+			k, err := d.keeper.Freeze(ctx)
+			if err != nil {
+				return nil, err
+			}
+			f.keepers = append(f.keepers, k)
+			s.Keeper, s.Descriptors = k.State(), len(k.Descriptors())
+			f.descriptors = append(f.descriptors, k.Descriptors()...)
+		}
+		st.Doors = append(st.Doors, s)
+	}
+	if err := g.settle(ctx); err != nil {
+		return nil, err
+	}
+	g.mu.Lock()
+	sessions := slices.Collect(maps.Keys(g.sessions))
+	known := maps.Clone(g.known)
+	g.mu.Unlock()
+	for _, x := range sessions {
+		x.moving.Store(true)
+		f.sessions = append(f.sessions, x)
+		s, fds, err := x.freeze(ctx)
+		if err != nil { // it cannot be told how far it is
+			x.close(err)
+			return nil, fmt.Errorf("%s, %s: %w", x.names[0], x.names[1], err)
+		}
+		if s != nil {
+			st.Sessions = append(st.Sessions, *s)
+			f.descriptors = append(f.descriptors, fds[:]...)
+		}
+	}
+	for name, k := range known {
+		st.Known[name] = slices.Collect(maps.Keys(k.atoms))
+	}
+	var b bytes.Buffer
+	err = gob.NewEncoder(&b).Encode(st)
+	f.state = b.Bytes()
+	return f, err
+}
+
+// settle waits for handshakes in progress.
+func (g *Gate) settle(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, handshakeGrace)
+	defer cancel()
+	for {
+		g.mu.Lock()
+		n := g.attempts
+		g.mu.Unlock()
+		if n == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d handshakes are in progress: %w", n, context.DeadlineExceeded)
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// freeze stops a session between two reads, and gives what goes on elsewhere; nil: it has ended.
+func (x *session) freeze(ctx context.Context) (_ *sessionState, fds [2]int, err error) {
+	for _, e := range x.ends {
+		if err := e.s.PauseRead(ctx); err != nil && !x.ended() {
+			return nil, fds, err
+		}
+	}
+	held := [2][]byte{}
+	for i, e := range x.ends {
+		if err := e.q.Hold(ctx); err != nil && !x.ended() {
+			return nil, fds, err
+		}
+		held[i] = e.q.Held()
+		e.q.End(transport.ErrPaused)
+	}
+	x.pumps.Wait()
+	if x.ended() {
+		return nil, fds, nil
+	}
+	x.filter.mu.Lock()
+	defer x.filter.mu.Unlock()
+	s := &sessionState{
+		Names: x.names, FromInside: x.fromInside, Flags: x.flags, Since: x.since, Passed: x.passed.Load(), Refused: x.refused.Load(),
+		Refs: x.filter.refs, Asked: x.filter.asked, Talked: x.filter.talked,
+	}
+	for i, e := range x.ends {
+		e.unsent = append(held[i], e.unsent...)
+		t := &s.Ends[i]
+		if t.Socket, t.Ahead, err = e.s.Export(); err != nil {
+			return nil, fds, err
+		}
+		_, t.Unix = e.s.LocalAddr().(transport.UnixAddr)
+		t.In, t.Out = e.buf[:e.ahead], e.unsent
+		for m := range e.reader.Incomplete() {
+			o := openState{Sequence: m.Sequence, Next: m.Next, Discarded: m.Discarded, Begun: e.begun[m.Sequence], Payload: m.Payload}
+			if !m.Discarded {
+				if o.Control, err = dist.AppendControl(nil, &m.Control); err != nil {
+					return nil, fds, err
+				}
+			}
+			t.Open = append(t.Open, o)
+		}
+		if fds[i], err = e.s.Descriptor(); err != nil {
+			return nil, fds, err
+		}
+	}
+	return s, fds, nil
+}
+
+func (x *session) ended() bool {
+	x.g.mu.Lock()
+	defer x.g.mu.Unlock()
+	_, there := x.g.sessions[x]
+	return !there
+}
+
+// Thaw lets everything go on here.
+func (f *frozen) Thaw() {
+	for _, k := range f.keepers {
+		k.Thaw()
+	}
+	for _, d := range f.doors {
+		d.listener.Resume()
+		f.g.work.Go(d.serve)
+	}
+	for _, x := range f.sessions {
+		if x.ended() {
+			continue
+		}
+		x.pumps.Wait()
+		for _, e := range x.ends {
+			e.s.Resume()
+			e.q.Unhold() // lets the stream be written to; the queue has ended
+			out := e.unsent
+			e.q, e.paused, e.unsent = e.s.Posts(nil), false, nil
+			if err := resend(e, out); err != nil {
+				x.close(err)
+			}
+		}
+		x.moving.Store(false)
+		x.start()
+	}
+}
+
+// resend puts what is still to be written before all else.
+func resend(e *end, out []byte) error {
+	if len(out) == 0 {
+		return nil
+	}
+	if err := e.q.Stage(context.Background(), out); err != nil {
+		return err
+	}
+	e.q.Unhold()
+	return nil
+}
+
+// Release gives up everything here, without a word to any node.
+func (f *frozen) Release() error {
+	var err error
+	for _, k := range f.keepers {
+		err = errors.Join(err, k.Release())
+	}
+	for _, d := range f.doors {
+		err = errors.Join(err, d.listener.Release())
+	}
+	for _, x := range f.sessions {
+		for _, e := range x.ends {
+			err = errors.Join(err, e.s.Release())
+		}
+	}
+	f.g.mu.Lock()
+	f.g.doors, f.g.sessions = nil, map[*session]struct{}{}
+	f.g.mu.Unlock()
+	return err
+}
+
+// A staged gate is ready to go on.
+type staged struct {
+	g       *Gate
+	doors   []*door
+	keepers []*epmd.StagedKeeper // nil where a door has none
+	x       []*session
+}
+
+func (g *Gate) stage(ctx context.Context, state []byte, fds []int) (_ handoff.Staged, err error) {
+	s := &staged{g: g}
+	next := 0
+	defer func() {
+		if err != nil {
+			closeAll(fds[next:])
+			err = errors.Join(err, s.Discard())
+		}
+	}()
+	var st gateState
+	if err := gob.NewDecoder(bytes.NewReader(state)).Decode(&st); err != nil {
+		return nil, err
+	}
+	for name, atoms := range st.Known {
+		k := &acquaintance{atoms: map[string]struct{}{}}
+		for _, a := range atoms {
+			k.atoms[a] = struct{}{}
+		}
+		g.known[name] = k
+	}
+	g.passed.Store(st.Counts[0])
+	g.refused.Store(st.Counts[1])
+	g.failed.Store(st.Counts[2])
+	for _, t := range st.Doors {
+		if next+1+t.Descriptors > len(fds) {
+			return nil, fmt.Errorf("%d descriptors are too few", len(fds))
+		}
+		d := &door{g: g, node: t.Node, side: t.Side}
+		if d.listener, err = g.importListener(d, fds[next]); err != nil {
+			return nil, err
+		}
+		next++
+		s.doors = append(s.doors, d)
+		var k *epmd.StagedKeeper
+		if t.Keeper != nil {
+			its := fds[next : next+t.Descriptors]
+			next += t.Descriptors
+			near := g.cfg.sides()[1-t.Side]
+			if k, err = (&epmd.Client{Addr: near.PortMapper}).Stage(t.Keeper, its, nil); err != nil {
+				return nil, err
+			}
+		}
+		s.keepers = append(s.keepers, k)
+	}
+	for _, t := range st.Sessions {
+		x := &session{g: g, names: t.Names, fromInside: t.FromInside, flags: t.Flags, since: t.Since}
+		x.passed.Store(t.Passed)
+		x.refused.Store(t.Refused)
+		if x.known, err = g.acquaintance(t.Names[outside]); err != nil {
+			return nil, err
+		}
+		s.x = append(s.x, x)
+		for i := range t.Ends {
+			if next >= len(fds) {
+				return nil, fmt.Errorf("%d descriptors are too few", len(fds))
+			}
+			if err := x.stageEnd(ctx, i, &t.Ends[i], fds[next]); err != nil {
+				return nil, fmt.Errorf("%s: %w", t.Names[i], err)
+			}
+			next++
+		}
+		x.filter = &filter{g: g, outer: t.Names[outside], inner: t.Names[inside], flags: t.Flags, known: x.known,
+			refs: map[ei.Ref]ei.Pid{}, talked: map[ei.Pid]bool{}}
+		x.filter.asked = t.Asked
+		maps.Copy(x.filter.refs, t.Refs)
+		maps.Copy(x.filter.talked, t.Talked)
+	}
+	return s, nil
+}
+
+func (g *Gate) importListener(d *door, fd int) (*transport.Listener, error) {
+	if d.node.Path != "" {
+		return transport.Unix().ImportListener(fd)
+	}
+	return g.trs[1-d.side].ImportListener(fd)
+}
+
+func (x *session) stageEnd(ctx context.Context, i int, t *endState, fd int) error {
+	tr := x.g.trs[i]
+	if t.Unix {
+		tr = transport.Unix()
+	}
+	s, err := tr.Import(fd, t.Socket)
+	if err != nil {
+		return err
+	}
+	e := newEnd(s)
+	x.ends[i] = e
+	if len(t.Ahead) > 0 {
+		if err := s.Preload(t.Ahead); err != nil {
+			return err
+		}
+	}
+	if len(t.In) > len(e.buf) {
+		e.buf = make([]byte, len(t.In)+startBuffer)
+	}
+	e.ahead = copy(e.buf, t.In)
+	e.reader = e.newReader(x)
+	var open []dist.Incomplete
+	for _, o := range t.Open {
+		if o.Begun {
+			e.begun[o.Sequence] = true
+		}
+		m := dist.Incomplete{Sequence: o.Sequence, Next: o.Next, Discarded: o.Discarded, Payload: o.Payload}
+		if !o.Discarded {
+			c := ei.NewCursor(o.Control)
+			if err := dist.ParseControl(&c, &m.Control); err != nil {
+				return err
+			}
+		}
+		open = append(open, m)
+	}
+	if err := e.reader.Restore(func(func(int, ei.Atom) bool) {}, slices.Values(open)); err != nil {
+		return err
+	}
+	if e.staged = len(t.Out) > 0; e.staged {
+		return e.q.Stage(ctx, t.Out)
+	}
+	return nil
+}
+
+// Start lets everything go on in this process. Nodes that the configuration no longer has lose
+// their listeners, and new ones get theirs.
+func (s *staged) Start(ctx context.Context) error {
+	g := s.g
+	wanted := map[string]bool{}
+	for side, cfg := range g.cfg.sides() {
+		for _, n := range cfg.Nodes {
+			wanted[fmt.Sprint(side, n)] = true
+		}
+	}
+	var err error
+	for i, d := range s.doors {
+		if k := s.keepers[i]; k != nil {
+			d.keeper = k.Start()
+		}
+		if key := fmt.Sprint(d.side, d.node); wanted[key] {
+			delete(wanted, key)
+			g.add(d)
+			continue
+		}
+		err = errors.Join(err, d.listener.Close())
+		if d.keeper != nil {
+			err = errors.Join(err, d.keeper.Close())
+		}
+	}
+	for side, cfg := range g.cfg.sides() {
+		for _, n := range cfg.Nodes {
+			if wanted[fmt.Sprint(side, n)] {
+				err = errors.Join(err, g.open(ctx, side, n))
+			}
+		}
+	}
+	for _, x := range s.x {
+		for _, e := range x.ends {
+			if e.staged {
+				e.q.Unhold()
+			}
+		}
+		g.run(x)
+	}
+	return err
+}
+
+// Discard gives up what was staged; the other process has it still.
+func (s *staged) Discard() error {
+	var err error
+	for _, k := range s.keepers {
+		if k != nil {
+			err = errors.Join(err, k.Discard())
+		}
+	}
+	for _, d := range s.doors {
+		err = errors.Join(err, d.listener.Release())
+	}
+	for _, x := range s.x {
+		for _, e := range x.ends {
+			if e != nil {
+				err = errors.Join(err, e.s.Release())
+			}
+		}
+	}
+	return err
+}

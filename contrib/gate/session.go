@@ -1,0 +1,377 @@
+package gate
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/queue"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// A session is a connection of two nodes through the gate.
+type session struct {
+	g          *Gate
+	names      [2]string // outside, inside
+	fromInside bool
+	flags      dist.Flags
+	since      time.Time
+	known      *acquaintance
+	ends       [2]*end
+	filter     *filter
+
+	passed, refused atomic.Int64
+	moving          atomic.Bool
+	pumps           sync.WaitGroup
+	closing         sync.Once
+}
+
+// An end is the connection to one of the two nodes.
+type end struct {
+	s      *transport.Stream
+	q      queue.Queue
+	reader *dist.Reader    // of what comes from there
+	begun  map[uint64]bool // messages of which pieces have passed already
+	buf    []byte
+	ahead  int // bytes of buf that are there
+
+	given  []byte       // what the reader got last
+	spare  []byte       // memory for the next message in fragments
+	wrote  atomic.Int64 // when, in ns
+	staged bool         // q has what another process still had to write
+
+	mu     sync.Mutex
+	paused bool   // for a hand-off: what is still to be written
+	unsent []byte // is here
+}
+
+func newEnd(s *transport.Stream) *end {
+	return &end{s: s, q: s.Posts(nil), begun: map[uint64]bool{}, buf: make([]byte, startBuffer)}
+}
+
+// newReader makes the reader of what comes from e.
+func (e *end) newReader(x *session) *dist.Reader {
+	r := dist.NewReader(x.flags, dist.Limits{Message: x.g.limits.Message, Incomplete: x.g.limits.Held}, nil)
+	r.SetAlloc(func(n int) []byte {
+		b := e.spare
+		if e.spare = nil; cap(b) < n {
+			b = make([]byte, n)
+		}
+		e.given = b
+		return b[:n]
+	})
+	return r
+}
+
+// maxSpare is the largest memory, in bytes, that is kept for another message.
+const maxSpare = 4 << 20
+
+const (
+	startBuffer = 64 << 10
+	maxBuffer   = 256 << 10 // what is read at once, unless a frame is larger
+)
+
+// put writes to an end, and waits until the system has it.
+func (e *end) put(ctx context.Context, v ...[]byte) error {
+	e.mu.Lock()
+	paused := e.paused
+	e.mu.Unlock()
+	var n int64
+	err := transport.ErrPaused
+	if !paused {
+		n, err = e.q.Deliver(ctx, v...)
+	}
+	if !errors.Is(err, transport.ErrPaused) {
+		e.wrote.Store(time.Now().UnixNano())
+		return err
+	}
+	var rest []byte
+	for _, p := range v {
+		skip := min(int(n), len(p))
+		rest, n = append(rest, p[skip:]...), n-int64(skip)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.paused = true; n < 0 || err == nil {
+		return err
+	}
+	if isPart := len(rest) < total(v); isPart {
+		e.unsent = append(rest, e.unsent...) // of what is partly out nothing may come before the rest
+	} else {
+		e.unsent = append(e.unsent, rest...)
+	}
+	return nil
+}
+
+func total(v [][]byte) (n int) {
+	for _, p := range v {
+		n += len(p)
+	}
+	return n
+}
+
+// run passes messages in both directions until the session ends, or moves.
+func (g *Gate) run(x *session) {
+	if x.filter == nil {
+		x.filter = &filter{
+			g: g, outer: x.names[outside], inner: x.names[inside], flags: x.flags, known: x.known,
+			refs: map[ei.Ref]ei.Pid{}, talked: map[ei.Pid]bool{},
+		}
+	}
+	for _, e := range x.ends {
+		if e.reader == nil {
+			e.reader = e.newReader(x)
+		}
+	}
+	g.mu.Lock()
+	if g.closed {
+		g.mu.Unlock()
+		x.close(ErrClosed)
+		return
+	}
+	g.sessions[x] = struct{}{}
+	g.mu.Unlock()
+	g.log.Info("connected", "outside", x.names[outside], "inside", x.names[inside], "flags", x.flags.String())
+	x.start()
+}
+
+// start begins to pump.
+func (x *session) start() {
+	for i := range x.ends {
+		x.pumps.Add(1)
+		x.g.work.Go(func() {
+			defer x.pumps.Done()
+			if err := x.pump(x.g.ctx, i); !x.moving.Load() || !errors.Is(err, transport.ErrPaused) {
+				x.close(fmt.Errorf("%s: %w", x.names[i], err))
+			}
+		})
+	}
+}
+
+// close ends a session.
+func (x *session) close(reason error) {
+	x.closing.Do(func() {
+		_, _ = x.ends[0].s.Close(), x.ends[1].s.Close()
+		x.g.mu.Lock()
+		delete(x.g.sessions, x)
+		x.g.mu.Unlock()
+		x.g.log.Info("disconnected", "outside", x.names[outside], "inside", x.names[inside], "reason", reason)
+	})
+}
+
+func (x *session) info() SessionInfo {
+	x.known.mu.Lock()
+	defer x.known.mu.Unlock()
+	return SessionInfo{
+		Outside: x.names[outside], Inside: x.names[inside], FromInside: x.fromInside, Since: x.since,
+		Passed: x.passed.Load(), Refused: x.refused.Load(), Atoms: len(x.known.atoms),
+	}
+}
+
+// pump passes what comes from an end on to the other one.
+func (x *session) pump(ctx context.Context, i int) error {
+	e, to := x.ends[i], x.ends[1-i]
+	fresh := e.ahead > 0 // what has come before a move
+	for {
+		if !fresh {
+			n, err := e.s.Read(ctx, e.buf[e.ahead:])
+			if err != nil {
+				return err
+			}
+			e.ahead += n
+		}
+		fresh = false
+		full := e.ahead == len(e.buf)
+		used, err := x.pass(ctx, i, e, to)
+		if err != nil {
+			return err
+		}
+		e.ahead = copy(e.buf, e.buf[used:e.ahead])
+		if full && len(e.buf) < maxBuffer {
+			e.buf = append(e.buf, make([]byte, len(e.buf))...)
+		}
+	}
+}
+
+// pass deals with what is in the buffer of an end: whole frames. It gives their length.
+func (x *session) pass(ctx context.Context, i int, e, to *end) (used int, err error) {
+	if x.g.cfg.Unfiltered {
+		return e.ahead, to.put(ctx, e.buf[:e.ahead])
+	}
+	start, at := 0, 0 // what passes begins at start
+	send := func() error {
+		if at == start {
+			return nil
+		}
+		return to.put(ctx, e.buf[start:at])
+	}
+	for e.ahead-at >= 4 {
+		size := int(binary.BigEndian.Uint32(e.buf[at:]))
+		if size > x.g.limits.Message+maxOverhead {
+			return 0, fmt.Errorf("a frame of %d bytes: Limits.Message", size)
+		}
+		next := at + 4 + size
+		if next > e.ahead {
+			if 4+size > len(e.buf) {
+				e.buf = append(e.buf, make([]byte, 4+size-len(e.buf))...)
+			}
+			break
+		}
+		if size == 0 {
+			at = next
+			continue
+		}
+		f, err := x.look(i, e.buf[at+4:next])
+		if err != nil {
+			return 0, err
+		}
+		if f.passes {
+			at = next
+			e.keep(f.memory)
+			continue
+		}
+		if err := send(); err != nil {
+			return 0, err
+		}
+		if len(f.instead) > 0 {
+			err = to.put(ctx, f.instead...)
+		} else if time.Since(time.Unix(0, to.wrote.Load())) > tickAfter { // else the node would take the sender for dead
+			err = to.put(ctx, []byte{0, 0, 0, 0})
+		}
+		if err == nil && len(f.answer) > 0 {
+			err = e.put(ctx, f.answer)
+		}
+		if err != nil {
+			return 0, err
+		}
+		e.keep(f.memory)
+		at = next
+		start = at
+	}
+	return at, send()
+}
+
+// keep keeps the memory of a message for another one.
+func (e *end) keep(memory []byte) {
+	if cap(memory) > cap(e.spare) && cap(memory) <= maxSpare {
+		e.spare = memory
+	}
+}
+
+const (
+	// maxOverhead is what a frame takes beside the payload.
+	maxOverhead = 64 << 10
+	// tickAfter is how long a node hears nothing before a refused message becomes a tick: less
+	// than a quarter of the least net_ticktime, which is 4 s.
+	tickAfter = 500 * time.Millisecond
+)
+
+// A fate is what becomes of a frame.
+type fate struct {
+	passes  bool
+	instead [][]byte // what goes out in its place
+	memory  []byte   // where that is
+	answer  []byte   // to who has sent it
+}
+
+// look deals with a frame.
+func (x *session) look(i int, frame []byte) (fate, error) {
+	e := x.ends[i]
+	var ctl dist.Control
+	a, err := e.reader.ReadFrame(frame, &ctl)
+	if err != nil {
+		return fate{}, err
+	}
+	if i == inside { // trusted: pieces pass as they come
+		switch {
+		case a.Complete:
+			x.filter.learn(&ctl, a.Payload)
+		case a.Kind == dist.KindFirstFragment:
+			if m, ok := e.reader.Begun(a.Sequence); ok && !m.Discarded {
+				x.filter.learn(&m.Control, m.Payload)
+				e.reader.Discard(a.Sequence)
+				e.keep(e.given)
+			}
+		}
+		return fate{passes: true}, nil
+	}
+	switch {
+	case !a.Complete && a.Kind == dist.KindFirstFragment:
+		return x.begin(e, a.Sequence)
+	case !a.Complete: // pieces wait for the last one, unless the first has passed
+		return fate{passes: e.begun[a.Sequence]}, nil
+	case e.begun[a.Sequence]: // all but its atoms was known
+		delete(e.begun, a.Sequence)
+		if err := x.filter.admit(&ctl, a.Payload); err != nil {
+			return fate{}, fmt.Errorf("a message of which pieces have passed: %w", err)
+		}
+		x.count(false)
+		return fate{passes: true, memory: a.Memory}, nil
+	}
+	v, err := x.filter.judge(&ctl, a.Payload)
+	if err != nil {
+		return fate{}, err
+	}
+	refused := v.refused && !(x.g.opts.Learn && v.d.Op != 0)
+	x.count(refused)
+	switch {
+	case refused:
+		return fate{answer: v.answer, memory: a.Memory}, nil
+	case a.Memory == nil:
+		return fate{passes: true}, nil
+	}
+	f := fate{memory: a.Memory}
+	f.instead, err = cut(a.Sequence, &ctl, a.Payload)
+	return f, err
+}
+
+// begin deals with the first piece of a message. Where that tells all that a rule asks, the pieces
+// pass as they come, but for the last: that waits until all of the message has been read.
+func (x *session) begin(e *end, sequence uint64) (fate, error) {
+	m, ok := e.reader.Begun(sequence)
+	if !ok || m.Discarded || !x.filter.tells(&m.Control, len(m.Payload)) {
+		return fate{}, nil
+	}
+	v, err := x.filter.decide(&m.Control, m.Payload)
+	if err != nil {
+		return fate{}, err
+	}
+	if v.refused && !x.g.opts.Learn {
+		e.reader.Discard(sequence)
+		x.count(true)
+		return fate{answer: v.answer}, nil
+	}
+	e.begun[sequence] = true
+	return fate{passes: true}, nil
+}
+
+func (x *session) count(refused bool) {
+	if refused {
+		x.refused.Add(1)
+		return
+	}
+	x.passed.Add(1)
+	x.g.passed.Add(1)
+}
+
+// cut makes the frames of a message anew that has come in several.
+func cut(sequence uint64, ctl *dist.Control, payload ei.Raw) ([][]byte, error) {
+	control, err := dist.AppendControl(nil, ctl)
+	if err != nil {
+		return nil, err
+	}
+	f := dist.Cut(sequence, len(control), payload, dist.FragmentSize)
+	head, piece := f.AppendFirst(nil, nil, nil, control)
+	v := [][]byte{head, piece}
+	for f.Next > 0 {
+		head, piece := f.AppendNext(nil)
+		v = append(v, head, piece)
+	}
+	return v, nil
+}
