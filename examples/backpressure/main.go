@@ -1,5 +1,5 @@
 // Command backpressure is a node whose processes take, and send, no faster than the other side
-// works: docs/backpressure.md has the Erlang and Elixir that belongs to it.
+// works: docs/how-to/slow-receivers.md has the Erlang and Elixir that belongs to it.
 package main
 
 import (

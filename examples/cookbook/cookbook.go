@@ -1,4 +1,4 @@
-// Package cookbook has the recipes of docs/cookbook.md, each a function that its tests run.
+// Package cookbook has the recipes of docs/how-to/recipes.md, each a function that its tests run.
 package cookbook
 
 import (

@@ -7,15 +7,15 @@
 //	1> rpc:call(service@myhost, service, work, [5000]).
 //	2> rpc:call(service@myhost, service, release, [node()]).
 //
-// As a port of an Erlang or Elixir node it runs with --until-eof, and has its cookie from there in
-// SERVICE_COOKIE, which no list of processes shows: see examples/elixir and examples/erlang.
+// Below a supervisor of Elixir or Erlang, {Cnode.Node, path: "/opt/shop/service"}, it has its name
+// and cookie from there, and ends with it: docs/how-to/elixir-project.md.
 package main
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
-	"io"
 	"log"
 	"log/slog"
 	"net/http"
@@ -24,43 +24,29 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/child"
 	"github.com/cnode-go/cnode/nodes/health"
 	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/transport"
 )
 
 func main() {
-	name := flag.String("name", "service@127.0.0.1", "name of this node")
-	listen := flag.String("listen", "127.0.0.1:0", "IP:PORT where the other nodes reach it")
+	name := flag.String("name", cmp.Or(os.Getenv(child.VariableNode), "service@127.0.0.1"), "name of this node")
+	listen := flag.String("listen", cmp.Or(os.Getenv(child.VariableListen), "127.0.0.1:0"), "IP:PORT where the other nodes reach it")
 	probe := flag.String("probe", "", "IP:PORT where HTTP tells whether the node is ready; none by default")
 	grace := flag.Duration("grace", time.Second, "for how long the node serves on after a signal")
-	untilEOF := flag.Bool("until-eof", false, "end with the standard input, and so with the node that has started this program as a port")
 	flag.Parse()
-	ctx := context.Background()
-	if *untilEOF {
-		ctx = whileInput(ctx)
-	}
 	at, err := transport.ParseAddr(*listen)
 	if err == nil {
-		err = run(ctx, nodes.Config{
-			Name: *name, Cookie: os.Getenv("SERVICE_COOKIE"), Listen: at, Resolver: &nodes.PortMapper{Embed: true},
+		err = run(context.Background(), nodes.Config{
+			Name: *name, Listen: at, Resolver: &nodes.PortMapper{Embed: true},
 			DrainGrace: *grace, Logger: slog.Default(), Setup: setup,
 		}, *probe)
 	}
 	if err != nil {
-		log.Fatal(err)
+		log.Print(err)
+		os.Exit(child.Status(err))
 	}
-}
-
-// whileInput gives a context that ends with the standard input: whoever holds its other end has
-// ended, however it has, or wants this program to.
-func whileInput(ctx context.Context) context.Context {
-	ctx, end := context.WithCancel(ctx)
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin) // an error is an end, too
-		end()
-	}()
-	return ctx
 }
 
 // setup registers what the other nodes find here.
@@ -87,6 +73,10 @@ func work(ctx context.Context, ms int) (ei.Atom, error) {
 // run runs a node until ctx or a signal ends it, or on SIGHUP another process is the node.
 func run(ctx context.Context, cfg nodes.Config, probe string) error {
 	u := upgrade.Upgrader{Config: cfg}
+	ctx, err := child.Configure(ctx, &u) // what a parent says: docs/how-to/elixir-project.md
+	if err != nil {
+		return err
+	}
 	n, err := u.Start(ctx)
 	if err != nil {
 		return err

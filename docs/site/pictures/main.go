@@ -1,0 +1,73 @@
+// Command pictures makes a screenshot small enough for a document: it keeps the 256 colours that
+// are used most, and paints each other one in the nearest of these.
+//
+//	go run ./docs/site/pictures FROM.png TO.png
+package main
+
+import (
+	"cmp"
+	"image"
+	"image/color"
+	"image/png"
+	"log"
+	"os"
+	"slices"
+)
+
+func main() {
+	log.SetFlags(0)
+	if len(os.Args) != 3 {
+		log.Fatal("usage: pictures FROM.png TO.png")
+	}
+	if err := shrink(os.Args[1], os.Args[2]); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func shrink(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	picture, err := png.Decode(in)
+	if err != nil {
+		return err
+	}
+	out, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	err = (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(out, paletted(picture))
+	return cmp.Or(err, out.Close())
+}
+
+func paletted(picture image.Image) *image.Paletted {
+	box := picture.Bounds()
+	uses := map[color.Color]int{}
+	for y := box.Min.Y; y < box.Max.Y; y++ {
+		for x := box.Min.X; x < box.Max.X; x++ {
+			uses[picture.At(x, y)]++
+		}
+	}
+	var colours color.Palette
+	for c := range uses {
+		colours = append(colours, c)
+	}
+	slices.SortFunc(colours, func(a, b color.Color) int { return cmp.Compare(uses[b], uses[a]) })
+	colours = colours[:min(len(colours), 256)]
+	small := image.NewPaletted(box, colours)
+	index := map[color.Color]uint8{}
+	for y := box.Min.Y; y < box.Max.Y; y++ {
+		for x := box.Min.X; x < box.Max.X; x++ {
+			c := picture.At(x, y)
+			i, known := index[c]
+			if !known {
+				i = uint8(colours.Index(c))
+				index[c] = i
+			}
+			small.SetColorIndex(x, y, i)
+		}
+	}
+	return small
+}
