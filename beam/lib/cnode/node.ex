@@ -1,0 +1,103 @@
+defmodule Cnode.Node do
+  @moduledoc """
+  Runs a Go program as a node beside this one, below a supervisor.
+
+      children = [
+        {Cnode.Node, program: "pricing"}
+      ]
+
+  The program is `priv/cnode/pricing` of your application, where the compiler `:cnode` puts it
+  (`Mix.Tasks.Compile.Cnode`). Its node is `:"pricing@HOST"`, at the host of this node. The child
+  waits until that node is connected, so the children after it find it there.
+
+  When the program ends, so does the child: with reason `:normal` for exit status 0, else with
+  `{:exit_status, status}`. A signal counts as 128 plus its number. Your supervisor starts it again
+  by its own rules.
+
+  What the program writes goes to `Logger`, line by line. When your application stops, the program
+  gets SIGTERM, answers what it works on, and ends. When your BEAM is killed, the program sees the
+  end of its standard input, and ends as well.
+
+  ## A unit of systemd
+
+      {Cnode.Node, unit: "pricing.service", node: :"pricing@127.0.0.1"}
+
+  systemd starts and stops the program. The child connects to its node, connects again when the unit
+  is back, and logs why it went down.
+
+  ## Other programs
+
+  A Go program with package `nodes/child` knows what `:cnode_node` says about its environment. So can
+  any other program.
+  """
+
+  @typedoc "See `start_link/1`."
+  @type option ::
+          {:program, atom | String.t()}
+          | {:path, Path.t()}
+          | {:unit, String.t()}
+          | {:app, atom}
+          | {:node, node}
+          | {:name, atom}
+          | {:args, [String.t()]}
+          | {:env, [{String.t(), String.t()}]}
+          | {:cd, Path.t()}
+          | {:ready_timeout, pos_integer}
+          | {:stop_timeout, pos_integer}
+          | {:log, Logger.level() | false}
+          | {:systemctl, [String.t()]}
+          | {:id, term}
+
+  @doc """
+  Starts a child, and returns once its node is connected.
+
+  Exactly one option says what it is about:
+
+    * `:program` - the name of a program in `priv/cnode`.
+    * `:path` - the path of a program.
+    * `:unit` - a unit of systemd.
+
+  The others are optional:
+
+    * `:app` - the application whose `priv` has the program. The default is the one that the caller is part of.
+    * `:node` - the name of the node. The default is the program, at the host of this node.
+    * `:name` - the name that the child is registered by. The default is the name of its node.
+    * `:args`, `:env`, `:cd` - arguments, variables and folder of the program.
+    * `:ready_timeout` - milliseconds until the node has to be connected, 15,000. A unit that is late is waited for in the
+      background.
+    * `:stop_timeout` - milliseconds after which a program that has to stop is killed, 12,000.
+    * `:log` - the level of lines without one of their own, `:info`, or `false` for no lines.
+    * `:systemctl` - the command that is asked about a unit, with its arguments: `["systemctl", "--user"]`.
+
+  The errors are `{:not_distributed, why}` if this node has no name, `{:no_program, path}`, `{:exit_status, status}`,
+  `:not_ready` and `:not_connected`.
+  """
+  @spec start_link([option]) :: {:ok, pid} | {:error, term}
+  def start_link(options), do: :cnode_node.start_link(Map.new(options))
+
+  @doc """
+  A child for a supervisor. Its id is `{Cnode.Node, id}` with the option `:id`, or the first of `:node`, `:program`, `:path` and
+  `:unit` that there is.
+  """
+  @spec child_spec([option]) :: Supervisor.child_spec()
+  def child_spec(options) do
+    %{id: {:cnode_node, id}} = spec = :cnode_node.child_spec(Map.new(options))
+    %{spec | id: {__MODULE__, id}, start: {__MODULE__, :start_link, [options]}}
+  end
+
+  @doc """
+  What the child does: its `:node`, whether that is `:connected`, the number of the operating system's process as `:os_pid`, and
+  the `:path` of the program, or the `:unit` and its `:state`.
+  """
+  @spec info(GenServer.server()) :: :cnode_node.info()
+  defdelegate info(server), to: :cnode_node
+
+  @doc """
+  Has the node go on in a new process of the program, as the file is now. No node sees it go down.
+
+  It returns when the new process is the node, or `:unchanged` if the file is the one that runs. After `{:error, reason}` the old
+  process serves on. For a unit it is `systemctl reload`. See `:cnode_node.upgrade/1`.
+  """
+  @spec upgrade(GenServer.server()) :: :ok | :unchanged | {:error, term}
+  defdelegate upgrade(server), to: :cnode_node
+end

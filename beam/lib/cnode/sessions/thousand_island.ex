@@ -1,0 +1,171 @@
+defmodule Cnode.Sessions.ThousandIsland do
+  @moduledoc """
+  A transport of Thousand Island whose connections come from a front, for Bandit and so for Phoenix.
+
+  ## What moves, and what cannot
+
+  With `points: :idle` a connection that waits for its next request goes on in another process, whenever this system is
+  killed or restarted. That is right for HTTP/1.1, as Bandit serves it, and for each handler that has neither unfinished
+  input nor state when it returns `{:continue, state}`. It is wrong for any other handler: leave the option out there, and
+  only connections that have sent nothing move.
+
+  HTTP/2 and WebSocket cannot move. The transport knows them by their first bytes and by the response with status 101, and
+  tells no points for them. TLS that ends in this system cannot move either: let the front end it.
+
+  ## Bandit
+
+      {Bandit, plug: MyApp.Plug, thousand_island_options: [
+        transport_module: Cnode.Sessions.ThousandIsland,
+        transport_options: [front: "/run/app/front.sock", points: :idle]]}
+
+  ## Phoenix
+
+      config :my_app, MyAppWeb.Endpoint,
+        adapter: Bandit.PhoenixAdapter,
+        http: [thousand_island_options: [
+          transport_module: Cnode.Sessions.ThousandIsland,
+          transport_options: [front: "/run/app/front.sock", points: :idle]]]
+
+  Beside `:front` (or `:plain` or `:listen`) and `:points`, the options `:name` and `:uids` of `:cnode_sessions.start_link/1`
+  are taken; others are options of `:gen_tcp`. The port and `:ip` are only what `ThousandIsland.listener_info/1` says.
+  """
+
+  # Thousand Island's behaviour is not named here: this package compiles without Thousand Island.
+
+  @ours [:front, :plain, :listen, :name, :uids, :points]
+  @listeners [:ip, :backlog, :reuseaddr, :reuseport, :fd, :ifaddr, :ipv6_v6only, :mode, :active]
+
+  @doc false
+  def listen(port, options) do
+    # what is no pair, such as :inet6, is about the listener
+    options = Enum.filter(options, &is_tuple/1)
+    {ours, others} = Enum.split_with(options, &(elem(&1, 0) in @ours))
+    others = Enum.reject(others, &(elem(&1, 0) in @listeners))
+    defaults = [nodelay: true, send_timeout: 30_000, send_timeout_close: true]
+    defaults = Enum.reject(defaults, fn {key, _} -> List.keymember?(others, key, 0) end)
+    local = local(List.keyfind(options, :ip, 0, {:ip, {0, 0, 0, 0}}), port)
+    options = ours |> Map.new() |> Map.merge(%{socket_opts: defaults ++ others, local: local})
+
+    with {:ok, handle} <- :cnode_sessions.listen(options) do
+      {:ok, {__MODULE__, handle, local}}
+    end
+  end
+
+  defp local({:ip, {:local, path}}, _port), do: {:local, path}
+  defp local({:ip, :loopback}, port), do: {{127, 0, 0, 1}, port}
+  defp local({:ip, :any}, port), do: {{0, 0, 0, 0}, port}
+  defp local({:ip, ip}, port), do: {ip, port}
+
+  @doc false
+  def accept({__MODULE__, handle, _}), do: :cnode_sessions.accept(handle, :infinity)
+
+  @doc false
+  def handshake(socket), do: {:ok, socket}
+
+  @doc false
+  def handshake(socket, _timeout), do: {:ok, socket}
+
+  @doc false
+  def upgrade(_socket, _options), do: {:error, :unsupported_upgrade}
+
+  @doc false
+  defdelegate controlling_process(socket, pid), to: :gen_tcp
+
+  @doc false
+  def recv(socket, length, timeout) do
+    case :gen_tcp.recv(socket, length, timeout) do
+      # HTTP/2 begins with these three, which are no method of HTTP/1
+      {:ok, "PRI" <> _} = result ->
+        :cnode_sessions.stay(socket)
+        result
+
+      result ->
+        result
+    end
+  end
+
+  @doc false
+  def send(socket, data) do
+    if switching?(data), do: :cnode_sessions.stay(socket)
+    :gen_tcp.send(socket, data)
+  end
+
+  # Whether a response says 101: from then on it is another protocol's connection.
+  defp switching?(data) do
+    case first(data, 12, "") do
+      "HTTP/1.1 101" -> true
+      _ -> false
+    end
+  end
+
+  defp first(_data, 0, found), do: found
+
+  defp first(data, count, found) when is_binary(data),
+    do: found <> binary_part(data, 0, min(count, byte_size(data)))
+
+  defp first([head | tail], count, found) when is_integer(head),
+    do: first(tail, count - 1, found <> <<head>>)
+
+  defp first([head | tail], count, found) do
+    part = first(head, count, "")
+    first(tail, count - byte_size(part), found <> part)
+  end
+
+  defp first([], _count, found), do: found
+
+  @doc false
+  def sendfile(socket, filename, offset, length) do
+    with {:ok, file} <- :file.open(filename, [:read, :raw, :binary]) do
+      try do
+        :cnode_sessions.sendfile(socket, file, offset, length, [])
+      after
+        :file.close(file)
+      end
+    end
+  end
+
+  @doc false
+  defdelegate getopts(socket, options), to: :inet
+
+  @doc false
+  def setopts(socket, options) do
+    # the handler waits for what comes next; without the option points: :idle this does nothing
+    if {:active, :once} in options, do: :cnode_sessions.idle(socket)
+    :inet.setopts(socket, options)
+  end
+
+  @doc false
+  defdelegate shutdown(socket, way), to: :cnode_sessions
+
+  @doc false
+  # the listener is closed first, and the connections end later
+  def close({__MODULE__, handle, _}), do: :cnode_sessions.retire(handle)
+  def close(socket), do: :cnode_sessions.close(socket)
+
+  @doc false
+  def sockname({__MODULE__, _, local}), do: {:ok, local}
+
+  def sockname(socket) do
+    with {:ok, info} <- :cnode_sessions.info(socket), do: {:ok, info.local}
+  end
+
+  @doc false
+  def peername(socket) do
+    with {:ok, info} <- :cnode_sessions.info(socket), do: {:ok, info.remote}
+  end
+
+  @doc false
+  def peercert(_socket), do: {:error, :not_secure}
+
+  @doc false
+  def secure?, do: false
+
+  @doc false
+  defdelegate getstat(socket), to: :inet
+
+  @doc false
+  def negotiated_protocol(_socket), do: {:error, :protocol_not_negotiated}
+
+  @doc false
+  def connection_information(_socket), do: {:error, :not_secure}
+end

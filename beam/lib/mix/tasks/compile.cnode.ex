@@ -1,0 +1,288 @@
+defmodule Mix.Tasks.Compile.Cnode do
+  @shortdoc "Builds the Go programs of the project"
+
+  @moduledoc """
+  Builds the Go programs of a project, into `priv/cnode` of the application. In `mix.exs`:
+
+      def project do
+        [
+          compilers: Mix.compilers() ++ [:cnode],
+          ...
+        ]
+      end
+
+  Without configuration every folder below `go` that has a main package is a program. It is called as `go build` would call it: by
+  the last part of its import path. `Cnode.Node` starts the programs, and `mix release` takes them along.
+
+  ## Configuration
+
+  In `project/0`:
+
+      cnode: [
+        programs: [pricing: [path: "services/pricing", flags: ["-tags", "prod"]]],
+        env: [{"GOOS", "linux"}, {"GOARCH", "arm64"}],
+        go: "/usr/local/go/bin/go"
+      ]
+
+    * `:programs` - the names of the programs. Each has `:path`, by default `go/NAME`, and may have `:flags` and `:env`, behind
+      those of all.
+    * `:flags` - arguments for every `go build`, such as `-ldflags=-s -w`.
+    * `:env` - variables of every `go build`. Others are those of mix, so `GOOS=linux GOARCH=arm64 mix release` builds for another
+      system. `CGO_ENABLED` is 0 unless you set it: a program then needs no library of the system.
+    * `:go` - the go command, by default the one in the `PATH`.
+
+  `go build` decides what has changed, and `mix compile --force` has it write the programs again. What go complains about comes as
+  diagnostics, with file and line.
+
+  Go has to be 1.21 or newer. From there on it fetches the version that your `go.mod` asks for, if it is an older one.
+  """
+
+  use Mix.Task.Compiler
+
+  @oldest [1, 21]
+  @ignore "priv/cnode/.gitignore"
+
+  @impl true
+  def run(args) do
+    {options, _, _} = OptionParser.parse(args, switches: [force: :boolean])
+    config = Mix.Project.config()[:cnode] || []
+
+    with true <- config[:programs] != nil or File.dir?("go"),
+         {:ok, go} <- go(config),
+         {:ok, programs} <- programs(config, go) do
+      remove(before() -- Enum.map(programs, & &1.file))
+      if options[:force], do: remove(Enum.map(programs, & &1.file))
+      keep(Enum.map(programs, & &1.file))
+      if programs != [], do: folder()
+      programs |> Enum.map(&build(&1, go)) |> total()
+    else
+      false -> {:noop, []}
+      {:error, diagnostics} -> {:error, Enum.map(diagnostics, &shown/1)}
+    end
+  end
+
+  @impl true
+  def manifests, do: [manifest()]
+
+  @impl true
+  def clean do
+    remove(before())
+    File.rm(manifest())
+    File.rm(@ignore)
+    File.rmdir(Path.dirname(@ignore))
+    :ok
+  end
+
+  # In the sources, to which mix links: a priv that only the build has would hide one that comes later. What is built is not
+  # committed.
+  defp folder do
+    File.mkdir_p!(Path.dirname(@ignore))
+    File.write!(@ignore, "*\n")
+    Mix.Project.build_structure()
+  end
+
+  defp manifest, do: Path.join(Mix.Project.manifest_path(), "compile.cnode")
+
+  # The programs of the last time.
+  defp before do
+    case File.read(manifest()) do
+      {:ok, text} -> String.split(text, "\n", trim: true)
+      {:error, _} -> []
+    end
+  end
+
+  defp keep(files) do
+    File.mkdir_p!(Path.dirname(manifest()))
+    File.write!(manifest(), Enum.map(files, &[&1, "\n"]))
+  end
+
+  defp remove(files), do: Enum.each(files, &File.rm/1)
+
+  defp total(results) do
+    diagnostics = Enum.flat_map(results, &elem(&1, 1))
+
+    cond do
+      Enum.any?(results, &(elem(&1, 0) == :error)) -> {:error, diagnostics}
+      Enum.any?(results, &(elem(&1, 0) == :ok)) -> {:ok, diagnostics}
+      true -> {:noop, diagnostics}
+    end
+  end
+
+  # The command, and what it says of itself.
+  defp go(config) do
+    wanted = Keyword.get(config, :go, "go")
+
+    with {:found, path} when path != nil <- {:found, System.find_executable(wanted)},
+         {:version, {text, 0}} <- {:version, command(path, ["env", "GOVERSION", "GOEXE"], ".", env(config))},
+         {:told, [_, version, suffix]} <- {:told, Regex.run(~r/^((?:go\d|devel )\S*.*?)\r?\n(\S*)/m, text)},
+         {:old, false, _} <- {:old, old?(version), version} do
+      {:ok, %{path: path, env: env(config), flags: Keyword.get(config, :flags, []), suffix: suffix}}
+    else
+      {:found, nil} ->
+        failed("""
+        the command #{wanted} is not found, which builds the Go programs of this project. Install Go (https://go.dev/dl), or say
+        where it is, in project/0 of mix.exs: cnode: [go: "/usr/local/go/bin/go"]
+        """)
+
+      {:told, nil} ->
+        failed("#{wanted} env does not tell a version")
+
+      {:version, {text, status}} ->
+        failed("#{wanted} env has failed, with exit status #{status}: #{text}")
+
+      {:old, true, version} ->
+        failed(
+          "#{wanted} is #{version}, which is too old: go#{Enum.join(@oldest, ".")} or newer is needed (https://go.dev/dl)"
+        )
+    end
+  end
+
+  # A version that is not released ("devel go1.27-...") is not old.
+  defp old?(version) do
+    case Regex.run(~r/^go(\d+)\.(\d+)/, version) do
+      [_, major, minor] -> [String.to_integer(major), String.to_integer(minor)] < @oldest
+      nil -> false
+    end
+  end
+
+  defp failed(message), do: {:error, [diagnostic(Path.expand("mix.exs"), 0, String.trim(message))]}
+
+  # CGO_ENABLED is 0 unless somebody says otherwise.
+  defp env(config) do
+    if(System.get_env("CGO_ENABLED"), do: [], else: [{"CGO_ENABLED", "0"}]) ++ given(config)
+  end
+
+  defp given(config) do
+    for {name, value} <- Keyword.get(config, :env, []), do: {to_string(name), value && to_string(value)}
+  end
+
+  defp programs(config, go) do
+    case Keyword.fetch(config, :programs) do
+      {:ok, programs} -> {:ok, for({name, options} <- programs, do: named(to_string(name), options, go))}
+      :error -> found(go)
+    end
+  end
+
+  defp named(name, options, go) do
+    program(name, Path.expand(Keyword.get(options, :path, Path.join("go", name))), options, go)
+  end
+
+  defp program(name, path, options, go) do
+    %{
+      name: name,
+      path: path,
+      file: Path.join([Mix.Project.app_path(), "priv", "cnode", name <> go.suffix]),
+      flags: go.flags ++ Keyword.get(options, :flags, []),
+      env: go.env ++ given(options)
+    }
+  end
+
+  # Every main package of every module below go, or below the project if go is part of its module.
+  defp found(go) do
+    modules = for file <- Path.wildcard("go/**/go.mod"), do: Path.dirname(file)
+
+    Enum.map(if(modules == [], do: ["go"], else: modules), &Path.expand/1)
+    |> Enum.reduce_while({:ok, []}, fn module, {:ok, before} ->
+      format = ~S'{{if eq .Name "main"}}{{.ImportPath}}|{{.Dir}}{{end}}'
+
+      case command(go.path, ["list", "-find", "-f", format, "./..."], module, go.env) do
+        {text, 0} ->
+          more =
+            for line <- String.split(text, "\n", trim: true),
+                [path, dir] <- [String.split(line, "|")],
+                do: {called(path), dir}
+
+          {:cont, {:ok, before ++ Enum.map(more, fn {name, dir} -> program(name, dir, [], go) end)}}
+
+        {text, _} ->
+          {:halt, {:error, diagnostics(text, module)}}
+      end
+    end)
+  end
+
+  # example.com/shop/v2 builds shop.
+  defp called(path) do
+    case path |> String.split("/") |> Enum.reverse() do
+      [last, name | _] -> if last =~ ~r/^v\d+$/, do: name, else: last
+      [name] -> name
+    end
+  end
+
+  defp build(%{name: name, path: path, file: file} = program, go) do
+    before = stat(file)
+    if before == nil, do: Mix.shell().info("Building #{name} (#{Path.relative_to_cwd(path)})")
+
+    result =
+      if File.dir?(path) do
+        command(go.path, ["build", "-trimpath", "-o", file] ++ program.flags ++ ["."], path, program.env)
+      else
+        {"#{path} is no folder: it is the :path of the program #{name}", 1}
+      end
+
+    case result do
+      {_, 0} ->
+        if stat(file) == before do
+          {:noop, []}
+        else
+          if before != nil, do: Mix.shell().info("Built #{name} (#{Path.relative_to_cwd(path)})")
+          {:ok, []}
+        end
+
+      {text, _} ->
+        {:error, Enum.map(diagnostics(text, path), &shown/1)}
+    end
+  end
+
+  # go build leaves a program that has not changed where it is, and sets its time.
+  defp stat(file) do
+    case File.stat(file) do
+      {:ok, %{inode: inode, size: size}} -> {inode, size}
+      {:error, _} -> nil
+    end
+  end
+
+  defp command(go, args, path, env) do
+    System.cmd(go, args, cd: path, env: env, stderr_to_stdout: true)
+  end
+
+  # "./main.go:4:2: undefined: x", and lines that begin with a tab belong to the one before. Without such a line, it is about the
+  # module.
+  defp diagnostics(text, path) do
+    text
+    |> String.split(["\r\n", "\n"], trim: true)
+    |> Enum.reject(&String.starts_with?(&1, ["# ", "go: downloading "]))
+    |> Enum.reduce([], fn line, all ->
+      case {Regex.run(~r/^(\S.*?\.go):(\d+)(?::\d+)?: (.*)$/, line), all} do
+        {[_, file, number, message], all} ->
+          [diagnostic(Path.expand(file, path), String.to_integer(number), message) | all]
+
+        {nil, [last | others]} ->
+          [%{last | message: last.message <> "\n" <> line} | others]
+
+        {nil, []} ->
+          [diagnostic(path, 0, line)]
+      end
+    end)
+    |> Enum.reverse()
+    |> case do
+      [] -> [diagnostic(path, 0, "go has failed, and has not said why")]
+      some -> some
+    end
+  end
+
+  defp diagnostic(file, line, message) do
+    %Mix.Task.Compiler.Diagnostic{
+      compiler_name: "cnode",
+      file: file,
+      position: line,
+      message: message,
+      severity: :error
+    }
+  end
+
+  defp shown(%{file: file, position: line, message: message} = diagnostic) do
+    place = if line > 0, do: "#{Path.relative_to_cwd(file)}:#{line}", else: Path.relative_to_cwd(file)
+    Mix.shell().error("error: #{message}\n  #{place}\n")
+    diagnostic
+  end
+end

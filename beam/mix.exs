@@ -1,0 +1,61 @@
+defmodule Cnode.MixProject do
+  use Mix.Project
+
+  @version "0.1.0"
+  @source "https://github.com/cnode-go/cnode"
+
+  def project do
+    [
+      app: :cnode,
+      version: @version,
+      elixir: "~> 1.14",
+      deps: [],
+      erlc_paths: erlc_paths(Mix.env()),
+      description: "Go programs in an Elixir project, and sessions that outlive a BEAM behind a front in Go.",
+      package: package(),
+      docs: docs(),
+      source_url: @source,
+      erlc_options: erlc_options(Mix.env())
+    ]
+  end
+
+  def application do
+    [
+      mod: {:cnode_app, []},
+      registered: [:cnode_sup, :cnode_sessions_guard, :cnode_sessions_sup],
+      extra_applications: [:logger]
+    ]
+  end
+
+  defp erlc_paths(:test), do: ["src", "test/support"]
+  defp erlc_paths(_), do: ["src"]
+
+  # a warning of a newer release must not stop who depends on this
+  defp erlc_options(:test), do: [:debug_info, :warnings_as_errors]
+  defp erlc_options(_), do: [:debug_info]
+
+  defp package do
+    [
+      licenses: ["Apache-2.0"],
+      links: %{"GitHub" => @source},
+      files: ~w(lib src mix.exs rebar.config rebar.config.script README.md LICENSE .formatter.exs)
+    ]
+  end
+
+  defp docs do
+    [
+      main: "readme",
+      extras: ["README.md"],
+      source_url_pattern: "#{@source}/blob/main/beam/%{path}#L%{line}",
+      groups_for_modules: [
+        "Go programs": [Cnode.Node, :cnode_node],
+        Sessions: [Cnode.Sessions, Cnode.Forwarder, :cnode_sessions, :cnode_forwarder],
+        Transports: [
+          Cnode.Sessions.ThousandIsland,
+          :cnode_sessions_ranch,
+          :cnode_sessions_cowboy_h
+        ]
+      ]
+    ]
+  end
+end

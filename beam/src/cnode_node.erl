@@ -1,0 +1,520 @@
+-module(cnode_node).
+-include("cnode_doc.hrl").
+?MODULEDOC("""
+Runs a Go program as a node beside this one, below a supervisor.
+
+```erlang
+init([]) -> {ok, {#{}, [cnode_node:child_spec(#{program => "pricing"})]}}.
+```
+
+The program is `priv/cnode/pricing` of the application, its node is pricing at the host of this node. The child waits until that
+node is connected. When the program ends, so does the child: with reason `normal` for exit status 0, else with
+`{exit_status, Status}`; a signal counts as 128 plus its number. Its supervisor starts it again by its own rules.
+
+What the program writes goes to `logger`, line by line. When the child ends, the program gets SIGTERM and has
+`stop_timeout` to answer what it works on. When this BEAM is killed, the program sees the end of its standard input.
+
+A Go program with package `nodes/child` knows all that. Any other one prints a line that begins with ready once its node runs,
+ends with its standard input, and takes from its environment:
+
+- `CNODE_NODE`, the name of its node
+- `CNODE_COOKIE`, the cookie
+- `CNODE_LISTEN`, the address and port at which this node looks for it, port 0 being any
+- `CNODE_PARENT`, the name of this node
+- `CNODE_TAKE_OVER`, if that node runs already, and is to go on in this process
+
+With exit status 75 it says that another process has the name of its node; it is started again until `ready_timeout` is over.
+
+With `unit` in place of a program, systemd runs it. The child watches the unit and its node, and leaves it alone when it ends.
+""").
+-behaviour(gen_server).
+
+-export([start_link/1, child_spec/1, info/1, upgrade/1]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
+-export_type([options/0, info/0]).
+
+-include_lib("kernel/include/logger.hrl").
+-include_lib("kernel/include/file.hrl").
+
+-define(READY_TIMEOUT, 15000).
+%% A Go program has 10 s by itself (upgrade.Upgrader.ShutdownTimeout); then it is killed.
+-define(STOP_TIMEOUT, 12000).
+-define(AGAIN, 200). % ms until the next attempt to connect, or to start a program whose name was taken
+-define(UNIT_AGAIN, 500). % the same for a unit
+-define(UPGRADE_TIMEOUT, 60000). % each step of a hand-off has a limit in the program itself, 15 s together
+-define(OLD_TIMEOUT, 30000). % ms that the old process may go on after it has handed its node over
+-define(TAKEN, 75).
+-define(LONGEST, 16384). % bytes of a line
+-define(LAST, 5). % lines that a failed upgrade tells
+
+-type text() :: string() | binary().
+-type options() :: #{
+    program => atom() | text(), path => text(), unit => text(),
+    app => atom(), node => node(), name => atom(), args => [text()], env => [{text(), text()}], cd => text(),
+    ready_timeout => pos_integer(), stop_timeout => pos_integer(), log => logger:level() | false, systemctl => [text()],
+    id => term()
+}.
+?DOC("""
+What a child tells: the `node`, whether it is `connected`, the number of the operating system process, `undefined` if there
+is none, and what it runs or watches.
+""").
+-type info() :: #{
+    node := node(), connected := boolean(), os_pid := pos_integer() | undefined, path => text(), unit => text(),
+    state => binary()
+}.
+
+-record(next, {port :: port(), from :: gen_server:from(), file, timer :: reference(), last = [] :: [binary()]}).
+-record(state, {
+    options :: options(),
+    title :: binary(), % what the log calls it
+    node :: node(),
+    connected = false :: boolean(),
+    connecting = undefined :: undefined | pid(),
+    port = undefined :: undefined | port(),
+    file = undefined, % what runs
+    partial = #{} :: #{port() => true}, % the line goes on
+    next = undefined :: undefined | #next{}, % an upgrade goes on
+    old = [] :: [port()], % have handed the node over, and end
+    ended = 0 :: non_neg_integer(), % how the process has ended whose node the next one is taking over
+    doubtful = false :: boolean() % an upgrade has failed: an end with status 0 may be part of that
+}).
+
+?DOC("""
+Starts a child. Exactly one option says what it is about:
+
+- `program`: the name of a program in `priv/cnode` of the application `app`, by default the one that the caller is part of
+- `path`: the path of a program
+- `unit`: a unit of systemd
+
+The others are optional:
+
+- `node`: the name of the node; by default the program, at the host of this node
+- `name`: the name that the child is registered by; by default that of the node
+- `args`, `env`, `cd`: arguments, variables and folder of the program
+- `ready_timeout`: milliseconds until the node has to be connected, 15000. A unit that is late is waited for in the background
+- `stop_timeout`: milliseconds after which the program is killed when it has to stop, 12000
+- `log`: the level of lines without one of their own, `info`, or `false` for no lines
+- `systemctl`: the command to ask about a unit, systemctl; it has a list with its arguments
+
+It returns once the node is connected. The errors: `{not_distributed, Why}` if this node has no name, `{no_program, Path}`,
+`{exit_status, Status}`, `not_ready` and `not_connected`.
+""").
+-spec start_link(options()) -> {ok, pid()} | {error, term()}.
+start_link(Options) ->
+    case prepared(Options) of
+        {ok, #state{node = Node} = S} ->
+            gen_server:start_link({local, maps:get(name, Options, Node)}, ?MODULE, S, []);
+        Error -> Error
+    end.
+
+?DOC("A child for a supervisor. Its id is the one in the options, or what they name first of node, program, path and unit.").
+-spec child_spec(options()) -> supervisor:child_spec().
+child_spec(Options) ->
+    [Id | _] = [maps:get(Key, Options) || Key <- [id, node, program, path, unit], is_map_key(Key, Options)],
+    #{id => {?MODULE, Id}, start => {?MODULE, start_link, [Options]},
+        shutdown => maps:get(stop_timeout, Options, ?STOP_TIMEOUT) + 5000}.
+
+?DOC("""
+What the child does. Of a unit it asks systemd, which takes some milliseconds: `state` is the state of the unit.
+""").
+-spec info(gen_server:server_ref()) -> info().
+info(Server) ->
+    case gen_server:call(Server, info, infinity) of
+        #{unit := Unit, systemctl := Systemctl} = Info ->
+            Shown = shown(Systemctl, Unit),
+            (maps:remove(systemctl, Info))#{os_pid => main_pid(Shown), state => maps:get(<<"ActiveState">>, Shown, <<"unknown">>)};
+        Info -> Info
+    end.
+
+?DOC("""
+Has the node go on in a new process of the program, as the file is now. Connections, processes, links and monitors stay, and
+no node sees it go down. It returns when the new process is the node, or `unchanged` if the file is the one that runs.
+
+After `{error, Reason}` the old process serves on, unless the child ends: `busy` while another upgrade goes on,
+`{exit_status, Status, Lines}` if the new process has ended, with the last lines that it has written, or `timeout`.
+
+For a unit it is a reload of the unit, whether the file has changed or not.
+""").
+-spec upgrade(gen_server:server_ref()) -> ok | unchanged | {error, term()}.
+upgrade(Server) ->
+    case gen_server:call(Server, upgrade, infinity) of
+        {unit, Unit, [Program | Args]} ->
+            case run(Program, Args ++ ["reload", Unit]) of
+                {0, _} -> ok;
+                {Status, Lines} -> {error, {exit_status, Status, Lines}}
+            end;
+        Answer -> Answer
+    end.
+
+%% What start_link does in the caller, which is part of the application.
+prepared(Options) ->
+    case {node(), [Key || Key <- [program, path, unit], is_map_key(Key, Options)]} of
+        {_, Keys} when length(Keys) =/= 1 -> {error, {badarg, <<"exactly one of program, path and unit is needed">>}};
+        {nonode@nohost, _} ->
+            {error, {not_distributed, <<"a Go node needs a node to connect to: start this one with --name or --sname">>}};
+        {_, [unit]} -> described(Options);
+        {_, [path]} -> described(Options);
+        {_, [program]} ->
+            case {maps:find(app, Options), application:get_application()} of
+                {{ok, _}, _} -> described(Options);
+                {error, {ok, App}} -> described(Options#{app => App});
+                {error, undefined} -> {error, {badarg, <<"the option app has to name the application whose program it is">>}}
+            end
+    end.
+
+described(Options) ->
+    Title = unicode:characters_to_binary(title(Options)),
+    Node = case Options of
+        #{node := Name} -> Name;
+        _ ->
+            [_, Host] = string:split(atom_to_list(node()), "@"),
+            binary_to_atom(<<Title/binary, "@", (list_to_binary(Host))/binary>>)
+    end,
+    {ok, #state{options = Options, title = Title, node = Node}}.
+
+title(#{program := Name}) when is_atom(Name) -> atom_to_list(Name);
+title(#{program := Name}) -> Name;
+title(#{path := Path}) -> filename:rootname(filename:basename(Path), ".exe");
+title(#{unit := Unit}) -> filename:rootname(Unit, ".service").
+
+path(#{path := Path}) -> Path;
+path(#{app := App} = Options) ->
+    case code:priv_dir(App) of
+        {error, bad_name} -> filename:join([atom_to_list(App), "priv", "cnode", title(Options)]); % there is none
+        Dir -> existing(filename:join([Dir, "cnode", title(Options)]))
+    end.
+
+existing(Path) ->
+    case filelib:is_regular(Path) orelse not filelib:is_regular([Path, ".exe"]) of
+        true -> Path;
+        false -> filename:flatten([Path, ".exe"])
+    end.
+
+%% The file as it is now. A program that runs keeps its file, so a new one has another number; go build sets the time of one
+%% that it leaves as it is.
+identity(Path) ->
+    case file:read_file_info(Path, [raw, {time, posix}]) of
+        {ok, #file_info{type = regular, inode = Inode, major_device = Device, size = Size}} -> {ok, {Device, Inode, Size}};
+        _ -> {error, {no_program, Path}}
+    end.
+
+?DOC(false).
+init(#state{options = Options} = S) ->
+    process_flag(trap_exit, true),
+    Until = now_ms() + maps:get(ready_timeout, Options, ?READY_TIMEOUT),
+    case Options of
+        #{unit := _} -> watch(S, Until);
+        _ -> start(S, Until)
+    end.
+
+%% The children that come after this one find the node there.
+start(#state{options = Options} = S, Until) ->
+    Path = path(Options),
+    case identity(Path) of
+        {ok, File} ->
+            case open(S, Path, []) of
+                {ok, Port} -> started(S#state{port = Port, file = File}, Until);
+                {error, Reason} -> {stop, Reason}
+            end;
+        {error, Reason} -> {stop, Reason}
+    end.
+
+started(S, Until) ->
+    case ready(S, Until) of
+        {ok, S1} ->
+            case connected(S1, Until) of
+                {ok, S2} -> {ok, S2};
+                {error, Reason, S2} -> failed(Reason, S2, Until)
+            end;
+        {error, Reason, S1} -> failed(Reason, S1, Until)
+    end.
+
+%% A name is taken for a moment by a process that has just been killed, and longer by one that still answers what the BEAM
+%% before has asked for.
+failed({exit_status, ?TAKEN}, S, Until) ->
+    case now_ms() + ?AGAIN < Until of
+        true ->
+            receive {'EXIT', Pid, Reason} when is_pid(Pid) -> {stop, Reason}
+            after ?AGAIN -> start(S#state{partial = #{}}, Until)
+            end;
+        false -> {stop, {exit_status, ?TAKEN}}
+    end;
+failed({exit_status, _} = Reason, _, _) -> {stop, Reason};
+failed(Reason, S, _) ->
+    _ = stop(S),
+    {stop, Reason}.
+
+ready(#state{port = Port} = S, Until) ->
+    receive
+        {Port, {data, Data}} ->
+            case line(Port, Data, S) of
+                {<<"ready", _/binary>>, S1} -> {ok, S1};
+                {_, S1} -> ready(S1, Until)
+            end;
+        {Port, {exit_status, Status}} -> {error, {exit_status, Status}, S};
+        {'EXIT', Pid, Reason} when is_pid(Pid) -> {error, Reason, S}
+    after left(Until) -> {error, not_ready, S}
+    end.
+
+connected(#state{node = Node, port = Port} = S, Until) ->
+    case net_kernel:connect_node(Node) of
+        true -> {ok, up(S)};
+        _ ->
+            receive
+                {Port, {exit_status, Status}} when is_port(Port) -> {error, {exit_status, Status}, S};
+                {'EXIT', Pid, Reason} when is_pid(Pid) -> {error, Reason, S}
+            after min(?AGAIN, left(Until)) ->
+                case left(Until) of
+                    0 -> {error, not_connected, S};
+                    _ -> connected(S, Until)
+                end
+            end
+    end.
+
+%% A unit may come later: systemd starts it, not this process.
+watch(S, Until) ->
+    case connected(S, Until) of
+        {ok, S1} -> {ok, S1};
+        {error, not_connected, S1} ->
+            down(S1),
+            {ok, connect(S1)};
+        {error, Reason, _} -> {stop, Reason}
+    end.
+
+%% Variables by which a service manager speaks to this BEAM are not the program's.
+-define(UNSET, [{Name, false} || Name <- ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS",
+    "LISTEN_FDNAMES", "CNODE_UPGRADE_FD", "CNODE_TAKE_OVER"]]).
+
+open(#state{options = Options, node = Node}, Path, More) ->
+    Own = [
+        {"CNODE_NODE", atom_to_list(Node)},
+        {"CNODE_COOKIE", atom_to_list(erlang:get_cookie(Node))},
+        {"CNODE_LISTEN", listen(Node)},
+        {"CNODE_PARENT", atom_to_list(node())}
+        | More
+    ],
+    Given = [{chars(Name), chars(Value)} || {Name, Value} <- maps:get(env, Options, [])],
+    Env = maps:to_list(maps:from_list(?UNSET ++ Own ++ Given)), % the last counts
+    Args = [[binary, exit_status, stderr_to_stdout, {line, ?LONGEST}, {args, maps:get(args, Options, [])}, {env, Env}],
+        [{cd, chars(Cd)} || #{cd := Cd} <- [Options]]],
+    try {ok, open_port({spawn_executable, Path}, lists:append(Args))}
+    catch error:Reason -> {error, {cannot_start, Path, Reason}}
+    end.
+
+chars(false) -> false;
+chars(Text) -> unicode:characters_to_list(Text).
+
+%% Where this node looks for the other one.
+listen(Node) ->
+    [_, Host] = string:split(atom_to_list(Node), "@"),
+    Families = case init:get_argument(proto_dist) of
+        {ok, [["inet6" ++ _]]} -> [inet6, inet];
+        _ -> [inet, inet6]
+    end,
+    case [inet:ntoa(A) || Family <- Families, {ok, A} <- [inet:getaddr(Host, Family)]] of
+        [Address | _] ->
+            case lists:member($:, Address) of
+                true -> "[" ++ Address ++ "]:0";
+                false -> Address ++ ":0"
+            end;
+        [] -> "127.0.0.1:0"
+    end.
+
+?DOC(false).
+handle_call(info, _, #state{options = Options, node = Node, connected = Connected} = S) ->
+    Info = case Options of
+        #{unit := Unit} -> #{unit => Unit, systemctl => systemctl(Options)};
+        _ -> #{path => path(Options), os_pid => os_pid(S#state.port)}
+    end,
+    {reply, Info#{node => Node, connected => Connected}, S};
+handle_call(upgrade, From, #state{options = #{unit := Unit} = Options} = S) ->
+    gen_server:reply(From, {unit, Unit, systemctl(Options)}),
+    {noreply, S};
+handle_call(upgrade, _, #state{next = #next{}} = S) ->
+    {reply, {error, busy}, S};
+handle_call(upgrade, From, #state{options = Options, file = Now} = S) ->
+    Path = path(Options),
+    case identity(Path) of
+        {ok, Now} -> {reply, unchanged, S};
+        {ok, File} ->
+            case open(S, Path, [{"CNODE_TAKE_OVER", "1"}]) of
+                {ok, Port} ->
+                    Timer = erlang:start_timer(?UPGRADE_TIMEOUT, self(), {upgrade, Port}),
+                    {noreply, S#state{next = #next{port = Port, from = From, file = File, timer = Timer}}};
+                Error -> {reply, Error, S}
+            end;
+        Error -> {reply, Error, S}
+    end;
+handle_call(Request, _, S) -> {reply, {error, {unknown_request, Request}}, S}.
+
+?DOC(false).
+handle_cast(_, S) -> {noreply, S}.
+
+?DOC(false).
+handle_info({Port, {data, Data}}, #state{next = #next{port = Port} = Next} = S) ->
+    case line(Port, Data, S) of
+        {<<"ready", _/binary>>, S1} -> {noreply, upgraded(S1)};
+        {Line, S1} -> {noreply, S1#state{next = Next#next{last = lists:sublist([Line | Next#next.last], ?LAST)}}}
+    end;
+handle_info({Port, {data, Data}}, S) when is_port(Port) ->
+    {_, S1} = line(Port, Data, S),
+    {noreply, S1};
+handle_info({Port, {exit_status, Status}}, #state{next = #next{port = Port, last = Last}} = S) ->
+    refused({exit_status, Status, lists:reverse(Last)}, S);
+handle_info({Port, {exit_status, Status}}, #state{port = Port, next = #next{}} = S) -> % it has handed over, or else the next one ends, too
+    {noreply, S#state{port = undefined, ended = Status}};
+handle_info({Port, {exit_status, Status}}, #state{port = Port} = S) ->
+    {stop, reason(Status, S), S#state{port = undefined}};
+handle_info({Port, {exit_status, _}}, #state{old = Old} = S) when is_port(Port) -> {noreply, S#state{old = lists:delete(Port, Old)}};
+handle_info({timeout, Timer, {upgrade, _}}, #state{next = #next{timer = Timer, port = Port}} = S) ->
+    kill(Port),
+    refused(timeout, S);
+handle_info({timeout, _, {old, Port}}, #state{old = Old} = S) ->
+    _ = [kill(Port) || lists:member(Port, Old)],
+    {noreply, S#state{old = lists:delete(Port, Old)}};
+handle_info({nodedown, Node}, #state{node = Node} = S) ->
+    down(S),
+    {noreply, connect(S#state{connected = false})};
+handle_info({connecting, Pid, true}, #state{connecting = Pid} = S) ->
+    {noreply, up(S#state{connecting = undefined})};
+handle_info({connecting, Pid, _}, #state{connecting = Pid, options = Options} = S) ->
+    _ = erlang:send_after(case Options of #{unit := _} -> ?UNIT_AGAIN; _ -> ?AGAIN end, self(), connect),
+    {noreply, S#state{connecting = undefined}};
+handle_info(connect, S) -> {noreply, connect(S)};
+handle_info(_, S) -> {noreply, S}.
+
+reason(0, #state{doubtful = false}) -> normal;
+reason(Status, _) -> {exit_status, Status}.
+
+upgraded(#state{port = Before, old = Old, next = #next{port = Port, from = From, file = File, timer = Timer}} = S) ->
+    _ = erlang:cancel_timer(Timer),
+    Ends = [Before || Before =/= undefined],
+    _ = [erlang:start_timer(?OLD_TIMEOUT, self(), {old, P}) || P <- Ends],
+    gen_server:reply(From, ok),
+    S#state{port = Port, old = Ends ++ Old, file = File, next = undefined, doubtful = false}.
+
+refused(Reason, #state{port = Port, next = #next{from = From, timer = Timer}} = S) ->
+    _ = erlang:cancel_timer(Timer),
+    gen_server:reply(From, {error, Reason}),
+    S1 = S#state{next = undefined, doubtful = true},
+    case Port of
+        undefined -> {stop, {exit_status, S#state.ended}, S1};
+        _ -> {noreply, S1}
+    end.
+
+%% Connecting may take seconds, in which this process has to hear of others.
+connect(#state{connecting = Pid} = S) when is_pid(Pid) -> S;
+connect(#state{connected = true} = S) -> S;
+connect(#state{node = Node} = S) ->
+    Self = self(),
+    S#state{connecting = spawn_link(fun() -> Self ! {connecting, self(), net_kernel:connect_node(Node)} end)}.
+
+up(#state{node = Node, title = Title} = S) ->
+    true = erlang:monitor_node(Node, true),
+    ?LOG_INFO("~ts: ~ts is connected", [Title, Node], meta(S)),
+    S#state{connected = true}.
+
+%% Why a unit is down takes a while to ask.
+down(#state{options = #{unit := Unit} = Options, title = Title, node = Node} = S) ->
+    _ = spawn(fun() ->
+        Shown = shown(systemctl(Options), Unit),
+        Get = fun(Key) -> maps:get(Key, Shown, <<"unknown">>) end,
+        ?LOG_WARNING("~ts: ~ts is not connected: the unit is ~ts (~ts), its result ~ts",
+            [Title, Node, Get(<<"ActiveState">>), Get(<<"SubState">>), Get(<<"Result">>)], meta(S))
+    end),
+    ok;
+down(#state{title = Title, node = Node} = S) ->
+    ?LOG_WARNING("~ts: ~ts is not connected any more", [Title, Node], meta(S)).
+
+meta(#state{node = Node}) -> #{cnode => Node}.
+
+%% A line, or a part of one that is very long: what it says, if it begins here.
+line(Port, {End, Data}, #state{partial = Partial} = S) ->
+    said(Data, S),
+    S1 = S#state{partial = case End of eol -> maps:remove(Port, Partial); noeol -> Partial#{Port => true} end},
+    {case Partial of #{Port := true} -> <<>>; _ -> Data end, S1}.
+
+said(_, #state{options = #{log := false}}) -> ok;
+said(Data, #state{options = Options, title = Title} = S) ->
+    {Level, Text} = level(printable(Data), maps:get(log, Options, info)),
+    ?LOG(Level, "~ts: ~ts", [Title, Text], meta(S)).
+
+%% As slog.TextHandler begins its lines, without the time.
+level(<<"level=", Rest/binary>>, Usual) ->
+    case binary:split(Rest, <<" ">>) of
+        [Word, Text] ->
+            case lists:keyfind(Word, 1, [{<<"DEBUG">>, debug}, {<<"INFO">>, info}, {<<"WARN">>, warning}, {<<"ERROR">>, error}]) of
+                {_, Level} -> {Level, Text};
+                false -> {Usual, <<"level=", Rest/binary>>}
+            end;
+        _ -> {Usual, <<"level=", Rest/binary>>}
+    end;
+level(Text, Usual) -> {Usual, Text}.
+
+printable(Data) ->
+    case unicode:characters_to_binary(Data) of
+        Text when is_binary(Text) -> Text;
+        _ -> unicode:characters_to_binary(Data, latin1)
+    end.
+
+%% On SIGTERM the program answers what it works on, and ends.
+?DOC(false).
+terminate(_, S) -> stop(S).
+
+stop(#state{port = Port, next = Next, old = Old, options = Options}) ->
+    Ports = [P || P <- [Port | Old] ++ [N#next.port || N <- [Next], N =/= undefined], P =/= undefined],
+    _ = [signal("TERM", P) || P <- Ports],
+    Until = now_ms() + maps:get(stop_timeout, Options, ?STOP_TIMEOUT),
+    lists:foreach(fun(P) ->
+        receive {P, {exit_status, _}} -> ok
+        after left(Until) -> kill(P)
+        end
+    end, Ports).
+
+%% One that hangs does not hear that its standard input has ended, and would keep its name.
+kill(Port) ->
+    signal("KILL", Port),
+    receive {Port, {exit_status, _}} -> ok
+    after 5000 -> ok
+    end.
+
+%% A port that has closed has no process any more.
+signal(Name, Port) ->
+    case os_pid(Port) of
+        undefined -> ok;
+        Pid -> _ = os:cmd("kill -" ++ Name ++ " " ++ integer_to_list(Pid)), ok
+    end.
+
+os_pid(undefined) -> undefined;
+os_pid(Port) ->
+    case erlang:port_info(Port, os_pid) of
+        {os_pid, Pid} -> Pid;
+        undefined -> undefined
+    end.
+
+systemctl(Options) -> [chars(A) || A <- maps:get(systemctl, Options, ["systemctl"])].
+
+%% What systemd knows of a unit; nothing if it cannot be asked.
+shown([Program | Args], Unit) ->
+    {_, Lines} = run(Program, Args ++ ["show", "--property=ActiveState,SubState,Result,MainPID", Unit]),
+    maps:from_list([{Key, Value} || Line <- Lines, [Key, Value] <- [binary:split(Line, <<"=">>)]]).
+
+main_pid(#{<<"MainPID">> := Text}) when Text =/= <<"0">> -> binary_to_integer(Text);
+main_pid(_) -> undefined.
+
+%% Runs a command: its exit status and what it has written.
+run(Program, Args) ->
+    case os:find_executable(Program) of
+        false -> {127, [<<"there is no ", (unicode:characters_to_binary(Program))/binary>>]};
+        Path -> collect(open_port({spawn_executable, Path}, [binary, exit_status, stderr_to_stdout, {line, ?LONGEST}, {args, Args}]), [])
+    end.
+
+collect(Port, Lines) ->
+    receive
+        {Port, {data, {_, Line}}} -> collect(Port, [Line | Lines]);
+        {Port, {exit_status, Status}} -> {Status, lists:reverse(Lines)}
+    end.
+
+left(Until) -> max(Until - now_ms(), 0).
+
+now_ms() -> erlang:monotonic_time(millisecond).
