@@ -15,7 +15,7 @@ const (
 
 // An AtomTable keeps atoms that were read, so that reading one again allocates nothing. It never
 // holds more than its limit: one more empties it, so a peer that keeps sending new atoms costs
-// time, not memory. It is not safe for concurrent use.
+// time, not memory. The zero AtomTable is NewAtomTable(0). It is not safe for concurrent use.
 type AtomTable struct {
 	limit int
 	n     int
@@ -80,6 +80,9 @@ func (t *AtomTable) find(text []byte) (*Atom, *atomSlot) {
 
 // add puts in an atom that find has just not found.
 func (t *AtomTable) add(a *Atom, slot *atomSlot) {
+	if t.limit == 0 { // the zero AtomTable
+		*t = *NewAtomTable(0)
+	}
 	switch {
 	case t.isFull():
 		clear(t.slots)

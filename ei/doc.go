@@ -90,7 +90,7 @@
 //
 // # The functions of the C library
 //
-// docs/from-libei.md has them all, and what differs.
+// docs/reference/libei.md has them all, and what differs.
 //
 //	ei_x_new, ei_x_append, ei_x_encode_…          append to a []byte
 //	ei_encode_version                             AppendVersion

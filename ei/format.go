@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/big"
 	"reflect"
+
+	"github.com/cnode-go/cnode/ei/internal/scan"
 )
 
 // Format makes a term of text in Erlang, as Parse reads it, in which directives stand for
@@ -25,10 +27,10 @@ import (
 // Every error is a *TextError. A format that comes from elsewhere is as harmless as a text to
 // Parse.
 func Format(format string, args ...any) (Term, error) {
-	p := textParser{s: format, args: &args}
+	p := textParser{Text: scan.Text{Language: &erlang, S: format}, args: &args}
 	t, err := p.whole()
 	if err == nil && len(args) > 0 {
-		err = p.fail(fmt.Sprintf("%d arguments too many", len(args)))
+		err = p.Bad(fmt.Sprintf("%d arguments too many", len(args)))
 	}
 	if err != nil {
 		return nil, err
@@ -38,15 +40,15 @@ func Format(format string, args ...any) (Term, error) {
 
 // directive reads ~a and the like, and gives its argument as a term.
 func (p *textParser) directive() (Term, error) {
-	start := p.pos
-	letter := p.s[start+1]
+	start := p.Pos
+	letter := p.S[start+1]
 	if len(*p.args) == 0 {
-		return nil, p.fail("no argument for ~" + string(letter))
+		return nil, p.Bad("no argument for ~" + string(letter))
 	}
 	arg := (*p.args)[0]
 	t, want := formatted(letter, arg)
 	if t == nil && want == "" {
-		return nil, p.fail("unknown directive ~" + string(letter))
+		return nil, p.Bad("unknown directive ~" + string(letter))
 	}
 	if a, ok := t.(Atom); ok && letter == 'a' && !validAtom(a) {
 		return nil, &TextError{Offset: start, Err: badAtom(a)}
@@ -58,10 +60,10 @@ func (p *textParser) directive() (Term, error) {
 		}
 	}
 	if t == nil {
-		return nil, p.fail(fmt.Sprintf("~%c: %s wanted, not %T", letter, want, arg))
+		return nil, p.Bad(fmt.Sprintf("~%c: %s wanted, not %T", letter, want, arg))
 	}
 	*p.args = (*p.args)[1:]
-	p.pos += len("~a")
+	p.Pos += len("~a")
 	return t, nil
 }
 
@@ -154,5 +156,5 @@ func asTerm(v any) (Term, error) {
 
 // isDirective reports whether a directive comes next.
 func (p *textParser) isDirective() bool {
-	return p.args != nil && p.pos+1 < len(p.s) && p.s[p.pos] == '~' && p.s[p.pos+1] >= 'a' && p.s[p.pos+1] <= 'z'
+	return p.args != nil && p.Pos+1 < len(p.S) && p.S[p.Pos] == '~' && p.S[p.Pos+1] >= 'a' && p.S[p.Pos+1] <= 'z'
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/big"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -12,6 +13,14 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 )
+
+// needs64 skips a test whose figures are those of words of 64 bits: where an int has 32, Go's
+// values are smaller.
+func needs64(t *testing.T) {
+	if strconv.IntSize < 64 {
+		t.Skip("its figures are those of 64 bits")
+	}
+}
 
 // A memOrder is a struct of some 200 bytes, all of which a peer may leave out.
 type memOrder struct {
@@ -156,6 +165,7 @@ func mapOfInts(n int, value string) []byte {
 
 // What a peer's bytes become takes no more than ten times their number of memory, or 16 MiB.
 func TestMemoryInProportion(t *testing.T) {
+	needs64(t)
 	for _, tt := range hostileValues {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, size := range []int{100, 20_000, 5_000_000} {
@@ -183,6 +193,7 @@ func isMemory(t *testing.T, err error, limit int) {
 
 // What is counted is what is taken, or somewhat more.
 func TestMemoryIsCounted(t *testing.T) {
+	needs64(t)
 	for _, tt := range hostileValues {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, size := range []int{100, 1000, 10_000} {
@@ -256,6 +267,7 @@ func repeated[T any](n int, v T) []T {
 
 // The error says where, and of what there was too much.
 func TestMemoryErrors(t *testing.T) {
+	needs64(t)
 	type shop struct {
 		Orders []memBig
 		ByID   map[int]memBig `ei:"by_id"`
@@ -296,6 +308,7 @@ func TestMemoryErrors(t *testing.T) {
 
 // Several values take memory together.
 func TestMemoryShared(t *testing.T) {
+	needs64(t)
 	data := many(100, emptyMap)
 	const size = 100 * 8008
 	o := ei.DecodeOptions{Limits: ei.Limits{Memory: 5 * size / 2}}.Shared(0, nil)

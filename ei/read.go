@@ -3,12 +3,12 @@ package ei
 import (
 	"cmp"
 	"math"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/cnode-go/cnode/ei/internal/nested"
+	"github.com/cnode-go/cnode/ei/internal/scan"
 )
 
 // Parse reads one term written in Erlang, in UTF-8: ei_x_format_wo_ver, with all that AppendText
@@ -25,7 +25,7 @@ import (
 // digits (any number of them in base 16), and binaries are not made much larger than the text. It
 // may be nested as deep as memory allows.
 func Parse(text string) (Term, error) {
-	p := textParser{s: text}
+	p := textParser{Text: scan.Text{Language: &erlang, S: text}}
 	return p.whole()
 }
 
@@ -35,20 +35,25 @@ func (p *textParser) whole() (Term, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.space()
-	if p.peek() == '.' {
-		p.pos++
-		p.space()
+	p.Space()
+	if p.Peek() == '.' {
+		p.Pos++
+		p.Space()
 	}
-	if p.pos < len(p.s) {
-		return nil, p.unexpected()
+	if p.Pos < len(p.S) {
+		return nil, p.Unexpected()
 	}
 	return t, nil
 }
 
+var erlang = scan.Language{
+	Comment: '%', IsVariable: unicode.IsUpper,
+	AtomOf: func(variable string) string { return "'" + variable + "'" },
+	Fail:   func(offset int, reason string) error { return &TextError{Offset: offset, Reason: reason, Err: ErrText} },
+}
+
 type textParser struct {
-	s    string
-	pos  int
+	scan.Text
 	args *[]any // of Format, for the directives that are still to come; nil: there are none
 
 	above  nested.Stack[textLevel] // what the term in hand is part of
@@ -79,85 +84,6 @@ const (
 // inKey reports whether the next part of l is the key of a map.
 func (l *textLevel) inKey() bool { return l.kind == mapText && len(l.ts)%2 == 0 }
 
-func (p *textParser) fail(reason string) error {
-	return &TextError{Offset: p.pos, Reason: reason, Err: ErrText}
-}
-
-func (p *textParser) unexpected() error {
-	if p.pos >= len(p.s) {
-		return p.fail("unexpected end")
-	}
-	rest := p.s[p.pos:]
-	hint := ""
-	if name := variable(rest); name != "" && len(name) <= MaxAtomChars {
-		hint = ", a variable: an atom is '" + name + "'"
-	}
-	if len(rest) > 20 {
-		rest = strings.ToValidUTF8(rest[:20], "") + "..."
-	}
-	return p.fail("unexpected " + strconv.Quote(rest) + hint)
-}
-
-// variable is the name of a variable, which has no value here, that text begins with; "": none.
-func variable(text string) string {
-	if first, _ := utf8.DecodeRuneInString(text); first != '_' && !unicode.IsUpper(first) {
-		return ""
-	}
-	end := strings.IndexFunc(text, func(r rune) bool {
-		return r != '_' && r != '@' && !unicode.IsLetter(r) && !unicode.IsDigit(r)
-	})
-	if end < 0 {
-		return text
-	}
-	return text[:end]
-}
-
-// peek gives the next byte, 0 at the end (where every caller fails as with any unexpected byte).
-func (p *textParser) peek() byte {
-	if p.pos < len(p.s) {
-		return p.s[p.pos]
-	}
-	return 0
-}
-
-// space skips white space and comments.
-func (p *textParser) space() {
-	for p.pos < len(p.s) {
-		switch x := p.s[p.pos]; {
-		case x <= ' ':
-			p.pos++
-		case x == '%':
-			end := strings.IndexByte(p.s[p.pos:], '\n')
-			if end < 0 {
-				p.pos = len(p.s)
-			} else {
-				p.pos += end
-			}
-		case x == 0xc2 && p.pos+1 < len(p.s) && p.s[p.pos+1] <= 0xa0: // U+0080 to U+00A0
-			p.pos += 2
-		default:
-			return
-		}
-	}
-}
-
-// accept skips white space, and the token when it is next.
-func (p *textParser) accept(token string) bool {
-	p.space()
-	if strings.HasPrefix(p.s[p.pos:], token) {
-		p.pos += len(token)
-		return true
-	}
-	return false
-}
-
-func (p *textParser) expect(token string) error {
-	if p.accept(token) {
-		return nil
-	}
-	return p.unexpected()
-}
-
 func (p *textParser) term() (Term, error) {
 	var in, inner textLevel
 	for {
@@ -179,7 +105,7 @@ func (p *textParser) term() (Term, error) {
 				return t, nil
 			}
 			in.ts = append(in.ts, t)
-			if in.kind <= listText && p.accept(",") {
+			if in.kind <= listText && p.Accept(",") {
 				break
 			}
 			if more, err = p.goOn(&in); err != nil {
@@ -200,18 +126,18 @@ func (p *textParser) term() (Term, error) {
 // begin reads a term without parts, or the beginning of one, up to its first part; then it gives a
 // level of it.
 func (p *textParser) begin(in *textLevel) (Term, error) {
-	p.space()
-	switch p.peek() {
+	p.Space()
+	switch p.Peek() {
 	case '{':
-		p.pos++
-		if p.accept("}") {
+		p.Pos++
+		if p.Accept("}") {
 			return emptyTuple, nil
 		}
 		*in = textLevel{kind: tupleText}
 		return nil, nil
 	case '[':
-		p.pos++
-		if p.accept("]") {
+		p.Pos++
+		if p.Accept("]") {
 			return emptyList, nil
 		}
 		*in = textLevel{kind: listText, n: 1}
@@ -224,7 +150,7 @@ func (p *textParser) begin(in *textLevel) (Term, error) {
 
 // leaf reads a term without parts.
 func (p *textParser) leaf() (Term, error) {
-	switch x := p.peek(); {
+	switch x := p.Peek(); {
 	case x == '"':
 		return p.text()
 	case p.isDirective():
@@ -238,16 +164,16 @@ func (p *textParser) leaf() (Term, error) {
 	case x == '-', x == '+', x == '$', x >= '0' && x <= '9':
 		return p.number()
 	}
-	start := p.pos
+	start := p.Pos
 	word := p.word()
 	switch {
 	case word == "":
-		return nil, p.unexpected()
+		return nil, p.Unexpected()
 	case word == "fun":
 		return p.export()
 	case isAlwaysReserved(word):
-		p.pos = start
-		return nil, p.unexpected()
+		p.Pos = start
+		return nil, p.Unexpected()
 	}
 	return p.atom(word, start)
 }
@@ -263,33 +189,33 @@ func (p *textParser) atom(text string, start int) (Term, error) {
 // word reads the letters of an atom without quotes; "" if there is none. Besides ASCII, Erlang
 // takes the letters of Latin-1.
 func (p *textParser) word() string {
-	start := p.pos
-	r, n := utf8.DecodeRuneInString(p.s[p.pos:])
+	start := p.Pos
+	r, n := utf8.DecodeRuneInString(p.S[p.Pos:])
 	if !(r >= 'a' && r <= 'z' || r >= 0xdf && r <= 0xff && r != 0xf7) {
 		return ""
 	}
-	for ; n > 0; r, n = utf8.DecodeRuneInString(p.s[p.pos:]) {
+	for ; n > 0; r, n = utf8.DecodeRuneInString(p.S[p.Pos:]) {
 		if !(r < utf8.RuneSelf && isNameByte(byte(r)) || r >= 0xc0 && r <= 0xff && r != 0xd7 && r != 0xf7) {
 			break
 		}
-		p.pos += n
+		p.Pos += n
 	}
-	return p.s[start:p.pos]
+	return p.S[start:p.Pos]
 }
 
 // name reads an atom, with or without quotes.
 func (p *textParser) name() (Atom, error) {
-	p.space()
-	if p.peek() == '\'' {
+	p.Space()
+	if p.Peek() == '\'' {
 		t, err := p.quotedAtom()
 		a, _ := t.(Atom)
 		return a, err
 	}
-	start := p.pos
+	start := p.Pos
 	word := p.word()
 	if word == "" || isAlwaysReserved(word) {
-		p.pos = start
-		return "", p.unexpected()
+		p.Pos = start
+		return "", p.Unexpected()
 	}
 	t, err := p.atom(word, start)
 	a, _ := t.(Atom)
@@ -300,50 +226,28 @@ func (p *textParser) name() (Atom, error) {
 func (p *textParser) goOn(in *textLevel) (more bool, err error) {
 	switch in.kind {
 	case tupleText:
-		if p.accept(",") {
+		if p.Accept(",") {
 			return true, nil
 		}
-		return false, p.expect("}")
+		return false, p.Expect("}")
 	case listText:
-		return p.goOnList(in)
+		more, isTail, err := p.GoOnList(&in.n)
+		if isTail {
+			in.kind = tailText
+		}
+		return more, err
 	case mapText:
 		if len(in.ts)%2 == 1 {
-			return true, p.expect("=>")
+			return true, p.Expect("=>")
 		}
-		if p.accept(",") {
+		if p.Accept(",") {
 			return true, nil
 		}
-		return false, p.expect("}")
+		return false, p.Expect("}")
 	case recordText:
 		return p.field(in)
 	}
-	return false, p.closeList(in)
-}
-
-// goOnList reads what follows an element. A tail that is a list again is read into the same
-// elements.
-func (p *textParser) goOnList(in *textLevel) (more bool, err error) {
-	switch {
-	case p.accept(","):
-		return true, nil
-	case !p.accept("|"):
-	case !p.accept("["):
-		in.kind = tailText
-		return true, nil
-	case !p.accept("]"):
-		in.n++
-		return true, nil
-	}
-	return false, p.closeList(in)
-}
-
-func (p *textParser) closeList(in *textLevel) error {
-	for range in.n {
-		if err := p.expect("]"); err != nil {
-			return err
-		}
-	}
-	return nil
+	return false, p.CloseList(in.n)
 }
 
 // end makes the term, of which all has been read.
@@ -390,21 +294,21 @@ func (p *textParser) export() (Term, error) {
 	if f.Module, err = p.name(); err != nil {
 		return nil, err
 	}
-	if err = p.expect(":"); err != nil {
+	if err = p.Expect(":"); err != nil {
 		return nil, err
 	}
 	if f.Function, err = p.name(); err != nil {
 		return nil, err
 	}
-	if err = p.expect("/"); err != nil {
+	if err = p.Expect("/"); err != nil {
 		return nil, err
 	}
-	p.space()
-	start := p.pos
+	p.Space()
+	start := p.Pos
 	arity, err := p.natural()
 	if err != nil || arity > math.MaxUint8 {
-		p.pos = start
-		return nil, p.unexpected()
+		p.Pos = start
+		return nil, p.Unexpected()
 	}
 	f.Arity = uint8(arity)
 	return f, nil
@@ -412,8 +316,8 @@ func (p *textParser) export() (Term, error) {
 
 // natural reads an integer without sign; one that does not fit in an Int gives the largest Int.
 func (p *textParser) natural() (Int, error) {
-	if x := p.peek(); x < '0' || x > '9' {
-		return 0, p.unexpected()
+	if x := p.Peek(); x < '0' || x > '9' {
+		return 0, p.Unexpected()
 	}
 	switch t, err := p.number(); t := t.(type) {
 	case Int:
@@ -421,6 +325,6 @@ func (p *textParser) natural() (Int, error) {
 	case BigInt:
 		return math.MaxInt64, err
 	default:
-		return 0, cmp.Or(err, p.unexpected())
+		return 0, cmp.Or(err, p.Unexpected())
 	}
 }

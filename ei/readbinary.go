@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/cnode-go/cnode/ei/internal/nested"
+	"github.com/cnode-go/cnode/ei/internal/scan"
 )
 
 // An innerBinary is a binary that is a segment of another one, into which it is written at once.
@@ -20,20 +21,20 @@ type innerBinary struct {
 
 // binary reads << segments >>.
 func (p *textParser) binary() (Term, error) {
-	if err := p.expect("<<"); err != nil {
+	if err := p.Expect("<<"); err != nil {
 		return nil, err
 	}
 	var w bitWriter
 	var above nested.Stack[innerBinary]
 	var in innerBinary
 	for empty := true; ; {
-		p.space()
+		p.Space()
 		switch {
-		case empty && p.accept(">>"):
-		case p.peek() == '<':
+		case empty && p.Accept(">>"):
+		case p.Peek() == '<':
 			above.Push(in)
-			in = innerBinary{start: p.pos, bits: w.len()}
-			if err := p.expect("<<"); err != nil {
+			in = innerBinary{start: p.Pos, bits: w.len()}
+			if err := p.Expect("<<"); err != nil {
 				return nil, err
 			}
 			empty = true
@@ -43,10 +44,10 @@ func (p *textParser) binary() (Term, error) {
 				return nil, err
 			}
 			empty = false
-			if p.accept(",") {
+			if p.Accept(",") {
 				continue
 			}
-			if err := p.expect(">>"); err != nil {
+			if err := p.Expect(">>"); err != nil {
 				return nil, err
 			}
 		}
@@ -59,10 +60,10 @@ func (p *textParser) binary() (Term, error) {
 				return nil, err
 			}
 			in, empty = outer, false
-			if p.accept(",") {
+			if p.Accept(",") {
 				break
 			}
-			if err := p.expect(">>"); err != nil {
+			if err := p.Expect(">>"); err != nil {
 				return nil, err
 			}
 		}
@@ -77,7 +78,7 @@ func (p *textParser) endInner(w *bitWriter, in innerBinary) error {
 		return err
 	}
 	bad := func(reason string) error { return badSegment(in.start, reason) }
-	unit := Int(1)
+	unit := int64(1)
 	switch spec.kind() {
 	case "binary":
 		unit = 8
@@ -86,8 +87,8 @@ func (p *textParser) endInner(w *bitWriter, in innerBinary) error {
 		return bad("a binary without /binary or /bitstring")
 	}
 	n := w.len() - in.bits
-	if spec.size < 0 {
-		if n%int(cmp.Or(spec.unit, unit)) != 0 {
+	if spec.Size < 0 {
+		if n%int(cmp.Or(spec.Unit, unit)) != 0 {
 			return bad("a part of a unit is left")
 		}
 		return nil
@@ -100,72 +101,41 @@ func (p *textParser) endInner(w *bitWriter, in innerBinary) error {
 	return nil
 }
 
-// segmentSpec is what follows the value of a segment: its size, unit and type.
-type segmentSpec struct {
-	size  Int               // -1: not given
-	unit  Int               // 0: not given
-	words map[string]string // "type", "order", "sign"
-}
+// segmentSpec is what follows the value of a segment.
+type segmentSpec struct{ scan.Segment }
 
-func (s *segmentSpec) set(what, says string) {
-	if s.words == nil {
-		s.words = map[string]string{}
-	}
-	s.words[what] = says
-}
-
-func (s *segmentSpec) kind() string { return cmp.Or(s.words["type"], "integer") }
-func (s *segmentSpec) little() bool { return s.words["order"] == "little" }
+func (s *segmentSpec) kind() string { return cmp.Or(s.Words["type"], "integer") }
+func (s *segmentSpec) little() bool { return s.Words["order"] == "little" }
 
 // length gives the value's length in bits: usual if the segment has no size, else the size times
 // its unit, for which unit is the default. A unit without a size is not ok.
-func (s *segmentSpec) length(usual, unit Int) (bits int, ok bool) {
+func (s *segmentSpec) length(usual, unit int64) (bits int, ok bool) {
 	switch {
-	case s.size < 0:
-		return int(usual), s.unit == 0
+	case s.Size < 0:
+		return int(usual), s.Unit == 0
 	default:
 		// a size over the limit stays over it, and does not overflow
-		return int(min(s.size, maxSegmentBits+1) * cmp.Or(s.unit, unit)), true
+		return int(min(s.Size, scan.MaxSegmentBits+1) * cmp.Or(s.Unit, unit)), true
 	}
 }
 
-// segmentWord gives what a word after the slash specifies ("type", "order" or "sign"), and what it
-// says about that.
-func segmentWord(word string) (what, says string) {
-	switch word {
-	case "integer", "float", "utf8", "utf16", "utf32":
-		return "type", word
-	case "binary", "bytes":
-		return "type", "binary"
-	case "bitstring", "bits":
-		return "type", "bitstring"
-	case "little", "big":
-		return "order", word
-	case "signed", "unsigned": // which makes no difference here
-		return "sign", word
-	}
-	return "", ""
-}
-
-// Limits of segments: the size of each in bits, and the bytes of all segments of a text together,
-// freeBytes and bytesPerByte for each byte of text, so that they do not take much more memory than
-// the text.
+// Limits of the bytes of all segments of a text together: freeBytes, and bytesPerByte for each byte
+// of text, so that they do not take much more memory than the text.
 const (
-	maxSegmentBits = 1 << 16
-	freeBytes      = 1 << 16
-	bytesPerByte   = 16
+	freeBytes    = 1 << 16
+	bytesPerByte = 16
 )
 
 // segment reads a segment that is not a binary.
 func (p *textParser) segment(w *bitWriter) error {
-	start := p.pos
-	if p.peek() == '"' {
+	start := p.Pos
+	if p.Peek() == '"' {
 		return p.textSegment(w, start)
 	}
-	switch x := p.peek(); {
+	switch x := p.Peek(); {
 	case x == '-', x == '+', x == '$', x >= '0' && x <= '9':
 	default:
-		return p.unexpected()
+		return p.Unexpected()
 	}
 	v, err := p.number()
 	if err != nil {
@@ -185,8 +155,8 @@ func (p *textParser) segment(w *bitWriter) error {
 // them has to be right even if there are none, as Erlang has it.
 func (p *textParser) textSegment(w *bitWriter, start int) error {
 	var chars []rune
-	for p.accept(`"`) {
-		p.pos--
+	for p.Accept(`"`) {
+		p.Pos--
 		add := func(r rune) error { chars = append(chars, r); return nil }
 		if err := p.quoted('"', add); err != nil {
 			return err
@@ -209,46 +179,45 @@ func (p *textParser) textSegment(w *bitWriter, start int) error {
 
 // spec reads :Size/Type-Type.
 func (p *textParser) spec() (segmentSpec, error) {
-	spec := segmentSpec{size: -1}
-	var err error
-	if p.accept(":") {
-		p.space()
-		if spec.size, err = p.natural(); err != nil {
-			return spec, p.fail("bad size")
+	spec := segmentSpec{scan.Segment{Size: -1}}
+	if p.Accept(":") {
+		p.Space()
+		size, err := p.natural()
+		if err != nil {
+			return spec, p.Bad("bad size")
 		}
+		spec.Size = int64(size)
 	}
-	if !p.accept("/") {
+	if !p.Accept("/") {
 		return spec, nil
 	}
 	for {
-		p.space()
-		start := p.pos
+		p.Space()
+		start := p.Pos
 		word := p.word()
-		switch what, says := segmentWord(word); {
-		case what != "":
-			if old := spec.words[what]; old != "" && old != says {
-				p.pos = start
-				return spec, p.fail(word + " behind " + old)
-			}
-			spec.set(what, says)
+		switch isKnown, against := spec.Say(word); {
+		case against != "":
+			p.Pos = start
+			return spec, p.Bad(word + " behind " + against)
+		case isKnown:
 		case word == "unit":
-			if err := p.expect(":"); err != nil {
+			if err := p.Expect(":"); err != nil {
 				return spec, err
 			}
-			p.space()
+			p.Space()
 			unit, err := p.natural()
 			if err != nil || unit < 1 || unit > 256 {
-				return spec, p.fail("unit not in 1 to 256")
+				return spec, p.Bad("unit not in 1 to 256")
 			}
-			if spec.unit != 0 && spec.unit != unit {
-				return spec, p.fail("two units")
+			if spec.Unit != 0 && spec.Unit != int64(unit) {
+				return spec, p.Bad("two units")
 			}
-			spec.unit = unit
+			spec.Unit = int64(unit)
 		default:
-			p.pos = start
-			return spec, p.unexpected()
+			p.Pos = start
+			return spec, p.Unexpected()
 		}
-		if !p.accept("-") {
+		if !p.Accept("-") {
 			return spec, nil
 		}
 	}
@@ -263,7 +232,7 @@ func (s *segmentSpec) check(start int) error {
 	bad := func(reason string) error { return badSegment(start, reason) }
 	switch s.kind() {
 	case "utf8", "utf16", "utf32":
-		if s.size >= 0 || s.unit > 0 {
+		if s.Size >= 0 || s.Unit > 0 {
 			return bad("a Unicode character has neither size nor unit")
 		}
 	case "float":
@@ -281,8 +250,8 @@ func (s *segmentSpec) check(start int) error {
 		switch {
 		case !ok:
 			return bad("a unit without a size")
-		case size > maxSegmentBits:
-			limit := &LimitError{Limit: "bits of a segment", Max: maxSegmentBits}
+		case size > scan.MaxSegmentBits:
+			limit := &LimitError{Limit: "bits of a segment", Max: scan.MaxSegmentBits}
 			return &TextError{Offset: start, Err: limit}
 		case s.little() && size%8 != 0:
 			return bad("little-endian in part of a byte")
@@ -314,7 +283,7 @@ func (p *textParser) put(w *bitWriter, start int, v Term, spec segmentSpec) erro
 	}
 	size, _ := spec.length(8, 1)
 	p.made += (size + 7) / 8
-	if most := freeBytes + bytesPerByte*p.pos; p.made > most {
+	if most := freeBytes + bytesPerByte*p.Pos; p.made > most {
 		return &TextError{Offset: start, Err: &LimitError{Limit: "bytes of binaries for so much text", Max: most}}
 	}
 	putInteger(w, v, size, spec.little())

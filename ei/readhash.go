@@ -4,23 +4,23 @@ import "strings"
 
 // hash reads what starts with #: an identifier, or the beginning of a map or a native record.
 func (p *textParser) hash(in *textLevel) (Term, error) {
-	p.pos++
+	p.Pos++
 	switch {
-	case p.accept("{"):
-		start := p.pos
-		if p.accept("}") {
+	case p.Accept("{"):
+		start := p.Pos
+		if p.Accept("}") {
 			return emptyMap, nil
 		}
 		*in = textLevel{kind: mapText, n: start}
 		return nil, nil
-	case strings.HasPrefix(p.s[p.pos:], "Pid<"):
-		p.pos += len("Pid<")
+	case strings.HasPrefix(p.S[p.Pos:], "Pid<"):
+		p.Pos += len("Pid<")
 		return p.pid()
-	case strings.HasPrefix(p.s[p.pos:], "Port<"):
-		p.pos += len("Port<")
+	case strings.HasPrefix(p.S[p.Pos:], "Port<"):
+		p.Pos += len("Port<")
 		return p.port()
-	case strings.HasPrefix(p.s[p.pos:], "Ref<"):
-		p.pos += len("Ref<")
+	case strings.HasPrefix(p.S[p.Pos:], "Ref<"):
+		p.Pos += len("Ref<")
 		return p.ref()
 	}
 	return p.recordHead(in)
@@ -28,19 +28,19 @@ func (p *textParser) hash(in *textLevel) (Term, error) {
 
 // recordHead reads module:name{ and, if there are fields, the name of the first.
 func (p *textParser) recordHead(in *textLevel) (Term, error) {
-	head := textLevel{kind: recordText, n: p.pos}
+	head := textLevel{kind: recordText, n: p.Pos}
 	module, err := p.name()
 	if err != nil {
 		return nil, err
 	}
-	if err := p.expect(":"); err != nil {
+	if err := p.Expect(":"); err != nil {
 		return nil, err
 	}
 	name, err := p.name()
 	if err != nil {
 		return nil, err
 	}
-	if err := p.expect("{"); err != nil {
+	if err := p.Expect("{"); err != nil {
 		return nil, err
 	}
 	head.ts = append(head.ts, module, name)
@@ -57,11 +57,11 @@ func (p *textParser) recordHead(in *textLevel) (Term, error) {
 
 // field reads up to the value of the next field; false if there is none.
 func (p *textParser) field(in *textLevel) (more bool, err error) {
-	if p.accept("}") {
+	if p.Accept("}") {
 		return false, nil
 	}
 	if len(in.ts) > 2 {
-		if err := p.expect(","); err != nil {
+		if err := p.Expect(","); err != nil {
 			return false, err
 		}
 	}
@@ -70,7 +70,7 @@ func (p *textParser) field(in *textLevel) (more bool, err error) {
 		return false, err
 	}
 	in.ts = append(in.ts, name)
-	return true, p.expect("=")
+	return true, p.Expect("=")
 }
 
 // record makes a native record of the parts of l.

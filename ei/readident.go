@@ -15,7 +15,7 @@ func (p *textParser) pid() (Term, error) {
 	serial, err2 := strconv.ParseUint(nums[1], 10, 32)
 	creation, err3 := strconv.ParseUint(nums[2], 10, 32)
 	if err1 != nil || err2 != nil || err3 != nil {
-		return nil, p.fail("bad pid")
+		return nil, p.Bad("bad pid")
 	}
 	return Pid{Node: node, ID: uint32(id), Serial: uint32(serial), Creation: uint32(creation)}, nil
 }
@@ -29,7 +29,7 @@ func (p *textParser) port() (Term, error) {
 	id, err1 := strconv.ParseUint(nums[0], 10, 64)
 	creation, err2 := strconv.ParseUint(nums[1], 10, 32)
 	if err1 != nil || err2 != nil {
-		return nil, p.fail("bad port")
+		return nil, p.Bad("bad port")
 	}
 	return Port{Node: node, ID: id, Creation: uint32(creation)}, nil
 }
@@ -42,13 +42,13 @@ func (p *textParser) ref() (Term, error) {
 	}
 	words := len(nums) - 1
 	if words < 1 || words > maxRefWords {
-		return nil, p.fail("bad reference")
+		return nil, p.Bad("bad reference")
 	}
 	r := Ref{Node: node, Len: uint8(words)}
 	for i, num := range nums {
 		v, err := strconv.ParseUint(num, 10, 32)
 		if err != nil {
-			return nil, p.fail("bad reference")
+			return nil, p.Bad("bad reference")
 		}
 		if i < words {
 			r.ID[words-1-i] = uint32(v)
@@ -79,36 +79,36 @@ const shellNumber = "a shell prints a number in its place, which only its node u
 // ident reads a node's name and the count numbers after it, up to the closing >; a count of 0 takes
 // as many as there are. A name without quotes may hold points.
 func (p *textParser) ident(count int) (node Atom, nums []string, err error) {
-	start := p.pos
-	if p.peek() == '\'' {
+	start := p.Pos
+	if p.Peek() == '\'' {
 		if node, err = p.name(); err != nil {
 			return "", nil, err
 		}
 	}
-	end := strings.IndexByte(p.s[p.pos:], '>')
+	end := strings.IndexByte(p.S[p.Pos:], '>')
 	if end < 0 || end > 2*maxAtomBytes {
-		return "", nil, p.fail("no closing >")
+		return "", nil, p.Bad("no closing >")
 	}
-	fields := strings.Split(p.s[p.pos:p.pos+end], ".")
+	fields := strings.Split(p.S[p.Pos:p.Pos+end], ".")
 	if count == 0 {
 		count = len(fields) - nameFields(fields)
 	}
 	first := len(fields) - count
 	if first < 1 {
-		return "", nil, p.fail("bad identifier: no node's name (" + shellNumber + ")")
+		return "", nil, p.Bad("bad identifier: no node's name (" + shellNumber + ")")
 	}
 	name := strings.Join(fields[:first], ".")
-	if p.s[start] == '\'' {
+	if p.S[start] == '\'' {
 		if name != "" {
-			return "", nil, p.fail("bad identifier")
+			return "", nil, p.Bad("bad identifier")
 		}
 	} else {
 		node = Atom(strings.Clone(name)) // so that the atom does not keep a large text in memory
 		if !strings.Contains(name, "@") && !isBareAtom(name) || !validAtom(node) || strings.ContainsAny(name, "<'\"\\ \t\r\n") {
-			p.pos = start
-			return "", nil, p.fail("bad node name (" + shellNumber + ")")
+			p.Pos = start
+			return "", nil, p.Bad("bad node name (" + shellNumber + ")")
 		}
 	}
-	p.pos += end + 1
+	p.Pos += end + 1
 	return node, fields[first:], nil
 }

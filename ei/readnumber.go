@@ -11,16 +11,16 @@ import (
 // number reads an integer, a character or a float, with or without a sign.
 func (p *textParser) number() (Term, error) {
 	neg := false
-	switch p.peek() {
+	switch p.Peek() {
 	case '-':
 		neg = true
 		fallthrough
 	case '+':
-		p.pos++
-		p.space()
+		p.Pos++
+		p.Space()
 	}
-	if p.peek() == '$' {
-		p.pos++
+	if p.Peek() == '$' {
+		p.Pos++
 		r, err := p.char()
 		if err != nil {
 			return nil, err
@@ -30,19 +30,19 @@ func (p *textParser) number() (Term, error) {
 		}
 		return Int(r), nil
 	}
-	start := p.pos
-	whole, err := p.digitRun(10)
+	start := p.Pos
+	whole, err := p.Digits(10)
 	if err != nil {
 		return nil, err
 	}
-	if p.peek() == '#' {
+	if p.Peek() == '#' {
 		base, err := strconv.ParseUint(strings.ReplaceAll(whole, "_", ""), 10, 8)
 		if err != nil || base < 2 || base > 36 {
-			p.pos = start
-			return nil, p.fail("base not in 2 to 36")
+			p.Pos = start
+			return nil, p.Bad("base not in 2 to 36")
 		}
-		p.pos++
-		digits, err := p.digitRun(int(base))
+		p.Pos++
+		digits, err := p.Digits(int(base))
 		if err != nil {
 			return nil, err
 		}
@@ -54,23 +54,12 @@ func (p *textParser) number() (Term, error) {
 // decimal reads what follows the digits whole, which begin at start: the rest of a float, or
 // nothing.
 func (p *textParser) decimal(start int, whole string, neg bool) (Term, error) {
-	if p.peek() != '.' || p.pos+1 >= len(p.s) || p.s[p.pos+1] < '0' || p.s[p.pos+1] > '9' {
+	if ok, err := p.Fraction(); err != nil {
+		return nil, err
+	} else if !ok {
 		return p.integer(whole, 10, neg)
 	}
-	p.pos++
-	if _, err := p.digitRun(10); err != nil {
-		return nil, err
-	}
-	if x := p.peek(); x == 'e' || x == 'E' {
-		p.pos++
-		if x := p.peek(); x == '+' || x == '-' {
-			p.pos++
-		}
-		if _, err := p.digitRun(10); err != nil {
-			return nil, err
-		}
-	}
-	f, err := strconv.ParseFloat(strings.ReplaceAll(p.s[start:p.pos], "_", ""), 64)
+	f, err := strconv.ParseFloat(strings.ReplaceAll(p.S[start:p.Pos], "_", ""), 64)
 	if err != nil {
 		return nil, &TextError{Offset: start, Err: ErrFloat}
 	}
@@ -78,33 +67,6 @@ func (p *textParser) decimal(start int, whole string, neg bool) (Term, error) {
 		f = -f
 	}
 	return Float(f), nil
-}
-
-// digitRun reads one or more digits, with single underscores between them.
-func (p *textParser) digitRun(base int) (string, error) {
-	start := p.pos
-	for isDigit(p.peek(), base) {
-		p.pos++
-		if p.peek() == '_' && p.pos+1 < len(p.s) && isDigit(p.s[p.pos+1], base) {
-			p.pos++
-		}
-	}
-	if p.pos == start {
-		return "", p.unexpected()
-	}
-	return p.s[start:p.pos], nil
-}
-
-func isDigit(x byte, base int) bool {
-	switch {
-	case x >= '0' && x <= '9':
-		return int(x-'0') < base
-	case x >= 'a' && x <= 'z':
-		return int(x-'a')+10 < base
-	case x >= 'A' && x <= 'Z':
-		return int(x-'A')+10 < base
-	}
-	return false
 }
 
 func (p *textParser) integer(digits string, base int, neg bool) (Term, error) {
@@ -121,19 +83,19 @@ func (p *textParser) integer(digits string, base int, neg bool) (Term, error) {
 		}
 		mag, err := hex.DecodeString(digits)
 		if err != nil {
-			return nil, p.fail("bad digits")
+			return nil, p.Bad("bad digits")
 		}
 		reverse(mag)
 		return bigFromWire(neg, mag), nil
 	}
 	if len(digits) > maxDigits {
-		return nil, &TextError{Offset: p.pos, Err: tooManyDigits()}
+		return nil, &TextError{Offset: p.Pos, Err: tooManyDigits()}
 	}
 	// With room for 6 bits a digit, SetString does not allocate as it goes.
 	v := new(big.Int).SetBits(make([]big.Word, 0, len(digits)*6/bits.UintSize+2))
 	v, ok := v.SetString(digits, base)
 	if !ok {
-		return nil, p.fail("bad digits")
+		return nil, p.Bad("bad digits")
 	}
 	if neg {
 		v.Neg(v)

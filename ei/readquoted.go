@@ -7,7 +7,7 @@ import (
 )
 
 func (p *textParser) quotedAtom() (Term, error) {
-	start := p.pos
+	start := p.Pos
 	var text []byte
 	err := p.quoted('\'', func(r rune) error {
 		if len(text) > maxAtomBytes {
@@ -24,15 +24,15 @@ func (p *textParser) quotedAtom() (Term, error) {
 
 // quoted reads text between quotes, character by character.
 func (p *textParser) quoted(quote byte, char func(rune) error) error {
-	start := p.pos
+	start := p.Pos
 	// OTP 27 and later read a triple-quoted text here, earlier releases three texts
-	if quote == '"' && strings.HasPrefix(p.s[p.pos:], `"""`) {
-		return p.fail("triple-quoted text is not read")
+	if quote == '"' && strings.HasPrefix(p.S[p.Pos:], `"""`) {
+		return p.Bad("triple-quoted text is not read")
 	}
-	p.pos++
-	for p.pos < len(p.s) {
-		if p.s[p.pos] == quote {
-			p.pos++
+	p.Pos++
+	for p.Pos < len(p.S) {
+		if p.S[p.Pos] == quote {
+			p.Pos++
 			return nil
 		}
 		r, err := p.char()
@@ -43,38 +43,38 @@ func (p *textParser) quoted(quote byte, char func(rune) error) error {
 			return err
 		}
 	}
-	p.pos = start
-	return p.fail("no closing quote")
+	p.Pos = start
+	return p.Bad("no closing quote")
 }
 
 // char reads a character of quoted text, or the character after a $.
 func (p *textParser) char() (rune, error) {
-	r, n := utf8.DecodeRuneInString(p.s[p.pos:])
+	r, n := utf8.DecodeRuneInString(p.S[p.Pos:])
 	if n == 0 {
-		return 0, p.unexpected()
+		return 0, p.Unexpected()
 	}
 	if r == utf8.RuneError && n == 1 {
-		return 0, p.fail("not UTF-8")
+		return 0, p.Bad("not UTF-8")
 	}
 	if r != '\\' {
-		p.pos += n
+		p.Pos += n
 		return r, nil
 	}
-	start := p.pos
-	p.pos++
-	r, n = utf8.DecodeRuneInString(p.s[p.pos:])
+	start := p.Pos
+	p.Pos++
+	r, n = utf8.DecodeRuneInString(p.S[p.Pos:])
 	if n == 0 || r == utf8.RuneError && n == 1 {
-		return 0, p.unexpected()
+		return 0, p.Unexpected()
 	}
 	if r >= '0' && r <= '7' {
 		v := rune(0)
-		for i := 0; i < 3 && p.peek() >= '0' && p.peek() <= '7'; i++ {
-			v = v*8 + rune(p.peek()-'0')
-			p.pos++
+		for i := 0; i < 3 && p.Peek() >= '0' && p.Peek() <= '7'; i++ {
+			v = v*8 + rune(p.Peek()-'0')
+			p.Pos++
 		}
 		return v, nil
 	}
-	p.pos += n
+	p.Pos += n
 	switch r {
 	case 'b':
 		return '\b', nil
@@ -95,11 +95,11 @@ func (p *textParser) char() (rune, error) {
 	case 'v':
 		return '\v', nil
 	case '^':
-		x := p.peek()
+		x := p.Peek()
 		if x < '?' || x > '~' {
-			return 0, p.unexpected()
+			return 0, p.Unexpected()
 		}
-		p.pos++
+		p.Pos++
 		if x == '?' {
 			return 0x7f, nil
 		}
@@ -113,29 +113,29 @@ func (p *textParser) char() (rune, error) {
 // hexChar reads what follows \x: two digits, or any number in braces.
 func (p *textParser) hexChar(start int) (rune, error) {
 	digits := ""
-	if p.peek() == '{' {
-		if end := strings.IndexByte(p.s[p.pos:], '}'); end > 0 {
-			digits = p.s[p.pos+1 : p.pos+end]
-			p.pos += end + 1
+	if p.Peek() == '{' {
+		if end := strings.IndexByte(p.S[p.Pos:], '}'); end > 0 {
+			digits = p.S[p.Pos+1 : p.Pos+end]
+			p.Pos += end + 1
 		}
-	} else if p.pos+2 <= len(p.s) {
-		digits = p.s[p.pos : p.pos+2]
-		p.pos += 2
+	} else if p.Pos+2 <= len(p.S) {
+		digits = p.S[p.Pos : p.Pos+2]
+		p.Pos += 2
 	}
 	v, err := strconv.ParseUint(digits, 16, 32)
 	if err != nil || !utf8.ValidRune(rune(v)) || v > utf8.MaxRune {
-		p.pos = start
-		return 0, p.fail("bad escape")
+		p.Pos = start
+		return 0, p.Bad("bad escape")
 	}
 	return rune(v), nil
 }
 
 // sigil reads ~"text", a binary of UTF-8.
 func (p *textParser) sigil() (Term, error) {
-	p.pos++
-	if p.peek() != '"' {
-		p.pos--
-		return nil, p.unexpected()
+	p.Pos++
+	if p.Peek() != '"' {
+		p.Pos--
+		return nil, p.Unexpected()
 	}
 	text := []byte{}
 	err := p.quoted('"', func(r rune) error { text = utf8.AppendRune(text, r); return nil })
@@ -150,11 +150,11 @@ func (p *textParser) sigil() (Term, error) {
 func (p *textParser) text() (Term, error) {
 	var latin1 []byte
 	var list List // once there is a larger character
-	for p.accept(`"`) {
-		p.pos--
+	for p.Accept(`"`) {
+		p.Pos--
 		err := p.quoted('"', func(r rune) error {
 			if list == nil && r > 0xff {
-				list = make(List, 0, len(latin1)+2+max(0, strings.IndexByte(p.s[p.pos:], '"')))
+				list = make(List, 0, len(latin1)+2+max(0, strings.IndexByte(p.S[p.Pos:], '"')))
 				for _, x := range latin1 {
 					list = append(list, Int(x))
 				}

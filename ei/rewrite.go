@@ -47,6 +47,30 @@ func (t Raw) RewriteAtoms(b []byte, with func(atom Raw) Raw) ([]byte, error) {
 	return w.run(b)
 }
 
+// WalkAtoms calls visit with the encoding of each atom of the term, in their order: those of
+// identifiers, closures, exports and records, too. visit must not keep what it is given; false
+// ends the walk. Bytes after the term are not looked at. The errors are those of Cursor.Skip: one
+// says that the term is malformed, or, ErrAtomCache, that there is an ATOM_CACHE_REF in it.
+// Neither depth nor size of the term cost memory.
+func (t Raw) WalkAtoms(visit func(atom Raw) bool) error {
+	w := rewriter{c: Cursor{b: t}, max: maxInt, measures: true}
+	w.with = func(atom Raw) Raw {
+		w.found = w.found || !visit(atom)
+		return nil
+	}
+	for left := 1; left > 0 && !w.found; {
+		at := w.off
+		kids, err := w.head()
+		if left += kids - 1; err == nil && left > len(t)-w.off { // each takes a byte or more
+			err = w.c.fail(at, ErrTruncated)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 const maxInt = int(^uint(0) >> 1)
 
 // HasCacheRefs reports whether there is an ATOM_CACHE_REF in the term. It looks no further than

@@ -223,3 +223,32 @@ func FuzzResolve(f *testing.F) {
 		}
 	})
 }
+
+func TestWalkAtoms(t *testing.T) {
+	pid := ei.Pid{Node: "there@host", ID: 1, Creation: 4}
+	raw, err := ei.AppendTerm(nil, ei.Tuple{
+		ei.Atom("a"), ei.List{ei.Atom("b"), ei.Int(7)}, pid, ei.Export{Module: "m", Function: "f", Arity: 1},
+	})
+	require.NoError(t, err)
+	var seen []string
+	see := func(atom ei.Raw) bool {
+		seen = append(seen, string(atom[2:]))
+		return true
+	}
+	require.NoError(t, ei.Raw(raw).WalkAtoms(see))
+	require.Equal(t, []string{"a", "b", "there@host", "m", "f"}, seen)
+	require.ErrorIs(t, ei.Raw(raw[:len(raw)-1]).WalkAtoms(see), ei.ErrTruncated)
+	seen = nil
+	require.NoError(t, ei.Raw(raw).WalkAtoms(func(atom ei.Raw) bool { return see(atom) && len(seen) < 2 }))
+	require.Equal(t, []string{"a", "b"}, seen)
+	require.ErrorIs(t, ei.Raw{byte(ei.TagAtomCacheRef), 0}.WalkAtoms(see), ei.ErrAtomCache)
+}
+
+func TestZeroAtomTable(t *testing.T) {
+	c := ei.NewCursor(ei.Raw{byte(ei.TagSmallAtomUTF8Ext), 1, 'x'})
+	c.Atoms = new(ei.AtomTable)
+	a, err := c.Atom()
+	require.NoError(t, err)
+	require.Equal(t, ei.Atom("x"), a)
+	require.Equal(t, 1, c.Atoms.Len())
+}

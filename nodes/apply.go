@@ -8,59 +8,69 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"sync"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/internal/alike"
 	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
-	"github.com/cnode-go/cnode/nodes/internal/permit"
 	"github.com/cnode-go/cnode/nodes/metrics"
+	"github.com/cnode-go/cnode/nodes/permit"
 	"github.com/cnode-go/cnode/transport"
 )
+
+// functions are those of a node that are exposed.
+type functions struct {
+	n   *Node
+	mu  sync.RWMutex
+	all map[function]Func
+}
 
 // apply calls an exposed function, MayCall or MaySpawn, and appends its result to b; one that does
 // not exist is the exception undef. A panic becomes an exception too. The arguments may still be
 // encoded (ei.Raw), and stay so for a function that reads them itself.
-func (n *Node) apply(ctx context.Context, op Permission, module, name ei.Atom, args []ei.Term, b []byte) (result ei.Raw, exception *Raise) {
-	f, args, exception := n.applied(function{module, name}, args)
+func (s *functions) apply(
+	ctx context.Context, op Permission, module, name ei.Atom, args []ei.Term, b []byte,
+) (result ei.Raw, exception *Raise) {
+	f, args, exception := s.applied(function{module, name}, args)
 	if exception != nil {
 		return nil, exception
 	}
 	t := runOf(ctx)
-	if answer := n.answerTool(t.caller(), op, f, args); answer != nil {
+	if answer := s.answerTool(t.caller(), op, f, args); answer != nil {
 		b, err := ei.AppendTerm(b, answer)
 		if err != nil {
 			return nil, f.refused(ei.Atom("badarg"), args, "")
 		}
 		return b, nil
 	}
-	if !n.mayRun(t.caller(), op, f, len(args)) {
+	if !s.n.rights.mayRun(t.caller(), op, f, len(args)) {
 		return nil, noAccess(f, len(args))
 	}
 	what := func() string { return f.with(len(args)) }
-	n.procs.runs.calls(t.work(), f, len(args))
-	ctx = n.label(ctx, t.madeProcess(), t.caller(), f)
-	fn := n.exposed(f)
+	s.n.procs.runs.calls(t.work(), f, len(args))
+	ctx = s.n.label(ctx, t.madeProcess(), t.caller(), f)
+	fn := s.exposed(f)
 	if fn == nil && f.name == "module_info" {
-		fn = n.moduleInfo(t.caller(), f.module)
+		fn = s.moduleInfo(t.caller(), f.module)
 	}
-	ctx, r := n.measureFunction(ctx, t.caller(), f, fn)
+	ctx, r := s.n.meters.measureFunction(ctx, t.caller(), f, fn)
 	outcome := metrics.OutcomeFailed
 	defer func() { r.endApplied(outcome, exception) }()
-	encode := n.absentFor("", f.module, args...)
+	encode := s.absentFor("", f.module, args...)
 	if fn == nil || !fn.isTyped() {
 		if err := t.decode(args); err != nil {
 			outcome = metrics.OutcomeRefused
 			if errors.Is(err, errFullCalls) {
 				return nil, f.refusedGiven(ei.Int(len(args)), ei.Atom("system_limit"), len(args), err.Error())
 			}
-			n.undecodable(t.caller(), "arguments", err)
+			s.n.faults.undecodable(t.caller(), "arguments", err)
 			return nil, &Raise{ClassExit, ei.Atom("badarg"), ei.List{}}
 		}
 	}
 	if fn == nil {
 		outcome = metrics.OutcomeRefused
-		return nil, n.undefined(t, op, f, args, errors.New("it is not exposed"))
+		return nil, s.undefined(t, op, f, args, errors.New("it is not exposed"))
 	}
 	if fn.isBlind() {
 		t.madeProcess().deafen()
@@ -72,12 +82,12 @@ func (n *Node) apply(ctx context.Context, op Permission, module, name ei.Atom, a
 			outcome = metrics.OutcomePanicked
 		}
 		if p == nil && !regular {
-			n.mishap("exposed function called runtime.Goexit", "function", what(), "stack", string(debug.Stack()))
+			s.n.faults.mishap("exposed function called runtime.Goexit", "function", what(), "stack", string(debug.Stack()))
 		} else if p != nil {
-			n.mishap("exposed function panicked", "function", what(), "panic", p, "stack", string(debug.Stack()))
+			s.n.faults.mishap("exposed function panicked", "function", what(), "panic", p, "stack", string(debug.Stack()))
 			result, exception = nil, raised(&Raise{Class: ClassError, Reason: ei.Tuple{ei.Atom("go_panic"), ei.Binary(fmt.Sprint(p))}})
 		}
-		if exception != nil && isEmptyList(exception.Stack) {
+		if exception != nil && otp.IsEmptyList(exception.Stack) {
 			exception.Stack = ei.List{ei.Tuple{f.module, f.name, ei.Int(len(args)), ei.List{}}}
 		}
 	}()
@@ -87,10 +97,10 @@ func (n *Node) apply(ctx context.Context, op Permission, module, name ei.Atom, a
 	if wrong, ok := err.(*argumentError); ok {
 		outcome = metrics.OutcomeRefused
 		if wrong.count {
-			return nil, n.undefined(t, op, f, args, wrong)
+			return nil, s.undefined(t, op, f, args, wrong)
 		}
 		t.work().complain()
-		n.misused(t.caller(), what(), wrong)
+		s.n.faults.misused(t.caller(), what(), wrong)
 		return nil, f.refused(wrong.reason(), args, wrong.Error())
 	}
 	if err != nil {
@@ -100,7 +110,7 @@ func (n *Node) apply(ctx context.Context, op Permission, module, name ei.Atom, a
 	}
 	if err != nil {
 		if wrong := impossible(err); wrong != nil {
-			n.noTerm(t.caller(), "function", what(), wrong)
+			s.n.faults.noTerm(t.caller(), "function", what(), wrong)
 		}
 		return nil, raised(err)
 	}
@@ -109,7 +119,7 @@ func (n *Node) apply(ctx context.Context, op Permission, module, name ei.Atom, a
 		err = link.RawFault(v, b[before:])
 	}
 	if err != nil {
-		n.noTerm(t.caller(), "function", what(), err)
+		s.n.faults.noTerm(t.caller(), "function", what(), err)
 		return nil, raised(fmt.Errorf("the result of %s: %w", what(), err))
 	}
 	if failed == nil {
@@ -125,7 +135,7 @@ func (n *Node) apply(ctx context.Context, op Permission, module, name ei.Atom, a
 // node, and none of OTP passes a text on that both can take.
 func (f function) refused(reason ei.Term, args []ei.Term, why string) *Raise {
 	given := ei.Term(ei.List(args))
-	if !areShort(args) || decode(args) != nil {
+	if !otp.AreShort(args) || otp.Decode(args) != nil {
 		given = ei.Int(len(args))
 	}
 	return f.refusedGiven(given, reason, len(args), why)
@@ -142,50 +152,34 @@ func (f function) refusedGiven(given, reason ei.Term, arity int, why string) *Ra
 	return r
 }
 
-// areShort tells whether arguments that may be encoded are short enough to be sent back.
-func areShort(args []ei.Term) bool {
-	const most = 64 << 10
-	size := 0
-	for _, arg := range args {
-		raw, _ := arg.(ei.Raw)
-		size += len(raw)
-	}
-	return size <= most
-}
-
-func isEmptyList(t ei.Term) bool {
-	list, ok := t.(ei.List)
-	return ok && len(list) == 0
-}
-
 // undefined is the exception of a call of what is not exposed, or not with so many arguments.
-func (n *Node) undefined(t *run, op Permission, f function, args []ei.Term, why error) *Raise {
+func (s *functions) undefined(t *run, op Permission, f function, args []ei.Term, why error) *Raise {
 	what, hint := f.with(len(args)), ""
-	if meant := n.meant(t.caller(), op, f, len(args)); meant != "" && meant != what {
+	if meant := s.meant(t.caller(), op, f, len(args)); meant != "" && meant != what {
 		hint = "did you mean " + meant + "?"
 		why = fmt.Errorf("%w; %s", why, hint)
 	}
 	t.work().complain()
-	n.misused(t.caller(), what, why)
+	s.n.faults.misused(t.caller(), what, why)
 	return f.refused(ei.Atom("undef"), args, hint)
 }
 
 // meant is the function whose name is most like that of one which does not exist, of those that the
 // peer may call; "" if none is much like it.
-func (n *Node) meant(c *Conn, op Permission, f function, arity int) (meant string) {
+func (s *functions) meant(c *Conn, op Permission, f function, arity int) (meant string) {
 	var found []function
-	n.procs.mu.RLock()
-	for g := range n.procs.funcs {
+	s.mu.RLock()
+	for g := range s.all {
 		if alike.Modules(string(f.module), string(g.module)) && alike.Names(string(f.name), string(g.name)) {
 			found = append(found, g)
 		}
 	}
-	n.procs.mu.RUnlock()
+	s.mu.RUnlock()
 	for _, g := range found {
-		fn := n.exposed(g)
+		fn := s.exposed(g)
 		takes := fn.arity(arity)
-		if c = c.toOthers(); c != nil && n.rules != nil &&
-			!n.rules.Function(c.Name(), permit.Op(op), string(g.module), string(g.name), takes) {
+		if c = c.toOthers(); c != nil && s.n.rights.rules != nil &&
+			!s.n.rights.rules.Function(c.Name(), permit.Op(op), string(g.module), string(g.name), takes) {
 			continue
 		}
 		if text := g.with(takes); meant == "" || g == f || text < meant {
@@ -199,49 +193,49 @@ func (n *Node) meant(c *Conn, op Permission, f function, arity int) (meant strin
 }
 
 // applyNext applies the module, the function and the arguments that are the next three terms.
-func (n *Node) applyNext(ctx context.Context, c *ei.Cursor, b []byte) (ei.Raw, *Raise) {
+func (s *functions) applyNext(ctx context.Context, c *ei.Cursor, b []byte) (ei.Raw, *Raise) {
 	at := *c
 	module, err1 := c.Atom()
 	name, err2 := c.Atom()
 	list, err3 := c.Raw()
 	if err1 == nil && err2 == nil && err3 == nil {
-		if args, ok := elements(list); ok {
-			return n.apply(ctx, MayCall, module, name, args, b)
+		if args, ok := otp.Elements(list); ok {
+			return s.apply(ctx, MayCall, module, name, args, b)
 		}
 	}
-	mfa, _ := next(&at, 3)
+	mfa, _ := otp.Next(&at, 3)
 	return nil, function{"erlang", "apply"}.refused(ei.Atom("badarg"), mfa, "")
 }
 
 // applied unwraps erlang:apply/3 and erlang:apply/2, unless a program has exposed them itself: that
 // is how a peer calls, or spawns, an external fun. The exceptions are those of Erlang, where no
 // module but those that are exposed is loaded.
-func (n *Node) applied(f function, args []ei.Term) (function, []ei.Term, *Raise) {
+func (s *functions) applied(f function, args []ei.Term) (function, []ei.Term, *Raise) {
 	wrong := func(reason ei.Term) (function, []ei.Term, *Raise) {
 		return f, args, f.refused(reason, args, "")
 	}
-	for deep := false; f == (function{"erlang", "apply"}) && n.exposed(f) == nil; deep = true {
+	for deep := false; f == (function{"erlang", "apply"}) && s.exposed(f) == nil; deep = true {
 		if len(args) != 2 && len(args) != 3 {
 			break
 		}
 		// what is in an apply within an apply is not skipped at every level
-		if deep && decode(args) != nil {
+		if deep && otp.Decode(args) != nil {
 			return wrong(ei.Atom("badarg"))
 		}
-		inner, ok := elements(args[len(args)-1])
+		inner, ok := otp.Elements(args[len(args)-1])
 		if !ok {
 			return wrong(ei.Atom("badarg"))
 		}
 		if len(args) == 3 {
-			module, ok1 := atom(args[0])
-			name, ok2 := atom(args[1])
+			module, ok1 := otp.AtomOf(args[0])
+			name, ok2 := otp.AtomOf(args[1])
 			if !ok1 || !ok2 {
 				return wrong(ei.Atom("badarg"))
 			}
 			f, args = function{module, name}, inner
 			continue
 		}
-		if decode(args[:1]) != nil {
+		if otp.Decode(args[:1]) != nil {
 			return wrong(ei.Atom("badarg"))
 		}
 		switch fun := args[0].(type) {
@@ -264,84 +258,6 @@ func undef(frame ...ei.Term) *Raise {
 	return &Raise{ClassError, ei.Atom("undef"), ei.List{ei.Tuple(frame)}}
 }
 
-// decode decodes the terms that are still encoded.
-func decode(terms []ei.Term) error {
-	for i, t := range terms {
-		if raw, ok := t.(ei.Raw); ok {
-			t, err := raw.Decode()
-			if err != nil {
-				return err
-			}
-			terms[i] = t
-		}
-	}
-	return nil
-}
-
-// atom reads an atom, which may be encoded.
-func atom(t ei.Term) (a ei.Atom, ok bool) {
-	if raw, ok := t.(ei.Raw); ok {
-		c := ei.NewCursor(raw)
-		a, err := c.Atom()
-		return a, err == nil
-	}
-	a, ok = t.(ei.Atom)
-	return a, ok
-}
-
-// elements gives the elements of a list; those of an encoded one stay encoded.
-func elements(t ei.Term) ([]ei.Term, bool) {
-	raw, ok := t.(ei.Raw)
-	if !ok {
-		return ei.Elements(t)
-	}
-	c := ei.NewCursor(raw)
-	if n, err := c.List(); err == nil && n <= maxArity {
-		if list, err := next(&c, n); err == nil && (n == 0 || c.Nil() == nil) {
-			return list, true
-		}
-	}
-	t, err := raw.Decode() // small integers, or a list that is long, or in pieces
-	if err != nil {
-		return nil, false
-	}
-	return ei.Elements(t)
-}
-
-// listAt is at the first element of an encoded list of so many; 0: it is empty, or no list.
-func listAt(list ei.Raw) (c ei.Cursor, size int) {
-	for range 2 {
-		c = ei.NewCursor(list)
-		size, err := c.List()
-		end := c
-		for i := 0; i < size && err == nil; i++ {
-			err = end.Skip()
-		}
-		if err == nil && (size == 0 || end.Nil() == nil) {
-			return c, size
-		}
-		terms, _ := elements(list) // small integers, or a list that is in pieces
-		list, _ = ei.AppendTerm(nil, ei.List(terms))
-	}
-	return ei.Cursor{}, 0
-}
-
-// maxArity is how many parameters a function of Erlang may have.
-const maxArity = 255
-
-// next reads n terms, which stay encoded; n is no more than maxArity.
-func next(c *ei.Cursor, n int) (terms []ei.Term, err error) {
-	terms = make([]ei.Term, 0, n)
-	for range n {
-		raw, err := c.Raw()
-		if err != nil {
-			return nil, err
-		}
-		terms = append(terms, raw)
-	}
-	return terms, nil
-}
-
 // What tools of Erlang and Elixir ask of a node first, and do not reckon with being refused: an
 // exception ends the user's own node, or leaves the tool waiting for ever. So these have an answer
 // whatever the rules say, and whichever packages a program has switched on. They tell nothing that
@@ -350,29 +266,29 @@ func next(c *ei.Cursor, n int) (terms []ei.Term, err error) {
 // answerTool answers what shells ask before they begin (erl -remsh and iex --remsh, and r of their
 // ^G), unless the program has a function for it that the peer may call; nil: it is something else.
 // What a peer may call nothing of is not there, and only a shell that is there has a banner.
-func (n *Node) answerTool(c *Conn, op Permission, f function, args []ei.Term) ei.Term {
+func (s *functions) answerTool(c *Conn, op Permission, f function, args []ei.Term) ei.Term {
 	switch f {
 	case function{"code", "ensure_loaded"}, function{"erlang", "system_info"}, function{"net_kernel", "get_net_ticktime"},
 		function{"application", "get_env"}:
 	default:
 		return nil
 	}
-	if n.exposed(f) != nil && n.lets(c, op, f, len(args)) {
+	if s.exposed(f) != nil && s.lets(c, op, f, len(args)) {
 		return nil
 	}
 	var first ei.Atom
 	if len(args) > 0 {
-		first, _ = atom(args[0])
+		first, _ = otp.AtomOf(args[0])
 	}
 	switch {
 	case f.name == "ensure_loaded" && len(args) == 1:
-		if first != "" && n.offers(c, first) {
+		if first != "" && s.offers(c, first) {
 			return ei.Tuple{ei.Atom("module"), first}
 		}
 		return ei.Tuple{ei.Atom("error"), ei.Atom("nofile")}
 	case f.name == "system_info" && len(args) == 1 && first == "otp_release": // by r, in any case
 		return ei.String("0") // a number to those who ask: none of OTP's
-	case !n.offers(c, "shell") && !n.offers(c, "iex") && !n.offers(c, "Elixir.IEx"):
+	case !s.offers(c, "shell") && !s.offers(c, "iex") && !s.offers(c, "Elixir.IEx"):
 		return nil
 	case f.name == "system_info" && len(args) == 1 && first == "system_version":
 		return ei.String("Go")
@@ -385,31 +301,31 @@ func (n *Node) answerTool(c *Conn, op Permission, f function, args []ei.Term) ei
 }
 
 // lets is mayRun without the refusal.
-func (n *Node) lets(c *Conn, op Permission, f function, arity int) bool {
+func (s *functions) lets(c *Conn, op Permission, f function, arity int) bool {
 	c = c.toOthers()
-	return c == nil || n.Allows(c.Name(), op, string(f.module), string(f.name), arity)
+	return c == nil || s.n.Allows(c.Name(), op, string(f.module), string(f.name), arity)
 }
 
 // offers tells whether there is a function of a module that a peer may call, or spawn.
-func (n *Node) offers(c *Conn, module ei.Atom) bool { return len(n.offered(c, module)) > 0 }
+func (s *functions) offers(c *Conn, module ei.Atom) bool { return len(s.offered(c, module)) > 0 }
 
 // offered are the functions of a module that a peer may call, or spawn, with the least number of
 // arguments that each of them takes.
-func (n *Node) offered(c *Conn, module ei.Atom) map[ei.Atom]int {
+func (s *functions) offered(c *Conn, module ei.Atom) map[ei.Atom]int {
 	fns, all := map[ei.Atom]Func{}, map[ei.Atom]int{}
-	n.procs.mu.RLock()
-	for f, fn := range n.procs.funcs {
+	s.mu.RLock()
+	for f, fn := range s.all {
 		if f.module == module && fn != nil {
 			fns[f.name] = fn
 		}
 	}
-	n.procs.mu.RUnlock()
+	s.mu.RUnlock()
 	may := func(name ei.Atom, arity int) bool {
 		f := function{module, name}
-		return n.lets(c, MayCall, f, arity) || n.lets(c, MaySpawn, f, arity)
+		return s.lets(c, MayCall, f, arity) || s.lets(c, MaySpawn, f, arity)
 	}
 	for name, fn := range fns {
-		for given, last := 0, -1; given <= maxArity; given++ {
+		for given, last := 0, -1; given <= otp.MaxArity; given++ {
 			takes := fn.arity(given)
 			if takes != last && may(name, takes) { // not as with fewer
 				all[name] = takes
@@ -423,8 +339,8 @@ func (n *Node) offered(c *Conn, module ei.Atom) map[ei.Atom]int {
 
 // moduleInfo is the function module_info, with one argument or none, that every module of Erlang
 // has; nil: there is nothing in the module that the peer may call.
-func (n *Node) moduleInfo(c *Conn, module ei.Atom) Func {
-	offered := n.offered(c, module)
+func (s *functions) moduleInfo(c *Conn, module ei.Atom) Func {
+	offered := s.offered(c, module)
 	if len(offered) == 0 {
 		return nil
 	}
@@ -459,7 +375,7 @@ func (n *Node) moduleInfo(c *Conn, module ei.Atom) Func {
 // dbg:do_relay, of dbg:n and ttb, dbg at the peer waits for {started, _} and nothing else. Then it
 // sees the process end.
 func releaseTool(ctx context.Context, f function, args []ei.Term) {
-	if f != (function{"dbg", "do_relay"}) || len(args) < 2 || decode(args) != nil {
+	if f != (function{"dbg", "do_relay"}) || len(args) < 2 || otp.Decode(args) != nil {
 		return
 	}
 	self := MailboxOf(ctx)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 // erlang:apply calls what is exposed, as in Erlang, until a program exposes one of its own.
@@ -52,7 +53,7 @@ func TestApply(t *testing.T) {
 		{apply(atom("m"), ei.Int(1), none), "", applied(ei.Atom("badarg"), atom("m"), ei.Int(1), none)},
 		{apply(atom("m")), "", undef(atom("erlang"), atom("apply"), ei.List{atom("m")}, none)},
 	} {
-		result, raise := n.apply(w.ctx(), MayCall, "erlang", "apply", tt.args, nil)
+		result, raise := n.funcs.apply(w.ctx(), MayCall, "erlang", "apply", tt.args, nil)
 		require.Equal(t, tt.raise, raise, "%v", tt.args)
 		if raise == nil {
 			got, err := result.Decode()
@@ -61,7 +62,7 @@ func TestApply(t *testing.T) {
 		}
 	}
 	n.Expose("erlang", "apply", func(context.Context, []ei.Term) (any, error) { return ei.Atom("mine"), nil })
-	result, raise := n.apply(w.ctx(), MayCall, "erlang", "apply", apply(fun("echo", 0), none), nil)
+	result, raise := n.funcs.apply(w.ctx(), MayCall, "erlang", "apply", apply(fun("echo", 0), none), nil)
 	require.Nil(t, raise)
 	require.Equal(t, ei.Raw("w\x04mine"), result)
 }
@@ -71,6 +72,10 @@ func TestDeepApply(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice")
 	n.Expose("m", "double", FuncOf(func(n int) int { return 2 * n }))
+	depth := 100_000
+	if testing.Short() {
+		depth /= 10
+	}
 	twice := ei.Raw{116, 0, 0, 0, 2, 97, 1, 97, 1, 97, 1, 97, 2} // a map with equal keys
 	for _, tt := range []struct {
 		inner ei.Term
@@ -83,7 +88,6 @@ func TestDeepApply(t *testing.T) {
 		{parse(t, `[m,double,1000]`), `{badarg,[{erlang,apply,[m,double,1000],[]}]}`},
 		{ei.List{ei.Atom("m"), ei.Atom("double"), ei.List{twice}}, `{badarg,[{erlang,apply,3,[]}]}`},
 	} {
-		const depth = 100_000
 		apply := append(ei.AppendListHeader(nil, 3), "w\x06erlangw\x05apply"...)
 		inner, err := ei.AppendTerm(nil, tt.inner)
 		require.NoError(t, err)
@@ -110,14 +114,14 @@ func FuzzElements(f *testing.F) {
 	f.Add([]byte{108, 0, 0, 0, 1, 97, 1, 108, 0, 0, 0, 1, 97, 2, 106}) // in pieces
 	f.Add(append([]byte{108, 0, 0, 1, 0}, make([]byte, 300)...))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		list, ok := elements(ei.Raw(b))
+		list, ok := otp.Elements(ei.Raw(b))
 		whole, err := ei.Raw(b).Decode()
 		if err != nil {
 			return // perhaps one of the elements is at fault
 		}
 		want, isList := ei.Elements(whole)
 		require.Equal(t, isList, ok)
-		require.NoError(t, decode(list))
+		require.NoError(t, otp.Decode(list))
 		require.True(t, ei.Identical(ei.List(list), want), "%v, not %v", list, want)
 	})
 }
@@ -138,7 +142,7 @@ func TestMaxArity(t *testing.T) {
 		got, err := RPCAs[int](w.ctx(), n, n.Name(), "erlang", "apply", ei.Atom("m"), ei.Atom("count"), args)
 		reply, err2 := n.CallName(w.ctx(), n.Name(), "srv", ei.Tuple(append(ei.List{ei.Atom("count")}, args...)))
 		require.NoError(t, err2)
-		if size == maxArity {
+		if size == otp.MaxArity {
 			require.NoError(t, err)
 			require.Equal(t, size, got)
 			require.Equal(t, ei.Int(size), reply)

@@ -8,11 +8,15 @@ import (
 
 // bondState lists the process's links and monitors, in both directions: those with processes of
 // node, or all if node is empty. b.mu is held.
-func (b *Mailbox) bondState(node string) states.Bonds {
-	s := b.bonds.State(node)
-	s.Pid = b.pid
-	s.Downs = b.nodes.owed(node)
+func (b *Mailbox) bondState(node string) (s states.Bonds) {
+	b.describeBonds(node, &s)
 	return s
+}
+
+// describeBonds is bondState that uses the lists of s again.
+func (b *Mailbox) describeBonds(node string, s *states.Bonds) {
+	b.bonds.State(node, s)
+	s.Pid, s.Downs = b.pid, b.nodes.owed(node)
 }
 
 // tie gives the process the links and monitors that the process with the same pid had in the old
@@ -65,7 +69,9 @@ func (c *Conn) tie(list []states.Bonds) {
 		if b := p.local(list[i].Pid); b != nil {
 			b.tie(&list[i])
 			p.mu.Lock()
-			p.noteFormer(b, list[i].Watchers)
+			for _, w := range list[i].Watchers {
+				p.noteFormer(b, w.Name)
+			}
 			p.mu.Unlock()
 		} else {
 			c.disown(&list[i])

@@ -16,6 +16,15 @@ import (
 	"github.com/cnode-go/cnode/nodes/metrics"
 )
 
+// A call goes in five steps:
+//
+//	newCalling   a mailbox of the call's own, with an alias: what answers too late finds nobody
+//	monitor      the server's end, or its absence, comes as a DOWN (monitor.go); it goes out ahead of
+//	             the queue, but only once there is room in that, so the request cannot pass it
+//	sendRequest  {'$gen_call', {From, Tag}, Request}
+//	awaitReply   the reader delivers {Tag, Reply} to the mailbox (deliver.go), or the DOWN
+//	end          the mailbox ends, and its monitor with it (exit.go)
+
 // RPC calls a function of the peer: mod:fun(args...), whose arguments are ei.Terms or Go values
 // (see ei.Append). It waits for the result until ctx ends or the connection does. {badrpc, Reason}
 // is an *RPCError. Messages that arrive meanwhile wait for Receive; several calls may run
@@ -126,7 +135,7 @@ func termOf(reply ei.Cursor, err error) (ei.Term, error) {
 
 // call is a gen call: a monitor, {'$gen_call', {Pid, Tag}, Request}, and {Tag, Reply} or the
 // monitor's message. over is the connection to use; if nobody is receiving from it, call does so
-// itself. a is the pending call of the mailbox that calls; if a is nil, Pid is the call's own. The
+// itself. a is the pending call of the mailbox that calls; without one the call's own Pid asks. The
 // cursor that it returns is at the reply.
 func (n *Node) call(ctx context.Context, to bonds.Target, request any, over *Conn, a *pendingCall) (reply ei.Cursor, err error) {
 	t := runOf(ctx)
@@ -145,9 +154,9 @@ func (n *Node) call(ctx context.Context, to bonds.Target, request any, over *Con
 // measureCall begins a call to a process, or to rex, that this node makes.
 func (n *Node) measureCall(ctx context.Context, to bonds.Target, request any) (context.Context, *measuring) {
 	if r, ok := request.(rexCall); ok {
-		return n.measureMade(ctx, metrics.KindFunction, to.Node, string(r.Module), string(r.Function))
+		return n.meters.measureMade(ctx, metrics.KindFunction, to.Node, string(r.Module), string(r.Function))
 	}
-	return n.measureMade(ctx, metrics.KindServer, to.Node, string(to.Name), "call")
+	return n.meters.measureMade(ctx, metrics.KindServer, to.Node, string(to.Name), "call")
 }
 
 // endCall ends the measurement of a call with its reply: that of rex may be an error.
@@ -197,8 +206,8 @@ type calling struct {
 }
 
 // newCalling prepares a call to a node: what is to be sent goes over its connection. If the answer
-// is a message (replies), it comes to an alias, from a node that knows aliases: one that comes too
-// late gets no further than here.
+// is a message (replies), and the node knows aliases, it comes to an alias. An answer that comes
+// too late then finds no alias, and is dropped.
 func (n *Node) newCalling(ctx context.Context, node string, over *Conn, a *pendingCall, replies bool) (c calling, err error) {
 	c = calling{n: n, over: over}
 	defer func() { err = c.failed(err) }()
@@ -231,7 +240,7 @@ func (n *Node) newCalling(ctx context.Context, node string, over *Conn, a *pendi
 	c.from = c.box.pid
 	if a != nil {
 		c.from = a.by.pid
-		c.box.receiveReply(a)
+		a.repliesTo(c.box)
 	}
 	return c, nil
 }
@@ -301,7 +310,7 @@ func (b *Mailbox) awaitReply(ctx context.Context, ref ei.Ref, over *Conn) (reply
 		}
 		tag, reply, ok := otp.ReplyTag(m.Payload)
 		if !ok || tag != ref {
-			b.n.unwanted(b, m)
+			b.n.faults.unwanted(b, m)
 			continue
 		}
 		return reply, nil
@@ -506,9 +515,71 @@ func (b *Mailbox) forgetCall(a *pendingCall) {
 	delete(b.pendingCalls, a.ref)
 }
 
-// receiveReply makes b the mailbox that gets the reply.
-func (b *Mailbox) receiveReply(a *pendingCall) {
+// repliesTo makes b the mailbox that gets the reply.
+func (a *pendingCall) repliesTo(b *Mailbox) {
 	a.by.mu.Lock()
 	defer a.by.mu.Unlock()
 	a.box = b
+}
+
+func (n *Node) callTo(ctx context.Context, to bonds.Target, request any) (ei.Cursor, error) {
+	return n.call(ctx, to, request, nil, nil)
+}
+
+// badRPC is the error that a reply of rex stands for; nil if it is none.
+func badRPC(c ei.Cursor) error {
+	if size, err := c.Tuple(); err != nil || size != 2 || !c.AtomIs("badrpc") {
+		return nil
+	}
+	reason, err := c.Term()
+	if err != nil {
+		return err
+	}
+	return &RPCError{reason}
+}
+
+func (b *Mailbox) encode() ei.EncodeOptions { return b.n.encode() }
+
+// replyAs reads a reply; err is that of the call.
+func replyAs[R any](c ei.Cursor, op, node string, err error) (reply R, _ error) {
+	if err != nil {
+		return reply, wrap(op, node, err)
+	}
+	at := c
+	if err = at.Unmarshal(&reply); err == nil {
+		return reply, nil
+	}
+	var result ei.Result[R]
+	if isResult(c) {
+		if err = c.Unmarshal(&result); err == nil {
+			err = result.Err
+		}
+	}
+	return result.Value, wrap(op, node, err)
+}
+
+// isResult tells whether the next term is ok, error, {ok, _} or {error, _}.
+func isResult(c ei.Cursor) bool {
+	if size, err := c.Tuple(); err == nil && size != 2 {
+		return false
+	}
+	return c.AtomIs("ok") || c.AtomIs("error")
+}
+
+// A Caller is a *Node, which calls with a process made for each call, or a *Mailbox, whose pid the
+// server sees.
+type Caller interface {
+	// Call is gen_server:call(Pid, Request): see Node.Call and Mailbox.Call.
+	Call(ctx context.Context, to ei.Pid, request any) (ei.Term, error)
+	// CallName is gen_server:call({Name, Node}, Request): see Node.CallName.
+	CallName(ctx context.Context, node, name string, request any) (ei.Term, error)
+	// RPC is rpc:call(Node, Mod, Fun, Args): see Node.RPC and Mailbox.RPC.
+	RPC(ctx context.Context, node, mod, fun string, args ...any) (ei.Term, error)
+	// ERPC is erpc:call(Node, Mod, Fun, Args): see Node.ERPC and Mailbox.ERPC.
+	ERPC(ctx context.Context, node, mod, fun string, args ...any) (ei.Term, error)
+	// callTo makes a gen call, and returns a cursor at the reply.
+	callTo(ctx context.Context, to bonds.Target, request any) (ei.Cursor, error)
+	// erpcTo is erpc:call, and returns a cursor at the result.
+	erpcTo(ctx context.Context, node string, f remoteFunc) (ei.Cursor, error)
+	encode() ei.EncodeOptions
 }

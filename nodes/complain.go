@@ -1,9 +1,12 @@
 package nodes
 
 import (
+	"fmt"
 	"log/slog"
+	"runtime/debug"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/hush"
 	"github.com/cnode-go/cnode/nodes/internal/link"
 )
 
@@ -19,16 +22,35 @@ const (
 	faultDenied                           // what Config.Rules refuse it
 )
 
+// faults is where a node logs what functions of the application, their callers, and peers do wrong.
+type faults struct {
+	log     *slog.Logger
+	mishaps hush.Hush // errors in functions of the application
+	each    hush.Each // what functions and their callers do wrong
+}
+
 // mishap logs an error in a function of the application, at a limited rate: peers and strangers may
 // provoke any number of them.
-func (n *Node) mishap(text string, args ...any) {
-	n.mishaps.Log(n.log, slog.LevelError, text, args...)
+func (l *faults) mishap(text string, args ...any) {
+	l.mishaps.Log(l.log, slog.LevelError, text, args...)
+}
+
+// guarded calls a function of the application's that strangers can reach: a panic in it is an
+// error, and the log has its stack.
+func (l *faults) guarded(what string, f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			l.mishap(what+" panicked", "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("%s panicked: %v", what, p)
+		}
+	}()
+	return f()
 }
 
 // noTerm logs that the result of a function or server of the application cannot be encoded: the
 // caller hears of it, too, but may be far away, and the fault is here.
-func (n *Node) noTerm(c *Conn, what, name string, err error) {
-	n.faulty(c, "the result of a "+what+" is no term", what, name, err)
+func (l *faults) noTerm(c *Conn, what, name string, err error) {
+	l.tell(c, "the result of a "+what+" is no term", what, name, err)
 }
 
 // nameOf gives a name of a process, or its pid if it has none.
@@ -43,43 +65,43 @@ func (n *Node) nameOf(b *Mailbox) string {
 
 // undecodable logs that a term which the upper level has to understand cannot be decoded. c is nil
 // for a term of this node.
-func (n *Node) undecodable(c *Conn, what string, err error) {
+func (l *faults) undecodable(c *Conn, what string, err error) {
 	if c == nil {
-		n.log.Warn("undecodable "+what, "peer", "", "error", err)
+		l.log.Warn("undecodable "+what, "peer", "", "error", err)
 		return
 	}
 	c.l.Complain(faultTerm, "undecodable "+what, err)
 }
 
 // nobodyHears logs how a function failed that was called without a wish for its result.
-func (n *Node) nobodyHears(c *Conn, function string, err error) {
-	n.faulty(c, "exception in a function, and nobody to hear of it", "function", function, err)
+func (l *faults) nobodyHears(c *Conn, function string, err error) {
+	l.tell(c, "exception in a function, and nobody to hear of it", "function", function, err)
 }
 
 // misused logs that a function was called with what it cannot take, or does not exist.
-func (n *Node) misused(c *Conn, function string, err error) {
-	n.faulty(c, "called with what it cannot take", "function", function, err)
+func (l *faults) misused(c *Conn, function string, err error) {
+	l.tell(c, "called with what it cannot take", "function", function, err)
 }
 
-// faulty logs a fault in what a peer, or this node if c is nil, and a function, or a server, have
+// tell logs a fault in what a peer, or this node if c is nil, and a function, or a server, have
 // to do with each other: the first as a warning, and then at most one a minute, with a count.
-func (n *Node) faulty(c *Conn, text, what, name string, err error) {
+func (l *faults) tell(c *Conn, text, what, name string, err error) {
 	peer := ""
 	if c != nil {
 		peer = c.Name()
 	}
-	n.faults.Log(n.log, slog.LevelWarn, text+" "+name+" "+peer, text, what, name, "peer", peer, "error", err)
+	l.each.Log(l.log, slog.LevelWarn, text+" "+name+" "+peer, text, what, name, "peer", peer, "error", err)
 }
 
 // unwanted logs a message that nobody wants, at the level Debug; if its term is malformed, as
 // undecodable does.
-func (n *Node) unwanted(b *Mailbox, m *Message) {
+func (l *faults) unwanted(b *Mailbox, m *Message) {
 	if err := wellFormed(m.Payload); err != nil {
-		n.undecodable(m.conn, "message", err)
+		l.undecodable(m.conn, "message", err)
 		return
 	}
 	if m.conn != nil {
-		n.log.Debug("message that nobody wants", "peer", m.conn.Name(), "to", b.pid, "op", m.Op)
+		l.log.Debug("message that nobody wants", "peer", m.conn.Name(), "to", b.pid, "op", m.Op)
 	}
 }
 

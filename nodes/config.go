@@ -35,176 +35,189 @@ const (
 // name on the short host name, with the cookie of the cookie file, over TCP, found through the port
 // mapper. New copies it, and refuses a negative limit or time.
 type Config struct {
-	// Name is the whole node name, alive@host. dist.CheckOwnName must accept it, since Erlang nodes
-	// refuse other names, such as an alive part with a dot. Or set Host and Alive instead.
+	// Name is the whole node name, alive@host. Erlang nodes refuse some names, such as an alive part
+	// with a dot; dist.CheckOwnName says which. You can set Host and Alive instead.
 	Name string
-	// Host is the part of the name after the "@"; empty is the machine's short name.
+	// Host is the part of the name after the "@". Empty: the machine's short name.
 	Host string
-	// Alive is the part before the "@". If it and Name are empty, the node asks its first peer for
-	// a dynamic name, and keeps it for its life. Once the connection to that peer is gone, the peer
-	// may give the name to another node (a BEAM with a dynamic name then becomes nonode@nohost): a
-	// program whose peer comes and goes should make a new Node when the peer has gone.
+	// Alive is the part of the name before the "@". If Alive and Name are empty, the node asks its
+	// first peer for a dynamic name, and keeps that name for its life. Once the connection to that
+	// peer is gone, the peer may give the name to another node. (A BEAM with a dynamic name then
+	// becomes nonode@nohost.) So if your peer comes and goes, make a new Node when the peer has gone.
 	Alive string
-	// Cookie is the shared secret; empty reads $HOME/.erlang.cookie or, if there is none,
-	// erlang/.erlang.cookie in the directory of os.UserConfigDir. Erlang compares the Latin-1 bytes
-	// of its atom: keep to ASCII.
+	// Cookie is the secret that all nodes of the cluster share. Empty: the node reads
+	// $HOME/.erlang.cookie. If there is none, it reads erlang/.erlang.cookie in the directory of
+	// os.UserConfigDir. Keep to ASCII, since Erlang compares the Latin-1 bytes of its atom.
 	Cookie string
-	// Cookies has the cookies for particular peers, by their names, in place of Cookie, whichever
-	// side connects: erlang:set_cookie(Node, Cookie). New refuses an empty one. Node.SetCookie
-	// changes them later.
+	// Cookies has the cookies for particular peers, by their names. They take the place of Cookie,
+	// whichever side connects, as with erlang:set_cookie(Node, Cookie). New refuses an empty one.
+	// Node.SetCookie changes them later.
 	Cookies map[string]string
-	// Transport carries connections; nil is transport.TCP(), or transport.Unix() if Resolver is a
-	// SocketDir.
+	// Transport carries connections. nil: transport.TCP(), or transport.Unix() if Resolver is a
+	// SocketDir or an AliveDir.
 	Transport transport.Transport
-	// Transports are additional transports, for connections and listeners that are handed over to this
-	// node. A transport is looked up by its name there, as are Transport and those of Also. TCP and
-	// UNIX sockets need not be listed. Several transports with one name (TLS, say, each with its own
-	// keys) are told apart by their order in Transport, Transports, Also: it has to be the same as in
-	// the old process, and for a connection or listener whose transport is missing here the error is
-	// ErrNoPlugin. A connection that this node has opened over a transport that is not in its Config
-	// goes on over the first one of that name; a listener does so only over TCP and UNIX sockets, or
-	// if no other transport has that name: otherwise the node is not movable.
+	// Transports are additional transports, for connections and listeners that another process hands
+	// over to this node. The node looks a transport up by its name, in Transport, Transports and Also.
+	// TCP and UNIX sockets need not be listed.
+	//
+	// Several transports may have one name, such as two of TLS with keys of their own. Their order in
+	// Transport, Transports and Also tells them apart, so it must be the same as in the old process.
+	// If the transport of a connection or listener is missing here, the error is ErrNoPlugin.
+	//
+	// This node may open a connection over a transport that is not in its Config. Such a connection
+	// goes on over the first transport of that name. A listener does so only over TCP and UNIX
+	// sockets, or if no other transport has that name. Otherwise the node is not movable.
 	Transports []transport.Transport
-	// Creation distinguishes this incarnation of the name from others; 0 stands for the one that
-	// Publish gets from the Resolver, or a random one. Processes that share a name share the
-	// creation too.
+	// Creation distinguishes this incarnation of the name from others. Processes that share a name
+	// share the creation, too. 0: the one that Publish gets from the Resolver, or a random one.
 	Creation uint32
-	// Worker distinguishes processes that share a name and a creation: each makes its pids from a
-	// range of its own. Processes between which single connections move (Conn.Detach, Conn.Freeze)
-	// must have different ones: otherwise a pid that one of them has made is taken for an Erlang
-	// process of the other.
+	// Worker distinguishes processes that share a name and a creation. Each makes its pids from a
+	// range of its own. Give processes between which single connections move (Conn.Detach,
+	// Conn.Freeze) different ones. Otherwise a pid that one of them has made is taken for a process of
+	// the other.
 	Worker uint16
-	// Listen is where Start listens; nil is a free port of 127.0.0.1: by default a node can be
-	// reached only from its own machine. Other nodes look for it at the address of its name's host,
-	// so the node must listen on that address. With a SocketDir as Resolver, over UNIX sockets, nil
-	// is the socket that the directory has for the name.
+	// Listen is where Start listens. Other nodes look for this node at the address of its name's host,
+	// so the node must listen on that address. nil: a free port of 127.0.0.1, which only nodes of the
+	// same machine can reach. With a SocketDir, or an AliveDir, as Resolver, over UNIX sockets, nil is
+	// the socket that the directory has for the name.
 	Listen transport.Addr
 	// Also are additional addresses where Start listens, each over its own Transport (nil:
-	// Config.Transport): TLS beside TCP while a cluster migrates, say. Only Listen is published:
-	// peers that use the others must know the port. A node that is handed over by another process
-	// listens where it did there. Version5 is ignored: the connecting side chooses.
+	// Config.Transport). Use them for TLS beside TCP while a cluster migrates. Only Listen is
+	// published: peers that use the others must know the port. A node that another process hands over
+	// listens where it did there. Version5 is ignored, since the connecting side chooses.
 	Also []Endpoint
-	// Backlog is how many connections may wait at each listener until the node accepts them, as it
-	// does at once unless it is frozen or short of descriptors: the backlog of ei_listen and of
-	// listen(2). What comes beyond it the operating system drops or refuses. A listener that is
-	// taken over has the one that it was opened with. 0: the system's largest.
+	// Backlog is how many connections may wait at each listener until the node accepts them. It is the
+	// backlog of ei_listen and of listen(2). The node accepts at once unless it is frozen or short of
+	// descriptors. The operating system drops or refuses what comes beyond the backlog. A listener
+	// that is taken over keeps the backlog that it was opened with. 0: the system's largest.
 	Backlog int
-	// Resolver finds peers by name, and publishes this node; nil is a *PortMapper with its defaults.
+	// Resolver finds peers by name, and publishes this node. nil: a *PortMapper with its defaults.
 	Resolver Resolver
-	// Visible makes peers list the node in nodes(); by default a C-node is hidden. An Erlang node
-	// that gives this node a dynamic name takes it for hidden all the same, over that one
-	// connection. A visible node takes part in global's synchronisation if the program has package
-	// nodes/global do so; otherwise global:sync/0 on its peers waits for it, and the log has a
-	// warning when the first of them connects.
+	// Visible makes peers list the node in nodes(). By default a C-node is hidden. A visible node
+	// takes part in global's synchronisation if the program has package nodes/global do so. Otherwise
+	// global:sync/0 on its peers waits for it, and the log has a warning when the first of them
+	// connects. An Erlang node that gives this node a dynamic name takes it for hidden all the same,
+	// over that one connection.
 	Visible bool
-	// Flags are the distribution flags to announce; 0 is dist.FlagsDefault. FlagPublished follows
-	// Visible. New refuses the flags of obsolete atom caches, and FlagNameMe, which follows an
-	// empty name. A program that does not start the node, and answers neither monitors nor spawn
-	// requests, should announce dist.FlagsLibei: otherwise an rpc:call to it waits for ever.
+	// Flags are the distribution flags to announce. 0: dist.FlagsDefault. FlagPublished follows
+	// Visible. New refuses the flags of obsolete atom caches, and FlagNameMe, which follows an empty
+	// name. If your program does not start the node, and answers neither monitors nor spawn requests,
+	// announce dist.FlagsLibei. Otherwise an rpc:call to it waits for ever.
 	Flags dist.Flags
-	// SendWhole sends every message in one frame, whatever its size, also to peers that take
-	// fragments: for those that announce FlagFragments for the form that it gives to frames, and
-	// read no fragments, as tcp_filter_dist and what stands on it do (web_socket_dist). Other
-	// messages wait behind a large one then.
+	// SendWhole sends every message in one frame, whatever its size. Other messages then wait behind a
+	// large one. Set it for peers that announce FlagFragments for the form that it gives to frames,
+	// and read no fragments. tcp_filter_dist is such a peer, and so is what stands on it
+	// (web_socket_dist).
 	SendWhole bool
 
 	// MaxHandshakes bounds the handshakes in progress that peers have started. When one more comes,
-	// an older one is ended, chosen among those that have lasted a second (among all, if none has):
-	// of the host with the most of them, the oldest whose peer has said nothing yet, else the
-	// oldest. 0: DefaultMaxHandshakes.
+	// the node ends an older one. It chooses among those that have lasted a second, or among all if
+	// none has. It takes the host with the most of them, and there the oldest whose peer has said
+	// nothing yet, or else the oldest. 0: DefaultMaxHandshakes, 128.
 	MaxHandshakes int
-	// HandshakeTimeout bounds each handshake, connecting included; one that takes longer is
-	// ErrHandshakeTimeout. 0: DefaultHandshakeTimeout.
+	// HandshakeTimeout bounds each handshake, connecting included. One that takes longer is
+	// ErrHandshakeTimeout. 0: DefaultHandshakeTimeout, 7 s.
 	HandshakeTimeout time.Duration
-	// TickInterval is the time without a message to the peer after which a tick goes out. A
-	// connection over which nothing comes for four intervals ends, as in OTP. It must not be
-	// shorter than the peers' net_ticktime / net_tickintensity (15 s there, too): otherwise a peer
-	// that has nothing to say ticks too late, and its connection ends. A peer with a shorter
-	// net_ticktime lives by answers: to its ticks, and to messages that it sends while nothing else
-	// goes to it. 0: OTP's 15 s.
+	// TickInterval is the time without a message to the peer after which a tick goes out. If nothing
+	// comes over a connection for four intervals, it ends, as in OTP. 0: OTP's 15 s.
+	//
+	// TickInterval must not be shorter than the peers' net_ticktime / net_tickintensity, which is 15 s
+	// by default. Otherwise a peer that has nothing to say ticks too late, and its connection ends. A
+	// peer with a shorter net_ticktime lives by answers: to its ticks, and to messages that it sends
+	// while nothing else goes to it.
 	TickInterval time.Duration
-	// MaxFrame bounds the frames received, in bytes, and the messages that come in several. A
-	// larger one ends its connection. 0: DefaultMaxFrame.
+	// MaxFrame bounds the frames received, in bytes, and the messages that come in several. A larger
+	// one ends its connection. 0: DefaultMaxFrame, 128 MiB.
 	MaxFrame int
-	// QueueLimit is how many bytes may wait on a connection before senders have to wait. 0: as many
-	// as a BEAM's distribution buffer holds (erl +zdbbl).
+	// QueueLimit is how many bytes may wait on a connection before senders have to wait. 0: as many as
+	// a BEAM's distribution buffer holds (erl +zdbbl).
 	QueueLimit int
-	// MaxCalls bounds the Go functions that run for remote callers at once. One that waits for the
-	// answer to a call of its own, or in Mailbox.Receive (with the context that it was given), does
-	// not count meanwhile, and one whose caller has given up does not count any more. A peer gets
-	// another place only while it has fewer places than are free, so that a peer whose calls hang
-	// takes half of the places, and the next such peer half of the rest, also if it connects again
-	// meanwhile. Calls without a place wait in order, and the connection is read on; a call whose
-	// caller has given up by its turn is not made, but casts, and processes that nobody asks for a
-	// result, run all the same. A call that comes while another one has waited for a second is a
-	// warning in the log, once per connection; see also Stats. 0: as many as a quarter of the
-	// memory holds, 1,024 at least and 262,144, the processes of a BEAM, at most.
+	// MaxCalls bounds the Go functions that run for remote callers at once. 0: as many as a quarter of
+	// the memory holds, 1,024 at least, and 262,144 at most, the processes of a BEAM.
+	//
+	// A function does not count while it waits for the answer to a call of its own, or in
+	// Mailbox.Receive, with the context that it was given. A function whose caller has given up does
+	// not count any more. A peer gets another place only while it has fewer places than are free. So a
+	// peer whose calls hang takes half of the places, and the next such peer half of the rest, also if
+	// it connects again meanwhile.
+	//
+	// Calls without a place wait in order, and the node goes on to read the connection. A call whose
+	// caller has given up by its turn is not made. Casts, and processes that nobody asks for a result,
+	// run all the same. A call that comes while another one has waited for a second is a warning in
+	// the log, once per connection. See also Stats.
 	MaxCalls int
-	// OverflowLimit bounds, in bytes, what peers have sent and this node cannot deal with yet, for
-	// the node keeps reading from them: what waits for it may depend on what comes next. It holds
-	// once for messages in mailboxes that are over their own limits, once for the requests of
-	// functions that wait for a place, or run, and once for messages of which a part is still to
-	// come. A peer gets more only while it has less than is left. Then requests are refused:
-	// system_limit, as by a BEAM that has no more processes; for messages see FullBlock; and a peer
-	// with too many incomplete messages loses its connection. All this is told in the log, and by
-	// Stats. 0: a quarter of the memory that this process may use, by the machine, its control
-	// group and GOMEMLIMIT; but for messages and requests 512 MB each at most, so that a function
-	// which is slow leaves memory to other programs. See docs/backpressure.md.
+	// OverflowLimit bounds, in bytes, what peers have sent and this node cannot deal with yet. The
+	// node keeps reading from them, for what waits may depend on what comes next. See
+	// docs/how-to/slow-receivers.md.
+	//
+	// It holds once for messages in mailboxes that are over their own limits, once for the requests of
+	// functions that wait for a place, or run, and once for messages of which a part is still to come.
+	// A peer gets more only while it has less than is left. Beyond that, requests are refused:
+	// system_limit, as by a BEAM that has no more processes. For messages see FullBlock. A peer with
+	// too many incomplete messages loses its connection. The log and Stats tell all this.
+	//
+	// 0: a quarter of the memory that this process may use, by the machine, its control group and
+	// GOMEMLIMIT. For messages and requests it is 512 MB each at most, so that a slow function leaves
+	// memory to other programs.
 	OverflowLimit int
 
-	// Handover is called by Freeze once functions and handlers have finished, and returns what the
-	// application in the new process is to get: see Inherited. It must be quick, since nothing is
-	// received meanwhile. It may stop goroutines of the application that use the node: their calls
-	// may be waiting for the end of the freeze by then, so it ends the contexts of these calls, and
-	// waits for no answer of a peer. Nor may it call itself what waits for that end
-	// (Listener.Close, NewMailbox, Unpublish, …), or outlast ctx, which Freeze does not cut short.
-	// An error ends the freeze, and so does a panic. nil: nothing.
+	// Handover returns what your program in the new process is to get: see Inherited. Freeze calls it
+	// once functions and handlers have finished. nil: nothing.
+	//
+	// Handover must be quick, since nothing is received meanwhile. It may stop goroutines of yours
+	// that use the node. Their calls may be waiting for the end of the freeze by then, so end the
+	// contexts of these calls, and wait for no answer of a peer. Do not call what waits for the end of
+	// the freeze itself (Listener.Close, NewMailbox, Unpublish, …). Do not outlast ctx, which Freeze
+	// does not cut short. An error ends the freeze, and so does a panic.
 	Handover func(ctx context.Context) ([]byte, error)
-	// Thawed is called when Handover was called but the node goes on here after all: it may restart
-	// what Handover has stopped. It must not wait for the node's peers; Thaw waits for it. nil:
+	// Thawed is called when Handover was called but the node goes on here after all. It may restart
+	// what Handover has stopped. It must not wait for the node's peers, and Thaw waits for it. nil:
 	// nothing.
 	Thawed func()
 	// DrainTimeout is how long Freeze waits for running functions and handlers, and Conn.Freeze for
 	// answers that are owed to the peer. 0: 5 s.
 	DrainTimeout time.Duration
-	// DrainGrace is for how long the node serves on in Shutdown once nobody finds it any more:
-	// who has found it before may still be about to call, and a load balancer or a probe has to
-	// notice. Choose a part of the time that Shutdown's ctx has. 0: a moment, if the node had to
-	// leave anything (see Drain); negative: not at all.
+	// DrainGrace is for how long the node serves on in Shutdown once nobody finds it any more. A peer
+	// that has found it before may still be about to call, and a load balancer or a probe has to
+	// notice. Choose a part of the time that Shutdown's ctx has. 0: a moment, if the node had to leave
+	// anything (see Drain). Negative: not at all.
 	DrainGrace time.Duration
 
-	// Setup is called by Start once the node has its creation and before a peer gets in: the place
-	// to register what peers expect to find. An error ends the start. nil: a quick peer may miss
-	// what is registered after Start. In a process that takes over from another one the node's
-	// peers wait for Setup, which has as long as handoff.Deadlines.Stage says: 3 s, a worker 4 s.
+	// Setup is the place to register what peers expect to find. Start calls it once the node has its
+	// creation and before a peer gets in. An error ends the start. nil: a quick peer may miss what is
+	// registered after Start. In a process that takes over from another one the node's peers wait for
+	// Setup. It has as long as handoff.Deadlines.Stage says: 3 s, a worker 4 s.
 	Setup func(n *Node) error
-	// CheckPeer may refuse a peer by its name, on both sides. It is asked before the peer has
-	// proved that it knows the cookie: until then the name is a claim. The handshake waits for it:
-	// it must return when ctx ends. A panic refuses the peer. nil allows whoever has the cookie.
+	// CheckPeer may refuse a peer by its name, on both sides. It is asked before the peer has proved
+	// that it knows the cookie, so the name is only a claim. The handshake waits for it: it must
+	// return when ctx ends. A panic refuses the peer. nil: whoever has the cookie is allowed.
 	CheckPeer func(ctx context.Context, name string) error
-	// Rules say what peers may ask for once they are connected: the first Rule that matches decides,
-	// and what none matches is allowed. They hold for what comes from other nodes, whichever way, but
-	// not for this node's own processes; answers to this node's calls, and net_adm:ping, need no Rule.
-	// The process of a function may be reached by the peer that has called, or spawned, it. Each
-	// refusal counts in Stats, and the first to a connection is a warning in the log. A node that
-	// moves to another process has the Rules of the Config there; the workers of a node should have
-	// the same. Without Start they are not looked at. See docs/permission.md.
+	// Rules say what peers may ask for once they are connected. The first Rule that matches decides,
+	// and what none matches is allowed. See docs/operate/permissions.md.
+	//
+	// They hold for what comes from other nodes, whichever way, and not for this node's own processes.
+	// Answers to this node's calls, and net_adm:ping, need no Rule. The process of a function may be
+	// reached by the peer that has called, or spawned, it. Each refusal counts in Stats, and the first
+	// to a connection is a warning in the log. A node that moves to another process has the Rules of
+	// the Config there. Give the workers of a node the same Rules. Without Start they are not looked
+	// at.
 	Rules []Rule
-	// Absent is what nil pointers are, and an ei.Optional that is not there, in what this node
-	// answers and sends: undefined, or nil as Elixir has it. "" is undefined, and nil in answers to a
-	// caller that can be told to be Elixir: see FuncOptions.
+	// Absent is what nil pointers are, and an ei.Optional that is not there, in what this node answers
+	// and sends: undefined, or nil as Elixir has it. "": undefined, and nil in answers to a caller
+	// that can be told to be Elixir. See FuncOptions.
 	Absent ei.Atom
-	// HandshakeFailed is called for every handshake that a peer started and that failed; it must
-	// not wait. nil: they are only logged. The hook of that name (Node.Measure) hears of this
-	// node's own, too.
+	// HandshakeFailed is called for every handshake that a peer started and that failed. It must not
+	// wait. nil: they are only logged. The hook of that name (Node.Measure) hears of this node's own,
+	// too.
 	HandshakeFailed func(remote transport.Addr, err error)
 	// ProfileLabels gives the goroutines of Servers, Handlers and Funcs labels for the profiles of
 	// runtime/pprof: node, process (the pid), function ("shop:quote") and peer, as far as there are
 	// such. It costs an allocation or two a call.
 	ProfileLabels bool
-	// Logger is told what happens; nil: nothing is logged. Each line has the attribute node, this
-	// node's name, once it has one: do not add it yourself. Its Handler runs on goroutines of the
-	// node, and with the node's locks held at times: it must not wait, and must not use the node.
+	// Logger is told what happens. nil: nothing is logged. Each line has the attribute node, this
+	// node's name, once it has one, so do not add it yourself. The logger's Handler runs on goroutines
+	// of the node, and with the node's locks held at times. It must not wait, and must not use the
+	// node.
 	Logger *slog.Logger
 
 	// for tests: called at the points that a worker passes when it goes over to another process
@@ -300,8 +313,7 @@ func checkPeerCookie(peer, secret string) error {
 // those of handed-over connections are found.
 func (cfg *Config) completeTransports() error {
 	cfg.completeTransport()
-	dir, inDir := cfg.Resolver.(SocketDir)
-	if inDir && cfg.Listen == nil && cfg.Name != "" && cfg.Transport.Name() == transport.Unix().Name() {
+	if dir := socketDirOf(cfg.Resolver); dir != nil && cfg.Listen == nil && cfg.Name != "" && cfg.Transport.Name() == transport.Unix().Name() {
 		var err error
 		if cfg.Listen, err = dir.Addr(cfg.Name); err != nil {
 			return fmt.Errorf("Config.Resolver: %w", err)
@@ -324,10 +336,9 @@ func (cfg *Config) completeTransports() error {
 
 // completeTransport fills in the default of Transport.
 func (cfg *Config) completeTransport() {
-	_, inDir := cfg.Resolver.(SocketDir)
 	switch {
 	case cfg.Transport != nil:
-	case inDir:
+	case socketDirOf(cfg.Resolver) != nil:
 		cfg.Transport = transport.Unix()
 	default:
 		cfg.Transport = transport.TCP()

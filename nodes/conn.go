@@ -3,6 +3,7 @@ package nodes
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,6 +16,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/inbox"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/link"
+	"github.com/cnode-go/cnode/nodes/internal/peers"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -60,7 +62,7 @@ func newConn(n *Node, tr transport.Transport, s *transport.Stream, p dist.Peer, 
 	if o.Self == (ei.Pid{}) {
 		o.Self, _ = n.NewPid() // an unnamed node has none
 	}
-	o.Record.Peer, o.Record.Since, o.Record.Temporary = p.Name, time.Now(), !o.Record.Initiated && isTemporary(&p)
+	o.Record.Peer, o.Record.Since, o.Record.Temporary = p.Name, time.Now(), !o.Record.Initiated && peers.IsTemporary(&p)
 	c.l.Init(&n.links, (*above)(c), s, p, o)
 	return c
 }
@@ -85,7 +87,7 @@ func (c *Conn) begin() {
 		// a C node, such as erl_call of OTP, connects to nodes of both kinds, and they to it
 		if isLong(peer.Name) != isLong(peer.SelfName) && peer.Announced.Has(dist.FlagSpawn) {
 			// peers may have names of their own each time: one line stands for all of them
-			c.n.faults.Log(c.n.log, slog.LevelWarn, longAndShort, longAndShort, "peer", peer.Name)
+			c.n.faults.each.Log(c.n.log, slog.LevelWarn, longAndShort, longAndShort, "peer", peer.Name)
 		}
 		c.reportUp()
 	}
@@ -225,3 +227,38 @@ func (c *Conn) receiveAsItCame(ctx context.Context, m *Message) error {
 // park keeps a message that could not be passed on before the reader stops. It is the first that
 // the reader deals with when it goes on, here or in another process.
 func (c *Conn) park(m *Message) { c.unread.putBack(m) }
+
+// maxUnread bounds the messages that a Call has read for other receivers and that nobody has
+// received; their memory has the default limit of a mailbox.
+const maxUnread = 10_000
+
+// A backlog holds messages that were read but not dealt with: a Call read them for other receivers,
+// or they were to be passed on when the reader stopped.
+type backlog struct {
+	messages []*Message // oldest first
+	bytes    int
+}
+
+func (u *backlog) add(m *Message) {
+	u.messages = append(u.messages, m)
+	u.bytes += cost(m)
+}
+
+// putBack makes m the first message again.
+func (u *backlog) putBack(m *Message) {
+	u.messages = slices.Insert(u.messages, 0, m)
+	u.bytes += cost(m)
+}
+
+func (u *backlog) take() *Message {
+	m := u.messages[0]
+	u.messages[0], u.messages = nil, u.messages[1:]
+	u.bytes -= cost(m)
+	return m
+}
+
+func (u *backlog) len() int { return len(u.messages) }
+
+func (u *backlog) isFull() bool {
+	return len(u.messages) >= maxUnread || u.bytes >= DefaultMailboxLimit
+}

@@ -46,7 +46,7 @@ func (n *Node) Connect(ctx context.Context, name string) (*Conn, error) {
 func (n *Node) ConnectAddr(ctx context.Context, addr transport.Addr, name string) (*Conn, error) {
 	at := Endpoint{Addr: addr}
 	if name == "" {
-		c, err := n.connectAnyone(ctx, at)
+		c, err := n.handshakes.connectAnyone(ctx, at)
 		return c, wrap("connect", addrText(addr), err)
 	}
 	c, err := n.dial(ctx, name, &at, false)
@@ -97,22 +97,22 @@ func (n *Node) connection(ctx context.Context, node string) (*Conn, error) {
 
 // connectAnyone connects to whichever node answers. Its name is put on the table of peers as soon
 // as it is known.
-func (n *Node) connectAnyone(ctx context.Context, at Endpoint) (_ *Conn, err error) {
-	if err := cmp.Or(n.Err(), wait.TakesTime(ctx)); err != nil { // see dial
+func (h *handshakes) connectAnyone(ctx context.Context, at Endpoint) (_ *Conn, err error) {
+	if err := cmp.Or(h.n.Err(), wait.TakesTime(ctx)); err != nil { // see dial
 		return nil, err
 	}
 	defer endedBy(ctx, &err)
-	ctx, cancel := n.handshakeTime(ctx)
+	ctx, cancel := h.handshakeTime(ctx)
 	defer cancel()
 	ctx, a := newAttempt(ctx)
 	defer a.Cancel(nil)
-	c, err := n.open(ctx, &initiative{attempt: a, at: at, met: func(peer string) error {
-		if err := n.claim(ctx, a, peer); err != nil {
+	c, err := h.open(ctx, &initiative{attempt: a, at: at, met: func(peer string) error {
+		if err := h.claim(ctx, a, peer); err != nil {
 			return err
 		}
-		return n.peers.Meet(peer, &a.Attempt)
+		return h.n.peers.Meet(peer, &a.Attempt)
 	}})
-	n.peers.Drop(&a.Attempt)
+	h.n.peers.Drop(&a.Attempt)
 	if err != nil {
 		a.claim.over(false)
 		if ctx.Err() != nil {
@@ -149,7 +149,7 @@ func (n *Node) dial(ctx context.Context, name string, at *Endpoint, onDemand boo
 	}
 	defer endedBy(ctx, &err)
 	d := &dialing{n: n, name: name, at: at, onDemand: onDemand, caller: ctx}
-	ctx, cancel := n.handshakeTime(ctx)
+	ctx, cancel := n.handshakes.handshakeTime(ctx)
 	defer cancel()
 	defer n.peers.Forget(name)
 	for {
@@ -174,7 +174,7 @@ func (d *dialing) existing() (*Conn, error) {
 	// do not even tell the peer our name: it may be connected to the process that goes on as this node
 	case n.ctx.Err() != nil:
 		return nil, n.Err()
-	case n.parting.Load():
+	case n.drain.parting.Load():
 		return nil, ErrClosed
 	case d.name == n.Name():
 		return nil, dist.ErrSelf
@@ -222,7 +222,7 @@ func (d *dialing) begin(ctx context.Context) (c *Conn, over bool, err error) {
 	if beyond {
 		c, err = d.attemptBeyond(ctx, within, a)
 	} else {
-		c, err = n.attempt(within, a, d.at)
+		c, err = n.handshakes.attempt(within, a, d.at)
 	}
 	d.err, d.theirs, d.awaited = err, errors.Is(err, dist.ErrNok), time.Time{}
 	return c, err == nil || !d.theirs && !errors.Is(err, ErrSuperseded) && !errors.Is(err, ErrConnected), err
@@ -267,23 +267,23 @@ const (
 // attempt connects from our side, by an attempt that is on the table of peers already; ctx is the
 // attempt's. When the peer's own attempt has won the error is ErrSuperseded, ErrConnected or
 // dist.ErrNok.
-func (n *Node) attempt(ctx context.Context, a *attempt, at *Endpoint) (c *Conn, err error) {
+func (h *handshakes) attempt(ctx context.Context, a *attempt, at *Endpoint) (c *Conn, err error) {
 	defer a.Cancel(nil)
-	defer n.peers.Drop(&a.Attempt)
-	err = n.claim(ctx, a, a.Peer)
+	defer h.n.peers.Drop(&a.Attempt)
+	err = h.claim(ctx, a, a.Peer)
 	i := &initiative{attempt: a, want: a.Peer}
 	switch {
 	case err != nil:
 	case at == nil:
 		a.step.Store(stepFind)
-		if i.at, err = n.cfg.Resolver.Resolve(ctx, a.Peer); err != nil && n.ctx.Err() == nil {
+		if i.at, err = h.n.cfg.Resolver.Resolve(ctx, a.Peer); err != nil && h.n.ctx.Err() == nil {
 			err = fmt.Errorf("%s: %w", stepFind, err)
 		}
 	default:
 		i.at = *at
 	}
 	if err == nil {
-		c, err = n.open(ctx, i)
+		c, err = h.open(ctx, i)
 	}
 	if err == nil {
 		return c, nil
@@ -292,10 +292,10 @@ func (n *Node) attempt(ctx context.Context, a *attempt, at *Endpoint) (c *Conn, 
 	switch superseded := context.Cause(ctx) == ErrSuperseded; {
 	case ctx.Err() != nil && !superseded:
 		err = because(ctx, err)
-	case superseded || n.peers.GaveWay(&a.Attempt):
+	case superseded || h.n.peers.GaveWay(&a.Attempt):
 		return nil, ErrSuperseded
 	}
-	n.tellHandshakeFailed(a.Peer, true, err)
+	h.n.meters.tellHandshakeFailed(a.Peer, true, err)
 	return nil, err
 }
 
@@ -308,9 +308,9 @@ func (d *dialing) attemptBeyond(ctx, actx context.Context, a *attempt) (*Conn, e
 	}
 	made := make(chan outcome, 1)
 	begun := n.background(func() {
-		actx, cancel := n.handshakeTime(actx)
+		actx, cancel := n.handshakes.handshakeTime(actx)
 		defer cancel()
-		c, err := n.attempt(actx, a, nil)
+		c, err := n.handshakes.attempt(actx, a, nil)
 		made <- outcome{c, err}
 	})
 	if !begun {
@@ -328,9 +328,9 @@ func (d *dialing) attemptBeyond(ctx, actx context.Context, a *attempt) (*Conn, e
 }
 
 // handshakeTime bounds ctx by Config.HandshakeTimeout and the life of the node.
-func (n *Node) handshakeTime(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, stop := n.lifetime(ctx)
-	ctx, cancel := context.WithTimeoutCause(ctx, n.cfg.HandshakeTimeout, ErrHandshakeTimeout)
+func (h *handshakes) handshakeTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, stop := h.n.lifetime(ctx)
+	ctx, cancel := context.WithTimeoutCause(ctx, h.n.cfg.HandshakeTimeout, ErrHandshakeTimeout)
 	return ctx, func() { cancel(); stop() }
 }
 
@@ -370,17 +370,17 @@ type initiative struct {
 }
 
 // open connects to an endpoint and does the handshake.
-func (n *Node) open(ctx context.Context, i *initiative) (*Conn, error) {
-	i.at.Transport = cmp.Or(i.at.Transport, n.cfg.Transport)
-	c, err := n.initiator(ctx, i)
+func (h *handshakes) open(ctx context.Context, i *initiative) (*Conn, error) {
+	i.at.Transport = cmp.Or(i.at.Transport, h.n.cfg.Transport)
+	c, err := h.initiator(ctx, i)
 	if errors.Is(err, errNamed) { // the node has got its name: connect once more, under this name
-		return n.open(ctx, i)
+		return h.open(ctx, i)
 	}
 	return c, err
 }
 
 // initiator connects and does the handshake.
-func (n *Node) initiator(ctx context.Context, i *initiative) (*Conn, error) {
+func (h *handshakes) initiator(ctx context.Context, i *initiative) (*Conn, error) {
 	addr := i.at.Addr
 	if i.want != "" {
 		addr = transport.WithPeerName(addr, i.want)
@@ -391,13 +391,13 @@ func (n *Node) initiator(ctx context.Context, i *initiative) (*Conn, error) {
 		return nil, err
 	}
 	i.step.Store(stepHandshake)
-	p, err := n.initiate(ctx, s, i)
+	p, err := h.initiate(ctx, s, i)
 	if err == nil {
-		err = n.takeName(p)
+		err = h.n.takeName(p)
 	}
 	var c *Conn
 	if err == nil {
-		c, err = n.establish(ctx, i.at.Transport, s, p, true, i.attempt)
+		c, err = h.establish(ctx, i.at.Transport, s, p, true, i.attempt)
 	}
 	if err != nil {
 		return nil, errors.Join(err, quietly(s.Close()))
@@ -408,19 +408,19 @@ func (n *Node) initiator(ctx context.Context, i *initiative) (*Conn, error) {
 // establish makes a connection of what the two nodes have agreed on, and puts it on the table. It
 // is the end of every handshake, whichever side has begun it. The stream stays the caller's on
 // failure.
-func (n *Node) establish(ctx context.Context, tr transport.Transport, s *transport.Stream, p dist.Peer, initiated bool,
+func (h *handshakes) establish(ctx context.Context, tr transport.Transport, s *transport.Stream, p dist.Peer, initiated bool,
 	a *attempt) (*Conn, error) {
 	if err := s.HandshakeComplete(ctx, initiated); err != nil {
 		return nil, err
 	}
-	c := newConn(n, tr, s, p, link.Options{Record: metrics.Conn{Initiated: initiated}})
+	c := newConn(h.n, tr, s, p, link.Options{Record: metrics.Conn{Initiated: initiated}})
 	c.claim = a.claim
 	c.from.Store(a.from)
 	// the peer has given up its own connection to us
 	if initiated && p.Status == dist.StatusOKSimultaneous {
-		a.Replaces = n.peers.Conn(p.Name)
+		a.Replaces = h.n.peers.Conn(p.Name)
 	}
-	if err := n.enter(ctx, c, a.Order, a.Replaces); err != nil {
+	if err := h.n.enter(ctx, c, a.Order, a.Replaces); err != nil {
 		return nil, err
 	}
 	c.begin()

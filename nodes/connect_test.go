@@ -18,6 +18,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/dist/packets"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -161,7 +162,7 @@ func TestWrongCookieOfAcceptor(t *testing.T) {
 	a := w.node("alice")
 	connected := async(func() (*Conn, error) { return a.Connect(w.ctx(), "bob@test") })
 	p := at.accept()
-	c, err := newPackets(w.ctx(), p.s)
+	c, err := packets.New(w.ctx(), p.s)
 	require.NoError(t, err)
 	_, err = dist.ReadName(c)
 	require.NoError(t, err)

@@ -66,7 +66,7 @@ func (c *Conn) freeze(ctx context.Context) (*FrozenConn, error) {
 	if err := c.drain(ctx); err != nil {
 		return nil, err
 	}
-	resting, cancel := context.WithTimeout(ctx, freezeBudget)
+	resting, cancel := context.WithTimeout(ctx, c.n.freezeTime)
 	defer cancel()
 	for {
 		if err := c.l.Suspend(resting, c.n.procs.barrier); err != nil {
@@ -78,7 +78,7 @@ func (c *Conn) freeze(ctx context.Context) (*FrozenConn, error) {
 		if err == nil {
 			s.Bonds = c.n.bondsWith(c.Name())
 			s.Giver = &states.Giver{Instance: c.n.instance, Worker: c.n.cfg.Worker}
-			describing, cancel := context.WithTimeout(ctx, freezeBudget+c.l.FragmentsTime())
+			describing, cancel := context.WithTimeout(ctx, c.n.freezeTime+c.l.FragmentsTime())
 			f.state, err = writeState(describing, states.KindConn, s)
 			cancel()
 			clear(s.Export)
@@ -104,8 +104,8 @@ func (c *Conn) freeze(ctx context.Context) (*FrozenConn, error) {
 func (c *Conn) drain(ctx context.Context) error {
 	draining, cancel := context.WithTimeout(ctx, c.n.cfg.DrainTimeout)
 	defer cancel()
-	_, err := byTurns(draining, c.answered, func() (func(), error) {
-		stopping, cancel := context.WithTimeout(ctx, freezeBudget)
+	_, err := wait.ByTurns(draining, c.answered, func() (func(), error) {
+		stopping, cancel := context.WithTimeout(ctx, c.n.freezeTime)
 		defer cancel()
 		return c.l.ResumeReading, c.l.StopReading(stopping)
 	})
@@ -121,7 +121,7 @@ func (c *Conn) snapshot() (*states.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	carried, _ := c.n.transportIDOf(c.tr)
+	carried, _ := c.n.carriers.id(c.tr)
 	s := &states.Conn{TransportID: carried, Self: string(name), SelfCreation: creation, Made: c.made}
 	if err := c.l.Snapshot(s); err != nil {
 		return nil, err
@@ -235,9 +235,13 @@ func (c *Conn) answered(ctx context.Context) error {
 	return c.works.Wait(ctx)
 }
 
-// freezeBudget is how long a connection may take to come to rest. If a plug-in's callback does not
-// return in that time, the connection stays here.
-const freezeBudget = 2 * time.Second
+const (
+	// freezeBudget is how long a connection may take to come to rest. If a plug-in's callback does
+	// not return in that time, the connection stays here.
+	freezeBudget = 2 * time.Second
+	// freezeBudgetMost is how long a node may take, which has more time the larger its state is.
+	freezeBudgetMost = 5 * time.Second
+)
 
 // release is giveUp of a connection that was this process's.
 func (c *Conn) release(forget bool) error {

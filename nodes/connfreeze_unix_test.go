@@ -65,7 +65,7 @@ func TestFreezeAwaitsAnswers(t *testing.T) {
 	peer := w.started("peer")
 	r := w.shuttle("peer@test", true, func(cfg *Config) { cfg.MaxCalls = 1 })
 	release, entered := make(chan struct{}), make(chan struct{}, 2)
-	require.NoError(t, r.n[0].serveKernel())
+	require.NoError(t, r.n[0].kernel.serve())
 	r.n[0].Expose("m", "slow", func(context.Context, []ei.Term) (any, error) {
 		entered <- struct{}{}
 		<-release
@@ -113,7 +113,7 @@ func TestFreezeNeedsToRead(t *testing.T) {
 		return 42, nil
 	})
 	r := w.shuttle("peer@test", true)
-	require.NoError(t, r.n[0].serveKernel())
+	require.NoError(t, r.n[0].kernel.serve())
 	entered := make(chan struct{})
 	r.n[0].Expose("m", "there", func(ctx context.Context, _ []ei.Term) (any, error) {
 		close(entered)

@@ -76,7 +76,7 @@ func (n *Node) Stage(state []byte, fd int) (*StagedConn, error) {
 
 // stage makes a frozen connection from a state and a descriptor, which it owns, on failure too.
 func (n *Node) stage(s *states.Conn, fd int) (*Conn, error) {
-	tr, err := n.carrier(s.TransportID)
+	tr, err := n.carriers.of(s.TransportID)
 	var stream *transport.Stream
 	if err == nil {
 		stream, err = tr.Import(fd, s.Export)
@@ -84,7 +84,7 @@ func (n *Node) stage(s *states.Conn, fd int) (*Conn, error) {
 	if err != nil {
 		return nil, errors.Join(err, descriptor.Close(fd))
 	}
-	ctx, cancel := context.WithTimeout(n.ctx, freezeBudget)
+	ctx, cancel := context.WithTimeout(n.ctx, n.freezeTime)
 	defer cancel()
 	c := newConn(n, tr, stream, s.Peer, link.Options{
 		Self: s.Pid, Inner: s.Worker != 0 || s.Shadow, Record: metrics.Conn{Initiated: s.Initiated, Adopted: true},
@@ -99,9 +99,10 @@ func (n *Node) stage(s *states.Conn, fd int) (*Conn, error) {
 	if s.Staked {
 		c.claim = n.router.take(s.Stake)
 	}
+	r := restorer{n: n, conn: c}
 	for i := range s.Unread {
-		m := n.message(&s.Unread[i])
-		m.conn = c
+		r.peer, r.messagesLeft = s.Unread[i].Peer, len(s.Unread)-i // it is this connection's, though that is not up yet
+		m := r.message(&s.Unread[i])
 		c.unread.add(m)
 	}
 	if err = c.l.Stage(ctx, s); err != nil {
@@ -135,6 +136,7 @@ func (s *StagedConn) Start(ctx context.Context) (*Conn, error) {
 	}
 	c.n.stats.connections.Add(1)
 	c.tie(s.bonds)
+	c.logAdopted()
 	c.resume()
 	c.n.attach(c)
 	return c, nil
@@ -142,12 +144,15 @@ func (s *StagedConn) Start(ctx context.Context) (*Conn, error) {
 
 // resume lets a staged connection go on; on the upper level attach starts receiving.
 func (c *Conn) resume() {
-	if c.kind() == direct {
-		c.n.log.Info("connection adopted", "peer", c.Name(), "remote", addrText(c.l.Stream().RemoteAddr()))
-	}
 	c.reportUp()
 	c.l.Unsuspend()
 	c.l.ResumeReading()
+}
+
+func (c *Conn) logAdopted() {
+	if c.kind() == direct {
+		c.n.log.Info("connection adopted", "peer", c.Name(), "remote", addrText(c.l.Stream().RemoteAddr()))
+	}
 }
 
 // Discard gives the connection up without a byte to the peer: it belongs to the other process. An

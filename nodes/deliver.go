@@ -11,9 +11,9 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/packed"
 )
 
-// How messages get into a mailbox, in order:
+// How messages get into a mailbox, from the outermost function to the innermost:
 //
-//	deliver     what was sent, once there is room, as the options say; the reply to a call of the mailbox's goes to that call
+//	deliver     what was sent, once there is room, as the options say; the reply to a call of the mailbox goes to that call
 //	put         the same without a look for such a call
 //	notifyFrom  signals: a peer's are delivered like messages
 //	notify      signals of this process
@@ -33,7 +33,7 @@ const (
 // see the file overflow.go. What else is sent here waits for room as the options say, until cancel
 // is closed. It is false when the mailbox has ended or the wait was cancelled.
 func (b *Mailbox) deliver(m *Message, cancel <-chan struct{}) bool {
-	return b.takeReply(m, cancel) || b.put(m, cancel)
+	return b.takeMailboxReply(m, cancel) || b.put(m, cancel)
 }
 
 // put is deliver for a message that is not the reply to a call that the mailbox has made.
@@ -248,9 +248,9 @@ func (n *Node) answersCall(m *Message) bool {
 	return err == nil && ref.Node == name && ref.Creation == creation
 }
 
-// takeReply gives the reply to a pending call to its call, whatever the mailbox's limit; a reply
-// that no call waits for is dropped. It is false for any other message.
-func (b *Mailbox) takeReply(m *Message, cancel <-chan struct{}) bool {
+// takeMailboxReply gives the reply to a pending call to its call, whatever the mailbox's limit. A
+// reply that no call waits for is dropped. It is false for any other message.
+func (b *Mailbox) takeMailboxReply(m *Message, cancel <-chan struct{}) bool {
 	ref, _, ok := otp.ReplyTag(m.Payload)
 	if !ok || ref.ID[2]&callBit == 0 || b.ended() {
 		return false
@@ -372,4 +372,32 @@ func (b *Mailbox) refuse(m *Message) {
 	if ok {
 		b.n.tell(bonds.Down(b.pid, w, ref, exitReason(ei.Atom("shutdown"))))
 	}
+}
+
+// isOpenTo tells whether a message may come in: one to an alias as long as that is active, and with
+// priority only if the alias and the mailbox are for that; none where nobody receives. b.mu is
+// held.
+func (b *Mailbox) isOpenTo(m *Message) bool {
+	switch {
+	case b.inbox.IsDeaf():
+		b.n.stats.undeliverable.Add(1)
+		return false
+	case m.Op != dist.OpAliasSend:
+		return true
+	}
+	how := b.bonds.Alias(m.Ref)
+	if how == 0 && m.Ref != b.origin.ref {
+		b.n.stats.undeliverable.Add(1)
+		return false
+	}
+	m.Flags = b.priority(how, m.Flags)
+	return true
+}
+
+// priority is what a message may keep of its flags that has come to an alias.
+func (b *Mailbox) priority(how bonds.Alias, flags uint64) uint64 {
+	if !b.opts.Priority || how&bonds.Priority == 0 {
+		return 0
+	}
+	return flags & dist.AltactPrio
 }

@@ -16,13 +16,14 @@
 //	processes                    MailboxOptions, Full, AliasOption, SpawnOptions, Handler, Call, NoReply, Message
 //	messages without Start, as   Conn, Listener, Message
 //	in C
-//	how nodes find each other    Resolver, Endpoint, PortMapper, Static, FixedPort, SocketDir, CheckReachable
+//	how nodes find each other    Resolver, Endpoint, PortMapper, Static, FixedPort, SocketDir, AliveDir, CheckReachable
 //	who looks after a node       Rule, Permission, Stats, PeerStats, State, NodeEvent, NodeTypes, DownReason
 //	moving a node, or a          Frozen, Staged, Restore, FrozenConn, StagedConn, Moved, StateError, StateFeatures,
 //	connection (most programs    NotMovableError
 //	use nodes/upgrade)
 //	a node of several processes  Front, FrontConfig, StartFront, Worker, StartWorker, IsWorker, WorkerInfo,
-//	                             WorkerUpgrade, Choose, ByName, LeastSessions, FrozenFront, StagedFront, RestoreFront
+//	                             WorkerUpgrade, WorkerChoice, WorkerByName, WorkerBySessions, FrozenFront,
+//	                             StagedFront, RestoreFront
 //	authors of plug-ins that     Publisher, Publication, Registration; to move: StagingPublisher,
 //	publish a node               MovablePublication, StagedPublication
 //
@@ -88,14 +89,15 @@
 //
 // The example*_test.go of this directory are whole programs: example_test.go (first steps,
 // servers), example_calls_test.go (calls out), example_front_test.go (workers),
-// example_move_test.go (hand-off). docs/calls.md has all ways to call another node.
+// example_move_test.go (hand-off). docs/how-to/call-other-nodes.md has all ways to call another
+// node.
 //
 // # Who owns what
 //
-// docs/architecture.md follows a message through the files, each way. A connection has one
-// goroutine that receives (the caller's own on the lower level), so signals from one sender stay in
-// order, and none that waits for something to send. A Conn owns its stream, its queue and its tick
-// timer; a Listener its socket and the handshakes in progress; a Node all of these and its
+// docs/explanation/architecture.md follows a message through the files, each way. A connection has
+// one goroutine that receives (the caller's own on the lower level), so signals from one sender
+// stay in order, and none that waits for something to send. A Conn owns its stream, its queue and
+// its tick timer; a Listener its socket and the handshakes in progress; a Node all of these and its
 // registration. Node.Close ends them in this order: registration, mailboxes (so that their peers
 // are told), listeners and connections, goroutines.
 //
@@ -133,7 +135,7 @@
 // when nothing has made room for two seconds. The log has a warning for a mailbox that is over its
 // limit, which says what comes next, and an error for one that ends for it; Stats counts both.
 // Nothing else is dropped of what comes for a process that goes on, and the order of what one
-// process sends stays. How a receiver says how much may come is docs/backpressure.md.
+// process sends stays. How a receiver says how much may come is docs/how-to/slow-receivers.md.
 //
 // # What waits, and its errors
 //
@@ -206,7 +208,7 @@
 // A [Front] and its workers are one node: the front accepts connections, and each connection
 // belongs to a worker. All of the above holds in each worker, except that such a node moves by
 // [Front.Freeze] and [Front.UpgradeWorkers] only; a process has one pid in the whole node, and is
-// reached from every worker. See docs/workers.md.
+// reached from every worker. See docs/operate/workers.md.
 //
 // # Limits on what peers can do
 //
@@ -243,7 +245,7 @@
 //
 // # Counterparts in C
 //
-// docs/from-libei.md has all functions of the C library, and what differs.
+// docs/reference/libei.md has all functions of the C library, and what differs.
 //
 //	ei_connect_init, ei_connect_xinit   New          ei_send, ei_send_encoded          Conn.Send, Conn.SendRaw
 //	ei_listen, ei_xlisten               Listen       ei_reg_send, ei_send_reg_encoded  Conn.SendName, Conn.SendNameRaw

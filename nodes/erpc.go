@@ -90,7 +90,7 @@ func (n *Node) erpc(ctx context.Context, node string, f remoteFunc, a *pendingCa
 	t := runOf(ctx)
 	t.beginWait()
 	defer t.endWait()
-	ctx, r := n.measureMade(ctx, metrics.KindFunction, node, f.mod, f.fun)
+	ctx, r := n.meters.measureMade(ctx, metrics.KindFunction, node, f.mod, f.fun)
 	defer func() { r.endMade(err) }()
 	c, err := n.beginERPC(ctx, node, f, a)
 	if err != nil {
@@ -138,7 +138,7 @@ func (c *calling) awaitResult(ctx context.Context) (reply ei.Cursor, err error) 
 			}
 			return value, err
 		}
-		c.n.unwanted(c.box, m)
+		c.n.faults.unwanted(c.box, m)
 	}
 }
 
@@ -247,7 +247,7 @@ type Request struct {
 // waits as Mailbox.Send does; so long ctx counts. The errors until then are ERPC's; those of the
 // call itself come with Request.Wait. It is erpc:send_request(Node, Mod, Fun, Args).
 func (n *Node) ERPCRequest(ctx context.Context, node, mod, fun string, args ...any) (*Request, error) {
-	ctx, r := n.measureMade(ctx, metrics.KindFunction, node, mod, fun)
+	ctx, r := n.meters.measureMade(ctx, metrics.KindFunction, node, mod, fun)
 	c, err := n.beginERPC(ctx, node, remoteFunc{mod, fun, args}, nil)
 	return n.newRequest(r, c, callOp(mod, fun, args), node, (*calling).awaitResult, err)
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/internal/cookie"
@@ -241,6 +242,20 @@ func (e *ExitError) Is(target error) bool {
 		return e.Reason == ei.Atom("noconnection")
 	}
 	return false
+}
+
+// A TooLargeError says that a node cannot be frozen, since its peers would wait too long while its
+// state is written: nothing has changed. Most likely processes do not receive their messages.
+type TooLargeError struct {
+	Mailboxes, Messages int           // how many, and unread
+	Bytes               int           // of the messages
+	Least               time.Duration // how long it would take, at least
+}
+
+// Error names the sizes and the times.
+func (e *TooLargeError) Error() string {
+	return fmt.Sprintf("the node is too large: %d mailboxes with %d unread messages of %d bytes take at least %v to write, and %v is the most",
+		e.Mailboxes, e.Messages, e.Bytes, e.Least.Round(time.Millisecond), freezeBudgetMost)
 }
 
 // A NotMovableError names the plug-in whose connections and listeners cannot be handed to another

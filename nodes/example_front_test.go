@@ -38,7 +38,7 @@ func ExampleStartFront() {
 		}
 		return
 	}
-	f, err := nodes.StartFront(ctx, nodes.FrontConfig{Node: cfg, Workers: 4, Choose: nodes.LeastSessions})
+	f, err := nodes.StartFront(ctx, nodes.FrontConfig{Node: cfg, Workers: 4, Choose: nodes.WorkerBySessions})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -124,7 +124,7 @@ func ExampleConn_Detach() {
 }
 
 // The two sides of a hand-off. Between two processes the other end of the channel is an open file
-// of the new one: docs/handoff.md.
+// of the new one: docs/explanation/who-owns-a-connection.md.
 func ExampleNode_Offer() {
 	ctx := context.Background()
 	cfg := nodes.Config{Name: "moving@127.0.0.1", Cookie: "secret", Resolver: nodes.Static{}}

@@ -65,13 +65,13 @@ func (b *Mailbox) endUnlock(reason ei.Term) exitNotices {
 	b.bonds.Clear()
 	b.nodes.forget()
 	b.dropUnread()
-	had, released := b.n.procs.end(b)
-	switch {
+	switch { // before others see the end: a Server's Terminate comes with a context that has ended
 	case b.origin.spawned != nil:
 		b.origin.spawned.processEnded()
 	case b.served.cancel != nil:
 		b.served.cancel()
 	}
+	had, released := b.n.procs.end(b)
 	for _, a := range b.pendingCalls {
 		a.giveUp()
 	}
@@ -138,7 +138,7 @@ func isAtom(raw ei.Raw, a ei.Atom) bool {
 // passed on as it is, to be decoded by its receiver.
 func (b *Mailbox) checkReason(reason ei.Raw, c *Conn) {
 	if err := wellFormed(reason); err != nil {
-		b.n.undecodable(c, "exit reason", err)
+		b.n.faults.undecodable(c, "exit reason", err)
 	}
 }
 
@@ -146,7 +146,7 @@ func (b *Mailbox) checkReason(reason ei.Raw, c *Conn) {
 func (b *Mailbox) exitTerm(reason ei.Raw, c *Conn) ei.Term {
 	term, err := reason.Decode()
 	if err != nil {
-		b.n.undecodable(c, "exit reason", err)
+		b.n.faults.undecodable(c, "exit reason", err)
 		return ei.Atom("undecodable_reason")
 	}
 	return term

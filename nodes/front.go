@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/dist/packets"
 	"github.com/cnode-go/cnode/nodes/internal/crew"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
@@ -32,20 +33,20 @@ const (
 
 // A FrontConfig says what a Front does. Node and Workers are all that is needed.
 type FrontConfig struct {
-	// Node is the configuration of the whole node: its name, where it listens (over transports that
-	// its workers must have, too), how it is published. Its Setup, Handover and Thawed are not
-	// called: only those of the workers are. A dynamic name is ErrUnnamed.
+	// Node is the configuration of the whole node: its name, where it listens, how it is published.
+	// Its workers must have the same transports. The front does not call Node's Setup, Handover and
+	// Thawed: only those of the workers are called. A dynamic name is ErrUnnamed.
 	Node Config
-	// Workers is how many there are, 1 to 1024.
+	// Workers is how many workers there are, 1 to 1024.
 	Workers int
-	// Choose picks the worker for a peer that no worker has a connection to; nil is ByName.
-	Choose Choose
-	// Command makes the command of a worker, which must call StartWorker. CNODE_WORKER is added
-	// to its environment, and two descriptors to its ExtraFiles. nil is this program again, with
-	// the same arguments and standard streams.
+	// Choose picks the worker for a peer that no worker has a connection to. nil: WorkerByName.
+	Choose WorkerChoice
+	// Command makes the command of a worker, which must call StartWorker. CNODE_WORKER is added to its
+	// environment, and two descriptors to its ExtraFiles. nil: this program again, with the same
+	// arguments and standard streams.
 	Command func() *exec.Cmd
-	// Patience is how long a worker may take to answer before it is passed over, 40 ms at least; 0
-	// is half a second.
+	// Patience is how long a worker may take to answer before it is passed over, 40 ms at least. 0:
+	// half a second.
 	Patience time.Duration
 
 	workerStart time.Duration // for tests: in place of defaultWorkerStart
@@ -103,7 +104,7 @@ func newFront(cfg FrontConfig) (*Front, error) {
 		return nil, fmt.Errorf("FrontConfig.Workers is %d: want 1 to %d", cfg.Workers, maxWorkers)
 	}
 	if cfg.Choose == nil {
-		cfg.Choose = ByName
+		cfg.Choose = WorkerByName
 	}
 	if err := limit("FrontConfig.Patience", &cfg.Patience, defaultPatience); err != nil {
 		return nil, err
@@ -128,9 +129,9 @@ func (f *Front) join(n *Node) {
 		Count: f.cfg.Workers, Command: f.cfg.Command, Variable: workerVariable,
 		Start: f.cfg.workerStart, Patience: f.cfg.Patience, Trust: f.cfg.trust,
 		Farewell: farewell, Retire: farewell + f.n.shutdownTime(),
-		Choose: f.choose, Node: n, Published: n.isPublished, Log: n.log, Closed: ErrClosed,
+		Choose: f.choose, Node: n, Published: n.publishing.isPublished, Log: n.log, Closed: ErrClosed,
 	})
-	n.republished = f.crew.TellPublished
+	n.publishing.republished = f.crew.TellPublished
 }
 
 // choose asks FrontConfig.Choose.
@@ -139,7 +140,7 @@ func (f *Front) choose(peer string, from []crew.Info) (at int, err error) {
 	for i, w := range from {
 		candidates[i] = WorkerInfo(w)
 	}
-	err = f.n.guarded("FrontConfig.Choose", func() error { at = f.cfg.Choose(peer, candidates); return nil })
+	err = f.n.faults.guarded("FrontConfig.Choose", func() error { at = f.cfg.Choose(peer, candidates); return nil })
 	return at, err
 }
 
@@ -177,8 +178,8 @@ func (f *Front) begin(ctx context.Context) error {
 	for _, l := range listeners {
 		f.serve(l)
 	}
-	n.reach(StateRunning)
-	return n.ending()
+	n.drain.reach(StateRunning)
+	return n.drain.ending()
 }
 
 // serve accepts until the listener ends, and gives each connection to a worker.
@@ -262,7 +263,7 @@ func (f *Front) Shutdown(ctx context.Context) error {
 	ctx = wait.Ending(ctx)
 	err := f.crew.AwaitThaw(ctx)
 	if err == nil {
-		err = f.n.lastThaw(ctx)
+		err = f.n.drain.lastThaw(ctx)
 	}
 	switch {
 	case f.n.Err() != nil:
@@ -270,16 +271,16 @@ func (f *Front) Shutdown(ctx context.Context) error {
 	case err != nil:
 		return wrap("shutdown", f.Name(), err)
 	}
-	alive, cancel := f.n.whileAlive(ctx)
+	alive, cancel := f.n.drain.whileAlive(ctx)
 	defer cancel()
-	err = f.n.withdrawInTime(alive)
+	err = f.n.drain.withdrawInTime(alive)
 	for _, l := range f.Listeners() {
 		err = errors.Join(err, l.Close())
 	}
 	if late := f.crew.Finish(alive); late != nil {
 		err = errors.Join(err, wrap("shutdown", f.Name(), late))
 	}
-	return errors.Join(f.n.hasFinished(ctx, err), f.Close())
+	return errors.Join(f.n.drain.hasFinished(ctx, err), f.Close())
 }
 
 // Close ends the node at once: workers that do not end by themselves within a second are killed. It
@@ -325,18 +326,16 @@ var ErrNoWorker = crew.ErrNoWorker
 // the socket any more.
 func (f *Front) dispatch(o *opening) error {
 	ctx, l, s := o.ctx, o.from, o.s
-	p, err := newPackets(ctx, s)
+	p, err := packets.New(ctx, s)
 	if err != nil {
 		return err
 	}
-	p.spoke = o.heard
+	p.Spoke = o.heard
 	who, err := dist.ReadName(p)
 	if err != nil {
 		return err
 	}
-	data := make([]byte, 0, p.size+len(p.body)+256)
-	data = append(data, p.head[4-p.size:]...) // the packet as it came: length, body
-	data = append(data, p.body...)
+	data := p.Wire()
 	state, ahead, err := s.Export()
 	if err != nil { // the peer tries again, as a rule in vain
 		f.n.log.Error("a session cannot be given to a worker, and is refused", "peer", who.Name, "remote", addrText(s.RemoteAddr()), "error", err)
@@ -346,7 +345,7 @@ func (f *Front) dispatch(o *opening) error {
 	if len(data) > bind10.MaxData {
 		return fmt.Errorf("%w: %d bytes before the answer to the name", dist.ErrMalformed, len(data))
 	}
-	id, _ := f.n.transportIDOf(l.tr)
+	id, _ := f.n.carriers.id(l.tr)
 	given := crew.Session{
 		Stream: s, Kind: f.kinds[l], Transport: id, Default: isSame(l.tr, f.n.cfg.Transport), State: state, Data: data,
 	}
@@ -367,18 +366,19 @@ type WorkerInfo struct {
 	Sessions int // how many it has, including handshakes in progress
 }
 
-// A Choose picks the worker for a new session: an index into candidates, of which there is at least
-// one. peer is the name of the node that connects, or, if that node asks for a name, its host. A
-// worker that has lost a session, as for want of a descriptor, is no candidate for a second, unless
-// all have. It is called by one goroutine at a time, must be quick, and must not call the Front,
-// which waits for it. A number out of range refuses the session, and so does a panic.
-type Choose func(peer string, candidates []WorkerInfo) int
+// A WorkerChoice picks the worker for a new session: an index into candidates, of which there is at
+// least one. peer is the name of the node that connects, or, if that node asks for a name, its
+// host. A worker that has lost a session, as for want of a descriptor, is no candidate for a
+// second, unless all have. It is called by one goroutine at a time, must be quick, and must not
+// call the Front, which waits for it. A number out of range refuses the session, and so does a
+// panic.
+type WorkerChoice func(peer string, candidates []WorkerInfo) int
 
-// ByName always gives a peer to the same worker, and spreads the names evenly: when a worker is
-// missing only its peers go elsewhere (rendezvous hashing). It is the default. Of nodes that ask
-// for a name only the host is known: those of one host share a worker, where LeastSessions would
-// spread them.
-func ByName(peer string, candidates []WorkerInfo) int {
+// WorkerByName is a WorkerChoice that always gives a peer to the same worker, and spreads the names
+// evenly: when a worker is missing only its peers go elsewhere (rendezvous hashing). It is the
+// default. Of nodes that ask for a name only the host is known: those of one host share a worker,
+// where WorkerBySessions would spread them.
+func WorkerByName(peer string, candidates []WorkerInfo) int {
 	best, most := 0, uint64(0)
 	for i, w := range candidates {
 		h := fnv.New64a()
@@ -398,9 +398,9 @@ func mix(v uint64) uint64 {
 	return v ^ v>>31
 }
 
-// LeastSessions gives a session to the worker that has the fewest; if there are several, to the
-// first of them.
-func LeastSessions(_ string, candidates []WorkerInfo) int {
+// WorkerBySessions is a WorkerChoice that gives a session to the worker that has the fewest; if
+// there are several, to the first of them.
+func WorkerBySessions(_ string, candidates []WorkerInfo) int {
 	best := 0
 	for i, w := range candidates {
 		if w.Sessions < candidates[best].Sessions {

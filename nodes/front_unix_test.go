@@ -320,7 +320,7 @@ func TestSecondConnectReachesSameWorker(t *testing.T) {
 func TestFrontOverUnix(t *testing.T) {
 	path := filepath.Join(sockdir.New(t), "s")
 	w := newFrontWorld(t, 2, func(c *FrontConfig) {
-		c.Node.Transport, c.Node.Listen, c.Choose = transport.Unix(), transport.UnixAddr(path), LeastSessions
+		c.Node.Transport, c.Node.Listen, c.Choose = transport.Unix(), transport.UnixAddr(path), WorkerBySessions
 	})
 	ns := w.spread(2)
 	there := w.rpc(ns[0], "start", ei.Atom("joe")).(ei.Pid)
@@ -417,15 +417,15 @@ func TestSilentPeersOfAWorker(t *testing.T) {
 // namePacket is the first packet of a peer.
 func TestLeastSessionsAndByNameChoose(t *testing.T) {
 	ws := []WorkerInfo{{Slot: 0, Sessions: 3}, {Slot: 1, Sessions: 1}, {Slot: 2, Sessions: 1}}
-	require.Equal(t, 1, LeastSessions("x@y", ws))
+	require.Equal(t, 1, WorkerBySessions("x@y", ws))
 	counts := map[int]int{}
 	for i := range 3000 {
 		name := fmt.Sprintf("node%d@host", i)
-		slot := ws[ByName(name, ws)].Slot
+		slot := ws[WorkerByName(name, ws)].Slot
 		counts[slot]++
 		for gone := range ws { // only the names of a worker that is missing move
 			left := slices.Delete(slices.Clone(ws), gone, gone+1)
-			if now := left[ByName(name, left)].Slot; ws[gone].Slot != slot {
+			if now := left[WorkerByName(name, left)].Slot; ws[gone].Slot != slot {
 				require.Equal(t, slot, now)
 			}
 		}

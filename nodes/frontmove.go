@@ -50,7 +50,7 @@ func (e *FrozenFront) freeze(ctx context.Context) (err error) {
 	if e.node, err = f.n.freeze(ctx); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, freezeBudget)
+	ctx, cancel := context.WithTimeout(ctx, f.n.freezeTime)
 	defer cancel()
 	if err = f.crew.Freeze(ctx); err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/nodes/internal/life"
+	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -49,7 +50,7 @@ func (f *Frozen) Thaw() {
 	}
 	clearKeys(f.state)
 	if thawed := f.n.cfg.Thawed; thawed != nil && f.handed {
-		_ = f.n.guarded("Config.Thawed", func() error { thawed(); return nil })
+		_ = f.n.faults.guarded("Config.Thawed", func() error { thawed(); return nil })
 	}
 }
 
@@ -65,11 +66,11 @@ func (f *Frozen) Release() error {
 	n := f.n
 	n.mu.Lock()
 	n.end(ErrMoved)
-	n.published = nil
+	n.publishing.published = nil
 	n.mu.Unlock()
 	var mu sync.Mutex
 	var errs []error
-	_, _ = together(f.conns, func(c *Conn) error {
+	_, _ = wait.Together(freezers, f.conns, func(c *Conn) error {
 		if err := c.release(false); err != nil {
 			mu.Lock()
 			errs = append(errs, err)
@@ -177,6 +178,9 @@ func pluginNames(all []transport.Transport) (names []string) {
 	return names
 }
 
-// descriptors counts the descriptors that the node takes in another process, at least: for each
-// connection and each listener its own, and one for waiting.
-func (n *Node) descriptors() int { return 2 * (len(n.Peers()) + len(n.Listeners())) }
+// spareDescriptors are for what a node opens in another process beside its connections and
+// listeners, and for those of them that are so busy that they wait with a descriptor of their own.
+const spareDescriptors = 64
+
+// descriptors counts the descriptors that the node takes in another process, at least.
+func (n *Node) descriptors() int { return len(n.Peers()) + len(n.Listeners()) + spareDescriptors }

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/lazymap"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 // A Func is a Go function that remote processes call, as a rule made by FuncOf of one that has
@@ -59,17 +61,17 @@ type function struct{ module, name ei.Atom }
 // net_kernel:get_net_ticktime/0, and make the result the caller's own tick time: for their sake
 // expose that one, too, with the result ignored (an atom), which changes nothing.
 func (n *Node) Expose(module, name string, fn Func) {
-	n.procs.mu.Lock()
-	defer n.procs.mu.Unlock()
-	n.procs.funcs[function{ei.Atom(module), ei.Atom(name)}] = fn
+	n.funcs.mu.Lock()
+	defer n.funcs.mu.Unlock()
+	lazymap.Put(&n.funcs.all, function{ei.Atom(module), ei.Atom(name)}, fn)
 }
 
 // Exposed lists the names of the functions that are exposed, by their modules.
 func (n *Node) Exposed() map[string][]string {
-	n.procs.mu.RLock()
-	defer n.procs.mu.RUnlock()
+	n.funcs.mu.RLock()
+	defer n.funcs.mu.RUnlock()
 	by := map[string][]string{}
-	for f, fn := range n.procs.funcs {
+	for f, fn := range n.funcs.all {
 		if fn != nil {
 			by[string(f.module)] = append(by[string(f.module)], string(f.name))
 		}
@@ -78,10 +80,10 @@ func (n *Node) Exposed() map[string][]string {
 }
 
 // exposed is the Func of that name; nil if there is none.
-func (n *Node) exposed(f function) Func {
-	n.procs.mu.RLock()
-	defer n.procs.mu.RUnlock()
-	return n.procs.funcs[f]
+func (s *functions) exposed(f function) Func {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.all[f]
 }
 
 // A Class is the class of an Erlang exception.
@@ -213,14 +215,15 @@ func FuncOf(f any, options ...FuncOptions) Func {
 // FuncOptions say how a function of FuncOf reads its arguments, and how its result is written.
 type FuncOptions struct {
 	// Decode makes reading stricter, or more lenient. With RefuseUnknown a key that a struct has no
-	// field for is a wrong argument, in a map and in a keyword list; a struct of one's own says so
-	// by its tag, unknown=error, too. Alias is not looked at.
+	// field for is a wrong argument, in a map and in a keyword list. A struct of yours can say so by
+	// its tag, unknown=error, too. Alias is not looked at.
 	Decode ei.DecodeOptions
 	// Absent is what a nil pointer in the result is, and an ei.Optional that is not there: nil, or
-	// undefined, which is truthy in Elixir. What the tag of a struct says goes before. "" is what
-	// Server.Absent says or, after that, Config.Absent; if these are "", too, it is nil for a caller
-	// that can be told to be Elixir, by a module Elixir.… or a struct in the request, and else
-	// undefined.
+	// undefined, which is truthy in Elixir. What the tag of a struct says goes before.
+	//
+	// "": what Server.Absent says or, after that, Config.Absent. If these are "", too, it is nil for a
+	// caller that can be told to be Elixir, and else undefined. A module Elixir.… or a struct in the
+	// request tells that.
 	Absent ei.Atom
 }
 
@@ -267,7 +270,7 @@ func (fn Func) isBlind() bool { return codeOf(fn) == codeOfBlind }
 // arity is how many arguments a function takes, nearest to those that it was called with.
 func (fn Func) arity(called int) int {
 	if fn.isTyped() {
-		_, err := fn(context.Background(), make([]ei.Term, maxArity+1)) // too many for any
+		_, err := fn(context.Background(), make([]ei.Term, otp.MaxArity+1)) // too many for any
 		if e, ok := err.(*argumentError); ok && !(e.more && called >= e.params) {
 			return e.params
 		}
@@ -324,15 +327,6 @@ func (f *typed) read(t reflect.Type) error {
 		}
 	}
 	return nil
-}
-
-// unreadable tells why no term can be stored in a value of the type; nil if some can. A list of
-// none is read: a method of a type may want a value that a program has made.
-func unreadable(t reflect.Type) error {
-	if t.Kind() == reflect.Interface { // it has variants, or none
-		return mappingError(ei.Raw{}.Unmarshal(reflect.New(t).Interface()))
-	}
-	return mappingError(ei.Raw(ei.AppendNil(nil)).Unmarshal(reflect.New(reflect.SliceOf(t)).Interface()))
 }
 
 // unwritable tells why no value of the type can be a term; nil if some can.
@@ -392,12 +386,12 @@ func (a withAbsent) AppendTerm(b []byte) ([]byte, error) {
 
 // absentFor is what stands for what is absent in the answer to a request, encoded or not, for a
 // function, or a server, that says own.
-func (n *Node) absentFor(own, module ei.Atom, request ...ei.Term) ei.EncodeOptions {
+func (s *functions) absentFor(own, module ei.Atom, request ...ei.Term) ei.EncodeOptions {
 	isStruct := func(t ei.Term) bool {
 		raw, _ := t.(ei.Raw)
 		return bytes.Contains(raw, []byte("\x0a__struct__")) // an atom of 10 bytes
 	}
-	o := ei.EncodeOptions{Absent: cmp.Or(own, n.cfg.Absent)}
+	o := ei.EncodeOptions{Absent: cmp.Or(own, s.n.cfg.Absent)}
 	if o.Absent == "" && (strings.HasPrefix(string(module), "Elixir.") || slices.ContainsFunc(request, isStruct)) {
 		o.Absent = "nil"
 	}
@@ -408,7 +402,7 @@ func (n *Node) absentFor(own, module ei.Atom, request ...ei.Term) ei.EncodeOptio
 func (f *typed) callBlind(ctx context.Context, args []ei.Term) (any, error) { return f.call(ctx, args) }
 
 func (f *typed) arguments(ctx context.Context, args []ei.Term) ([]reflect.Value, error) {
-	if len(args) < len(f.params) || len(args) > len(f.params) && f.more == nil || len(args) > maxArity {
+	if len(args) < len(f.params) || len(args) > len(f.params) && f.more == nil || len(args) > otp.MaxArity {
 		return nil, &argumentError{
 			count: true, params: len(f.params), more: f.more != nil, err: fmt.Errorf("%d arguments for %d parameters", len(args), len(f.params)),
 		}
@@ -497,4 +491,13 @@ func (n *Node) ExposeMethods(module string, value any, options ...FuncOptions) e
 		n.Expose(module, name, fn)
 	}
 	return nil
+}
+
+// unreadable tells why no term can be stored in a value of the type; nil if some can. A list of
+// none is read: a method of a type may want a value that a program has made.
+func unreadable(t reflect.Type) error {
+	if t.Kind() == reflect.Interface { // it has variants, or none
+		return mappingError(ei.Raw{}.Unmarshal(reflect.New(t).Interface()))
+	}
+	return mappingError(ei.Raw(ei.AppendNil(nil)).Unmarshal(reflect.New(reflect.SliceOf(t)).Interface()))
 }

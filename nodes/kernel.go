@@ -3,6 +3,7 @@ package nodes
 import (
 	"context"
 	"slices"
+	"sync"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -16,15 +17,21 @@ import (
 // whose functions get requests as they came, good while they run, and belong to no process that
 // they could wait for.
 
-func (n *Node) serveKernel() error {
+type kernel struct {
+	n      *Node
+	muting sync.Mutex // guards silent
+	silent *Mailbox   // see mute
+}
+
+func (k *kernel) serve() error {
 	// they outlive processes that link to them, as OTP's do
 	o := &MailboxOptions{TrapExit: true, lasting: true}
-	kernel := &Server{Call: netKernelCall, Info: n.takeOutput}
-	if _, err := n.register("net_kernel", kernel.takeOwn, o); err != nil {
+	kernel := &Server{Call: netKernelCall, Info: k.takeOutput}
+	if _, err := k.n.register("net_kernel", kernel.takeOwn, o); err != nil {
 		return err
 	}
-	rex := &Server{Call: n.rexCall, Cast: n.rexCast, Info: n.rexInfo, full: &Server{Call: rexFull, Info: n.rexInfoFull}}
-	_, err := n.register("rex", rex.takeOwn, o)
+	rex := &Server{Call: k.rexCall, Cast: k.rexCast, Info: k.rexInfo, full: &Server{Call: rexFull, Info: k.rexInfoFull}}
+	_, err := k.n.register("rex", rex.takeOwn, o)
 	return err
 }
 
@@ -42,7 +49,7 @@ func (s *Server) takeOwn(b *Mailbox, m *Message) {
 	}
 	r := new(rexRun)
 	r.init(s, b, m)
-	if !n.mayAsk(r.conn, r.askedBy()) {
+	if !n.rights.mayAsk(r.conn, r.askedBy()) {
 		m.Release()
 		return
 	}
@@ -111,29 +118,28 @@ func netKernelCall(_ context.Context, c *Call) (any, error) {
 
 // mute is the process that takeOutput is for: net_kernel, or in a node that was not started one
 // that has nothing else to do.
-func (n *Node) mute() (ei.Pid, error) {
-	if b := n.procs.named("net_kernel"); b != nil {
+func (k *kernel) mute() (ei.Pid, error) {
+	if b := k.n.procs.named("net_kernel"); b != nil {
 		return b.pid, nil
 	}
-	p := &n.procs
-	p.muting.Lock()
-	defer p.muting.Unlock()
-	if p.mute == nil {
-		b, err := n.newMailbox((&Server{Info: n.takeOutput}).takeOwn, nil, func(b *Mailbox) { b.origin.private = true })
+	k.muting.Lock()
+	defer k.muting.Unlock()
+	if k.silent == nil {
+		b, err := k.n.newMailbox((&Server{Info: k.takeOutput}).takeOwn, nil, func(b *Mailbox) { b.origin.private = true })
 		if err != nil {
 			return ei.Pid{}, err
 		}
-		p.mute = b
+		k.silent = b
 	}
-	return p.mute.pid, nil
+	return k.silent.pid, nil
 }
 
 // takeOutput answers a request of the io protocol, and drops what is printed: so a function that
 // another node runs for this one does not wait for a group leader.
-func (n *Node) takeOutput(_ context.Context, self *Mailbox, m *Message) {
+func (k *kernel) takeOutput(_ context.Context, self *Mailbox, m *Message) {
 	from, answer, err := otp.IOAnswer(m.Payload)
 	if err != nil {
-		n.unwanted(self, m)
+		k.n.faults.unwanted(self, m)
 		return
 	}
 	payload, err := ei.AppendTerm(nil, answer)
@@ -144,14 +150,14 @@ func (n *Node) takeOutput(_ context.Context, self *Mailbox, m *Message) {
 		if ctl, err = by.answerTo(from); err == nil {
 			by.answer(&ctl, payload)
 		}
-	case !n.mayTell(by, node, &ctl):
-	case node == n.Name():
-		err = n.sendHereNow(&ctl, ei.Raw(payload))
+	case !k.n.rights.mayTell(by, node, &ctl):
+	case node == k.n.Name():
+		err = k.n.sendHereNow(&ctl, ei.Raw(payload))
 	default:
-		err = n.answerThird(n.ctx, by, from, true, ei.Raw(payload))
+		err = k.n.strangers.answerThird(k.n.ctx, by, from, true, ei.Raw(payload))
 	}
 	if err != nil {
-		n.log.Debug("answer lost", "to", from.Pid, "error", err)
+		k.n.log.Debug("answer lost", "to", from.Pid, "error", err)
 	}
 }
 
@@ -177,16 +183,16 @@ func rexRequest(ctx context.Context, request ei.Term, ops ...ei.Atom) (mfa ei.Cu
 }
 
 // rexCall answers {call, M, F, A, GL} and {block_call, …}.
-func (n *Node) rexCall(ctx context.Context, c *Call) (any, error) {
+func (k *kernel) rexCall(ctx context.Context, c *Call) (any, error) {
 	mfa, ok := rexRequest(ctx, c.Request, "call", "block_call")
 	if !ok {
-		if err := decode([]ei.Term{c.Request}); err != nil {
-			n.undecodable(c.conn, "request", err)
+		if err := otp.Decode([]ei.Term{c.Request}); err != nil {
+			k.n.faults.undecodable(c.conn, "request", err)
 			return ei.Tuple{ei.Atom("error"), ei.Atom("badarg")}, nil
 		}
 		return badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("badarg")}), nil
 	}
-	n.rexResult(ctx, &mfa, func(result ei.Term) { c.answer(result) })
+	k.rexResult(ctx, &mfa, func(result ei.Term) { c.answer(result) })
 	return NoReply, nil
 }
 
@@ -196,21 +202,21 @@ func rexFull(context.Context, *Call) (any, error) {
 }
 
 // rexCast runs {cast, M, F, A, GL}.
-func (n *Node) rexCast(ctx context.Context, request ei.Term) {
+func (k *kernel) rexCast(ctx context.Context, request ei.Term) {
 	if mfa, ok := rexRequest(ctx, request, "cast"); ok {
 		t, reason := runOf(ctx), ei.Term(ei.Atom("killed")) // by runtime.Goexit
 		defer func() { t.endProcess(reason) }()
-		_, exception := n.applyNext(ctx, &mfa, nil)
+		_, exception := k.n.funcs.applyNext(ctx, &mfa, nil)
 		reason = uncaught(exception)
-		n.unheard(t.task, reason)
+		k.n.funcs.unheard(t.task, reason)
 	}
 }
 
 // rexInfo handles requests that come as a plain message {Pid, Request}: {call, M, F, A, GL} of the
 // C library, {sbcast, Name, Message} of rpc:sbcast, and {send, Name, Message} of
 // rpc:multi_server_call. The first two are answered with {rex, Result} and {rex, Node, Result}.
-func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
-	from, asked, ok := n.rexMessage(m)
+func (k *kernel) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
+	from, asked, ok := k.rexMessage(m)
 	if !ok {
 		return
 	}
@@ -222,27 +228,27 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 			if ctl, err = m.conn.answerTo(from); err == nil {
 				err = m.conn.send(ctx, &ctl, answer)
 			}
-		case n.Name():
+		case k.n.Name():
 			err = self.Send(ctx, from.Pid, answer)
 		default: // the peer has passed the request on
-			err = n.answerThird(ctx, m.conn, from, false, answer)
+			err = k.n.strangers.answerThird(ctx, m.conn, from, false, answer)
 		}
 		if err != nil {
-			n.log.Debug("answer lost", "to", from.Pid, "error", err)
+			k.n.log.Debug("answer lost", "to", from.Pid, "error", err)
 		}
 	}
 	runOf(ctx).from = from.Pid
 	if mfa, ok := rexRequest(ctx, asked, "call"); ok {
 		// not with ctx, which ends with the function's process
-		n.rexResult(ctx, &mfa, func(result ei.Term) { answer(n.sendResult(false), result) })
+		k.rexResult(ctx, &mfa, func(result ei.Term) { answer(k.n.sendResult(false), result) })
 		return
 	}
 	// a wait for room occupies a place of Config.MaxCalls: do not wait for a peer that has gone
-	ctx, end := n.until(ctx, m.conn.l.Done())
+	ctx, end := k.n.until(ctx, m.conn.l.Done())
 	defer end()
 	term, err := asked.Decode()
 	if err != nil {
-		n.undecodable(m.conn, "message to rex", err)
+		k.n.faults.undecodable(m.conn, "message to rex", err)
 		return
 	}
 	request, ok := term.(ei.Tuple)
@@ -250,9 +256,9 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 		return
 	}
 	name, ok := request[1].(ei.Atom)
-	node := ei.Atom(n.Name())
-	if ok = ok && n.mayPass(m.conn, name, request[2]); ok {
-		_, err = n.Lookup(ctx, string(name))
+	node := ei.Atom(k.n.Name())
+	if ok = ok && k.n.rights.mayPass(m.conn, name, request[2]); ok {
+		_, err = k.n.Lookup(ctx, string(name))
 	}
 	if !ok || err != nil {
 		answer(ctx, node, ei.Tuple{ei.Atom("nonexisting_name"), request[1]})
@@ -262,7 +268,7 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 	if request[0] == ei.Atom("send") {
 		message = ei.Tuple{from.Term(), message} // the process that gets it answers
 	}
-	err = n.sendFor(ctx, m.conn, &dist.Control{Op: dist.OpRegSend, From: self.pid, ToName: name}, n.Name(), message)
+	err = k.n.sendFor(ctx, m.conn, &dist.Control{Op: dist.OpRegSend, From: self.pid, ToName: name}, k.n.Name(), message)
 	if err == nil && request[0] == ei.Atom("sbcast") {
 		answer(ctx, node, node)
 	}
@@ -270,8 +276,8 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 
 // rexInfoFull is rexInfo without room for what is asked: only {Pid, {call, M, F, A, GL}} is
 // answered.
-func (n *Node) rexInfoFull(ctx context.Context, _ *Mailbox, m *Message) {
-	from, asked, ok := n.rexMessage(m)
+func (k *kernel) rexInfoFull(ctx context.Context, _ *Mailbox, m *Message) {
+	from, asked, ok := k.rexMessage(m)
 	if !ok {
 		return
 	}
@@ -288,12 +294,12 @@ func (n *Node) rexInfoFull(ctx context.Context, _ *Mailbox, m *Message) {
 }
 
 // rexMessage reads {Pid, Request}, which has come from another node.
-func (n *Node) rexMessage(m *Message) (from otp.Addressee, request ei.Raw, ok bool) {
+func (k *kernel) rexMessage(m *Message) (from otp.Addressee, request ei.Raw, ok bool) {
 	if m.Payload == nil {
 		return from, nil, false
 	}
 	if err := wellFormed(m.Payload); err != nil {
-		n.undecodable(m.conn, "message to rex", err)
+		k.n.faults.undecodable(m.conn, "message to rex", err)
 		return from, nil, false
 	}
 	c := ei.NewCursor(m.Payload)
@@ -314,13 +320,13 @@ func rexLimit() ei.Term { return badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("syste
 // rexResult calls answer with the result of a call: that of the function, or the reason why its
 // process has ended before it returned. A function that ends its goroutine (runtime.Goexit) counts
 // as killed.
-func (n *Node) rexResult(ctx context.Context, mfa *ei.Cursor, answer func(ei.Term)) {
+func (k *kernel) rexResult(ctx context.Context, mfa *ei.Cursor, answer func(ei.Term)) {
 	t := runOf(ctx)
 	if t.task.gone.Load() { // while the call waited for a place, for which others wait now
 		return
 	}
-	buf := n.links.Scratch()
-	defer n.links.Recycle(buf)
+	buf := k.n.links.Scratch()
+	defer k.n.links.Recycle(buf)
 	var result ei.Term // nil: the function has not returned
 	defer func() {
 		reason := ei.Term(ei.Atom("normal"))
@@ -333,7 +339,7 @@ func (n *Node) rexResult(ctx context.Context, mfa *ei.Cursor, answer func(ei.Ter
 		}
 		answer(result)
 	}()
-	raw, exception := n.applyNext(ctx, mfa, (*buf)[:0])
+	raw, exception := k.n.funcs.applyNext(ctx, mfa, (*buf)[:0])
 	if exception == nil {
 		*buf = raw
 	}

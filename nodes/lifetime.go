@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/internal/life"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
@@ -37,6 +40,10 @@ func (s State) String() string {
 
 // A drain is the state of a node, and what makes that others do not find it any more.
 type drain struct {
+	n       *Node
+	parting atomic.Bool // Shutdown takes leave of the peers: no connection is made any more
+
+	shutting           atomic.Int32 // calls of Drain and Shutdown
 	state              atomic.Int32 // changes with mu held
 	draining, stopping chan struct{}
 	turn               chan struct{} // holds a token while what is in hooks is called
@@ -48,14 +55,14 @@ type drain struct {
 	left  time.Time                      // when the last of them had succeeded; zero: not yet
 }
 
-func (d *drain) init() {
+func (d *drain) init(n *Node) {
+	d.n = n
 	d.draining, d.stopping = make(chan struct{}), make(chan struct{})
 	d.turn = make(chan struct{}, 1)
 }
 
 // reach notes that the node is in a state, unless it is in a later one.
-func (n *Node) reach(s State) {
-	d := &n.drain
+func (d *drain) reach(s State) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	was := State(d.state.Load())
@@ -122,8 +129,8 @@ func (n *Node) Err() error {
 
 // ending is why no freeze or other large operation begins any more: the node closes, or is being
 // shut down.
-func (n *Node) ending() error {
-	if err := n.Err(); err != nil || n.shutting.Load() == 0 {
+func (d *drain) ending() error {
+	if err := d.n.Err(); err != nil || d.shutting.Load() == 0 {
 		return err
 	}
 	return ErrClosed
@@ -154,3 +161,21 @@ func (n *Node) gone() error {
 	}
 	return ErrClosed
 }
+
+// An env is what everything of a node shares.
+type env struct {
+	cfg Config
+	log *slog.Logger
+	ctx context.Context // ends when the node closes
+
+	goroutines wait.Tally // those that Close waits for
+	life       life.Life
+	started    atomic.Bool // the upper level receives
+
+	stats    counters
+	links    link.Env  // what the connections know of it
+	messages sync.Pool // *Message
+}
+
+// encode says how the node writes Go values that it sends by itself.
+func (v *env) encode() ei.EncodeOptions { return ei.EncodeOptions{Absent: v.cfg.Absent} }

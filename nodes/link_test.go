@@ -422,8 +422,12 @@ func TestLinkCancelled(t *testing.T) {
 // Goroutines on both sides call Link and Unlink while processes end: in the end both sides agree on
 // the links that are left.
 func TestLinkConcurrently(t *testing.T) {
+	rounds := 20
+	if testing.Short() {
+		rounds = 6
+	}
 	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
-		for round := range 20 {
+		for round := range rounds {
 			as, bs := []*Mailbox{}, []*Mailbox{}
 			for range 4 {
 				as, bs = append(as, trapping(t, here)), append(bs, trapping(t, there))
@@ -524,7 +528,7 @@ func TestUnlinkBesideLongReason(t *testing.T) {
 	}
 	rounds := 20
 	if testing.Short() {
-		rounds = 8
+		rounds = 4
 	}
 	for range rounds {
 		b, last := box(t, n), box(t, n)

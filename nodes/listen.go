@@ -215,7 +215,7 @@ func (l *Listener) resume() {
 // movable is nil if the listener can be handed over; else the error says why not.
 func (l *Listener) movable() error {
 	err := movable(l.tr, l.l.Descriptor)
-	if c, clear := l.n.transportIDOf(l.tr); err == nil && !clear && !isPlain(c) {
+	if c, clear := l.n.carriers.id(l.tr); err == nil && !clear && !isPlain(c) {
 		err = &NotMovableError{Plugin: c.Plugin, Err: errUnclear}
 	}
 	return wrap("listener on", addrText(l.Addr()), err)
@@ -319,7 +319,7 @@ func (l *Listener) accepted(yield func(*opening) bool) {
 // broke ends the listener for a fault of its socket, and the publication of its address.
 func (l *Listener) broke(err error) {
 	attrs := []any{"addr", addrText(l.Addr()), "error", err}
-	if l.n.unpublish(l) {
+	if l.n.publishing.unpublish(l) {
 		attrs = append(attrs, "unpublished", l.n.Name())
 	}
 	l.n.log.Error("listener failed: nobody can connect there any more", attrs...)

@@ -56,31 +56,35 @@ const (
 
 // MailboxOptions adjust a mailbox. The zero value is good.
 type MailboxOptions struct {
-	// Limit is how many bytes of memory its unread messages may take; 0 is DefaultMailboxLimit. One
-	// message may exceed it when there is no other. Each counts some 500 bytes and its encoded term;
-	// if it is from another node, its whole frame, up to 4 MiB in a buffer whose size is a power of
-	// two, of 128 bytes at least. Those of other nodes beyond the limit are packed until they are
-	// received, and count some 60 bytes and their terms.
+	// Limit is how many bytes of memory the mailbox's unread messages may take. 0:
+	// DefaultMailboxLimit. One message may exceed it when there is no other.
+	//
+	// Each message counts some 500 bytes and its encoded term. A message from another node counts its
+	// whole frame, up to 4 MiB in a buffer whose size is a power of two, of 128 bytes at least. Beyond
+	// the limit, messages of other nodes are packed until they are received, and count some 60 bytes
+	// and their terms.
 	Limit int
-	// Full says what happens at the limit.
+	// Full says what happens at the limit: FullBlock, the zero value, FullExit or FullWait.
 	Full Full
 	// TrapExit turns exit signals of linked processes into messages (OpExit), like
 	// process_flag(trap_exit, true).
 	TrapExit bool
-	// Priority lets the mailbox receive first what was sent with priority to an alias that it has
-	// made for that (AliasPriority); among themselves such messages stay in order. They may take as
-	// much memory again as Limit says. Otherwise they are messages like any other.
+	// Priority lets the mailbox receive first what was sent with priority to an alias that it has made
+	// for that (AliasPriority). Among themselves such messages stay in order. They may take as much
+	// memory again as Limit says. Otherwise they are messages like any other.
 	Priority bool
-	// Parent is the process that has started this one, as with start_link: NewMailbox, Serve and
-	// Handle link the two (see Mailbox.Link), and wait for that as long as the node lives; if it
-	// fails, there is no process. With TrapExit a Server still ends when its Parent does, or sends
-	// it an exit signal, as a gen_server does: first it calls Server.Terminate. A Server that goes
-	// on in the place of a restored one keeps that one's Parent, unless it is given another.
+	// Parent is the process that has started this one, as with start_link. NewMailbox, Serve and
+	// Handle link the two (see Mailbox.Link), and wait for that as long as the node lives. If the link
+	// fails, there is no process.
+	//
+	// With TrapExit a Server still ends when its Parent does, or sends it an exit signal, as a
+	// gen_server does. First it calls Server.Terminate. A Server that goes on in the place of a
+	// restored one keeps that one's Parent, unless it is given another.
 	Parent ei.Pid
-	// Handover is called by Freeze, and returns what the mailbox that goes on in this one's place
-	// in the new process is to get: see Inherited. Everything stands still by then: it must be
-	// quick, must call no method of the node or its mailboxes, and must not wait for a goroutine
-	// that does. An error, or a panic, ends the freeze. nil: nothing.
+	// Handover returns what the mailbox that goes on in this one's place in the new process is to get:
+	// see Inherited. Freeze calls it, and everything stands still by then. So Handover must be quick,
+	// must call no method of the node or its mailboxes, and must not wait for a goroutine that does.
+	// An error, or a panic, ends the freeze. nil: nothing.
 	Handover func() ([]byte, error)
 
 	// the node's own, which cannot be killed: in OTP a new process would take its place

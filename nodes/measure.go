@@ -6,8 +6,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -19,6 +17,7 @@ import (
 // meters are the Hooks of those that measure the node. What is called while anybody does are the
 // Hooks that join them: link.Env.Meter.
 type meters struct {
+	n  *Node
 	mu sync.Mutex
 	of []*metrics.Hooks
 }
@@ -29,23 +28,23 @@ type meters struct {
 // are up already are not reported. A node that nobody measures spends nothing on it. h must not
 // change any more.
 func (n *Node) Measure(h *metrics.Hooks) (stop func()) {
-	n.remeter(func(of []*metrics.Hooks) []*metrics.Hooks { return append(of, h) })
+	n.meters.change(func(of []*metrics.Hooks) []*metrics.Hooks { return append(of, h) })
 	return func() {
-		n.remeter(func(of []*metrics.Hooks) []*metrics.Hooks {
+		n.meters.change(func(of []*metrics.Hooks) []*metrics.Hooks {
 			return slices.DeleteFunc(of, func(other *metrics.Hooks) bool { return other == h })
 		})
 	}
 }
 
-func (n *Node) remeter(change func(of []*metrics.Hooks) []*metrics.Hooks) {
-	n.meters.mu.Lock()
-	defer n.meters.mu.Unlock()
-	n.meters.of = change(n.meters.of)
-	if len(n.meters.of) == 0 {
-		n.links.Meter.Store(nil)
+func (s *meters) change(change func(of []*metrics.Hooks) []*metrics.Hooks) {
+	s.n.meters.mu.Lock()
+	defer s.n.meters.mu.Unlock()
+	s.n.meters.of = change(s.n.meters.of)
+	if len(s.n.meters.of) == 0 {
+		s.n.links.Meter.Store(nil)
 		return
 	}
-	n.links.Meter.Store(metrics.Join(n.meters.of...))
+	s.n.links.Meter.Store(metrics.Join(s.n.meters.of...))
 }
 
 // reportUp reports that the connection is up, reportDown that it has ended here. Others may have
@@ -61,45 +60,6 @@ func (c *Conn) reportDown(err error) {
 		word, _ := endOf(err)
 		m.ConnDown(c.l.Record(), word, err)
 	}
-}
-
-// isTemporary tells whether a peer that has connected is there for an occasion: it was given its
-// name here, or it is hidden and has a name as net_kernel gives them (1 to 2^64 in the base 36), or
-// as tools make theirs.
-func isTemporary(p *dist.Peer) bool {
-	if p.Status == dist.StatusNamed {
-		return true
-	}
-	if p.Announced.Has(dist.FlagPublished) {
-		return false
-	}
-	alive, _, _ := strings.Cut(p.Name, "@")
-	if len(alive) >= 10 && strings.ToUpper(alive) == alive {
-		if _, err := strconv.ParseUint(alive, 36, 64); err == nil {
-			return true
-		}
-	}
-	// erl_call: c17, or with -r that of a second, modulo 997
-	if second, ok := strings.CutPrefix(alive, "c"); ok && len(second) <= 3 && isNumber(second, 10) {
-		return true
-	}
-	for _, prefix := range []string{
-		"cnode-demo-",  // and the number of its process
-		"rem-", "rpc-", // of Elixir's releases: rem-1f2e-shop
-		"remsh", "maint", // of relx
-		"rabbitmqcli-", // rabbitmqctl and its kin
-	} {
-		if rest, ok := strings.CutPrefix(alive, prefix); ok {
-			number, _, _ := strings.Cut(rest, "-")
-			return isNumber(number, 16)
-		}
-	}
-	return false
-}
-
-func isNumber(s string, base int) bool {
-	_, err := strconv.ParseUint(s, base, 64)
-	return err == nil
 }
 
 // endOf sorts the error with which a connection has ended: the word for it (see metrics.Hooks), and
@@ -131,8 +91,8 @@ func endOf(err error) (word string, why DownReason) {
 
 // tellHandshakeFailed reports a handshake that has failed, unless another one with that peer goes
 // on, or it was given up here.
-func (n *Node) tellHandshakeFailed(peer string, initiated bool, err error) {
-	m := n.links.Meter.Load()
+func (s *meters) tellHandshakeFailed(peer string, initiated bool, err error) {
+	m := s.n.links.Meter.Load()
 	if m == nil || m.HandshakeFailed == nil || gaveWay(err) || errors.Is(err, context.Canceled) || errors.Is(err, ErrClosed) {
 		return
 	}
@@ -177,9 +137,9 @@ type measuring struct {
 }
 
 // measure begins a call. What belongs to it gets the context.
-func (n *Node) measure(ctx context.Context, m *metrics.Hooks, call metrics.CallInfo) (context.Context, *measuring) {
+func (s *meters) measure(ctx context.Context, m *metrics.Hooks, call metrics.CallInfo) (context.Context, *measuring) {
 	call.Peer, call.Module, call.Function = metrics.Clip(call.Peer), metrics.Clip(call.Module), metrics.Clip(call.Function)
-	r := &measuring{n: n, m: m, ctx: ctx, call: call, began: time.Now()}
+	r := &measuring{n: s.n, m: m, ctx: ctx, call: call, began: time.Now()}
 	if m.CallBegun != nil {
 		r.ctx = m.CallBegun(ctx, &r.call)
 	}
@@ -198,33 +158,33 @@ func (b *Mailbox) measureServer(ctx context.Context, c *Conn, function string) (
 		name = string(b.names[0])
 	}
 	b.n.procs.mu.RUnlock()
-	return b.n.measure(ctx, m, metrics.CallInfo{Peer: c.peerName(), Kind: metrics.KindServer, Module: name, Function: function})
+	return b.n.meters.measure(ctx, m, metrics.CallInfo{Peer: c.peerName(), Kind: metrics.KindServer, Module: name, Function: function})
 }
 
 // measureFunction begins a run of an exposed function; fn is nil if there is none of that name.
-func (n *Node) measureFunction(ctx context.Context, c *Conn, f function, fn Func) (context.Context, *measuring) {
-	m := n.links.Meter.Load()
+func (s *meters) measureFunction(ctx context.Context, c *Conn, f function, fn Func) (context.Context, *measuring) {
+	m := s.n.links.Meter.Load()
 	if m == nil {
 		return ctx, nil
 	}
 	if fn == nil {
 		f = function{}
 	}
-	return n.measure(ctx, m, metrics.CallInfo{
+	return s.measure(ctx, m, metrics.CallInfo{
 		Peer: c.peerName(), Kind: metrics.KindFunction, Module: string(f.module), Function: string(f.name),
 	})
 }
 
 // measureMade begins a call that this node makes.
-func (n *Node) measureMade(ctx context.Context, kind metrics.Kind, node, module, function string) (context.Context, *measuring) {
-	m := n.links.Meter.Load()
+func (s *meters) measureMade(ctx context.Context, kind metrics.Kind, node, module, function string) (context.Context, *measuring) {
+	m := s.n.links.Meter.Load()
 	if m == nil {
 		return ctx, nil
 	}
-	if node == n.Name() {
+	if node == s.n.Name() {
 		node = ""
 	}
-	return n.measure(ctx, m, metrics.CallInfo{Out: true, Peer: node, Kind: kind, Module: module, Function: function})
+	return s.measure(ctx, m, metrics.CallInfo{Out: true, Peer: node, Kind: kind, Module: module, Function: function})
 }
 
 // peerName is the name of the other node; "" for a caller of this one.

@@ -56,8 +56,8 @@ func (b *Mailbox) monitor(ctx context.Context, ref ei.Ref, t bonds.Target, over 
 		return wrap("monitor", t.Node, &dist.ControlError{Op: dist.OpMonitorP, Offset: -1, Field: "ToName", Err: err})
 	}
 	if over == nil {
-		// First of all: the end of an old connection, while it is being dealt with, would break a
-		// monitor that is already noted.
+		// The connection comes before the monitor is noted: while the end of an old connection is dealt
+		// with, a monitor that is already noted would be broken.
 		var err error
 		if over, err = b.n.way(ctx, t.Node, t.Pid, t.Name); err != nil {
 			return wrap("monitor", t.Node, err)
@@ -382,34 +382,6 @@ func (b *Mailbox) removeAlias(ref ei.Ref) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.aliases.remove(ref)
-}
-
-// isOpenTo tells whether a message may come in: one to an alias as long as that is active, and with
-// priority only if the alias and the mailbox are for that; none where nobody receives. b.mu is
-// held.
-func (b *Mailbox) isOpenTo(m *Message) bool {
-	switch {
-	case b.inbox.IsDeaf():
-		b.n.stats.undeliverable.Add(1)
-		return false
-	case m.Op != dist.OpAliasSend:
-		return true
-	}
-	how := b.bonds.Alias(m.Ref)
-	if how == 0 && m.Ref != b.origin.ref {
-		b.n.stats.undeliverable.Add(1)
-		return false
-	}
-	m.Flags = b.priority(how, m.Flags)
-	return true
-}
-
-// priority is what a message may keep of its flags that has come to an alias.
-func (b *Mailbox) priority(how bonds.Alias, flags uint64) uint64 {
-	if !b.opts.Priority || how&bonds.Priority == 0 {
-		return 0
-	}
-	return flags & dist.AltactPrio
 }
 
 // useAlias ends an alias that is for one message, and its monitor; b.mu is held.

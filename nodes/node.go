@@ -20,10 +20,10 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/hush"
 	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/peers"
-	"github.com/cnode-go/cnode/nodes/internal/permit"
 	"github.com/cnode-go/cnode/nodes/internal/places"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/nodes/metrics"
+	"github.com/cnode-go/cnode/nodes/permit"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -38,8 +38,7 @@ type Node struct {
 	pool      wait.Pool // of those that run functions
 	strangers strangers
 	refused   hush.Hush // handshakes that have failed
-	mishaps   hush.Hush // errors in functions of the application
-	faults    hush.Each // what functions and their callers do wrong
+	faults    faults
 	waits     hush.Hush // connections that wait for a free descriptor
 
 	withoutGlobal atomic.Bool // the log has it: see maybeWithoutGlobal
@@ -50,12 +49,12 @@ type Node struct {
 	used     bool // identifiers or connections carry the creation
 	// creation changes no more: it is the Config's, was published, was given by a peer, or comes
 	// from another process
-	settled   bool
-	published Publication
-	// the listener whose address is published; nil: another process's, or none
-	publishedAt *Listener
-	listeners   map[*Listener]struct{}
-	instance    uint64 // random: it tells apart the Nodes of one name
+	settled    bool
+	publishing publishing
+	listeners  map[*Listener]struct{}
+	instance   uint64 // random: it tells apart the Nodes of one name
+
+	freezeTime time.Duration // freezeBudget, unless a test is of something else
 
 	peers    peers.Table
 	arrivals atomic.Uint64 // connections accepted, ever
@@ -68,21 +67,19 @@ type Node struct {
 	ids     identifiers
 	procs   processes
 	watches nodeWatches
+	funcs   functions
+	kernel  kernel
 	part    *part  // nil: the node is one process; set before the node is used
 	router  router // part, or alone
-	rules   permit.Table
+	rights  rights
 	isFront bool
-	// called after the name was published, or taken back: the front tells its workers; nil: nobody
-	republished func()
-	unix        unixOnce
 
+	carriers    carriers
 	openings    openings
-	challenges  challenges
+	handshakes  handshakes
 	failedStart atomic.Pointer[error] // why Start has failed; nil: it has not
 	shaking     wait.Tally            // handshakes in progress that peers have started
-	shutting    atomic.Int32          // calls of Drain and Shutdown
 	drain       drain
-	parting     atomic.Bool            // Shutdown takes leave of the peers: no connection is made any more
 	inherited   atomic.Pointer[[]byte] // see Inherited
 	given       atomic.Pointer[string] // a dynamic node's name, for its log: see withName
 }
@@ -99,30 +96,38 @@ func New(cfg Config) (*Node, error) {
 		return nil, wrap("new node", "", err)
 	}
 	n := &Node{
-		env: env{cfg: cfg}, name: cfg.Name, router: alone{}, rules: rules,
+		env: env{cfg: cfg}, name: cfg.Name, router: alone{},
 		creation:  rand.Uint32()>>2 + 4, // 1..3 belong to clients with 16-bit creations
-		listeners: map[*Listener]struct{}{},
+		listeners: map[*Listener]struct{}{}, freezeTime: freezeBudget,
 	}
-	n.log = withName(cfg.Logger, n.name, &n.given)
+	n.log = hush.Named(cfg.Logger, n.name, &n.given)
 	if cfg.Creation != 0 {
 		n.creation, n.settled = cfg.Creation, true
 	}
-	if dir, ok := cfg.Resolver.(SocketDir); ok {
+	if dir := socketDirOf(cfg.Resolver); dir != nil {
 		n.cfg.Resolver = socketsOf{dir, n}
 	}
 	cookie.Judge(cfg.Cookie, n.log)
 	n.ctx, n.end = context.WithCancelCause(context.Background())
 	n.followed, n.alone = link.Followed(n.ctx, true), link.Followed(n.ctx, false)
-	n.drain.init()
-	context.AfterFunc(n.ctx, func() { n.reach(StateClosed); n.pool.Close() })
+	n.initParts(rules)
+	context.AfterFunc(n.ctx, func() { n.drain.reach(StateClosed); n.pool.Close() })
 	n.ids.pid.Store(uint64(cfg.Worker) << (pidBits + workerBits))
 	n.ids.ref.Store(rand.Uint64() >> 1)
 	n.instance = rand.Uint64()
 	n.requests = places.NewMemory(cfg.OverflowLimit, places.DefaultMemory)
 	n.overflow = places.NewMemory(cfg.OverflowLimit, places.DefaultMemory)
 	n.initLinks()
-	n.procs.init(n)
 	return n, nil
+}
+
+// initParts gives the node's parts what they know of it.
+func (n *Node) initParts(rules permit.Table) {
+	n.faults.log, n.rights.rules = n.log, rules
+	n.rights.n, n.meters.n, n.carriers.n, n.handshakes.n, n.publishing.n = n, n, n, n, n
+	n.funcs.n, n.kernel.n, n.strangers.n = n, n, n
+	n.drain.init(n)
+	n.procs.init(n)
 }
 
 // initLinks gives the node's connections what they know of it.
@@ -286,7 +291,7 @@ func (n *Node) Stats() Stats {
 		Queues:           n.procs.queues(),
 	}
 	s.Calls, s.CallsWaiting = n.procs.places.Counts()
-	s.Published = n.isPublished() || n.part != nil && !n.part.unpublished.Load() && n.Err() == nil
+	s.Published = n.publishing.isPublished() || n.part != nil && !n.part.unpublished.Load() && n.Err() == nil
 	for _, c := range n.connections() {
 		t := c.l.Traffic()
 		s.Peers = append(s.Peers, PeerStats{
@@ -333,7 +338,7 @@ func (n *Node) Start(ctx context.Context) error {
 		n.failedStart.Store(&err)
 		return err
 	}
-	n.reach(StateRunning)
+	n.drain.reach(StateRunning)
 	return nil
 }
 
@@ -393,7 +398,7 @@ func (l *Listener) serve() {
 
 // setup makes what peers may ask for as soon as they are connected.
 func (n *Node) setup() error {
-	if err := n.serveKernel(); err != nil || n.cfg.Setup == nil {
+	if err := n.kernel.serve(); err != nil || n.cfg.Setup == nil {
 		return err
 	}
 	return wrap("Config.Setup of", n.Name(), n.cfg.Setup(n))

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/internal/life"
@@ -23,10 +22,6 @@ const (
 	shakeGrace = 200 * time.Millisecond
 	// freezers is how many connections are frozen at once.
 	freezers = 16
-	// drainSlice is how long byTurns first lets the readers go on, and then stops them. Both times
-	// double with each turn; readers go on for drainSliceMost at the longest.
-	drainSlice     = 50 * time.Millisecond
-	drainSliceMost = 400 * time.Millisecond
 )
 
 // ErrDraining: when the drain time was over, functions or handlers were still running, or requests
@@ -39,10 +34,11 @@ var ErrDraining = errors.New("functions or handlers did not finish in the drain 
 // connections arrive in their backlog. Running functions and handlers, and those that wait for a
 // place of Config.MaxCalls, finish within Config.DrainTimeout, or the error is ErrDraining (a
 // function's result must also have found room on the way to its caller); then everything stands
-// still, and the state is written, within two seconds, or the error is context.DeadlineExceeded.
-// Whatever fails, the node goes on as before. A connection or listener whose plug-in has no Import
-// is a *NotMovableError, before anything has changed; while another Freeze is in progress the error
-// is handoff.ErrBusy.
+// still, and the state is written, within two to five seconds, the more the larger the state is, or
+// the error is context.DeadlineExceeded. Whatever fails, the node goes on as before. Before
+// anything has changed, a connection or listener whose plug-in has no Import is a *NotMovableError,
+// and a state that would take longer than five seconds a *TooLargeError; while another Freeze is in
+// progress the error is handoff.ErrBusy.
 //
 // While functions finish, reading pauses at times, each pause longer than the last, up to a quarter
 // of Config.DrainTimeout or more. While peers keep calling, functions that take longer than such a
@@ -65,7 +61,7 @@ func (n *Node) Freeze(ctx context.Context) (*Frozen, error) {
 // freeze is Freeze, also of a worker, or of a front.
 func (n *Node) freeze(ctx context.Context) (*Frozen, error) {
 	f := &Frozen{n: n}
-	err := cmp.Or(n.ending(), wait.TakesTime(ctx))
+	err := cmp.Or(n.drain.ending(), wait.TakesTime(ctx))
 	switch {
 	case err != nil:
 	case n.Name() == "":
@@ -93,28 +89,33 @@ func (f *Frozen) freeze(ctx context.Context) error {
 	if err := f.n.life.AwaitStarts(ctx); err != nil {
 		return fmt.Errorf("a start is in progress: %w", err)
 	}
-	if err := f.n.ending(); err != nil { // it has failed
+	if err := f.n.drain.ending(); err != nil { // it has failed
 		return err
 	}
 	if err := f.refuse(); err != nil {
 		return err
 	}
+	size := f.n.size()
+	if size.Least() > freezeBudgetMost {
+		return &TooLargeError{Mailboxes: size.Mailboxes, Messages: size.Messages, Bytes: size.Bytes, Least: size.Least()}
+	}
+	budget := max(f.n.freezeTime, min(freezeBudget+4*size.Least(), freezeBudgetMost))
 	draining, cancel := context.WithTimeout(ctx, f.n.cfg.DrainTimeout)
 	defer cancel()
-	if err := inTurn(draining,
+	if err := wait.InTurn(draining,
 		f.stopAccepting,
 		f.drain,
 		f.stopListeners, // those that were opened meanwhile
 	); err != nil {
 		return err
 	}
-	s := &states.Node{}
+	s := &states.Node{Bytes: size.State()}
 	if err := f.handOver(ctx, s); err != nil {
 		return err
 	}
-	freezing, cancel := context.WithTimeout(ctx, freezeBudget)
+	freezing, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
-	if err := inTurn(freezing,
+	if err := wait.InTurn(freezing,
 		f.freezeProcesses,
 		f.suspendConns,
 		f.holdLine,
@@ -122,7 +123,7 @@ func (f *Frozen) freeze(ctx context.Context) error {
 	); err != nil {
 		return err
 	}
-	limit := freezeBudget
+	limit := budget
 	for _, c := range f.conns {
 		limit += c.l.FragmentsTime()
 	}
@@ -131,14 +132,16 @@ func (f *Frozen) freeze(ctx context.Context) error {
 	return f.snapshot(describing, s)
 }
 
-// inTurn takes steps, until one fails.
-func inTurn(ctx context.Context, steps ...func(context.Context) error) error {
-	for _, step := range steps {
-		if err := step(ctx); err != nil {
-			return err
-		}
+// size looks at the node while it runs.
+func (n *Node) size() (x states.Size) {
+	x.Conns = len(n.connections())
+	for _, b := range n.procs.all() {
+		b.mu.Lock()
+		x.Mailboxes, x.Messages, x.Bytes = x.Mailboxes+1, x.Messages+b.inbox.Len(), x.Bytes+b.inbox.Bytes()
+		b.mu.Unlock()
 	}
-	return nil
+	x.Bytes = max(0, x.Bytes-x.Messages*messageCost)
+	return x
 }
 
 // handOver puts into the state what Config.Handover gives.
@@ -148,7 +151,7 @@ func (f *Frozen) handOver(ctx context.Context, s *states.Node) error {
 		return nil
 	}
 	f.handed = true
-	err := f.n.guarded("Config.Handover", func() (err error) { s.Blob, err = handover(ctx); return err })
+	err := f.n.faults.guarded("Config.Handover", func() (err error) { s.Blob, err = handover(ctx); return err })
 	if err != nil {
 		return fmt.Errorf("Config.Handover: %w", err)
 	}
@@ -215,7 +218,7 @@ func (f *Frozen) stopListeners(ctx context.Context) error {
 // drain waits until no function or server runs, and no reader reads.
 func (f *Frozen) drain(ctx context.Context) error {
 	work := &f.n.life.Work
-	undo, err := byTurns(ctx, work.Wait, func() (func(), error) { return f.stopReaders(ctx) })
+	undo, err := wait.ByTurns(ctx, work.Wait, func() (func(), error) { return f.stopReaders(ctx) })
 	switch {
 	case err == nil:
 		f.undo = append(f.undo, undo)
@@ -227,32 +230,6 @@ func (f *Frozen) drain(ctx context.Context) error {
 	return err
 }
 
-// byTurns waits until nothing runs (idle) while the readers have stopped, and leaves them stopped
-// until resume. The readers cannot be stopped before the wait: a running function may wait for a
-// message that a reader would bring (a deadlock). Nor can they be stopped after it: what they read
-// may start one function after the other (the wait would never end). So by turns everything goes on
-// for a while, and the readers stop for a while. Each stop is longer than the one before, and the
-// last takes a quarter of the time or more, so that a function that merely takes long can finish
-// then. The error is stop's, or ctx's.
-func byTurns(ctx context.Context, idle func(context.Context) error, stop func() (resume func(), err error)) (resume func(), err error) {
-	within := func(d time.Duration) error {
-		slice, cancel := context.WithTimeout(ctx, d)
-		defer cancel()
-		return idle(slice)
-	}
-	for d := drainSlice; ctx.Err() == nil; d *= 2 {
-		_ = within(min(d, drainSliceMost))
-		if resume, err = stop(); err != nil {
-			return nil, err
-		}
-		if within(d) == nil {
-			return resume, nil
-		}
-		resume()
-	}
-	return nil, ctx.Err()
-}
-
 // stopReaders stops the reader of every connection. Until undo no connection comes up.
 func (f *Frozen) stopReaders(ctx context.Context) (undo func(), err error) {
 	n := f.n
@@ -262,12 +239,12 @@ func (f *Frozen) stopReaders(ctx context.Context) (undo func(), err error) {
 	}
 	n.mu.Lock()
 	n.life.Set(life.Draining)
-	conns, err := n.connections(), n.ending()
+	conns, err := n.connections(), n.drain.ending()
 	n.mu.Unlock()
 	n.procs.runs.yield()
 	f.conns = nil
 	stop := func(conns []*Conn) error {
-		stopped, err := together(conns, func(c *Conn) error { return f.stopReader(ctx, c) })
+		stopped, err := wait.Together(freezers, conns, func(c *Conn) error { return f.stopReader(ctx, c) })
 		f.conns = append(f.conns, stopped...)
 		return err
 	}
@@ -293,7 +270,7 @@ func (f *Frozen) stopReaders(ctx context.Context) (undo func(), err error) {
 }
 
 // stopReader stops the reader of a connection. If the connection has ended, stopReader waits until
-// that has been dealt with: errSkipped.
+// that has been dealt with: wait.ErrSkipped.
 func (f *Frozen) stopReader(ctx context.Context, c *Conn) error {
 	err := c.l.StopReading(ctx)
 	if c.Err() != nil { // c has ended, and the state needs to have the consequences
@@ -302,40 +279,12 @@ func (f *Frozen) stopReader(ctx context.Context, c *Conn) error {
 		}
 		select {
 		case <-c.l.Left():
-			return errSkipped
+			return wait.ErrSkipped
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 	return wrap("connection to", c.Name(), err)
-}
-
-// errSkipped is returned for a connection that is to be left out.
-var errSkipped = errors.New("the connection has ended")
-
-// together runs what on every connection, several at a time, and lists those for which it
-// succeeded.
-func together(conns []*Conn, what func(*Conn) error) (done []*Conn, err error) {
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	var next atomic.Int64
-	for range min(freezers, len(conns)) {
-		wg.Go(func() {
-			for i := next.Add(1) - 1; i < int64(len(conns)); i = next.Add(1) - 1 {
-				e := what(conns[i])
-				mu.Lock()
-				switch {
-				case e == nil:
-					done = append(done, conns[i])
-				case e != errSkipped && err == nil:
-					err = e
-				}
-				mu.Unlock()
-			}
-		})
-	}
-	wg.Wait()
-	return done, err
 }
 
 // freezeProcesses freezes the tables and all mailboxes, at a moment when nothing runs, and nothing
@@ -418,14 +367,14 @@ func (b *Mailbox) goOn() {
 // suspendConns stops what is left of the connections, and sets those aside that have broken.
 func (f *Frozen) suspendConns(ctx context.Context) error {
 	var mu sync.Mutex
-	suspended, err := together(f.conns, func(c *Conn) error {
+	suspended, err := wait.Together(freezers, f.conns, func(c *Conn) error {
 		err := c.l.Suspend(ctx, nil)
 		// c has broken; the new process finds it missing
 		if err != nil && ctx.Err() == nil && c.worker == 0 {
 			mu.Lock()
 			defer mu.Unlock()
 			f.broken = append(f.broken, c)
-			return errSkipped
+			return wait.ErrSkipped
 		}
 		return wrap("connection to", c.Name(), err)
 	})
@@ -448,7 +397,7 @@ func (f *Frozen) holdLine(ctx context.Context) error {
 // freezeName freezes the registration, if that moves.
 func (f *Frozen) freezeName(ctx context.Context) (err error) {
 	f.n.mu.Lock()
-	published, ok := f.n.published.(MovablePublication)
+	published, ok := f.n.publishing.published.(MovablePublication)
 	f.n.mu.Unlock()
 	if !ok {
 		return nil

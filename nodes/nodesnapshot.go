@@ -5,10 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
-	"syscall"
 
 	"github.com/cnode-go/cnode/nodes/internal/form"
+	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
@@ -27,9 +28,7 @@ func (f *Frozen) snapshot(ctx context.Context, s *states.Node) (err error) {
 	if err := f.snapshotListeners(s); err != nil {
 		return err
 	}
-	if err := f.n.snapshotMailboxes(ctx, s); err != nil {
-		return err
-	}
+	s.Mailboxes.All = f.n.mailboxStates(&s.Orphans)
 	f.snapshotPublication(s)
 	f.state, err = writeState(ctx, states.KindNode, s)
 	return err
@@ -38,7 +37,7 @@ func (f *Frozen) snapshot(ctx context.Context, s *states.Node) (err error) {
 // snapshotSelf puts the node's identity and counters into the state.
 func (n *Node) snapshotSelf(s *states.Node) {
 	n.mu.Lock()
-	s.Name, s.Creation, s.Published = n.name, n.creation, n.published != nil
+	s.Name, s.Creation, s.Published = n.name, n.creation, n.publishing.published != nil
 	n.mu.Unlock()
 	s.Pids, s.Refs, s.Started = n.ids.pid.Load(), n.ids.ref.Load(), n.started.Load()
 	for i, c := range n.stats.all() {
@@ -60,7 +59,7 @@ func (f *Frozen) snapshotConns(ctx context.Context, s *states.Node) error {
 		}
 		cs, err := c.snapshot()
 		// the new process finds it missing; here its end goes on after Thaw
-		if isBroken(err) && c.worker == 0 {
+		if link.IsBroken(err) && c.worker == 0 {
 			f.n.log.Info("a broken connection does not move", "peer", c.Name(), "error", err)
 			f.dead[c] = true
 			continue
@@ -111,7 +110,7 @@ func (f *Frozen) snapshotListeners(s *states.Node) error {
 		if err != nil {
 			return wrap("listener on", addrText(l.Addr()), err)
 		}
-		carried, _ := f.n.transportIDOf(l.tr)
+		carried, _ := f.n.carriers.id(l.tr)
 		s.Listeners = append(s.Listeners, states.Listener{
 			TransportID: carried, Descriptor: at, Serves: l.serves.Load(), Begun: l.begins(), KeepsPath: l.l.KeepsPath(),
 		})
@@ -119,28 +118,30 @@ func (f *Frozen) snapshotListeners(s *states.Node) error {
 	return nil
 }
 
-// snapshotMailboxes puts the mailboxes into the state; of one that does not move only
-// the bonds that others have with it.
-func (n *Node) snapshotMailboxes(ctx context.Context, s *states.Node) error {
-	for _, b := range n.procs.all() {
-		bs, err := b.state(ctx)
-		if err == nil {
-			err = b.handOver(&bs)
-		}
-		if err != nil {
-			return err
-		}
-		if b.stays() {
-			if !bs.Bonds.Empty() {
-				s.Orphans = append(s.Orphans, *bs.Bonds)
+// mailboxStates describes the mailboxes, one at a time; of one that does not move it puts only the
+// bonds that others have with it into orphans.
+func (n *Node) mailboxStates(orphans *[]states.Bonds) iter.Seq2[*states.Mailbox, error] {
+	return func(yield func(*states.Mailbox, error) bool) {
+		s := new(states.Mailbox) // one for all, and so are its lists
+		for _, b := range n.procs.all() {
+			if b.stays() {
+				b.mu.Lock()
+				all := b.bondState("")
+				b.mu.Unlock()
+				if !all.Empty() {
+					*orphans = append(*orphans, all)
+				}
+				continue
 			}
-			continue
+			if err := b.handOver(s); err != nil {
+				yield(nil, err)
+				return
+			}
+			if !b.yieldState(s, yield) {
+				return
+			}
 		}
-		watchers := &bs.Bonds.Watchers
-		*watchers = slices.DeleteFunc(*watchers, func(w states.Watcher) bool { return n.procs.stays(w.Pid) })
-		s.Mailboxes = append(s.Mailboxes, bs)
 	}
-	return nil
 }
 
 // snapshotPublication puts the registration at the port mapper into the state, if the registration
@@ -152,20 +153,6 @@ func (f *Frozen) snapshotPublication(s *states.Node) {
 	}
 }
 
-// isBroken tells whether a session could not be exported because it has ended, which no reader has
-// noticed yet: a plug-in that writes by itself, as TLS does, got the error from the system. Any
-// other error is the plug-in's own.
-func isBroken(err error) bool {
-	for _, end := range []error{
-		syscall.EPIPE, syscall.ECONNRESET, syscall.ECONNABORTED, syscall.ETIMEDOUT, syscall.EHOSTUNREACH, syscall.ENETUNREACH,
-	} {
-		if errors.Is(err, end) {
-			return true
-		}
-	}
-	return false
-}
-
 // order sorts connections before the relay links that lead to them.
 func (c *Conn) order() int {
 	if c.kind() == relayLink {
@@ -174,18 +161,16 @@ func (c *Conn) order() int {
 	return 0
 }
 
-// messagesALook is after how many messages it is looked whether the time for describing them is
-// over.
-const messagesALook = 4096
-
-// state describes a frozen mailbox, until ctx ends.
-func (b *Mailbox) state(ctx context.Context) (states.Mailbox, error) {
+// yieldState describes a frozen mailbox in s, and yields that.
+func (b *Mailbox) yieldState(s *states.Mailbox, yield func(*states.Mailbox, error) bool) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	all := b.bondState("")
+	b.describeBonds("", &s.Bonds)
+	s.Bonds.Watchers = slices.DeleteFunc(s.Bonds.Watchers, func(w states.Watcher) bool { return b.n.procs.stays(w.Pid) })
 	limit, full := b.inbox.Limit()
-	s := states.Mailbox{Bonds: &all, Limit: limit, Full: int(full), TrapExit: b.traps.Load(), Label: b.label,
-		Priority: b.opts.Priority, Parent: b.opts.Parent}
+	s.Limit, s.Full, s.TrapExit, s.Label = limit, int(full), b.traps.Load(), b.label
+	s.Priority, s.Parent = b.opts.Priority, b.opts.Parent
+	s.Aliases, s.Names, s.NodesUp = s.Aliases[:0], s.Names[:0], s.NodesUp[:0]
 	for ref, how := range b.bonds.Aliases() {
 		s.Aliases = append(s.Aliases, states.Alias{Ref: ref, Options: int(how)})
 	}
@@ -197,14 +182,21 @@ func (b *Mailbox) state(ctx context.Context) (states.Mailbox, error) {
 	for c := range b.nodes.up {
 		s.NodesUp = append(s.NodesUp, states.Up{Node: c.Name(), Visible: c.nodeType() == VisibleNodes})
 	}
-	s.Messages = make([]states.Message, 0, b.inbox.Len())
-	for m := range b.inbox.Unread() {
-		if len(s.Messages)%messagesALook == 0 && ctx.Err() != nil {
-			break
-		}
-		s.Messages = append(s.Messages, m.state())
+	s.Messages.All = nil
+	if b.inbox.Len() > 0 {
+		s.Messages.All = b.messageStates
 	}
-	return s, ctx.Err()
+	return yield(s, nil)
+}
+
+// messageStates describes the unread messages, one at a time; b.mu is held.
+func (b *Mailbox) messageStates(yield func(*states.Message, error) bool) {
+	var s states.Message
+	for m := range b.inbox.Unread() {
+		if s = m.state(); !yield(&s, nil) {
+			return
+		}
+	}
 }
 
 // handOver puts the mailbox's own state into the node's: of MailboxOptions.Handover, or one that
@@ -214,7 +206,7 @@ func (b *Mailbox) handOver(s *states.Mailbox) error {
 		return nil
 	}
 	s.HandsOver = true
-	err := b.n.guarded("MailboxOptions.Handover", func() (err error) { s.Handover, err = b.opts.Handover(); return err })
+	err := b.n.faults.guarded("MailboxOptions.Handover", func() (err error) { s.Handover, err = b.opts.Handover(); return err })
 	if err != nil {
 		return fmt.Errorf("MailboxOptions.Handover of %v: %w", b.pid, err)
 	}

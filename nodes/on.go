@@ -65,14 +65,14 @@ func (s *Server) takeOn(r *serverRun) bool {
 	}
 	switch {
 	case isWrong:
-		b.n.misused(m.asker(), what(), err)
+		b.n.faults.misused(m.asker(), what(), err)
 		if isCall {
 			c.answer(ei.Tuple{ei.Atom("error"), ei.Tuple{wrong.reason(), ei.Binary(err.Error())}})
 		}
 	case isCall:
 		c.answerWith(ctx, v, err)
 	case err != nil:
-		b.n.nobodyHears(m.asker(), what(), err)
+		b.n.faults.nobodyHears(m.asker(), what(), err)
 	}
 	if isCall {
 		b.served.answered()
@@ -106,14 +106,14 @@ func (s *Server) named(request ei.Raw) (name string, args []ei.Term) {
 	if err != nil {
 		size = 1
 	}
-	if size == 0 || size > maxArity+1 {
+	if size == 0 || size > otp.MaxArity+1 {
 		return "", nil
 	}
 	atom, err := c.Atom()
 	if err != nil || s.On[string(atom)] == nil {
 		return "", nil
 	}
-	if args, err = next(&c, size-1); err != nil {
+	if args, err = otp.Next(&c, size-1); err != nil {
 		return "", nil
 	}
 	return string(atom), args

@@ -185,9 +185,9 @@ func (o *opening) heard() {
 // shake makes a connection of the stream; nil if that has failed.
 func (o *opening) shake() *Conn {
 	var c *Conn
-	p, err := o.n.respond(o.ctx, o.s, o.attempt, o.heard)
+	p, err := o.n.handshakes.respond(o.ctx, o.s, o.attempt, o.heard)
 	if err == nil {
-		c, err = o.n.establish(o.ctx, o.tr, o.s, p, false, o.attempt)
+		c, err = o.n.handshakes.establish(o.ctx, o.tr, o.s, p, false, o.attempt)
 	}
 	if o.finish(err); err != nil {
 		return nil
@@ -216,9 +216,9 @@ func (o *opening) finish(err error) {
 	if gaveWay(err) {
 		level = slog.LevelDebug
 	}
-	n.tellHandshakeFailed(addrText(o.s.RemoteAddr()), false, err)
+	n.meters.tellHandshakeFailed(addrText(o.s.RemoteAddr()), false, err)
 	n.refused.Log(n.log, level, "handshake failed", "remote", addrText(o.s.RemoteAddr()), "error", err)
 	if n.cfg.HandshakeFailed != nil {
-		_ = n.guarded("Config.HandshakeFailed", func() error { n.cfg.HandshakeFailed(o.s.RemoteAddr(), err); return nil })
+		_ = n.faults.guarded("Config.HandshakeFailed", func() error { n.cfg.HandshakeFailed(o.s.RemoteAddr(), err); return nil })
 	}
 }

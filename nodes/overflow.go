@@ -29,7 +29,7 @@ func (b *Mailbox) unlockTellingOfOverflow(peer string, cost int) {
 		next := fmt.Sprintf("messages of %s are kept until they take its share of Config.OverflowLimit; then it is not read until there is "+
 			"room, and after %v without, or %v out of %v, the mailbox with the most of its share ends (mailbox_full); with FullWait only after "+
 			"the first", peerOr(peer), inbox.Patience, inbox.HoldLimit, inbox.HoldWindow)
-		b.n.mishaps.Log(b.n.log, slog.LevelWarn, "mailbox over its limit", "error", b.unreceived(), "next", next)
+		b.n.faults.mishaps.Log(b.n.log, slog.LevelWarn, "mailbox over its limit", "error", b.unreceived(), "next", next)
 	}
 }
 
@@ -76,7 +76,7 @@ func (b *Mailbox) exitFull(why string) {
 	if m := b.n.links.Meter.Load(); m != nil && m.MailboxFull != nil {
 		m.MailboxFull(metrics.Clip(name))
 	}
-	b.n.mishaps.Log(b.n.log, slog.LevelError, "mailbox ended, since it is full", "error", err, "why", why)
+	b.n.faults.mishaps.Log(b.n.log, slog.LevelError, "mailbox ended, since it is full", "error", err, "why", why)
 	b.notifyEnd(notices, bonds.Scope{})
 }
 

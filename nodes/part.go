@@ -2,28 +2,25 @@ package nodes
 
 import (
 	"context"
-	"encoding/binary"
 	"slices"
 	"sync"
 	"sync/atomic"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/nametable"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
-	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
 // A part is what a node has in addition when it is one of several processes that share a name: a
 // worker of a Front. Every worker that is started has a number of its own, also called its part,
-// which is in each of its pids and references. docs/workers.md explains the words that are used
-// here: line, claim, worker link, relay link, remote link, link request.
+// which is in each of its pids and references. docs/explanation/front-and-workers.md explains the
+// terms that are used here: line, claim, worker link, relay link, remote link, link request.
 type part struct {
 	ways
 	// of the names that are unique in the node; nil: the front has to be asked for each
 	nameTable *nametable.Table
 
-	remoteLinks linkQueue   // that other workers offer
+	remoteLinks *talk.Queue // that other workers offer
 	unpublished atomic.Bool // the front has said that the node is not published
 
 	mu sync.Mutex // guards what the front is asked, and its answers; that of ways is taken after it
@@ -40,7 +37,7 @@ type part struct {
 
 func newPart(n *Node, id int, l *talk.Line) *part {
 	p := &part{
-		remoteLinks: linkQueue{some: make(chan struct{}, 1)}, fixed: map[ei.Atom]bool{}, found: map[ei.Atom]finding{},
+		remoteLinks: talk.NewQueue(), fixed: map[ei.Atom]bool{}, found: map[ei.Atom]finding{},
 		asked: map[uint64]*question{}, claimed: map[ei.Atom]bool{}, awaited: map[string][]chan error{}, frontClaims: map[*frontClaim]bool{},
 	}
 	p.ways.init(n, id, l)
@@ -71,59 +68,6 @@ func (p *part) across(ctx context.Context, to ei.Pid, name ei.Atom) (*Conn, erro
 	return p.reach(ctx, at)
 }
 
-// A linkQueue has the remote links that are to be taken, one at a time and in order: to take one
-// may have to wait.
-type linkQueue struct {
-	mu     sync.Mutex
-	list   []*talk.RemoteLink
-	some   chan struct{} // holds a token when next is to look again
-	taking wait.Pausable
-}
-
-func (q *linkQueue) add(m *talk.RemoteLink) {
-	q.mu.Lock()
-	q.list = append(q.list, m)
-	q.mu.Unlock()
-	q.wake()
-}
-
-func (q *linkQueue) wake() {
-	select {
-	case q.some <- struct{}{}:
-	default:
-	}
-}
-
-// next waits for the next one, until over is closed: nil. The one before has been taken.
-func (q *linkQueue) next(over <-chan struct{}) *talk.RemoteLink {
-	for {
-		q.mu.Lock()
-		if q.taking.Runs() {
-			q.taking.Done()
-		}
-		if len(q.list) > 0 && q.taking.Begin() {
-			m := q.list[0]
-			q.list = q.list[1:]
-			q.mu.Unlock()
-			return m
-		}
-		q.mu.Unlock()
-		select {
-		case <-q.some:
-		case <-over:
-			return nil
-		}
-	}
-}
-
-// drop gives up what has not been taken.
-func (q *linkQueue) drop() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	talk.DropAll(q.list)
-	q.list = nil
-}
-
 // pauseWork stops the worker from taking remote links; resume ends that, and pauseLine. On nil, as
 // of a node that is one process, or a front's, there is nothing to stop: here and in pauseLine and
 // holdLine.
@@ -131,15 +75,11 @@ func (p *part) pauseWork(ctx context.Context) (resume func(), err error) {
 	if p == nil {
 		return func() {}, nil
 	}
-	q := &p.remoteLinks
 	resume = func() {
-		q.mu.Lock()
-		q.taking.Resume()
-		q.mu.Unlock()
-		q.wake()
+		p.remoteLinks.Resume()
 		p.line.Unpause()
 	}
-	if err := q.taking.Pause(ctx, &q.mu); err != nil {
+	if err := p.remoteLinks.Pause(ctx); err != nil {
 		resume()
 		return nil, err
 	}
@@ -179,28 +119,4 @@ func (p *part) holdLine(ctx context.Context) (resume func(), err error) {
 		return func() {}, nil
 	}
 	return p.line.Resume, p.line.Hold(ctx)
-}
-
-// peerOf is the peer's name with which a parcel's data begins, and under which the session is
-// counted; "" if the peer asks for a name.
-func peerOf(data []byte) string {
-	// the header's size; in a header of 4 bytes the first two are zero
-	for _, size := range []int{2, 4} {
-		if len(data) < size {
-			break
-		}
-		n := uint64(binary.BigEndian.Uint16(data))
-		if size == 4 {
-			n = uint64(binary.BigEndian.Uint32(data))
-		}
-		if n == 0 || n > uint64(len(data)-size) {
-			continue
-		}
-		who, err := dist.ParseName(data[size : size+int(n)])
-		if err != nil || who.Dynamic() {
-			break
-		}
-		return who.Name
-	}
-	return ""
 }

@@ -23,8 +23,8 @@ func newAttempt(ctx context.Context) (context.Context, *attempt) {
 }
 
 // claim asks for the right to connect to a peer, for an attempt.
-func (n *Node) claim(ctx context.Context, a *attempt, peer string) error {
-	c, err := n.router.claim(ctx, peer)
+func (h *handshakes) claim(ctx context.Context, a *attempt, peer string) error {
+	c, err := h.n.router.claim(ctx, peer)
 	if err == nil {
 		a.claim = c
 	}

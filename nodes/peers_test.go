@@ -15,6 +15,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/dist/packets"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/peers"
 	"github.com/cnode-go/cnode/transport"
@@ -213,7 +214,7 @@ func (w *world) reticent(l *Listener, name string) *reticent {
 	w.t.Helper()
 	p := &reticent{wire: w.wire(l), proceed: make(chan struct{})}
 	ctx := soon(w.t)
-	c, err := newPackets(ctx, p.s)
+	c, err := packets.New(ctx, p.s)
 	require.NoError(w.t, err)
 	challenged := make(chan struct{})
 	p.over = async(func() (dist.Peer, error) {
@@ -303,7 +304,7 @@ func TestConnectBesideSlowPeer(t *testing.T) {
 	t.Run("between", func(t *testing.T) { // it has our proof by then
 		a, slow, n, connected := setup(t)
 		ours := a.accept()
-		c, err := newPackets(soon(t), ours.s)
+		c, err := packets.New(soon(t), ours.s)
 		require.NoError(t, err)
 		proven := make(chan struct{})
 		other := async(func() (dist.Peer, error) {
@@ -337,7 +338,7 @@ func TestConnectRefusedForPeersOwn(t *testing.T) {
 	n := w.started("alice")
 	connected := async(func() (*Conn, error) { return n.Connect(w.ctx(), "bob@test") })
 	ours := at.accept()
-	c, err := newPackets(soon(t), ours.s)
+	c, err := packets.New(soon(t), ours.s)
 	require.NoError(t, err)
 	refuses := make(chan struct{})
 	refused := async(func() (dist.Peer, error) {
@@ -375,7 +376,7 @@ func (*hangingBook) Resolve(ctx context.Context, _ string) (Endpoint, error) {
 // alive connects a second time under a name that is connected, and answers the question whether the
 // first connection is dead.
 func alive(p *wire, self dist.Self, dead bool) error {
-	c, err := newPackets(soon(p.t), p.s)
+	c, err := packets.New(soon(p.t), p.s)
 	require.NoError(p.t, err)
 	asked := false
 	_, err = dist.Initiate(c, self, dist.InitiateOptions{AliveAnswer: func(string) bool { asked = true; return dead }})
@@ -419,7 +420,7 @@ func TestDuplicateConnect(t *testing.T) {
 			require.ErrorIs(t, arrives(t, failed, "the refusal"), dist.ErrBadCookie)
 			// A peer that does not answer delays no other.
 			silent := w.wire(l)
-			packets, err := newPackets(w.ctx(), silent.s)
+			packets, err := packets.New(w.ctx(), silent.s)
 			require.NoError(t, err)
 			name, err := dist.AppendName(nil, dist.Name{Version: 6, Flags: dist.FlagsDefault, Creation: 77, Name: "wire@test"})
 			require.NoError(t, err)
@@ -517,7 +518,7 @@ func TestPeerBeginsAnew(t *testing.T) {
 	b := w.started("bob", hear)
 	l := b.Listeners()[0]
 	p := w.wire(l)
-	packets, err := newPackets(w.ctx(), p.s)
+	packets, err := packets.New(w.ctx(), p.s)
 	require.NoError(t, err)
 	name, err := dist.AppendName(nil, dist.Name{Version: 6, Flags: dist.FlagsDefault, Creation: 77, Name: "wire@test"})
 	require.NoError(t, err)
@@ -569,7 +570,7 @@ func TestLateNameOfEarlierAttempt(t *testing.T) {
 	name, err := dist.AppendName(nil, dist.Name{Version: 6, Flags: dist.FlagsDefault, Creation: 77, Name: "wire@test"})
 	require.NoError(t, err)
 	first, second := w.wire(l), w.wire(l)
-	packets, err := newPackets(w.ctx(), second.s)
+	packets, err := packets.New(w.ctx(), second.s)
 	require.NoError(t, err)
 	require.NoError(t, packets.WritePackets(name))
 	_, err = packets.ReadPacket() // status
@@ -599,13 +600,13 @@ func TestStrangersBesidePeer(t *testing.T) {
 	l := b.Listeners()[0]
 	name, err := dist.AppendName(nil, dist.Name{Version: 6, Flags: dist.FlagsDefault, Creation: 77, Name: "wire@test"})
 	require.NoError(t, err)
-	begin := func() *packets {
-		p, err := newPackets(w.ctx(), w.wire(l).s)
+	begin := func() *packets.Conn {
+		p, err := packets.New(w.ctx(), w.wire(l).s)
 		require.NoError(t, err)
 		require.NoError(t, p.WritePackets(name))
 		return p
 	}
-	read := func(p *packets) []byte {
+	read := func(p *packets.Conn) []byte {
 		packet, err := p.ReadPacket()
 		require.NoError(t, err)
 		return slices.Clone(packet)

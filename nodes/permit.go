@@ -8,8 +8,8 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
-	"github.com/cnode-go/cnode/nodes/internal/permit"
 	"github.com/cnode-go/cnode/nodes/metrics"
+	"github.com/cnode-go/cnode/nodes/permit"
 )
 
 // A Rule of Config.Rules allows or refuses what peers of some names ask for. Peer and Target are
@@ -56,6 +56,8 @@ const (
 	MayLink = Permission(permit.Link)
 	// MayExit is an exit signal of erlang:exit/2. Refused, it is dropped.
 	MayExit = Permission(permit.Exit)
+
+	anyPermission = MayCall | MaySpawn | MaySend | MayLink | MayExit
 )
 
 // String names what it is for: "call", "call|spawn".
@@ -76,7 +78,7 @@ func (n *Node) Rules() []Rule { return slices.Clone(n.cfg.Rules) }
 // names a function, which need not exist. So what a program does for peers in other ways than by
 // functions that they call can have rules, too. A refusal is not counted.
 func (n *Node) Allows(peer string, p Permission, module, function string, arity int) bool {
-	return n.rules == nil || peer == n.Name() || n.rules.Function(peer, permit.Op(p), module, function, arity)
+	return n.rights.rules == nil || peer == n.Name() || n.rights.rules.Function(peer, permit.Op(p), module, function, arity)
 }
 
 // AllowsProcess tells whether Config.Rules let a peer do something to a process: p is MaySend,
@@ -87,7 +89,7 @@ func (n *Node) Allows(peer string, p Permission, module, function string, arity 
 // Refused are rex, and a pid of another worker, whose names are not known here. A refusal is
 // counted.
 func (n *Node) AllowsProcess(peer string, p Permission, to ei.Term) bool {
-	if n.rules == nil || peer == n.Name() {
+	if n.rights.rules == nil || peer == n.Name() {
 		return true
 	}
 	node, ctl := n.Name(), &dist.Control{Op: dist.OpSend}
@@ -99,12 +101,23 @@ func (n *Node) AllowsProcess(peer string, p Permission, to ei.Term) bool {
 	default:
 		return false
 	}
-	return n.mayName(peer, n.Conn(peer), p, node, ctl)
+	return n.rights.mayName(peer, n.Conn(peer), p, node, ctl)
+}
+
+// rights tell what Config.Rules let the peers of a node do, and count refusals.
+type rights struct {
+	n     *Node
+	rules permit.Table // nil: everything is allowed
 }
 
 func compileRules(rules []Rule) (permit.Table, error) {
 	var list []permit.Rule
-	for _, r := range rules {
+	for i, r := range rules {
+		if r.Permission == 0 {
+			r.Permission = anyPermission
+		} else if r.Permission&^anyPermission != 0 {
+			return nil, fmt.Errorf("Config.Rules: rule %d: there is no such permission: %#x", i, uint8(r.Permission))
+		}
 		list = append(list, permit.Rule{Peer: r.Peer, Op: permit.Op(r.Permission), Target: r.Target, Allow: r.Allow})
 	}
 	t, err := permit.Compile(list)
@@ -116,43 +129,43 @@ func compileRules(rules []Rule) (permit.Table, error) {
 
 // admits tells whether the rules allow a peer's message, or signal, to come in; one that they do
 // not is answered.
-func (n *Node) admits(c *Conn, m *Message) bool {
+func (r *rights) admits(c *Conn, m *Message) bool {
 	var p Permission
 	switch m.Op {
 	case dist.OpSend, dist.OpRegSend, dist.OpAliasSend:
-		if n.answersCall(m) { // nobody else gets it: see takeReply
+		if r.n.answersCall(m) { // nobody else gets it: see takeMailboxReply
 			return true
 		}
 		p = MaySend
 	case dist.OpMonitorP:
 		p = MaySend
 	case dist.OpSpawnReply: // may begin a link
-		if n.answersCall(m) { // nobody else gets it: see spawnReply
+		if r.n.answersCall(m) { // nobody else gets it: see spawnReply
 			return true
 		}
 		p = MayLink
 	case dist.OpLink:
 		p = MayLink
 	case dist.OpExit2:
-		if n.endsLink(m) {
+		if r.endsLink(m) {
 			return true
 		}
 		p = MayExit
 	default: // it ends what there is; or calls functions: see mayRun
 		return true
 	}
-	b := n.procs.addressee(&m.Control)
+	b := r.n.procs.addressee(&m.Control)
 	if b != nil && (b.opts.lasting || b.isMadeFor(c.Name()) || b.awaitsDevice(c.Name(), m)) {
 		return true
 	}
-	if n.mayReach(c, p, b, &m.Control) {
+	if r.mayReach(c, p, b, &m.Control) {
 		return true
 	}
-	switch pid, spawned := n.spawnedBy(m); {
+	switch pid, spawned := r.n.spawnedBy(m); {
 	case m.Op == dist.OpLink || m.Op == dist.OpMonitorP:
-		n.noproc(&m.Control)
+		r.n.noproc(&m.Control)
 	case m.Op == dist.OpSpawnReply && spawned:
-		n.orphan(pid, m, "noproc")
+		r.n.orphan(pid, m, "noproc")
 	}
 	m.Release()
 	return false
@@ -177,33 +190,33 @@ func (b *Mailbox) awaitsDevice(node string, m *Message) bool {
 
 // mayReach tells whether the rules let the peer of a connection reach a process, b or, if that is
 // nil, one that is not here, as ctl addresses it. A refusal is counted.
-func (n *Node) mayReach(c *Conn, p Permission, b *Mailbox, ctl *dist.Control) bool {
-	if c = c.toOthers(); n.rules == nil || c == nil {
+func (r *rights) mayReach(c *Conn, p Permission, b *Mailbox, ctl *dist.Control) bool {
+	if c = c.toOthers(); r.rules == nil || c == nil {
 		return true
 	}
 	names := []string{string(ctl.ToName)}
 	if ctl.ToName == "" {
-		names = n.targets(b, ctl.To)
+		names = r.targets(b, ctl.To)
 	}
-	if n.rules.Process(c.Name(), permit.Op(p), names...) {
+	if r.rules.Process(c.Name(), permit.Op(p), names...) {
 		return true
 	}
-	n.denied(c.Name(), c, p, names[0])
+	r.denied(c.Name(), c, p, names[0])
 	return false
 }
 
 // endsLink tells whether an exit signal says no more than the end of a link does, which needs no
 // rule: it has the reason normal, and is from a process that the addressee is linked with.
-func (n *Node) endsLink(m *Message) bool {
-	b := n.procs.addressee(&m.Control)
+func (r *rights) endsLink(m *Message) bool {
+	b := r.n.procs.addressee(&m.Control)
 	return b != nil && isAtom(m.Reason, "normal") && b.hasLink(m.From)
 }
 
 // targets are what rules call a process: its names, or else its pid.
-func (n *Node) targets(b *Mailbox, pid ei.Pid) (names []string) {
+func (r *rights) targets(b *Mailbox, pid ei.Pid) (names []string) {
 	if b != nil {
 		pid = b.pid
-		for _, name := range n.procs.namesOf(b) {
+		for _, name := range r.n.procs.namesOf(b) {
 			names = append(names, string(name))
 		}
 	}
@@ -215,31 +228,31 @@ func (n *Node) targets(b *Mailbox, pid ei.Pid) (names []string) {
 
 // mayName tells whether this node may do to a process what a peer asks for by naming it. The
 // process is one of node, as ctl addresses it; c is the peer's connection, nil if it has none.
-func (n *Node) mayName(peer string, c *Conn, p Permission, node string, ctl *dist.Control) bool {
+func (r *rights) mayName(peer string, c *Conn, p Permission, node string, ctl *dist.Control) bool {
 	var names []string
-	switch b := n.procs.addressee(ctl); {
+	switch b := r.n.procs.addressee(ctl); {
 	case node == peer:
 		return true
-	case node != n.Name():
-		if names = []string{"@" + node}; n.Conn(node) != nil && n.rules.Process(peer, permit.Op(p), names...) {
+	case node != r.n.Name():
+		if names = []string{"@" + node}; r.n.Conn(node) != nil && r.rules.Process(peer, permit.Op(p), names...) {
 			return true
 		}
-	case b != nil && (b.isMadeFor(peer) || p == MaySend && b == n.procs.named("net_kernel")):
+	case b != nil && (b.isMadeFor(peer) || p == MaySend && b == r.n.procs.named("net_kernel")):
 		return true
 	// what rex is sent would be a request of this node's own
-	case b != nil && b == n.procs.named("rex"):
+	case b != nil && b == r.n.procs.named("rex"):
 		names = []string{"rex"}
 	case b == nil && ctl.ToName == "": // it has ended, or is another worker's
 		names = []string{ctl.To.String()}
 	default:
 		if names = []string{string(ctl.ToName)}; ctl.ToName == "" {
-			names = n.targets(b, ctl.To)
+			names = r.targets(b, ctl.To)
 		}
-		if n.rules.Process(peer, permit.Op(p), names...) {
+		if r.rules.Process(peer, permit.Op(p), names...) {
 			return true
 		}
 	}
-	n.denied(peer, c, p, names[0])
+	r.denied(peer, c, p, names[0])
 	return false
 }
 
@@ -247,67 +260,67 @@ func (n *Node) mayName(peer string, c *Conn, p Permission, node string, ctl *dis
 // process that the request names, of this node or of a third one: a peer may name any. Then Tag has
 // to be a caller's, or Reply, which the peer may have a say in, would become a request in this
 // node's name. An answer to a call of this node may go to the process, of whichever worker: there
-// only the call gets it, see takeReply.
-func (n *Node) mayAnswer(c *Conn, tag ei.Raw, node string, ctl *dist.Control) bool {
-	if c = c.toOthers(); n.rules == nil || c == nil {
+// only the call gets it, see takeMailboxReply.
+func (r *rights) mayAnswer(c *Conn, tag ei.Raw, node string, ctl *dist.Control) bool {
+	if c = c.toOthers(); r.rules == nil || c == nil {
 		return true
 	}
-	if node == n.Name() {
+	if node == r.n.Name() {
 		payload := append(ei.AppendTupleHeader(nil, 2), tag...)
-		if n.answersCall(&Message{Control: dist.Control{Op: dist.OpSend}, Payload: ei.AppendNil(payload)}) {
+		if r.n.answersCall(&Message{Control: dist.Control{Op: dist.OpSend}, Payload: ei.AppendNil(payload)}) {
 			return true
 		}
 	}
 	if !otp.IsCallTag(tag) {
-		n.denied(c.Name(), c, MaySend, "@"+node)
+		r.denied(c.Name(), c, MaySend, "@"+node)
 		return false
 	}
-	return n.mayTell(c, node, ctl)
+	return r.mayTell(c, node, ctl)
 }
 
 // mayTell tells whether the peer of c may have this node send something to a process of node.
-func (n *Node) mayTell(c *Conn, node string, ctl *dist.Control) bool {
+func (r *rights) mayTell(c *Conn, node string, ctl *dist.Control) bool {
 	c = c.toOthers()
-	return n.rules == nil || c == nil || n.mayName(c.Name(), c, MaySend, node, ctl)
+	return r.rules == nil || c == nil || r.mayName(c.Name(), c, MaySend, node, ctl)
 }
 
 // mayAsk tells whether rex may do what a process of a node asks for over a connection: with rules,
 // that node is the connection's, since rex answers in this node's name, whatever that says.
-func (n *Node) mayAsk(c *Conn, node string) bool {
-	if c = c.toOthers(); n.rules == nil || c == nil || node == c.Name() {
+func (r *rights) mayAsk(c *Conn, node string) bool {
+	if c = c.toOthers(); r.rules == nil || c == nil || node == c.Name() {
 		return true
 	}
-	n.denied(c.Name(), c, MaySend, "@"+node)
+	r.denied(c.Name(), c, MaySend, "@"+node)
 	return false
 }
 
 // mayPass tells whether rex may pass a message of a peer's on to the process that has a name.
-func (n *Node) mayPass(c *Conn, name ei.Atom, message ei.Term) bool {
-	if n.rules == nil {
+func (r *rights) mayPass(c *Conn, name ei.Atom, message ei.Term) bool {
+	if r.rules == nil {
 		return true
 	}
 	if t, ok := message.(ei.Tuple); ok && len(t) == 3 { // a request may name who gets the answer
 		if from, ok := t[1].(ei.Tuple); ok && len(from) > 0 {
 			// another worker would take it for one of its own node
 			if pid, ok := from[0].(ei.Pid); !ok || string(pid.Node) != c.Name() {
-				n.denied(c.Name(), c, MaySend, string(name))
+				r.denied(c.Name(), c, MaySend, string(name))
 				return false
 			}
 		}
 	}
-	return n.mayReach(c, MaySend, nil, &dist.Control{ToName: name})
+	return r.mayReach(c, MaySend, nil, &dist.Control{ToName: name})
 }
 
 // mayRun tells whether the rules let the caller of a function, the peer of c, have it run; nil:
 // this node. A refusal is counted.
-func (n *Node) mayRun(c *Conn, p Permission, f function, arity int) bool {
-	if c = c.toOthers(); n.rules == nil || c == nil {
+func (r *rights) mayRun(c *Conn, p Permission, f function, arity int) bool {
+	if c = c.toOthers(); r.rules == nil || c == nil {
 		return true
 	}
-	if n.rules.Function(c.Name(), permit.Op(p), string(f.module), string(f.name), arity) {
+	if r.rules.Function(c.Name(), permit.Op(p), string(f.module), string(f.name), arity) {
 		return true
 	}
-	n.denied(c.Name(), c, p, f.with(arity))
+	r.denied(c.Name(), c, p, f.with(arity))
 	return false
 }
 
@@ -317,9 +330,9 @@ func noAccess(f function, arity int) *Raise {
 }
 
 // denied counts and logs a refusal; c is the peer's connection, nil if it has none.
-func (n *Node) denied(peer string, c *Conn, p Permission, target string) {
-	n.stats.denied.Add(1)
-	if m := n.links.Meter.Load(); m != nil && m.Denied != nil {
+func (r *rights) denied(peer string, c *Conn, p Permission, target string) {
+	r.n.stats.denied.Add(1)
+	if m := r.n.links.Meter.Load(); m != nil && m.Denied != nil {
 		m.Denied(peer, p.String(), metrics.Clip(target))
 	}
 	if c != nil {

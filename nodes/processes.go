@@ -16,7 +16,6 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/places"
-	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/nodes/metrics"
 )
@@ -44,12 +43,8 @@ type processes struct {
 	// processes that have lost a name: monitors by it are still theirs
 	former  map[*Mailbox]struct{}
 	aliases aliasTable
-	funcs   map[function]Func
 	closed  bool
 	settled bool // it is settled which mailboxes go on in the place of restored ones
-
-	muting sync.Mutex // guards mute: see Node.mute
-	mute   *Mailbox
 
 	succeeding sync.Mutex // held while a mailbox goes on in another one's place
 
@@ -65,7 +60,6 @@ func (p *processes) init(n *Node) {
 	p.places = places.New(n.cfg.MaxCalls)
 	p.byID = map[uint64]*Mailbox{}
 	p.names = map[ei.Atom]*Mailbox{}
-	p.funcs = map[function]Func{}
 }
 
 // lock locks the tables for a change, which waits while the node is frozen.
@@ -218,11 +212,10 @@ func (p *processes) unwatchByFormerName(id bonds.MonitorID) {
 	}
 }
 
-// noteFormer adds a process to former if it has monitors by a name that it no longer has; mu is
-// held.
-func (p *processes) noteFormer(b *Mailbox, watchers []states.Watcher) {
-	lost := func(w states.Watcher) bool { return w.Name != "" && p.names[w.Name] != b }
-	if p.byID[key(b.pid)] == b && slices.ContainsFunc(watchers, lost) {
+// noteFormer adds a process to former if it has no longer the name by which another one monitors
+// it, "" if that does so otherwise; mu is held.
+func (p *processes) noteFormer(b *Mailbox, name ei.Atom) {
+	if name != "" && p.names[name] != b && p.byID[key(b.pid)] == b {
 		lazymap.Put(&p.former, b, struct{}{})
 	}
 }
@@ -498,13 +491,14 @@ func (p *processes) endSuccession() {
 	p.settled = true
 }
 
-// heirless lists the restored mailboxes that have no successor.
-func (p *processes) heirless() []*Mailbox {
+// heirless lists the restored mailboxes that have no successor, those for which is is true; nil:
+// all.
+func (p *processes) heirless(is func(b *Mailbox) bool) []*Mailbox {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	var list []*Mailbox
 	for _, b := range p.byID {
-		if b.awaitsHeir {
+		if b.awaitsHeir && (is == nil || is(b)) {
 			list = append(list, b)
 		}
 	}

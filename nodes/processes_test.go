@@ -79,7 +79,7 @@ func TestMonitorByFormerNameComesBack(t *testing.T) {
 		require.True(t, b.watched(id.Ref, bonds.Watcher{Pid: by.Pid, Name: by.Name}))
 		n.procs.mu.Lock()
 		defer n.procs.mu.Unlock()
-		n.procs.noteFormer(b, []states.Watcher{by})
+		n.procs.noteFormer(b, by.Name)
 	}
 	b, named, ended := box(t, n), box(t, n), box(t, n)
 	note(b)
@@ -96,7 +96,7 @@ func TestMonitorByFormerNameComesBack(t *testing.T) {
 	require.False(t, ended.watched(id.Ref, bonds.Watcher{Pid: by.Pid, Name: by.Name}))
 	require.False(t, ended.linked(by.Pid))
 	n.procs.mu.Lock()
-	n.procs.noteFormer(ended, []states.Watcher{by})
+	n.procs.noteFormer(ended, by.Name)
 	n.procs.mu.Unlock()
 	require.NotContains(t, n.procs.former, ended)
 }

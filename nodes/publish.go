@@ -32,7 +32,7 @@ func (n *Node) Publish(ctx context.Context, l *Listener) error {
 		err = n.Err()
 	case name == "":
 		err = ErrUnnamed
-	case n.published != nil:
+	case n.publishing.published != nil:
 		err = ErrPublished
 	case n.used && ok && !n.settled:
 		err = ErrTooLate
@@ -41,27 +41,37 @@ func (n *Node) Publish(ctx context.Context, l *Listener) error {
 	if err != nil || !ok {
 		return wrap("publish", name, err)
 	}
-	return wrap("publish", name, n.publish(ctx, pub, l))
+	return wrap("publish", name, n.publishing.publish(ctx, pub, l))
+}
+
+// publishing is what is published of a node; Node.mu guards it.
+type publishing struct {
+	n         *Node
+	published Publication
+	// the listener whose address is published; nil: another process's, or none
+	publishedAt *Listener
+	// called after the name was published, or taken back: the front tells its workers; nil: nobody
+	republished func()
 }
 
 // publish publishes the address of a listener; nil: the node has none.
-func (n *Node) publish(ctx context.Context, pub Publisher, l *Listener) (err error) {
+func (s *publishing) publish(ctx context.Context, pub Publisher, l *Listener) (err error) {
 	defer endedBy(ctx, &err)
-	ctx, cancel := n.lifetime(ctx)
+	ctx, cancel := s.n.lifetime(ctx)
 	defer cancel()
-	made, err := pub.Publish(ctx, n.registration(l))
+	made, err := pub.Publish(ctx, s.registration(l))
 	if err != nil {
 		if ctx.Err() != nil {
 			err = because(ctx, err)
 		}
 		return err
 	}
-	return n.keep(ctx, made, l)
+	return s.keep(ctx, made, l)
 }
 
 // registration is what a Publisher is told.
-func (n *Node) registration(l *Listener) Registration {
-	p := Registration{Name: n.Name(), Hidden: !n.cfg.Visible, Logger: n.log}
+func (s *publishing) registration(l *Listener) Registration {
+	p := Registration{Name: s.n.Name(), Hidden: !s.n.cfg.Visible, Logger: s.n.log}
 	if l != nil {
 		p.Addr = l.Addr()
 	}
@@ -70,47 +80,47 @@ func (n *Node) registration(l *Listener) Registration {
 
 // keep makes a publication the node's, once the node is not frozen, or closes it if it comes too
 // late. The first publication settles the creation; a later one leaves it as it is.
-func (n *Node) keep(ctx context.Context, p Publication, l *Listener) error {
-	err := n.lockUnfrozen(ctx)
+func (s *publishing) keep(ctx context.Context, p Publication, l *Listener) error {
+	err := s.n.lockUnfrozen(ctx)
 	if err == nil {
-		err = n.keepLocked(p, l)
-		n.mu.Unlock()
+		err = s.keepLocked(p, l)
+		s.n.mu.Unlock()
 	}
 	if err != nil {
 		_ = p.Close()
-		return cmp.Or(n.Err(), err)
+		return cmp.Or(s.n.Err(), err)
 	}
-	n.tellRepublished()
+	s.tellRepublished()
 	return nil
 }
 
 // isPublished tells whether the node is found under its name, as far as this process has the name.
-func (n *Node) isPublished() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.published != nil
+func (s *publishing) isPublished() bool {
+	s.n.mu.Lock()
+	defer s.n.mu.Unlock()
+	return s.published != nil
 }
 
-func (n *Node) tellRepublished() {
-	if n.republished != nil {
-		n.republished()
+func (s *publishing) tellRepublished() {
+	if s.republished != nil {
+		s.republished()
 	}
 }
 
-func (n *Node) keepLocked(p Publication, l *Listener) error {
+func (s *publishing) keepLocked(p Publication, l *Listener) error {
 	switch {
-	case n.ctx.Err() != nil:
-		return n.Err()
-	case n.published != nil:
+	case s.n.ctx.Err() != nil:
+		return s.n.Err()
+	case s.published != nil:
 		return ErrPublished
-	case n.used && !n.settled:
+	case s.n.used && !s.n.settled:
 		return ErrTooLate
 	}
-	n.published, n.publishedAt = p, l
-	if c := p.Creation(); c != 0 && !n.settled {
-		n.creation = c
+	s.published, s.publishedAt = p, l
+	if c := p.Creation(); c != 0 && !s.n.settled {
+		s.n.creation = c
 	}
-	n.settled = true
+	s.n.settled = true
 	return nil
 }
 
@@ -118,28 +128,28 @@ func (n *Node) keepLocked(p Publication, l *Listener) error {
 // frozen, and as long as Close of the Publication does, whose error it returns. If nothing is
 // published it does nothing. It is ei_unpublish.
 func (n *Node) Unpublish() error {
-	_, err := n.takeBack(func() bool { return true })
+	_, err := n.publishing.takeBack(func() bool { return true })
 	return err
 }
 
 // unpublish is Unpublish for a listener that is broken, if it is the one that was published.
-func (n *Node) unpublish(l *Listener) (was bool) {
-	was, _ = n.takeBack(func() bool { return n.publishedAt == l }) // whose connections would be refused
+func (s *publishing) unpublish(l *Listener) (was bool) {
+	was, _ = s.takeBack(func() bool { return s.publishedAt == l }) // whose connections would be refused
 	return was
 }
 
 // takeBack takes the name back, if it is published and is, called with n.mu held, is true.
-func (n *Node) takeBack(is func() bool) (was bool, err error) {
+func (s *publishing) takeBack(is func() bool) (was bool, err error) {
 	// else it could take back the name of a process that goes on as this node
-	_ = n.lockUnfrozen(context.Background())
-	p := n.published
+	_ = s.n.lockUnfrozen(context.Background())
+	p := s.published
 	if p == nil || !is() {
-		n.mu.Unlock()
+		s.n.mu.Unlock()
 		return false, nil
 	}
-	n.published = nil
-	n.mu.Unlock()
-	n.tellRepublished()
+	s.published = nil
+	s.n.mu.Unlock()
+	s.tellRepublished()
 	return true, wrap("unpublish", "", p.Close())
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -427,6 +428,17 @@ func TestFixedPortAndSocketDirResolve(t *testing.T) {
 	_, err = dir.Resolve(ctx, long)
 	require.ErrorIs(t, err, syscall.ENAMETOOLONG)
 
+	alive := AliveDir(dir) // only what is before the @ counts
+	for _, bad := range []string{"alice", "../alice@test", "a/b@test", "a@b@c"} {
+		_, err = alive.Resolve(ctx, bad)
+		require.ErrorIs(t, err, dist.ErrInvalidName, bad)
+	}
+	e, err = alive.Resolve(ctx, "bob@"+strings.Repeat("x", 150))
+	require.NoError(t, err)
+	require.Equal(t, filepath.Join(string(dir), "bob"), e.Addr.(transport.UnixAddr).Path())
+	_, err = alive.Resolve(ctx, long)
+	require.ErrorIs(t, err, syscall.ENAMETOOLONG)
+
 	// A node connects by its own UNIX transport, one for all.
 	for _, own := range []transport.Transport{transport.WithPolling(transport.Unix(), 0), nil} {
 		n, err := New(Config{Name: "alice@test", Cookie: "secret", Resolver: dir, Transport: own})
@@ -460,7 +472,12 @@ func TestFixedPortAndSocketDirResolve(t *testing.T) {
 
 // Nodes of one machine need to be told nothing but a directory of sockets.
 func TestSocketDirAlone(t *testing.T) {
-	dir := SocketDir(sockdir.New(t))
+	for _, dir := range []socketDir{SocketDir(sockdir.New(t)), AliveDir(sockdir.New(t))} {
+		meetIn(t, dir)
+	}
+}
+
+func meetIn(t *testing.T, dir socketDir) {
 	node := func(name string, edit ...func(*Config)) *Node {
 		return startedAs(t, Config{Name: name, Cookie: "secret", Resolver: dir}, edit...)
 	}
@@ -492,5 +509,29 @@ func TestNamesOfTwoKinds(t *testing.T) {
 		p.close()
 		require.NoError(t, a.Close())
 		require.Len(t, log.lines("level=WARN", "-sname"), want, name)
+	}
+}
+
+// A node must listen at the address at which other nodes look for it.
+func TestCheckReachable(t *testing.T) {
+	for _, tc := range []struct{ name, at, says string }{
+		{"a@127.0.0.1", "127.0.0.1:5", ""},
+		{"a@localhost", "127.0.0.1:5", ""},
+		{"a@127.0.1.1", "127.0.0.1:5", "will look for this one at 127.0.1.1, but it listens on 127.0.0.1 only"},
+		{"a@127.0.1.1", "127.0.1.1:5", ""},
+		{"a@192.0.2.1", "127.0.0.1:5", "at 192.0.2.1"},
+		{"a@192.0.2.1", "0.0.0.0:5", ""},
+		{"a@192.0.2.1", "192.0.2.2:5", ""}, // one address may be forwarded to another
+		{"a@no-such-host.invalid", "127.0.0.1:5", "has no address"},
+		{"a@anywhere", "unix:/tmp/a", ""},
+	} {
+		addr, err := transport.ParseAddr(tc.at)
+		require.NoError(t, err)
+		err = CheckReachable(t.Context(), tc.name, addr)
+		if tc.says == "" {
+			require.NoError(t, err, tc.name)
+		} else {
+			require.ErrorContains(t, err, tc.says, tc.name)
+		}
 	}
 }

@@ -109,14 +109,14 @@ func (c *Conn) next() (*Message, error) {
 // route does what a message asks for.
 func (n *Node) route(c *Conn, m *Message) {
 	switch m.Op {
-	// these make what lasts as long as the connection to the sender's node
+	// these make a link or a monitor, which lasts as long as the connection to the sender's node
 	case dist.OpLink, dist.OpMonitorP, dist.OpSpawnRequest:
 		if string(m.From.Node) != c.Name() {
 			c.l.Breach(&dist.ControlError{Op: m.Op, Offset: -1, Field: "From", Err: fmt.Errorf("%w: a process of %v", dist.ErrShape, m.From.Node)})
 			return
 		}
 	case dist.OpExit, dist.OpExit2, dist.OpUnlink, dist.OpUnlinkID, dist.OpUnlinkIDAck, dist.OpDemonitorP, dist.OpMonitorPExit:
-		// These end that, or a process. of a third node: not the peer's to end
+		// these end a link, a monitor or a process: the peer may end those of its own node only
 		if m.From != (ei.Pid{}) && string(m.From.Node) != c.Name() {
 			n.stats.malformed.Add(1)
 			c.l.Complain(faultFrom, "signal of another node's process skipped", fmt.Errorf("%v from %v", m.Op, m.From))
@@ -134,7 +134,7 @@ func (n *Node) route(c *Conn, m *Message) {
 	if m.ToName == globalServer {
 		n.maybeWithoutGlobal(c)
 	}
-	b, lost := n.procs.recipient(m), false // lost: nobody is to get it, and it stays as it came
+	b, lost := n.procs.recipient(m), false // lost: nobody is to get it, so its atoms need no Resolve
 	switch m.Op {
 	case dist.OpSend, dist.OpRegSend, dist.OpAliasSend, dist.OpExit, dist.OpExit2, dist.OpMonitorPExit:
 		lost = b == nil
@@ -143,7 +143,7 @@ func (n *Node) route(c *Conn, m *Message) {
 		m.Release()
 		return
 	}
-	if n.rules != nil && !n.admits(c, m) {
+	if n.rights.rules != nil && !n.rights.admits(c, m) {
 		return
 	}
 	switch op := m.Op; {
@@ -157,7 +157,7 @@ func (n *Node) route(c *Conn, m *Message) {
 		m.Release()
 	case op == dist.OpSpawnRequest:
 		n.spawn(c, m)
-	// that of a function stays the one which its caller has named; NODE_LINK is unused
+	// a function keeps the group leader that its caller has named; NODE_LINK is unused
 	case op == dist.OpGroupLeader || op == dist.OpNodeLink:
 		m.Release()
 	case op == dist.OpSpawnReply || op == dist.OpMonitorPExit: // which a process may get, as a message

@@ -196,7 +196,7 @@ func (n *Node) newLocal(fd int, peer dist.Peer) (*Conn, error) {
 	if fd == 0 {
 		return nil, talk.ErrLost
 	}
-	tr := n.unix.get()
+	tr := n.carriers.unix.get()
 	s, err := tr.Import(fd, nil)
 	if err != nil {
 		return nil, errors.Join(err, descriptor.Close(fd))

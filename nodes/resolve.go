@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -68,14 +69,17 @@ type PortMapper struct {
 	// Client speaks to the port mapper. Its zero value follows ERL_EPMD_PORT.
 	Client epmd.Client
 	// Embed lets Publish run a port mapper inside this process if none listens, for as long as the
-	// node is published: at Client.Addr, which must then be IP:port; without it, at the loopback
-	// addresses and those of ERL_EPMD_ADDRESS or, if that is not set, the node's own. On a machine
-	// with Erlang nodes start epmd first, or set ERL_EPMD_ADDRESS=0.0.0.0,::, since they use
-	// whichever port mapper runs, and could not be found from elsewhere. If the port mapper goes
-	// away later, this process runs one only once it has been gone for EmbedAfter, and the log has
-	// a warning: so an epmd that is started anew finds its port free.
+	// node is published. It listens at Client.Addr, which must then be IP:port. Without Client.Addr it
+	// listens at the loopback addresses and those of ERL_EPMD_ADDRESS or, if that is not set, the
+	// node's own.
+	//
+	// On a machine with Erlang nodes start epmd first, or set ERL_EPMD_ADDRESS=0.0.0.0,::. The Erlang
+	// nodes use whichever port mapper runs, and could not be found from elsewhere.
+	//
+	// If the port mapper goes away later, this process runs one only once it has been gone for
+	// EmbedAfter, and the log has a warning. So an epmd that is started anew finds its port free.
 	Embed bool
-	// EmbedAfter is how long, at least, the port mapper must have been gone; 0: 5 s.
+	// EmbedAfter is how long, at least, the port mapper must have been gone. 0: 5 s.
 	EmbedAfter time.Duration
 }
 
@@ -329,13 +333,18 @@ type SocketDir string
 // Addr is the address of the node's socket. The error is dist.ErrInvalidName if node is no node
 // name, or no file name; syscall.ENAMETOOLONG if the path is too long for a UNIX socket.
 func (d SocketDir) Addr(node string) (transport.Addr, error) {
+	return socketIn(string(d), node, node)
+}
+
+// socketIn is the address of a node's socket of that name in a directory.
+func socketIn(dir, node, name string) (transport.Addr, error) {
 	if err := dist.CheckName(node); err != nil {
 		return nil, err
 	}
 	if filepath.Base(node) != node {
 		return nil, fmt.Errorf("%w %q: not a file name", dist.ErrInvalidName, node)
 	}
-	return transport.ParseAddr("unix:" + filepath.Join(string(d), node))
+	return transport.ParseAddr("unix:" + filepath.Join(dir, name))
 }
 
 // Resolve gives the path of the node's socket. A node that has the directory as its Config.Resolver
@@ -350,17 +359,55 @@ func (d SocketDir) Resolve(_ context.Context, node string) (Endpoint, error) {
 	return Endpoint{Addr: addr, Transport: transport.Unix()}, nil
 }
 
-// A socketsOf is a SocketDir as a node uses it: all connections are made over one transport, whose
-// bounds apply to them together.
+// AliveDir is SocketDir for directories that Erlang nodes are in, too, with OTP's example
+// erl_uds_dist (-proto_dist erl_uds): a node's socket has the name of the node up to the @. So
+// there are no two nodes of the same name before the @ in one directory. See
+// docs/operate/unix-sockets.md.
+type AliveDir string
+
+// Addr is the address of the node's socket. Its errors are those of SocketDir.Addr.
+func (d AliveDir) Addr(node string) (transport.Addr, error) {
+	alive, _, _ := strings.Cut(node, "@")
+	return socketIn(string(d), node, alive)
+}
+
+// Resolve gives the path of the node's socket, as SocketDir.Resolve does.
+func (d AliveDir) Resolve(_ context.Context, node string) (Endpoint, error) {
+	addr, err := d.Addr(node)
+	if err != nil {
+		return Endpoint{}, err
+	}
+	return Endpoint{Addr: addr, Transport: transport.Unix()}, nil
+}
+
+// A socketDir is a SocketDir or an AliveDir.
+type socketDir interface {
+	Resolver
+	Addr(node string) (transport.Addr, error)
+}
+
+// socketDirOf is the directory that a Resolver is; nil: it is none.
+func socketDirOf(r Resolver) socketDir {
+	switch d := r.(type) {
+	case SocketDir:
+		return d
+	case AliveDir:
+		return d
+	}
+	return nil
+}
+
+// A socketsOf is a directory of sockets as a node uses it: all connections are made over one
+// transport, whose bounds apply to them together.
 type socketsOf struct {
-	SocketDir
+	socketDir
 	n *Node
 }
 
 func (d socketsOf) Resolve(ctx context.Context, node string) (Endpoint, error) {
-	at, err := d.SocketDir.Resolve(ctx, node)
+	at, err := d.socketDir.Resolve(ctx, node)
 	if err == nil {
-		at.Transport = d.n.transportOf(states.TransportID{Plugin: at.Transport.Name()})
+		at.Transport = d.n.carriers.find(states.TransportID{Plugin: at.Transport.Name()})
 	}
 	return at, err
 }

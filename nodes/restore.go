@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/form"
 	"github.com/cnode-go/cnode/nodes/internal/lazymap"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/states"
@@ -106,17 +108,8 @@ func (g *Staged) fill(s *states.Node, fds *descriptor.List) error {
 	if err := g.leaveToAccept(s.Conns); err != nil {
 		return err
 	}
-	for i := range s.Mailboxes {
-		b, lost, err := n.restoreMailbox(&s.Mailboxes[i])
-		if err != nil {
-			return err
-		}
-		g.lost[b] = lost
-		for _, d := range s.Mailboxes[i].Bonds.Downs {
-			if n.Conn(d.Node) == nil {
-				g.owed[b] = append(g.owed[b], d)
-			}
-		}
+	if err := g.mailboxes(&s.Mailboxes); err != nil {
+		return stateError(err)
 	}
 	n.ids.pid.Store(max(s.Pids+spareIDs, n.ids.pid.Load()))
 	n.ids.ref.Store(s.Refs + spareIDs)
@@ -187,7 +180,7 @@ func (g *Staged) connection(s *states.Conn, fds *descriptor.List) error {
 
 func (g *Staged) listener(s *states.Listener, fds *descriptor.List) error {
 	n := g.n
-	tr, err := n.carrier(s.TransportID)
+	tr, err := n.carriers.of(s.TransportID)
 	if err != nil {
 		return err
 	}
@@ -247,7 +240,7 @@ func (g *Staged) name(s *states.Publication, fds *descriptor.List) error {
 	if err != nil {
 		return stateError(err)
 	}
-	g.publication, err = adopter.Stage(g.n.registration(g.announced()), s.State, own)
+	g.publication, err = adopter.Stage(g.n.publishing.registration(g.announced()), s.State, own)
 	return err
 }
 
@@ -274,76 +267,156 @@ func (n *Node) Inherited() (blob []byte, ok bool) {
 // warnOfHeirless tells of restored mailboxes whose Server or Handler has no successor: nobody may
 // receive from them.
 func (n *Node) warnOfHeirless() {
-	for _, b := range n.procs.heirless() {
-		if b.served.before {
-			n.log.Warn("a process goes on without its server: register that in Setup, or close the mailbox (Mailboxes)", "pid", b.pid,
-				"names", n.procs.namesOf(b))
-		}
+	const named = 10
+	list := n.procs.heirless(func(b *Mailbox) bool { return b.served.before })
+	for _, b := range list[:min(named, len(list))] {
+		n.log.Warn("a process goes on without its server: register that in Setup, or close the mailbox (Mailboxes)", "pid", b.pid,
+			"names", n.procs.namesOf(b))
+	}
+	if more := len(list) - named; more > 0 {
+		n.log.Warn("more processes go on without their servers", "count", more)
 	}
 }
 
-// restoreMailbox makes a mailbox from its description. lost are the nodes that the mailbox takes to
-// be up, but to which there is no connection.
-func (n *Node) restoreMailbox(s *states.Mailbox) (b *Mailbox, lost []states.Up, err error) {
-	if s.Bonds == nil {
-		return nil, nil, &StateError{"mailbox", ErrState}
+// mailboxes makes mailboxes from their descriptions, and puts them on the tables.
+func (g *Staged) mailboxes(list *form.List[states.Mailbox]) error {
+	if list.All == nil {
+		return nil
 	}
-	pid := s.Bonds.Pid
+	r := restorer{n: g.n, born: time.Now().UnixNano()}
+	boxes := make([]*Mailbox, 0, list.Len)
+	for s, err := range list.All {
+		if err != nil {
+			return err
+		}
+		r.boxesLeft = list.Len - len(boxes)
+		b, lost, err := r.mailbox(s)
+		if err != nil {
+			return err
+		}
+		boxes = append(boxes, b)
+		if len(lost) > 0 {
+			g.lost[b] = lost
+		}
+		for _, d := range s.Bonds.Downs {
+			if g.n.Conn(d.Node) == nil {
+				g.owed[b] = append(g.owed[b], d)
+			}
+		}
+	}
+	return g.n.procs.restore(boxes)
+}
+
+// A restorer makes what a state describes of mailboxes, several at a time: there may be a million.
+// What it makes at once is freed only when none of it is in use any more.
+type restorer struct {
+	n     *Node
+	born  int64 // of the mailboxes
+	boxes states.Several[Mailbox]
+	// so many mailboxes are still to be made, and so many messages of the current one
+	boxesLeft, messagesLeft int
+	messages                states.Several[Message]
+	terms                   states.Copies
+	peer                    string // whose connection is conn
+	conn                    *Conn
+}
+
+// mailbox makes a mailbox that is not on the tables yet. lost are the nodes that the mailbox takes
+// to be up, but to which there is no connection.
+func (r *restorer) mailbox(s *states.Mailbox) (b *Mailbox, lost []states.Up, err error) {
+	n, pid := r.n, s.Bonds.Pid
 	if string(pid.Node) != n.name || pid.Creation != n.creation {
 		return nil, nil, &StateError{"mailbox " + pid.String(), ErrOtherNode}
 	}
 	if err := limit("limit", &s.Limit, DefaultMailboxLimit); err != nil {
 		return nil, nil, &StateError{"mailbox " + pid.String(), errors.Join(ErrState, err)}
 	}
-	b = new(Mailbox)
+	b = r.boxes.Next(r.boxesLeft)
 	b.init(n, pid, nil, &MailboxOptions{Limit: s.Limit, Full: Full(s.Full), TrapExit: s.TrapExit, Priority: s.Priority,
 		Parent: s.Parent})
-	b.awaitsHeir, b.served.before, b.label, b.born = true, s.Served, s.Label, time.Now().UnixNano()
+	b.awaitsHeir, b.served.before, b.label, b.born = true, s.Served, slices.Clone(s.Label), r.born
 	if s.HandsOver {
 		state := slices.Clone(s.Handover)
 		b.inherited = &state
 	}
 	b.staged.Store(true)
-	b.tie(s.Bonds)
-	lost = b.tieNodes(NodeTypes(s.NodeTypes), s.NodesUp)
-	for i := range s.Messages {
-		b.inbox.Restore(entryOf(n.message(&s.Messages[i])))
+	if !s.Bonds.Empty() {
+		b.tie(&s.Bonds)
 	}
-	p := &n.procs
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.byID[key(pid)] != nil {
-		return nil, nil, &StateError{"mailbox " + pid.String(), ErrState}
+	if s.NodeTypes != 0 || len(s.NodesUp) > 0 {
+		lost = b.tieNodes(NodeTypes(s.NodeTypes), s.NodesUp)
 	}
-	p.byID[key(pid)] = b
 	for _, a := range s.Aliases {
-		if string(a.Ref.Node) != n.name || a.Ref.Creation != n.creation || p.aliases.of[a.Ref] != nil {
+		if string(a.Ref.Node) != n.name || a.Ref.Creation != n.creation {
 			return nil, nil, &StateError{"alias " + a.Ref.String(), ErrState}
 		}
 		b.bonds.PutAlias(a.Ref, bonds.Alias(a.Options))
-		p.aliases.put(a.Ref, b)
 	}
 	for _, x := range s.Names {
-		if p.names[x.Name] != nil {
-			return nil, nil, &StateError{"name " + string(x.Name), ErrState}
-		}
-		p.addName(x.Name, b)
+		b.names = append(b.names, x.Name)
 	}
-	p.noteFormer(b, s.Bonds.Watchers)
-	return b, lost, nil
+	if s.Messages.All != nil {
+		err = r.unread(b, &s.Messages)
+	}
+	return b, lost, err
 }
 
-// message makes a message from its description, and copies the terms, which may be part of a larger
-// slice.
-func (n *Node) message(s *states.Message) *Message {
-	m := &Message{Control: s.Control, Payload: cloneRaw(s.Payload)}
-	for _, r := range []*ei.Raw{&m.Reason, &m.Token, &m.Options, &m.Result} {
-		*r = cloneRaw(*r)
+// unread gives a mailbox its unread messages.
+func (r *restorer) unread(b *Mailbox, list *form.List[states.Message]) error {
+	b.inbox.Reserve(list.Len)
+	r.messagesLeft = list.Len
+	for m, err := range list.All {
+		if err != nil {
+			return err
+		}
+		b.inbox.Restore(entryOf(r.message(m)))
+		r.messagesLeft--
 	}
-	if s.Peer != "" {
-		m.conn = n.Conn(s.Peer)
+	return nil
+}
+
+// message makes a message from its description.
+func (r *restorer) message(s *states.Message) *Message {
+	if s.Peer != r.peer {
+		r.peer, r.conn = s.Peer, r.n.Conn(s.Peer)
+	}
+	m := r.messages.Next(r.messagesLeft)
+	m.Control, m.Payload, m.conn = s.Control, s.Payload, r.conn
+	for _, raw := range []*ei.Raw{&m.Payload, &m.Reason, &m.Token, &m.Options, &m.Result} {
+		*raw = r.terms.Copy(*raw)
 	}
 	return m
 }
 
-func cloneRaw(r ei.Raw) ei.Raw { return append(ei.Raw(nil), r...) }
+// restore puts mailboxes of another process on the tables.
+func (p *processes) restore(boxes []*Mailbox) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	byID := make(map[uint64]*Mailbox, len(p.byID)+len(boxes))
+	maps.Copy(byID, p.byID)
+	p.byID = byID
+	for _, b := range boxes {
+		if byID[key(b.pid)] != nil {
+			return &StateError{"mailbox " + b.pid.String(), ErrState}
+		}
+		byID[key(b.pid)] = b
+		for ref := range b.bonds.Aliases() {
+			if p.aliases.of[ref] != nil {
+				return &StateError{"alias " + ref.String(), ErrState}
+			}
+			p.aliases.put(ref, b)
+		}
+		names := b.names
+		b.names = nil
+		for _, name := range names {
+			if p.names[name] != nil {
+				return &StateError{"name " + string(name), ErrState}
+			}
+			p.addName(name, b)
+		}
+		for _, w := range b.bonds.Watchers() {
+			p.noteFormer(b, w.Name)
+		}
+	}
+	return nil
+}

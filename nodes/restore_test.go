@@ -728,6 +728,13 @@ func TestServerWithoutSuccessor(t *testing.T) {
 			require.Len(t, log.lines("level=WARN", "without its server", "names=["+name+"]"), moves, name)
 		}
 	}
+	for range 10 {
+		_, err = n.Handle("", func(*Mailbox, *Message) {}, nil)
+		require.NoError(t, err)
+	}
+	n = upgrade(t, n)
+	require.Len(t, log.lines("level=WARN", "without its server"), 2*2+10, "no more than ten of many")
+	require.Len(t, log.lines("level=WARN", "more processes go on without their servers", "count=2"), 1)
 	brief, cancel := context.WithTimeout(w.ctx(), 10*time.Millisecond)
 	defer cancel()
 	_, err = n.CallName(brief, n.Name(), "late", 1)

@@ -150,13 +150,13 @@ func (t *run) namedLeader() ei.Term {
 // which the answer may need. t may be nil.
 func (t *run) beginWait() {
 	if k := t.work(); k != nil {
-		k.place.change(func() { k.place.waits++ })
+		k.place.Wait()
 	}
 }
 
 func (t *run) endWait() {
 	if k := t.work(); k != nil {
-		k.place.change(func() { k.place.waits-- })
+		k.place.Waited()
 	}
 }
 

@@ -66,7 +66,7 @@ func (c *Conn) sendRaw(ctx context.Context, how link.How, ctl *dist.Control, pay
 // tell sends a signal for which nobody waits: Node.tell for one connection.
 func (c *Conn) tell(ctl *dist.Control) { c.answer(ctl, nil) }
 
-// answer is tell of a message with a payload.
+// answer sends a message with a payload as tell does: at once, for a reader, who must not wait.
 func (c *Conn) answer(ctl *dist.Control, payload ei.Raw) {
 	_ = c.l.Send(context.Background(), link.Now, ctl, payload) // the end of the connection tells of a fault
 }

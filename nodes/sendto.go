@@ -27,8 +27,9 @@ func (n *Node) send(ctx context.Context, ctl *dist.Control, node string, term an
 	return n.sendFor(ctx, by, ctl, node, term)
 }
 
-// sendFor is send of what the peer of a connection has asked this node to pass on, if it is for a
-// process of this node: there it is from that peer, also in another worker. by may be nil.
+// sendFor is send on behalf of the peer of by, who has asked this node to pass a message on. If the
+// message is for a process of this node, that process gets it as from the peer, also in another
+// worker. by may be nil: then it is this node's own.
 func (n *Node) sendFor(ctx context.Context, by *Conn, ctl *dist.Control, node string, term any) error {
 	c, err := n.wayOf(ctx, node, ctl)
 	if err == nil && c != nil && by != nil && node == n.Name() {
@@ -48,17 +49,6 @@ func (n *Node) sendFor(ctx context.Context, by *Conn, ctl *dist.Control, node st
 		ctl.Op = dist.OpSendSender
 	}
 	return c.send(ctx, ctl, term)
-}
-
-// wayOf is way for a message.
-func (n *Node) wayOf(ctx context.Context, node string, ctl *dist.Control) (*Conn, error) {
-	if ctl.Op != dist.OpAliasSend || node != n.Name() {
-		return n.way(ctx, node, ctl.To, ctl.ToName)
-	}
-	if at := n.holder(ctl.Ref); at != 0 {
-		return n.router.reach(ctx, at)
-	}
-	return nil, nil
 }
 
 // errFullMailbox: there was no room for a message that a peer has caused to be sent here.
@@ -106,7 +96,7 @@ func (n *Node) deliverHere(ctx context.Context, m *Message) error {
 	switch {
 	// only the caller makes room there
 	case b != nil && b.runsWith(ctx) && b.blocks():
-		if !b.takeReply(m, nil) && !b.notify(m) {
+		if !b.takeMailboxReply(m, nil) && !b.notify(m) {
 			return ErrMoved
 		}
 	case b != nil && b.deliver(m, wait.Cancelled(ctx)):
@@ -152,7 +142,7 @@ func (b *Mailbox) SendAll(ctx context.Context, to iter.Seq[ei.Pid], term any) er
 		return wrap("send to", "many", err)
 	}
 	if err := link.RawFault(term, payload); err != nil {
-		b.n.faults.Log(b.n.log, slog.LevelWarn, link.BadRaw, link.BadRaw, "peer", "many", "error", err)
+		b.n.faults.each.Log(b.n.log, slog.LevelWarn, link.BadRaw, link.BadRaw, "peer", "many", "error", err)
 	}
 	type place struct{ node, process ei.Pid } // where there may be no room: a connection, or a mailbox here
 	var places []place
@@ -295,6 +285,7 @@ const (
 // for each name that a peer makes up, or for the way to another worker. (In OTP, too, only the
 // message waits, and not the process that sends it.)
 type strangers struct {
+	n            *Node
 	count, bytes atomic.Int64
 }
 
@@ -323,15 +314,15 @@ func (s *strangers) leave(by *Conn, bytes int) {
 // answerThird sends an answer that a peer has asked for to a process of a third node: now, or,
 // unless prompt, once there is a connection. A prompt answer does not wait for room either. With
 // rules, no peer makes this node connect: who can relay a handshake could take its place elsewhere.
-func (n *Node) answerThird(ctx context.Context, by *Conn, to otp.Addressee, prompt bool, answer ei.Term) error {
+func (s *strangers) answerThird(ctx context.Context, by *Conn, to otp.Addressee, prompt bool, answer ei.Term) error {
 	payload, err := ei.AppendTerm(nil, answer)
 	if err != nil {
 		return err
 	}
-	conn := n.Conn(string(to.Pid.Node))
+	conn := s.n.Conn(string(to.Pid.Node))
 	switch {
-	case conn == nil && !prompt && (n.rules == nil || by.toOthers() == nil):
-		return n.answerStranger(by, to, payload)
+	case conn == nil && !prompt && (s.n.rights.rules == nil || by.toOthers() == nil):
+		return s.answerStranger(by, to, payload)
 	case conn == nil:
 		return ErrNoConnection
 	case prompt:
@@ -340,16 +331,16 @@ func (n *Node) answerThird(ctx context.Context, by *Conn, to otp.Addressee, prom
 	return conn.answerThird(ctx, to, payload)
 }
 
-func (n *Node) answerStranger(by *Conn, to otp.Addressee, payload ei.Raw) error {
+func (s *strangers) answerStranger(by *Conn, to otp.Addressee, payload ei.Raw) error {
 	node := to.Pid.Node
 	payload, err := otp.Acceptable(payload, node, true)
 	if err != nil {
 		return err
 	}
-	return n.answerLater(by, to.Pid, len(payload), func() error {
-		conn, err := n.connection(n.ctx, string(node))
+	return s.answerLater(by, to.Pid, len(payload), func() error {
+		conn, err := s.n.connection(s.n.ctx, string(node))
 		if err == nil {
-			err = conn.answerThird(n.ctx, to, payload)
+			err = conn.answerThird(s.n.ctx, to, payload)
 		}
 		return err
 	})
@@ -357,14 +348,14 @@ func (n *Node) answerStranger(by *Conn, to otp.Addressee, payload ei.Raw) error 
 
 // answerLater sends an answer of that many bytes on a goroutine of its own, if not too many do so
 // already.
-func (n *Node) answerLater(by *Conn, to ei.Pid, bytes int, send func() error) error {
-	if !n.strangers.enter(by, bytes) {
+func (s *strangers) answerLater(by *Conn, to ei.Pid, bytes int, send func() error) error {
+	if !s.n.strangers.enter(by, bytes) {
 		return ErrNoConnection
 	}
-	n.goroutines.Run(func() {
-		defer n.strangers.leave(by, bytes)
+	s.n.goroutines.Run(func() {
+		defer s.n.strangers.leave(by, bytes)
 		if err := send(); err != nil {
-			n.log.Debug("answer lost", "to", to, "error", err)
+			s.n.log.Debug("answer lost", "to", to, "error", err)
 		}
 	})
 	return nil
@@ -389,12 +380,12 @@ func (c *Conn) answerThird(ctx context.Context, to otp.Addressee, payload ei.Raw
 // answerWorker sends an answer that a peer has asked for to a process of another worker of this
 // node: now, or, unless prompt, once there is a way to it, and room. The peer may have made up the
 // worker's number, and news of a number may take a while.
-func (n *Node) answerWorker(ctx context.Context, by *Conn, at int, ctl *dist.Control, prompt bool, answer ei.Term) error {
+func (s *strangers) answerWorker(ctx context.Context, by *Conn, at int, ctl *dist.Control, prompt bool, answer ei.Term) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	err := ErrNoConnection
-	if c := n.router.workerLink(at); c != nil {
+	if c := s.n.router.workerLink(at); c != nil {
 		if ctl.Op == dist.OpAliasSend {
 			c.addressAlias(ctl) // workers know aliases
 		}
@@ -410,18 +401,18 @@ func (n *Node) answerWorker(ctx context.Context, by *Conn, at int, ctl *dist.Con
 	if err != nil {
 		return err
 	}
-	return n.answerLater(by, ctl.To, len(payload), func() error {
-		c, err := n.router.reach(n.ctx, at)
+	return s.answerLater(by, ctl.To, len(payload), func() error {
+		c, err := s.n.router.reach(s.n.ctx, at)
 		switch {
 		case err != nil:
 			return err
 		case c == nil: // there is no such worker
-			n.stats.undeliverable.Add(1)
+			s.n.stats.undeliverable.Add(1)
 			return nil
 		}
 		if ctl.Op == dist.OpAliasSend {
 			c.addressAlias(ctl)
 		}
-		return c.sendRaw(n.ctx, link.InTurn, ctl, payload)
+		return c.sendRaw(s.n.ctx, link.InTurn, ctl, payload)
 	})
 }

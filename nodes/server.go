@@ -28,9 +28,10 @@ import (
 // otherwise, and its stack goes to Config.Logger.
 //
 // When the process ends, so does the context of the running function, and what is unread is
-// dropped: callers hear of the end. Package nodes/supervisor starts it again; docs/supervision.md
-// has how a supervisor of an Erlang or Elixir node does so. A Server that tells many processes
-// something uses Mailbox.SendAll, so that one whose node does not read does not hold up the others.
+// dropped: callers hear of the end. Package nodes/supervisor starts it again;
+// docs/how-to/supervise-from-elixir.md has how a supervisor of an Erlang or Elixir node does so. A
+// Server that tells many processes something uses Mailbox.SendAll, so that one whose node does not
+// read does not hold up the others.
 //
 // The functions of module sys, with which gen_server:stop, Erlang's tools and Elixir's :sys look
 // after a process, have their answers: terminate, get_state, replace_state and get_status, suspend
@@ -214,7 +215,7 @@ func (s *Server) failed(r *serverRun, panicked any) {
 		what = "handler panicked"
 	}
 	if s.Recover && panicked != nil {
-		b.n.mishap(what+", and goes on", "name", b.n.nameOf(b), "panic", p, "stack", stack)
+		b.n.faults.mishap(what+", and goes on", "name", b.n.nameOf(b), "panic", p, "stack", stack)
 		if c := r.run.call; c != nil {
 			c.answer(ei.Tuple{ei.Atom("error"), reason})
 		}
@@ -238,7 +239,7 @@ func (s *Server) lastCall(ctx context.Context, b *Mailbox, reason ei.Term) {
 	}
 	s.terminated = true
 	t := &run{self: b}
-	_ = b.n.guarded("Server.Terminate of "+b.n.nameOf(b), func() error {
+	_ = b.n.faults.guarded("Server.Terminate of "+b.n.nameOf(b), func() error {
 		s.Terminate(t.within(ctx), reason)
 		return nil
 	})
@@ -283,7 +284,7 @@ func (s *Server) takeOther(r *serverRun) {
 	case s.Info != nil:
 		s.Info(&r.run, r.b, r.m)
 	default:
-		r.b.n.unwanted(r.b, r.m)
+		r.b.n.faults.unwanted(r.b, r.m)
 	}
 }
 
@@ -295,7 +296,7 @@ func (s *Server) decoded(r *serverRun, what string) (ei.Term, error) {
 	}
 	request, err := r.decodeTerm(r.is.Body)
 	if err != nil {
-		r.b.n.undecodable(r.m.conn, what, err)
+		r.b.n.faults.undecodable(r.m.conn, what, err)
 		return nil, err
 	}
 	r.request.tag = bytes.Clone(r.request.tag)
@@ -344,7 +345,7 @@ func (s *Server) takeOrder(r *serverRun) {
 	c.tag = bytes.Clone(c.tag)
 	request, err := r.is.Body.Decode()
 	if err != nil {
-		b.n.undecodable(m.conn, "system message", err)
+		b.n.faults.undecodable(m.conn, "system message", err)
 		request = ei.Atom("undecodable")
 	}
 	c.Request = request
@@ -517,7 +518,7 @@ func (c *Call) answer(v any) {
 	case err == nil || errors.Is(err, ErrReplied):
 	case errors.Is(err, errUnencodable): // the caller hears of it
 		if c.server != nil {
-			c.n.noTerm(c.conn, "server", c.n.nameOf(c.server), err)
+			c.n.faults.noTerm(c.conn, "server", c.n.nameOf(c.server), err)
 		}
 	default:
 		c.n.log.Debug("reply lost", "to", c.From, "error", err)

@@ -18,19 +18,19 @@ import (
 
 // lastThaw begins a shutdown: from here on no freeze succeeds. It waits for the end of a freeze
 // that has succeeded before.
-func (n *Node) lastThaw(ctx context.Context) error {
-	n.shutting.Add(1)
-	err := n.life.Before(ctx, life.Draining)
+func (d *drain) lastThaw(ctx context.Context) error {
+	d.shutting.Add(1)
+	err := d.n.life.Before(ctx, life.Draining)
 	if err != nil {
-		n.shutting.Add(-1)
+		d.shutting.Add(-1)
 	}
 	return err
 }
 
 // whileAlive is ctx, and ends with the node, too: a Close ends what waits with it.
-func (n *Node) whileAlive(ctx context.Context) (alive context.Context, cancel func()) {
+func (d *drain) whileAlive(ctx context.Context) (alive context.Context, cancel func()) {
 	alive, end := context.WithCancel(ctx)
-	stop := context.AfterFunc(n.ctx, end)
+	stop := context.AfterFunc(d.n.ctx, end)
 	return alive, func() { stop(); end() }
 }
 
@@ -47,7 +47,7 @@ func (n *Node) OnDrain(f func(ctx context.Context) error) (remove func()) {
 	hook := &f
 	if n.State() >= StateDraining {
 		n.background(func() {
-			if err := n.guarded("OnDrain", func() error { return f(n.ctx) }); err != nil && n.Err() == nil {
+			if err := n.faults.guarded("OnDrain", func() error { return f(n.ctx) }); err != nil && n.Err() == nil {
 				n.log.Warn("not everything is left in a drain", "error", err)
 			}
 		})
@@ -77,11 +77,11 @@ func (d *drain) remove(hook *func(context.Context) error) {
 // the node, it returns nil. If the node drains already, or is closed, there is nothing left to do.
 func (n *Node) Drain(ctx context.Context) error {
 	ctx = wait.Ending(ctx)
-	alive, cancel := n.whileAlive(ctx)
+	alive, cancel := n.drain.whileAlive(ctx)
 	defer cancel()
-	err := wrap("drain", n.Name(), n.lastThaw(alive))
+	err := wrap("drain", n.Name(), n.drain.lastThaw(alive))
 	if err == nil {
-		err = n.withdraw(alive)
+		err = n.drain.withdraw(alive)
 	}
 	if n.Err() != nil && ctx.Err() == nil {
 		return nil
@@ -93,9 +93,8 @@ func (n *Node) Drain(ctx context.Context) error {
 var errDrainExits = errors.New("OnDrain called runtime.Goexit")
 
 // withdraw is Drain after lastThaw, with a ctx that ends with the node.
-func (n *Node) withdraw(ctx context.Context) error {
-	n.reach(StateDraining)
-	d := &n.drain
+func (d *drain) withdraw(ctx context.Context) error {
+	d.reach(StateDraining)
 	select {
 	case d.turn <- struct{}{}:
 		defer func() { <-d.turn }()
@@ -104,13 +103,13 @@ func (n *Node) withdraw(ctx context.Context) error {
 		case d.turn <- struct{}{}:
 			defer func() { <-d.turn }()
 		case <-ctx.Done():
-			return wrap("drain", n.Name(), ctx.Err())
+			return wrap("drain", d.n.Name(), ctx.Err())
 		}
 	}
-	if n.Err() != nil {
+	if d.n.Err() != nil {
 		return nil
 	}
-	errs := []error{n.Unpublish()}
+	errs := []error{d.n.Unpublish()}
 	d.mu.Lock()
 	hooks := slices.Clone(d.hooks)
 	d.mu.Unlock()
@@ -119,7 +118,7 @@ func (n *Node) withdraw(ctx context.Context) error {
 		go func() {
 			err := errDrainExits
 			defer func() { done <- err }()
-			if err = n.guarded("OnDrain", func() error { return (*hook)(ctx) }); err == nil {
+			if err = d.n.faults.guarded("OnDrain", func() error { return (*hook)(ctx) }); err == nil {
 				d.remove(hook)
 			}
 		}()
@@ -139,18 +138,18 @@ func (n *Node) withdraw(ctx context.Context) error {
 	if d.left.IsZero() && len(d.hooks) == 0 {
 		d.left = time.Now()
 	}
-	return wrap("drain", n.Name(), errors.Join(errs...))
+	return wrap("drain", d.n.Name(), errors.Join(errs...))
 }
 
 // withdrawInTime is withdraw that leaves half of ctx's time for what comes after it, whoever does
 // not answer a function of OnDrain.
-func (n *Node) withdrawInTime(ctx context.Context) error {
+func (d *drain) withdrawInTime(ctx context.Context) error {
 	if deadline, ok := ctx.Deadline(); ok {
 		half, cancel := context.WithTimeout(ctx, time.Until(deadline)/2)
 		defer cancel()
 		ctx = half
 	}
-	return n.withdraw(ctx)
+	return d.withdraw(ctx)
 }
 
 // drainMoment is the DrainGrace of a node that had something to leave, if the Config does not say:
@@ -158,10 +157,9 @@ func (n *Node) withdrawInTime(ctx context.Context) error {
 const drainMoment = 500 * time.Millisecond
 
 // serveOn waits for the rest of the grace, until ctx ends, or the node does.
-func (n *Node) serveOn(ctx context.Context) {
-	d := &n.drain
+func (d *drain) serveOn(ctx context.Context) {
 	d.mu.Lock()
-	grace, some, since := n.cfg.DrainGrace, d.some, d.left
+	grace, some, since := d.n.cfg.DrainGrace, d.some, d.left
 	d.mu.Unlock()
 	if grace == 0 && some {
 		grace = drainMoment
@@ -177,7 +175,7 @@ func (n *Node) serveOn(ctx context.Context) {
 	select {
 	case <-t.C:
 	case <-ctx.Done():
-	case <-n.Done():
+	case <-d.n.Done():
 	}
 }
 
@@ -214,37 +212,37 @@ func (n *Node) serveOn(ctx context.Context) {
 // wants to end its node calls it on a goroutine of its own.
 func (n *Node) Shutdown(ctx context.Context) error {
 	ctx = wait.Ending(ctx)
-	alive, cancel := n.whileAlive(ctx)
+	alive, cancel := n.drain.whileAlive(ctx)
 	defer cancel()
-	err := n.lastThaw(alive)
+	err := n.drain.lastThaw(alive)
 	switch {
 	case n.Err() != nil: // another process goes on as the node, perhaps
 		return n.Close()
 	case err != nil:
 		return wrap("shutdown", n.Name(), err)
 	}
-	return errors.Join(n.hasFinished(ctx, n.finish(alive)), n.Close())
+	return errors.Join(n.drain.hasFinished(ctx, n.drain.finish(alive)), n.Close())
 }
 
 // finish is what Shutdown does before the node closes.
-func (n *Node) finish(ctx context.Context) error {
-	err := n.withdrawInTime(ctx)
-	n.serveOn(ctx)
-	n.reach(StateStopping)
-	for _, l := range n.Listeners() {
+func (d *drain) finish(ctx context.Context) error {
+	err := d.withdrawInTime(ctx)
+	d.serveOn(ctx)
+	d.reach(StateStopping)
+	for _, l := range d.n.Listeners() {
 		err = errors.Join(err, l.Close())
 	}
-	err = errors.Join(err, n.procs.drain(ctx))
-	tells := n.procs.endAll(ctx)
-	n.parting.Store(true) // else what keeps connections would make those anew that end now
-	conns := n.connections()
+	err = errors.Join(err, d.n.procs.drain(ctx))
+	tells := d.n.procs.endAll(ctx)
+	d.parting.Store(true) // else what keeps connections would make those anew that end now
+	conns := d.n.connections()
 	errs := make([]error, len(conns))
 	var all sync.WaitGroup
 	for i, c := range conns { // concurrently: a peer that does not read, or answer, delays no other
 		all.Go(func() { errs[i] = c.part(ctx, tells[bonds.Scope{Node: c.Name()}]) })
 	}
 	all.Wait()
-	n.procs.awaitTold(ctx, tells)
+	d.n.procs.awaitTold(ctx, tells)
 	return errors.Join(append([]error{err}, errs...)...)
 }
 
@@ -263,18 +261,17 @@ func (c *Conn) part(ctx context.Context, told <-chan struct{}) (err error) {
 
 // hasFinished is the error of a Shutdown whose last steps had err, and end with the node, before it
 // closes the node: a Close beside it has cut them off, unless another Shutdown has done all.
-func (n *Node) hasFinished(ctx context.Context, err error) error {
-	d := &n.drain
+func (d *drain) hasFinished(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return err
-	case n.Err() == nil:
+	case d.n.Err() == nil:
 		d.finished.Store(true)
 		return err
 	case d.finished.Load():
 		return nil
 	}
-	return wrap("shutdown", n.Name(), n.Err())
+	return wrap("shutdown", d.n.Name(), d.n.Err())
 }
 
 // drain lets running functions and handlers finish, and servers handle what they have received.

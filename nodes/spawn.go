@@ -50,13 +50,13 @@ func (c *calling) request(ctx context.Context, node string, p process) error {
 	leader, ok := leaderFor(ctx, node)
 	if !ok {
 		var err error
-		if leader, err = c.n.mute(); err != nil {
+		if leader, err = c.n.kernel.mute(); err != nil {
 			return err
 		}
 	}
 	ctl := &dist.Control{
 		Op: dist.OpSpawnRequest, Ref: c.ref, From: c.from, GroupLeader: leader,
-		Module: p.module, Function: p.function, Arity: uint8(min(p.arity, maxArity)), Options: p.options.Append(nil),
+		Module: p.module, Function: p.function, Arity: uint8(min(p.arity, otp.MaxArity)), Options: p.options.Append(nil),
 	}
 	traceOf(ctx).mark(ctl)
 	if c.over != nil {
@@ -163,7 +163,7 @@ func (c *calling) awaitSpawned(ctx context.Context) (*Message, error) {
 		if err != nil || m.Op == dist.OpSpawnReply && m.Ref == c.ref {
 			return m, err
 		}
-		c.n.unwanted(c.box, m)
+		c.n.faults.unwanted(c.box, m)
 	}
 }
 
@@ -239,7 +239,7 @@ func (n *Node) spawn(c *Conn, m *Message) {
 	}
 	payload, err := link.FirstTerm(m.Payload)
 	if err != nil {
-		n.undecodable(c, "spawn request", err)
+		n.faults.undecodable(c, "spawn request", err)
 		reply(0, ei.Atom("badarg"))
 		return
 	}
@@ -300,9 +300,9 @@ func (p *spawnedProcess) do() {
 		return
 	}
 	defer b.Exit(ei.Atom("killed")) // for a function that leaves by runtime.Goexit
-	reason := n.spawned(t, p.module, p.name, p.args)
+	reason := n.funcs.spawned(t, p.module, p.name, p.args)
 	if !p.options.Link && !p.options.Monitor {
-		n.unheard(&p.work, reason)
+		n.funcs.unheard(&p.work, reason)
 	}
 	t.over.Store(true)
 	if told := b.exit(reason, p.parent); told != nil { // the parent itself has been waited for
@@ -372,29 +372,29 @@ func (t *run) endProcess(reason ei.Term) (why ei.Term) {
 // spawned runs the function of a spawned process, and returns its exit reason. erpc's two entry
 // points report results and exceptions in the reason. The arity that the request names is ignored,
 // as in Erlang.
-func (n *Node) spawned(ctx context.Context, module, name ei.Atom, list ei.Raw) ei.Term {
-	c, size := listAt(list)
-	n.procs.runs.calls(runOf(ctx).work(), function{module, name}, size)
+func (s *functions) spawned(ctx context.Context, module, name ei.Atom, list ei.Raw) ei.Term {
+	c, size := otp.ListAt(list)
+	s.n.procs.runs.calls(runOf(ctx).work(), function{module, name}, size)
 	if module == "erpc" {
 		switch {
 		case name == "execute_call" && size == 4:
-			return n.executeCall(ctx, &c)
+			return s.executeCall(ctx, &c)
 		case name == "execute_cast" && size == 3:
-			_, exception := n.applyNext(ctx, &c, nil)
+			_, exception := s.applyNext(ctx, &c, nil)
 			return uncaught(exception)
 		}
 	}
-	args, ok := elements(list)
+	args, ok := otp.Elements(list)
 	if !ok {
 		args := []ei.Term{list}
-		if err := decode(args); err != nil {
-			n.undecodable(runOf(ctx).caller(), "arguments", err)
+		if err := otp.Decode(args); err != nil {
+			s.n.faults.undecodable(runOf(ctx).caller(), "arguments", err)
 			return ei.Atom("badarg")
 		}
 		call := ei.Tuple{ei.Atom("erlang"), ei.Atom("apply"), ei.List{module, name, args[0]}, ei.List{}}
 		return ei.Tuple{ei.Atom("badarg"), ei.List{call}}
 	}
-	_, exception := n.apply(ctx, MaySpawn, module, name, args, nil)
+	_, exception := s.apply(ctx, MaySpawn, module, name, args, nil)
 	if exception != nil {
 		releaseTool(ctx, function{module, name}, args)
 	}
@@ -416,15 +416,15 @@ func uncaught(exception *Raise) ei.Term {
 
 // unheard logs how a function ended if no process is told of its end, as a BEAM does of a process
 // that ends by an exception, unless the log has that already.
-func (n *Node) unheard(k *task, reason ei.Term) {
+func (s *functions) unheard(k *task, reason ei.Term) {
 	if !isRegular(reason) && !k.complained {
-		n.nobodyHears(k.run.conn, n.procs.runs.calledBy(k), fmt.Errorf("it ended with reason %s", ei.Brief(reason, 1000)))
+		s.n.faults.nobodyHears(k.run.conn, s.n.procs.runs.calledBy(k), fmt.Errorf("it ended with reason %s", ei.Brief(reason, 1000)))
 	}
 }
 
 // executeCall is erpc:execute_call(Res, M, F, A), whose arguments are at the cursor: the exit
 // reason is {Res, return, Value} or the exception.
-func (n *Node) executeCall(ctx context.Context, c *ei.Cursor) ei.Term {
+func (s *functions) executeCall(ctx context.Context, c *ei.Cursor) ei.Term {
 	res, err := c.Raw()
 	if err == nil && !ei.Tag(res[0]).IsRef() { // erpc's own is one
 		_, err = res.Decode()
@@ -432,11 +432,11 @@ func (n *Node) executeCall(ctx context.Context, c *ei.Cursor) ei.Term {
 	if err != nil {
 		return ei.Atom("badarg")
 	}
-	buf := n.links.Scratch()
-	defer n.links.Recycle(buf)
+	buf := s.n.links.Scratch()
+	defer s.n.links.Recycle(buf)
 	head := append(ei.AppendTupleHeader((*buf)[:0], 3), res...)
 	head, _ = ei.AppendAtom(head, "return")
-	result, exception := n.applyNext(ctx, c, head)
+	result, exception := s.applyNext(ctx, c, head)
 	if exception == nil {
 		*buf = result
 		return ei.Raw(bytes.Clone(result))

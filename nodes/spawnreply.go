@@ -129,8 +129,8 @@ func (n *Node) senderOf(m *Message) string {
 	return m.conn.Name()
 }
 
-// isCall tells whether a reference is that of a call in the mailbox's name, which has a mailbox of
-// its own.
+// isCall tells whether a reference is that of a call which this mailbox makes. Such a call has
+// another mailbox, of its own, for the reply.
 func (b *Mailbox) isCall(ref ei.Ref) bool { return !b.origin.private && ref.ID[2]&callBit != 0 }
 
 // openCall is the mailbox's call with a reference; nil if it is over, or not out yet.

@@ -33,7 +33,7 @@ func (g *Staged) Node() *Node { return g.n }
 // After Start they can be received from, and they keep their names; close those that are not
 // wanted. Of those that had a Server or a Handler, Start warns in the log: their callers wait for
 // somebody who goes on with them.
-func (g *Staged) Mailboxes() []*Mailbox { return g.n.procs.heirless() }
+func (g *Staged) Mailboxes() []*Mailbox { return g.n.procs.heirless(nil) }
 
 // Start lets the node go on. ctx bounds a registration that has to be made anew. If that fails, the
 // node runs all the same; ErrClosed if it has been closed meanwhile. Keys that plug-ins had put
@@ -56,7 +56,6 @@ func (g *Staged) open() (late map[*Mailbox][]*Message, lost map[*Mailbox]broken,
 		clear(export)
 	}
 	g.n.procs.endSuccession()
-	g.n.warnOfHeirless()
 	boxes := g.n.procs.all()
 	lost = g.breakOff(boxes) // before a peer can have connected anew
 	late = openAll(boxes)
@@ -75,7 +74,12 @@ func (g *Staged) goOn(ctx context.Context, late map[*Mailbox][]*Message, lost ma
 	g.disownOrphans()
 	g.tellWhatBroke(lost)
 	g.receive() // after what the node itself has to say about what broke
-	return wrap("start", g.n.name, g.publish(ctx))
+	err := g.publish(ctx)
+	for _, c := range g.conns { // now nobody waits for it
+		c.logAdopted()
+	}
+	g.n.warnOfHeirless()
+	return wrap("start", g.n.name, err)
 }
 
 // openAll lets mailboxes take messages again. The node's own are emptied first: late is what was in
@@ -95,7 +99,7 @@ func openAll(boxes []*Mailbox) (late map[*Mailbox][]*Message) {
 func (g *Staged) letGo() {
 	g.n.life.Set(life.Open)
 	if g.n.started.Load() {
-		g.n.reach(StateRunning)
+		g.n.drain.reach(StateRunning)
 	}
 	for _, c := range g.conns {
 		c.resume()
@@ -155,16 +159,9 @@ func (g *Staged) breakOff(boxes []*Mailbox) map[*Mailbox]broken {
 	n := g.n
 	all := map[*Mailbox]broken{}
 	for _, b := range boxes {
-		b.mu.Lock()
-		var x broken
-		for node := range b.bonds.Nodes() {
-			if node != n.name && n.Conn(node) == nil {
-				more := b.cut(bonds.Scope{Node: node})
-				x.links, x.downs = append(x.links, more.links...), append(x.downs, more.downs...)
-			}
+		if x := b.breakOff(); len(x.links)+len(x.downs) > 0 {
+			all[b] = x
 		}
-		b.mu.Unlock()
-		all[b] = x
 	}
 	for b, lost := range g.lost {
 		if heir := n.procs.local(b.pid); heir != nil {
@@ -176,13 +173,29 @@ func (g *Staged) breakOff(boxes []*Mailbox) map[*Mailbox]broken {
 	return all
 }
 
+// breakOff breaks what the staged mailbox has with nodes that there is no connection to.
+func (b *Mailbox) breakOff() (x broken) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.bonds.None() {
+		return x
+	}
+	for node := range b.bonds.Nodes() {
+		if node != b.n.name && b.n.Conn(node) == nil {
+			more := b.cut(bonds.Scope{Node: node})
+			x.links, x.downs = append(x.links, more.links...), append(x.downs, more.downs...)
+		}
+	}
+	return x
+}
+
 // publish goes on with the registration, or makes a new one.
 func (g *Staged) publish(ctx context.Context) error {
 	if g.publication != nil {
-		return g.n.keep(ctx, g.publication.Start(), g.announced())
+		return g.n.publishing.keep(ctx, g.publication.Start(), g.announced())
 	}
 	if pub, ok := g.n.cfg.Resolver.(Publisher); ok && g.published {
-		return g.n.publish(ctx, pub, g.announced())
+		return g.n.publishing.publish(ctx, pub, g.announced())
 	}
 	return nil
 }

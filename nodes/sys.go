@@ -2,7 +2,6 @@ package nodes
 
 import (
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -18,40 +17,8 @@ import (
 type care struct {
 	mu     sync.Mutex
 	traces bool
-	log    *eventLog     // nil: off
-	counts *messageCount // nil: off
-}
-
-// A messageCount is what sys:statistics shows.
-type messageCount struct {
-	since   time.Time
-	in, out int
-}
-
-// An eventLog is the last events of sys:log: so many, and no more than eventBytes.
-type eventLog struct {
-	most, bytes int
-	events      []ei.Raw // the oldest first
-}
-
-const (
-	mostEvents    = 10_000
-	eventBytes    = 1 << 20
-	defaultEvents = 10 // as OTP's
-)
-
-func (l *eventLog) add(event ei.Raw) {
-	if l.events, l.bytes = append(l.events, event), l.bytes+len(event); l.bytes > eventBytes || len(l.events) > l.most {
-		l.shrink()
-	}
-}
-
-func (l *eventLog) shrink() {
-	drop := 0
-	for ; drop < len(l.events) && (l.bytes > eventBytes || len(l.events)-drop > l.most); drop++ {
-		l.bytes -= len(l.events[drop])
-	}
-	l.events = slices.Delete(l.events, 0, drop)
+	log    *otp.EventLog     // nil: off
+	counts *otp.MessageCount // nil: off
 }
 
 // isOfParent tells whether a message says that the parent has ended, or wants an end.
@@ -82,7 +49,7 @@ func (c *care) debug(b *Mailbox, what ei.Term) ei.Term {
 	case ei.Atom("statistics"):
 		switch {
 		case on && c.counts == nil:
-			c.counts = &messageCount{since: time.Now()}
+			c.counts = &otp.MessageCount{Since: time.Now()}
 			return ok
 		case on:
 			return ok
@@ -90,7 +57,7 @@ func (c *care) debug(b *Mailbox, what ei.Term) ei.Term {
 			c.counts = nil
 			return ok
 		case t[1] == ei.Atom("get"):
-			return ei.Tuple{ok, c.counts.show()}
+			return ei.Tuple{ok, c.counts.Show()}
 		}
 	case ei.Atom("log"):
 		if answer := c.changeLog(b, t[1]); answer != nil {
@@ -112,14 +79,14 @@ func (c *care) changeLog(b *Mailbox, what ei.Term) ei.Term {
 	most := 0
 	switch what {
 	case ei.Atom("true"):
-		most = defaultEvents
+		most = otp.DefaultEvents
 	case ei.Atom("false"):
 		c.log = nil
 		return ei.Atom("ok")
 	case ei.Atom("get"):
-		return ei.Tuple{ei.Atom("ok"), c.log.list()}
+		return ei.Tuple{ei.Atom("ok"), c.log.List()}
 	case ei.Atom("print"):
-		for _, event := range c.log.list() {
+		for _, event := range c.log.List() {
 			b.n.log.Info("event of a server", "name", b.n.nameOf(b), "event", ei.Brief(event, 1000))
 		}
 		return ei.Atom("ok")
@@ -132,41 +99,13 @@ func (c *care) changeLog(b *Mailbox, what ei.Term) ei.Term {
 		if !ok || n < 1 {
 			return nil
 		}
-		most = int(min(n, mostEvents))
+		most = int(min(n, otp.MostEvents))
 	}
 	if c.log == nil {
-		c.log = &eventLog{}
+		c.log = &otp.EventLog{}
 	}
-	c.log.most = most
-	c.log.shrink()
+	c.log.Keep(most)
 	return ei.Atom("ok")
-}
-
-func (l *eventLog) list() ei.List {
-	list := ei.List{}
-	if l != nil {
-		for _, event := range l.events {
-			list = append(list, event)
-		}
-	}
-	return list
-}
-
-func (n *messageCount) show() ei.Term {
-	if n == nil {
-		return ei.Atom("no_statistics")
-	}
-	at := func(t time.Time) ei.Term {
-		y, m, d := t.Date()
-		h, mi, s := t.Clock()
-		three := func(a, b, c int) ei.Term { return ei.Tuple{ei.Int(a), ei.Int(b), ei.Int(c)} }
-		return ei.Tuple{three(y, int(m), d), three(h, mi, s)}
-	}
-	pair := func(key ei.Atom, v ei.Term) ei.Term { return ei.Tuple{key, v} }
-	return ei.List{
-		pair("start_time", at(n.since)), pair("current_time", at(time.Now())), pair("reductions", ei.Int(0)),
-		pair("messages_in", ei.Int(n.in)), pair("messages_out", ei.Int(n.out)),
-	}
 }
 
 // shown is what sys:get_status shows: the debug options, and the events of sys:log.
@@ -181,12 +120,12 @@ func (c *care) shown() (on, events ei.List) {
 		on = append(on, ei.Tuple{ei.Atom("trace"), ei.Atom("true")})
 	}
 	if c.counts != nil {
-		on = append(on, ei.Tuple{ei.Atom("statistics"), c.counts.show()})
+		on = append(on, ei.Tuple{ei.Atom("statistics"), c.counts.Show()})
 	}
 	if c.log != nil {
-		on = append(on, ei.Tuple{ei.Atom("log"), ei.Int(c.log.most)})
+		on = append(on, ei.Tuple{ei.Atom("log"), ei.Int(c.log.Most())})
 	}
-	return on, c.log.list()
+	return on, c.log.List()
 }
 
 // noteIn notes a message that the server gets; c may be nil.
@@ -222,13 +161,13 @@ func (c *care) note(b *Mailbox, in bool, what ei.Atom, of ...ei.Term) {
 	c.mu.Lock()
 	traces := c.traces
 	if c.counts != nil && in {
-		c.counts.in++
+		c.counts.In++
 	} else if c.counts != nil {
-		c.counts.out++
+		c.counts.Out++
 	}
 	if c.log != nil {
 		if event, err := ei.AppendTerm(nil, append(ei.Tuple{what}, of...)); err == nil && otp.AcceptableEverywhere(event) {
-			c.log.add(event)
+			c.log.Add(event)
 		}
 	}
 	c.mu.Unlock()

@@ -163,21 +163,6 @@ func TestSuspendKeepsMessages(t *testing.T) {
 	require.NoError(t, n.Shutdown(w.ctx()), "it does not wait for a suspended server")
 }
 
-// The log of events has its bounds.
-func TestEventLog(t *testing.T) {
-	l := &eventLog{most: 3}
-	for i := range 10 {
-		l.add(ei.Raw(fmt.Sprint(i)))
-	}
-	require.Len(t, l.events, 3)
-	require.Equal(t, ei.Raw("7"), l.events[0])
-	l.add(make(ei.Raw, eventBytes-1))
-	require.Len(t, l.events, 2)
-	l.add(make(ei.Raw, eventBytes+1))
-	require.Empty(t, l.events)
-	require.Zero(t, l.bytes)
-}
-
 // Terminate is called once, whatever the end, and before others hear of it if that can be.
 func TestServerTerminate(t *testing.T) {
 	w := newWorld(t, "memory")

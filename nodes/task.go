@@ -18,7 +18,7 @@ type task struct {
 	run   *run
 	n     *Node                       // that runs it
 	does  job                         // what it runs
-	place place                       // of Config.MaxCalls
+	place places.Place                // of Config.MaxCalls
 	ended atomic.Bool                 // the context has ended
 	below atomic.Pointer[cancellable] // see context; nil: nobody has asked for it yet
 	waits bonds.MonitorID             // the monitor with which the caller waits for the result; without words: none
@@ -59,71 +59,6 @@ func (k *task) end() {
 	if below := k.below.Load(); below != nil { // else context sees that it has ended
 		below.cancel()
 	}
-}
-
-// A place is a Func's, of Config.MaxCalls. It has it from its beginning to its end, but not while
-// it waits for an answer, nor once its caller has given up. That of a Server's function is none.
-type place struct {
-	of   *places.Places // nil: none
-	peer string
-
-	mu          sync.Mutex
-	begun, over bool
-	waits       int // calls that the function waits in
-	gone        bool
-	job         *places.Job // in the queue for places; nil: it did not have to wait
-}
-
-func (p *place) isTaken() bool { return p.begun && !p.over && p.waits == 0 && !p.gone }
-
-// change makes a change, and gives the place back, or takes one again, if that follows from it.
-func (p *place) change(f func()) {
-	if p.of == nil {
-		return
-	}
-	p.mu.Lock()
-	was := p.isTaken()
-	f()
-	is := p.isTaken()
-	p.mu.Unlock()
-	switch {
-	case was && !is:
-		p.of.Leave(p.peer)
-	case is && !was:
-		p.of.Resume(p.peer)
-	}
-}
-
-// waitsAs notes what waits for the place.
-func (p *place) waitsAs(job *places.Job) {
-	p.mu.Lock()
-	p.job = job
-	gone := p.gone
-	p.mu.Unlock()
-	if gone && job != nil {
-		p.of.BeginNow(p.peer, job)
-	}
-}
-
-// abandon gives the place up for good. A function that still waits for one begins, to find that it
-// is over.
-func (p *place) abandon() {
-	p.change(func() { p.gone = true })
-	p.mu.Lock()
-	job := p.job
-	p.mu.Unlock()
-	if job != nil {
-		p.of.BeginNow(p.peer, job)
-	}
-}
-
-// begin is called when there is a place; false: none is needed, since the caller has given up
-// meanwhile.
-func (p *place) begin() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.begun = true
-	return p.isTaken()
 }
 
 // remoteRuns are the functions that run for remote callers, or wait for a place. If a caller no
@@ -252,7 +187,7 @@ func (k *task) isLost() bool { return k.run.conn != nil && k.run.conn.lost() }
 func (k *task) abandon() {
 	k.gone.Store(true)
 	k.end()
-	k.place.abandon()
+	k.place.Abandon()
 }
 
 // processEnded ends the context of a function whose process has ended. If an exit signal has ended
@@ -287,7 +222,5 @@ func (s *remoteRuns) describe(k *task, d *introspect.Process) {
 	s.mu.Lock()
 	d.Runs = introspect.MFA{Module: k.calls.module, Function: k.calls.name, Arity: k.arity}
 	s.mu.Unlock()
-	k.place.mu.Lock()
-	d.Running = k.place.isTaken()
-	k.place.mu.Unlock()
+	d.Running = k.place.IsTaken()
 }

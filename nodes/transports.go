@@ -11,10 +11,16 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// transports lists those of the Config, each once.
-func (n *Node) transports() []transport.Transport {
+// carriers are the transports of a node, as states name them.
+type carriers struct {
+	n    *Node
+	unix unixOnce
+}
+
+// all lists those of the Config, each once.
+func (s *carriers) all() []transport.Transport {
 	var list []transport.Transport
-	for _, tr := range append([]transport.Transport{n.cfg.Transport}, n.cfg.Transports...) {
+	for _, tr := range append([]transport.Transport{s.n.cfg.Transport}, s.n.cfg.Transports...) {
 		if !slices.ContainsFunc(list, func(other transport.Transport) bool { return isSame(tr, other) }) {
 			list = append(list, tr)
 		}
@@ -24,11 +30,11 @@ func (n *Node) transports() []transport.Transport {
 
 func isSame(a, b transport.Transport) bool { return reflect.ValueOf(a).Comparable() && a == b }
 
-// transportIDOf describes a transport. clear is false if the Config has others of its name, but not
+// id describes a transport. clear is false if the Config has others of its name, but not
 // this one.
-func (n *Node) transportIDOf(tr transport.Transport) (c states.TransportID, clear bool) {
+func (s *carriers) id(tr transport.Transport) (c states.TransportID, clear bool) {
 	c.Plugin = tr.Name()
-	for _, other := range n.transports() {
+	for _, other := range s.all() {
 		switch {
 		case isSame(tr, other):
 			return c, true
@@ -48,9 +54,9 @@ func isPlain(c states.TransportID) bool {
 // errUnclear: in the new process the listener would get another transport of the same name.
 var errUnclear = errors.New("Config has other transports of that name, and not this one (Config.Transports)")
 
-// carrier finds the transport of a transport.
-func (n *Node) carrier(c states.TransportID) (transport.Transport, error) {
-	tr := n.transportOf(c)
+// of finds the transport that a state names.
+func (s *carriers) of(c states.TransportID) (transport.Transport, error) {
+	tr := s.find(c)
 	switch {
 	case tr == nil && c.Place > 0:
 		return nil, fmt.Errorf("%w: %s, of which the Config has no number %d", ErrNoPlugin, c.Plugin, c.Place+1)
@@ -62,9 +68,9 @@ func (n *Node) carrier(c states.TransportID) (transport.Transport, error) {
 	return tr, nil
 }
 
-// transportOf is the node's transport for a transport; nil if it has none.
-func (n *Node) transportOf(c states.TransportID) transport.Transport {
-	for _, tr := range append(n.transports(), transport.TCP(), n.unix.get()) {
+// find is the node's transport for a transport; nil if it has none.
+func (s *carriers) find(c states.TransportID) transport.Transport {
+	for _, tr := range append(s.all(), transport.TCP(), s.unix.get()) {
 		if tr.Name() != c.Plugin {
 			continue
 		}

@@ -111,7 +111,7 @@ func testTransports() []transport.Transport {
 func setUpCarriages(n *Node) {
 	// of the connection to a peer
 	n.Expose("w", "carriage", func(_ context.Context, args []ei.Term) (any, error) {
-		c, _ := n.transportIDOf(n.Conn(string(args[0].(ei.Atom))).tr)
+		c, _ := n.carriers.id(n.Conn(string(args[0].(ei.Atom))).tr)
 		return ei.Tuple{ei.Atom(c.Plugin), ei.Int(c.Place)}, nil
 	})
 }

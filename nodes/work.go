@@ -36,9 +36,9 @@ func (n *Node) until(ctx context.Context, over <-chan struct{}) (context.Context
 // back, if start does not.
 func (k *task) admit(n *Node, t *run, c *Conn, bytes int) bool {
 	k.run, k.n, t.task, t.conn = t, n, k, c
-	k.place.of = n.procs.places
+	k.place.Of = n.procs.places
 	if c != nil {
-		k.place.peer = c.Name()
+		k.place.Peer = c.Name()
 	}
 	if t.hold(n, bytes) != nil {
 		return false
@@ -173,11 +173,11 @@ func (k *task) start() bool {
 		c.works.Enter()
 	}
 	n.procs.runs.add(k)
-	job, waited := n.procs.places.Begin(k.place.peer, k)
+	job, waited := n.procs.places.Begin(k.place.Peer, k)
 	if waited > longWait && c != nil {
 		c.l.Complain(slowCalls, "calls wait", errSlowCalls)
 	}
-	k.place.waitsAs(job)
+	k.place.Await(job)
 	return true
 }
 
@@ -187,13 +187,13 @@ func (k *task) Begin() bool {
 		k.done()
 		return false
 	}
-	return k.place.begin()
+	return k.place.Begin()
 }
 
 // Run is the task, on its goroutine.
 func (k *task) Run() {
 	defer k.done()
-	defer k.place.change(func() { k.place.over = true })
+	defer k.place.End()
 	k.does.do()
 }
 

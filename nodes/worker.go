@@ -109,7 +109,7 @@ func startWorker(ctx context.Context, cfg Config) (*Worker, error) {
 		<-l.Wrote()
 		w.closeInlets()
 		if w.p != nil {
-			w.p.remoteLinks.drop()
+			w.p.remoteLinks.Drop()
 		}
 		return nil, err
 	}
@@ -140,7 +140,7 @@ func (w *Worker) start(ctx context.Context, cfg Config, l *talk.Line) error {
 	}
 	w.p.endSetup()
 	w.run()
-	n.reach(StateRunning)
+	n.drain.reach(StateRunning)
 	l.Say(&talk.Ready{})
 	return nil
 }
@@ -248,6 +248,6 @@ func (w *Worker) end(node func() error) error {
 	<-w.p.line.Wrote()
 	w.p.nameTable.Close()
 	w.closeInlets()
-	w.p.remoteLinks.drop()
+	w.p.remoteLinks.Drop()
 	return err
 }

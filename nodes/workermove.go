@@ -89,10 +89,7 @@ func (e *workerEstate) snapshot(ctx context.Context) (err error) {
 	if p.nameTable != nil {
 		s.NameTable = states.At(e.table.Add(p.nameTable.Descriptor()))
 	}
-	p.remoteLinks.mu.Lock()
-	s.Work, err = talk.Describe(&e.table, p.remoteLinks.list)
-	p.remoteLinks.mu.Unlock()
-	if err != nil {
+	if s.Work, err = p.remoteLinks.Describe(&e.table); err != nil {
 		return err
 	}
 	p.mu.Lock()

@@ -115,7 +115,7 @@ func (h *workerHeir) restoreNode(list, fds *descriptor.List) error {
 // fill makes what the worker has besides the node.
 func (h *workerHeir) fill(list *descriptor.List) (err error) {
 	s, p := &h.state, h.w.p
-	if p.remoteLinks.list, err = talk.Take[*talk.RemoteLink](list, s.Work); err != nil {
+	if err = p.remoteLinks.Restore(list, s.Work); err != nil {
 		return err
 	}
 	coming, err := talk.Take[*talk.WorkerLink](list, s.Coming)
@@ -182,7 +182,7 @@ func (h *workerHeir) listen() {
 	w.p.line.Say(&talk.Moved{PID: os.Getpid()})
 	w.listen(nil)
 	w.run()
-	w.p.remoteLinks.wake()
+	w.p.remoteLinks.Resume()
 	w.p.line.Resume()
 }
 
@@ -195,7 +195,7 @@ func (h *workerHeir) Discard() (err error) {
 		w.p.line.Close()
 		<-w.p.line.Wrote()
 		w.p.nameTable.Close()
-		w.p.remoteLinks.drop()
+		w.p.remoteLinks.Drop()
 		w.p.ways.mu.Lock()
 		defer w.p.ways.mu.Unlock()
 		w.p.dropComing()
@@ -205,4 +205,4 @@ func (h *workerHeir) Discard() (err error) {
 
 // Mailboxes lists, in a process that has replaced another as this worker, the mailboxes that no
 // registration has taken over: see Staged.Mailboxes.
-func (w *Worker) Mailboxes() []*Mailbox { return w.n.procs.heirless() }
+func (w *Worker) Mailboxes() []*Mailbox { return w.n.procs.heirless(nil) }

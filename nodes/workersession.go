@@ -100,7 +100,7 @@ func (w *Worker) receiveSessions(ctx context.Context, r *bind10.Receiver, ended 
 // session takes a socket from which the front has read the first packet; nil if that has failed.
 func (w *Worker) session(fd int, carried states.TransportID, state, data []byte) *opening {
 	p, n := w.p, w.n
-	h := p.newFrontClaim(peerOf(data))
+	h := p.newFrontClaim(talk.PeerOf(data))
 	tr, s, err := w.open(fd, carried, state)
 	if err == nil {
 		if err = s.Preload(data); err != nil {
@@ -122,7 +122,7 @@ func (w *Worker) open(fd int, carried states.TransportID, state []byte) (transpo
 	if fd == 0 {
 		return nil, nil, talk.ErrLost
 	}
-	tr, err := w.n.carrier(carried)
+	tr, err := w.n.carriers.of(carried)
 	var s *transport.Stream
 	if err == nil {
 		s, err = tr.Import(fd, state)
@@ -216,7 +216,7 @@ func (w *Worker) queueRemoteLink(m *talk.RemoteLink) {
 	if m.Peer == nil || dist.CheckName(m.Peer.Name) != nil {
 		return
 	}
-	w.p.remoteLinks.add(talk.Keep(m))
+	w.p.remoteLinks.Add(talk.Keep(m))
 }
 
 // move begins to hand the worker over.
@@ -256,7 +256,7 @@ func (w *Worker) addInlet(m *talk.SessionSocket) {
 
 // takeRemoteLinks takes the remote links of the connections that other workers have.
 func (w *Worker) takeRemoteLinks() {
-	for m := w.p.remoteLinks.next(w.p.line.Over()); m != nil; m = w.p.remoteLinks.next(w.p.line.Over()) {
+	for m := w.p.remoteLinks.Next(w.p.line.Over()); m != nil; m = w.p.remoteLinks.Next(w.p.line.Over()) {
 		w.p.addRemoteLink(m)
 	}
 }

@@ -48,10 +48,10 @@ type Options struct {
 	// of an option file. Sessions that stay with crypto/tls, as all do with Plain, change their key
 	// only when the peer asks for it.
 	KeyUpdateRecords, KeyUpdateBytes uint64
-	// Polling is how long the reader of a busy connection, whose peer has lately answered within that
-	// time, busy-polls before it sleeps: see transport.WithPolling, which has the same meaning and
-	// price for plug-ins that leave waiting to package transport. 0 is transport.DefaultPolling, less
-	// is none; transport.MaxPolling is the maximum. Linux only; elsewhere a reader sleeps at once.
+	// Polling is how long a reader naps in a one-way flow, and looks for the rest of something large,
+	// before it sleeps: see transport.WithPolling, which is the same for plug-ins that leave waiting
+	// to package transport. 0 is transport.DefaultPolling, less is none; transport.MaxPolling is the
+	// maximum. Linux only; elsewhere a reader sleeps at once.
 	Polling time.Duration
 	// Logger gets messages for an operator, such as that certificates are not verified; nil:
 	// nothing is logged. Keys and secrets are never logged.

@@ -83,9 +83,10 @@
 // The file is read by ei.Parse as one term. Files that it names are read again when they change; a
 // part of one that cannot be read is skipped, with a warning. Options that cannot be honoured are
 // an [*OptionError], never ignored; those that change nothing here are accepted, so that one file
-// serves Erlang nodes as well. docs/tls.md of this module lists all options, and where this package
-// is stricter or more lenient than OTP: crypto/tls has no Diffie-Hellman over integers, CCM,
-// pre-shared keys or renegotiation, and crypto/x509 does not parse every certificate that OTP does.
+// serves Erlang nodes as well. docs/reference/tls-options.md of this module lists all options, and
+// where this package is stricter or more lenient than OTP: crypto/tls has no Diffie-Hellman over
+// integers, CCM, pre-shared keys or renegotiation, and crypto/x509 does not parse every certificate
+// that OTP does.
 //
 // # Platforms
 //

@@ -170,9 +170,9 @@ func TestKeyFiles(t *testing.T) {
 			})
 		}
 	}
-	// Forms that cannot be read are named in docs/tls.md, and their algorithm in the
+	// Forms that cannot be read are named in docs/reference/tls-options.md, and their algorithm in the
 	// error.
-	doc, err := os.ReadFile("../docs/tls.md")
+	doc, err := os.ReadFile("../docs/reference/tls-options.md")
 	require.NoError(t, err)
 	for args, scheme := range map[string]string{"-v1 PBE-SHA1-3DES": "1.2.840.113549.1.12.1.3", "-scrypt": "1.3.6.1.4.1.11591.4.11"} {
 		require.Contains(t, string(doc), strings.Fields(args)[0])

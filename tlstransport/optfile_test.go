@@ -270,9 +270,9 @@ func certOptions(ca, cert, key string) string {
 	return `{cacertfile,"` + ca + `"},{certfile,"` + cert + `"},{keyfile,"` + key + `"},{verify,verify_peer}`
 }
 
-// docs/tls.md names each option that has a meaning.
+// docs/reference/tls-options.md names each option that has a meaning.
 func TestOptionsAreDocumented(t *testing.T) {
-	doc, err := os.ReadFile("../docs/tls.md")
+	doc, err := os.ReadFile("../docs/reference/tls-options.md")
 	require.NoError(t, err)
 	for name, set := range meanings() {
 		if err := set(&roleOptions{}, server, nil); err != nil && strings.Contains(err.Error(), "inside the file are not supported") {

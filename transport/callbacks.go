@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/transport/internal/await"
+	"github.com/cnode-go/cnode/transport/internal/patience"
 )
 
 // Infinite is the timeout that never expires. A timeout of 0 tries once: it succeeds if the
 // operation is ready, else times out.
-const Infinite = await.Infinite
+const Infinite = patience.Infinite
 
 // Flags tell the SDK how the callbacks behave.
 type Flags uint

@@ -39,6 +39,7 @@ type carrier interface {
 	// Makes what sleeping in that direction needs, so that it cannot fail later for lack of a
 	// descriptor.
 	prepare(writing bool) error
+	restFirst() error // prepare for a reader that most likely has nothing to read for a while
 }
 
 // lost reports whether a callback was left behind.

@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/cnode-go/cnode/transport/internal/await"
+	"github.com/cnode-go/cnode/transport/internal/patience"
 )
 
 // endOfStream turns io.EOF into the callbacks' own form, 0 with nil.
@@ -37,7 +37,7 @@ type conn struct {
 	s                     *Stream
 	local                 net.Addr
 	reading, writing      sync.Mutex
-	readUntil, writeUntil await.Deadline
+	readUntil, writeUntil patience.Deadline
 }
 
 func (c *conn) Read(p []byte) (int, error) {

@@ -24,7 +24,7 @@
 // or EINPROGRESS unchanged (a plug-in that waits for anything else, as to keep to a rate, is a
 // FullImpl, or stands behind a virtual.Limit), and the SDK does all waiting, on a descriptor of its
 // own that the Go poller owns: an epoll descriptor on Linux, made for the first wait that is not a
-// short one; elsewhere a duplicate. Before a reader sleeps it may poll, or wait in a system call on
+// short one; elsewhere a duplicate. Before a reader sleeps it may nap, or wait in a system call on
 // its own thread: see [WithPolling]. With FullImpl the callback is the whole operation, within the
 // time it is given, and the SDK runs it on a goroutine that it can leave behind, or, if the plug-in
 // promises with [Direct] to return as soon as it is told to, on the caller's goroutine. A plug-in

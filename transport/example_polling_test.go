@@ -9,15 +9,15 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A node on a machine whose processors have other work to do, and a node that must answer as fast
-// as it can.
+// Readers that sleep until the next byte comes, and readers that let more come for 200 us where
+// messages come one way.
 func ExampleWithPolling() {
-	thrifty := transport.WithPolling(transport.TCP(), 0)
-	eager := transport.WithPolling(transport.TCP(), 200*time.Microsecond)
+	prompt := transport.WithPolling(transport.TCP(), 0)
+	patient := transport.WithPolling(transport.TCP(), 200*time.Microsecond)
 
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	l, err := thrifty.Listen(transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")), 0)
+	l, err := prompt.Listen(transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")), 0)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -42,14 +42,14 @@ func ExampleWithPolling() {
 			}
 		}
 	}()
-	s, err := eager.Connect(ctx, l.Addr())
+	s, err := patient.Connect(ctx, l.Addr())
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	defer s.Close()
 	answer := make([]byte, 5)
-	for range 100 { // after some rounds the reader polls for the answer
+	for range 100 {
 		if _, err := s.Writev(ctx, []byte("ping?")); err != nil {
 			fmt.Println(err)
 			return

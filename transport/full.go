@@ -162,6 +162,7 @@ func (s *full[C]) takesItsTime() bool { return !s.isDirect() }
 func (s *full[C]) connectionError() error { return nil }
 func (s *full[C]) midPacket(bool)         {}
 func (s *full[C]) prepare(bool) error     { return nil }
+func (s *full[C]) restFirst() error       { return nil }
 
 func (s *full[C]) syscallConn() (syscall.RawConn, error) {
 	if _, err := s.descriptor(); err != nil {

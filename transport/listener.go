@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/transport/internal/await"
+	"github.com/cnode-go/cnode/transport/internal/patience"
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
@@ -57,7 +58,7 @@ func (l *Listener) Accept(ctx context.Context) (*Stream, error) {
 		return nil, opError("accept", l.addr, ErrBusy)
 	}
 	defer l.endAccept()
-	pause := await.Backoff{First: 5 * time.Millisecond, Most: time.Second}
+	pause := patience.Backoff{First: 5 * time.Millisecond, Most: time.Second}
 	told := false
 	for {
 		if l.paused.Load() {
@@ -74,7 +75,7 @@ func (l *Listener) Accept(ctx context.Context) (*Stream, error) {
 			return newStream(s, peer, accepted), nil
 		case l.paused.Load() && ended(ctx) == nil && isOverdue(err):
 		// of a Pause that has been given up since
-		case isTimeout(err) && await.HasTime(ctx) && ended(ctx) == nil:
+		case isTimeout(err) && patience.HasTime(ctx) && ended(ctx) == nil:
 		case errors.Is(err, syscall.ECONNABORTED):
 			if err := ended(ctx); err != nil {
 				return nil, opError("accept", l.addr, err)

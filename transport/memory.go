@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/cnode-go/cnode/transport/internal/await"
+	"github.com/cnode-go/cnode/transport/internal/patience"
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
@@ -116,7 +116,7 @@ func (s *memorySocket) accept(tmo time.Duration) (*memorySocket, Addr, error) {
 	default:
 	}
 	kick := s.interrupted()
-	fires, stop := await.Expiry(tmo)
+	fires, stop := patience.Expiry(tmo)
 	defer stop()
 	select {
 	case c := <-s.queue:
@@ -151,7 +151,7 @@ func (s *memorySocket) connect(addr Addr, tmo time.Duration) error {
 	default:
 	}
 	kick := s.interrupted()
-	fires, stop := await.Expiry(tmo)
+	fires, stop := patience.Expiry(tmo)
 	defer stop()
 	select {
 	case l.queue <- far:
@@ -251,7 +251,7 @@ func (p *memoryPipe) close() {
 // until repeats try, with p.mu held, until it is done, time is over or the socket is interrupted.
 func (p *memoryPipe) until(s *memorySocket, tmo time.Duration, try func() bool) error {
 	kick := s.interrupted()
-	fires, stop := await.Expiry(tmo)
+	fires, stop := patience.Expiry(tmo)
 	defer stop()
 	for {
 		p.mu.Lock()

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cnode-go/cnode/transport/internal/await"
+	"github.com/cnode-go/cnode/transport/internal/patience"
 )
 
 // A passage accepts connections, on a goroutine of its own, from a listener whose Accept only Close
@@ -72,7 +72,7 @@ func (p *passage) give(a passed) bool {
 func (p *passage) accept(tmo time.Duration) (net.Conn, error) {
 	p.begins.Do(func() { go p.run() })
 	// the goroutine needs an instant to find a connection that is ready
-	fires, stop := await.Expiry(max(tmo, time.Millisecond))
+	fires, stop := patience.Expiry(max(tmo, time.Millisecond))
 	defer stop()
 	select {
 	case a := <-p.come:

@@ -8,6 +8,14 @@ import (
 	"time"
 )
 
+// What is posted goes down to the system through these:
+//
+//	Post          a poster's own write, or a place in the queue (queue.go)
+//	write         a caller's buffers; writeVec all that waits, in one call
+//	writePart     what the carrier takes now, writeRest what it left (stream.go)
+//	writeOnce     one call of the plug-in, after a wait for room if need be (ready.go, guarded.go)
+//	callWrite     the plug-in's callback (transfer.go)
+
 // claim takes a place behind what waits; q.mu is held.
 func (q *postQueue) claim(size int64) *claim {
 	q.claims++

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/transport/internal/await"
+	"github.com/cnode-go/cnode/transport/internal/patience"
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
@@ -64,7 +65,7 @@ func (s *ready[C]) establish(polls bool) error {
 
 // connect runs Connect and waits for its end.
 func (s *ready[C]) connect(ctx context.Context, addr Addr) error {
-	pause := await.Backoff{First: time.Millisecond, Most: 50 * time.Millisecond}
+	pause := patience.Backoff{First: time.Millisecond, Most: 50 * time.Millisecond}
 	for {
 		err := s.guard("Connect", func() error { return s.cb.Connect(s.c, addr, 0) })
 		switch {
@@ -158,7 +159,7 @@ func (s *ready[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 	n, err := s.endWrite(v, size, s.halvedError(reason(s, s.pair.Out.Do(ctx, s.tryWrite))))
 	if n > 0 {
 		if await.CanPoll {
-			s.pair.In.Wrote(n)
+			s.pair.In.Wrote()
 		}
 		s.wr.late = lasting(s.wr.err, false)
 	}
@@ -235,6 +236,7 @@ func (s *ready[C]) midPacket(is bool)          { s.pair.In.RestOfPacket(is) }
 func (s *ready[C]) halt(writing bool)          { s.pair.Halt(writing) }
 func (s *ready[C]) resume(writing bool)        { s.pair.Allow(writing) }
 func (s *ready[C]) prepare(writing bool) error { return s.pair.Prepare(writing) }
+func (s *ready[C]) restFirst() error           { return s.pair.RestFirst() }
 
 // endTries ends the waits, and waits for a try that is running.
 func (s *ready[C]) endTries() (returned bool, left func()) {

@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cnode-go/cnode/transport/internal/await"
+	"github.com/cnode-go/cnode/transport/internal/patience"
 )
 
 // slice is the longest single call of Read or Accept of a FullImpl plug-in that has no Interrupt.
@@ -193,7 +193,7 @@ func (d *side[C]) end(ctx context.Context, name string) error {
 func (d *side[C]) repeat(ctx context.Context, name string, call func(tmo time.Duration) error) error {
 	var early haste
 	for repeats := 0; ; repeats++ {
-		tmo := await.TimeLeft(ctx)
+		tmo := patience.TimeLeft(ctx)
 		bounded := tmo != Infinite
 		if d.isSliced() {
 			tmo = min(tmo, slice)
@@ -212,7 +212,7 @@ func (d *side[C]) repeat(ctx context.Context, name string, call func(tmo time.Du
 		case interrupted(err) && repeats < maxRepeats && !d.giveUp.Load():
 		case !interrupted(err) && !timedOut(err, d.passed):
 			return nil
-		case d.giveUp.Load() || d.halted.Load() || bounded && await.TimeLeft(ctx) == 0:
+		case d.giveUp.Load() || d.halted.Load() || bounded && patience.TimeLeft(ctx) == 0:
 			return os.ErrDeadlineExceeded
 		// the plug-in has a limit of its own; a socket that is half connected cannot connect again
 		case name == "Connect" && !interrupted(err):
@@ -254,7 +254,7 @@ func (d *side[C]) result(ctx context.Context, name string, result error) error {
 		return err
 	}
 	// a pause has ended the call, and may have been given up since
-	if await.HasTime(ctx) || IsNoWait(ctx) {
+	if patience.HasTime(ctx) || IsNoWait(ctx) {
 		return result
 	}
 	if done := ctx.Done(); done != nil {

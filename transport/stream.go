@@ -45,7 +45,7 @@ type Stream struct {
 	r, w   int
 	bulk   bool     // the last packet was large
 	taken  [][]byte // buffers filled by the PDU in progress
-	lost   error    // why a Queue's readers cannot tell where the next packet begins
+	lost   error    // a receive ended within a packet: nobody knows where the next one begins
 	ahead  atomic.Int64
 	yields bool
 	partly bool                  // the last packet was a part of a message: see More

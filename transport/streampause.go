@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cnode-go/cnode/transport/internal/await"
+	"github.com/cnode-go/cnode/transport/internal/patience"
 )
 
 // ErrPaused is the error of operations in a paused direction: those in progress, and those that
@@ -146,7 +146,7 @@ func (s *Stream) wake() {
 func (s *Stream) cutOff(ctx context.Context, direction int32, err error) error {
 	paused := s.state.Load()&direction != 0
 	switch {
-	case isTimeout(err) && (paused || await.HasTime(ctx)):
+	case isTimeout(err) && (paused || patience.HasTime(ctx)):
 	case paused && errors.Is(err, context.DeadlineExceeded):
 	default:
 		return err

@@ -199,6 +199,7 @@ func (p *plugin[C]) adopt(fd int, state []byte, listener bool) (_ socket, addr A
 			return err
 		case listener:
 			addr = s.localAddr()
+			return s.prepare(false)
 		default:
 			addr = peerAddr(s)
 			err = g.beginFrames(true)
@@ -206,7 +207,7 @@ func (p *plugin[C]) adopt(fd int, state []byte, listener bool) (_ socket, addr A
 		if err != nil {
 			return err
 		}
-		return s.prepare(false)
+		return s.restFirst()
 	}, func() error { return g.disown(own == fd) })
 	if err != nil {
 		return nil, nil, err

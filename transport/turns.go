@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/cnode-go/cnode/transport/internal/await"
+	"github.com/cnode-go/cnode/transport/internal/patience"
 )
 
 // A Queue runs calls one after another, in the order in which they came, each on its caller's
@@ -15,7 +15,7 @@ import (
 // another; what a stream or datagram socket does outside of the queue may be ErrBusy. The methods
 // are safe for concurrent use, and the zero value is ready. It is the tevent_queue of the tsocket
 // guide, "Async 'tevent_queue' based helper functions".
-type Queue struct{ turns await.Turns }
+type Queue struct{ turns patience.Turns }
 
 // errNextPanicked is the error of later calls after a next that has left by a panic or
 // runtime.Goexit.
@@ -92,7 +92,7 @@ func (q *Queue) Writev(ctx context.Context, s *Stream, v ...[]byte) (int64, erro
 }
 
 // writeInTurn writes v, and passes the turn on when the direction is free again.
-func (s *Stream) writeInTurn(ctx context.Context, turns *await.Turns, v [][]byte) (n int64, err error) {
+func (s *Stream) writeInTurn(ctx context.Context, turns *patience.Turns, v [][]byte) (n int64, err error) {
 	behind := false // another goroutine goes on with it
 	defer func() {
 		if !behind {
@@ -146,7 +146,7 @@ type wrote struct {
 
 // writeBehind leaves b to another goroutine, whose write ctx does not end: all that ctx ends is the
 // waiting for it.
-func (s *Stream) writeBehind(ctx context.Context, turns *await.Turns, b []byte) (int64, error) {
+func (s *Stream) writeBehind(ctx context.Context, turns *patience.Turns, b []byte) (int64, error) {
 	done := make(chan wrote, 1)
 	go s.finishWrite(turns, b, done)
 	select {
@@ -159,7 +159,7 @@ func (s *Stream) writeBehind(ctx context.Context, turns *await.Turns, b []byte) 
 
 // finishWrite writes b for as long as that takes. If b does not go out whole, nothing can be
 // written to the stream any more: a part is out, or its caller has gone.
-func (s *Stream) finishWrite(turns *await.Turns, b []byte, done chan<- wrote) {
+func (s *Stream) finishWrite(turns *patience.Turns, b []byte, done chan<- wrote) {
 	w := wrote{err: errExited}
 	defer func() {
 		if w.err != nil {

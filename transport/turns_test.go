@@ -16,11 +16,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnode-go/cnode/transport/internal/await"
+	"github.com/cnode-go/cnode/transport/internal/patience"
 )
 
 // inLine starts a call and returns once it has its place.
-func inLine(t testing.TB, turns *await.Turns, op func() error) <-chan error {
+func inLine(t testing.TB, turns *patience.Turns, op func() error) <-chan error {
 	t.Helper()
 	place := turns.Callers
 	before := place()
@@ -272,7 +272,7 @@ func TestQueueReadPDUEnds(t *testing.T) {
 
 // A caller whose context ends at the very moment of its turn does not keep it.
 func TestTurnOfCancelledCallerIsPassedOn(t *testing.T) {
-	var line await.Turns
+	var line patience.Turns
 	for i := range 300 {
 		require.NoError(t, line.Take(NoWait()), "somebody kept the turn, in round %d", i)
 		ctx, cancel := context.WithCancel(context.Background())

@@ -9,15 +9,14 @@ import (
 	"github.com/cnode-go/cnode/transport/internal/await"
 )
 
-// A Polling is a limit of adaptive polling, and what the Waiters that share it know of each other:
-// see WithPolling. With the zero value no Waiter polls. A Polling must not be copied.
+// A Polling is the limit that WithPolling sets, and what the Waiters that share it know of each
+// other. The zero value has a limit of 0. A Polling must not be copied.
 type Polling struct {
 	made   sync.Once
 	policy *await.Policy
 }
 
-// NewPolling returns a Polling with that limit; 0 turns polling off, and a limit above MaxPolling
-// counts as MaxPolling.
+// NewPolling returns a Polling with that limit; one above MaxPolling counts as MaxPolling.
 func NewPolling(limit time.Duration) *Polling {
 	return &Polling{policy: await.NewPolicy(min(max(limit, 0), MaxPolling))}
 }
@@ -37,9 +36,8 @@ func (p *Polling) shared() *await.Policy {
 //
 // One Read or Accept and one Write or Connected may be in flight at the same time; deadlines may be
 // set meanwhile. Each call makes one try at least, even if its deadline has passed: so a timeout of
-// 0 is a deadline of now. A call may end up to a millisecond after its deadline, or up to four
-// times the limit of polling. To end a call at once, as Callbacks.Interrupt has to, set a deadline
-// that has passed.
+// 0 is a deadline of now. A call may end up to a millisecond after its deadline. To end a call at
+// once, as Callbacks.Interrupt has to, set a deadline that has passed.
 //
 // Tries run on the goroutine of the call. A try must not wait, nor use the Waiter, and may return
 // false only after EAGAIN: waiting is edge-triggered, so bytes that a try leaves unread do not wake

@@ -64,7 +64,7 @@ func TestServeUsesActivatedSocket(t *testing.T) {
 	} {
 		for _, workers := range []string{"0", "2"} {
 			t.Run(name+", workers "+workers, func(t *testing.T) {
-				w := newWorld(t, 0)
+				w := newHome(t, 0)
 				network, address := "tcp", "127.0.0.1:0"
 				if name == "unix" {
 					network, address = "unix", filepath.Join(w.home, "up@127.0.0.1")
@@ -102,7 +102,7 @@ func TestServeUsesActivatedSocket(t *testing.T) {
 func TestActivatedAlso(t *testing.T) {
 	for _, workers := range []string{"0", "2"} {
 		t.Run("workers "+workers, func(t *testing.T) {
-			w := newWorld(t, 0)
+			w := newHome(t, 0)
 			w.succeed("certs", filepath.Join(w.home, "tls"))
 			conf := filepath.Join(w.home, "tls", "ssl_dist.conf")
 			first, at := opened(t, "tcp", "127.0.0.1:0")
@@ -180,7 +180,7 @@ func TestActivatedRefuses(t *testing.T) {
 		{"another kind of the second", []*os.File{tcp, local}, []string{"--also", "tcp:127.0.0.1:1"}, "descriptor 4 (second)"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			w := newWorld(t, 0)
+			w := newHome(t, 0)
 			ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 			defer cancel()
 			command := managed(len(tt.sockets), tt.flags...)

@@ -29,10 +29,14 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// explain gives what the user reads about err: the error, and what to do about it if that is known.
+// explain gives what the user reads about err: the error, and what to do about it if that is known,
+// with the section of the documents that says more.
 func explain(err error) string {
 	for _, a := range advices {
 		if what := a.about(err); what != "" {
+			if section := sections[a.kind]; section != "" {
+				what += "\nsee " + troubleshooting + "#" + section
+			}
 			return printable(err.Error()) + "\n  " + strings.ReplaceAll(what, "\n", "\n  ")
 		}
 	}
@@ -273,7 +277,7 @@ var advices = []advice{
 		if !errors.Is(err, top.ErrNothing) {
 			return ""
 		}
-		return "top shows a BEAM, or a Go node that has nodes/observer: observer.Serve in the program (docs/operating.md), or serve\n" +
+		return "top shows a BEAM, or a Go node that has nodes/observer: observer.Serve in the program (docs/operate/look-inside.md), or serve\n" +
 			"--operator. cnode-demo ping tells whether this one is well."
 	}},
 	{"no such function", func(err error) string {
@@ -296,7 +300,7 @@ var advices = []advice{
 		"Leave out --listen and --also, and give the --transport that the running node has. To change them, end that node.")},
 	{"socket of systemd", is(nodes.ErrActivation,
 		"The first ListenStream= is for --transport, which --listen need not repeat; those that follow are for --also, in the same order and\n"+
-			"at the same addresses. One unit with all of them keeps their order. See docs/handoff.md.")},
+			"at the same addresses. One unit with all of them keeps their order. See docs/operate/upgrade.md.")},
 	{"plug-in", func(err error) string {
 		if !errors.Is(err, handoff.ErrUnknown) || !strings.Contains(err.Error(), "plug-in") {
 			return ""

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -164,6 +165,7 @@ func TestAdvice(t *testing.T) {
 		text := explain(fmt.Errorf("while trying: %w", tt.err))
 		require.Contains(t, text, tt.err.Error(), tt.kind)
 		require.Contains(t, text, tt.want, tt.kind)
+		require.Equal(t, sections[tt.kind] != "", strings.HasSuffix(text, "\n  see "+troubleshooting+"#"+sections[tt.kind]), tt.kind)
 		for _, a := range advices {
 			if a.about(tt.err) != "" { // the first counts
 				require.Equal(t, tt.kind, a.kind, text)

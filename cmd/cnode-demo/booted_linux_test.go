@@ -12,13 +12,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/need"
 	vacant "github.com/cnode-go/cnode/internal/test/port"
 	"github.com/cnode-go/cnode/internal/test/systemd"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
 )
 
-// A booted is a machine with the units of docs/handoff.md.
+// A booted is a machine with the units of docs/operate/upgrade.md.
 type booted struct {
 	*systemd.Machine
 	t      *testing.T
@@ -30,7 +31,7 @@ const unit = "cnode.service"
 // boots runs f with machines on which the documented units are installed, and listen at ports of
 // the test's own.
 func boots(t *testing.T, f func(b *booted)) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	const (
 		user   = 987
 		passwd = "root:x:0:0::/root:/bin/sh\ncnode:x:987:987::/home/cnode:/bin/sh\n"
@@ -71,7 +72,7 @@ func (b *booted) property(name string) string {
 func (b *booted) changes(property, was string) {
 	b.t.Helper()
 	changed := func() bool { return b.property(property) != was }
-	require.Eventually(b.t, changed, waitLimit, time.Millisecond)
+	require.Eventually(b.t, changed, waitLimit, 20*time.Millisecond) // each time a program is run
 }
 
 // stop stops the service, and checks that its main process has ended by itself, that systemd has
@@ -109,10 +110,7 @@ func (b *booted) connected() *nodes.Conn {
 // stop, before which the node sends everything that it owes.
 func TestServiceStopsInOrder(t *testing.T) {
 	t.Parallel() // it waits for other processes
-	rounds := 10
-	if testing.Short() {
-		rounds = 3
-	}
+	rounds := need.Fewer(3, 10)
 	boots(t, func(b *booted) {
 		const command = "/usr/local/bin/cnode-demo serve --name cnode@127.0.0.1 --workers 2"
 		for _, lines := range []string{"", "ExecStart=\nExecStart=" + command + "\n"} {

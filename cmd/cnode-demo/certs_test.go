@@ -14,7 +14,7 @@ import (
 )
 
 func TestCerts(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	dir := filepath.Join(w.home, `t"ls`)
 	conf := filepath.Join(dir, "ssl_dist.conf")
 	require.Equal(t, "made "+conf+"\nuse  --transport tls --tls-optfile "+conf+"\nor   erl -proto_dist inet_tls -ssl_dist_optfile "+conf+"\n",
@@ -54,7 +54,7 @@ func TestErlangTakesCerts(t *testing.T) {
 	require.Equal(t, exitOK, execute(t, nil, "certs", dir).code)
 	conf := filepath.Join(dir, "ssl_dist.conf")
 	tls := []string{"--transport", "tls", "--tls-optfile", conf}
-	withErlang(t, otp.Options{TLSOptFile: conf}, func(t *testing.T, w *world, n *otp.Node) {
+	withErlang(t, otp.Options{TLSOptFile: conf}, func(t *testing.T, w *home, n *otp.Node) {
 		s := w.serve("serve", append([]string{"--name", "served@127.0.0.1"}, tls...)...)
 		require.Equal(t, "pong", n.Do(t, "net_adm:ping('"+s.name+"')"))
 		require.Equal(t, "{ok,1}", n.Do(t, "gen_server:call({peer,'"+s.name+"'}, 1, infinity)"))

@@ -17,7 +17,7 @@ import (
 // A control socket that somebody has removed, with all above it, comes back by itself, in a process
 // that has taken over, too: systemd-logind removes XDG_RUNTIME_DIR after a user's last session.
 func TestControlComesBack(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	run := filepath.Join(sockdir.New(t), "run")
 	require.NoError(t, os.Mkdir(run, 0o700))
 	w.env = append(w.env, "XDG_RUNTIME_DIR="+run)
@@ -37,7 +37,7 @@ func TestControlComesBack(t *testing.T) {
 
 // A control socket that could not be made at the start is made later.
 func TestControlComesLater(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	run := filepath.Join(sockdir.New(t), "run")
 	w.env = append(w.env, "XDG_RUNTIME_DIR="+run)
 	s := w.serve("serve", "--name", "up@127.0.0.1")
@@ -54,7 +54,7 @@ func exists(path string) bool {
 
 // Nodes with long names, and in long directories, are upgraded like any other.
 func TestUpgradeOfLongName(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	long := filepath.Join(w.home, strings.Repeat("d", 100))
 	require.NoError(t, os.Mkdir(long, 0o700))
 	w.env = append(w.env, "XDG_RUNTIME_DIR="+long)

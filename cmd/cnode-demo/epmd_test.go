@@ -13,7 +13,7 @@ import (
 )
 
 func TestEpmdServesNamesAndNodes(t *testing.T) {
-	w := newWorld(t, vacant.Free(t))
+	w := newHome(t, vacant.Free(t))
 	s := w.serve("epmd")
 	require.Equal(t, []string{"epmd", strconv.Itoa(w.port)}, []string{s.name, s.place})
 	require.Equal(t, "epmd: up and running on port "+s.place+" with data:\n", w.succeed("names"))
@@ -30,7 +30,7 @@ func TestEpmdServesNamesAndNodes(t *testing.T) {
 
 // Names, which anyone may register, put no escape sequence and no second line on the terminal.
 func TestNamesAreQuotedWhereNotPrintable(t *testing.T) {
-	w := newWorld(t, 1)
+	w := newHome(t, 1)
 	s := w.serve("epmd", "--listen", "127.0.0.1:0")
 	client := &epmd.Client{Addr: "127.0.0.1:" + s.place}
 	for _, name := range []string{"plain", "åäö 日本", "esc\x1b[31mred", "\r name over", "csi\u009b31m", "left\u202e", `a"b`} {
@@ -57,7 +57,7 @@ name plain at port 7
 }
 
 func TestEpmdListen(t *testing.T) {
-	w := newWorld(t, 1)
+	w := newHome(t, 1)
 	for _, flag := range []string{"--listen", "--epmd"} {
 		s := w.serve("epmd", flag, "127.0.0.1:0")
 		require.Contains(t, w.succeed("names", "--epmd", "127.0.0.1:"+s.place), "on port "+s.place+" with data:")
@@ -68,7 +68,7 @@ func TestEpmdListen(t *testing.T) {
 }
 
 func TestEpmdRelaxed(t *testing.T) {
-	w := newWorld(t, 1)
+	w := newHome(t, 1)
 	w.env = append(w.env, "ERL_EPMD_RELAXED_COMMAND_CHECK=1")
 	s := w.serve("epmd", "--listen", "127.0.0.1:0")
 	client := &epmd.Client{Addr: "127.0.0.1:" + s.place}
@@ -80,7 +80,7 @@ func TestMuteMapper(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer l.Close()
-	w := newWorld(t, l.Addr().(*net.TCPAddr).Port)
+	w := newHome(t, l.Addr().(*net.TCPAddr).Port)
 	out, errOut := w.fail("names", "--timeout", "30ms")
 	require.Empty(t, out)
 	require.Contains(t, errOut, "30ms passed")

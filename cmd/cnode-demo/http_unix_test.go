@@ -19,7 +19,7 @@ import (
 
 // The page, the probes and the console of a node are those of the process that is the node.
 func TestServeHTTP(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	path := filepath.Join(w.home, "http")
 	s := w.successive(nil, program, "serve", "--name", "seen@127.0.0.1", "--http", "unix:"+path, "--operator")
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _,
@@ -91,7 +91,7 @@ func TestServeHTTP(t *testing.T) {
 
 // An address that is taken ends serve.
 func TestServeHTTPTaken(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer l.Close()

@@ -17,7 +17,7 @@ import (
 
 // A command that is interrupted says so, and dies of the signal, so that a shell's loop ends, too.
 func TestCommandDiesOfSignal(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	begun := make(chan bool, 1)
 	w.node("x").Expose("m", "waits", func(ctx context.Context, _ []ei.Term) (any, error) {
 		begun <- true

@@ -12,7 +12,7 @@ import (
 // The counts of a peer that was killed are lost: its successor starts from 0, and not from what an
 // earlier process has handed over.
 func TestKeeperCountsOnce(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")
 	n, c := dialed(t, w, s.name)
 	box, err := n.NewMailbox(nil)

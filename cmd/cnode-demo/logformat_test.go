@@ -12,7 +12,7 @@ import (
 // With --log-format json all that serve has to say while it runs is JSON, a line each, of the log
 // and beside it, and says which node it is about.
 func TestLogIsJSON(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	// others do not reach this name here, which serve says whatever the level
 	for _, level := range []string{"debug", "off"} {
 		s := w.serve("serve", "--name", "json@nowhere.invalid", "--log-format", "json", "--log-level", level)

@@ -16,9 +16,9 @@ import (
 )
 
 // withErlang runs f with every release: a port mapper of that release, and a node of it.
-func withErlang(t *testing.T, o otp.Options, f func(t *testing.T, w *world, n *otp.Node)) {
+func withErlang(t *testing.T, o otp.Options, f func(t *testing.T, w *home, n *otp.Node)) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
-		w := newWorld(t, r.Epmd(t))
+		w := newHome(t, r.Epmd(t))
 		o := o
 		o.EpmdPort = w.port
 		f(t, w, r.Start(t, o))
@@ -32,7 +32,7 @@ func answer(t *testing.T, n *otp.Node, expr string) string {
 }
 
 func TestErlangMeetsServe(t *testing.T) {
-	withErlang(t, otp.Options{}, func(t *testing.T, w *world, n *otp.Node) {
+	withErlang(t, otp.Options{}, func(t *testing.T, w *home, n *otp.Node) {
 		s := w.serve("serve", "--name", "served@127.0.0.1")
 		node := "'" + s.name + "'"
 		peer := "{peer," + node + "}"
@@ -81,7 +81,7 @@ func TestErlangMeetsServe(t *testing.T) {
 
 // A serve that dies without a word is a nodedown like any other.
 func TestErlangSeesServeDie(t *testing.T) {
-	withErlang(t, otp.Options{}, func(t *testing.T, w *world, n *otp.Node) {
+	withErlang(t, otp.Options{}, func(t *testing.T, w *home, n *otp.Node) {
 		s := w.serve("serve")
 		require.Equal(t, "true", n.Do(t, "monitor_node('"+s.name+"', true), is_reference(monitor(process, {peer,'"+s.name+"'}))"))
 		require.Equal(t, "{ok,1}", n.Do(t, "gen_server:call({peer,'"+s.name+"'}, 1, infinity)"))
@@ -93,7 +93,7 @@ func TestErlangSeesServeDie(t *testing.T) {
 }
 
 func TestCommandsMeetErlang(t *testing.T) {
-	withErlang(t, otp.Options{}, func(t *testing.T, w *world, n *otp.Node) {
+	withErlang(t, otp.Options{}, func(t *testing.T, w *home, n *otp.Node) {
 		require.Equal(t, "pong\n", w.succeed("ping", n.Name()))
 		require.Equal(t, "pong\n", w.succeed("ping", n.Name(), "--name", "visitor@127.0.0.1"))
 		for _, tt := range [][4]string{
@@ -135,7 +135,7 @@ func TestCommandsMeetErlang(t *testing.T) {
 }
 
 func TestCommandsMeetShortNames(t *testing.T) {
-	withErlang(t, otp.Options{Short: true}, func(t *testing.T, w *world, n *otp.Node) {
+	withErlang(t, otp.Options{Short: true}, func(t *testing.T, w *home, n *otp.Node) {
 		require.Equal(t, "pong\n", w.succeed("ping", n.Name()))
 		require.Equal(t, n.Name()+"\n", w.succeed("call", n.Name(), "erlang", "node"))
 		s := w.serve("serve", "--name", "served@localhost")
@@ -145,7 +145,7 @@ func TestCommandsMeetShortNames(t *testing.T) {
 
 // A node that asks for a dynamic name gets one.
 func TestServeNamesDynamicNode(t *testing.T) {
-	withErlang(t, otp.Options{Name: "undefined"}, func(t *testing.T, w *world, n *otp.Node) {
+	withErlang(t, otp.Options{Name: "undefined"}, func(t *testing.T, w *home, n *otp.Node) {
 		s := w.serve("serve")
 		require.Equal(t, "true", n.Do(t, "net_kernel:connect_node('"+s.name+"')"))
 		require.Equal(t, "{ok,hello}", n.Do(t, "gen_server:call({peer,'"+s.name+"'}, hello, infinity)"))
@@ -156,22 +156,22 @@ func TestServeNamesDynamicNode(t *testing.T) {
 // each other through ours.
 func TestNamesAndEpmdMeetErlang(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
-		list := func(w *world) string {
+		list := func(w *home) string {
 			cmd := exec.Command(r.Command("epmd"), "-names")
 			cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, w.env...)
 			out, err := cmd.Output()
 			require.NoError(t, err)
 			return string(out)
 		}
-		theirs := newWorld(t, r.Epmd(t))
+		theirs := newHome(t, r.Epmd(t))
 		r.Start(t, otp.Options{EpmdPort: theirs.port})
 		theirs.serve("serve")
 		require.Equal(t, 3, strings.Count(list(theirs), "\n"))
 		require.Equal(t, list(theirs), theirs.succeed("names"))
 
-		mapper := newWorld(t, vacant.Free(t))
+		mapper := newHome(t, vacant.Free(t))
 		mapper.serve("epmd")
-		ours := newWorld(t, mapper.port)
+		ours := newHome(t, mapper.port)
 		a, b := r.Start(t, otp.Options{EpmdPort: ours.port}), r.Start(t, otp.Options{EpmdPort: ours.port})
 		require.Equal(t, "pong", a.Do(t, "net_adm:ping('"+b.Name()+"')"))
 		require.Equal(t, 3, strings.Count(list(ours), "\n"))
@@ -183,7 +183,7 @@ func TestNamesAndEpmdMeetErlang(t *testing.T) {
 // The port mapper inside serve serves Erlang's nodes.
 func TestServeEmbeddedMeetsErlang(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
-		w := newWorld(t, vacant.Free(t))
+		w := newHome(t, vacant.Free(t))
 		s := w.serve("serve", "--epmd", "embedded")
 		n := r.Start(t, otp.Options{EpmdPort: w.port})
 		require.Equal(t, "pong", n.Do(t, "net_adm:ping('"+s.name+"')"))
@@ -194,7 +194,7 @@ func TestServeEmbeddedMeetsErlang(t *testing.T) {
 // A C-node of libei gives no dynamic names and answers few calls; a ping it does answer.
 func TestCommandsMeetLibei(t *testing.T) {
 	dir := otp.Libei(t)
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	cmd := exec.Command(filepath.Join(dir, "ei_echo"), "c@127.0.0.1", testCookie)
 	cmd.Env = w.env
 	c := otp.Serve(t, cmd)

@@ -16,7 +16,7 @@ import (
 func TestUpgradeToFileInPlace(t *testing.T) {
 	for _, linked := range []bool{false, true} {
 		t.Run(fmt.Sprintf("linked %v", linked), func(t *testing.T) {
-			w := newWorld(t, 0)
+			w := newHome(t, 0)
 			path := filepath.Join(w.home, "cnode-demo")
 			version := 0
 			var newest os.FileInfo
@@ -60,7 +60,7 @@ func TestUpgradeToFileInPlace(t *testing.T) {
 func TestUpgradeWithoutProc(t *testing.T) {
 	need.Root(t, "/proc is root's to hide")
 	hidden := []string{need.Program(t, "unshare"), "--mount", "sh", "-c", `mount -t tmpfs none /proc && exec "$@"`, "sh"}
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	w.env = append(w.env, "PATH="+filepath.Dir(program)+string(filepath.ListSeparator)+os.Getenv("PATH"))
 	s := w.successive(nil, append(hidden, filepath.Base(program), "serve", "--name", "up@127.0.0.1")...)
 	s.upgrade(s.cmd.Process.Pid)

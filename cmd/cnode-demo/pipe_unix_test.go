@@ -20,7 +20,7 @@ import (
 func TestServeWithoutReader(t *testing.T) {
 	for _, args := range [][]string{{"serve"}, {"serve", "--workers", "1"},
 		{"epmd", "--listen", "127.0.0.1:" + strconv.Itoa(vacant.Free(t))}} {
-		w := newWorld(t, 0)
+		w := newHome(t, 0)
 		read, write, err := os.Pipe()
 		require.NoError(t, err)
 		require.NoError(t, read.Close())

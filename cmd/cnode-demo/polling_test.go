@@ -13,7 +13,7 @@ func TestServePolling(t *testing.T) {
 	for _, kind := range []string{"tcp", "unix"} {
 		for _, limit := range []string{"0", "60µs", "1ms"} {
 			t.Run(kind+" "+limit, func(t *testing.T) {
-				w := newWorld(t, 0)
+				w := newHome(t, 0)
 				flags := []string{"--transport", kind}
 				if kind == "unix" {
 					require.NoError(t, os.Mkdir(w.home+"/s", 0o700))

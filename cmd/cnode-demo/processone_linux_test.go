@@ -13,7 +13,7 @@ import (
 func TestProcessOneStays(t *testing.T) {
 	need.Root(t, "a namespace of processes is root's to make")
 	contained := []string{need.Program(t, "unshare"), "--pid", "--fork", "--kill-child"}
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	s := w.successive(nil, append(contained, program, "serve", "--name", "one@127.0.0.1")...)
 	_, errOut := w.fail("upgrade", s.name)
 	require.Contains(t, errOut, "serves on: serve is process 1, whose end is the end of its container")

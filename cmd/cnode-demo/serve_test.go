@@ -52,7 +52,7 @@ func (c *client) receive() ei.Term {
 func (c *client) me() ei.Term { return c.box.Pid() }
 
 func TestServeAnswers(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	s := w.serve("serve", "--name", "served@127.0.0.1")
 	require.Equal(t, "served@127.0.0.1", s.name)
 	port, err := strconv.Atoi(s.place)
@@ -95,7 +95,7 @@ func TestServeAnswers(t *testing.T) {
 
 // The end of a linked client is nothing to complain about.
 func TestServeLinkedClientEnds(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	s := w.serve("serve", "--name", "served@127.0.0.1", "--log-level", "debug")
 	n := w.node("client")
 	where, err := n.RPC(t.Context(), s.name, "erlang", "whereis", ei.Atom("peer"))
@@ -109,7 +109,7 @@ func TestServeLinkedClientEnds(t *testing.T) {
 }
 
 func TestServePeer(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	s := w.serve("serve", "--name", "served@127.0.0.1", "--log-level", "debug")
 	n := w.node("client")
 	a, b := newClient(t, n, s), newClient(t, n, s)
@@ -206,7 +206,7 @@ func TestServePeer(t *testing.T) {
 
 // A client that does not read delays no other client, and its own requests wait in order.
 func TestServeSlowClient(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	s := w.serve("serve", "--name", "served@127.0.0.1")
 	slow, err := nodes.New(nodes.Config{Name: "slow@127.0.0.1", Cookie: testCookie,
 		Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(w.port)}}})
@@ -236,7 +236,7 @@ func TestServeSlowClient(t *testing.T) {
 
 // slowClient makes the peer of a node send without end to a client that reads only the first
 // message.
-func (w *world) slowClient(node string) {
+func (w *home) slowClient(node string) {
 	t := w.t
 	t.Helper()
 	slow, err := nodes.New(nodes.Config{Name: "slow@127.0.0.1", Cookie: testCookie,
@@ -254,7 +254,7 @@ func (w *world) slowClient(node string) {
 // ends in time.
 func TestServeKilledBesideSlowClient(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	s := w.serve("serve", "--name", "served@127.0.0.1")
 	w.slowClient(s.name)
 
@@ -281,7 +281,7 @@ func TestServeEndsInOrder(t *testing.T) {
 			if signal.Ignored(sig) {
 				t.Skip("this process, and so each that it starts, ignores the signal: nohup")
 			}
-			w := newWorld(t, 0)
+			w := newHome(t, 0)
 			s := w.serve("serve", "--name", "served@127.0.0.1")
 			c := newClient(t, w.node("client"), s)
 			_, err := c.box.MonitorName(t.Context(), s.name, "peer")
@@ -313,7 +313,7 @@ func TestServeEndsInOrder(t *testing.T) {
 // A client that never reads holds up the shutdown, until its limit.
 func TestServeEndIsBounded(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	s := w.serve("serve", "--name", "served@127.0.0.1")
 	w.slowClient(s.name)
 	require.Contains(t, s.terminate(syscall.SIGTERM), "cut off what was still running after 5s")
@@ -323,7 +323,7 @@ func TestServeEndIsBounded(t *testing.T) {
 // once.
 func TestServeSignalledTwice(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	s := w.serve("serve", "--name", "served@127.0.0.1")
 	w.slowClient(s.name)
 	for range 2 {
@@ -341,7 +341,7 @@ func TestServeSignalledTwice(t *testing.T) {
 }
 
 func TestServeNames(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	s := w.serve("serve")
 	require.Equal(t, "cnode@127.0.0.1", s.name)
 	_, errOut := w.fail("serve")
@@ -363,7 +363,7 @@ func (s *served) waitFor(text string) {
 }
 
 func TestServeListen(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	port := strconv.Itoa(vacant.Free(t))
 	s := w.serve("serve", "--name", "a@127.0.0.1", "--listen", "127.0.0.1:"+port)
 	require.Equal(t, port, s.place)
@@ -375,7 +375,7 @@ func TestServeListen(t *testing.T) {
 
 // A serve that upgrade will not find says so, and serves.
 func TestServeWithoutControl(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	dir := sockdir.New(t)
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "cnode"), 0o755))
 	w.env = append(w.env, "XDG_RUNTIME_DIR="+dir)
@@ -386,7 +386,7 @@ func TestServeWithoutControl(t *testing.T) {
 
 func TestServePortMapper(t *testing.T) {
 	t.Run("embedded", func(t *testing.T) {
-		w := newWorld(t, vacant.Free(t))
+		w := newHome(t, vacant.Free(t))
 		_, errOut := w.fail("names")
 		require.Contains(t, errOut, "no port mapper is listening there")
 		s := w.serve("serve", "--epmd", "embedded")
@@ -399,7 +399,7 @@ func TestServePortMapper(t *testing.T) {
 	})
 	// the first serve brings a port mapper, the second one runs its own when the first ends
 	t.Run("auto", func(t *testing.T) {
-		w := newWorld(t, vacant.Free(t))
+		w := newHome(t, vacant.Free(t))
 		first := w.serve("serve", "--name", "first@127.0.0.1")
 		second := w.serve("serve", "--name", "second@127.0.0.1")
 		require.Equal(t, "pong\n", w.succeed("ping", first.name))
@@ -408,7 +408,7 @@ func TestServePortMapper(t *testing.T) {
 		require.Eventually(t, func() bool { return w.run("ping", second.name).out == "pong\n" }, waitLimit, waitLimit/600)
 	})
 	t.Run("that one", func(t *testing.T) {
-		w, other := newWorld(t, 0), newWorld(t, 0)
+		w, other := newHome(t, 0), newHome(t, 0)
 		there := "127.0.0.1:" + strconv.Itoa(other.port)
 		s := w.serve("serve", "--epmd", there)
 		w.fail("ping", s.name)
@@ -419,7 +419,7 @@ func TestServePortMapper(t *testing.T) {
 		require.Contains(t, errOut, "no port mapper is listening there")
 	})
 	t.Run("no port", func(t *testing.T) {
-		w := newWorld(t, 0)
+		w := newHome(t, 0)
 		w.env = append(w.env, "ERL_EPMD_PORT=many")
 		for _, args := range []string{"serve", "serve --epmd embedded", "ping x@127.0.0.1", "names", "epmd"} {
 			_, errOut := w.fail(words(args)...)
@@ -427,7 +427,7 @@ func TestServePortMapper(t *testing.T) {
 		}
 	})
 	t.Run("another address", func(t *testing.T) {
-		w := newWorld(t, vacant.Free(t))
+		w := newHome(t, vacant.Free(t))
 		w.env = append(w.env, "ERL_EPMD_ADDRESS=127.0.0.2")
 		w.serve("serve", "--name", "cnode@127.0.0.2", "--listen", "127.0.0.2")
 		require.Equal(t, "pong\n", w.succeed("ping", "cnode@127.0.0.2"))
@@ -436,7 +436,7 @@ func TestServePortMapper(t *testing.T) {
 }
 
 func TestServeCookie(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	s := w.serve("serve", "--cookie", "other")
 	out, errOut := w.fail("ping", s.name)
 	require.Equal(t, "pang\n", out)
@@ -454,7 +454,7 @@ func TestServeCookie(t *testing.T) {
 }
 
 func TestServeLog(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	s := w.serve("serve", "--log-level", "debug")
 	w.succeed("ping", s.name)
 	s.waitFor(`msg="node up"`)
@@ -464,7 +464,7 @@ func TestServeLog(t *testing.T) {
 }
 
 func TestPingOwnName(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	s := w.serve("serve")
 	require.Equal(t, "pong\n", w.succeed("ping", s.name, "--name", "me@127.0.0.1"))
 	out, errOut := w.fail("ping", s.name, "--name", s.name)
@@ -473,7 +473,7 @@ func TestPingOwnName(t *testing.T) {
 }
 
 func TestPingWrongHost(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	w.serve("serve")
 	out, errOut := w.fail("ping", "cnode@localhost")
 	require.Equal(t, "pang\n", out)
@@ -499,7 +499,7 @@ func (full) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
 // What may need attention is shown without being asked for, and what is of every day is not.
 func TestServeShowsWarnings(t *testing.T) {
 	for level, shown := range map[string]bool{"": true, "--log-level=off": false} {
-		w := newWorld(t, 0)
+		w := newHome(t, 0)
 		args := []string{"--name", "served@127.0.0.1"}
 		if level != "" {
 			args = append(args, level)

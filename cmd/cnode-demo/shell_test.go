@@ -10,7 +10,7 @@ import (
 // With --json the standard output has one object whatever happens, and the words for people are
 // where they always are.
 func TestErrorsAsJSON(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	s := w.serve("serve", "--name", "served@127.0.0.1")
 	for _, tt := range []struct {
 		args string
@@ -48,7 +48,7 @@ func TestErrorsAsJSON(t *testing.T) {
 
 // What a node lacks, and what helps.
 func TestNextStep(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	s := w.serve("serve", "--name", "served@127.0.0.1")
 	for args, want := range map[string]string{
 		"top " + s.name + " --once":              "a Go node that has nodes/observer: observer.Serve in the program",

@@ -14,7 +14,7 @@ import (
 
 // An address with a mistake in it makes no directories; one more, with a final /, is made.
 func TestListenMakesNoPath(t *testing.T) {
-	w := newWorld(t, 1)
+	w := newHome(t, 1)
 	dir := sockdir.New(t)
 	file := filepath.Join(dir, "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))

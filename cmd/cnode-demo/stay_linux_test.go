@@ -14,7 +14,7 @@ import (
 // its end in order.
 func TestStay(t *testing.T) {
 	for _, more := range [][]string{nil, {"--workers", "2"}} {
-		w := newWorld(t, 0)
+		w := newHome(t, 0)
 		s := w.successive(nil, append([]string{program, "stay", "--", program, "serve", "--name", "stays@127.0.0.1"}, more...)...)
 		n, c := dialed(t, w, s.name)
 		old := int(w.pidOf(s.name))
@@ -41,7 +41,7 @@ func TestStay(t *testing.T) {
 }
 
 // pidOf asks a node for the process that serves it.
-func (w *world) pidOf(name string) int64 {
+func (w *home) pidOf(name string) int64 {
 	w.t.Helper()
 	pid, err := strconv.ParseInt(words(w.succeed("call", name, "cnode", "pid"))[0], 10, 64)
 	require.NoError(w.t, err)
@@ -52,7 +52,7 @@ func (w *world) pidOf(name string) int64 {
 func TestStayAsProcessOne(t *testing.T) {
 	need.Root(t, "a namespace of processes is root's to make")
 	contained := []string{need.Program(t, "unshare"), "--pid", "--fork", "--kill-child", "--mount-proc"}
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	s := w.successive(nil, append(contained, program, "stay", "--", program, "serve", "--name", "one@127.0.0.1")...)
 	_, c := dialed(t, w, s.name)
 	first := servedBy(t, c)

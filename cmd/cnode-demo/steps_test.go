@@ -97,7 +97,7 @@ const lastStep = "serve: ends"
 // process, and the one that follows it if it has the node by then. The signal comes to that process
 // alone, or to all of them, as from a terminal.
 func TestSignalDuringUpgrade(t *testing.T) {
-	w, d := newWorld(t, 0), newDirector(t)
+	w, d := newHome(t, 0), newDirector(t)
 	w.job = true
 	w.env = append(w.env, d.env())
 	serve := func() (s *successive) {

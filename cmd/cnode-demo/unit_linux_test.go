@@ -16,10 +16,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// units are the files of systemd that docs/handoff.md shows, by name.
+// units are the files of systemd that docs/operate/upgrade.md shows, by name.
 func units(t *testing.T) map[string]string {
 	t.Helper()
-	text, err := os.ReadFile("../../docs/handoff.md")
+	text, err := os.ReadFile("../../docs/operate/upgrade.md")
 	require.NoError(t, err)
 	files := map[string]string{}
 	for _, m := range regexp.MustCompile("(?ms)^```ini\n# /etc/systemd/system/(\\S+)\n(.*?)^```$").FindAllStringSubmatch(string(text), -1) {
@@ -61,7 +61,7 @@ func TestUnits(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEqual(t, "0", port)
 
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: filepath.Join(w.home, "notify")})
 	require.NoError(t, err)
 	defer manager.Close()

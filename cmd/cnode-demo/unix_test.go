@@ -15,7 +15,7 @@ import (
 )
 
 func TestServeUnix(t *testing.T) {
-	w := newWorld(t, 1) // there is no port mapper, and none is needed
+	w := newHome(t, 1) // there is no port mapper, and none is needed
 	t.Run("directory", func(t *testing.T) {
 		dir := sockdir.New(t)
 		s := w.serve("serve", "--name", "u@host", "--transport", "unix", "--listen", "unix:"+dir)
@@ -56,14 +56,14 @@ func TestServeUnix(t *testing.T) {
 	})
 	t.Run("XDG_RUNTIME_DIR", func(t *testing.T) {
 		run := sockdir.New(t)
-		w := newWorld(t, 1)
+		w := newHome(t, 1)
 		w.env = append(w.env, "XDG_RUNTIME_DIR="+run)
 		s := w.serve("serve", "--name", "u@host", "--transport", "unix")
 		require.Equal(t, filepath.Join(run, "cnode", "sockets", "u@host"), s.place)
 		require.Equal(t, "pong\n", w.succeed("ping", "u@host", "--transport", "unix"))
 	})
 	t.Run("too long", func(t *testing.T) {
-		w := newWorld(t, 1)
+		w := newHome(t, 1)
 		_, errOut := w.fail("serve", "--name", strings.Repeat("u", 120)+"@host", "--transport", "unix")
 		require.Contains(t, errOut, "take a shorter directory")
 	})
@@ -71,7 +71,7 @@ func TestServeUnix(t *testing.T) {
 
 // An incomplete recording is a failure, even if the command's answer is there.
 func TestTraceCutOff(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	s := w.serve("serve", "--name", "served@127.0.0.1")
 	for _, tt := range []struct{ command, out string }{{"ping served@127.0.0.1", "pong\n"}, {"call served@127.0.0.1 cnode echo [1]", "1\n"}} {
 		path := filepath.Join(w.home, "x.pcap")

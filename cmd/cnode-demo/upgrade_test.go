@@ -32,7 +32,7 @@ import (
 
 // A successive is a serve and the processes that succeed it, on the same standard output.
 type successive struct {
-	w     *world
+	w     *home
 	cmd   *exec.Cmd
 	name  string
 	place string
@@ -42,7 +42,7 @@ type successive struct {
 }
 
 // successive starts serve; extra files are its descriptors from 3 on.
-func (w *world) successive(extra []*os.File, command ...string) *successive {
+func (w *home) successive(extra []*os.File, command ...string) *successive {
 	w.t.Helper()
 	s := w.launch(extra, command...)
 	s.name = s.ready()
@@ -51,7 +51,7 @@ func (w *world) successive(extra []*os.File, command ...string) *successive {
 
 // takesOver is successive for serve --takeover. The previous process refuses every successor while
 // it is still busy with one that it has refused.
-func (w *world) takesOver(args ...string) *successive {
+func (w *home) takesOver(args ...string) *successive {
 	w.t.Helper()
 	for end := time.Now().Add(waitLimit); ; {
 		s := w.launch(nil, append([]string{program, "serve", "--takeover"}, args...)...)
@@ -69,7 +69,7 @@ func (w *world) takesOver(args ...string) *successive {
 }
 
 // refused gives the reason why serve --takeover fails.
-func (w *world) refused(args ...string) string {
+func (w *home) refused(args ...string) string {
 	w.t.Helper()
 	for end := time.Now().Add(waitLimit); ; {
 		_, errOut := w.fail(append([]string{"serve", "--takeover"}, args...)...)
@@ -80,7 +80,7 @@ func (w *world) refused(args ...string) string {
 }
 
 // launch starts it, and does not wait.
-func (w *world) launch(extra []*os.File, command ...string) *successive {
+func (w *home) launch(extra []*os.File, command ...string) *successive {
 	t := w.t
 	t.Helper()
 	in, out, err := os.Pipe()
@@ -172,7 +172,7 @@ func servedBy(t *testing.T, c *nodes.Conn) int {
 }
 
 // dialed connects a Go node to one that is served.
-func dialed(t *testing.T, w *world, name string) (*nodes.Node, *nodes.Conn) {
+func dialed(t *testing.T, w *home, name string) (*nodes.Node, *nodes.Conn) {
 	t.Helper()
 	n := w.node("client")
 	c, err := n.Connect(t.Context(), name)
@@ -184,7 +184,7 @@ func dialed(t *testing.T, w *world, name string) (*nodes.Node, *nodes.Conn) {
 func TestUpgradeTooFewFiles(t *testing.T) {
 	need.Descriptors(t, 500)
 	const count = 40
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")
 	var all []*nodes.Conn
 	for i := range count {
@@ -204,7 +204,7 @@ func TestUpgradeTooFewFiles(t *testing.T) {
 }
 
 func TestUpgrade(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")
 	n, c := dialed(t, w, s.name)
 	names := w.succeed("names")
@@ -238,7 +238,7 @@ func TestUpgrade(t *testing.T) {
 
 // With the port mapper inside, all nodes stay registered there.
 func TestUpgradeEmbedded(t *testing.T) {
-	w := newWorld(t, vacant.Free(t))
+	w := newHome(t, vacant.Free(t))
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--epmd", "embedded")
 	_, c := dialed(t, w, s.name)
 	names := w.succeed("names")
@@ -254,7 +254,7 @@ func TestUpgradeEmbedded(t *testing.T) {
 
 // Over UNIX sockets.
 func TestUpgradeUnix(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--transport", "unix")
 	old := s.cmd.Process.Pid
 	for range 2 {
@@ -265,7 +265,7 @@ func TestUpgradeUnix(t *testing.T) {
 
 // Over TLS: the keys move along.
 func TestUpgradeTLS(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	dir := filepath.Join(w.home, "tls")
 	w.succeed("certs", dir)
 	conf := filepath.Join(dir, "ssl_dist.conf")
@@ -295,7 +295,7 @@ func TestUpgradeTLS(t *testing.T) {
 // Whatever is wrong with the new process, the old one serves on.
 func TestUpgradeFails(t *testing.T) {
 	t.Parallel() // it waits
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")
 	_, c := dialed(t, w, s.name)
 	script := func(text string) string {
@@ -364,7 +364,7 @@ func TestUpgradeFails(t *testing.T) {
 
 // A serve that is told to end during an upgrade does not say that it serves on.
 func TestUpgradeOfEndingServe(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")
 	begun, script := filepath.Join(t.TempDir(), "begun"), filepath.Join(t.TempDir(), "new")
 	require.NoError(t, os.WriteFile(script, []byte("#!/bin/sh\ntouch "+begun+"; exec sleep 1000\n"), 0o700))
@@ -382,7 +382,7 @@ func TestUpgradeOfEndingServe(t *testing.T) {
 
 // If a new process dies once it owns everything, the node is gone, and upgrade reports no success.
 func TestUpgradeDies(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")
 	self, err := os.Executable()
 	require.NoError(t, err)
@@ -399,7 +399,7 @@ func TestUpgradeDies(t *testing.T) {
 
 // If the start of a new process fails once it owns everything, upgrade tells the reason.
 func TestUpgradeFailsToStart(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")
 	self, err := os.Executable()
 	require.NoError(t, err)
@@ -417,7 +417,7 @@ func TestUpgradeFailsToStart(t *testing.T) {
 // Before serve answers anything, as when it hangs, upgrade knows the process that has the node now,
 // and not that of an earlier serve.
 func TestUpgradeKnowsProcess(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")
 	pid := s.upgrade(s.cmd.Process.Pid)
 	control := filepath.Join(w.home, "cnode-"+strconv.Itoa(os.Getuid()), s.name, "control")
@@ -428,7 +428,7 @@ func TestUpgradeKnowsProcess(t *testing.T) {
 }
 
 func TestTakeover(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	errOut := w.refused("--name", "up@127.0.0.1")
 	require.Contains(t, errOut, "no serve of this user runs as")
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")

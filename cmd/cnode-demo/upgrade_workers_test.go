@@ -42,7 +42,7 @@ func children(t *testing.T, pid int) (list []int) {
 // A session that cannot move is refused by a node with workers, whose log names the cipher suite
 // and says what to do.
 func TestWorkersRefuseWhatCannotMove(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	dir := filepath.Join(w.home, "tls")
 	w.succeed("certs", dir)
 	conf := filepath.Join(dir, "ssl_dist.conf")
@@ -72,7 +72,7 @@ func endWorkers(t *testing.T, front int) {
 // A serve with workers goes on in new processes: first the front, then each worker. Connections
 // stay, as does what the peer has counted.
 func TestUpgradeWorkers(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--workers", "2")
 	front := s.cmd.Process.Pid
 	endWorkers(t, front)
@@ -117,7 +117,7 @@ func TestUpgradeWorkers(t *testing.T) {
 
 // Over UNIX sockets, too.
 func TestUpgradeWorkersUnix(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--workers", "2", "--transport", "unix")
 	front := s.cmd.Process.Pid
 	endWorkers(t, front)
@@ -136,7 +136,7 @@ func TestUpgradeWorkersUnix(t *testing.T) {
 // worker.
 func TestUpgradeWorkersFails(t *testing.T) {
 	t.Parallel() // it waits
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--workers", "2")
 	front := s.cmd.Process.Pid
 	endWorkers(t, front)
@@ -195,7 +195,7 @@ func TestUpgradeWorkersFails(t *testing.T) {
 // move, is named.
 func TestUpgradeWorkersInVain(t *testing.T) {
 	t.Parallel() // it waits
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	s := w.serve("serve", "--name", "up@127.0.0.1", "--workers", "2", "--log-level", "info")
 	front := mustPid(t, words(w.succeed("upgrade", s.name))[3])
 	endWorkers(t, front)
@@ -244,7 +244,7 @@ func TestUpgradeOfJob(t *testing.T) {
 	if first, err := unix.Getsid(1); err == nil && first == own {
 		t.Skip("process 1 is of this session: the system does not take the terminal for gone")
 	}
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	w.job = true
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--workers", "2")
 	_, c := dialed(t, w, s.name)
@@ -266,7 +266,7 @@ func TestUpgradeOfJob(t *testing.T) {
 // A serve with workers that is started by hand takes a running one's place; one without does not,
 // nor the other way round.
 func TestTakeoverWorkers(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--workers", "2")
 	_, c := dialed(t, w, s.name)
 	errOut := w.refused("--name", "up@127.0.0.1")

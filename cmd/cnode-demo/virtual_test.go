@@ -20,7 +20,7 @@ import (
 func TestServeTraceAndFault(t *testing.T) {
 	for _, kind := range []string{"tcp", "unix"} {
 		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, 0)
+			w := newHome(t, 0)
 			sockets := w.home + "/s/"
 			flags := []string{"--transport", kind}
 			if kind == "unix" {
@@ -67,7 +67,7 @@ func TestServeTraceAndFault(t *testing.T) {
 }
 
 func TestTraceFile(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	_, errOut := w.fail("serve", "--trace", filepath.Join(w.home, "nowhere", "x"))
 	require.Contains(t, errOut, "--trace: open ")
 	_, errOut = w.fail("ping", "nobody@127.0.0.1", "--trace", filepath.Join(w.home, "nowhere", "x"))
@@ -93,7 +93,7 @@ func TestTraceFile(t *testing.T) {
 // A serve that does not get as far as running leaves the file to the serve that runs, and makes no
 // file.
 func TestTraceFileOfAnother(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	path, other := filepath.Join(w.home, "serve.pcap"), filepath.Join(w.home, "other.pcap")
 	s := w.serve("serve", "--name", "served@127.0.0.1", "--trace", path)
 	require.Equal(t, "pong\n", w.succeed("ping", s.name))
@@ -133,7 +133,7 @@ func TestTraceFileFull(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("Linux has a file that is always full")
 	}
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	s := w.serve("serve", "--name", "served@127.0.0.1", "--trace", full)
 	require.Equal(t, "pong\n", w.succeed("ping", s.name))
 	require.NoError(t, s.cmd.Process.Signal(syscall.SIGTERM))

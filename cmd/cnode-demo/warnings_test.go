@@ -15,7 +15,7 @@ import (
 // Options that let anyone in are reported at the start, whatever the log level, and once, however
 // many transports and processes there are.
 func TestOpenDoorsAreSaid(t *testing.T) {
-	w := newWorld(t, 0)
+	w := newHome(t, 0)
 	dir := filepath.Join(w.home, "tls")
 	w.succeed("certs", dir)
 	said := func(errOut string) {

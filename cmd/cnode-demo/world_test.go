@@ -27,8 +27,8 @@ func words(line string) []string { return strings.Fields(line) }
 
 const testCookie = "cookie" // that of package otp, too
 
-// A world has a home directory with a cookie file, and a port mapper, that no other test sees.
-type world struct {
+// A home has a directory with a cookie file, and a port mapper, that no other test sees.
+type home struct {
 	job  bool // successive processes are a job, as a shell makes one
 	t    *testing.T
 	home string
@@ -37,9 +37,9 @@ type world struct {
 }
 
 // newWorld makes a world with a port mapper on a free port, or with the one that runs on port.
-func newWorld(t *testing.T, port int) *world {
+func newHome(t *testing.T, port int) *home {
 	t.Helper()
-	w := &world{t: t, home: sockdir.New(t), port: port}
+	w := &home{t: t, home: sockdir.New(t), port: port}
 	if port == 0 {
 		m, err := mapper.Start(t.Context(), &epmd.Server{}, "127.0.0.1:0")
 		require.NoError(t, err)
@@ -55,14 +55,14 @@ func newWorld(t *testing.T, port int) *world {
 	return w
 }
 
-func (w *world) run(args ...string) result {
+func (w *home) run(args ...string) result {
 	w.t.Helper()
 	return execute(w.t, w.env, args...)
 }
 
 // succeed runs a command that must succeed and say nothing on its standard error, and gives its
 // output.
-func (w *world) succeed(args ...string) string {
+func (w *home) succeed(args ...string) string {
 	w.t.Helper()
 	r := w.run(args...)
 	require.Equal(w.t, result{exitOK, r.out, ""}, r)
@@ -70,7 +70,7 @@ func (w *world) succeed(args ...string) string {
 }
 
 // fail runs a command that must fail, and gives both its outputs.
-func (w *world) fail(args ...string) (out, err string) {
+func (w *home) fail(args ...string) (out, err string) {
 	w.t.Helper()
 	r := w.run(args...)
 	require.Equal(w.t, exitFailed, r.code, r.err)
@@ -78,7 +78,7 @@ func (w *world) fail(args ...string) (out, err string) {
 }
 
 // node starts a Go node that ends with the test.
-func (w *world) node(alive string) *nodes.Node {
+func (w *home) node(alive string) *nodes.Node {
 	w.t.Helper()
 	n, err := nodes.New(nodes.Config{
 		Name: alive + "@127.0.0.1", Cookie: testCookie,
@@ -116,7 +116,7 @@ func (s *served) errors() string {
 }
 
 // serve starts serve, or another command that says when it is ready.
-func (w *world) serve(command string, args ...string) *served {
+func (w *home) serve(command string, args ...string) *served {
 	t := w.t
 	t.Helper()
 	s := &served{t: t, ended: make(chan struct{}), cmd: exec.Command(program, append([]string{command}, args...)...)}

@@ -3,7 +3,7 @@
 // halts the node. It is one program without C or Erlang beside it, and it can do what erl_call
 // cannot: speak TLS, reach nodes over IPv6, and take any Erlang term as an argument.
 //
-// See the manual page erl_call(1) for the options, and docs/from-libei.md for what differs.
+// See the manual page erl_call(1) for the options, and docs/reference/libei.md for what differs.
 package main
 
 import (

@@ -38,14 +38,14 @@ var (
 	ErrSyntax = errors.New("elixir: not a decimal number")
 )
 
-// MaxRatExp is up to which exponent, positive or negative, Rat makes a fraction. A peer sends a
+// maxRatExp is up to which exponent, positive or negative, Rat makes a fraction. A peer sends a
 // large exponent in a few bytes, and a fraction of it would take memory in proportion to the
 // exponent.
-const MaxRatExp = 10_000
+const maxRatExp = 10_000
 
-// MaxDigits is how many digits the coefficient of a Decimal may have that is read, from a term or a
+// maxDigits is how many digits the coefficient of a Decimal may have that is read, from a term or a
 // text, or written as a term: to read and to write digits takes more than linear time.
-const MaxDigits = 1 << 16
+const maxDigits = 1 << 16
 
 // sureBits is how many bits are never more digits than that.
 const sureBits = 217_705
@@ -71,12 +71,13 @@ func DecimalOf(r *big.Rat) (Decimal, error) {
 
 func powerOfTen(n int) *big.Int { return new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(n)), nil) }
 
-// Rat gives the number as a fraction. The error is ErrNotFinite or ErrHuge.
+// Rat gives the number as a fraction. The error is ErrNotFinite, or ErrHuge for an exponent beyond
+// 10,000 or -10,000.
 func (d Decimal) Rat() (*big.Rat, error) {
 	switch {
 	case d.Special != Finite:
 		return nil, fmt.Errorf("%w: %v", ErrNotFinite, d)
-	case d.Exp > MaxRatExp || d.Exp < -MaxRatExp:
+	case d.Exp > maxRatExp || d.Exp < -maxRatExp:
 		return nil, fmt.Errorf("%w: its exponent is %d", ErrHuge, d.Exp)
 	}
 	coef := new(big.Int).Set(d.coef())
@@ -96,7 +97,7 @@ func (d Decimal) coef() *big.Int {
 	return d.Coef
 }
 
-// Check gives a *ValueError for a negative Coef, for one of more than MaxDigits digits, and for an
+// Check gives a *ValueError for a negative Coef, for one of more than 65,536 digits, and for an
 // Exp of more than nine digits.
 func (d Decimal) Check() error {
 	if err := within("Decimal", "exp", d.Exp, -maxExp, maxExp); err != nil {
@@ -105,8 +106,8 @@ func (d Decimal) Check() error {
 	if d.Special == Finite && d.coef().Sign() < 0 {
 		return &ValueError{Struct: "Decimal", Field: "coef", Reason: "it is negative"}
 	}
-	if d.Special == Finite && d.coef().BitLen() > sureBits && d.coef().Cmp(powerOfTen(MaxDigits)) >= 0 {
-		return &ValueError{Struct: "Decimal", Field: "coef", Reason: fmt.Sprintf("it has more than %d digits", MaxDigits)}
+	if d.Special == Finite && d.coef().BitLen() > sureBits && d.coef().Cmp(powerOfTen(maxDigits)) >= 0 {
+		return &ValueError{Struct: "Decimal", Field: "coef", Reason: fmt.Sprintf("it has more than %d digits", maxDigits)}
 	}
 	if d.Special > Infinity {
 		return &ValueError{Struct: "Decimal", Field: "coef", Reason: "it is no number, NaN or infinity"}

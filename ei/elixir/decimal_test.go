@@ -100,22 +100,22 @@ func TestDecimalAndRat(t *testing.T) {
 	require.ErrorIs(t, err, elixir.ErrNotFinite)
 	_, err = elixir.Decimal{Special: elixir.Infinity, Neg: true}.Rat()
 	require.EqualError(t, err, "elixir: a Decimal that is not finite: -Infinity")
-	for _, exp := range []int{elixir.MaxRatExp + 1, -elixir.MaxRatExp - 1, 999_999_999} {
+	for _, exp := range []int{10_001, -10_001, 999_999_999} {
 		d := elixir.NewDecimal(big.NewInt(1), exp)
 		_, err = d.Rat()
 		require.ErrorIs(t, err, elixir.ErrHuge)
 		require.Less(t, len(d.String()), 20)
 	}
-	r, err := elixir.NewDecimal(big.NewInt(-1), elixir.MaxRatExp).Rat()
+	r, err := elixir.NewDecimal(big.NewInt(-1), 10_000).Rat()
 	require.NoError(t, err)
-	require.Equal(t, "-1"+strings.Repeat("0", elixir.MaxRatExp)+"/1", r.String())
+	require.Equal(t, "-1"+strings.Repeat("0", 10_000)+"/1", r.String())
 	require.Equal(t, "-12.34", elixir.NewDecimal(big.NewInt(-1234), -2).String())
 	require.Equal(t, "0", elixir.Decimal{}.String())
 }
 
 // A peer sends a coefficient of a megabyte, whose digits would take seconds.
 func TestDecimalOfManyDigits(t *testing.T) {
-	most := strings.Repeat("9", elixir.MaxDigits)
+	most := strings.Repeat("9", 1<<16)
 	d, err := elixir.ParseDecimal(most)
 	require.NoError(t, err)
 	data, err := ei.Marshal(d)

@@ -44,7 +44,7 @@ func (d Decimal) digits() string {
 
 // ParseDecimal reads the whole of a text, as Decimal.new/1 does: 12.34, -1.2E+30, .5, inf, NaN. The
 // error is ErrSyntax, or ErrHuge for an exponent of more than nine digits, and for more than
-// MaxDigits digits.
+// 65,536 digits.
 func ParseDecimal(text string) (Decimal, error) {
 	fail := func() (Decimal, error) { return Decimal{}, fmt.Errorf("%w: %.60q", ErrSyntax, text) }
 	var d Decimal
@@ -76,7 +76,7 @@ func ParseDecimal(text string) (Decimal, error) {
 	if digits == "" || strings.Trim(digits, "0123456789") != "" {
 		return fail()
 	}
-	if len(digits) > MaxDigits {
+	if len(digits) > maxDigits {
 		return Decimal{}, fmt.Errorf("%w: %d digits", ErrHuge, len(digits))
 	}
 	if d.Exp -= len(fraction); d.Exp < -maxExp || d.Exp > maxExp {

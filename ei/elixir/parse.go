@@ -8,6 +8,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/ei/internal/nested"
+	"github.com/cnode-go/cnode/ei/internal/scan"
 )
 
 // Parse reads one term written in Elixir, in UTF-8, with all that AppendText writes, except
@@ -22,19 +23,19 @@ import (
 //
 // Every error is a *TextError. The limits are those of ei.Parse.
 func Parse(text string) (ei.Term, error) {
-	p := parser{scanner: scanner{s: text}}
+	p := parser{Text: scan.Text{Language: &language, S: text}}
 	t, err := p.term()
 	if err != nil {
 		return nil, err
 	}
-	if p.space(); p.pos < len(p.s) {
-		return nil, p.unexpected()
+	if p.Space(); p.Pos < len(p.S) {
+		return nil, p.Unexpected()
 	}
 	return t, nil
 }
 
 type parser struct {
-	scanner
+	scan.Text
 
 	above   nested.Stack[textLevel] // what the term in hand is part of
 	inKeys  int                     // how many keys of maps the term in hand is within
@@ -91,13 +92,13 @@ func (l *textLevel) add(t ei.Term) {
 // begin reads a part of in up to its first own part, of which inner is then a level, or all of it.
 func (p *parser) begin(in, inner *textLevel) (ei.Term, error) {
 	for {
-		p.space()
-		start := p.pos
+		p.Space()
+		start := p.Pos
 		takesKey := in.kind == tupleText || in.kind == listText || in.inKey()
 		var t ei.Term
 		var isKey bool
 		var err error
-		switch x := p.peek(); {
+		switch x := p.Peek(); {
 		case x == '"' || x == '\'':
 			t, isKey, err = p.quotedTerm()
 		case takesKey && !in.isPair:
@@ -112,11 +113,11 @@ func (p *parser) begin(in, inner *textLevel) (ei.Term, error) {
 		case err != nil:
 			return nil, err
 		case isKey && (!takesKey || in.isPair):
-			p.pos = start
-			return nil, p.fail("a keyword where a value is due")
+			p.Pos = start
+			return nil, p.Bad("a keyword where a value is due")
 		case !isKey && in.pairs >= 0 && !in.isPair && takesKey:
-			p.pos = start
-			return nil, p.fail("a keyword is due behind keywords")
+			p.Pos = start
+			return nil, p.Bad("a keyword is due behind keywords")
 		case !isKey:
 			return t, nil
 		}
@@ -130,36 +131,36 @@ func (p *parser) begin(in, inner *textLevel) (ei.Term, error) {
 
 // beginOther reads a term that does not begin with a quote, or the beginning of one.
 func (p *parser) beginOther(inner *textLevel) (ei.Term, error) {
-	start := p.pos
-	switch p.peek() {
+	start := p.Pos
+	switch p.Peek() {
 	case '{':
-		p.pos++
-		if p.accept("}") {
+		p.Pos++
+		if p.Accept("}") {
 			return ei.Tuple{}, nil
 		}
 		*inner = textLevel{kind: tupleText, pairs: -1}
 		return nil, nil
 	case '[':
-		p.pos++
-		if p.accept("]") {
+		p.Pos++
+		if p.Accept("]") {
 			return ei.List{}, nil
 		}
 		*inner = textLevel{kind: listText, n: 1, pairs: -1}
 		return nil, nil
 	case '%':
-		p.pos++
+		p.Pos++
 		*inner = textLevel{kind: mapText, n: start, pairs: -1}
-		if p.peek() != '{' {
+		if p.Peek() != '{' {
 			name, err := p.moduleName()
 			if err != nil {
 				return nil, err
 			}
 			inner.ts = []ei.Term{structKey, name}
 		}
-		if err := p.expect("{"); err != nil {
+		if err := p.Expect("{"); err != nil {
 			return nil, err
 		}
-		if !p.accept("}") {
+		if !p.Accept("}") {
 			return nil, nil
 		}
 		m, err := p.end(inner)
@@ -171,14 +172,14 @@ func (p *parser) beginOther(inner *textLevel) (ei.Term, error) {
 
 // moduleName reads the name of a struct.
 func (p *parser) moduleName() (ei.Term, error) {
-	if p.peek() == ':' {
+	if p.Peek() == ':' {
 		return p.colonAtom()
 	}
-	start := p.pos
+	start := p.Pos
 	if name := p.alias(); name != "" {
 		return p.atom(name, start)
 	}
-	return nil, p.unexpected()
+	return nil, p.Unexpected()
 }
 
 // goOn reads what follows a part, up to the next one; false if there is none, and in is complete.
@@ -187,35 +188,39 @@ func (p *parser) goOn(in *textLevel) (more bool, err error) {
 	switch in.kind {
 	case mapText:
 		if len(in.ts)%2 == 1 {
-			return true, p.expect("=>")
+			return true, p.Expect("=>")
 		}
 	case listText:
 		closing = "]"
-		if p.accept(",") {
-			if p.accept("]") {
+		if p.Accept(",") {
+			if p.Accept("]") {
 				in.n--
-				return false, p.closeList(in)
+				return false, p.CloseList(in.n)
 			}
 			return true, nil
 		}
 		if in.pairs >= 0 {
-			return false, p.closeList(in)
+			return false, p.CloseList(in.n)
 		}
-		return p.goOnList(in)
+		more, isTail, err := p.GoOnList(&in.n)
+		if isTail {
+			in.kind = tailText
+		}
+		return more, err
 	case tailText:
-		return false, p.closeList(in)
+		return false, p.CloseList(in.n)
 	}
-	if p.accept(",") {
-		return !p.accept(closing), nil
+	if p.Accept(",") {
+		return !p.Accept(closing), nil
 	}
-	return false, p.expect(closing)
+	return false, p.Expect(closing)
 }
 
 // isKeyEnd reads the colon and the space that make a key of what has been read.
 func (p *parser) isKeyEnd() bool {
-	rest := p.s[p.pos:]
+	rest := p.S[p.Pos:]
 	if strings.HasPrefix(rest, ":") && (len(rest) == 1 || rest[1] <= ' ') {
-		p.pos++
+		p.Pos++
 		return true
 	}
 	return false
@@ -223,8 +228,8 @@ func (p *parser) isKeyEnd() bool {
 
 // signKey reads the key of a keyword that is not in quotes.
 func (p *parser) signKey() (ei.Term, bool, error) {
-	start := p.pos
-	rest := p.s[start:]
+	start := p.Pos
+	rest := p.S[start:]
 	n := wordLen(rest, isLetter)
 	if n == 0 {
 		const longest = len("..//")
@@ -232,8 +237,8 @@ func (p *parser) signKey() (ei.Term, bool, error) {
 			n = len(sign)
 		}
 	}
-	if p.pos += n; n == 0 || !p.isKeyEnd() {
-		p.pos = start
+	if p.Pos += n; n == 0 || !p.isKeyEnd() {
+		p.Pos = start
 		return nil, false, nil
 	}
 	t, err := p.atom(rest[:n], start)
@@ -248,8 +253,8 @@ func isLetter(r rune) bool {
 
 // leaf reads a term without parts.
 func (p *parser) leaf() (ei.Term, error) {
-	start := p.pos
-	switch x := p.peek(); {
+	start := p.Pos
+	switch x := p.Peek(); {
 	case x == ':':
 		return p.colonAtom()
 	case x == '~':
@@ -266,28 +271,28 @@ func (p *parser) leaf() (ei.Term, error) {
 	if name := p.alias(); name != "" {
 		return p.atom(name, start)
 	}
-	switch word := p.s[p.pos : p.pos+wordLen(p.s[p.pos:], isLetter)]; word {
+	switch word := p.S[p.Pos : p.Pos+wordLen(p.S[p.Pos:], isLetter)]; word {
 	case "nil", "true", "false":
-		p.pos += len(word)
+		p.Pos += len(word)
 		return ei.Atom(word), nil
 	}
-	return nil, p.unexpected()
+	return nil, p.Unexpected()
 }
 
 // alias reads the name of a module; "" if there is none.
 func (p *parser) alias() string {
-	if x := p.peek(); x < 'A' || x > 'Z' {
+	if x := p.Peek(); x < 'A' || x > 'Z' {
 		return ""
 	}
-	start := p.pos
+	start := p.Pos
 	for {
-		p.pos += aliasPart(p.s[p.pos:])
-		if rest := p.s[p.pos:]; len(rest) < 2 || rest[0] != '.' || rest[1] < 'A' || rest[1] > 'Z' {
+		p.Pos += aliasPart(p.S[p.Pos:])
+		if rest := p.S[p.Pos:]; len(rest) < 2 || rest[0] != '.' || rest[1] < 'A' || rest[1] > 'Z' {
 			break
 		}
-		p.pos++
+		p.Pos++
 	}
-	name := p.s[start:p.pos]
+	name := p.S[start:p.Pos]
 	if name != "Elixir" && !strings.HasPrefix(name, "Elixir.") {
 		name = "Elixir." + name
 	}
@@ -296,9 +301,9 @@ func (p *parser) alias() string {
 
 // colonAtom reads an atom that begins with a colon.
 func (p *parser) colonAtom() (ei.Term, error) {
-	start := p.pos
-	p.pos++
-	rest := p.s[p.pos:]
+	start := p.Pos
+	p.Pos++
+	rest := p.S[p.Pos:]
 	if rest != "" && (rest[0] == '"' || rest[0] == '\'') {
 		text, err := p.quotedText(rest[0])
 		if err != nil {
@@ -313,29 +318,29 @@ func (p *parser) colonAtom() (ei.Term, error) {
 		}
 	}
 	if n == 0 {
-		p.pos = start
-		return nil, p.unexpected()
+		p.Pos = start
+		return nil, p.Unexpected()
 	}
-	p.pos += n
+	p.Pos += n
 	return p.atom(rest[:n], start)
 }
 
 // capture reads &Mod.fun/1.
 func (p *parser) capture() (ei.Term, error) {
-	p.pos++
+	p.Pos++
 	module, err := p.moduleName()
 	if err != nil {
 		return nil, err
 	}
-	start := p.pos
-	if err := p.expect("."); err != nil {
+	start := p.Pos
+	if err := p.Expect("."); err != nil {
 		return nil, err
 	}
 	function, err := p.functionName(start)
 	if err != nil {
 		return nil, err
 	}
-	if err := p.expect("/"); err != nil {
+	if err := p.Expect("/"); err != nil {
 		return nil, err
 	}
 	arity, err := p.small(math.MaxUint8)
@@ -347,7 +352,7 @@ func (p *parser) capture() (ei.Term, error) {
 
 // functionName reads the name of a function behind a point.
 func (p *parser) functionName(start int) (ei.Term, error) {
-	switch rest := p.s[p.pos:]; {
+	switch rest := p.S[p.Pos:]; {
 	case strings.HasPrefix(rest, `"`):
 		text, err := p.quotedText('"')
 		if err != nil {
@@ -355,23 +360,23 @@ func (p *parser) functionName(start int) (ei.Term, error) {
 		}
 		return p.atom(string(text), start)
 	case strings.HasPrefix(rest, "::"):
-		p.pos += len("::")
+		p.Pos += len("::")
 		return ei.Atom("::"), nil
 	}
-	p.pos-- // otherwise it is what may stand behind a colon
+	p.Pos-- // otherwise it is what may stand behind a colon
 	return p.colonAtom()
 }
 
 // opaque reads #PID<…>, #Port<…> or #Reference<…>.
 func (p *parser) opaque() (ei.Term, error) {
-	start := p.pos
-	kind := opaqueHead(p.s[start:])
+	start := p.Pos
+	kind := opaqueHead(p.S[start:])
 	erlang, ok := map[string]string{"#PID<": "#Pid<", "#Port<": "#Port<", "#Reference<": "#Ref<"}[kind]
 	if !ok {
-		return nil, p.fail(kind + "…> has no syntax in Elixir")
+		return nil, p.Bad(kind + "…> has no syntax in Elixir")
 	}
-	p.pos += len(kind)
-	inside := p.s[p.pos:]
+	p.Pos += len(kind)
+	inside := p.S[p.Pos:]
 	name := 0 // in quotes a > is part of it
 	if inside != "" && inside[0] == '\'' {
 		for name = 1; name < len(inside) && inside[name] != '\''; name++ {
@@ -382,10 +387,10 @@ func (p *parser) opaque() (ei.Term, error) {
 	}
 	end := strings.IndexByte(inside[min(name, len(inside)):], '>')
 	if end < 0 {
-		return nil, p.fail("no closing >")
+		return nil, p.Bad("no closing >")
 	}
 	end += name
-	t, err := asErlang(erlang+inside[:end+1], p.pos)
-	p.pos += end + 1
+	t, err := asErlang(erlang+inside[:end+1], p.Pos)
+	p.Pos += end + 1
 	return t, err
 }

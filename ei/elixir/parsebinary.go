@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/ei/internal/scan"
 )
 
 // A bits is a binary that is being read: the same in Erlang, which package ei reads.
@@ -19,22 +20,22 @@ type bits struct {
 type place struct{ erlang, elixir int }
 
 // add appends a segment, which begins at start in Elixir.
-func (w *bits) add(start int, t ei.Term, s *segment) {
+func (w *bits) add(start int, t ei.Term, s *scan.Segment) {
 	w.begin(start)
 	w.erlang = ei.AppendText(w.erlang, t)
-	if s.size >= 0 {
-		w.erlang = strconv.AppendInt(append(w.erlang, ':'), int64(s.size), 10)
+	if s.Size >= 0 {
+		w.erlang = strconv.AppendInt(append(w.erlang, ':'), s.Size, 10)
 	}
 	before := byte('/')
 	for _, what := range []string{"type", "order", "sign"} {
-		if word := s.words[what]; word != "" {
+		if word := s.Words[what]; word != "" {
 			w.erlang = append(append(w.erlang, before), word...)
 			before = '-'
 		}
 	}
-	if s.unit > 0 {
+	if s.Unit > 0 {
 		w.erlang = append(append(w.erlang, before), "unit:"...)
-		w.erlang = strconv.AppendInt(w.erlang, int64(s.unit), 10)
+		w.erlang = strconv.AppendInt(w.erlang, s.Unit, 10)
 	}
 }
 
@@ -58,16 +59,16 @@ func (w *bits) term() (ei.Term, error) {
 
 // binary reads <<1, 2::size(3), "text">>.
 func (p *parser) binary() (ei.Term, error) {
-	if err := p.expect("<<"); err != nil {
+	if err := p.Expect("<<"); err != nil {
 		return nil, err
 	}
 	var w bits
-	for !p.accept(">>") {
+	for !p.Accept(">>") {
 		if err := p.segment(&w); err != nil {
 			return nil, err
 		}
-		if !p.accept(",") {
-			if err := p.expect(">>"); err != nil {
+		if !p.Accept(",") {
+			if err := p.Expect(">>"); err != nil {
 				return nil, err
 			}
 			break
@@ -77,9 +78,9 @@ func (p *parser) binary() (ei.Term, error) {
 }
 
 func (p *parser) segment(w *bits) error {
-	p.space()
-	start := p.pos
-	switch x := p.peek(); {
+	p.Space()
+	start := p.Pos
+	switch x := p.Peek(); {
 	case x == '"':
 		text, err := p.quotedText('"')
 		if err != nil {
@@ -91,10 +92,10 @@ func (p *parser) segment(w *bits) error {
 		}
 		return putText(w, start, text, &spec)
 	case x == '<':
-		return p.fail("a binary within a binary is not read")
+		return p.Bad("a binary within a binary is not read")
 	case x == '-', x == '+', x == '?', x >= '0' && x <= '9':
 	default:
-		return p.unexpected()
+		return p.Unexpected()
 	}
 	v, err := p.number()
 	if err != nil {
@@ -104,19 +105,19 @@ func (p *parser) segment(w *bits) error {
 	if err != nil {
 		return err
 	}
-	if isFloat(v) && spec.words["type"] == "" {
-		spec.set("type", "float")
+	if isFloat(v) && spec.Words["type"] == "" {
+		spec.Say("float")
 	}
 	w.add(start, v, &spec)
 	return nil
 }
 
 // putText appends a text: its bytes, or its characters in UTF-16 or UTF-32.
-func putText(w *bits, start int, text []byte, s *segment) error {
-	if s.size >= 0 || s.unit > 0 {
+func putText(w *bits, start int, text []byte, s *scan.Segment) error {
+	if s.Size >= 0 || s.Unit > 0 {
 		return failAt(start, "a text has neither size nor unit")
 	}
-	switch s.words["type"] {
+	switch s.Words["type"] {
 	case "", "binary", "bitstring", "utf8":
 		for i, x := range text {
 			if i == 0 {
@@ -139,85 +140,49 @@ func putText(w *bits, start int, text []byte, s *segment) error {
 	return failAt(start, "a text that is to be a number")
 }
 
-// A segment is what follows the value of a segment: its size, unit and type.
-type segment struct {
-	size  ei.Int            // -1: not given
-	unit  ei.Int            // 0: not given
-	words map[string]string // "type", "order", "sign"
-}
-
-func (s *segment) set(what, says string) {
-	if s.words == nil {
-		s.words = map[string]string{}
-	}
-	s.words[what] = says
-}
-
-// segmentWord gives what a word specifies ("type", "order" or "sign"), and what it says about that.
-func segmentWord(word string) (what, says string) {
-	switch word {
-	case "integer", "float", "utf8", "utf16", "utf32":
-		return "type", word
-	case "binary", "bytes":
-		return "type", "binary"
-	case "bitstring", "bits":
-		return "type", "bitstring"
-	case "little", "big":
-		return "order", word
-	case "signed", "unsigned": // which makes no difference here
-		return "sign", word
-	}
-	return "", ""
-}
-
-// maxSegmentBits is the largest size of a segment, as for ei.Parse.
-const maxSegmentBits = 1 << 16
-
 // spec reads ::size(3)-integer and the like.
-func (p *parser) spec() (segment, error) {
-	spec := segment{size: -1}
-	if !p.accept("::") {
+func (p *parser) spec() (scan.Segment, error) {
+	spec := scan.Segment{Size: -1}
+	if !p.Accept("::") {
 		return spec, nil
 	}
 	for {
-		p.space()
-		start := p.pos
-		word := p.s[start : start+aliasPart(p.s[start:])]
-		what, says := segmentWord(word)
+		p.Space()
+		start := p.Pos
+		word := p.S[start : start+aliasPart(p.S[start:])]
+		isKnown, against := spec.Say(word)
 		switch {
 		case word != "" && word[0] >= '0' && word[0] <= '9':
-			size, err := p.small(maxSegmentBits)
+			size, err := p.small(scan.MaxSegmentBits)
 			if err != nil {
 				return spec, err
 			}
-			if spec.size >= 0 {
+			if spec.Size >= 0 {
 				return spec, failAt(start, "two sizes")
 			}
-			spec.size = size
+			spec.Size = int64(size)
 		case word == "size" || word == "unit":
-			p.pos += len(word)
+			p.Pos += len(word)
 			v, err := p.inParentheses()
 			if err != nil {
 				return spec, err
 			}
 			switch {
-			case word == "size" && spec.size < 0:
-				spec.size = v
-			case word == "unit" && spec.unit == 0 && v >= 1 && v <= 256:
-				spec.unit = v
+			case word == "size" && spec.Size < 0:
+				spec.Size = int64(v)
+			case word == "unit" && spec.Unit == 0 && v >= 1 && v <= 256:
+				spec.Unit = int64(v)
 			default:
 				return spec, failAt(start, "bad "+word)
 			}
-		case what == "":
-			return spec, p.unexpected()
+		case !isKnown:
+			return spec, p.Unexpected()
+		case against != "":
+			return spec, p.Bad(word + " behind " + against)
 		default:
-			if old := spec.words[what]; old != "" && old != says {
-				return spec, p.fail(word + " behind " + old)
-			}
-			spec.set(what, says)
-			p.pos += len(word)
+			p.Pos += len(word)
 		}
-		if !p.accept("-") {
+		if !p.Accept("-") {
 			return spec, nil
 		}
 	}
@@ -225,12 +190,12 @@ func (p *parser) spec() (segment, error) {
 
 // inParentheses reads (3).
 func (p *parser) inParentheses() (ei.Int, error) {
-	if err := p.expect("("); err != nil {
+	if err := p.Expect("("); err != nil {
 		return 0, err
 	}
-	v, err := p.small(maxSegmentBits)
+	v, err := p.small(scan.MaxSegmentBits)
 	if err != nil {
 		return 0, err
 	}
-	return v, p.expect(")")
+	return v, p.Expect(")")
 }

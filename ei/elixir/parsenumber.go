@@ -15,7 +15,7 @@ func (p *parser) numberOrRange() (ei.Term, error) {
 	if err != nil {
 		return nil, err
 	}
-	if isFloat(first) || !p.accept("..") {
+	if isFloat(first) || !p.Accept("..") {
 		return first, nil
 	}
 	last, err := p.rangeEnd()
@@ -26,24 +26,24 @@ func (p *parser) numberOrRange() (ei.Term, error) {
 	if ei.Compare(first, last) > 0 {
 		step = ei.Int(-1)
 	}
-	if p.accept("//") {
+	if p.Accept("//") {
 		if step, err = p.rangeEnd(); err != nil {
 			return nil, err
 		}
 		if step == ei.Int(0) {
-			return nil, p.fail("a range with steps of 0")
+			return nil, p.Bad("a range with steps of 0")
 		}
 	}
 	return ei.MapOf(structKey, ei.Atom("Elixir.Range"), "first", first, "last", last, "step", step), nil
 }
 
 func (p *parser) rangeEnd() (ei.Term, error) {
-	p.space()
-	start := p.pos
+	p.Space()
+	start := p.Pos
 	t, err := p.number()
 	if err == nil && isFloat(t) {
-		p.pos = start
-		err = p.fail("a range is of integers")
+		p.Pos = start
+		err = p.Bad("a range is of integers")
 	}
 	return t, err
 }
@@ -56,61 +56,53 @@ func isFloat(t ei.Term) bool {
 // number reads an integer, a character or a float, with or without a sign.
 func (p *parser) number() (ei.Term, error) {
 	sign := ""
-	if x := p.peek(); x == '-' || x == '+' {
+	if x := p.Peek(); x == '-' || x == '+' {
 		sign = strings.Trim(string(x), "+")
-		p.pos++
-		p.space()
+		p.Pos++
+		p.Space()
 	}
-	start := p.pos
-	if p.peek() == '?' {
+	start := p.Pos
+	if p.Peek() == '?' {
 		return p.character(sign != "")
 	}
-	if p.peek() == '0' {
+	if p.Peek() == '0' {
 		for head, base := range map[string]int{"0x": 16, "0o": 8, "0b": 2} {
-			if strings.HasPrefix(p.s[start:], head) {
-				p.pos += len(head)
-				digits, err := p.digitRun(base)
+			if strings.HasPrefix(p.S[start:], head) {
+				p.Pos += len(head)
+				digits, err := p.Digits(base)
 				if err != nil {
 					return nil, err
 				}
-				return asErlang(fmt.Sprintf("%s%d#%s", sign, base, digits), p.pos)
+				return asErlang(fmt.Sprintf("%s%d#%s", sign, base, digits), p.Pos)
 			}
 		}
 	}
-	if _, err := p.digitRun(10); err != nil {
+	if _, err := p.Digits(10); err != nil {
 		return nil, err
 	}
-	if p.peek() != '.' || p.pos+1 >= len(p.s) || !isDigit(p.s[p.pos+1], 10) {
-		return asErlang(sign+p.s[start:p.pos], p.pos)
-	}
-	p.pos++
-	if _, err := p.digitRun(10); err != nil {
+	from := p.Pos
+	isFloat, err := p.Fraction()
+	if err != nil {
 		return nil, err
 	}
-	if x := p.peek(); x == 'e' || x == 'E' {
-		p.pos++
-		if x := p.peek(); x == '+' || x == '-' {
-			p.pos++
-		}
-		if _, err := p.digitRun(10); err != nil {
-			return nil, err
-		}
+	if isFloat {
+		from = start
 	}
-	return asErlang(sign+p.s[start:p.pos], start)
+	return asErlang(sign+p.S[start:p.Pos], from)
 }
 
 // character reads ?a. There is no number of a character in it: ?\x is an x.
 func (p *parser) character(neg bool) (ei.Term, error) {
-	p.pos++
-	isEscape := p.peek() == '\\'
+	p.Pos++
+	isEscape := p.Peek() == '\\'
 	if isEscape {
-		p.pos++
+		p.Pos++
 	}
-	r, n := utf8.DecodeRuneInString(p.s[p.pos:])
+	r, n := utf8.DecodeRuneInString(p.S[p.Pos:])
 	if n == 0 || r == utf8.RuneError && n == 1 {
-		return nil, p.unexpected()
+		return nil, p.Unexpected()
 	}
-	p.pos += n
+	p.Pos += n
 	if i := escapeIndex(r); isEscape && i >= 0 {
 		r = rune(escaped[i])
 	}
@@ -126,9 +118,9 @@ func signed(v ei.Int, neg bool) ei.Int {
 
 // small reads a number of at most most.
 func (p *parser) small(most ei.Int) (ei.Int, error) {
-	p.space()
-	start := p.pos
-	digits, err := p.digitRun(10)
+	p.Space()
+	start := p.Pos
+	digits, err := p.Digits(10)
 	if err != nil {
 		return 0, err
 	}
@@ -136,6 +128,6 @@ func (p *parser) small(most ei.Int) (ei.Int, error) {
 	if err == nil && v <= int64(most) {
 		return ei.Int(v), nil
 	}
-	p.pos = start
-	return 0, p.unexpected()
+	p.Pos = start
+	return 0, p.Unexpected()
 }

@@ -11,7 +11,7 @@ import (
 // quotedTerm reads "text" or 'text': a binary, a list of characters or, with a colon behind it, the
 // key of a keyword.
 func (p *parser) quotedTerm() (t ei.Term, isKey bool, err error) {
-	start, quote := p.pos, p.peek()
+	start, quote := p.Pos, p.Peek()
 	text, err := p.quotedText(quote)
 	if err != nil {
 		return nil, false, err
@@ -51,8 +51,8 @@ func (p *parser) charlist(text []byte, start int) (ei.Term, error) {
 
 // quotedText reads text between quotes.
 func (p *parser) quotedText(quote byte) ([]byte, error) {
-	if strings.HasPrefix(p.s[p.pos:], strings.Repeat(string(quote), 3)) {
-		return nil, p.fail("a heredoc is not read")
+	if strings.HasPrefix(p.S[p.Pos:], strings.Repeat(string(quote), 3)) {
+		return nil, p.Bad("a heredoc is not read")
 	}
 	return p.delimited(quote, true)
 }
@@ -60,24 +60,24 @@ func (p *parser) quotedText(quote byte) ([]byte, error) {
 // delimited reads text up to the byte end, from behind the byte that begins it. What is raw has no
 // escapes but for the end.
 func (p *parser) delimited(end byte, escapes bool) ([]byte, error) {
-	start := p.pos
-	p.pos++
+	start := p.Pos
+	p.Pos++
 	text := []byte{}
-	for p.pos < len(p.s) {
-		rest := p.s[p.pos:]
+	for p.Pos < len(p.S) {
+		rest := p.S[p.Pos:]
 		switch x := rest[0]; {
 		case x == end:
-			p.pos++
+			p.Pos++
 			return text, nil
 		case x == '\\' && len(rest) > 1 && (rest[1] == end || !escapes):
 			if rest[1] != end {
 				text = append(text, '\\')
 			}
 			text = append(text, rest[1])
-			p.pos += 2
+			p.Pos += 2
 			if rest[1] >= utf8.RuneSelf { // the rest of it comes next, and is checked with it
 				text = text[:len(text)-1]
-				p.pos--
+				p.Pos--
 			}
 		case x == '\\':
 			var err error
@@ -85,18 +85,18 @@ func (p *parser) delimited(end byte, escapes bool) ([]byte, error) {
 				return nil, err
 			}
 		case x == '#' && escapes && strings.HasPrefix(rest, "#{"):
-			return nil, p.fail("interpolation is not read")
+			return nil, p.Bad("interpolation is not read")
 		default:
 			r, n := utf8.DecodeRuneInString(rest)
 			if r == utf8.RuneError && n == 1 {
-				return nil, p.fail("not UTF-8")
+				return nil, p.Bad("not UTF-8")
 			}
 			text = append(text, rest[:n]...)
-			p.pos += n
+			p.Pos += n
 		}
 	}
-	p.pos = start
-	return nil, p.fail("no closing quote")
+	p.Pos = start
+	return nil, p.Bad("no closing quote")
 }
 
 // escapeIndex gives the place in escaped of the character that stands behind a backslash;
@@ -107,18 +107,18 @@ const escaped = "\x00\a\b\x7f\x1b\f\n\r \t\v"
 
 // escape reads what begins with a backslash, and appends the bytes that it stands for.
 func (p *parser) escape(text []byte) ([]byte, error) {
-	start := p.pos
-	p.pos++
-	r, n := utf8.DecodeRuneInString(p.s[p.pos:])
+	start := p.Pos
+	p.Pos++
+	r, n := utf8.DecodeRuneInString(p.S[p.Pos:])
 	if n == 0 || r == utf8.RuneError && n == 1 {
-		return nil, p.unexpected()
+		return nil, p.Unexpected()
 	}
-	p.pos += n
+	p.Pos += n
 	if i := escapeIndex(r); i >= 0 {
 		return append(text, escaped[i]), nil
 	}
-	if r == '\r' && p.peek() == '\n' {
-		p.pos++
+	if r == '\r' && p.Peek() == '\n' {
+		p.Pos++
 		r = '\n'
 	}
 	if r == '\n' { // the line goes on
@@ -128,10 +128,10 @@ func (p *parser) escape(text []byte) ([]byte, error) {
 		return utf8.AppendRune(text, r), nil
 	}
 	digits, isByte := "", false
-	if rest := p.s[p.pos:]; strings.HasPrefix(rest, "{") {
+	if rest := p.S[p.Pos:]; strings.HasPrefix(rest, "{") {
 		if end := strings.IndexByte(rest, '}'); end > 0 && end <= 7 {
 			digits = rest[1:end]
-			p.pos += end + 1
+			p.Pos += end + 1
 		}
 	} else {
 		want := 4
@@ -142,13 +142,13 @@ func (p *parser) escape(text []byte) ([]byte, error) {
 		if len(digits) < want {
 			digits = ""
 		}
-		p.pos += len(digits)
+		p.Pos += len(digits)
 	}
 	v, err := strconv.ParseUint(digits, 16, 32)
 	switch {
 	case err != nil || strings.Contains(digits, "_") || !isByte && (v > utf8.MaxRune || !utf8.ValidRune(rune(v))):
-		p.pos = start
-		return nil, p.fail("bad escape")
+		p.Pos = start
+		return nil, p.Bad("bad escape")
 	case isByte:
 		return append(text, byte(v)), nil
 	}
@@ -157,23 +157,23 @@ func (p *parser) escape(text []byte) ([]byte, error) {
 
 // sigil reads ~D[2026-01-31] and its kin.
 func (p *parser) sigil() (ei.Term, error) {
-	start := p.pos
-	p.pos++
+	start := p.Pos
+	p.Pos++
 	n := 0
-	for rest := p.s[p.pos:]; n < len(rest) && (rest[n] >= 'a' && rest[n] <= 'z' || rest[n] >= 'A' && rest[n] <= 'Z'); {
+	for rest := p.S[p.Pos:]; n < len(rest) && (rest[n] >= 'a' && rest[n] <= 'z' || rest[n] >= 'A' && rest[n] <= 'Z'); {
 		n++
 	}
-	name := p.s[p.pos : p.pos+n]
-	p.pos += n
-	open := p.peek()
+	name := p.S[p.Pos : p.Pos+n]
+	p.Pos += n
+	open := p.Peek()
 	const opening, closing = `[({<"'|/`, `])}>"'|/`
 	i := strings.IndexByte(opening, open)
 	if name == "" || open == 0 || i < 0 {
-		p.pos = start
-		return nil, p.unexpected()
+		p.Pos = start
+		return nil, p.Unexpected()
 	}
-	if (open == '"' || open == '\'') && strings.HasPrefix(p.s[p.pos:], strings.Repeat(string(open), 3)) {
-		return nil, p.fail("a heredoc is not read")
+	if (open == '"' || open == '\'') && strings.HasPrefix(p.S[p.Pos:], strings.Repeat(string(open), 3)) {
+		return nil, p.Bad("a heredoc is not read")
 	}
 	text, err := p.delimited(closing[i], name[0] >= 'a')
 	if err != nil {

@@ -12,7 +12,7 @@
 // Go functions. Arguments and results are terms, in the syntax of whoever types, Erlang's or
 // Elixir's. Tab completes, ^G i interrupts, and a session ends with its terminal. Nothing runs
 // while nobody uses it. nodes.Config.Rules say who may: see Rules. Without rules every node that
-// knows the cookie may, all commands. docs/console.md has all of it.
+// knows the cookie may, all commands. docs/operate/console.md has all of it.
 //
 // # Stability
 //

@@ -56,7 +56,7 @@ type Page struct {
 
 	mu      sync.Mutex
 	up      map[string]time.Time // connections since New, by the name of the other node
-	events  []Event              // the latest, oldest first
+	events  []event              // the latest, oldest first
 	samples []sample             // oldest first
 }
 
@@ -80,14 +80,14 @@ func New(n *nodes.Node, o *Options) *Page {
 			if p.up[c.Peer].Equal(c.Since) {
 				delete(p.up, c.Peer)
 			}
-			p.noteLocked(Event{What: "connection lost: " + cause, Who: c.Peer, Why: textOf(err)})
+			p.noteLocked(event{What: "connection lost: " + cause, Who: c.Peer, Why: textOf(err)})
 		},
 		HandshakeFailed: func(h metrics.Handshake) {
-			p.note(Event{What: "handshake failed: " + h.Cause, Who: h.Peer, Why: textOf(h.Err)})
+			p.note(event{What: "handshake failed: " + h.Cause, Who: h.Peer, Why: textOf(h.Err)})
 		},
-		Denied: func(peer, op, target string) { p.note(Event{What: "refused: " + op, Who: peer, Why: target}) },
+		Denied: func(peer, op, target string) { p.note(event{What: "refused: " + op, Who: peer, Why: target}) },
 		MailboxFull: func(process string) {
-			p.note(Event{What: "mailbox full", Who: process})
+			p.note(event{What: "mailbox full", Who: process})
 		},
 	})
 	return p
@@ -99,8 +99,8 @@ func (p *Page) Close() error {
 	return nil
 }
 
-// An Event is something that whoever looks for a fault wants to know.
-type Event struct {
+// An event is something that whoever looks for a fault wants to know.
+type event struct {
 	At             time.Time
 	What, Who, Why string
 }
@@ -114,14 +114,14 @@ func textOf(err error) string {
 	return err.Error()
 }
 
-func (p *Page) note(e Event) {
+func (p *Page) note(e event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.noteLocked(e)
 }
 
 // noteLocked is called with p.mu held. Names and reasons come from peers.
-func (p *Page) noteLocked(e Event) {
+func (p *Page) noteLocked(e event) {
 	e.At = time.Now()
 	e.What, e.Who, e.Why = cut(e.What), cut(e.Who), cut(e.Why)
 	if len(p.events) == mostEvents {
@@ -170,7 +170,7 @@ func (p *Page) serve(w http.ResponseWriter, r *http.Request) {
 		t, err := template.New("page").Funcs(functions).Parse(text)
 		if err == nil {
 			err = t.Execute(&b, struct {
-				*View
+				*view
 				Nonce string
 			}{v, nonce})
 		}

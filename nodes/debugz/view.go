@@ -23,8 +23,8 @@ import (
 	calls "github.com/cnode-go/cnode/nodes/metrics"
 )
 
-// A View is what the page shows: the figures of a moment, and rates since an earlier look.
-type View struct {
+// A view is what the page shows: the figures of a moment, and rates since an earlier look.
+type view struct {
 	Node, State, Go, Program string
 	Pid                      int
 	At                       time.Time
@@ -33,35 +33,35 @@ type View struct {
 	Stats                    nodes.Stats `json:"-"`
 	Memory, Heap             uint64      // bytes: of the operating system's, and in use
 	Goroutines               uint64
-	Rates                    Rates
-	Charts                   []Chart `json:"-"`
-	Peers                    []Peer
-	Processes                []Process // the first by Sort
+	Rates                    rates
+	Charts                   []chart `json:"-"`
+	Peers                    []peer
+	Processes                []process // the first by Sort
 	Sort                     string
-	Trees                    []Tree
-	Calls                    []Function
-	Groups                   []Group
+	Trees                    []tree
+	Calls                    []function
+	Groups                   []group
 	Incomplete               []string // of which nodes members of groups are left out
-	Names                    []Name
-	Events                   []Event // latest first
+	Names                    []globalName
+	Events                   []event // latest first
 }
 
-// Rates are per second.
-type Rates struct{ MessagesIn, MessagesOut, BytesIn, BytesOut, Calls float64 }
+// rates are per second.
+type rates struct{ MessagesIn, MessagesOut, BytesIn, BytesOut, Calls float64 }
 
-// A Peer is a node that is connected.
-type Peer struct {
+// A peer is a node that is connected.
+type peer struct {
 	Name, Over, Address string
 	Hidden, Here        bool      // Here: this node has opened the connection
 	Since               time.Time // zero: before the page was there
-	Rates               Rates
+	Rates               rates
 	MessagesIn          int64
 	MessagesOut         int64
 	Queued              int
 }
 
-// A Process is a row of the table of processes.
-type Process struct {
+// A process is a row of the table of processes.
+type process struct {
 	Pid, Name, Kind, Runs string
 	Short                 string `json:"-"` // the pid as its own node prints it
 	Queue, QueueBytes     int
@@ -70,14 +70,14 @@ type Process struct {
 	Age                   time.Duration
 }
 
-// A Tree is a process with those whose parent it is.
-type Tree struct {
-	Process
-	Children []Tree
+// A tree is a process with those whose parent it is.
+type tree struct {
+	process
+	Children []tree
 }
 
-// A Function is one with how its calls went.
-type Function struct {
+// A function is one with how its calls went.
+type function struct {
 	Name          string
 	Out           bool
 	Count, Errors int64
@@ -85,14 +85,14 @@ type Function struct {
 	P99           time.Duration
 }
 
-// A Group has members, here and in all.
-type Group struct {
+// A group has members, here and in all.
+type group struct {
 	Name      string
 	Here, All int
 }
 
-// A Name is a global one.
-type Name struct {
+// A globalName is a global one.
+type globalName struct {
 	Name, Pid, Node string
 	Short           string `json:"-"` // the pid as its own node prints it
 }
@@ -105,8 +105,8 @@ const (
 )
 
 // look takes it all.
-func (p *Page) look(sort string) *View {
-	v := &View{
+func (p *Page) look(sort string) *view {
+	v := &view{
 		Node: cut(p.n.Name()), State: p.n.State().String(), Go: runtime.Version(), Program: programName(), Pid: os.Getpid(),
 		At: time.Now(), Stats: p.n.Stats(), Sort: sort,
 	}
@@ -126,7 +126,7 @@ func (p *Page) look(sort string) *View {
 	v.Events = slices.Clone(p.events)
 	p.mu.Unlock() // hooks want it, perhaps with locks of the node held
 	for _, s := range v.Stats.Peers {
-		peer := Peer{
+		peer := peer{
 			Name: cut(s.Name), Since: up[s.Name], Rates: rates[s.Name],
 			MessagesIn: s.MessagesReceived, MessagesOut: s.MessagesSent, Queued: s.BytesQueued,
 		}
@@ -140,7 +140,7 @@ func (p *Page) look(sort string) *View {
 		v.Peers = append(v.Peers, peer)
 	}
 	slices.Reverse(v.Events)
-	slices.SortFunc(v.Peers, func(a, b Peer) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(v.Peers, func(a, b peer) int { return strings.Compare(a.Name, b.Name) })
 	for _, s := range p.o.Groups {
 		if err := s.Incomplete(); err != nil {
 			v.Incomplete = append(v.Incomplete, strings.Split(err.Error(), "\n")...)
@@ -149,14 +149,14 @@ func (p *Page) look(sort string) *View {
 			if len(v.Groups) == mostOthers {
 				break
 			}
-			v.Groups = append(v.Groups, Group{title(g), count(s.LocalMembers(g)), count(s.Members(g))})
+			v.Groups = append(v.Groups, group{title(g), count(s.LocalMembers(g)), count(s.Members(g))})
 		}
 	}
-	slices.SortFunc(v.Groups, func(a, b Group) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(v.Groups, func(a, b group) int { return strings.Compare(a.Name, b.Name) })
 	if p.o.Names != nil {
 		for name := range p.o.Names.Names() {
 			if pid, ok := p.o.Names.Whereis(name); ok && len(v.Names) < mostOthers {
-				v.Names = append(v.Names, Name{title(name), cut(pid.String()), cut(string(pid.Node)), short(pid)})
+				v.Names = append(v.Names, globalName{title(name), cut(pid.String()), cut(string(pid.Node)), short(pid)})
 			}
 		}
 	}
@@ -238,7 +238,7 @@ var orders = map[string]func(p introspect.Process) uint64{
 }
 
 // lookAtProcesses finds the first processes by v.Sort, and those that have parents.
-func (p *Page) lookAtProcesses(v *View) {
+func (p *Page) lookAtProcesses(v *view) {
 	key := orders[v.Sort]
 	if key == nil {
 		v.Sort, key = "queue", orders["queue"]
@@ -270,29 +270,29 @@ func (p *Page) lookAtProcesses(v *View) {
 	}
 	for root := range parents {
 		if d, ok := p.n.Process(root); ok && !children[root] {
-			v.Trees = append(v.Trees, tree(d.Process, parents))
+			v.Trees = append(v.Trees, treeOf(d.Process, parents))
 		}
 	}
 	slices.SortFunc(v.Trees, byName)
 }
 
-func byName(a, b Tree) int {
+func byName(a, b tree) int {
 	return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Pid, b.Pid))
 }
 
 // tree has those that were found to have the process as their parent. It ends: a process is
 // younger than its parent.
-func tree(q introspect.Process, parents map[ei.Pid][]introspect.Process) Tree {
-	t := Tree{Process: row(q)}
+func treeOf(q introspect.Process, parents map[ei.Pid][]introspect.Process) tree {
+	t := tree{process: row(q)}
 	for _, child := range parents[q.Pid] {
-		t.Children = append(t.Children, tree(child, parents))
+		t.Children = append(t.Children, treeOf(child, parents))
 	}
 	slices.SortFunc(t.Children, byName)
 	return t
 }
 
-func row(q introspect.Process) Process {
-	r := Process{
+func row(q introspect.Process) process {
+	r := process{
 		Pid: cut(q.Pid.String()), Short: short(q.Pid), Kind: q.Kind.String(), Queue: q.Queue, QueueBytes: q.QueueBytes,
 		Handled: q.Handled, Running: q.Running, Suspended: q.Suspended,
 	}
@@ -311,10 +311,10 @@ func row(q introspect.Process) Process {
 }
 
 // callsOf are the functions, the slowest first.
-func callsOf(all []calls.CallStats) []Function {
-	var rows []Function
+func callsOf(all []calls.CallStats) []function {
+	var rows []function
 	for _, s := range all {
-		c := Function{Name: cut(s.Module + ":" + s.Function), Out: s.Out, Count: s.Count(), Errors: s.Errors()}
+		c := function{Name: cut(s.Module + ":" + s.Function), Out: s.Out, Count: s.Count(), Errors: s.Errors()}
 		if s.Module == "" && s.Function == "" {
 			c.Name = "none of those exposed"
 		}
@@ -324,7 +324,7 @@ func callsOf(all []calls.CallStats) []Function {
 		c.P50, c.P99 = quantile(s.Latency, 0.5), quantile(s.Latency, 0.99)
 		rows = append(rows, c)
 	}
-	slices.SortStableFunc(rows, func(a, b Function) int { return cmp.Compare(b.P99, a.P99) })
+	slices.SortStableFunc(rows, func(a, b function) int { return cmp.Compare(b.P99, a.P99) })
 	return rows[:min(len(rows), mostOthers)]
 }
 
@@ -348,15 +348,15 @@ type sample struct {
 	all    counters
 	peers  map[string]counters
 	memory uint64
-	rates  Rates // since the sample before
+	rates  rates // since the sample before
 }
 
 type counters struct{ messagesIn, messagesOut, bytesIn, bytesOut, calls int64 }
 
-func (c counters) since(before counters, d time.Duration) Rates {
+func (c counters) since(before counters, d time.Duration) rates {
 	s := d.Seconds()
 	rate := func(now, then int64) float64 { return float64(max(now-then, 0)) / s }
-	return Rates{
+	return rates{
 		rate(c.messagesIn, before.messagesIn), rate(c.messagesOut, before.messagesOut),
 		rate(c.bytesIn, before.bytesIn), rate(c.bytesOut, before.bytesOut), rate(c.calls, before.calls),
 	}
@@ -370,7 +370,7 @@ const (
 
 // sampleLocked takes a sample if it is time to, and gives the rates of peers. It is called with
 // p.mu held.
-func (p *Page) sampleLocked(v *View) map[string]Rates {
+func (p *Page) sampleLocked(v *view) map[string]rates {
 	s := sample{at: v.At, peers: map[string]counters{}, memory: v.Memory}
 	for _, q := range v.Stats.Peers {
 		c := counters{q.MessagesReceived, q.MessagesSent, q.BytesReceived, q.BytesSent, 0}
@@ -396,7 +396,7 @@ func (p *Page) sampleLocked(v *View) map[string]Rates {
 		}
 		n = len(p.samples)
 	}
-	rates := map[string]Rates{}
+	rates := map[string]rates{}
 	if n > 1 {
 		last, before := p.samples[n-1], p.samples[n-2]
 		v.Rates = last.rates
@@ -404,7 +404,7 @@ func (p *Page) sampleLocked(v *View) map[string]Rates {
 			rates[name] = c.since(before.peers[name], last.at.Sub(before.at))
 		}
 	}
-	v.Charts = []Chart{
+	v.Charts = []chart{
 		p.chart("messages/s", number, func(s sample) float64 { return s.rates.MessagesIn },
 			func(s sample) float64 { return s.rates.MessagesOut }),
 		p.chart("bytes/s", size, func(s sample) float64 { return s.rates.BytesIn }, func(s sample) float64 { return s.rates.BytesOut }),
@@ -414,16 +414,16 @@ func (p *Page) sampleLocked(v *View) map[string]Rates {
 	return rates
 }
 
-// A Chart is one or two lines, newest right, in a box of chartWidth by chartHeight.
-type Chart struct {
+// A chart is one or two lines, newest right, in a box of chartWidth by chartHeight.
+type chart struct {
 	Title, Top string
 	Now, Lines []string // of in and out, if there are two; the lines are points of SVG polylines
 }
 
 const chartWidth, chartHeight = 240, 60
 
-func (p *Page) chart(title string, show func(any) string, of ...func(sample) float64) Chart {
-	c, top := Chart{Title: title}, 1.0
+func (p *Page) chart(title string, show func(any) string, of ...func(sample) float64) chart {
+	c, top := chart{Title: title}, 1.0
 	for _, s := range p.samples {
 		for _, f := range of {
 			top = max(top, f(s))
@@ -453,18 +453,18 @@ type spot struct {
 	X, Y, TextY float64
 	Label       string
 	Width       float64 // of the line, by what goes over it
-	Peer
+	peer
 }
 
 const mostSpots = 24
 
 // spots puts nodes on a circle around this one.
-func spots(all []Peer) (placed []spot) {
+func spots(all []peer) (placed []spot) {
 	n := min(len(all), mostSpots)
 	for i, p := range all[:n] {
 		angle := 2*math.Pi*float64(i)/float64(n) - math.Pi/2
 		x, y := 320+190*math.Cos(angle), 150+105*math.Sin(angle)
-		s := spot{X: x, Y: y, TextY: y + 24, Label: alive(p.Name), Width: 1 + min(math.Log10(1+p.Rates.BytesIn+p.Rates.BytesOut), 6), Peer: p}
+		s := spot{X: x, Y: y, TextY: y + 24, Label: alive(p.Name), Width: 1 + min(math.Log10(1+p.Rates.BytesIn+p.Rates.BytesOut), 6), peer: p}
 		if y < 150 {
 			s.TextY = y - 14
 		}
@@ -551,5 +551,5 @@ var functions = template.FuncMap{
 	"clock": func(at time.Time) string { return at.Format(time.TimeOnly) },
 	"join":  func(all []string) string { return strings.Join(all, ", ") },
 	"sorts": func() []string { return []string{"queue", "bytes", "handled"} },
-	"more":  func(all []Peer) int { return max(len(all)-mostSpots, 0) },
+	"more":  func(all []peer) int { return max(len(all)-mostSpots, 0) },
 }

@@ -16,37 +16,27 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/cluster"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/transport"
 )
 
-// A world is a cluster in one process, whose nodes find each other by name.
+// A world is a cluster in memory, whose nodes find each other by name.
 type world struct {
-	t  *testing.T
-	tr transport.Transport
+	*cluster.Cluster
+	t *testing.T
 }
 
-func newWorld(t *testing.T) *world { return &world{t, transport.NewMemory()} }
-
-// Resolve makes every name an address of memory.
-func (w *world) Resolve(_ context.Context, node string) (nodes.Endpoint, error) {
-	return nodes.Endpoint{Addr: transport.MemoryAddr(node)}, nil
-}
+func newWorld(t *testing.T) *world { return &world{cluster.New(t), t} }
 
 // start starts a node alive@test.
 func (w *world) start(alive string, edit ...func(*nodes.Config)) *nodes.Node {
 	w.t.Helper()
-	name := alive + "@test"
-	cfg := nodes.Config{Name: name, Cookie: "secret", Transport: w.tr, Resolver: w, Listen: transport.MemoryAddr(name)}
+	cfg := w.Config(alive + "@test")
 	for _, f := range edit {
 		f(&cfg)
 	}
-	n, err := nodes.New(cfg)
-	require.NoError(w.t, err)
-	require.NoError(w.t, n.Start(w.t.Context()))
-	w.t.Cleanup(func() { n.Close() })
-	return n
+	return w.Start(cfg)
 }
 
 // A diary is what the functions of Options have heard.
@@ -508,10 +498,8 @@ func TestKeeperDuringShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, d := newWorld(t), &diary{}
 		a, b := w.start("a"), w.start("b")
-		silent, err := nodes.New(nodes.Config{Name: "c@test", Cookie: "secret", Transport: w.tr, Resolver: w})
-		require.NoError(t, err)
-		defer silent.Close()
-		l, err := silent.Listen(t.Context(), transport.MemoryAddr("c@test"))
+		silent := w.New(w.Config("c@test"))
+		l, err := silent.Listen(t.Context(), w.Addr("c@test"))
 		require.NoError(t, err)
 		go func() { _, _ = l.Accept(t.Context()) }() // and nobody receives
 		o := d.options()
@@ -532,9 +520,9 @@ func TestKeeperOfDynamicNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, d := newWorld(t), &diary{}
 		w.start("b")
-		n, err := nodes.New(nodes.Config{Host: "test", Cookie: "secret", Transport: w.tr, Resolver: w})
-		require.NoError(t, err)
-		t.Cleanup(func() { n.Close() })
+		cfg := w.Config("")
+		cfg.Host = "test"
+		n := w.New(cfg)
 		l := &list{make(chan any)}
 		k := keep(t, n, l, d.options())
 		l.news <- []string{"b@test"}

@@ -101,7 +101,7 @@ func (r *Reader) first(frame []byte, ctl *Control, a *Arrival) error {
 // frame is to be read with ReadFrame. The frame has come when ReadPlaced is called; until then the
 // Reader is as before.
 func (r *Reader) Place(head []byte, n int) []byte {
-	if kind, err := Classify(head, r.flags); err != nil || kind != KindNextFragment {
+	if kind, err := classify(head, r.flags); err != nil || kind != KindNextFragment {
 		return nil
 	}
 	id, number, err := fragmentHead(head)
@@ -244,6 +244,17 @@ func (r *Reader) Discard(id uint64) bool {
 	r.held -= s.cost - sequenceCost
 	*s = sequence{Incomplete: Incomplete{Sequence: s.Sequence, Next: s.Next, Discarded: true}, cost: sequenceCost}
 	return true
+}
+
+// Begun gives the incomplete message with that id: what its first fragment has said, and what has
+// come of it. It shares the Reader's memory until the next frame is read. A proxy decides by the
+// control message before the rest is there.
+func (r *Reader) Begun(id uint64) (m Incomplete, ok bool) {
+	s := r.open[id]
+	if s == nil {
+		return Incomplete{}, false
+	}
+	return s.Incomplete, true
 }
 
 // Open gives the number of incomplete messages.

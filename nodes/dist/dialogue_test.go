@@ -362,20 +362,20 @@ func TestDialogues(t *testing.T) {
 // same bytes; ops are the operations that the node must have used.
 func replayFrames(t *testing.T, lines []line, flags Flags, ops []Op) {
 	seen := map[Op]bool{}
-	atoms := ei.NewAtomTable(0)
+	r := NewReader(flags, Limits{}, ei.NewAtomTable(0))
 	for i, l := range lines {
 		var ctl Control
-		kind, payload, err := ParseFrame(l.bytes, flags, atoms, &ctl)
+		a, err := r.ReadFrame(l.bytes, &ctl)
 		require.NoError(t, err, "frame %d", i)
-		if kind == KindTick {
+		if a.Kind == KindTick {
 			continue
 		}
-		require.Equal(t, KindPassThrough, kind)
+		require.Equal(t, KindPassThrough, a.Kind)
 		require.True(t, flags.Has(ctl.Op.Flags()), "%v without its flags", ctl.Op)
 		if !l.ours {
 			seen[ctl.Op] = true
 		}
-		again, err := AppendFrame(nil, &ctl, payload)
+		again, err := AppendFrame(nil, &ctl, a.Payload)
 		require.NoError(t, err)
 		require.Equal(t, hex.EncodeToString(l.bytes), hex.EncodeToString(again[4:]), "frame %d, %v", i, ctl.Op)
 	}

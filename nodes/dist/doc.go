@@ -27,7 +27,7 @@
 //	00 00 00 33   70   83 {6, From, '', peer}   83 hello
 //	length        'p'  control (REG_SEND)       payload
 //
-// [ParseFrame] reads one into a [Control], which has the fields of all
+// A [Reader] reads one into a [Control], which has the fields of all
 // operations, and leaves the payload encoded; [AppendFrame] and
 // [AppendFrameHead] write one. Both allocate nothing, given a table of atoms.
 //
@@ -45,12 +45,12 @@
 // messages and ticks between them. The first has the header, the control
 // message and the beginning of the payload; the numbers count down to 1.
 //
-// A [Reader] reads all kinds of frames. It keeps the peer's cache and the messages that are
+// The Reader reads all kinds of frames. It keeps the peer's cache and the messages that are
 // incomplete, within [Limits]; both can be taken out and put into another Reader
 // ([Reader.Restore]), for a connection that goes on elsewhere. A payload can be decoded by a cursor
 // that is given the atoms ([Arrival].Refs), or be made independent of them ([Arrival.Whole]).
 //
-// A header that names no atom is the cheapest to write: [AppendFrameHeadFor]. For one that does,
+// A header that names no atom is the cheapest to write: [AppendFrameHead]. For one that does,
 // [AtomRefs] packs the message, which can be done at any time, and [SentAtoms] writes the header,
 // in the order in which frames are sent. [Cut] divides a message into [Fragments], uncopied.
 //
@@ -127,7 +127,7 @@
 //	erl_ext_dist, "Distribution Header"                    atomcache.go, sentatoms.go, reader.go
 //	erl_ext_dist, "... for fragmented messages"            assemble.go, fragment.go
 //	ei_connect: ei_connect, ei_accept                      Initiate, Respond
-//	ei_connect: ei_send, ei_reg_send, ei_receive           AppendFrame, ParseFrame
+//	ei_connect: ei_send, ei_reg_send, ei_receive           AppendFrame, Reader
 //
 // The tests replay dialogues that were recorded with OTP 25, 27 and 29; see
 // testdata/dialogues, whose files are readable text.

@@ -56,10 +56,8 @@ var (
 	ErrShape = errors.New("malformed control message")
 	// ErrNotNegotiated: a frame of a kind for which the flags are not set.
 	ErrNotNegotiated = errors.New("frame kind not negotiated")
-	// ErrUnsupported: a frame kind that was negotiated but is not read by ParseFrame.
-	ErrUnsupported = errors.New("frame kind not supported")
-	ErrFrame       = errors.New("malformed frame")       // bytes that are no frame
-	ErrTooLong     = errors.New("too long for the wire") // more bytes than a length field can express
+	ErrFrame         = errors.New("malformed frame")       // bytes that are no frame
+	ErrTooLong       = errors.New("too long for the wire") // more bytes than a length field can express
 	// ErrHeader: a distribution header that breaks its layout, or names what is no atom.
 	ErrHeader = errors.New("malformed distribution header")
 	// ErrNotCached: a distribution header that refers to a place in the cache where no atom was put.
@@ -169,8 +167,7 @@ func (e *ControlError) Unwrap() error { return e.Err }
 // FrameError is every error about a frame as a whole.
 type FrameError struct {
 	Kind FrameKind // what the first bytes say it is; KindInvalid if nothing known
-	// ErrNotNegotiated, ErrUnsupported, ErrFrame, ErrTooLong, ErrHeader, ErrNotCached or a
-	// *FragmentError
+	// ErrNotNegotiated, ErrFrame, ErrTooLong, ErrHeader, ErrNotCached or a *FragmentError
 	Err error
 }
 

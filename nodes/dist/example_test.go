@@ -101,9 +101,9 @@ func ExampleAppendFrame() {
 	fmt.Printf("% x\n", frame[:6])
 
 	var ctl dist.Control
-	kind, payload, err := dist.ParseFrame(frame[4:], dist.FlagsDefault, ei.NewAtomTable(0), &ctl)
-	fmt.Println(kind, ctl.Op, ctl.From == from, ctl.ToName, err)
-	term, err := payload.Decode()
+	a, err := dist.NewReader(dist.FlagsLibei, dist.Limits{}, ei.NewAtomTable(0)).ReadFrame(frame[4:], &ctl)
+	fmt.Println(a.Kind, ctl.Op, ctl.From == from, ctl.ToName, err)
+	term, err := a.Payload.Decode()
 	fmt.Println(term, err)
 	// Output:
 	// 00 00 00 33 70 83

@@ -54,10 +54,10 @@ const (
 	nextFragment  = 'F'
 )
 
-// Classify tells the kind of a frame (its bytes after the 4-byte length) by its
+// classify tells the kind of a frame (its bytes after the 4-byte length) by its
 // first bytes. A *FrameError wraps ErrNotNegotiated for a kind whose flags are
 // not in negotiated, and ErrFrame for bytes that begin no frame.
-func Classify(frame []byte, negotiated Flags) (FrameKind, error) {
+func classify(frame []byte, negotiated Flags) (FrameKind, error) {
 	switch {
 	case len(frame) == 0:
 		return KindTick, nil
@@ -83,50 +83,36 @@ func Classify(frame []byte, negotiated Flags) (FrameKind, error) {
 	return kind, nil
 }
 
-// ParseFrame reads a frame (its bytes after the 4-byte length) into ctl and returns its payload, a
-// term without version byte, or nil if the operation has none. The payload is not checked, and ends
-// with the frame: bytes after the term are to be ignored, as OTP does, and so are bytes after a
-// control message without payload. The payload and the Raw fields of ctl alias frame. atoms may be
-// nil, see ParseControl.
-//
-// A tick gives KindTick and leaves ctl alone. Errors are *FrameError, or *ControlError with offsets
-// counted in frame; after one that wraps ErrUnknownOp the next frame can be read all the same (OTP
-// ends the connection). Distribution headers and fragments are recognised but not read: if their
-// flags were negotiated, the error wraps ErrUnsupported. A Reader reads them.
-func ParseFrame(frame []byte, negotiated Flags, atoms *ei.AtomTable, ctl *Control) (FrameKind, ei.Raw, error) {
-	kind, err := Classify(frame, negotiated)
-	switch {
-	case err != nil, kind == KindTick:
-		return kind, nil, err
-	case kind != KindPassThrough:
-		return kind, nil, &FrameError{Kind: kind, Err: ErrUnsupported}
-	}
+// passedThrough reads a frame without distribution header into ctl and returns its payload, nil if
+// the operation has none. Bytes after the term are to be ignored, as OTP does, and so are bytes
+// after a control message without payload.
+func passedThrough(frame []byte, atoms *ei.AtomTable, ctl *Control) (ei.Raw, error) {
 	c := ei.NewCursor(frame[1:])
 	c.Atoms = atoms
 	if err := c.Version(); err != nil {
-		return kind, nil, &FrameError{Kind: kind, Err: fmt.Errorf("%w: control message: %w", ErrFrame, err)}
+		return nil, &FrameError{Kind: KindPassThrough, Err: fmt.Errorf("%w: control message: %w", ErrFrame, err)}
 	}
 	if err := ParseControl(&c, ctl); err != nil {
 		var located *ControlError
 		if errors.As(err, &located) {
 			located.Offset++ // the cursor began after the 'p'
 		}
-		return kind, nil, err
+		return nil, err
 	}
 	if !ctl.Op.HasPayload() {
-		return kind, nil, nil
+		return nil, nil
 	}
 	rest := frame[len(frame)-c.Len():]
 	if len(rest) < 2 || rest[0] != ei.VersionMagic {
-		return kind, nil, &FrameError{Kind: kind, Err: fmt.Errorf("%w: no payload behind %v", ErrFrame, ctl.Op)}
+		return nil, &FrameError{Kind: KindPassThrough, Err: fmt.Errorf("%w: no payload behind %v", ErrFrame, ctl.Op)}
 	}
-	return kind, ei.Raw(rest[1:]), nil
+	return ei.Raw(rest[1:]), nil
 }
 
 // AppendFrame appends a whole pass-through frame, length included. payload is a term without
 // version byte; it must be given exactly when ctl's operation has one.
 func AppendFrame(b []byte, ctl *Control, payload ei.Raw) ([]byte, error) {
-	out, err := AppendFrameHead(b, ctl, len(payload))
+	out, err := AppendFrameHead(b, 0, ctl, len(payload))
 	if err != nil {
 		return b, err
 	}
@@ -136,40 +122,29 @@ func AppendFrame(b []byte, ctl *Control, payload ei.Raw) ([]byte, error) {
 	return append(out, payload...), nil
 }
 
-// AppendFrameHead appends what comes before the payload of a pass-through frame: the length, which
-// already counts the payload bytes that the caller sends after it, the control message, and the
-// payload's version byte if the operation has one. So a large payload is not copied; for one that
-// is encoded in place, FinishFrame sets the length.
-func AppendFrameHead(b []byte, ctl *Control, payload int) ([]byte, error) {
-	start := len(b)
-	out := append(b, 0, 0, 0, 0, passThrough, ei.VersionMagic)
-	out, err := AppendControl(out, ctl)
-	if err != nil {
-		return b, err
-	}
-	if ctl.Op.HasPayload() {
-		out = append(out, ei.VersionMagic)
-	}
-	if err := setLength(out[start:], payload); err != nil {
-		return b, err
-	}
-	return out, nil
-}
-
 // EmptyHeaderSize is how many bytes come before the control message of a frame with a header of no
 // atoms, its length among them.
 const EmptyHeaderSize = lengthSize + 3
 
-// AppendFrameHeadFor is AppendFrameHead in the form that the negotiated flags
-// ask for: if they have headers (Flags.HasHeaders), the frame has a distribution
-// header, of no atoms, instead of version bytes. The atoms of control message
-// and payload are sent as text then, too; see AtomRefs for the other way.
-func AppendFrameHeadFor(b []byte, negotiated Flags, ctl *Control, payload int) ([]byte, error) {
-	if !negotiated.HasHeaders() {
-		return AppendFrameHead(b, ctl, payload)
+// AppendFrameHead appends what comes before the payload of a frame: the length, which already
+// counts the payload bytes that the caller sends after it, and the control message. So a large
+// payload is not copied; for one that is encoded in place, FinishFrame sets the length.
+//
+// If the negotiated flags have headers (Flags.HasHeaders), the frame has a distribution header, of
+// no atoms; else version bytes, that of the payload among them. The atoms of control message and
+// payload are sent as text either way; see AtomRefs for the other one.
+func AppendFrameHead(b []byte, negotiated Flags, ctl *Control, payload int) ([]byte, error) {
+	start, headers := len(b), negotiated.HasHeaders()
+	out := append(b, 0, 0, 0, 0)
+	if headers {
+		out = append(out, ei.VersionMagic, distHeader, 0)
+	} else {
+		out = append(out, passThrough, ei.VersionMagic)
 	}
-	start := len(b)
-	out, err := AppendControl(append(b, 0, 0, 0, 0, ei.VersionMagic, distHeader, 0), ctl)
+	out, err := AppendControl(out, ctl)
+	if err == nil && !headers && ctl.Op.HasPayload() {
+		out = append(out, ei.VersionMagic)
+	}
 	if err == nil {
 		err = setLength(out[start:], payload)
 	}
@@ -180,7 +155,7 @@ func AppendFrameHeadFor(b []byte, negotiated Flags, ctl *Control, payload int) (
 }
 
 // FinishFrame sets the length of a frame whose payload was appended after
-// AppendFrameHead or AppendFrameHeadFor; frame begins with the length and ends with the payload.
+// AppendFrameHead; frame begins with the length and ends with the payload.
 // The error is a *FrameError: ErrTooLong for a frame of 4 GiB or more, ErrFrame for one of less
 // than the four bytes of the length.
 func FinishFrame(frame []byte) error {

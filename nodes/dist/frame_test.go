@@ -42,22 +42,14 @@ func TestKindsOfFrames(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			frame := unhex(t, tt.hex)
-			kind, err := Classify(frame, tt.flags)
+			kind, err := classify(frame, tt.flags)
 			require.Equal(t, tt.kind, kind)
-			var ctl Control
-			parsed, payload, parseErr := ParseFrame(frame, tt.flags, nil, &ctl)
-			require.Equal(t, kind, parsed)
-			require.Empty(t, payload)
 			if tt.err == nil {
 				require.NoError(t, err)
-				if kind >= KindHeader {
-					require.ErrorIs(t, parseErr, ErrUnsupported)
-				} else {
-					require.NoError(t, parseErr)
-				}
 				return
 			}
-			for _, err := range []error{err, parseErr} {
+			_, readErr := NewReader(tt.flags, Limits{}, nil).ReadFrame(frame, new(Control))
+			for _, err := range []error{err, readErr} {
 				require.ErrorIs(t, err, tt.err)
 				require.ErrorContains(t, err, tt.text)
 				var fe *FrameError
@@ -69,7 +61,7 @@ func TestKindsOfFrames(t *testing.T) {
 	require.Equal(t, "FrameKind(77)", FrameKind(77).String())
 }
 
-func TestParseFrame(t *testing.T) {
+func TestPassThrough(t *testing.T) {
 	link := "6803 6101" + hexA + hexB
 	send := "6803 6102" + hexNone + hexB
 	tests := map[string]struct {
@@ -95,15 +87,15 @@ func TestParseFrame(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			var ctl Control
-			kind, payload, err := ParseFrame(unhex(t, tt.hex), flagsRecorded, nil, &ctl)
-			require.Equal(t, KindPassThrough, kind)
+			a, err := NewReader(flagsRecorded, Limits{}, nil).ReadFrame(unhex(t, tt.hex), &ctl)
+			require.Equal(t, KindPassThrough, a.Kind)
 			if tt.err != nil {
 				require.ErrorIs(t, err, tt.err)
 				require.ErrorContains(t, err, tt.text)
 				return
 			}
 			require.NoError(t, err)
-			require.Equal(t, tt.payload, payload)
+			require.Equal(t, tt.payload, a.Payload)
 		})
 	}
 }
@@ -118,12 +110,12 @@ func TestAppendFrame(t *testing.T) {
 	require.Equal(t, append(binary.BigEndian.AppendUint32([]byte("before"), uint32(len(body))), body...), whole)
 
 	// The payload is sent after the head, without a copy.
-	head, err := AppendFrameHead([]byte("before"), &send, len(payload))
+	head, err := AppendFrameHead([]byte("before"), 0, &send, len(payload))
 	require.NoError(t, err)
 	require.Equal(t, whole, append(head, payload...))
 
 	// The payload is encoded in place.
-	head, err = AppendFrameHead([]byte("before"), &send, 0)
+	head, err = AppendFrameHead([]byte("before"), 0, &send, 0)
 	require.NoError(t, err)
 	inPlace := ei.AppendBinary(head, []byte("abc"))
 	require.NoError(t, FinishFrame(inPlace[len("before"):]))
@@ -149,16 +141,16 @@ func TestAppendFrame(t *testing.T) {
 	}
 	tooLong := uint64(math.MaxUint32)
 	for _, n := range []int{-1, int(tooLong)} {
-		b, err := AppendFrameHead([]byte("before"), &send, n)
+		b, err := AppendFrameHead([]byte("before"), 0, &send, n)
 		require.ErrorIs(t, err, ErrTooLong)
 		require.Equal(t, []byte("before"), b)
 	}
 	if math.MaxInt > math.MaxUint32 {
 		longest := int(tooLong) - (len(head) - len("before") - lengthSize)
-		b, err := AppendFrameHead(nil, &send, longest)
+		b, err := AppendFrameHead(nil, 0, &send, longest)
 		require.NoError(t, err)
 		require.Equal(t, uint32(math.MaxUint32), binary.BigEndian.Uint32(b))
-		_, err = AppendFrameHead(nil, &send, longest+1)
+		_, err = AppendFrameHead(nil, 0, &send, longest+1)
 		require.ErrorIs(t, err, ErrTooLong)
 	}
 	require.ErrorIs(t, FinishFrame([]byte{0, 0, 0}), ErrFrame)
@@ -184,34 +176,34 @@ func TestFrameRoundTrip(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, uint32(len(b)-4), binary.BigEndian.Uint32(b))
 		var got Control
-		kind, gotPayload, err := ParseFrame(b[4:], flagsRecorded, nil, &got)
+		a, err := NewReader(flagsRecorded, Limits{}, nil).ReadFrame(b[4:], &got)
 		require.NoError(t, err)
-		require.Equal(t, KindPassThrough, kind)
+		require.Equal(t, KindPassThrough, a.Kind)
 		require.Equal(t, want, got)
-		require.Equal(t, payload, gotPayload)
+		require.Equal(t, payload, a.Payload)
 	})
 }
 
-func TestParseFrameAllocatesNothing(t *testing.T) {
+func TestReadingAFrameAllocatesNothing(t *testing.T) {
 	frame, err := AppendFrame(nil, &Control{Op: OpRegSend, From: pidA, ToName: "peer"}, ei.AppendBinary(nil, make([]byte, 100)))
 	require.NoError(t, err)
-	atoms := ei.NewAtomTable(0)
+	r := NewReader(flagsRecorded, Limits{}, ei.NewAtomTable(0))
 	var ctl Control
 	require.Zero(t, testing.AllocsPerRun(100, func() {
-		if _, _, err := ParseFrame(frame[4:], flagsRecorded, atoms, &ctl); err != nil {
+		if _, err := r.ReadFrame(frame[4:], &ctl); err != nil {
 			t.Fatal(err)
 		}
 	}))
 }
 
-func BenchmarkParseFrame(b *testing.B) {
+func BenchmarkReadFrame(b *testing.B) {
 	frame, err := AppendFrame(nil, &Control{Op: OpSendSender, From: pidA, To: pidB}, ei.AppendBinary(nil, make([]byte, 100)))
 	require.NoError(b, err)
-	atoms := ei.NewAtomTable(0)
+	r := NewReader(flagsRecorded, Limits{}, ei.NewAtomTable(0))
 	b.ReportAllocs()
 	var ctl Control
 	for b.Loop() {
-		if _, _, err := ParseFrame(frame[4:], flagsRecorded, atoms, &ctl); err != nil {
+		if _, err := r.ReadFrame(frame[4:], &ctl); err != nil {
 			b.Fatal(err)
 		}
 	}

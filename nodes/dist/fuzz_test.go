@@ -144,7 +144,7 @@ func FuzzControl(f *testing.F) {
 func FuzzFrame(f *testing.F) {
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		var ctl Control
-		kind, payload, err := ParseFrame(frame, flagsRecorded|FlagDistHdrAtomCache, nil, &ctl)
+		a, err := NewReader(flagsRecorded, Limits{}, nil).ReadFrame(frame, &ctl)
 		switch {
 		case err != nil:
 			var fe *FrameError
@@ -153,11 +153,11 @@ func FuzzFrame(f *testing.F) {
 			if ce != nil {
 				require.LessOrEqual(t, ce.Offset, len(frame))
 			}
-		case kind == KindTick:
+		case a.Kind == KindTick:
 			require.Empty(t, frame)
 		default:
-			require.Equal(t, KindPassThrough, kind)
-			require.Equal(t, ctl.Op.HasPayload(), len(payload) > 0)
+			require.Equal(t, KindPassThrough, a.Kind)
+			require.Equal(t, ctl.Op.HasPayload(), len(a.Payload) > 0)
 			requireRoundTrip(t, &ctl)
 		}
 	})

@@ -57,7 +57,7 @@ func BenchmarkReadFrames(b *testing.B) {
 		_, err = r.ReadFrame(w.frame(b, &benchControl, payload), &ctl)
 		require.NoError(b, err)
 		packed := w.frame(b, &benchControl, payload)
-		text, err := AppendFrameHeadFor(nil, FlagsDefault, &benchControl, len(payload))
+		text, err := AppendFrameHead(nil, FlagsDefault, &benchControl, len(payload))
 		require.NoError(b, err)
 		text = append(text, payload...)[4:]
 		room := make([]byte, 0, 200<<10)
@@ -126,7 +126,7 @@ func BenchmarkWriteFrames(b *testing.B) {
 		}
 		run("pass", func() ([]byte, error) { return AppendFrame(out, &benchControl, payload) })
 		run("header", func() ([]byte, error) {
-			frame, err := AppendFrameHeadFor(out, FlagsDefault, &benchControl, len(payload))
+			frame, err := AppendFrameHead(out, FlagsDefault, &benchControl, len(payload))
 			return append(frame, payload...), err
 		})
 		var refs AtomRefs

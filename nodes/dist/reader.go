@@ -101,12 +101,12 @@ type Arrival struct {
 // connection cannot be used. That one wraps ErrUnknownOp: the next frame can be read all the same,
 // and further fragments of that message are dropped.
 func (r *Reader) ReadFrame(frame []byte, ctl *Control) (Arrival, error) {
-	kind, err := Classify(frame, r.flags)
+	kind, err := classify(frame, r.flags)
 	a := Arrival{Kind: kind}
 	switch {
 	case err != nil:
 	case kind == KindPassThrough:
-		_, a.Payload, err = ParseFrame(frame, r.flags, r.atoms, ctl)
+		a.Payload, err = passedThrough(frame, r.atoms, ctl)
 		a.Complete = true
 	case kind == KindHeader:
 		a.Payload, a.Refs, err = r.headed(frame, 2, ctl)

@@ -346,3 +346,23 @@ func TestRestoreRefuses(t *testing.T) {
 		require.ErrorIs(t, newReader(Limits{}).Restore(func(yield func(int, ei.Atom) bool) { yield(i, "a") }, nil), ErrHeader)
 	}
 }
+
+// A message can be decided about when its first fragment is there.
+func TestBegun(t *testing.T) {
+	r := newReader(Limits{})
+	var ctl Control
+	_, err := r.ReadFrame(firstOf(t, 1, 3, "m\x00\x00\x00\x05ab"), &ctl)
+	require.NoError(t, err)
+	m, ok := r.Begun(1)
+	require.True(t, ok)
+	require.Equal(t, OpSendSender, m.Control.Op)
+	require.EqualValues(t, "a@h", m.Control.From.Node)
+	require.Equal(t, "m\x00\x00\x00\x05ab", string(m.Payload))
+	require.False(t, m.Discarded)
+	r.Discard(1)
+	m, ok = r.Begun(1)
+	require.True(t, ok)
+	require.True(t, m.Discarded)
+	_, ok = r.Begun(2)
+	require.False(t, ok)
+}

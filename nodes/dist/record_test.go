@@ -114,7 +114,8 @@ func (r *recorder) describe(p []byte, ours bool) string {
 		return r.describeHeaded(p, ours)
 	}
 	var ctl Control
-	_, payload, err := ParseFrame(p, ^Flags(0), nil, &ctl)
+	a, err := NewReader(^Flags(0), Limits{}, nil).ReadFrame(p, &ctl)
+	payload := a.Payload
 	require.NoError(r.t, err)
 	text := ctl.Op.String()
 	if control, err := AppendControl(nil, &ctl); err == nil {
@@ -240,7 +241,7 @@ func (r *recorder) readFrames(ops []Op) *frames {
 				return
 			}
 			var ctl Control
-			if kind, _, err := ParseFrame(p, ^Flags(0), nil, &ctl); err != nil || kind != KindPassThrough {
+			if a, err := NewReader(^Flags(0), Limits{}, nil).ReadFrame(p, &ctl); err != nil || a.Kind != KindPassThrough {
 				continue
 			}
 			delete(f.left, ctl.Op)

@@ -14,8 +14,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// DefaultPort is where port mappers listen unless ERL_EPMD_PORT says otherwise.
-const DefaultPort = 4369
+// defaultPort is where port mappers listen unless ERL_EPMD_PORT says otherwise.
+const defaultPort = 4369
 
 // DefaultAddr gives the host:port of this machine's port mapper, for Client.Addr: 127.0.0.1, and
 // ERL_EPMD_PORT, else 4369. getenv is os.Getenv or something like it. The error names the variable
@@ -120,7 +120,7 @@ func Listen(ctx context.Context, addrs ...string) (ls []net.Listener, err error)
 func environmentPort(getenv func(string) string) (uint16, error) {
 	s := getenv("ERL_EPMD_PORT")
 	if s == "" {
-		return DefaultPort, nil
+		return defaultPort, nil
 	}
 	n, err := strconv.ParseUint(s, 10, 16)
 	if err != nil || n == 0 {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/internal/test/accord"
+	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/nodestest"
@@ -16,7 +17,7 @@ import (
 // Nodes that register names by chance while connections between them break, and processes of global
 // are ended, agree in the end.
 func TestAccord(t *testing.T) {
-	for seed := range otp.Times("CNODE_ACCORD", 10) {
+	for seed := range otp.Times("CNODE_ACCORD", need.Fewer(4, 10)) {
 		size := 3 + seed%2
 		t.Run(fmt.Sprintf("%d of %d nodes", seed, size), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -147,6 +147,14 @@ func (c *server) expectKnown(s *session) {
 	})
 }
 
+// confirmed: a node that was joined has said whether it knows this one.
+func (c *server) confirmed(node string, knows bool) {
+	delete(c.joining, node)
+	if !knows {
+		c.unknownAt(node)
+	}
+}
+
 // unknownAt begins anew with a node that is known, and does not know this one.
 func (c *server) unknownAt(node string) {
 	_, isKnown := c.known[node]

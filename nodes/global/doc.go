@@ -17,8 +17,8 @@
 // <<"shop">>}, and Elixir {:global, "shop"}, is ei.Binary("shop").
 //
 // The protocol is version 8 of global_name_server, that of OTP 25 to 29; its manual is global(3) of
-// kernel. docs/global.md says what happens on net splits, in a move, with workers, and with peers
-// that do not keep to the protocol.
+// kernel. docs/how-to/global-names.md shows names and locks from both sides, and
+// docs/explanation/promises.md says what happens on net splits, in a move and with workers.
 //
 // # Stability
 //

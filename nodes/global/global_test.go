@@ -7,11 +7,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/cluster"
 	"github.com/cnode-go/cnode/nodes"
 )
 
 func TestTwoNodes(t *testing.T) {
-	w := newWorld("a@test", "b@test")
+	w := newWorld(t)
 	a, b := w.member(t, "a@test", nil), w.member(t, "b@test", nil)
 	before := a.process(t)
 	require.NoError(t, a.Register(within(t), "before", before, Method{}))
@@ -39,10 +40,10 @@ func TestTwoNodes(t *testing.T) {
 
 // A node takes part from later on: what others have said before was for nobody.
 func TestLateStart(t *testing.T) {
-	w := newWorld("a@test", "b@test")
+	w := newWorld(t)
 	a := w.member(t, "a@test", nil)
 	n, err := nodes.New(nodes.Config{
-		Name: "b@test", Cookie: "secret", Transport: w.tr, Resolver: w.table, Listen: w.table["b@test"].Addr, Visible: true,
+		Name: "b@test", Cookie: cluster.Cookie, Transport: w.Transport, Resolver: w, Listen: w.Addr("b@test"), Visible: true,
 		Logger: logger(t),
 	})
 	require.NoError(t, err)
@@ -66,7 +67,7 @@ func TestLateStart(t *testing.T) {
 
 // After Close nothing of it is left, and the other nodes go on.
 func TestClose(t *testing.T) {
-	w := newWorld("a@test", "b@test")
+	w := newWorld(t)
 	one, other := w.member(t, "a@test", nil), w.member(t, "b@test", nil)
 	_, err := one.n.Connect(within(t), "b@test")
 	require.NoError(t, err)

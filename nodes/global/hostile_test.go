@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/cluster"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -26,7 +27,7 @@ type liar struct {
 func (w *world) liar(t *testing.T, name string, answer func(from string, m ei.Term)) *liar {
 	l := &liar{t: t}
 	n, err := nodes.New(nodes.Config{
-		Name: name, Cookie: "secret", Transport: w.tr, Resolver: w.table, Listen: w.table[name].Addr, Visible: true,
+		Name: name, Cookie: cluster.Cookie, Transport: w.Transport, Resolver: w, Listen: w.Addr(name), Visible: true,
 		Setup: func(n *nodes.Node) (err error) {
 			l.box, err = n.Handle(serverName, func(_ *nodes.Mailbox, m *nodes.Message) {
 				if m.Payload == nil {
@@ -79,7 +80,7 @@ func works(t *testing.T, one, other member, n string) {
 // Messages of any form, in any order, with pids and names of others, change nothing for the others,
 // end nothing, and leave nothing behind.
 func TestHostileMessages(t *testing.T) {
-	w := newWorld("a@test", "b@test", "l@test")
+	w := newWorld(t)
 	one, other := w.member(t, "a@test", nil), w.member(t, "b@test", nil)
 	_, err := one.n.Connect(within(t), "b@test")
 	require.NoError(t, err)
@@ -170,7 +171,7 @@ func TestHostileSessions(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld("a@test", "b@test", "l@test")
+			w := newWorld(t)
 			short := &Options{patience: patience{lock: time.Second, exchange: time.Second, backOff: 20 * time.Second}}
 			one, other := w.member(t, "a@test", short), w.member(t, "b@test", short)
 			_, err := one.n.Connect(within(t), "b@test")
@@ -203,7 +204,7 @@ func TestHostileSessions(t *testing.T) {
 // A peer may end our processes, as any process of a cluster may: they are made anew, and all goes
 // on.
 func TestKilledServer(t *testing.T) {
-	w := newWorld("a@test", "b@test", "l@test")
+	w := newWorld(t)
 	one, other := w.member(t, "a@test", nil), w.member(t, "b@test", nil)
 	l := w.liar(t, "l@test", nil)
 	_, err := one.n.Connect(within(t), "b@test")
@@ -226,7 +227,7 @@ func TestKilledServer(t *testing.T) {
 
 // A server that is killed before it has read what wakes it leaves nothing undone.
 func TestKilledUnread(t *testing.T) {
-	w := newWorld("a@test")
+	w := newWorld(t)
 	one := w.member(t, "a@test", nil)
 	did := make(chan bool, 2)
 	one.push(func() { did <- true })
@@ -250,7 +251,7 @@ func TestKilledUnread(t *testing.T) {
 // resolve_it does nothing for processes that are in no conflict, whoever says that they are: it
 // neither ends them nor calls what the rules keep from the caller.
 func TestHostileResolve(t *testing.T) {
-	w := newWorld("a@test", "b@test", "l@test")
+	w := newWorld(t)
 	one, other, l := w.member(t, "a@test", nil), w.member(t, "b@test", nil), w.liar(t, "l@test", nil)
 	_, err := one.n.Connect(within(t), "b@test")
 	require.NoError(t, err)
@@ -286,7 +287,7 @@ func TestHostileResolve(t *testing.T) {
 		refused(other.n, args...)
 	}
 	refused(l.Node, method, a("named"), unknown, named.Pid()) // the caller takes no part
-	hidden, err := nodes.New(nodes.Config{Name: "z@test", Cookie: "secret", Transport: w.tr, Resolver: w.table,
+	hidden, err := nodes.New(nodes.Config{Name: "z@test", Cookie: cluster.Cookie, Transport: w.Transport, Resolver: w,
 		Listen: transport.MemoryAddr("z@test")})
 	require.NoError(t, err)
 	defer hidden.Close()
@@ -400,9 +401,9 @@ func TestNamesTakeMemory(t *testing.T) {
 
 // A hidden node takes no part: nothing of it is kept.
 func TestHiddenNode(t *testing.T) {
-	w := newWorld("a@test")
+	w := newWorld(t)
 	one := w.member(t, "a@test", nil)
-	n, err := nodes.New(nodes.Config{Name: "h@test", Cookie: "secret", Transport: w.tr, Resolver: w.table,
+	n, err := nodes.New(nodes.Config{Name: "h@test", Cookie: cluster.Cookie, Transport: w.Transport, Resolver: w,
 		Listen: transport.MemoryAddr("h@test")})
 	require.NoError(t, err)
 	t.Cleanup(func() { n.Close() })

@@ -40,7 +40,8 @@ type locker struct {
 	him    map[string]him
 	failed map[string]failure
 	inbox  []lockSet
-	doing  *locked // what the locker waits with
+	owed   *lockSet // has no answer yet
+	doing  *locked  // what the locker waits with
 	news   chan struct{}
 }
 
@@ -58,15 +59,31 @@ type lockSet struct {
 	from ei.Pid
 }
 
+func (m *lockSet) term() ei.Term {
+	return ei.Tuple{ei.Atom(m.node), ei.Int(m.tag), atomOf(m.set), m.from}
+}
+
 // A locked is the lock that the locker holds for a session.
 type locked struct {
 	node  string
 	tag   int64
 	id    ei.Term
 	nodes []string
-	both  bool // both partitions are
+	phase phase
 	over  bool // the session is
 }
+
+// A phase is how far the locker is with a lock. It is noted in the step in which it changes, and
+// with what is said, so that a process that goes on as this one neither says anything twice, which
+// may end OTP's locker or server, nor leaves anything unsaid, for which that waits for ever.
+type phase ei.Atom
+
+const (
+	setting phase = "setting" // this partition is being locked
+	offered phase = "offered" // it is, and the other node was told so first
+	both    phase = "both"    // both partitions are, and both nodes know it
+	ending  phase = "ending"  // the lock is being released
+)
 
 func newLocker(g *Global) *locker {
 	return &locker{g: g, patience: cmp.Or(g.o.patience, usualPatience), him: map[string]him{}, failed: map[string]failure{},
@@ -106,6 +123,9 @@ func (l *locker) cancel(node string, tag int64) {
 		l.doing.over = true
 	}
 	l.inbox = slices.DeleteFunc(l.inbox, func(old lockSet) bool { return old.node == node && old.tag == tag })
+	if l.owed != nil && l.owed.node == node && l.owed.tag == tag {
+		l.owed = nil
+	}
 	l.notify()
 }
 
@@ -156,6 +176,7 @@ func (l *locker) next() (lockSet, bool) {
 		m := l.inbox[0]
 		l.inbox = l.inbox[1:]
 		if h, ok := l.him[m.node]; m.set && ok && h.tag == m.tag {
+			l.owed = &m
 			return m, true
 		}
 	}
@@ -167,16 +188,19 @@ func (l *locker) answer(ctx context.Context, m lockSet) (synced bool) {
 	l.mu.Lock()
 	h, ok := l.him[m.node]
 	trusted := l.failed[m.node].until.Before(time.Now())
+	isOwed := l.owed != nil
 	l.mu.Unlock()
-	if !ok || h.tag != m.tag {
+	if !ok || !isOwed || h.tag != m.tag {
 		return false
 	}
-	k := &locked{node: m.node, tag: m.tag, id: l.lockID(m.from)}
+	k := &locked{node: m.node, tag: m.tag, id: l.lockID(m.from), phase: setting}
 	isSet := trusted && l.lock(ctx, k, nil)
-	if isSet {
-		l.isBoth(k) // before the other node knows: a process that goes on as this one says it again
-	}
-	l.say(h, isSet)
+	l.say(h, isSet, func() {
+		l.owed = nil
+		if isSet {
+			k.phase = both
+		}
+	})
 	return isSet && l.exchange(ctx, k)
 }
 
@@ -186,7 +210,7 @@ func (l *locker) begin(ctx context.Context) (synced bool) {
 	if !ok {
 		return false
 	}
-	k := &locked{node: h.node, tag: h.tag, id: l.lockID(h.locker)}
+	k := &locked{node: h.node, tag: h.tag, id: l.lockID(h.locker), phase: setting}
 	// the other node is locked, too: else two lockers could wait for each other
 	begun := time.Now()
 	if !l.lock(ctx, k, []string{h.node}) {
@@ -195,7 +219,12 @@ func (l *locker) begin(ctx context.Context) (synced bool) {
 		}
 		return false
 	}
-	l.say(h, true)
+	l.say(h, true, func() { k.phase = offered })
+	return l.complete(ctx, k)
+}
+
+// complete waits for the other node to do its part, and does the rest.
+func (l *locker) complete(ctx context.Context, k *locked) (synced bool) {
 	switch l.await(ctx, k) {
 	case answerTrue:
 		return l.exchange(ctx, k)
@@ -233,10 +262,15 @@ func (l *locker) choose() (him, bool) {
 	return list[rand.IntN(len(list))], true
 }
 
-func (l *locker) say(h him, isSet bool) {
+// say tells the other node whether this partition is locked, and notes in the same step that it was
+// told.
+func (l *locker) say(h him, isSet bool, note func()) {
 	raw, err := ei.AppendTerm(nil, ei.Tuple{ei.Atom("$gen_cast"), ei.Tuple{
 		ei.Atom("lock_set"), l.g.lockerPid(), atomOf(isSet), atoms(l.g.Known()), h.hisTag,
 	}})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	note()
 	if err == nil {
 		l.g.post(letter{node: h.node, name: true, payload: raw})
 	}
@@ -283,6 +317,9 @@ func (l *locker) isOver(k *locked) bool {
 
 // unlock releases the lock of a session.
 func (l *locker) unlock(k *locked) {
+	l.mu.Lock()
+	k.phase = ending
+	l.mu.Unlock()
 	l.g.delLocks(k.id, k.nodes)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -317,6 +354,7 @@ func (l *locker) await(ctx context.Context, k *locked) answer {
 	}
 }
 
+// answered tells whether the other node has done its part, and notes it.
 func (l *locker) answered(k *locked) (answer, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -327,23 +365,18 @@ func (l *locker) answered(k *locked) (answer, bool) {
 		if m.node == k.node && m.tag == k.tag {
 			l.inbox = slices.Delete(l.inbox, i, i+1)
 			if m.set {
+				k.phase = both
 				return answerTrue, true
 			}
+			k.phase = ending
 			return answerFalse, true
 		}
 	}
 	return answerNone, false
 }
 
-func (l *locker) isBoth(k *locked) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	k.both = true
-}
-
 // exchange holds the lock until the session is over.
 func (l *locker) exchange(ctx context.Context, k *locked) (synced bool) {
-	l.isBoth(k)
 	l.g.push(func() { l.g.server.bothLocked(k.node, k.tag, k.id) })
 	return l.hold(ctx, k)
 }
@@ -396,9 +429,10 @@ func (l *locker) resume(ctx context.Context) {
 	l.mu.Unlock()
 	switch {
 	case k == nil:
-	case k.both && h.tag == k.tag:
-		l.say(h, true) // perhaps the process before has not
+	case k.phase == both && h.tag == k.tag:
 		l.exchange(ctx, k)
+	case k.phase == offered && h.tag == k.tag:
+		l.complete(ctx, k)
 	default:
 		l.unlock(k)
 	}
@@ -408,29 +442,34 @@ func (l *locker) resume(ctx context.Context) {
 func (l *locker) drop() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.doing, l.inbox = nil, nil
+	l.doing, l.inbox, l.owed = nil, nil, nil
 	clear(l.him)
 	l.notify()
 }
 
+// encode is the locker's state; l.mu is held.
 func (l *locker) encode() ei.Term {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	list := ei.List{}
+	list, inbox := ei.List{}, ei.List{}
 	for _, node := range slices.Sorted(maps.Keys(l.him)) {
 		h := l.him[node]
 		list = append(list, ei.Tuple{ei.Atom(h.node), ei.Int(h.tag), h.hisTag, h.locker})
 	}
 	doing := ei.Term(ei.Atom("none"))
 	if k := l.doing; k != nil {
-		doing = ei.Tuple{ei.Atom(k.node), ei.Int(k.tag), k.id, atoms(k.nodes), atomOf(k.both)}
+		doing = ei.Tuple{ei.Atom(k.node), ei.Int(k.tag), k.id, atoms(k.nodes), ei.Atom(k.phase)}
 	}
-	return ei.Tuple{list, doing}
+	if l.owed != nil {
+		inbox = append(inbox, l.owed.term())
+	}
+	for _, m := range l.inbox {
+		inbox = append(inbox, m.term())
+	}
+	return ei.Tuple{list, doing, inbox}
 }
 
 func (l *locker) restore(t ei.Term) {
 	e, ok := t.(ei.Tuple)
-	if !ok || len(e) != 2 {
+	if !ok || len(e) != 3 {
 		return
 	}
 	list, _ := ei.Elements(e[0])
@@ -445,8 +484,15 @@ func (l *locker) restore(t ei.Term) {
 	if k, ok := e[1].(ei.Tuple); ok && len(k) == 5 {
 		node, _ := k[0].(ei.Atom)
 		tag, _ := k[1].(ei.Int)
-		l.doing = &locked{node: string(node), tag: int64(tag), id: k[2], nodes: textsOf(k[3]), both: isAtom(k[4], "true")}
+		reached, _ := k[4].(ei.Atom)
+		l.doing = &locked{node: string(node), tag: int64(tag), id: k[2], nodes: textsOf(k[3]), phase: phase(reached)}
 	}
+	eachTuple(e[2], 4, func(x ei.Tuple) {
+		node, _ := x[0].(ei.Atom)
+		tag, _ := x[1].(ei.Int)
+		from, _ := x[3].(ei.Pid)
+		l.inbox = append(l.inbox, lockSet{string(node), int64(tag), isAtom(x[2], "true"), from})
+	})
 }
 
 // greatest is global's "boss".

@@ -28,7 +28,7 @@ func TestModelOfConflicts(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(seed, 7))
-			w := newWorld(names...)
+			w := newWorld(t)
 			order := r.Perm(4) // the first two are one partition
 			var ms [4]member
 			for i, name := range names {

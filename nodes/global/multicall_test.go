@@ -12,7 +12,7 @@ import (
 // A node that does not answer in time that a lock is released gets to know it all the same: else
 // nobody could lock it any more.
 func TestReleaseInTime(t *testing.T) {
-	one, other := newWorld("a@test", "b@test").meeting(t)
+	one, other := newWorld(t).meeting(t)
 	id := ei.Tuple{a("shelf"), a("one")}
 	by := one.helper.Mailbox()
 	require.True(t, one.setLocksBy(within(t), by, id, []string{"b@test"}))

@@ -154,9 +154,8 @@ func (g *Global) confirm(node string) {
 	g.after(knowTime, func() {
 		g.box.Go(func() {
 			known := g.callAll(g.box.Context(), []string{node}, ei.Atom("get_known"))[node]
-			if known != nil && !slices.Contains(textsOf(known), g.n.Name()) {
-				g.push(func() { g.server.unknownAt(node) })
-			}
+			knows := known == nil || slices.Contains(textsOf(known), g.n.Name())
+			g.push(func() { g.server.confirmed(node, knows) })
 		})
 	})
 }

@@ -72,6 +72,7 @@ func (c *server) forget(node string) {
 	}
 	delete(c.early, node)
 	delete(c.stale, node)
+	delete(c.joining, node)
 	if _, ok := c.known[node]; ok {
 		delete(c.known, node)
 		c.out.changed(changedKnown, node)

@@ -12,7 +12,7 @@ import (
 // A node gives its lock and then does not answer: once Register has failed the process has not got
 // the name.
 func TestRegisterGivenUp(t *testing.T) {
-	w := newWorld("a@test", "b@test", "l@test")
+	w := newWorld(t)
 	one, other := w.meeting(t)
 	ctx, cancel := context.WithCancel(within(t))
 	heard := make(chan string, 100)

@@ -10,10 +10,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/cluster"
 	"github.com/cnode-go/cnode/nodes"
 )
 
-// The rules that docs/permission.md has for global are enough to take part, and each is needed.
+// The rules that docs/operate/permissions.md has for global are enough to take part, and each is
+// needed.
 func TestRules(t *testing.T) {
 	rules := []nodes.Rule{
 		{Permission: nodes.MaySend, Target: "global_name_server", Allow: true},
@@ -34,11 +36,11 @@ func TestRules(t *testing.T) {
 // the rules, which allow all that happens, or not.
 func takePart(t *testing.T, rules []nodes.Rule, all bool) {
 	names := []string{"a@test", "aa@test", "b@test"}
-	w, members := newWorld(names...), map[string]member{}
+	w, members := newWorld(t), map[string]member{}
 	for _, name := range names {
 		var m member
 		n, err := nodes.New(nodes.Config{
-			Name: name, Cookie: "secret", Transport: w.tr, Resolver: w.table, Listen: w.table[name].Addr, Visible: true, Logger: logger(t),
+			Name: name, Cookie: cluster.Cookie, Transport: w.Transport, Resolver: w, Listen: w.Addr(name), Visible: true, Logger: logger(t),
 			Rules: append(slices.Clone(rules), nodes.Rule{}),
 			Setup: func(n *nodes.Node) (err error) {
 				m.Global, err = Start(t.Context(), n, nil)
@@ -105,12 +107,12 @@ func (l *lookout) Resolve(ctx context.Context, node string) (nodes.Endpoint, err
 func TestRulesOfJoins(t *testing.T) {
 	for _, may := range []bool{true, false} {
 		t.Run(fmt.Sprint(may), func(t *testing.T) {
-			w := newWorld("a@test", "b@test", "web9@test", "web8@test")
-			look := &lookout{Resolver: w.table}
+			w := newWorld(t)
+			look := &lookout{Resolver: w}
 			var a member
 			may := nodes.Rule{Peer: "web*@*", Permission: nodes.MaySend, Target: "global_name_server", Allow: may}
 			n, err := nodes.New(nodes.Config{
-				Name: "a@test", Cookie: "secret", Transport: w.tr, Resolver: look, Listen: w.table["a@test"].Addr, Visible: true,
+				Name: "a@test", Cookie: "secret", Transport: w.Transport, Resolver: look, Listen: w.Addr("a@test"), Visible: true,
 				Logger: logger(t), Rules: []nodes.Rule{may, {Peer: "web*@*"}},
 				Setup: func(n *nodes.Node) (err error) {
 					a.Global, err = Start(t.Context(), n, nil)
@@ -173,11 +175,11 @@ func TestRulesOfConflicts(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			names := []string{"a@test", "z@test"}
-			w, members := newWorld(names...), map[string]member{}
+			w, members := newWorld(t), map[string]member{}
 			for _, name := range names {
 				var m member
 				n, err := nodes.New(nodes.Config{
-					Name: name, Cookie: "secret", Transport: w.tr, Resolver: w.table, Listen: w.table[name].Addr, Visible: true, Logger: logger(t),
+					Name: name, Cookie: cluster.Cookie, Transport: w.Transport, Resolver: w, Listen: w.Addr(name), Visible: true, Logger: logger(t),
 					Rules: []nodes.Rule{
 						{Permission: nodes.MaySend, Target: "global_name_server", Allow: true},
 						{Permission: nodes.MaySend, Target: "cnode_global_locker", Allow: true},

@@ -46,6 +46,7 @@ type server struct {
 	// are still connected
 	returning map[string]bool
 	asked     map[string]bool // those that it has asked to disconnect, in case they know it
+	joining   map[string]bool // known by the word of others, until they have said that they know this node
 	broken    bool            // a process has ended, and with it what it was told: anew is yet to come
 	sessions  map[string]*session
 	early     map[string]early // init_connect that came before nodeup
@@ -88,7 +89,7 @@ type outside interface {
 	cancel(node string, tag int64)       // the locker gives up, or releases, what it has for the session
 	changed(kind changeKind, key string) // for the other workers
 	after(d time.Duration, f func())     // calls f later
-	confirm(node string)                 // asks whether the node knows this one, then calls unknownAt if not
+	confirm(node string)                 // asks whether the node knows this one, then calls confirmed
 	warn(text string, args ...any)
 	debug(text string, args ...any)
 }
@@ -98,7 +99,7 @@ func newServer(self string, creation uint32, out outside) *server {
 	return &server{
 		self: self, creation: creation, out: out,
 		up: map[string]ei.Pid{}, known: map[string]int{}, synced: map[string]bool{}, removing: map[string]bool{}, stale: map[string]bool{},
-		returning: map[string]bool{}, asked: map[string]bool{},
+		returning: map[string]bool{}, asked: map[string]bool{}, joining: map[string]bool{},
 		sessions: map[string]*session{}, early: map[string]early{}, lost: map[[2]string]loss{}, left: map[string]bool{},
 		lastTag: now.UnixMicro(), xcre: now.UnixNano()&(1<<26-1)<<32 + int64(creation),
 		names: map[string]*name{}, byRef: map[ei.Ref]*name{}, byPid: map[ei.Pid]map[string]bool{},

@@ -219,8 +219,10 @@ func (c *server) bothLocked(node string, tag int64, lockID ei.Term) {
 		c.out.cancel(node, tag)
 		return
 	}
-	s.locked, s.lockID = true, lockID
-	c.cast(node, ei.Atom("exchange"), ei.Atom(c.self), c.entries(), ei.List{}, s.hisTag)
+	if !s.locked { // else a process that this one goes on for has said it: two exchanges end OTP's server
+		s.locked, s.lockID = true, lockID
+		c.cast(node, ei.Atom("exchange"), ei.Atom(c.self), c.entries(), ei.List{}, s.hisTag)
+	}
 	c.compare(s)
 }
 
@@ -347,9 +349,16 @@ func (c *server) finish(s *session) {
 	c.isSynced(s.node)
 	for _, n := range fresh {
 		if n != s.node {
-			c.out.join(n)
+			c.join(n)
 		}
 	}
+}
+
+// join connects to a node that is known by the word of others. It waits to hear of this one, so a
+// process that goes on as this one has to know how far this is: that of joining it joins again.
+func (c *server) join(node string) {
+	c.joining[node] = true
+	c.out.join(node)
 }
 
 func (c *server) mayJoin(node string) bool { return c.joins == nil || c.joins(node) }
@@ -398,7 +407,7 @@ func (c *server) newNodes(from string, ops, ext, nodes, extra ei.Term) {
 	}
 	c.doOps(opsOf(ops), ext, lockID)
 	for _, n := range fresh {
-		c.out.join(n)
+		c.join(n)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 // for the other workers.
 
 // stateVersion is the version of the form of what handover writes. A change to it is a new one.
-const stateVersion ei.Int = 1
+const stateVersion ei.Int = 2
 
 // handoverTime is how long a freeze waits for what uses the tables, which is never long.
 const handoverTime = time.Second
@@ -40,11 +40,14 @@ func (g *Global) handover() ([]byte, error) {
 	}
 	g.heldMu.Unlock()
 	letters := ei.List{}
+	g.locker.mu.Lock() // so that what the locker says is either among the letters, or yet to be said
+	locker := g.locker.encode()
 	for _, l := range g.outbox.waiting() {
 		letters = append(letters, l.encode())
 	}
+	g.locker.mu.Unlock()
 	return ei.Marshal(ei.Tuple{
-		ei.Atom("cnode_global"), stateVersion, g.server.encodeTables(), g.server.encode(), g.locker.encode(), held, letters, g.role.encode(),
+		ei.Atom("cnode_global"), stateVersion, g.server.encodeTables(), g.server.encode(), locker, held, letters, g.role.encode(),
 	})
 }
 
@@ -112,7 +115,7 @@ func (g *Global) resumed() {
 		}
 	}
 	for node := range g.server.known {
-		if _, up := g.server.up[node]; !up {
+		if _, up := g.server.up[node]; !up || g.server.joining[node] {
 			g.join(node)
 		}
 	}
@@ -308,12 +311,13 @@ func (c *server) encode() ei.Term {
 		up, atoms(slices.Sorted(maps.Keys(c.synced))), atoms(slices.Sorted(maps.Keys(c.removing))), sessions, early,
 		ei.Int(c.lastTag), ei.Int(c.xcre), lost, atomOf(c.downed), waits, wheres,
 		atoms(slices.Sorted(maps.Keys(c.returning))), atoms(slices.Sorted(maps.Keys(c.asked))), atomOf(c.broken), settles,
+		atoms(slices.Sorted(maps.Keys(c.joining))),
 	}
 }
 
 func (c *server) decode(t ei.Term) {
 	e, ok := t.(ei.Tuple)
-	if !ok || len(e) != 15 {
+	if !ok || len(e) != 16 {
 		return
 	}
 	eachTuple(e[0], 2, func(x ei.Tuple) {
@@ -381,6 +385,9 @@ func (c *server) decode(t ei.Term) {
 			c.settles = append(c.settles, to)
 		}
 	})
+	for _, n := range textsOf(e[15]) {
+		c.joining[n] = true
+	}
 }
 
 // resume goes on with what has begun anew.

@@ -14,7 +14,7 @@ import (
 
 // A single try is one whatever context NoWait's has become.
 func TestNoWait(t *testing.T) {
-	w := newWorld("a@test")
+	w := newWorld(t)
 	m := w.member(t, "a@test", nil)
 	lock := Lock{Resource: "res"}
 	require.NoError(t, m.SetLock(within(t), m.process(t), lock))
@@ -28,7 +28,7 @@ func TestNoWait(t *testing.T) {
 
 // A lock is on the nodes that it says, and on no other.
 func TestLockOnNodes(t *testing.T) {
-	w := newWorld("a@test", "b@test")
+	w := newWorld(t)
 	a, b := w.meeting(t)
 	box := a.process(t)
 	require.NoError(t, a.SetLock(within(t), box, Lock{Resource: "res", Nodes: []string{"b@test"}}))
@@ -40,7 +40,7 @@ func TestLockOnNodes(t *testing.T) {
 
 // Who has no time to wait for the answers has the lock released all the same.
 func TestDelLockWithoutTime(t *testing.T) {
-	w := newWorld("a@test", "b@test")
+	w := newWorld(t)
 	a, b := w.meeting(t)
 	box, lock := a.process(t), Lock{Resource: "res"}
 	require.NoError(t, a.SetLock(within(t), box, lock))
@@ -52,7 +52,7 @@ func TestDelLockWithoutTime(t *testing.T) {
 
 // A transaction hears that it has lost its lock.
 func TestLockerKilled(t *testing.T) {
-	w := newWorld("a@test")
+	w := newWorld(t)
 	m := w.member(t, "a@test", nil)
 	err := m.Trans(within(t), Lock{Resource: "res"}, func(ctx context.Context) error {
 		if err := m.process(t).SendExit(ctx, m.lockerPid(), ei.Atom("kill")); err != nil {
@@ -69,7 +69,7 @@ func TestLockerKilled(t *testing.T) {
 
 // A requester of one's own enters again; a call that is the requester does not.
 func TestReentrant(t *testing.T) {
-	w := newWorld("a@test")
+	w := newWorld(t)
 	m := w.member(t, "a@test", nil)
 	for requester, ok := range map[any]bool{"me": true, nil: false} {
 		lock := Lock{Resource: fmt.Sprint("res", requester), Requester: requester}

@@ -8,27 +8,18 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/cluster"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/transport"
 )
 
 // limit is for what takes milliseconds, or some seconds of OTP's pauses, unless something is
 // broken.
-const limit = 30 * time.Second
+const limit = 2 * time.Minute
 
-// A world is a cluster in this process.
-type world struct {
-	tr    transport.Transport
-	table nodes.Static
-}
+// A world is a cluster in this process, in memory.
+type world struct{ *cluster.Cluster }
 
-func newWorld(names ...string) *world {
-	w := &world{tr: transport.NewMemory(), table: nodes.Static{}}
-	for _, name := range names {
-		w.table[name] = nodes.Endpoint{Addr: transport.MemoryAddr(name)}
-	}
-	return w
-}
+func newWorld(t testing.TB) *world { return &world{cluster.New(t)} }
 
 // A member is a node that takes part in global.
 type member struct {
@@ -39,17 +30,13 @@ type member struct {
 func (w *world) member(t testing.TB, name string, o *Options) member {
 	t.Helper()
 	m := member{}
-	n, err := nodes.New(nodes.Config{
-		Name: name, Cookie: "secret", Transport: w.tr, Resolver: w.table, Listen: w.table[name].Addr, Visible: true, Logger: logger(t),
-		Setup: func(n *nodes.Node) (err error) {
-			m.Global, err = Start(t.Context(), n, o)
-			return err
-		},
-	})
-	require.NoError(t, err)
-	t.Cleanup(func() { n.Close() })
-	require.NoError(t, n.Start(within(t)))
-	m.n = n
+	cfg := w.Config(name)
+	cfg.Visible, cfg.Logger = true, logger(t)
+	cfg.Setup = func(n *nodes.Node) (err error) {
+		m.Global, err = Start(t.Context(), n, o)
+		return err
+	}
+	m.n = w.Start(cfg)
 	return m
 }
 

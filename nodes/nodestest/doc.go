@@ -13,15 +13,19 @@
 //	reply, err := x.Call("shop@test", "pricing", `{quote, "A"}`)
 //	net.Cut(shop, x)
 //
+//	s, err := nodestest.StartSwarm(ctx, 300)           // many, for a real Erlang node to meet
+//
 //	p := nodestest.Serve(t, newPricing())              // a Server alone
 //	q, err := nodestest.Call[Quote](p, ei.T("quote", "A"))
 //
-// Everything ends with the test. What goes wrong in the making of it fails the test at once; so the
+// Everything but a Swarm ends with the test.
+// What goes wrong in the making of it fails the test at once; so the
 // functions with a testing.TB are for the test's own goroutine. What nodes have to warn of is in
 // the test's log.
 //
 // # Stability
 //
-// The names are stable from 0.1.0 on, but for Net and BEAM, which may change in a minor version
+// The names are stable from 0.1.0 on, but for Net, BEAM and Swarm, which
+// may change in a minor version
 // before 1.0, as CHANGELOG.md then says.
 package nodestest

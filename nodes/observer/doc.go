@@ -5,8 +5,8 @@
 //	err := observer.Serve(n, nil) // in nodes.Config.Setup
 //
 // What they see are Go's own figures, from package runtime/metrics, and the node's processes, from
-// nodes.Node.Processes; docs/observer.md says what stands where. Nobody stops for it: one hundred
-// thousand processes are listed while messages go on.
+// nodes.Node.Processes; docs/operate/observer.md says what stands where. Nobody stops for it: one
+// hundred thousand processes are listed while messages go on.
 //
 // What a BEAM has and Go has not is answered as a BEAM does that has none of it: tables and ports
 // are empty lists, unknown items badarg, other functions undef. Code that others want to load is

@@ -18,10 +18,10 @@
 // joined and left here, and hears the same from them. There is no lock and no agreement: what one
 // node sees is, a moment later, what all nodes see that are connected with it. A node that is lost
 // takes its members along until it is back. Nodes of OTP 25 to 29, and of this library, take part,
-// whether they are hidden or visible; docs/pg.md has the Erlang and the Elixir side, and what
-// happens on net splits, moves, and with workers. Between Erlang nodes, keep OTP 29 and OTP 25
-// apart, or give them scopes of different names: a scope of OTP 25 ends over what one of OTP 29
-// sends it.
+// whether they are hidden or visible; docs/how-to/process-groups.md has the Erlang and the Elixir
+// side, and docs/explanation/promises.md what happens on net splits, moves, and with workers.
+// Between Erlang nodes, keep OTP 29 and OTP 25 apart, or give them scopes of different names: a
+// scope of OTP 25 ends over what one of OTP 29 sends it.
 //
 // What other nodes tell is not trusted: a scope speaks for the processes of its own node only, what
 // it says otherwise is dropped, and so is what no scope says; see also Options.Limit. A process of

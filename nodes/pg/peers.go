@@ -485,7 +485,7 @@ func (s *Scope) seek() {
 func (s *Scope) look() {
 	box, any := s.process.Mailbox(), false
 	for node := range s.direct {
-		if s.n.Conn(node) == nil {
+		if !s.hasPeer(node) && s.n.Conn(node) == nil { // a scope that is known is monitored: its end is told
 			delete(s.direct, node)
 		}
 	}

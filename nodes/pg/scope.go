@@ -15,9 +15,6 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/kept"
 )
 
-// DefaultScope is the scope that Erlang's kernel starts if its start_pg is true.
-const DefaultScope = "pg"
-
 // Options adjust a scope. The zero value, and nil, are good.
 type Options struct {
 	// Limit is how many bytes of memory the members that one other node tells of may take: 64 for
@@ -81,15 +78,16 @@ type local struct {
 	groups []string // in the order in which it has joined, as often as it has
 }
 
-// Start starts a scope, under its name: DefaultScope if that is empty. Call it in Config.Setup, or
-// after Node.Start; in a node with workers, or one that moves to another process, in Config.Setup:
-// there each worker has the scope, and the scope in a new process goes on as that of the one
-// before. A name that is in use is nodes.ErrNameTaken; Options.Limit below 0 is an error, and ctx's
-// if that has ended. It does not wait for other nodes, and the scope's life does not end with ctx,
-// but by Close or with the node. It is pg:start_link/1.
+// Start starts a scope, under its name; an empty one is pg, the scope that Erlang's kernel starts
+// if its start_pg is true. Call it in Config.Setup, or after Node.Start; in a node with workers, or
+// one that moves to another process, in Config.Setup: there each worker has the scope, and the
+// scope in a new process goes on as that of the one before. A name that is in use is
+// nodes.ErrNameTaken; Options.Limit below 0 is an error, and ctx's if that has ended. It does not
+// wait for other nodes, and the scope's life does not end with ctx, but by Close or with the node.
+// It is pg:start_link/1.
 func Start(ctx context.Context, n *nodes.Node, scope string, o *Options) (*Scope, error) {
 	if scope == "" {
-		scope = DefaultScope
+		scope = "pg"
 	}
 	if o == nil {
 		o = &Options{}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -15,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/internal/test/sockdir"
+	"github.com/cnode-go/cnode/internal/test/cluster"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/transport"
@@ -333,11 +332,7 @@ func must(b []byte, err error) []byte {
 
 // A scope whose peer does not read makes no one wait, and tells it all once it does.
 func TestBehind(t *testing.T) {
-	w := newWorld(t)
-	for name := range w.table {
-		w.table[name] = nodes.Endpoint{Addr: transport.UnixAddr(filepath.Join(sockdir.New(t), name))}
-	}
-	w.tr = transport.Unix() // whose connections can be frozen
+	w := &world{cluster.Unix(t), t} // connections of which can be frozen
 	n, s := w.scope("a", nil, func(cfg *nodes.Config) { cfg.QueueLimit = 4 << 10 })
 	a := w.box(n)
 	o := w.oldScope("x")

@@ -12,9 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/cluster"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/transport"
 )
 
 const limit = time.Minute
@@ -28,30 +28,20 @@ func soon(t testing.TB) context.Context {
 
 // A world is nodes of this process that find each other.
 type world struct {
-	t     *testing.T
-	tr    transport.Transport
-	table nodes.Static
+	*cluster.Cluster
+	t *testing.T
 }
 
-func newWorld(t *testing.T) *world {
-	w := &world{t: t, tr: transport.NewMemory(), table: nodes.Static{}}
-	for _, name := range []string{"a", "b", "c", "x"} {
-		w.table[name+"@h"] = nodes.Endpoint{Addr: transport.MemoryAddr(name)}
-	}
-	return w
-}
+func newWorld(t *testing.T) *world { return &world{cluster.New(t), t} }
 
+// node starts name@h.
 func (w *world) node(name string, edit ...func(cfg *nodes.Config)) *nodes.Node {
 	w.t.Helper()
-	cfg := nodes.Config{Name: name + "@h", Cookie: "secret", Transport: w.tr, Listen: w.table[name+"@h"].Addr, Resolver: w.table}
+	cfg := w.Config(name + "@h")
 	for _, edit := range edit {
 		edit(&cfg)
 	}
-	n, err := nodes.New(cfg)
-	require.NoError(w.t, err)
-	w.t.Cleanup(func() { n.Close() })
-	require.NoError(w.t, n.Start(soon(w.t)))
-	return n
+	return w.Start(cfg)
 }
 
 // scope is a node with scope pg.

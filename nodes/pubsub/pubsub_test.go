@@ -8,43 +8,34 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/cluster"
 	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/pg"
-	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
 )
 
 const tick = 5 * time.Millisecond
 
-// A world is nodes that find each other in a table, in this process.
+// A world is nodes in memory that find each other.
 type world struct {
-	t     *testing.T
-	table nodes.Static
-	tr    transport.Transport
-	all   []*nodes.Node
+	*cluster.Cluster
+	t   *testing.T
+	all []*nodes.Node
 }
 
-func newWorld(t *testing.T) *world {
-	return &world{t: t, table: nodes.Static{}, tr: transport.NewMemory()}
-}
+func newWorld(t *testing.T) *world { return &world{Cluster: cluster.New(t), t: t} }
 
 // member starts a node with a PubSub, and connects it to the others.
 func (w *world) member(o *Options) (*nodes.Node, *PubSub) {
 	w.t.Helper()
-	name := fmt.Sprintf("n%d@test", len(w.all))
-	w.table[name] = nodes.Endpoint{Addr: transport.MemoryAddr(name)}
 	var ps *PubSub
-	n, err := nodes.New(nodes.Config{
-		Name: name, Cookie: "secret", Transport: w.tr, Listen: transport.MemoryAddr(name), Resolver: w.table,
-		Setup: func(n *nodes.Node) (err error) {
-			ps, err = Start(w.t.Context(), n, "App.PubSub", o)
-			return err
-		},
-	})
-	require.NoError(w.t, err)
-	w.t.Cleanup(func() { n.Close() })
-	require.NoError(w.t, n.Start(expect.Context(w.t)))
+	cfg := w.Config(fmt.Sprintf("n%d@test", len(w.all)))
+	cfg.Setup = func(n *nodes.Node) (err error) {
+		ps, err = Start(w.t.Context(), n, "App.PubSub", o)
+		return err
+	}
+	n := w.Start(cfg)
 	for _, other := range w.all {
 		_, err := n.Connect(expect.Context(w.t), other.Name())
 		require.NoError(w.t, err)

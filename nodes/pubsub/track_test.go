@@ -204,9 +204,7 @@ func TestTrackSlow(t *testing.T) {
 	ctx, ann := expect.Context(t), box(t, n, nil)
 	require.NoError(t, a.Track(ctx, ann, "room", "ann", meta{1}))
 	shows(t, "ann", b, "room")
-	deaf, err := nodes.New(nodes.Config{Name: "deaf@test", Cookie: "secret", Transport: w.tr, Resolver: w.table})
-	require.NoError(t, err)
-	defer deaf.Close()
+	deaf := w.New(w.Config("deaf@test"))
 	c, err := deaf.Connect(ctx, n.Name()) // a member that nobody receives for
 	require.NoError(t, err)
 	require.NoError(t, c.SendName(ctx, Scope, ei.Tuple{ei.Atom("discover"), c.Self()}))

@@ -11,8 +11,8 @@
 //
 // Call Start in nodes.Config.Setup: then, if the node moves to another process of the operating
 // system, the supervisor goes on there, with its pid, its links and, of those children that have a
-// registered name, the same processes. docs/supervision.md has more of that, and the way round, an
-// Erlang or Elixir supervisor over Go processes.
+// registered name, the same processes. docs/how-to/supervise-from-go.md has more of that, and
+// docs/how-to/supervise-from-elixir.md an Erlang or Elixir supervisor over Go processes.
 //
 // # Stability
 //

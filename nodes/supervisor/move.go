@@ -17,7 +17,7 @@ func (s *Supervisor) handOver() ([]byte, error) {
 	}
 	defer s.mu.Unlock()
 	list := ei.List{}
-	for _, c := range s.children {
+	for _, c := range s.children.all() {
 		list = append(list, ei.Tuple{ei.Binary(c.ID), c.shown()})
 	}
 	for _, id := range s.gone {

@@ -49,7 +49,7 @@ func (s *Supervisor) heard(ctx context.Context, m *nodes.Message) {
 	if t, err := m.Term(); err == nil && m.Conn() == nil {
 		if t, ok := t.(ei.Tuple); ok && len(t) == 2 {
 			id, _ := t[1].(ei.Atom)
-			switch c := s.find(string(id)); {
+			switch c := s.children.find(string(id)); {
 			case c == nil || !c.restarting || s.over:
 			case t[0] == startFirst:
 				s.startOrRetry(ctx, c)
@@ -73,7 +73,7 @@ func (s *Supervisor) answer(ctx context.Context, request ei.Term) ei.Term {
 		return ei.Tagged("error", ei.Tuple{ei.Atom("unknown_request"), request})
 	}
 	id, _ := t[1].(ei.Atom)
-	c := s.find(string(id))
+	c := s.children.find(string(id))
 	switch t[0] {
 	case ei.Atom("start_child"):
 		return ei.Tagged("error", ei.Tuple{ei.Atom("not_supported"), ei.Binary("the children of a Go supervisor are in its program")})
@@ -135,16 +135,17 @@ func (c *child) kind() ei.Atom {
 // whichChildren lists the children, the last one first, as OTP does.
 func (s *Supervisor) whichChildren() ei.List {
 	list := ei.List{}
-	for _, c := range slices.Backward(s.children) {
+	for _, c := range slices.Backward(s.children.all()) {
 		list = append(list, ei.Tuple{ei.Atom(c.ID), c.shown(), c.kind(), ei.List{}})
 	}
 	return list
 }
 
 func (s *Supervisor) count() ei.Term {
+	all := s.children.all()
 	count := func(is func(c *child) bool) ei.Term {
 		n := 0
-		for _, c := range s.children {
+		for _, c := range all {
 			if is(c) {
 				n++
 			}
@@ -152,7 +153,7 @@ func (s *Supervisor) count() ei.Term {
 		return ei.Int(n)
 	}
 	return ei.List{
-		ei.Tuple{ei.Atom("specs"), ei.Int(len(s.children))},
+		ei.Tuple{ei.Atom("specs"), ei.Int(len(all))},
 		ei.Tuple{ei.Atom("active"), count((*child).runs)},
 		ei.Tuple{ei.Atom("supervisors"), count(func(c *child) bool { return c.Supervisor })},
 		ei.Tuple{ei.Atom("workers"), count(func(c *child) bool { return !c.Supervisor })},

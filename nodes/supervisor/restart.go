@@ -18,23 +18,15 @@ type child struct {
 	pid        ei.Pid // zero: it does not run
 	restarting bool   // its start has failed, and is to be tried again
 	retry      *time.Timer
+	place      int // in childList.order
 }
 
 func (c *child) runs() bool { return c.pid != ei.Pid{} }
 
-func (s *Supervisor) find(id string) *child {
-	for _, c := range s.children {
-		if c.ID == id {
-			return c
-		}
-	}
-	return nil
-}
-
 // begin starts the children that are to run, the first time.
 func (s *Supervisor) begin(ctx context.Context, before map[string]ei.Term) error {
-	specs := s.children
-	s.children = nil
+	specs := s.children.all()
+	s.children = childList{}
 	for _, c := range specs {
 		was, known := before[c.ID]
 		pid, _ := was.(ei.Pid)
@@ -42,11 +34,11 @@ func (s *Supervisor) begin(ctx context.Context, before map[string]ei.Term) error
 			s.gone = append(s.gone, c.ID)
 			continue
 		}
-		s.children = append(s.children, c)
+		s.children.add(c)
 		switch {
 		case was == ei.Atom("undefined"): // it had been terminated, or was done
 		case pid != ei.Pid{} && pid.Node != s.Pid().Node: // nothing has moved there
-			c.pid = pid
+			s.children.setPid(c, pid)
 		case c.behaves || known && pid == ei.Pid{}:
 			c.restarting = true
 			s.again(ctx, startFirst, c)
@@ -85,7 +77,7 @@ func (s *Supervisor) start(ctx context.Context, c *child) (err error) {
 	if err != nil {
 		return err
 	}
-	c.pid = pid
+	s.children.setPid(c, pid)
 	s.n.Logger().Debug("child started", "supervisor", s.name, "child", c.ID, "pid", pid)
 	return nil
 }
@@ -97,11 +89,10 @@ func (s *Supervisor) report(context string, c *child, args ...any) {
 
 // ended handles the end of a process.
 func (s *Supervisor) ended(ctx context.Context, pid ei.Pid, reason ei.Term) {
-	i := slices.IndexFunc(s.children, func(c *child) bool { return c.runs() && c.pid == pid })
-	if i < 0 || s.over {
+	c := s.children.of(pid)
+	if c == nil || s.over {
 		return
 	}
-	c := s.children[i]
 	if c.Restart == Permanent || !isRegular(reason) {
 		s.report("child_terminated", c, "reason", ei.Brief(reason, 1000))
 	}
@@ -124,19 +115,20 @@ func isRegular(reason ei.Term) bool {
 }
 
 func (s *Supervisor) hasSignificant() bool {
-	return slices.ContainsFunc(s.children, func(c *child) bool { return c.Significant && (c.runs() || c.restarting) })
+	return slices.ContainsFunc(s.children.all(), func(c *child) bool { return c.Significant && (c.runs() || c.restarting) })
 }
 
 // forget notes that a child does not run, and removes it if it is temporary.
 func (s *Supervisor) forget(c *child) {
-	c.pid, c.restarting = ei.Pid{}, false
-	if c.Restart == Temporary {
+	s.children.setPid(c, ei.Pid{})
+	c.restarting = false
+	if c.Restart == Temporary && s.children.has(c) {
 		s.remove(c)
 	}
 }
 
 func (s *Supervisor) remove(c *child) {
-	s.children = slices.DeleteFunc(s.children, func(other *child) bool { return other == c })
+	s.children.remove(c)
 	s.gone = append(s.gone, c.ID)
 }
 
@@ -152,17 +144,18 @@ func (s *Supervisor) restart(ctx context.Context, c *child) {
 		s.stop(ctx)
 		return
 	}
-	c.pid, c.restarting = ei.Pid{}, false
+	s.children.setPid(c, ei.Pid{})
+	c.restarting = false
 	again := []*child{c}
 	switch s.o.Strategy {
 	case OneForAll:
-		again = slices.Clone(s.children)
+		again = s.children.all()
 	case RestForOne:
-		again = slices.Clone(s.children[slices.Index(s.children, c):])
+		again = s.children.from(c)
 	}
 	s.terminate(ctx, again)
 	for _, c := range again {
-		if !slices.Contains(s.children, c) { // a temporary one
+		if !s.children.has(c) { // a temporary one
 			continue
 		}
 		if !s.startOrRetry(ctx, c) {
@@ -209,7 +202,7 @@ func (s *Supervisor) stop(ctx context.Context) {
 
 func (s *Supervisor) terminateAll(ctx context.Context) {
 	s.over = true
-	s.terminate(ctx, slices.Clone(s.children))
+	s.terminate(ctx, s.children.all())
 }
 
 // terminate ends children, in reverse order, and forgets those of them that are temporary.

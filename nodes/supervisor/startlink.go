@@ -16,8 +16,8 @@ const leaving = 2 * time.Second
 // ExposeStart lets the supervisor of an Erlang or Elixir node start a Server here, as its child:
 // NAME:start_link() makes a process of that name, linked with the caller, which is its parent, and
 // returns {ok, Pid}, or {error, Reason}. The process ends with its parent; it traps exits if it has
-// a function Terminate, which the supervisor then waits for. docs/supervision.md has the child
-// specification.
+// a function Terminate, which the supervisor then waits for.
+// docs/how-to/supervise-from-elixir.md has the child specification.
 //
 // Call it in nodes.Config.Setup: when the node has moved, it gives the process that was started
 // before its functions again.

@@ -66,6 +66,8 @@ const NoRestarts = -1
 // Options say what a supervisor does. The zero value, and nil, are OTP's: one for one, one restart
 // in 5 s.
 type Options struct {
+	// Strategy says which children are started again when one has ended. The zero value is
+	// OneForOne.
 	Strategy Strategy
 	// Intensity is how many restarts there may be within Period; with one more the supervisor
 	// terminates its children and ends with reason shutdown. 0 is 1; for none there is NoRestarts.
@@ -73,7 +75,9 @@ type Options struct {
 	Period    time.Duration // 0 is 5 s
 	// Delay is how long to wait before a start that has failed is tried again, which counts as a
 	// restart. 0, as in OTP: not at all.
-	Delay        time.Duration
+	Delay time.Duration
+	// AutoShutdown says whether the end of significant children ends the supervisor. The zero value
+	// is Never.
 	AutoShutdown AutoShutdown
 	// Parent is the process that starts the supervisor and is linked with it: see
 	// nodes.MailboxOptions.
@@ -121,7 +125,7 @@ type Supervisor struct {
 
 	// mu is held by Start, and then by one function of the process at a time.
 	mu       sync.Mutex
-	children []*child // in the order of their start
+	children childList
 	gone     []string // the IDs of those that are forgotten
 	restarts []time.Time
 	over     bool // the children are terminated, or being so
@@ -143,7 +147,7 @@ func Start(ctx context.Context, n *nodes.Node, name string, o *Options, children
 		if err := s.check(spec); err != nil {
 			return nil, err
 		}
-		s.children = append(s.children, &child{Child: spec.withDefaults()})
+		s.children.add(&child{Child: spec.withDefaults()})
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -206,7 +210,7 @@ func (c Child) withDefaults() Child {
 func (s *Supervisor) check(c Child) error {
 	what := ""
 	switch {
-	case s.find(c.ID) != nil:
+	case s.children.find(c.ID) != nil:
 		what = "two children have the ID"
 	case c.ID == "":
 		what = "the ID is empty"

@@ -13,8 +13,8 @@
 //	}
 //
 // What goes on is what Config.Setup registers under the same names, and what Config.Handover gives:
-// see nodes.Restore. docs/handoff.md has the protocol between the two processes, and the units for
-// systemd.
+// see nodes.Restore. docs/operate/upgrade.md has the units for systemd, and
+// docs/explanation/who-owns-a-connection.md the protocol between the two processes.
 //
 // # An operator's command
 //

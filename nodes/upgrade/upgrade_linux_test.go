@@ -318,7 +318,7 @@ func TestKeptIsOfNoUse(t *testing.T) {
 	}
 }
 
-// units of a service whose node survives reloads and restarts; docs/handoff.md has them.
+// units of a service whose node survives reloads and restarts; docs/operate/upgrade.md has them.
 const unit = `[Unit]
 StartLimitIntervalSec=0
 [Service]

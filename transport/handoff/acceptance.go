@@ -55,7 +55,7 @@ type Taken struct {
 // not, the error says why, and this process owns nothing. Once this process is the owner, the end
 // of ctx changes nothing. Take does not close the channel.
 func (a *Acceptance) Take(ctx context.Context, ch *Channel) (Taken, error) {
-	t := &taking{exchange: exchange{ch: ch, side: NewOwner, reached: handoffpoint.Of(ctx), d: a.Deadlines.complete()}, a: a}
+	t := &taking{exchange: exchange{ch: ch, side: newOwner, reached: handoffpoint.Of(ctx), d: a.Deadlines.complete()}, a: a}
 	err := t.take(ctx)
 	if !t.owns {
 		clear(t.state)
@@ -76,15 +76,15 @@ type taking struct {
 // fails and keeps nothing.
 func (t *taking) take(ctx context.Context) error {
 	if t.a.Stage == nil { // fail before the old owner stops anything
-		return t.fail(StepHello, errors.New("mandatory field Acceptance.Stage is nil"))
+		return t.fail(stepHello, errors.New("mandatory field Acceptance.Stage is nil"))
 	}
 	t.pass(handoffpoint.HeirConnected)
 	if err := t.hello(ctx); err != nil {
-		return t.fail(StepHello, err)
+		return t.fail(stepHello, err)
 	}
 	t.pass(handoffpoint.HeirGreeted)
 	if err := t.static(ctx); err != nil {
-		return t.fail(StepStatic, err)
+		return t.fail(stepStatic, err)
 	}
 	t.pass(handoffpoint.HeirPrepared)
 	staged, token, step, err := t.stage(ctx)
@@ -93,7 +93,7 @@ func (t *taking) take(ctx context.Context) error {
 	}
 	t.pass(handoffpoint.HeirStaged)
 	if err := t.wait(ctx, token); err != nil {
-		return t.fail(StepCommit, errors.Join(err, token.Close(), staged.Discard()))
+		return t.fail(stepCommit, errors.Join(err, token.Close(), staged.Discard()))
 	}
 	t.owns = true
 	t.pass(handoffpoint.HeirOwns)
@@ -164,7 +164,7 @@ func (t *taking) static(ctx context.Context) error {
 }
 
 // stage receives everything, stages it and sends kindAccept. token is the read end of the pipe.
-func (t *taking) stage(ctx context.Context) (_ Staged, token *os.File, step Step, err error) {
+func (t *taking) stage(ctx context.Context) (_ Staged, token *os.File, step string, err error) {
 	set := &FDSet{wary: true}
 	defer func() {
 		if e := set.Close(); e != nil && err == nil {
@@ -176,7 +176,7 @@ func (t *taking) stage(ctx context.Context) (_ Staged, token *os.File, step Step
 		return nil, nil, step, err
 	}
 	if token, err = tokenReader(pipe); err != nil {
-		return nil, nil, StepOffer, err
+		return nil, nil, stepOffer, err
 	}
 	t.pass(handoffpoint.HeirOffered)
 	staging, cancel := context.WithTimeout(ctx, t.d.Stage)
@@ -187,17 +187,17 @@ func (t *taking) stage(ctx context.Context) (_ Staged, token *os.File, step Step
 		err = errors.New("Acceptance.Stage gave nothing, and no error")
 	}
 	if err != nil {
-		return nil, nil, StepStage, errors.Join(err, token.Close())
+		return nil, nil, stepStage, errors.Join(err, token.Close())
 	}
 	if err = t.send(staging, kindAccept, appendAccept(nil, sha256.Sum256(t.state), len(fds))); err != nil {
-		return nil, nil, StepAccept, errors.Join(err, token.Close(), s.Discard())
+		return nil, nil, stepAccept, errors.Join(err, token.Close(), s.Discard())
 	}
-	return s, token, StepAccept, nil
+	return s, token, stepAccept, nil
 }
 
 // offered receives the descriptors, which go into set, the state, and at last the read end of the
 // pipe, which is returned in pipe.
-func (t *taking) offered(ctx context.Context, set *FDSet) (pipe *FDSet, step Step, err error) {
+func (t *taking) offered(ctx context.Context, set *FDSet) (pipe *FDSet, step string, err error) {
 	freezing, cancel := context.WithTimeout(ctx, t.d.Freeze+t.d.Offer)
 	defer cancel()
 	beside := &FDSet{wary: true}
@@ -208,13 +208,13 @@ func (t *taking) offered(ctx context.Context, set *FDSet) (pipe *FDSet, step Ste
 	}()
 	m, err := t.next(freezing, set, beside)
 	if err != nil {
-		return nil, StepFreeze, err
+		return nil, stepFreeze, err
 	}
 	offering, cancel := context.WithTimeout(ctx, t.d.Offer)
 	defer cancel()
 	for ; ; m, err = t.next(offering, set, beside) {
 		if err != nil {
-			return nil, StepOffer, err
+			return nil, stepOffer, err
 		}
 		switch m.kind {
 		case kindDescriptors:
@@ -222,7 +222,7 @@ func (t *taking) offered(ctx context.Context, set *FDSet) (pipe *FDSet, step Ste
 				t.pass(handoffpoint.HeirDescriptorsHalf)
 			}
 			if err := t.send(offering, kindReceived, appendCounts(nil, set.Len(), 0)); err != nil {
-				return nil, StepOffer, err
+				return nil, stepOffer, err
 			}
 			continue
 		case kindStateFile:
@@ -234,7 +234,7 @@ func (t *taking) offered(ctx context.Context, set *FDSet) (pipe *FDSet, step Ste
 			err = fault.Malformed("message %d in place of the state", m.kind)
 		}
 		if err != nil {
-			return nil, StepOffer, err
+			return nil, stepOffer, err
 		}
 		break
 	}
@@ -245,7 +245,7 @@ func (t *taking) offered(ctx context.Context, set *FDSet) (pipe *FDSet, step Ste
 	if err == nil && (m.first != set.Len() || m.total != len(t.state)) {
 		err = fault.Malformed("an offer of %d descriptors and %d bytes, of which %d and %d came", m.first, m.total, set.Len(), len(t.state))
 	}
-	return beside, StepOffer, err
+	return beside, stepOffer, err
 }
 
 // next receives a message of the offer. Descriptors that are handed over go into set; those of a
@@ -326,7 +326,7 @@ func (t *taking) part(ctx context.Context, said []byte) error {
 	}
 	t.pass(handoffpoint.HeirParted)
 	if err != nil {
-		return t.fail(StepRelease, err)
+		return t.fail(stepRelease, err)
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ import (
 
 	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/transport"
-	"github.com/cnode-go/cnode/transport/internal/await"
+	"github.com/cnode-go/cnode/transport/internal/patience"
 )
 
 // rooms makes n packets to receive into.
@@ -463,7 +463,7 @@ func TestCloseEndsBatches(t *testing.T) {
 				sent <- err
 			}()
 			go func() { _, err := a.ReceiveBatch(context.Background(), rooms(3, 5, 0)); received <- err }()
-			for _, turns := range []*await.Turns{&a.sending, &a.receiving} {
+			for _, turns := range []*patience.Turns{&a.sending, &a.receiving} {
 				require.Eventually(t, func() bool { return turns.Callers() > 0 }, expect.Limit, time.Millisecond)
 			}
 			require.NoError(t, a.Close())

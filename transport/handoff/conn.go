@@ -12,7 +12,7 @@ import (
 
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff/internal/fault"
-	"github.com/cnode-go/cnode/transport/internal/await"
+	"github.com/cnode-go/cnode/transport/internal/patience"
 )
 
 // MaxDescriptors is the most descriptors that one message can have: Linux's SCM_MAX_FD. Other
@@ -44,7 +44,7 @@ type Conn struct {
 	kind  int            // SOCK_STREAM, SOCK_SEQPACKET, SOCK_DGRAM
 	peer  transport.Addr // the address that the socket is connected to; nil: none
 
-	sending, receiving await.Turns // held while a call uses out, in
+	sending, receiving patience.Turns // held while a call uses out, in
 	out                outgoing
 	in                 incoming
 	many               batches // for SendBatch and ReceiveBatch
@@ -59,7 +59,7 @@ type direction struct {
 	try      func(fd uintptr) bool // trySend, tryReceive
 	park     func() error          // calls try until it is done
 	deadline func(time.Time) error
-	held     []*await.Turns // by the call that waits
+	held     []*patience.Turns // by the call that waits
 }
 
 // NewConn makes a Conn of a UNIX socket, which the Conn owns on success: the net.UnixConn must not
@@ -99,7 +99,7 @@ func (c *Conn) borrow(conn *net.UnixConn) error {
 	out, in := &c.outward, &c.inward
 	out.try, out.park, out.deadline = c.trySend, func() error { return raw.Write(out.try) }, conn.SetWriteDeadline
 	in.try, in.park, in.deadline = c.tryReceive, func() error { return raw.Read(in.try) }, conn.SetReadDeadline
-	out.held, in.held = []*await.Turns{&c.sending}, []*await.Turns{&c.receiving}
+	out.held, in.held = []*patience.Turns{&c.sending}, []*patience.Turns{&c.receiving}
 	return nil
 }
 

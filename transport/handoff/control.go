@@ -222,7 +222,7 @@ func (v *Visit) Answer(ctx context.Context, words ...string) error {
 // Refuse tells the visitor no, and why. why may be the refusal of another process.
 func (v *Visit) Refuse(why error) {
 	x := exchange{ch: v.ch}
-	x.deny(StepHello, why)
+	x.deny(stepHello, why)
 }
 
 // Close ends the visit.

@@ -123,7 +123,7 @@ func TestVisitorTakesOver(t *testing.T) {
 // A visitor is told why it is refused, even if the reason is the refusal of another process.
 func TestVisitorIsToldWhoeverRefused(t *testing.T) {
 	one, other := channels(t)
-	why := &Error{Side: OldOwner, Step: StepStatic, Err: &RefusedError{Step: StepStatic, Reason: "no room", Err: ErrLimit}}
+	why := &Error{Side: oldOwner, Step: stepStatic, Err: &RefusedError{Step: stepStatic, Reason: "no room", Err: ErrLimit}}
 	(&Visit{ch: one}).Refuse(why)
 	require.NoError(t, one.Close())
 	_, err := other.Ask(fdtest.Soon(t), "what")

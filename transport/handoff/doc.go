@@ -42,8 +42,9 @@
 //
 // A process gives all that it serves to another process, and at most one of the two is the owner at
 // any time: an [Offer] gives, and an [Acceptance] takes. The protocol does not know what it hands
-// over: callbacks freeze, stage, start and thaw it.
-// docs/handoff.md of this module draws its steps, and says what happens at each if a side dies.
+// over: callbacks freeze, stage, start and thaw it. The module's
+// docs/explanation/who-owns-a-connection.md draws its steps, and says what follows at each if a
+// side dies.
 //
 // The token is one byte in a pipe made for the hand-off. Before the token is written, the old owner
 // can resume; after that, only by reading the token back itself, and then it closes both ends of
@@ -74,6 +75,7 @@
 //	a server gives accepted sockets to workers and must never wait for them     bind10.Forwarder, bind10.Receiver
 //	one thing and a word about it, either way; new connections on request       beam.Conn
 //	structured requests with several descriptors, other languages               jsoncomm.Conn; jsoncomm.Socket if the other end has datagrams
+//	sessions outlive the processes that serve them, such as BEAMs               keeper.Keeper
 //	all that a process serves goes on in another one, or does not move at all   Offer, Acceptance
 //	a protocol of one's own                                                     Conn, over sequenced packets
 //	many of its messages at a time                                              Conn.SendBatch, Conn.ReceiveBatch

@@ -9,7 +9,7 @@ import (
 var (
 	// ErrNoDescriptor says that a set has no descriptor at an index: there never was one, or it has
 	// been stolen.
-	ErrNoDescriptor = errors.New("no descriptor there")
+	ErrNoDescriptor = errors.New("the set has no descriptor there")
 	// ErrTruncated says that a packet was longer than the buffer or the limit for it (MSG_TRUNC).
 	// The packet is lost, its descriptors are closed.
 	ErrTruncated = errors.New("the packet is longer than the room for it")
@@ -23,10 +23,10 @@ var (
 	// ErrLate says that the rest of a session, or of a framed message, did not come in time. It
 	// wraps os.ErrDeadlineExceeded, which under transport.NoWait means that nothing is lost. After
 	// ErrLate, however, nothing more can be received.
-	ErrLate = errors.New("the rest did not come in time")
+	ErrLate = errors.New("the rest of the message did not come in time")
 	// ErrMalformed says that what came does not follow the carrier's format, or contradicts itself.
 	ErrMalformed = fault.ErrMalformed
 	// ErrForbidden says that the peer's credentials, or the owner or the mode of a directory, do
 	// not allow what is asked for.
-	ErrForbidden = errors.New("not permitted")
+	ErrForbidden = errors.New("hand-off not permitted")
 )

@@ -35,7 +35,7 @@ const (
 // channel.
 type exchange struct {
 	ch      *Channel
-	side    Side
+	side    string
 	owns    bool
 	reached func(handoffpoint.Point)
 	d       Deadlines
@@ -48,7 +48,7 @@ func (x *exchange) pass(p handoffpoint.Point) {
 }
 
 // fail makes the error of a step that has failed.
-func (x *exchange) fail(step Step, err error) error {
+func (x *exchange) fail(step string, err error) error {
 	return &Error{Side: x.side, Step: step, Peer: x.ch.peer, Owns: x.owns, Err: err}
 }
 
@@ -58,7 +58,7 @@ func (x *exchange) refuse(err error) {
 	if errors.As(err, &refused) { // the other side knows
 		return
 	}
-	step := StepHello
+	step := stepHello
 	var h *Error
 	if errors.As(err, &h) {
 		step, err = h.Step, h.Err
@@ -67,7 +67,7 @@ func (x *exchange) refuse(err error) {
 }
 
 // deny sends a refusal to the other side. It tries once, without waiting, and ignores errors.
-func (x *exchange) deny(step Step, why error) {
+func (x *exchange) deny(step string, why error) {
 	_, _ = x.ch.conn.TrySend(appendRefusal([]byte{kindRefuse}, step, why))
 }
 

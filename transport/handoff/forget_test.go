@@ -18,13 +18,13 @@ import (
 // zeroed.
 func TestStateForgotten(t *testing.T) {
 	for _, size := range []int{100, 3 * chunkSize, longState + 1} {
-		for _, step := range []Step{StepStage, StepCommit} {
+		for _, step := range []string{stepStage, stepCommit} {
 			x := newThing(t, 1, size)
 			o, a := x.offer(), x.acceptance()
 			ctx, cancel := context.WithCancel(fdtest.Soon(t))
 			defer cancel()
 			var reached func(handoffpoint.Point)
-			if step == StepStage {
+			if step == stepStage {
 				x.stageErr = errors.New("broken")
 			} else {
 				reached = func(p handoffpoint.Point) {

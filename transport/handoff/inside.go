@@ -4,7 +4,7 @@ import (
 	"net"
 
 	"github.com/cnode-go/cnode/transport"
-	"github.com/cnode-go/cnode/transport/internal/await"
+	"github.com/cnode-go/cnode/transport/internal/patience"
 )
 
 // An insider is a Conn for the carriers in packages below this one, which get it from SyscallConn
@@ -24,7 +24,7 @@ func (in *insider) Borrow(conn *net.UnixConn) error { return (*Conn)(in).borrow(
 func (in *insider) Own() { (*Conn)(in).own() }
 
 // Hold adds turns of the carrier that calls hold while they send or receive.
-func (in *insider) Hold(sending, receiving *await.Turns) {
+func (in *insider) Hold(sending, receiving *patience.Turns) {
 	if sending != nil {
 		in.outward.held = append(in.outward.held, sending)
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff/internal/system"
-	"github.com/cnode-go/cnode/transport/internal/await"
+	"github.com/cnode-go/cnode/transport/internal/patience"
 	"golang.org/x/sys/unix"
 )
 
@@ -25,8 +25,8 @@ import (
 type lone struct {
 	fd                 int
 	waiter             *transport.Waiter
-	sending, receiving *await.Turns // of the Conn
-	use                sync.RWMutex // Close locks it for good
+	sending, receiving *patience.Turns // of the Conn
+	use                sync.RWMutex    // Close locks it for good
 	closed             atomic.Bool
 	ending             chan struct{} // closed when Close begins
 	dropped            runtime.Cleanup
@@ -81,7 +81,7 @@ func (s *lone) Close() error {
 	s.dropped.Stop()
 	close(s.ending)
 	_ = s.waiter.Close()
-	for _, t := range []*await.Turns{s.sending, s.receiving} {
+	for _, t := range []*patience.Turns{s.sending, s.receiving} {
 		_ = t.Take(context.Background())
 		defer t.Pass()
 	}

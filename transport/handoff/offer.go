@@ -74,12 +74,12 @@ type Handed struct {
 // error says that the new owner has not reported that it runs, and may have died, that its Start
 // has failed (a *StartError), or that Release failed. Give does not close the channel.
 func (o *Offer) Give(ctx context.Context, ch *Channel) (Handed, error) {
-	g := &giving{exchange: exchange{ch: ch, side: OldOwner, reached: handoffpoint.Of(ctx), d: o.Deadlines.complete()}, o: o}
+	g := &giving{exchange: exchange{ch: ch, side: oldOwner, reached: handoffpoint.Of(ctx), d: o.Deadlines.complete()}, o: o}
 	if o.Freeze == nil { // before any message is awaited
-		return g.kept(g.fail(StepHello, errors.New("mandatory field Offer.Freeze is nil")))
+		return g.kept(g.fail(stepHello, errors.New("mandatory field Offer.Freeze is nil")))
 	}
 	if !o.busy.CompareAndSwap(false, true) {
-		err := g.fail(StepHello, ErrBusy)
+		err := g.fail(stepHello, ErrBusy)
 		g.refuse(err)
 		return Handed{Peer: ch.peer}, err
 	}
@@ -101,28 +101,28 @@ type giving struct {
 func (g *giving) give(ctx context.Context) (Handed, error) {
 	g.pass(handoffpoint.OwnerConnected)
 	if err := g.hello(ctx); err != nil {
-		return g.kept(g.fail(StepHello, err))
+		return g.kept(g.fail(stepHello, err))
 	}
 	g.pass(handoffpoint.OwnerGreeted)
 	if err := g.static(ctx); err != nil {
-		return g.kept(g.fail(StepStatic, err))
+		return g.kept(g.fail(stepStatic, err))
 	}
 	g.pass(handoffpoint.OwnerFreezes)
 	g.began = time.Now()
 	f, err := g.freeze(ctx)
 	if err != nil {
-		return g.kept(g.fail(StepFreeze, err))
+		return g.kept(g.fail(stepFreeze, err))
 	}
 	g.pass(handoffpoint.OwnerFrozen)
 	sum, err := g.offer(ctx, f)
 	if err != nil {
-		err = g.fail(StepOffer, err)
+		err = g.fail(stepOffer, err)
 	} else if err = g.accepted(ctx, sum, len(f.Descriptors())); err != nil {
-		err = g.fail(StepAccept, err)
+		err = g.fail(stepAccept, err)
 	} else {
 		g.pass(handoffpoint.OwnerAccepted)
 		if err = g.token.write(); err != nil {
-			err = g.fail(StepCommit, err)
+			err = g.fail(stepCommit, err)
 		}
 	}
 	if err != nil {
@@ -332,7 +332,7 @@ func (g *giving) taken(ctx context.Context, f Frozen) (Handed, error) {
 	if back {
 		f.Thaw()
 		err = fmt.Errorf("%w: the new process did not read the token, which has been taken back: %w", ErrNotTaken, err)
-		err = g.fail(StepCommit, errors.Join(err, e))
+		err = g.fail(stepCommit, errors.Join(err, e))
 		g.refuse(err)
 		return h, err
 	}
@@ -343,7 +343,7 @@ func (g *giving) taken(ctx context.Context, f Frozen) (Handed, error) {
 		err = g.fail(StepTake, started)
 	}
 	if e := errors.Join(e, f.Release()); e != nil {
-		err = errors.Join(err, g.fail(StepRelease, e))
+		err = errors.Join(err, g.fail(stepRelease, e))
 	}
 	g.pass(handoffpoint.OwnerReleased)
 	bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.d.Goodbye)

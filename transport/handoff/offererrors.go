@@ -20,46 +20,42 @@ var (
 	// ErrLimit says that there are more descriptors, or more bytes of state, than the new owner takes.
 	ErrLimit = errors.New("more than the new owner takes")
 	// ErrLeft says that the other side is gone: its process has ended, or closed the channel.
-	ErrLeft = errors.New("the other side has left")
+	ErrLeft = errors.New("the other side of the hand-off has left")
 	// ErrNotTaken says that the new owner has not read the token, and owns nothing.
-	ErrNotTaken = errors.New("not taken over")
+	ErrNotTaken = errors.New("the new owner has not taken over")
 )
 
 // lastWordLimit bounds the search for a refusal among the messages that the other side has left.
 const lastWordLimit = 100 * time.Millisecond
 
-// A Side is one of the two sides of a hand-off.
-type Side string
-
-// The sides.
 const (
-	OldOwner Side = "old owner"
-	NewOwner Side = "new owner"
+	oldOwner = "old owner"
+	newOwner = "new owner"
 )
 
-// A Step is a part of a hand-off.
-type Step string
+// StepTake is the last step but one: the new owner has the token, and owns everything; its report
+// that it runs is due.
+const StepTake = "take"
 
-// The steps, in order.
+// The other steps, in order; StepTake is before the last.
 const (
-	StepHello   Step = "hello"
-	StepStatic  Step = "pre-copy"
-	StepFreeze  Step = "freeze"
-	StepOffer   Step = "offer"
-	StepStage   Step = "stage"
-	StepAccept  Step = "accept"
-	StepCommit  Step = "commit"
-	StepTake    Step = "take"
-	StepRelease Step = "release"
+	stepHello   = "hello"
+	stepStatic  = "pre-copy"
+	stepFreeze  = "freeze"
+	stepOffer   = "offer"
+	stepStage   = "stage"
+	stepAccept  = "accept"
+	stepCommit  = "commit"
+	stepRelease = "release"
 )
 
 // An Error says how a hand-off has failed: which side reports it, at which step, and which
 // process is at the other end.
 type Error struct {
-	Side Side
-	Step Step
-	Peer Cred // its PID is -1 while it is unknown
-	Owns bool // on the new owner's side: it is the owner all the same
+	Side string // "old owner" or "new owner"
+	Step string // hello, pre-copy, freeze, offer, stage, accept, commit, take or release
+	Peer Cred   // its PID is -1 while it is unknown
+	Owns bool   // on the new owner's side: it is the owner all the same
 	Err  error
 }
 
@@ -81,7 +77,7 @@ func processName(c Cred) string {
 // A RefusedError says that the other side has refused, and why. errors.Is recognises ErrBusy,
 // ErrVersion, ErrUnknown, ErrOther, ErrLimit and ErrForbidden.
 type RefusedError struct {
-	Step   Step // the step at which the other side refused
+	Step   string // the step at which the other side refused
 	Reason string
 	Err    error // one of the errors above; nil: another reason
 }

@@ -45,30 +45,30 @@ func TestHostileHeir(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		steps []step
-		step  Step
+		step  string
 		is    error
 	}{
-		{"silence", nil, StepHello, context.DeadlineExceeded},
-		{"garbage", []step{say([]byte("GET / HTTP/1.0\r\n\r\n"))}, StepHello, ErrMalformed},
-		{"an empty packet", []step{say(nil)}, StepHello, empty},
-		{"not this protocol", []step{say(appendField([]byte{kindHello}, 1, must, []byte("other")))}, StepHello, ErrMalformed},
-		{"the hello of another protocol", []step{say(bytes.Replace(hi, []byte(magic), []byte("other-handoff"), 1))}, StepHello, ErrMalformed},
-		{"prepared in place of ready", []step{say(hi), hear, kind(kindPrepared)}, StepHello, ErrMalformed},
-		{"descriptors with hello", []step{say(hi, 0)}, StepHello, ErrDescriptorsLost},
-		{"too long", []step{say(make([]byte, packetLimit+1))}, StepHello, ErrTruncated},
-		{"hello and silence", []step{say(hi)}, StepHello, context.DeadlineExceeded},
-		{"never prepared", begin[:4], StepStatic, context.DeadlineExceeded},
-		{"takes no descriptors", begin[:5], StepOffer, context.DeadlineExceeded},
+		{"silence", nil, stepHello, context.DeadlineExceeded},
+		{"garbage", []step{say([]byte("GET / HTTP/1.0\r\n\r\n"))}, stepHello, ErrMalformed},
+		{"an empty packet", []step{say(nil)}, stepHello, empty},
+		{"not this protocol", []step{say(appendField([]byte{kindHello}, 1, must, []byte("other")))}, stepHello, ErrMalformed},
+		{"the hello of another protocol", []step{say(bytes.Replace(hi, []byte(magic), []byte("other-handoff"), 1))}, stepHello, ErrMalformed},
+		{"prepared in place of ready", []step{say(hi), hear, kind(kindPrepared)}, stepHello, ErrMalformed},
+		{"descriptors with hello", []step{say(hi, 0)}, stepHello, ErrDescriptorsLost},
+		{"too long", []step{say(make([]byte, packetLimit+1))}, stepHello, ErrTruncated},
+		{"hello and silence", []step{say(hi)}, stepHello, context.DeadlineExceeded},
+		{"never prepared", begin[:4], stepStatic, context.DeadlineExceeded},
+		{"takes no descriptors", begin[:5], stepOffer, context.DeadlineExceeded},
 		{"lies about descriptors", append(slices.Clone(begin[:6]), say(append([]byte{kindReceived}, appendCounts(nil, 2, 0)...))),
-			StepOffer, ErrMalformed},
-		{"never accepts", begin, StepAccept, context.DeadlineExceeded},
-		{"another state", append(slices.Clone(begin), sum("other", 3)), StepAccept, ErrMalformed},
-		{"fewer descriptors", append(slices.Clone(begin), sum("abc", 2)), StepAccept, ErrMalformed},
-		{"done without the token", append(slices.Clone(begin), kind(kindDone)), StepAccept, ErrMalformed},
-		{"no token is taken", append(slices.Clone(begin), sum("abc", 3)), StepCommit, ErrNotTaken},
-		{"done, and no token is taken", append(slices.Clone(begin), sum("abc", 3), kind(kindDone)), StepCommit, ErrNotTaken},
-		{"refuses at last", append(slices.Clone(begin), sum("abc", 3), say(appendRefusal([]byte{kindRefuse}, StepCommit, ErrOther))),
-			StepCommit, ErrOther},
+			stepOffer, ErrMalformed},
+		{"never accepts", begin, stepAccept, context.DeadlineExceeded},
+		{"another state", append(slices.Clone(begin), sum("other", 3)), stepAccept, ErrMalformed},
+		{"fewer descriptors", append(slices.Clone(begin), sum("abc", 2)), stepAccept, ErrMalformed},
+		{"done without the token", append(slices.Clone(begin), kind(kindDone)), stepAccept, ErrMalformed},
+		{"no token is taken", append(slices.Clone(begin), sum("abc", 3)), stepCommit, ErrNotTaken},
+		{"done, and no token is taken", append(slices.Clone(begin), sum("abc", 3), kind(kindDone)), stepCommit, ErrNotTaken},
+		{"refuses at last", append(slices.Clone(begin), sum("abc", 3), say(appendRefusal([]byte{kindRefuse}, stepCommit, ErrOther))),
+			stepCommit, ErrOther},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			x := newThing(t, 3, 0)
@@ -77,8 +77,8 @@ func TestHostileHeir(t *testing.T) {
 			const long, short = 10 * time.Second, 500 * time.Millisecond
 			d := Deadlines{long, long, long, long, long, long, long}
 			if tt.is == context.DeadlineExceeded || tt.is == ErrNotTaken {
-				*map[Step]*time.Duration{
-					StepHello: &d.Hello, StepStatic: &d.Static, StepOffer: &d.Offer, StepAccept: &d.Stage, StepCommit: &d.Take,
+				*map[string]*time.Duration{
+					stepHello: &d.Hello, stepStatic: &d.Static, stepOffer: &d.Offer, stepAccept: &d.Stage, stepCommit: &d.Take,
 				}[tt.step] = short
 			}
 			o.Deadlines = d
@@ -97,7 +97,7 @@ func TestHostileHeir(t *testing.T) {
 			require.False(t, h.Moved)
 			require.Zero(t, x.released)
 			thawed := 0
-			if slices.Contains([]Step{StepOffer, StepAccept, StepCommit}, tt.step) {
+			if slices.Contains([]string{stepOffer, stepAccept, stepCommit}, tt.step) {
 				thawed = 1
 			}
 			require.Equal(t, thawed, x.thawed)
@@ -217,7 +217,7 @@ func FuzzOffer(f *testing.F) {
 	f.Add(byte(kindState), appendChunk(nil, 3, 10, []byte("abc")))
 	f.Add(byte(kindDescriptors), appendCounts(nil, 200, 17))
 	f.Add(byte(kindAccept), appendAccept(nil, sha256.Sum256(nil), 3))
-	f.Add(byte(kindRefuse), appendRefusal(nil, StepOffer, ErrLimit))
+	f.Add(byte(kindRefuse), appendRefusal(nil, stepOffer, ErrLimit))
 	f.Add(byte(kindAsk), appendWords(nil, []string{"upgrade", ""}))
 	f.Fuzz(func(t *testing.T, kind byte, body []byte) {
 		if h, err := parseHello(body); err == nil {

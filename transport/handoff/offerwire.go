@@ -220,7 +220,7 @@ func parseAccept(b []byte) (sum []byte, descriptors int, err error) {
 	return sum, descriptors, err
 }
 
-func appendRefusal(b []byte, step Step, why error) []byte {
+func appendRefusal(b []byte, step string, why error) []byte {
 	code := 0
 	for i, known := range refusals {
 		if known != nil && errors.Is(why, known) {
@@ -256,11 +256,11 @@ func parseDone(b []byte) error {
 }
 
 func refusalOf(b []byte) (*RefusedError, error) {
-	code, step, reason := 0, string(StepHello), ""
+	code, step, reason := 0, stepHello, ""
 	if err := readFields(b, &code, &step, &reason); err != nil {
 		return nil, err
 	}
-	r := &RefusedError{Step: Step(step), Reason: reason}
+	r := &RefusedError{Step: step, Reason: reason}
 	if code < len(refusals) {
 		r.Err = refusals[code]
 	}

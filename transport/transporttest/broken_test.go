@@ -252,9 +252,6 @@ func (m mutant) check(t *testing.T, l limits) error {
 // is tried again alone.
 func TestMutantsAreCaught(t *testing.T) {
 	need.Long(t, 40*time.Second)
-	if testing.Short() {
-		t.Skip("mutants take a while")
-	}
 	all := mutants()
 	errs := make([]error, len(all))
 	took := make([]time.Duration, len(all))

@@ -38,8 +38,8 @@
 // carrier takes any number of unread bytes, no write ever waits.
 //
 // A good plug-in is not accused, not even on a busy machine, and several suites may run at once in
-// one process; no rule is about speed. Faults can stay hidden: docs/conformance.md of this module
-// lists the known ones.
+// one process; no rule is about speed. Faults can stay hidden: docs/reference/conformance.md lists
+// the known ones.
 //
 // [RunDatagram] and [CheckDatagram] do the same for datagram sockets.
 //

@@ -27,6 +27,12 @@ func loopback() transport.Addr {
 	return transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0"))
 }
 
+// alike are the good plug-ins and the carriers of packets that differ in little from another one:
+// with -short they are not tried.
+var alike = []string{
+	"one memory", "net through a proxy", "abstract unix", "package tls", "full, with a context's time-outs", "over TCP",
+}
+
 // always is a factory for a transport whose listeners choose their own address.
 func always(tr transport.Transport, at transport.Addr) Factory {
 	return func() (transport.Transport, transport.Addr, error) { return tr, at, nil }

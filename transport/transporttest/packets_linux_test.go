@@ -36,7 +36,13 @@ func TestPackets(t *testing.T) {
 			}
 		}},
 	} {
-		t.Run(g.name, func(t *testing.T) { Run(t, g.factory(t)) })
+		if testing.Short() && slices.Contains(alike, g.name) {
+			continue
+		}
+		t.Run(g.name, func(t *testing.T) {
+			t.Parallel()
+			Run(t, g.factory(t))
+		})
 	}
 }
 
@@ -124,7 +130,7 @@ func TestBrokenPackets(t *testing.T) {
 			cb := packets.Callbacks(transport.NewMemory(), 0)
 			tt.breakIt(&cb)
 			l := generous()
-			l.patience, l.tries = time.Second, 1
+			l.patience, l.tries = 3*time.Second, 1
 			s := newSuite(always(must(t, cb), transport.MemoryAddr("")), l)
 			tried := strings.Fields("BoundAddress HeaderSize Packets ReadCount WriteCount CloseKeepsWritten Hooks")
 			s.rules = slices.DeleteFunc(s.rules, func(r rule) bool { return !slices.Contains(tried, r.name) })

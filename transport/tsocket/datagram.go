@@ -12,7 +12,7 @@ import (
 	"syscall"
 
 	"github.com/cnode-go/cnode/transport"
-	"github.com/cnode-go/cnode/transport/internal/await"
+	"github.com/cnode-go/cnode/transport/internal/patience"
 )
 
 // A Socket sends and receives datagrams, each as a whole. This package implements it by *Datagram;
@@ -177,7 +177,7 @@ func (d *Datagram) receive(ctx context.Context, p []byte) (int, transport.Addr, 
 		case n > 0:
 			return n, from, nil
 		}
-		if err := await.Ended(ctx); err != nil { // an empty datagram
+		if err := patience.Ended(ctx); err != nil { // an empty datagram
 			return 0, nil, err
 		}
 	}
@@ -204,7 +204,7 @@ func (d *Datagram) next(ctx context.Context) (int, error) {
 			_, _, _, err = d.sock.receive(ctx, d, make([]byte, 1))
 		}
 		if err == nil && size == 0 {
-			err = await.Ended(ctx)
+			err = patience.Ended(ctx)
 		}
 		if err != nil || size > 0 {
 			return size, err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/internal/await"
+	"github.com/cnode-go/cnode/transport/internal/patience"
 )
 
 // A datagramSocket is a Datagram's socket of package net.
@@ -70,7 +71,7 @@ func (s *datagramSocket) send(ctx context.Context, d *Datagram, p []byte, to tra
 
 // during runs an operation until ctx ends.
 func during(ctx context.Context, d *Datagram, deadline func(time.Time) error, op func() error) error {
-	if err := await.Ended(ctx); err != nil {
+	if err := patience.Ended(ctx); err != nil {
 		return err
 	}
 	until := time.Time{}

@@ -17,6 +17,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/internal/await"
 	"github.com/cnode-go/cnode/transport/internal/bind"
+	"github.com/cnode-go/cnode/transport/internal/patience"
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
@@ -224,9 +225,9 @@ func (s *datagramSocket) looks() bool {
 // poller looks at our own buffer only, never at the receiver's queue: on Linux each try that finds
 // the queue full ends the wait for the next try at once, so waiting there would spin.
 func (s *datagramSocket) dispatchByLooking(ctx context.Context, d *Datagram) error {
-	pause := await.Backoff{First: time.Millisecond, Most: 50 * time.Millisecond}
+	pause := patience.Backoff{First: time.Millisecond, Most: 50 * time.Millisecond}
 	for {
-		if err := await.Ended(ctx); err != nil {
+		if err := patience.Ended(ctx); err != nil {
 			return err
 		}
 		if err := s.pair.Out.Wait(transport.NoWait(), s.sendReady); err == nil {

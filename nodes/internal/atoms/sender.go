@@ -51,9 +51,9 @@ func MayHave(payload ei.Raw) bool {
 }
 
 // Send posts a message with references in place of its atoms: control and payload are encoded
-// terms. It is false, and nothing is posted, if it finds no atoms, or none of the caller's turn
-// under transport.NoWait. It waits for its turn, as headers are posted in the order in which they
-// are made; when ctx ends before, the error is ctx's. Any other is post's.
+// terms. The result is false, and nothing is posted, if there are no atoms. Headers are posted in
+// the order in which they are made, so Send waits for its turn: when ctx ends before, the error is
+// ctx's; under transport.NoWait the result is false. Any other error is post's.
 func (s *Sender) Send(ctx context.Context, control []byte, payload ei.Raw, post func(head, body []byte) error) (bool, error) {
 	p, ok := s.packs.Get().(*pack)
 	if !ok {

@@ -5,8 +5,8 @@ import "context"
 
 type key struct{}
 
-// With derives a context under which a message to a process of the same node is from somebody else:
-// the peer of conn, a *nodes.Conn, or, if that is nil, nobody else.
+// With derives a context under which a message to a process of the same node counts as the peer's
+// behind conn, a *nodes.Conn. With nil it counts as the process's own again.
 func With(ctx context.Context, conn any) context.Context {
 	return context.WithValue(ctx, key{}, conn)
 }

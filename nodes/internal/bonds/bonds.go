@@ -291,8 +291,13 @@ func (b *Bonds) MoveTo(to *Bonds) {
 	}
 }
 
-// State describes the links and monitors with processes of a node, or with all if it is empty.
-func (b *Bonds) State(node string) (s states.Bonds) {
+// State describes the links and monitors with processes of a node, or with all if it is empty, in
+// s, whose lists are used again.
+func (b *Bonds) State(node string, s *states.Bonds) {
+	s.Links, s.Watchers, s.Watching = s.Links[:0], s.Watchers[:0], s.Watching[:0]
+	if b.None() {
+		return
+	}
 	for pid, l := range b.links.all(ei.Atom(node)) {
 		s.Links = append(s.Links, states.Link{Pid: pid, Active: l.active, UnlinkID: l.unlinkID})
 	}
@@ -302,7 +307,6 @@ func (b *Bonds) State(node string) (s states.Bonds) {
 	for ref, t := range b.watching.all(ei.Atom(node)) {
 		s.Watching = append(s.Watching, states.Watching{Ref: ref, Node: t.Node, Pid: t.Pid, Name: t.Name, Worker: t.Worker})
 	}
-	return s
 }
 
 // Restore adds what State has described.

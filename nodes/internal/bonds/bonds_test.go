@@ -190,6 +190,11 @@ func TestChild(t *testing.T) {
 }
 
 // Another process, or another one here, goes on with the same bonds.
+func stateOf(b *Bonds, node string) (s states.Bonds) {
+	b.State(node, &s)
+	return s
+}
+
 func TestStateAndMoveTo(t *testing.T) {
 	var b, heir, copied Bonds
 	b.Link(self, friend)
@@ -198,14 +203,14 @@ func TestStateAndMoveTo(t *testing.T) {
 	b.TakeMonitor(ref(1), Watcher{friend, "joe"})
 	b.Watch(ref(2), Target{Node: "else@h", Name: "ann", Worker: 3})
 	b.PutAlias(ref(2), WithMonitor)
-	s := b.State("")
-	require.Equal(t, []states.Link{{Pid: friend, Active: true}}, b.State("there@h").Links)
+	s := stateOf(&b, "")
+	require.Equal(t, []states.Link{{Pid: friend, Active: true}}, stateOf(&b, "there@h").Links)
 	copied.Restore(&s)
 	heir.PutAlias(ref(3), Explicit)
 	b.MoveTo(&heir)
 	require.True(t, b.None())
 	for _, of := range []*Bonds{&copied, &heir} {
-		again := of.State("")
+		again := stateOf(of, "")
 		require.ElementsMatch(t, s.Links, again.Links)
 		require.Equal(t, s.Watchers, again.Watchers)
 		require.Equal(t, s.Watching, again.Watching)

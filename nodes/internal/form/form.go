@@ -17,7 +17,6 @@ package form
 import (
 	"cmp"
 	"encoding/binary"
-	"errors"
 	"fmt"
 
 	"github.com/cnode-go/cnode/ei"
@@ -39,13 +38,16 @@ func (n Need) mark() uint64 { return uint64(min(n, Must)) }
 // Fields are one record of a state, which is being written or read. The same description of the
 // fields, a function that names each one, does both, so that writing and reading cannot differ.
 type Fields struct {
-	over  func() error // tells why to stop writing
-	reads bool
-	out   []byte
-	in    []field
-	next  int
-	atoms *ei.AtomTable
-	err   error
+	over     func() error // tells why to stop writing
+	reads    bool
+	out      []byte
+	in       []run
+	unsorted bool // their tags do not ascend
+	next     int
+	atoms    *ei.AtomTable
+	cursor   ei.Cursor // of an identifier; here, lest each one allocates its own
+	err      error
+	spare    *Fields // for the records within this one, one after the other; nil: in use, or not made yet
 
 	// For errors, of a record that is an element of a list of another one.
 	within *Fields
@@ -53,12 +55,13 @@ type Fields struct {
 	number int
 }
 
-// A field of a record that is read.
-type field struct {
+// A run are fields with the same tag, one behind the other, of a record that is read: a list may
+// have a million elements.
+type run struct {
 	tag   uint64
 	need  Need
-	value []byte
-	used  bool
+	bytes []byte // of those that have not been taken, heads included
+	count int
 }
 
 // A Describer names the fields of a record.
@@ -75,9 +78,15 @@ const (
 const atomTable = 1024
 
 // Write encodes a whole state of some kind. When over, which is a context's Err, say, returns an
-// error, Write gives up and returns that error. Any other error is an *Error.
+// error, Write gives up and returns that error. Any other error is an *Error, or that of a List. A
+// d with a method Room says about how many bytes the state will take, which spares copying it as
+// it grows.
 func Write(over func() error, kind byte, d Describer) ([]byte, error) {
-	f := &Fields{over: over, out: append([]byte(Magic), kind, Version)}
+	room := 0
+	if d, ok := d.(interface{ Room() int }); ok {
+		room = d.Room()
+	}
+	f := &Fields{over: over, out: append(append(make([]byte, 0, shortField+room), Magic...), kind, Version)}
 	d.Describe(f)
 	if err := cmp.Or(over(), f.err); err != nil {
 		clear(f.out)
@@ -97,9 +106,9 @@ func grow(b []byte, room int) []byte {
 	return grown
 }
 
-// shortField is the room that is made for a field before it is written: enough for any but a field
-// of bytes.
-const shortField = 1 << 10
+// shortField is the room that is made for a field before it is written: enough for any identifier,
+// and beside the bytes of any field for its tag and length.
+const shortField = 2 << 10
 
 // Read decodes what Write gives. Only fields whose comments say so keep parts of b. The error is an
 // *Error.
@@ -139,14 +148,14 @@ func Find(b []byte, path ...uint64) [][]byte {
 
 func find(b []byte, path []uint64) (all [][]byte) {
 	for len(b) > 0 {
-		x, rest, err := nextField(b)
+		tag, _, value, rest, err := nextField(b)
 		switch {
 		case err != nil:
 			return all
-		case x.tag == path[0] && len(path) == 1:
-			all = append(all, x.value)
-		case x.tag == path[0]:
-			all = append(all, find(x.value, path[1:])...)
+		case tag == path[0] && len(path) == 1:
+			all = append(all, value)
+		case tag == path[0]:
+			all = append(all, find(value, path[1:])...)
 		}
 		b = rest
 	}
@@ -154,39 +163,56 @@ func find(b []byte, path []uint64) (all [][]byte) {
 }
 
 // nextField reads the first field of b.
-func nextField(b []byte) (x field, rest []byte, err error) {
+func nextField(b []byte) (tag uint64, need Need, value, rest []byte, err error) {
 	head, n := binary.Uvarint(b)
 	if n <= 0 {
-		return field{}, nil, ErrMalformed
+		return 0, 0, nil, nil, ErrMalformed
 	}
-	x = field{tag: head >> 1, need: Need(head & 1)}
 	size, m := binary.Uvarint(b[n:])
 	if m <= 0 || size > uint64(len(b)-n-m) {
-		return x, nil, fmt.Errorf("%w: a field of %d bytes in %d", ErrMalformed, size, len(b)-n)
+		return head >> 1, 0, nil, nil, fmt.Errorf("%w: a field of %d bytes in %d", ErrMalformed, size, len(b)-n)
 	}
 	rest = b[n+m:]
-	x.value = rest[:size]
-	return x, rest[size:], nil
+	return head >> 1, Need(head & 1), rest[:size], rest[size:], nil
 }
 
 // record reads the fields of one record.
 func (f *Fields) record(b []byte, d Describer) {
-	f.in, f.next = f.in[:0], 0
-	for len(b) > 0 && f.err == nil {
-		x, rest, err := nextField(b)
+	f.in, f.next, f.unsorted = f.in[:0], 0, false
+	begin := b // of the last run
+	for len(b) > 0 {
+		tag, need, _, rest, err := nextField(b)
 		if err != nil {
-			f.fail(x.tag, err)
+			f.fail(tag, err)
 			return
 		}
-		f.in = append(f.in, x)
+		last := len(f.in) - 1
+		if last < 0 || f.in[last].tag != tag || f.in[last].need != need {
+			f.unsorted = f.unsorted || last >= 0 && f.in[last].tag > tag
+			f.in = append(f.in, run{tag: tag, need: need})
+			begin, last = b, last+1
+		}
+		f.in[last].count++
+		f.in[last].bytes = begin[:len(begin)-len(rest)]
 		b = rest
 	}
 	d.Describe(f)
-	for _, x := range f.in {
-		if !x.used && x.need == Must {
+	for i := range f.in {
+		if x := &f.in[i]; x.count > 0 && x.need == Must {
 			f.fail(x.tag, ErrField)
 		}
 	}
+}
+
+// inner is for a record within this one: give it back to f.spare.
+func (f *Fields) inner(name string) *Fields {
+	x := f.spare
+	if f.spare = nil; x == nil {
+		x = new(Fields)
+	}
+	in, spare := x.in, x.spare
+	*x = Fields{over: f.over, reads: f.reads, atoms: f.atoms, within: f, name: name, in: in, spare: spare}
+	return x
 }
 
 // path says where the record is in the state, as "mailbox 3, message 7".
@@ -214,64 +240,63 @@ func (f *Fields) fail(tag uint64, err error) {
 	}
 }
 
-// take finds the next field with a tag.
-func (f *Fields) take(tag uint64) ([]byte, bool) {
+// find finds the fields with a tag, of a record that is read; nil: there are none, or no more. As a
+// rule fields are asked for in the order of their tags, and have been written in it.
+func (f *Fields) find(tag uint64) *run {
 	if f.err != nil {
-		return nil, false
+		return nil
 	}
-	for i := range f.in { // in the order of the description, as a rule
-		at := (f.next + i) % len(f.in)
-		if x := &f.in[at]; x.tag == tag && !x.used {
-			x.used, f.next = true, at+1
-			return x.value, true
+	if f.next > 0 && (f.unsorted || f.in[f.next-1].tag >= tag) {
+		f.next = 0
+	}
+	for ; f.next < len(f.in); f.next++ {
+		switch x := &f.in[f.next]; {
+		case x.tag == tag && x.count > 0:
+			return x
+		case x.tag > tag && !f.unsorted:
+			return nil
 		}
 	}
-	return nil, false
+	return nil
 }
 
-// value reads or writes one field. put appends it, get reads it; zero says that the value is zero,
-// so that it is not written unless the field is a Must.
-func (f *Fields) value(tag uint64, n Need, zero bool, put func(b []byte) ([]byte, error), get func(b []byte) error) {
-	if f.err != nil {
-		return
-	}
-	if f.reads {
-		b, ok := f.take(tag)
-		var err error
-		switch {
-		case ok:
-			err = get(b)
-		case n == Must:
-			err = errors.New("it is missing")
+// take reads the next field with a tag: its value, a part of the state.
+func (f *Fields) take(tag uint64, n Need) (value []byte, ok bool) {
+	x := f.find(tag)
+	if x == nil {
+		if n == Must && f.err == nil {
+			f.fail(tag, fmt.Errorf("%w: it is missing", ErrMalformed))
 		}
-		if err != nil {
-			f.fail(tag, fmt.Errorf("%w: %w", ErrMalformed, err))
-		}
+		return nil, false
+	}
+	_, _, value, x.bytes, _ = nextField(x.bytes) // record has read it
+	x.count--
+	return value, true
+}
+
+// malformed notes that a field cannot be read.
+func (f *Fields) malformed(tag uint64, why error) {
+	f.fail(tag, fmt.Errorf("%w: %w", ErrMalformed, why))
+}
+
+// begin writes the head of a field, whose value follows, up to size bytes of it, and then end. It
+// returns where the value begins.
+func (f *Fields) begin(tag uint64, n Need, size int) (at int) {
+	f.out = binary.AppendUvarint(grow(f.out, shortField+size), tag<<1|n.mark())
+	f.out = append(f.out, 0) // most fields are short: one byte is enough for their length
+	return len(f.out)
+}
+
+// end writes the length of a field whose value is written.
+func (f *Fields) end(at int) {
+	size := len(f.out) - at
+	if size < 1<<7 {
+		f.out[at-1] = byte(size)
 		return
 	}
-	if zero && n != Must {
-		return
-	}
-	f.out = binary.AppendUvarint(grow(f.out, shortField), tag<<1|n.mark())
-	at := len(f.out)
-	out, err := put(append(f.out, 0)) // most fields are short: one byte is enough for their length
-	if len(out) > 0 && &out[0] != &f.out[0] {
-		clear(f.out)
-	}
-	if err != nil {
-		f.out = out
-		f.fail(tag, err)
-		return
-	}
-	out = grow(out, binary.MaxVarintLen64)
-	if size := len(out) - at - 1; size < 1<<7 {
-		out[at] = byte(size)
-	} else {
-		var length [binary.MaxVarintLen64]byte
-		k := binary.PutUvarint(length[:], uint64(size))
-		out = append(out, length[:k-1]...)
-		copy(out[at+k:], out[at+1:at+1+size])
-		copy(out[at:], length[:k])
-	}
-	f.out = out
+	var length [binary.MaxVarintLen64]byte
+	k := binary.PutUvarint(length[:], uint64(size))
+	f.out = append(grow(f.out, k), length[:k-1]...)
+	copy(f.out[at-1+k:], f.out[at:at+size])
+	copy(f.out[at-1:], length[:k])
 }

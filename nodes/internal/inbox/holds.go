@@ -12,9 +12,9 @@ const (
 	holdSlot  = HoldWindow / holdSlots
 )
 
-// Holds is for how long inboxes that are not to hold a connection have kept its reader waiting
-// lately, to a part of the window that is exact, and to one slot beyond that. It belongs to the
-// reader. The zero value is that of a reader that has not waited.
+// Holds sums up for how long full inboxes have kept a connection's reader waiting within the last
+// HoldWindow. The window ends now and begins at the start of a slot, so up to one slot more counts.
+// It belongs to the reader. The zero value is that of a reader that has not waited.
 type Holds struct {
 	origin time.Time // of the slots' numbers
 	newest int       // the number of the newest slot

@@ -108,7 +108,7 @@ func (q *Inbox[M]) RingRoom() { q.room.Ring() }
 // RoomAwaited tells whether somebody waits for room.
 func (q *Inbox[M]) RoomAwaited() bool { return q.room.Awaited() }
 
-// Only has nothing taken but the messages for which is says so; nil: everything again.
+// Only lets receivers take the messages for which is is true, and no others; nil: all again.
 func (q *Inbox[M]) Only(is func(m M) bool) {
 	q.only, q.aheadPassed, q.passed = is, 0, 0
 	q.Wake()
@@ -188,11 +188,16 @@ func (q *Inbox[M]) pack(e *Entry[M], cost int) {
 // Restore is Push for a message that another process had in its inbox: beyond the limit it is
 // packed, as it was there.
 func (q *Inbox[M]) Restore(e Entry[M]) {
-	if cost, packs := q.packedCost(&e); packs && !q.hasRoom(&e) {
-		q.pack(&e, cost)
+	if !q.hasRoom(&e) {
+		if cost, packs := q.packedCost(&e); packs {
+			q.pack(&e, cost)
+		}
 	}
 	q.Push(e)
 }
+
+// Reserve makes room for so many messages at once.
+func (q *Inbox[M]) Reserve(count int) { q.queue = slices.Grow(q.queue, count) }
 
 // Push gives the inbox a message, whatever its limit.
 func (q *Inbox[M]) Push(e Entry[M]) {

@@ -186,7 +186,7 @@ func (q *Inbox[M]) OverflowOf(peer string) (bytes int) {
 
 // A Wait is a sender's wait for room; the channels are nil for what it does not wait for.
 type Wait struct {
-	// the overflow after which it is the sender's turn: see overflow.restored; 0: none
+	// the value of overflow.restored from which on it is the sender's turn; 0: it has none
 	turn                int
 	until               time.Time   // the end of the sender's patience
 	holds               *Holds      // of the connection whose reader waits; nil: of none, or it may

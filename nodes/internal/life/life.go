@@ -18,8 +18,8 @@ const (
 	// Staged: it comes from another process, and has not been started here. Nothing is read, and
 	// nothing comes up; what Config.Setup does is done.
 	Staged
-	// Draining: readers stop, and no call of the application begins. What runs goes on, and what it
-	// asks processes of this node for begins.
+	// Draining: readers stop, and no call of the application begins. What runs goes on, and may
+	// still call processes of this node.
 	Draining
 	// Ending: no process ends, and no link or monitor is made, because the application wants it. The
 	// ends that have begun take effect.
@@ -102,7 +102,8 @@ func (l *Life) Before(ctx context.Context, p Phase) error {
 	return l.await(ctx, func() bool { return l.Phase() < p })
 }
 
-// Pass is Before for what may happen only if everything may.
+// Pass waits until nothing at all is held back, or ctx ends: it is Before with the first phase that
+// holds something back.
 func (l *Life) Pass(ctx context.Context) error { return l.Before(ctx, Staged) }
 
 // Begin counts work that is about to begin, until Work.Leave. false: work is refused, and this must

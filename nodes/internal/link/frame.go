@@ -48,7 +48,7 @@ type reader struct {
 	need  int // its length in bytes
 	have  int // buffers handed out, in bytes
 	vec   [1][]byte
-	// The frame is a fragment, and all behind its head is read to its place in the message.
+	// The head of a fragment. What follows the head is read straight to its place in the message.
 	fragment [dist.FragmentHeadSize]byte
 	place    []byte
 	first    []byte // where a frame without a length begins, over a carrier that keeps packets; nil: it has a length

@@ -2,7 +2,9 @@ package link
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/internal/form"
@@ -68,7 +70,7 @@ func (c *Conn) Suspend(ctx context.Context, barrier func()) error {
 		barrier()
 	}
 	if err = c.ticks.hold(ctx); err == nil {
-		err = c.out.Hold(ctx)
+		err = c.fragments.Hold(ctx)
 	}
 	if err == nil {
 		err = c.q.Hold(ctx)
@@ -82,7 +84,7 @@ func (c *Conn) Suspend(ctx context.Context, barrier func()) error {
 // Unsuspend undoes Suspend. If an error was to end the connection meanwhile, it ends now.
 func (c *Conn) Unsuspend() {
 	c.q.Unhold()
-	c.out.Unhold()
+	c.fragments.Unhold()
 	c.ticks.unhold(c)
 	c.mu.Lock()
 	c.life.Set(life.Draining)
@@ -144,7 +146,7 @@ func (c *Conn) GiveUp(forget func()) error {
 	c.mu.Unlock()
 	c.ticks.end()
 	err := c.s.Release()
-	c.out.End(ErrMoved, true)
+	c.fragments.End(ErrMoved, true)
 	c.q.End(ErrMoved)
 	c.rd.discard(c)
 	c.life.Set(life.Draining)
@@ -159,7 +161,7 @@ func (c *Conn) GiveUp(forget func()) error {
 // direction. The caller has the reader's turn.
 func (c *Conn) FragmentsTime() time.Duration {
 	const perByte = 10 * time.Nanosecond // it is copied several times
-	bytes := c.out.Bytes()
+	bytes := c.fragments.Bytes()
 	if c.rd.dist != nil {
 		bytes += c.rd.dist.Held()
 	}
@@ -168,7 +170,7 @@ func (c *Conn) FragmentsTime() time.Duration {
 
 // snapshotFragments puts what headers and fragments have left into the state.
 func (c *Conn) snapshotFragments(s *states.Conn) {
-	s.Headers, s.Outgoing = c.hasHeaders(), c.out.Held()
+	s.Headers, s.Outgoing = c.hasHeaders(), c.fragments.Held()
 	if c.rd.dist == nil {
 		return
 	}
@@ -189,7 +191,7 @@ func (c *Conn) snapshotFragments(s *states.Conn) {
 
 // stageFragments is the other side of snapshotFragments.
 func (c *Conn) stageFragments(s *states.Conn) error {
-	if err := c.out.Stage(s.Outgoing); err != nil {
+	if err := c.fragments.Stage(s.Outgoing); err != nil {
 		return unsound(err)
 	}
 	if !c.hasHeaders() {
@@ -227,3 +229,17 @@ func (c *Conn) stageFragments(s *states.Conn) error {
 
 // unsound is the error of a state that contradicts itself.
 func unsound(err error) error { return fmt.Errorf("%w: %w", form.ErrMalformed, err) }
+
+// IsBroken tells whether a session could not be exported because it has ended, which no reader has
+// noticed yet: a plug-in that writes by itself, as TLS does, got the error from the system. Any
+// other error is the plug-in's own.
+func IsBroken(err error) bool {
+	for _, end := range []error{
+		syscall.EPIPE, syscall.ECONNRESET, syscall.ECONNABORTED, syscall.ETIMEDOUT, syscall.EHOSTUNREACH, syscall.ENETUNREACH,
+	} {
+		if errors.Is(err, end) {
+			return true
+		}
+	}
+	return false
+}

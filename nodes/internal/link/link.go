@@ -76,16 +76,16 @@ type Above interface {
 // A Conn is a connection. Its methods are safe for concurrent use, where they do not say that they
 // are the reader's.
 type Conn struct {
-	env    *Env
-	above  Above
-	s      *transport.Stream
-	q      queue.Queue
-	out    *sequences.Sender // before q, for what leaves in fragments
-	atoms  *atoms.Sender     // before q, for what leaves with references to atoms
-	peer   dist.Peer
-	self   ei.Pid // the sender of what is sent through the Conn itself
-	inner  bool   // another worker of the node is at the other end
-	record metrics.Conn
+	env       *Env
+	above     Above
+	s         *transport.Stream
+	q         queue.Queue
+	fragments *sequences.Sender // in front of q, for messages that leave in fragments
+	atoms     *atoms.Sender     // before q, for what leaves with references to atoms
+	peer      dist.Peer
+	self      ei.Pid // the sender of what is sent through the Conn itself
+	inner     bool   // another worker of the node is at the other end
+	record    metrics.Conn
 
 	// received counts bytes of frames since the connection came up; the tick timer looks whether it
 	// grows.
@@ -129,7 +129,7 @@ func (c *Conn) Init(env *Env, above Above, s *transport.Stream, p dist.Peer, o O
 		Frames: true,
 	})
 	c.atoms = env.packs.NewSender()
-	c.out = sequences.New(c.q, SignalLimit, env.Goroutines.Run)
+	c.fragments = sequences.New(c.q, SignalLimit, env.Goroutines.Run)
 	c.rd.init(c)
 }
 
@@ -251,7 +251,7 @@ func (c *Conn) end() {
 	} else {
 		discard()
 	}
-	c.out.End(c.err, false)
+	c.fragments.End(c.err, false)
 	c.above.Ended()
 	close(c.left)
 }

@@ -15,7 +15,7 @@ import (
 func (c *Conn) inTurn(ctx context.Context, how How, ctl *dist.Control, payload ei.Raw) error {
 	ctl = c.traced(ctl)
 	if how&Copied != 0 && ctl.From == (ei.Pid{}) {
-		if err := c.out.Flush(ctx); err != nil {
+		if err := c.fragments.Flush(ctx); err != nil {
 			return err
 		}
 	}
@@ -24,7 +24,7 @@ func (c *Conn) inTurn(ctx context.Context, how How, ctl *dist.Control, payload e
 	}
 	buf := c.env.Scratch()
 	defer c.env.Recycle(buf)
-	b, err := dist.AppendFrameHeadFor((*buf)[:0], c.frameFlags(), ctl, len(payload))
+	b, err := dist.AppendFrameHead((*buf)[:0], c.frameFlags(), ctl, len(payload))
 	if err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func (c *Conn) signal(ctx context.Context, how How, ctl *dist.Control, payload e
 	ctl = c.traced(ctl)
 	buf := c.env.Scratch()
 	defer c.env.Recycle(buf)
-	b, err := dist.AppendFrameHeadFor((*buf)[:0], c.frameFlags(), ctl, len(payload))
+	b, err := dist.AppendFrameHead((*buf)[:0], c.frameFlags(), ctl, len(payload))
 	*buf = b
 	if err != nil {
 		c.Complain(faultAnswer, "a signal that cannot be encoded is dropped", err)
@@ -59,7 +59,7 @@ func (c *Conn) signal(ctx context.Context, how How, ctl *dist.Control, payload e
 	}
 	if follows := false; c.cuts(len(payload)) {
 		err = c.postCut(ctx, ctl, payload, now)
-	} else if follows, err = c.out.Follow(ctx, c.sender(ctl), b, payload, now); !follows {
+	} else if follows, err = c.fragments.AfterLoose(ctx, c.sender(ctl), b, payload, now); !follows {
 		err = c.q.Post(ctx, b, payload, mode)
 	}
 	if err != nil {
@@ -74,7 +74,7 @@ func (c *Conn) signal(ctx context.Context, how How, ctl *dist.Control, payload e
 // packs tells whether a payload may leave with references to atoms. What is to follow a message in
 // fragments may go out in another process, which does not know what the peer has in its cache.
 func (c *Conn) packs(payload ei.Raw) bool {
-	return c.frameFlags().Has(dist.FlagDistHdrAtomCache) && c.out.Loose() == 0 && atoms.MayHave(payload)
+	return c.frameFlags().Has(dist.FlagDistHdrAtomCache) && c.fragments.Loose() == 0 && atoms.MayHave(payload)
 }
 
 // postPacked posts a message with references to atoms, or as it is, if it has none.
@@ -90,7 +90,7 @@ func (c *Conn) postPacked(ctx context.Context, from ei.Pid, head []byte, payload
 
 // cuts tells whether a payload of that many bytes leaves in fragments.
 func (c *Conn) cuts(payload int) bool {
-	return c.out.Cuts(payload) && !c.env.SendWhole && c.frameFlags().Has(dist.FlagFragments)
+	return c.fragments.Cuts(payload) && !c.env.SendWhole && c.frameFlags().Has(dist.FlagFragments)
 }
 
 // sendCut sends a message in fragments, and waits until they are out; if it is Copied, for room.
@@ -103,9 +103,9 @@ func (c *Conn) sendCut(ctx context.Context, how How, ctl *dist.Control, payload 
 		return err
 	}
 	if how&Copied != 0 {
-		err = c.out.Post(ctx, c.sender(ctl), control, payload, false, false)
+		err = c.fragments.Post(ctx, c.sender(ctl), control, payload, false, false)
 	} else {
-		err = c.out.Send(ctx, c.sender(ctl), control, payload, how&Owned != 0)
+		err = c.fragments.Send(ctx, c.sender(ctl), control, payload, how&Owned != 0)
 	}
 	if err != nil {
 		return c.sendError(ctx, err)
@@ -120,7 +120,7 @@ func (c *Conn) postCut(ctx context.Context, ctl *dist.Control, payload ei.Raw, n
 	if err != nil {
 		return err
 	}
-	return c.out.Post(ctx, c.sender(ctl), control, payload, false, now)
+	return c.fragments.Post(ctx, c.sender(ctl), control, payload, false, now)
 }
 
 // sender is the process whose messages keep their order: those without a sender are the
@@ -141,9 +141,9 @@ func Followed(ctx context.Context, followed bool) context.Context {
 	return context.WithValue(ctx, followedKey{}, followed)
 }
 
-// postMode says how a message goes out. One that answers a message does so on this goroutine; one
-// that follows another of ours, without one having come in between, is taken for part of a burst,
-// and combined. So are those of which Followed says so.
+// postMode says how a message goes out. If a message has come since the last one went out, this one
+// is taken for an answer and written on this goroutine. If none has come, it is taken for part of a
+// burst and combined with what follows. Followed decides instead of the guess.
 func (c *Conn) postMode(ctx context.Context) queue.Mode {
 	burst := c.unpaired.Swap(true)
 	if followed, ok := ctx.Value(followedKey{}).(bool); ok {
@@ -161,13 +161,13 @@ func (c *Conn) post(ctx context.Context, from ei.Pid, head, body []byte) error {
 		return err
 	}
 	mode := c.postMode(ctx)
-	follows, err := c.out.Follow(ctx, from, head, body, false)
+	follows, err := c.fragments.AfterLoose(ctx, from, head, body, false)
 	switch n := len(head) + len(body); {
 	case follows:
-	case c.out.Measures(n):
+	case c.fragments.Measures(n):
 		began := time.Now()
 		if err = c.q.Post(ctx, head, body, mode); err == nil {
-			c.out.Measure(n, began)
+			c.fragments.Measure(n, began)
 		}
 	default:
 		err = c.q.Post(ctx, head, body, mode)

@@ -89,9 +89,9 @@ func (c *Conn) Receive(ctx context.Context, in In) error {
 	}
 }
 
-// Resolve puts atoms in the place of a message's references to the peer's cache of atoms. Whole it
-// may take 500 times the memory, so that is not done for a message that nobody is to get. The
-// caller has just received it. A term beyond Config.MaxFrame ends the connection.
+// Resolve puts atoms in the place of a message's references to the peer's cache of atoms. The
+// message may then take 500 times the memory, so do not call it for a message that nobody is to
+// get. The caller has just received it. A term beyond Config.MaxFrame ends the connection.
 func (c *Conn) Resolve(in In) error {
 	if in.Memory.arrival == nil {
 		return nil

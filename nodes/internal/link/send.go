@@ -21,8 +21,8 @@ const copyPayload = 4 << 10
 // among them, may wait for a peer.
 const SignalLimit = 64 << 20
 
-// A How says who waits while a message is on its way, and for what. It is in turn, or Now or
-// Lazily, with any of the others.
+// A How says who waits while a message is on its way, and for what. The order is one of InTurn, Now
+// and Lazily; More, Owned and Copied can be added to it.
 type How uint8
 
 const (
@@ -35,11 +35,11 @@ const (
 	Lazily
 	// More follows at once, for which a message that is Now or Lazily may wait.
 	More
-	// Owned: nobody else uses the payload's memory, then or later. It is of messages in turn.
+	// Owned: nobody else uses the payload's memory, then or later. For messages in turn.
 	Owned
-	// Copied: what leaves in fragments is copied, and the caller, a reader that passes it on, waits
-	// for room only. A message without a sender leaves after all such: whoever says it may have
-	// said them. It is of messages in turn.
+	// Copied: a message that leaves in fragments is copied, and the caller, a reader that passes it
+	// on, waits for room only. A message that names no sender leaves after all copied ones: it may
+	// be from the process that sent them. For messages in turn.
 	Copied
 
 	// InTurn: behind what was sent before, in order with what its sender has sent. The caller waits
@@ -54,8 +54,8 @@ var ErrNoRoom = errors.New("no room on the connection")
 // Send sends an encoded message, in the form that the peer has agreed to. A signal that the peer
 // does not take at all is not sent: only the end of the connection is to tell of the process. The
 // error is ctx's, Err's, since a fault ends the connection, or, in turn, a *dist.ControlError for
-// what cannot be encoded; ErrNoRoom with Lazily. That of Now nobody needs: the end of the
-// connection tells.
+// what cannot be encoded; ErrNoRoom with Lazily. The error of Now can be ignored: the end of the
+// connection says the same.
 func (c *Conn) Send(ctx context.Context, how How, ctl *dist.Control, payload ei.Raw) error {
 	switch ctl.Op {
 	case dist.OpMonitorP, dist.OpDemonitorP, dist.OpUnlinkID, dist.OpExit, dist.OpExit2, dist.OpMonitorPExit:
@@ -81,7 +81,7 @@ func (c *Conn) SendTerm(ctx context.Context, ctl *dist.Control, term any) error 
 	ctl = c.traced(ctl)
 	buf := c.env.Scratch()
 	defer c.env.Recycle(buf)
-	b, err := dist.AppendFrameHeadFor((*buf)[:0], c.frameFlags(), ctl, 0)
+	b, err := dist.AppendFrameHead((*buf)[:0], c.frameFlags(), ctl, 0)
 	head := len(b)
 	if err == nil {
 		b, err = c.env.Encode.Append(b, term)
@@ -137,7 +137,7 @@ func (c *Conn) SendMany(ctx context.Context, ctl *dist.Control, to []ei.Pid, pay
 	defer c.env.Recycle(buf)
 	for len(to) > 0 {
 		one.To = to[0]
-		if len(payload) > copyPayload || c.out.Loose() > 0 { // each by itself
+		if len(payload) > copyPayload || c.fragments.Loose() > 0 { // each by itself
 			if err := c.inTurn(ctx, InTurn, &one, payload); err != nil {
 				return to, err
 			}
@@ -147,7 +147,7 @@ func (c *Conn) SendMany(ctx context.Context, ctl *dist.Control, to []ei.Pid, pay
 		b, n := (*buf)[:0], 0
 		for ; n < len(to) && len(b) < manyBytes; n++ {
 			one.To = to[n]
-			if b, err = dist.AppendFrameHeadFor(b, c.frameFlags(), &one, len(payload)); err != nil {
+			if b, err = dist.AppendFrameHead(b, c.frameFlags(), &one, len(payload)); err != nil {
 				return to, err
 			}
 			b = append(b, payload...)
@@ -219,7 +219,7 @@ func (c *Conn) Flush(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err = c.out.Flush(ctx); err == nil {
+	if err = c.fragments.Flush(ctx); err == nil {
 		err = c.q.Flush(ctx)
 	}
 	if err != nil {

@@ -17,7 +17,7 @@ func (c *Conn) Traffic() Traffic {
 	queued, sent := c.q.Buffered()
 	return Traffic{
 		MessagesReceived: c.messages.Load(), MessagesSent: c.sentCount.Load(),
-		BytesReceived: c.received.Load(), BytesSent: sent, BytesQueued: queued + c.out.Bytes(),
+		BytesReceived: c.received.Load(), BytesSent: sent, BytesQueued: queued + c.fragments.Bytes(),
 	}
 }
 

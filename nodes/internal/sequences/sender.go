@@ -2,9 +2,9 @@
 // turn, so that other messages go out between them.
 //
 // A fragment is given to the connection's queue when the one before is out: what others post waits
-// behind one fragment at most. A message for whose end nobody waits is loose: it was posted, or the
-// context of its sender has ended when a part of it was out. What its sender sends later follows
-// it, since signals of one process keep their order.
+// behind one fragment at most. A message is loose if nobody waits until all of it is out: it was
+// posted, or its sender's context has ended half-way. Signals of one process keep their order, so
+// what the same process sends later waits behind its loose message (AfterLoose).
 //
 // See erl_ext_dist, "Distribution Header for fragmented messages".
 package sequences
@@ -166,9 +166,9 @@ func (s *Sender) Post(ctx context.Context, from ei.Pid, control []byte, payload 
 	return nil
 }
 
-// Follow sends a frame, of which it makes a copy, if the process has a loose message that the frame
-// must not overtake; else it is false, and nothing is sent. It waits as Post does.
-func (s *Sender) Follow(ctx context.Context, from ei.Pid, head, body []byte, force bool) (bool, error) {
+// AfterLoose sends a frame, of which it makes a copy, if the process has a loose message that the
+// frame must not overtake; else it is false, and nothing is sent. It waits as Post does.
+func (s *Sender) AfterLoose(ctx context.Context, from ei.Pid, head, body []byte, force bool) (bool, error) {
 	if s.loose.Load() == 0 {
 		return false, nil
 	}

@@ -113,7 +113,7 @@ func control(t testing.TB, sender int) []byte {
 // small is a message in one frame.
 func small(t testing.TB, sender, number, size int) (head []byte, body ei.Raw) {
 	body = payload(sender, number, size)
-	head, err := dist.AppendFrameHeadFor(nil, flags, &dist.Control{Op: dist.OpSendSender, From: pid(sender), To: receiver}, len(body))
+	head, err := dist.AppendFrameHead(nil, flags, &dist.Control{Op: dist.OpSendSender, From: pid(sender), To: receiver}, len(body))
 	require.NoError(t, err)
 	return head, body
 }
@@ -273,11 +273,11 @@ func TestContextEnds(t *testing.T) {
 
 	// what the first sender says now waits for its message, and no other's
 	head, body := small(t, 1, 3, 50)
-	follows, err := f.s.Follow(soon(t), pid(1), head, body, false)
+	follows, err := f.s.AfterLoose(soon(t), pid(1), head, body, false)
 	require.True(t, follows)
 	require.NoError(t, err)
 	clear(body)
-	follows, err = f.s.Follow(soon(t), pid(2), head, body, false)
+	follows, err = f.s.AfterLoose(soon(t), pid(2), head, body, false)
 	require.False(t, follows)
 	require.NoError(t, err)
 	behind := make(chan error, 1)
@@ -333,7 +333,7 @@ func TestLargeLooseLeavesRoomForSignals(t *testing.T) {
 	cancel()
 	require.NoError(t, <-done)
 	head, body := small(t, 1, 2, 50)
-	follows, err := f.s.Follow(context.Background(), pid(1), head, body, true)
+	follows, err := f.s.AfterLoose(context.Background(), pid(1), head, body, true)
 	require.True(t, follows)
 	require.NoError(t, err)
 	require.NoError(t, f.s.Post(context.Background(), pid(2), control(t, 2), payload(2, 3, 200<<10), false, true))
@@ -467,7 +467,7 @@ func TestStagedTakes(t *testing.T) {
 	}))
 	done := sending(f, soon(t), t, 2, 3, 200<<10)
 	head, body := small(t, 1, 4, 20)
-	follows, err := f.s.Follow(soon(t), pid(1), head, body, false)
+	follows, err := f.s.AfterLoose(soon(t), pid(1), head, body, false)
 	require.NoError(t, err)
 	require.True(t, follows)
 	require.ErrorIs(t, f.s.Flush(transport.NoWait()), os.ErrDeadlineExceeded)

@@ -156,7 +156,7 @@ func (m *senderModel) start(p *process, kind string, size int, owned bool) {
 		case "small":
 			head, body := small(m.outer, p.id, number, size)
 			var follows bool
-			if follows, err = f.s.Follow(ctx, pid(p.id), head, body, false); !follows {
+			if follows, err = f.s.AfterLoose(ctx, pid(p.id), head, body, false); !follows {
 				err = f.q.Post(ctx, head, body, 0)
 			}
 			clear(body)

@@ -1,6 +1,7 @@
 package states
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -28,6 +29,9 @@ func FuzzStates(f *testing.F) {
 				continue
 			}
 			out, err := form.Write(t.Context().Err, kind, s)
+			if at := new(form.Error); kind == KindNode && errors.As(err, &at) {
+				continue // a mailbox, or a message, which is read only now
+			}
 			require.NoError(t, err)
 			again := empty()
 			require.NoError(t, form.Read(kind, out, again))

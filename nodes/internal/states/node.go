@@ -42,13 +42,17 @@ type Node struct {
 	Started     bool
 	Published   bool
 	Conns       []Conn
-	Mailboxes   []Mailbox
+	Mailboxes   form.List[Mailbox]
 	Orphans     []Bonds // of processes that do not move: calls in progress
 	Listeners   []Listener
 	Publication *Publication // nil: there is none that moves
 	Blob        []byte       // the application's
 	Stats       [7]int64
+	Bytes       int // about how many the state takes
 }
+
+// Room is how much room is made for the state before it is written.
+func (s *Node) Room() int { return s.Bytes }
 
 func (s *Node) Describe(f *form.Fields) {
 	form.Text(f, 1, form.Must, &s.Name)
@@ -58,7 +62,7 @@ func (s *Node) Describe(f *form.Fields) {
 	f.Bool(5, form.Must, &s.Started)
 	f.Bool(6, form.Must, &s.Published)
 	form.Each(f, 7, form.Must, "connection", &s.Conns)
-	form.Each(f, 8, form.Must, "mailbox", &s.Mailboxes)
+	form.Stream(f, 8, form.Must, "mailbox", &s.Mailboxes)
 	form.Each(f, 9, form.May, "call", &s.Orphans)
 	form.Each(f, 10, form.Must, "listener", &s.Listeners)
 	form.One(f, 11, form.Must, "publication", &s.Publication)

@@ -112,13 +112,13 @@ func (s *Bonds) Empty() bool {
 
 // A Mailbox is the state of a mailbox.
 type Mailbox struct {
-	Bonds    *Bonds
+	Bonds    Bonds
 	Names    []Name
 	Limit    int
 	Full     int // MailboxOptions.Full
 	TrapExit bool
 	Priority bool // MailboxOptions.Priority
-	Messages []Message
+	Messages form.List[Message]
 
 	NodeTypes int // NodeTypes: see MonitorNodes
 	NodesUp   []Up
@@ -135,12 +135,12 @@ type Mailbox struct {
 }
 
 func (s *Mailbox) Describe(f *form.Fields) {
-	form.One(f, 1, form.Must, "process", &s.Bonds)
+	f.Record(1, form.Must, "process", &s.Bonds)
 	form.Each(f, 2, form.Must, "name", &s.Names)
 	form.Number(f, 3, form.May, &s.Limit)
 	form.Number(f, 4, form.May, &s.Full)
 	f.Bool(5, form.May, &s.TrapExit)
-	form.Each(f, 6, form.Must, "message", &s.Messages)
+	form.Stream(f, 6, form.Must, "message", &s.Messages)
 	form.Number(f, 7, form.Given, &s.NodeTypes)
 	form.Each(f, 8, form.Given, "node", &s.NodesUp)
 	f.Bool(9, form.May, &s.Served)

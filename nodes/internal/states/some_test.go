@@ -7,6 +7,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/form"
 )
 
 // few is a list of up to three.
@@ -16,6 +17,20 @@ func few[T any](t *rapid.T, what string, draw func() T) []T {
 		list = append(list, draw())
 	}
 	return list
+}
+
+// list is one whose elements are written one at a time.
+func list[T any](all []T) form.List[T] {
+	if len(all) == 0 {
+		return form.List[T]{}
+	}
+	return form.List[T]{All: func(yield func(*T, error) bool) {
+		for i := range all {
+			if !yield(&all[i], nil) {
+				return
+			}
+		}
+	}}
 }
 
 func someBytes(t *rapid.T, what string) []byte {
@@ -102,16 +117,16 @@ func someNode(t *rapid.T) Node {
 			"refs"),
 		Started: rapid.Bool().Draw(t, "started"), Published: rapid.Bool().Draw(t, "published"),
 		Conns: few(t, "conns", func() Conn { return someConn(t) }),
-		Mailboxes: few(t, "mailboxes", func() Mailbox {
+		Mailboxes: list(few(t, "mailboxes", func() Mailbox {
 			own := someBonds(t)
 			return Mailbox{
-				Bonds: &own, Names: few(t, "names", func() Name { return Name{"x"} }),
-				Limit: 100, Full: 1, TrapExit: true, Messages: few(t, "messages", func() Message { return someMessage(t) }),
+				Bonds: own, Names: few(t, "names", func() Name { return Name{"x"} }),
+				Limit: 100, Full: 1, TrapExit: true, Messages: list(few(t, "messages", func() Message { return someMessage(t) })),
 				Priority: true, Aliases: few(t, "aliases", func() Alias { return Alias{someRef(t), 3} }),
 				HandsOver: true, Handover: append(someBytes(t, "handover"), 'x'), Label: append(someBytes(t, "label"), 'x'), Parent: somePid(t),
 				NodeTypes: 3, NodesUp: few(t, "nodes", func() Up { return Up{someName(t), rapid.Bool().Draw(t, "visible")} }),
 			}
-		}),
+		})),
 		Orphans: few(t, "orphans", func() Bonds { return someBonds(t) }),
 		Listeners: few(t, "listeners", func() Listener {
 			return Listener{TransportID{"unix", rapid.IntRange(0, 3).Draw(t, "place")}, 5, true, rapid.Bool().Draw(t, "keeps"),

@@ -29,8 +29,49 @@ func TestStateRoundTrip(t *testing.T) {
 		require.NoError(t, err)
 		var readNode Node
 		require.NoError(t, form.Read(KindNode, b, &readNode))
+		again, err := form.Write(t.Context().Err, KindNode, &readNode)
+		require.NoError(t, err)
+		require.Equal(t, b, again)
+		equal(t, n.Mailboxes, readNode.Mailboxes, func(want, got *Mailbox) {
+			equal(t, want.Messages, got.Messages, func(want, got *Message) { require.Equal(t, *want, *got) })
+			want.Messages, got.Messages = form.List[Message]{}, form.List[Message]{}
+			require.Equal(t, alike(want), alike(got))
+		})
+		n.Mailboxes, readNode.Mailboxes = form.List[Mailbox]{}, form.List[Mailbox]{}
 		require.Equal(t, n, readNode)
 	})
+}
+
+// equal compares lists.
+func equal[T any](t require.TestingT, want, got form.List[T], each func(want, got *T)) {
+	var list []*T
+	if want.All != nil {
+		for x := range want.All {
+			list = append(list, x)
+		}
+	}
+	require.Equal(t, len(list), got.Len)
+	if got.Len == 0 {
+		require.Nil(t, got.All)
+		return
+	}
+	i := 0
+	for x, err := range got.All {
+		require.NoError(t, err)
+		each(list[i], x)
+		i++
+	}
+	require.Equal(t, len(list), i)
+}
+
+// alike is a mailbox without the difference between lists that are empty.
+func alike(s *Mailbox) Mailbox {
+	a := *s
+	b := &a.Bonds
+	a.Names, a.NodesUp, a.Aliases = append([]Name{}, a.Names...), append([]Up{}, a.NodesUp...), append([]Alias{}, a.Aliases...)
+	b.Links, b.Watchers = append([]Link{}, b.Links...), append([]Watcher{}, b.Watchers...)
+	b.Watching, b.Downs = append([]Watching{}, b.Watching...), append([]Down{}, b.Downs...)
+	return a
 }
 
 // Any state of a front, a worker and a way between workers that is written can be read; fields that
@@ -77,7 +118,7 @@ func addField(b []byte, tag uint64, n form.Need, value string) []byte {
 // A field that is not known is skipped if it may be, and refused if it must be understood, before
 // anything is made from the state.
 func TestStateUnknownFields(t *testing.T) {
-	s := Node{Name: "a@b", Creation: 4, Mailboxes: []Mailbox{{Bonds: new(Bonds)}}}
+	s := Node{Name: "a@b", Creation: 4, Mailboxes: list([]Mailbox{{}})}
 	b, err := form.Write(t.Context().Err, KindNode, &s)
 	require.NoError(t, err)
 	var got Node
@@ -86,10 +127,14 @@ func TestStateUnknownFields(t *testing.T) {
 	err = form.Read(KindNode, addField(b, 99, form.Must, "news"), new(Node))
 	require.ErrorIs(t, err, form.ErrField)
 	require.ErrorContains(t, err, "field 99")
-	inner, err := form.Write(t.Context().Err, KindNode, &Mailbox{Bonds: new(Bonds)})
+	inner, err := form.Write(t.Context().Err, KindNode, &Mailbox{})
 	require.NoError(t, err)
 	inner = addField(inner[len(form.Magic)+2:], 50, form.Must, "x")
-	err = form.Read(KindNode, addField(b, 8, form.Must, string(inner)), new(Node))
+	got = Node{}
+	require.NoError(t, form.Read(KindNode, addField(b, 8, form.Must, string(inner)), &got))
+	require.Equal(t, 2, got.Mailboxes.Len)
+	for _, err = range got.Mailboxes.All {
+	}
 	require.ErrorIs(t, err, form.ErrField)
 	require.ErrorContains(t, err, "mailbox 2, field 50")
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff/internal/sock"
 	"github.com/cnode-go/cnode/transport/handoff/internal/stream"
 	"github.com/cnode-go/cnode/transport/handoff/internal/system"
-	"github.com/cnode-go/cnode/transport/internal/await"
+	"github.com/cnode-go/cnode/transport/internal/patience"
 )
 
 const (
@@ -70,11 +70,11 @@ type Conn struct {
 	max    int
 	bare   bool // messages on a stream have no header
 
-	sending await.Turns
+	sending patience.Turns
 	head    [frameHeader]byte
 	one     [1]int
 
-	receiving await.Turns
+	receiving patience.Turns
 	set       handoff.FDSet // descriptors of a packet; the attachment of a frame
 	in        stream.Stream // for framed messages
 	partial   frame

@@ -13,10 +13,10 @@
 //	 + descriptor       └───────────────────────── H = 24 + L + R bytes ─────────────────────────────────┘ 1 ≤ D ≤ 65535
 //
 // Numbers are big-endian; a sockaddr is the system's own structure, so both processes are on one
-// system. Nothing marks a boundary: after part of a session, or an error of the receiver, the
-// connection is useless. The forwarder never waits, because it has clients to serve: if the
-// receiver has no room, it closes the connection. The receiver waits for the rest of a session for
-// a limited time.
+// system. Family AF_UNIX is an addition of this package. Nothing marks a boundary: after part of
+// a session, or an error of the receiver, the connection is useless. The forwarder never waits,
+// because it has clients to serve: if the receiver has no room, it closes the connection. The
+// receiver waits for the rest of a session for a limited time.
 //
 // A receiver that stands still keeps what is in its socket, which may be hundreds of sessions.
 // Where both ends are of this package, set [ReceiverOptions].Acknowledge: then each session that is

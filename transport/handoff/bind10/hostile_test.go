@@ -154,7 +154,7 @@ func TestSessionDescriptors(t *testing.T) {
 	})
 }
 
-// Whatever its descriptor may be, a session is of one of the two families, and so are its
+// Whatever its descriptor may be, a session is of one of the known families, and so are its
 // endpoints, which may be as long as a struct sockaddr_storage.
 func TestSessionFamilies(t *testing.T) {
 	plain := fdtest.File(t, "f")
@@ -186,7 +186,9 @@ func TestSessionFamilies(t *testing.T) {
 		{unix.AF_INET6, unix.AF_INET6, maxSockaddr, nil},
 		{unix.AF_INET, unix.AF_INET6, 28, handoff.ErrMalformed},
 		{unix.AF_INET6, unix.AF_INET, 28, handoff.ErrMalformed},
-		{unix.AF_UNIX, unix.AF_UNIX, 16, handoff.ErrMalformed},
+		{unix.AF_UNIX, unix.AF_UNIX, 16, nil},
+		{unix.AF_UNIX, unix.AF_INET6, 28, nil},
+		{99, 99, 16, handoff.ErrMalformed},
 		{unix.AF_INET, unix.AF_INET, maxSockaddr + 1, handoff.ErrMalformed},
 	} {
 		a, r := receiver(t, &ReceiverOptions{AnySocket: true})

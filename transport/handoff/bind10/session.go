@@ -18,7 +18,7 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff/internal/inside"
 	"github.com/cnode-go/cnode/transport/handoff/internal/stream"
 	"github.com/cnode-go/cnode/transport/handoff/internal/system"
-	"github.com/cnode-go/cnode/transport/internal/await"
+	"github.com/cnode-go/cnode/transport/internal/patience"
 )
 
 // defaultTimeout is how long a Receiver waits for the rest of a session.
@@ -40,7 +40,7 @@ func (s *Session) Close() error { return s.Socket.Close() }
 
 // Describe makes the Header of a connected stream, or of any other socket with remote as the other
 // endpoint. ENOTCONN if there is no remote endpoint, EAFNOSUPPORT for a socket that is neither IPv4
-// nor IPv6.
+// nor IPv6 nor UNIX.
 func Describe(fd int, remote transport.Addr) (Header, error) {
 	s, err := handoff.Inspect(fd)
 	if err != nil {
@@ -50,7 +50,7 @@ func Describe(fd int, remote transport.Addr) (Header, error) {
 		s.Remote = remote
 	}
 	switch {
-	case s.Domain != syscall.AF_INET && s.Domain != syscall.AF_INET6:
+	case s.Domain != syscall.AF_INET && s.Domain != syscall.AF_INET6 && s.Domain != syscall.AF_UNIX:
 		err = fmt.Errorf("socket of family %d: %w", s.Domain, syscall.EAFNOSUPPORT)
 	case s.Remote == nil:
 		err = syscall.ENOTCONN
@@ -361,7 +361,7 @@ type Receiver struct {
 	conn    *handoff.Conn
 	peer    transport.Addr
 	options ReceiverOptions
-	turn    await.Turns
+	turn    patience.Turns
 	in      stream.Stream
 	rest    stream.Patience
 	broken  error

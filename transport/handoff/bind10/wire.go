@@ -28,11 +28,24 @@ const (
 // A Header is what a socket session says beside its descriptor and its data. For a connection, the
 // receiver could ask the socket for the endpoints; for a datagram it could not.
 type Header struct {
-	Family   int // AF_INET or AF_INET6
+	// Family is AF_INET, AF_INET6, or AF_UNIX, which BIND 10's programs do not have: its endpoints may
+	// be of any family, such as those of the client whose bytes come through a socket pair.
+	Family   int
 	Type     int // SOCK_STREAM or SOCK_DGRAM
 	Protocol int // IPPROTO_TCP, IPPROTO_UDP; other values are passed on, too
 	Local    transport.Addr
 	Remote   transport.Addr
+}
+
+// AppendSession appends a session as it goes over the stream: its descriptor belongs beside the
+// first byte. It is for a program that sends sessions itself, and waits for room, which a Forwarder
+// never does. EINVAL for values that a session cannot have; then b is returned as it was.
+func AppendSession(b []byte, h Header, data []byte) ([]byte, error) {
+	b, err := appendSession(b, &h, len(data))
+	if err != nil {
+		return b, fault.Failed("describe", h.Remote, err)
+	}
+	return append(b, data...), nil
 }
 
 // appendSession appends what precedes the data: the byte, and the header with its length. EINVAL
@@ -106,7 +119,7 @@ func parseHeader(b []byte) (h Header, size int, err error) {
 		return int(int32(n))
 	}
 	h.Family = small("family")
-	if err == nil && h.Family != syscall.AF_INET && h.Family != syscall.AF_INET6 {
+	if err == nil && h.Family != syscall.AF_INET && h.Family != syscall.AF_INET6 && h.Family != syscall.AF_UNIX {
 		return Header{}, 0, fault.Malformed("the session is of family %d", h.Family)
 	}
 	h.Type = small("type")
@@ -131,6 +144,9 @@ func parseHeader(b []byte) (h Header, size int, err error) {
 // oneSocket checks that one socket can have both endpoints: on an IPv6 socket a peer over IPv4 has
 // a mapped address, and the socket's own one is mapped, too, or the wildcard.
 func oneSocket(h *Header) error {
+	if h.Family == syscall.AF_UNIX {
+		return nil
+	}
 	local, err := transport.AddrPort(h.Local)
 	if err != nil {
 		return err
@@ -155,6 +171,9 @@ func appendImage(b []byte, family int, a transport.Addr) ([]byte, error) {
 	if a == nil {
 		return b, fmt.Errorf("no address: %w", syscall.EINVAL)
 	}
+	if family == syscall.AF_UNIX {
+		return transport.AppendSockaddr(b, a)
+	}
 	ap, err := transport.AddrPort(a)
 	switch {
 	case err != nil:
@@ -174,7 +193,7 @@ func appendImage(b []byte, family int, a transport.Addr) ([]byte, error) {
 	return transport.AppendSockaddr(b, a)
 }
 
-// parseImage reads a struct sockaddr, which must be of the given family.
+// parseImage reads a struct sockaddr, which must be of the given family, unless that is AF_UNIX.
 func parseImage(b []byte, family int) (transport.Addr, error) {
 	if len(b) < 2 {
 		return nil, fmt.Errorf("a sockaddr of %d bytes", len(b))
@@ -183,7 +202,7 @@ func parseImage(b []byte, family int) (transport.Addr, error) {
 	if sockaddrHasLen {
 		own = int(b[1])
 	}
-	if own != family {
+	if own != family && family != syscall.AF_UNIX {
 		return nil, fmt.Errorf("a sockaddr of family %d in a session of family %d", own, family)
 	}
 	return transport.ParseSockaddr(b)

@@ -78,6 +78,9 @@ func TestLimit(t *testing.T) {
 		"between packet and file": {&ConnOptions{MaxPayload: 1 << 20}, 1 << 20},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if tt.config == nil {
+				need.Long(t, 10*time.Second)
+			}
 			a, b, err := Pair(tt.config)
 			require.NoError(t, err)
 			defer a.Close()

@@ -3,14 +3,13 @@ package await
 import (
 	"context"
 	"sync"
-	"time"
 )
 
 // A parker is where a direction waits.
 type parker interface {
 	park(writing bool, ready func(uintptr) bool) error // as RawConn.Read and RawConn.Write
-	// Ends the wait in that direction at t; zero: never.
-	deadline(writing bool, t time.Time) error
+	// Ends the wait in that direction, and those to come; false permits waits again.
+	halt(writing, on bool) error
 }
 
 // direction is one half of a watch.
@@ -31,7 +30,7 @@ type direction struct {
 }
 
 func (d *direction) park(ready func(uintptr) bool) error { return d.at.park(d.writes, ready) }
-func (d *direction) deadline(t time.Time) error          { return d.at.deadline(d.writes, t) }
+func (d *direction) halt(on bool) error                  { return d.at.halt(d.writes, on) }
 
 // parkUnder parks until ready returns true, or ctx ends.
 func (d *direction) parkUnder(ctx context.Context, ready func(uintptr) bool) error {
@@ -73,7 +72,7 @@ func (d *direction) over(done <-chan struct{}) {
 	d.watched, d.unwatch, d.keeps = nil, nil, false
 	if d.waits {
 		d.fired = true
-		d.deadline(Past)
+		d.halt(true)
 	}
 }
 
@@ -83,7 +82,7 @@ func (d *direction) leave() (fired bool) {
 	defer d.mu.Unlock()
 	fired, d.waits, d.fired = d.fired, false, false
 	if fired {
-		d.deadline(time.Time{})
+		d.halt(false)
 	}
 	if !d.keeps && d.unwatch != nil {
 		d.unwatch()
@@ -99,7 +98,7 @@ func (d *direction) allow() error {
 	if d.fired {
 		return nil
 	}
-	return d.deadline(time.Time{})
+	return d.halt(false)
 }
 
 // forget stops watching the context, for good: no wait is to come.

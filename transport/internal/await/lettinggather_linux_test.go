@@ -15,8 +15,14 @@ import (
 // letsGather makes the reader let messages gather for that long in its next wait.
 func (y *tallied) letsGather(length time.Duration) {
 	r := &y.s.In
-	r.traffic.flow = history{hot: true}
+	r.traffic.flow = habit{formed: true}
 	r.batch = batching{phase: batchPausing, began: time.Now().Add(time.Hour), length: length}
+}
+
+// flows makes a wait begin, and reports whether it is one in a flow.
+func (l *line) flows() bool {
+	l.In.traffic.begin()
+	return l.In.flows()
 }
 
 // begins makes a Do of the reader's seem to have begun.
@@ -34,7 +40,7 @@ func gathers(t testing.TB) {
 // Only the end of its time wakes a reader that lets messages gather; what has come by then is read
 // in one piece.
 func TestPauseLetsGather(t *testing.T) {
-	y := polls(t, time.Millisecond)
+	y := limited(t, time.Millisecond)
 	const length = 50 * time.Millisecond
 	y.letsGather(length)
 	begun, before := time.Now(), y.reads.Load()
@@ -49,13 +55,13 @@ func TestPauseLetsGather(t *testing.T) {
 	require.Equal(t, byte('b'), b)
 	require.EqualValues(t, 2, y.reads.Load()-before, "one in vain, and one that has both")
 	require.Zero(t, y.policy.busy.Load())
-	require.True(t, y.s.In.traffic.flow.hot)
+	require.True(t, y.s.In.traffic.flow.formed)
 }
 
 // If nothing has come during such a pause, the reader sleeps as usual, and what comes then wakes
 // it.
 func TestPauseInVain(t *testing.T) {
-	y := polls(t, time.Millisecond)
+	y := limited(t, time.Millisecond)
 	y.letsGather(time.Millisecond)
 	reading := y.parks(context.Background())
 	asleep(t, y)
@@ -80,7 +86,7 @@ func TestPauseEnds(t *testing.T) {
 		}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			y := polls(t, time.Millisecond)
+			y := limited(t, time.Millisecond)
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
 			y.letsGather(time.Hour)
@@ -95,7 +101,7 @@ func TestPauseEnds(t *testing.T) {
 // If a context has to be watched, the reader looks once before it waits; the wait counts once all
 // the same.
 func TestPauseCountsOnce(t *testing.T) {
-	y := polls(t, time.Millisecond)
+	y := limited(t, time.Millisecond)
 	y.letsGather(time.Millisecond)
 	y.s.In.batch.phase, y.s.In.batch.skip = batchTrial, 5
 	ctx, cancel := context.WithCancel(context.Background())
@@ -109,7 +115,7 @@ func TestPauseCountsOnce(t *testing.T) {
 
 // A deadline ends such a pause, whichever was there first.
 func TestPauseDeadline(t *testing.T) {
-	y := polls(t, time.Millisecond)
+	y := limited(t, time.Millisecond)
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
 	y.letsGather(time.Hour)
@@ -117,28 +123,28 @@ func TestPauseDeadline(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 
 	w := &watcher{}
-	w.reader.until = time.Now()
+	w.reader.halted = true
 	w.pause(time.Hour, nil)
 }
 
 // A write before the pause began keeps the reader from that.
 func TestPauseAfterQuestion(t *testing.T) {
-	y := polls(t, time.Millisecond)
+	y := limited(t, time.Millisecond)
 	y.letsGather(time.Hour)
 	y.begins()
-	require.True(t, y.s.In.flows(y.s.In.traffic.begin()))
-	y.s.In.traffic.written(1)
+	require.True(t, y.s.flows())
+	y.s.In.Wrote()
 	returns(t, aside(func() error { y.s.In.letGather(time.Hour); return nil }))
 }
 
 // A write at the very moment at which such a pause begins ends the pause.
 func TestPauseBesideQuestion(t *testing.T) {
-	y := polls(t, time.Millisecond)
+	y := limited(t, time.Millisecond)
 	r := &y.s.In
 	y.letsGather(time.Hour)
 	y.begins()
-	require.True(t, r.flows(r.traffic.begin()))
-	r.wait = latePause{r.wait, func() { r.Wrote(1) }}
+	require.True(t, y.s.flows())
+	r.wait = latePause{r.wait, func() { r.Wrote() }}
 	returns(t, aside(func() error { r.letGather(time.Hour); return nil }))
 }
 
@@ -164,11 +170,11 @@ func TestPauseOfWaiterEnds(t *testing.T) {
 		{"with the Waiter", func(t *testing.T, w *Waiter) { require.NoError(t, w.Close()) }, os.ErrClosed},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			y := polls(t, time.Millisecond)
+			y := limited(t, time.Millisecond)
 			w, err := NewWaiter(y.s.fd, NewPolicy(time.Millisecond))
 			require.NoError(t, err)
 			defer w.Close()
-			w.pair.In.traffic.flow = history{hot: true}
+			w.pair.In.traffic.flow = habit{formed: true}
 			w.pair.In.batch = batching{phase: batchPausing, began: time.Now().Add(time.Hour), length: time.Hour}
 			reading := aside(func() error { return w.Read(func() (int, bool) { return 0, false }) })
 			gathers(t)

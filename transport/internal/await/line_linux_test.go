@@ -85,7 +85,7 @@ func (l *line) Read(p []byte) (int, error) { return l.read(context.Background(),
 func (l *line) read(ctx context.Context, p []byte, mid bool) (int, error) {
 	if len(l.ahead) == 0 {
 		l.into, l.got = make([]byte, 1<<10), outcome{}
-		if len(p) >= pollBulk {
+		if len(p) >= largeRead {
 			l.into = p
 		}
 		l.In.RestOfPacket(mid)
@@ -97,7 +97,7 @@ func (l *line) read(ctx context.Context, p []byte, mid bool) (int, error) {
 			return 0, l.got.err
 		case l.got.n == 0:
 			return 0, io.EOF
-		case len(p) >= pollBulk:
+		case len(p) >= largeRead:
 			return l.got.n, nil
 		}
 		l.ahead = l.into[:l.got.n]
@@ -115,7 +115,7 @@ func (l *line) Writev(ctx context.Context, p []byte) (n int, err error) {
 			return n, err
 		}
 		n += l.put.n
-		l.In.Wrote(int64(l.put.n))
+		l.In.Wrote()
 	}
 	return n, nil
 }
@@ -128,7 +128,7 @@ func connected(t testing.TB) (a, b int) {
 	return fds[0], fds[1]
 }
 
-// lines are the two ends of a UNIX connection; the second one does not poll.
+// lines are the two ends of a UNIX connection; the second one always sleeps.
 func lines(t testing.TB, p *Policy) (here, there *line) {
 	t.Helper()
 	a, b := connected(t)

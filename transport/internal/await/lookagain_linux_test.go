@@ -16,13 +16,13 @@ import (
 // What ends a wait ends a lookAgain at once, too.
 func TestSlumberEnds(t *testing.T) {
 	for name, end := range map[string]func(w *watcher) error{
-		"by a reader's deadline": func(w *watcher) error { return w.deadline(false, Past) },
-		"by a writer's deadline": func(w *watcher) error { return w.deadline(true, Past) },
-		"by Close":               func(w *watcher) error { w.close(); return nil },
+		"of a reader by halt": func(w *watcher) error { return w.halt(false, true) },
+		"of a writer by halt": func(w *watcher) error { return w.halt(true, true) },
+		"by Close":            func(w *watcher) error { w.close(); return nil },
 	} {
 		w := newWatcher(-1, new(rests))
 		i := &w.reader
-		if name == "by a writer's deadline" {
+		if name == "of a writer by halt" {
 			i = &w.writer
 		}
 		asleep := aside(func() error { w.sleepFor(i, time.Hour, nil); return nil })

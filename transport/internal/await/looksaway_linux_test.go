@@ -179,7 +179,9 @@ func TestWaiterLetsGo(t *testing.T) {
 	p := make([]byte, 1)
 	require.NoError(t, waiter.Read(func() (int, bool) { n, err := unix.Read(here, p); return n, err != unix.EAGAIN }))
 	require.NoError(t, waiter.Write(func() bool { _, err := unix.Write(here, p); return err != unix.EAGAIN }))
-	require.Nil(t, waiter.read)
-	require.Nil(t, waiter.arriving.f)
-	require.Nil(t, waiter.leaving.f)
+	require.NoError(t, waiter.Accept(func() bool { return len(p) > 0 }))
+	require.Nil(t, waiter.pair.In.attempt)
+	require.Nil(t, waiter.accept)
+	require.Nil(t, waiter.pair.In.plain)
+	require.Nil(t, waiter.pair.Out.try)
 }

@@ -2,10 +2,10 @@
 // knows no stream and no plug-in.
 //
 // A [Pair] is the two directions of one descriptor, a [Waiter] the same with deadlines in place of
-// contexts; both wait in the Go poller. What may happen before that, on Linux, is the [Policy]'s:
-// polling, that is to try again and again; a wait in a system call on the caller's own thread; and
-// to let the messages of a flow gather. A reader and a writer learn by the history of their waits
-// which of these is worth it.
+// contexts; both wait in the Go poller. What may happen before that, on Linux, is the [Policy]'s: a
+// wait in a system call on the caller's own thread; for a reader also a nap in a flow, to let the
+// messages of a flow gather, and to try again for the rest of something large. Each becomes a habit
+// if the latest waits were such that it is worth it. For an answer nobody tries again and again.
 package await
 
 import (
@@ -44,7 +44,7 @@ func New(fd int, p *Policy, mayPoll, sure bool) (*Pair, error) {
 	}
 	pair := &Pair{watch: w}
 	pair.In.use(fd, w, p)
-	pair.Out.use(w, p)
+	pair.Out.use(w, p, true)
 	return pair, nil
 }
 
@@ -56,7 +56,7 @@ func (p *Pair) side(writing bool) *direction {
 }
 
 // Halt ends the wait of one direction, and those to come until Allow, with os.ErrDeadlineExceeded.
-func (p *Pair) Halt(writing bool) { _ = p.side(writing).deadline(Past) }
+func (p *Pair) Halt(writing bool) { _ = p.side(writing).halt(true) }
 
 // Allow permits waits again.
 func (p *Pair) Allow(writing bool) { _ = p.side(writing).allow() } // closed: no more waits
@@ -64,6 +64,10 @@ func (p *Pair) Allow(writing bool) { _ = p.side(writing).allow() } // closed: no
 // Prepare makes what sleeping in a direction needs, so that it cannot fail later for lack of a
 // descriptor.
 func (p *Pair) Prepare(writing bool) error { return p.watch.prepare(writing) }
+
+// RestFirst is Prepare for a reader that most likely has nothing to read for a while: on Linux it
+// needs no descriptor of its own until it has.
+func (p *Pair) RestFirst() error { return p.watch.restFirst() }
 
 // Connected waits until a connect that is in progress has ended, and returns its result.
 func (p *Pair) Connected(ctx context.Context) error { return p.watch.connected(ctx) }
@@ -82,3 +86,11 @@ func (p *Pair) Close() { p.watch.close() }
 
 // Past is a deadline that has passed: setting it ends a wait at once.
 var Past = time.Unix(1, 0)
+
+// haltAt is the deadline that ends waits at once, or permits them.
+func haltAt(halted bool) (t time.Time) {
+	if halted {
+		t = Past
+	}
+	return t
+}

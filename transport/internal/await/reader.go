@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cnode-go/cnode/transport/internal/patience"
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
@@ -21,17 +22,21 @@ type Reader struct {
 	n       int
 }
 
+// spinPause is the time between two tries for the rest of something large: each piece costs a call,
+// and an acknowledgement that the peer has to process.
+const spinPause = 15 * time.Microsecond
+
 func (r *Reader) use(fd int, wait watch, p *Policy) {
-	r.side.use(wait, p, false, r.expect)
-	r.fd, r.try = fd, r.tryOnce
-	r.thread.hot = true // the answers of a handshake are mostly near
+	r.side.use(wait, p, false)
+	r.fd, r.try, r.expect = fd, r.tryOnce, r.awaitTraffic
+	r.thread.formed = true // the answers of a handshake are mostly near
 }
 
 // Do calls try whenever something may have come, until try is done, or ctx ends; n is how many
 // bytes it has read. It makes one try at least, unless ctx has ended. The errors are those of Wait.
 func (r *Reader) Do(ctx context.Context, try func() (n int, done bool)) error {
 	r.attempt, r.n = try, 0
-	r.begin(IsNoWait(ctx))
+	r.begin(patience.IsNoWait(ctx))
 	err := r.do(ctx, r.readyFn)
 	r.end(r.n)
 	r.attempt = nil
@@ -64,29 +69,35 @@ func (r *Reader) end(n int) {
 	if !CanPoll {
 		return
 	}
-	var waited time.Duration
-	if r.traffic.kind != nil {
-		waited = r.waited()
+	waited, did := r.waited()
+	if did {
+		r.traffic.end(waited, r.policy.limit)
+	} else if n == 0 { // a mere look: what the reader waits for is still to come
+		return
 	}
-	r.traffic.end(n, waited, r.policy.limit)
+	r.traffic.read(n)
 	r.batch.came(n)
 }
 
-// Wrote is called after a write of n bytes, by the writer: an answer is likely. The reader, should
-// it let messages gather, looks at once.
-func (r *Reader) Wrote(n int64) {
-	r.traffic.written(n)
+// Wrote is called after a write, by the writer: an answer is likely. The reader, should it let
+// messages gather, looks at once.
+func (r *Reader) Wrote() {
+	if !r.traffic.wrote.Load() {
+		r.traffic.wrote.Store(true)
+	}
 	if r.deferred.Load() {
 		r.wait.wake()
 	}
 }
 
-// expect waits for a while without the Go poller, if the peer's pace makes that promising, and
-// reports whether something came. If so, the Go poller looks away from then on.
-func (r *Reader) expect() bool {
-	r.began = time.Now()
-	kind := r.traffic.begin()
-	if r.flows(kind) {
+// awaitTraffic waits for a while without the Go poller, if what was read last makes that promising,
+// and reports whether something came. If so, the Go poller looks away from then on.
+//
+// In a flow it sleeps for a moment: it then reads in one call what has come meanwhile, and the peer
+// is spared the work of waking it. For the rest of something large, which is on its way, it spins.
+func (r *Reader) awaitTraffic() (came bool) {
+	r.traffic.begin()
+	if r.flows() {
 		// That has to end with the context, which is not watched yet (see do).
 		if r.once && !r.batch.sleeps(r.began, &r.policy.batches) {
 			return false
@@ -95,15 +106,22 @@ func (r *Reader) expect() bool {
 			if r.letGather(d) {
 				return true
 			}
-			kind = r.traffic.begin() // something may have been written meanwhile
+			r.traffic.begin() // something may have been written meanwhile
 		}
 	}
-	r.mayPoll = false
-	if r.policy.limit == 0 || !kind.due() || r.policy.machine.isBusy(r.began) || !r.policy.enter(&r.started, r.began) {
+	r.expected = true
+	kind := r.traffic.kind
+	if r.policy.limit == 0 || kind == nil || !kind.formed || !r.policy.enter() {
 		return false
 	}
 	defer r.policy.leave()
-	came := r.tryAgain(kind)
+	if kind == &r.traffic.flow {
+		sys.Nap(r.batch.sleep(r.began, r.policy.limit))
+		came = r.try()
+	} else {
+		came = r.spin()
+	}
+	r.traffic.tried(came)
 	if came {
 		r.wait.lookAway(false)
 	}
@@ -111,10 +129,10 @@ func (r *Reader) expect() bool {
 }
 
 // flows reports whether what the reader waits for comes in a flow.
-func (r *Reader) flows(kind *history) bool {
-	switch {
-	case kind == &r.traffic.bulk: // possibly within a flow, which goes on
-	case kind == &r.traffic.flow && r.policy.limit > 0 && kind.hot:
+func (r *Reader) flows() bool {
+	switch kind := r.traffic.kind; {
+	case kind == &r.traffic.rest: // possibly within a flow, which goes on
+	case kind == &r.traffic.flow && r.policy.limit > 0 && kind.formed:
 		return true
 	default:
 		r.batch.lost()
@@ -126,40 +144,24 @@ func (r *Reader) flows(kind *history) bool {
 // neither a thread nor a processor.
 func (r *Reader) letGather(d time.Duration) bool {
 	r.wait.lookAway(false)
-	r.started = turn{}
 	r.deferred.Store(true)
-	r.wait.pause(d, &r.traffic.spoke)
+	r.wait.pause(d, &r.traffic.wrote)
 	r.deferred.Store(false)
 	came := r.try()
-	r.traffic.flow.polled(came)
+	r.traffic.tried(came)
 	if !came {
+		r.traffic.flow.judge(false)
 		r.batch.lost()
 	}
 	return came
 }
 
-// tryAgain tries again and again; in a flow it sleeps in a system call, and tries once.
-func (r *Reader) tryAgain(kind *history) bool {
-	limit := r.traffic.patience(r.policy.limit)
-	if kind == &r.traffic.flow {
-		sys.Nap(r.batch.sleep(r.began, limit))
-		limit = 0
-	}
-	pause := pollPause
-	if kind == &r.traffic.bulk { // what has gathered meanwhile is read in one piece
-		pause = pollPauseBulk
-		spinFor(pause)
-	}
-	came := false
-	for began, last := r.began, time.Now(); ; spinFor(pause) {
-		came = r.try()
-		now := time.Now()
-		r.policy.machine.tried(now.Sub(last), now)
-		if came || now.Sub(began) >= limit {
-			break
+// spin tries again and again; what has come between two tries is read in one piece.
+func (r *Reader) spin() (came bool) {
+	for !came && time.Since(r.began) < r.policy.limit {
+		for since := time.Now(); time.Since(since) < spinPause; {
 		}
-		last = now
+		came = r.try()
 	}
-	kind.polled(came)
 	return came
 }

@@ -27,6 +27,7 @@ type rests struct {
 	mu      sync.Mutex
 	epoll   *os.File              // nil: nobody rests
 	fd      int                   // of epoll
+	over    chan struct{}         // closed once epoll is
 	resting map[int32]*watcher    // by descriptor; those in epoll
 	own     map[*watcher]struct{} // those with an epoll descriptor for reading
 	sweeper *time.Timer           // nil: own is empty
@@ -101,16 +102,20 @@ func (r *rests) arm(w *watcher) error {
 	return nil
 }
 
-// forget undoes arm, if that has been called.
-func (r *rests) forget(w *watcher) {
+// forget undoes arm, if that has been called. If nobody rests any more, over is closed once the
+// epoll descriptor is.
+func (r *rests) forget(w *watcher) (over <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.resting[int32(w.fd)] != w {
-		return
+		return nil
 	}
 	_ = unix.EpollCtl(r.fd, unix.EPOLL_CTL_DEL, w.fd, nil)
 	delete(r.resting, int32(w.fd))
-	r.endUnused()
+	if r.endUnused(); r.epoll == nil {
+		return r.over
+	}
+	return nil
 }
 
 func (r *rests) open() error {
@@ -118,15 +123,15 @@ func (r *rests) open() error {
 	if err != nil {
 		return os.NewSyscallError("epoll_create1", err)
 	}
-	file, raw, err := toPoller(epoll, time.Time{})
+	file, raw, err := toPoller(epoll, false)
 	if err != nil {
 		return err
 	}
-	r.epoll, r.fd = file, epoll
+	r.epoll, r.fd, r.over = file, epoll, make(chan struct{})
 	if r.resting == nil {
 		r.resting = map[int32]*watcher{}
 	}
-	go r.dispatch(file, raw)
+	go r.dispatch(file, raw, r.over)
 	return nil
 }
 
@@ -140,7 +145,8 @@ func (r *rests) endUnused() {
 }
 
 // dispatch wakes readers for which something has come.
-func (r *rests) dispatch(file *os.File, raw syscall.RawConn) {
+func (r *rests) dispatch(file *os.File, raw syscall.RawConn, over chan struct{}) {
+	defer close(over)
 	defer file.Close()
 	events := make([]unix.EpollEvent, 64)
 	woken := make([]*watcher, 0, len(events))

@@ -104,14 +104,18 @@ func TestRestEndsWithTraffic(t *testing.T) {
 
 	came = y.parks(context.Background())
 	toRest(t, y.policy, 1)
-	time.Sleep(restsAfter) // what the test is about
+	rests := func() {
+		expect.WaitsIn(t, "select", "(*watcher).sleepFor(") // its time has begun
+		time.Sleep(restsAfter)                              // what the test is about
+	}
+	rests()
 	for range 2 {
 		y.says(t, []byte("x"))
 		require.NoError(t, returns(t, came))
 		came = y.parks(context.Background())
 		require.Eventually(t, func() bool { return y.policy.restingNow() == 1 }, tooLong, time.Millisecond)
 		require.False(t, w.ownEpoll())
-		time.Sleep(restsAfter)
+		rests()
 	}
 	y.says(t, []byte("x"))
 	require.NoError(t, returns(t, came))

@@ -3,7 +3,10 @@ package await
 import (
 	"context"
 	"os"
+	"runtime"
 	"time"
+
+	"github.com/cnode-go/cnode/transport/internal/patience"
 )
 
 // A side is how one direction of a descriptor, its reader or its writer, waits; only that side uses
@@ -13,25 +16,25 @@ type side struct {
 	policy  *Policy
 	writing bool
 	// Makes one try, which does not wait: whether the operation is done.
-	try   func() bool
-	poll  func() bool           // waits for a while without the Go poller: likewise
-	plain func(fd uintptr) bool // the try of a Wait
+	try    func() bool
+	expect func() bool           // a reader's own ways to wait for a while; nil for a writer: likewise
+	plain  func(fd uintptr) bool // the try of a Wait
 
 	once     bool // try, do not wait
 	blocked  bool // there was nothing to read, or no room
-	mayPoll  bool // poll may be called
+	expected bool // expect is not to be called
 	mayBlock bool // block may be called
 
-	began   time.Time // when the wait in progress began
-	thread  history   // how short waits have lately been
-	slept   bool      // the last wait was in the Go poller
-	started turn
+	began  time.Time // when the wait in progress began; zero: there was none
+	thread habit     // to wait on the own thread
+	slept  bool      // the last wait was in the Go poller
+	ran    time.Time // since when no other goroutine had to be let run
 
 	readyFn, plainFn func(uintptr) bool // made once
 }
 
-func (w *side) use(wait watch, p *Policy, writing bool, poll func() bool) {
-	w.wait, w.policy, w.writing, w.poll = wait, p, writing, poll
+func (w *side) use(wait watch, p *Policy, writing bool) {
+	w.wait, w.policy, w.writing = wait, p, writing
 	w.readyFn, w.plainFn = w.ready, w.plainReady
 }
 
@@ -43,8 +46,8 @@ func (w *side) direction() *direction {
 }
 
 // Wait calls try, on a descriptor that is known to be open, until try is done, or ctx ends: then
-// the error is ctx's; os.ErrDeadlineExceeded under NoWait, os.ErrClosed after Close. It does not
-// poll, and learns nothing of the traffic.
+// the error is ctx's; os.ErrDeadlineExceeded under NoWait, os.ErrClosed after Close. It
+// waits in the Go poller only, and learns nothing of the traffic.
 func (w *side) Wait(ctx context.Context, try func(fd uintptr) bool) error {
 	w.plain, w.blocked = try, false
 	err := w.do(ctx, w.plainFn)
@@ -55,7 +58,7 @@ func (w *side) Wait(ctx context.Context, try func(fd uintptr) bool) error {
 
 // do calls ready under the Go poller until it returns true, or ctx ends.
 func (w *side) do(ctx context.Context, ready func(uintptr) bool) error {
-	single, cancellable := IsNoWait(ctx), ctx.Done() != nil
+	single, cancellable := patience.IsNoWait(ctx), ctx.Done() != nil
 	if cancellable {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -75,7 +78,8 @@ func (w *side) do(ctx context.Context, ready func(uintptr) bool) error {
 // begin is called before a read or write; single says that it must not wait.
 func (w *side) begin(single bool) {
 	w.blocked = false
-	w.mayPoll, w.mayBlock = CanPoll && !single, CanPoll && !single
+	w.mayBlock = CanPoll && !single
+	w.expected = !w.mayBlock || w.expect == nil
 }
 
 func (w *side) plainReady(fd uintptr) bool {
@@ -90,30 +94,39 @@ func (w *side) plainReady(fd uintptr) bool {
 // to wait.
 func (w *side) ready(uintptr) bool {
 	for {
-		switch {
-		case w.try():
+		if w.try() {
 			return true
-		case w.mayPoll && w.poll():
-			return true
-		case w.mayBlock && !w.once && w.block():
+		}
+		if w.mayBlock && w.began.IsZero() {
+			w.began = time.Now()
+			w.letOthersRun()
+		}
+		if !w.expected && w.expect() || w.mayBlock && !w.once && w.block() {
 			return true
 		}
 		if CanPoll && !w.once && w.wait.look(w.writing) {
-			continue // what came before look does not end the wait
+			continue // it may have become ready before look: try first, then wait
 		}
 		w.blocked = true
 		if !w.once {
-			w.slept, w.started = true, turn{}
+			w.slept = true
 		}
 		return w.once
 	}
 }
 
+// runsFor is how long a goroutine that does not sleep runs until it lets others run.
+const runsFor = time.Millisecond
+
+// blocksFor is the longest wait that still counts as short enough to block the thread for: see
+// threadWait.
+const blocksFor = 250 * time.Microsecond
+
 // block waits in a system call on its own thread, if waits have lately been short. If that
 // succeeds, the Go poller looks away from then on.
 func (w *side) block() bool {
 	w.mayBlock = false
-	if !w.thread.due() || !w.policy.enter(&w.started, w.began) {
+	if !w.thread.formed || !w.policy.enter() {
 		return false
 	}
 	defer w.policy.leave()
@@ -122,19 +135,32 @@ func (w *side) block() bool {
 		leaveGoPoller()
 	}
 	if !w.wait.block(w.writing, &w.policy.threads) || !w.try() {
-		w.thread = history{}
+		w.thread = habit{}
 		return false
-	}
-	if !w.thread.hot {
-		w.thread = history{hot: true}
 	}
 	w.wait.lookAway(w.writing)
 	return true
 }
 
-// waited is called after a wait, and returns how long it was.
-func (w *side) waited() time.Duration {
-	d := time.Since(w.began)
-	w.thread.waited(d <= blocksFor)
-	return d
+// letOthersRun lets other goroutines run, if this one has not slept for a while. To the scheduler,
+// one that naps, or waits on its own thread, again and again looks like one that computes.
+func (w *side) letOthersRun() {
+	switch {
+	case w.slept:
+		w.ran = w.began
+	case w.began.Sub(w.ran) >= runsFor:
+		runtime.Gosched()
+		w.ran = time.Now()
+	}
+}
+
+// waited is called after a read or write, and returns how long it has waited, if it did.
+func (w *side) waited() (d time.Duration, did bool) {
+	if w.began.IsZero() {
+		return 0, false
+	}
+	d = time.Since(w.began)
+	w.began = time.Time{}
+	w.thread.judge(d <= blocksFor)
+	return d, true
 }

@@ -27,6 +27,7 @@ func (w *sleeper) reading() *direction               { return &w.in }
 func (w *sleeper) writing() *direction               { return &w.out }
 func (w *sleeper) rawConn() syscall.RawConn          { return w.raw }
 func (w *sleeper) prepare(bool) error                { return nil }
+func (w *sleeper) restFirst() error                  { return nil }
 func (w *sleeper) look(bool) bool                    { return false }
 func (w *sleeper) lookAway(bool)                     {}
 func (w *sleeper) block(bool, *threadWaits) bool     { return false }

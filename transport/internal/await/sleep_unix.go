@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/transport/internal/patience"
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
@@ -63,11 +64,11 @@ func (w *sleeper) park(writing bool, ready func(uintptr) bool) error {
 	return w.raw.Read(ready)
 }
 
-func (w *sleeper) deadline(writing bool, t time.Time) error {
+func (w *sleeper) halt(writing, on bool) error {
 	if writing {
-		return w.file.SetWriteDeadline(t)
+		return w.file.SetWriteDeadline(haltAt(on))
 	}
-	return w.file.SetReadDeadline(t)
+	return w.file.SetReadDeadline(haltAt(on))
 }
 
 func (w *sleeper) close() {
@@ -80,6 +81,7 @@ func (w *sleeper) reading() *direction               { return &w.in }
 func (w *sleeper) writing() *direction               { return &w.out }
 func (w *sleeper) rawConn() syscall.RawConn          { return w.raw }
 func (w *sleeper) prepare(bool) error                { return nil } // the duplicate is all it needs
+func (w *sleeper) restFirst() error                  { return nil } // likewise
 func (w *sleeper) look(bool) bool                    { return false }
 func (w *sleeper) lookAway(bool)                     {}
 func (w *sleeper) block(bool, *threadWaits) bool     { return false }
@@ -90,7 +92,7 @@ func (w *sleeper) wake()                             {}
 func (w *sleeper) connected(ctx context.Context) (result error) {
 	done := false
 	check := func(fd uintptr) bool { done, result = sys.ConnectResult(int(fd)); return done }
-	if IsNoWait(ctx) {
+	if patience.IsNoWait(ctx) {
 		if err := w.raw.Write(func(fd uintptr) bool { check(fd); return true }); err != nil {
 			return err
 		}

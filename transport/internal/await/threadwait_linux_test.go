@@ -13,7 +13,7 @@ import (
 // blocks makes a reader wait on its own thread, as a series of short waits does.
 func (y *tallied) blocks(t testing.TB) {
 	t.Helper()
-	y.s.In.thread.hot = true
+	y.s.In.thread.formed = true
 }
 
 // thread is where the reader waits on its own thread; nil: it does not.
@@ -58,13 +58,13 @@ func threadsOf(p *Policy) int {
 	return len(p.threads.all)
 }
 
-// Nobody blocks a thread whose deadline is so near that nothing might end the wait in time.
-func TestThreadWaitNearDeadline(t *testing.T) {
+// Nobody blocks a thread when waits are to end.
+func TestThreadWaitHalted(t *testing.T) {
 	p := new(Policy)
 	undisturbed(t, p)
 	y := newTallied(t, p)
 	w := y.s.watch.(*watcher)
-	w.reader.until = time.Now().Add(blocksAtMost)
+	require.NoError(t, w.halt(false, true))
 	blocks := aside(func() error { w.block(false, &p.threads); return nil })
 	require.NoError(t, returns(t, blocks))
 }
@@ -88,11 +88,11 @@ func TestThreadWaitPingPong(t *testing.T) {
 		y.atVain(1, func() { answer <- struct{}{} })
 		_, err := y.read(ctx)
 		require.NoError(t, err)
-		if y.s.In.thread.hot && y.s.watch.(*watcher).reader.events == 0 {
+		if y.s.In.thread.formed && y.s.watch.(*watcher).reader.events == 0 {
 			break
 		}
 	}
-	require.True(t, y.s.In.thread.hot)
+	require.True(t, y.s.In.thread.formed)
 	require.Zero(t, y.s.watch.(*watcher).reader.events, "the Go poller was not told to look away")
 	require.Zero(t, y.policy.busy.Load())
 }
@@ -100,7 +100,7 @@ func TestThreadWaitPingPong(t *testing.T) {
 // A reader to whom nothing comes blocks its thread for a short time only; what comes later wakes it
 // all the same. An unused place is closed.
 func TestThreadOfIdleReaderIsLeft(t *testing.T) {
-	y := polls(t, 0)
+	y := limited(t, 0)
 	y.blocks(t)
 	y.ask(t)
 	reading := y.parks(context.Background())
@@ -108,7 +108,7 @@ func TestThreadOfIdleReaderIsLeft(t *testing.T) {
 	require.Zero(t, y.policy.busy.Load())
 	y.says(t, []byte("x"))
 	require.NoError(t, returns(t, reading))
-	require.False(t, y.s.In.thread.hot)
+	require.False(t, y.s.In.thread.formed)
 	returns(t, closed(t, func() bool { return threadsOf(y.policy) == 0 }))
 }
 
@@ -120,21 +120,21 @@ func TestThreadWaitCools(t *testing.T) {
 		r.began = time.Now().Add(time.Hour - d) // however busy the machine is
 		r.end(1)
 	}
-	for range pollProbe {
+	for range habitForms {
 		wait(0)
 	}
-	require.True(t, r.thread.due())
-	r.thread = history{hot: true}
-	for range pollMisses - 1 {
+	require.True(t, r.thread.formed)
+	r.thread = habit{formed: true}
+	for range habitEnds - 1 {
 		wait(2 * time.Hour)
 	}
 	wait(0)
-	for range pollMisses - 1 {
+	for range habitEnds - 1 {
 		wait(2 * time.Hour)
 	}
-	require.True(t, r.thread.due())
+	require.True(t, r.thread.formed)
 	wait(2 * time.Hour)
-	require.False(t, r.thread.due())
+	require.False(t, r.thread.formed)
 }
 
 // Where all places are taken a reader sleeps at once.
@@ -142,7 +142,7 @@ func TestThreadWaitPlaces(t *testing.T) {
 	processors(t, 2)
 	y := newTallied(t, new(Policy))
 	y.blocks(t)
-	require.True(t, y.policy.place())
+	require.True(t, y.policy.enter())
 	y.ask(t)
 	reading := y.parks(context.Background())
 	asleep(t, y)
@@ -171,9 +171,9 @@ func TestThreadWaitKickIsNotLeftForNext(t *testing.T) {
 
 // A writer blocks its thread, too. Nothing that it writes is lost or repeated.
 func TestBlockedWriterLosesNothing(t *testing.T) {
-	y := polls(t, 0)
+	y := limited(t, 0)
 	undisturbed(t, y.policy)
-	y.s.Out.thread.hot = true
+	y.s.Out.thread.formed = true
 	const size = 16 << 20
 	sat := closed(t, func() bool {
 		w := y.s.watch.(*watcher)
@@ -218,11 +218,11 @@ func (opaque) Value(any) any { return nil }
 // place, and Close stops the watching.
 func TestWaitsWatchOnce(t *testing.T) {
 	for _, blocks := range []bool{false, true} {
-		y := polls(t, 0)
+		y := limited(t, 0)
 		first, cancel := newCounted(t)
 		second, end := newCounted(t)
 		wait := func(ctx context.Context) {
-			y.s.In.thread = history{hot: blocks}
+			y.s.In.thread = habit{formed: blocks}
 			y.ask(t)
 			y.atVain(2, func() { y.says(t, []byte("a")) })
 			_, err := y.read(ctx)

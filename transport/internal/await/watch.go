@@ -13,6 +13,7 @@ type watch interface {
 	reading() *direction
 	writing() *direction
 	prepare(writing bool) error                 // see Pair.Prepare
+	restFirst() error                           // see Pair.RestFirst
 	connected(ctx context.Context) error        // waits until a connect has ended
 	look(writing bool) bool                     // see watcher
 	lookAway(writing bool)                      // likewise

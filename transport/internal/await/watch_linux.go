@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/transport/internal/patience"
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
@@ -67,7 +68,7 @@ type interest struct {
 	fresh  bool // the reader has gone to sleep since rests has looked last
 	leaves bool // the reader is to give it up
 
-	until  time.Time     // the deadline; zero: there is none
+	halted bool          // waits are to end
 	thread *threadWait   // in which the direction waits; nil: in none
 	among  *threadWaits  // those that thread belongs to
 	pauses chan struct{} // closed to end a sleepFor; nil: there is none
@@ -99,6 +100,13 @@ func (w *watcher) of(writing bool) (*interest, uint32) {
 func (w *watcher) prepare(writing bool) error {
 	_, err := w.need(w.of(writing))
 	return err
+}
+
+// restFirst has the reader sleep for the first time as one that has slept for long. Connections
+// come from another process by thousands, most of them idle.
+func (w *watcher) restFirst() error {
+	w.long.Store(true)
+	return w.rests.arm(w)
 }
 
 // park is like RawConn.Read, for a direction; its first try needs no epoll descriptor.
@@ -158,7 +166,7 @@ func (w *watcher) gaveUp() bool {
 		return false
 	}
 	file := w.reader.file
-	w.reader = interest{until: w.reader.until}
+	w.reader = interest{halted: w.reader.halted}
 	w.mu.Unlock()
 	file.Close()
 	w.rests.hasNot(w)
@@ -180,7 +188,7 @@ func (w *watcher) rest(ready func(uintptr) bool) (done bool, err error) {
 			return false, nil // which has this error, too, if it is one of want
 		}
 		began := time.Now()
-		w.sleepFor(&w.reader, Infinite, &w.came)
+		w.sleepFor(&w.reader, patience.Infinite, &w.came)
 		if err := w.over(&w.reader); err != nil {
 			w.rests.forget(w)
 			return false, err
@@ -229,19 +237,20 @@ func (w *watcher) over(i *interest) error {
 	switch {
 	case w.closed:
 		return os.ErrClosed
-	case !i.until.IsZero() && time.Until(i.until) <= 0:
+	case i.halted:
 		return os.ErrDeadlineExceeded
 	}
 	return nil
 }
 
-// deadline ends the wait of a direction at t, which may have passed. If the direction has not slept
-// yet, the Go poller need not be told: open does so from until when it makes the epoll descriptor.
-func (w *watcher) deadline(writing bool, t time.Time) error {
+// halt ends the wait of a direction, and those to come, or permits waits again. If the direction
+// has not slept yet, the Go poller need not be told: open does so when it makes the epoll
+// descriptor.
+func (w *watcher) halt(writing, on bool) error {
 	i, _ := w.of(writing)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if i.until = t; !t.IsZero() {
+	if i.halted = on; on {
 		w.interrupt(i)
 	}
 	switch {
@@ -250,7 +259,7 @@ func (w *watcher) deadline(writing bool, t time.Time) error {
 	case i.raw == nil || i.leaves:
 		return nil
 	}
-	return i.file.SetReadDeadline(t)
+	return i.file.SetReadDeadline(haltAt(on))
 }
 
 // block waits on the calling thread, unless the wait is to end, and reports whether something came.
@@ -266,8 +275,7 @@ func (w *watcher) block(writing bool, at *threadWaits) bool {
 	}
 	defer at.leave(s)
 	w.mu.Lock()
-	// Nothing might end the wait in time.
-	if w.closed || !i.until.IsZero() && time.Until(i.until) < 2*blocksAtMost {
+	if w.closed || i.halted {
 		w.mu.Unlock()
 		return false
 	}
@@ -289,17 +297,14 @@ func (w *watcher) pause(d time.Duration, unless *atomic.Bool) { w.sleepFor(&w.re
 // sees the sleepFor.
 func (w *watcher) sleepFor(i *interest, d time.Duration, unless *atomic.Bool) {
 	w.mu.Lock()
-	if !i.until.IsZero() {
-		d = min(d, time.Until(i.until))
-	}
-	if w.closed || d <= 0 || unless != nil && unless.Load() {
+	if w.closed || i.halted || unless != nil && unless.Load() {
 		w.mu.Unlock()
 		return
 	}
 	woken := make(chan struct{})
 	i.pauses = woken
 	w.mu.Unlock()
-	fires, stop := Expiry(d)
+	fires, stop := patience.Expiry(d)
 	select {
 	case <-fires:
 	case <-woken:
@@ -400,19 +405,19 @@ func (i *interest) open(fd int, events uint32) error {
 		}
 		return os.NewSyscallError("epoll_ctl", err)
 	}
-	i.file, i.raw, err = toPoller(epoll, i.until)
+	i.file, i.raw, err = toPoller(epoll, i.halted)
 	return err
 }
 
 // toPoller gives an epoll descriptor to the Go poller; after an error it is closed.
-func toPoller(epoll int, until time.Time) (*os.File, syscall.RawConn, error) {
+func toPoller(epoll int, halted bool) (*os.File, syscall.RawConn, error) {
 	// Tells os.NewFile to give it to the poller.
 	if _, err := sys.Fcntl(epoll, unix.F_SETFL, unix.O_NONBLOCK); err != nil {
 		sys.Close(epoll)
 		return nil, nil, os.NewSyscallError("fcntl O_NONBLOCK", err)
 	}
 	file := os.NewFile(uintptr(epoll), "epoll")
-	err := file.SetDeadline(until)
+	err := file.SetDeadline(haltAt(halted))
 	var raw syscall.RawConn
 	if err == nil {
 		raw, err = file.SyscallConn()
@@ -462,9 +467,17 @@ func (w *watcher) watchFor(writing bool, events uint32) (changed bool) {
 	return true
 }
 
+// forgetRest has the reader rest no more. The descriptor of the last one that has rested is closed
+// then.
+func (w *watcher) forgetRest() {
+	if over := w.rests.forget(w); over != nil {
+		<-over
+	}
+}
+
 func (w *watcher) close() {
 	defer w.rests.hasNot(w)
-	defer w.rests.forget(w)
+	defer w.forgetRest()
 	w.in.forget()
 	w.out.forget()
 	w.mu.Lock()
@@ -497,7 +510,7 @@ func (w *watcher) connected(ctx context.Context) error {
 	switch {
 	case done: // as mostly on the loopback
 		return result
-	case IsNoWait(ctx):
+	case patience.IsNoWait(ctx):
 		return os.ErrDeadlineExceeded
 	}
 	return w.awaitConnected(ctx)
@@ -521,7 +534,7 @@ func (w *watcher) awaitConnected(ctx context.Context) (result error) {
 func (w *watcher) dropWriter() {
 	w.mu.Lock()
 	file := w.writer.file
-	w.writer = interest{until: w.writer.until}
+	w.writer = interest{halted: w.writer.halted}
 	w.mu.Unlock()
 	file.Close()
 }

@@ -18,6 +18,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/transport/internal/patience"
 )
 
 // A tally is a plug-in over system calls that counts its tries to read.
@@ -34,11 +35,11 @@ type tallied struct {
 	s, peer *line
 }
 
-// polls makes a connection with that limit of polling, and a peer that does not poll.
-func polls(t testing.TB, limit time.Duration) *tallied {
+// limited makes a connection with that limit of naps and spinning, and a peer that always sleeps.
+func limited(t testing.TB, limit time.Duration) *tallied {
 	t.Helper()
 	processors(t, max(runtime.GOMAXPROCS(0), 2))
-	return newTallied(t, &Policy{limit: limit})
+	return newTallied(t, NewPolicy(limit))
 }
 
 func newTallied(t testing.TB, p *Policy) *tallied {
@@ -117,68 +118,49 @@ func (y *tallied) parks(ctx context.Context) <-chan error {
 	return done
 }
 
-// form makes short waits for answers a kind: each answer comes while the reader sleeps.
-func (y *tallied) form(t testing.TB, asks bool) {
-	t.Helper()
-	kind := &y.s.In.traffic.flow
-	if asks {
-		kind = &y.s.In.traffic.answers
-	}
-	answer := make(chan struct{}, 1)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		for range answer {
-			y.says(t, []byte("a"))
-		}
-	}()
-	for range 10_000 {
-		if kind.due() {
-			break
-		}
-		if asks {
-			y.ask(t)
-		}
-		y.atVain(1, func() { answer <- struct{}{} })
-		_, err := y.read(context.Background())
-		require.NoError(t, err)
-	}
-	y.inVain(nil)
-	close(answer)
-	<-ended
-	require.True(t, kind.due())
+// spins makes the reader spin in its next wait, as for the rest of something large.
+func (y *tallied) spins() {
+	y.readMuch()
+	y.s.In.traffic.rest = habit{formed: true}
 }
 
-// hot makes the reader poll for answers, successfully.
-func (y *tallied) hot(t testing.TB) {
+// readMuch makes the last read one of something large.
+func (y *tallied) readMuch() {
+	y.s.In.traffic.last = largeRead
+	y.s.In.traffic.wrote.Store(false)
+}
+
+// naps makes the reader nap in its next wait, as in a flow.
+func (y *tallied) naps() { y.s.In.traffic.flow = habit{formed: true} }
+
+// spun makes the reader spin with success, so that the Go poller looks away.
+func (y *tallied) spun(t testing.TB) {
 	t.Helper()
-	for range 100 { // a busy machine may not let it poll
-		y.form(t, true)
-		y.ask(t)
-		var answered sync.Once
-		answer := func() { answered.Do(func() { y.says(t, []byte("a")) }) }
+	w := y.s.watch.(*watcher)
+	for range 100 { // a busy machine may not let it spin
+		y.spins()
+		var once sync.Once
+		come := func() { once.Do(func() { y.says(t, []byte("a")) }) }
 		// A try that was held up for longer than the limit is the last one.
-		late := time.AfterFunc(time.Second, answer)
-		y.atVain(3, answer)
+		late := time.AfterFunc(time.Second, come)
+		y.atVain(2, come)
 		_, err := y.read(context.Background())
 		require.NoError(t, err)
 		late.Stop()
-		if y.s.In.traffic.answers.hot && y.s.watch.(*watcher).reader.events == 0 {
+		if y.s.In.traffic.came && w.reader.events == 0 {
 			break
 		}
 	}
 	y.inVain(nil)
-	require.True(t, y.s.In.traffic.answers.hot)
-	require.Zero(t, y.s.watch.(*watcher).reader.events, "the Go poller was not told to look away")
+	require.Zero(t, w.reader.events, "the Go poller was not told to look away")
 }
 
-// After a quick ping-pong the reader tries again and again, and finds the answer without having
+// The reader tries again and again for the rest of something large, and has it without having
 // slept.
-func TestPollingPingPong(t *testing.T) {
-	y := polls(t, 10*time.Second) // no machine is as busy as that
-	y.form(t, true)
+func TestSpinsForRest(t *testing.T) {
+	y := limited(t, 10*time.Second) // no machine is as busy as that
 	for range 20 {
-		y.ask(t)
+		y.spins()
 		before := y.reads.Load()
 		y.atVain(10, func() { y.says(t, []byte("b")) })
 		b, err := y.read(context.Background())
@@ -188,86 +170,114 @@ func TestPollingPingPong(t *testing.T) {
 	}
 }
 
-// Without polling there is one try before a wait, and one after it; the Go poller may wake a reader
-// once for what it has read already.
-func TestPollingNone(t *testing.T) {
-	y := polls(t, 0)
-	answer := make(chan struct{}, 1)
-	defer close(answer)
-	go func() {
-		for range answer {
-			y.says(t, []byte("a"))
+// For an answer there is one try before a wait, and one after it, whatever else the reader is used
+// to; the Go poller may wake a reader once for what it has read already.
+func TestSpinsForNoAnswer(t *testing.T) {
+	for _, limit := range []time.Duration{0, 10 * time.Second} {
+		y := limited(t, limit)
+		answer := make(chan struct{}, 1)
+		go func() {
+			for range answer {
+				y.says(t, []byte("a"))
+			}
+		}()
+		for range 100 {
+			y.spins()
+			y.naps()
+			y.ask(t)
+			before := y.vain.Load()
+			y.atVain(1, func() { answer <- struct{}{} })
+			_, err := y.read(context.Background())
+			require.NoError(t, err)
+			require.LessOrEqual(t, y.vain.Load()-before, int64(2))
 		}
-	}()
-	const trips = 10 * pollProbe
-	for range trips {
-		y.ask(t)
-		before := y.vain.Load()
-		y.atVain(1, func() { answer <- struct{}{} })
-		_, err := y.read(context.Background())
-		require.NoError(t, err)
-		require.LessOrEqual(t, y.vain.Load()-before, int64(2))
+		close(answer)
 	}
-	require.False(t, y.s.In.traffic.answers.hot)
 }
 
-// A reader that was hot before sleeps when nothing comes: whatever happens elsewhere, it makes no
-// call.
-func TestPollingIdle(t *testing.T) {
-	y := polls(t, time.Millisecond)
-	y.hot(t)
+// A writer sleeps until there is room: it tries once before, and once after it, whatever its waits
+// were like.
+func TestWriterDoesNotSpin(t *testing.T) {
+	y := limited(t, 10*time.Second)
+	for _, onThread := range []bool{false, true} {
+		for range 20 {
+			vain := 0
+			full := make(chan struct{}, 1)
+			y.s.tried = func(err error) {
+				if err == syscall.EAGAIN {
+					if vain++; vain == 1 {
+						full <- struct{}{}
+					}
+				}
+			}
+			y.s.Out.thread.formed = onThread
+			const size = 4 << 20
+			written := aside(func() error { _, err := y.s.Writev(soon(t), make([]byte, size)); return err })
+			returns(t, full)
+			require.NoError(t, y.s.watch.prepare(true))
+			_, err := io.ReadFull(y.peer, make([]byte, size))
+			require.NoError(t, err)
+			require.NoError(t, returns(t, written))
+			// Whenever the peer has made some room.
+			require.Less(t, vain, 3*size/(16<<10))
+		}
+	}
+}
+
+// A reader that has spun sleeps when nothing comes: whatever happens elsewhere, it makes no call.
+func TestSpinsNotWhenIdle(t *testing.T) {
+	y := limited(t, time.Millisecond)
+	y.spun(t)
 	busy := newTallied(t, y.policy)
-	y.ask(t)
+	y.spins()
 	reading := y.parks(context.Background())
 	asleep(t, y)
 	before := y.reads.Load()
 	for range 5 {
-		busy.hot(t)
-		busy.s.In.traffic = traffic{}
+		busy.spun(t)
 	}
 	require.Equal(t, before, y.reads.Load())
 	y.says(t, []byte("x"))
 	require.NoError(t, returns(t, reading))
 }
 
-// When the peer stops answering the reader tries for a while a few times, then sleeps at once; what
-// comes wakes it all the same.
-func TestPollingPeerStops(t *testing.T) {
-	y := polls(t, time.Millisecond)
-	y.hot(t)
-	for i := range pollMisses + 3 {
-		y.ask(t)
+// When the rest does not come the reader spins a few times, then sleeps at once; what comes wakes
+// it all the same.
+func TestSpinsNotForWhatDoesNotCome(t *testing.T) {
+	y := limited(t, time.Millisecond)
+	y.spins()
+	for i := range habitEnds + 3 {
+		y.readMuch()
 		before := y.reads.Load()
 		reading := y.parks(context.Background())
 		asleep(t, y)
 		tries := y.reads.Load() - before
-		if i >= pollMisses {
+		if i >= habitEnds {
 			require.LessOrEqual(t, tries, int64(2))
 		} else {
-			require.LessOrEqual(t, tries, int64(time.Millisecond*4/pollPause))
+			require.LessOrEqual(t, tries, int64(time.Millisecond/spinPause)+2)
 		}
 		require.Zero(t, y.policy.busy.Load())
 		y.says(t, []byte("x"))
 		require.NoError(t, returns(t, reading))
 	}
-	require.False(t, y.s.In.traffic.answers.hot)
+	require.False(t, y.s.In.traffic.rest.formed)
 }
 
-// A byte that comes at the very moment at which a reader that has polled in vain goes to sleep
-// wakes the reader.
-func TestPollingLastMoment(t *testing.T) {
-	y := polls(t, time.Millisecond)
-	y.hot(t)
+// A byte that comes at the very moment at which a reader that has spun in vain goes to sleep wakes
+// the reader.
+func TestSpinningLastMoment(t *testing.T) {
+	y := limited(t, time.Millisecond)
+	y.spun(t)
 	for range 10 {
 		// A reader that slept and was woken: the Go poller has seen the socket ready.
-		y.ask(t)
 		reading := y.parks(context.Background())
 		asleep(t, y)
 		y.says(t, []byte("a"))
 		require.NoError(t, returns(t, reading))
-		// The reader polls with success, so the Go poller is told to look away.
-		y.hot(t)
-		y.ask(t)
+		// The reader spins with success, so the Go poller is told to look away.
+		y.spun(t)
+		y.spins()
 		y.atVain(2, func() {
 			time.Sleep(8 * time.Millisecond) // its time is over
 			y.says(t, []byte("b"))
@@ -277,19 +287,18 @@ func TestPollingLastMoment(t *testing.T) {
 	}
 }
 
-// The same if there is no poll, because all processors are taken.
-func TestPollingLastMomentBusy(t *testing.T) {
-	y := polls(t, time.Millisecond)
+// The same if the reader does not spin, because all processors are taken.
+func TestSpinningLastMomentBusy(t *testing.T) {
+	y := limited(t, time.Millisecond)
 	for range 10 {
-		y.ask(t)
 		reading := y.parks(context.Background())
 		asleep(t, y)
 		y.says(t, []byte("a"))
 		require.NoError(t, returns(t, reading))
-		y.hot(t)
-		for y.policy.place() {
+		y.spun(t)
+		y.spins()
+		for y.policy.enter() {
 		}
-		y.ask(t)
 		y.atVain(1, func() { y.says(t, []byte("b")) })
 		require.NoError(t, returns(t, aside(func() error { _, err := y.read(context.Background()); return err })))
 		y.inVain(nil)
@@ -297,16 +306,15 @@ func TestPollingLastMomentBusy(t *testing.T) {
 	}
 }
 
-// While as many readers poll as may, another one sleeps at once; afterwards it polls again.
-func TestPollingPlaces(t *testing.T) {
-	y := polls(t, time.Millisecond)
-	y.hot(t)
+// While as many readers spin as may, another one sleeps at once; afterwards it spins again.
+func TestSpinningPlaces(t *testing.T) {
+	y := limited(t, time.Millisecond)
 	places := 0
-	for ; y.policy.place(); places++ {
+	for ; y.policy.enter(); places++ {
 	}
 	require.Equal(t, runtime.GOMAXPROCS(0)-1, places)
 	for range 10 {
-		y.ask(t)
+		y.spins()
 		before := y.vain.Load()
 		reading := y.parks(context.Background())
 		asleep(t, y)
@@ -318,7 +326,7 @@ func TestPollingPlaces(t *testing.T) {
 		y.policy.leave()
 	}
 	y.policy.limit = 10 * time.Second
-	y.ask(t)
+	y.spins()
 	y.atVain(5, func() { y.says(t, []byte("y")) })
 	before := y.reads.Load()
 	_, err := y.read(context.Background())
@@ -328,10 +336,10 @@ func TestPollingPlaces(t *testing.T) {
 
 // Where messages flow one way the reader sleeps for a moment, and takes what came meanwhile in one
 // call.
-func TestPollingNap(t *testing.T) {
+func TestNap(t *testing.T) {
 	const limit = 20 * time.Millisecond
-	y := polls(t, limit)
-	y.form(t, false)
+	y := limited(t, limit)
+	y.naps()
 	var sent []byte
 	y.atVain(1, func() {
 		for i := range 10 {
@@ -347,14 +355,14 @@ func TestPollingNap(t *testing.T) {
 	}
 	require.GreaterOrEqual(t, time.Since(begun), limit)
 	require.EqualValues(t, 2, y.reads.Load()-before)
-	require.True(t, y.s.In.traffic.flow.hot)
+	require.True(t, y.s.In.traffic.flow.formed)
 }
 
 // A long flow of small packets of any pace loses nothing, whether its reader sleeps, briefly or
 // not, or lets messages gather.
-func TestPollingFlow(t *testing.T) {
+func TestFlow(t *testing.T) {
 	flow := func(limit, gather time.Duration) {
-		y := polls(t, limit)
+		y := limited(t, limit)
 		const packets = 20_000
 		go func() {
 			for i := range packets {
@@ -384,21 +392,20 @@ func TestPollingFlow(t *testing.T) {
 	flow(60*time.Microsecond, time.Millisecond)
 }
 
-// Whatever ends a read ends it while it polls or sleeps briefly, and while it sleeps afterwards;
+// Whatever ends a read ends it while it spins or naps, and while it sleeps afterwards;
 // nothing is lost by that.
-func TestPollingEnds(t *testing.T) {
+func TestWaitEnds(t *testing.T) {
 	moments := map[string]func(t *testing.T, y *tallied) (now <-chan struct{}){
-		"polling": func(t *testing.T, y *tallied) <-chan struct{} {
-			y.hot(t)
+		"spinning": func(t *testing.T, y *tallied) <-chan struct{} {
+			y.spins()
 			// A busy machine may not let it try that often in less.
 			y.policy.limit = 100 * time.Millisecond
-			y.ask(t)
 			now := make(chan struct{})
 			y.atVain(3, func() { close(now) })
 			return now
 		},
-		"sleeping briefly": func(t *testing.T, y *tallied) <-chan struct{} {
-			y.form(t, false)
+		"napping": func(_ *testing.T, y *tallied) <-chan struct{} {
+			y.naps()
 			now := make(chan struct{})
 			y.atVain(1, func() { close(now) })
 			return now
@@ -417,7 +424,7 @@ func TestPollingEnds(t *testing.T) {
 			"disconnect": func(t *testing.T, y *tallied, _ func()) error { require.NoError(t, y.peer.Close()); return io.EOF },
 		} {
 			t.Run(name+" while "+moment, func(t *testing.T) {
-				y := polls(t, time.Millisecond)
+				y := limited(t, time.Millisecond)
 				now := when(t, y)
 				ctx, cancel := context.WithCancel(context.Background())
 				defer cancel()
@@ -435,7 +442,7 @@ func TestPollingEnds(t *testing.T) {
 			})
 		}
 		t.Run("deadline while "+moment, func(t *testing.T) {
-			y := polls(t, time.Millisecond)
+			y := limited(t, time.Millisecond)
 			when(t, y)
 			ctx, cancel := context.WithTimeout(context.Background(), 500*time.Microsecond)
 			defer cancel()
@@ -443,11 +450,11 @@ func TestPollingEnds(t *testing.T) {
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 		})
 		t.Run("a single try", func(t *testing.T) {
-			y := polls(t, time.Millisecond)
+			y := limited(t, time.Millisecond)
 			when(t, y)
 			y.inVain(nil)
 			before := y.reads.Load()
-			_, err := y.read(NoWait())
+			_, err := y.read(patience.NoWait())
 			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 			require.EqualValues(t, 1, y.reads.Load()-before)
 		})
@@ -455,15 +462,14 @@ func TestPollingEnds(t *testing.T) {
 }
 
 // The user of the descriptor itself is woken although the poller was told to look away.
-func TestPollingSyscallConn(t *testing.T) {
-	y := polls(t, time.Millisecond)
+func TestSyscallConnIsWoken(t *testing.T) {
+	y := limited(t, time.Millisecond)
 	for _, early := range []bool{true, false} {
-		y.ask(t)
 		reading := y.parks(context.Background())
 		asleep(t, y)
 		y.says(t, []byte("a"))
 		require.NoError(t, returns(t, reading))
-		y.hot(t)
+		y.spun(t)
 		raw := y.s.RawConn()
 		tried := make(chan struct{})
 		got := make([]byte, 10)
@@ -494,12 +500,12 @@ func TestPollingSyscallConn(t *testing.T) {
 		require.Equal(t, "mine", string(got))
 	}
 	// The stream is none the worse.
-	y.hot(t)
+	y.spun(t)
 }
 
-// Polling changes nothing but the time: whatever is written, read and waited for, the same bytes
-// come.
-func TestPollingSameBytes(t *testing.T) {
+// How a reader waits changes nothing but the time: whatever is written, read and waited for, the
+// same bytes come.
+func TestSameBytes(t *testing.T) {
 	processors(t, max(runtime.GOMAXPROCS(0), 2))
 	rapid.Check(t, func(rt *rapid.T) {
 		type step struct{ Kind, Size int }
@@ -507,7 +513,7 @@ func TestPollingSameBytes(t *testing.T) {
 			return step{rapid.IntRange(0, 4).Draw(t, "kind"), rapid.IntRange(1, 3000).Draw(t, "size")}
 		}), 1, 60).Draw(rt, "steps")
 		run := func(limit time.Duration) (got []byte) {
-			y := newTallied(t, &Policy{limit: limit})
+			y := newTallied(t, NewPolicy(limit))
 			defer y.s.Close()
 			defer y.peer.Close()
 			var next byte
@@ -558,7 +564,7 @@ func TestPollingSameBytes(t *testing.T) {
 		}
 		with, without := run(60*time.Microsecond), run(0)
 		if !bytes.Equal(with, without) {
-			rt.Fatalf("%d bytes with polling, %d without", len(with), len(without))
+			rt.Fatalf("%d bytes with naps, %d without", len(with), len(without))
 		}
 	})
 }
@@ -567,40 +573,38 @@ func TestPollingSameBytes(t *testing.T) {
 // ends neither.
 func TestWaitLeavesItsContext(t *testing.T) {
 	s, c := lines(t, NewPolicy(0))
-	held := func(e *until) int {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		return len(e.funcs)
-	}
-	waits := func(ctx context.Context, e *until) {
+	held := func(ctx *counted) int32 { return ctx.begun.Load() - ctx.stopped.Load() }
+	waits := func(ctx context.Context) {
 		t.Helper()
 		read := aside(func() error { _, err := s.Readv(ctx, make([]byte, 1)); return err })
-		if e != nil {
-			require.Eventually(t, func() bool { return held(e) == 1 }, tooLong, 100*time.Microsecond)
+		if ctx, ok := ctx.(*counted); ok {
+			require.Eventually(t, func() bool { return held(ctx) == 1 }, tooLong, 100*time.Microsecond)
 		}
 		expect.WaitsIn(t, "", "(*Reader).Do")
 		_, err := c.Writev(soon(t), []byte("x"))
 		require.NoError(t, err)
 		require.NoError(t, returns(t, read))
 	}
-	once, often, last := newUntil(), newUntil(), newUntil()
-	waits(once, once)
+	once, _ := newCounted(t)
+	often, _ := newCounted(t)
+	last, end := newCounted(t)
+	waits(once)
 	require.Zero(t, held(once), "after one wait")
-	waits(often, often)
-	waits(often, often)
-	require.Equal(t, 1, held(often), "the next wait mostly has the same")
-	waits(soon(t), nil)
+	waits(often)
+	waits(often)
+	require.EqualValues(t, 1, held(often), "the next wait mostly has the same")
+	waits(soon(t))
 	require.Zero(t, held(often), "after the wait of another one")
 
-	waits(last, last)
-	waits(last, last)
-	last.expire()
+	waits(last)
+	waits(last)
+	end()
 	d := s.watch.reading()
 	require.Eventually(t, func() bool { d.mu.Lock(); defer d.mu.Unlock(); return d.watched == nil }, tooLong, 100*time.Microsecond)
-	waits(context.Background(), nil)
+	waits(context.Background())
 
-	waits(often, often)
-	waits(often, often)
+	waits(often)
+	waits(often)
 	require.NoError(t, s.Close())
 	require.Zero(t, held(often), "after Close")
 }
@@ -609,27 +613,10 @@ func TestWaitLeavesItsContext(t *testing.T) {
 func TestUnixIsNotAcknowledged(t *testing.T) {
 	c, s := lines(t, NewPolicy(0))
 	for range 2 {
-		_, err := s.Writev(t.Context(), make([]byte, pollBulk))
+		_, err := s.Writev(t.Context(), make([]byte, largeRead))
 		require.NoError(t, err)
-		_, err = c.Readv(t.Context(), make([]byte, pollBulk))
+		_, err = c.Readv(t.Context(), make([]byte, largeRead))
 		require.NoError(t, err)
 	}
 	require.True(t, c.In.silent)
-}
-
-// A deadline that is never set gathers nothing for the waits under it.
-func TestDeadlineGathersNothing(t *testing.T) {
-	s, c := lines(t, NewPolicy(0))
-	var d Deadline
-	for range 100 {
-		read := aside(func() error { _, err := s.Readv(d.Context(), make([]byte, 1)); return err })
-		expect.WaitsIn(t, "", "(*Reader).Do")
-		_, err := c.Writev(soon(t), []byte("x"))
-		require.NoError(t, err)
-		require.NoError(t, returns(t, read))
-	}
-	e := d.Context().(*until)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	require.LessOrEqual(t, len(e.funcs), 1)
 }

@@ -13,7 +13,7 @@ import (
 
 // inErl are flags of erl, and what they are called here.
 var inErl = map[string]string{"sname": "--name ALIVE", "setcookie": "--cookie SECRET", "ssl_dist_optfile": "--tls-optfile FILE",
-	"proto_dist": "--transport tcp|tls|unix"}
+	"proto_dist": "--transport tcp|tls|unix|uds"}
 
 // FlagError says in plain words what is wrong with the flags of a command line, and what is meant.
 // args is the whole command line.

@@ -46,7 +46,8 @@ func (o *Options) AddTo(f *pflag.FlagSet) {
 			"NODE's is long (default: "+DefaultName+" for serve, otherwise a name that no other node has)")
 	f.StringVar(&o.Cookie, "cookie", "", "the cluster's shared `SECRET`; other users of this machine can see it in the list of processes\n"+
 		"(default: the first line of ~/.erlang.cookie)")
-	f.StringVar(&o.Transport, "transport", "tcp", "what carries connections: `tcp|tls|unix`")
+	f.StringVar(&o.Transport, "transport", "tcp", "what carries connections: `tcp|tls|unix|uds`; uds is unix with the sockets of Erlang's\n"+
+		"-proto_dist erl_uds, which are named ALIVE")
 	f.StringVar(&o.Listen, "listen", "", "`ADDRESS` to listen on: IP[:PORT], or unix:PATH, where PATH is a socket, or a directory for\n"+
 		"it, which exists or is written with a final / (default: a free port of 127.0.0.1; for unix a\n"+
 		"directory of your own); ping and call look for NODE's socket there")
@@ -55,7 +56,7 @@ func (o *Options) AddTo(f *pflag.FlagSet) {
 	f.StringVar(&o.tlsOptfile, "tls-optfile", "", "`FILE` of TLS options, for --transport tls: the one of erl -ssl_dist_optfile\n"+
 		"(cnode-demo certs makes one)")
 	f.StringVar(&o.logLevel, "log-level", "", "log to the standard error: `off|error|warn|info|debug`\n"+
-		"(default: warn for serve and epmd, otherwise off)")
+		"(default: warn for serve, front and epmd, otherwise off)")
 	f.StringVar(&o.logFormat, "log-format", "text", "how the log is written: `text|json`, a line each")
 }
 
@@ -63,7 +64,7 @@ func (o *Options) AddTo(f *pflag.FlagSet) {
 // accepts the others all the same, so that a script may give every command the same flags.
 var used = map[string][]string{
 	"tour": {"log-level", "log-format"}, "names": {"epmd"}, "epmd": {"listen", "epmd", "log-level", "log-format"},
-	"certs": {}, "upgrade": {}, "stay": {}, "help": {},
+	"front": {"log-level", "log-format"}, "certs": {}, "upgrade": {}, "stay": {}, "help": {},
 	"completion": {}, "bash": {}, "zsh": {}, "fish": {}, "powershell": {},
 }
 
@@ -81,7 +82,7 @@ func TrimHelp(root *cobra.Command) {
 // Check finds what is wrong with the flags before anything is opened.
 func (o *Options) Check() error {
 	switch o.Transport {
-	case "tcp", "unix":
+	case "tcp", "unix", "uds":
 		switch {
 		case o.AlsoTLS && o.tlsOptfile == "":
 			return cli.Usagef("--also tls:… needs --tls-optfile FILE; cnode-demo certs DIR makes one")
@@ -93,7 +94,7 @@ func (o *Options) Check() error {
 			return cli.Usagef("--transport tls needs --tls-optfile FILE; cnode-demo certs DIR makes one")
 		}
 	default:
-		return cli.Usagef("--transport %q: want tcp, tls or unix", o.Transport)
+		return cli.Usagef("--transport %q: want tcp, tls, unix or uds", o.Transport)
 	}
 	_, err := o.Level()
 	return err
@@ -236,7 +237,7 @@ func LongHost(name string) string {
 // clientConfig is the configuration of a node which connects to target.
 func (o *Options) clientConfig(name, target string, errOut io.Writer) (cfg nodes.Config, err error) {
 	cfg = nodes.Config{Name: name, Cookie: o.Cookie, Logger: o.Logger(errOut), Transport: transport.TCP()}
-	if o.Transport == "unix" {
+	if o.IsUnix() {
 		cfg.Transport = transport.Unix()
 		_, addr, err := o.Socket(target)
 		cfg.Resolver = nodes.Static{target: {Addr: addr}}
@@ -309,8 +310,23 @@ func (o *Options) Socket(node string) (dir string, addr transport.Addr, err erro
 	if err != nil {
 		return "", nil, err
 	}
-	addr, err = nodes.SocketDir(dir).Addr(node)
+	if o.Transport == "uds" {
+		addr, err = nodes.AliveDir(dir).Addr(node)
+	} else {
+		addr, err = nodes.SocketDir(dir).Addr(node)
+	}
 	return dir, addr, err
+}
+
+// IsUnix tells whether connections go over UNIX sockets.
+func (o *Options) IsUnix() bool { return o.Transport == "unix" || o.Transport == "uds" }
+
+// Sockets finds the nodes that have their sockets in a directory.
+func (o *Options) Sockets(dir string) nodes.Resolver {
+	if o.Transport == "uds" {
+		return nodes.AliveDir(dir)
+	}
+	return nodes.SocketDir(dir)
 }
 
 func isDir(path string) bool {

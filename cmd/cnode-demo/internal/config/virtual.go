@@ -63,7 +63,7 @@ func (v *Virtual) Over(ctx context.Context, cfg *nodes.Config, errOut io.Writer)
 	return record, nil
 }
 
-// Polling is the flag for how long readers poll before they sleep.
+// Polling is the flag for how long readers nap, or look again, before they sleep.
 type Polling struct {
 	limit time.Duration
 	asked bool // the command has the flag
@@ -72,8 +72,8 @@ type Polling struct {
 func (p *Polling) AddTo(f *pflag.FlagSet) {
 	p.asked = true
 	f.DurationVar(&p.limit, "polling", transport.DefaultPolling,
-		"`DURATION` for which the reader of a busy connection polls before it sleeps, up to\n"+
-			transport.MaxPolling.String()+"; 0: never, which is slower but saves processor time (Linux)")
+		"`DURATION` for which a reader naps in a one-way flow, and looks for the rest of large\n"+
+			"messages, up to "+transport.MaxPolling.String()+"; 0: never (Linux)")
 }
 
 func (p *Polling) Check() error {

@@ -2,13 +2,17 @@
 package gen
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"go/token"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,10 +25,11 @@ import (
 
 // An order is what the command line says.
 type order struct {
-	from, structure, record, pkg string
-	goName, module, client       string
-	output                       string
-	limit                        time.Duration
+	from, pkg              string
+	structs, records       []string
+	goName, module, client string
+	output                 string
+	limit                  time.Duration
 }
 
 // Command is the command gen.
@@ -35,11 +40,13 @@ func Command(o *config.Options) *cobra.Command {
 		Use:   "gen",
 		Short: "Write Go types of an Elixir struct, and Elixir modules of Go types",
 		Long: `Write source, so that neither side types by hand what the other has declared. With --from it is Go, of what a running node
-tells: a struct of Elixir, with its typespecs if the node has the module's file with debug_info, and else with the types of the defaults;
-or a record of Erlang. With --go it is Elixir, of what the source of a Go program says, for which the go command is needed: a struct, or
-a client of the functions and servers that the program exposes by nodes.FuncOf. A file is written only if everything has succeeded, and
-overwritten only if gen has written it: its first line says so.`,
+tells: structs of Elixir, with their typespecs if the node has the modules' files with debug_info, and else with the types of the
+defaults; or records of Erlang. Name all that one package is to have at once: what several of them need is written once. With --go
+it is Elixir, of what the source of a Go program says, for which the go command is needed: a struct, or a client of the functions and
+servers that the program exposes by nodes.FuncOf. A file is written only if everything has succeeded, and overwritten only if gen has
+written it: its first line says so.`,
 		Example: `  cnode-demo gen --from shop@127.0.0.1 --struct Shop.Order --package shop -o order.go
+  cnode-demo gen --from shop@127.0.0.1 --struct Shop.Order --struct Shop.Customer -o shop/
   cnode-demo gen --from shop@127.0.0.1 --record shop:order
   cnode-demo gen --go ./shop.Order -o lib/order.ex
   cnode-demo gen --go ./cmd/pricing --client Pricing -o lib/pricing.ex`,
@@ -48,69 +55,68 @@ overwritten only if gen has written it: its first line says so.`,
 			if err := g.check(); err != nil {
 				return err
 			}
-			if err := g.checkOutput(); err != nil {
-				return err
+			if g.output != "" && !g.isFolder() {
+				if err := checkOutput(g.output); err != nil {
+					return err
+				}
 			}
-			ctx, cancel := context.WithTimeout(cmd.Context(), g.limit)
-			defer cancel()
-			var text []byte
+			var files map[string][]byte
 			var err error
 			if g.from != "" {
-				text, err = g.ask(ctx, o, &between, cmd.ErrOrStderr())
-			} else {
-				text, err = g.read(ctx, cmd.ErrOrStderr())
+				ctx, cancel := context.WithTimeout(cmd.Context(), g.limit)
+				defer cancel()
+				files, err = g.ask(ctx, o, &between, cmd.ErrOrStderr())
+			} else { // the go command may have everything to compile
+				files, err = g.read(cmd.Context(), cmd.ErrOrStderr())
 			}
 			if err != nil {
 				return err
 			}
-			if g.output == "" {
-				_, err = cmd.OutOrStdout().Write(text)
-				return err
-			}
-			return g.write(text)
+			return g.write(files, cmd.OutOrStdout())
 		},
 	}
 	between.AddTo(cmd.Flags())
 	f := cmd.Flags()
 	f.StringVar(&g.from, "from", "", "`NODE` to ask")
-	f.StringVar(&g.structure, "struct", "", "`MODULE` of a struct of Elixir, such as Shop.Order (--from)")
-	f.StringVar(&g.record, "record", "", "`MODULE:RECORD` of Erlang (--from)")
+	f.StringSliceVar(&g.structs, "struct", nil, "`MODULE` of a struct of Elixir, such as Shop.Order; several times for several (--from)")
+	f.StringSliceVar(&g.records, "record", nil, "`MODULE:RECORD` of Erlang; several times for several (--from)")
 	f.StringVar(&g.pkg, "package", "", "`NAME` of the Go package (default: the first word of MODULE)")
 	f.StringVar(&g.goName, "go", "", "`PACKAGE.TYPE` of Go, or PACKAGE with --client; as import path or ./folder")
 	f.StringVar(&g.module, "module", "", "`MODULE` of Elixir for TYPE (default: that of its tag struct=, or Package.TYPE)")
 	f.StringVar(&g.client, "client", "", "`MODULE` of Elixir that calls what PACKAGE exposes and serves (--go)")
-	f.StringVarP(&g.output, "output", "o", "", "`FILE` to write (default: the standard output)")
-	f.DurationVar(&g.limit, "timeout", time.Minute, "how long to wait")
+	f.StringVarP(&g.output, "output", "o", "", "`FILE` to write, or FOLDER/ for a file of each module (--from); default: the standard output")
+	f.DurationVar(&g.limit, "timeout", time.Minute, "how long to wait for the answers of NODE")
 	return cmd
 }
 
 func (g *order) check() error {
-	module, record, _ := strings.Cut(g.record, ":")
 	switch {
 	case (g.from == "") == (g.goName == ""):
 		return cli.Usagef("want --from NODE or --go PACKAGE.TYPE")
 	case g.limit <= 0:
 		return cli.Usagef("--timeout %v: want a time to wait", g.limit)
-	case g.from != "" && g.client != "":
+	case g.from == "":
+		return g.checkGo()
+	case g.client != "":
 		return cli.Usagef("--client is for --go PACKAGE: a Go node does not tell the types of its functions, its source does")
-	case g.from != "" && (g.structure == "") == (g.record == ""):
-		return cli.Usagef("want --struct MODULE or --record MODULE:RECORD")
-	case g.from != "" && g.record != "" && (module == "" || record == ""):
-		return cli.Usagef("--record %s: want MODULE:RECORD", g.record)
-	case g.structure != "" && !source.IsAlias(ei.Atom("Elixir."+g.structure)):
-		return cli.Usagef("--struct %s: want a module's name as Elixir writes it, Shop.Order", g.structure)
-	case g.from == "" && (g.structure != "" || g.record != "" || g.pkg != ""):
-		return cli.Usagef("--struct, --record and --package are for --from")
-	case g.from != "" && g.module != "" || g.client != "" && g.module != "":
+	case g.module != "":
 		return cli.Usagef("--module is for --go PACKAGE.TYPE")
-	case g.client != "" && !source.IsAlias(ei.Atom("Elixir."+g.client)):
-		return cli.Usagef("--client %s: want a module's name as Elixir writes it, Shop.Client", g.client)
+	case len(g.structs)+len(g.records) == 0:
+		return cli.Usagef("want --struct MODULE or --record MODULE:RECORD")
 	}
-	if g.from == "" {
-		return nil
+	for _, name := range g.structs {
+		if !source.IsAlias(ei.Atom("Elixir." + name)) {
+			return cli.Usagef("--struct %s: want a module's name as Elixir writes it, Shop.Order", name)
+		}
+	}
+	for _, name := range g.records {
+		if module, record, _ := strings.Cut(name, ":"); module == "" || record == "" {
+			return cli.Usagef("--record %s: want MODULE:RECORD", name)
+		}
 	}
 	if g.pkg == "" {
-		first, _, _ := strings.Cut(g.structure+module, ".")
+		module, _, _ := strings.Cut(slices.Concat(g.structs, g.records)[0], ":")
+		first, _, _ := strings.Cut(module, ".")
 		g.pkg = strings.ToLower(first)
 	}
 	if !token.IsIdentifier(g.pkg) {
@@ -119,23 +125,37 @@ func (g *order) check() error {
 	return nil
 }
 
+func (g *order) checkGo() error {
+	switch {
+	case len(g.structs) > 0 || len(g.records) > 0 || g.pkg != "":
+		return cli.Usagef("--struct, --record and --package are for --from")
+	case g.client != "" && g.module != "":
+		return cli.Usagef("--module is for --go PACKAGE.TYPE")
+	case g.client != "" && !source.IsAlias(ei.Atom("Elixir."+g.client)):
+		return cli.Usagef("--client %s: want a module's name as Elixir writes it, Shop.Client", g.client)
+	case g.isFolder():
+		return cli.Usagef("-o %s: want a file; a folder is for --from", g.output)
+	}
+	return nil
+}
+
+// isFolder tells whether the output is a folder, for several files.
+func (g *order) isFolder() bool { return strings.HasSuffix(g.output, "/") }
+
 // ErrByHand: a file that this command has not written is not overwritten.
 var ErrByHand = errors.New("it is there, and its first line does not say that cnode-demo gen has written it")
 
-// checkOutput refuses an output that holds what somebody else has written. Pipes and devices hold
+// checkOutput refuses a file that holds what somebody else has written. Pipes and devices hold
 // nothing, nor does an empty file.
-func (g *order) checkOutput() error {
-	if g.output == "" {
-		return nil
-	}
-	info, err := os.Stat(g.output)
+func checkOutput(path string) error {
+	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
 		return err
 	}
-	f, err := os.Open(g.output)
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
@@ -149,19 +169,44 @@ func (g *order) checkOutput() error {
 			return nil
 		}
 	}
-	return fmt.Errorf("-o %s: %w", g.output, ErrByHand)
+	return fmt.Errorf("-o %s: %w", path, ErrByHand)
 }
 
-// write writes the output, which may have become somebody else's since the beginning.
-func (g *order) write(text []byte) error {
-	if err := g.checkOutput(); err != nil {
+// write writes the files, by name: "" is the output itself, the others are in it. Nothing is
+// written before it is known that all may be.
+func (g *order) write(files map[string][]byte, out io.Writer) error {
+	if g.output == "" {
+		_, err := out.Write(files[""])
 		return err
 	}
-	return os.WriteFile(g.output, text, 0o666)
+	if g.isFolder() {
+		if err := os.MkdirAll(g.output, 0o777); err != nil {
+			return err
+		}
+	}
+	names := slices.Sorted(maps.Keys(files))
+	for _, name := range names {
+		if err := checkOutput(filepath.Join(g.output, name)); err != nil {
+			return err
+		}
+	}
+	if g.from != "" {
+		if err := checkPackage(g.output, files); err != nil {
+			return err
+		}
+	}
+	for _, name := range names {
+		if err := os.WriteFile(filepath.Join(g.output, name), files[name], 0o666); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ask writes Go.
-func (g *order) ask(ctx context.Context, o *config.Options, between *config.Virtual, errOut io.Writer) (text []byte, err error) {
+func (g *order) ask(
+	ctx context.Context, o *config.Options, between *config.Virtual, errOut io.Writer,
+) (files map[string][]byte, err error) {
 	target, err := o.CheckTarget(g.from)
 	if err != nil {
 		return nil, err
@@ -172,27 +217,35 @@ func (g *order) ask(ctx context.Context, o *config.Options, between *config.Virt
 	}
 	defer func() { err = errors.Join(err, end()) }()
 	a := &asker{ctx: ctx, conn: c, node: target}
+	var roots []source.Root
+	for _, name := range g.structs {
+		roots = append(roots, source.Root{Module: ei.Atom("Elixir." + name)})
+	}
+	for _, name := range g.records {
+		module, record, _ := strings.Cut(name, ":")
+		roots = append(roots, source.Root{Module: ei.Atom(module), Record: ei.Atom(record)})
+	}
 	done := make(chan struct{})
-	var written []byte
+	var written map[string][]byte
+	var warnings []string
 	var failed error
 	go func() { // the types are the node's, and so is how long it takes to go through them
 		defer close(done)
-		if module, record, ok := strings.Cut(g.record, ":"); ok {
-			written, failed = source.GoOfRecord(g.pkg, ei.Atom(module), ei.Atom(record), a.module)
-			return
-		}
-		written, failed = source.GoOfStruct(g.pkg, ei.Atom("Elixir."+g.structure), a.module)
+		written, warnings, failed = source.GoTypes(g.pkg, roots, g.isFolder(), a.module)
 	}()
 	select {
 	case <-done:
-		return written, failed
 	case <-ctx.Done():
 		return nil, fmt.Errorf("the types that %s tells: %w", target, ctx.Err())
 	}
+	for _, text := range warnings {
+		fmt.Fprintf(errOut, "warning: %s\n", text)
+	}
+	return written, failed
 }
 
 // read writes Elixir.
-func (g *order) read(ctx context.Context, errOut io.Writer) ([]byte, error) {
+func (g *order) read(ctx context.Context, errOut io.Writer) (map[string][]byte, error) {
 	path, name := g.goName, ""
 	if g.client == "" {
 		dot := strings.LastIndex(path, ".")
@@ -200,19 +253,17 @@ func (g *order) read(ctx context.Context, errOut io.Writer) ([]byte, error) {
 			return nil, cli.Usagef("--go %s: want PACKAGE.TYPE, such as ./shop.Order", g.goName)
 		}
 	}
-	if path == "" {
-		path = "."
-	}
-	p, err := load(ctx, path)
+	p, err := load(ctx, cmp.Or(path, "."))
 	if err != nil {
 		return nil, err
 	}
 	if g.client == "" {
-		return source.ElixirOfType(p, name, g.module)
+		text, err := source.ElixirOfType(p, name, g.module)
+		return map[string][]byte{"": text}, err
 	}
 	text, unclear, err := source.ElixirClient(p, g.client)
 	for _, what := range unclear {
 		fmt.Fprintf(errOut, "left out: %s\n", what)
 	}
-	return text, err
+	return map[string][]byte{"": text}, err
 }

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -45,13 +46,7 @@ func TestElixir(t *testing.T) {
 	} {
 		text, complaints, err := run(t, args...)
 		require.NoError(t, err, file)
-		path := filepath.Join("testdata", file)
-		if *update {
-			require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
-		}
-		want, err := os.ReadFile(path)
-		require.NoError(t, err)
-		require.Equal(t, string(want), text)
+		expectGolden(t, file, text)
 		if file == "client.ex" {
 			require.Regexp(t, `^left out: \S+shop.go:\d+:\d+: its name is no constant\n`+
 				`left out: \S+shop.go:\d+:9: its requests are neither here nor where a called function returns them, `+
@@ -59,6 +54,48 @@ func TestElixir(t *testing.T) {
 		} else {
 			require.Empty(t, complaints)
 		}
+	}
+}
+
+// expectGolden compares text with a file.
+func expectGolden(t *testing.T, file, text string) {
+	t.Helper()
+	path := filepath.Join("testdata", file)
+	if *update {
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
+	}
+	want, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, string(want), text)
+}
+
+// What is hard to say in Elixir, and what package ei refuses.
+func TestForms(t *testing.T) {
+	p, err := load(t.Context(), "./testdata/forms")
+	require.NoError(t, err)
+	for _, name := range []string{"All", "Row", "Nils", "Empty", "Nothing"} {
+		text, err := source.ElixirOfType(p, name, "")
+		require.NoError(t, err)
+		expectGolden(t, strings.ToLower(name)+".ex", string(text))
+	}
+	text, unclear, err := source.ElixirClient(p, "Forms.Client")
+	require.NoError(t, err)
+	require.Empty(t, unclear)
+	expectGolden(t, "forms.ex", string(text))
+	for name, want := range map[string]string{
+		"Unit":      "forms.Unit.Wait: a time.Duration has no unit: tag its field with ei:\",ms\"",
+		"NoUnit":    "forms.NoUnit.Wait: only a time.Duration has a unit",
+		"Decoder":   "forms.Decoder.D: json.Decoder: it has no exported field",
+		"At":        "forms.At.T: time.Time: it has no exported field",
+		"Double":    "forms.Double.B: two fields have the key a",
+		"Option":    `forms.Option.A: unknown option "oops"`,
+		"Inner":     "forms.Inner.X.C: a chan int can be no term",
+		"Number":    "forms.Number.A: only text has a form of text",
+		"NoTuple":   "forms.NoTuple.A: only a slice or an array can be a tuple",
+		"Ambiguous": "forms.Ambiguous.Extra.Name: two fields have the key name",
+	} {
+		_, err := source.ElixirOfType(p, name, "")
+		require.ErrorContains(t, err, want, name)
 	}
 }
 
@@ -99,6 +136,33 @@ func TestOutputByHand(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// A type that another file of the package declares is not written a second time.
+func TestPackage(t *testing.T) {
+	dir := t.TempDir()
+	text := []byte("// " + source.Written + "\n\npackage shop\n\ntype Order struct{}\n\ntype Line struct{}\n")
+	files := map[string][]byte{"order.go": text, "line.go": []byte("// " + source.Written + "\n\npackage shop\n\ntype Unit string\n")}
+	g := orderTo(t, dir+"/shop/")
+	require.NoError(t, g.write(files, nil))
+	require.NoError(t, g.write(files, nil), "a second time")
+	got, err := os.ReadFile(filepath.Join(dir, "shop", "line.go"))
+	require.NoError(t, err)
+	require.Equal(t, files["line.go"], got)
+	customer := map[string][]byte{"": []byte("package shop\n\ntype Customer struct{}\n\ntype Line struct{}\n")}
+	g = orderTo(t, filepath.Join(dir, "shop", "customer.go"))
+	require.EqualError(t, g.write(customer, nil),
+		filepath.Join(dir, "shop", "order.go")+" declares Line, too: name all structs and records of a package in one command")
+	require.NoFileExists(t, filepath.Join(dir, "shop", "customer.go"))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "shop", "line.go"), []byte("package shop\n"), 0o600))
+	g = orderTo(t, dir+"/shop/")
+	require.ErrorIs(t, g.write(files, nil), ErrByHand)
+}
+
+func orderTo(t *testing.T, output string) *order {
+	g := &order{from: "a@b", structs: []string{"A"}, output: output, limit: 1}
+	require.NoError(t, g.check())
+	return g
+}
+
 func TestErrors(t *testing.T) {
 	for _, tt := range []struct {
 		args  []string
@@ -108,6 +172,8 @@ func TestErrors(t *testing.T) {
 		{[]string{}, "want --from NODE or --go PACKAGE.TYPE", true},
 		{[]string{"--from", "a@b", "--go", "x.Y"}, "want --from NODE or --go PACKAGE.TYPE", true},
 		{[]string{"--from", "a@b"}, "want --struct MODULE or --record MODULE:RECORD", true},
+		{[]string{"--from", "a@b", "--struct", "A", "--struct", "b"}, "--struct b: want a module's name as Elixir writes it, Shop.Order", true},
+		{[]string{"--go", "x.Y", "-o", "x/"}, "-o x/: want a file; a folder is for --from", true},
 		{[]string{"--from", "a@b", "--struct", "A`"}, "--struct A`: want a module's name as Elixir writes it, Shop.Order", true},
 		{[]string{"--from", "a@b", "--struct", "A", "--package", "a b"}, `--package: "a b" cannot be the name of a Go package`, true},
 		{[]string{"--from", "a@b", "--struct", "Func.A"}, `--package: "func" cannot be the name of a Go package`, true},
@@ -135,6 +201,17 @@ func TestErrors(t *testing.T) {
 			require.NotErrorAs(t, err, &usage)
 		}
 	}
+}
+
+// A folder may be of another module than the working directory.
+func TestOtherModule(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("GOWORK", "off")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module other\n"), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "shop.go"), []byte("package shop\n\ntype Order struct{ Qty int }\n"), 0o600))
+	out, _, err := run(t, "--go", dir+".Order")
+	require.NoError(t, err)
+	require.Contains(t, out, "qty: integer()")
 }
 
 // A Go node has no modules.

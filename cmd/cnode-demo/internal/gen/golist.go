@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"go/ast"
+	"go/build"
 	"go/importer"
 	"go/parser"
 	"go/token"
@@ -23,8 +24,12 @@ import (
 // of builds.
 func load(ctx context.Context, path string) (*source.Package, error) {
 	var why strings.Builder
-	cmd := exec.CommandContext(ctx, "go", "list", "-export", "-deps", "-json=ImportPath,Dir,Export,GoFiles,DepOnly", "--", path)
-	cmd.Stderr = &why
+	where, what := path, "."
+	if info, err := os.Stat(path); err != nil || !info.IsDir() || !build.IsLocalImport(path) && !filepath.IsAbs(path) {
+		where, what = "", path
+	}
+	cmd := exec.CommandContext(ctx, "go", "list", "-export", "-deps", "-json=ImportPath,Dir,Export,GoFiles,DepOnly", "--", what)
+	cmd.Stderr, cmd.Dir = &why, where // a folder may be of another module than the working directory
 	out, err := cmd.Output()
 	if err != nil {
 		return nil, fmt.Errorf("go list %s: %w: %s", path, err, strings.TrimSpace(why.String()))

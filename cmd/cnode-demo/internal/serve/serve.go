@@ -92,7 +92,7 @@ port mapper knows only one port per name, so the other nodes must be told this o
 --http ADDR serves a page about the node: who is connected, processes, calls, what was refused. --operator lets the cluster's operators look
 at it with their tools: Observer, LiveDashboard, i/1, and a console by erl -remsh or iex --remsh.
 
---polling DURATION is how long the reader of a busy connection polls before it sleeps: faster answers, but more processor time.`,
+--polling DURATION is how long a reader naps where messages come one way, and looks for the rest of a large one: more bytes at a time.`,
 		Example: `  cnode-demo serve --name cnode@127.0.0.1 --cookie secret
   cnode-demo serve --name cnode@myhost --listen 0.0.0.0:0 --epmd auto
   cnode-demo serve --name cnode@127.0.0.1 --transport unix --listen unix:/run/nodes/
@@ -321,14 +321,14 @@ func (o *server) servedConfig(ctx context.Context, errOut io.Writer) (cfg nodes.
 	if err := o.also.over(&cfg, func() (transport.Transport, error) { return o.TLSTransport(cfg.Logger, errOut) }); err != nil {
 		return cfg, err
 	}
-	if o.Transport == "unix" {
+	if o.IsUnix() {
 		cfg.Transport = transport.Unix()
 		var dir string
 		dir, cfg.Listen, err = o.Socket(name)
 		if err == nil {
 			err = socketDir(o.Listen, dir)
 		}
-		cfg.Resolver = nodes.SocketDir(dir)
+		cfg.Resolver = o.Sockets(dir)
 		return cfg, err
 	}
 	if cfg.Listen, err = o.InetListen(); err != nil {

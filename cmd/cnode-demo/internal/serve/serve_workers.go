@@ -69,11 +69,11 @@ func serveFront(ctx context.Context, o *server, out, errOut io.Writer) error {
 const frontLimit = 2 * shutdownLimit
 
 // choose is the way that the flags ask for.
-func (w *workers) choose() nodes.Choose {
+func (w *workers) choose() nodes.WorkerChoice {
 	if w.dispatch == "least" {
-		return nodes.LeastSessions
+		return nodes.WorkerBySessions
 	}
-	return nodes.ByName
+	return nodes.WorkerByName
 }
 
 // serveWorker runs a worker, until the front tells it to finish, or is gone.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/internal/await"
+	"github.com/cnode-go/cnode/transport/internal/patience"
 )
 
 // An Acceptor accepts connections, one call at a time, because a listener has only one deadline,
@@ -18,7 +19,7 @@ import (
 type Acceptor struct {
 	l      *net.UnixListener
 	closed chan struct{}
-	turn   await.Turns
+	turn   patience.Turns
 }
 
 // NewAcceptor makes an Acceptor of a listener, which it owns. The file of the listener is that of a

@@ -2,19 +2,15 @@ package source
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"go/constant"
 	"go/types"
-	"maps"
 	"path"
 	"regexp"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/ei/elixir"
 )
 
 var variableSyntax = regexp.MustCompile(`^[a-z_][A-Za-z0-9_]*[?!]?$`)
@@ -24,28 +20,61 @@ var reserved = strings.Fields("do end fn and or not in when true false nil after
 	"unquote_splicing alias require import receive super try with node timeout def defmodule")
 
 // builtinTypes are names of types that no module defines anew.
-var builtinTypes = strings.Fields("t any none atom map pid port reference tuple float integer list binary bitstring boolean byte char " +
-	"charlist fun function identifier iodata iolist keyword mfa module no_return number struct term arity as_boolean string dynamic")
+var builtinTypes = strings.Fields("t any arity as_boolean atom binary bitstring bool boolean byte char charlist dynamic float fun " +
+	"function identifier integer iodata iolist keyword list map maybe_improper_list mfa module neg_integer no_return node " +
+	"non_neg_integer none nonempty_binary nonempty_bitstring nonempty_charlist nonempty_improper_list nonempty_list " +
+	"nonempty_maybe_improper_list nonempty_string number pid port pos_integer record reference string struct term timeout tuple var")
 
 // An exType is a type of Elixir.
 type exType struct {
-	spec   string
-	zero   string // what Go's zero is; "": a struct needs a value for it
-	absent bool   // Go may send undefined, in place of nil
+	spec string
+	zero string // what Go's zero is; "": a struct needs a value for it
+	nils string // a function that gives nil for what Go sends for nothing, wherever the spec says nil; "": Go sends nil, or the value
 }
 
 type exWriter struct {
-	client bool // the only module is that of a client
-	names  map[*types.TypeName]string
-	types  []string // of the module that is being written
-	later  []later
-	under  map[*types.Named]bool // that have no name there, and whose parts are being written
-	err    error
+	isClient  bool              // the only module is that of a client
+	modules   map[string]string // the names of modules, and of what is local to one, by types of Go
+	local     map[string]string
+	nils      map[string]string // functions for what is local
+	taken     map[string]bool   // the names of types of the module that is being written
+	defined   map[string]bool   // and those of functions
+	types     []string
+	functions []helper
+	made      map[string]string // functions, by what they do
+	later     []later
+	under     map[*types.Named]bool // that have no name there, and whose parts are being written
+	err       error
+}
+
+// A helper is a private function.
+type helper struct{ name, text string }
+
+// helpers are the functions that a module calls, or that these do.
+func (w *exWriter) helpers(module string) string {
+	called := map[string]bool{}
+	var mark func(text string)
+	mark = func(text string) {
+		for _, f := range w.functions {
+			if !called[f.name] && regexp.MustCompile(`(^|[^.\w])`+f.name+`(\(|/1)`).MatchString(text) {
+				called[f.name] = true
+				mark(f.text)
+			}
+		}
+	}
+	mark(module)
+	var b strings.Builder
+	for _, f := range w.functions {
+		if called[f.name] {
+			b.WriteString("\n" + f.text)
+		}
+	}
+	return b.String()
 }
 
 // later is a module that is still to be written.
 type later struct {
-	obj    *types.TypeName
+	of     string // the Go type, as its package calls it
 	layout layout
 	name   string
 }
@@ -60,9 +89,16 @@ func ElixirOfType(p *Package, name, module string) ([]byte, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s.%s is no struct", p.Types.Name(), name)
 	}
-	l, err := layoutOf(s)
+	if encodesItself(obj.Type()) {
+		return nil, fmt.Errorf("%s.%s encodes itself: its methods say how, and its fields do not", p.Types.Name(), name)
+	}
+	of := p.Types.Name() + "." + name
+	l, err := layoutOf(s, of)
 	if err != nil {
 		return nil, err
+	}
+	if l.kind == "atom" || l.kind == "keys=string" {
+		return nil, fmt.Errorf("%s: no module can be made of a struct with %s", of, l.kind)
 	}
 	if l.kind != "struct" {
 		module = cmp.Or(module, goName(path.Base(p.Types.Path()))+"."+name)
@@ -71,9 +107,9 @@ func ElixirOfType(p *Package, name, module string) ([]byte, error) {
 	if !IsAlias(ei.Atom("Elixir." + module)) {
 		return nil, fmt.Errorf("%q is no name of an Elixir module", module)
 	}
-	w := &exWriter{under: map[*types.Named]bool{}, names: map[*types.TypeName]string{}, later: []later{{obj, l, module}}}
+	w := &exWriter{under: map[*types.Named]bool{}, modules: map[string]string{}, later: []later{{of, l, module}}}
 	if l.kind == "struct" && l.name == "Elixir."+module { // else Go sends, and takes, something else for one within it
-		w.names[obj] = module
+		w.modules[types.TypeString(obj.Type(), nil)] = module
 	}
 	var b strings.Builder
 	b.WriteString("# " + Written + "\n")
@@ -83,28 +119,56 @@ func ElixirOfType(p *Package, name, module string) ([]byte, error) {
 	return []byte(b.String()), w.err
 }
 
+// begin begins a module with some functions.
+func (w *exWriter) begin(functions ...string) {
+	w.local, w.nils, w.made, w.types, w.functions = map[string]string{}, map[string]string{}, map[string]string{}, nil, nil
+	w.taken, w.defined = map[string]bool{}, map[string]bool{}
+	for _, name := range slices.Concat(reserved, builtinTypes) {
+		w.taken[name] = true
+	}
+	for _, name := range slices.Concat(reserved, functions) {
+		w.defined[name] = true
+	}
+}
+
+var nameable = strings.NewReplacer("?", "", "!", "")
+
+// claim gives a name that nothing else has. It may be made of a key, which may have signs, and
+// capitals, that a type's name has not.
+func claim(taken map[string]bool, name string) string {
+	name = nameable.Replace(strings.ToLower(name))
+	for taken[name] {
+		name += "_"
+	}
+	taken[name] = true
+	return name
+}
+
+func (w *exWriter) fail(err error) { w.err = cmp.Or(w.err, err) }
+
 // libraryTypes are the types of packages that have a type of Elixir.
 var libraryTypes = map[string]string{
 	"ei.Atom": "atom()", "ei.Pid": "pid()", "ei.Ref": "reference()", "ei.Port": "port()", "ei.Term": "term()", "ei.Raw": "term()",
 	"ei.Map": "map()", "ei.List": "list()", "ei.Tuple": "tuple()", "ei.Binary": "binary()", "ei.Bitstring": "bitstring()",
 	"ei.Int": "integer()", "ei.Float": "float()", "ei.String": "charlist()", "ei.Fun": "fun()", "ei.Export": "fun()",
-	"big.Int": "integer()", "elixir.Date": "Date.t()", "elixir.Time": "Time.t()", "elixir.NaiveDateTime": "NaiveDateTime.t()",
+	"ei.BigInt": "integer()", "ei.ImproperList": "maybe_improper_list()", "ei.Record": "term()", "ei.Local": "term()",
+	"ei.BinaryKey": "binary()",
+	"big.Int":      "integer()", "elixir.Date": "Date.t()", "elixir.Time": "Time.t()", "elixir.NaiveDateTime": "NaiveDateTime.t()",
 	"elixir.DateTime": "DateTime.t()", "elixir.Decimal": "Decimal.t()", "elixir.Range": "Range.t()", "elixir.Exception": "Exception.t()",
 }
 
-// ofLibrary is the type of Elixir that a type of a library has; "" of others, those with parameters
-// among them.
+// ofLibrary is the type of Elixir that a type of a library has, or one that encodes itself; "" of
+// others, those with parameters among them.
 func ofLibrary(t types.Type) string {
-	named, ok := types.Unalias(t).(*types.Named)
-	if !ok || named.TypeArgs().Len() > 0 {
-		return ""
+	if named, ok := types.Unalias(t).(*types.Named); ok && named.TypeArgs().Len() == 0 {
+		obj := named.Obj()
+		if obj.Pkg() != nil && (isOurs(obj) || obj.Pkg().Path() == "math/big") {
+			if spec := libraryTypes[obj.Pkg().Name()+"."+obj.Name()]; spec != "" {
+				return spec
+			}
+		}
 	}
-	if obj := named.Obj(); obj.Pkg() != nil && (isOurs(obj) || obj.Pkg().Path() == "math/big") {
-		return libraryTypes[obj.Pkg().Name()+"."+obj.Name()]
-	}
-	if slices.ContainsFunc([]types.Type{t, types.NewPointer(t)}, func(t types.Type) bool {
-		return types.NewMethodSet(t).Lookup(nil, "AppendTerm") != nil
-	}) {
+	if _, isPointer := t.Underlying().(*types.Pointer); !isPointer && encodesItself(t) {
 		return "term()"
 	}
 	return ""
@@ -119,16 +183,21 @@ var zeros = map[string]string{
 	"integer()": "0", "float()": "0.0", "atom()": "nil", "term()": "nil", "map()": "%{}", "list()": "[]", "binary()": `""`,
 }
 
-// typeOf is the type of Elixir for one of Go, in a field with some options.
-func (w *exWriter) typeOf(t types.Type, options []string) exType {
-	has := func(o string) bool { return slices.Contains(options, o) }
-	if spec := ofLibrary(t); spec == "atom()" && has("binary") {
-		return exType{spec: "String.t()", zero: `""`}
-	} else if spec != "" {
+// typeOf is the type of Elixir for one of Go, which something of a struct, or a parameter, has.
+func (w *exWriter) typeOf(t types.Type, at place, of string) exType {
+	if spec := ofLibrary(t); spec != "" {
+		isAtom := spec == "atom()" || spec == "binary()" && at.text != ""
+		w.check(at, of, isAtom, false, spec == "tuple()")
+		switch {
+		case isAtom && at.text == "binary":
+			return exType{spec: "String.t()", zero: `""`}
+		case isAtom && at.text == "charlist":
+			return exType{spec: "charlist()", zero: "[]"}
+		}
 		return exType{spec: spec, zero: zeros[spec]}
 	}
 	if named, ok := types.Unalias(t).(*types.Named); ok {
-		if typ := w.named(named, options); typ.spec != "" {
+		if typ, ok := w.named(named, at, of); ok {
 			return typ
 		}
 		if w.under[named] { // type Tree []Tree
@@ -137,54 +206,121 @@ func (w *exWriter) typeOf(t types.Type, options []string) exType {
 		w.under[named] = true
 		defer delete(w.under, named)
 	}
+	return w.unnamed(t, at, of)
+}
+
+// unnamed is the type of Elixir that the parts of a Go type give it.
+func (w *exWriter) unnamed(t types.Type, at place, of string) exType {
+	elem := at
+	elem.tuple = false
 	switch u := t.Underlying().(type) {
 	case *types.Basic:
-		return basic(u, has)
+		if u.Info()&(types.IsComplex|types.IsUntyped) != 0 || u.Kind() == types.UnsafePointer {
+			break
+		}
+		w.check(at, of, u.Info()&types.IsString != 0, false, false)
+		return basic(u, at.text)
 	case *types.Pointer:
-		return maybe(w.typeOf(u.Elem(), options))
+		return w.maybe(w.typeOf(u.Elem(), at, of), at)
 	case *types.Interface:
+		w.check(at, of, false, false, false)
 		return exType{spec: "term()", zero: "nil"}
 	case *types.Slice:
-		return w.listOf(u.Elem(), options)
+		return w.listOf(u.Elem(), -1, at, of)
 	case *types.Array:
-		return w.listOf(u.Elem(), options)
+		return w.listOf(u.Elem(), u.Len(), at, of)
 	case *types.Map:
-		return exType{spec: "%{optional(" + w.typeOf(u.Key(), options).spec + ") => " + w.typeOf(u.Elem(), options).spec + "}", zero: "%{}"}
+		key := w.typeOf(u.Key(), place{absent: at.absent, name: at.name + "_key"}, of)
+		value := w.part(w.typeOf(u.Elem(), elem, of), at)
+		w.check(place{tuple: at.tuple}, of, false, false, false)
+		return exType{
+			spec: "%{optional(" + key.spec + ") => " + value.spec + "}", zero: "%{}",
+			nils: w.through(value.nils, "map", "(values), do: Map.new(values, fn {key, value} -> {key, %s(value)} end)"),
+		}
+	case *types.Struct:
+		w.check(at, of, false, false, false)
+		return w.structOf(t, u, at.name, of)
 	}
-	w.err = cmp.Or(w.err, fmt.Errorf("a %v can be no term", t))
+	w.fail(&typeError{of, fmt.Sprintf("a %v can be no term", t)})
 	return exType{spec: "term()"}
 }
 
+// check refuses what a tag says if it is of no use for a type.
+func (w *exWriter) check(at place, of string, isText, isDuration, isTuple bool) {
+	switch {
+	case at.tuple && !isTuple:
+		w.fail(&typeError{of, "only a slice or an array can be a tuple"})
+	case at.text != "" && !isText:
+		w.fail(&typeError{of, "only text has a form of text"})
+	case at.unit && !isDuration:
+		w.fail(&typeError{of, "only a time.Duration has a unit"})
+	}
+}
+
 // named is the type of Elixir that the name of a Go type gives it, if it does.
-func (w *exWriter) named(t *types.Named, options []string) exType {
-	if of := t.TypeArgs(); of.Len() > 0 && isOurs(t.Obj()) {
-		inner := w.typeOf(of.At(0), options)
+func (w *exWriter) named(t *types.Named, at place, of string) (exType, bool) {
+	if args := t.TypeArgs(); args.Len() > 0 && isOurs(t.Obj()) {
 		switch t.Obj().Name() {
 		case "Optional":
-			return maybe(inner)
+			return w.maybe(w.typeOf(args.At(0), at, of), at), true
 		case "Result":
-			return exType{spec: "{:ok, " + inner.spec + "} | {:error, term()}"}
+			return w.resultOf(args.At(0), at, of), true
 		case "MapSet":
-			return exType{spec: "MapSet.t(" + inner.spec + ")", zero: "MapSet.new()"}
+			return exType{spec: "MapSet.t(" + w.typeOf(args.At(0), place{}, of).spec + ")", zero: "MapSet.new()"}, true
 		case "Keyword":
-			return exType{spec: "keyword(" + inner.spec + ")", zero: "[]"}
+			inner := w.part(w.typeOf(args.At(0), place{name: at.name}, of), at)
+			nils := w.through(inner.nils, "keyword", "(values), do: Enum.map(values, fn {key, value} -> {key, %s(value)} end)")
+			return exType{spec: "keyword(" + inner.spec + ")", zero: "[]", nils: nils}, true
 		}
 	}
 	switch u := t.Underlying().(type) {
 	case *types.Struct:
-		return w.structOf(t.Obj(), u)
+		w.check(at, of, false, false, false)
+		return w.structOf(t, u, "", of), true
 	case *types.Basic:
-		if values := constants(t); values != nil && slices.Contains(options, "atom") {
-			return exType{spec: strings.Join(values, " | ")}
+		if obj := t.Obj(); obj.Pkg() != nil && obj.Pkg().Path() == "time" && obj.Name() == "Duration" {
+			if w.check(at, of, false, true, false); !at.unit {
+				w.fail(&typeError{of, `a time.Duration has no unit: tag its field with ei:",ms" (or ns, us, s), elsewhere take an integer`})
+			}
+			return exType{spec: "non_neg_integer() | :infinity", zero: "0"}, true
 		}
-		if t.Obj().Name() == "Duration" {
-			return exType{spec: "non_neg_integer() | :infinity", zero: "0"}
+		if values := constants(t); values != nil && at.text == "atom" {
+			w.check(at, of, true, false, false)
+			return exType{spec: w.declared(t, func(name string) { w.declare(name, "", values, "") })}, true
 		}
 	}
-	return exType{}
+	return exType{}, false
 }
 
-func basic(t *types.Basic, has func(string) bool) exType {
+// declared is the type of the module for one of Go, which is declared at its first use.
+func (w *exWriter) declared(t *types.Named, declare func(name string)) string {
+	id := types.TypeString(t, nil)
+	name, ok := w.local[id]
+	if !ok {
+		name = claim(w.taken, typeName(t))
+		w.local[id] = name
+		declare(name)
+	}
+	return name + "()"
+}
+
+// typeName is the name of a type in Elixir: those of an instance's arguments are a part of it.
+func typeName(t *types.Named) string {
+	name := ei.SnakeCase(t.Obj().Name())
+	for i := range t.TypeArgs().Len() {
+		arg := types.TypeString(t.TypeArgs().At(i), func(*types.Package) string { return "" })
+		for word := range strings.FieldsFuncSeq(arg, func(r rune) bool { return !isWord(r) }) {
+			name += "_" + ei.SnakeCase(word)
+		}
+	}
+	return name
+}
+
+func isWord(r rune) bool {
+	return r == '_' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+}
+
+func basic(t *types.Basic, text string) exType {
 	switch info := t.Info(); {
 	case info&types.IsBoolean != 0:
 		return exType{spec: "boolean()", zero: "false"}
@@ -194,27 +330,123 @@ func basic(t *types.Basic, has func(string) bool) exType {
 		return exType{spec: "integer()", zero: "0"}
 	case info&types.IsFloat != 0:
 		return exType{spec: "float()", zero: "0.0"}
-	case has("atom"):
+	case text == "atom":
 		return exType{spec: "atom()", zero: "nil"}
-	case has("charlist"):
+	case text == "charlist":
 		return exType{spec: "charlist()", zero: "[]"}
 	}
 	return exType{spec: "String.t()", zero: `""`}
 }
 
-func (w *exWriter) listOf(elem types.Type, options []string) exType {
-	if b, ok := elem.Underlying().(*types.Basic); ok && b.Kind() == types.Uint8 {
+// maxSpelledOut is how many elements of an array are written one by one.
+const maxSpelledOut = 8
+
+// listOf is a list, or a tuple, of so many elements; -1: any number.
+func (w *exWriter) listOf(elem types.Type, n int64, at place, of string) exType {
+	isTuple := at.tuple
+	at.tuple = false
+	if b, ok := types.Unalias(elem).(*types.Basic); ok && b.Kind() == types.Uint8 && !isTuple {
+		w.check(at, of, false, false, false)
+		if n > 0 {
+			return exType{spec: "binary()", zero: fmt.Sprintf("<<0::size(%d)>>", 8*n)}
+		}
 		return exType{spec: "binary()", zero: `""`}
 	}
-	if slices.Contains(options, "tuple") {
-		return exType{spec: "tuple()"}
+	inner := w.part(w.typeOf(elem, at, of), at)
+	each := strings.Repeat(", "+inner.zero, int(min(max(n, 0), maxSpelledOut)))
+	each = strings.TrimPrefix(each, ", ")
+	list := exType{spec: "[" + inner.spec + "]", zero: "[" + each + "]"}
+	switch {
+	case n > maxSpelledOut:
+		list.zero = fmt.Sprintf("List.duplicate(%s, %d)", inner.zero, n)
+	case n > 0 && inner.zero == "":
+		list.zero = ""
 	}
-	return exType{spec: "[" + w.typeOf(elem, options).spec + "]", zero: "[]"}
+	if !isTuple {
+		list.nils = w.through(inner.nils, "list", "(values), do: Enum.map(values, &%s/1)")
+		return list
+	}
+	tuple := exType{spec: "tuple()", zero: "{" + each + "}"}
+	switch {
+	case n > 0 && inner.zero == "":
+		tuple.zero = ""
+	case n > maxSpelledOut:
+		tuple.zero = "List.to_tuple(" + list.zero + ")"
+	}
+	if n >= 0 && n <= maxSpelledOut {
+		tuple.spec = "{" + strings.TrimPrefix(strings.Repeat(", "+inner.spec, int(n)), ", ") + "}"
+	}
+	tuple.nils = w.through(inner.nils, "tuple", "(values), do: List.to_tuple(Enum.map(Tuple.to_list(values), &%s/1))")
+	return tuple
 }
 
 // maybe is a type whose values may be absent: in Elixir nil.
-func maybe(t exType) exType {
-	return exType{spec: strings.TrimSuffix(t.spec, " | nil") + " | nil", zero: "nil", absent: true}
+func (w *exWriter) maybe(t exType, at place) exType {
+	typ := exType{spec: strings.TrimSuffix(t.spec, " | nil") + " | nil", zero: "nil"}
+	switch {
+	case t.spec == "term()":
+		typ.spec = t.spec
+	case t.spec == typ.spec && t.nils != "":
+		return t
+	case t.nils != "":
+		typ.nils = w.through(t.nils, "or_nil", "(value) when value in [nil, :undefined], do: nil", "(value), do: %s(value)")
+	case at.absent != "nil":
+		typ.nils = w.function("absent", "(:undefined), do: nil", "(value), do: value")
+	}
+	return typ
+}
+
+// resultOf is what an ei.Result is.
+func (w *exWriter) resultOf(t types.Type, at place, of string) exType {
+	at.tuple = false
+	if s, ok := t.Underlying().(*types.Struct); ok && s.NumFields() == 0 {
+		return exType{spec: ":ok | {:error, term()}", zero: ":ok"}
+	}
+	inner := w.part(w.typeOf(t, at, of), at)
+	typ := exType{spec: "{:ok, " + inner.spec + "} | {:error, term()}", nils: w.inOK(inner.nils)}
+	if inner.zero != "" {
+		typ.zero = "{:ok, " + inner.zero + "}"
+	}
+	return typ
+}
+
+// inOK is a function for the value in {:ok, value}.
+func (w *exWriter) inOK(nils string) string {
+	return w.through(nils, "result", "({:ok, value}), do: {:ok, %s(value)}", "(other), do: other")
+}
+
+// through makes a function of clauses, which call another one by %s; "" if that is "".
+func (w *exWriter) through(nils, suffix string, clauses ...string) string {
+	if nils == "" {
+		return ""
+	}
+	for i, c := range clauses {
+		if strings.Contains(c, "%s") {
+			clauses[i] = fmt.Sprintf(c, nils)
+		}
+	}
+	return w.function(strings.TrimPrefix(nils[strings.LastIndex(nils, ".")+1:]+"_"+suffix, "_"), clauses...)
+}
+
+// function declares a private function with some clauses of one line, once.
+func (w *exWriter) function(name string, clauses ...string) string {
+	id := strings.Join(clauses, "\n")
+	if name, ok := w.made[id]; ok {
+		return name
+	}
+	name = claim(w.defined, name)
+	w.made[id] = name
+	text := ""
+	for _, c := range clauses {
+		if line := "  defp " + name + c; fits(line) {
+			text += line + "\n"
+			continue
+		}
+		head, body, _ := strings.Cut(c, ", do: ")
+		text += "  defp " + name + head + " do\n    " + body + "\n  end\n"
+	}
+	w.functions = append(w.functions, helper{name, text})
+	return name
 }
 
 // constants are the values that a type of strings has, as atoms.
@@ -224,251 +456,13 @@ func constants(t *types.Named) (values []string) {
 	}
 	scope := t.Obj().Pkg().Scope()
 	for _, name := range scope.Names() {
-		if c, ok := scope.Lookup(name).(*types.Const); ok && types.Identical(c.Type(), t) && c.Val().Kind() == constant.String {
-			values = append(values, printable(ei.Atom(constant.StringVal(c.Val()))))
+		c, ok := scope.Lookup(name).(*types.Const)
+		if !ok || !types.Identical(c.Type(), t) || c.Val().Kind() != constant.String {
+			continue
+		}
+		if value := atom(constant.StringVal(c.Val())); !slices.Contains(values, value) {
+			values = append(values, value)
 		}
 	}
 	return values
-}
-
-// structOf is a struct of Go: a struct of Elixir if its tag says so, else a type of the module.
-func (w *exWriter) structOf(obj *types.TypeName, s *types.Struct) exType {
-	name, done := w.names[obj]
-	if !done {
-		l, err := layoutOf(s)
-		if err != nil {
-			w.err = cmp.Or(w.err, fmt.Errorf("%s: %w", obj.Name(), err))
-		}
-		if l.kind == "" && l.fields == nil && s.NumFields() > 0 {
-			w.err = cmp.Or(w.err, fmt.Errorf("%s.%s has no field that could be sent", obj.Pkg().Name(), obj.Name()))
-		}
-		isModule := l.kind == "struct" && IsAlias(ei.Atom(l.name)) && !w.client
-		if name = ei.SnakeCase(obj.Name()); isModule {
-			name = strings.TrimPrefix(l.name, "Elixir.")
-		}
-		for slices.Contains(reserved, name) || slices.Contains(builtinTypes, name) ||
-			slices.Contains(slices.Collect(maps.Values(w.names)), name) {
-			name += "_"
-		}
-		w.names[obj] = name
-		if isModule {
-			w.later = append(w.later, later{obj, l, name})
-		} else {
-			w.localType(l, name)
-		}
-	}
-	if unicode.IsUpper(rune(name[0])) {
-		return exType{spec: name + ".t()"}
-	}
-	return exType{spec: name + "()"}
-}
-
-// listed joins parts, on lines of their own if they are many.
-func listed(open string, parts []string, end string) string {
-	if text := open + strings.Join(parts, ", ") + end; len(text) < 90 {
-		return text
-	}
-	return open + "\n    " + strings.Join(parts, ",\n    ") + "\n  " + end
-}
-
-// localType writes a type of what Go sends.
-func (w *exWriter) localType(l layout, name string) {
-	var specs, maybe, parts []string
-	for _, f := range l.fields {
-		spec := w.typeOf(f.typ, f.options).spec
-		specs = append(specs, spec)
-		if slices.Contains(f.options, "omitempty") {
-			maybe = append(maybe, "optional(:"+f.key+") => "+spec)
-		} else {
-			parts = append(parts, f.key+": "+spec)
-		}
-	}
-	var text string
-	switch l.kind {
-	case "tuple":
-		if l.name != "" {
-			specs = append([]string{printable(ei.Atom(l.name))}, specs...)
-		}
-		text = listed("{", specs, "}")
-	case "proplist":
-		text = "keyword()"
-	case "keys=binary":
-		text = "%{optional(String.t()) => term()}"
-	case "struct":
-		text = listed("%{", slices.Concat(maybe, []string{"__struct__: " + printable(ei.Atom(l.name))}, parts), "}")
-	default:
-		text = listed("%{", append(maybe, parts...), "}")
-	}
-	w.types = append(w.types, "  @type "+name+" :: "+text+"\n")
-}
-
-// module writes the module of a struct.
-func (w *exWriter) module(b *strings.Builder, m later) {
-	obj, l, name := m.obj, m.layout, m.name
-	isSame := l.kind == "struct" && l.name == "Elixir."+name // Go sends the struct
-	w.types = nil
-	maps.DeleteFunc(w.names, func(_ *types.TypeName, name string) bool { return !unicode.IsUpper(rune(name[0])) })
-	var enforced, fields, specs, in, out, pattern []string
-	normal := ""
-	for i, f := range l.fields {
-		t := w.typeOf(f.typ, f.options)
-		if t.zero == "" {
-			enforced, t.zero = append(enforced, ":"+f.key), "nil"
-		}
-		fields, specs = append(fields, f.key+": "+t.zero), append(specs, f.key+": "+t.spec)
-		source, value := "go."+f.key, f.key+": value."+f.key
-		switch {
-		case l.kind == "tuple":
-			source, value = fmt.Sprintf("x%d", i+1), "value."+f.key
-			pattern = append(pattern, source)
-		case l.kind == "keys=binary":
-			source, value = fmt.Sprintf("go[%q]", f.key), fmt.Sprintf("%q => value.%s", f.key, f.key)
-		case l.kind == "proplist" || slices.Contains(f.options, "omitempty"):
-			source = "go[:" + f.key + "]"
-		}
-		if t.absent && l.kind != "struct" {
-			source, normal = "normal("+source+")", "\n  defp normal(:undefined), do: nil\n  defp normal(value), do: value\n"
-		}
-		in, out = append(in, f.key+": "+source), append(out, value)
-	}
-	param, to := "%{} = go", listed("%{", out, "}")
-	switch {
-	case l.kind == "struct":
-		to = listed("%{", append([]string{"__struct__: " + printable(ei.Atom(l.name))}, out...), "}")
-	case l.kind == "tuple":
-		if l.name != "" {
-			tag := []string{printable(ei.Atom(l.name))}
-			pattern, out = append(tag, pattern...), append(tag, out...)
-		}
-		param, to = listed("{", pattern, "}"), listed("{", out, "}")
-	case l.kind == "proplist":
-		param, to = "go", listed("[", out, "]")
-	}
-	from := listed("%__MODULE__{", in, "}")
-	if isSame {
-		param, from, to = "%__MODULE__{} = go", "go", "value"
-	}
-	fmt.Fprintf(b, "\ndefmodule %s do\n  @moduledoc \"The Go type %s.%s.\"\n", name, obj.Pkg().Name(), obj.Name())
-	if enforced != nil {
-		fmt.Fprintf(b, "  %s\n", listed("@enforce_keys [", enforced, "]"))
-	}
-	fmt.Fprintf(b, "  %s\n\n", listed("defstruct [", fields, "]"))
-	fmt.Fprintf(b, "%s  @type t :: %s\n", strings.Join(w.types, ""), listed("%__MODULE__{", specs, "}"))
-	fmt.Fprintf(b, "\n  @doc \"Of what Go sends.\"\n  @spec from(term()) :: t()\n  def from(%s), do: %s\n", param, from)
-	fmt.Fprintf(b, "\n  @doc \"What Go takes.\"\n  @spec to(t()) :: term()\n  def to(%%__MODULE__{} = value), do: %s\n%send\n", to, normal)
-}
-
-// ElixirClient writes a module that calls what a program exposes and serves. It also returns what
-// it has left out, and why.
-func ElixirClient(p *Package, module string) (text []byte, unclear []string, err error) {
-	if !IsAlias(ei.Atom("Elixir." + module)) {
-		return nil, nil, fmt.Errorf("%q is no name of an Elixir module", module)
-	}
-	calls, unclear := p.calls()
-	if calls == nil {
-		return nil, unclear, fmt.Errorf("package %s exposes and serves nothing: %w", p.Types.Path(), errNothing)
-	}
-	w := &exWriter{client: true, under: map[*types.Named]bool{}, names: map[*types.TypeName]string{}}
-	taken := map[string]bool{}
-	var functions strings.Builder
-	for _, c := range calls {
-		name := ei.SnakeCase(c.name)
-		if taken[name] || slices.Contains(reserved, name) || !variableSyntax.MatchString(name) {
-			name = strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.ToLower(c.module+"_"+c.name), "_"), "_")
-		}
-		if taken[name] || !variableSyntax.MatchString(name) {
-			unclear = append(unclear, fmt.Sprintf("%s:%s: there is no name for it in Elixir that is free", c.module, c.name))
-			continue
-		}
-		taken[name] = true
-		w.function(&functions, name, c)
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "# %s\n\ndefmodule %s do\n  @moduledoc \"Calls what a node of the Go program %s exposes and serves.\"\n", Written, module,
-		escape(p.Types.Path()))
-	if w.types != nil {
-		b.WriteString("\n" + strings.Join(w.types, ""))
-	}
-	b.WriteString(functions.String() + "end\n")
-	return []byte(b.String()), unclear, w.err
-}
-
-var errNothing = errors.New("it has no call of Node.Expose, Node.ExposeMethods or Node.Serve that says more")
-
-// escape makes a text a part of a string of Elixir.
-func escape(text string) string {
-	text = strings.Map(func(r rune) rune {
-		if r == '\n' || unicode.IsPrint(r) {
-			return r
-		}
-		return '?'
-	}, text)
-	quoted := string(elixir.AppendText(nil, ei.Binary(text)))
-	return quoted[1 : len(quoted)-1]
-}
-
-func (w *exWriter) function(b *strings.Builder, name string, c call) {
-	params, specs, args, result := []string{"node"}, []string{"node()"}, []string{}, "term()"
-	more := ""
-	if c.sig == nil { // it takes terms
-		params, specs, more = append(params, "args"), append(specs, "[term()]"), "args"
-	} else {
-		for i := range c.sig.Params().Len() {
-			v := c.sig.Params().At(i)
-			if i == 0 && types.TypeString(v.Type(), nil) == "context.Context" {
-				continue
-			}
-			param := ei.SnakeCase(v.Name())
-			if !regexp.MustCompile(`^[a-z][a-z0-9_]*$`).MatchString(param) || slices.Contains(reserved, param) || slices.Contains(params, param) {
-				param = fmt.Sprintf("arg%d", i+1)
-			}
-			params, specs = append(params, param), append(specs, w.typeOf(v.Type(), nil).spec)
-			if c.sig.Variadic() && i == c.sig.Params().Len()-1 {
-				more = param
-			} else {
-				args = append(args, param)
-			}
-		}
-		result = w.result(c.sig)
-	}
-	list := "[" + strings.Join(args, ", ") + "]"
-	if more != "" && len(args) > 0 {
-		list += " ++ " + more
-	} else if more != "" {
-		list = more
-	}
-	target, function := printable(ei.Atom(c.module)), printable(ei.Atom(c.name))
-	body := fmt.Sprintf(":erpc.call(node, %s, %s, %s, timeout)", target, function, list)
-	if c.isServer {
-		request := "{" + strings.Join(append([]string{function}, args...), ", ") + "}"
-		switch {
-		case more != "":
-			request = "List.to_tuple([" + function + " | " + list + "])"
-		case len(args) == 0:
-			request = function
-		case c.name == "":
-			request = args[0]
-		}
-		body = fmt.Sprintf("GenServer.call({%s, node}, %s, timeout)", target, request)
-		result += " | {:error, term()}"
-	}
-	doc := cmp.Or(strings.TrimSpace(c.doc), "Calls "+strings.TrimSuffix(c.module+":"+c.name, ":")+".")
-	fmt.Fprintf(b, "\n  @doc \"%s\"\n  @spec %s(%s, timeout()) :: %s\n  def %[2]s(%[5]s, timeout \\\\ 5_000) do\n    %[6]s\n  end\n",
-		escape(doc), name, strings.Join(specs, ", "), result, strings.Join(params, ", "), body)
-}
-
-// result is the type of what nodes.FuncOf makes of a function's results.
-func (w *exWriter) result(sig *types.Signature) string {
-	n := sig.Results().Len()
-	if n > 0 && types.TypeString(sig.Results().At(n-1).Type(), nil) == "error" {
-		n--
-	}
-	if n == 0 {
-		return ":ok"
-	}
-	spec := w.typeOf(sig.Results().At(0).Type(), nil).spec
-	if n == 2 {
-		return "{:ok, " + spec + "} | :error"
-	}
-	return spec
 }

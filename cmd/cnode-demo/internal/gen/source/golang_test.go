@@ -48,18 +48,24 @@ func told(t testing.TB, text string) Lookup {
 	}
 }
 
+// structure writes the types of one struct.
+func structure(pkg string, module ei.Atom, look Lookup) ([]byte, []string, error) {
+	files, warnings, err := GoTypes(pkg, []Root{{Module: module}}, false, look)
+	return files[""], warnings, err
+}
+
 // What Elixir 1.14 has told of the structs of test/interop/gen/testdata/shop.ex.
 func TestGoOfStruct(t *testing.T) {
 	text, err := os.ReadFile("testdata/shop.terms")
 	require.NoError(t, err)
 	for name, file := range map[ei.Atom]string{"Elixir.Shop.Order": "order.go.txt", "Elixir.Shop.Bare": "bare.go.txt"} {
-		source, err := GoOfStruct("shop", name, told(t, string(text)))
+		source, _, err := structure("shop", name, told(t, string(text)))
 		require.NoError(t, err)
 		golden(t, file, source)
 	}
-	_, err = GoOfStruct("shop", "Elixir.Shop.None", told(t, string(text)))
+	_, _, err = structure("shop", "Elixir.Shop.None", told(t, string(text)))
 	require.EqualError(t, err, "x@test has no module Shop.None")
-	_, err = GoOfStruct("shop", "Elixir.Shop.Types", told(t, string(text)))
+	_, _, err = structure("shop", "Elixir.Shop.Types", told(t, string(text)))
 	require.EqualError(t, err, "module Shop.Types defines no struct: it has no function __struct__/0")
 }
 
@@ -83,6 +89,8 @@ func TestTypes(t *testing.T) {
 		`{type, 0, union, [{type, 0, integer, []}, {atom, 0, infinity}]}`:                       "F ei.Term // integer() | :infinity",
 		`{type, 0, union, [{type, 0, union, [{type, 0, atom, []}, {atom, 0, nil}]}]}`:           "F *ei.Atom",
 		`{type, 0, list, [{type, 0, list, [{type, 0, float, []}]}]}`:                            "F [][]float64",
+		`{type, 0, list, [{user_type, 0, t, []}]}`:                                              "F []A",
+		`{user_type, 0, t, []}`:                                                                 "F *A",
 		`{type, 0, list, []}`:                                                                   "F []ei.Term",
 		`{type, 0, map, any}`:                                                                   "F ei.Map // map()",
 		`{type, 0, tuple, any}`:                                                                 "F ei.Tuple // tuple()",
@@ -100,9 +108,9 @@ func TestTypes(t *testing.T) {
 		`{strange}`:                                                                             "F ei.Term // term()",
 		`[]`:                                                                                    "F ei.Term // term()",
 	} {
-		source, err := GoOfStruct("a", "Elixir.A", told(t, one(typ, `,
+		source, _, err := structure("a", "Elixir.A", told(t, strings.Replace(one(typ, `,
 			{attribute, 0, type, {own, {type, 0, list, [{user_type, 0, own, []}]}, []}},
-			{attribute, 0, typep, {any_of, {type, 0, list, [{var, 0, 'X'}]}, [{var, 0, 'X'}]}}`)))
+			{attribute, 0, typep, {any_of, {type, 0, list, [{var, 0, 'X'}]}, [{var, 0, 'X'}]}}`), "f => nil", "f => {}", 1)))
 		require.NoError(t, err, typ)
 		declared(t, source)
 		require.Contains(t, squeeze(string(source)), "\n"+want+"\n", typ)
@@ -119,11 +127,24 @@ func squeeze(text string) string {
 
 // standIns are the packages that sources import.
 var standIns = map[string]string{
+	"time":     "package time; type Duration int64; const Millisecond Duration = 1e6",
+	"math":     "package math; const MaxInt64 = 1<<63 - 1",
+	"math/big": "package big; type Int struct{}; func NewInt(int64) *Int { return nil }",
 	"github.com/cnode-go/cnode/ei": "package ei; type Term any; type Atom string; type Pid struct{}; type Ref struct{ x []int };" +
-		"type Port struct{}; type Tuple []Term; type Map []Term",
-	"github.com/cnode-go/cnode/ei/elixir": "package elixir; type Date struct{}; type Time struct{}; type DateTime struct{};" +
-		"type NaiveDateTime struct{}; type Decimal struct{ x []int }; type Range struct{}; type Exception struct{};" +
-		"type MapSet[T comparable] struct{}; type Keyword[T any] []T",
+		"type Port struct{}; type Tuple []Term; type Map []Pair; type Pair struct { Key, Value Term }; type List []Term; type Int int64;" +
+		"type Float float64; type Binary []byte; type String string; type Export struct { Module, Function Atom; Arity uint8 };" +
+		"type Optional[T any] struct { Value T; Valid bool }; type Result[T any] struct { Value T; Err error };" +
+		"type ReasonError struct { Reason Term }; func (*ReasonError) Error() string { return \"\" }",
+	"github.com/cnode-go/cnode/ei/elixir": "package elixir; import \"math/big\"; import \"github.com/cnode-go/cnode/ei\";" +
+		"type Date struct{ Year, Month, Day int };" +
+		"type Microsecond struct { Value, Precision int }; type Time struct{ Hour, Minute, Second int; Microsecond Microsecond };" +
+		"type NaiveDateTime struct{ Date Date; Time Time };" +
+		"type DateTime struct{ Date Date; Time Time; UTCOffset, StdOffset int; TimeZone, ZoneAbbr string };" +
+		"type Decimal struct{ Neg bool; Coef *big.Int; Exp int; x []int }; type Range struct{ First, Last, Step int64 };" +
+		"type Exception struct{}; func (*Exception) Error() string { return \"\" }; type Member struct{};" +
+		"type MapSet[T comparable] struct{ Members map[T]Member; Version int };" +
+		"func NewMapSet[T comparable](elements ...T) (s MapSet[T]) { return s };" +
+		"type Keyword[T any] []Pair[T]; type Pair[T any] struct { Key ei.Atom; Value T }",
 }
 
 type importStandIn map[string]*types.Package
@@ -135,7 +156,7 @@ func (i importStandIn) Import(path string) (p *types.Package, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if i[path], err = (&types.Config{}).Check(path, set, []*ast.File{f}, nil); err != nil {
+		if i[path], err = (&types.Config{Importer: i}).Check(path, set, []*ast.File{f}, nil); err != nil {
 			return nil, err
 		}
 	}
@@ -179,17 +200,17 @@ func TestHostile(t *testing.T) {
 			text := strings.ReplaceAll(one(typ, `, {attribute, 0, type, {X, {type, 0, union, [{atom, 0, a}, {atom, 0, b}]}, []}},
 				{attribute, 0, type, {any_of, {var, 0, 'P'}, [{var, 0, 'P'}]}}`), "X", quoted)
 			text = strings.Replace(text, "f => nil", "f => "+quoted, 1)
-			source, err := GoOfStruct("a", "Elixir.A", told(t, text))
+			source, _, err := structure("a", "Elixir.A", told(t, text))
 			require.NoError(t, err)
 			declared(t, source)
 		}
 		key := `[{'Elixir.A', #{'__struct__' => 'Elixir.A', ` + quoted + ` => 1}, []}]`
-		if source, err := GoOfStruct("a", "Elixir.A", told(t, key)); err == nil {
+		if source, _, err := structure("a", "Elixir.A", told(t, key)); err == nil {
 			declared(t, source)
 		}
 		record := `[{a, nil, [{attribute, 0, record, {` + quoted + `, [{record_field, 0, {atom, 0, ` + quoted + `}}]}}]}]`
-		if source, err := GoOfRecord("a", "a", ei.Atom(name), told(t, record)); err == nil {
-			declared(t, source)
+		if files, _, err := GoTypes("a", []Root{{"A", ei.Atom(name)}}, false, told(t, record)); err == nil {
+			declared(t, files[""])
 		}
 	}
 }
@@ -202,7 +223,7 @@ func TestGrowth(t *testing.T) {
 		pair := fmt.Sprintf("{type, 0, map_field_exact, [%s, {type, 0, list, [%[1]s]}]}", next)
 		fmt.Fprintf(&levels, ", {attribute, 0, type, {l%d, {type, 0, map, [%s]}, [{var, 0, 'X'}]}}", i, pair)
 	}
-	source, err := GoOfStruct("a", "Elixir.A", told(t, one(`{user_type, 0, l0, [{type, 0, integer, []}]}`, levels.String())))
+	source, _, err := structure("a", "Elixir.A", told(t, one(`{user_type, 0, l0, [{type, 0, integer, []}]}`, levels.String())))
 	require.NoError(t, err)
 	declared(t, source)
 }
@@ -261,7 +282,7 @@ func TestMangled(t *testing.T) {
 			}
 			return nil, &UnknownModuleError{name, "x@test"}
 		}
-		if source, err := GoOfStruct("shop", "Elixir.Shop.Order", look); err == nil {
+		if source, _, err := structure("shop", "Elixir.Shop.Order", look); err == nil {
 			declared(t, source)
 			written++
 		} else {
@@ -269,4 +290,156 @@ func TestMangled(t *testing.T) {
 		}
 	}
 	require.Greater(t, written, 250)
+}
+
+// module is a module with a struct, whose typespecs are given, as text.
+func module(name, defaults, forms string) string {
+	return "{'" + name + "', #{'__struct__' => '" + name + "', " + defaults + "}, [" + forms + "]}"
+}
+
+// typed is a type that a module defines for its struct.
+func typed(module, name, fields, params string) string {
+	return "{attribute, 0, type, {" + name + ", {type, 0, map, [{type, 0, map_field_exact, [{atom, 0, '__struct__'}, {atom, 0, '" + module +
+		"'}]}" + fields + "]}, [" + params + "]}}"
+}
+
+func pair(key, typ string) string {
+	return ", {type, 0, map_field_exact, [{atom, 0, " + key + "}, " + typ + "]}"
+}
+
+const (
+	anInteger = "{type, 0, integer, []}"
+	okInteger = "{type, 0, tuple, [{atom, 0, ok}, {type, 0, integer, []}]}"
+	anError   = "{type, 0, tuple, [{atom, 0, error}, {type, 0, term, []}]}"
+	someOpts  = "{type, 0, list, [{type, 0, union, [{type, 0, tuple, [{atom, 0, timeout}, {type, 0, timeout, []}]}, " +
+		"{type, 0, tuple, [{atom, 0, name}, {type, 0, atom, []}]}]}]}"
+)
+
+// Types of fields, with their defaults.
+func TestDefaults(t *testing.T) {
+	for _, tt := range []struct{ typ, initial, field, value, warning string }{
+		{okInteger + ", " + anError, "{ok, 1}", "F ei.Result[int64]", "ei.Result[int64]{Value: 1}", ""},
+		{okInteger + ", " + anError, "{error, a}", "F ei.Result[int64]", `ei.Result[int64]{Err: &ei.ReasonError{Reason: ei.Atom("a")}}`, ""},
+		{"{atom, 0, ok}, " + anError, "ok", "F ei.Result[struct{}]", "", ""},
+		{okInteger + ", " + anError + ", {atom, 0, nil}", "nil", "F *ei.Result[int64]", "", ""},
+		{okInteger + ", {atom, 0, error}", "error", "F ei.Term // {:ok, integer()} | :error", `ei.Atom("error")`, ""},
+		{"{type, 0, binary, []}, {atom, 0, nil}", "nil", "F ei.Optional[[]byte]", "", ""},
+		{"{type, 0, binary, []}, {atom, 0, nil}", `<<"a">>`, "F ei.Optional[[]byte]", `ei.Optional[[]byte]{Value: []byte("a"), Valid: true}`, ""},
+		{anInteger, "nil", "F *int64", "", "A: f: its default is nil, which its type, integer(), is not: the field may be absent"},
+		{anInteger, "a", "F int64", "", "A: f: its default, :a, is no int64: NewA leaves it zero"},
+		{anInteger + ", {atom, 0, nil}", "7", "F *int64", "new(int64(7))", ""},
+		{"{type, 0, non_neg_integer, []}", "-1", "F uint64", "", "A: f: its default, -1, is no uint64: NewA leaves it zero"},
+		{"{integer, 0, 1}, {integer, 0, 2}", "2", "F int64", "2", ""},
+		{someOpts, "[{timeout, 5}]", "F elixir.Keyword[ei.Term]", `elixir.Keyword[ei.Term]{{Key: "timeout", Value: ei.Int(5)}}`, ""},
+		{"{type, 0, timeout, []}", "5000", "F time.Duration `ei:\",ms\"`", "5000 * time.Millisecond", ""},
+		{"{type, 0, timeout, []}", "infinity", "F time.Duration `ei:\",ms\"`", "math.MaxInt64", ""},
+		{"{type, 0, string, []}", `"abc"`, "F string `ei:\",charlist\"`", `"abc"`, ""},
+		{"{atom, 0, a}, {atom, 0, 'b c'}", "'b c'", "F AF `ei:\",atom\"`", "AFBC", ""},
+		{"{type, 0, term, []}", "{1, [2.5, #{a => nil}], fun lists:map/2}", "F ei.Term", "ei.Tuple{ei.Int(1), ei.List{ei.Float(2.5), " +
+			`ei.Map{{Key: ei.Atom("a"), Value: ei.Atom("nil")}}}, ei.Export{Module: "lists", Function: "map", Arity: 2}}`, ""},
+		{"{type, 0, map, any}", "#{a => 1}", "F ei.Map // map()", `ei.Map{{Key: ei.Atom("a"), Value: ei.Int(1)}}`, ""},
+		{"", "[{a, 1}, {b, 2}]", "F elixir.Keyword[int64]", `elixir.Keyword[int64]{{Key: "a", Value: 1}, {Key: "b", Value: 2}}`, ""},
+		{"", "an_atom", "F ei.Atom", `"an_atom"`, ""},
+		{"", "[]", "F []ei.Term", "", ""},
+		{"", "[1, a]", "F []ei.Term", `[]ei.Term{ei.Int(1), ei.Atom("a")}`, ""},
+		{"", "#{}", "F ei.Map", "", ""},
+		{"", `#{<<"a">> => 1}`, "F map[string]int64", `map[string]int64{"a": 1}`, ""},
+		{"", "{1, a}", "F AF", `AF{E1: 1, E2: "a"}`, ""},
+		{"", "nil", "F ei.Term // of no known type", "", ""},
+	} {
+		forms := ""
+		if tt.typ != "" {
+			forms = typed("Elixir.A", "t", pair("f", "{type, 0, union, ["+tt.typ+"]}"), "")
+		}
+		source, warnings, err := structure("a", "Elixir.A", told(t, "["+module("Elixir.A", "f => "+tt.initial, forms)+"]"))
+		require.NoError(t, err)
+		declared(t, source)
+		text := squeeze(string(source))
+		require.Contains(t, text, "\n"+tt.field+"\n", tt)
+		if tt.value != "" {
+			require.Contains(t, text, "\nF: "+tt.value+",\n", tt)
+		} else {
+			require.NotContains(t, text, "NewA", tt)
+		}
+		require.Equal(t, tt.warning, strings.Join(warnings, "\n"), tt)
+	}
+}
+
+// A list of pairs is a struct where its name says that each is there once; t() is asked before
+// t(term()), wherever it stands; instances of a type with parameters are apart.
+func TestStructTypes(t *testing.T) {
+	page := func(forms ...string) string {
+		return module("Elixir.Page", "items => []", strings.Join(forms, ", "))
+	}
+	items := pair("items", "{type, 0, list, [{var, 0, a}]}")
+	general := typed("Elixir.Page", "t", items, "{var, 0, a}")
+	special := "{attribute, 0, type, {t, {user_type, 0, t, [" + anInteger + "]}, []}}"
+	for _, forms := range [][]string{{general, special}, {special, general}} {
+		source, _, err := structure("a", "Elixir.Page", told(t, "["+page(forms...)+"]"))
+		require.NoError(t, err)
+		require.Contains(t, squeeze(string(source)), "\nItems []int64\n")
+	}
+	user := module("Elixir.User", "of_texts => nil, own => nil, opts => [], all_options => []", typed("Elixir.User", "t",
+		pair("of_texts", "{remote_type, 0, [{atom, 0, 'Elixir.Page'}, {atom, 0, t}, [{type, 0, float, []}]]}")+
+			pair("own", "{remote_type, 0, [{atom, 0, 'Elixir.Page'}, {atom, 0, t}, []]}")+
+			pair("opts", someOpts)+pair("all_options", "{type, 0, list, [{user_type, 0, option, []}]}"), "")+
+		", {attribute, 0, type, {option, {type, 0, tuple, [{atom, 0, loud}, {type, 0, boolean, []}]}, []}}")
+	look := told(t, "["+page(general, special)+", "+user+"]")
+	files, _, err := GoTypes("a", []Root{{Module: "Elixir.Page"}, {Module: "Elixir.User"}}, true, look)
+	require.NoError(t, err)
+	require.Len(t, files, 2)
+	text := squeeze(string(files["user.go"]))
+	for _, line := range []string{
+		"OfTexts *PageFloat64", "Own *Page", "Opts UserOpts", "AllOptions UserAllOptions", "_ struct{} `ei:\"proplist\"`",
+		"Timeout *time.Duration `ei:\",ms,omitempty\"`", "Name *ei.Atom `ei:\",omitempty\"`", "Loud *bool `ei:\",omitempty\"`",
+	} {
+		require.Contains(t, text, "\n"+line+"\n")
+	}
+	require.Contains(t, squeeze(string(files["page.go"])), "\nItems []float64\n")
+}
+
+// Names as Go has them.
+func TestGoName(t *testing.T) {
+	for name, want := range map[string]string{
+		"id": "ID", "cpu": "CPU", "cpu_url": "CPUURL", "user_ids": "UserIDs", "https": "HTTPS", "dns_name": "DNSName", "json": "JSON",
+		"identity": "Identity", "paid?": "Paid", "__meta__": "Meta", "ключ": "Ключ", "1st": "X1st", "URL": "URL", "?": "",
+	} {
+		require.Equal(t, want, goName(name), name)
+	}
+	for module, want := range map[ei.Atom]string{
+		"Elixir.Shop.Order": "order.go", "Elixir.Shop.OrderTest": "ordertest.go", "Elixir.A.Linux_Amd64": "linuxamd64.go", "till": "till.go",
+		"../../x": "x.go", "": "types.go",
+	} {
+		require.Equal(t, want, fileName(module))
+	}
+}
+
+// A record has any name that a tag can have.
+func TestRecordName(t *testing.T) {
+	text := "[{a, nil, [{attribute, 0, record, {'Strange Name', [{record_field, 0, {atom, 0, 'foo-bar'}}]}}]}]"
+	files, _, err := GoTypes("a", []Root{{"a", "Strange Name"}}, false, told(t, text))
+	require.NoError(t, err)
+	require.Contains(t, squeeze(string(files[""])),
+		"\ntype StrangeName struct {\n_ struct{} `ei:\"tuple=Strange Name\"`\nFooBar ei.Term // of no known type\n")
+}
+
+// What is nil in a map, or a tuple, within a struct of Elixir is sent as nil, too.
+func TestNils(t *testing.T) {
+	typ := "{type, 0, map, [{type, 0, map_field_exact, [{atom, 0, a}, {type, 0, union, [" + anInteger + ", {atom, 0, nil}]}]}]}"
+	source, _, err := structure("a", "Elixir.A", told(t, one(typ, "")))
+	require.NoError(t, err)
+	require.Contains(t, squeeze(string(source)), "\ntype AF struct {\n_ struct{} `ei:\"nil\"`\nA *int64\n")
+}
+
+// A key that can be no field leaves out that field.
+func TestOddKeys(t *testing.T) {
+	source, warnings, err := structure("a", "Elixir.A", told(t, "["+module("Elixir.A", "'foo-bar' => 1, '1st' => 2, n => 3, 4 => 5", "")+"]"))
+	require.NoError(t, err)
+	declared(t, source)
+	require.Contains(t, squeeze(string(source)), "\nN int64\n}\n")
+	require.Equal(t, []string{
+		"A: the key 4 cannot be that of a Go field: it is left out",
+		`A: the key :"1st" cannot be that of a Go field: it is left out`,
+		`A: the key :"foo-bar" cannot be that of a Go field: it is left out`,
+	}, warnings)
 }

@@ -6,7 +6,6 @@ import (
 	"go/constant"
 	"go/token"
 	"go/types"
-	"strings"
 
 	"github.com/cnode-go/cnode/ei"
 )
@@ -29,66 +28,76 @@ type call struct {
 	doc          string
 }
 
+// A finder collects what a program exposes and serves.
+type finder struct {
+	*Package
+	docs    map[types.Object]string
+	found   []call
+	unclear []string // what cannot be told by the source, and why
+}
+
 // calls finds what a program exposes and serves, and says of what it cannot tell by the source why
 // not.
 func (p *Package) calls() (found []call, unclear []string) {
-	docs := map[types.Object]string{}
-	for _, f := range p.Files {
-		for _, d := range f.Decls {
+	f := &finder{Package: p, docs: map[types.Object]string{}}
+	for _, file := range p.Files {
+		for _, d := range file.Decls {
 			if fn, ok := d.(*ast.FuncDecl); ok {
-				docs[p.Info.Defs[fn.Name]] = fn.Doc.Text()
+				f.docs[p.Info.Defs[fn.Name]] = fn.Doc.Text()
 			}
 		}
 	}
-	add := func(at ast.Node, isServer bool, module, name ast.Expr, fn ast.Expr) {
-		c := call{isServer: isServer}
-		var ok, named bool
-		c.module, ok = p.text(module)
-		c.name, named = p.text(name)
-		if !ok || !named {
-			unclear = append(unclear, fmt.Sprintf("%v: its name is no constant", p.Fset.Position(at.Pos())))
-			return
-		}
-		if made, ok := ast.Unparen(fn).(*ast.CallExpr); ok && p.isCall(made, "FuncOf") {
-			c.sig, _ = p.Info.TypeOf(made.Args[0]).Underlying().(*types.Signature)
-			if c.doc = docs[p.object(made.Args[0])]; c.sig != nil && types.Identical(c.sig, p.Info.TypeOf(made).Underlying()) {
-				c.sig = nil // FuncOf leaves it as it is
-			}
-		}
-		found = append(found, c)
+	for _, file := range p.Files {
+		ast.Inspect(file, f.inspect)
 	}
-	inspect := func(n ast.Node) bool {
-		made, ok := n.(*ast.CallExpr)
-		switch {
-		case !ok:
-		case p.isCall(made, "Expose") && len(made.Args) == 3:
-			add(made, false, made.Args[0], made.Args[1], made.Args[2])
-		case p.isCall(made, "ExposeMethods") && len(made.Args) == 2:
-			module, ok := p.text(made.Args[0])
-			set := types.NewMethodSet(p.Info.TypeOf(made.Args[1]))
-			for i := range set.Len() {
-				m := set.At(i).Obj()
-				if ok && m.Exported() {
-					found = append(found, call{module: module, name: ei.SnakeCase(m.Name()), sig: m.Type().(*types.Signature), doc: docs[m]})
-				}
-			}
-		case p.isCall(made, "Serve") && len(made.Args) == 3:
-			on, ok := p.on(made.Args[1])
-			if !ok {
-				unclear = append(unclear, fmt.Sprintf("%v: its requests are neither here nor where a called function returns them, "+
-					"in a literal nodes.Server{On: map[string]nodes.Func{…}}",
-					p.Fset.Position(made.Pos())))
-			}
-			for _, e := range on {
-				add(e, true, made.Args[0], e.Key, e.Value)
+	return f.found, f.unclear
+}
+
+// add adds an exposed function, or a request.
+func (f *finder) add(at ast.Node, isServer bool, module, name ast.Expr, fn ast.Expr) {
+	c := call{isServer: isServer}
+	var ok, named bool
+	c.module, ok = f.text(module)
+	c.name, named = f.text(name)
+	if !ok || !named {
+		f.unclear = append(f.unclear, fmt.Sprintf("%v: its name is no constant", f.Fset.Position(at.Pos())))
+		return
+	}
+	if made, ok := ast.Unparen(fn).(*ast.CallExpr); ok && f.isCall(made, "FuncOf") {
+		c.sig, _ = f.Info.TypeOf(made.Args[0]).Underlying().(*types.Signature)
+		if c.doc = f.docs[f.object(made.Args[0])]; c.sig != nil && types.Identical(c.sig, f.Info.TypeOf(made).Underlying()) {
+			c.sig = nil // FuncOf leaves it as it is
+		}
+	}
+	f.found = append(f.found, c)
+}
+
+func (f *finder) inspect(n ast.Node) bool {
+	made, ok := n.(*ast.CallExpr)
+	switch {
+	case !ok:
+	case f.isCall(made, "Expose") && len(made.Args) == 3:
+		f.add(made, false, made.Args[0], made.Args[1], made.Args[2])
+	case f.isCall(made, "ExposeMethods") && len(made.Args) == 2:
+		module, ok := f.text(made.Args[0])
+		set := types.NewMethodSet(f.Info.TypeOf(made.Args[1]))
+		for i := range set.Len() {
+			m := set.At(i).Obj()
+			if ok && m.Exported() {
+				f.found = append(f.found, call{module: module, name: ei.SnakeCase(m.Name()), sig: m.Type().(*types.Signature), doc: f.docs[m]})
 			}
 		}
-		return true
+	case f.isCall(made, "Serve") && len(made.Args) == 3:
+		on, ok := f.on(made.Args[1])
+		if !ok {
+			f.unclear = append(f.unclear, fmt.Sprintf("%v: its requests are neither here nor where a called function returns them, "+
+				"in a literal nodes.Server{On: map[string]nodes.Func{…}}", f.Fset.Position(made.Pos())))
+		}
+		for _, e := range on {
+			f.add(e, true, made.Args[0], e.Key, e.Value)
+		}
 	}
-	for _, f := range p.Files {
-		ast.Inspect(f, inspect)
-	}
-	return found, unclear
+	return true
 }
 
 // isCall tells whether a call is one of a function of package nodes.
@@ -157,68 +166,4 @@ func (p *Package) returned(of types.Object) ast.Expr {
 		}
 	}
 	return nil
-}
-
-// A goField is one of a struct, with what its tag says.
-type goField struct {
-	key     string
-	typ     types.Type
-	options []string
-}
-
-// A layout is how package ei writes a struct.
-type layout struct {
-	kind   string // "", struct, tuple, proplist, keys=binary
-	name   string // of struct=NAME and tuple=NAME
-	fields []goField
-}
-
-// tagOf takes apart the tag of a field.
-func tagOf(tag string) (name string, options []string) {
-	_, tag, _ = strings.Cut(tag, `ei:"`)
-	tag, _, _ = strings.Cut(tag, `"`)
-	parts := strings.Split(tag, ",")
-	return parts[0], parts[1:]
-}
-
-// layoutOf reads a struct as package ei does.
-func layoutOf(s *types.Struct) (l layout, err error) {
-	for i := range s.NumFields() {
-		f := s.Field(i)
-		name, options := tagOf(s.Tag(i))
-		if f.Name() == "_" {
-			for _, o := range append([]string{name}, options...) {
-				kind, value, _ := strings.Cut(o, "=")
-				switch kind {
-				case "struct", "tuple", "proplist":
-					l.kind, l.name = kind, value
-				case "keys", "atom":
-					l.kind = o
-				}
-			}
-			continue
-		}
-		inner, isStruct := f.Type().Underlying().(*types.Struct)
-		switch {
-		case f.Embedded() && isStruct && name == "" && ofLibrary(f.Type()) == "":
-			of, err := layoutOf(inner)
-			if err != nil {
-				return l, err
-			}
-			l.fields = append(l.fields, of.fields...)
-			continue
-		case !f.Exported() || name == "-":
-			continue
-		case name == "":
-			name = ei.SnakeCase(f.Name())
-		}
-		if !variableSyntax.MatchString(name) {
-			return l, fmt.Errorf("the key %q cannot be that of a field in Elixir's source", name)
-		}
-		l.fields = append(l.fields, goField{name, f.Type(), options})
-	}
-	if l.kind != "" && l.kind != "struct" && l.kind != "tuple" && l.kind != "proplist" && l.kind != "keys=binary" {
-		return l, fmt.Errorf("no module can be made of a struct with %s", l.kind)
-	}
-	return l, nil
 }

@@ -3,7 +3,6 @@ package source
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -15,12 +14,91 @@ import (
 // A goType is a type of Go, and what goes with it where it is used.
 type goType struct {
 	text   string
-	option string // of the field's tag: atom, charlist
-	note   string // the type that Go has no word for
-	isKey  bool   // Go compares it, so a map may have it as a key
+	kind   goKind
+	key    *goType // of a map
+	elem   *goType // of what is made of another type
+	decl   *decl   // of what is declared
+	option string  // of the field's tag: atom, charlist, ms
+	note   string  // the type that Go has no word for
+	isKey  bool    // Go compares it, so a map may have it as a key
+	loops  bool    // a pointer to a struct for no other reason than that this stands in it
 }
 
+type goKind int8
+
+// How a type is made of another one.
+const (
+	kindOther goKind = iota // it is not, its text says all
+	kindPointer
+	kindOptional
+	kindSlice
+	kindMap
+	kindKeyword
+	kindSet
+	kindResult
+	kindStruct // declared
+	kindAtoms  // declared
+)
+
 func plain(text string) goType { return goType{text: text, isKey: true} }
+
+func (t goType) isTerm() bool { return t.text == "ei.Term" }
+
+// canBeAbsent tells whether a value may be nil, or undefined.
+func (t goType) canBeAbsent() bool {
+	return t.isTerm() || t.kind == kindOptional || strings.HasPrefix(t.text, "*")
+}
+
+// of is a type made of this one, which its options and notes are about, too.
+func (t goType) of(kind goKind, before, after string) goType {
+	return goType{text: before + t.text + after, kind: kind, elem: &t, option: t.option, note: t.note}
+}
+
+func pointerTo(t goType) goType { return t.of(kindPointer, "*", "") }
+func sliceOf(t goType) goType   { return t.apart().of(kindSlice, "[]", "") }
+
+// apart is a type as the element of a slice or a map, which do not contain their elements.
+func (t goType) apart() goType {
+	if t.loops {
+		return *t.elem
+	}
+	return t
+}
+
+// optional is a type whose values may be absent.
+func optional(t goType) goType {
+	if t.canBeAbsent() {
+		t.loops = false
+		return t
+	}
+	switch t.kind {
+	case kindSlice, kindMap, kindKeyword: // there is no literal of a pointer to one
+		return t.of(kindOptional, "ei.Optional[", "]")
+	case kindOther:
+		if slices.Contains([]string{"[]byte", "ei.Map", "ei.Tuple"}, t.text) {
+			return t.of(kindOptional, "ei.Optional[", "]")
+		}
+	}
+	return pointerTo(t)
+}
+
+// untagged is a type as the element of another one, which has no tag to say more; false if that
+// would be too little.
+func (t goType) untagged() (goType, bool) {
+	if t.kind == kindAtoms {
+		return plain("ei.Atom"), true
+	}
+	return t, t.option == ""
+}
+
+func keywordOf(t goType) goType {
+	if t, ok := t.apart().untagged(); ok {
+		return t.of(kindKeyword, "elixir.Keyword[", "]")
+	}
+	return goType{text: "ei.Term", note: t.note}.of(kindKeyword, "elixir.Keyword[", "]")
+}
+
+func setOf(t goType) goType { return t.of(kindSet, "elixir.MapSet[", "]") }
 
 // unknown is a type of Go that takes any term.
 func unknown(t ei.Term) goType { return goType{text: "ei.Term", note: spell(t)} }
@@ -54,6 +132,9 @@ func (w *writer) typeOf(t ei.Term, in scope) goType {
 		if a := at(rest, 0); a == ei.Atom("true") || a == ei.Atom("false") {
 			return plain("bool")
 		}
+		if a := at(rest, 0); a == in.absent {
+			return goType{text: "ei.Term", note: spell(t)}
+		}
 		return goType{text: "ei.Atom", note: spell(t), isKey: true}
 	case kind == "integer" || kind == "op" || kind == "char":
 		return plain("int64")
@@ -75,19 +156,47 @@ func (w *writer) typeOf(t ei.Term, in scope) goType {
 	return unknown(t)
 }
 
+// members are the types that a type is a choice of, through the types that the module defines.
+func (in scope) members(t ei.Term, depth int) (all []bound) {
+	kind, rest := form(t)
+	name, _ := at(rest, 0).(ei.Atom)
+	list := elements(at(rest, 1))
+	switch {
+	case depth > maxDepth:
+	case kind == "ann_type" && len(elements(at(rest, 0))) == 2:
+		return in.members(elements(at(rest, 0))[1], depth+1)
+	case kind == "type" && name == "union":
+		for _, t := range list {
+			if all = append(all, in.members(t, depth+1)...); len(all) > maxTypes {
+				return nil
+			}
+		}
+		return all
+	case kind == "user_type":
+		if d, ok := in.module.typeNamed(name, len(list)); ok {
+			return d.bind(in.module, list, in).members(d.body, depth+1)
+		}
+	case kind == "var":
+		if b, ok := in.vars[string(name)]; ok {
+			return b.in.members(b.body, depth+1)
+		}
+	}
+	return []bound{{t, in}}
+}
+
 // named is a type that a module defines. Each is converted once, unless it has parameters.
 func (w *writer) named(t ei.Term, m *Module, name ei.Atom, args []ei.Term, in scope) goType {
 	d, ok := m.typeNamed(name, len(args))
 	if !ok {
 		return unknown(t)
 	}
+	of := d.bind(m, args, in)
+	if fields, of, ok := structIn(d.body, of); ok && m.Struct != nil {
+		return w.structOf(m, fields, of)
+	}
 	id := string(m.Name) + " " + string(name)
 	if done, ok := w.known[id]; ok && len(args) == 0 {
 		return done
-	}
-	of := scope{module: m, vars: map[string]bound{}, name: in.name, absent: in.absent, depth: in.depth}
-	for i, arg := range args {
-		of.vars[d.params[i]] = bound{arg, in}
 	}
 	if len(args) == 0 {
 		w.known[id] = unknown(t) // while it is looked at: a type within itself
@@ -120,8 +229,9 @@ var ready = map[string]goType{
 	"Elixir.NaiveDateTime t": {text: "elixir.NaiveDateTime"}, "Elixir.DateTime t": {text: "elixir.DateTime"},
 	"Elixir.Decimal t": {text: "elixir.Decimal"}, "Elixir.Range t": {text: "elixir.Range"}, "Elixir.Exception t": {text: "*elixir.Exception"},
 	"elixir charlist": {text: "string", option: "charlist"}, "elixir nonempty_charlist": {text: "string", option: "charlist"},
-	"elixir keyword": {text: "elixir.Keyword[ei.Term]"}, "Elixir.Keyword t": {text: "elixir.Keyword[ei.Term]"},
-	"Elixir.Macro t": {text: "ei.Term", note: "Macro.t()"}, "unicode unicode_binary": plain("string"),
+	"elixir keyword": keywordOf(goType{text: "ei.Term"}), "Elixir.Keyword t": keywordOf(goType{text: "ei.Term"}),
+	"Elixir.MapSet t": setOf(plain("any")),
+	"Elixir.Macro t":  {text: "ei.Term", note: "Macro.t()"}, "unicode unicode_binary": plain("string"),
 }
 
 func (w *writer) remote(t ei.Term, list []ei.Term, in scope) goType {
@@ -137,16 +247,13 @@ func (w *writer) remote(t ei.Term, list []ei.Term, in scope) goType {
 		switch {
 		case name == "as_boolean":
 			return inner
-		case inner.option == "atom" && !strings.ContainsAny(inner.text, "[]*"):
-			inner = goType{text: "ei.Atom", isKey: true} // their elements have no tags
-		case inner.option != "":
-			return unknown(t)
+		case module != "Elixir.MapSet":
+			return keywordOf(inner)
+		case inner.isTerm():
+			return setOf(plain("any"))
 		}
-		if module != "Elixir.MapSet" {
-			return goType{text: "elixir.Keyword[" + inner.text + "]", note: inner.note}
-		}
-		if inner.isKey {
-			return goType{text: "elixir.MapSet[" + inner.text + "]", note: inner.note}
+		if elem, ok := inner.untagged(); ok && elem.isKey {
+			return setOf(elem)
 		}
 		return unknown(t)
 	}
@@ -154,16 +261,15 @@ func (w *writer) remote(t ei.Term, list []ei.Term, in scope) goType {
 	if m == nil {
 		return unknown(t)
 	}
-	if d, ok := m.typeNamed(name, len(args)); ok {
-		fields, _ := mapFields(d.body)
-		if of, _ := atomOf(fields["__struct__"].value); of == m.Name && m.Struct != nil {
-			return w.structOf(m)
-		}
-		if d.isOpaque {
-			return unknown(t)
-		}
-	} else if name == "t" && m.Struct != nil {
-		return w.structOf(m)
+	d, ok := m.typeNamed(name, len(args))
+	if !ok && name == "t" && m.Struct != nil {
+		return w.ownStruct(m, in.depth)
+	}
+	if !ok {
+		return unknown(t)
+	}
+	if _, _, isStruct := structIn(d.body, d.bind(m, args, in)); d.isOpaque && !isStruct {
+		return unknown(t)
 	}
 	return w.named(t, m, name, args, in)
 }
@@ -176,7 +282,7 @@ var builtins = map[ei.Atom]goType{
 	"port": plain("ei.Port"), "binary": {text: "[]byte"}, "nonempty_binary": {text: "[]byte"},
 	"reference": {text: "ei.Ref"}, "string": {text: "string", option: "charlist"}, "nonempty_string": {text: "string", option: "charlist"},
 	"iodata": {text: "[]byte", note: "iodata()"}, "term": {text: "ei.Term"}, "any": {text: "ei.Term"},
-	"mfa": {text: "ei.Tuple", note: "mfa()"},
+	"mfa": {text: "ei.Tuple", note: "mfa()"}, "timeout": {text: "time.Duration", option: "ms"},
 }
 
 func (w *writer) builtin(t ei.Term, name ei.Atom, args ei.Term, in scope) goType {
@@ -194,12 +300,13 @@ func (w *writer) builtin(t ei.Term, name ei.Atom, args ei.Term, in scope) goType
 		}
 		return plain("int64")
 	case "list", "nonempty_list":
-		inner := goType{text: "ei.Term"}
-		if len(list) == 1 {
-			inner = w.typeOf(list[0], in)
+		if len(list) != 1 {
+			return sliceOf(goType{text: "ei.Term"})
 		}
-		inner.text, inner.isKey = "[]"+inner.text, false
-		return inner
+		if typ, ok := w.pairs(list[0], in); ok {
+			return typ
+		}
+		return sliceOf(w.typeOf(list[0], in))
 	case "union":
 		return w.union(t, list, in)
 	case "tuple":
@@ -225,7 +332,8 @@ func isBytes(sizes []ei.Term) bool {
 	return true
 }
 
-// union is a choice: one type that may be absent, one of several atoms, or anything.
+// union is a choice: one type that may be absent, one of several atoms, {:ok, T} or {:error, R}, or
+// anything.
 func (w *writer) union(t ei.Term, list []ei.Term, in scope) goType {
 	var members []ei.Term
 	var flatten func(list []ei.Term, depth int)
@@ -241,21 +349,53 @@ func (w *writer) union(t ei.Term, list []ei.Term, in scope) goType {
 	flatten(list, in.depth)
 	all := len(members)
 	members = slices.DeleteFunc(members, func(t ei.Term) bool { a, ok := atomOf(t); return ok && a == in.absent })
-	var typ goType
-	switch atoms := atomsOf(members); {
-	case len(members) == 1:
+	typ := unknown(t)
+	atoms := atomsOf(members)
+	if result, ok := w.result(members, in); ok {
+		typ = result
+	} else if len(members) == 1 {
 		typ = w.typeOf(members[0], in)
-	case len(members) == 2 && slices.Contains(atoms, "true") && slices.Contains(atoms, "false"):
+	} else if len(members) == 2 && slices.Contains(atoms, "true") && slices.Contains(atoms, "false") {
 		typ = plain("bool")
-	case atoms != nil:
-		typ = w.enum(atoms, in.name)
-	default:
-		return unknown(t)
+	} else if atoms != nil {
+		typ = w.enum(atoms, in)
+	} else if len(members) > 0 && !slices.ContainsFunc(members, func(t ei.Term) bool { return !isIntegerLiteral(t) }) {
+		typ = plain("int64")
 	}
-	if len(members) < all && typ.text != "ei.Term" && typ.text[0] != '*' {
-		typ.text, typ.isKey = "*"+typ.text, false
+	if len(members) < all {
+		return optional(typ)
 	}
 	return typ
+}
+
+// result is the type of {:ok, T} | {:error, R}, and of :ok | {:error, R}; false of another choice.
+func (w *writer) result(members []ei.Term, in scope) (goType, bool) {
+	var value goType
+	found := map[ei.Atom]bool{}
+	for _, t := range members {
+		kind, rest := form(t)
+		pair := elements(at(rest, 1))
+		tag, isTagged := atomOf(at(pair, 0))
+		switch a, _ := atomOf(t); {
+		case a == "ok":
+			tag, value = "ok", goType{text: "struct{}"}
+		case kind != "type" || at(rest, 0) != ei.Atom("tuple") || len(pair) != 2 || !isTagged:
+			return goType{}, false
+		case tag == "ok":
+			value = w.typeOf(pair[1], in)
+		}
+		found[tag] = true
+	}
+	if len(members) != 2 || !found["ok"] || !found["error"] {
+		return goType{}, false
+	}
+	return value.of(kindResult, "ei.Result[", "]"), true
+}
+
+// isIntegerLiteral tells whether a type is one integer, or a range of them.
+func isIntegerLiteral(t ei.Term) bool {
+	kind, rest := form(t)
+	return kind == "integer" || kind == "op" || kind == "char" || kind == "type" && at(rest, 0) == ei.Atom("range")
 }
 
 // atomsOf are the atoms that all of some types are; nil if they are not all atoms.
@@ -270,28 +410,18 @@ func atomsOf(list []ei.Term) (atoms []ei.Atom) {
 	return atoms
 }
 
-// enum declares a string type with a constant for each of some atoms.
-func (w *writer) enum(atoms []ei.Atom, name string) goType {
-	name = w.claim(cmp.Or(name, "Atom"))
-	var b strings.Builder
-	fmt.Fprintf(&b, "// %s is one of some atoms.\ntype %[1]s string\n\n// The values of %[1]s.\nconst (\n", name)
-	for _, a := range atoms {
-		fmt.Fprintf(&b, "%s %s = %q\n", w.claim(name+cmp.Or(goName(string(a)), "Other")), name, string(a))
-	}
-	w.decls = append(w.decls, b.String()+")\n")
-	return goType{text: name, option: "atom", isKey: true}
-}
-
 // tuple declares a struct for a tuple.
 func (w *writer) tuple(t ei.Term, list []ei.Term, in scope) goType {
-	options := "tuple"
-	if tag, ok := atomOf(at(list, 0)); ok && keySyntax.MatchString(string(tag)) {
-		options, list = "tuple="+string(tag), list[1:]
+	tag, ok := atomOf(at(list, 0))
+	if ok = ok && tagSyntax.MatchString(string(tag)); ok {
+		list = list[1:]
+	} else {
+		tag = ""
 	}
 	if len(list) == 0 || in.name == "" {
 		return goType{text: "ei.Tuple", note: spell(t)}
 	}
-	name, place := w.claim(in.name), w.reserve()
+	d := w.reserve(decl{home: in.module.Name, name: w.claim(in.name), doc: spell(t), form: "tuple", tag: tag, absent: in.nils()})
 	var fields []field
 	for i, e := range list {
 		key := "e" + strconv.Itoa(i+1)
@@ -302,11 +432,18 @@ func (w *writer) tuple(t ei.Term, list []ei.Term, in scope) goType {
 			}
 		}
 		of := in
-		of.name = name + goName(key)
+		of.name = d.name + goName(key)
 		fields = append(fields, field{key: key, typ: w.typeOf(e, of)})
 	}
-	w.declare(place, name, spell(t), options, fields)
-	return goType{text: name}
+	return d.complete(fields)
+}
+
+// nils is what a struct has to be told to send for nothing.
+func (in scope) nils() ei.Atom {
+	if in.absent == "undefined" {
+		return "" // as it does
+	}
+	return in.absent
 }
 
 // mapOf is a struct of Elixir, a struct for a map with known keys, or a map.
@@ -314,7 +451,7 @@ func (w *writer) mapOf(t, args ei.Term, list []ei.Term, in scope) goType {
 	if fields, ok := mapFields(t); ok {
 		if of, ok := atomOf(fields["__struct__"].value); ok {
 			if m := w.module(of); m != nil && m.Struct != nil {
-				return w.structOf(m)
+				return w.ownStruct(m, in.depth)
 			}
 			return unknown(t)
 		}
@@ -322,20 +459,19 @@ func (w *writer) mapOf(t, args ei.Term, list []ei.Term, in scope) goType {
 		if in.name == "" || slices.ContainsFunc(keys, func(k ei.Atom) bool { return !keySyntax.MatchString(string(k)) }) {
 			return goType{text: "ei.Map", note: spell(t)}
 		}
-		name, place := w.claim(in.name), w.reserve()
+		d := w.reserve(decl{home: in.module.Name, name: w.claim(in.name), doc: spell(t), absent: in.nils()})
 		var all []field
 		for _, key := range keys {
 			f := fields[key]
 			of := in
-			of.name = name + goName(string(key))
+			of.name = d.name + goName(string(key))
 			typ := w.typeOf(f.value, of)
-			if f.optional && typ.text != "ei.Term" && typ.text[0] != '*' {
-				typ.text = "*" + typ.text
+			if f.optional {
+				typ = optional(typ)
 			}
 			all = append(all, field{key: string(key), typ: typ, omit: f.optional})
 		}
-		w.declare(place, name, spell(t), "", all)
-		return goType{text: name}
+		return d.complete(all)
 	}
 	_, rest := form(at(list, 0))
 	pair := elements(at(rest, 1))
@@ -344,18 +480,12 @@ func (w *writer) mapOf(t, args ei.Term, list []ei.Term, in scope) goType {
 	}
 	of := in
 	of.name += "Key"
-	key := w.typeOf(pair[0], of)
-	value := w.typeOf(pair[1], in)
-	mixed := key.option != value.option // the option would be that of both
-	if !key.isKey || key.option == "charlist" || value.option == "charlist" || mixed && strings.ContainsAny(value.text, "[]*") {
+	key, ok := w.typeOf(pair[0], of).untagged() // the tag of a map is about its values
+	value := w.typeOf(pair[1], in).apart()
+	if !ok || !key.isKey {
 		return goType{text: "ei.Map", note: spell(t)}
 	}
-	typ := goType{note: cmp.Or(key.note, value.note), option: key.option}
-	if mixed && key.option == "atom" {
-		key.text, typ.option = "ei.Atom", ""
-	} else if mixed {
-		value.text = "ei.Atom"
-	}
-	typ.text = "map[" + key.text + "]" + value.text
+	typ := value.of(kindMap, "map["+key.text+"]", "")
+	typ.key, typ.note = &key, cmp.Or(key.note, value.note)
 	return typ
 }

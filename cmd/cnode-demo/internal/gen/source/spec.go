@@ -38,6 +38,7 @@ func (e *UnknownModuleError) Error() string {
 var (
 	aliasSyntax = regexp.MustCompile(`^Elixir(\.[A-Z][A-Za-z0-9_]*)+$`)
 	keySyntax   = regexp.MustCompile(`^[\pL_][\pL\pN_]*[?!]?$`)
+	tagSyntax   = regexp.MustCompile(`^[\pL\pN_][\pL\pN_ .@?!-]*$`) // of a name that the tag of a Go field can have
 )
 
 // IsAlias tells whether an atom is the name of a module as Elixir writes it, such as Shop.Order.
@@ -79,6 +80,7 @@ func atomOf(t ei.Term) (a ei.Atom, ok bool) {
 
 // A definition is a type that a module defines: {Name, Type, Parameters}.
 type definition struct {
+	name     ei.Atom
 	body     ei.Term
 	params   []string
 	isOpaque bool // what it is made of is the module's own affair
@@ -111,29 +113,33 @@ func (m *Module) typeNamed(name ei.Atom, arity int) (d definition, ok bool) {
 			p, _ := at(rest, 0).(ei.Atom)
 			d.params = append(d.params, string(p))
 		}
-		d.body = of[1]
+		d.name, d.body = name, of[1]
 		return d, true
 	}
 	return d, false
 }
 
-// structType is the type of the module's struct, t or another one: key by key.
-func (m *Module) structType() map[ei.Atom]ei.Term {
-	var found map[ei.Atom]ei.Term
+// structTypes are the types of a module that may be that of its struct, the likeliest first: t
+// without parameters, t with some, any other.
+func (m *Module) structTypes() (all []definition) {
+	var other []definition
 	for _, t := range m.attributes("type", "typep", "opaque", "nominal") {
 		of, _ := t.(ei.Tuple)
 		if len(of) != 3 {
 			continue
 		}
-		fields, ok := mapFields(of[1])
-		if name, _ := atomOf(fields["__struct__"].value); ok && name == m.Name && (found == nil || of[0] == ei.Atom("t")) {
-			found = map[ei.Atom]ei.Term{}
-			for key, f := range fields {
-				found[key] = f.value
-			}
+		name, _ := of[0].(ei.Atom)
+		d, _ := m.typeNamed(name, len(elements(of[2])))
+		switch {
+		case name == "t" && len(d.params) == 0:
+			all = append([]definition{d}, all...)
+		case name == "t":
+			all = append(all, d)
+		default:
+			other = append(other, d)
 		}
 	}
-	return found
+	return append(all, other...)
 }
 
 type mapField struct {

@@ -43,7 +43,7 @@ defmodule Shop.Client do
   @doc "Find finds \"quoted\""
   @spec find(node(), String.t(), [term()], timeout()) :: {:ok, user()} | :error
   def find(node, arg1, arg2, timeout \\ 5_000) do
-    :erpc.call(node, :till, :find, [arg1, arg2], timeout)
+    user_nils_result(:erpc.call(node, :till, :find, [arg1, arg2], timeout))
   end
 
   @doc "Pay pays \"it\" \\ \#{now},\nin two lines."
@@ -67,7 +67,7 @@ defmodule Shop.Client do
   @doc "Calls server:when."
   @spec server_when(node(), atom(), doc(), timeout()) :: item() | nil | {:error, term()}
   def server_when(node, arg1, d, timeout \\ 5_000) do
-    GenServer.call({:server, node}, {:when, arg1, d}, timeout)
+    absent_or_error(GenServer.call({:server, node}, {:when, arg1, d}, timeout))
   end
 
   @doc "Calls server."
@@ -75,4 +75,15 @@ defmodule Shop.Client do
   def server(node, request, timeout \\ 5_000) do
     GenServer.call({:server, node}, request, timeout)
   end
+
+  defp absent(:undefined), do: nil
+  defp absent(value), do: value
+
+  defp user_nils({:user, x1, x2}), do: {:user, x1, absent(x2)}
+
+  defp user_nils_result({:ok, value}), do: {:ok, user_nils(value)}
+  defp user_nils_result(other), do: other
+
+  defp absent_or_error({:error, _reason} = error), do: error
+  defp absent_or_error(value), do: absent(value)
 end

@@ -2,7 +2,8 @@
 
 defmodule Shop.Doc do
   @moduledoc "The Go type shop.Doc."
-  defstruct [name: ""]
+
+  defstruct name: ""
 
   @type t :: %__MODULE__{name: String.t()}
 

@@ -2,127 +2,146 @@
 
 defmodule Shop.Everything do
   @moduledoc "The Go type shop.Everything."
-  @enforce_keys [:colour, :pair, :outcome, :pid]
-  defstruct [
-    id: 0,
-    made: nil,
-    text: "",
-    list: [],
-    atom: nil,
-    colour: nil,
-    colours: [],
-    bytes: "",
-    pair: nil,
-    items: [],
-    by_name: %{},
-    wait: 0,
-    maybe?: nil,
-    outcome: nil,
-    any: nil,
-    pid: nil,
-    tags: MapSet.new(),
-    rest: [],
-    note: nil,
-    parent: nil
-  ]
 
+  @enforce_keys [:colour, :pid]
+
+  defstruct id: 0,
+            made: nil,
+            text: "",
+            list: [],
+            atom: nil,
+            colour: nil,
+            colours: [],
+            bytes: "",
+            pair: {0, 0},
+            items: [],
+            by_name: %{},
+            wait: 0,
+            maybe?: nil,
+            outcome: {:ok, ""},
+            any: nil,
+            pid: nil,
+            tags: MapSet.new(),
+            rest: [],
+            note: nil,
+            parent: nil
+
+  @type colour :: :"light green" | :red
   @type point :: {float(), float()}
   @type item :: %{do: String.t(), point: point()}
   @type everything :: %{
-    optional(:note) => String.t() | nil,
-    id: non_neg_integer(),
-    made: DateTime.t() | nil,
-    text: String.t(),
-    list: charlist(),
-    atom: atom(),
-    colour: :"light green" | :red,
-    colours: [:"light green" | :red],
-    bytes: binary(),
-    pair: tuple(),
-    items: [item()],
-    by_name: %{optional(String.t()) => item() | nil},
-    wait: non_neg_integer() | :infinity,
-    maybe?: integer() | nil,
-    outcome: {:ok, String.t()} | {:error, term()},
-    any: term(),
-    pid: pid(),
-    tags: MapSet.t(String.t()),
-    rest: keyword(float()),
-    parent: everything() | nil
-  }
+          optional(:note) => String.t() | nil,
+          id: non_neg_integer(),
+          made: DateTime.t() | nil,
+          text: String.t(),
+          list: charlist(),
+          atom: atom(),
+          colour: colour(),
+          colours: [colour()],
+          bytes: binary(),
+          pair: {integer(), integer()},
+          items: [item()],
+          by_name: %{optional(String.t()) => item() | nil},
+          wait: non_neg_integer() | :infinity,
+          maybe?: integer() | nil,
+          outcome: {:ok, String.t()} | {:error, term()},
+          any: term(),
+          pid: pid(),
+          tags: MapSet.t(String.t()),
+          rest: keyword(float()),
+          parent: everything() | nil
+        }
   @type t :: %__MODULE__{
-    id: non_neg_integer(),
-    made: DateTime.t() | nil,
-    text: String.t(),
-    list: charlist(),
-    atom: atom(),
-    colour: :"light green" | :red,
-    colours: [:"light green" | :red],
-    bytes: binary(),
-    pair: tuple(),
-    items: [item()],
-    by_name: %{optional(String.t()) => item() | nil},
-    wait: non_neg_integer() | :infinity,
-    maybe?: integer() | nil,
-    outcome: {:ok, String.t()} | {:error, term()},
-    any: term(),
-    pid: pid(),
-    tags: MapSet.t(String.t()),
-    rest: keyword(float()),
-    note: String.t() | nil,
-    parent: everything() | nil
-  }
+          id: non_neg_integer(),
+          made: DateTime.t() | nil,
+          text: String.t(),
+          list: charlist(),
+          atom: atom(),
+          colour: colour(),
+          colours: [colour()],
+          bytes: binary(),
+          pair: {integer(), integer()},
+          items: [item()],
+          by_name: %{optional(String.t()) => item() | nil},
+          wait: non_neg_integer() | :infinity,
+          maybe?: integer() | nil,
+          outcome: {:ok, String.t()} | {:error, term()},
+          any: term(),
+          pid: pid(),
+          tags: MapSet.t(String.t()),
+          rest: keyword(float()),
+          note: String.t() | nil,
+          parent: everything() | nil
+        }
 
   @doc "Of what Go sends."
   @spec from(term()) :: t()
-  def from(%{} = go), do: %__MODULE__{
-    id: go.id,
-    made: normal(go.made),
-    text: go.text,
-    list: go.list,
-    atom: go.atom,
-    colour: go.colour,
-    colours: go.colours,
-    bytes: go.bytes,
-    pair: go.pair,
-    items: go.items,
-    by_name: go.by_name,
-    wait: go.wait,
-    maybe?: normal(go.maybe?),
-    outcome: go.outcome,
-    any: go.any,
-    pid: go.pid,
-    tags: go.tags,
-    rest: go.rest,
-    note: normal(go[:note]),
-    parent: normal(go.parent)
-  }
+  def from(%{} = go) do
+    %__MODULE__{
+      id: go.id,
+      made: absent(go.made),
+      text: go.text,
+      list: go.list,
+      atom: go.atom,
+      colour: go.colour,
+      colours: go.colours,
+      bytes: go.bytes,
+      pair: go.pair,
+      items: go.items,
+      by_name: absent_map(go.by_name),
+      wait: go.wait,
+      maybe?: absent(go.maybe?),
+      outcome: go.outcome,
+      any: go.any,
+      pid: go.pid,
+      tags: go.tags,
+      rest: go.rest,
+      note: absent(go[:note]),
+      parent: everything_nils_or_nil(go.parent)
+    }
+  end
 
   @doc "What Go takes."
   @spec to(t()) :: term()
-  def to(%__MODULE__{} = value), do: %{
-    id: value.id,
-    made: value.made,
-    text: value.text,
-    list: value.list,
-    atom: value.atom,
-    colour: value.colour,
-    colours: value.colours,
-    bytes: value.bytes,
-    pair: value.pair,
-    items: value.items,
-    by_name: value.by_name,
-    wait: value.wait,
-    maybe?: value.maybe?,
-    outcome: value.outcome,
-    any: value.any,
-    pid: value.pid,
-    tags: value.tags,
-    rest: value.rest,
-    note: value.note,
-    parent: value.parent
-  }
+  def to(%__MODULE__{} = value) do
+    %{
+      id: value.id,
+      made: value.made,
+      text: value.text,
+      list: value.list,
+      atom: value.atom,
+      colour: value.colour,
+      colours: value.colours,
+      bytes: value.bytes,
+      pair: value.pair,
+      items: value.items,
+      by_name: value.by_name,
+      wait: value.wait,
+      maybe?: value.maybe?,
+      outcome: value.outcome,
+      any: value.any,
+      pid: value.pid,
+      tags: value.tags,
+      rest: value.rest,
+      note: value.note,
+      parent: value.parent
+    }
+  end
 
-  defp normal(:undefined), do: nil
-  defp normal(value), do: value
+  defp absent(:undefined), do: nil
+  defp absent(value), do: value
+
+  defp absent_map(values), do: Map.new(values, fn {key, value} -> {key, absent(value)} end)
+
+  defp everything_nils_or_nil(value) when value in [nil, :undefined], do: nil
+  defp everything_nils_or_nil(value), do: everything_nils(value)
+
+  defp everything_nils(value) do
+    value
+    |> Map.replace_lazy(:made, &absent/1)
+    |> Map.replace_lazy(:by_name, &absent_map/1)
+    |> Map.replace_lazy(:maybe?, &absent/1)
+    |> Map.replace_lazy(:note, &absent/1)
+    |> Map.replace_lazy(:parent, &everything_nils_or_nil/1)
+  end
 end

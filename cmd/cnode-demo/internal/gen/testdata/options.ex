@@ -2,13 +2,16 @@
 
 defmodule Shop.Options do
   @moduledoc "The Go type shop.Options."
-  defstruct [timeout: 0, verbose: false]
+
+  defstruct timeout: 0, verbose: false
 
   @type t :: %__MODULE__{timeout: non_neg_integer() | :infinity, verbose: boolean()}
 
   @doc "Of what Go sends."
   @spec from(term()) :: t()
-  def from(go), do: %__MODULE__{timeout: go[:timeout], verbose: go[:verbose]}
+  def from(go) do
+    %__MODULE__{timeout: Keyword.get(go, :timeout, 0), verbose: Keyword.get(go, :verbose, false)}
+  end
 
   @doc "What Go takes."
   @spec to(t()) :: term()

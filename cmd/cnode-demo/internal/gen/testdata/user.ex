@@ -2,18 +2,19 @@
 
 defmodule Shop.Person do
   @moduledoc "The Go type shop.User."
-  defstruct [name: "", end: nil]
+
+  defstruct name: "", end: nil
 
   @type t :: %__MODULE__{name: String.t(), end: integer() | nil}
 
   @doc "Of what Go sends."
   @spec from(term()) :: t()
-  def from({:user, x1, x2}), do: %__MODULE__{name: x1, end: normal(x2)}
+  def from({:user, x1, x2}), do: %__MODULE__{name: x1, end: absent(x2)}
 
   @doc "What Go takes."
   @spec to(t()) :: term()
   def to(%__MODULE__{} = value), do: {:user, value.name, value.end}
 
-  defp normal(:undefined), do: nil
-  defp normal(value), do: value
+  defp absent(:undefined), do: nil
+  defp absent(value), do: value
 end

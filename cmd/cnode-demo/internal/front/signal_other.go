@@ -1,0 +1,7 @@
+//go:build !unix
+
+package front
+
+import "os"
+
+var upgradeSignals []os.Signal

@@ -1,0 +1,247 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"reflect"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/need"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/bonds"
+	"github.com/cnode-go/cnode/nodes/internal/states"
+)
+
+// A connection can be used as soon as it is found on the table.
+func TestConnIsCompleteWhenFound(t *testing.T) {
+	w := newWorld(t, "memory")
+	b, l := w.listening("bob")
+	a := w.node("alice")
+	for range 50 {
+		limit := w.ctx()
+		found := async(func() (*Conn, error) {
+			for ; limit.Err() == nil; runtime.Gosched() {
+				if c := b.Conn("alice@test"); c != nil {
+					return c, c.SendName(w.ctx(), "x", c.Self())
+				}
+			}
+			return nil, errors.New("never found")
+		})
+		ca, cb := w.join(a, b, l)
+		r := <-found
+		require.NoError(t, r.err)
+		require.Same(t, cb, r.v)
+		require.NotZero(t, cb.Self())
+		m, err := ca.Receive(w.ctx())
+		require.NoError(t, err)
+		require.Equal(t, cb.Self(), m.From)
+		require.NoError(t, errors.Join(ca.Close(), cb.Close()))
+	}
+}
+
+// Links and monitors that come over a connection are broken by its end, however shortly before the
+// end they come: none outlives it.
+func TestEndBreaksWhatCameBefore(t *testing.T) {
+	w := newWorld(t, "memory")
+	b := w.started("bob")
+	for range 50 {
+		box, err := b.NewMailbox(&MailboxOptions{TrapExit: true})
+		require.NoError(t, err)
+		p := w.peer(b.Listeners()[0], role("wire@test"))
+		var c *Conn
+		require.Eventually(t, func() bool { c = b.Conn("wire@test"); return c != nil }, tooLong, tick)
+		go func() {
+			for i := range 20 {
+				from := ei.Pid{Node: "wire@test", ID: uint32(i + 1), Creation: 77}
+				ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{uint32(i)}}
+				if p.write(frame(t, dist.Control{Op: dist.OpLink, From: from, To: box.Pid()}, nil)) != nil {
+					return
+				}
+				if p.write(frame(t, dist.Control{Op: dist.OpMonitorP, From: from, To: box.Pid(), Ref: ref}, nil)) != nil {
+					return
+				}
+			}
+		}()
+		_, err = p.frame(ctxWhile(t, func() bool { return len(linksOf(box)) == 0 }))
+		require.ErrorIs(t, err, context.Canceled)
+		require.NoError(t, c.Close())
+		require.Empty(t, linksOf(box))
+		require.Empty(t, watchersOf(box))
+		require.NoError(t, box.Close())
+		p.close()
+	}
+}
+
+// ctxWhile is a context that lasts as long as a condition.
+func ctxWhile(t testing.TB, cond func() bool) context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	limit := soon(t)
+	go func() {
+		defer cancel()
+		for cond() && limit.Err() == nil {
+			runtime.Gosched()
+		}
+	}()
+	return ctx
+}
+
+func linksOf(b *Mailbox) map[ei.Pid]states.Link {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	links := map[ei.Pid]states.Link{}
+	for _, l := range b.bondState("").Links {
+		links[l.Pid] = states.Link{Active: l.Active, UnlinkID: l.UnlinkID}
+	}
+	return links
+}
+
+// A node that has lost its peer connects to it anew for the next message, at whichever moment that
+// is sent; monitors that are made over the new connection are not broken by the end of the old one.
+func TestReconnectOnDemand(t *testing.T) {
+	w := newWorld(t, "memory")
+	a := w.started("alice")
+	b := w.started("bob")
+	there := box(t, b)
+	require.NoError(t, b.Register(t.Context(), "there", there))
+	here := box(t, a)
+	for i := range 100 {
+		require.NoError(t, here.SendName(w.ctx(), "bob@test", "there", i), i)
+		m, err := there.Receive(w.ctx())
+		require.NoError(t, err)
+		term, err := m.Term()
+		require.NoError(t, err)
+		require.Equal(t, ei.Int(i), term)
+
+		c := a.Conn("bob@test")
+		if i%2 == 0 {
+			c = b.Conn("alice@test")
+		}
+		go c.Close()
+		<-c.Done()
+		if i%4 > 1 { // else at once
+			<-c.l.Left()
+		}
+		for _, n := range []*Node{a, b} { // the other side takes a moment to notice
+			if other := n.Conn(map[*Node]string{a: "bob@test", b: "alice@test"}[n]); other != nil {
+				<-other.Done()
+			}
+		}
+		ref, err := here.Monitor(w.ctx(), there.Pid())
+		require.NoError(t, err, i)
+		require.Eventually(t, func() bool { return len(watchersOf(there)) > 0 }, tooLong, tick/10)
+		require.Contains(t, watchingOf(here), ref, "the new monitor lives")
+		here.Demonitor(ref)
+		require.Eventually(t, func() bool { return len(watchersOf(there)) == 0 }, tooLong, tick/10)
+	}
+	require.Zero(t, unread(here), "no DOWN")
+}
+
+// unread counts the bytes in a mailbox.
+func unread(b *Mailbox) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.inbox.Bytes()
+}
+
+func watchingOf(b *Mailbox) map[ei.Ref]bonds.Target {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return maps.Collect(b.bonds.Watching())
+}
+
+func watchersOf(b *Mailbox) map[bonds.MonitorID]bonds.Watcher {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return maps.Collect(b.bonds.Watchers())
+}
+
+// Whatever the reason for which a connection ends, it is returned where it is asked for.
+func TestEndReasons(t *testing.T) {
+	w := newWorld(t, "tcp")
+	b, l := w.listening("bob")
+	for name, tt := range map[string]struct {
+		end  func(p *wire, c *Conn)
+		want error
+	}{
+		"closed here":  {func(_ *wire, c *Conn) { c.Close() }, ErrClosed},
+		"closed there": {func(p *wire, _ *Conn) { p.close() }, io.EOF},
+		"in a frame":   {func(p *wire, _ *Conn) { p.write([]byte{0, 0, 0, 9, 'p'}); p.close() }, io.ErrUnexpectedEOF},
+		"in a length":  {func(p *wire, _ *Conn) { p.write([]byte{0, 0}); p.close() }, io.ErrUnexpectedEOF},
+		"node closed":  {func(_ *wire, c *Conn) { c.Node().Close() }, ErrClosed},
+	} {
+		if name == "node closed" {
+			continue
+		}
+		p, c := w.joined(l, role("wire@test"))
+		received := async(func() (*Message, error) { return c.Receive(w.ctx()) })
+		tt.end(p, c)
+		require.ErrorIs(t, arrives(t, received, "the end of Receive").err, tt.want, name)
+		require.ErrorIs(t, ended(t, c), tt.want, name)
+		require.ErrorIs(t, c.Send(w.ctx(), p.self, 1), tt.want, name)
+		require.ErrorIs(t, c.Flush(w.ctx()), tt.want, name)
+		<-c.l.Left()
+	}
+	_, c := w.joined(l, role("wire@test"))
+	require.NoError(t, b.Close())
+	require.ErrorIs(t, c.Err(), ErrClosed)
+}
+
+// The exit signals of a process that ends are sent in turn. The connection survives them, whatever
+// the size of the reason and the number of processes that are told, even if the peer reads nothing
+// for a while.
+func TestExitWithMuchToTell(t *testing.T) {
+	need.Long(t, 15*time.Second)
+	for _, tt := range []struct {
+		name     string
+		watchers int
+		reason   ei.Term
+	}{
+		{"a large reason", 6, ei.Binary(make([]byte, 2<<20))},
+		{"many watchers", 3000, ei.Tuple{ei.Atom("gone"), ei.Binary(make([]byte, 4<<10))}},
+	} {
+		for _, how := range []string{"exit", "exit and shutdown", "shutdown"} {
+			t.Run(tt.name+", "+how, func(t *testing.T) {
+				w := newWorld(t, "memory")
+				bob := w.started("bob")
+				b := box(t, bob)
+				p := w.peer(bob.Listeners()[0], role("wire@test"))
+				for i := range tt.watchers {
+					ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{uint32(i), 1, 2}}
+					p.send(dist.Control{Op: dist.OpMonitorP, From: p.self, To: b.Pid(), Ref: ref}, nil)
+				}
+				require.Eventually(t, func() bool { return len(watchersOf(b)) == tt.watchers }, tooLong, tick)
+				want, over := tt.reason, (<-chan result[int])(nil)
+				if how == "shutdown" {
+					want = ei.Atom("shutdown")
+				} else {
+					b.Exit(want)
+				}
+				if how != "exit" {
+					over = async(func() (int, error) { return 0, bob.Shutdown(w.ctx()) })
+				}
+				for range tt.watchers {
+					ctl, why := p.next()
+					require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
+					require.Equal(t, b.Pid(), ctl.From)
+					if !reflect.DeepEqual(want, why) { // whose difference nobody could read
+						require.Fail(t, "another reason")
+					}
+				}
+				if over == nil {
+					require.NotNil(t, bob.Conn("wire@test"))
+					return
+				}
+				p.close()
+				require.NoError(t, arrives(t, over, "the end of the node").err)
+			})
+		}
+	}
+}

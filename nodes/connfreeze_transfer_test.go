@@ -1,0 +1,736 @@
+//go:build unix
+
+package nodes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/need"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/link"
+)
+
+// movers are the kinds of transports whose connections can be handed over.
+var movers = []string{"tcp", "unix"}
+
+// A shuttle is one node name that belongs to two Node values, between which connections move.
+type shuttle struct {
+	w    *world
+	here int
+	n    [2]*Node
+	c    *Conn
+}
+
+func same(creation uint32) func(*Config) { return func(c *Config) { c.Creation = creation } }
+
+// shuttle makes the two nodes and connects the first one to the peer.
+func (w *world) shuttle(peer string, started bool, edit ...func(*Config)) *shuttle {
+	w.t.Helper()
+	r := &shuttle{w: w}
+	for i := range r.n {
+		worker := func(c *Config) { c.Worker = uint16(i) }
+		r.n[i] = w.node("mover", append(edit, same(4711), worker)...)
+		r.n[i].started.Store(started)
+		r.n[i].freezeTime = tooLong
+	}
+	c, err := r.n[0].Connect(w.ctx(), peer)
+	require.NoError(w.t, err)
+	r.c = c
+	return r
+}
+
+// move detaches the connection from one node and gives it to the other.
+func (r *shuttle) move() *Node {
+	r.w.t.Helper()
+	m, err := r.c.Detach(r.w.ctx())
+	require.NoError(r.w.t, err)
+	require.ErrorIs(r.w.t, r.c.Err(), ErrMoved)
+	r.here = 1 - r.here
+	r.c, err = r.n[r.here].Adopt(r.w.ctx(), m)
+	require.NoError(r.w.t, err)
+	return r.n[r.here]
+}
+
+// numbers checks that messages come in order: 0, 1, 2, …
+type numbers struct {
+	mu   sync.Mutex
+	next int64
+	all  chan struct{} // closed when last has come
+	last int64
+	bad  error
+}
+
+func newNumbers(last int64) *numbers { return &numbers{last: last, all: make(chan struct{})} }
+
+func (s *numbers) take(m *Message) {
+	c := ei.NewCursor(m.Payload)
+	if size, err := c.Tuple(); err != nil || size != 2 {
+		s.wrong(fmt.Errorf("not a pair: %v", err))
+		return
+	}
+	v, err := c.Int()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case err != nil || v != s.next:
+		if s.bad == nil {
+			s.bad = fmt.Errorf("%d came, %d was due (%v)", v, s.next, err)
+			close(s.all)
+		}
+	case s.bad == nil:
+		if s.next++; s.next == s.last {
+			close(s.all)
+		}
+	}
+}
+
+func (s *numbers) wrong(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.bad == nil {
+		s.bad = err
+		close(s.all)
+	}
+}
+
+func (s *numbers) wait(t testing.TB, what string) {
+	t.Helper()
+	select {
+	case <-s.all:
+		require.NoError(t, s.bad, what)
+	case <-time.After(60 * time.Second):
+		require.FailNow(t, "not all came: "+what, "%d of %d\n%s", s.next, s.last, stacks())
+	}
+}
+
+// numbered is message number i: a small one, or now and then one of some size.
+func numbered(i int64) any {
+	size := 20
+	switch {
+	case i%1000 == 999:
+		size = 300_000
+	case i%50 == 49:
+		size = 20_000
+	}
+	return []any{i, make([]byte, size)}
+}
+
+// numberedPair is numbered as a tuple.
+func numberedPair(i int64) any {
+	list := numbered(i).([]any)
+	return ei.Tuple{ei.Int(i), ei.Binary(list[1].([]byte))}
+}
+
+// A peer exchanges numbered messages with a connection that moves between two nodes all the time:
+// none is lost, none comes twice, the order is kept, and the peer notices nothing.
+func TestMoveUnderLoad(t *testing.T) {
+	moves := need.Fewer(30, 100)
+	for _, kind := range movers {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t, kind)
+			peer := w.started("peer")
+			r := w.shuttle("peer@test", true)
+			ctx := w.ctx()
+			var stop sync.Once
+			stopped := make(chan struct{})
+			halt := func() { stop.Do(func() { close(stopped) }) }
+			defer halt()
+
+			in, out := newNumbers(-1), newNumbers(-1)
+			for _, n := range r.n {
+				_, err := n.Handle("sink", func(_ *Mailbox, m *Message) { in.take(m); m.Release() }, nil)
+				require.NoError(t, err)
+			}
+			_, err := peer.Handle("sink", func(_ *Mailbox, m *Message) { out.take(m); m.Release() }, nil)
+			require.NoError(t, err)
+			watcher, err := peer.NewMailbox(nil)
+			require.NoError(t, err)
+			require.NoError(t, watcher.MonitorNode(ctx, "mover@test"))
+
+			var wg sync.WaitGroup
+			var toMover, toPeer int64
+			wg.Go(func() {
+				b, _ := peer.NewMailbox(nil)
+				for i := int64(0); ; i++ {
+					select {
+					case <-stopped:
+						toMover = i
+						return
+					default:
+					}
+					if err := b.SendName(ctx, "mover@test", "sink", numberedPair(i)); err != nil {
+						t.Error(err)
+						toMover = i
+						return
+					}
+				}
+			})
+			var current sync.Mutex // guards r.c for the sender
+			wg.Go(func() {
+				for i := int64(0); ; {
+					select {
+					case <-stopped:
+						toPeer = i
+						return
+					default:
+					}
+					current.Lock()
+					c := r.c
+					current.Unlock()
+					err := c.SendName(ctx, "sink", numberedPair(i))
+					switch {
+					case err == nil:
+						i++
+					case errors.Is(err, ErrMoved): // nothing was sent
+						<-c.l.Left()
+						time.Sleep(10 * time.Microsecond)
+					default:
+						t.Error(err)
+						toPeer = i
+						return
+					}
+				}
+			})
+			var silence time.Duration
+			for range moves {
+				begin := time.Now()
+				m, err := r.c.Detach(ctx)
+				require.NoError(t, err)
+				r.here = 1 - r.here
+				c, err := r.n[r.here].Adopt(ctx, m)
+				require.NoError(t, err)
+				silence += time.Since(begin)
+				current.Lock()
+				r.c = c
+				current.Unlock()
+				before := c.l.Traffic().MessagesReceived
+				require.Eventually(t, func() bool { return c.l.Traffic().MessagesReceived > before }, tooLong, tick/10)
+			}
+			halt()
+			wg.Wait()
+			t.Logf("%d messages one way, %d the other, %v a move", toMover, toPeer, silence/time.Duration(moves))
+			in.finish(toMover)
+			out.finish(toPeer)
+			in.wait(t, "to the mover")
+			out.wait(t, "to the peer")
+			require.Nil(t, watcher.take(), "no nodedown")
+			require.EqualValues(t, 1, peer.Stats().Connections)
+		})
+	}
+}
+
+// finish says how many messages are to come.
+func (s *numbers) finish(last int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last = last
+	if s.bad == nil && s.next == last {
+		close(s.all)
+	}
+}
+
+// An operation that fails on a frozen connection returns its error at once, though the connection
+// ends only when it is thawed.
+func TestFrozenFailure(t *testing.T) {
+	w := newWorld(t, "tcp")
+	c, _ := w.pair()
+	f, err := c.Freeze(w.ctx())
+	require.NoError(t, err)
+	require.ErrorIs(t, link.Within(&c.l).SendError(w.ctx(), errFault), errFault)
+	require.ErrorIs(t, link.Within(&c.l).ReceiveError(w.ctx(), io.ErrUnexpectedEOF), io.ErrUnexpectedEOF)
+	require.NoError(t, c.Err())
+	f.Thaw()
+	require.ErrorIs(t, ended(t, c), errFault, "the first one")
+}
+
+// On the lower level a Receive that waits gets ErrMoved, and what the peer sends then is received
+// by the new owner.
+func TestMoveReceive(t *testing.T) {
+	w := newWorld(t, "tcp")
+	_, l := w.listening("peer")
+	accepted := async(func() (*Conn, error) { return l.Accept(w.ctx()) })
+	r := w.shuttle("peer@test", false)
+	p := (<-accepted).v
+	moved := make(events, 10)
+	for _, n := range r.n {
+		n.Measure(moved.hooks())
+	}
+	self := r.c.Self()
+	old := r.c
+	waiting := async(func() (*Message, error) { return old.Receive(context.Background()) })
+	require.Eventually(t, link.Within(&old.l).Reading, tooLong, tick)
+	r.move()
+	require.Equal(t, "moved peer@test", <-moved)
+	require.Equal(t, "adopted peer@test", <-moved)
+	require.ErrorIs(t, (<-waiting).err, ErrMoved)
+	require.ErrorIs(t, old.Send(w.ctx(), p.Self(), 1), ErrMoved)
+	require.NoError(t, old.Close(), "there is nothing left to close")
+	require.Equal(t, self, r.c.Self())
+	require.Equal(t, p.Peer().Name, r.c.Node().Name())
+	require.NoError(t, p.Send(w.ctx(), self, 7))
+	m, err := r.c.Receive(w.ctx())
+	require.NoError(t, err)
+	require.Equal(t, self, m.To)
+	require.NoError(t, r.c.Send(w.ctx(), p.Self(), 8))
+	m, err = p.Receive(w.ctx())
+	require.NoError(t, err)
+	require.Equal(t, p.Self(), m.To)
+	r.move()
+	require.NoError(t, r.c.Close())
+	_, err = p.Receive(w.ctx())
+	require.ErrorIs(t, err, io.EOF)
+}
+
+// Messages that a Call has read besides its reply move too; the Call itself does not.
+func TestMoveBesideCall(t *testing.T) {
+	w := newWorld(t, "tcp")
+	_, l := w.listening("peer")
+	accepted := async(func() (*Conn, error) { return l.Accept(w.ctx()) })
+	r := w.shuttle("peer@test", false)
+	p := (<-accepted).v
+	old := r.c
+	call := async(func() (ei.Term, error) { return old.RPC(context.Background(), "m", "f") })
+	for range 2 { // the monitor and the request
+		_, err := p.Receive(w.ctx())
+		require.NoError(t, err)
+	}
+	require.NoError(t, p.Send(w.ctx(), old.Self(), "kept"))
+	require.Eventually(t, func() bool { return old.l.Traffic().MessagesReceived == 1 }, tooLong, tick)
+	r.move()
+	require.ErrorIs(t, (<-call).err, ErrMoved)
+	m, err := p.Receive(w.ctx())
+	require.NoError(t, err)
+	require.Equal(t, dist.OpDemonitorP, m.Op, "the peer need not watch for a call that nobody waits for")
+	m, err = r.c.Receive(w.ctx())
+	require.NoError(t, err)
+	term, err := m.Term()
+	require.NoError(t, err)
+	require.Equal(t, ei.Binary("kept"), term)
+	require.Same(t, r.c, m.Conn())
+}
+
+// Half a frame in each direction, byte by byte: the reader and the writer stop anywhere.
+func TestMoveHalfFrames(t *testing.T) {
+	w := newWorld(t, "tcp")
+	a := w.ambush("peer@test")
+	connected := async(func() (*shuttle, error) {
+		return w.shuttle("peer@test", true, func(c *Config) { c.QueueLimit, c.Flags = 64<<20, withoutFragments }), nil
+	})
+	p := a.accept()
+	require.NoError(t, p.respond(role("peer@test"), dist.StatusOK))
+	r := (<-connected).v
+	sink := newNumbers(3)
+	for _, n := range r.n {
+		_, err := n.Handle("sink", func(_ *Mailbox, m *Message) { sink.take(m) }, nil)
+		require.NoError(t, err)
+	}
+	var bytes []byte
+	for i := range 3 {
+		bytes = append(bytes, frame(t, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "sink"}, ei.Tuple{ei.Int(i), ei.Binary("x")})...)
+	}
+	for i, b := range bytes {
+		require.NoError(t, p.write([]byte{b}))
+		if i%3 == 0 {
+			require.Eventually(t, func() bool { // the byte has been read
+				n, err := r.c.l.Stream().PendingBytes()
+				return err == nil && n == 0
+			}, tooLong, tick)
+		}
+		r.move()
+	}
+	sink.wait(t, "the three messages")
+
+	// The peer reads nothing: our window fills, and the queue with it. Then it reads byte by byte
+	// while the connection moves.
+	c := r.c
+	require.NoError(t, errors.Join(narrow(c.l.Stream(), unix.SO_SNDBUF), narrow(p.s, unix.SO_RCVBUF)))
+	// more than the window; a move copies it several times, and must not take long
+	big := make([]byte, 1<<20)
+	for i := range big {
+		big[i] = byte(i % 251)
+	}
+	send := func(i int) <-chan result[any] {
+		queued, _ := link.Within(&c.l).Queue().Buffered()
+		sent := async(func() (any, error) { return nil, c.SendName(context.Background(), "peer", []any{i, big}) })
+		require.Eventually(t, func() bool { now, _ := link.Within(&c.l).Queue().Buffered(); return now > queued }, tooLong, tick)
+		return sent
+	}
+	first, second := send(0), send(-1)
+	for i := range 20 {
+		require.NoError(t, c.SendName(w.ctx(), "peer", []any{1 + i, "small"}))
+	}
+	var head [1]byte
+	var got []byte
+	for range 200 {
+		_, err := p.s.Readv(w.ctx(), head[:])
+		require.NoError(t, err)
+		got = append(got, head[0])
+		if len(got)%10 == 0 {
+			r.move()
+		}
+	}
+	require.NoError(t, (<-first).err, "part of it was out")
+	require.ErrorIs(t, (<-second).err, ErrMoved, "nothing of it was sent: it waited for its turn")
+	require.NoError(t, p.s.Preload(got))
+	for i := range 21 {
+		_, payload := p.next()
+		list := payload.(ei.List)
+		require.Equal(t, ei.Int(i), list[0])
+		if i == 0 {
+			require.Equal(t, ei.Binary(big), list[1])
+		}
+	}
+}
+
+// Links and monitors survive a move, whichever side made them.
+func TestMoveBonds(t *testing.T) {
+	w := newWorld(t, "tcp")
+	peer := w.started("peer")
+	r := w.shuttle("peer@test", true)
+	ctx := w.ctx()
+	theirs := make([]*Mailbox, 4)
+	ours := make([]*Mailbox, 4)
+	for i := range theirs {
+		var err error
+		theirs[i], err = peer.NewMailbox(&MailboxOptions{TrapExit: true})
+		require.NoError(t, err)
+		ours[i], err = r.n[0].NewMailbox(&MailboxOptions{TrapExit: true})
+		require.NoError(t, err)
+	}
+	require.NoError(t, ours[0].Link(ctx, theirs[0].Pid()))
+	require.NoError(t, theirs[1].Link(ctx, ours[1].Pid()))
+	ref2, err := ours[2].Monitor(ctx, theirs[2].Pid())
+	require.NoError(t, err)
+	ref3, err := theirs[3].Monitor(ctx, ours[3].Pid())
+	require.NoError(t, err)
+	require.NoError(t, ours[0].MonitorNode(ctx, "peer@test"))
+	require.Eventually(t, func() bool {
+		return len(watchersOf(ours[3])) > 0 && len(watchersOf(theirs[2])) > 0
+	}, tooLong, tick)
+	for range 3 { // away and back
+		m, err := r.c.Detach(ctx)
+		require.NoError(t, err)
+		require.Empty(t, linksOf(ours[0]))
+		require.Empty(t, ours[0].nodes.downs)
+		r.c, err = r.n[0].Adopt(ctx, m)
+		require.NoError(t, err)
+	}
+	for _, b := range append(theirs, ours...) {
+		require.Nil(t, b.take(), "nobody has heard of it")
+	}
+	theirs[0].Exit(ei.Atom("one"))
+	requireExit(t, ours[0], theirs[0].Pid(), "one")
+	ours[1].Exit(ei.Atom("two"))
+	requireExit(t, theirs[1], ours[1].Pid(), "two")
+	theirs[2].Exit(ei.Atom("three"))
+	requireDown(t, ours[2], ref2, "three")
+	ours[3].Exit(ei.Atom("four"))
+	requireDown(t, theirs[3], ref3, "four")
+	require.NoError(t, r.c.Close())
+	m, err := ours[0].Receive(ctx)
+	require.NoError(t, err)
+	require.Equal(t, dist.OpSend, m.Op, "the nodedown")
+}
+
+func requireExit(t testing.TB, b *Mailbox, from ei.Pid, reason ei.Atom) {
+	t.Helper()
+	m, err := b.Receive(soon(t))
+	require.NoError(t, err)
+	require.Equal(t, dist.OpExit, m.Op)
+	require.Equal(t, from, m.From)
+	got, err := m.Reason.Decode()
+	require.NoError(t, err)
+	require.Equal(t, reason, got)
+}
+
+func requireDown(t testing.TB, b *Mailbox, ref ei.Ref, reason ei.Atom) {
+	t.Helper()
+	m, err := b.Receive(soon(t))
+	require.NoError(t, err)
+	require.Equal(t, dist.OpMonitorPExit, m.Op)
+	require.Equal(t, ref, m.Ref)
+	got, err := m.Reason.Decode()
+	require.NoError(t, err)
+	require.Equal(t, reason, got)
+}
+
+// To the peer, processes that do not move with their connection have ended.
+func TestMoveWithoutProcesses(t *testing.T) {
+	w := newWorld(t, "tcp")
+	peer := w.started("peer")
+	r := w.shuttle("peer@test", true)
+	ctx := w.ctx()
+	theirs, err := peer.NewMailbox(&MailboxOptions{TrapExit: true})
+	require.NoError(t, err)
+	ours, err := r.n[0].NewMailbox(&MailboxOptions{TrapExit: true})
+	require.NoError(t, err)
+	require.NoError(t, theirs.Link(ctx, ours.Pid()))
+	require.Eventually(t, func() bool {
+		return len(linksOf(ours)) > 0
+	}, tooLong, tick)
+	r.move()
+	requireExit(t, theirs, ours.Pid(), "noproc")
+	require.NoError(t, ours.Err(), "here it lives")
+	require.Nil(t, ours.take())
+}
+
+// Monitors of a name pass to the process that has it in the new process: a call that has sent only
+// its monitor so far reaches that one.
+func TestMoveMonitorOfName(t *testing.T) {
+	w := newWorld(t, "tcp")
+	peer := w.started("peer")
+	r := w.shuttle("peer@test", true)
+	var servers []*Mailbox
+	for _, n := range r.n {
+		b, err := n.Serve("srv", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
+		require.NoError(t, err)
+		servers = append(servers, b)
+	}
+	_, err := r.n[0].Serve("only_here", Server{}, nil)
+	require.NoError(t, err)
+	b := box(t, peer)
+	ref, err := b.MonitorName(w.ctx(), "mover@test", "srv")
+	require.NoError(t, err)
+	lost, err := b.MonitorName(w.ctx(), "mover@test", "only_here")
+	require.NoError(t, err)
+	v, err := b.CallName(w.ctx(), "mover@test", "srv", ei.Atom("before"))
+	require.NoError(t, err)
+	require.Equal(t, ei.Atom("before"), v)
+	r.move()
+	v, err = b.CallName(w.ctx(), "mover@test", "srv", ei.Atom("after"))
+	require.NoError(t, err)
+	require.Equal(t, ei.Atom("after"), v)
+	down := func(ref ei.Ref, why string) {
+		m, err := b.Receive(w.ctx())
+		require.NoError(t, err)
+		require.Equal(t, ref, m.Ref)
+		reason, err := m.Reason.Decode()
+		require.NoError(t, err)
+		require.Equal(t, ei.Atom(why), reason)
+	}
+	down(lost, "noproc")
+	servers[0].Exit(ei.Atom("the_old_one"))
+	servers[1].Exit(ei.Atom("the_new_one"))
+	down(ref, "the_new_one")
+}
+
+// Close of a frozen connection returns ErrMoved once the connection goes on elsewhere; Close after
+// that returns nil.
+func TestCloseOfConnThatMoves(t *testing.T) {
+	w := newWorld(t, "tcp")
+	ca, cb := w.pair()
+	f, err := ca.Freeze(w.ctx())
+	require.NoError(t, err)
+	closed := async(func() (any, error) { return nil, ca.Close() })
+	require.Eventually(t, func() bool { // it waits
+		return link.Within(&ca.l).Pending() != nil
+	}, tooLong, tick)
+	fd, err := descriptor.Duplicate(f.Descriptor())
+	require.NoError(t, err)
+	defer descriptor.Close(fd)
+	require.NoError(t, f.Release())
+	require.ErrorIs(t, arrives(t, closed, "the end of Close").err, ErrMoved)
+	require.NoError(t, ca.Close())
+	require.NoError(t, cb.Err())
+}
+
+// A peer has lost its connection to one process and made another one. If both connections move to
+// the same node, the later one counts, whichever arrives first.
+func TestAdoptAfterReconnect(t *testing.T) {
+	for _, kind := range movers {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t, kind)
+			front, l := w.listening("mover", same(4711))
+			inner := w.node("mover", same(4711), func(c *Config) { c.Worker = 1 })
+			peer := w.node("peer")
+			var moved []*Moved
+			for range 3 {
+				ours, theirs := w.join(peer, front, l)
+				m, err := theirs.Detach(w.ctx())
+				require.NoError(t, err)
+				moved = append(moved, m)
+				if len(moved) < 3 {
+					require.NoError(t, ours.Close())
+				}
+			}
+			second, err := inner.Adopt(w.ctx(), moved[1])
+			require.NoError(t, err)
+			_, err = inner.Adopt(w.ctx(), moved[0])
+			require.ErrorIs(t, err, ErrConnected, "made before")
+			require.Same(t, second, inner.Conn("peer@test"))
+
+			frozen, err := second.Freeze(w.ctx())
+			require.NoError(t, err)
+			fd, err := descriptor.Duplicate(moved[2].FD)
+			require.NoError(t, err)
+			_, err = inner.Adopt(w.ctx(), &Moved{moved[2].State, fd})
+			require.ErrorIs(t, err, ErrConnected, "frozen")
+			frozen.Thaw()
+			// the end of the second one has not been read yet
+			third, err := inner.Adopt(w.ctx(), moved[2])
+			require.NoError(t, err)
+			require.ErrorIs(t, second.Err(), ErrSuperseded)
+			require.Same(t, third, inner.Conn("peer@test"))
+			require.NoError(t, peer.Conn("mover@test").Send(w.ctx(), third.Self(), 1))
+			m, err := third.Receive(w.ctx())
+			require.NoError(t, err)
+			term, err := m.Term()
+			require.NoError(t, err)
+			require.Equal(t, ei.Int(1), term)
+		})
+	}
+}
+
+// A state that is not of a connection of this node is refused, and the caller keeps the descriptor.
+func TestStageRefused(t *testing.T) {
+	w := newWorld(t, "tcp")
+	w.started("peer")
+	r := w.shuttle("peer@test", true)
+	f, err := r.c.Freeze(w.ctx())
+	require.NoError(t, err)
+	defer f.Thaw()
+	for name, n := range map[string]*Node{
+		"another node": w.node("stranger", same(4711)),
+		"another life": w.node("mover", same(4712)),
+	} {
+		_, err := n.Stage(f.State(), f.Descriptor())
+		require.ErrorIs(t, err, ErrOtherNode, name)
+	}
+	_, err = r.n[0].Stage(f.State(), f.Descriptor())
+	require.ErrorIs(t, err, ErrConnected)
+	var bad *StateError
+	_, err = r.n[1].Stage(f.State()[:20], f.Descriptor())
+	require.ErrorAs(t, err, &bad)
+	_, err = r.n[1].Stage(nil, f.Descriptor())
+	require.ErrorIs(t, err, ErrState)
+
+	fd, err := descriptor.Duplicate(f.Descriptor())
+	require.NoError(t, err)
+	s, err := r.n[1].Stage(f.State(), fd)
+	require.NoError(t, err)
+	require.Nil(t, r.n[1].Conn("peer@test"), "not yet")
+	require.NoError(t, s.Discard())
+	require.NoError(t, s.Discard())
+	_, err = s.Start(w.ctx())
+	require.Error(t, err)
+}
+
+// The start of a connection that has to wait, for the end of a freeze, is given up with its
+// context, and the connection with it.
+func TestStartGivenUp(t *testing.T) {
+	w := newWorld(t, "tcp")
+	w.started("peer")
+	r := w.shuttle("peer@test", true)
+	m, err := r.c.Detach(w.ctx())
+	require.NoError(t, err)
+	s, err := r.n[1].Stage(m.State, m.FD)
+	require.NoError(t, err)
+	f, err := r.n[1].Freeze(w.ctx())
+	require.NoError(t, err)
+	ctx, end := context.WithCancel(w.ctx())
+	begun := async(func() (*Conn, error) { return s.Start(ctx) })
+	end()
+	require.ErrorIs(t, arrives(t, begun, "the end of Start").err, context.Canceled)
+	f.Thaw()
+	require.Nil(t, r.n[1].Conn("peer@test"))
+	_, err = s.Start(w.ctx())
+	require.ErrorIs(t, err, ErrStarted)
+	require.NoError(t, s.Discard())
+}
+
+// A connection can move between two nodes that make the same pids, but the log warns of it. It may
+// come back to the same node.
+func TestSameWorker(t *testing.T) {
+	w := newWorld(t, "tcp")
+	w.started("peer")
+	r := w.shuttle("peer@test", true)
+	var log record
+	logged := func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) }
+	twin := w.node("mover", same(4711), logged)
+	twin.started.Store(true)
+	for i, n := range []*Node{twin, twin, r.n[1]} {
+		m, err := r.c.Detach(w.ctx())
+		require.NoError(t, err)
+		r.c, err = n.Adopt(w.ctx(), m)
+		require.NoError(t, err)
+		require.Len(t, log.lines("level=WARN", "same Config.Worker", "peer=peer@test", "worker=0"), 1, "move %d", i)
+	}
+}
+
+// A Moved is closed only once: after that its descriptor's number may be another file's.
+func TestMovedIsClosedOnce(t *testing.T) {
+	w := newWorld(t, "tcp")
+	_, l := w.listening("peer")
+	go func() { _, _ = l.Accept(w.ctx()) }()
+	r := w.shuttle("peer@test", true)
+	m, err := r.c.Detach(w.ctx())
+	require.NoError(t, err)
+	c, err := r.n[1].Adopt(w.ctx(), m)
+	require.NoError(t, err)
+	_, err = r.n[0].Adopt(w.ctx(), m)
+	require.ErrorIs(t, err, ErrClosed, "there is nothing to adopt")
+	require.NoError(t, m.Close())
+	require.NoError(t, c.Err())
+
+	m, err = c.Detach(w.ctx())
+	require.NoError(t, err)
+	number := m.FD
+	ctx, cancel := context.WithCancel(w.ctx())
+	cancel()
+	_, err = r.n[0].Adopt(ctx, m)
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, -1, m.FD)
+	other, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, number) // that number, as a rule
+	require.NoError(t, err)
+	require.NoError(t, m.Close())
+	require.NoError(t, unix.Close(other))
+}
+
+// What processes that have stayed send to the peer of a connection that has moved does not connect
+// to it: the peer would give the moved connection up.
+func TestStayingProcessesLeaveMovedPeer(t *testing.T) {
+	w := newWorld(t, "tcp")
+	b := box(t, w.started("peer"))
+	require.NoError(t, b.n.Register(t.Context(), "box", b))
+	r := w.shuttle("peer@test", true)
+	stays := box(t, r.n[0])
+	sends := map[string]func() error{
+		"Send":     func() error { return stays.Send(w.ctx(), b.Pid(), 1) },
+		"SendName": func() error { return stays.SendName(w.ctx(), "peer@test", "box", 1) },
+		"Link":     func() error { return stays.Link(w.ctx(), b.Pid()) },
+		"Monitor":  func() error { _, err := stays.Monitor(w.ctx(), b.Pid()); return err },
+		"CallName": func() error { _, err := r.n[0].CallName(w.ctx(), "peer@test", "box", 1); return err },
+		"RPC":      func() error { _, err := r.n[0].RPC(w.ctx(), "peer@test", "m", "f"); return err },
+	}
+	r.move()
+	for name, send := range sends {
+		err := send()
+		require.ErrorIs(t, err, ErrMoved, name)
+		require.NotErrorIs(t, err, ErrNoConnection, name)
+		require.NoError(t, r.c.Err(), name)
+	}
+	r.move() // back
+	require.NoError(t, sends["Send"]())
+	require.NoError(t, sends["Monitor"]())
+	r.move()
+	require.ErrorIs(t, sends["Send"](), ErrMoved)
+	moved := r.c
+	_, err := r.n[0].Connect(w.ctx(), "peer@test") // as somebody wishes
+	require.NoError(t, err)
+	<-moved.Done()
+	require.NoError(t, sends["Send"]())
+	require.NoError(t, r.n[0].Conn("peer@test").Close())
+	require.NoError(t, sends["SendName"](), "it connects on demand again")
+}

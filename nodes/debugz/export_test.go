@@ -1,0 +1,7 @@
+package debugz
+
+// What tests read of the JSON.
+type (
+	View  = view
+	Group = group
+)

@@ -1,0 +1,80 @@
+package nodes
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// Once a process is seen to have ended its name is free, as after a DOWN in Erlang.
+func TestNameIsFreeOnceDone(t *testing.T) {
+	n := newWorld(t, "memory").node("a")
+	for range 500 {
+		b, err := n.NewMailbox(nil)
+		require.NoError(t, err)
+		require.NoError(t, n.Register(t.Context(), "name", b))
+		go b.Exit(ei.Atom("over"))
+		<-b.Done()
+		next, err := n.NewMailbox(nil)
+		require.NoError(t, err)
+		require.NoError(t, n.Register(t.Context(), "name", next))
+		require.ErrorIs(t, n.Register(t.Context(), "other", b), ErrClosed)
+		next.Exit(ei.Atom("over"))
+		require.Nil(t, n.Whereis("name"))
+	}
+}
+
+// Erlang registers nobody under these.
+func TestRegisterNoName(t *testing.T) {
+	n := newWorld(t, "memory").node("a")
+	b, err := n.NewMailbox(nil)
+	require.NoError(t, err)
+	require.ErrorContains(t, n.Register(t.Context(), "", b), "empty")
+	require.ErrorContains(t, n.Register(t.Context(), "undefined", b), "whereis")
+	require.ErrorContains(t, n.Register(t.Context(), "joe", nil), "nil")
+	require.Nil(t, n.Whereis("undefined"))
+}
+
+// The name of the calling node, given by mistake.
+func TestRPCToOneself(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.node("a")
+	_, err := n.RPC(w.ctx(), n.Name(), "erlang", "date")
+	require.ErrorIs(t, err, ErrNoProc)
+	require.ErrorContains(t, err, "has not been started")
+}
+
+// Two processes that want each other's names get none, and nothing hangs.
+func TestRegisterCrosswise(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("front")
+	var boxes [2]*Mailbox
+	for i, name := range []string{"a", "b"} {
+		var err error
+		boxes[i], err = n.NewMailbox(nil)
+		require.NoError(t, err)
+		require.NoError(t, n.Register(t.Context(), name, boxes[i]))
+	}
+	done := make(chan struct{})
+	var both sync.WaitGroup
+	for i, name := range []string{"b", "a"} {
+		both.Go(func() {
+			for range 50_000 {
+				if n.Register(t.Context(), name, boxes[i]) == nil {
+					t.Errorf("%s has two", name)
+					return
+				}
+			}
+		})
+	}
+	go func() { both.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(tooLong):
+		t.Fatal("they wait for each other")
+	}
+}

@@ -1,0 +1,337 @@
+package nodes
+
+import (
+	"math/rand/v2"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/need"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// heap is what is in use, in bytes, once what is not has been collected.
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// A cutWorld has bob with a mailbox there, alice, whose connection to him goes on, and a peer that
+// sends fragments.
+type cutWorld struct {
+	*world
+	b     *Node
+	there *Mailbox
+	p     *wire
+	c     *Conn
+	alice *Mailbox
+}
+
+func newCutWorld(t testing.TB, edit ...func(*Config)) *cutWorld {
+	t.Helper()
+	w := newWorld(t, "tcp")
+	a, b := w.started("alice"), w.started("bob", edit...)
+	_, err := a.Connect(w.ctx(), "bob@test")
+	require.NoError(t, err)
+	h := &cutWorld{world: w, b: b, there: box(t, b), alice: box(t, a)}
+	require.NoError(t, b.Register(t.Context(), "there", h.there))
+	h.p = w.peer(b.Listeners()[0], cutting("wire@test")).cuts()
+	h.c = w.conn(b, "wire@test")
+	return h
+}
+
+// goesOn fails the test if alice's connection does not.
+func (h *cutWorld) goesOn() {
+	h.t.Helper()
+	require.NoError(h.t, h.alice.Send(h.ctx(), h.there.Pid(), ei.Atom("alice's")))
+	require.Equal(h.t, ei.Atom("alice's"), term(h.t, h.there))
+	require.EqualValues(h.t, 2, h.b.Stats().Connections)
+}
+
+// read returns when the node has read all that the peer has sent.
+func (h *cutWorld) read() {
+	h.t.Helper()
+	require.NoError(h.t, h.p.writes(wholeSay(h.t, "there", ei.Atom("read"))))
+	require.Equal(h.t, ei.Atom("read"), term(h.t, h.there))
+}
+
+// wholeSay is a frame with a header that names no atoms.
+func wholeSay(t testing.TB, name ei.Atom, payload ei.Term) []byte {
+	t.Helper()
+	raw, err := ei.AppendTerm(nil, payload)
+	require.NoError(t, err)
+	return append(append([]byte{131, wholeFrame, 0}, control(t, sayFrom(1<<20, name))...), raw...)
+}
+
+// A peer that begins messages and ends none, each under a new id, is ended before they take memory
+// out of proportion, and all of it is given back.
+func TestMillionOpenSequences(t *testing.T) {
+	need.Long(t, 6*time.Second)
+	const million, step = 1_000_000, 5000
+	page := make([]byte, 4096)
+	page[0] = byte(ei.TagBinaryExt)
+	for what, tt := range map[string]struct {
+		piece []byte
+		want  error
+		most  int64 // bytes
+	}{
+		"empty":  {nil, dist.ErrTooManySequences, 96 << 20},
+		"a byte": {page[:1], dist.ErrTooMuchIncomplete, 160 << 20},
+		"a page": {page, dist.ErrTooMuchIncomplete, 160 << 20},
+	} {
+		t.Run(what, func(t *testing.T) {
+			h := newCutWorld(t, func(cfg *Config) { cfg.OverflowLimit = 128 << 20 })
+			before, most, opened := heap(), int64(0), 0
+			ctl := sayFrom(1, "there")
+			for opened < million {
+				var b []byte
+				for range step {
+					opened++
+					b = append(b, framed(firstOf(t, uint64(opened), 1<<63, ctl, tt.piece))...)
+				}
+				if h.p.write(b) != nil {
+					break
+				}
+				if b = nil; h.c.Err() == nil {
+					most = max(most, heap()-before)
+				}
+			}
+			require.Less(t, opened, million)
+			err := ended(t, h.c)
+			require.ErrorIs(t, err, tt.want)
+			t.Logf("after some %d sequences, and %d MiB: %v", opened, most>>20, err)
+			require.Less(t, most, tt.most)
+			h.p.gone()
+			require.Eventually(t, func() bool { return heap()-before < 16<<20 }, tooLong, 10*time.Millisecond, "all of it is given back")
+			h.goesOn()
+		})
+	}
+}
+
+// What incomplete messages of several peers take together is bounded by the node's limit, and a
+// peer that has begun a message before ends it after others have tried to take all.
+func TestOpenSequencesOfSeveralPeers(t *testing.T) {
+	const limit = 64 << 20
+	h := newCutWorld(t, func(cfg *Config) { cfg.OverflowLimit = limit })
+	large := make(ei.Binary, 1<<20)
+	large[1<<19] = 1
+	modest := cut(t, 1, sayFrom(1, "there"), large, 16)
+	require.NoError(t, h.p.writes(modest[:8]...))
+	h.read()
+	before, most := heap(), int64(0)
+	for _, name := range []string{"eve1@test", "eve2@test", "eve3@test"} {
+		p := h.peer(h.b.Listeners()[0], cutting(name)).cuts()
+		c := h.conn(h.b, name)
+		ctl := sayFrom(1, "there")
+		ctl.From = p.self
+		for id := uint64(0); id < 1<<16; {
+			var b []byte
+			for range 1000 {
+				id++
+				b = append(b, framed(firstOf(t, id, 1<<63, ctl, []byte{byte(ei.TagBinaryExt)}))...)
+			}
+			if p.write(b) != nil {
+				break
+			}
+			most = max(most, heap()-before)
+		}
+		require.ErrorIs(t, ended(t, c), dist.ErrTooMuchIncomplete)
+		p.gone()
+	}
+	require.Less(t, most, int64(limit+16<<20))
+	require.NoError(t, h.c.Err())
+	require.NoError(t, h.p.writes(modest[8:]...))
+	require.True(t, ei.Identical(large, term(t, h.there)))
+}
+
+// Messages under ids that count up, ever new ones, leave nothing.
+func TestSequenceIDsCountUp(t *testing.T) {
+	need.Long(t, 10*time.Second)
+	h := newCutWorld(t)
+	piece := []byte{byte(ei.TagSmallIntegerExt)}
+	id := uint64(1<<64 - 50_000) // they come round
+	send := func(n int) {
+		for n > 0 {
+			var frames [][]byte
+			for range 1000 {
+				ctl := sayFrom(uint32(id), "nobody")
+				frames = append(frames, firstOf(t, id, 2, ctl, piece), nextOf(id, 1, piece))
+				id++
+				n--
+			}
+			require.NoError(t, h.p.writes(frames...))
+		}
+		h.read()
+	}
+	send(10_000)
+	before := heap()
+	send(100_000)
+	require.Less(t, heap()-before, int64(2<<20))
+	require.EqualValues(t, 110_000, h.b.Stats().Undeliverable)
+	require.Zero(t, h.b.Stats().Malformed)
+	h.goesOn()
+}
+
+// A message that announces more fragments than anybody can send takes no more memory than has come
+// of it, and one longer than Config.MaxFrame ends the connection.
+func TestEndlessMessage(t *testing.T) {
+	const limit = 8 << 20
+	for what, number := range map[string]uint64{
+		"2^63 fragments": 1 << 63, "2^64-1 fragments": 1<<64 - 1, "as many as it has": limit/(64<<10) + 2,
+	} {
+		t.Run(what, func(t *testing.T) {
+			h := newCutWorld(t, func(cfg *Config) { cfg.MaxFrame = limit })
+			begun, piece := ei.AppendBinaryHeader(nil, 1<<31), make([]byte, 64<<10)
+			before := heap()
+			// some that stay as they are
+			for i := range uint64(100) {
+				require.NoError(t, h.p.writes(firstOf(t, 1000+i, number, sayFrom(uint32(i+1), "there"), begun)))
+			}
+			h.read()
+			require.Less(t, heap()-before, int64(2<<20), "for a few bytes")
+			require.NoError(t, h.p.writes(firstOf(t, 1, number, sayFrom(1<<19, "there"), begun)))
+			sent := 0
+			for number--; number > 0 && sent <= limit+len(piece); number-- {
+				if h.p.writes(nextOf(1, number, piece)) != nil {
+					break
+				}
+				if sent += len(piece); sent == limit/8 {
+					h.read()
+					require.Less(t, heap()-before, int64(3*sent+4<<20))
+				}
+			}
+			err := ended(t, h.c)
+			require.ErrorIs(t, err, dist.ErrMessageTooLong)
+			require.ErrorIs(t, err, ErrFrameTooLong)
+			h.p.gone()
+			require.Eventually(t, func() bool { return heap()-before < 4<<20 }, tooLong, 10*time.Millisecond)
+			h.goesOn()
+		})
+	}
+	// a message of almost that length arrives
+	h := newCutWorld(t, func(cfg *Config) { cfg.MaxFrame = limit })
+	large := make(ei.Binary, limit-5)
+	large[limit/2] = 1
+	require.NoError(t, h.p.writes(cut(t, 1, sayFrom(1, "there"), large, 100)...))
+	require.True(t, ei.Identical(large, term(t, h.there)))
+}
+
+// What comes in fragments for nobody is dropped, and what comes behind it is not.
+func TestFragmentsForNobody(t *testing.T) {
+	h := newCutWorld(t)
+	gone := box(t, h.b)
+	require.NoError(t, gone.Close())
+	large := make(ei.Binary, 1<<20)
+	other := h.b.Stats().Undeliverable
+	for i, ctl := range []dist.Control{
+		sayFrom(1, "nobody"),
+		{Op: dist.OpSend, To: gone.Pid()},
+		{Op: dist.OpSendSender, From: sayFrom(1, "").From, To: gone.Pid()},
+		{Op: dist.OpSend, To: ei.Pid{Node: "bob@test", ID: 1 << 20, Creation: gone.Pid().Creation}},
+		{Op: dist.OpAliasSend, From: sayFrom(1, "").From,
+			Ref: ei.Ref{Node: "bob@test", Creation: gone.Pid().Creation, Len: 3, ID: [5]uint32{1, 2, 3}}},
+	} {
+		require.NoError(t, h.p.writes(cut(t, uint64(i), ctl, large, 16)...))
+		h.read()
+		require.EqualValues(t, i+1, h.b.Stats().Undeliverable-other, "%v", ctl.Op)
+	}
+	// the receiver ends while the message comes
+	ends := box(t, h.b)
+	frames := cut(t, 9, dist.Control{Op: dist.OpSend, To: ends.Pid()}, large, 16)
+	require.NoError(t, h.p.writes(frames[:8]...))
+	h.read()
+	require.NoError(t, ends.Close())
+	require.NoError(t, h.p.writes(frames[8:]...))
+	h.read()
+	require.EqualValues(t, 6, h.b.Stats().Undeliverable-other)
+	require.Zero(t, h.b.Stats().Malformed)
+	h.goesOn()
+}
+
+// Fragments of messages of many senders come mixed, with ticks and small messages between them:
+// each message is whole, and those of one sender are in order.
+func TestInterleavedSequences(t *testing.T) {
+	const each = 3
+	senders := 1000
+	if testing.Short() {
+		senders = 200
+	}
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t, kind)
+			b := w.started("bob")
+			there := box(t, b)
+			require.NoError(t, b.Register(t.Context(), "there", there))
+			p := w.peer(b.Listeners()[0], cutting("wire@test")).cuts()
+			r := rand.New(rand.NewPCG(rand.Uint64(), 1))
+			small := append(append([]byte{131, wholeFrame, 0}, control(t, sayFrom(uint32(senders+1), "there"))...), byte(ei.TagNilExt))
+			content := func(s, i int) ei.Term {
+				data := make(ei.Binary, 100+(s*31+i*7)%3000)
+				for k := range data {
+					data[k] = byte(s*k + i)
+				}
+				return ei.Tuple{ei.Int(s), ei.Int(i), data}
+			}
+			left := make([][][]byte, senders)
+			for s := range left {
+				for i := range each {
+					ctl := sayFrom(uint32(s+1), "there")
+					left[s] = append(left[s], cut(t, uint64(s)<<40, ctl, content(s, i), 1+r.IntN(7))...)
+				}
+			}
+			open := r.Perm(senders)
+			sent := make(chan error, 1)
+			go func() {
+				var frames [][]byte
+				for len(open) > 0 {
+					k := r.IntN(len(open))
+					s := open[k]
+					frames = append(frames, left[s][0])
+					if left[s] = left[s][1:]; len(left[s]) == 0 {
+						open[k] = open[len(open)-1]
+						open = open[:len(open)-1]
+					}
+					if r.IntN(3) == 0 {
+						frames = append(frames, nil) // a tick
+					}
+					if r.IntN(10) == 0 {
+						frames = append(frames, small)
+					}
+					if len(frames) > 100 || len(open) == 0 {
+						if err := p.writes(frames...); err != nil {
+							sent <- err
+							return
+						}
+						frames = frames[:0]
+					}
+				}
+				sent <- nil
+			}()
+			seen := make([]int, senders)
+			ctx := w.ctx()
+			for left := senders * each; left > 0; {
+				m, err := there.Receive(ctx)
+				require.NoError(t, err)
+				got, err := m.Term()
+				require.NoError(t, err)
+				if _, is := got.(ei.List); is {
+					require.EqualValues(t, senders+1, m.From.ID)
+					continue
+				}
+				s := int(got.(ei.Tuple)[0].(ei.Int))
+				require.EqualValues(t, s+1, m.From.ID)
+				require.True(t, ei.Identical(content(s, seen[s]), got), "%d of sender %d", seen[s], s)
+				seen[s]++
+				left--
+			}
+			require.NoError(t, arrives(t, sent, "the end of sending"))
+			require.Zero(t, b.Stats().Malformed)
+			require.Zero(t, b.Stats().Undeliverable)
+		})
+	}
+}

@@ -1,0 +1,217 @@
+package nodes
+
+import (
+	"context"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/link"
+)
+
+// deaf is a peer that reads nothing, and to which no more can be sent. Its process monitors b.
+func (w *world) deaf(n *Node, b *Mailbox) *wire {
+	w.t.Helper()
+	self := role("deaf@test")
+	self.Flags = withoutFragments
+	p := w.peer(n.Listeners()[0], self)
+	p.send(dist.Control{Op: dist.OpMonitorP, From: p.self, To: b.Pid(), Ref: monitorRef(p, 1)}, nil)
+	require.Eventually(w.t, func() bool { return len(watchersOf(b)) == 1 }, tooLong, tick)
+	c := w.conn(n, "deaf@test")
+	ctx, cancel := context.WithCancel(w.ctx())
+	sends := async(func() (int, error) {
+		for {
+			if err := b.Send(ctx, p.self, make([]byte, 64<<10)); err != nil {
+				return 0, err
+			}
+		}
+	})
+	require.Eventually(w.t, link.Within(&c.l).IsFull, tooLong, tick)
+	cancel()
+	require.ErrorIs(w.t, arrives(w.t, sends, "the end of the sends").err, context.Canceled)
+	return p
+}
+
+// A peer that does not read takes none of the time in which the others hear that processes end, and
+// that the node does.
+func TestFarewellBesideDeafPeer(t *testing.T) {
+	for _, kind := range []string{"tcp", "memory"} {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t, kind)
+			n := w.started("alice")
+			b := box(t, n)
+			w.deaf(n, b)
+			var others []*Mailbox
+			var ends []<-chan struct{}
+			for _, name := range []string{"a", "b", "c", "d", "e"} {
+				peer := w.started(name)
+				other := box(t, peer)
+				_, err := other.Monitor(w.ctx(), b.Pid())
+				require.NoError(t, err)
+				others, ends = append(others, other), append(ends, w.conn(peer, n.Name()).Done())
+			}
+			require.Eventually(t, func() bool { return len(watchersOf(b)) == 1+len(others) }, tooLong, tick)
+			ctx, cancel := context.WithCancel(w.ctx())
+			defer cancel()
+			down := async(func() (int, error) { return 0, n.Shutdown(ctx) })
+			for i, other := range others {
+				_, why := reason(t, other, dist.OpMonitorPExit)
+				require.Equal(t, ei.Atom("shutdown"), why)
+				arrives(t, ends[i], "the end of the connection")
+			}
+			require.NoError(t, n.Err())
+			cancel()
+			err := arrives(t, down, "Shutdown").err
+			require.ErrorIs(t, err, context.Canceled)
+			require.ErrorContains(t, err, "deaf@test")
+		})
+	}
+}
+
+// Whatever a Shutdown waits for, a Close beside it ends it, and is what its error says.
+func TestCloseEndsShutdown(t *testing.T) {
+	for name, tt := range map[string]struct {
+		edit  func(cfg *Config)
+		begin func(w *world, n *Node)
+		state State // in which it waits
+	}{
+		"OnDrain": {nil, func(w *world, n *Node) {
+			release := make(chan struct{})
+			w.t.Cleanup(func() { close(release) })
+			n.OnDrain(func(context.Context) error { <-release; return nil })
+		}, StateDraining},
+		"grace": {func(cfg *Config) { cfg.DrainGrace = time.Hour }, func(*world, *Node) {}, StateDraining},
+		"function": {nil, func(w *world, n *Node) {
+			running := make(chan struct{})
+			n.Expose("m", "hang", func(ctx context.Context, _ []ei.Term) (any, error) {
+				close(running)
+				<-n.Done()
+				return nil, nil
+			})
+			go func() { _, _ = n.RPC(context.Background(), n.Name(), "m", "hang") }()
+			<-running
+		}, StateStopping},
+		"deaf peer": {nil, func(w *world, n *Node) { w.deaf(n, box(w.t, n)) }, StateStopping},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "memory")
+			n := w.started("alice", func(cfg *Config) {
+				if tt.edit != nil {
+					tt.edit(cfg)
+				}
+			})
+			tt.begin(w, n)
+			var downs []<-chan result[int]
+			for range 2 {
+				downs = append(downs, async(func() (int, error) { return 0, n.Shutdown(w.ctx()) }))
+			}
+			drained := async(func() (int, error) { return 0, n.Drain(w.ctx()) })
+			require.Eventually(t, func() bool { return n.State() == tt.state }, tooLong, tick)
+			expect.WaitIn(t, len(downs), "", "nodes.(*Node).Shutdown(")
+			require.NoError(t, n.Close())
+			for _, down := range downs {
+				require.ErrorIs(t, arrives(t, down, "Shutdown").err, ErrClosed)
+			}
+			require.NoError(t, arrives(t, drained, "Drain").err)
+			require.NoError(t, n.Shutdown(w.ctx()), "there is nothing left to do")
+		})
+	}
+}
+
+// Two Shutdowns do one work, and neither is cut off by the end of the other.
+func TestShutdownTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		n := w.started("alice", func(cfg *Config) { cfg.DrainGrace = time.Second })
+		p := w.peer(n.Listeners()[0], role("wire@test")) // it does not end its side
+		defer p.close()
+		first := async(func() (int, error) { return 0, n.Shutdown(context.Background()) })
+		time.Sleep(100 * time.Millisecond)
+		second := async(func() (int, error) { return 0, n.Shutdown(context.Background()) })
+		require.NoError(t, (<-first).err)
+		require.NoError(t, (<-second).err)
+	})
+}
+
+// A function of OnDrain that ends its goroutine is one that has failed, whether the node waits for
+// it or not.
+func TestOnDrainGoexit(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	exits, calls := true, 0
+	n.OnDrain(func(context.Context) error {
+		if calls++; exits {
+			runtime.Goexit()
+		}
+		return nil
+	})
+	err := arrives(t, async(func() (int, error) { return 0, n.Drain(w.ctx()) }), "Drain").err
+	require.ErrorIs(t, err, errDrainExits)
+	late := make(chan struct{})
+	n.OnDrain(func(context.Context) error { defer close(late); runtime.Goexit(); return nil })
+	arrives(t, late, "that of a node that drains already")
+	err = arrives(t, async(func() (int, error) { return 0, n.Drain(w.ctx()) }), "Drain").err
+	require.ErrorIs(t, err, errDrainExits)
+	exits = false
+	require.NoError(t, n.Shutdown(w.ctx()))
+	require.Equal(t, 3, calls)
+}
+
+// A function of OnDrain that hangs, since a peer does not answer it, say, leaves time for the rest.
+func TestDrainLeavesTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		a, n := w.started("alice"), w.started("bob")
+		n.OnDrain(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
+		n.Expose("m", "work", func(context.Context, []ei.Term) (any, error) {
+			time.Sleep(8 * time.Second)
+			return ei.Atom("done"), nil
+		})
+		called := async(func() (ei.Term, error) { return a.RPC(context.Background(), n.Name(), "m", "work") })
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		began := time.Now()
+		down := async(func() (int, error) { return 0, n.Shutdown(ctx) })
+		<-n.Stopping()
+		require.Less(t, time.Since(began), 6*time.Second)
+		r := <-called
+		require.NoError(t, r.err)
+		require.Equal(t, ei.Atom("done"), r.v)
+		require.ErrorIs(t, (<-down).err, context.DeadlineExceeded)
+		require.NoError(t, ctx.Err())
+	})
+}
+
+// A peer that does not answer a node's farewell does not keep the farewell from other peers.
+func TestShutdownBesideSilentPeer(t *testing.T) {
+	w := newWorld(t, "tcp")
+	_, l := w.listening("silent")
+	go func() { _, _ = l.Accept(w.ctx()) }() // and nothing is read
+	n := w.started("front")
+	_, err := n.Connect(w.ctx(), "silent@test")
+	require.NoError(t, err)
+	var ends []<-chan struct{}
+	for _, name := range []string{"a", "b", "c", "d", "e"} {
+		peer := w.started(name)
+		c, err := peer.Connect(w.ctx(), "front@test")
+		require.NoError(t, err)
+		ends = append(ends, c.Done())
+	}
+	over := make(chan error, 1)
+	go func() { over <- n.Shutdown(w.ctx()) }()
+	for _, end := range ends {
+		select {
+		case <-end:
+		case <-over:
+			t.Fatal("the silent one has taken the time of the others")
+		}
+	}
+	require.NoError(t, <-over)
+}

@@ -1,0 +1,75 @@
+package tlstransport
+
+import (
+	"crypto/tls"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/transporttest"
+)
+
+// A kind of session has a version and, for TLS 1.2, a cipher suite.
+type kind struct {
+	name    string
+	version uint16
+	suite   uint16
+}
+
+// kinds are those that can move.
+var kinds = []kind{
+	{"TLS 1.3", tls.VersionTLS13, 0},
+	{"TLS 1.2", tls.VersionTLS12, tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256},
+}
+
+// Sessions that stay with crypto/tls keep the contract as well.
+func TestConformancePlain(t *testing.T) {
+	t.Parallel() // it waits
+	a := newAuthority(t, "an authority")
+	of := append(kinds, kind{"TLS 1.2 CBC", tls.VersionTLS12, tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA})
+	if testing.Short() {
+		of = of[len(kinds):] // the others run below
+	}
+	for _, k := range of {
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			cfg := restrict(a.mutual(t), k.version, k.suite)
+			tr, err := New(Config{Server: cfg, Client: cfg, Options: Options{Plain: true}})
+			require.NoError(t, err)
+			require.False(t, tr.Movable())
+			transporttest.Run(t, func() (transport.Transport, transport.Addr, error) { return tr, loopback(t), nil })
+		})
+	}
+}
+
+func restrict(cfg *tls.Config, version, suite uint16) *tls.Config {
+	cfg = cfg.Clone()
+	cfg.MinVersion, cfg.MaxVersion = version, version
+	if suite != 0 {
+		cfg.CipherSuites = []uint16{suite}
+	}
+	return cfg
+}
+
+func loopback(t testing.TB) transport.Addr {
+	t.Helper()
+	addr, err := transport.ParseAddr("127.0.0.1:0")
+	require.NoError(t, err)
+	return addr
+}
+
+func TestConformance(t *testing.T) {
+	t.Parallel() // it waits
+	a := newAuthority(t, "an authority")
+	for _, k := range kinds {
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			cfg := restrict(a.mutual(t), k.version, k.suite)
+			tr, err := New(Config{Server: cfg, Client: cfg, Options: Options{KeyUpdateRecords: 5, KeyUpdateBytes: 100_000}})
+			require.NoError(t, err)
+			require.Equal(t, transport.TCP().Movable(), tr.Movable())
+			transporttest.Run(t, func() (transport.Transport, transport.Addr, error) { return tr, loopback(t), nil })
+		})
+	}
+}

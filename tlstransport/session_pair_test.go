@@ -1,0 +1,309 @@
+package tlstransport
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/tls"
+	"errors"
+	"io"
+	mrand "math/rand/v2"
+	"net"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// tooLong bounds operations that take milliseconds unless something is broken.
+const tooLong = expect.Limit
+
+// rsaKey is for suites that need an RSA key.
+func rsaKey(t testing.TB) *rsa.PrivateKey {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	return key
+}
+
+func ecKey(t testing.TB) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	return key
+}
+
+// A bench is a listener over our callbacks.
+type workbench struct {
+	t  testing.TB
+	cb transport.Callbacks[*Socket]
+	l  *Socket
+	at transport.Addr
+}
+
+func newWorkbench(t testing.TB, cfg *tls.Config, o Options) *workbench {
+	t.Helper()
+	cb, err := Callbacks(Config{Server: cfg, Client: cfg, Options: o})
+	require.NoError(t, err)
+	l, err := cb.Socket(nil, loopback(t))
+	require.NoError(t, err)
+	at, err := cb.Listen(l, loopback(t), 100)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, cb.Close(l)) })
+	return &workbench{t, cb, l, at}
+}
+
+// accept takes a connection.
+func (w *workbench) accept() *Socket {
+	w.t.Helper()
+	s, _, err := w.cb.Accept(w.l, tooLong)
+	require.NoError(w.t, err)
+	return s
+}
+
+// connect makes a connection to an address.
+func (w *workbench) connect(at transport.Addr) *Socket {
+	w.t.Helper()
+	s, err := w.cb.Socket(nil, at)
+	require.NoError(w.t, err)
+	require.NoError(w.t, w.cb.Connect(s, at, tooLong))
+	return s
+}
+
+// pair is two sockets of ours.
+func (w *workbench) pair() (c, s *Socket) {
+	w.t.Helper()
+	c = w.connect(w.at)
+	return c, w.accept()
+}
+
+// against is a socket of ours in a role, and crypto/tls as its peer.
+func (w *workbench) against(r role, cfg *tls.Config) (*Socket, *tls.Conn) {
+	w.t.Helper()
+	cfg = cfg.Clone()
+	cfg.ServerName = "localhost"
+	if r == server {
+		raw, err := net.Dial("tcp", w.at.String())
+		require.NoError(w.t, err)
+		return w.accept(), tls.Client(raw, cfg)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(w.t, err)
+	defer l.Close()
+	at, err := transport.ParseAddr(l.Addr().String())
+	require.NoError(w.t, err)
+	s := w.connect(at)
+	raw, err := l.Accept()
+	require.NoError(w.t, err)
+	return s, tls.Server(raw, cfg)
+}
+
+// A carrier is an end of a session, ours or crypto/tls's.
+type carrier interface {
+	Read(p []byte) (int, error)
+	Write(p []byte) (int, error)
+}
+
+// An ours is a socket of ours as a carrier.
+type ours struct{ s *Socket }
+
+func (o ours) Read(p []byte) (int, error) {
+	n, err := o.s.read(p, tooLong)
+	if n == 0 && err == nil {
+		err = io.EOF
+	}
+	return n, err
+}
+
+func (o ours) Write(p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var k int
+		k, err = o.s.write(p[n:], tooLong)
+		n += k
+	}
+	return n, err
+}
+
+// exchange sends n bytes each way at once, in pieces of random sizes, and compares them.
+func exchange(t testing.TB, a, b carrier, n int) {
+	t.Helper()
+	errs := make(chan error, 4)
+	for i, way := range [][2]carrier{{a, b}, {b, a}} {
+		sent := make([]byte, n)
+		for j := range sent {
+			sent[j] = byte(j>>8 ^ j ^ i)
+		}
+		go func() { errs <- send(way[0], sent) }()
+		go func() {
+			got := make([]byte, 0, n)
+			buf := make([]byte, 70_000)
+			for len(got) < n {
+				k, err := way[1].Read(buf[:1+mrand.IntN(min(len(buf), n-len(got)))])
+				got = append(got, buf[:k]...)
+				if err != nil {
+					errs <- err
+					return
+				}
+			}
+			if !bytes.Equal(sent, got) {
+				errs <- errors.New("other bytes came than were sent")
+				return
+			}
+			errs <- nil
+		}()
+	}
+	for range 4 {
+		select {
+		case err := <-errs:
+			require.NoError(t, err)
+		case <-time.After(tooLong):
+			require.FailNow(t, "nothing happens")
+		}
+	}
+}
+
+func send(to carrier, b []byte) error {
+	for len(b) > 0 {
+		n := min(len(b), 1+mrand.IntN(1<<mrand.IntN(18)))
+		k, err := to.Write(b[:n])
+		if err != nil {
+			return err
+		}
+		b = b[k:]
+	}
+	return nil
+}
+
+// Every suite of both versions that crypto/tls can be made to use, in both roles, with crypto/tls
+// as the peer. Our keys change all the time, the peer's when it is asked to. TestAgainstOpenSSL has
+// the other suites of TLS 1.3.
+func TestAgainstCryptoTLS(t *testing.T) {
+	t.Parallel() // it waits
+	a := newAuthority(t, "an authority")
+	cfg := a.mutual(t)
+	cfg.Certificates = append(cfg.Certificates, a.sign(t, want{key: rsaKey(t)}))
+	for _, s := range suites {
+		if s.version == tls.VersionTLS13 && s.id != tls.TLS_AES_128_GCM_SHA256 {
+			continue // crypto/tls does not let us choose it
+		}
+		t.Run(suiteOf(s.version, s.id).String(), func(t *testing.T) {
+			cfg := restrict(cfg, s.version, s.id)
+			w := newWorkbench(t, cfg, Options{KeyUpdateRecords: 3})
+			for _, r := range []role{client, server} {
+				s, c := w.against(r, cfg)
+				exchange(t, ours{s}, c, 500_000)
+				require.NotNil(t, s.own, s.stay)
+				for i := 0; i < 3 && s.own.in.is13(); i++ {
+					theirs := bytes.Clone(s.own.in.secret)
+					s.askForUpdate(t)
+					// at the end of this exchange the answer is on its way
+					exchange(t, ours{s}, c, 100_000)
+					exchange(t, ours{s}, c, 10)
+					require.NotEqual(t, theirs, s.own.in.secret)
+				}
+
+				require.NoError(t, c.CloseWrite())
+				n, err := s.read(make([]byte, 1), tooLong)
+				require.NoError(t, err)
+				require.Zero(t, n)
+				require.NoError(t, s.closeWrite())
+				_, err = c.Read(make([]byte, 1))
+				require.Equal(t, io.EOF, err)
+				_, err = s.write([]byte("more"), tooLong)
+				require.ErrorIs(t, err, syscall.EPIPE)
+				require.NoError(t, w.cb.Close(s))
+				require.NoError(t, c.NetConn().Close())
+			}
+		})
+	}
+}
+
+// askForUpdate changes our key, and asks the peer to change its own.
+func (s *Socket) askForUpdate(t testing.TB) {
+	t.Helper()
+	s.out.mu.Lock()
+	defer s.out.mu.Unlock()
+	require.NoError(t, s.own.put(typeHandshake, []byte{messageKeyUpdate, 0, 0, 1, 1}))
+	require.NoError(t, s.own.out.update())
+	s.out.settle()
+}
+
+// Records for which there was no room are sent in the background as soon as there is room, however
+// often that happens.
+func TestBackgroundWritesOnceThereIsRoom(t *testing.T) {
+	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
+	c, s := w.pair()
+	exchange(t, ours{c}, ours{s}, 10)
+	record, buf := make([]byte, maxPlaintext), make([]byte, 4*maxPlaintext)
+	for range 3 {
+		total := 0
+		c.out.mu.Lock()
+		for c.out.try() {
+			require.NoError(t, c.own.put(typeData, record))
+			total += len(record)
+		}
+		c.out.settle()
+		ended := c.out.flushed
+		c.out.mu.Unlock()
+		for got := 0; got < total; {
+			n, err := s.read(buf, tooLong)
+			require.NoError(t, err)
+			got += n
+		}
+		<-ended
+	}
+	require.NoError(t, w.cb.Close(c))
+	require.NoError(t, w.cb.Close(s))
+}
+
+// A key protects exactly as many records, or bytes, as allowed.
+func TestKeysAreUpdatedInTime(t *testing.T) {
+	if !canMove {
+		t.Skip("looks into a session of our own: where none can move, it is crypto/tls's")
+	}
+	cfg := restrict(newAuthority(t, "an authority").mutual(t), tls.VersionTLS13, 0)
+	for name, o := range map[string]Options{"records": {KeyUpdateRecords: 3}, "bytes": {KeyUpdateBytes: 300}} {
+		w := newWorkbench(t, cfg, o)
+		c, s := w.pair()
+		<-c.over
+		secret := func() []byte {
+			c.out.mu.Lock()
+			defer c.out.mu.Unlock()
+			return bytes.Clone(c.own.out.secret)
+		}
+		first := secret()
+		for i := range 4 {
+			require.Equal(t, first, secret(), "%s: before record %d", name, i)
+			_, err := w.cb.Write(c, make([]byte, 100), tooLong)
+			require.NoError(t, err)
+			_, err = w.cb.Read(s, make([]byte, 100), tooLong)
+			require.NoError(t, err)
+		}
+		require.NotEqual(t, first, secret(), name)
+		require.NoError(t, w.cb.Close(c))
+		require.NoError(t, w.cb.Close(s))
+	}
+}
+
+// Both sides update their keys, and ask for it.
+func TestKeyUpdates(t *testing.T) {
+	t.Parallel() // it waits
+	cfg := restrict(newAuthority(t, "an authority").mutual(t), tls.VersionTLS13, 0)
+	w := newWorkbench(t, cfg, Options{KeyUpdateRecords: 2})
+	c, s := w.pair()
+	exchange(t, ours{c}, ours{s}, 100_000)
+	for range 100 {
+		for _, from := range []*Socket{c, s} {
+			from.askForUpdate(t)
+		}
+		exchange(t, ours{c}, ours{s}, 1000)
+	}
+	require.NoError(t, w.cb.Close(c))
+	require.NoError(t, w.cb.Close(s))
+}
