@@ -23,7 +23,8 @@ import (
 var writeAPI = flag.Bool("api", false, "write testdata/api anew")
 
 func TestAPI(t *testing.T) {
-	public := slices.DeleteFunc(goList(t, "{{.ImportPath}}", "./..."), regexp.MustCompile("/(internal|cmd|examples|test)(/|$)").MatchString)
+	private := regexp.MustCompile("/(internal|cmd|docs|examples|test)(/|$)")
+	public := slices.DeleteFunc(goList(t, "{{.ImportPath}}", "./..."), private.MatchString)
 	exports := map[string]string{}
 	for _, line := range goList(t, "{{.ImportPath}} {{.Export}}", append([]string{"-export", "-deps"}, public...)...) {
 		path, file, _ := strings.Cut(line, " ")

@@ -17,8 +17,13 @@ import (
 
 // documents are those that name files, functions and options of the code.
 func documents(t *testing.T) []string {
-	pages, err := filepath.Glob("../docs/*.md")
-	require.NoError(t, err)
+	var pages []string
+	require.NoError(t, filepath.WalkDir("../docs", func(file string, _ os.DirEntry, err error) error {
+		if filepath.Ext(file) == ".md" {
+			pages = append(pages, file)
+		}
+		return err
+	}))
 	return append(pages, "../README.md", "../CHANGELOG.md", "../CONTRIBUTING.md", "../SECURITY.md", "../RELEASE.md", "../test/bench/README.md")
 }
 
@@ -30,6 +35,10 @@ func TestDocs(t *testing.T) {
 	for _, name := range documents(t) {
 		text, err := os.ReadFile(name)
 		require.NoError(t, err)
+		code.reader = ""
+		if step, ok := strings.CutPrefix(filepath.ToSlash(name), "../docs/tutorial/"); ok { // whose files are the reader's
+			code.reader = "examples/tutorial/" + strings.TrimSuffix(step, ".md")
+		}
 		for _, wrong := range code.check(string(text)) {
 			t.Errorf("%s: %s", name, wrong)
 		}
@@ -90,6 +99,7 @@ type code struct {
 	// exported: "Name", "Type.Member", "package.Name", "package.Type.Member"
 	names    map[string]bool
 	packages []string
+	reader   string // where the files are that the reader of a page writes
 }
 
 var (
@@ -119,7 +129,7 @@ func (c *code) check(text string) (wrong []string) {
 					continue
 				}
 				named = path.Join(folder, path.Base(named))
-				if !c.hasFile(named) {
+				if !c.hasFile(named) && !c.hasFile(path.Join(c.reader, named)) {
 					wrong = append(wrong, "no file "+named)
 				} else if behind != "" && !c.files[named][behind] {
 					wrong = append(wrong, named+" declares no "+behind)
@@ -150,6 +160,9 @@ func (c *code) hasFile(name string) bool {
 func parseCode(t *testing.T, root string) *code {
 	c := &code{files: map[string]map[string]bool{}, names: map[string]bool{}}
 	require.NoError(t, filepath.WalkDir(root, func(file string, d os.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(file, ".ex") {
+			return c.parseElixir(file)
+		}
 		if err != nil || d.IsDir() || !strings.HasSuffix(file, ".go") {
 			return err
 		}
@@ -190,6 +203,15 @@ func parseCode(t *testing.T, root string) *code {
 	}))
 	require.NotEmpty(t, c.files)
 	return c
+}
+
+// parseElixir reads the names of a file's modules.
+func (c *code) parseElixir(file string) error {
+	text, err := os.ReadFile(file)
+	for _, module := range regexp.MustCompile(`(?m)^ *defmodule ([\w.]+)`).FindAllStringSubmatch(string(text), -1) {
+		c.names[module[1]] = true
+	}
+	return err
 }
 
 // declareAll calls declare with everything that d declares: a name, or a type and a member.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Tests against the real peers with one release of Erlang: on a Debian machine, as root, which
-# test/prepare.sh sets up. test/run.sh does it with all releases, each test once.
+# test/prepare.sh sets up. test/run.sh long does it with all releases.
 #
 #	test/interop.sh 27                        all conversations with OTP 27
 #	test/interop.sh newest                    with what Debian's unstable has

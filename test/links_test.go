@@ -82,7 +82,7 @@ func slug(heading string) string {
 
 func TestLinksFindsFaults(t *testing.T) {
 	require.Equal(t, "moving-to-another-process", slug("Moving to *another* `process`"))
-	require.Empty(t, followed("../README.md", "docs/tls.md"))
+	require.Empty(t, followed("../README.md", "docs/operate/tls.md"))
 	require.Empty(t, followed("../README.md", "#a-first-node"))
 	require.Equal(t, "no such file", followed("../README.md", "docs/none.md"))
 	require.Equal(t, "no such heading", followed("../README.md", "docs/README.md#none"))
@@ -172,9 +172,11 @@ func TestCommands(t *testing.T) {
 
 func isName(word string) bool { return regexp.MustCompile(`^[a-z]+$`).MatchString(word) }
 
-// isThere tells whether there is a folder or a file below the root, or beside the page.
+// isThere tells whether there is a folder or a file below the root, beside the page, or in the Go
+// module that the reader of the tutorial makes.
 func isThere(page, path string) bool {
-	for _, root := range []string{"..", filepath.Dir(page)} {
+	module := filepath.Join("../examples/tutorial", strings.TrimSuffix(filepath.Base(page), ".md"), "go")
+	for _, root := range []string{"..", filepath.Dir(page), module} {
 		if _, err := os.Stat(filepath.Join(root, path)); err == nil {
 			return true
 		}

@@ -14,7 +14,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 cache=${CNODE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cnode}
 erlang=(erlang-base erlang-crypto erlang-ssl erlang-public-key erlang-asn1
 	erlang-inets erlang-runtime-tools erlang-dev)
-others=(openssl python3 tshark chromium-headless-shell nginx-light erlang-wx xvfb) # which tests compare with, or look with
+others=(openssl python3 tshark chromium-headless-shell nginx-light erlang-wx xvfb # which tests compare with, or look with
+	rebar3 erlang-examples) # what builds Erlang projects, and OTP's own carriers of the distribution
 
 fail() {
 	printf 'prepare: %s\n' "$*" >&2
@@ -226,6 +227,7 @@ peer 25 /usr/bin/erl
 peer 27 "$cache/otp-27/bin/erl"
 peer 29 "$cache/otp-29/bin/erl"
 libei_programs
+examples=$(dpkg-query -L erlang-examples | grep '/lib/kernel-[^/]*/examples$') || fail "erlang-examples has no examples of kernel"
 elixirs=''
 for suite in bookworm trixie forky; do
 	found=$(elixir "$suite")
@@ -240,5 +242,7 @@ newest=$(service_manager forky)
 	printf 'export CNODE_TEST_NEIGHBOURS=%q\n' "$cache/neighbours/bin"
 	printf 'export CNODE_TEST_ELIXIR=%q\n' "$elixirs"
 	printf 'export CNODE_TEST_SYSTEMD=%q\n' "$stable $newest"
+	printf 'export CNODE_TEST_UDS_DIST=%q\n' "$examples/erl_uds_dist/src/erl_uds_dist.erl"
+	printf 'export CNODE_TEST_GEN_TCP_DIST=%q\n' "$examples/gen_tcp_dist/src/gen_tcp_dist.erl"
 } >"$cache/env.new"
 mv -f "$cache/env.new" "$cache/env" # another run may be reading it

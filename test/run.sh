@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Sets up the peers and tests everything against them; a peer that cannot be had is a failure here.
 #
-#	test/run.sh         each test once, but those that take long; what nodes say to each other most
-#	                    with all releases of Erlang, the rest with the newest
+#	test/run.sh         each test once, but those that take long, with the newest release of Erlang;
+#	                    what nodes say to each other most with the oldest, too
 #	test/run.sh other   other circumstances, with OTP 25: over faulty streams and over TLS, where an
 #	                    int has 32 bits, and on a machine as people have them
-#	test/run.sh long    all tests with all releases, for every night; says what took how long
+#	test/run.sh long    all tests with all releases, and those over faulty streams and TLS, with the
+#	                    race detector, for every night; says what took how long
 #
 # The first results come while the peers are installed, the last lines are those of go test. What
 # repeats itself for hours is test/soak.sh's; what can be said of the code without running it is
@@ -18,7 +19,11 @@ lane=${1:-short}
 case $lane in short | other | long) ;; *) echo "usage: test/run.sh [other|long]" >&2 && exit 2 ;; esac
 
 command -v go >/dev/null || PATH=$PATH:/usr/local/go/bin
-export GOFLAGS="${GOFLAGS-} -pgo=off" # default.pgo would have all packages compiled a second time
+# default.pgo would have all packages compiled a second time; vet is test/lint.sh's
+export GOFLAGS="${GOFLAGS-} -pgo=off -vet=off"
+# a program with the race detector waits a second before it ends, for reports of goroutines that
+# tests do not leave behind
+export GORACE="${GORACE:+$GORACE }atexit_sleep_ms=50"
 of32bits=(./ei ./nodes/dist ./transport ./transport/handoff/... ./nodes/epmd) # are tested where an int has 32 bits
 started=$SECONDS spent=0 stolen=0 status=0
 logs=$(mktemp -d)
@@ -35,37 +40,6 @@ step() {
 	spent=$all stolen=${clock[8]}
 }
 
-# tests SUBTESTS FLAG... PACKAGE... is go test. A test that test/testdata/unsteady lists is tried
-# once more when it fails, by itself; its rate and its reason stand there. Nothing else is; data
-# races, panics, leaks and more than a handful of failures never are.
-tests() {
-	local subtests=$1 word flags=() packages=() log again package names
-	shift
-	for word in "$@"; do
-		case $word in -*) flags+=("$word") ;; *) packages+=("$word") ;; esac
-	done
-	log=$(mktemp -p "$logs")
-	if go test "${flags[@]}" "${packages[@]}" 2>&1 | tee "$log"; then return; fi
-	again=$(awk '
-		FNR == NR { if ($1 !~ /^#/) listed[$1 "." $2]; next }
-		/^(WARNING: DATA RACE|panic: |fatal error: )/ { exit hopeless = 1 }
-		/^--- FAIL: / { failed[++count] = $3 }
-		/^FAIL\t/ {
-			package = $2; sub(/^github.com\/cnode-go\/cnode\//, "", package); names = ""
-			for (i = 1; i <= count; i++) {
-				if (!((package "." failed[i]) in listed) && !("*.*" in listed)) exit hopeless = 1
-				names = names "|" failed[i]
-			}
-			if (!count) exit hopeless = 1
-			print "./" package, substr(names, 2); all += count; count = 0
-		}
-		END { exit hopeless || !all || all > 5 }' test/testdata/unsteady "$log") || return 1
-	while read -r package names; do
-		step "once more, see test/testdata/unsteady: $names of $package"
-		go test "${flags[@]}" -count=1 -run="^($names)\$$subtests" "$package" || return 1
-	done <<<"$again"
-}
-
 # stubborn COMMAND tries three times: whom it fetches from may have a bad moment.
 stubborn() { "$@" || { sleep 10 && "$@"; } || { sleep 30 && "$@"; }; }
 
@@ -79,7 +53,7 @@ fi
 
 if [[ $lane != other ]]; then
 	step 'go test of what the race detector would hide: allocations'
-	tests '' -run=Alloc ./nodes/dist ./nodes ./transport ./transport/handoff/... || status=1
+	go test -run=Alloc ./nodes ./transport ./transport/{tsocket,handoff,handoff/bind10} || status=1
 fi
 
 step peers
@@ -110,7 +84,7 @@ others() {
 		GOARCH=386 CGO_ENABLED=0 go vet "${of32bits[@]}" || status=1
 	else
 		step 'go test where an int has 32 bits'
-		GOARCH=386 CGO_ENABLED=0 tests '' -short '-skip=TestVirtual.*Suite' "${of32bits[@]}" || status=1
+		GOARCH=386 CGO_ENABLED=0 go test -short '-skip=TestVirtual.*Suite' "${of32bits[@]}" || status=1
 	fi
 	if [[ -n $peers ]]; then
 		step 'go test on a machine as people have them: no root, no Erlang, no IPv6, settings of systemd, a long TMPDIR'
@@ -118,44 +92,63 @@ others() {
 	fi
 	step 'go test of the port mapper with those of OTP 27 and OTP 29'
 	for erl in ${CNODE_TEST_OTP-}; do
-		[[ $erl == 25=* ]] || PATH=$(dirname "${erl#*=}"):$PATH tests '' -count=1 '-run=Real|Erl' ./nodes/epmd || status=1
+		[[ $erl == 25=* ]] || PATH=$(dirname "${erl#*=}"):$PATH go test -count=1 '-run=Real|Erl' ./nodes/epmd || status=1
 	done
-	step 'go test over TCP with faults at every byte of a handshake' # but for what is long, and for what is about time
-	CNODE_TEST_FAULT=7 tests /otp25 -race -timeout=30m -run=/otp25 \
+}
+
+# conversations FLAG... are those with OTP 25 over carriers that make it hard, which mostly wait; with
+# the race detector in the long lane.
+conversations() {
+	step 'go test over TLS, and at the same time over TCP with faults at every byte of a handshake, whose results come last'
+	CNODE_TEST_FAULT=7 go test "$@" -timeout=30m -run=/otp25 \
 		-skip='Libei|Large|SinkAndSource|Order|Terms|Silent|Tick|Faulty|OverTLS|Examples|Board|FullMailbox|UnreadMailbox|Callback|CallBack' \
-		./test/interop || status=1
-	step 'go test over TLS' # the main conversations are in both versions of TLS, with all releases
-	CNODE_TEST_TLS=1.2 tests /otp25 -race -timeout=30m -run=/otp25 -skip='Silent|Tick|UnreadMailbox|Callback|CallBack' ./test/interop || status=1
+		./test/interop >"$logs/faults" 2>&1 & # but for what is long, and for what is about time
+	local faults=$!
+	# the main conversations are in both versions of TLS, see TestConversationsOverTLS
+	CNODE_TEST_TLS=1.2 go test "$@" -timeout=30m -run=/otp25 -skip='Silent|Tick|UnreadMailbox|Callback|CallBack' ./test/interop || status=1
+	wait "$faults" || status=1
+	cat "$logs/faults"
 }
 
 # Those that take long begin first, so that the last one does not run alone. Most tests wait most of
 # the time: one package more than there are processors.
-first=(./nodes ./test/interop ./transport/transporttest ./transport ./tlstransport ./test/interop/tls ./cmd/cnode-demo)
+first=(./nodes ./transport/{transporttest,handoff,virtual,.} ./tlstransport ./nodes/upgrade
+	./test/interop ./cmd/cnode-demo ./test/interop/{tls,workers,upgrade,console,beam,global,pg,gen})
 mapfile -t packages < <(printf '%s\n' "${first[@]}" && go list work)
 case $lane in
 short)
-	# Terms have no goroutines; conversations have the race detector in the long lane.
-	plain='/ei(/elixir)?$|/test/interop(/|$)'
-	mapfile -t without < <(printf '%s\n' "${packages[@]}" | grep -E "$plain")
-	mapfile -t packages < <(printf '%s\n' "${packages[@]}" | grep -vE "$plain")
-	step 'go test: each once; at the same time terms and conversations, whose results come last'
-	tests '' -short -p="$(nproc)" -timeout=30m "${without[@]}" >"$logs/without" 2>&1 &
+	# Conversations and commands have the race detector in the long lane, as have terms and the table of
+	# who may do what. Where a package and its tests do nothing concurrently it has nothing to find, and
+	# takes three times as long to link.
+	plain='/ei(/elixir)?$|/cmd/[^/]*$|/gen(/source)?$|/test$|/test/(interop|bench|libfuzzer|permission)(/|$)'
+	with=() without=()
+	while read -r package folder; do
+		if [[ $package =~ $plain ]] || ! grep -qsE '^\s*go |\.Go\(|sync|atomic|chan |Parallel' "$folder"/*.go; then
+			without+=("$package")
+		else
+			with+=("$package")
+		fi
+	done < <(go list -f '{{.ImportPath}} {{.Dir}}' "${packages[@]}")
+	step 'go test: each once; at the same time terms, commands and conversations, whose results come last'
+	go test -short -p="$(nproc)" -timeout=30m "${without[@]}" >"$logs/without" 2>&1 &
 	beside=$!
-	tests '' -race -short -p="$(nproc)" -timeout=30m "${packages[@]}" || status=1
+	go test -race -short -p="$(nproc)" -timeout=30m "${with[@]}" || status=1
 	wait "$beside" || status=1
 	cat "$logs/without"
 	step done
 	;;
 other)
 	others
+	conversations
 	step done
 	;;
 long)
 	export CNODE_TEST_TIMES=$logs/times
 	step 'go test of allocations of terms'
-	tests '' -run=Alloc ./ei ./ei/elixir || status=1
+	go test -run=Alloc ./ei ./ei/elixir || status=1
 	step 'go test: all of it, with the race detector'
-	tests '' -race -p=$(($(nproc) + 1)) -timeout=30m "${packages[@]}" || status=1
+	go test -race -p=$(($(nproc) + 1)) -timeout=30m "${packages[@]}" || status=1
+	conversations -race
 	step 'done; what took how long:'
 	[[ ! -e $CNODE_TEST_TIMES ]] || sort -rn "$CNODE_TEST_TIMES"
 	;;

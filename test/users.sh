@@ -27,9 +27,9 @@ while read -r name; do except+=(":!${name%/go.mod}"); done < <(git ls-files '*/g
 serve github.com/cnode-go/cnode '' . "${except[@]}"
 serve github.com/cnode-go/cnode/cmd cmd/ .
 
-# what is fetched from elsewhere may be here already
+# what is fetched from elsewhere may be here already; what runs for a moment need not be made fast
 GOPROXY=file://$at/proxy,file://$(go env GOMODCACHE)/cache/download,$(go env GOPROXY)
-export GOPROXY GOWORK=off GONOSUMDB=github.com/cnode-go GOFLAGS='-modcacherw -pgo=off' GOMODCACHE=$at/modules GOBIN=$at/root CGO_ENABLED=0
+export GOPROXY GOWORK=off GONOSUMDB=github.com/cnode-go GOFLAGS='-modcacherw -pgo=off -gcflags=github.com/cnode-go/...=-N' GOMODCACHE=$at/modules GOBIN=$at/root CGO_ENABLED=0
 
 echo "== the library, $version, in an empty module"
 mkdir "$at/own"

@@ -64,11 +64,13 @@ const (
 
 // Options of Start. nil, and the zero Options, are the defaults.
 type Options struct {
-	// The providers and the propagator; nil: the global ones of package otel, which has no
-	// propagator unless the program sets one: propagation.TraceContext{} is W3C's.
+	// TracerProvider makes the spans; nil: the global one of package otel.
 	TracerProvider trace.TracerProvider
-	MeterProvider  metric.MeterProvider
-	Propagator     propagation.TextMapPropagator
+	// MeterProvider has the metrics; nil: the global one of package otel.
+	MeterProvider metric.MeterProvider
+	// Propagator reads and writes the traces of messages; nil: the global one of package otel, which
+	// is none unless the program sets one. propagation.TraceContext{} is W3C's.
+	Propagator propagation.TextMapPropagator
 	// Trusts tells whether a trace that a node sends goes on here; a caller may make up any. nil: all
 	// do.
 	Trusts func(peer string) bool

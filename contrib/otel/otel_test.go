@@ -30,13 +30,13 @@ import (
 
 	"github.com/cnode-go/cnode/contrib/otel"
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/cluster"
 	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/leak"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/nodes/metrics"
-	"github.com/cnode-go/cnode/transport"
 )
 
 func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }
@@ -246,22 +246,17 @@ func TestWithOTP(t *testing.T) {
 	})
 }
 
-// A world are nodes in memory.
+// A world is nodes in memory.
 type world struct {
-	t  testing.TB
-	tr transport.Transport
-	at nodes.Static
+	*cluster.Cluster
+	t testing.TB
 }
 
-func newWorld(t testing.TB) *world { return &world{t, transport.NewMemory(), nodes.Static{}} }
+func newWorld(t testing.TB) *world { return &world{cluster.New(t), t} }
 
 // start starts a node; nil: nobody measures it.
 func (w *world) start(name string, o *cnodeotel.Options) *nodes.Node {
-	addr := transport.MemoryAddr(name)
-	w.at[name] = nodes.Endpoint{Addr: addr}
-	n, err := nodes.New(nodes.Config{Name: name, Cookie: "secret", Transport: w.tr, Listen: addr, Resolver: w.at})
-	require.NoError(w.t, err)
-	w.t.Cleanup(func() { n.Close() })
+	n := w.New(w.Config(name))
 	if o != nil {
 		measured, err := cnodeotel.Start(n, o)
 		require.NoError(w.t, err)
@@ -411,9 +406,9 @@ func TestPeersThatAreGone(t *testing.T) {
 		require.Eventually(t, func() bool { return shop.Conn(n.Name()) == nil }, expect.Limit, time.Millisecond)
 	}
 	for i := range 5 {
-		n, err := nodes.New(nodes.Config{Host: "host", Cookie: "secret", Transport: w.tr, Resolver: w.at})
-		require.NoError(t, err)
-		gone(join(n))
+		cfg := w.Config("")
+		cfg.Host = "host"
+		gone(join(w.New(cfg)))
 		gone(join(w.start(fmt.Sprintf("pod%d@host", i), nil)))
 	}
 	join(w.start("web@host", nil))

@@ -5,9 +5,9 @@
 //	prometheus.MustRegister(cnodeprom.New(n, nil)) // before n.Start
 //	http.Handle("/metrics", promhttp.Handler())
 //
-// dashboard.json beside this package is a dashboard of Grafana for these metrics; docs/metrics.md
-// has a list of them, and alerts. A worker of a node with several (nodes.Front) is measured by
-// itself: call New in Config.Setup, and have each worker scraped.
+// dashboard.json beside this package is a dashboard of Grafana for these metrics;
+// docs/operate/metrics.md has a list of them, and alerts. A worker of a node with several
+// (nodes.Front) is measured by itself: call New in Config.Setup, and have each worker scraped.
 package cnodeprom
 
 import (

@@ -27,13 +27,13 @@ import (
 
 	"github.com/cnode-go/cnode/contrib/prometheus"
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/cluster"
 	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/leak"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/nodes/metrics"
-	"github.com/cnode-go/cnode/transport"
 )
 
 func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }
@@ -202,25 +202,24 @@ func TestWithOTP(t *testing.T) {
 	})
 }
 
-// A world are nodes in memory.
+// A world is nodes in memory.
 type world struct {
-	t  testing.TB
-	tr transport.Transport
-	at nodes.Static
+	*cluster.Cluster
+	t testing.TB
 }
 
-func newWorld(t testing.TB) *world { return &world{t, transport.NewMemory(), nodes.Static{}} }
+func newWorld(t testing.TB) *world { return &world{cluster.New(t), t} }
 
 // start starts a node of the host, or connects one without a name to shop@host.
 func (w *world) start(name string, before func(*nodes.Node)) *nodes.Node {
-	cfg := nodes.Config{Host: "host", Cookie: "secret", Transport: w.tr, Resolver: w.at}
+	var cfg nodes.Config
 	if name != "" {
-		cfg.Name, cfg.Host, cfg.Listen = name+"@host", "", transport.MemoryAddr(name)
-		w.at[cfg.Name] = nodes.Endpoint{Addr: cfg.Listen}
+		cfg = w.Config(name + "@host")
+	} else {
+		cfg = w.Config("")
+		cfg.Host = "host"
 	}
-	n, err := nodes.New(cfg)
-	require.NoError(w.t, err)
-	w.t.Cleanup(func() { n.Close() })
+	n := w.New(cfg)
 	if before != nil {
 		before(n)
 	}
@@ -228,7 +227,7 @@ func (w *world) start(name string, before func(*nodes.Node)) *nodes.Node {
 		require.NoError(w.t, n.Start(expect.Context(w.t)))
 		return n
 	}
-	_, err = n.Connect(expect.Context(w.t), "shop@host")
+	_, err := n.Connect(expect.Context(w.t), "shop@host")
 	require.NoError(w.t, err)
 	return n
 }

@@ -109,7 +109,7 @@ func checked(t *testing.T, expr string, labels map[string]string) map[string]*pa
 // The alerts in the documents ask for metrics and labels that there are. What they want to increase
 // is there before it does, or the first time would be none: with a node, or with the peer.
 func TestAlerts(t *testing.T) {
-	b, err := os.ReadFile("../../docs/metrics.md")
+	b, err := os.ReadFile("../../docs/operate/metrics.md")
 	require.NoError(t, err)
 	_, alerts, found := strings.Cut(string(b), "## Alerts worth having")
 	require.True(t, found)

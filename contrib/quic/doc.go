@@ -16,8 +16,8 @@
 // container behind NAT that is moved) and its connections, links and monitors are to live on, or
 // where UDP port 443 is all that is open. Within a data centre TCP is quicker and costs less
 // processor time, and only over TCP are there Erlang nodes: with them, and for sessions that move
-// to another process, use package tlstransport. docs/carriers.md of this module's repository
-// compares.
+// to another process, use package tlstransport. docs/explanation/carriers.md of this module's
+// repository compares.
 //
 // # On the wire
 //

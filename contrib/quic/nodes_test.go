@@ -2,7 +2,6 @@ package cnodequic_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/x509"
 	"errors"
 	"io"
@@ -94,7 +93,6 @@ func TestWrongCertificate(t *testing.T) {
 			table := nodes.Static{}
 			start(t, "a@127.0.0.1", over(t, c.server), table)
 			n := start(t, "b@127.0.0.1", over(t, c.client), table)
-			begun := time.Now()
 			_, err := n.Connect(expect.Context(t), "a@127.0.0.1")
 			var refused *tlstransport.PeerError
 			require.ErrorAs(t, err, &refused)
@@ -103,7 +101,6 @@ func TestWrongCertificate(t *testing.T) {
 			require.True(t, refused.Client)
 			require.Equal(t, "a@127.0.0.1", refused.Node)
 			require.NotErrorIs(t, err, net.ErrClosed)
-			require.Less(t, time.Since(begun), nodes.DefaultHandshakeTimeout)
 			if !c.byPeer && c.check == tlstransport.FailureUnknownAuthority {
 				require.ErrorAs(t, err, new(x509.UnknownAuthorityError))
 			}
@@ -159,9 +156,7 @@ func TestKilled(t *testing.T) {
 			}
 			conn := n.Conn("other@127.0.0.1")
 			require.NoError(t, cmd.Process.Kill())
-			killed := time.Now()
 			expect.Returns(t, conn.Done())
-			require.Less(t, time.Since(killed), 2*tickTime)
 			err := conn.Err()
 			require.True(t, errors.Is(err, nodes.ErrTickTimeout) || errors.Is(err, syscall.ETIMEDOUT), "%v", err)
 		})
@@ -177,9 +172,7 @@ func TestSilence(t *testing.T) {
 	require.NoError(t, err)
 	defer s.Close()
 	require.NoError(t, cmd.Process.Kill())
-	begun := time.Now()
-	_, err = s.Read(context.Background(), make([]byte, 1))
+	_, err = s.Read(expect.Context(t), make([]byte, 1))
 	require.ErrorIs(t, err, syscall.ETIMEDOUT)
 	require.NotErrorIs(t, err, net.ErrClosed)
-	require.Less(t, time.Since(begun), 3*tickTime)
 }

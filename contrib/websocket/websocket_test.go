@@ -297,10 +297,8 @@ func TestRefusals(t *testing.T) {
 			})
 			require.NoError(t, err)
 			defer n.Close()
-			began := time.Now()
 			_, err = n.Connect(expect.Context(t), "shop@web")
 			require.Error(t, err)
-			require.Less(t, time.Since(began), 4*time.Second)
 			tt.check(t, err)
 		})
 	}
@@ -378,10 +376,8 @@ func TestKilledPeer(t *testing.T) {
 				t.Helper()
 				var c *nodes.Conn
 				require.Eventually(t, func() bool { c = n.Conn("peer@there"); return c != nil }, expect.Limit, time.Millisecond)
-				began := time.Now()
 				kill()
 				expect.Returns(t, c.Done())
-				require.Less(t, time.Since(began), 5*time.Second)
 				require.True(t, errors.Is(c.Err(), io.EOF) || errors.Is(c.Err(), io.ErrUnexpectedEOF) || errors.Is(c.Err(), syscall.ECONNRESET),
 					"%v", c.Err())
 			}
@@ -457,7 +453,7 @@ func TestWireOfPackets(t *testing.T) {
 	from := ei.Pid{Node: "beam@there", ID: 1, Creation: 5}
 	payload, err := ei.AppendTerm(nil, ei.Atom("hello"))
 	require.NoError(t, err)
-	f, err := dist.AppendFrameHeadFor(nil, dist.FlagFragments, &dist.Control{Op: dist.OpRegSend, From: from, ToName: "box"}, len(payload))
+	f, err := dist.AppendFrameHead(nil, dist.FlagFragments, &dist.Control{Op: dist.OpRegSend, From: from, ToName: "box"}, len(payload))
 	require.NoError(t, err)
 	require.NoError(t, c.Write(ctx, websocket.MessageBinary, append(f[4:], payload...)))
 	m, err := box.Receive(ctx)

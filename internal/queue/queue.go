@@ -25,8 +25,8 @@ type Options struct {
 	Full func()
 	// Frames says that what is posted are whole frames, each with its length in four bytes, the
 	// higher ones first, before it. To a carrier that keeps packets each goes out as one, without
-	// the length; a frame of length zero is an empty packet. Without it each call of Writev is
-	// a packet there, and posts are not for such a carrier.
+	// the length; a frame of length zero is an empty packet. Without Frames a carrier that keeps
+	// packets takes Deliver only, each call one packet, and no Post.
 	Frames bool
 }
 

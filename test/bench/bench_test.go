@@ -100,11 +100,15 @@ func TestRowsHaveMeasurements(t *testing.T) {
 		known[s.name()] = true
 	}
 	known[lineDead] = true
+	for _, s := range upgradeShapes {
+		known[upgrades+"/"+s.name] = true
+	}
 	for _, r := range rows(options{only: regexp.MustCompile("")}) {
 		require.True(t, known[measurementOf(r.name)], r.name)
 	}
 	for _, r := range rows(options{}) {
-		require.False(t, strings.HasPrefix(r.name, lines), "%s takes long, and is there when it is asked for only", r.name)
+		long := strings.HasPrefix(r.name, lines) || strings.HasPrefix(r.name, upgrades)
+		require.False(t, long, "%s takes long, and is there when it is asked for only", r.name)
 	}
 }
 

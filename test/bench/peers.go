@@ -243,7 +243,7 @@ func startSealed(ctx context.Context, a *arena, node string) (*peer, error) {
 	return a.launch(ctx, exec.Command(program, "-sealed", filepath.Dir(a.tlsFile), node, cookie))
 }
 
-// startAsleep starts ours without adaptive polling.
+// startAsleep starts ours with readers that neither nap nor look again.
 func startAsleep(ctx context.Context, a *arena, node string) (*peer, error) {
 	program, err := a.buildGo(ctx, oursPackage)
 	if err != nil {

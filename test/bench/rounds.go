@@ -120,6 +120,12 @@ func (a *arena) measure(ctx context.Context) error {
 	if err := a.measureCodec(ctx); err != nil {
 		return err
 	}
+	if err := a.measureUpgrades(ctx); err != nil {
+		return err
+	}
+	if err := a.measureMeshes(ctx); err != nil {
+		return err
+	}
 	return a.measureLines(ctx)
 }
 

@@ -56,12 +56,6 @@ func atMost(bound float64, against string) target {
 	return target{against: against, most: true, bound: bound}
 }
 
-// asleep makes it a target of the peer that does not poll.
-func (t target) asleep() target {
-	t.of = nameAsleep
-	return t
-}
-
 func atLeast(bound float64, against ...string) []target {
 	var ts []target
 	for _, a := range against {
@@ -95,7 +89,7 @@ func rows(o options) []row {
 		defer func() { addMoved(all) }()
 	}
 	if !o.tls {
-		return slices.Concat(all, dispatchRows(), upperRows(), groupsRows(), carrierRows(), codecRows(), lineRows(o))
+		return slices.Concat(all, dispatchRows(), upperRows(), groupsRows(), carrierRows(), codecRows(), lineRows(o), upgradeRows(o), meshRows(o))
 	}
 	if slices.Contains(o.peers, namePair) {
 		defer func() { addPair(all, slices.Contains(o.peers, nameOurs)) }()
@@ -115,7 +109,7 @@ func rows(o options) []row {
 			r.targets = atLeast(2, nameBEAM)
 		}
 	}
-	return all
+	return slices.Concat(all, upgradeRows(o), meshRows(o))
 }
 
 // addMoved adds the targets of a connection that has moved: as fast as one that has not, within the
@@ -160,15 +154,17 @@ func addPair(all []row, single bool) {
 // processor reports whether the row is processor time.
 func (r row) processor() bool { return strings.HasSuffix(r.name, "cpu") }
 
+// tripTargets are what a round trip may take at most of libei's time, and of its processor time.
+var tripTargets = map[int]struct{ time, processor float64 }{
+	16: {0.75, 1}, 1 << 10: {0.75, 1}, 64 << 10: {0.9, 1.3}, 1 << 20: {1.05, 1.2},
+}
+
 // figures are the table over TCP.
 func figures() []row {
 	var all []row
 	for _, s := range sizes {
-		most := []target{atMost(1.05, nameLibei), atMost(1.05, nameLibei).asleep()}
-		if s <= 64<<10 {
-			most[0] = atMost(0.6, nameLibei)
-		}
-		all = append(all, row{name: sized(roundTrip, s), title: "round trip " + sizeText(s), unit: "us", targets: most})
+		all = append(all, row{name: sized(roundTrip, s), title: "round trip " + sizeText(s), unit: "us",
+			targets: []target{atMost(tripTargets[s].time, nameLibei)}})
 	}
 	for _, s := range sizes {
 		least := atLeast(1, nameLibei, nameBEAM)
@@ -179,8 +175,11 @@ func figures() []row {
 	}
 	for _, s := range sizes {
 		least := atLeast(1, nameLibei, nameBEAM)
-		if s == 16 {
+		switch s {
+		case 16:
 			least = atLeast(1.2, nameLibei, nameBEAM)
+		case 1 << 20: // libei gets it in one frame, the others in fragments
+			least = atLeast(1, nameBEAM)
 		}
 		all = append(all, row{name: sized(in, s), title: "in " + sizeText(s), unit: "msg/s", targets: least})
 	}
@@ -195,12 +194,12 @@ func figures() []row {
 		}
 		for _, s := range m.sizes() {
 			r := row{name: sized(m.name, s) + "/cpu", title: "processor, " + m.title + " " + sizeText(s), unit: "us/msg"}
-			if s == 16 {
+			switch {
+			case m.name == roundTrip:
+				r.targets = []target{atMost(tripTargets[s].processor, nameLibei)}
+			case s == 16:
 				r.targets = []target{atMost(1, nameLibei)}
-				switch m.name {
-				case roundTrip: // polling has its price
-					r.targets = []target{atMost(1.5, nameLibei), atMost(1, nameLibei).asleep()}
-				case in:
+				if m.name == in {
 					r.targets = append(r.targets, atMost(1, nameBEAM))
 				}
 			}

@@ -12,10 +12,10 @@ import (
 	"github.com/cnode-go/cnode/internal/test/otp"
 )
 
-// flowBlock is a piece of code of docs/backpressure.md, which begins so.
+// flowBlock is a piece of code of docs/how-to/slow-receivers.md, which begins so.
 func flowBlock(t *testing.T, language, begins string) string {
 	t.Helper()
-	page, err := os.ReadFile("../../docs/backpressure.md")
+	page, err := os.ReadFile("../../docs/how-to/slow-receivers.md")
 	require.NoError(t, err)
 	_, code, ok := strings.Cut(string(page), "```"+language+"\n"+begins)
 	require.True(t, ok, "the page has the code")
@@ -28,9 +28,9 @@ func flowEnviron(port int) []string {
 	return append(os.Environ(), fmt.Sprintf("ERL_EPMD_PORT=%d", port), "ERL_EPMD_ADDRESS=127.0.0.1")
 }
 
-// What docs/backpressure.md shows works, from Erlang: a producer with credit, whose consumer has no
-// more unread than its window, a consumer that asks, and calls. One without credit ends its
-// consumer.
+// What docs/how-to/slow-receivers.md shows works, from Erlang: a producer with credit, whose
+// consumer has no more unread than its window, a consumer that asks, and calls. One without credit
+// ends its consumer.
 func TestBackpressureWithErlang(t *testing.T) {
 	needsTCP(t, "the examples say what they have")
 	node := program(t, "examples/backpressure")

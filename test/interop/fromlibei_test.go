@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The programs of docs/from-libei.md.
+// The programs of docs/how-to/move-from-libei.md.
 
 // The guide names every function, type and constant of the C library's header, whole, in each
 // release: somebody who ports a program searches for them.
@@ -33,7 +33,7 @@ func TestFromLibeiNamesAll(t *testing.T) {
 		require.NoError(t, err)
 		headers = append(headers, more...)
 	}
-	guide, err := os.ReadFile("../../docs/from-libei.md")
+	guide, err := os.ReadFile("../../docs/reference/libei.md")
 	require.NoError(t, err)
 	named := map[string]bool{}
 	for _, name := range regexp.MustCompile(`\w+`).FindAllString(string(guide), -1) {

@@ -70,13 +70,13 @@ func TestGreatCalls(t *testing.T) {
 				{`[a, X] =:= rpc:call(N, gofun, args, [a, X])`, `true`},
 				{`{badrpc, {'EXIT', X}} =:= rpc:call(N, gofun, exit, [X])`, `true`},
 				{`try erpc:call(N, gofun, throw, [X]) catch throw:Y -> Y =:= X end`, `true`},
-				{`X =:= gen_server:call({great, N}, X, 30000)`, `true`},
-				{`{reply, X} =:= gen_server:wait_response(gen_server:send_request({great, N}, X), 30000)`, `true`},
+				{`X =:= gen_server:call({great, N}, X, 300000)`, `true`},
+				{`{reply, X} =:= gen_server:wait_response(gen_server:send_request({great, N}, X), 300000)`, `true`},
 				// a new process is told them, and one is told of its end
-				{`spawn(N, gofun, tell, [X, self()]), receive {told, C} -> C after 30000 -> none end`, fmt.Sprint(crc32.ChecksumIEEE(raw))},
-				{`{P, R} = spawn_monitor(N, gofun, exit, [X]), receive {'DOWN', R, process, P, Y} -> Y =:= X after 30000 -> none end`, `true`},
+				{`spawn(N, gofun, tell, [X, self()]), receive {told, C} -> C after 300000 -> none end`, fmt.Sprint(crc32.ChecksumIEEE(raw))},
+				{`{P, R} = spawn_monitor(N, gofun, exit, [X]), receive {'DOWN', R, process, P, Y} -> Y =:= X after 300000 -> none end`, `true`},
 				{`process_flag(trap_exit, true), P = spawn_link(N, gofun, exit, [X]),
-					receive {'EXIT', P, Y} -> process_flag(trap_exit, false), Y =:= X after 30000 -> none end`, `true`},
+					receive {'EXIT', P, Y} -> process_flag(trap_exit, false), Y =:= X after 300000 -> none end`, `true`},
 			})
 
 			got, err := m.n.RPC(ctx, m.erl.Name(), "lists", "reverse", ei.List{ei.Atom("a"), x})
@@ -93,7 +93,7 @@ func TestGreatCalls(t *testing.T) {
 			var wg sync.WaitGroup
 			several := m.erl.Async(t, m.about(`Call = fun(I) -> exit(rpc:call(N, gofun, args, [X, I]) =:= [X, I]) end,
 				Refs = [element(2, spawn_monitor(fun() -> Call(I) end)) || I <- lists:seq(1, 2)],
-				lists:usort([receive {'DOWN', R, process, _, Y} -> Y after 30000 -> none end || R <- Refs])`))
+				lists:usort([receive {'DOWN', R, process, _, Y} -> Y after 300000 -> none end || R <- Refs])`))
 			for k := range 2 {
 				wg.Go(func() {
 					got, err := m.n.RPC(ctx, m.erl.Name(), "erlang", "list_to_tuple", ei.List{x, ei.Int(k)})
@@ -152,7 +152,7 @@ func TestGreatReasons(t *testing.T) {
 			require.Equal(t, dist.OpExit, message.Op.Base())
 			same(t, x, message.Reason)
 			require.NoError(t, here.SendExit(ctx, there, x))
-			m.is(t, [][2]string{{`There ! {ask, self(), 1}, receive {seen, S} -> S =:= [{exit, X}] after 30000 -> none end`, `true`}})
+			m.is(t, [][2]string{{`There ! {ask, self(), 1}, receive {seen, S} -> S =:= [{exit, X}] after 300000 -> none end`, `true`}})
 
 			// A mailbox that a process there is linked with, and monitors, dies of it.
 			m.is(t, [][2]string{{`There ! {link, Here}, There ! {monitor, Here}, net_adm:ping(N)`, `pong`}})
@@ -165,7 +165,7 @@ func TestGreatReasons(t *testing.T) {
 			require.Equal(t, dist.OpSend, message.Op)
 			here.Exit(x)
 			m.is(t, [][2]string{{`There ! {ask, self(), 2},
-				receive {seen, S} -> lists:sort(S) =:= [{down, X}, {exit, X}] after 30000 -> none end`, `true`}})
+				receive {seen, S} -> lists:sort(S) =:= [{down, X}, {exit, X}] after 300000 -> none end`, `true`}})
 		}
 	})
 }

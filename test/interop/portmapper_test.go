@@ -10,6 +10,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/test/otp"
+	vacant "github.com/cnode-go/cnode/internal/test/port"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/epmd"
@@ -163,9 +164,13 @@ func TestEmbeddedPortMapper(t *testing.T) {
 func TestPeerMoves(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
-		was := start(t, r, otp.Options{EpmdPort: port})
-		at, err := transport.AddrPort(addrOf(t, was))
-		require.NoError(t, err)
+		// ports that no other program gets between one node and the next
+		listens := func() []string {
+			at := strconv.Itoa(vacant.Free(t))
+			return []string{"-kernel", "inet_dist_listen_min", at, "inet_dist_listen_max", at}
+		}
+		first, second := listens(), listens()
+		was := start(t, r, otp.Options{EpmdPort: port, ExtraArgs: first})
 		cfg := config(port)
 		n := newNode(t, cfg)
 		connect := func(name string) {
@@ -181,10 +186,8 @@ func TestPeerMoves(t *testing.T) {
 		connect(was.Name())
 
 		was.Stop(t)
-		only := strconv.Itoa(int(at.Port()))
-		other := start(t, r, otp.Options{EpmdPort: port,
-			ExtraArgs: []string{"-kernel", "inet_dist_listen_min", only, "inet_dist_listen_max", only}})
-		is := start(t, r, otp.Options{EpmdPort: port, Name: was.Name()})
+		other := start(t, r, otp.Options{EpmdPort: port, ExtraArgs: first})
+		is := start(t, r, otp.Options{EpmdPort: port, Name: was.Name(), ExtraArgs: second})
 		said := other.Log()
 		connect(is.Name())
 		require.Equal(t, said, other.Log())
@@ -192,12 +195,8 @@ func TestPeerMoves(t *testing.T) {
 		connect(is.Name())
 
 		// Nor is it if it has a connection with this node already.
-		at, err = transport.AddrPort(addrOf(t, is))
-		require.NoError(t, err)
 		is.Stop(t)
-		only = strconv.Itoa(int(at.Port()))
-		other = start(t, r, otp.Options{EpmdPort: port,
-			ExtraArgs: []string{"-kernel", "inet_dist_listen_min", only, "inet_dist_listen_max", only}})
+		other = start(t, r, otp.Options{EpmdPort: port, ExtraArgs: second})
 		c, err := n.Connect(background(t), other.Name())
 		require.NoError(t, err)
 		is = start(t, r, otp.Options{EpmdPort: port, Name: was.Name()})

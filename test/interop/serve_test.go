@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,11 +14,12 @@ import (
 
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/internal/test/party"
+	"github.com/cnode-go/cnode/internal/test/race"
 	"github.com/stretchr/testify/require"
 )
 
 // limit is for what takes milliseconds, unless something is broken.
-const limit = time.Minute
+const limit = 5 * time.Minute
 
 // The programs that were built, and the directory they are in.
 var built struct {
@@ -29,7 +29,7 @@ var built struct {
 }
 
 // program builds a command of the module, given by its directory, once, with the race detector if
-// it can be had, and returns its path.
+// the tests have it, and returns its path.
 func program(t testing.TB, name string) string {
 	t.Helper()
 	built.Lock()
@@ -43,10 +43,11 @@ func program(t testing.TB, name string) string {
 		return path
 	}
 	path := filepath.Join(built.dir, filepath.Base(name))
-	args := []string{"build", "-o", path, "-race", "github.com/cnode-go/cnode/" + name}
-	if cgo, err := exec.Command("go", "env", "CGO_ENABLED").Output(); err == nil && strings.TrimSpace(string(cgo)) == "0" {
-		args = slices.Delete(args, 3, 4) // the race detector needs a C compiler
+	args := []string{"build", "-o", path}
+	if race.Enabled {
+		args = append(args, "-race")
 	}
+	args = append(args, "github.com/cnode-go/cnode/"+name)
 	out, err := exec.Command("go", args...).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	built.programs[name] = path

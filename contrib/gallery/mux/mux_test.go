@@ -84,7 +84,7 @@ func TestNodes(t *testing.T) {
 // other rules are kept, or skipped: those on descriptors, moving and resets.
 func TestConformance(t *testing.T) {
 	if testing.Short() {
-		t.Skip("a minute")
+		t.Skip("takes about a minute: without -short it runs")
 	}
 	for name, mux := range muxes {
 		t.Run(name, func(t *testing.T) {

@@ -45,14 +45,24 @@ func WaitsIn(t testing.TB, state, function string) {
 func WaitIn(t testing.TB, count int, state, function string) {
 	t.Helper()
 	buf := make([]byte, 1<<20)
-	require.Eventually(t, func() bool {
-		left := count
-		for g := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-			head, _, _ := strings.Cut(g, "\n")
-			if strings.Contains(head, "["+state) && !strings.Contains(head, "[run") && strings.Contains(g, function) {
-				left--
-			}
+	require.Eventually(t, func() bool { return areIn(buf, count, state, function) }, Limit, time.Millisecond,
+		"not %d are in %s: %s", count, function, state)
+}
+
+// WaitsInBubble is WaitsIn in a bubble of testing/synctest, where time stands still while a
+// goroutine waits for a socket: it looks again and again, and has no limit.
+func WaitsInBubble(state, function string) {
+	for buf := make([]byte, 1<<20); !areIn(buf, 1, state, function); {
+		runtime.Gosched()
+	}
+}
+
+func areIn(buf []byte, count int, state, function string) bool {
+	for g := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+		head, _, _ := strings.Cut(g, "\n")
+		if strings.Contains(head, "["+state) && !strings.Contains(head, "[run") && strings.Contains(g, function) {
+			count--
 		}
-		return left <= 0
-	}, Limit, time.Millisecond, "not %d are in %s: %s", count, function, state)
+	}
+	return count <= 0
 }

@@ -8,11 +8,9 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/signal"
 	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"go.uber.org/goleak"
@@ -56,21 +54,13 @@ func Run(m Tests) (code int) {
 	return code
 }
 
-// heedSignals lets programs that tests start die of what this process ignores: nohup(1) has a
-// hangup ignored, a shell an interrupt in what it runs in the background, and what is ignored is
-// inherited.
-func heedSignals() {
-	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM} {
-		if signal.Ignored(s) {
-			signal.Notify(make(chan os.Signal, 1), s) // nobody reads it: ignored as before, here
-		}
-	}
-}
+// runtimes is a goroutine of the runtime itself where it gets events from JavaScript.
+var runtimes = goleak.IgnoreAnyFunction("runtime.handleEvent")
 
 // goroutines gives an error that shows the goroutines that stay.
 func goroutines() (err error) {
 	for end := time.Now().Add(patience); ; {
-		if err = goleak.Find(); err == nil || time.Now().After(end) {
+		if err = goleak.Find(runtimes); err == nil || time.Now().After(end) {
 			return err
 		}
 	}

@@ -55,6 +55,15 @@ func Long(t testing.TB, cost time.Duration) {
 	})
 }
 
+// Fewer is how often a test does something: with -short less often, and as often as all in the long
+// lane.
+func Fewer(short, all int) int {
+	if testing.Short() {
+		return short
+	}
+	return all
+}
+
 // Program gives the path of a program.
 func Program(t testing.TB, name string) string {
 	t.Helper()

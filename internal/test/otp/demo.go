@@ -11,7 +11,7 @@ import (
 
 // A Demo is the program cnode-demo, built when it is first asked for.
 type Demo struct {
-	Race bool // with the race detector, where that can be had
+	Race bool // with the race detector, where that can be had, but for -short
 
 	mu  sync.Mutex
 	dir string
@@ -29,9 +29,12 @@ func (d *Demo) Path(t testing.TB) string {
 		}
 		d.dir = dir
 		args := []string{"build", "-o", filepath.Join(dir, "cnode-demo")}
-		cgo, err := exec.Command("go", "env", "CGO_ENABLED").Output()
-		if d.Race && (err != nil || strings.TrimSpace(string(cgo)) != "0") { // the race detector needs a C compiler
-			args = append(args, "-race")
+		if d.Race && !testing.Short() {
+			// the race detector needs a C compiler
+			cgo, err := exec.Command("go", "env", "CGO_ENABLED").Output()
+			if err != nil || strings.TrimSpace(string(cgo)) != "0" {
+				args = append(args, "-race")
+			}
 		}
 		if out, err := exec.Command("go", append(args, "github.com/cnode-go/cnode/cmd/cnode-demo")...).CombinedOutput(); err != nil {
 			t.Fatalf("go build: %v\n%s", err, out)

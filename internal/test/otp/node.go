@@ -52,10 +52,10 @@ const DefaultCookie = "cookie"
 const HandshakeTime = 30 * time.Second
 
 // startLimit bounds the start of a node: ten times what a busy machine needs.
-const startLimit = 60 * time.Second
+const startLimit = 2 * time.Minute
 
 // evalLimit bounds Eval. EvalContext takes what limit the caller likes.
-const evalLimit = 60 * time.Second
+const evalLimit = 5 * time.Minute
 
 // A Node is a running Erlang node. Its methods may be called from several
 // goroutines, as far as the testing.TB given to them allows.
@@ -241,7 +241,7 @@ func (n *Node) Done() <-chan struct{} { return n.process.done }
 // Eval evaluates Erlang expressions, separated by commas, in the node and returns
 // the value of the last one as Erlang text on one line (~0tp), or class:reason of
 // an exception, as in "error:badarg". It fails the test if the node has ended or
-// if nothing comes back within a minute.
+// if nothing comes back within evalLimit.
 //
 // All expressions are evaluated by one process, one after the other: self() is the
 // same each time, and what is sent to it waits there. Variables are not kept.
@@ -347,7 +347,7 @@ func (n *Node) LoadContext(ctx context.Context, source string) error {
 }
 
 // Stop shuts the node down in an orderly way (init:stop) and returns when it has
-// ended. It fails the test if that takes more than a minute.
+// ended. It fails the test if that takes more than evalLimit.
 func (n *Node) Stop(t testing.TB) {
 	t.Helper()
 	n.dialogue.ask('a', "init:stop()")

@@ -34,6 +34,23 @@ func Cells[P ~string](points [2][]P, owns [2]P) (list []Cell[P]) {
 	return list
 }
 
+// Alternate thins a matrix out where tests are to be short: each point is hit by one signal, in
+// turn, and those of owns by both. odd takes the other half.
+func Alternate[P ~string](cells []Cell[P], owns [2]P, odd bool) (list []Cell[P]) {
+	seen := map[P]int{}
+	for _, c := range cells {
+		at, ok := seen[c.At]
+		if !ok {
+			at = len(seen)
+			seen[c.At] = at
+		}
+		if c.At == owns[c.Victim] || (at%2 == 0) == ((c.Signal == syscall.SIGKILL) != odd) {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
 // String names the cell.
 func (c Cell[P]) String() string { return fmt.Sprintf("%v/%s", c.Signal, c.At) }
 

@@ -34,7 +34,7 @@ func serve(name string) error {
 		}
 		return w.Wait(ctx)
 	}
-	f, err := nodes.StartFront(ctx, nodes.FrontConfig{Node: cfg, Workers: 2, Choose: nodes.LeastSessions, Patience: limit})
+	f, err := nodes.StartFront(ctx, nodes.FrontConfig{Node: cfg, Workers: 2, Choose: nodes.WorkerBySessions, Patience: limit})
 	if err != nil {
 		return err
 	}

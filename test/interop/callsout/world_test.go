@@ -18,7 +18,7 @@ import (
 
 const (
 	// limit bounds what takes milliseconds unless something is broken.
-	limit = time.Minute
+	limit = 3 * time.Minute
 	tick  = 10 * time.Millisecond
 )
 

@@ -169,7 +169,7 @@ func TestKeepThroughMove(t *testing.T) {
 
 		f, err := n.Freeze(expect.Context(t))
 		if errors.Is(err, errors.ErrUnsupported) {
-			t.Skip(err)
+			t.Skip("a node cannot move here: ", err)
 		}
 		require.NoError(t, err)
 		s, err := nodes.Restore(cfg, f.State(), duplicates(t, f.Descriptors()))

@@ -41,7 +41,8 @@ type shop struct {
 const compile = `
 [dir | files] = System.argv()
 for f <- files, {m, beam} <- Code.compile_file(f), do: File.write!(Path.join(dir, "#{m}.beam"), beam)
-for m <- :code.all_loaded() |> Enum.map(&elem(&1, 0)), String.starts_with?("#{m}", "Elixir.Shop"), do: :code.purge(m) && :code.delete(m)
+own = ["Elixir.Shop", "Elixir.Library", "Elixir.Decimal"]
+for {m, _} <- :code.all_loaded(), String.starts_with?("#{m}", own), do: :code.purge(m) && :code.delete(m)
 Code.prepend_path(dir)
 defmodule Memory, do: defstruct(n: 1, any: nil)
 IO.puts("ready #{node()} 0")
@@ -51,8 +52,8 @@ func open(t *testing.T, e otp.Elixir) *shop {
 	s := &shop{t: t, e: e, dir: t.TempDir(), node: fmt.Sprintf("ex%08x@127.0.0.1", rand.Uint32())}
 	s.environ = append(os.Environ(), fmt.Sprintf("ERL_EPMD_PORT=%d", otp.Epmd(t)), "ERL_EPMD_ADDRESS=127.0.0.1", "LC_ALL=C.UTF-8",
 		"HOME="+s.dir, "COOKIE="+otp.DefaultCookie, "GOCACHE="+goEnv(t, "GOCACHE"), "GOMODCACHE="+goEnv(t, "GOMODCACHE"))
-	source := s.file("shop.ex", read(t, "testdata/shop.ex"))
-	cmd := exec.Command(e.Program, "--name", s.node, "--cookie", otp.DefaultCookie, s.file("compile.exs", compile), s.dir, source)
+	cmd := exec.Command(e.Program, "--name", s.node, "--cookie", otp.DefaultCookie, s.file("compile.exs", compile), s.dir,
+		s.file("shop.ex", read(t, "testdata/shop.ex")), s.file("library.ex", read(t, "testdata/library.ex")))
 	cmd.Env = s.environ
 	otp.Serve(t, cmd)
 	return s
@@ -102,27 +103,36 @@ func (s *shop) elixir(script string, args ...string) {
 	require.NotContains(s.t, string(out), "warning")
 }
 
+// program builds a program of testdata with the types that gen writes beside it, runs it as a node
+// and gives that node's name and the package.
+func (s *shop) program(name string, args ...string) (node, pkg, complaints string) {
+	s.t.Helper()
+	built, err := os.MkdirTemp("testdata", "built-")
+	require.NoError(s.t, err)
+	s.t.Cleanup(func() { os.RemoveAll(built) })
+	pkg = "./" + built
+	require.NoError(s.t, os.WriteFile(filepath.Join(built, "main.go"), []byte(read(s.t, "testdata/"+name+"/main.go")), 0o600))
+	_, complaints = s.gen(append(args, "--from", s.node, "--package", "main", "-o", built+"/")...)
+	program := filepath.Join(s.dir, name)
+	for _, args := range [][]string{{"go", "build", "-o", program, pkg}, {"go", "vet", pkg}, {"gofmt", "-l", "-s", built}} {
+		out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
+		require.NoError(s.t, err, "%s", out)
+		require.Empty(s.t, string(out), args)
+	}
+	node = fmt.Sprintf("go%08x@127.0.0.1", rand.Uint32())
+	cmd := exec.Command(program, node)
+	cmd.Env = s.environ
+	otp.Serve(s.t, cmd)
+	return node, pkg, complaints
+}
+
 // From a live Elixir node come Go types, with them a program, from its source a module of Elixir
 // and a client; and values go through all of these unchanged.
 func TestRoundTrip(t *testing.T) {
 	otp.Elixirs(t, func(t *testing.T, e otp.Elixir) {
 		s := open(t, e)
-		built, err := os.MkdirTemp("testdata", "built-")
-		require.NoError(t, err)
-		t.Cleanup(func() { os.RemoveAll(built) })
-		pkg := "./" + built
-		require.NoError(t, os.WriteFile(filepath.Join(built, "main.go"), []byte(read(t, "testdata/program/main.go")), 0o600))
-		_, why := s.gen("--from", s.node, "--struct", "Shop.Order", "--package", "main", "-o", filepath.Join(built, "order.go"))
+		name, pkg, why := s.program("program", "--struct", "Shop.Order")
 		require.Empty(t, why)
-		program := filepath.Join(s.dir, "program")
-		out, err := exec.Command("go", "build", "-o", program, pkg).CombinedOutput()
-		require.NoError(t, err, "%s", out)
-		out, err = exec.Command("go", "vet", pkg).CombinedOutput()
-		require.NoError(t, err, "%s", out)
-		name := fmt.Sprintf("go%08x@127.0.0.1", rand.Uint32())
-		cmd := exec.Command(program, name)
-		cmd.Env = s.environ
-		otp.Serve(t, cmd)
 		s.elixir("ask.exs", name, s.file("shop.ex", read(t, "testdata/shop.ex")))
 
 		order, why := s.gen("--go", pkg+".Order")
@@ -133,11 +143,31 @@ func TestRoundTrip(t *testing.T) {
 	})
 }
 
+// Several structs share types, and have defaults of every kind.
+func TestLibrary(t *testing.T) {
+	otp.Elixirs(t, func(t *testing.T, e otp.Elixir) {
+		s := open(t, e)
+		var args []string
+		for _, name := range []string{"Author", "Book", "Page", "Desk", "Lost", "Bare", "Odd"} {
+			args = append(args, "--struct", "Library."+name)
+		}
+		name, _, why := s.program("library", args...)
+		require.Equal(t, strings.Join([]string{
+			"warning: Library.Author: born: its default is nil, which its type, Date.t(), is not: the field may be absent",
+			"warning: Library.Author: id: its default is nil, which its type, id(), is not: the field may be absent",
+			"warning: Library.Author: works: its default is nil, which its type, [binary()], is not: the field may be absent",
+			`warning: Library.Odd: the key :"1st" cannot be that of a Go field: it is left out`,
+			`warning: Library.Odd: the key :"foo-bar" cannot be that of a Go field: it is left out`,
+		}, "\n")+"\n", why)
+		s.elixir("library.exs", name, s.file("library.ex", read(t, "testdata/library.ex")))
+	})
+}
+
 // Elixir compiles what the command's own tests expect it to write, and what is in it works.
 func TestForms(t *testing.T) {
 	written, err := filepath.Glob("../../../cmd/cnode-demo/internal/gen/testdata/*.ex")
 	require.NoError(t, err)
-	require.Len(t, written, 5)
+	require.Len(t, written, 11)
 	otp.Elixirs(t, func(t *testing.T, e otp.Elixir) {
 		s := &shop{t: t, e: e, dir: t.TempDir()}
 		s.environ = append(os.Environ(), fmt.Sprintf("ERL_EPMD_PORT=%d", otp.Epmd(t)), "ERL_EPMD_ADDRESS=127.0.0.1", "LC_ALL=C.UTF-8")
@@ -146,6 +176,16 @@ func TestForms(t *testing.T) {
 			files = append(files, s.file(filepath.Base(path), read(t, path)))
 		}
 		s.elixir("forms.exs", files...)
+	})
+}
+
+// mix cnode.gen runs the command.
+func TestTask(t *testing.T) {
+	otp.Elixirs(t, func(t *testing.T, e otp.Elixir) {
+		s := open(t, e)
+		program := filepath.Join(s.dir, "demo")
+		require.NoError(t, os.WriteFile(program, []byte(read(t, demo.Path(t))), 0o700))
+		s.elixir("task.exs", s.file("cnode.gen.ex", read(t, "../../../beam/lib/mix/tasks/cnode.gen.ex")), program, s.node, s.dir)
 	})
 }
 

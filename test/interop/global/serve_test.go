@@ -78,7 +78,7 @@ func serve(name string) error {
 		<-ctx.Done()
 		return n.Shutdown(context.Background())
 	}
-	f, err := nodes.StartFront(ctx, nodes.FrontConfig{Node: cfg, Workers: workers, Choose: nodes.LeastSessions, Patience: limit})
+	f, err := nodes.StartFront(ctx, nodes.FrontConfig{Node: cfg, Workers: workers, Choose: nodes.WorkerBySessions, Patience: limit})
 	if err != nil {
 		return err
 	}

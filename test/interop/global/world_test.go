@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -19,8 +20,8 @@ import (
 )
 
 // limit is for what takes milliseconds, or some seconds of OTP's pauses, unless something is
-// broken.
-const limit = 30 * time.Second
+// broken: long enough for a machine that has much else to do.
+const limit = 2 * time.Minute
 
 func within(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
@@ -101,6 +102,11 @@ func (m member) connect(t testing.TB, e *otp.Node) {
 // meet waits until all have their names in common; more are nodes that it cannot ask.
 func meet(t testing.TB, ms []member, es []*otp.Node, more ...string) {
 	t.Helper()
+	defer func() {
+		if t.Failed() {
+			t.Log(standing(ms, es))
+		}
+	}()
 	others := len(ms) + len(es) + len(more) - 1
 	for _, m := range ms {
 		eventually(t, func() bool { return len(m.Known()) == others && len(m.n.Peers()) >= others },
@@ -115,6 +121,29 @@ func meet(t testing.TB, ms []member, es []*otp.Node, more ...string) {
 		})
 		require.Equal(t, "ok", e.Eval(t, "global:sync()"))
 	}
+}
+
+// standing is what nodes say about themselves when they do not agree.
+func standing(ms []member, es []*otp.Node) string {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	var b strings.Builder
+	for _, m := range ms {
+		fmt.Fprintf(&b, "%s: peers %v, known %v, names %v\n", m.n.Name(), m.n.Peers(), m.Known(), slices.Collect(m.Names()))
+	}
+	for _, e := range es {
+		of := func(what, expr string) {
+			answer, err := e.EvalContext(ctx, expr)
+			fmt.Fprintf(&b, "%s: %s %s %v\n", e.Name(), what, answer, err)
+		}
+		of("nodes", "nodes()")
+		of("server", "{global:info(), process_info(whereis(global_name_server), dictionary)}")
+		of("locker", "{process_info(global:get_locker(), [current_function, messages]), ets:tab2list(global_locks)}")
+		for _, m := range ms { // what it has in common with whom
+			of("asks "+m.n.Name(), fmt.Sprintf("catch sys:get_state({global_name_server, '%s'})", m.n.Name()))
+		}
+	}
+	return b.String()
 }
 
 // pairs runs f with each release and another one.

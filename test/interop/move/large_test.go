@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -28,7 +29,7 @@ import (
 
 // largeMoves is how often a connection moves among large messages; CNODE_LARGE_MOVES says
 // otherwise, for long runs.
-func largeMoves() int { return otp.Times("CNODE_LARGE_MOVES", 30) }
+func largeMoves() int { return otp.Times("CNODE_LARGE_MOVES", need.Fewer(10, 30)) }
 
 // Messages are {Sender, I, Crc, Bytes}. Senders are numbers; those from few on send small messages.
 const (

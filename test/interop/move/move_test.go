@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
@@ -24,8 +25,8 @@ import (
 
 // connMoves is how often something moves in one test; CNODE_MOVES sets another number, for long
 // runs.
-func connMoves() int { return otp.Times("CNODE_MOVES", 100) }
-func nodeMoves() int { return otp.Times("CNODE_NODE_MOVES", 30) }
+func connMoves() int { return otp.Times("CNODE_MOVES", need.Fewer(30, 100)) }
+func nodeMoves() int { return otp.Times("CNODE_NODE_MOVES", need.Fewer(10, 30)) }
 
 // stream is an Erlang module that sends numbered messages to the process sink of a node, and checks
 // those that its own sink gets.

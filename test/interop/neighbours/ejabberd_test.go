@@ -14,7 +14,7 @@ const ejabberd = "ejabberd@127.0.0.1"
 
 // Go manages the users of an ejabberd server, which also calls Go.
 func TestEjabberd(t *testing.T) {
-	w := newWorld(t)
+	w := newPlace(t)
 	config := filepath.Join(w.dir, "ejabberd.yml")
 	require.NoError(t, os.WriteFile(config, []byte(`
 hosts: [localhost]

@@ -11,7 +11,7 @@ import (
 
 // An Elixir node calls, messages and monitors what Go has, in Elixir's own words.
 func TestElixir(t *testing.T) {
-	w := newWorld(t)
+	w := newPlace(t)
 	script, err := filepath.Abs("testdata/neighbour.exs")
 	require.NoError(t, err)
 	cmd := w.command(w.soon(), `exec elixir --name ex@127.0.0.1 --cookie "$COOKIE" -e "$(cat)"`)

@@ -31,7 +31,7 @@ func startElixir(t *testing.T) *interpreter {
 	t.Helper()
 	script, err := os.ReadFile("testdata/terms.exs")
 	require.NoError(t, err)
-	w := newWorld(t)
+	w := newPlace(t)
 	cmd := w.command(w.soon(), `exec elixir --erl -noinput -e "$1"`, string(script))
 	in, err := cmd.StdinPipe()
 	require.NoError(t, err)

@@ -14,7 +14,7 @@ const rabbit = "rabbit@127.0.0.1"
 
 // A RabbitMQ broker is asked and told things, calls Go, and is seen to end.
 func TestRabbitMQ(t *testing.T) {
-	w := newWorld(t)
+	w := newPlace(t)
 	w.serve(rabbit, "rabbit", "is_serving", `printf %s "$COOKIE" >"$DIR/.erlang.cookie"; chmod 400 "$DIR/.erlang.cookie"
 		exec /usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server`,
 		"RABBITMQ_NODENAME="+rabbit, "RABBITMQ_USE_LONGNAME=true", "RABBITMQ_NODE_IP_ADDRESS=127.0.0.1",

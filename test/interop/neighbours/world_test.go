@@ -25,17 +25,17 @@ const (
 	tick  = 20 * time.Millisecond
 )
 
-// A world is a started node of this process, a port mapper of its own, and room for a neighbour.
-type world struct {
+// A place is a started node of this process, a port mapper of its own, and room for a neighbour.
+type place struct {
 	t    *testing.T
 	n    *nodes.Node
 	port int    // of the port mapper
 	dir  string // for the neighbour's files
 }
 
-func newWorld(t *testing.T) *world {
+func newPlace(t *testing.T) *place {
 	t.Helper()
-	w := &world{t: t, port: otp.Epmd(t), dir: t.TempDir()}
+	w := &place{t: t, port: otp.Epmd(t), dir: t.TempDir()}
 	name := fmt.Sprintf("go%08x@127.0.0.1", rand.Uint32())
 	n, err := nodes.New(nodes.Config{
 		Name: name, Cookie: otp.DefaultCookie, Logger: otp.Log(t, name),
@@ -78,15 +78,15 @@ func setUp(n *nodes.Node) error {
 	return err
 }
 
-func (w *world) soon() context.Context {
+func (w *place) soon() context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	w.t.Cleanup(cancel)
 	return ctx
 }
 
-// command runs a shell's script inside the root file system, in the world's directory, with the
+// command runs a shell's script inside the root file system, in the place's directory, with the
 // port mapper.
-func (w *world) command(ctx context.Context, script string, args ...string) *exec.Cmd {
+func (w *place) command(ctx context.Context, script string, args ...string) *exec.Cmd {
 	w.t.Helper()
 	cmd := exec.CommandContext(ctx, otp.Neighbours(w.t), append([]string{"-c", script, "bash"}, args...)...)
 	cmd.Dir = w.dir
@@ -99,7 +99,7 @@ func (w *world) command(ctx context.Context, script string, args ...string) *exe
 
 // serve starts a neighbour whose node is called name, and waits until its function says that it is
 // up.
-func (w *world) serve(name, mod, fun, script string, env ...string) {
+func (w *place) serve(name, mod, fun, script string, env ...string) {
 	w.t.Helper()
 	cmd := w.command(context.Background(), "echo ready "+name+" 0; exec </dev/null; "+script, name)
 	cmd.Env = append(cmd.Env, env...)
@@ -119,7 +119,7 @@ func (w *world) serve(name, mod, fun, script string, env ...string) {
 }
 
 // call calls a function of the neighbour's.
-func (w *world) call(node, mod, fun, args string) (ei.Term, error) {
+func (w *place) call(node, mod, fun, args string) (ei.Term, error) {
 	w.t.Helper()
 	list, err := ei.Parse(args)
 	require.NoError(w.t, err)
@@ -131,7 +131,7 @@ func (w *world) call(node, mod, fun, args string) (ei.Term, error) {
 }
 
 // gives calls a function of the neighbour's, and compares the result with want.
-func (w *world) gives(want, node, mod, fun, args string) {
+func (w *place) gives(want, node, mod, fun, args string) {
 	w.t.Helper()
 	got, err := w.call(node, mod, fun, args)
 	require.NoError(w.t, err)

@@ -74,7 +74,7 @@ func serve(workers bool) error {
 		<-ctx.Done()
 		return n.Shutdown(context.Background())
 	}
-	f, err := nodes.StartFront(ctx, nodes.FrontConfig{Node: cfg, Workers: 2, Choose: nodes.LeastSessions})
+	f, err := nodes.StartFront(ctx, nodes.FrontConfig{Node: cfg, Workers: 2, Choose: nodes.WorkerBySessions})
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ import (
 )
 
 // limit is for what takes milliseconds, unless something is broken.
-const limit = 30 * time.Second
+const limit = 2 * time.Minute
 
 // A scene is a guarded node and the peers that it tells apart.
 type scene struct {

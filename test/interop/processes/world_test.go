@@ -22,7 +22,7 @@ import (
 )
 
 // limit is for what takes milliseconds, unless something is broken.
-const limit = 30 * time.Second
+const limit = 2 * time.Minute
 
 const tick = 5 * time.Millisecond
 

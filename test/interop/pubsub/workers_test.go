@@ -70,7 +70,7 @@ func serveWorkers(app string) error {
 		}
 		return w.Wait(ctx)
 	}
-	f, err := nodes.StartFront(ctx, nodes.FrontConfig{Node: cfg, Workers: 3, Choose: nodes.LeastSessions, Patience: limit})
+	f, err := nodes.StartFront(ctx, nodes.FrontConfig{Node: cfg, Workers: 3, Choose: nodes.WorkerBySessions, Patience: limit})
 	if err != nil {
 		return err
 	}

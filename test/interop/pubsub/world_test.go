@@ -25,7 +25,7 @@ import (
 )
 
 const (
-	limit = 30 * time.Second
+	limit = 2 * time.Minute
 	tick  = 10 * time.Millisecond
 	// period is the broadcast period of the Presences.
 	period = 100 * time.Millisecond

@@ -104,10 +104,10 @@ func start(t *testing.T, port int, setup func(n *nodes.Node) error) (n *nodes.No
 	return n, text
 }
 
-// block is a piece of code of docs/supervision.md, which begins so.
+// block is a piece of code of docs/how-to/supervise-from-elixir.md, which begins so.
 func block(t *testing.T, begins string) string {
 	t.Helper()
-	page, err := os.ReadFile("../../../docs/supervision.md")
+	page, err := os.ReadFile("../../../docs/how-to/supervise-from-elixir.md")
 	require.NoError(t, err)
 	_, code, ok := strings.Cut(string(page), begins)
 	require.True(t, ok, "the page has the code")

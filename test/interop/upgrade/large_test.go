@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
@@ -23,7 +24,7 @@ import (
 
 // largeUpgrades is how often a node is upgraded among large messages; CNODE_LARGE_UPGRADES says
 // otherwise, for long runs.
-func largeUpgrades() int { return otp.Times("CNODE_LARGE_UPGRADES", 20) }
+func largeUpgrades() int { return otp.Times("CNODE_LARGE_UPGRADES", need.Fewer(6, 20)) }
 
 const (
 	largeBytes = 1 << 20

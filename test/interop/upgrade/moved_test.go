@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
@@ -45,7 +46,7 @@ rest(Sent, Got) -> receive Got -> rest(Sent, Got + 1); Other -> {due, Got, came,
 func TestMovesUnderErlang(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		one, other := ends(t)
-		moves := otp.Times("CNODE_MOVES", 1000)
+		moves := otp.Times("CNODE_MOVES", need.Fewer(200, 1000))
 		left, right := start(t, "left", moves, one), start(t, "right", moves, other)
 		addr, err := transport.ParseAddr(left.hear().Addr)
 		require.NoError(t, err)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/internal/test/port"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
@@ -92,7 +93,7 @@ calls(N, I, Pids) ->
 
 // upgrades is how often a node is upgraded in one test; CNODE_UPGRADES says otherwise, for long
 // runs.
-func upgrades() int { return otp.Times("CNODE_UPGRADES", 10) }
+func upgrades() int { return otp.Times("CNODE_UPGRADES", need.Fewer(4, 10)) }
 
 // A served is a serve, and the processes that have come after it.
 type served struct {

@@ -56,7 +56,7 @@ func serve(name string) error {
 		}
 		return w.Wait(ctx)
 	}
-	f, err := nodes.StartFront(ctx, nodes.FrontConfig{Node: cfg, Workers: 3, Choose: nodes.LeastSessions, Patience: limit})
+	f, err := nodes.StartFront(ctx, nodes.FrontConfig{Node: cfg, Workers: 3, Choose: nodes.WorkerBySessions, Patience: limit})
 	if err != nil {
 		return err
 	}

@@ -40,9 +40,7 @@ paid = %{full | status: :paid, was: [:paid, :new, :new]}
 {:error, {:badarg, "argument 1: ei: order.id: " <> _}} = GenServer.call({:orders, node}, {:pay, %{full | id: -1}})
 4.5 = :erpc.call(node, :till, :total, full.lines |> Enum.take(1))
 
-# the defaults of numbers, text and atoms are Go's, too
-new = %{struct!(Shop.Order) | size: {0, :""}, total: nil}
-made = :erpc.call(node, :till, :new, [])
-true = MapSet.equal?(made.tags, new.tags) # sets of one Elixir are not those of another, but equal
-^new = %{made | tags: new.tags}
+# the defaults are Go's, too
+new = struct!(Shop.Order)
+^new = :erpc.call(node, :till, :new, [])
 IO.puts("all of it")

@@ -13,4 +13,6 @@ order = %{order | lines: [line], first: line}
 6.0 = Till.total(node, [line, line])
 %{__struct__: Shop.Order, status: :new} = Till.new(node)
 
+%{"a" => %{note: nil, inner: inner, each: [nil, "x"]}} = Till.places(node, "x")
+%{note: "x", inner: nil, each: []} = inner
 IO.puts("all of it")

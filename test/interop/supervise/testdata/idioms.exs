@@ -1,4 +1,4 @@
-# What Elixir's programs do with processes, done with those of a Go node. GoChild is docs/supervision.md's.
+# What Elixir's programs do with processes, done with those of a Go node. GoChild is docs/how-to/supervise-from-elixir.md's.
 go = :"NODE"
 pricing = {:pricing, go}
 

@@ -29,11 +29,24 @@ func total(_ context.Context, lines ...Line) (sum float64) {
 	return sum
 }
 
+// A Place has what may be absent, at every depth.
+type Place struct {
+	Note  *string
+	Inner *Place
+	Each  []*string
+}
+
+// places gives some, of which little is known.
+func places(note string) map[string]Place {
+	return map[string]Place{"a": {Inner: &Place{Note: &note}, Each: []*string{nil, &note}}}
+}
+
 func main() {
 	n, err := nodes.New(nodes.Config{Name: os.Args[1], Cookie: os.Getenv("COOKIE"), Resolver: &nodes.PortMapper{}})
 	if err == nil {
 		n.Expose("till", "total", nodes.FuncOf(total))
 		n.Expose("till", "new", nodes.FuncOf(NewOrder))
+		n.Expose("till", "places", nodes.FuncOf(places))
 		err = n.Start(context.Background())
 	}
 	if err == nil {

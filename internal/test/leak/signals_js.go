@@ -1,0 +1,4 @@
+package leak
+
+// heedSignals has nothing to do: a browser has neither signals nor other processes.
+func heedSignals() {}

@@ -1,0 +1,53 @@
+# Compiles sources of others, each in a folder of its name below src, without Mix: Hex is not needed.
+[src, out, package] = String.split(System.fetch_env!("BUILD"), ":")
+Application.load(:elixir)
+
+apps = [
+  {"telemetry", [], nil},
+  {"mime", [], nil},
+  {"plug_crypto", [:crypto], Plug.Crypto.Application},
+  {"plug", [:mime, :plug_crypto, :telemetry], Plug.Application},
+  {"websock", [], nil},
+  {"hpax", [], nil},
+  {"thousand_island", [:telemetry, :ssl], nil},
+  {"bandit", [:thousand_island, :plug, :websock, :hpax, :telemetry], Bandit.Application}
+]
+
+Code.compiler_options(ignore_module_conflict: true)
+
+compile = fn name, dir, deps, mod, vsn ->
+  ebin = Path.join([out, name, "ebin"])
+  File.mkdir_p!(ebin)
+  Code.append_path(ebin)
+
+  erlang =
+    for file <- Path.wildcard("#{dir}/src/*.erl") do
+      options = [:return_errors, :debug_info, {:outdir, String.to_charlist(ebin)}, {:i, String.to_charlist("#{dir}/src")}]
+      {:ok, module} = :compile.file(String.to_charlist(file), options)
+      module
+    end
+
+  File.cd!(dir)
+  files = "lib/**/*.ex" |> Path.wildcard() |> Enum.reject(&(&1 =~ "mix/" or &1 =~ "phoenix_adapter"))
+  {:ok, elixir, _} = Kernel.ParallelCompiler.compile_to_path(files, ebin, return_diagnostics: true)
+
+  app =
+    {:application, String.to_atom(name),
+     [vsn: vsn, modules: erlang ++ elixir, registered: [], applications: [:kernel, :stdlib, :elixir, :logger] ++ deps] ++
+       if(mod, do: [mod: {mod, []}], else: [])}
+
+  File.write!("#{ebin}/#{name}.app", :io_lib.format("~tp.~n", [app]))
+  Application.load(String.to_atom(name))
+end
+
+for {name, deps, mod} <- apps do
+  dir = Path.join(src, name)
+  vsn = case File.read(Path.join(dir, "mix.exs")) do
+    {:ok, text} -> case Regex.run(~r/version "([0-9.]+)"|version: "([0-9.]+)"/, text) do [_ | v] -> List.last(v); _ -> "1.0.0" end
+    _ -> "1.0.0"
+  end
+  compile.(name, dir, deps, mod, String.to_charlist(vsn))
+end
+
+compile.("cnode", package, [], :cnode_app, ~c"0.1.0")
+IO.puts("built")
