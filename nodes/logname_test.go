@@ -75,5 +75,6 @@ func TestLongNamesAreToldOnce(t *testing.T) {
 		require.NoError(t, c.Close())
 	}
 	require.Eventually(t, func() bool { return len(log.lines("node up")) == 3 }, tooLong, tick)
+	require.NoError(t, a.Close()) // what it says of a peer comes after "node up"
 	require.Len(t, log.lines("name is long", "WARN"), 1)
 }

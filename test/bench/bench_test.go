@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"math"
 	"os"
@@ -103,11 +104,14 @@ func TestRowsHaveMeasurements(t *testing.T) {
 	for _, s := range upgradeShapes {
 		known[upgrades+"/"+s.name] = true
 	}
+	for _, size := range meshSizes {
+		known[fmt.Sprintf("%s/%d", meshes, size)] = true
+	}
 	for _, r := range rows(options{only: regexp.MustCompile("")}) {
 		require.True(t, known[measurementOf(r.name)], r.name)
 	}
 	for _, r := range rows(options{}) {
-		long := strings.HasPrefix(r.name, lines) || strings.HasPrefix(r.name, upgrades)
+		long := strings.HasPrefix(r.name, lines) || strings.HasPrefix(r.name, upgrades) || strings.HasPrefix(r.name, meshes)
 		require.False(t, long, "%s takes long, and is there when it is asked for only", r.name)
 	}
 }

@@ -277,6 +277,7 @@ func boundaries(t *trial) {
 				return none, t.readPacket(w.to, pattern(140+i), size, i%2 == 0)
 			})
 			if err != nil {
+				writing.endsWithin(t.s.patience / 2) // the packet may be wrong since the write of it fails
 				t.caught(writing.failed())
 				t.fail("of packets of %v bytes the one of number %d, of %d: %w", all, i, size, err)
 			}
