@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/contrib/gate"
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/otp"
@@ -215,19 +216,7 @@ func rawAttacks(a attacker, note ei.Pid) []rawAttack {
 	system := encoded(ei.Tuple{ei.Atom("system"), ei.Tuple{me, ref}, ei.Tuple{ei.Atom("terminate"), ei.Atom("hit")}})
 	// fragments cuts a message for till into pieces of size.
 	fragments := func(sequence uint64, payload []byte, size int) (frames [][]byte) {
-		control, err := dist.AppendControl(nil, &k{Op: dist.OpRegSend, From: me, ToName: "till"})
-		if err != nil {
-			panic(err)
-		}
-		cut := dist.Cut(sequence, len(control), payload, len(control)+size)
-		head, piece := cut.AppendFirst(nil, nil, nil, control)
-		frames = append(frames, join(head, piece))
-		cut.Size = size
-		for cut.Next > 0 {
-			head, piece := cut.AppendNext(nil)
-			frames = append(frames, join(head, piece))
-		}
-		return frames
+		return inPieces(sequence, &k{Op: dist.OpRegSend, From: me, ToName: "till"}, payload, size)
 	}
 	number := func(b []byte, at, size int, v uint64) []byte { // a copy in which a number is another one
 		b = slices.Clone(b)
@@ -295,7 +284,7 @@ func rawAttacks(a attacker, note ei.Pid) []rawAttack {
 		}(), "either"},
 		{"atom cache that was not agreed on", []byte{0, 0, 0, 12, 131, 68, 1, 0x08, 0, 4, 'n', 'o', 't', 'e', 106, 106}, "closed"},
 		{"a piece without the first", join([]byte{0, 0, 0, 19, 131, 70}, number(make([]byte, 16), 15, 1, 1), []byte{106}), "closed"},
-		{"a first piece of one byte", join(fragments(77, system, 1)...), ""},
+		{"a first piece of one byte", join(fragments(77, system, 1)...), "PAYLOAD_MONITOR_P_EXIT"},
 		{"pieces of two messages by turns", func() (b []byte) {
 			x, y := fragments(1, system, 3), fragments(2, join([]byte{104, 2}, cast, encoded(ei.Atom("hit"))), 3)
 			for i := range max(len(x), len(y)) {
@@ -307,7 +296,7 @@ func rawAttacks(a attacker, note ei.Pid) []rawAttack {
 				}
 			}
 			return b
-		}(), ""},
+		}(), "PAYLOAD_MONITOR_P_EXIT"},
 		{"a first piece again", func() []byte { x := fragments(1, system, 3); return join(x[0], join(x...)) }(), "closed"},
 		{"a piece left out", func() []byte { x := fragments(1, system, 3); return join(x[0], join(x[2:]...)) }(), "closed"},
 		{"a control message in pieces", join([]byte{0, 0, 0, 22, 131, 69}, number(make([]byte, 16), 15, 1, 2), []byte{0, 104, 2, 97},
@@ -357,6 +346,14 @@ func TestRawFrames(t *testing.T) {
 		raw(t, a, pidOf(t, secrets, "note"))
 		w.untouched(t, before)
 		require.Equal(t, "{ok,x}", w.inner.Do(t, "gen_server:call(till, x)"))
+
+		c, request := a.again(t), encoded(ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{a.pid(1), a.ref(1)}, ei.Atom("in_pieces")})
+		_, err := c.Write(join(inPieces(1, &dist.Control{Op: dist.OpRegSend, From: a.pid(1), ToName: "till"}, request, 1)...))
+		require.NoError(t, err)
+		answer, err := c.next()
+		require.NoError(t, err, "what is allowed may come in pieces of one byte")
+		require.Contains(t, []string{"SEND", "SEND_SENDER"}, answer.Op.String())
+		require.NoError(t, c.Close())
 	})
 }
 
@@ -446,11 +443,102 @@ func TestAtomsAreCounted(t *testing.T) {
 	})
 }
 
+// Who may send anything to any process cannot have the system's own processes run a function.
+func TestNothingRunsBySystemProcesses(t *testing.T) {
+	t.Parallel()
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		w, a := withGate(t, r, func(w *world) {
+			w.cfg.Rules = []permit.Rule{
+				{Op: permit.Send | permit.Request, Target: "*", Allow: true}, {Op: permit.Call, Target: "shop:quote/1", Allow: true},
+			}
+		})
+		secrets := w.secrets(t)
+		me, ref, atom := a.pid(1), a.ref(1, 2, 3), func(s string) ei.Atom { return ei.Atom(s) }
+		from := ei.Tuple{me, ref}
+		call := func(what ...ei.Term) ei.Term { return ei.Tuple{atom("$gen_call"), from, ei.Tuple(what)} }
+		cast := func(what ...ei.Term) ei.Term { return ei.Tuple{atom("$gen_cast"), ei.Tuple(what)} }
+		io := func(what ...ei.Term) ei.Term { return ei.Tuple{atom("io_request"), me, ref, ei.Tuple(what)} }
+		note, w1, hit := atom("note"), atom("w"), ei.List{atom("hit")}
+		const refusedCall = "PAYLOAD_MONITOR_P_EXIT"
+		for _, tt := range []struct {
+			name, pid string // of who gets it; without pid by its name
+			message   ei.Term
+			want      string
+		}{
+			{"", "net_kernel", call(atom("spawn"), note, w1, hit, me), refusedCall},
+			{"", "net_kernel", call(atom("spawn_link"), note, w1, hit, me), refusedCall},
+			{"", "net_kernel", cast(atom("spawn"), note, w1, hit, me), ""},
+			{"", "rex", call(atom("call"), note, w1, hit, me), refusedCall},
+			{"", "rex", call(atom("block_call"), note, w1, hit, me), refusedCall},
+			{"", "rex", cast(atom("cast"), note, w1, hit, atom("user")), ""},
+			{"rex", "", call(atom("call"), atom("shop"), atom("quote"), ei.List{ei.Int(1)}, pidOf(t, secrets, "note")), refusedCall},
+			{"", "kernel_sup", call(atom("start_child"), ei.Tuple{atom("x"), ei.Tuple{note, w1, hit}, atom("temporary"), ei.Int(1),
+				atom("worker"), ei.List{note}}), refusedCall},
+			{"user", "", io(atom("put_chars"), atom("unicode"), note, w1, hit), ""},
+			{"", "user", io(atom("put_chars"), atom("unicode"), note, w1, hit), ""},
+			{"", "user", io(atom("put_chars"), note, w1, hit), ""},
+			{"", "file", io(atom("put_chars"), atom("unicode"), note, w1, hit), ""},
+			{"", "file", io(atom("get_until"), atom("unicode"), atom(""), note, w1, hit), ""},
+			{"user", "", io(atom("requests"), ei.List{ei.Tuple{atom("put_chars"), atom("unicode"), note, w1, hit}}), ""},
+			{"", "file", io(atom("put_chars"), atom("unicode"), ei.Binary("hello")), "SEND_SENDER"},
+			{"", "file", ei.Tuple{atom("io_request"), pidOf(t, secrets, "note"), ref, ei.Tuple{atom("get_geometry"), atom("rows")}}, ""},
+		} {
+			ctl := dist.Control{Op: dist.OpRegSend, From: me, ToName: atom(tt.name)}
+			if tt.pid != "" {
+				ctl = dist.Control{Op: dist.OpSendSender, From: me, To: pidOf(t, secrets, tt.pid)}
+			}
+			for _, size := range []int{0, 1} { // whole, and with a first piece of one byte
+				c := a.again(t)
+				b := frameFor(c.peer.Flags, &ctl, encoded(tt.message))
+				if size > 0 {
+					b = join(inPieces(7, &ctl, encoded(tt.message), size)...)
+				}
+				_, err := c.Write(b)
+				require.NoError(t, err)
+				if tt.want == "SEND_SENDER" { // the file answers when it likes
+					answer, err := c.next()
+					require.NoError(t, err)
+					require.Contains(t, []string{"SEND_SENDER", "SEND"}, answer.Op.String())
+				} else {
+					ops, open := c.answers(a, nil)
+					require.True(t, open, "%v", tt.message)
+					require.Equal(t, tt.want, strings.Join(ops, " "), "%v", tt.message)
+				}
+				require.NoError(t, c.Close())
+			}
+		}
+		require.Equal(t, "[]", w.inner.Do(t, "note:all()"))
+	})
+}
+
+// inPieces gives the frames of a message in pieces of a size, the first one included.
+func inPieces(sequence uint64, ctl *dist.Control, payload []byte, size int) (frames [][]byte) {
+	control, err := dist.AppendControl(nil, ctl)
+	if err != nil {
+		panic(err)
+	}
+	cut := dist.Cut(sequence, len(control), payload, len(control)+size)
+	cut.Next = uint64(len(payload)+size-1) / uint64(size)
+	head, piece := cut.AppendFirst(nil, nil, nil, control)
+	frames = append(frames, join(head, piece))
+	for cut.Size = size; cut.Next > 0; {
+		head, piece := cut.AppendNext(nil)
+		frames = append(frames, join(head, piece))
+	}
+	return frames
+}
+
 // Messages whose rest never comes take no memory beyond what the limits say.
 func TestPiecesAreBounded(t *testing.T) {
+	for _, l := range []gate.Limits{{Held: 4 << 20, Message: 2 << 20}, {Memory: 4 << 20, Message: 2 << 20}} {
+		t.Run(fmt.Sprintf("%+v", l), func(t *testing.T) { bounded(t, l) })
+	}
+}
+
+func bounded(t *testing.T, l gate.Limits) {
 	r := otp.Releases(t)
 	_, a := withGate(t, r[len(r)-1], func(w *world) {
-		w.cfg.Limits.Held, w.cfg.Limits.Message = 4<<20, 2<<20
+		w.cfg.Limits = l
 		w.cfg.Rules = []permit.Rule{{Allow: true}}
 	})
 	c := a.again(t)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/cnode-go/cnode/ei"
@@ -73,13 +74,18 @@ type Limits struct {
 	// long as the gate lives. 10,000.
 	Atoms int
 	// Names is how many nodes of different names may come, in that time: the name of a node becomes
-	// an atom in each node that it connects to. 1,000.
+	// an atom in each node that it connects to. 1,000. As many names may be tried in a day by those
+	// who have not the cookie; names that the configuration says in full do not count there.
 	Names int
 	// Message is the size of the largest message, in bytes. 16 MiB.
 	Message int
 	// Held is what the incomplete messages of a connection may take, in bytes. 64 MiB.
 	Held int
-	// Sessions is how many connections there may be, in both directions. 1,000.
+	// Memory is what the messages of all connections may take that have not passed yet, in bytes. A
+	// connection for which there is no more of it ends. 1 GiB.
+	Memory int
+	// Sessions is how many connections there may be, in both directions. 1,000. As many handshakes
+	// may be in progress, a quarter of them from one address.
 	Sessions int
 }
 
@@ -87,7 +93,7 @@ func (l Limits) filled() Limits {
 	for _, f := range []struct {
 		v    *int
 		with int
-	}{{&l.Atoms, 10_000}, {&l.Names, 1000}, {&l.Message, 16 << 20}, {&l.Held, 64 << 20}, {&l.Sessions, 1000}} {
+	}{{&l.Atoms, 10_000}, {&l.Names, 1000}, {&l.Message, 16 << 20}, {&l.Held, 64 << 20}, {&l.Memory, 1 << 30}, {&l.Sessions, 1000}} {
 		if *f.v <= 0 {
 			*f.v = f.with
 		}
@@ -126,7 +132,7 @@ func parseConfig(text, dir string) (*Config, error) {
 			l := &c.Limits
 			return r.options("limits", t, map[ei.Atom]func(ei.Term) error{
 				"atoms": number(&l.Atoms), "names": number(&l.Names), "message": number(&l.Message), "held": number(&l.Held),
-				"sessions": number(&l.Sessions),
+				"memory": number(&l.Memory), "sessions": number(&l.Sessions),
 			})
 		},
 	})
@@ -417,7 +423,14 @@ func (r *reader) cookie(t ei.Term) (string, error) {
 	return cookie, nil
 }
 
-// transport gives what connections of this side are made with.
+// admits tells whether a node of this side may come by its name.
+func (s *Side) admits(name string) bool { return matches(s.Names, name) }
+
+// has tells whether a node of this side can be connected to.
+func (s *Side) has(name string) bool {
+	return slices.ContainsFunc(s.Nodes, func(n Node) bool { return n.Name == name })
+}
+
 func (s *Side) cookieOf(node string) string {
 	if c, ok := s.Cookies[node]; ok {
 		return c

@@ -33,7 +33,8 @@
 //
 // It narrows what a peer can do, and is no sandbox. A function or server that a rule allows reads
 // untrusted terms. A rule with permit.Send lets a peer say everything to a process but what sys and
-// supervisors say; for a gen_server use permit.Request.
+// supervisors say, and what would have a group leader or a file run a function; for a gen_server
+// use permit.Request. A supervisor runs any function that it is asked to: allow no requests to it.
 //
 // # Moving
 //

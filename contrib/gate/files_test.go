@@ -39,6 +39,12 @@ func TestExampleConfig(t *testing.T) {
 			"refused: ci1@build call shop:quote/2 (no rule allows it)"},
 		{gate.Request{Peer: "ci1@build", Op: permit.Request, Target: "till"}, "allowed: ci1@build request till (rule 2)"},
 		{gate.Request{Peer: "ci1@build", Op: permit.Send, Target: "till"}, "refused: ci1@build send till (no rule allows it)"},
+		{gate.Request{Peer: "x@build", Op: permit.Request, Target: "till"},
+			"refused: x@build request till (neither names nor nodes of outside have it)"},
+		{gate.Request{Peer: "ci1@build", Op: permit.Send, Target: "net_kernel"},
+			"refused: ci1@build send net_kernel (net_kernel gets pings only)"},
+		{gate.Request{Peer: "ci1@build", Op: permit.Request, Target: "rex"},
+			"refused: ci1@build request rex (no request of rpc: rules for call say which functions may be called)"},
 	} {
 		d, err := cfg.Explain(tt.r)
 		require.NoError(t, err)

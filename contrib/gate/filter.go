@@ -29,6 +29,8 @@ type Decision struct {
 	// Rule is the index in Config.Rules of the rule that decides; -1: none does, Reason says why.
 	Rule   int
 	Reason string
+	// Always is set where no rule would change the decision.
+	Always bool
 }
 
 // A table has the rules of a gate, by which what no rule matches is refused.
@@ -60,14 +62,36 @@ func (t table) decide(r Request) Decision {
 	return d
 }
 
-// Explain tells what the rules make of a request: what a node of that name may do.
+// always decides where rules do not count.
+func (r Request) always(allowed bool, why string) Decision {
+	return Decision{Request: r, Allowed: allowed, Rule: -1, Reason: why, Always: true}
+}
+
+// Explain tells what becomes of a request: whether a node of that name may come, and what the rules
+// let it do.
 func (c *Config) Explain(r Request) (Decision, error) {
 	t, err := compile(c.Rules)
-	if err != nil {
+	switch {
+	case err != nil:
 		return Decision{}, err
+	case !c.Outside.admits(r.Peer) && !c.Outside.has(r.Peer):
+		return r.always(false, "neither names nor nodes of outside have it"), nil
+	case c.Unfiltered:
+		return r.always(true, "unfiltered"), nil
+	case r.Op&(permit.Send|permit.Request) != 0 && r.Target == "net_kernel":
+		return r.always(false, onlyPings), nil
+	case r.Op&(permit.Send|permit.Request) != 0 && r.Target == "rex":
+		return r.always(false, noRPC+": rules for call say which functions may be called"), nil
 	}
 	return t.decide(r), nil
 }
+
+// Why some requests are refused whatever the rules say.
+const (
+	onlyPings    = "net_kernel gets pings only"
+	noRPC        = "no request of rpc"
+	runsFunction = "a request by which a function would run"
+)
 
 // A filter judges what the node outside sends, and remembers for that what the one inside has sent.
 type filter struct {
@@ -105,7 +129,7 @@ func (f *filter) learn(ctl *dist.Control, payload ei.Raw) {
 	case dist.OpMonitorP:
 		remember(&f.refs, ctl.Ref, ctl.From)
 	case dist.OpSpawnRequest:
-		remember(&f.refs, ctl.Ref, ctl.From)
+		remember(&f.refs, ctl.Ref, ctl.From) // until the SPAWN_REPLY, or the end of what is monitored
 		f.hasTalked(ctl.From)
 	case dist.OpDemonitorP:
 		delete(f.refs, ctl.Ref)
@@ -148,28 +172,40 @@ func (f *filter) hasTalked(p ei.Pid) {
 	}
 }
 
-// remember puts something in, and begins anew where there is too much.
+// remember puts something in, and forgets something else where there is too much.
 func remember[K comparable, V any](m *map[K]V, key K, v V) {
-	if *m == nil || len(*m) >= maxRemembered {
+	if *m == nil {
 		*m = map[K]V{}
+	}
+	if len(*m) >= maxRemembered {
+		for other := range *m {
+			delete(*m, other)
+			break
+		}
 	}
 	(*m)[key] = v
 }
 
-// judge decides about a whole message of the node outside. An error ends the connection.
+// judge decides about a whole message of the node outside. An error ends the connection. The atoms
+// of what is refused do not count: the node inside never sees them.
 func (f *filter) judge(ctl *dist.Control, payload ei.Raw) (verdict, error) {
+	v, err := f.decide(ctl, payload)
+	if err != nil || v.refused {
+		return v, err
+	}
 	if err := f.admit(ctl, payload); err != nil {
-		d := Decision{Request: Request{Peer: f.outer, Target: target(ctl)}, Rule: -1, Reason: err.Error()}
+		d := Request{Peer: f.outer, Target: target(ctl)}.always(false, err.Error())
 		f.g.logRefusal(d)
 		return f.refuse(ctl, payload, d)
 	}
-	return f.decide(ctl, payload)
+	return v, nil
 }
 
 // tells tells whether the first piece of a message has all that decide asks: of a function that is
-// to run the number of arguments counts, and of a message more than a few bytes.
-func (f *filter) tells(ctl *dist.Control, piece int) bool {
-	return ctl.Op.Base() != dist.OpSpawnRequest && ctl.ToName != "rex" && piece >= enoughToTell
+// to run the number of arguments counts, of a group leader's the whole request, and of a message
+// more than a few bytes.
+func (f *filter) tells(ctl *dist.Control, piece ei.Raw) bool {
+	return ctl.Op.Base() != dist.OpSpawnRequest && ctl.ToName != "rex" && len(piece) >= enoughToTell && !isIORequest(piece)
 }
 
 // enoughToTell is more than the beginning of a request takes, whatever the names of nodes.
@@ -195,7 +231,7 @@ func (f *filter) decide(ctl *dist.Control, payload ei.Raw) (verdict, error) {
 		if ctl.ToName == "net_kernel" || ctl.ToName == "rex" { // who pings, or calls functions, watches these
 			return verdict{}, nil
 		}
-		return f.decided(ctl, payload, f.process(permit.Send|permit.Request, ctl))
+		return f.decided(ctl, payload, f.monitor(ctl))
 	case dist.OpLink:
 		return f.decided(ctl, payload, f.process(permit.Link, ctl))
 	case dist.OpExit2, dist.OpPayloadExit2:
@@ -209,7 +245,14 @@ func (f *filter) decide(ctl *dist.Control, payload ei.Raw) (verdict, error) {
 		delete(f.refs, ctl.Ref)
 		f.mu.Unlock()
 		return verdict{}, nil
-	case dist.OpDemonitorP, dist.OpExit, dist.OpPayloadExit, dist.OpUnlink, dist.OpUnlinkID, dist.OpUnlinkIDAck, dist.OpSpawnReply:
+	case dist.OpSpawnReply:
+		if ctl.Flags&dist.SpawnMonitored == 0 {
+			f.mu.Lock()
+			delete(f.refs, ctl.Ref)
+			f.mu.Unlock()
+		}
+		return verdict{}, nil
+	case dist.OpDemonitorP, dist.OpExit, dist.OpPayloadExit, dist.OpUnlink, dist.OpUnlinkID, dist.OpUnlinkIDAck:
 		return verdict{}, nil // a BEAM takes them for what it has itself begun, and drops the others
 	}
 	return verdict{}, fmt.Errorf("%w: %v", errStrange, ctl.Op)
@@ -217,10 +260,22 @@ func (f *filter) decide(ctl *dist.Control, payload ei.Raw) (verdict, error) {
 
 func (f *filter) decided(ctl *dist.Control, payload ei.Raw, d Decision) (verdict, error) {
 	f.g.observe(d)
-	if d.Allowed {
+	if d.Allowed || f.g.opts.Learn {
 		return verdict{d: d}, nil
 	}
 	return f.refuse(ctl, payload, d)
+}
+
+// monitor decides about a monitor: whoever may send something to a process may watch it.
+func (f *filter) monitor(ctl *dist.Control) Decision {
+	d := f.process(permit.Request, ctl)
+	if !d.Allowed {
+		d = f.process(permit.Send, ctl)
+	}
+	if !d.Allowed {
+		d.Op = permit.Send | permit.Request
+	}
+	return d
 }
 
 // checkNodes tells a message in another node's name. Node names are atoms, too.
@@ -303,30 +358,26 @@ func (f *filter) function(op permit.Op, module, name ei.Atom, arity int) Decisio
 	return f.g.table().decide(r)
 }
 
-// allowed is a decision that no rule makes.
-func (f *filter) allowed(why string) Decision {
-	return Decision{Request: Request{Peer: f.outer}, Allowed: true, Rule: -1, Reason: why}
-}
-
 // message decides about a message.
 func (f *filter) message(ctl *dist.Control, c ei.Cursor) Decision {
+	r := Request{Peer: f.outer, Op: permit.Send, Target: target(ctl)}
 	if ctl.ToName == "" && f.answers(ctl, c) {
-		return f.allowed("an answer")
+		return r.always(true, "an answer")
 	}
 	kind := f.shape(c)
 	switch {
 	case ctl.ToName == "net_kernel" && kind == shapePing:
-		return f.allowed("net_adm:ping/1")
+		return r.always(true, "net_adm:ping/1")
 	case ctl.ToName == "net_kernel": // it spawns whatever it is asked to
-		d := f.process(permit.Send, ctl)
-		d.Allowed, d.Rule, d.Reason = false, -1, "net_kernel gets pings only"
-		return d
+		return r.always(false, onlyPings)
 	case ctl.ToName == "rex":
 		return f.rex(c)
 	case kind == shapeSystem, kind == shapeForged:
-		d := f.process(permit.Send, ctl)
-		d.Allowed, d.Rule, d.Reason = false, -1, kind
-		return d
+		return r.always(false, kind)
+	case kind == shapeIO && !f.plainIO(c):
+		return r.always(false, runsFunction)
+	case kind == shapeRequest && ctl.ToName == "" && f.runs(c): // it may be net_kernel, rex, a supervisor
+		return r.always(false, runsFunction)
 	case kind == shapeRequest || kind == shapePing:
 		if d := f.process(permit.Request, ctl); d.Allowed {
 			return d
@@ -341,6 +392,7 @@ const (
 	shapeRequest = "a request"
 	shapeSystem  = "a system message"
 	shapeForged  = "a request in another process's name"
+	shapeIO      = "a request to a group leader"
 	shapeOther   = "a message"
 )
 
@@ -355,6 +407,8 @@ func (f *filter) shape(c ei.Cursor) string {
 		return shapeRequest
 	case n == 3 && (c.AtomIs("system") || c.AtomIs("EXIT")):
 		return shapeSystem
+	case n == 4 && c.AtomIs("io_request"):
+		return shapeIO
 	case n != 3 || !c.AtomIs("$gen_call"):
 		return shapeOther
 	}
@@ -377,6 +431,73 @@ func (f *filter) shape(c ei.Cursor) string {
 		}
 	}
 	return shapeRequest
+}
+
+// isIORequest tells whether a message begins as a request to a group leader or a file does.
+func isIORequest(payload ei.Raw) bool {
+	c := ei.NewCursor(payload)
+	n, err := c.Tuple()
+	return err == nil && n == 4 && c.AtomIs("io_request")
+}
+
+// plainIO tells whether {io_request, From, ReplyAs, Request} has the server run no function, as
+// {put_chars, unicode, M, F, A} does, and answer to a process of the peer.
+func (f *filter) plainIO(c ei.Cursor) bool {
+	if n, err := c.Tuple(); err != nil || n != 4 || !c.AtomIs("io_request") {
+		return false
+	}
+	if p, err := c.Pid(); err != nil || string(p.Node) != f.outer || c.Skip() != nil {
+		return false
+	}
+	if a := c; a.AtomIs("getopts") {
+		return true
+	}
+	n, err := c.Tuple()
+	if err != nil {
+		return false
+	}
+	for request, arity := range map[ei.Atom][2]int{
+		"put_chars": {2, 3}, "get_line": {2, 3}, "get_chars": {3, 4}, "get_password": {2, 2}, "setopts": {2, 2}, "get_geometry": {2, 2},
+	} {
+		if c := c; c.AtomIs(request) {
+			return n == arity[0] || n == arity[1]
+		}
+	}
+	return false // get_until, requests, and what is not known
+}
+
+// runs tells whether a request, of which shape knows the form, is such as rex, net_kernel and
+// supervisors run functions by: {call | cast | block_call | block_cast, M, F, A, …}, {spawn…, …},
+// {start_child | start_task, …}.
+func (f *filter) runs(c ei.Cursor) bool {
+	body(&c)
+	n, err := c.Tuple()
+	if err != nil || n < 2 {
+		return false
+	}
+	kind, err := c.Atom()
+	switch {
+	case err != nil:
+		return false
+	case strings.HasPrefix(string(kind), "spawn"), kind == "start_child", kind == "start_task":
+		return true
+	case n < 4 || !slices.Contains(rexRequests, kind):
+		return false
+	}
+	_, isModule := c.Atom()
+	_, isFunction := c.Atom()
+	return isModule == nil && isFunction == nil
+}
+
+// rexRequests are those of rpc.
+var rexRequests = []ei.Atom{"call", "block_call", "cast", "block_cast"}
+
+// body passes all of a request but what is asked. shape has read it.
+func body(c *ei.Cursor) {
+	n, _ := c.Tuple()
+	for range n - 1 {
+		_ = c.Skip()
+	}
 }
 
 // A tag is that of a request: the monitor by which the caller waits, and where the answer goes,
@@ -466,16 +587,13 @@ func (f *filter) spawn(ctl *dist.Control, c ei.Cursor) Decision {
 	ownLeader := string(ctl.GroupLeader.Node) == f.outer || f.talked[ctl.GroupLeader]
 	f.mu.Unlock()
 	if !ownLeader { // what the function prints would go to a process that the peer may not send to
-		d := f.function(permit.Spawn, m, name, length(&c))
-		d.Allowed, d.Rule, d.Reason = false, -1, "a group leader of another node"
-		return d
+		return f.function(permit.Spawn, m, name, length(&c)).always(false, "a group leader of another node")
 	}
 	want := map[ei.Atom]int{"execute_call": 4, "execute_cast": 3}[name]
 	if m != "erpc" || want == 0 {
 		return f.function(permit.Spawn, m, name, length(&c))
 	}
-	strange := f.function(permit.Call, m, name, -1)
-	strange.Allowed, strange.Rule, strange.Reason = false, -1, "arguments or options that erpc does not make"
+	strange := f.function(permit.Call, m, name, -1).always(false, "arguments or options that erpc does not make")
 	n, err := c.List()
 	if err != nil || n != want || !plain(ctl.Options) {
 		return strange
@@ -522,19 +640,15 @@ func plain(options ei.Raw) bool {
 // rex decides about what rpc of old asks: {'$gen_call', From, {call | block_call, M, F, A, Leader}}
 // and {'$gen_cast', {cast | block_cast, M, F, A, Leader}}.
 func (f *filter) rex(c ei.Cursor) Decision {
-	strange := f.g.table().decide(Request{Peer: f.outer, Op: permit.Send, Target: "rex"})
-	strange.Allowed, strange.Rule, strange.Reason = false, -1, "no request of rpc"
+	strange := Request{Peer: f.outer, Op: permit.Send, Target: "rex"}.always(false, noRPC)
 	if f.shape(c) != shapeRequest {
 		return strange
 	}
-	n, _ := c.Tuple()
-	for range n - 1 {
-		_ = c.Skip() // shape has read it
-	}
+	body(&c)
 	if n, err := c.Tuple(); err != nil || n != 5 {
 		return strange
 	}
-	if kind, err := c.Atom(); err != nil || !slices.Contains([]ei.Atom{"call", "block_call", "cast", "block_cast"}, kind) {
+	if kind, err := c.Atom(); err != nil || !slices.Contains(rexRequests, kind) {
 		return strange
 	}
 	m, err := c.Atom()

@@ -56,12 +56,19 @@ type Gate struct {
 	doors      []*door
 	sessions   map[*session]struct{}
 	known      map[string]*acquaintance
+	tried      map[string]struct{} // names of nodes outside that have not shown the cookie
+	since      time.Time           // when tried was begun
 	challenges map[uint32]int
-	attempts   int
+	attempts   int            // handshakes in progress
+	from       map[string]int // those, by address
 	closed     bool
+	hurry      context.Context // of handshakes: ends when they have to
+	cut        context.CancelFunc
 
 	passed, refused, failed atomic.Int64
-	second, loud            atomic.Int64 // of refusals: when, and how many are logged as warnings
+	hits                    []atomic.Int64 // of decisions, by rule; the last one: no rule
+	memory                  atomic.Int64   // what messages take that have not passed
+	second, loud            atomic.Int64   // of what is logged: when, and how many as warnings
 }
 
 // An acquaintance is what the gate remembers of a node outside, by its name.
@@ -100,6 +107,7 @@ func New(cfg *Config, opts *Options) (*Gate, error) {
 	g := &Gate{
 		cfg: *cfg, limits: cfg.Limits.filled(), log: slog.New(slog.DiscardHandler),
 		sessions: map[*session]struct{}{}, known: map[string]*acquaintance{}, challenges: map[uint32]int{},
+		tried: map[string]struct{}{}, since: time.Now(), from: map[string]int{}, hits: make([]atomic.Int64, len(cfg.Rules)+1),
 	}
 	if opts != nil {
 		g.opts = *opts
@@ -120,6 +128,7 @@ func New(cfg *Config, opts *Options) (*Gate, error) {
 		}
 	}
 	g.ctx, g.end = context.WithCancel(context.Background())
+	g.hurry, g.cut = context.WithCancel(g.ctx)
 	return g, nil
 }
 
@@ -229,69 +238,104 @@ func (d *door) serve() {
 			}
 			return
 		}
-		if !d.g.begin() {
-			_ = s.Abort()
+		ctx, done, err := d.g.begin(s.RemoteAddr())
+		if err != nil {
+			d.fail(s, err)
 			continue
 		}
 		d.g.work.Go(func() {
-			defer d.g.done()
-			x, err := d.meet(d.g.ctx, s)
+			x, err := d.meet(ctx, s)
 			if err != nil {
-				d.g.failed.Add(1)
-				d.g.log.Warn("connection refused", "node", d.node.Name, "remote", s.RemoteAddr().String(), "error", err)
-				_ = s.Close()
-				return
+				d.fail(s, err)
+			} else {
+				d.g.run(x)
 			}
-			d.g.run(x)
+			done()
 		})
 	}
 }
 
-// begin makes room for a handshake.
-func (g *Gate) begin() bool {
+// fail ends a connection that is none yet.
+func (d *door) fail(s *transport.Stream, err error) {
+	d.g.failed.Add(1)
+	d.g.log.Log(context.Background(), d.g.loudness(), "connection refused", "node", d.node.Name, "remote", s.RemoteAddr().String(),
+		"error", err)
+	_ = s.Close()
+}
+
+var errSessions = errors.New("too many connections: Limits.Sessions")
+
+// begin makes room for a handshake, and gives its context; done is to be called at its end.
+func (g *Gate) begin(remote transport.Addr) (_ context.Context, done func(), err error) {
+	from := remote.String()
+	if host, _, err := net.SplitHostPort(from); err == nil {
+		from = host
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.attempts+len(g.sessions) >= g.limits.Sessions {
-		g.log.Warn("connection refused", "error", "Limits.Sessions", "sessions", len(g.sessions), "handshakes", g.attempts)
-		return false
+	if len(g.sessions) >= g.limits.Sessions {
+		return nil, nil, errSessions
+	}
+	if g.attempts >= g.limits.Sessions || g.from[from] > g.limits.Sessions/4 {
+		return nil, nil, errors.New("too many handshakes are in progress: Limits.Sessions")
 	}
 	g.attempts++
-	return true
+	g.from[from]++
+	return g.hurry, func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.attempts--
+		if g.from[from]--; g.from[from] == 0 {
+			delete(g.from, from)
+		}
+	}, nil
 }
 
-func (g *Gate) done() {
+// meet tells whether a node may come by its name, and whether its name may be told to nodes of the
+// other side, for which it becomes an atom.
+func (g *Gate) meet(side int, name string) error {
+	s := g.cfg.sides()[side]
+	if !s.admits(name) && !(side == inside && len(s.Names) == 0) {
+		return fmt.Errorf("%w: names of this side have no pattern for it", dist.ErrNotAllowed)
+	}
+	if side == inside || slices.Contains(s.Names, name) {
+		return nil
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.attempts--
+	if time.Since(g.since) > 24*time.Hour {
+		clear(g.tried)
+		g.since = time.Now()
+	}
+	_, tried := g.tried[name]
+	switch {
+	case tried || g.known[name] != nil:
+		return nil
+	case len(g.known) >= g.limits.Names:
+		return errNames
+	case len(g.tried) >= g.limits.Names:
+		return fmt.Errorf("%w: too many names in a day without the cookie: Limits.Names", dist.ErrNotAllowed)
+	}
+	g.tried[name] = struct{}{}
+	return nil
 }
 
-// meet gives the acquaintance of a name that may come.
-func (g *Gate) meet(side int, name string) (*acquaintance, error) {
-	patterns := g.cfg.sides()[side].Names
-	if side == inside {
-		if len(patterns) > 0 && !matches(patterns, name) {
-			return nil, fmt.Errorf("%w: names of this side have no pattern for it", dist.ErrNotAllowed)
-		}
-		return nil, nil
-	}
-	if !matches(patterns, name) {
-		return nil, fmt.Errorf("%w: names of this side have no pattern for it", dist.ErrNotAllowed)
-	}
-	return g.acquaintance(name)
-}
+var errNames = fmt.Errorf("%w: too many names: Limits.Names", dist.ErrNotAllowed)
 
-// acquaintance gives what is remembered of a name; a new one counts.
+// acquaintance gives what is remembered of a node outside, which has shown its cookie; a new one
+// counts.
 func (g *Gate) acquaintance(name string) (*acquaintance, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	k := g.known[name]
 	if k == nil {
-		if len(g.known) >= g.limits.Names {
-			return nil, fmt.Errorf("%w: too many names: Limits.Names", dist.ErrNotAllowed)
+		if o := &g.cfg.Outside; len(g.known) >= g.limits.Names && !slices.Contains(o.Names, name) && !o.has(name) {
+			return nil, errNames
 		}
 		k = &acquaintance{atoms: map[string]struct{}{}}
 		g.known[name] = k
 	}
+	delete(g.tried, name)
 	return k, nil
 }
 
@@ -300,6 +344,11 @@ func (g *Gate) observe(d Decision) {
 	if g.opts.OnDecision != nil {
 		g.opts.OnDecision(d)
 	}
+	rule := d.Rule
+	if rule < 0 {
+		rule = len(g.hits) - 1
+	}
+	g.hits[rule].Add(1)
 	if !d.Allowed {
 		g.logRefusal(d)
 	}
@@ -308,20 +357,24 @@ func (g *Gate) observe(d Decision) {
 // loudRefusals are logged as warnings in a second.
 const loudRefusals = 20
 
-func (g *Gate) logRefusal(d Decision) {
-	g.refused.Add(1)
+// loudness is the level of the next refusal.
+func (g *Gate) loudness() slog.Level {
 	if now := time.Now().Unix(); g.second.Swap(now) != now {
 		g.loud.Store(0)
 	}
-	level := slog.LevelWarn
 	if g.loud.Add(1) > loudRefusals {
-		level = slog.LevelDebug
+		return slog.LevelDebug
 	}
+	return slog.LevelWarn
+}
+
+func (g *Gate) logRefusal(d Decision) {
+	g.refused.Add(1)
 	rule := "none"
 	if d.Rule >= 0 {
 		rule = fmt.Sprint(d.Rule + 1)
 	}
-	g.log.Log(context.Background(), level, "refused", "peer", d.Peer, "operation", d.Op.String(), "target", d.Target, "rule", rule,
+	g.log.Log(context.Background(), g.loudness(), "refused", "peer", d.Peer, "operation", d.Op.String(), "target", d.Target, "rule", rule,
 		"reason", d.Reason)
 }
 
@@ -337,9 +390,10 @@ type SessionInfo struct {
 // Sessions gives the connections, by the names of the nodes outside.
 func (g *Gate) Sessions() []SessionInfo {
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	sessions := slices.Collect(maps.Keys(g.sessions))
+	g.mu.Unlock()
 	var list []SessionInfo
-	for x := range maps.Keys(g.sessions) {
+	for _, x := range sessions {
 		list = append(list, x.info())
 	}
 	slices.SortFunc(list, func(a, b SessionInfo) int {
@@ -355,13 +409,20 @@ type Stats struct {
 	Passed   int64 // messages of nodes outside that have passed
 	Refused  int64 // and those that have not
 	Failed   int64 // handshakes that have failed
+	// Rules is how often each rule has decided since the configuration was read; the last one is for
+	// what no rule decides.
+	Rules []int64
 }
 
 // Stats gives the counts.
 func (g *Gate) Stats() Stats {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return Stats{Sessions: len(g.sessions), Names: len(g.known), Passed: g.passed.Load(), Refused: g.refused.Load(), Failed: g.failed.Load()}
+	s := Stats{Sessions: len(g.sessions), Names: len(g.known), Passed: g.passed.Load(), Refused: g.refused.Load(), Failed: g.failed.Load()}
+	for i := range g.hits {
+		s.Rules = append(s.Rules, g.hits[i].Load())
+	}
+	return s
 }
 
 // Addr is where nodes find a node of the other side; nil: the gate has none of that name.

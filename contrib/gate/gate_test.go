@@ -2,10 +2,12 @@ package gate_test
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -156,28 +158,94 @@ func TestMoveUnderLoad(t *testing.T) {
 		[receive {echo, I} -> ok after 20000 -> exit({lost, I}) end || I <- lists:seq(1, 100000)],
 		done`))
 	for range 5 {
-		ours, theirs, err := handoff.ChannelPair()
-		require.NoError(t, err)
-		other, err := handoff.FileChannel(theirs)
-		require.NoError(t, err)
-		took := make(chan *gate.Gate, 1)
-		go func() {
-			next, err := gate.Take(t.Context(), other, w.cfg, &gate.Options{Logger: otp.Log(t, "next gate")})
-			if err != nil {
-				t.Error(err)
-			}
-			took <- next
-		}()
-		h, err := g.Give(t.Context(), ours)
-		require.NoError(t, err)
-		require.True(t, h.Moved)
+		var h handoff.Handed
+		g, h = w.moves(t, g)
 		t.Log("silence", h.Silence)
-		if g = <-took; g == nil {
-			t.FailNow()
-		}
 	}
 	require.Equal(t, "done", load())
 	require.NotEqual(t, "undefined", w.outer.Do(t, "whereis(down)"), "no nodedown")
+	require.NoError(t, g.Close())
+}
+
+// moves hands a gate to another one with the configuration of the world.
+func (w *world) moves(t *testing.T, g *gate.Gate) (*gate.Gate, handoff.Handed) {
+	t.Helper()
+	ours, theirs, err := handoff.ChannelPair()
+	require.NoError(t, err)
+	other, err := handoff.FileChannel(theirs)
+	require.NoError(t, err)
+	took := make(chan *gate.Gate, 1)
+	go func() {
+		next, err := gate.Take(t.Context(), other, w.cfg, &gate.Options{Logger: otp.Log(t, "next gate")})
+		if err != nil {
+			t.Error(err)
+		}
+		took <- next
+	}()
+	h, err := g.Give(t.Context(), ours)
+	require.NoError(t, err)
+	require.True(t, h.Moved)
+	next := <-took
+	require.NotNil(t, next)
+	return next, h
+}
+
+// A new configuration holds for connections that are there, too.
+func TestMoveWithAnotherConfig(t *testing.T) {
+	t.Parallel()
+	r := otp.Releases(t)
+	last := r[len(r)-1]
+	w := newWorld(t, last, last)
+	g := w.start(t, nil)
+	defer func() { require.NoError(t, g.Close()) }()
+	price := func() string { return w.ask(t, "catch erpc:call(IN, shop, quote, [1])") }
+	require.Equal(t, "{price,1}", price())
+	first := g.Addr(w.inner.Name()).String()
+
+	names := w.cfg.Outside.Names
+	w.cfg.Outside.Names = []string{"ci*@*"}
+	g, _ = w.moves(t, g)
+	require.Empty(t, g.Sessions(), "a name that may not come any more")
+	require.Contains(t, price(), "noconnection")
+
+	w.cfg.Outside.Names, w.cfg.Outside.Listen = names, "127.0.0.2"
+	g, _ = w.moves(t, g)
+	require.Contains(t, g.Addr(w.inner.Name()).String(), "127.0.0.2:", "the listener is another one than %s", first)
+	w.cfg.Outside.Listen = "127.0.0.1"
+	g, _ = w.moves(t, g)
+	require.Equal(t, "{price,1}", price())
+	require.Len(t, g.Sessions(), 1)
+
+	w.cfg.Unfiltered = true
+	g, _ = w.moves(t, g)
+	require.Empty(t, g.Sessions(), "what has been judged so far is read no more")
+	w.outer.Becomes(t, w.in("catch erpc:call(IN, erlang, node, []) =:= IN"), "true")
+	w.cfg.Unfiltered = false
+	g, _ = w.moves(t, g)
+	require.Empty(t, g.Sessions(), "what nobody has read so far")
+	w.outer.Becomes(t, w.in("catch erpc:call(IN, shop, quote, [1])"), "{price,1}")
+	w.cfg.Inside.Nodes = []gate.Node{{Name: "another@127.0.0.1"}}
+	g, _ = w.moves(t, g)
+	require.Empty(t, g.Sessions(), "a node that may not be reached any more")
+}
+
+// A handshake that does not go on holds no move up.
+func TestMoveBesideIdleHandshakes(t *testing.T) {
+	t.Parallel()
+	r := otp.Releases(t)[0]
+	w := newWorld(t, r, r)
+	g := w.start(t, nil)
+	require.Equal(t, "pong", w.ask(t, "net_adm:ping(IN)"))
+	for range 3 {
+		c, err := net.Dial("tcp", g.Addr(w.inner.Name()).String())
+		require.NoError(t, err)
+		defer c.Close()
+	}
+	begun := time.Now()
+	g, _ = w.moves(t, g)
+	require.Less(t, time.Since(begun), 5*time.Second, "a handshake has 7")
+	require.Len(t, g.Sessions(), 1)
+	require.Equal(t, "{price,1}", w.ask(t, "erpc:call(IN, shop, quote, [1])"))
 	require.NoError(t, g.Close())
 }
 

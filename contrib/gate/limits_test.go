@@ -1,6 +1,7 @@
 package gate_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -75,6 +76,34 @@ func TestStrangers(t *testing.T) {
 	require.NoError(t, connect("ci2", "outer"))
 	require.ErrorIs(t, connect("ci3", "outer"), dist.ErrNotAllowed)
 	require.Eventually(t, func() bool { return g.Stats().Failed >= 22 }, time.Minute, time.Millisecond)
+}
+
+// Who has not the cookie uses up names that may be tried, and none of those that may come.
+func TestNamesWithoutCookie(t *testing.T) {
+	t.Parallel()
+	r := otp.Releases(t)
+	w, a := withGate(t, r[len(r)-1], func(w *world) {
+		w.cfg.Limits.Names = 3
+		w.cfg.Outside.Names = append(w.cfg.Outside.Names, "listed@127.0.0.1")
+	})
+	named := func(name, cookie string) error {
+		c, err := a.dial(func(s *dist.Self, _ *dist.InitiateOptions) { s.Name, s.Cookie = name+"@127.0.0.1", cookie })
+		if err == nil {
+			err = c.Close()
+		}
+		return err
+	}
+	require.NoError(t, named("attacker0", "outer"))
+	before := w.atoms(t)
+	for i := 1; i < 9; i++ {
+		err := named(fmt.Sprintf("attacker%d", i), "wrong")
+		require.Error(t, err)
+		require.Equal(t, i > 3, errors.Is(err, dist.ErrNotAllowed), "%d: %v", i, err)
+	}
+	require.LessOrEqual(t, w.atoms(t)-before, 6, "each name may be an atom, and so may what net_kernel says of it")
+	require.NoError(t, named("attacker0", "outer"))
+	require.NoError(t, named("attacker1", "outer"))
+	require.NoError(t, named("listed", "outer"))
 }
 
 // tlsFiles makes certificates, and gives an option file for TLS 1.3.

@@ -24,10 +24,14 @@ type (
 		Sessions []sessionState
 		Known    map[string][]string // atoms by name
 		Counts   [3]int64
+		Tried    map[string]struct{}
+		Since    time.Time
+		Unread   bool // Config.Unfiltered
 	}
 	doorState struct {
 		Node        Node
 		Side        int
+		From        [2]string // Listen and PortMapper of those who want it
 		Keeper      []byte
 		Descriptors int // of the keeper
 	}
@@ -62,12 +66,16 @@ const what = "cnode-gate"
 
 // Give hands everything to the process at the other end of the channel, which calls Take:
 // listeners, names at port mappers, and the sockets of all connections. Handshakes in progress
-// have until ctx ends at most a second, and are refused then. If Handed.Moved, the gate is closed
+// have a second to come to their end, and are broken off then. If Handed.Moved, the gate is closed
 // here; else it goes on. The error is a *handoff.Error.
 func (g *Gate) Give(ctx context.Context, ch *handoff.Channel) (handoff.Handed, error) {
 	offer := handoff.Offer{
-		Terms:  handoff.Terms{What: what},
-		Count:  func() int { return 4*len(g.doors) + 2*len(g.Sessions()) },
+		Terms: handoff.Terms{What: what},
+		Count: func() int {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			return 4*len(g.doors) + 2*len(g.sessions)
+		},
 		Freeze: g.freeze,
 	}
 	h, err := offer.Give(ctx, ch)
@@ -79,8 +87,9 @@ func (g *Gate) Give(ctx context.Context, ch *handoff.Channel) (handoff.Handed, e
 }
 
 // Take makes a gate that goes on with what another process gives. cfg and opts are the new ones:
-// rules and limits hold from now on, for connections that are there as well; nodes that cfg does
-// not have are no longer to be connected to, and new ones are. The error is a *handoff.Error, or
+// rules and limits hold from now on, for connections that are there as well; listeners are as cfg
+// has them, and connections that cfg would not let come end, as all do where Config.Unfiltered is
+// another. A side cannot change between TCP and TLS. The error is a *handoff.Error, or
 // one of New; the other process then goes on.
 func Take(ctx context.Context, ch *handoff.Channel, cfg *Config, opts *Options) (*Gate, error) {
 	g, err := New(cfg, opts)
@@ -126,7 +135,9 @@ func (g *Gate) freeze(ctx context.Context) (_ handoff.Frozen, err error) {
 			f.Thaw()
 		}
 	}()
-	st := gateState{Known: map[string][]string{}, Counts: [3]int64{g.passed.Load(), g.refused.Load(), g.failed.Load()}}
+	st := gateState{
+		Known: map[string][]string{}, Counts: [3]int64{g.passed.Load(), g.refused.Load(), g.failed.Load()}, Unread: g.cfg.Unfiltered,
+	}
 	g.mu.Lock()
 	doors := slices.Clone(g.doors)
 	g.mu.Unlock()
@@ -135,7 +146,7 @@ func (g *Gate) freeze(ctx context.Context) (_ handoff.Frozen, err error) {
 			return nil, err
 		}
 		f.doors = append(f.doors, d)
-		s := doorState{Node: d.node, Side: d.side}
+		s := doorState{Node: d.node, Side: d.side, From: g.wants(d.side)}
 		fd, err := d.listener.Descriptor()
 		if err != nil {
 			return nil, err
@@ -158,6 +169,7 @@ func (g *Gate) freeze(ctx context.Context) (_ handoff.Frozen, err error) {
 	g.mu.Lock()
 	sessions := slices.Collect(maps.Keys(g.sessions))
 	known := maps.Clone(g.known)
+	st.Tried, st.Since = g.tried, g.since
 	g.mu.Unlock()
 	for _, x := range sessions {
 		x.moving.Store(true)
@@ -181,10 +193,12 @@ func (g *Gate) freeze(ctx context.Context) (_ handoff.Frozen, err error) {
 	return f, err
 }
 
-// settle waits for handshakes in progress.
+// settle waits for handshakes in progress, and breaks off those that take too long.
 func (g *Gate) settle(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, handshakeGrace)
-	defer cancel()
+	g.mu.Lock()
+	cut := g.cut
+	g.mu.Unlock()
+	defer time.AfterFunc(handshakeGrace, cut).Stop()
 	for {
 		g.mu.Lock()
 		n := g.attempts
@@ -194,7 +208,7 @@ func (g *Gate) settle(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%d handshakes are in progress: %w", n, context.DeadlineExceeded)
+			return fmt.Errorf("%d handshakes are in progress: %w", n, ctx.Err())
 		case <-time.After(time.Millisecond):
 		}
 	}
@@ -261,6 +275,10 @@ func (f *frozen) Thaw() {
 	for _, k := range f.keepers {
 		k.Thaw()
 	}
+	f.g.mu.Lock()
+	f.g.cut()
+	f.g.hurry, f.g.cut = context.WithCancel(f.g.ctx)
+	f.g.mu.Unlock()
 	for _, d := range f.doors {
 		d.listener.Resume()
 		f.g.work.Go(d.serve)
@@ -320,8 +338,10 @@ func (f *frozen) Release() error {
 type staged struct {
 	g       *Gate
 	doors   []*door
+	from    [][2]string          // of doors, as the configuration before had it
 	keepers []*epmd.StagedKeeper // nil where a door has none
 	x       []*session
+	unread  bool // what the configuration before said
 }
 
 func (g *Gate) stage(ctx context.Context, state []byte, fds []int) (_ handoff.Staged, err error) {
@@ -344,6 +364,10 @@ func (g *Gate) stage(ctx context.Context, state []byte, fds []int) (_ handoff.St
 		}
 		g.known[name] = k
 	}
+	if st.Tried != nil {
+		g.tried, g.since = st.Tried, st.Since
+	}
+	s.unread = st.Unread
 	g.passed.Store(st.Counts[0])
 	g.refused.Store(st.Counts[1])
 	g.failed.Store(st.Counts[2])
@@ -356,34 +380,42 @@ func (g *Gate) stage(ctx context.Context, state []byte, fds []int) (_ handoff.St
 			return nil, err
 		}
 		next++
-		s.doors = append(s.doors, d)
+		s.doors, s.from = append(s.doors, d), append(s.from, t.From)
 		var k *epmd.StagedKeeper
 		if t.Keeper != nil {
 			its := fds[next : next+t.Descriptors]
 			next += t.Descriptors
-			near := g.cfg.sides()[1-t.Side]
-			if k, err = (&epmd.Client{Addr: near.PortMapper}).Stage(t.Keeper, its, nil); err != nil {
+			if k, err = (&epmd.Client{Addr: t.From[1]}).Stage(t.Keeper, its, nil); err != nil {
 				return nil, err
 			}
 		}
 		s.keepers = append(s.keepers, k)
 	}
 	for _, t := range st.Sessions {
-		x := &session{g: g, names: t.Names, fromInside: t.FromInside, flags: t.Flags, since: t.Since}
+		x := &session{g: g, names: t.Names, fromInside: t.FromInside, moved: true, flags: t.Flags, since: t.Since}
 		x.passed.Store(t.Passed)
 		x.refused.Store(t.Refused)
-		if x.known, err = g.acquaintance(t.Names[outside]); err != nil {
-			return nil, err
+		if x.known = g.known[t.Names[outside]]; x.known == nil {
+			return nil, fmt.Errorf("%s is not among the names", t.Names[outside])
 		}
 		s.x = append(s.x, x)
 		for i := range t.Ends {
 			if next >= len(fds) {
 				return nil, fmt.Errorf("%d descriptors are too few", len(fds))
 			}
-			if err := x.stageEnd(ctx, i, &t.Ends[i], fds[next]); err != nil {
+			tr, end := g.trs[i], &t.Ends[i]
+			if end.Unix {
+				tr = transport.Unix()
+			}
+			stream, err := tr.Import(fds[next], end.Socket)
+			if err != nil {
 				return nil, fmt.Errorf("%s: %w", t.Names[i], err)
 			}
 			next++
+			x.ends[i] = newEnd(stream)
+			if err := x.stageEnd(ctx, x.ends[i], end); err != nil {
+				return nil, fmt.Errorf("%s: %w", t.Names[i], err)
+			}
 		}
 		x.filter = &filter{g: g, outer: t.Names[outside], inner: t.Names[inside], flags: t.Flags, known: x.known,
 			refs: map[ei.Ref]ei.Pid{}, talked: map[ei.Pid]bool{}}
@@ -401,19 +433,9 @@ func (g *Gate) importListener(d *door, fd int) (*transport.Listener, error) {
 	return g.trs[1-d.side].ImportListener(fd)
 }
 
-func (x *session) stageEnd(ctx context.Context, i int, t *endState, fd int) error {
-	tr := x.g.trs[i]
-	if t.Unix {
-		tr = transport.Unix()
-	}
-	s, err := tr.Import(fd, t.Socket)
-	if err != nil {
-		return err
-	}
-	e := newEnd(s)
-	x.ends[i] = e
+func (x *session) stageEnd(ctx context.Context, e *end, t *endState) error {
 	if len(t.Ahead) > 0 {
-		if err := s.Preload(t.Ahead); err != nil {
+		if err := e.s.Preload(t.Ahead); err != nil {
 			return err
 		}
 	}
@@ -445,14 +467,35 @@ func (x *session) stageEnd(ctx context.Context, i int, t *endState, fd int) erro
 	return nil
 }
 
+// stays tells whether a connection could come as the configuration is now.
+func (s *staged) stays(x *session) bool {
+	in, out := &s.g.cfg.Inside, &s.g.cfg.Outside
+	switch {
+	case s.unread != s.g.cfg.Unfiltered:
+		return false
+	case x.fromInside:
+		return out.has(x.names[outside]) && (len(in.Names) == 0 || in.admits(x.names[inside]))
+	}
+	return out.admits(x.names[outside]) && in.has(x.names[inside])
+}
+
+// key tells which doors are the same.
+func (g *Gate) key(side int, n Node, from [2]string) string { return fmt.Sprint(side, n, from) }
+
+// wants gives where those who want nodes of a side find them.
+func (g *Gate) wants(side int) [2]string {
+	near := g.cfg.sides()[1-side]
+	return [2]string{near.Listen, near.PortMapper}
+}
+
 // Start lets everything go on in this process. Nodes that the configuration no longer has lose
-// their listeners, and new ones get theirs.
+// their listeners and connections, and new ones get theirs.
 func (s *staged) Start(ctx context.Context) error {
 	g := s.g
 	wanted := map[string]bool{}
 	for side, cfg := range g.cfg.sides() {
 		for _, n := range cfg.Nodes {
-			wanted[fmt.Sprint(side, n)] = true
+			wanted[g.key(side, n, g.wants(side))] = true
 		}
 	}
 	var err error
@@ -460,7 +503,7 @@ func (s *staged) Start(ctx context.Context) error {
 		if k := s.keepers[i]; k != nil {
 			d.keeper = k.Start()
 		}
-		if key := fmt.Sprint(d.side, d.node); wanted[key] {
+		if key := g.key(d.side, d.node, s.from[i]); wanted[key] {
 			delete(wanted, key)
 			g.add(d)
 			continue
@@ -472,12 +515,16 @@ func (s *staged) Start(ctx context.Context) error {
 	}
 	for side, cfg := range g.cfg.sides() {
 		for _, n := range cfg.Nodes {
-			if wanted[fmt.Sprint(side, n)] {
+			if wanted[g.key(side, n, g.wants(side))] {
 				err = errors.Join(err, g.open(ctx, side, n))
 			}
 		}
 	}
 	for _, x := range s.x {
+		if !s.stays(x) {
+			x.close(errors.New("the new configuration would not let it come"))
+			continue
+		}
 		for _, e := range x.ends {
 			if e.staged {
 				e.q.Unhold()

@@ -34,6 +34,11 @@ func Handler(g *Gate) http.Handler {
 		} {
 			fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n%s %d\n", m.name, m.help, m.name, m.kind, m.name, m.value)
 		}
+		const rules = "cnode_gate_rule_total"
+		fmt.Fprintf(w, "# HELP %s Decisions by rule; 0 is for those of no rule.\n# TYPE %s counter\n", rules, rules)
+		for i, n := range s.Rules {
+			fmt.Fprintf(w, "%s{rule=\"%d\"} %d\n", rules, (i+1)%len(s.Rules), n)
+		}
 	})
 	return mux
 }

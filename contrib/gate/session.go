@@ -20,6 +20,7 @@ type session struct {
 	g          *Gate
 	names      [2]string // outside, inside
 	fromInside bool
+	moved      bool // has come from another process
 	flags      dist.Flags
 	since      time.Time
 	known      *acquaintance
@@ -43,6 +44,7 @@ type end struct {
 
 	given  []byte       // what the reader got last
 	spare  []byte       // memory for the next message in fragments
+	size   int64        // its part of Gate.memory
 	wrote  atomic.Int64 // when, in ns
 	staged bool         // q has what another process still had to write
 
@@ -67,6 +69,17 @@ func (e *end) newReader(x *session) *dist.Reader {
 		return b[:n]
 	})
 	return r
+}
+
+// weigh counts what the messages that come from an end take, of all that the gate may.
+func (x *session) weigh(e *end) error {
+	size := int64(len(e.buf) - startBuffer + e.reader.Held() + cap(e.spare))
+	if x.g.memory.Add(size-e.size) > int64(x.g.limits.Memory) && size > e.size {
+		e.size = size
+		return errors.New("the messages of all connections take too much: Limits.Memory")
+	}
+	e.size = size
+	return nil
 }
 
 // maxSpare is the largest memory, in bytes, that is kept for another message.
@@ -130,13 +143,20 @@ func (g *Gate) run(x *session) {
 		}
 	}
 	g.mu.Lock()
-	if g.closed {
-		g.mu.Unlock()
-		x.close(ErrClosed)
+	var err error
+	switch {
+	case g.closed:
+		err = ErrClosed
+	case len(g.sessions) >= g.limits.Sessions && !x.moved:
+		err = errSessions
+	default:
+		g.sessions[x] = struct{}{}
+	}
+	g.mu.Unlock()
+	if err != nil {
+		x.close(err)
 		return
 	}
-	g.sessions[x] = struct{}{}
-	g.mu.Unlock()
 	g.log.Info("connected", "outside", x.names[outside], "inside", x.names[inside], "flags", x.flags.String())
 	x.start()
 }
@@ -147,7 +167,10 @@ func (x *session) start() {
 		x.pumps.Add(1)
 		x.g.work.Go(func() {
 			defer x.pumps.Done()
-			if err := x.pump(x.g.ctx, i); !x.moving.Load() || !errors.Is(err, transport.ErrPaused) {
+			err := x.pump(x.g.ctx, i)
+			x.g.memory.Add(-x.ends[i].size)
+			x.ends[i].size = 0
+			if !x.moving.Load() || !errors.Is(err, transport.ErrPaused) {
 				x.close(fmt.Errorf("%s: %w", x.names[i], err))
 			}
 		})
@@ -193,8 +216,14 @@ func (x *session) pump(ctx context.Context, i int) error {
 			return err
 		}
 		e.ahead = copy(e.buf, e.buf[used:e.ahead])
-		if full && len(e.buf) < maxBuffer {
+		switch {
+		case full && len(e.buf) < maxBuffer:
 			e.buf = append(e.buf, make([]byte, len(e.buf))...)
+		case len(e.buf) > maxSpare && e.ahead < startBuffer:
+			e.buf = append(make([]byte, 0, startBuffer), e.buf[:e.ahead]...)[:startBuffer]
+		}
+		if err := x.weigh(e); err != nil {
+			return err
 		}
 	}
 }
@@ -218,8 +247,8 @@ func (x *session) pass(ctx context.Context, i int, e, to *end) (used int, err er
 		}
 		next := at + 4 + size
 		if next > e.ahead {
-			if 4+size > len(e.buf) {
-				e.buf = append(e.buf, make([]byte, 4+size-len(e.buf))...)
+			if 4+size > len(e.buf) && e.ahead == len(e.buf) { // as much comes as is there, not as a peer announces
+				e.buf = append(e.buf, make([]byte, min(len(e.buf), 4+size-len(e.buf)))...)
 			}
 			break
 		}
@@ -318,10 +347,9 @@ func (x *session) look(i int, frame []byte) (fate, error) {
 	if err != nil {
 		return fate{}, err
 	}
-	refused := v.refused && !(x.g.opts.Learn && v.d.Op != 0)
-	x.count(refused)
+	x.count(v.refused)
 	switch {
-	case refused:
+	case v.refused:
 		return fate{answer: v.answer, memory: a.Memory}, nil
 	case a.Memory == nil:
 		return fate{passes: true}, nil
@@ -335,14 +363,14 @@ func (x *session) look(i int, frame []byte) (fate, error) {
 // pass as they come, but for the last: that waits until all of the message has been read.
 func (x *session) begin(e *end, sequence uint64) (fate, error) {
 	m, ok := e.reader.Begun(sequence)
-	if !ok || m.Discarded || !x.filter.tells(&m.Control, len(m.Payload)) {
+	if !ok || m.Discarded || !x.filter.tells(&m.Control, m.Payload) {
 		return fate{}, nil
 	}
 	v, err := x.filter.decide(&m.Control, m.Payload)
 	if err != nil {
 		return fate{}, err
 	}
-	if v.refused && !x.g.opts.Learn {
+	if v.refused {
 		e.reader.Discard(sequence)
 		x.count(true)
 		return fate{answer: v.answer}, nil

@@ -55,10 +55,7 @@ func (d *door) meet(ctx context.Context, s *transport.Stream) (*session, error) 
 		x.fromInside = true
 		x.names[0], x.names[1] = x.names[1], x.names[0]
 	}
-	if x.known, err = d.g.meet(1-d.side, name.Name); err == nil && x.known == nil { // the node outside is the one behind
-		x.known, err = d.g.acquaintance(d.node.Name)
-	}
-	if err != nil {
+	if err := d.g.meet(1-d.side, name.Name); err != nil {
 		if b, e := dist.AppendStatus(nil, dist.StatusMessage{Status: dist.StatusNotAllowed}); e == nil {
 			_ = near.WritePackets(b)
 		}
@@ -71,6 +68,9 @@ func (d *door) meet(ctx context.Context, s *transport.Stream) (*session, error) 
 	far, err := packets.New(ctx, behind)
 	if err == nil {
 		err = d.shake(ctx, x, s, near, far, name)
+	}
+	if err == nil {
+		x.known, err = d.g.acquaintance(x.names[outside])
 	}
 	if err == nil {
 		err = errors.Join(s.HandshakeComplete(ctx, false), behind.HandshakeComplete(ctx, true))

@@ -7,12 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -142,10 +145,11 @@ func (f *flags) run(file string, l *learned) error {
 		opts.Learn, opts.OnDecision = true, l.hear
 	}
 	if f.record != "" {
-		w, err := os.OpenFile(f.record, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+		w, err := newFile(f.record)
 		if err != nil {
 			return err
 		}
+		log.Info("recording", "file", w.Name())
 		defer w.Close()
 		opts.Capture = virtual.NewCapture(w)
 		defer opts.Capture.Close()
@@ -169,10 +173,15 @@ func (f *flags) run(file string, l *learned) error {
 	}
 	var page *http.Server
 	if f.http != "" {
-		if page, err = serve(f.http, g, log); err != nil {
+		page, err = serve(f.http, g, log)
+		switch {
+		case err == nil:
+			defer page.Close()
+		case coming == nil:
 			return errors.Join(err, g.Close())
+		default: // connections count for more
+			log.Error("no page", "error", err)
 		}
-		defer page.Close()
 	}
 	for {
 		select {
@@ -193,6 +202,20 @@ func (f *flags) run(file string, l *learned) error {
 				}
 			}
 		}
+	}
+}
+
+// newFile makes a file of a name that is free: gate.pcap, gate-2.pcap. What was recorded before
+// stays, as a process does until its connections are another one's.
+func newFile(path string) (*os.File, error) {
+	ext := filepath.Ext(path)
+	name := path
+	for i := 2; ; i++ {
+		w, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600)
+		if !errors.Is(err, fs.ErrExist) {
+			return w, err
+		}
+		name = fmt.Sprintf("%s-%d%s", strings.TrimSuffix(path, ext), i, ext)
 	}
 }
 
@@ -229,8 +252,9 @@ func serve(addr string, g *gate.Gate, log *slog.Logger) (*http.Server, error) {
 
 // learned are the requests that have been seen, by the rule that each would need.
 type learned struct {
-	mu    sync.Mutex
-	rules map[permit.Rule]int
+	mu     sync.Mutex
+	rules  map[permit.Rule]int
+	always map[string]int // what no rule allows
 }
 
 func (l *learned) hear(d gate.Decision) {
@@ -248,7 +272,14 @@ func (l *learned) hear(d gate.Decision) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.rules == nil {
-		l.rules = map[permit.Rule]int{}
+		l.rules, l.always = map[permit.Rule]int{}, map[string]int{}
+	}
+	if isAlias := strings.HasPrefix(target, "#Ref<"); d.Always || isAlias {
+		if isAlias {
+			target, d.Reason = "an alias", `a rule of the target "*" only`
+		}
+		l.always[fmt.Sprintf("%s %s %s: %s", d.Peer, op, target, d.Reason)]++
+		return
 	}
 	l.rules[permit.Rule{Peer: d.Peer, Op: op, Target: target, Allow: true}]++
 }
@@ -276,4 +307,10 @@ func (l *learned) print(w io.Writer) {
 		fmt.Fprintf(w, "  %s%s  %% %d times\n", gate.AppendRule(nil, r), comma, l.rules[r])
 	}
 	fmt.Fprintln(w, "]}")
+	if len(l.always) > 0 {
+		fmt.Fprintln(w, "%% A gate refuses these whatever its rules are:")
+	}
+	for _, what := range slices.Sorted(maps.Keys(l.always)) {
+		fmt.Fprintf(w, "%%%%   %s, %d times\n", what, l.always[what])
+	}
 }
