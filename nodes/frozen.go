@@ -137,6 +137,7 @@ func (n *Node) Offer() *handoff.Offer {
 		Terms:   handoff.Terms{What: n.Name(), Require: StateFeatures()},
 		Count:   n.descriptors,
 		Plugins: n.plugins,
+		Static:  func(context.Context) ([]byte, error) { return n.size().Append(nil), nil },
 		Freeze:  func(ctx context.Context) (handoff.Frozen, error) { return n.Freeze(ctx) },
 	}
 }

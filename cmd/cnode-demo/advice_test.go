@@ -130,7 +130,7 @@ func TestAdvice(t *testing.T) {
 		{"no program", &stay.StartError{Err: syscall.ENOEXEC}, "#!/bin/sh"},
 		{"no such function", &nodes.Error{Op: "call", Err: &nodes.RPCError{Reason: undef}}, "one\n  argument, a list"},
 		{"TLS at the other end", shake(dist.PhaseStatus, fmt.Errorf("%w: packet of 5379 bytes", dist.ErrMalformed)), "--transport tls"},
-		{"workers", &handoff.Error{Err: fmt.Errorf("%w: feature %q", handoff.ErrUnknown, "cnode-upgrade-front-1")}, "--workers N"},
+		{"workers", &handoff.Error{Err: fmt.Errorf("%w: feature %q", handoff.ErrUnknown, "cnode-upgrade-front-2")}, "--workers N"},
 		{"plug-in", &handoff.Error{Err: fmt.Errorf("%w: plug-in %q", handoff.ErrUnknown, "tls")}, "--tls-optfile"},
 		{"socket of systemd", fmt.Errorf("%w: there are 3", nodes.ErrActivation), "ListenStream="},
 		{"another address", fmt.Errorf("%w: it listens elsewhere", upgrade.ErrListens), "end that node"},

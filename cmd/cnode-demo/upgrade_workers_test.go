@@ -159,7 +159,7 @@ func TestUpgradeWorkersFails(t *testing.T) {
 		{"ends", script("exit 3"), "exit status 3"},
 		{"says nothing", script("exec sleep 1000"), "hello"},
 		{"has fewer workers", script(`exec "` + program + `" serve --name up@127.0.0.1 --workers 1`), "want 2 or more"},
-		{"has none", script(`exec "` + program + `" serve --name up@127.0.0.1`), "cnode-upgrade-front-1"},
+		{"has none", script(`exec "` + program + `" serve --name up@127.0.0.1`), "cnode-upgrade-front-2"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			out, errOut := w.fail("upgrade", s.name, "--binary", tt.binary)
@@ -270,7 +270,7 @@ func TestTakeoverWorkers(t *testing.T) {
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--workers", "2")
 	_, c := dialed(t, w, s.name)
 	errOut := w.refused("--name", "up@127.0.0.1")
-	require.Contains(t, errOut, "cnode-upgrade-front-1")
+	require.Contains(t, errOut, "cnode-upgrade-front-2")
 	require.Contains(t, errOut, "give --workers N")
 	errOut = w.refused("--name", "up@127.0.0.1", "--workers", "2", "--listen", "127.0.0.1:1")
 	require.Contains(t, errOut, upgrade.ErrListens.Error())
@@ -283,6 +283,6 @@ func TestTakeoverWorkers(t *testing.T) {
 	require.NoError(t, c.Err())
 	w.successive(nil, program, "serve", "--name", "plain@127.0.0.1")
 	errOut = w.refused("--name", "plain@127.0.0.1", "--workers", "2")
-	require.Contains(t, errOut, "cnode-upgrade-node-1")
+	require.Contains(t, errOut, "cnode-upgrade-node-2")
 	require.Contains(t, errOut, "give --workers N")
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
+	"math/bits"
+	"slices"
 
 	"github.com/cnode-go/cnode/ei"
 )
@@ -25,39 +27,54 @@ func refFlagBytes(n int) int {
 	return n/2 + 1
 }
 
-// cacheSegment is how many atoms of a cache have their memory together: few, for an idle connection
-// has named three or four, anywhere in the cache.
-const cacheSegment = 16
-
-// An atomCache holds the atoms that a peer has named in its headers. Its memory grows by segments.
-type atomCache struct {
-	segments [cacheSize / cacheSegment]*[cacheSegment]ei.Atom
-	set      [cacheSize / 64]uint64 // which are, by bits: '' is an atom too
-	refs     []ei.Atom              // of the last header
+// cacheSlots are the places of a cache. Of 64 those that are taken have memory, in their order: a
+// connection that says little has named a few atoms, anywhere in the cache.
+type cacheSlots [cacheSize / 64]struct {
+	taken uint64 // by bits
+	atoms []ei.Atom
 }
 
-func (c *atomCache) put(i int, a ei.Atom) {
-	s := &c.segments[i/cacheSegment]
-	if *s == nil {
-		*s = new([cacheSegment]ei.Atom)
+// find gives the group of place i, where its atom is there, and whether it is.
+func (s *cacheSlots) find(i int) (group, at int, ok bool) {
+	bit := uint64(1) << (i & 63)
+	taken := s[i>>6].taken
+	return i >> 6, bits.OnesCount64(taken & (bit - 1)), taken&bit != 0
+}
+
+func (s *cacheSlots) put(i int, a ei.Atom) {
+	g, at, ok := s.find(i)
+	if ok {
+		s[g].atoms[at] = a
+		return
 	}
-	(*s)[i%cacheSegment] = a
-	c.set[i>>6] |= 1 << (i & 63)
+	s[g].taken |= 1 << (i & 63)
+	s[g].atoms = slices.Insert(s[g].atoms, at, a)
 }
 
-func (c *atomCache) get(i int) (ei.Atom, bool) {
-	if c.set[i>>6]&(1<<(i&63)) == 0 {
+func (s *cacheSlots) get(i int) (ei.Atom, bool) {
+	g, at, ok := s.find(i)
+	if !ok {
 		return "", false
 	}
-	return c.segments[i/cacheSegment][i%cacheSegment], true
+	return s[g].atoms[at], true
+}
+
+// An atomCache holds the atoms that a peer has named in its headers.
+type atomCache struct {
+	cacheSlots
+	refs []ei.Atom // of the last header
 }
 
 // all gives what is in the cache, by index.
-func (c *atomCache) all() iter.Seq2[int, ei.Atom] {
+func (s *cacheSlots) all() iter.Seq2[int, ei.Atom] {
 	return func(yield func(int, ei.Atom) bool) {
-		for i := range cacheSize {
-			if a, ok := c.get(i); ok && !yield(i, a) {
-				return
+		for g := range s {
+			taken := s[g].taken
+			for _, a := range s[g].atoms {
+				if !yield(g<<6|bits.TrailingZeros64(taken), a) {
+					return
+				}
+				taken &= taken - 1
 			}
 		}
 	}
@@ -82,13 +99,13 @@ func (c *atomCache) readRefs(b []byte, atoms *ei.AtomTable) (refs []ei.Atom, siz
 	}
 	refs = c.refs[:0]
 	for i := range n {
-		bits := nibble(i)
+		entry := nibble(i)
 		if at >= len(b) {
 			return nil, 0, fmt.Errorf("%w: ends after %d atoms of %d", ErrHeader, i, n)
 		}
-		slot := bits&7<<8 | int(b[at])
+		slot := entry&7<<8 | int(b[at])
 		at++
-		if bits&newCacheEntry == 0 {
+		if entry&newCacheEntry == 0 {
 			a, ok := c.get(slot)
 			if !ok {
 				return nil, 0, fmt.Errorf("%w: %d, atom %d of %d", ErrNotCached, slot, i+1, n)

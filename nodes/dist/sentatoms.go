@@ -100,8 +100,8 @@ func cacheSlot(text []byte) uint16 {
 
 // SentAtoms is what a peer has in its cache of our atoms. Headers must be sent in the order in
 // which AppendFrameHead has made them. The zero SentAtoms is right at any time, for a connection
-// that goes on in another process too: atoms are then sent anew. It is 32 KB.
-type SentAtoms struct{ slots [cacheSize]ei.Atom }
+// that goes on in another process too: atoms are then sent anew.
+type SentAtoms struct{ slots cacheSlots }
 
 // AppendFrameHead appends the beginning of a frame with a distribution header: its length, which
 // counts the body bytes of packed control message and payload that are to be written after it, and
@@ -116,6 +116,12 @@ func (s *SentAtoms) AppendFrameHead(b []byte, refs *AtomRefs, body int) ([]byte,
 	return out, nil
 }
 
+// has tells whether the peer has an atom in a place.
+func (s *SentAtoms) has(slot int, text []byte) bool {
+	a, ok := s.slots.get(slot)
+	return ok && string(a) == string(text)
+}
+
 // appendRefs appends the references, from their number on. Without refs there are none.
 func (s *SentAtoms) appendRefs(b []byte, refs *AtomRefs) []byte {
 	if refs == nil || refs.n == 0 {
@@ -128,8 +134,8 @@ func (s *SentAtoms) appendRefs(b []byte, refs *AtomRefs) []byte {
 	}
 	long := false
 	for i, slot := range refs.slots[:refs.n] {
-		if string(s.slots[slot]) != string(refs.atom(i)) {
-			long = long || len(refs.atom(i)) > 255
+		if text := refs.atom(i); len(text) > 255 && !s.has(int(slot), text) {
+			long = true
 		}
 	}
 	if long {
@@ -139,9 +145,9 @@ func (s *SentAtoms) appendRefs(b []byte, refs *AtomRefs) []byte {
 		text := refs.atom(i)
 		bits := byte(slot >> 8)
 		b = append(b, byte(slot))
-		if string(s.slots[slot]) != string(text) {
+		if !s.has(int(slot), text) {
 			bits |= newCacheEntry
-			s.slots[slot] = ei.Atom(text)
+			s.slots.put(int(slot), ei.Atom(text))
 			if long {
 				b = append(b, byte(len(text)>>8))
 			}

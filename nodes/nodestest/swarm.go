@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/transport"
@@ -30,9 +31,9 @@ type Swarm struct {
 //	1> net_adm:ping('n1@127.0.0.1').
 //
 // The Resolver, a *nodes.PortMapper that runs one in this program if there is none, publishes the
-// nodes and finds the others. StartSwarm needs no testing.TB, so that a program can use it.
-// It waits until the nodes have started or ctx ends; if one
-// fails, its error is returned and none is left.
+// nodes and finds the others. StartSwarm needs no testing.TB, so that a program can use it. It
+// waits until the nodes have started or ctx ends; if one fails, its error is returned and none is
+// left.
 func StartSwarm(ctx context.Context, size int, edit ...func(cfg *nodes.Config)) (*Swarm, error) {
 	s := &Swarm{}
 	memory, mapper := transport.NewMemory(), &nodes.PortMapper{Embed: true}
@@ -68,8 +69,8 @@ func (s *Swarm) Nodes() []*nodes.Node { return s.all }
 // until their handshakes time out.
 const connecting = 8
 
-// Connect connects each node to each, and returns when that is done, or ctx ends,
-// or one has failed.
+// Connect connects each node to each, and returns when both ends of each connection are up, or ctx
+// ends, or one has failed.
 func (s *Swarm) Connect(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -80,7 +81,11 @@ func (s *Swarm) Connect(ctx context.Context) error {
 		work.Go(func() {
 			defer func() { <-turn }()
 			for _, other := range s.all[:i] {
-				if _, err := n.Connect(ctx, other.Name()); err != nil {
+				c, err := n.Connect(ctx, other.Name())
+				if err == nil {
+					err = accepted(ctx, other, c)
+				}
+				if err != nil {
 					cancel(err)
 					return
 				}
@@ -89,6 +94,20 @@ func (s *Swarm) Connect(ctx context.Context) error {
 	}
 	work.Wait()
 	return context.Cause(ctx)
+}
+
+// accepted waits until the node at the other end has a connection, too.
+func accepted(ctx context.Context, n *nodes.Node, c *nodes.Conn) error {
+	for n.Conn(c.Node().Name()) == nil {
+		select {
+		case <-c.Done():
+			return fmt.Errorf("nodestest: connection of %s to %s: %w", c.Node().Name(), n.Name(), c.Err())
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return nil
 }
 
 // Close ends all nodes.

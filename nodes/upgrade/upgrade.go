@@ -17,6 +17,7 @@ import (
 
 	"github.com/cnode-go/cnode/internal/handoffpoint"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
@@ -330,11 +331,12 @@ func (u *Upgrader) watched(ctx context.Context) context.Context {
 
 // takeOver makes this process the node of the one at the other end.
 func (u *Upgrader) takeOver(ctx context.Context, ch *handoff.Channel) (whole, *handoff.Control, error) {
-	h := &heir{u: u, kind: u.kind}
+	h := &heir{u: u, kind: u.kind, collect: func() {}}
 	terms := u.Config.Terms()
 	terms.Know = append(terms.Know, u.kind.form())
-	taken, err := (&handoff.Acceptance{Terms: terms, Stage: h.stage}).Take(u.watched(ctx), ch)
+	taken, err := (&handoff.Acceptance{Terms: terms, Prepare: h.prepare, Stage: h.stage}).Take(u.watched(ctx), ch)
 	err = errors.Join(err, ch.Close())
+	h.collect()
 	if !taken.Owns {
 		return nil, nil, err
 	}
@@ -429,6 +431,15 @@ func (u *Upgrader) give(ctx context.Context, ch *handoff.Channel) (handoff.Hande
 		return bequeath(f, u.control)
 	}
 	o.Terms.Require = append(o.Terms.Require, u.kind.form())
+	sizes := o.Static
+	o.Static = func(ctx context.Context) ([]byte, error) {
+		p, err := sizes(ctx)
+		if x, e := states.ParseSize(p); err == nil && e == nil {
+			touch(min(x.Written(), mostTouched))
+		}
+		return p, err
+	}
+	defer collectLess()()
 	o.Deadlines = handoff.Deadlines{Hello: startLimit, Offer: stepLimit, Stage: stepLimit, Take: stepLimit}
 	return o.Give(u.watched(ctx), ch)
 }

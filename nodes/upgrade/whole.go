@@ -38,7 +38,7 @@ type kind interface {
 // alone is the kind of a node in this process alone.
 type alone struct{}
 
-func (alone) form() string { return "cnode-upgrade-node-1" }
+func (alone) form() string { return "cnode-upgrade-node-2" }
 
 func (alone) begin(ctx context.Context, cfg nodes.Config) (whole, error) {
 	n, err := nodes.New(cfg)
@@ -62,7 +62,7 @@ func (alone) restore(cfg nodes.Config, state []byte, fds []int) (handoff.Staged,
 // crewed is the kind of a node with workers.
 type crewed struct{ cfg nodes.FrontConfig }
 
-func (crewed) form() string { return "cnode-upgrade-front-1" }
+func (crewed) form() string { return "cnode-upgrade-front-2" }
 
 func (k crewed) begin(ctx context.Context, cfg nodes.Config) (whole, error) {
 	k.cfg.Node = cfg
@@ -82,8 +82,9 @@ func (k crewed) restore(cfg nodes.Config, state []byte, fds []int) (handoff.Stag
 	return staged, staged.Front(), nil
 }
 
-// A besides is what is handed over beside the node's own state: a line of JSON before it. Unknown
-// fields are skipped; what must not be skipped is a form of its own.
+// A besides is what is handed over beside the node's own state: a last line of JSON behind it,
+// since the state may be large and is not copied. Unknown fields are skipped; what must not be
+// skipped is a form of its own.
 type besides struct {
 	Control string // the path of the control socket, which is the last descriptor; "": there is none
 }
@@ -95,12 +96,14 @@ type heir struct {
 	staged handoff.Staged
 	whole  whole
 	socket *handoff.Control // the control socket; nil: the previous process had none
+	// collect has the collector run as usual again
+	collect func()
 }
 
 func (h *heir) stage(_ context.Context, state []byte, fds []int) (handoff.Staged, error) {
 	var s besides
-	head, rest, _ := bytes.Cut(state, []byte("\n"))
-	err := json.Unmarshal(head, &s)
+	end := bytes.LastIndexByte(state, '\n')
+	err := json.Unmarshal(state[end+1:], &s)
 	if err == nil && s.Control != "" && len(fds) == 0 {
 		err = errors.New("a control socket without a descriptor")
 	}
@@ -118,7 +121,7 @@ func (h *heir) stage(_ context.Context, state []byte, fds []int) (handoff.Staged
 			return nil, err
 		}
 	}
-	if h.staged, h.whole, err = h.kind.restore(h.u.Config, rest, set.StealAll()); err != nil {
+	if h.staged, h.whole, err = h.kind.restore(h.u.Config, state[:max(end, 0)], set.StealAll()); err != nil {
 		return nil, errors.Join(err, h.forget())
 	}
 	if err := h.u.listens(h.whole.Listeners()); err != nil {
@@ -201,12 +204,12 @@ func bequeath(f handoff.Frozen, c *control) (handoff.Frozen, error) {
 			e.control, s.Control = c, c.path
 		}
 	}
-	head, err := json.Marshal(s)
+	line, err := json.Marshal(s)
 	if err != nil {
 		f.Thaw()
 		return nil, err
 	}
-	e.state = append(append(head, '\n'), f.State()...)
+	e.state = append(append(f.State(), '\n'), line...)
 	return e, nil
 }
 
@@ -214,7 +217,7 @@ func (e *estate) State() []byte      { return e.state }
 func (e *estate) Descriptors() []int { return e.fds }
 
 func (e *estate) Thaw() {
-	clear(e.state) // a copy of the node's, with the keys of its TLS sessions
+	clear(e.state) // there may be a copy of the node's, with the keys of its TLS sessions
 	e.Frozen.Thaw()
 }
 
