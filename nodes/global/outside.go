@@ -149,9 +149,13 @@ func (g *Global) join(node string) {
 
 // confirm asks a node that this one has been told of, and is told of this one by somebody else,
 // whether it was. A node of OTP takes part in nothing with one that it does not know, and says so
-// to nobody.
+// to nobody. One that knows this one has said so by then, unless the two met otherwise.
 func (g *Global) confirm(node string) {
 	g.after(knowTime, func() {
+		if g.server.synced[node] {
+			g.server.confirmed(node, true)
+			return
+		}
 		g.box.Go(func() {
 			known := g.callAll(g.box.Context(), []string{node}, ei.Atom("get_known"))[node]
 			knows := known == nil || slices.Contains(textsOf(known), g.n.Name())
