@@ -50,8 +50,9 @@ func (t Raw) RewriteAtoms(b []byte, with func(atom Raw) Raw) ([]byte, error) {
 // WalkAtoms calls visit with the encoding of each atom of the term, in their order: those of
 // identifiers, closures, exports and records, too. visit must not keep what it is given; false
 // ends the walk. Bytes after the term are not looked at. The errors are those of Cursor.Skip: one
-// says that the term is malformed, or, ErrAtomCache, that there is an ATOM_CACHE_REF in it.
-// Neither depth nor size of the term cost memory.
+// says that the term is malformed, or, ErrAtomCache, that there is an ATOM_CACHE_REF in it; and
+// ErrRefused, as of a decoder that is Strict, native records apart. Neither depth nor size of the
+// term cost memory.
 func (t Raw) WalkAtoms(visit func(atom Raw) bool) error {
 	w := rewriter{c: Cursor{b: t}, max: maxInt, measures: true}
 	w.with = func(atom Raw) Raw {
@@ -61,8 +62,12 @@ func (t Raw) WalkAtoms(visit func(atom Raw) bool) error {
 	for left := 1; left > 0 && !w.found; {
 		at := w.off
 		kids, err := w.head()
-		if left += kids - 1; err == nil && left > len(t)-w.off { // each takes a byte or more
+		switch left += kids - 1; {
+		case err != nil:
+		case left > len(t)-w.off: // each takes a byte or more
 			err = w.c.fail(at, ErrTruncated)
+		case w.c.refused(at, true):
+			err = w.c.fail(at, ErrRefused)
 		}
 		if err != nil {
 			return err

@@ -213,6 +213,8 @@ func rawAttacks(a attacker, note ei.Pid) []rawAttack {
 		return join([]byte{108, 0, 0, 0, 1}, encoded(a), encoded(ei.List{b}))
 	}
 	cast := encoded(ei.Atom("$gen_cast"))
+	ping := encoded(ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{me, ref}, ei.Tuple{ei.Atom("is_auth"), ei.Atom(a.name)}})
+	long := encoded(ei.Binary(make([]byte, 9<<10)))
 	system := encoded(ei.Tuple{ei.Atom("system"), ei.Tuple{me, ref}, ei.Tuple{ei.Atom("terminate"), ei.Atom("hit")}})
 	// fragments cuts a message for till into pieces of size.
 	fragments := func(sequence uint64, payload []byte, size int) (frames [][]byte) {
@@ -302,6 +304,21 @@ func rawAttacks(a attacker, note ei.Pid) []rawAttack {
 		{"a control message in pieces", join([]byte{0, 0, 0, 22, 131, 69}, number(make([]byte, 16), 15, 1, 2), []byte{0, 104, 2, 97},
 			[]byte{0, 0, 0, 19, 131, 70}, number(make([]byte, 16), 15, 1, 1), []byte{106}), "closed"},
 		{"as many pieces as there are numbers", number(fragments(1, system, 3)[0], 14, 8, 1<<63), "either"},
+		{"a token that is none", f(k{Op: dist.OpRegSendTT, From: me, ToName: "net_kernel", Token: encoded(ei.Atom("x"))}, ping), "either"},
+		{"a spawn with a token that is none", f(k{Op: dist.OpSpawnRequestTT, Ref: ref, From: me, GroupLeader: me, Module: "shop",
+			Function: "quote", Arity: 1, Options: encoded(monitor), Token: encoded(ei.Int(1))}, encoded(ei.List{ei.Int(1)})), "SPAWN_REPLY"},
+		{"atoms where nothing is read", func() []byte {
+			atoms := binary.BigEndian.AppendUint32([]byte{108}, 50_000)
+			for i := range 50_000 {
+				atoms = append(atoms, encoded(ei.Atom(fmt.Sprintf("unused%d", i)))...)
+			}
+			body := join([]byte{131, 68, 0, 104, 4}, encoded(ei.Int(6)), encoded(me), atoms, []byte{106}, encoded(ei.Atom("net_kernel")), ping)
+			return join(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body)
+		}(), "either"},
+		{"a message in one piece of number 0", number(fragments(0, join([]byte{104, 2}, cast, long), 64<<10)[0], 21, 1, 2), "closed"},
+		{"more pieces than a message may have", number(fragments(9, join([]byte{104, 2}, cast, long, long), 9<<10)[0], 14, 8, 1<<40), ""},
+		{"a closure of old", till([]byte{104, 2}, cast, []byte{117, 0, 0, 0, 0}, encoded(me), encoded(ei.Atom("m")), encoded(ei.Int(0)),
+			encoded(ei.Int(0))), "either"},
 		{"4 GB", []byte{0xff, 0xff, 0xff, 0xff, 131, 68}, "closed"},
 		{"another protocol", []byte("GET / HTTP/1.1\r\nHost: gate\r\n\r\n"), "closed"},
 	}
@@ -343,8 +360,10 @@ func TestRawFrames(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		w, a := withGate(t, r, nil)
 		secrets, before := w.secrets(t), w.inner.Do(t, "inside:state()")
+		atoms := w.atoms(t)
 		raw(t, a, pidOf(t, secrets, "note"))
 		w.untouched(t, before)
+		require.Less(t, w.atoms(t)-atoms, 1000)
 		require.Equal(t, "{ok,x}", w.inner.Do(t, "gen_server:call(till, x)"))
 
 		c, request := a.again(t), encoded(ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{a.pid(1), a.ref(1)}, ei.Atom("in_pieces")})
@@ -474,13 +493,15 @@ func TestNothingRunsBySystemProcesses(t *testing.T) {
 			{"rex", "", call(atom("call"), atom("shop"), atom("quote"), ei.List{ei.Int(1)}, pidOf(t, secrets, "note")), refusedCall},
 			{"", "kernel_sup", call(atom("start_child"), ei.Tuple{atom("x"), ei.Tuple{note, w1, hit}, atom("temporary"), ei.Int(1),
 				atom("worker"), ei.List{note}}), refusedCall},
-			{"user", "", io(atom("put_chars"), atom("unicode"), note, w1, hit), ""},
-			{"", "user", io(atom("put_chars"), atom("unicode"), note, w1, hit), ""},
-			{"", "user", io(atom("put_chars"), note, w1, hit), ""},
-			{"", "file", io(atom("put_chars"), atom("unicode"), note, w1, hit), ""},
-			{"", "file", io(atom("get_until"), atom("unicode"), atom(""), note, w1, hit), ""},
-			{"user", "", io(atom("requests"), ei.List{ei.Tuple{atom("put_chars"), atom("unicode"), note, w1, hit}}), ""},
+			{"user", "", io(atom("put_chars"), atom("unicode"), note, w1, hit), "SEND"},
+			{"", "user", io(atom("put_chars"), atom("unicode"), note, w1, hit), "SEND"},
+			{"", "user", io(atom("put_chars"), note, w1, hit), "SEND"},
+			{"", "file", io(atom("put_chars"), atom("unicode"), note, w1, hit), "SEND"},
+			{"", "file", io(atom("get_until"), atom("unicode"), atom(""), note, w1, hit), "SEND"},
+			{"user", "", io(atom("requests"), ei.List{ei.Tuple{atom("put_chars"), atom("unicode"), note, w1, hit}}), "SEND"},
 			{"", "file", io(atom("put_chars"), atom("unicode"), ei.Binary("hello")), "SEND_SENDER"},
+			{"", "rex", ei.Tuple{me, ei.Tuple{atom("call"), note, w1, hit, me}}, ""},
+			{"", "rex", ei.Tuple{me, ei.Tuple{atom("send"), note, atom("hit")}}, ""},
 			{"", "file", ei.Tuple{atom("io_request"), pidOf(t, secrets, "note"), ref, ei.Tuple{atom("get_geometry"), atom("rows")}}, ""},
 		} {
 			ctl := dist.Control{Op: dist.OpRegSend, From: me, ToName: atom(tt.name)}

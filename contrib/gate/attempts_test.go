@@ -90,6 +90,9 @@ func TestAttempts(t *testing.T) {
 				want = "silent"
 			}
 			count[want]++
+			if want == "silent" && strings.Contains(line, "[{io_reply,r,{error,request}}]") {
+				continue // io:format waits for ever without
+			}
 			if results[i] != want {
 				t.Errorf("%s, want %s", line, want)
 			}

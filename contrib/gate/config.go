@@ -73,6 +73,9 @@ type Limits struct {
 	// Atoms is how many different atoms a node may bring, by its name, over all its connections as
 	// long as the gate lives. 10,000.
 	Atoms int
+	// AllAtoms is how many the nodes of all names may bring. A BEAM has room for a million, and ends
+	// with one more. 200,000.
+	AllAtoms int
 	// Names is how many nodes of different names may come, in that time: the name of a node becomes
 	// an atom in each node that it connects to. 1,000. As many names may be tried in a day by those
 	// who have not the cookie; names that the configuration says in full do not count there.
@@ -93,7 +96,7 @@ func (l Limits) filled() Limits {
 	for _, f := range []struct {
 		v    *int
 		with int
-	}{{&l.Atoms, 10_000}, {&l.Names, 1000}, {&l.Message, 16 << 20}, {&l.Held, 64 << 20}, {&l.Memory, 1 << 30}, {&l.Sessions, 1000}} {
+	}{{&l.Atoms, 10_000}, {&l.AllAtoms, 200_000}, {&l.Names, 1000}, {&l.Message, 16 << 20}, {&l.Held, 64 << 20}, {&l.Memory, 1 << 30}, {&l.Sessions, 1000}} {
 		if *f.v <= 0 {
 			*f.v = f.with
 		}
@@ -131,7 +134,7 @@ func parseConfig(text, dir string) (*Config, error) {
 		"limits": func(t ei.Term) error {
 			l := &c.Limits
 			return r.options("limits", t, map[ei.Atom]func(ei.Term) error{
-				"atoms": number(&l.Atoms), "names": number(&l.Names), "message": number(&l.Message), "held": number(&l.Held),
+				"atoms": number(&l.Atoms), "all_atoms": number(&l.AllAtoms), "names": number(&l.Names), "message": number(&l.Message), "held": number(&l.Held),
 				"memory": number(&l.Memory), "sessions": number(&l.Sessions),
 			})
 		},
@@ -153,7 +156,29 @@ func (c *Config) check() error {
 			return fmt.Errorf("%s: listen: %q is no IP address", what, s.Listen)
 		}
 		other := c.sides()[1-i]
+		seen := map[string]string{}
 		for _, n := range s.Nodes {
+			if s.cookieOf(n.Name) == "" {
+				return fmt.Errorf("%s: %s: a cookie_file is missing", what, n.Name)
+			}
+			if n.Address != "" {
+				if _, err := address(n.Address); err != nil {
+					return fmt.Errorf("%s: %s: address: %w", what, n.Name, err)
+				}
+			}
+			alive, _, _ := strings.Cut(n.Name, "@")
+			for _, place := range []struct {
+				is   bool
+				name string
+			}{{true, "the name " + n.Name}, {n.Path != "", "the path " + n.Path}, {n.Path == "" && n.Port != 0, fmt.Sprintf("the port %d", n.Port)},
+				{n.Path == "" && other.PortMapper != "", fmt.Sprintf("the name %s at the port mapper %s", alive, other.PortMapper)}} {
+				if before, twice := seen[place.name]; place.is && twice {
+					return fmt.Errorf("%s: %s and %s both want %s", what, before, n.Name, place.name)
+				}
+				if place.is {
+					seen[place.name] = n.Name
+				}
+			}
 			if err := dist.CheckName(n.Name); err != nil {
 				return fmt.Errorf("%s: nodes: %w", what, err)
 			}
@@ -376,8 +401,8 @@ func text(to *string) func(ei.Term) error {
 func number(to *int) func(ei.Term) error {
 	return func(t ei.Term) error {
 		n, ok := t.(ei.Int)
-		if !ok || n < 0 {
-			return fmt.Errorf("want a number, not %v", t)
+		if !ok || n < 1 {
+			return fmt.Errorf("want a number of 1 or more, not %v", t)
 		}
 		*to = int(n)
 		return nil

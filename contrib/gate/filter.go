@@ -295,21 +295,21 @@ func (f *filter) admit(ctl *dist.Control, payload ei.Raw) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, a := range []ei.Atom{ctl.FromName, ctl.ToName, ctl.Module, ctl.Function, ctl.GroupLeader.Node, ctl.Ref.Node} {
-		if a != "" && !k.admit(string(a), f.g.limits.Atoms) {
+		if a != "" && !k.admit(string(a), f.g) {
 			return errAtoms
 		}
 	}
-	for _, raw := range []ei.Raw{ctl.Reason, ctl.Token, ctl.Options, ctl.Result, payload} {
+	for _, raw := range []ei.Raw{ctl.Reason, ctl.Options, ctl.Result, payload} {
 		if len(raw) == 0 {
 			continue
 		}
 		full := false
 		err := raw.WalkAtoms(func(atom ei.Raw) bool {
-			full = !k.admitRaw(atom, f.g.limits.Atoms)
+			full = !k.admitRaw(atom, f.g)
 			return !full
 		})
 		if err != nil {
-			return fmt.Errorf("malformed: %w", err)
+			return fmt.Errorf("no term that a BEAM reads: %w", err)
 		}
 		if full {
 			return errAtoms
@@ -318,7 +318,7 @@ func (f *filter) admit(ctl *dist.Control, payload ei.Raw) error {
 	return nil
 }
 
-var errAtoms = errors.New("too many atoms: Limits.Atoms")
+var errAtoms = errors.New("too many atoms: Limits.Atoms, or Limits.AllAtoms")
 
 // target names the process or function that a control message is for.
 func target(ctl *dist.Control) string {
@@ -376,14 +376,34 @@ func (f *filter) message(ctl *dist.Control, c ei.Cursor) Decision {
 		return r.always(false, kind)
 	case kind == shapeIO && !f.plainIO(c):
 		return r.always(false, runsFunction)
-	case kind == shapeRequest && ctl.ToName == "" && f.runs(c): // it may be net_kernel, rex, a supervisor
+	case ctl.ToName == "" && (kind == shapeRequest && f.runs(c) || isOldRPC(c)): // it may be net_kernel, rex, a supervisor
 		return r.always(false, runsFunction)
 	case kind == shapeRequest || kind == shapePing:
-		if d := f.process(permit.Request, ctl); d.Allowed {
+		d := f.process(permit.Request, ctl)
+		if d.Allowed || d.Rule >= 0 {
 			return d
 		}
+		if other := f.process(permit.Send, ctl); other.Allowed || other.Rule >= 0 {
+			return other
+		}
+		return d
 	}
 	return f.process(permit.Send, ctl)
+}
+
+// isOldRPC tells whether a message is {From, {call | send | sbcast…, …}}, which rex takes, too.
+func isOldRPC(c ei.Cursor) bool {
+	if n, err := c.Tuple(); err != nil || n != 2 {
+		return false
+	}
+	if _, err := c.Pid(); err != nil {
+		return false
+	}
+	if _, err := c.Tuple(); err != nil {
+		return false
+	}
+	kind, err := c.Atom()
+	return err == nil && (slices.Contains(rexRequests, kind) || kind == "send" || kind == "sbcast" || kind == "features_request")
 }
 
 // The kinds of messages.
@@ -457,13 +477,13 @@ func (f *filter) plainIO(c ei.Cursor) bool {
 		return false
 	}
 	for request, arity := range map[ei.Atom][2]int{
-		"put_chars": {2, 3}, "get_line": {2, 3}, "get_chars": {3, 4}, "get_password": {2, 2}, "setopts": {2, 2}, "get_geometry": {2, 2},
+		"put_chars": {2, 3}, "get_line": {2, 3}, "get_chars": {3, 4}, "get_password": {2, 2}, "get_geometry": {2, 2},
 	} {
 		if c := c; c.AtomIs(request) {
 			return n == arity[0] || n == arity[1]
 		}
 	}
-	return false // get_until, requests, and what is not known
+	return false // get_until, requests, setopts with its expand_fun, and what is not known
 }
 
 // runs tells whether a request, of which shape knows the form, is such as rex, net_kernel and
@@ -589,13 +609,16 @@ func (f *filter) spawn(ctl *dist.Control, c ei.Cursor) Decision {
 	if !ownLeader { // what the function prints would go to a process that the peer may not send to
 		return f.function(permit.Spawn, m, name, length(&c)).always(false, "a group leader of another node")
 	}
+	if !plain(ctl.Options) { // the sizes of heaps, say, of which a BEAM dies
+		return f.function(permit.Spawn, m, name, length(&c)).always(false, "options other than link, monitor and reply")
+	}
 	want := map[ei.Atom]int{"execute_call": 4, "execute_cast": 3}[name]
 	if m != "erpc" || want == 0 {
 		return f.function(permit.Spawn, m, name, length(&c))
 	}
-	strange := f.function(permit.Call, m, name, -1).always(false, "arguments or options that erpc does not make")
+	strange := f.function(permit.Call, m, name, -1).always(false, "arguments that erpc does not make")
 	n, err := c.List()
-	if err != nil || n != want || !plain(ctl.Options) {
+	if err != nil || n != want {
 		return strange
 	}
 	if want == 4 {
@@ -709,6 +732,11 @@ func (f *filter) refuse(ctl *dist.Control, payload ei.Raw, d Decision) (verdict,
 	reason := ei.Atom("noproc")
 	switch ctl.Op.Base() {
 	case dist.OpSend, dist.OpSendSender, dist.OpRegSend, dist.OpAliasSend, dist.OpAltactSigSend:
+		if isIORequest(payload) {
+			var err error
+			v.answer, err = f.refuseIO(ei.NewCursor(payload))
+			return v, err
+		}
 		if ref, ok := f.asks(payload); ok {
 			reason = "eacces"
 			answer = &dist.Control{Op: dist.OpMonitorPExit, From: ctl.To, FromName: ctl.ToName, To: ctl.From, Ref: ref}
@@ -748,6 +776,26 @@ func (f *filter) refuse(ctl *dist.Control, payload ei.Raw, d Decision) (verdict,
 	b, err := dist.AppendFrameHead(nil, f.flags, answer, len(body))
 	v.answer = append(b, body...)
 	return v, err
+}
+
+// refuseIO answers {io_request, From, ReplyAs, _}, for whose answer io:format waits for ever.
+func (f *filter) refuseIO(c ei.Cursor) ([]byte, error) {
+	_, _ = c.Tuple()
+	_ = c.Skip()
+	from, err := c.Pid()
+	if err != nil || string(from.Node) != f.outer {
+		return nil, nil
+	}
+	as, err := c.Raw()
+	if err != nil {
+		return nil, nil
+	}
+	body, err := ei.AppendTerm(nil, ei.Tuple{ei.Atom("io_reply"), as, ei.Tuple{ei.Atom("error"), ei.Atom("request")}})
+	if err != nil {
+		return nil, err
+	}
+	b, err := dist.AppendFrameHead(nil, f.flags, &dist.Control{Op: dist.OpSend, To: from}, len(body))
+	return append(b, body...), err
 }
 
 // String says it as in a log: who asked for what, and which rule decided.

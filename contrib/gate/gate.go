@@ -67,7 +67,7 @@ type Gate struct {
 
 	passed, refused, failed atomic.Int64
 	hits                    []atomic.Int64 // of decisions, by rule; the last one: no rule
-	memory                  atomic.Int64   // what messages take that have not passed
+	atoms, memory           atomic.Int64   // of all names; what messages take that have not passed
 	second, loud            atomic.Int64   // of what is logged: when, and how many as warnings
 }
 
@@ -78,19 +78,20 @@ type acquaintance struct {
 }
 
 // admit counts an atom; false: there are too many. k is locked.
-func (k *acquaintance) admit(text string, limit int) bool {
+func (k *acquaintance) admit(text string, g *Gate) bool {
 	if _, ok := k.atoms[text]; ok {
 		return true
 	}
-	if len(k.atoms) >= limit {
+	if len(k.atoms) >= g.limits.Atoms || g.atoms.Load() >= int64(g.limits.AllAtoms) {
 		return false
 	}
 	k.atoms[strings.Clone(text)] = struct{}{}
+	g.atoms.Add(1)
 	return true
 }
 
 // admitRaw is admit for an encoded atom, in whichever form.
-func (k *acquaintance) admitRaw(raw ei.Raw, limit int) bool {
+func (k *acquaintance) admitRaw(raw ei.Raw, g *Gate) bool {
 	if len(raw) > 2 && raw[0] == byte(ei.TagSmallAtomUTF8Ext) {
 		if _, ok := k.atoms[string(raw[2:])]; ok { // allocates nothing
 			return true
@@ -98,7 +99,7 @@ func (k *acquaintance) admitRaw(raw ei.Raw, limit int) bool {
 	}
 	c := ei.NewCursor(raw)
 	a, err := c.Atom()
-	return err == nil && k.admit(string(a), limit)
+	return err == nil && k.admit(string(a), g)
 }
 
 // New makes a gate, which Start opens. The error wraps ErrConfig, or is a
@@ -163,6 +164,7 @@ func (g *Gate) table() table { return g.rules }
 // for the port mappers until ctx ends. Close ends what it has begun; after an error nothing is
 // open.
 func (g *Gate) Start(ctx context.Context) error {
+	g.work.Go(g.watch)
 	for side, s := range g.cfg.sides() {
 		for _, n := range s.Nodes {
 			if err := g.open(ctx, side, n); err != nil {
@@ -295,8 +297,13 @@ func (g *Gate) begin(remote transport.Addr) (_ context.Context, done func(), err
 // other side, for which it becomes an atom.
 func (g *Gate) meet(side int, name string) error {
 	s := g.cfg.sides()[side]
-	if !s.admits(name) && !(side == inside && len(s.Names) == 0) {
+	switch {
+	case !s.admits(name) && !(side == inside && len(s.Names) == 0):
 		return fmt.Errorf("%w: names of this side have no pattern for it", dist.ErrNotAllowed)
+	case g.cfg.sides()[1-side].has(name):
+		return fmt.Errorf("%w: it is the name of a node of the other side", dist.ErrNotAllowed)
+	case s.cookieOf(name) == "":
+		return fmt.Errorf("%w: there is neither a cookie_file of this side nor one of this name", dist.ErrNotAllowed)
 	}
 	if side == inside || slices.Contains(s.Names, name) {
 		return nil
@@ -392,7 +399,7 @@ func (g *Gate) Sessions() []SessionInfo {
 	g.mu.Lock()
 	sessions := slices.Collect(maps.Keys(g.sessions))
 	g.mu.Unlock()
-	var list []SessionInfo
+	list := []SessionInfo{} // not null, as JSON
 	for _, x := range sessions {
 		list = append(list, x.info())
 	}

@@ -257,7 +257,7 @@ func TestBadConfig(t *testing.T) {
 		{"[{outside, [{cookie_file, \"none\"}]}].", "no such file"},
 		{"[{rules, [{permit, \"*\", call, \"a:b\"}]}].", "want allow or refuse, not permit"},
 		{"[{rules, [{allow, \"*\", calls, \"a:b\"}]}].", `"calls" is no operation`},
-		{"[{limits, [{atoms, many}]}].", "limits: atoms: want a number, not many"},
+		{"[{limits, [{atoms, many}]}].", "limits: atoms: want a number of 1 or more, not many"},
 		{"[].", "outside: a cookie_file is missing"},
 	} {
 		path := filepath.Join(t.TempDir(), "gate.config")

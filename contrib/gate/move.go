@@ -362,6 +362,7 @@ func (g *Gate) stage(ctx context.Context, state []byte, fds []int) (_ handoff.St
 		for _, a := range atoms {
 			k.atoms[a] = struct{}{}
 		}
+		g.atoms.Add(int64(len(atoms)))
 		g.known[name] = k
 	}
 	if st.Tried != nil {
@@ -476,7 +477,7 @@ func (s *staged) stays(x *session) bool {
 	case x.fromInside:
 		return out.has(x.names[outside]) && (len(in.Names) == 0 || in.admits(x.names[inside]))
 	}
-	return out.admits(x.names[outside]) && in.has(x.names[inside])
+	return out.admits(x.names[outside]) && !in.has(x.names[outside]) && in.has(x.names[inside])
 }
 
 // key tells which doors are the same.
@@ -498,6 +499,7 @@ func (s *staged) Start(ctx context.Context) error {
 			wanted[g.key(side, n, g.wants(side))] = true
 		}
 	}
+	g.work.Go(g.watch)
 	var err error
 	for i, d := range s.doors {
 		if k := s.keepers[i]; k != nil {

@@ -1,10 +1,13 @@
 package gate
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +31,7 @@ type session struct {
 	filter     *filter
 
 	passed, refused atomic.Int64
+	head            []byte // memory for the head of a frame
 	moving          atomic.Bool
 	pumps           sync.WaitGroup
 	closing         sync.Once
@@ -42,6 +46,7 @@ type end struct {
 	buf    []byte
 	ahead  int // bytes of buf that are there
 
+	due    atomic.Int64 // when what is being written has to be out, in ns; 0: nothing is
 	given  []byte       // what the reader got last
 	spare  []byte       // memory for the next message in fragments
 	size   int64        // its part of Gate.memory
@@ -73,7 +78,7 @@ func (e *end) newReader(x *session) *dist.Reader {
 
 // weigh counts what the messages that come from an end take, of all that the gate may.
 func (x *session) weigh(e *end) error {
-	size := int64(len(e.buf) - startBuffer + e.reader.Held() + cap(e.spare))
+	size := int64(max(0, len(e.buf)-maxBuffer) + e.reader.Held())
 	if x.g.memory.Add(size-e.size) > int64(x.g.limits.Memory) && size > e.size {
 		e.size = size
 		return errors.New("the messages of all connections take too much: Limits.Memory")
@@ -83,7 +88,7 @@ func (x *session) weigh(e *end) error {
 }
 
 // maxSpare is the largest memory, in bytes, that is kept for another message.
-const maxSpare = 4 << 20
+const maxSpare = 1 << 20
 
 const (
 	startBuffer = 64 << 10
@@ -98,7 +103,9 @@ func (e *end) put(ctx context.Context, v ...[]byte) error {
 	var n int64
 	err := transport.ErrPaused
 	if !paused {
+		e.due.Store(time.Now().Add(writeTime + time.Duration(total(v))*writeByte).UnixNano())
 		n, err = e.q.Deliver(ctx, v...)
+		e.due.Store(0)
 	}
 	if !errors.Is(err, transport.ErrPaused) {
 		e.wrote.Store(time.Now().UnixNano())
@@ -120,6 +127,36 @@ func (e *end) put(ctx context.Context, v ...[]byte) error {
 		e.unsent = append(e.unsent, rest...)
 	}
 	return nil
+}
+
+const (
+	// writeTime is how long a node may take nothing of what is sent to it. The processes of the other
+	// node that write to it stand still meanwhile.
+	writeTime = 30 * time.Second
+	writeByte = 20 * time.Microsecond // 50 KB/s
+)
+
+// watch ends sessions of which a node takes nothing any more.
+func (g *Gate) watch() {
+	again := time.NewTicker(writeTime / 10)
+	defer again.Stop()
+	for {
+		select {
+		case <-g.ctx.Done():
+			return
+		case now := <-again.C:
+			g.mu.Lock()
+			sessions := slices.Collect(maps.Keys(g.sessions))
+			g.mu.Unlock()
+			for _, x := range sessions {
+				for i, e := range x.ends {
+					if due := e.due.Load(); due != 0 && now.UnixNano() > due && !x.moving.Load() {
+						g.work.Go(func() { x.close(fmt.Errorf("%s takes nothing of what is sent to it", x.names[i])) })
+					}
+				}
+			}
+		}
+	}
 }
 
 func total(v [][]byte) (n int) {
@@ -219,7 +256,7 @@ func (x *session) pump(ctx context.Context, i int) error {
 		switch {
 		case full && len(e.buf) < maxBuffer:
 			e.buf = append(e.buf, make([]byte, len(e.buf))...)
-		case len(e.buf) > maxSpare && e.ahead < startBuffer:
+		case len(e.buf) > maxBuffer && e.ahead < startBuffer:
 			e.buf = append(make([]byte, 0, startBuffer), e.buf[:e.ahead]...)[:startBuffer]
 		}
 		if err := x.weigh(e); err != nil {
@@ -331,6 +368,8 @@ func (x *session) look(i int, frame []byte) (fate, error) {
 		return fate{passes: true}, nil
 	}
 	switch {
+	case a.Sequence == 0 && a.Kind != dist.KindHeader && a.Kind != dist.KindPassThrough:
+		return fate{}, errors.New("a message in pieces without a number") // a BEAM takes the first for all of it
 	case !a.Complete && a.Kind == dist.KindFirstFragment:
 		return x.begin(e, a.Sequence)
 	case !a.Complete: // pieces wait for the last one, unless the first has passed
@@ -348,22 +387,43 @@ func (x *session) look(i int, frame []byte) (fate, error) {
 		return fate{}, err
 	}
 	x.count(v.refused)
-	switch {
-	case v.refused:
+	if v.refused {
 		return fate{answer: v.answer, memory: a.Memory}, nil
-	case a.Memory == nil:
-		return fate{passes: true}, nil
 	}
+	plainly(&ctl)
 	f := fate{memory: a.Memory}
-	f.instead, err = cut(a.Sequence, &ctl, a.Payload)
-	return f, err
+	if len(a.Payload) > dist.FragmentSize && a.Memory != nil {
+		f.instead, err = cut(a.Sequence, &ctl, a.Payload)
+		return f, err
+	}
+	// What a BEAM would write, so that nothing passes that nobody has looked at; mostly it is what
+	// has come.
+	if x.head, err = dist.AppendFrameHead(x.head[:0], x.flags, &ctl, len(a.Payload)); err != nil {
+		return fate{}, err
+	}
+	if head := x.head[4:]; len(head)+len(a.Payload) == len(frame) && bytes.Equal(head, frame[:len(head)]) {
+		f.passes = true
+	} else {
+		f.instead = [][]byte{bytes.Clone(x.head), a.Payload}
+	}
+	return f, nil
+}
+
+// plainly takes from a control message what is for traces: a BEAM takes any term for a trace token,
+// and does not survive each.
+func plainly(ctl *dist.Control) {
+	ctl.Op, ctl.Token = ctl.Op.Base(), nil
+	if ctl.Op == dist.OpAltactSigSend {
+		ctl.Flags &^= dist.AltactToken
+	}
 }
 
 // begin deals with the first piece of a message. Where that tells all that a rule asks, the pieces
 // pass as they come, but for the last: that waits until all of the message has been read.
 func (x *session) begin(e *end, sequence uint64) (fate, error) {
 	m, ok := e.reader.Begun(sequence)
-	if !ok || m.Discarded || !x.filter.tells(&m.Control, m.Payload) {
+	// a BEAM takes memory for as many pieces as the first one announces
+	if !ok || m.Discarded || m.Next > uint64(x.g.limits.Message/dist.FragmentSize)+1 || !x.filter.tells(&m.Control, m.Payload) {
 		return fate{}, nil
 	}
 	v, err := x.filter.decide(&m.Control, m.Payload)
@@ -376,7 +436,15 @@ func (x *session) begin(e *end, sequence uint64) (fate, error) {
 		return fate{answer: v.answer}, nil
 	}
 	e.begun[sequence] = true
-	return fate{passes: true}, nil
+	ctl := m.Control
+	plainly(&ctl)
+	control, err := dist.AppendControl(nil, &ctl)
+	if err != nil {
+		return fate{}, err
+	}
+	f := dist.Fragments{Sequence: sequence, Next: m.Next + 1, Size: len(control) + len(m.Payload), Rest: m.Payload}
+	head, piece := f.AppendFirst(nil, nil, nil, control)
+	return fate{instead: [][]byte{head, piece}}, nil
 }
 
 func (x *session) count(refused bool) {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -70,9 +72,6 @@ func (d *door) meet(ctx context.Context, s *transport.Stream) (*session, error) 
 		err = d.shake(ctx, x, s, near, far, name)
 	}
 	if err == nil {
-		x.known, err = d.g.acquaintance(x.names[outside])
-	}
-	if err == nil {
 		err = errors.Join(s.HandshakeComplete(ctx, false), behind.HandshakeComplete(ctx, true))
 	}
 	if err != nil {
@@ -100,7 +99,11 @@ func (d *door) dial(ctx context.Context) (*transport.Stream, error) {
 		if err != nil {
 			return nil, err
 		}
-		text = net.JoinHostPort(ips[0].Unmap().String(), fmt.Sprint(info.Port))
+		ip := ips[0]
+		if i := slices.IndexFunc(ips, func(ip netip.Addr) bool { return ip.Unmap().Is4() }); i >= 0 { // as OTP's default does
+			ip = ips[i]
+		}
+		text = net.JoinHostPort(ip.Unmap().String(), fmt.Sprint(info.Port))
 	}
 	addr, err := address(text)
 	if err != nil {
@@ -198,6 +201,9 @@ func (d *door) shake(ctx context.Context, x *session, s *transport.Stream, near,
 	}
 	if ack != dist.Digest(farCookie, reply.Challenge) {
 		return fmt.Errorf("%s: %w", d.node.Name, dist.ErrBadCookie)
+	}
+	if x.known, err = d.g.acquaintance(x.names[outside]); err != nil {
+		return err
 	}
 	x.flags = name.Flags.Negotiate(ch.Flags)
 	return near.WritePackets(dist.AppendAck(nil, dist.Digest(nearCookie, reply.Challenge)))

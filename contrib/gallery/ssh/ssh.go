@@ -45,7 +45,7 @@ func dial(ctx context.Context, server string, cfg *ssh.ClientConfig, to transpor
 		return nil, fmt.Errorf("the SSH server %s: %w", server, err)
 	}
 	client := ssh.NewClient(session, channels, requests)
-	far, err := client.Dial("tcp", at.String())
+	far, err := through(ctx, client, at.String())
 	var refused *ssh.OpenChannelError
 	if errors.As(err, &refused) && refused.Reason == ssh.ConnectionFailed {
 		err = fmt.Errorf("%w: %w", syscall.ECONNREFUSED, err)
@@ -71,6 +71,26 @@ func dial(ctx context.Context, server string, cfg *ssh.ClientConfig, to transpor
 		<-sent
 	}()
 	return &conn{near, tcp.LocalAddr(), transport.FromAddrPort(at), client}, nil
+}
+
+// through is client.Dial until ctx ends. Where the connection breaks at the moment at which a
+// channel is asked for, Dial waits for ever.
+func through(ctx context.Context, client *ssh.Client, at string) (net.Conn, error) {
+	type end struct {
+		far net.Conn
+		err error
+	}
+	dialed := make(chan end, 1)
+	go func() {
+		far, err := client.Dial("tcp", at)
+		dialed <- end{far, err}
+	}()
+	select {
+	case e := <-dialed:
+		return e.far, e.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // A conn is this side's end of the pipe.

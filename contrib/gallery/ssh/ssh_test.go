@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 	"golang.org/x/crypto/ssh"
 
 	"github.com/cnode-go/cnode/contrib/gallery/internal/carry"
@@ -21,7 +22,10 @@ import (
 	"github.com/cnode-go/cnode/transport/transporttest"
 )
 
-func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }
+// A channel that is asked for while the connection breaks is waited for within package ssh.
+func TestMain(m *testing.M) {
+	os.Exit(leak.Run(m, goleak.IgnoreAnyFunction("golang.org/x/crypto/ssh.(*mux).openChannel")))
+}
 
 func loopback() transport.Addr {
 	at, _ := transport.ParseAddr("127.0.0.1:0")

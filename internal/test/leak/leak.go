@@ -23,8 +23,9 @@ const patience = 20 * time.Second
 type Tests interface{ Run() (code int) }
 
 // Run runs the tests of a package, for its TestMain, and returns the exit code: 1 in place of 0 if
-// a goroutine or a descriptor is left behind.
-func Run(m Tests) (code int) {
+// a goroutine or a descriptor is left behind. others are goroutines that may be left: those of a
+// library's fault.
+func Run(m Tests, others ...goleak.Option) (code int) {
 	heedSignals()
 	// the runtime's poller is made now, and stays
 	if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
@@ -34,7 +35,7 @@ func Run(m Tests) (code int) {
 	if code = m.Run(); code != 0 {
 		return code
 	}
-	if err := goroutines(); err != nil {
+	if err := goroutines(others...); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
@@ -58,9 +59,9 @@ func Run(m Tests) (code int) {
 var runtimes = goleak.IgnoreAnyFunction("runtime.handleEvent")
 
 // goroutines gives an error that shows the goroutines that stay.
-func goroutines() (err error) {
+func goroutines(others ...goleak.Option) (err error) {
 	for end := time.Now().Add(patience); ; {
-		if err = goleak.Find(runtimes); err == nil || time.Now().After(end) {
+		if err = goleak.Find(append(others, runtimes)...); err == nil || time.Now().After(end) {
 			return err
 		}
 	}

@@ -103,6 +103,17 @@ func explain(w io.Writer, file, peer, operation, target string) error {
 	if err != nil {
 		return err
 	}
+	if names := strings.Split(op.String(), "|"); len(names) > 1 { // any
+		for _, name := range names {
+			isFunction := name == permit.Call.String() || name == permit.Spawn.String()
+			if isFunction == strings.Contains(target, ":") {
+				if err := explain(w, file, peer, name, target); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
 	r := gate.Request{Peer: peer, Op: op, Target: target}
 	if op&(permit.Call|permit.Spawn) != 0 {
 		name, arity, _ := strings.Cut(target, "/")
@@ -191,7 +202,7 @@ func (f *flags) run(file string, l *learned) error {
 			if page != nil { // the next process listens there
 				_ = page.Close()
 			}
-			moved, err := follow(ctx, g)
+			moved, err := follow(ctx, g, ends)
 			if moved {
 				return err
 			}
@@ -221,7 +232,10 @@ func newFile(path string) (*os.File, error) {
 
 // follow starts the program's file as it is now, with the configuration as it is now, and gives it
 // everything.
-func follow(ctx context.Context, g *gate.Gate) (moved bool, err error) {
+func follow(ctx context.Context, g *gate.Gate, ends <-chan os.Signal) (moved bool, err error) {
+	if os.Getpid() == 1 {
+		return false, upgrade.ErrProcessOne
+	}
 	next := &upgrade.Successor{Cmd: exec.Command(upgrade.OwnFile(), os.Args[1:]...)}
 	next.Cmd.Stdout, next.Cmd.Stderr = os.Stdout, os.Stderr
 	ch, err := next.Begin()
@@ -235,7 +249,13 @@ func follow(ctx context.Context, g *gate.Gate) (moved bool, err error) {
 		}
 		return false, err
 	}
-	return true, errors.Join(err, next.Follow(ctx))
+	err = errors.Join(err, next.Follow(ctx))
+	select {
+	case s := <-ends: // it was meant for whoever is the gate
+		err = errors.Join(err, next.Cmd.Process.Signal(s))
+	default:
+	}
+	return true, err
 }
 
 // serve shows connections and counts.
@@ -276,7 +296,7 @@ func (l *learned) hear(d gate.Decision) {
 	}
 	if isAlias := strings.HasPrefix(target, "#Ref<"); d.Always || isAlias {
 		if isAlias {
-			target, d.Reason = "an alias", `a rule of the target "*" only`
+			target, d.Reason = "an alias", `passes by a rule of the target "*" only`
 		}
 		l.always[fmt.Sprintf("%s %s %s: %s", d.Peer, op, target, d.Reason)]++
 		return
@@ -308,7 +328,7 @@ func (l *learned) print(w io.Writer) {
 	}
 	fmt.Fprintln(w, "]}")
 	if len(l.always) > 0 {
-		fmt.Fprintln(w, "%% A gate refuses these whatever its rules are:")
+		fmt.Fprintln(w, "%% No rule that names a target lets these pass:")
 	}
 	for _, what := range slices.Sorted(maps.Keys(l.always)) {
 		fmt.Fprintf(w, "%%%%   %s, %d times\n", what, l.always[what])

@@ -30,8 +30,8 @@ func TestLearnedRules(t *testing.T) {
   {allow, "ci@build", request, "till"},  % 3 times
   {allow, "ci@build", send, "#talked"}  % 1 times
 ]}
-%% A gate refuses these whatever its rules are:
-%%   ci@build send an alias: a rule of the target "*" only, 1 times
+%% No rule that names a target lets these pass:
+%%   ci@build send an alias: passes by a rule of the target "*" only, 1 times
 %%   ci@build send net_kernel: why, 2 times
 `, b.String())
 }

@@ -84,7 +84,7 @@ checks(B, Count) ->
      end},
      {spawn_error, fun() ->
          Id = spawn_request(B, shop, loop, [], [{no_such_option, x}, {reply_tag, tag}]),
-         receive {tag, Id, error, Why} -> is(Why, badopt) after 20000 -> timeout end
+         receive {tag, Id, error, Why} -> is(Why, eacces) after 20000 -> timeout end
      end},
      {process_alias, fun() -> is(gen_server:receive_response(gen_server:send_request({till, B}, x), 20000), {reply, {ok, x}}) end},
      {hidden, fun() ->
