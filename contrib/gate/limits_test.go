@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/contrib/gate"
+	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -104,6 +105,28 @@ func TestNamesWithoutCookie(t *testing.T) {
 	require.NoError(t, named("attacker0", "outer"))
 	require.NoError(t, named("attacker1", "outer"))
 	require.NoError(t, named("listed", "outer"))
+}
+
+// A peer that asks and reads no answers holds up the server inside only until its connection ends.
+func TestPeerThatReadsNothing(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("takes the 30 seconds that a node may take nothing")
+	}
+	r := otp.Releases(t)
+	w, a := withGate(t, r[len(r)-1], nil)
+	c := a.again(t)
+	ask := frameFor(c.peer.Flags, &dist.Control{Op: dist.OpRegSend, From: a.pid(1), ToName: "till"},
+		encoded(ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{a.pid(1), a.ref(1)}, ei.Binary(make([]byte, 10_000))}))
+	for range 3000 {
+		_ = c.SetWriteDeadline(time.Now().Add(time.Second))
+		if _, err := c.Write(ask); err != nil {
+			break
+		}
+	}
+	require.Contains(t, w.inner.Eval(t, "catch gen_server:call(till, x, 100)"), "timeout", "the server waits for the peer")
+	w.inner.Becomes(t, "catch gen_server:call(till, x, 1000)", "{ok,x}")
+	require.NoError(t, c.Close())
 }
 
 // tlsFiles makes certificates, and gives an option file for TLS 1.3.
