@@ -161,7 +161,7 @@ var picture = []row{
 	{path: "nodes/observer", own: "ei nodes nodes/dist nodes/introspect nodes/groupleader nodes/internal/otp",
 		notStd: "net", testOwn: "transport"},
 	{path: "nodes/nodestest", own: "ei transport nodes nodes/dist", notStd: "os"},
-	{path: "nodes/upgrade", own: "internal/handoffpoint transport/handoff nodes", others: []string{xsys},
+	{path: "nodes/upgrade", own: "internal/handoffpoint transport/handoff nodes/internal/states nodes", others: []string{xsys},
 		testOwn: "ei nodes/epmd nodes/health internal/test/director internal/test/otp internal/test/systemd"},
 	{path: "nodes/child", own: "transport nodes nodes/epmd nodes/upgrade"},
 	{path: "nodes/console", notStd: "net os syscall",

@@ -96,7 +96,8 @@ func (l Limits) filled() Limits {
 	for _, f := range []struct {
 		v    *int
 		with int
-	}{{&l.Atoms, 10_000}, {&l.AllAtoms, 200_000}, {&l.Names, 1000}, {&l.Message, 16 << 20}, {&l.Held, 64 << 20}, {&l.Memory, 1 << 30}, {&l.Sessions, 1000}} {
+	}{{&l.Atoms, 10_000}, {&l.AllAtoms, 200_000}, {&l.Names, 1000}, {&l.Message, 16 << 20}, {&l.Held, 64 << 20},
+		{&l.Memory, 1 << 30}, {&l.Sessions, 1000}} {
 		if *f.v <= 0 {
 			*f.v = f.with
 		}
@@ -134,7 +135,8 @@ func parseConfig(text, dir string) (*Config, error) {
 		"limits": func(t ei.Term) error {
 			l := &c.Limits
 			return r.options("limits", t, map[ei.Atom]func(ei.Term) error{
-				"atoms": number(&l.Atoms), "all_atoms": number(&l.AllAtoms), "names": number(&l.Names), "message": number(&l.Message), "held": number(&l.Held),
+				"atoms": number(&l.Atoms), "all_atoms": number(&l.AllAtoms), "names": number(&l.Names), "message": number(&l.Message),
+				"held": number(&l.Held),
 				"memory": number(&l.Memory), "sessions": number(&l.Sessions),
 			})
 		},
