@@ -272,6 +272,10 @@ func TestOwnBufferFull(t *testing.T) {
 				}
 			}
 		}
+		for err = nil; err == nil; { // or there is no room to fill
+			_, _, err = server.Receive(fdtest.Briefly(t), nil)
+		}
+		require.ErrorIs(t, err, context.DeadlineExceeded)
 	}
 }
 
