@@ -202,7 +202,8 @@ var picture = []row{
 		"cmd/cnode-demo/internal/certs cmd/cnode-demo/internal/ask cmd/cnode-demo/internal/move cmd/cnode-demo/internal/serve " +
 		"cmd/cnode-demo/internal/front cmd/cnode-demo/internal/tour cmd/cnode-demo/internal/top cmd/cnode-demo/internal/stay " +
 		"cmd/cnode-demo/internal/gen",
-		others: []string{xsys, cobra, pflag}, testOwn: "internal/handoffpoint internal/test/director internal/test/otp internal/test/systemd"},
+		others:  []string{xsys, cobra, pflag},
+		testOwn: "internal/handoffpoint internal/test/director internal/test/otp internal/test/pty internal/test/systemd"},
 	{path: "cmd/erl-call", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "internal/test/otp"},
 	{path: "internal/test/otp", own: "internal/test/need internal/test/port"},
 	{path: "internal/test/accord", own: "ei nodes nodes/global"},

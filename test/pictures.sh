@@ -1,10 +1,14 @@
 #!/usr/bin/env bash
-# Makes the pictures of docs/pictures anew, from running programs. It needs Go and Chromium.
+# Makes the pictures of docs/pictures anew, from running programs. It needs Go, Chromium and erl.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 shots=$(mktemp -d)
 trap 'rm -rf "$shots"' EXIT
 CNODE_TEST_SCREENSHOTS=$shots go test -count=1 -vet=off -run 'TestInBrowser$' ./nodes/debugz
+CNODE_TEST_SCREENSHOTS=$shots go test -count=1 -vet=off -run 'InTerminal$' ./cmd/cnode-demo
 mkdir -p docs/pictures
 go run ./docs/site/pictures "$shots/debugz-light-1400.png" docs/pictures/debugz.png
+for name in top tour; do
+  go run ./docs/site/pictures "$shots/$name.cast" "docs/pictures/$name.svg"
+done

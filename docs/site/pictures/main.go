@@ -1,7 +1,9 @@
-// Command pictures makes a screenshot small enough for a document: it keeps the 256 colours that
-// are used most, and paints each other one in the nearest of these.
+// Command pictures makes pictures for documents. It makes a screenshot smaller: it keeps the 256
+// colours that are used most, and paints each other one in the nearest of these. Of what a program
+// has printed in a terminal it draws the last screen.
 //
 //	go run ./docs/site/pictures FROM.png TO.png
+//	go run ./docs/site/pictures FROM.cast TO.svg
 package main
 
 import (
@@ -11,15 +13,20 @@ import (
 	"image/png"
 	"log"
 	"os"
+	"path/filepath"
 	"slices"
 )
 
 func main() {
 	log.SetFlags(0)
 	if len(os.Args) != 3 {
-		log.Fatal("usage: pictures FROM.png TO.png")
+		log.Fatal("usage: pictures FROM.png TO.png, or FROM.cast TO.svg")
 	}
-	if err := shrink(os.Args[1], os.Args[2]); err != nil {
+	work := shrink
+	if filepath.Ext(os.Args[1]) == ".cast" {
+		work = draw
+	}
+	if err := work(os.Args[1], os.Args[2]); err != nil {
 		log.Fatal(err)
 	}
 }

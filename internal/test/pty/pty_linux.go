@@ -1,6 +1,7 @@
 package pty
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -27,6 +28,8 @@ type Terminal struct {
 	done chan struct{} // closed when the program has ended
 
 	mu      sync.Mutex
+	columns int
+	rows    int
 	screen  []byte        // all that was printed
 	seen    int           // up to where Expect has looked
 	printed chan struct{} // closed when there is more
@@ -155,11 +158,49 @@ func inOrder(text string, want []string) bool {
 // Resize changes the size, of which the program hears by a signal.
 func (p *Terminal) Resize(t testing.TB, columns, rows int) {
 	t.Helper()
+	p.mu.Lock()
+	p.columns, p.rows = columns, rows
+	p.mu.Unlock()
 	if err := p.control(func(fd int) error {
 		return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Col: uint16(columns), Row: uint16(rows)})
 	}); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// still is for how long a program must print nothing to have finished a picture.
+const still = 200 * time.Millisecond
+
+// Cast waits until the program prints nothing for a moment, and returns all that it has printed as
+// an asciicast, version 2, which docs/site/pictures draws.
+func (p *Terminal) Cast(t testing.TB, title string) []byte {
+	t.Helper()
+	timeout := time.After(limit)
+	for quiet := false; !quiet; {
+		p.mu.Lock()
+		printed := p.printed
+		p.mu.Unlock()
+		select {
+		case <-printed:
+		case <-time.After(still):
+			quiet = true
+		case <-p.done:
+			quiet = true
+		case <-timeout:
+			t.Fatal("it prints without a pause")
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	head, err := json.Marshal(map[string]any{"version": 2, "width": p.columns, "height": p.rows, "title": title})
+	if err != nil {
+		t.Fatal(err)
+	}
+	event, err := json.Marshal([]any{0, "o", string(p.screen)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(append(append(head, '\n'), event...), '\n')
 }
 
 func (p *Terminal) control(f func(fd int) error) error {
