@@ -48,12 +48,13 @@ type end struct {
 
 	due    atomic.Int64 // when what is being written has to be out, in ns; 0: nothing is
 	given  []byte       // what the reader got last
-	spare  []byte       // memory for the next message in fragments
 	size   int64        // its part of Gate.memory
 	wrote  atomic.Int64 // when, in ns
 	staged bool         // q has what another process still had to write
 
 	mu     sync.Mutex
+	spare  []byte // memory for the next message in fragments
+	used   bool   // spare was, since watch has looked
 	paused bool   // for a hand-off: what is still to be written
 	unsent []byte // is here
 }
@@ -66,8 +67,11 @@ func newEnd(s *transport.Stream) *end {
 func (e *end) newReader(x *session) *dist.Reader {
 	r := dist.NewReader(x.flags, dist.Limits{Message: x.g.limits.Message, Incomplete: x.g.limits.Held}, nil)
 	r.SetAlloc(func(n int) []byte {
+		e.mu.Lock()
 		b := e.spare
-		if e.spare = nil; cap(b) < n {
+		e.spare = nil
+		e.mu.Unlock()
+		if cap(b) < n {
 			b = make([]byte, n)
 		}
 		e.given = b
@@ -78,7 +82,7 @@ func (e *end) newReader(x *session) *dist.Reader {
 
 // weigh counts what the messages that come from an end take, of all that the gate may.
 func (x *session) weigh(e *end) error {
-	size := int64(max(0, len(e.buf)-maxBuffer) + e.reader.Held())
+	size := int64(e.ahead + e.reader.Held())
 	if x.g.memory.Add(size-e.size) > int64(x.g.limits.Memory) && size > e.size {
 		e.size = size
 		return errors.New("the messages of all connections take too much: Limits.Memory")
@@ -88,7 +92,7 @@ func (x *session) weigh(e *end) error {
 }
 
 // maxSpare is the largest memory, in bytes, that is kept for another message.
-const maxSpare = 1 << 20
+const maxSpare = 4 << 20
 
 const (
 	startBuffer = 64 << 10
@@ -136,7 +140,7 @@ const (
 	writeByte = 20 * time.Microsecond // 50 KB/s
 )
 
-// watch ends sessions of which a node takes nothing any more.
+// watch ends sessions of which a node takes nothing any more, and gives up memory that is not used.
 func (g *Gate) watch() {
 	again := time.NewTicker(writeTime / 10)
 	defer again.Stop()
@@ -150,6 +154,12 @@ func (g *Gate) watch() {
 			g.mu.Unlock()
 			for _, x := range sessions {
 				for i, e := range x.ends {
+					e.mu.Lock()
+					if !e.used {
+						e.spare = nil
+					}
+					e.used = false
+					e.mu.Unlock()
 					if due := e.due.Load(); due != 0 && now.UnixNano() > due && !x.moving.Load() {
 						g.work.Go(func() { x.close(fmt.Errorf("%s takes nothing of what is sent to it", x.names[i])) })
 					}
@@ -256,7 +266,7 @@ func (x *session) pump(ctx context.Context, i int) error {
 		switch {
 		case full && len(e.buf) < maxBuffer:
 			e.buf = append(e.buf, make([]byte, len(e.buf))...)
-		case len(e.buf) > maxBuffer && e.ahead < startBuffer:
+		case len(e.buf) > maxSpare && e.ahead < startBuffer:
 			e.buf = append(make([]byte, 0, startBuffer), e.buf[:e.ahead]...)[:startBuffer]
 		}
 		if err := x.weigh(e); err != nil {
@@ -285,7 +295,7 @@ func (x *session) pass(ctx context.Context, i int, e, to *end) (used int, err er
 		next := at + 4 + size
 		if next > e.ahead {
 			if 4+size > len(e.buf) && e.ahead == len(e.buf) { // as much comes as is there, not as a peer announces
-				e.buf = append(e.buf, make([]byte, min(len(e.buf), 4+size-len(e.buf)))...)
+				e.buf = append(e.buf, make([]byte, len(e.buf))...)
 			}
 			break
 		}
@@ -325,6 +335,9 @@ func (x *session) pass(ctx context.Context, i int, e, to *end) (used int, err er
 
 // keep keeps the memory of a message for another one.
 func (e *end) keep(memory []byte) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.used = e.used || memory != nil
 	if cap(memory) > cap(e.spare) && cap(memory) <= maxSpare {
 		e.spare = memory
 	}
@@ -371,7 +384,7 @@ func (x *session) look(i int, frame []byte) (fate, error) {
 	case a.Sequence == 0 && a.Kind != dist.KindHeader && a.Kind != dist.KindPassThrough:
 		return fate{}, errors.New("a message in pieces without a number") // a BEAM takes the first for all of it
 	case !a.Complete && a.Kind == dist.KindFirstFragment:
-		return x.begin(e, a.Sequence)
+		return x.begin(e, a.Sequence, frame)
 	case !a.Complete: // pieces wait for the last one, unless the first has passed
 		return fate{passes: e.begun[a.Sequence]}, nil
 	case e.begun[a.Sequence]: // all but its atoms was known
@@ -396,16 +409,12 @@ func (x *session) look(i int, frame []byte) (fate, error) {
 		f.instead, err = cut(a.Sequence, &ctl, a.Payload)
 		return f, err
 	}
-	// What a BEAM would write, so that nothing passes that nobody has looked at; mostly it is what
-	// has come.
+	// What a BEAM would write, so that nothing passes that nobody has looked at.
 	if x.head, err = dist.AppendFrameHead(x.head[:0], x.flags, &ctl, len(a.Payload)); err != nil {
 		return fate{}, err
 	}
-	if head := x.head[4:]; len(head)+len(a.Payload) == len(frame) && bytes.Equal(head, frame[:len(head)]) {
-		f.passes = true
-	} else {
-		f.instead = [][]byte{bytes.Clone(x.head), a.Payload}
-	}
+	f = x.written(frame, a.Payload)
+	f.memory = a.Memory
 	return f, nil
 }
 
@@ -420,7 +429,7 @@ func plainly(ctl *dist.Control) {
 
 // begin deals with the first piece of a message. Where that tells all that a rule asks, the pieces
 // pass as they come, but for the last: that waits until all of the message has been read.
-func (x *session) begin(e *end, sequence uint64) (fate, error) {
+func (x *session) begin(e *end, sequence uint64, frame []byte) (fate, error) {
 	m, ok := e.reader.Begun(sequence)
 	// a BEAM takes memory for as many pieces as the first one announces
 	if !ok || m.Discarded || m.Next > uint64(x.g.limits.Message/dist.FragmentSize)+1 || !x.filter.tells(&m.Control, m.Payload) {
@@ -443,8 +452,18 @@ func (x *session) begin(e *end, sequence uint64) (fate, error) {
 		return fate{}, err
 	}
 	f := dist.Fragments{Sequence: sequence, Next: m.Next + 1, Size: len(control) + len(m.Payload), Rest: m.Payload}
-	head, piece := f.AppendFirst(nil, nil, nil, control)
-	return fate{instead: [][]byte{head, piece}}, nil
+	var piece ei.Raw
+	x.head, piece = f.AppendFirst(x.head[:0], nil, nil, control)
+	return x.written(frame, piece), nil
+}
+
+// written is the fate of a frame in whose place x.head and the payload are to go out: mostly the
+// frame is the same.
+func (x *session) written(frame []byte, payload ei.Raw) fate {
+	if head := x.head[4:]; len(head)+len(payload) == len(frame) && bytes.Equal(head, frame[:len(head)]) {
+		return fate{passes: true}
+	}
+	return fate{instead: [][]byte{bytes.Clone(x.head), payload}}
 }
 
 func (x *session) count(refused bool) {
