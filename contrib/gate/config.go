@@ -136,7 +136,7 @@ func parseConfig(text, dir string) (*Config, error) {
 			l := &c.Limits
 			return r.options("limits", t, map[ei.Atom]func(ei.Term) error{
 				"atoms": number(&l.Atoms), "all_atoms": number(&l.AllAtoms), "names": number(&l.Names), "message": number(&l.Message),
-				"held": number(&l.Held),
+				"held":   number(&l.Held),
 				"memory": number(&l.Memory), "sessions": number(&l.Sessions),
 			})
 		},

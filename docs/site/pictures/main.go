@@ -1,6 +1,7 @@
 // Command pictures makes pictures for documents. It makes a screenshot smaller: it keeps the 256
-// colours that are used most, and paints each other one in the nearest of these. Of what a program
-// has printed in a terminal it draws the last screen.
+// colours that are used most, and paints each other one in the nearest of these, and cuts off what
+// is black at the right and below: the screen beside a window. Of what a program has printed in a
+// terminal it draws the last screen.
 //
 //	go run ./docs/site/pictures FROM.png TO.png
 //	go run ./docs/site/pictures FROM.cast TO.svg
@@ -49,8 +50,22 @@ func shrink(from, to string) error {
 	return cmp.Or(err, out.Close())
 }
 
-func paletted(picture image.Image) *image.Paletted {
+// window is the part of a picture up to its last row and column that are not all black.
+func window(picture image.Image) image.Rectangle {
 	box := picture.Bounds()
+	part := image.Rectangle{Min: box.Min, Max: box.Min}
+	for y := box.Min.Y; y < box.Max.Y; y++ {
+		for x := box.Min.X; x < box.Max.X; x++ {
+			if r, g, b, _ := picture.At(x, y).RGBA(); r|g|b != 0 {
+				part = part.Union(image.Rect(x, y, x+1, y+1))
+			}
+		}
+	}
+	return part
+}
+
+func paletted(picture image.Image) *image.Paletted {
+	box := window(picture)
 	uses := map[color.Color]int{}
 	for y := box.Min.Y; y < box.Max.Y; y++ {
 		for x := box.Min.X; x < box.Max.X; x++ {
