@@ -55,17 +55,20 @@ func (s *site) findPackages() error {
 	for _, folder := range sorted(found) {
 		g := found[folder]
 		g.all, g.named = found, named
-		p := &page{file: "api/" + folder + ".md", text: g.page(s.ref), summary: g.Synopsis(g.Doc)}
+		p := &page{file: "api/" + pageOf(folder), text: g.page(s.ref), summary: g.Synopsis(g.Doc)}
 		s.packages[folder] = p
 		if g.commented != "" {
 			s.comments[g.commented] = p
 		}
-		list.text += fmt.Sprintf("- [%s](%s.md): %s\n", folder, folder, markdown.Replace(p.summary))
+		list.text += fmt.Sprintf("- [%s](%s): %s\n", folder, pageOf(folder), markdown.Replace(p.summary))
 		s.add(p)
 	}
 	s.add(list)
 	return nil
 }
+
+// pageOf is the page of a package, below api. VitePress takes no page from a folder dist.
+func pageOf(folder string) string { return strings.ReplaceAll(folder, "/dist/", "/dist-") + ".md" }
 
 var markdown = strings.NewReplacer("*", `\*`, "_", `\_`, "<", `\<`, "[", `\[`)
 
@@ -178,7 +181,7 @@ func (g *godoc) link(l *comment.DocLink) string {
 		if to = g.all[folder]; !ours || to == nil {
 			return l.DefaultURL("https://pkg.go.dev")
 		}
-		rel, err := filepath.Rel(filepath.Dir(g.folder), folder+".md")
+		rel, err := filepath.Rel(filepath.Dir(pageOf(g.folder)), pageOf(folder))
 		if err != nil {
 			panic(err) // both are below the repository
 		}
