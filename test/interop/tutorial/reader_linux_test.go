@@ -112,7 +112,7 @@ func newReader(t *testing.T, e otp.Elixir) *reader {
 	r.environ = append(os.Environ(), fmt.Sprintf("ERL_EPMD_PORT=%d", otp.Epmd(t)), "ERL_EPMD_ADDRESS=127.0.0.1", "LC_ALL=C.UTF-8",
 		"HOME="+r.dir, "XDG_RUNTIME_DIR="+r.dir+"/run", "GOROOT="+r.dir+"/go", "GOPATH="+r.dir+"/gopath",
 		"GOCACHE="+r.dir+"/cache", "GOMODCACHE="+r.dir+"/modules", "PATH="+r.dir+"/go/bin:"+r.dir+"/bin:"+os.Getenv("PATH"),
-		"GOENV=off", "GOWORK=off", "GOTOOLCHAIN=local", "GOPROXY="+goEnv(t, "GOPROXY"), "GOSUMDB=off", "GOFLAGS=-mod=mod")
+		"GOENV=off", "GOWORK=off", "GOTOOLCHAIN=local", "GOPROXY="+goEnv(t, "GOPROXY"), "GOSUMDB=off", "GOFLAGS=")
 	r.port = strconv.Itoa(port.Free(t))
 	r.brings("phoenix_pubsub", os.Getenv("CNODE_TEST_BEAM_PEERS"))
 	t.Cleanup(r.leave)
