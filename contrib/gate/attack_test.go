@@ -462,6 +462,28 @@ func TestAtomsAreCounted(t *testing.T) {
 	})
 }
 
+// Names together bring no more atoms than the node has room for.
+func TestAtomsOfAllNames(t *testing.T) {
+	t.Parallel()
+	r := otp.Releases(t)
+	w, a := withGate(t, r[len(r)-1], func(w *world) { w.cfg.Limits.Atoms, w.cfg.Limits.AllAtoms = 500, 600 })
+	before := w.atoms(t)
+	for i := range 5 {
+		a.name = fmt.Sprintf("attacker%d@127.0.0.1", i)
+		c := a.again(t)
+		var b []byte
+		for j := range 400 {
+			b = append(b, frameFor(c.peer.Flags, &dist.Control{Op: dist.OpRegSend, From: a.pid(1), ToName: "till"},
+				encoded(ei.Tuple{ei.Atom("$gen_cast"), ei.Atom(fmt.Sprintf("all%d_%d", i, j))}))...)
+		}
+		_, open := c.answers(a, b)
+		require.True(t, open)
+		require.NoError(t, c.Close())
+	}
+	require.Equal(t, "{ok,x}", w.inner.Do(t, "gen_server:call(till, x)"))
+	require.Less(t, w.atoms(t)-before, 800)
+}
+
 // Who may send anything to any process cannot have the system's own processes run a function.
 func TestNothingRunsBySystemProcesses(t *testing.T) {
 	t.Parallel()
