@@ -97,8 +97,9 @@ func TestIncompleteMoves(t *testing.T) {
 			s := a.shards[0]
 			r := replica{Node: "gone@h", Vsn: 1}
 			a.mu.Lock()
+			spoke := s.spoke // the shard's process sets it, too
 			s.hear(&saying{kind: heartbeat, from: r, delta: &delta{
-				clouds: map[replica]cloud{r: {1: {}}}, values: []*entry{someEntry(r, 1, "room", "ann")}}}, s.spoke)
+				clouds: map[replica]cloud{r: {1: {}}}, values: []*entry{someEntry(r, 1, "room", "ann")}}}, spoke)
 			s.limit.LeaveOut(r, string(r.Node), 1, 1)
 			if old {
 				s.crdt.remove(s.tags[r][1])
@@ -113,7 +114,7 @@ func TestIncompleteMoves(t *testing.T) {
 			require.True(t, next.limit.Lacks(r))
 			require.Contains(t, next.context, r)
 			require.Zero(t, next.context[r], "all of it is to be told")
-			_, ask := next.tick(s.spoke, testDown, testPermdown)
+			_, ask := next.tick(spoke, testDown, testPermdown)
 			require.Contains(t, ask, r)
 		})
 	}
