@@ -31,7 +31,7 @@ import (
 // ends everything that belongs to it.
 type Node struct {
 	env
-	end context.CancelCauseFunc
+	end func(error) // ends ctx
 
 	followed, alone context.Context // the same: see sendResult
 
@@ -108,10 +108,10 @@ func New(cfg Config) (*Node, error) {
 		n.cfg.Resolver = socketsOf{dir, n}
 	}
 	cookie.Judge(cfg.Cookie, n.log)
-	n.ctx, n.end = context.WithCancelCause(context.Background())
+	ctx, cancel := context.WithCancelCause(context.Background())
+	n.ctx, n.end = ctx, func(why error) { cancel(why); n.drain.reach(StateClosed); n.pool.Close() }
 	n.followed, n.alone = link.Followed(n.ctx, true), link.Followed(n.ctx, false)
 	n.initParts(rules)
-	context.AfterFunc(n.ctx, func() { n.drain.reach(StateClosed); n.pool.Close() })
 	n.ids.pid.Store(uint64(cfg.Worker) << (pidBits + workerBits))
 	n.ids.ref.Store(rand.Uint64() >> 1)
 	n.instance = rand.Uint64()
@@ -161,8 +161,7 @@ func (n *Node) Close() error {
 	for _, c := range n.connections() {
 		closers = append(closers, c.Close)
 	}
-	closers = append(closers, n.router.close)
-	if len(closers) == 1 {
+	if len(closers) == 1 { // another goroutine would wake a thread
 		err = errors.Join(err, closers[0]())
 	} else { // concurrently: a plug-in may take a second
 		errs := make(chan error, len(closers))
@@ -173,6 +172,7 @@ func (n *Node) Close() error {
 			err = errors.Join(err, <-errs)
 		}
 	}
+	n.router.close()
 	n.awaitGoroutines()
 	return err
 }

@@ -30,7 +30,7 @@ type router interface {
 	endRelayLinks(c *Conn)
 	lose(c *Conn)
 	closePeerLink(c *Conn)
-	close() error
+	close()
 
 	// What the front keeps for all workers: which of them has a peer, and which a name.
 
@@ -71,7 +71,7 @@ func (alone) struck(ei.Atom)                                             {}
 func (alone) endRelayLinks(*Conn)                                        {}
 func (alone) lose(*Conn)                                                 {}
 func (alone) closePeerLink(*Conn)                                        {}
-func (alone) close() error                                               { return nil }
+func (alone) close()                                                     {}
 
 // unclaimed is the claim of a node that nobody counts for.
 type unclaimed struct{}

@@ -180,7 +180,7 @@ func (w *ways) local(conns []*Conn) []*Conn {
 }
 
 // close ends the ways to the other workers.
-func (w *ways) close() error {
+func (w *ways) close() {
 	w.mu.Lock()
 	w.closed = true
 	w.dropComing()
@@ -189,7 +189,6 @@ func (w *ways) close() error {
 	for _, c := range workerLinks {
 		_ = c.Close()
 	}
-	return nil
 }
 
 // dropComing gives up the ways that have not been taken; w.mu is held.

@@ -21,7 +21,7 @@ playground=$work/public/playground
 mkdir -p "$playground"
 cp "$(go env GOROOT)/lib/wasm/wasm_exec.js" "$playground"
 for program in docs/site/playground/wasm/*/; do
-	GOOS=js GOARCH=wasm go build -trimpath -ldflags '-s -w' -o "$playground/$(basename "$program").wasm" "./$program"
+	GOOS=js GOARCH=wasm go build -trimpath -gcflags=all=-l -ldflags '-s -w' -o "$playground/$(basename "$program").wasm" "./$program"
 done
 cp -r docs/site/config.mjs docs/site/theme "$work/.vitepress"
 cd "$work"

@@ -12,18 +12,23 @@ type parker interface {
 	halt(writing, on bool) error
 }
 
+// keepsAfter is how many waits in a row must have had a context for it to be watched between waits:
+// more than a handshake has.
+const keepsAfter = 4
+
 // direction is one half of a watch.
 type direction struct {
 	at     parker
 	writes bool // it is the writer's
 
-	// A context that two waits in a row have had is still watched between waits, for the next wait
+	// A context that some waits in a row have had is still watched between waits, for the next wait
 	// mostly has the same: starting and stopping to watch costs as much as a system call, and memory.
+	// That of a handshake is not: when it ends, a goroutine would be started, and a thread woken.
 	mu        sync.Mutex
 	watched   <-chan struct{} // Done of the context that is watched; nil: none is
 	unwatch   func() bool
 	last      <-chan struct{} // Done of the last wait's context
-	keeps     bool            // the context is still watched after the wait
+	same      int             // waits in a row that had it
 	waits     bool            // a wait is in progress that ends with the context
 	fired     bool            // the context has ended during the wait
 	forgotten bool
@@ -52,8 +57,11 @@ func (d *direction) enter(ctx context.Context) error {
 		if d.unwatch != nil {
 			d.unwatch()
 		}
-		d.keeps = d.last == done
-		d.watched, d.last = done, done
+		if d.last != done {
+			d.last, d.same = done, 0
+		}
+		d.same++
+		d.watched = done
 		d.unwatch = context.AfterFunc(ctx, func() { d.over(done) })
 	}
 	d.waits = true
@@ -69,7 +77,7 @@ func (d *direction) over(done <-chan struct{}) {
 	if d.watched != done {
 		return
 	}
-	d.watched, d.unwatch, d.keeps = nil, nil, false
+	d.watched, d.unwatch, d.same = nil, nil, 0
 	if d.waits {
 		d.fired = true
 		d.halt(true)
@@ -84,7 +92,7 @@ func (d *direction) leave() (fired bool) {
 	if fired {
 		d.halt(false)
 	}
-	if !d.keeps && d.unwatch != nil {
+	if d.same < keepsAfter && d.unwatch != nil {
 		d.unwatch()
 		d.watched, d.unwatch = nil, nil
 	}

@@ -146,7 +146,7 @@ func (w *side) block() bool {
 // one that naps, or waits on its own thread, again and again looks like one that computes.
 func (w *side) letOthersRun() {
 	switch {
-	case w.slept:
+	case w.slept || w.ran.IsZero():
 		w.ran = w.began
 	case w.began.Sub(w.ran) >= runsFor:
 		runtime.Gosched()

@@ -590,21 +590,23 @@ func TestWaitLeavesItsContext(t *testing.T) {
 	last, end := newCounted(t)
 	waits(once)
 	require.Zero(t, held(once), "after one wait")
-	waits(often)
-	waits(often)
+	manyWaits := func(ctx context.Context) {
+		for range keepsAfter {
+			waits(ctx)
+		}
+	}
+	manyWaits(often)
 	require.EqualValues(t, 1, held(often), "the next wait mostly has the same")
 	waits(soon(t))
 	require.Zero(t, held(often), "after the wait of another one")
 
-	waits(last)
-	waits(last)
+	manyWaits(last)
 	end()
 	d := s.watch.reading()
 	require.Eventually(t, func() bool { d.mu.Lock(); defer d.mu.Unlock(); return d.watched == nil }, tooLong, 100*time.Microsecond)
 	waits(context.Background())
 
-	waits(often)
-	waits(often)
+	manyWaits(often)
 	require.NoError(t, s.Close())
 	require.Zero(t, held(often), "after Close")
 }
