@@ -168,7 +168,7 @@ func TestTalked(t *testing.T) {
 	g := w.start(t, nil)
 	defer func() { require.NoError(t, g.Close()) }()
 	w.outer.Do(t, "register(waits, spawn(fun() -> receive {hello, P} -> P ! answer end end)), ok")
-	require.Equal(t, "answer", w.inner.Do(t, w.in("{waits, OUT} ! {hello, self()}, receive A -> A after 5000 -> none end")))
+	require.Equal(t, "answer", w.inner.Do(t, w.in("{waits, OUT} ! {hello, self()}, receive A -> A after 60000 -> none end")))
 	// A pid that has sent nothing.
 	pid := w.outer.Do(t, w.in("{price, P} = erpc:call(IN, shop, quote, [1]), P"))
 	require.Equal(t, "1", pid)
