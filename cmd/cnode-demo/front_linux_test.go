@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	vacant "github.com/cnode-go/cnode/internal/test/port"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
 	"github.com/cnode-go/cnode/transport/handoff/bind10"
 	"github.com/cnode-go/cnode/transport/handoff/keeper"
@@ -26,7 +27,7 @@ import (
 // and workers, and ends when it is told to.
 func TestFront(t *testing.T) {
 	workers := filepath.Join(sockdir.New(t), "w")
-	page := freeAddress(t)
+	page := vacant.Vacant(t)
 	cmd := exec.Command(program, "front", "--listen", "127.0.0.1:0", "--workers", workers, "--http", page)
 	cmd.Env = append(os.Environ(), noPause)
 	cmd.Stderr = os.Stderr
@@ -109,13 +110,6 @@ func TestFront(t *testing.T) {
 	go func() { ended <- cmd.Wait() }()
 	require.NoError(t, <-ended)
 	require.NoFileExists(t, workers)
-}
-
-func freeAddress(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // After an upgrade the process that has accepted a client with TLS goes on with it, as long as

@@ -3,6 +3,7 @@ package gate_test
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -66,24 +67,30 @@ func TestKilledWhileMoving(t *testing.T) {
 		t.Run(string(at), func(t *testing.T) {
 			p := w.process(t, at)
 			require.Equal(t, "pong", w.ask(t, "net_adm:ping(IN)"))
+			// The load lasts until it is told how many more messages there are to be: no move is too late.
 			load := w.outer.Async(t, w.in(`
-				monitor_node(IN, true), Big = binary:copy(<<1>>, 100000),
-				F = fun F(I) ->
+				register(load, self()), monitor_node(IN, true), Big = binary:copy(<<1>>, 100000),
+				F = fun F(I, Last) ->
+					End = receive {more, N} -> I + N after 0 -> Last end,
 					M = case I rem 7 of 0 -> {I, Big}; _ -> I end, {echo, IN} ! {self(), M},
 					receive
-						{echo, M} when I < 5000 -> F(I + 1); {echo, M} -> up; {echo, _} -> wrong;
+						{echo, M} when I < End -> F(I + 1, End); {echo, M} -> up; {echo, _} -> wrong;
 						{nodedown, IN} -> down
 					after 30000 -> silent end
-				end, F(1)`))
+				end, F(1, infinity)`)) // which is more than any number
+			w.outer.Becomes(t, "is_pid(whereis(load))", "true")
 			require.NoError(t, p.cmd.Process.Signal(syscall.SIGHUP))
 			var said string
 			if line, ok := <-p.lines; ok {
 				said = line
 			}
-			got := load()
-			t.Log(got, said)
 			survives := strings.HasPrefix(string(at), "heir") && at != handoffpoint.HeirOwns && at != handoffpoint.HeirStarted ||
 				at == handoffpoint.OwnerCommitted || at == handoffpoint.OwnerReleased
+			if survives {
+				w.outer.Do(t, "catch load ! {more, 1000}") // load tells if it is not there any more
+			}
+			got := load()
+			t.Log(got, said)
 			if survives {
 				require.Equal(t, "up", got, said)
 			} else {
@@ -93,6 +100,8 @@ func TestKilledWhileMoving(t *testing.T) {
 			_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
 			for range p.lines {
 			}
+			mapped := fmt.Sprintf("{ok, L} = erl_epmd:names({127,0,0,1}), lists:keymember(%q, 1, L)", w.inner.Alive())
+			w.outer.Becomes(t, mapped, "false")
 			w.inner.Becomes(t, w.in("lists:member(OUT, nodes(connected))"), "false")
 			w.outer.Becomes(t, w.in("lists:member(IN, nodes(connected))"), "false")
 		})

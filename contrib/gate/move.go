@@ -169,7 +169,7 @@ func (g *Gate) freeze(ctx context.Context) (_ handoff.Frozen, err error) {
 	g.mu.Lock()
 	sessions := slices.Collect(maps.Keys(g.sessions))
 	known := maps.Clone(g.known)
-	st.Tried, st.Since = g.tried, g.since
+	st.Tried, st.Since = maps.Clone(g.tried), g.since
 	g.mu.Unlock()
 	for _, x := range sessions {
 		x.moving.Store(true)
@@ -185,7 +185,9 @@ func (g *Gate) freeze(ctx context.Context) (_ handoff.Frozen, err error) {
 		}
 	}
 	for name, k := range known {
+		k.mu.Lock() // a connection that has just ended may still read its last messages
 		st.Known[name] = slices.Collect(maps.Keys(k.atoms))
+		k.mu.Unlock()
 	}
 	var b bytes.Buffer
 	err = gob.NewEncoder(&b).Encode(st)

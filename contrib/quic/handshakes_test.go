@@ -85,6 +85,8 @@ func TestForgedHandshakes(t *testing.T) {
 			require.NoError(t, err)
 			to := net.UDPAddrFromAddrPort(ap)
 
+			// connections of tests before linger
+			require.Eventually(t, func() bool { return running("quic-go.(*Conn).run") == 0 }, expect.Limit, 10*time.Millisecond)
 			const let = nodes.DefaultMaxHandshakes / 4
 			sent := 2000
 			if shared {
@@ -211,6 +213,7 @@ func TestHandshakesOfOneHost(t *testing.T) {
 			conn, err := socket.Dial(ctx, net.UDPAddrFromAddrPort(ap), c, nil)
 			result <- err
 			if err == nil {
+				<-ctx.Done()
 				_ = conn.CloseWithError(0, "")
 			}
 		})
@@ -228,6 +231,9 @@ func TestHandshakesOfOneHost(t *testing.T) {
 	require.ErrorAs(t, dial("127.0.0.1", false), &refused)
 	require.Equal(t, quic.ConnectionRefused, refused.ErrorCode)
 	require.NoError(t, dial("127.0.0.2", false))
+	s, err := l.Accept(ctx) // the client is done with its handshake before the listener is
+	require.NoError(t, err)
+	defer s.Close()
 	require.NoError(t, dial("127.0.0.2", true))
 	require.NoError(t, dial("127.0.0.2", true))
 	require.ErrorAs(t, dial("127.0.0.3", false), &refused)

@@ -52,7 +52,7 @@ func TestCloseCutsOff(t *testing.T) {
 	_, err = server.Read(expect.Context(t), make([]byte, 1))
 	require.NoError(t, err)
 	require.NoError(t, client.Close())
-	time.Sleep(6 * time.Second)
+	require.Eventually(t, func() bool { return running("quic-go.(*Conn).run") == 0 }, expect.Limit, 100*time.Millisecond)
 	for err = nil; err == nil; {
 		_, err = server.Read(context.Background(), make([]byte, 1<<20))
 	}

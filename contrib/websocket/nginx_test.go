@@ -17,6 +17,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/need"
+	"github.com/cnode-go/cnode/internal/test/port"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -53,10 +54,7 @@ func nginx(t *testing.T, s *site) string {
 			path = need.Program(t, "nginx")
 		}
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	at := l.Addr().String()
-	l.Close()
+	at := port.Vacant(t)
 	dir, err := os.MkdirTemp("", "nginx")
 	require.NoError(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })

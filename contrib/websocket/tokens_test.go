@@ -18,6 +18,7 @@ import (
 
 	"github.com/cnode-go/cnode/contrib/websocket"
 	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/internal/test/port"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/debugz"
 )
@@ -72,14 +73,12 @@ func TestErrorsHaveNoTokens(t *testing.T) {
 		http.Redirect(w, r, "http://token@127.0.0.1:1/?token", http.StatusFound)
 	})
 	s.mux.HandleFunc("/plain", func(http.ResponseWriter, *http.Request) {})
-	gone := httptest.NewServer(nil)
-	gone.Close()
 	here := "ws" + strings.TrimPrefix(s.URL, "http")
 	for name, tt := range map[string]struct {
 		at   cnodews.URL
 		want error
 	}{
-		"nobody listens": {cnodews.URL("ws" + strings.TrimPrefix(gone.URL, "http")), syscall.ECONNREFUSED},
+		"nobody listens": {cnodews.URL("ws://" + port.Vacant(t)), syscall.ECONNREFUSED},
 		"an answer":      {cnodews.URL(here + "/echo"), syscall.ECONNREFUSED},
 		"a redirect":     {cnodews.URL(here + "/on"), syscall.ECONNREFUSED},
 		"no WebSocket":   {cnodews.URL(here + "/plain"), nil},

@@ -27,6 +27,7 @@ import (
 	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/leak"
 	"github.com/cnode-go/cnode/internal/test/need"
+	"github.com/cnode-go/cnode/internal/test/port"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/transport"
@@ -97,7 +98,10 @@ func shop(t testing.TB, ws *cnodews.Transport) *nodes.Node {
 }
 
 func TestNodes(t *testing.T) {
-	const tick = time.Second // less, and a busy machine would be taken for silence
+	tick := 2 * time.Second // less, and a busy machine would be taken for silence
+	if testing.Short() {
+		tick = 0 // the default: nothing waits for it
+	}
 	for name, o := range modes {
 		for kind, start := range map[string]func(*httptest.Server){"ws": (*httptest.Server).Start, "wss": (*httptest.Server).StartTLS} {
 			t.Run(name+" "+kind, func(t *testing.T) {
@@ -249,9 +253,6 @@ func TestRefusals(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer silent.Close()
-	nobody, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	nobody.Close()
 	token := func(token string) *cnodews.Options {
 		return &cnodews.Options{Header: func(context.Context, string) (http.Header, error) {
 			return http.Header{"Authorization": {"Bearer " + token}}, nil
@@ -284,15 +285,19 @@ func TestRefusals(t *testing.T) {
 		}}, "secret", status(403, syscall.EACCES, "not authorized")},
 		"no node":        {s.put(cnodews.New(nil)), nil, "secret", status(503, syscall.ECONNREFUSED, "no node listens")},
 		"no path":        {cnodews.URL(strings.Replace(s.URL, "http", "ws", 1) + "/none"), nil, "secret", status(404, syscall.ECONNREFUSED, "")},
-		"no server":      {cnodews.URL("ws://" + nobody.Addr().String()), nil, "secret", is(syscall.ECONNREFUSED)},
+		"no server":      {cnodews.URL("ws://" + port.Vacant(t)), nil, "secret", is(syscall.ECONNREFUSED)},
 		"silence":        {cnodews.URL("ws://" + silent.Addr().String()), nil, "secret", is(nodes.ErrHandshakeTimeout)},
 		"no subprotocol": {s.put(old), nil, "secret", is(cnodews.ErrSubprotocol)},
 		"no URL":         {"http://host/", nil, "secret", is(syscall.EINVAL)},
 		"refused name":   {s.put(picky), nil, "secret", is(dist.ErrNotAllowed)},
 	} {
 		t.Run(name, func(t *testing.T) {
+			limit := expect.Limit
+			if name == "silence" {
+				limit = time.Second
+			}
 			n, err := nodes.New(nodes.Config{
-				Name: "till@branch", Cookie: tt.cookie, Transport: cnodews.New(tt.o), HandshakeTimeout: 2 * time.Second,
+				Name: "till@branch", Cookie: tt.cookie, Transport: cnodews.New(tt.o), HandshakeTimeout: limit,
 				Resolver: nodes.Static{"shop@web": {Addr: tt.at}},
 			})
 			require.NoError(t, err)
@@ -429,7 +434,7 @@ func TestWireOfPackets(t *testing.T) {
 	ws, s := cnodews.New(nil), plain(t)
 	at := s.put(ws)
 	n := started(t, nodes.Config{
-		Name: "shop@web", Cookie: "secret", Transport: ws, Resolver: nodes.Static{}, TickInterval: 50 * time.Millisecond,
+		Name: "shop@web", Cookie: "secret", Transport: ws, Resolver: nodes.Static{}, TickInterval: 2 * time.Second, // four of them may pass
 		Flags: dist.FlagsDefault &^ dist.FlagDistHdrAtomCache, SendWhole: true,
 	})
 	box, err := n.NewMailbox(nil)

@@ -192,7 +192,7 @@ func TestService(t *testing.T) {
 	}))
 	require.NoError(t, shop.Start(t.Context()))
 	isThere := func() bool { _, err := shop.Connect(t.Context(), "till@test"); return err == nil }
-	require.Eventually(t, isThere, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, isThere, expect.Limit, 10*time.Millisecond)
 	price, err := nodes.CallNameAs[int](t.Context(), shop, "till@test", "packer", ei.T("pack", "pear"))
 	require.NoError(t, err)
 	require.Equal(t, 45, price)

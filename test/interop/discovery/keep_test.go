@@ -3,6 +3,7 @@ package discovery
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -37,7 +38,7 @@ func TestKeepThroughKill(t *testing.T) {
 		}
 		seen.Becomes(t, "nodes()", "['go@127.0.0.1']")
 		unseen.Becomes(t, "nodes(hidden)", "['go@127.0.0.1']")
-		require.Equal(t, []string{n.Name()}, other.Peers())
+		require.Eventually(t, func() bool { return slices.Equal([]string{n.Name()}, other.Peers()) }, expect.Limit, time.Millisecond)
 
 		began := time.Now()
 		seen.Kill()

@@ -53,8 +53,9 @@ const (
 	absent = "{noproc,{exit,noproc},[],undefined}"
 )
 
-// work is for how long the busy process works, in milliseconds.
-const work = 700
+// work is for how long the busy process works, in milliseconds: long enough to look at the others
+// meanwhile, and less than it may take.
+const work = 2500
 
 // The model: gen_servers that trap exits, of an application that stops, alone or with its node.
 func TestApplicationStops(t *testing.T) {

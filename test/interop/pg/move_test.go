@@ -84,9 +84,9 @@ func TestMove(t *testing.T) {
 				seesErl(t, erl, "g", erl.Name(), n.Name(), n.Name())
 				require.NoError(t, s.Leave(soon(t), g, plain))
 				seesErl(t, erl, "g", erl.Name(), n.Name())
-				require.Equal(t, "[join,join,leave,leave]", erl.Do(t,
+				require.Equal(t, "[join,join,leave,leave]", erl.Do(t, told+
 					`F = fun F(All) -> receive {_, What, g, [_]} -> F([What | All]);
-		Other -> F([Other | All]) after 50 -> lists:sort(All) end end, F([])`))
+		Other -> F([Other | All]) after 0 -> lists:sort(All) end end, F([])`))
 			}
 			plain.Close()
 			seesErl(t, erl, "1", n.Name())

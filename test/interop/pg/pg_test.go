@@ -319,8 +319,9 @@ func TestMonitor(t *testing.T) {
 		<-scope
 		a.Close()
 		require.Equal(t, pg.Change{Group: g, Left: []ei.Pid{a.Pid()}}, <-group)
-		require.Equal(t, "[{join,g},{leave,g},{leave,g}]", erl.Do(t,
-			`F = fun F() -> receive {_, What, Group, [_]} -> [{What, Group} | F()] after 300 -> [] end end, F()`))
+		seesErl(t, erl, "g")
+		require.Equal(t, "[{join,g},{leave,g},{leave,g}]", erl.Do(t, told+
+			`F = fun F() -> receive {_, What, Group, [_]} -> [{What, Group} | F()] after 0 -> [] end end, F()`))
 		cancel()
 		for range group {
 		}

@@ -62,7 +62,7 @@ func TestServe(t *testing.T) {
 		require.Contains(t, string(out), "upgraded")
 		member(t, erl, "m", "g")
 		seesErl(t, erl, "g", p.Name, erl.Name())
-		require.Equal(t, "{{ok,hello},[join]}", erl.Do(t,
+		require.Equal(t, "{{ok,hello},[join]}", erl.Do(t, told+
 			`[P] = [P || P <- pg:get_members(g), node(P) =/= node()], {gen_server:call(P, hello),
 			(fun F() -> receive {_, What, _, _} -> [What | F()] after 0 -> [] end end)()}`))
 		pid, err := strconv.Atoi(erl.Do(t, fmt.Sprintf(`rpc:call('%s', cnode, pid, [])`, p.Name)))

@@ -135,6 +135,10 @@ func quoted(names []string) (all []string) {
 	return all
 }
 
+// told is what an expression begins with that looks at what the scope has told: members are seen
+// before those are told who monitor them.
+const told = `_ = sys:get_state(pg), `
+
 // same requires that the scope of an Erlang node is still the one that it has had.
 func scopeOf(t *testing.T, e *otp.Node) string { t.Helper(); return e.Eval(t, "whereis(pg)") }
 

@@ -112,7 +112,7 @@ func TestFreezeWhileFunctionsRun(t *testing.T) {
 		port := r.Epmd(t)
 		erl := r.Start(t, otp.Options{EpmdPort: port})
 		m := &meeting{erl, startNode(t, "moves"+r.String()+"@127.0.0.1", port,
-			func(cfg *nodes.Config) { cfg.DrainTimeout = 500 * time.Millisecond })}
+			func(cfg *nodes.Config) { cfg.DrainTimeout = 3 * time.Second })}
 		m.is(t, "5", `P = spawn(N, p, converse, []), put(p, P), P ! {self(), 5}, receive {P, X} -> X end`)
 		_, err := m.n.Freeze(t.Context())
 		require.ErrorIs(t, err, nodes.ErrDraining)

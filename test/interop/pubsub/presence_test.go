@@ -24,7 +24,7 @@ type user struct {
 func (w *world) follow(shards int) *pubsub.Presence {
 	w.t.Helper()
 	p, err := w.ps.StartPresence(w.ctx(), w.presence, &pubsub.PresenceOptions{
-		PoolSize: shards, BroadcastPeriod: period, DownPeriod: 20 * period, PermdownPeriod: 1000 * period,
+		PoolSize: shards, BroadcastPeriod: period, DownPeriod: down, PermdownPeriod: 1000 * period,
 	})
 	require.NoError(w.t, err)
 	return p

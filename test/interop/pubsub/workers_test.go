@@ -39,7 +39,7 @@ func serveWorkers(app string) error {
 			return err
 		}
 		p, err := ps.StartPresence(ctx, app+".Presence", &pubsub.PresenceOptions{
-			BroadcastPeriod: period, DownPeriod: 20 * period, PermdownPeriod: 1000 * period,
+			BroadcastPeriod: period, DownPeriod: down, PermdownPeriod: 1000 * period,
 		})
 		n.Expose("w", "seen", nodes.FuncOf(func(topic string) string { return seen(p, topic) }))
 		n.Expose("w", "pid", nodes.FuncOf(os.Getpid))

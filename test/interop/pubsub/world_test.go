@@ -29,6 +29,8 @@ const (
 	tick  = 10 * time.Millisecond
 	// period is the broadcast period of the Presences.
 	period = 100 * time.Millisecond
+	// down is after how much silence a replica counts as down: a machine may stand still for a while.
+	down = 4 * time.Second
 )
 
 // sources are the modules that an Elixir node loads, in an order in which they compile.
@@ -221,8 +223,8 @@ func goName() string { return fmt.Sprintf("go%08x@127.0.0.1", rand.Uint32()) }
 
 // options are those of the Elixir nodes' Presence.
 func (w *world) options(pool int) ei.Term {
-	return parse(w.t, fmt.Sprintf(`[{broadcast_period, %d}, {max_silent_periods, 5}, {down_period, 2000}, {pool_size, %d}]`,
-		period.Milliseconds(), pool))
+	return parse(w.t, fmt.Sprintf(`[{broadcast_period, %d}, {max_silent_periods, 5}, {down_period, %d}, {pool_size, %d}]`,
+		period.Milliseconds(), down.Milliseconds(), pool))
 }
 
 func parse(t *testing.T, text string) ei.Term {

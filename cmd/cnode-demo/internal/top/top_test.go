@@ -81,6 +81,7 @@ func TestErlangNode(t *testing.T) {
 		t.Cleanup(func() { n.Close() })
 		require.Equal(t, "ok", erl.Eval(t, `P = spawn(fun() -> receive stop -> ok end end), register(queue, P),
 			[P ! I || I <- lists:seq(1, 1000)], ok`))
+		erl.Becomes(t, "process_info(whereis(queue), status)", "{status,waiting}")
 		p := &probe{n: n, node: erl.Name()}
 		s, err := p.take(expect.Context(t))
 		require.NoError(t, err)

@@ -113,7 +113,7 @@ allowed(B, _) ->
      {ok_request, fun() -> gen_server:call({till, B}, x) end},
      {ok_request_big, fun() -> {ok, Big} = gen_server:call({till, B}, big()), {ok, size(Big)} end},
      {ok_request_sent, fun() -> {reply, R} = gen_server:wait_response(gen_server:send_request({till, B}, x), 20000), R end},
-     {ok_multi_call, fun() -> {[{_, Reply}], []} = gen_server:multi_call([B], till, x, 3000), Reply end},
+     {ok_multi_call, fun() -> {[{_, Reply}], []} = gen_server:multi_call([B], till, x, 20000), Reply end},
      {ok_cast, fun() -> gen_server:cast({till, B}, x) end},
      {ok_statem_call, fun() -> gen_statem:call({till, B}, x) end},
      {ok_monitor, fun() -> Ref = monitor(process, {till, B}), {ok, _} = gen_server:call({till, B}, x),

@@ -111,7 +111,7 @@ questions(A) ->
      {erpc_request, fun() -> is(erpc:receive_response(erpc:send_request(A, shop, quote, [1])), {price, 1}) end},
      {erpc_error, fun() -> try erpc:call(A, erlang, error, [x]) catch error:{exception, x, _} -> ok end end},
      {call, fun() -> is(gen_server:call({till, A}, x), {ok, x}) end},
-     {multi_call, fun() -> is(gen_server:multi_call([A], till, x, 3000), {[{A, {ok, x}}], []}) end},
+     {multi_call, fun() -> is(gen_server:multi_call([A], till, x, 20000), {[{A, {ok, x}}], []}) end},
      {rex, fun() -> is(rpc:block_call(A, shop, quote, [1]), {price, 1}) end},
      {cast, fun() -> is(gen_server:cast({till, A}, x), ok) end},
      {system, fun() -> is({sys:suspend({till, A}), sys:resume({till, A})}, {ok, ok}) end},
