@@ -41,6 +41,9 @@ func ExposeStart(n *nodes.Node, name string, newServer func() nodes.Server, o *n
 		}
 		b, err := serve(n, name, parent, newServer, o)
 		old := n.Whereis(name)
+		if errors.Is(err, nodes.ErrNameTaken) && old == nil { // it has gone since
+			b, err = serve(n, name, parent, newServer, o)
+		}
 		if errors.Is(err, nodes.ErrNameTaken) && old != nil { // its parent may just have gone
 			wait := time.NewTimer(time.Duration(leaving.Load()))
 			defer wait.Stop()
