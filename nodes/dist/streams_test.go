@@ -251,7 +251,7 @@ func TestHostileFragmentsTakeBoundedMemory(t *testing.T) {
 		}
 		require.ErrorIs(t, err, ErrTooMuchIncomplete)
 		require.LessOrEqual(t, r.Held(), limit)
-		require.Less(t, memory()-before, uint64(limit*5/4))
+		require.Less(t, memory(), before+limit*5/4) // or less than before: a pool is emptied later
 		runtime.KeepAlive(r)
 	})
 	t.Run("10^6 sequences, discarded", func(t *testing.T) {
@@ -269,7 +269,7 @@ func TestHostileFragmentsTakeBoundedMemory(t *testing.T) {
 		}
 		require.ErrorIs(t, err, ErrTooManySequences)
 		require.Equal(t, defaultSequences+1, n)
-		require.Less(t, memory()-before, uint64(100<<20))
+		require.Less(t, memory(), before+100<<20) // or less than before: a pool is emptied later
 		runtime.KeepAlive(r)
 	})
 	t.Run("a long message", func(t *testing.T) {
@@ -303,7 +303,7 @@ func TestHostileFragmentsTakeBoundedMemory(t *testing.T) {
 			_, err = r.ReadFrame(append(b, unhex(t, hexSend)...), &ctl)
 		}
 		require.ErrorIs(t, err, ErrTooMuchIncomplete)
-		require.Less(t, memory()-before, uint64(limit*5/4))
+		require.Less(t, memory(), before+limit*5/4) // or less than before: a pool is emptied later
 		runtime.KeepAlive(r)
 	})
 }

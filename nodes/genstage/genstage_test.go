@@ -88,6 +88,7 @@ type tap struct {
 	next  int
 	left  int
 	end   error // what comes after them
+	waits int   // for how many take waits; 0: it does not
 	opens chan struct{}
 }
 
@@ -113,6 +114,9 @@ func (p *tap) take(ctx context.Context, demand int) (events []int, err error) {
 		}
 		if p.left == 0 {
 			err = p.end
+		}
+		if p.waits = demand; len(events) > 0 || err != nil {
+			p.waits = 0
 		}
 		p.mu.Unlock()
 		if len(events) > 0 || err != nil {
@@ -165,6 +169,11 @@ func TestDemand(t *testing.T) {
 	b.expects(ei.Int(1), "[0,1,2,3,4]")
 	c.expects(ei.Int(2), "[5,6,7]")
 	a.expects(ei.Int(0), "[8]")
+	require.Eventually(t, func() bool {
+		source.mu.Lock()
+		defer source.mu.Unlock()
+		return source.waits == 1
+	}, expect.Limit, tick, "for the other one demanded by a")
 	// what a consumer that has gone has demanded is another one's
 	a.orders(p.Pid(), ei.Int(0), "{cancel, enough}")
 	a.expects(ei.Int(0), "{cancel,enough}")

@@ -182,7 +182,7 @@ func TestProcessInfo(t *testing.T) {
 	require.NoError(t, s.box.Send(s.ctx, b.Pid(), a("hello")))
 	_, err = s.box.Monitor(s.ctx, b.Pid())
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { d, _ := s.shop.Process(b.Pid()); return d.Queue == 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { d, _ := s.shop.Process(b.Pid()); return d.Queue == 1 }, expect.Limit, time.Millisecond)
 	for item, want := range map[string]string{
 		"registered_name": "[]", "message_queue_len": "{message_queue_len,1}", "messages": "{messages,[hello]}",
 		"label": "{label,{job,1}}", "parent": fmt.Sprintf("{parent,%v}", till.Pid()), "links": fmt.Sprintf("{links,[%v]}", till.Pid()),
@@ -200,7 +200,7 @@ func TestProcessInfo(t *testing.T) {
 	require.Contains(t, s.call("erlang:process_info", till.Pid(), a("current_stacktrace")), "'(*Server).run',0,[{file,")
 	require.Contains(t, s.call("erlang:process_info", till.Pid()), "{registered_name,till}")
 	require.Equal(t, "7", s.call("sys:get_state", a("till")))
-	require.True(t, strings.HasPrefix(s.call("sys:get_status", till.Pid(), 200), "{status,"))
+	require.True(t, strings.HasPrefix(s.call("sys:get_status", till.Pid(), 60_000), "{status,"))
 	require.Equal(t, fmt.Sprintf("{timeout,{sys,get_status,[%v,20]}}", b.Pid()), s.call("sys:get_status", b.Pid(), 20))
 }
 

@@ -65,8 +65,13 @@ func asked(t *testing.T, h *nodes.Mailbox) {
 }
 
 // incomplete requires that something is left out of what these nodes have told, and of no others.
+// The members are there before it is noted that some are not: it waits for the end of that message.
 func incomplete(t *testing.T, s *Scope, nodeNames ...string) {
 	t.Helper()
+	if s.process != nil {
+		s.process.Running.Lock()
+		defer s.process.Running.Unlock()
+	}
 	err := s.Incomplete()
 	if len(nodeNames) == 0 {
 		require.NoError(t, err)

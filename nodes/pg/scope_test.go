@@ -193,9 +193,20 @@ func anything(t *testing.T, seed uint64) {
 			}
 		}
 	}
-	joinAll()
-	again := time.AfterFunc(100*time.Millisecond, joinAll)
-	defer again.Stop()
+	var joining sync.WaitGroup
+	settled := make(chan struct{})
+	defer joining.Wait()
+	defer close(settled)
+	joining.Go(func() {
+		for {
+			joinAll()
+			select {
+			case <-settled:
+				return
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	})
 	for g, group := range groups {
 		var want []ei.Pid
 		for i := range model {
@@ -242,7 +253,8 @@ func TestHostile(t *testing.T) {
 	h := w.box(bad)
 	self := h.Pid()
 	own := s.process.Mailbox().Pid()
-	ctx := soon(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*limit) // for all of it
+	defer cancel()
 	say := func(what any) {
 		t.Helper()
 		require.NoError(t, h.Send(ctx, own, what))
@@ -409,5 +421,7 @@ func TestProgramsAreNotAsked(t *testing.T) {
 		return len(told.(ei.Tuple)[3].(ei.List)) > 0
 	}, limit, time.Millisecond)
 	require.Equal(t, ei.List{ei.Atom("c@h")}, told.(ei.Tuple)[3])
-	require.Equal(t, map[string]bool{"c@h": true}, s.reachable())
+	var reachable map[string]bool
+	require.NoError(t, s.process.Do(soon(t), func() { reachable = s.reachable() }))
+	require.Equal(t, map[string]bool{"c@h": true}, reachable)
 }

@@ -121,7 +121,7 @@ func TestRestartFails(t *testing.T) {
 		supervisor.RestForOne: "-b -c !b +b +c",
 	} {
 		s := newScene(t)
-		s.start(&supervisor.Options{Strategy: strategy, Intensity: 2}, s.child("a"), s.child("b"), s.child("c"))
+		s.start(&supervisor.Options{Strategy: strategy, Intensity: 2, Period: time.Hour}, s.child("a"), s.child("b"), s.child("c"))
 		s.did()
 		s.fail["b"] = errors.New("not yet")
 		s.exit("b", ei.Atom("x"))

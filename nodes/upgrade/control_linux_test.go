@@ -114,13 +114,21 @@ func TestControlComesBack(t *testing.T) {
 	r, control := controlled(t)
 	for range 2 {
 		require.NoError(t, os.RemoveAll(filepath.Dir(control)))
-		ctx := expect.Context(t)
-		for _, err := upgrade.Ask(ctx, control, ""); err != nil; _, err = upgrade.Ask(ctx, control, "") {
-			// nobody listens yet: a socket is in its directory before that
-			require.True(t, errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED), "%v", err)
-			time.Sleep(time.Millisecond)
-		}
+		_ = askOnceThere(t, control, "")
 		r.hears("left")
+	}
+}
+
+// askOnceThere asks for an upgrade as soon as somebody listens.
+func askOnceThere(t *testing.T, control, program string) upgrade.Asked {
+	t.Helper()
+	for ctx := expect.Context(t); ; time.Sleep(time.Millisecond) {
+		asked, err := upgrade.Ask(ctx, control, program)
+		if err == nil {
+			return asked
+		}
+		// a socket is in its directory before anybody listens
+		require.True(t, errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED), "%v", err)
 	}
 }
 
@@ -136,9 +144,7 @@ func TestControlMoves(t *testing.T) {
 	require.NoError(t, err)
 	r.hears("left")
 	require.Eventually(t, func() bool { _, err := os.Lstat(control); return errors.Is(err, os.ErrNotExist) }, expect.Limit, time.Millisecond)
-	asked, err := upgrade.Ask(expect.Context(t), other, os.Args[0])
-	require.NoError(t, err)
-	require.NotZero(t, asked.New)
+	require.NotZero(t, askOnceThere(t, other, os.Args[0]).New)
 	require.Equal(t, 1, r.add(1))
 }
 

@@ -8,13 +8,13 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
+	"github.com/cnode-go/cnode/internal/test/leak"
 	"github.com/cnode-go/cnode/transport"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }
 
 // What waits for an earlier phase goes on when that comes, and not before.
 func TestBefore(t *testing.T) {

@@ -19,16 +19,16 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/queue"
+	"github.com/cnode-go/cnode/internal/test/leak"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/transport"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }
 
 const (
 	tooLong = 20 * time.Second

@@ -2,18 +2,19 @@ package states
 
 import (
 	"encoding/binary"
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/leak"
 	"github.com/cnode-go/cnode/nodes/internal/form"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }
 
 // Any state that is written can be read.
 func TestStateRoundTrip(t *testing.T) {

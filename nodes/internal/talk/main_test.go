@@ -1,9 +1,10 @@
 package talk
 
 import (
+	"os"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/cnode-go/cnode/internal/test/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }

@@ -9,12 +9,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
+	"github.com/cnode-go/cnode/internal/test/leak"
 	"github.com/cnode-go/cnode/transport"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }
 
 // The tests run in synctest bubbles: a test fails if one of its goroutines waits for ever, and time
 // costs nothing.
