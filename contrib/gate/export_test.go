@@ -2,4 +2,8 @@ package gate
 
 import "github.com/cnode-go/cnode/internal/test/otp"
 
-func init() { setupTime = otp.HandshakeTime } // as the nodes of tests have: a machine may be so busy
+// Patient gives handshakes the time that the nodes of tests give them: a machine may be so busy.
+func (o *Options) Patient() *Options {
+	o.setupTime = otp.HandshakeTime
+	return o
+}

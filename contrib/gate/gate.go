@@ -37,6 +37,8 @@ type Options struct {
 	Learn bool
 	// Capture records all connections, for Wireshark and its kin; TLS in plain. Nil: none.
 	Capture *virtual.Capture
+
+	setupTime time.Duration // of a handshake; 0: net_setuptime's default
 }
 
 // A Gate joins two networks: see the package. It is safe for concurrent use.
@@ -113,6 +115,7 @@ func New(cfg *Config, opts *Options) (*Gate, error) {
 	if opts != nil {
 		g.opts = *opts
 	}
+	g.opts.setupTime = cmp.Or(g.opts.setupTime, setupTime)
 	if g.opts.Logger != nil {
 		g.log = g.opts.Logger
 	}

@@ -71,7 +71,7 @@ func (w *world) start(t *testing.T, opts *gate.Options) *gate.Gate {
 	if opts == nil {
 		opts = &gate.Options{Logger: otp.Log(t, "gate")}
 	}
-	g, err := gate.New(w.cfg, opts)
+	g, err := gate.New(w.cfg, opts.Patient())
 	require.NoError(t, err)
 	require.NoError(t, g.Start(t.Context()))
 	return g
@@ -176,7 +176,7 @@ func (w *world) moves(t *testing.T, g *gate.Gate) (*gate.Gate, handoff.Handed) {
 	require.NoError(t, err)
 	took := make(chan *gate.Gate, 1)
 	go func() {
-		next, err := gate.Take(t.Context(), other, w.cfg, &gate.Options{Logger: otp.Log(t, "next gate")})
+		next, err := gate.Take(t.Context(), other, w.cfg, (&gate.Options{Logger: otp.Log(t, "next gate")}).Patient())
 		if err != nil {
 			t.Error(err)
 		}

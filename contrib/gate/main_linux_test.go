@@ -50,7 +50,7 @@ func beGate(text string) error {
 			select {}
 		}
 	})
-	opts := &gate.Options{Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))}
+	opts := (&gate.Options{Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))}).Patient()
 	coming, err := upgrade.Coming()
 	if err != nil {
 		return err

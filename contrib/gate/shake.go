@@ -21,8 +21,8 @@ const (
 	inside  = 1
 )
 
-// setupTime is net_setuptime's default: a handshake takes no longer. Tests have more.
-var setupTime = 7 * time.Second
+// setupTime is net_setuptime's default: a handshake takes no longer.
+const setupTime = 7 * time.Second
 
 // known are the flags of which the gate knows what they do to frames. Others are masked in both
 // directions, as are published, so that nodes are hidden to each other, and the atom cache: what is
@@ -39,7 +39,7 @@ func (g *Gate) mask() dist.Flags {
 
 // meet connects to the node behind, and passes the handshake through.
 func (d *door) meet(ctx context.Context, s *transport.Stream) (*session, error) {
-	ctx, cancel := context.WithTimeout(ctx, setupTime)
+	ctx, cancel := context.WithTimeout(ctx, d.g.opts.setupTime)
 	defer cancel()
 	near, err := packets.New(ctx, s)
 	if err != nil {

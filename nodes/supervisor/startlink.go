@@ -4,18 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 )
 
-// leaving is how long a new process waits for the one that still has its name, and is about to end:
-// a time.Duration, which tests change.
-var leaving atomic.Int64
-
-func init() { leaving.Store(int64(2 * time.Second)) }
+// leaving is how long a new process waits for the one that still has its name, and is about to end.
+const leaving = 2 * time.Second
 
 // ExposeStart lets the supervisor of an Erlang or Elixir node start a Server here, as its child:
 // NAME:start_link() makes a process of that name, linked with the caller, which is its parent, and
@@ -45,7 +41,7 @@ func ExposeStart(n *nodes.Node, name string, newServer func() nodes.Server, o *n
 			b, err = serve(n, name, parent, newServer, o)
 		}
 		if errors.Is(err, nodes.ErrNameTaken) && old != nil { // its parent may just have gone
-			wait := time.NewTimer(time.Duration(leaving.Load()))
+			wait := time.NewTimer(leaving)
 			defer wait.Stop()
 			select {
 			case <-old.Done():
