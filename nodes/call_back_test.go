@@ -240,15 +240,17 @@ func TestCallersThatGiveUp(t *testing.T) {
 	all := team(t, []string{"a@127.0.0.1", "b@127.0.0.1"}, func(c *nodes.Config) { c.MaxCalls = 2 })
 	a, b := all[0], all[1]
 	ctx := patient(t)
-	var ended, deaf atomic.Int64
+	var ended atomic.Int64
+	began := map[string]chan struct{}{"hang": make(chan struct{}, 20), "deaf": make(chan struct{}, 20)}
 	stop := make(chan struct{})
 	defer close(stop)
 	b.Expose("m", "hang", func(ctx context.Context, _ []ei.Term) (any, error) {
+		began["hang"] <- struct{}{}
 		<-ctx.Done()
 		ended.Add(1)
 		return nil, ctx.Err()
 	})
-	b.Expose("m", "deaf", func(context.Context, []ei.Term) (any, error) { deaf.Add(1); <-stop; return 1, nil })
+	b.Expose("m", "deaf", func(context.Context, []ei.Term) (any, error) { began["deaf"] <- struct{}{}; <-stop; return 1, nil })
 	b.Expose("m", "echo", func(_ context.Context, args []ei.Term) (any, error) { return args[0], nil })
 	for _, name := range []string{"hang", "deaf"} {
 		soon, cancel := context.WithCancel(ctx)
@@ -256,6 +258,7 @@ func TestCallersThatGiveUp(t *testing.T) {
 			for b.Stats().CallsWaiting < 15 {
 				time.Sleep(time.Millisecond)
 			}
+			<-began[name]
 			cancel()
 		}()
 		err := atOnce(20, func(int) error {
@@ -267,8 +270,7 @@ func TestCallersThatGiveUp(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, ei.Int(5), v)
 	}
-	require.NotZero(t, ended.Load())
-	require.NotZero(t, deaf.Load())
+	require.Eventually(t, func() bool { return ended.Load() > 0 }, time.Minute, time.Millisecond)
 	require.Less(t, ended.Load(), int64(20), "those that waited for a place were not made")
 }
 

@@ -494,7 +494,7 @@ func TestPeerLeavesWhileMailboxIsFull(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			w := newWorld(t, kind)
-			b := w.started("bob", func(cfg *Config) { cfg.TickInterval = 50 * time.Millisecond })
+			b := w.started("bob")
 			full, err := b.NewMailbox(&MailboxOptions{Limit: 1})
 			require.NoError(t, err)
 			require.NoError(t, b.Register(t.Context(), "full", full))

@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -61,7 +62,7 @@ func moveAmidFragments(t *testing.T, kind string, flags dist.Flags) {
 		}
 	}
 	for i := range senders {
-		in[i], out[i] = newNumbers(int64(each)), newNumbers(int64(each))
+		in[i], out[i] = newNumbers(-1), newNumbers(int64(each))
 	}
 	for _, n := range r.n {
 		_, err := n.Handle("sink", sink(&in), nil)
@@ -70,6 +71,8 @@ func moveAmidFragments(t *testing.T, kind string, flags dist.Flags) {
 	_, err := peer.Handle("sink", sink(&out), nil)
 	require.NoError(t, err)
 	var current sync.Mutex // guards r.c for the senders
+	var amid atomic.Bool   // a move was amid messages that came; until then more of them come
+	limit := w.ctx()
 	numbered := func(sender, i int) ei.Term {
 		length := size
 		if i%2 == 1 {
@@ -81,9 +84,11 @@ func moveAmidFragments(t *testing.T, kind string, flags dist.Flags) {
 	for sender := range senders {
 		wg.Go(func() {
 			b := box(t, peer)
-			for i := range each {
+			i := 0
+			for ; i < each || !amid.Load() && limit.Err() == nil; i++ {
 				require.NoError(t, b.SendName(w.ctx(), "mover@test", "sink", numbered(sender, i)))
 			}
+			in[sender].finish(int64(i))
 		})
 		wg.Go(func() {
 			for i := 0; i < each; {
@@ -126,6 +131,7 @@ func moveAmidFragments(t *testing.T, kind string, flags dist.Flags) {
 		var s states.Conn
 		require.NoError(t, readState(states.KindConn, m.State, &s))
 		amidIn, amidOut = amidIn+min(len(s.Incoming), 1), amidOut+min(len(s.Outgoing), 1)
+		amid.Store(amidIn > 0)
 		r.here = 1 - r.here
 		c, err := r.n[r.here].Adopt(w.ctx(), m)
 		require.NoError(t, err)

@@ -251,6 +251,7 @@ func TestShutdownWhileWorkerMoves(t *testing.T) {
 	a := w.node("a@127.0.0.1")
 	pid := w.worker(a)
 	called := async(func() (ei.Term, error) { return a.RPC(soon(t), frontName, "w", "second") })
+	require.Eventually(t, func() bool { _, err := os.Stat(peersDir(w.dir).path(secondBegun)); return err == nil }, tooLong, tick)
 	upgraded := async(func() ([]WorkerUpgrade, error) { return w.f.UpgradeWorkers(soon(t)) })
 	require.Eventually(t, func() bool { // the move waits for the function
 		for _, c := range w.described().Crew {
@@ -258,6 +259,7 @@ func TestShutdownWhileWorkerMoves(t *testing.T) {
 		}
 		return false
 	}, tooLong, tick)
+	require.NoError(t, os.WriteFile(peersDir(w.dir).path(secondEnds), nil, 0o600))
 	require.NoError(t, w.f.Shutdown(soon(t)))
 	require.NoError(t, arrives(t, called, "the answer").err)
 	r := arrives(t, upgraded, "the upgrade")

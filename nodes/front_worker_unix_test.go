@@ -107,11 +107,7 @@ func setUpTestWorker(n *Node) error {
 		select {}
 	}
 	if path := os.Getenv(testHoldVariable); path != "" {
-		for begun := time.Now(); time.Since(begun) < tooLong; time.Sleep(tick) {
-			if _, err := os.Stat(path); err == nil {
-				break
-			}
-		}
+		awaitFile(path)
 	}
 	if err := setUpWitness(n); err != nil {
 		return err
@@ -202,7 +198,11 @@ var testWorkerFunctions = map[string]func(ctx context.Context, n *Node, args []e
 	"files": func(context.Context, *Node, []ei.Term) (any, error) {
 		return ei.Atom("ok"), unix.Setrlimit(unix.RLIMIT_NOFILE, &testWorkerFiles)
 	},
-	"second": func(context.Context, *Node, []ei.Term) (any, error) { // takes a second
+	"second": func(context.Context, *Node, []ei.Term) (any, error) { // takes a second once it may end
+		if err := os.WriteFile(testPeers().path(secondBegun), nil, 0o600); err != nil {
+			return nil, err
+		}
+		awaitFile(testPeers().path(secondEnds))
 		time.Sleep(time.Second)
 		return ei.Atom("ok"), nil
 	},
@@ -210,6 +210,22 @@ var testWorkerFunctions = map[string]func(ctx context.Context, n *Node, args []e
 		fds, _ := descriptors()
 		return fds, nil
 	},
+}
+
+// The function second makes the one file when it has begun, and ends a second after there is the
+// other.
+const (
+	secondBegun = "second has begun"
+	secondEnds  = "second may end"
+)
+
+// awaitFile waits until a file exists.
+func awaitFile(path string) {
+	for begun := time.Now(); time.Since(begun) < tooLong; time.Sleep(tick) {
+		if _, err := os.Stat(path); err == nil {
+			return
+		}
+	}
 }
 
 // testWorkerFiles is the limit that nofiles has found, and that files restores.

@@ -330,7 +330,7 @@ func TestDiscardClosesListenersOfSetup(t *testing.T) {
 // fail.
 func TestFreezeWaitsForJustAccepted(t *testing.T) {
 	w := newWorld(t, movers[0])
-	n := w.started("front")
+	n := w.started("front", func(cfg *Config) { cfg.DrainTimeout = tooLong })
 	var peers []*Node
 	for i := range 8 {
 		peers = append(peers, w.started(fmt.Sprintf("peer%d", i)))
@@ -343,6 +343,7 @@ func TestFreezeWaitsForJustAccepted(t *testing.T) {
 		for began := time.Now(); time.Since(began) < time.Duration(i%40)*10*time.Microsecond; {
 			runtime.Gosched()
 		}
+		n.shakeTime = tooLong
 		n = upgrade(t, n)
 		for _, up := range ups {
 			r := arrives(t, up, "the connection")

@@ -55,6 +55,7 @@ type Node struct {
 	instance   uint64 // random: it tells apart the Nodes of one name
 
 	freezeTime time.Duration // freezeBudget, unless a test is of something else
+	shakeTime  time.Duration // shakeGrace, likewise
 
 	peers    peers.Table
 	arrivals atomic.Uint64 // connections accepted, ever
@@ -98,7 +99,7 @@ func New(cfg Config) (*Node, error) {
 	n := &Node{
 		env: env{cfg: cfg}, name: cfg.Name, router: alone{},
 		creation:  rand.Uint32()>>2 + 4, // 1..3 belong to clients with 16-bit creations
-		listeners: map[*Listener]struct{}{}, freezeTime: freezeBudget,
+		listeners: map[*Listener]struct{}{}, freezeTime: freezeBudget, shakeTime: shakeGrace,
 	}
 	n.log = hush.Named(cfg.Logger, n.name, &n.given)
 	if cfg.Creation != 0 {

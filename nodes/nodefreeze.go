@@ -182,7 +182,7 @@ func (f *Frozen) stopAccepting(ctx context.Context) error {
 	if err := f.stopListeners(ctx); err != nil {
 		return err
 	}
-	grace, cancel := context.WithTimeout(ctx, shakeGrace)
+	grace, cancel := context.WithTimeout(ctx, f.n.shakeTime)
 	defer cancel()
 	_ = f.n.shaking.Wait(grace) // the peers of the others wait, or connect again
 	return ctx.Err()
