@@ -66,15 +66,18 @@ func TestQueueFullHook(t *testing.T) {
 	a.Measure(all.hooks())
 	p, _ := w.ambush("wire@test").meet(a)
 	here := box(t, a)
-	for { // the peer does not read
-		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-		err := here.Send(ctx, p.self, make([]byte, 5000))
-		cancel()
-		if err != nil {
-			break
+	ctx, cancel := context.WithCancel(w.ctx())
+	defer cancel()
+	sends := async(func() (int, error) { // the peer does not read
+		for {
+			if err := here.Send(ctx, p.self, make([]byte, 5000)); err != nil {
+				return 0, err
+			}
 		}
-	}
+	})
 	all.await(t, "queue full wire@test")
+	cancel()
+	require.ErrorIs(t, arrives(t, sends, "the end of the sends").err, context.Canceled)
 }
 
 func TestTickMissedHook(t *testing.T) {

@@ -216,6 +216,7 @@ func TestMonitorNoconnection(t *testing.T) {
 			require.NoError(t, here.MonitorNode(w.ctx(), "bob@test"))
 			require.NoError(t, other.MonitorNode(w.ctx(), "alice@test"))
 			settle(t, here, there)
+			back := b.Conn("alice@test")
 			require.NoError(t, a.Conn("bob@test").Close())
 			refs, downs := map[ei.Ref]bool{}, 0
 			for len(refs) < 2 || downs < 2 {
@@ -236,6 +237,7 @@ func TestMonitorNoconnection(t *testing.T) {
 			}
 			require.Equal(t, map[ei.Ref]bool{one: true, two: true}, refs)
 			require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("alice@test")}, term(t, other))
+			arrives(t, back.l.Left(), "the end for all processes")
 			require.Empty(t, watchersOf(there), "who watched is out of sight")
 			require.Zero(t, unread(here))
 			there.Exit(ei.Atom("later"))

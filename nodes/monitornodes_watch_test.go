@@ -146,7 +146,9 @@ func TestWatchNodesBounded(t *testing.T) {
 		require.NoError(t, c.Close())
 		arrives(t, there.l.Left(), "the end")
 	}
+	gone := w.conn(a, "goes@test")
 	require.NoError(t, goes.Conn("alice@test").Close())
+	arrives(t, gone.l.Left(), "the end")
 	_, err := w.started("late").Connect(w.ctx(), "alice@test")
 	require.NoError(t, err)
 	_, err = flaps.Connect(w.ctx(), "alice@test")

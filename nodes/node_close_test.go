@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/nodes/dist"
 )
@@ -372,7 +373,7 @@ func TestShutdownUnread(t *testing.T) {
 			continue
 		}
 		down := async(func() (int, error) { return 0, c.Shutdown(w.ctx()) })
-		require.Eventually(t, c.l.Leaves, tooLong, tick)
+		expect.WaitsIn(t, "", "nodes.(*Conn).awaitParting(") // its own direction has ended
 		p.close()
 		require.ErrorIs(t, arrives(t, down, "Shutdown").err, syscall.ECONNRESET)
 	}

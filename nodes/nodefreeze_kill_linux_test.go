@@ -32,7 +32,7 @@ const (
 	killPeers    = 3
 	killsAtOnce  = 12
 	killPatience = time.Minute
-	killDeadline = 5 * time.Second
+	killDeadline = 10 * time.Second
 )
 
 var (
@@ -94,6 +94,9 @@ func (o killOrder) run() error {
 		}
 	}
 	d := deadlines(o.Short)
+	if !o.Short { // the end of the other side is noticed without one
+		d = allDeadlines(killPatience)
+	}
 	ch, err := handoff.FileChannel(os.NewFile(3, "channel"))
 	if err != nil {
 		return err
@@ -108,6 +111,7 @@ func (o killOrder) run() error {
 	var n *Node
 	if o.Owner {
 		if n, err = New(cfg); err == nil {
+			n.freezeTime = killPatience
 			err = n.Start(ctx)
 		}
 		if err == nil {
@@ -185,7 +189,10 @@ func deadlines(short bool) handoff.Deadlines {
 	if !short {
 		return handoff.Deadlines{}
 	}
-	const d = killDeadline
+	return allDeadlines(killDeadline)
+}
+
+func allDeadlines(d time.Duration) handoff.Deadlines {
 	return handoff.Deadlines{Hello: d, Static: d, Freeze: d, Offer: d, Stage: d, Take: d, Goodbye: d}
 }
 

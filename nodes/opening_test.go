@@ -15,37 +15,39 @@ import (
 // If there are too many handshakes, one of those that keep the others out is ended, and none that
 // has only just begun.
 func TestDispensableHandshake(t *testing.T) {
-	type shake struct {
-		host  string
-		age   time.Duration
-		spoke bool
-	}
-	const here, there, other = "10.0.0.1:1", "10.0.0.2:1", "[2001:db8::1]:1"
-	for _, tt := range []struct {
-		name string
-		all  []shake // oldest first
-		want int
-	}{
-		{"strangers are in their own way", []shake{{here, 9, false}, {there, 5, true}, {there, 4, true}}, 1},
-		{"so are those of a network", []shake{{here, 9, false}, {other, 5, true}, {"[2001:db8::2]:2", 4, true}}, 1},
-		{"long silent", []shake{{here, 9, true}, {here, 5, false}, {here, 4, false}, {here, 0, false}}, 1},
-		{"they have spoken, and that is all; one has just begun", []shake{{here, 6, true}, {here, 5, true}, {here, 0, false}}, 0},
-		{"all have just begun", []shake{{here, 0, true}, {here, 0, false}, {here, 0, false}}, 1},
-		{"all have just spoken", []shake{{here, 0, true}, {here, 0, true}}, 0},
-		{"a host that has just come with two", []shake{{there, 6, false}, {other, 6, false}, {here, 0, true}, {here, 0, false}}, 0},
-		{"nobody has two", []shake{{here, 3, true}, {there, 2, false}, {other, 0, false}}, 1},
-	} {
-		var all openings
-		var list []*opening
-		for _, s := range tt.all {
-			a, err := transport.ParseAddr(s.host)
-			require.NoError(t, err)
-			o := &opening{host: hostOf(a), began: time.Now().Add(-s.age * time.Second), spoke: s.spoke}
-			o.at = all.list.PushBack(o)
-			list = append(list, o)
+	synctest.Test(t, func(t *testing.T) { // no time passes
+		type shake struct {
+			host  string
+			age   time.Duration
+			spoke bool
 		}
-		require.Same(t, list[tt.want], all.dispensable(), tt.name)
-	}
+		const here, there, other = "10.0.0.1:1", "10.0.0.2:1", "[2001:db8::1]:1"
+		for _, tt := range []struct {
+			name string
+			all  []shake // oldest first
+			want int
+		}{
+			{"strangers are in their own way", []shake{{here, 9, false}, {there, 5, true}, {there, 4, true}}, 1},
+			{"so are those of a network", []shake{{here, 9, false}, {other, 5, true}, {"[2001:db8::2]:2", 4, true}}, 1},
+			{"long silent", []shake{{here, 9, true}, {here, 5, false}, {here, 4, false}, {here, 0, false}}, 1},
+			{"they have spoken, and that is all; one has just begun", []shake{{here, 6, true}, {here, 5, true}, {here, 0, false}}, 0},
+			{"all have just begun", []shake{{here, 0, true}, {here, 0, false}, {here, 0, false}}, 1},
+			{"all have just spoken", []shake{{here, 0, true}, {here, 0, true}}, 0},
+			{"a host that has just come with two", []shake{{there, 6, false}, {other, 6, false}, {here, 0, true}, {here, 0, false}}, 0},
+			{"nobody has two", []shake{{here, 3, true}, {there, 2, false}, {other, 0, false}}, 1},
+		} {
+			var all openings
+			var list []*opening
+			for _, s := range tt.all {
+				a, err := transport.ParseAddr(s.host)
+				require.NoError(t, err)
+				o := &opening{host: hostOf(a), began: time.Now().Add(-s.age * time.Second), spoke: s.spoke}
+				o.at = all.list.PushBack(o)
+				list = append(list, o)
+			}
+			require.Same(t, list[tt.want], all.dispensable(), tt.name)
+		}
+	})
 }
 
 // A handshake that is refused leaves nothing behind: neither its place, nor its context as a child

@@ -71,7 +71,7 @@ func TestFloodTakesWhatItCounts(t *testing.T) {
 	require.NoError(t, err)
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	w.conn(n, "wire@test")
-	before := heap()
+	before := heapBefore()
 	p.flood(b.Pid(), 0, count, size)
 	require.Eventually(t, func() bool { return unreadOf(b) == count }, tooLong, tick)
 	takes, counts := int(heap()-before), unread(b)
@@ -109,7 +109,7 @@ func TestEndedMailboxKeepsNothing(t *testing.T) {
 				require.NoError(t, err)
 				p := w.peer(n.Listeners()[0], role("wire@test"))
 				w.conn(n, "wire@test")
-				before := heap()
+				before := heapBefore()
 				const size = 100_000
 				p.flood(b.Pid(), 0, int(unread/size), size)
 				require.Eventually(t, func() bool { return unreadOf(b) >= int(unread/size)-1 }, tooLong, tick)

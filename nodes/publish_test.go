@@ -313,7 +313,7 @@ func TestPortMapperRestartsBesideEmbed(t *testing.T) {
 	ctx := soon(t)
 	log := new(record)
 	n := mapped(t, "alice", addr, func(cfg *Config, p *PortMapper) {
-		p.Embed = true
+		p.Embed, p.EmbedAfter = true, time.Minute
 		cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
 	})
 	require.NoError(t, n.Start(ctx))

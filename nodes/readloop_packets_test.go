@@ -3,6 +3,7 @@ package nodes
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -66,17 +67,19 @@ func TestPacketIsReceivedLater(t *testing.T) {
 
 // A tick is a packet of no byte, and a sign of life.
 func TestTicksInPackets(t *testing.T) {
-	w := newWorld(t, "packets")
-	_, l := w.listening("bob", func(cfg *Config) { cfg.TickInterval = 10 * time.Millisecond })
-	p, c := w.joined(l, role("wire@test"))
-	body, err := p.frame(w.ctx())
-	require.NoError(t, err)
-	require.Empty(t, body)
-	received := c.l.Traffic().BytesReceived
-	go func() { _, _ = c.Receive(context.Background()) }()
-	require.NoError(t, p.write(dist.AppendTick(nil)))
-	require.Eventually(t, func() bool { return c.l.Traffic().BytesReceived > received }, tooLong, tick)
-	require.NoError(t, c.Close())
+	synctest.Test(t, func(t *testing.T) { // else ticks may come too late for such an interval
+		w := newWorld(t, "packets")
+		_, l := w.listening("bob", func(cfg *Config) { cfg.TickInterval = 10 * time.Millisecond })
+		p, c := w.joined(l, role("wire@test"))
+		body, err := p.frame(w.ctx())
+		require.NoError(t, err)
+		require.Empty(t, body)
+		received := c.l.Traffic().BytesReceived
+		go func() { _, _ = c.Receive(context.Background()) }()
+		require.NoError(t, p.write(dist.AppendTick(nil)))
+		require.Eventually(t, func() bool { return c.l.Traffic().BytesReceived > received }, tooLong, tick)
+		require.NoError(t, c.Close())
+	})
 }
 
 // With SendWhole a message leaves in one frame, also to a peer that takes fragments.

@@ -20,7 +20,7 @@ func TestRelayKeepsOrder(t *testing.T) {
 	n := w.torn(time.Hour)
 	p := w.peer(n.Listeners()[0], role("peer@test"))
 	c := w.conn(n.Node, "peer@test")
-	_, _, err := c.relayLink(2, true)
+	link, _, err := c.relayLink(2, true)
 	require.NoError(t, err)
 	remote := n.remoteLink()
 	large, other := ei.Binary(make([]byte, 16<<20)), n.far
@@ -38,6 +38,8 @@ func TestRelayKeepsOrder(t *testing.T) {
 		require.NoError(t, err)
 		return b
 	}()))
+	// so that the small one is there before the peer reads
+	require.Eventually(t, func() bool { return link.l.Traffic().MessagesReceived >= 3 }, tooLong, tick)
 	for i, want := range []ei.Term{ei.Int(1), large, ei.Int(2), ei.Atom("normal")} {
 		_, got := p.next()
 		if i == 1 {

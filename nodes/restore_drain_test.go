@@ -160,7 +160,7 @@ func TestUpgradeBesideOwnServers(t *testing.T) {
 			w := newWorld(t, "tcp")
 			peer := w.started("peer")
 			n := w.started("front", func(c *Config) {
-				c.DrainTimeout = 20 * time.Second
+				c.DrainTimeout = tooLong
 				c.Setup = func(n *Node) error {
 					second := func(ctx context.Context) (any, error) { return n.CallName(test.of(ctx), "front@test", "second", 1) }
 					n.Expose("m", "f", func(ctx context.Context, _ []ei.Term) (any, error) { return second(ctx) })
@@ -193,7 +193,7 @@ func TestUpgradeBesideLongCalls(t *testing.T) {
 	t.Parallel() // it waits
 	w := newWorld(t, "tcp")
 	peer := w.started("peer")
-	n := w.started("front", func(c *Config) { c.DrainTimeout = 10 * time.Second })
+	n := w.started("front", func(c *Config) { c.DrainTimeout = tooLong })
 	n.Expose("m", "nap", func(context.Context, []ei.Term) (any, error) {
 		time.Sleep(450 * time.Millisecond) // the longest turn of wait.ByTurns, and the first
 		return 1, nil

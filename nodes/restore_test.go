@@ -51,6 +51,7 @@ func upgrade(t testing.TB, n *Node) *Node {
 	require.NoError(t, err)
 	s, err := Restore(again(n), f.State(), duplicates(t, f.Descriptors()))
 	require.NoError(t, err)
+	s.Node().freezeTime = tooLong // as that of the first one
 	t.Cleanup(func() { s.Node().Close() })
 	require.NoError(t, f.Release())
 	require.ErrorIs(t, n.Err(), ErrMoved)

@@ -77,7 +77,7 @@ func TestPeerThatNeverReads(t *testing.T) {
 				// nothing else.
 				for i := range sent {
 					ctl, got := p.next()
-					for ctl.Op != dist.OpSendSender { // of the Call and the Link
+					for ctl.From != here.Pid() || ctl.Op != dist.OpSendSender { // of the Call and the Link
 						ctl, got = p.next()
 					}
 					require.Len(t, got, size+2)
@@ -86,7 +86,7 @@ func TestPeerThatNeverReads(t *testing.T) {
 				require.NoError(t, here.Send(w.ctx(), p.self, "behind"))
 				for {
 					ctl, got := p.next()
-					if ctl.Op == dist.OpSendSender {
+					if ctl.From == here.Pid() && ctl.Op == dist.OpSendSender {
 						require.Equal(t, ei.Binary("behind"), got)
 						break
 					}

@@ -229,7 +229,7 @@ func TestServerAnswersStrangers(t *testing.T) {
 	w := newWorld(t, "tcp")
 	r := &hangingResolver{node: "nowhere@test", asked: make(chan struct{}, 1), goesOn: make(chan struct{})}
 	a := w.started("alice")
-	b := w.started("bob", func(c *Config) { r.Resolver, c.Resolver = c.Resolver, r })
+	b := w.started("bob", func(c *Config) { r.Resolver, c.Resolver, c.HandshakeTimeout = c.Resolver, r, time.Hour })
 	_, err := a.ConnectAddr(w.ctx(), b.Listeners()[0].Addr(), b.Name())
 	require.NoError(t, err)
 	_, err = b.Serve("srv", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
@@ -276,6 +276,7 @@ func TestServerAnswersStrangers(t *testing.T) {
 	}
 
 	// net_kernel connects to nobody.
+	require.Eventually(t, func() bool { return b.strangers.count.Load() == 0 }, tooLong, tick)
 	select {
 	case <-r.asked: // by one of the first
 	default:

@@ -113,7 +113,7 @@ func TestCloseEndsShutdown(t *testing.T) {
 			}
 			drained := async(func() (int, error) { return 0, n.Drain(w.ctx()) })
 			require.Eventually(t, func() bool { return n.State() == tt.state }, tooLong, tick)
-			expect.WaitIn(t, len(downs), "", "nodes.(*Node).Shutdown(")
+			expect.WaitIn(t, len(downs), "", "nodes.(*drain).finish(")
 			require.NoError(t, n.Close())
 			for _, down := range downs {
 				require.ErrorIs(t, arrives(t, down, "Shutdown").err, ErrClosed)
@@ -191,27 +191,27 @@ func TestDrainLeavesTime(t *testing.T) {
 
 // A peer that does not answer a node's farewell does not keep the farewell from other peers.
 func TestShutdownBesideSilentPeer(t *testing.T) {
-	w := newWorld(t, "tcp")
-	_, l := w.listening("silent")
-	go func() { _, _ = l.Accept(w.ctx()) }() // and nothing is read
-	n := w.started("front")
-	_, err := n.Connect(w.ctx(), "silent@test")
-	require.NoError(t, err)
-	var ends []<-chan struct{}
-	for _, name := range []string{"a", "b", "c", "d", "e"} {
-		peer := w.started(name)
-		c, err := peer.Connect(w.ctx(), "front@test")
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		_, l := w.listening("silent")
+		go func() { _, _ = l.Accept(w.ctx()) }() // and nothing is read
+		n := w.started("front")
+		_, err := n.Connect(w.ctx(), "silent@test")
 		require.NoError(t, err)
-		ends = append(ends, c.Done())
-	}
-	over := make(chan error, 1)
-	go func() { over <- n.Shutdown(w.ctx()) }()
-	for _, end := range ends {
-		select {
-		case <-end:
-		case <-over:
-			t.Fatal("the silent one has taken the time of the others")
+		var ends []<-chan struct{}
+		for _, name := range []string{"a", "b", "c", "d", "e"} {
+			peer := w.started(name)
+			c, err := peer.Connect(w.ctx(), "front@test")
+			require.NoError(t, err)
+			ends = append(ends, c.Done())
 		}
-	}
-	require.NoError(t, <-over)
+		begun := time.Now()
+		over := async(func() (int, error) { return 0, n.Shutdown(w.ctx()) })
+		for _, end := range ends {
+			<-end
+		}
+		require.Less(t, time.Since(begun), farewell, "the silent one has taken the time of the others")
+		require.NoError(t, (<-over).err)
+		require.GreaterOrEqual(t, time.Since(begun), farewell, "it had its own")
+	})
 }

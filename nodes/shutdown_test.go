@@ -310,10 +310,12 @@ func TestWhatRunsIsNamed(t *testing.T) {
 		func(ctx context.Context) error { _, err := b.Freeze(ctx); return err },
 		b.Shutdown,
 	} {
-		ctx, cancel := context.WithTimeout(w.ctx(), 500*time.Millisecond)
-		err := end(ctx)
+		ctx, cancel := context.WithCancel(w.ctx())
+		ended := async(func() (int, error) { return 0, end(ctx) })
+		require.Eventually(t, b.life.Work.Awaited, tooLong, tick)
 		cancel()
-		require.ErrorIs(t, err, context.DeadlineExceeded)
+		err := arrives(t, ended, "its end").err
+		require.ErrorIs(t, err, context.Canceled)
 		for _, name := range []string{"srv", "handler", nameless.Pid().String(), "2 of m:hang"} {
 			require.ErrorContains(t, err, name)
 		}

@@ -173,7 +173,7 @@ func TestMailboxSpawnAnswers(t *testing.T) {
 	}
 	require.NotContains(t, linksOf(b), other)
 	require.Empty(t, watchingOf(b))
-	require.Zero(t, b.inbox.Len())
+	require.Zero(t, b.queued())
 
 	// Another node's answer counts for nothing; the end of the connection is one.
 	p2 := w.peer(a.Listeners()[0], role("other@test"))

@@ -196,6 +196,7 @@ func TestFunctionTrapsExits(t *testing.T) {
 		self.TrapExit(false)
 		heard <- fmt.Sprintf("%v %v %v", m.Op, m.From == CallerOf(ctx), must(m.Reason.Decode()))
 		<-ctx.Done()
+		<-self.Done() // which comes after it
 		heard <- fmt.Sprint(self.Err())
 		return nil
 	}))

@@ -70,6 +70,7 @@ func (w *world) node(alive string, edit ...func(*Config)) *Node {
 	}
 	n, err := New(cfg)
 	require.NoError(w.t, err)
+	n.freezeTime = tooLong // as a rule a freeze is to succeed, also on the slowest machine
 	w.t.Cleanup(func() { inTime(w.t, "Close of "+cfg.Name, func() { n.Close() }) })
 	return n
 }
