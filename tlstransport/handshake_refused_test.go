@@ -26,8 +26,8 @@ func TestRefusedPeers(t *testing.T) {
 		t.Run(tls.VersionName(version), func(t *testing.T) {
 			t.Parallel()
 			cfg := restrict(a.mutual(t), version, 0)
-			patient := newWorkbench(t, cfg, Options{HandshakeTimeout: tooLong})
-			hasty := newWorkbench(t, cfg, Options{HandshakeTimeout: 2 * time.Second})
+			patient := newWorkbench(t, cfg, Options{})
+			hasty := newWorkbench(t, cfg, Options{HandshakeTimeout: 6 * time.Second}) // good peers need less
 			good, gooder := patient.pair()
 			exchange(t, ours{good}, ours{gooder}, 100)
 
@@ -165,7 +165,7 @@ func TestRefusedServers(t *testing.T) {
 				if tt.client != nil {
 					tt.client(cfg)
 				}
-				cb, err := Callbacks(Config{Client: cfg})
+				cb, err := Callbacks(Config{Client: cfg, Options: Options{HandshakeTimeout: tooLong}})
 				require.NoError(t, err)
 				at, err := transport.ParseAddr(l.Addr().String())
 				require.NoError(t, err)
@@ -284,7 +284,7 @@ func TestPeerChecks(t *testing.T) {
 			if tt.cert != nil {
 				ccfg.Certificates = []tls.Certificate{*tt.cert}
 			}
-			cb, err := Callbacks(Config{Client: ccfg})
+			cb, err := Callbacks(Config{Client: ccfg, Options: Options{HandshakeTimeout: tooLong}})
 			require.NoError(t, err)
 			c, err := cb.Socket(nil, w.at)
 			require.NoError(t, err)
