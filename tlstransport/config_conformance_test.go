@@ -35,7 +35,7 @@ func TestConformancePlain(t *testing.T) {
 		t.Run(k.name, func(t *testing.T) {
 			t.Parallel()
 			cfg := restrict(a.mutual(t), k.version, k.suite)
-			tr, err := New(Config{Server: cfg, Client: cfg, Options: Options{Plain: true}})
+			tr, err := New(Config{Server: cfg, Client: cfg, Options: Options{Plain: true, HandshakeTimeout: tooLong}})
 			require.NoError(t, err)
 			require.False(t, tr.Movable())
 			transporttest.Run(t, func() (transport.Transport, transport.Addr, error) { return tr, loopback(t), nil })
@@ -66,7 +66,8 @@ func TestConformance(t *testing.T) {
 		t.Run(k.name, func(t *testing.T) {
 			t.Parallel()
 			cfg := restrict(a.mutual(t), k.version, k.suite)
-			tr, err := New(Config{Server: cfg, Client: cfg, Options: Options{KeyUpdateRecords: 5, KeyUpdateBytes: 100_000}})
+			o := Options{KeyUpdateRecords: 5, KeyUpdateBytes: 100_000, HandshakeTimeout: tooLong}
+			tr, err := New(Config{Server: cfg, Client: cfg, Options: o})
 			require.NoError(t, err)
 			require.Equal(t, transport.TCP().Movable(), tr.Movable())
 			transporttest.Run(t, func() (transport.Transport, transport.Addr, error) { return tr, loopback(t), nil })

@@ -26,9 +26,8 @@ func TestRefusedPeers(t *testing.T) {
 		t.Run(tls.VersionName(version), func(t *testing.T) {
 			t.Parallel()
 			cfg := restrict(a.mutual(t), version, 0)
-			patient := newWorkbench(t, cfg, Options{HandshakeTimeout: tooLong})
-			hasty := newWorkbench(t, cfg, Options{HandshakeTimeout: 2 * time.Second})
-			good, gooder := patient.pair()
+			w := newWorkbench(t, cfg, Options{})
+			good, gooder := w.pair()
 			exchange(t, ours{good}, ours{gooder}, 100)
 
 			with := func(change func(c *tls.Config)) func(raw net.Conn) error {
@@ -78,16 +77,16 @@ func TestRefusedPeers(t *testing.T) {
 				{"gone with close_notify", says("\x15\x03\x01\x00\x02\x01\x00"), FailureClosed, ""},
 			} {
 				t.Run(tt.name, func(t *testing.T) {
-					w := patient
-					if tt.check == FailureTime {
-						w = hasty
-					}
 					raw, err := net.Dial("tcp", w.at.String())
 					require.NoError(t, err)
 					defer raw.Close()
 					theirs := make(chan error, 1)
 					go func() { theirs <- tt.peer(raw) }()
+					if tt.check == FailureTime {
+						w.l.p.timeout = 2 * time.Second // for the bad peer only: it is read in accept
+					}
 					s := w.accept()
+					w.l.p.timeout = tooLong
 					c2, s2 := w.pair() // made after the bad peer, and not delayed by it
 					exchange(t, ours{c2}, ours{s2}, 1000)
 					_, err = s.read(make([]byte, 1), tooLong)
@@ -108,8 +107,8 @@ func TestRefusedPeers(t *testing.T) {
 				})
 			}
 			exchange(t, ours{good}, ours{gooder}, 10_000)
-			require.NoError(t, patient.cb.Close(good))
-			require.NoError(t, patient.cb.Close(gooder))
+			require.NoError(t, w.cb.Close(good))
+			require.NoError(t, w.cb.Close(gooder))
 		})
 	}
 }
@@ -165,7 +164,7 @@ func TestRefusedServers(t *testing.T) {
 				if tt.client != nil {
 					tt.client(cfg)
 				}
-				cb, err := Callbacks(Config{Client: cfg})
+				cb, err := Callbacks(Config{Client: cfg, Options: Options{HandshakeTimeout: tooLong}})
 				require.NoError(t, err)
 				at, err := transport.ParseAddr(l.Addr().String())
 				require.NoError(t, err)
@@ -284,7 +283,7 @@ func TestPeerChecks(t *testing.T) {
 			if tt.cert != nil {
 				ccfg.Certificates = []tls.Certificate{*tt.cert}
 			}
-			cb, err := Callbacks(Config{Client: ccfg})
+			cb, err := Callbacks(Config{Client: ccfg, Options: Options{HandshakeTimeout: tooLong}})
 			require.NoError(t, err)
 			c, err := cb.Socket(nil, w.at)
 			require.NoError(t, err)

@@ -2,6 +2,7 @@ package tlstransport
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/tls"
 	"log/slog"
 	"os"
@@ -287,7 +288,8 @@ func TestConformanceOptFile(t *testing.T) {
 	a := newAuthority(t, "an authority")
 	dir := t.TempDir()
 	o := certOptions(a.files(t, dir, a.sign(t, want{})))
-	tr, err := FromOptFile(optFile(t, dir, o+",{fail_if_no_peer_cert,true},{key_update_at,50000}", o), nil)
+	tr, err := FromOptFile(optFile(t, dir, o+",{fail_if_no_peer_cert,true},{key_update_at,50000}", o),
+		&Options{HandshakeTimeout: tooLong})
 	require.NoError(t, err)
 	transporttest.Run(t, func() (transport.Transport, transport.Addr, error) { return tr, loopback(t), nil })
 }
@@ -295,6 +297,7 @@ func TestConformanceOptFile(t *testing.T) {
 // optBench makes the callbacks of an option file, and a listener over them.
 func optBench(t testing.TB, path string, o Options) *workbench {
 	t.Helper()
+	o.HandshakeTimeout = cmp.Or(o.HandshakeTimeout, tooLong)
 	cb, err := OptFileCallbacks(path, &o)
 	require.NoError(t, err)
 	l, err := cb.Socket(nil, loopback(t))

@@ -2,6 +2,7 @@ package tlstransport
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -49,6 +50,7 @@ type workbench struct {
 
 func newWorkbench(t testing.TB, cfg *tls.Config, o Options) *workbench {
 	t.Helper()
+	o.HandshakeTimeout = cmp.Or(o.HandshakeTimeout, tooLong) // beside all that keeps the machine busy
 	cb, err := Callbacks(Config{Server: cfg, Client: cfg, Options: o})
 	require.NoError(t, err)
 	l, err := cb.Socket(nil, loopback(t))

@@ -31,7 +31,7 @@ func TestQueueOverTLS(t *testing.T) {
 	for _, k := range kinds {
 		for _, plain := range []bool{false, true} {
 			cfg := restrict(a.mutual(t), k.version, k.suite)
-			o := Options{Plain: plain}
+			o := Options{Plain: plain, HandshakeTimeout: tooLong}
 			if !plain {
 				o.KeyUpdateRecords, o.KeyUpdateBytes = 50, 1_000_000
 			}

@@ -28,17 +28,23 @@ type deafConn struct{ net.Conn }
 func TestFromNetWithoutEnd(t *testing.T) {
 	n := wrapped(func(c net.Conn) net.Conn { return deafConn{c} })
 	c, s := pair(t, FromNet(n), loopback())
-	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-	defer cancel()
-	_, err := c.Read(ctx, make([]byte, 1))
+	ctx, cancel := context.WithCancel(t.Context())
+	read := aside(func() error { return second(c.Read(ctx, make([]byte, 1))) })
+	expect.WaitsIn(t, "IO wait", "net.(*conn).Read(")
+	cancel()
+	err := returns(t, read)
 	require.ErrorIs(t, err, ErrUnresponsive)
 	require.ErrorContains(t, err, "a deadline of the net.Conn has to end it")
 	require.NoError(t, s.Close()) // ends the Read
 
 	release, left := make(chan struct{}), make(chan struct{})
-	n.Dial = func(context.Context, Addr) (net.Conn, error) { defer close(left); <-release; return nil, net.ErrClosed }
-	ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
+	ctx, cancel = context.WithCancel(t.Context())
+	n.Dial = func(context.Context, Addr) (net.Conn, error) {
+		defer close(left)
+		cancel()
+		<-release
+		return nil, net.ErrClosed
+	}
 	_, err = FromNet(n).Connect(ctx, loopback())
 	close(release)
 	<-left
@@ -219,27 +225,22 @@ func TestFromNetWriteInHandshakeEnds(t *testing.T) {
 			ours, theirs := net.Pipe()
 			go func() { _, _ = io.Copy(io.Discard, theirs) }()
 			gone := make(chan struct{})
-			conn := closing{tls.Client(ours, &tls.Config{InsecureSkipVerify: true}), func() { close(gone) }}
+			var writes atomic.Bool
+			conn := closing{tls.Client(ours, &tls.Config{InsecureSkipVerify: true}), &writes, func() { close(gone) }}
 			c, err := FromNet(Net{Dial: func(context.Context, Addr) (net.Conn, error) { return conn, nil }}).Connect(soon(t), MemoryAddr("x"))
 			require.NoError(t, err)
-			want, ctx := net.ErrClosed, soon(t)
 			if name == "ctx" {
-				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeout(ctx, 10*time.Millisecond)
-				defer cancel()
-				want = context.DeadlineExceeded
-			}
-			wrote := aside(func() error { return second(c.Writev(ctx, []byte("x"))) })
-			if name == "ctx" {
-				require.ErrorIs(t, <-wrote, want)
+				for !writes.Load() { // if the time is over before the write begins, the net.Conn is not called
+					require.ErrorIs(t, second(c.Writev(within(t, 10*time.Millisecond), []byte("x"))), context.DeadlineExceeded)
+				}
 				_, err = c.Writev(soon(t), []byte("x"))
 				require.ErrorIs(t, err, ErrPoisoned)
+				require.NoError(t, c.Close())
 			} else {
+				wrote := aside(func() error { return second(c.Writev(soon(t), []byte("x"))) })
 				expect.WaitsIn(t, "select", "(*Conn).clientHandshake(")
-			}
-			require.NoError(t, c.Close())
-			if name == "Close" {
-				require.ErrorIs(t, <-wrote, want)
+				require.NoError(t, c.Close())
+				require.ErrorIs(t, returns(t, wrote), net.ErrClosed)
 			}
 			<-gone
 		})
@@ -276,10 +277,16 @@ func TestFromNetCloseAfterPeer(t *testing.T) {
 	require.NoError(t, c.Close())
 }
 
-// A closing conn tells of its Close.
+// A closing conn tells of its Close, and whether it has been written to.
 type closing struct {
 	net.Conn
-	told func()
+	writes *atomic.Bool
+	told   func()
+}
+
+func (c closing) Write(p []byte) (int, error) {
+	c.writes.Store(true)
+	return c.Conn.Write(p)
 }
 
 func (c closing) Close() error {

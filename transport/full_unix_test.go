@@ -142,11 +142,12 @@ func testFullShutdown(t *testing.T, cb Callbacks[int]) {
 func TestFullNoShutdown(t *testing.T) {
 	cb := blockingTCP()
 	write := cb.Write
+	var ctx context.Context
 	late := true
 	cb.Write = func(fd int, p []byte, tmo time.Duration) (int, error) {
 		if late {
 			late = false
-			time.Sleep(tmo + 5*time.Millisecond)
+			<-ctx.Done()
 			return 0, unix.EAGAIN
 		}
 		return write(fd, p, tmo)
@@ -154,7 +155,10 @@ func TestFullNoShutdown(t *testing.T) {
 	tr, err := New(cb, nil)
 	require.NoError(t, err)
 	c, s := pair(t, tr, loopback())
-	require.ErrorIs(t, second(c.Writev(within(t, 10*time.Millisecond), []byte("x"))), context.DeadlineExceeded)
+	for late { // if the time is over before the write begins, Write is not called
+		ctx = within(t, 10*time.Millisecond)
+		require.ErrorIs(t, second(c.Writev(ctx, []byte("x"))), context.DeadlineExceeded)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	time.AfterFunc(10*time.Millisecond, cancel)
 	require.ErrorIs(t, second(c.Read(ctx, make([]byte, 1))), context.Canceled)
@@ -256,9 +260,11 @@ func TestFullAcceptGoneLate(t *testing.T) {
 	cb.Interrupt = func(*memorySocket) {}
 	release := make(chan struct{})
 	var calls atomic.Int32
+	ctx, cancel := context.WithCancel(context.Background())
 	accept := cb.Accept
 	cb.Accept = func(s *memorySocket, tmo time.Duration) (*memorySocket, Addr, error) {
 		if calls.Add(1) == 2 {
+			cancel()
 			<-release
 			runtime.Goexit()
 		}
@@ -272,8 +278,6 @@ func TestFullAcceptGoneLate(t *testing.T) {
 	require.NoError(t, err)
 	a, err := l.Accept(soon(t))
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
-	defer cancel()
 	_, err = l.Accept(ctx)
 	require.ErrorIs(t, err, ErrUnresponsive)
 	close(release)

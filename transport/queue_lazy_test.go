@@ -82,6 +82,7 @@ func TestQueueLazyTakesTurns(t *testing.T) {
 		require.NoError(t, q.Post(t.Context(), part, nil, queue.Lazy))
 	}
 	other := aside(func() error { return q.Post(soon(t), []byte("one that waits for room"), nil, 0) })
+	require.Eventually(t, func() bool { q.mu.Lock(); defer q.mu.Unlock(); return q.claims == 1 }, tooLong, time.Millisecond)
 	stays(t, other)
 	k.set(func() { k.room = 1 << 30 })
 	require.NoError(t, returns(t, other))

@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // A socket that lingers, as its owner or its listener's owner has set it, holds up only the
@@ -16,7 +18,7 @@ func TestCloseLingers(t *testing.T) {
 	raw, err := c.SyscallConn()
 	require.NoError(t, err)
 	require.NoError(t, raw.Control(func(fd uintptr) {
-		err = unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: 2})
+		err = unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: 30})
 	}))
 	require.NoError(t, err)
 	p := make([]byte, 1<<20)
@@ -26,20 +28,12 @@ func TestCloseLingers(t *testing.T) {
 		}
 	}))
 	require.ErrorIs(t, err, syscall.EAGAIN)
-	closing := make(chan struct{})
-	closes := aside(func() error { close(closing); return c.Close() })
-	<-closing
-	collected := 0
-	for lingers := true; lingers; {
+	closes := aside(c.Close)
+	expect.WaitsIn(t, "syscall", "(*Stream).Close(")
+	for range 3 {
 		runtime.GC() // which waits for every processor
-		select {
-		case err := <-closes:
-			require.NoError(t, err)
-			lingers = false
-		default:
-			collected++
-		}
+		require.Empty(t, closes)
 	}
-	require.Greater(t, collected, 2)
-	require.NoError(t, s.Close())
+	require.NoError(t, s.Close()) // nobody is to take the rest any more
+	require.NoError(t, returns(t, closes))
 }

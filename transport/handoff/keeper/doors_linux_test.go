@@ -223,7 +223,7 @@ func TestPlainWorker(t *testing.T) {
 	}
 	r := join()
 	c, silent := dial(t, h.addr), dial(t, h.addr)
-	h.until("both wait", func(s Stats) bool { return s.Parked == 2 && s.Workers[0].Plain })
+	h.until("both wait", func(s Stats) bool { return s.Parked == 2 && len(s.Workers) == 1 && s.Workers[0].Plain })
 	forged := string(appendEnvelope(nil, 1, nil, []byte("x"))) // a client that knows the envelope
 	_, err := c.Write([]byte(forged))
 	require.NoError(t, err)
@@ -322,6 +322,7 @@ func TestPolicies(t *testing.T) {
 		h := newHouse(t, nil, nil)
 		startWorker(t, h.path, "peek", "")
 		startWorker(t, h.path, "peek", "")
+		h.until("both are there", func(s Stats) bool { return len(s.Workers) == 2 }) // they are welcomed before that
 		for range 10 {
 			dial(t, h.addr).must(t, "x")
 		}
@@ -468,7 +469,9 @@ func TestWindow(t *testing.T) {
 	for range 5 {
 		clients = append(clients, dial(t, h.addr))
 	}
-	h.until("three are on their way", func(s Stats) bool { return s.Parked == 2 && s.Workers[0].Sessions == 3 })
+	h.until("three are on their way", func(s Stats) bool {
+		return s.Parked == 2 && len(s.Workers) == 1 && s.Workers[0].Sessions == 3
+	})
 	startWorker(t, h.path, "refuse", "")
 	h.until("the other refuses", func(s Stats) bool { return s.Returned >= 2 })
 	startWorker(t, h.path, "peek", "", "NAME=good")

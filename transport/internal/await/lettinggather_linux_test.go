@@ -43,12 +43,12 @@ func TestPauseLetsGather(t *testing.T) {
 	y := limited(t, time.Millisecond)
 	const length = 50 * time.Millisecond
 	y.letsGather(length)
+	y.s.In.wait = latePause{y.s.In.wait, func() { // the reader has looked in vain
+		y.says(t, []byte("a"))
+		y.says(t, []byte("b"))
+	}}
 	begun, before := time.Now(), y.reads.Load()
-	reading := y.parks(context.Background())
-	gathers(t)
-	y.says(t, []byte("a"))
-	y.says(t, []byte("b"))
-	require.NoError(t, returns(t, reading))
+	require.NoError(t, returns(t, y.parks(context.Background())))
 	require.GreaterOrEqual(t, time.Since(begun), length)
 	b, err := y.read(context.Background())
 	require.NoError(t, err)

@@ -156,6 +156,7 @@ func TestThreadWaitPlaces(t *testing.T) {
 func TestThreadWaitKickIsNotLeftForNext(t *testing.T) {
 	processors(t, 2)
 	y := newTallied(t, new(Policy))
+	undisturbed(t, y.policy)
 	at := &y.policy.threads
 	s := at.take()
 	at.interrupt(s)
