@@ -65,9 +65,8 @@ func (f *Frozen) Release() error {
 	}
 	n := f.n
 	n.mu.Lock()
-	n.end(ErrMoved)
 	n.publishing.published = nil
-	n.mu.Unlock()
+	n.endUnlock(ErrMoved)
 	var mu sync.Mutex
 	var errs []error
 	_, _ = wait.Together(freezers, f.conns, func(c *Conn) error {

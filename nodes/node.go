@@ -31,7 +31,7 @@ import (
 // ends everything that belongs to it.
 type Node struct {
 	env
-	end func(error) // ends ctx
+	end context.CancelCauseFunc
 
 	followed, alone context.Context // the same: see sendResult
 
@@ -109,8 +109,7 @@ func New(cfg Config) (*Node, error) {
 		n.cfg.Resolver = socketsOf{dir, n}
 	}
 	cookie.Judge(cfg.Cookie, n.log)
-	ctx, cancel := context.WithCancelCause(context.Background())
-	n.ctx, n.end = ctx, func(why error) { cancel(why); n.drain.reach(StateClosed); n.pool.Close() }
+	n.ctx, n.end = context.WithCancelCause(context.Background())
 	n.followed, n.alone = link.Followed(n.ctx, true), link.Followed(n.ctx, false)
 	n.initParts(rules)
 	n.ids.pid.Store(uint64(cfg.Worker) << (pidBits + workerBits))
@@ -149,8 +148,7 @@ func (n *Node) initLinks() {
 // frozen.
 func (n *Node) Close() error {
 	_ = n.lockUnfrozen(context.Background())
-	n.end(ErrClosed) // from here on nothing is added to what is closed below
-	n.mu.Unlock()
+	n.endUnlock(ErrClosed) // from here on nothing is added to what is closed below
 	err := n.Unpublish()
 	n.endProcesses()
 	n.mu.Lock()
@@ -176,6 +174,15 @@ func (n *Node) Close() error {
 	n.router.close()
 	n.awaitGoroutines()
 	return err
+}
+
+// endUnlock ends the node's context, and what goes with it; n.mu is held on entry, and released on
+// return.
+func (n *Node) endUnlock(why error) {
+	n.end(why)
+	n.mu.Unlock()
+	n.drain.reach(StateClosed)
+	n.pool.Close()
 }
 
 // awaitGoroutines waits for the goroutines of the node, but not long: one that is in a callback may

@@ -180,7 +180,8 @@ func TestSenderAwaitsFront(t *testing.T) {
 	}
 	sent := async(func() (int, error) { return 0, own.SendName(context.Background(), n.Name(), "ann", 1) })
 	arrives(t, n.asked, "the question")
-	n.end(ErrMoved) // as Release does
+	n.mu.Lock()
+	n.endUnlock(ErrMoved) // as Release does
 	n.part.line.Close()
 	require.ErrorIs(t, arrives(t, sent, "its end").err, ErrMoved)
 }

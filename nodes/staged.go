@@ -212,8 +212,7 @@ func (g *Staged) Discard() error {
 	n := g.n
 	defer n.life.EndStart()
 	n.mu.Lock()
-	n.end(ErrMoved)
-	n.mu.Unlock()
+	n.endUnlock(ErrMoved)
 	var errs []error
 	for _, c := range g.conns {
 		errs = append(errs, c.giveUp(false))
