@@ -18,7 +18,7 @@ defmodule Shop.MixProject do
 
   defp deps do
     [
-      {:cnode, git: "https://github.com/cnode-go/cnode", sparse: "beam"}
+      {:cnode, git: "https://github.com/cnode-go/cnode", sparse: "beam/cnode"}
     ]
   end
 end

@@ -48,7 +48,7 @@ func TestItsOwnTests(t *testing.T) {
 func TestItsElixirTests(t *testing.T) {
 	otp.Elixirs(t, func(t *testing.T, e otp.Elixir) {
 		dir := t.TempDir()
-		require.NoError(t, os.CopyFS(filepath.Join(dir, "beam"), os.DirFS("../../../beam")))
+		require.NoError(t, os.CopyFS(filepath.Join(dir, "beam"), os.DirFS("../../../beam/cnode")))
 		for _, args := range []string{`"format", "--check-formatted"`, `"test", "--warnings-as-errors"`} {
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 			defer cancel()

@@ -33,7 +33,7 @@ func TestDialyzer(t *testing.T) {
 	bash := otp.Neighbours(t)
 	need.Long(t, time.Minute)
 	dir := t.TempDir()
-	require.NoError(t, os.CopyFS(filepath.Join(dir, "src"), os.DirFS("../../../beam/src")))
+	require.NoError(t, os.CopyFS(filepath.Join(dir, "src"), os.DirFS("../../../beam/cnode/src")))
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, bash, "-c", fmt.Sprintf(dialyze, dir))

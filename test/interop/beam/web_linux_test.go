@@ -91,7 +91,7 @@ func TestBandit(t *testing.T) {
 			t.Skip("Plug does not compile with Elixir 1.14.0")
 		}
 		src := peers(t, "telemetry", "mime", "plug_crypto", "plug", "websock", "hpax", "thousand_island", "bandit")
-		require.NoError(t, os.CopyFS(filepath.Join(src, "cnode"), os.DirFS("../../../beam")))
+		require.NoError(t, os.CopyFS(filepath.Join(src, "cnode"), os.DirFS("../../../beam/cnode")))
 		script, err := os.ReadFile("testdata/build.exs")
 		require.NoError(t, err)
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)

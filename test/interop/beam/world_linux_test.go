@@ -53,7 +53,7 @@ func buildWith(t *testing.T, r otp.Release, option string, folders ...string) st
 	ebin := filepath.Join(dir, "ebin")
 	require.NoError(t, os.Mkdir(ebin, 0o755))
 	for _, f := range folders {
-		require.NoError(t, os.CopyFS(filepath.Join(dir, f), os.DirFS(filepath.Join("../../../beam", f))))
+		require.NoError(t, os.CopyFS(filepath.Join(dir, f), os.DirFS(filepath.Join("../../../beam/cnode", f))))
 	}
 	n := r.Start(t, otp.Options{Local: true})
 	defer n.Close()

@@ -185,7 +185,7 @@ func TestTask(t *testing.T) {
 		s := open(t, e)
 		program := filepath.Join(s.dir, "demo")
 		require.NoError(t, os.WriteFile(program, []byte(read(t, demo.Path(t))), 0o700))
-		s.elixir("task.exs", s.file("cnode.gen.ex", read(t, "../../../beam/lib/mix/tasks/cnode.gen.ex")), program, s.node, s.dir)
+		s.elixir("task.exs", s.file("cnode.gen.ex", read(t, "../../../beam/cnode/lib/mix/tasks/cnode.gen.ex")), program, s.node, s.dir)
 	})
 }
 

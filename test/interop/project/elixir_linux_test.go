@@ -53,7 +53,7 @@ func asPrinted(t *testing.T, e *elixir) {
 	e.does("", replaced(t, blocks[0], commandLine, ""))
 	compilers, dep, ok := strings.Cut(blocks[1], "\n")
 	require.True(t, ok)
-	dep = replaced(t, dep, `git: "https://github.com/cnode-go/cnode", sparse: "beam"`, fmt.Sprintf(`path: "%s/cnode/beam"`, e.dir))
+	dep = replaced(t, dep, `git: "https://github.com/cnode-go/cnode", sparse: "beam/cnode"`, fmt.Sprintf(`path: "%s/cnode/beam/cnode"`, e.dir))
 	e.edit("shop/mix.exs", "      deps: deps()\n", "      "+compilers+"\n      deps: deps()\n")
 	e.edit("shop/mix.exs", "defp deps do\n    [\n", "defp deps do\n    [\n      "+dep)
 	e.edit("shop/lib/shop/application.ex", "children = [\n", "children = [\n      "+blocks[2])

@@ -35,7 +35,7 @@ func goProgram(t *testing.T, path string, version int) {
 // compiled is the folder with the compiled modules of the package.
 func compiled(t *testing.T, d *desk, r otp.Release) string {
 	t.Helper()
-	require.NoError(t, os.CopyFS(filepath.Join(d.dir, "src"), os.DirFS("../../../beam/src")))
+	require.NoError(t, os.CopyFS(filepath.Join(d.dir, "src"), os.DirFS("../../../beam/cnode/src")))
 	ebin := filepath.Join(d.dir, "ebin")
 	require.NoError(t, os.Mkdir(ebin, 0o755))
 	files, err := filepath.Glob(d.dir + "/src/*.erl")

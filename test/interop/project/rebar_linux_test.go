@@ -32,7 +32,7 @@ func TestRebar(t *testing.T) {
 	require.Contains(t, dep, "git_subdir")
 	d.file("shop/rebar.config", "{deps, [cnode]}.\n"+hooks+`{relx, [{release, {shop, "0.1.0"}, [shop]}, {include_erts, false}]}.`+"\n")
 	require.NoError(t, os.Mkdir(d.dir+"/shop/_checkouts", 0o755))
-	require.NoError(t, os.CopyFS(d.dir+"/shop/_checkouts/cnode", os.DirFS("../../../beam")))
+	require.NoError(t, os.CopyFS(d.dir+"/shop/_checkouts/cnode", os.DirFS("../../../beam/cnode")))
 	d.file("shop/src/shop.app.src", `{application, shop, [{vsn, "0.1.0"}, {mod, {shop, []}}, {applications, [kernel, stdlib, cnode]}]}.`)
 	d.file("shop/src/shop.erl", `-module(shop).
 -behaviour(application).

@@ -134,8 +134,8 @@ func (r *reader) writes(step, file, page string) {
 	if strings.HasPrefix(file, "lib/my_app_web/") {
 		return // in the Phoenix application
 	}
-	changed := strings.Replace(string(text), `git: "https://github.com/cnode-go/cnode", sparse: "beam"`,
-		fmt.Sprintf(`path: "%s/cnode/beam"`, r.dir), 1)
+	changed := strings.Replace(string(text), `git: "https://github.com/cnode-go/cnode", sparse: "beam/cnode"`,
+		fmt.Sprintf(`path: "%s/cnode/beam/cnode"`, r.dir), 1)
 	require.NoError(r.t, os.MkdirAll(filepath.Dir(path), 0o755))
 	require.NoError(r.t, os.WriteFile(path, []byte(changed), 0o644))
 }

@@ -46,7 +46,7 @@ defmodule Cnode.MixProject do
     [
       main: "readme",
       extras: ["README.md"],
-      source_url_pattern: "#{@source}/blob/main/beam/%{path}#L%{line}",
+      source_url_pattern: "#{@source}/blob/main/beam/cnode/%{path}#L%{line}",
       groups_for_modules: [
         "Go programs": [Cnode.Node, :cnode_node],
         Sessions: [Cnode.Sessions, Cnode.Forwarder, :cnode_sessions, :cnode_forwarder],
