@@ -10,8 +10,9 @@ defmodule Mix.Tasks.Compile.CnodeTest do
   list) cat "$FAKE/list" ;;
   build)
     if test -s "$FAKE/wrong"; then cat "$FAKE/wrong"; exit 1; fi
-    echo "$PWD $* CGO_ENABLED=$CGO_ENABLED GOARCH=$GOARCH" >"$FAKE/said"
-    test "$(cat "$FAKE/said")" = "$(cat "$4" 2>/dev/null)" || { cp "$FAKE/said" "$4.new"; mv "$4.new" "$4"; }
+    echo "$PWD $* CGO_ENABLED=$CGO_ENABLED GOARCH=$GOARCH GOFLAGS=$GOFLAGS" >"$FAKE/said"
+    # as go, which looks at the first bytes only
+    test "$(head -c 20 "$FAKE/said")" = "$(head -c 20 "$4" 2>/dev/null)" || { mkdir -p "${4%/*}"; cp "$FAKE/said" "$4.new"; mv "$4.new" "$4"; }
   esac
   """
 
@@ -21,7 +22,7 @@ defmodule Mix.Tasks.Compile.CnodeTest do
     File.write!(Path.join(dir, "app/go/go.mod"), "module shop\n")
     File.write!(Path.join(dir, "go"), @go)
     File.chmod!(Path.join(dir, "go"), 0o755)
-    File.write!(Path.join(dir, "version"), "go1.26.0\n\n")
+    File.write!(Path.join(dir, "version"), "go1.26.0\n\n\n")
     File.write!(Path.join(dir, "list"), "shop/pricing|#{dir}/app/go/pricing\n")
     System.put_env("FAKE", dir)
     System.delete_env("CGO_ENABLED")
@@ -41,7 +42,7 @@ defmodule Mix.Tasks.Compile.CnodeTest do
           capture_io(:stderr, fn ->
             result =
               in_project(name, Path.join(dir, "app"), config, fn ->
-                {run.(args), Path.join(Mix.Project.app_path(), "priv/cnode")}
+                {run.(args), Path.join(Mix.Project.app_path(), "cnode")}
               end)
 
             send(parent, {:result, result})
@@ -75,28 +76,90 @@ defmodule Mix.Tasks.Compile.CnodeTest do
     assert {{:ok, []}, built, said} = compile(dir, [])
     assert said =~ "Building pricing (go/pricing)"
     program = Path.join(built, "pricing")
-    assert File.read!(program) =~ "#{dir}/app/go/pricing build -trimpath -o #{program} . CGO_ENABLED=0 GOARCH=\n"
+
+    assert File.read!(program) =~
+             "#{dir}/app/go/pricing build -trimpath -o #{program} . CGO_ENABLED=0 GOARCH= GOFLAGS=\n"
+
     assert {{:noop, []}, _, ""} = compile(dir, [])
     assert {{:ok, []}, _, said} = compile(dir, [], ["--force"])
     assert said =~ "pricing"
+    refute File.exists?(Path.join(dir, "app/priv"))
+    # go would take one that was cut off for built
+    text = File.read!(program)
+    File.write!(program, String.slice(text, 0, 30))
+    assert {{:ok, []}, _, _} = compile(dir, [])
+    assert File.read!(program) == text
     # one that is no program any more goes
     File.write!(Path.join(dir, "list"), "shop/cmd/stock/v2|#{dir}/app/go/pricing\n")
     assert {{:ok, []}, _, _} = compile(dir, [])
-    assert Enum.sort(File.ls!(built)) == [".gitignore", "stock"]
-    assert File.exists?(Path.join(dir, "app/priv/cnode/stock"))
+    assert files(built) == ["stock"]
     assert {:ok, _, _} = compile(dir, [], [], fn _ -> Mix.Tasks.Compile.Cnode.clean() end)
-    refute File.exists?(built)
+    assert files(built) == []
+  end
+
+  defp files(built), do: Enum.flat_map([built, Path.join(built, "../priv/cnode")], &visible/1) |> Enum.uniq()
+
+  defp visible(folder) do
+    case File.ls(folder) do
+      {:ok, names} -> Enum.reject(names, &String.starts_with?(&1, "."))
+      {:error, :enoent} -> []
+    end
+  end
+
+  test "gives a release the programs of the last build", %{dir: dir} do
+    priv = Path.join(dir, "app/priv")
+    assert {{:ok, []}, built, _} = compile(dir, [])
+    of_build = Path.join(built, "../priv")
+    program = File.read!(Path.join(built, "pricing"))
+    assert File.read!(Path.join(of_build, "cnode/pricing")) == program
+    # a priv of the sources is what the release has, too
+    File.mkdir_p!(Path.join(priv, "static"))
+    assert {{:noop, []}, _, _} = compile(dir, [])
+    assert {:ok, _} = File.read_link(of_build)
+    assert File.read!(Path.join(priv, "cnode/pricing")) == program
+    assert File.read!(Path.join(priv, "cnode/.gitignore")) == "*\n"
+    # what another build has left there
+    File.write!(Path.join(priv, "cnode/pricing"), "another one")
+    File.write!(Path.join(priv, "cnode/tool"), "another one")
+    assert {{:noop, []}, _, _} = compile(dir, [])
+    assert File.read!(Path.join(of_build, "cnode/pricing")) == program
+    refute File.exists?(Path.join(of_build, "cnode/tool"))
   end
 
   test "builds what the configuration names", %{dir: dir} do
     programs = [pricing: [path: "go/pricing", flags: ["-tags", "prod"], env: [{"GOARCH", "arm64"}]]]
     assert {{:ok, []}, built, _} = compile(dir, programs: programs, flags: ["-v"], env: [{"CGO_ENABLED", "1"}])
-    assert File.read!(Path.join(built, "pricing")) =~ "pricing -v -tags prod . CGO_ENABLED=1 GOARCH=arm64\n"
-    File.write!(Path.join(dir, "version"), "go: downloading go1.26.0\ngo1.26.0\n.exe\n")
+    assert File.read!(Path.join(built, "pricing")) =~ "pricing -v -tags prod . CGO_ENABLED=1 GOARCH=arm64 GOFLAGS=\n"
+    File.write!(Path.join(dir, "version"), "go: downloading go1.26.0\ngo1.26.0\n.exe\n\n")
     assert {{:ok, []}, built, _} = compile(dir, programs: [pricing: []])
-    assert Enum.sort(File.ls!(built)) == [".gitignore", "pricing.exe"]
+    assert files(built) == ["pricing.exe"]
     assert {{:error, [%{message: message}]}, _, _} = compile(dir, programs: [stock: []])
     assert message =~ "is no folder"
+  end
+
+  test "refuses two programs of one name", %{dir: dir} do
+    File.write!(Path.join(dir, "list"), for(x <- ~w(a b), do: "shop/#{x}/cmd/server|#{dir}/app/go/#{x}/cmd/server\n"))
+    assert {{:error, [%{message: message}]}, built, _} = compile(dir, [])
+    assert message =~ "server is the name of more than one program: go/a/cmd/server and go/b/cmd/server."
+    assert files(built) == []
+  end
+
+  test "leaves out what Go leaves out", %{dir: dir} do
+    for folder <- ["lib/testdata/fake", "_old"] do
+      File.mkdir_p!(Path.join([dir, "app/go", folder]))
+      File.write!(Path.join([dir, "app/go", folder, "go.mod"]), "module fake\n")
+    end
+
+    # the list is the same for each module
+    assert {{:ok, []}, built, said} = compile(dir, [])
+    assert said =~ "Not built, as Go leaves out such folders: go/_old, go/lib/testdata/fake\n"
+    assert files(built) == ["pricing"]
+  end
+
+  test "takes GOFLAGS, but for what go prints", %{dir: dir} do
+    File.write!(Path.join(dir, "version"), "go1.26.0\n\n-json -mod=mod -v=true -tags=v,x --x\n")
+    assert {{:ok, []}, built, _} = compile(dir, [])
+    assert File.read!(Path.join(built, "pricing")) =~ ~r/GOFLAGS= *-mod=mod *-tags=v,x *\n/
   end
 
   test "says what go says, with file and line", %{dir: dir} do
@@ -124,15 +187,18 @@ defmodule Mix.Tasks.Compile.CnodeTest do
     assert message =~ "the command /none/go is not found"
 
     for {version, old} <- [{"go1.20.3", true}, {"go1.21.0", false}, {"go2.0", false}, {"devel go1.27-abc", false}] do
-      File.write!(Path.join(dir, "version"), version <> "\n\n")
+      File.write!(Path.join(dir, "version"), version <> "\n\n\n")
       {{result, diagnostics}, _, _} = compile(dir, [])
       assert result == :error == old
       for d <- diagnostics, do: assert(d.message =~ "is too old: go1.21 or newer")
     end
   end
 
-  test "has nothing to do in a project without Go", %{dir: dir} do
+  test "says that there is nothing to do in a project without Go", %{dir: dir} do
+    assert {{:ok, []}, built, _} = compile(dir, [])
     File.rm_rf!(Path.join(dir, "app/go"))
-    assert {{:noop, []}, _, ""} = compile(dir, :none)
+    assert {{:noop, []}, ^built, said} = compile(dir, :none)
+    assert said =~ "No Go program to build: there is no folder go"
+    assert files(built) == []
   end
 end

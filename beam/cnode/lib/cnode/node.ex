@@ -6,9 +6,10 @@ defmodule Cnode.Node do
         {Cnode.Node, program: "pricing"}
       ]
 
-  The program is `priv/cnode/pricing` of your application, where the compiler `:cnode` puts it
-  (`Mix.Tasks.Compile.Cnode`). Its node is `:"pricing@HOST"`, at the host of this node. The child
-  waits until that node is connected, so the children after it find it there.
+  The program is the one that the compiler `:cnode` has built for this build
+  (`Mix.Tasks.Compile.Cnode`), or `priv/cnode/pricing` of your application, as in a release. Its
+  node is `:"pricing@HOST"`, at the host of this node. The child waits until that node is connected,
+  so the children after it find it there.
 
   When the program ends, so does the child: with reason `:normal` for exit status 0, else with
   `{:exit_status, status}`. A signal counts as 128 plus its number. Your supervisor starts it again
@@ -53,13 +54,13 @@ defmodule Cnode.Node do
 
   Exactly one option says what it is about:
 
-    * `:program` - the name of a program in `priv/cnode`.
+    * `:program` - the name of a program that the compiler `:cnode` has built, or that is in `priv/cnode`.
     * `:path` - the path of a program.
     * `:unit` - a unit of systemd.
 
   The others are optional:
 
-    * `:app` - the application whose `priv` has the program. The default is the one that the caller is part of.
+    * `:app` - the application that has the program. The default is the one that the caller is part of.
     * `:node` - the name of the node. The default is the program, at the host of this node.
     * `:name` - the name that the child is registered by. The default is the name of its node.
     * `:args`, `:env`, `:cd` - arguments, variables and folder of the program.
@@ -73,7 +74,21 @@ defmodule Cnode.Node do
   `:not_ready` and `:not_connected`.
   """
   @spec start_link([option]) :: {:ok, pid} | {:error, term}
-  def start_link(options), do: :cnode_node.start_link(Map.new(options))
+  def start_link(options), do: options |> Map.new() |> built() |> :cnode_node.start_link()
+
+  # In a project each build has its own programs; priv may have those of another one.
+  defp built(%{program: name} = options) when not is_map_key(options, :path) do
+    with {:ok, app} <- with(:error <- Map.fetch(options, :app), do: :application.get_application()),
+         dir when is_list(dir) <- :code.lib_dir(app),
+         files = for(suffix <- ["", ".exe"], do: Path.join([dir, "cnode", "#{name}#{suffix}"])),
+         file when file != nil <- Enum.find(files, &File.regular?/1) do
+      options |> Map.delete(:program) |> Map.put(:path, file)
+    else
+      _ -> options
+    end
+  end
+
+  defp built(options), do: options
 
   @doc """
   A child for a supervisor. Its id is `{Cnode.Node, id}` with the option `:id`, or the first of `:node`, `:program`, `:path` and

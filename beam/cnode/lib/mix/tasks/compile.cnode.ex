@@ -2,7 +2,7 @@ defmodule Mix.Tasks.Compile.Cnode do
   @shortdoc "Builds the Go programs of the project"
 
   @moduledoc """
-  Builds the Go programs of a project, into `priv/cnode` of the application. In `mix.exs`:
+  Builds the Go programs of a project. In `mix.exs`:
 
       def project do
         [
@@ -12,7 +12,12 @@ defmodule Mix.Tasks.Compile.Cnode do
       end
 
   Without configuration every folder below `go` that has a main package is a program. It is called as `go build` would call it: by
-  the last part of its import path. `Cnode.Node` starts the programs, and `mix release` takes them along.
+  the last part of its import path. Folders that Go leaves out, such as `testdata`, are left out here. `Cnode.Node` starts the
+  programs.
+
+  The programs belong to the build, as modules do: those of `MIX_ENV=dev` are in `_build/dev/lib/APP/cnode`. Copies of them are in
+  `priv/cnode` of the application, which `mix release` takes along. They are those of the last build, if the project has a folder
+  `priv`.
 
   ## Configuration
 
@@ -32,15 +37,15 @@ defmodule Mix.Tasks.Compile.Cnode do
     * `:go` - the go command, by default the one in the `PATH`.
 
   `go build` decides what has changed, and `mix compile --force` has it write the programs again. What go complains about comes as
-  diagnostics, with file and line.
+  diagnostics, with file and line. Of `GOFLAGS` in your environment, those that change what go prints are left out, such as `-v`.
 
   Go has to be 1.21 or newer. From there on it fetches the version that your `go.mod` asks for, if it is an older one.
   """
 
   use Mix.Task.Compiler
 
+  @recursive true
   @oldest [1, 21]
-  @ignore "priv/cnode/.gitignore"
 
   @impl true
   def run(args) do
@@ -49,15 +54,26 @@ defmodule Mix.Tasks.Compile.Cnode do
 
     with true <- config[:programs] != nil or File.dir?("go"),
          {:ok, go} <- go(config),
-         {:ok, programs} <- programs(config, go) do
-      remove(before() -- Enum.map(programs, & &1.file))
-      if options[:force], do: remove(Enum.map(programs, & &1.file))
-      keep(Enum.map(programs, & &1.file))
-      if programs != [], do: folder()
-      programs |> Enum.map(&build(&1, go)) |> total()
+         {:ok, programs} <- programs(config, go),
+         :ok <- distinct(programs) do
+      before = if options[:force], do: %{}, else: before()
+      remove(programs, before)
+      results = Enum.map(programs, &build(&1, go))
+      keep(programs, results, before)
+      {status, diagnostics} = total(results)
+      if status != :error, do: copy(programs)
+      {status, diagnostics}
     else
-      false -> {:noop, []}
-      {:error, diagnostics} -> {:error, Enum.map(diagnostics, &shown/1)}
+      false ->
+        Mix.shell().info(
+          "No Go program to build: there is no folder go, and project/0 of mix.exs has no cnode: [programs: ...]"
+        )
+
+        clean()
+        {:noop, []}
+
+      {:error, diagnostics} ->
+        {:error, Enum.map(diagnostics, &shown/1)}
     end
   end
 
@@ -66,37 +82,87 @@ defmodule Mix.Tasks.Compile.Cnode do
 
   @impl true
   def clean do
-    remove(before())
     File.rm(manifest())
-    File.rm(@ignore)
-    File.rmdir(Path.dirname(@ignore))
+    File.rm_rf(folder())
+    File.rm_rf(Path.join(priv(), "cnode"))
     :ok
   end
 
-  # In the sources, to which mix links: a priv that only the build has would hide one that comes later. What is built is not
-  # committed.
-  defp folder do
-    File.mkdir_p!(Path.dirname(@ignore))
-    File.write!(@ignore, "*\n")
-    Mix.Project.build_structure()
-  end
-
+  defp folder, do: Path.join(Mix.Project.app_path(), "cnode")
+  defp priv, do: Path.join(Mix.Project.app_path(), "priv")
   defp manifest, do: Path.join(Mix.Project.manifest_path(), "compile.cnode")
 
-  # The programs of the last time.
+  # The programs of the last time, with their sizes: go takes a program for built if its first bytes are.
   defp before do
     case File.read(manifest()) do
-      {:ok, text} -> String.split(text, "\n", trim: true)
+      {:ok, text} ->
+        for line <- String.split(text, "\n"),
+            [size, name] <- [String.split(line, " ", parts: 2)],
+            into: %{},
+            do: {name, size}
+
+      {:error, _} ->
+        %{}
+    end
+  end
+
+  defp keep(programs, results, before) do
+    sizes =
+      for {program, {status, _}} <- Enum.zip(programs, results),
+          size = if(status == :error, do: before[name(program)], else: size(program.file)),
+          do: "#{size} #{name(program)}\n"
+
+    File.mkdir_p!(Path.dirname(manifest()))
+    File.write!(manifest(), sizes)
+  end
+
+  defp size(file), do: to_string(File.stat!(file).size)
+  defp name(program), do: Path.basename(program.file)
+
+  # What is no program any more, and what is not as go has written it.
+  defp remove(programs, before) do
+    names = Enum.map(programs, &name/1)
+
+    for name <- names(folder()), file = Path.join(folder(), name), name not in names or size(file) != before[name] do
+      File.rm_rf!(file)
+    end
+  end
+
+  defp names(dir) do
+    case File.ls(dir) do
+      {:ok, names} -> Enum.reject(names, &String.starts_with?(&1, "."))
       {:error, _} -> []
     end
   end
 
-  defp keep(files) do
-    File.mkdir_p!(Path.dirname(manifest()))
-    File.write!(manifest(), Enum.map(files, &[&1, "\n"]))
+  # For releases. mix links to the priv of the sources; where nobody can write there, the build has a copy of it. What is built is
+  # not committed.
+  defp copy(programs) do
+    if File.dir?("priv") and match?({:error, _}, File.read_link(priv())) do
+      File.rm_rf!(priv())
+      Mix.Project.build_structure()
+    end
+
+    dir = Path.join(priv(), "cnode")
+
+    if programs != [] and ignored(dir) != :ok do
+      File.rm!(priv())
+      File.cp_r!("priv", priv())
+      :ok = ignored(dir)
+    end
+
+    for name <- names(dir) -- Enum.map(programs, &name/1), do: File.rm_rf!(Path.join(dir, name))
+
+    for %{file: file} = program <- programs, to = Path.join(dir, name(program)), File.read(file) != File.read(to) do
+      new = Path.join(dir, ".#{name(program)}.#{System.pid()}")
+      File.cp!(file, new)
+      File.rename!(new, to)
+    end
   end
 
-  defp remove(files), do: Enum.each(files, &File.rm/1)
+  defp ignored(dir) do
+    with :ok <- File.mkdir_p(dir), do: File.write(Path.join(dir, ".gitignore"), "*\n")
+  end
 
   defp total(results) do
     diagnostics = Enum.flat_map(results, &elem(&1, 1))
@@ -113,10 +179,14 @@ defmodule Mix.Tasks.Compile.Cnode do
     wanted = Keyword.get(config, :go, "go")
 
     with {:found, path} when path != nil <- {:found, System.find_executable(wanted)},
-         {:version, {text, 0}} <- {:version, command(path, ["env", "GOVERSION", "GOEXE"], ".", env(config))},
-         {:told, [_, version, suffix]} <- {:told, Regex.run(~r/^((?:go\d|devel )\S*.*?)\r?\n(\S*)/m, text)},
+         {:version, {text, 0}} <-
+           {:version, command(path, ["env", "-json=false", "GOVERSION", "GOEXE", "GOFLAGS"], ".", env(config))},
+         {:told, [_, version, suffix, flags]} <-
+           {:told, Regex.run(~r/^((?:go\d|devel )\S*.*?)\r?\n(\S*)\r?\n([^\r\n]*)/m, text)},
          {:old, false, _} <- {:old, old?(version), version} do
-      {:ok, %{path: path, env: env(config), flags: Keyword.get(config, :flags, []), suffix: suffix}}
+      flags = Regex.replace(~r/(?<!\S)--?(v|x|n|json|work)(=\S*)?(?!\S)/, flags, "")
+      env = env(config) ++ [{"GOFLAGS", flags}]
+      {:ok, %{path: path, env: env, flags: Keyword.get(config, :flags, []), suffix: suffix}}
     else
       {:found, nil} ->
         failed("""
@@ -171,15 +241,30 @@ defmodule Mix.Tasks.Compile.Cnode do
     %{
       name: name,
       path: path,
-      file: Path.join([Mix.Project.app_path(), "priv", "cnode", name <> go.suffix]),
+      file: Path.join(folder(), name <> go.suffix),
       flags: go.flags ++ Keyword.get(options, :flags, []),
       env: go.env ++ given(options)
     }
   end
 
+  # Two main packages may have the same last name.
+  defp distinct(programs) do
+    case programs |> Enum.group_by(&name/1) |> Enum.find(&match?({_, [_, _ | _]}, &1)) do
+      nil ->
+        :ok
+
+      {name, same} ->
+        failed("""
+        #{name} is the name of more than one program: #{Enum.map_join(same, " and ", &Path.relative_to_cwd(&1.path))}. Give each its own
+        name, in project/0 of mix.exs: cnode: [programs: [NAME: [path: "go/..."], ...]]
+        """)
+    end
+  end
+
   # Every main package of every module below go, or below the project if go is part of its module.
   defp found(go) do
-    modules = for file <- Path.wildcard("go/**/go.mod"), do: Path.dirname(file)
+    {left, modules} = Path.wildcard("go/**/go.mod") |> Enum.map(&Path.dirname/1) |> Enum.split_with(&left_out?/1)
+    if left != [], do: Mix.shell().info("Not built, as Go leaves out such folders: #{Enum.join(left, ", ")}")
 
     Enum.map(if(modules == [], do: ["go"], else: modules), &Path.expand/1)
     |> Enum.reduce_while({:ok, []}, fn module, {:ok, before} ->
@@ -199,6 +284,9 @@ defmodule Mix.Tasks.Compile.Cnode do
       end
     end)
   end
+
+  # As by the pattern ./...
+  defp left_out?(path), do: Enum.any?(Path.split(path), &(&1 == "testdata" or String.starts_with?(&1, "_")))
 
   # example.com/shop/v2 builds shop.
   defp called(path) do
