@@ -15,7 +15,7 @@ cache=${CNODE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cnode}
 erlang=(erlang-base erlang-crypto erlang-ssl erlang-public-key erlang-asn1
 	erlang-inets erlang-runtime-tools erlang-dev)
 others=(openssl python3 tshark chromium-headless-shell nginx-light erlang-wx xvfb # which tests compare with, or look with
-	rebar3 erlang-examples) # what builds Erlang projects, and OTP's own carriers of the distribution
+	rebar3 git erlang-examples) # what fetches and builds Erlang projects, and OTP's own carriers of the distribution
 
 fail() {
 	printf 'prepare: %s\n' "$*" >&2
@@ -136,7 +136,7 @@ observer() {
 neighbours() {
 	root_file_system neighbours trixie "$(
 		IFS=,
-		echo "${erlang[*]},elixir,rabbitmq-server,ejabberd,dash,coreutils,sed,bash,grep,gawk,util-linux,procps,hostname"
+		echo "${erlang[*]},elixir,rabbitmq-server,ejabberd,dash,coreutils,sed,bash,grep,gawk,util-linux,procps,hostname,git"
 	)" bash elixir iex
 	echo "peers Elixir, RabbitMQ, ejabberd: $cache/neighbours"
 }
@@ -146,7 +146,7 @@ elixir() {
 	local name=neighbours version
 	if [[ $1 != trixie ]]; then
 		name=elixir-$1
-		root_file_system "$name" "$1" elixir,dash,coreutils,sed,bash elixir iex >&2
+		root_file_system "$name" "$1" elixir,dash,coreutils,sed,bash,git elixir iex >&2
 	fi
 	version=$(HOME=/tmp "$cache/$name/bin/elixir" --short-version 2>>"$cache/log") || fail "Elixir of $1 does not run"
 	[[ -n $version ]] || fail "Elixir of $1 does not tell its version"

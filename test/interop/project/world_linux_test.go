@@ -41,8 +41,8 @@ const (
 	beam   = "shop@127.0.0.1"
 )
 
-// A desk is a folder in which somebody works, with Go and this repository at the same paths for all
-// programs, also those with a root file system of their own.
+// A desk is a folder in which somebody works, with Go at the same path for all programs, also those
+// with a root file system of their own.
 type desk struct {
 	t       *testing.T
 	dir     string
@@ -53,11 +53,7 @@ type desk struct {
 func newDesk(t *testing.T) *desk {
 	need.Root(t, "only root can give a root file system the folder of Go")
 	d := &desk{t: t, dir: t.TempDir()}
-	repository, err := filepath.Abs("../../..")
-	require.NoError(t, err)
-	for _, m := range [][2]string{
-		{goEnv(t, "GOROOT"), "go"}, {goEnv(t, "GOMODCACHE"), "modules"}, {goEnv(t, "GOCACHE"), "cache"}, {repository, "cnode"},
-	} {
+	for _, m := range [][2]string{{goEnv(t, "GOROOT"), "go"}, {goEnv(t, "GOCACHE"), "cache"}} {
 		at := filepath.Join(d.dir, m[1])
 		require.NoError(t, os.Mkdir(at, 0o755))
 		d.mounts += fmt.Sprintf("mount --bind '%s' '%s'\n", m[0], at)
@@ -69,9 +65,9 @@ func newDesk(t *testing.T) *desk {
 	d.file("bin/cnode-demo", string(program))
 	require.NoError(t, os.Chmod(d.dir+"/bin/cnode-demo", 0o755))
 	d.environ = append(os.Environ(), fmt.Sprintf("ERL_EPMD_PORT=%d", otp.Epmd(t)), "ERL_EPMD_ADDRESS=127.0.0.1", "LC_ALL=C.UTF-8",
-		"HOME="+d.dir, "XDG_RUNTIME_DIR="+d.dir+"/run", "GOROOT="+d.dir+"/go", "GOPATH="+d.dir+"/gopath",
-		"GOCACHE="+d.dir+"/cache", "GOMODCACHE="+d.dir+"/modules",
-		"GOENV=off", "GOWORK=off", "GOTOOLCHAIN=local", "GOPROXY="+goEnv(t, "GOPROXY"), "GOSUMDB=off", "GOFLAGS=-mod=mod")
+		"HOME="+d.dir, "XDG_RUNTIME_DIR="+d.dir+"/run", "GOROOT="+d.dir+"/go", "GOPATH="+d.dir+"/gopath", "GOCACHE="+d.dir+"/cache",
+		"GOMODCACHE="+d.dir+"/modules", "GOENV=off", "GOWORK=off", "GOTOOLCHAIN=local", "GOFLAGS=-trimpath")
+	d.environ = append(d.environ, otp.Published(t, "../../..", d.dir)...)
 	d.file(".erlang.cookie", otp.DefaultCookie)
 	require.NoError(t, os.Chmod(d.dir+"/.erlang.cookie", 0o400))
 	return d
@@ -202,13 +198,18 @@ func (d *desk) start(cmd *exec.Cmd, says string) *system {
 // asks makes the node by which the test asks.
 func (s *system) asks() *system {
 	s.t.Helper()
+	return s.asksBy(otp.DefaultCookie)
+}
+
+func (s *system) asksBy(cookie string) *system {
+	s.t.Helper()
 	port := ""
 	for _, v := range s.d.environ {
 		if p, ok := strings.CutPrefix(v, "ERL_EPMD_PORT="); ok {
 			port = p
 		}
 	}
-	n, err := nodes.New(nodes.Config{Name: fmt.Sprintf("test%d@127.0.0.1", s.cmd.Process.Pid), Cookie: otp.DefaultCookie,
+	n, err := nodes.New(nodes.Config{Name: fmt.Sprintf("test%d@127.0.0.1", s.cmd.Process.Pid), Cookie: cookie,
 		Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + port}}})
 	require.NoError(s.t, err)
 	require.NoError(s.t, n.Start(expect.Context(s.t)))
