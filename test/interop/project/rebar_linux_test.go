@@ -101,3 +101,18 @@ func TestRebar(t *testing.T) {
 	does("alone", "rebar3 compile")
 	require.FileExists(t, d.dir+"/alone/_build/default/lib/alone/priv/cnode/pricing")
 }
+
+// Each page has the same lines, by which the tests fetch the package.
+func TestDependency(t *testing.T) {
+	lines := map[string][]string{}
+	pages, err := filepath.Glob("../../../docs/*/*.md")
+	require.NoError(t, err)
+	for _, page := range append(pages, "../../../README.md", "../../../beam/cnode/README.md") {
+		text, err := os.ReadFile(page)
+		require.NoError(t, err)
+		for _, m := range regexp.MustCompile(`\{:?cnode, (\{git_subdir|git:).*"\}`).FindAllStringSubmatch(string(text), -1) {
+			lines[m[0]] = append(lines[m[0]], filepath.Base(page))
+		}
+	}
+	require.Len(t, lines, 2, "one for mix, one for rebar3: %v", lines)
+}

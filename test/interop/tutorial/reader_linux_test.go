@@ -38,8 +38,8 @@ func TestMain(m *testing.M) { os.Exit(leak.Run(withDemo{m})) }
 // a busy machine.
 const patience = 10 * expect.Limit
 
-// A reader has a folder, at first empty, and terminals. Go and this repository are below the
-// folder, too, where a program with a root file system of its own finds them.
+// A reader has a folder, at first empty, and terminals. Go is below the folder, too, where a program
+// with a root file system of its own finds it.
 type reader struct {
 	t       *testing.T
 	elixir  otp.Elixir
@@ -92,12 +92,7 @@ func goEnv(t *testing.T, name string) string {
 func newReader(t *testing.T, e otp.Elixir) *reader {
 	need.Root(t, "only root can give a root file system the folder of Go")
 	r := &reader{t: t, elixir: e, dir: t.TempDir(), last: &terminal{}}
-	repository, err := filepath.Abs("../../..")
-	require.NoError(t, err)
-	shared := [][2]string{
-		{goEnv(t, "GOROOT"), "go"}, {goEnv(t, "GOMODCACHE"), "modules"}, {goEnv(t, "GOCACHE"), "cache"}, {repository, "cnode"},
-	}
-	for _, m := range shared {
+	for _, m := range [][2]string{{goEnv(t, "GOROOT"), "go"}, {goEnv(t, "GOCACHE"), "cache"}} {
 		at := filepath.Join(r.dir, m[1])
 		require.NoError(t, os.Mkdir(at, 0o755))
 		r.mounts += fmt.Sprintf("mount --bind '%s' '%s'\n", m[0], at)
@@ -112,7 +107,8 @@ func newReader(t *testing.T, e otp.Elixir) *reader {
 	r.environ = append(os.Environ(), fmt.Sprintf("ERL_EPMD_PORT=%d", otp.Epmd(t)), "ERL_EPMD_ADDRESS=127.0.0.1", "LC_ALL=C.UTF-8",
 		"HOME="+r.dir, "XDG_RUNTIME_DIR="+r.dir+"/run", "GOROOT="+r.dir+"/go", "GOPATH="+r.dir+"/gopath",
 		"GOCACHE="+r.dir+"/cache", "GOMODCACHE="+r.dir+"/modules", "PATH="+r.dir+"/go/bin:"+r.dir+"/bin:"+os.Getenv("PATH"),
-		"GOENV=off", "GOWORK=off", "GOTOOLCHAIN=local", "GOPROXY="+goEnv(t, "GOPROXY"), "GOSUMDB=off", "GOFLAGS=")
+		"GOENV=off", "GOWORK=off", "GOTOOLCHAIN=local", "GOFLAGS=-trimpath")
+	r.environ = append(r.environ, otp.Published(t, "../../..", r.dir)...)
 	r.port = strconv.Itoa(port.Free(t))
 	r.brings("phoenix_pubsub", os.Getenv("CNODE_TEST_BEAM_PEERS"))
 	t.Cleanup(r.leave)

@@ -134,10 +134,8 @@ func (r *reader) writes(step, file, page string) {
 	if strings.HasPrefix(file, "lib/my_app_web/") {
 		return // in the Phoenix application
 	}
-	changed := strings.Replace(string(text), `git: "https://github.com/cnode-go/cnode", sparse: "beam/cnode"`,
-		fmt.Sprintf(`path: "%s/cnode/beam/cnode"`, r.dir), 1)
 	require.NoError(r.t, os.MkdirAll(filepath.Dir(path), 0o755))
-	require.NoError(r.t, os.WriteFile(path, []byte(changed), 0o644))
+	require.NoError(r.t, os.WriteFile(path, text, 0o644))
 }
 
 func (r *reader) edits(file, old, with string) {
@@ -168,9 +166,6 @@ func (r *reader) types(line string) {
 		r.ends(r.inElixir(line), line)
 	case strings.HasPrefix(line, "pkill -HUP -x pricing"):
 		require.NoError(r.t, syscall.Kill(r.goes.cmd.Process.Pid, syscall.SIGHUP))
-	case line == "go -C go mod tidy":
-		edit := "go -C go mod edit -replace github.com/cnode-go/cnode=" + r.dir + "/cnode"
-		r.ends(r.starts("sh", "-ec", edit+" && "+line), line)
 	default:
 		r.ends(r.starts("sh", "-ec", line), line)
 		if _, folder, ok := strings.Cut(line, " && cd "); ok {
