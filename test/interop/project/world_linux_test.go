@@ -71,7 +71,8 @@ func newDesk(t *testing.T) *desk {
 	d.environ = append(os.Environ(), fmt.Sprintf("ERL_EPMD_PORT=%d", otp.Epmd(t)), "ERL_EPMD_ADDRESS=127.0.0.1", "LC_ALL=C.UTF-8",
 		"HOME="+d.dir, "XDG_RUNTIME_DIR="+d.dir+"/run", "GOROOT="+d.dir+"/go", "GOPATH="+d.dir+"/gopath",
 		"GOCACHE="+d.dir+"/cache", "GOMODCACHE="+d.dir+"/modules",
-		"GOENV=off", "GOWORK=off", "GOTOOLCHAIN=local", "GOPROXY="+goEnv(t, "GOPROXY"), "GOSUMDB=off", "GOFLAGS=-mod=mod")
+		"GOENV=off", "GOWORK=off", "GOTOOLCHAIN=local", "GOPROXY="+goEnv(t, "GOPROXY"), "GOSUMDB=off",
+		"GOFLAGS=-mod=mod -trimpath") // the cache of builds is then that of other tests
 	d.file(".erlang.cookie", otp.DefaultCookie)
 	require.NoError(t, os.Chmod(d.dir+"/.erlang.cookie", 0o400))
 	return d

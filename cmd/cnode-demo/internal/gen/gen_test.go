@@ -158,8 +158,8 @@ func TestPackage(t *testing.T) {
 	require.ErrorIs(t, g.write(files, nil), ErrByHand)
 }
 
-// A struct that the project of the output defines is referred to: what it is converted by depends on
-// who has written it.
+// A struct that the project of the output defines is referred to. What converts it depends on who
+// has written it.
 func TestProject(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) string {
@@ -199,7 +199,8 @@ func main() {}
 	require.Contains(t, text, "[Shop.Line.t()]")
 	require.Contains(t, text, "&Shop.Line.from/1")
 
-	byHand := "defmodule Shop do\n  @moduledoc \"\"\"\n      defmodule Shop.Order do\n  \"\"\"\n  defmodule Line, do: defstruct([:note])\nend\n"
+	byHand := "defmodule Shop do\n  @moduledoc \"\"\"\n      defmodule Shop.Order do\n  \"\"\"\n" +
+		"  defmodule Line, do: defstruct([:note])\nend\n"
 	write("apps/store/lib/shop.ex", byHand)
 	write("deps/other/lib/order.ex", "defmodule Shop.Order do\nend\n")
 	text, remarks, err = gen("--go", dir+".Order")

@@ -169,7 +169,7 @@ func (w *exWriter) hasNils(t types.Type, absent ei.Atom, seen map[string]bool) b
 	return false
 }
 
-// hasFrom tells whether a module has a function from/1, which makes a whole struct of what Go sends.
+// hasFrom tells whether a module has a function from/1, which makes a whole struct of Go's.
 func (w *exWriter) hasFrom(module string) bool {
 	at, isDefined := w.project[module]
 	return at.ByGen || !isDefined && !w.isClient
