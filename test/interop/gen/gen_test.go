@@ -137,9 +137,11 @@ func TestRoundTrip(t *testing.T) {
 
 		order, why := s.gen("--go", pkg+".Order")
 		require.Empty(t, why)
+		line, why := s.gen("--go", pkg+".Line")
+		require.Empty(t, why)
 		client, why := s.gen("--go", pkg, "--client", "Till")
 		require.Empty(t, why)
-		s.elixir("call.exs", name, s.file("order.ex", order), s.file("till.ex", client))
+		s.elixir("call.exs", name, s.file("order.ex", order), s.file("line.ex", line), s.file("till.ex", client))
 	})
 }
 
@@ -167,7 +169,7 @@ func TestLibrary(t *testing.T) {
 func TestForms(t *testing.T) {
 	written, err := filepath.Glob("../../../cmd/cnode-demo/internal/gen/testdata/*.ex")
 	require.NoError(t, err)
-	require.Len(t, written, 11)
+	require.Len(t, written, 12)
 	otp.Elixirs(t, func(t *testing.T, e otp.Elixir) {
 		s := &shop{t: t, e: e, dir: t.TempDir()}
 		s.environ = append(os.Environ(), fmt.Sprintf("ERL_EPMD_PORT=%d", otp.Epmd(t)), "ERL_EPMD_ADDRESS=127.0.0.1", "LC_ALL=C.UTF-8")

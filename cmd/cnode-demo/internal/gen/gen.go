@@ -217,6 +217,12 @@ func (g *order) ask(
 	}
 	defer func() { err = errors.Join(err, end()) }()
 	a := &asker{ctx: ctx, conn: c, node: target}
+	there := map[ei.Atom]string{}
+	if g.output != "" {
+		if there, err = structTypes(g.output); err != nil {
+			return nil, err
+		}
+	}
 	var roots []source.Root
 	for _, name := range g.structs {
 		roots = append(roots, source.Root{Module: ei.Atom("Elixir." + name)})
@@ -231,7 +237,7 @@ func (g *order) ask(
 	var failed error
 	go func() { // the types are the node's, and so is how long it takes to go through them
 		defer close(done)
-		written, warnings, failed = source.GoTypes(g.pkg, roots, g.isFolder(), a.module)
+		written, warnings, failed = source.GoTypes(g.pkg, roots, g.isFolder(), there, a.module)
 	}()
 	select {
 	case <-done:
@@ -257,13 +263,27 @@ func (g *order) read(ctx context.Context, errOut io.Writer) (map[string][]byte, 
 	if err != nil {
 		return nil, err
 	}
-	if g.client == "" {
-		text, err := source.ElixirOfType(p, name, g.module)
-		return map[string][]byte{"": text}, err
+	var in source.Project
+	if g.output != "" {
+		if in, err = projectOf(g.output); err != nil {
+			return nil, err
+		}
 	}
-	text, unclear, err := source.ElixirClient(p, g.client)
-	for _, what := range unclear {
-		fmt.Fprintf(errOut, "left out: %s\n", what)
+	var text []byte
+	var remarks []string
+	if g.client == "" {
+		text, remarks, err = source.ElixirOfType(p, name, g.module, in)
+	} else {
+		text, remarks, err = source.ElixirClient(p, g.client, in)
+		for i, what := range remarks {
+			remarks[i] = "left out: " + what
+		}
+	}
+	for _, what := range remarks {
+		fmt.Fprintln(errOut, what)
+	}
+	if defined := new(source.DefinedError); errors.As(err, &defined) {
+		err = fmt.Errorf("-o %s: %w: --module or --client gives another name", g.output, err)
 	}
 	return map[string][]byte{"": text}, err
 }

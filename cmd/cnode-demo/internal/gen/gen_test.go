@@ -13,6 +13,7 @@ import (
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/cli"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/config"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/gen/source"
+	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/leak"
 	"github.com/cnode-go/cnode/nodes/nodestest"
@@ -73,12 +74,12 @@ func expectGolden(t *testing.T, file, text string) {
 func TestForms(t *testing.T) {
 	p, err := load(t.Context(), "./testdata/forms")
 	require.NoError(t, err)
-	for _, name := range []string{"All", "Row", "Nils", "Empty", "Nothing"} {
-		text, err := source.ElixirOfType(p, name, "")
+	for _, name := range []string{"All", "Row", "Nils", "Empty", "Nothing", "Same"} {
+		text, _, err := source.ElixirOfType(p, name, "", nil)
 		require.NoError(t, err)
 		expectGolden(t, strings.ToLower(name)+".ex", string(text))
 	}
-	text, unclear, err := source.ElixirClient(p, "Forms.Client")
+	text, unclear, err := source.ElixirClient(p, "Forms.Client", nil)
 	require.NoError(t, err)
 	require.Empty(t, unclear)
 	expectGolden(t, "forms.ex", string(text))
@@ -94,7 +95,7 @@ func TestForms(t *testing.T) {
 		"NoTuple":   "forms.NoTuple.A: only a slice or an array can be a tuple",
 		"Ambiguous": "forms.Ambiguous.Extra.Name: two fields have the key name",
 	} {
-		_, err := source.ElixirOfType(p, name, "")
+		_, _, err := source.ElixirOfType(p, name, "", nil)
 		require.ErrorContains(t, err, want, name)
 	}
 }
@@ -149,12 +150,89 @@ func TestPackage(t *testing.T) {
 	require.Equal(t, files["line.go"], got)
 	customer := map[string][]byte{"": []byte("package shop\n\ntype Customer struct{}\n\ntype Line struct{}\n")}
 	g = orderTo(t, filepath.Join(dir, "shop", "customer.go"))
-	require.EqualError(t, g.write(customer, nil),
-		filepath.Join(dir, "shop", "order.go")+" declares Line, too: name all structs and records of a package in one command")
+	require.EqualError(t, g.write(customer, nil), filepath.Join(dir, "shop", "customer.go")+":5 would declare Line, as "+
+		filepath.Join(dir, "shop", "order.go")+":7 does: name all structs and records of a package in one command")
 	require.NoFileExists(t, filepath.Join(dir, "shop", "customer.go"))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "shop", "line.go"), []byte("package shop\n"), 0o600))
 	g = orderTo(t, dir+"/shop/")
 	require.ErrorIs(t, g.write(files, nil), ErrByHand)
+}
+
+// A struct that the project of the output defines is referred to. What converts it depends on who
+// has written it.
+func TestProject(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		return path
+	}
+	write("go.mod", "module shop\n")
+	write("shop.go", `package main
+type Line struct {
+	_    struct{} `+"`ei:\"struct=Elixir.Shop.Line\"`"+`
+	Note *string  `+"`ei:\",omitempty\"`"+`
+	Size struct{ Width *int }
+}
+type Order struct {
+	_     struct{} `+"`ei:\"struct=Elixir.Shop.Order\"`"+`
+	Lines []Line
+}
+func main() {}
+`)
+	t.Setenv("GOWORK", "off")
+	output := filepath.Join(dir, "apps", "till", "lib", "order.ex")
+	gen := func(args ...string) (string, string, error) {
+		_, remarks, err := run(t, append(args, "-o", output)...)
+		text, _ := os.ReadFile(output)
+		return string(text), remarks, err
+	}
+	write("mix.exs", "")
+	write("apps/till/mix.exs", "")
+	require.NoError(t, os.MkdirAll(filepath.Dir(output), 0o755))
+
+	text, remarks, err := gen("--go", dir+".Order")
+	require.NoError(t, err)
+	require.Equal(t, "the project does not define Shop.Line yet: write it by --go of main.Line\n", remarks)
+	require.NotContains(t, text, "defmodule Shop.Line")
+	require.Contains(t, text, "[Shop.Line.t()]")
+	require.Contains(t, text, "&Shop.Line.from/1")
+
+	byHand := "defmodule Shop do\n  @moduledoc \"\"\"\n      defmodule Shop.Order do\n  \"\"\"\n" +
+		"  defmodule Line, do: defstruct([:note])\nend\n"
+	write("apps/store/lib/shop.ex", byHand)
+	write("deps/other/lib/order.ex", "defmodule Shop.Order do\nend\n")
+	text, remarks, err = gen("--go", dir+".Order")
+	require.NoError(t, err)
+	require.Empty(t, remarks)
+	require.Contains(t, text, "[Shop.Line.t()]")
+	require.NotContains(t, text, "Shop.Line.from")
+	require.Contains(t, text, "defp line_nils(value), do: Map.replace_lazy(value, :size, &line_size_nils/1)")
+	_, _, err = gen("--go", dir+".Line")
+	require.ErrorContains(t, err, "-o "+output+": Shop.Line is defined at apps/store/lib/shop.ex:5 already")
+	_, _, err = gen("--go", dir, "--client", "Shop")
+	require.ErrorContains(t, err, "Shop is defined at apps/store/lib/shop.ex:1 already")
+
+	write("apps/store/lib/shop.ex", "# "+source.Written+"\n"+byHand)
+	text, _, err = gen("--go", dir+".Order")
+	require.NoError(t, err)
+	require.Contains(t, text, "&Shop.Line.from/1")
+}
+
+// A Go type that the package has for a struct of Elixir is referred to.
+func TestPackageHas(t *testing.T) {
+	dir := t.TempDir()
+	line := "package shop\n\ntype Line struct {\n\t_ struct{} `ei:\"struct=Elixir.Shop.Line\"`\n\tSKU string\n}\n"
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "line.go"), []byte(line), 0o600))
+	for _, output := range []string{filepath.Join(dir, "order.go"), dir + "/"} {
+		there, err := structTypes(output)
+		require.NoError(t, err)
+		require.Equal(t, map[ei.Atom]string{"Elixir.Shop.Line": "Line"}, there, output)
+	}
+	there, err := structTypes(filepath.Join(dir, "line.go"))
+	require.NoError(t, err)
+	require.Empty(t, there, "it is written anew")
 }
 
 func orderTo(t *testing.T, output string) *order {
@@ -190,7 +268,7 @@ func TestErrors(t *testing.T) {
 		{[]string{"--go", "./testdata/shop.Doc", "--module", "a"}, `"a" is no name of an Elixir module`, false},
 		{[]string{"--go", "./source", "--client", "A"}, "exposes and serves nothing", false},
 		{[]string{"--go", "./...", "--client", "A"}, "./... is more than one package", false},
-		{[]string{"--go", "./nowhere.A"}, "go list ./nowhere: exit status 1: ", false},
+		{[]string{"--go", "./nowhere.A"}, "--go: there is no folder ./nowhere: ", false},
 	} {
 		_, _, err := run(t, tt.args...)
 		require.ErrorContains(t, err, tt.want, tt.args)

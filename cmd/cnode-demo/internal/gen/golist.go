@@ -24,9 +24,13 @@ import (
 // of builds.
 func load(ctx context.Context, path string) (*source.Package, error) {
 	var why strings.Builder
-	where, what := path, "."
-	if info, err := os.Stat(path); err != nil || !info.IsDir() || !build.IsLocalImport(path) && !filepath.IsAbs(path) {
-		where, what = "", path
+	where, what := "", path
+	if (build.IsLocalImport(path) || filepath.IsAbs(path)) && !strings.Contains(path, "...") {
+		if info, err := os.Stat(path); err != nil {
+			return nil, fmt.Errorf("--go: there is no folder %s: %w", path, err)
+		} else if info.IsDir() {
+			where, what = path, "."
+		}
 	}
 	cmd := exec.CommandContext(ctx, "go", "list", "-export", "-deps", "-json=ImportPath,Dir,Export,GoFiles,DepOnly", "--", what)
 	cmd.Stderr, cmd.Dir = &why, where // a folder may be of another module than the working directory

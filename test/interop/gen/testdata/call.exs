@@ -1,6 +1,6 @@
 # Calls the Go program by the client and the struct that were written from its source.
 [name | files] = System.argv()
-for f <- files, do: Code.compile_file(f)
+{:ok, _, _} = Kernel.ParallelCompiler.compile(files, return_diagnostics: true) # they refer to each other
 node = String.to_atom(name)
 
 order = struct!(Shop.Order, at: {1.0, 2.0}, size: {1, :a}, status: :new, handler: Enum, total: 1, on: ~D[2026-01-01])

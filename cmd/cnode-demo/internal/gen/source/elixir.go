@@ -42,7 +42,8 @@ type exWriter struct {
 	types     []string
 	functions []helper
 	made      map[string]string // functions, by what they do
-	later     []later
+	project   Project
+	missing   []string              // what is to be written, too
 	under     map[*types.Named]bool // that have no name there, and whose parts are being written
 	err       error
 }
@@ -72,51 +73,69 @@ func (w *exWriter) helpers(module string) string {
 	return b.String()
 }
 
-// later is a module that is still to be written.
-type later struct {
-	of     string // the Go type, as its package calls it
-	layout layout
-	name   string
+// A Project says where the Elixir project that a module is for defines modules, by name; nil: there
+// is no project.
+type Project map[string]Place
+
+// A Place is where a module is defined.
+type Place struct {
+	At    string // FILE:LINE
+	ByGen bool   // what is written here
 }
 
-// ElixirOfType writes the module of an Elixir struct for a Go type, and for the structs in it.
-func ElixirOfType(p *Package, name, module string) ([]byte, error) {
+// DefinedError: the project defines the module already.
+type DefinedError struct{ Module, At string }
+
+func (e *DefinedError) Error() string { return e.Module + " is defined at " + e.At + " already" }
+
+// check refuses to write a module that the project defines.
+func (p Project) check(module string) error {
+	if at, ok := p[module]; ok {
+		return &DefinedError{module, at.At}
+	}
+	return nil
+}
+
+// ElixirOfType writes the module of an Elixir struct for a Go type. It refers to the modules of the
+// structs in it that have one, and returns which of these the project lacks.
+func ElixirOfType(p *Package, name, module string, in Project) (text []byte, missing []string, err error) {
 	obj, ok := p.Types.Scope().Lookup(name).(*types.TypeName)
 	if !ok {
-		return nil, fmt.Errorf("package %s has no type %s", p.Types.Path(), name)
+		return nil, nil, fmt.Errorf("package %s has no type %s", p.Types.Path(), name)
 	}
 	s, ok := obj.Type().Underlying().(*types.Struct)
 	if !ok {
-		return nil, fmt.Errorf("%s.%s is no struct", p.Types.Name(), name)
+		return nil, nil, fmt.Errorf("%s.%s is no struct", p.Types.Name(), name)
 	}
 	if encodesItself(obj.Type()) {
-		return nil, fmt.Errorf("%s.%s encodes itself: its methods say how, and its fields do not", p.Types.Name(), name)
+		return nil, nil, fmt.Errorf("%s.%s encodes itself: its methods say how, and its fields do not", p.Types.Name(), name)
 	}
 	of := p.Types.Name() + "." + name
 	l, err := layoutOf(s, of)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if l.kind == "atom" || l.kind == "keys=string" {
-		return nil, fmt.Errorf("%s: no module can be made of a struct with %s", of, l.kind)
+		return nil, nil, fmt.Errorf("%s: no module can be made of a struct with %s", of, l.kind)
 	}
 	if l.kind != "struct" {
 		module = cmp.Or(module, goName(path.Base(p.Types.Path()))+"."+name)
 	}
 	module = cmp.Or(module, strings.TrimPrefix(l.name, "Elixir."))
 	if !IsAlias(ei.Atom("Elixir." + module)) {
-		return nil, fmt.Errorf("%q is no name of an Elixir module", module)
+		return nil, nil, fmt.Errorf("%q is no name of an Elixir module", module)
 	}
-	w := &exWriter{under: map[*types.Named]bool{}, modules: map[string]string{}, later: []later{{of, l, module}}}
+	if err := in.check(module); err != nil {
+		return nil, nil, err
+	}
+	w := &exWriter{under: map[*types.Named]bool{}, modules: map[string]string{}, project: in}
 	if l.kind == "struct" && l.name == "Elixir."+module { // else Go sends, and takes, something else for one within it
 		w.modules[types.TypeString(obj.Type(), nil)] = module
 	}
 	var b strings.Builder
 	b.WriteString("# " + Written + "\n")
-	for i := 0; i < len(w.later); i++ { // each may bring more
-		w.module(&b, w.later[i])
-	}
-	return []byte(b.String()), w.err
+	w.module(&b, structModule{of, l, module})
+	return []byte(b.String()), w.missing, w.err
 }
 
 // begin begins a module with some functions.

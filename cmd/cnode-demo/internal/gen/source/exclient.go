@@ -15,15 +15,18 @@ import (
 
 // ElixirClient writes a module that calls what a program exposes and serves. It also returns what
 // it has left out, and why.
-func ElixirClient(p *Package, module string) (text []byte, unclear []string, err error) {
+func ElixirClient(p *Package, module string, in Project) (text []byte, unclear []string, err error) {
 	if !IsAlias(ei.Atom("Elixir." + module)) {
 		return nil, nil, fmt.Errorf("%q is no name of an Elixir module", module)
+	}
+	if err := in.check(module); err != nil {
+		return nil, nil, err
 	}
 	calls, unclear := p.calls()
 	if calls == nil {
 		return nil, unclear, fmt.Errorf("package %s exposes and serves nothing: %w", p.Types.Path(), errNothing)
 	}
-	w := &exWriter{isClient: true, under: map[*types.Named]bool{}, modules: map[string]string{}}
+	w := &exWriter{isClient: true, project: in, under: map[*types.Named]bool{}, modules: map[string]string{}}
 	names := map[string]bool{}
 	var all []string
 	calls = slices.DeleteFunc(calls, func(c call) bool {

@@ -85,9 +85,15 @@ func (w *exWriter) structOf(t types.Type, s *types.Struct, name, of string) exTy
 	}
 	module := strings.TrimPrefix(l.name, "Elixir.")
 	isTaken := slices.Contains(slices.Collect(maps.Values(w.modules)), module) // by another instance
-	if l.kind == "struct" && IsAlias(ei.Atom(l.name)) && !w.isClient && !isTaken {
+	_, isDefined := w.project[module]
+	if l.kind == "struct" && IsAlias(ei.Atom(l.name)) && !isTaken && (isDefined || !w.isClient) {
 		w.modules[id] = module
-		w.later = append(w.later, later{of, l, module})
+		if w.project != nil && !isDefined {
+			w.missing = append(w.missing, fmt.Sprintf("the project does not define %s yet: write it by --go of %s", module, of))
+		}
+		if isDefined && !w.hasFrom(module) && w.hasNils(t, "", map[string]bool{}) {
+			w.nilsByHand(id, l, of)
+		}
 		return w.moduleType(module, t)
 	}
 	name = claim(w.taken, cmp.Or(name, "anonymous"))
@@ -99,9 +105,19 @@ func (w *exWriter) structOf(t types.Type, s *types.Struct, name, of string) exTy
 	return exType{spec: name + "()", nils: w.nils[id]}
 }
 
+// nilsByHand makes the function for a struct whose module, written by hand, has no function from/1.
+// The types of its fields are that module's.
+func (w *exWriter) nilsByHand(id string, l layout, of string) {
+	name := ei.SnakeCase(of[strings.LastIndex(of, ".")+1:])
+	w.nils[id] = claim(w.defined, name+"_nils")
+	types, local := w.types, maps.Clone(w.local)
+	w.localType(l, name, w.nils[id])
+	w.types, w.local = types, local
+}
+
 func (w *exWriter) moduleType(module string, t types.Type) exType {
-	typ := exType{spec: module + ".t()"}
-	if w.hasNils(t, "", map[string]bool{}) {
+	typ := exType{spec: module + ".t()", nils: w.nils[types.TypeString(t, nil)]}
+	if w.hasFrom(module) && w.hasNils(t, "", map[string]bool{}) {
 		typ.nils = module + ".from"
 	}
 	return typ
@@ -145,12 +161,18 @@ func (w *exWriter) hasNils(t types.Type, absent ei.Atom, seen map[string]bool) b
 		return w.hasNils(u.Elem(), absent, seen)
 	case *types.Struct:
 		l, _ := layoutOf(u, "")
-		isModule := l.kind == "struct" && !w.isClient
+		fills := l.kind == "struct" && w.hasFrom(strings.TrimPrefix(l.name, "Elixir."))
 		return !l.isOpen() && slices.ContainsFunc(l.fields, func(f goField) bool {
-			return isModule && (f.omit || f.loose) || w.hasNils(f.typ, f.at.absent, seen)
+			return fills && (f.omit || f.loose) || w.hasNils(f.typ, f.at.absent, seen)
 		})
 	}
 	return false
+}
+
+// hasFrom tells whether a module has a function from/1, which makes a whole struct of Go's.
+func (w *exWriter) hasFrom(module string) bool {
+	at, isDefined := w.project[module]
+	return at.ByGen || !isDefined && !w.isClient
 }
 
 // isOpen tells whether the type of Elixir does not say what the keys are.
@@ -298,8 +320,15 @@ type member struct {
 	missing bool // Go leaves it out, and has no zero for it that Elixir could have: it is nil
 }
 
+// A structModule is the module of a struct.
+type structModule struct {
+	of     string // the Go type, as its package calls it
+	layout layout
+	name   string
+}
+
 // module writes the module of a struct.
-func (w *exWriter) module(b *strings.Builder, m later) {
+func (w *exWriter) module(b *strings.Builder, m structModule) {
 	w.begin("from", "to")
 	var members []member
 	var enforced, fields, specs, missing []string
@@ -344,7 +373,9 @@ func defstruct(fields []string) string {
 }
 
 // isSame tells whether Go sends the struct.
-func (m later) isSame() bool { return m.layout.kind == "struct" && m.layout.name == "Elixir."+m.name }
+func (m structModule) isSame() bool {
+	return m.layout.kind == "struct" && m.layout.name == "Elixir."+m.name
+}
 
 // keyOf is a key as Go sends it.
 func (l layout) keyOf(key string) string {
@@ -358,7 +389,7 @@ func (l layout) keyOf(key string) string {
 func quoted(text string) string { return string(elixir.AppendText(nil, ei.Binary(text))) }
 
 // from is the function that makes the struct.
-func (m later) from(members []member) string {
+func (m structModule) from(members []member) string {
 	var in, pattern []string
 	isWhole := true // Go sends all of it
 	for i, x := range members {
@@ -412,7 +443,7 @@ func (l layout) tagged() []string {
 }
 
 // to is the function that gives what Go takes.
-func (m later) to(members []member, leavesOut bool) string {
+func (m structModule) to(members []member, leavesOut bool) string {
 	var out []string
 	for _, x := range members {
 		value := getter("value", x.key)

@@ -86,6 +86,9 @@ func (w *writer) structOf(m *Module, spec map[ei.Atom]mapField, in scope) goType
 	if t, ok := w.again(id); ok {
 		return t
 	}
+	if there := w.there[m.Name]; there != "" && args == "" {
+		return goType{text: there, kind: kindThere}
+	}
 	if w.taken[name] && w.modules[m.Name] != nil && w.isDeclared(m.Name, name) {
 		name += args
 	}

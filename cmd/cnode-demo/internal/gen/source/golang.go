@@ -40,6 +40,7 @@ type writer struct {
 	taken    map[string]bool
 	modules  map[ei.Atom]*Module
 	known    map[string]goType // by the module's name and the type's
+	there    map[ei.Atom]string
 	steps    int
 	warnings []string
 	err      error
@@ -57,14 +58,24 @@ func (w *writer) warn(format string, args ...any) {
 }
 
 // GoTypes writes the Go types of structs and records, and of what their types name, each once: into
-// one file, whose name is "", or into one for each module that they are of. A field whose type is
-// not known has that of its default. The warnings are about fields that Go has otherwise, or not at
-// all.
-func GoTypes(pkg string, roots []Root, apart bool, look Lookup) (files map[string][]byte, warnings []string, err error) {
+// one file, whose name is "", or into one for each module that they are of. there are the types of
+// other files of the package, by the modules of their tags: they are referred to. A field whose
+// type is not known has that of its default. The warnings are about fields that Go has otherwise,
+// or not at all.
+func GoTypes(
+	pkg string, roots []Root, apart bool, there map[ei.Atom]string, look Lookup,
+) (files map[string][]byte, warnings []string, err error) {
 	if !token.IsIdentifier(pkg) {
 		return nil, nil, fmt.Errorf("%q cannot be the name of a Go package", pkg)
 	}
 	w := newWriter(look)
+	w.there = maps.Clone(there)
+	for _, r := range roots {
+		delete(w.there, r.Module)
+	}
+	for _, name := range w.there {
+		w.taken[name] = true
+	}
 	for _, r := range roots {
 		if err := w.root(r); err != nil {
 			return nil, nil, err

@@ -50,7 +50,7 @@ func told(t testing.TB, text string) Lookup {
 
 // structure writes the types of one struct.
 func structure(pkg string, module ei.Atom, look Lookup) ([]byte, []string, error) {
-	files, warnings, err := GoTypes(pkg, []Root{{Module: module}}, false, look)
+	files, warnings, err := GoTypes(pkg, []Root{{Module: module}}, false, nil, look)
 	return files[""], warnings, err
 }
 
@@ -209,7 +209,7 @@ func TestHostile(t *testing.T) {
 			declared(t, source)
 		}
 		record := `[{a, nil, [{attribute, 0, record, {` + quoted + `, [{record_field, 0, {atom, 0, ` + quoted + `}}]}}]}]`
-		if files, _, err := GoTypes("a", []Root{{"A", ei.Atom(name)}}, false, told(t, record)); err == nil {
+		if files, _, err := GoTypes("a", []Root{{"A", ei.Atom(name)}}, false, nil, told(t, record)); err == nil {
 			declared(t, files[""])
 		}
 	}
@@ -385,7 +385,7 @@ func TestStructTypes(t *testing.T) {
 			pair("opts", someOpts)+pair("all_options", "{type, 0, list, [{user_type, 0, option, []}]}"), "")+
 		", {attribute, 0, type, {option, {type, 0, tuple, [{atom, 0, loud}, {type, 0, boolean, []}]}, []}}")
 	look := told(t, "["+page(general, special)+", "+user+"]")
-	files, _, err := GoTypes("a", []Root{{Module: "Elixir.Page"}, {Module: "Elixir.User"}}, true, look)
+	files, _, err := GoTypes("a", []Root{{Module: "Elixir.Page"}, {Module: "Elixir.User"}}, true, nil, look)
 	require.NoError(t, err)
 	require.Len(t, files, 2)
 	text := squeeze(string(files["user.go"]))
@@ -417,7 +417,7 @@ func TestGoName(t *testing.T) {
 // A record has any name that a tag can have.
 func TestRecordName(t *testing.T) {
 	text := "[{a, nil, [{attribute, 0, record, {'Strange Name', [{record_field, 0, {atom, 0, 'foo-bar'}}]}}]}]"
-	files, _, err := GoTypes("a", []Root{{"a", "Strange Name"}}, false, told(t, text))
+	files, _, err := GoTypes("a", []Root{{"a", "Strange Name"}}, false, nil, told(t, text))
 	require.NoError(t, err)
 	require.Contains(t, squeeze(string(files[""])),
 		"\ntype StrangeName struct {\n_ struct{} `ei:\"tuple=Strange Name\"`\nFooBar ei.Term // of no known type\n")
@@ -442,4 +442,17 @@ func TestOddKeys(t *testing.T) {
 		`A: the key :"1st" cannot be that of a Go field: it is left out`,
 		`A: the key :"foo-bar" cannot be that of a Go field: it is left out`,
 	}, warnings)
+}
+
+// A struct that another file of the package has a type for is referred to. Go has no literal of it
+// for a default.
+func TestThere(t *testing.T) {
+	look := told(t, `[{'Elixir.Order', #{'__struct__' => 'Elixir.Order', line => #{'__struct__' => 'Elixir.Line', n => 1}}, []},
+		{'Elixir.Line', #{'__struct__' => 'Elixir.Line', n => 0}, []}]`)
+	there := map[ei.Atom]string{"Elixir.Line": "Row", "Elixir.Order": "Old"}
+	files, warnings, err := GoTypes("a", []Root{{Module: "Elixir.Order"}}, false, there, look)
+	require.NoError(t, err)
+	require.Contains(t, squeeze(string(files[""])), "type Order struct {\n_ struct{} `ei:\"struct=Elixir.Order\"`\nLine Row\n}")
+	require.NotContains(t, string(files[""]), "type Line")
+	require.Len(t, warnings, 1)
 }

@@ -37,6 +37,7 @@ const (
 	kindSet
 	kindResult
 	kindStruct // declared
+	kindThere  // declared in another file
 	kindAtoms  // declared
 )
 

@@ -35,6 +35,8 @@ func isZero(t goType, v ei.Term) bool {
 		return ok
 	case kindMap:
 		return isEmpty(v)
+	case kindThere:
+		return false
 	}
 	switch v := v.(type) {
 	case ei.Int:
@@ -126,6 +128,8 @@ func valueOf(t goType, v ei.Term) (text string, ok bool) {
 		return resultValue(t, v)
 	case kindStruct:
 		return structValue(t.decl, v)
+	case kindThere: // its fields are not known
+		return "", false
 	case kindAtoms:
 		a, ok := v.(ei.Atom)
 		if i := slices.Index(t.decl.atoms, a); i >= 0 {
