@@ -133,6 +133,7 @@ func TestCommandLine(t *testing.T) {
 		{"front --listen 127.0.0.1:0", "--workers is missing"},
 		{"front --listen here --workers x", "--listen here: want HOST:PORT, tls:HOST:PORT or unix:PATH"},
 		{"front --listen unix: --workers x", "want HOST:PORT, tls:HOST:PORT or unix:PATH"},
+		{"front --listen 127.0.0.1:99999 --workers x", "there is no port 99999: want 0 to 65535"},
 		{"front --listen tls:127.0.0.1:0 --workers x", "needs --cert and --key"},
 		{"front --listen 127.0.0.1:0 --workers x --cert y", "--cert and --key belong together"},
 		{"front --listen 127.0.0.1:0 --workers x --policy any", `--policy "any": want least or address`},

@@ -20,6 +20,8 @@ type Keeper struct {
 	o       Options
 	reached func(step string) // for tests
 
+	lookAgain time.Duration // shorter in tests
+
 	// gate is held for reading by whatever takes something from a socket and notes it, or sends:
 	// acceptors, readers of control sockets, writers of sessions. Who holds it for writing has made
 	// them stop (see stand) and finds nothing half done.
@@ -48,6 +50,7 @@ type Keeper struct {
 	memory    [2][]byte      // of flush
 	stats     Stats
 	expiry    *time.Timer // of the session that has waited the longest
+	swept     time.Time   // until then leaveGone does not look again
 }
 
 type life int
@@ -66,7 +69,7 @@ func New(o *Options) (*Keeper, error) {
 		return nil, fault.Failed("keep sessions", nil, errors.ErrUnsupported)
 	}
 	k := &Keeper{sessions: map[uint64]*session{}, beginning: map[*beginning]struct{}{}, pumps: map[*pump]struct{}{},
-		doors: map[*door]struct{}{}}
+		doors: map[*door]struct{}{}, lookAgain: lookAgain}
 	if o != nil {
 		k.o = *o
 	}

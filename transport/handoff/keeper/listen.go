@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"slices"
@@ -32,6 +33,7 @@ type door struct {
 	number   uint64       // one that was asked for later has a higher one
 	heritage *inheritance // what it was in the previous process; nil: nothing
 	listener listener
+	file     fs.FileInfo // of a workers' socket
 	options  ServeOptions
 	take     func(net.Conn) // what comes; the gate is held
 }
@@ -78,7 +80,9 @@ func (k *Keeper) Listen(ctx context.Context, network, address string) (net.Liste
 	var c net.ListenConfig
 	c.SetMultipathTCP(false) // its counters are those of one path, see tcp_info
 	l, err := c.Listen(ctx, network, address)
-	if err != nil {
+	if err != nil && network == "unix" {
+		return nil, noSocket(address, err)
+	} else if err != nil {
 		return nil, err
 	}
 	serves, ok := l.(listener)
@@ -201,7 +205,7 @@ func (k *Keeper) open(d *door) bool {
 func (k *Keeper) client(d *door, c net.Conn) {
 	k.mu.Lock()
 	k.stats.Accepted++
-	full := len(k.queue)+len(k.beginning) >= k.o.MaxParked || k.life != serving
+	full := !k.hasPlace() || k.life != serving
 	if full {
 		k.stats.Refused++
 	}

@@ -26,7 +26,8 @@ type Options struct {
 	// MaxWorkers is how many workers there may be; 0 is 1024.
 	MaxWorkers int
 	// MaxParked is how many sessions may wait for a worker; 0 is 10,000. A client that comes
-	// when there are as many is closed. Sessions that lose their worker are parked beyond it.
+	// when there are as many takes the place of one that has ended its side; if none has, it is
+	// closed. Sessions that lose their worker are parked beyond it.
 	MaxParked int
 	// MaxParkedAge is how long a session may wait for a worker: then it is closed. 0 is 1 minute.
 	MaxParkedAge time.Duration

@@ -50,6 +50,12 @@ func (s *session) look() (c counters, open bool, err error) {
 	return counters{}, true, nil
 }
 
+// hasEnded tells whether the client has ended its side.
+func (s *session) hasEnded() bool {
+	_, open, err := s.look()
+	return err != nil || !open || halfClosed(s.fd)
+}
+
 // admit takes in a new session, whose fd it owns. k.mu is held.
 func (k *Keeper) admit(s *session) {
 	k.pass("admit")
@@ -68,6 +74,36 @@ func (k *Keeper) park(s *session) {
 	}
 	k.queue = append(k.queue, s)
 	k.expireLater()
+}
+
+// hasPlace tells whether another client may wait. Where all places are taken, it looks whether
+// clients that have ended hold some. k.mu is held.
+func (k *Keeper) hasPlace() bool {
+	has := func() bool { return len(k.queue)+len(k.beginning) < k.o.MaxParked }
+	if !has() {
+		k.leaveGone()
+	}
+	return has()
+}
+
+// leaveGone drops the clients that have ended while they waited: also those that have ended their
+// side after a request, since nothing tells whether anybody still reads. That takes some time if
+// many wait, so that it is not done for each client that comes. k.mu is held.
+func (k *Keeper) leaveGone() {
+	begun := time.Now()
+	if begun.Before(k.swept) {
+		return
+	}
+	k.queue = slices.DeleteFunc(k.queue, func(s *session) bool {
+		if !s.hasEnded() {
+			return false
+		}
+		k.stats.Gone++
+		k.drop(s)
+		return true
+	})
+	now := time.Now()
+	k.swept = now.Add(10 * now.Sub(begun))
 }
 
 // expireLater sets the timer for the session that waits the longest. k.mu is held.

@@ -38,6 +38,13 @@ func endedEmpty(fd int) bool {
 	return err == nil && n == 0
 }
 
+// halfClosed tells whether the client has ended its side, whatever is still unread.
+func halfClosed(fd int) bool {
+	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+	_, err := ignoringEINTR(func() (int, error) { return unix.Poll(p, 0) })
+	return err != nil || p[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
+}
+
 func closeFD(fd int) { _ = unix.Close(fd) }
 
 // resetFD closes a descriptor; if it is a TCP connection's last one, the peer gets a reset.

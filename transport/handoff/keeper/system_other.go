@@ -17,6 +17,7 @@ const supported = false
 func duplicate(syscall.Conn) (int, error)                  { return -1, errors.ErrUnsupported }
 func duplicateFD(int) (int, error)                         { return -1, errors.ErrUnsupported }
 func endedEmpty(int) bool                                  { return false }
+func halfClosed(int) bool                                  { return false }
 func closeFD(int)                                          {}
 func resetFD(int)                                          {}
 func look(int) (counters, bool, error)                     { return counters{}, false, errors.ErrUnsupported }

@@ -139,17 +139,82 @@ func (k *Keeper) Workers(ctx context.Context, path string) error {
 			control.close()
 			return fault.Failed(op, transport.UnixAddr(path), net.ErrClosed)
 		}
-		k.goOn(func() { _ = k.acceptAt(ctx, d) })
+		k.goOn(func() { k.acceptWorkers(ctx, d) })
 	}
 	return nil
+}
+
+// lookAgain is how often it is looked whether the files of the workers' sockets are still there.
+const lookAgain = 2 * time.Second
+
+// acceptWorkers accepts workers. Without the socket's file none can come any more, so a door whose
+// file somebody has removed is replaced.
+func (k *Keeper) acceptWorkers(ctx context.Context, d *door) {
+	for d != nil {
+		at, ended := d, make(chan struct{})
+		k.goOn(func() {
+			defer close(ended)
+			_ = k.acceptAt(ctx, at)
+		})
+		for d = nil; d == nil; {
+			select {
+			case <-ended:
+				return
+			case <-time.After(k.lookAgain):
+				d = k.renew(at)
+			}
+		}
+	}
+}
+
+// renew replaces a door whose file is gone; nil: it is not, or none can be made now.
+func (k *Keeper) renew(d *door) *door {
+	path := d.address
+	if path[0] == '@' {
+		return nil
+	}
+	if now, err := os.Lstat(path); err == nil && os.SameFile(now, d.file) || !k.enter() {
+		return nil
+	}
+	defer k.gate.RUnlock()
+	l, file, err := k.makeListener(d.words)
+	if err != nil {
+		k.o.Log.Debug("the socket of workers is not made anew", "path", path, "error", err) // its folder may come back
+		return nil
+	}
+	next := &door{words: d.words, number: d.number, listener: l, file: file, take: d.take}
+	d.keepFile(true)
+	if !k.open(next) {
+		next.close()
+		return nil
+	}
+	k.mu.Lock()
+	delete(k.doors, d)
+	k.mu.Unlock()
+	d.close()
+	k.o.Log.Info("the socket of workers is made anew: its file was removed", "path", path)
+	return next
 }
 
 // listenWorkers listens at a path, or goes on with what the previous process has listened at.
 func (k *Keeper) listenWorkers(of words, take func(net.Conn)) (*door, error) {
 	i, number := k.inherit(of)
+	d := &door{words: of, number: number, heritage: i, take: take}
 	if i != nil {
-		return &door{words: of, number: number, heritage: i, listener: i.listener.(listener), take: take}, nil
+		d.listener = i.listener.(listener)
+		d.file, _ = os.Lstat(of.address) // not there: it is made anew
+		return d, nil
 	}
+	l, file, err := k.makeListener(of)
+	if err != nil {
+		return nil, err
+	}
+	d.listener, d.file = l, file
+	return d, nil
+}
+
+// makeListener listens for workers, and tells which file it has made.
+func (k *Keeper) makeListener(of words) (*net.UnixListener, fs.FileInfo, error) {
 	network, path := of.network, of.address
 	listen := func() (*net.UnixListener, error) {
 		return net.ListenUnix(network, &net.UnixAddr{Name: path, Net: network})
@@ -157,19 +222,34 @@ func (k *Keeper) listenWorkers(of words, take func(net.Conn)) (*door, error) {
 	l, err := listen()
 	if errors.Is(err, syscall.EADDRINUSE) && deserted(path, network) {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
+			return nil, nil, err
 		}
 		l, err = listen()
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, noSocket(path, err)
 	}
-	if path[0] != '@' {
-		if err := os.Chmod(path, k.o.WorkersMode); err != nil {
-			return nil, errors.Join(err, l.Close())
-		}
+	if path[0] == '@' {
+		return l, nil, nil
 	}
-	return &door{words: of, number: number, listener: l, take: take}, nil
+	err = os.Chmod(path, k.o.WorkersMode)
+	file, e := os.Lstat(path)
+	if err = errors.Join(err, e); err != nil {
+		return nil, nil, errors.Join(err, l.Close())
+	}
+	return l, file, nil
+}
+
+// noSocket says of an error of listening if a file or a folder is at the path.
+func noSocket(path string, err error) error {
+	info, e := os.Lstat(path)
+	switch {
+	case !errors.Is(err, syscall.EADDRINUSE), e != nil, info.Mode().Type() == fs.ModeSocket:
+		return err
+	case info.IsDir():
+		return fmt.Errorf("%s is a folder, no socket: %w", path, err)
+	}
+	return fmt.Errorf("%s is a file, no socket: remove it, or name another path: %w", path, err)
 }
 
 // deserted tells whether a path is a socket that nobody listens at.

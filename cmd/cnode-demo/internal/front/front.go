@@ -86,7 +86,7 @@ process, such as a container's process 1 or Type=simple, takes the upgrade for t
 	l.IntSliceVar(&f.uids, "worker-uid", nil, "`UID` whose processes may be workers, beside this user's and root's; may be given again")
 	l.StringVar(&f.mode, "workers-mode", "600", "`MODE` of the workers' sockets, in octal")
 	l.IntVar(&f.window, "window", 64, "how many sessions may be on their way to one worker")
-	l.IntVar(&f.parked, "max-parked", 10_000, "how many clients may wait for a worker; further ones are closed")
+	l.IntVar(&f.parked, "max-parked", 10_000, "how many clients may wait for a worker; further ones take the places of those that have gone, or are closed")
 	l.DurationVar(&f.age, "parked-age", time.Minute, "how long a session may wait for a worker, before it is closed")
 	l.DurationVar(&f.drain, "drain", 10*time.Second, "how long sessions with TLS may take to end, when front is stopped")
 	l.DurationVar(&f.linger, "tls-linger", 30*time.Second,
@@ -131,6 +131,11 @@ func (f *front) options(log *slog.Logger) (*keeper.Options, error) {
 		network, at, ends := split(address)
 		if _, _, err := net.SplitHostPort(at); network == "tcp" && err != nil || at == "" {
 			return nil, cli.Usagef("--listen %s: want HOST:PORT, tls:HOST:PORT or unix:PATH", address)
+		}
+		if _, port, _ := net.SplitHostPort(at); network == "tcp" {
+			if _, err := net.LookupPort("tcp", port); err != nil {
+				return nil, cli.Usagef("--listen %s: there is no port %s: want 0 to 65535, or the name of a service", address, port)
+			}
 		}
 		if ends && f.cert == "" {
 			return nil, cli.Usagef("--listen %s needs --cert and --key", address)
