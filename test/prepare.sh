@@ -157,7 +157,7 @@ elixir() {
 # service_manager SUITE prints "VERSION=DIRECTORY" of a root file system with systemd.
 service_manager() {
 	local dir=$cache/systemd-$1 version
-	root_file_system "systemd-$1" "$1" base-files,coreutils,mount,systemd >&2
+	root_file_system "systemd-$1" "$1" base-files,coreutils,dash,mount,passwd,procps,systemd >&2
 	version=$(chroot "$dir/root" /lib/systemd/systemd --version 2>>"$cache/log" | awk 'NR == 1 { print $2 }')
 	[[ -n $version ]] || fail "systemd of $1 does not run"
 	echo "peer systemd $version: $dir" >&2

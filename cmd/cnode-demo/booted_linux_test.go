@@ -32,16 +32,10 @@ const unit = "cnode.service"
 // the test's own.
 func boots(t *testing.T, f func(b *booted)) {
 	w := newHome(t, 0)
-	const (
-		user   = 987
-		passwd = "root:x:0:0::/root:/bin/sh\ncnode:x:987:987::/home/cnode:/bin/sh\n"
-		group  = "root:x:0:\ncnode:x:987:\n"
-	)
 	files := map[string]systemd.File{
-		"/etc/passwd":                {Text: passwd, Mode: 0o644},
-		"/etc/group":                 {Text: group, Mode: 0o644},
-		"/home/cnode/.erlang.cookie": {Text: testCookie + "\n", Mode: 0o400, Own: user},
-		"/usr/local/bin/cnode-demo":  {From: program, Mode: 0o755},
+		systemd.EnvironmentPath:     systemd.Environment("ERL_EPMD_PORT=" + strconv.Itoa(w.port)),
+		"/root/.erlang.cookie":      {Text: testCookie + "\n", Mode: 0o400},
+		"/usr/local/bin/cnode-demo": {From: program, Mode: 0o755},
 		"/etc/systemd/system/cnode.socket.d/test.conf": {
 			Text: "[Socket]\nListenStream=\nListenStream=" + vacant.Vacant(t) + "\n", Mode: 0o644,
 		},
@@ -50,6 +44,7 @@ func boots(t *testing.T, f func(b *booted)) {
 		files["/etc/systemd/system/"+name] = systemd.File{Text: text, Mode: 0o644}
 	}
 	systemd.Each(t, files, func(t *testing.T, m *systemd.Machine) {
+		m.Types(upgradePage, "enable --now cnode.socket", "systemctl")
 		f(&booted{Machine: m, t: t, mapper: strconv.Itoa(w.port)})
 	})
 }
@@ -57,7 +52,7 @@ func boots(t *testing.T, f func(b *booted)) {
 // configure adds to the documented unit.
 func (b *booted) configure(lines string) {
 	text := "[Unit]\nStartLimitIntervalSec=0\n[Service]\n" +
-		"Environment=" + noPause + " ERL_EPMD_PORT=" + b.mapper + "\n" + lines
+		"Environment=" + noPause + "\n" + lines
 	b.Put("/etc/systemd/system/"+unit+".d/test.conf", systemd.File{Text: text, Mode: 0o644})
 	b.Succeed("systemctl", "daemon-reload")
 }

@@ -13,17 +13,19 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/internal/test/sockdir"
+	"github.com/cnode-go/cnode/internal/test/systemd"
 	"github.com/stretchr/testify/require"
 )
 
-// units are the files of systemd that docs/operate/upgrade.md shows, by name.
+// upgradePage has the units of cnode-demo serve.
+const upgradePage = "../../docs/operate/upgrade.md"
+
+// units are the files of systemd that the page shows, by name.
 func units(t *testing.T) map[string]string {
 	t.Helper()
-	text, err := os.ReadFile("../../docs/operate/upgrade.md")
-	require.NoError(t, err)
 	files := map[string]string{}
-	for _, m := range regexp.MustCompile("(?ms)^```ini\n# /etc/systemd/system/(\\S+)\n(.*?)^```$").FindAllStringSubmatch(string(text), -1) {
-		files[m[1]] = m[2]
+	for _, name := range []string{"cnode.socket", "cnode.service"} {
+		files[name] = systemd.Printed(t, upgradePage, name)
 	}
 	return files
 }

@@ -75,6 +75,8 @@ func start(t *testing.T, root string, files map[string]File) *Machine {
 	all := map[string]File{
 		"/etc/machine-id":                 {Text: strings.Repeat("0", 31) + "1\n", Mode: 0o444},
 		"/etc/systemd/system/test.target": {Text: "[Unit]\nDefaultDependencies=no\n", Mode: 0o644},
+		"/etc/passwd":                     {Text: "root:x:0:0::/root:/bin/sh\n", Mode: 0o644},
+		"/etc/group":                      {Text: "root:x:0:\n", Mode: 0o644},
 	}
 	for path, file := range files {
 		all[path] = file
@@ -146,7 +148,7 @@ func (m *Machine) Run(name string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "nsenter", append(append(m.Enter()[1:], name), args...)...)
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "SYSTEMD_PAGER="}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/root", "LC_ALL=C", "SYSTEMD_PAGER="}
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -26,21 +25,17 @@ func TestUnit(t *testing.T) {
 	for version := range 2 {
 		goProgram(t, fmt.Sprintf("%s/pricing%d", d.dir, version+1), version+1)
 	}
-	page, err := os.ReadFile("../../../docs/how-to/elixir-project.md")
-	require.NoError(t, err)
-	unit := regexp.MustCompile("(?ms)^```ini\n(.*?)^```$").FindStringSubmatch(string(page))
-	require.NotNil(t, unit)
-	environment := "Environment=CNODE_COOKIE=" + otp.DefaultCookie + "\n"
+	const page = "../../../docs/how-to/elixir-project.md"
+	var own []string // of this test: there is a port mapper at the usual port, too
 	for _, v := range d.environ {
 		if strings.HasPrefix(v, "ERL_EPMD_") {
-			environment += "Environment=" + v + "\n"
+			own = append(own, v)
 		}
 	}
-	environment += "Environment=XDG_RUNTIME_DIR=/run/pricing\nRuntimeDirectory=pricing\nRuntimeDirectoryMode=0700\n"
-	// the machine has no program kill
-	text := replaced(t, unit[1], "/bin/kill -HUP $MAINPID", "/usr/bin/systemctl kill --kill-whom=main --signal=HUP pricing.service")
 	systemd.Each(t, map[string]systemd.File{
-		"/etc/systemd/system/pricing.service": {Text: replaced(t, text, "[Service]\n", "[Service]\n"+environment), Mode: 0o644},
+		systemd.EnvironmentPath:               systemd.Environment(strings.Join(own, " ")),
+		"/root/.erlang.cookie":                {Text: otp.DefaultCookie + "\n", Mode: 0o400},
+		"/etc/systemd/system/pricing.service": {Text: systemd.Printed(t, page, "pricing.service"), Mode: 0o644},
 		"/opt/shop/pricing":                   {From: d.dir + "/pricing1", Mode: 0o755},
 		"/opt/shop/next":                      {From: d.dir + "/pricing2", Mode: 0o755},
 	}, func(t *testing.T, m *systemd.Machine) {
@@ -53,7 +48,7 @@ func TestUnit(t *testing.T) {
 		options := fmt.Sprintf(`#{unit => "pricing.service", systemctl => ["%s/%s"], ready_timeout => 100}`, d.dir, name)
 		require.Contains(t, s.child(options), "{ok,")
 		s.says("the unit is inactive (dead), its result success", 1)
-		m.Succeed("systemctl", "start", "pricing.service")
+		m.Types(page, "enable --now pricing", "")
 		s.says(goNode+" is connected", 1)
 		require.Positive(t, s.info().OSPid)
 		m.Succeed("systemctl", "kill", "--signal=KILL", "pricing.service")

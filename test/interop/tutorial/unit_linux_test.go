@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -48,21 +47,13 @@ func built(t *testing.T, version string) (path string) {
 // The unit of the last page, under real versions of systemd: a probe answers, and a reload leaves
 // the node, its process and the connection of a peer.
 func TestUnit(t *testing.T) {
-	page, err := os.ReadFile("../../../docs/tutorial/10-release.md")
-	require.NoError(t, err)
-	found := regexp.MustCompile("(?ms)^```ini\n(.*?)^```$").FindStringSubmatch(string(page))
-	require.NotNil(t, found)
+	const page = "../../../docs/tutorial/10-release.md"
 	mapper, probe := otp.Epmd(t), port.Vacant(t)
-	unit := found[1]
-	for _, change := range [][2]string{
-		{"User=shop\n", fmt.Sprintf("Environment=CNODE_COOKIE=%s ERL_EPMD_PORT=%d\n", otp.DefaultCookie, mapper)}, // the machine has no such user
-		{"/bin/kill -HUP $MAINPID", "/usr/bin/systemctl kill --kill-whom=main --signal=HUP pricing.service"},      // nor a program kill
-		{"127.0.0.1:8080", probe},
-	} {
-		require.Contains(t, unit, change[0])
-		unit = strings.Replace(unit, change[0], change[1], 1)
-	}
+	unit := strings.Replace(systemd.Printed(t, page, "pricing.service"), "127.0.0.1:8080", probe, 1)
+	require.Contains(t, unit, probe)
 	systemd.Each(t, map[string]systemd.File{
+		systemd.EnvironmentPath:               systemd.Environment(fmt.Sprintf("ERL_EPMD_PORT=%d", mapper)),
+		"/root/.erlang.cookie":                {Text: otp.DefaultCookie + "\n", Mode: 0o400},
 		"/etc/systemd/system/pricing.service": {Text: unit, Mode: 0o644},
 		"/opt/shop/pricing":                   {From: built(t, "1"), Mode: 0o755},
 		"/opt/shop/next":                      {From: built(t, "2"), Mode: 0o755},
@@ -78,7 +69,7 @@ func TestUnit(t *testing.T) {
 			require.NoError(t, err)
 			return strings.TrimSpace(string(text))
 		}
-		m.Succeed("systemctl", "start", "pricing.service")
+		m.Types(page, "enable --now pricing", "systemctl reload")
 		// systemd hears of the node before the program listens for probes
 		require.Eventually(t, func() bool { return ready() == "running" }, expect.Limit, 10*time.Millisecond)
 
