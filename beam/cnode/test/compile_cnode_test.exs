@@ -204,5 +204,11 @@ defmodule Mix.Tasks.Compile.CnodeTest do
     assert {{:noop, []}, ^built, said} = compile(dir, :none)
     assert said =~ "No Go program to build: there is no folder go"
     assert files(built) == []
+    # one that the compiler has not built stays
+    own = Path.join(built, "../priv/cnode/own")
+    File.mkdir_p!(Path.dirname(own))
+    File.write!(own, "")
+    assert {{:noop, []}, _, _} = compile(dir, :none)
+    assert File.exists?(own)
   end
 end

@@ -82,9 +82,10 @@ defmodule Mix.Tasks.Compile.Cnode do
 
   @impl true
   def clean do
-    File.rm(manifest())
-    File.rm_rf(folder())
-    File.rm_rf(Path.join(priv(), "cnode"))
+    if File.exists?(manifest()) do
+      for path <- [manifest(), folder(), Path.join(priv(), "cnode")], do: File.rm_rf(path)
+    end
+
     :ok
   end
 
