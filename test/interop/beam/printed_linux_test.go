@@ -60,7 +60,8 @@ func TestPrintedServer(t *testing.T) {
 		does("mix new my_app --sup")
 		edit("my_app/mix.exs", "defp deps do\n    [\n", "defp deps do\n    [\n"+dep+"\n")
 		require.NoError(t, os.WriteFile(dir+"/my_app/lib/my_app/lines.ex", []byte(server), 0o644))
-		edit("my_app/lib/my_app/application.ex", "children = [\n", "children = [\n"+strings.Replace(child, printed, strconv.Quote(h.path), 1)+"\n")
+		edit("my_app/lib/my_app/application.ex", "children = [\n",
+			"children = [\n"+strings.Replace(child, printed, strconv.Quote(h.path), 1)+"\n")
 		does("cd my_app && mix deps.get && mix compile --warnings-as-errors")
 
 		start := func() *worker {

@@ -14,11 +14,15 @@ import (
 	"github.com/cnode-go/cnode/internal/test/otp"
 )
 
+func page(t *testing.T) []byte {
+	text, err := os.ReadFile("../../../docs/how-to/elixir-project.md")
+	require.NoError(t, err)
+	return text
+}
+
 // printed is what a chapter of the page shows, block by block.
 func printed(t *testing.T, title string, count int) (blocks []string) {
-	page, err := os.ReadFile("../../../docs/how-to/elixir-project.md")
-	require.NoError(t, err)
-	_, chapter, _ := strings.Cut(string(page), "\n## "+title+"\n")
+	_, chapter, _ := strings.Cut(string(page(t)), "\n## "+title+"\n")
 	chapter, _, ok := strings.Cut(chapter, "\n## ")
 	require.True(t, ok)
 	for _, m := range regexp.MustCompile("(?ms)^```\\w+\n(.*?)^```$").FindAllStringSubmatch(chapter, -1) {
@@ -116,6 +120,9 @@ func TestProject(t *testing.T) {
 		out, err := e.shell("shop", "mix run -e ''")
 		require.Error(t, err)
 		require.Contains(t, out, "start this one with --name or --sname")
+		line := regexp.MustCompile("For tests run `(.*?)`").FindSubmatch(page(t))
+		require.NotNil(t, line)
+		e.does("shop", string(line[1]))
 	})
 }
 
@@ -151,18 +158,29 @@ func (e *elixir) compiles() {
 func (e *elixir) releases() {
 	t := e.t
 	t.Helper()
-	e.does("shop", "MIX_ENV=prod mix release")
-	root := filepath.Join(e.dir, "shop/_build/prod/rel/shop")
-	start := e.prelude("shop") + fmt.Sprintf(`
-		env = [{"RELEASE_DISTRIBUTION", "name"}, {"RELEASE_NODE", %q}, {"RELEASE_COOKIE", %q}]
-		port = Port.open({:spawn_executable, %q}, [:exit_status, :stderr_to_stdout, {:line, 1000}, args: ["start"],
-			env: Enum.map(env, fn {k, v} -> {to_charlist(k), to_charlist(v)} end)])
-		wait = fn wait -> receive do
-			{^port, {:data, {_, line}}} -> IO.puts(line); wait.(wait)
-			{^port, {:exit_status, s}} -> System.halt(s)
-		end end
-		wait.(wait)`, beam, otp.DefaultCookie, root+"/bin/shop")
-	s := e.start(e.command(e.Program, "-e", start), goNode+" is connected").asks()
+	release, start, ok := strings.Cut(printed(t, "Build", 2)[0], "\n")
+	require.True(t, ok)
+	e.does("shop", release)
+	started := func(line, says string) *system {
+		t.Helper()
+		return e.start(e.command(e.Program, "-e", e.prelude("shop")+fmt.Sprintf(`
+			port = Port.open({:spawn, "sh -c '%s'"}, [:exit_status, :stderr_to_stdout, {:line, 1000}])
+			wait = fn wait -> receive do
+				{^port, {:data, {_, line}}} -> IO.puts(line); wait.(wait)
+				{^port, {:exit_status, s}} -> System.halt(s)
+			end end
+			wait.(wait)`, strings.TrimSpace(line))), says)
+	}
+	// with the name and the cookie that a release has by itself
+	s := started(start, " is connected")
+	control := strings.TrimSuffix(strings.TrimSpace(start), "start")
+	require.Contains(t, e.does("shop", control+`rpc '
+		IO.inspect(Shop.Pricing.total(:"#{String.replace(to_string(node()), "shop@", "pricing@")}", 1.5, 3))'`), "4.5")
+	e.does("shop", control+"stop")
+	<-s.ended
+
+	s = started(fmt.Sprintf("RELEASE_DISTRIBUTION=name RELEASE_NODE=%s RELEASE_COOKIE=%s %s", beam, otp.DefaultCookie, start),
+		goNode+" is connected").asks()
 	require.InDelta(t, 4.5, ask[float64](s, goNode, "pricing", "total", 1.5, 3), 0)
 	link, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", s.info().OSPid))
 	require.NoError(t, err)

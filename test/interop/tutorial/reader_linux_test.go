@@ -38,8 +38,8 @@ func TestMain(m *testing.M) { os.Exit(leak.Run(withDemo{m})) }
 // a busy machine.
 const patience = 10 * expect.Limit
 
-// A reader has a folder, at first empty, and terminals. Go is below the folder, too, where a program
-// with a root file system of its own finds it.
+// A reader has a folder, at first empty, and terminals. Go is below the folder, too, where a
+// program with a root file system of its own finds it.
 type reader struct {
 	t       *testing.T
 	elixir  otp.Elixir

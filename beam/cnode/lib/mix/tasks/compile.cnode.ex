@@ -82,9 +82,10 @@ defmodule Mix.Tasks.Compile.Cnode do
 
   @impl true
   def clean do
-    File.rm(manifest())
-    File.rm_rf(folder())
-    File.rm_rf(Path.join(priv(), "cnode"))
+    if File.exists?(manifest()) do
+      for path <- [manifest(), folder(), Path.join(priv(), "cnode")], do: File.rm_rf(path)
+    end
+
     :ok
   end
 
@@ -321,10 +322,13 @@ defmodule Mix.Tasks.Compile.Cnode do
     end
   end
 
-  # go build leaves a program that has not changed where it is, and sets its time.
+  # go build leaves a program that has not changed where it is, and sets its time. A new one may have the number of the old one.
+  # Its build ID is near the beginning.
   defp stat(file) do
-    case File.stat(file) do
-      {:ok, %{inode: inode, size: size}} -> {inode, size}
+    with {:ok, %{inode: inode, size: size}} <- File.stat(file),
+         {:ok, beginning} <- File.open(file, [:read, :binary], &IO.binread(&1, 32_768)) do
+      {inode, size, beginning}
+    else
       {:error, _} -> nil
     end
   end
