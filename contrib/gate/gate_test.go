@@ -249,21 +249,72 @@ func TestMoveBesideIdleHandshakes(t *testing.T) {
 	require.NoError(t, g.Close())
 }
 
+// What is wrong with a file is told by the line, before anything is opened.
 func TestBadConfig(t *testing.T) {
 	for _, tt := range []struct{ text, want string }{
-		{"[{outside, []}", "not an Erlang term at offset 14"},
-		{"[{outer, []}].", "outer is not known"},
-		{"[{outside, [{listen, 7}]}].", `outside: listen: want "text", not 7`},
+		{"[{outside, []}", "line 1, column 15: ei: not an Erlang term"},
+		{"%% a comment, with { and [\n[{outside, []}\n {inside, []}].", "line 3, column 2: ei: not an Erlang term"},
+		{"[{outer, []}].", "line 1: outer is not known"},
+		{"[{outside, [{listen, 7}]}].", `line 1: outside: listen: want "text", not 7`},
+		{"[{outside, [{listen, \"1.1.1.1\"},\n  {names, [\"a\",\n \"b{,[\", $,, 'c\n]']}]}].", `line 3: outside: names: want "text", not 44`},
 		{"[{outside, [{cookie_file, \"none\"}]}].", "no such file"},
-		{"[{rules, [{permit, \"*\", call, \"a:b\"}]}].", "want allow or refuse, not permit"},
-		{"[{rules, [{allow, \"*\", calls, \"a:b\"}]}].", `"calls" is no operation`},
+		{"[{rules, [{allow, \"*\", call, \"a:b\"},\n{permit, \"*\", call, \"a:b\"}]}].", "line 2: rules: rule 2: want allow or refuse, not permit"},
+		{"[{rules, [{allow, \"*\", calls, \"a:b\"}]}].", `line 1: rules: rule 1: "calls" is no operation`},
 		{"[{limits, [{atoms, many}]}].", "limits: atoms: want a number of 1 or more, not many"},
 		{"[].", "outside: a cookie_file is missing"},
+		{"[{rules, []},\n {limits, []},\n\n {rules, []}].", "line 4: rules: it stands in line 1 as well"},
+		{"[{limits, [{names, 1},\n{names, 2}]}].", "line 2: limits: names: it stands in line 1 as well"},
+		{"[{outside, []},\n{inside, [{nodes, [{\"a@b\", [{port, 1},\n{port, 2}]}]}]}].", "line 3: a@b: port: it stands in line 2 as well"},
+		{"[{outside, [{cookie_files, [{\"a@b\", \"a.cookie\"},\n {\"a@b\", \"a.cookie\"}]}]}].", "line 2: outside: cookie_files: it stands in line 1 as well"},
 	} {
-		path := filepath.Join(t.TempDir(), "gate.config")
+		dir := t.TempDir()
+		path := filepath.Join(dir, "gate.config")
 		write(t, path, tt.text, 0o600)
+		write(t, filepath.Join(dir, "a.cookie"), "a", 0o600)
 		_, err := gate.ReadConfig(path)
-		require.Error(t, err, tt.text)
+		require.ErrorContains(t, err, tt.want, tt.text)
+		require.ErrorIs(t, err, gate.ErrConfig)
+	}
+}
+
+// What does not fit together is refused wherever a gate is made, of a file or not.
+func TestConfigThatDoesNotFit(t *testing.T) {
+	fits := func() *gate.Config {
+		return &gate.Config{
+			Outside: gate.Side{Listen: "127.0.0.1", PortMapper: "127.0.0.1:4369", Cookie: "a", Names: []string{"*"}},
+			Inside:  gate.Side{Listen: "127.0.0.1", PortMapper: ":14369", Cookie: "b", Nodes: []gate.Node{{Name: "shop@b"}}},
+		}
+	}
+	_, err := gate.New(fits(), nil)
+	require.NoError(t, err)
+	for _, tt := range []struct {
+		change func(out, in *gate.Side, c *gate.Config)
+		want   string
+	}{
+		{func(out, in *gate.Side, c *gate.Config) { out.Names = nil }, "outside: names: there is none, and nobody may come to shop@b"},
+		{func(out, in *gate.Side, c *gate.Config) { out.PortMapper = "127.0.0.1" }, `outside: port_mapper: "127.0.0.1": want host:port`},
+		{func(out, in *gate.Side, c *gate.Config) { in.PortMapper = "127.0.0.1:epmd" }, "inside: port_mapper"},
+		{func(out, in *gate.Side, c *gate.Config) { in.PortMapper = "127.0.0.1:0" }, "inside: port_mapper"},
+		{func(out, in *gate.Side, c *gate.Config) { out.Listen = "localhost" }, `outside: listen: "localhost" is no IP address`},
+		{func(out, in *gate.Side, c *gate.Config) { in.PortMapper = "" }, "inside: shop@b: its address is missing"},
+		{func(out, in *gate.Side, c *gate.Config) { out.PortMapper = "" }, "inside: shop@b: its port is missing"},
+		{func(out, in *gate.Side, c *gate.Config) { out.Listen = "" }, "inside: shop@b: those who want it are on the other side"},
+		{func(out, in *gate.Side, c *gate.Config) { in.Nodes = append(in.Nodes, gate.Node{Name: "shop@c"}) },
+			"inside: shop@c: shop@b wants the name shop at the port mapper 127.0.0.1:4369 as well"},
+		{func(out, in *gate.Side, c *gate.Config) {
+			in.Nodes[0].Port, out.Nodes = 9100, []gate.Node{{Name: "ci@a", Port: 9100}}
+		}, "inside: shop@b: ci@a wants the port 9100 of 127.0.0.1 as well"},
+		{func(out, in *gate.Side, c *gate.Config) {
+			in.Nodes[0].Path, out.Nodes = "/s", []gate.Node{{Name: "ci@a", Path: "/s"}}
+		}, "inside: shop@b: ci@a wants the path /s as well"},
+		{func(out, in *gate.Side, c *gate.Config) { out.Nodes = in.Nodes }, "inside: shop@b: shop@b wants the name shop@b as well"},
+		{func(out, in *gate.Side, c *gate.Config) {
+			c.Rules = []permit.Rule{{}, {Op: permit.Call, Target: "shop"}}
+		}, "rules: rule 2: target"},
+	} {
+		c := fits()
+		tt.change(&c.Outside, &c.Inside, c)
+		_, err := gate.New(c, nil)
 		require.ErrorContains(t, err, tt.want)
 		require.ErrorIs(t, err, gate.ErrConfig)
 	}

@@ -294,14 +294,41 @@ func (l *learned) hear(d gate.Decision) {
 	if l.rules == nil {
 		l.rules, l.always = map[permit.Rule]int{}, map[string]int{}
 	}
-	if isAlias := strings.HasPrefix(target, "#Ref<"); d.Always || isAlias {
-		if isAlias {
-			target, d.Reason = "an alias", `passes by a rule of the target "*" only`
-		}
-		l.always[fmt.Sprintf("%s %s %s: %s", d.Peer, op, target, d.Reason)]++
+	rule := permit.Rule{Peer: d.Peer, Op: op, Target: target, Allow: true}
+	shown, why := plainly(target), d.Reason
+	switch {
+	case strings.HasPrefix(target, "#Ref<"):
+		shown, why = "an alias", `passes by a rule of the target "*" only`
+	case d.Always:
+	case !isAbout(rule, d.Request):
+		why = "no rule can name it"
+	default:
+		l.rules[rule]++
 		return
 	}
-	l.rules[permit.Rule{Peer: d.Peer, Op: op, Target: target, Allow: true}]++
+	l.always[fmt.Sprintf("%s %s %s: %s", plainly(d.Peer), op, shown, why)]++
+}
+
+// isAbout tells whether a rule is about this request alone, and about nothing that a peer made look
+// like the pattern or the words of rules.
+func isAbout(rule permit.Rule, r gate.Request) bool {
+	t, err := permit.Compile([]permit.Rule{rule})
+	if err != nil || rule.Target == "" || strings.Contains(rule.Peer+rule.Target, "*") || strings.HasPrefix(r.Target, permit.Talked) {
+		return false
+	}
+	if r.Op&(permit.Call|permit.Spawn) == 0 {
+		return true
+	}
+	i, _ := t.FindFunction(r.Peer, r.Op, r.Module, r.Name, r.Arity)
+	return i == 0
+}
+
+// plainly quotes what a peer has written, if it could be taken for more than a name.
+func plainly(text string) string {
+	if quoted := strconv.QuoteToASCII(text); len(quoted) != len(text)+2 || text == "" || strings.Contains(text, " ") {
+		return quoted
+	}
+	return text
 }
 
 // print writes the rules, the most used first.
@@ -328,7 +355,7 @@ func (l *learned) print(w io.Writer) {
 	}
 	fmt.Fprintln(w, "]}")
 	if len(l.always) > 0 {
-		fmt.Fprintln(w, "%% No rule that names a target lets these pass:")
+		fmt.Fprintln(w, "%% No rule that names peer and target lets these pass:")
 	}
 	for _, what := range slices.Sorted(maps.Keys(l.always)) {
 		fmt.Fprintf(w, "%%%%   %s, %d times\n", what, l.always[what])
