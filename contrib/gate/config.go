@@ -86,11 +86,11 @@ type Limits struct {
 	Message int
 	// Held is what the incomplete messages of a connection may take, in bytes. 64 MiB.
 	Held int
-	// Memory is what the messages of all connections may take that have not passed yet, in bytes. A
-	// connection for which there is no more of it ends. 1 GiB.
+	// Memory is what the messages of all connections may take that have not passed yet, in bytes. When
+	// there is no more of it, the connection that has most of it ends. 1 GiB.
 	Memory int
 	// Sessions is how many connections there may be, in both directions. 1,000. As many handshakes
-	// may be in progress, a quarter of them from one address.
+	// may be in progress, a quarter of them from one host: an IPv4 address, or a /64 of IPv6.
 	Sessions int
 }
 

@@ -2,6 +2,7 @@ package gate_test
 
 import (
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/contrib/gate"
+	"github.com/cnode-go/cnode/internal/handoffpoint"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes/permit"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -40,6 +42,7 @@ echo() -> receive {P, M} -> P ! {echo, M} end, echo().
 type world struct {
 	outer, inner *otp.Node
 	cfg          *gate.Config
+	reached      func(handoffpoint.Point) // hears of a move of the gate; nil: nobody does
 }
 
 func newWorld(t *testing.T, out, in otp.Release) *world {
@@ -170,24 +173,35 @@ func TestMoveUnderLoad(t *testing.T) {
 // moves hands a gate to another one with the configuration of the world.
 func (w *world) moves(t *testing.T, g *gate.Gate) (*gate.Gate, handoff.Handed) {
 	t.Helper()
+	next, given := w.takes(t, g, otp.Log(t, "next gate"))
+	return next, given()
+}
+
+// takes is moves up to the moment when the other gate goes on; given waits for the end of this one.
+func (w *world) takes(t *testing.T, g *gate.Gate, log *slog.Logger) (next *gate.Gate, given func() handoff.Handed) {
+	t.Helper()
 	ours, theirs, err := handoff.ChannelPair()
 	require.NoError(t, err)
 	other, err := handoff.FileChannel(theirs)
 	require.NoError(t, err)
-	took := make(chan *gate.Gate, 1)
+	type outcome struct {
+		h   handoff.Handed
+		err error
+	}
+	gave := make(chan outcome, 1)
 	go func() {
-		next, err := gate.Take(t.Context(), other, w.cfg, (&gate.Options{Logger: otp.Log(t, "next gate")}).Patient())
-		if err != nil {
-			t.Error(err)
-		}
-		took <- next
+		h, err := g.Give(handoffpoint.With(t.Context(), w.reached), ours)
+		gave <- outcome{h, err}
 	}()
-	h, err := g.Give(t.Context(), ours)
+	next, err = gate.Take(t.Context(), other, w.cfg, (&gate.Options{Logger: log}).Patient())
 	require.NoError(t, err)
-	require.True(t, h.Moved)
-	next := <-took
-	require.NotNil(t, next)
-	return next, h
+	return next, func() handoff.Handed {
+		t.Helper()
+		o := <-gave
+		require.NoError(t, o.err)
+		require.True(t, o.h.Moved)
+		return o.h
+	}
 }
 
 // A new configuration holds for connections that are there, too.
@@ -236,16 +250,22 @@ func TestMoveBesideIdleHandshakes(t *testing.T) {
 	w := newWorld(t, r, r)
 	g := w.start(t, nil)
 	require.Equal(t, "pong", w.ask(t, "net_adm:ping(IN)"))
+	var idle []net.Conn
 	for range 3 {
 		c, err := net.Dial("tcp", g.Addr(w.inner.Name()).String())
 		require.NoError(t, err)
 		defer c.Close()
+		idle = append(idle, c)
 	}
 	begun := time.Now()
-	g, _ = w.moves(t, g)
+	g, given := w.takes(t, g, otp.Log(t, "next gate"))
 	require.Less(t, time.Since(begun), otp.HandshakeTime/2)
 	require.Len(t, g.Sessions(), 1)
 	require.Equal(t, "{price,1}", w.ask(t, "erpc:call(IN, shop, quote, [1])"))
+	for _, c := range idle {
+		require.NoError(t, c.Close())
+	}
+	given()
 	require.NoError(t, g.Close())
 }
 
