@@ -289,7 +289,7 @@ func (g *Gate) begin(remote transport.Addr) (done func(), err error) {
 	if len(g.sessions) >= g.limits.Sessions {
 		return nil, errSessions
 	}
-	if g.attempts >= g.limits.Sessions || g.from[from] > g.limits.Sessions/4 {
+	if g.attempts >= g.limits.Sessions || g.from[from] >= max(g.limits.Sessions/4, 1) {
 		return nil, errors.New("too many handshakes are in progress: Limits.Sessions")
 	}
 	g.attempts++

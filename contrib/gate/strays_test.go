@@ -2,8 +2,12 @@ package gate_test
 
 import (
 	"context"
+	"errors"
 	"io"
+	"log/slog"
 	"net"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,8 +18,10 @@ import (
 	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/permit"
 	"github.com/cnode-go/cnode/tlstransport"
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff"
 )
 
 // A slow way passes on what comes, but for the first bytes of one direction: these wait.
@@ -138,4 +144,69 @@ func TestMoveBesideHandshake(t *testing.T) {
 	g, _ = w.moves(t, g)
 	require.NoError(t, expect.Returns(t, connected))
 	require.Len(t, g.Sessions(), 1)
+}
+
+// What was counted goes on when a gate moves, but for rules that are others now; connections that
+// were there are not told as new.
+func TestMoveGoesOn(t *testing.T) {
+	t.Parallel()
+	r := otp.Releases(t)[0]
+	w := newWorld(t, r, r)
+	g := w.start(t, nil)
+	require.Equal(t, "{price,1}", w.ask(t, "erpc:call(IN, shop, quote, [1])"))
+	require.Equal(t, "{rang,beer}", w.ask(t, "gen_server:call({till, IN}, beer)"))
+	require.Contains(t, w.ask(t, "catch erpc:call(IN, shop, refund, [1])"), "eacces")
+	before := g.Stats()
+	require.Equal(t, []int64{1, 2, 1}, before.Rules, "the second for a monitor")
+	w.cfg.Rules = slices.Clone(w.cfg.Rules)
+	w.cfg.Rules[1].Op |= permit.Send
+	w.cfg.Rules = append(w.cfg.Rules, permit.Rule{Op: permit.Link, Target: "nobody", Allow: true})
+	var log strings.Builder
+	next, given := w.takes(t, g, slog.New(slog.NewTextHandler(&log, nil)))
+	given()
+	require.Equal(t, 1, strings.Count(log.String(), "\n"), log.String())
+	require.Contains(t, log.String(), `msg="goes on in place of another process" connections=1`)
+	after := next.Stats()
+	require.Equal(t, []int64{1, 0, 0, 1}, after.Rules)
+	after.Rules, before.Rules = nil, nil
+	require.Equal(t, before, after)
+	require.NoError(t, next.Close())
+}
+
+// A process that cannot go on as the gate says why; the gate tells it, and goes on.
+func TestMoveRefused(t *testing.T) {
+	t.Parallel()
+	r := otp.Releases(t)[0]
+	w := newWorld(t, r, r)
+	g := w.start(t, nil)
+	defer func() { require.NoError(t, g.Close()) }()
+	require.Equal(t, "{price,1}", w.ask(t, "erpc:call(IN, shop, quote, [1])"))
+	faulty := *w.cfg
+	faulty.Outside.PortMapper = "127.0.0.1"
+	why := errors.New("no such file")
+	for want, take := range map[string]func(*handoff.Channel) error{
+		`outside: port_mapper: "127.0.0.1": want host:port`: func(ch *handoff.Channel) error {
+			_, err := gate.Take(t.Context(), ch, &faulty, nil)
+			require.ErrorIs(t, err, gate.ErrConfig)
+			return err
+		},
+		"no such file": func(ch *handoff.Channel) error {
+			err := gate.Refuse(t.Context(), ch, why)
+			require.ErrorIs(t, err, why)
+			return err
+		},
+	} {
+		ours, theirs, err := handoff.ChannelPair()
+		require.NoError(t, err)
+		other, err := handoff.FileChannel(theirs)
+		require.NoError(t, err)
+		refused := make(chan error, 1)
+		go func() { refused <- take(other) }()
+		h, err := g.Give(t.Context(), ours)
+		require.False(t, h.Moved)
+		require.ErrorContains(t, err, want)
+		require.Zero(t, h.Silence, "nothing stood still")
+		require.ErrorContains(t, expect.Returns(t, refused), want)
+		require.Equal(t, "{price,1}", w.ask(t, "erpc:call(IN, shop, quote, [1])"))
+	}
 }

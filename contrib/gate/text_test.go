@@ -1,12 +1,14 @@
 package gate
 
 import (
+	"net/netip"
 	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/transport"
 )
 
 // Whatever a file has, it is read or refused; each element of a list or tuple has its place.
@@ -43,4 +45,32 @@ func FuzzQuote(f *testing.F) {
 		require.True(t, ok)
 		require.Equal(t, string([]rune(s)), got)
 	})
+}
+
+// All addresses of a host's network share the places that one host has.
+func TestPlacesByHost(t *testing.T) {
+	g := &Gate{limits: Limits{Sessions: 12}, from: map[netip.Prefix]int{}}
+	comes := func(from string) (func(), error) {
+		at, err := transport.ParseAddr(from)
+		require.NoError(t, err)
+		return g.begin(at)
+	}
+	for _, hosts := range [][]string{
+		{"[2001:db8::1]:1", "[2001:db8::2]:1", "[2001:db8::ffff:0:0:1]:7", "[2001:db8::3]:1"},
+		{"10.0.0.1:1", "[::ffff:10.0.0.1]:1", "10.0.0.1:2", "10.0.0.1:3"},
+	} {
+		var done func()
+		for _, from := range hosts[:3] {
+			var err error
+			done, err = comes(from)
+			require.NoError(t, err, from)
+		}
+		_, err := comes(hosts[3])
+		require.ErrorContains(t, err, "too many handshakes")
+		done()
+		_, err = comes(hosts[3])
+		require.NoError(t, err, "one has ended")
+	}
+	_, err := comes("[2001:db8:0:1::1]:1")
+	require.NoError(t, err, "another network")
 }
