@@ -158,10 +158,11 @@ func (f *flags) run(file string, l *learned) (err error) {
 		opts.Learn, opts.OnDecision = true, l.hear
 	}
 	if f.record != "" {
-		r, failed := newRecord(f.record, log)
+		w, failed := newFile(f.record)
 		if failed != nil {
 			return refuse(ctx, coming, failed)
 		}
+		r := newRecord(w, log)
 		opts.Capture = r.capture
 		defer func() { err = errors.Join(err, r.close()) }()
 	}
@@ -237,15 +238,11 @@ type record struct {
 	log     *slog.Logger
 }
 
-func newRecord(path string, log *slog.Logger) (*record, error) {
-	w, err := newFile(path)
-	if err != nil {
-		return nil, err
-	}
+func newRecord(w *os.File, log *slog.Logger) *record {
 	r := &record{file: w, log: log}
-	r.capture = virtual.NewCapture(r)
 	log.Info("recording", "file", w.Name())
-	return r, nil
+	r.capture = virtual.NewCapture(r)
+	return r
 }
 
 // Write is not called any more when it has failed.
