@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -108,8 +109,8 @@ func (l Limits) filled() Limits {
 }
 
 // ReadConfig reads a file, one Erlang term: see the example of the command, and
-// docs/operate/gate.md. Names of files in it are relative to its directory. An error wraps
-// ErrConfig, or is that of a file.
+// docs/operate/gate.md. Names of files in it are relative to its directory; a cookie may be a
+// credential of systemd. An error wraps ErrConfig, or is that of a file.
 func ReadConfig(path string) (*Config, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -477,13 +478,17 @@ func (r *reader) path(to *string) func(value) error {
 	}
 }
 
-// cookie reads a cookie's file, as Erlang does: without line ends at its end.
+// cookie reads a cookie's file, as Erlang does: without line ends at its end. A credential of that
+// name counts first.
 func (r *reader) cookie(v value) (string, error) {
-	var path string
-	if err := r.path(&path)(v); err != nil {
+	var name, path string
+	if err := errors.Join(text(&name)(v), r.path(&path)(v)); err != nil {
 		return "", err
 	}
-	b, err := os.ReadFile(path)
+	b, err := credential(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		b, err = private(path)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -491,10 +496,28 @@ func (r *reader) cookie(v value) (string, error) {
 	if cookie == "" {
 		return "", fmt.Errorf("%s is empty", path)
 	}
-	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
-		return "", fmt.Errorf("%s can be read by others: chmod 600", path)
-	}
 	return cookie, nil
+}
+
+// credential reads what systemd gives a service, and lets no other user read.
+func credential(name string) ([]byte, error) {
+	dir := os.Getenv("CREDENTIALS_DIRECTORY")
+	if dir == "" || !filepath.IsLocal(name) {
+		return nil, fs.ErrNotExist
+	}
+	return os.ReadFile(filepath.Join(dir, name))
+}
+
+// private reads a file that only its owner may read.
+func private(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err == nil && info.Mode().Perm()&0o077 != 0 {
+		err = fmt.Errorf("%s can be read by others: chmod 600", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
 }
 
 // admits tells whether a node of this side may come by its name.

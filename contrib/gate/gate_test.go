@@ -278,14 +278,16 @@ func TestBadConfig(t *testing.T) {
 		{"[{outside, [{listen, 7}]}].", `line 1: outside: listen: want "text", not 7`},
 		{"[{outside, [{listen, \"1.1.1.1\"},\n  {names, [\"a\",\n \"b{,[\", $,, 'c\n]']}]}].", `line 3: outside: names: want "text", not 44`},
 		{"[{outside, [{cookie_file, \"none\"}]}].", "no such file"},
-		{"[{rules, [{allow, \"*\", call, \"a:b\"},\n{permit, \"*\", call, \"a:b\"}]}].", "line 2: rules: rule 2: want allow or refuse, not permit"},
+		{"[{rules, [{allow, \"*\", call, \"a:b\"},\n{permit, \"*\", call, \"a:b\"}]}].",
+			"line 2: rules: rule 2: want allow or refuse, not permit"},
 		{"[{rules, [{allow, \"*\", calls, \"a:b\"}]}].", `line 1: rules: rule 1: "calls" is no operation`},
 		{"[{limits, [{atoms, many}]}].", "limits: atoms: want a number of 1 or more, not many"},
 		{"[].", "outside: a cookie_file is missing"},
 		{"[{rules, []},\n {limits, []},\n\n {rules, []}].", "line 4: rules: it stands in line 1 as well"},
 		{"[{limits, [{names, 1},\n{names, 2}]}].", "line 2: limits: names: it stands in line 1 as well"},
 		{"[{outside, []},\n{inside, [{nodes, [{\"a@b\", [{port, 1},\n{port, 2}]}]}]}].", "line 3: a@b: port: it stands in line 2 as well"},
-		{"[{outside, [{cookie_files, [{\"a@b\", \"a.cookie\"},\n {\"a@b\", \"a.cookie\"}]}]}].", "line 2: outside: cookie_files: it stands in line 1 as well"},
+		{"[{outside, [{cookie_files, [{\"a@b\", \"a.cookie\"},\n {\"a@b\", \"a.cookie\"}]}]}].",
+			"line 2: outside: cookie_files: it stands in line 1 as well"},
 	} {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "gate.config")

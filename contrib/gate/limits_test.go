@@ -205,7 +205,8 @@ func TestPriority(t *testing.T) {
 	sends(prio(), 200_004, false)
 	sends(prio(), 50_005, true)
 	sends(prio(), 200_006, true)
-	w.inner.Becomes(t, "{messages, L} = process_info(whereis(queue), messages), [size(B) || B <- L]", "[30001,1,30002,50003,200004,50005,200006]")
+	w.inner.Becomes(t, "{messages, L} = process_info(whereis(queue), messages), [size(B) || B <- L]",
+		"[30001,1,30002,50003,200004,50005,200006]")
 }
 
 // tlsFiles makes certificates, and gives an option file for TLS 1.3.

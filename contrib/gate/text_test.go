@@ -15,7 +15,9 @@ import (
 func FuzzConfig(f *testing.F) {
 	example, err := os.ReadFile("cmd/cnode-gate/gate.config")
 	require.NoError(f, err)
-	for _, text := range []string{string(example), "[{$\\\\, $,}, <<1,2>>, #{a => [b]}, \"a\\\"\" \"b\", '}', 16#F, #Pid<a@b.1.2.3>]. % {", "[a|b]."} {
+	for _, text := range []string{
+		string(example), "[{$\\\\, $,}, <<1,2>>, #{a => [b]}, \"a\\\"\" \"b\", '}', 16#F, #Pid<a@b.1.2.3>]. % {", "[a|b].",
+	} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

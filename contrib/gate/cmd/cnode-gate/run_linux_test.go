@@ -83,7 +83,8 @@ func configured(t *testing.T) (path, config string) {
 	return path, config
 }
 
-// The reason for which a new configuration is refused is in the gate's own log; a good one is taken.
+// The reason for which a new configuration is refused is in the gate's own log; a good one is
+// taken.
 func TestHangUp(t *testing.T) {
 	path, config := configured(t)
 	r := start(t, "run", path)
