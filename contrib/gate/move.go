@@ -160,28 +160,8 @@ func (g *Gate) freeze(ctx context.Context) (_ handoff.Frozen, err error) {
 	g.mu.Lock()
 	doors := slices.Clone(g.doors)
 	g.mu.Unlock()
-	for _, d := range doors {
-		if err := d.listener.Pause(ctx); err != nil {
-			return nil, err
-		}
-		f.doors = append(f.doors, d)
-		d.serving.Wait() // all that has been accepted is an arrival
-		s := doorState{Node: d.node, Side: d.side, From: g.wants(d.side)}
-		fd, err := d.listener.Descriptor()
-		if err != nil {
-			return nil, err
-		}
-		f.descriptors = append(f.descriptors, fd)
-		if d.keeper != nil {
-			k, err := d.keeper.Freeze(ctx)
-			if err != nil {
-				return nil, err
-			}
-			f.keepers = append(f.keepers, k)
-			s.Keeper, s.Descriptors = k.State(), len(k.Descriptors())
-			f.descriptors = append(f.descriptors, k.Descriptors()...)
-		}
-		st.Doors = append(st.Doors, s)
+	if err := f.freezeDoors(ctx, doors, &st); err != nil {
+		return nil, err
 	}
 	if err := g.settle(ctx); err != nil {
 		return nil, err
@@ -204,10 +184,7 @@ func (g *Gate) freeze(ctx context.Context) (_ handoff.Frozen, err error) {
 			f.descriptors = append(f.descriptors, fds[:]...)
 		}
 	}
-	st.Counts = [3]int64{g.passed.Load(), g.refused.Load(), g.failed.Load()}
-	for i := range g.hits {
-		st.Hits = append(st.Hits, g.hits[i].Load())
-	}
+	g.tellCounts(&st)
 	for name, k := range known {
 		k.mu.Lock() // a connection that has just ended may still read its last messages
 		st.Known[name] = slices.Collect(maps.Keys(k.atoms))
@@ -217,6 +194,33 @@ func (g *Gate) freeze(ctx context.Context) (_ handoff.Frozen, err error) {
 	err = gob.NewEncoder(&b).Encode(st)
 	f.state = b.Bytes()
 	return f, err
+}
+
+func (f *frozen) freezeDoors(ctx context.Context, doors []*door, st *gateState) error {
+	for _, d := range doors {
+		if err := d.listener.Pause(ctx); err != nil {
+			return err
+		}
+		f.doors = append(f.doors, d)
+		d.serving.Wait() // all that has been accepted is an arrival
+		s := doorState{Node: d.node, Side: d.side, From: f.g.wants(d.side)}
+		fd, err := d.listener.Descriptor()
+		if err != nil {
+			return err
+		}
+		f.descriptors = append(f.descriptors, fd)
+		if d.keeper != nil {
+			k, err := d.keeper.Freeze(ctx)
+			if err != nil {
+				return err
+			}
+			f.keepers = append(f.keepers, k)
+			s.Keeper, s.Descriptors = k.State(), len(k.Descriptors())
+			f.descriptors = append(f.descriptors, k.Descriptors()...)
+		}
+		st.Doors = append(st.Doors, s)
+	}
+	return nil
 }
 
 // settle lets no handshake speak any more, and waits for those that have; it breaks off those that
@@ -401,36 +405,9 @@ func (g *Gate) stage(ctx context.Context, state []byte, fds []int) (_ handoff.St
 		g.tried, g.since = st.Tried, st.Since
 	}
 	s.unread = st.Unread
-	g.passed.Store(st.Counts[0])
-	g.refused.Store(st.Counts[1])
-	g.failed.Store(st.Counts[2])
-	for i, n := range st.Hits {
-		switch {
-		case i == len(st.Rules):
-			g.hits[len(g.hits)-1].Store(n)
-		case i < len(g.cfg.Rules) && g.cfg.Rules[i] == st.Rules[i]:
-			g.hits[i].Store(n)
-		}
-	}
-	for _, t := range st.Doors {
-		if next+1+t.Descriptors > len(fds) {
-			return nil, fmt.Errorf("%d descriptors are too few", len(fds))
-		}
-		d := &door{g: g, node: t.Node, side: t.Side}
-		if d.listener, err = g.importListener(d, fds[next]); err != nil {
-			return nil, err
-		}
-		next++
-		s.doors, s.from = append(s.doors, d), append(s.from, t.From)
-		var k *epmd.StagedKeeper
-		if t.Keeper != nil {
-			its := fds[next : next+t.Descriptors]
-			next += t.Descriptors
-			if k, err = (&epmd.Client{Addr: t.From[1]}).Stage(t.Keeper, its, nil); err != nil {
-				return nil, err
-			}
-		}
-		s.keepers = append(s.keepers, k)
+	g.goOnCounting(&st)
+	if next, err = s.stageDoors(st.Doors, fds); err != nil {
+		return nil, err
 	}
 	for _, t := range st.Sessions {
 		x := &session{g: g, names: t.Names, fromInside: t.FromInside, moved: true, flags: t.Flags, since: t.Since}
@@ -462,6 +439,53 @@ func (g *Gate) stage(ctx context.Context, state []byte, fds []int) (_ handoff.St
 		maps.Copy(x.filter.talked, t.Talked)
 	}
 	return s, nil
+}
+
+// stageDoors gives how many of the descriptors it has taken.
+func (s *staged) stageDoors(doors []doorState, fds []int) (next int, err error) {
+	for _, t := range doors {
+		if next+1+t.Descriptors > len(fds) {
+			return next, fmt.Errorf("%d descriptors are too few", len(fds))
+		}
+		d := &door{g: s.g, node: t.Node, side: t.Side}
+		if d.listener, err = s.g.importListener(d, fds[next]); err != nil {
+			return next, err
+		}
+		next++
+		s.doors, s.from = append(s.doors, d), append(s.from, t.From)
+		var k *epmd.StagedKeeper
+		if t.Keeper != nil {
+			its := fds[next : next+t.Descriptors]
+			next += t.Descriptors
+			if k, err = (&epmd.Client{Addr: t.From[1]}).Stage(t.Keeper, its, nil); err != nil {
+				return next, err
+			}
+		}
+		s.keepers = append(s.keepers, k)
+	}
+	return next, nil
+}
+
+func (g *Gate) tellCounts(st *gateState) {
+	st.Counts = [3]int64{g.passed.Load(), g.refused.Load(), g.failed.Load()}
+	for i := range g.hits {
+		st.Hits = append(st.Hits, g.hits[i].Load())
+	}
+}
+
+// goOnCounting takes over what was counted; of a rule, if it is the same now.
+func (g *Gate) goOnCounting(st *gateState) {
+	g.passed.Store(st.Counts[0])
+	g.refused.Store(st.Counts[1])
+	g.failed.Store(st.Counts[2])
+	for i, n := range st.Hits {
+		switch {
+		case i == len(st.Rules):
+			g.hits[len(g.hits)-1].Store(n)
+		case i < len(g.cfg.Rules) && g.cfg.Rules[i] == st.Rules[i]:
+			g.hits[i].Store(n)
+		}
+	}
 }
 
 func (g *Gate) importListener(d *door, fd int) (*transport.Listener, error) {
