@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cnode-go/cnode/internal/host"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -148,16 +149,13 @@ func (all *openings) dispensable() *opening {
 	return list[0]
 }
 
-// hostOf is where a peer is: an IPv4 address, or the /64 network of an IPv6 address, in which a
-// host has as many addresses as it likes.
+// hostOf is where a peer is.
 func hostOf(a transport.Addr) netip.Prefix {
-	ap, err := transport.AddrPort(a)
+	at, err := transport.AddrPort(a)
 	if err != nil {
 		return netip.Prefix{}
 	}
-	host := ap.Addr().Unmap()
-	p, _ := host.Prefix(min(host.BitLen(), 64))
-	return p
+	return host.Of(at.Addr())
 }
 
 // end takes the opening off the list.

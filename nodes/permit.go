@@ -116,7 +116,7 @@ func compileRules(rules []Rule) (permit.Table, error) {
 		if r.Permission == 0 {
 			r.Permission = anyPermission
 		} else if r.Permission&^anyPermission != 0 {
-			return nil, fmt.Errorf("Config.Rules: rule %d: there is no such permission: %#x", i, uint8(r.Permission))
+			return nil, fmt.Errorf("Config.Rules: rule %d: there is no such permission: %#x", i+1, uint8(r.Permission))
 		}
 		list = append(list, permit.Rule{Peer: r.Peer, Op: permit.Op(r.Permission), Target: r.Target, Allow: r.Allow})
 	}

@@ -395,7 +395,9 @@ func TestRulesAndAnswersOfPeers(t *testing.T) {
 
 func TestNewRefusesRules(t *testing.T) {
 	_, err := New(Config{Name: "alice@test", Cookie: "secret", Rules: []Rule{{Permission: MayCall, Target: "shop"}}})
-	require.ErrorContains(t, err, "Config.Rules: rule 0")
+	require.ErrorContains(t, err, "Config.Rules: rule 1: ")
+	_, err = New(Config{Name: "alice@test", Cookie: "secret", Rules: []Rule{{}, {Permission: 1 << 7}}})
+	require.ErrorContains(t, err, "Config.Rules: rule 2: ")
 }
 
 // Allows asks the rules, for what is not a function; nothing is counted.

@@ -45,6 +45,7 @@ var picture = []row{
 	{path: "internal/test/scarce", others: []string{xsys, testify}},
 	{path: "internal/test/sockdir", own: "internal/test/need"},
 	{path: "internal/test/party", others: []string{testify, xsys}},
+	{path: "internal/host"},
 	{path: "internal/handoffpoint", notStd: "net os time sync log"},
 	{path: "ei/internal/nested", notStd: "net os syscall context log time sync reflect"},
 	{path: "ei/internal/scan", notStd: "net os syscall context log time sync reflect"},
@@ -130,7 +131,7 @@ var picture = []row{
 		"nodes/internal/clock nodes/internal/form nodes/internal/life nodes/internal/places " +
 		"nodes/internal/sequences nodes/internal/states nodes/internal/wait"},
 	{path: "nodes", others: []string{xsys}, testOwn: "transport/transporttest transport/virtual internal/test/otp internal/test/packets",
-		own: "internal/handoffpoint internal/queue ei transport transport/handoff transport/handoff/bind10 nodes/dist " +
+		own: "internal/handoffpoint internal/host internal/queue ei transport transport/handoff transport/handoff/bind10 nodes/dist " +
 			"nodes/dist/packets nodes/epmd " +
 			"nodes/introspect nodes/metrics nodes/internal/alike nodes/internal/behalf nodes/internal/bonds nodes/internal/clock " +
 			"nodes/internal/cookie nodes/internal/crew " +

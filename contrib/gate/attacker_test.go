@@ -164,7 +164,9 @@ func encoded(t ei.Term) []byte {
 func join(pieces ...[]byte) []byte { return slices.Concat(pieces...) }
 
 // pidOf finds a pid among what inside:secrets/0 tells.
-func pidOf(t *testing.T, secrets, name string) ei.Pid {
+func pidOf(t *testing.T, secrets, name string) ei.Pid { return secretOf[ei.Pid](t, secrets, name) }
+
+func secretOf[T ei.Term](t *testing.T, secrets, name string) (found T) {
 	t.Helper()
 	b, err := base64.StdEncoding.DecodeString(strings.Trim(secrets, `"`))
 	require.NoError(t, err)
@@ -174,11 +176,11 @@ func pidOf(t *testing.T, secrets, name string) ei.Pid {
 	require.True(t, ok)
 	for _, e := range list {
 		if pair := e.(ei.Tuple); pair[0] == ei.Atom(name) {
-			return pair[1].(ei.Pid)
+			return pair[1].(T)
 		}
 	}
-	t.Fatalf("no %s among the pids", name)
-	return ei.Pid{}
+	t.Fatalf("no %s among the secrets", name)
+	return found
 }
 
 // inPieces gives the frames of a message in pieces of a size, the first one included.

@@ -1,12 +1,15 @@
 package gate
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/cnode-go/cnode/ei"
@@ -84,11 +87,11 @@ type Limits struct {
 	Message int
 	// Held is what the incomplete messages of a connection may take, in bytes. 64 MiB.
 	Held int
-	// Memory is what the messages of all connections may take that have not passed yet, in bytes. A
-	// connection for which there is no more of it ends. 1 GiB.
+	// Memory is what the messages of all connections may take that have not passed yet, in bytes. When
+	// there is no more of it, the connection that has most of it ends. 1 GiB.
 	Memory int
 	// Sessions is how many connections there may be, in both directions. 1,000. As many handshakes
-	// may be in progress, a quarter of them from one address.
+	// may be in progress, a quarter of them from one host: an IPv4 address, or a /64 of IPv6.
 	Sessions int
 }
 
@@ -106,8 +109,8 @@ func (l Limits) filled() Limits {
 }
 
 // ReadConfig reads a file, one Erlang term: see the example of the command, and
-// docs/operate/gate.md. Names of files in it are relative to its directory. An error wraps
-// ErrConfig, or is that of a file.
+// docs/operate/gate.md. Names of files in it are relative to its directory; a cookie may be a
+// credential of systemd. An error wraps ErrConfig, or is that of a file.
 func ReadConfig(path string) (*Config, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -122,19 +125,19 @@ func ReadConfig(path string) (*Config, error) {
 
 // parseConfig reads the text of a file in dir.
 func parseConfig(text, dir string) (*Config, error) {
-	t, err := ei.Parse(text)
+	v, err := parseValue(text)
 	if err != nil {
 		return nil, err
 	}
 	c, r := &Config{}, reader{dir: dir}
-	r.options("", t, map[ei.Atom]func(ei.Term) error{
-		"outside":    func(t ei.Term) error { return r.side("outside", t, &c.Outside) },
-		"inside":     func(t ei.Term) error { return r.side("inside", t, &c.Inside) },
-		"rules":      func(t ei.Term) (err error) { c.Rules, err = r.rules(t); return err },
-		"unfiltered": func(t ei.Term) error { return boolean(t, &c.Unfiltered) },
-		"limits": func(t ei.Term) error {
+	r.options("", v, map[ei.Atom]func(value) error{
+		"outside":    func(v value) error { return r.side("outside", v, &c.Outside) },
+		"inside":     func(v value) error { return r.side("inside", v, &c.Inside) },
+		"rules":      func(v value) (err error) { c.Rules, err = r.rules(v); return err },
+		"unfiltered": func(v value) error { return boolean(v, &c.Unfiltered) },
+		"limits": func(v value) error {
 			l := &c.Limits
-			return r.options("limits", t, map[ei.Atom]func(ei.Term) error{
+			return r.options("limits", v, map[ei.Atom]func(value) error{
 				"atoms": number(&l.Atoms), "all_atoms": number(&l.AllAtoms), "names": number(&l.Names), "message": number(&l.Message),
 				"held":   number(&l.Held),
 				"memory": number(&l.Memory), "sessions": number(&l.Sessions),
@@ -149,56 +152,84 @@ func parseConfig(text, dir string) (*Config, error) {
 
 // check tells what is missing, or does not fit together.
 func (c *Config) check() error {
+	taken := map[string]string{}
 	for i, s := range c.sides() {
-		what := sideNames[i]
-		if s.Cookie == "" && len(s.Cookies) == 0 {
-			return fmt.Errorf("%s: a cookie_file is missing", what)
+		if err := c.checkSide(i, taken); err != nil {
+			return fmt.Errorf("%s: %w", sideNames[i], err)
 		}
-		if s.Listen != "" && net.ParseIP(s.Listen) == nil {
-			return fmt.Errorf("%s: listen: %q is no IP address", what, s.Listen)
-		}
-		other := c.sides()[1-i]
-		seen := map[string]string{}
 		for _, n := range s.Nodes {
-			if s.cookieOf(n.Name) == "" {
-				return fmt.Errorf("%s: %s: a cookie_file is missing", what, n.Name)
-			}
-			if n.Address != "" {
-				if _, err := address(n.Address); err != nil {
-					return fmt.Errorf("%s: %s: address: %w", what, n.Name, err)
-				}
-			}
-			alive, _, _ := strings.Cut(n.Name, "@")
-			for _, place := range []struct {
-				is   bool
-				name string
-			}{{true, "the name " + n.Name}, {n.Path != "", "the path " + n.Path}, {n.Path == "" && n.Port != 0, fmt.Sprintf("the port %d", n.Port)},
-				{n.Path == "" && other.PortMapper != "", fmt.Sprintf("the name %s at the port mapper %s", alive, other.PortMapper)}} {
-				if before, twice := seen[place.name]; place.is && twice {
-					return fmt.Errorf("%s: %s and %s both want %s", what, before, n.Name, place.name)
-				}
-				if place.is {
-					seen[place.name] = n.Name
-				}
-			}
-			if err := dist.CheckName(n.Name); err != nil {
-				return fmt.Errorf("%s: nodes: %w", what, err)
-			}
-			switch {
-			case n.Path == "" && other.Listen == "":
-				return fmt.Errorf("%s: %s: those who want it are on the other side, which has no listen", what, n.Name)
-			case n.Path == "" && n.Port == 0 && other.PortMapper == "":
-				return fmt.Errorf("%s: %s: its port is missing, as the other side has no port_mapper", what, n.Name)
-			case n.Address == "" && s.PortMapper == "":
-				return fmt.Errorf("%s: %s: its address is missing, as this side has no port_mapper", what, n.Name)
+			if err := c.checkNode(i, n, taken); err != nil {
+				return fmt.Errorf("%s: %s: %w", sideNames[i], n.Name, err)
 			}
 		}
 	}
-	if len(c.Inside.Nodes)+len(c.Outside.Nodes) == 0 {
+	switch {
+	case len(c.Inside.Nodes)+len(c.Outside.Nodes) == 0:
 		return errors.New("nodes: there is none to connect to, on either side")
+	case len(c.Inside.Nodes) > 0 && len(c.Outside.Names) == 0:
+		return fmt.Errorf("outside: names: there is none, and nobody may come to %s", c.Inside.Nodes[0].Name)
 	}
-	_, err := permit.Compile(c.Rules)
-	return err
+	if _, err := permit.Compile(c.Rules); err != nil {
+		return fmt.Errorf("rules: %w", err)
+	}
+	return nil
+}
+
+func (c *Config) checkSide(side int, taken map[string]string) error {
+	s := c.sides()[side]
+	if s.Cookie == "" && len(s.Cookies) == 0 {
+		return errors.New("a cookie_file is missing")
+	}
+	if s.Listen != "" && net.ParseIP(s.Listen) == nil {
+		return fmt.Errorf("listen: %q is no IP address", s.Listen)
+	}
+	if s.PortMapper == "" {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(s.PortMapper)
+	if n, e := strconv.ParseUint(port, 10, 16); err != nil || e != nil || n == 0 {
+		return fmt.Errorf("port_mapper: %q: want host:port", s.PortMapper)
+	}
+	return nil
+}
+
+// checkNode checks a node of a side. taken has what nodes before it want for themselves.
+func (c *Config) checkNode(side int, n Node, taken map[string]string) error {
+	own, other := c.sides()[side], c.sides()[1-side]
+	if err := dist.CheckName(n.Name); err != nil {
+		return err
+	}
+	if own.cookieOf(n.Name) == "" {
+		return errors.New("a cookie_file is missing")
+	}
+	if n.Address != "" {
+		if _, err := address(n.Address); err != nil {
+			return fmt.Errorf("address: %w", err)
+		}
+	}
+	wants := []string{"the name " + n.Name}
+	switch alive, _, _ := strings.Cut(n.Name, "@"); {
+	case n.Address == "" && own.PortMapper == "":
+		return errors.New("its address is missing, as this side has no port_mapper")
+	case n.Path != "":
+		wants = append(wants, "the path "+n.Path)
+	case other.Listen == "":
+		return errors.New("those who want it are on the other side, which has no listen")
+	case other.PortMapper != "":
+		wants = append(wants, fmt.Sprintf("the name %s at the port mapper %s", alive, other.PortMapper))
+	case n.Port == 0:
+		return errors.New("its port is missing, as the other side has no port_mapper")
+	}
+	if n.Path == "" && n.Port != 0 {
+		wants = append(wants, fmt.Sprintf("the port %d of %s", n.Port, other.Listen))
+	}
+	for _, w := range wants {
+		if before, ok := taken[w]; ok {
+			return fmt.Errorf("%s wants %s as well", before, w)
+		}
+		taken[w] = n.Name
+	}
+	return nil
 }
 
 func (c *Config) sides() [2]*Side { return [2]*Side{&c.Outside, &c.Inside} }
@@ -207,81 +238,99 @@ var sideNames = [2]string{"outside", "inside"}
 
 // A reader turns terms into fields. It keeps the first error.
 type reader struct {
-	dir string
-	err error
+	dir  string
+	line int // of what is read
+	err  error
 }
 
 // options calls, for each {Key, Value} of a list, what is for the key. at is where the list is.
-func (r *reader) options(at string, t ei.Term, known map[ei.Atom]func(ei.Term) error) error {
-	list, ok := ei.Elements(t)
+func (r *reader) options(at string, v value, known map[ei.Atom]func(value) error) error {
+	list, ok := v.elements()
 	if !ok {
-		return r.fail(at, fmt.Errorf("want a list of {Key, Value}, not %v", t))
+		return r.fail(at, fmt.Errorf("want a list of {Key, Value}, not %v", v))
 	}
+	seen := map[string]int{}
 	for _, e := range list {
-		pair, ok := e.(ei.Tuple)
+		r.line = e.at.line
+		pair, ok := e.tuple(2)
 		var key ei.Atom
-		if ok && len(pair) == 2 {
-			key, ok = pair[0].(ei.Atom)
+		if ok {
+			key, ok = pair[0].Term.(ei.Atom)
 		}
-		if !ok || len(pair) != 2 {
+		if !ok {
 			return r.fail(at, fmt.Errorf("want {Key, Value}, not %v", e))
 		}
 		f := known[key]
 		if f == nil {
 			return r.fail(at, fmt.Errorf("%s is not known", key))
 		}
-		if err := f(pair[1]); err != nil {
+		err := r.once(seen, string(key))
+		if err == nil {
+			err = f(pair[1])
+		}
+		if err != nil {
 			return r.fail(strings.TrimPrefix(at+": ", ": ")+string(key), err)
 		}
 	}
 	return nil
 }
 
+// once refuses a key that has been there before: of two rules for a thing nobody could say which
+// one holds.
+func (r *reader) once(seen map[string]int, key string) error {
+	if line := seen[key]; line > 0 {
+		return fmt.Errorf("it stands in line %d as well", line)
+	}
+	seen[key] = r.line
+	return nil
+}
+
 func (r *reader) fail(at string, err error) error {
 	if r.err == nil {
-		r.err = err
-		if at != "" {
+		if r.err = err; at != "" {
 			r.err = fmt.Errorf("%s: %w", at, err)
 		}
+		r.err = fmt.Errorf("line %d: %w", r.line, r.err)
 	}
 	return err
 }
 
-func (r *reader) side(at string, t ei.Term, s *Side) error {
-	return r.options(at, t, map[ei.Atom]func(ei.Term) error{
+func (r *reader) side(at string, v value, s *Side) error {
+	return r.options(at, v, map[ei.Atom]func(value) error{
 		"listen":      text(&s.Listen),
 		"port_mapper": text(&s.PortMapper),
 		"optfile":     r.path(&s.OptFile),
-		"cookie_file": func(t ei.Term) (err error) { s.Cookie, err = r.cookie(t); return err },
-		"cookie_files": func(t ei.Term) error {
-			return each(t, func(t ei.Term) error {
-				pair, ok := t.(ei.Tuple)
-				if !ok || len(pair) != 2 {
-					return fmt.Errorf("want {\"node@host\", File}, not %v", t)
+		"cookie_file": func(v value) (err error) { s.Cookie, err = r.cookie(v); return err },
+		"cookie_files": func(v value) error {
+			s.Cookies = map[string]string{}
+			seen := map[string]int{}
+			return r.each(v, func(_ int, v value) error {
+				pair, ok := v.tuple(2)
+				if !ok {
+					return fmt.Errorf("want {\"node@host\", File}, not %v", v)
 				}
 				var name string
 				err := text(&name)(pair[0])
-				if err != nil {
-					return err
+				if err == nil {
+					err = r.once(seen, name)
 				}
-				if s.Cookies == nil {
-					s.Cookies = map[string]string{}
+				if err == nil {
+					s.Cookies[name], err = r.cookie(pair[1])
 				}
-				s.Cookies[name], err = r.cookie(pair[1])
 				return err
 			})
 		},
-		"names": func(t ei.Term) error {
-			return each(t, func(t ei.Term) error {
+		"names": func(v value) error {
+			return r.each(v, func(_ int, v value) error {
 				var name string
-				err := text(&name)(t)
+				err := text(&name)(v)
 				s.Names = append(s.Names, name)
 				return err
 			})
 		},
-		"nodes": func(t ei.Term) error {
-			return each(t, func(t ei.Term) error {
-				n, err := r.node(t)
+		"nodes": func(v value) error {
+			return r.each(v, func(_ int, v value) error {
+				n, err := r.node(v)
 				s.Nodes = append(s.Nodes, n)
 				return err
 			})
@@ -290,19 +339,19 @@ func (r *reader) side(at string, t ei.Term, s *Side) error {
 }
 
 // node reads "shop@host" or {"shop@host", [{address, …}, {port, …}, {path, …}]}.
-func (r *reader) node(t ei.Term) (n Node, err error) {
-	pair, ok := t.(ei.Tuple)
-	if !ok {
-		return n, text(&n.Name)(t)
+func (r *reader) node(v value) (n Node, err error) {
+	if _, isTuple := v.Term.(ei.Tuple); !isTuple {
+		return n, text(&n.Name)(v)
 	}
-	if len(pair) != 2 {
-		return n, fmt.Errorf("want {\"node@host\", Options}, not %v", t)
+	pair, ok := v.tuple(2)
+	if !ok {
+		return n, fmt.Errorf("want {\"node@host\", Options}, not %v", v)
 	}
 	if err := text(&n.Name)(pair[0]); err != nil {
 		return n, err
 	}
 	port := 0
-	err = r.options(n.Name, pair[1], map[ei.Atom]func(ei.Term) error{
+	err = r.options(n.Name, pair[1], map[ei.Atom]func(value) error{
 		"address": text(&n.Address), "port": number(&port), "path": r.path(&n.Path),
 	})
 	if n.Port = uint16(port); err == nil && int(n.Port) != port {
@@ -312,33 +361,36 @@ func (r *reader) node(t ei.Term) (n Node, err error) {
 }
 
 // rules reads [{allow, "ci@*", call, "shop:quote/1"}, {refuse, "*", [send, exit], "*"}].
-func (r *reader) rules(t ei.Term) (rules []permit.Rule, err error) {
-	err = each(t, func(t ei.Term) error {
-		rule, err := readRule(t)
+func (r *reader) rules(v value) (rules []permit.Rule, err error) {
+	err = r.each(v, func(i int, v value) error {
+		rule, err := readRule(v)
+		if err != nil {
+			return fmt.Errorf("rule %d: %w", i+1, err)
+		}
 		rules = append(rules, rule)
-		return err
+		return nil
 	})
 	return rules, err
 }
 
-func readRule(t ei.Term) (rule permit.Rule, err error) {
-	e, ok := t.(ei.Tuple)
-	if !ok || len(e) != 4 {
-		return rule, fmt.Errorf("want {allow | refuse, Peer, Operation, Target}, not %v", t)
+func readRule(v value) (rule permit.Rule, err error) {
+	e, ok := v.tuple(4)
+	if !ok {
+		return rule, fmt.Errorf("want {allow | refuse, Peer, Operation, Target}, not %v", v)
 	}
-	switch e[0] {
+	switch e[0].Term {
 	case ei.Atom("allow"):
 		rule.Allow = true
 	case ei.Atom("refuse"):
 	default:
 		return rule, fmt.Errorf("want allow or refuse, not %v", e[0])
 	}
-	ops, ok := ei.Elements(e[2])
+	ops, ok := e[2].elements()
 	if !ok || len(ops) == 0 {
-		ops = ei.List{e[2]}
+		ops = e[2:3]
 	}
 	for _, o := range ops {
-		name, ok := o.(ei.Atom)
+		name, ok := o.Term.(ei.Atom)
 		if !ok {
 			return rule, fmt.Errorf("want an operation, not %v", o)
 		}
@@ -364,65 +416,61 @@ func AppendRule(b []byte, r permit.Rule) []byte {
 	case strings.Contains(ops, ","):
 		ops = "[" + ops + "]"
 	}
-	orAny := func(s string) string {
-		if s == "" {
-			return "*"
-		}
-		return s
-	}
-	return fmt.Appendf(b, "{%s, %q, %s, %q}", verb, orAny(r.Peer), ops, orAny(r.Target))
+	return fmt.Appendf(b, "{%s, %s, %s, %s}", verb, quote(cmp.Or(r.Peer, "*")), ops, quote(cmp.Or(r.Target, "*")))
 }
 
-func each(t ei.Term, f func(ei.Term) error) error {
-	list, ok := ei.Elements(t)
+// each calls f for the elements of a list, with their indices.
+func (r *reader) each(v value, f func(int, value) error) error {
+	list, ok := v.elements()
 	if !ok {
-		return fmt.Errorf("want a list, not %v", t)
+		return fmt.Errorf("want a list, not %v", v)
 	}
-	for _, e := range list {
-		if err := f(e); err != nil {
+	for i, e := range list {
+		r.line = e.at.line
+		if err := f(i, e); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func text(to *string) func(ei.Term) error {
-	return func(t ei.Term) error {
-		s, ok := ei.Charlist(t)
-		if b, isBinary := t.(ei.Binary); isBinary {
+func text(to *string) func(value) error {
+	return func(v value) error {
+		s, ok := ei.Charlist(v.Term)
+		if b, isBinary := v.Term.(ei.Binary); isBinary {
 			s, ok = string(b), true
 		}
 		if !ok {
-			return fmt.Errorf("want \"text\", not %v", t)
+			return fmt.Errorf("want \"text\", not %v", v)
 		}
 		*to = s
 		return nil
 	}
 }
 
-func number(to *int) func(ei.Term) error {
-	return func(t ei.Term) error {
-		n, ok := t.(ei.Int)
+func number(to *int) func(value) error {
+	return func(v value) error {
+		n, ok := v.Term.(ei.Int)
 		if !ok || n < 1 {
-			return fmt.Errorf("want a number of 1 or more, not %v", t)
+			return fmt.Errorf("want a number of 1 or more, not %v", v)
 		}
 		*to = int(n)
 		return nil
 	}
 }
 
-func boolean(t ei.Term, to *bool) error {
-	if t != ei.Atom("true") && t != ei.Atom("false") {
-		return fmt.Errorf("want true or false, not %v", t)
+func boolean(v value, to *bool) error {
+	if v.Term != ei.Atom("true") && v.Term != ei.Atom("false") {
+		return fmt.Errorf("want true or false, not %v", v)
 	}
-	*to = t == ei.Atom("true")
+	*to = v.Term == ei.Atom("true")
 	return nil
 }
 
 // path reads the name of a file.
-func (r *reader) path(to *string) func(ei.Term) error {
-	return func(t ei.Term) error {
-		err := text(to)(t)
+func (r *reader) path(to *string) func(value) error {
+	return func(v value) error {
+		err := text(to)(v)
 		if err == nil && *to != "" && !filepath.IsAbs(*to) {
 			*to = filepath.Join(r.dir, *to)
 		}
@@ -430,13 +478,17 @@ func (r *reader) path(to *string) func(ei.Term) error {
 	}
 }
 
-// cookie reads a cookie's file, as Erlang does: without line ends at its end.
-func (r *reader) cookie(t ei.Term) (string, error) {
-	var path string
-	if err := r.path(&path)(t); err != nil {
+// cookie reads a cookie's file, as Erlang does: without line ends at its end. A credential of that
+// name counts first.
+func (r *reader) cookie(v value) (string, error) {
+	var name, path string
+	if err := errors.Join(text(&name)(v), r.path(&path)(v)); err != nil {
 		return "", err
 	}
-	b, err := os.ReadFile(path)
+	b, err := credential(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		b, err = private(path)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -444,10 +496,28 @@ func (r *reader) cookie(t ei.Term) (string, error) {
 	if cookie == "" {
 		return "", fmt.Errorf("%s is empty", path)
 	}
-	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
-		return "", fmt.Errorf("%s can be read by others: chmod 600", path)
-	}
 	return cookie, nil
+}
+
+// credential reads what systemd gives a service, and lets no other user read.
+func credential(name string) ([]byte, error) {
+	dir := os.Getenv("CREDENTIALS_DIRECTORY")
+	if dir == "" || !filepath.IsLocal(name) {
+		return nil, fs.ErrNotExist
+	}
+	return os.ReadFile(filepath.Join(dir, name))
+}
+
+// private reads a file that only its owner may read.
+func private(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err == nil && info.Mode().Perm()&0o077 != 0 {
+		err = fmt.Errorf("%s can be read by others: chmod 600", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
 }
 
 // admits tells whether a node of this side may come by its name.

@@ -52,6 +52,13 @@ func TestExampleConfig(t *testing.T) {
 	}
 	require.Equal(t, `{allow, "ci*@*", call, "shop:quote/1"}`, string(gate.AppendRule(nil, cfg.Rules[0])))
 
+	given := t.TempDir()
+	t.Setenv("CREDENTIALS_DIRECTORY", given)
+	write(t, filepath.Join(given, "outside.cookie"), "given\n", 0o440) // the mask of an access list for one user
+	cfg, err = gate.ReadConfig(path)
+	require.NoError(t, err)
+	require.Equal(t, []string{"given", "two"}, []string{cfg.Outside.Cookie, cfg.Inside.Cookie})
+
 	write(t, filepath.Join(dir, "inside.cookie"), "two\n", 0o644)
 	require.NoError(t, os.Chmod(filepath.Join(dir, "inside.cookie"), 0o644))
 	_, err = gate.ReadConfig(path)

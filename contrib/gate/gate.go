@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/host"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/tlstransport"
@@ -50,9 +52,10 @@ type Gate struct {
 	rules  table
 	trs    [2]transport.Transport // of outside and inside
 
-	ctx  context.Context
-	end  context.CancelFunc
-	work sync.WaitGroup // doors and attempts
+	ctx      context.Context
+	end      context.CancelFunc
+	work     sync.WaitGroup // sessions
+	arrivals sync.WaitGroup // handshakes in progress
 
 	mu         sync.Mutex
 	doors      []*door
@@ -61,11 +64,14 @@ type Gate struct {
 	tried      map[string]struct{} // names of nodes outside that have not shown the cookie
 	since      time.Time           // when tried was begun
 	challenges map[uint32]int
-	attempts   int            // handshakes in progress
-	from       map[string]int // those, by address
+	attempts   int                  // handshakes in progress
+	from       map[netip.Prefix]int // those, by host
+	shaking    int                  // those in which a name has come
 	closed     bool
-	hurry      context.Context // of handshakes: ends when they have to
+	hurry      context.Context // of these: ends when they have to
 	cut        context.CancelFunc
+	stays      chan struct{} // while the gate moves; closed when it goes on here
+	strays     chan stray    // those in which a name comes meanwhile
 
 	passed, refused, failed atomic.Int64
 	hits                    []atomic.Int64 // of decisions, by rule; the last one: no rule
@@ -110,7 +116,8 @@ func New(cfg *Config, opts *Options) (*Gate, error) {
 	g := &Gate{
 		cfg: *cfg, limits: cfg.Limits.filled(), log: slog.New(slog.DiscardHandler),
 		sessions: map[*session]struct{}{}, known: map[string]*acquaintance{}, challenges: map[uint32]int{},
-		tried: map[string]struct{}{}, since: time.Now(), from: map[string]int{}, hits: make([]atomic.Int64, len(cfg.Rules)+1),
+		tried: map[string]struct{}{}, since: time.Now(), from: map[netip.Prefix]int{}, strays: make(chan stray),
+		hits: make([]atomic.Int64, len(cfg.Rules)+1),
 	}
 	if opts != nil {
 		g.opts = *opts
@@ -185,6 +192,7 @@ type door struct {
 	node     Node
 	side     int // of the node; those who want it are of the other one
 	listener *transport.Listener
+	serving  sync.WaitGroup
 	keeper   *epmd.Keeper // nil: the name is not registered
 }
 
@@ -208,6 +216,7 @@ func (g *Gate) open(ctx context.Context, side int, n Node) error {
 		}
 	}
 	g.add(d)
+	g.log.Info("listening", "node", n.Name, "address", l.Addr().String(), "from", sideNames[1-side])
 	return nil
 }
 
@@ -215,8 +224,7 @@ func (g *Gate) add(d *door) {
 	g.mu.Lock()
 	g.doors = append(g.doors, d)
 	g.mu.Unlock()
-	g.work.Go(d.serve)
-	g.log.Info("listening", "node", d.node.Name, "address", d.listener.Addr().String(), "from", sideNames[1-d.side])
+	d.serving.Go(d.serve)
 }
 
 func (d *door) register(ctx context.Context, mapper string) error {
@@ -243,21 +251,21 @@ func (d *door) serve() {
 			}
 			return
 		}
-		ctx, done, err := d.g.begin(s.RemoteAddr())
-		if err != nil {
-			d.fail(s, err)
-			continue
-		}
-		d.g.work.Go(func() {
-			x, err := d.meet(ctx, s)
-			if err != nil {
-				d.fail(s, err)
-			} else {
-				d.g.run(x)
-			}
-			done()
-		})
+		d.come(s)
 	}
+}
+
+// come begins a handshake.
+func (d *door) come(s *transport.Stream) {
+	done, err := d.g.begin(s.RemoteAddr())
+	if err != nil {
+		d.fail(s, err)
+		return
+	}
+	d.g.arrivals.Go(func() {
+		defer done()
+		d.welcome(s)
+	})
 }
 
 // fail ends a connection that is none yet.
@@ -270,23 +278,23 @@ func (d *door) fail(s *transport.Stream, err error) {
 
 var errSessions = errors.New("too many connections: Limits.Sessions")
 
-// begin makes room for a handshake, and gives its context; done is to be called at its end.
-func (g *Gate) begin(remote transport.Addr) (_ context.Context, done func(), err error) {
-	from := remote.String()
-	if host, _, err := net.SplitHostPort(from); err == nil {
-		from = host
+// begin makes room for a handshake; done is to be called at its end.
+func (g *Gate) begin(remote transport.Addr) (done func(), err error) {
+	var from netip.Prefix
+	if at, err := transport.AddrPort(remote); err == nil {
+		from = host.Of(at.Addr())
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.sessions) >= g.limits.Sessions {
-		return nil, nil, errSessions
+		return nil, errSessions
 	}
-	if g.attempts >= g.limits.Sessions || g.from[from] > g.limits.Sessions/4 {
-		return nil, nil, errors.New("too many handshakes are in progress: Limits.Sessions")
+	if g.attempts >= g.limits.Sessions || g.from[from] >= max(g.limits.Sessions/4, 1) {
+		return nil, errors.New("too many handshakes are in progress: Limits.Sessions")
 	}
 	g.attempts++
 	g.from[from]++
-	return g.hurry, func() {
+	return func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.attempts--
@@ -419,8 +427,8 @@ type Stats struct {
 	Passed   int64 // messages of nodes outside that have passed
 	Refused  int64 // and those that have not
 	Failed   int64 // handshakes that have failed
-	// Rules is how often each rule has decided since the configuration was read; the last one is for
-	// what no rule decides.
+	// Rules is how often each rule has decided, since the first configuration with this rule at this
+	// place; the last one is for what no rule decides.
 	Rules []int64
 }
 
@@ -461,12 +469,19 @@ func (g *Gate) Close() error {
 		if d.keeper != nil {
 			err = errors.Join(err, d.keeper.Close())
 		}
+		d.serving.Wait()
 	}
 	for _, x := range sessions {
 		x.close(ErrClosed)
 	}
-	g.work.Wait()
+	g.wait()
 	return err
+}
+
+// wait waits for all that has been begun, when g.ctx has ended.
+func (g *Gate) wait() {
+	g.arrivals.Wait()
+	g.work.Wait()
 }
 
 // matches tells whether a name is one of patterns, in which * stands for any characters.

@@ -2,6 +2,7 @@ package gate_test
 
 import (
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/contrib/gate"
+	"github.com/cnode-go/cnode/internal/handoffpoint"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes/permit"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -40,6 +42,7 @@ echo() -> receive {P, M} -> P ! {echo, M} end, echo().
 type world struct {
 	outer, inner *otp.Node
 	cfg          *gate.Config
+	reached      func(handoffpoint.Point) // hears of a move of the gate; nil: nobody does
 }
 
 func newWorld(t *testing.T, out, in otp.Release) *world {
@@ -170,24 +173,35 @@ func TestMoveUnderLoad(t *testing.T) {
 // moves hands a gate to another one with the configuration of the world.
 func (w *world) moves(t *testing.T, g *gate.Gate) (*gate.Gate, handoff.Handed) {
 	t.Helper()
+	next, given := w.takes(t, g, otp.Log(t, "next gate"))
+	return next, given()
+}
+
+// takes is moves up to the moment when the other gate goes on; given waits for the end of this one.
+func (w *world) takes(t *testing.T, g *gate.Gate, log *slog.Logger) (next *gate.Gate, given func() handoff.Handed) {
+	t.Helper()
 	ours, theirs, err := handoff.ChannelPair()
 	require.NoError(t, err)
 	other, err := handoff.FileChannel(theirs)
 	require.NoError(t, err)
-	took := make(chan *gate.Gate, 1)
+	type outcome struct {
+		h   handoff.Handed
+		err error
+	}
+	gave := make(chan outcome, 1)
 	go func() {
-		next, err := gate.Take(t.Context(), other, w.cfg, (&gate.Options{Logger: otp.Log(t, "next gate")}).Patient())
-		if err != nil {
-			t.Error(err)
-		}
-		took <- next
+		h, err := g.Give(handoffpoint.With(t.Context(), w.reached), ours)
+		gave <- outcome{h, err}
 	}()
-	h, err := g.Give(t.Context(), ours)
+	next, err = gate.Take(t.Context(), other, w.cfg, (&gate.Options{Logger: log}).Patient())
 	require.NoError(t, err)
-	require.True(t, h.Moved)
-	next := <-took
-	require.NotNil(t, next)
-	return next, h
+	return next, func() handoff.Handed {
+		t.Helper()
+		o := <-gave
+		require.NoError(t, o.err)
+		require.True(t, o.h.Moved)
+		return o.h
+	}
 }
 
 // A new configuration holds for connections that are there, too.
@@ -236,34 +250,93 @@ func TestMoveBesideIdleHandshakes(t *testing.T) {
 	w := newWorld(t, r, r)
 	g := w.start(t, nil)
 	require.Equal(t, "pong", w.ask(t, "net_adm:ping(IN)"))
+	var idle []net.Conn
 	for range 3 {
 		c, err := net.Dial("tcp", g.Addr(w.inner.Name()).String())
 		require.NoError(t, err)
 		defer c.Close()
+		idle = append(idle, c)
 	}
 	begun := time.Now()
-	g, _ = w.moves(t, g)
+	g, given := w.takes(t, g, otp.Log(t, "next gate"))
 	require.Less(t, time.Since(begun), otp.HandshakeTime/2)
 	require.Len(t, g.Sessions(), 1)
 	require.Equal(t, "{price,1}", w.ask(t, "erpc:call(IN, shop, quote, [1])"))
+	for _, c := range idle {
+		require.NoError(t, c.Close())
+	}
+	given()
 	require.NoError(t, g.Close())
 }
 
+// What is wrong with a file is told by the line, before anything is opened.
 func TestBadConfig(t *testing.T) {
 	for _, tt := range []struct{ text, want string }{
-		{"[{outside, []}", "not an Erlang term at offset 14"},
-		{"[{outer, []}].", "outer is not known"},
-		{"[{outside, [{listen, 7}]}].", `outside: listen: want "text", not 7`},
+		{"[{outside, []}", "line 1, column 15: ei: not an Erlang term"},
+		{"%% a comment, with { and [\n[{outside, []}\n {inside, []}].", "line 3, column 2: ei: not an Erlang term"},
+		{"[{outer, []}].", "line 1: outer is not known"},
+		{"[{outside, [{listen, 7}]}].", `line 1: outside: listen: want "text", not 7`},
+		{"[{outside, [{listen, \"1.1.1.1\"},\n  {names, [\"a\",\n \"b{,[\", $,, 'c\n]']}]}].", `line 3: outside: names: want "text", not 44`},
 		{"[{outside, [{cookie_file, \"none\"}]}].", "no such file"},
-		{"[{rules, [{permit, \"*\", call, \"a:b\"}]}].", "want allow or refuse, not permit"},
-		{"[{rules, [{allow, \"*\", calls, \"a:b\"}]}].", `"calls" is no operation`},
+		{"[{rules, [{allow, \"*\", call, \"a:b\"},\n{permit, \"*\", call, \"a:b\"}]}].",
+			"line 2: rules: rule 2: want allow or refuse, not permit"},
+		{"[{rules, [{allow, \"*\", calls, \"a:b\"}]}].", `line 1: rules: rule 1: "calls" is no operation`},
 		{"[{limits, [{atoms, many}]}].", "limits: atoms: want a number of 1 or more, not many"},
 		{"[].", "outside: a cookie_file is missing"},
+		{"[{rules, []},\n {limits, []},\n\n {rules, []}].", "line 4: rules: it stands in line 1 as well"},
+		{"[{limits, [{names, 1},\n{names, 2}]}].", "line 2: limits: names: it stands in line 1 as well"},
+		{"[{outside, []},\n{inside, [{nodes, [{\"a@b\", [{port, 1},\n{port, 2}]}]}]}].", "line 3: a@b: port: it stands in line 2 as well"},
+		{"[{outside, [{cookie_files, [{\"a@b\", \"a.cookie\"},\n {\"a@b\", \"a.cookie\"}]}]}].",
+			"line 2: outside: cookie_files: it stands in line 1 as well"},
 	} {
-		path := filepath.Join(t.TempDir(), "gate.config")
+		dir := t.TempDir()
+		path := filepath.Join(dir, "gate.config")
 		write(t, path, tt.text, 0o600)
+		write(t, filepath.Join(dir, "a.cookie"), "a", 0o600)
 		_, err := gate.ReadConfig(path)
-		require.Error(t, err, tt.text)
+		require.ErrorContains(t, err, tt.want, tt.text)
+		require.ErrorIs(t, err, gate.ErrConfig)
+	}
+}
+
+// What does not fit together is refused wherever a gate is made, of a file or not.
+func TestConfigThatDoesNotFit(t *testing.T) {
+	fits := func() *gate.Config {
+		return &gate.Config{
+			Outside: gate.Side{Listen: "127.0.0.1", PortMapper: "127.0.0.1:4369", Cookie: "a", Names: []string{"*"}},
+			Inside:  gate.Side{Listen: "127.0.0.1", PortMapper: ":14369", Cookie: "b", Nodes: []gate.Node{{Name: "shop@b"}}},
+		}
+	}
+	_, err := gate.New(fits(), nil)
+	require.NoError(t, err)
+	for _, tt := range []struct {
+		change func(out, in *gate.Side, c *gate.Config)
+		want   string
+	}{
+		{func(out, in *gate.Side, c *gate.Config) { out.Names = nil }, "outside: names: there is none, and nobody may come to shop@b"},
+		{func(out, in *gate.Side, c *gate.Config) { out.PortMapper = "127.0.0.1" }, `outside: port_mapper: "127.0.0.1": want host:port`},
+		{func(out, in *gate.Side, c *gate.Config) { in.PortMapper = "127.0.0.1:epmd" }, "inside: port_mapper"},
+		{func(out, in *gate.Side, c *gate.Config) { in.PortMapper = "127.0.0.1:0" }, "inside: port_mapper"},
+		{func(out, in *gate.Side, c *gate.Config) { out.Listen = "localhost" }, `outside: listen: "localhost" is no IP address`},
+		{func(out, in *gate.Side, c *gate.Config) { in.PortMapper = "" }, "inside: shop@b: its address is missing"},
+		{func(out, in *gate.Side, c *gate.Config) { out.PortMapper = "" }, "inside: shop@b: its port is missing"},
+		{func(out, in *gate.Side, c *gate.Config) { out.Listen = "" }, "inside: shop@b: those who want it are on the other side"},
+		{func(out, in *gate.Side, c *gate.Config) { in.Nodes = append(in.Nodes, gate.Node{Name: "shop@c"}) },
+			"inside: shop@c: shop@b wants the name shop at the port mapper 127.0.0.1:4369 as well"},
+		{func(out, in *gate.Side, c *gate.Config) {
+			in.Nodes[0].Port, out.Nodes = 9100, []gate.Node{{Name: "ci@a", Port: 9100}}
+		}, "inside: shop@b: ci@a wants the port 9100 of 127.0.0.1 as well"},
+		{func(out, in *gate.Side, c *gate.Config) {
+			in.Nodes[0].Path, out.Nodes = "/s", []gate.Node{{Name: "ci@a", Path: "/s"}}
+		}, "inside: shop@b: ci@a wants the path /s as well"},
+		{func(out, in *gate.Side, c *gate.Config) { out.Nodes = in.Nodes }, "inside: shop@b: shop@b wants the name shop@b as well"},
+		{func(out, in *gate.Side, c *gate.Config) {
+			c.Rules = []permit.Rule{{}, {Op: permit.Call, Target: "shop"}}
+		}, "rules: rule 2: target"},
+	} {
+		c := fits()
+		tt.change(&c.Outside, &c.Inside, c)
+		_, err := gate.New(c, nil)
 		require.ErrorContains(t, err, tt.want)
 		require.ErrorIs(t, err, gate.ErrConfig)
 	}

@@ -1,6 +1,7 @@
 package gate_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/cnode-go/cnode/contrib/gate"
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -126,6 +128,85 @@ func TestPeerThatReadsNothing(t *testing.T) {
 	answered := func() bool { return w.inner.Eval(t, "catch gen_server:call(till, x, 1000)") == "{ok,x}" }
 	require.Eventually(t, answered, 2*time.Minute, time.Second)
 	require.NoError(t, c.Close())
+}
+
+// The connection whose messages take most of what the gate has for all of them ends, and not one
+// that comes with a little more.
+func TestMemoryOfAll(t *testing.T) {
+	t.Parallel()
+	r := otp.Releases(t)
+	_, a := withGate(t, r[len(r)-1], func(w *world) { w.cfg.Limits.Memory, w.cfg.Limits.Message = 24<<20, 16<<20 })
+	small := a
+	small.name = "attacker_small@127.0.0.1"
+	c := small.again(t)
+	defer c.Close()
+	asks := func() {
+		ask := frameFor(c.peer.Flags, &dist.Control{Op: dist.OpRegSend, From: small.pid(1), ToName: "till"},
+			encoded(ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{small.pid(1), small.ref(1)}, ei.Atom("casts")}))
+		_, err := c.Write(ask)
+		require.NoError(t, err)
+		ctl, err := c.next()
+		require.NoError(t, err)
+		require.NotEqual(t, dist.OpPayloadMonitorPExit, ctl.Op)
+	}
+	asks()
+	var large []*rawConn
+	for i, mib := range []int{14, 8, 4} { // the third is one too many
+		b := a
+		b.name = fmt.Sprintf("attacker%d@127.0.0.1", i)
+		c := b.again(t)
+		large = append(large, c)
+		defer c.Close()
+		_, err := c.Write(append(binary.BigEndian.AppendUint32(nil, 16<<20), make([]byte, mib<<20)...))
+		require.NoError(t, err)
+		asks()
+	}
+	_, err := large[0].Read(make([]byte, 1))
+	require.Error(t, err)
+	require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "the first one, which has most, ends")
+	asks()
+	for _, c := range large[1:] {
+		require.NoError(t, c.SetReadDeadline(time.Now().Add(50*time.Millisecond)))
+		_, err = c.Read(make([]byte, 1))
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded, "who has less is there still")
+	}
+}
+
+// A message that a BEAM may get in several frames has no priority: it would read beyond memory.
+func TestPriority(t *testing.T) {
+	t.Parallel()
+	r := otp.Releases(t)
+	last := r[len(r)-1]
+	if last.Number < 28 {
+		need.Missing(t, "no OTP 28, the first that knows priority")
+	}
+	w, a := withGate(t, last, func(w *world) { w.cfg.Rules = []permit.Rule{{Op: permit.Send, Target: "*", Allow: true}} })
+	text := w.inner.Do(t, `Me = self(),
+		register(queue, spawn(fun() -> Me ! {a, alias([priority])}, receive never -> ok end end)),
+		receive {a, A} -> binary_to_list(base64:encode(term_to_binary([{alias, A}]))) end`)
+	alias := secretOf[ei.Ref](t, text, "alias")
+	c := a.again(t)
+	defer c.Close()
+	sends := func(ctl *dist.Control, size int, pieces bool) {
+		ctl.Op, ctl.From = dist.OpAltactSigSend, a.pid(1)
+		p := encoded(ei.Binary(make([]byte, size)))
+		frames := frameFor(c.peer.Flags, ctl, p)
+		if pieces {
+			frames = join(inPieces(uint64(size), ctl, p, 16<<10)...)
+		}
+		_, err := c.Write(frames)
+		require.NoError(t, err)
+	}
+	prio := func() *dist.Control { return &dist.Control{Flags: dist.AltactPrio | dist.AltactAlias, Ref: alias} }
+	sends(&dist.Control{Flags: dist.AltactAlias, Ref: alias}, 1, false)
+	sends(prio(), 30_001, false)
+	sends(prio(), 30_002, true)
+	sends(prio(), 50_003, false)
+	sends(prio(), 200_004, false)
+	sends(prio(), 50_005, true)
+	sends(prio(), 200_006, true)
+	w.inner.Becomes(t, "{messages, L} = process_info(whereis(queue), messages), [size(B) || B <- L]",
+		"[30001,1,30002,50003,200004,50005,200006]")
 }
 
 // tlsFiles makes certificates, and gives an option file for TLS 1.3.

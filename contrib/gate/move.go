@@ -13,6 +13,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/nodes/permit"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -24,6 +25,8 @@ type (
 		Sessions []sessionState
 		Known    map[string][]string // atoms by name
 		Counts   [3]int64
+		Rules    []permit.Rule
+		Hits     []int64 // of decisions, by rule; the last one: no rule
 		Tried    map[string]struct{}
 		Since    time.Time
 		Unread   bool // Config.Unfiltered
@@ -65,9 +68,11 @@ type (
 const what = "cnode-gate"
 
 // Give hands everything to the process at the other end of the channel, which calls Take:
-// listeners, names at port mappers, and the sockets of all connections. Handshakes in progress
-// have a second to come to their end, and are broken off then. If Handed.Moved, the gate is closed
-// here; else it goes on. The error is a *handoff.Error.
+// listeners, names at port mappers, and the sockets of all connections. A handshake in which the
+// gate has spoken has 3 seconds to come to its end, and is broken off then. Of those before, in TLS
+// say, none is: Give returns when they have come so far, which takes no longer than net_setuptime,
+// and have gone to the other process, too. If Handed.Moved, the gate is closed here; else it goes
+// on. The channel is closed. The error is a *handoff.Error.
 func (g *Gate) Give(ctx context.Context, ch *handoff.Channel) (handoff.Handed, error) {
 	offer := handoff.Offer{
 		Terms: handoff.Terms{What: what},
@@ -80,22 +85,22 @@ func (g *Gate) Give(ctx context.Context, ch *handoff.Channel) (handoff.Handed, e
 	}
 	h, err := offer.Give(ctx, ch)
 	if h.Moved {
+		g.giveStrays(ctx, ch)
 		g.end()
-		g.work.Wait()
+		g.wait()
 	}
-	return h, err
+	return h, errors.Join(err, ch.Close())
 }
 
 // Take makes a gate that goes on with what another process gives. cfg and opts are the new ones:
 // rules and limits hold from now on, for connections that are there as well; listeners are as cfg
 // has them, and connections that cfg would not let come end, as all do where Config.Unfiltered is
-// another. A side cannot change between TCP and TLS. The error is a *handoff.Error, or
-// one of New; the other process then goes on.
+// another. A side cannot change between TCP and TLS. The channel is the gate's from now on. The
+// error is a *handoff.Error, or one of New; the other process then goes on, and hears of it.
 func Take(ctx context.Context, ch *handoff.Channel, cfg *Config, opts *Options) (*Gate, error) {
 	g, err := New(cfg, opts)
 	if err != nil {
-		_ = ch.Close()
-		return nil, err
+		return nil, Refuse(ctx, ch, err)
 	}
 	accept := handoff.Acceptance{
 		Terms: handoff.Terms{What: what, Plugins: []string{g.trs[0].Name(), g.trs[1].Name()}},
@@ -104,12 +109,27 @@ func Take(ctx context.Context, ch *handoff.Channel, cfg *Config, opts *Options) 
 	taken, err := accept.Take(ctx, ch)
 	if !taken.Owns {
 		g.end()
-		return nil, err
+		return nil, errors.Join(err, ch.Close())
 	}
 	if err != nil {
 		g.log.Error("started in part", "error", err)
 	}
+	g.arrivals.Go(func() { g.takeStrays(ch) })
 	return g, nil
+}
+
+// Refuse is Take for a process that cannot go on as the gate: for want of a Config, say. The error
+// is why, which is that of Give in the other process, too.
+func Refuse(ctx context.Context, ch *handoff.Channel, why error) error {
+	no := handoff.Acceptance{
+		Terms:   handoff.Terms{What: what},
+		Prepare: func(context.Context, []byte) error { return why },
+		Stage:   func(context.Context, []byte, []int) (handoff.Staged, error) { return nil, why },
+	}
+	if _, err := no.Take(ctx, ch); !errors.Is(err, why) {
+		why = errors.Join(why, err)
+	}
+	return errors.Join(why, ch.Close())
 }
 
 // A frozen gate stands still.
@@ -125,8 +145,9 @@ type frozen struct {
 func (f *frozen) State() []byte      { return f.state }
 func (f *frozen) Descriptors() []int { return f.descriptors }
 
-// handshakeGrace is what handshakes in progress have to come to their end.
-const handshakeGrace = time.Second
+// handshakeGrace is what handshakes have to come to their end in which the gate has spoken: nobody
+// can go on with them elsewhere.
+const handshakeGrace = 3 * time.Second
 
 func (g *Gate) freeze(ctx context.Context) (_ handoff.Frozen, err error) {
 	f := &frozen{g: g}
@@ -135,33 +156,12 @@ func (g *Gate) freeze(ctx context.Context) (_ handoff.Frozen, err error) {
 			f.Thaw()
 		}
 	}()
-	st := gateState{
-		Known: map[string][]string{}, Counts: [3]int64{g.passed.Load(), g.refused.Load(), g.failed.Load()}, Unread: g.cfg.Unfiltered,
-	}
+	st := gateState{Known: map[string][]string{}, Unread: g.cfg.Unfiltered, Rules: g.cfg.Rules}
 	g.mu.Lock()
 	doors := slices.Clone(g.doors)
 	g.mu.Unlock()
-	for _, d := range doors {
-		if err := d.listener.Pause(ctx); err != nil {
-			return nil, err
-		}
-		f.doors = append(f.doors, d)
-		s := doorState{Node: d.node, Side: d.side, From: g.wants(d.side)}
-		fd, err := d.listener.Descriptor()
-		if err != nil {
-			return nil, err
-		}
-		f.descriptors = append(f.descriptors, fd)
-		if d.keeper != nil {
-			k, err := d.keeper.Freeze(ctx)
-			if err != nil {
-				return nil, err
-			}
-			f.keepers = append(f.keepers, k)
-			s.Keeper, s.Descriptors = k.State(), len(k.Descriptors())
-			f.descriptors = append(f.descriptors, k.Descriptors()...)
-		}
-		st.Doors = append(st.Doors, s)
+	if err := f.freezeDoors(ctx, doors, &st); err != nil {
+		return nil, err
 	}
 	if err := g.settle(ctx); err != nil {
 		return nil, err
@@ -184,6 +184,7 @@ func (g *Gate) freeze(ctx context.Context) (_ handoff.Frozen, err error) {
 			f.descriptors = append(f.descriptors, fds[:]...)
 		}
 	}
+	g.tellCounts(&st)
 	for name, k := range known {
 		k.mu.Lock() // a connection that has just ended may still read its last messages
 		st.Known[name] = slices.Collect(maps.Keys(k.atoms))
@@ -195,15 +196,44 @@ func (g *Gate) freeze(ctx context.Context) (_ handoff.Frozen, err error) {
 	return f, err
 }
 
-// settle waits for handshakes in progress, and breaks off those that take too long.
+func (f *frozen) freezeDoors(ctx context.Context, doors []*door, st *gateState) error {
+	for _, d := range doors {
+		if err := d.listener.Pause(ctx); err != nil {
+			return err
+		}
+		f.doors = append(f.doors, d)
+		d.serving.Wait() // all that has been accepted is an arrival
+		s := doorState{Node: d.node, Side: d.side, From: f.g.wants(d.side)}
+		fd, err := d.listener.Descriptor()
+		if err != nil {
+			return err
+		}
+		f.descriptors = append(f.descriptors, fd)
+		if d.keeper != nil {
+			k, err := d.keeper.Freeze(ctx)
+			if err != nil {
+				return err
+			}
+			f.keepers = append(f.keepers, k)
+			s.Keeper, s.Descriptors = k.State(), len(k.Descriptors())
+			f.descriptors = append(f.descriptors, k.Descriptors()...)
+		}
+		st.Doors = append(st.Doors, s)
+	}
+	return nil
+}
+
+// settle lets no handshake speak any more, and waits for those that have; it breaks off those that
+// take too long.
 func (g *Gate) settle(ctx context.Context) error {
 	g.mu.Lock()
 	cut := g.cut
+	g.stays = make(chan struct{})
 	g.mu.Unlock()
 	defer time.AfterFunc(handshakeGrace, cut).Stop()
 	for {
 		g.mu.Lock()
-		n := g.attempts
+		n := g.shaking
 		g.mu.Unlock()
 		if n == 0 {
 			return nil
@@ -280,10 +310,14 @@ func (f *frozen) Thaw() {
 	f.g.mu.Lock()
 	f.g.cut()
 	f.g.hurry, f.g.cut = context.WithCancel(f.g.ctx)
+	if f.g.stays != nil {
+		close(f.g.stays)
+		f.g.stays = nil
+	}
 	f.g.mu.Unlock()
 	for _, d := range f.doors {
 		d.listener.Resume()
-		f.g.work.Go(d.serve)
+		d.serving.Go(d.serve)
 	}
 	for _, x := range f.sessions {
 		if x.ended() {
@@ -371,28 +405,9 @@ func (g *Gate) stage(ctx context.Context, state []byte, fds []int) (_ handoff.St
 		g.tried, g.since = st.Tried, st.Since
 	}
 	s.unread = st.Unread
-	g.passed.Store(st.Counts[0])
-	g.refused.Store(st.Counts[1])
-	g.failed.Store(st.Counts[2])
-	for _, t := range st.Doors {
-		if next+1+t.Descriptors > len(fds) {
-			return nil, fmt.Errorf("%d descriptors are too few", len(fds))
-		}
-		d := &door{g: g, node: t.Node, side: t.Side}
-		if d.listener, err = g.importListener(d, fds[next]); err != nil {
-			return nil, err
-		}
-		next++
-		s.doors, s.from = append(s.doors, d), append(s.from, t.From)
-		var k *epmd.StagedKeeper
-		if t.Keeper != nil {
-			its := fds[next : next+t.Descriptors]
-			next += t.Descriptors
-			if k, err = (&epmd.Client{Addr: t.From[1]}).Stage(t.Keeper, its, nil); err != nil {
-				return nil, err
-			}
-		}
-		s.keepers = append(s.keepers, k)
+	g.goOnCounting(&st)
+	if next, err = s.stageDoors(st.Doors, fds); err != nil {
+		return nil, err
 	}
 	for _, t := range st.Sessions {
 		x := &session{g: g, names: t.Names, fromInside: t.FromInside, moved: true, flags: t.Flags, since: t.Since}
@@ -406,11 +421,8 @@ func (g *Gate) stage(ctx context.Context, state []byte, fds []int) (_ handoff.St
 			if next >= len(fds) {
 				return nil, fmt.Errorf("%d descriptors are too few", len(fds))
 			}
-			tr, end := g.trs[i], &t.Ends[i]
-			if end.Unix {
-				tr = transport.Unix()
-			}
-			stream, err := tr.Import(fds[next], end.Socket)
+			end := &t.Ends[i]
+			stream, err := g.importStream(i, end.Unix, fds[next], end.Socket)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", t.Names[i], err)
 			}
@@ -429,11 +441,65 @@ func (g *Gate) stage(ctx context.Context, state []byte, fds []int) (_ handoff.St
 	return s, nil
 }
 
+// stageDoors gives how many of the descriptors it has taken.
+func (s *staged) stageDoors(doors []doorState, fds []int) (next int, err error) {
+	for _, t := range doors {
+		if next+1+t.Descriptors > len(fds) {
+			return next, fmt.Errorf("%d descriptors are too few", len(fds))
+		}
+		d := &door{g: s.g, node: t.Node, side: t.Side}
+		if d.listener, err = s.g.importListener(d, fds[next]); err != nil {
+			return next, err
+		}
+		next++
+		s.doors, s.from = append(s.doors, d), append(s.from, t.From)
+		var k *epmd.StagedKeeper
+		if t.Keeper != nil {
+			its := fds[next : next+t.Descriptors]
+			next += t.Descriptors
+			if k, err = (&epmd.Client{Addr: t.From[1]}).Stage(t.Keeper, its, nil); err != nil {
+				return next, err
+			}
+		}
+		s.keepers = append(s.keepers, k)
+	}
+	return next, nil
+}
+
+func (g *Gate) tellCounts(st *gateState) {
+	st.Counts = [3]int64{g.passed.Load(), g.refused.Load(), g.failed.Load()}
+	for i := range g.hits {
+		st.Hits = append(st.Hits, g.hits[i].Load())
+	}
+}
+
+// goOnCounting takes over what was counted; of a rule, if it is the same now.
+func (g *Gate) goOnCounting(st *gateState) {
+	g.passed.Store(st.Counts[0])
+	g.refused.Store(st.Counts[1])
+	g.failed.Store(st.Counts[2])
+	for i, n := range st.Hits {
+		switch {
+		case i == len(st.Rules):
+			g.hits[len(g.hits)-1].Store(n)
+		case i < len(g.cfg.Rules) && g.cfg.Rules[i] == st.Rules[i]:
+			g.hits[i].Store(n)
+		}
+	}
+}
+
 func (g *Gate) importListener(d *door, fd int) (*transport.Listener, error) {
 	if d.node.Path != "" {
 		return transport.Unix().ImportListener(fd)
 	}
 	return g.trs[1-d.side].ImportListener(fd)
+}
+
+func (g *Gate) importStream(side int, unix bool, fd int, state []byte) (*transport.Stream, error) {
+	if unix {
+		return transport.Unix().Import(fd, state)
+	}
+	return g.trs[side].Import(fd, state)
 }
 
 func (x *session) stageEnd(ctx context.Context, e *end, t *endState) error {
@@ -536,6 +602,7 @@ func (s *staged) Start(ctx context.Context) error {
 		}
 		g.run(x)
 	}
+	g.log.Info("goes on in place of another process", "connections", g.Stats().Sessions)
 	return err
 }
 

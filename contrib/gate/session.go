@@ -48,7 +48,7 @@ type end struct {
 
 	due    atomic.Int64 // when what is being written has to be out, in ns; 0: nothing is
 	given  []byte       // what the reader got last
-	size   int64        // its part of Gate.memory
+	size   atomic.Int64 // its part of Gate.memory
 	wrote  atomic.Int64 // when, in ns
 	staged bool         // q has what another process still had to write
 
@@ -83,12 +83,40 @@ func (e *end) newReader(x *session) *dist.Reader {
 // weigh counts what the messages that come from an end take, of all that the gate may.
 func (x *session) weigh(e *end) error {
 	size := int64(e.ahead + e.reader.Held())
-	if x.g.memory.Add(size-e.size) > int64(x.g.limits.Memory) && size > e.size {
-		e.size = size
-		return errors.New("the messages of all connections take too much: Limits.Memory")
+	grows := size - e.size.Swap(size)
+	x.g.memory.Add(grows)
+	for grows > 0 && x.g.memory.Load() > int64(x.g.limits.Memory) {
+		largest := x.g.largest(x)
+		if largest == x {
+			return errMemory
+		}
+		largest.close(errMemory)
+		largest.unload()
 	}
-	e.size = size
 	return nil
+}
+
+var errMemory = errors.New("the messages of all connections take too much, and of this one most: Limits.Memory")
+
+// largest is the session whose messages take most; x, if none takes more.
+func (g *Gate) largest(x *session) *session {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for other := range g.sessions {
+		if other.load() > x.load() && !other.moving.Load() {
+			x = other
+		}
+	}
+	return x
+}
+
+func (x *session) load() int64 { return x.ends[0].size.Load() + x.ends[1].size.Load() }
+
+// unload gives up the session's part of Gate.memory.
+func (x *session) unload() {
+	for _, e := range x.ends {
+		x.g.memory.Add(-e.size.Swap(0))
+	}
 }
 
 // maxSpare is the largest memory, in bytes, that is kept for another message.
@@ -204,7 +232,9 @@ func (g *Gate) run(x *session) {
 		x.close(err)
 		return
 	}
-	g.log.Info("connected", "outside", x.names[outside], "inside", x.names[inside], "flags", x.flags.String())
+	if !x.moved {
+		g.log.Info("connected", "outside", x.names[outside], "inside", x.names[inside], "flags", x.flags.String())
+	}
 	x.start()
 }
 
@@ -215,8 +245,7 @@ func (x *session) start() {
 		x.g.work.Go(func() {
 			defer x.pumps.Done()
 			err := x.pump(x.g.ctx, i)
-			x.g.memory.Add(-x.ends[i].size)
-			x.ends[i].size = 0
+			x.g.memory.Add(-x.ends[i].size.Swap(0))
 			if !x.moving.Load() || !errors.Is(err, transport.ErrPaused) {
 				x.close(fmt.Errorf("%s: %w", x.names[i], err))
 			}
@@ -403,7 +432,7 @@ func (x *session) look(i int, frame []byte) (fate, error) {
 	if v.refused {
 		return fate{answer: v.answer, memory: a.Memory}, nil
 	}
-	plainly(&ctl)
+	plainly(&ctl, len(a.Payload) > maxPriority)
 	f := fate{memory: a.Memory}
 	if len(a.Payload) > dist.FragmentSize && a.Memory != nil {
 		f.instead, err = cut(a.Sequence, &ctl, a.Payload)
@@ -418,12 +447,21 @@ func (x *session) look(i int, frame []byte) (fate, error) {
 	return f, nil
 }
 
+// maxPriority is how many bytes a message in one frame may have that keeps its priority. OTP 28 and
+// 29 before erts 16.4.0.6 and 17.0.6 read beyond memory for one in several frames, as those of more
+// than 32 KiB may be: erlang/otp#11416.
+const maxPriority = 32 << 10
+
 // plainly takes from a control message what is for traces: a BEAM takes any term for a trace token,
-// and does not survive each.
-func plainly(ctl *dist.Control) {
+// and does not survive each. A message that is long, or in several frames, has no priority.
+func plainly(ctl *dist.Control, long bool) {
 	ctl.Op, ctl.Token = ctl.Op.Base(), nil
-	if ctl.Op == dist.OpAltactSigSend {
-		ctl.Flags &^= dist.AltactToken
+	if ctl.Op != dist.OpAltactSigSend {
+		return
+	}
+	ctl.Flags &^= dist.AltactToken
+	if long && ctl.Flags&dist.AltactExit == 0 {
+		ctl.Flags &^= dist.AltactPrio
 	}
 }
 
@@ -446,7 +484,7 @@ func (x *session) begin(e *end, sequence uint64, frame []byte) (fate, error) {
 	}
 	e.begun[sequence] = true
 	ctl := m.Control
-	plainly(&ctl)
+	plainly(&ctl, true)
 	control, err := dist.AppendControl(nil, &ctl)
 	if err != nil {
 		return fate{}, err

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"net"
@@ -37,18 +38,69 @@ func (g *Gate) mask() dist.Flags {
 	return knownFlags
 }
 
-// meet connects to the node behind, and passes the handshake through.
-func (d *door) meet(ctx context.Context, s *transport.Stream) (*session, error) {
-	ctx, cancel := context.WithTimeout(ctx, d.g.opts.setupTime)
+// welcome makes a session of a connection that has come. Until the name is there the gate has said
+// nothing: what may take long, TLS, is over then, and another process can go on.
+func (d *door) welcome(s *transport.Stream) {
+	ctx, cancel := context.WithTimeout(d.g.ctx, d.g.opts.setupTime)
 	defer cancel()
+	var name dist.Name
 	near, err := packets.New(ctx, s)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		name, err = dist.ReadName(near)
 	}
-	name, err := dist.ReadName(near)
 	if err != nil {
-		return nil, err
+		d.fail(s, err)
+		return
 	}
+	hurry, err := d.g.enter(ctx, stray{d, s, near})
+	switch {
+	case err != nil:
+		d.fail(s, err)
+		return
+	case hurry == nil:
+		return
+	}
+	defer d.g.leave()
+	defer context.AfterFunc(hurry, cancel)()
+	x, err := d.meet(ctx, s, near, name)
+	if err != nil {
+		d.fail(s, err)
+		return
+	}
+	d.g.run(x)
+}
+
+// enter waits for leave to speak: not while the gate moves. ctx of what is said is to end with
+// hurry; nil: the next process goes on with the connection.
+func (g *Gate) enter(ctx context.Context, x stray) (hurry context.Context, err error) {
+	for {
+		g.mu.Lock()
+		hurry, stays := g.hurry, g.stays
+		if stays == nil {
+			g.shaking++
+		}
+		g.mu.Unlock()
+		if stays == nil {
+			return hurry, nil
+		}
+		select {
+		case g.strays <- x:
+			return nil, nil
+		case <-stays:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (g *Gate) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.shaking--
+}
+
+// meet connects to the node behind, and passes the handshake through.
+func (d *door) meet(ctx context.Context, s *transport.Stream, near *packets.Conn, name dist.Name) (*session, error) {
 	if name.Dynamic() {
 		return nil, fmt.Errorf("%w: a node without a name", dist.ErrNotAllowed)
 	}
@@ -180,7 +232,7 @@ func (d *door) shake(ctx context.Context, x *session, s *transport.Stream, near,
 	if err != nil {
 		return err
 	}
-	if reply.Digest != dist.Digest(nearCookie, ch.Challenge) {
+	if !isDigest(reply.Digest, nearCookie, ch.Challenge) {
 		return fmt.Errorf("%s: %w", name.Name, dist.ErrBadCookie)
 	}
 	forgetReply, err := d.g.challenge(reply.Challenge)
@@ -199,7 +251,7 @@ func (d *door) shake(ctx context.Context, x *session, s *transport.Stream, near,
 	if err != nil {
 		return err
 	}
-	if ack != dist.Digest(farCookie, reply.Challenge) {
+	if !isDigest(ack, farCookie, reply.Challenge) {
 		return fmt.Errorf("%s: %w", d.node.Name, dist.ErrBadCookie)
 	}
 	if x.known, err = d.g.acquaintance(x.names[outside]); err != nil {
@@ -207,6 +259,12 @@ func (d *door) shake(ctx context.Context, x *session, s *transport.Stream, near,
 	}
 	x.flags = name.Flags.Negotiate(ch.Flags)
 	return near.WritePackets(dist.AppendAck(nil, dist.Digest(nearCookie, reply.Challenge)))
+}
+
+// isDigest takes as long for a digest that is almost right as for any other.
+func isDigest(digest [16]byte, cookie string, challenge uint32) bool {
+	want := dist.Digest(cookie, challenge)
+	return subtle.ConstantTimeCompare(digest[:], want[:]) == 1
 }
 
 // passStatus passes the status, and what follows one of alive.

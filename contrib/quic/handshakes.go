@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"github.com/quic-go/quic-go"
+
+	"github.com/cnode-go/cnode/internal/host"
 )
 
 // handshakes counts those in progress at a listener. A datagram begins one, and costs two
@@ -31,32 +33,32 @@ const (
 
 // begin counts a handshake until end is called, the first time.
 func (h *handshakes) begin(from *quic.ClientInfo) (end func(), err error) {
-	host := netip.Prefix{}
-	if from.AddrVerified {
-		host = hostOf(from.RemoteAddr)
+	var at netip.Prefix
+	if udp, ok := from.RemoteAddr.(*net.UDPAddr); ok && from.AddrVerified {
+		at = host.Of(udp.AddrPort().Addr())
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	// An address that is not verified has no share of its own: another one could use it up.
-	if h.all >= h.most || host.IsValid() && h.hosts[host] >= max(h.most/hostShare, 1) {
+	if h.all >= h.most || at.IsValid() && h.hosts[at] >= max(h.most/hostShare, 1) {
 		return nil, errCrowded
 	}
-	h.count(host, 1)
+	h.count(at, 1)
 	return sync.OnceFunc(func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		h.count(host, -1)
+		h.count(at, -1)
 	}), nil
 }
 
 // count is called with h.mu held.
-func (h *handshakes) count(host netip.Prefix, n int) {
+func (h *handshakes) count(at netip.Prefix, n int) {
 	h.all += n
-	if !host.IsValid() {
+	if !at.IsValid() {
 		return
 	}
-	if h.hosts[host] += n; h.hosts[host] == 0 {
-		delete(h.hosts, host)
+	if h.hosts[at] += n; h.hosts[at] == 0 {
+		delete(h.hosts, at)
 	}
 }
 
@@ -65,18 +67,6 @@ func (h *handshakes) doubts(net.Addr) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.all >= h.most/verifyFrom
-}
-
-// hostOf is an IPv4 address, or the /64 network of an IPv6 address, in which a host has as many
-// addresses as it likes.
-func hostOf(a net.Addr) netip.Prefix {
-	udp, ok := a.(*net.UDPAddr)
-	if !ok {
-		return netip.Prefix{}
-	}
-	ip := udp.AddrPort().Addr().Unmap()
-	host, _ := ip.Prefix(min(ip.BitLen(), 64))
-	return host
 }
 
 // inProgress is the key of the function that ends the counting, in a connection's context.

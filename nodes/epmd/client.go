@@ -212,6 +212,8 @@ func (c *Client) talk(ctx context.Context, addr string, q request, answer func(n
 	case err == nil:
 	case over(ctx) != nil:
 		return nil, over(ctx)
+	case errors.Is(err, syscall.ECONNREFUSED) && c.Addr == "":
+		return nil, fmt.Errorf("%w, or set ERL_EPMD_PORT to the port it uses (%w)", ErrNoPortMapper, err)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return nil, fmt.Errorf("%w (%w)", ErrNoPortMapper, err)
 	default:

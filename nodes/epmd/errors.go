@@ -13,7 +13,7 @@ var (
 	// mapper itself (PortMapper.Embed of package nodes).
 	// It is an ErrUnreachable.
 	ErrNoPortMapper error = unreachable("no port mapper is listening there: start one (epmd -daemon, " +
-		"or one embedded in a node), or set ERL_EPMD_PORT to the port it uses")
+		"or one embedded in a node)")
 	ErrNotRegistered = errors.New("the name is not registered") // the port mapper does not know the name
 	// ErrNameTaken: the port mapper refused to register the name; another node has it, or there is
 	// no room for one more.

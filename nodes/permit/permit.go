@@ -85,7 +85,7 @@ type rule struct {
 	allow               bool
 }
 
-// Compile checks rules, and makes a table of them; nil of none.
+// Compile checks rules, and makes a table of them; nil of none. Errors number rules from 1.
 func Compile(rules []Rule) (t Table, err error) {
 	for i, r := range rules {
 		c := rule{peer: orAny(r.Peer), op: r.Op, target: orAny(r.Target), allow: r.Allow}
@@ -93,10 +93,10 @@ func Compile(rules []Rule) (t Table, err error) {
 			c.op = all
 		}
 		if r.Op&^all != 0 {
-			return nil, fmt.Errorf("rule %d: there is no such operation: %#x", i, uint8(r.Op))
+			return nil, fmt.Errorf("rule %d: there is no such operation: %#x", i+1, uint8(r.Op))
 		}
 		if c.op&functions != 0 && !c.readFunction() && c.op&^functions == 0 {
-			return nil, fmt.Errorf("rule %d: target %q: want Module:Function or Module:Function/Arity", i, r.Target)
+			return nil, fmt.Errorf("rule %d: target %q: want Module:Function or Module:Function/Arity", i+1, r.Target)
 		}
 		t = append(t, c)
 	}

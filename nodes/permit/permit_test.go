@@ -94,7 +94,7 @@ func TestCompileRefuses(t *testing.T) {
 		{Op: Call | Spawn, Target: "shop:quote/256"}, {Op: 1 << 7},
 	} {
 		_, err := Compile([]Rule{{}, r})
-		require.ErrorContains(t, err, "rule 1", "%+v", r)
+		require.ErrorContains(t, err, "rule 2: ", "%+v", r)
 	}
 	for _, r := range []Rule{
 		{Op: Call}, {Op: Call, Target: "*"}, {Op: Call, Target: "erlang://2"}, {Target: "shop"}, {Op: Call | Send, Target: "shop"},

@@ -39,6 +39,7 @@ exec unshare --cgroup sh -euc '
 	mount -t cgroup2 cgroup2 sys/fs/cgroup
 	pivot_root . host
 	umount -l host
+	mount --make-rshared / # as machines have it: systemd 257 mounts credentials by it
 	echo booting
 	exec env -i container=test PATH=/usr/sbin:/usr/bin /lib/systemd/systemd \
 		--unit=test.target --log-target=journal --show-status=no </dev/null

@@ -26,8 +26,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cnode-go/cnode/contrib/gate"
+	"github.com/cnode-go/cnode/nodes/debugz"
 	"github.com/cnode-go/cnode/nodes/permit"
 	"github.com/cnode-go/cnode/nodes/upgrade"
+	"github.com/cnode-go/cnode/transport/handoff"
 	"github.com/cnode-go/cnode/transport/virtual"
 )
 
@@ -136,7 +138,7 @@ func explain(w io.Writer, file, peer, operation, target string) error {
 
 // run opens the gate, or goes on with that of the process that has started this one, until it is
 // told to end, or another process goes on.
-func (f *flags) run(file string, l *learned) error {
+func (f *flags) run(file string, l *learned) (err error) {
 	coming, err := upgrade.Coming()
 	if err != nil {
 		return err
@@ -156,18 +158,17 @@ func (f *flags) run(file string, l *learned) error {
 		opts.Learn, opts.OnDecision = true, l.hear
 	}
 	if f.record != "" {
-		w, err := newFile(f.record)
-		if err != nil {
-			return err
+		w, failed := newFile(f.record)
+		if failed != nil {
+			return refuse(ctx, coming, failed)
 		}
-		log.Info("recording", "file", w.Name())
-		defer w.Close()
-		opts.Capture = virtual.NewCapture(w)
-		defer opts.Capture.Close()
+		r := newRecord(w, log)
+		opts.Capture = r.capture
+		defer func() { err = errors.Join(err, r.close()) }()
 	}
 	cfg, err := gate.ReadConfig(file)
 	if err != nil {
-		return err
+		return refuse(ctx, coming, err)
 	}
 	var g *gate.Gate
 	if coming != nil {
@@ -182,13 +183,27 @@ func (f *flags) run(file string, l *learned) error {
 	if err := upgrade.NotifyReady(); err != nil {
 		log.Warn("systemd does not hear that the gate is ready", "error", err)
 	}
+	return f.serve(ctx, g, log, coming != nil, ends, hangUp)
+}
+
+// refuse tells the process that has started this one, if any has, why this one cannot go on.
+func refuse(ctx context.Context, coming *handoff.Channel, why error) error {
+	if coming == nil {
+		return why
+	}
+	return gate.Refuse(ctx, coming, why)
+}
+
+// serve serves until the gate is to end, or another process goes on with it.
+func (f *flags) serve(ctx context.Context, g *gate.Gate, log *slog.Logger, moved bool, ends, hangUp chan os.Signal) error {
 	var page *http.Server
 	if f.http != "" {
+		var err error
 		page, err = serve(f.http, g, log)
 		switch {
 		case err == nil:
 			defer page.Close()
-		case coming == nil:
+		case !moved:
 			return errors.Join(err, g.Close())
 		default: // connections count for more
 			log.Error("no page", "error", err)
@@ -202,7 +217,7 @@ func (f *flags) run(file string, l *learned) error {
 			if page != nil { // the next process listens there
 				_ = page.Close()
 			}
-			moved, err := follow(ctx, g, ends)
+			moved, err := follow(ctx, g, ends, hangUp)
 			if moved {
 				return err
 			}
@@ -215,6 +230,31 @@ func (f *flags) run(file string, l *learned) error {
 		}
 	}
 }
+
+// A record is the file of --record.
+type record struct {
+	file    *os.File
+	capture *virtual.Capture
+	log     *slog.Logger
+}
+
+func newRecord(w *os.File, log *slog.Logger) *record {
+	r := &record{file: w, log: log}
+	log.Info("recording", "file", w.Name())
+	r.capture = virtual.NewCapture(r)
+	return r
+}
+
+// Write is not called any more when it has failed.
+func (r *record) Write(b []byte) (int, error) {
+	n, err := r.file.Write(b)
+	if err != nil {
+		r.log.Error("the record ends here", "error", err)
+	}
+	return n, err
+}
+
+func (r *record) close() error { return errors.Join(r.capture.Close(), r.file.Close()) }
 
 // newFile makes a file of a name that is free: gate.pcap, gate-2.pcap. What was recorded before
 // stays, as a process does until its connections are another one's.
@@ -232,7 +272,7 @@ func newFile(path string) (*os.File, error) {
 
 // follow starts the program's file as it is now, with the configuration as it is now, and gives it
 // everything.
-func follow(ctx context.Context, g *gate.Gate, ends <-chan os.Signal) (moved bool, err error) {
+func follow(ctx context.Context, g *gate.Gate, ends, hangUp <-chan os.Signal) (moved bool, err error) {
 	if os.Getpid() == 1 {
 		return false, upgrade.ErrProcessOne
 	}
@@ -250,21 +290,27 @@ func follow(ctx context.Context, g *gate.Gate, ends <-chan os.Signal) (moved boo
 		return false, err
 	}
 	err = errors.Join(err, next.Follow(ctx))
-	select {
-	case s := <-ends: // it was meant for whoever is the gate
-		err = errors.Join(err, next.Cmd.Process.Signal(s))
-	default:
+	for _, told := range []<-chan os.Signal{hangUp, ends} {
+		select {
+		case s := <-told: // it was meant for whoever is the gate
+			err = errors.Join(err, next.Cmd.Process.Signal(s))
+		default:
+		}
 	}
 	return true, err
 }
 
-// serve shows connections and counts.
+// serve shows connections and counts; at a loopback address to users of this machine only.
 func serve(addr string, g *gate.Gate, log *slog.Logger) (*http.Server, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	s := &http.Server{Handler: gate.Handler(g), ReadHeaderTimeout: 10 * time.Second}
+	h := gate.Handler(g)
+	if at, ok := l.Addr().(*net.TCPAddr); ok && at.IP.IsLoopback() {
+		h = debugz.OnlyLocal(h)
+	}
+	s := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = s.Serve(l) }()
 	log.Info("page", "address", l.Addr().String())
 	return s, nil
@@ -294,14 +340,41 @@ func (l *learned) hear(d gate.Decision) {
 	if l.rules == nil {
 		l.rules, l.always = map[permit.Rule]int{}, map[string]int{}
 	}
-	if isAlias := strings.HasPrefix(target, "#Ref<"); d.Always || isAlias {
-		if isAlias {
-			target, d.Reason = "an alias", `passes by a rule of the target "*" only`
-		}
-		l.always[fmt.Sprintf("%s %s %s: %s", d.Peer, op, target, d.Reason)]++
+	rule := permit.Rule{Peer: d.Peer, Op: op, Target: target, Allow: true}
+	shown, why := plainly(target), d.Reason
+	switch {
+	case strings.HasPrefix(target, "#Ref<"):
+		shown, why = "an alias", `passes by a rule of the target "*" only`
+	case d.Always:
+	case !isAbout(rule, d.Request):
+		why = "no rule can name it"
+	default:
+		l.rules[rule]++
 		return
 	}
-	l.rules[permit.Rule{Peer: d.Peer, Op: op, Target: target, Allow: true}]++
+	l.always[fmt.Sprintf("%s %s %s: %s", plainly(d.Peer), op, shown, why)]++
+}
+
+// isAbout tells whether a rule is about this request alone, and about nothing that a peer made look
+// like the pattern or the words of rules.
+func isAbout(rule permit.Rule, r gate.Request) bool {
+	t, err := permit.Compile([]permit.Rule{rule})
+	if err != nil || rule.Target == "" || strings.Contains(rule.Peer+rule.Target, "*") || strings.HasPrefix(r.Target, permit.Talked) {
+		return false
+	}
+	if r.Op&(permit.Call|permit.Spawn) == 0 {
+		return true
+	}
+	i, _ := t.FindFunction(r.Peer, r.Op, r.Module, r.Name, r.Arity)
+	return i == 0
+}
+
+// plainly quotes what a peer has written, if it could be taken for more than a name.
+func plainly(text string) string {
+	if quoted := strconv.QuoteToASCII(text); len(quoted) != len(text)+2 || text == "" || strings.Contains(text, " ") {
+		return quoted
+	}
+	return text
 }
 
 // print writes the rules, the most used first.
@@ -328,7 +401,7 @@ func (l *learned) print(w io.Writer) {
 	}
 	fmt.Fprintln(w, "]}")
 	if len(l.always) > 0 {
-		fmt.Fprintln(w, "%% No rule that names a target lets these pass:")
+		fmt.Fprintln(w, "%% No rule that names peer and target lets these pass:")
 	}
 	for _, what := range slices.Sorted(maps.Keys(l.always)) {
 		fmt.Fprintf(w, "%%%%   %s, %d times\n", what, l.always[what])
