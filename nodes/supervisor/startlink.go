@@ -54,21 +54,20 @@ func startChild(
 	ctx context.Context, n *nodes.Node, name string, parent ei.Pid, newServer func() nodes.Server, o *nodes.MailboxOptions,
 ) (*nodes.Mailbox, error) {
 	for {
-		b, err := serve(n, name, parent, newServer, o)
-		if !errors.Is(err, nodes.ErrNameTaken) {
-			return b, err
-		}
 		if err := awaitEnd(ctx, n, name); err != nil {
 			return nil, err
+		}
+		if b, err := serve(n, name, parent, newServer, o); !errors.Is(err, nodes.ErrNameTaken) {
+			return b, err
 		}
 	}
 }
 
-// awaitEnd waits for the end of the process that has a name, in whichever worker of the node it is.
-// The error is already_started if it lives on with its parent.
+// awaitEnd waits for the end of the process that has a name, if there is one, in whichever worker of
+// the node. The error is already_started if it lives on with its parent.
 func awaitEnd(ctx context.Context, n *nodes.Node, name string) error {
 	old, err := n.Lookup(ctx, name)
-	if errors.Is(err, nodes.ErrNoProc) { // it has gone since
+	if errors.Is(err, nodes.ErrNoProc) {
 		return ctx.Err()
 	}
 	if err != nil {
