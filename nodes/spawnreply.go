@@ -212,8 +212,8 @@ func (b *Mailbox) answer(m *Message) bool {
 	return true
 }
 
-// orphan ends the link and the monitor of a new process whose parent has given up, or has ended: the
-// link has the parent's exit reason, if it is known.
+// orphan ends the link and the monitor of a new process whose parent has given up, or has ended:
+// then the link has the parent's exit reason, if it is known.
 func (n *Node) orphan(pid ei.Pid, m *Message, unknown ei.Atom) {
 	reason, known := n.orphansOf(m.conn).take(m.Ref)
 	switch {

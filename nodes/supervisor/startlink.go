@@ -19,7 +19,8 @@ const leaving = 2 * time.Second
 // returns {ok, Pid}, or {error, Reason}. The process ends with its parent; it traps exits if it has
 // a function Terminate, which the supervisor then waits for. A process that still has the name, but
 // whose parent is gone, is waited for, as long as the caller waits; one that has a parent is
-// {error, {already_started, Pid}}. docs/how-to/supervise-from-elixir.md has the child specification.
+// {error, {already_started, Pid}}. docs/how-to/supervise-from-elixir.md has the child's
+// specification.
 //
 // Call it in nodes.Config.Setup: when the node has moved, it gives the process that was started
 // before its functions again.
@@ -63,8 +64,8 @@ func startChild(
 	}
 }
 
-// awaitEnd waits for the end of the process that has a name, if there is one, in whichever worker of
-// the node. The error is already_started if it lives on with its parent.
+// awaitEnd waits for the end of the process that has a name, if there is one, in whichever worker
+// of the node. The error is already_started if it lives on with its parent.
 func awaitEnd(ctx context.Context, n *nodes.Node, name string) error {
 	old, err := n.Lookup(ctx, name)
 	if errors.Is(err, nodes.ErrNoProc) {

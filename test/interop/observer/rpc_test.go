@@ -54,12 +54,14 @@ func TestModulesAndApplications(t *testing.T) {
 		_, err := supervisor.Start(t.Context(), m.n, "boss", nil,
 			supervisor.Server("stock", func() nodes.Server { return nodes.Server{} }, nil))
 		require.NoError(t, err)
-		m.is("[{stock,worker}]", `{P, shop} = rpc:call(N, application_master, get_child, [rpc:call(N, application_controller, get_master, [shop])]),
+		m.is("[{stock,worker}]", `M = rpc:call(N, application_controller, get_master, [shop]),
+			{P, shop} = rpc:call(N, application_master, get_child, [M]),
 			[{Id, Type} || {Id, _, Type, _} <- supervisor:which_children(P)]`)
 
 		// nodes, with what is to be known of them
 		m.is("{true,true}", `Both = #{node_type => true, connection_id => true},
-			Shape = fun(L) -> lists:sort([{T, is_integer(Id) orelse Id} || {_, #{node_type := T, connection_id := Id} = M} <- L, map_size(M) =:= 2]) end,
+			Shape = fun(L) -> lists:sort([{T, is_integer(Id) orelse Id} ||
+				{_, #{node_type := T, connection_id := Id} = I} <- L, map_size(I) =:= 2]) end,
 			There = Shape(rpc:call(N, erlang, nodes, [known, Both])),
 			{There =:= [{this,undefined},{visible,true}] orelse There, Shape(nodes(this, Both)) =:= [{this,undefined}]}`)
 		m.is("true", `rpc:call(N, erlang, nodes, [[this, connected], #{node_type => true}]) =:=
