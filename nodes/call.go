@@ -515,6 +515,12 @@ func (b *Mailbox) forgetCall(a *pendingCall) {
 	delete(b.pendingCalls, a.ref)
 }
 
+// settle notes that no SPAWN_REPLY is to come any more.
+func (a *pendingCall) settle(over *Conn) {
+	a.by.forgetCall(a)
+	a.by.n.orphansOf(over).take(a.ref)
+}
+
 // repliesTo makes b the mailbox that gets the reply.
 func (a *pendingCall) repliesTo(b *Mailbox) {
 	a.by.mu.Lock()

@@ -38,6 +38,7 @@ type Conn struct {
 	calls     atomic.Int32 // Calls in progress
 	works     wait.Tally   // functions that run for the peer
 	exits     wait.Tally   // processes here that have ended, and have yet to tell the peer
+	orphans   orphans      // which the peer has still to make
 	// answers to third nodes that the peer has asked for, and that wait: see strangers
 	strangers atomic.Int64
 	rests     atomic.Pointer[[2]Message] // see rest; nil: none is needed yet

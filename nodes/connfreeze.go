@@ -136,6 +136,7 @@ func (c *Conn) snapshot() (*states.Conn, error) {
 	if held, ok := c.claim.(*frontClaim); ok {
 		s.Staked, s.Stake = true, held.name
 	}
+	s.Orphans = c.orphans.state()
 	for _, m := range c.unread.messages {
 		s.Unread = append(s.Unread, m.state())
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
@@ -95,6 +96,9 @@ func (n *Node) stage(s *states.Conn, fd int) (*Conn, error) {
 	}
 	for _, m := range s.Monitors {
 		c.relayed.watch(m.Ref, relayedMonitor{m.Watcher, m.Pid, m.Name})
+	}
+	for _, o := range s.Orphans {
+		c.orphans.put(o.Ref, slices.Clone(o.Reason))
 	}
 	if s.Staked {
 		c.claim = n.router.take(s.Stake)

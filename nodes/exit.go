@@ -62,6 +62,7 @@ func (b *Mailbox) end(reason ei.Term) exitNotices {
 func (b *Mailbox) endUnlock(reason ei.Term) exitNotices {
 	b.why = reason
 	notices := b.exitNotices(reason, true)
+	b.leaveOrphans(reason)
 	b.bonds.Clear()
 	b.nodes.forget()
 	b.dropUnread()
@@ -429,21 +430,29 @@ func (w *exitNotice) agree() {
 	if w.conn == nil || w.to.Worker != 0 {
 		return
 	}
-	var was, agreed ei.Raw // all signals have the same reason, or none
+	var agreed ei.Raw // all signals have the same reason, or none
 	for _, ctl := range w.signals {
-		if len(ctl.Reason) == 0 || ei.Tag(ctl.Reason[0]).IsAtom() {
+		if len(ctl.Reason) == 0 {
 			continue
 		}
-		if was == nil {
-			var err error
-			was = ctl.Reason
-			if agreed, err = otp.Acceptable(was, ei.Atom(w.to.Node), w.conn.l.Peer().Flags.Has(dist.FlagNativeRecords)); err != nil {
-				w.n.log.Debug("an exit reason that another node might refuse", "peer", w.to.Node, "error", err)
-				agreed = exitReason(ei.Atom("undecodable_reason"))
-			}
+		if agreed == nil {
+			agreed = w.conn.acceptable(ctl.Reason)
 		}
 		ctl.Reason = agreed
 	}
+}
+
+// acceptable is an exit reason in place of one that the peer might refuse.
+func (c *Conn) acceptable(reason ei.Raw) ei.Raw {
+	if len(reason) > 0 && ei.Tag(reason[0]).IsAtom() {
+		return reason
+	}
+	agreed, err := otp.Acceptable(reason, ei.Atom(c.Name()), c.l.Peer().Flags.Has(dist.FlagNativeRecords))
+	if err != nil {
+		c.n.log.Debug("an exit reason that another node might refuse", "peer", c.Name(), "error", err)
+		return exitReason(ei.Atom("undecodable_reason"))
+	}
+	return agreed
 }
 
 func (w *exitNotice) isHere() bool { return w.n.isHere(w.to) }

@@ -53,6 +53,7 @@ type processes struct {
 
 	exits   wait.Tally // processes that have ended, and have yet to tell others (exit.go)
 	endings wait.Tally // connections that have ended, of which some mailbox has not been told
+	orphans orphans    // processes of this node that are just being made
 }
 
 func (p *processes) init(n *Node) {

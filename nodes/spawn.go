@@ -144,6 +144,7 @@ func (n *Node) spawnFor(ctx context.Context, node string, p process, a *pendingC
 		return pid, err
 	}
 	if err = c.spawn(ctx, node, p); err != nil {
+		a.settle(c.over)
 		return pid, err
 	}
 	m, err := c.awaitSpawned(ctx)
@@ -153,6 +154,7 @@ func (n *Node) spawnFor(ctx context.Context, node string, p process, a *pendingC
 			return pid, c.failed(err)
 		}
 	}
+	a.settle(c.over)
 	return m.Spawned()
 }
 
@@ -176,8 +178,10 @@ type SpawnOptions struct {
 // SpawnRequest asks for a process, as Spawn does, and does not wait for the answer: that is an
 // OpSpawnReply message with the returned reference in Ref, of which Message.Spawned gives the pid,
 // or says why there is none; noconnection if the connection ends first. Link and monitor begin with
-// that answer. SpawnRequest waits as Send does, and has its errors; a node that makes no processes
-// for others is errors.ErrUnsupported. The request moves with the node. It is spawn_request/5.
+// that answer; if the mailbox ends before it, its exit reason goes to the linked process, as
+// through any link. SpawnRequest waits as Send does, and has its errors; a node that makes no
+// processes for others is errors.ErrUnsupported. The request moves with the node. It is
+// spawn_request/5.
 func (b *Mailbox) SpawnRequest(ctx context.Context, node string, o SpawnOptions, mod, fun string, args ...any) (ei.Ref, error) {
 	ref, err := b.spawnRequest(ctx, node, newProcess(otp.SpawnOptions{Link: o.Link, Monitor: o.Monitor}, mod, fun, args))
 	return ref, wrap(spawnOp(mod, fun, args), node, err)
@@ -201,6 +205,7 @@ func (b *Mailbox) spawnRequest(ctx context.Context, node string, p process) (ref
 		b.lock()
 		defer b.mu.Unlock()
 		b.bonds.Unwatch(bonds.Target{Node: node}, c.ref)
+		n.orphansOf(c.over).take(c.ref)
 		return ref, c.failed(err)
 	}
 	return c.ref, nil

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
 )
 
 // A Server that goes on in another process keeps its Parent, and does not terminate.
@@ -44,4 +45,24 @@ func TestParentMoves(t *testing.T) {
 		require.Equal(t, ei.Atom("shutdown"), arrives(t, ended, "the last call"))
 		require.NoError(t, n.Close())
 	}
+}
+
+// A parent that has ended before the answer to its request, and before its node moves: the child is
+// told the parent's exit reason all the same.
+func TestOrphanMoves(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.started("front")
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	b := box(t, n)
+	_, err := b.SpawnRequest(w.ctx(), "wire@test", SpawnOptions{Link: true}, "m", "f")
+	require.NoError(t, err)
+	q, _ := p.next()
+	b.Exit(ei.Atom("enough"))
+	n = upgrade(t, n)
+	p.send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Flags: dist.SpawnLinked,
+		Result: exitReason(ei.Pid{Node: "wire@test", ID: 5, Creation: 77})}, nil)
+	ctl, why := p.nextSignal()
+	require.Equal(t, dist.OpPayloadExit, ctl.Op)
+	require.Equal(t, ei.Atom("enough"), why)
+	require.NoError(t, n.Close())
 }

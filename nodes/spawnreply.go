@@ -2,11 +2,14 @@ package nodes
 
 import (
 	"context"
+	"sync"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
+	"github.com/cnode-go/cnode/nodes/internal/lazymap"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
+	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
 // A process that is asked for (SPAWN_REQUEST) is known to whoever awaits the answer, until that
@@ -71,6 +74,7 @@ func (n *Node) takeSpawnReply(b *Mailbox, m *Message) {
 	}
 	switch {
 	case !r.made:
+		n.orphansOf(m.conn).take(m.Ref)
 	case b == nil:
 		n.orphan(r.pid, m, "noproc")
 	case r.parent == nil || !r.parent.parentOf(r.pid, m):
@@ -208,12 +212,83 @@ func (b *Mailbox) answer(m *Message) bool {
 	return true
 }
 
-// orphan ends the link and the monitor of a new process whose parent has ended, or has given up.
-func (n *Node) orphan(pid ei.Pid, m *Message, reason ei.Atom) {
+// orphan ends the link and the monitor of a new process whose parent has given up, or has ended:
+// then the link has the parent's exit reason, if it is known.
+func (n *Node) orphan(pid ei.Pid, m *Message, unknown ei.Atom) {
+	reason, known := n.orphansOf(m.conn).take(m.Ref)
+	switch {
+	case !known:
+		reason = exitReason(unknown)
+	case m.conn != nil:
+		reason = m.conn.acceptable(reason)
+	}
 	if m.Flags&dist.SpawnLinked != 0 {
-		n.tell(bonds.LinkExit(m.To, pid, exitReason(reason)))
+		n.tell(bonds.LinkExit(m.To, pid, reason))
 	}
 	if m.Flags&dist.SpawnMonitored != 0 {
 		n.tell(bonds.Demonitor(m.To, bonds.Target{Pid: pid}, m.Ref))
+	}
+}
+
+// orphans are the processes that others which have ended since have asked one node for: what the
+// link is to tell each, when its SPAWN_REPLY comes, is its parent's exit reason.
+type orphans struct {
+	mu      sync.Mutex
+	reasons map[ei.Ref]ei.Raw // by the references of the requests
+}
+
+func (o *orphans) put(ref ei.Ref, reason ei.Raw) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	lazymap.Put(&o.reasons, ref, reason)
+}
+
+func (o *orphans) take(ref ei.Ref) (reason ei.Raw, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	reason, ok = o.reasons[ref]
+	delete(o.reasons, ref)
+	return reason, ok
+}
+
+func (o *orphans) state() (list []states.Orphan) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for ref, reason := range o.reasons {
+		list = append(list, states.Orphan{Ref: ref, Reason: reason})
+	}
+	return list
+}
+
+// orphansOf are those of the node at the other end of a connection; nil: of this one.
+func (n *Node) orphansOf(c *Conn) *orphans {
+	if c == nil {
+		return &n.procs.orphans
+	}
+	return &c.orphans
+}
+
+// leaveOrphans notes the exit reason for the processes that the mailbox, which ends, or its calls
+// have asked for. Without a connection no answer is to come. b.mu is held.
+func (b *Mailbox) leaveOrphans(reason ei.Term) {
+	var raw ei.Raw
+	leave := func(ref ei.Ref, over *Conn) {
+		if raw == nil {
+			raw = exitReason(reason)
+		}
+		b.n.orphansOf(over).put(ref, raw)
+	}
+	for ref, t := range b.bonds.Watching() {
+		if !t.IsPending() || b.origin.private { // a call's own process monitors, and has no link
+			continue
+		}
+		if c := b.n.Conn(t.Node); c != nil || t.Node == b.n.Name() {
+			leave(ref, c)
+		}
+	}
+	for ref, a := range b.pendingCalls {
+		if a.spawns && a.box != nil {
+			leave(ref, a.box.origin.over)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"maps"
 	"path"
+	"reflect"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -151,8 +152,9 @@ func tableOf(b *observer) map[string]map[string]map[int]nodes.Func {
 	refuse := func(module, name ei.Atom) error { return refused(module, name, 0, "a node of Go is not started anew") }
 	all := map[string]any{
 		"erlang:node/0":              func() ei.Atom { return ei.Atom(b.n.Name()) },
-		"erlang:nodes/0":             func() ei.List { return b.nodes(ei.Atom("visible")) },
+		"erlang:nodes/0":             func() (ei.List, error) { return b.nodes(ei.Atom("visible")) },
 		"erlang:nodes/1":             b.nodes,
+		"erlang:nodes/2":             b.nodesInfo,
 		"erlang:is_alive/0":          func() bool { return true },
 		"erlang:processes/0":         b.processes,
 		"erlang:registered/0":        b.registered,
@@ -261,7 +263,7 @@ func tableOf(b *observer) map[string]map[string]map[int]nodes.Func {
 		"Elixir.Process:whereis/1":    func(ctx context.Context, name ei.Atom) ei.Term { return b.whereis(ctx, name, "nil") },
 		"Elixir.Node:self/0":          func() ei.Atom { return ei.Atom(b.n.Name()) },
 		"Elixir.Node:alive?/0":        func() bool { return true },
-		"Elixir.Node:list/0":          func() ei.List { return b.nodes(ei.Atom("visible")) },
+		"Elixir.Node:list/0":          func() (ei.List, error) { return b.nodes(ei.Atom("visible")) },
 		"Elixir.Node:list/1":          b.nodes,
 		"Elixir.System:version/0":     func() string { return elixirVersion() },
 		"Elixir.System:pid/0":         b.elixirPid,
@@ -425,21 +427,34 @@ func (b *observer) master(app ei.Atom) ei.Term {
 	return ei.Atom("undefined")
 }
 
-// child is application_master:get_child/1, {Pid, App}: of the processes that stand below the
-// application, one that has others below it, if there is one.
+// child is application_master:get_child/1, {Pid, App}: a supervisor, since tools ask it for its
+// children. Without one it is, of the processes that stand below the application, one that has
+// others below it, if there is one.
 func (b *observer) child(master ei.Pid) (ei.Term, error) {
 	if b.master(ei.Atom(b.opts.Application)) != ei.Term(master) {
 		return nil, badarg
 	}
-	all, child, tops := b.branches(), master, map[ei.Pid]bool{}
+	supervisors := ei.Atom(reflect.TypeFor[nodes.Node]().PkgPath() + "/supervisor") // the package
+	all, parents := b.branches(), map[ei.Pid]bool{}
 	for _, p := range all {
-		if p.root && len(tops) == 0 {
-			child = p.Pid
-		}
-		tops[p.Pid] = p.root
+		parents[p.Parent] = parents[p.Parent] || !p.root
 	}
-	if i := slices.IndexFunc(all, func(p branch) bool { return !p.root && tops[p.Parent] }); i >= 0 {
-		child = all[i].Parent
+	child, best := master, 0
+	for _, p := range all {
+		rank := 0
+		switch supervises := p.Runs.Module == supervisors; {
+		case supervises && p.root:
+			rank = 4
+		case supervises:
+			rank = 3
+		case p.root && parents[p.Pid]:
+			rank = 2
+		case p.root:
+			rank = 1
+		}
+		if rank > best {
+			child, best = p.Pid, rank
+		}
 	}
 	return ei.Tuple{child, ei.Atom(b.opts.Application)}, nil
 }

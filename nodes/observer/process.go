@@ -12,18 +12,29 @@ import (
 	"github.com/cnode-go/cnode/nodes/introspect"
 )
 
-func (b *observer) nodes(kind ei.Term) ei.List {
-	list := ei.List{}
+// A known is a node that this one knows, and what it is to this one: this, visible or hidden.
+type known struct {
+	name, kind ei.Atom
+	conn       *nodes.Conn // nil: this node
+}
+
+// known lists the nodes of a kind, or of several, as erlang:nodes/1 has them.
+func (b *observer) known(kind ei.Term) (list []known, err error) {
 	kinds, ok := ei.Elements(kind)
 	if !ok {
 		kinds = []ei.Term{kind}
 	}
-	is := func(names ...ei.Term) bool {
-		return slices.ContainsFunc(names, func(name ei.Term) bool { return slices.Contains(kinds, name) })
+	for _, k := range kinds {
+		if !slices.Contains([]ei.Term{ei.Atom("this"), ei.Atom("visible"), ei.Atom("hidden"), ei.Atom("connected"), ei.Atom("known")}, k) {
+			return nil, badarg
+		}
 	}
-	if is(ei.Atom("this")) {
-		list = append(list, ei.Atom(b.n.Name()))
+	add := func(x known, as ...ei.Term) {
+		if slices.ContainsFunc(append(as, x.kind, ei.Atom("known")), func(k ei.Term) bool { return slices.Contains(kinds, k) }) {
+			list = append(list, x)
+		}
 	}
+	add(known{ei.Atom(b.n.Name()), "this", nil})
 	for _, p := range b.n.Stats().Peers {
 		c := b.n.Conn(p.Name)
 		if c == nil {
@@ -33,11 +44,44 @@ func (b *observer) nodes(kind ei.Term) ei.List {
 		if c.Peer().Flags.Has(dist.FlagPublished) {
 			of = "visible"
 		}
-		if is(ei.Atom("connected"), ei.Atom("known"), of) {
-			list = append(list, ei.Atom(p.Name))
+		add(known{ei.Atom(p.Name), of, c}, ei.Atom("connected"))
+	}
+	return list, nil
+}
+
+func (b *observer) nodes(kind ei.Term) (ei.List, error) {
+	list := ei.List{}
+	all, err := b.known(kind)
+	for _, x := range all {
+		list = append(list, x.name)
+	}
+	return list, err
+}
+
+// nodesInfo is erlang:nodes/2: [{Node, Info}], where Info is a map of what the options ask for.
+func (b *observer) nodesInfo(kind ei.Term, options map[ei.Atom]bool) (ei.List, error) {
+	for option := range options {
+		if option != "connection_id" && option != "node_type" {
+			return nil, badarg
 		}
 	}
-	return list
+	list := ei.List{}
+	all, err := b.known(kind)
+	for _, x := range all {
+		info := ei.Map{}
+		if options["node_type"] {
+			info = append(info, ei.Pair{Key: ei.Atom("node_type"), Value: x.kind})
+		}
+		if options["connection_id"] {
+			id := ei.Term(ei.Atom("undefined"))
+			if x.conn != nil {
+				id = ei.Int(x.conn.Self().ID)
+			}
+			info = append(info, ei.Pair{Key: ei.Atom("connection_id"), Value: id})
+		}
+		list = append(list, ei.Tuple{x.name, info})
+	}
+	return list, err
 }
 
 func (b *observer) processes() ei.List {

@@ -43,7 +43,7 @@ func (s *Supervisor) heard(ctx context.Context, m *nodes.Message) {
 		if err != nil {
 			reason = ei.Atom("undecodable_reason")
 		}
-		s.ended(ctx, m.From, reason)
+		s.ended(ctx, m.From, reason, m.Conn() == nil && m.From.Node != s.Pid().Node)
 		return
 	}
 	if t, err := m.Term(); err == nil && m.Conn() == nil {
@@ -52,9 +52,11 @@ func (s *Supervisor) heard(ctx context.Context, m *nodes.Message) {
 			switch c := s.children.find(string(id)); {
 			case c == nil || !c.restarting || s.over:
 			case t[0] == startFirst:
-				s.startOrRetry(ctx, c)
+				s.startOrRetry(ctx, c, startFirst)
 			case t[0] == startAgain:
 				s.restart(ctx, c)
+			case t[0] == startAbsent:
+				s.startAnew(ctx, c)
 			}
 		}
 	}

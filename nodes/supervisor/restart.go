@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -87,8 +88,8 @@ func (s *Supervisor) report(context string, c *child, args ...any) {
 	s.n.Logger().Error("supervisor report: "+context, append([]any{"supervisor", s.name, "child", c.ID, "pid", c.pid}, args...)...)
 }
 
-// ended handles the end of a process.
-func (s *Supervisor) ended(ctx context.Context, pid ei.Pid, reason ei.Term) {
+// ended handles the end of a process; lost: of the connection to its node.
+func (s *Supervisor) ended(ctx context.Context, pid ei.Pid, reason ei.Term, lost bool) {
 	c := s.children.of(pid)
 	if c == nil || s.over {
 		return
@@ -97,7 +98,11 @@ func (s *Supervisor) ended(ctx context.Context, pid ei.Pid, reason ei.Term) {
 		s.report("child_terminated", c, "reason", ei.Brief(reason, 1000))
 	}
 	if c.Restart == Permanent || c.Restart == Transient && !isRegular(reason) {
-		s.restart(ctx, c)
+		if lost {
+			s.startAnew(ctx, c)
+		} else {
+			s.restart(ctx, c)
+		}
 		return
 	}
 	s.forget(c)
@@ -132,8 +137,7 @@ func (s *Supervisor) remove(c *child) {
 	s.gone = append(s.gone, c.ID)
 }
 
-// restart starts a child again, and others as the strategy says, unless there were too many
-// restarts.
+// restart is startAnew, unless there were too many restarts.
 func (s *Supervisor) restart(ctx context.Context, c *child) {
 	now := time.Now()
 	s.restarts = slices.DeleteFunc(s.restarts, func(t time.Time) bool { return now.Sub(t) > s.o.Period })
@@ -144,6 +148,11 @@ func (s *Supervisor) restart(ctx context.Context, c *child) {
 		s.stop(ctx)
 		return
 	}
+	s.startAnew(ctx, c)
+}
+
+// startAnew starts a child that does not run any more, and others as the strategy says.
+func (s *Supervisor) startAnew(ctx context.Context, c *child) {
 	s.children.setPid(c, ei.Pid{})
 	c.restarting = false
 	again := []*child{c}
@@ -158,36 +167,43 @@ func (s *Supervisor) restart(ctx context.Context, c *child) {
 		if !s.children.has(c) { // a temporary one
 			continue
 		}
-		if !s.startOrRetry(ctx, c) {
+		if !s.startOrRetry(ctx, c, startAbsent) {
 			return
 		}
 	}
 }
 
-// startOrRetry starts a child; if that fails it is to be tried again.
-func (s *Supervisor) startOrRetry(ctx context.Context, c *child) bool {
-	if s.start(ctx, c) == nil {
+// startOrRetry starts a child; if that fails it is to be tried again. While its node is away, and
+// until the node has what a Remote calls there, the next try is absent, which costs nothing: so the
+// number of children there does not matter.
+func (s *Supervisor) startOrRetry(ctx context.Context, c *child, absent ei.Atom) bool {
+	err := s.start(ctx, c)
+	if err == nil {
 		return true
 	}
 	c.restarting = true
-	delay := s.o.Delay
-	if delay <= 0 && c.behaves { // when the restarts up to now do not count any more
-		delay = s.o.Period + time.Millisecond
+	try, delay := startAgain, s.o.Delay
+	if c.behaves || errors.Is(err, nodes.ErrNoConnection) {
+		try = absent
+		if delay <= 0 {
+			delay = s.o.Period
+		}
 	}
 	if delay <= 0 {
-		s.again(ctx, startAgain, c)
+		s.again(ctx, try, c)
 		return false
 	}
 	c.retry = time.AfterFunc(delay, func() {
-		s.again(context.Background(), startAgain, c) // it waits for room, or the end of the supervisor
+		s.again(context.Background(), try, c) // it waits for room, or the end of the supervisor
 	})
 	return false
 }
 
 // What the supervisor sends to itself, so that other messages have their turn: {What, Id}.
 const (
-	startFirst ei.Atom = "$start_first" // which is no restart
-	startAgain ei.Atom = "$start_again"
+	startFirst  ei.Atom = "$start_first"  // by itself, which is no restart
+	startAgain  ei.Atom = "$start_again"  // a restart
+	startAbsent ei.Atom = "$start_absent" // as a restart, but it does not count
 )
 
 func (s *Supervisor) again(ctx context.Context, what ei.Atom, c *child) {

@@ -74,7 +74,7 @@ type Options struct {
 	Intensity int
 	Period    time.Duration // 0 is 5 s
 	// Delay is how long to wait before a start that has failed is tried again, which counts as a
-	// restart. 0, as in OTP: not at all.
+	// restart unless the child's node is away. 0, as in OTP: not at all.
 	Delay time.Duration
 	// AutoShutdown says whether the end of significant children ends the supervisor. The zero value
 	// is Never.
@@ -91,7 +91,9 @@ type Child struct {
 	// Start starts the process, and gives its pid: that of a nodes.Mailbox, or of a process of
 	// another node. The supervisor links with it; a Mailbox better begins so, with
 	// nodes.MailboxOptions.Parent: s.Pid(). A zero pid, as ignore in OTP, is a child that does not
-	// run. The supervisor waits for Start, so ctx should have an end if it waits for others.
+	// run. The supervisor waits for Start, so ctx should have an end if it waits for others. The loss
+	// of the process's node does not count as a restart, nor does a Start that fails with
+	// nodes.ErrNoConnection: it is called again after Options.Delay or, without one, Period.
 	Start   func(ctx context.Context, s *Supervisor) (ei.Pid, error)
 	Restart Restart
 	// Shutdown is how long the process may take to end once it has got the exit signal shutdown;

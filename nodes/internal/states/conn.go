@@ -62,6 +62,8 @@ type Conn struct {
 	Cached   []CachedAtom // the peer's atom cache
 	Incoming []Incoming   // messages of which fragments are still to come, by their ids
 	Outgoing []Outgoing   // messages that are not out in full, in turn
+
+	Orphans []Orphan
 }
 
 func (s *Conn) Describe(f *form.Fields) {
@@ -101,7 +103,19 @@ func (s *Conn) Describe(f *form.Fields) {
 	form.Each(f, 34, form.Given, "atom", &s.Cached)
 	form.Each(f, 35, form.Given, "incoming", &s.Incoming)
 	form.Each(f, 36, form.Given, "outgoing", &s.Outgoing)
+	form.Each(f, 37, form.May, "orphan", &s.Orphans)
 	s.Peer.SelfName, s.Peer.SelfCreation = s.Self, s.SelfCreation
+}
+
+// An Orphan is a process that the peer has still to make, and whose parent has ended.
+type Orphan struct {
+	Ref    ei.Ref // of the request
+	Reason ei.Raw // of the parent's end
+}
+
+func (s *Orphan) Describe(f *form.Fields) {
+	f.Ref(1, form.Must, &s.Ref)
+	f.Raw(2, &s.Reason)
 }
 
 // A Giver says which Node a connection comes from, and from which range that node makes its pids.

@@ -18,7 +18,7 @@ import (
 var mandatoryFields = map[string]string{
 	"Message": "1", "Link": "1 2", "Watcher": "1 2", "Watching": "1 2 given 5", "Down": "1 2", "Bonds": "1 2 3 4 5",
 	"Clock": "1", "Conn": "1 2 3 4 5 6 7 8 9 10 13 14 15 16 18 given 22 23 24 25 26 27 28 33 34 35 36", "CachedAtom": "1 2",
-	"Incoming": "1 2 3 4 5 6", "Outgoing": "1 2 3 4 5 6 7 8", "Crossing": "1 2", "CrossMonitor": "1 2",
+	"Incoming": "1 2 3 4 5 6", "Outgoing": "1 2 3 4 5 6 7 8", "Crossing": "1 2", "CrossMonitor": "1 2", "Orphan": "1",
 	"Mailbox": "1 2 6 given 7 8 11 12 13", "Name": "1", "Alias": "1 2", "Up": "1",
 	"Listener": "1 2 given 4", "Publication": "1 2 3", "Node": "1 2 3 4 5 6 7 8 10 11",
 	"Front": "1 2 3 4 5 6 7 given 8", "Crewman": "1 2 3 5 6 8 10 11 given 4", "Session": "1 given 2", "Route": "1 2 3",

@@ -101,6 +101,7 @@ func TestFrontStateRoundTrip(t *testing.T) {
 		c.Monitors = few(t, "monitors", func() CrossMonitor {
 			return CrossMonitor{someRef(t), somePid(t), somePid(t), "name"}
 		})
+		c.Orphans = few(t, "orphans", func() Orphan { return Orphan{someRef(t), ei.Raw{106}} })
 		b, err = form.Write(t.Context().Err, KindConn, &c)
 		require.NoError(t, err)
 		var readConn Conn

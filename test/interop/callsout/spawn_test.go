@@ -126,6 +126,31 @@ func TestSpawnGivenUp(t *testing.T) {
 	})
 }
 
+// A parent that ends before the node has answered is one all the same: the link tells the process
+// the parent's exit reason.
+func TestSpawnOrphan(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		erl, n := meeting(t, r)
+		erl.Do(t, `Self = self(), spawn(fun() -> register(tracer, self()), Self ! ready,
+			(fun L() -> receive {trace, _, exit, {orphan, _} = R} -> persistent_term:put(why, R); _ -> ok end, L() end)() end),
+			receive ready -> erlang:trace(new_processes, true, [procs, {tracer, whereis(tracer)}]) end`)
+		_, err := n.ERPC(soon(t), erl.Name(), "calls", "echo", 1)
+		require.NoError(t, err)
+		erl.Pause(t)
+		for name, reason := range map[ei.Atom]ei.Term{"crashed": ei.Tuple{ei.Atom("orphan"), ei.Binary("x")}, "closed": ei.Atom("normal")} {
+			box, err := n.NewMailbox(nil)
+			require.NoError(t, err)
+			_, err = box.SpawnRequest(soon(t), erl.Name(), nodes.SpawnOptions{Link: true}, "calls", "wait", name, 1)
+			require.NoError(t, err)
+			box.Exit(reason)
+		}
+		erl.Continue(t)
+		eventually(t, erl, `{orphan,<<"x">>}`, "persistent_term:get(why, none)")
+		eventually(t, erl, "{links,[]}", "process_info(whereis(closed), links)")
+		require.Equal(t, "undefined", erl.Eval(t, "whereis(crashed)"))
+	})
+}
+
 // What is printed in the other node goes to the group leader that the context names; without one a
 // function that prints, or reads, goes on.
 func TestGroupLeader(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/observer"
+	"github.com/cnode-go/cnode/nodes/supervisor"
 )
 
 // The shell's helpers by rpc:call print where the caller prints, in the columns of OTP's own.
@@ -49,6 +50,25 @@ func TestModulesAndApplications(t *testing.T) {
 		m.is("{shop,[till]}", `M = rpc:call(N, application_controller, get_master, [shop]),
 			{P, App} = rpc:call(N, application_master, get_child, [M]),
 			{App, [Name || {registered_name, Name} <- [rpc:call(N, erlang, process_info, [P, registered_name])]]}`)
+		// a supervisor before what only has a child: it is asked for its children
+		_, err := supervisor.Start(t.Context(), m.n, "boss", nil,
+			supervisor.Server("stock", func() nodes.Server { return nodes.Server{} }, nil))
+		require.NoError(t, err)
+		m.is("[{stock,worker}]", `M = rpc:call(N, application_controller, get_master, [shop]),
+			{P, shop} = rpc:call(N, application_master, get_child, [M]),
+			[{Id, Type} || {Id, _, Type, _} <- supervisor:which_children(P)]`)
+
+		// nodes, with what is to be known of them
+		m.is("{true,true}", `Both = #{node_type => true, connection_id => true},
+			Shape = fun(L) -> lists:sort([{T, is_integer(Id) orelse Id} ||
+				{_, #{node_type := T, connection_id := Id} = I} <- L, map_size(I) =:= 2]) end,
+			There = Shape(rpc:call(N, erlang, nodes, [known, Both])),
+			{There =:= [{this,undefined},{visible,true}] orelse There, Shape(nodes(this, Both)) =:= [{this,undefined}]}`)
+		m.is("true", `rpc:call(N, erlang, nodes, [[this, connected], #{node_type => true}]) =:=
+			[{N, #{node_type => this}}, {node(), #{node_type => visible}}]`)
+		m.is("[{badrpc,badarg},{badrpc,badarg},{badrpc,badarg},[]]", `[case rpc:call(N, erlang, nodes, A) of
+			{badrpc, {'EXIT', {Why, _}}} -> {badrpc, Why}; L -> [I || {_, I} <- L, map_size(I) > 0] end ||
+			A <- [[this, #{what => true}], [this, []], [this, #{node_type => 1}], [this, #{node_type => false}]]]`)
 
 		// allocators, as of the node itself: an atom's instances, or {Name, Instances} of a list
 		shape := `Is = fun(I) -> is_list(I) andalso lists:all(fun({instance, K, L}) -> is_integer(K) andalso is_list(L) end, I) end, `

@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -56,27 +57,39 @@ func TestErlangSupervisor(t *testing.T) {
 			time.Millisecond,
 			"the end of the supervisor ends the process")
 
-		// a program that is killed, and comes again
-		name := newName()
-		p := program(t, name, erl.EpmdPort())
-		erl.Do(t, begin(name))
-		call := `try gen_server:call({pricing, '` + name + `'}, {add, 0}) catch exit:_ -> failed end`
-		eventually(t, erl, "0", call)
-		erl.Do(t, child+`persistent_term:put(was, C)`)
-		p.Kill()
-		<-p.Done()
-		require.Eventually(t, func() bool { return strings.Contains(erl.Log(), "noconnection") }, expect.Limit, 10*time.Millisecond)
-		second := program(t, name, erl.EpmdPort())
-		eventually(t, erl, "true", child+`is_pid(C) andalso C =/= persistent_term:get(was)`)
-		require.Equal(t, "0", erl.Eval(t, call))
-
-		// the connection breaks: both sides begin anew
-		erl.Do(t, child+`persistent_term:put(was, C), erlang:disconnect_node('`+name+`')`)
-		eventually(t, erl, "true", child+`is_pid(C) andalso C =/= persistent_term:get(was)`)
-		require.Equal(t, "0", erl.Eval(t, call))
-
 		// a second parent does not get the process
-		require.Contains(t, erl.Eval(t, `erpc:call('`+name+`', pricing, start_link, [])`), "{error,{already_started,")
+		erl.Do(t, begin(n.Name()))
+		eventually(t, erl, "true", child+`is_pid(C)`)
+		require.Contains(t, erl.Eval(t, `erpc:call('`+n.Name()+`', pricing, start_link, [])`), "{error,{already_started,")
+	})
+}
+
+// A Go program that is killed, and a connection that breaks, are no restarts for a supervisor with
+// OTP's intensity, one in 5 s, that has several children there: the stand-ins stay, and have other
+// processes.
+func TestErlangSupervisorLosesNode(t *testing.T) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
+		erl := r.Start(t, otp.Options{})
+		erl.Load(t, whole)
+		erl.Load(t, block(t, "```erlang\n-module(go_child)"))
+		name := newName()
+		first := program(t, name, erl.EpmdPort())
+		erl.Do(t, `tsup:start(#{}, [go_child:spec('`+name+`', P) || P <- [`+strings.Join(several, ",")+`]])`)
+		children := `S = lists:sort([A || {_, A, _, _} <- supervisor:which_children(tsup)]), C = [catch go_child:pid(A) || A <- S], `
+		all := children + `length(C) =:= ` + strconv.Itoa(len(several)) + ` andalso lists:all(fun erlang:is_pid/1, C) andalso `
+		eventually(t, erl, "true", all+`persistent_term:put(was, {S, C}) =:= ok`)
+		next := `{S0, C0} = persistent_term:get(was), ` + all +
+			`S =:= S0 andalso C -- C0 =:= C andalso persistent_term:put(was, {S, C}) =:= ok`
+
+		first.Kill()
+		<-first.Done()
+		eventually(t, erl, "true", children+`S =:= element(1, persistent_term:get(was)) andalso lists:usort(C) =:= [undefined]`)
+		second := program(t, name, erl.EpmdPort())
+		eventually(t, erl, "true", next)
+
+		erl.Do(t, `erlang:disconnect_node('`+name+`')`)
+		eventually(t, erl, "true", next)
+		require.Equal(t, "2", erl.Eval(t, children+`gen_server:call(hd(C), {add, 2})`))
 		second.Kill()
 		<-second.Done()
 	})

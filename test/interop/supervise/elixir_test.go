@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -25,7 +26,7 @@ func TestElixirIdioms(t *testing.T) {
 			if _, err := supervisor.Start(t.Context(), n, "shop", &supervisor.Options{}, supervisor.Server("stock", newPricing, nil)); err != nil {
 				return err
 			}
-			return supervisor.ExposeStart(n, "pricing", newPricing, nil)
+			return errors.Join(exposeSeveral(n), supervisor.ExposeStart(n, "pricing", newPricing, nil))
 		})
 		text := block(t, "```elixir\ndefmodule GoChild") + "\n" + strings.ReplaceAll(string(script), "NODE", n.Name())
 		// the file is not in the root file system that Elixir may be in

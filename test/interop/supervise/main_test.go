@@ -23,9 +23,12 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// envServe makes this test's binary a program that serves "pricing" for supervisors elsewhere,
-// under the name that it holds.
+// envServe makes this test's binary a program that serves several for supervisors elsewhere, under
+// the name that it holds.
 const envServe = "CNODE_TEST_SUPERVISED"
+
+// several are more processes than the restarts of a supervisor's defaults: Elixir's are 3 in 5 s.
+var several = []string{"p1", "p2", "p3", "p4"}
 
 func TestMain(m *testing.M) {
 	if name, ok := os.LookupEnv(envServe); ok {
@@ -40,9 +43,7 @@ func TestMain(m *testing.M) {
 
 // serve runs the program until its standard input ends.
 func serve(name string) error {
-	n, err := nodes.New(nodes.Config{Name: name, Cookie: otp.DefaultCookie, Setup: func(n *nodes.Node) error {
-		return supervisor.ExposeStart(n, "pricing", newPricing, nil)
-	}})
+	n, err := nodes.New(nodes.Config{Name: name, Cookie: otp.DefaultCookie, Setup: exposeSeveral})
 	if err != nil {
 		return err
 	}
@@ -53,6 +54,15 @@ func serve(name string) error {
 	fmt.Printf("ready %s %d\n", name, at.Port())
 	_, _ = os.Stdin.Read(make([]byte, 1))
 	return n.Close()
+}
+
+func exposeSeveral(n *nodes.Node) error {
+	for _, name := range several {
+		if err := supervisor.ExposeStart(n, name, newPricing, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // program starts it, with the port mapper at port.

@@ -93,8 +93,26 @@ true = Process.link(shop_pid)
 :ok = Supervisor.stop(shop, :shutdown)
 :shutdown = receive do {:EXIT, ^shop_pid, reason} -> reason end
 
+# a connection that breaks is no restart, for more children than Elixir's default intensity
+specs = for name <- [:p1, :p2, :p3, :p4], do: {GoChild, {go, name}}
+{:ok, several} = Supervisor.start_link(specs, strategy: :one_for_one)
+stand_ins = fn -> Enum.sort(for {_, child, _, _} <- Supervisor.which_children(several), do: child) end
+mine = stand_ins.()
+running = fn ->
+  pids = Enum.map(mine, &GoChild.pid/1)
+  if Enum.all?(pids, &is_pid/1), do: pids
+end
+before = Check.eventually("all processes", running)
+true = Node.disconnect(go)
+Check.eventually("other processes", fn ->
+  pids = running.()
+  pids && Enum.all?(pids, & &1 not in before)
+end)
+^mine = stand_ins.()
+:ok = Supervisor.stop(several)
+
 # the end of the supervisor here ends the process there
-ref = Process.monitor(last)
+ref = Process.monitor(Check.eventually("the process", go_process))
 :ok = Supervisor.stop(sup)
 :shutdown = receive do {:DOWN, ^ref, _, _, reason} -> reason end
 IO.puts("all of it")
