@@ -15,7 +15,11 @@ const (
 	onlyPings    = "net_kernel gets pings only"
 	noRPC        = "no request of rpc"
 	runsFunction = "a request by which a function would run"
+	oldForm      = "a form that these nodes have given up"
 )
+
+// anAnswer is why an answer is allowed.
+const anAnswer = "an answer"
 
 // A filter judges what the node outside sends, and remembers for that what the one inside has sent.
 type filter struct {
@@ -25,19 +29,19 @@ type filter struct {
 	known        *acquaintance
 
 	mu     sync.Mutex
-	refs   map[ei.Ref]ei.Pid // monitors and requests of the node inside, and who waits for the answer
 	asked  map[ei.Ref]ei.Pid // tags of requests inside that are no monitors: gen_server:multi_call's
 	talked map[ei.Pid]bool   // processes inside that have sent something
+	ties
 }
-
-// maxRemembered bounds what a filter remembers of one kind.
-const maxRemembered = 1 << 20
 
 // A verdict is what becomes of a message.
 type verdict struct {
 	refused bool
-	answer  []byte // frames for who has sent it
+	answer  []byte   // a frame for who has sent it
+	instead [][]byte // a frame for whom it was for
 	d       Decision
+	isTie   bool // it is for a tie that there is
+	wait    wait // that
 }
 
 var (
@@ -49,14 +53,10 @@ var (
 func (f *filter) learn(ctl *dist.Control, payload ei.Raw) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.tie(ctl)
 	switch ctl.Op.Base() {
-	case dist.OpMonitorP:
-		remember(&f.refs, ctl.Ref, ctl.From)
-	case dist.OpSpawnRequest:
-		remember(&f.refs, ctl.Ref, ctl.From) // until the SPAWN_REPLY, or the end of what is monitored
+	case dist.OpLink, dist.OpSpawnRequest:
 		f.hasTalked(ctl.From)
-	case dist.OpDemonitorP:
-		delete(f.refs, ctl.Ref)
 	case dist.OpSendSender, dist.OpRegSend, dist.OpAliasSend, dist.OpAltactSigSend:
 		if !isAnswer(payload) { // else whoever is asked would have talked: net_kernel, by a ping
 			f.hasTalked(ctl.From)
@@ -69,12 +69,10 @@ func (f *filter) learn(ctl *dist.Control, payload ei.Raw) {
 			return
 		}
 		if p, err := c.Pid(); err == nil {
-			if t, ok := readTag(&c); ok && f.refs[t.monitor] != p {
+			if t, ok := readTag(&c); ok && f.Waits[t.monitor].Who != p {
 				remember(&f.asked, t.monitor, p)
 			}
 		}
-	case dist.OpLink:
-		f.hasTalked(ctl.From)
 	}
 }
 
@@ -85,40 +83,61 @@ func (f *filter) hasTalked(p ei.Pid) {
 	}
 }
 
-// remember puts something in, and forgets something else where there is too much.
-func remember[K comparable, V any](m *map[K]V, key K, v V) {
-	if *m == nil {
-		*m = map[K]V{}
-	}
-	if len(*m) >= maxRemembered {
-		for other := range *m {
-			delete(*m, other)
-			break
-		}
-	}
-	(*m)[key] = v
-}
-
-// judge decides about a whole message of the node outside. An error ends the connection. The atoms
-// of what is refused do not count: the node inside never sees them.
+// judge decides about a whole message of the node outside. An error ends the connection. What is
+// refused does not count: the node inside never sees it.
 func (f *filter) judge(ctl *dist.Control, payload ei.Raw) (verdict, error) {
 	v, err := f.decide(ctl, payload)
 	if err != nil || v.refused {
 		return v, err
 	}
-	if err := f.admit(ctl, payload); err != nil {
-		d := Request{Peer: f.outer, Target: target(ctl)}.always(false, err.Error())
-		f.g.logRefusal(d)
-		return f.refuse(ctl, payload, d)
+	if err := f.admitAll(ctl, payload); err != nil {
+		return f.replace(ctl, payload, v, err)
 	}
+	f.took(ctl, payload, v)
 	return v, nil
 }
 
-// tells tells whether the first piece of a message has all that decide asks: of a function that is
+// admitAll tells whether there is room for all that a BEAM keeps of a message.
+func (f *filter) admitAll(ctl *dist.Control, payload ei.Raw) error {
+	err := f.hasRoom(ctl)
+	if err == nil {
+		err = f.admitHead(ctl)
+	}
+	if err == nil {
+		err = f.admitTerms(ctl.Reason, ctl.Options, ctl.Result, payload)
+	}
+	return err
+}
+
+// took remembers what passes.
+func (f *filter) took(ctl *dist.Control, payload ei.Raw, v verdict) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch ctl.Op.Base() {
+	case dist.OpMonitorP, dist.OpSpawnRequest:
+		remember(&f.Held, ctl.Ref, struct{}{})
+	case dist.OpLink:
+		f.Partial = remember(&f.Links, link{ctl.From, ctl.To}, 0) || f.Partial
+	default:
+		if v.d.Reason == anAnswer {
+			if t, ok := answerTag(payload); ok {
+				delete(f.asked, t.monitor)
+			}
+		}
+	}
+}
+
+// tells tells whether the first piece of a message has all that decide asks. Of a function that is
 // to run the number of arguments counts, of a group leader's the whole request, and of a message
-// more than a few bytes.
+// more than a few bytes. A signal or an answer waits for its rest: something else takes its place
+// if a BEAM would keep too much of it.
 func (f *filter) tells(ctl *dist.Control, piece ei.Raw) bool {
-	return ctl.Op.Base() != dist.OpSpawnRequest && ctl.ToName != "rex" && len(piece) >= enoughToTell && !isIORequest(piece)
+	switch ctl.Op.Base() {
+	case dist.OpSend, dist.OpSendSender, dist.OpRegSend, dist.OpAliasSend, dist.OpAltactSigSend:
+		return ctl.ToName != "rex" && len(piece) >= enoughToTell && !isIORequest(piece) &&
+			ctl.Flags&dist.AltactExit == 0 && !(ctl.ToName == "" && f.answers(ctl, piece))
+	}
+	return false
 }
 
 // enoughToTell is more than the beginning of a request takes, whatever the names of nodes.
@@ -129,17 +148,19 @@ func (f *filter) decide(ctl *dist.Control, payload ei.Raw) (verdict, error) {
 	if err := f.checkNodes(ctl); err != nil {
 		return verdict{}, err
 	}
-	c := ei.NewCursor(payload)
 	op := ctl.Op.Base()
 	switch {
 	case op == dist.OpAltactSigSend && ctl.Flags&dist.AltactExit != 0:
-		op = dist.OpExit2
+		op = dist.OpPayloadExit2
 	case op == dist.OpAltactSigSend:
 		op = dist.OpSendSender
 	}
+	if f.isOldForm(op) {
+		return f.decided(ctl, payload, Request{Peer: f.outer, Op: permit.Exit, Target: target(ctl)}.always(false, oldForm))
+	}
 	switch op {
 	case dist.OpSend, dist.OpSendSender, dist.OpRegSend, dist.OpAliasSend:
-		return f.decided(ctl, payload, f.message(ctl, c))
+		return f.decided(ctl, payload, f.message(ctl, payload))
 	case dist.OpMonitorP:
 		if ctl.ToName == "net_kernel" || ctl.ToName == "rex" { // who pings, or calls functions, watches these
 			return verdict{}, nil
@@ -152,23 +173,24 @@ func (f *filter) decide(ctl *dist.Control, payload ei.Raw) (verdict, error) {
 	case dist.OpGroupLeader:
 		return f.decided(ctl, payload, f.process(permit.Leader, ctl))
 	case dist.OpSpawnRequest:
-		return f.decided(ctl, payload, f.spawn(ctl, c))
-	case dist.OpMonitorPExit, dist.OpPayloadMonitorPExit:
-		f.mu.Lock()
-		delete(f.refs, ctl.Ref)
-		f.mu.Unlock()
-		return verdict{}, nil
-	case dist.OpSpawnReply:
-		if ctl.Flags&dist.SpawnMonitored == 0 {
-			f.mu.Lock()
-			delete(f.refs, ctl.Ref)
-			f.mu.Unlock()
-		}
-		return verdict{}, nil
-	case dist.OpDemonitorP, dist.OpExit, dist.OpPayloadExit, dist.OpUnlink, dist.OpUnlinkID, dist.OpUnlinkIDAck:
-		return verdict{}, nil // a BEAM takes them for what it has itself begun, and drops the others
+		return f.decided(ctl, payload, f.spawn(ctl, ei.NewCursor(payload)))
+	case dist.OpDemonitorP, dist.OpMonitorPExit, dist.OpPayloadMonitorPExit, dist.OpSpawnReply, dist.OpExit, dist.OpPayloadExit,
+		dist.OpUnlink, dist.OpUnlinkID, dist.OpUnlinkIDAck:
+		return f.signal(ctl)
 	}
 	return verdict{}, fmt.Errorf("%w: %v", errStrange, ctl.Op)
+}
+
+// isOldForm tells whether nodes with these flags send something else: a reason as payload, which is
+// read only if somebody wants it, and unlinks that are acknowledged.
+func (f *filter) isOldForm(op dist.Op) bool {
+	switch op {
+	case dist.OpExit, dist.OpExit2, dist.OpMonitorPExit:
+		return f.flags.Has(dist.FlagExitPayload)
+	case dist.OpUnlink:
+		return f.flags.Has(dist.FlagUnlinkID)
+	}
+	return false
 }
 
 func (f *filter) decided(ctl *dist.Control, payload ei.Raw, d Decision) (verdict, error) {
@@ -202,37 +224,6 @@ func (f *filter) checkNodes(ctl *dist.Control) error {
 	return nil
 }
 
-// admit checks that all terms of a message are well-formed, and counts their atoms.
-func (f *filter) admit(ctl *dist.Control, payload ei.Raw) error {
-	k := f.known
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	for _, a := range []ei.Atom{ctl.FromName, ctl.ToName, ctl.Module, ctl.Function, ctl.GroupLeader.Node, ctl.Ref.Node} {
-		if a != "" && !k.admit(string(a), f.g) {
-			return errAtoms
-		}
-	}
-	for _, raw := range []ei.Raw{ctl.Reason, ctl.Options, ctl.Result, payload} {
-		if len(raw) == 0 {
-			continue
-		}
-		full := false
-		err := raw.WalkNames(func(part ei.Raw) bool {
-			full = ei.Tag(part[0]).IsAtom() && !k.admitRaw(part, f.g)
-			return !full
-		})
-		if err != nil {
-			return fmt.Errorf("no term that a BEAM reads: %w", err)
-		}
-		if full {
-			return errAtoms
-		}
-	}
-	return nil
-}
-
-var errAtoms = errors.New("too many atoms: Limits.Atoms, or Limits.AllAtoms")
-
 // target names the process or function that a control message is for.
 func target(ctl *dist.Control) string {
 	switch {
@@ -263,11 +254,12 @@ func (f *filter) process(op permit.Op, ctl *dist.Control) Decision {
 }
 
 // message decides about a message.
-func (f *filter) message(ctl *dist.Control, c ei.Cursor) Decision {
+func (f *filter) message(ctl *dist.Control, payload ei.Raw) Decision {
 	r := Request{Peer: f.outer, Op: permit.Send, Target: target(ctl)}
-	if ctl.ToName == "" && f.answers(ctl, c) {
-		return r.always(true, "an answer")
+	if ctl.ToName == "" && f.answers(ctl, payload) {
+		return r.always(true, anAnswer)
 	}
+	c := ei.NewCursor(payload)
 	kind := f.shape(c)
 	switch {
 	case ctl.ToName == "net_kernel" && kind == shapePing:

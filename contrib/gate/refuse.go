@@ -18,7 +18,7 @@ func (f *filter) refuse(ctl *dist.Control, payload ei.Raw, d Decision) (verdict,
 			return v, err
 		}
 		if ref, ok := f.asks(payload); ok {
-			reason = "eacces"
+			reason = eacces
 			answer = &dist.Control{Op: dist.OpMonitorPExit, From: ctl.To, FromName: ctl.ToName, To: ctl.From, Ref: ref}
 			if answer.From == (ei.Pid{}) && answer.FromName == "" { // it was for an alias
 				answer = nil
@@ -29,7 +29,7 @@ func (f *filter) refuse(ctl *dist.Control, payload ei.Raw, d Decision) (verdict,
 	case dist.OpLink:
 		answer = &dist.Control{Op: dist.OpExit, From: ctl.To, To: ctl.From}
 	case dist.OpSpawnRequest:
-		result, err := ei.AppendAtom(nil, "eacces")
+		result, err := ei.AppendAtom(nil, eacces)
 		if err != nil {
 			return v, err
 		}
@@ -38,24 +38,125 @@ func (f *filter) refuse(ctl *dist.Control, payload ei.Raw, d Decision) (verdict,
 	if answer == nil || answer.To == (ei.Pid{}) {
 		return v, nil
 	}
-	var body ei.Raw
-	if answer.Op != dist.OpSpawnReply {
-		raw, err := ei.AppendAtom(nil, reason)
-		if err != nil {
-			return v, err
-		}
-		switch {
-		case !f.flags.Has(dist.FlagExitPayload):
-			answer.Reason = raw
-		case answer.Op == dist.OpExit:
-			answer.Op, body = dist.OpPayloadExit, raw
-		default:
-			answer.Op, body = dist.OpPayloadMonitorPExit, raw
-		}
+	var err error
+	if answer.Op == dist.OpSpawnReply {
+		v.answer, err = f.frame(answer, nil)
+	} else {
+		v.answer, err = f.ending(answer, reason)
 	}
-	b, err := dist.AppendFrameHead(nil, f.flags, answer, len(body))
-	v.answer = append(b, body...)
 	return v, err
+}
+
+// replace makes what comes in place of a message that a rule allows, and of which a BEAM would keep
+// too much: of a signal the same with another reason, of an answer the end of the call. So nobody
+// inside waits, or stays linked, because of what the node outside says.
+func (f *filter) replace(ctl *dist.Control, payload ei.Raw, v verdict, why error) (verdict, error) {
+	d := Request{Peer: f.outer, Op: v.d.Op, Target: target(ctl)}.always(false, why.Error())
+	f.g.logRefusal(d)
+	isAnswer := v.d.Reason == anAnswer
+	if !v.isTie && !isAnswer && f.admitHead(ctl) != nil {
+		return f.refuse(ctl, payload, d)
+	}
+	var b []byte
+	var err error
+	switch op := ctl.Op.Base(); {
+	case op == dist.OpExit, op == dist.OpPayloadExit:
+		b, err = f.ending(&dist.Control{Op: dist.OpExit, From: ctl.From, To: ctl.To}, eacces)
+	case op == dist.OpExit2, op == dist.OpPayloadExit2:
+		b, err = f.ending(&dist.Control{Op: dist.OpExit2, From: ctl.From, To: ctl.To}, eacces)
+	case op == dist.OpMonitorPExit, op == dist.OpPayloadMonitorPExit:
+		b, err = f.down(ctl, ctl.Ref, v.wait)
+	case op == dist.OpSpawnReply:
+		var result []byte
+		if result, err = ei.AppendAtom(nil, eacces); err == nil {
+			b, err = f.frame(&dist.Control{Op: op, Ref: ctl.Ref, To: ctl.To, Result: result}, nil)
+		}
+	case op == dist.OpAltactSigSend && ctl.Flags&dist.AltactExit != 0:
+		exit := *ctl
+		plainly(&exit)
+		var reason []byte
+		if reason, err = ei.AppendAtom(nil, eacces); err == nil {
+			b, err = f.frame(&exit, reason)
+		}
+	case isAnswer:
+		b, err = f.endCall(ctl, payload)
+	default:
+		return f.refuse(ctl, payload, d)
+	}
+	v = verdict{refused: true, d: d}
+	if b != nil {
+		v.instead = [][]byte{b}
+	}
+	return v, err
+}
+
+const eacces ei.Atom = "eacces"
+
+// endCall ends the call for which an answer would come: by its monitor, or, if it has none, by an
+// answer that says as much.
+func (f *filter) endCall(ctl *dist.Control, payload ei.Raw) ([]byte, error) {
+	t, _ := answerTag(payload)
+	f.mu.Lock()
+	w, waits := f.Waits[t.monitor]
+	delete(f.Waits, t.monitor)
+	delete(f.asked, t.monitor)
+	f.mu.Unlock()
+	if waits {
+		return f.down(ctl, t.monitor, w)
+	}
+	c := ei.NewCursor(payload)
+	if n, err := c.Tuple(); err != nil || n != 2 {
+		return nil, err
+	}
+	tag, err := c.Raw()
+	if err != nil {
+		return nil, err
+	}
+	short, err := ei.AppendTerm(nil, ei.Tuple{tag, eacces})
+	if err != nil || f.admitHead(ctl) != nil || f.admitTerms(short) != nil {
+		return nil, err
+	}
+	answer := *ctl
+	plainly(&answer)
+	return f.frame(&answer, short)
+}
+
+// down makes the end of a monitor of the node inside.
+func (f *filter) down(ctl *dist.Control, ref ei.Ref, w wait) ([]byte, error) {
+	end := &dist.Control{Op: dist.OpMonitorPExit, From: w.Pid, FromName: w.Name, To: w.Who, Ref: ref}
+	if w.Pid == (ei.Pid{}) && w.Name == "" { // not known: a monitor from before the gate
+		end.From, end.FromName = ctl.From, ctl.FromName
+	}
+	if w.Who == (ei.Pid{}) {
+		end.To = ctl.To
+	}
+	return f.ending(end, eacces)
+}
+
+// ending makes the frame of an EXIT, EXIT2 or MONITOR_P_EXIT with a reason.
+func (f *filter) ending(ctl *dist.Control, reason ei.Atom) ([]byte, error) {
+	raw, err := ei.AppendAtom(nil, reason)
+	if err != nil {
+		return nil, err
+	}
+	if !f.flags.Has(dist.FlagExitPayload) {
+		ctl.Reason = raw
+		return f.frame(ctl, nil)
+	}
+	switch ctl.Op {
+	case dist.OpExit:
+		ctl.Op = dist.OpPayloadExit
+	case dist.OpExit2:
+		ctl.Op = dist.OpPayloadExit2
+	default:
+		ctl.Op = dist.OpPayloadMonitorPExit
+	}
+	return f.frame(ctl, raw)
+}
+
+func (f *filter) frame(ctl *dist.Control, payload []byte) ([]byte, error) {
+	b, err := dist.AppendFrameHead(nil, f.flags, ctl, len(payload))
+	return append(b, payload...), err
 }
 
 // refuseIO answers {io_request, From, ReplyAs, _}, for whose answer io:format waits for ever.
@@ -74,6 +175,5 @@ func (f *filter) refuseIO(c ei.Cursor) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := dist.AppendFrameHead(nil, f.flags, &dist.Control{Op: dist.OpSend, To: from}, len(body))
-	return append(b, body...), err
+	return f.frame(&dist.Control{Op: dist.OpSend, To: from}, body)
 }

@@ -194,25 +194,28 @@ func readTag(c *ei.Cursor) (t tag, ok bool) {
 	return t, err == nil
 }
 
-// answers tells whether a message is {Tag, Reply}, or a group leader's {io_reply, Tag, Reply}, to a
-// process inside that waits for it.
-func (f *filter) answers(ctl *dist.Control, c ei.Cursor) bool {
+// answerTag reads the tag of an answer: {Tag, Reply}, or a group leader's {io_reply, Tag, Reply}.
+func answerTag(payload ei.Raw) (tag, bool) {
+	c := ei.NewCursor(payload)
 	if n, err := c.Tuple(); err != nil || n != 2 && (n != 3 || !c.AtomIs("io_reply")) {
-		return false
+		return tag{}, false
 	}
-	t, ok := readTag(&c)
+	return readTag(&c)
+}
+
+// answers tells whether a message is an answer to a process inside that waits for it.
+func (f *filter) answers(ctl *dist.Control, payload ei.Raw) bool {
+	t, ok := answerTag(payload)
 	if !ok {
 		return false
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	owner, ok := f.refs[t.monitor]
+	w, ok := f.Waits[t.monitor]
 	if !ok {
-		if owner, ok = f.asked[t.monitor]; ok {
-			delete(f.asked, t.monitor)
-		}
+		w.Who, ok = f.asked[t.monitor]
 	}
-	return ok && (ctl.To == owner || ctl.To == ei.Pid{} && ctl.Ref == t.alias)
+	return ok && (ctl.To == w.Who || ctl.To == ei.Pid{} && ctl.Ref == t.alias)
 }
 
 // asks gives the monitor of a request, {_, {From, Tag}, _}, of the node outside.
