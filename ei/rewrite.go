@@ -47,13 +47,15 @@ func (t Raw) RewriteAtoms(b []byte, with func(atom Raw) Raw) ([]byte, error) {
 	return w.run(b)
 }
 
-// WalkAtoms calls visit with the encoding of each atom of the term, in their order: those of
-// identifiers, closures, exports and records, too. visit must not keep what it is given; false
-// ends the walk. Bytes after the term are not looked at. The errors are those of Cursor.Skip: one
-// says that the term is malformed, or, ErrAtomCache, that there is an ATOM_CACHE_REF in it; and
+// WalkNames calls visit with the encoding of each part of the term that a runtime system keeps in a
+// table: atoms, identifiers (pids, ports, references) for their nodes, exports, and closures up to
+// their free variables. Parts come in the order of their ends: the atoms within an identifier, an
+// export, a closure or a record come as well, before it. visit must not keep what it is given;
+// false ends the walk. Bytes after the term are not looked at. The errors are those of Cursor.Skip:
+// one says that the term is malformed, or, ErrAtomCache, that there is an ATOM_CACHE_REF in it; and
 // ErrRefused, as of a decoder that is Strict, native records apart. Neither depth nor size of the
 // term cost memory.
-func (t Raw) WalkAtoms(visit func(atom Raw) bool) error {
+func (t Raw) WalkNames(visit func(part Raw) bool) error {
 	w := rewriter{c: Cursor{b: t}, max: maxInt, measures: true}
 	w.with = func(atom Raw) Raw {
 		w.found = w.found || !visit(atom)
@@ -71,6 +73,11 @@ func (t Raw) WalkAtoms(visit func(atom Raw) bool) error {
 		}
 		if err != nil {
 			return err
+		}
+		switch tag := Tag(t[at]); {
+		case w.found:
+		case tag == TagExportExt, tag == TagNewFunExt, tag.IsPid(), tag.IsPort(), tag.IsRef():
+			w.found = !visit(t[at:w.off:w.off])
 		}
 	}
 	return nil

@@ -224,24 +224,36 @@ func FuzzResolve(f *testing.F) {
 	})
 }
 
-func TestWalkAtoms(t *testing.T) {
+func TestWalkNames(t *testing.T) {
 	pid := ei.Pid{Node: "there@host", ID: 1, Creation: 4}
-	raw, err := ei.AppendTerm(nil, ei.Tuple{
-		ei.Atom("a"), ei.List{ei.Atom("b"), ei.Int(7)}, pid, ei.Export{Module: "m", Function: "f", Arity: 1},
-	})
+	export := ei.Export{Module: "m", Function: "f", Arity: 1}
+	closure := ei.Fun{Module: "c", Arity: 1, Pid: pid, Free: []ei.Term{ei.Atom("free"), ei.Int(1)}}
+	raw, err := ei.AppendTerm(nil, ei.Tuple{ei.Atom("a"), ei.List{ei.Atom("b"), ei.Int(7)}, pid, export, closure})
 	require.NoError(t, err)
+	encoded := func(term ei.Term) string {
+		b, err := ei.AppendTerm(nil, term)
+		require.NoError(t, err)
+		return string(b)
+	}
 	var seen []string
-	see := func(atom ei.Raw) bool {
-		seen = append(seen, string(atom[2:]))
+	see := func(part ei.Raw) bool {
+		seen = append(seen, string(part))
 		return true
 	}
-	require.NoError(t, ei.Raw(raw).WalkAtoms(see))
-	require.Equal(t, []string{"a", "b", "there@host", "m", "f"}, seen)
-	require.ErrorIs(t, ei.Raw(raw[:len(raw)-1]).WalkAtoms(see), ei.ErrTruncated)
-	seen = nil
-	require.NoError(t, ei.Raw(raw).WalkAtoms(func(atom ei.Raw) bool { return see(atom) && len(seen) < 2 }))
-	require.Equal(t, []string{"a", "b"}, seen)
-	require.ErrorIs(t, ei.Raw{byte(ei.TagAtomCacheRef), 0}.WalkAtoms(see), ei.ErrAtomCache)
+	require.NoError(t, ei.Raw(raw).WalkNames(see))
+	head := strings.TrimSuffix(encoded(closure), encoded(ei.Atom("free"))+encoded(ei.Int(1)))
+	require.Equal(t, []string{
+		encoded(ei.Atom("a")), encoded(ei.Atom("b")), encoded(ei.Atom("there@host")), encoded(pid),
+		encoded(ei.Atom("m")), encoded(ei.Atom("f")), encoded(export),
+		encoded(ei.Atom("c")), encoded(ei.Atom("there@host")), head, encoded(ei.Atom("free")),
+	}, seen)
+	require.ErrorIs(t, ei.Raw(raw[:len(raw)-1]).WalkNames(see), ei.ErrTruncated)
+	for n := 1; n <= 11; n++ {
+		seen = nil
+		require.NoError(t, ei.Raw(raw).WalkNames(func(part ei.Raw) bool { return see(part) && len(seen) < n }))
+		require.Len(t, seen, n)
+	}
+	require.ErrorIs(t, ei.Raw{byte(ei.TagAtomCacheRef), 0}.WalkNames(see), ei.ErrAtomCache)
 }
 
 func TestZeroAtomTable(t *testing.T) {

@@ -28,8 +28,8 @@ func load(t *testing.T, n *otp.Node, modules ...string) {
 // outside has what attacks.
 func siege(t *testing.T, out, in otp.Release, args ...string) *world {
 	w := bareWorld(t, out, in, args...)
-	load(t, w.inner, "note", "till", "shop", "inside", "attacker", "basics") // the last two for their funs
-	load(t, w.outer, "attacker", "basics")
+	load(t, w.inner, "note", "till", "shop", "inside", "tables", "attacker", "basics") // the last two for their funs
+	load(t, w.outer, "attacker", "basics", "tables")
 	w.inner.Do(t, "inside:start()")
 	return w
 }
@@ -125,7 +125,7 @@ func TestBasics(t *testing.T) {
 	pairs(t, func(t *testing.T, out, in otp.Release) {
 		w := siege(t, out, in)
 		w.cfg.Rules = []permit.Rule{{Allow: true}}
-		w.cfg.Limits.Message = 64 << 20
+		w.cfg.Limits.Message, w.cfg.Limits.Funs = 64<<20, 100
 		g := w.start(t, nil)
 		defer func() { require.NoError(t, g.Close()) }()
 		results, whole := lines(t, w.outer, w.in("basics:all(IN, 200000, FILE)"))

@@ -76,9 +76,17 @@ type Limits struct {
 	// Atoms is how many different atoms a node may bring, by its name, over all its connections as
 	// long as the gate lives. 10,000.
 	Atoms int
-	// AllAtoms is how many the nodes of all names may bring. A BEAM has room for a million, and ends
-	// with one more. 200,000.
+	// AllAtoms is how many the nodes of all names may bring. A BEAM has room for a million, and
+	// ends with one more. 200,000.
 	AllAtoms int
+	// Funs is how many different funs a node may bring, external ones (fun m:f/1) and closures,
+	// counted as atoms are. A BEAM never forgets an external fun, nor a closure since OTP 29, ends
+	// with half a million, and takes seconds for a few thousand closures that are made for it. 0:
+	// none.
+	Funs int
+	// Monitors is how many monitors, links, and functions that run a node may have at a time on the
+	// other side of a connection. 100,000.
+	Monitors int
 	// Names is how many nodes of different names may come, in that time: the name of a node becomes
 	// an atom in each node that it connects to. 1,000. As many names may be tried in a day by those
 	// who have not the cookie; names that the configuration says in full do not count there.
@@ -100,7 +108,7 @@ func (l Limits) filled() Limits {
 		v    *int
 		with int
 	}{{&l.Atoms, 10_000}, {&l.AllAtoms, 200_000}, {&l.Names, 1000}, {&l.Message, 16 << 20}, {&l.Held, 64 << 20},
-		{&l.Memory, 1 << 30}, {&l.Sessions, 1000}} {
+		{&l.Memory, 1 << 30}, {&l.Sessions, 1000}, {&l.Monitors, 100_000}} {
 		if *f.v <= 0 {
 			*f.v = f.with
 		}
@@ -140,7 +148,7 @@ func parseConfig(text, dir string) (*Config, error) {
 			return r.options("limits", v, map[ei.Atom]func(value) error{
 				"atoms": number(&l.Atoms), "all_atoms": number(&l.AllAtoms), "names": number(&l.Names), "message": number(&l.Message),
 				"held":   number(&l.Held),
-				"memory": number(&l.Memory), "sessions": number(&l.Sessions),
+				"memory": number(&l.Memory), "sessions": number(&l.Sessions), "funs": number(&l.Funs), "monitors": number(&l.Monitors),
 			})
 		},
 	})

@@ -16,9 +16,13 @@
 //
 // Then frames go through in both directions. The node behind is trusted: what it sends passes, and
 // the gate remembers what it has asked, so that the answers may come. What the other one sends
-// passes if a rule allows it. The gate reads the whole payload first: its atoms are counted, since
-// a BEAM never forgets an atom and ends when it has too many. A message in fragments waits in the
-// gate until its last fragment is there.
+// passes if a rule allows it. The gate reads the whole payload first, and counts what a BEAM keeps
+// of it: atoms and funs, which it never forgets until it ends with too many, and incarnations of
+// nodes. A message in fragments waits in the gate until its last fragment is there.
+//
+// Signals of links and monitors need no rule, and pass where there is a link or a monitor. One
+// whose reason is refused passes with the reason eacces, and a refused answer ends the call: nobody
+// inside waits for what a peer may not say.
 //
 // What is refused does not reach the node behind, and is answered so that no caller waits for its
 // time to be over:

@@ -15,7 +15,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/host"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/epmd"
@@ -50,6 +49,7 @@ type Gate struct {
 	limits Limits
 	log    *slog.Logger
 	rules  table
+	kept   [keptKinds]*tally
 	trs    [2]transport.Transport // of outside and inside
 
 	ctx      context.Context
@@ -75,39 +75,8 @@ type Gate struct {
 
 	passed, refused, failed atomic.Int64
 	hits                    []atomic.Int64 // of decisions, by rule; the last one: no rule
-	atoms, memory           atomic.Int64   // of all names; what messages take that have not passed
+	memory                  atomic.Int64   // what messages take that have not passed
 	second, loud            atomic.Int64   // of what is logged: when, and how many as warnings
-}
-
-// An acquaintance is what the gate remembers of a node outside, by its name.
-type acquaintance struct {
-	mu    sync.Mutex
-	atoms map[string]struct{}
-}
-
-// admit counts an atom; false: there are too many. k is locked.
-func (k *acquaintance) admit(text string, g *Gate) bool {
-	if _, ok := k.atoms[text]; ok {
-		return true
-	}
-	if len(k.atoms) >= g.limits.Atoms || g.atoms.Load() >= int64(g.limits.AllAtoms) {
-		return false
-	}
-	k.atoms[strings.Clone(text)] = struct{}{}
-	g.atoms.Add(1)
-	return true
-}
-
-// admitRaw is admit for an encoded atom, in whichever form.
-func (k *acquaintance) admitRaw(raw ei.Raw, g *Gate) bool {
-	if len(raw) > 2 && raw[0] == byte(ei.TagSmallAtomUTF8Ext) {
-		if _, ok := k.atoms[string(raw[2:])]; ok { // allocates nothing
-			return true
-		}
-	}
-	c := ei.NewCursor(raw)
-	a, err := c.Atom()
-	return err == nil && k.admit(string(a), g)
 }
 
 // New makes a gate, which Start opens. The error wraps ErrConfig, or is a
@@ -122,6 +91,7 @@ func New(cfg *Config, opts *Options) (*Gate, error) {
 	if opts != nil {
 		g.opts = *opts
 	}
+	g.kept = tallies(g.limits)
 	g.opts.setupTime = cmp.Or(g.opts.setupTime, setupTime)
 	if g.opts.Logger != nil {
 		g.log = g.opts.Logger
@@ -350,7 +320,7 @@ func (g *Gate) acquaintance(name string) (*acquaintance, error) {
 		if o := &g.cfg.Outside; len(g.known) >= g.limits.Names && !slices.Contains(o.Names, name) && !o.has(name) {
 			return nil, errNames
 		}
-		k = &acquaintance{atoms: map[string]struct{}{}}
+		k = newAcquaintance()
 		g.known[name] = k
 	}
 	delete(g.tried, name)

@@ -24,6 +24,7 @@ type (
 		Doors    []doorState
 		Sessions []sessionState
 		Known    map[string][]string // atoms by name
+		Funs     map[string][]string
 		Counts   [3]int64
 		Rules    []permit.Rule
 		Hits     []int64 // of decisions, by rule; the last one: no rule
@@ -45,9 +46,10 @@ type (
 		Since           time.Time
 		Passed, Refused int64
 		Ends            [2]endState
-		Refs            map[ei.Ref]ei.Pid
+		Refs            map[ei.Ref]ei.Pid // waits, in place of Ties: of a gate that knows no other ties
 		Asked           map[ei.Ref]ei.Pid
 		Talked          map[ei.Pid]bool
+		Ties            *ties
 	}
 	endState struct {
 		Unix          bool
@@ -156,7 +158,7 @@ func (g *Gate) freeze(ctx context.Context) (_ handoff.Frozen, err error) {
 			f.Thaw()
 		}
 	}()
-	st := gateState{Known: map[string][]string{}, Unread: g.cfg.Unfiltered, Rules: g.cfg.Rules}
+	st := gateState{Known: map[string][]string{}, Funs: map[string][]string{}, Unread: g.cfg.Unfiltered, Rules: g.cfg.Rules}
 	g.mu.Lock()
 	doors := slices.Clone(g.doors)
 	g.mu.Unlock()
@@ -186,9 +188,7 @@ func (g *Gate) freeze(ctx context.Context) (_ handoff.Frozen, err error) {
 	}
 	g.tellCounts(&st)
 	for name, k := range known {
-		k.mu.Lock() // a connection that has just ended may still read its last messages
-		st.Known[name] = slices.Collect(maps.Keys(k.atoms))
-		k.mu.Unlock()
+		st.Known[name], st.Funs[name] = k.admitted(keptAtoms), k.admitted(keptFuns)
 	}
 	var b bytes.Buffer
 	err = gob.NewEncoder(&b).Encode(st)
@@ -269,7 +269,7 @@ func (x *session) freeze(ctx context.Context) (_ *sessionState, fds [2]int, err 
 	defer x.filter.mu.Unlock()
 	s := &sessionState{
 		Names: x.names, FromInside: x.fromInside, Flags: x.flags, Since: x.since, Passed: x.passed.Load(), Refused: x.refused.Load(),
-		Refs: x.filter.refs, Asked: x.filter.asked, Talked: x.filter.talked,
+		Asked: x.filter.asked, Talked: x.filter.talked, Ties: &x.filter.ties,
 	}
 	for i, e := range x.ends {
 		e.unsent = append(held[i], e.unsent...)
@@ -394,11 +394,9 @@ func (g *Gate) stage(ctx context.Context, state []byte, fds []int) (_ handoff.St
 		return nil, err
 	}
 	for name, atoms := range st.Known {
-		k := &acquaintance{atoms: map[string]struct{}{}}
-		for _, a := range atoms {
-			k.atoms[a] = struct{}{}
-		}
-		g.atoms.Add(int64(len(atoms)))
+		k := newAcquaintance()
+		g.kept[keptAtoms].restore(&k.brought[keptAtoms], atoms)
+		g.kept[keptFuns].restore(&k.brought[keptFuns], st.Funs[name])
 		g.known[name] = k
 	}
 	if st.Tried != nil {
@@ -432,11 +430,16 @@ func (g *Gate) stage(ctx context.Context, state []byte, fds []int) (_ handoff.St
 				return nil, fmt.Errorf("%s: %w", t.Names[i], err)
 			}
 		}
-		x.filter = &filter{g: g, outer: t.Names[outside], inner: t.Names[inside], flags: t.Flags, known: x.known,
-			refs: map[ei.Ref]ei.Pid{}, talked: map[ei.Pid]bool{}}
-		x.filter.asked = t.Asked
-		maps.Copy(x.filter.refs, t.Refs)
-		maps.Copy(x.filter.talked, t.Talked)
+		x.filter = x.newFilter()
+		x.filter.asked, x.filter.talked = t.Asked, t.Talked
+		if t.Ties != nil {
+			x.filter.ties = *t.Ties
+			continue
+		}
+		x.filter.Partial = true
+		for ref, who := range t.Refs {
+			remember(&x.filter.Waits, ref, wait{Who: who})
+		}
 	}
 	return s, nil
 }

@@ -170,12 +170,15 @@ const (
 
 // watch ends sessions of which a node takes nothing any more, and gives up memory that is not used.
 func (g *Gate) watch() {
-	again := time.NewTicker(writeTime / 10)
+	again, nodes := time.NewTicker(writeTime/10), time.NewTicker(nodesTime)
 	defer again.Stop()
+	defer nodes.Stop()
 	for {
 		select {
 		case <-g.ctx.Done():
 			return
+		case <-nodes.C:
+			g.forgetNodes()
 		case now := <-again.C:
 			g.mu.Lock()
 			sessions := slices.Collect(maps.Keys(g.sessions))
@@ -207,10 +210,7 @@ func total(v [][]byte) (n int) {
 // run passes messages in both directions until the session ends, or moves.
 func (g *Gate) run(x *session) {
 	if x.filter == nil {
-		x.filter = &filter{
-			g: g, outer: x.names[outside], inner: x.names[inside], flags: x.flags, known: x.known,
-			refs: map[ei.Ref]ei.Pid{}, talked: map[ei.Pid]bool{},
-		}
+		x.filter = x.newFilter()
 	}
 	for _, e := range x.ends {
 		if e.reader == nil {
@@ -238,6 +238,10 @@ func (g *Gate) run(x *session) {
 	x.start()
 }
 
+func (x *session) newFilter() *filter {
+	return &filter{g: x.g, outer: x.names[outside], inner: x.names[inside], flags: x.flags, known: x.known}
+}
+
 // start begins to pump.
 func (x *session) start() {
 	for i := range x.ends {
@@ -256,10 +260,10 @@ func (x *session) start() {
 // close ends a session.
 func (x *session) close(reason error) {
 	x.closing.Do(func() {
-		_, _ = x.ends[0].s.Close(), x.ends[1].s.Close()
 		x.g.mu.Lock()
-		delete(x.g.sessions, x)
+		delete(x.g.sessions, x) // first: a move that finds a stream closed finds the session ended
 		x.g.mu.Unlock()
+		_, _ = x.ends[0].s.Close(), x.ends[1].s.Close()
 		x.g.log.Info("disconnected", "outside", x.names[outside], "inside", x.names[inside], "reason", reason)
 	})
 }
@@ -269,7 +273,7 @@ func (x *session) info() SessionInfo {
 	defer x.known.mu.Unlock()
 	return SessionInfo{
 		Outside: x.names[outside], Inside: x.names[inside], FromInside: x.fromInside, Since: x.since,
-		Passed: x.passed.Load(), Refused: x.refused.Load(), Atoms: len(x.known.atoms),
+		Passed: x.passed.Load(), Refused: x.refused.Load(), Atoms: len(x.known.brought[keptAtoms].seen),
 	}
 }
 
@@ -418,7 +422,7 @@ func (x *session) look(i int, frame []byte) (fate, error) {
 		return fate{passes: e.begun[a.Sequence]}, nil
 	case e.begun[a.Sequence]: // all but its atoms was known
 		delete(e.begun, a.Sequence)
-		if err := x.filter.admit(&ctl, a.Payload); err != nil {
+		if err := x.filter.admitAll(&ctl, a.Payload); err != nil {
 			return fate{}, fmt.Errorf("a message of which pieces have passed: %w", err)
 		}
 		x.count(false)
@@ -430,7 +434,7 @@ func (x *session) look(i int, frame []byte) (fate, error) {
 	}
 	x.count(v.refused)
 	if v.refused {
-		return fate{answer: v.answer, memory: a.Memory}, nil
+		return fate{answer: v.answer, instead: v.instead, memory: a.Memory}, nil
 	}
 	plainly(&ctl, len(a.Payload) > maxPriority)
 	f := fate{memory: a.Memory}
@@ -481,6 +485,9 @@ func (x *session) begin(e *end, sequence uint64, frame []byte) (fate, error) {
 		e.reader.Discard(sequence)
 		x.count(true)
 		return fate{answer: v.answer}, nil
+	}
+	if x.filter.admitHead(&m.Control) != nil { // a BEAM reads it with the first piece: all of it is refused
+		return fate{}, nil
 	}
 	e.begun[sequence] = true
 	ctl := m.Control
