@@ -128,8 +128,8 @@ func TestUsage(t *testing.T) {
 	require.Contains(t, r.errOut, "-module(NAME) is missing")
 }
 
-// A command that waits for its standard input ends in time, too. What reads its output gets nothing,
-// as from erl_call.
+// A command that waits for its standard input ends in time, too. Whoever reads its output gets
+// nothing, as from erl_call.
 func TestTimeoutOfInput(t *testing.T) {
 	for _, flags := range []string{"", "-v", "-d"} {
 		in, w, err := os.Pipe()
