@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A name that goes stands in CHANGELOG.md as programs have it, so that whoever searches for it finds
-// what has become of it.
+// A name that goes stands in CHANGELOG.md as programs have it, so that whoever searches for it
+// finds what has become of it.
 func TestChangelogHasOldNames(t *testing.T) {
 	if exec.Command("git", "rev-parse", "--verify", "--quiet", "HEAD^").Run() != nil {
 		t.Skip("the clone has no commit before its last one")

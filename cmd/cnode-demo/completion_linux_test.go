@@ -13,8 +13,8 @@ import (
 )
 
 // Tab completes values, and the names of nodes, in each shell as it comes: without the package
-// bash-completion, too. Nodes are those of this user with their whole names, and those that the port
-// mapper knows.
+// bash-completion, too. Nodes are those of this user with their whole names, and those that the
+// port mapper knows.
 func TestShellsComplete(t *testing.T) {
 	w := newHome(t, 0)
 	w.node("shop")
