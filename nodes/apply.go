@@ -70,7 +70,7 @@ func (s *functions) apply(
 	}
 	if fn == nil {
 		outcome = metrics.OutcomeRefused
-		return nil, s.undefined(t, op, f, args, errors.New("it is not exposed"))
+		return nil, s.undefined(t, op, f, args, nil)
 	}
 	if fn.isBlind() {
 		t.madeProcess().deafen()
@@ -152,15 +152,22 @@ func (f function) refusedGiven(given, reason ei.Term, arity int, why string) *Ra
 	return r
 }
 
-// undefined is the exception of a call of what is not exposed, or not with so many arguments.
+// undefined is the exception of a call of what is not exposed or, if why is not nil, not with so
+// many arguments.
 func (s *functions) undefined(t *run, op Permission, f function, args []ei.Term, why error) *Raise {
 	what, hint := f.with(len(args)), ""
 	if meant := s.meant(t.caller(), op, f, len(args)); meant != "" && meant != what {
 		hint = "did you mean " + meant + "?"
-		why = fmt.Errorf("%w; %s", why, hint)
 	}
 	t.work().complain()
-	s.n.faults.misused(t.caller(), what, why)
+	switch {
+	case why == nil:
+		s.n.faults.missing(t.caller(), what, hint)
+	case hint == "":
+		s.n.faults.misused(t.caller(), what, why)
+	default:
+		s.n.faults.misused(t.caller(), what, fmt.Errorf("%w; %s", why, hint))
+	}
 	return f.refused(ei.Atom("undef"), args, hint)
 }
 

@@ -78,19 +78,34 @@ func (l *faults) nobodyHears(c *Conn, function string, err error) {
 	l.tell(c, "exception in a function, and nobody to hear of it", "function", function, err)
 }
 
-// misused logs that a function was called with what it cannot take, or does not exist.
+// misused logs that a function was called with what it cannot take.
 func (l *faults) misused(c *Conn, function string, err error) {
 	l.tell(c, "called with what it cannot take", "function", function, err)
+}
+
+// missing logs that a function was called that is not exposed: tools of OTP look in that way which
+// functions a node has.
+func (l *faults) missing(c *Conn, function, hint string) {
+	var more []any
+	if hint != "" {
+		more = []any{"hint", hint}
+	}
+	l.note(c, slog.LevelInfo, "called what is not exposed", "function", function, more...)
 }
 
 // tell logs a fault in what a peer, or this node if c is nil, and a function, or a server, have
 // to do with each other: the first as a warning, and then at most one a minute, with a count.
 func (l *faults) tell(c *Conn, text, what, name string, err error) {
+	l.note(c, slog.LevelWarn, text, what, name, "error", err)
+}
+
+// note is tell at a level, with what there is to say beside it.
+func (l *faults) note(c *Conn, level slog.Level, text, what, name string, more ...any) {
 	peer := ""
 	if c != nil {
 		peer = c.Name()
 	}
-	l.each.Log(l.log, slog.LevelWarn, text+" "+name+" "+peer, text, what, name, "peer", peer, "error", err)
+	l.each.Log(l.log, level, text+" "+name+" "+peer, text, append([]any{what, name, "peer", peer}, more...)...)
 }
 
 // unwanted logs a message that nobody wants, at the level Debug; if its term is malformed, as

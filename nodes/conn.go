@@ -53,6 +53,8 @@ type Conn struct {
 	relayed    relayedBonds  // relay link
 	claim      claim         // on the peer; set before the connection is on the table
 
+	before uint32 // the creation of the peer whose connection this one has displaced; 0: of none
+
 	from atomic.Pointer[Listener] // whose Accept is to return it; nil: none is
 }
 

@@ -420,8 +420,13 @@ func (h *handshakes) establish(ctx context.Context, tr transport.Transport, s *t
 	if initiated && p.Status == dist.StatusOKSimultaneous {
 		a.Replaces = h.n.peers.Conn(p.Name)
 	}
+	// the peer's connection of this name, and it was told when this node's had ended
+	shares := initiated && p.Status == dist.StatusAlive && h.n.peers.Absent(p.Name) == peers.Closed
 	if err := h.n.enter(ctx, c, a.Order, a.Replaces); err != nil {
 		return nil, err
+	}
+	if shares {
+		h.n.sharesName(p.SelfName, p.Name)
 	}
 	c.begin()
 	return c, nil

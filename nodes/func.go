@@ -195,7 +195,7 @@ func (r *Raise) check() error {
 //	          {shop, quote, 1, [{file, "argument 1: ei: order.qty: float 1.5 where an integer is due"}, {line, 0}]}]}
 //
 // The log of this side has a warning for the first of a function and peer, and at most one a
-// minute, with a count, for later ones; so it has for functions that are not exposed.
+// minute, with a count, for later ones; so it has, at level Info, for what is not exposed.
 //
 //	n.Expose("go", "upper", nodes.FuncOf(strings.ToUpper))
 //

@@ -42,16 +42,16 @@ func (w *world) worker(alive string, limit time.Duration, edit ...func(*Config))
 	l := &loneWorker{w.node(alive, edit...), ours, make(chan talk.Message, 64)}
 	p := newPart(l.Node, 1, theirs)
 	p.answerLimit = limit
-	l.part, l.router, l.ids.worker = p, p, p.id
+	worker := newWorker()
+	worker.join(l.Node, p)
 	require.NoError(t, l.Start(w.ctx()))
 	p.endSetup()
-	heard, answered := make(chan struct{}), make(chan struct{})
+	heard := make(chan struct{})
 	go func() { defer close(heard); _ = ours.Read(func(m talk.Message) { l.asked <- m }) }()
-	go func() { defer close(answered); _ = theirs.Read(func(m talk.Message) { p.answered(m.(*talk.Answer)) }) }()
+	worker.listen(nil)
 	t.Cleanup(func() {
 		ours.Close()
-		theirs.Close()
-		for _, c := range []<-chan struct{}{heard, answered, ours.Wrote(), theirs.Wrote()} {
+		for _, c := range []<-chan struct{}{heard, worker.Done(), ours.Wrote(), theirs.Wrote()} {
 			arrives(t, c, "the end of the line")
 		}
 		for len(l.asked) > 0 { // one may have come with a descriptor
@@ -269,6 +269,44 @@ func TestReaderHaltsBeforeNumber(t *testing.T) {
 			require.Equal(t, 3, link.Part)
 			return
 		}
+	}
+}
+
+// If the front ends, whoever waits for it fails at once: who has asked it, and who waits for a way
+// to a peer or to another worker, which only the front could give.
+func TestFrontEndsWhileAsked(t *testing.T) {
+	for name, ask := range map[string]func(ctx context.Context, n *loneWorker) error{
+		"a name":     func(ctx context.Context, n *loneWorker) error { _, err := n.Lookup(ctx, "joe"); return err },
+		"a new name": func(ctx context.Context, n *loneWorker) error { return n.Register(ctx, "joe", box(t, n.Node)) },
+		"a claim":    func(ctx context.Context, n *loneWorker) error { _, err := n.part.claim(ctx, "a@test"); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newWorld(t, "tcp").worker("front", time.Hour)
+			done := async(func() (int, error) { return 0, ask(context.Background(), n) })
+			arrives(t, n.asked, "the question")
+			n.front.Close()
+			require.ErrorIs(t, arrives(t, done, "its end").err, ErrClosed)
+		})
+	}
+	t.Run("a way to a peer", func(t *testing.T) {
+		n := newWorld(t, "tcp").worker("front", time.Hour)
+		done := async(func() (int, error) { _, err := n.part.claim(context.Background(), "a@test"); return 0, err })
+		asked := arrives(t, n.asked, "the question").(*talk.Claim)
+		require.True(t, n.front.Say(&talk.Answer{ID: asked.ID, Part: 2}))
+		n.front.Close()
+		require.ErrorIs(t, arrives(t, done, "its end").err, ErrClosed)
+	})
+	for name, latest := range map[string]int{"a worker": 2, "a new worker": 1} {
+		t.Run(name, func(t *testing.T) {
+			n := newWorld(t, "tcp").worker("front", time.Hour)
+			n.part.numberLimit = time.Hour
+			n.part.ways.mu.Lock()
+			n.part.latest, n.part.crew[2] = latest, latest == 2
+			n.part.ways.mu.Unlock()
+			done := async(func() (int, error) { _, err := n.part.reach(context.Background(), 2); return 0, err })
+			n.front.Close()
+			require.ErrorIs(t, arrives(t, done, "its end").err, ErrClosed)
+		})
 	}
 }
 

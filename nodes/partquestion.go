@@ -301,6 +301,8 @@ func (p *part) claim(ctx context.Context, peer string) (claim, error) {
 			return nil, ErrSuperseded
 		}
 		return nil, err
+	case <-p.line.Over():
+		return nil, p.n.gone()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

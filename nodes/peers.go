@@ -2,6 +2,9 @@ package nodes
 
 import (
 	"context"
+	"errors"
+	"io"
+	"log/slog"
 	"sync/atomic"
 
 	"github.com/cnode-go/cnode/nodes/internal/peers"
@@ -86,7 +89,7 @@ func (n *Node) enter(ctx context.Context, c *Conn, order uint64, replaces peers.
 		case old == nil:
 			return err
 		}
-		fromTable(old).l.Fail(ErrSuperseded)
+		c.displaces(fromTable(old))
 		select {
 		case <-old.Left():
 		case <-ctx.Done():
@@ -95,8 +98,35 @@ func (n *Node) enter(ctx context.Context, c *Conn, order uint64, replaces peers.
 	}
 }
 
+// twoOfOneName is the text about a name that two programs have.
+const twoOfOneName = "two programs have one name, and take the connection from each other"
+
+// displaces ends the connection in whose place this one comes. Creations tell programs apart, also
+// when a peer's program starts again; none that has ended comes back.
+func (c *Conn) displaces(old *Conn) {
+	c.before = old.l.Peer().Creation
+	if now := c.l.Peer().Creation; old.Err() == nil && now == old.before && now != c.before && now != 0 {
+		c.n.sharesName(c.Name(), c.Name())
+	}
+	old.l.Fail(ErrSuperseded)
+}
+
+// sharesName logs that two programs have a name; peer is the node at the other end.
+func (n *Node) sharesName(name, peer string) {
+	n.faults.each.Log(n.log, slog.LevelWarn, twoOfOneName+peer, twoOfOneName, "name", name, "peer", peer)
+}
+
 // leave takes a connection off the table; see peers.Table.Leave.
-func (n *Node) leave(c *Conn, away bool) { n.peers.Leave(c.Name(), tabled{c}, away) }
+func (n *Node) leave(c *Conn, away bool) {
+	why := peers.Ended
+	switch err := c.Err(); {
+	case away:
+		why = peers.Away
+	case c.l.Record().Initiated && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)):
+		why = peers.Closed
+	}
+	n.peers.Leave(c.Name(), tabled{c}, why)
+}
 
 // Conn is the connection to a node; nil if there is none that is up.
 func (n *Node) Conn(name string) *Conn { return fromTable(n.peers.Conn(name)) }

@@ -467,9 +467,13 @@ func TestDuplicateConnect(t *testing.T) {
 func TestTwoNodesOfOneName(t *testing.T) {
 	w := newWorld(t, "memory")
 	failed, hear := failures()
-	a := w.started("alice", hear)
-	one := w.started("bob", hear)
-	two := w.started("bob", func(cfg *Config) { cfg.Listen = transport.MemoryAddr("elsewhere") })
+	var logs [3]record
+	logged := func(i int) func(*Config) {
+		return func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(&logs[i], nil)) }
+	}
+	a := w.started("alice", hear, logged(0))
+	one := w.started("bob", hear, logged(1))
+	two := w.started("bob", logged(2), func(cfg *Config) { cfg.Listen = transport.MemoryAddr("elsewhere") })
 	at := one.Listeners()[0].Addr()
 
 	_, err := two.ConnectAddr(w.ctx(), at, "")
@@ -488,6 +492,62 @@ func TestTwoNodesOfOneName(t *testing.T) {
 		c := a.Conn("bob@test")
 		return c != nil && c.Peer().Creation == two.Creation()
 	}, tooLong, tick)
+	// So would a third program. But none that has ended comes back.
+	says := func(i int) []string { return logs[i].lines("level=WARN", "two programs have one name") }
+	for i := range logs {
+		require.Empty(t, says(i))
+	}
+	for range 3 {
+		for _, n := range []*Node{one, two} {
+			_, err = n.Connect(w.ctx(), "alice@test")
+			require.NoError(t, err)
+			require.Eventually(t, func() bool {
+				c := a.Conn("bob@test")
+				return c != nil && c.Peer().Creation == n.Creation()
+			}, tooLong, tick)
+			other := []*Node{two, one}[slices.Index([]*Node{one, two}, n)]
+			require.Eventually(t, func() bool { return other.Conn("alice@test") == nil }, tooLong, tick)
+		}
+	}
+	for i, who := range []string{"name=bob@test peer=bob@test", "name=bob@test peer=alice@test", "name=bob@test peer=alice@test"} {
+		require.Len(t, says(i), 1)
+		require.Contains(t, says(i)[0], who)
+	}
+}
+
+// A program that has lost its connection, and one that starts again, take no name from another one.
+func TestComesBackUnderItsName(t *testing.T) {
+	w := newWorld(t, "memory")
+	var log record
+	logged := func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(&log, nil)) }
+	a, b := w.started("alice", logged), w.started("bob", logged)
+	for range 3 {
+		for _, end := range []func(){
+			func() { require.NoError(t, a.Conn("bob@test").Close()) }, // bob is told
+			func() { require.NoError(t, b.Conn("alice@test").Close()) },
+		} {
+			c, err := b.Connect(w.ctx(), "alice@test")
+			require.NoError(t, err)
+			require.Eventually(t, func() bool { return a.Conn("bob@test") != nil }, tooLong, tick)
+			end()
+			_ = ended(t, c)
+		}
+	}
+	for range 3 {
+		p := w.wire(a.Listeners()[0])
+		self := role("wire@test")
+		self.Creation = randomCreation()
+		if a.Conn("wire@test") == nil {
+			require.NoError(t, p.initiate(self))
+		} else {
+			require.NoError(t, alive(p, self, true))
+		}
+		require.Eventually(t, func() bool {
+			c := a.Conn("wire@test")
+			return c != nil && c.Peer().Creation == self.Creation
+		}, tooLong, tick)
+	}
+	require.Empty(t, log.lines("level=WARN"))
 }
 
 // If a peer has closed its connection, and connects again before we have seen the end, it is not

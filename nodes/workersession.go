@@ -154,6 +154,7 @@ func (w *Worker) listen(heard []talk.Message) {
 			w.take(m)
 		}
 		_ = w.p.line.Read(w.take) // all there is to know is that the line has ended
+		w.p.line.Close()          // nobody waits for a front that is gone
 	})
 }
 

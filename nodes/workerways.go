@@ -116,6 +116,8 @@ func (w *ways) await(ctx context.Context, limit time.Duration, is func() bool) (
 		case <-change:
 		case <-late:
 			return false, nil
+		case <-w.line.Over(): // all news come from the front
+			return false, w.n.gone()
 		case <-w.n.ctx.Done():
 			return false, w.n.gone()
 		case <-wait.Cancelled(ctx):

@@ -22,6 +22,8 @@ import (
 // a type, is seen in the change that makes it.
 var writeAPI = flag.Bool("api", false, "write testdata/api anew")
 
+const apiFolder = "testdata/api"
+
 func TestAPI(t *testing.T) {
 	private := regexp.MustCompile("/(internal|cmd|docs|examples|test)(/|$)")
 	public := slices.DeleteFunc(goList(t, "{{.ImportPath}}", "./..."), private.MatchString)
@@ -33,16 +35,15 @@ func TestAPI(t *testing.T) {
 	imports := importer.ForCompiler(token.NewFileSet(), "gc", func(path string) (io.ReadCloser, error) {
 		return os.Open(exports[path])
 	})
-	const dir = "testdata/api"
 	if *writeAPI {
-		require.NoError(t, os.RemoveAll(dir))
-		require.NoError(t, os.MkdirAll(dir, 0o755))
+		require.NoError(t, os.RemoveAll(apiFolder))
+		require.NoError(t, os.MkdirAll(apiFolder, 0o755))
 	}
 	for _, path := range public {
 		t.Run(path, func(t *testing.T) {
 			pkg, err := imports.Import(path)
 			require.NoError(t, err)
-			file := filepath.Join(dir, strings.ReplaceAll(strings.TrimPrefix(path, module+"/"), "/", ".")+".txt")
+			file := filepath.Join(apiFolder, strings.ReplaceAll(strings.TrimPrefix(path, module+"/"), "/", ".")+".txt")
 			if *writeAPI {
 				require.NoError(t, os.WriteFile(file, []byte(exported(pkg)), 0o644))
 			}
@@ -51,7 +52,7 @@ func TestAPI(t *testing.T) {
 			require.Equal(t, string(before), exported(pkg), "it exports something else; if it should: go test ./test -run API -api")
 		})
 	}
-	files, err := os.ReadDir(dir)
+	files, err := os.ReadDir(apiFolder)
 	require.NoError(t, err)
 	require.Len(t, files, len(public), "a package has gone: go test ./test -run API -api")
 }

@@ -15,6 +15,7 @@ cache=${CNODE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cnode}
 erlang=(erlang-base erlang-crypto erlang-ssl erlang-public-key erlang-asn1
 	erlang-inets erlang-runtime-tools erlang-dev)
 others=(openssl python3 tshark chromium-headless-shell nginx-light erlang-wx xvfb # which tests compare with, or look with
+	zsh fish # shells, beside bash
 	rebar3 git erlang-examples) # what fetches and builds Erlang projects, and OTP's own carriers of the distribution
 
 fail() {

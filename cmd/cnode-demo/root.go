@@ -143,6 +143,8 @@ https://github.com/cnode-go/cnode/blob/main/docs/operate/troubleshooting.md.`,
 	checkHelp(root)
 	root.InitDefaultCompletionCmd()
 	checkShell(root)
+	addCompletion(root, o)
+	completeInBash(root)
 	config.TrimHelp(root)
 	return root
 }

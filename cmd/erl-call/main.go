@@ -71,8 +71,10 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
-	if ctx.Err() != nil && err != nil { // a shell says "Alarm clock" of erl_call
-		fmt.Fprintf(errOut, "erl-call: not done within %v (-timeout): %v\n", o.timeout, err)
+	if ctx.Err() != nil && err != nil {
+		if isTerminal(errOut) { // erl_call dies without a word, and a shell says "Alarm clock"
+			fmt.Fprintf(errOut, "erl-call: not done within %v (-timeout): %v\n", o.timeout, err)
+		}
 		return exitTime
 	}
 	if err == nil {
@@ -84,6 +86,15 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 		return f.code
 	}
 	return exitFailure
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // version gives the module's version, as the go command has stamped it into the program, and Go's.

@@ -128,7 +128,8 @@ func TestUsage(t *testing.T) {
 	require.Contains(t, r.errOut, "-module(NAME) is missing")
 }
 
-// A command that waits for its standard input ends in time, too, and says why.
+// A command that waits for its standard input ends in time, too. Whoever reads its output gets
+// nothing, as from erl_call.
 func TestTimeoutOfInput(t *testing.T) {
 	for _, flags := range []string{"", "-v", "-d"} {
 		in, w, err := os.Pipe()
@@ -142,7 +143,6 @@ func TestTimeoutOfInput(t *testing.T) {
 		out, err := cmd.Output()
 		require.Error(t, err)
 		require.Equal(t, exitTime, cmd.ProcessState.ExitCode())
-		require.Contains(t, errOut.String(), "erl-call: not done within 1s (-timeout)")
-		require.Empty(t, out, "which is the result")
+		require.Empty(t, string(out)+errOut.String())
 	}
 }

@@ -161,25 +161,25 @@ func TestTruncatedPacket(t *testing.T) {
 }
 
 // A datagram tells where it came from, a connection nothing new.
-func TestReceiveFrom(t *testing.T) {
+func TestReceivePacketTellsSender(t *testing.T) {
 	path := filepath.Join(sockdir.New(t), "one")
 	named, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	require.NoError(t, err)
-	one, p := conn(t, named), make([]byte, 10)
+	one := conn(t, named)
 	at := filepath.Join(sockdir.New(t), "other")
 	named, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Name: at, Net: "unixgram"})
 	require.NoError(t, err)
 	other := conn(t, named)
 	require.NoError(t, one.SendTo(fdtest.Soon(t), transport.UnixAddr(at), []byte("x")))
-	n, from, err := other.ReceiveFrom(fdtest.Soon(t), p, nil, 0)
+	p, from, _, err := other.ReceivePacket(fdtest.Soon(t), nil, 10, nil, 0)
 	require.NoError(t, err)
-	require.Equal(t, "x", string(p[:n]))
+	require.Equal(t, "x", string(p))
 	require.Equal(t, transport.UnixAddr(path), from)
-	one, other = connPair(t, unix.SOCK_STREAM)
+	one, other = connPair(t, unix.SOCK_SEQPACKET)
 	require.NoError(t, one.Send(fdtest.Soon(t), []byte("y")))
-	n, from, err = other.ReceiveFrom(fdtest.Soon(t), p, nil, 0)
+	p, from, _, err = other.ReceivePacket(fdtest.Soon(t), nil, 10, nil, 0)
 	require.NoError(t, err)
-	require.Equal(t, "y", string(p[:n]))
+	require.Equal(t, "y", string(p))
 	require.Equal(t, transport.UnixAddr(""), from)
 }
 

@@ -51,13 +51,6 @@ func (c *Conn) Receive(ctx context.Context, p []byte, set *FDSet, room int) (n i
 	return len(p), err
 }
 
-// ReceiveFrom is Receive that also returns the sender's address: an unnamed one for a sender that
-// has no name, and on connections. It waits as Receive does, and has the same errors.
-func (c *Conn) ReceiveFrom(ctx context.Context, p []byte, set *FDSet, room int) (n int, from transport.Addr, err error) {
-	p, from, _, err = c.receive(ctx, wanted{p: p, room: room}, set)
-	return len(p), from, err
-}
-
 // ReceivePacket waits for the next packet and returns all of it: in p if its capacity is enough,
 // else in a new buffer of its size. A packet longer than limit bytes is thrown away and reported as
 // ErrTruncated. With ReceiveCredentials cred is the sender's. All else is as for Receive. EINVAL on

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"syscall"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -139,7 +140,8 @@ func (c *Conn) receiveError(ctx context.Context, err error) error {
 	if !broken {
 		return err
 	}
-	if !Orderly(err) { // "node down" tells of an end
+	// "node down" tells of an end; a peer that ends with something unread resets the connection
+	if !Orderly(err) && !errors.Is(err, syscall.ECONNRESET) {
 		c.env.Log.Warn("receiving failed", "peer", c.peer.Name, "error", err)
 	}
 	return c.Fail(err)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"sync"
 
+	"github.com/cnode-go/cnode/nodes/internal/lazymap"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
@@ -34,14 +35,29 @@ type Entry struct {
 	Moved     int64  // the moment at which another process made it; 0: this one did, or unknown
 }
 
-// MaxAway is how many peers are remembered whose connection has moved to another process.
+// MaxAway is how many peers are remembered whose connection has moved to another process, or that
+// have closed it.
 const MaxAway = 1 << 16
+
+// An Absence is why there is no connection to a peer any more.
+type Absence int
+
+const (
+	// Ended is every reason that does not matter later.
+	Ended Absence = iota
+	// Away is one that has moved alone to another process: if this one connected to the peer on
+	// demand, the peer would give that connection up.
+	Away
+	// Closed is one of which the peer knows that it has ended: if it has another one with this name
+	// later, that is another program's.
+	Closed
+)
 
 // A Table is ready when it is the zero value. Its methods are safe for concurrent use.
 type Table struct {
 	mu    sync.Mutex
 	peers map[string]*peer
-	away  map[string]struct{} // peers whose connection has moved to another process: see Leave
+	gone  map[string]Absence // by peer; not those that have ended
 }
 
 // A peer is what the node knows of one other node: at most one connection, and the attempts to get
@@ -98,7 +114,7 @@ func (t *Table) Look(name string) Known {
 	defer t.mu.Unlock()
 	p := t.peer(name)
 	k := Known{Conn: p.Conn, Theirs: p.incoming != nil, Comes: p.comes(), Change: p.change.Next()}
-	_, k.Away = t.away[name]
+	k.Away = t.gone[name] == Away
 	if p.outgoing != nil {
 		k.Ours = p.outgoing.stage
 	}
@@ -119,6 +135,13 @@ func (t *Table) Size() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return len(t.peers)
+}
+
+// Absent tells why the last connection to a peer is no more, until there is another one.
+func (t *Table) Absent(name string) Absence {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.gone[name]
 }
 
 // Has tells whether anything is known of a peer.
@@ -175,7 +198,7 @@ func (t *Table) Enter(e Entry, replaces Conn, open func() error) (old Conn, err 
 			a.Cancel(ErrSuperseded)
 		}
 	}
-	delete(t.away, e.Peer)
+	delete(t.gone, e.Peer)
 	e.Conn.OnEntered()
 	t.changed(e.Peer, p)
 	return nil, nil
@@ -204,29 +227,15 @@ func (e Entry) takesThePlaceOf(old Entry, replaces Conn) bool {
 // attempt of that order.
 func (e Entry) supersedes(order uint64) bool { return order != 0 && order < e.Order }
 
-// Leave takes a connection off the table. away says that it has moved alone to another process: if
-// this one connected to the peer on demand, the peer would give that connection up.
-func (t *Table) Leave(name string, c Conn, away bool) {
+// Leave takes a connection off the table.
+func (t *Table) Leave(name string, c Conn, why Absence) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if away {
-		t.noteAway(name)
+	if why != Ended {
+		lazymap.PutFew(&t.gone, name, why, MaxAway)
 	}
 	if p := t.peers[name]; p != nil && p.Conn == c {
 		p.Entry = Entry{}
 		t.changed(name, p)
 	}
-}
-
-func (t *Table) noteAway(name string) {
-	if t.away == nil {
-		t.away = map[string]struct{}{}
-	}
-	if _, ok := t.away[name]; !ok && len(t.away) >= MaxAway {
-		for other := range t.away {
-			delete(t.away, other)
-			break
-		}
-	}
-	t.away[name] = struct{}{}
 }

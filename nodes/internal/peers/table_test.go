@@ -55,7 +55,7 @@ func set(t *testing.T, e *Entry, ours Stage) *scene {
 	}
 	s.ours, s.oursCtx = begin(0)
 	if e != nil { // it came up beside the attempt
-		s.Leave("bob", s.c, false)
+		s.Leave("bob", s.c, Ended)
 	}
 	require.True(t, s.Begin(s.ours, false))
 	if e != nil {
@@ -191,7 +191,7 @@ func TestEnter(t *testing.T) {
 				require.Same(t, s.c, old)
 				require.Zero(t, c.entered)
 				change := s.Look("bob").Change
-				s.Leave("bob", s.c, false)
+				s.Leave("bob", s.c, Ended)
 				<-change
 				old, err = s.Enter(tt.e, tt.replaces, open)
 				require.NoError(t, err)
@@ -201,7 +201,7 @@ func TestEnter(t *testing.T) {
 				require.Equal(t, 1, c.entered)
 				require.Same(t, c, s.Conn("bob"))
 				require.Equal(t, []Conn{c}, s.Conns())
-				s.Leave("bob", c, false)
+				s.Leave("bob", c, Ended)
 				require.Zero(t, s.Size())
 			}
 		})
@@ -349,13 +349,14 @@ func TestForget(t *testing.T) {
 // A peer is away from when its connection has moved until it has one here again.
 func TestAway(t *testing.T) {
 	s := set(t, &Entry{Conn: up()}, None)
-	s.Leave("bob", s.c, true)
+	s.Leave("bob", s.c, Away)
 	require.True(t, s.Look("bob").Away)
+	require.Equal(t, Away, s.Absent("bob"))
 	_, err := s.Enter(Entry{Conn: up(), Peer: "bob"}, nil, open)
 	require.NoError(t, err)
 	require.False(t, s.Look("bob").Away)
 	for i := range MaxAway + 10 {
-		s.Leave(string(rune(i)), s.c, true)
+		s.Leave(string(rune(i)), s.c, Closed)
 	}
-	require.LessOrEqual(t, len(s.away), MaxAway)
+	require.LessOrEqual(t, len(s.gone), MaxAway)
 }

@@ -241,18 +241,6 @@ func (m *Conn) Receive(ctx context.Context) (data []byte, f *os.File, err error)
 	return data, f, err
 }
 
-// ReceiveConn is Receive for an attachment that is a connected socket, of any kind that package net
-// knows; nil if the message has none. It waits as Receive does, and has its errors; what is no such
-// socket is closed, and is an error that comes with the payload.
-func (m *Conn) ReceiveConn(ctx context.Context) (data []byte, conn net.Conn, err error) {
-	data, f, err := m.Receive(ctx)
-	if err != nil || f == nil {
-		return data, nil, err
-	}
-	conn, err = net.FileConn(f)
-	return data, conn, fault.Failed("receive connection", m.inside.Peer(), errors.Join(err, f.Close()))
-}
-
 // ReceiveFD is Receive that returns the attachment as a descriptor, which is the caller's; -1 is
 // none, also with an error. It waits as Receive does, and has its errors.
 func (m *Conn) ReceiveFD(ctx context.Context) (data []byte, fd int, err error) {

@@ -346,9 +346,6 @@ type ReceiverOptions struct {
 	// Peer decides in NewReceiver whether the forwarder may forward: an error refuses it. nil is
 	// SameUser.
 	Peer func(handoff.Cred) error
-	// AnySocket accepts descriptors that are not sockets of the family and type that the session
-	// says, as BIND 10 does.
-	AnySocket bool
 	// Acknowledge tells the Forwarder of each session that Receive returns, just before: see
 	// Forwarder.Untaken. A forwarder of BIND 10 does not read this.
 	Acknowledge bool
@@ -514,9 +511,6 @@ func (r *Receiver) acknowledge() {
 
 // check compares a descriptor with the session's description.
 func (r *Receiver) check(fd int, h *Header) error {
-	if r.options.AnySocket {
-		return nil
-	}
 	domain, kind, listening, err := system.SocketType(fd)
 	if err != nil {
 		return fault.Malformed("the descriptor of a session is no socket: %v", err)

@@ -134,7 +134,7 @@ type syntax struct {
 }
 
 func (s *syntax) addTo(flags *pflag.FlagSet) {
-	flags.StringVar(&s.name, "syntax", "erlang", "how ARGS are written and the result is printed: erlang or elixir")
+	flags.StringVar(&s.name, "syntax", "erlang", "how ARGS are written and the result is printed: `erlang|elixir`")
 	flags.BoolVar(&s.asJSON, "json", false,
 		"print the result as JSON: tuples are arrays, Erlang's strings arrays of numbers, undefined and nil null")
 }

@@ -63,7 +63,7 @@ picture, with --json as JSON. It asks with erpc:call, and loads nothing into the
 	between.AddTo(cmd.Flags())
 	f := cmd.Flags()
 	f.DurationVar(&v.every, "every", 2*time.Second, "how often to ask, and how long to wait for the answers")
-	f.StringVar(&v.by, "sort", "memory", "what the first processes have most of: "+strings.Join(keys, ", "))
+	f.StringVar(&v.by, "sort", "memory", "what the first processes have most of: `"+strings.Join(keys, "|")+"`")
 	f.IntVar(&v.lines, "lines", 20, "how many processes to print (--once); -1 for all")
 	f.BoolVar(&v.once, "once", false, "print one picture and end")
 	f.BoolVar(&v.asJSON, "json", false, "print it as JSON (--once)")
