@@ -79,7 +79,7 @@ func TestAttempts(t *testing.T) {
 		g := w.start(t, nil)
 		defer func() { require.NoError(t, g.Close()) }()
 		secrets, before := w.secrets(t), w.inner.Do(t, "inside:state()")
-		results, whole := lines(t, w.outer, w.in("attacker:all(IN, "+secrets+", FILE)"))
+		results, whole := lines(t, w.outer, w.in("attacker:all(IN, ")+secrets+", FILE)")
 		count := map[string]int{}
 		for i, line := range whole {
 			want := "refused"
@@ -114,7 +114,7 @@ func TestAttemptsWithoutGate(t *testing.T) {
 		load(t, w.inner, "note", "till", "shop", "inside", "attacker")
 		load(t, w.outer, "attacker")
 		w.inner.Do(t, "inside:start()")
-		names := w.outer.Do(t, w.in("attacker:hit(IN, "+w.secrets(t)+")"))
+		names := w.outer.Do(t, w.in("attacker:hit(IN, ")+w.secrets(t)+")")
 		w.inner.Becomes(t, "note:lacks("+names+")", "[]")
 	})
 }

@@ -83,8 +83,8 @@ func (f *filter) hasTalked(p ei.Pid) {
 	}
 }
 
-// judge decides about a whole message of the node outside. An error ends the connection. What is
-// refused does not count: the node inside never sees it.
+// judge decides about a whole message of the node outside. An error ends the connection. What a
+// rule refuses does not count: the node inside never sees it.
 func (f *filter) judge(ctl *dist.Control, payload ei.Raw) (verdict, error) {
 	v, err := f.decide(ctl, payload)
 	if err != nil || v.refused {
