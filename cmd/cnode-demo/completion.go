@@ -107,8 +107,8 @@ func registered(o *config.Options, known []string, begun string) (nodes []string
 	return nodes
 }
 
-// What cobra's script for bash needs of the package bash-completion is done here: it may be missing,
-// and takes alive@host for three words, as COMP_WORDBREAKS has it.
+// What cobra's script for bash needs of the package bash-completion is done here: it may be
+// missing, and takes alive@host for three words, as COMP_WORDBREAKS has it.
 var (
 	bashInit  = regexp.MustCompile(`(?s)    if declare -F _init_completion .*?\n    fi\n`)
 	bashWords = `    local line=${COMP_LINE:0:COMP_POINT}

@@ -74,6 +74,17 @@ func testPlayground(t *testing.T, b *browser.Browser, open, picture func(string)
 				input.dispatchEvent(new Event("input"))
 			}`)
 			b.Waits(`document.querySelector(".nodes input").value === "{hello,2}"`)
+			fails := func(times int) { // the next fetches
+				b.Eval(fmt.Sprintf(`{
+					const real = fetch
+					let left = %d
+					globalThis.fetch = (...what) => left-- > 0 ? Promise.reject(new TypeError("no network")) : real(...what)
+				}`, times))
+			}
+			fails(2)
+			b.Eval(`document.querySelector(".nodes button").click()`)
+			b.Waits(`document.querySelector(".nodes .wrong")?.textContent.includes("no network")`)
+			fails(1) // which nobody notices
 			b.Eval(`document.querySelector(".nodes button").click()`)
 			b.Waits(`document.querySelector(".nodes").dataset.state === "ended"`)
 			require.Equal(t, true, b.Eval(loaded))
