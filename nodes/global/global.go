@@ -14,6 +14,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/asker"
 	"github.com/cnode-go/cnode/nodes/internal/kept"
 )
 
@@ -301,18 +302,15 @@ func (g *Global) handle(self *nodes.Mailbox, m *nodes.Message) {
 		g.log.Debug("global: a message cannot be decoded", "error", err)
 		return
 	}
-	from := g.n.Name()
-	if c := m.Conn(); c != nil {
-		from = c.Name()
-		if e, ok := t.(ei.Tuple); ok && len(e) > 0 && tagOf(e) == "$gen_cast" && from != g.n.Name() && !isVisible(c) {
-			return // a hidden node has no sessions
-		}
-	}
-	if from != g.n.Name() {
-		g.fromPeer(from, t)
+	from := asker.Of(g.n, m.Conn())
+	if from == g.n.Name() {
+		g.fromHere(m.Conn() == nil, t)
 		return
 	}
-	g.fromHere(m.Conn() == nil, t)
+	if e, ok := t.(ei.Tuple); ok && tagOf(e) == "$gen_cast" && !isVisible(m.Conn()) {
+		return // a hidden node has no sessions
+	}
+	g.fromPeer(from, t)
 }
 
 // fromHere handles what processes of this node send.
