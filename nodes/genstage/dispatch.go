@@ -13,8 +13,8 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 )
 
-// Who gets the events. All of it holds Producer.mu, and does not wait: what cannot be sent now waits
-// for its way, with a goroutine, and the consumers there are left out until nothing waits.
+// Who gets the events. All of it holds Producer.mu, and does not wait: what cannot be sent now
+// waits for its way, with a goroutine, and the consumers there are left out until nothing waits.
 
 const (
 	// subscriptionCost is what a subscription takes besides its tag, in bytes, or more.

@@ -53,7 +53,7 @@ func (p *Producer) inherit() error {
 	p.buffer, p.holds = s.Buffer, s.Holds
 	for _, h := range s.Consumers {
 		// who has asked for it is not told: it is its node that has, as a rule
-		c := &consumer{pid: h.Pid, asker: string(h.Pid.Node), key: string(h.Key), tag: h.Tag, monitor: h.Monitor, demand: min(h.Demand, mostDemand)}
+		c := &consumer{pid: h.Pid, asker: string(h.Pid.Node), key: string(h.Key), tag: h.Tag, monitor: h.Monitor, demand: h.Demand}
 		p.spend(c, subscriptionCost+2*len(c.key))
 		p.add(c)
 		if c.monitor.Len > 0 {

@@ -249,7 +249,9 @@ func TestPeerDoesNotRead(t *testing.T) {
 	}
 	require.Equal(t, mostSpent/size-1, whole)
 	require.NoError(t, c.Close())
-	require.Eventually(t, state(func() bool { return len(p.consumers) == 1 && p.making == 0 && len(p.ways) == 1 }), expect.Limit, time.Millisecond)
+	require.Eventually(t, state(func() bool {
+		return len(p.consumers) == 1 && p.making == 0 && len(p.ways) == 1
+	}), expect.Limit, time.Millisecond)
 	addsUp(t, p)
 	require.True(t, state(func() bool { return len(p.spent) == 1 && len(p.monitors) == 1 })(), "of the other one")
 }

@@ -403,8 +403,8 @@ func (p *Producer) subscribe(said *message) {
 	}
 }
 
-// admit makes a subscription, in the place of another one if its consumer says so, or tells why not.
-// was is the monitor of the other one, which the caller ends without mu.
+// admit makes a subscription, in the place of another one if its consumer says so, or tells why
+// not. was is the monitor of the other one, which the caller ends without mu.
 func (p *Producer) admit(c *consumer, said *message) (was ei.Ref, refused ei.Term) {
 	if p.consumers[c.key] != nil {
 		return was, duplicatedSubscription

@@ -17,9 +17,9 @@ func Of(n *nodes.Node, c *nodes.Conn) string {
 	return c.Name()
 }
 
-// MaySend tells whether this node may send to a process, and monitor it, because the asker has named
-// it: Config.Rules let the asker send there, and there can be such a process. A runtime system ends
-// the connection over a message to one that it cannot have made.
+// MaySend tells whether this node may send to a process, and monitor it, because the asker has
+// named it: Config.Rules let the asker send there, and there can be such a process. A runtime
+// system ends the connection over a message to one that it cannot have made.
 func MaySend(n *nodes.Node, c *nodes.Conn, to ei.Pid) bool {
 	return otp.Possible(to, to.Node) && n.AllowsProcess(Of(n, c), nodes.MaySend, to)
 }
