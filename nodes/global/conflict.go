@@ -52,7 +52,7 @@ func methodOf(t ei.Term) (Method, bool) {
 
 // resolve asks the nodes of our side's processes who keeps the names.
 func (g *Global) resolve(s *session, clashes []*clash) {
-	node, tag := s.node, s.tag
+	node, tag := s.Node, s.Tag
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), g.locker.patience.exchange*2/3)
 		defer cancel()

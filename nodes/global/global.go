@@ -70,8 +70,8 @@ type Global struct {
 
 // A heldLock is a lock that the helper has, or is about to have.
 type heldLock struct {
-	id    ei.Term
-	nodes []string
+	ID    ei.Term
+	Nodes []string
 }
 
 const (
@@ -159,7 +159,7 @@ func (g *Global) over(of, other *kept.Process, why error) {
 }
 
 // broke notes that somebody has ended one of the processes: what it was told is lost.
-func (g *Global) broke() { g.locked(func() { g.server.broken = true })() }
+func (g *Global) broke() { g.locked(func() { g.server.Broken = true })() }
 
 // endHelper ends the locks that this node has, and what is done under them, with the server that
 // had them. The helper that follows begins anew.
@@ -202,7 +202,7 @@ func (g *Global) anew() {
 		g.server.anew()
 		return
 	}
-	g.server.broken = false
+	g.server.Broken = false
 	g.tellOwner(ei.Atom("anew"), ei.Atom(g.n.Name()))
 }
 
@@ -259,22 +259,22 @@ func (g *Global) succeed(was, me ei.Pid, up []string) {
 		if g.role.owner {
 			g.standBack(was)
 		}
-		g.role = role{mine: g.role.mine, sent: g.role.sent, last: g.role.last}
+		g.role = role{part: part{Mine: g.role.Mine, Sent: g.role.Sent, Last: g.role.Last}}
 	}
 	g.server.succeed(was, me)
-	g.server.syncs, g.server.settles = nil, nil // of callers that ask the new process
-	for _, node := range slices.Collect(maps.Keys(g.server.up)) {
-		if g.server.up[node] == me && !slices.Contains(up, node) {
+	g.server.Syncs, g.server.Settles = nil, nil // of callers that ask the new process
+	for _, node := range slices.Collect(maps.Keys(g.server.Up)) {
+		if g.server.Up[node] == me && !slices.Contains(up, node) {
 			g.server.nodedown(node, me)
 		}
 	}
-	for node := range g.role.mine {
+	for node := range g.role.Mine {
 		if !slices.Contains(up, node) {
-			delete(g.role.mine, node)
+			delete(g.role.Mine, node)
 		}
 	}
 	for _, node := range up {
-		if _, told := g.role.mine[node]; !told {
+		if _, told := g.role.Mine[node]; !told {
 			g.nodeup(node, me)
 		}
 	}
