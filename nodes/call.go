@@ -8,7 +8,6 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
-	"github.com/cnode-go/cnode/nodes/internal/lazymap"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
@@ -505,14 +504,14 @@ func (b *Mailbox) noteCall(a *pendingCall) error {
 	if b.ended() {
 		return b.Err()
 	}
-	lazymap.Put(&b.pendingCalls, a.ref, a)
+	b.pendingCalls.Put(a.ref, a)
 	return nil
 }
 
 func (b *Mailbox) forgetCall(a *pendingCall) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.pendingCalls, a.ref)
+	b.pendingCalls.Delete(a.ref)
 }
 
 // settle notes that no SPAWN_REPLY is to come any more.

@@ -129,7 +129,7 @@ func TestMailboxCallFailures(t *testing.T) {
 	var e *ExitError
 	require.ErrorAs(t, arrives(t, called, "the call of a mailbox that ends").err, &e)
 	require.Equal(t, &ExitError{caller.Pid(), ei.Atom("enough")}, e)
-	require.Empty(t, caller.pendingCalls)
+	require.Zero(t, caller.pendingCalls.Len())
 	require.Eventually(t, func() bool { return len(watchersOf(silent)) == 0 }, tooLong, tick, "its monitor is gone")
 }
 
@@ -193,13 +193,13 @@ func TestMailboxCallLeavesNothing(t *testing.T) {
 	b := box(t, n)
 	before := n.Stats().Mailboxes
 	require.Panics(t, func() { _, _ = b.CallName(w.ctx(), "alice@test", "net_kernel", panicking{}) })
-	require.Empty(t, b.pendingCalls)
+	require.Zero(t, b.pendingCalls.Len())
 	ended := make(chan int, 1)
 	go func() {
 		defer func() { ended <- 1 }()
 		_, _ = b.CallName(w.ctx(), "alice@test", "h", ei.Atom("x"))
 	}()
 	arrives(t, ended, "the end of the goroutine")
-	require.Empty(t, b.pendingCalls)
+	require.Zero(t, b.pendingCalls.Len())
 	require.Equal(t, before-1, n.Stats().Mailboxes, "h has ended")
 }

@@ -258,7 +258,7 @@ func (b *Mailbox) takeMailboxReply(m *Message, cancel <-chan struct{}) bool {
 	b.mu.Lock()
 	ours := !b.origin.private && ref.Node == b.pid.Node && ref.Creation == b.pid.Creation
 	var box *Mailbox
-	if a := b.pendingCalls[ref]; a != nil {
+	if a, ok := b.pendingCalls.Get(ref); ok {
 		box = a.box
 	}
 	b.mu.Unlock()

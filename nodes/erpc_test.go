@@ -85,7 +85,7 @@ func TestERPC(t *testing.T) {
 func (p *processes) hasAliases() bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	for ref := range p.aliases.of {
+	for ref := range p.aliases.All() {
 		if ref.ID[2]&callBit == 0 {
 			return true
 		}
@@ -100,7 +100,7 @@ func nothingLeft(t *testing.T, nodes ...*Node) {
 		require.Eventually(t, func() bool {
 			for _, b := range n.procs.all() {
 				b.mu.Lock()
-				busy := b.origin.private || b.origin.spawned != nil || len(b.pendingCalls) > 0 || !b.bonds.None()
+				busy := b.origin.private || b.origin.spawned != nil || b.pendingCalls.Len() > 0 || !b.bonds.None()
 				b.mu.Unlock()
 				if busy {
 					return false

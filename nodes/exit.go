@@ -73,7 +73,7 @@ func (b *Mailbox) endUnlock(reason ei.Term) exitNotices {
 		b.served.cancel()
 	}
 	had, released := b.n.procs.end(b)
-	for _, a := range b.pendingCalls {
+	for _, a := range b.pendingCalls.All() {
 		a.giveUp()
 	}
 	b.inherited, b.label = nil, nil

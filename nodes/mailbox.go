@@ -15,6 +15,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/inbox"
+	"github.com/cnode-go/cnode/nodes/internal/lazymap"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
@@ -109,10 +110,10 @@ type Mailbox struct {
 	nodes  nodeBonds   // what it hears of connections
 	served service     // of a Server, or a Handler
 	moves
-	names        []ei.Atom               // guarded by processes.mu
-	pendingCalls map[ei.Ref]*pendingCall // its calls in progress
-	label        ei.Raw                  // see SetLabel; nil: none
-	over         wait.Latch              // shut when the mailbox has ended
+	names        []ei.Atom                         // guarded by processes.mu
+	pendingCalls lazymap.Map[ei.Ref, *pendingCall] // its calls in progress
+	label        ei.Raw                            // see SetLabel; nil: none
+	over         wait.Latch                        // shut when the mailbox has ended
 	why          ei.Term
 
 	care atomic.Pointer[care] // what module sys has asked for; nil: nothing

@@ -372,7 +372,7 @@ func (b *Mailbox) putAlias(ref ei.Ref, how AliasOption) {
 	p := &b.n.procs
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.aliases.put(ref, b)
+	p.aliases.Put(ref, b)
 }
 
 // removeAlias ends an alias; b.mu is held.
@@ -381,7 +381,7 @@ func (b *Mailbox) removeAlias(ref ei.Ref) {
 	p := &b.n.procs
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.aliases.remove(ref)
+	p.aliases.Delete(ref)
 }
 
 // useAlias ends an alias that is for one message, and its monitor; b.mu is held.

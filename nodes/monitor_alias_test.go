@@ -147,7 +147,7 @@ func TestAlias(t *testing.T) {
 			require.Eventually(t, func() bool { return here.Stats().Undeliverable == lost+3 }, tooLong, tick)
 			_, err := b.Alias()
 			require.ErrorAs(t, err, new(*ExitError))
-			require.Empty(t, here.procs.aliases.of)
+			require.Zero(t, here.procs.aliases.Len())
 		})
 	}
 }
@@ -257,7 +257,7 @@ func TestMonitorWithAlias(t *testing.T) {
 			}
 		}
 	}
-	require.Empty(t, n.procs.aliases.of)
+	require.Zero(t, n.procs.aliases.Len())
 }
 
 // The memory of aliases that have ended is given back.
@@ -292,6 +292,48 @@ func TestAliasMemory(t *testing.T) {
 	runtime.KeepAlive(b)
 	after := used()
 	require.Less(t, after, before+(full-before)/10)
+}
+
+// The memory of monitors that have ended is given back, on both sides, though a few stay.
+func TestMonitorMemory(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n, far := w.started("alice"), w.started("bob")
+	b, ctx := box(t, n), w.ctx()
+	used := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	for _, at := range []*Node{n, far} {
+		watched := box(t, at)
+		before := used()
+		refs := make([]ei.Ref, need.Fewer(5_000, 20_000))
+		for i := range refs {
+			ref, err := b.Monitor(ctx, watched.Pid())
+			require.NoError(t, err)
+			refs[i] = ref
+		}
+		watchers := func(count int) func() bool {
+			return func() bool {
+				watched.mu.Lock()
+				defer watched.mu.Unlock()
+				_, _, is := watched.bonds.Counts()
+				return is == count
+			}
+		}
+		require.Eventually(t, watchers(len(refs)), tooLong, tick)
+		full := used()
+		const stay = 3
+		for _, ref := range refs[stay:] {
+			b.Demonitor(ref)
+		}
+		require.Eventually(t, watchers(stay), tooLong, tick)
+		refs = nil
+		require.Less(t, used(), before+(full-before)/10)
+		runtime.KeepAlive(watched)
+	}
+	runtime.KeepAlive(b)
 }
 
 // Messages with priority are received before others, in order, where both the mailbox and the alias
@@ -485,7 +527,7 @@ func TestCallsUseAliases(t *testing.T) {
 				require.Eventually(t, func() bool { return n.Stats().Undeliverable == lost+2 }, tooLong, tick)
 				require.NoError(t, b.Send(w.ctx(), b.Pid(), ei.Atom("last")))
 				require.Empty(t, textsUntil(t, b, "last"))
-				require.Empty(t, n.procs.aliases.of)
+				require.Zero(t, n.procs.aliases.Len())
 			})
 		}
 		p.close()

@@ -42,7 +42,7 @@ type processes struct {
 	listed map[ei.Atom]struct{}
 	// processes that have lost a name: monitors by it are still theirs
 	former  map[*Mailbox]struct{}
-	aliases aliasTable
+	aliases lazymap.Map[ei.Ref, *Mailbox] // that are active, those of calls among them
 	closed  bool
 	settled bool // it is settled which mailboxes go on in the place of restored ones
 
@@ -83,32 +83,10 @@ func (p *processes) add(b *Mailbox) error {
 	}
 	p.byID[key(b.pid)] = b
 	if b.origin.ref.Len > 0 {
-		p.aliases.put(b.origin.ref, b)
+		p.aliases.Put(b.origin.ref, b)
 	}
 	return nil
 }
-
-// An aliasTable has the active aliases of a node's processes, those of calls among them. Its memory
-// goes with the last alias, if there have been many.
-type aliasTable struct {
-	of   map[ei.Ref]*Mailbox
-	made int // so many since of was made
-}
-
-func (t *aliasTable) put(ref ei.Ref, b *Mailbox) {
-	lazymap.Put(&t.of, ref, b)
-	t.made++
-}
-
-func (t *aliasTable) remove(ref ei.Ref) {
-	delete(t.of, ref)
-	if len(t.of) == 0 && t.made > keepAliases {
-		*t = aliasTable{}
-	}
-}
-
-// keepAliases is how many aliases a table may have had whose memory is kept.
-const keepAliases = 1024
 
 // namesOf lists the names of a process.
 func (p *processes) namesOf(b *Mailbox) (names []ei.Atom) {
@@ -135,10 +113,10 @@ func (p *processes) end(b *Mailbox) (had, released ei.Atom) {
 	delete(p.byID, key(b.pid))
 	delete(p.former, b)
 	if b.origin.ref.Len > 0 {
-		p.aliases.remove(b.origin.ref)
+		p.aliases.Delete(b.origin.ref)
 	}
 	for ref := range b.bonds.Aliases() {
-		p.aliases.remove(ref)
+		p.aliases.Delete(ref)
 	}
 	b.bonds.ClearAliases()
 	for _, name := range b.names {
@@ -193,7 +171,8 @@ func (p *processes) addressee(ctl *dist.Control) *Mailbox {
 	case link.ToAlias(ctl):
 		p.mu.RLock()
 		defer p.mu.RUnlock()
-		return p.aliases.of[ctl.Ref]
+		b, _ := p.aliases.Get(ctl.Ref)
+		return b
 	case ctl.ToName != "":
 		return p.named(ctl.ToName)
 	}
@@ -457,7 +436,7 @@ func (p *processes) succeed(name ei.Atom, to *Mailbox) (bool, error) {
 	from.nodes.moveTo(&to.nodes)
 	from.inbox.MoveTo(&to.inbox)
 	for ref := range from.bonds.Aliases() {
-		p.aliases.of[ref] = to
+		p.aliases.Put(ref, to)
 	}
 	from.bonds.MoveTo(&to.bonds)
 	to.inherited = from.inherited

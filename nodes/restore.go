@@ -401,10 +401,10 @@ func (p *processes) restore(boxes []*Mailbox) error {
 		}
 		byID[key(b.pid)] = b
 		for ref := range b.bonds.Aliases() {
-			if p.aliases.of[ref] != nil {
+			if _, ok := p.aliases.Get(ref); ok {
 				return &StateError{"alias " + ref.String(), ErrState}
 			}
-			p.aliases.put(ref, b)
+			p.aliases.Put(ref, b)
 		}
 		names := b.names
 		b.names = nil

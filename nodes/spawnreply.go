@@ -141,7 +141,7 @@ func (b *Mailbox) isCall(ref ei.Ref) bool { return !b.origin.private && ref.ID[2
 func (b *Mailbox) openCall(ref ei.Ref) *pendingCall {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if a := b.pendingCalls[ref]; a != nil && a.box != nil {
+	if a, _ := b.pendingCalls.Get(ref); a != nil && a.box != nil {
 		return a
 	}
 	return nil

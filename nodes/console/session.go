@@ -14,6 +14,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/groupleader"
+	"github.com/cnode-go/cnode/nodes/internal/asker"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
@@ -49,11 +50,7 @@ const mostSessions = 100
 // user's node says when the first prompt is due; anything else: at once.
 func (c *console) begin(ctx context.Context, elixir bool, first ei.Term) (ei.Pid, error) {
 	leader, ok := nodes.GroupLeaderOf(ctx).(ei.Pid)
-	user := c.n.Name()
-	if conn := nodes.ConnOf(ctx); conn != nil {
-		user = conn.Name()
-	}
-	if !ok || string(leader.Node) != user {
+	if !ok || string(leader.Node) != asker.Of(c.n, nodes.ConnOf(ctx)) {
 		return ei.Pid{}, badarg
 	}
 	self := nodes.MailboxOf(ctx)

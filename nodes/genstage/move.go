@@ -33,8 +33,8 @@ func (p *Producer) handOver() ([]byte, error) {
 	}
 	defer p.mu.Unlock()
 	s := state{Buffer: p.buffer, Holds: p.holds}
-	for _, c := range p.order {
-		s.Consumers = append(s.Consumers, handed{c.pid, ei.Binary(c.key), c.tag, c.monitor, c.demand, c.busy || c.monitor.Len == 0})
+	for _, c := range p.ordered() {
+		s.Consumers = append(s.Consumers, handed{c.pid, ei.Binary(c.key), c.tag, c.monitor, c.demand, c.waits > 0 || c.monitor.Len == 0})
 	}
 	return ei.Append(nil, s)
 }
@@ -52,9 +52,10 @@ func (p *Producer) inherit() error {
 	}
 	p.buffer, p.holds = s.Buffer, s.Holds
 	for _, h := range s.Consumers {
-		c := &consumer{pid: h.Pid, key: string(h.Key), tag: h.Tag, monitor: h.Monitor, demand: h.Demand}
-		p.consumers[c.key] = c
-		p.order = append(p.order, c)
+		// who has asked for it is not told: it is its node that has, as a rule
+		c := &consumer{pid: h.Pid, asker: string(h.Pid.Node), key: string(h.Key), tag: h.Tag, monitor: h.Monitor, demand: h.Demand}
+		p.spend(c, subscriptionCost+2*len(c.key))
+		p.add(c)
 		if c.monitor.Len > 0 {
 			p.monitors[c.monitor] = c
 		}

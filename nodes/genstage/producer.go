@@ -7,13 +7,13 @@ import (
 	"io"
 	"log/slog"
 	"math"
-	"os"
 	"runtime/debug"
 	"sync"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/asker"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -53,17 +53,21 @@ type Producer struct {
 	mu        sync.Mutex
 	consumers map[string]*consumer // by their tags, encoded
 	monitors  map[ei.Ref]*consumer
-	order     []*consumer // for Demand those that have demanded most come first
-	buffer    []ei.Raw    // what nobody has demanded yet
-	begun     bool        // the node runs
-	holds     bool        // GenStage.demand(producer, :accumulate)
-	idle      bool        // f had nothing, and nobody has demanded more since
-	ends      bool        // f gives no more
-	closed    bool        // it ends, or has, for err
+	ways      map[ei.Pid]*way
+	ready     ranking        // the consumers whose ways are free
+	stuck     int            // how many others there are
+	turns     int64          // see consumer.turn
+	spent     map[string]int // bytes that the subscriptions of nodes take
+	buffer    []ei.Raw       // what nobody has demanded yet
+	begun     bool           // the node runs
+	holds     bool           // GenStage.demand(producer, :accumulate)
+	idle      bool           // f had nothing, and nobody has demanded more since
+	ends      bool           // f gives no more
+	closed    bool           // it ends, or has, for err
 	err       error
 	// Monitors are being made on other goroutines than the process's, and these DOWN messages may be
 	// theirs.
-	making int
+	making int // how many of these errands wait
 	early  map[ei.Ref]bool
 	unsure []*consumer // of the process before, which are to be cancelled
 }
@@ -87,6 +91,7 @@ func Produce[T any](
 	p := &Producer{
 		log: n.Logger().With("producer", name), dispatcher: o.Dispatcher, wake: make(chan struct{}, 1), done: make(chan struct{}),
 		consumers: map[string]*consumer{}, monitors: map[ei.Ref]*consumer{}, early: map[ei.Ref]bool{},
+		ways: map[ei.Pid]*way{}, ready: ranking{mostFirst: o.Dispatcher == Demand}, spent: map[string]int{},
 	}
 	each := 0 // bytes that an event takes, more or less
 	p.f = func(ctx context.Context, demand int) ([]ei.Raw, error) {
@@ -198,10 +203,8 @@ func (p *Producer) Cancel(consumer ei.Pid, reason any) error {
 	}
 	var gone []ei.Ref
 	p.mu.Lock()
-	for _, c := range p.consumers {
-		if c.pid == consumer {
-			gone = append(gone, p.remove(c, raw))
-		}
+	for c := range p.of(consumer) {
+		gone = append(gone, p.remove(c, raw))
 	}
 	p.mu.Unlock()
 	if gone == nil {
@@ -314,10 +317,7 @@ func reasonOf(err error) ei.Term {
 // endIfDone ends the producer when all that there was is sent.
 func (p *Producer) endIfDone() {
 	p.mu.Lock()
-	isDone := p.ends && len(p.buffer) == 0
-	for _, c := range p.consumers {
-		isDone = isDone && !c.busy
-	}
+	isDone := p.ends && len(p.buffer) == 0 && p.stuck == 0
 	p.closed = p.closed || isDone
 	p.mu.Unlock()
 	if isDone {
@@ -335,7 +335,7 @@ func (p *Producer) ring() {
 }
 
 // info takes what consumers say.
-func (p *Producer) info(ctx context.Context, _ *nodes.Mailbox, m *nodes.Message) {
+func (p *Producer) info(_ context.Context, _ *nodes.Mailbox, m *nodes.Message) {
 	defer m.Release()
 	defer p.ring()
 	if m.Op == dist.OpMonitorPExit {
@@ -347,9 +347,10 @@ func (p *Producer) info(ctx context.Context, _ *nodes.Mailbox, m *nodes.Message)
 		p.strange(m)
 		return
 	}
+	said.conn = m.Conn()
 	switch said.what {
 	case subscribeOrder:
-		p.subscribe(ctx, &said)
+		p.subscribe(&said)
 	case askOrder:
 		p.ask(&said)
 	default:
@@ -386,69 +387,46 @@ func (p *Producer) down(ref ei.Ref) {
 	}
 }
 
-// subscribe takes a consumer, in the place of another subscription if it says so.
-func (p *Producer) subscribe(ctx context.Context, said *message) {
-	key, node := string(said.tag), said.from.Node
-	tag := acceptable(said.tag, node)
-	p.mu.Lock()
-	if p.consumers[key] != nil {
-		p.mu.Unlock()
-		p.log.Warn("a consumer has subscribed twice under one tag", "consumer", said.from)
-		p.tell(said.from, tag, duplicatedSubscription)
+// subscribe takes a consumer.
+func (p *Producer) subscribe(said *message) {
+	if !p.maySend(said, said.from) {
 		return
 	}
-	var was ei.Ref
-	if c := p.consumers[string(said.old)]; c != nil && said.old != nil {
-		was = p.remove(c, acceptable(said.reason, c.pid.Node))
-	}
-	var refused ei.Term
-	if p.dispatcher == Broadcast {
-		for _, c := range p.consumers {
-			if c.pid == said.from {
-				refused = alreadySubscribed
-			}
-		}
-		if said.hasOption("selector") {
-			refused = ei.Tuple{ei.Atom("bad_opts"), ei.Binary("a Go producer has no :selector")}
-		}
-	}
-	c := &consumer{pid: said.from, key: key, tag: tag}
-	if refused == nil {
-		p.consumers[key] = c
-		p.order = append(p.order, c)
-	}
+	c := &consumer{pid: said.from, asker: asker.Of(p.b.Node(), said.conn), key: string(said.tag), tag: acceptable(said.tag, said.from.Node)}
+	p.mu.Lock()
+	was, refused := p.admit(c, said)
 	p.mu.Unlock()
-	if was.Len > 0 {
-		p.b.Demonitor(was)
-	}
+	p.b.Demonitor(was)
 	if refused != nil {
 		p.log.Warn("a subscription is refused", "consumer", said.from, "reason", refused)
-		p.tell(said.from, tag, refused)
-		return
+		p.tell(said.from, c.tag, refused)
 	}
-	ref, err := p.b.Monitor(noWait(), c.pid)
-	if !errors.Is(err, os.ErrDeadlineExceeded) {
-		p.monitored(c, ref, err)
-		return
+}
+
+// admit makes a subscription, in the place of another one if its consumer says so, or tells why
+// not. was is the monitor of the other one, which the caller ends without mu.
+func (p *Producer) admit(c *consumer, said *message) (was ei.Ref, refused ei.Term) {
+	if p.consumers[c.key] != nil {
+		return was, duplicatedSubscription
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.making++
-	p.background(func() { // the connection is full: others need not wait
-		ref, err := p.b.Monitor(nodes.NoConnect(p.ctx), c.pid)
-		p.monitored(c, ref, err)
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if p.making--; p.making == 0 {
-			clear(p.early)
-		}
-	})
+	if old := p.consumers[string(said.old)]; said.old != nil && old != nil && p.maySend(said, old.pid) {
+		was = p.remove(old, p.given(old, said.reason))
+	}
+	switch {
+	case p.dispatcher == Broadcast && said.hasOption("selector"):
+		return was, ei.Tuple{ei.Atom("bad_opts"), ei.Binary("a Go producer has no :selector")}
+	case p.dispatcher == Broadcast && len(p.of(c.pid)) > 0:
+		return was, alreadySubscribed
+	case !p.pay(c, subscriptionCost+2*len(c.key)):
+		return was, ei.Atom("system_limit")
+	}
+	p.add(c)
+	p.do(errand{c: c})
+	return was, nil
 }
 
 // monitored notes the monitor of a consumer, which may have ended meanwhile.
 func (p *Producer) monitored(c *consumer, ref ei.Ref, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	switch {
 	case err != nil:
 		p.log.Debug("a consumer is gone", "consumer", c.pid, "error", err)
@@ -463,32 +441,36 @@ func (p *Producer) monitored(c *consumer, ref ei.Ref, err error) {
 	}
 }
 
+// maySend tells whether whoever has sent a message may have the producer send to a process.
+func (p *Producer) maySend(said *message, to ei.Pid) bool {
+	return asker.MaySend(p.b.Node(), said.conn, to)
+}
+
 // ask notes a demand, and sends what there is for it.
 func (p *Producer) ask(said *message) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	c := p.consumers[string(said.tag)]
-	switch {
+	switch c := p.consumers[string(said.tag)]; {
 	case c == nil:
-		p.tell(said.from, acceptable(said.tag, said.from.Node), unknownSubscription)
-	case said.ask > 0:
+		if p.maySend(said, said.from) {
+			p.tell(said.from, acceptable(said.tag, said.from.Node), unknownSubscription)
+		}
+	case said.ask > 0 && p.maySend(said, c.pid):
 		p.idle = false
-		p.demand(c, said.ask)
+		p.demand(c, min(said.ask, mostDemand-c.demand))
 		p.dispatch()
 	}
 }
 
 // cancelled ends a subscription that its consumer, or whoever knows it, has cancelled.
 func (p *Producer) cancelled(said *message) {
+	var was ei.Ref
 	p.mu.Lock()
-	c := p.consumers[string(said.tag)]
-	if c == nil {
-		p.mu.Unlock()
-		return
+	if c := p.consumers[string(said.tag)]; c != nil && p.maySend(said, c.pid) {
+		was = p.remove(c, p.given(c, said.reason))
 	}
-	ref := p.remove(c, acceptable(said.reason, c.pid.Node))
 	p.mu.Unlock()
-	p.b.Demonitor(ref)
+	p.b.Demonitor(was)
 }
 
 // tell sends {cancel, Reason} to who has no subscription.
@@ -551,7 +533,7 @@ func (p *Producer) state() any {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	list := ei.List{}
-	for _, c := range p.order {
+	for _, c := range p.ordered() {
 		list = append(list, ei.Tuple{c.pid, ei.Int(c.demand)})
 	}
 	return ei.MapOf(ei.Atom("consumers"), list, ei.Atom("buffered"), ei.Int(len(p.buffer)))

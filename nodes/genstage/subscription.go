@@ -13,6 +13,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/asker"
 )
 
 // DefaultMaxDemand is MaxDemand, if the options do not say otherwise.
@@ -364,7 +365,8 @@ func (s *Subscription) info(ctx context.Context, _ *nodes.Mailbox, m *nodes.Mess
 	case err != nil:
 		s.log.Debug("not a message for a consumer", "from", m.From, "message", ei.Brief(m.Payload, 100))
 	case !isTag(said.tag, tag, ref):
-		if said.events != nil { // of a subscription that this is not
+		// of a subscription that this is not
+		if said.events != nil && asker.MaySend(s.b.Node(), m.Conn(), said.from) {
 			if m, err := order(toProducer, s.b.Pid(), acceptable(said.tag, said.from.Node), ei.Tuple{cancelOrder, unknownSubscription}); err == nil {
 				_ = s.b.Send(noWait(), said.from, m)
 			}

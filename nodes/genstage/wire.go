@@ -2,9 +2,9 @@ package genstage
 
 import (
 	"errors"
-	"math"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
@@ -32,6 +32,7 @@ var errNoStage = errors.New("not a message of a stage")
 
 // A message is one between stages. Its parts share the memory of what it was read from.
 type message struct {
+	conn   *nodes.Conn // over which it has come
 	from   ei.Pid
 	tag    ei.Raw
 	what   ei.Atom // of the orders above; "": events
@@ -182,14 +183,8 @@ func acceptable(raw ei.Raw, node ei.Atom) ei.Raw {
 	if ok, err := otp.Acceptable(raw, node, false); err == nil {
 		return ok
 	}
-	ok, _ := ei.AppendAtom(nil, "undecodable_reason")
-	return ok
+	return undecodable
 }
 
-// plus adds demands.
-func plus(a, b int64) int64 {
-	if a > math.MaxInt64-b {
-		return math.MaxInt64
-	}
-	return a + b
-}
+// undecodable stands for a term that cannot be passed on.
+var undecodable, _ = ei.AppendAtom(nil, "undecodable_reason")

@@ -32,9 +32,9 @@ func (c *server) removeMe() ei.Term {
 
 // anew leaves all nodes, and begins anew with each.
 func (c *server) anew() {
-	c.broken, c.downed = false, false
-	for node := range c.up {
-		if _, returns := c.returning[node]; returns || c.isMember(node) {
+	c.Broken, c.Downed = false, false
+	for node := range c.Up {
+		if _, returns := c.Returning[node]; returns || c.isMember(node) {
 			c.part(node)
 		} else {
 			c.mayPart(node)
@@ -53,7 +53,7 @@ func (c *server) anew() {
 
 // part leaves a node that is connected, to meet it again.
 func (c *server) part(node string) {
-	c.returning[node] = true
+	c.Returning[node] = true
 	c.tell(node, c.removeMe())
 	c.leave(node)
 	c.out.after(returnTime, func() { c.returned(node) })
@@ -62,29 +62,29 @@ func (c *server) part(node string) {
 // mayPart asks a node to disconnect that this one does not know: it may know this one, by the word
 // of a third one. If it does not, or takes no part in global, it stays connected.
 func (c *server) mayPart(node string) {
-	c.asked[node], c.removing[node] = true, true
+	c.Asked[node], c.Removing[node] = true, true
 	c.tell(node, c.removeMe())
 	c.restart(node)
 	c.out.after(partTime, func() { c.stays(node) })
 }
 
 func (c *server) stays(node string) {
-	if c.asked[node] {
-		delete(c.asked, node)
-		delete(c.removing, node)
+	if c.Asked[node] {
+		delete(c.Asked, node)
+		delete(c.Removing, node)
 	}
 }
 
 // parted is called with the end of the connection to a node.
 func (c *server) parted(node string) {
-	connected, returns := c.returning[node]
+	connected, returns := c.Returning[node]
 	if returns && !connected { // it is lost, now
 		c.returned(node)
 		return
 	}
-	if returns || c.asked[node] {
-		delete(c.asked, node)
-		c.returning[node] = false
+	if returns || c.Asked[node] {
+		delete(c.Asked, node)
+		c.Returning[node] = false
 		c.meetAgain()
 	}
 }
@@ -92,27 +92,27 @@ func (c *server) parted(node string) {
 // meetAgain connects to the nodes that return when the last one is gone: so none hears of this node
 // from another one that it still has it.
 func (c *server) meetAgain() {
-	for _, connected := range c.returning {
+	for _, connected := range c.Returning {
 		if connected {
 			return
 		}
 	}
-	for node := range c.returning {
+	for node := range c.Returning {
 		c.out.join(node)
 	}
 }
 
 // returned: a node that was left has its names in common with this one again, or is not waited for.
 func (c *server) returned(node string) {
-	if _, returns := c.returning[node]; !returns {
+	if _, returns := c.Returning[node]; !returns {
 		return
 	}
-	connected := c.returning[node]
-	delete(c.returning, node)
+	connected := c.Returning[node]
+	delete(c.Returning, node)
 	if connected {
 		c.meetAgain()
 	}
-	if _, up := c.up[node]; !up {
+	if _, up := c.Up[node]; !up {
 		c.nodeSynced(node)
 	}
 	c.settle()
@@ -120,36 +120,36 @@ func (c *server) returned(node string) {
 
 // settled answers when no node is returning: a change of the names would not reach it.
 func (c *server) settled(to letter) {
-	if len(c.settles) < maxWaiters {
-		c.settles = append(c.settles, to)
+	if len(c.Settles) < maxWaiters {
+		c.Settles = append(c.Settles, to)
 	}
 	c.settle()
 }
 
 func (c *server) settle() {
-	if c.broken || len(c.returning) > 0 {
+	if c.Broken || len(c.Returning) > 0 {
 		return
 	}
-	for _, to := range c.settles {
+	for _, to := range c.Settles {
 		c.reply(to, ei.Atom("ok"))
 	}
-	c.settles = nil
+	c.Settles = nil
 }
 
 // expectKnown begins anew with a node that knows this one, and is not known to it in time: the word
 // of a third one has not come to both of them.
 func (c *server) expectKnown(s *session) {
 	c.out.after(knowTime, func() {
-		if c.sessions[s.node] == s {
-			c.out.warn("global: the node knows this one, which does not know it: both begin anew", "peer", s.node)
-			c.part(s.node)
+		if c.Sessions[s.Node] == s {
+			c.out.warn("global: the node knows this one, which does not know it: both begin anew", "peer", s.Node)
+			c.part(s.Node)
 		}
 	})
 }
 
 // confirmed: a node that was joined has said whether it knows this one.
 func (c *server) confirmed(node string, knows bool) {
-	delete(c.joining, node)
+	delete(c.Joining, node)
 	if !knows {
 		c.unknownAt(node)
 	}
@@ -158,7 +158,7 @@ func (c *server) confirmed(node string, knows bool) {
 // unknownAt begins anew with a node that is known, and does not know this one.
 func (c *server) unknownAt(node string) {
 	_, isKnown := c.known[node]
-	if _, up := c.up[node]; up && isKnown {
+	if _, up := c.Up[node]; up && isKnown {
 		c.out.warn("global: the node does not know this one, which knows it: both begin anew", "peer", node)
 		c.part(node)
 	}

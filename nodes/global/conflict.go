@@ -6,6 +6,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/internal/asker"
 )
 
 // A Method says who keeps a name if two partitions in which it is taken become one: fun
@@ -51,7 +52,7 @@ func methodOf(t ei.Term) (Method, bool) {
 
 // resolve asks the nodes of our side's processes who keeps the names.
 func (g *Global) resolve(s *session, clashes []*clash) {
-	node, tag := s.node, s.tag
+	node, tag := s.Node, s.Tag
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), g.locker.patience.exchange*2/3)
 		defer cancel()
@@ -93,10 +94,7 @@ func (g *Global) resolveIt(ctx context.Context, args []ei.Term) (any, error) {
 	key, t, ok2 := keyOf(args[1])
 	his, ok3 := args[2].(ei.Pid)
 	own, ok4 := args[3].(ei.Pid)
-	caller := g.n.Name()
-	if c := nodes.ConnOf(ctx); c != nil {
-		caller = c.Name()
-	}
+	caller := asker.Of(g.n, nodes.ConnOf(ctx))
 	if !ok1 || !ok2 || !ok3 || !ok4 || g.Err() != nil || !g.isConflict(caller, m, key, his, own) {
 		g.log.Info("global: asked about a name that is in no conflict", "peer", caller)
 		return nil, &nodes.Raise{Class: nodes.ClassError, Reason: ei.Atom("badarg")}

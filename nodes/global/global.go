@@ -14,6 +14,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/asker"
 	"github.com/cnode-go/cnode/nodes/internal/kept"
 )
 
@@ -69,8 +70,8 @@ type Global struct {
 
 // A heldLock is a lock that the helper has, or is about to have.
 type heldLock struct {
-	id    ei.Term
-	nodes []string
+	ID    ei.Term
+	Nodes []string
 }
 
 const (
@@ -158,7 +159,7 @@ func (g *Global) over(of, other *kept.Process, why error) {
 }
 
 // broke notes that somebody has ended one of the processes: what it was told is lost.
-func (g *Global) broke() { g.locked(func() { g.server.broken = true })() }
+func (g *Global) broke() { g.locked(func() { g.server.Broken = true })() }
 
 // endHelper ends the locks that this node has, and what is done under them, with the server that
 // had them. The helper that follows begins anew.
@@ -201,7 +202,7 @@ func (g *Global) anew() {
 		g.server.anew()
 		return
 	}
-	g.server.broken = false
+	g.server.Broken = false
 	g.tellOwner(ei.Atom("anew"), ei.Atom(g.n.Name()))
 }
 
@@ -258,22 +259,22 @@ func (g *Global) succeed(was, me ei.Pid, up []string) {
 		if g.role.owner {
 			g.standBack(was)
 		}
-		g.role = role{mine: g.role.mine, sent: g.role.sent, last: g.role.last}
+		g.role = role{part: part{Mine: g.role.Mine, Sent: g.role.Sent, Last: g.role.Last}}
 	}
 	g.server.succeed(was, me)
-	g.server.syncs, g.server.settles = nil, nil // of callers that ask the new process
-	for _, node := range slices.Collect(maps.Keys(g.server.up)) {
-		if g.server.up[node] == me && !slices.Contains(up, node) {
+	g.server.Syncs, g.server.Settles = nil, nil // of callers that ask the new process
+	for _, node := range slices.Collect(maps.Keys(g.server.Up)) {
+		if g.server.Up[node] == me && !slices.Contains(up, node) {
 			g.server.nodedown(node, me)
 		}
 	}
-	for node := range g.role.mine {
+	for node := range g.role.Mine {
 		if !slices.Contains(up, node) {
-			delete(g.role.mine, node)
+			delete(g.role.Mine, node)
 		}
 	}
 	for _, node := range up {
-		if _, told := g.role.mine[node]; !told {
+		if _, told := g.role.Mine[node]; !told {
 			g.nodeup(node, me)
 		}
 	}
@@ -301,18 +302,15 @@ func (g *Global) handle(self *nodes.Mailbox, m *nodes.Message) {
 		g.log.Debug("global: a message cannot be decoded", "error", err)
 		return
 	}
-	from := g.n.Name()
-	if c := m.Conn(); c != nil {
-		from = c.Name()
-		if e, ok := t.(ei.Tuple); ok && len(e) > 0 && tagOf(e) == "$gen_cast" && from != g.n.Name() && !isVisible(c) {
-			return // a hidden node has no sessions
-		}
-	}
-	if from != g.n.Name() {
-		g.fromPeer(from, t)
+	from := asker.Of(g.n, m.Conn())
+	if from == g.n.Name() {
+		g.fromHere(m.Conn() == nil, t)
 		return
 	}
-	g.fromHere(m.Conn() == nil, t)
+	if e, ok := t.(ei.Tuple); ok && tagOf(e) == "$gen_cast" && !isVisible(m.Conn()) {
+		return // a hidden node has no sessions
+	}
+	g.fromPeer(from, t)
 }
 
 // fromHere handles what processes of this node send.

@@ -161,10 +161,10 @@ func TestHostileSessions(t *testing.T) {
 			c, _ := m.(ei.Tuple)
 			if len(c) == 3 && isAtom(c[0], "$gen_call") {
 				to, ok := replyTo(from, c[1])
-				if ok && to.alias.Len > 0 {
-					_ = l.box.SendAlias(within(l.t), to.alias, ei.Tuple{to.tag, a("true")})
+				if ok && to.Alias.Len > 0 {
+					_ = l.box.SendAlias(within(l.t), to.Alias, ei.Tuple{to.Tag, a("true")})
 				} else if ok {
-					_ = l.box.Send(within(l.t), to.pid, ei.Tuple{to.tag, a("true")})
+					_ = l.box.Send(within(l.t), to.Pid, ei.Tuple{to.Tag, a("true")})
 				}
 			}
 		},
@@ -335,14 +335,14 @@ func TestNotKeepable(t *testing.T) {
 	require.Empty(t, namesOf(ei.List{ei.Tuple{a("x"), pid("a@test", 1<<28), method}}))
 	require.Empty(t, externalOf(ei.List{ei.Tuple{a("x"), pid("a@test", 1<<28), a("a@test")}}))
 	require.Empty(t, s.said())
-	require.Empty(t, c.lost)
-	require.Empty(t, c.early)
+	require.Empty(t, c.Lost)
+	require.Empty(t, c.Early)
 	// what comes early is not kept as it came
 	c.message("d@test", cast(a("init_connect"), ei.Tuple{ei.Int(8), ei.Int(1), long}, a("d@test"),
 		ei.Tuple{a("locker"), long, ei.Map{{Key: a("x"), Value: long}}, pid("d@test", 1)}))
-	require.Len(t, c.early, 1)
-	require.True(t, isKeepable(c.early["d@test"].version, maxTagLen))
-	require.True(t, isKeepable(c.early["d@test"].init, maxTagLen))
+	require.Len(t, c.Early, 1)
+	require.True(t, isKeepable(c.Early["d@test"].Version, maxTagLen))
+	require.True(t, isKeepable(c.Early["d@test"].Init, maxTagLen))
 }
 
 // What peers have registered and locked takes so much memory, and no more; this node's own
@@ -382,8 +382,7 @@ func TestNamesTakeMemory(t *testing.T) {
 	require.Equal(t, sum(), c.bytes)
 	register(theirs, 200) // in the place of one of ours, which is another process's then
 	require.Equal(t, 51, len(c.names))
-	tables := c.encodeTables()
-	c.decodeTables(tables, true)
+	c.setTables(c.tables(), true)
 	require.Equal(t, sum(), c.bytes)
 	s.end(c, theirs)
 	s.end(c, own)
@@ -417,5 +416,5 @@ func TestHiddenNode(t *testing.T) {
 	require.Equal(t, ei.Term(ei.List{}), known)
 	one.mu.RLock()
 	defer one.mu.RUnlock()
-	require.Empty(t, one.server.early)
+	require.Empty(t, one.server.Early)
 }

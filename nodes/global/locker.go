@@ -3,7 +3,6 @@ package global
 import (
 	"cmp"
 	"context"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -53,23 +52,19 @@ type failure struct {
 
 // A lockSet says that the other node's partition is locked, or cannot be.
 type lockSet struct {
-	node string
-	tag  int64
-	set  bool
-	from ei.Pid
-}
-
-func (m *lockSet) term() ei.Term {
-	return ei.Tuple{ei.Atom(m.node), ei.Int(m.tag), atomOf(m.set), m.from}
+	Node string
+	Tag  int64
+	Set  bool
+	From ei.Pid
 }
 
 // A locked is the lock that the locker holds for a session.
 type locked struct {
-	node  string
-	tag   int64
-	id    ei.Term
-	nodes []string
-	phase phase
+	Node  string
+	Tag   int64
+	ID    ei.Term
+	Nodes []string
+	Phase phase
 	over  bool // the session is
 }
 
@@ -100,14 +95,14 @@ func (l *locker) notify() {
 func (l *locker) candidate(h him) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.him[h.node] = h
+	l.him[h.Node] = h
 	l.notify()
 }
 
 func (l *locker) heard(m lockSet) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.inbox = slices.DeleteFunc(l.inbox, func(old lockSet) bool { return old.node == m.node })
+	l.inbox = slices.DeleteFunc(l.inbox, func(old lockSet) bool { return old.Node == m.Node })
 	l.inbox = append(l.inbox, m)
 	l.notify()
 }
@@ -116,14 +111,14 @@ func (l *locker) heard(m lockSet) {
 func (l *locker) cancel(node string, tag int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if h, ok := l.him[node]; ok && h.tag == tag {
+	if h, ok := l.him[node]; ok && h.Tag == tag {
 		delete(l.him, node)
 	}
-	if l.doing != nil && l.doing.node == node && l.doing.tag == tag {
+	if l.doing != nil && l.doing.Node == node && l.doing.Tag == tag {
 		l.doing.over = true
 	}
-	l.inbox = slices.DeleteFunc(l.inbox, func(old lockSet) bool { return old.node == node && old.tag == tag })
-	if l.owed != nil && l.owed.node == node && l.owed.tag == tag {
+	l.inbox = slices.DeleteFunc(l.inbox, func(old lockSet) bool { return old.Node == node && old.Tag == tag })
+	if l.owed != nil && l.owed.Node == node && l.owed.Tag == tag {
 		l.owed = nil
 	}
 	l.notify()
@@ -175,7 +170,7 @@ func (l *locker) next() (lockSet, bool) {
 	for len(l.inbox) > 0 {
 		m := l.inbox[0]
 		l.inbox = l.inbox[1:]
-		if h, ok := l.him[m.node]; m.set && ok && h.tag == m.tag {
+		if h, ok := l.him[m.Node]; m.Set && ok && h.Tag == m.Tag {
 			l.owed = &m
 			return m, true
 		}
@@ -186,19 +181,19 @@ func (l *locker) next() (lockSet, bool) {
 // answer does this node's part when the other node has made the first move.
 func (l *locker) answer(ctx context.Context, m lockSet) (synced bool) {
 	l.mu.Lock()
-	h, ok := l.him[m.node]
-	trusted := l.failed[m.node].until.Before(time.Now())
+	h, ok := l.him[m.Node]
+	trusted := l.failed[m.Node].until.Before(time.Now())
 	isOwed := l.owed != nil
 	l.mu.Unlock()
-	if !ok || !isOwed || h.tag != m.tag {
+	if !ok || !isOwed || h.Tag != m.Tag {
 		return false
 	}
-	k := &locked{node: m.node, tag: m.tag, id: l.lockID(m.from), phase: setting}
+	k := &locked{Node: m.Node, Tag: m.Tag, ID: l.lockID(m.From), Phase: setting}
 	isSet := trusted && l.lock(ctx, k, nil)
 	l.say(h, isSet, func() {
 		l.owed = nil
 		if isSet {
-			k.phase = both
+			k.Phase = both
 		}
 	})
 	return isSet && l.exchange(ctx, k)
@@ -210,16 +205,16 @@ func (l *locker) begin(ctx context.Context) (synced bool) {
 	if !ok {
 		return false
 	}
-	k := &locked{node: h.node, tag: h.tag, id: l.lockID(h.locker), phase: setting}
+	k := &locked{Node: h.Node, Tag: h.Tag, ID: l.lockID(h.Locker), Phase: setting}
 	// the other node is locked, too: else two lockers could wait for each other
 	begun := time.Now()
-	if !l.lock(ctx, k, []string{h.node}) {
+	if !l.lock(ctx, k, []string{h.Node}) {
 		if time.Since(begun) >= l.patience.lock {
 			l.fail(k)
 		}
 		return false
 	}
-	l.say(h, true, func() { k.phase = offered })
+	l.say(h, true, func() { k.Phase = offered })
 	return l.complete(ctx, k)
 }
 
@@ -266,13 +261,13 @@ func (l *locker) choose() (him, bool) {
 // told.
 func (l *locker) say(h him, isSet bool, note func()) {
 	raw, err := ei.AppendTerm(nil, ei.Tuple{ei.Atom("$gen_cast"), ei.Tuple{
-		ei.Atom("lock_set"), l.g.lockerPid(), atomOf(isSet), atoms(l.g.Known()), h.hisTag,
+		ei.Atom("lock_set"), l.g.lockerPid(), atomOf(isSet), atoms(l.g.Known()), h.HisTag,
 	}})
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	note()
 	if err == nil {
-		l.g.post(letter{node: h.node, name: true, payload: raw})
+		l.g.post(letter{Node: h.Node, Name: true, Payload: raw})
 	}
 }
 
@@ -280,7 +275,7 @@ func (l *locker) say(h him, isSet bool, note func()) {
 func (l *locker) lock(ctx context.Context, k *locked, extra []string) bool {
 	g := l.g
 	boss := greatest(g.n.Name(), g.Known())
-	if boss != g.n.Name() && !g.canLock(k.id) {
+	if boss != g.n.Name() && !g.canLock(k.ID) {
 		return false
 	}
 	rest := slices.DeleteFunc(append([]string{g.n.Name()}, extra...), func(n string) bool { return n == boss })
@@ -292,10 +287,10 @@ func (l *locker) lock(ctx context.Context, k *locked, extra []string) bool {
 	l.mu.Unlock()
 	for i, step := range steps {
 		if i == 2 {
-			step = slices.DeleteFunc(g.Known(), func(n string) bool { return slices.Contains(k.nodes, n) })
+			step = slices.DeleteFunc(g.Known(), func(n string) bool { return slices.Contains(k.Nodes, n) })
 		}
 		l.note(k, step)
-		if !g.setLocks(limit, k.id, step) || l.isOver(k) {
+		if !g.setLocks(limit, k.ID, step) || l.isOver(k) {
 			l.unlock(k)
 			return false
 		}
@@ -306,7 +301,7 @@ func (l *locker) lock(ctx context.Context, k *locked, extra []string) bool {
 func (l *locker) note(k *locked, nodes []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	k.nodes = slices.Concat(k.nodes, nodes)
+	k.Nodes = slices.Concat(k.Nodes, nodes)
 }
 
 func (l *locker) isOver(k *locked) bool {
@@ -318,9 +313,9 @@ func (l *locker) isOver(k *locked) bool {
 // unlock releases the lock of a session.
 func (l *locker) unlock(k *locked) {
 	l.mu.Lock()
-	k.phase = ending
+	k.Phase = ending
 	l.mu.Unlock()
-	l.g.delLocks(k.id, k.nodes)
+	l.g.delLocks(k.ID, k.Nodes)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.doing == k {
@@ -362,13 +357,13 @@ func (l *locker) answered(k *locked) (answer, bool) {
 		return answerFalse, true
 	}
 	for i, m := range l.inbox {
-		if m.node == k.node && m.tag == k.tag {
+		if m.Node == k.Node && m.Tag == k.Tag {
 			l.inbox = slices.Delete(l.inbox, i, i+1)
-			if m.set {
-				k.phase = both
+			if m.Set {
+				k.Phase = both
 				return answerTrue, true
 			}
-			k.phase = ending
+			k.Phase = ending
 			return answerFalse, true
 		}
 	}
@@ -377,7 +372,7 @@ func (l *locker) answered(k *locked) (answer, bool) {
 
 // exchange holds the lock until the session is over.
 func (l *locker) exchange(ctx context.Context, k *locked) (synced bool) {
-	l.g.push(func() { l.g.server.bothLocked(k.node, k.tag, k.id) })
+	l.g.push(func() { l.g.server.bothLocked(k.Node, k.Tag, k.ID) })
 	return l.hold(ctx, k)
 }
 
@@ -394,11 +389,11 @@ func (l *locker) hold(ctx context.Context, k *locked) (synced bool) {
 		}
 	}
 	l.unlock(k)
-	synced = slices.Contains(l.g.Known(), k.node)
+	synced = slices.Contains(l.g.Known(), k.Node)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if synced {
-		delete(l.failed, k.node)
+		delete(l.failed, k.Node)
 	}
 	l.notify()
 	return synced
@@ -407,15 +402,15 @@ func (l *locker) hold(ctx context.Context, k *locked) (synced bool) {
 // fail gives the session up, and leaves the node alone for a while.
 func (l *locker) fail(k *locked) {
 	l.mu.Lock()
-	f := l.failed[k.node]
+	f := l.failed[k.Node]
 	f.until = time.Now().Add(min(l.backOff<<f.times, maxBackOff))
 	f.times = min(f.times+1, 10)
-	l.failed[k.node] = f
+	l.failed[k.Node] = f
 	if len(l.failed) > maxKnown {
 		clear(l.failed)
 	}
 	l.mu.Unlock()
-	l.g.push(func() { l.g.server.abandon(k.node, k.tag) })
+	l.g.push(func() { l.g.server.abandon(k.Node, k.Tag) })
 }
 
 // resume goes on with what another process has begun.
@@ -424,14 +419,14 @@ func (l *locker) resume(ctx context.Context) {
 	k := l.doing
 	var h him
 	if k != nil {
-		h = l.him[k.node]
+		h = l.him[k.Node]
 	}
 	l.mu.Unlock()
 	switch {
 	case k == nil:
-	case k.phase == both && h.tag == k.tag:
+	case k.Phase == both && h.Tag == k.Tag:
 		l.exchange(ctx, k)
-	case k.phase == offered && h.tag == k.tag:
+	case k.Phase == offered && h.Tag == k.Tag:
 		l.complete(ctx, k)
 	default:
 		l.unlock(k)
@@ -447,52 +442,20 @@ func (l *locker) drop() {
 	l.notify()
 }
 
-// encode is the locker's state; l.mu is held.
-func (l *locker) encode() ei.Term {
-	list, inbox := ei.List{}, ei.List{}
-	for _, node := range slices.Sorted(maps.Keys(l.him)) {
-		h := l.him[node]
-		list = append(list, ei.Tuple{ei.Atom(h.node), ei.Int(h.tag), h.hisTag, h.locker})
-	}
-	doing := ei.Term(ei.Atom("none"))
-	if k := l.doing; k != nil {
-		doing = ei.Tuple{ei.Atom(k.node), ei.Int(k.tag), k.id, atoms(k.nodes), ei.Atom(k.phase)}
-	}
-	if l.owed != nil {
-		inbox = append(inbox, l.owed.term())
-	}
-	for _, m := range l.inbox {
-		inbox = append(inbox, m.term())
-	}
-	return ei.Tuple{list, doing, inbox}
+// A savedLocker is what a locker hands over.
+type savedLocker struct {
+	Him   map[string]him
+	Doing *locked
+	Inbox []lockSet
 }
 
-func (l *locker) restore(t ei.Term) {
-	e, ok := t.(ei.Tuple)
-	if !ok || len(e) != 3 {
-		return
+// saved is the locker's state; l.mu is held.
+func (l *locker) saved() savedLocker {
+	inbox := l.inbox
+	if l.owed != nil {
+		inbox = append([]lockSet{*l.owed}, inbox...)
 	}
-	list, _ := ei.Elements(e[0])
-	for _, x := range list {
-		if x, ok := x.(ei.Tuple); ok && len(x) == 4 {
-			node, _ := x[0].(ei.Atom)
-			tag, _ := x[1].(ei.Int)
-			pid, _ := x[3].(ei.Pid)
-			l.him[string(node)] = him{string(node), int64(tag), x[2], pid}
-		}
-	}
-	if k, ok := e[1].(ei.Tuple); ok && len(k) == 5 {
-		node, _ := k[0].(ei.Atom)
-		tag, _ := k[1].(ei.Int)
-		reached, _ := k[4].(ei.Atom)
-		l.doing = &locked{node: string(node), tag: int64(tag), id: k[2], nodes: textsOf(k[3]), phase: phase(reached)}
-	}
-	eachTuple(e[2], 4, func(x ei.Tuple) {
-		node, _ := x[0].(ei.Atom)
-		tag, _ := x[1].(ei.Int)
-		from, _ := x[3].(ei.Pid)
-		l.inbox = append(l.inbox, lockSet{string(node), int64(tag), isAtom(x[2], "true"), from})
-	})
+	return savedLocker{l.him, l.doing, inbox}
 }
 
 // greatest is global's "boss".

@@ -137,7 +137,7 @@ func (c *server) release(resource string, pid ei.Pid, down bool) {
 	if len(l.holders) == 0 {
 		c.takeLock(resource)
 		if resource == globalKey {
-			c.downed = down
+			c.Downed = down
 			c.unlocked()
 		}
 	}

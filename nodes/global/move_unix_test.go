@@ -114,10 +114,10 @@ func (w *world) partner(t *testing.T, name string) *partner {
 			return
 		}
 		// it may be of a process before, which hears nothing any more
-		if yes := (ei.Tuple{to.tag, a("true")}); to.alias.Len > 0 {
-			_ = p.box.SendAlias(within(t), to.alias, yes)
+		if yes := (ei.Tuple{to.Tag, a("true")}); to.Alias.Len > 0 {
+			_ = p.box.SendAlias(within(t), to.Alias, yes)
 		} else {
-			_ = p.box.Send(within(t), to.pid, yes)
+			_ = p.box.Send(within(t), to.Pid, yes)
 		}
 	})
 	return p
@@ -161,7 +161,7 @@ func (p *partner) begin(t *testing.T, one member) (tag ei.Term) {
 	eventually(t, func() bool {
 		one.mu.RLock()
 		defer one.mu.RUnlock()
-		return one.server.sessions[p.Name()].begun
+		return one.server.Sessions[p.Name()].Begun
 	})
 	return tag
 }
@@ -185,7 +185,7 @@ func (m member) phase() phase {
 	if m.locker.doing == nil {
 		return ""
 	}
-	return m.locker.doing.phase
+	return m.locker.doing.Phase
 }
 
 // A move between any two steps of a session changes nothing for the other node: it hears each
@@ -335,15 +335,16 @@ func TestRestoreOfAnotherVersion(t *testing.T) {
 	require.NoError(t, err)
 	term, err := ei.Decode(state)
 	require.NoError(t, err)
-	whole := term.(ei.Tuple)
+	whole := term.(ei.Tuple) // {cnode_global, Version, State}
 	for _, tt := range []struct {
 		state ei.Term
 		says  string
 	}{
-		{append(ei.Tuple{whole[0], ei.Int(1)}, whole[2:]...), "version 1, want 2"},
-		{append(ei.Tuple{whole[0]}, whole[2:]...), "want 2"},
-		{whole[:7], "cannot be read"},
-		{append(whole[:8:8], ei.Int(1)), "cannot be read"},
+		{ei.Tuple{whole[0], ei.Int(1), whole[2]}, "version 1, want 3"},
+		{ei.Tuple{whole[0], ei.Int(2), ei.List{}}, "version 2, want 3"},
+		{whole[:2], "cannot be read"},
+		{append(whole[:3:3], ei.Int(1)), "cannot be read"},
+		{ei.Tuple{whole[0], whole[1], ei.List{}}, "cannot be read"},
 		{ei.Tuple{}, "cannot be read"},
 		{whole, ""},
 	} {

@@ -172,7 +172,7 @@ func (g *Global) ask(ctx context.Context, request ei.Term) (ei.Term, error) {
 func (g *Global) isBroken() bool {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	return g.server.broken
+	return g.server.Broken
 }
 
 // settled waits until this node has its names in common with all that it has left because somebody

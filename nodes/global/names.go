@@ -151,7 +151,7 @@ func (c *server) unregister(by ei.Pid, t ei.Term) {
 // Then a name may be one of this partition, and the session that follows tells what both have. OTP
 // takes the name away.
 func (c *server) change(by ei.Pid, f func()) {
-	if l := c.locks[globalKey]; l != nil && l.heldBy(by) || l == nil && !c.downed {
+	if l := c.locks[globalKey]; l != nil && l.heldBy(by) || l == nil && !c.Downed {
 		f()
 	}
 }
@@ -258,7 +258,7 @@ func (c *server) check(t, p ei.Term) ei.Atom {
 // doOps changes the table as two partitions have agreed. lockID is the lock they had for it; the
 // node that they are from still has it, or they are too late, as in change.
 func (c *server) doOps(ops []op, ext, lockID ei.Term) {
-	if l := c.locks[globalKey]; l == nil && c.downed || l != nil && l.requesterOf(lockID) == "" {
+	if l := c.locks[globalKey]; l == nil && c.Downed || l != nil && l.requesterOf(lockID) == "" {
 		return
 	}
 	hosts := map[string]ei.Tuple{}

@@ -14,12 +14,12 @@ import (
 func (g *Global) send(ctx context.Context, l letter) error {
 	box := g.box.Mailbox()
 	switch {
-	case l.name:
-		return box.SendName(ctx, l.node, serverName, l.payload)
-	case l.alias.Len > 0:
-		return box.SendAlias(ctx, l.alias, l.payload)
+	case l.Name:
+		return box.SendName(ctx, l.Node, serverName, l.Payload)
+	case l.Alias.Len > 0:
+		return box.SendAlias(ctx, l.Alias, l.Payload)
 	}
-	return box.Send(ctx, l.pid, l.payload)
+	return box.Send(ctx, l.Pid, l.Payload)
 }
 
 func (g *Global) hasMoved() bool {
@@ -152,7 +152,7 @@ func (g *Global) join(node string) {
 // to nobody. One that knows this one has said so by then, unless the two met otherwise.
 func (g *Global) confirm(node string) {
 	g.after(knowTime, func() {
-		if g.server.synced[node] {
+		if g.server.Synced[node] {
 			g.server.confirmed(node, true)
 			return
 		}
@@ -165,7 +165,7 @@ func (g *Global) confirm(node string) {
 }
 
 func (g *Global) disconnect(node string) {
-	if by, ok := g.server.up[node]; ok && by != g.box.Mailbox().Pid() {
+	if by, ok := g.server.Up[node]; ok && by != g.box.Mailbox().Pid() {
 		g.tellWorker(by, ei.Atom("disconnect"), ei.Atom(node))
 		return
 	}

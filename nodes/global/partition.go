@@ -10,19 +10,19 @@ import (
 
 // A loss is what a node has last reported about its connection to another one.
 type loss struct {
-	xcre, id ei.Term
-	at       time.Time
+	Xcre, ID ei.Term
+	At       int64 // in seconds since 1970
 }
 
 // nodedown is the end of the connection to a node; by is who says so.
 func (c *server) nodedown(node string, by ei.Pid) {
-	if was, ok := c.up[node]; !ok || was != by {
+	if was, ok := c.Up[node]; !ok || was != by {
 		return // another worker has the node already
 	}
-	delete(c.up, node)
+	delete(c.Up, node)
 	switch {
-	case c.removing[node]:
-		delete(c.removing, node)
+	case c.Removing[node]:
+		delete(c.Removing, node)
 	case c.isMember(node): // else no partition has lost it: a handshake that ended at one side only, say
 		c.reportLoss(node)
 	}
@@ -32,7 +32,7 @@ func (c *server) nodedown(node string, by ei.Pid) {
 
 // unreachable: a node that others know cannot be connected to.
 func (c *server) unreachable(node string) {
-	if _, up := c.up[node]; up {
+	if _, up := c.Up[node]; up {
 		return
 	}
 	c.returned(node)
@@ -51,7 +51,7 @@ func (c *server) missed(node string) {
 	}
 	c.reportLoss(node)
 	c.leave(node)
-	if c.removing[node] {
+	if c.Removing[node] {
 		c.out.disconnect(node)
 	}
 }
@@ -59,25 +59,25 @@ func (c *server) missed(node string) {
 // cutOff: the worker that had the connection to a node has died. That node reports it; the others
 // are not to leave that one, too.
 func (c *server) cutOff(node string) {
-	delete(c.up, node)
-	delete(c.removing, node)
+	delete(c.Up, node)
+	delete(c.Removing, node)
 	c.forget(node)
 }
 
 // forget takes a node out of the partition.
 func (c *server) forget(node string) {
 	c.dropNode(node)
-	if s := c.sessions[node]; s != nil {
+	if s := c.Sessions[node]; s != nil {
 		c.endSession(s)
 	}
-	delete(c.early, node)
+	delete(c.Early, node)
 	delete(c.stale, node)
-	delete(c.joining, node)
+	delete(c.Joining, node)
 	if _, ok := c.known[node]; ok {
 		delete(c.known, node)
 		c.out.changed(changedKnown, node)
 	}
-	delete(c.synced, node)
+	delete(c.Synced, node)
 	c.nodeSynced(node)
 }
 
@@ -89,7 +89,7 @@ func (c *server) reportLoss(node string) {
 	}
 	c.apart(node)
 	c.multicast(ei.Tuple{
-		ei.Atom("lost_connection"), ei.Atom(c.self), ei.Int(c.xcre), ei.Int(c.tag()), ei.Atom(node),
+		ei.Atom("lost_connection"), ei.Atom(c.self), ei.Int(c.Xcre), ei.Int(c.tag()), ei.Atom(node),
 	}, node)
 }
 
@@ -100,8 +100,8 @@ func (c *server) multicast(t ei.Term, but string) {
 			c.tell(n, t)
 		}
 	}
-	for n, s := range c.sessions {
-		if _, isKnown := c.known[n]; n != but && s.begun && !isKnown {
+	for n, s := range c.Sessions {
+		if _, isKnown := c.known[n]; n != but && s.Begun && !isKnown {
 			c.tell(n, t)
 		}
 	}
@@ -112,8 +112,8 @@ func (c *server) isMember(node string) bool {
 	if _, ok := c.known[node]; ok {
 		return true
 	}
-	s := c.sessions[node]
-	return s != nil && s.begun
+	s := c.Sessions[node]
+	return s != nil && s.Begun
 }
 
 // lostConnection: one node reports that it has lost another one. All others leave that one, so that
@@ -128,14 +128,14 @@ func (c *server) lostConnection(from string, m ei.Tuple) {
 		return
 	}
 	key := [2]string{string(a), string(b)}
-	if was, ok := c.lost[key]; ok && ei.Identical(was.xcre, m[2]) && ei.Compare(m[3], was.id) <= 0 {
+	if was, ok := c.Lost[key]; ok && ei.Identical(was.Xcre, m[2]) && ei.Compare(m[3], was.ID) <= 0 {
 		return
 	}
 	leave := string(b)
 	if leave == c.self {
 		leave = string(a)
 	}
-	if c.noteLost(key, loss{m[2], m[3], time.Now()}) && !c.left[leave] {
+	if c.noteLost(key, loss{m[2], m[3], time.Now().Unix()}) && !c.left[leave] {
 		c.multicast(m, string(a))
 	}
 	if !c.isMember(leave) {
@@ -163,12 +163,12 @@ func (c *server) apart(node string) {
 // since: that node's own word is to come.
 func (c *server) disown(node string) {
 	isOf := func(n *name) bool { return string(n.pid.Node) == node }
-	for _, s := range c.sessions {
-		s.names = slices.DeleteFunc(s.names, func(n name) bool { return isOf(&n) })
-		s.ops = slices.DeleteFunc(s.ops, func(o op) bool { return isOf(&o.name) })
-		if s.his != nil {
-			s.his.ops = slices.DeleteFunc(s.his.ops, func(o op) bool { return isOf(&o.name) })
-			s.his.known = slices.DeleteFunc(s.his.known, func(v nodeVersion) bool { return v.node == node })
+	for _, s := range c.Sessions {
+		s.Names = slices.DeleteFunc(s.Names, func(n name) bool { return isOf(&n) })
+		s.Ops = slices.DeleteFunc(s.Ops, func(o op) bool { return isOf(&o.name) })
+		if s.His != nil {
+			s.His.Ops = slices.DeleteFunc(s.His.Ops, func(o op) bool { return isOf(&o.name) })
+			s.His.Known = slices.DeleteFunc(s.His.Known, func(v nodeVersion) bool { return v.Node == node })
 		}
 	}
 	for key, n := range c.names {
@@ -181,10 +181,10 @@ func (c *server) disown(node string) {
 // leave forgets a node whose connection is about to end, which is no loss then. The node may not
 // know that, if it does not know this one: so the connection is ended after a while.
 func (c *server) leave(node string) {
-	if _, up := c.up[node]; up {
-		c.removing[node] = true
+	if _, up := c.Up[node]; up {
+		c.Removing[node] = true
 		c.out.after(partTime, func() {
-			if c.removing[node] && !c.asked[node] {
+			if c.Removing[node] && !c.Asked[node] {
 				c.out.disconnect(node)
 			}
 		})
@@ -195,19 +195,19 @@ func (c *server) leave(node string) {
 // noteLost remembers a report, so that it is sent on once. If there is no room, it is not: it would
 // go round for ever.
 func (c *server) noteLost(key [2]string, l loss) bool {
-	if _, ok := c.lost[key]; !ok && len(c.lost) >= maxLost {
-		maps.DeleteFunc(c.lost, func(_ [2]string, old loss) bool { return l.at.Sub(old.at) > lostMemory })
-		if len(c.lost) >= maxLost {
+	if _, ok := c.Lost[key]; !ok && len(c.Lost) >= maxLost {
+		maps.DeleteFunc(c.Lost, func(_ [2]string, old loss) bool { return time.Duration(l.At-old.At)*time.Second > lostMemory })
+		if len(c.Lost) >= maxLost {
 			return false
 		}
 	}
-	c.lost[key] = l
+	c.Lost[key] = l
 	return true
 }
 
 // removeConnection: a node wants the connection to end. So may this one, which has forgotten it.
 func (c *server) removeConnection(from string) {
-	if !c.isMember(from) && !c.removing[from] {
+	if !c.isMember(from) && !c.Removing[from] {
 		return
 	}
 	c.out.warn("global: disconnected, so that partitions do not overlap", "peer", from)

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -47,24 +46,24 @@ func newOutbox(send func(ctx context.Context, l letter) error, hasMoved func() b
 func (o *outbox) post(l letter) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	queue, waiting := o.full[l.node]
+	queue, waiting := o.full[l.Node]
 	if waiting {
-		if len(queue) < maxLetters && o.bytes[l.node] < maxLetterBytes {
+		if len(queue) < maxLetters && o.bytes[l.Node] < maxLetterBytes {
 			o.add(l)
 		}
 		return
 	}
 	err := o.send(o.noWait, l)
-	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, nodes.ErrNoConnection) && l.connects {
+	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, nodes.ErrNoConnection) && l.Connects {
 		o.add(l)
-		go o.drain(l.node)
+		go o.drain(l.Node)
 	}
 }
 
 // add has a letter wait; o.mu is held.
 func (o *outbox) add(l letter) {
-	o.full[l.node] = append(o.full[l.node], l)
-	o.bytes[l.node] += len(l.payload)
+	o.full[l.Node] = append(o.full[l.Node], l)
+	o.bytes[l.Node] += len(l.Payload)
 }
 
 // drain sends the letters that wait for a node.
@@ -81,7 +80,7 @@ func (o *outbox) drain(node string) {
 		o.mu.Unlock()
 		ctx, cancel := context.WithTimeout(context.Background(), letterTime)
 		err := o.send(nodes.NoConnect(ctx), queue[0])
-		if errors.Is(err, nodes.ErrNoConnection) && (queue[0].connects || o.connects) {
+		if errors.Is(err, nodes.ErrNoConnection) && (queue[0].Connects || o.connects) {
 			err = o.send(ctx, queue[0])
 		}
 		cancel()
@@ -90,7 +89,7 @@ func (o *outbox) drain(node string) {
 		}
 		o.mu.Lock()
 		queue = o.full[node]
-		o.bytes[node] -= len(queue[0].payload)
+		o.bytes[node] -= len(queue[0].Payload)
 		queue[0], o.full[node] = letter{}, queue[1:]
 		o.mu.Unlock()
 	}
@@ -120,23 +119,4 @@ func (o *outbox) flushed(ctx context.Context, node string) {
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
-}
-
-// encode is the form of a letter in a state.
-func (l *letter) encode() ei.Term {
-	return ei.Tuple{ei.Atom(l.node), atomOf(l.name), atomOf(l.connects), pidOrNone(l.pid), refOrNone(l.alias), ei.Binary(l.payload)}
-}
-
-func letterOf(t ei.Term) (l letter, ok bool) {
-	e, ok := t.(ei.Tuple)
-	if !ok || len(e) != 6 {
-		return letter{}, false
-	}
-	node, _ := e[0].(ei.Atom)
-	l = letter{node: string(node), name: isAtom(e[1], "true"), connects: isAtom(e[2], "true")}
-	l.pid, _ = e[3].(ei.Pid)
-	l.alias, _ = e[4].(ei.Ref)
-	b, ok := e[5].(ei.Binary)
-	l.payload = ei.Raw(b)
-	return l, ok
 }

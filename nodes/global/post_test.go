@@ -23,7 +23,7 @@ func TestOutboxAfterMove(t *testing.T) {
 			sent.Add(1)
 			return <-results
 		}, func() bool { return moved }, false)
-		post := func() { o.post(letter{node: "b@test", payload: ei.Raw{}}) }
+		post := func() { o.post(letter{Node: "b@test", Payload: ei.Raw{}}) }
 		go post()
 		results <- os.ErrDeadlineExceeded
 		eventually(t, func() bool { return len(o.waiting()) == 1 && sent.Load() == 2 })
@@ -62,7 +62,7 @@ func TestOutboxBounds(t *testing.T) {
 		}, func() bool { return false }, false)
 		payload := make(ei.Raw, size)
 		for range maxLetters + 100 {
-			o.post(letter{node: "b@test", payload: payload})
+			o.post(letter{Node: "b@test", Payload: payload})
 		}
 		require.Equal(t, want, len(o.waiting())) // Len would print them
 		close(reads)

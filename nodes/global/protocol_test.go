@@ -31,9 +31,9 @@ func newStage(t *testing.T, self string) (*stage, *server) {
 }
 
 func (s *stage) post(l letter) {
-	term, err := l.payload.Decode()
+	term, err := l.Payload.Decode()
 	require.NoError(s.t, err)
-	s.sent = append(s.sent, fmt.Sprintf("%s: %v", l.node, term))
+	s.sent = append(s.sent, fmt.Sprintf("%s: %v", l.Node, term))
 }
 
 func (s *stage) monitor(pid ei.Pid) (ei.Ref, bool) {
@@ -101,7 +101,7 @@ func a(text string) ei.Term { return ei.Atom(text) }
 func synchronise(t *testing.T, s *stage, c *server, node string, names, known ei.List) {
 	t.Helper()
 	c.nodeup(node, pid(s.self, 2))
-	tag := ei.Int(c.sessions[node].tag)
+	tag := ei.Int(c.Sessions[node].Tag)
 	c.message(node, cast(a("init_connect"), ei.Tuple{ei.Int(8), ei.Int(99)}, a(node),
 		ei.Tuple{a("locker"), a("no_longer_a_pid"), ei.Map{}, pid(node, 1)}))
 	lockID := ei.Tuple{a("global"), ei.List{pid(s.self, 1), pid(node, 1)}}
@@ -123,7 +123,7 @@ func entry(n string, p ei.Pid) ei.Term {
 func TestSession(t *testing.T) {
 	s, c := newStage(t, "b@test")
 	c.nodeup("c@test", pid("b@test", 2))
-	tag := c.sessions["c@test"].tag
+	tag := c.Sessions["c@test"].Tag
 	require.Equal(t, []string{fmt.Sprintf(
 		"c@test: {'$gen_cast',{init_connect,{8,%d},b@test,{locker,no_longer_a_pid,#{},%v}}}", tag, pid("b@test", 1))}, s.said())
 	init := cast(a("init_connect"), ei.Tuple{ei.Int(8), ei.Int(99)}, a("c@test"),
@@ -141,8 +141,8 @@ func TestSession(t *testing.T) {
 	said := s.said()
 	require.Len(t, said, 2)
 	require.Equal(t, "c@test: {cancel_connect,b@test,98}", said[0])
-	require.Greater(t, c.sessions["c@test"].tag, tag)
-	tag = c.sessions["c@test"].tag
+	require.Greater(t, c.Sessions["c@test"].Tag, tag)
+	tag = c.Sessions["c@test"].Tag
 	c.message("c@test", ei.Tuple{a("cancel_connect"), a("c@test"), ei.Int(1)})
 	require.Empty(t, s.said(), "a tag of nobody's")
 	c.message("c@test", ei.Tuple{a("cancel_connect"), a("c@test"), ei.Int(tag)})
@@ -204,11 +204,11 @@ func TestClash(t *testing.T) {
 		synchronise(t, s, c, "c@test", ei.List{entry("x", pid("c@test", 5))}, nil)
 		require.Len(t, s.clashes, 1)
 		require.Empty(t, c.known)
-		sess := c.sessions["c@test"]
+		sess := c.Sessions["c@test"]
 		lockID := ei.Tuple{a("global"), ei.List{pid(s.self, 1), pid("c@test", 1)}}
 		c.setLock(pid("b@test", 1), lockID)
 		s.clashes[0].keep = tt.keep
-		c.resolved("c@test", sess.tag, s.clashes)
+		c.resolved("c@test", sess.Tag, s.clashes)
 		said := s.said()
 		last := said[len(said)-1]
 		require.Contains(t, last, "resolved")
@@ -217,7 +217,7 @@ func TestClash(t *testing.T) {
 		} else {
 			require.Contains(t, last, "{resolved,b@test,[],")
 		}
-		c.message("c@test", cast(a("resolved"), a("c@test"), ei.List{}, ei.List{}, a("unused"), ei.List{}, ei.Int(sess.tag)))
+		c.message("c@test", cast(a("resolved"), a("c@test"), ei.List{}, ei.List{}, a("unused"), ei.List{}, ei.Int(sess.Tag)))
 		if tt.here == (ei.Pid{}) {
 			require.Empty(t, c.names)
 		} else {
@@ -329,13 +329,13 @@ func TestCancelAfterInSync(t *testing.T) {
 	s, c := newStage(t, "b@test")
 	synchronise(t, s, c, "c@test", nil, nil)
 	c.nodeup("a@test", pid("b@test", 2))
-	session := c.sessions["a@test"]
+	session := c.Sessions["a@test"]
 	c.message("a@test", term(t, "{'$gen_cast', {in_sync, 'a@test', true}}"))
-	c.message("a@test", ei.Tuple{a("cancel_connect"), a("a@test"), ei.Int(session.tag)})
-	require.NotSame(t, session, c.sessions["a@test"])
+	c.message("a@test", ei.Tuple{a("cancel_connect"), a("a@test"), ei.Int(session.Tag)})
+	require.NotSame(t, session, c.Sessions["a@test"])
 	c.message("c@test", term(t, "{'$gen_cast', {new_nodes, 'c@test', [], [], [{'a@test', 8}], []}}"))
-	require.True(t, c.synced["a@test"])
-	require.Empty(t, c.sessions)
+	require.True(t, c.Synced["a@test"])
+	require.Empty(t, c.Sessions)
 }
 
 func TestLostConnections(t *testing.T) {
@@ -391,11 +391,11 @@ func TestLostConnections(t *testing.T) {
 	synchronise(t, s, c, "d@test", nil, nil)
 	s.said()
 	for i := range maxLost {
-		c.lost[[2]string{"x", fmt.Sprint(i)}] = loss{at: time.Now()}
+		c.Lost[[2]string{"x", fmt.Sprint(i)}] = loss{At: time.Now().Unix()}
 	}
 	c.message("c@test", lost("x@test", "d@test", 1, 1))
 	require.Equal(t, []string{"d@test: {remove_connection,b@test}"}, s.said())
-	clear(c.lost)
+	clear(c.Lost)
 	c.nodedown("d@test", pid("b@test", 2))
 	require.Empty(t, s.said())
 
@@ -423,26 +423,36 @@ func TestState(t *testing.T) {
 	synchronise(t, s, c, "c@test", ei.List{entry("y", pid("c@test", 5))}, nil) // in the middle
 	c.message("a@test", ei.Tuple{a("lost_connection"), a("a@test"), ei.Int(1), ei.Int(2), a("q@test")})
 	c.message("b@test", call(pid("b@test", 7), ei.Tuple{a("sync"), ei.List{a("c@test")}}))
-	c.removing["r@test"] = true
-	raw, err := ei.Marshal(ei.Tuple{c.encodeTables(), c.encode()})
-	require.NoError(t, err)
-	read, err := ei.Decode(raw)
+	c.Removing["r@test"] = true
+	c.Early["f@test"] = early{Version: term(t, "{8, 1}"), Init: a("x")}
+	c.Early["g@test"] = early{InSync: true}
+	waiter := letter{Node: "b@test", Pid: pid("b@test", 7), Alias: ei.Ref{Node: "b@test", Creation: 7, Len: 3}, Tag: ei.Int(1)}
+	c.Wheres, c.Settles = []whereWaiter{{ei.Binary("\x83\xff"), waiter}}, []letter{waiter}
+	raw, err := ei.Marshal(savedState{Tables: c.tables(), Server: c.state})
 	require.NoError(t, err)
 	other, d := newStage(t, "b@test")
-	d.decodeTables(read.(ei.Tuple)[0], true)
-	d.decode(read.(ei.Tuple)[1])
-	d.out, c.out = nil, nil
-	require.Equal(t, c.encodeTables(), d.encodeTables())
-	d.lastTag = c.lastTag
-	require.Equal(t, fmt.Sprint(c.encode()), fmt.Sprint(d.encode()))
-	require.Equal(t, len(c.byRef), len(d.byRef))
+	var saved savedState
+	require.NoError(t, ei.Unmarshal(raw, &saved))
+	d.setTables(saved.Tables, true)
+	d.state = saved.Server
+	require.Equal(t, rawOf(c.state), rawOf(d.state)) // but for nil slices
+	require.Equal(t, c.Sessions["c@test"].Names, d.Sessions["c@test"].Names)
+	require.Equal(t, c.Wheres, d.Wheres)
+	require.Equal(t, c.Settles, d.Settles)
+	require.Equal(t, c.names, d.names)
+	require.Equal(t, c.locks, d.locks)
+	require.Equal(t, c.known, d.known)
+	require.Equal(t, c.byRef, d.byRef)
+	require.Equal(t, c.byPid, d.byPid)
+	require.Equal(t, c.held, d.held)
+	require.Equal(t, c.bytes, d.bytes)
 	require.Equal(t, c.lockOf, d.lockOf)
 
 	// whoever was being asked is asked again
 	d.out = other
-	asked := d.sessions["c@test"]
-	require.True(t, asked.asking)
-	asked.asking = false
+	asked := d.Sessions["c@test"]
+	require.True(t, asked.Asking)
+	asked.Asking = false
 	d.compare(asked)
 	require.Len(t, other.clashes, 1)
 	require.Equal(t, pid("c@test", 5), other.clashes[0].his.pid)

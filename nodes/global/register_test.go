@@ -29,7 +29,7 @@ func TestRegisterGivenUp(t *testing.T) {
 			eventually(t, func() bool { _, ok := other.Whereis("x"); return ok })
 			cancel()
 		} else if to, ok := replyTo(from, c[1]); ok {
-			_ = l.box.SendAlias(within(t), to.alias, ei.Tuple{to.tag, a("true")})
+			_ = l.box.SendAlias(within(t), to.Alias, ei.Tuple{to.Tag, a("true")})
 		}
 	})
 	_, err := l.Connect(within(t), "a@test")

@@ -37,24 +37,11 @@ type server struct {
 	creation uint32
 	out      outside
 
-	up       map[string]ei.Pid // the visible nodes that are connected, and who has said so
-	known    map[string]int    // those that are synchronised with this one: their versions
-	synced   map[string]bool   // those that have the same names
-	removing map[string]bool   // those that are to end their connection
-	stale    map[string]bool   // known to the worker that decided before, and connected to that, perhaps
-	// returning are the nodes that this one has left, to begin anew with them (anew.go); true: they
-	// are still connected
-	returning map[string]bool
-	asked     map[string]bool // those that it has asked to disconnect, in case they know it
-	joining   map[string]bool // known by the word of others, until they have said that they know this node
-	broken    bool            // a process has ended, and with it what it was told: anew is yet to come
-	sessions  map[string]*session
-	early     map[string]early // init_connect that came before nodeup
-	lastTag   int64
-	xcre      int64 // with the creation it tells this life of the node from others
-	lost      map[[2]string]loss
-	left      map[string]bool // those that all have been told to leave, since they were members
-	silent    bool            // partitions may overlap
+	state
+	known  map[string]int  // the nodes that are synchronised with this one: their versions
+	stale  map[string]bool // known to the worker that decided before, and connected to that, perhaps
+	left   map[string]bool // those that all have been told to leave, since they were members
+	silent bool            // partitions may overlap
 	// tells whether a node may be joined because others say that it takes part; nil: any
 	joins func(node string) bool
 
@@ -66,12 +53,30 @@ type server struct {
 	held   map[ei.Atom]int // how many locks the processes of a node have
 	bytes  int             // what names and locks take, of which those of peers take no more than most
 	most   int
-	// downed: the last holder of the global lock has died with it
-	downed bool
+}
 
-	syncs   []syncWaiter
-	settles []letter // calls that wait until no node is returning
-	wheres  []whereWaiter
+// A state is what of a server the process that goes on as this one has as it is.
+type state struct {
+	Up       map[string]ei.Pid // the visible nodes that are connected, and who has said so
+	Synced   map[string]bool   // those that have the same names
+	Removing map[string]bool   // those that are to end their connection
+	// returning are the nodes that this one has left, to begin anew with them (anew.go); true: they
+	// are still connected
+	Returning map[string]bool
+	Asked     map[string]bool // those that it has asked to disconnect, in case they know it
+	Joining   map[string]bool // known by the word of others, until they have said that they know this node
+	Broken    bool            // a process has ended, and with it what it was told: anew is yet to come
+	Sessions  map[string]*session
+	Early     map[string]early // init_connect that came before nodeup
+	LastTag   int64
+	Xcre      int64 // with the creation it tells this life of the node from others
+	Lost      map[[2]string]loss
+	// downed: the last holder of the global lock has died with it
+	Downed bool
+
+	Syncs   []syncWaiter
+	Settles []letter // calls that wait until no node is returning
+	Wheres  []whereWaiter
 }
 
 // outside is what a server has done by others.
@@ -98,10 +103,13 @@ func newServer(self string, creation uint32, out outside) *server {
 	now := time.Now()
 	return &server{
 		self: self, creation: creation, out: out,
-		up: map[string]ei.Pid{}, known: map[string]int{}, synced: map[string]bool{}, removing: map[string]bool{}, stale: map[string]bool{},
-		returning: map[string]bool{}, asked: map[string]bool{}, joining: map[string]bool{},
-		sessions: map[string]*session{}, early: map[string]early{}, lost: map[[2]string]loss{}, left: map[string]bool{},
-		lastTag: now.UnixMicro(), xcre: now.UnixNano()&(1<<26-1)<<32 + int64(creation),
+		state: state{
+			Up: map[string]ei.Pid{}, Synced: map[string]bool{}, Removing: map[string]bool{},
+			Returning: map[string]bool{}, Asked: map[string]bool{}, Joining: map[string]bool{},
+			Sessions: map[string]*session{}, Early: map[string]early{}, Lost: map[[2]string]loss{},
+			LastTag: now.UnixMicro(), Xcre: now.UnixNano()&(1<<26-1)<<32 + int64(creation),
+		},
+		known: map[string]int{}, stale: map[string]bool{}, left: map[string]bool{},
 		names: map[string]*name{}, byRef: map[ei.Ref]*name{}, byPid: map[ei.Pid]map[string]bool{},
 		locks: map[string]*lock{}, lockOf: map[ei.Ref]heldBy{}, held: map[ei.Atom]int{}, most: kept.DefaultLimit(1),
 	}
@@ -109,27 +117,27 @@ func newServer(self string, creation uint32, out outside) *server {
 
 // tag makes an integer that is greater than those before.
 func (c *server) tag() int64 {
-	c.lastTag = max(c.lastTag+1, time.Now().UnixMicro())
-	return c.lastTag
+	c.LastTag = max(c.LastTag+1, time.Now().UnixMicro())
+	return c.LastTag
 }
 
 // cast sends what gen_server:cast sends, to the server of another node, and connects as that does.
 func (c *server) cast(node string, elems ...ei.Term) {
-	c.write(letter{node: node, name: true, connects: true}, ei.Tuple{ei.Atom("$gen_cast"), ei.Tuple(elems)})
+	c.write(letter{Node: node, Name: true, Connects: true}, ei.Tuple{ei.Atom("$gen_cast"), ei.Tuple(elems)})
 }
 
 // tell sends a message to the server of another node, if that is connected.
 func (c *server) tell(node string, t ei.Term) {
-	c.write(letter{node: node, name: true}, t)
+	c.write(letter{Node: node, Name: true}, t)
 }
 
 func (c *server) write(l letter, t ei.Term) {
 	raw, err := ei.AppendTerm(nil, t)
 	if err != nil {
-		c.out.warn("global: a message cannot be encoded", "peer", l.node, "error", err)
+		c.out.warn("global: a message cannot be encoded", "peer", l.Node, "error", err)
 		return
 	}
-	l.payload = raw
+	l.Payload = raw
 	c.out.post(l)
 }
 
@@ -214,24 +222,24 @@ func (c *server) call(from string, to letter, request ei.Term) {
 	}
 	switch of := tagOf(r); {
 	case of == "set_lock" && len(r) == 2:
-		c.reply(to, atomOf(c.mayLock(from, r[1]) && c.setLock(to.pid, r[1])))
+		c.reply(to, atomOf(c.mayLock(from, r[1]) && c.setLock(to.Pid, r[1])))
 	case of == "del_lock" && len(r) == 2:
-		c.delLock(to.pid, r[1])
+		c.delLock(to.Pid, r[1])
 		c.reply(to, ei.Atom("true"))
 	case of == "register" && len(r) == 4:
-		c.register(to.pid, r[1], r[2], r[3], "")
+		c.register(to.Pid, r[1], r[2], r[3], "")
 		c.reply(to, ei.Atom("yes"))
 	case of == "register_ext" && len(r) == 5:
 		host, _ := r[4].(ei.Atom)
-		c.register(to.pid, r[1], r[2], r[3], string(host))
+		c.register(to.Pid, r[1], r[2], r[3], string(host))
 		c.reply(to, ei.Atom("yes"))
 	case of == "unregister" && len(r) == 2:
-		c.unregister(to.pid, r[1])
+		c.unregister(to.Pid, r[1])
 		c.reply(to, ei.Atom("ok"))
 	case of == "get_known" && len(r) == 1:
 		c.reply(to, atoms(slices.Sorted(maps.Keys(c.known))))
 	case of == "get_synced" && len(r) == 1:
-		c.reply(to, atoms(slices.Sorted(maps.Keys(c.synced))))
+		c.reply(to, atoms(slices.Sorted(maps.Keys(c.Synced))))
 	case of == "get_protocol_version" && len(r) == 1:
 		c.reply(to, ei.Int(version))
 	case of == "get_names_ext" && len(r) == 1:
@@ -249,18 +257,18 @@ func (c *server) call(from string, to letter, request ei.Term) {
 }
 
 func (c *server) reply(to letter, answer ei.Term) {
-	raw, err := ei.AppendTerm(nil, ei.Tuple{to.tag, answer})
+	raw, err := ei.AppendTerm(nil, ei.Tuple{to.Tag, answer})
 	if err != nil {
 		return
 	}
-	to.payload = raw
+	to.Payload = raw
 	c.out.post(to)
 }
 
 // A syncWaiter is a call that waits until this node has the same names as others.
 type syncWaiter struct {
-	to   letter
-	left map[string]bool
+	To   letter
+	Left map[string]bool
 }
 
 // sync answers ok once the nodes are synchronised, or down. An empty list is that of all nodes.
@@ -273,72 +281,72 @@ func (c *server) sync(to letter, nodes ei.Term) {
 		}
 	}
 	if len(list) == 0 {
-		for n := range c.up {
+		for n := range c.Up {
 			left[n] = true
 		}
-		for n := range c.returning {
+		for n := range c.Returning {
 			left[n] = true
 		}
 	}
 	for n := range left {
-		_, up := c.up[n]
-		_, returns := c.returning[n]
-		if c.synced[n] || !up && !returns {
+		_, up := c.Up[n]
+		_, returns := c.Returning[n]
+		if c.Synced[n] || !up && !returns {
 			delete(left, n)
 		}
 	}
 	switch {
 	case len(left) == 0:
 		c.reply(to, ei.Atom("ok"))
-	case len(c.syncs) < maxWaiters:
-		c.syncs = append(c.syncs, syncWaiter{to, left})
+	case len(c.Syncs) < maxWaiters:
+		c.Syncs = append(c.Syncs, syncWaiter{to, left})
 	}
 }
 
 // nodeSynced answers those that have waited for a node, which is synchronised or down.
 func (c *server) nodeSynced(node string) {
-	if _, returns := c.returning[node]; returns {
+	if _, returns := c.Returning[node]; returns {
 		return
 	}
-	c.syncs = slices.DeleteFunc(c.syncs, func(w syncWaiter) bool {
-		delete(w.left, node)
-		if len(w.left) == 0 {
-			c.reply(w.to, ei.Atom("ok"))
+	c.Syncs = slices.DeleteFunc(c.Syncs, func(w syncWaiter) bool {
+		delete(w.Left, node)
+		if len(w.Left) == 0 {
+			c.reply(w.To, ei.Atom("ok"))
 		}
-		return len(w.left) == 0
+		return len(w.Left) == 0
 	})
 }
 
 // A whereWaiter is a {whereis, Name, From} that waits until the global lock is released.
 type whereWaiter struct {
-	key string
-	to  letter
+	Key ei.Binary
+	To  letter
 }
 
 func (c *server) whereis(n ei.Term, to letter) {
 	key, _, ok := keyOf(n)
 	switch {
 	case !ok || c.locks[globalKey] == nil:
-		c.answerWhereis(whereWaiter{key, to})
-	case len(c.wheres) < maxWaiters:
-		c.wheres = append(c.wheres, whereWaiter{key, to})
+		c.answerWhereis(whereWaiter{ei.Binary(key), to})
+	case len(c.Wheres) < maxWaiters:
+		c.Wheres = append(c.Wheres, whereWaiter{ei.Binary(key), to})
 	}
 }
 
 func (c *server) answerWhereis(w whereWaiter) {
-	if n := c.names[w.key]; n != nil {
-		c.reply(w.to, n.pid)
+	if n := c.names[string(w.Key)]; n != nil {
+		c.reply(w.To, n.pid)
 	} else {
-		c.reply(w.to, ei.Atom("undefined"))
+		c.reply(w.To, ei.Atom("undefined"))
 	}
 }
 
 // unlocked is called when nobody has the global lock any more.
 func (c *server) unlocked() {
-	for _, w := range c.wheres {
+	for _, w := range c.Wheres {
 		c.answerWhereis(w)
 	}
-	c.wheres = nil
+	c.Wheres = nil
 }
 
 // down is the end of a monitored process.

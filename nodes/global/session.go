@@ -10,42 +10,43 @@ import (
 // A session is the synchronisation of this node's partition with that of another node, from nodeup
 // until both have the same names.
 type session struct {
-	node   string
-	tag    int64 // ours, in what the other node sends
-	hisTag ei.Term
-	locker ei.Pid // the other node's
-	begun  bool   // init_connect has come: hisTag and locker are set
-	inSync bool   // in_sync has come: the other node knows this one, which is about to know it
+	Node   string
+	Tag    int64   // ours, in what the other node sends
+	HisTag ei.Term `ei:",omitempty"`
+	Locker ei.Pid  `ei:",omitempty"` // the other node's
+	Begun  bool    // init_connect has come: hisTag and locker are set
+	InSync bool    // in_sync has come: the other node knows this one, which is about to know it
 
-	locked  bool // our locker says that both partitions are locked
-	lockID  ei.Term
-	names   []name // those of exchange
-	heard   bool   // exchange has come
-	asking  bool   // who keeps a name is being asked
-	ops     []op   // what we have to do
-	decided bool   // ops are complete
-	his     *resolution
+	Locked  bool    // our locker says that both partitions are locked
+	LockID  ei.Term `ei:",omitempty"`
+	Names   []name  // those of exchange
+	Heard   bool    // exchange has come
+	Asking  bool    // who keeps a name is being asked
+	Ops     []op    // what we have to do
+	Decided bool    // ops are complete
+	His     *resolution
 }
 
 // A resolution is what the other node has made of conflicts.
 type resolution struct {
-	ops   []op
-	known []nodeVersion
-	ext   ei.Term
+	Ops   []op
+	Known []nodeVersion
+	Ext   ei.Term `ei:",omitempty"`
 }
 
 // An early is what has come before nodeup: init_connect, or in_sync.
 type early struct {
-	version, init ei.Term // nil: there was no init_connect
-	inSync        bool
+	Version ei.Term `ei:",omitempty"` // nil: there was no init_connect
+	Init    ei.Term `ei:",omitempty"`
+	InSync  bool
 }
 
 // him is a node that our locker may lock with.
 type him struct {
-	node   string
-	tag    int64 // ours
-	hisTag ei.Term
-	locker ei.Pid
+	Node   string
+	Tag    int64 // ours
+	HisTag ei.Term
+	Locker ei.Pid
 }
 
 // nodeup begins a session with a visible node that is connected; by is who says so.
@@ -53,47 +54,47 @@ func (c *server) nodeup(node string, by ei.Pid) {
 	if c.stale[node] { // a worker that has died had it until now
 		c.cutOff(node)
 	}
-	if was, ok := c.up[node]; ok && was != by { // another worker has it now
+	if was, ok := c.Up[node]; ok && was != by { // another worker has it now
 		c.nodedown(node, was)
 	}
-	c.up[node] = by
+	c.Up[node] = by
 	c.begin(node)
 }
 
 // succeed has another process of this worker go on as the one that said which nodes are up.
 func (c *server) succeed(was, now ei.Pid) {
-	for node, by := range c.up {
+	for node, by := range c.Up {
 		if by == was {
-			c.up[node] = now
+			c.Up[node] = now
 		}
 	}
 }
 
 func (c *server) begin(node string) {
-	if c.sessions[node] != nil {
+	if c.Sessions[node] != nil {
 		return
 	}
 	if _, isKnown := c.known[node]; isKnown {
-		if c.early[node].inSync {
-			delete(c.early, node)
+		if c.Early[node].InSync {
+			delete(c.Early, node)
 			c.inSync(node)
 		}
 		return
 	}
-	s := &session{node: node, tag: c.tag()}
-	c.sessions[node] = s
+	s := &session{Node: node, Tag: c.tag()}
+	c.Sessions[node] = s
 	versions := make(ei.Map, 0, len(c.known))
 	for _, n := range slices.Sorted(maps.Keys(c.known)) {
 		versions = append(versions, ei.Pair{Key: ei.Atom(n), Value: ei.Int(c.known[n])})
 	}
-	c.cast(node, ei.Atom("init_connect"), ei.Tuple{ei.Int(version), ei.Int(s.tag)}, ei.Atom(c.self),
+	c.cast(node, ei.Atom("init_connect"), ei.Tuple{ei.Int(version), ei.Int(s.Tag)}, ei.Atom(c.self),
 		ei.Tuple{ei.Atom("locker"), ei.Atom("no_longer_a_pid"), versions, c.out.lockerPid()})
-	if e, ok := c.early[node]; ok {
-		delete(c.early, node)
-		if e.version != nil {
-			c.initConnect(node, e.version, e.init)
+	if e, ok := c.Early[node]; ok {
+		delete(c.Early, node)
+		if e.Version != nil {
+			c.initConnect(node, e.Version, e.Init)
 		}
-		if e.inSync {
+		if e.InSync {
 			c.inSync(node)
 		}
 	}
@@ -117,29 +118,29 @@ func (c *server) initConnect(node string, v, init ei.Term) {
 	if !ok || string(locker.Node) != node || !possible(locker) {
 		return
 	}
-	s := c.sessions[node]
-	if s != nil && s.begun {
+	s := c.Sessions[node]
+	if s != nil && s.Begun {
 		// The other node has begun anew. It has this one's tag, or has that coming: else it would have
 		// cancelled the session. OTP begins anew here, too; if both nodes do they may never end.
 		c.endSession(s)
-		s = &session{node: node, tag: s.tag}
-		c.sessions[node] = s
+		s = &session{Node: node, Tag: s.Tag}
+		c.Sessions[node] = s
 	}
 	if s == nil {
-		if len(c.early) < maxKnown {
-			c.early[node] = early{vt[:2], ei.Tuple{it[0], ei.Atom("no_longer_a_pid"), ei.Map{}, locker}, c.early[node].inSync}
+		if len(c.Early) < maxKnown {
+			c.Early[node] = early{vt[:2], ei.Tuple{it[0], ei.Atom("no_longer_a_pid"), ei.Map{}, locker}, c.Early[node].InSync}
 		}
 		return
 	}
-	s.hisTag, s.locker, s.begun = vt[1], locker, true
+	s.HisTag, s.Locker, s.Begun = vt[1], locker, true
 	delete(c.left, node)
-	c.out.candidate(him{node, s.tag, s.hisTag, locker})
-	c.tell(node, ei.Tuple{ei.Atom("init_connect_ack"), ei.Atom(c.self), s.hisTag, ei.Int(s.tag)})
+	c.out.candidate(him{node, s.Tag, s.HisTag, locker})
+	c.tell(node, ei.Tuple{ei.Atom("init_connect_ack"), ei.Atom(c.self), s.HisTag, ei.Int(s.Tag)})
 }
 
 func (c *server) initConnectAck(node string, mine, his ei.Term) {
-	s := c.sessions[node]
-	if s == nil || !s.is(mine) || s.begun && ei.Identical(s.hisTag, his) { // or of a session that is over
+	s := c.Sessions[node]
+	if s == nil || !s.is(mine) || s.Begun && ei.Identical(s.HisTag, his) { // or of a session that is over
 		return
 	}
 	c.tell(node, ei.Tuple{ei.Atom("cancel_connect"), ei.Atom(c.self), his})
@@ -147,11 +148,11 @@ func (c *server) initConnectAck(node string, mine, his ei.Term) {
 }
 
 // is tells whether a tag is that of the session.
-func (s *session) is(tag ei.Term) bool { return tag == ei.Term(ei.Int(s.tag)) }
+func (s *session) is(tag ei.Term) bool { return tag == ei.Term(ei.Int(s.Tag)) }
 
 // sessionOf is the session that a tag belongs to; nil for one that is over.
 func (c *server) sessionOf(node string, tag ei.Term) *session {
-	if s := c.sessions[node]; s != nil && s.is(tag) {
+	if s := c.Sessions[node]; s != nil && s.is(tag) {
 		return s
 	}
 	return nil
@@ -162,7 +163,7 @@ func (c *server) sessionOf(node string, tag ei.Term) *session {
 func (c *server) cancelConnect(node string, tag ei.Term) {
 	if s := c.sessionOf(node, tag); s != nil {
 		c.restart(node)
-		if s.inSync {
+		if s.InSync {
 			c.inSync(node)
 		}
 	}
@@ -170,30 +171,30 @@ func (c *server) cancelConnect(node string, tag ei.Term) {
 
 // restart gives a session up, and begins another one if the node is still up.
 func (c *server) restart(node string) {
-	if s := c.sessions[node]; s != nil {
+	if s := c.Sessions[node]; s != nil {
 		c.endSession(s)
 	}
-	if _, up := c.up[node]; up {
+	if _, up := c.Up[node]; up {
 		c.begin(node)
 	}
 }
 
 // endSession forgets a session. The locker releases what it has for it.
 func (c *server) endSession(s *session) {
-	delete(c.sessions, s.node)
-	delete(c.early, s.node)
-	c.out.cancel(s.node, s.tag)
+	delete(c.Sessions, s.Node)
+	delete(c.Early, s.Node)
+	c.out.cancel(s.Node, s.Tag)
 }
 
 // abandon gives up a session in which the other node has not done its part in time.
 func (c *server) abandon(node string, tag int64) {
-	s := c.sessions[node]
-	if s == nil || s.tag != tag {
+	s := c.Sessions[node]
+	if s == nil || s.Tag != tag {
 		return
 	}
 	c.out.warn("global: the node does not go on with the synchronisation", "peer", node)
-	if s.begun {
-		c.tell(node, ei.Tuple{ei.Atom("cancel_connect"), ei.Atom(c.self), s.hisTag})
+	if s.Begun {
+		c.tell(node, ei.Tuple{ei.Atom("cancel_connect"), ei.Atom(c.self), s.HisTag})
 	}
 	c.restart(node)
 	c.returned(node)
@@ -205,30 +206,30 @@ func (c *server) heardLockSet(from string, m ei.Tuple) {
 	if !ok || string(pid.Node) != from {
 		return
 	}
-	s := c.sessions[from]
-	if s == nil || !s.begun || len(m) == 5 && !s.is(m[4]) {
+	s := c.Sessions[from]
+	if s == nil || !s.Begun || len(m) == 5 && !s.is(m[4]) {
 		return
 	}
-	c.out.lockSet(from, s.tag, isAtom(m[2], "true"), pid)
+	c.out.lockSet(from, s.Tag, isAtom(m[2], "true"), pid)
 }
 
 // bothLocked is from our locker: the names of both partitions are locked.
 func (c *server) bothLocked(node string, tag int64, lockID ei.Term) {
-	s := c.sessions[node]
-	if s == nil || s.tag != tag {
+	s := c.Sessions[node]
+	if s == nil || s.Tag != tag {
 		c.out.cancel(node, tag)
 		return
 	}
-	if !s.locked { // else a process that this one goes on for has said it: two exchanges end OTP's server
-		s.locked, s.lockID = true, lockID
-		c.cast(node, ei.Atom("exchange"), ei.Atom(c.self), c.entries(), ei.List{}, s.hisTag)
+	if !s.Locked { // else a process that this one goes on for has said it: two exchanges end OTP's server
+		s.Locked, s.LockID = true, lockID
+		c.cast(node, ei.Atom("exchange"), ei.Atom(c.self), c.entries(), ei.List{}, s.HisTag)
 	}
 	c.compare(s)
 }
 
 func (c *server) exchange(node string, list, tag ei.Term) {
-	if s := c.sessionOf(node, tag); s != nil && !s.heard {
-		s.names, s.heard = namesOf(list), true
+	if s := c.sessionOf(node, tag); s != nil && !s.Heard {
+		s.Names, s.Heard = namesOf(list), true
 		c.compare(s)
 	}
 }
@@ -251,17 +252,17 @@ const (
 // compare makes the operations that give both partitions the same names, once both are locked and
 // the other one's names have come. The side with the lesser name resolves the conflicts.
 func (c *server) compare(s *session) {
-	if !s.locked || !s.heard || s.asking || s.decided {
+	if !s.Locked || !s.Heard || s.Asking || s.Decided {
 		return
 	}
 	var clashes []*clash
-	s.ops = nil
-	for _, n := range s.names {
+	s.Ops = nil
+	for _, n := range s.Names {
 		own := c.names[n.key]
 		switch {
 		case own == nil:
-			s.ops = append(s.ops, op{name: n})
-		case own.pid != n.pid && c.self < s.node:
+			s.Ops = append(s.Ops, op{name: n})
+		case own.pid != n.pid && c.self < s.Node:
 			clashes = append(clashes, &clash{his: n, own: *own})
 		}
 	}
@@ -269,14 +270,14 @@ func (c *server) compare(s *session) {
 		c.decide(s, nil)
 		return
 	}
-	s.asking = true
+	s.Asking = true
 	c.out.resolve(s, clashes)
 }
 
 // resolved is from those who were asked about the conflicts of a session.
 func (c *server) resolved(node string, tag int64, clashes []*clash) {
-	if s := c.sessions[node]; s != nil && s.tag == tag && s.asking {
-		s.asking = false
+	if s := c.Sessions[node]; s != nil && s.Tag == tag && s.Asking {
+		s.Asking = false
 		c.decide(s, clashes)
 	}
 }
@@ -287,20 +288,20 @@ func (c *server) decide(s *session, clashes []*clash) {
 		// nodes may have been lost while somebody was asked: each side has dropped their names
 		own := c.names[cl.own.key]
 		hasOwn := own != nil && own.pid == cl.own.pid
-		hasHis := slices.ContainsFunc(s.names, func(n name) bool { return n.key == cl.his.key && n.pid == cl.his.pid })
+		hasHis := slices.ContainsFunc(s.Names, func(n name) bool { return n.key == cl.his.key && n.pid == cl.his.pid })
 		switch {
 		case cl.keep == keepNone:
 			o := op{delete: true, name: cl.own}
-			s.ops, his = append(s.ops, o), append(his, o)
+			s.Ops, his = append(s.Ops, o), append(his, o)
 		case hasHis && (cl.keep == keepHis || !hasOwn):
-			s.ops = append(s.ops, op{name: cl.his})
+			s.Ops = append(s.Ops, op{name: cl.his})
 		case hasOwn:
 			his = append(his, op{name: cl.own})
 		}
 	}
-	s.decided, s.names = true, nil
-	c.cast(s.node, ei.Atom("resolved"), ei.Atom(c.self), encodeOps(his), c.knownList(), ei.Atom("unused"), c.external(), s.hisTag)
-	if s.his != nil {
+	s.Decided, s.Names = true, nil
+	c.cast(s.Node, ei.Atom("resolved"), ei.Atom(c.self), encodeOps(his), c.knownList(), ei.Atom("unused"), c.external(), s.HisTag)
+	if s.His != nil {
 		c.finish(s)
 	}
 }
@@ -315,40 +316,40 @@ func (c *server) knownList() ei.List {
 
 func (c *server) resolvedBy(node string, ops, known, ext, tag ei.Term) {
 	s := c.sessionOf(node, tag)
-	if s == nil || s.his != nil || !s.locked {
+	if s == nil || s.His != nil || !s.Locked {
 		return
 	}
-	s.his = &resolution{opsOf(ops), nodesOf(known), externalOf(ext)}
-	if s.decided {
+	s.His = &resolution{opsOf(ops), nodesOf(known), externalOf(ext)}
+	if s.Decided {
 		c.finish(s)
 	}
 }
 
 // finish makes one partition of two.
 func (c *server) finish(s *session) {
-	ops := slices.Concat(s.ops, s.his.ops)
-	c.doOps(ops, s.his.ext, s.lockID)
-	added := append([]nodeVersion{{s.node, version}}, s.his.known...)
+	ops := slices.Concat(s.Ops, s.His.Ops)
+	c.doOps(ops, s.His.Ext, s.LockID)
+	added := append([]nodeVersion{{s.Node, version}}, s.His.Known...)
 	news := ei.List{}
 	for _, v := range added {
-		if v.node != c.self {
+		if v.Node != c.self {
 			news = append(news, v.term())
 		}
 	}
 	for _, n := range slices.Sorted(maps.Keys(c.known)) {
-		c.cast(n, ei.Atom("new_nodes"), ei.Atom(c.self), encodeOps(ops), s.his.ext, news,
-			ei.List{ei.Tuple{ei.Atom("vsn"), ei.Int(version)}, ei.Tuple{ei.Atom("lock"), s.lockID}})
+		c.cast(n, ei.Atom("new_nodes"), ei.Atom(c.self), encodeOps(ops), s.His.Ext, news,
+			ei.List{ei.Tuple{ei.Atom("vsn"), ei.Int(version)}, ei.Tuple{ei.Atom("lock"), s.LockID}})
 	}
 	c.endSession(s)
-	for _, v := range s.his.known {
-		if other := c.sessions[v.node]; other != nil && !other.inSync {
+	for _, v := range s.His.Known {
+		if other := c.Sessions[v.Node]; other != nil && !other.InSync {
 			c.endSession(other)
 		}
 	}
 	fresh := c.addKnown(added)
-	c.isSynced(s.node)
+	c.isSynced(s.Node)
 	for _, n := range fresh {
-		if n != s.node {
+		if n != s.Node {
 			c.join(n)
 		}
 	}
@@ -357,7 +358,7 @@ func (c *server) finish(s *session) {
 // join connects to a node that is known by the word of others. It waits to hear of this one, so a
 // process that goes on as this one has to know how far this is: that of joining it joins again.
 func (c *server) join(node string) {
-	c.joining[node] = true
+	c.Joining[node] = true
 	c.out.join(node)
 }
 
@@ -368,18 +369,18 @@ func (c *server) mayJoin(node string) bool { return c.joins == nil || c.joins(no
 // told of.
 func (c *server) addKnown(nodes []nodeVersion) (fresh []string) {
 	for _, v := range nodes {
-		was, isKnown := c.known[v.node]
+		was, isKnown := c.known[v.Node]
 		switch {
-		case v.node == c.self || !isKnown && (len(c.known) >= maxKnown || !c.mayJoin(v.node)):
+		case v.Node == c.self || !isKnown && (len(c.known) >= maxKnown || !c.mayJoin(v.Node)):
 		case !isKnown:
-			fresh = append(fresh, v.node)
+			fresh = append(fresh, v.Node)
 			fallthrough
 		case was == 0:
-			c.known[v.node] = v.version
-			delete(c.left, v.node)
-			c.out.changed(changedKnown, v.node)
-			if s := c.sessions[v.node]; s != nil && s.inSync {
-				c.inSync(v.node)
+			c.known[v.Node] = v.Version
+			delete(c.left, v.Node)
+			c.out.changed(changedKnown, v.Node)
+			if s := c.Sessions[v.Node]; s != nil && s.InSync {
+				c.inSync(v.Node)
 			}
 		}
 	}
@@ -387,7 +388,7 @@ func (c *server) addKnown(nodes []nodeVersion) (fresh []string) {
 }
 
 func (c *server) isSynced(node string) {
-	c.synced[node] = true
+	c.Synced[node] = true
 	c.returned(node)
 	c.nodeSynced(node)
 }
@@ -422,7 +423,7 @@ func (c *server) joined(node string) {
 
 // inSync: a node knows this one, by the word of a third one. So does this node, or is about to.
 func (c *server) inSync(node string) {
-	s := c.sessions[node]
+	s := c.Sessions[node]
 	switch _, isKnown := c.known[node]; {
 	case isKnown:
 		if s != nil {
@@ -430,13 +431,13 @@ func (c *server) inSync(node string) {
 		}
 		c.isSynced(node)
 	case s == nil:
-		if len(c.early) < maxKnown {
-			e := c.early[node]
-			e.inSync = true
-			c.early[node] = e
+		if len(c.Early) < maxKnown {
+			e := c.Early[node]
+			e.InSync = true
+			c.Early[node] = e
 		}
-	case !s.inSync:
-		s.inSync = true
+	case !s.InSync:
+		s.InSync = true
 		c.expectKnown(s)
 	}
 }

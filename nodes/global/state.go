@@ -10,11 +10,58 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// The state of a Global, as a term: for the process that goes on as this one and, of the tables,
-// for the other workers.
+// What a Global hands over to the process that goes on as this one, as structs of which ei makes
+// maps: so fields may come and go. Workers tell each other the tables in the same form.
 
-// stateVersion is the version of the form of what handover writes. A change to it is a new one.
-const stateVersion ei.Int = 2
+// stateVersion is the version of what the fields mean.
+const stateVersion = 3
+
+type (
+	savedGlobal struct {
+		_       struct{} `ei:"tuple=cnode_global"`
+		Version int
+		State   ei.Raw // a savedState
+	}
+	savedState struct {
+		Tables  tables
+		Server  state
+		Locker  savedLocker
+		Held    []heldLock
+		Letters []letter
+		Role    part
+	}
+	// tables are the names, locks and nodes.
+	tables struct {
+		Names []savedName
+		Locks []savedLock
+		Known map[string]int
+	}
+	savedName struct {
+		Name name
+		Host string
+		Mine bool
+		Ref  ei.Ref `ei:",omitempty"` // the monitor
+	}
+	savedLock struct {
+		Resource, Asked ei.Term
+		Holders         []savedHolder
+	}
+	savedHolder struct {
+		Pid ei.Pid
+		Ref ei.Ref `ei:",omitempty"`
+	}
+)
+
+// rawOf is a value of these types as a term; there is none that cannot be one.
+func rawOf(v any) ei.Raw {
+	raw, _ := ei.Append(nil, v)
+	return raw
+}
+
+func read[T any](t ei.Term) (v T, err error) {
+	err = ei.UnmarshalTerm(t, &v)
+	return v, err
+}
 
 // handoverTime is how long a freeze waits for what uses the tables, which is never long.
 const handoverTime = time.Second
@@ -33,58 +80,48 @@ func (g *Global) handover() ([]byte, error) {
 		}
 	}
 	defer g.mu.Unlock()
-	held := ei.List{}
+	s := savedState{Tables: g.server.tables(), Server: g.server.state, Role: g.role.part}
 	g.heldMu.Lock()
-	for _, key := range slices.Sorted(maps.Keys(g.held)) {
-		held = append(held, ei.Tuple{g.held[key].id, atoms(g.held[key].nodes)})
-	}
+	s.Held = slices.Collect(maps.Values(g.held))
 	g.heldMu.Unlock()
-	letters := ei.List{}
 	g.locker.mu.Lock() // so that what the locker says is either among the letters, or yet to be said
-	locker := g.locker.encode()
-	for _, l := range g.outbox.waiting() {
-		letters = append(letters, l.encode())
+	defer g.locker.mu.Unlock()
+	s.Locker, s.Letters = g.locker.saved(), g.outbox.waiting()
+	raw, err := ei.Append(nil, s)
+	if err != nil {
+		return nil, err
 	}
-	g.locker.mu.Unlock()
-	return ei.Marshal(ei.Tuple{
-		ei.Atom("cnode_global"), stateVersion, g.server.encodeTables(), g.server.encode(), locker, held, letters, g.role.encode(),
-	})
+	return ei.Marshal(savedGlobal{Version: stateVersion, State: raw})
 }
 
 // restore reads what handover has written; g.mu is held.
-func (g *Global) restore(state []byte) {
-	t, err := ei.Decode(state)
-	e, ok := t.(ei.Tuple)
+func (g *Global) restore(raw []byte) {
+	var of savedGlobal
+	s := savedState{Server: newServer(g.server.self, g.server.creation, g.server.out).state}
+	err := ei.Unmarshal(raw, &of)
 	switch {
-	case err != nil || !ok || len(e) < 2 || !isAtom(e[0], "cnode_global"):
-		err = errors.Join(errState, err)
-	case e[1] != stateVersion:
-		err = fmt.Errorf("%w: version %v, want %v", errState, e[1], stateVersion)
-	case len(e) != 8:
-		err = errState
+	case err != nil:
+	case of.Version != stateVersion:
+		err = fmt.Errorf("version %v, want %v", of.Version, stateVersion)
+	default:
+		err = of.State.Unmarshal(&s)
 	}
 	if err != nil {
-		g.log.Error("global: begins anew", "error", err)
+		g.log.Error("global: begins anew", "error", fmt.Errorf("%w: %w", errState, err))
 		return
 	}
-	g.server.decodeTables(e[2], true)
-	g.server.decode(e[3])
-	g.locker.restore(e[4])
-	list, _ := ei.Elements(e[5])
-	for _, h := range list {
-		if h, ok := h.(ei.Tuple); ok && len(h) == 2 {
-			if key, id, ok := keyOf(h[0]); ok {
-				g.held[key] = heldLock{id, textsOf(h[1])}
-			}
+	g.server.state = s.Server
+	g.server.setTables(s.Tables, true)
+	g.locker.him, g.locker.doing, g.locker.inbox = s.Locker.Him, s.Locker.Doing, s.Locker.Inbox
+	for _, h := range s.Held {
+		if key, _, ok := keyOf(h.ID); ok {
+			g.held[key] = h
 		}
 	}
-	list, _ = ei.Elements(e[6])
-	for _, x := range list {
-		if l, ok := letterOf(x); ok {
-			g.outbox.add(l)
-		}
+	for _, l := range s.Letters {
+		g.outbox.add(l)
 	}
-	g.role.decode(e[7])
+	g.role.part = s.Role
 }
 
 // resumed goes on in the process that has taken over, once the node runs. What the process before
@@ -100,7 +137,7 @@ func (g *Global) resumed() {
 	g.heldMu.Unlock()
 	go func() {
 		for _, h := range held {
-			g.delLocks(h.id, h.nodes)
+			g.delLocks(h.ID, h.Nodes)
 		}
 	}()
 	for _, n := range g.server.names {
@@ -108,14 +145,14 @@ func (g *Global) resumed() {
 			g.watchLater(n)
 		}
 	}
-	for _, s := range g.server.sessions {
-		if s.asking {
-			s.asking = false
+	for _, s := range g.server.Sessions {
+		if s.Asking {
+			s.Asking = false
 			g.server.compare(s)
 		}
 	}
 	for node := range g.server.known {
-		if _, up := g.server.up[node]; !up || g.server.joining[node] {
+		if _, up := g.server.Up[node]; !up || g.server.Joining[node] {
 			g.join(node)
 		}
 	}
@@ -125,39 +162,29 @@ func (g *Global) resumed() {
 	}
 }
 
-// encodeTables are the names, locks and nodes.
-func (c *server) encodeTables() ei.Term {
-	names, locks, known := ei.List{}, ei.List{}, ei.List{}
-	for _, key := range slices.Sorted(maps.Keys(c.names)) {
-		names = append(names, c.names[key].encode())
+func (c *server) tables() tables {
+	t := tables{Known: maps.Clone(c.known)}
+	for _, n := range c.names {
+		t.Names = append(t.Names, n.saved())
 	}
-	for _, key := range slices.Sorted(maps.Keys(c.locks)) {
-		locks = append(locks, c.locks[key].encode())
+	for _, l := range c.locks {
+		t.Locks = append(t.Locks, l.saved())
 	}
-	for _, n := range slices.Sorted(maps.Keys(c.known)) {
-		known = append(known, nodeVersion{n, c.known[n]}.term())
-	}
-	return ei.Tuple{names, locks, known}
+	return t
 }
 
-// decodeTables replaces the tables. Monitors are those of the process that goes on as another one.
-func (c *server) decodeTables(t ei.Term, monitors bool) {
-	e, ok := t.(ei.Tuple)
-	if !ok || len(e) != 3 {
-		return
-	}
+// setTables replaces the tables. Monitors are those of the process that goes on as another one.
+func (c *server) setTables(t tables, monitors bool) {
 	c.clearTables()
-	list, _ := ei.Elements(e[0])
-	for _, n := range list {
+	for _, n := range t.Names {
 		c.putName(n, monitors)
 	}
-	list, _ = ei.Elements(e[1])
-	for _, l := range list {
+	for _, l := range t.Locks {
 		c.putLock(l, monitors)
 	}
-	for _, v := range nodesOf(e[2]) {
-		if c.mayJoin(v.node) { // the rules may be others than those of the process before
-			c.known[v.node] = v.version
+	for node, version := range t.Known {
+		if isNodeName(node) && c.mayJoin(node) { // the rules may be others than those of the process before
+			c.known[node] = version
 		}
 	}
 }
@@ -173,30 +200,15 @@ func (c *server) clearTables() {
 	clear(c.known)
 }
 
-func (n *name) encode() ei.Term {
-	return ei.Tuple{n.term, n.pid, n.method, ei.Atom(n.host), refOrNone(n.ref), atomOf(n.mine)}
-}
+func (n *name) saved() savedName { return savedName{*n, n.host, n.mine, n.ref} }
 
-// putName puts an encoded name into the table.
-func (c *server) putName(t ei.Term, monitors bool) {
-	e, ok := t.(ei.Tuple)
-	if !ok || len(e) != 6 {
-		return
-	}
-	n, ok := nameOf(e[:3])
-	if !ok {
-		return
-	}
-	host, _ := e[3].(ei.Atom)
-	n.host = string(host)
-	n.mine = isAtom(e[5], "true")
-	if monitors {
-		n.ref, _ = e[4].(ei.Ref)
-	}
+func (c *server) putName(s savedName, monitors bool) {
+	n := &s.Name
+	n.host, n.mine = s.Host, s.Mine
 	c.takeName(n.key)
-	c.putInto(&n)
-	if n.ref.Len > 0 {
-		c.byRef[n.ref] = &n
+	c.putInto(n)
+	if monitors && s.Ref.Len > 0 {
+		c.watched(n, s.Ref)
 	}
 	if c.byPid[n.pid] == nil {
 		c.byPid[n.pid] = map[string]bool{}
@@ -204,37 +216,29 @@ func (c *server) putName(t ei.Term, monitors bool) {
 	c.byPid[n.pid][n.key] = true
 }
 
-func (l *lock) encode() ei.Term {
-	holders := ei.List{}
+func (l *lock) saved() savedLock {
+	s := savedLock{Resource: l.resource, Asked: l.asked}
 	for _, h := range l.holders {
-		holders = append(holders, ei.Tuple{h.pid, refOrNone(h.ref)})
+		s.Holders = append(s.Holders, savedHolder{h.pid, h.ref})
 	}
-	return ei.Tuple{l.resource, l.asked, holders}
+	return s
 }
 
-func (c *server) putLock(t ei.Term, monitors bool) {
-	e, ok := t.(ei.Tuple)
-	if !ok || len(e) != 3 {
-		return
-	}
-	resource, term, ok1 := keyOf(e[0])
-	requester, asked, ok2 := keyOf(e[1])
+func (c *server) putLock(s savedLock, monitors bool) {
+	resource, term, ok1 := keyOf(s.Resource)
+	requester, asked, ok2 := keyOf(s.Asked)
 	if !ok1 || !ok2 {
 		return
 	}
 	l := newLock(resource, requester, term, asked)
-	list, _ := ei.Elements(e[2])
-	for _, h := range list {
-		if h, ok := h.(ei.Tuple); ok && len(h) == 2 {
-			pid, _ := h[0].(ei.Pid)
-			of := heldBy{resource: resource, pid: pid}
-			if monitors {
-				of.ref, _ = h[1].(ei.Ref)
-				c.lockOf[of.ref] = of
-			}
-			c.held[pid.Node]++
-			l.holders = append(l.holders, of)
+	for _, h := range s.Holders {
+		of := heldBy{resource: resource, pid: h.Pid}
+		if monitors {
+			of.ref = h.Ref
+			c.lockOf[of.ref] = of
 		}
+		c.held[h.Pid.Node]++
+		l.holders = append(l.holders, of)
 	}
 	c.putLockInto(resource, l)
 }
@@ -273,198 +277,64 @@ func (c *server) watchAgain() {
 
 // cancelAll tells the other nodes that their sessions with this one are over.
 func (c *server) cancelAll() {
-	for node, s := range c.sessions {
-		if s.begun {
-			c.tell(node, ei.Tuple{ei.Atom("cancel_connect"), ei.Atom(c.self), s.hisTag})
+	for node, s := range c.Sessions {
+		if s.Begun {
+			c.tell(node, ei.Tuple{ei.Atom("cancel_connect"), ei.Atom(c.self), s.HisTag})
 		}
-	}
-}
-
-// encode is the state besides the tables.
-func (c *server) encode() ei.Term {
-	up, lost, sessions, waits := ei.List{}, ei.List{}, ei.List{}, ei.List{}
-	for _, n := range slices.Sorted(maps.Keys(c.up)) {
-		up = append(up, ei.Tuple{ei.Atom(n), c.up[n]})
-	}
-	for k, l := range c.lost {
-		lost = append(lost, ei.Tuple{ei.Atom(k[0]), ei.Atom(k[1]), l.xcre, l.id, ei.Int(l.at.Unix())})
-	}
-	for _, n := range slices.Sorted(maps.Keys(c.sessions)) {
-		sessions = append(sessions, c.sessions[n].encode())
-	}
-	early := ei.List{}
-	for n, e := range c.early {
-		early = append(early, ei.Tuple{ei.Atom(n), orNone(e.version), orNone(e.init), atomOf(e.inSync)})
-	}
-	for _, w := range c.syncs {
-		waits = append(waits, ei.Tuple{w.to.encode(), w.to.tag, atoms(slices.Sorted(maps.Keys(w.left)))})
-	}
-	wheres := ei.List{}
-	for _, w := range c.wheres {
-		wheres = append(wheres, ei.Tuple{w.to.encode(), w.to.tag, ei.Binary(w.key)})
-	}
-	settles := ei.List{}
-	for _, to := range c.settles {
-		settles = append(settles, ei.Tuple{to.encode(), to.tag})
-	}
-	return ei.Tuple{
-		up, atoms(slices.Sorted(maps.Keys(c.synced))), atoms(slices.Sorted(maps.Keys(c.removing))), sessions, early,
-		ei.Int(c.lastTag), ei.Int(c.xcre), lost, atomOf(c.downed), waits, wheres,
-		atoms(slices.Sorted(maps.Keys(c.returning))), atoms(slices.Sorted(maps.Keys(c.asked))), atomOf(c.broken), settles,
-		atoms(slices.Sorted(maps.Keys(c.joining))),
-	}
-}
-
-func (c *server) decode(t ei.Term) {
-	e, ok := t.(ei.Tuple)
-	if !ok || len(e) != 16 {
-		return
-	}
-	eachTuple(e[0], 2, func(x ei.Tuple) {
-		node, _ := x[0].(ei.Atom)
-		c.up[string(node)], _ = x[1].(ei.Pid)
-	})
-	for _, n := range textsOf(e[1]) {
-		c.synced[n] = true
-	}
-	for _, n := range textsOf(e[2]) {
-		c.removing[n] = true
-	}
-	eachTuple(e[3], 14, func(x ei.Tuple) {
-		if s := sessionFrom(x); s != nil {
-			c.sessions[s.node] = s
-		}
-	})
-	eachTuple(e[4], 4, func(x ei.Tuple) {
-		node, _ := x[0].(ei.Atom)
-		var of early
-		if !isAtom(x[1], "none") {
-			of.version, of.init = x[1], x[2]
-		}
-		of.inSync = isAtom(x[3], "true")
-		c.early[string(node)] = of
-	})
-	tag, _ := e[5].(ei.Int)
-	c.lastTag = max(c.lastTag, int64(tag))
-	xcre, _ := e[6].(ei.Int)
-	c.xcre = int64(xcre)
-	eachTuple(e[7], 5, func(x ei.Tuple) {
-		a, _ := x[0].(ei.Atom)
-		b, _ := x[1].(ei.Atom)
-		at, _ := x[4].(ei.Int)
-		c.lost[[2]string{string(a), string(b)}] = loss{x[2], x[3], time.Unix(int64(at), 0)}
-	})
-	c.downed = isAtom(e[8], "true")
-	eachTuple(e[9], 3, func(x ei.Tuple) {
-		if to, ok := letterOf(x[0]); ok {
-			to.tag = x[1]
-			w := syncWaiter{to, map[string]bool{}}
-			for _, n := range textsOf(x[2]) {
-				w.left[n] = true
-			}
-			c.syncs = append(c.syncs, w)
-		}
-	})
-	eachTuple(e[10], 3, func(x ei.Tuple) {
-		key, _ := x[2].(ei.Binary)
-		if to, ok := letterOf(x[0]); ok {
-			to.tag = x[1]
-			c.wheres = append(c.wheres, whereWaiter{string(key), to})
-		}
-	})
-	for _, n := range textsOf(e[11]) {
-		c.returning[n] = c.removing[n]
-	}
-	for _, n := range textsOf(e[12]) {
-		c.asked[n] = true
-	}
-	c.broken = isAtom(e[13], "true")
-	eachTuple(e[14], 2, func(x ei.Tuple) {
-		if to, ok := letterOf(x[0]); ok {
-			to.tag = x[1]
-			c.settles = append(c.settles, to)
-		}
-	})
-	for _, n := range textsOf(e[15]) {
-		c.joining[n] = true
 	}
 }
 
 // resume goes on with what has begun anew.
 func (c *server) resume() {
-	if c.broken {
+	if c.Broken {
 		c.anew()
 		return
 	}
-	for node := range c.asked {
+	for node := range c.Asked {
 		c.stays(node)
 	}
-	for node := range c.removing {
+	for node := range c.Removing {
 		c.leave(node)
 	}
-	for node := range c.returning {
+	for node := range c.Returning {
 		c.out.after(returnTime, func() { c.returned(node) })
 	}
 	c.meetAgain()
-	for _, s := range c.sessions {
-		if s.inSync {
+	for _, s := range c.Sessions {
+		if s.InSync {
 			c.expectKnown(s)
 		}
 	}
 }
 
-func (s *session) encode() ei.Term {
-	names := ei.List{}
-	for i := range s.names {
-		names = append(names, s.names[i].entry())
+// AppendTerm makes a name its entry.
+func (n name) AppendTerm(b []byte) ([]byte, error) { return ei.AppendTerm(b, n.entry()) }
+
+// ReadTerm reads it.
+func (n *name) ReadTerm(c *ei.Cursor) error {
+	t, err := c.Term()
+	of, ok := nameOf(t)
+	if err == nil && !ok {
+		err = errState
 	}
-	his := ei.Term(ei.Atom("none"))
-	if s.his != nil {
-		known := ei.List{}
-		for _, v := range s.his.known {
-			known = append(known, v.term())
-		}
-		his = ei.Tuple{encodeOps(s.his.ops), known, s.his.ext}
-	}
-	return ei.Tuple{
-		ei.Atom(s.node), ei.Int(s.tag), orNone(s.hisTag), pidOrNone(s.locker), atomOf(s.begun), atomOf(s.locked), orNone(s.lockID),
-		names, atomOf(s.heard), atomOf(s.asking), encodeOps(s.ops), atomOf(s.decided), his, atomOf(s.inSync),
-	}
+	*n = of
+	return err
 }
 
-func orNone(t ei.Term) ei.Term {
-	if t == nil {
-		return ei.Atom("none")
-	}
-	return t
-}
+// AppendTerm makes an op what other nodes get.
+func (o op) AppendTerm(b []byte) ([]byte, error) { return ei.AppendTerm(b, o.encode()) }
 
-func sessionFrom(x ei.Tuple) *session {
-	node, _ := x[0].(ei.Atom)
-	tag, _ := x[1].(ei.Int)
-	s := &session{
-		node: string(node), tag: int64(tag), hisTag: x[2], begun: isAtom(x[4], "true"), locked: isAtom(x[5], "true"), lockID: x[6],
-		names: namesOf(x[7]), heard: isAtom(x[8], "true"), asking: isAtom(x[9], "true"), ops: opsOf(x[10]), decided: isAtom(x[11], "true"),
+// ReadTerm reads it.
+func (o *op) ReadTerm(c *ei.Cursor) error {
+	t, err := c.Term()
+	of := opsOf(ei.List{t})
+	if err == nil && len(of) == 0 {
+		err = errState
 	}
-	s.locker, _ = x[3].(ei.Pid)
-	s.inSync = isAtom(x[13], "true")
-	if his, ok := x[12].(ei.Tuple); ok && len(his) == 3 {
-		s.his = &resolution{opsOf(his[0]), nodesOf(his[1]), his[2]}
+	if err == nil {
+		*o = of[0]
 	}
-	if s.node == "" {
-		return nil
-	}
-	return s
-}
-
-// eachTuple calls f with the elements of a list that are tuples of a size.
-func eachTuple(t ei.Term, size int, f func(ei.Tuple)) {
-	list, _ := ei.Elements(t)
-	for _, e := range list {
-		if e, ok := e.(ei.Tuple); ok && len(e) == size {
-			f(e)
-		}
-	}
+	return err
 }
 
 func textsOf(t ei.Term) (texts []string) {

@@ -17,7 +17,7 @@ func (g *Global) state() ei.Term {
 	for _, node := range slices.Sorted(maps.Keys(g.server.known)) {
 		known = append(known, ei.Pair{Key: ei.Atom(node), Value: ei.Int(g.server.known[node])})
 	}
-	return ei.Tuple{ei.Atom("state"), ei.Atom("true"), known, atoms(slices.Sorted(maps.Keys(g.server.synced)))}
+	return ei.Tuple{ei.Atom("state"), ei.Atom("true"), known, atoms(slices.Sorted(maps.Keys(g.server.Synced)))}
 }
 
 // exposeSys exposes what RabbitMQ asks by erpc:call when global:sync() takes long: sys:get_state/1

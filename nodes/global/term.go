@@ -10,13 +10,13 @@ import (
 
 // A letter is a term on its way to a process, of this node or another one.
 type letter struct {
-	node     string
-	name     bool // to that node's global_name_server
-	connects bool // brings up the connection
-	pid      ei.Pid
-	alias    ei.Ref // where a caller waits, in place of pid
-	tag      ei.Term
-	payload  ei.Raw
+	Node     string
+	Name     bool    // to that node's global_name_server
+	Connects bool    // brings up the connection
+	Pid      ei.Pid  `ei:",omitempty"`
+	Alias    ei.Ref  `ei:",omitempty"` // where a caller waits, in place of pid
+	Tag      ei.Term `ei:",omitempty"`
+	Payload  ei.Raw  `ei:",omitempty"`
 }
 
 // tagOf is the first element of a tuple, if there is one and it is an atom.
@@ -67,7 +67,7 @@ func replyTo(node string, from ei.Term) (to letter, ok bool) {
 	if !possible(pid) || !isKeepable(t[1], maxTagLen) {
 		return letter{}, false
 	}
-	to = letter{node: node, pid: pid, tag: t[1]}
+	to = letter{Node: node, Pid: pid, Tag: t[1]}
 	tag, _ := t[1].(ei.ImproperList)
 	if len(tag.Elems) == 0 { // [[alias | Ref] | _] may be proper
 		if l, isList := t[1].(ei.List); isList && len(l) > 0 {
@@ -77,7 +77,7 @@ func replyTo(node string, from ei.Term) (to letter, ok bool) {
 		tag = inner
 	}
 	if len(tag.Elems) == 1 && isAtom(tag.Elems[0], "alias") {
-		if to.alias, ok = tag.Tail.(ei.Ref); !ok || string(to.alias.Node) != node {
+		if to.Alias, ok = tag.Tail.(ei.Ref); !ok || string(to.Alias.Node) != node {
 			return letter{}, false
 		}
 	}
@@ -196,10 +196,10 @@ func bytesOf(l ei.List) (ei.String, bool) {
 func nodesOf(t ei.Term) (nodes []nodeVersion) {
 	list, _ := ei.Elements(t)
 	for _, e := range list {
-		v := nodeVersion{version: 0}
+		v := nodeVersion{Version: 0}
 		switch e := e.(type) {
 		case ei.Atom:
-			v.node = string(e)
+			v.Node = string(e)
 		case ei.Tuple:
 			if len(e) == 2 {
 				a, _ := e[0].(ei.Atom)
@@ -207,7 +207,7 @@ func nodesOf(t ei.Term) (nodes []nodeVersion) {
 				v = nodeVersion{string(a), int(n)}
 			}
 		}
-		if isNodeName(v.node) {
+		if isNodeName(v.Node) {
 			nodes = append(nodes, v)
 		}
 	}
@@ -215,26 +215,11 @@ func nodesOf(t ei.Term) (nodes []nodeVersion) {
 }
 
 type nodeVersion struct {
-	node    string
-	version int
+	Node    string
+	Version int
 }
 
-func (v nodeVersion) term() ei.Term { return ei.Tuple{ei.Atom(v.node), ei.Int(v.version)} }
-
-// refOrNone and pidOrNone are the form of identifiers in a state: that of none is no identifier.
-func refOrNone(r ei.Ref) ei.Term {
-	if r.Len == 0 {
-		return ei.Atom("none")
-	}
-	return r
-}
-
-func pidOrNone(p ei.Pid) ei.Term {
-	if p == (ei.Pid{}) {
-		return ei.Atom("none")
-	}
-	return p
-}
+func (v nodeVersion) term() ei.Term { return ei.Tuple{ei.Atom(v.Node), ei.Int(v.Version)} }
 
 // isNodeName tells whether a node can have a name.
 func isNodeName(name string) bool { return name != "" && dist.CheckName(name) == nil }

@@ -38,16 +38,21 @@ const (
 
 // A role is what this process is among the workers of the node.
 type role struct {
-	owner   bool
-	clients map[ei.Pid]ei.Ref // the owner's: the other workers, and their monitors
+	owner bool // its names tell the process that goes on as this one
+	part
 
-	at       ei.Pid // the owner, if it is another one
+	at       ei.Pid // the owner, if it is another one; it is looked for anew
 	ref      ei.Ref // its monitor
 	electing bool
-	mine     map[string]bool // the nodes whose connections this worker has; true: an owner knows
-	last     int64
 	ahead    []ei.Tuple // what others have told this one, which does not know yet that it is the owner
-	sent     []ei.Tuple // what the owner has not dealt with yet: {What, Node, …, Number}
+}
+
+// A part is what of a role is handed over.
+type part struct {
+	Clients map[ei.Pid]ei.Ref // the owner's: the other workers, and their monitors
+	Mine    map[string]bool   // the nodes whose connections this worker has; true: an owner knows
+	Last    int64
+	Sent    []ei.Tuple // what the owner has not dealt with yet: {What, Node, …, Number}
 }
 
 type changeKind ei.Atom
@@ -61,20 +66,20 @@ const (
 func (g *Global) tellWorker(to ei.Pid, elems ...ei.Term) {
 	t := append(ei.Tuple{ei.Atom(ownerName), g.box.Mailbox().Pid()}, elems...)
 	if raw, err := ei.AppendTerm(nil, t); err == nil {
-		g.post(letter{node: g.n.Name(), pid: to, payload: raw})
+		g.post(letter{Node: g.n.Name(), Pid: to, Payload: raw})
 	}
 }
 
 // tellOwner tells the owner, as soon as there is one.
 func (g *Global) tellOwner(elems ...ei.Term) {
 	r := &g.role
-	if len(r.sent) >= maxBacklog {
+	if len(r.Sent) >= maxBacklog {
 		g.log.Warn("global: the worker that decides does not answer")
 		return
 	}
-	r.last++
-	m := append(ei.Tuple(elems), ei.Int(r.last))
-	r.sent = append(r.sent, m)
+	r.Last++
+	m := append(ei.Tuple(elems), ei.Int(r.Last))
+	r.Sent = append(r.Sent, m)
 	if r.at != (ei.Pid{}) {
 		g.tellWorker(r.at, m...)
 	} else {
@@ -87,10 +92,10 @@ func (g *Global) nodeup(node string, by ei.Pid) {
 		g.server.nodeup(node, by)
 		return
 	}
-	if g.role.mine == nil {
-		g.role.mine = map[string]bool{}
+	if g.role.Mine == nil {
+		g.role.Mine = map[string]bool{}
 	}
-	g.role.mine[node] = false
+	g.role.Mine[node] = false
 	g.tellOwner(ei.Atom("up"), ei.Atom(node))
 }
 
@@ -99,9 +104,9 @@ func (g *Global) nodedown(node string, by ei.Pid) {
 		g.server.nodedown(node, by)
 		return
 	}
-	delete(g.role.mine, node)
+	delete(g.role.Mine, node)
 	if g.role.at == (ei.Pid{}) { // what the node has sent is no longer worth telling
-		g.role.sent = slices.DeleteFunc(g.role.sent, func(m ei.Tuple) bool { return isAtom(m[1], node) })
+		g.role.Sent = slices.DeleteFunc(g.role.Sent, func(m ei.Tuple) bool { return isAtom(m[1], node) })
 	}
 	g.tellOwner(ei.Atom("down"), ei.Atom(node))
 }
@@ -117,30 +122,30 @@ func (g *Global) fromPeer(from string, t ei.Term) {
 
 // done is the owner's word that it has dealt with what was told up to a number.
 func (r *role) done(number int64) {
-	for len(r.sent) > 0 {
-		m := r.sent[0]
+	for len(r.Sent) > 0 {
+		m := r.Sent[0]
 		if n, _ := m[len(m)-1].(ei.Int); int64(n) > number {
 			return
 		}
 		if isAtom(m[0], "up") {
 			node, _ := m[1].(ei.Atom)
-			if _, ok := r.mine[string(node)]; ok {
-				r.mine[string(node)] = true
+			if _, ok := r.Mine[string(node)]; ok {
+				r.Mine[string(node)] = true
 			}
 		}
-		r.sent = r.sent[1:]
+		r.Sent = r.Sent[1:]
 	}
 }
 
 // untold leaves of what is to be told what sub does not say.
 func (r *role) untold() {
-	r.sent = slices.DeleteFunc(r.sent, func(m ei.Tuple) bool { return isAtom(m[0], "up") || isAtom(m[0], "down") })
+	r.Sent = slices.DeleteFunc(r.Sent, func(m ei.Tuple) bool { return isAtom(m[0], "up") || isAtom(m[0], "down") })
 }
 
 // split gives the nodes that an owner knows this worker to have, and the others.
 func (r *role) split() (told, fresh []string) {
-	for _, node := range slices.Sorted(maps.Keys(r.mine)) {
-		if r.mine[node] {
+	for _, node := range slices.Sorted(maps.Keys(r.Mine)) {
+		if r.Mine[node] {
 			told = append(told, node)
 		} else {
 			fresh = append(fresh, node)
@@ -204,16 +209,16 @@ func (g *Global) elect() {
 func (g *Global) becomeOwner() {
 	r := &g.role
 	r.owner, r.electing, r.at = true, false, ei.Pid{}
-	g.server.synced, g.server.stale = map[string]bool{}, map[string]bool{}
+	g.server.Synced, g.server.stale = map[string]bool{}, map[string]bool{}
 	for n := range g.server.known {
-		g.server.synced[n], g.server.stale[n] = true, true
+		g.server.Synced[n], g.server.stale[n] = true, true
 	}
 	g.server.watchAgain()
 	me := g.box.Mailbox().Pid()
 	told, fresh := r.split()
 	g.server.comeUp(told, fresh, me)
 	r.untold()
-	for _, m := range r.sent {
+	for _, m := range r.Sent {
 		switch node, _ := m[1].(ei.Atom); {
 		case isAtom(m[0], "anew"):
 			g.server.anew()
@@ -224,7 +229,7 @@ func (g *Global) becomeOwner() {
 		}
 	}
 	ahead := r.ahead
-	r.mine, r.sent, r.ahead = nil, nil, nil
+	r.Mine, r.Sent, r.ahead = nil, nil, nil
 	for _, m := range ahead {
 		g.fromWorker(m)
 	}
@@ -233,16 +238,16 @@ func (g *Global) becomeOwner() {
 
 // standBack makes a client of the owner, whose process was.
 func (g *Global) standBack(was ei.Pid) {
-	g.role.mine = map[string]bool{}
-	for node, by := range g.server.up {
+	g.role.Mine = map[string]bool{}
+	for node, by := range g.server.Up {
 		if by == was {
-			g.role.mine[node] = true
+			g.role.Mine[node] = true
 		}
 	}
-	clear(g.server.up)
-	clear(g.server.sessions)
-	clear(g.server.returning)
-	clear(g.server.asked)
+	clear(g.server.Up)
+	clear(g.server.Sessions)
+	clear(g.server.Returning)
+	clear(g.server.Asked)
 	g.locker.drop()
 }
 
@@ -273,10 +278,10 @@ func (g *Global) subscribe(to ei.Pid) {
 	told, fresh := r.split()
 	g.tellWorker(to, ei.Atom("sub"), atoms(told), atoms(fresh))
 	for _, node := range fresh {
-		r.mine[node] = true
+		r.Mine[node] = true
 	}
 	r.untold()
-	for _, m := range r.sent {
+	for _, m := range r.Sent {
 		g.tellWorker(to, m...)
 	}
 }
@@ -289,12 +294,12 @@ func (g *Global) workerDown(ref ei.Ref) bool {
 		g.elect()
 		return true
 	}
-	for pid, of := range r.clients {
+	for pid, of := range r.Clients {
 		if of == ref {
-			delete(r.clients, pid)
-			for node, by := range maps.Clone(g.server.up) {
+			delete(r.Clients, pid)
+			for node, by := range maps.Clone(g.server.Up) {
 				if by == pid { // its process may have been ended, and made anew
-					delete(g.server.up, node)
+					delete(g.server.Up, node)
 					g.server.stale[node] = true
 				}
 			}
@@ -341,19 +346,19 @@ func (g *Global) fromWorker(m ei.Tuple) {
 }
 
 func (g *Global) subscribed(by ei.Pid, told, fresh []string) {
-	if g.role.clients == nil {
-		g.role.clients = map[ei.Pid]ei.Ref{}
+	if g.role.Clients == nil {
+		g.role.Clients = map[ei.Pid]ei.Ref{}
 	}
-	if _, again := g.role.clients[by]; !again {
+	if _, again := g.role.Clients[by]; !again {
 		ref, ok := g.monitor(by)
 		if !ok {
 			g.log.Warn("global: another worker cannot be watched", "pid", by)
 			return
 		}
-		g.role.clients[by] = ref
+		g.role.Clients[by] = ref
 	}
-	g.tellWorker(by, ei.Atom("table"), g.server.encodeTables())
-	for node, of := range maps.Clone(g.server.up) {
+	g.tellWorker(by, ei.Atom("table"), rawOf(g.server.tables()))
+	for node, of := range maps.Clone(g.server.Up) {
 		if of == by && !slices.Contains(told, node) && !slices.Contains(fresh, node) {
 			g.server.nodedown(node, by)
 		}
@@ -368,7 +373,9 @@ func (g *Global) fromOwner(owner ei.Pid, what ei.Atom, m ei.Tuple) {
 	}
 	switch key, _ := m[0].(ei.Binary); what {
 	case "table":
-		g.server.decodeTables(m[0], false)
+		if t, err := read[tables](m[0]); err == nil {
+			g.server.setTables(t, false)
+		}
 	case "done":
 		number, _ := m[0].(ei.Int)
 		g.role.done(int64(number))
@@ -386,11 +393,11 @@ func (g *Global) fromOwner(owner ei.Pid, what ei.Atom, m ei.Tuple) {
 
 // changed tells the other workers of a change.
 func (g *Global) changed(kind changeKind, key string) {
-	if len(g.role.clients) == 0 {
+	if len(g.role.Clients) == 0 {
 		return
 	}
 	entry := g.server.entry(kind, key)
-	for pid := range g.role.clients {
+	for pid := range g.role.Clients {
 		g.tellWorker(pid, ei.Atom(kind), ei.Binary(key), entry)
 	}
 }
@@ -400,11 +407,11 @@ func (c *server) entry(kind changeKind, key string) ei.Term {
 	switch kind {
 	case changedName:
 		if n := c.names[key]; n != nil {
-			return n.encode()
+			return rawOf(n.saved())
 		}
 	case changedLock:
 		if l := c.locks[key]; l != nil {
-			return l.encode()
+			return rawOf(l.saved())
 		}
 	case changedKnown:
 		if v, ok := c.known[key]; ok {
@@ -416,61 +423,21 @@ func (c *server) entry(kind changeKind, key string) ei.Term {
 
 // put is the change that entry describes, to a copy of the tables.
 func (c *server) put(kind changeKind, key string, entry ei.Term) {
-	none := isAtom(entry, "none")
 	switch kind {
 	case changedName:
-		if c.takeName(key); !none {
-			c.putName(entry, false)
+		c.takeName(key)
+		if n, err := read[savedName](entry); err == nil {
+			c.putName(n, false)
 		}
 	case changedLock:
 		c.takeLock(key)
-		if !none {
-			c.putLock(entry, false)
+		if l, err := read[savedLock](entry); err == nil {
+			c.putLock(l, false)
 		}
 	case changedKnown:
-		if delete(c.known, key); !none {
-			v, _ := entry.(ei.Int)
+		delete(c.known, key)
+		if v, ok := entry.(ei.Int); ok {
 			c.known[key] = int(v)
 		}
-	}
-}
-
-func (r *role) encode() ei.Term {
-	clients, sent := ei.List{}, ei.List{}
-	for pid, ref := range r.clients {
-		clients = append(clients, ei.Tuple{pid, refOrNone(ref)})
-	}
-	for _, m := range r.sent {
-		sent = append(sent, m)
-	}
-	told, fresh := r.split()
-	return ei.Tuple{clients, sent, ei.Int(r.last), atoms(told), atoms(fresh)}
-}
-
-// decode reads the role of the process before. Whether it is the owner's its names tell; another
-// owner is looked for anew.
-func (r *role) decode(t ei.Term) {
-	e, ok := t.(ei.Tuple)
-	if !ok || len(e) != 5 {
-		return
-	}
-	r.clients, r.mine = map[ei.Pid]ei.Ref{}, map[string]bool{}
-	eachTuple(e[0], 2, func(x ei.Tuple) {
-		pid, _ := x[0].(ei.Pid)
-		r.clients[pid], _ = x[1].(ei.Ref)
-	})
-	list, _ := ei.Elements(e[1])
-	for _, m := range list {
-		if m, ok := m.(ei.Tuple); ok && (len(m) == 3 || len(m) == 4) {
-			r.sent = append(r.sent, m)
-		}
-	}
-	last, _ := e[2].(ei.Int)
-	r.last = int64(last)
-	for _, n := range textsOf(e[3]) {
-		r.mine[n] = true
-	}
-	for _, n := range textsOf(e[4]) {
-		r.mine[n] = false
 	}
 }

@@ -39,14 +39,14 @@ type input struct {
 
 // An ask is a request that waits.
 type ask struct {
-	asker   asker
+	client  client
 	request ei.Term
 }
 
 func newInput(s *server, in io.Reader) *input { return &input{s: s, in: in} }
 
 // add lets a request wait for its turn; false: there are too many.
-func (i *input) add(a asker, request ei.Term) bool {
+func (i *input) add(a client, request ei.Term) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if len(i.asked) >= maxAsked {
@@ -71,15 +71,15 @@ func (i *input) run() {
 		next := i.asked[0]
 		i.asked = i.asked[1:]
 		i.mu.Unlock()
-		if next.asker.self.Err() != nil { // the device has ended
+		if next.client.self.Err() != nil { // the device has ended
 			continue
 		}
-		i.s.answer(next.asker, i.s.reply(next.asker, next.request, 0))
+		i.s.answer(next.client, i.s.reply(next.client, next.request, 0))
 	}
 }
 
 // read reads by get_line, get_chars or get_until, whose arguments may begin with an encoding.
-func (i *input) read(a asker, op ei.Atom, args []ei.Term) ei.Term {
+func (i *input) read(a client, op ei.Atom, args []ei.Term) ei.Term {
 	count := map[ei.Atom]int{"get_line": 1, "get_chars": 2, "get_until": 4}[op]
 	if len(args) == count+1 {
 		if args[0] != ei.Atom("unicode") && args[0] != ei.Atom("latin1") {
@@ -193,7 +193,7 @@ func (i *input) result(text string, err error) ei.Term {
 
 // until reads until a function says that it has all it needs. It is a function of Erlang, module,
 // function and more arguments, which the node of whoever reads runs.
-func (i *input) until(a asker, module, function, more ei.Term) ei.Term {
+func (i *input) until(a client, module, function, more ei.Term) ei.Term {
 	m, ok1 := module.(ei.Atom)
 	f, ok2 := function.(ei.Atom)
 	rest, ok3 := ei.Elements(more)
@@ -233,7 +233,7 @@ func (i *input) until(a asker, module, function, more ei.Term) ei.Term {
 }
 
 // apply calls a function of the node that reads.
-func (i *input) apply(a asker, module, function ei.Atom, args []ei.Term) (ei.Term, error) {
+func (i *input) apply(a client, module, function ei.Atom, args []ei.Term) (ei.Term, error) {
 	ctx, cancel := untilEnd(a.self)
 	defer cancel()
 	ctx, stop := context.WithTimeout(ctx, parseTime)

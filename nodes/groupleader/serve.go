@@ -8,6 +8,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/internal/asker"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -63,8 +64,8 @@ type server struct {
 	binary bool // what is read is a binary, not a string
 }
 
-// An asker is who waits for the answer to a request.
-type asker struct {
+// A client is who waits for the answer to a request.
+type client struct {
 	self    *nodes.Mailbox // the device
 	pid     ei.Pid
 	replyAs ei.Term
@@ -83,14 +84,10 @@ func (s *server) handle(self *nodes.Mailbox, m *nodes.Message) {
 		return
 	}
 	pid, ok := request[1].(ei.Pid)
-	node := s.n.Name()
-	if c := m.Conn(); c != nil {
-		node = c.Peer().Name
-	}
-	if !ok || string(pid.Node) != node {
+	if !ok || string(pid.Node) != asker.Of(s.n, m.Conn()) {
 		return
 	}
-	a := asker{self, pid, request[2]}
+	a := client{self, pid, request[2]}
 	if !reads(request[3], 0) {
 		s.answer(a, s.reply(a, request[3], 0))
 	} else if s.in == nil || !s.in.add(a, request[3]) {
@@ -99,7 +96,7 @@ func (s *server) handle(self *nodes.Mailbox, m *nodes.Message) {
 }
 
 // answer sends {io_reply, ReplyAs, Reply}. A node that does not read holds up nobody.
-func (s *server) answer(a asker, reply ei.Term) {
+func (s *server) answer(a client, reply ei.Term) {
 	message := ei.Tuple{ei.Atom("io_reply"), a.replyAs, reply}
 	if a.self.Send(nodes.NoConnect(transport.NoWait()), a.pid, message) == nil {
 		return
@@ -160,7 +157,7 @@ func reads(request ei.Term, depth int) bool {
 }
 
 // reply does what a request asks for.
-func (s *server) reply(a asker, request ei.Term, depth int) ei.Term {
+func (s *server) reply(a client, request ei.Term, depth int) ei.Term {
 	op, args := operation(request)
 	switch op {
 	case "put_chars":

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/internal/asker"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/nodes/introspect"
 )
@@ -100,7 +101,7 @@ func (b *observer) serveAppmon(ctx context.Context, client ei.Pid) error {
 			continue
 		case err == nil:
 			o, on, ok := readOrder(m.Payload)
-			if !ok || o.to.Node != client.Node || b.sender(m) != string(client.Node) {
+			if !ok || o.to.Node != client.Node || asker.Of(b.n, m.Conn()) != string(client.Node) {
 				continue
 			}
 			delete(orders, o)
@@ -163,14 +164,6 @@ func (b *observer) endPage(node ei.Atom) {
 	if b.pages[node]--; b.pages[node] == 0 {
 		delete(b.pages, node)
 	}
-}
-
-// sender is the node that a message is from.
-func (b *observer) sender(m *nodes.Message) string {
-	if c := m.Conn(); c != nil {
-		return c.Name()
-	}
-	return b.n.Name()
 }
 
 // readOrder reads {'$gen_cast', {From, Command, Aux, OnOff, Opts}}.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/internal/asker"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/nodes/introspect"
 )
@@ -65,19 +66,14 @@ func (b *observer) etopCollect(ctx context.Context, collector ei.Pid) (ei.Atom, 
 
 // send sends to a process that the caller has named, if the caller could send there itself.
 func (b *observer) send(ctx context.Context, to ei.Pid, t ei.Term) error {
-	if !b.n.AllowsProcess(b.asker(ctx), nodes.MaySend, to) {
+	if !asker.MaySend(b.n, nodes.ConnOf(ctx), to) {
 		return eacces
 	}
 	return nodes.MailboxOf(ctx).Send(nodes.NoConnect(ctx), to, t)
 }
 
 // asker is the node of the caller of a function.
-func (b *observer) asker(ctx context.Context) string {
-	if c := nodes.ConnOf(ctx); c != nil {
-		return c.Name()
-	}
-	return b.n.Name()
-}
+func (b *observer) asker(ctx context.Context) string { return asker.Of(b.n, nodes.ConnOf(ctx)) }
 
 // showsLabels tells whether the node that asks shows processes by their labels: Observer before OTP
 // 27 fails when it sorts them.

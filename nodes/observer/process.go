@@ -9,6 +9,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/asker"
 	"github.com/cnode-go/cnode/nodes/introspect"
 )
 
@@ -378,7 +379,7 @@ func (b *observer) sys(ctx context.Context, request ei.Atom, to, timeout ei.Term
 		return nil, exit("noproc")
 	}
 	// A Server answers by itself. Others would get a message.
-	if d, _ := b.n.Process(pid); d.Kind != introspect.KindServer && !b.n.AllowsProcess(b.asker(ctx), nodes.MaySend, pid) {
+	if d, _ := b.n.Process(pid); d.Kind != introspect.KindServer && !asker.MaySend(b.n, nodes.ConnOf(ctx), pid) {
 		return nil, exit("noproc")
 	}
 	if ms, ok := timeout.(ei.Int); ok {

@@ -11,6 +11,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/asker"
 	"github.com/cnode-go/cnode/nodes/internal/kept"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -62,17 +63,9 @@ func (s *Scope) take(box *nodes.Mailbox, m *nodes.Message) {
 	}
 }
 
-// sender is the node that a message has come from over a connection; nil: this node.
-func (s *Scope) sender(c *nodes.Conn) string {
-	if c == nil {
-		return s.n.Name()
-	}
-	return c.Name()
-}
-
 // complain logs what is wrong with a message: of each node the first time as a warning.
 func (s *Scope) complain(c *nodes.Conn, err error) {
-	from := s.sender(c)
+	from := asker.Of(s.n, c)
 	if s.warned[from] {
 		s.log.Debug("message dropped", "from", from, "error", err)
 		return
@@ -95,7 +88,7 @@ func (s *Scope) handle(box *nodes.Mailbox, c *nodes.Conn, m *message) error {
 		return nil
 	case m.kind >= hello && (c != nil || m.from.Node == ""):
 		return errUnknown
-	case string(m.from.Node) != s.sender(c):
+	case string(m.from.Node) != asker.Of(s.n, c):
 		return fmt.Errorf("%w: %v", errNotSelf, m.from)
 	case m.from == box.Pid():
 		return nil

@@ -52,9 +52,9 @@ const remoteStart = 10 * time.Second
 //
 // Start does not wait for its first start, so that the node need not be up, and a supervisor that
 // has such children, too, can be started in Config.Setup; a later start waits for the node's
-// answer, 10 s at most. A start that fails is tried again after Options.Delay or, without one,
-// after Period. Neither that nor the loss of the node counts as a restart, however many children
-// are there.
+// answer, 10 s at most. A process that is not the node's own needs MayExit of Config.Rules for that
+// node. A start that fails is tried again after Options.Delay or, without one, after Period. Neither
+// that nor the loss of the node counts as a restart, however many children are there.
 func Remote(id, node, mod, fun string, args ...any) Child {
 	return Child{ID: id, behaves: true, Start: func(ctx context.Context, s *Supervisor) (ei.Pid, error) {
 		ctx, cancel := context.WithTimeout(ctx, remoteStart)
@@ -67,7 +67,11 @@ func Remote(id, node, mod, fun string, args ...any) Child {
 			return ei.Pid{}, nil
 		}
 		if t, ok := v.(ei.Tuple); ok && len(t) >= 2 && t[0] == ei.Atom("ok") {
-			if pid, ok := t[1].(ei.Pid); ok {
+			pid, ok := t[1].(ei.Pid)
+			if ok && !s.n.AllowsProcess(node, nodes.MayExit, pid) { // the supervisor ends it
+				return ei.Pid{}, fmt.Errorf("%s:%s/%d has returned a process that Config.Rules do not let %s end: %v", mod, fun, len(args), node, pid)
+			}
+			if ok {
 				return pid, nil
 			}
 		}

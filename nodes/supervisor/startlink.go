@@ -8,6 +8,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/internal/asker"
 )
 
 // leaving is how long a new process waits for the one that still has its name, and whose parent may
@@ -31,11 +32,8 @@ func ExposeStart(n *nodes.Node, name string, newServer func() nodes.Server, o *n
 		}
 	}
 	n.Expose(name, "start_link", nodes.FuncOf(func(ctx context.Context) (ei.Term, error) {
-		parent, node := nodes.CallerOf(ctx), n.Name()
-		if c := nodes.ConnOf(ctx); c != nil {
-			node = c.Name()
-		}
-		if string(parent.Node) != node { // there is none, or it is somebody else's
+		parent := nodes.CallerOf(ctx)
+		if string(parent.Node) != asker.Of(n, nodes.ConnOf(ctx)) { // there is none, or it is somebody else's
 			return nil, &ei.ReasonError{Reason: ei.Atom("badarg")}
 		}
 		b, err := startChild(ctx, n, name, parent, newServer, o)

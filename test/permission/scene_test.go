@@ -17,6 +17,7 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/console"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/genstage"
 	"github.com/cnode-go/cnode/nodes/global"
 	"github.com/cnode-go/cnode/nodes/groupleader"
 	"github.com/cnode-go/cnode/nodes/observer"
@@ -117,6 +118,16 @@ func (p *packages) start(n *nodes.Node) (err error) {
 	}); err != nil {
 		return err
 	}
+	if _, err = genstage.Produce(n, "producer", nil, func(ctx context.Context, _ int) ([]int, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}); err != nil {
+		return err
+	}
+	if _, err = genstage.SubscribeName(ctx, n, n.Name(), "producer", &genstage.Options{Name: "consumer"},
+		func(context.Context, []int) error { return nil }); err != nil {
+		return err
+	}
 	log := console.NewLog(slog.DiscardHandler)
 	stop := func(context.Context) error { return nil }
 	if err = observer.Serve(n, &observer.Options{Stop: stop, Environment: []string{"HOME"}}); err != nil {
@@ -151,7 +162,7 @@ func (s *scene) victims() *victims {
 }
 
 // look notes what was done to the victims: send, link, exit or connect; ask is what looks like a
-// request, in the name of all@host.
+// request, in the name of all@host; watch, which tell looks for, a monitor that stays.
 func (v *victims) look() {
 	for _, b := range v.all[:2] {
 		d, alive := b.Node().Process(b.Pid())
@@ -275,7 +286,10 @@ func (v *victims) tell(name string) {
 				all = append(all, ei.Tuple{atom("$gen_call"), from, request})
 			}
 			all = append(all, ei.Tuple{atom("system"), from, atom("get_state")}, ei.Tuple{atom("system"), from, atom("get_status")},
-				ei.Tuple{atom("whereis"), atom("x"), from})
+				ei.Tuple{atom("whereis"), atom("x"), from},
+				ei.Tuple{atom("$gen_consumer"), from, ei.List{ei.Int(1)}}, ei.Tuple{atom("$gen_consumer"), from, ei.Tuple{atom("cancel"), who}},
+				ei.Tuple{atom("$gen_producer"), from, ei.Tuple{atom("subscribe"), atom("nil"), ei.List{}}},
+				ei.Tuple{atom("$gen_producer"), from, ei.Tuple{atom("ask"), ei.Int(1)}})
 		}
 		members := ei.List{ei.Tuple{atom("g"), ei.List{who}}}
 		all = append(all,
@@ -302,6 +316,11 @@ func (v *victims) tell(name string) {
 		}
 	}
 	v.settle(name)
+	for _, b := range v.all[:2] {
+		if d, _ := b.Node().Process(b.Pid()); len(d.Watchers) > 0 {
+			v.seen["watch"] = true
+		}
+	}
 }
 
 // settle waits until a process has dealt with what it was sent.

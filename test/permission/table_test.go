@@ -21,7 +21,7 @@ import (
 // do to a process that the peer names, and what keeps them from it.
 type row struct {
 	names   string
-	touches string // some of ask, connect, exit, link and send, in this order; "": they read
+	touches string // some of ask, connect, exit, link, send and watch, in this order; "": they read
 	guard   string // for people
 }
 
@@ -82,6 +82,8 @@ var processes = []row{
 	{"rex", "", "it answers the node that asks; what it calls is MayCall; what it passes on is MaySend"},
 	{"server", "send", "MaySend to whoever is to be answered, with a caller's tag"},
 	{"supervisor", "send", "the same"},
+	{"producer", "send watch", "MaySend to the consumer"},
+	{"consumer", "send", "MaySend to the producer"},
 	{"user", "", "it answers the node that asks"},
 	{"Elixir.Phoenix.PubSub", "", "a scope speaks for its own node"},
 	{"Elixir.App.PubSub.Adapter", "send", "MaySend to whoever is to be answered, with a caller's tag"},

@@ -20,28 +20,23 @@ const (
 )
 
 // PutAlias makes a reference an alias.
-func (b *Bonds) PutAlias(ref ei.Ref, how Alias) { lazymap.Put(&b.aliases, ref, how) }
+func (b *Bonds) PutAlias(ref ei.Ref, how Alias) { b.aliases.Put(ref, how) }
 
 // Alias tells how an alias ends; 0: it is none.
-func (b *Bonds) Alias(ref ei.Ref) Alias { return b.aliases[ref] }
+func (b *Bonds) Alias(ref ei.Ref) Alias {
+	how, _ := b.aliases.Get(ref)
+	return how
+}
 
 // RemoveAlias ends an alias.
 func (b *Bonds) RemoveAlias(ref ei.Ref) {
-	if delete(b.aliases, ref); len(b.aliases) == 0 {
-		b.aliases = nil
+	if b.aliases.Delete(ref); b.aliases.Len() == 0 {
+		b.ClearAliases()
 	}
 }
 
 // Aliases gives those that are active.
-func (b *Bonds) Aliases() iter.Seq2[ei.Ref, Alias] {
-	return func(yield func(ei.Ref, Alias) bool) {
-		for ref, how := range b.aliases {
-			if !yield(ref, how) {
-				return
-			}
-		}
-	}
-}
+func (b *Bonds) Aliases() iter.Seq2[ei.Ref, Alias] { return b.aliases.All() }
 
 // ClearAliases ends all.
-func (b *Bonds) ClearAliases() { b.aliases = nil }
+func (b *Bonds) ClearAliases() { b.aliases = lazymap.Map[ei.Ref, Alias]{} }

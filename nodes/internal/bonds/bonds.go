@@ -15,7 +15,7 @@ type Bonds struct {
 	links    byNode[ei.Pid, link]
 	watchers byNode[MonitorID, Watcher] // who monitors this process
 	watching byNode[ei.Ref, Target]     // what this process monitors
-	aliases  map[ei.Ref]Alias           // the active ones
+	aliases  lazymap.Map[ei.Ref, Alias] // the active ones
 }
 
 // A link is how one process sees a link: active, or ended by this side and remembered until the
@@ -191,7 +191,7 @@ func (b *Bonds) Target(ref ei.Ref) (Target, bool) { return b.watching.find(ref) 
 // Unwatch forgets a monitor; ends tells whether it is an alias that ends with it.
 func (b *Bonds) Unwatch(t Target, ref ei.Ref) (ends bool) {
 	b.watching.remove(ei.Atom(t.Node), ref)
-	return b.aliases[ref]&WithMonitor != 0
+	return b.Alias(ref)&WithMonitor != 0
 }
 
 // TakeDown finds the monitor that a MONITOR_P_EXIT of a node ends; false: there is none. An empty
@@ -286,8 +286,8 @@ func (b *Bonds) Clear() { *b = Bonds{aliases: b.aliases} }
 func (b *Bonds) MoveTo(to *Bonds) {
 	aliases := to.aliases
 	*to, *b = *b, Bonds{}
-	for ref, how := range aliases {
-		lazymap.Put(&to.aliases, ref, how)
+	for ref, how := range aliases.All() {
+		to.PutAlias(ref, how)
 	}
 }
 

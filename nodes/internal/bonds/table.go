@@ -13,9 +13,8 @@ import (
 // others. Most processes deal with one node, and with few processes there.
 type byNode[K comparable, V any] struct {
 	node ei.Atom
-	few  []bond[K, V]        // those with node
-	one  map[K]V             // these, once they have been many
-	more map[ei.Atom]map[K]V // those with others
+	few  []bond[K, V]                             // those with node, unless they have been many
+	more lazymap.Map[ei.Atom, *lazymap.Map[K, V]] // these, and those with others
 }
 
 // A bond is a link or monitor.
@@ -27,19 +26,21 @@ type bond[K comparable, V any] struct {
 // fewBonds is how many need no map.
 const fewBonds = 8
 
+func (t *byNode[K, V]) with(node ei.Atom) *lazymap.Map[K, V] {
+	of, _ := t.more.Get(node)
+	return of
+}
+
 // get gives the value of a key with a node.
 func (t *byNode[K, V]) get(node ei.Atom, key K) (v V, ok bool) {
-	if node != t.node {
-		v, ok = t.more[node][key]
-		return v, ok
-	}
-	for i := range t.few {
-		if t.few[i].key == key {
-			return t.few[i].value, true
+	if node == t.node {
+		for i := range t.few {
+			if t.few[i].key == key {
+				return t.few[i].value, true
+			}
 		}
 	}
-	v, ok = t.one[key]
-	return v, ok
+	return t.with(node).Get(key)
 }
 
 // find gives the value of a key, whatever the node.
@@ -47,8 +48,8 @@ func (t *byNode[K, V]) find(key K) (v V, ok bool) {
 	if v, ok = t.get(t.node, key); ok {
 		return v, true
 	}
-	for _, of := range t.more {
-		if v, ok = of[key]; ok {
+	for _, of := range t.more.All() {
+		if v, ok = of.Get(key); ok {
 			return v, true
 		}
 	}
@@ -64,17 +65,12 @@ func (t *byNode[K, V]) all(node ei.Atom) iter.Seq2[K, V] {
 					return
 				}
 			}
-			for k, v := range t.one {
-				if !yield(k, v) {
-					return
-				}
-			}
 		}
-		for other, of := range t.more {
+		for other, of := range t.more.All() {
 			if node != "" && node != other {
 				continue
 			}
-			for k, v := range of {
+			for k, v := range of.All() {
 				if !yield(k, v) {
 					return
 				}
@@ -84,52 +80,55 @@ func (t *byNode[K, V]) all(node ei.Atom) iter.Seq2[K, V] {
 }
 
 func (t *byNode[K, V]) len() int {
-	n := len(t.few) + len(t.one)
-	for _, of := range t.more {
-		n += len(of)
+	n := len(t.few)
+	for _, of := range t.more.All() {
+		n += of.Len()
 	}
 	return n
 }
 
-func (t *byNode[K, V]) empty() bool { return len(t.few) == 0 && len(t.one) == 0 && len(t.more) == 0 }
+func (t *byNode[K, V]) empty() bool { return len(t.few) == 0 && t.more.Len() == 0 }
 
 func (t *byNode[K, V]) put(node ei.Atom, key K, value V) {
-	if len(t.few) == 0 && len(t.one) == 0 && t.more[node] == nil {
+	of := t.with(node)
+	if len(t.few) == 0 && of == nil {
 		t.node = node
 	}
-	if node != t.node {
-		of := t.more[node]
-		lazymap.Put(&of, key, value)
-		lazymap.Put(&t.more, node, of)
-		return
-	}
-	for i := range t.few {
-		if t.few[i].key == key {
-			t.few[i].value = value
+	if node == t.node && of == nil {
+		for i := range t.few {
+			if t.few[i].key == key {
+				t.few[i].value = value
+				return
+			}
+		}
+		if len(t.few) < fewBonds {
+			t.few = append(t.few, bond[K, V]{key, value})
 			return
 		}
 	}
-	if t.one == nil && len(t.few) < fewBonds {
-		t.few = append(t.few, bond[K, V]{key, value})
-		return
+	if of == nil {
+		of = new(lazymap.Map[K, V])
+		t.more.Put(node, of)
 	}
-	for _, b := range t.few {
-		lazymap.Put(&t.one, b.key, b.value)
+	if node == t.node {
+		for _, b := range t.few {
+			of.Put(b.key, b.value)
+		}
+		t.few = nil
 	}
-	t.few = nil
-	lazymap.Put(&t.one, key, value)
+	of.Put(key, value)
 }
 
 func (t *byNode[K, V]) remove(node ei.Atom, key K) {
-	if node != t.node {
-		if of := t.more[node]; of != nil {
-			if delete(of, key); len(of) == 0 {
-				delete(t.more, node)
-			}
+	if of := t.with(node); of != nil {
+		if of.Delete(key); of.Len() == 0 {
+			t.more.Delete(node)
 		}
 		return
 	}
-	delete(t.one, key)
+	if node != t.node {
+		return
+	}
 	for i := range t.few {
 		if t.few[i].key == key {
 			last := len(t.few) - 1

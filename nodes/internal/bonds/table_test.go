@@ -68,7 +68,7 @@ func TestByNode(t *testing.T) {
 					require.Equal(t, has, ok)
 					require.Equal(t, want, got)
 				}
-				require.LessOrEqual(t, len(table.more), len(model))
+				require.LessOrEqual(t, table.more.Len(), len(model))
 			},
 		})
 	})

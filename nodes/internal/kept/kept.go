@@ -18,6 +18,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/internal/asker"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/nodes/introspect"
 	"github.com/cnode-go/cnode/transport"
@@ -301,11 +302,8 @@ func (p *Process) takeOrder(b *nodes.Mailbox, m *nodes.Message) bool {
 	if alias, ok := otp.AliasOf(q.Tag); ok {
 		from.Alias = alias
 	}
-	asker := ei.Atom(p.o.Node.Name())
-	if c := m.Conn(); c != nil {
-		asker = ei.Atom(c.Name())
-	}
-	if from.Pid.Node != asker || from.Alias.Len > 0 && from.Alias.Node != asker {
+	by := ei.Atom(asker.Of(p.o.Node, m.Conn()))
+	if from.Pid.Node != by || from.Alias.Len > 0 && from.Alias.Node != by {
 		return true
 	}
 	request, err := q.Body.Decode()
@@ -337,11 +335,7 @@ func RefuseCall(b *nodes.Mailbox, m *nodes.Message) bool {
 	if !ok {
 		return false
 	}
-	asker := b.Pid().Node
-	if c := m.Conn(); c != nil {
-		asker = ei.Atom(c.Name())
-	}
-	if call.From.Node == asker {
+	if string(call.From.Node) == asker.Of(b.Node(), m.Conn()) {
 		_ = call.Reply(nodes.NoConnect(transport.NoWait()), UnknownRequest())
 	}
 	return true
