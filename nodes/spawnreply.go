@@ -286,7 +286,7 @@ func (b *Mailbox) leaveOrphans(reason ei.Term) {
 			leave(ref, c)
 		}
 	}
-	for ref, a := range b.pendingCalls {
+	for ref, a := range b.pendingCalls.All() {
 		if a.spawns && a.box != nil {
 			leave(ref, a.box.origin.over)
 		}

@@ -9,10 +9,13 @@ init([]) -> {ok, {#{}, [cnode_node:child_spec(#{program => "pricing"})]}}.
 
 The program is `priv/cnode/pricing` of the application, its node is pricing at the host of this node. The child waits until that
 node is connected. When the program ends, so does the child: with reason `normal` for exit status 0, else with
-`{exit_status, Status}`; a signal counts as 128 plus its number. Its supervisor starts it again by its own rules.
+`{exit_status, Status, Lines}`. A signal counts as 128 plus its number. `unknown` is the status of a program that has ended while
+another process, which it has started, holds its output. `Lines` are the last lines that it has written, or the first ones of a Go
+panic; they are logged as an error, too. Its supervisor starts it again by its own rules.
 
-What the program writes goes to `logger`, line by line. When the child ends, the program gets SIGTERM and has
-`stop_timeout` to answer what it works on. When this BEAM is killed, the program sees the end of its standard input.
+What the program writes goes to `logger`, line by line. If it writes faster than the log takes it, lines are dropped, and the log
+says how many bytes they had. When the child ends, the program gets SIGTERM and has `stop_timeout` to answer what it works on. When this BEAM is killed,
+the program sees the end of its standard input.
 
 A Go program with package `nodes/child` knows all that. Any other one prints a line that begins with ready once its node runs,
 ends with its standard input, and takes from its environment:
@@ -44,8 +47,7 @@ With `unit` in place of a program, systemd runs it. The child watches the unit a
 -define(UPGRADE_TIMEOUT, 60000). % each step of a hand-off has a limit in the program itself, 15 s together
 -define(OLD_TIMEOUT, 30000). % ms that the old process may go on after it has handed its node over
 -define(TAKEN, 75).
--define(LONGEST, 16384). % bytes of a line
--define(LAST, 5). % lines that a failed upgrade tells
+-define(LONGEST, 16384). % bytes of a line of systemctl
 
 -type text() :: string() | binary().
 -type options() :: #{
@@ -63,7 +65,7 @@ is none, and what it runs or watches.
     state => binary()
 }.
 
--record(next, {port :: port(), from :: gen_server:from(), file, timer :: reference(), last = [] :: [binary()]}).
+-record(next, {port :: port(), from :: gen_server:from(), file, timer :: reference()}).
 -record(state, {
     options :: options(),
     title :: binary(), % what the log calls it
@@ -72,10 +74,9 @@ is none, and what it runs or watches.
     connecting = undefined :: undefined | pid(),
     port = undefined :: undefined | port(),
     file = undefined, % what runs
-    partial = #{} :: #{port() => true}, % the line goes on
     next = undefined :: undefined | #next{}, % an upgrade goes on
     old = [] :: [port()], % have handed the node over, and end
-    ended = 0 :: non_neg_integer(), % how the process has ended whose node the next one is taking over
+    ended = undefined, % how the process has ended whose node the next one is taking over
     doubtful = false :: boolean() % an upgrade has failed: an end with status 0 may be part of that
 }).
 
@@ -97,7 +98,7 @@ The others are optional:
 - `systemctl`: the command to ask about a unit, systemctl; it has a list with its arguments
 
 It returns once the node is connected. The errors: `{not_distributed, Why}` if this node has no name, `{no_program, Path}`,
-`{exit_status, Status}`, `not_ready` and `not_connected`.
+`{exit_status, Status, Lines}`, `not_ready` and `not_connected`.
 """).
 -spec start_link(options()) -> {ok, pid()} | {error, term()}.
 start_link(Options) ->
@@ -131,7 +132,7 @@ Has the node go on in a new process of the program, as the file is now. Connecti
 no node sees it go down. It returns when the new process is the node, or `unchanged` if the file is the one that runs.
 
 After `{error, Reason}` the old process serves on, unless the child ends: `busy` while another upgrade goes on,
-`{exit_status, Status, Lines}` if the new process has ended, with the last lines that it has written, or `timeout`.
+`{exit_status, Status, Lines}` if the new process has ended, or `timeout`.
 
 For a unit it is a reload of the unit, whether the file has changed or not.
 """).
@@ -231,27 +232,25 @@ started(S, Until) ->
 
 %% A name is taken for a moment by a process that has just been killed, and longer by one that still answers what the BEAM
 %% before has asked for.
-failed({exit_status, ?TAKEN}, S, Until) ->
+failed({exit_status, ?TAKEN, _} = Taken, S, Until) ->
     case now_ms() + ?AGAIN < Until of
         true ->
             receive {'EXIT', Pid, Reason} when is_pid(Pid) -> {stop, Reason}
-            after ?AGAIN -> start(S#state{partial = #{}}, Until)
+            after ?AGAIN -> start(S, Until)
             end;
-        false -> {stop, {exit_status, ?TAKEN}}
+        false -> {stop, Taken}
     end;
-failed({exit_status, _} = Reason, _, _) -> {stop, Reason};
+failed({exit_status, _, _} = Reason, S, _) ->
+    complain(Reason, S),
+    {stop, Reason};
 failed(Reason, S, _) ->
     _ = stop(S),
     {stop, Reason}.
 
 ready(#state{port = Port} = S, Until) ->
     receive
-        {Port, {data, Data}} ->
-            case line(Port, Data, S) of
-                {<<"ready", _/binary>>, S1} -> {ok, S1};
-                {_, S1} -> ready(S1, Until)
-            end;
-        {Port, {exit_status, Status}} -> {error, {exit_status, Status}, S};
+        {Port, ready} -> {ok, S};
+        {Port, Ended} -> {error, Ended, S};
         {'EXIT', Pid, Reason} when is_pid(Pid) -> {error, Reason, S}
     after left(Until) -> {error, not_ready, S}
     end.
@@ -261,7 +260,7 @@ connected(#state{node = Node, port = Port} = S, Until) ->
         true -> {ok, up(S)};
         _ ->
             receive
-                {Port, {exit_status, Status}} when is_port(Port) -> {error, {exit_status, Status}, S};
+                {Port, {exit_status, _, _} = Ended} when is_port(Port) -> {error, Ended, S};
                 {'EXIT', Pid, Reason} when is_pid(Pid) -> {error, Reason, S}
             after min(?AGAIN, left(Until)) ->
                 case left(Until) of
@@ -285,7 +284,7 @@ watch(S, Until) ->
 -define(UNSET, [{Name, false} || Name <- ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS",
     "LISTEN_FDNAMES", "CNODE_UPGRADE_FD", "CNODE_TAKE_OVER"]]).
 
-open(#state{options = Options, node = Node}, Path, More) ->
+open(#state{options = Options, node = Node, title = Title} = S, Path, More) ->
     Own = [
         {"CNODE_NODE", atom_to_list(Node)},
         {"CNODE_COOKIE", atom_to_list(erlang:get_cookie(Node))},
@@ -295,11 +294,12 @@ open(#state{options = Options, node = Node}, Path, More) ->
     ],
     Given = [{chars(Name), chars(Value)} || {Name, Value} <- maps:get(env, Options, [])],
     Env = maps:to_list(maps:from_list(?UNSET ++ Own ++ Given)), % the last counts
-    Args = [[binary, exit_status, stderr_to_stdout, {line, ?LONGEST}, {args, maps:get(args, Options, [])}, {env, Env}],
-        [{cd, chars(Cd)} || #{cd := Cd} <- [Options]]],
-    try {ok, open_port({spawn_executable, Path}, lists:append(Args))}
-    catch error:Reason -> {error, {cannot_start, Path, Reason}}
-    end.
+    Settings = [{args, maps:get(args, Options, [])}, {env, Env} | [{cd, chars(Cd)} || #{cd := Cd} <- [Options]]],
+    Log = case maps:get(log, Options, info) of
+        false -> false;
+        Level -> {Title, Level, meta(S)}
+    end,
+    cnode_program:start(Path, Settings, Log).
 
 chars(false) -> false;
 chars(Text) -> unicode:characters_to_list(Text).
@@ -351,21 +351,15 @@ handle_call(Request, _, S) -> {reply, {error, {unknown_request, Request}}, S}.
 handle_cast(_, S) -> {noreply, S}.
 
 ?DOC(false).
-handle_info({Port, {data, Data}}, #state{next = #next{port = Port} = Next} = S) ->
-    case line(Port, Data, S) of
-        {<<"ready", _/binary>>, S1} -> {noreply, upgraded(S1)};
-        {Line, S1} -> {noreply, S1#state{next = Next#next{last = lists:sublist([Line | Next#next.last], ?LAST)}}}
-    end;
-handle_info({Port, {data, Data}}, S) when is_port(Port) ->
-    {_, S1} = line(Port, Data, S),
-    {noreply, S1};
-handle_info({Port, {exit_status, Status}}, #state{next = #next{port = Port, last = Last}} = S) ->
-    refused({exit_status, Status, lists:reverse(Last)}, S);
-handle_info({Port, {exit_status, Status}}, #state{port = Port, next = #next{}} = S) -> % it has handed over, or else the next one ends, too
-    {noreply, S#state{port = undefined, ended = Status}};
-handle_info({Port, {exit_status, Status}}, #state{port = Port} = S) ->
-    {stop, reason(Status, S), S#state{port = undefined}};
-handle_info({Port, {exit_status, _}}, #state{old = Old} = S) when is_port(Port) -> {noreply, S#state{old = lists:delete(Port, Old)}};
+handle_info({Port, ready}, #state{next = #next{port = Port}} = S) -> {noreply, upgraded(S)};
+handle_info({Port, {exit_status, _, _} = Ended}, #state{next = #next{port = Port}} = S) -> refused(Ended, S);
+handle_info({Port, {exit_status, _, _} = Ended}, #state{port = Port, next = #next{}} = S) -> % it has handed over, or else the next one ends, too
+    {noreply, S#state{port = undefined, ended = Ended}};
+handle_info({Port, {exit_status, 0, _}}, #state{port = Port, doubtful = false} = S) -> {stop, normal, S#state{port = undefined}};
+handle_info({Port, {exit_status, _, _} = Ended}, #state{port = Port} = S) ->
+    complain(Ended, S),
+    {stop, Ended, S#state{port = undefined}};
+handle_info({Port, {exit_status, _, _}}, #state{old = Old} = S) -> {noreply, S#state{old = lists:delete(Port, Old)}};
 handle_info({timeout, Timer, {upgrade, _}}, #state{next = #next{timer = Timer, port = Port}} = S) ->
     kill(Port),
     refused(timeout, S);
@@ -374,6 +368,7 @@ handle_info({timeout, _, {old, Port}}, #state{old = Old} = S) ->
     {noreply, S#state{old = lists:delete(Port, Old)}};
 handle_info({nodedown, Node}, #state{node = Node} = S) ->
     down(S),
+    look_for(true, S),
     {noreply, connect(S#state{connected = false})};
 handle_info({connecting, Pid, true}, #state{connecting = Pid} = S) ->
     {noreply, up(S#state{connecting = undefined})};
@@ -381,16 +376,19 @@ handle_info({connecting, Pid, _}, #state{connecting = Pid, options = Options} = 
     _ = erlang:send_after(case Options of #{unit := _} -> ?UNIT_AGAIN; _ -> ?AGAIN end, self(), connect),
     {noreply, S#state{connecting = undefined}};
 handle_info(connect, S) -> {noreply, connect(S)};
+handle_info({'EXIT', Pid, Reason}, S) when is_pid(Pid), Reason =/= normal -> {stop, Reason, S};
 handle_info(_, S) -> {noreply, S}.
 
-reason(0, #state{doubtful = false}) -> normal;
-reason(Status, _) -> {exit_status, Status}.
+%% A program that has ended by itself, and what it says of that.
+complain({exit_status, Status, Lines}, #state{title = Title} = S) ->
+    ?LOG_ERROR("~ts: has ended, exit status ~p~ts", [Title, Status, [["\n", L] || L <- Lines]], meta(S)).
 
 upgraded(#state{port = Before, old = Old, next = #next{port = Port, from = From, file = File, timer = Timer}} = S) ->
     _ = erlang:cancel_timer(Timer),
     Ends = [Before || Before =/= undefined],
     _ = [erlang:start_timer(?OLD_TIMEOUT, self(), {old, P}) || P <- Ends],
     gen_server:reply(From, ok),
+    cnode_program:watch(Port, not S#state.connected),
     S#state{port = Port, old = Ends ++ Old, file = File, next = undefined, doubtful = false}.
 
 refused(Reason, #state{port = Port, next = #next{from = From, timer = Timer}} = S) ->
@@ -398,7 +396,7 @@ refused(Reason, #state{port = Port, next = #next{from = From, timer = Timer}} = 
     gen_server:reply(From, {error, Reason}),
     S1 = S#state{next = undefined, doubtful = true},
     case Port of
-        undefined -> {stop, {exit_status, S#state.ended}, S1};
+        undefined -> {stop, S#state.ended, S1};
         _ -> {noreply, S1}
     end.
 
@@ -412,6 +410,7 @@ connect(#state{node = Node} = S) ->
 up(#state{node = Node, title = Title} = S) ->
     true = erlang:monitor_node(Node, true),
     ?LOG_INFO("~ts: ~ts is connected", [Title, Node], meta(S)),
+    look_for(false, S),
     S#state{connected = true}.
 
 %% Why a unit is down takes a while to ask.
@@ -428,34 +427,8 @@ down(#state{title = Title, node = Node} = S) ->
 
 meta(#state{node = Node}) -> #{cnode => Node}.
 
-%% A line, or a part of one that is very long: what it says, if it begins here.
-line(Port, {End, Data}, #state{partial = Partial} = S) ->
-    said(Data, S),
-    S1 = S#state{partial = case End of eol -> maps:remove(Port, Partial); noeol -> Partial#{Port => true} end},
-    {case Partial of #{Port := true} -> <<>>; _ -> Data end, S1}.
-
-said(_, #state{options = #{log := false}}) -> ok;
-said(Data, #state{options = Options, title = Title} = S) ->
-    {Level, Text} = level(printable(Data), maps:get(log, Options, info)),
-    ?LOG(Level, "~ts: ~ts", [Title, Text], meta(S)).
-
-%% As slog.TextHandler begins its lines, without the time.
-level(<<"level=", Rest/binary>>, Usual) ->
-    case binary:split(Rest, <<" ">>) of
-        [Word, Text] ->
-            case lists:keyfind(Word, 1, [{<<"DEBUG">>, debug}, {<<"INFO">>, info}, {<<"WARN">>, warning}, {<<"ERROR">>, error}]) of
-                {_, Level} -> {Level, Text};
-                false -> {Usual, <<"level=", Rest/binary>>}
-            end;
-        _ -> {Usual, <<"level=", Rest/binary>>}
-    end;
-level(Text, Usual) -> {Usual, Text}.
-
-printable(Data) ->
-    case unicode:characters_to_binary(Data) of
-        Text when is_binary(Text) -> Text;
-        _ -> unicode:characters_to_binary(Data, latin1)
-    end.
+look_for(_, #state{port = undefined}) -> ok;
+look_for(Is, #state{port = Port}) -> cnode_program:watch(Port, Is).
 
 %% On SIGTERM the program answers what it works on, and ends.
 ?DOC(false).
@@ -466,7 +439,7 @@ stop(#state{port = Port, next = Next, old = Old, options = Options}) ->
     _ = [signal("TERM", P) || P <- Ports],
     Until = now_ms() + maps:get(stop_timeout, Options, ?STOP_TIMEOUT),
     lists:foreach(fun(P) ->
-        receive {P, {exit_status, _}} -> ok
+        receive {P, {exit_status, _, _}} -> ok
         after left(Until) -> kill(P)
         end
     end, Ports).
@@ -474,23 +447,16 @@ stop(#state{port = Port, next = Next, old = Old, options = Options}) ->
 %% One that hangs does not hear that its standard input has ended, and would keep its name.
 kill(Port) ->
     signal("KILL", Port),
-    receive {Port, {exit_status, _}} -> ok
+    receive {Port, {exit_status, _, _}} -> ok
     after 5000 -> ok
     end.
 
-%% A port that has closed has no process any more.
 signal(Name, Port) ->
-    case os_pid(Port) of
-        undefined -> ok;
-        Pid -> _ = os:cmd("kill -" ++ Name ++ " " ++ integer_to_list(Pid)), ok
-    end.
+    cnode_program:signal(Name, Port),
+    cnode_program:watch(Port, true).
 
 os_pid(undefined) -> undefined;
-os_pid(Port) ->
-    case erlang:port_info(Port, os_pid) of
-        {os_pid, Pid} -> Pid;
-        undefined -> undefined
-    end.
+os_pid(Port) -> cnode_program:os_pid(Port).
 
 systemctl(Options) -> [chars(A) || A <- maps:get(systemctl, Options, ["systemctl"])].
 

@@ -45,7 +45,7 @@ Linux only, OTP 25 or newer.
 -export([start_link/1, child_spec/1, status/1, accept/2, retire/1]).
 -export([info/1, answer/3, answer/4, received/2, point/2, point/3, no_point/1]).
 -export([peek/2, more/2, send/2, sendfile/5, unrecv/2, shutdown/2, close/1]).
--export([listen/1, idle/1, stay/1]). % for transports
+-export([listen/1, idle/1, idle/2, stands_behind/3, stay/1, taken/1]). % for transports
 -export([gives/1]). % for cnode_forwarder
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 -export_type([options/0, server/0, handle/0, session/0, endpoint/0, info/0]).
@@ -239,7 +239,7 @@ answer(Socket, Data, Rest, State) ->
     case ets:lookup(?TABLE, Socket) of
         [#session{kind = gen_tcp} = Session] ->
             ?STEP(answers),
-            _ = counted(Session, iolist_size(Data), Rest, State),
+            _ = counted(Session#session{told = false}, iolist_size(Data), Rest, State),
             ?STEP(told),
             Sent = gen_tcp:send(Socket, Data),
             ?STEP(sent),
@@ -281,8 +281,9 @@ point(Socket, State) -> point(Socket, <<>>, State).
 Says that another process can go on here, with `State`, and `Rest` that was read and is not dealt with.
 
 The errors mean that the session is not at a point: `timeout`, because the front does not read; `no_front`, because there is
-none, so that the session is this system's own; `unread`, because messages with data are in the caller's mailbox, or bytes that
-came with the session were not read; `emsgsize`, because state and rest together have more than 65,522 bytes.
+none, so that the session is this system's own; `unread`, because bytes that came with the session were not read; `emsgsize`,
+because state and rest together have more than 65,522 bytes. Data of the session that is still in the caller's mailbox belongs to
+the rest: another process would read it behind `Rest`.
 """).
 -spec point(session(), binary(), binary()) -> ok | {error, term()}.
 point(Socket, Rest, State) ->
@@ -293,7 +294,7 @@ point(Socket, Rest, State) ->
 
 stands(#session{kind = gen_tcp} = Session, Rest, State) ->
     ?STEP(read),
-    Result = counted(Session, 0, Rest, State),
+    Result = counted(Session#session{told = false}, 0, Rest, State),
     ?STEP(pointed),
     Result;
 stands(#session{socket = Socket, peeked = Peeked, consumed = C, written = W} = Session, Rest, State) ->
@@ -307,28 +308,33 @@ stands(#session{socket = Socket, peeked = Peeked, consumed = C, written = W} = S
 
 %% The driver has counted. What it has sent to this process as messages is read, and dealt with by nobody: such a message is in
 %% the mailbox before the counts are.
-counted(#session{socket = Socket, back = Back, again = Again, files = Files} = Session, More, Rest, State) ->
+counted(#session{socket = Socket, back = Back, again = Again, files = Files, seen = Seen} = Session, More, Rest, State) ->
     case inet:getstat(Socket, [recv_oct, send_oct]) of
+        {ok, [{recv_oct, Received}, _]} when Received < Again -> {error, unread};
         {ok, [{recv_oct, Received}, {send_oct, Sent}]} ->
-            case Received < Again orelse unread(Socket) of
-                true -> {error, unread};
-                false ->
+            case ahead(Socket, Received =:= Seen) of
+                error -> {error, unread};
+                Ahead ->
                     Consumed = Received - Back,
-                    Written = Sent + Files + More,
-                    case tell(Session, Consumed, Written, Rest, State) of
-                        ok -> stood(Session, Consumed, Written, Rest, State);
-                        Error ->
-                            _ = State =/= Session#session.state andalso ets:update_element(?TABLE, Socket, {#session.state, State}),
-                            Error
-                    end
+                    stands_at(Session#session{seen = case Ahead of <<>> -> Received; _ -> none end}, Consumed - byte_size(Ahead),
+                        Sent + Files + More, {Rest, Ahead}, State)
             end;
         {error, _} = Error -> Error
     end.
 
-stood(#session{socket = Socket}, Consumed, Written, Rest, State) ->
-    _ = ets:update_element(?TABLE, Socket, [{#session.consumed, Consumed}, {#session.written, Written}, {#session.buffer, Rest},
-        {#session.state, State}]),
-    ok.
+%% The point that a process tells with the end of an answer it need not tell again when it waits for what comes next.
+stands_at(#session{consumed = Consumed, written = Written, buffer = Rest, state = State, void = false, told = true}, Consumed, Written, {Rest, <<>>},
+    State) -> ok;
+stands_at(#session{socket = Socket, seen = Seen} = Session, Consumed, Written, {Rest, Ahead}, State) ->
+    case tell(Session, Consumed + byte_size(Ahead), Written, <<Rest/binary, Ahead/binary>>, State) of
+        ok ->
+            _ = ets:update_element(?TABLE, Socket, [{#session.consumed, Consumed}, {#session.written, Written}, {#session.buffer, Rest},
+                {#session.state, State}, {#session.seen, Seen}, {#session.told, true}]),
+            ok;
+        Error ->
+            _ = ets:update_element(?TABLE, Socket, [{#session.state, State}, {#session.told, false}]),
+            Error
+    end.
 
 %% The owner ends a session that others may go on with. What the driver has sent to it as messages since the last point would be
 %% lost: the next process has to read it first.
@@ -353,14 +359,32 @@ delivered(Socket, Data) ->
     after 0 -> Data
     end.
 
-unread(Socket) ->
+%% The data in this process' mailbox. There is none if no byte has come since there was none.
+ahead(_, true) -> <<>>;
+ahead(Socket, false) ->
     receive {?MODULE, nothing} -> ok after 0 -> ok end, % process_info/2 of OTP 25 does not see what no receive has looked for
     case process_info(self(), message_queue_len) of
-        {_, 0} -> false;
+        {_, 0} -> <<>>;
         _ ->
             {messages, Messages} = process_info(self(), messages),
-            lists:any(fun(M) -> is_tuple(M) andalso tuple_size(M) =:= 3 andalso element(2, M) =:= Socket end, % tcp, or http of {packet, http}
-                Messages)
+            Data = [M || M <- Messages, is_tuple(M), tuple_size(M) =:= 3, element(2, M) =:= Socket], % tcp, or http of {packet, http}
+            case lists:all(fun({Tag, _, D}) -> Tag =:= tcp andalso is_binary(D) end, Data) of
+                true -> << <<D/binary>> || {_, _, D} <- Data >>;
+                false -> error
+            end
+    end.
+
+?DOC(false).
+%% How many bytes of a session of kind gen_tcp its process, the caller, has dealt with, or has in its own memory.
+-spec taken(session()) -> non_neg_integer() | error.
+taken(Socket) ->
+    case {ets:lookup(?TABLE, Socket), inet:getstat(Socket, [recv_oct])} of
+        {[#session{back = Back}], {ok, [{recv_oct, Received}]}} ->
+            case ahead(Socket, false) of
+                error -> error;
+                Ahead -> Received - Back - byte_size(Ahead)
+            end;
+        _ -> error
     end.
 
 ?DOC("""
@@ -423,11 +447,27 @@ Transports call it whenever a handler waits for data. That is right for protocol
 connection has no state, as in HTTP/1.1. It is wrong for any other.
 """).
 -spec idle(session()) -> ok | {error, term()}.
-idle(Socket) ->
+idle(Socket) -> idle(Socket, 0).
+
+?DOC("The same before the caller writes the last `Bytes` bytes of an answer. So a client that has all of it is at a point.").
+-spec idle(session(), non_neg_integer()) -> ok | {error, term()}.
+idle(Socket, Bytes) ->
     case ets:lookup(?TABLE, Socket) of
-        [#session{points = idle, stays = false, state = State} = Session] -> stands(Session, <<>>, State);
+        [#session{points = idle, stays = false, state = State}] -> stands_behind(Socket, Bytes, State);
         [#session{}] -> {error, no_point};
         [] -> {error, closed}
+    end.
+
+?DOC(false).
+-spec stands_behind(gen_tcp:socket(), non_neg_integer(), binary()) -> ok | {error, term()}.
+stands_behind(Socket, Bytes, State) ->
+    case ets:lookup(?TABLE, Socket) of
+        [#session{kind = gen_tcp} = Session] ->
+            ?STEP(read),
+            Result = counted(Session, Bytes, <<>>, State),
+            ?STEP(pointed),
+            Result;
+        _ -> {error, closed}
     end.
 
 ?DOC("From now on `idle/1` is no point: the connection has changed to a protocol that has state.").
@@ -531,6 +571,7 @@ sendfile(Socket, File, Offset, Bytes, Opts) ->
         {ok, Sent} -> ets:update_counter(?TABLE, Socket, {Field, Sent});
         _ -> ets:update_element(?TABLE, Socket, {Field, ?UNKNOWN})
     end,
+    ?STEP(answered),
     Result.
 
 ?DOC("""

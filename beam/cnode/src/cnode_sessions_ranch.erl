@@ -104,7 +104,10 @@ recv_proxy_header(Socket, Timeout) ->
     end.
 
 ?DOC(false).
-send(Socket, Data) -> gen_tcp:send(Socket, Data).
+send(Socket, Data) -> cnode_sessions_http:send(Socket, Data, point(Socket)).
+
+%% Whether an answer ends at a point is for Cowboy's stream handler to say.
+point(Socket) -> fun(Bytes) -> cnode_sessions_cowboy_h:point(Socket, Bytes) end.
 
 ?DOC(false).
 sendfile(Socket, File) -> sendfile(Socket, File, 0, 0, []).
@@ -122,6 +125,7 @@ sendfile(Socket, Name, Offset, Bytes, Opts) when is_list(Name); is_atom(Name); i
         {error, _} = Error -> Error
     end;
 sendfile(Socket, File, Offset, Bytes, Opts) ->
+    ok = cnode_sessions_http:sends_file(Bytes, point(Socket)),
     cnode_sessions:sendfile(Socket, File, Offset, Bytes, case Opts of [] -> [{chunk_size, 16#1FFF}]; _ -> Opts end).
 
 ?DOC(false).

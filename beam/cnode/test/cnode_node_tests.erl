@@ -22,7 +22,8 @@ name(F) -> element(2, erlang:fun_info(F, name)).
 %% What needs a node runs only on one.
 tests() ->
     [fun specs/0, fun wrong_options/0] ++ case is_alive() of
-        true -> [fun environment/0, fun lines/0, fun ends/0, fun stops/0, fun starts_late/0, fun upgrade_fails/0];
+        true -> [fun environment/0, fun lines/0, fun ends/0, fun stops/0, fun starts_late/0, fun upgrade_fails/0,
+            fun panics/0, fun its_output_is_held/0, fun is_flooded/0, fun log_stands_still/0];
         false -> [fun not_distributed/0]
     end.
 
@@ -68,10 +69,13 @@ program(Path, Script) ->
 over(#{peer := Peer, dir := Dir}) ->
     ok = logger:remove_handler(?MODULE),
     ok = logger:set_primary_config(level, notice),
-    peer:stop(Peer),
+    _ = [peer:stop(Peer) || Peer =/= none],
     ok = file:del_dir_r(Dir).
 
 %% The log handler.
+log(#{msg := {_, _}, meta := #{cnode := _}}, #{config := {stands, Test}}) ->
+    Test ! {stands, self()},
+    receive never -> ok end;
 log(#{level := Level, msg := {Format, Args}, meta := #{cnode := _}}, #{config := Test}) ->
     Test ! {logged, Level, unicode:characters_to_binary(io_lib:format(Format, Args))};
 log(_, _) -> ok.
@@ -79,6 +83,16 @@ log(_, _) -> ok.
 logged(Level, Text) ->
     receive {logged, Level, Text} -> ok
     after 50000 -> error({not_logged, Text, process_info(self(), messages)})
+    end.
+
+logged_like(Pattern) ->
+    receive
+        {logged, warning, Text} ->
+            case re:run(Text, Pattern) of
+                {match, _} -> {dropped, Text};
+                nomatch -> logged_like(Pattern)
+            end
+    after 50000 -> error({not_logged, Pattern})
     end.
 
 ended(Pid) ->
@@ -122,10 +136,87 @@ ends() ->
         true = port_command(Port, "go\n"),
         Reason = ended(Pid),
         over(W)
-     end || {End, Reason} <- [{"exit 0", normal}, {"exit 3", {exit_status, 3}}, {"kill -KILL $$", {exit_status, 137}}]].
+     end || {End, Reason} <- [{"exit 0", normal}, {"echo why; exit 3", {exit_status, 3, [<<"ready">>, <<"why">>]}},
+        {"kill -KILL $$", {exit_status, 137, [<<"ready">>]}}]].
 
+%% The first lines of a panic say what it is, not the last ones, which are stacks.
+panics() ->
+    Panic = "echo 0; printf 'panic: no prices\\n\\ngoroutine 1 [running]:\\n'; seq 4 50; exit 2",
+    First = [<<"panic: no prices">>, <<>>, <<"goroutine 1 [running]:">> | [integer_to_binary(N) || N <- lists:seq(4, 10)]],
+    Said = iolist_to_binary(["program: has ended, exit status 2", [["\n", L] || L <- First]]),
+    {{error, {exit_status, 2, First}}, W} = child(Panic, #{}),
+    logged(error, Said),
+    over(W),
+    {{ok, Pid}, X} = child("echo ready; read line; " ++ Panic, #{}),
+    {ok, Port} = port(Pid),
+    true = port_command(Port, "go\n"),
+    {exit_status, 2, First} = ended(Pid),
+    logged(error, Said),
+    over(X),
+    {{error, {exit_status, 3, [<<"2">>, <<"3">>, <<"4">>, <<"5">>, <<"6">>]}}, Y} = child("seq 6; exit 3", #{}),
+    over(Y).
+
+%% Its end is seen although a process that it has started holds its output: while it runs, starts, stops, and takes over.
+its_output_is_held() ->
+    Child = "sleep 50 & echo $! > $(dirname $0)/child; ",
+    Held = fun(#{dir := Dir}) ->
+        {ok, Number} = file:read_file(Dir ++ "/child"),
+        [] = os:cmd("kill " ++ string:trim(binary_to_list(Number))) % it has lived until now
+    end,
+    {{ok, Pid}, W} = child(Child ++ "echo ready; exec cat", #{}),
+    #{peer := Peer, os_pid := Number} = maps:merge(W, cnode_node:info(maps:get(node, W))),
+    os:cmd("kill -KILL " ++ integer_to_list(Number)),
+    peer:stop(Peer),
+    {exit_status, unknown, [<<"ready">>]} = ended(Pid),
+    Held(W),
+    over(W#{peer := none}),
+    {{error, {exit_status, unknown, [<<"no prices">>]}}, X} = child(Child ++ "echo no prices; exit 3", #{}),
+    Held(X),
+    over(X),
+    {{ok, Stops}, Y} = child(Child ++ "echo ready; exec cat", #{}),
+    ok = gen_server:stop(Stops, normal, 5000),
+    Held(Y),
+    program(maps:get(path, Y), "echo ready; exec cat"),
+    {ok, Next} = cnode_node:start_link(#{path => maps:get(path, Y), node => maps:get(node, Y)}),
+    program(maps:get(path, Y), Child ++ "echo no; exit 5"),
+    {error, {exit_status, unknown, [<<"no">>]}} = cnode_node:upgrade(Next),
+    Held(Y),
+    ok = gen_server:stop(Next),
+    over(Y).
+
+%% A program that writes all the time costs lines, and holds up nobody.
+is_flooded() ->
+    {{ok, Pid}, W} = child("echo ready; trap 'kill $!; exit 0' TERM; yes & wait", #{}),
+    {dropped, _} = logged_like("^program: lines were dropped, together \\d+ bytes"),
+    {connected, Reader} = erlang:port_info(element(2, port(Pid)), connected),
+    #{connected := true} = gen_server:call(Pid, info, 1000),
+    #{os_pid := Number} = cnode_node:info(Pid),
+    ok = gen_server:stop(Pid, normal, 5000),
+    false = is_process_alive(Reader),
+    "gone\n" = os:cmd("kill -0 " ++ integer_to_list(Number) ++ " 2>/dev/null || echo gone"),
+    over(W).
+
+%% A handler of the log that does not come back holds up a thousand lines, and nothing else.
+log_stands_still() ->
+    {{ok, Pid}, W} = child("echo ready; read line; seq 5000; read line; exit 0", #{}),
+    logged(info, <<"program: ready">>),
+    ok = logger:remove_handler(?MODULE),
+    ok = logger:add_handler(?MODULE, ?MODULE, #{config => {stands, self()}}),
+    {ok, Port} = port(Pid),
+    true = port_command(Port, "go\n"),
+    Writer = receive {stands, P} -> P end,
+    #{connected := true} = gen_server:call(Pid, info, 1000),
+    true = port_command(Port, "go\n"),
+    normal = ended(Pid),
+    {message_queue_len, Waiting} = process_info(Writer, message_queue_len),
+    true = Waiting < 1010,
+    exit(Writer, kill),
+    over(W).
+
+%% The port of a child's program.
 port(Pid) ->
-    case [P || P <- element(2, process_info(Pid, links)), is_port(P)] of
+    #{os_pid := Number} = cnode_node:info(Pid),
+    case [P || P <- erlang:ports(), erlang:port_info(P, os_pid) =:= {os_pid, Number}] of
         [Port] -> {ok, Port};
         [] -> none
     end.
@@ -150,11 +241,11 @@ starts_late() ->
     ok = gen_server:stop(Pid),
     over(W),
     {{error, Taken}, X} = child("exit 75", #{ready_timeout => 500}),
-    true = lists:member(Taken, [{exit_status, 75}, not_ready]), % by how long a shell takes to start
+    true = lists:member(Taken, [{exit_status, 75, []}, not_ready]), % by how long a shell takes to start
     over(X),
     {{error, not_ready}, Y} = child("echo already; exec cat", #{ready_timeout => 200, stop_timeout => 100}),
     over(Y),
-    {{error, {exit_status, 4}}, Z} = child("exit 4", #{}),
+    {{error, {exit_status, 4, []}}, Z} = child("exit 4", #{}),
     over(Z).
 
 upgrade_fails() ->

@@ -30,7 +30,7 @@ tests() -> [fun answers/0, fun first_bytes/0, fun ipv6/0, fun retires/0, fun own
             fun front_ends/0, fun front_stops/0, fun front_is_gone/0, fun server_stops/0, fun server_stops_early/0,
             fun void_is_late/0, fun front_comes_late/0,
              fun front_says_no/0, fun front_hangs/0, fun no_descriptor/0, fun malformed/0,
-            fun peeks/0, fun files/0, fun put_back/0, fun modes/0, fun too_large/0, fun send_timeout/0, fun idle_points/0, fun unread_messages/0, fun delivered_messages/0, fun plain_senders/0, fun forwards/0,
+            fun peeks/0, fun files/0, fun put_back/0, fun modes/0, fun too_large/0, fun send_timeout/0, fun idle_points/0, fun unread_messages/0, fun delivered_messages/0, fun http_answers/0, fun http_not_followed/0, fun plain_senders/0, fun forwards/0,
             fun transports_server/0,
             fun transport_crash/0, fun wrong_options/0, fun many/0,
     fun application_stops/0].
@@ -624,7 +624,7 @@ idle_points() ->
     ok = gen_tcp:close(A),
     ends(Server, F).
 
-%% A message with data is read, and not dealt with.
+%% A message with data is read, and not dealt with: the next process would read it behind the rest.
 unread_messages() ->
     {Server, F} = world(#{}),
     {C, A} = front:connect(inet),
@@ -637,11 +637,26 @@ unread_messages() ->
     ok = inet:setopts(S, [{active, once}]),
     ok = gen_tcp:send(C, "x"),
     ?assert(front:eventually(fun() -> {_, Came} = process_info(self(), messages), lists:member({tcp, S, <<"x">>}, Came) end)),
-    ?assertEqual({error, unread}, cnode_sessions:point(S, <<>>)),
+    [begin % what is pushed meanwhile stands at a point, too
+        ok = cnode_sessions:answer(S, "push", <<"w">>, integer_to_binary(N)),
+        ?assertEqual({point, 1, 1, 4 * N, <<"wx">>, integer_to_binary(N)}, front:heard(F))
+     end || N <- [1, 2]],
     receive {tcp, S, <<"x">>} -> ok end,
-    ok = cnode_sessions:received(S, <<"x">>),
-    ?assertEqual({point, 1, 1, 0, <<"x">>, <<>>}, front:heard(F)),
+    ok = cnode_sessions:received(S, <<"wx">>),
+    ?assertEqual({point, 1, 1, 8, <<"wx">>, <<"2">>}, front:heard(F)),
+    ok = cnode_sessions:point(S, <<>>),
+    ?assertEqual({point, 1, 1, 8, <<>>, <<>>}, front:heard(F)),
+    ok = cnode_sessions:answer(S, "y", <<>>),
+    ?assertEqual({point, 1, 1, 9, <<>>, <<>>}, front:heard(F)),
     receive other -> ok end,
+    ok = inet:setopts(S, [{active, once}, {packet, http_bin}]), % of which nobody can say the bytes
+    ok = gen_tcp:send(C, "GET / HTTP/1.1\r\n"),
+    ?assert(front:eventually(fun() ->
+        receive nothing -> ok after 0 -> ok end, % process_info/2 of OTP 25 does not see what no receive has looked for
+        {_, Came} = process_info(self(), messages),
+        lists:keymember(S, 2, Came)
+    end)),
+    ?assertEqual({error, unread}, cnode_sessions:point(S, <<>>)),
     [gen_tcp:close(X) || X <- [C, S]],
     ok = gen_tcp:close(A),
     {"d", 1} = front:heard(F),
@@ -671,8 +686,7 @@ delivered_messages() ->
         [begin % the second one comes when the first is there
             ok = inet:setopts(S, [{active, once}]),
             ok = gen_tcp:send(C, Text),
-            ?assert(front:eventually(fun() -> inet:getstat(S, [recv_oct]) =:= {ok, [{recv_oct, 2 + Count}]} end)),
-            ?assertEqual({error, unread}, cnode_sessions:point(S, <<>>))
+            ?assert(front:eventually(fun() -> inet:getstat(S, [recv_oct]) =:= {ok, [{recv_oct, 2 + Count}]} end))
          end || {Text, Count} <- [{<<"cd">>, 2}, {<<"ef">>, 4}]],
         ok = cnode_sessions:retire(Server),
         "r" = front:heard(F),
@@ -688,6 +702,68 @@ delivered_messages() ->
         {fun(_, S) -> gen_tcp:send(S, "part of an answer") end, fun(S) -> ok = cnode_sessions:close(S) end},
         {fun(F, S) -> ok = cnode_sessions:no_point(S), {point, 1, _, _, _, _} = front:heard(F), void end,
             fun(S) -> ok = cnode_sessions:close(S) end}]].
+
+%% The point of an answer is told before its last bytes are written, and not again when the process waits for what comes next.
+http_answers() ->
+    {Server, F} = world(#{points => idle}),
+    {C, A} = front:connect(inet),
+    front:give(F, 1, A),
+    {ok, S} = cnode_sessions:accept(Server, 5000),
+    {"t", 1} = front:heard(F),
+    ok = cnode_sessions_http:waits(),
+    Head = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n",
+    Chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+    Long = binary:copy(<<"v">>, 1000), % a part of the head that is not copied
+    [begin
+        [begin
+            ok = gen_tcp:send(C, Part),
+            {ok, Bytes} = gen_tcp:recv(S, iolist_size(Part), 5000),
+            ok = cnode_sessions_http:came(Bytes)
+         end || Part <- Request],
+        lists:foreach(fun(Part) -> ok = cnode_sessions_http:send(S, Part, fun(N) -> cnode_sessions:idle(S, N) end) end, Before ++ Last),
+        {ok, [{recv_oct, Received}, {send_oct, Sent}]} = inet:getstat(S, [recv_oct, send_oct]),
+        ?assertEqual({point, 1, Received, Sent, <<>>, <<>>}, front:heard(F)),
+        ok = cnode_sessions:idle(S),
+        ok = cnode_sessions_http:waits()
+     end || {Request, Before, Last} <- [
+        {["GET / HTTP/1.1\r\nHost: x\r\n\r\n"], [], [[Head, <<"answer">>]]},
+        {["GET / HT", "TP/1.1\r\nHost: x\r", "\n\r\n"], [Head, "ans"], ["wer"]},
+        {["POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nbo", "dy"], ["HTTP/1.1 100 Continue\r\n\r\n"], [[Head, "answer"]]},
+        {["HEAD / HTTP/1.1\r\n\r\n"], [], [Head]},
+        {["GET / HTTP/1.1\r\n\r\n"], [], ["HTTP/1.1 204 No Content\r\n\r\n"]},
+        {["GET / HTTP/1.1\r\n\r\n"], [], [["HTTP/1.1 200 OK\r\nx: ", Long, "\r\ncontent-length: 0\r\n\r\n"]]},
+        {["GET / HTTP/1.1\r\n\r\n"], [Chunked, ["5", "\r\n", "0\r\n\r\n", "\r\n"]], [["0", "\r\n", <<>>, "\r\n"]]},
+        {["GET / HTTP/1.1\r\n\r\n"], [Chunked, ["3", "\r\n", "0\r\n", "\r\n"]], [["3e8", "\r\n", Long, "\r\n0\r\n\r\n"]]}]],
+    [gen_tcp:close(X) || X <- [C, S, A]],
+    ends(Server, F).
+
+%% Where the end of a request or an answer is not certain no point is told.
+http_not_followed() ->
+    Answer = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+    {C, A} = front:connect(inet),
+    [begin
+        ok = cnode_sessions_http:waits(),
+        ok = cnode_sessions_http:came(iolist_to_binary(Request)),
+        [ok = cnode_sessions_http:send(C, Part, fun(_) -> error({point, Request}) end) || Part <- Sent]
+     end || {Request, Sent} <- [
+        {"GET / HTTP/1.1\r\n\r\nGET", [Answer]},
+        {"GET / HTTP/1.1\r\nHost", [Answer]},
+        {"GET / HTTP/1.0\r\n\r\n", [Answer]},
+        {"GET / HTTP/1.1\r\nConnection: Close\r\n\r\n", [Answer]},
+        {"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nbod", [Answer]},
+        {"POST / HTTP/1.1\nContent-Length: 4\r\n\r\n", [Answer]},
+        {"POST / HTTP/1.1\r\nContent-Length: 4\r\nContent-Length: 0\r\n\r\n", [Answer]},
+        {"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", [Answer]},
+        {"nonsense", [Answer]},
+        {"GET / HTTP/1.1\r\n\r\n", ["HTTP/1.1 200 OK\r\n\r\n"]},
+        {"GET / HTTP/1.1\r\n\r\n", ["HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nabc"]},
+        {"GET / HTTP/1.1\r\n\r\n", ["HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\na", "bc"]},
+        {"GET / HTTP/1.1\r\n\r\n", ["HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"]},
+        {"GET / HTTP/1.1\r\n\r\n", ["HTTP/1.1 200 OK\r\ncontent-len", "gth: 0\r\n\r\n"]},
+        {"GET / HTTP/1.1\r\n\r\n", ["HTTP/1.1 101 Switching Protocols\r\n\r\n", "frame"]},
+        {"GET / HTTP/1.1\r\n\r\n", ["frame", Answer]},
+        {"GET / HTTP/1.1\r\n\r\n", ["HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", "1\r\n", "0\r\n\r\n"]}]],
+    [gen_tcp:close(X) || X <- [C, A]].
 
 %% Senders that know neither states nor points connect to a path.
 plain_senders() ->

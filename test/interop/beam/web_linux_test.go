@@ -56,7 +56,8 @@ io:put_chars("built\n"), halt().`
 func TestCowboy(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		src := peers(t, "ranch", "cowlib", "cowboy")
-		h := newHouse(t, r)
+		h := newFront(t)
+		h.r, h.ebin = r, h.ebinWithSteps(r)
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		defer cancel()
 		for _, name := range []string{"ranch", "cowlib", "cowboy"} { // each needs those before it
@@ -90,33 +91,40 @@ func TestBandit(t *testing.T) {
 		if e.Version == "1.14" {
 			t.Skip("Plug does not compile with Elixir 1.14.0")
 		}
-		src := peers(t, "telemetry", "mime", "plug_crypto", "plug", "websock", "hpax", "thousand_island", "bandit")
-		require.NoError(t, os.CopyFS(filepath.Join(src, "cnode"), os.DirFS("../../../beam/cnode")))
-		script, err := os.ReadFile("testdata/build.exs")
-		require.NoError(t, err)
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-		defer cancel()
-		lib := t.TempDir()
-		cmd := exec.CommandContext(ctx, e.Program, "-e", string(script))
-		cmd.Env = append(os.Environ(), "BUILD="+src+":"+lib+":"+filepath.Join(src, "cnode"), "LC_ALL=C.UTF-8")
-		cmd.WaitDelay = time.Second
-		out, err := cmd.CombinedOutput()
-		require.NoError(t, err, "%s", out)
-		require.Contains(t, string(out), "built\n")
+		lib := buildElixir(t, e, "telemetry", "mime", "plug_crypto", "plug", "websock", "hpax", "thousand_island", "bandit")
 		program, err := os.ReadFile("testdata/bandit_pid.ex")
 		require.NoError(t, err)
 		h := newFront(t)
 		restarts(t, h, func() *worker {
-			args := []string{}
-			dirs, err := filepath.Glob(lib + "/*/ebin")
-			require.NoError(t, err)
-			for _, d := range dirs {
-				args = append(args, "-pa", d)
-			}
-			args = append(args, "-e", string(program), "-e", fmt.Sprintf(`BanditPid.run(%q)`, h.path))
-			return serve(t, h, e.Program, args...)
+			return serve(t, h, e.Program, append(lib, "-e", string(program), "-e", fmt.Sprintf(`BanditPid.run(%q)`, h.path))...)
 		})
 	})
+}
+
+// buildElixir compiles the sources of others, and the package with the steps at which a test ends
+// it. It returns the arguments by which Elixir finds them.
+func buildElixir(t *testing.T, e otp.Elixir, names ...string) (args []string) {
+	t.Helper()
+	src := peers(t, names...)
+	require.NoError(t, os.CopyFS(filepath.Join(src, "cnode"), os.DirFS("../../../beam/cnode")))
+	require.NoError(t, os.WriteFile(filepath.Join(src, "cnode/src/cnode_steps.erl"), []byte(steps), 0o644))
+	script, err := os.ReadFile("testdata/build.exs")
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	lib := t.TempDir()
+	cmd := exec.CommandContext(ctx, e.Program, "-e", string(script))
+	cmd.Env = append(os.Environ(), "BUILD="+src+":"+lib+":"+filepath.Join(src, "cnode"), "LC_ALL=C.UTF-8")
+	cmd.WaitDelay = time.Second
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.Contains(t, string(out), "built\n")
+	dirs, err := filepath.Glob(lib + "/*/ebin")
+	require.NoError(t, err)
+	for _, d := range dirs {
+		args = append(args, "-pa", d)
+	}
+	return args
 }
 
 // serve starts a program and waits until it is a worker of the front.
@@ -159,6 +167,8 @@ type worker struct {
 func restarts(t *testing.T, h *house, start func() *worker) {
 	w := start()
 	w = killedBehindFile(t, h, w, start)
+	w = killedBehindAnswer(t, h, w, start)
+	w = stoppedWhilePipelined(t, h, w, start)
 	client := &http.Client{Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
 	for path, size := range map[string]int{"/body?x=1": 300_000, "/?y=2": 0} {
@@ -203,38 +213,147 @@ func restarts(t *testing.T, h *house, start func() *worker) {
 	require.LessOrEqual(t, float64(c.broken.Load()), 0.02*float64(many*times)+1, report)
 }
 
+// A page is a client's keep-alive connection.
+type page struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+func open(t *testing.T, h *house) *page {
+	t.Helper()
+	conn, err := net.Dial("tcp", h.addr)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(expect.Limit))
+	return &page{conn, bufio.NewReader(conn)}
+}
+
+func request(target string) string { return fmt.Sprintf("GET /%s HTTP/1.1\r\nHost: x\r\n\r\n", target) }
+
+func (p *page) answer(t *testing.T) (string, error) {
+	t.Helper()
+	res, err := http.ReadResponse(p.r, nil)
+	if err != nil {
+		return "", err
+	}
+	b, err := io.ReadAll(res.Body)
+	require.Equal(t, http.StatusOK, res.StatusCode, "%s", b)
+	return string(b), err
+}
+
+func (p *page) ask(t *testing.T, target string) string {
+	t.Helper()
+	_, err := io.WriteString(p, request(target))
+	require.NoError(t, err)
+	body, err := p.answer(t)
+	require.NoError(t, err)
+	return body
+}
+
+func awaitFile(t *testing.T, file string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		_, err := os.Stat(file)
+		return err == nil
+	}, expect.Limit, time.Millisecond)
+}
+
+// shared is a folder that servers of all users may write to.
+func shared(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	require.NoError(t, os.Chmod(dir, 0o777))
+	return dir
+}
+
 // killedBehindFile kills a server that has sent a file as the answer to a client: the next server
 // goes on with the connection.
 func killedBehindFile(t *testing.T, h *house, w *worker, start func() *worker) *worker {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "file")
+	file := filepath.Join(shared(t), "file")
 	require.NoError(t, os.WriteFile(file, []byte(strings.Repeat("f", 100_000)), 0o644))
-	require.NoError(t, os.Chmod(filepath.Dir(file), 0o755))
 	before := h.k.Stats()
-	conn, err := net.Dial("tcp", h.addr)
-	require.NoError(t, err)
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(expect.Limit))
-	r := bufio.NewReader(conn)
-	ask := func(query string) string {
-		_, err := fmt.Fprintf(conn, "GET /%s HTTP/1.1\r\nHost: x\r\n\r\n", query)
-		require.NoError(t, err)
-		res, err := http.ReadResponse(r, nil)
-		require.NoError(t, err)
-		b, err := io.ReadAll(res.Body)
-		require.NoError(t, err)
-		require.Equal(t, http.StatusOK, res.StatusCode, "%s", b)
-		return string(b)
-	}
-	require.Len(t, ask("file?"+url.QueryEscape(file)), 100_000)
+	p := open(t, h)
+	require.Len(t, p.ask(t, "file?"+url.QueryEscape(file)), 100_000)
 	h.until("the server has told the point behind it", func(s keeper.Stats) bool { return s.Points == before.Points+1 })
+	return goesOn(t, h, before, w, start, p)
+}
+
+// killedBehindAnswer kills a server at the moment at which it has written an answer: the client,
+// which waits for nothing, keeps its connection.
+func killedBehindAnswer(t *testing.T, h *house, w *worker, start func() *worker) *worker {
+	t.Helper()
+	for _, target := range []string{"?whole", "chunks?x", "file?"} {
+		dir := shared(t)
+		at, file := filepath.Join(dir, "at"), filepath.Join(dir, "file")
+		require.NoError(t, os.WriteFile(file, []byte("file"), 0o644))
+		before := h.k.Stats()
+		p := open(t, h)
+		last := map[string]string{"?whole": "2", "chunks?x": "4", "file?": "3"}[target] // of what is written from now on
+		p.ask(t, "arm/"+last+"?"+url.QueryEscape(at))
+		if target == "file?" {
+			target += url.QueryEscape(file)
+		}
+		require.NotEmpty(t, p.ask(t, target))
+		awaitFile(t, at)
+		w = goesOn(t, h, before, w, start, p)
+	}
+	return w
+}
+
+// goesOn kills a server: the next one goes on with a connection.
+func goesOn(t *testing.T, h *house, before keeper.Stats, w *worker, start func() *worker, p *page) *worker {
+	t.Helper()
 	require.NoError(t, syscall.Kill(w.pid, syscall.SIGKILL))
 	w.wait()
 	w = start()
-	require.Contains(t, ask("?again"), " 0 again\n")
+	require.Contains(t, p.ask(t, "?again"), " 0 again\n")
 	after := h.k.Stats()
 	require.Equal(t, before.Reset, after.Reset)
 	require.Equal(t, before.Moved+1, after.Moved)
+	p.leave(t, h)
+	return w
+}
+
+func (p *page) leave(t *testing.T, h *house) {
+	t.Helper()
+	require.NoError(t, p.Close())
+	h.until("the session is over", func(s keeper.Stats) bool { return s.Sessions == 0 })
+}
+
+// stoppedWhilePipelined stops a server in order while it is at the first request of a client that
+// has sent more: each request is answered, or the connection ends. The servers wait for requests
+// for ever, and so would a client of which a server has taken a request without an answer.
+func stoppedWhilePipelined(t *testing.T, h *house, w *worker, start func() *worker) *worker {
+	t.Helper()
+	second := request("?second")
+	for _, more := range []string{second, second[:10], second + second[:10]} {
+		at := filepath.Join(shared(t), "at")
+		p := open(t, h)
+		p.ask(t, "?first") // it has stood at a point
+		_, err := io.WriteString(p, request("wait?"+url.QueryEscape(at))+more)
+		require.NoError(t, err)
+		awaitFile(t, at)
+		require.NoError(t, syscall.Kill(w.pid, syscall.SIGTERM))
+		h.until("it stops", func(s keeper.Stats) bool {
+			return !slices.ContainsFunc(s.Workers, func(w keeper.Worker) bool { return w.Ready })
+		})
+		require.NoError(t, os.Remove(at))
+		_, err = p.answer(t)
+		require.NoError(t, err, "%q", more)
+		w.wait()
+		w = start()
+		whole, begun := len(more)/len(second), len(more)%len(second)
+		if begun > 0 {
+			_, err = io.WriteString(p, second[begun:])
+			whole++
+		}
+		for ; whole > 0 && err == nil; whole-- {
+			_, err = p.answer(t)
+		}
+		require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "neither an answer nor an end: %q", more)
+		p.leave(t, h)
+	}
 	return w
 }
 

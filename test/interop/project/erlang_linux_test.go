@@ -132,7 +132,7 @@ func (s *system) taken(path, options string) {
 	t.Helper()
 	other := s.byHand(path)
 	late := s.child(strings.Replace(options, "#{", "#{ready_timeout => 1000, ", 1))
-	require.Regexp(t, `^{error,{({exit_status,75}|not_ready),`, late) // by how long a program takes to start
+	require.Regexp(t, `^{error,{({exit_status,75|not_ready),`, late) // by how long a program takes to start
 	started := make(chan string, 1)
 	go func() { started <- s.child(strings.Replace(options, "#{", "#{ready_timeout => 60000, ", 1)) }()
 	before := strings.Count(s.log.String(), "already registered")
@@ -182,7 +182,7 @@ func (s *system) refuses(path string) {
 	require.Contains(t, s.child(`#{program => pricing, id => x}`), "{no_program,", "of the application whose supervisor it is")
 	require.Contains(t, s.child(`#{program => pricing, app => stdlib, id => x}`), "{no_program,")
 	require.Contains(t, s.child(`#{unit => "u", path => "p", id => x}`), "exactly one of program, path and unit")
-	require.Contains(t, s.child(`#{path => "/bin/true", id => x}`), "{exit_status,0}")
+	require.Contains(t, s.child(`#{path => "/bin/true", id => x}`), "{exit_status,0,")
 	require.Contains(t, s.child(`#{path => "/bin/cat", id => x, ready_timeout => 300}`), "not_ready")
 	mute := s.child(`#{path => "/bin/sh", args => ["-c", "echo ready; cat"], id => x, ready_timeout => 1000}`)
 	require.Regexp(t, "^{error,{not_(connected|ready),", mute) // by how long a shell takes to start

@@ -320,10 +320,10 @@ func (s *system) supervised(path string, build func(version int)) {
 	// a killed program is seen, and comes back; so is one that ends by itself
 	require.NoError(t, syscall.Kill(now.OSPid, syscall.SIGKILL))
 	pid := s.returns(now.OSPid)
-	s.says("{exit_status,137}", 1)
+	s.says("{exit_status,137,", 1)
 	require.True(t, ask[bool](s, goNode, "pricing", "exit", 3))
 	pid = s.returns(pid)
-	s.says("{exit_status,3}", 1)
+	s.says("{exit_status,3,", 1)
 
 	// lines keep their level
 	require.True(t, ask[bool](s, goNode, "pricing", "log"))

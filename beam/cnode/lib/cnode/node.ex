@@ -12,10 +12,13 @@ defmodule Cnode.Node do
   so the children after it find it there.
 
   When the program ends, so does the child: with reason `:normal` for exit status 0, else with
-  `{:exit_status, status}`. A signal counts as 128 plus its number. Your supervisor starts it again
-  by its own rules.
+  `{:exit_status, status, lines}`. A signal counts as 128 plus its number. The status is `:unknown` if
+  another process, which the program has started, still holds its output. The lines are the program's
+  last, or the first ones of a Go panic; they are logged as an error, too. Your supervisor starts the
+  program again by its own rules.
 
-  What the program writes goes to `Logger`, line by line. When your application stops, the program
+  What the program writes goes to `Logger`, line by line. If it writes faster than the log takes it,
+  lines are dropped, and the log says how many bytes they had. When your application stops, the program
   gets SIGTERM, answers what it works on, and ends. When your BEAM is killed, the program sees the
   end of its standard input, and ends as well.
 
@@ -70,7 +73,7 @@ defmodule Cnode.Node do
     * `:log` - the level of lines without one of their own, `:info`, or `false` for no lines.
     * `:systemctl` - the command that is asked about a unit, with its arguments: `["systemctl", "--user"]`.
 
-  The errors are `{:not_distributed, why}` if this node has no name, `{:no_program, path}`, `{:exit_status, status}`,
+  The errors are `{:not_distributed, why}` if this node has no name, `{:no_program, path}`, `{:exit_status, status, lines}`,
   `:not_ready` and `:not_connected`.
   """
   @spec start_link([option]) :: {:ok, pid} | {:error, term}

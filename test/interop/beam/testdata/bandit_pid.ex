@@ -10,6 +10,23 @@ defmodule BanditPid do
   def call(%{request_path: "/file"} = conn, _),
     do: send_file(conn, 200, URI.decode_www_form(conn.query_string))
 
+  # stands still when it has written so often
+  def call(%{request_path: "/arm/" <> number} = conn, _) do
+    :cnode_steps.arm(:answered, String.to_integer(number), URI.decode_www_form(conn.query_string))
+    send_resp(conn, 200, "armed")
+  end
+
+  # until a file is deleted
+  def call(%{request_path: "/wait"} = conn, _) do
+    :ok = :cnode_steps.stands(URI.decode_www_form(conn.query_string))
+    send_resp(conn, 200, "waited")
+  end
+
+  def call(%{request_path: "/chunks"} = conn, _) do
+    {:ok, conn} = conn |> send_chunked(200) |> chunk("chunk")
+    conn
+  end
+
   def call(conn, _) do
     {:ok, body, conn} = read_body(conn)
     ip = conn.remote_ip |> :inet.ntoa()
@@ -41,6 +58,7 @@ defmodule BanditPid do
          plug: __MODULE__,
          startup_log: false,
          thousand_island_options: [
+           read_timeout: :infinity,
            transport_module: Cnode.Sessions.ThousandIsland,
            transport_options: [front: path, points: :idle]
          ]}

@@ -3,7 +3,7 @@
 Application.load(:elixir)
 
 apps = [
-  {"telemetry", [], nil},
+  {"telemetry", [], :telemetry_app},
   {"mime", [], nil},
   {"plug_crypto", [:crypto], Plug.Crypto.Application},
   {"plug", [:mime, :plug_crypto, :telemetry], Plug.Application},
@@ -22,7 +22,7 @@ compile = fn name, dir, deps, mod, vsn ->
 
   erlang =
     for file <- Path.wildcard("#{dir}/src/*.erl") do
-      options = [:return_errors, :debug_info, {:outdir, String.to_charlist(ebin)}, {:i, String.to_charlist("#{dir}/src")}]
+      options = [:return_errors, :debug_info, {:d, :CNODE_STEPS}, {:outdir, String.to_charlist(ebin)}, {:i, String.to_charlist("#{dir}/src")}]
       {:ok, module} = :compile.file(String.to_charlist(file), options)
       module
     end
@@ -40,7 +40,7 @@ compile = fn name, dir, deps, mod, vsn ->
   Application.load(String.to_atom(name))
 end
 
-for {name, deps, mod} <- apps do
+for {name, deps, mod} <- apps, File.dir?(Path.join(src, name)) do
   dir = Path.join(src, name)
   vsn = case File.read(Path.join(dir, "mix.exs")) do
     {:ok, text} -> case Regex.run(~r/version "([0-9.]+)"|version: "([0-9.]+)"/, text) do [_ | v] -> List.last(v); _ -> "1.0.0" end

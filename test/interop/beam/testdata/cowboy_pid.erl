@@ -6,10 +6,22 @@ start(Path, Applications) ->
     _ = [{ok, _} = application:ensure_all_started(A) || A <- Applications],
     Dispatch = cowboy_router:compile([{'_', [{"/[...]", ?MODULE, []}]}]),
     {ok, _} = ranch:start_listener(web, cnode_sessions_ranch, #{socket_opts => [{front, Path}, {port, 8080}]}, cowboy_clear,
-        #{env => #{dispatch => Dispatch}, max_keepalive => infinity, connection_type => supervisor,
+        #{env => #{dispatch => Dispatch}, request_timeout => infinity, max_keepalive => infinity, connection_type => supervisor,
             stream_handlers => [cnode_sessions_cowboy_h, cowboy_stream_h]}),
     ok.
 
+init(#{path := <<"/arm/", Number/binary>>} = Req, State) -> % stands still when it has written so often
+    ok = cnode_steps:arm(answered, binary_to_integer(Number), uri_string:percent_decode(cowboy_req:qs(Req))),
+    {ok, cowboy_req:reply(200, #{}, <<"armed">>, Req), State};
+init(#{path := <<"/wait">>} = Req, State) -> % until a file is deleted
+    At = uri_string:percent_decode(cowboy_req:qs(Req)),
+    ok = cnode_steps:stands(At),
+    {ok, cowboy_req:reply(200, #{}, <<"waited">>, Req), State};
+init(#{path := <<"/chunks">>} = Req0, State) ->
+    Req = cowboy_req:stream_reply(200, Req0),
+    ok = cowboy_req:stream_body(<<"chunk">>, nofin, Req),
+    ok = cowboy_req:stream_body(<<>>, fin, Req),
+    {ok, Req, State};
 init(#{path := <<"/file">>} = Req, State) ->
     File = uri_string:percent_decode(cowboy_req:qs(Req)),
     {ok, cowboy_req:reply(200, #{}, {sendfile, 0, filelib:file_size(File), File}, Req), State};

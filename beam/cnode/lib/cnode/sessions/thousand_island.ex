@@ -5,9 +5,10 @@ defmodule Cnode.Sessions.ThousandIsland do
   ## What moves, and what cannot
 
   With `points: :idle` a connection that waits for its next request goes on in another process, whenever this system is
-  killed or restarted. That is right for HTTP/1.1, as Bandit serves it, and for each handler that has neither unfinished
-  input nor state when it returns `{:continue, state}`. It is wrong for any other handler: leave the option out there, and
-  only connections that have sent nothing move.
+  killed or restarted. That is right for HTTP/1.1, as Bandit serves it, where the point is told with the last bytes of a
+  response. It is right for each handler, too, that has neither unfinished input nor state when it returns
+  `{:continue, state}`. It is wrong for any other handler: leave the option out there, and only connections that have sent
+  nothing move. Such a handler tells its points itself, by `Cnode.Sessions.received/2` and `Cnode.Sessions.answer/4`.
 
   HTTP/2 and WebSocket cannot move. The transport knows them by their first bytes and by the response with status 101, and
   tells no points for them. TLS that ends in this system cannot move either: let the front end it.
@@ -32,6 +33,7 @@ defmodule Cnode.Sessions.ThousandIsland do
 
   # Thousand Island's behaviour is not named here: this package compiles without Thousand Island.
 
+  @compile {:no_warn_undefined, :telemetry}
   @ours [:front, :plain, :listen, :name, :uids, :points]
   @listeners [:ip, :backlog, :reuseaddr, :reuseport, :fd, :ifaddr, :ipv6_v6only, :mode, :active]
 
@@ -46,10 +48,17 @@ defmodule Cnode.Sessions.ThousandIsland do
     local = local(List.keyfind(options, :ip, 0, {:ip, {0, 0, 0, 0}}), port)
     options = ours |> Map.new() |> Map.merge(%{socket_opts: defaults ++ others, local: local})
 
+    # what a handler gets as a message does not pass through here, but Thousand Island tells of it
+    if Process.whereis(:telemetry_handler_table),
+      do: :telemetry.attach(__MODULE__, [:thousand_island, :connection, :async_recv], &__MODULE__.came/4, nil)
+
     with {:ok, handle} <- :cnode_sessions.listen(options) do
       {:ok, {__MODULE__, handle, local}}
     end
   end
+
+  @doc false
+  def came(_event, %{data: data}, _metadata, _config), do: :cnode_sessions_http.came(data)
 
   defp local({:ip, {:local, path}}, _port), do: {:local, path}
   defp local({:ip, :loopback}, port), do: {{127, 0, 0, 1}, port}
@@ -60,10 +69,10 @@ defmodule Cnode.Sessions.ThousandIsland do
   def accept({__MODULE__, handle, _}), do: :cnode_sessions.accept(handle, :infinity)
 
   @doc false
-  def handshake(socket), do: {:ok, socket}
-
-  @doc false
-  def handshake(socket, _timeout), do: {:ok, socket}
+  def handshake(socket, _timeout \\ :infinity) do
+    :cnode_sessions_http.waits()
+    {:ok, socket}
+  end
 
   @doc false
   def upgrade(_socket, _options), do: {:error, :unsupported_upgrade}
@@ -79,6 +88,10 @@ defmodule Cnode.Sessions.ThousandIsland do
         :cnode_sessions.stay(socket)
         result
 
+      {:ok, data} = result ->
+        :cnode_sessions_http.came(data)
+        result
+
       result ->
         result
     end
@@ -87,7 +100,7 @@ defmodule Cnode.Sessions.ThousandIsland do
   @doc false
   def send(socket, data) do
     if switching?(data), do: :cnode_sessions.stay(socket)
-    :gen_tcp.send(socket, data)
+    :cnode_sessions_http.send(socket, data, &:cnode_sessions.idle(socket, &1))
   end
 
   # Whether a response says 101: from then on it is another protocol's connection.
@@ -115,6 +128,8 @@ defmodule Cnode.Sessions.ThousandIsland do
 
   @doc false
   def sendfile(socket, filename, offset, length) do
+    :cnode_sessions_http.sends_file(length, &:cnode_sessions.idle(socket, &1))
+
     with {:ok, file} <- :file.open(filename, [:read, :raw, :binary]) do
       try do
         :cnode_sessions.sendfile(socket, file, offset, length, [])
@@ -130,7 +145,9 @@ defmodule Cnode.Sessions.ThousandIsland do
   @doc false
   def setopts(socket, options) do
     # the handler waits for what comes next; without the option points: :idle this does nothing
-    if {:active, :once} in options, do: :cnode_sessions.idle(socket)
+    if {:active, :once} in options and :cnode_sessions.idle(socket) != {:error, :no_point},
+      do: :cnode_sessions_http.waits()
+
     :inet.setopts(socket, options)
   end
 
