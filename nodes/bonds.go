@@ -86,7 +86,7 @@ func (c *Conn) disown(s *states.Bonds) {
 	if c.kind() == relayLink {
 		return
 	}
-	noproc, there := exitReason(ei.Atom("noproc")), c.extent()
+	noproc, shutdown, there := exitReason(ei.Atom("noproc")), exitReason(ei.Atom("shutdown")), c.extent()
 	for _, l := range s.Links {
 		if l.Active && there.Has(l.Pid) {
 			c.tell(bonds.LinkExit(s.Pid, l.Pid, noproc))
@@ -96,9 +96,13 @@ func (c *Conn) disown(s *states.Bonds) {
 		if !there.Has(w.Pid) {
 			continue
 		}
+		by, why := bonds.Watcher{Pid: w.Pid, Name: w.Name}, noproc
 		heir := c.n.procs.named(w.Name) // the peer knows only the name, and may be about to call
-		if heir == nil || !heir.watched(w.Ref, bonds.Watcher{Pid: w.Pid, Name: w.Name}) {
-			c.tell(bonds.Down(s.Pid, bonds.Watcher{Pid: w.Pid, Name: w.Name}, w.Ref, noproc))
+		if w.Awaits {
+			heir, why = nil, shutdown // whoever has the name here does not answer it
+		}
+		if heir == nil || !heir.watched(w.Ref, by) {
+			c.tell(bonds.Down(s.Pid, by, w.Ref, why))
 		}
 	}
 	for _, t := range s.Watching {

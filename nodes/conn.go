@@ -37,6 +37,7 @@ type Conn struct {
 	running   sync.Once    // the upper level's receiving
 	calls     atomic.Int32 // Calls in progress
 	works     wait.Tally   // functions that run for the peer
+	later     wait.Tally   // calls that have come over it and are left for later
 	exits     wait.Tally   // processes here that have ended, and have yet to tell the peer
 	orphans   orphans      // which the peer has still to make
 	// answers to third nodes that the peer has asked for, and that wait: see strangers

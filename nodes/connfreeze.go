@@ -36,11 +36,12 @@ type FrozenConn struct {
 //
 // While Freeze waits for functions and requests it reads the connection intermittently, as
 // Node.Freeze does, since they may wait for the peer. A function or a Server.Call that freezes the
-// connection of its own caller waits in vain. A Call whose reply is left for later (NoReply,
-// CallOf) is the program's own affair: its Reply is ErrMoved after Release. A plug-in without
-// Import is a *NotMovableError, before anything has changed; while another Freeze is in progress
-// the error is handoff.ErrBusy, in a node with workers errors.ErrUnsupported, once Shutdown has
-// begun to end the connection ErrClosed. After an error everything goes on.
+// connection of its own caller waits in vain. It waits 200 ms for replies that are left for later
+// (NoReply, CallOf). Then such a Reply is ErrMoved after Release, and the caller gets a DOWN, as
+// soon as the other process starts the connection. A plug-in without Import is a *NotMovableError,
+// before anything has changed; while another Freeze is in progress the error is handoff.ErrBusy, in
+// a node with workers errors.ErrUnsupported, once Shutdown has begun to end the connection
+// ErrClosed. After an error everything goes on.
 func (c *Conn) Freeze(ctx context.Context) (*FrozenConn, error) {
 	f, err := c.freeze(ctx)
 	return f, wrap("freeze connection to", c.Name(), err)
@@ -66,6 +67,7 @@ func (c *Conn) freeze(ctx context.Context) (*FrozenConn, error) {
 	if err := c.drain(ctx); err != nil {
 		return nil, err
 	}
+	c.n.awaitLater(ctx, c)
 	resting, cancel := context.WithTimeout(ctx, c.n.freezeTime)
 	defer cancel()
 	for {

@@ -31,7 +31,11 @@ func testWorker() int {
 	var n *Node
 	w, err := StartWorker(context.Background(), Config{
 		Cookie: "secret", Resolver: testPeers(), Transports: testTransports(), moveReached: testPeers().disturb, TickInterval: seldomTicks,
-		Setup: func(node *Node) error { n = node; return setUpTestWorker(node) }, Rules: testRules(),
+		Setup: func(node *Node) error {
+			n = node
+			n.part.relayLimit, n.part.answerLimit = tooLong, tooLong // as a rule, neither is to pass
+			return setUpTestWorker(node)
+		}, Rules: testRules(),
 		// called after the readers have halted, and before all else has
 		Handover: func(context.Context) ([]byte, error) {
 			if c := n.Conn(doomed); c != nil {

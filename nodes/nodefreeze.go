@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	// shakeGrace is how long a freeze waits for handshakes that peers have started; one that takes
-	// longer is cut off when the node is released.
+	// shakeGrace is how long a freeze waits for handshakes that peers have started, and for calls
+	// that are left for later; a handshake that takes longer is cut off when the node is released.
 	shakeGrace = 200 * time.Millisecond
 	// freezers is how many connections are frozen at once.
 	freezers = 16
@@ -48,9 +48,13 @@ var ErrDraining = errors.New("functions or handlers did not finish in the drain 
 //
 // Goroutines of the application go on. Those that receive, send, link or register wait for Thaw,
 // and get ErrMoved after Release: nothing was sent then. A message that such a goroutine has
-// received but not dealt with is the program's own affair, and so is a Call to which such a
-// goroutine owes the Reply: functions, handlers and servers leave none behind, and Config.Handover
-// is the place to stop the other goroutines.
+// received but not dealt with is the program's own affair; Config.Handover is the place to stop
+// these goroutines.
+//
+// Freeze waits 200 ms for replies to calls of other nodes that are left for later (NoReply,
+// CallOf). Then such a Reply is ErrMoved after Release, and the caller gets the reply of the new
+// process, if that goes on with the call (Mailbox.CallFrom), else a DOWN, with the reason shutdown,
+// as soon as that process starts the node.
 func (n *Node) Freeze(ctx context.Context) (*Frozen, error) {
 	if n.part != nil || n.isFront {
 		return nil, wrap("freeze", n.Name(), errWorkers)
@@ -109,6 +113,7 @@ func (f *Frozen) freeze(ctx context.Context) error {
 	); err != nil {
 		return err
 	}
+	f.n.awaitLater(ctx, f.conns...)
 	s := &states.Node{Bytes: size.State()}
 	if err := f.handOver(ctx, s); err != nil {
 		return err

@@ -237,10 +237,6 @@ func (c *Conn) relayLink(to int, reading bool) (b *Conn, fresh bool, err error) 
 	return b, true, nil
 }
 
-// relayLinkTime is how long the end of a connection may take to reach another worker: messages that
-// came before the end must arrive there first.
-const relayLinkTime = time.Second
-
 // endRelayLinks ends the connection's relay links when the connection ends, once they have passed
 // on all that it has received. No relay link is made afterwards.
 func (p *part) endRelayLinks(c *Conn) {
@@ -248,7 +244,7 @@ func (p *part) endRelayLinks(c *Conn) {
 	relayLinks := c.relayLinks
 	c.relayLinks = nil
 	c.relaying.Unlock()
-	ctx, cancel := context.WithTimeout(c.n.ctx, relayLinkTime)
+	ctx, cancel := context.WithTimeout(c.n.ctx, p.relayLimit)
 	defer cancel()
 	for _, b := range relayLinks {
 		_ = b.Flush(ctx)
@@ -268,7 +264,7 @@ func (p *part) addRemoteLink(m *talk.RemoteLink) {
 		var old peers.Conn
 		if up := p.n.Conn(peer.Name); up != nil && up.remoteLink {
 			old = tabled{up}
-			up.awaitLeft() // if its end is on its way
+			up.awaitLeft(p.relayLimit / 4) // if its end is on its way
 		}
 		if err = p.n.enter(p.n.ctx, c, 0, old); err != nil {
 			err = errors.Join(err, c.l.Stream().Close())
@@ -288,7 +284,7 @@ func (p *part) addRemoteLink(m *talk.RemoteLink) {
 // worker would take this worker for dead, and tell the peer that its processes were killed.
 func (p *part) closePeerLink(c *Conn) {
 	p.line.Say(&talk.CloseConn{Peer: c.Name()})
-	ctx, cancel := context.WithTimeout(c.n.ctx, relayLinkTime/4)
+	ctx, cancel := context.WithTimeout(c.n.ctx, p.relayLimit/4)
 	defer cancel()
 	select {
 	case c.l.Turn() <- struct{}{}:
@@ -298,9 +294,9 @@ func (p *part) closePeerLink(c *Conn) {
 }
 
 // awaitLeft waits until a connection that is ending has been read to its end and cleaned up, for
-// relayLinkTime/4 at most.
-func (c *Conn) awaitLeft() {
-	t := time.NewTimer(relayLinkTime / 4)
+// limit at most.
+func (c *Conn) awaitLeft(limit time.Duration) {
+	t := time.NewTimer(limit)
 	defer t.Stop()
 	select {
 	case <-c.l.Left():

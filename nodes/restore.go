@@ -78,7 +78,10 @@ func stageNode(cfg Config, state []byte) (*Staged, *states.Node, error) {
 	for i, c := range n.stats.all() {
 		c.Store(s.Stats[i])
 	}
-	g := &Staged{n: n, orphans: s.Orphans, owed: map[*Mailbox][]states.Down{}, lost: map[*Mailbox][]states.Up{}, published: s.Published}
+	g := &Staged{
+		n: n, orphans: s.Orphans, owed: map[*Mailbox][]states.Down{}, lost: map[*Mailbox][]states.Up{},
+		left: map[*Mailbox][]states.Watcher{}, published: s.Published,
+	}
 	return g, s, nil
 }
 
@@ -290,11 +293,15 @@ func (g *Staged) mailboxes(list *form.List[states.Mailbox]) error {
 			return err
 		}
 		r.boxesLeft = list.Len - len(boxes)
+		left := s.Bonds.TakeAwaiting()
 		b, lost, err := r.mailbox(s)
 		if err != nil {
 			return err
 		}
 		boxes = append(boxes, b)
+		if len(left) > 0 {
+			g.left[b] = left
+		}
 		if len(lost) > 0 {
 			g.lost[b] = lost
 		}

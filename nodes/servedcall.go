@@ -31,6 +31,7 @@ type Call struct {
 
 	replied atomic.Bool
 	later   atomic.Pointer[Mailbox] // the process that has left it for later
+	over    *Conn                   // then: the connection that it has come over
 }
 
 // CallOf reads the message as a gen_server:call request, for Call.Reply; false if it is none. The
@@ -50,10 +51,43 @@ func (b *Mailbox) CallOf(m *Message) (*Call, bool) {
 	if c.Request, err = q.Body.Decode(); err != nil {
 		c.Request = ei.Raw(bytes.Clone(q.Body))
 	}
-	if b.served.handler {
-		c.leaveForLater(b)
-	}
+	c.leaveForLater(b)
 	return c, true
+}
+
+// AppendTerm encodes who waits for the reply, for another process of the operating system to answer
+// in place of this one: see Mailbox.CallFrom. It is the From of gen_server's handle_call.
+func (c *Call) AppendTerm(b []byte) ([]byte, error) {
+	var from ei.Term = c.From
+	if c.alias.Len > 0 {
+		from = c.alias
+	}
+	return ei.AppendTerm(b, ei.Tuple{from, c.tag})
+}
+
+// CallFrom is a call that another process of the operating system has left for later (NoReply,
+// CallOf), and that is to be answered here: b is the process that was called, restored with its
+// node, and from what Call.AppendTerm wrote there. Call it before Staged.Start, in Config.Setup
+// say: Start tells all other callers that there is no answer, as when the process ends (shutdown).
+// The call has no Request. The error is ErrNoConnection if the caller's node is not connected any
+// more, and one of a from that Call.AppendTerm has not written.
+func (b *Mailbox) CallFrom(from ei.Term) (*Call, error) {
+	raw, err := ei.Append(nil, ei.T("$gen_call", from, 0))
+	q := otp.ReadRequest(raw)
+	if err == nil && q.Kind != otp.Call {
+		err = errors.New("this is not who waits for a reply")
+	}
+	conn := b.n.Conn(string(q.From.Pid.Node))
+	if err == nil && conn == nil {
+		err = ErrNoConnection
+	}
+	if err != nil {
+		return nil, wrap("call from", string(q.From.Pid.Node), err)
+	}
+	c := new(Call)
+	c.init(b, conn, nil, &q, "")
+	c.leaveForLater(b)
+	return c, nil
 }
 
 // init makes the Call that a request to b is, which has come over conn; absent is as for absentFor.
@@ -90,7 +124,9 @@ func (c *Call) Reply(ctx context.Context, v any) error {
 			care.noteOut(c.server, c.addressee(), answer[len(head):])
 		}
 	}
-	c.isAnswered()
+	if !errors.Is(err, ErrMoved) { // else the caller waits for whoever goes on with the call
+		c.isAnswered()
+	}
 	return errors.Join(unencodable, err)
 }
 

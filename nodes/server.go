@@ -87,7 +87,8 @@ type Server struct {
 	terminated bool    // Terminate was called
 }
 
-// NoReply, returned by Server.Call or by a function of Server.On, says that Call.Reply comes later.
+// NoReply, returned by Server.Call or by a function of Server.On, says that Call.Reply comes later:
+// see Node.Freeze for a node that goes on in another process before that.
 var NoReply any = noReply{}
 
 type noReply struct{}

@@ -1,12 +1,14 @@
 package nodes
 
 import (
+	"context"
 	"sync/atomic"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
+	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
 // A connection that moves alone leaves the servers of its node behind, and with them the requests
@@ -224,6 +226,11 @@ func (c *Call) leaveForLater(b *Mailbox) {
 		return
 	}
 	b.served.later.Add(1)
+	if c.conn != nil && b.own == nil { // what the node's own have left for later runs, and is waited for
+		c.over = c.conn
+		c.over.later.Enter()
+		c.awaited(b, true)
+	}
 	c.later.Store(b)
 	if c.replied.Load() { // meanwhile
 		c.isAnswered()
@@ -232,10 +239,53 @@ func (c *Call) leaveForLater(b *Mailbox) {
 
 // isAnswered notes that the call has its answer.
 func (c *Call) isAnswered() {
-	if b := c.later.Swap(nil); b != nil {
-		b.served.later.Add(-1)
-		if b.n.life.Refuses() {
-			b.served.part()
+	b := c.later.Swap(nil)
+	if b == nil {
+		return
+	}
+	b.served.later.Add(-1)
+	if c.over != nil {
+		c.over.later.Leave()
+		c.awaited(b, false)
+	}
+	if b.n.life.Refuses() {
+		b.served.part()
+	}
+}
+
+// awaited notes, with the caller's monitor of b, whether the caller waits. So it is noted no longer
+// than the caller has the monitor, and moves with that.
+func (c *Call) awaited(b *Mailbox, is bool) {
+	if ref := otp.MonitorOf(c.tag); ref.Len > 0 {
+		b.mu.Lock()
+		b.bonds.Await(bonds.MonitorID{Ref: ref, Node: c.From.Node}, is)
+		b.mu.Unlock()
+	}
+}
+
+// awaitLater waits a little for the answers to calls that have come over connections and have been
+// left for later. What has no answer by then is not waited for: see forsake.
+func (n *Node) awaitLater(ctx context.Context, conns ...*Conn) {
+	grace, cancel := context.WithTimeout(ctx, n.shakeTime)
+	defer cancel()
+	for _, c := range conns {
+		_ = c.later.Wait(grace)
+	}
+}
+
+// forsake tells callers whose calls were left for later in the process before, and which nobody
+// goes on with here, that there is no answer.
+func (b *Mailbox) forsake(callers []states.Watcher) {
+	for _, s := range callers {
+		id := bonds.MonitorID{Ref: s.Ref, Node: s.Pid.Node}
+		b.mu.Lock()
+		w, waits := b.bonds.Watcher(id)
+		if waits = waits && !w.Awaits; waits {
+			b.bonds.TakeDemonitor(id)
+		}
+		b.mu.Unlock()
+		if waits {
+			b.n.tell(bonds.Down(b.pid, w, s.Ref, exitReason(ei.Atom("shutdown"))))
 		}
 	}
 }

@@ -192,8 +192,10 @@ func (d *drain) serveOn(ctx context.Context) {
 //  4. Everything is closed.
 //
 // If ctx ends first, the rest is cut off. The error is ctx's then, and names what was running. A
-// Close ends a Shutdown that is in progress at once; its error is ErrClosed then. It
-// is no error if a peer takes longer than its time in step 3, and may lose what it has not read
+// Close ends a Shutdown that is in progress at once; its error is ErrClosed then. It is an error,
+// too (context.DeadlineExceeded), if a peer reads nothing of what waits for it for a quarter of the
+// time until ctx's deadline, and for a second at least: from step 2 on, Shutdown gives it up then.
+// It is no error if a peer takes longer than its time in step 3, and may lose what it has not read
 // (see Conn.Shutdown), nor if a connection fails before ctx ends, with all that it had still to
 // send.
 //
@@ -232,6 +234,7 @@ func (d *drain) finish(ctx context.Context) error {
 	for _, l := range d.n.Listeners() {
 		err = errors.Join(err, l.Close())
 	}
+	stop := d.giveUpDeaf(ctx)
 	err = errors.Join(err, d.n.procs.drain(ctx))
 	tells := d.n.procs.endAll(ctx)
 	d.parting.Store(true) // else what keeps connections would make those anew that end now
@@ -243,7 +246,48 @@ func (d *drain) finish(ctx context.Context) error {
 	}
 	all.Wait()
 	d.n.procs.awaitTold(ctx, tells)
-	return errors.Join(append([]error{err}, errs...)...)
+	return errors.Join(append(errs, err, stop())...)
+}
+
+// errDeaf: a Shutdown has given up a peer.
+var errDeaf = fmt.Errorf("the peer does not read: %w", context.DeadlineExceeded)
+
+// giveUpDeaf ends connections whose peers have read nothing of what waits for them for a quarter of
+// the time that ctx has left, or farewell if that is more. stop ends that, and says which these are.
+func (d *drain) giveUpDeaf(ctx context.Context) (stop func() error) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return func() error { return nil }
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	over := make(chan error, 1)
+	go func() {
+		var err error
+		last := d.unread()
+		for wait.Sleep(ctx, max(time.Until(deadline)/4, farewell)) == nil {
+			now := d.unread()
+			for c, progress := range now {
+				if was, waited := last[c]; waited && was == progress {
+					err = errors.Join(err, wrap("shutdown", c.Name(), errDeaf))
+					c.l.Fail(errDeaf)
+				}
+			}
+			last = now
+		}
+		over <- err
+	}()
+	return func() error { cancel(); return <-over }
+}
+
+// unread is how far those peers have come for whom something waits.
+func (d *drain) unread() map[*Conn]link.Progress {
+	all := map[*Conn]link.Progress{}
+	for _, c := range d.n.connections() {
+		if c.l.Traffic().BytesQueued > 0 {
+			all[c] = c.l.Progress()
+		}
+	}
+	return all
 }
 
 // part sends a peer what there is, the signals of ended processes included, and ends the

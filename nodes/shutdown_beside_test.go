@@ -74,6 +74,63 @@ func TestFarewellBesideDeafPeer(t *testing.T) {
 	}
 }
 
+// A Shutdown gives up a peer that reads nothing for a quarter of its time, also one for which a
+// result waits. One that reads, though slowly, gets all.
+func TestShutdownGivesUpDeafPeer(t *testing.T) {
+	const limit = time.Minute
+	for name, tt := range map[string]struct {
+		asks  bool          // it calls a function and a Server, and there is no room for the results
+		reads time.Duration // a message so often; 0: never
+		takes time.Duration
+		want  error
+	}{
+		"deaf":        {false, 0, limit / 4, errDeaf},
+		"deaf caller": {true, 0, limit / 4, errDeaf},
+		"slow":        {true, limit / 64, limit * 18 / 64, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, "memory")
+				n := w.started("alice")
+				n.Expose("m", "f", func(context.Context, []ei.Term) (any, error) { return make([]byte, 64<<10), nil })
+				_, err := n.Serve("srv", Server{Call: func(context.Context, *Call) (any, error) { return make([]byte, 64<<10), nil }}, nil)
+				require.NoError(t, err)
+				p := w.deaf(n, box(t, n))
+				defer p.close()
+				c, err := w.started("bob").Connect(w.ctx(), n.Name())
+				require.NoError(t, err)
+				if tt.asks {
+					p.say("srv", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, monitorRef(p, 9)}, ei.Atom("x")})
+					p.request(10, "m", "f", ei.List{ei.Atom("monitor")})
+					synctest.Wait()
+				}
+				ctx, cancel := context.WithTimeout(context.Background(), limit)
+				defer cancel()
+				begun := time.Now()
+				down := async(func() (int, error) { return 0, n.Shutdown(ctx) })
+				read := async(func() (int, error) {
+					for err := error(nil); tt.reads > 0 && err == nil; _, err = p.frame(ctx) {
+						time.Sleep(tt.reads)
+					}
+					return 0, nil
+				})
+				<-c.Done()
+				if !tt.asks {
+					require.Less(t, time.Since(begun), farewell, "another peer has waited")
+				}
+				err = (<-down).err
+				require.InDelta(t, tt.takes, time.Since(begun), float64(2*farewell))
+				require.Equal(t, tt.want != nil, err != nil, err)
+				if tt.want != nil {
+					require.ErrorIs(t, err, tt.want)
+					require.ErrorContains(t, err, "deaf@test")
+				}
+				<-read
+			})
+		})
+	}
+}
+
 // Whatever a Shutdown waits for, a Close beside it ends it, and is what its error says.
 func TestCloseEndsShutdown(t *testing.T) {
 	for name, tt := range map[string]struct {

@@ -18,8 +18,9 @@ type Staged struct {
 	conns       []*Conn
 	listeners   []*Listener
 	orphans     []states.Bonds
-	owed        map[*Mailbox][]states.Down // nodedowns of nodes that there is no connection to
-	lost        map[*Mailbox][]states.Up   // such nodes that MonitorNodes has reported as up
+	owed        map[*Mailbox][]states.Down    // nodedowns of nodes that there is no connection to
+	lost        map[*Mailbox][]states.Up      // such nodes that MonitorNodes has reported as up
+	left        map[*Mailbox][]states.Watcher // whose calls the process before has left for later
 	published   bool
 	publication StagedPublication
 	over        atomic.Bool
@@ -72,6 +73,7 @@ func (g *Staged) goOn(ctx context.Context, late map[*Mailbox][]*Message, lost ma
 		}
 	}
 	g.disownOrphans()
+	g.forsake()
 	g.tellWhatBroke(lost)
 	g.receive() // after what the node itself has to say about what broke
 	err := g.publish(ctx)
@@ -111,6 +113,15 @@ func (g *Staged) disownOrphans() {
 	for _, c := range g.conns {
 		for i := range g.orphans {
 			c.disown(&g.orphans[i])
+		}
+	}
+}
+
+// forsake tells the callers that are not answered here.
+func (g *Staged) forsake() {
+	for b, callers := range g.left {
+		if heir := g.n.procs.local(b.pid); heir != nil {
+			heir.forsake(callers)
 		}
 	}
 }

@@ -45,7 +45,7 @@ func (w *ways) advance(id int) {
 		return
 	}
 	w.n.background(func() {
-		before.awaitLeft()
+		before.awaitLeft(w.relayLimit / 4)
 		// the node goes on in another process, with what is coming
 		if w.n.life.Pass(w.n.ctx) != nil {
 			return

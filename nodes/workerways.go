@@ -18,6 +18,9 @@ const (
 	answerLimit = 5 * time.Second
 	// numberLimit bounds the wait for news of a worker whose number is not known here.
 	numberLimit = time.Second
+	// relayLimit bounds how long the end of a connection takes to reach another worker: messages that
+	// came before the end must arrive there first.
+	relayLimit = time.Second
 )
 
 // The ways are those from a worker to the others, and what it knows of which others there are.
@@ -28,6 +31,7 @@ type ways struct {
 
 	answerLimit time.Duration // the constants, except in tests
 	numberLimit time.Duration
+	relayLimit  time.Duration
 
 	mu sync.Mutex // guards what follows
 	// until the links and monitors over them are broken
@@ -50,7 +54,8 @@ type linkRequest struct {
 }
 
 func (w *ways) init(n *Node, id int, l *talk.Line) {
-	w.n, w.id, w.line, w.latest, w.answerLimit, w.numberLimit = n, id, l, id, answerLimit, numberLimit
+	w.n, w.id, w.line, w.latest = n, id, l, id
+	w.answerLimit, w.numberLimit, w.relayLimit = answerLimit, numberLimit, relayLimit
 	w.workerLinks, w.coming, w.seeking = map[int]*Conn{}, map[int][]*talk.WorkerLink{}, map[int]bool{}
 	w.crew, w.linkRequests = map[int]bool{id: true}, map[linkRequest]int{}
 }

@@ -37,9 +37,9 @@ func newWorld(t testing.TB, kind string) *world {
 	case "unix":
 		w.tr, w.dir = transport.Unix(), sockdir.New(t)
 	case "memory":
-		w.tr = transport.NewMemory()
+		w.tr = carrier.Patient(transport.NewMemory())
 	case "packets": // a carrier that keeps them
-		w.tr = carrier.Over(transport.NewMemory(), 0)
+		w.tr = carrier.Patient(carrier.Over(carrier.Patient(transport.NewMemory()), 0))
 	}
 	return w
 }

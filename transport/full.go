@@ -20,8 +20,8 @@ type full[C any] struct {
 	tryRead, tryWrite func(tmo time.Duration) error
 }
 
-func newFull[C any](cb *Callbacks[C]) *full[C] {
-	s := &full[C]{guarded: guarded[C]{cb: cb, fd: -1, closing: make(chan struct{})}}
+func newFull[C any](cb *Callbacks[C], patience time.Duration) *full[C] {
+	s := &full[C]{guarded: guarded[C]{cb: cb, fd: -1, patience: patience, closing: make(chan struct{})}}
 	s.in.s, s.out.s, s.out.writing = s, s, true
 	s.tryRead, s.tryWrite, s.quiesce = s.readWithin, s.writeWithin, s.stopSides
 	return s
@@ -76,7 +76,7 @@ func (s *full[C]) accept(ctx context.Context) (carrier, Addr, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	n := newFull(s.cb)
+	n := newFull(s.cb, s.patience)
 	if err := s.accepted(&n.guarded, func() error { return n.establish(true) }); err != nil {
 		return nil, nil, err
 	}
@@ -86,7 +86,7 @@ func (s *full[C]) accept(ctx context.Context) (carrier, Addr, error) {
 // acceptedLate closes a connection that an Accept has brought after it was left behind.
 func (s *full[C]) acceptedLate() {
 	if s.acc.err == nil {
-		n := newFull(s.cb)
+		n := newFull(s.cb, s.patience)
 		n.c = s.acc.c
 		_ = n.abandon()
 	}
@@ -197,7 +197,7 @@ func (s *full[C]) unresponsive(callback string) error {
 func (s *full[C]) stopSides() (returned bool, left func()) {
 	inside := beginning(s.inside.Wait)
 	results := make(chan bool, 3)
-	for _, stop := range []func() bool{s.in.stop, s.out.stop, func() bool { return endsWithin(inside, unresponsiveAfter) }} {
+	for _, stop := range []func() bool{s.in.stop, s.out.stop, func() bool { return endsWithin(inside, s.patience) }} {
 		go func() { results <- stop() }()
 	}
 	returned = true

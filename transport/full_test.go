@@ -30,6 +30,11 @@ func memoryPair(t *testing.T, cb Callbacks[*memorySocket]) (client, server *Stre
 	return pair(t, tr, MemoryAddr(""))
 }
 
+// patient is tr for tests in which every callback comes back.
+func patient(tr Transport) Transport {
+	return tr.(interface{ WithPatience(time.Duration) Transport }).WithPatience(tooLong)
+}
+
 // tooLong bounds what takes milliseconds unless something is broken.
 const tooLong = expect.Limit
 

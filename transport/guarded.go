@@ -24,7 +24,8 @@ type guarded[C any] struct {
 	fd int // the plug-in's descriptor, -1: none
 	// prompt says that every callback always comes back, as those of this package's own plug-ins over
 	// system calls do. They are called directly, without a goroutine that could be left behind.
-	prompt bool
+	prompt   bool
+	patience time.Duration // unresponsiveAfter, unless a test is of something else
 	// the descriptor came from elsewhere, to Import: another process may share the open file, and
 	// so O_NONBLOCK
 	given bool
@@ -193,7 +194,7 @@ func (s *guarded[C]) aside(ctx context.Context, callback string, call func(resul
 		case <-s.closing:
 		}
 	}
-	t := time.NewTimer(unresponsiveAfter)
+	t := time.NewTimer(s.patience)
 	defer t.Stop()
 	select {
 	case err := <-done:

@@ -51,7 +51,7 @@ func (d *side[C]) callDirect(ctx context.Context, name string, call func(tmo tim
 func (d *side[C]) endDirect(name string, returned <-chan struct{}) {
 	again := time.NewTicker(askAgain)
 	defer again.Stop()
-	limit := time.NewTimer(unresponsiveAfter)
+	limit := time.NewTimer(d.s.patience)
 	defer limit.Stop()
 	for {
 		d.giveUp.Store(true)
@@ -72,7 +72,7 @@ func (d *side[C]) endDirect(name string, returned <-chan struct{}) {
 // endForGood ends the call in flight once the side is stopped; false if it does not return within
 // its second, or an Interrupt does not.
 func (d *side[C]) endForGood(left <-chan struct{}) bool {
-	limit := time.NewTimer(unresponsiveAfter)
+	limit := time.NewTimer(d.s.patience)
 	defer limit.Stop()
 	ending, returned := d.interruptUntil(left, limit.C, time.Time{})
 	if returned {

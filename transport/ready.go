@@ -26,8 +26,8 @@ type ready[C any] struct {
 	tryAccept func(uintptr) (done bool) // made by the first accept
 }
 
-func newReady[C any](cb *Callbacks[C], prompt bool, p *await.Policy) *ready[C] {
-	s := &ready[C]{guarded: guarded[C]{cb: cb, fd: -1, prompt: prompt, closing: make(chan struct{})}, policy: p}
+func newReady[C any](cb *Callbacks[C], patience time.Duration, prompt bool, p *await.Policy) *ready[C] {
+	s := &ready[C]{guarded: guarded[C]{cb: cb, fd: -1, patience: patience, prompt: prompt, closing: make(chan struct{})}, policy: p}
 	s.tryRead, s.tryWrite, s.quiesce = s.readOnce, s.writeOnce, s.endTries
 	return s
 }
@@ -102,7 +102,7 @@ func (s *ready[C]) accept(ctx context.Context) (carrier, Addr, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	n := newReady(s.cb, s.prompt, s.policy)
+	n := newReady(s.cb, s.patience, s.prompt, s.policy)
 	if err := s.accepted(&n.guarded, func() error { return n.establish(true) }); err != nil {
 		return nil, nil, err
 	}
@@ -251,5 +251,5 @@ func (s *ready[C]) endTries() (returned bool, left func()) {
 		return true, nil
 	}
 	ended := beginning(end)
-	return endsWithin(ended, unresponsiveAfter), func() { <-ended }
+	return endsWithin(ended, s.patience), func() { <-ended }
 }

@@ -165,7 +165,7 @@ func (d *side[C]) isSliced() bool { return !d.writing && !d.s.canInterrupt() }
 // end ends the call that runs, and waits until it has come back, or one second: then its error is
 // that of a callback that does not.
 func (d *side[C]) end(ctx context.Context, name string) error {
-	limit := time.NewTimer(unresponsiveAfter)
+	limit := time.NewTimer(d.s.patience)
 	defer limit.Stop()
 	// A callback whose time has passed is about to say so itself: shutdown(2), which ends the
 	// connection, waits a little.
@@ -177,7 +177,7 @@ func (d *side[C]) end(ctx context.Context, name string) error {
 	switch {
 	case !returned:
 		go d.comeBack(d.done, ending.done)
-		if ending.running() && time.Since(ending.since) > unresponsiveAfter/2 {
+		if ending.running() && time.Since(ending.since) > d.s.patience/2 {
 			name = "Interrupt" // it is Interrupt that does not come back
 		}
 		return d.s.unresponsive(name)
@@ -284,7 +284,7 @@ func (d *side[C]) stop() bool {
 	case inPlace:
 		return d.endForGood(left)
 	default: // run ends it
-		return endsWithin(left, unresponsiveAfter+slice)
+		return endsWithin(left, d.s.patience+slice)
 	}
 }
 

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,17 +53,29 @@ type plugin[C any] struct {
 	setup  any
 	prompt bool // see guarded
 	policy *await.Policy
+	// see guarded; 0: unresponsiveAfter
+	patience time.Duration
 }
 
 func newPlugin[C any](cb Callbacks[C], setup any, prompt bool) *plugin[C] {
-	return &plugin[C]{&cb, setup, prompt, await.NewPolicy(DefaultPolling)}
+	return &plugin[C]{cb: &cb, setup: setup, prompt: prompt, policy: await.NewPolicy(DefaultPolling)}
+}
+
+// WithPatience is for tests that are not about callbacks which do not come back: on a machine that
+// stands still for a while all of them look so.
+func (p *plugin[C]) WithPatience(limit time.Duration) Transport {
+	q := *p
+	q.patience = limit
+	return &q
 }
 
 func (p *plugin[C]) WithPolling(limit time.Duration) Transport {
 	if p.cb.Flags&FullImpl != 0 {
 		return p
 	}
-	return &plugin[C]{p.cb, p.setup, p.prompt, await.NewPolicy(limit)}
+	q := *p
+	q.policy = await.NewPolicy(limit)
+	return &q
 }
 
 func (p *plugin[C]) Name() string {
@@ -136,11 +149,12 @@ type socket interface {
 }
 
 func (p *plugin[C]) newSocket() (socket, *guarded[C]) {
+	patience := cmp.Or(p.patience, unresponsiveAfter)
 	if p.cb.Flags&FullImpl != 0 {
-		s := newFull(p.cb)
+		s := newFull(p.cb, patience)
 		return s, &s.guarded
 	}
-	s := newReady(p.cb, p.prompt, p.policy)
+	s := newReady(p.cb, patience, p.prompt, p.policy)
 	return s, &s.guarded
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/internal/queue"
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -21,6 +22,15 @@ import (
 func Over(tr transport.Transport, frameHeader int) transport.Transport {
 	t, _ := transport.New(Callbacks(tr, frameHeader), nil) // no field is missing
 	return t
+}
+
+// Patient is tr, made by transport.New, for tests in which every callback comes back, though the
+// machine may stand still meanwhile.
+func Patient(tr transport.Transport) transport.Transport {
+	type patient interface {
+		WithPatience(limit time.Duration) transport.Transport
+	}
+	return tr.(patient).WithPatience(expect.Limit)
 }
 
 // A Socket is the socket context of Callbacks.

@@ -29,6 +29,8 @@ type link struct {
 type Watcher struct {
 	Pid  ei.Pid
 	Name ei.Atom // the name that it monitors, if it does so by name
+	// it waits for the answer to a call that this process has left for later
+	Awaits bool
 }
 
 // A MonitorID names a monitor on a process. The reference alone does not: the peer chooses it, and
@@ -213,6 +215,14 @@ func (b *Bonds) TakeDemonitor(id MonitorID) (Watcher, bool) {
 	return w, ok
 }
 
+// Await notes whether the watcher, if there is one, waits for the answer to a call.
+func (b *Bonds) Await(id MonitorID, awaits bool) {
+	if w, ok := b.watchers.get(id.Node, id); ok && w.Awaits != awaits {
+		w.Awaits = awaits
+		b.watchers.put(id.Node, id, w)
+	}
+}
+
 // Watcher is who has a monitor on the process.
 func (b *Bonds) Watcher(id MonitorID) (Watcher, bool) { return b.watchers.get(id.Node, id) }
 
@@ -302,7 +312,7 @@ func (b *Bonds) State(node string, s *states.Bonds) {
 		s.Links = append(s.Links, states.Link{Pid: pid, Active: l.active, UnlinkID: l.unlinkID})
 	}
 	for id, w := range b.watchers.all(ei.Atom(node)) {
-		s.Watchers = append(s.Watchers, states.Watcher{Ref: id.Ref, Pid: w.Pid, Name: w.Name})
+		s.Watchers = append(s.Watchers, states.Watcher{Ref: id.Ref, Pid: w.Pid, Name: w.Name, Awaits: w.Awaits})
 	}
 	for ref, t := range b.watching.all(ei.Atom(node)) {
 		s.Watching = append(s.Watching, states.Watching{Ref: ref, Node: t.Node, Pid: t.Pid, Name: t.Name, Worker: t.Worker})
@@ -315,7 +325,7 @@ func (b *Bonds) Restore(s *states.Bonds) {
 		b.links.put(l.Pid.Node, l.Pid, link{l.Active, l.UnlinkID})
 	}
 	for _, w := range s.Watchers {
-		b.TakeMonitor(w.Ref, Watcher{w.Pid, w.Name})
+		b.TakeMonitor(w.Ref, Watcher{w.Pid, w.Name, w.Awaits})
 	}
 	for _, t := range s.Watching {
 		b.Watch(t.Ref, Target{Node: t.Node, Pid: t.Pid, Name: t.Name, Worker: t.Worker})

@@ -100,9 +100,16 @@ func TestMonitorsOnTheProcess(t *testing.T) {
 	b.TakeMonitor(ref(1), Watcher{Pid: friend})
 	b.TakeMonitor(ref(1), Watcher{Pid: other, Name: "joe"})
 	require.Len(t, maps.Collect(b.Watchers()), 2)
+	for _, awaits := range []bool{true, true, false} {
+		b.Await(MonitorID{ref(1), other.Node}, awaits)
+		w, _ := b.Watcher(MonitorID{ref(1), other.Node})
+		require.Equal(t, Watcher{other, "joe", awaits}, w)
+	}
 	w, ok := b.TakeDemonitor(MonitorID{ref(1), other.Node})
 	require.True(t, ok)
-	require.Equal(t, Watcher{other, "joe"}, w)
+	require.Equal(t, Watcher{Pid: other, Name: "joe"}, w)
+	b.Await(MonitorID{ref(1), other.Node}, true)
+	require.Len(t, maps.Collect(b.Watchers()), 1, "it has no monitor any more")
 	_, ok = b.TakeDemonitor(MonitorID{ref(1), other.Node})
 	require.False(t, ok)
 	require.Equal(t, &dist.Control{Op: dist.OpMonitorPExit, From: self, To: friend, Ref: ref(1)},
@@ -200,7 +207,7 @@ func TestStateAndMoveTo(t *testing.T) {
 	b.Link(self, friend)
 	b.Link(self, other)
 	b.Unlink(self, other, Acknowledged)
-	b.TakeMonitor(ref(1), Watcher{friend, "joe"})
+	b.TakeMonitor(ref(1), Watcher{friend, "joe", true})
 	b.Watch(ref(2), Target{Node: "else@h", Name: "ann", Worker: 3})
 	b.PutAlias(ref(2), WithMonitor)
 	s := stateOf(&b, "")

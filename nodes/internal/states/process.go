@@ -52,12 +52,15 @@ type Watcher struct {
 	Ref  ei.Ref
 	Pid  ei.Pid
 	Name ei.Atom
+	// it waits for the answer to a call that the process has left for later
+	Awaits bool
 }
 
 func (s *Watcher) Describe(f *form.Fields) {
 	f.Ref(1, form.Must, &s.Ref)
 	f.Pid(2, form.Must, &s.Pid)
 	form.Text(f, 3, form.May, &s.Name)
+	f.Bool(4, form.May, &s.Awaits)
 }
 
 // A Watching is a monitor that a process of this node has.
@@ -104,6 +107,17 @@ func (s *Bonds) Describe(f *form.Fields) {
 	form.Each(f, 3, form.Must, "watcher", &s.Watchers)
 	form.Each(f, 4, form.Must, "monitor", &s.Watching)
 	form.Each(f, 5, form.Must, "nodedown", &s.Downs)
+}
+
+// TakeAwaiting lists the watchers that wait for an answer, which from then on they do not.
+func (s *Bonds) TakeAwaiting() (all []Watcher) {
+	for i := range s.Watchers {
+		if w := &s.Watchers[i]; w.Awaits {
+			w.Awaits = false
+			all = append(all, *w)
+		}
+	}
+	return all
 }
 
 func (s *Bonds) Empty() bool {

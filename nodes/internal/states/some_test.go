@@ -77,7 +77,7 @@ func someBonds(t *rapid.T) Bonds {
 		Links: few(t, "links", func() Link {
 			return Link{somePid(t), rapid.Bool().Draw(t, "active"), rapid.Uint64().Draw(t, "unlink")}
 		}),
-		Watchers: few(t, "watchers", func() Watcher { return Watcher{someRef(t), somePid(t), "name"} }),
+		Watchers: few(t, "watchers", func() Watcher { return Watcher{someRef(t), somePid(t), "name", rapid.Bool().Draw(t, "awaits")} }),
 		Watching: few(t, "watching", func() Watching {
 			return Watching{someRef(t), someName(t), somePid(t), "", rapid.IntRange(0, 8191).Draw(t, "part")}
 		}),
