@@ -60,7 +60,7 @@ var picture = []row{
 		own: "internal/queue transport/internal/sys transport/internal/await transport/internal/patience " +
 			"transport/internal/bind",
 		testOwn: "transport/transporttest transport/virtual internal/test/packets", testOther: []string{xnet}},
-	{path: "internal/test/packets", own: "internal/queue transport"},
+	{path: "internal/test/packets", own: "internal/queue internal/test/expect transport"},
 	{path: "transport/tsocket", others: []string{xsys},
 		own: "transport transport/internal/sys transport/internal/await transport/internal/patience transport/internal/bind"},
 	{path: "transport/virtual", own: "transport transport/tsocket", testOwn: "transport/transporttest", testOther: []string{xsys}},
@@ -218,7 +218,7 @@ var picture = []row{
 	{path: "test/libfuzzer/target", others: []string{"C"}}, // libFuzzer is C++, and calls it
 	{path: "test/libfuzzer", own: "test/libfuzzer/target"},
 	{path: "test/interop", own: libraries + " internal/test/otp internal/test/line", others: []string{xsys, ergo},
-		testOwn: "transport/transporttest internal/test/pty"},
+		testOwn: "transport/transporttest internal/test/pty internal/test/systemd"},
 	{path: "test/interop/move", own: libraries + " internal/test/otp", others: []string{xsys}},
 	{path: "test/interop/upgrade", own: libraries + " internal/test/otp", others: []string{xsys}},
 	{path: "test/interop/handoff", own: libraries},
@@ -247,7 +247,7 @@ var picture = []row{
 	{path: "test/interop/pubsub", testOwn: libraries + " internal/test/otp", testOther: []string{xsys}},
 	{path: "test/interop/genstage", testOwn: libraries + " internal/test/otp"},
 	{path: "test/chaos", own: libraries + " internal/test/otp", others: []string{xsys, ergo},
-		testOwn: "transport/transporttest internal/test/pty"},
+		testOwn: "transport/transporttest internal/test/pty internal/test/systemd"},
 	{path: "test/bench/profile"},
 	{path: "test/bench", own: libraries + " internal/test/otp internal/test/line internal/test/port",
 		others: []string{xsys, cobra, pflag, ergo}},

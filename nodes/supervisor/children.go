@@ -53,8 +53,8 @@ const remoteStart = 10 * time.Second
 // Start does not wait for its first start, so that the node need not be up, and a supervisor that
 // has such children, too, can be started in Config.Setup; a later start waits for the node's
 // answer, 10 s at most. A process that is not the node's own needs MayExit of Config.Rules for that
-// node. A start that fails is tried again after Options.Delay or, without one, after Period. Neither
-// that nor the loss of the node counts as a restart, however many children are there.
+// node. A start that fails is tried again after Options.Delay or, without one, after Period.
+// Neither that nor the loss of the node counts as a restart, however many children are there.
 func Remote(id, node, mod, fun string, args ...any) Child {
 	return Child{ID: id, behaves: true, Start: func(ctx context.Context, s *Supervisor) (ei.Pid, error) {
 		ctx, cancel := context.WithTimeout(ctx, remoteStart)

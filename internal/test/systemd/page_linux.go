@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Printed is the unit of that name as a page prints it: a block whose first line is the file's path.
+// Printed is the unit of that name as a page prints it: a block that begins with the file's path.
 func Printed(t testing.TB, page, name string) string {
 	t.Helper()
 	text, err := os.ReadFile(page)
@@ -22,8 +22,8 @@ func Printed(t testing.TB, page, name string) string {
 	return unit[1]
 }
 
-// Types runs in the machine, as root, the lines of the page's first block that has the text of, up to
-// the line that begins with until; "": all of them.
+// Types runs in the machine, as root, the lines of the page's first block that has the text of, up
+// to the line that begins with until; "": all of them.
 func (m *Machine) Types(page, of, until string) {
 	m.t.Helper()
 	text, err := os.ReadFile(page)

@@ -501,8 +501,8 @@ func TestParkedGone(t *testing.T) {
 	}
 }
 
-// The files of the workers' sockets are made anew when somebody has removed them, but not while they
-// may go to another process.
+// The files of the workers' sockets are made anew when somebody has removed them, but not while
+// they may go to another process.
 func TestRemovedSockets(t *testing.T) {
 	k, err := New(nil)
 	require.NoError(t, err)
@@ -516,7 +516,10 @@ func TestRemovedSockets(t *testing.T) {
 			was, err := os.Lstat(file)
 			require.NoError(t, err)
 			require.NoError(t, os.Remove(file))
-			require.Eventually(t, func() bool { now, err := os.Lstat(file); return err == nil && now.Mode() == was.Mode() }, patience, time.Millisecond)
+			require.Eventually(t, func() bool {
+				now, err := os.Lstat(file)
+				return err == nil && now.Mode() == was.Mode()
+			}, patience, time.Millisecond)
 		}
 	}
 	startWorker(t, path, "peek", "")

@@ -86,7 +86,8 @@ process, such as a container's process 1 or Type=simple, takes the upgrade for t
 	l.IntSliceVar(&f.uids, "worker-uid", nil, "`UID` whose processes may be workers, beside this user's and root's; may be given again")
 	l.StringVar(&f.mode, "workers-mode", "600", "`MODE` of the workers' sockets, in octal")
 	l.IntVar(&f.window, "window", 64, "how many sessions may be on their way to one worker")
-	l.IntVar(&f.parked, "max-parked", 10_000, "how many clients may wait for a worker; further ones take the places of those that have gone, or are closed")
+	l.IntVar(&f.parked, "max-parked", 10_000,
+		"how many clients may wait for a worker; further ones take the places of those that have gone, or are closed")
 	l.DurationVar(&f.age, "parked-age", time.Minute, "how long a session may wait for a worker, before it is closed")
 	l.DurationVar(&f.drain, "drain", 10*time.Second, "how long sessions with TLS may take to end, when front is stopped")
 	l.DurationVar(&f.linger, "tls-linger", 30*time.Second,
