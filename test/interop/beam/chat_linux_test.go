@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"strconv"
 	"strings"
@@ -54,12 +55,12 @@ func TestChat(t *testing.T) {
 }
 
 const (
-	guests   = 50
-	pushes   = 3000 // a second, together
-	lineEach = guests * (guests - 1) * time.Second / pushes
+	guests = 50
+	think  = 40 * time.Millisecond // between an answer and the next line: more than a server can push
 )
 
-// chats has 50 guests talk, each of which is pushed what the others say, and kills the server.
+// chats has guests talk, each of which is pushed what the others say, and kills the server. It has
+// lines of theirs in the mailboxes, behind pushes.
 func chats(t *testing.T, h *house, start func() *worker) {
 	w := start()
 	c := &crowd{stop: make(chan struct{})}
@@ -81,7 +82,7 @@ func chats(t *testing.T, h *house, start func() *worker) {
 	talk := func() {
 		t.Helper()
 		answers, heard := c.answers.Load(), pushed.Load()
-		require.Eventually(t, func() bool { return c.answers.Load()-answers > 3*guests && pushed.Load()-heard > pushes },
+		require.Eventually(t, func() bool { return c.answers.Load()-answers > 3*guests && pushed.Load()-heard > 3000 },
 			expect.Limit, time.Millisecond)
 	}
 	for range kills {
@@ -95,7 +96,8 @@ func chats(t *testing.T, h *house, start func() *worker) {
 	s := h.k.Stats()
 	t.Log(report, "; ", pushed.Load(), " pushes; front: ", s)
 	require.Zero(t, c.wrong.Load(), report)
-	require.LessOrEqual(t, s.Reset, uint64(kills*guests/10)) // between a read and received
+	// those whose line was read, and whose process had no turn since: the busier the machine, the more
+	require.LessOrEqual(t, s.Reset, uint64(kills*guests/5))
 }
 
 // guest talks, and looks at what comes: each of its lines has one answer, and what another says
@@ -110,8 +112,6 @@ func (c *crowd) guest(addr, name string, pushed *atomic.Int64) error {
 		return err
 	}
 	r := bufio.NewReader(conn)
-	next := time.NewTicker(lineEach)
-	defer next.Stop()
 	last := map[string]int{}
 	for want, n := name, 0; ; {
 		_ = conn.SetReadDeadline(time.Now().Add(expect.Limit))
@@ -136,7 +136,7 @@ func (c *crowd) guest(addr, name string, pushed *atomic.Int64) error {
 		select {
 		case <-c.stop:
 			return nil
-		case <-next.C:
+		case <-time.After(think/2 + rand.N(think)): // or all speak at once
 		}
 		n++
 		want = strconv.Itoa(n)
