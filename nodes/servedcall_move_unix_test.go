@@ -21,7 +21,8 @@ import (
 func laters(n *Node, calls chan<- *Call) error {
 	leave := func(c *Call) any { calls <- c; return NoReply }
 	_, call := n.Serve("call", Server{Call: func(_ context.Context, c *Call) (any, error) { return leave(c), nil }}, nil)
-	_, on := n.Serve("on", Server{On: map[string]Func{"": FuncOf(func(ctx context.Context, _ ei.Term) any { return leave(CallOf(ctx)) })}}, nil)
+	any := FuncOf(func(ctx context.Context, _ ei.Term) any { return leave(CallOf(ctx)) })
+	_, on := n.Serve("on", Server{On: map[string]Func{"": any}}, nil)
 	_, handler := n.Handle("handler", func(self *Mailbox, m *Message) {
 		if c, ok := self.CallOf(m); ok {
 			leave(c)
@@ -226,7 +227,8 @@ func TestCallLeftForLaterStays(t *testing.T) {
 	}
 }
 
-// Whenever a node moves, nobody waits in vain: a caller has its answer, or hears that there is none.
+// Whenever a node moves, nobody waits in vain: a caller has its answer, or hears that there is
+// none.
 func TestCallsLeftForLaterThroughMoves(t *testing.T) {
 	const moves = 10
 	var none, some atomic.Int64

@@ -253,7 +253,8 @@ func (d *drain) finish(ctx context.Context) error {
 var errDeaf = fmt.Errorf("the peer does not read: %w", context.DeadlineExceeded)
 
 // giveUpDeaf ends connections whose peers have read nothing of what waits for them for a quarter of
-// the time that ctx has left, or farewell if that is more. stop ends that, and says which these are.
+// the time that ctx has left, or farewell if that is more. stop ends that, and says which these
+// are.
 func (d *drain) giveUpDeaf(ctx context.Context) (stop func() error) {
 	deadline, ok := ctx.Deadline()
 	if !ok {
