@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	carrier "github.com/cnode-go/cnode/internal/test/packets"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/virtual"
@@ -20,7 +21,7 @@ import (
 
 // over puts a node on a faulty transport.
 func over(o virtual.FaultOptions) func(*Config) {
-	return func(cfg *Config) { cfg.Transport = virtual.Fault(cfg.Transport, o) }
+	return func(cfg *Config) { cfg.Transport = virtual.Fault(carrier.Patient(cfg.Transport), o) }
 }
 
 // echoing makes a node answer cnode:echo/1.

@@ -132,10 +132,15 @@ func setUpTestWorker(n *Node) error {
 	return nil
 }
 
-// testEcho answers a call with its request, and sends Message to To for {To, Message}.
+// testEcho answers a call with its request, or never, and sends Message to To for {To, Message}.
 func testEcho() Server {
 	return Server{
-		Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil },
+		Call: func(_ context.Context, c *Call) (any, error) {
+			if c.Request == ei.Atom("never") {
+				return NoReply, nil
+			}
+			return c.Request, nil
+		},
 		Info: func(ctx context.Context, self *Mailbox, m *Message) {
 			if t, _ := m.Term(); t != nil {
 				if tuple, ok := t.(ei.Tuple); ok && len(tuple) == 2 {

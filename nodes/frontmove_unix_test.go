@@ -212,6 +212,33 @@ func TestWorkersMove(t *testing.T) {
 	}
 }
 
+// Who has called a process of a worker, directly or by way of another one, and is to have the answer
+// later, hears that there is none when the worker goes on in another process.
+func TestCallLeftForLaterOfWorker(t *testing.T) {
+	w := newFrontWorld(t, 2)
+	ns := w.spread(2)
+	var calls []<-chan result[ei.Term]
+	for i := range 4 {
+		n, echo := ns[i/2], w.rpc(ns[i%2], "echo").(ei.Pid)
+		calls = append(calls, async(func() (ei.Term, error) { return n.Call(soon(t), echo, ei.Atom("never")) }))
+	}
+	for _, call := range calls {
+		for over := false; !over; { // a call that comes after a move has the next one
+			list, err := w.f.UpgradeWorkers(soon(t))
+			require.NoError(t, err)
+			require.Len(t, list, 2)
+			select {
+			case r := <-call:
+				var exit *ExitError
+				require.ErrorAs(t, r.err, &exit)
+				require.Equal(t, ei.Atom("shutdown"), exit.Reason)
+				over = true
+			case <-time.After(tick):
+			}
+		}
+	}
+}
+
 // A connection that breaks while its worker moves is over for the front, too: another worker may
 // connect to that peer.
 func TestConnectionBreaksInMove(t *testing.T) {

@@ -21,8 +21,8 @@ import (
 func laters(n *Node, calls chan<- *Call) error {
 	leave := func(c *Call) any { calls <- c; return NoReply }
 	_, call := n.Serve("call", Server{Call: func(_ context.Context, c *Call) (any, error) { return leave(c), nil }}, nil)
-	f := FuncOf(func(ctx context.Context, _ ei.Term) any { return leave(CallOf(ctx)) })
-	_, on := n.Serve("on", Server{On: map[string]Func{"": f}}, nil)
+	any := FuncOf(func(ctx context.Context, _ ei.Term) any { return leave(CallOf(ctx)) })
+	_, on := n.Serve("on", Server{On: map[string]Func{"": any}}, nil)
 	_, handler := n.Handle("handler", func(self *Mailbox, m *Message) {
 		if c, ok := self.CallOf(m); ok {
 			leave(c)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"syscall"
+	"time"
 )
 
 // A carrier is what a Stream needs of a socket, whatever its plug-in's C.
@@ -19,6 +20,7 @@ type carrier interface {
 	// empty one, or nothing.
 	keepsPackets() bool
 	pending() (int, error) // received bytes, not read
+	waits() time.Duration  // for a callback that was ended
 	// Why it has failed, which the system tells once.
 	connectionError() error
 	closeWrite() error

@@ -66,6 +66,8 @@ type guarded[C any] struct {
 
 func (s *guarded[C]) closed() <-chan struct{} { return s.closing }
 
+func (s *guarded[C]) waits() time.Duration { return s.patience }
+
 // fail makes err the answer to every later call.
 func (s *guarded[C]) fail(err error) error {
 	s.failure.CompareAndSwap(nil, &err)

@@ -37,7 +37,7 @@ func Over[C any](s *Stream, cb Callbacks[C], wrap func(below *Stream) C) (*Strea
 	if !ours {
 		return nil, opError("take over", s.remote, net.ErrClosed)
 	}
-	sock := newFull(&cb, unresponsiveAfter)
+	sock := newFull(&cb, s.car.waits())
 	sock.c = wrap(newStream(s.car, s.remote, s.how))
 	if err := begin(func() error {
 		if err := sock.establish(true); err != nil {

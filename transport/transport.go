@@ -69,6 +69,9 @@ func (p *plugin[C]) WithPatience(limit time.Duration) Transport {
 	return &q
 }
 
+// Patience is what WithPatience has set.
+func (p *plugin[C]) Patience() time.Duration { return p.patience }
+
 func (p *plugin[C]) WithPolling(limit time.Duration) Transport {
 	if p.cb.Flags&FullImpl != 0 {
 		return p

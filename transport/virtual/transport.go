@@ -22,6 +22,12 @@ type wrapper struct {
 	plug transport.Transport // what its listeners are made by
 }
 
+// patient is what a Transport of package transport has for tests.
+type patient interface {
+	Patience() time.Duration
+	WithPatience(limit time.Duration) transport.Transport
+}
+
 // newWrapper completes w.
 func newWrapper(below transport.Transport, w wrapper) *wrapper {
 	w.below = below
@@ -29,6 +35,9 @@ func newWrapper(below transport.Transport, w wrapper) *wrapper {
 		w.accepted = func(below *transport.Stream) (end, error) { return w.wrap(below), nil }
 	}
 	w.plug, _ = transport.New(w.callbacks(), nil) // no mandatory field is missing
+	if p, ok := below.(patient); ok {
+		w.plug = w.plug.(patient).WithPatience(p.Patience())
+	}
 	return &w
 }
 

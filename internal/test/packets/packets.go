@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/internal/queue"
-	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -30,7 +29,7 @@ func Patient(tr transport.Transport) transport.Transport {
 	type patient interface {
 		WithPatience(limit time.Duration) transport.Transport
 	}
-	return tr.(patient).WithPatience(expect.Limit)
+	return tr.(patient).WithPatience(time.Minute)
 }
 
 // A Socket is the socket context of Callbacks.
