@@ -242,3 +242,35 @@ func TestAtomsOfOneChain(t *testing.T) {
 		}
 	})
 }
+
+// Incarnations of nodes that a BEAM would have in one place of its table are refused before it takes
+// long to find one of them.
+func TestPlacesOfNodes(t *testing.T) {
+	t.Parallel()
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		w, a := withGate(t, r, nil)
+		c := a.again(t)
+		cast := func(node ei.Atom, creations func(cre uint32) bool) {
+			var pids ei.List
+			for cre := uint32(1000); len(pids) < 500; cre++ {
+				if creations(cre) {
+					pids = append(pids, ei.Pid{Node: node, ID: 1, Creation: cre})
+				}
+			}
+			_, open := c.answers(a, frameFor(c.peer.Flags, &dist.Control{Op: dist.OpRegSend, From: a.pid(1), ToName: "till"},
+				encoded(ei.Tuple{ei.Atom("$gen_cast"), pids})))
+			require.True(t, open)
+		}
+		cast("crowd@h", func(cre uint32) bool { return gate.NodePlace("crowd@h", cre, 9) == 77 })
+		require.Equal(t, "0", w.inner.Do(t, "gen_server:call(till, casts)"))
+		cast("crowd@h", func(cre uint32) bool { return gate.NodePlace("crowd@h", cre, 9) != 77 })
+		w.inner.Becomes(t, "gen_server:call(till, casts)", "1")
+		text := w.inner.Do(t, `#{{hash, "node_table"} := T} = tables:all(), T`)
+		var nodes, longest int
+		_, err := fmt.Sscanf(text, "{%d,%d}", &nodes, &longest)
+		require.NoError(t, err, text)
+		require.Greater(t, nodes, 450)
+		require.Less(t, longest, 64)
+		require.NoError(t, c.Close())
+	})
+}
