@@ -11,6 +11,11 @@ func (o *Options) Patient() *Options {
 // Place is where a BEAM's table of atoms has one.
 var Place = slotOf
 
+// NodePlace is where a BEAM's table of nodes has one, if its size has so many bits.
+func NodePlace(name string, creation uint32, bits int) uint64 {
+	return slot((hashOf(name)+uint64(creation))*nodePrime, bits)
+}
+
 // ForgetTies leaves a gate what it knows of links and monitors from one that knew of none.
 func (g *Gate) ForgetTies() {
 	g.mu.Lock()

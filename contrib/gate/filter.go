@@ -18,8 +18,11 @@ const (
 	oldForm      = "a form that these nodes have given up"
 )
 
-// anAnswer is why an answer is allowed.
-const anAnswer = "an answer"
+// Why some are allowed.
+const (
+	anAnswer = "an answer"
+	aPing    = "net_adm:ping/1"
+)
 
 // A filter judges what the node outside sends, and remembers for that what the one inside has sent.
 type filter struct {
@@ -36,7 +39,7 @@ type filter struct {
 
 // A verdict is what becomes of a message.
 type verdict struct {
-	refused bool
+	stops   bool     // it does not reach whom it was for
 	answer  []byte   // a frame for who has sent it
 	instead [][]byte // a frame for whom it was for
 	d       Decision
@@ -54,6 +57,11 @@ func (f *filter) learn(ctl *dist.Control, payload ei.Raw) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.tie(ctl)
+	if len(f.Calls) > 0 && ctl.Op.HasPayload() {
+		if t, ok := answerTag(payload); ok {
+			delete(f.Calls, t.monitor)
+		}
+	}
 	switch ctl.Op.Base() {
 	case dist.OpLink, dist.OpSpawnRequest:
 		f.hasTalked(ctl.From)
@@ -87,7 +95,7 @@ func (f *filter) hasTalked(p ei.Pid) {
 // rule refuses does not count: the node inside never sees it.
 func (f *filter) judge(ctl *dist.Control, payload ei.Raw) (verdict, error) {
 	v, err := f.decide(ctl, payload)
-	if err != nil || v.refused {
+	if err != nil || v.stops {
 		return v, err
 	}
 	if err := f.admitAll(ctl, payload); err != nil {
@@ -99,7 +107,7 @@ func (f *filter) judge(ctl *dist.Control, payload ei.Raw) (verdict, error) {
 
 // admitAll tells whether there is room for all that a BEAM keeps of a message.
 func (f *filter) admitAll(ctl *dist.Control, payload ei.Raw) error {
-	err := f.hasRoom(ctl)
+	err := f.hasRoom(ctl, payload)
 	if err == nil {
 		err = f.admitHead(ctl)
 	}
@@ -119,6 +127,9 @@ func (f *filter) took(ctl *dist.Control, payload ei.Raw, v verdict) {
 	case dist.OpLink:
 		f.Partial = remember(&f.Links, link{ctl.From, ctl.To}, 0) || f.Partial
 	default:
+		if call, ok := f.calls(ctl, payload); ok {
+			remember(&f.Calls, call, struct{}{})
+		}
 		if v.d.Reason == anAnswer {
 			if t, ok := answerTag(payload); ok {
 				delete(f.asked, t.monitor)
@@ -155,14 +166,21 @@ func (f *filter) decide(ctl *dist.Control, payload ei.Raw) (verdict, error) {
 	case op == dist.OpAltactSigSend:
 		op = dist.OpSendSender
 	}
+	if (op == dist.OpMonitorP || op == dist.OpDemonitorP) && ctl.ToName == "net_kernel" { // which ends with its node only
+		return verdict{stops: true, d: Request{Peer: f.outer, Target: "net_kernel"}.always(true, aPing)}, nil
+	}
 	if f.isOldForm(op) {
 		return f.decided(ctl, payload, Request{Peer: f.outer, Op: permit.Exit, Target: target(ctl)}.always(false, oldForm))
 	}
 	switch op {
 	case dist.OpSend, dist.OpSendSender, dist.OpRegSend, dist.OpAliasSend:
-		return f.decided(ctl, payload, f.message(ctl, payload))
+		d := f.message(ctl, payload)
+		if d.Reason == aPing {
+			return f.pong(payload, d)
+		}
+		return f.decided(ctl, payload, d)
 	case dist.OpMonitorP:
-		if ctl.ToName == "net_kernel" || ctl.ToName == "rex" { // who pings, or calls functions, watches these
+		if ctl.ToName == "rex" { // who calls functions watches it
 			return verdict{}, nil
 		}
 		return f.decided(ctl, payload, f.monitor(ctl))
@@ -263,7 +281,7 @@ func (f *filter) message(ctl *dist.Control, payload ei.Raw) Decision {
 	kind := f.shape(c)
 	switch {
 	case ctl.ToName == "net_kernel" && kind == shapePing:
-		return r.always(true, "net_adm:ping/1")
+		return r.always(true, aPing)
 	case ctl.ToName == "net_kernel": // it spawns whatever it is asked to
 		return r.always(false, onlyPings)
 	case ctl.ToName == "rex":

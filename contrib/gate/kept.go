@@ -35,6 +35,7 @@ type tally struct {
 
 	mu sync.Mutex
 	brought
+	places *nodePlaces // nil: of another kind
 }
 
 // A brought is what a name has brought of a kind, or all names have.
@@ -92,7 +93,7 @@ func tallies(l Limits) [keptKinds]*tally {
 	return [keptKinds]*tally{
 		keptAtoms: {one: l.Atoms, all: l.AllAtoms, full: errAtoms, brought: newBrought(keptAtoms)},
 		keptFuns:  {one: l.Funs, all: maxFuns, full: errFuns, brought: newBrought(keptFuns)},
-		keptNodes: {one: l.Atoms, all: l.AllAtoms, full: errNodes, brought: newBrought(keptNodes)},
+		keptNodes: {one: l.Atoms, all: l.AllAtoms, full: errNodes, brought: newBrought(keptNodes), places: &nodePlaces{}},
 	}
 }
 
@@ -100,6 +101,7 @@ var (
 	errAtoms = errors.New("too many atoms: Limits.Atoms, or Limits.AllAtoms")
 	errChain = errors.New("too many atoms of one hash value, among which a BEAM takes long to find one")
 	errFuns  = fmt.Errorf("too many funs: Limits.Funs, or %d of all names", maxFuns)
+	errPlace = errors.New("too many incarnations of nodes of one hash value, among which a BEAM takes long to find one")
 	errNodes = errors.New("too many incarnations of nodes in an hour: Limits.Atoms, or Limits.AllAtoms")
 )
 
@@ -118,6 +120,11 @@ func (t *tally) admit(b *brought, key []byte) error {
 		return nil
 	}
 	err := t.add(text, t.all, t.full)
+	if err == nil && t.places != nil {
+		if err = t.places.add(text, len(t.seen)); err != nil {
+			t.remove(text)
+		}
+	}
 	if err != nil {
 		b.remove(text)
 	}
@@ -135,10 +142,18 @@ func (b *brought) remove(text string) {
 // places as soon as there are more atoms, and what is in one place there is in one place here.
 const chainBits = 14
 
-// slotOf gives where ERTS's table of atoms has one: hashpjw of its text (atom_hash), a Latin-1
-// character being a byte, and the upper bits of a product (hash_get_slot). Anybody can make
-// thousands of atoms of one place.
-func slotOf(text string) uint64 {
+// slotOf gives where ERTS's table of atoms has one: the upper bits of a product (hash_get_slot).
+// Anybody can make thousands of atoms of one place.
+func slotOf(text string) uint64 { return slot(hashOf(text), chainBits) }
+
+func slot(hash uint64, bits int) uint64 {
+	hash ^= hash >> (64 - bits)
+	return hash * 11400714819323198485 >> (64 - bits)
+}
+
+// hashOf is ERTS's hash of an atom: hashpjw of its text (atom_hash), a Latin-1 character being a
+// byte.
+func hashOf(text string) uint64 {
 	var h uint32
 	for i := 0; i < len(text); i++ {
 		v := text[i]
@@ -151,7 +166,38 @@ func slotOf(text string) uint64 {
 			h ^= g>>24 ^ g
 		}
 	}
-	return uint64(h) * 11400714819323198485 >> (64 - chainBits)
+	return uint64(h)
+}
+
+// A nodePlaces has how many incarnations there are in each place of ERTS's table of nodes, by the
+// bits of its size: which of them share a place is another matter in each size.
+type nodePlaces [19][]uint8
+
+const nodePrime = 268438039 // of node_table_hash
+
+// maxPlace is how many may be in one place: many times what chance does.
+const maxPlace = 64
+
+// add puts in a key of keptNodes, the last one of total. The table has two places for three
+// incarnations, or more (hash.c), and holds others beside those.
+func (p *nodePlaces) add(key string, total int) error {
+	name := key[:len(key)-4]
+	creation := uint64(binary.BigEndian.Uint32([]byte(key[len(name):])))
+	hash := (hashOf(name) + creation) * nodePrime
+	var in [len(p)]*uint8
+	for bits := range p {
+		if p[bits] == nil {
+			p[bits] = make([]uint8, 1<<bits)
+		}
+		in[bits] = &p[bits][slot(hash, bits)]
+		if total <= 2<<bits && *in[bits] >= maxPlace {
+			return errPlace
+		}
+	}
+	for _, n := range in {
+		*n += min(1, math.MaxUint8-*n)
+	}
+	return nil
 }
 
 // forgetNodes is for once in an hour: a BEAM has forgotten by then what nobody holds.
@@ -168,6 +214,7 @@ func (g *Gate) forgetNodes() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	clear(t.seen)
+	*t.places = nodePlaces{}
 }
 
 const nodesTime = time.Hour

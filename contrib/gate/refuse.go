@@ -7,7 +7,7 @@ import (
 
 // refuse makes the answer that a refused message gets.
 func (f *filter) refuse(ctl *dist.Control, payload ei.Raw, d Decision) (verdict, error) {
-	v := verdict{refused: true, d: d}
+	v := verdict{stops: true, d: d}
 	var answer *dist.Control
 	reason := ei.Atom("noproc")
 	switch ctl.Op.Base() {
@@ -83,7 +83,7 @@ func (f *filter) replace(ctl *dist.Control, payload ei.Raw, v verdict, why error
 	default:
 		return f.refuse(ctl, payload, d)
 	}
-	v = verdict{refused: true, d: d}
+	v = verdict{stops: true, d: d}
 	if b != nil {
 		v.instead = [][]byte{b}
 	}
@@ -176,4 +176,28 @@ func (f *filter) refuseIO(c ei.Cursor) ([]byte, error) {
 		return nil, err
 	}
 	return f.frame(&dist.Control{Op: dist.OpSend, To: from}, body)
+}
+
+// pong answers a ping in place of net_kernel, which would fill the memory of its node with answers
+// for a node that reads none.
+func (f *filter) pong(payload ei.Raw, d Decision) (verdict, error) {
+	f.g.observe(d)
+	v := verdict{stops: true, d: d}
+	c := ei.NewCursor(payload) // shape has read it
+	_, _ = c.Tuple()
+	_ = c.Skip()
+	_, _ = c.Tuple()
+	to, err := c.Pid()
+	if err != nil {
+		return v, err
+	}
+	tag, err := c.Raw()
+	if err != nil {
+		return v, err
+	}
+	body, err := ei.AppendTerm(nil, ei.Tuple{tag, ei.Atom("yes")})
+	if err == nil {
+		v.answer, err = f.frame(&dist.Control{Op: dist.OpSend, To: to}, body)
+	}
+	return v, err
 }

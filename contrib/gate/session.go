@@ -432,8 +432,8 @@ func (x *session) look(i int, frame []byte) (fate, error) {
 	if err != nil {
 		return fate{}, err
 	}
-	x.count(v.refused)
-	if v.refused {
+	x.count(v.stops && !v.d.Allowed)
+	if v.stops {
 		return fate{answer: v.answer, instead: v.instead, memory: a.Memory}, nil
 	}
 	plainly(&ctl, len(a.Payload) > maxPriority)
@@ -481,9 +481,9 @@ func (x *session) begin(e *end, sequence uint64, frame []byte) (fate, error) {
 	if err != nil {
 		return fate{}, err
 	}
-	if v.refused {
+	if v.stops {
 		e.reader.Discard(sequence)
-		x.count(true)
+		x.count(!v.d.Allowed)
 		return fate{answer: v.answer}, nil
 	}
 	if x.filter.admitHead(&m.Control) != nil { // a BEAM reads it with the first piece: all of it is refused

@@ -13,6 +13,7 @@ import (
 type ties struct {
 	Waits map[ei.Ref]wait     // of the node inside
 	Held  map[ei.Ref]struct{} // monitors and requests to spawn of the node outside
+	Calls map[ei.Ref]struct{} // requests to rex that have no answer yet
 	Links map[link]uint64     // of both; not 0: the id of an unlink that the node outside has not acknowledged
 	// Partial is set once there was no room for a tie: signals for which there is none pass then.
 	Partial bool
@@ -40,6 +41,7 @@ func (f *filter) tie(ctl *dist.Control) {
 		delete(f.Waits, ctl.Ref)
 	case dist.OpMonitorPExit, dist.OpPayloadMonitorPExit:
 		delete(f.Held, ctl.Ref)
+		delete(f.Calls, ctl.Ref)
 	case dist.OpSpawnReply:
 		if ctl.Flags&dist.SpawnMonitored == 0 {
 			delete(f.Held, ctl.Ref)
@@ -70,9 +72,10 @@ var (
 
 // hasRoom tells whether the node outside may set one more tie. In a BEAM each takes memory as long
 // as it is there.
-func (f *filter) hasRoom(ctl *dist.Control) error {
+func (f *filter) hasRoom(ctl *dist.Control, payload ei.Raw) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	call, calls := f.calls(ctl, payload)
 	switch ctl.Op.Base() {
 	case dist.OpMonitorP, dist.OpSpawnRequest:
 		if _, ok := f.Held[ctl.Ref]; ok {
@@ -80,12 +83,25 @@ func (f *filter) hasRoom(ctl *dist.Control) error {
 		}
 	case dist.OpLink:
 	default:
-		return nil
+		if !calls {
+			return nil
+		}
+		if _, ok := f.Calls[call]; ok {
+			return errTwice
+		}
 	}
-	if len(f.Held)+len(f.Links) >= f.g.limits.Monitors {
+	if len(f.Held)+len(f.Calls)+len(f.Links) >= f.g.limits.Monitors {
 		return errTies
 	}
 	return nil
+}
+
+// calls gives the tag of a request by which rex runs a function, and answers.
+func (f *filter) calls(ctl *dist.Control, payload ei.Raw) (ei.Ref, bool) {
+	if ctl.ToName != "rex" || !ctl.Op.HasPayload() {
+		return ei.Ref{}, false
+	}
+	return f.asks(payload)
 }
 
 // signal decides about what the node outside says of ties: it passes where there is one.
@@ -122,7 +138,7 @@ func (f *filter) signal(ctl *dist.Control) (v verdict, err error) {
 		_, there = f.Links[l]
 		delete(f.Links, l)
 	}
-	v.isTie, v.refused = there, !there && !f.Partial
+	v.isTie, v.stops = there, !there && !f.Partial
 	return v, err
 }
 
@@ -134,7 +150,7 @@ func (f *filter) spawned(ctl *dist.Control) (v verdict, err error) {
 	}
 	w, there := f.Waits[ctl.Ref]
 	if there = there && w == (wait{Who: ctl.To}); !there && !f.Partial {
-		return verdict{refused: true}, nil
+		return verdict{stops: true}, nil
 	}
 	v.isTie = there
 	delete(f.Waits, ctl.Ref)

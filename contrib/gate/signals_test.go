@@ -128,6 +128,76 @@ func TestMonitorsAreCounted(t *testing.T) {
 	})
 }
 
+// The gate answers pings itself, and net_kernel hears nothing of them: for each ping of a node that
+// reads nothing it would have a process, or keep the answer.
+func TestPingsStayOutside(t *testing.T) {
+	t.Parallel()
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		_, a := withGate(t, r, func(w *world) { w.cfg.Rules = nil })
+		c := a.again(t)
+		me, ref := a.pid(1), a.ref(1, 9)
+		var b []byte
+		add := func(ctl dist.Control, payload []byte) { b = append(b, frameFor(c.peer.Flags, &ctl, payload)...) }
+		for _, tag := range []ei.Term{ref, ei.ImproperList{Elems: []ei.Term{ei.Atom("alias")}, Tail: ref}} {
+			for _, op := range []dist.Op{dist.OpMonitorP, dist.OpRegSend, dist.OpDemonitorP} {
+				var ping []byte
+				if op == dist.OpRegSend {
+					ping = encoded(ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{me, tag}, ei.Tuple{ei.Atom("is_auth"), ei.Atom(a.name)}})
+				}
+				add(dist.Control{Op: op, From: me, ToName: "net_kernel", Ref: ref}, ping)
+			}
+		}
+		ops, open := c.answers(a, b)
+		require.True(t, open)
+		require.Equal(t, []string{"SEND", "SEND"}, ops, "net_kernel would send as a process")
+		require.NoError(t, c.Close())
+	})
+}
+
+// Functions that rex runs count until they are answered, whether the caller monitors it or not.
+func TestCallsOfRexAreCounted(t *testing.T) {
+	t.Parallel()
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		w, a := withGate(t, r, func(w *world) {
+			w.cfg.Limits.Monitors = 10
+			w.cfg.Rules = append(w.cfg.Rules, permit.Rule{Op: permit.Call, Target: "shop:loop/0", Allow: true})
+		})
+		c := a.again(t)
+		me := a.pid(1)
+		call := func(i uint32, function ei.Atom, args ...ei.Term) []byte {
+			return frameFor(c.peer.Flags, &dist.Control{Op: dist.OpRegSend, From: me, ToName: "rex"}, encoded(ei.Tuple{ei.Atom("$gen_call"),
+				ei.Tuple{me, a.ref(i, 9)}, ei.Tuple{ei.Atom("call"), ei.Atom("shop"), function, ei.List(args), me}}))
+		}
+		next := func(want dist.Op) {
+			ctl, err := c.next()
+			require.NoError(t, err)
+			require.Equal(t, want, ctl.Op)
+		}
+		for i := range uint32(30) { // one after the other
+			_, err := c.Write(call(i, "quote", ei.Int(1)))
+			require.NoError(t, err)
+			next(dist.OpSendSender)
+		}
+		var b []byte
+		for i := range uint32(12) {
+			b = append(b, call(i, "loop")...)
+		}
+		ops, open := c.answers(a, append(b, call(1, "loop")...))
+		require.True(t, open)
+		require.Equal(t, "PAYLOAD_MONITOR_P_EXIT PAYLOAD_MONITOR_P_EXIT PAYLOAD_MONITOR_P_EXIT", strings.Join(ops, " "))
+		loops := "[P || P <- processes(), {current_function, {shop, loop, 0}} <- [process_info(P, current_function)]]"
+		w.inner.Becomes(t, "length("+loops+")", "11") // shop's own, too
+		w.inner.Do(t, "[exit(P, kill) || P <- "+loops+", whereis(plain) =/= P]")
+		for range 10 {
+			next(dist.OpSendSender)
+		}
+		_, err := c.Write(call(1, "quote", ei.Int(1)))
+		require.NoError(t, err)
+		next(dist.OpSendSender)
+		require.NoError(t, c.Close())
+	})
+}
+
 // endings is a process outside that ends, or answers, as it is told to.
 const endings = `
 -module(endings).
