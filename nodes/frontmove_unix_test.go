@@ -212,8 +212,8 @@ func TestWorkersMove(t *testing.T) {
 	}
 }
 
-// Who has called a process of a worker, directly or by way of another one, and is to have the
-// answer later, hears that there is none when the worker goes on in another process.
+// Who has called a process of a worker, directly or by way of another one, and waits for an answer
+// that comes later, hears that there is none when the worker goes on in another process.
 func TestCallLeftForLaterOfWorker(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
