@@ -243,8 +243,8 @@ func TestAtomsOfOneChain(t *testing.T) {
 	})
 }
 
-// Incarnations of nodes that a BEAM would have in one place of its table are refused before it takes
-// long to find one of them.
+// Incarnations of nodes that a BEAM would have in one place of its table are refused before it
+// takes long to find one of them.
 func TestPlacesOfNodes(t *testing.T) {
 	t.Parallel()
 	otp.Each(t, func(t *testing.T, r otp.Release) {
