@@ -85,7 +85,7 @@ type Limits struct {
 	// none.
 	Funs int
 	// Monitors is how many monitors, links, and functions that run a node may have at a time on the
-	// other side of a connection. 100,000.
+	// other side of a connection. A function by erpc or spawn counts as long as its monitor. 100,000.
 	Monitors int
 	// Names is how many nodes of different names may come, in that time: the name of a node becomes
 	// an atom in each node that it connects to. 1,000. As many names may be tried in a day by those
