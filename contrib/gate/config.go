@@ -148,7 +148,7 @@ func parseConfig(text, dir string) (*Config, error) {
 			return r.options("limits", v, map[ei.Atom]func(value) error{
 				"atoms": number(&l.Atoms), "all_atoms": number(&l.AllAtoms), "names": number(&l.Names), "message": number(&l.Message),
 				"held":   number(&l.Held),
-				"memory": number(&l.Memory), "sessions": number(&l.Sessions), "funs": number(&l.Funs), "monitors": number(&l.Monitors),
+				"memory": number(&l.Memory), "sessions": number(&l.Sessions), "funs": numberFrom(0, &l.Funs), "monitors": number(&l.Monitors),
 			})
 		},
 	})
@@ -456,11 +456,13 @@ func text(to *string) func(value) error {
 	}
 }
 
-func number(to *int) func(value) error {
+func number(to *int) func(value) error { return numberFrom(1, to) }
+
+func numberFrom(least ei.Int, to *int) func(value) error {
 	return func(v value) error {
 		n, ok := v.Term.(ei.Int)
-		if !ok || n < 1 {
-			return fmt.Errorf("want a number of 1 or more, not %v", v)
+		if !ok || n < least {
+			return fmt.Errorf("want a number of %d or more, not %v", least, v)
 		}
 		*to = int(n)
 		return nil

@@ -46,17 +46,17 @@ type end struct {
 	buf    []byte
 	ahead  int // bytes of buf that are there
 
-	due    atomic.Int64 // when what is being written has to be out, in ns; 0: nothing is
 	given  []byte       // what the reader got last
 	size   atomic.Int64 // its part of Gate.memory
 	wrote  atomic.Int64 // when, in ns
 	staged bool         // q has what another process still had to write
 
 	mu     sync.Mutex
-	spare  []byte // memory for the next message in fragments
-	used   bool   // spare was, since watch has looked
-	paused bool   // for a hand-off: what is still to be written
-	unsent []byte // is here
+	due    []time.Time // when what is being written has to be out: both nodes' messages may be
+	spare  []byte      // memory for the next message in fragments
+	used   bool        // spare was, since watch has looked
+	paused bool        // for a hand-off: what is still to be written
+	unsent []byte      // is here
 }
 
 func newEnd(s *transport.Stream) *end {
@@ -129,15 +129,21 @@ const (
 
 // put writes to an end, and waits until the system has it.
 func (e *end) put(ctx context.Context, v ...[]byte) error {
+	due := time.Now().Add(writeTime + time.Duration(total(v))*writeByte)
 	e.mu.Lock()
 	paused := e.paused
+	if !paused {
+		e.due = append(e.due, due)
+	}
 	e.mu.Unlock()
 	var n int64
 	err := transport.ErrPaused
 	if !paused {
-		e.due.Store(time.Now().Add(writeTime + time.Duration(total(v))*writeByte).UnixNano())
 		n, err = e.q.Deliver(ctx, v...)
-		e.due.Store(0)
+		e.mu.Lock()
+		i := slices.Index(e.due, due)
+		e.due = slices.Delete(e.due, i, i+1)
+		e.mu.Unlock()
 	}
 	if !errors.Is(err, transport.ErrPaused) {
 		e.wrote.Store(time.Now().UnixNano())
@@ -190,14 +196,20 @@ func (g *Gate) watch() {
 						e.spare = nil
 					}
 					e.used = false
+					isLate := e.isLate(now)
 					e.mu.Unlock()
-					if due := e.due.Load(); due != 0 && now.UnixNano() > due && !x.moving.Load() {
+					if isLate && !x.moving.Load() {
 						g.work.Go(func() { x.close(fmt.Errorf("%s takes nothing of what is sent to it", x.names[i])) })
 					}
 				}
 			}
 		}
 	}
+}
+
+// isLate tells whether anything that is being written should be out. e.mu is held.
+func (e *end) isLate(now time.Time) bool {
+	return slices.ContainsFunc(e.due, func(due time.Time) bool { return now.After(due) })
 }
 
 func total(v [][]byte) (n int) {
