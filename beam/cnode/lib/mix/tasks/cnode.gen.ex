@@ -56,7 +56,7 @@ defmodule Mix.Tasks.Cnode.Gen do
 
       case Node.start(:"cnode_gen_#{System.pid()}@127.0.0.1") do
         {:ok, _} -> :ok
-        {:error, why} -> Mix.raise("this node cannot get a name: #{inspect(why)}\nGive it one: elixir --name gen@127.0.0.1 -S mix cnode.gen …")
+        {:error, why} -> Mix.raise("this node cannot get a name: #{inspect(why)}")
       end
     end
 
