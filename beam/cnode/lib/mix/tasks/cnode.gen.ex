@@ -41,7 +41,10 @@ defmodule Mix.Tasks.Cnode.Gen do
   end
 
   defp asks_here?(args) do
-    given = fn option -> Enum.any?(args, &(&1 == option or String.starts_with?(&1, option <> "="))) end
+    given = fn option ->
+      Enum.any?(args, &(&1 == option or String.starts_with?(&1, option <> "=")))
+    end
+
     (given.("--struct") or given.("--record")) and not given.("--from")
   end
 
