@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/test/otp"
@@ -47,19 +46,7 @@ func TestLateAnswersMove(t *testing.T) {
 		kept = <-came
 		told := erl.Async(t, `catch gen_server:call(`+server+`, forget, infinity)`)
 		<-came
-		f, err := n.Freeze(ctx)
-		require.NoError(t, err)
-		var fds []int
-		for _, fd := range f.Descriptors() {
-			dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
-			require.NoError(t, err)
-			fds = append(fds, dup)
-		}
-		s, err := nodes.Restore(cfg, f.State(), fds)
-		require.NoError(t, err)
-		require.NoError(t, f.Release())
-		require.NoError(t, s.Start(ctx))
-		defer s.Node().Close()
+		defer moved(t, ctx, n, cfg).Close()
 		require.Regexp(t, `^\{'EXIT',\{shutdown,\{gen_server,call,`, told())
 		require.NoError(t, goesOn.Reply(ctx, ei.Atom("late")))
 		require.Equal(t, "late", answered())

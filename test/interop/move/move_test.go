@@ -229,6 +229,24 @@ func TestConnMoves(t *testing.T) {
 	})
 }
 
+// moved moves a whole node to another Node value.
+func moved(t *testing.T, ctx context.Context, n *nodes.Node, cfg nodes.Config) *nodes.Node {
+	t.Helper()
+	f, err := n.Freeze(ctx)
+	require.NoError(t, err)
+	var fds []int
+	for _, fd := range f.Descriptors() {
+		dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+		require.NoError(t, err)
+		fds = append(fds, dup)
+	}
+	s, err := nodes.Restore(cfg, f.State(), fds)
+	require.NoError(t, err)
+	require.NoError(t, f.Release())
+	require.NoError(t, s.Start(ctx))
+	return s.Node()
+}
+
 // A whole node moves to another Node value while the Erlang node streams both ways, calls, links
 // and monitors.
 func TestNodeMoves(t *testing.T) {
@@ -283,22 +301,11 @@ func TestNodeMoves(t *testing.T) {
 			before, _ := in.state()
 			require.Eventually(t, func() bool { now, bad := in.state(); return now > before || bad != nil }, time.Minute, 100*time.Microsecond)
 			begin := time.Now()
-			f, err := n.Freeze(ctx)
-			require.NoError(t, err)
-			var fds []int
-			for _, fd := range f.Descriptors() {
-				dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
-				require.NoError(t, err)
-				fds = append(fds, dup)
-			}
-			s, err := nodes.Restore(cfg, f.State(), fds)
-			require.NoError(t, err)
-			require.NoError(t, f.Release())
-			require.NoError(t, s.Start(ctx))
+			next := moved(t, ctx, n, cfg)
 			took := time.Since(begin)
 			silence, worst = silence+took, max(worst, took)
 			mu.Lock()
-			n = s.Node()
+			n = next
 			mu.Unlock()
 			require.Equal(t, creation, n.Creation())
 		}
