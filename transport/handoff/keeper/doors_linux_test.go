@@ -14,9 +14,7 @@ import (
 	"math/big"
 	"net"
 	"net/netip"
-	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -439,125 +437,6 @@ func (k *Keeper) pumping() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return len(k.pumps)
-}
-
-// What waits is limited in number and age.
-func TestParked(t *testing.T) {
-	h := newHouse(t, &Options{MaxParked: 2, MaxParkedAge: 50 * time.Millisecond}, nil)
-	for range 3 {
-		c := dial(t, h.addr)
-		_, err := c.r.ReadByte()
-		require.ErrorIs(t, err, io.EOF)
-	}
-	h.until("all are gone", func(s Stats) bool { return s.Expired+s.Refused == 3 && s.Sessions == 0 })
-	l := newHouse(t, &Options{MaxParked: 2}, nil)
-	for range 2 {
-		dial(t, l.addr)
-	}
-	l.until("two wait", func(s Stats) bool { return s.Parked == 2 })
-	_, err := dial(t, l.addr).r.ReadByte()
-	require.ErrorIs(t, err, io.EOF)
-	require.EqualValues(t, 1, l.k.Stats().Refused)
-}
-
-// Clients that have gone leave their places to those that come: with a FIN or a reset, after a
-// request or without one, with TLS or without.
-func TestParkedGone(t *testing.T) {
-	for name, leave := range map[string]func(c *net.TCPConn){
-		"FIN": func(c *net.TCPConn) { _ = c.Close() }, "reset": func(c *net.TCPConn) { _ = c.SetLinger(0); _ = c.Close() },
-	} {
-		for _, request := range []string{"", "one\n"} {
-			for _, o := range []*ServeOptions{nil, {TLS: serverTLS()}} {
-				t.Run(fmt.Sprintf("%s after %q, TLS %v", name, request, o != nil), func(t *testing.T) {
-					h := newHouse(t, &Options{MaxParked: 2}, o)
-					connect := dial
-					if o != nil {
-						connect = dialTLS
-					}
-					for range 2 {
-						c := connect(t, h.addr)
-						_, err := io.WriteString(c, request)
-						require.NoError(t, err)
-						h.until("it waits", func(s Stats) bool { return s.Sessions > 0 && s.Beginning == 0 })
-						raw := c.Conn
-						if tls, ok := raw.(*tls.Conn); ok {
-							raw = tls.NetConn()
-						}
-						leave(raw.(*net.TCPConn))
-					}
-					h.until("both are there", func(s Stats) bool { return s.Accepted == 2 && s.Beginning == 0 })
-					require.Eventually(t, func() bool { // once the FIN has come
-						h.k.mu.Lock()
-						defer h.k.mu.Unlock()
-						return !slices.ContainsFunc(h.k.queue, func(s *session) bool { return !s.hasEnded() })
-					}, patience, time.Millisecond)
-					for range 2 {
-						connect(t, h.addr)
-					}
-					h.until("the places are theirs", func(s Stats) bool { return s.Parked == 2 && s.Gone == 2 && s.Refused == 0 })
-				})
-			}
-		}
-	}
-}
-
-// The files of the workers' sockets are made anew when somebody has removed them, but not while
-// they may go to another process.
-func TestRemovedSockets(t *testing.T) {
-	k, err := New(nil)
-	require.NoError(t, err)
-	defer k.Close()
-	k.lookAgain = time.Millisecond
-	path := filepath.Join(sockdir.New(t), "workers")
-	require.NoError(t, k.Workers(t.Context(), path))
-	isThere := func() bool { _, err := os.Lstat(path); return err == nil }
-	for range 2 {
-		for _, file := range []string{path, path + controlSuffix} {
-			was, err := os.Lstat(file)
-			require.NoError(t, err)
-			require.NoError(t, os.Remove(file))
-			require.Eventually(t, func() bool {
-				now, err := os.Lstat(file)
-				return err == nil && now.Mode() == was.Mode()
-			}, patience, time.Millisecond)
-		}
-	}
-	startWorker(t, path, "peek", "")
-	require.Eventually(t, func() bool { return len(k.Stats().Workers) == 1 }, patience, time.Millisecond)
-	thaw, err := k.stand(t.Context()) // as for a hand-off
-	require.NoError(t, err)
-	require.NoError(t, os.Remove(path))
-	require.Never(t, isThere, 20*time.Millisecond, time.Millisecond)
-	thaw()
-	require.Eventually(t, isThere, patience, time.Millisecond)
-	require.NoError(t, k.Close())
-	require.NoFileExists(t, path)
-	require.NoFileExists(t, path+controlSuffix)
-}
-
-// What is at a socket's path and is none is named.
-func TestNoSocket(t *testing.T) {
-	k, err := New(nil)
-	require.NoError(t, err)
-	defer k.Close()
-	dir := sockdir.New(t)
-	file := filepath.Join(dir, "file")
-	require.NoError(t, os.WriteFile(file, []byte("mine"), 0o600))
-	for path, what := range map[string]string{dir: "is a folder, no socket", file: "is a file, no socket"} {
-		for _, at := range []string{"", controlSuffix} {
-			err := k.Workers(t.Context(), path+at)
-			if at == "" {
-				require.ErrorIs(t, err, syscall.EADDRINUSE)
-				require.ErrorContains(t, err, what)
-			}
-		}
-		_, err = k.Listen(t.Context(), "unix", path)
-		require.ErrorIs(t, err, syscall.EADDRINUSE)
-		require.ErrorContains(t, err, what)
-	}
-	text, err := os.ReadFile(file)
-	require.NoError(t, err)
-	require.Equal(t, "mine", string(text))
 }
 
 // No more than the window is on its way, and a worker that refuses is left alone for a while.
