@@ -18,7 +18,7 @@ func Published(t testing.TB, root, dir string) []string {
 		cmd := exec.Command(name, args...)
 		cmd.Dir = root
 		// at no time of its own: what go has built of the same files stays in its cache
-		cmd.Env = append(os.Environ(), "GIT_DIR="+filepath.Join(dir, "cnode.git"), "GIT_WORK_TREE=.",
+		cmd.Env = append(os.Environ(), "GIT_DIR="+filepath.Join(dir, "cnode.git"),
 			"GIT_AUTHOR_NAME=test", "GIT_AUTHOR_EMAIL=test@example.com", "GIT_AUTHOR_DATE=2026-01-01T00:00:00Z",
 			"GIT_COMMITTER_NAME=test", "GIT_COMMITTER_EMAIL=test@example.com", "GIT_COMMITTER_DATE=2026-01-01T00:00:00Z")
 		out, err := cmd.CombinedOutput()
@@ -27,9 +27,9 @@ func Published(t testing.TB, root, dir string) []string {
 		}
 		return strings.TrimSpace(string(out))
 	}
-	run("git", "init", "-q", "-b", "main")
-	run("git", "add", "-A")
-	run("git", "commit", "-q", "-m", "published")
+	run("git", "init", "-q", "--bare", "-b", "main") // root is not there for who reads it in another root file system
+	run("git", "--work-tree=.", "add", "-A")
+	run("git", "--work-tree=.", "commit", "-q", "-m", "published")
 	return []string{
 		"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=url.file://" + dir + "/cnode.git.insteadOf",
 		"GIT_CONFIG_VALUE_0=https://github.com/cnode-go/cnode",

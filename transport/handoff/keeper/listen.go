@@ -179,6 +179,11 @@ func (k *Keeper) open(d *door) bool {
 	defer k.gate.RUnlock()
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	return k.note(d)
+}
+
+// note is open for who holds the gate and k.mu.
+func (k *Keeper) note(d *door) bool {
 	if k.life != serving {
 		return false
 	}

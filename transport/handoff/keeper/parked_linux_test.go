@@ -45,11 +45,11 @@ func TestParkedGone(t *testing.T) {
 					if o != nil {
 						connect = dialTLS
 					}
-					for range 2 {
+					for i := range 2 {
 						c := connect(t, h.addr)
 						_, err := io.WriteString(c, request)
 						require.NoError(t, err)
-						h.until("it waits", func(s Stats) bool { return s.Sessions > 0 && s.Beginning == 0 })
+						h.until("it waits", func(s Stats) bool { return s.Sessions == i+1 && s.Beginning == 0 })
 						raw := c.Conn
 						if tls, ok := raw.(*tls.Conn); ok {
 							raw = tls.NetConn()

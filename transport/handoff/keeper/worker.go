@@ -184,13 +184,16 @@ func (k *Keeper) renew(d *door) *door {
 	}
 	next := &door{words: d.words, number: d.number, listener: l, file: file, take: d.take}
 	d.keepFile(true)
-	if !k.open(next) {
+	k.mu.Lock()
+	opened := k.note(next)
+	if opened {
+		delete(k.doors, d)
+	}
+	k.mu.Unlock()
+	if !opened {
 		next.close()
 		return nil
 	}
-	k.mu.Lock()
-	delete(k.doors, d)
-	k.mu.Unlock()
 	d.close()
 	k.o.Log.Info("the socket of workers is made anew: its file was removed", "path", path)
 	return next
