@@ -53,7 +53,7 @@ sort_packages() {
 	while read -r package folder; do
 		if [[ $package =~ $plain ]] || ! grep -qsE '^\s*go |\.Go\(|sync|atomic|chan |Parallel' "$folder"/*.go; then
 			without+=("$package")
-		elif grep -qsE 'internal/test/(otp|browser)|need\.(Program|Missing)' "$folder"/*_test.go; then
+		elif [[ $package == */internal/test/otp ]] || grep -qsE 'internal/test/(otp|browser)|need\.(Program|Missing)' "$folder"/*_test.go; then
 			with+=("$package")
 		else
 			alone+=("$package")
