@@ -328,28 +328,6 @@ func TestPolicies(t *testing.T) {
 		}
 		h.until("both have half", func(s Stats) bool { return s.Workers[0].Sessions == 5 && s.Workers[1].Sessions == 5 })
 	})
-	t.Run("first bytes", func(t *testing.T) {
-		h := newHouse(t, &Options{FirstBytes: 4, Policy: ByFirstBytes(func(first []byte) string { return string(first[:1]) })}, nil)
-		startWorker(t, h.path, "peek", "", "NAME=b")
-		a := startWorker(t, h.path, "peek", "", "NAME=a")
-		c := dial(t, h.addr)
-		c.must(t, "a line")
-		require.Contains(t, c.must(t, "who"), "a ")
-		a.kill()
-		h.until("it waits for its own", func(s Stats) bool { return s.Parked == 1 })
-		startWorker(t, h.path, "peek", "", "NAME=a")
-		require.Contains(t, c.must(t, "who"), "a ")
-		dial(t, h.addr).must(t, "b line")
-	})
-	t.Run("first bytes in TLS", func(t *testing.T) {
-		h := newHouse(t, &Options{FirstBytes: 4, Policy: ByFirstBytes(func(first []byte) string { return string(first[:1]) })},
-			&ServeOptions{TLS: serverTLS()})
-		startWorker(t, h.path, "peek", "", "NAME=b")
-		startWorker(t, h.path, "peek", "", "NAME=a")
-		c := dialTLS(t, h.addr)
-		c.must(t, "a line")
-		require.Contains(t, c.must(t, "who"), "a ")
-	})
 }
 
 // One address, one worker; when a worker goes, only its clients move.
@@ -413,30 +391,6 @@ func TestSecondFront(t *testing.T) {
 	_, err = c.answer("one")
 	require.NoError(t, err)
 	require.EqualValues(t, 1, h.k.Stats().Forwarded)
-}
-
-// A client with TLS that has sent nothing yet when an upgrade begins is waited for afterwards: the
-// policy never sees it without its first bytes.
-func TestMuteWhileItMoves(t *testing.T) {
-	h := newHouse(t, &Options{FirstBytes: 4, Policy: ByFirstBytes(func(first []byte) string { return string(first[:1]) })},
-		&ServeOptions{TLS: serverTLS()})
-	startWorker(t, h.path, "peek", "", "NAME=a")
-	c := dialTLS(t, h.addr)
-	h.until("it is awaited", func(s Stats) bool { return s.Sessions == 0 && s.Beginning == 1 && h.k.pumping() == 1 })
-	thaw, err := h.k.stand(t.Context())
-	require.NoError(t, err)
-	require.Equal(t, 1, h.k.Stats().Parked)
-	thaw()
-	startWorker(t, h.path, "peek", "", "NAME=b") // whose coming gives what waits to workers
-	require.Equal(t, 1, h.k.Stats().Parked)
-	c.must(t, "a line")
-	require.Contains(t, c.must(t, "who"), "a ")
-}
-
-func (k *Keeper) pumping() int {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return len(k.pumps)
 }
 
 // No more than the window is on its way, and a worker that refuses is left alone for a while.

@@ -290,7 +290,7 @@ func addrOf(a net.Addr) transport.Addr {
 // upgrades.
 type Stats struct {
 	Accepted  uint64 `json:"accepted"`  // clients
-	Refused   uint64 `json:"refused"`   // clients: too many wait, or no PROXY header, TLS handshake or first bytes in time
+	Refused   uint64 `json:"refused"`   // clients: too many wait, or no PROXY header or TLS handshake in time
 	Forwarded uint64 `json:"forwarded"` // sessions given to workers; one that moves counts again
 	Points    uint64 `json:"points"`    // told by workers
 	Moved     uint64 `json:"moved"`     // sessions that have left a worker and went on

@@ -219,8 +219,8 @@ func (k *Keeper) client(d *door, c net.Conn) {
 		return
 	}
 	b := &beginning{door: d, conn: c.(conn)}
-	if !d.options.Proxy && d.options.TLS == nil && k.o.FirstBytes == 0 {
-		if err := k.finish(b, nil); err != nil {
+	if !d.options.Proxy && d.options.TLS == nil {
+		if err := k.finish(b); err != nil {
 			k.refuse(b, err)
 		}
 		return
@@ -357,17 +357,7 @@ func (k *Keeper) step(b *beginning, end time.Time) error {
 		}
 		return k.shake(b)
 	}
-	var first []byte
-	if k.o.FirstBytes > 0 {
-		p, n := make([]byte, k.o.FirstBytes), 0
-		err := k.see(b, end, p, func(now int) bool { n = now; return false })
-		late := errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, errEnded)
-		if err != nil && !(late && n > 0) {
-			return err
-		}
-		first = p[:n]
-	}
-	return k.finish(b, first)
+	return k.finish(b)
 }
 
 // refuse ends a client that does not begin as it should. The gate is held.
@@ -380,12 +370,12 @@ func (k *Keeper) refuse(b *beginning, err error) {
 }
 
 // finish makes a session of a connection whose bytes go to a worker as they are. The gate is held.
-func (k *Keeper) finish(b *beginning, first []byte) error {
+func (k *Keeper) finish(b *beginning) error {
 	fd, err := duplicate(b.conn)
 	if err != nil {
 		return err
 	}
-	s := &session{fd: fd, first: first}
+	s := &session{fd: fd}
 	if s.header, err = k.describe(b, fd); err != nil {
 		closeFD(fd)
 		return err

@@ -13,10 +13,6 @@ import (
 type Options struct {
 	// Policy chooses a worker for each session; nil is LeastSessions.
 	Policy Policy
-	// FirstBytes is how many of the client's first bytes Policy needs: Session.First. They stay
-	// unread. A client that sends fewer is waited for as long as ServeOptions.Patience says, and
-	// goes to Policy with what it has sent.
-	FirstBytes int
 	// Peer decides which processes may be workers: an error refuses one. nil is handoff.SameUser.
 	Peer func(handoff.Cred) error
 	// WorkersMode is the mode of the workers' sockets; 0 is 0600.
@@ -54,8 +50,7 @@ type ServeOptions struct {
 	// client may take any time. 0 is 30 s. Without TLS this is for the system to decide
 	// (tcp_orphan_retries).
 	Linger time.Duration
-	// Patience is how long a PROXY header, the TLS handshake, and the first bytes that the
-	// policy or a plain worker needs, may each take; 0 is 10 s.
+	// Patience is how long a PROXY header, and the TLS handshake, may each take; 0 is 10 s.
 	Patience time.Duration
 }
 
@@ -87,7 +82,6 @@ func (o Options) complete() Options {
 	or(&o.MaxWorkers, defaultMaxWorkers)
 	or(&o.MaxParked, defaultMaxParked)
 	o.Window = min(o.Window, maxWindow)
-	o.FirstBytes = min(max(o.FirstBytes, 0), maxFirst)
 	if o.MaxParkedAge <= 0 {
 		o.MaxParkedAge = defaultParkedAge
 	}
@@ -108,6 +102,3 @@ func (o Options) complete() Options {
 	}
 	return o
 }
-
-// maxFirst bounds how many bytes are looked at before a worker is chosen.
-const maxFirst = 16 << 10

@@ -14,7 +14,6 @@ type Session struct {
 	ID     uint64
 	Local  transport.Addr // where the client has connected to, as a PROXY header says if there is one
 	Remote transport.Addr // the client
-	First  []byte         // its first bytes, up to Options.FirstBytes
 	Moves  int            // how many workers have had it and are gone
 }
 
@@ -92,22 +91,6 @@ func rank(address [16]byte, worker []byte) uint64 {
 	h.Write(address[:])
 	h.Write(worker)
 	return mixed(h.Sum64())
-}
-
-// ByFirstBytes makes a Policy that chooses among the workers with a name, which name picks by
-// the client's first bytes: those that are Ready and have the fewest sessions. It needs
-// Options.FirstBytes. A session whose workers are not there waits for them.
-func ByFirstBytes(name func(first []byte) string) Policy {
-	return func(s *Session, workers []Worker) int {
-		want, best := name(s.First), -1
-		for i := range workers {
-			w := &workers[i]
-			if w.Ready && w.Name == want && (best < 0 || w.Sessions < workers[best].Sessions) {
-				best = i
-			}
-		}
-		return best
-	}
 }
 
 // mixed spreads what differs in the last bytes of a hash over all of its bits.

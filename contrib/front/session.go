@@ -23,8 +23,6 @@ type session struct {
 	kind   kind
 	fd     int // the duplicate of what workers get; -1: none, the worker has the only one
 	header bind10.Header
-	first  []byte // for the policy
-	mute   bool   // the policy's first bytes are still to come
 	pump   pumper // of byPump
 	moves  int
 
@@ -163,10 +161,6 @@ func (k *Keeper) dispatch() {
 			waiting = append(waiting, k.queue[i:]...)
 			break
 		}
-		if s.mute && k.o.FirstBytes > 0 && !k.hearsFirst(s) {
-			waiting = append(waiting, s)
-			continue
-		}
 		w := k.choose(s, at)
 		if w == nil || w.plain && !k.speaks(s) {
 			waiting = append(waiting, s)
@@ -194,7 +188,7 @@ func (k *Keeper) choose(s *session, workers []*worker) *worker {
 	if len(views) == 0 {
 		return nil
 	}
-	c := k.o.Policy(&Session{ID: s.id, Local: s.header.Local, Remote: s.header.Remote, First: s.first, Moves: s.moves}, views)
+	c := k.o.Policy(&Session{ID: s.id, Local: s.header.Local, Remote: s.header.Remote, Moves: s.moves}, views)
 	if c < 0 || c >= len(workers) || !views[c].Ready {
 		return nil
 	}
@@ -213,21 +207,6 @@ func (k *Keeper) speaks(s *session) bool {
 	p := make([]byte, 4<<10)
 	if n, ok := readFD(s.fd, p); ok {
 		s.last = &point{rest: p[:n], state: s.last.state}
-		return true
-	}
-	k.awaitSpeechOf(s)
-	return false
-}
-
-// hearsFirst tells whether a session that was mute has first bytes for the policy, and else waits
-// for some. k.mu is held.
-func (k *Keeper) hearsFirst(s *session) bool {
-	if s.waiter != nil {
-		return false
-	}
-	p := make([]byte, k.o.FirstBytes)
-	if n, ok := peekFD(s.fd, p); ok {
-		s.first, s.mute = p[:n], false
 		return true
 	}
 	k.awaitSpeechOf(s)

@@ -176,15 +176,6 @@ func readFD(fd int, p []byte) (n int, ok bool) {
 	return max(n, 0), err == nil && n > 0
 }
 
-// peekFD is readFD that leaves it unread.
-func peekFD(fd int, p []byte) (n int, ok bool) {
-	n, err := ignoringEINTR(func() (int, error) {
-		n, _, err := unix.Recvfrom(fd, p, unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		return n, err
-	})
-	return max(n, 0), err == nil && n > 0
-}
-
 // streamPair makes two connected UNIX streams; the other end is a non-blocking descriptor.
 func streamPair() (here *net.UnixConn, there int, err error) { return pair(unix.SOCK_STREAM) }
 

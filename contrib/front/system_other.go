@@ -25,7 +25,6 @@ func unread(int) (int, error)                              { return 0, errors.Er
 func discard(int, int64) error                             { return errors.ErrUnsupported }
 func peek(syscall.RawConn, []byte, func(int) bool) error   { return errors.ErrUnsupported }
 func readFD(int, []byte) (int, bool)                       { return 0, false }
-func peekFD(int, []byte) (int, bool)                       { return 0, false }
 func streamPair() (here *net.UnixConn, there int, e error) { return nil, -1, errors.ErrUnsupported }
 func packetPair() (here *net.UnixConn, there int, e error) { return nil, -1, errors.ErrUnsupported }
 func processOf(syscall.Conn, handoff.Cred) *os.File        { return nil }

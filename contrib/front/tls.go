@@ -1,13 +1,11 @@
 package front
 
 import (
-	"context"
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -205,41 +203,10 @@ func (k *Keeper) shake(b *beginning) error {
 		delete(k.pumps, p)
 		k.change()
 	})
-	if k.o.FirstBytes > 0 {
-		if s.first, err = k.firstOf(b, there); err != nil {
-			closeFD(there)
-			p.cut(false)
-			return err
-		}
-		s.mute = len(s.first) == 0 // this process moves meanwhile; who has the session then waits on
-	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.admit(s)
 	return nil
-}
-
-// firstOf waits for the first bytes of a client that come through a socket pair.
-func (k *Keeper) firstOf(b *beginning, there int) ([]byte, error) {
-	fd, err := duplicateFD(there)
-	if err != nil {
-		return nil, err
-	}
-	f := os.NewFile(uintptr(fd), "session")
-	defer f.Close()
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	_ = f.SetReadDeadline(time.Now().Add(b.door.options.Patience))
-	defer context.AfterFunc(k.kicked, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) })()
-	p, n := make([]byte, k.o.FirstBytes), 0
-	err = peek(raw, p, func(now int) bool { n = now; return false })
-	late := errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, errEnded)
-	if err != nil && !(late && (n > 0 || k.kicked.Err() != nil)) {
-		return nil, err
-	}
-	return p[:n], nil
 }
 
 // serveHosted answers the process that has taken over, until it is gone.

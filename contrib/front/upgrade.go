@@ -92,7 +92,7 @@ type (
 		Kind         kind
 		FD           int
 		Header       savedHeader
-		First        []byte
+		First        []byte // nothing, and so is Mute: earlier fronts looked at what clients send first
 		Moves        int
 		Host         int    // of byPump: its place among the Hosts, from 1
 		Worker       uint64 // 0: it waits
@@ -372,8 +372,8 @@ func (s *still) save() error {
 		if err != nil {
 			return err
 		}
-		v := savedSession{ID: q.id, Kind: q.kind, FD: s.add(q.fd), Header: h, First: q.first, Moves: q.moves, Worker: worker, Parked: q.parked,
-			Taken: q.taken, Mute: q.mute, Base: [2]int64{q.base.consumed, q.base.written}, Last: savePoint(q.last), Before: savePoint(q.before)}
+		v := savedSession{ID: q.id, Kind: q.kind, FD: s.add(q.fd), Header: h, Moves: q.moves, Worker: worker, Parked: q.parked,
+			Taken: q.taken, Base: [2]int64{q.base.consumed, q.base.written}, Last: savePoint(q.last), Before: savePoint(q.before)}
 		switch p := q.pump.(type) {
 		case *pump:
 			s.pumps[q.id], v.Host = p, hosts[nil]
@@ -585,7 +585,7 @@ func (s *staged) read(state []byte) error {
 		if err != nil {
 			return err
 		}
-		q := &session{id: v.ID, kind: v.Kind, fd: fd, first: v.First, moves: v.Moves, parked: v.Parked, taken: v.Taken, mute: v.Mute,
+		q := &session{id: v.ID, kind: v.Kind, fd: fd, moves: v.Moves, parked: v.Parked, taken: v.Taken,
 			base: counters{v.Base[0], v.Base[1]}, last: v.Last.point(), before: v.Before.point()}
 		k.sessions[q.id] = q
 		if q.header, err = v.Header.header(); err != nil {
