@@ -28,6 +28,8 @@ const (
 const hostLimit = 5 * time.Second
 
 // A host is a process that has handed over, and pumps the sessions with TLS that it has accepted.
+// Without its answers these would end with their worker: they move between workers also after an
+// upgrade.
 type host struct {
 	mu   sync.Mutex
 	conn *net.UnixConn // of packets; nil: it is gone

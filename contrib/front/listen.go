@@ -41,10 +41,17 @@ func (d *door) close() { _ = d.listener.Close() }
 
 func (d *door) keepFile(on bool) { keepFile(d.listener, on) }
 
+// keepFile says whether the file of a UNIX socket stays when the listener is closed.
+func keepFile(l net.Listener, on bool) {
+	if u, ok := l.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(!on)
+	}
+}
+
 // An inheritance is a listener of the previous process.
 type inheritance struct {
 	words
-	listener  net.Listener
+	listener  listener
 	beginning []*beginning // that have been accepted from it
 	number    uint64       // who has asked for the listener has not served it yet; 0: nobody has asked
 }
@@ -71,7 +78,7 @@ func (k *Keeper) Listen(ctx context.Context, network, address string) (net.Liste
 	of := words{network, address}
 	i, number := k.inherit(of)
 	if i != nil {
-		return &asked{i.listener.(listener), of, number, i}, nil
+		return &asked{i.listener, of, number, i}, nil
 	}
 	if network == "unix" && deserted(address, network) {
 		_ = os.Remove(address)

@@ -203,7 +203,7 @@ func (k *Keeper) listenWorkers(of words, take func(net.Conn)) (*door, error) {
 	i, number := k.inherit(of)
 	d := &door{words: of, number: number, heritage: i, take: take}
 	if i != nil {
-		d.listener = i.listener.(listener)
+		d.listener = i.listener
 		d.file, _ = os.Lstat(of.address) // not there: it is made anew
 		return d, nil
 	}
@@ -384,13 +384,13 @@ func (k *Keeper) join(w *worker) {
 	k.ids++
 	w.id = k.ids
 	w.window = k.o.Window
+	k.workers = append(k.workers, w)
 	k.begin(w)
 	k.o.Log.Info("a worker is here", "worker", w.label())
 }
 
 // begin starts a worker's goroutines. k.mu is held.
 func (k *Keeper) begin(w *worker) {
-	k.workers = append(k.workers, w)
 	k.goOn(func() { k.send(w) })
 	switch {
 	case w.gone: // in the previous process already
