@@ -360,10 +360,12 @@ func (p *plan) upward(h house) (calls, wrong []string) {
 
 func TestFloors(t *testing.T) {
 	all := maps.Clone(houses)
-	commands, err := filepath.Glob("../cmd/cnode-demo/internal/*")
-	require.NoError(t, err)
-	for _, dir := range commands {
-		all["cmd/cnode-demo/internal/"+filepath.Base(dir)] = house{knot: 4, state: 5}
+	for _, below := range []string{"cmd/internal", "cmd/cnode-demo/internal"} {
+		commands, err := filepath.Glob("../" + below + "/*")
+		require.NoError(t, err)
+		for _, dir := range commands {
+			all[below+"/"+filepath.Base(dir)] = house{knot: 4, state: 5}
+		}
 	}
 	for name, h := range all {
 		t.Run(name, func(t *testing.T) {

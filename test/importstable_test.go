@@ -171,37 +171,37 @@ var picture = []row{
 		own: "ei ei/elixir transport nodes nodes/dist nodes/introspect nodes/groupleader nodes/internal/alike " +
 			"nodes/internal/asker nodes/internal/kept nodes/internal/otp"},
 	{path: "cmd/cnode-demo/internal/steps"},
-	{path: "cmd/cnode-demo/internal/cli", others: []string{cobra, pflag}},
-	{path: "cmd/cnode-demo/internal/config",
-		own: "nodes nodes/dist nodes/epmd tlstransport transport transport/virtual cmd/cnode-demo/internal/cli", others: []string{xsys, cobra,
+	{path: "cmd/internal/cli", others: []string{cobra, pflag}},
+	{path: "cmd/internal/config",
+		own: "nodes nodes/dist nodes/epmd tlstransport transport transport/virtual cmd/internal/cli", others: []string{xsys, cobra,
 			pflag}},
-	{path: "cmd/cnode-demo/internal/mapper", own: "nodes/epmd transport cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
+	{path: "cmd/cnode-demo/internal/mapper", own: "nodes/epmd transport cmd/internal/cli cmd/internal/config",
 		others: []string{cobra}},
-	{path: "cmd/cnode-demo/internal/certs", own: "nodes/dist cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
+	{path: "cmd/cnode-demo/internal/certs", own: "nodes/dist cmd/internal/cli cmd/internal/config",
 		others: []string{cobra}},
-	{path: "cmd/cnode-demo/internal/ask", own: "ei ei/elixir nodes nodes/epmd cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
+	{path: "cmd/cnode-demo/internal/ask", own: "ei ei/elixir nodes nodes/epmd cmd/internal/cli cmd/internal/config",
 		others: []string{cobra, pflag}},
 	{path: "cmd/cnode-demo/internal/front", own: "nodes/debugz nodes/upgrade transport/handoff transport/handoff/keeper " +
-		"cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config", others: []string{cobra}},
-	{path: "cmd/cnode-demo/internal/top", own: "ei nodes cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
+		"cmd/internal/cli cmd/internal/config", others: []string{cobra}},
+	{path: "cmd/cnode-demo/internal/top", own: "ei nodes cmd/internal/cli cmd/internal/config",
 		others: []string{cobra, tea}, testOwn: "nodes/epmd nodes/nodestest nodes/observer internal/test/otp"},
 	{path: "cmd/cnode-demo/internal/gen/source", own: "ei ei/elixir", notStd: "net os time sync context log os/exec",
 		testOther: []string{testify}},
 	{path: "cmd/cnode-demo/internal/gen",
-		own:    "ei nodes cmd/cnode-demo/internal/gen/source cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
+		own:    "ei nodes cmd/cnode-demo/internal/gen/source cmd/internal/cli cmd/internal/config",
 		others: []string{cobra}, testOwn: "nodes/nodestest"},
 	{path: "cmd/cnode-demo/internal/move",
-		own:    "nodes/upgrade transport/handoff cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
+		own:    "nodes/upgrade transport/handoff cmd/cnode-demo/internal/steps cmd/internal/cli cmd/internal/config",
 		others: []string{cobra, pflag}},
-	{path: "cmd/cnode-demo/internal/stay", own: "nodes nodes/upgrade cmd/cnode-demo/internal/cli", others: []string{xsys, cobra}},
+	{path: "cmd/cnode-demo/internal/stay", own: "nodes nodes/upgrade cmd/internal/cli", others: []string{xsys, cobra}},
 	{path: "cmd/cnode-demo/internal/serve", own: libraries +
-		" cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config cmd/cnode-demo/internal/mapper " +
+		" cmd/cnode-demo/internal/steps cmd/internal/cli cmd/internal/config cmd/cnode-demo/internal/mapper " +
 		"cmd/cnode-demo/internal/move", others: []string{cobra, pflag}},
 	{path: "cmd/cnode-demo/internal/tour", own: libraries +
-		" cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config cmd/cnode-demo/internal/mapper cmd/cnode-demo/internal/certs " +
+		" cmd/internal/cli cmd/internal/config cmd/cnode-demo/internal/mapper cmd/cnode-demo/internal/certs " +
 		"cmd/cnode-demo/internal/ask", others: []string{cobra, pflag}},
 	{path: "cmd/cnode-demo", own: libraries +
-		" cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config cmd/cnode-demo/internal/mapper " +
+		" cmd/cnode-demo/internal/steps cmd/internal/cli cmd/internal/config cmd/cnode-demo/internal/mapper " +
 		"cmd/cnode-demo/internal/certs cmd/cnode-demo/internal/ask cmd/cnode-demo/internal/move cmd/cnode-demo/internal/serve " +
 		"cmd/cnode-demo/internal/front cmd/cnode-demo/internal/tour cmd/cnode-demo/internal/top cmd/cnode-demo/internal/stay " +
 		"cmd/cnode-demo/internal/gen",

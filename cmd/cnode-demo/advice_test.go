@@ -13,12 +13,12 @@ import (
 	"testing"
 
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/ask"
-	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/config"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/gen"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/mapper"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/move"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/stay"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/top"
+	"github.com/cnode-go/cnode/cmd/internal/config"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"

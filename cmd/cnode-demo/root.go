@@ -13,8 +13,6 @@ import (
 
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/ask"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/certs"
-	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/cli"
-	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/config"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/front"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/gen"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/mapper"
@@ -23,6 +21,8 @@ import (
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/stay"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/top"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/tour"
+	"github.com/cnode-go/cnode/cmd/internal/cli"
+	"github.com/cnode-go/cnode/cmd/internal/config"
 	"github.com/spf13/cobra"
 )
 
