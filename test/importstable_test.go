@@ -175,6 +175,13 @@ var picture = []row{
 	{path: "cmd/internal/config",
 		own: "nodes nodes/dist nodes/epmd tlstransport transport transport/virtual cmd/internal/cli", others: []string{xsys, cobra,
 			pflag}},
+	{path: "cmd/internal/advice", own: "nodes nodes/dist nodes/epmd tlstransport transport cmd/internal/config", testOwn: "ei"},
+	{path: "cmd/internal/completion", own: "nodes/epmd nodes/upgrade cmd/internal/cli cmd/internal/config", others: []string{cobra, pflag}},
+	{path: "cmd/cnode-gen/internal/source", own: "ei ei/elixir", notStd: "net os time sync context log os/exec",
+		testOther: []string{testify}},
+	{path: "cmd/cnode-gen", own: "ei nodes cmd/cnode-gen/internal/source " +
+		"cmd/internal/cli cmd/internal/config cmd/internal/advice cmd/internal/completion",
+		others: []string{cobra, pflag}, testOwn: "nodes/nodestest"},
 	{path: "cmd/cnode-demo/internal/mapper", own: "nodes/epmd transport cmd/internal/cli cmd/internal/config",
 		others: []string{cobra}},
 	{path: "cmd/cnode-demo/internal/certs", own: "nodes/dist cmd/internal/cli cmd/internal/config",
@@ -185,11 +192,6 @@ var picture = []row{
 		"cmd/internal/cli cmd/internal/config", others: []string{cobra}},
 	{path: "cmd/cnode-demo/internal/top", own: "ei nodes cmd/internal/cli cmd/internal/config",
 		others: []string{cobra, tea}, testOwn: "nodes/epmd nodes/nodestest nodes/observer internal/test/otp"},
-	{path: "cmd/cnode-demo/internal/gen/source", own: "ei ei/elixir", notStd: "net os time sync context log os/exec",
-		testOther: []string{testify}},
-	{path: "cmd/cnode-demo/internal/gen",
-		own:    "ei nodes cmd/cnode-demo/internal/gen/source cmd/internal/cli cmd/internal/config",
-		others: []string{cobra}, testOwn: "nodes/nodestest"},
 	{path: "cmd/cnode-demo/internal/move",
 		own:    "nodes/upgrade transport/handoff cmd/cnode-demo/internal/steps cmd/internal/cli cmd/internal/config",
 		others: []string{cobra, pflag}},
@@ -204,7 +206,7 @@ var picture = []row{
 		" cmd/cnode-demo/internal/steps cmd/internal/cli cmd/internal/config cmd/cnode-demo/internal/mapper " +
 		"cmd/cnode-demo/internal/certs cmd/cnode-demo/internal/ask cmd/cnode-demo/internal/move cmd/cnode-demo/internal/serve " +
 		"cmd/cnode-demo/internal/front cmd/cnode-demo/internal/tour cmd/cnode-demo/internal/top cmd/cnode-demo/internal/stay " +
-		"cmd/cnode-demo/internal/gen",
+		"cmd/internal/advice cmd/internal/completion",
 		others:  []string{xsys, cobra, pflag},
 		testOwn: "internal/handoffpoint internal/test/director internal/test/otp internal/test/pty internal/test/systemd"},
 	{path: "cmd/erl-call", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "internal/test/otp internal/test/pty"},

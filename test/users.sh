@@ -44,9 +44,11 @@ beside=$(go mod edit -json | grep '"Path"' | grep -vcE 'example.com/own|cnode-go
 ((beside == 0)) || { echo 'its users get modules that only tests need' >&2 && exit 1; }
 
 echo '== the commands'
-go install "github.com/cnode-go/cnode/cmd/cnode-demo@$version" "github.com/cnode-go/cnode/cmd/erl-call@$version"
+go install "github.com/cnode-go/cnode/cmd/cnode-demo@$version" "github.com/cnode-go/cnode/cmd/cnode-gen@$version" \
+	"github.com/cnode-go/cnode/cmd/erl-call@$version"
 "$at/root/cnode-demo" --version
 [[ $("$at/root/cnode-demo" --version) == *"$version"* ]]
+[[ $("$at/root/cnode-gen" --version) == *"$version"* ]]
 
 inside=() root=$at/root
 if [[ $(id -u) == 0 ]]; then

@@ -26,7 +26,7 @@ import (
 func (o *Options) Dial(ctx context.Context, v *Virtual, target string, errOut io.Writer) (
 	n *nodes.Node, c *nodes.Conn, end func() error, err error,
 ) {
-	name, err := o.FullName(fmt.Sprintf("cnode-demo-%d", os.Getpid()), hostBeside(target, os.Hostname))
+	name, err := o.FullName(fmt.Sprintf("%s-%d", o.Program, os.Getpid()), hostBeside(target, os.Hostname))
 	if err != nil {
 		return nil, nil, nil, err
 	}

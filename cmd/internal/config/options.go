@@ -27,6 +27,7 @@ const DefaultName = "cnode@127.0.0.1"
 
 // Options are the flags that all commands share.
 type Options struct {
+	Program    string // whose nodes that live for one command are named after it
 	name       string
 	Cookie     string
 	Transport  string

@@ -1,4 +1,4 @@
-package gen
+package main
 
 import (
 	"context"
@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/gen/source"
+	"github.com/cnode-go/cnode/cmd/cnode-gen/internal/source"
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 )

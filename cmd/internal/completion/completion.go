@@ -1,7 +1,9 @@
-package main
+// Package completion has shells complete the command line of a command that talks to nodes.
+package completion
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/url"
 	"path/filepath"
@@ -10,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cnode-go/cnode/cmd/internal/cli"
 	"github.com/cnode-go/cnode/cmd/internal/config"
 	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/nodes/upgrade"
@@ -17,10 +20,14 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// addCompletion has shells complete what the help names: the words of a value such as `tcp|tls`,
-// and NODE, an argument or a value.
-func addCompletion(root *cobra.Command, o *config.Options) {
+// Add adds the command completion, and has shells complete what the help names: the words of a
+// value such as `tcp|tls`, and NODE, an argument or a value. args is the command line.
+func Add(root *cobra.Command, o *config.Options, args []string) {
+	root.InitDefaultCompletionCmd(args...)
+	checkShell(root)
 	completeFlags(root, root.PersistentFlags(), o)
+	completeFlags(root, root.LocalNonPersistentFlags(), o)
+	completeInBash(root)
 	for _, cmd := range root.Commands() {
 		completeFlags(cmd, cmd.LocalNonPersistentFlags(), o)
 		want := strings.Fields(cmd.Use)[1:]
@@ -33,6 +40,26 @@ func addCompletion(root *cobra.Command, o *config.Options) {
 			}
 			return complete(o, strings.Replace(want[len(args)], "NAME", "NODE", 1), begun)
 		}
+	}
+}
+
+// checkShell makes "completion" refuse a shell for which there is no script.
+func checkShell(root *cobra.Command) {
+	for _, c := range root.Commands() {
+		if c.Name() != "completion" {
+			continue
+		}
+		var shells []string
+		for _, shell := range c.Commands() {
+			shells = append(shells, shell.Name())
+		}
+		c.Args = func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return cli.Usagef("no completion for %s; the shells are %s", args[0], strings.Join(shells, ", "))
+			}
+			return nil
+		}
+		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	}
 }
 
@@ -117,7 +144,7 @@ var (
     cword=$((${#words[@]} - 1))
     cur=${words[cword]} prev=${words[cword - 1]}
 `
-	bashColon = "    __cnode-demo_handle_special_char \"$cur\" :\n"
+	bashColon = "    __%s_handle_special_char \"$cur\" :\n" // with the name of the program
 	// what is to be replaced begins with the last @
 	bashAt = `    [[ $cur == *@* && $COMP_WORDBREAKS == *@* ]] && COMPREPLY=("${COMPREPLY[@]#"${cur%@*}"}")
 `
@@ -126,7 +153,7 @@ var (
 // completeInBash makes "completion bash" print a script that stands by itself.
 func completeInBash(root *cobra.Command) {
 	bash, _, err := root.Find([]string{"completion", "bash"})
-	if err != nil {
+	if err != nil || bash == root { // a program of one command has it only when it is asked for
 		return
 	}
 	_, about, _ := strings.Cut(bash.Long, "package manager.\n\n")
@@ -141,7 +168,8 @@ func completeInBash(root *cobra.Command) {
 			return err
 		}
 		text := bashInit.ReplaceAllLiteralString(script.String(), bashWords)
-		text = strings.Replace(text, bashColon, bashAt+bashColon, 1)
+		colon := fmt.Sprintf(bashColon, root.Name())
+		text = strings.Replace(text, colon, bashAt+colon, 1)
 		_, err = io.WriteString(cmd.OutOrStdout(), text)
 		return err
 	}

@@ -1,4 +1,4 @@
-package gen
+package main
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/gen/source"
+	"github.com/cnode-go/cnode/cmd/cnode-gen/internal/source"
 )
 
 // load reads a package, as the go command finds it. What it imports comes compiled, from the cache

@@ -1,4 +1,4 @@
-package gen
+package main
 
 import (
 	"fmt"
@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/gen/source"
+	"github.com/cnode-go/cnode/cmd/cnode-gen/internal/source"
 )
 
 // projectOf reads which modules the mix project of a file defines in its other files; nil: the file

@@ -1,5 +1,4 @@
-// Package gen is the command gen.
-package gen
+package main
 
 import (
 	"cmp"
@@ -16,11 +15,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/gen/source"
+	"github.com/cnode-go/cnode/cmd/cnode-gen/internal/source"
 	"github.com/cnode-go/cnode/cmd/internal/cli"
 	"github.com/cnode-go/cnode/cmd/internal/config"
 	"github.com/cnode-go/cnode/ei"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // An order is what the command line says.
@@ -32,25 +32,29 @@ type order struct {
 	limit                  time.Duration
 }
 
-// Command is the command gen.
-func Command(o *config.Options) *cobra.Command {
+// newCommand is the whole command line.
+func newCommand(o *config.Options) *cobra.Command {
 	var between config.Virtual
 	var g order
 	cmd := &cobra.Command{
-		Use:   "gen",
+		Use:   "cnode-gen",
 		Short: "Write Go types of an Elixir struct, and Elixir modules of Go types",
 		Long: `Write source, so that neither side types by hand what the other has declared. With --from it is Go, of what a running node
 tells: structs of Elixir, with their typespecs if the node has the modules' files with debug_info, and else with the types of the
 defaults; or records of Erlang. Name all that one package is to have at once: what several of them need is written once. With --go
 it is Elixir, of what the source of a Go program says, for which the go command is needed: a struct, or a client of the functions and
-servers that the program exposes by nodes.FuncOf. A file is written only if everything has succeeded, and overwritten only if gen has
-written it: its first line says so.`,
-		Example: `  cnode-demo gen --from shop@127.0.0.1 --struct Shop.Order --package shop -o order.go
-  cnode-demo gen --from shop@127.0.0.1 --struct Shop.Order --struct Shop.Customer -o shop/
-  cnode-demo gen --from shop@127.0.0.1 --record shop:order
-  cnode-demo gen --go ./shop.Order -o lib/order.ex
-  cnode-demo gen --go ./cmd/pricing --client Pricing -o lib/pricing.ex`,
-		Args: cli.Args(),
+servers that the program exposes by nodes.FuncOf. A file is written only if everything has succeeded, and overwritten only if
+cnode-gen has written it: its first line says so.`,
+		Example: `  cnode-gen --from shop@127.0.0.1 --struct Shop.Order --package shop -o order.go
+  cnode-gen --from shop@127.0.0.1 --struct Shop.Order --struct Shop.Customer -o shop/
+  cnode-gen --from shop@127.0.0.1 --record shop:order
+  cnode-gen --go ./shop.Order -o lib/order.ex
+  cnode-gen --go ./cmd/pricing --client Pricing -o lib/pricing.ex`,
+		Args:    cli.Args(),
+		Version: cli.Version(),
+
+		SilenceErrors: true,
+		SilenceUsage:  true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := g.check(); err != nil {
 				return err
@@ -75,8 +79,10 @@ written it: its first line says so.`,
 			return g.write(files, cmd.OutOrStdout())
 		},
 	}
-	between.AddTo(cmd.Flags())
 	f := cmd.Flags()
+	o.AddTo(f)
+	between.AddTo(f)
+	ownWords(f)
 	f.StringVar(&g.from, "from", "", "`NODE` to ask")
 	f.StringSliceVar(&g.structs, "struct", nil, "`MODULE` of a struct of Elixir, such as Shop.Order; several times for several (--from)")
 	f.StringSliceVar(&g.records, "record", nil, "`MODULE:RECORD` of Erlang; several times for several (--from)")
@@ -87,6 +93,19 @@ written it: its first line says so.`,
 	f.StringVarP(&g.output, "output", "o", "", "`FILE` to write, or FOLDER/ for a file of each module (--from); default: the standard output")
 	f.DurationVar(&g.limit, "timeout", time.Minute, "how long to wait for the answers of NODE")
 	return cmd
+}
+
+// ownWords are what the flags of all commands mean here, where no node is served.
+func ownWords(f *pflag.FlagSet) {
+	for name, words := range map[string]string{
+		"name": "name of this node, `ALIVE[@HOST]`; without @HOST it gets this machine's host name, in the short form unless\n" +
+			"NODE's is long (default: a name that no other node has)",
+		"listen":    "`ADDRESS` of NODE's UNIX socket: unix:PATH, where PATH is the socket, or the directory that it is in",
+		"epmd":      "which port mapper to ask, `auto|HOST:PORT`; auto: the one that runs where NODE is",
+		"log-level": "log to the standard error: `off|error|warn|info|debug` (default: off)",
+	} {
+		f.Lookup(name).Usage = words
+	}
 }
 
 func (g *order) check() error {
@@ -142,8 +161,8 @@ func (g *order) checkGo() error {
 // isFolder tells whether the output is a folder, for several files.
 func (g *order) isFolder() bool { return strings.HasSuffix(g.output, "/") }
 
-// ErrByHand: a file that this command has not written is not overwritten.
-var ErrByHand = errors.New("it is there, and its first line does not say that cnode-demo gen has written it")
+// errByHand: a file that this command has not written is not overwritten.
+var errByHand = errors.New("it is there, and its first line does not say that cnode-gen has written it")
 
 // checkOutput refuses a file that holds what somebody else has written. Pipes and devices hold
 // nothing, nor does an empty file.
@@ -169,7 +188,7 @@ func checkOutput(path string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("-o %s: %w", path, ErrByHand)
+	return fmt.Errorf("-o %s: %w", path, errByHand)
 }
 
 // write writes the files, by name: "" is the output itself, the others are in it. Nothing is
