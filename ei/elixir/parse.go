@@ -14,12 +14,12 @@ import (
 // Parse reads one term written in Elixir, in UTF-8, with all that AppendText writes, except
 // what that says is not read. White space and comments may stand around it. There are numbers
 // (1_000, 0xff, 0b11, 0o17, 1.0e3, ?a), atoms, modules, "text" and 'text' with escapes, the sigils
-// ~c, ~C, ~s, ~S, ~D, ~T, ~N and ~U, lists with keywords, tuples, maps, structs, binaries with
-// sizes and types (<<1, 2::size(3), "é"::utf16>>), ranges (1..3, 1..9//2), &Mod.fun/1, and the
-// forms #PID<…>, #Port<…>, #Reference<…> of AppendText. Of a struct only the fields are there
-// that are written: the defaults of others are known to its module alone. Variables, operators,
-// calls, parentheses, interpolation, heredocs, binaries within binaries, other sigils, and maps
-// with equal keys are not accepted.
+// that inspect writes (~c"text", ~D[…], ~T[…], ~N[…], ~U[…]), lists with keywords, tuples, maps,
+// structs, binaries of text and of integers, which may have sizes (<<"é", 1, 2::size(3)>>), ranges
+// (1..3, 1..9//2), &Mod.fun/1, and the forms #PID<…>, #Port<…>, #Reference<…> of AppendText. Of a
+// struct only the fields are there that are written: the defaults of others are known to its
+// module alone. Variables, operators, calls, parentheses, interpolation, heredocs, other sigils and
+// segments, and maps with equal keys are not accepted.
 //
 // Every error is a *TextError. The limits are those of ei.Parse.
 func Parse(text string) (ei.Term, error) {
