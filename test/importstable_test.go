@@ -48,7 +48,7 @@ var picture = []row{
 	{path: "internal/host"},
 	{path: "internal/handoffpoint", notStd: "net os time sync log"},
 	{path: "ei/internal/nested", notStd: "net os syscall context log time sync reflect"},
-	{path: "ei/internal/scan", notStd: "net os syscall context log time sync reflect"},
+	{path: "ei/internal/scan", own: "ei/internal/nested", notStd: "net os syscall context log time sync reflect"},
 	{path: "ei", own: "ei/internal/nested ei/internal/scan", testOwn: "internal/test/otp", notStd: "net os syscall"},
 	{path: "ei/elixir", own: "ei ei/internal/nested ei/internal/scan", testOwn: "internal/test/otp", notStd: "net os syscall context log"},
 	{path: "transport/internal/sys", others: []string{xsys}, notStd: "net context log sync"},
