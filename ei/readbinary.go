@@ -158,6 +158,89 @@ func (p *textParser) textSegment(w *bitWriter, start int) error {
 	return nil
 }
 
+// spec reads :Size/Type-Type.
+func (p *textParser) spec() (segmentSpec, error) {
+	spec := segmentSpec{size: -1}
+	if p.Accept(":") {
+		p.Space()
+		size, err := p.natural()
+		if err != nil {
+			return spec, p.Bad("bad size")
+		}
+		spec.size = int64(size)
+	}
+	if !p.Accept("/") {
+		return spec, nil
+	}
+	for {
+		p.Space()
+		start := p.Pos
+		word := p.word()
+		switch isKnown, against := spec.say(word); {
+		case against != "":
+			p.Pos = start
+			return spec, p.Bad(word + " behind " + against)
+		case isKnown:
+		case word == "unit":
+			if err := p.Expect(":"); err != nil {
+				return spec, err
+			}
+			p.Space()
+			unit, err := p.natural()
+			if err != nil || unit < 1 || unit > 256 {
+				return spec, p.Bad("unit not in 1 to 256")
+			}
+			if spec.unit != 0 && spec.unit != int64(unit) {
+				return spec, p.Bad("two units")
+			}
+			spec.unit = int64(unit)
+		default:
+			p.Pos = start
+			return spec, p.Unexpected()
+		}
+		if !p.Accept("-") {
+			return spec, nil
+		}
+	}
+}
+
+func badSegment(start int, reason string) error {
+	return &TextError{Offset: start, Reason: reason, Err: ErrText}
+}
+
+// check refuses what may not be specified for a segment, at start, that is a number or a text.
+func (s *segmentSpec) check(start int) error {
+	bad := func(reason string) error { return badSegment(start, reason) }
+	switch s.kind() {
+	case "utf8", "utf16", "utf32":
+		if s.size >= 0 || s.unit > 0 {
+			return bad("a Unicode character has neither size nor unit")
+		}
+	case "float":
+		size, ok := s.length(64, 1)
+		if !ok {
+			return bad("a unit without a size")
+		}
+		if size != 64 && size != 32 {
+			return bad("a float of neither 32 nor 64 bits")
+		}
+	case "binary", "bitstring":
+		return bad("not a binary")
+	default:
+		size, ok := s.length(8, 1)
+		switch {
+		case !ok:
+			return bad("a unit without a size")
+		case size > maxSegmentBits:
+			limit := &LimitError{Limit: "bits of a segment", Max: maxSegmentBits}
+			return &TextError{Offset: start, Err: limit}
+		case s.little() && size%8 != 0:
+			return bad("little-endian in part of a byte")
+		}
+	}
+	return nil
+}
+
 // put appends one number, for which spec is right.
 func (p *textParser) put(w *bitWriter, start int, v Term, spec segmentSpec) error {
 	bad := func(reason string) error { return badSegment(start, reason) }
