@@ -48,7 +48,7 @@ var picture = []row{
 	{path: "internal/host"},
 	{path: "internal/handoffpoint", notStd: "net os time sync log"},
 	{path: "ei/internal/nested", notStd: "net os syscall context log time sync reflect"},
-	{path: "ei/internal/scan", notStd: "net os syscall context log time sync reflect"},
+	{path: "ei/internal/scan", own: "ei/internal/nested", notStd: "net os syscall context log time sync reflect"},
 	{path: "ei", own: "ei/internal/nested ei/internal/scan", testOwn: "internal/test/otp", notStd: "net os syscall"},
 	{path: "ei/elixir", own: "ei ei/internal/nested ei/internal/scan", testOwn: "internal/test/otp", notStd: "net os syscall context log"},
 	{path: "transport/internal/sys", others: []string{xsys}, notStd: "net context log sync"},
@@ -169,38 +169,40 @@ var picture = []row{
 		own: "ei ei/elixir transport nodes nodes/dist nodes/introspect nodes/groupleader nodes/internal/alike " +
 			"nodes/internal/asker nodes/internal/kept nodes/internal/otp"},
 	{path: "cmd/cnode-demo/internal/steps"},
-	{path: "cmd/cnode-demo/internal/cli", others: []string{cobra, pflag}},
-	{path: "cmd/cnode-demo/internal/config",
-		own: "nodes nodes/dist nodes/epmd tlstransport transport transport/virtual cmd/cnode-demo/internal/cli", others: []string{xsys, cobra,
+	{path: "cmd/internal/cli", others: []string{cobra, pflag}},
+	{path: "cmd/internal/config",
+		own: "nodes nodes/dist nodes/epmd tlstransport transport transport/virtual cmd/internal/cli", others: []string{xsys, cobra,
 			pflag}},
-	{path: "cmd/cnode-demo/internal/mapper", own: "nodes/epmd transport cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
-		others: []string{cobra}},
-	{path: "cmd/cnode-demo/internal/certs", own: "nodes/dist cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
-		others: []string{cobra}},
-	{path: "cmd/cnode-demo/internal/ask", own: "ei ei/elixir nodes nodes/epmd cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
-		others: []string{cobra, pflag}},
-	{path: "cmd/cnode-demo/internal/top", own: "ei nodes cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
-		others: []string{cobra, tea}, testOwn: "nodes/epmd nodes/nodestest nodes/observer internal/test/otp"},
-	{path: "cmd/cnode-demo/internal/gen/source", own: "ei ei/elixir", notStd: "net os time sync context log os/exec",
+	{path: "cmd/internal/advice", own: "nodes nodes/dist nodes/epmd tlstransport transport cmd/internal/config", testOwn: "ei"},
+	{path: "cmd/internal/completion", own: "nodes/epmd nodes/upgrade cmd/internal/cli cmd/internal/config", others: []string{cobra, pflag}},
+	{path: "cmd/cnode-gen/internal/source", own: "ei ei/elixir", notStd: "net os time sync context log os/exec",
 		testOther: []string{testify}},
-	{path: "cmd/cnode-demo/internal/gen",
-		own:    "ei nodes cmd/cnode-demo/internal/gen/source cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
-		others: []string{cobra}, testOwn: "nodes/nodestest"},
-	{path: "cmd/cnode-demo/internal/move",
-		own:    "nodes/upgrade transport/handoff cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
+	{path: "cmd/cnode-gen", own: "ei nodes cmd/cnode-gen/internal/source " +
+		"cmd/internal/cli cmd/internal/config cmd/internal/advice cmd/internal/completion",
+		others: []string{cobra, pflag}, testOwn: "nodes/nodestest"},
+	{path: "cmd/cnode-demo/internal/mapper", own: "nodes/epmd transport cmd/internal/cli cmd/internal/config",
+		others: []string{cobra}},
+	{path: "cmd/cnode-demo/internal/certs", own: "nodes/dist cmd/internal/cli cmd/internal/config",
+		others: []string{cobra}},
+	{path: "cmd/cnode-demo/internal/ask", own: "ei ei/elixir nodes nodes/epmd cmd/internal/cli cmd/internal/config",
 		others: []string{cobra, pflag}},
-	{path: "cmd/cnode-demo/internal/stay", own: "nodes nodes/upgrade cmd/cnode-demo/internal/cli", others: []string{xsys, cobra}},
+	{path: "cmd/cnode-demo/internal/top", own: "ei nodes cmd/internal/cli cmd/internal/config",
+		others: []string{cobra, tea}, testOwn: "nodes/epmd nodes/nodestest nodes/observer internal/test/otp"},
+	{path: "cmd/cnode-demo/internal/move",
+		own:    "nodes/upgrade transport/handoff cmd/cnode-demo/internal/steps cmd/internal/cli cmd/internal/config",
+		others: []string{cobra, pflag}},
+	{path: "cmd/cnode-demo/internal/stay", own: "nodes nodes/upgrade cmd/internal/cli", others: []string{xsys, cobra}},
 	{path: "cmd/cnode-demo/internal/serve", own: libraries +
-		" cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config cmd/cnode-demo/internal/mapper " +
+		" cmd/cnode-demo/internal/steps cmd/internal/cli cmd/internal/config cmd/cnode-demo/internal/mapper " +
 		"cmd/cnode-demo/internal/move", others: []string{cobra, pflag}},
 	{path: "cmd/cnode-demo/internal/tour", own: libraries +
-		" cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config cmd/cnode-demo/internal/mapper cmd/cnode-demo/internal/certs " +
+		" cmd/internal/cli cmd/internal/config cmd/cnode-demo/internal/mapper cmd/cnode-demo/internal/certs " +
 		"cmd/cnode-demo/internal/ask", others: []string{cobra, pflag}},
 	{path: "cmd/cnode-demo", own: libraries +
-		" cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config cmd/cnode-demo/internal/mapper " +
+		" cmd/cnode-demo/internal/steps cmd/internal/cli cmd/internal/config cmd/cnode-demo/internal/mapper " +
 		"cmd/cnode-demo/internal/certs cmd/cnode-demo/internal/ask cmd/cnode-demo/internal/move cmd/cnode-demo/internal/serve " +
 		"cmd/cnode-demo/internal/tour cmd/cnode-demo/internal/top cmd/cnode-demo/internal/stay " +
-		"cmd/cnode-demo/internal/gen",
+		"cmd/internal/advice cmd/internal/completion",
 		others:  []string{xsys, cobra, pflag},
 		testOwn: "internal/handoffpoint internal/test/director internal/test/otp internal/test/pty internal/test/systemd"},
 	{path: "cmd/erl-call", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "internal/test/otp internal/test/pty"},
