@@ -376,7 +376,7 @@ func (r *restorer) unread(b *Mailbox, list *form.List[states.Message]) error {
 		if err != nil {
 			return err
 		}
-		b.inbox.Restore(entryOf(r.message(m)))
+		b.inbox.Push(entryOf(r.message(m)))
 		r.messagesLeft--
 	}
 	return nil
