@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/transport/handoff"
 )
 
 // Messages beyond the limit move with their node, in order.
@@ -55,7 +56,7 @@ func TestFreezeAwaitsRequestsThatOverflow(t *testing.T) {
 			}
 			<-s.entered
 			b.arrived(t, calls-1)
-			frozen := async(func() (*FrozenConn, error) { return r.c.Freeze(w.ctx()) })
+			frozen := async(func() (handoff.Frozen, error) { return r.c.Freeze(w.ctx()) })
 			require.Eventually(t, func() bool { return r.c.works.Count() == calls }, tooLong, tick)
 			if ends {
 				b.Exit(ei.Atom("shutdown"))
