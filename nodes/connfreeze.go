@@ -221,7 +221,7 @@ func (c *Conn) giveUp(forget bool) error {
 			for _, b := range c.n.procs.all() {
 				b.forget(c)
 			}
-			c.n.watches.tell(func(w *nodeWatch) { w.hearDown(c) })
+			c.n.watches.hearDown(c)
 		}
 		c.n.leave(c, forget)
 	})
