@@ -15,7 +15,6 @@ import (
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/certs"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/cli"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/config"
-	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/front"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/gen"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/mapper"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/move"
@@ -114,7 +113,7 @@ Node names are ALIVE@HOST. HOST is an address that the node listens on, or a hos
 that is 127.0.0.1, so names like x@127.0.0.1 always work. ERL_EPMD_PORT and ERL_EPMD_ADDRESS have the same meaning as for erl.
 
 Exit codes: 0 success, 1 failure (the reason, and what to do, on the standard error), 2 wrong command line. A command that a
-signal interrupts says so and dies of the signal, as a shell's loop expects; serve, front and epmd end with 0, stay as its program does,
+signal interrupts says so and dies of the signal, as a shell's loop expects; serve and epmd end with 0, stay as its program does,
 or with 127 if it is not found and 126 if it cannot be run. What messages and lines of the log mean, and what to do, is in
 https://github.com/cnode-go/cnode/blob/main/docs/operate/troubleshooting.md.`,
 		Example: `  cnode-demo                                         a tour
@@ -126,7 +125,6 @@ https://github.com/cnode-go/cnode/blob/main/docs/operate/troubleshooting.md.`,
   cnode-demo gen --from x@127.0.0.1 --struct A.B     Go types of an Elixir struct
   cnode-demo upgrade cnode@127.0.0.1                 move that node to a new process
   cnode-demo stay -- cnode-demo serve                for containers: stays when the node moves
-  cnode-demo front --listen :4000 --workers /tmp/w   keep sessions while workers restart
   cnode-demo epmd                                    a port mapper where there is no Erlang
   cnode-demo certs /tmp/tls                          certificates, for --transport tls`,
 		Args:    cli.Args(),
@@ -139,7 +137,7 @@ https://github.com/cnode-go/cnode/blob/main/docs/operate/troubleshooting.md.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return cli.FlagError(cmd, args, err) })
 	o.AddTo(root.PersistentFlags())
 	root.AddCommand(tour.Command(o), serve.Command(o), ask.Ping(o), ask.Call(o), ask.Names(o), top.Command(o), gen.Command(o),
-		mapper.Command(o), front.Command(o), certs.Command(), move.Command(o), stay.Command(), tour.Heir())
+		mapper.Command(o), certs.Command(), move.Command(o), stay.Command(), tour.Heir())
 	checkHelp(root)
 	root.InitDefaultCompletionCmd()
 	checkShell(root)
