@@ -52,7 +52,7 @@ var houses = map[string]house{
 			" sendto permit connreceive readloop" + // calls, both ways
 			" relay workerlink"), // what passes between workers
 		words("node introspect"),
-		words("connfreeze connstage bonds nodefreeze nodesnapshot frozen staged restore movename" +
+		words("move connfreeze connstage bonds nodefreeze nodesnapshot frozen staged restore movename" +
 			" shutdown"), // moving
 		words("worker workersession workermove workerrestore"),
 		words("front frontmove"),

@@ -98,12 +98,13 @@ var picture = []row{
 	{path: "nodes/permit", notStd: "net os time sync context log"},
 	{path: "nodes/internal/otp", own: "ei", notStd: "net os sync context log"},
 	{path: "nodes/internal/clock", others: []string{xsys}},
-	{path: "nodes/epmd", own: "transport nodes/internal/hush", others: []string{xsys}, testOwn: "internal/test/otp"},
+	{path: "nodes/internal/move", notStd: "net os time context log"},
+	{path: "nodes/epmd", own: "transport transport/handoff nodes/internal/hush nodes/internal/move", others: []string{xsys},
+		testOwn: "internal/test/otp"},
 	{path: "nodes/internal/form", own: "ei transport/handoff", notStd: "net os time sync context log"},
 	{path: "nodes/internal/states", own: "ei nodes/dist nodes/internal/form", notStd: "net os sync context log"},
 	{path: "nodes/internal/wait", own: "transport", notStd: "net syscall log"},
 	{path: "nodes/internal/inbox", own: "nodes/internal/places nodes/internal/wait", notStd: "net os context log"},
-	{path: "nodes/internal/packed", own: "ei nodes/dist", notStd: "net os time sync context log"},
 	{path: "nodes/internal/atoms", own: "ei transport nodes/dist", notStd: "net os time log"},
 	{path: "nodes/internal/lazymap", notStd: "net os time sync context log"},
 	{path: "nodes/internal/bonds", own: "ei nodes/dist nodes/internal/lazymap nodes/internal/states", notStd: "net os time sync context log"},
@@ -135,7 +136,7 @@ var picture = []row{
 			"nodes/internal/cookie nodes/internal/crew " +
 			"nodes/internal/descriptor nodes/internal/form nodes/internal/handshake nodes/internal/hush " +
 			"nodes/internal/inbox nodes/internal/lazymap nodes/internal/life " +
-			"nodes/internal/link nodes/internal/otp nodes/internal/nametable nodes/internal/packed nodes/internal/peers " +
+			"nodes/internal/link nodes/internal/move nodes/internal/otp nodes/internal/nametable nodes/internal/peers " +
 			"nodes/permit nodes/internal/places nodes/internal/states " +
 			"nodes/internal/talk nodes/internal/wait"},
 	{path: "nodes/internal/asker", own: "ei nodes nodes/internal/otp", notStd: "net os time sync context log"},
