@@ -75,7 +75,7 @@ var picture = []row{
 		own:    "transport transport/internal/sys transport/internal/await transport/internal/patience transport/handoff/internal/fault",
 		others: []string{xsys}, testOwn: "internal/test/fdtest", notStd: "sync log"},
 	{path: "transport/handoff", others: []string{xsys},
-		testOwn: "internal/queue transport/transporttest transport/tsocket internal/test/fdtest",
+		testOwn: "internal/queue transport/transporttest internal/test/fdtest",
 		own: "internal/handoffpoint transport transport/internal/patience " +
 			"transport/handoff/internal/fault transport/handoff/internal/system transport/handoff/internal/sock"},
 	{path: "transport/handoff/internal/inside", own: "transport transport/internal/patience transport/handoff", notStd: "log"},
@@ -85,7 +85,7 @@ var picture = []row{
 		own: "transport transport/handoff " + carriers},
 	{path: "transport/handoff/beam", testOwn: "transport internal/test/fdtest", testOther: []string{xsys},
 		own: "transport/internal/patience transport/handoff transport/handoff/internal/stream " + carriers},
-	{path: "transport/handoff/bind10", others: []string{xsys}, testOwn: "transport/tsocket internal/test/fdtest",
+	{path: "transport/handoff/bind10", others: []string{xsys}, testOwn: "internal/test/fdtest",
 		own: "transport transport/internal/patience transport/handoff transport/handoff/internal/stream " + carriers},
 	{path: "transport/handoff/keeper", others: []string{xsys}, testOwn: "internal/handoffpoint internal/test/sockdir internal/test/leak",
 		own: "transport transport/handoff transport/handoff/bind10 transport/handoff/internal/fault"},

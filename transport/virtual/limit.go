@@ -45,7 +45,7 @@ func Limit(tr transport.Transport, o LimitOptions) transport.Transport {
 }
 
 // LimitStream is [Limit] over a single stream, whatever it comes from: [transport.UnixPair],
-// [transport.ConnectTCP], [tsocket.AdoptStream], a [transport.Listener]. It takes s over, see the
+// [transport.ConnectTCP], [transport.AdoptStream], a [transport.Listener]. It takes s over, see the
 // package's doc. What s has read ahead is not limited. Shared is of no effect.
 func LimitStream(s *transport.Stream, o LimitOptions) (*transport.Stream, error) {
 	w := o.wrapper()

@@ -39,7 +39,7 @@ func Trace(tr transport.Transport, o TraceOptions) transport.Transport {
 }
 
 // TraceStream is [Trace] over a single stream, whatever it comes from: [transport.UnixPair],
-// [transport.ConnectTCP], [tsocket.AdoptStream], a [transport.Listener]. It takes s over, see the
+// [transport.ConnectTCP], [transport.AdoptStream], a [transport.Listener]. It takes s over, see the
 // package's doc. What s has read ahead is not shown. In the log each such stream is number 1: to
 // tell several apart, give each a logger with attributes of its own. It does not wait: ErrBusy if
 // an operation is outstanding on s, ErrPaused, net.ErrClosed or ENOTCONN if s is paused, closed or
