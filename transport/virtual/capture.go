@@ -1,11 +1,12 @@
 package virtual
 
 import (
-	"encoding/binary"
 	"errors"
 	"io"
 	"sync"
 	"time"
+
+	"github.com/cnode-go/cnode/transport/internal/pcap"
 )
 
 // A Capture writes what [Trace] sees to a file that Wireshark, tshark and tcpdump read: a pcap file
@@ -55,7 +56,7 @@ var ErrCaptureClosed = errors.New("the capture is closed")
 // true of the end of the sending direction, where CloseWrite comes during a write.
 func NewCapture(w io.Writer) *Capture {
 	c := &Capture{file: newCaptureFile(w), flows: map[flowKey]*flow{}}
-	c.write(pcapHeader())
+	c.write(pcap.FileHeader())
 	return c
 }
 
@@ -129,16 +130,4 @@ func (c *Capture) Close() error {
 	}
 	c.mu.Unlock()
 	return c.file.stop()
-}
-
-// pcapHeader is the head of a pcap file: little endian, nanoseconds, Ethernet. See
-// draft-ietf-opsawg-pcap, "File Header".
-func pcapHeader() []byte {
-	b := binary.LittleEndian.AppendUint32(nil, 0xa1b23c4d)
-	b = binary.LittleEndian.AppendUint16(b, 2)
-	b = binary.LittleEndian.AppendUint16(b, 4)
-	b = binary.LittleEndian.AppendUint32(b, 0)
-	b = binary.LittleEndian.AppendUint32(b, 0)
-	b = binary.LittleEndian.AppendUint32(b, 256<<10)
-	return binary.LittleEndian.AppendUint32(b, 1)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/internal/pcap"
 )
 
 // flowKey identifies a connection, and is the same from either end.
@@ -97,11 +98,11 @@ func (c *Capture) open(owner *traced, local, remote transport.Addr, how string) 
 	case accepted:
 		caller, called = inward, outward
 	}
-	f.packet(now, caller, tcpSYN, nil)
+	f.packet(now, caller, pcap.SYN, nil)
 	f.next[caller]++
-	f.packet(now, called, tcpSYN|tcpACK, nil)
+	f.packet(now, called, pcap.SYN|pcap.ACK, nil)
 	f.next[called]++
-	f.packet(now, caller, tcpACK, nil)
+	f.packet(now, caller, pcap.ACK, nil)
 	f.shaking = [2]bool{true, true}
 	return f
 }
@@ -113,12 +114,6 @@ func keyOf(one, other netip.AddrPort) flowKey {
 	return flowKey{one, other}
 }
 
-// The ports for ends that have none: the dynamic ones. See RFC 6335, section 6.
-const (
-	firstMadeUp = 49152
-	madeUpPorts = 1<<16 - firstMadeUp
-)
-
 // endpoints are the addresses of a connection's two ends, made up where they are not inet ones.
 func (c *Capture) endpoints(local, remote transport.Addr, how string) (ours, theirs netip.AddrPort) {
 	var errs [2]error
@@ -129,8 +124,8 @@ func (c *Capture) endpoints(local, remote transport.Addr, how string) (ours, the
 	if errs[0] != nil || errs[1] != nil || !ours.IsValid() || !theirs.IsValid() {
 		loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
 		theirs = netip.AddrPortFrom(loopback, 4370)
-		for range madeUpPorts {
-			ours = netip.AddrPortFrom(loopback, uint16(firstMadeUp+c.ends%madeUpPorts))
+		for range pcap.Ports {
+			ours = netip.AddrPortFrom(loopback, uint16(pcap.FirstPort+c.ends%pcap.Ports))
 			c.ends++
 			if c.flows[keyOf(ours, theirs)] == nil {
 				break
@@ -141,26 +136,17 @@ func (c *Capture) endpoints(local, remote transport.Addr, how string) (ours, the
 		}
 		return ours, theirs
 	}
-	return oneFamily(ours, theirs), oneFamily(theirs, ours)
-}
-
-// oneFamily returns a without its zone, and as an IPv6 address if other is one.
-func oneFamily(a, other netip.AddrPort) netip.AddrPort {
-	ip := a.Addr().WithZone("")
-	if a.Addr().Is4() != other.Addr().Is4() {
-		ip = netip.AddrFrom16(ip.As16())
-	}
-	return netip.AddrPortFrom(ip, a.Port())
+	return pcap.OneFamily(ours, theirs), pcap.OneFamily(theirs, ours)
 }
 
 // packet writes one packet of a direction, and counts its bytes.
 func (f *flow) packet(at time.Time, direction int, flags uint8, v [][]byte) {
 	ack := f.next[1-direction]
-	if flags&tcpACK == 0 {
+	if flags&pcap.ACK == 0 {
 		ack = 0
 	}
-	p := packet{from: f.ends[direction], to: f.ends[1-direction], seq: f.next[direction], ack: ack, flags: flags, data: v}
-	f.c.packet = p.appendRecord(f.c.packet[:0], at)
+	p := pcap.Packet{From: f.ends[direction], To: f.ends[1-direction], Seq: f.next[direction], Ack: ack, Flags: flags, Data: v}
+	f.c.packet = p.AppendRecord(f.c.packet[:0], at)
 	f.c.write(f.c.packet)
 	f.next[direction] += uint32(length(v))
 }
@@ -180,8 +166,8 @@ func (f *flow) data(at time.Time, direction int, v [][]byte, n int64) {
 		}
 		return
 	}
-	for done := int64(0); done < n; done += maxSegment {
-		f.packet(at, direction, tcpPSH|tcpACK, cut(nil, v, done, min(n-done, maxSegment)))
+	for done := int64(0); done < n; done += pcap.MaxSegment {
+		f.packet(at, direction, pcap.PSH|pcap.ACK, cut(nil, v, done, min(n-done, pcap.MaxSegment)))
 	}
 }
 
@@ -207,7 +193,7 @@ func (f *flow) shake(at time.Time, direction int) {
 		if len(b) < 2+n {
 			return
 		}
-		f.packet(at, direction, tcpPSH|tcpACK, [][]byte{b[p.shown : 2+n]})
+		f.packet(at, direction, pcap.PSH|pcap.ACK, [][]byte{b[p.shown : 2+n]})
 		*p = partial{data: b[2+n:], at: at}
 		if tag == 'r' || tag == 'a' {
 			f.spill(at, direction)
@@ -313,7 +299,7 @@ func (f *flow) catchUp(limit time.Time) (waits bool) {
 		case p.at.After(limit):
 			waits = true
 		default: // now, for it acknowledges what the other direction has in the file
-			f.packet(time.Now(), direction, tcpPSH|tcpACK, [][]byte{p.data[p.shown:]})
+			f.packet(time.Now(), direction, pcap.PSH|pcap.ACK, [][]byte{p.data[p.shown:]})
 			p.shown = len(p.data)
 		}
 	}
@@ -338,9 +324,9 @@ func (f *flow) end(at time.Time, direction int) {
 	}
 	f.ended[direction] = true
 	f.spill(at, direction)
-	f.packet(at, direction, tcpFIN|tcpACK, nil)
+	f.packet(at, direction, pcap.FIN|pcap.ACK, nil)
 	f.next[direction]++
-	f.packet(at, 1-direction, tcpACK, nil)
+	f.packet(at, 1-direction, pcap.ACK, nil)
 }
 
 // fin says that a direction has ended.
@@ -367,7 +353,7 @@ func (f *flow) reset(end *traced, direction int) {
 		now := time.Now()
 		f.spill(now, outward)
 		f.spill(now, inward)
-		f.packet(now, direction, tcpRST|tcpACK, nil)
+		f.packet(now, direction, pcap.RST|pcap.ACK, nil)
 		f.finish()
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/internal/pcap"
 )
 
 // A stream that is handed off within one process goes on in the same flow.
@@ -83,7 +84,7 @@ func TestTraceMadeUpPorts(t *testing.T) {
 func TestTraceMadeUpPortsComeAgain(t *testing.T) {
 	c := NewCapture(io.Discard)
 	one := c.open(&traced{}, transport.MemoryAddr("a"), transport.MemoryAddr("b"), "connected")
-	c.ends = madeUpPorts
+	c.ends = pcap.Ports
 	other := c.open(&traced{}, transport.MemoryAddr("a"), transport.MemoryAddr("b"), "connected")
 	require.NotEqual(t, one.key, other.key)
 	require.NoError(t, c.Close())
