@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net/netip"
 	"os"
 	"sync/atomic"
 	"syscall"
@@ -69,7 +68,6 @@ type traced struct {
 	t    *trace
 	log  *slog.Logger // nil: none
 	flow *flow        // nil: none
-	ours netip.AddrPort
 	in   int64        // bytes so far, the reader's
 	out  atomic.Int64 // the writer's
 }
@@ -112,7 +110,7 @@ func (c *traced) read(ctx context.Context, p []byte) (int, error) {
 }
 
 func (c *traced) write(ctx context.Context, v [][]byte) (int64, error) {
-	c.flow.sending(c)
+	c.flow.sending(c, v)
 	n, err := c.through.write(ctx, v)
 	if n > 0 && shows(c.log) {
 		c.log.Debug("sent", "bytes", n, "offset", c.out.Load(), "data", c.t.first(v, n))
