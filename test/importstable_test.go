@@ -87,8 +87,6 @@ var picture = []row{
 		own: "transport/internal/patience transport/handoff transport/handoff/internal/stream " + carriers},
 	{path: "transport/handoff/bind10", others: []string{xsys}, testOwn: "transport/tsocket internal/test/fdtest",
 		own: "transport transport/internal/patience transport/handoff transport/handoff/internal/stream " + carriers},
-	{path: "transport/handoff/keeper", others: []string{xsys}, testOwn: "internal/handoffpoint internal/test/sockdir internal/test/leak",
-		own: "transport transport/handoff transport/handoff/bind10 transport/handoff/internal/fault"},
 	{path: "tlstransport", own: "ei transport", others: []string{xsys, xcrypto},
 		testOwn: "internal/queue transport/transporttest transport/virtual internal/test/otp", testOther: []string{xnet}},
 	{path: "nodes/dist", own: "ei", notStd: "net os time sync context log", testOwn: "internal/test/otp"},
@@ -188,8 +186,6 @@ var picture = []row{
 		others: []string{cobra}},
 	{path: "cmd/cnode-demo/internal/ask", own: "ei ei/elixir nodes nodes/epmd cmd/internal/cli cmd/internal/config",
 		others: []string{cobra, pflag}},
-	{path: "cmd/cnode-demo/internal/front", own: "nodes/debugz nodes/upgrade transport/handoff transport/handoff/keeper " +
-		"cmd/internal/cli cmd/internal/config", others: []string{cobra}},
 	{path: "cmd/cnode-demo/internal/top", own: "ei nodes cmd/internal/cli cmd/internal/config",
 		others: []string{cobra, tea}, testOwn: "nodes/epmd nodes/nodestest nodes/observer internal/test/otp"},
 	{path: "cmd/cnode-demo/internal/move",
@@ -205,11 +201,16 @@ var picture = []row{
 	{path: "cmd/cnode-demo", own: libraries +
 		" cmd/cnode-demo/internal/steps cmd/internal/cli cmd/internal/config cmd/cnode-demo/internal/mapper " +
 		"cmd/cnode-demo/internal/certs cmd/cnode-demo/internal/ask cmd/cnode-demo/internal/move cmd/cnode-demo/internal/serve " +
-		"cmd/cnode-demo/internal/front cmd/cnode-demo/internal/tour cmd/cnode-demo/internal/top cmd/cnode-demo/internal/stay " +
+		"cmd/cnode-demo/internal/tour cmd/cnode-demo/internal/top cmd/cnode-demo/internal/stay " +
 		"cmd/internal/advice cmd/internal/completion",
 		others:  []string{xsys, cobra, pflag},
 		testOwn: "internal/handoffpoint internal/test/director internal/test/otp internal/test/pty internal/test/systemd"},
 	{path: "cmd/erl-call", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "internal/test/otp internal/test/pty"},
+	{path: "contrib/front", own: "transport transport/handoff transport/handoff/bind10", others: []string{xsys},
+		testOwn: "internal/handoffpoint"},
+	{path: "contrib/front/cmd/cnode-front", own: "nodes/debugz nodes/upgrade transport/handoff contrib/front", others: []string{cobra, pflag},
+		testOwn: "transport/handoff/bind10 internal/test/systemd"},
+	{path: "contrib/front/examples/policy", own: "transport contrib/front"},
 	{path: "internal/test/otp", own: "internal/test/need internal/test/port"},
 	{path: "internal/test/accord", own: "ei nodes nodes/global"},
 	{path: "test/permission", testOwn: libraries},
@@ -239,7 +240,7 @@ var picture = []row{
 	{path: "test/interop/permission", testOwn: libraries + " internal/test/otp"},
 	{path: "test/interop/neighbours", own: libraries + " internal/test/otp"},
 	{path: "test/interop/beam",
-		testOwn: libraries + " internal/test/expect internal/test/leak internal/test/need internal/test/otp internal/test/sockdir"},
+		testOwn: libraries + " contrib/front internal/test/expect internal/test/leak internal/test/need internal/test/otp internal/test/sockdir"},
 	{path: "test/interop/gen", testOwn: "internal/test/otp"},
 	{path: "test/interop/project",
 		testOwn: libraries + " internal/test/expect internal/test/leak internal/test/need internal/test/otp internal/test/systemd"},
@@ -265,7 +266,6 @@ var picture = []row{
 	{path: "examples/cookbook", own: libraries, testOwn: "nodes/nodestest internal/test/expect", testOther: []string{testify}},
 	{path: "examples/first-node", own: libraries},
 	{path: "examples/first-plugin", own: libraries, testOwn: "transport/transporttest"},
-	{path: "examples/front", own: libraries, testOther: []string{testify}},
 	{path: "examples/phoenix", own: libraries},
 	{path: "examples/service", own: libraries},
 	{path: "examples/tls-node", own: libraries},
@@ -292,7 +292,7 @@ var picture = []row{
 // libraries are what a command may use: all that a user may, but the suite for
 // tests.
 const libraries = "ei ei/elixir transport transport/tsocket transport/virtual transport/handoff transport/handoff/jsoncomm " +
-	"transport/handoff/beam transport/handoff/bind10 transport/handoff/keeper tlstransport nodes nodes/dist nodes/epmd " +
+	"transport/handoff/beam transport/handoff/bind10 tlstransport nodes nodes/dist nodes/epmd " +
 	"nodes/groupleader nodes/pg nodes/pubsub nodes/genstage nodes/global nodes/supervisor nodes/discovery nodes/introspect nodes/observer " +
 	"nodes/metrics nodes/health nodes/debugz nodes/console nodes/upgrade nodes/child nodes/nodestest"
 

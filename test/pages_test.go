@@ -50,7 +50,7 @@ func TestGeneratedCommands(t *testing.T) {
 	}
 	dir := t.TempDir()
 	out, err := exec.Command("go", "build", "-pgo=off", "-o", dir+"/", module+"/cmd/cnode-demo", module+"/cmd/cnode-gen",
-		module+"/cmd/erl-call").CombinedOutput()
+		module+"/cmd/erl-call", module+"/contrib/front/cmd/cnode-front").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	help := func(program string, args ...string) string {
 		out, err := exec.Command(filepath.Join(dir, program), append(args, "--help")...).CombinedOutput()
@@ -78,6 +78,7 @@ func TestGeneratedCommands(t *testing.T) {
 		block("cnode-demo "+name, noFlags.ReplaceAllString(helpFlag.ReplaceAllString(text+"\n", ""), "\n"))
 	}
 	block("cnode-gen", helpFlag.ReplaceAllString(help("cnode-gen")+"\n", ""))
+	block("cnode-front", helpFlag.ReplaceAllString(help("cnode-front")+"\n", ""))
 	block("erl-call", help("erl-call"))
 	compare(t, "commands.md", page.String())
 }

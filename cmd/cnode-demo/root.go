@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"slices"
 
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/ask"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/certs"
-	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/front"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/mapper"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/move"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/serve"
@@ -111,7 +111,7 @@ Node names are ALIVE@HOST. HOST is an address that the node listens on, or a hos
 that is 127.0.0.1, so names like x@127.0.0.1 always work. ERL_EPMD_PORT and ERL_EPMD_ADDRESS have the same meaning as for erl.
 
 Exit codes: 0 success, 1 failure (the reason, and what to do, on the standard error), 2 wrong command line. A command that a
-signal interrupts says so and dies of the signal, as a shell's loop expects; serve, front and epmd end with 0, stay as its program does,
+signal interrupts says so and dies of the signal, as a shell's loop expects; serve and epmd end with 0, stay as its program does,
 or with 127 if it is not found and 126 if it cannot be run. What messages and lines of the log mean, and what to do, is in
 https://github.com/cnode-go/cnode/blob/main/docs/operate/troubleshooting.md.`,
 		Example: `  cnode-demo                                         a tour
@@ -122,7 +122,6 @@ https://github.com/cnode-go/cnode/blob/main/docs/operate/troubleshooting.md.`,
   cnode-demo top x@127.0.0.1                         what does it do?
   cnode-demo upgrade cnode@127.0.0.1                 move that node to a new process
   cnode-demo stay -- cnode-demo serve                for containers: stays when the node moves
-  cnode-demo front --listen :4000 --workers /tmp/w   keep sessions while workers restart
   cnode-demo epmd                                    a port mapper where there is no Erlang
   cnode-demo certs /tmp/tls                          certificates, for --transport tls`,
 		Args:    cli.Args(),
@@ -134,8 +133,8 @@ https://github.com/cnode-go/cnode/blob/main/docs/operate/troubleshooting.md.`,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return cli.FlagError(cmd, args, err) })
 	o.AddTo(root.PersistentFlags())
-	root.AddCommand(tour.Command(o), serve.Command(o), ask.Ping(o), ask.Call(o), ask.Names(o), top.Command(o), moved("gen", "cnode-gen"),
-		mapper.Command(o), front.Command(o), certs.Command(), move.Command(o), stay.Command(), tour.Heir())
+	root.AddCommand(tour.Command(o), serve.Command(o), ask.Ping(o), ask.Call(o), ask.Names(o), top.Command(o), moved("gen", "cmd/cnode-gen"),
+		moved("front", "contrib/front/cmd/cnode-front"), mapper.Command(o), certs.Command(), move.Command(o), stay.Command(), tour.Heir())
 	checkHelp(root)
 	completion.Add(root, o, args)
 	config.TrimHelp(root)
@@ -160,8 +159,9 @@ func checkHelp(root *cobra.Command) {
 }
 
 // moved is what was a command here, and is a program of its own now.
-func moved(name, program string) *cobra.Command {
+func moved(name, folder string) *cobra.Command {
 	return &cobra.Command{Use: name, Hidden: true, DisableFlagParsing: true, RunE: func(*cobra.Command, []string) error {
-		return fmt.Errorf("it is the command %s now, with the same flags: go install github.com/cnode-go/cnode/cmd/%[1]s@latest", program)
+		return fmt.Errorf("it is the command %s now, with the same flags: go install github.com/cnode-go/cnode/%s@latest",
+			path.Base(folder), folder)
 	}}
 }

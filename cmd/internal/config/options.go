@@ -57,7 +57,7 @@ func (o *Options) AddTo(f *pflag.FlagSet) {
 	f.StringVar(&o.tlsOptfile, "tls-optfile", "", "`FILE` of TLS options, for --transport tls: the one of erl -ssl_dist_optfile\n"+
 		"(cnode-demo certs makes one)")
 	f.StringVar(&o.logLevel, "log-level", "", "log to the standard error: `off|error|warn|info|debug`\n"+
-		"(default: warn for serve, front and epmd, otherwise off)")
+		"(default: warn for serve and epmd, otherwise off)")
 	f.StringVar(&o.logFormat, "log-format", "text", "how the log is written: `text|json`, a line each")
 }
 
@@ -65,7 +65,7 @@ func (o *Options) AddTo(f *pflag.FlagSet) {
 // accepts the others all the same, so that a script may give every command the same flags.
 var used = map[string][]string{
 	"tour": {"log-level", "log-format"}, "names": {"epmd"}, "epmd": {"listen", "epmd", "log-level", "log-format"},
-	"front": {"log-level", "log-format"}, "certs": {}, "upgrade": {}, "stay": {}, "help": {},
+	"certs": {}, "upgrade": {}, "stay": {}, "help": {},
 	"completion": {}, "bash": {}, "zsh": {}, "fish": {}, "powershell": {},
 }
 
