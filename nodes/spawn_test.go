@@ -185,7 +185,7 @@ func TestMailboxSpawnAnswers(t *testing.T) {
 		Result: exitReason(ei.Pid{Node: "other@test", ID: 1, Creation: 77})}, nil)
 	p2.send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Atom("behind"))
 	require.Equal(t, ei.Atom("behind"), term(t, b))
-	b.Demonitor(ref)
+	b.Demonitor(context.Background(), ref)
 	called, _ = spawn(w.ctx())
 	p.close()
 	require.ErrorIs(t, arrives(t, called, "the loss").err, ErrNoConnection)

@@ -70,7 +70,7 @@ func TestSpawn(t *testing.T) {
 		_, ref, err = box.SpawnMonitor(soon(t), erl.Name(), "calls", "wait", ei.Atom("left"), 1)
 		require.NoError(t, err)
 		eventually(t, erl, "true", "is_pid(whereis(left))")
-		box.Demonitor(ref)
+		box.Demonitor(context.Background(), ref)
 		eventually(t, erl, "{monitored_by,[]}", "process_info(whereis(left), monitored_by)")
 
 		// The end of the parent ends what is linked.
