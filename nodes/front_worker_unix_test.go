@@ -163,7 +163,7 @@ var testWorkerFunctions = map[string]func(ctx context.Context, n *Node, args []e
 		return b.Pid(), nil
 	},
 	"alias": func(_ context.Context, n *Node, args []ei.Term) (any, error) {
-		return n.procs.local(args[0].(ei.Pid)).Alias()
+		return n.procs.local(args[0].(ei.Pid)).Alias(context.Background())
 	},
 	"whereis": func(ctx context.Context, n *Node, args []ei.Term) (any, error) {
 		pid, err := n.Lookup(ctx, string(args[0].(ei.Atom)))
