@@ -17,7 +17,8 @@ const maxJoin = 64 << 10
 // maxPiece is the longest piece, in bytes: the length of many pieces still fits into an offset.
 const maxPiece = 1 << 30
 
-// A plan says what happens at which offset of one direction of a connection. It depends on nothing but the options and the connection's number.
+// A plan says what happens at which offset of one direction of a connection. It depends on nothing
+// but the options and the connection's number.
 type plan struct {
 	rng    *rand.Rand
 	f      *Faults
