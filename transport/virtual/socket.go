@@ -175,11 +175,6 @@ func (w *wrapper) listen(s *socket, addr transport.Addr, backlog int) (transport
 }
 
 func (w *wrapper) accept(s *socket, tmo time.Duration) (*socket, transport.Addr, error) {
-	if w.exhaust != nil {
-		if err := w.exhaust(); err != nil {
-			return nil, nil, err
-		}
-	}
 	ctx, done := s.in.begin(tmo)
 	defer done()
 	below, err := s.listener.Accept(ctx)
@@ -189,11 +184,7 @@ func (w *wrapper) accept(s *socket, tmo time.Duration) (*socket, transport.Addr,
 		}
 		return nil, nil, cutShort(ctx, bare(err))
 	}
-	e, err := w.accepted(below)
-	if err != nil {
-		return nil, nil, err
-	}
-	return &socket{end: e}, below.RemoteAddr(), nil
+	return &socket{end: w.wrap(below)}, below.RemoteAddr(), nil
 }
 
 // bare returns an error without its operation and address, to which the virtual socket adds its
