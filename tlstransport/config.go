@@ -1,6 +1,7 @@
 package tlstransport
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -48,22 +49,29 @@ type Options struct {
 	// of an option file. Sessions that stay with crypto/tls, as all do with Plain, change their key
 	// only when the peer asks for it.
 	KeyUpdateRecords, KeyUpdateBytes uint64
-	// Polling is how long a reader naps in a one-way flow, and looks for the rest of something large,
-	// before it sleeps: see transport.WithPolling, which is the same for plug-ins that leave waiting
-	// to package transport. 0 is transport.DefaultPolling, less is none; transport.MaxPolling is the
-	// maximum. Linux only; elsewhere a reader sleeps at once.
+	// Transport carries the sessions; nil is TCP. Any transport that carries a stream of bytes will
+	// do: with [transport.Unix] nodes speak TLS over UNIX sockets. Sessions can move if what carries
+	// them can, and exports no state of its own.
+	Transport transport.Transport
+	// Polling is how long a reader of Transport naps in a one-way flow, and looks for the rest of
+	// something large, before it sleeps: see transport.WithPolling. 0 leaves Transport as it is, less
+	// is none.
 	Polling time.Duration
 	// Logger gets messages for an operator, such as that certificates are not verified; nil:
 	// nothing is logged. Keys and secrets are never logged.
 	Logger *slog.Logger
 }
 
-// polling makes the Polling that the readers and writers of one transport share.
-func (o *Options) polling() *transport.Polling {
-	if o.Polling == 0 {
-		return transport.NewPolling(transport.DefaultPolling)
+// below is the transport that carries the sessions.
+func (o *Options) below() transport.Transport {
+	tr := o.Transport
+	if tr == nil {
+		tr = transport.TCP()
 	}
-	return transport.NewPolling(o.Polling)
+	if o.Polling == 0 {
+		return tr
+	}
+	return transport.WithPolling(tr, o.Polling)
 }
 
 // A source gives the current configuration of a role.
@@ -98,10 +106,9 @@ type plugin struct {
 	timeout time.Duration
 	checks  []PeerCheck
 	log     *slog.Logger
-	tcp     *transport.Callbacks[int]
+	below   transport.Transport
 	has     map[role]bool
 	plain   bool
-	polling *transport.Polling
 	invalid validity
 
 	updateRecords uint64
@@ -157,8 +164,8 @@ func build(src source, has map[role]bool, o Options) (cb transport.Callbacks[*So
 		return cb, nil, fmt.Errorf("tlstransport: Options.HandshakeTimeout is %v", o.HandshakeTimeout)
 	}
 	p = &plugin{
-		source: src, timeout: o.HandshakeTimeout, checks: slices.Clone(o.Checks), log: o.logger(), tcp: plainTCP(), has: has,
-		plain: o.Plain, polling: o.polling(), updateRecords: o.KeyUpdateRecords,
+		source: src, timeout: o.HandshakeTimeout, checks: slices.Clone(o.Checks), log: o.logger(), below: o.below(), has: has,
+		plain: o.Plain, updateRecords: o.KeyUpdateRecords,
 	}
 	if p.timeout == 0 {
 		p.timeout = defaultHandshakeTimeout
@@ -195,15 +202,9 @@ func (o *Options) logger() *slog.Logger {
 
 func (p *plugin) callbacks() transport.Callbacks[*Socket] {
 	cb := transport.Callbacks[*Socket]{
-		Flags: transport.FullImpl | transport.Direct,
-		Socket: func(_ any, addr transport.Addr) (*Socket, error) {
-			w, err := newWire(p.tcp, addr, p.polling)
-			if err != nil {
-				return nil, err
-			}
-			return newSocket(p, w), nil
-		},
-		Close: (*Socket).close,
+		Flags:  transport.FullImpl | transport.Direct,
+		Socket: func(any, transport.Addr) (*Socket, error) { return newSocket(p), nil },
+		Close:  (*Socket).close,
 		Listen: func(s *Socket, addr transport.Addr, backlog int) (transport.Addr, error) {
 			if !p.has[server] {
 				return nil, errNoServer
@@ -221,7 +222,7 @@ func (p *plugin) callbacks() transport.Callbacks[*Socket] {
 		Write: (*Socket).write,
 		Writev: func(s *Socket, v [][]byte, tmo time.Duration) (int64, error) {
 			s.vector = append(s.vector[:0], v...) // v stays the caller's
-			n, err := s.writev(s.vector, size(v), after(tmo))
+			n, err := s.writev(s.vector, size(v), tmo)
 			clear(s.vector)
 			return int64(n), err
 		},
@@ -229,22 +230,25 @@ func (p *plugin) callbacks() transport.Callbacks[*Socket] {
 		HandshakePacketHeaderSize: func(*Socket) (int, error) { return 4, nil },
 		ConnectHandshakeComplete:  (*Socket).complete,
 		AcceptHandshakeComplete:   (*Socket).complete,
-		GetFD:                     func(s *Socket) (int, error) { return s.wire.fd() },
+		GetFD:                     (*Socket).descriptor,
 		CloseWrite:                (*Socket).closeWrite,
-		LocalAddr:                 func(s *Socket) (transport.Addr, error) { return s.wire.localAddr() },
+		LocalAddr:                 func(s *Socket) (transport.Addr, error) { return s.localAddr(), nil },
 		CheckPeer:                 (*Socket).checkPeer,
 		Interrupt:                 (*Socket).interrupt,
 		Release:                   (*Socket).release,
 	}
-	if canMove && !p.plain {
+	if p.below.Movable() && !p.plain {
 		cb.Export = (*Socket).export
 		cb.Import = func(_ any, fd int, state []byte) (*Socket, error) {
-			s := newSocket(p, nil)
+			s := newSocket(p)
 			if err := s.adopt(fd, state); err != nil {
 				return nil, err
 			}
 			return s, nil
 		}
+	}
+	if name := p.below.Name(); name != "tcp" { // two of one node have to be told apart
+		cb.Name = "TLS over " + name
 	}
 	return cb
 }
@@ -257,5 +261,5 @@ var (
 // complete is called when the distribution handshake is over.
 func (s *Socket) complete() error {
 	s.completed.Store(true)
-	return s.wire.keepAlive()
+	return bare(s.below.HandshakeComplete(context.Background(), s.role == client))
 }

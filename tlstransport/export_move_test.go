@@ -742,7 +742,7 @@ func FuzzImport(f *testing.F) {
 			return
 		}
 		require.Equal(t, b, st.append(nil))
-		s := newSocket(&plugin{}, nil)
+		s := newSocket(&plugin{})
 		if err := s.resume(&st); err != nil {
 			require.ErrorIs(t, err, ErrState)
 			return

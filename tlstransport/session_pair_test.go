@@ -266,7 +266,7 @@ func TestBackgroundWritesOnceThereIsRoom(t *testing.T) {
 
 // A key protects exactly as many records, or bytes, as allowed.
 func TestKeysAreUpdatedInTime(t *testing.T) {
-	if !canMove {
+	if !transport.TCP().Movable() {
 		t.Skip("looks into a session of our own: where none can move, it is crypto/tls's")
 	}
 	cfg := restrict(newAuthority(t, "an authority").mutual(t), tls.VersionTLS13, 0)
