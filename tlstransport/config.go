@@ -30,7 +30,7 @@ type Config struct {
 
 // Options are the options that Config and FromOptFile have in common.
 type Options struct {
-	// HandshakeTimeout bounds each TLS handshake, from the moment the TCP connection is up; 0 is
+	// HandshakeTimeout bounds each TLS handshake, from when the connection below is up; 0 is
 	// a little less than what a node gives the whole handshake.
 	HandshakeTimeout time.Duration
 	// Checks are called in turn, on both sides, once the peer's node name is known: [AllowedNodes],
@@ -43,12 +43,6 @@ type Options struct {
 	// this package use AES-GCM outside the module's mode for TLS, which is not approved. With
 	// fips140=only, Plain is set automatically, and logged.
 	Plain bool
-	// KeyUpdateRecords and KeyUpdateBytes limit how much of what we send one key of TLS 1.3
-	// protects before it is replaced; 0: as many records as AES-GCM allows (RFC 8446, section
-	// 5.5), which is also the maximum, and no limit in bytes. KeyUpdateBytes overrides key_update_at
-	// of an option file. Sessions that stay with crypto/tls, as all do with Plain, change their key
-	// only when the peer asks for it.
-	KeyUpdateRecords, KeyUpdateBytes uint64
 	// Transport carries the sessions; nil is TCP. Any transport that carries a stream of bytes will
 	// do: with [transport.Unix] nodes speak TLS over UNIX sockets. Sessions can move if what carries
 	// them can, and exports no state of its own.
@@ -60,6 +54,10 @@ type Options struct {
 	// Logger gets messages for an operator, such as that certificates are not verified; nil:
 	// nothing is logged. Keys and secrets are never logged.
 	Logger *slog.Logger
+
+	// how many records and bytes of what we send one key of TLS 1.3 protects, for tests: 0 is as many
+	// records as AES-GCM allows (RFC 8446, section 5.5), and key_update_at of an option file
+	keyUpdateRecords, keyUpdateBytes uint64
 }
 
 // below is the transport that carries the sessions.
@@ -165,7 +163,7 @@ func build(src source, has map[role]bool, o Options) (cb transport.Callbacks[*So
 	}
 	p = &plugin{
 		source: src, timeout: o.HandshakeTimeout, checks: slices.Clone(o.Checks), log: o.logger(), below: o.below(), has: has,
-		plain: o.Plain, updateRecords: o.KeyUpdateRecords,
+		plain: o.Plain, updateRecords: o.keyUpdateRecords,
 	}
 	if p.timeout == 0 {
 		p.timeout = defaultHandshakeTimeout
@@ -178,7 +176,7 @@ func build(src source, has map[role]bool, o Options) (cb transport.Callbacks[*So
 		p.log.Warn("no TLS session can move to another process: all stay with crypto/tls, as with Options.Plain", "reason", err)
 	}
 	for r := range p.updateBytes {
-		if p.updateBytes[r] = o.KeyUpdateBytes; o.KeyUpdateBytes == 0 {
+		if p.updateBytes[r] = o.keyUpdateBytes; o.keyUpdateBytes == 0 {
 			p.updateBytes[r] = math.MaxUint64
 		}
 	}

@@ -69,7 +69,7 @@ func TestConformance(t *testing.T) {
 		t.Run(k.name, func(t *testing.T) {
 			t.Parallel()
 			cfg := restrict(a.mutual(t), k.version, k.suite)
-			o := Options{KeyUpdateRecords: 5, KeyUpdateBytes: 100_000, HandshakeTimeout: tooLong}
+			o := Options{keyUpdateRecords: 5, keyUpdateBytes: 100_000, HandshakeTimeout: tooLong}
 			tr, err := New(Config{Server: cfg, Client: cfg, Options: o})
 			require.NoError(t, err)
 			require.Equal(t, transport.TCP().Movable(), tr.Movable())
