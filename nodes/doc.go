@@ -21,9 +21,7 @@
 //	moving a node, or a          Frozen, Staged, Restore, FrozenConn, StagedConn, Moved, StateError, StateFeatures,
 //	connection (most programs    NotMovableError
 //	use nodes/upgrade)
-//	a node of several processes  Front, FrontConfig, StartFront, Worker, StartWorker, IsWorker, WorkerInfo,
-//	                             WorkerUpgrade, WorkerChoice, WorkerByName, WorkerBySessions, FrozenFront,
-//	                             StagedFront, RestoreFront
+//	a node of several processes  package nodes/workers
 //	authors of plug-ins that     Publisher, Publication, Registration; to move: StagingPublisher,
 //	publish a node               MovablePublication, StagedPublication
 //

@@ -21,7 +21,8 @@ import (
 // of their API.
 type insider struct{ n *Node }
 
-// Inside is for package workers: other modules cannot make its argument. n may be nil for StageNode.
+// Inside is for package workers: other modules cannot make its argument. n may be nil for
+// StageNode.
 func (n *Node) Inside(inside.Key) insider { return insider{n} }
 
 // Env is what the node has.
@@ -80,8 +81,8 @@ func (in insider) Farewell() (moment, grace time.Duration) {
 // HasName tells whether a process here has a name.
 func (in insider) HasName(name ei.Atom) bool { return in.n.procs.named(name) != nil }
 
-// Home tells in which other worker a process is, and Holder in which one a reference was made; 0: in
-// none.
+// Home tells in which other worker a process is, and Holder in which one a reference was made; 0:
+// in none.
 func (in insider) Home(pid ei.Pid) int   { return in.n.home(pid) }
 func (in insider) Holder(ref ei.Ref) int { return in.n.holder(ref) }
 
@@ -188,7 +189,8 @@ func (in insider) AcceptFor(l *Listener, dispatch func(inside.Opening) error) {
 	}()
 }
 
-// Admit makes room for the handshake of a stream that a front has accepted. shake does the handshake.
+// Admit makes room for the handshake of a stream that a front has accepted. shake does the
+// handshake.
 func (in insider) Admit(ctx context.Context, tr transport.Transport, s *transport.Stream, c inside.Claim) (shake func()) {
 	o := in.n.admit(ctx, tr, s)
 	o.claim = c

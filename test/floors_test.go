@@ -44,18 +44,22 @@ var houses = map[string]house{
 			// leaves
 			" transports router"),
 		words("conn message trace complain measure send"), // a connection
-		words("part partquestion workerways"),             // other workers: the ways to them, and the front
 		words("config listen opening handshake peers connect resolve publish activate"),
 		words("run task processes mailbox sys deliver overflow bondchange link spawnreply monitor monitornodes exit" +
 			" signal way"),
 		words("call erpc servedcall typedcall server on service func apply spawn work kernel" +
-			" sendto permit connreceive readloop" + // calls, both ways
-			" relay workerlink"), // what passes between workers
+			" sendto permit connreceive readloop"), // calls, both ways
 		words("node introspect"),
 		words("connfreeze connstage bonds nodefreeze nodesnapshot frozen staged restore movename" +
 			" shutdown"), // moving
-		words("worker workersession workermove workerrestore"),
-		words("front frontmove"),
+		words("inside"), // for package workers
+	}},
+	"nodes/workers": {knot: 12, state: 53, floors: [][]string{
+		words("doc node conn"),
+		words("part partquestion ways"), // other workers: the ways to them, and the front
+		words("relay links"),            // what passes between workers
+		words("worker session move restore"),
+		words("front frontmove upgrade"),
 	}},
 	"transport": {knot: 7, state: 7, floors: [][]string{
 		words("doc errors addr inet netaddr unixaddr sockaddr posix addrcalls"), // addresses

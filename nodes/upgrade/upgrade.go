@@ -80,7 +80,8 @@ type Upgrader struct {
 	// Shutdown, if not nil, is called in place of the node's, which it calls itself once it has
 	// ended what else there is. ctx ends after ShutdownTimeout.
 	Shutdown func(ctx context.Context) error
-	// Reached is called at each step of an upgrade, in both processes: for logs and tests. Optional.
+	// Reached is called at each step of an upgrade, in both processes: for logs and tests.
+	// Optional.
 	Reached func(step string)
 
 	file     string // of this program

@@ -27,8 +27,8 @@ const (
 	// defaultPatience is how long a worker may take to answer, or to take a session, before it is
 	// passed over.
 	defaultPatience = 500 * time.Millisecond
-	// defaultWorkerStart is how long workers may take to be ready. A replacement that takes longer
-	// is killed.
+	// defaultWorkerStart is how long workers may take to be ready. A replacement that takes longer is
+	// killed.
 	defaultWorkerStart = 30 * time.Second
 	// maxWorkers is how many workers there may be.
 	maxWorkers = 1024
@@ -72,10 +72,10 @@ type Front struct {
 	crew  *crew.Crew
 }
 
-// Start listens, publishes the name and starts the workers. It accepts once all of them are
-// ready: peers that come before wait in the backlog. ctx bounds only the start; Shutdown and Close
-// end the front and its workers. A plug-in whose sockets cannot be handed to another process is a
-// *NotMovableError. In a process that is a worker itself (IsWorker) it is ErrIsWorker.
+// Start listens, publishes the name and starts the workers. It accepts once all of them are ready:
+// peers that come before wait in the backlog. ctx bounds only the start; Shutdown and Close end the
+// front and its workers. A plug-in whose sockets cannot be handed to another process is a
+// *nodes.NotMovableError. In a process that is a worker itself (IsWorker) it is ErrIsWorker.
 func Start(ctx context.Context, cfg Config) (*Front, error) {
 	f, err := startFront(ctx, cfg)
 	return f, wrap("start front", cfg.Node.Name, err)
@@ -172,8 +172,8 @@ func (f *Front) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// Published before there are workers, which need the creation; peers that come meanwhile wait
-	// in the backlog.
+	// Published before there are workers, which need the creation; peers that come meanwhile wait in
+	// the backlog.
 	if err := n.Publish(ctx, f.l); err != nil {
 		return err
 	}
@@ -257,20 +257,20 @@ func (f *Front) Shutdown(ctx context.Context) error {
 // waits while the front is frozen.
 func (f *Front) Close() error { return f.crew.Close(f.n.Close) }
 
-// A Upgrade says what became of the upgrade of one worker.
+// An Upgrade says what became of the upgrade of one worker.
 type Upgrade struct {
 	Slot     int
 	Old, New int // process ids; New is 0 if the new process does not have the worker
-	// why the old process goes on; or that it has ended, or that the new one has the worker and
-	// does not answer, or has ended since
+	// why the old process goes on; or that it has ended, or that the new one has the worker and does
+	// not answer, or has ended since
 	Err error
 }
 
 // UpgradeWorkers replaces the process of each worker, one after the other, by a new one of
-// Config.Command, which goes on with all that the old one has: other nodes, and the other
-// workers, see a short silence. Each worker moves separately, and if that fails the old process
-// goes on; so does one that is busy for longer than nodes.Config.DrainTimeout, or hangs. A worker that is
-// just starting is waited for. The list says what became of each, once all have moved: each answers
+// Config.Command, which goes on with all that the old one has: other nodes, and the other workers,
+// see a short silence. Each worker moves separately, and if that fails the old process goes on; so
+// does one that is busy for longer than nodes.Config.DrainTimeout, or hangs. A worker that is just
+// starting is waited for. The list says what became of each, once all have moved: each answers
 // then, or its Err says that it does not. When ctx ends no further move begins. The error is
 // handoff.ErrBusy while the workers or the front are already being upgraded.
 func (f *Front) UpgradeWorkers(ctx context.Context) ([]Upgrade, error) {
@@ -308,7 +308,8 @@ func (f *Front) dispatch(l *nodes.Listener, o inside.Opening) error {
 	data := p.Wire()
 	state, ahead, err := s.Export()
 	if err != nil { // the peer tries again, as a rule in vain
-		f.n.Log.Error("a session cannot be given to a worker, and is refused", "peer", who.Name, "remote", fmt.Sprint(s.RemoteAddr()), "error", err)
+		f.n.Log.Error("a session cannot be given to a worker, and is refused", "peer", who.Name, "remote", s.RemoteAddr().String(),
+			"error", err)
 		return err
 	}
 	data = append(data, ahead...)
@@ -336,18 +337,17 @@ type Info struct {
 	Sessions int // how many it has, including handshakes in progress
 }
 
-// A Choice picks the worker for a new session: an index into candidates, of which there is at
-// least one. peer is the name of the node that connects, or, if that node asks for a name, its
-// host. A worker that has lost a session, as for want of a descriptor, is no candidate for a
-// second, unless all have. It is called by one goroutine at a time, must be quick, and must not
-// call the Front, which waits for it. A number out of range refuses the session, and so does a
-// panic.
+// A Choice picks the worker for a new session: an index into candidates, of which there is at least
+// one. peer is the name of the node that connects, or, if that node asks for a name, its host. A
+// worker that has lost a session, as for want of a descriptor, is no candidate for a second, unless
+// all have. It is called by one goroutine at a time, must be quick, and must not call the Front,
+// which waits for it. A number out of range refuses the session, and so does a panic.
 type Choice func(peer string, candidates []Info) int
 
-// ByName is a Choice that always gives a peer to the same worker, and spreads the names
-// evenly: when a worker is missing only its peers go elsewhere (rendezvous hashing). It is the
-// default. Of nodes that ask for a name only the host is known: those of one host share a worker,
-// where BySessions would spread them.
+// ByName is a Choice that always gives a peer to the same worker, and spreads the names evenly:
+// when a worker is missing only its peers go elsewhere (rendezvous hashing). It is the default. Of
+// nodes that ask for a name only the host is known: those of one host share a worker, where
+// BySessions would spread them.
 func ByName(peer string, candidates []Info) int {
 	best, most := 0, uint64(0)
 	for i, w := range candidates {
@@ -368,8 +368,8 @@ func mix(v uint64) uint64 {
 	return v ^ v>>31
 }
 
-// BySessions is a Choice that gives a session to the worker that has the fewest; if
-// there are several, to the first of them.
+// BySessions is a Choice that gives a session to the worker that has the fewest; if there are
+// several, to the first of them.
 func BySessions(_ string, candidates []Info) int {
 	best := 0
 	for i, w := range candidates {

@@ -32,7 +32,8 @@ func TestFrontAtAllAddresses(t *testing.T) {
 		require.Equal(t, w.f.Addr(), at(0).Addr)
 		require.Equal(t, []string{"unix", "tcp"}, []string{at(1).Transport.Name(), at(2).Transport.Name()})
 		for i := range 3 {
-			n, err := nodes.New(nodes.Config{Name: fmt.Sprintf("peer%d%d@127.0.0.1", round, i), Cookie: "secret", Resolver: nodes.Static{frontName: at(i)}})
+			n, err := nodes.New(nodes.Config{Name: fmt.Sprintf("peer%d%d@127.0.0.1", round, i), Cookie: "secret",
+				Resolver: nodes.Static{frontName: at(i)}})
 			require.NoError(t, err)
 			require.NoError(t, n.Start(soon(t)))
 			t.Cleanup(func() { require.NoError(t, n.Close()) })

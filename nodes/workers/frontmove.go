@@ -12,10 +12,10 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// A Frozen is a front that stands still: it accepts no connections, and neither reads nor
-// sends messages on the lines to its workers. The workers and all connections go on meanwhile. It
-// belongs to this process until Release; after Thaw it goes on as if nothing had happened. One of
-// the two must be called.
+// A Frozen is a front that stands still: it accepts no connections, and neither reads nor sends
+// messages on the lines to its workers. The workers and all connections go on meanwhile. It belongs
+// to this process until Release; after Thaw it goes on as if nothing had happened. One of the two
+// must be called.
 type Frozen struct {
 	f     *Front
 	node  *nodes.Frozen
@@ -23,11 +23,11 @@ type Frozen struct {
 	over  atomic.Bool
 }
 
-// Freeze stops the front, to hand it to another process: see Restore. The listener stays open,
-// and connections arrive in its backlog; handshakes that have not reached a worker are waited for
+// Freeze stops the front, to hand it to another process: see Restore. The listener stays open, and
+// connections arrive in its backlog; handshakes that have not reached a worker are waited for
 // briefly, and cut off when the front is released. Whatever fails, the front goes on as before. The
-// error is handoff.ErrBusy while its workers are being upgraded, nodes.ErrClosed once it is being shut
-// down.
+// error is handoff.ErrBusy while its workers are being upgraded, nodes.ErrClosed once it is being
+// shut down.
 func (f *Front) Freeze(ctx context.Context) (*Frozen, error) {
 	e, err := f.freeze(ctx)
 	return e, wrap("freeze front", f.Name(), err)
@@ -86,8 +86,8 @@ func (e *Frozen) Thaw() {
 
 // Release ends the front in this process: the other one has it. No worker notices. It returns when
 // the front's goroutines have ended. An error says what could not be freed here, as that of
-// Frozen.Release; the front is the other process's all the same. After Thaw, and when called again,
-// Release does nothing.
+// nodes.Frozen.Release; the front is the other process's all the same. After Thaw, and when called
+// again, Release does nothing.
 func (e *Frozen) Release() error {
 	if !e.over.CompareAndSwap(false, true) {
 		return nil
@@ -106,8 +106,8 @@ func (f *Front) Offer() *handoff.Offer {
 	return o
 }
 
-// A Staged is a front that another process has frozen, ready to go on in this one. It has
-// read, written and said nothing. Start or Discard must be called.
+// A Staged is a front that another process has frozen, ready to go on in this one. It has read,
+// written and said nothing. Start or Discard must be called.
 type Staged struct {
 	f     *Front
 	node  *nodes.Staged
@@ -115,13 +115,13 @@ type Staged struct {
 	over  atomic.Bool
 }
 
-// Restore makes a front from what Frozen has given in another process: its state, and
-// duplicates of its descriptors, in the same order. Restore owns the descriptors from the call
-// on. cfg is as for Start; if cfg.Node has a name, this must be the state's. There may be more
-// workers than before, but not fewer. The workers' processes stay the same, and are not children of
-// this one: UpgradeWorkers replaces them. On failure Restore closes the descriptors. The
-// errors are ErrIsWorker in a process that is a worker, and those of Restore; others are about cfg,
-// or the system's.
+// Restore makes a front from what Frozen has given in another process: its state, and duplicates of
+// its descriptors, in the same order. Restore owns the descriptors from the call on. cfg is as for
+// Start; if cfg.Node has a name, this must be the state's. There may be more workers than before,
+// but not fewer. The workers' processes stay the same, and are not children of this one:
+// UpgradeWorkers replaces them. On failure Restore closes the descriptors. The errors are
+// ErrIsWorker in a process that is a worker, and those of nodes.Restore; others are about cfg, or
+// the system's.
 func Restore(cfg Config, state []byte, descriptors []int) (*Staged, error) {
 	list := descriptor.Own(descriptors)
 	g, err := restoreFront(cfg, state, list)
@@ -182,7 +182,7 @@ func restoreFront(cfg Config, state []byte, list *descriptor.List) (*Staged, err
 // Front is the front. Until Start it does nothing.
 func (g *Staged) Front() *Front { return g.f }
 
-// Start lets the front go on. Its error is that of Staged.Start: the front runs all the same.
+// Start lets the front go on. Its error is that of nodes.Staged.Start: the front runs all the same.
 func (g *Staged) Start(ctx context.Context) error {
 	if !g.over.CompareAndSwap(false, true) {
 		return wrap("start front", g.f.Name(), nodes.ErrStarted)
@@ -195,8 +195,8 @@ func (g *Staged) Start(ctx context.Context) error {
 }
 
 // Discard gives the front up: it belongs to the other process. It waits, and errs, as
-// Staged.Discard does; its descriptors are closed all the same. After Start, and when called again,
-// Discard does nothing.
+// nodes.Staged.Discard does; its descriptors are closed all the same. After Start, and when called
+// again, Discard does nothing.
 func (g *Staged) Discard() error {
 	if !g.over.CompareAndSwap(false, true) {
 		return nil

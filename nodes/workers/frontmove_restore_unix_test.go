@@ -29,7 +29,8 @@ func TestRestoreFrontRefuses(t *testing.T) {
 		require.NoError(t, err)
 		return b
 	}
-	listens := state(&states.Node{Listeners: []states.Listener{{TransportID: states.TransportID{Plugin: "tcp"}, Descriptor: 0, Serves: true}}})
+	tcp := states.TransportID{Plugin: "tcp"}
+	listens := state(&states.Node{Listeners: []states.Listener{{TransportID: tcp, Descriptor: 0, Serves: true}}})
 	worker := func(slot, part, line int) states.Crewman {
 		return states.Crewman{Slot: slot, Part: part, PID: os.Getpid(), Line: line, Ready: true}
 	}

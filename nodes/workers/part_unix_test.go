@@ -344,7 +344,8 @@ func TestNumbersBeginAgain(t *testing.T) {
 		latest, id int
 		isNewer    bool
 	}{
-		{1, 2, true}, {1, 1, false}, {2, 1, false}, {states.MaxPart - 1, states.MaxPart, true}, {states.MaxPart, 1, true}, {states.MaxPart - 1, 3, true},
+		{1, 2, true}, {1, 1, false}, {2, 1, false}, {states.MaxPart - 1, states.MaxPart, true}, {states.MaxPart, 1, true},
+		{states.MaxPart - 1, 3, true},
 		{3, states.MaxPart - 1, false}, {states.MaxPart, states.MaxPart - 1, false}, {5000, 3, false},
 	} {
 		p.ways.mu.Lock()

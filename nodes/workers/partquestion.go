@@ -26,8 +26,8 @@ type reply struct {
 	frontClaim *frontClaim
 }
 
-// ask asks the front and waits for the answer, for answerLimit at most. A reader, which
-// cannot skip a message, passes its connection: then ask waits as long as that is up.
+// ask asks the front and waits for the answer, for answerLimit at most. A reader, which cannot skip
+// a message, passes its connection: then ask waits as long as that is up.
 func (p *part) ask(ctx context.Context, q talk.Question, reader *nodes.Conn) (reply, error) {
 	answer := make(chan reply, 1)
 	p.mu.Lock()
@@ -282,9 +282,9 @@ func (s *frontClaim) end(m *talk.Over) {
 // errNoneThere: the worker that was to give this one a way to a peer has no connection to the peer.
 var errNoneThere = errors.New("another worker has no connection any more")
 
-// claim asks for the right to connect to a peer. The error is nodes.ErrConnected when another worker of
-// the node has the connection, and this one now has a way to it; nodes.ErrSuperseded when things have
-// changed meanwhile, and the caller is to look again.
+// claim asks for the right to connect to a peer. The error is nodes.ErrConnected when another
+// worker of the node has the connection, and this one now has a way to it; nodes.ErrSuperseded when
+// things have changed meanwhile, and the caller is to look again.
 func (p *part) Claim(ctx context.Context, peer string) (inside.Claim, error) {
 	heard := make(chan error, 1)
 	p.mu.Lock()

@@ -104,8 +104,8 @@ func (p *part) onward(c conn, m *nodes.Message) (conn, error) {
 		return conn{}, c.l.Passed(err)
 	}
 	b, _, err := p.relayLink(c, at, true)
-	// a dropped message would pass for denied: so the peer is to see the connection end, and
-	// connect again
+	// a dropped message would pass for denied: so the peer is to see the connection end, and connect
+	// again
 	if err != nil {
 		p.n.Log.Warn("no way to another worker", "peer", c.Name(), "error", err)
 		return conn{}, c.l.Fail(err)

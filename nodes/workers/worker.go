@@ -22,19 +22,17 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
-// IsWorker tells whether a Front has started this process as one of its workers: then call
-// Join, not Start. It stays true after that, and is false in processes that the worker
-// starts.
+// IsWorker tells whether a Front has started this process as one of its workers: then call Join,
+// not Start. It stays true after that, and is false in processes that the worker starts.
 func IsWorker() bool {
 	return inside.IsWorker()
 }
 
-// ErrIsWorker is returned by Start and Restore in a process that is a worker: its own
-// workers would do the same.
+// ErrIsWorker is returned by Start and Restore in a process that is a worker: its own workers would
+// do the same.
 var ErrIsWorker = errors.New("this process is the worker of a front: Join is due, see IsWorker")
 
-// ErrNotWorker is returned by Join in a process that no Front has started, and by a second
-// call.
+// ErrNotWorker is returned by Join in a process that no Front has started, and by a second call.
 var ErrNotWorker = errors.New("this process is not the worker of a front: " + inside.Variable + " is not set, or used up")
 
 // shutdownTime is how long a worker that is told to finish may take for it.
@@ -57,17 +55,17 @@ type Worker struct {
 	wg        sync.WaitGroup
 }
 
-// Join makes this process a worker of the Front that has started it. cfg is that of the
-// node, as for Start: Setup runs here, Listen and Publisher are the front's affair. The names that
-// Setup registers exist in every worker, for the peers whose connections it has; names that are
-// registered later are unique in the node. cfg's name may be empty; a name other than the front's
-// is nodes.ErrOtherNode. ctx bounds only the start. A second call is an error.
+// Join makes this process a worker of the Front that has started it. cfg is that of the node, as
+// for nodes.Node.Start: Setup runs here, Listen and Publisher are the front's affair. The names
+// that Setup registers exist in every worker, for the peers whose connections it has; names that
+// are registered later are unique in the node. cfg's name may be empty; a name other than the
+// front's is nodes.ErrOtherNode. ctx bounds only the start. A second call is an error.
 //
 // A process that the front has started to replace a worker's process (see Front.UpgradeWorkers)
 // takes over what that one has: connections, mailboxes, ways to the other workers. Setup, named
-// processes and nodes.Config.Handover are then treated as by Restore; processes that Setup has not
-// registered, Servers too, are plain mailboxes, with which somebody has to go on, or which are to
-// be closed: see Worker.Mailboxes.
+// processes and nodes.Config.Handover are then treated as by nodes.Restore; processes that Setup
+// has not registered, Servers too, are plain mailboxes, with which somebody has to go on, or which
+// are to be closed: see Worker.Mailboxes.
 func Join(ctx context.Context, cfg nodes.Config) (*Worker, error) {
 	w, err := startWorker(ctx, cfg)
 	return w, wrap("start worker", "", err)
@@ -204,8 +202,8 @@ func (w *Worker) Node() *nodes.Node { return w.n.Node }
 func (w *Worker) Done() <-chan struct{} { return w.done }
 
 // Wait waits until the worker has to end, or ctx ends, and shuts the node down in an orderly way,
-// for nodes.Config.DrainGrace and a few seconds at most. If another process goes on as this worker there
-// is nothing to shut down, and Wait returns nil; Node.Err is then nodes.ErrMoved.
+// for nodes.Config.DrainGrace and a few seconds at most. If another process goes on as this worker
+// there is nothing to shut down, and Wait returns nil; Node.Err is then nodes.ErrMoved.
 func (w *Worker) Wait(ctx context.Context) error {
 	ctx = wait.Ending(ctx)
 	select {

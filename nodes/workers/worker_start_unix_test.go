@@ -178,7 +178,8 @@ func TestWorkerDoesNotStart(t *testing.T) {
 		first talk.Message
 		want  error
 	}{
-		"Setup fails": {"", &talk.Welcome{}, why}, "another name": {"c@d", &talk.Welcome{}, nodes.ErrOtherNode}, "no welcome": {"", &talk.Move{}, nil},
+		"Setup fails": {"", &talk.Welcome{}, why}, "another name": {"c@d", &talk.Welcome{}, nodes.ErrOtherNode},
+		"no welcome": {"", &talk.Move{}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ours, theirs, err := handoff.PacketPair()

@@ -41,9 +41,9 @@ type Router[C, M any] interface {
 	Across(ctx context.Context, to ei.Pid, name ei.Atom) (C, error)
 	// Divert passes a message on that is for another worker; false: it is for this one.
 	Divert(c C, m M) bool
-	// EndRelayLinks and Lose deal with the end of a connection: of the ways over it to other
-	// workers, and of one to another worker. ClosePeerLink asks another worker to end the
-	// connection of which c is a remote link.
+	// EndRelayLinks and Lose deal with the end of a connection: of the ways over it to other workers,
+	// and of one to another worker. ClosePeerLink asks another worker to end the connection of which c
+	// is a remote link.
 	EndRelayLinks(c C)
 	Lose(c C)
 	ClosePeerLink(c C)
@@ -52,8 +52,8 @@ type Router[C, M any] interface {
 	// What the front keeps for all workers: which of them has a peer, and which a name, and whether
 	// the node is published.
 
-	// Claim asks for the right to connect to a peer; Take is the claim on a connection that has
-	// come from another process.
+	// Claim asks for the right to connect to a peer; Take is the claim on a connection that has come
+	// from another process.
 	Claim(ctx context.Context, peer string) (Claim, error)
 	Take(peer string) Claim
 	// ClaimName enters a name that the process with that number is about to register, and ReleaseName
@@ -69,10 +69,10 @@ type Router[C, M any] interface {
 
 	// PauseWork stops the worker from taking remote links; resume ends that, and PauseLine.
 	PauseWork(ctx context.Context) (resume func(), err error)
-	// PauseLine stops the reader of the line to the front. Before that it has stop stop the readers
-	// of the connections to other workers, for one of them may be waiting for an answer of the
-	// front. The readers of conns have stopped, so no new connection to another worker begins here;
-	// the front may still bring one.
+	// PauseLine stops the reader of the line to the front. Before that it has stop stop the readers of
+	// the connections to other workers, for one of them may be waiting for an answer of the front. The
+	// readers of conns have stopped, so no new connection to another worker begins here; the front may
+	// still bring one.
 	PauseLine(ctx context.Context, conns []C, stop func([]C) error) error
 	// HoldLine stops what is said to the front.
 	HoldLine(ctx context.Context) (resume func(), err error)
@@ -171,9 +171,9 @@ func (t *Ties[C]) Restore(s *states.Conn, take func(peer string) Claim) {
 }
 
 // Bonds are what a relay link remembers; guarded by the peer link's Relaying. Links and monitors
-// between processes of a peer and those of another worker pass through a relay link. The worker that
-// has the connection remembers them, so that when the other worker dies it can tell the peer of the
-// end of each process that the peer's processes had a link with or a monitor on.
+// between processes of a peer and those of another worker pass through a relay link. The worker
+// that has the connection remembers them, so that when the other worker dies it can tell the peer
+// of the end of each process that the peer's processes had a link with or a monitor on.
 type Bonds struct {
 	Links    map[Link]struct{}
 	Monitors map[ei.Ref]Monitor

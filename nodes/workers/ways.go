@@ -80,7 +80,8 @@ func (w *ways) has(id int) bool {
 }
 
 // isNew tells whether a worker of that number may have been started after latest, the latest that
-// is known of: numbers go up to states.MaxPart, and begin again. At most maxWorkers are started at once.
+// is known of: numbers go up to states.MaxPart, and begin again. At most maxWorkers are started at
+// once.
 func isNew(id, latest int) bool {
 	ahead := (id - latest + states.MaxPart) % states.MaxPart
 	return ahead > 0 && ahead <= maxWorkers

@@ -209,5 +209,5 @@ func (h *workerHeir) Discard() (err error) {
 }
 
 // Mailboxes lists, in a process that has replaced another as this worker, the mailboxes that no
-// registration has taken over: see Staged.Mailboxes.
+// registration has taken over: see nodes.Staged.Mailboxes.
 func (w *Worker) Mailboxes() []*nodes.Mailbox { return w.n.Heirless() }
