@@ -258,4 +258,4 @@ func (c *Conn) movable() error {
 }
 
 // errWorkers: the connection's ways to other workers would have to move with it.
-var errWorkers = fmt.Errorf("a node with workers moves by Front.Freeze and Front.UpgradeWorkers of package workers only: %w", errors.ErrUnsupported)
+var errWorkers = fmt.Errorf("a node with workers moves by workers.Front only, its Freeze and UpgradeWorkers: %w", errors.ErrUnsupported)

@@ -141,8 +141,8 @@ func (n *Node) Offer() *handoff.Offer {
 	}
 }
 
-// Terms are those of a handoff.Acceptance whose Stage calls Restore, or workers.Restore, with cfg: the
-// name (empty if cfg does not set one), the plug-ins, and StateFeatures.
+// Terms are those of a handoff.Acceptance whose Stage calls Restore, or workers.Restore, with cfg:
+// the name (empty if cfg does not set one), the plug-ins, and StateFeatures.
 func (cfg Config) Terms() handoff.Terms {
 	return handoff.Terms{What: cfg.Name, Plugins: cfg.plugins(), Know: StateFeatures()}
 }

@@ -265,8 +265,8 @@ func stateError(err error) error {
 	return err
 }
 
-// StateFeatures names the form of the states that Restore and Stage read, workers.Restore, too, and that
-// Freeze writes: for Terms.Know of a handoff.Acceptance, and Terms.Require of an Offer. A program
-// that does not know the form then refuses before anything stops, rather than when it reads the
-// state.
+// StateFeatures names the form of the states that Restore and Stage read, workers.Restore, too, and
+// that Freeze writes: for Terms.Know of a handoff.Acceptance, and Terms.Require of an Offer. A
+// program that does not know the form then refuses before anything stops, rather than when it reads
+// the state.
 func StateFeatures() []string { return []string{states.Feature} }

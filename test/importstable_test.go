@@ -158,7 +158,7 @@ var picture = []row{
 		testOwn: "internal/test/cluster internal/test/dns"},
 	{path: "nodes/groupleader", own: "ei transport nodes nodes/dist nodes/internal/asker nodes/internal/otp", notStd: "net os syscall"},
 	{path: "nodes/pubsub", notStd: "net os",
-		own:     "ei ei/elixir transport nodes nodes/dist nodes/internal/behalf nodes/internal/inside nodes/internal/kept " +
+		own: "ei ei/elixir transport nodes nodes/dist nodes/internal/behalf nodes/internal/inside nodes/internal/kept " +
 			"nodes/internal/otp nodes/pg",
 		testOwn: "internal/test/cluster"},
 	{path: "nodes/genstage", notStd: "net syscall", own: "ei transport nodes nodes/dist nodes/internal/asker nodes/internal/otp",
@@ -169,13 +169,14 @@ var picture = []row{
 	{path: "nodes/observer", own: "ei nodes nodes/dist nodes/introspect nodes/groupleader nodes/internal/asker nodes/internal/otp",
 		notStd: "net", testOwn: "transport"},
 	{path: "nodes/nodestest", own: "ei transport nodes nodes/dist", notStd: "os"},
-	{path: "nodes/upgrade", own: "internal/handoffpoint transport/handoff nodes/internal/inside nodes/internal/states nodes", others: []string{xsys},
+	{path: "nodes/upgrade", others: []string{xsys},
+		own:     "internal/handoffpoint transport/handoff nodes/internal/inside nodes/internal/states nodes",
 		testOwn: "ei nodes/epmd nodes/health internal/test/director internal/test/otp internal/test/systemd"},
 	{path: "nodes/workers", testOther: []string{xsys}, testOwn: "internal/queue internal/test/packets",
 		own: "internal/handoffpoint ei transport transport/handoff transport/handoff/bind10 nodes nodes/dist nodes/dist/packets nodes/upgrade " +
 			"nodes/internal/bonds nodes/internal/crew nodes/internal/descriptor nodes/internal/form nodes/internal/inside " +
-			"nodes/internal/lazymap nodes/internal/link nodes/internal/nametable nodes/internal/peers nodes/internal/states " +
-			"nodes/internal/talk nodes/internal/wait"},
+			"nodes/internal/lazymap nodes/internal/life nodes/internal/link nodes/internal/nametable nodes/internal/peers " +
+			"nodes/internal/states nodes/internal/talk nodes/internal/wait"},
 	{path: "nodes/child", own: "transport nodes nodes/epmd nodes/upgrade"},
 	{path: "nodes/console", notStd: "net os syscall",
 		own: "ei ei/elixir transport nodes nodes/dist nodes/introspect nodes/groupleader nodes/internal/alike " +
@@ -183,8 +184,8 @@ var picture = []row{
 	{path: "cmd/cnode-demo/internal/steps"},
 	{path: "cmd/cnode-demo/internal/cli", others: []string{cobra, pflag}},
 	{path: "cmd/cnode-demo/internal/config",
-		own: "nodes nodes/dist nodes/epmd nodes/workers tlstransport transport transport/virtual cmd/cnode-demo/internal/cli", others: []string{xsys, cobra,
-			pflag}},
+		own:    "nodes nodes/dist nodes/epmd nodes/workers tlstransport transport transport/virtual cmd/cnode-demo/internal/cli",
+		others: []string{xsys, cobra, pflag}},
 	{path: "cmd/cnode-demo/internal/mapper", own: "nodes/epmd transport cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
 		others: []string{cobra}},
 	{path: "cmd/cnode-demo/internal/certs", own: "nodes/dist cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
