@@ -43,7 +43,6 @@ type Conn struct {
 	orphans   orphans      // which the peer has still to make
 	// answers to third nodes that the peer has asked for, and that wait: see strangers
 	strangers atomic.Int64
-	rests     atomic.Pointer[[2]Message] // see rest; nil: none is needed yet
 
 	ties inside.Ties[*Conn] // to the other workers of the node
 

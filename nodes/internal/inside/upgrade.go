@@ -20,9 +20,8 @@ type Whole[L any] interface {
 
 // A Making makes a Whole: anew, or of what another process hands over. C is nodes.Config.
 type Making[C, L any] interface {
-	// Form is that of the state beside the node's own, which has forms of its own:
-	// nodes.StateFeatures. A process that does not know it refuses, or is refused, before anything
-	// stops.
+	// Form is that of the state beside the node's own, which has forms of its own. A process that does
+	// not know it refuses, or is refused, before anything stops.
 	Form() string
 	Begin(ctx context.Context, cfg C) (Whole[L], error)
 	Restore(cfg C, state []byte, fds []int) (handoff.Staged, Whole[L], error)
