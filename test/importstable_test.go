@@ -61,11 +61,19 @@ var picture = []row{
 			"transport/internal/bind",
 		testOwn: "transport/transporttest transport/virtual internal/test/packets", testOther: []string{xnet}},
 	{path: "internal/test/packets", own: "internal/queue internal/test/expect transport"},
+	{path: "internal/test/dissect", others: []string{testify}},
+	{path: "transport/internal/pace", own: "transport/internal/patience", notStd: "log"},
+	{path: "transport/internal/pcap", notStd: "os syscall sync context log"},
+	{path: "transport/internal/remains", notStd: "net sync context log"},
+	{path: "transport/virtual", own: "transport transport/internal/pace transport/internal/pcap",
+		testOwn: "transport/transporttest internal/test/dissect", testOther: []string{xsys}},
+	{path: "transport/transporttest", own: "transport transport/internal/remains", others: []string{xsys},
+		testOwn: "transport/virtual internal/test/packets"},
 	{path: "transport/tsocket", others: []string{xsys},
 		own: "transport transport/internal/sys transport/internal/await transport/internal/patience transport/internal/bind"},
-	{path: "transport/virtual", own: "transport transport/tsocket", testOwn: "transport/transporttest", testOther: []string{xsys}},
-	{path: "transport/transporttest", own: "transport transport/tsocket", others: []string{xsys},
-		testOwn: "transport/virtual internal/test/packets"},
+	{path: "transport/tsocket/tsockettest", own: "transport transport/internal/remains transport/tsocket"},
+	{path: "transport/tsocket/virtual", own: "transport transport/internal/pace transport/internal/pcap transport/tsocket",
+		testOwn: "transport/tsocket/tsockettest internal/test/dissect"},
 	{path: "transport/handoff/internal/fault", own: "transport", notStd: "net os sync context log"},
 	{path: "transport/handoff/internal/system", own: "transport/handoff/internal/fault", others: []string{xsys},
 		notStd: "net sync context log"},
@@ -75,7 +83,7 @@ var picture = []row{
 		own:    "transport transport/internal/sys transport/internal/await transport/internal/patience transport/handoff/internal/fault",
 		others: []string{xsys}, testOwn: "internal/test/fdtest", notStd: "sync log"},
 	{path: "transport/handoff", others: []string{xsys},
-		testOwn: "internal/queue transport/transporttest transport/tsocket internal/test/fdtest",
+		testOwn: "internal/queue transport/transporttest internal/test/fdtest",
 		own: "internal/handoffpoint transport transport/internal/patience " +
 			"transport/handoff/internal/fault transport/handoff/internal/system transport/handoff/internal/sock"},
 	{path: "transport/handoff/internal/inside", own: "transport transport/internal/patience transport/handoff", notStd: "log"},
@@ -85,7 +93,7 @@ var picture = []row{
 		own: "transport transport/handoff " + carriers},
 	{path: "transport/handoff/beam", testOwn: "transport internal/test/fdtest", testOther: []string{xsys},
 		own: "transport/internal/patience transport/handoff transport/handoff/internal/stream " + carriers},
-	{path: "transport/handoff/bind10", others: []string{xsys}, testOwn: "transport/tsocket internal/test/fdtest",
+	{path: "transport/handoff/bind10", others: []string{xsys}, testOwn: "internal/test/fdtest",
 		own: "transport transport/internal/patience transport/handoff transport/handoff/internal/stream " + carriers},
 	{path: "tlstransport", own: "ei transport", others: []string{xsys, xcrypto},
 		testOwn: "internal/queue transport/transporttest transport/virtual internal/test/otp", testOther: []string{xnet}},
@@ -236,7 +244,7 @@ var picture = []row{
 		testOwn: "transport/transporttest internal/test/pty internal/test/systemd"},
 	{path: "test/interop/move", own: libraries + " internal/test/otp", others: []string{xsys}},
 	{path: "test/interop/upgrade", own: libraries + " internal/test/otp", others: []string{xsys}},
-	{path: "test/interop/handoff", own: libraries},
+	{path: "test/interop/handoff", own: libraries + " transport/tsocket"},
 	{path: "test/interop/tls", own: libraries + " internal/test/otp", others: []string{xsys}},
 	{path: "test/interop/global",
 		testOwn: libraries + " internal/test/accord internal/test/otp internal/test/line", testOther: []string{xsys}},
@@ -303,7 +311,7 @@ var picture = []row{
 
 // libraries are what a command may use: all that a user may, but the suite for
 // tests.
-const libraries = "ei ei/elixir transport transport/tsocket transport/virtual transport/handoff transport/handoff/jsoncomm " +
+const libraries = "ei ei/elixir transport transport/virtual transport/handoff transport/handoff/jsoncomm " +
 	"transport/handoff/beam transport/handoff/bind10 tlstransport nodes nodes/dist nodes/epmd " +
 	"nodes/groupleader nodes/pg nodes/pubsub nodes/genstage nodes/global nodes/supervisor nodes/discovery nodes/introspect nodes/observer " +
 	"nodes/metrics nodes/health nodes/debugz nodes/console nodes/upgrade nodes/workers nodes/child nodes/nodestest"

@@ -129,7 +129,7 @@ func TestQueueOverTLS(t *testing.T) {
 						}
 						n, err := int64(len(m)), error(nil)
 						if rand.IntN(2) == 0 {
-							if err = q.Post(ctx, m[:7], m[7:], queue.Mode(rand.IntN(4))); err != nil {
+							if err = q.Post(ctx, m[:7], m[7:], []queue.How{0, queue.Now, queue.More, queue.Now | queue.More}[rand.IntN(4)]); err != nil {
 								n = 0
 							}
 						} else {

@@ -31,8 +31,8 @@ type posted struct {
 	fds     int // expected in the set
 }
 
-// post sends packets as they are, malformed ones too. As all are sent before any is received, few
-// system calls receive them.
+// post sends packets as they are, malformed ones too. All are sent before any
+// is received.
 func post(t *testing.T, to *net.UnixConn, packets []posted) {
 	t.Helper()
 	for _, p := range packets {
@@ -45,7 +45,6 @@ func postRaw(t *testing.T, to *net.UnixConn, text string, control []byte) {
 	t.Helper()
 	raw, err := to.SyscallConn()
 	require.NoError(t, err)
-	var errno syscall.Errno
 	require.NoError(t, raw.Control(func(fd uintptr) {
 		var h unix.Msghdr
 		if len(text) > 0 {
@@ -57,19 +56,36 @@ func postRaw(t *testing.T, to *net.UnixConn, text string, control []byte) {
 			h.Control = &control[0]
 			h.SetControllen(len(control))
 		}
-		_, errno = messageCall(unix.SYS_SENDMSG, int(fd), &h, unix.MSG_DONTWAIT, len(text))
+		_, err = messageCall(unix.SYS_SENDMSG, int(fd), &h, unix.MSG_DONTWAIT, len(text))
 	}))
-	require.Zero(t, errno)
+	require.NoError(t, err)
 }
 
-// batched receives n packets, in as many batches as needed.
-func batched(t *testing.T, c *Conn, got []Packet, n int) {
+// A received is a packet that has come, and what there was room for.
+type received struct {
+	P    []byte
+	Set  *FDSet
+	Room int
+	N    int
+	Err  error // why it is lost
+}
+
+// rooms makes n packets to receive into.
+func rooms(n, size, descriptors int) []received {
+	packets := make([]received, n)
+	for i := range packets {
+		packets[i] = received{P: make([]byte, size), Set: new(FDSet), Room: descriptors}
+	}
+	return packets
+}
+
+func (p *received) by(ctx context.Context, c *Conn) { p.N, p.Err = c.Receive(ctx, p.P, p.Set, p.Room) }
+
+// receiveAll receives packets, lost ones too.
+func receiveAll(t *testing.T, c *Conn, got []received) {
 	t.Helper()
-	for done := 0; done < n; {
-		k, err := c.ReceiveBatch(fdtest.Soon(t), got[done:])
-		require.NoError(t, err)
-		require.Positive(t, k)
-		done += k
+	for i := range got {
+		got[i].by(fdtest.Soon(t), c)
 	}
 }
 
@@ -90,9 +106,9 @@ func claim() []byte {
 	return unix.UnixCredentials(&unix.Ucred{Pid: int32(os.Getpid()), Uid: uint32(os.Getuid()), Gid: uint32(os.Getgid())})
 }
 
-// Attachments in odd places harm their own packet only: those before and behind it in the same
-// system call come whole.
-func TestHostileBatch(t *testing.T) {
+// Attachments in odd places harm their own packet only: those before and behind it come
+// whole.
+func TestHostilePackets(t *testing.T) {
 	f := fdtest.File(t, "f")
 	rights := func(n int) []byte { return unix.UnixRights(fdtest.Repeat(f, n)...) }
 	plain := posted{text: "plain"}
@@ -108,14 +124,14 @@ func TestHostileBatch(t *testing.T) {
 		{"in the padding", 3, false, []posted{{"four", rights(4), ErrDescriptorsLost, 0}, {"three", rights(3), nil, 3}, one}},
 		{"no room at all", 0, false, []posted{{"one", rights(1), ErrDescriptorsLost, 0}, plain, {"most", rights(253), ErrDescriptorsLost, 0},
 			plain}},
-		{"as many as go, in each", 253, false, slices.Repeat([]posted{{"most", rights(253), nil, 253}}, batchMost)},
-		{"more than fit, in each", 252, false, slices.Repeat([]posted{{"most", rights(253), ErrDescriptorsLost, 0}}, batchMost)},
+		{"as many as go, in each", 253, false, slices.Repeat([]posted{{"most", rights(253), nil, 253}}, 3)},
+		{"more than fit, in each", 252, false, slices.Repeat([]posted{{"most", rights(253), ErrDescriptorsLost, 0}}, 3)},
 		{"too long, with descriptors", 1, false, []posted{one, {"longer than that", rights(1), ErrTruncated, 0}, one}},
 		{"too long and too many", 1, false, []posted{{"longer than that", rights(9), ErrDescriptorsLost, 0}, one, plain}},
 		{"empty, with a descriptor", 1, false, []posted{{"", rights(1), nil, 1}, one, {"", rights(1), nil, 1}}},
 		{"empty, with a descriptor too many", 0, false,
 			[]posted{{"", rights(1), ErrDescriptorsLost, 0}, plain, {"", rights(1), ErrDescriptorsLost, 0}}},
-		{"empty, in the middle", 1, false, []posted{one, {}, {}, one}},
+		{"empty, in the middle", 1, true, []posted{one, {}, {}, one}},
 		{"in two control messages", 2, false, []posted{{"two", append(rights(1), rights(1)...), nil, 2}, plain}},
 		{"credentials that nobody asked for", 1, false, []posted{{"who", claim(), nil, 0}, {"both", append(claim(), rights(1)...), nil, 1}, one}},
 		{"credentials beside descriptors", 1, true, []posted{
@@ -135,7 +151,7 @@ func TestHostileBatch(t *testing.T) {
 				require.NoError(t, b.ReceiveCredentials(tt.credentials))
 				post(t, peer, tt.packets)
 				got := rooms(len(tt.packets), 5, tt.room)
-				batched(t, b, got, len(tt.packets))
+				receiveAll(t, b, got)
 				for i, want := range tt.packets {
 					p := got[i]
 					require.ErrorIs(t, p.Err, want.lost, "packet %d", i)
@@ -151,7 +167,7 @@ func TestHostileBatch(t *testing.T) {
 
 // A Conn carries descriptors of any kind, even of the socket that they come over, in whose own
 // queue they then are.
-func TestHostileBatchOfOddFiles(t *testing.T) {
+func TestOddFiles(t *testing.T) {
 	fdtest.NoLeak(t)
 	x, y := fdtest.RawPair(t, unix.SOCK_SEQPACKET)
 	peer, b := fdtest.UnixConn(t, x), conn(t, fdtest.UnixConn(t, y))
@@ -177,7 +193,7 @@ func TestHostileBatchOfOddFiles(t *testing.T) {
 		require.NoError(t, unix.Close(fd))
 	}
 	got := rooms(len(odd)+2, 5, 1)
-	batched(t, b, got, len(got))
+	receiveAll(t, b, got)
 	for _, p := range got {
 		require.NoError(t, p.Err)
 		require.Equal(t, 1, p.Set.Len())
@@ -185,38 +201,9 @@ func TestHostileBatchOfOddFiles(t *testing.T) {
 	}
 }
 
-// A batch never gives out descriptors 0, 1 or 2, however many of its packets would get these
-// numbers.
-func TestHostileBatchLowNumbers(t *testing.T) {
-	fdtest.NoLeak(t)
-	peer, ours := fdtest.Pair(t, unix.SOCK_SEQPACKET)
-	b, f := conn(t, ours), fdtest.File(t, "f")
-	for range 3 {
-		fdtest.SendRaw(t, peer, []byte("x"), unix.UnixRights(f, f))
-	}
-	// this packet is lost, and its descriptors are closed
-	fdtest.SendRaw(t, peer, []byte("x"), unix.UnixRights(f, f, f))
-	keep, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 3)
-	require.NoError(t, err)
-	require.NoError(t, unix.Close(0))
-	got := rooms(4, 5, 2)
-	n, err := b.ReceiveBatch(fdtest.Soon(t), got)
-	free := fdtest.IsClosed(0)
-	require.NoError(t, unix.Dup2(keep, 0))
-	require.NoError(t, unix.Close(keep))
-	require.NoError(t, err)
-	require.Equal(t, 4, n)
-	require.True(t, free)
-	require.ErrorIs(t, got[3].Err, ErrDescriptorsLost)
-	for _, p := range got {
-		requireUsable(t, p.Set)
-		require.NoError(t, p.Set.Close())
-	}
-}
-
-// If a packet has more descriptors than there are free numbers, those that did arrive are closed;
-// later packets of the same system call find no number free either.
-func TestHostileBatchPartOfDescriptors(t *testing.T) {
+// If a packet has more descriptors than there are free numbers, those that did arrive are closed,
+// and their numbers are free for later packets.
+func TestPartOfDescriptors(t *testing.T) {
 	fdtest.NoLeak(t)
 	peer, ours := fdtest.Pair(t, unix.SOCK_SEQPACKET)
 	b, f := conn(t, ours), fdtest.File(t, "f")
@@ -229,23 +216,24 @@ func TestHostileBatchPartOfDescriptors(t *testing.T) {
 	}
 	got := rooms(4, 5, 3)
 	enough := few(t, f, 4) // three for the first, one for the second
-	n, err := b.ReceiveBatch(fdtest.Soon(t), got)
+	receiveAll(t, b, got)
 	enough()
-	require.NoError(t, err)
-	require.Equal(t, 4, n)
-	for i, want := range []error{nil, ErrDescriptorsLost, nil, ErrDescriptorsLost} {
+	for i, want := range []error{nil, ErrDescriptorsLost, nil, nil} {
 		require.ErrorIs(t, got[i].Err, want, "packet %d", i)
 	}
 	require.Equal(t, 3, got[0].Set.Len())
 	require.NoError(t, got[0].Set.Close())
+	require.NoError(t, got[3].Set.Close())
 	fdtest.SendRaw(t, peer, []byte("later"), unix.UnixRights(f))
-	batched(t, b, got, 1)
-	require.Equal(t, []string{"later"}, texts(t, got[:1]), "and the connection lives on")
+	receiveAll(t, b, got[:1])
+	require.NoError(t, got[0].Err, "and the connection lives on")
+	require.Equal(t, "later", string(got[0].P[:got[0].N]))
+	require.NoError(t, got[0].Set.Close())
 }
 
 // Another process that shares a socket may turn on SO_PASSPIDFD. Packets with data that was not
 // asked for are refused, and the descriptors of processes that come with them are closed.
-func TestHostileBatchOfProcesses(t *testing.T) {
+func TestProcessesAttached(t *testing.T) {
 	fdtest.NoLeak(t)
 	peer, ours := fdtest.Pair(t, unix.SOCK_SEQPACKET)
 	b, f := conn(t, ours), fdtest.File(t, "f")
@@ -262,7 +250,7 @@ func TestHostileBatchOfProcesses(t *testing.T) {
 	for i, room := range []int{9, 2, 0} {
 		got[i].Room = room
 	}
-	batched(t, b, got, len(got))
+	receiveAll(t, b, got)
 	for i, p := range got {
 		// there was no room for the pidfd beside the others
 		if !errors.Is(p.Err, ErrDescriptorsLost) {
@@ -278,55 +266,46 @@ func TestHostileBatchOfProcesses(t *testing.T) {
 
 // If a peer closes with packets in flight and ours unread, nothing is lost: everything that it has
 // sent comes, then the end, again and again.
-func TestHostileBatchThenGone(t *testing.T) {
+func TestHostilePeerGone(t *testing.T) {
 	f := fdtest.File(t, "f")
 	for _, unread := range []bool{false, true} {
-		for _, most := range []int{1, 2, 7, 40} {
-			t.Run(fmt.Sprintf("unread %v, %d at a time", unread, most), func(t *testing.T) {
-				fdtest.NoLeak(t)
-				peer, ours := fdtest.Pair(t, unix.SOCK_SEQPACKET)
-				b := conn(t, ours)
-				if unread {
-					require.NoError(t, b.Send(fdtest.Soon(t), []byte("unread")))
+		t.Run(fmt.Sprintf("unread %v", unread), func(t *testing.T) {
+			fdtest.NoLeak(t)
+			peer, ours := fdtest.Pair(t, unix.SOCK_SEQPACKET)
+			b := conn(t, ours)
+			if unread {
+				require.NoError(t, b.Send(fdtest.Soon(t), []byte("unread")))
+			}
+			for i := range 33 {
+				fdtest.SendRaw(t, peer, []byte{'x'}, unix.UnixRights(fdtest.Repeat(f, 1+i%3)...))
+			}
+			require.NoError(t, peer.Close())
+			want := error(io.EOF)
+			if unread {
+				want = syscall.ECONNRESET
+			}
+			for i := range 33 {
+				p := rooms(1, 5, 2)[0]
+				p.by(fdtest.Soon(t), b)
+				lost, fds := error(nil), 1+i%3
+				if fds > 2 {
+					lost, fds = ErrDescriptorsLost, 0
 				}
-				for i := range 33 {
-					fdtest.SendRaw(t, peer, []byte{'x'}, unix.UnixRights(fdtest.Repeat(f, 1+i%3)...))
-				}
-				require.NoError(t, peer.Close())
-				want := error(io.EOF)
-				if unread {
-					want = syscall.ECONNRESET
-				}
-				came := 0
-				for {
-					got := rooms(most, 5, 2)
-					n, err := b.ReceiveBatch(fdtest.Soon(t), got)
-					for _, p := range got[:n] {
-						lost, fds := error(nil), 1+came%3
-						if fds > 2 {
-							lost, fds = ErrDescriptorsLost, 0
-						}
-						require.ErrorIs(t, p.Err, lost)
-						require.Equal(t, fds, p.Set.Len())
-						require.NoError(t, p.Set.Close())
-						came++
-					}
-					if err != nil {
-						require.ErrorIs(t, err, want)
-						break
-					}
-				}
-				require.Equal(t, 33, came)
-				_, err := b.ReceiveBatch(transport.NoWait(), rooms(most, 5, 2))
+				require.ErrorIs(t, p.Err, lost)
+				require.Equal(t, fds, p.Set.Len())
+				require.NoError(t, p.Set.Close())
+			}
+			for range 2 {
+				_, err := b.Receive(fdtest.Soon(t), make([]byte, 5), nil, 0)
 				require.ErrorIs(t, err, want)
-			})
-		}
+			}
+		})
 	}
 }
 
-// Batches, single packets, and packets of any size are received by turns from the same queue, with
+// Packets with room and packets of any size are received by turns from the same queue, with
 // the same memory: no call sees what another has left there.
-func TestHostileBatchByTurns(t *testing.T) {
+func TestReceiveByTurns(t *testing.T) {
 	fdtest.NoLeak(t)
 	peer, ours := fdtest.Pair(t, unix.SOCK_SEQPACKET)
 	b, f := conn(t, ours), fdtest.File(t, "f")
@@ -351,16 +330,11 @@ func TestHostileBatchByTurns(t *testing.T) {
 			}
 		}
 		post(t, peer, packets)
-		for len(packets) > 0 {
-			got := rooms(1+by.Intn(20), 5, 2)
-			n, err := 1, error(nil)
-			switch p := &got[0]; by.Intn(3) {
-			case 0:
-				n, err = b.ReceiveBatch(fdtest.Soon(t), got)
-				require.NoError(t, err)
-			case 1:
-				p.N, p.Err = b.Receive(fdtest.Soon(t), p.P, p.Set, p.Room)
-			case 2:
+		for _, want := range packets {
+			p := rooms(1, 5, 2)[0]
+			if by.Intn(2) == 0 {
+				p.by(fdtest.Soon(t), b)
+			} else {
 				var text []byte
 				var cred Cred
 				text, _, cred, p.Err = b.ReceivePacket(fdtest.Soon(t), nil, 5, p.Set, p.Room)
@@ -368,26 +342,22 @@ func TestHostileBatchByTurns(t *testing.T) {
 					require.Equal(t, self, cred)
 				} else {
 					// the packet is thrown away, and nothing of it is returned
-					p.N = min(5, len(packets[0].text))
+					p.N = min(5, len(want.text))
 				}
 			}
-			for i, p := range got[:n] {
-				want := packets[i]
-				require.ErrorIs(t, p.Err, want.lost)
-				require.Equal(t, want.fds, p.Set.Len())
-				require.Equal(t, min(5, len(want.text)), p.N)
-				require.NoError(t, p.Set.Close())
-			}
-			packets = packets[n:]
+			require.ErrorIs(t, p.Err, want.lost)
+			require.Equal(t, want.fds, p.Set.Len())
+			require.Equal(t, min(5, len(want.text)), p.N)
+			require.NoError(t, p.Set.Close())
 		}
 	}
-	_, err := b.ReceiveBatch(transport.NoWait(), rooms(3, 5, 2))
+	_, err := b.Receive(transport.NoWait(), make([]byte, 5), nil, 0)
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 }
 
-// Many goroutines receive in batches while a peer floods them with descriptors, and the Conn is
+// Many goroutines receive while a peer floods them with descriptors, and the Conn is
 // closed meanwhile: each descriptor that came has an owner, and the rest is closed with the socket.
-func TestHostileBatchFloodAndClose(t *testing.T) {
+func TestFloodAndClose(t *testing.T) {
 	fdtest.NoLeak(t)
 	f := fdtest.File(t, "f")
 	for range 20 {
@@ -410,21 +380,17 @@ func TestHostileBatchFloodAndClose(t *testing.T) {
 		for range cap(wrong) {
 			all.Go(func() {
 				for got := 0; ; got++ {
-					packets := rooms(6, 1, 3)
-					n, err := b.ReceiveBatch(context.Background(), packets)
-					for _, p := range packets[:n] {
-						if p.Err != nil && !errors.Is(p.Err, ErrDescriptorsLost) {
-							wrong <- p.Err
-						}
-						_ = p.Set.Close()
-					}
-					if got == 5 {
+					p := rooms(1, 1, 3)[0]
+					p.by(context.Background(), b)
+					_ = p.Set.Close()
+					if got == 30 {
 						came()
 					}
-					if err != nil {
-						if !errors.Is(err, net.ErrClosed) {
-							wrong <- err
-						}
+					switch {
+					case errors.Is(p.Err, net.ErrClosed):
+						return
+					case p.Err != nil && !errors.Is(p.Err, ErrDescriptorsLost):
+						wrong <- p.Err
 						return
 					}
 				}
