@@ -57,8 +57,8 @@ const firstActivated = 3
 // opened for this process (LISTEN_PID and LISTEN_FDS, see sd_listen_fds(3)), if any: the first
 // socket in place of Listen, the following ones in place of the entries of Also, in order.
 // Addresses without a socket are opened as usual. If an address is configured, its socket must be
-// bound to it; the transports do not change. The sockets are checked now, and used by Start or
-// StartFront; they belong to this process only, so do not call Activate before StartWorker or
+// bound to it; the transports do not change. The sockets are checked now, and used by Start of a
+// node or a front; they belong to this process only, so do not call Activate before workers.Join or
 // Restore. If they are here, but were opened for another process, Logger has a warning.
 func (cfg *Config) Activate() error {
 	if pid := os.Getenv("LISTEN_PID"); pid != strconv.Itoa(os.Getpid()) {

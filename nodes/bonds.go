@@ -3,6 +3,7 @@ package nodes
 import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
+	"github.com/cnode-go/cnode/nodes/internal/inside"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
@@ -83,7 +84,7 @@ func (c *Conn) tie(list []states.Bonds) {
 // is the way to, except monitors of a name that another process has here.
 func (c *Conn) disown(s *states.Bonds) {
 	// the way to another worker for a peer, not for this node's own processes
-	if c.kind() == relayLink {
+	if c.kind() == inside.RelayLink {
 		return
 	}
 	noproc, shutdown, there := exitReason(ei.Atom("noproc")), exitReason(ei.Atom("shutdown")), c.extent()

@@ -14,21 +14,21 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/internal/handoffpoint"
 	"github.com/cnode-go/cnode/internal/queue"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/cookie"
+	"github.com/cnode-go/cnode/nodes/internal/inside"
 	"github.com/cnode-go/cnode/nodes/internal/lazymap"
 	"github.com/cnode-go/cnode/transport"
 )
 
 // The defaults of Config's fields, for which zero stands.
 const (
-	DefaultHandshakeTimeout = 7 * time.Second  // OTP's net_setuptime
-	DefaultMaxHandshakes    = 128              // at once, per node
-	defaultTickInterval     = 15 * time.Second // OTP's net_ticktime / net_tickintensity
-	DefaultMaxFrame         = 128 << 20        // bytes
-	defaultDrainTimeout     = 5 * time.Second  // for functions and handlers to finish
+	DefaultHandshakeTimeout = 7 * time.Second     // OTP's net_setuptime
+	DefaultMaxHandshakes    = 128                 // at once, per node
+	defaultTickInterval     = 15 * time.Second    // OTP's net_ticktime / net_tickintensity
+	DefaultMaxFrame         = 128 << 20           // bytes
+	defaultDrainTimeout     = inside.DrainTimeout // for functions and handlers to finish
 )
 
 // Config says who a node is and how it communicates. The zero value is a hidden node with a dynamic
@@ -219,9 +219,6 @@ type Config struct {
 	// of the node, and with the node's locks held at times. It must not wait, and must not use the
 	// node.
 	Logger *slog.Logger
-
-	// for tests: called at the points that a worker passes when it goes over to another process
-	moveReached func(handoffpoint.Point)
 }
 
 // complete copies cfg, fills in the defaults and checks it.

@@ -14,6 +14,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/clock"
 	"github.com/cnode-go/cnode/nodes/internal/inbox"
+	"github.com/cnode-go/cnode/nodes/internal/inside"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/peers"
@@ -43,15 +44,7 @@ type Conn struct {
 	// answers to third nodes that the peer has asked for, and that wait: see strangers
 	strangers atomic.Int64
 
-	// Between the workers of one node; see relay.go, kind.
-	// worker link, relay link: the worker at the other end; 0: another node is at the other end
-	worker     int
-	remoteLink bool  // another worker has the connection to the peer
-	peerLink   *Conn // relay link: the connection to the peer that it belongs to
-	relaying   sync.Mutex
-	relayLinks map[int]*Conn // by worker
-	relayed    relayedBonds  // relay link
-	claim      claim         // on the peer; set before the connection is on the table
+	ties inside.Ties[*Conn] // to the other workers of the node
 
 	before uint32 // the creation of the peer whose connection this one has displaced; 0: of none
 
@@ -61,7 +54,8 @@ type Conn struct {
 // newConn makes a connection of what a handshake has agreed on, or of what another process had.
 // Without a Self it gets one.
 func newConn(n *Node, tr transport.Transport, s *transport.Stream, p dist.Peer, o link.Options) *Conn {
-	c := &Conn{n: n, tr: tr, made: clock.Now(), claim: unclaimed{}}
+	c := &Conn{n: n, tr: tr, made: clock.Now()}
+	c.ties.Claim = inside.Unclaimed{}
 	if o.Self == (ei.Pid{}) {
 		o.Self, _ = n.NewPid() // an unnamed node has none
 	}
@@ -83,7 +77,7 @@ const longAndShort = "one node's name is long (-name), the other's short (-sname
 // begin starts what a connection does by itself: ticks, and receiving once the node's upper level
 // has started.
 func (c *Conn) begin() {
-	if c.kind() == direct {
+	if c.kind() == inside.Direct {
 		peer := c.l.Peer()
 		c.n.stats.connections.Add(1)
 		c.n.log.Info("node up", "peer", peer.Name, "remote", addrText(c.l.Stream().RemoteAddr()), "initiated", c.l.Record().Initiated)
@@ -139,50 +133,29 @@ func (c *Conn) lost() bool {
 // Shutdown.
 func (c *Conn) Close() error { return wrap("close connection to", c.Name(), c.l.Close()) }
 
-// The workers of a node are linked by connections of their own, over which they speak the
-// distribution protocol like nodes do, so that order, back-pressure, links and monitors are those
-// of any connection.
-//
-//	a worker link   joins two workers: what processes of the node say to each other
-//	a relay link    joins a worker that has the connection to a peer, the peer link, with a
-//	                worker that has not: what the peer has for processes of the latter, and
-//	                what they say. The latter's end is its remote link: there it is the
-//	                connection to that peer.
-//
-// A remote link ends with the connection, and a relay link with the other worker.
-
-// A connKind is one of these, or direct.
-type connKind int
-
-const (
-	direct connKind = iota // to a peer
-	remoteLink
-	workerLink
-	relayLink
-)
-
-func (c *Conn) kind() connKind {
+// kind is what the connection is the way to.
+func (c *Conn) kind() inside.Kind {
 	switch {
-	case c.peerLink != nil:
-		return relayLink
-	case c.worker != 0:
-		return workerLink
-	case c.remoteLink:
-		return remoteLink
+	case c.ties.PeerLink != nil:
+		return inside.RelayLink
+	case c.ties.Worker != 0:
+		return inside.WorkerLink
+	case c.ties.IsRemote:
+		return inside.RemoteLink
 	}
-	return direct
+	return inside.Direct
 }
 
 // toOthers is the connection, or nil if it is one to another worker of this node.
 func (c *Conn) toOthers() *Conn {
-	if c == nil || c.kind() == workerLink {
+	if c == nil || c.kind() == inside.WorkerLink {
 		return nil
 	}
 	return c
 }
 
 // extent is where the processes are that the connection is the way to.
-func (c *Conn) extent() bonds.Scope { return bonds.Scope{Node: c.Name(), Worker: c.worker} }
+func (c *Conn) extent() bonds.Scope { return bonds.Scope{Node: c.Name(), Worker: c.ties.Worker} }
 
 // stopState tells whether the connection's reader is to stop, and returns a channel that is closed
 // when that changes. The nil Conn, which stands for this node, never does.

@@ -114,7 +114,7 @@ func (h *handshakes) connectAnyone(ctx context.Context, at Endpoint) (_ *Conn, e
 	}})
 	h.n.peers.Drop(&a.Attempt)
 	if err != nil {
-		a.claim.over(false)
+		a.claim.Over(false)
 		if ctx.Err() != nil {
 			err = because(ctx, err)
 		}
@@ -288,7 +288,7 @@ func (h *handshakes) attempt(ctx context.Context, a *attempt, at *Endpoint) (c *
 	if err == nil {
 		return c, nil
 	}
-	a.claim.over(false)
+	a.claim.Over(false)
 	switch superseded := context.Cause(ctx) == ErrSuperseded; {
 	case ctx.Err() != nil && !superseded:
 		err = because(ctx, err)
@@ -414,7 +414,7 @@ func (h *handshakes) establish(ctx context.Context, tr transport.Transport, s *t
 		return nil, err
 	}
 	c := newConn(h.n, tr, s, p, link.Options{Record: metrics.Conn{Initiated: initiated}})
-	c.claim = a.claim
+	c.ties.Claim = a.claim
 	c.from.Store(a.from)
 	// the peer has given up its own connection to us
 	if initiated && p.Status == dist.StatusOKSimultaneous {

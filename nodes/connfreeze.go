@@ -51,7 +51,7 @@ func (c *Conn) freeze(ctx context.Context) (*move.Frozen, error) {
 	if err := cmp.Or(c.Err(), wait.TakesTime(ctx)); err != nil {
 		return nil, err
 	}
-	if c.n.part != nil {
+	if c.n.ids.worker != 0 {
 		return nil, errWorkers
 	}
 	if c.l.Leaves() { // Shutdown
@@ -140,16 +140,7 @@ func (c *Conn) snapshot() (*states.Conn, error) {
 	if err := c.l.Snapshot(s); err != nil {
 		return nil, err
 	}
-	s.Worker, s.Shadow = c.worker, c.remoteLink
-	for l := range c.relayed.links {
-		s.Links = append(s.Links, states.Crossing{Remote: l.remote, Local: l.local})
-	}
-	for ref, m := range c.relayed.monitors {
-		s.Monitors = append(s.Monitors, states.CrossMonitor{Ref: ref, Watcher: m.watcher, Pid: m.pid, Name: m.name})
-	}
-	if held, ok := c.claim.(*frontClaim); ok {
-		s.Staked, s.Stake = true, held.name
-	}
+	c.ties.Describe(s)
 	s.Orphans = c.orphans.state()
 	for _, m := range c.unread.messages {
 		s.Unread = append(s.Unread, m.state())

@@ -5,7 +5,6 @@ package nodes
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -14,8 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
-	"github.com/cnode-go/cnode/nodes/internal/states"
-	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -207,42 +204,6 @@ func TestExportedKeysAreCleared(t *testing.T) {
 		end(f)
 		gone(f.State())
 	}
-
-	waits, err := talk.Describe(new(descriptor.Table), []talk.Message{&talk.Session{State: keys}})
-	require.NoError(t, err)
-	encoded := base64.StdEncoding.EncodeToString(keys)
-	front, err := writeState(t.Context(), states.KindFront, &states.Front{Crew: []states.Crewman{{Unsent: waits}}})
-	require.NoError(t, err)
-	worker, err := writeState(t.Context(), states.KindWorker, &states.Worker{Unsent: waits, Work: waits})
-	require.NoError(t, err)
-	for _, tt := range []struct {
-		state []byte
-		end   func(f *Front, state []byte)
-	}{
-		{front, func(f *Front, state []byte) { (&FrozenFront{f: f, node: &Frozen{n: f.n}, state: state}).Thaw() }},
-		{front, func(f *Front, state []byte) { _ = (&FrozenFront{f: f, node: &Frozen{n: f.n}, state: state}).Release() }},
-		{worker, func(f *Front, state []byte) { (&workerEstate{Frozen: &Frozen{n: f.n}, state: state}).Thaw() }},
-	} {
-		state := bytes.Clone(tt.state)
-		require.Contains(t, string(state), encoded)
-		f, err := newFront(FrontConfig{Workers: 1})
-		require.NoError(t, err)
-		n, err := New(Config{Name: "a@b", Cookie: "c", Resolver: Static{}})
-		require.NoError(t, err)
-		t.Cleanup(func() { require.NoError(t, n.Close()) })
-		f.join(n)
-		tt.end(f, state)
-		require.NotContains(t, string(state), encoded)
-	}
-
-	var taken states.Front
-	require.NoError(t, readState(states.KindFront, front, &taken))
-	clearMessages(taken.Crew[0].Unsent) // as the new process does
-	require.NotContains(t, string(front), encoded)
-
-	f2 := &talk.Session{State: bytes.Clone(keys)}
-	talk.Drop(f2)
-	require.NotContains(t, string(f2.State), string(keys))
 }
 
 // The new process, too, erases the keys from the state that it was given, once it goes on; until

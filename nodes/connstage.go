@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/inside"
 	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/metrics"
@@ -82,18 +83,10 @@ func (n *Node) stage(s *states.Conn, fd int) (*Conn, error) {
 	c := newConn(n, tr, stream, s.Peer, link.Options{
 		Self: s.Pid, Inner: s.Worker != 0 || s.Shadow, Record: metrics.Conn{Initiated: s.Initiated, Adopted: true},
 	})
-	c.made, c.worker, c.remoteLink = s.Made, s.Worker, s.Shadow
-	for _, l := range s.Links {
-		c.relayed.link(relayedLink{l.Remote, l.Local})
-	}
-	for _, m := range s.Monitors {
-		c.relayed.watch(m.Ref, relayedMonitor{m.Watcher, m.Pid, m.Name})
-	}
+	c.made = s.Made
+	c.ties.Restore(s, n.router.Take)
 	for _, o := range s.Orphans {
 		c.orphans.put(o.Ref, slices.Clone(o.Reason))
-	}
-	if s.Staked {
-		c.claim = n.router.take(s.Stake)
 	}
 	r := restorer{n: n, conn: c}
 	for i := range s.Unread {
@@ -146,7 +139,7 @@ func (c *Conn) resume() {
 }
 
 func (c *Conn) logAdopted() {
-	if c.kind() == direct {
+	if c.kind() == inside.Direct {
 		c.n.log.Info("connection adopted", "peer", c.Name(), "remote", addrText(c.l.Stream().RemoteAddr()))
 	}
 }

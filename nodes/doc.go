@@ -21,9 +21,7 @@
 //	moving a node, or a          Frozen, Staged, Restore, StagedConn, Moved, StateError, NotMovableError
 //	connection (most programs
 //	use nodes/upgrade)
-//	a node of several processes  Front, FrontConfig, StartFront, Worker, StartWorker, IsWorker, WorkerInfo,
-//	                             WorkerUpgrade, WorkerChoice, WorkerByName, WorkerBySessions, FrozenFront,
-//	                             StagedFront, RestoreFront
+//	a node of several processes  package nodes/workers
 //	authors of plug-ins that     Publisher, Publication, Registration
 //	publish a node
 //

@@ -82,7 +82,7 @@ func (b *Mailbox) endUnlock(reason ei.Term) exitNotices {
 		b.n.complainOfEnd(had, reason)
 	}
 	if released != "" && notices.first != nil {
-		b.n.router.struck(released)
+		b.n.router.Struck(released)
 	}
 	return notices
 }
@@ -464,7 +464,7 @@ func (n *Node) isHere(s bonds.Scope) bool { return s == bonds.Scope{Node: n.Name
 // knows, or if the signals are for processes here.
 func (w *exitNotice) way() *Conn {
 	if w.to.Worker != 0 {
-		return w.n.router.workerLink(w.to.Worker)
+		return w.n.router.WorkerLink(w.to.Worker)
 	}
 	return w.conn
 }

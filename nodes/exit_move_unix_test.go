@@ -144,26 +144,6 @@ func TestFreezeBesideEnds(t *testing.T) {
 	d.hears()
 }
 
-// The same for a worker: it moves, and its new process tells the peer.
-func TestWorkerMovesBesideLastWords(t *testing.T) {
-	w := newFloodWorld(t)
-	b := w.mailbox(w.peer, &MailboxOptions{TrapExit: true})
-	joe := w.rpc(w.mate, "start", ei.Atom("")).(ei.Pid)
-	require.NoError(t, b.Link(soon(t), joe))
-	_, err := w.peer.Call(soon(t), joe, ei.Atom("pid")) // the link is there
-	require.NoError(t, err)
-	hear := w.deafen()
-	w.rpc(w.mate, "flood", w.mailbox(w.peer, nil).Pid())
-	w.full()
-	require.NoError(t, w.mailbox(w.mate, nil).Send(soon(t), joe, ei.Atom("bye")))
-	require.Eventually(t, func() bool { _, err := w.mate.Call(soon(t), joe, ei.Atom("pid")); return err != nil }, tooLong, 10*tick)
-	pid, err := w.workerProcess(w.worker(w.mate)).Upgrade()
-	require.NoError(t, err)
-	require.Equal(t, pid, w.worker(w.mate))
-	hear()
-	require.Equal(t, joe, w.receive(b).From)
-}
-
 // In a node that is being restored Setup may monitor a process of a peer for which much waits.
 func TestRestoreBesideLastWords(t *testing.T) {
 	w := newWorld(t, "unix")

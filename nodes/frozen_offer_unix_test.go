@@ -24,15 +24,14 @@ func channelPair(t testing.TB) (one, other *handoff.Channel) {
 	return one, other
 }
 
-// A process that cannot take a node, or a front, over is refused before the node stops.
+// A process that cannot take a node over is refused before the node stops.
 func TestOfferRefusesEarly(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("front")
 	peer := w.started("peer")
 	_, err := peer.Connect(w.ctx(), n.Name())
 	require.NoError(t, err)
-	front := newFrontWorld(t, 1)
-	for who, o := range map[string]*handoff.Offer{"node": n.Offer(), "front": front.f.Offer()} {
+	for who, o := range map[string]*handoff.Offer{"node": n.Offer()} {
 		freeze := o.Freeze
 		for what, tt := range map[string]struct {
 			terms handoff.Terms
@@ -73,6 +72,14 @@ func TestOfferRefusesEarly(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A process that takes a node over says that it knows the plug-ins of all addresses.
+func TestConfigNamesAllPlugins(t *testing.T) {
+	require.Equal(t, []string{"tcp", "unix"}, Config{Also: []Endpoint{{}}}.plugins())
+	named := func(name string) transport.Transport { return renamed{transport.TCP(), name} }
+	cfg := Config{Transport: named("memory"), Also: []Endpoint{{Transport: named("also")}}, Transports: []transport.Transport{named("other")}}
+	require.ElementsMatch(t, []string{"tcp", "unix", "memory", "also", "other"}, cfg.plugins())
 }
 
 // An offer names the plug-ins that the node uses when the offer is made, not those that it could

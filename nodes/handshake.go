@@ -86,7 +86,7 @@ const endGrace = 100 * time.Millisecond
 // awaitEnd waits a little for the end of the connection to a peer that connects anew.
 func (h *handshakes) awaitEnd(ctx context.Context, name string) {
 	c := h.n.Conn(name)
-	if c == nil || c.remoteLink { // the peer is not asked about another worker's connection
+	if c == nil || c.ties.IsRemote { // the peer is not asked about another worker's connection
 		return
 	}
 	select {

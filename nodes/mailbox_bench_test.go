@@ -1,16 +1,22 @@
-//go:build unix
-
 package nodes
 
 import (
+	"bufio"
 	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/transport"
 )
 
 // echoes makes the processes that BenchmarkMailbox asks: "handler" answers on the goroutine that
@@ -104,6 +110,65 @@ func receives(n *Node) error {
 	return nil
 }
 
+// benchVariable makes this program the two nodes of a benchmark.
+const benchVariable = "CNODE_BENCH_NODE"
+
+// runBenchNode runs them until its standard input ends.
+func runBenchNode() int {
+	err := benchNode(context.Background())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+func benchNode(ctx context.Context) error {
+	w := &book{at: Static{}}
+	n, err := New(Config{Name: "bench0@127.0.0.1", Cookie: "secret", Resolver: w})
+	if err != nil {
+		return err
+	}
+	if err := n.Start(ctx); err != nil {
+		return err
+	}
+	if err := echoes(n); err != nil {
+		return err
+	}
+	low, err := New(Config{Name: "low0@127.0.0.1", Cookie: "secret", Resolver: w})
+	if err != nil {
+		return err
+	}
+	if err := receives(low); err != nil {
+		return err
+	}
+	fmt.Println(w.at[n.Name()].Addr, w.at[low.Name()].Addr)
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	return errors.Join(n.Close(), low.Close())
+}
+
+// startBenchNode runs them in a process of its own, for as long as b.
+func startBenchNode(b *testing.B) Static {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), benchVariable+"=1")
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	require.NoError(b, err)
+	out, err := cmd.StdoutPipe()
+	require.NoError(b, err)
+	require.NoError(b, cmd.Start())
+	b.Cleanup(func() { in.Close(); _ = cmd.Wait() })
+	line, err := bufio.NewReader(out).ReadString('\n')
+	require.NoError(b, err)
+	at := Static{}
+	for i, text := range strings.Fields(line) {
+		addr, err := transport.ParseAddr(text)
+		require.NoError(b, err)
+		at[[]string{"bench0@127.0.0.1", "low0@127.0.0.1"}[i]] = Endpoint{Addr: addr}
+	}
+	return at
+}
+
 // How long an answer takes from another process's node, one question after the other: medians.
 func BenchmarkMailbox(b *testing.B) {
 	benchAnswers(b, "bench0@127.0.0.1", "handler", "goroutine", "mailbox")
@@ -113,11 +178,9 @@ func BenchmarkMailbox(b *testing.B) {
 func BenchmarkReceive(b *testing.B) { benchAnswers(b, "low0@127.0.0.1", "here", "goroutine", "yield") }
 
 func benchAnswers(b *testing.B, node string, names ...string) {
-	dir := b.TempDir()
-	client, err := New(Config{Name: "client@127.0.0.1", Cookie: "secret", Resolver: peersDir(dir)})
+	client, err := New(Config{Name: "client@127.0.0.1", Cookie: "secret", Resolver: startBenchNode(b)})
 	require.NoError(b, err)
 	defer client.Close()
-	startBenchNode(b, dir, 0)
 	ctx := context.Background()
 	c, err := client.Connect(ctx, node)
 	require.NoError(b, err)

@@ -16,17 +16,11 @@ const killVariable = "CNODE_TEST_KILL"
 
 // Nothing of a node may outlive its Close: no goroutine, no descriptor.
 func TestMain(m *testing.M) {
-	if IsWorker() {
-		os.Exit(testWorker())
-	}
-	if workers, ok := os.LookupEnv("CNODE_BENCH_WORKERS"); ok {
-		os.Exit(testServer(workers))
+	if os.Getenv(benchVariable) != "" {
+		os.Exit(runBenchNode())
 	}
 	if os.Getenv(killVariable) != "" {
 		os.Exit(runKillSide())
-	}
-	if os.Getenv(frontVariable) != "" {
-		os.Exit(runFrontSide())
 	}
 	flag.Parse()
 	if flag.Lookup("test.fuzz").Value.String() == "" {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/inside"
 	"github.com/cnode-go/cnode/nodes/metrics"
 )
 
@@ -50,13 +51,13 @@ func (s *meters) change(change func(of []*metrics.Hooks) []*metrics.Hooks) {
 // reportUp reports that the connection is up, reportDown that it has ended here. Others may have
 // used it before.
 func (c *Conn) reportUp() {
-	if m := c.n.links.Meter.Load(); m != nil && m.ConnUp != nil && c.kind() == direct {
+	if m := c.n.links.Meter.Load(); m != nil && m.ConnUp != nil && c.kind() == inside.Direct {
 		m.ConnUp(c.l.Record())
 	}
 }
 
 func (c *Conn) reportDown(err error) {
-	if m := c.n.links.Meter.Load(); m != nil && m.ConnDown != nil && c.kind() == direct {
+	if m := c.n.links.Meter.Load(); m != nil && m.ConnDown != nil && c.kind() == inside.Direct {
 		word, _ := endOf(err)
 		m.ConnDown(c.l.Record(), word, err)
 	}

@@ -64,7 +64,7 @@ func (b *Mailbox) monitor(ctx context.Context, ref ei.Ref, t bonds.Target, over 
 			return wrap("monitor", t.Node, err)
 		}
 		if over != nil && t.Node == b.n.Name() {
-			t.Worker = over.worker
+			t.Worker = over.ties.Worker
 		}
 	}
 	return wrap("monitor", t.Node, b.change(ctx, over, func() (*dist.Control, error) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/inside"
 	"github.com/cnode-go/cnode/nodes/internal/lazymap"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/peers"
@@ -50,7 +51,7 @@ func (t NodeTypes) atom() ei.Atom {
 // it is another worker, or a node that another worker has the connection to.
 func (c *Conn) nodeType() NodeTypes {
 	switch {
-	case c.kind() != direct:
+	case c.kind() != inside.Direct:
 		return 0
 	case c.l.Peer().Flags.Has(dist.FlagPublished):
 		return VisibleNodes

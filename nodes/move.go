@@ -34,7 +34,7 @@ const (
 var ErrDraining = errors.New("functions or handlers did not finish in the drain time")
 
 // errWorkers: the connection's ways to other workers would have to move with it.
-var errWorkers = fmt.Errorf("a node with workers moves by Front.Freeze and Front.UpgradeWorkers only: %w", errors.ErrUnsupported)
+var errWorkers = fmt.Errorf("a node with workers moves by workers.Front only, its Freeze and UpgradeWorkers: %w", errors.ErrUnsupported)
 
 // ErrOtherNode: the state is that of a connection of another node, or of another incarnation of
 // this one.
@@ -92,13 +92,6 @@ func clearKeys(state []byte) {
 	}
 }
 
-// clearMessages zeroes messages: one that carries a session has the session's keys in it.
-func clearMessages(list []states.LineMessage) {
-	for i := range list {
-		clear(list[i].JSON)
-	}
-}
-
 // Offer returns a handoff.Offer that hands the node over to another process, with all that the
 // other side has to be told before anything stops: use it as Offer().Give(ctx, channel). Offer
 // itself does nothing and waits for nothing. Fields may be changed before it is used: Deadlines,
@@ -114,8 +107,8 @@ func (n *Node) Offer() *handoff.Offer {
 	}
 }
 
-// Terms are those of a handoff.Acceptance whose Stage calls Restore, or RestoreFront, with cfg: the
-// name (empty if cfg does not set one), the plug-ins, and the form of the states.
+// Terms are those of a handoff.Acceptance whose Stage calls Restore, or workers.Restore, with cfg:
+// the name (empty if cfg does not set one), the plug-ins, and the form of the states.
 func (cfg Config) Terms() handoff.Terms {
 	return handoff.Terms{What: cfg.Name, Plugins: cfg.plugins(), Know: []string{states.Feature}}
 }

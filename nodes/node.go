@@ -70,8 +70,7 @@ type Node struct {
 	watches nodeWatches
 	funcs   functions
 	kernel  kernel
-	part    *part  // nil: the node is one process; set before the node is used
-	router  router // part, or alone
+	router  router // set before the node is used; alone: the node is one process
 	rights  rights
 	isFront bool
 
@@ -171,7 +170,7 @@ func (n *Node) Close() error {
 			err = errors.Join(err, <-errs)
 		}
 	}
-	n.router.close()
+	n.router.Close()
 	n.awaitGoroutines()
 	return err
 }
@@ -299,7 +298,7 @@ func (n *Node) Stats() Stats {
 		Queues:           n.procs.queues(),
 	}
 	s.Calls, s.CallsWaiting = n.procs.places.Counts()
-	s.Published = n.publishing.isPublished() || n.part != nil && !n.part.unpublished.Load() && n.Err() == nil
+	s.Published = n.publishing.isPublished() || n.router.IsPublished() && n.Err() == nil
 	for _, c := range n.connections() {
 		t := c.l.Traffic()
 		s.Peers = append(s.Peers, PeerStats{

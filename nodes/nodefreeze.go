@@ -42,7 +42,7 @@ import (
 // process, if that goes on with the call (Mailbox.CallFrom), else a DOWN, with the reason shutdown,
 // as soon as that process starts the node.
 func (n *Node) Freeze(ctx context.Context) (*Frozen, error) {
-	if n.part != nil || n.isFront {
+	if n.ids.worker != 0 || n.isFront {
 		return nil, wrap("freeze", n.Name(), errWorkers)
 	}
 	return n.freeze(ctx)
@@ -224,7 +224,7 @@ func (f *Frozen) drain(ctx context.Context) error {
 // stopReaders stops the reader of every connection. Until undo no connection comes up.
 func (f *Frozen) stopReaders(ctx context.Context) (undo func(), err error) {
 	n := f.n
-	resume, err := n.part.pauseWork(ctx)
+	resume, err := n.router.PauseWork(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -243,7 +243,7 @@ func (f *Frozen) stopReaders(ctx context.Context) (undo func(), err error) {
 		err = stop(conns)
 	}
 	if err == nil {
-		err = n.part.pauseLine(ctx, conns, stop)
+		err = n.router.PauseLine(ctx, conns, stop)
 	}
 	stopped := f.conns
 	undo = func() {
@@ -361,7 +361,7 @@ func (f *Frozen) suspendConns(ctx context.Context) error {
 	suspended, err := wait.Together(freezers, f.conns, func(c *Conn) error {
 		err := c.l.Suspend(ctx, nil)
 		// c has broken; the new process finds it missing
-		if err != nil && ctx.Err() == nil && c.worker == 0 {
+		if err != nil && ctx.Err() == nil && c.ties.Worker == 0 {
 			mu.Lock()
 			defer mu.Unlock()
 			f.broken = append(f.broken, c)
@@ -380,7 +380,7 @@ func (f *Frozen) suspendConns(ctx context.Context) error {
 
 // holdLine stops what a worker says to the front.
 func (f *Frozen) holdLine(ctx context.Context) error {
-	resume, err := f.n.part.holdLine(ctx)
+	resume, err := f.n.router.HoldLine(ctx)
 	f.undo = append(f.undo, resume)
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -49,6 +50,17 @@ var (
 		handoffpoint.HeirSaid,
 	}
 )
+
+// seldomTicks is the TickInterval in tests where processes die and stop: by default a connection
+// ends after a minute of silence, which a busy machine may cause.
+const seldomTicks = 10 * time.Minute
+
+// A census counts what a process has open and running.
+type census struct{ Descriptors, Goroutines int }
+
+func newCensus() census {
+	return census{len(party.Open(os.Getpid())), runtime.NumGoroutine()}
+}
 
 // A killOrder tells a side what to do.
 type killOrder struct {

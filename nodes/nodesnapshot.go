@@ -7,6 +7,7 @@ import (
 	"iter"
 	"slices"
 
+	"github.com/cnode-go/cnode/nodes/internal/inside"
 	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 )
@@ -52,19 +53,19 @@ func (f *Frozen) snapshotConns(ctx context.Context, s *states.Node) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if c.peerLink != nil && places[c.peerLink] == 0 { // the peer link has just broken
+		if c.ties.PeerLink != nil && places[c.ties.PeerLink] == 0 { // the peer link has just broken
 			continue
 		}
 		cs, err := c.snapshot()
 		// the new process finds it missing; here its end goes on after Thaw
-		if link.IsBroken(err) && c.worker == 0 {
+		if link.IsBroken(err) && c.ties.Worker == 0 {
 			f.n.log.Info("a broken connection does not move", "peer", c.Name(), "error", err)
 			f.dead[c] = true
 			continue
 		}
 		if err == nil {
 			places[c] = states.At(len(s.Conns))
-			cs.Trunk = places[c.peerLink]
+			cs.Trunk = places[c.ties.PeerLink]
 			cs.Unaccepted = f.unaccepted(c)
 			cs.Descriptor, err = f.table.AddOf(c.l.Stream().Descriptor)
 		}
@@ -153,7 +154,7 @@ func (f *Frozen) snapshotPublication(s *states.Node) {
 
 // order sorts connections before the relay links that lead to them.
 func (c *Conn) order() int {
-	if c.kind() == relayLink {
+	if c.kind() == inside.RelayLink {
 		return 1
 	}
 	return 0

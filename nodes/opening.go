@@ -198,7 +198,7 @@ func (o *opening) finish(err error) {
 	n := o.n
 	n.peers.Drop(&o.Attempt)
 	if err != nil {
-		o.claim.over(true)
+		o.claim.Over(true)
 		if o.ctx.Err() != nil {
 			err = because(o.ctx, err)
 		}

@@ -7,14 +7,15 @@ import (
 	"log/slog"
 	"sync/atomic"
 
+	"github.com/cnode-go/cnode/nodes/internal/inside"
 	"github.com/cnode-go/cnode/nodes/internal/peers"
 )
 
 // An attempt is a handshake in progress.
 type attempt struct {
 	peers.Attempt
-	claim claim     // on the peer
-	from  *Listener // whose Accept is to return the connection; nil: none is
+	claim inside.Claim // on the peer
+	from  *Listener    // whose Accept is to return the connection; nil: none is
 	// step is where an attempt of our own stands, a string
 	step atomic.Value
 }
@@ -22,12 +23,12 @@ type attempt struct {
 // newAttempt is an attempt within ctx, and the context that its Cancel ends.
 func newAttempt(ctx context.Context) (context.Context, *attempt) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	return ctx, &attempt{Attempt: peers.Attempt{Cancel: cancel}, claim: unclaimed{}}
+	return ctx, &attempt{Attempt: peers.Attempt{Cancel: cancel}, claim: inside.Unclaimed{}}
 }
 
 // claim asks for the right to connect to a peer, for an attempt.
 func (h *handshakes) claim(ctx context.Context, a *attempt, peer string) error {
-	c, err := h.n.router.claim(ctx, peer)
+	c, err := h.n.router.Claim(ctx, peer)
 	if err == nil {
 		a.claim = c
 	}
@@ -39,7 +40,7 @@ type tabled struct{ *Conn }
 
 func (c tabled) Left() <-chan struct{}      { return c.l.Left() }
 func (c tabled) IsOutdated(made int64) bool { return c.isOutdated(made) }
-func (c tabled) OnEntered()                 { c.claim.up(c.Name()) }
+func (c tabled) OnEntered()                 { c.ties.Claim.Up(c.Name()) }
 
 // fromTable is a connection of the table; nil if there is none.
 func fromTable(c peers.Conn) *Conn {
@@ -49,7 +50,7 @@ func fromTable(c peers.Conn) *Conn {
 
 // entry is the connection's on the table of peers; order is that of the peer's attempt.
 func (c *Conn) entry(order uint64) peers.Entry {
-	e := peers.Entry{Conn: tabled{c}, Peer: c.Name(), Order: order, Initiated: c.l.Record().Initiated, Remote: c.remoteLink}
+	e := peers.Entry{Conn: tabled{c}, Peer: c.Name(), Order: order, Initiated: c.l.Record().Initiated, Remote: c.ties.IsRemote}
 	if c.l.Record().Adopted {
 		e.Moved = c.made
 	}
@@ -63,6 +64,9 @@ func (c *Conn) entry(order uint64) peers.Entry {
 func (c *Conn) isOutdated(made int64) bool {
 	return !c.l.Life().Phase().IsStill() && c.made != 0 && c.made < made
 }
+
+// errStill is the error of what cannot begin because the node is frozen.
+var errStill = errors.New("the node is frozen")
 
 // enter puts a connection whose handshake is done on the table, and ends the one whose place it
 // takes. The links and monitors of that one break before the new one can be used. ctx is that of

@@ -128,7 +128,7 @@ func (p *processes) end(b *Mailbox) (had, released ei.Atom) {
 		if p.names[name] == b {
 			p.removeName(name)
 			had = name
-			if p.n.router.releaseName(name) {
+			if p.n.router.ReleaseName(name) {
 				released = name
 			}
 		}
@@ -295,7 +295,7 @@ func (n *Node) Register(ctx context.Context, name string, b *Mailbox) error {
 	if done, err := p.succeed(ei.Atom(name), b); done || err != nil {
 		return wrap("register "+name, "", err)
 	}
-	release, err := n.router.claimName(ctx, ei.Atom(name), key(b.pid))
+	release, err := n.router.ClaimName(ctx, ei.Atom(name), key(b.pid))
 	if err != nil {
 		return wrap("register "+name, "", err)
 	}
@@ -380,10 +380,10 @@ func (n *Node) Unregister(ctx context.Context, name string) error {
 	p.removeName(ei.Atom(name))
 	lazymap.Put(&p.former, holder, struct{}{})
 	holder.names = slices.DeleteFunc(holder.names, func(of ei.Atom) bool { return of == ei.Atom(name) })
-	released := n.router.releaseName(ei.Atom(name))
+	released := n.router.ReleaseName(ei.Atom(name))
 	p.mu.Unlock()
 	if released {
-		n.router.struck(ei.Atom(name))
+		n.router.Struck(ei.Atom(name))
 	}
 	return nil
 }
@@ -399,7 +399,7 @@ func (n *Node) Lookup(ctx context.Context, name string) (ei.Pid, error) {
 	if b := n.Whereis(name); b != nil {
 		return b.Pid(), nil
 	}
-	pid, err := n.router.lookup(ctx, ei.Atom(name))
+	pid, err := n.router.Lookup(ctx, ei.Atom(name))
 	return pid, wrap("look up "+name, "", err)
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/inside"
 	"github.com/cnode-go/cnode/nodes/internal/link"
 )
 
@@ -34,12 +35,12 @@ func (a *above) Ended() { a.n.lost((*Conn)(a)) }
 
 // losing hears that a connection has ended, before what came over it has been dealt with.
 func (n *Node) losing(c *Conn) {
-	if c.kind() == direct { // only for these "node up" was logged
+	if c.kind() == inside.Direct { // only for these "node up" was logged
 		n.log.Info("node down", "peer", c.Name(), "reason", c.Err())
 		c.reportDown(c.Err())
 	}
-	if c.remoteLink && c.l.Err() == ErrClosed && n.ctx.Err() == nil {
-		n.router.closePeerLink(c)
+	if c.ties.IsRemote && c.l.Err() == ErrClosed && n.ctx.Err() == nil {
+		n.router.ClosePeerLink(c)
 	}
 	n.procs.runs.lost(c)
 }
@@ -49,16 +50,16 @@ func (n *Node) losing(c *Conn) {
 func (n *Node) lost(c *Conn) {
 	n.procs.endings.Enter()
 	defer n.procs.endings.Leave()
-	if c.kind() != relayLink {
+	if c.kind() != inside.RelayLink {
 		for _, b := range n.procs.all() {
 			b.breakWithNode(c)
 		}
 		n.watches.hearDown(c)
 	}
-	n.router.lose(c)
-	n.router.endRelayLinks(c)
+	n.router.Lose(c)
+	n.router.EndRelayLinks(c)
 	n.leave(c, false)
-	c.claim.over(!errors.Is(c.l.Err(), io.EOF))
+	c.ties.Claim.Over(!errors.Is(c.l.Err(), io.EOF))
 }
 
 // run receives until the connection ends, and gives each message to the process that it is for. One
@@ -128,7 +129,7 @@ func (n *Node) route(c *Conn, m *Message) {
 		m.Release()
 		return
 	}
-	if n.router.divert(c, m) {
+	if n.router.Divert(c, m) {
 		return
 	}
 	if m.ToName == globalServer {

@@ -13,7 +13,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/nodes/internal/form"
-	"github.com/cnode-go/cnode/nodes/internal/lazymap"
+	"github.com/cnode-go/cnode/nodes/internal/inside"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/transport"
@@ -92,9 +92,9 @@ func (g *Staged) fill(s *states.Node, fds *descriptor.List) error {
 		cs := &s.Conns[i]
 		var err error
 		switch {
-		case cs.Worker == 0 && cs.Trunk == 0 && (!cs.Shadow || n.part != nil):
+		case cs.Worker == 0 && cs.Trunk == 0 && (!cs.Shadow || n.ids.worker != 0):
 			err = g.connection(cs, fds)
-		case n.part != nil:
+		case n.ids.worker != 0:
 			err = g.localConnection(cs, fds)
 		default:
 			err = &StateError{"connection", ErrState}
@@ -131,7 +131,7 @@ func (g *Staged) localConnection(s *states.Conn, fds *descriptor.List) error {
 		s.Trunk < 0 || s.Trunk.Index() >= len(g.conns) || len(s.Bonds) > 0 {
 		return &StateError{"connection", ErrState}
 	}
-	if s.Trunk > 0 && g.conns[s.Trunk.Index()].kind() != direct {
+	if s.Trunk > 0 && g.conns[s.Trunk.Index()].kind() != inside.Direct {
 		return &StateError{"connection", ErrState}
 	}
 	c, err := g.stage(s, fds)
@@ -139,15 +139,11 @@ func (g *Staged) localConnection(s *states.Conn, fds *descriptor.List) error {
 		return err
 	}
 	if s.Trunk == 0 {
-		n.part.ways.mu.Lock()
-		defer n.part.ways.mu.Unlock()
-		n.part.workerLinks[s.Worker] = c
+		n.router.PutWorkerLink(c)
 		return nil
 	}
-	c.peerLink = g.conns[s.Trunk.Index()]
-	c.peerLink.relaying.Lock()
-	defer c.peerLink.relaying.Unlock()
-	lazymap.Put(&c.peerLink.relayLinks, s.Worker, c)
+	c.ties.PeerLink = g.conns[s.Trunk.Index()]
+	c.ties.PeerLink.ties.PutRelayLink(s.Worker, c)
 	return nil
 }
 

@@ -33,7 +33,7 @@ func (n *Node) send(ctx context.Context, ctl *dist.Control, node string, term an
 func (n *Node) sendFor(ctx context.Context, by *Conn, ctl *dist.Control, node string, term any) error {
 	c, err := n.wayOf(ctx, node, ctl)
 	if err == nil && c != nil && by != nil && node == n.Name() {
-		c, err = n.router.reachFor(by, c.worker)
+		c, err = n.router.ReachFor(by, c.ties.Worker)
 	}
 	if len(ctl.Token) == 0 {
 		traceOf(ctx).mark(ctl)
@@ -222,7 +222,7 @@ func (b *Mailbox) SendWorkers(ctx context.Context, name string, term any) (err e
 	if err != nil {
 		return wrap("send to workers", "", err)
 	}
-	for _, c := range b.n.router.allWorkerLinks() {
+	for _, c := range b.n.router.AllWorkerLinks() {
 		ctl := &dist.Control{Op: dist.OpRegSend, From: b.pid, ToName: ei.Atom(name)}
 		if failed := c.sendRaw(ctx, link.InTurn, ctl, payload); failed != nil {
 			err = failed
@@ -385,7 +385,7 @@ func (s *strangers) answerWorker(ctx context.Context, by *Conn, at int, ctl *dis
 		return err
 	}
 	err := ErrNoConnection
-	if c := s.n.router.workerLink(at); c != nil {
+	if c := s.n.router.WorkerLink(at); c != nil {
 		if ctl.Op == dist.OpAliasSend {
 			c.addressAlias(ctl) // workers know aliases
 		}
@@ -402,7 +402,7 @@ func (s *strangers) answerWorker(ctx context.Context, by *Conn, at int, ctl *dis
 		return err
 	}
 	return s.answerLater(by, ctl.To, len(payload), func() error {
-		c, err := s.n.router.reach(s.n.ctx, at)
+		c, err := s.n.router.Reach(s.n.ctx, at)
 		switch {
 		case err != nil:
 			return err

@@ -3,15 +3,10 @@
 package nodes
 
 import (
-	"context"
-	"net/netip"
-	"os"
-	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -98,49 +93,10 @@ func TestUpgradeTransportOfNoConfig(t *testing.T) {
 	require.ErrorIs(t, err, errUnclear)
 }
 
-// testAlikeVariable gives a worker several transports of one name.
-const testAlikeVariable = "CNODE_TEST_ALIKE"
-
-func testTransports() []transport.Transport {
-	if os.Getenv(testAlikeVariable) == "" {
-		return nil
-	}
-	return []transport.Transport{renamedTCP(), renamedTCP()}
+// A renamed is a transport under another name.
+type renamed struct {
+	transport.Transport
+	name string
 }
 
-func setUpCarriages(n *Node) {
-	// of the connection to a peer
-	n.Expose("w", "carriage", func(_ context.Context, args []ei.Term) (any, error) {
-		c, _ := n.carriers.id(n.Conn(string(args[0].(ei.Atom))).tr)
-		return ei.Tuple{ei.Atom(c.Plugin), ei.Int(c.Place)}, nil
-	})
-}
-
-// A worker takes each session over the transport that its peer came by: another transport of that
-// name may have other checks.
-func TestFrontTransportsOfOneName(t *testing.T) {
-	t.Setenv(testAlikeVariable, "yes")
-	loopback := transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0"))
-	transports := testTransports()
-	w := newFrontWorld(t, 1, func(cfg *FrontConfig) {
-		for _, tr := range transports {
-			cfg.Node.Also = append(cfg.Node.Also, Endpoint{Addr: loopback, Transport: tr})
-		}
-	})
-	var peers []*Node
-	for i, want := range []ei.Tuple{{ei.Atom("tcp"), ei.Int(0)}, {ei.Atom("alike"), ei.Int(0)}, {ei.Atom("alike"), ei.Int(1)}} {
-		n, err := New(Config{Name: "peer" + string(rune('0'+i)) + "@127.0.0.1", Cookie: "secret",
-			Resolver: Static{frontName: {Addr: w.f.Listeners()[i].Addr()}}})
-		require.NoError(t, err)
-		t.Cleanup(func() { require.NoError(t, n.Close()) })
-		require.Equal(t, want, w.rpc(n, "carriage", ei.Atom(n.Name())))
-		peers = append(peers, n)
-	}
-	w.move()
-	require.True(t, slices.Equal(transports, transportsOf(w.f.n)[1:]))
-	_, err := w.f.UpgradeWorkers(soon(t))
-	require.NoError(t, err)
-	for i, n := range peers {
-		require.Equal(t, max(0, i-1), int(w.rpc(n, "carriage", ei.Atom(n.Name())).(ei.Tuple)[1].(ei.Int)))
-	}
-}
+func (r renamed) Name() string { return r.name }

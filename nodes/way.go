@@ -15,7 +15,7 @@ func (n *Node) way(ctx context.Context, node string, to ei.Pid, name ei.Atom) (*
 		if to == (ei.Pid{}) && n.procs.named(name) != nil {
 			return nil, nil
 		}
-		return n.router.across(ctx, to, name)
+		return n.router.Across(ctx, to, name)
 	}
 	return n.connection(ctx, node)
 }
@@ -33,7 +33,7 @@ func (n *Node) scopeOf(pid ei.Pid) bonds.Scope {
 func (n *Node) wayTo(to bonds.Scope) (c *Conn, here bool) {
 	switch {
 	case to.Worker != 0:
-		return n.router.workerLink(to.Worker), false
+		return n.router.WorkerLink(to.Worker), false
 	case to.Node == n.Name():
 		return nil, true
 	}
@@ -46,7 +46,7 @@ func (n *Node) wayOf(ctx context.Context, node string, ctl *dist.Control) (*Conn
 		return n.way(ctx, node, ctl.To, ctl.ToName)
 	}
 	if at := n.holder(ctl.Ref); at != 0 {
-		return n.router.reach(ctx, at)
+		return n.router.Reach(ctx, at)
 	}
 	return nil, nil
 }

@@ -137,31 +137,36 @@ var picture = []row{
 	{path: "nodes/internal/link", own: "ei internal/queue transport transport/handoff nodes/dist nodes/metrics nodes/internal/atoms " +
 		"nodes/internal/clock nodes/internal/form nodes/internal/life nodes/internal/places " +
 		"nodes/internal/sequences nodes/internal/states nodes/internal/wait"},
-	{path: "nodes", others: []string{xsys}, testOwn: "transport/transporttest transport/virtual internal/test/otp internal/test/packets",
-		own: "internal/handoffpoint internal/host internal/queue ei transport transport/handoff transport/handoff/bind10 nodes/dist " +
+	{path: "nodes/internal/inside", notStd: "net",
+		own: "ei transport transport/handoff nodes/dist nodes/internal/lazymap nodes/internal/life nodes/internal/peers nodes/internal/states"},
+	{path: "nodes", others: []string{xsys}, testOwn: "transport/transporttest transport/virtual internal/test/otp internal/test/packets " +
+		"internal/handoffpoint",
+		own: "internal/host internal/queue ei transport transport/handoff nodes/dist " +
 			"nodes/dist/packets nodes/epmd " +
 			"nodes/introspect nodes/metrics nodes/internal/alike nodes/internal/behalf nodes/internal/bonds nodes/internal/clock " +
-			"nodes/internal/cookie nodes/internal/crew " +
+			"nodes/internal/cookie " +
 			"nodes/internal/descriptor nodes/internal/form nodes/internal/handshake nodes/internal/hush " +
-			"nodes/internal/inbox nodes/internal/lazymap nodes/internal/life " +
-			"nodes/internal/link nodes/internal/move nodes/internal/otp nodes/internal/nametable nodes/internal/peers " +
-			"nodes/permit nodes/internal/places nodes/internal/states " +
-			"nodes/internal/talk nodes/internal/wait"},
+			"nodes/internal/inbox nodes/internal/inside nodes/internal/lazymap nodes/internal/life " +
+			"nodes/internal/link nodes/internal/move nodes/internal/otp nodes/internal/packed nodes/internal/peers " +
+			"nodes/permit nodes/internal/places nodes/internal/states nodes/internal/wait"},
 	{path: "nodes/internal/asker", own: "ei nodes nodes/internal/otp", notStd: "net os time sync context log"},
 	{path: "nodes/internal/kept", own: "ei transport nodes nodes/introspect nodes/internal/asker nodes/internal/hush nodes/internal/otp " +
 		"nodes/internal/places",
 		notStd: "net syscall"},
 	{path: "internal/test/cluster", own: "internal/test/expect internal/test/sockdir nodes transport", others: []string{testify}},
-	{path: "nodes/pg", own: "ei transport nodes nodes/dist nodes/internal/asker nodes/internal/kept nodes/internal/otp", notStd: "net syscall",
+	{path: "nodes/pg", own: "ei transport nodes nodes/dist nodes/internal/asker nodes/internal/inside nodes/internal/kept " +
+		"nodes/internal/otp", notStd: "net syscall",
 		testOwn: "internal/test/cluster"},
-	{path: "nodes/global", own: "ei transport nodes nodes/dist nodes/internal/asker nodes/internal/kept nodes/internal/otp",
+	{path: "nodes/global", own: "ei transport nodes nodes/dist nodes/internal/asker nodes/internal/inside nodes/internal/kept " +
+		"nodes/internal/otp",
 		testOwn: "nodes/nodestest internal/test/accord internal/test/cluster internal/test/otp", testOther: []string{xsys}},
 	{path: "nodes/supervisor", own: "ei transport nodes/dist nodes nodes/internal/asker", testOther: []string{xsys}},
 	{path: "nodes/discovery", own: "ei transport nodes/dist nodes/epmd nodes", others: []string{xnet},
 		testOwn: "internal/test/cluster internal/test/dns"},
 	{path: "nodes/groupleader", own: "ei transport nodes nodes/dist nodes/internal/asker nodes/internal/otp", notStd: "net os syscall"},
 	{path: "nodes/pubsub", notStd: "net os",
-		own:     "ei ei/elixir transport nodes nodes/dist nodes/internal/behalf nodes/internal/kept nodes/internal/otp nodes/pg",
+		own: "ei ei/elixir transport nodes nodes/dist nodes/internal/behalf nodes/internal/inside nodes/internal/kept " +
+			"nodes/internal/otp nodes/pg",
 		testOwn: "internal/test/cluster"},
 	{path: "nodes/genstage", notStd: "net syscall", own: "ei transport nodes nodes/dist nodes/internal/asker nodes/internal/otp",
 		testOwn: "nodes/nodestest", testOther: []string{xsys}},
@@ -171,8 +176,14 @@ var picture = []row{
 	{path: "nodes/observer", own: "ei nodes nodes/dist nodes/introspect nodes/groupleader nodes/internal/asker nodes/internal/otp",
 		notStd: "net", testOwn: "transport"},
 	{path: "nodes/nodestest", own: "ei transport nodes nodes/dist", notStd: "os"},
-	{path: "nodes/upgrade", own: "internal/handoffpoint transport/handoff nodes/internal/states nodes", others: []string{xsys},
+	{path: "nodes/upgrade", others: []string{xsys},
+		own:     "internal/handoffpoint transport/handoff nodes/internal/inside nodes/internal/states nodes",
 		testOwn: "ei nodes/epmd nodes/health internal/test/director internal/test/otp internal/test/systemd"},
+	{path: "nodes/workers", testOther: []string{xsys}, testOwn: "internal/queue internal/test/packets",
+		own: "internal/handoffpoint ei transport transport/handoff transport/handoff/bind10 nodes nodes/dist nodes/dist/packets nodes/upgrade " +
+			"nodes/internal/bonds nodes/internal/crew nodes/internal/descriptor nodes/internal/form nodes/internal/inside " +
+			"nodes/internal/lazymap nodes/internal/life nodes/internal/link nodes/internal/nametable nodes/internal/peers " +
+			"nodes/internal/states nodes/internal/talk nodes/internal/wait"},
 	{path: "nodes/child", own: "transport nodes nodes/epmd nodes/upgrade"},
 	{path: "nodes/console", notStd: "net os syscall",
 		own: "ei ei/elixir transport nodes nodes/dist nodes/introspect nodes/groupleader nodes/internal/alike " +
@@ -180,8 +191,8 @@ var picture = []row{
 	{path: "cmd/cnode-demo/internal/steps"},
 	{path: "cmd/internal/cli", others: []string{cobra, pflag}},
 	{path: "cmd/internal/config",
-		own: "nodes nodes/dist nodes/epmd tlstransport transport transport/virtual cmd/internal/cli", others: []string{xsys, cobra,
-			pflag}},
+		own:    "nodes nodes/dist nodes/epmd nodes/workers tlstransport transport transport/virtual cmd/internal/cli",
+		others: []string{xsys, cobra, pflag}},
 	{path: "cmd/internal/advice", own: "nodes nodes/dist nodes/epmd tlstransport transport", testOwn: "ei"},
 	{path: "cmd/internal/completion", own: "nodes/epmd nodes/upgrade cmd/internal/cli cmd/internal/config", others: []string{cobra, pflag}},
 	{path: "cmd/cnode-gen/internal/source", own: "ei ei/elixir", notStd: "net os time sync context log os/exec",
@@ -303,7 +314,7 @@ var picture = []row{
 const libraries = "ei ei/elixir transport transport/virtual transport/handoff transport/handoff/jsoncomm " +
 	"transport/handoff/beam transport/handoff/bind10 tlstransport nodes nodes/dist nodes/epmd " +
 	"nodes/groupleader nodes/pg nodes/pubsub nodes/genstage nodes/global nodes/supervisor nodes/discovery nodes/introspect nodes/observer " +
-	"nodes/metrics nodes/health nodes/debugz nodes/console nodes/upgrade nodes/child nodes/nodestest"
+	"nodes/metrics nodes/health nodes/debugz nodes/console nodes/upgrade nodes/workers nodes/child nodes/nodestest"
 
 // carriers are what those of package handoff share.
 const carriers = "transport/handoff/internal/fault transport/handoff/internal/inside transport/handoff/internal/sock " +

@@ -86,11 +86,11 @@ func TestGeneratedCommands(t *testing.T) {
 // options are the types whose fields reference/configuration.md explains, by package and file.
 var options = []struct{ path, file, name string }{
 	{"nodes", "config.go", "Config"},
-	{"nodes", "front.go", "FrontConfig"},
 	{"nodes", "mailbox.go", "MailboxOptions"},
 	{"nodes", "func.go", "FuncOptions"},
 	{"nodes", "spawn.go", "SpawnOptions"},
 	{"nodes", "resolve.go", "PortMapper"},
+	{"nodes/workers", "front.go", "Config"},
 	{"nodes/upgrade", "upgrade.go", "Upgrader"},
 	{"nodes/discovery", "keeper.go", "Options"},
 	{"nodes/pg", "scope.go", "Options"},

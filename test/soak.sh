@@ -99,7 +99,7 @@ if part kills "$(times 1) times, one session, 250 and 1,000"; then
 	# each of 1,000 sessions has two descriptors in the test's own process
 	HANDOFF_KILL_SESSIONS="1 250 1000" soak -race -parallel 6 -count="$(times 1)" -run 'TestKill|TestOfferWithoutDescriptorNumbers' \
 		./transport/handoff
-	CNODE_FRONT_KILL_SESSIONS="2 300" soak -race -count="$(times 1)" -run 'TestKill|TestFrontKill' ./nodes
+	CNODE_FRONT_KILL_SESSIONS="2 300" soak -race -count="$(times 1)" -run 'TestKill|TestFrontKill' ./nodes ./nodes/workers
 	soak -race -count="$(times 100)" -run TestRandomKills ./nodes/supervisor
 fi
 

@@ -7,7 +7,7 @@
 //
 // dashboard.json beside this package is a dashboard of Grafana for these metrics;
 // docs/operate/metrics.md has a list of them, and alerts. A worker of a node with several
-// (nodes.Front) is measured by itself: call New in Config.Setup, and have each worker scraped.
+// (workers.Front) is measured by itself: call New in Config.Setup, and have each worker scraped.
 package cnodeprom
 
 import (

@@ -62,7 +62,7 @@ type Page struct {
 
 // New gives the page of a node, which keeps the latest events and figures until Close, or the
 // node's end. Call it before Start, or in Config.Setup, to see all connections. The defaults of
-// Options are in nil. In a worker (see nodes.Front) it shows that worker.
+// Options are in nil. In a worker (see workers.Front) it shows that worker.
 func New(n *nodes.Node, o *Options) *Page {
 	p := &Page{n: n, up: map[string]time.Time{}}
 	if o != nil {

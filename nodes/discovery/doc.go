@@ -46,7 +46,7 @@
 // left alone until it is connected to this program again.
 //
 // In a node with workers each worker can have a Keeper, of the same source: the parent process
-// (nodes.Front) sees to it that one worker makes the connection, and the others send through that
+// (workers.Front) sees to it that one worker makes the connection, and the others send through that
 // worker's connection. If that worker ends, the connection does, and any of them makes the next
 // one.
 //

@@ -15,6 +15,7 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/asker"
+	"github.com/cnode-go/cnode/nodes/internal/inside"
 	"github.com/cnode-go/cnode/nodes/internal/kept"
 )
 
@@ -97,7 +98,7 @@ func Start(ctx context.Context, n *nodes.Node, o *Options) (*Global, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, &nodes.Error{Op: "start global", Err: err}
 	}
-	g := &Global{n: n, log: n.Logger(), workers: nodes.IsWorker(), held: map[string]heldLock{}, unwatched: map[string][]*name{},
+	g := &Global{n: n, log: n.Logger(), workers: inside.IsWorker(), held: map[string]heldLock{}, unwatched: map[string][]*name{},
 		slots: make(chan struct{}, waitsAtOnce), turn: make(chan struct{}, 1), there: map[*kept.Process]bool{}}
 	if o != nil {
 		g.o = *o

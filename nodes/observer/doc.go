@@ -15,7 +15,7 @@
 //
 // The functions belong to modules of Erlang: a table of rules that allows little has to allow
 // these, for which Rules has the rules. A program's own function of one of the names is to be
-// exposed after Serve. In a node with workers (nodes.Front) call Serve in each: a tool sees the
+// exposed after Serve. In a node with workers (workers.Front) call Serve in each: a tool sees the
 // worker that its node is connected to.
 //
 // # Stability

@@ -12,6 +12,7 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/asker"
+	"github.com/cnode-go/cnode/nodes/internal/inside"
 	"github.com/cnode-go/cnode/nodes/internal/kept"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -500,7 +501,7 @@ func (s *Scope) look() {
 			any = true
 		}
 	}
-	if nodes.IsWorker() {
+	if inside.IsWorker() {
 		_ = box.SendWorkers(now, s.name, ei.Tuple{ei.Atom("$cnode_pg"), ei.Atom("hello"), box.Pid()})
 		any = true
 	}

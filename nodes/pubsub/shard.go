@@ -9,6 +9,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/inside"
 	"github.com/cnode-go/cnode/nodes/internal/kept"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -46,7 +47,7 @@ func newShard(p *Presence, name string) *shard {
 	topic := presencePrefix + name
 	limit := kept.NewLimit[replica](p.opts.Limit, "PresenceOptions.Limit", p.ps.log.With("topic", topic))
 	return &shard{
-		p: p, name: name, topic: topic, isWorker: nodes.IsWorker(), tracker: newTracker(limit),
+		p: p, name: name, topic: topic, isWorker: inside.IsWorker(), tracker: newTracker(limit),
 		errands: map[errand]bool{}, asked: map[ei.Atom]*saying{},
 		role: newRole(), refs: map[ei.Pid]ei.Ref{}, byRef: map[ei.Ref]ei.Pid{},
 	}

@@ -4,18 +4,18 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/internal/inside"
 )
 
 // A crew is the upgrade of the previous process's workers, after that of their front.
 type crew struct {
-	done chan struct{} // closed when it is over
-	list []nodes.WorkerUpgrade
-	err  error
+	done   chan struct{} // closed when it is over
+	failed []error       // one for each worker that is not upgraded
+	err    error
 }
 
 // newCrew begins it; it ends with the front. Workers that are this front's own need none.
-func newCrew(f *nodes.Front, inherited bool) *crew {
+func newCrew(f inside.Crewed, inherited bool) *crew {
 	c := &crew{done: make(chan struct{})}
 	if !inherited {
 		close(c.done)
@@ -23,7 +23,7 @@ func newCrew(f *nodes.Front, inherited bool) *crew {
 	}
 	go func() {
 		defer close(c.done)
-		c.list, c.err = f.UpgradeWorkers(context.Background())
+		c.failed, c.err = f.UpgradeCrew(context.Background())
 	}()
 	return c
 }
@@ -36,17 +36,11 @@ func (c *crew) failures() (texts []string) {
 	if c.err != nil {
 		return []string{c.err.Error()}
 	}
-	failed := 0
-	for _, u := range c.list {
-		if u.Err == nil {
-			continue
-		}
-		if failed++; failed <= maxFailures {
-			texts = append(texts, fmt.Sprintf("worker %d (process %d): %.500s", u.Slot, u.Old, u.Err))
-		}
+	for _, err := range c.failed[:min(len(c.failed), maxFailures)] {
+		texts = append(texts, fmt.Sprintf("%.550s", err))
 	}
-	if failed > maxFailures {
-		texts = append(texts, fmt.Sprintf("and %d more", failed-maxFailures))
+	if more := len(c.failed) - maxFailures; more > 0 {
+		texts = append(texts, fmt.Sprintf("and %d more", more))
 	}
 	return texts
 }

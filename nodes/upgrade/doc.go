@@ -33,9 +33,9 @@
 //
 // # Parts
 //
-// A node with workers begins by StartFront. A program that hands over more than its node uses the
-// parts: a Successor and a Predecessor, of which one answers SIGTERM at any moment, and Notify,
-// NotifyReady and NotifyWatchdog, which talk to systemd.
+// A node with workers begins by workers.StartWith. A program that hands over more than its node
+// uses the parts: a Successor and a Predecessor, of which one answers SIGTERM at any moment, and
+// Notify, NotifyReady and NotifyWatchdog, which talk to systemd.
 //
 // # Stability
 //

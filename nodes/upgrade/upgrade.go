@@ -17,6 +17,7 @@ import (
 
 	"github.com/cnode-go/cnode/internal/handoffpoint"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/internal/inside"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -79,7 +80,8 @@ type Upgrader struct {
 	// Shutdown, if not nil, is called in place of the node's, which it calls itself once it has
 	// ended what else there is. ctx ends after ShutdownTimeout.
 	Shutdown func(ctx context.Context) error
-	// Reached is called at each step of an upgrade, in both processes: for logs and tests. Optional.
+	// Reached is called at each step of an upgrade, in both processes: for logs and tests.
+	// Optional.
 	Reached func(step string)
 
 	file     string // of this program
@@ -147,17 +149,10 @@ func (u *Upgrader) Start(ctx context.Context) (*nodes.Node, error) {
 	return u.node.(*nodes.Node), nil
 }
 
-// StartFront is Start for a node with workers: cfg.Node takes the place of Config, and the errors
-// are those of nodes.StartFront and nodes.RestoreFront. The front moves first, and then each worker
-// by itself (see Front.UpgradeWorkers), which goes on beside Run; who has asked can wait for that
-// with AskWorkers. Workers need no Upgrader: a process that is one (nodes.IsWorker) calls
-// nodes.StartWorker. systemd keeps no such node through a restart.
-func (u *Upgrader) StartFront(ctx context.Context, cfg nodes.FrontConfig) (*nodes.Front, error) {
-	u.Config = cfg.Node
-	if err := u.run(ctx, crewed{cfg}); err != nil {
-		return nil, err
-	}
-	return u.node.(*nodes.Front), nil
+// StartMaking is Start for package workers, whose StartWith is for programs: k makes the front of a
+// node with workers.
+func (u *Upgrader) StartMaking(ctx context.Context, _ inside.Key, k inside.Making[nodes.Config, *nodes.Listener]) error {
+	return u.run(ctx, k)
 }
 
 // run makes the node run, and reachable for others.
@@ -209,7 +204,7 @@ func (u *Upgrader) begun(ctx context.Context) (whole, *handoff.Control, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if f, ok := w.(*nodes.Front); ok {
+	if f, ok := w.(inside.Crewed); ok {
 		u.crew = newCrew(f, false)
 	}
 	u.ready()
@@ -253,7 +248,7 @@ func (u *Upgrader) start(ctx context.Context) (whole, error) {
 	if err := cfg.Activate(); err != nil {
 		return nil, err
 	}
-	return u.kind.begin(ctx, cfg)
+	return u.kind.Begin(ctx, cfg)
 }
 
 // Listen is net.Listen for what the program listens on beside its node, for probes say: it goes on
@@ -295,12 +290,12 @@ func (u *Upgrader) log() *slog.Logger {
 func (u *Upgrader) logOf(w whole) *slog.Logger {
 	log := cmp.Or(u.Config.Logger, slog.New(slog.DiscardHandler))
 	switch w := w.(type) {
+	case nil:
+		return log
 	case *nodes.Node:
 		return w.Logger()
-	case *nodes.Front:
-		return log.With("node", w.Name())
 	}
-	return log
+	return log.With("node", w.Name())
 }
 
 // say logs the outcome of a hand-off, and the process that it was for, if that is known.
@@ -333,7 +328,7 @@ func (u *Upgrader) watched(ctx context.Context) context.Context {
 func (u *Upgrader) takeOver(ctx context.Context, ch *handoff.Channel) (whole, *handoff.Control, error) {
 	h := &heir{u: u, kind: u.kind, collect: func() {}}
 	terms := u.Config.Terms()
-	terms.Know = append(terms.Know, u.kind.form())
+	terms.Know = append(terms.Know, u.kind.Form())
 	taken, err := (&handoff.Acceptance{Terms: terms, Prepare: h.prepare, Stage: h.stage}).Take(u.watched(ctx), ch)
 	err = errors.Join(err, ch.Close())
 	h.collect()
@@ -343,7 +338,7 @@ func (u *Upgrader) takeOver(ctx context.Context, ch *handoff.Channel) (whole, *h
 	if err != nil { // the node is this process's all the same, and runs
 		u.log().Warn("trouble at the end of the hand-off", "error", err)
 	}
-	if f, ok := h.whole.(*nodes.Front); ok {
+	if f, ok := h.whole.(inside.Crewed); ok {
 		u.crew = newCrew(f, true)
 	}
 	return h.whole, h.socket, nil
@@ -430,7 +425,7 @@ func (u *Upgrader) give(ctx context.Context, ch *handoff.Channel) (handoff.Hande
 		}
 		return bequeath(f, u.control)
 	}
-	o.Terms.Require = append(o.Terms.Require, u.kind.form())
+	o.Terms.Require = append(o.Terms.Require, u.kind.Form())
 	sizes := o.Static
 	o.Static = func(ctx context.Context) ([]byte, error) {
 		p, err := sizes(ctx)
@@ -550,8 +545,8 @@ func (u *Upgrader) Run(ctx context.Context) error {
 // left ends what is left here of a node that is another process's: of a front, what speaks to its
 // workers.
 func (u *Upgrader) left() error {
-	if f, ok := u.node.(*nodes.Front); ok {
-		return f.Close()
+	if _, ok := u.node.(inside.Crewed); ok {
+		return u.node.Close()
 	}
 	return nil
 }

@@ -11,35 +11,23 @@ import (
 	"sync"
 
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/internal/inside"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// A whole is what others see as one node: a *nodes.Node, or a *nodes.Front with its workers.
-type whole interface {
-	Name() string
-	Listeners() []*nodes.Listener
-	Offer() *handoff.Offer
-	Done() <-chan struct{}
-	Err() error
-	Shutdown(ctx context.Context) error
-	Close() error
-}
+// A whole is what others see as one node: a *nodes.Node, or a front with its workers, of package
+// workers.
+type whole = inside.Whole[*nodes.Listener]
 
 // A kind makes a whole: anew, or of what another process hands over.
-type kind interface {
-	// form is that of the state beside the node's own, which has forms of its own. A process that does
-	// not know it refuses, or is refused, before anything stops.
-	form() string
-	begin(ctx context.Context, cfg nodes.Config) (whole, error)
-	restore(cfg nodes.Config, state []byte, fds []int) (handoff.Staged, whole, error)
-}
+type kind = inside.Making[nodes.Config, *nodes.Listener]
 
 // alone is the kind of a node in this process alone.
 type alone struct{}
 
-func (alone) form() string { return "cnode-upgrade-node-2" }
+func (alone) Form() string { return "cnode-upgrade-node-2" }
 
-func (alone) begin(ctx context.Context, cfg nodes.Config) (whole, error) {
+func (alone) Begin(ctx context.Context, cfg nodes.Config) (whole, error) {
 	n, err := nodes.New(cfg)
 	if err != nil {
 		return nil, err
@@ -50,35 +38,12 @@ func (alone) begin(ctx context.Context, cfg nodes.Config) (whole, error) {
 	return n, nil
 }
 
-func (alone) restore(cfg nodes.Config, state []byte, fds []int) (handoff.Staged, whole, error) {
+func (alone) Restore(cfg nodes.Config, state []byte, fds []int) (handoff.Staged, whole, error) {
 	staged, err := nodes.Restore(cfg, state, fds)
 	if err != nil {
 		return nil, nil, err
 	}
 	return staged, staged.Node(), nil
-}
-
-// crewed is the kind of a node with workers.
-type crewed struct{ cfg nodes.FrontConfig }
-
-func (crewed) form() string { return "cnode-upgrade-front-2" }
-
-func (k crewed) begin(ctx context.Context, cfg nodes.Config) (whole, error) {
-	k.cfg.Node = cfg
-	f, err := nodes.StartFront(ctx, k.cfg)
-	if err != nil {
-		return nil, err
-	}
-	return f, nil
-}
-
-func (k crewed) restore(cfg nodes.Config, state []byte, fds []int) (handoff.Staged, whole, error) {
-	k.cfg.Node = cfg
-	staged, err := nodes.RestoreFront(k.cfg, state, fds)
-	if err != nil {
-		return nil, nil, err
-	}
-	return staged, staged.Front(), nil
 }
 
 // A besides is what is handed over beside the node's own state: a last line of JSON behind it,
@@ -120,7 +85,7 @@ func (h *heir) stage(_ context.Context, state []byte, fds []int) (handoff.Staged
 			return nil, err
 		}
 	}
-	if h.staged, h.whole, err = h.kind.restore(h.u.Config, state[:max(end, 0)], set.StealAll()); err != nil {
+	if h.staged, h.whole, err = h.kind.Restore(h.u.Config, state[:max(end, 0)], set.StealAll()); err != nil {
 		return nil, errors.Join(err, h.forget())
 	}
 	if err := h.u.listens(h.whole.Listeners()); err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/cnode-go/cnode/cmd/internal/cli"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/workers"
 	"github.com/cnode-go/cnode/tlstransport"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/spf13/cobra"
@@ -266,7 +267,7 @@ func (o *Options) OverTLS(cfg *nodes.Config, errOut io.Writer) (err error) {
 // TLSTransport prints the warnings that the transport gives at its start even if nothing is logged.
 // Workers leave that to their front.
 func (o *Options) TLSTransport(log *slog.Logger, errOut io.Writer) (transport.Transport, error) {
-	w := &warnings{Handler: log.Handler(), out: errOut, known: o.warned || nodes.IsWorker()}
+	w := &warnings{Handler: log.Handler(), out: errOut, known: o.warned || workers.IsWorker()}
 	o.warned = true
 	defer w.over.Store(true)
 	return tlstransport.FromOptFile(o.tlsOptfile, &tlstransport.Options{Logger: slog.New(w), Polling: o.TLSPolling})

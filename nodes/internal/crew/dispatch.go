@@ -152,7 +152,7 @@ func (c *Crew) pick(shown, peer string, passed map[*Worker]bool) (k *picking, ch
 	case err != nil:
 		return nil, nil, fmt.Errorf("%w: %w", ErrNoWorker, err)
 	case i < 0 || i >= len(candidates):
-		return nil, nil, fmt.Errorf("%w: FrontConfig.Choose gave %d of %d", ErrNoWorker, i, len(candidates))
+		return nil, nil, fmt.Errorf("%w: Config.Choose gave %d of %d", ErrNoWorker, i, len(candidates))
 	}
 	return choose(candidates[i], false)
 }

@@ -146,7 +146,7 @@ func (c *Crew) restore(s *states.Crewman, list *descriptor.List) error {
 	case s.Slot < 0 || s.Part < 1 || s.Part > states.MaxPart || s.PID < 1 || c.workers[s.Part] != nil:
 		return bad(form.ErrMalformed)
 	case s.Slot >= c.cfg.Count:
-		return fmt.Errorf("FrontConfig.Workers is %d, and the node has a worker more: want %d or more", c.cfg.Count, s.Slot+1)
+		return fmt.Errorf("Config.Workers is %d, and the node has a worker more: want %d or more", c.cfg.Count, s.Slot+1)
 	}
 	for _, other := range c.workers {
 		if other.slot == s.Slot {

@@ -21,6 +21,7 @@ import (
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/discovery"
+	"github.com/cnode-go/cnode/nodes/workers"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -33,8 +34,8 @@ func serve(peers string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	cfg := nodes.Config{Name: "go@127.0.0.1", Cookie: otp.DefaultCookie, HandshakeTimeout: otp.HandshakeTime}
-	if !nodes.IsWorker() {
-		f, err := nodes.StartFront(ctx, nodes.FrontConfig{Node: cfg, Workers: 3})
+	if !workers.IsWorker() {
+		f, err := workers.Start(ctx, workers.Config{Node: cfg, Workers: 3})
 		if err != nil {
 			return err
 		}
@@ -58,7 +59,7 @@ func serve(peers string) error {
 		}))
 		return nil
 	}
-	w, err := nodes.StartWorker(ctx, cfg)
+	w, err := workers.Join(ctx, cfg)
 	if err != nil {
 		return err
 	}

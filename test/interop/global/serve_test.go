@@ -18,6 +18,7 @@ import (
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/global"
+	"github.com/cnode-go/cnode/nodes/workers"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -28,10 +29,10 @@ const (
 	envWorkers = "CNODE_TEST_WORKERS"
 )
 
-func served(t *testing.T, name string, port, workers int) *otp.Program {
+func served(t *testing.T, name string, port, count int) *otp.Program {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = []string{
-		envServe + "=" + name, envWorkers + "=" + strconv.Itoa(workers), "HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH"),
+		envServe + "=" + name, envWorkers + "=" + strconv.Itoa(count), "HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH"),
 		"TMPDIR=" + os.TempDir(), "ERL_EPMD_PORT=" + strconv.Itoa(port), "ERL_EPMD_ADDRESS=127.0.0.1",
 		"GORACE=halt_on_error=1 atexit_sleep_ms=0",
 	}
@@ -46,8 +47,8 @@ func serve(name string) error {
 		Name: name, Cookie: otp.DefaultCookie, Setup: setUp, Visible: true,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("process", os.Getpid()),
 	}
-	if nodes.IsWorker() {
-		w, err := nodes.StartWorker(ctx, cfg)
+	if workers.IsWorker() {
+		w, err := workers.Join(ctx, cfg)
 		if err != nil {
 			return err
 		}
@@ -65,8 +66,8 @@ func serve(name string) error {
 		}
 		return w.Wait(ctx)
 	}
-	workers, _ := strconv.Atoi(os.Getenv(envWorkers))
-	if workers == 0 {
+	count, _ := strconv.Atoi(os.Getenv(envWorkers))
+	if count == 0 {
 		n, err := nodes.New(cfg)
 		if err != nil {
 			return err
@@ -78,7 +79,7 @@ func serve(name string) error {
 		<-ctx.Done()
 		return n.Shutdown(context.Background())
 	}
-	f, err := nodes.StartFront(ctx, nodes.FrontConfig{Node: cfg, Workers: workers, Choose: nodes.WorkerBySessions, Patience: limit})
+	f, err := workers.Start(ctx, workers.Config{Node: cfg, Workers: count, Choose: workers.BySessions, Patience: limit})
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/cnode-go/cnode/internal/test/leak"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/workers"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -47,7 +48,7 @@ var rules = []nodes.Rule{
 }
 
 // serve runs the node until SIGTERM. On SIGHUP workers go on in new processes.
-func serve(workers bool) error {
+func serve(several bool) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	cfg := nodes.Config{Name: nodeName, Cookie: otp.DefaultCookie, Setup: setUp, Rules: rules}
@@ -56,13 +57,13 @@ func serve(workers bool) error {
 		fmt.Printf("ready %s %d\n", nodeName, at.Port())
 	}
 	switch {
-	case nodes.IsWorker():
-		w, err := nodes.StartWorker(ctx, cfg)
+	case workers.IsWorker():
+		w, err := workers.Join(ctx, cfg)
 		if err != nil {
 			return err
 		}
 		return w.Wait(ctx)
-	case !workers:
+	case !several:
 		n, err := nodes.New(cfg)
 		if err != nil {
 			return err
@@ -74,7 +75,7 @@ func serve(workers bool) error {
 		<-ctx.Done()
 		return n.Shutdown(context.Background())
 	}
-	f, err := nodes.StartFront(ctx, nodes.FrontConfig{Node: cfg, Workers: 2, Choose: nodes.WorkerBySessions})
+	f, err := workers.Start(ctx, workers.Config{Node: cfg, Workers: 2, Choose: workers.BySessions})
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/pubsub"
+	"github.com/cnode-go/cnode/nodes/workers"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -63,14 +64,14 @@ func serveWorkers(app string) error {
 		<-ctx.Done()
 		return n.Shutdown(context.Background())
 	}
-	if nodes.IsWorker() {
-		w, err := nodes.StartWorker(ctx, cfg)
+	if workers.IsWorker() {
+		w, err := workers.Join(ctx, cfg)
 		if err != nil {
 			return err
 		}
 		return w.Wait(ctx)
 	}
-	f, err := nodes.StartFront(ctx, nodes.FrontConfig{Node: cfg, Workers: 3, Choose: nodes.WorkerBySessions, Patience: limit})
+	f, err := workers.Start(ctx, workers.Config{Node: cfg, Workers: 3, Choose: workers.BySessions, Patience: limit})
 	if err != nil {
 		return err
 	}

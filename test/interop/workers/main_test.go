@@ -17,6 +17,7 @@ import (
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/groupleader"
+	"github.com/cnode-go/cnode/nodes/workers"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -49,14 +50,14 @@ func serve(name string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	cfg := nodes.Config{Name: name, Cookie: otp.DefaultCookie, Setup: setUp}
-	if nodes.IsWorker() {
-		w, err := nodes.StartWorker(ctx, cfg)
+	if workers.IsWorker() {
+		w, err := workers.Join(ctx, cfg)
 		if err != nil {
 			return err
 		}
 		return w.Wait(ctx)
 	}
-	f, err := nodes.StartFront(ctx, nodes.FrontConfig{Node: cfg, Workers: 3, Choose: nodes.WorkerBySessions, Patience: limit})
+	f, err := workers.Start(ctx, workers.Config{Node: cfg, Workers: 3, Choose: workers.BySessions, Patience: limit})
 	if err != nil {
 		return err
 	}

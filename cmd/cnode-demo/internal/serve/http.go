@@ -38,7 +38,7 @@ func (o *operated) addTo(f *pflag.FlagSet) {
 		"answer Observer, etop, LiveDashboard and the shells' helpers, and give erl -remsh and iex --remsh a console")
 }
 
-func (o *operated) check(w *workers) error {
+func (o *operated) check(w *workerFlags) error {
 	switch {
 	case o.http != "" && w.number > 0:
 		return cli.Usagef("--http is for one process, without --workers")

@@ -21,6 +21,7 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/nodes/upgrade"
+	"github.com/cnode-go/cnode/nodes/workers"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/spf13/cobra"
 )
@@ -37,7 +38,7 @@ type server struct {
 	polling    config.Polling
 	also       also
 	takeover   bool
-	workers    workers
+	workers    workerFlags
 	publishing publishing
 	operated   operated
 	group      string // the process group of the peer; "": none
@@ -130,7 +131,7 @@ func (o *server) serve(ctx context.Context, out, errOut io.Writer) error {
 	cli.SurvivePipe()
 	errOut = o.Remarks(errOut)
 	switch {
-	case nodes.IsWorker():
+	case workers.IsWorker():
 		return serveWorker(ctx, o, out, errOut)
 	case o.workers.number > 0:
 		return serveFront(ctx, o, out, errOut)

@@ -10,23 +10,24 @@ import (
 	"github.com/cnode-go/cnode/cmd/internal/cli"
 	"github.com/cnode-go/cnode/cmd/internal/config"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/workers"
 	"github.com/spf13/pflag"
 )
 
-// workers are the flags by which several processes serve one node.
-type workers struct {
+// workerFlags are those by which several processes serve one node.
+type workerFlags struct {
 	number   int
 	dispatch string
 }
 
-func (w *workers) addTo(f *pflag.FlagSet) {
+func (w *workerFlags) addTo(f *pflag.FlagSet) {
 	f.IntVar(&w.number, "workers", 0, "`N` processes serve the connections of the one node; 0: this process does")
 	f.StringVar(&w.dispatch, "dispatch", "name", "which worker gets a new connection, `name|least`: by the other node's name, or the "+
 		"one\nthat has the fewest")
 }
 
 // check finds what is wrong with the flags, also together with flags that require a single process.
-func (w *workers) check(v *config.Virtual) error {
+func (w *workerFlags) check(v *config.Virtual) error {
 	switch {
 	case w.number < 0 || w.number > 1024:
 		return cli.Usagef("--workers %d: want 0 to 1024", w.number)
@@ -49,7 +50,7 @@ func serveFront(ctx context.Context, o *server, out, errOut io.Writer) error {
 	}
 	u := o.upgrader(cfg)
 	u.ShutdownTimeout = frontLimit
-	f, err := u.StartFront(ctx, nodes.FrontConfig{Node: u.Config, Workers: o.workers.number, Choose: o.workers.choose()})
+	f, err := workers.StartWith(ctx, u, workers.Config{Node: u.Config, Workers: o.workers.number, Choose: o.workers.choose()})
 	if err != nil {
 		return o.explained(cfg.Name, err)
 	}
@@ -69,11 +70,11 @@ func serveFront(ctx context.Context, o *server, out, errOut io.Writer) error {
 const frontLimit = 2 * shutdownLimit
 
 // choose is the way that the flags ask for.
-func (w *workers) choose() nodes.WorkerChoice {
+func (w *workerFlags) choose() workers.Choice {
 	if w.dispatch == "least" {
-		return nodes.WorkerBySessions
+		return workers.BySessions
 	}
-	return nodes.WorkerByName
+	return workers.ByName
 }
 
 // serveWorker runs a worker, until the front tells it to finish, or is gone.
@@ -89,7 +90,7 @@ func serveWorker(ctx context.Context, o *server, out, errOut io.Writer) error {
 		return err
 	}
 	k := keepPeer(ctx, &cfg, o, out)
-	w, err := nodes.StartWorker(ctx, cfg)
+	w, err := workers.Join(ctx, cfg)
 	if err != nil {
 		return err
 	}

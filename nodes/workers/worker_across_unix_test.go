@@ -1,0 +1,231 @@
+//go:build unix
+
+package workers
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+)
+
+// A peer reaches processes of workers that it has no connection to: by pid and by name, in order,
+// with links, monitors and calls.
+func TestAcrossWorkers(t *testing.T) {
+	w := newFrontWorld(t, 3)
+	ns := w.spread(3)
+	a, b := ns[0], ns[1]
+	there := w.rpc(b, "start", ei.Atom("")).(ei.Pid)
+	named := w.rpc(b, "start", ei.Atom("joe")).(ei.Pid)
+	require.NotEqual(t, there, named)
+	require.Equal(t, named, w.rpc(a, "whereis", ei.Atom("joe")))
+	_, err := a.RPC(soon(t), frontName, "w", "start", ei.Atom("joe"))
+	require.Error(t, err, "the name is taken in the node")
+
+	// Messages, in order, to both.
+	box := w.mailbox(a, &nodes.MailboxOptions{TrapExit: true})
+	const many = 2000
+	for i := range many {
+		require.NoError(t, box.Send(soon(t), there, i))
+		require.NoError(t, box.SendName(soon(t), frontName, "joe", i))
+	}
+	for _, pid := range []ei.Pid{there, named} {
+		v, err := a.Call(soon(t), pid, ei.Atom("got"))
+		require.NoError(t, err)
+		got, _ := ei.Elements(v)
+		require.Len(t, got, many)
+		for i, n := range got {
+			require.Equal(t, ei.Int(i), n)
+		}
+	}
+	v, err := a.CallName(soon(t), frontName, "joe", ei.Atom("pid"))
+	require.NoError(t, err)
+	require.Equal(t, ei.Int(w.worker(b)), v)
+
+	// Monitors, by pid and by name, and a link.
+	byPid, err := box.Monitor(soon(t), there)
+	require.NoError(t, err)
+	byName, err := box.MonitorName(soon(t), frontName, "joe")
+	require.NoError(t, err)
+	gone, err := box.MonitorName(soon(t), frontName, "joe")
+	require.NoError(t, err)
+	box.Demonitor(context.Background(), gone)
+	require.NoError(t, box.Link(soon(t), named))
+	require.NoError(t, box.Send(soon(t), there, ei.Atom("done")))
+	m := w.receive(box)
+	require.Equal(t, byPid, m.Ref)
+	require.NoError(t, box.Send(soon(t), named, ei.Atom("done")))
+	seen := 0
+	for range 2 {
+		switch m := w.receive(box); {
+		case m.Ref == byName:
+			seen |= 1
+		case m.From == named && m.Ref == (ei.Ref{}):
+			seen |= 2
+		}
+	}
+	require.Equal(t, 3, seen)
+	require.Equal(t, ei.Atom("undefined"), w.rpc(a, "whereis", ei.Atom("joe")))
+	w.rpc(a, "start", ei.Atom("joe"))
+
+	// Processes and names that do not exist.
+	ref, err := box.Monitor(soon(t), there)
+	require.NoError(t, err)
+	require.Equal(t, ref, w.receive(box).Ref)
+	_, err = a.CallName(soon(t), frontName, "nobody", 1)
+	require.ErrorIs(t, err, nodes.ErrNoProc)
+}
+
+// When a name moves on to another worker, and then is no longer registered, messages for it do not
+// go round between workers that remember where it was.
+func TestNameMovesOn(t *testing.T) {
+	w := newFrontWorld(t, 2)
+	ns := w.spread(2)
+	for i := range 4 {
+		here, there := ns[i%2], ns[(i+1)%2]
+		joe := w.rpc(here, "start", ei.Atom("joe")).(ei.Pid)
+		v, err := there.CallName(soon(t), frontName, "joe", ei.Atom("pid"))
+		require.NoError(t, err)
+		require.Equal(t, ei.Int(w.worker(here)), v)
+		box := w.mailbox(here, nil)
+		require.NoError(t, box.Send(soon(t), joe, ei.Atom("done")))
+		require.Eventually(t, func() bool { return w.rpc(there, "whereis", ei.Atom("joe")) == ei.Atom("undefined") }, tooLong, tick)
+	}
+	for _, n := range ns {
+		_, err := n.CallName(soon(t), frontName, "joe", 1)
+		require.ErrorIs(t, err, nodes.ErrNoProc)
+	}
+}
+
+// A name that moves on between two workers is found at once by a third one that remembers where it
+// was; and links and monitors between those two go on.
+func TestNameMovesOnElsewhere(t *testing.T) {
+	w := newFrontWorld(t, 3)
+	ns := w.spread(3)
+	one, two := w.rpc(ns[1], "start", ei.Atom("")).(ei.Pid), w.rpc(ns[2], "start", ei.Atom("")).(ei.Pid)
+	watch := w.mailbox(ns[0], nil)
+	for i := range 4 {
+		at := ns[1+i%2]
+		joe := w.rpc(at, "start", ei.Atom("joe")).(ei.Pid)
+		v, err := ns[0].CallName(soon(t), frontName, "joe", ei.Atom("pid"))
+		require.NoError(t, err)
+		require.Equal(t, ei.Int(w.worker(at)), v)
+		v, err = ns[0].Call(soon(t), one, ei.Tuple{ei.Atom("call"), two, ei.Atom("pid")})
+		require.NoError(t, err)
+		require.Equal(t, ei.Int(w.worker(ns[2])), v)
+		_, err = watch.Monitor(soon(t), joe)
+		require.NoError(t, err)
+		require.NoError(t, watch.Send(soon(t), joe, ei.Atom("done")))
+		w.receive(watch)
+		require.Eventually(t, func() bool { return w.rpc(at, "whereis", ei.Atom("joe")) == ei.Atom("undefined") }, tooLong, tick)
+	}
+}
+
+// Processes of two workers send to, link, monitor and call each other.
+func TestBetweenWorkers(t *testing.T) {
+	w := newFrontWorld(t, 3)
+	ns := w.spread(3)
+	one := w.rpc(ns[0], "start", ei.Atom("")).(ei.Pid)
+	two := w.rpc(ns[1], "start", ei.Atom("")).(ei.Pid)
+	v, err := ns[2].Call(soon(t), one, ei.Tuple{ei.Atom("call"), two, ei.Atom("pid")})
+	require.NoError(t, err)
+	require.Equal(t, ei.Int(w.worker(ns[1])), v)
+	for _, caller := range []*nodes.Mailbox{w.mailbox(ns[2], nil), w.mailbox(ns[0], nil)} {
+		v, err := caller.Call(soon(t), one, ei.Tuple{ei.Atom("ask"), two, ei.Atom("pid")})
+		require.NoError(t, err)
+		require.Equal(t, ei.Int(w.worker(ns[1])), v)
+	}
+
+	watch := w.mailbox(ns[2], nil)
+	ref, err := watch.Monitor(soon(t), one)
+	require.NoError(t, err)
+	require.NoError(t, watch.Send(soon(t), one, ei.Tuple{ei.Atom("link"), two}))
+	// it comes after the link: then both know of the link
+	_, err = ns[2].Call(soon(t), one, ei.Tuple{ei.Atom("call"), two, ei.Atom("pid")})
+	require.NoError(t, err)
+	require.NoError(t, watch.Send(soon(t), two, ei.Atom("boom")))
+	m := w.receive(watch)
+	require.Equal(t, ref, m.Ref)
+	reason, err := m.Reason.Decode()
+	require.NoError(t, err)
+	require.Equal(t, ei.Atom("boom"), reason)
+}
+
+// A worker sends to a peer that another worker is connected to, and connects to one that no worker
+// is connected to.
+func TestWorkersShareConnections(t *testing.T) {
+	w := newFrontWorld(t, 3)
+	ns := w.spread(3)
+	_, err := ns[2].Serve("me", nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil }}, nil)
+	require.NoError(t, err)
+	for _, n := range ns[:2] {
+		require.Equal(t, ei.Int(5), w.rpc(n, "ask", ei.Atom(ns[2].Name()), ei.Atom("me"), ei.Int(5)))
+	}
+	require.Equal(t, []string{frontName}, ns[2].Peers())
+
+	fresh := w.node("fresh@127.0.0.1")
+	_, err = fresh.Serve("me", nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil }}, nil)
+	require.NoError(t, err)
+	results := make(chan result[ei.Term], 3)
+	for _, n := range ns { // all at once
+		go func() {
+			results <- of(n.RPC(soon(t), frontName, "w", "ask", ei.Atom("fresh@127.0.0.1"), ei.Atom("me"), ei.Int(6)))
+		}()
+	}
+	for range ns {
+		r := <-results
+		require.NoError(t, r.err)
+		require.Equal(t, ei.Int(6), r.v)
+	}
+	require.Equal(t, []string{frontName}, fresh.Peers())
+}
+
+// A link or monitor between a peer and a process of a worker that the peer is not connected to
+// breaks with the peer's connection.
+func TestPeerGoesFromAcrossWorkers(t *testing.T) {
+	w := newFrontWorld(t, 2)
+	ns := w.spread(2)
+	joe := w.rpc(ns[1], "start", ei.Atom("")).(ei.Pid)
+	require.NoError(t, w.mailbox(ns[0], nil).Link(soon(t), joe))
+	_, err := ns[0].Call(soon(t), joe, ei.Int(1)) // the link is there
+	require.NoError(t, err)
+	watching := w.mailbox(ns[1], nil)
+	ref, err := watching.Monitor(soon(t), joe)
+	require.NoError(t, err)
+	_, err = ns[1].Call(soon(t), joe, ei.Int(2)) // so is the monitor
+	require.NoError(t, err)
+	require.NoError(t, ns[0].Conn(frontName).Close())
+	m := w.receive(watching)
+	require.Equal(t, ref, m.Ref)
+	reason, err := m.Reason.Decode()
+	require.NoError(t, err)
+	require.Equal(t, noconnection, reason)
+}
+
+// Aliases of a worker's processes are reached from other workers and from peers of these; a worker
+// gets the replies of a peer that another one is connected to.
+func TestAliasesAcrossWorkers(t *testing.T) {
+	w := newFrontWorld(t, 3)
+	ns := w.spread(3)
+	one := w.rpc(ns[0], "start", ei.Atom("")).(ei.Pid)
+	alias := w.rpc(ns[0], "alias", one)
+	two := w.rpc(ns[1], "start", ei.Atom("")).(ei.Pid)
+	watch := w.mailbox(ns[2], nil)
+	ask := ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{watch.Pid(), ei.Atom("tag")}, ei.Atom("pid")}
+	answer := ei.Tuple{ei.Atom("tag"), ei.Int(w.worker(ns[0]))}
+	received := func() {
+		t.Helper()
+		term, err := w.receive(watch).Term()
+		require.NoError(t, err)
+		require.Equal(t, answer, term)
+	}
+	for range 2 {
+		require.NoError(t, watch.SendAlias(soon(t), alias.(ei.Ref), ask))
+		received()
+		require.NoError(t, watch.Send(soon(t), two, ei.Tuple{ei.Atom("send"), alias, ask}))
+		received()
+	}
+}

@@ -1,0 +1,491 @@
+//go:build unix
+
+package workers
+
+import (
+	"context"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/talk"
+	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff"
+)
+
+// setUpApart gives a worker functions that break the ways to the other workers for as long as a
+// test likes.
+func setUpApart(n *nodes.Node) {
+	n.Expose("w", "apart", func(context.Context, []ei.Term) (any, error) {
+		p := partOf(n)
+		p.ways.mu.Lock()
+		defer p.ways.mu.Unlock()
+		for id, c := range p.workerLinks {
+			if id < p.id { // otherwise the other worker asks for another way
+				p.seeking[id] = true
+			}
+			linkOf(c).Fail(nodes.ErrTickTimeout)
+		}
+		return ei.Atom("ok"), nil
+	})
+	n.Expose("w", "together", func(context.Context, []ei.Term) (any, error) {
+		p := partOf(n)
+		p.ways.mu.Lock()
+		lost := p.seeking
+		p.seeking = map[int]bool{}
+		p.ways.mu.Unlock()
+		for id := range lost {
+			p.seekWorkerLink(id)
+		}
+		return ei.Atom("ok"), nil
+	})
+}
+
+// While two workers have no way to each other, peers still reach their processes, in order; also
+// after one of the workers has moved to another process. What the workers' own processes say to
+// each other waits.
+func TestWorkersApart(t *testing.T) {
+	w := newFrontWorld(t, 2)
+	ns := w.spread(2)
+	one, other := w.workerProcess(w.worker(ns[0])), w.workerProcess(w.worker(ns[1]))
+	if w.number(w.worker(ns[0])) > w.number(w.worker(ns[1])) { // the worker with the higher number asks for another way
+		ns[0], ns[1], one = ns[1], ns[0], other
+	}
+	x, y := ns[0], ns[1]
+	joe, ann := w.rpc(y, "start", ei.Atom("joe")).(ei.Pid), w.rpc(x, "start", ei.Atom("")).(ei.Pid)
+	b := w.mailbox(x, &nodes.MailboxOptions{TrapExit: true})
+	var sent ei.List
+	send := func() {
+		for range 20 {
+			require.NoError(t, b.Send(soon(t), joe, len(sent)))
+			require.NoError(t, b.SendName(soon(t), frontName, "joe", len(sent)+1))
+			sent = append(sent, ei.Int(len(sent)), ei.Int(len(sent)+1))
+		}
+		got, err := x.Call(soon(t), joe, ei.Atom("got"))
+		require.NoError(t, err)
+		require.Equal(t, sent, got)
+	}
+	send()
+	for _, n := range ns {
+		w.rpc(n, "apart")
+	}
+	send() // through the way that there is
+	require.NoError(t, w.mailbox(y, nil).Send(soon(t), ann, ei.Int(1)))
+	got, err := y.Call(soon(t), ann, ei.Atom("got"))
+	require.NoError(t, err, "through a new one")
+	require.Equal(t, ei.List{ei.Int(1)}, got)
+
+	_, err = one.Upgrade()
+	require.NoError(t, err)
+	send()
+	ref, err := b.Monitor(soon(t), joe)
+	require.NoError(t, err)
+	require.NoError(t, b.Link(soon(t), joe))
+	send()
+	require.Zero(t, insideOf(b.Node()).Waiting(b))
+
+	bob := w.rpc(x, "start", ei.Atom("")).(ei.Pid)
+	called := async(func() (ei.Term, error) {
+		return x.Call(soon(t), bob, ei.Tuple{ei.Atom("call"), joe, ei.Atom("pid")})
+	})
+	w.rpc(y, "together")
+	r := arrives(t, called, "the answer")
+	require.NoError(t, r.err)
+	require.Equal(t, ei.Int(w.worker(y)), r.v)
+	require.NoError(t, b.Send(soon(t), joe, ei.Atom("bye")))
+	for range 2 {
+		m := w.receive(b)
+		reason, err := m.Reason.Decode()
+		require.NoError(t, err)
+		require.Equal(t, ei.Atom("bye"), reason, "%v %v", m.Op, ref)
+	}
+}
+
+// A worker has stopped, and another one, which has lost the way to it, gets a new one: what the
+// other worker's processes send through it arrives in order once the stopped worker goes on.
+func TestSecondWayToStoppedWorker(t *testing.T) {
+	w := newFrontWorld(t, 2)
+	ns := w.spread(2)
+	x, y := ns[0], ns[1]
+	// the worker with the higher number asks for another way
+	if w.number(w.worker(x)) < w.number(w.worker(y)) {
+		x, y = y, x
+	}
+	joe, ann := w.rpc(y, "start", ei.Atom("")).(ei.Pid), w.rpc(x, "start", ei.Atom("")).(ei.Pid)
+	ask := ei.Tuple{ei.Atom("call"), joe, ei.Atom("got")} // behind what ann has sent
+	_, err := x.Call(soon(t), ann, ask)
+	require.NoError(t, err)
+	victim := w.worker(y)
+	standStill(t, victim)
+	t.Cleanup(func() { _ = syscall.Kill(victim, syscall.SIGCONT) })
+	w.rpc(x, "sever")
+	b := w.mailbox(x, nil)
+	var sent ei.List
+	for i := range 10 {
+		require.NoError(t, b.Send(soon(t), ann, ei.Tuple{ei.Atom("send"), joe, ei.Int(i)}))
+		sent = append(sent, ei.Int(i))
+	}
+	_, err = x.Call(soon(t), ann, ei.Atom("got")) // ann has sent them
+	require.NoError(t, err)
+	require.NoError(t, syscall.Kill(victim, syscall.SIGCONT))
+	got, err := x.Call(soon(t), ann, ask)
+	require.NoError(t, err)
+	require.Equal(t, sent, got)
+}
+
+// A torn is a worker that has lost the way to another worker, number 2, which lives.
+type torn struct {
+	*loneWorker
+	w   *world
+	far ei.Pid // a process of worker 2
+}
+
+func (w *world) torn(limit time.Duration, edit ...func(*nodes.Config)) *torn {
+	t := w.t
+	n := &torn{loneWorker: w.worker("front", limit, edit...), w: w}
+	n.far = ei.Pid{Node: ei.Atom(n.Name()), ID: 1, Serial: 2, Creation: n.Creation()}
+	p := n.mend()
+	c := n.part.WorkerLink(2)
+	require.NoError(t, p.s.Close())
+	arrives(t, linkOf(c).Left(), "the end of the way")
+	return n
+}
+
+// mend gives the worker another way to worker 2; the test has the other end.
+func (n *torn) mend() *wire {
+	t := n.w.t
+	here, there, err := descriptor.StreamPair()
+	require.NoError(t, err)
+	n.part.addWorkerLink(&talk.WorkerLink{Part: 2, FD: here})
+	return n.end(there)
+}
+
+// second is mend with a way that already holds a message for a process.
+func (n *torn) second(to ei.Pid, payload ei.Term) *wire {
+	t := n.w.t
+	here, there, err := descriptor.StreamPair()
+	require.NoError(t, err)
+	p := n.end(there)
+	p.send(dist.Control{Op: dist.OpSend, To: to}, payload)
+	n.part.addWorkerLink(&talk.WorkerLink{Part: 2, FD: here})
+	return p
+}
+
+// remote link is the other end of the relay link that the worker has just made for worker 2.
+func (n *torn) remoteLink() *wire {
+	for {
+		if link, ok := arrives(n.w.t, n.asked, "the way").(*talk.RemoteLink); ok {
+			require.Equal(n.w.t, 2, link.Part)
+			return n.end(link.FD)
+		}
+	}
+}
+
+// end is the other end of a way between workers.
+func (n *torn) end(fd int) *wire {
+	t := n.w.t
+	s, err := transport.Unix().Import(fd, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { s.Close() })
+	return &wire{t: t, s: s, peer: n.part.workerLinkPeer(), self: n.far}
+}
+
+// Monitors between workers do not depend on the flags that the node announces to other nodes.
+func TestMonitorBetweenPlainWorkers(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.torn(time.Hour, func(cfg *nodes.Config) { cfg.Flags = dist.FlagsLibei })
+	p := n.mend()
+	b := box(t, n.Node)
+	ref, err := b.Monitor(soon(t), n.far)
+	require.NoError(t, err)
+	require.NoError(t, b.Send(soon(t), n.far, "behind it"))
+	ctl, _ := p.next()
+	require.Equal(t, dist.OpMonitorP, ctl.Op)
+	require.Equal(t, ref, ctl.Ref)
+}
+
+// A peer's messages to a process of another worker do not wait for the way between the two workers.
+func TestPeerOfWorkerApart(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.torn(time.Hour)
+	b := box(t, w.started("peer"))
+	require.NoError(t, b.Link(soon(t), n.far))
+	ctl, _ := n.remoteLink().next()
+	require.Equal(t, dist.OpLink, ctl.Op)
+	require.Zero(t, insideOf(b.Node()).Waiting(b))
+}
+
+// A link that goes through a relay link just as the relay link ends is not forgotten: the peer is
+// told of its end. So it is if the link is with a process that the peer has spawned for one of the
+// other worker.
+func TestBranchEndsBesideLink(t *testing.T) {
+	for _, op := range []dist.Op{dist.OpLink, dist.OpSpawnReply} {
+		w := newWorld(t, "tcp")
+		n := w.torn(time.Hour)
+		p := w.peer(n.Listeners()[0], role("peer@test"))
+		require.Eventually(t, func() bool { return n.Conn("peer@test") != nil }, tooLong, tick)
+		c := n.Conn("peer@test")
+		b, _, err := n.part.relayLink(n.of(c), 2, true)
+		require.NoError(t, err)
+		n.remoteLink()
+		m := n.MessageFrom(c, dist.Control{Op: op, From: p.self, To: n.far})
+		if op == dist.OpSpawnReply {
+			m.From, m.Flags = ei.Pid{}, dist.SpawnLinked
+			m.Result, err = ei.AppendPid(nil, p.self)
+			require.NoError(t, err)
+		}
+		require.True(t, b.note(m, true))
+		b.l.Fail(nodes.ErrTickTimeout)
+		arrives(t, b.l.Left(), "the end of the branch")
+		ctl, reason := p.next()
+		require.Equal(t, n.far, ctl.From)
+		require.Equal(t, p.self, ctl.To)
+		require.Equal(t, ei.Atom("killed"), reason)
+		require.False(t, b.note(m, true), "nobody would tell the peer")
+	}
+}
+
+// When a worker dies, peers are told of the links that its processes have made through a relay
+// link, and of no link that they have ended.
+func TestBranchEndsWithLinksOfItsProcesses(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.torn(time.Hour)
+	p := w.peer(n.Listeners()[0], role("peer@test"))
+	require.Eventually(t, func() bool { return n.Conn("peer@test") != nil }, tooLong, tick)
+	b, _, err := n.part.relayLink(n.of(n.Conn("peer@test")), 2, true)
+	require.NoError(t, err)
+	there := n.remoteLink()
+	near := n.far
+	near.ID++
+	for _, ctl := range []dist.Control{
+		{Op: dist.OpLink, From: n.far, To: p.self},
+		{Op: dist.OpLink, From: near, To: p.self},
+		{Op: dist.OpUnlinkID, ID: 1, From: near, To: p.self},
+	} {
+		there.send(ctl, nil)
+		got, _ := p.next()
+		require.Equal(t, ctl.Op, got.Op)
+	}
+	require.NoError(t, there.s.Close())
+	arrives(t, b.l.Left(), "the end of the branch")
+	require.NoError(t, box(t, n.Node).Send(soon(t), p.self, ei.Atom("after")))
+	ctl, reason := p.next()
+	require.Equal(t, p.self, ctl.To)
+	require.Equal(t, n.far, ctl.From)
+	require.Equal(t, ei.Atom("killed"), reason)
+	_, payload := p.next()
+	require.Equal(t, ei.Atom("after"), payload)
+}
+
+// A Send or Link to a process of another worker waits for the next way to that worker, until the
+// worker has ended or the time is up.
+func TestProcessOfWorkerApart(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.torn(time.Hour)
+	b, err := n.NewMailbox(&nodes.MailboxOptions{TrapExit: true})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	require.ErrorIs(t, b.Send(ctx, n.far, 1), context.Canceled)
+	linked := async(func() (int, error) { return 0, b.Link(soon(t), n.far) })
+	other := n.mend()
+	ctl, _ := other.next()
+	require.Equal(t, dist.OpLink, ctl.Op)
+	require.NoError(t, arrives(t, linked, "the link").err)
+
+	require.NoError(t, other.s.Close())
+	m, err := b.Receive(soon(t)) // the link is broken
+	require.NoError(t, err)
+	require.Equal(t, n.far, m.From)
+	require.ErrorIs(t, b.Send(ctx, n.far, 1), context.Canceled)
+	linked = async(func() (int, error) { return 0, b.Link(soon(t), n.far) })
+	n.part.noteEnded(2)
+	require.NoError(t, arrives(t, linked, "the link").err)
+	m, err = b.Receive(soon(t))
+	require.NoError(t, err)
+	reason, err := m.Reason.Decode()
+	require.NoError(t, err)
+	require.Equal(t, ei.Atom("noproc"), reason)
+}
+
+func TestProcessOfWorkerApartForLong(t *testing.T) {
+	n := newWorld(t, "tcp").torn(time.Millisecond)
+	require.ErrorIs(t, box(t, n.Node).Send(soon(t), n.far, 1), nodes.ErrNoConnection)
+}
+
+// A new way to another worker is used, with what is in it, once the one before it has ended and the
+// links over that are broken; a Send waits until then.
+func TestSecondWayAwaitsFirst(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.torn(time.Hour)
+	b, err := n.NewMailbox(&nodes.MailboxOptions{TrapExit: true})
+	require.NoError(t, err)
+	first := n.mend()
+	require.NoError(t, b.Link(soon(t), n.far))
+	ctl, _ := first.next()
+	require.Equal(t, dist.OpLink, ctl.Op)
+	second := n.second(b.Pid(), ei.Int(2))
+	require.NoError(t, b.Send(soon(t), n.far, ei.Int(1)))
+	m, err := b.Receive(soon(t))
+	require.NoError(t, err)
+	require.Equal(t, dist.OpExit, m.Op)
+	m, err = b.Receive(soon(t))
+	require.NoError(t, err)
+	v, err := m.Term()
+	require.NoError(t, err)
+	require.Equal(t, ei.Int(2), v)
+	_, payload := second.next()
+	require.Equal(t, ei.Int(1), payload)
+	first.gone()
+}
+
+// If a third way comes, it is the one that stays, whatever becomes of the second.
+func TestThirdWayAwaitsSecond(t *testing.T) {
+	for name, lost := range map[string]bool{"taken": false, "lost": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "tcp")
+			n := w.torn(time.Hour)
+			b := box(t, n.Node)
+			first := n.mend()
+			var second *wire
+			if lost {
+				n.part.addWorkerLink(&talk.WorkerLink{Part: 2})
+			} else {
+				second = n.mend()
+			}
+			third := n.second(b.Pid(), ei.Int(3))
+			m, err := b.Receive(soon(t))
+			require.NoError(t, err)
+			v, err := m.Term()
+			require.NoError(t, err)
+			require.Equal(t, ei.Int(3), v)
+			require.NoError(t, b.Send(soon(t), n.far, ei.Int(1)))
+			_, payload := third.next()
+			require.Equal(t, ei.Int(1), payload)
+			first.gone()
+			if second != nil {
+				second.gone()
+			}
+		})
+	}
+}
+
+// If the node ends while a way waits for the end of the one before it, the waiting way ends too.
+func TestSecondWayEndsWithNode(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.torn(time.Hour)
+	n.mend()
+	second := n.second(ei.Pid{Node: ei.Atom(n.Name()), ID: 9, Serial: 1, Creation: n.Creation()}, ei.Int(1))
+	require.NoError(t, n.Close())
+	second.gone()
+}
+
+// If a worker moves while a way waits for the end of the one before it, the waiting way moves too,
+// with what is in it.
+func TestSecondWayMoves(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.torn(time.Hour)
+	b := box(t, n.Node)
+	first := n.mend()
+	here, there, err := descriptor.StreamPair()
+	require.NoError(t, err)
+	n.part.ways.mu.Lock()
+	n.part.coming[2] = []*talk.WorkerLink{{Part: 2, FD: here}}
+	n.part.ways.mu.Unlock()
+	second := n.end(there)
+	second.send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Int(2))
+	old := newWorker(nil)
+	old.n, old.p = n.node, n.part
+	f, err := old.freeze(soon(t))
+	require.NoError(t, err)
+	stage := func() handoff.Staged {
+		g, err := (&workerHeir{cfg: again(n.Node)}).stage(soon(t), f.State(), duplicates(t, f.Descriptors()))
+		require.NoError(t, err)
+		return g
+	}
+	require.NoError(t, stage().(*workerHeir).Discard())
+	g := stage().(*workerHeir)
+	require.NoError(t, f.Release())
+	require.NoError(t, n.Close()) // this process closes what it has of the way
+	require.NoError(t, g.Start(soon(t)))
+	heirs := g.w.Mailboxes()
+	require.Len(t, heirs, 1)
+	m, err := heirs[0].Receive(soon(t))
+	require.NoError(t, err)
+	v, err := m.Term()
+	require.NoError(t, err)
+	require.Equal(t, ei.Int(2), v)
+	first.gone()
+	require.NoError(t, g.w.Close())
+	second.gone()
+}
+
+// A call to a process of another worker ends with the old process of a worker that moves. The other
+// worker hears of it by the way between the two, and not by the way that it has to a peer: there
+// the signal would pass for a forged one of the peer's.
+func TestWorkerMovesBesideCall(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.torn(time.Hour)
+	p := n.mend()
+	b := box(t, w.started("peer"))
+	require.NoError(t, b.Link(soon(t), n.far))
+	remoteLink := n.remoteLink()
+	ctl, _ := remoteLink.next()
+	require.Equal(t, dist.OpLink, ctl.Op)
+	call := async(func() (ei.Term, error) { return n.Call(w.ctx(), n.far, "hello") })
+	ctl, _ = p.next()
+	require.Equal(t, dist.OpMonitorP, ctl.Op)
+	ref := ctl.Ref
+	p.next() // the request
+
+	old := newWorker(nil)
+	old.n, old.p = n.node, n.part
+	f, err := old.freeze(soon(t))
+	require.NoError(t, err)
+	staged, err := (&workerHeir{cfg: again(n.Node)}).stage(soon(t), f.State(), duplicates(t, f.Descriptors()))
+	require.NoError(t, err)
+	require.NoError(t, f.Release())
+	require.ErrorIs(t, arrives(t, call, "the call's end").err, nodes.ErrMoved)
+	require.NoError(t, n.Close())
+	g := staged.(*workerHeir)
+	require.NoError(t, g.Start(soon(t)))
+	ctl, _ = p.next()
+	require.Equal(t, dist.OpDemonitorP, ctl.Op)
+	require.Equal(t, ref, ctl.Ref)
+	require.NoError(t, b.Send(soon(t), n.far, "next"))
+	ctl, _ = remoteLink.next()
+	require.Equal(t, dist.OpSendSender, ctl.Op)
+	require.NoError(t, g.w.Close())
+}
+
+// A way that comes when the worker has closed its ways is closed, too: the other worker does not
+// count on it.
+func TestWayComesAtTheEnd(t *testing.T) {
+	n := newWorld(t, "tcp").torn(time.Hour)
+	n.part.Close()
+	n.mend().gone()
+}
+
+// A message for an alias goes to the worker that has made it.
+func TestHolderOfReference(t *testing.T) {
+	n := newWorld(t, "tcp").worker("front", time.Hour)
+	own, err := n.NewRef()
+	require.NoError(t, err)
+	require.Zero(t, n.Holder(own))
+	far := own
+	far.ID[2] += 1 << 16
+	require.Equal(t, 2, n.Holder(far))
+	short, before, other := far, far, far
+	short.Len = 2
+	before.Creation++
+	other.Node = "other@test"
+	for _, r := range []ei.Ref{short, before, other} {
+		require.Zero(t, n.Holder(r))
+	}
+}
