@@ -48,7 +48,7 @@ var picture = []row{
 	{path: "internal/host"},
 	{path: "internal/handoffpoint", notStd: "net os time sync log"},
 	{path: "ei/internal/nested", notStd: "net os syscall context log time sync reflect"},
-	{path: "ei/internal/scan", notStd: "net os syscall context log time sync reflect"},
+	{path: "ei/internal/scan", own: "ei/internal/nested", notStd: "net os syscall context log time sync reflect"},
 	{path: "ei", own: "ei/internal/nested ei/internal/scan", testOwn: "internal/test/otp", notStd: "net os syscall"},
 	{path: "ei/elixir", own: "ei ei/internal/nested ei/internal/scan", testOwn: "internal/test/otp", notStd: "net os syscall context log"},
 	{path: "transport/internal/sys", others: []string{xsys}, notStd: "net context log sync"},
@@ -61,11 +61,19 @@ var picture = []row{
 			"transport/internal/bind",
 		testOwn: "transport/transporttest transport/virtual internal/test/packets", testOther: []string{xnet}},
 	{path: "internal/test/packets", own: "internal/queue internal/test/expect transport"},
+	{path: "internal/test/dissect", others: []string{testify}},
+	{path: "transport/internal/pace", own: "transport/internal/patience", notStd: "log"},
+	{path: "transport/internal/pcap", notStd: "os syscall sync context log"},
+	{path: "transport/internal/remains", notStd: "net sync context log"},
+	{path: "transport/virtual", own: "transport transport/internal/pace transport/internal/pcap",
+		testOwn: "transport/transporttest internal/test/dissect", testOther: []string{xsys}},
+	{path: "transport/transporttest", own: "transport transport/internal/remains", others: []string{xsys},
+		testOwn: "transport/virtual internal/test/packets"},
 	{path: "transport/tsocket", others: []string{xsys},
 		own: "transport transport/internal/sys transport/internal/await transport/internal/patience transport/internal/bind"},
-	{path: "transport/virtual", own: "transport transport/tsocket", testOwn: "transport/transporttest", testOther: []string{xsys}},
-	{path: "transport/transporttest", own: "transport transport/tsocket", others: []string{xsys},
-		testOwn: "transport/virtual internal/test/packets"},
+	{path: "transport/tsocket/tsockettest", own: "transport transport/internal/remains transport/tsocket"},
+	{path: "transport/tsocket/virtual", own: "transport transport/internal/pace transport/internal/pcap transport/tsocket",
+		testOwn: "transport/tsocket/tsockettest internal/test/dissect"},
 	{path: "transport/handoff/internal/fault", own: "transport", notStd: "net os sync context log"},
 	{path: "transport/handoff/internal/system", own: "transport/handoff/internal/fault", others: []string{xsys},
 		notStd: "net sync context log"},
@@ -75,7 +83,7 @@ var picture = []row{
 		own:    "transport transport/internal/sys transport/internal/await transport/internal/patience transport/handoff/internal/fault",
 		others: []string{xsys}, testOwn: "internal/test/fdtest", notStd: "sync log"},
 	{path: "transport/handoff", others: []string{xsys},
-		testOwn: "internal/queue transport/transporttest transport/tsocket internal/test/fdtest",
+		testOwn: "internal/queue transport/transporttest internal/test/fdtest",
 		own: "internal/handoffpoint transport transport/internal/patience " +
 			"transport/handoff/internal/fault transport/handoff/internal/system transport/handoff/internal/sock"},
 	{path: "transport/handoff/internal/inside", own: "transport transport/internal/patience transport/handoff", notStd: "log"},
@@ -85,7 +93,7 @@ var picture = []row{
 		own: "transport transport/handoff " + carriers},
 	{path: "transport/handoff/beam", testOwn: "transport internal/test/fdtest", testOther: []string{xsys},
 		own: "transport/internal/patience transport/handoff transport/handoff/internal/stream " + carriers},
-	{path: "transport/handoff/bind10", others: []string{xsys}, testOwn: "transport/tsocket internal/test/fdtest",
+	{path: "transport/handoff/bind10", others: []string{xsys}, testOwn: "internal/test/fdtest",
 		own: "transport transport/internal/patience transport/handoff transport/handoff/internal/stream " + carriers},
 	{path: "tlstransport", own: "ei transport", others: []string{xsys, xcrypto},
 		testOwn: "internal/queue transport/transporttest transport/virtual internal/test/otp", testOther: []string{xnet}},
@@ -170,38 +178,40 @@ var picture = []row{
 		own: "ei ei/elixir transport nodes nodes/dist nodes/introspect nodes/groupleader nodes/internal/alike " +
 			"nodes/internal/asker nodes/internal/kept nodes/internal/otp"},
 	{path: "cmd/cnode-demo/internal/steps"},
-	{path: "cmd/cnode-demo/internal/cli", others: []string{cobra, pflag}},
-	{path: "cmd/cnode-demo/internal/config",
-		own: "nodes nodes/dist nodes/epmd tlstransport transport transport/virtual cmd/cnode-demo/internal/cli", others: []string{xsys, cobra,
+	{path: "cmd/internal/cli", others: []string{cobra, pflag}},
+	{path: "cmd/internal/config",
+		own: "nodes nodes/dist nodes/epmd tlstransport transport transport/virtual cmd/internal/cli", others: []string{xsys, cobra,
 			pflag}},
-	{path: "cmd/cnode-demo/internal/mapper", own: "nodes/epmd transport cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
-		others: []string{cobra}},
-	{path: "cmd/cnode-demo/internal/certs", own: "nodes/dist cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
-		others: []string{cobra}},
-	{path: "cmd/cnode-demo/internal/ask", own: "ei ei/elixir nodes nodes/epmd cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
-		others: []string{cobra, pflag}},
-	{path: "cmd/cnode-demo/internal/top", own: "ei nodes cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
-		others: []string{cobra, tea}, testOwn: "nodes/epmd nodes/nodestest nodes/observer internal/test/otp"},
-	{path: "cmd/cnode-demo/internal/gen/source", own: "ei ei/elixir", notStd: "net os time sync context log os/exec",
+	{path: "cmd/internal/advice", own: "nodes nodes/dist nodes/epmd tlstransport transport", testOwn: "ei"},
+	{path: "cmd/internal/completion", own: "nodes/epmd nodes/upgrade cmd/internal/cli cmd/internal/config", others: []string{cobra, pflag}},
+	{path: "cmd/cnode-gen/internal/source", own: "ei ei/elixir", notStd: "net os time sync context log os/exec",
 		testOther: []string{testify}},
-	{path: "cmd/cnode-demo/internal/gen",
-		own:    "ei nodes cmd/cnode-demo/internal/gen/source cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
-		others: []string{cobra}, testOwn: "nodes/nodestest"},
-	{path: "cmd/cnode-demo/internal/move",
-		own:    "nodes/upgrade transport/handoff cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
+	{path: "cmd/cnode-gen", own: "ei nodes cmd/cnode-gen/internal/source " +
+		"cmd/internal/cli cmd/internal/config cmd/internal/advice cmd/internal/completion",
+		others: []string{cobra, pflag}, testOwn: "nodes/nodestest"},
+	{path: "cmd/cnode-demo/internal/mapper", own: "nodes/epmd transport cmd/internal/cli cmd/internal/config",
+		others: []string{cobra}},
+	{path: "cmd/cnode-demo/internal/certs", own: "nodes/dist cmd/internal/cli cmd/internal/config",
+		others: []string{cobra}},
+	{path: "cmd/cnode-demo/internal/ask", own: "ei ei/elixir nodes nodes/epmd cmd/internal/cli cmd/internal/config",
 		others: []string{cobra, pflag}},
-	{path: "cmd/cnode-demo/internal/stay", own: "nodes nodes/upgrade cmd/cnode-demo/internal/cli", others: []string{xsys, cobra}},
+	{path: "cmd/cnode-demo/internal/top", own: "ei nodes cmd/internal/cli cmd/internal/config",
+		others: []string{cobra, tea}, testOwn: "nodes/epmd nodes/nodestest nodes/observer internal/test/otp"},
+	{path: "cmd/cnode-demo/internal/move",
+		own:    "nodes/upgrade transport/handoff cmd/cnode-demo/internal/steps cmd/internal/cli cmd/internal/config",
+		others: []string{cobra, pflag}},
+	{path: "cmd/cnode-demo/internal/stay", own: "nodes nodes/upgrade cmd/internal/cli", others: []string{xsys, cobra}},
 	{path: "cmd/cnode-demo/internal/serve", own: libraries +
-		" cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config cmd/cnode-demo/internal/mapper " +
+		" cmd/cnode-demo/internal/steps cmd/internal/cli cmd/internal/config cmd/cnode-demo/internal/mapper " +
 		"cmd/cnode-demo/internal/move", others: []string{cobra, pflag}},
 	{path: "cmd/cnode-demo/internal/tour", own: libraries +
-		" cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config cmd/cnode-demo/internal/mapper cmd/cnode-demo/internal/certs " +
+		" cmd/internal/cli cmd/internal/config cmd/cnode-demo/internal/mapper cmd/cnode-demo/internal/certs " +
 		"cmd/cnode-demo/internal/ask", others: []string{cobra, pflag}},
 	{path: "cmd/cnode-demo", own: libraries +
-		" cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config cmd/cnode-demo/internal/mapper " +
+		" cmd/cnode-demo/internal/steps cmd/internal/cli cmd/internal/config cmd/cnode-demo/internal/mapper " +
 		"cmd/cnode-demo/internal/certs cmd/cnode-demo/internal/ask cmd/cnode-demo/internal/move cmd/cnode-demo/internal/serve " +
 		"cmd/cnode-demo/internal/tour cmd/cnode-demo/internal/top cmd/cnode-demo/internal/stay " +
-		"cmd/cnode-demo/internal/gen",
+		"cmd/internal/advice cmd/internal/completion",
 		others:  []string{xsys, cobra, pflag},
 		testOwn: "internal/handoffpoint internal/test/director internal/test/otp internal/test/pty internal/test/systemd"},
 	{path: "cmd/erl-call", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "internal/test/otp internal/test/pty"},
@@ -223,7 +233,7 @@ var picture = []row{
 		testOwn: "transport/transporttest internal/test/pty internal/test/systemd"},
 	{path: "test/interop/move", own: libraries + " internal/test/otp", others: []string{xsys}},
 	{path: "test/interop/upgrade", own: libraries + " internal/test/otp", others: []string{xsys}},
-	{path: "test/interop/handoff", own: libraries},
+	{path: "test/interop/handoff", own: libraries + " transport/tsocket"},
 	{path: "test/interop/tls", own: libraries + " internal/test/otp", others: []string{xsys}},
 	{path: "test/interop/global",
 		testOwn: libraries + " internal/test/accord internal/test/otp internal/test/line", testOther: []string{xsys}},
@@ -290,7 +300,7 @@ var picture = []row{
 
 // libraries are what a command may use: all that a user may, but the suite for
 // tests.
-const libraries = "ei ei/elixir transport transport/tsocket transport/virtual transport/handoff transport/handoff/jsoncomm " +
+const libraries = "ei ei/elixir transport transport/virtual transport/handoff transport/handoff/jsoncomm " +
 	"transport/handoff/beam transport/handoff/bind10 tlstransport nodes nodes/dist nodes/epmd " +
 	"nodes/groupleader nodes/pg nodes/pubsub nodes/genstage nodes/global nodes/supervisor nodes/discovery nodes/introspect nodes/observer " +
 	"nodes/metrics nodes/health nodes/debugz nodes/console nodes/upgrade nodes/child nodes/nodestest"

@@ -116,8 +116,8 @@ func commands(text string) (lines []string) {
 // options of the programs.
 func TestCommands(t *testing.T) {
 	dir := t.TempDir()
-	out, err := exec.Command("go", "build", "-pgo=off", "-o", dir+"/", module+"/cmd/cnode-demo", module+"/cmd/erl-call",
-		module+"/contrib/front/cmd/cnode-front").CombinedOutput()
+	out, err := exec.Command("go", "build", "-pgo=off", "-o", dir+"/", module+"/cmd/cnode-demo", module+"/cmd/cnode-gen",
+		module+"/cmd/erl-call", module+"/contrib/front/cmd/cnode-front").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	helps := map[string]string{}
 	help := func(program string, args ...string) string {
@@ -163,9 +163,9 @@ func TestCommands(t *testing.T) {
 						t.Errorf("%s: %s: no option %s", page, line, o)
 					}
 				}
-			case words[0] == "cnode-front":
+			case words[0] == "cnode-gen" || words[0] == "cnode-front":
 				for _, word := range words[1:] {
-					if o := option.FindString(word); strings.HasPrefix(o, "--") && !strings.Contains(help("cnode-front"), o) {
+					if o := option.FindString(word); strings.HasPrefix(o, "--") && !strings.Contains(help(words[0]), o) {
 						t.Errorf("%s: %s: no option %s", page, line, o)
 					}
 				}

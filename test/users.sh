@@ -45,9 +45,10 @@ beside=$(go mod edit -json | grep '"Path"' | grep -vcE 'example.com/own|cnode-go
 ((beside == 0)) || { echo 'its users get modules that only tests need' >&2 && exit 1; }
 
 echo '== the commands'
-go install "github.com/cnode-go/cnode/cmd/cnode-demo@$version" "github.com/cnode-go/cnode/cmd/erl-call@$version"
+go install "github.com/cnode-go/cnode/cmd/cnode-demo@$version" "github.com/cnode-go/cnode/cmd/cnode-gen@$version" \
+	"github.com/cnode-go/cnode/cmd/erl-call@$version"
 go install "github.com/cnode-go/cnode/contrib/front/cmd/cnode-front@$version"
-for command in cnode-demo cnode-front; do
+for command in cnode-demo cnode-gen cnode-front; do
 	"$at/root/$command" --version
 	[[ $("$at/root/$command" --version) == *"$version"* ]]
 done

@@ -33,7 +33,7 @@ func TestQueueOverTLS(t *testing.T) {
 			cfg := restrict(a.mutual(t), k.version, k.suite)
 			o := Options{Plain: plain, HandshakeTimeout: tooLong}
 			if !plain {
-				o.KeyUpdateRecords, o.KeyUpdateBytes = 50, 1_000_000
+				o.keyUpdateRecords, o.keyUpdateBytes = 50, 1_000_000
 			}
 			tr, err := New(Config{Server: cfg, Client: cfg, Options: o})
 			require.NoError(t, err)
@@ -129,7 +129,7 @@ func TestQueueOverTLS(t *testing.T) {
 						}
 						n, err := int64(len(m)), error(nil)
 						if rand.IntN(2) == 0 {
-							if err = q.Post(ctx, m[:7], m[7:], queue.Mode(rand.IntN(4))); err != nil {
+							if err = q.Post(ctx, m[:7], m[7:], []queue.How{0, queue.Now, queue.More, queue.Now | queue.More}[rand.IntN(4)]); err != nil {
 								n = 0
 							}
 						} else {

@@ -242,7 +242,7 @@ func TestQueueOfFrames(t *testing.T) {
 						}
 						head := binary.BigEndian.AppendUint32(nil, uint32(size))
 						k := random.IntN(size + 1)
-						mode := []queue.Mode{0, queue.Burst, queue.Urgent}[random.IntN(3)]
+						mode := []queue.How{0, queue.More, queue.Now}[random.IntN(3)]
 						if err := q.Post(expect.Context(t), append(head, body[:k]...), body[k:], mode); err != nil {
 							t.Error(err)
 							return
@@ -280,7 +280,7 @@ func TestQueueOfFramesIsHeld(t *testing.T) {
 	frame := binary.BigEndian.AppendUint32(nil, 60_000)
 	frame = append(frame, make([]byte, 60_000)...)
 	for range 20 { // more than the carrier takes
-		require.NoError(t, q.Post(expect.Context(t), frame, nil, queue.Urgent))
+		require.NoError(t, q.Post(expect.Context(t), frame, nil, queue.Now))
 	}
 	require.NoError(t, q.Hold(expect.Context(t)))
 	held := q.Held()

@@ -33,7 +33,7 @@ func TestTimeoutOfItsOwn(t *testing.T) {
 		{"Write", func(cb *Callbacks[int]) { cb.Write = func(int, []byte, time.Duration) (int, error) { return 0, late } },
 			func(c *Stream) error { // the queue's writer does not try for ever
 				q := newPostQueue(c, nil)
-				if err := q.Post(context.Background(), []byte("x"), nil, queue.Burst); err != nil {
+				if err := q.Post(context.Background(), []byte("x"), nil, queue.More); err != nil {
 					return err
 				}
 				return q.Flush(soon(t))

@@ -141,7 +141,7 @@ func TestHeldQueueKeepsWhatPeerLacks(t *testing.T) {
 			wg.Go(func() {
 				var k count
 				for size := 1; k.taken+size <= len(want); size = size*2%(3*combineMax) + 1 {
-					if q.Post(ctx, want[k.taken:k.taken+size], nil, queue.Mode(k.taken%2)) != nil {
+					if q.Post(ctx, want[k.taken:k.taken+size], nil, []queue.How{0, queue.More}[k.taken%2]) != nil {
 						k.refused = size
 						break
 					}
@@ -171,7 +171,7 @@ func TestHeldQueueKeepsWhatPeerLacks(t *testing.T) {
 				t.Fatalf("all of %d bytes were posted", k.taken)
 			case <-time.After(20 * time.Millisecond): // a post waits
 			}
-			require.Error(t, q.Post(NoWait(), []byte("x"), nil, queue.Urgent))
+			require.Error(t, q.Post(NoWait(), []byte("x"), nil, queue.Now))
 			q.End(io.ErrClosedPipe)
 			k := returns(t, posted)
 			wg.Wait()
@@ -269,7 +269,7 @@ func TestStageOfUsedQueue(t *testing.T) {
 	s := newStream(k, nil, connected)
 	q := newPostQueue(s, nil)
 	k.set(func() { k.room = 2 })
-	require.NoError(t, q.Post(soon(t), []byte("post"), nil, queue.Burst))
+	require.NoError(t, q.Post(soon(t), []byte("post"), nil, queue.More))
 	require.Eventually(t, func() bool { k.mu.Lock(); defer k.mu.Unlock(); return k.room == 0 }, tooLong, 100*time.Microsecond)
 	require.ErrorIs(t, q.Stage(soon(t), []byte("rest")), ErrBusy)
 	k.set(func() { k.room = 100 })
@@ -472,7 +472,7 @@ func TestPauseNoWait(t *testing.T) {
 		hangs.Store(true)
 		go func() { _, _ = c.Read(context.Background(), make([]byte, 1)) }()
 		go func() { _, _ = l.Accept(context.Background()) }()
-		require.NoError(t, q.Post(context.Background(), []byte("x"), nil, queue.Burst))
+		require.NoError(t, q.Post(context.Background(), []byte("x"), nil, queue.More))
 		synctest.Wait()
 		for name, call := range map[string]func() error{
 			"PauseRead": func() error { return c.PauseRead(NoWait()) },

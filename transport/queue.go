@@ -26,7 +26,7 @@ const (
 	// A lone write up to this size, in bytes, is joined: one buffer is written in less time than two.
 	joinMax = 2 << 10
 	// A goroutine that is ready and has to wait so long for its turn, so many times in a row, shows
-	// that the processors are busy: Bursts gather nothing for so long.
+	// that the processors are busy: posts with More gather nothing for so long.
 	gatherLate  = time.Millisecond
 	gatherLates = 3
 	gatherPause = time.Second
@@ -39,8 +39,8 @@ const (
 type postQueue struct {
 	s           *Stream
 	limit       int
-	urgentLimit int
-	lazyLimit   int
+	nowLimit    int
+	lazilyLimit int
 	full        func() // see queue.Options; may be nil
 	frames      bool
 
@@ -51,10 +51,10 @@ type postQueue struct {
 	open      bool      // the last of segs is a combining buffer that takes more
 	claims    int64     // claims ever made
 	given     int       // claims in segs that their callers have given up
-	urgent    int       // bytes of Urgent posts in segs
-	lazy      []segment // Lazy posts that are not in line yet, each whole in one of them
+	now       int       // bytes of posts that are Now in segs
+	lazy      []segment // posts that are Lazily and not in line yet, each whole in one of them
 	aside     int       // their bytes
-	followed  int64     // bytes of Lazy posts that have come into line since
+	followed  int64     // their bytes that have come into line since
 	following bool      // one of lazy is in line
 	posted    int64     // bytes ever posted, without those taken back
 	sent      int64     // bytes ever delivered
@@ -64,10 +64,10 @@ type postQueue struct {
 	elsewhere bool          // err is that of End: what was in the queue goes out elsewhere
 	held      chan struct{} // closed when a Hold ends; nil: there is none
 	parked    bool          // the writer has stopped until the Hold ends
-	gathers   bool          // the flusher of a Burst has yet to begin, and lets what is ready run before
+	gathers   bool          // the flusher has yet to begin, and lets what is ready run before
 	gathering time.Time     // since when
 	late      int           // how many flushers in a row have begun late
-	hurries   time.Time     // until when Bursts gather nothing
+	hurries   time.Time     // until when posts with More gather nothing
 	spares    [][]byte      // empty combining buffers
 	spared    int           // their size in bytes
 
@@ -82,11 +82,11 @@ type postQueue struct {
 
 // A segment holds bytes that wait, or is the place of a caller that will write its own buffers.
 type segment struct {
-	buf    []byte
-	urgent int // bytes of Urgent posts in buf
-	claim  *claim
-	lazy   bool // it has been one of Queue.lazy
-	rest   bool // buf was made for the rest of a write: it is no combining buffer
+	buf   []byte
+	now   int // bytes of posts that are Now in buf
+	claim *claim
+	lazy  bool // it has been one of Queue.lazy
+	rest  bool // buf was made for the rest of a write: it is no combining buffer
 }
 
 // A claim is a caller's place in the queue.
@@ -112,13 +112,13 @@ func newPostQueue(s *Stream, o *queue.Options) *postQueue {
 	if o != nil && o.Limit > 0 {
 		q.limit = o.Limit
 	}
-	q.urgentLimit = max(4*q.limit, leastUrgent)
-	if o != nil && o.UrgentLimit > 0 {
-		q.urgentLimit = o.UrgentLimit
+	q.nowLimit = max(4*q.limit, leastNow)
+	if o != nil && o.NowLimit > 0 {
+		q.nowLimit = o.NowLimit
 	}
-	q.lazyLimit = q.urgentLimit
-	if o != nil && o.LazyLimit > 0 {
-		q.lazyLimit = o.LazyLimit
+	q.lazilyLimit = q.nowLimit
+	if o != nil && o.LazilyLimit > 0 {
+		q.lazilyLimit = o.LazilyLimit
 	}
 	if o != nil {
 		q.full, q.frames = o.Full, o.Frames
@@ -128,24 +128,24 @@ func newPostQueue(s *Stream, o *queue.Options) *postQueue {
 	return q
 }
 
-// ErrQueueFull is what an Urgent post gets when the peer has not read for a long time.
-var ErrQueueFull = errors.New("the peer does not read: too many Urgent posts are waiting")
+// ErrQueueFull is what a post that is Now gets when the peer has not read for a long time.
+var ErrQueueFull = errors.New("the peer does not read: too many posts that go at once are waiting")
 
-// leastUrgent is how many bytes of Urgent posts may wait however low the limit is: they come in
+// leastNow is how many bytes of posts that are Now may wait however low the limit is: they come in
 // bursts that do not depend on it.
-const leastUrgent = 1 << 20
+const leastNow = 1 << 20
 
 // A postWay is what becomes of a post.
 type postWay uint8
 
 const (
-	postWrites    postWay = iota // the queue is idle: the caller is the writer
-	postStarts                   // the queue is idle: it is copied, and the flusher begins
-	postJoins                    // it is copied behind what waits
-	postAside                    // it is set aside
-	postClaims                   // it waits for its turn, and then the caller is the writer
-	postRefused                  // it would have to wait for its turn, and must not
-	postTooUrgent                // ErrQueueFull
+	postWrites  postWay = iota // the queue is idle: the caller is the writer
+	postStarts                 // the queue is idle: it is copied, and the flusher begins
+	postJoins                  // it is copied behind what waits
+	postAside                  // it is set aside
+	postClaims                 // it waits for its turn, and then the caller is the writer
+	postRefused                // it would have to wait for its turn, and must not
+	postTooMany                // ErrQueueFull
 )
 
 // A postPlan says what becomes of a post, and of what the socket does not take of it.
@@ -153,26 +153,26 @@ type postPlan struct {
 	way    postWay
 	full   bool // queue.Options.Full is told
 	lasts  bool // the post waits for the socket; else the queue takes the rest
-	urgent bool
-	gather bool // what the flusher of a Burst has yet to write goes out with it
+	now    bool
+	gather bool // what the flusher has yet to write goes out with it
 }
 
 // plan says what becomes of a post of n bytes; q.mu is held.
-func (q *postQueue) plan(n int, mode queue.Mode, noWait bool) postPlan {
+func (q *postQueue) plan(n int, how queue.How, noWait bool) postPlan {
 	small, fits := n < combineMax, q.waiting()+n <= q.limit
-	burst, urgent := mode&queue.Burst != 0, mode&queue.Urgent != 0
-	lazy := isLazy(mode)
-	p := postPlan{lasts: !small && !urgent && !lazy, urgent: urgent, gather: !burst}
+	more, now := how&queue.More != 0, how&queue.Now != 0
+	lazy := isLazily(how)
+	p := postPlan{lasts: !small && !now && !lazy, now: now, gather: !more}
 	switch {
-	case urgent && q.urgent > q.urgentLimit:
-		p.way = postTooUrgent
-	case !q.writing && (small && burst || !p.lasts && q.s.car.takesItsTime()):
+	case now && q.now > q.nowLimit:
+		p.way = postTooMany
+	case !q.writing && (small && more || !p.lasts && q.s.car.takesItsTime()):
 		p.way = postStarts
 	case !q.writing:
 		p.way = postWrites
 	case lazy && (q.aside > 0 || !small || !fits):
 		p.way = postAside
-	case small && fits || urgent:
+	case small && fits || now:
 		p.way = postJoins
 	case noWait:
 		p.way, p.full = postRefused, !fits
@@ -182,20 +182,20 @@ func (q *postQueue) plan(n int, mode queue.Mode, noWait bool) postPlan {
 	return p
 }
 
-// isLazy reports whether a post is Lazy; an Urgent one is not.
-func isLazy(mode queue.Mode) bool { return mode&(queue.Lazy|queue.Urgent) == queue.Lazy }
+// isLazily reports whether a post is Lazily; one that is Now is not.
+func isLazily(how queue.How) bool { return how&(queue.Lazily|queue.Now) == queue.Lazily }
 
 // Post is that of a queue.Queue.
-func (q *postQueue) Post(ctx context.Context, head, body []byte, mode queue.Mode) error {
+func (q *postQueue) Post(ctx context.Context, head, body []byte, how queue.How) error {
 	n := len(head) + len(body)
 	if n == 0 {
 		return opError("post", q.s.remote, errEmpty)
 	}
-	if err := q.enter(ctx, "post", isLazy(mode)); err != nil {
+	if err := q.enter(ctx, "post", isLazily(how)); err != nil {
 		return err
 	}
-	p := q.plan(n, mode, IsNoWait(ctx))
-	if p.way == postTooUrgent {
+	p := q.plan(n, how, IsNoWait(ctx))
+	if p.way == postTooMany {
 		q.mu.Unlock()
 		return opError("post", q.s.remote, ErrQueueFull)
 	}
@@ -217,7 +217,7 @@ func (q *postQueue) Post(ctx context.Context, head, body []byte, mode queue.Mode
 	q.posted += int64(n)
 	switch p.way {
 	case postJoins:
-		q.add(head, body, p.urgent)
+		q.add(head, body, p.now)
 		if p.gather && q.gathers {
 			return q.writeGathered()
 		}
@@ -225,7 +225,7 @@ func (q *postQueue) Post(ctx context.Context, head, body []byte, mode queue.Mode
 		return nil
 	case postStarts:
 		q.writing = true
-		q.add(head, body, p.urgent)
+		q.add(head, body, p.now)
 		q.begin()
 		q.mu.Unlock()
 		return nil
@@ -291,8 +291,8 @@ func (q *postQueue) Deliver(ctx context.Context, v ...[]byte) (int64, error) {
 }
 
 // enter locks q.mu for a call that wants to send, and leaves it locked if the error is nil. It
-// waits for the end of a Hold and, for a Lazy post, for room aside, and returns an earlier failure
-// of the stream.
+// waits for the end of a Hold and, for a post that is Lazily, for room aside, and returns an
+// earlier failure of the stream.
 func (q *postQueue) enter(ctx context.Context, op string, lazy bool) error {
 	if err := ended(ctx); err != nil {
 		return opError(op, q.s.remote, err)
@@ -313,10 +313,10 @@ func (q *postQueue) admitted(ctx context.Context, op string, lazy bool) error {
 				return opError(op, q.s.remote, err)
 			}
 		}
-		if q.err != nil || !lazy || q.aside < q.lazyLimit {
+		if q.err != nil || !lazy || q.aside < q.lazilyLimit {
 			return q.err
 		}
-		if err := q.awaitLocked(ctx, op, func() bool { return q.aside < q.lazyLimit }); err != nil {
+		if err := q.awaitLocked(ctx, op, func() bool { return q.aside < q.lazilyLimit }); err != nil {
 			return err
 		}
 	}

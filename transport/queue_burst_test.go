@@ -12,20 +12,20 @@ import (
 	"github.com/cnode-go/cnode/internal/queue"
 )
 
-// gathering is a queue that has taken a Burst which its flusher has yet to write.
+// gathering is a queue that has taken a post with More which its flusher has yet to write.
 func gathering(t *testing.T, s *Stream, burst string) *postQueue {
 	q := newPostQueue(s, nil)
 	q.writing, q.gathers = true, true
-	require.NoError(t, q.Post(t.Context(), []byte(burst), nil, queue.Burst))
+	require.NoError(t, q.Post(t.Context(), []byte(burst), nil, queue.More))
 	require.True(t, q.gathers)
 	return q
 }
 
-// A post that is no Burst writes those before it as well, on its caller's goroutine, in one call.
+// A post that has no More writes those before it as well, on its caller's goroutine, in one call.
 func TestQueueGathers(t *testing.T) {
 	g, c, s := gated(t, false)
 	q := gathering(t, c, "burst, ")
-	require.NoError(t, q.Post(t.Context(), []byte("another, "), nil, queue.Burst))
+	require.NoError(t, q.Post(t.Context(), []byte("another, "), nil, queue.More))
 	require.NoError(t, q.Post(t.Context(), []byte("and "), []byte("the last"), 0))
 	require.Contains(t, *g.stacks.Load(), "transport.TestQueueGathers")
 	require.EqualValues(t, 1, g.begun.Load(), "one system call")
@@ -44,7 +44,7 @@ func TestQueueGathersMoreThanIsTaken(t *testing.T) {
 	q := gathering(t, newStream(k, nil, connected), "burst, ")
 	k.set(func() { k.room = 3 })
 	require.NoError(t, q.Post(t.Context(), []byte("rest"), nil, 0))
-	require.NoError(t, q.Post(t.Context(), []byte(", more"), nil, queue.Burst))
+	require.NoError(t, q.Post(t.Context(), []byte(", more"), nil, queue.More))
 	k.set(func() { k.room = 100 })
 	require.NoError(t, q.Flush(soon(t)))
 	require.Equal(t, "burst, rest, more", string(k.got))
@@ -59,7 +59,8 @@ func TestQueueGathersInVain(t *testing.T) {
 	require.ErrorIs(t, q.Flush(soon(t)), syscall.EPIPE)
 }
 
-// A claim does not wait for the flusher of a Burst to have its turn, nor does a Burst alone stay.
+// A claim does not wait for the flusher of a post with More to have its turn, nor does such a post
+// alone stay.
 func TestQueueGathersBeforeClaim(t *testing.T) {
 	_, c, s := gated(t, false)
 	for i, post := range []func(*postQueue) error{

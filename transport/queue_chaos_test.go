@@ -100,7 +100,7 @@ func TestQueueChaos(t *testing.T) {
 					mu.RLock()
 					q := q
 					mu.RUnlock()
-					n, err := sendsEither(ctx, q, m, rand.IntN(2) == 0, queue.Mode(rand.IntN(4)))
+					n, err := sendsEither(ctx, q, m, rand.IntN(2) == 0, []queue.How{0, queue.Now, queue.More, queue.Now | queue.More}[rand.IntN(4)])
 					cancel()
 					switch {
 					case err != nil && !errors.Is(err, context.DeadlineExceeded) && !isTimeout(err) && !errors.Is(err, errMoved) &&
@@ -133,7 +133,7 @@ func TestQueueChaos(t *testing.T) {
 			require.True(t, slices.Equal(sent[w], got[w]), "round %d writer %d sent %v, there came %v", round, w, sent[w], got[w])
 		}
 		q.mu.Lock()
-		require.Zero(t, q.urgent)
+		require.Zero(t, q.now)
 		require.Zero(t, q.given)
 		require.Empty(t, q.awaited)
 		require.Equal(t, q.posted, q.sent)

@@ -291,14 +291,14 @@ func TestQueueInterleavings(t *testing.T) {
 		type op struct {
 			size   int
 			post   bool
-			mode   queue.Mode
+			mode   queue.How
 			cancel time.Duration
 		}
 		plans := rapid.SliceOfN(rapid.SliceOfN(rapid.Custom(func(t *rapid.T) op {
 			return op{
 				size:   rapid.OneOf(rapid.IntRange(0, 100), rapid.IntRange(combineMax-20, combineMax+20)).Draw(t, "size"),
 				post:   rapid.Bool().Draw(t, "post"),
-				mode:   rapid.SampledFrom([]queue.Mode{0, queue.Burst}).Draw(t, "mode"),
+				mode:   rapid.SampledFrom([]queue.How{0, queue.More}).Draw(t, "mode"),
 				cancel: rapid.SampledFrom([]time.Duration{0, 0, time.Microsecond, 50 * time.Microsecond}).Draw(t, "cancel"),
 			}
 		}), 1, 8), 1, 6).Draw(t, "plans")
@@ -503,7 +503,7 @@ func TestQueueLargePostHeedsContext(t *testing.T) {
 
 // sendsEither posts m, or writes it, and returns how much of it the queue has taken or sent, as its
 // caller is told. m is used again.
-func sendsEither(ctx context.Context, q *postQueue, m []byte, post bool, mode queue.Mode) (n int64, err error) {
+func sendsEither(ctx context.Context, q *postQueue, m []byte, post bool, mode queue.How) (n int64, err error) {
 	defer clear(m)
 	if !post {
 		return q.Deliver(ctx, m[:5], m[5:])

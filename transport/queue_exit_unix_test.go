@@ -18,7 +18,7 @@ import (
 // writer.
 func TestQueueWriterExits(t *testing.T) {
 	for name, kind := range map[string]Flags{"FullImpl": FullImpl, "Direct": FullImpl | Direct, "SDK waits": 0} {
-		for mode, what := range map[queue.Mode]string{0: "lone", queue.Burst: "burst"} {
+		for mode, what := range map[queue.How]string{0: "lone", queue.More: "burst"} {
 			t.Run(name+" "+what, func(t *testing.T) {
 				var n atomic.Int32
 				exit := func() {

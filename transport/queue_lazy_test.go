@@ -14,15 +14,15 @@ import (
 	"github.com/cnode-go/cnode/internal/queue"
 )
 
-// A Lazy post of any size returns at once although the queue is full, up to a limit of its own. At
-// that it waits for room, until its context ends; under NoWait it is refused.
+// A post that is Lazily, of any size, returns at once although the queue is full, up to a limit of
+// its own. At that it waits for room, until its context ends; under NoWait it is refused.
 func TestQueueLazyWaitsForRoom(t *testing.T) {
 	bothKinds(t, func(t *testing.T, full bool) {
 		g, c, s := gated(t, full)
-		q := newPostQueue(c, &queue.Options{Limit: 10, LazyLimit: 3 * combineMax})
+		q := newPostQueue(c, &queue.Options{Limit: 10, LazilyLimit: 3 * combineMax})
 		first := held(t, g, q, []byte("f"))
 		post := func(ctx context.Context, b string, size int) error {
-			return q.Post(ctx, []byte(b), make([]byte, size-len(b)), queue.Lazy)
+			return q.Post(ctx, []byte(b), make([]byte, size-len(b)), queue.Lazily)
 		}
 		lazily := func(b string, size int) {
 			t.Helper()
@@ -55,7 +55,7 @@ func TestQueueLazyWaitsForRoom(t *testing.T) {
 func blocked(t *testing.T, first string, o *queue.Options) (q *postQueue, k *grantCarrier) {
 	k = newGrantCarrier(false, 1<<20)
 	q = newPostQueue(newStream(k, nil, connected), o)
-	require.NoError(t, q.Post(t.Context(), []byte(first), nil, queue.Burst))
+	require.NoError(t, q.Post(t.Context(), []byte(first), nil, queue.More))
 	require.Eventually(t, func() bool { k.mu.Lock(); defer k.mu.Unlock(); return k.calls > 0 }, 20*time.Second, time.Millisecond)
 	return q, k
 }
@@ -73,13 +73,14 @@ func stays(t *testing.T, posted <-chan error) {
 	}
 }
 
-// Lazy posts go out behind what was posted before, and in turns with what is posted later.
+// Posts that are Lazily go out behind what was posted before, and in turns with what is posted
+// later.
 func TestQueueLazyTakesTurns(t *testing.T) {
-	q, k := blocked(t, "before", &queue.Options{Limit: 10, LazyLimit: 1 << 30})
+	q, k := blocked(t, "before", &queue.Options{Limit: 10, LazilyLimit: 1 << 30})
 	const many = 20
 	part := bytes.Repeat([]byte("z"), combineFull)
 	for range many {
-		require.NoError(t, q.Post(t.Context(), part, nil, queue.Lazy))
+		require.NoError(t, q.Post(t.Context(), part, nil, queue.Lazily))
 	}
 	other := aside(func() error { return q.Post(soon(t), []byte("one that waits for room"), nil, 0) })
 	require.Eventually(t, func() bool { q.mu.Lock(); defer q.mu.Unlock(); return q.claims == 1 }, tooLong, time.Millisecond)
@@ -96,30 +97,30 @@ func TestQueueLazyTakesTurns(t *testing.T) {
 
 // What is aside when the queue fails is lost, and Flush says so.
 func TestQueueLazyFailure(t *testing.T) {
-	q, k := blocked(t, "first", &queue.Options{Limit: 1, LazyLimit: 1})
-	require.NoError(t, q.Post(t.Context(), []byte("second"), nil, queue.Lazy))
+	q, k := blocked(t, "first", &queue.Options{Limit: 1, LazilyLimit: 1})
+	require.NoError(t, q.Post(t.Context(), []byte("second"), nil, queue.Lazily))
 	flushed := aside(func() error { return q.Flush(soon(t)) })
-	waits := aside(func() error { return q.Post(soon(t), []byte("third"), nil, queue.Lazy) })
+	waits := aside(func() error { return q.Post(soon(t), []byte("third"), nil, queue.Lazily) })
 	stays(t, flushed)
 	k.set(func() { k.failure = errFull })
 	require.ErrorIs(t, returns(t, flushed), errFull)
 	require.ErrorIs(t, returns(t, waits), errFull)
 	require.ErrorIs(t, q.Flush(soon(t)), errFull)
-	require.ErrorIs(t, q.Post(soon(t), []byte("fourth"), nil, queue.Lazy), errFull)
+	require.ErrorIs(t, q.Post(soon(t), []byte("fourth"), nil, queue.Lazily), errFull)
 }
 
 // What is aside moves with the queue, last.
 func TestQueueLazyMoves(t *testing.T) {
 	q, _ := blocked(t, "1", &queue.Options{Limit: 1})
 	for _, b := range []string{"2", "3"} {
-		require.NoError(t, q.Post(t.Context(), []byte(b), nil, queue.Lazy))
+		require.NoError(t, q.Post(t.Context(), []byte(b), nil, queue.Lazily))
 	}
 	require.NoError(t, q.Hold(soon(t)))
-	require.ErrorIs(t, q.Post(NoWait(), []byte("x"), nil, queue.Lazy), os.ErrDeadlineExceeded)
+	require.ErrorIs(t, q.Post(NoWait(), []byte("x"), nil, queue.Lazily), os.ErrDeadlineExceeded)
 	require.Equal(t, "123", string(q.Held()))
 	q.Unhold()
 	require.NoError(t, q.Hold(soon(t)))
 	require.Equal(t, "123", string(q.Held()))
 	q.End(errMoved)
-	require.ErrorIs(t, q.Post(NoWait(), []byte("x"), nil, queue.Lazy), errMoved)
+	require.ErrorIs(t, q.Post(NoWait(), []byte("x"), nil, queue.Lazily), errMoved)
 }

@@ -114,7 +114,7 @@ type queueModel struct {
 	t       *rapid.T
 	slow    bool
 	limit   int
-	aside   int // LazyLimit
+	aside   int // LazilyLimit
 	portion int
 	k       *grantCarrier
 	q       *postQueue
@@ -137,7 +137,7 @@ type modelFlush struct {
 
 func (m *queueModel) fresh() {
 	m.k = newGrantCarrier(m.slow, m.portion)
-	m.q = newPostQueue(newStream(m.k, nil, connected), &queue.Options{Limit: m.limit, LazyLimit: m.aside})
+	m.q = newPostQueue(newStream(m.k, nil, connected), &queue.Options{Limit: m.limit, LazilyLimit: m.aside})
 }
 
 // end lets everybody go who is left when a run is given up.
@@ -157,7 +157,7 @@ func (m *queueModel) posted() int64 {
 	return m.q.posted + int64(m.q.aside)
 }
 
-// noRoomAside tells whether a Lazy post waits for room.
+// noRoomAside tells whether a post that is Lazily waits for room.
 func (m *queueModel) noRoomAside() bool {
 	m.q.mu.Lock()
 	defer m.q.mu.Unlock()
@@ -174,7 +174,7 @@ func (m *queueModel) eventually(what string, f func() bool) {
 			}
 			m.t.Logf("posted %d sent %d", m.q.posted, m.q.sent)
 			m.t.Fatalf("%s: never; writing %v parked %v held %v urgent %d segs %.300s", what, m.q.writing, m.q.parked, m.q.held != nil,
-				m.q.urgent, s)
+				m.q.now, s)
 		}
 	}
 }
@@ -191,10 +191,10 @@ func (c *modelCall) returned() bool {
 	return true
 }
 
-func (m *queueModel) start(post bool, mode queue.Mode, size int, single bool, split []int) {
+func (m *queueModel) start(post bool, mode queue.How, size int, single bool, split []int) {
 	c := &modelCall{id: len(m.calls), size: size, single: single, epoch: -1, done: make(chan written, 1)}
 	c.kind = map[bool]string{true: fmt.Sprint("post", mode), false: "writev"}[post]
-	c.lazy = post && mode&(queue.Lazy|queue.Urgent) == queue.Lazy
+	c.lazy = post && mode&(queue.Lazily|queue.Now) == queue.Lazily
 	m.calls = append(m.calls, c)
 	b := modelMessage(c.id, size)
 	ctx, cancel := context.Background(), context.CancelFunc(func() {})
@@ -243,11 +243,11 @@ func (m *queueModel) start(post bool, mode queue.Mode, size int, single bool, sp
 		}
 		return r
 	})
-	if post && mode&queue.Urgent != 0 && m.held == false {
-		m.eventually("Urgent returns", c.returned)
+	if post && mode&queue.Now != 0 && m.held == false {
+		m.eventually("Now returns", c.returned)
 	}
 	if single || c.lazy {
-		m.eventually("NoWait and Lazy return", c.returned)
+		m.eventually("NoWait and Lazily return", c.returned)
 	}
 }
 
@@ -300,7 +300,7 @@ func (m *queueModel) output() []byte {
 }
 
 // parse checks that whole messages are there, and returns which, in order; rest is the part of a
-// message at the end. A Lazy message may be overtaken by others that came later.
+// message at the end. A lazy message may be overtaken by others that came later.
 func (m *queueModel) parse(out []byte) (ids []int, rest []byte) {
 	last, lastLazy := -1, -1
 	for len(out) >= 8 {
@@ -377,7 +377,7 @@ func (m *queueModel) check() {
 				m.t.Fatalf("bytes in a claim")
 			}
 		}
-		urgent += s.urgent
+		urgent += s.now
 		waits += int64(len(s.buf))
 	}
 	aside := 0
@@ -390,8 +390,8 @@ func (m *queueModel) check() {
 	if given != m.q.given {
 		m.t.Fatalf("%d places given up, %d counted", given, m.q.given)
 	}
-	if !m.failed && (m.q.urgent < urgent || m.q.posted-m.q.sent < waits) {
-		m.t.Fatalf("urgent %d of %d, sent %d of %d, %d wait", urgent, m.q.urgent, m.q.sent, m.q.posted, waits)
+	if !m.failed && (m.q.now < urgent || m.q.posted-m.q.sent < waits) {
+		m.t.Fatalf("urgent %d of %d, sent %d of %d, %d wait", urgent, m.q.now, m.q.sent, m.q.posted, waits)
 	}
 	m.q.mu.Unlock()
 	out := m.output()
@@ -450,11 +450,11 @@ func TestQueueModel(t *testing.T) {
 				if len(m.calls) > 60 || m.failed {
 					t.Skip("enough calls, or the stream has failed")
 				}
-				modes := []queue.Mode{0, 0, queue.Burst, queue.Urgent, queue.Urgent | queue.Burst,
-					queue.Lazy, queue.Lazy | queue.Burst, queue.Lazy | queue.Urgent}
+				modes := []queue.How{0, 0, queue.More, queue.Now, queue.Now | queue.More,
+					queue.Lazily, queue.Lazily | queue.More, queue.Lazily | queue.Now}
 				mode := rapid.SampledFrom(modes).Draw(t, "mode")
 				if m.held && m.aside < 1<<30 {
-					mode &^= queue.Lazy // or some would wait for room when the Hold ends
+					mode &^= queue.Lazily // or some would wait for room when the Hold ends
 				}
 				m.start(true, mode, sizes.Draw(t, "size"),
 					!m.held && rapid.IntRange(0, 5).Draw(t, "single") == 0, []int{rapid.SampledFrom([]int{0, 5, 8, 1 << 30}).Draw(t, "head")})
@@ -631,8 +631,8 @@ func TestQueueModel(t *testing.T) {
 		m.eventually("nobody waits", func() bool { m.q.mu.Lock(); defer m.q.mu.Unlock(); return len(m.q.awaited) == 0 })
 		m.q.mu.Lock()
 		defer m.q.mu.Unlock()
-		if q := m.q; q.urgent != 0 || q.given != 0 || q.sent != q.posted || len(q.segs) != 0 || q.aside != 0 || len(q.lazy) != 0 || q.following {
-			t.Fatalf("left: urgent %d given %d sent %d of %d, aside %d", q.urgent, q.given, q.sent, q.posted, q.aside)
+		if q := m.q; q.now != 0 || q.given != 0 || q.sent != q.posted || len(q.segs) != 0 || q.aside != 0 || len(q.lazy) != 0 || q.following {
+			t.Fatalf("left: urgent %d given %d sent %d of %d, aside %d", q.now, q.given, q.sent, q.posted, q.aside)
 		}
 	})
 }

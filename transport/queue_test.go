@@ -132,9 +132,9 @@ func TestQueueOrder(t *testing.T) {
 						head = binary.BigEndian.AppendUint32(head, uint32(w))
 						head = binary.BigEndian.AppendUint32(head, uint32(i))
 						body := bytes.Repeat([]byte{byte(w), byte(i)}, size/2+1)[:size]
-						var mode queue.Mode
+						var mode queue.How
 						if rng.IntN(3) == 0 {
-							mode = queue.Burst
+							mode = queue.More
 						}
 						if err := q.Post(soon(t), head, body, mode); err != nil {
 							t.Error(err)
@@ -211,7 +211,7 @@ func TestQueueLoneWrite(t *testing.T) {
 		require.EqualValues(t, i+1, g.begun.Load(), "one system call")
 		require.Contains(t, *g.stacks.Load(), "transport.TestQueueLoneWrite")
 	}
-	require.NoError(t, q.Post(context.Background(), []byte("head"), nil, queue.Burst))
+	require.NoError(t, q.Post(context.Background(), []byte("head"), nil, queue.More))
 	require.NoError(t, q.Flush(soon(t)))
 	require.NotContains(t, *g.stacks.Load(), "transport.TestQueueLoneWrite", "a burst is left to another goroutine")
 }
@@ -350,7 +350,7 @@ func TestQueueFailureReachesEveryone(t *testing.T) {
 			}
 		}
 		require.ErrorIs(t, q.Post(soon(t), []byte("x"), nil, 0), net.ErrClosed)
-		require.ErrorIs(t, q.Post(soon(t), []byte("x"), nil, queue.Urgent), net.ErrClosed)
+		require.ErrorIs(t, q.Post(soon(t), []byte("x"), nil, queue.Now), net.ErrClosed)
 		waits, _ := q.Buffered()
 		require.Zero(t, waits)
 	})
@@ -367,22 +367,22 @@ func TestQueuePeerGone(t *testing.T) {
 	require.Error(t, q.Flush(soon(t)))
 }
 
-func TestQueueUrgent(t *testing.T) {
+func TestQueueNow(t *testing.T) {
 	for _, high := range []bool{false, true} {
-		testQueueUrgent(t, high)
+		testQueueNow(t, high)
 	}
 }
 
-func testQueueUrgent(t *testing.T, high bool) {
+func testQueueNow(t *testing.T, high bool) {
 	bothKinds(t, func(t *testing.T, full bool) {
 		g, c, s := gated(t, full)
-		limit := map[bool]int{false: 100, true: leastUrgent / 2}[high]
-		room, size := max(4*limit, leastUrgent), leastUrgent/10
+		limit := map[bool]int{false: 100, true: leastNow / 2}[high]
+		room, size := max(4*limit, leastNow), leastNow/10
 		q := newPostQueue(c, &queue.Options{Limit: limit})
 		first := held(t, g, q, []byte("f"))
 		n := 1
 		for {
-			err := returns(t, aside(func() error { return q.Post(soon(t), make([]byte, size), nil, queue.Urgent) }))
+			err := returns(t, aside(func() error { return q.Post(soon(t), make([]byte, size), nil, queue.Now) }))
 			if err != nil {
 				require.ErrorIs(t, err, ErrQueueFull)
 				break
@@ -396,13 +396,13 @@ func testQueueUrgent(t *testing.T, high bool) {
 		_, err := s.Readv(soon(t), make([]byte, n))
 		require.NoError(t, err)
 		require.NoError(t, q.Flush(soon(t)))
-		require.NoError(t, q.Post(soon(t), []byte("again"), nil, queue.Urgent))
+		require.NoError(t, q.Post(soon(t), []byte("again"), nil, queue.Now))
 	})
 }
 
-// An Urgent post of any size is taken at once, whether the queue rests or not, and under NoWait
+// A post that is Now of any size is taken at once, whether the queue rests or not, and under NoWait
 // too.
-func TestQueueUrgentLarge(t *testing.T) {
+func TestQueueNowLarge(t *testing.T) {
 	need.Long(t, 8*time.Second)
 	for name, ctx := range map[string]context.Context{"patient": context.Background(), "NoWait": NoWait()} {
 		t.Run(name, func(t *testing.T) {
@@ -417,7 +417,7 @@ func TestQueueUrgentLarge(t *testing.T) {
 						require.NoError(t, q.Post(ctx, first, nil, 0))
 					}
 					large := bytes.Repeat([]byte("large"), 5<<20) // more than any window
-					require.NoError(t, returns(t, aside(func() error { return q.Post(ctx, large, nil, queue.Urgent) })))
+					require.NoError(t, returns(t, aside(func() error { return q.Post(ctx, large, nil, queue.Now) })))
 					g.open()
 					requireReads(t, s, "f")
 					got := make([]byte, len(large))
@@ -504,7 +504,7 @@ func TestQueuePostAfterClose(t *testing.T) {
 		q, ended := newPostQueue(c, nil), newPostQueue(c, nil)
 		ended.End(syscall.EPIPE)
 		require.NoError(t, c.Close())
-		for _, mode := range []queue.Mode{0, queue.Burst, queue.Urgent} {
+		for _, mode := range []queue.How{0, queue.More, queue.Now} {
 			require.ErrorIs(t, q.Post(soon(t), []byte("x"), nil, mode), net.ErrClosed)
 			require.ErrorIs(t, ended.Post(soon(t), []byte("x"), nil, mode), syscall.EPIPE)
 		}

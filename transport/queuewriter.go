@@ -189,7 +189,7 @@ func (q *postQueue) last(n int) *segment {
 // add copies a post behind what waits; q.mu is held. It fills one buffer after the other to the
 // last byte: half-full buffers would take more memory than the queue's limit, and those beyond the
 // limit would have to be allocated anew for each burst.
-func (q *postQueue) add(head, body []byte, urgent bool) {
+func (q *postQueue) add(head, body []byte, now bool) {
 	for n := len(head) + len(body); n > 0; {
 		last := q.last(n)
 		had := len(last.buf)
@@ -198,16 +198,16 @@ func (q *postQueue) add(head, body []byte, urgent bool) {
 			last.buf, *p = append(last.buf, (*p)[:k]...), (*p)[k:]
 		}
 		taken := len(last.buf) - had
-		if urgent {
-			last.urgent += taken
-			q.urgent += taken
+		if now {
+			last.now += taken
+			q.now += taken
 		}
 		q.open = len(last.buf) < combineFull
 		n -= taken
 	}
 }
 
-// setAside copies a Lazy post, for which there is no room in line; q.mu is held.
+// setAside copies a post that is Lazily, for which there is no room in line; q.mu is held.
 func (q *postQueue) setAside(head, body []byte) {
 	n := len(head) + len(body)
 	last := len(q.lazy) - 1
@@ -218,7 +218,7 @@ func (q *postQueue) setAside(head, body []byte) {
 	q.aside += n
 }
 
-// follow brings a part of what is aside into line, unless one is in line already: so Lazy posts
+// follow brings a part of what is aside into line, unless one is in line already: so those
 // take turns with others. q.mu is held.
 func (q *postQueue) follow() {
 	if q.following || len(q.lazy) == 0 {
@@ -235,9 +235,9 @@ func (q *postQueue) follow() {
 	}
 }
 
-// begin starts the flusher for a Burst. What is ready to run has its turn first, as it may be about
-// to post, too. Where that takes long again and again, since all processors are busy, flushers
-// begin at once for a while. q.mu is held.
+// begin starts the flusher for a post with More. What is ready to run has its turn first, as it may
+// be about to post, too. Where that takes long again and again, since all processors are busy,
+// flushers begin at once for a while. q.mu is held.
 func (q *postQueue) begin() {
 	now := time.Now()
 	if now.Before(q.hurries) {
@@ -264,7 +264,7 @@ func (q *postQueue) gather() {
 	}
 }
 
-// endGather has the flusher of a Burst begin now, if it has not begun; q.mu is held.
+// endGather has the flusher begin now, if it has not begun; q.mu is held.
 func (q *postQueue) endGather() {
 	if q.gathers {
 		q.gathers = false
@@ -391,7 +391,7 @@ func (q *postQueue) drop(k int) {
 // settle ends a batch, and keeps its buffers for the next burst; q.mu is held.
 func (q *postQueue) settle() {
 	for _, s := range q.batch {
-		q.urgent -= s.urgent
+		q.now -= s.now
 		if size := cap(s.buf); !s.rest && size <= combineFull && q.spared+size <= q.limit {
 			q.spares = append(q.spares, s.buf[:0])
 			q.spared += size

@@ -46,7 +46,7 @@ func TCPCallbacks() Callbacks[int] {
 			sys.LimitUnsent(fd)
 			return fd, nil
 		},
-		Close: sys.CloseSocket,
+		Close: sys.Close,
 		Listen: func(fd int, addr Addr, backlog int) (Addr, error) {
 			// A restarted node must get its port back although old connections linger.
 			if err := sys.SetOption(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
@@ -80,7 +80,7 @@ func TCPCallbacks() Callbacks[int] {
 			return fd, err
 		},
 		importAs: func(fd int, listener bool) (int, error) { return fd, checkRole(fd, inetFamily, listener) },
-		Release:  sys.CloseSocket, // closing a duplicate of a descriptor says nothing on the wire
+		Release:  sys.Close, // closing a duplicate of a descriptor says nothing on the wire
 	}
 	if sys.HasWritev {
 		cb.Writev = func(fd int, v [][]byte, _ time.Duration) (int64, error) { return sys.Writev(fd, v) }

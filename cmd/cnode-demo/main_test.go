@@ -170,7 +170,7 @@ func TestCommandLine(t *testing.T) {
 		{"ping x --json=maybe", "--json maybe: want true or false"},
 		{"serve --workers many", "--workers many: want a whole number\n"},
 		{"serve --workers 99999999999999999999", "--workers 99999999999999999999: the number is too large"},
-		{"help foo", `"foo"; the commands are call, certs, completion, epmd, gen, names, ping, serve, ` +
+		{"help foo", `"foo"; the commands are call, certs, completion, epmd, names, ping, serve, ` +
 			"stay, top, tour, upgrade\nsee: cnode-demo --help"},
 		{"foo", `"foo"; the commands are call, certs,`},
 		{"call a@127.0.0.1 :lists seq [1,2]", "MOD is :lists, as Elixir writes it: add --syntax elixir, or say lists"},
@@ -262,6 +262,17 @@ func TestEmptyArgument(t *testing.T) {
 		require.Equal(t, exitUsage, r.code)
 		require.Contains(t, r.err, want)
 	}
+}
+
+// What is a program of its own now says so in one line.
+func TestMoved(t *testing.T) {
+	for _, args := range [][]string{{"gen"}, {"gen", "--from", "x", "--struct", "A"}, {"gen", "--help"}} {
+		r := execute(t, nil, args...)
+		require.Equal(t, exitFailed, r.code)
+		require.Equal(t, "gen: it is the command cnode-gen now, with the same flags: "+
+			"go install github.com/cnode-go/cnode/cmd/cnode-gen@latest\n", r.err)
+	}
+	require.Contains(t, execute(t, nil, "front", "--listen", ":1").err, "/contrib/front/cmd/cnode-front@latest\n")
 }
 
 func TestVersion(t *testing.T) {

@@ -507,18 +507,13 @@ func (k *Keeper) watch(w *worker) {
 	k.lose(w)
 }
 
-const (
-	batchPackets = 2 // of maxPacket each: no more come in one system call
-	batches      = 8 // before what has come is noted
-)
+// hearsAtOnce is how many packets are read before what has come is noted.
+const hearsAtOnce = 16
 
 // hear reads what a worker says until it is gone.
 func (k *Keeper) hear(w *worker) {
-	packets := make([]handoff.Packet, batchPackets)
-	for i := range packets {
-		packets[i].P = make([]byte, maxPacket)
-	}
-	heard := make([]packet, 0, batchPackets*batches)
+	p := make([]byte, maxPacket)
+	heard := make([]packet, 0, hearsAtOnce)
 	for {
 		if !k.enter() {
 			return
@@ -526,17 +521,18 @@ func (k *Keeper) hear(w *worker) {
 		var err error
 		for wait := k.kicked; err == nil && len(heard) < cap(heard); wait = transport.NoWait() {
 			var n int
-			n, err = w.control.ReceiveBatch(wait, packets)
-			for i := range packets[:n] {
-				got := &packets[i]
-				if got.Err != nil { // too long, so it counts as a point that cannot be used
-					got.N = min(got.N, 1+8)
-				}
-				if p, ok := parsePacket(got.P[:got.N]); ok {
-					heard = append(heard, p)
-				} else if got.Err != nil && got.N == 1+8 && got.P[0] == kindPoint {
-					heard = append(heard, lostPoint(got.P))
-				}
+			n, err = w.control.Receive(wait, p, nil, 0)
+			lost := errors.Is(err, handoff.ErrTruncated) || errors.Is(err, handoff.ErrDescriptorsLost) || errors.Is(err, handoff.ErrAncillary)
+			if lost { // too long, so it counts as a point that cannot be used
+				n, err = min(n, 1+8), nil
+			}
+			if err != nil {
+				continue
+			}
+			if said, ok := parsePacket(p[:n]); ok {
+				heard = append(heard, said)
+			} else if lost && n == 1+8 && p[0] == kindPoint {
+				heard = append(heard, lostPoint(p))
 			}
 		}
 		if len(heard) > 0 {

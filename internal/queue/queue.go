@@ -14,12 +14,12 @@ type Options struct {
 	// Limit is how many bytes may wait before callers do; 0 is DefaultLimit. One post may
 	// exceed it when nothing else waits.
 	Limit int
-	// UrgentLimit is how many bytes of Urgent posts may wait before one is transport.ErrQueueFull;
+	// NowLimit is how many bytes of posts that are Now may wait before one is transport.ErrQueueFull;
 	// 0 is four times the Limit, and a megabyte at least.
-	UrgentLimit int
-	// LazyLimit is how many bytes of Lazy posts may be set aside before Lazy posts wait; 0 is as
-	// many as UrgentLimit. One post may exceed it.
-	LazyLimit int
+	NowLimit int
+	// LazilyLimit is how many bytes of posts may be set aside before those that are Lazily wait; 0 is
+	// as many as NowLimit. One post may exceed it.
+	LazilyLimit int
 	// Full is called when a Post finds that much waiting that it has to wait, or, under NoWait, is
 	// refused. It must not wait, and must not use the queue. nil: nothing.
 	Full func()
@@ -30,23 +30,23 @@ type Options struct {
 	Frames bool
 }
 
-// A Mode says how a post goes out.
-type Mode uint8
+// A How says how a post goes out. Those of nodes/internal/link are more, for messages.
+type How uint8
 
 const (
-	// Burst says that more is about to be posted: the write is left to another goroutine, so that
-	// what follows is combined with it, and to the next post that is no Burst.
-	Burst Mode = 1 << iota
-	// Urgent does not wait while the queue is full: it is for a goroutine that must go on reading.
-	// When more than Options.UrgentLimit bytes of Urgent posts wait it is transport.ErrQueueFull.
-	// During a Hold it waits as every post does.
-	Urgent
-	// Lazy does not wait while the queue is full: what there is no room for is copied, whatever
+	// Now does not wait while the queue is full: it is for a goroutine that must go on reading. When
+	// more than Options.NowLimit bytes of such posts wait it is transport.ErrQueueFull. During a Hold
+	// it waits as every post does.
+	Now How = 1 << iota
+	// Lazily does not wait while the queue is full: what there is no room for is copied, whatever
 	// its size, and set aside. From there it goes out behind all that was posted before, and in turns
-	// with what others post from then on; Lazy posts keep their order among themselves. When
-	// Options.LazyLimit bytes are aside it waits for some of them to go. It is for one who has
-	// much to say of which nobody waits for the end. An Urgent post is not Lazy.
-	Lazy
+	// with what others post from then on; such posts keep their order among themselves. When
+	// Options.LazilyLimit bytes are aside it waits for some of them to go. It is for one who has
+	// much to say of which nobody waits for the end. With Now it means nothing.
+	Lazily
+	// More is about to be posted: the write is left to another goroutine, so that what follows is
+	// combined with it, and to the next post without More.
+	More
 )
 
 // A Queue serialises many writers on a stream's sending direction. Order is strict: what was posted
@@ -58,7 +58,7 @@ type Queue interface {
 	// has them: the caller may use both buffers again. It waits while the queue is full, or, for a
 	// large post, until it has been written; when ctx ends before its first byte is out, nothing of it
 	// is sent. An earlier failure of the stream is returned. A post without a byte is EINVAL.
-	Post(ctx context.Context, head, body []byte, mode Mode) error
+	Post(ctx context.Context, head, body []byte, how How) error
 	// Deliver sends the buffers behind what was posted before, and returns when all of them have been
 	// delivered to the socket, with their length in bytes, or with the reason why they were not. Each
 	// call gets its own result. When ctx ends while they wait for their turn nothing of them is sent:
@@ -70,7 +70,7 @@ type Queue interface {
 	// stream fails: then the error says which. If everything has been delivered it is nil, also after
 	// the queue's end, by End or a failure.
 	Flush(ctx context.Context) error
-	// Buffered returns how many bytes wait or are in flight, without those of Lazy posts that are set
+	// Buffered returns how many bytes wait or are in flight, without those that are set
 	// aside, and how many have ever been delivered to the socket.
 	Buffered() (bytes int, sent int64)
 	// Trim frees the buffers that an idle queue keeps for its next burst.

@@ -12,19 +12,13 @@ import (
 // c/scm_rate.c.
 const handOff = "handoff"
 
-// A carrierMode is a way to send and receive: argument is what the programs call it, and ours hands
-// many messages to each call.
-type carrierMode struct {
-	name, title, argument string
-	many                  int
-}
+// A carrierMode is a way to send and receive, by the name that the programs have for it.
+type carrierMode struct{ name, title string }
 
 var (
 	carrierModes = []carrierMode{
-		{"turns", "one by one", "turns", 1},
-		{"ahead", "one way", "ahead", 1},
-		{"turns-batch", "16 a call", "turns", 16},
-		{"ahead-batch", "one way, 16 a call", "ahead", 16},
+		{"turns", "one by one"},
+		{"ahead", "one way"},
 	}
 	carrierSizes = []int{64, 4 << 10}
 )
@@ -82,8 +76,7 @@ func (a *arena) measureCarriers(ctx context.Context) error {
 func (a *arena) carry(ctx context.Context, program string, mode carrierMode, size int) (float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, a.o.cell+cellLimit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, program, mode.argument, strconv.Itoa(size), strconv.FormatInt(a.o.cell.Milliseconds(), 10),
-		strconv.Itoa(mode.many))
+	cmd := exec.CommandContext(ctx, program, mode.name, strconv.Itoa(size), strconv.FormatInt(a.o.cell.Milliseconds(), 10))
 	out, err := cmd.Output()
 	if err != nil {
 		return 0, err

@@ -1,7 +1,7 @@
-// Libfuzzer builds each fuzz target of this module as a program of libFuzzer, for ClusterFuzzLite:
-// see .clusterfuzzlite/build.sh. The Fuzz functions live in files of tests, and use what is in
-// others beside them. So the go command is told, by an overlay, that these files are part of their
-// packages.
+// Libfuzzer builds each fuzz target of this module, and of contrib/front, as a program of
+// libFuzzer, for ClusterFuzzLite: see .clusterfuzzlite/build.sh. The Fuzz functions live in
+// files of tests, and use what is in others beside them. So the go command is told, by an
+// overlay, that these files are part of their packages.
 //
 //	CXX=clang++ LIB_FUZZING_ENGINE=-fsanitize=fuzzer go run ./test/libfuzzer DIR [PACKAGE...]
 //
@@ -40,7 +40,7 @@ func main() {
 	}
 	packages := os.Args[2:]
 	if len(packages) == 0 {
-		packages = []string{"./..."}
+		packages = []string{"./...", "./contrib/front"}
 	}
 	if err := build(os.Args[1], packages); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -41,38 +41,6 @@ func TestMessageAllocations(t *testing.T) {
 	}
 }
 
-// Batches allocate nothing after the first one.
-func TestBatchAllocations(t *testing.T) {
-	race.Allocates(t)
-	ctx := context.Background()
-	a, b := connPair(t, unix.SOCK_SEQPACKET)
-	f := fdtest.File(t, "f")
-	sent, got := numbered(20), rooms(20, 5, 1)
-	for i := range sent {
-		sent[i].FDs = []int{f}
-	}
-	require.Zero(t, testing.AllocsPerRun(100, func() {
-		n, err := a.SendBatch(ctx, sent)
-		require.NoError(t, err)
-		require.Equal(t, len(sent), n)
-		for n = 0; n < len(got); {
-			k, err := b.ReceiveBatch(ctx, got[n:])
-			require.NoError(t, err)
-			n += k
-		}
-		for i := range got {
-			require.NoError(t, got[i].Set.Close())
-		}
-	}))
-	// they must keep no reference to the caller's memory
-	for _, b := range []*batch{a.many.out, b.many.in} {
-		for _, v := range b.vectors {
-			require.Nil(t, v.Base)
-		}
-	}
-	require.Nil(t, b.in.p)
-}
-
 // Calls that wait under a context that cannot be cancelled allocate nothing either.
 func TestWaitingAllocations(t *testing.T) {
 	race.Allocates(t)

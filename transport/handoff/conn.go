@@ -19,10 +19,6 @@ import (
 // systems and libraries allow fewer, see the package's documentation.
 const MaxDescriptors = 253
 
-// rawMax is how many bytes a system call may copy without telling the scheduler: some tens of
-// microseconds.
-const rawMax = 256 << 10
-
 // A Conn sends and receives single messages with descriptors on a UNIX socket: a stream, sequenced
 // packets, or datagrams. It is the lowest level, on which the carriers are built, and does no
 // framing: a stream's reader gets bytes, and descriptors come with the first byte that they were
@@ -31,12 +27,12 @@ const rawMax = 256 << 10
 // A Conn that is dropped without Close is closed some time after it has become unreachable, if the
 // garbage collector runs; so is what is made of one: a Forwarder, a MessageConn and so on.
 //
-// All methods may be called concurrently. One message, or batch, goes out, and one comes in, at a
-// time; other calls wait for their turn, as long as their contexts let them. A SendTo whose
-// receiver has no room does not keep the turn. With transport.NoWait a call that would have to wait
-// returns os.ErrDeadlineExceeded: there is no room, or no message. It does let calls pass that are
-// at work, and do not wait themselves. Sending and receiving allocate nothing on Linux, unless they
-// must wait under a context that can be cancelled, or for their turn.
+// All methods may be called concurrently. One message goes out, and one comes in, at a time; other
+// calls wait for their turn, as long as their contexts let them. A SendTo whose receiver has no
+// room does not keep the turn. With transport.NoWait a call that would have to wait returns
+// os.ErrDeadlineExceeded: there is no room, or no message. It does let calls pass that are at work,
+// and do not wait themselves. Sending and receiving allocate nothing on Linux, unless they must
+// wait under a context that can be cancelled, or for their turn.
 type Conn struct {
 	conn  *net.UnixConn // nil: alone owns the socket
 	alone *lone
@@ -47,7 +43,6 @@ type Conn struct {
 	sending, receiving patience.Turns // held while a call uses out, in
 	out                outgoing
 	in                 incoming
-	many               batches // for SendBatch and ReceiveBatch
 	outward, inward    direction
 	broken             bool        // guarded by sending: only part of a message went out
 	reset              atomic.Bool // the peer has closed without reading everything

@@ -78,7 +78,6 @@
 //	sessions outlive the processes that serve them, such as BEAMs               the module contrib/front
 //	all that a process serves goes on in another one, or does not move at all   Offer, Acceptance
 //	a protocol of one's own                                                     Conn, over sequenced packets
-//	many of its messages at a time                                              Conn.SendBatch, Conn.ReceiveBatch
 //
 // For a protocol of your own, sequenced packets are the best kind of socket: they have boundaries
 // and an end, and descriptors stay with the packet that they were sent with. On a stream a

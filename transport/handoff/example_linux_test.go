@@ -9,8 +9,8 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// Both ends of a pipe in a message each, with one system call to send and one to receive.
-func ExampleConn_SendBatch() {
+// Both ends of a pipe, in a message each.
+func ExampleConn() {
 	ctx := context.Background()
 	var ends [2]*handoff.Conn
 	one, other, err := handoff.PacketPair()
@@ -32,12 +32,10 @@ func ExampleConn_SendBatch() {
 		log.Fatal(err)
 	}
 	err = handoff.Lend(func(fds []int) error {
-		n, err := ends[0].SendBatch(ctx, []handoff.Packet{
-			{P: []byte("to read"), FDs: fds[:1]},
-			{P: []byte("to write"), FDs: fds[1:]},
-		})
-		fmt.Println(n, "sent")
-		return err
+		if err := ends[0].Send(ctx, []byte("to read"), fds[0]); err != nil {
+			return err
+		}
+		return ends[0].Send(ctx, []byte("to write"), fds[1])
 	}, r, w)
 	if err != nil {
 		log.Fatal(err)
@@ -45,23 +43,17 @@ func ExampleConn_SendBatch() {
 	r.Close()
 	w.Close() // the messages have them
 
-	var room [8]handoff.Packet
-	for i := range room {
-		room[i] = handoff.Packet{P: make([]byte, 100), Set: new(handoff.FDSet), Room: 1}
-	}
-	n, err := ends[1].ReceiveBatch(ctx, room[:])
-	if err != nil {
-		log.Fatal(err)
-	}
-	for _, p := range room[:n] {
-		if p.Err != nil {
-			log.Fatal(p.Err) // this one is lost
+	p := make([]byte, 100)
+	for range 2 {
+		var set handoff.FDSet
+		n, err := ends[1].Receive(ctx, p, &set, 1)
+		if err != nil {
+			log.Fatal(err)
 		}
-		fmt.Println(string(p.P[:p.N]), p.Set.Len())
-		p.Set.Close()
+		fmt.Println(string(p[:n]), set.Len())
+		set.Close()
 	}
 	// Output:
-	// 2 sent
 	// to read 1
 	// to write 1
 }

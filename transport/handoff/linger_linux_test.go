@@ -37,12 +37,5 @@ func TestUnwantedDoNotLinger(t *testing.T) {
 				require.ErrorIs(t, err, ErrDescriptorsLost)
 			}
 		},
-		"no room in a batch": func(t *testing.T) func() {
-			a, b := connPair(t, unix.SOCK_SEQPACKET)
-			for range 3 {
-				fdtest.Give(t, a, []byte("x"), fdtest.Lingering(t))
-			}
-			return func() { batched(t, b, rooms(3, 5, 0), 3) }
-		},
 	})
 }

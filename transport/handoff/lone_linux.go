@@ -16,8 +16,8 @@ import (
 )
 
 // A lone is a socket that the Go poller does not watch. On a watched socket each message costs a
-// call-back on either side, even if no goroutine waits, which is a twentieth of a message's whole
-// cost. So a goroutine that has to wait uses a Waiter, and only then the poller watches.
+// call-back on either side, even if no goroutine waits: a sixth of a message's processor time. So a
+// goroutine that has to wait uses a Waiter, and only then the poller watches.
 //
 // Close ends the waits, then waits for calls in progress, and only then closes the socket, so that
 // no call uses a number that has been reused. A call in progress holds one of the Conn's turns, or

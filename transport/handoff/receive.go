@@ -28,7 +28,6 @@ type incoming struct {
 	from     transport.Addr
 	cred     Cred
 	hasCred  bool
-	settled  bool // a message has been read, even if it is lost
 	err      error
 	once     bool
 	wait     bool
@@ -64,7 +63,6 @@ func (c *Conn) ReceivePacket(
 	return c.receive(ctx, wanted{p: p, room: room, whole: true, limit: limit}, set)
 }
 
-// receive makes the system call itself if it can: see send.
 func (c *Conn) receive(ctx context.Context, want wanted, set *FDSet) (p []byte, from transport.Addr, cred Cred, err error) {
 	if err = c.canReceive(&want, set); err == nil {
 		err = ctx.Err() // before the turn is taken: a nil context panics
@@ -75,33 +73,25 @@ func (c *Conn) receive(ctx context.Context, want wanted, set *FDSet) (p []byte, 
 	if err != nil {
 		return nil, nil, noCred, fault.Failed("receive", c.peer, err)
 	}
-	i, none, came := &c.in, false, false
+	defer c.receiving.Pass()
+	i := &c.in
 	i.begin(want)
-	if c.alone.open() && !want.whole && len(want.p) <= rawMax {
-		credentials := c.credentials.Load()
-		i.describe(credentials)
-		switch n, _, errno := i.call(uintptr(c.alone.fd)); {
-		case errno == 0:
-			came = true
-			err = i.came(int(n), credentials)
-		case again(errno):
-			none = true
-		case !interrupted(errno) && !c.resets(errno):
-			err = errno // the kernel reports some errors only once
-		}
+	defer i.forget()
+	if err = c.look(&c.inward); err == nil && i.wait { // there was none just now
+		i.once = false
+		err = c.inward.wait(ctx)
 	}
-	if err == nil && !came {
-		err = c.receiveWaiting(ctx, none)
+	if err == nil {
+		err = i.err
 	}
-	p, from, cred, err = i.p[:i.n], i.from, i.cred, c.received(set, err)
-	i.forget()
-	c.receiving.Pass()
-	return p, from, cred, err
+	err = c.received(set, err)
+	return i.p[:i.n], i.from, i.cred, err
 }
 
 // begin resets i for the next message.
 func (i *incoming) begin(want wanted) {
-	i.wanted, i.n, i.fds, i.from, i.cred, i.hasCred, i.settled, i.err = want, 0, i.fds[:0], nil, noCred, false, false, nil
+	i.wanted, i.n, i.fds, i.from, i.cred, i.hasCred, i.err = want, 0, i.fds[:0], nil, noCred, false, nil
+	i.once, i.wait = true, false
 }
 
 // forget drops the references to the caller's memory.
@@ -118,24 +108,6 @@ func (c *Conn) canReceive(want *wanted, set *FDSet) error {
 		return fmt.Errorf("no room for a byte: %w", syscall.EINVAL)
 	}
 	return nil
-}
-
-// receiveWaiting waits for a message. none says that there was none just now, so that the first try
-// is left out.
-func (c *Conn) receiveWaiting(ctx context.Context, none bool) (err error) {
-	i := &c.in
-	if i.wait = true; !none {
-		i.once = true
-		err = c.look(&c.inward)
-	}
-	if err == nil && i.wait {
-		i.once = false
-		err = c.inward.wait(ctx)
-	}
-	if err == nil {
-		err = i.err
-	}
-	return err
 }
 
 // received moves the descriptors that came into set, or closes them if err says that the message is

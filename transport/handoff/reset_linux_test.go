@@ -2,7 +2,6 @@ package handoff
 
 import (
 	"fmt"
-	"strings"
 	"syscall"
 	"testing"
 
@@ -26,11 +25,6 @@ func TestLastWordsComeBeforeReset(t *testing.T) {
 		"whole packets": func(c *Conn) (string, error) {
 			p, _, _, err := c.ReceivePacket(ctx, nil, 100, nil, 0)
 			return string(p), err
-		},
-		"batch": func(c *Conn) (string, error) {
-			got := rooms(1, 100, 0)
-			n, err := c.ReceiveBatch(ctx, got)
-			return strings.Join(texts(t, got[:n]), ""), err
 		},
 	}
 	for name, receive := range receive {
@@ -62,13 +56,6 @@ func TestResetBesideSend(t *testing.T) {
 	send := map[string]func(c *Conn) error{
 		"Send":    func(c *Conn) error { return c.Send(ctx, []byte("more")) },
 		"TrySend": func(c *Conn) error { _, err := c.TrySend([]byte("more")); return err },
-		"SendBatch": func(c *Conn) error {
-			if !c.Packets() {
-				return syscall.EPIPE // streams have no batches
-			}
-			_, err := c.SendBatch(ctx, numbered(2))
-			return err
-		},
 		"nothing": nil,
 	}
 	for kind, want := range map[int]error{unix.SOCK_SEQPACKET: syscall.ECONNRESET, unix.SOCK_STREAM: syscall.EPIPE} {

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The system calls use structures that live in the Conn, so that nothing is allocated. They are
-// made without telling the scheduler, because with MSG_DONTWAIT they never wait.
+// The system calls use structures that live in the Conn, so that nothing is allocated. Those of
+// x/sys would add a byte to an empty packet with descriptors.
 
 type outSystem struct {
 	header unix.Msghdr
@@ -36,15 +36,9 @@ func (o *outgoing) address(to transport.Addr) (err error) {
 }
 
 func (o *outgoing) send(fd int) (int, error) {
-	n, errno := messageCall(unix.SYS_SENDMSG, fd, &o.header, sendFlags, o.describe())
-	if errno != 0 {
-		return 0, errno
-	}
-	return n, nil
+	return messageCall(unix.SYS_SENDMSG, fd, &o.header, sendFlags, o.describe())
 }
 
-// The flags of all calls. The methods named call rely on header being the first field of outSystem
-// and inSystem.
 const (
 	sendFlags    = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
 	receiveFlags = unix.MSG_DONTWAIT | unix.MSG_CMSG_CLOEXEC
@@ -52,11 +46,6 @@ const (
 
 func (o *outSystem) clear() { o.vector[0].Base, o.vector[1].Base = nil, nil }
 func (i *inSystem) clear()  { i.vector.Base = nil }
-
-// call makes the system call that describe has prepared. It is small enough to be inlined.
-func (o *outSystem) call(fd uintptr) (n, _ uintptr, errno syscall.Errno) {
-	return syscall.RawSyscall6(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(o)), sendFlags, 0, 0, 0)
-}
 
 // describe fills in what sendmsg(2) is to send, and says how many bytes that is.
 func (o *outgoing) describe() int {
@@ -95,15 +84,13 @@ func (i *incoming) receive(fd int, credentials bool) error {
 		}
 	}
 	i.describe(credentials)
-	n, errno := messageCall(unix.SYS_RECVMSG, fd, &i.header, receiveFlags, len(i.p))
-	if errno != 0 {
-		return errno
+	n, err := messageCall(unix.SYS_RECVMSG, fd, &i.header, receiveFlags, len(i.p))
+	if err != nil {
+		return err
 	}
-	return i.came(n, credentials)
-}
-
-func (i *inSystem) call(fd uintptr) (n, _ uintptr, errno syscall.Errno) {
-	return syscall.RawSyscall6(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(i)), receiveFlags, 0, 0, 0)
+	h, control := &i.header, i.arriving.bytes()
+	i.sender(i.name[:min(int(h.Namelen), len(i.name))])
+	return i.settle(n, control[:min(int(h.Controllen), len(control))], int(h.Flags), credentials)
 }
 
 // describe fills in what recvmsg(2) has room for.
@@ -135,22 +122,15 @@ func roomFor(credentials bool) int {
 	return size
 }
 
-// came processes the message that a system call has received.
-func (i *incoming) came(n int, credentials bool) error {
-	h, control := &i.header, i.arriving.bytes()
-	i.sender(i.name[:min(int(h.Namelen), len(i.name))])
-	return i.settle(n, control[:min(int(h.Controllen), len(control))], int(h.Flags), credentials)
-}
-
 // makeRoom makes p as long as the next packet, at which it peeks. It peeks without room for
 // descriptors, since otherwise each peek would make new ones. For a packet beyond the limit p
 // becomes empty, so that reading throws the packet away.
 func (i *incoming) makeRoom(fd int) error {
 	h := &i.header
 	*h = unix.Msghdr{}
-	size, errno := messageCall(unix.SYS_RECVMSG, fd, h, unix.MSG_DONTWAIT|unix.MSG_PEEK|unix.MSG_TRUNC, 0)
-	if errno != 0 {
-		return errno
+	size, err := messageCall(unix.SYS_RECVMSG, fd, h, unix.MSG_DONTWAIT|unix.MSG_PEEK|unix.MSG_TRUNC, 0)
+	if err != nil {
+		return err
 	}
 	switch {
 	case size > i.limit:
@@ -175,16 +155,22 @@ func (i *incoming) sender(name []byte) {
 	i.from = i.cached
 }
 
-func messageCall(trap uintptr, fd int, h *unix.Msghdr, flags uintptr, size int) (int, syscall.Errno) {
+// rawMax is how many bytes a system call may copy without telling the scheduler: some tens of
+// microseconds. With MSG_DONTWAIT a call never waits.
+const rawMax = 256 << 10
+
+func messageCall(trap uintptr, fd int, h *unix.Msghdr, flags uintptr, size int) (int, error) {
 	var n uintptr
 	var errno syscall.Errno
-	if size <= rawMax {
-		// x/sys would make a detour
-		n, _, errno = syscall.RawSyscall(trap, uintptr(fd), uintptr(unsafe.Pointer(h)), flags)
+	if size <= rawMax { // x/sys would make a detour
+		n, _, errno = syscall.RawSyscall6(trap, uintptr(fd), uintptr(unsafe.Pointer(h)), flags, 0, 0, 0)
 	} else {
-		n, _, errno = unix.Syscall(trap, uintptr(fd), uintptr(unsafe.Pointer(h)), flags)
+		n, _, errno = syscall.Syscall(trap, uintptr(fd), uintptr(unsafe.Pointer(h)), flags)
 	}
-	return int(n), errno
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
 }
 
 // emptyCarries tells whether an empty message can carry descriptors.

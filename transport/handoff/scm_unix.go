@@ -25,7 +25,7 @@ func socketKind(raw syscall.RawConn) (kind int, err error) {
 // settle stores in i a message of n bytes that has been received into p, and its descriptors. Its
 // error says why the message is lost.
 func (i *incoming) settle(n int, control []byte, flags int, credentials bool) error {
-	i.n, i.settled = min(n, len(i.p)), true
+	i.n = min(n, len(i.p))
 	var got parsed
 	var err error
 	i.fds, got = parseAncillary(i.fds[:0], control)

@@ -77,60 +77,31 @@ func (c *Conn) send(ctx context.Context, to transport.Addr, head, p []byte, fds 
 
 // SendParts sends head and p as one message; to is nil for the address that the socket is
 // connected to.
-//
-// It makes the system call itself if it can, because beside the system call a message costs little
-// more than function calls and returns. After a system call the processor mispredicts return
-// addresses, so there are few nested returns on this path.
 func (in *insider) SendParts(ctx context.Context, to transport.Addr, head, p []byte, fds []int) error {
 	c := (*Conn)(in)
-	err := ctx.Err() // before the turn is taken: a nil context panics
-	if err == nil {
-		err = c.sending.Join(ctx)
-	}
-	if err != nil {
-		return c.notSent(to, err)
-	}
-	o, full := &c.out, false
-	err = c.prepare(to, head, p, fds)
-	if size := len(head) + len(p); err == nil && c.alone.open() && size <= rawMax {
-		o.describe()
-		n, _, errno := o.call(uintptr(c.alone.fd))
-		if errno == 0 && int(n) == size {
-			o.forget()
-			c.sending.Pass()
-			return nil
-		}
-		switch {
-		case errno == 0: // part of a stream's message
-			o.n = int(n)
-			o.drop()
-		case again(errno):
-			full = true
-		case !interrupted(errno):
-			err = errno // the kernel reports some errors only once
-			c.resets(err)
-		}
-	}
-	if err == nil {
-		err = c.sendWaiting(ctx, to != nil || c.looks(), full)
-	}
-	full = err == nil && o.wait
-	o.forget()
-	c.sending.Pass()
+	full, err := c.sendOnce(ctx, to, head, p, fds, to != nil || c.looks())
 	if full {
 		err = c.sendByLooking(ctx, to, head, p, fds)
 	}
 	return c.notSent(to, err)
 }
 
-// sendWaiting sends the rest of the message. full says that the peer had no room just now, so that
-// the first try is left out. looks says that the poller cannot tell when there is room: then
-// sendWaiting does not wait, and leaves o.wait set if there is none.
-func (c *Conn) sendWaiting(ctx context.Context, looks, full bool) (err error) {
-	o := &c.out
-	if o.wait = true; !full {
-		err = c.lookToSend()
+// sendOnce takes the turn and sends. looks says that the poller cannot tell when there is room:
+// then sendOnce does not wait, and full says that there was none.
+func (c *Conn) sendOnce(ctx context.Context, to transport.Addr, head, p []byte, fds []int, looks bool) (full bool, err error) {
+	if err := ctx.Err(); err != nil { // before the turn is taken: a nil context panics
+		return false, err
 	}
+	if err := c.sending.Join(ctx); err != nil {
+		return false, err
+	}
+	defer c.sending.Pass()
+	if err := c.prepare(to, head, p, fds); err != nil {
+		return false, err
+	}
+	o := &c.out
+	defer o.forget()
+	err = c.lookToSend()
 	if err == nil && o.wait && !looks {
 		o.once = false
 		err = c.outward.wait(ctx)
@@ -142,7 +113,7 @@ func (c *Conn) sendWaiting(ctx context.Context, looks, full bool) (err error) {
 		c.broken = true
 		err = fmt.Errorf("%w, after %d of %d bytes: %w", transport.ErrPoisoned, o.n, len(o.head)+len(o.p), err)
 	}
-	return err
+	return err == nil && o.wait, err
 }
 
 func (c *Conn) notSent(to transport.Addr, err error) error {
@@ -247,7 +218,7 @@ func (c *Conn) sendByLooking(ctx context.Context, to transport.Addr, head, p []b
 		if err := c.pause(ctx, pause); err != nil {
 			return err
 		}
-		if full, err := c.lookOnce(ctx, to, head, p, fds); err != nil || !full {
+		if full, err := c.sendOnce(ctx, to, head, p, fds, true); err != nil || !full {
 			return err
 		}
 	}
@@ -278,17 +249,3 @@ func (c *Conn) pause(ctx context.Context, d time.Duration) error {
 // looks tells whether the system does not tell of the room of the receiver to which this socket is
 // connected.
 func (c *Conn) looks() bool { return !tellsRoom && c.kind == syscall.SOCK_DGRAM }
-
-// lookOnce takes the turn and tries once to send to an address.
-func (c *Conn) lookOnce(ctx context.Context, to transport.Addr, head, p []byte, fds []int) (full bool, err error) {
-	if err := c.sending.Join(ctx); err != nil {
-		return false, err
-	}
-	defer c.sending.Pass()
-	if err := c.prepare(to, head, p, fds); err != nil {
-		return false, err
-	}
-	defer c.out.forget()
-	err = c.sendWaiting(ctx, true, false)
-	return c.out.wait, err
-}

@@ -11,13 +11,6 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff/internal/fault"
 )
 
-// Elsewhere a batch goes packet by packet.
-
-type batches struct{}
-
-func (*Conn) sendMany([]Packet) (n int, full bool, err error)    { return 0, false, nil }
-func (*Conn) receiveMany([]Packet) (n int, none bool, err error) { return 0, false, nil }
-
 func passCredentials(int, bool) error    { return errors.ErrUnsupported }
 func credentialsOn(syscall.RawConn) bool { return false }
 
@@ -26,14 +19,8 @@ type lone struct{ fd int }
 
 func (*lone) open() bool { return false }
 
-// Only a Conn with a lone calls these.
-func (*outgoing) describe() int                                 { return 0 }
-func (*outSystem) call(uintptr) (n, _ uintptr, e syscall.Errno) { return 0, 0, syscall.ENOSYS }
-func (*incoming) describe(bool)                                 {}
-func (*inSystem) call(uintptr) (n, _ uintptr, e syscall.Errno)  { return 0, 0, syscall.ENOSYS }
-func (*outSystem) clear()                                       {}
-func (*inSystem) clear()                                        {}
-func (*incoming) came(int, bool) error                          { return syscall.ENOSYS }
+func (*outSystem) clear() {}
+func (*inSystem) clear()  {}
 
 func (c *Conn) own() {}
 

@@ -125,7 +125,7 @@ func (c *Conn) Init(env *Env, above Above, s *transport.Stream, p dist.Peer, o O
 	c.env, c.above, c.s, c.peer, c.self, c.inner, c.record = env, above, s, p, o.Self, o.Inner, o.Record
 	c.done, c.left = make(chan struct{}), make(chan struct{})
 	c.q = s.Posts(&queue.Options{
-		Limit: env.QueueLimit, UrgentLimit: max(SignalLimit, 4*env.QueueLimit), LazyLimit: SignalLimit, Full: c.reportFull,
+		Limit: env.QueueLimit, NowLimit: max(SignalLimit, 4*env.QueueLimit), LazilyLimit: SignalLimit, Full: c.reportFull,
 		Frames: true,
 	})
 	c.atoms = env.packs.NewSender()

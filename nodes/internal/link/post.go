@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/internal/queue"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/atoms"
 )
@@ -50,17 +49,14 @@ func (c *Conn) signal(ctx context.Context, how How, ctl *dist.Control, payload e
 		c.Complain(faultAnswer, "a signal that cannot be encoded is dropped", err)
 		return nil
 	}
-	now, mode := how&Now != 0, queue.Lazy
+	now := how&Now != 0
 	if now {
-		ctx, mode = context.Background(), queue.Urgent
-	}
-	if how&More != 0 {
-		mode |= queue.Burst
+		ctx = context.Background()
 	}
 	if follows := false; c.cuts(len(payload)) {
 		err = c.postCut(ctx, ctl, payload, now)
 	} else if follows, err = c.fragments.AfterLoose(ctx, c.sender(ctl), b, payload, now); !follows {
-		err = c.q.Post(ctx, b, payload, mode)
+		err = c.q.Post(ctx, b, payload, how)
 	}
 	if err != nil {
 		err = c.sendError(ctx, err)
@@ -141,18 +137,18 @@ func Followed(ctx context.Context, followed bool) context.Context {
 	return context.WithValue(ctx, followedKey{}, followed)
 }
 
-// postMode says how a message goes out. If a message has come since the last one went out, this one
-// is taken for an answer and written on this goroutine. If none has come, it is taken for part of a
-// burst and combined with what follows. Followed decides instead of the guess.
-func (c *Conn) postMode(ctx context.Context) queue.Mode {
+// guess says how a message in turn goes out. If a message has come since the last one went out,
+// this one is taken for an answer and written on this goroutine. If none has come, it is taken for
+// part of a burst and combined with what follows. Followed decides instead of the guess.
+func (c *Conn) guess(ctx context.Context) How {
 	burst := c.unpaired.Swap(true)
 	if followed, ok := ctx.Value(followedKey{}).(bool); ok {
 		burst = followed
 	}
 	if burst {
-		return queue.Burst
+		return More
 	}
-	return 0
+	return InTurn
 }
 
 // post hands a frame to the queue.
@@ -160,17 +156,17 @@ func (c *Conn) post(ctx context.Context, from ei.Pid, head, body []byte) error {
 	if err := c.Err(); err != nil { // the queue may not have heard yet
 		return err
 	}
-	mode := c.postMode(ctx)
+	how := c.guess(ctx)
 	follows, err := c.fragments.AfterLoose(ctx, from, head, body, false)
 	switch n := len(head) + len(body); {
 	case follows:
 	case c.fragments.Measures(n):
 		began := time.Now()
-		if err = c.q.Post(ctx, head, body, mode); err == nil {
+		if err = c.q.Post(ctx, head, body, how); err == nil {
 			c.fragments.Measure(n, began)
 		}
 	default:
-		err = c.q.Post(ctx, head, body, mode)
+		err = c.q.Post(ctx, head, body, how)
 	}
 	if err != nil {
 		return c.sendError(ctx, err)
@@ -208,5 +204,5 @@ func Recycles(buf []byte) bool { return cap(buf) <= keepScratch }
 
 // sendTick sends a frame of length zero; an error when nothing can be sent any more.
 func (c *Conn) sendTick() error {
-	return c.q.Post(context.Background(), dist.AppendTick(nil), nil, queue.Urgent)
+	return c.q.Post(context.Background(), dist.AppendTick(nil), nil, Now)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/queue"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 )
@@ -23,24 +24,24 @@ const SignalLimit = 64 << 20
 
 // A How says who waits while a message is on its way, and for what. The order is one of InTurn, Now
 // and Lazily; More, Owned and Copied can be added to it.
-type How uint8
+type How = queue.How
 
 const (
 	// Now: ahead of all that waits, and nobody waits, so it is for the reader. A peer that leaves
 	// SignalLimit bytes of such messages unread loses the connection. What cannot be encoded, an
 	// answer to a made-up identifier say, is dropped with a complaint.
-	Now How = 1 << iota
+	Now = queue.Now
 	// Lazily: behind all that waits, by turns with others' messages. The caller waits for room
 	// within SignalLimit. What cannot be encoded is dropped, as with Now.
-	Lazily
+	Lazily = queue.Lazily
 	// More follows at once, for which a message that is Now or Lazily may wait.
-	More
+	More = queue.More
 	// Owned: nobody else uses the payload's memory, then or later. For messages in turn.
-	Owned
+	Owned = More << 1
 	// Copied: a message that leaves in fragments is copied, and the caller, a reader that passes it
 	// on, waits for room only. A message that names no sender leaves after all copied ones: it may
 	// be from the process that sent them. For messages in turn.
-	Copied
+	Copied = More << 2
 
 	// InTurn: behind what was sent before, in order with what its sender has sent. The caller waits
 	// while Config.QueueLimit bytes are queued, while the connection is frozen, and for what leaves

@@ -1,8 +1,8 @@
 /* How many messages with a descriptor a second plain sendmsg and recvmsg carry, over a UNIX socket of sequenced packets. The counterpart
    of test/bench/carrier.
 
-     scm_rate turns SIZE MS N   one thread sends N messages, one after the other, and receives them; at most 64, which N divides
-     scm_rate ahead SIZE MS N   one process sends, and another receives, one after the other
+     scm_rate turns SIZE MS   one thread sends and receives in turn
+     scm_rate ahead SIZE MS   one process sends, and another receives
 
    The receiver closes each descriptor. Prints messages a second. */
 #define _GNU_SOURCE
@@ -65,9 +65,8 @@ static int receive_one(int s, char *p, size_t size)
 
 int main(int argc, char **argv)
 {
-    int many = argc == 5 ? atoi(argv[4]) : 0;
-    if (many < 1 || many > BATCH || BATCH % many != 0) {
-        fprintf(stderr, "usage: scm_rate turns|ahead SIZE MS N\n");
+    if (argc != 4) {
+        fprintf(stderr, "usage: scm_rate turns|ahead SIZE MS\n");
         return 2;
     }
     size_t size = strtoul(argv[2], NULL, 10);
@@ -80,12 +79,10 @@ int main(int argc, char **argv)
     long n = 0;
     if (strcmp(argv[1], "turns") == 0) {
         do { /* once in any case: the process may have stood still until now */
-            for (int i = 0; i < BATCH; i += many) {
-                for (int j = 0; j < many; j++)
-                    send_one(s[0], p, size, fd);
-                for (int j = 0; j < many; j++)
-                    if (!receive_one(s[1], q, size))
-                        die("recvmsg");
+            for (int i = 0; i < BATCH; i++) {
+                send_one(s[0], p, size, fd);
+                if (!receive_one(s[1], q, size))
+                    die("recvmsg");
             }
             n += BATCH;
         } while (now() - begun < length);

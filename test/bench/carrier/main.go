@@ -1,11 +1,10 @@
 // Carrier tells how many messages with a descriptor a second package handoff carries, over a UNIX
 // socket of sequenced packets: the counterpart of the C program test/bench/c/scm_rate.c.
 //
-//	carrier turns SIZE MS N   one goroutine sends N messages with one call, and receives them
-//	carrier ahead SIZE MS N   one process sends, N with a call, and another receives, up to N with a call
+//	carrier turns SIZE MS   one goroutine sends and receives in turn
+//	carrier ahead SIZE MS   one process sends, and another receives
 //
-// N divides 64; with 1 the calls are Send and Receive, with more SendBatch and ReceiveBatch. The
-// receiver closes each descriptor. It prints messages a second.
+// The receiver closes each descriptor. It prints messages a second.
 package main
 
 import (
@@ -35,28 +34,23 @@ func main() {
 }
 
 func run(args []string) (rate float64, err error) {
-	var numbers [3]int
-	if len(args) == 4 {
-		for i, arg := range args[1:] {
-			if numbers[i], err = strconv.Atoi(arg); err != nil {
-				return 0, err
-			}
-		}
+	if len(args) != 3 {
+		return 0, errors.New("usage: carrier turns|ahead SIZE MS")
 	}
-	size, ms, many := numbers[0], numbers[1], numbers[2]
-	if many < 1 || unclocked%many != 0 {
-		return 0, errors.New("usage: carrier turns|ahead SIZE MS N")
+	size, err := strconv.Atoi(args[1])
+	if err != nil {
+		return 0, err
 	}
-	c := course{out: make([]handoff.Packet, many), in: make([]handoff.Packet, many), length: time.Duration(ms) * time.Millisecond}
+	ms, err := strconv.Atoi(args[2])
+	if err != nil {
+		return 0, err
+	}
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		return 0, err
 	}
 	defer null.Close()
-	for i := range many {
-		c.out[i] = handoff.Packet{P: make([]byte, size), FDs: []int{int(null.Fd())}}
-		c.in[i] = handoff.Packet{P: make([]byte, size), Set: new(handoff.FDSet), Room: 1}
-	}
+	c := course{out: make([]byte, size), in: make([]byte, size), fd: int(null.Fd()), length: time.Duration(ms) * time.Millisecond}
 	if args[0] == "send" { // the other process of ahead
 		return 0, c.sendAhead()
 	}
@@ -90,35 +84,20 @@ func connection(f *os.File) (*handoff.Conn, error) {
 // A course is one run.
 type course struct {
 	sender, receiver *handoff.Conn
-	out, in          []handoff.Packet
+	out, in          []byte
+	fd               int
+	set              handoff.FDSet
 	length           time.Duration
 }
 
-// send sends all of out.
-func (c *course) send(ctx context.Context) error {
-	if len(c.out) == 1 {
-		return c.sender.Send(ctx, c.out[0].P, c.out[0].FDs...)
-	}
-	_, err := c.sender.SendBatch(ctx, c.out)
-	return err
-}
+func (c *course) send(ctx context.Context) error { return c.sender.Send(ctx, c.out, c.fd) }
 
-// receive receives what is there, at least one message, and closes the descriptors.
-func (c *course) receive(ctx context.Context) (n int, err error) {
-	if len(c.in) == 1 {
-		p := &c.in[0]
-		if _, err := c.receiver.Receive(ctx, p.P, p.Set, p.Room); err != nil {
-			return 0, err
-		}
-		return 1, p.Set.Close()
+// receive receives a message, and closes the descriptor.
+func (c *course) receive(ctx context.Context) error {
+	if _, err := c.receiver.Receive(ctx, c.in, &c.set, 1); err != nil {
+		return err
 	}
-	n, err = c.receiver.ReceiveBatch(ctx, c.in)
-	for i := 0; i < n && err == nil; i++ {
-		if err = c.in[i].Err; err == nil {
-			err = c.in[i].Set.Close()
-		}
-	}
-	return n, err
+	return c.set.Close()
 }
 
 func (c *course) turns() (float64, error) {
@@ -126,16 +105,12 @@ func (c *course) turns() (float64, error) {
 	begun, n := time.Now(), 0
 	// once in any case: the process may stand still for longer
 	for ; n == 0 || time.Since(begun) < c.length; n += unclocked {
-		for out, in := 0, 0; out < unclocked; {
+		for range unclocked {
 			if err := c.send(ctx); err != nil {
 				return 0, err
 			}
-			for out += len(c.out); in < out; {
-				k, err := c.receive(ctx)
-				if err != nil {
-					return 0, err
-				}
-				in += k
+			if err := c.receive(ctx); err != nil {
+				return 0, err
 			}
 		}
 	}
@@ -152,12 +127,12 @@ func (c *course) ahead(one *os.File, args []string) (float64, error) {
 		return 0, err
 	}
 	ctx := context.Background()
-	_, err = c.receive(ctx)
+	err = c.receive(ctx)
 	begun, n := time.Now(), 0
 	for err == nil {
-		var k int
-		k, err = c.receive(ctx)
-		n += k
+		if err = c.receive(ctx); err == nil {
+			n++
+		}
 	}
 	took := time.Since(begun)
 	if err == io.EOF {
@@ -174,7 +149,7 @@ func (c *course) sendAhead() (err error) {
 	defer c.sender.Close()
 	ctx := context.Background()
 	for begun := time.Now(); ; {
-		for out := 0; out < unclocked; out += len(c.out) {
+		for range unclocked {
 			if err := c.send(ctx); err != nil {
 				return err
 			}

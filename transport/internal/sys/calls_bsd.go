@@ -8,14 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func Close(fd int) error                  { return unix.Close(fd) }
-func CloseSocket(fd int) error            { return unix.Close(fd) }
-func Fcntl(fd, cmd, arg int) (int, error) { return unix.FcntlInt(uintptr(fd), cmd, arg) }
-func SetOption(fd, level, option, value int) error {
-	return unix.SetsockoptInt(fd, level, option, value)
-}
-func GetOption(fd, level, option int) (int, error) { return unix.GetsockoptInt(fd, level, option) }
-
 func LocalFamily(fd int) (int, error) { return familyOf(unix.Getsockname(fd)) }
 func PeerFamily(fd int) (int, error)  { return familyOf(unix.Getpeername(fd)) }
 

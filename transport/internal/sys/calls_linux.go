@@ -8,81 +8,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// As in io_linux.go, calls that never wait are made without telling the scheduler, which would wake
-// its monitor thread for each call, beside a peer that has work to do.
-
-// Close closes a descriptor that never lingers.
-func Close(fd int) error {
-	_, _, errno := unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0)
-	if errno != 0 {
-		return errno
-	}
-	return nil
-}
-
-// CloseSocket closes a socket. SO_LINGER may make that call wait, whatever mode the socket is in;
-// an earlier owner of the socket, or of its listener, may have set it.
-func CloseSocket(fd int) error {
-	var l unix.Linger
-	size := uint32(unsafe.Sizeof(l))
-	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_LINGER, uintptr(unsafe.Pointer(&l)),
-		uintptr(unsafe.Pointer(&size)), 0)
-	if errno == 0 && l.Onoff != 0 && l.Linger != 0 {
-		return unix.Close(fd)
-	}
-	return Close(fd)
-}
-
-func Fcntl(fd, cmd, arg int) (int, error) {
-	n, _, errno := unix.RawSyscall(unix.SYS_FCNTL, uintptr(fd), uintptr(cmd), uintptr(arg))
-	return result(n, errno)
-}
-
-func SetOption(fd, level, option, value int) error {
-	v := int32(value)
-	_, _, errno := unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option), uintptr(unsafe.Pointer(&v)),
-		unsafe.Sizeof(v), 0)
-	if errno != 0 {
-		return errno
-	}
-	return nil
-}
-
-func GetOption(fd, level, option int) (int, error) {
-	var v int32
-	size := uint32(unsafe.Sizeof(v))
-	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option), uintptr(unsafe.Pointer(&v)),
-		uintptr(unsafe.Pointer(&size)), 0)
-	if errno != 0 {
-		return 0, errno
-	}
-	return int(v), nil
-}
-
 // A Name is room for a socket's address as the kernel writes it.
 type Name = [unix.SizeofSockaddrAny]byte
 
-// Accept is for a descriptor in non-blocking mode. In blocking mode, which is for plug-ins that
-// wait themselves, it tells the scheduler: a call that waited behind the scheduler's back would
-// stop the whole program at the next garbage collection. size is that of the peer's name.
+// Accept may wait, for a descriptor in blocking mode, of a plug-in that waits itself. size is that
+// of the peer's name.
 func Accept(fd int, name *Name) (accepted, size int, err error) {
 	length := uint32(len(name))
-	var n uintptr
-	var errno unix.Errno
-	if MayWait(fd) {
-		n, _, errno = unix.Syscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(name)),
-			uintptr(unsafe.Pointer(&length)), unix.SOCK_CLOEXEC, 0, 0)
-	} else {
-		n, _, errno = unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(name)),
-			uintptr(unsafe.Pointer(&length)), unix.SOCK_CLOEXEC, 0, 0)
-	}
+	n, _, errno := unix.Syscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(name)), uintptr(unsafe.Pointer(&length)),
+		unix.SOCK_CLOEXEC, 0, 0)
 	if errno != 0 {
 		return -1, 0, errno
 	}
 	return int(n), min(int(length), len(name)), nil
 }
 
-// Connect is like Accept; waits says that the call may wait in any case.
+// Connect takes no thread from the scheduler if it cannot wait; waits says that it may in any case.
 func Connect(fd int, name []byte, waits bool) error {
 	return nameTo(unix.SYS_CONNECT, fd, name, waits || MayWait(fd))
 }

@@ -9,6 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+func Close(fd int) error                           { return unix.Close(fd) }
+func Fcntl(fd, cmd, arg int) (int, error)          { return unix.FcntlInt(uintptr(fd), cmd, arg) }
+func GetOption(fd, level, option int) (int, error) { return unix.GetsockoptInt(fd, level, option) }
+func SetOption(fd, level, option, value int) error {
+	return unix.SetsockoptInt(fd, level, option, value)
+}
+
 // MayWait reports whether a descriptor is in blocking mode. All that share the socket, other
 // processes included, share its mode.
 func MayWait(fd int) bool {
