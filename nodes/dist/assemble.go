@@ -67,9 +67,7 @@ func (r *Reader) first(frame []byte, ctl *Control, a *Arrival) error {
 	s := &sequence{Incomplete: Incomplete{Sequence: id, Next: number - 1, Discarded: unknown}}
 	fault := func(reason error) error { return &FragmentError{Sequence: id, Fragment: number, Err: reason} }
 	switch {
-	case r.open[id] != nil:
-		return fault(ErrSequenceOpen)
-	case number == 0:
+	case r.open[id] != nil, number == 0:
 		return fault(ErrFragmentOrder)
 	case number == 1:
 		if !unknown && ctl.Op.HasPayload() == (len(payload) == 0) {
@@ -129,7 +127,7 @@ func (r *Reader) due(id, number uint64) (*sequence, error) {
 	s := r.open[id]
 	switch {
 	case s == nil:
-		return nil, &FragmentError{Sequence: id, Fragment: number, Err: ErrNoFirstFragment}
+		return nil, &FragmentError{Sequence: id, Fragment: number, Err: ErrFragmentOrder}
 	case number != s.Next:
 		return nil, &FragmentError{Sequence: id, Fragment: number, Want: s.Next, Err: ErrFragmentOrder}
 	}
@@ -170,9 +168,7 @@ func (r *Reader) begin(s *sequence) error {
 		return &FragmentError{Sequence: s.Sequence, Fragment: s.Next + 1, Limit: limit, Err: reason}
 	}
 	switch {
-	case r.open[s.Sequence] != nil:
-		return fault(ErrSequenceOpen, 0)
-	case s.Next == 0:
+	case r.open[s.Sequence] != nil, s.Next == 0:
 		return fault(ErrFragmentOrder, 0)
 	case len(r.open) >= r.limits.Sequences:
 		return fault(ErrTooManySequences, r.limits.Sequences)

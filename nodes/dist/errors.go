@@ -67,13 +67,10 @@ var (
 // What can be wrong with the fragments of a message; each is wrapped in a *FragmentError. The
 // connection cannot be used after it.
 var (
-	// ErrNoFirstFragment: a further fragment of a message that has not begun, or has ended.
-	ErrNoFirstFragment = errors.New("fragment without a first one")
 	// ErrFragmentOrder: a fragment whose number is not one less than the last one's, or 0 in the
-	// first.
+	// first; one of a message that has not begun, or has ended; or the first one of a message that is
+	// not complete.
 	ErrFragmentOrder = errors.New("fragment out of order")
-	// ErrSequenceOpen: a first fragment with the sequence id of a message that is not complete.
-	ErrSequenceOpen = errors.New("sequence begun again before its end")
 	// ErrTooManySequences: more incomplete messages at a time than Limits.Sequences.
 	ErrTooManySequences = errors.New("too many incomplete messages")
 	// ErrTooMuchIncomplete: incomplete messages take more memory than Limits.Incomplete.

@@ -244,11 +244,11 @@ func TestBadHeadersAndFragments(t *testing.T) {
 		"next: no ids":                     {unhex(t, "83 46 00000000 00000001 000000"), ErrFrame, "13 bytes"},
 		"first: no control message":        {firstOf(t, 2, 2, "")[:30], ei.ErrTruncated, ""},
 		"first: number 0":                  {firstOf(t, 2, 0, "j"), ErrFragmentOrder, "fragment 0 of sequence 2"},
-		"first: begun twice":               {firstOf(t, 1, 3, "j"), ErrSequenceOpen, "fragment 3 of sequence 1"},
-		"first: begun twice, the only one": {firstOf(t, 1, 1, "j"), ErrSequenceOpen, ""},
+		"first: begun twice":               {firstOf(t, 1, 3, "j"), ErrFragmentOrder, "fragment 3 of sequence 1"},
+		"first: begun twice, the only one": {firstOf(t, 1, 1, "j"), ErrFragmentOrder, ""},
 		"first: no payload":                {firstOf(t, 2, 1, ""), ErrFrame, "no payload"},
 		"first: too long":                  {firstOf(t, 2, 2, strings.Repeat("j", 1001)), ErrMessageTooLong, "the limit is 1000"},
-		"next: no first":                   {nextOf(2, 1, "j"), ErrNoFirstFragment, "fragment 1 of sequence 2"},
+		"next: no first":                   {nextOf(2, 1, "j"), ErrFragmentOrder, "fragment 1 of sequence 2"},
 		"next: one left out":               {nextOf(1, 1, "j"), ErrFragmentOrder, "fragment 1 of sequence 1, 2 was due"},
 		"next: counts up":                  {nextOf(1, 4, "j"), ErrFragmentOrder, "4 of sequence 1, 2 was due"},
 		"next: the same again":             {nextOf(1, 3, "j"), ErrFragmentOrder, "2 was due"},
@@ -333,7 +333,7 @@ func TestRestoreRefuses(t *testing.T) {
 		m   Incomplete
 		err error
 	}{
-		{Incomplete{Sequence: 1, Next: 1}, ErrSequenceOpen},
+		{Incomplete{Sequence: 1, Next: 1}, ErrFragmentOrder},
 		{Incomplete{Sequence: 1}, ErrFragmentOrder},
 		{Incomplete{Sequence: 1, Next: 1, Payload: make(ei.Raw, 2000)}, ErrMessageTooLong},
 		{Incomplete{Sequence: 1, Next: 1, Control: Control{Token: make(ei.Raw, 20_000)}}, ErrTooMuchIncomplete},
