@@ -61,11 +61,19 @@ var picture = []row{
 			"transport/internal/bind",
 		testOwn: "transport/transporttest transport/virtual internal/test/packets", testOther: []string{xnet}},
 	{path: "internal/test/packets", own: "internal/queue internal/test/expect transport"},
+	{path: "internal/test/dissect", others: []string{testify}},
+	{path: "transport/internal/pace", own: "transport/internal/patience", notStd: "log"},
+	{path: "transport/internal/pcap", notStd: "os syscall sync context log"},
+	{path: "transport/internal/remains", notStd: "net sync context log"},
+	{path: "transport/virtual", own: "transport transport/internal/pace transport/internal/pcap",
+		testOwn: "transport/transporttest internal/test/dissect", testOther: []string{xsys}},
+	{path: "transport/transporttest", own: "transport transport/internal/remains", others: []string{xsys},
+		testOwn: "transport/virtual internal/test/packets"},
 	{path: "transport/tsocket", others: []string{xsys},
 		own: "transport transport/internal/sys transport/internal/await transport/internal/patience transport/internal/bind"},
-	{path: "transport/virtual", own: "transport transport/tsocket", testOwn: "transport/transporttest", testOther: []string{xsys}},
-	{path: "transport/transporttest", own: "transport transport/tsocket", others: []string{xsys},
-		testOwn: "transport/virtual internal/test/packets"},
+	{path: "transport/tsocket/tsockettest", own: "transport transport/internal/remains transport/tsocket"},
+	{path: "transport/tsocket/virtual", own: "transport transport/internal/pace transport/internal/pcap transport/tsocket",
+		testOwn: "transport/tsocket/tsockettest internal/test/dissect"},
 	{path: "transport/handoff/internal/fault", own: "transport", notStd: "net os sync context log"},
 	{path: "transport/handoff/internal/system", own: "transport/handoff/internal/fault", others: []string{xsys},
 		notStd: "net sync context log"},
@@ -75,7 +83,7 @@ var picture = []row{
 		own:    "transport transport/internal/sys transport/internal/await transport/internal/patience transport/handoff/internal/fault",
 		others: []string{xsys}, testOwn: "internal/test/fdtest", notStd: "sync log"},
 	{path: "transport/handoff", others: []string{xsys},
-		testOwn: "internal/queue transport/transporttest transport/tsocket internal/test/fdtest",
+		testOwn: "internal/queue transport/transporttest internal/test/fdtest",
 		own: "internal/handoffpoint transport transport/internal/patience " +
 			"transport/handoff/internal/fault transport/handoff/internal/system transport/handoff/internal/sock"},
 	{path: "transport/handoff/internal/inside", own: "transport transport/internal/patience transport/handoff", notStd: "log"},
@@ -85,7 +93,7 @@ var picture = []row{
 		own: "transport transport/handoff " + carriers},
 	{path: "transport/handoff/beam", testOwn: "transport internal/test/fdtest", testOther: []string{xsys},
 		own: "transport/internal/patience transport/handoff transport/handoff/internal/stream " + carriers},
-	{path: "transport/handoff/bind10", others: []string{xsys}, testOwn: "transport/tsocket internal/test/fdtest",
+	{path: "transport/handoff/bind10", others: []string{xsys}, testOwn: "internal/test/fdtest",
 		own: "transport transport/internal/patience transport/handoff transport/handoff/internal/stream " + carriers},
 	{path: "tlstransport", own: "ei transport", others: []string{xsys, xcrypto},
 		testOwn: "internal/queue transport/transporttest transport/virtual internal/test/otp", testOther: []string{xnet}},
@@ -98,12 +106,13 @@ var picture = []row{
 	{path: "nodes/permit", notStd: "net os time sync context log"},
 	{path: "nodes/internal/otp", own: "ei", notStd: "net os sync context log"},
 	{path: "nodes/internal/clock", others: []string{xsys}},
-	{path: "nodes/epmd", own: "transport nodes/internal/hush", others: []string{xsys}, testOwn: "internal/test/otp"},
+	{path: "nodes/internal/move", notStd: "net os time context log"},
+	{path: "nodes/epmd", own: "transport transport/handoff nodes/internal/hush nodes/internal/move", others: []string{xsys},
+		testOwn: "internal/test/otp"},
 	{path: "nodes/internal/form", own: "ei transport/handoff", notStd: "net os time sync context log"},
 	{path: "nodes/internal/states", own: "ei nodes/dist nodes/internal/form", notStd: "net os sync context log"},
 	{path: "nodes/internal/wait", own: "transport", notStd: "net syscall log"},
 	{path: "nodes/internal/inbox", own: "nodes/internal/places nodes/internal/wait", notStd: "net os context log"},
-	{path: "nodes/internal/packed", own: "ei nodes/dist", notStd: "net os time sync context log"},
 	{path: "nodes/internal/atoms", own: "ei transport nodes/dist", notStd: "net os time log"},
 	{path: "nodes/internal/lazymap", notStd: "net os time sync context log"},
 	{path: "nodes/internal/bonds", own: "ei nodes/dist nodes/internal/lazymap nodes/internal/states", notStd: "net os time sync context log"},
@@ -135,7 +144,7 @@ var picture = []row{
 			"nodes/internal/cookie nodes/internal/crew " +
 			"nodes/internal/descriptor nodes/internal/form nodes/internal/handshake nodes/internal/hush " +
 			"nodes/internal/inbox nodes/internal/lazymap nodes/internal/life " +
-			"nodes/internal/link nodes/internal/otp nodes/internal/nametable nodes/internal/packed nodes/internal/peers " +
+			"nodes/internal/link nodes/internal/move nodes/internal/otp nodes/internal/nametable nodes/internal/peers " +
 			"nodes/permit nodes/internal/places nodes/internal/states " +
 			"nodes/internal/talk nodes/internal/wait"},
 	{path: "nodes/internal/asker", own: "ei nodes nodes/internal/otp", notStd: "net os time sync context log"},
@@ -224,7 +233,7 @@ var picture = []row{
 		testOwn: "transport/transporttest internal/test/pty internal/test/systemd"},
 	{path: "test/interop/move", own: libraries + " internal/test/otp", others: []string{xsys}},
 	{path: "test/interop/upgrade", own: libraries + " internal/test/otp", others: []string{xsys}},
-	{path: "test/interop/handoff", own: libraries},
+	{path: "test/interop/handoff", own: libraries + " transport/tsocket"},
 	{path: "test/interop/tls", own: libraries + " internal/test/otp", others: []string{xsys}},
 	{path: "test/interop/global",
 		testOwn: libraries + " internal/test/accord internal/test/otp internal/test/line", testOther: []string{xsys}},
@@ -291,7 +300,7 @@ var picture = []row{
 
 // libraries are what a command may use: all that a user may, but the suite for
 // tests.
-const libraries = "ei ei/elixir transport transport/tsocket transport/virtual transport/handoff transport/handoff/jsoncomm " +
+const libraries = "ei ei/elixir transport transport/virtual transport/handoff transport/handoff/jsoncomm " +
 	"transport/handoff/beam transport/handoff/bind10 tlstransport nodes nodes/dist nodes/epmd " +
 	"nodes/groupleader nodes/pg nodes/pubsub nodes/genstage nodes/global nodes/supervisor nodes/discovery nodes/introspect nodes/observer " +
 	"nodes/metrics nodes/health nodes/debugz nodes/console nodes/upgrade nodes/child nodes/nodestest"

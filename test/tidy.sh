@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export GOWORK=off # each as those have it who use it
 
 status=0
-for file in {,test/bench/,test/interop/}go.mod {contrib,examples}/*/go.mod; do
+for file in {,test/bench/,test/interop/,transport/tsocket/}go.mod {contrib,examples}/*/go.mod; do
 	[[ $file != contrib/front/go.mod ]] || continue # below
 	echo "== go mod tidy -diff of $(dirname "$file")"
 	(cd "$(dirname "$file")" && go mod tidy -diff) || status=1

@@ -11,7 +11,7 @@ govulncheck=golang.org/x/vuln/cmd/govulncheck@v1.9.0
 database=()
 [[ -z ${GOVULNDB-} ]] || database=(-db "$GOVULNDB")
 if ((!$#)); then
-	mapfile -t modules < <(dirname {,cmd/,test/bench/,test/interop/}go.mod {contrib,examples}/*/go.mod)
+	mapfile -t modules < <(dirname {,cmd/,test/bench/,test/interop/,transport/tsocket/}go.mod {contrib,examples}/*/go.mod)
 	set -- "${modules[@]}"
 fi
 status=0

@@ -65,6 +65,25 @@ func UnixPair() (one, other *Stream, err error) {
 	return one, other, opError("socketpair", nil, err)
 }
 
+// AdoptStream makes a Stream of a connected TCP or UNIX stream descriptor. On success the stream
+// owns the socket: fd is closed, and the socket lives on under a number of the stream's own, never
+// 0, 1 or 2, close-on-exec and non-blocking; non-blocking mode also affects other processes that
+// have the socket. On failure the descriptor stays the caller's: ENOTSOCK for what is no socket,
+// EINVAL for a listener or a socket that is not a stream, ENOTCONN for one that is not connected,
+// EAFNOSUPPORT for other families, EBADF. errors.ErrUnsupported on windows. See
+// tstream_bsd_existing_socket, which leaves all this to its caller.
+func AdoptStream(fd int) (*Stream, error) {
+	s, err := adopt(fd, func(tr Transport, own int) (*Stream, error) { return tr.Import(own, nil) })
+	return s, opError("adopt", nil, err)
+}
+
+// AdoptListener makes a Listener of a listening TCP or UNIX descriptor, as AdoptStream does of a
+// connected one; EINVAL for a connection. Close removes the path of a UNIX socket.
+func AdoptListener(fd int) (*Listener, error) {
+	l, err := adopt(fd, Transport.ImportListener)
+	return l, opError("adopt", nil, err)
+}
+
 // inetPair checks that both are inet addresses of one family; local may be nil. It returns the
 // local one, which is in the remote one's family if it was the wildcard of IPv6, and so of family
 // "ip".

@@ -33,6 +33,10 @@ func connectUnix(ctx context.Context, local, remote Addr) (*Stream, error) {
 
 func unixStreams() (one, other *Stream, err error) { return nil, nil, errors.ErrUnsupported }
 
+func adopt[T any](int, func(Transport, int) (T, error)) (t T, err error) {
+	return t, errors.ErrUnsupported
+}
+
 // TCP returns the TCP plug-in, for IPv4 and IPv6. Here it is made of package net.
 func TCP() Transport {
 	return fromNet("tcp", Net{

@@ -87,6 +87,27 @@ func unixStreams() (one, other *Stream, err error) {
 	return one, other, nil
 }
 
+// adopt calls imports with a duplicate of fd and closes fd; if imports fails, fd stays as it was.
+func adopt[T any](fd int, imports func(tr Transport, own int) (T, error)) (t T, err error) {
+	af, err := sys.LocalFamily(fd)
+	if err != nil {
+		return t, os.NewSyscallError("getsockname", err)
+	}
+	tr := TCP()
+	if unixFamily(af) {
+		tr = Unix()
+	}
+	own, err := sys.Dup(fd)
+	if err != nil {
+		return t, err
+	}
+	if t, err = imports(tr, own); err != nil {
+		return t, errors.Join(err, unix.Close(own))
+	}
+	_ = unix.Close(fd)
+	return t, nil
+}
+
 // importUnnamed makes a Stream of one end of a pair, unless there is an error already. It owns fd,
 // on failure too.
 func importUnnamed(fd int, err error) (*Stream, error) {

@@ -89,11 +89,12 @@
 // # Beside the plug-ins
 //
 // Streams can also be made without a Transport: by [ConnectTCP] and [ConnectUnix] from a given
-// local address, and by [UnixPair]. Package [github.com/cnode-go/cnode/transport/tsocket] makes
-// them of descriptors that came from elsewhere, and has datagram sockets. An [Addr] is made from
-// text ([ParseAddr], [ParseInet], [FromUnixPath]), from package net's addresses ([FromNetAddr],
+// local address, by [UnixPair], and by [AdoptStream] and [AdoptListener] of descriptors that came
+// from elsewhere: from a supervisor, another process or package net. An [Addr] is made from text
+// ([ParseAddr], [ParseInet], [FromUnixPath]), from package net's addresses ([FromNetAddr],
 // [FromAddrPort]) or from a struct sockaddr ([ParseSockaddr]), and can be turned back into each of
-// them. This vocabulary is that of Samba's tsocket guide, whose names the doc comments give.
+// them. This vocabulary is that of Samba's tsocket guide, whose names the doc comments give; the
+// module github.com/cnode-go/cnode/transport/tsocket has its datagram sockets.
 //
 // # Virtual sockets
 //

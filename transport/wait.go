@@ -40,7 +40,7 @@ const (
 // It is for Linux, and for plug-ins for which the SDK does the waiting. A wrapper that has a method
 // WithPolling(time.Duration) Transport, as those of package transport/virtual do, returns one with
 // that limit below it. Any other tr is returned unchanged: wrap what WithPolling returns. Streams
-// that come without a Transport (ConnectTCP, ConnectUnix, UnixPair, tsocket.AdoptStream) have
+// that come without a Transport (ConnectTCP, ConnectUnix, UnixPair, AdoptStream) have
 // DefaultPolling.
 func WithPolling(tr Transport, limit time.Duration) Transport {
 	if p, ok := tr.(interface {

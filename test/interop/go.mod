@@ -5,11 +5,13 @@ go 1.26.0
 replace (
 	github.com/cnode-go/cnode => ../../
 	github.com/cnode-go/cnode/contrib/front => ../../contrib/front
+	github.com/cnode-go/cnode/transport/tsocket => ../../transport/tsocket
 )
 
 require (
 	github.com/cnode-go/cnode v0.1.0
 	github.com/cnode-go/cnode/contrib/front v0.0.0
+	github.com/cnode-go/cnode/transport/tsocket v0.0.0
 	github.com/ergo-services/ergo v1.999.224
 	github.com/stretchr/testify v1.12.1
 	golang.org/x/sys v0.49.0

@@ -41,7 +41,7 @@
 // one process; no rule is about speed. Faults can stay hidden: docs/reference/conformance.md lists
 // the known ones.
 //
-// [RunDatagram] and [CheckDatagram] do the same for datagram sockets.
+// Package tsockettest of the module transport/tsocket does the same for datagram sockets.
 //
 // # Stability
 //

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/internal/remains"
 )
 
 // rounds is how many connections of each kind are opened and closed in a batch.
@@ -176,8 +177,8 @@ func leaks(t *trial) {
 func (t *trial) leaksOf(of string, life func(), goroutines func() (left func() (int, string))) {
 	life() // things that are made only once are made now
 	grow := []*remainder{{what: "goroutines", begin: goroutines}}
-	if openDescriptors() != nil { // else they cannot be counted here
-		grow = append(grow, &remainder{what: "descriptors", begin: freshDescriptors})
+	if remains.Descriptors() != nil { // else they cannot be counted here
+		grow = append(grow, &remainder{what: "descriptors", begin: remains.Fresh})
 	}
 	for range 3 {
 		for _, r := range grow {
@@ -197,53 +198,13 @@ func (t *trial) leaksOf(of string, life func(), goroutines func() (left func() (
 	}
 	var remain []string
 	for _, r := range grow {
-		if sample, stays := remains(r.batches, many(t.s.rounds), t.s.lingering); stays {
+		if sample, stays := remains.Stay(r.batches, many(t.s.rounds), t.s.lingering); stays {
 			remain = append(remain, fmt.Sprintf("%d %s or more remain, such as %s", many(t.s.rounds), r.what, sample))
 		}
 	}
 	if len(remain) > 0 {
 		t.inVain()
 		t.fail("of every %d times that %s were opened and closed, %s", t.s.rounds, of, strings.Join(remain, ", and "))
-	}
-}
-
-// remains waits up to so long for a batch of which less than enough is left, and reports whether
-// none has become one; sample is an example then.
-func remains(batches []func() (int, string), enough int, within time.Duration) (sample string, stays bool) {
-	for end, pause := time.Now().Add(within), 20*time.Millisecond; ; pause *= 2 { // to look costs time
-		for _, left := range batches {
-			n, one := left()
-			if n < enough {
-				return "", false
-			}
-			sample = one
-		}
-		if time.Now().After(end) {
-			return sample, true
-		}
-		time.Sleep(min(pause, time.Until(end)+1))
-	}
-}
-
-// freshDescriptors returns a function that counts the descriptors that have come since and were
-// there at each of its calls.
-func freshDescriptors() (left func() (int, string)) {
-	before := openDescriptors()
-	var fresh map[int]string
-	return func() (int, string) {
-		now := openDescriptors()
-		if fresh == nil {
-			fresh = now
-		}
-		sample := ""
-		for fd, target := range fresh {
-			if now[fd] != target || before[fd] == target {
-				delete(fresh, fd)
-			} else {
-				sample = fmt.Sprintf("%d (%s)", fd, target)
-			}
-		}
-		return len(fresh), sample
 	}
 }
 

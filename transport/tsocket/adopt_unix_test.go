@@ -3,7 +3,6 @@
 package tsocket
 
 import (
-	"io"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -35,58 +34,6 @@ func requireTaken(t testing.TB, fd int) {
 	t.Helper()
 	_, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
 	require.ErrorIs(t, err, syscall.EBADF)
-}
-
-func TestAdoptStream(t *testing.T) {
-	l, err := transport.ListenTCP(loopback(), 0)
-	require.NoError(t, err)
-	defer l.Close()
-	ul, err := transport.ListenUnix(transport.UnixAddr(filepath.Join(sockdir.New(t), "s")), 0)
-	require.NoError(t, err)
-	defer ul.Close()
-	for family, l := range map[int]*transport.Listener{unix.AF_INET: l, unix.AF_UNIX: ul} {
-		fd := rawSocket(t, family, unix.SOCK_STREAM, nil)
-		sa, err := transport.ToSockaddr(l.Addr())
-		require.NoError(t, err)
-		require.NoError(t, unix.Connect(fd, sa))
-		s, err := l.Accept(soon(t))
-		require.NoError(t, err)
-		c, err := AdoptStream(fd)
-		require.NoError(t, err)
-		requireTaken(t, fd)
-		requireSpeak(t, c, s)
-		require.Equal(t, l.Addr(), c.RemoteAddr())
-		own, err := c.Descriptor()
-		require.NoError(t, err)
-		require.GreaterOrEqual(t, own, 3)
-		flags, err := unix.FcntlInt(uintptr(own), unix.F_GETFD, 0)
-		require.NoError(t, err)
-		require.NotZero(t, flags&unix.FD_CLOEXEC)
-		require.NoError(t, c.Close())
-		_, err = s.Read(soon(t), make([]byte, 1))
-		require.Equal(t, io.EOF, err)
-		require.NoError(t, s.Close())
-	}
-}
-
-func TestAdoptListener(t *testing.T) {
-	path := transport.UnixAddr(filepath.Join(sockdir.New(t), "s"))
-	for at, family := range map[transport.Addr]int{loopback(): unix.AF_INET, path: unix.AF_UNIX} {
-		fd := rawSocket(t, family, unix.SOCK_STREAM, at)
-		require.NoError(t, unix.Listen(fd, 5))
-		l, err := AdoptListener(fd)
-		require.NoError(t, err)
-		requireTaken(t, fd)
-		tr := transport.TCP()
-		if family == unix.AF_UNIX {
-			tr = transport.Unix()
-			require.Equal(t, at, l.Addr())
-		}
-		c, s := acceptOne(t, l, func() (*transport.Stream, error) { return tr.Connect(soon(t), l.Addr()) })
-		requireSpeak(t, c, s)
-		require.NoError(t, l.Close())
-	}
-	require.NoFileExists(t, path.Path())
 }
 
 func TestAdoptDatagram(t *testing.T) {
@@ -127,42 +74,20 @@ func TestAdoptDatagram(t *testing.T) {
 }
 
 // A descriptor of the wrong kind is refused and stays its owner's.
-func TestAdoptRefuses(t *testing.T) {
+func TestAdoptDatagramRefuses(t *testing.T) {
 	file, err := os.Open(os.DevNull)
 	require.NoError(t, err)
 	defer file.Close()
 	unconnected := rawSocket(t, unix.AF_INET, unix.SOCK_STREAM, nil)
-	listening := rawSocket(t, unix.AF_INET, unix.SOCK_STREAM, loopback())
-	require.NoError(t, unix.Listen(listening, 1))
-	datagrams := rawSocket(t, unix.AF_INET, unix.SOCK_DGRAM, loopback())
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	require.NoError(t, err)
 	closed := rawSocket(t, unix.AF_INET, unix.SOCK_STREAM, nil)
 	require.NoError(t, unix.Close(closed))
-
-	adoptions := map[string]func(int) error{
-		"stream":   func(fd int) error { return second(AdoptStream(fd)) },
-		"listener": func(fd int) error { return second(AdoptListener(fd)) },
-		"datagram": func(fd int) error { return second(AdoptDatagram(fd)) },
+	for fd, want := range map[int]error{int(file.Fd()): syscall.ENOTSOCK, closed: syscall.EBADF, -1: syscall.EBADF,
+		unconnected: syscall.EINVAL, pair[0]: syscall.EINVAL} {
+		require.ErrorIs(t, second(AdoptDatagram(fd)), want)
 	}
-	for _, tt := range []struct {
-		name string
-		fd   int
-		want map[string]error
-	}{
-		{"file", int(file.Fd()), map[string]error{"stream": syscall.ENOTSOCK, "listener": syscall.ENOTSOCK, "datagram": syscall.ENOTSOCK}},
-		{"closed", closed, map[string]error{"stream": syscall.EBADF, "listener": syscall.EBADF, "datagram": syscall.EBADF}},
-		{"none", -1, map[string]error{"stream": syscall.EBADF, "listener": syscall.EBADF, "datagram": syscall.EBADF}},
-		{"unconnected", unconnected, map[string]error{"stream": syscall.ENOTCONN, "listener": syscall.EINVAL, "datagram": syscall.EINVAL}},
-		{"listening", listening, map[string]error{"stream": syscall.EINVAL, "datagram": syscall.EINVAL}},
-		{"datagrams", datagrams, map[string]error{"stream": syscall.EINVAL, "listener": syscall.EINVAL}},
-		{"stream", pair[0], map[string]error{"listener": syscall.EINVAL, "datagram": syscall.EINVAL}},
-	} {
-		for as, want := range tt.want {
-			require.ErrorIs(t, adoptions[as](tt.fd), want, "%s as %s", tt.name, as)
-		}
-	}
-	for _, fd := range []int{unconnected, listening, datagrams, pair[0], pair[1]} {
+	for _, fd := range []int{unconnected, pair[0], pair[1]} {
 		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
 		require.NoError(t, err)
 		require.Zero(t, flags&unix.O_NONBLOCK, "it is as it was")

@@ -1,6 +1,5 @@
-// Package tsocket has the datagram sockets of Samba's tsocket guide, and makes sockets of
-// descriptors that come from elsewhere. The streams of the guide are those of package transport, as
-// are its addresses and queues.
+// Package tsocket has the datagram sockets of Samba's tsocket guide. The streams of the guide are
+// those of package transport, as are its addresses and queues.
 //
 // # Datagrams
 //
@@ -12,8 +11,8 @@
 //
 // # Descriptors
 //
-// [AdoptStream], [AdoptListener] and [AdoptDatagram] take a descriptor over, whether it comes from
-// a supervisor, another process or package net.
+// [AdoptDatagram] takes a descriptor over, whether it comes from a supervisor, another process or
+// package net, as AdoptStream and AdoptListener of package transport do.
 //
 // # Names of the guide
 //
@@ -23,7 +22,7 @@
 //	tdgram_sendto_queue_send            SendToQueue, with a transport.Queue
 //	tdgram_inet_udp_socket              OpenUDP
 //	tdgram_unix_socket                  OpenUnixgram
-//	tstream_bsd_existing_socket         AdoptStream
+//	tstream_bsd_existing_socket         transport.AdoptStream
 //	tsocket_address_…                   transport.ParseInet, FromUnixPath, ParseSockaddr and the like
 //	tstream_…_queue_send                transport.Queue
 //	tstream_…                           transport.Stream

@@ -172,13 +172,13 @@ func TestGuideBSDSockets(t *testing.T) {
 			require.NoError(t, err)
 			var ends [2]*transport.Stream
 			for i, fd := range fds {
-				ends[i], err = AdoptStream(fd)
+				ends[i], err = transport.AdoptStream(fd)
 				require.NoError(t, err)
 				defer ends[i].Close()
 			}
 			requireSpeak(t, ends[0], ends[1])
-			require.Error(t, second(AdoptStream(-1)))
-			require.Error(t, second(AdoptListener(-1)))
+			require.Error(t, second(transport.AdoptStream(-1)))
+			require.Error(t, second(transport.AdoptListener(-1)))
 			require.Error(t, second(AdoptDatagram(-1)))
 		}},
 	})

@@ -51,29 +51,11 @@ func OpenUnixgram(local, remote transport.Addr) (*Datagram, error) {
 	return d, opError("open", first, err)
 }
 
-// AdoptStream makes a Stream of a connected TCP or UNIX stream descriptor. On success the stream
-// owns the socket: fd is closed, and the socket lives on under a number of the stream's own, never
-// 0, 1 or 2, close-on-exec and non-blocking; non-blocking mode also affects other processes that
-// have the socket. On failure the descriptor stays the caller's: ENOTSOCK for what is no socket,
-// EINVAL for a listener or a socket that is not a stream, ENOTCONN for one that is not connected,
-// EAFNOSUPPORT for other families, EBADF. errors.ErrUnsupported on windows. See
-// tstream_bsd_existing_socket, which leaves all this to its caller.
-func AdoptStream(fd int) (*transport.Stream, error) {
-	s, err := adoptStream(fd)
-	return s, opError("adopt", nil, err)
-}
-
-// AdoptListener makes a Listener of a listening TCP or UNIX descriptor, as AdoptStream does of a
-// connected one; EINVAL for one that does not listen. Close removes the path of a UNIX socket.
-func AdoptListener(fd int) (*transport.Listener, error) {
-	l, err := adoptListener(fd)
-	return l, opError("adopt", nil, err)
-}
-
 // AdoptDatagram makes a Datagram of a UDP or UNIX datagram descriptor, connected or not, as
-// AdoptStream does of a stream's; EINVAL for a socket that is not one of datagrams. An IPv6 socket
-// that carries IPv4, too, goes on doing so. A UDP socket without a port gets one, which the system
-// would otherwise give it with its first datagram. Close removes the path of a UNIX socket.
+// transport.AdoptStream does of a stream's; EINVAL for a socket that is not one of datagrams. An
+// IPv6 socket that carries IPv4, too, goes on doing so. A UDP socket without a port gets one, which
+// the system would otherwise give it with its first datagram. Close removes the path of a UNIX
+// socket.
 func AdoptDatagram(fd int) (*Datagram, error) {
 	d, err := adoptDatagram(fd)
 	return d, opError("adopt", nil, err)

@@ -43,6 +43,4 @@ func openUnixgram(transport.Addr, transport.Addr) (*Datagram, error) {
 	return nil, fmt.Errorf("UNIX datagram sockets: %w", errors.ErrUnsupported)
 }
 
-func adoptStream(int) (*transport.Stream, error)     { return nil, errors.ErrUnsupported }
-func adoptListener(int) (*transport.Listener, error) { return nil, errors.ErrUnsupported }
-func adoptDatagram(int) (*Datagram, error)           { return nil, errors.ErrUnsupported }
+func adoptDatagram(int) (*Datagram, error) { return nil, errors.ErrUnsupported }

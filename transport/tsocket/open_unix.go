@@ -94,91 +94,26 @@ func openDatagram(af int, remote transport.Addr, binds func(fd int) error) (*Dat
 	return d, nil
 }
 
-// A found is what a descriptor turned out to be.
-type found struct {
-	kind      int // SOCK_STREAM, …
-	listening bool
-	local     transport.Addr
-	remote    transport.Addr // nil: not connected
-}
-
-// inspect tells what a descriptor is.
-func inspect(fd int) (f found, err error) {
-	if f.kind, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err != nil {
-		return f, os.NewSyscallError("getsockopt SO_TYPE", err)
-	}
-	if f.local, err = localAddrFD(fd); err != nil {
-		return f, os.NewSyscallError("getsockname", err)
-	}
-	if f.local == nil {
-		return f, fmt.Errorf("the socket is neither an inet nor a UNIX one: %w", unix.EAFNOSUPPORT)
-	}
-	if f.kind == unix.SOCK_STREAM {
-		n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
-		f.listening = err == nil && n != 0
-	}
-	f.remote, _ = peerAddrFD(fd)
-	return f, nil
-}
-
-func (f *found) plugin() transport.Transport {
-	if _, ok := f.local.(transport.UnixAddr); ok {
-		return transport.Unix()
-	}
-	return transport.TCP()
-}
-
-func adoptStream(fd int) (*transport.Stream, error) {
-	f, err := inspect(fd)
-	switch {
-	case err != nil:
-		return nil, err
-	case f.kind != unix.SOCK_STREAM:
-		return nil, fmt.Errorf("the socket is not one of streams: %w", unix.EINVAL)
-	case f.listening:
-		return nil, fmt.Errorf("the socket listens: %w", unix.EINVAL)
-	case f.remote == nil:
-		return nil, unix.ENOTCONN
-	}
-	return takeOver(fd, func(own int) (*transport.Stream, error) { return f.plugin().Import(own, nil) })
-}
-
-func adoptListener(fd int) (*transport.Listener, error) {
-	f, err := inspect(fd)
-	switch {
-	case err != nil:
-		return nil, err
-	case f.kind != unix.SOCK_STREAM || !f.listening:
-		return nil, fmt.Errorf("the socket does not listen: %w", unix.EINVAL)
-	}
-	return takeOver(fd, f.plugin().ImportListener)
-}
-
-// takeOver calls adopt with a duplicate of fd and closes fd; if adopt fails, fd stays as it was.
-func takeOver[T any](fd int, adopt func(own int) (T, error)) (t T, err error) {
-	own, err := sys.Dup(fd)
-	if err != nil {
-		return t, err
-	}
-	if t, err = adopt(own); err != nil {
-		return t, errors.Join(err, unix.Close(own))
-	}
-	_ = unix.Close(fd)
-	return t, nil
-}
-
 func adoptDatagram(fd int) (*Datagram, error) {
-	f, err := inspect(fd)
-	switch {
-	case err != nil:
-		return nil, err
-	case f.kind != unix.SOCK_DGRAM:
+	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	if err != nil {
+		return nil, os.NewSyscallError("getsockopt SO_TYPE", err)
+	}
+	if kind != unix.SOCK_DGRAM {
 		return nil, fmt.Errorf("the socket is not one of datagrams: %w", unix.EINVAL)
 	}
-	if port, err := transport.Port(f.local); err == nil && port == 0 {
-		if err := bindFD(fd, f.local); err != nil {
+	local, err := localAddrFD(fd)
+	if err != nil {
+		return nil, os.NewSyscallError("getsockname", err)
+	}
+	if local == nil {
+		return nil, fmt.Errorf("the socket is neither an inet nor a UNIX one: %w", unix.EAFNOSUPPORT)
+	}
+	if port, err := transport.Port(local); err == nil && port == 0 {
+		if err := bindFD(fd, local); err != nil {
 			return nil, os.NewSyscallError("bind", err)
 		}
 	}
-	return ownDatagram(fd, f.remote)
+	remote, _ := peerAddrFD(fd) // nil: not connected
+	return ownDatagram(fd, remote)
 }

@@ -1,11 +1,10 @@
 package virtual
 
 import (
-	"encoding/binary"
-	"errors"
 	"io"
 	"sync"
-	"time"
+
+	"github.com/cnode-go/cnode/transport/internal/pcap"
 )
 
 // A Capture writes what [Trace] sees to a file that Wireshark, tshark and tcpdump read: a pcap file
@@ -14,11 +13,6 @@ import (
 // end. Addresses that are not inet ones (UNIX, memory) become loopback ones: 127.0.0.1, port 4370
 // at the accepting end, ports from 49152 on at the connecting one. Where both ends of a TCP
 // connection are traced into one file, it is there once.
-//
-// Datagrams are UDP packets there, one for each end that is traced, so one that was sent and did
-// not arrive can be seen. They are in the order in which they were recorded, with the times at
-// which they were sent or had come. Addresses that are not inet ones become loopback ones, too,
-// with a port derived from the name; of a longer datagram the first 65,507 bytes are there.
 //
 // Wireshark takes a connection for the Erlang distribution when it is told its port, and shows each
 // handshake and control message:
@@ -30,8 +24,8 @@ import (
 //
 // A Capture is safe for concurrent use. A file that cannot be written disturbs no connection: Flush
 // and Close return the first error. A file that takes nothing holds up what is traced for a second
-// at the most, and is then given up: ErrCaptureBehind. Flush and Close do not wait for it any
-// longer then, and the Write that has not come back goes on after them.
+// at the most, and is then given up. Flush and Close do not wait for it any longer then, and the
+// Write that has not come back goes on after them.
 type Capture struct {
 	file *captureFile
 
@@ -40,22 +34,16 @@ type Capture struct {
 	ends   int    // made-up ports so far
 	first  uint32 // sequence number of the next flow
 	flows  map[flowKey]*flow
-	left   []*flow // those of flows without an owner, in the order in which they have lost it
 	packet []byte
-	timer  *time.Timer
-	armed  bool // timer will run catchUp
 }
 
-// ErrCaptureClosed is the error of Flush after Close.
-var ErrCaptureClosed = errors.New("the capture is closed")
-
 // NewCapture begins a capture file. w stays the caller's, who closes it after Close. What is
-// captured reaches w within a fraction of a second: what is read, when it has been read; what is
-// written, when the write has ended, for only then is it known how much of it is out. The same is
-// true of the end of the sending direction, where CloseWrite comes during a write.
+// captured reaches w within a fraction of a second: what is read, when it has been read; a long
+// write, when it has ended, for only then is it known how much of it is out; and a packet of a
+// handshake, when it is whole.
 func NewCapture(w io.Writer) *Capture {
 	c := &Capture{file: newCaptureFile(w), flows: map[flowKey]*flow{}}
-	c.write(pcapHeader())
+	c.write(pcap.FileHeader())
 	return c
 }
 
@@ -68,77 +56,28 @@ func (c *Capture) write(b []byte) {
 }
 
 // Flush writes everything captured so far to the file, and waits for that. It does not wait for
-// writes in progress, of which nothing is captured yet: see NewCapture.
+// writes in progress. After Close it does nothing.
 func (c *Capture) Flush() error {
-	c.mu.Lock()
-	closed := c.closed
-	if !closed {
-		for _, f := range c.flows {
-			f.catchUp(time.Now())
-		}
-	}
-	c.mu.Unlock()
-	if closed {
-		return ErrCaptureClosed
-	}
+	c.spill()
 	return c.file.flush()
 }
 
-// soon makes catchUp run, for what begins to wait in a flow now; c.mu is held.
-func (c *Capture) soon() {
-	switch {
-	case c.armed:
-		return
-	case c.timer == nil:
-		c.timer = time.AfterFunc(captureDelay, c.catchUp)
-	default:
-		c.timer.Reset(captureDelay)
-	}
-	c.armed = true
-}
-
-// catchUp writes what has waited in flows for captureDelay.
-func (c *Capture) catchUp() {
+// spill writes what is there of packets that are not whole.
+func (c *Capture) spill() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.armed = false
-	if c.closed {
-		return
-	}
 	for _, f := range c.flows {
-		if f.catchUp(time.Now().Add(-captureDelay)) {
-			c.soon()
-		}
+		f.spill(outward)
+		f.spill(inward)
 	}
 }
 
 // Close writes the rest to the file, waits for that, and ends the capture; what connections do
 // later is not captured. It returns the first error of the file. It is idempotent.
 func (c *Capture) Close() error {
+	c.spill()
 	c.mu.Lock()
-	if !c.closed {
-		for _, f := range c.flows {
-			f.settle()
-			f.spill(time.Now(), outward)
-			f.spill(time.Now(), inward)
-		}
-		c.closed, c.flows, c.left = true, nil, nil
-		if c.timer != nil {
-			c.timer.Stop()
-		}
-	}
+	c.closed, c.flows = true, nil
 	c.mu.Unlock()
 	return c.file.stop()
-}
-
-// pcapHeader is the head of a pcap file: little endian, nanoseconds, Ethernet. See
-// draft-ietf-opsawg-pcap, "File Header".
-func pcapHeader() []byte {
-	b := binary.LittleEndian.AppendUint32(nil, 0xa1b23c4d)
-	b = binary.LittleEndian.AppendUint16(b, 2)
-	b = binary.LittleEndian.AppendUint16(b, 4)
-	b = binary.LittleEndian.AppendUint32(b, 0)
-	b = binary.LittleEndian.AppendUint32(b, 0)
-	b = binary.LittleEndian.AppendUint32(b, 256<<10)
-	return binary.LittleEndian.AppendUint32(b, 1)
 }

@@ -1,17 +1,12 @@
 package virtual
 
 import (
+	"cmp"
 	"errors"
-	"fmt"
 	"io"
 	"sync"
 	"time"
-
-	"github.com/cnode-go/cnode/transport"
 )
-
-// errExited stands for the result of a Write that has ended its goroutine.
-var errExited = errors.New("it has ended its goroutine")
 
 // A captureFile writes for a Capture, on another goroutine: so a slow file holds up no connection,
 // and one that takes nothing holds all of them up once, and not for long.
@@ -19,12 +14,11 @@ type captureFile struct {
 	w       io.Writer
 	out     sync.Mutex    // held while w is written to; locked before mu
 	taken   chan struct{} // has a token when there is room again
-	givenUp chan struct{} // closed when err becomes ErrCaptureBehind
+	givenUp chan struct{} // closed when err becomes errBehind
 
 	mu    sync.Mutex
 	buf   []byte
-	spare []byte // the last buffer that was written, to be used again
-	err   error  // the first one, after which nothing is written any more
+	err   error // the first one, after which nothing is written any more
 	timer *time.Timer
 	armed bool // timer will run drain
 }
@@ -36,9 +30,9 @@ const (
 	capturePatient = time.Second            // how long to wait for room
 )
 
-// ErrCaptureBehind is the error of a capture whose file takes nothing for a second while more is to
-// be captured: a pipe, say, whose reader has stopped. The file ends with a whole packet.
-var ErrCaptureBehind = errors.New("the capture's file takes no more data: the capture ends here")
+// errBehind is the error of a capture whose file takes nothing for a second while more is to be
+// captured: a pipe, say, whose reader has stopped. The file ends with a whole packet.
+var errBehind = errors.New("the capture's file takes no more data: the capture ends here")
 
 func newCaptureFile(w io.Writer) *captureFile {
 	return &captureFile{w: w, taken: make(chan struct{}, 1), givenUp: make(chan struct{})}
@@ -50,7 +44,7 @@ func (f *captureFile) write(b []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.err == nil && !f.makeRoom(len(b)) && f.err == nil {
-		f.err, f.buf = ErrCaptureBehind, nil
+		f.err, f.buf = errBehind, nil
 		close(f.givenUp)
 	}
 	if f.err != nil {
@@ -121,37 +115,15 @@ func (f *captureFile) failed() error {
 func (f *captureFile) drain() {
 	f.out.Lock()
 	defer f.out.Unlock()
-	for {
-		b := f.take()
-		if len(b) == 0 {
-			return
-		}
-		f.put(b)
-	}
-}
-
-// put writes b. A Write that panics, or ends its goroutine, is an error: it runs where nobody else
-// could recover.
-func (f *captureFile) put(b []byte) {
-	err := errExited
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("write to the capture's file: %w: %v", transport.ErrPanic, p)
-		} else if err == errExited {
-			err = fmt.Errorf("write to the capture's file: %w: %w", transport.ErrPanic, errExited)
+	for b := f.take(); len(b) > 0; b = f.take() {
+		n, err := f.w.Write(b)
+		if err == nil && n < len(b) {
+			err = io.ErrShortWrite
 		}
 		f.mu.Lock()
-		defer f.mu.Unlock()
-		if f.err == nil {
-			f.err = err
-		}
-		f.spare = b
-	}()
-	n, failed := f.w.Write(b)
-	if failed == nil && n < len(b) {
-		failed = io.ErrShortWrite
+		f.err = cmp.Or(f.err, err)
+		f.mu.Unlock()
 	}
-	err = failed
 }
 
 // take returns what is to be written, and makes room. After an error there is nothing.
@@ -159,7 +131,7 @@ func (f *captureFile) take() []byte {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	b := f.buf
-	f.buf, f.spare, f.armed = f.spare[:0], nil, false
+	f.buf, f.armed = nil, false
 	select {
 	case f.taken <- struct{}{}:
 	default:

@@ -3,7 +3,6 @@ package virtual
 import (
 	"bytes"
 	"errors"
-	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -58,27 +57,6 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-// A Write that panics, or ends its goroutine, is the capture's error and nothing more, also where
-// the capture's own goroutine writes.
-func TestCaptureFilePanics(t *testing.T) {
-	for name, write := range map[string]writerFunc{
-		"panic":  func([]byte) (int, error) { panic("a bug") },
-		"Goexit": func([]byte) (int, error) { runtime.Goexit(); return 0, nil },
-	} {
-		for _, flushed := range []bool{false, true} {
-			f := newCaptureFile(write)
-			f.write([]byte("x"))
-			if flushed {
-				require.ErrorIs(t, f.flush(), transport.ErrPanic, name)
-			} else {
-				require.Eventually(t, func() bool { return errors.Is(f.failed(), transport.ErrPanic) }, tooLong, time.Millisecond, name)
-			}
-			f.write([]byte("x"))
-			require.ErrorIs(t, f.stop(), transport.ErrPanic, name)
-		}
-	}
-}
-
 // A writer waits for room as long as the file takes something.
 func TestCaptureFileWaitsForRoom(t *testing.T) {
 	g := &sluice{open: make(chan struct{})}
@@ -115,8 +93,8 @@ func TestCaptureFileTakesNothing(t *testing.T) {
 	require.Less(t, time.Since(began), 20*capturePatient)
 	require.NoError(t, client.Close())
 	require.NoError(t, returns(t, drained))
-	require.ErrorIs(t, returns(t, aside(c.Flush)), ErrCaptureBehind)
-	require.ErrorIs(t, returns(t, aside(c.Close)), ErrCaptureBehind)
+	require.ErrorIs(t, returns(t, aside(c.Flush)), errBehind)
+	require.ErrorIs(t, returns(t, aside(c.Close)), errBehind)
 	close(g.open)
 }
 
@@ -133,11 +111,11 @@ func TestCaptureFileGivenUpDuringFlush(t *testing.T) {
 	}, tooLong, time.Millisecond, "the Write has not begun")
 	f.write(make([]byte, captureRoom))
 	f.write(make([]byte, captureRoom)) // waits for room in vain
-	require.ErrorIs(t, returns(t, flushed), ErrCaptureBehind)
+	require.ErrorIs(t, returns(t, flushed), errBehind)
 	close(g.open) // it stays given up: there is a gap
 	f.drain()
 	f.write([]byte("last"))
-	require.ErrorIs(t, f.stop(), ErrCaptureBehind)
+	require.ErrorIs(t, f.stop(), errBehind)
 	require.Equal(t, "first", string(g.bytes()))
 }
 
@@ -148,7 +126,7 @@ func TestCaptureFileFails(t *testing.T) {
 	c := NewCapture(g)
 	require.ErrorIs(t, c.Flush(), g.err)
 	require.ErrorIs(t, c.Close(), g.err)
-	require.ErrorIs(t, c.Flush(), ErrCaptureClosed)
+	require.ErrorIs(t, c.Flush(), g.err)
 	require.ErrorIs(t, c.Close(), g.err)
 }
 

@@ -8,8 +8,7 @@
 // disconnected, using it is ENOTCONN and its Close closes nothing. They fail, and leave the stream
 // as it is, if an operation is outstanding on it ([transport.ErrBusy]), or it is no longer usable.
 //
-// [FaultDatagram], [LimitDatagram] and [TraceDatagram] make a [Datagram] over any
-// [tsocket.Socket], which the new one uses and closes.
+// The module transport/tsocket has the same for datagrams.
 //
 // A virtual socket is a plug-in of package transport like any other, and uses nothing but what that
 // package offers to all: socket.go is a pattern for one of your own.

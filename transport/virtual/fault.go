@@ -185,7 +185,7 @@ func Fault(tr transport.Transport, o FaultOptions) transport.Transport {
 }
 
 // FaultStream is [Fault] over a single stream, whatever it comes from: [transport.UnixPair],
-// [transport.ConnectTCP], [tsocket.AdoptStream], a [transport.Listener]. It takes s over, see the
+// [transport.ConnectTCP], [transport.AdoptStream], a [transport.Listener]. It takes s over, see the
 // package's doc. Offsets begin with the first byte that passes from then on; what s has read ahead
 // is not touched. The stream is connection 1, FaultAccepted if a Listener has given it, else
 // FaultConnected: for different faults in several streams use different seeds. FaultRefuse,

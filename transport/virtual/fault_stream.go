@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/internal/pace"
 )
 
 // A faulty is an end of Fault. Each direction has a plan, which the bytes that pass move along.
@@ -21,7 +22,7 @@ type faulty struct {
 	side            FaultSide
 	conn            int
 	remote          transport.Addr
-	inward, outward *pauser
+	inward, outward *pace.Pauser
 	waits           atomic.Int64 // bytes that were read below and are held back
 
 	breaking sync.Once
@@ -58,7 +59,7 @@ type faultyOut struct {
 func (f *fault) faulty(below *transport.Stream, side FaultSide, n int64) *faulty {
 	c := &faulty{
 		through: through{below}, f: f, side: side, conn: int(n), remote: below.RemoteAddr(),
-		inward: newPauser(), outward: newPauser(),
+		inward: pace.NewPauser(), outward: pace.NewPauser(),
 	}
 	c.in.plan = newPlan(f.chance(forRead, side, n), &f.o.Read, false, f.places(side, c.conn, false))
 	c.out.plan = newPlan(f.chance(forWrite, side, n), &f.o.Write, true, f.places(side, c.conn, true))
@@ -92,8 +93,8 @@ func (c *faulty) full(e FaultEvent, write bool) FaultEvent {
 func (c *faulty) breaks(e FaultEvent, errno syscall.Errno) error {
 	c.breaking.Do(func() {
 		c.broken.Store(c.f.error(e, errno)) // told of before anybody sees it
-		c.inward.end()
-		c.outward.end()
+		c.inward.End()
+		c.outward.End()
 		_ = c.through.abort() // Close tells of its error
 	})
 	return c.dead()
@@ -220,7 +221,7 @@ func (c *faulty) settle(ctx context.Context) error {
 		}
 	}
 	r.joinBy = time.Time{}
-	return c.inward.until(ctx, r.due)
+	return c.inward.Until(ctx, r.due)
 }
 
 func (c *faulty) write(ctx context.Context, v [][]byte) (int64, error) {
@@ -253,7 +254,7 @@ func (c *faulty) writeOn(ctx context.Context, v [][]byte) (n int64, err error) {
 			c.tell(&w.piece, true)
 		}
 		if w.pos == w.piece.start {
-			if err := c.outward.until(ctx, w.due); err != nil {
+			if err := c.outward.Until(ctx, w.due); err != nil {
 				return n, err
 			}
 		}
@@ -289,7 +290,7 @@ func (c *faulty) pending() (int, error) {
 func (c *faulty) closeWrite() error {
 	err := c.through.closeWrite()
 	if err == nil {
-		c.outward.lift()
+		c.outward.Lift()
 	}
 	return c.cause(err)
 }

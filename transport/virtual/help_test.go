@@ -11,9 +11,7 @@ import (
 
 	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/leak"
-	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/transport"
-	"github.com/cnode-go/cnode/transport/tsocket"
 )
 
 // TestMain fails when a test leaves a goroutine or a descriptor behind.
@@ -92,33 +90,6 @@ func requireReads(t testing.TB, s *transport.Stream, want string) {
 	_, err := s.Readv(soon(t), got)
 	require.NoError(t, err)
 	require.Equal(t, want, string(got))
-}
-
-// udpPair opens two UDP sockets on the loopback of a family; the second is connected to the first.
-func udpPair(t testing.TB, family string) (open, connected *tsocket.Datagram) {
-	t.Helper()
-	at := loopback()
-	if family == "ipv6" {
-		at = transport.FromAddrPort(netip.MustParseAddrPort("[::1]:0"))
-		need.IPv6(t)
-	}
-	open, err := tsocket.OpenUDP(at, nil)
-	require.NoError(t, err)
-	t.Cleanup(func() { open.Close() })
-	connected, err = tsocket.OpenUDP(at, open.LocalAddr())
-	require.NoError(t, err)
-	t.Cleanup(func() { connected.Close() })
-	return open, connected
-}
-
-// requireReceives expects one datagram.
-func requireReceives(t testing.TB, d tsocket.Socket, want string, from transport.Addr) {
-	t.Helper()
-	p := make([]byte, 1000)
-	n, sender, err := d.RecvFrom(soon(t), p)
-	require.NoError(t, err)
-	require.Equal(t, want, string(p[:n]))
-	require.Equal(t, from, sender)
 }
 
 // hooked is an in-memory transport whose ends read and write as a test wants.

@@ -2,12 +2,9 @@ package virtual
 
 import (
 	"context"
-	"math"
-	"os"
-	"sync"
-	"time"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/internal/pace"
 )
 
 // LimitOptions say how fast bytes may pass. The zero value does not limit anything.
@@ -45,7 +42,7 @@ func Limit(tr transport.Transport, o LimitOptions) transport.Transport {
 }
 
 // LimitStream is [Limit] over a single stream, whatever it comes from: [transport.UnixPair],
-// [transport.ConnectTCP], [tsocket.AdoptStream], a [transport.Listener]. It takes s over, see the
+// [transport.ConnectTCP], [transport.AdoptStream], a [transport.Listener]. It takes s over, see the
 // package's doc. What s has read ahead is not limited. Shared is of no effect.
 func LimitStream(s *transport.Stream, o LimitOptions) (*transport.Stream, error) {
 	w := o.wrapper()
@@ -60,152 +57,40 @@ func (o LimitOptions) over(below *transport.Stream) end {
 	return newLimited(below, read, write)
 }
 
-func (o LimitOptions) buckets() (read, write *bucket) {
-	return newBucket(o.Read, o.Burst), newBucket(o.Write, o.Burst)
-}
-
-// maxLateness is the longest lateness of a waiter that is made up for: a machine that was suspended
-// owes nothing.
-const maxLateness = 100 * time.Millisecond
-
-// A bucket fills with bytes as time passes.
-type bucket struct {
-	rate  float64 // bytes per second; 0: no limit
-	burst float64 // the most it holds
-	step  float64 // how many bytes a waiter waits for: those of 10 ms
-
-	mu   sync.Mutex
-	held float64 // below 0 when several have taken from it at once
-	at   time.Time
-}
-
-func newBucket(rate float64, burst int) *bucket {
-	if !(rate > 0) || math.IsInf(rate, 1) {
-		return &bucket{}
-	}
-	b := &bucket{rate: rate, burst: float64(burst), at: time.Now()}
-	if burst <= 0 {
-		b.burst = rate / 10
-	}
-	b.burst = max(b.burst, 1)
-	b.held = b.burst
-	b.step = min(max(rate/100, 1), b.burst)
-	return b
-}
-
-// fill counts what has come in since the last time; b.mu is held. What the bucket holds beyond its
-// burst (see overslept) goes as fast as it came.
-func (b *bucket) fill(now time.Time) {
-	if passed := now.Sub(b.at); passed > 0 {
-		came := passed.Seconds() * b.rate
-		b.held = max(b.held-came, min(b.held+came, b.burst))
-		b.at = now
-	}
-}
-
-// overslept counts what has come in since due, at which a waiter was to wake, even if it is more
-// than the burst: a timer is late by up to a millisecond, on a busy machine by more, and that is no
-// rest.
-func (b *bucket) overslept(due time.Time) {
-	now := time.Now()
-	if now.Before(due) { // the wait was lifted
-		return
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.fill(due)
-	if late := min(now.Sub(b.at), maxLateness); late > 0 {
-		b.held += late.Seconds() * b.rate
-		b.at = now
-	}
-}
-
-// look returns how many bytes of n may pass now, or else when to look again.
-func (b *bucket) look(n int64, single bool) (k int64, again time.Time) {
-	if b.rate == 0 || n == 0 {
-		return n, time.Time{}
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	now := time.Now()
-	b.fill(now)
-	enough := min(float64(n), b.step)
-	if single {
-		enough = 1
-	}
-	if b.held >= enough-1e-6 { // what rounding has lost
-		return max(int64(min(float64(n), b.held)), 1), time.Time{}
-	}
-	wait := (enough - b.held) / b.rate * float64(time.Second)
-	return 0, now.Add(time.Duration(min(math.Ceil(wait), float64(time.Hour))))
-}
-
-// allow waits until some bytes of n may pass, and returns how many.
-func (b *bucket) allow(ctx context.Context, p *pauser, n int64) (int64, error) {
-	if err := ctx.Err(); err != nil {
-		return 0, err
-	}
-	single := transport.IsNoWait(ctx)
-	for {
-		k, again := b.look(n, single)
-		switch {
-		case k > 0 || n == 0:
-			return k, nil
-		case p.isLifted():
-			return n, nil
-		}
-		if single {
-			return 0, os.ErrDeadlineExceeded
-		}
-		if err := p.until(ctx, again); err != nil {
-			return 0, err
-		}
-		b.overslept(again)
-	}
-}
-
-// take takes n bytes that have passed out of the bucket. The bucket is filled first, for time has
-// passed while the carrier below waited; what a full bucket cannot hold is lost.
-func (b *bucket) take(n int64) {
-	if b.rate == 0 {
-		return
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.fill(time.Now())
-	b.held -= float64(n)
+func (o LimitOptions) buckets() (read, write *pace.Bucket) {
+	return pace.NewBucket(o.Read, o.Burst), pace.NewBucket(o.Write, o.Burst)
 }
 
 // A limited is an end of Limit.
 type limited struct {
 	through
-	in, out         *bucket
-	inward, outward *pauser
+	in, out         *pace.Bucket
+	inward, outward *pace.Pauser
 	vec             [][]byte // the writer's
 }
 
-func newLimited(below *transport.Stream, read, write *bucket) end {
+func newLimited(below *transport.Stream, read, write *pace.Bucket) end {
 	return &limited{
-		through: through{below}, in: read, out: write, inward: newPauser(), outward: newPauser(),
+		through: through{below}, in: read, out: write, inward: pace.NewPauser(), outward: pace.NewPauser(),
 	}
 }
 
 func (c *limited) read(ctx context.Context, p []byte) (int, error) {
-	k, err := c.in.allow(ctx, c.inward, int64(len(p)))
+	k, err := c.in.Allow(ctx, c.inward, int64(len(p)))
 	if err != nil {
 		return 0, err
 	}
 	n, err := c.through.read(ctx, p[:k])
-	c.in.take(int64(n))
+	c.in.Take(int64(n))
 	return n, err
 }
 
 func (c *limited) write(ctx context.Context, v [][]byte) (int64, error) {
-	if c.out.rate == 0 {
+	if c.out.IsUnlimited() {
 		return c.through.write(ctx, v)
 	}
 	size := length(v)
-	k, err := c.out.allow(ctx, c.outward, size)
+	k, err := c.out.Allow(ctx, c.outward, size)
 	if err != nil {
 		return 0, err
 	}
@@ -218,7 +103,7 @@ func (c *limited) write(ctx context.Context, v [][]byte) (int64, error) {
 		c.vec = nil
 	}
 	clear(c.vec)
-	c.out.take(n)
+	c.out.Take(n)
 	return n, err
 }
 
@@ -226,7 +111,7 @@ func (c *limited) write(ctx context.Context, v [][]byte) (int64, error) {
 func (c *limited) closeWrite() error {
 	err := c.through.closeWrite()
 	if err == nil {
-		c.outward.lift()
+		c.outward.Lift()
 	}
 	return err
 }

@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"sync"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -61,15 +60,6 @@ func TestLimitRates(t *testing.T) {
 	}
 }
 
-// A bucket with room for more bytes than an integer can count lets all of them pass at once.
-func TestLimitHugeBuckets(t *testing.T) {
-	for _, o := range []LimitOptions{{Write: 1e6, Burst: math.MaxInt}, {Write: 1e30}, {Write: math.MaxFloat64}} {
-		_, b := o.buckets()
-		k, _ := b.look(1<<20, false)
-		require.EqualValues(t, 1<<20, k, "%+v", o)
-	}
-}
-
 // A connection that has rested may send a burst again, and no more.
 func TestLimitRefills(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -99,13 +89,6 @@ func TestLimitRestsWhileItWaits(t *testing.T) {
 			return func() { require.NoError(t, second(s.Readv(context.Background(), make([]byte, memoryWindow)))) },
 				func(n int) { require.NoError(t, second(c.Writev(context.Background(), make([]byte, n)))) }
 		},
-		"receiving": func(t *testing.T) (func(), func(int)) {
-			one, other := letterboxes()
-			v := LimitDatagram(one, o)
-			t.Cleanup(func() { v.Close() })
-			return func() { posts(t, other, string(make([]byte, 100)), string(make([]byte, 200))) },
-				func(n int) { gets(t, v, string(make([]byte, n))) }
-		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -119,52 +102,10 @@ func TestLimitRestsWhileItWaits(t *testing.T) {
 				pass(100)
 				require.Zero(t, time.Since(began))
 				pass(200)
-				want := 0.2
-				if name == "receiving" { // a datagram goes as soon as there is a byte
-					want = 0.001
-				}
-				require.InDelta(t, want, time.Since(began).Seconds(), 0.0001)
+				require.InDelta(t, 0.2, time.Since(began).Seconds(), 0.0001)
 			})
 		})
 	}
-}
-
-// Under a slowTimer, who waits wakes late: the timer is made before Done is called.
-type slowTimer struct {
-	context.Context
-	by time.Duration
-}
-
-func (c slowTimer) Done() <-chan struct{} {
-	time.Sleep(c.by)
-	return nil
-}
-
-// A waiter that wakes late makes up for it, for a timer's lateness is no rest; after a rest there
-// is one burst again and no more.
-func TestLimitMakesUpForLateness(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBucket(1e6, 100)
-		passes := func(want int, ctx context.Context) {
-			n, err := b.allow(ctx, newPauser(), 1e9)
-			require.NoError(t, err)
-			require.EqualValues(t, want, n)
-		}
-		late := func(want int, by time.Duration) {
-			passes(want, slowTimer{context.Background(), by})
-		}
-		passes(100, context.Background())
-		b.take(100)
-		late(1000, time.Millisecond)
-		b.take(400)
-		passes(600, transport.NoWait())
-		time.Sleep(200 * time.Microsecond)
-		passes(400, transport.NoWait()) // what is beyond the burst goes as fast as it came
-		time.Sleep(time.Second)
-		passes(100, transport.NoWait())
-		b.take(100)
-		late(100_100, time.Hour)
-	})
 }
 
 // A single try takes what the bucket holds, although an operation that may wait would wait for
@@ -184,43 +125,6 @@ func TestLimitSingleTry(t *testing.T) {
 		require.ErrorIs(t, second(slow.Writev(transport.NoWait(), []byte("y"))), os.ErrDeadlineExceeded)
 		time.Sleep(2 * time.Second)
 		require.NoError(t, second(slow.Writev(transport.NoWait(), []byte("y"))))
-	})
-}
-
-// A rate at which the next byte is further away than a Duration can say makes its waiters look
-// again each hour.
-func TestLimitLooksAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBucket(1e-12, 1)
-		b.take(1)
-		k, again := b.look(1, false)
-		require.Zero(t, k)
-		require.Equal(t, time.Hour, time.Until(again))
-	})
-}
-
-// A wait that is lifted lets everything pass, and leaves a bucket that is shared as it was.
-func TestLimitLifted(t *testing.T) {
-	lifted := newPauser()
-	lifted.lift()
-	b := newBucket(100, 1)
-	b.take(1)
-	n, err := b.allow(context.Background(), lifted, 1000)
-	require.NoError(t, err)
-	require.EqualValues(t, 1000, n, "at once")
-
-	synctest.Test(t, func(t *testing.T) {
-		b := newBucket(100, 1)
-		b.take(1)
-		p := newPauser()
-		var n int64
-		waits := aside(func() (err error) { n, err = b.allow(context.Background(), p, 1000); return err })
-		synctest.Wait()
-		p.lift()
-		require.NoError(t, <-waits)
-		require.EqualValues(t, 1000, n)
-		k, _ := b.look(1, true)
-		require.Zero(t, k)
 	})
 }
 
@@ -303,30 +207,7 @@ func TestLimitCountsWhatPassed(t *testing.T) {
 		n, err := s.Read(transport.NoWait(), b)
 		require.NoError(t, err)
 		require.Equal(t, 10, n)
-
-		one, _ := letterboxes()
-		v := LimitDatagram(&deaf{letterbox: one, times: 3}, LimitOptions{Write: 1, Burst: 1})
-		defer v.Close()
-		for range 3 {
-			_, err := v.SendTo(transport.NoWait(), b, nil)
-			require.ErrorIs(t, err, syscall.ECONNREFUSED)
-		}
-		_, err = v.SendTo(transport.NoWait(), b, nil)
-		require.NoError(t, err)
 	})
-}
-
-// A deaf letterbox refuses what it is to send, so many times.
-type deaf struct {
-	*letterbox
-	times int
-}
-
-func (d *deaf) SendTo(ctx context.Context, p []byte, to transport.Addr) (int, error) {
-	if d.times--; d.times >= 0 {
-		return 0, syscall.ECONNREFUSED
-	}
-	return d.letterbox.SendTo(ctx, p, to)
 }
 
 // The wait ends with Release, too.

@@ -11,7 +11,6 @@ import (
 
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/transporttest"
-	"github.com/cnode-go/cnode/transport/tsocket"
 	"github.com/cnode-go/cnode/transport/virtual"
 )
 
@@ -138,60 +137,4 @@ func TestVirtualStreamSuite(t *testing.T) {
 	})
 	at := transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0"))
 	transporttest.Run(t, func() (transport.Transport, transport.Addr, error) { return tr, at, nil })
-}
-
-// An outsider is a datagram socket with no methods beyond those of tsocket.Socket.
-type outsider struct{ tsocket.Socket }
-
-// overDatagrams are the virtual sockets over a datagram socket.
-var overDatagrams = []struct {
-	name string
-	over func(d tsocket.Socket) (tsocket.Socket, error)
-}{
-	{"fault", func(d tsocket.Socket) (tsocket.Socket, error) {
-		f := virtual.Faults{Delay: 0.5, MaxDelay: 2 * time.Millisecond}
-		return virtual.FaultDatagram(d, virtual.FaultOptions{Seed: 1, Read: f, Write: f})
-	}},
-	{"limit", func(d tsocket.Socket) (tsocket.Socket, error) {
-		return virtual.LimitDatagram(d, virtual.LimitOptions{Read: 1e6, Write: 1e6, Burst: 100}), nil
-	}},
-	{"trace", func(d tsocket.Socket) (tsocket.Socket, error) {
-		log := slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelDebug}))
-		return virtual.TraceDatagram(d, virtual.TraceOptions{Log: log, Capture: virtual.NewCapture(io.Discard)}), nil
-	}},
-	{"an outsider", func(d tsocket.Socket) (tsocket.Socket, error) {
-		return virtual.TraceDatagram(outsider{d}, virtual.TraceOptions{}), nil
-	}},
-}
-
-// A good datagram socket keeps every rule under each virtual socket, and under all of them.
-func TestVirtualDatagramSuite(t *testing.T) {
-	suite := func(name string, over ...func(d tsocket.Socket) (tsocket.Socket, error)) {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			transporttest.RunDatagram(t, func() (one, other tsocket.Socket, err error) {
-				var ds [2]tsocket.Socket
-				for i := range ds {
-					at := transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0"))
-					d, err := tsocket.OpenUDP(at, nil)
-					if err != nil {
-						return nil, nil, err
-					}
-					ds[i] = d
-					for _, o := range over {
-						if ds[i], err = o(ds[i]); err != nil {
-							return nil, nil, err
-						}
-					}
-				}
-				return ds[0], ds[1], nil
-			})
-		})
-	}
-	var all []func(d tsocket.Socket) (tsocket.Socket, error)
-	for _, v := range overDatagrams {
-		suite(v.name, v.over)
-		all = append(all, v.over)
-	}
-	suite("all", all...)
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net/netip"
 	"os"
 	"sync/atomic"
 	"syscall"
@@ -39,7 +38,7 @@ func Trace(tr transport.Transport, o TraceOptions) transport.Transport {
 }
 
 // TraceStream is [Trace] over a single stream, whatever it comes from: [transport.UnixPair],
-// [transport.ConnectTCP], [tsocket.AdoptStream], a [transport.Listener]. It takes s over, see the
+// [transport.ConnectTCP], [transport.AdoptStream], a [transport.Listener]. It takes s over, see the
 // package's doc. What s has read ahead is not shown. In the log each such stream is number 1: to
 // tell several apart, give each a logger with attributes of its own. It does not wait: ErrBusy if
 // an operation is outstanding on s, ErrPaused, net.ErrClosed or ENOTCONN if s is paused, closed or
@@ -69,7 +68,6 @@ type traced struct {
 	t    *trace
 	log  *slog.Logger // nil: none
 	flow *flow        // nil: none
-	ours netip.AddrPort
 	in   int64        // bytes so far, the reader's
 	out  atomic.Int64 // the writer's
 }
@@ -112,7 +110,7 @@ func (c *traced) read(ctx context.Context, p []byte) (int, error) {
 }
 
 func (c *traced) write(ctx context.Context, v [][]byte) (int64, error) {
-	c.flow.sending(c)
+	c.flow.sending(c, v)
 	n, err := c.through.write(ctx, v)
 	if n > 0 && shows(c.log) {
 		c.log.Debug("sent", "bytes", n, "offset", c.out.Load(), "data", c.t.first(v, n))

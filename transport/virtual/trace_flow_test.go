@@ -17,18 +17,22 @@ import (
 
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/internal/pcap"
 )
 
-// A stream that is handed off within one process goes on in the same flow.
+// A stream that is handed off goes on in the file of its new owner, and does not end in that of the
+// old one.
 func TestTraceMoves(t *testing.T) {
-	var file bytes.Buffer
-	capture := NewCapture(&file)
-	tr := Trace(transport.TCP(), TraceOptions{Capture: capture})
+	var files [2]bytes.Buffer
+	captures := [2]*Capture{NewCapture(&files[0]), NewCapture(&files[1])}
+	tr := Trace(transport.TCP(), TraceOptions{Capture: captures[1]})
 	if !tr.Movable() {
 		t.Skip("TCP cannot be handed off here")
 	}
-	c, s := pair(t, tr, loopback())
-	_, err := c.Writev(soon(t), []byte("one "))
+	c, s := pair(t, transport.TCP(), loopback())
+	c, err := TraceStream(c, TraceOptions{Capture: captures[0]})
+	require.NoError(t, err)
+	_, err = c.Writev(soon(t), []byte("one "))
 	require.NoError(t, err)
 	_, err = s.Readv(soon(t), make([]byte, 4))
 	require.NoError(t, err)
@@ -39,19 +43,16 @@ func TestTraceMoves(t *testing.T) {
 	moved, err := tr.Import(duplicateFD(t, fd), state)
 	require.NoError(t, err)
 	require.NoError(t, c.Release())
-	_, err = s.Writev(soon(t), []byte("three")) // the other end does not take the flow over
-	require.NoError(t, err)
-	requireReads(t, moved, "three")
+	require.Empty(t, captures[0].flows)
 	_, err = moved.Writev(soon(t), []byte("two"))
 	require.NoError(t, err)
 	_, err = s.Readv(soon(t), make([]byte, 3))
 	require.NoError(t, err)
 	require.NoError(t, moved.Close())
-	require.NoError(t, capture.Close())
-	// The flow is seen from the client or from the server, whichever was there first.
-	all := talks(t, dissect(t, file.Bytes()))
-	require.Len(t, all, 1)
-	require.Equal(t, "one two", string(all[0].bytes[all[0].caller]))
+	for i, want := range [][]string{{"S", "SA", "PAone "}, {"PAtwo", "FA"}} {
+		require.NoError(t, captures[i].Close())
+		require.Equal(t, want, said(t, &files[i]))
+	}
 }
 
 // tracedPair returns a pair of streams of which the connecting one alone is traced.
@@ -83,7 +84,7 @@ func TestTraceMadeUpPorts(t *testing.T) {
 func TestTraceMadeUpPortsComeAgain(t *testing.T) {
 	c := NewCapture(io.Discard)
 	one := c.open(&traced{}, transport.MemoryAddr("a"), transport.MemoryAddr("b"), "connected")
-	c.ends = madeUpPorts
+	c.ends = pcap.Ports
 	other := c.open(&traced{}, transport.MemoryAddr("a"), transport.MemoryAddr("b"), "connected")
 	require.NotEqual(t, one.key, other.key)
 	require.NoError(t, c.Close())
@@ -101,6 +102,7 @@ func TestTracePortsComeAgain(t *testing.T) {
 	for range 3 {
 		end := &traced{}
 		f := c.open(end, transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:50000")), peer, "connected")
+		f.sending(end, [][]byte{[]byte("hello")})
 		f.sent(end, [][]byte{[]byte("hello")}, 5)
 		f.received(end, []byte("hi"))
 		f.close(end)
@@ -114,38 +116,6 @@ func TestTracePortsComeAgain(t *testing.T) {
 	require.Equal(t, []string{"0", "1", "2"}, strings.Fields(string(out)))
 }
 
-// Connections that have gone to another process are not remembered for ever, and a new connection
-// between the same ends begins anew.
-func TestTraceForgetsWhatIsGone(t *testing.T) {
-	c := NewCapture(io.Discard)
-	goes := func(port int, how string) *flow {
-		end := &traced{}
-		f := c.open(end, loopback(), transport.FromAddrPort(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(port))), how)
-		f.release(end)
-		return f
-	}
-	first := goes(1, accepted)
-	require.Same(t, first, goes(1, imported), "it goes on here")
-	second := goes(1, accepted)
-	require.NotSame(t, first, second)
-	require.True(t, first.over)
-	require.Equal(t, [2]uint32{firstStep + 1, firstStep + 1}, second.next, "behind a SYN each")
-	for port := range maxLeft + 10 {
-		goes(2+port, accepted)
-	}
-	require.Len(t, c.flows, maxLeft)
-	require.Len(t, c.left, maxLeft)
-	require.True(t, second.over, "the oldest")
-	again := &traced{ours: c.left[0].ends[0]}
-	kept := c.left[0]
-	kept.received(again, []byte("x"))
-	for port := range maxLeft + 10 {
-		goes(20_000+port, accepted)
-	}
-	require.False(t, kept.over, "it has an owner again")
-	require.NoError(t, c.Close())
-}
-
 // A capture that is closed remembers no connection, neither those that it had nor those that come
 // later.
 func TestTraceClosedCaptureHoldsNothing(t *testing.T) {
@@ -156,7 +126,6 @@ func TestTraceClosedCaptureHoldsNothing(t *testing.T) {
 	require.NoError(t, gone.Release())
 	require.NoError(t, c.Close())
 	require.Empty(t, c.flows)
-	require.Empty(t, c.left)
 	after, peer := tracedPair(t, transport.NewMemory(), o)
 	_, err := after.Writev(soon(t), []byte("hello"))
 	require.NoError(t, err)
@@ -164,5 +133,4 @@ func TestTraceClosedCaptureHoldsNothing(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, c.flows)
 	require.NoError(t, errors.Join(before.Close(), after.Release()))
-	require.Empty(t, c.left)
 }

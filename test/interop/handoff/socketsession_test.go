@@ -31,7 +31,7 @@ func TestSessionsFromPython(t *testing.T) {
 	require.Equal(t, "hello", string(s.Data))
 	fd, err := s.Socket.Steal(0)
 	require.NoError(t, err)
-	stream, err := tsocket.AdoptStream(fd)
+	stream, err := transport.AdoptStream(fd)
 	require.NoError(t, err)
 	rest := make([]byte, len(", worker"))
 	_, err = stream.Readv(ctx, rest)

@@ -9,8 +9,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff/bind10"
-	"github.com/cnode-go/cnode/transport/tsocket"
 )
 
 // A front accepts a connection, reads the beginning, and gives both to a worker, which goes on with
@@ -88,7 +88,7 @@ func work(ctx context.Context, l *net.UnixListener) error {
 	if err != nil {
 		return err
 	}
-	stream, err := tsocket.AdoptStream(fd)
+	stream, err := transport.AdoptStream(fd)
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,6 @@ import (
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 	"github.com/cnode-go/cnode/transport/handoff/internal/stream"
-	"github.com/cnode-go/cnode/transport/tsocket"
 )
 
 func addr(s string) transport.Addr { return transport.FromAddrPort(netip.MustParseAddrPort(s)) }
@@ -228,7 +227,7 @@ func TestPushConn(t *testing.T) {
 			fd, err := s.Socket.Steal(0)
 			require.NoError(t, err)
 			require.NoError(t, s.Close())
-			stream, err := tsocket.AdoptStream(fd)
+			stream, err := transport.AdoptStream(fd)
 			require.NoError(t, err)
 			rest := make([]byte, 11)
 			_, err = stream.Readv(fdtest.Soon(t), rest)

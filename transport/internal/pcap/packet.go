@@ -1,4 +1,6 @@
-package virtual
+// Package pcap writes TCP segments and UDP datagrams as the records of a pcap file, which
+// Wireshark, tshark and tcpdump read.
+package pcap
 
 import (
 	"encoding/binary"
@@ -8,11 +10,11 @@ import (
 
 // The flags of a TCP header. See RFC 9293, section 3.1.
 const (
-	tcpFIN = 1 << iota
-	tcpSYN
-	tcpRST
-	tcpPSH
-	tcpACK
+	FIN = 1 << iota
+	SYN
+	RST
+	PSH
+	ACK
 )
 
 // The sizes in bytes of what stands before the data of a packet, and the most data in one.
@@ -21,8 +23,11 @@ const (
 	ipv4Head   = 20
 	tcpHead    = 20
 	udpHead    = 8
-	maxSegment = 32 << 10
+	MaxSegment = 32 << 10
 )
+
+// MaxUDP is the longest datagram that an IPv4 packet has room for.
+const MaxUDP = 1<<16 - 1 - ipv4Head - udpHead
 
 // The protocols over IP. See RFC 9293, section 3.1, and RFC 768, "Protocol Application".
 const (
@@ -30,18 +35,18 @@ const (
 	protocolUDP = 17
 )
 
-// A packet is a TCP segment, or a UDP datagram, in an Ethernet frame.
-type packet struct {
-	from, to netip.AddrPort // both IPv4, or both IPv6
-	udp      bool
-	seq, ack uint32 // these, and flags, are TCP's
-	flags    uint8
-	data     [][]byte
+// A Packet is a TCP segment, or a UDP datagram, in an Ethernet frame.
+type Packet struct {
+	From, To netip.AddrPort // both IPv4, or both IPv6
+	UDP      bool
+	Seq, Ack uint32 // these, and Flags, are TCP's
+	Flags    uint8
+	Data     [][]byte
 }
 
-// appendRecord appends the packet as a record of a pcap file. See draft-ietf-opsawg-pcap, "Packet
+// AppendRecord appends the packet as a record of a pcap file. See draft-ietf-opsawg-pcap, "Packet
 // Record".
-func (p packet) appendRecord(b []byte, at time.Time) []byte {
+func (p Packet) AppendRecord(b []byte, at time.Time) []byte {
 	start := len(b)
 	b = binary.LittleEndian.AppendUint32(b, uint32(at.Unix()))
 	b = binary.LittleEndian.AppendUint32(b, uint32(at.Nanosecond()))
@@ -53,18 +58,18 @@ func (p packet) appendRecord(b []byte, at time.Time) []byte {
 	return b
 }
 
-func (p packet) appendFrame(b []byte) []byte {
+func (p Packet) appendFrame(b []byte) []byte {
 	protocol, head, sumAt := byte(protocolTCP), tcpHead, 16
-	if p.udp {
+	if p.UDP {
 		protocol, head, sumAt = protocolUDP, udpHead, 6
 	}
-	size := head + int(length(p.data))
+	size := head + length(p.Data)
 	mac := func(b []byte, a netip.AddrPort) []byte { // local; it ends as the port does
 		return append(b, 2, 0, 0, 0, byte(a.Port()>>8), byte(a.Port()))
 	}
-	b = mac(mac(b, p.to), p.from)
-	from, to := p.from.Addr().AsSlice(), p.to.Addr().AsSlice()
-	if p.from.Addr().Is4() { // RFC 791, section 3.1
+	b = mac(mac(b, p.To), p.From)
+	from, to := p.From.Addr().AsSlice(), p.To.Addr().AsSlice()
+	if p.From.Addr().Is4() { // RFC 791, section 3.1
 		b = append(b, 0x08, 0x00)
 		start := len(b)
 		b = append(b, 0x45, 0)
@@ -80,17 +85,17 @@ func (p packet) appendFrame(b []byte) []byte {
 		b = append(append(b, from...), to...)
 	}
 	start := len(b)
-	b = binary.BigEndian.AppendUint16(b, p.from.Port())
-	b = binary.BigEndian.AppendUint16(b, p.to.Port())
-	if p.udp {
+	b = binary.BigEndian.AppendUint16(b, p.From.Port())
+	b = binary.BigEndian.AppendUint16(b, p.To.Port())
+	if p.UDP {
 		b = binary.BigEndian.AppendUint16(b, uint16(size))
 		b = append(b, 0, 0)
 	} else {
-		b = binary.BigEndian.AppendUint32(b, p.seq)
-		b = binary.BigEndian.AppendUint32(b, p.ack)
-		b = append(b, tcpHead/4<<4, p.flags, 0xff, 0xff, 0, 0, 0, 0)
+		b = binary.BigEndian.AppendUint32(b, p.Seq)
+		b = binary.BigEndian.AppendUint32(b, p.Ack)
+		b = append(b, tcpHead/4<<4, p.Flags, 0xff, 0xff, 0, 0, 0, 0)
 	}
-	for _, d := range p.data {
+	for _, d := range p.Data {
 		b = append(b, d...)
 	}
 	// The pseudo header of RFC 9293, section 3.1, and RFC 768.
@@ -99,7 +104,7 @@ func (p packet) appendFrame(b []byte) []byte {
 		sum = add(sum, address)
 	}
 	sent := checksum(sum, b[start:])
-	if p.udp && sent == 0 { // which would mean that there is no checksum
+	if p.UDP && sent == 0 { // which would mean that there is no checksum
 		sent = 0xffff
 	}
 	binary.BigEndian.PutUint16(b[start+sumAt:], sent)
@@ -131,4 +136,38 @@ func checksum(sum uint64, b []byte) uint16 {
 		sum = sum>>16 + sum&0xffff
 	}
 	return ^uint16(sum)
+}
+
+// FileHeader is the head of a pcap file: little endian, nanoseconds, Ethernet. See
+// draft-ietf-opsawg-pcap, "File Header".
+func FileHeader() []byte {
+	b := binary.LittleEndian.AppendUint32(nil, 0xa1b23c4d)
+	b = binary.LittleEndian.AppendUint16(b, 2)
+	b = binary.LittleEndian.AppendUint16(b, 4)
+	b = binary.LittleEndian.AppendUint32(b, 0)
+	b = binary.LittleEndian.AppendUint32(b, 0)
+	b = binary.LittleEndian.AppendUint32(b, 256<<10)
+	return binary.LittleEndian.AppendUint32(b, 1)
+}
+
+// The ports for ends that have none: the dynamic ones. See RFC 6335, section 6.
+const (
+	FirstPort = 49152
+	Ports     = 1<<16 - FirstPort
+)
+
+// OneFamily returns a without its zone, and as an IPv6 address if other is one.
+func OneFamily(a, other netip.AddrPort) netip.AddrPort {
+	ip := a.Addr().WithZone("")
+	if a.Addr().Is4() != other.Addr().Is4() {
+		ip = netip.AddrFrom16(ip.As16())
+	}
+	return netip.AddrPortFrom(ip, a.Port())
+}
+
+func length(v [][]byte) (n int) {
+	for _, b := range v {
+		n += len(b)
+	}
+	return n
 }

@@ -1,4 +1,4 @@
-package transporttest
+package tsockettest
 
 import (
 	"bytes"
@@ -13,12 +13,17 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/leak"
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/internal/remains"
 	"github.com/cnode-go/cnode/transport/tsocket"
 )
 
+// TestMain fails when the suite leaves a goroutine or a descriptor behind.
+func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }
+
 // udp opens two UDP sockets and wraps the first, or both.
-func udp(wrap func(*tsocket.Datagram) tsocket.Socket) DatagramFactory {
+func udp(wrap func(*tsocket.Datagram) tsocket.Socket) Factory {
 	return func() (one, other tsocket.Socket, err error) {
 		var ds [2]tsocket.Socket
 		for i := range ds {
@@ -39,8 +44,8 @@ func udp(wrap func(*tsocket.Datagram) tsocket.Socket) DatagramFactory {
 }
 
 func TestGoodDatagramsPass(t *testing.T) {
-	RunDatagram(t, udp(nil))
-	require.NoError(t, CheckDatagram(udp(nil)))
+	Run(t, udp(nil))
+	require.NoError(t, Check(udp(nil)))
 }
 
 // Datagram sockets, each with one fault.
@@ -256,14 +261,14 @@ func (d listening) SendTo(ctx context.Context, p []byte, to transport.Addr) (int
 	return d.Datagram.SendTo(ctx, p, to)
 }
 
-// A datagramMutant is a good datagram socket with one rule broken.
-type datagramMutant struct {
+// A mutant is a good datagram socket with one rule broken.
+type mutant struct {
 	rule string
 	wrap func(*tsocket.Datagram) tsocket.Socket
 }
 
-func datagramMutants() []datagramMutant {
-	return []datagramMutant{
+func mutants() []mutant {
+	return []mutant{
 		{"ShortBuffer", func(d *tsocket.Datagram) tsocket.Socket { return silentlyShort{d} }},
 		{"ShortBuffer", func(d *tsocket.Datagram) tsocket.Socket { return joiner{d, new([]byte)} }},
 		{"Datagram", func(d *tsocket.Datagram) tsocket.Socket { return wrongSender{d} }},
@@ -303,10 +308,10 @@ func (d inPlace) SendTo(ctx context.Context, p []byte, to transport.Addr) (int, 
 // Each rule is broken by a mutant, so that no rule is superfluous.
 func TestEveryDatagramRuleHasAMutant(t *testing.T) {
 	broken := map[string]bool{}
-	for _, m := range datagramMutants() {
+	for _, m := range mutants() {
 		broken[m.rule] = true
 	}
-	for _, r := range datagramRules() {
+	for _, r := range rules() {
 		require.True(t, broken[r.name], "no mutant breaks %s", r.name)
 		delete(broken, r.name)
 	}
@@ -320,12 +325,12 @@ func TestDatagramMutantsAreCaught(t *testing.T) {
 			f.Close()
 		}
 	})
-	for _, tt := range datagramMutants() {
+	for _, tt := range mutants() {
 		t.Run(tt.rule, func(t *testing.T) {
-			if tt.rule == "LeakedDescriptors" && openDescriptors() == nil {
+			if tt.rule == "LeakedDescriptors" && remains.Descriptors() == nil {
 				t.Skip("open descriptors cannot be counted here")
 			}
-			for _, r := range datagramRules() {
+			for _, r := range rules() {
 				if r.name != tt.rule {
 					continue
 				}
@@ -336,8 +341,8 @@ func TestDatagramMutantsAreCaught(t *testing.T) {
 			}
 		})
 	}
-	require.Error(t, CheckDatagram(func() (one, other tsocket.Socket, err error) { return nil, nil, syscall.EMFILE }))
-	err := checkDatagram(udp(func(d *tsocket.Datagram) tsocket.Socket { return sendsEmpty{d} }), generous())
+	require.Error(t, Check(func() (one, other tsocket.Socket, err error) { return nil, nil, syscall.EMFILE }))
+	err := check(udp(func(d *tsocket.Datagram) tsocket.Socket { return sendsEmpty{d} }), generous())
 	require.ErrorContains(t, err, "EmptySend")
 	require.NotContains(t, err.Error(), "Boundaries")
 }
@@ -352,7 +357,7 @@ func (d everDeaf) RecvFrom(ctx context.Context, p []byte) (int, transport.Addr, 
 // A suite that has repeatedly waited in vain does not try the remaining rules.
 func TestDatagramsThatHang(t *testing.T) {
 	l := limits{patience: 500 * time.Millisecond, starved: 2}
-	err := checkDatagram(udp(func(d *tsocket.Datagram) tsocket.Socket { return everDeaf{d} }), l)
+	err := check(udp(func(d *tsocket.Datagram) tsocket.Socket { return everDeaf{d} }), l)
 	require.ErrorContains(t, err, "a cancelled RecvFrom, in place of the context's error: RecvFrom: no end after 500ms")
 	require.ErrorContains(t, err, "the rules after Cancel were not tried: 2 rules have waited in vain")
 }

@@ -1,6 +1,6 @@
 //go:build unix
 
-package transporttest
+package tsockettest
 
 import (
 	"fmt"
@@ -15,7 +15,7 @@ import (
 func TestGoodUnixgramsPass(t *testing.T) {
 	dir := sockdir.New(t)
 	n := 0
-	RunDatagram(t, func() (one, other tsocket.Socket, err error) {
+	Run(t, func() (one, other tsocket.Socket, err error) {
 		var ds [2]*tsocket.Datagram
 		for i := range ds {
 			n++

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -18,12 +19,35 @@ import (
 	"github.com/cnode-go/cnode/transport/tsocket"
 )
 
+// A diary remembers faults.
+type diary struct {
+	mu     sync.Mutex
+	events []FaultEvent
+}
+
+func (d *diary) write(e FaultEvent) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.events = append(d.events, e)
+}
+
+// of returns the lines of a direction.
+func (d *diary) of(write bool) (lines []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, e := range d.events {
+		if e.Write == write {
+			lines = append(lines, e.String())
+		}
+	}
+	return lines
+}
+
 // faultyLetterbox returns an end with faults, and the other end.
 func faultyLetterbox(t testing.TB, o FaultOptions) (faulty *tsocket.Datagram, other *letterbox) {
 	t.Helper()
 	one, other := letterboxes()
-	faulty, err := FaultDatagram(one, o)
-	require.NoError(t, err)
+	faulty = Fault(one, o)
 	t.Cleanup(func() { faulty.Close() })
 	return faulty, other
 }
@@ -33,7 +57,7 @@ func TestFaultDatagram(t *testing.T) {
 	d := &diary{}
 	v, other := faultyLetterbox(t, FaultOptions{Done: d.write, At: []FaultAt{
 		{Kind: FaultCorrupt, Write: true, Offset: 1}, {Kind: FaultRefuse, Write: true, Offset: 2}, {Kind: FaultRefuse, Write: true, Offset: 2},
-		{Kind: FaultCorrupt, Conn: 1, Offset: 0}, {Kind: FaultRefuse, Offset: 1}, {Kind: FaultDelay, Offset: 2, For: time.Millisecond},
+		{Kind: FaultCorrupt}, {Kind: FaultRefuse, Offset: 1}, {Kind: FaultDelay, Offset: 2, For: time.Millisecond},
 	}})
 	sent := []byte("Erlang")
 	for i := range 3 {
@@ -72,9 +96,9 @@ func TestFaultDatagram(t *testing.T) {
 	_, _, err = v.RecvFrom(soon(t), p)
 	require.ErrorIs(t, err, syscall.ECONNREFUSED)
 	gets(t, v, "second", "third", "fourth")
-	require.Equal(t, []string{"corrupt of datagram 1 of what was written", "refuse of datagram 2 of what was written"}, d.of(FaultBoth, true))
+	require.Equal(t, []string{"corrupt of datagram 1 of what was written", "refuse of datagram 2 of what was written"}, d.of(true))
 	require.Equal(t, []string{"corrupt of datagram 0 of what was read", "refuse of datagram 1 of what was read",
-		"delay for 1ms of datagram 2 of what was read"}, d.of(FaultBoth, false))
+		"delay for 1ms of datagram 2 of what was read"}, d.of(false))
 }
 
 // With the same seed, chance gives the same faults to the same datagrams.
@@ -82,8 +106,8 @@ func TestFaultDatagramSeed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		run := func(seed uint64) (events []string) {
 			d := &diary{}
-			f := Faults{Corrupt: 0.2, Delay: 0.2, Stall: 0.1}
-			v, other := faultyLetterbox(t, FaultOptions{Seed: seed, Read: f, Write: f, Refuse: 0.2, Done: d.write})
+			f := Faults{Corrupt: 0.2, Delay: 0.2, Refuse: 0.2}
+			v, other := faultyLetterbox(t, FaultOptions{Seed: seed, Read: f, Write: f, Done: d.write})
 			p := make([]byte, 100)
 			for range 200 {
 				for errors.Is(errOf(v.SendTo(context.Background(), []byte("some words"), nil)), syscall.ECONNREFUSED) {
@@ -95,12 +119,12 @@ func TestFaultDatagramSeed(t *testing.T) {
 					}
 				}
 			}
-			return append(d.of(FaultBoth, true), d.of(FaultBoth, false)...)
+			return append(d.of(true), d.of(false)...)
 		}
 		events := run(1)
 		require.Equal(t, events, run(1))
 		require.NotEqual(t, events, run(2))
-		for kind, chance := range map[FaultKind]float64{FaultCorrupt: 0.2, FaultDelay: 0.2, FaultStall: 0.1, FaultRefuse: 0.2} {
+		for kind, chance := range map[FaultKind]float64{FaultCorrupt: 0.2, FaultDelay: 0.2, FaultRefuse: 0.2} {
 			require.InDelta(t, 400*chance, strings.Count(strings.Join(events, "\n"), kind.String()+" "), 400*chance/2, kind)
 		}
 	})
@@ -115,9 +139,9 @@ func TestFaultDatagramTimes(t *testing.T) {
 		v, other := faultyLetterbox(t, FaultOptions{
 			At: []FaultAt{
 				{Kind: FaultDelay, Write: true, Offset: 1, For: time.Minute}, {Kind: FaultCorrupt, Write: true, Offset: 1},
-				{Kind: FaultStall, Offset: 1}, {Kind: FaultDelay, Offset: 3, For: time.Minute}, {Kind: FaultDelay, Offset: 4, For: time.Hour},
+				{Kind: FaultDelay, Offset: 1}, {Kind: FaultDelay, Offset: 3, For: time.Minute}, {Kind: FaultDelay, Offset: 4, For: time.Hour},
 			},
-			Read: Faults{StallFor: 5 * time.Second},
+			Read: Faults{MaxDelay: 5 * time.Second},
 		})
 		begin := time.Now()
 		passed := func() time.Duration { return time.Since(begin).Round(time.Millisecond) }
@@ -200,10 +224,9 @@ func TestFaultDatagramHeldLong(t *testing.T) {
 func TestFaultDatagramOffsets(t *testing.T) {
 	d := &diary{}
 	one, other := letterboxes()
-	v, err := FaultDatagram(&deaf{letterbox: one, times: 1}, FaultOptions{Done: d.write, At: []FaultAt{
+	v := Fault(&deaf{letterbox: one, times: 1}, FaultOptions{Done: d.write, At: []FaultAt{
 		{Kind: FaultCorrupt}, {Kind: FaultCorrupt, Offset: 2}, {Kind: FaultCorrupt, Write: true, Offset: 1},
 	}})
-	require.NoError(t, err)
 	defer v.Close()
 	posts(t, other, "", "a", "", "b", "", "c", "d")
 	p := make([]byte, 1)
@@ -219,24 +242,4 @@ func TestFaultDatagramOffsets(t *testing.T) {
 	require.NotEqual(t, "f", (<-other.come).text)
 	gets(t, other, "g")
 	require.Len(t, d.events, 3)
-}
-
-// Faults that a datagram socket cannot have are refused.
-func TestFaultDatagramRefuses(t *testing.T) {
-	one, _ := letterboxes()
-	for want, o := range map[string]FaultOptions{
-		"split is no fault of a datagram socket":    {Read: Faults{Split: 1}},
-		"join is no fault":                          {Read: Faults{Join: 1}},
-		"short write is no fault":                   {Write: Faults{ShortWrite: 1}},
-		"reset is no fault":                         {At: []FaultAt{{Kind: FaultReset}}},
-		"abort is no fault":                         {Abort: 1},
-		"exhaust is no fault":                       {Exhaust: 1},
-		"delay is for another connection or side":   {At: []FaultAt{{Kind: FaultDelay, Side: FaultAccepted}}},
-		"corrupt is for another connection or side": {At: []FaultAt{{Kind: FaultCorrupt, Conn: 2}}},
-		"stall is for another connection or side":   {At: []FaultAt{{Kind: FaultStall, Conn: -1}}},
-	} {
-		_, err := FaultDatagram(one, o)
-		require.ErrorIs(t, err, syscall.EINVAL)
-		require.ErrorContains(t, err, want)
-	}
 }

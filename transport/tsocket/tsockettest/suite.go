@@ -1,9 +1,14 @@
-package transporttest
+// Package tsockettest is the conformance suite for datagram sockets: it tells whether a
+// [tsocket.Socket] keeps its rules, and if not, which it breaks. Package transporttest is that for
+// streams.
+package tsockettest
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"os"
 	"runtime"
 	"testing"
 	"time"
@@ -12,17 +17,17 @@ import (
 	"github.com/cnode-go/cnode/transport/tsocket"
 )
 
-// A DatagramFactory opens two unconnected datagram sockets that reach each other at their
+// A Factory opens two unconnected datagram sockets that reach each other at their
 // LocalAddr, and between which nothing is lost as long as only a few datagrams are in flight. Every
 // call opens new sockets.
-type DatagramFactory func() (one, other tsocket.Socket, err error)
+type Factory func() (one, other tsocket.Socket, err error)
 
-// RunDatagram tries every rule for a tsocket.Socket in a subtest of its own with the
+// Run tries every rule for a tsocket.Socket in a subtest of its own with the
 // rule's name. When three rules have hung, the rest is skipped.
-func RunDatagram(t *testing.T, f DatagramFactory) {
+func Run(t *testing.T, f Factory) {
 	t.Helper()
-	s := datagramSuite{factory: f, limits: generous()}
-	for _, r := range datagramRules() {
+	s := suite{factory: f, limits: generous()}
+	for _, r := range rules() {
 		t.Run(r.name, func(t *testing.T) {
 			if s.reason != "" {
 				t.Skip(s.reason)
@@ -34,14 +39,14 @@ func RunDatagram(t *testing.T, f DatagramFactory) {
 	}
 }
 
-// CheckDatagram tries the same rules as RunDatagram, outside a test. It returns nil, or the broken
+// Check tries the same rules as Run, outside a test. It returns nil, or the broken
 // rules joined, each a *RuleError; if rules were not tried, a last error says so.
-func CheckDatagram(f DatagramFactory) error { return checkDatagram(f, generous()) }
+func Check(f Factory) error { return check(f, generous()) }
 
-func checkDatagram(f DatagramFactory, l limits) error {
-	s := datagramSuite{factory: f, limits: l}
+func check(f Factory, l limits) error {
+	s := suite{factory: f, limits: l}
 	var broken []error
-	for _, r := range datagramRules() {
+	for _, r := range rules() {
 		if s.reason != "" {
 			return errors.Join(append(broken, errors.New(s.reason))...)
 		}
@@ -52,47 +57,78 @@ func checkDatagram(f DatagramFactory, l limits) error {
 	return errors.Join(broken...)
 }
 
-// A datagramSuite is one run over all rules.
-type datagramSuite struct {
+// A RuleError reports a rule that the socket broke.
+type RuleError struct {
+	Rule     string // its name, which is that of Run's subtest
+	Sentence string // what the rule demands
+	Err      error  // how it was broken
+}
+
+// Error names the rule, how it was broken, and what it says.
+func (e *RuleError) Error() string {
+	return fmt.Sprintf("rule %s is broken: %v (the rule: %s)", e.Rule, e.Err, e.Sentence)
+}
+
+// Unwrap gives how it was broken.
+func (e *RuleError) Unwrap() error { return e.Err }
+
+// limits say how long the suite waits: far beyond what a good socket needs on a busy machine.
+type limits struct {
+	patience time.Duration // how long something that must happen may take
+	starved  int           // the suite gives up after so many rules have waited in vain
+}
+
+func generous() limits { return limits{patience: 10 * time.Second, starved: 3} }
+
+const (
+	moment = 20 * time.Millisecond // gives an operation time to begin waiting
+	rounds = 24                    // how many sockets are looked at together for leaks
+	many   = rounds * 3 / 4        // how much must remain of them to count as a leak
+)
+
+// A suite is one run over all rules.
+type suite struct {
 	limits
-	factory DatagramFactory
+	factory Factory
 	vain    int    // rules that have waited in vain
 	reason  string // why the rest is not tried
 }
 
-func (s *datagramSuite) try(r *datagramRule) error {
+func (s *suite) try(r *rule) error {
 	err := r.check(s.factory, s.patience)
 	if errors.Is(err, errHung) {
 		s.vain++
 	}
-	s.reason = s.despair(r.name, s.vain)
+	if s.vain >= s.starved {
+		s.reason = fmt.Sprintf("the rules after %s were not tried: %d rules have waited in vain", r.name, s.vain)
+	}
 	return err
 }
 
-// A datagramRule is one sentence of the contract.
-type datagramRule struct {
+// A rule is one sentence of the contract.
+type rule struct {
 	name     string
 	sentence string
-	try      func(d *datagramTrial) error
+	try      func(d *trial) error
 }
 
-// A datagramTrial is one try of a rule.
-type datagramTrial struct {
+// A trial is one try of a rule.
+type trial struct {
 	one, other tsocket.Socket
-	factory    DatagramFactory
+	factory    Factory
 	patience   time.Duration // for one thing that must happen
 	ctx        context.Context
 }
 
 // check tries the rule on a goroutine that is left behind if it hangs.
-func (r *datagramRule) check(f DatagramFactory, patience time.Duration) error {
+func (r *rule) check(f Factory, patience time.Duration) error {
 	one, other, err := f()
 	if err != nil {
 		return r.broken(fmt.Errorf("the factory failed: %w", err))
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
 	defer cancel()
-	d := &datagramTrial{one, other, f, patience, ctx}
+	d := &trial{one, other, f, patience, ctx}
 	err = d.ends("the trial", 4*patience, func() error { return r.try(d) })
 	end := d.ends("Close at the end of the trial", patience, func() error { return errors.Join(one.Close(), other.Close()) })
 	if err = errors.Join(err, end); err != nil {
@@ -101,15 +137,15 @@ func (r *datagramRule) check(f DatagramFactory, patience time.Duration) error {
 	return nil
 }
 
-func (r *datagramRule) broken(err error) error {
-	return &RuleError{Rule: r.name, Sentence: r.sentence, During: r.name, Err: err}
+func (r *rule) broken(err error) error {
+	return &RuleError{Rule: r.name, Sentence: r.sentence, Err: err}
 }
 
 // errHung says that an operation did not end in time.
 var errHung = errors.New("no end")
 
 // ends runs op, which might hang or panic, and reports either as an error.
-func (d *datagramTrial) ends(what string, within time.Duration, op func() error) error {
+func (d *trial) ends(what string, within time.Duration, op func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		defer func() {
@@ -131,14 +167,14 @@ func (d *datagramTrial) ends(what string, within time.Duration, op func() error)
 }
 
 // aside starts op in the background; wait waits for its end.
-func (d *datagramTrial) aside(what string, op func() error) (wait func() error) {
+func (d *trial) aside(what string, op func() error) (wait func() error) {
 	done := make(chan error, 1)
 	go func() { done <- op() }()
 	return func() error { return d.ends(what, d.patience, func() error { return <-done }) }
 }
 
 // send sends p, which must succeed.
-func (d *datagramTrial) send(from tsocket.Socket, p []byte, to transport.Addr) error {
+func (d *trial) send(from tsocket.Socket, p []byte, to transport.Addr) error {
 	n, err := from.SendTo(d.ctx, p, to)
 	if err != nil {
 		return fmt.Errorf("SendTo of %d bytes to %v: %w", len(p), to, err)
@@ -150,7 +186,7 @@ func (d *datagramTrial) send(from tsocket.Socket, p []byte, to transport.Addr) e
 }
 
 // receive receives a datagram, which must be p, sent by from.
-func (d *datagramTrial) receive(at tsocket.Socket, p []byte, from tsocket.Socket) error {
+func (d *trial) receive(at tsocket.Socket, p []byte, from tsocket.Socket) error {
 	buf := make([]byte, len(p)+100)
 	n, sender, err := at.RecvFrom(d.ctx, buf)
 	switch {
@@ -165,7 +201,7 @@ func (d *datagramTrial) receive(at tsocket.Socket, p []byte, from tsocket.Socket
 }
 
 // says sends a few bytes from one socket to the other, and receives them there.
-func (d *datagramTrial) says(from, to tsocket.Socket, words string) error {
+func (d *trial) says(from, to tsocket.Socket, words string) error {
 	if err := d.send(from, []byte(words), to.LocalAddr()); err != nil {
 		return err
 	}
@@ -173,7 +209,7 @@ func (d *datagramTrial) says(from, to tsocket.Socket, words string) error {
 }
 
 // begun starts a RecvFrom on d.one, and returns once a second RecvFrom there gives ErrBusy.
-func (d *datagramTrial) begun(ctx context.Context) (wait func() error, err error) {
+func (d *trial) begun(ctx context.Context) (wait func() error, err error) {
 	wait = d.aside("a RecvFrom that waits", func() error {
 		for {
 			_, _, err := d.one.RecvFrom(ctx, make([]byte, 100))
@@ -194,4 +230,32 @@ func (d *datagramTrial) begun(ctx context.Context) (wait func() error, err error
 			return wait, errors.New("a second RecvFrom beside one that waits is never ErrBusy")
 		}
 	}
+}
+
+// contents are n bytes that are different for each i.
+func contents(i, n int) []byte {
+	p := make([]byte, n)
+	for j := range p {
+		p[j] = byte(31*i + 7*j + j>>8)
+	}
+	return p
+}
+
+func sameAddr(a, b transport.Addr) bool {
+	return a != nil && b != nil && a.Network() == b.Network() && a.String() == b.String()
+}
+
+// isTimeout tells whether err is a time-out in the form that the SDK promises.
+func isTimeout(err error) bool {
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout() && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded))
+}
+
+var errNone = errors.New("nil")
+
+func orNone(err error) error {
+	if err == nil {
+		return errNone
+	}
+	return err
 }

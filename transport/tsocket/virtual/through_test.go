@@ -7,7 +7,6 @@ import (
 	"os"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -101,12 +100,10 @@ func gets(t testing.TB, d tsocket.Socket, words ...string) {
 // below has them.
 func TestVirtualDatagramOwns(t *testing.T) {
 	for name, over := range map[string]func(tsocket.Socket) *tsocket.Datagram{
-		"trace": func(d tsocket.Socket) *tsocket.Datagram { return TraceDatagram(d, TraceOptions{}) },
-		"limit": func(d tsocket.Socket) *tsocket.Datagram { return LimitDatagram(d, LimitOptions{}) },
+		"trace": func(d tsocket.Socket) *tsocket.Datagram { return Trace(d, TraceOptions{}) },
+		"limit": func(d tsocket.Socket) *tsocket.Datagram { return Limit(d, LimitOptions{}) },
 		"fault": func(d tsocket.Socket) *tsocket.Datagram {
-			v, err := FaultDatagram(d, FaultOptions{})
-			require.NoError(t, err)
-			return v
+			return Fault(d, FaultOptions{})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -174,7 +171,7 @@ func TestVirtualDatagramEndsWithError(t *testing.T) {
 		{"Release of one that has none", stuckBox{box}, (*tsocket.Datagram).Release, syscall.EIO},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			d := TraceDatagram(tt.below, TraceOptions{})
+			d := Trace(tt.below, TraceOptions{})
 			for _, err := range []error{tt.end(d), d.Close()} {
 				require.Equal(t, fails("close", transport.MemoryAddr("other"), tt.want), err)
 			}
@@ -185,17 +182,15 @@ func TestVirtualDatagramEndsWithError(t *testing.T) {
 // The end of a socket below ends the waits of the virtual sockets above it, however many there are,
 // and whichever of them waits.
 func TestVirtualDatagramEndsWithTheOneBelow(t *testing.T) {
-	stall := []FaultAt{{Kind: FaultStall, For: time.Hour}, {Kind: FaultStall, Write: true, For: time.Hour}}
+	stall := []FaultAt{{Kind: FaultDelay, For: time.Hour}, {Kind: FaultDelay, Write: true, For: time.Hour}}
 	for name, over := range map[string]func(t *testing.T, d tsocket.Socket) *tsocket.Datagram{
 		"limit": func(t *testing.T, d tsocket.Socket) *tsocket.Datagram {
-			v := LimitDatagram(d, LimitOptions{Read: 1e-3, Write: 1e-3, Burst: 1})
+			v := Limit(d, LimitOptions{Read: 1e-3, Write: 1e-3, Burst: 1})
 			posts(t, v, "x")
 			return v
 		},
 		"fault": func(t *testing.T, d tsocket.Socket) *tsocket.Datagram {
-			v, err := FaultDatagram(d, FaultOptions{At: stall})
-			require.NoError(t, err)
-			return v
+			return Fault(d, FaultOptions{At: stall})
 		},
 	} {
 		for how, end := range map[string]func(*tsocket.Datagram) error{
@@ -204,10 +199,10 @@ func TestVirtualDatagramEndsWithTheOneBelow(t *testing.T) {
 		} {
 			t.Run(name+" "+how, func(t *testing.T) {
 				_, connected := udpPair(t, "ipv4")
-				v := over(t, TraceDatagram(connected, TraceOptions{}))
-				above := TraceDatagram(v, TraceOptions{})
+				v := over(t, Trace(connected, TraceOptions{}))
+				above := Trace(v, TraceOptions{})
 				sent := aside(func() error { return second(above.SendTo(context.Background(), []byte("y"), nil)) })
-				expect.WaitsIn(t, "select", "(*pauser).until")
+				expect.WaitsIn(t, "select", "(*Pauser).Until")
 				require.NoError(t, end(connected))
 				require.ErrorIs(t, returns(t, sent), net.ErrClosed)
 				require.Error(t, second(above.SendTo(soon(t), []byte("y"), nil)))
@@ -217,44 +212,6 @@ func TestVirtualDatagramEndsWithTheOneBelow(t *testing.T) {
 	}
 	_, connected := udpPair(t, "ipv4")
 	require.NoError(t, connected.Close())
-	v, err := FaultDatagram(connected, FaultOptions{At: stall})
-	require.NoError(t, err)
+	v := Fault(connected, FaultOptions{At: stall})
 	require.ErrorIs(t, second(v.SendTo(context.Background(), []byte("y"), nil)), net.ErrClosed, "closed before")
-}
-
-func TestLimitDatagram(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		one, other := letterboxes()
-		v := LimitDatagram(one, LimitOptions{Read: 100, Write: 10, Burst: 20, Shared: true})
-		defer v.Close()
-		begin := time.Now()
-		passed := func() float64 { return time.Since(begin).Seconds() }
-		posts(t, v, "0123456789", "0123456789", "0123456789")
-		require.InDelta(t, 0.1, passed(), 0.01, "two pass, the third one as soon as there is a byte")
-		posts(t, v, "x")
-		require.InDelta(t, 1.1, passed(), 0.01)
-		gets(t, other, "0123456789", "0123456789", "0123456789", "x")
-
-		// A datagram that is larger than the bucket passes, and the next one waits for it; that
-		// wait is cut short by its context.
-		large := make([]byte, 120)
-		posts(t, other, string(large), "y")
-		gets(t, v, string(large))
-		require.InDelta(t, 1.1, passed(), 0.01)
-		_, _, err := v.RecvFrom(transport.NoWait(), large)
-		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-		short, cancel := context.WithTimeout(context.Background(), time.Second/2)
-		defer cancel()
-		_, _, err = v.RecvFrom(short, large)
-		require.ErrorIs(t, err, context.DeadlineExceeded)
-		require.InDelta(t, 1.6, passed(), 0.01)
-		gets(t, v, "y")
-		require.InDelta(t, 2.11, passed(), 0.01)
-
-		posts(t, v, string(large))
-		waits := aside(func() error { _, err := v.SendTo(context.Background(), large, nil); return err })
-		synctest.Wait()
-		require.NoError(t, v.Close())
-		require.ErrorIs(t, <-waits, net.ErrClosed)
-	})
 }

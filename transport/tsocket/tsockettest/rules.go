@@ -1,4 +1,4 @@
-package transporttest
+package tsockettest
 
 import (
 	"bytes"
@@ -11,37 +11,38 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/internal/remains"
 	"github.com/cnode-go/cnode/transport/tsocket"
 )
 
-// datagramRules are the contract of a tsocket.Socket.
-func datagramRules() []datagramRule {
-	return []datagramRule{
-		{"Datagram", "A datagram arrives whole, with its sender's address, which can be answered.", datagramExchange},
-		{"Boundaries", "Datagrams are neither joined nor split, whatever their sizes, and nothing is put beyond one.", datagramBoundaries},
-		{"EmptySend", "To send an empty datagram is EINVAL.", datagramEmptySend},
-		{"EmptyBuffer", "To receive into an empty buffer is EINVAL, and takes no datagram.", datagramEmptyBuffer},
+// rules are the contract of a tsocket.Socket.
+func rules() []rule {
+	return []rule{
+		{"Datagram", "A datagram arrives whole, with its sender's address, which can be answered.", exchange},
+		{"Boundaries", "Datagrams are neither joined nor split, whatever their sizes, and nothing is put beyond one.", boundaries},
+		{"EmptySend", "To send an empty datagram is EINVAL.", emptySend},
+		{"EmptyBuffer", "To receive into an empty buffer is EINVAL, and takes no datagram.", emptyBuffer},
 		{"ShortBuffer", "A datagram longer than the buffer is an error, io.ErrShortBuffer, beside what fits; the next one is whole.",
-			datagramShortBuffer},
-		{"SendersBuffer", "The buffer is the sender's again when SendTo returns, with the bytes that it had.", datagramSendersBuffer},
-		{"NoDestination", "To send to nowhere, not connected, is EDESTADDRREQ.", datagramNoDestination},
-		{"NoWait", "A single try receives what has come, and is a time-out at once when nothing has.", datagramNoWait},
-		{"Deadline", "A receive whose time is over ends with its context's error; the socket goes on.", datagramDeadline},
-		{"Cancel", "A cancelled receive ends at once with its context's error; the socket goes on.", datagramCancel},
+			shortBuffer},
+		{"SendersBuffer", "The buffer is the sender's again when SendTo returns, with the bytes that it had.", sendersBuffer},
+		{"NoDestination", "To send to nowhere, not connected, is EDESTADDRREQ.", noDestination},
+		{"NoWait", "A single try receives what has come, and is a time-out at once when nothing has.", noWait},
+		{"Deadline", "A receive whose time is over ends with its context's error; the socket goes on.", deadline},
+		{"Cancel", "A cancelled receive ends at once with its context's error; the socket goes on.", cancels},
 		{"CancelSend", "A send that waits for room ends at once with its context's error when that ends; the socket goes on.",
-			datagramCancelSend},
-		{"EndedContext", "With a context that has ended nothing is sent or received.", datagramEndedContext},
-		{"Busy", "A second receive is ErrBusy, and the first one goes on.", datagramBusy},
-		{"BothWays", "A receive that waits does not hinder a send.", datagramBothWays},
-		{"DisconnectBusy", "Disconnect beside a receive that waits is ErrBusy, and leaves it alone.", datagramDisconnectBusy},
-		{"Disconnect", "After Disconnect all is ENOTCONN; the other end goes on.", datagramDisconnect},
-		{"Close", "Close succeeds, once and again; later use is net.ErrClosed.", datagramClose},
-		{"CloseEndsReceive", "Close ends a receive that waits at once with net.ErrClosed.", datagramCloseEndsReceive},
-		{"LeakedDescriptors", "Close and Disconnect free the descriptors, also of a socket that has waited.", datagramLeaks},
+			cancelSend},
+		{"EndedContext", "With a context that has ended nothing is sent or received.", endedContext},
+		{"Busy", "A second receive is ErrBusy, and the first one goes on.", busy},
+		{"BothWays", "A receive that waits does not hinder a send.", bothWays},
+		{"DisconnectBusy", "Disconnect beside a receive that waits is ErrBusy, and leaves it alone.", disconnectBusy},
+		{"Disconnect", "After Disconnect all is ENOTCONN; the other end goes on.", disconnect},
+		{"Close", "Close succeeds, once and again; later use is net.ErrClosed.", closes},
+		{"CloseEndsReceive", "Close ends a receive that waits at once with net.ErrClosed.", closeEndsReceive},
+		{"LeakedDescriptors", "Close and Disconnect free the descriptors, also of a socket that has waited.", leaks},
 	}
 }
 
-func datagramExchange(d *datagramTrial) error {
+func exchange(d *trial) error {
 	for _, way := range [][2]tsocket.Socket{{d.one, d.other}, {d.other, d.one}, {d.one, d.other}} {
 		if err := d.says(way[0], way[1], "a few words"); err != nil {
 			return err
@@ -60,10 +61,10 @@ func datagramExchange(d *datagramTrial) error {
 	return d.receive(d.one, []byte("answer"), d.other)
 }
 
-func datagramBoundaries(d *datagramTrial) error {
+func boundaries(d *trial) error {
 	sizes := []int{1, 2, 100, 1000, 1}
 	for i, n := range sizes {
-		if err := d.send(d.one, pattern(i).bytes(0, n), d.other.LocalAddr()); err != nil {
+		if err := d.send(d.one, contents(i, n), d.other.LocalAddr()); err != nil {
 			return err
 		}
 	}
@@ -77,8 +78,8 @@ func datagramBoundaries(d *datagramTrial) error {
 		if k != n {
 			return fmt.Errorf("a datagram of %d bytes came as one of %d", n, k)
 		}
-		if err := pattern(i).differs(0, buf[:n]); err != nil {
-			return err
+		if !bytes.Equal(buf[:n], contents(i, n)) {
+			return fmt.Errorf("a datagram of %d bytes came as another one", n)
 		}
 		if bytes.Count(buf[n:], []byte{untouched}) != len(buf)-n {
 			return fmt.Errorf("RecvFrom of %d bytes wrote beyond them", n)
@@ -87,7 +88,7 @@ func datagramBoundaries(d *datagramTrial) error {
 	return nil
 }
 
-func datagramEmptySend(d *datagramTrial) error {
+func emptySend(d *trial) error {
 	for _, p := range [][]byte{nil, {}} {
 		if _, err := d.one.SendTo(d.ctx, p, d.other.LocalAddr()); !errors.Is(err, syscall.EINVAL) {
 			return fmt.Errorf("SendTo of nothing gave %w, not EINVAL", orNone(err))
@@ -96,7 +97,7 @@ func datagramEmptySend(d *datagramTrial) error {
 	return d.says(d.one, d.other, "something")
 }
 
-func datagramEmptyBuffer(d *datagramTrial) error {
+func emptyBuffer(d *trial) error {
 	if err := d.send(d.one, []byte("kept"), d.other.LocalAddr()); err != nil {
 		return err
 	}
@@ -106,7 +107,7 @@ func datagramEmptyBuffer(d *datagramTrial) error {
 	return d.receive(d.other, []byte("kept"), d.one)
 }
 
-func datagramShortBuffer(d *datagramTrial) error {
+func shortBuffer(d *trial) error {
 	for _, words := range []string{"longer than the buffer", "whole"} {
 		if err := d.send(d.one, []byte(words), d.other.LocalAddr()); err != nil {
 			return err
@@ -123,27 +124,27 @@ func datagramShortBuffer(d *datagramTrial) error {
 	return d.receive(d.other, []byte("whole"), d.one)
 }
 
-func datagramSendersBuffer(d *datagramTrial) error {
+func sendersBuffer(d *trial) error {
 	p := make([]byte, 100)
 	for i := range 5 {
-		copy(p, pattern(i).bytes(0, len(p)))
+		copy(p, contents(i, len(p)))
 		if err := d.send(d.one, p, d.other.LocalAddr()); err != nil {
 			return err
 		}
-		if !bytes.Equal(p, pattern(i).bytes(0, len(p))) {
+		if !bytes.Equal(p, contents(i, len(p))) {
 			return errors.New("SendTo has changed its caller's bytes")
 		}
 		clear(p)
 	}
 	for i := range 5 {
-		if err := d.receive(d.other, pattern(i).bytes(0, len(p)), d.one); err != nil {
+		if err := d.receive(d.other, contents(i, len(p)), d.one); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func datagramNoDestination(d *datagramTrial) error {
+func noDestination(d *trial) error {
 	if a := d.one.RemoteAddr(); a != nil {
 		return fmt.Errorf("RemoteAddr of a socket that is not connected is %v", a)
 	}
@@ -153,7 +154,7 @@ func datagramNoDestination(d *datagramTrial) error {
 	return d.says(d.one, d.other, "somewhere")
 }
 
-func datagramNoWait(d *datagramTrial) error {
+func noWait(d *trial) error {
 	p := make([]byte, 10)
 	for range 2 {
 		if n, _, err := d.one.RecvFrom(transport.NoWait(), p); !isTimeout(err) {
@@ -176,7 +177,7 @@ func datagramNoWait(d *datagramTrial) error {
 	}
 }
 
-func datagramDeadline(d *datagramTrial) error {
+func deadline(d *trial) error {
 	const short = 20 * time.Millisecond
 	for range 2 {
 		began := time.Now() // before the context, whose time runs from then on
@@ -196,7 +197,7 @@ func datagramDeadline(d *datagramTrial) error {
 	return nil
 }
 
-func datagramCancel(d *datagramTrial) error {
+func cancels(d *trial) error {
 	for range 3 {
 		ctx, cancel := context.WithCancel(d.ctx)
 		wait := d.aside("RecvFrom", func() error { _, _, err := d.one.RecvFrom(ctx, make([]byte, 10)); return err })
@@ -212,11 +213,11 @@ func datagramCancel(d *datagramTrial) error {
 	return nil
 }
 
-// datagramCancelSend sends until a send waits for room, which some sockets do not let it do. Its
+// cancelSend sends until a send waits for room, which some sockets do not let it do. Its
 // time ends; then another send is cancelled.
-func datagramCancelSend(d *datagramTrial) error {
-	to, p := d.other.LocalAddr(), pattern(1).bytes(0, 1000)
-	ctx, cancel := context.WithTimeout(d.ctx, 4*short)
+func cancelSend(d *trial) error {
+	to, p := d.other.LocalAddr(), contents(1, 1000)
+	ctx, cancel := context.WithTimeout(d.ctx, 200*time.Millisecond)
 	defer cancel()
 	var err error
 	for i := 0; i < 600 && err == nil; i++ {
@@ -249,7 +250,7 @@ func datagramCancelSend(d *datagramTrial) error {
 }
 
 // drain receives what has come to d.other, up to last, and reports whether that has come.
-func (d *datagramTrial) drain(last string) (heard bool, err error) {
+func (d *trial) drain(last string) (heard bool, err error) {
 	for p := make([]byte, 2000); !heard; {
 		ctx, cancel := context.WithTimeout(d.ctx, moment)
 		n, _, err := d.other.RecvFrom(ctx, p)
@@ -265,7 +266,7 @@ func (d *datagramTrial) drain(last string) (heard bool, err error) {
 	return heard, nil
 }
 
-func datagramEndedContext(d *datagramTrial) error {
+func endedContext(d *trial) error {
 	ctx, cancel := context.WithCancel(d.ctx)
 	cancel()
 	if _, err := d.one.SendTo(ctx, []byte("never"), d.other.LocalAddr()); !errors.Is(err, context.Canceled) {
@@ -281,7 +282,7 @@ func datagramEndedContext(d *datagramTrial) error {
 }
 
 // first sends a datagram to a receive that waits on d.one, and requires the receive to succeed.
-func (d *datagramTrial) first(wait func() error) error {
+func (d *trial) first(wait func() error) error {
 	if err := d.send(d.other, []byte("for the first"), d.one.LocalAddr()); err != nil {
 		return err
 	}
@@ -291,7 +292,7 @@ func (d *datagramTrial) first(wait func() error) error {
 	return nil
 }
 
-func datagramBusy(d *datagramTrial) error {
+func busy(d *trial) error {
 	wait, err := d.begun(d.ctx)
 	if err != nil {
 		return err
@@ -299,7 +300,7 @@ func datagramBusy(d *datagramTrial) error {
 	return d.first(wait)
 }
 
-func datagramBothWays(d *datagramTrial) error {
+func bothWays(d *trial) error {
 	wait, err := d.begun(d.ctx)
 	if err != nil {
 		return err
@@ -311,7 +312,7 @@ func datagramBothWays(d *datagramTrial) error {
 	return d.first(wait)
 }
 
-func datagramDisconnectBusy(d *datagramTrial) error {
+func disconnectBusy(d *trial) error {
 	wait, err := d.begun(d.ctx)
 	if err != nil {
 		return err
@@ -326,7 +327,7 @@ func datagramDisconnectBusy(d *datagramTrial) error {
 }
 
 // uses tries all operations on d.one, which has ended, and requires each to give the error want.
-func (d *datagramTrial) uses(want error) error {
+func (d *trial) uses(want error) error {
 	if _, _, err := d.one.RecvFrom(d.ctx, make([]byte, 10)); !errors.Is(err, want) {
 		return fmt.Errorf("RecvFrom gave %w, not %w", orNone(err), want)
 	}
@@ -339,7 +340,7 @@ func (d *datagramTrial) uses(want error) error {
 	return nil
 }
 
-func datagramDisconnect(d *datagramTrial) error {
+func disconnect(d *trial) error {
 	if err := d.one.Disconnect(); err != nil {
 		return fmt.Errorf("a first Disconnect: %w", err)
 	}
@@ -352,7 +353,7 @@ func datagramDisconnect(d *datagramTrial) error {
 	return d.receive(d.other, []byte("to itself"), d.other)
 }
 
-func datagramClose(d *datagramTrial) error {
+func closes(d *trial) error {
 	for range 2 {
 		if err := d.one.Close(); err != nil {
 			return fmt.Errorf("a Close: %w", err)
@@ -364,7 +365,7 @@ func datagramClose(d *datagramTrial) error {
 	return nil
 }
 
-func datagramCloseEndsReceive(d *datagramTrial) error {
+func closeEndsReceive(d *trial) error {
 	wait, err := d.begun(context.Background())
 	if err != nil {
 		return err
@@ -378,15 +379,15 @@ func datagramCloseEndsReceive(d *datagramTrial) error {
 	return nil
 }
 
-// datagramLeaks opens and closes sockets, in three batches, and looks for descriptors of each batch
+// leaks opens and closes sockets, in three batches, and looks for descriptors of each batch
 // that stay.
-func datagramLeaks(d *datagramTrial) error {
-	if openDescriptors() == nil {
+func leaks(d *trial) error {
+	if remains.Descriptors() == nil {
 		return nil // they cannot be counted here
 	}
 	var batches []func() (int, string)
 	for range 3 {
-		left := freshDescriptors()
+		left := remains.Fresh()
 		for range rounds {
 			one, other, err := d.factory()
 			if err != nil {
@@ -401,15 +402,15 @@ func datagramLeaks(d *datagramTrial) error {
 				return err
 			}
 		}
-		if n, _ := left(); n < many(rounds) {
+		if n, _ := left(); n < many {
 			return nil
 		}
 		batches = append(batches, left)
 	}
-	sample, stays := remains(batches, many(rounds), d.patience)
+	sample, stays := remains.Stay(batches, many, d.patience)
 	if !stays {
 		return nil
 	}
 	return fmt.Errorf("of every %d times that sockets were opened and closed, %d descriptors or more remain, such as %s",
-		rounds, many(rounds), sample)
+		rounds, many, sample)
 }

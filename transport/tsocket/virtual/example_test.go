@@ -11,7 +11,7 @@ import (
 
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/tsocket"
-	"github.com/cnode-go/cnode/transport/virtual"
+	"github.com/cnode-go/cnode/transport/tsocket/virtual"
 )
 
 // A UDP socket that talks to itself.
@@ -29,20 +29,16 @@ func toItself() *tsocket.Datagram {
 
 // A socket that gets one ECONNREFUSED, and whose second datagram comes late. With Seed and
 // probabilities instead of places these faults happen by chance, the same way every time.
-func ExampleFaultDatagram() {
+func ExampleFault() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	d, err := virtual.FaultDatagram(toItself(), virtual.FaultOptions{
+	d := virtual.Fault(toItself(), virtual.FaultOptions{
 		At: []virtual.FaultAt{
 			{Kind: virtual.FaultRefuse, Write: true, Offset: 1},
 			{Kind: virtual.FaultDelay, Offset: 1, For: 10 * time.Millisecond},
 		},
 		Done: func(e virtual.FaultEvent) { fmt.Println("fault:", e) },
 	})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
 	defer d.Close()
 	for _, words := range []string{"one", "two", "two again"} {
 		_, err := d.SendTo(ctx, []byte(words), d.LocalAddr())
@@ -65,10 +61,10 @@ func ExampleFaultDatagram() {
 
 // A socket that sends 1000 bytes a second, after a burst of 100: the second datagram waits for a
 // byte of room, the third one until the second is paid for.
-func ExampleLimitDatagram() {
+func ExampleLimit() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	d := virtual.LimitDatagram(toItself(), virtual.LimitOptions{Write: 1000, Burst: 100})
+	d := virtual.Limit(toItself(), virtual.LimitOptions{Write: 1000, Burst: 100})
 	defer d.Close()
 	begin := time.Now()
 	for range 3 {
@@ -81,7 +77,7 @@ func ExampleLimitDatagram() {
 }
 
 // What passes, in a log; with a Capture, in a file that Wireshark reads, too.
-func ExampleTraceDatagram() {
+func ExampleTrace() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	log := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
@@ -94,7 +90,7 @@ func ExampleTraceDatagram() {
 			return a
 		},
 	}))
-	d := virtual.TraceDatagram(toItself(), virtual.TraceOptions{Log: log.With("socket", "mine")})
+	d := virtual.Trace(toItself(), virtual.TraceOptions{Log: log.With("socket", "mine")})
 	if _, err := d.SendTo(ctx, []byte("hello"), d.LocalAddr()); err != nil {
 		fmt.Println(err)
 	}
