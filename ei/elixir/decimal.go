@@ -1,7 +1,6 @@
 package elixir
 
 import (
-	"errors"
 	"fmt"
 	"math/big"
 
@@ -26,18 +25,6 @@ const (
 	Infinity                // :inf
 )
 
-// Why a Decimal has no such form; test with errors.Is.
-var (
-	// ErrNotFinite: a NaN or an infinity.
-	ErrNotFinite = errors.New("elixir: a Decimal that is not finite")
-	// ErrInexact: a fraction, such as 1/3, without an end in decimal digits.
-	ErrInexact = errors.New("elixir: not exact in decimal digits")
-	// ErrHuge: an exponent, or a number of digits, too large for what was asked for.
-	ErrHuge = errors.New("elixir: a Decimal is too large")
-	// ErrSyntax: a text that is no decimal number.
-	ErrSyntax = errors.New("elixir: not a decimal number")
-)
-
 // maxRatExp is up to which exponent, positive or negative, Rat makes a fraction. A peer sends a
 // large exponent in a few bytes, and a fraction of it would take memory in proportion to the
 // exponent.
@@ -58,27 +45,31 @@ func NewDecimal(coef *big.Int, exp int) Decimal {
 	return Decimal{Neg: coef.Sign() < 0, Coef: new(big.Int).Abs(coef), Exp: exp}
 }
 
-// DecimalOf gives a fraction, with as few digits as it needs after the point. The error is
-// ErrInexact for 1/3 and its like.
+// DecimalOf gives a fraction, with as few digits as it needs after the point. 1/3 and its
+// like, which have no end in decimal digits, give a *ValueError.
 func DecimalOf(r *big.Rat) (Decimal, error) {
 	digits, exact := r.FloatPrec()
 	if !exact {
-		return Decimal{}, fmt.Errorf("%w: %.60s", ErrInexact, r)
+		return Decimal{}, badCoef("%.60s has no end in decimal digits", r)
 	}
 	coef := new(big.Int).Mul(r.Num(), powerOfTen(digits))
 	return NewDecimal(coef.Quo(coef, r.Denom()), -digits), nil
 }
 
+func badCoef(format string, args ...any) error {
+	return &ValueError{Struct: "Decimal", Field: "coef", Reason: fmt.Sprintf(format, args...)}
+}
+
 func powerOfTen(n int) *big.Int { return new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(n)), nil) }
 
-// Rat gives the number as a fraction. The error is ErrNotFinite, or ErrHuge for an exponent beyond
-// 10,000 or -10,000.
+// Rat gives the number as a fraction. What is not finite, or has an exponent beyond 10,000 or
+// -10,000, gives a *ValueError.
 func (d Decimal) Rat() (*big.Rat, error) {
-	switch {
-	case d.Special != Finite:
-		return nil, fmt.Errorf("%w: %v", ErrNotFinite, d)
-	case d.Exp > maxRatExp || d.Exp < -maxRatExp:
-		return nil, fmt.Errorf("%w: its exponent is %d", ErrHuge, d.Exp)
+	if d.Special != Finite {
+		return nil, badCoef("it is %v", d)
+	}
+	if err := within("Decimal", "exp", d.Exp, -maxRatExp, maxRatExp); err != nil {
+		return nil, err
 	}
 	coef := new(big.Int).Set(d.coef())
 	if d.Neg {
@@ -104,13 +95,13 @@ func (d Decimal) Check() error {
 		return err
 	}
 	if d.Special == Finite && d.coef().Sign() < 0 {
-		return &ValueError{Struct: "Decimal", Field: "coef", Reason: "it is negative"}
+		return badCoef("it is negative")
 	}
 	if d.Special == Finite && d.coef().BitLen() > sureBits && d.coef().Cmp(powerOfTen(maxDigits)) >= 0 {
-		return &ValueError{Struct: "Decimal", Field: "coef", Reason: fmt.Sprintf("it has more than %d digits", maxDigits)}
+		return badCoef("it has more than %d digits", maxDigits)
 	}
 	if d.Special > Infinity {
-		return &ValueError{Struct: "Decimal", Field: "coef", Reason: "it is no number, NaN or infinity"}
+		return badCoef("it is no number, NaN or infinity")
 	}
 	return nil
 }
@@ -168,7 +159,7 @@ func (d *Decimal) ReadTerm(c *ei.Cursor) error {
 		case coefInfinity:
 			got.Special = Infinity
 		default:
-			return &ValueError{Struct: "Decimal", Field: "coef", Reason: "it is no integer, :NaN or :inf"}
+			return badCoef("it is no integer, :NaN or :inf")
 		}
 	}
 	if err := got.Check(); err != nil {

@@ -42,11 +42,10 @@ func (d Decimal) digits() string {
 	}
 }
 
-// ParseDecimal reads the whole of a text, as Decimal.new/1 does: 12.34, -1.2E+30, .5, inf, NaN. The
-// error is ErrSyntax, or ErrHuge for an exponent of more than nine digits, and for more than
+// ParseDecimal reads the whole of a text, as Decimal.new/1 does: 12.34, -1.2E+30, .5, inf, NaN. Any
+// other text gives a *ValueError, and so do an exponent of more than nine digits, and more than
 // 65,536 digits.
 func ParseDecimal(text string) (Decimal, error) {
-	fail := func() (Decimal, error) { return Decimal{}, fmt.Errorf("%w: %.60q", ErrSyntax, text) }
 	var d Decimal
 	rest := text
 	if rest != "" && (rest[0] == '-' || rest[0] == '+') {
@@ -62,25 +61,23 @@ func ParseDecimal(text string) (Decimal, error) {
 		return d, nil
 	}
 	if i := strings.IndexAny(rest, "eE"); i >= 0 {
-		exp, err := strconv.ParseInt(rest[i+1:], 10, 32)
-		if errors.Is(err, strconv.ErrRange) {
-			return Decimal{}, fmt.Errorf("%w: its exponent, of %.60q", ErrHuge, text)
-		}
-		if err != nil {
-			return fail()
+		exp, err := strconv.ParseInt(rest[i+1:], 10, 32) // beyond the range it is the largest, or smallest
+		if err != nil && !errors.Is(err, strconv.ErrRange) {
+			return Decimal{}, badCoef("%.60q is no decimal number", text)
 		}
 		d.Exp, rest = int(exp), rest[:i]
 	}
 	whole, fraction, _ := strings.Cut(rest, ".")
 	digits := whole + fraction
 	if digits == "" || strings.Trim(digits, "0123456789") != "" {
-		return fail()
+		return Decimal{}, badCoef("%.60q is no decimal number", text)
 	}
 	if len(digits) > maxDigits {
-		return Decimal{}, fmt.Errorf("%w: %d digits", ErrHuge, len(digits))
+		return Decimal{}, badCoef("it has more than %d digits", maxDigits)
 	}
-	if d.Exp -= len(fraction); d.Exp < -maxExp || d.Exp > maxExp {
-		return Decimal{}, fmt.Errorf("%w: its exponent, of %.60q", ErrHuge, text)
+	d.Exp = max(d.Exp, -maxExp-1) - len(fraction)
+	if err := within("Decimal", "exp", d.Exp, -maxExp, maxExp); err != nil {
+		return Decimal{}, err
 	}
 	d.Coef, _ = new(big.Int).SetString(digits, 10)
 	return d, nil
