@@ -1,6 +1,8 @@
 package ei
 
 import (
+	"bytes"
+	"compress/zlib"
 	"encoding/binary"
 	"math"
 	"strconv"
@@ -115,7 +117,45 @@ func appendOldNode(b []byte, tag Tag, node Atom, creation uint32) ([]byte, error
 	return appendAtom(append(b, byte(tag)), node), nil
 }
 
-// AppendCompressed is what MarshalCompressed does with a term that gets smaller.
+// AppendCompressed appends one encoded term (without version byte) in compressed form, which may
+// stand only directly after the version byte, whether or not that makes it smaller. See
+// erl_ext_dist, "Introduction".
 func AppendCompressed(b []byte, term Raw, level int) ([]byte, error) {
-	return appendCompressed(b, term, level)
+	if uint64(len(term)) > math.MaxUint32 {
+		return b, ErrTooLong
+	}
+	out := bytes.NewBuffer(appendHead(b, TagCompressed, len(term)))
+	z, err := zlib.NewWriterLevel(out, level)
+	if err != nil {
+		return b, err
+	}
+	if _, err := z.Write(term); err != nil {
+		return b, err
+	}
+	if err := z.Close(); err != nil {
+		return b, err
+	}
+	return out.Bytes(), nil
 }
+
+// MarshalCompressed is Marshal with compression, when that makes the result smaller:
+// term_to_binary(T, [{compressed, Level}]). level is one of compress/zlib, from 1 (fastest) to 9
+// (smallest), -1 for its default; one that it does not know gives its error, a term of 4 GiB or
+// more ErrTooLong.
+func MarshalCompressed(v any, level int) ([]byte, error) {
+	plain, err := Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	packed, err := AppendCompressed([]byte{VersionMagic}, plain[1:], level)
+	if err != nil {
+		return nil, err
+	}
+	if len(packed) < len(plain) {
+		return packed, nil
+	}
+	return plain, nil
+}
+
+// DecodePrefix makes the method prefix known to the tests.
+func (o DecodeOptions) DecodePrefix(b []byte) (t Term, n int, err error) { return o.prefix(b) }

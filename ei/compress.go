@@ -5,7 +5,6 @@ import (
 	"compress/zlib"
 	"encoding/binary"
 	"io"
-	"math"
 )
 
 // Decompress inflates a compressed term: b starts with the version byte and COMPRESSED, and holds
@@ -65,27 +64,6 @@ func inflateFrom(head []byte, in io.Reader, limit int) (plain []byte, err error)
 	got, err := io.Copy(out, io.LimitReader(z, int64(size)+1))
 	if err != nil || uint64(got) != size || z.Close() != nil {
 		return nil, c.fail(1, ErrCompressed)
-	}
-	return out.Bytes(), nil
-}
-
-// appendCompressed appends one encoded term (without version byte) in compressed form, which may
-// stand only directly after the version byte, whether or not that makes it smaller. See
-// erl_ext_dist, "Introduction".
-func appendCompressed(b []byte, term Raw, level int) ([]byte, error) {
-	if uint64(len(term)) > math.MaxUint32 {
-		return b, ErrTooLong
-	}
-	out := bytes.NewBuffer(appendHead(b, TagCompressed, len(term)))
-	z, err := zlib.NewWriterLevel(out, level)
-	if err != nil {
-		return b, err
-	}
-	if _, err := z.Write(term); err != nil {
-		return b, err
-	}
-	if err := z.Close(); err != nil {
-		return b, err
 	}
 	return out.Bytes(), nil
 }

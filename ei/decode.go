@@ -6,7 +6,7 @@ import "math"
 // inflated; a LOCAL_EXT gives a Local. All of b must be used, else the error is ErrTrailing. The
 // result shares no memory with b. Every error is a *SyntaxError.
 func Decode(b []byte) (Term, error) {
-	t, n, err := DecodeOptions{}.DecodePrefix(b)
+	t, n, err := DecodeOptions{}.prefix(b)
 	return whole(b, t, n, err)
 }
 
@@ -15,7 +15,7 @@ func Decode(b []byte) (Term, error) {
 func (o DecodeOptions) Decode(b []byte) (Term, error) {
 	decode := o.plain
 	if isVersioned(b) {
-		decode = o.DecodePrefix
+		decode = o.prefix
 	}
 	t, n, err := decode(b)
 	return whole(b, t, n, err)
@@ -44,9 +44,9 @@ func (o DecodeOptions) plain(b []byte) (t Term, n int, err error) {
 	return t, c.off, err
 }
 
-// DecodePrefix decodes the term with its version byte at the start of b, and gives its length in
+// prefix decodes the term with its version byte at the start of b, and gives its length in
 // bytes, version byte included.
-func (o DecodeOptions) DecodePrefix(b []byte) (t Term, n int, err error) {
+func (o DecodeOptions) prefix(b []byte) (t Term, n int, err error) {
 	o = o.inForce()
 	c := NewCursor(b)
 	c.Atoms = o.Atoms

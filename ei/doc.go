@@ -78,10 +78,10 @@
 // The format is that of erl_ext_dist in the ERTS User's Guide, OTP 25 to 29: all its tags are read,
 // and all that these releases send are written. The old forms (FLOAT_EXT, ATOM_EXT, PID_EXT …) are
 // read into the same Go values as the modern ones. LOCAL_EXT is kept as it is, in a [Local].
-// Compressed terms are inflated by Decode and [Decompress], and made by [MarshalCompressed]. An
-// ATOM_CACHE_REF is looked up in [Cursor].CacheRefs, which the reader of the distribution header
-// sets; [Raw.AppendResolved] makes encoded terms independent of it, [Raw.RewriteAtoms] the other
-// way round. Native records of OTP 29 are [Record].
+// Compressed terms are inflated by Decode and [Decompress]. An ATOM_CACHE_REF is looked up in
+// [Cursor].CacheRefs, which the reader of the distribution header sets; [Raw.AppendResolved] makes
+// encoded terms independent of it, [Raw.RewriteAtoms] the other way round. Native records of OTP 29
+// are [Record].
 //
 // This package differs from the C library: integers up to 32 bits are sent as INTEGER_EXT, as a
 // runtime system does (in C, up to 28 bits); atoms are UTF-8 throughout, and one that is too long

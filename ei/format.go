@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"math/big"
 	"reflect"
-
-	"github.com/cnode-go/cnode/ei/internal/scan"
 )
 
 // Format makes a term of text in Erlang, as Parse reads it, in which directives stand for
@@ -27,7 +25,8 @@ import (
 // Every error is a *TextError. A format that comes from elsewhere is as harmless as a text to
 // Parse.
 func Format(format string, args ...any) (Term, error) {
-	p := textParser{Text: scan.Text{Language: &erlang, S: format}, args: &args}
+	p := newTextParser(format)
+	p.args = &args
 	t, err := p.whole()
 	if err == nil && len(args) > 0 {
 		err = p.Bad(fmt.Sprintf("%d arguments too many", len(args)))

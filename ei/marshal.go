@@ -38,25 +38,6 @@ var scratch sync.Pool
 
 const maxScratch = 64 << 10
 
-// MarshalCompressed is Marshal with compression, when that makes the result smaller:
-// term_to_binary(T, [{compressed, Level}]). level is one of compress/zlib, from 1 (fastest) to 9
-// (smallest), -1 for its default; one that it does not know gives its error, a term of 4 GiB or
-// more ErrTooLong.
-func MarshalCompressed(v any, level int) ([]byte, error) {
-	plain, err := Marshal(v)
-	if err != nil {
-		return nil, err
-	}
-	packed, err := appendCompressed([]byte{VersionMagic}, plain[1:], level)
-	if err != nil {
-		return nil, err
-	}
-	if len(packed) < len(plain) {
-		return packed, nil
-	}
-	return plain, nil
-}
-
 // Append appends v without version byte. On an error b is returned unchanged. v is one of
 //
 //	Term                         itself

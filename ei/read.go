@@ -7,7 +7,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/cnode-go/cnode/ei/internal/nested"
 	"github.com/cnode-go/cnode/ei/internal/scan"
 )
 
@@ -25,13 +24,13 @@ import (
 // digits (any number of them in base 16), and binaries are not made much larger than the text. It
 // may be nested as deep as memory allows.
 func Parse(text string) (Term, error) {
-	p := textParser{Text: scan.Text{Language: &erlang, S: text}}
+	p := newTextParser(text)
 	return p.whole()
 }
 
 // whole reads a term that is all of the text.
 func (p *textParser) whole() (Term, error) {
-	t, err := p.term()
+	t, err := p.Term(p)
 	if err != nil {
 		return nil, err
 	}
@@ -53,79 +52,31 @@ var erlang = scan.Language{
 }
 
 type textParser struct {
-	scan.Text
+	scan.Terms[Term]
 	args *[]any // of Format, for the directives that are still to come; nil: there are none
 
-	above  nested.Stack[textLevel] // what the term in hand is part of
-	keys   keySet
-	inKeys int // how many keys of maps the term in hand is within
-	made   int // bytes that segments of binaries have asked for
+	keys keySet
+	made int // bytes that segments of binaries have asked for
 }
 
-// A textLevel is a term of which only the beginning has been read.
-type textLevel struct {
-	kind textKind
-	// its parts so far; in a record module and name, then names of fields and values in turn
-	ts []Term
-	n  int // of a list, how many brackets are open; of a map or record, where it begins
+func newTextParser(text string) *textParser {
+	return &textParser{Terms: scan.Terms[Term]{Text: scan.Text{Language: &erlang, S: text}}}
 }
 
-type textKind int8
+type textLevel = scan.Level[Term]
 
-const (
-	noText textKind = iota
-	tupleText
-	listText
-	tailText // a list whose tail is next
-	mapText
-	recordText
-)
-
-// inKey reports whether the next part of l is the key of a map.
-func (l *textLevel) inKey() bool { return l.kind == mapText && len(l.ts)%2 == 0 }
-
-func (p *textParser) term() (Term, error) {
-	var in, inner textLevel
-	for {
-		inner.kind = noText
-		t, err := p.begin(&inner)
+// Begin is that of a scan.Grammar.
+func (p *textParser) Begin(in, inner *textLevel) (Term, error) {
+	if in.Kind == scan.Record && len(in.Parts)%2 == 0 {
+		name, err := p.name()
 		if err != nil {
 			return nil, err
 		}
-		if inner.kind != noText {
-			if in.inKey() {
-				p.inKeys++
-			}
-			p.above.Push(in)
-			in = inner
-			continue
-		}
-		for more := false; !more; {
-			if in.kind == noText {
-				return t, nil
-			}
-			in.ts = append(in.ts, t)
-			if in.kind <= listText && p.Accept(",") {
-				break
-			}
-			if more, err = p.goOn(&in); err != nil {
-				return nil, err
-			}
-			if !more {
-				if t, err = p.end(&in); err != nil {
-					return nil, err
-				}
-				if in, _ = p.above.Pop(); in.inKey() {
-					p.inKeys--
-				}
-			}
+		in.Parts = append(in.Parts, name)
+		if err := p.Expect("="); err != nil {
+			return nil, err
 		}
 	}
-}
-
-// begin reads a term without parts, or the beginning of one, up to its first part; then it gives a
-// level of it.
-func (p *textParser) begin(in *textLevel) (Term, error) {
 	p.Space()
 	switch p.Peek() {
 	case '{':
@@ -133,17 +84,17 @@ func (p *textParser) begin(in *textLevel) (Term, error) {
 		if p.Accept("}") {
 			return emptyTuple, nil
 		}
-		*in = textLevel{kind: tupleText}
+		*inner = textLevel{Kind: scan.Tuple}
 		return nil, nil
 	case '[':
 		p.Pos++
 		if p.Accept("]") {
 			return emptyList, nil
 		}
-		*in = textLevel{kind: listText, n: 1}
+		*inner = textLevel{Kind: scan.List, N: 1}
 		return nil, nil
 	case '#':
-		return p.hash(in)
+		return p.hash(inner)
 	}
 	return p.leaf()
 }
@@ -222,55 +173,27 @@ func (p *textParser) name() (Atom, error) {
 	return a, err
 }
 
-// goOn reads what follows a part, up to the next one; false if there is none, and in is complete.
-func (p *textParser) goOn(in *textLevel) (more bool, err error) {
-	switch in.kind {
-	case tupleText:
-		if p.Accept(",") {
-			return true, nil
-		}
-		return false, p.Expect("}")
-	case listText:
-		more, isTail, err := p.GoOnList(&in.n)
-		if isTail {
-			in.kind = tailText
-		}
-		return more, err
-	case mapText:
-		if len(in.ts)%2 == 1 {
-			return true, p.Expect("=>")
-		}
-		if p.Accept(",") {
-			return true, nil
-		}
-		return false, p.Expect("}")
-	case recordText:
-		return p.field(in)
-	}
-	return false, p.CloseList(in.n)
-}
-
-// end makes the term, of which all has been read.
-func (p *textParser) end(in *textLevel) (Term, error) {
-	switch in.kind {
-	case tupleText:
-		return Tuple(in.ts), nil
-	case listText:
-		return List(in.ts), nil
-	case mapText:
-		m := make(Map, len(in.ts)/2)
+// End is that of a scan.Grammar.
+func (p *textParser) End(in *textLevel) (Term, error) {
+	switch in.Kind {
+	case scan.Tuple:
+		return Tuple(in.Parts), nil
+	case scan.List:
+		return List(in.Parts), nil
+	case scan.Map:
+		m := make(Map, len(in.Parts)/2)
 		for i := range m {
-			m[i] = Pair{Key: in.ts[2*i], Value: in.ts[2*i+1]}
+			m[i] = Pair{Key: in.Parts[2*i], Value: in.Parts[2*i+1]}
 		}
-		if p.inKeys == 0 && p.keys.duplicate(m) {
-			return nil, &TextError{Offset: in.n, Err: ErrDuplicate}
+		if p.InKeys == 0 && p.keys.duplicate(m) {
+			return nil, &TextError{Offset: in.N, Err: ErrDuplicate}
 		}
 		return m, nil
-	case recordText:
-		return in.record()
+	case scan.Record:
+		return record(in)
 	}
-	n := len(in.ts) - 1
-	return cons(in.ts[:n:n], in.ts[n]), nil
+	n := len(in.Parts) - 1
+	return cons(in.Parts[:n:n], in.Parts[n]), nil
 }
 
 // cons makes one list of elements and a tail.

@@ -10,7 +10,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/cnode-go/cnode/ei/internal/nested"
-	"github.com/cnode-go/cnode/ei/internal/scan"
 )
 
 // An innerBinary is a binary that is a segment of another one, into which it is written at once.
@@ -87,8 +86,8 @@ func (p *textParser) endInner(w *bitWriter, in innerBinary) error {
 		return bad("a binary without /binary or /bitstring")
 	}
 	n := w.len() - in.bits
-	if spec.Size < 0 {
-		if n%int(cmp.Or(spec.Unit, unit)) != 0 {
+	if spec.size < 0 {
+		if n%int(cmp.Or(spec.unit, unit)) != 0 {
 			return bad("a part of a unit is left")
 		}
 		return nil
@@ -99,24 +98,6 @@ func (p *textParser) endInner(w *bitWriter, in innerBinary) error {
 	}
 	w.truncate(in.bits + size)
 	return nil
-}
-
-// segmentSpec is what follows the value of a segment.
-type segmentSpec struct{ scan.Segment }
-
-func (s *segmentSpec) kind() string { return cmp.Or(s.Words["type"], "integer") }
-func (s *segmentSpec) little() bool { return s.Words["order"] == "little" }
-
-// length gives the value's length in bits: usual if the segment has no size, else the size times
-// its unit, for which unit is the default. A unit without a size is not ok.
-func (s *segmentSpec) length(usual, unit int64) (bits int, ok bool) {
-	switch {
-	case s.Size < 0:
-		return int(usual), s.Unit == 0
-	default:
-		// a size over the limit stays over it, and does not overflow
-		return int(min(s.Size, scan.MaxSegmentBits+1) * cmp.Or(s.Unit, unit)), true
-	}
 }
 
 // Limits of the bytes of all segments of a text together: freeBytes, and bytesPerByte for each byte
@@ -179,14 +160,14 @@ func (p *textParser) textSegment(w *bitWriter, start int) error {
 
 // spec reads :Size/Type-Type.
 func (p *textParser) spec() (segmentSpec, error) {
-	spec := segmentSpec{scan.Segment{Size: -1}}
+	spec := segmentSpec{size: -1}
 	if p.Accept(":") {
 		p.Space()
 		size, err := p.natural()
 		if err != nil {
 			return spec, p.Bad("bad size")
 		}
-		spec.Size = int64(size)
+		spec.size = int64(size)
 	}
 	if !p.Accept("/") {
 		return spec, nil
@@ -195,7 +176,7 @@ func (p *textParser) spec() (segmentSpec, error) {
 		p.Space()
 		start := p.Pos
 		word := p.word()
-		switch isKnown, against := spec.Say(word); {
+		switch isKnown, against := spec.say(word); {
 		case against != "":
 			p.Pos = start
 			return spec, p.Bad(word + " behind " + against)
@@ -209,10 +190,10 @@ func (p *textParser) spec() (segmentSpec, error) {
 			if err != nil || unit < 1 || unit > 256 {
 				return spec, p.Bad("unit not in 1 to 256")
 			}
-			if spec.Unit != 0 && spec.Unit != int64(unit) {
+			if spec.unit != 0 && spec.unit != int64(unit) {
 				return spec, p.Bad("two units")
 			}
-			spec.Unit = int64(unit)
+			spec.unit = int64(unit)
 		default:
 			p.Pos = start
 			return spec, p.Unexpected()
@@ -232,7 +213,7 @@ func (s *segmentSpec) check(start int) error {
 	bad := func(reason string) error { return badSegment(start, reason) }
 	switch s.kind() {
 	case "utf8", "utf16", "utf32":
-		if s.Size >= 0 || s.Unit > 0 {
+		if s.size >= 0 || s.unit > 0 {
 			return bad("a Unicode character has neither size nor unit")
 		}
 	case "float":
@@ -250,8 +231,8 @@ func (s *segmentSpec) check(start int) error {
 		switch {
 		case !ok:
 			return bad("a unit without a size")
-		case size > scan.MaxSegmentBits:
-			limit := &LimitError{Limit: "bits of a segment", Max: scan.MaxSegmentBits}
+		case size > maxSegmentBits:
+			limit := &LimitError{Limit: "bits of a segment", Max: maxSegmentBits}
 			return &TextError{Offset: start, Err: limit}
 		case s.little() && size%8 != 0:
 			return bad("little-endian in part of a byte")

@@ -32,101 +32,148 @@ type functions struct {
 func (s *functions) apply(
 	ctx context.Context, op Permission, module, name ei.Atom, args []ei.Term, b []byte,
 ) (result ei.Raw, exception *Raise) {
-	f, args, exception := s.applied(function{module, name}, args)
-	if exception != nil {
+	a := application{s: s, t: runOf(ctx), op: op, outcome: metrics.OutcomeFailed}
+	if a.f, a.args, exception = s.applied(function{module, name}, args); exception != nil {
 		return nil, exception
 	}
-	t := runOf(ctx)
-	if answer := s.answerTool(t.caller(), op, f, args); answer != nil {
+	if answer := s.answerTool(a.t.caller(), op, a.f, a.args); answer != nil {
 		b, err := ei.AppendTerm(b, answer)
 		if err != nil {
-			return nil, f.refused(ei.Atom("badarg"), args, "")
+			return nil, a.f.refused(ei.Atom("badarg"), a.args, "")
 		}
 		return b, nil
 	}
-	if !s.n.rights.mayRun(t.caller(), op, f, len(args)) {
-		return nil, noAccess(f, len(args))
+	if exception = a.resolve(); exception != nil {
+		return nil, exception
 	}
-	what := func() string { return f.with(len(args)) }
-	s.n.procs.runs.calls(t.work(), f, len(args))
-	ctx = s.n.label(ctx, t.madeProcess(), t.caller(), f)
-	fn := s.exposed(f)
-	if fn == nil && f.name == "module_info" {
-		fn = s.moduleInfo(t.caller(), f.module)
+	ctx = s.n.label(ctx, a.t.madeProcess(), a.t.caller(), a.f)
+	ctx, r := s.n.meters.measureFunction(ctx, a.t.caller(), a.f, a.fn)
+	defer func() { r.endApplied(a.outcome, exception) }()
+	if exception = a.admit(); exception != nil {
+		a.outcome = metrics.OutcomeRefused
+		return nil, exception
 	}
-	ctx, r := s.n.meters.measureFunction(ctx, t.caller(), f, fn)
-	outcome := metrics.OutcomeFailed
-	defer func() { r.endApplied(outcome, exception) }()
-	encode := s.absentFor("", f.module, args...)
-	if fn == nil || !fn.isTyped() {
-		if err := t.decode(args); err != nil {
-			outcome = metrics.OutcomeRefused
-			if errors.Is(err, errFullCalls) {
-				return nil, f.refusedGiven(ei.Int(len(args)), ei.Atom("system_limit"), len(args), err.Error())
-			}
-			s.n.faults.undecodable(t.caller(), "arguments", err)
-			return nil, &Raise{ClassExit, ei.Atom("badarg"), ei.List{}}
+	return a.run(ctx, b)
+}
+
+// An application is one call of an exposed function.
+type application struct {
+	s       *functions
+	t       *run
+	op      Permission
+	f       function
+	args    []ei.Term
+	fn      Func             // nil: there is none
+	results ei.EncodeOptions // how its result is encoded
+	outcome metrics.Outcome
+}
+
+// resolve finds the function, if the caller may have it called.
+func (a *application) resolve() *Raise {
+	c := a.t.caller()
+	if !a.s.n.rights.mayRun(c, a.op, a.f, len(a.args)) {
+		return noAccess(a.f, len(a.args))
+	}
+	a.s.n.procs.runs.calls(a.t.work(), a.f, len(a.args))
+	if a.fn = a.s.exposed(a.f); a.fn == nil && a.f.name == "module_info" {
+		a.fn = a.s.moduleInfo(c, a.f.module)
+	}
+	return nil
+}
+
+// admit refuses a call of what does not exist, or with arguments that cannot be read.
+func (a *application) admit() *Raise {
+	a.results = a.s.absentFor("", a.f.module, a.args...)
+	if a.fn == nil || !a.fn.isTyped() {
+		switch err := a.t.decode(a.args); {
+		case errors.Is(err, errFullCalls):
+			return a.f.refusedGiven(ei.Int(len(a.args)), ei.Atom("system_limit"), len(a.args), err.Error())
+		case err != nil:
+			a.s.n.faults.undecodable(a.t.caller(), "arguments", err)
+			return &Raise{ClassExit, ei.Atom("badarg"), ei.List{}}
 		}
 	}
-	if fn == nil {
-		outcome = metrics.OutcomeRefused
-		return nil, s.undefined(t, op, f, args, nil)
+	if a.fn == nil {
+		return a.s.undefined(a.t, a.op, a.f, a.args, nil)
 	}
-	if fn.isBlind() {
-		t.madeProcess().deafen()
+	return nil
+}
+
+// run runs the function, and appends its result to b.
+func (a *application) run(ctx context.Context, b []byte) (result ei.Raw, exception *Raise) {
+	if a.fn.isBlind() {
+		a.t.madeProcess().deafen()
 	}
 	regular := false
 	defer func() {
 		p := recover()
 		if p != nil || !regular {
-			outcome = metrics.OutcomePanicked
-		}
-		if p == nil && !regular {
-			s.n.faults.mishap("exposed function called runtime.Goexit", "function", what(), "stack", string(debug.Stack()))
-		} else if p != nil {
-			s.n.faults.mishap("exposed function panicked", "function", what(), "panic", p, "stack", string(debug.Stack()))
-			result, exception = nil, raised(&Raise{Class: ClassError, Reason: ei.Tuple{ei.Atom("go_panic"), ei.Binary(fmt.Sprint(p))}})
+			result, exception = nil, a.broken(p, exception)
 		}
 		if exception != nil && otp.IsEmptyList(exception.Stack) {
-			exception.Stack = ei.List{ei.Tuple{f.module, f.name, ei.Int(len(args)), ei.List{}}}
+			exception.Stack = ei.List{ei.Tuple{a.f.module, a.f.name, ei.Int(len(a.args)), ei.List{}}}
 		}
 	}()
-	v, err := fn(ctx, args)
+	v, err := a.fn(ctx, a.args)
 	regular = true
-	failed := err
 	if wrong, ok := err.(*argumentError); ok {
-		outcome = metrics.OutcomeRefused
-		if wrong.count {
-			return nil, s.undefined(t, op, f, args, wrong)
-		}
-		t.work().complain()
-		s.n.faults.misused(t.caller(), what(), wrong)
-		return nil, f.refused(wrong.reason(), args, wrong.Error())
+		return nil, a.misused(wrong)
 	}
+	failed := err
 	if err != nil {
-		if reason := reasonOf(err); reason != nil {
-			v, err = ei.Tuple{ei.Atom("error"), reason}, nil
+		reason := reasonOf(err)
+		if reason == nil {
+			if wrong := impossible(err); wrong != nil {
+				a.s.n.faults.noTerm(a.t.caller(), "function", a.text(), wrong)
+			}
+			return nil, raised(err)
 		}
+		v = ei.Tuple{ei.Atom("error"), reason}
 	}
-	if err != nil {
-		if wrong := impossible(err); wrong != nil {
-			s.n.faults.noTerm(t.caller(), "function", what(), wrong)
-		}
-		return nil, raised(err)
-	}
-	before := len(b)
-	if b, err = encode.Append(b, v); err == nil {
-		err = link.RawFault(v, b[before:])
-	}
-	if err != nil {
-		s.n.faults.noTerm(t.caller(), "function", what(), err)
-		return nil, raised(fmt.Errorf("the result of %s: %w", what(), err))
+	if result, err = a.encode(v, b); err != nil {
+		a.s.n.faults.noTerm(a.t.caller(), "function", a.text(), err)
+		return nil, raised(fmt.Errorf("the result of %s: %w", a.text(), err))
 	}
 	if failed == nil {
-		outcome = metrics.OutcomeOK
+		a.outcome = metrics.OutcomeOK
 	}
-	return b, nil
+	return result, nil
 }
+
+// encode appends a result to b.
+func (a *application) encode(v any, b []byte) (ei.Raw, error) {
+	before := len(b)
+	b, err := a.results.Append(b, v)
+	if err == nil {
+		err = link.RawFault(v, b[before:])
+	}
+	return b, err
+}
+
+// broken is the exception of a function that has panicked, or has ended its goroutine.
+func (a *application) broken(panicked any, exception *Raise) *Raise {
+	a.outcome = metrics.OutcomePanicked
+	if panicked == nil {
+		a.s.n.faults.mishap("exposed function called runtime.Goexit", "function", a.text(), "stack", string(debug.Stack()))
+		return exception
+	}
+	a.s.n.faults.mishap("exposed function panicked", "function", a.text(), "panic", panicked, "stack", string(debug.Stack()))
+	return raised(&Raise{Class: ClassError, Reason: ei.Tuple{ei.Atom("go_panic"), ei.Binary(fmt.Sprint(panicked))}})
+}
+
+// misused is the exception of a function that cannot be called with such arguments.
+func (a *application) misused(wrong *argumentError) *Raise {
+	a.outcome = metrics.OutcomeRefused
+	if wrong.count {
+		return a.s.undefined(a.t, a.op, a.f, a.args, wrong)
+	}
+	a.t.work().complain()
+	a.s.n.faults.misused(a.t.caller(), a.text(), wrong)
+	return a.f.refused(wrong.reason(), a.args, wrong.Error())
+}
+
+// text names the function.
+func (a *application) text() string { return a.f.with(len(a.args)) }
 
 // refused is the exception of a function that was not called, with the call on the stack; without
 // the arguments if there is much of them, or if the caller would not take them back. Why, if there

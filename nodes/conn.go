@@ -42,7 +42,6 @@ type Conn struct {
 	orphans   orphans      // which the peer has still to make
 	// answers to third nodes that the peer has asked for, and that wait: see strangers
 	strangers atomic.Int64
-	rests     atomic.Pointer[[2]Message] // see rest; nil: none is needed yet
 
 	// Between the workers of one node; see relay.go, kind.
 	// worker link, relay link: the worker at the other end; 0: another node is at the other end

@@ -3,27 +3,24 @@ package nodes
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"sync/atomic"
-	"time"
 
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/move"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
+	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// A FrozenConn is a connection that stands still between two bytes. It belongs to this process
-// until Release; after Thaw it goes on as if nothing had happened. One of the two must be called.
-type FrozenConn struct {
-	c     *Conn
-	state []byte
-	fd    int
-	over  atomic.Bool
-}
-
-// Freeze stops the connection, to hand it to another process. Senders and receivers wait until
-// Thaw, and get ErrMoved after Release. Freeze waits for
+// Freeze stops the connection between two bytes, to hand it to another process. It belongs to this
+// process until Release; after Thaw it goes on as if nothing had happened. One of the two must be
+// called. The state and the one descriptor are for Node.Stage. What the plug-in has put into the
+// state, session keys say, is cleared by Thaw and Release; clear copies yourself. Release ends the
+// connection here without a byte to the peer: links and monitors with the peer's processes are gone
+// from the processes here, without a signal. Its error says that freeing the socket here has failed
+// (*transport.OpError).
+//
+// Senders and receivers wait until Thaw, and get ErrMoved after Release. Freeze waits for
 //
 //   - the message that is being handled: two seconds at most, else the error is
 //     context.DeadlineExceeded;
@@ -42,12 +39,15 @@ type FrozenConn struct {
 // before anything has changed; while another Freeze is in progress the error is handoff.ErrBusy, in
 // a node with workers errors.ErrUnsupported, once Shutdown has begun to end the connection
 // ErrClosed. After an error everything goes on.
-func (c *Conn) Freeze(ctx context.Context) (*FrozenConn, error) {
+func (c *Conn) Freeze(ctx context.Context) (handoff.Frozen, error) {
 	f, err := c.freeze(ctx)
-	return f, wrap("freeze connection to", c.Name(), err)
+	if err != nil {
+		return nil, wrap("freeze connection to", c.Name(), err)
+	}
+	return f, nil
 }
 
-func (c *Conn) freeze(ctx context.Context) (*FrozenConn, error) {
+func (c *Conn) freeze(ctx context.Context) (*move.Frozen, error) {
 	if err := cmp.Or(c.Err(), wait.TakesTime(ctx)); err != nil {
 		return nil, err
 	}
@@ -75,30 +75,42 @@ func (c *Conn) freeze(ctx context.Context) (*FrozenConn, error) {
 			c.l.ResumeReading()
 			return nil, err
 		}
-		f := &FrozenConn{c: c, fd: fd}
-		s, err := c.snapshot()
-		if err == nil {
-			s.Bonds = c.n.bondsWith(c.Name())
-			s.Giver = &states.Giver{Instance: c.n.instance, Worker: c.n.cfg.Worker}
-			describing, cancel := context.WithTimeout(ctx, c.n.freezeTime+c.l.FragmentsTime())
-			f.state, err = writeState(describing, states.KindConn, s)
-			cancel()
-			clear(s.Export)
-		}
+		state, err := c.describe(ctx)
 		if err != nil {
-			f.Thaw()
+			c.thaw()
 			return nil, err
 		}
 		if c.exits.Count() == 0 {
-			return f, nil
+			release := func() error { return c.release(true) }
+			return &move.Frozen{Bytes: state, FDs: []int{fd}, Keys: states.Keys, GoOn: c.thaw, GiveUp: release}, nil
 		}
-		clearKeys(f.state)
+		clearKeys(state)
 		c.l.Unsuspend() // a process that ended before it was described has yet to tell the peer
 		if err := c.exits.Wait(resting); err != nil {
 			c.l.ResumeReading()
 			return nil, err
 		}
 	}
+}
+
+// thaw lets a frozen connection go on.
+func (c *Conn) thaw() {
+	c.l.Unsuspend()
+	c.l.ResumeReading()
+}
+
+// describe writes the state of a frozen connection.
+func (c *Conn) describe(ctx context.Context) ([]byte, error) {
+	s, err := c.snapshot()
+	if err != nil {
+		return nil, err
+	}
+	defer clear(s.Export)
+	s.Bonds = c.n.bondsWith(c.Name())
+	s.Giver = &states.Giver{Instance: c.n.instance, Worker: c.n.cfg.Worker}
+	ctx, cancel := context.WithTimeout(ctx, c.n.freezeTime+c.l.FragmentsTime())
+	defer cancel()
+	return writeState(ctx, states.KindConn, s)
 }
 
 // drain stops the reader at a moment when functions and servers have answered all that has come
@@ -145,55 +157,10 @@ func (c *Conn) snapshot() (*states.Conn, error) {
 	return s, nil
 }
 
-// State is what another process needs, beside the descriptor, to go on with the connection: see
-// Node.Stage. What the plug-in has put into it, session keys say, is cleared by Thaw and Release;
-// clear copies yourself.
-func (f *FrozenConn) State() []byte { return f.state }
-
-// clearKeys zeroes what plug-ins have put into a state, and nothing else: if it was staged in this
-// process, parts of it are in use.
-func clearKeys(state []byte) {
-	for _, key := range states.Keys(state) {
-		clear(key)
-	}
-}
-
-// clearMessages zeroes messages: one that carries a session has the session's keys in it.
-func clearMessages(list []states.LineMessage) {
-	for i := range list {
-		clear(list[i].JSON)
-	}
-}
-
-// Descriptor is the connection's, and still belongs to it: pass it on before Thaw or Release.
-func (f *FrozenConn) Descriptor() int { return f.fd }
-
-// Thaw lets the connection go on here.
-func (f *FrozenConn) Thaw() {
-	if f.over.CompareAndSwap(false, true) {
-		f.c.l.Unsuspend()
-		f.c.l.ResumeReading()
-		clearKeys(f.state)
-	}
-}
-
-// Release ends the connection in this process, without a byte to the peer: the other process has
-// it. Links and monitors with the peer's processes are gone from the processes here, without a
-// signal; what they send to the peer from now on is ErrMoved (see there). An error says that
-// freeing the socket here has failed (*transport.OpError): the connection is the other process's
-// all the same. After Thaw, and when called again, Release does nothing.
-func (f *FrozenConn) Release() error {
-	if !f.over.CompareAndSwap(false, true) {
-		return nil
-	}
-	clearKeys(f.state)
-	return f.c.release(true)
-}
-
 // A Moved is a connection on its way: it belongs to whoever holds it. Node.Adopt takes it, Close
 // ends it.
 type Moved struct {
-	State []byte // as FrozenConn.State; Adopt and Close clear the keys in it
+	State []byte // as Freeze gives it; Adopt and Close clear the keys in it
 	FD    int    // the connection's descriptor, owned; -1 once it is closed, or adopted
 }
 
@@ -216,13 +183,13 @@ func (c *Conn) Detach(ctx context.Context) (*Moved, error) {
 	if err != nil {
 		return nil, wrap("detach connection to", c.Name(), err)
 	}
-	fd, err := descriptor.Duplicate(f.fd)
+	fd, err := descriptor.Duplicate(f.FDs[0])
 	if err != nil {
 		f.Thaw()
 		return nil, wrap("detach connection to", c.Name(), err)
 	}
-	moved := &Moved{f.state, fd}
-	f.state = nil
+	moved := &Moved{f.Bytes, fd}
+	f.Bytes = nil
 	if err := f.Release(); err != nil { // this does not concern the other process
 		c.n.log.Warn("releasing a connection", "peer", c.Name(), "error", err)
 	}
@@ -237,14 +204,6 @@ func (c *Conn) answered(ctx context.Context) error {
 	}
 	return c.works.Wait(ctx)
 }
-
-const (
-	// freezeBudget is how long a connection may take to come to rest. If a plug-in's callback does
-	// not return in that time, the connection stays here.
-	freezeBudget = 2 * time.Second
-	// freezeBudgetMost is how long a node may take, which has more time the larger its state is.
-	freezeBudgetMost = 5 * time.Second
-)
 
 // release is giveUp of a connection that was this process's.
 func (c *Conn) release(forget bool) error {
@@ -262,7 +221,7 @@ func (c *Conn) giveUp(forget bool) error {
 			for _, b := range c.n.procs.all() {
 				b.forget(c)
 			}
-			c.n.watches.tell(func(w *nodeWatch) { w.hearDown(c) })
+			c.n.watches.hearDown(c)
 		}
 		c.n.leave(c, forget)
 	})
@@ -272,6 +231,3 @@ func (c *Conn) giveUp(forget bool) error {
 func (c *Conn) movable() error {
 	return movable(c.tr, c.l.Stream().Descriptor)
 }
-
-// errWorkers: the connection's ways to other workers would have to move with it.
-var errWorkers = fmt.Errorf("a node with workers moves by Front.Freeze and Front.UpgradeWorkers only: %w", errors.ErrUnsupported)

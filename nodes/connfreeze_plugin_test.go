@@ -62,7 +62,7 @@ func TestMoveSaysNothing(t *testing.T) {
 	for i := range 5 {
 		f, err := r.c.Freeze(w.ctx())
 		require.NoError(t, err)
-		fd, err := descriptor.Duplicate(f.Descriptor())
+		fd, err := descriptor.Duplicate(f.Descriptors()[0])
 		require.NoError(t, err)
 		s, err := r.n[1-r.here].Stage(f.State(), fd)
 		require.NoError(t, err)
@@ -185,7 +185,7 @@ func TestExportedKeysAreCleared(t *testing.T) {
 	require.NoError(t, err)
 	moved := Moved{bytes.Clone(f.State()), -1}
 	closed := Moved{bytes.Clone(f.State()), -1}
-	moved.FD, err = descriptor.Duplicate(f.Descriptor())
+	moved.FD, err = descriptor.Duplicate(f.Descriptors()[0])
 	require.NoError(t, err)
 	require.NoError(t, f.Release())
 	gone(f.State())
@@ -258,7 +258,7 @@ func TestGivenKeysAreCleared(t *testing.T) {
 	f, err := r.c.Freeze(w.ctx())
 	require.NoError(t, err)
 	given := bytes.Clone(f.State())
-	fd, err := descriptor.Duplicate(f.fd)
+	fd, err := descriptor.Duplicate(f.Descriptors()[0])
 	require.NoError(t, err)
 	one, err := r.n[1].Stage(given, fd)
 	require.NoError(t, err)

@@ -537,7 +537,7 @@ func TestCloseOfConnThatMoves(t *testing.T) {
 	require.Eventually(t, func() bool { // it waits
 		return link.Within(&ca.l).Pending() != nil
 	}, tooLong, tick)
-	fd, err := descriptor.Duplicate(f.Descriptor())
+	fd, err := descriptor.Duplicate(f.Descriptors()[0])
 	require.NoError(t, err)
 	defer descriptor.Close(fd)
 	require.NoError(t, f.Release())
@@ -605,18 +605,18 @@ func TestStageRefused(t *testing.T) {
 		"another node": w.node("stranger", same(4711)),
 		"another life": w.node("mover", same(4712)),
 	} {
-		_, err := n.Stage(f.State(), f.Descriptor())
+		_, err := n.Stage(f.State(), f.Descriptors()[0])
 		require.ErrorIs(t, err, ErrOtherNode, name)
 	}
-	_, err = r.n[0].Stage(f.State(), f.Descriptor())
+	_, err = r.n[0].Stage(f.State(), f.Descriptors()[0])
 	require.ErrorIs(t, err, ErrConnected)
 	var bad *StateError
-	_, err = r.n[1].Stage(f.State()[:20], f.Descriptor())
+	_, err = r.n[1].Stage(f.State()[:20], f.Descriptors()[0])
 	require.ErrorAs(t, err, &bad)
-	_, err = r.n[1].Stage(nil, f.Descriptor())
+	_, err = r.n[1].Stage(nil, f.Descriptors()[0])
 	require.ErrorIs(t, err, ErrState)
 
-	fd, err := descriptor.Duplicate(f.Descriptor())
+	fd, err := descriptor.Duplicate(f.Descriptors()[0])
 	require.NoError(t, err)
 	s, err := r.n[1].Stage(f.State(), fd)
 	require.NoError(t, err)

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/transport/handoff"
 )
 
 // A slow server answers a request only when the test lets it.
@@ -150,7 +151,7 @@ func TestFreezeAwaitsNothingElse(t *testing.T) {
 	}
 	<-ends.entered
 	b.arrived(t, 2)
-	frozen := async(func() (*FrozenConn, error) { return r.c.Freeze(w.ctx()) })
+	frozen := async(func() (handoff.Frozen, error) { return r.c.Freeze(w.ctx()) })
 	require.Eventually(t, func() bool { return r.c.works.Count() == 3 }, tooLong, tick)
 	close(ends.proceed)
 	f := <-frozen

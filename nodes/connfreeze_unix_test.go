@@ -121,7 +121,7 @@ func TestFreezeNeedsToRead(t *testing.T) {
 	})
 	answer := async(func() (ei.Term, error) { return peer.RPC(w.ctx(), "mover@test", "m", "there") })
 	<-entered
-	frozen := async(func() (*FrozenConn, error) { return r.c.Freeze(w.ctx()) })
+	frozen := async(func() (handoff.Frozen, error) { return r.c.Freeze(w.ctx()) })
 	require.Eventually(t, func() bool { return r.c.l.Life().Phase() == life.Draining }, tooLong, tick)
 	close(proceed)
 	f := arrives(t, frozen, "the end of the freeze")

@@ -23,20 +23,12 @@ type StagedConn struct {
 	over   atomic.Bool
 }
 
-// ErrOtherNode: the state is that of a connection of another node, or of another incarnation of
-// this one.
-var ErrOtherNode = errors.New("the state belongs to another node")
-
-// ErrNoPlugin: no transport of this node has the name of the plug-in that the state was made with,
-// or fewer have it than in the other process: see Config.Transports.
-var ErrNoPlugin = errors.New("no such plug-in here")
-
 // Stage makes a connection from the state and descriptor of another process. The node must have the
 // name and the creation of the node that the connection comes from, and a different Config.Worker:
 // if it is the same, a warning is logged. Stage owns fd only on success. It does not wait. The
 // errors are
 //
-//	*StateError                     the state is malformed, or of another version: ErrState, ErrStateFormat, ErrStateField
+//	*StateError                     the state is malformed, or of another version: ErrState, ErrStateFormat
 //	ErrOtherNode                    name or creation differ; ErrUnnamed if the node has no name yet
 //	ErrConnected                    a connection to the peer is up here that was not made before this one
 //	ErrNoPlugin, *NotMovableError   the plug-in is not in this Config, or has no Import here

@@ -8,7 +8,6 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/inbox"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
-	"github.com/cnode-go/cnode/nodes/internal/packed"
 )
 
 // How messages get into a mailbox, from the outermost function to the innermost:
@@ -92,9 +91,6 @@ func (b *Mailbox) admitUnlock(m *Message, w *inbox.Wait, cancel <-chan struct{},
 		}
 		peer := m.payer() // once it is in, it is whoever's who receives it
 		b.pushLocked(m, e)
-		if e.IsPacked() {
-			m.Release()
-		}
 		b.unlockTellingOfOverflow(peer, e.Cost)
 		return true, true
 	case inbox.TooMuch:
@@ -113,65 +109,6 @@ func (b *Mailbox) admitUnlock(m *Message, w *inbox.Wait, cancel <-chan struct{},
 			inbox.HoldLimit, inbox.HoldWindow, m.payer()))
 	}
 	return false, false
-}
-
-// A kind is what a mailbox's inbox has to know of messages.
-type kind struct{ b *Mailbox }
-
-// Payer is the message's.
-func (kind) Payer(m *Message) string { return m.payer() }
-
-// known is what the mailbox knows of the messages of a connection.
-func (k kind) known(c *Conn) packed.Known {
-	return packed.Known{Peer: c.Name(), Creation: c.l.Peer().Creation, To: k.b.pid}
-}
-
-// Packed is how many bytes a message of another node's is when it is packed.
-func (k kind) Packed(m *Message) int {
-	if m.conn == nil {
-		return 0
-	}
-	known := k.known(m.conn)
-	return packed.Size(&m.Control, m.Payload, &known)
-}
-
-// Pack packs a message. What is left of it says where it has come from.
-func (k kind) Pack(m *Message) (rest *Message, s string) {
-	known := k.known(m.conn)
-	return m.conn.rest(m.owed), packed.Pack(&m.Control, m.Payload, &known)
-}
-
-// Unpack makes the message anew, in memory of the node's.
-func (k kind) Unpack(rest *Message, s string) *Message {
-	m := k.b.n.newMessage()
-	m.conn, m.owed = rest.conn, rest.owed
-	known := k.known(m.conn)
-	packed.Unpack(s, &known, &m.Control, &m.Payload, m.mem.Frame)
-	return m
-}
-
-// rest is what is left of the connection's messages when they are packed. It is not to be changed.
-func (c *Conn) rest(owed bool) *Message {
-	both := c.rests.Load()
-	if both == nil {
-		both = &[2]Message{{conn: c}, {conn: c, owed: true}}
-		if !c.rests.CompareAndSwap(nil, both) {
-			both = c.rests.Load()
-		}
-	}
-	if owed {
-		return &both[1]
-	}
-	return &both[0]
-}
-
-// markOwed notes that a freeze of its connection waits for the answer to an unread message.
-func markOwed(e *inbox.Entry[*Message]) {
-	if e.IsPacked() {
-		e.Message = e.Message.conn.rest(true)
-	} else {
-		e.Message.owed = true
-	}
 }
 
 // entryOf is what a message is in an inbox.

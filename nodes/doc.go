@@ -18,14 +18,14 @@
 //	in C
 //	how nodes find each other    Resolver, Endpoint, PortMapper, Static, FixedPort, SocketDir, AliveDir, CheckReachable
 //	who looks after a node       Rule, Permission, Stats, PeerStats, State, NodeEvent, NodeTypes, DownReason
-//	moving a node, or a          Frozen, Staged, Restore, FrozenConn, StagedConn, Moved, StateError, StateFeatures,
-//	connection (most programs    NotMovableError
+//	moving a node, or a          Frozen, Staged, Restore, StagedConn, Moved, StateError, NotMovableError
+//	connection (most programs
 //	use nodes/upgrade)
 //	a node of several processes  Front, FrontConfig, StartFront, Worker, StartWorker, IsWorker, WorkerInfo,
 //	                             WorkerUpgrade, WorkerChoice, WorkerByName, WorkerBySessions, FrozenFront,
 //	                             StagedFront, RestoreFront
-//	authors of plug-ins that     Publisher, Publication, Registration; to move: StagingPublisher,
-//	publish a node               MovablePublication, StagedPublication
+//	authors of plug-ins that     Publisher, Publication, Registration
+//	publish a node
 //
 // # The model
 //
@@ -200,8 +200,8 @@
 // the name of an old process becomes that process, pid and all, and has what
 // MailboxOptions.Handover returned (Mailbox.Inherited). A state consists of numbered fields:
 // another version of the program skips a field that it does not know or, if the field must not be
-// lost, refuses the state (a [StateError], with ErrStateField). As Offer and Config.Terms name the
-// form of the state at hello ([StateFeatures]), the refusal comes before anything stops.
+// lost, refuses the state (a [StateError], with ErrStateFormat). As Offer and Config.Terms name the
+// form of the state at hello, the refusal comes before anything stops.
 //
 // # Several processes
 //

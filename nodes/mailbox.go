@@ -61,9 +61,7 @@ type MailboxOptions struct {
 	// DefaultMailboxLimit. One message may exceed it when there is no other.
 	//
 	// Each message counts some 500 bytes and its encoded term. A message from another node counts its
-	// whole frame, up to 4 MiB in a buffer whose size is a power of two, of 128 bytes at least. Beyond
-	// the limit, messages of other nodes are packed until they are received, and count some 60 bytes
-	// and their terms.
+	// whole frame, up to 4 MiB in a buffer whose size is a power of two, of 128 bytes at least.
 	Limit int
 	// Full says what happens at the limit: FullBlock, the zero value, FullExit or FullWait.
 	Full Full
@@ -164,7 +162,7 @@ func (b *Mailbox) init(n *Node, pid ei.Pid, h Handler, o *MailboxOptions) {
 		b.opts = *o
 		b.traps.Store(o.TrapExit)
 	}
-	b.inbox.Init(n.overflow, kind{b}, cmp.Or(b.opts.Limit, DefaultMailboxLimit), inbox.Full(b.opts.Full), b.origin.spawned != nil)
+	b.inbox.Init(n.overflow, (*Message).payer, cmp.Or(b.opts.Limit, DefaultMailboxLimit), inbox.Full(b.opts.Full), b.origin.spawned != nil)
 }
 
 // enroll puts the mailbox on the table.

@@ -120,7 +120,7 @@ func TestMailboxHooks(t *testing.T) {
 // Peers whose names will hardly come again are told apart from those that have a name.
 func TestTemporaryPeers(t *testing.T) {
 	all := map[string]bool{}
-	for _, alive := range strings.Fields("3W5E11264SGSE 1B2GHPYW0C3X c17 c996 cnode-demo-4711 rem-1f2e-shop rpc-31337-shop " +
+	for _, alive := range strings.Fields("3W5E11264SGSE 1B2GHPYW0C3X c17 c996 cnode-demo-4711 cnode-gen-4712 rem-1f2e-shop rpc-31337-shop " +
 		"remsh5d41aa02-shop maint0a1b2c3d-shop rabbitmqcli-42-rabbit") {
 		all[alive+"@host"] = true
 	}

@@ -57,13 +57,34 @@ func (c *Conn) nodeType() NodeTypes {
 	return HiddenNodes
 }
 
+// A roster is of which nodes somebody knows that they are up: a process that MonitorNodes reports
+// to, or a loop over WatchNodes.
+type roster struct {
+	types NodeTypes      // that are reported
+	up    map[*Conn]bool // those that were reported as up
+}
+
+// hears tells whether a connection is to be reported that was not yet.
+func (s *roster) hears(c *Conn) bool {
+	return c.nodeType()&s.types != 0 && !s.up[c] && c.Err() == nil
+}
+
+// noteUp notes that a connection is reported as up.
+func (s *roster) noteUp(c *Conn) { lazymap.Put(&s.up, c, true) }
+
+// noteDown notes that a connection has ended; false: it was not reported.
+func (s *roster) noteDown(c *Conn) bool {
+	knew := s.up[c]
+	delete(s.up, c)
+	return knew
+}
+
 // nodeBonds are what a process is to hear of connections: one nodedown for each call of
 // MonitorNode, and what MonitorNodes reports.
 type nodeBonds struct {
-	downs map[*Conn]int        // whose nodedown MonitorNode asked for, and how often
-	types NodeTypes            // that MonitorNodes reports
-	up    map[*Conn]bool       // those that it has reported as up
-	away  map[string]NodeTypes // the nodes of such connections that have moved to another process
+	downs map[*Conn]int // whose nodedown MonitorNode asked for, and how often
+	roster
+	away map[string]NodeTypes // the nodes of connections on the roster that have moved to another process
 }
 
 // owe notes that the process is to get count more nodedowns when a connection ends.
@@ -122,25 +143,13 @@ func (s *nodeBonds) watch(types NodeTypes) map[*Conn]bool {
 	return known
 }
 
-// hears tells whether the process is to know of a connection of which it does not know yet.
-func (s *nodeBonds) hears(c *Conn) bool {
-	return c.nodeType()&s.types != 0 && !s.up[c] && c.Err() == nil
-}
-
 // noteUp notes that the process knows that a connection is up; back: it never heard that the node
 // was away.
 func (s *nodeBonds) noteUp(c *Conn) (back bool) {
-	lazymap.Put(&s.up, c, true)
+	s.roster.noteUp(c)
 	back = s.away[c.Name()] == c.nodeType()
 	delete(s.away, c.Name())
 	return back
-}
-
-// noteDown notes that a connection has ended; false: the process does not know of it.
-func (s *nodeBonds) noteDown(c *Conn) bool {
-	knew := s.up[c]
-	delete(s.up, c)
-	return knew
 }
 
 // depart forgets a connection that has moved to another process.
@@ -152,7 +161,7 @@ func (s *nodeBonds) depart(c *Conn) {
 }
 
 // forget ends MonitorNodes.
-func (s *nodeBonds) forget() { s.types, s.up, s.away = 0, nil, nil }
+func (s *nodeBonds) forget() { s.roster, s.away = roster{}, nil }
 
 // moveTo gives everything to a process that goes on in the place of this one.
 func (s *nodeBonds) moveTo(to *nodeBonds) {
@@ -161,7 +170,7 @@ func (s *nodeBonds) moveTo(to *nodeBonds) {
 	}
 	to.types |= s.types
 	for c := range s.up {
-		lazymap.Put(&to.up, c, true)
+		to.roster.noteUp(c)
 	}
 	*s = nodeBonds{}
 }
@@ -210,7 +219,7 @@ func (n *Node) tellUp(c *Conn) {
 	if c.nodeType() == 0 {
 		return
 	}
-	n.watches.tell(func(w *nodeWatch) { w.hearUp(c) })
+	n.watches.hearUp(c)
 	if !n.procs.told.Load() {
 		return
 	}
@@ -353,7 +362,7 @@ func (r DownReason) String() string {
 // messages.
 func (n *Node) WatchNodes(ctx context.Context) iter.Seq[NodeEvent] {
 	return func(yield func(NodeEvent) bool) {
-		w := &nodeWatch{up: map[*Conn]bool{}, behind: true}
+		w := &nodeWatch{known: roster{types: AllNodes}, behind: true}
 		n.watches.add(w)
 		defer n.watches.remove(w)
 		for {
@@ -388,6 +397,15 @@ func (s *nodeWatches) remove(w *nodeWatch) {
 	delete(s.all, w)
 }
 
+// hearUp tells the loops that a connection is up, hearDown that it has ended.
+func (s *nodeWatches) hearUp(c *Conn) {
+	s.tell(func(w *nodeWatch) { w.hear(c, w.noteUp) })
+}
+
+func (s *nodeWatches) hearDown(c *Conn) {
+	s.tell(func(w *nodeWatch) { w.hear(c, w.noteDown) })
+}
+
 // tell calls what for every loop.
 func (s *nodeWatches) tell(what func(w *nodeWatch)) {
 	if !s.some.Load() {
@@ -403,7 +421,7 @@ func (s *nodeWatches) tell(what func(w *nodeWatch)) {
 // A nodeWatch is what one loop has yet to be told.
 type nodeWatch struct {
 	mu     sync.Mutex
-	up     map[*Conn]bool // by the last of the events
+	known  roster // by the last of the events
 	events []NodeEvent
 	behind bool // no events are kept until the loop has had those that there are: see catchUp
 	change wait.Bell
@@ -440,7 +458,7 @@ func (w *nodeWatch) next(ctx context.Context, n *Node) (NodeEvent, bool) {
 func (w *nodeWatch) catchUp(connections func() []*Conn) {
 	w.mu.Lock()
 	w.behind = false
-	for c := range w.up {
+	for c := range w.known.up {
 		if c.Err() != nil {
 			w.noteDown(c)
 		}
@@ -448,47 +466,36 @@ func (w *nodeWatch) catchUp(connections func() []*Conn) {
 	w.mu.Unlock()
 	for _, c := range connections() {
 		w.mu.Lock()
-		if !w.behind { // else an earlier connection of that node may still be in w.up
+		if !w.behind { // else an earlier connection of that node may still be known
 			w.noteUp(c)
 		}
 		w.mu.Unlock()
 	}
 }
 
-func (w *nodeWatch) hearUp(c *Conn) {
+// hear notes what has become of a connection, if there is room for one more event.
+func (w *nodeWatch) hear(c *Conn, note func(c *Conn)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.keeps() {
-		w.noteUp(c)
-	}
-}
-
-func (w *nodeWatch) hearDown(c *Conn) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.keeps() && w.up[c] {
-		w.noteDown(c)
-	}
-}
-
-// keeps tells whether there is room for one more event; w.mu is held.
-func (w *nodeWatch) keeps() bool {
 	w.behind = w.behind || len(w.events) >= mostNodeEvents
-	return !w.behind
+	if !w.behind {
+		note(c)
+	}
 }
 
 // noteUp adds an event, unless the connection is known, or has ended; w.mu is held.
 func (w *nodeWatch) noteUp(c *Conn) {
-	if t := c.nodeType(); t != 0 && !w.up[c] && c.Err() == nil {
-		w.up[c] = true
-		w.note(NodeEvent{Node: c.Name(), Up: true, Type: t})
+	if w.known.hears(c) {
+		w.known.noteUp(c)
+		w.note(NodeEvent{Node: c.Name(), Up: true, Type: c.nodeType()})
 	}
 }
 
-// noteDown adds an event; w.mu is held.
+// noteDown adds an event, if the connection is known; w.mu is held.
 func (w *nodeWatch) noteDown(c *Conn) {
-	delete(w.up, c)
-	w.note(NodeEvent{Node: c.Name(), Type: c.nodeType(), Why: DownReasonOf(c.Err()), Err: c.Err()})
+	if w.known.noteDown(c) {
+		w.note(NodeEvent{Node: c.Name(), Type: c.nodeType(), Why: DownReasonOf(c.Err()), Err: c.Err()})
+	}
 }
 
 func (w *nodeWatch) note(e NodeEvent) {

@@ -8,29 +8,30 @@ import (
 
 	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/move"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// A MovablePublication is a Publication that can go on in another process. Any other Publication is
-// left as it is when its node moves, and made anew by the Publisher there.
-type MovablePublication interface {
+// A movablePublication is a Publication that can go on in another process. Any other one is left as
+// it is when its node moves, and made anew by the Publisher there.
+type movablePublication interface {
 	Publication
-	// Freeze stops the publication, within ctx; if that fails the publication goes on.
-	Freeze(ctx context.Context) (handoff.Frozen, error)
+	// freeze stops the publication, within ctx; if that fails the publication goes on.
+	freeze(ctx context.Context) (handoff.Frozen, error)
 }
 
-// A StagingPublisher is a Publisher that can go on with a MovablePublication of its kind from
+// A stagingPublisher is a Publisher that can go on with a movablePublication of its kind from
 // another process.
-type StagingPublisher interface {
+type stagingPublisher interface {
 	Publisher
-	// Stage makes a publication that does nothing yet. It owns the descriptors from the call on: if
+	// stage makes a publication that does nothing yet. It owns the descriptors from the call on: if
 	// it fails it closes them.
-	Stage(p Registration, state []byte, descriptors []int) (StagedPublication, error)
+	stage(p Registration, state []byte, descriptors []int) (stagedPublication, error)
 }
 
-// A StagedPublication goes on with Start, or is given up with Discard; until Start it sends
+// A stagedPublication goes on with Start, or is given up with Discard; until Start it sends
 // nothing.
-type StagedPublication interface {
+type stagedPublication interface {
 	// Start makes the publication go on in this process.
 	Start() Publication
 	// Discard gives the publication up.
@@ -45,63 +46,41 @@ type entryState struct {
 	Server       []byte // of the embedded port mapper; empty: none
 }
 
-// A frozenEntry is a name at a port mapper and, if that is embedded, the port mapper itself.
-type frozenEntry struct {
-	r      *mapperEntry
-	keeper *epmd.FrozenKeeper
-	server *epmd.FrozenServer
-	state  []byte
-	fds    []int
-}
-
-// Freeze stops the Keeper and the embedded port mapper.
-func (r *mapperEntry) Freeze(ctx context.Context) (_ handoff.Frozen, err error) {
-	f := &frozenEntry{r: r}
-	if f.keeper, err = r.keeper.Freeze(ctx); err != nil {
+// freeze stops the Keeper and the embedded port mapper.
+func (r *mapperEntry) freeze(ctx context.Context) (handoff.Frozen, error) {
+	keeper, err := r.keeper.Freeze(ctx)
+	if err != nil {
 		return nil, err
 	}
-	s := entryState{Registration: 1, Keeper: f.keeper.State(), Held: len(f.keeper.Descriptors())}
-	f.fds = f.keeper.Descriptors()
+	s := entryState{Registration: 1, Keeper: keeper.State(), Held: len(keeper.Descriptors())}
+	f := &move.Frozen{FDs: keeper.Descriptors(), GoOn: keeper.Thaw, GiveUp: keeper.Release}
 	r.mu.Lock()
 	server := r.server
 	r.mu.Unlock()
+	var mapper handoff.Frozen
 	if server != nil {
-		f.server, err = server.Freeze(ctx)
-		switch {
-		case errors.Is(err, epmd.ErrServerClosed): // a kill command has ended it
-			err = nil
-		case err == nil:
-			s.Server = f.server.State()
-			f.fds = append(f.fds[:len(f.fds):len(f.fds)], f.server.Descriptors()...)
+		mapper, err = server.Freeze(ctx)
+	}
+	switch {
+	case errors.Is(err, epmd.ErrServerClosed): // a kill command has ended it
+		err = nil
+	case mapper != nil:
+		s.Server, f.FDs = mapper.State(), append(f.FDs, mapper.Descriptors()...)
+		f.GoOn = func() { mapper.Thaw(); keeper.Thaw() }
+		f.GiveUp = func() error {
+			err := errors.Join(keeper.Release(), mapper.Release())
+			<-r.served
+			return err
 		}
 	}
 	if err == nil {
-		f.state, err = json.Marshal(s)
+		f.Bytes, err = json.Marshal(s)
 	}
 	if err != nil {
 		f.Thaw()
 		return nil, err
 	}
 	return f, nil
-}
-
-func (f *frozenEntry) State() []byte      { return f.state }
-func (f *frozenEntry) Descriptors() []int { return f.fds }
-
-func (f *frozenEntry) Thaw() {
-	if f.server != nil {
-		f.server.Thaw()
-	}
-	f.keeper.Thaw()
-}
-
-func (f *frozenEntry) Release() error {
-	err := f.keeper.Release()
-	if f.server != nil {
-		err = errors.Join(err, f.server.Release())
-		<-f.r.served
-	}
-	return err
 }
 
 // A stagedEntry is a mapperEntry from another process that is about to go on in this one.
@@ -112,9 +91,9 @@ type stagedEntry struct {
 	mapper *epmd.Server
 }
 
-// Stage stages a registration that another process has frozen, and the port mapper that was
+// stage stages a registration that another process has frozen, and the port mapper that was
 // embedded there, if any.
-func (p *PortMapper) Stage(who Registration, state []byte, descriptors []int) (StagedPublication, error) {
+func (p *PortMapper) stage(who Registration, state []byte, descriptors []int) (stagedPublication, error) {
 	var s entryState
 	err := json.Unmarshal(state, &s)
 	if err == nil && (s.Registration != 1 || s.Held < 0 || s.Held > len(descriptors) || len(s.Server) == 0 && s.Held < len(descriptors)) {

@@ -3,30 +3,16 @@ package nodes
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
-
-const (
-	// shakeGrace is how long a freeze waits for handshakes that peers have started, and for calls
-	// that are left for later; a handshake that takes longer is cut off when the node is released.
-	shakeGrace = 200 * time.Millisecond
-	// freezers is how many connections are frozen at once.
-	freezers = 16
-)
-
-// ErrDraining: when the drain time was over, functions or handlers were still running, or requests
-// of the peer had no answer.
-var ErrDraining = errors.New("functions or handlers did not finish in the drain time")
 
 // Freeze stops the node, to hand it to another process: see Restore. It waits for a Start in
 // progress, be it of the node or of what was restored, until ctx ends: so Config.Setup must not
@@ -402,12 +388,12 @@ func (f *Frozen) holdLine(ctx context.Context) error {
 // freezeName freezes the registration, if that moves.
 func (f *Frozen) freezeName(ctx context.Context) (err error) {
 	f.n.mu.Lock()
-	published, ok := f.n.publishing.published.(MovablePublication)
+	published, ok := f.n.publishing.published.(movablePublication)
 	f.n.mu.Unlock()
 	if !ok {
 		return nil
 	}
-	if f.name, err = published.Freeze(ctx); err != nil {
+	if f.name, err = published.freeze(ctx); err != nil {
 		return err
 	}
 	f.undo = append(f.undo, f.name.Thaw)

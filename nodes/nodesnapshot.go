@@ -3,12 +3,10 @@ package nodes
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"slices"
 
-	"github.com/cnode-go/cnode/nodes/internal/form"
 	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 )
@@ -221,51 +219,3 @@ func (m *Message) state() states.Message {
 	}
 	return s
 }
-
-// Why a state could not be read; wrapped in a *StateError.
-var (
-	// ErrState: the bytes are not a state, or not one of this kind.
-	ErrState = form.ErrMalformed
-	// ErrStateFormat: the state has a format that this version does not know.
-	ErrStateFormat = form.ErrFormat
-	// ErrStateField: the state has a field that must be understood, and that this version does not
-	// know.
-	ErrStateField = form.ErrField
-)
-
-// A StateError says where in a state something is wrong.
-type StateError struct {
-	Path string // "connection 3, field 13"
-	Err  error  // wraps ErrState, ErrStateFormat or ErrStateField
-}
-
-// Error says where and what.
-func (e *StateError) Error() string { return (*form.Error)(e).Error() }
-
-// Unwrap gives what is wrong.
-func (e *StateError) Unwrap() error { return e.Err }
-
-// writeState encodes a whole state of some kind, until ctx ends.
-func writeState(ctx context.Context, kind byte, d form.Describer) ([]byte, error) {
-	b, err := form.Write(ctx.Err, kind, d)
-	return b, stateError(err)
-}
-
-// readState decodes what writeState returns. Nothing of b is kept, except where a field says so.
-func readState(kind byte, b []byte, d form.Describer) error {
-	return stateError(form.Read(kind, b, d))
-}
-
-// stateError turns an error of package form into the type that callers know.
-func stateError(err error) error {
-	if e := (*form.Error)(nil); errors.As(err, &e) {
-		return (*StateError)(e)
-	}
-	return err
-}
-
-// StateFeatures names the form of the states that Restore, RestoreFront and Stage read, and that
-// Freeze writes: for Terms.Know of a handoff.Acceptance, and Terms.Require of an Offer. A program
-// that does not know the form then refuses before anything stops, rather than when it reads the
-// state.
-func StateFeatures() []string { return []string{states.Feature} }

@@ -53,7 +53,7 @@ func (n *Node) lost(c *Conn) {
 		for _, b := range n.procs.all() {
 			b.breakWithNode(c)
 		}
-		n.watches.tell(func(w *nodeWatch) { w.hearDown(c) })
+		n.watches.hearDown(c)
 	}
 	n.router.lose(c)
 	n.router.endRelayLinks(c)

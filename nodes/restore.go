@@ -32,7 +32,7 @@ import (
 // may link and monitor, once the name is registered. Inherited gives it what Config.Handover
 // returned. Restore waits for Setup, and for nobody else.
 //
-// The errors are a *StateError (ErrState, ErrStateFormat, ErrStateField) for the state, or
+// The errors are a *StateError (ErrState, ErrStateFormat) for the state, or
 // descriptors that do not fit it; ErrOtherNode for another name; ErrNoPlugin and *NotMovableError
 // for a plug-in that cfg does not have, or that has no Import; errors.ErrUnsupported for a Resolver
 // that cannot go on with the registration; and those of New, the plug-ins' Import and Setup.
@@ -235,7 +235,7 @@ func (g *Staged) leaveToAccept(all []states.Conn) error {
 
 // name stages the registration.
 func (g *Staged) name(s *states.Publication, fds *descriptor.List) error {
-	adopter, ok := g.n.cfg.Resolver.(StagingPublisher)
+	adopter, ok := g.n.cfg.Resolver.(stagingPublisher)
 	if !ok {
 		return fmt.Errorf("%T cannot go on with the registration of the process before: %w", g.n.cfg.Resolver, errors.ErrUnsupported)
 	}
@@ -243,7 +243,7 @@ func (g *Staged) name(s *states.Publication, fds *descriptor.List) error {
 	if err != nil {
 		return stateError(err)
 	}
-	g.publication, err = adopter.Stage(g.n.publishing.registration(g.announced()), s.State, own)
+	g.publication, err = adopter.stage(g.n.publishing.registration(g.announced()), s.State, own)
 	return err
 }
 
@@ -376,7 +376,7 @@ func (r *restorer) unread(b *Mailbox, list *form.List[states.Message]) error {
 		if err != nil {
 			return err
 		}
-		b.inbox.Restore(entryOf(r.message(m)))
+		b.inbox.Push(entryOf(r.message(m)))
 		r.messagesLeft--
 	}
 	return nil

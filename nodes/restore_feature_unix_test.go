@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/nodes/internal/form"
+	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
@@ -23,10 +24,10 @@ func TestStateFeaturesAtHello(t *testing.T) {
 		refused  bool
 		unknowns []byte // beside the state
 	}{
-		{StateFeatures(), false, nil},
+		{[]string{states.Feature}, false, nil},
 		{nil, true, nil},
 		{[]string{"cnode-state-99"}, true, nil},
-		{StateFeatures(), false, addField(nil, 99, form.Must, "")},
+		{[]string{states.Feature}, false, addField(nil, 99, form.Must, "")},
 	} {
 		t.Run(fmt.Sprint(tt), func(t *testing.T) {
 			one, other := channelPair(t)

@@ -33,7 +33,7 @@ func TestRestoreRefusesState(t *testing.T) {
 		{"nothing", nil, ErrState},
 		{"another kind", append(append([]byte(form.Magic), states.KindConn), b[len(form.Magic)+1:]...), ErrState},
 		{"another format", version, ErrStateFormat},
-		{"a field that must be understood", addField(b, 99, form.Must, ""), ErrStateField},
+		{"a field that must be understood", addField(b, 99, form.Must, ""), ErrStateFormat},
 		{"cut off", b[:len(b)-1], ErrState},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

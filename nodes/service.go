@@ -127,8 +127,8 @@ func (b *Mailbox) noteUnanswered(c *Conn) {
 		if e.Message.conn != c || e.Message.owed {
 			continue
 		}
-		if v.handler || otp.IsCall(b.inbox.Whole(e).Payload) {
-			markOwed(e)
+		if v.handler || otp.IsCall(e.Message.Payload) {
+			e.Message.owed = true
 			c.works.Enter()
 		}
 	}

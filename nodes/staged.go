@@ -22,7 +22,7 @@ type Staged struct {
 	lost        map[*Mailbox][]states.Up      // such nodes that MonitorNodes has reported as up
 	left        map[*Mailbox][]states.Watcher // whose calls the process before has left for later
 	published   bool
-	publication StagedPublication
+	publication stagedPublication
 	over        atomic.Bool
 	exports     [][]byte // those of conns, within the state
 }

@@ -127,7 +127,7 @@ func skip(root, dir, name string) error {
 	if isNoCode(name) {
 		return fs.SkipDir
 	}
-	for _, other := range []string{"cmd", "test/bench", "test/interop"} {
+	for _, other := range []string{"cmd", "contrib/front", "test/bench", "test/interop"} {
 		if dir == filepath.Join(root, other) {
 			return nil
 		}

@@ -48,7 +48,7 @@ var picture = []row{
 	{path: "internal/host"},
 	{path: "internal/handoffpoint", notStd: "net os time sync log"},
 	{path: "ei/internal/nested", notStd: "net os syscall context log time sync reflect"},
-	{path: "ei/internal/scan", notStd: "net os syscall context log time sync reflect"},
+	{path: "ei/internal/scan", own: "ei/internal/nested", notStd: "net os syscall context log time sync reflect"},
 	{path: "ei", own: "ei/internal/nested ei/internal/scan", testOwn: "internal/test/otp", notStd: "net os syscall"},
 	{path: "ei/elixir", own: "ei ei/internal/nested ei/internal/scan", testOwn: "internal/test/otp", notStd: "net os syscall context log"},
 	{path: "transport/internal/sys", others: []string{xsys}, notStd: "net context log sync"},
@@ -87,8 +87,6 @@ var picture = []row{
 		own: "transport/internal/patience transport/handoff transport/handoff/internal/stream " + carriers},
 	{path: "transport/handoff/bind10", others: []string{xsys}, testOwn: "transport/tsocket internal/test/fdtest",
 		own: "transport transport/internal/patience transport/handoff transport/handoff/internal/stream " + carriers},
-	{path: "transport/handoff/keeper", others: []string{xsys}, testOwn: "internal/handoffpoint internal/test/sockdir internal/test/leak",
-		own: "transport transport/handoff transport/handoff/bind10 transport/handoff/internal/fault"},
 	{path: "tlstransport", own: "ei transport", others: []string{xsys, xcrypto},
 		testOwn: "internal/queue transport/transporttest transport/virtual internal/test/otp", testOther: []string{xnet}},
 	{path: "nodes/dist", own: "ei", notStd: "net os time sync context log", testOwn: "internal/test/otp"},
@@ -100,12 +98,13 @@ var picture = []row{
 	{path: "nodes/permit", notStd: "net os time sync context log"},
 	{path: "nodes/internal/otp", own: "ei", notStd: "net os sync context log"},
 	{path: "nodes/internal/clock", others: []string{xsys}},
-	{path: "nodes/epmd", own: "transport nodes/internal/hush", others: []string{xsys}, testOwn: "internal/test/otp"},
+	{path: "nodes/internal/move", notStd: "net os time context log"},
+	{path: "nodes/epmd", own: "transport transport/handoff nodes/internal/hush nodes/internal/move", others: []string{xsys},
+		testOwn: "internal/test/otp"},
 	{path: "nodes/internal/form", own: "ei transport/handoff", notStd: "net os time sync context log"},
 	{path: "nodes/internal/states", own: "ei nodes/dist nodes/internal/form", notStd: "net os sync context log"},
 	{path: "nodes/internal/wait", own: "transport", notStd: "net syscall log"},
 	{path: "nodes/internal/inbox", own: "nodes/internal/places nodes/internal/wait", notStd: "net os context log"},
-	{path: "nodes/internal/packed", own: "ei nodes/dist", notStd: "net os time sync context log"},
 	{path: "nodes/internal/atoms", own: "ei transport nodes/dist", notStd: "net os time log"},
 	{path: "nodes/internal/lazymap", notStd: "net os time sync context log"},
 	{path: "nodes/internal/bonds", own: "ei nodes/dist nodes/internal/lazymap nodes/internal/states", notStd: "net os time sync context log"},
@@ -137,7 +136,7 @@ var picture = []row{
 			"nodes/internal/cookie nodes/internal/crew " +
 			"nodes/internal/descriptor nodes/internal/form nodes/internal/handshake nodes/internal/hush " +
 			"nodes/internal/inbox nodes/internal/lazymap nodes/internal/life " +
-			"nodes/internal/link nodes/internal/otp nodes/internal/nametable nodes/internal/packed nodes/internal/peers " +
+			"nodes/internal/link nodes/internal/move nodes/internal/otp nodes/internal/nametable nodes/internal/peers " +
 			"nodes/permit nodes/internal/places nodes/internal/states " +
 			"nodes/internal/talk nodes/internal/wait"},
 	{path: "nodes/internal/asker", own: "ei nodes nodes/internal/otp", notStd: "net os time sync context log"},
@@ -171,43 +170,48 @@ var picture = []row{
 		own: "ei ei/elixir transport nodes nodes/dist nodes/introspect nodes/groupleader nodes/internal/alike " +
 			"nodes/internal/asker nodes/internal/kept nodes/internal/otp"},
 	{path: "cmd/cnode-demo/internal/steps"},
-	{path: "cmd/cnode-demo/internal/cli", others: []string{cobra, pflag}},
-	{path: "cmd/cnode-demo/internal/config",
-		own: "nodes nodes/dist nodes/epmd tlstransport transport transport/virtual cmd/cnode-demo/internal/cli", others: []string{xsys, cobra,
+	{path: "cmd/internal/cli", others: []string{cobra, pflag}},
+	{path: "cmd/internal/config",
+		own: "nodes nodes/dist nodes/epmd tlstransport transport transport/virtual cmd/internal/cli", others: []string{xsys, cobra,
 			pflag}},
-	{path: "cmd/cnode-demo/internal/mapper", own: "nodes/epmd transport cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
-		others: []string{cobra}},
-	{path: "cmd/cnode-demo/internal/certs", own: "nodes/dist cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
-		others: []string{cobra}},
-	{path: "cmd/cnode-demo/internal/ask", own: "ei ei/elixir nodes nodes/epmd cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
-		others: []string{cobra, pflag}},
-	{path: "cmd/cnode-demo/internal/front", own: "nodes/debugz nodes/upgrade transport/handoff transport/handoff/keeper " +
-		"cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config", others: []string{cobra}},
-	{path: "cmd/cnode-demo/internal/top", own: "ei nodes cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
-		others: []string{cobra, tea}, testOwn: "nodes/epmd nodes/nodestest nodes/observer internal/test/otp"},
-	{path: "cmd/cnode-demo/internal/gen/source", own: "ei ei/elixir", notStd: "net os time sync context log os/exec",
+	{path: "cmd/internal/advice", own: "nodes nodes/dist nodes/epmd tlstransport transport cmd/internal/config", testOwn: "ei"},
+	{path: "cmd/internal/completion", own: "nodes/epmd nodes/upgrade cmd/internal/cli cmd/internal/config", others: []string{cobra, pflag}},
+	{path: "cmd/cnode-gen/internal/source", own: "ei ei/elixir", notStd: "net os time sync context log os/exec",
 		testOther: []string{testify}},
-	{path: "cmd/cnode-demo/internal/gen",
-		own:    "ei nodes cmd/cnode-demo/internal/gen/source cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
-		others: []string{cobra}, testOwn: "nodes/nodestest"},
-	{path: "cmd/cnode-demo/internal/move",
-		own:    "nodes/upgrade transport/handoff cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
+	{path: "cmd/cnode-gen", own: "ei nodes cmd/cnode-gen/internal/source " +
+		"cmd/internal/cli cmd/internal/config cmd/internal/advice cmd/internal/completion",
+		others: []string{cobra, pflag}, testOwn: "nodes/nodestest"},
+	{path: "cmd/cnode-demo/internal/mapper", own: "nodes/epmd transport cmd/internal/cli cmd/internal/config",
+		others: []string{cobra}},
+	{path: "cmd/cnode-demo/internal/certs", own: "nodes/dist cmd/internal/cli cmd/internal/config",
+		others: []string{cobra}},
+	{path: "cmd/cnode-demo/internal/ask", own: "ei ei/elixir nodes nodes/epmd cmd/internal/cli cmd/internal/config",
 		others: []string{cobra, pflag}},
-	{path: "cmd/cnode-demo/internal/stay", own: "nodes nodes/upgrade cmd/cnode-demo/internal/cli", others: []string{xsys, cobra}},
+	{path: "cmd/cnode-demo/internal/top", own: "ei nodes cmd/internal/cli cmd/internal/config",
+		others: []string{cobra, tea}, testOwn: "nodes/epmd nodes/nodestest nodes/observer internal/test/otp"},
+	{path: "cmd/cnode-demo/internal/move",
+		own:    "nodes/upgrade transport/handoff cmd/cnode-demo/internal/steps cmd/internal/cli cmd/internal/config",
+		others: []string{cobra, pflag}},
+	{path: "cmd/cnode-demo/internal/stay", own: "nodes nodes/upgrade cmd/internal/cli", others: []string{xsys, cobra}},
 	{path: "cmd/cnode-demo/internal/serve", own: libraries +
-		" cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config cmd/cnode-demo/internal/mapper " +
+		" cmd/cnode-demo/internal/steps cmd/internal/cli cmd/internal/config cmd/cnode-demo/internal/mapper " +
 		"cmd/cnode-demo/internal/move", others: []string{cobra, pflag}},
 	{path: "cmd/cnode-demo/internal/tour", own: libraries +
-		" cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config cmd/cnode-demo/internal/mapper cmd/cnode-demo/internal/certs " +
+		" cmd/internal/cli cmd/internal/config cmd/cnode-demo/internal/mapper cmd/cnode-demo/internal/certs " +
 		"cmd/cnode-demo/internal/ask", others: []string{cobra, pflag}},
 	{path: "cmd/cnode-demo", own: libraries +
-		" cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config cmd/cnode-demo/internal/mapper " +
+		" cmd/cnode-demo/internal/steps cmd/internal/cli cmd/internal/config cmd/cnode-demo/internal/mapper " +
 		"cmd/cnode-demo/internal/certs cmd/cnode-demo/internal/ask cmd/cnode-demo/internal/move cmd/cnode-demo/internal/serve " +
-		"cmd/cnode-demo/internal/front cmd/cnode-demo/internal/tour cmd/cnode-demo/internal/top cmd/cnode-demo/internal/stay " +
-		"cmd/cnode-demo/internal/gen",
+		"cmd/cnode-demo/internal/tour cmd/cnode-demo/internal/top cmd/cnode-demo/internal/stay " +
+		"cmd/internal/advice cmd/internal/completion",
 		others:  []string{xsys, cobra, pflag},
 		testOwn: "internal/handoffpoint internal/test/director internal/test/otp internal/test/pty internal/test/systemd"},
 	{path: "cmd/erl-call", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "internal/test/otp internal/test/pty"},
+	{path: "contrib/front", own: "transport transport/handoff transport/handoff/bind10", others: []string{xsys},
+		testOwn: "internal/handoffpoint"},
+	{path: "contrib/front/cmd/cnode-front", own: "nodes/debugz nodes/upgrade transport/handoff contrib/front", others: []string{cobra, pflag},
+		testOwn: "transport/handoff/bind10 internal/test/systemd"},
+	{path: "contrib/front/examples/policy", own: "transport contrib/front"},
 	{path: "internal/test/otp", own: "internal/test/need internal/test/port"},
 	{path: "internal/test/accord", own: "ei nodes nodes/global"},
 	{path: "test/permission", testOwn: libraries},
@@ -237,7 +241,7 @@ var picture = []row{
 	{path: "test/interop/permission", testOwn: libraries + " internal/test/otp"},
 	{path: "test/interop/neighbours", own: libraries + " internal/test/otp"},
 	{path: "test/interop/beam",
-		testOwn: libraries + " internal/test/expect internal/test/leak internal/test/need internal/test/otp internal/test/sockdir"},
+		testOwn: libraries + " contrib/front internal/test/expect internal/test/leak internal/test/need internal/test/otp internal/test/sockdir"},
 	{path: "test/interop/gen", testOwn: "internal/test/otp"},
 	{path: "test/interop/project",
 		testOwn: libraries + " internal/test/expect internal/test/leak internal/test/need internal/test/otp internal/test/systemd"},
@@ -263,7 +267,6 @@ var picture = []row{
 	{path: "examples/cookbook", own: libraries, testOwn: "nodes/nodestest internal/test/expect", testOther: []string{testify}},
 	{path: "examples/first-node", own: libraries},
 	{path: "examples/first-plugin", own: libraries, testOwn: "transport/transporttest"},
-	{path: "examples/front", own: libraries, testOther: []string{testify}},
 	{path: "examples/phoenix", own: libraries},
 	{path: "examples/service", own: libraries},
 	{path: "examples/tls-node", own: libraries},
@@ -290,7 +293,7 @@ var picture = []row{
 // libraries are what a command may use: all that a user may, but the suite for
 // tests.
 const libraries = "ei ei/elixir transport transport/tsocket transport/virtual transport/handoff transport/handoff/jsoncomm " +
-	"transport/handoff/beam transport/handoff/bind10 transport/handoff/keeper tlstransport nodes nodes/dist nodes/epmd " +
+	"transport/handoff/beam transport/handoff/bind10 tlstransport nodes nodes/dist nodes/epmd " +
 	"nodes/groupleader nodes/pg nodes/pubsub nodes/genstage nodes/global nodes/supervisor nodes/discovery nodes/introspect nodes/observer " +
 	"nodes/metrics nodes/health nodes/debugz nodes/console nodes/upgrade nodes/child nodes/nodestest"
 

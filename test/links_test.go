@@ -113,10 +113,11 @@ func commands(text string) (lines []string) {
 }
 
 // Each command that a document shows exists: scripts, packages, subcommands of cnode-demo and the
-// options of both programs.
+// options of the programs.
 func TestCommands(t *testing.T) {
 	dir := t.TempDir()
-	out, err := exec.Command("go", "build", "-pgo=off", "-o", dir+"/", module+"/cmd/cnode-demo", module+"/cmd/erl-call").CombinedOutput()
+	out, err := exec.Command("go", "build", "-pgo=off", "-o", dir+"/", module+"/cmd/cnode-demo", module+"/cmd/cnode-gen",
+		module+"/cmd/erl-call", module+"/contrib/front/cmd/cnode-front").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	helps := map[string]string{}
 	help := func(program string, args ...string) string {
@@ -159,6 +160,12 @@ func TestCommands(t *testing.T) {
 						break
 					}
 					if o := option.FindString(word); strings.HasPrefix(o, "--") && !strings.Contains(usage, o) {
+						t.Errorf("%s: %s: no option %s", page, line, o)
+					}
+				}
+			case words[0] == "cnode-front", words[0] == "cnode-gen":
+				for _, word := range words[1:] {
+					if o := option.FindString(word); strings.HasPrefix(o, "--") && !strings.Contains(help(words[0]), o) {
 						t.Errorf("%s: %s: no option %s", page, line, o)
 					}
 				}

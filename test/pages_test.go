@@ -49,7 +49,8 @@ func TestGeneratedCommands(t *testing.T) {
 		t.Skip("the page is of Linux")
 	}
 	dir := t.TempDir()
-	out, err := exec.Command("go", "build", "-pgo=off", "-o", dir+"/", module+"/cmd/cnode-demo", module+"/cmd/erl-call").CombinedOutput()
+	out, err := exec.Command("go", "build", "-pgo=off", "-o", dir+"/", module+"/cmd/cnode-demo", module+"/cmd/cnode-gen",
+		module+"/cmd/erl-call", module+"/contrib/front/cmd/cnode-front").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	help := func(program string, args ...string) string {
 		out, err := exec.Command(filepath.Join(dir, program), append(args, "--help")...).CombinedOutput()
@@ -76,6 +77,8 @@ func TestGeneratedCommands(t *testing.T) {
 		text := globalFlags.ReplaceAllString(help("cnode-demo", name), "\n")
 		block("cnode-demo "+name, noFlags.ReplaceAllString(helpFlag.ReplaceAllString(text+"\n", ""), "\n"))
 	}
+	block("cnode-front", helpFlag.ReplaceAllString(help("cnode-front")+"\n", ""))
+	block("cnode-gen", helpFlag.ReplaceAllString(help("cnode-gen")+"\n", ""))
 	block("erl-call", help("erl-call"))
 	compare(t, "commands.md", page.String())
 }

@@ -25,7 +25,9 @@ build)
 	docker buildx version >/dev/null 2>&1 || skip=(--skip=docker)
 	goreleaser release --snapshot --clean "${skip[@]}"
 	(cd dist && sha256sum -c --quiet ./*_SHA256SUMS)
-	dist/cnode-demo_"$(go env GOOS)"_"$(go env GOARCH)"*/cnode-demo --version
+	for command in cnode-demo cnode-front; do
+		dist/"$command"_"$(go env GOOS)"_"$(go env GOARCH)"*/"$command" --version
+	done
 	;;
 publish)
 	docker buildx create --use --driver docker-container # the default one builds for one machine only

@@ -24,7 +24,7 @@ export GOFLAGS="${GOFLAGS-} -pgo=off -vet=off"
 # a program with the race detector waits a second before it ends, for reports of goroutines that
 # tests do not leave behind
 export GORACE="${GORACE:+$GORACE }atexit_sleep_ms=50"
-of32bits=(./ei ./nodes/dist ./transport ./transport/handoff/... ./nodes/epmd) # are tested where an int has 32 bits
+of32bits=(./ei ./nodes/dist ./transport ./transport/handoff/... ./nodes/epmd ./contrib/front) # are tested where an int has 32 bits
 started=$SECONDS spent=0 stolen=0 status=0
 logs=$(mktemp -d)
 trap 'wait; rm -rf "$logs"' EXIT
@@ -43,8 +43,31 @@ step() {
 # stubborn COMMAND tries three times: whom it fetches from may have a bad moment.
 stubborn() { "$@" || { sleep 10 && "$@"; } || { sleep 30 && "$@"; }; }
 
+# sort_packages puts packages into lists: with the race detector, and of these the ones that need no
+# peer, and without. Conversations and commands have the race detector in the long lane, as have terms
+# and the table of who may do what. Where a package and its tests do nothing concurrently it has
+# nothing to find, and takes three times as long to link.
+sort_packages() {
+	local plain='/ei(/elixir)?$|/cmd/[^/]*$|/gen(/source)?$|/test$|/test/(interop|bench|libfuzzer|permission)(/|$)' package folder
+	with=() without=() alone=()
+	while read -r package folder; do
+		if [[ $package =~ $plain ]] || ! grep -qsE '^\s*go |\.Go\(|sync|atomic|chan |Parallel' "$folder"/*.go; then
+			without+=("$package")
+		elif [[ $package == */internal/test/otp ]] || grep -qsE 'internal/test/(otp|browser)|need\.(Program|Missing)' "$folder"/*_test.go; then
+			with+=("$package")
+		else
+			alone+=("$package")
+		fi
+	done < <(go list -f '{{.ImportPath}} {{.Dir}}' "${packages[@]}")
+}
+
 step modules
 stubborn go mod download
+# Those that take long begin first, so that the last one does not run alone. Most tests wait most of
+# the time: one package more than there are processors.
+first=(./nodes ./transport/{transporttest,handoff,virtual,.} ./tlstransport ./nodes/upgrade
+	./test/interop ./cmd/cnode-demo ./test/interop/{tls,workers,upgrade,console,beam,global,pg,gen})
+mapfile -t packages < <(printf '%s\n' "${first[@]}" && go list work)
 peers=
 if [[ $(id -u) == 0 ]]; then
 	test/prepare.sh >"$logs/peers" 2>&1 & # which on an empty cache takes minutes
@@ -54,6 +77,13 @@ fi
 if [[ $lane != other ]]; then
 	step 'go test of what the race detector would hide: allocations'
 	go test -run=Alloc ./nodes ./transport ./transport/{tsocket,handoff,handoff/bind10} || status=1
+fi
+
+if [[ $lane == short ]]; then
+	sort_packages
+	step 'go test with the race detector of what needs no peer, while they are made'
+	CNODE_TEST_REQUIRE=${peers:+all} go test -race -short -p="$(nproc)" -timeout=30m "${alone[@]}" &
+	early=$!
 fi
 
 step peers
@@ -110,28 +140,12 @@ conversations() {
 	cat "$logs/faults"
 }
 
-# Those that take long begin first, so that the last one does not run alone. Most tests wait most of
-# the time: one package more than there are processors.
-first=(./nodes ./transport/{transporttest,handoff,virtual,.} ./tlstransport ./nodes/upgrade
-	./test/interop ./cmd/cnode-demo ./test/interop/{tls,workers,upgrade,console,beam,global,pg,gen})
-mapfile -t packages < <(printf '%s\n' "${first[@]}" && go list work)
 case $lane in
 short)
-	# Conversations and commands have the race detector in the long lane, as have terms and the table of
-	# who may do what. Where a package and its tests do nothing concurrently it has nothing to find, and
-	# takes three times as long to link.
-	plain='/ei(/elixir)?$|/cmd/[^/]*$|/gen(/source)?$|/test$|/test/(interop|bench|libfuzzer|permission)(/|$)'
-	with=() without=()
-	while read -r package folder; do
-		if [[ $package =~ $plain ]] || ! grep -qsE '^\s*go |\.Go\(|sync|atomic|chan |Parallel' "$folder"/*.go; then
-			without+=("$package")
-		else
-			with+=("$package")
-		fi
-	done < <(go list -f '{{.ImportPath}} {{.Dir}}' "${packages[@]}")
-	step 'go test: each once; at the same time terms, commands and conversations, whose results come last'
+	step 'go test of terms, commands and conversations, whose results come last; with the race detector of what needs a peer'
 	go test -short -p="$(nproc)" -timeout=30m "${without[@]}" >"$logs/without" 2>&1 &
 	beside=$!
+	wait "$early" || status=1
 	go test -race -short -p="$(nproc)" -timeout=30m "${with[@]}" || status=1
 	wait "$beside" || status=1
 	cat "$logs/without"

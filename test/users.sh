@@ -26,6 +26,7 @@ except=()
 while read -r name; do except+=(":!${name%/go.mod}"); done < <(git ls-files '*/go.mod')
 serve github.com/cnode-go/cnode '' . "${except[@]}"
 serve github.com/cnode-go/cnode/cmd cmd/ .
+serve github.com/cnode-go/cnode/contrib/front contrib/front/ .
 
 # what is fetched from elsewhere may be here already; what runs for a moment need not be made fast
 GOPROXY=file://$at/proxy,file://$(go env GOMODCACHE)/cache/download,$(go env GOPROXY)
@@ -44,9 +45,13 @@ beside=$(go mod edit -json | grep '"Path"' | grep -vcE 'example.com/own|cnode-go
 ((beside == 0)) || { echo 'its users get modules that only tests need' >&2 && exit 1; }
 
 echo '== the commands'
-go install "github.com/cnode-go/cnode/cmd/cnode-demo@$version" "github.com/cnode-go/cnode/cmd/erl-call@$version"
-"$at/root/cnode-demo" --version
-[[ $("$at/root/cnode-demo" --version) == *"$version"* ]]
+go install "github.com/cnode-go/cnode/cmd/cnode-demo@$version" "github.com/cnode-go/cnode/cmd/cnode-gen@$version" \
+	"github.com/cnode-go/cnode/cmd/erl-call@$version"
+go install "github.com/cnode-go/cnode/contrib/front/cmd/cnode-front@$version"
+for command in cnode-demo cnode-gen cnode-front; do
+	"$at/root/$command" --version
+	[[ $("$at/root/$command" --version) == *"$version"* ]]
+done
 
 inside=() root=$at/root
 if [[ $(id -u) == 0 ]]; then

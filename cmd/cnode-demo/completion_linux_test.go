@@ -36,7 +36,7 @@ func TestShellsComplete(t *testing.T) {
 			term.Type(t, tt.start+"; echo ready | tr a-z A-Z\r")
 			term.Expect(t, "READY")
 			for begun, whole := range map[string]string{
-				"ping --transport un": "ix", "front --policy a": "ddress", "call --syntax el": "ixir", "ping --log-format=j": "son",
+				"ping --transport un": "ix", "call --syntax el": "ixir", "ping --log-format=j": "son",
 				"top --sort q": "ueue", "ping shop@12": "7.0.0.1", "call served@127": ".0.0.1", "upgrade served@": "127.0.0.1",
 			} {
 				// Ctrl-A goes to the beginning of the line, which is then printed in place of run

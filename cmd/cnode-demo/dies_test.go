@@ -21,7 +21,7 @@ func dieAsOwner() {
 	ch, err := upgrade.Coming()
 	if err == nil {
 		_, err = (&handoff.Acceptance{
-			Terms: handoff.Terms{Plugins: []string{transport.TCP().Name()}, Know: append(nodes.StateFeatures(), "cnode-upgrade-node-2")},
+			Terms: handoff.Terms{Plugins: []string{transport.TCP().Name()}, Know: append(nodes.Config{}.Terms().Know, "cnode-upgrade-node-2")},
 			Stage: func(context.Context, []byte, []int) (handoff.Staged, error) { return stillborn{}, nil },
 		}).Take(handoffpoint.With(context.Background(), func(p handoffpoint.Point) {
 			if p == handoffpoint.HeirOwns && os.Getenv(diesVariable) != failsToStart {

@@ -129,19 +129,6 @@ func TestCommandLine(t *testing.T) {
 		{"serve --topic news", "--topic is for --pubsub"},
 		{"upgrade a@127.0.0.1 --binary=", "--binary is empty"},
 		{"stay", "PROGRAM is missing"},
-		{"front", "--listen is missing"},
-		{"front --listen 127.0.0.1:0", "--workers is missing"},
-		{"front --listen here --workers x", "--listen here: want HOST:PORT, tls:HOST:PORT or unix:PATH"},
-		{"front --listen unix: --workers x", "want HOST:PORT, tls:HOST:PORT or unix:PATH"},
-		{"front --listen 127.0.0.1:99999 --workers x", "there is no port 99999: want 0 to 65535"},
-		{"front --listen tls:127.0.0.1:0 --workers x", "needs --cert and --key"},
-		{"front --listen 127.0.0.1:0 --workers x --cert y", "--cert and --key belong together"},
-		{"front --listen 127.0.0.1:0 --workers x --policy any", `--policy "any": want least or address`},
-		{"front --listen 127.0.0.1:0 --workers x --workers-mode 888", `--workers-mode "888": want an octal number`},
-		{"front --listen 127.0.0.1:0 --workers x --window 0", "--window 0: want 1 to 65535"},
-		{"front --listen 127.0.0.1:0 --workers x --tls-linger 0s", "--tls-linger 0s: want a time to wait"},
-		{"front --listen 127.0.0.1:0 --workers x --tls-left -1s", "--tls-left -1s: want a time to wait, or 0"},
-		{"front --listen 127.0.0.1:0 --workers x --http y", `--http "y": want host:port`},
 		{"stay --", "PROGRAM is missing"},
 		{"serve --workers 2 --dispatch any", `--dispatch "any": want name or least`},
 		{"serve --workers 2 --fault 1", "--trace and --fault are for one process"},
@@ -176,14 +163,14 @@ func TestCommandLine(t *testing.T) {
 		{"ping x -setcookie c", "-setcookie is erl's: here it is --cookie SECRET"},
 		{"ping x --sname y", "--sname is erl's: here it is --name ALIVE"},
 		{"ping x --nmae y", "unknown flag: --nmae; did you mean --name?"},
-		{"ping x --workers 3", "unknown flag: --workers, which is for front, serve"},
+		{"ping x --workers 3", "unknown flag: --workers, which is for serve"},
 		{"ping x --frobnicate", "unknown flag: --frobnicate\n"},
 		{"ping x -q", "unknown flag: -q\n"},
 		{"ping x --cookie", "--cookie: its value is missing: --cookie SECRET"},
 		{"ping x --json=maybe", "--json maybe: want true or false"},
 		{"serve --workers many", "--workers many: want a whole number\n"},
 		{"serve --workers 99999999999999999999", "--workers 99999999999999999999: the number is too large"},
-		{"help foo", `"foo"; the commands are call, certs, completion, epmd, front, gen, names, ping, serve, ` +
+		{"help foo", `"foo"; the commands are call, certs, completion, epmd, names, ping, serve, ` +
 			"stay, top, tour, upgrade\nsee: cnode-demo --help"},
 		{"foo", `"foo"; the commands are call, certs,`},
 		{"call a@127.0.0.1 :lists seq [1,2]", "MOD is :lists, as Elixir writes it: add --syntax elixir, or say lists"},
@@ -274,6 +261,16 @@ func TestEmptyArgument(t *testing.T) {
 		r := execute(t, []string{"HOME=" + t.TempDir()}, args...)
 		require.Equal(t, exitUsage, r.code)
 		require.Contains(t, r.err, want)
+	}
+}
+
+// What is a program of its own now says so in one line.
+func TestMoved(t *testing.T) {
+	for _, args := range [][]string{{"gen"}, {"gen", "--from", "x", "--struct", "A"}, {"gen", "--help"}} {
+		r := execute(t, nil, args...)
+		require.Equal(t, exitFailed, r.code)
+		require.Equal(t, "gen: it is the command cnode-gen now, with the same flags: "+
+			"go install github.com/cnode-go/cnode/cmd/cnode-gen@latest\n", r.err)
 	}
 }
 

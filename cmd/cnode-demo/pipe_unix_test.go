@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/config"
+	"github.com/cnode-go/cnode/cmd/internal/config"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"

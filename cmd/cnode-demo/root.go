@@ -1,28 +1,24 @@
 package main
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
-	"runtime/debug"
 	"slices"
-	"strings"
 
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/ask"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/certs"
-	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/cli"
-	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/config"
-	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/front"
-	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/gen"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/mapper"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/move"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/serve"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/stay"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/top"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/tour"
+	"github.com/cnode-go/cnode/cmd/internal/advice"
+	"github.com/cnode-go/cnode/cmd/internal/cli"
+	"github.com/cnode-go/cnode/cmd/internal/completion"
+	"github.com/cnode-go/cnode/cmd/internal/config"
 	"github.com/spf13/cobra"
 )
 
@@ -69,7 +65,7 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 		fmt.Fprintf(errOut, "%s: %v\nsee: %s --help\n", cmd.Name(), err, about.CommandPath())
 		return exitUsage
 	}
-	fmt.Fprintf(errOut, "%s: %s\n", cmd.Name(), explain(err))
+	fmt.Fprintf(errOut, "%s: %s\n", cmd.Name(), advice.Of(err, advices...))
 	cli.DieOf(ctx, err)
 	var unstarted *stay.StartError
 	if errors.As(err, &unstarted) {
@@ -103,7 +99,7 @@ func (o *output) Write(p []byte) (int, error) {
 }
 
 func newRoot(args []string) *cobra.Command {
-	o := &config.Options{}
+	o := &config.Options{Program: "cnode-demo"}
 	root := &cobra.Command{
 		Use:   "cnode-demo",
 		Short: "A C-node in Go: try it out, and talk to Erlang nodes with it",
@@ -114,7 +110,7 @@ Node names are ALIVE@HOST. HOST is an address that the node listens on, or a hos
 that is 127.0.0.1, so names like x@127.0.0.1 always work. ERL_EPMD_PORT and ERL_EPMD_ADDRESS have the same meaning as for erl.
 
 Exit codes: 0 success, 1 failure (the reason, and what to do, on the standard error), 2 wrong command line. A command that a
-signal interrupts says so and dies of the signal, as a shell's loop expects; serve, front and epmd end with 0, stay as its program does,
+signal interrupts says so and dies of the signal, as a shell's loop expects; serve and epmd end with 0, stay as its program does,
 or with 127 if it is not found and 126 if it cannot be run. What messages and lines of the log mean, and what to do, is in
 https://github.com/cnode-go/cnode/blob/main/docs/operate/troubleshooting.md.`,
 		Example: `  cnode-demo                                         a tour
@@ -123,28 +119,23 @@ https://github.com/cnode-go/cnode/blob/main/docs/operate/troubleshooting.md.`,
   cnode-demo call x@127.0.0.1 lists seq '[1, 5]'     call a function
   cnode-demo names                                   which nodes are there?
   cnode-demo top x@127.0.0.1                         what does it do?
-  cnode-demo gen --from x@127.0.0.1 --struct A.B     Go types of an Elixir struct
   cnode-demo upgrade cnode@127.0.0.1                 move that node to a new process
   cnode-demo stay -- cnode-demo serve                for containers: stays when the node moves
-  cnode-demo front --listen :4000 --workers /tmp/w   keep sessions while workers restart
   cnode-demo epmd                                    a port mapper where there is no Erlang
   cnode-demo certs /tmp/tls                          certificates, for --transport tls`,
 		Args:    cli.Args(),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return tour.Take(o, cmd) },
-		Version: version(),
+		Version: cli.Version(),
 
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return cli.FlagError(cmd, args, err) })
 	o.AddTo(root.PersistentFlags())
-	root.AddCommand(tour.Command(o), serve.Command(o), ask.Ping(o), ask.Call(o), ask.Names(o), top.Command(o), gen.Command(o),
-		mapper.Command(o), front.Command(o), certs.Command(), move.Command(o), stay.Command(), tour.Heir())
+	root.AddCommand(tour.Command(o), serve.Command(o), ask.Ping(o), ask.Call(o), ask.Names(o), top.Command(o), moved("gen", "cnode-gen"),
+		mapper.Command(o), certs.Command(), move.Command(o), stay.Command(), tour.Heir())
 	checkHelp(root)
-	root.InitDefaultCompletionCmd()
-	checkShell(root)
-	addCompletion(root, o)
-	completeInBash(root)
+	completion.Add(root, o, args)
 	config.TrimHelp(root)
 	return root
 }
@@ -166,31 +157,9 @@ func checkHelp(root *cobra.Command) {
 	}
 }
 
-// checkShell makes "completion" refuse a shell for which there is no script.
-func checkShell(root *cobra.Command) {
-	for _, c := range root.Commands() {
-		if c.Name() != "completion" {
-			continue
-		}
-		var shells []string
-		for _, shell := range c.Commands() {
-			shells = append(shells, shell.Name())
-		}
-		c.Args = func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return cli.Usagef("no completion for %s; the shells are %s", args[0], strings.Join(shells, ", "))
-			}
-			return nil
-		}
-		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
-	}
-}
-
-// version gives the module's version, as the go command has stamped it into the program, and Go's.
-func version() string {
-	v := "unknown"
-	if info, ok := debug.ReadBuildInfo(); ok {
-		v = cmp.Or(info.Main.Version, v)
-	}
-	return v + ", " + runtime.Version()
+// moved is what was a command here, and is a program of its own now.
+func moved(name, program string) *cobra.Command {
+	return &cobra.Command{Use: name, Hidden: true, DisableFlagParsing: true, RunE: func(*cobra.Command, []string) error {
+		return fmt.Errorf("it is the command %s now, with the same flags: go install github.com/cnode-go/cnode/cmd/%[1]s@latest", program)
+	}}
 }

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/config"
+	"github.com/cnode-go/cnode/cmd/internal/config"
 
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/stretchr/testify/require"

@@ -140,7 +140,7 @@ type frozen struct {
 	state       []byte
 	descriptors []int
 	doors       []*door
-	keepers     []*epmd.FrozenKeeper
+	keepers     []handoff.Frozen
 	sessions    []*session
 }
 

@@ -94,7 +94,6 @@ func TestKeyword(t *testing.T) {
 	_, ok = k.Get("c")
 	require.False(t, ok)
 	require.Equal(t, map[ei.Atom]int{"a": 2, "b": 1}, k.Map())
-	require.Equal(t, elixir.Keyword[int]{{Key: "a", Value: 2}, {Key: "b", Value: 1}}, elixir.KeywordOf(k.Map()))
 
 	term, err := ei.Parse(`[{name,'Elixir.Shop'},{size,{1,2}}]`)
 	require.NoError(t, err)

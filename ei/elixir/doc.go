@@ -29,7 +29,7 @@
 //	                                   DecimalOf(*big.Rat)
 //	%MapSet{}        MapSet[T]         NewMapSet(elements...)     its Members, a Go map
 //	first..last//s   Range             a literal                  Range.All(), Len(), Contains()
-//	[key: value]     Keyword[T]        a literal, KeywordOf(map)  it is a slice; Get(key), Map()
+//	[key: value]     Keyword[T]        a literal                  it is a slice; Get(key), Map()
 //	exceptions       *Exception        NewException               it is an error; AsException(err)
 //	Some.Module      an ei.Atom        Module("Some.Module")      ModuleName
 //

@@ -1,11 +1,6 @@
 package elixir
 
-import (
-	"maps"
-	"slices"
-
-	"github.com/cnode-go/cnode/ei"
-)
+import "github.com/cnode-go/cnode/ei"
 
 // A Keyword is a keyword list, [timeout: 5000, retry: true]: pairs in their order, of which several
 // may have the same key. T is the type of all values: ei.Term for any. To read a keyword list into
@@ -17,15 +12,6 @@ type Pair[T any] struct {
 	_     struct{} `ei:"tuple"`
 	Key   ei.Atom
 	Value T
-}
-
-// KeywordOf gives the pairs of a map, sorted by their keys.
-func KeywordOf[T any](m map[ei.Atom]T) Keyword[T] {
-	k := make(Keyword[T], 0, len(m))
-	for _, key := range slices.Sorted(maps.Keys(m)) {
-		k = append(k, Pair[T]{Key: key, Value: m[key]})
-	}
-	return k
 }
 
 // Get gives the first value of a key, as Keyword.get/2.

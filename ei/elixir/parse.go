@@ -7,24 +7,23 @@ import (
 	"unicode"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/ei/internal/nested"
 	"github.com/cnode-go/cnode/ei/internal/scan"
 )
 
 // Parse reads one term written in Elixir, in UTF-8, with all that AppendText writes, except
 // what that says is not read. White space and comments may stand around it. There are numbers
 // (1_000, 0xff, 0b11, 0o17, 1.0e3, ?a), atoms, modules, "text" and 'text' with escapes, the sigils
-// ~c, ~C, ~s, ~S, ~D, ~T, ~N and ~U, lists with keywords, tuples, maps, structs, binaries with
-// sizes and types (<<1, 2::size(3), "é"::utf16>>), ranges (1..3, 1..9//2), &Mod.fun/1, and the
-// forms #PID<…>, #Port<…>, #Reference<…> of AppendText. Of a struct only the fields are there
-// that are written: the defaults of others are known to its module alone. Variables, operators,
-// calls, parentheses, interpolation, heredocs, binaries within binaries, other sigils, and maps
-// with equal keys are not accepted.
+// that inspect writes (~c"text", ~D[…], ~T[…], ~N[…], ~U[…]), lists with keywords, tuples, maps,
+// structs, binaries of text and of integers, which may have sizes (<<"é", 1, 2::size(3)>>), ranges
+// (1..3, 1..9//2), &Mod.fun/1, and the forms #PID<…>, #Port<…>, #Reference<…> of AppendText. Of a
+// struct only the fields are there that are written: the defaults of others are known to its
+// module alone. Variables, operators, calls, parentheses, interpolation, heredocs, other sigils and
+// segments, and maps with equal keys are not accepted.
 //
 // Every error is a *TextError. The limits are those of ei.Parse.
 func Parse(text string) (ei.Term, error) {
-	p := parser{Text: scan.Text{Language: &language, S: text}}
-	t, err := p.term()
+	p := parser{Terms: scan.Terms[ei.Term]{Text: scan.Text{Language: &language, S: text}}}
+	t, err := p.Term(&p)
 	if err != nil {
 		return nil, err
 	}
@@ -35,73 +34,28 @@ func Parse(text string) (ei.Term, error) {
 }
 
 type parser struct {
-	scan.Text
+	scan.Terms[ei.Term]
 
-	above   nested.Stack[textLevel] // what the term in hand is part of
-	inKeys  int                     // how many keys of maps the term in hand is within
-	keys    ei.Map                  // room to look for duplicates in
+	keys    ei.Map // room to look for duplicates in
 	encoded []byte
 }
 
-func (p *parser) term() (ei.Term, error) {
-	var in textLevel
-	for {
-		inner := textLevel{}
-		t, err := p.begin(&in, &inner)
-		if err != nil {
-			return nil, err
-		}
-		if inner.kind != noText {
-			if in.inKey() {
-				p.inKeys++
-			}
-			p.above.Push(in)
-			in = inner
-			continue
-		}
-		for more := false; !more; {
-			if in.kind == noText {
-				return t, nil
-			}
-			in.add(t)
-			if more, err = p.goOn(&in); err != nil {
-				return nil, err
-			}
-			if !more {
-				if t, err = p.end(&in); err != nil {
-					return nil, err
-				}
-				if in, _ = p.above.Pop(); in.inKey() {
-					p.inKeys--
-				}
-			}
-		}
-	}
-}
+type textLevel = scan.Level[ei.Term]
 
-// add takes a part that has been read.
-func (l *textLevel) add(t ei.Term) {
-	if l.isPair {
-		last := len(l.ts) - 1
-		l.ts[last], l.isPair = ei.Tuple{l.ts[last], t}, false
-		return
-	}
-	l.ts = append(l.ts, t)
-}
-
-// begin reads a part of in up to its first own part, of which inner is then a level, or all of it.
-func (p *parser) begin(in, inner *textLevel) (ei.Term, error) {
+// Begin is that of a scan.Grammar. The key of a keyword becomes a part as soon as it has been read.
+func (p *parser) Begin(in, inner *textLevel) (ei.Term, error) {
 	for {
 		p.Space()
 		start := p.Pos
-		takesKey := in.kind == tupleText || in.kind == listText || in.inKey()
+		isValue := in.Keywords%2 == 1
+		takesKey := !isValue && (in.Kind == scan.Tuple || in.Kind == scan.List || in.InKey())
 		var t ei.Term
 		var isKey bool
 		var err error
 		switch x := p.Peek(); {
 		case x == '"' || x == '\'':
 			t, isKey, err = p.quotedTerm()
-		case takesKey && !in.isPair:
+		case takesKey:
 			if t, isKey, err = p.signKey(); isKey || err != nil {
 				break
 			}
@@ -112,20 +66,17 @@ func (p *parser) begin(in, inner *textLevel) (ei.Term, error) {
 		switch {
 		case err != nil:
 			return nil, err
-		case isKey && (!takesKey || in.isPair):
+		case isKey && !takesKey:
 			p.Pos = start
 			return nil, p.Bad("a keyword where a value is due")
-		case !isKey && in.pairs >= 0 && !in.isPair && takesKey:
+		case !isKey && takesKey && in.Keywords > 0:
 			p.Pos = start
 			return nil, p.Bad("a keyword is due behind keywords")
 		case !isKey:
 			return t, nil
 		}
-		if in.pairs < 0 {
-			in.pairs = len(in.ts)
-		}
-		in.ts = append(in.ts, t)
-		in.isPair = in.kind != mapText
+		in.Parts = append(in.Parts, t)
+		in.Keywords++
 	}
 }
 
@@ -138,24 +89,24 @@ func (p *parser) beginOther(inner *textLevel) (ei.Term, error) {
 		if p.Accept("}") {
 			return ei.Tuple{}, nil
 		}
-		*inner = textLevel{kind: tupleText, pairs: -1}
+		*inner = textLevel{Kind: scan.Tuple}
 		return nil, nil
 	case '[':
 		p.Pos++
 		if p.Accept("]") {
 			return ei.List{}, nil
 		}
-		*inner = textLevel{kind: listText, n: 1, pairs: -1}
+		*inner = textLevel{Kind: scan.List, N: 1}
 		return nil, nil
 	case '%':
 		p.Pos++
-		*inner = textLevel{kind: mapText, n: start, pairs: -1}
+		*inner = textLevel{Kind: scan.Map, N: start}
 		if p.Peek() != '{' {
 			name, err := p.moduleName()
 			if err != nil {
 				return nil, err
 			}
-			inner.ts = []ei.Term{structKey, name}
+			inner.Parts = []ei.Term{structKey, name}
 		}
 		if err := p.Expect("{"); err != nil {
 			return nil, err
@@ -163,8 +114,8 @@ func (p *parser) beginOther(inner *textLevel) (ei.Term, error) {
 		if !p.Accept("}") {
 			return nil, nil
 		}
-		m, err := p.end(inner)
-		inner.kind = noText
+		m, err := p.End(inner)
+		inner.Kind = scan.NoParts
 		return m, err
 	}
 	return p.leaf()
@@ -180,40 +131,6 @@ func (p *parser) moduleName() (ei.Term, error) {
 		return p.atom(name, start)
 	}
 	return nil, p.Unexpected()
-}
-
-// goOn reads what follows a part, up to the next one; false if there is none, and in is complete.
-func (p *parser) goOn(in *textLevel) (more bool, err error) {
-	closing := "}"
-	switch in.kind {
-	case mapText:
-		if len(in.ts)%2 == 1 {
-			return true, p.Expect("=>")
-		}
-	case listText:
-		closing = "]"
-		if p.Accept(",") {
-			if p.Accept("]") {
-				in.n--
-				return false, p.CloseList(in.n)
-			}
-			return true, nil
-		}
-		if in.pairs >= 0 {
-			return false, p.CloseList(in.n)
-		}
-		more, isTail, err := p.GoOnList(&in.n)
-		if isTail {
-			in.kind = tailText
-		}
-		return more, err
-	case tailText:
-		return false, p.CloseList(in.n)
-	}
-	if p.Accept(",") {
-		return !p.Accept(closing), nil
-	}
-	return false, p.Expect(closing)
 }
 
 // isKeyEnd reads the colon and the space that make a key of what has been read.

@@ -54,37 +54,21 @@ func (p *parser) quotedText(quote byte) ([]byte, error) {
 	if strings.HasPrefix(p.S[p.Pos:], strings.Repeat(string(quote), 3)) {
 		return nil, p.Bad("a heredoc is not read")
 	}
-	return p.delimited(quote, true)
-}
-
-// delimited reads text up to the byte end, from behind the byte that begins it. What is raw has no
-// escapes but for the end.
-func (p *parser) delimited(end byte, escapes bool) ([]byte, error) {
 	start := p.Pos
 	p.Pos++
 	text := []byte{}
 	for p.Pos < len(p.S) {
 		rest := p.S[p.Pos:]
 		switch x := rest[0]; {
-		case x == end:
+		case x == quote:
 			p.Pos++
 			return text, nil
-		case x == '\\' && len(rest) > 1 && (rest[1] == end || !escapes):
-			if rest[1] != end {
-				text = append(text, '\\')
-			}
-			text = append(text, rest[1])
-			p.Pos += 2
-			if rest[1] >= utf8.RuneSelf { // the rest of it comes next, and is checked with it
-				text = text[:len(text)-1]
-				p.Pos--
-			}
 		case x == '\\':
 			var err error
 			if text, err = p.escape(text); err != nil {
 				return nil, err
 			}
-		case x == '#' && escapes && strings.HasPrefix(rest, "#{"):
+		case strings.HasPrefix(rest, "#{"):
 			return nil, p.Bad("interpolation is not read")
 		default:
 			r, n := utf8.DecodeRuneInString(rest)
@@ -155,37 +139,31 @@ func (p *parser) escape(text []byte) ([]byte, error) {
 	return utf8.AppendRune(text, rune(v)), nil
 }
 
-// sigil reads ~D[2026-01-31] and its kin.
+// sigil reads those that inspect writes: ~c"text", ~D[2026-01-31] and its kin.
 func (p *parser) sigil() (ei.Term, error) {
 	start := p.Pos
-	p.Pos++
+	rest := p.S[start+1:]
 	n := 0
-	for rest := p.S[p.Pos:]; n < len(rest) && (rest[n] >= 'a' && rest[n] <= 'z' || rest[n] >= 'A' && rest[n] <= 'Z'); {
+	for n < len(rest) && (rest[n] >= 'a' && rest[n] <= 'z' || rest[n] >= 'A' && rest[n] <= 'Z') {
 		n++
 	}
-	name := p.S[p.Pos : p.Pos+n]
-	p.Pos += n
-	open := p.Peek()
-	const opening, closing = `[({<"'|/`, `])}>"'|/`
-	i := strings.IndexByte(opening, open)
-	if name == "" || open == 0 || i < 0 {
-		p.Pos = start
-		return nil, p.Unexpected()
-	}
-	if (open == '"' || open == '\'') && strings.HasPrefix(p.S[p.Pos:], strings.Repeat(string(open), 3)) {
-		return nil, p.Bad("a heredoc is not read")
-	}
-	text, err := p.delimited(closing[i], name[0] >= 'a')
-	if err != nil {
-		return nil, err
-	}
-	switch name {
-	case "s", "S":
-		return ei.Binary(text), nil
-	case "c", "C":
+	name, rest := rest[:n], rest[n:]
+	end := strings.IndexByte(rest, ']')
+	switch {
+	case name == "c" && strings.HasPrefix(rest, `"`):
+		p.Pos += 1 + n
+		text, err := p.quotedText('"')
+		if err != nil {
+			return nil, err
+		}
 		return p.charlist(text, start)
+	case name == "" || rest == "":
+		return nil, p.Unexpected()
+	case rest[0] != '[' || end < 0:
+		return nil, p.Bad("the sigil ~" + name + " is not read so")
 	}
-	t, err := literal(name, string(text))
+	p.Pos += 1 + n + end + 1
+	t, err := literal(name, rest[1:end])
 	if err != nil {
 		return nil, &ei.TextError{Offset: start, Reason: err.Error(), Err: ei.ErrText}
 	}

@@ -11,7 +11,8 @@ import (
 )
 
 var language = scan.Language{
-	Comment: '#', NoComment: func(rest string) bool { return opaqueHead(rest) != "" },
+	LastComma: true,
+	Comment:   '#', NoComment: func(rest string) bool { return opaqueHead(rest) != "" },
 	IsVariable: func(first rune) bool { return unicode.IsUpper(first) || unicode.IsLower(first) },
 	AtomOf:     func(variable string) string { return ":" + variable },
 	Fail:       failAt,
@@ -40,52 +41,38 @@ func asErlang(text string, start int) (ei.Term, error) {
 	return t, err
 }
 
-// A textLevel is a term of which only the beginning has been read. The key of a keyword in a list
-// or tuple stands among the parts until its value has been read.
-type textLevel struct {
-	kind   textKind
-	ts     []ei.Term // its parts so far
-	n      int       // of a list, how many brackets are open; of a map, where it begins
-	isPair bool      // the last one of the parts is the key of a keyword
-	pairs  int       // where the keywords begin, behind which nothing else may come; -1: nowhere
-}
-
-type textKind int8
-
-const (
-	noText textKind = iota
-	tupleText
-	listText
-	tailText // a list whose tail is next
-	mapText
-)
-
-// inKey reports whether the next part of l is the key of a map.
-func (l *textLevel) inKey() bool { return l.kind == mapText && len(l.ts)%2 == 0 }
-
-// end makes the term, of which all has been read.
-func (p *parser) end(in *textLevel) (ei.Term, error) {
-	switch in.kind {
-	case tupleText:
-		if in.pairs >= 0 {
-			pairs := append(ei.List{}, in.ts[in.pairs:]...)
-			in.ts = append(in.ts[:in.pairs], pairs)
+// End is that of a scan.Grammar.
+func (p *parser) End(in *textLevel) (ei.Term, error) {
+	switch in.Kind {
+	case scan.Tuple:
+		if in.Keywords > 0 {
+			n := len(in.Parts) - in.Keywords
+			return append(ei.Tuple(in.Parts[:n:n]), ei.List(pairs(nil, in.Parts[n:]))), nil
 		}
-		return ei.Tuple(in.ts), nil
-	case listText:
-		return ei.List(in.ts), nil
-	case mapText:
-		m := make(ei.Map, len(in.ts)/2)
+		return ei.Tuple(in.Parts), nil
+	case scan.List:
+		n := len(in.Parts) - in.Keywords
+		return ei.List(pairs(in.Parts[:n], in.Parts[n:])), nil
+	case scan.Map:
+		m := make(ei.Map, len(in.Parts)/2)
 		for i := range m {
-			m[i] = ei.Pair{Key: in.ts[2*i], Value: in.ts[2*i+1]}
+			m[i] = ei.Pair{Key: in.Parts[2*i], Value: in.Parts[2*i+1]}
 		}
-		if p.inKeys == 0 && p.duplicate(m) {
-			return nil, &ei.TextError{Offset: in.n, Err: ei.ErrDuplicate}
+		if p.InKeys == 0 && p.duplicate(m) {
+			return nil, &ei.TextError{Offset: in.N, Err: ei.ErrDuplicate}
 		}
 		return m, nil
 	}
-	n := len(in.ts) - 1
-	return cons(in.ts[:n:n], in.ts[n]), nil
+	n := len(in.Parts) - 1
+	return cons(in.Parts[:n:n], in.Parts[n]), nil
+}
+
+// pairs appends the pairs of keywords.
+func pairs(ts, keywords []ei.Term) []ei.Term {
+	for ; len(keywords) > 0; keywords = keywords[2:] {
+		ts = append(ts, ei.Tuple{keywords[0], keywords[1]})
+	}
+	return ts
 }
 
 // duplicate reports whether keys are equal, of m or of maps within its keys.

@@ -216,7 +216,7 @@ func TestKeeperFreezesAsTheNameIsLost(t *testing.T) {
 	require.NoError(t, err)
 	<-r.Done()
 	p := &keeperPause{rests: make(chan *Registered, 1), goOn: make(chan bool, 1)}
-	p.end(true)
+	p.goOn <- true
 	require.True(t, p.rest(r))
 	require.Nil(t, <-p.rests)
 }

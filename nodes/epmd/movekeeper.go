@@ -7,30 +7,21 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"sync"
 	"time"
 
+	"github.com/cnode-go/cnode/nodes/internal/move"
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff"
 )
 
 // past is a deadline that ends a read at once.
 var past = time.Unix(1, 0)
-
-// A FrozenKeeper is a Keeper that stands still, to be handed to another process. Thaw lets it go
-// on; after Release it no longer belongs to this process. One of the two must be called.
-type FrozenKeeper struct {
-	k     *Keeper
-	pause *keeperPause
-	state []byte
-	fds   []int
-}
 
 // A keeperPause is a freeze, as the Keeper's goroutine sees it.
 type keeperPause struct {
 	// takes the name's connection once the goroutine rests; nil: the name is lost at the moment
 	rests chan *Registered
 	goOn  chan bool // ends the freeze; true: the Keeper goes on in this process
-	once  sync.Once
 }
 
 // keeperState is the state of a Keeper, as JSON: unknown fields are skipped.
@@ -41,12 +32,16 @@ type keeperState struct {
 	Held         bool // with a descriptor
 }
 
-// Freeze stops the Keeper: the name stays registered, and is not watched. It breaks off an attempt
-// to register again, and waits for Notify, and for the end of another freeze, as long as ctx lasts.
-// A connection without a descriptor, as from the caller's own Client.Dial, is
-// errors.ErrUnsupported; net.ErrClosed after Close, or once another process has the Keeper.
-func (k *Keeper) Freeze(ctx context.Context) (*FrozenKeeper, error) {
-	fail := func(err error) (*FrozenKeeper, error) {
+// Freeze stops the Keeper, to hand it to another process: the name stays registered, and is not
+// watched. State and descriptors are for Client.Stage; there is no descriptor while the name is
+// lost. Thaw lets the Keeper go on here, Release ends it here; one of the two must be called.
+//
+// Freeze breaks off an attempt to register again, and waits for Notify, and for the end of another
+// freeze, as long as ctx lasts. A connection without a descriptor, as from the caller's own
+// Client.Dial, is errors.ErrUnsupported; net.ErrClosed after Close, or once another process has the
+// Keeper.
+func (k *Keeper) Freeze(ctx context.Context) (handoff.Frozen, error) {
+	fail := func(err error) (handoff.Frozen, error) {
 		return nil, &Error{Op: "freeze", Name: k.reg.Name, Err: err}
 	}
 	p := &keeperPause{rests: make(chan *Registered, 1), goOn: make(chan bool, 1)}
@@ -57,7 +52,11 @@ func (k *Keeper) Freeze(ctx context.Context) (*FrozenKeeper, error) {
 	case <-ctx.Done():
 		return fail(ctx.Err())
 	}
-	f := &FrozenKeeper{k: k, pause: p}
+	f := &move.Frozen{GoOn: func() { p.goOn <- true }, GiveUp: func() error {
+		p.goOn <- false
+		<-k.done
+		return nil
+	}}
 	r := <-p.rests
 	s := keeperState{Keeper: 1, Registration: k.reg, Creation: k.creation, Held: r != nil}
 	if r != nil {
@@ -66,10 +65,10 @@ func (k *Keeper) Freeze(ctx context.Context) (*FrozenKeeper, error) {
 			f.Thaw()
 			return fail(fmt.Errorf("connection to the port mapper without a descriptor: %w", errors.ErrUnsupported))
 		}
-		f.fds = []int{fd}
+		f.FDs = []int{fd}
 	}
 	var err error
-	if f.state, err = json.Marshal(s); err != nil {
+	if f.Bytes, err = json.Marshal(s); err != nil {
 		f.Thaw()
 		return fail(err)
 	}
@@ -95,32 +94,6 @@ func (p *keeperPause) rest(r *Registered) bool {
 	return here
 }
 
-// State is what another process needs besides the descriptors: see Client.Stage.
-func (f *FrozenKeeper) State() []byte { return f.state }
-
-// Descriptors gives the descriptor of the connection, to which it still belongs; none while the
-// name is lost.
-func (f *FrozenKeeper) Descriptors() []int { return f.fds }
-
-// Thaw lets the Keeper go on here.
-func (f *FrozenKeeper) Thaw() { f.pause.end(true) }
-
-// Release ends the Keeper in this process; the name stays registered.
-func (f *FrozenKeeper) Release() error {
-	if f.pause.end(false) {
-		<-f.k.done
-	}
-	return nil
-}
-
-func (p *keeperPause) end(here bool) (first bool) {
-	p.once.Do(func() {
-		first = true
-		p.goOn <- here
-	})
-	return first
-}
-
 // A StagedKeeper is a Keeper of another process, ready to go on in this one. Start or Discard must
 // be called.
 type StagedKeeper struct {
@@ -128,7 +101,7 @@ type StagedKeeper struct {
 	conn net.Conn // nil: the name has to be regained
 }
 
-// Stage makes a Keeper from what a FrozenKeeper gives in another process. Nothing is read or
+// Stage makes a Keeper from what Keeper.Freeze gives in another process. Nothing is read or
 // written until Start. Stage owns the descriptors from the call on: on failure it closes them.
 func (c *Client) Stage(state []byte, descriptors []int, opts *KeepOptions) (*StagedKeeper, error) {
 	var s keeperState

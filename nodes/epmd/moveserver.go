@@ -10,21 +10,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cnode-go/cnode/nodes/internal/move"
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff"
 )
 
 // askGrace is how long a freeze lets connections without a name finish their requests.
 const askGrace = 200 * time.Millisecond
-
-// A FrozenServer is a Server that stands still, to be handed to another process. Connections arrive
-// in the backlogs of its listeners. Thaw lets it go on; after Release it no longer belongs to this
-// process. One of the two must be called.
-type FrozenServer struct {
-	s      *Server
-	frozen chan struct{} // the same as s.frozen as long as this freeze lasts
-	state  []byte
-	fds    []int
-}
 
 // serverState is the state of a Server, as JSON: unknown fields are skipped.
 type serverState struct {
@@ -46,11 +38,15 @@ type sessionState struct {
 	Entry int // its name, as an index into Active
 }
 
-// Freeze stops the server between two bytes. Requests that can be answered within 200 ms are
+// Freeze stops the server between two bytes, to hand it to another process. State and descriptors
+// are for Server.Stage; connections arrive in the backlogs of its listeners. Thaw lets it go on
+// here; by Release it ends here, and Serve returns ErrServerMoved. One of the two must be called.
+//
+// Requests that can be answered within 200 ms are
 // answered first; then only registrations move, and Release closes the other connections. It waits
 // as long as ctx lasts. A listener or registration without a descriptor is errors.ErrUnsupported. A
 // server that is frozen already is an error; one that has ended gives what Serve has returned.
-func (s *Server) Freeze(ctx context.Context) (*FrozenServer, error) {
+func (s *Server) Freeze(ctx context.Context) (handoff.Frozen, error) {
 	s.mu.Lock()
 	switch {
 	case s.ended != nil:
@@ -61,8 +57,12 @@ func (s *Server) Freeze(ctx context.Context) (*FrozenServer, error) {
 		return nil, errors.New("epmd: the server is frozen already")
 	}
 	s.open()
-	f := &FrozenServer{s: s, frozen: make(chan struct{})}
-	s.frozen, s.grace = f.frozen, time.Now().Add(askGrace)
+	f := &move.Frozen{GoOn: func() { s.unfreeze(false) }, GiveUp: func() error {
+		s.unfreeze(true)
+		s.running.Wait()
+		return nil
+	}}
+	s.frozen, s.grace = make(chan struct{}), time.Now().Add(askGrace)
 	for l := range s.listeners {
 		if d, ok := l.(interface{ SetDeadline(time.Time) error }); ok {
 			_ = d.SetDeadline(past) // if it fails the listener has ended
@@ -78,7 +78,7 @@ func (s *Server) Freeze(ctx context.Context) (*FrozenServer, error) {
 	s.mu.Unlock()
 	err := s.rest(ctx)
 	if err == nil {
-		err = f.describe()
+		err = s.describe(f)
 	}
 	if err != nil {
 		f.Thaw()
@@ -140,8 +140,7 @@ func (s *Server) sitOut(err error) bool {
 }
 
 // describe writes the state, and collects the descriptors; nothing changes meanwhile.
-func (f *FrozenServer) describe() error {
-	s := f.s
+func (s *Server) describe(f *move.Frozen) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	state := serverState{Server: 1, Listeners: len(s.listeners)}
@@ -154,49 +153,28 @@ func (f *FrozenServer) describe() error {
 		state.Unused = append(state.Unused, entryState{e.NodeInfo, e.counter})
 	}
 	for l := range s.listeners {
-		f.fds = append(f.fds, descriptor(l))
+		f.FDs = append(f.FDs, descriptor(l))
 	}
 	for c := range s.sessions {
 		if i, ok := at[c.entry]; ok && c.entry.holder == c {
-			f.fds = append(f.fds, descriptor(c.conn))
+			f.FDs = append(f.FDs, descriptor(c.conn))
 			state.Sessions = append(state.Sessions, sessionState{Port: c.port, Entry: i})
 		}
 	}
-	for _, fd := range f.fds {
+	for _, fd := range f.FDs {
 		if fd < 0 {
 			return fmt.Errorf("listener or connection without a descriptor: %w", errors.ErrUnsupported)
 		}
 	}
 	var err error
-	f.state, err = json.Marshal(state)
+	f.Bytes, err = json.Marshal(state)
 	return err
 }
 
-// State is what another process needs besides the descriptors: see Server.Stage.
-func (f *FrozenServer) State() []byte { return f.state }
-
-// Descriptors gives those of the listeners and connections; they still belong to the server.
-func (f *FrozenServer) Descriptors() []int { return f.fds }
-
-// Thaw lets the server go on here.
-func (f *FrozenServer) Thaw() { f.end(false) }
-
-// Release ends the server in this process: Serve returns ErrServerMoved. Names stay registered.
-func (f *FrozenServer) Release() error {
-	if f.end(true) {
-		f.s.running.Wait()
-	}
-	return nil
-}
-
-// end ends the freeze; false if it is over already.
-func (f *FrozenServer) end(moved bool) bool {
-	s := f.s
+// unfreeze ends the freeze.
+func (s *Server) unfreeze(moved bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.frozen != f.frozen {
-		return false
-	}
 	if moved {
 		s.moved = true
 		if s.ended == nil { // else it was closed meanwhile
@@ -213,7 +191,6 @@ func (f *FrozenServer) end(moved bool) bool {
 	close(s.frozen)
 	// the next freeze counts every goroutine anew, even one that has not woken up yet
 	s.frozen, s.parked = nil, 0
-	return true
 }
 
 // A StagedServer is a Server of another process, ready to go on in this one. Start or Discard must
@@ -224,7 +201,7 @@ type StagedServer struct {
 	sessions  []*session
 }
 
-// Stage fills an unused Server with what a FrozenServer gives in another process. Nothing is
+// Stage fills an unused Server with what Server.Freeze gives in another process. Nothing is
 // accepted, read or written until Start. Stage owns the descriptors from the call on: on failure it
 // closes them.
 func (s *Server) Stage(state []byte, descriptors []int) (*StagedServer, error) {

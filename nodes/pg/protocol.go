@@ -251,6 +251,7 @@ func (c *change) cost() int { return groupCost + len(c.key) + memberCost*len(c.j
 
 // fit leaves out of a whole what does not fit into limit: of the groups in the order of their keys
 // the first ones stay, and of the last one of these as many members as there is room for.
+// Without an order each answer would keep others, for peers tell in that of their tables.
 func (m *message) fit(limit int) {
 	slices.SortStableFunc(m.changes, func(a, b change) int { return strings.Compare(a.key, b.key) })
 	for i := range m.changes {

@@ -27,9 +27,8 @@ type whole interface {
 
 // A kind makes a whole: anew, or of what another process hands over.
 type kind interface {
-	// form is that of the state beside the node's own, which has forms of its own:
-	// nodes.StateFeatures. A process that does not know it refuses, or is refused, before anything
-	// stops.
+	// form is that of the state beside the node's own, which has forms of its own. A process that does
+	// not know it refuses, or is refused, before anything stops.
 	form() string
 	begin(ctx context.Context, cfg nodes.Config) (whole, error)
 	restore(cfg nodes.Config, state []byte, fds []int) (handoff.Staged, whole, error)

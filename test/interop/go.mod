@@ -2,10 +2,14 @@ module github.com/cnode-go/cnode/test/interop
 
 go 1.26.0
 
-replace github.com/cnode-go/cnode => ../../
+replace (
+	github.com/cnode-go/cnode => ../../
+	github.com/cnode-go/cnode/contrib/front => ../../contrib/front
+)
 
 require (
-	github.com/cnode-go/cnode v0.0.0
+	github.com/cnode-go/cnode v0.1.0
+	github.com/cnode-go/cnode/contrib/front v0.0.0
 	github.com/ergo-services/ergo v1.999.224
 	github.com/stretchr/testify v1.12.1
 	golang.org/x/sys v0.49.0

@@ -75,7 +75,7 @@
 //	a server gives accepted sockets to workers and must never wait for them     bind10.Forwarder, bind10.Receiver
 //	one thing and a word about it, either way; new connections on request       beam.Conn
 //	structured requests with several descriptors, other languages               jsoncomm.Conn; jsoncomm.Socket if the other end has datagrams
-//	sessions outlive the processes that serve them, such as BEAMs               keeper.Keeper
+//	sessions outlive the processes that serve them, such as BEAMs               the module contrib/front
 //	all that a process serves goes on in another one, or does not move at all   Offer, Acceptance
 //	a protocol of one's own                                                     Conn, over sequenced packets
 //

@@ -3,7 +3,7 @@
 ?MODULEDOC("""
 Takes TCP sessions over that another process of this machine has accepted, as ordinary sockets.
 
-A front written in Go (package `transport/handoff/keeper` of [cnode](https://github.com/cnode-go/cnode)) accepts and keeps the
+A front written in Go (package `contrib/front` of [cnode](https://github.com/cnode-go/cnode)) accepts and keeps the
 connections; processes of this system serve them. If this system is killed, or restarted, the next one goes on with the same
 connections, at the byte up to which this one has told the front.
 

@@ -1,6 +1,6 @@
-// Package scan has what the readers of Erlang's and of Elixir's text share: a place in a text, and
-// the tokens there. Nothing here knows what a term is. Package ei and its sub-packages call it;
-// nothing blocks.
+// Package scan has what the readers of Erlang's and of Elixir's text share: a place in a text, the
+// tokens there, and how terms are nested. Nothing here knows what a term is. Package ei and its
+// sub-packages call it; nothing blocks.
 package scan
 
 import (
@@ -12,6 +12,7 @@ import (
 
 // A Language is what differs between the two.
 type Language struct {
+	LastComma  bool                                  // the last part of a term may have a comma, too
 	Comment    byte                                  // begins a comment, which ends with its line
 	NoComment  func(rest string) bool                // whether rest, with that byte, begins none; nil: never
 	IsVariable func(first rune) bool                 // whether a variable may begin so, besides _
@@ -157,31 +158,4 @@ func (t *Text) Fraction() (bool, error) {
 		}
 	}
 	return true, nil
-}
-
-// GoOnList reads what follows an element of a list, of which *open brackets are open: false if that
-// was the last one. A tail that is a list again is read into the same elements; another tail, if
-// isTail, is next.
-func (t *Text) GoOnList(open *int) (more, isTail bool, err error) {
-	switch {
-	case t.Accept(","):
-		return true, false, nil
-	case !t.Accept("|"):
-	case !t.Accept("["):
-		return true, true, nil
-	case !t.Accept("]"):
-		*open++
-		return true, false, nil
-	}
-	return false, false, t.CloseList(*open)
-}
-
-// CloseList reads closing brackets.
-func (t *Text) CloseList(open int) error {
-	for range open {
-		if err := t.Expect("]"); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -1,6 +1,7 @@
 package otp
 
 import (
+	"cmp"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,9 +10,10 @@ import (
 	"testing"
 )
 
-// A Demo is the program cnode-demo, built when it is first asked for.
+// A Demo is the program cnode-demo, or another one of cmd, built when it is first asked for.
 type Demo struct {
-	Race bool // with the race detector, where that can be had, but for -short
+	Program string // "": cnode-demo
+	Race    bool   // with the race detector, where that can be had, but for -short
 
 	mu  sync.Mutex
 	dir string
@@ -28,7 +30,7 @@ func (d *Demo) Path(t testing.TB) string {
 			t.Fatal(err)
 		}
 		d.dir = dir
-		args := []string{"build", "-o", filepath.Join(dir, "cnode-demo")}
+		args := []string{"build", "-o", filepath.Join(dir, d.program())}
 		if d.Race && !testing.Short() {
 			// the race detector needs a C compiler
 			cgo, err := exec.Command("go", "env", "CGO_ENABLED").Output()
@@ -36,12 +38,14 @@ func (d *Demo) Path(t testing.TB) string {
 				args = append(args, "-race")
 			}
 		}
-		if out, err := exec.Command("go", append(args, "github.com/cnode-go/cnode/cmd/cnode-demo")...).CombinedOutput(); err != nil {
+		if out, err := exec.Command("go", append(args, "github.com/cnode-go/cnode/cmd/"+d.program())...).CombinedOutput(); err != nil {
 			t.Fatalf("go build: %v\n%s", err, out)
 		}
 	}
-	return filepath.Join(d.dir, "cnode-demo")
+	return filepath.Join(d.dir, d.program())
 }
+
+func (d *Demo) program() string { return cmp.Or(d.Program, "cnode-demo") }
 
 // Remove removes what Path has built.
 func (d *Demo) Remove() {

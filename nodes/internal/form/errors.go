@@ -10,10 +10,9 @@ import (
 var (
 	// ErrMalformed: the bytes are not a state, or not one of this kind.
 	ErrMalformed = errors.New("nodes: malformed state")
-	// ErrFormat: the state has a format that this version does not know.
+	// ErrFormat: the state has a format, or a field that must be understood, that this version does
+	// not know.
 	ErrFormat error = unknown("unknown format of state")
-	// ErrField: the state has a field that must be understood, and that this version does not know.
-	ErrField error = unknown("unknown mandatory field")
 )
 
 // unknown is an error that is handoff.ErrUnknown, by which a hand-off recognises it, on the other
@@ -26,7 +25,7 @@ func (e unknown) Is(target error) bool { return target == handoff.ErrUnknown }
 // An Error says where in a state something is wrong.
 type Error struct {
 	Path string // "connection 3, field 13"
-	Err  error  // wraps ErrMalformed, ErrFormat or ErrField
+	Err  error  // wraps ErrMalformed or ErrFormat
 }
 
 // Error says where and what.

@@ -199,7 +199,7 @@ func (f *Fields) record(b []byte, d Describer) {
 	d.Describe(f)
 	for i := range f.in {
 		if x := &f.in[i]; x.count > 0 && x.need == Must {
-			f.fail(x.tag, ErrField)
+			f.fail(x.tag, fmt.Errorf("%w: a field that must be understood", ErrFormat))
 		}
 	}
 }

@@ -97,7 +97,7 @@ func TestRoundTrip(t *testing.T) {
 		var old earlier
 		err = Read(kind, b, &old)
 		if s.extra != 0 {
-			require.ErrorIs(t, err, ErrField)
+			require.ErrorIs(t, err, ErrFormat)
 			require.ErrorIs(t, err, handoff.ErrUnknown)
 			require.ErrorContains(t, err, "field 11")
 			return

@@ -3,7 +3,6 @@ package inbox
 import (
 	"iter"
 	"slices"
-	"unsafe"
 
 	"github.com/cnode-go/cnode/nodes/internal/places"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
@@ -14,11 +13,10 @@ const keepQueue = 4096
 
 // An Entry is a message in an inbox.
 type Entry[M any] struct {
-	Message M      // of one that is packed what Kind.Pack has left of it
-	packed  string // what Kind.Pack has made of it; "": it is not packed
-	Cost    int    // bytes of memory
-	Ahead   bool   // it is received before those without priority
-	Waits   bool   // its sender waits for room: a goroutine of the program on this node
+	Message M
+	Cost    int  // bytes of memory
+	Ahead   bool // it is received before those without priority
+	Waits   bool // its sender waits for room: a goroutine of the program on this node
 
 	overflows bool // there is no room for it: it is counted in the node's memory for that
 }
@@ -26,27 +24,11 @@ type Entry[M any] struct {
 // Overflows tells whether there was no room for the message.
 func (e *Entry[M]) Overflows() bool { return e.overflows }
 
-// IsPacked tells whether the inbox keeps the message packed.
-func (e *Entry[M]) IsPacked() bool { return e.packed != "" }
-
-// A Kind is what an inbox has to know of its messages.
-type Kind[M any] interface {
-	// Payer is the peer in whose name a message takes memory; "": a process of this node.
-	Payer(m M) string
-	// Packed is how many bytes the message is when it is packed; 0: it cannot be.
-	Packed(m M) int
-	// Pack packs a message: into so many bytes, and rest, which takes no memory of its own, and has
-	// the same Payer.
-	Pack(m M) (rest M, packed string)
-	// Unpack makes the message anew.
-	Unpack(rest M, packed string) M
-}
-
 // An Inbox is the queue of a process.
 type Inbox[M any] struct {
-	memory *places.Memory // for what overflows
-	kind   Kind[M]
-	limit  int // bytes that unread messages may take
+	memory *places.Memory   // for what overflows
+	payer  func(m M) string // see Init
+	limit  int              // bytes that unread messages may take
 	full   Full
 	paid   bool // peers pay for all that is unread: see Init
 
@@ -69,10 +51,11 @@ type Inbox[M any] struct {
 	aheadPassed, passed int
 }
 
-// Init makes an Inbox ready. paid says that peers pay for all that is unread, whether there is room
-// or not: it is for the process of a function, of which a peer may spawn any number.
-func (q *Inbox[M]) Init(memory *places.Memory, kind Kind[M], limit int, full Full, paid bool) {
-	q.memory, q.kind, q.limit, q.full, q.paid = memory, kind, limit, full, paid
+// Init makes an Inbox ready. payer is the peer in whose name a message takes memory; "": a process
+// of this node. paid says that peers pay for all that is unread, whether there is room or not: it
+// is for the process of a function, of which a peer may spawn any number.
+func (q *Inbox[M]) Init(memory *places.Memory, payer func(m M) string, limit int, full Full, paid bool) {
+	q.memory, q.payer, q.limit, q.full, q.paid = memory, payer, limit, full, paid
 }
 
 // Limit is what Init or SetLimit has set.
@@ -141,23 +124,15 @@ func (q *Inbox[M]) Entries() iter.Seq[*Entry[M]] {
 	}
 }
 
-// Unread are the messages of Entries. One that is packed is made anew, for whoever looks.
+// Unread are the messages of Entries.
 func (q *Inbox[M]) Unread() iter.Seq[M] {
 	return func(yield func(M) bool) {
 		for e := range q.Entries() {
-			if !yield(q.Whole(e)) {
+			if !yield(e.Message) {
 				return
 			}
 		}
 	}
-}
-
-// Whole is the message of an entry, made anew if it is packed.
-func (q *Inbox[M]) Whole(e *Entry[M]) M {
-	if e.IsPacked() {
-		return q.kind.Unpack(e.Message, e.packed)
-	}
-	return e.Message
 }
 
 // First is the message that Take would take if there is no Only; false: there is none.
@@ -166,34 +141,6 @@ func (q *Inbox[M]) First() (m M, ok bool) {
 		return m, true
 	}
 	return m, false
-}
-
-// packedCost is what a message costs if it is packed, and whether it is to be: not if it cannot be,
-// or if that would save next to nothing.
-func (q *Inbox[M]) packedCost(e *Entry[M]) (cost int, packs bool) {
-	const step = 16 // Go's heap has sizes in steps, these as long as they are small
-	size := q.kind.Packed(e.Message)
-	cost = int(unsafe.Sizeof(*e)) + (size+step-1)/step*step
-	if size == 0 || cost > e.Cost*3/4 {
-		return e.Cost, false
-	}
-	return cost, true
-}
-
-func (q *Inbox[M]) pack(e *Entry[M], cost int) {
-	e.Message, e.packed = q.kind.Pack(e.Message)
-	e.Cost = cost
-}
-
-// Restore is Push for a message that another process had in its inbox: beyond the limit it is
-// packed, as it was there.
-func (q *Inbox[M]) Restore(e Entry[M]) {
-	if !q.hasRoom(&e) {
-		if cost, packs := q.packedCost(&e); packs {
-			q.pack(&e, cost)
-		}
-	}
-	q.Push(e)
 }
 
 // Reserve makes room for so many messages at once.
@@ -242,7 +189,7 @@ func (q *Inbox[M]) HasUnread() bool { return q.first() < len(q.queue) || len(q.a
 // find looks for a message that may be taken while Only is in force.
 func (q *Inbox[M]) find() bool {
 	pass := func(list []Entry[M], from *int) bool {
-		for *from < len(list) && !q.only(q.Whole(&list[*from])) {
+		for *from < len(list) && !q.only(list[*from].Message) {
 			*from++
 		}
 		return *from < len(list)
@@ -301,7 +248,7 @@ func (q *Inbox[M]) takeQueued() M {
 	if q.bytes < q.limit {
 		q.room.Ring()
 	}
-	return q.Whole(&e)
+	return e.Message
 }
 
 // takeAhead takes the oldest message with priority.
@@ -317,7 +264,7 @@ func (q *Inbox[M]) takeAhead() M {
 		q.Wake()
 	}
 	q.room.Ring()
-	return q.Whole(&e)
+	return e.Message
 }
 
 // Clear drops the messages.

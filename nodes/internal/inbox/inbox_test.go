@@ -1,14 +1,10 @@
 package inbox
 
 import (
-	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
-	"unsafe"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -16,41 +12,18 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/places"
 )
 
-// numbers are messages that are numbers. Those below 1000 are a peer's; a negative one can be
-// packed, which leaves 0 of it.
-type numbers struct{}
-
-func (numbers) Payer(m int) string {
+// payer is a peer's for the messages, which are numbers, below 1000.
+func payer(m int) string {
 	if m < 1000 {
 		return "peer"
 	}
 	return "other"
 }
 
-// packedNumber is how long a packed message is.
-const packedNumber = 12
-
-func (numbers) Packed(m int) int {
-	if m < 0 {
-		return packedNumber
-	}
-	return 0
-}
-
-func (numbers) Pack(m int) (rest int, packed string) { return 0, fmt.Sprintf("%*d", packedNumber, m) }
-
-func (numbers) Unpack(_ int, packed string) int {
-	m, err := strconv.Atoi(strings.TrimSpace(packed))
-	if err != nil {
-		panic(err)
-	}
-	return m
-}
-
 func newInbox(limit int, full Full, paid bool) (*Inbox[int], *places.Memory) {
 	m := places.NewMemory(1000, nil)
 	q := new(Inbox[int])
-	q.Init(m, numbers{}, limit, full, paid)
+	q.Init(m, payer, limit, full, paid)
 	return q, m
 }
 
@@ -311,7 +284,7 @@ func TestQueueMemory(t *testing.T) {
 	require.Less(t, cap(q.queue), 1000)
 }
 
-// Whatever comes and goes, packed or not, it is what was sent, in order, and the memory counts are
+// Whatever comes and goes, it is what was sent, in order, and the memory counts are
 // those of what is there.
 func TestCounts(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -325,27 +298,17 @@ func TestCounts(t *testing.T) {
 					Message: next + 1000*rapid.IntRange(0, 1).Draw(t, "payer"), Cost: rapid.IntRange(1, 300).Draw(t, "cost"),
 					Ahead: rapid.IntRange(0, 3).Draw(t, "ahead") == 0, Waits: rapid.IntRange(0, 3).Draw(t, "waits") == 0,
 				}
-				if rapid.Bool().Draw(t, "packs") {
-					e.Message = -next
+				var w Wait
+				defer w.End()
+				if v := q.Judge(&e); v != Fits && (v != Over || q.Overflow(&e, &w, Reader{}) != Fits) {
+					return
 				}
-				message := e.Message
-				switch rapid.IntRange(0, 3).Draw(t, "how") {
-				case 0:
-					q.Restore(e)
-					e = *last(q, e.Ahead)
-				default:
-					var w Wait
-					defer w.End()
-					if v := q.Judge(&e); v != Fits && (v != Over || q.Overflow(&e, &w, Reader{}) != Fits) {
-						return
-					}
-					q.Push(e)
-				}
+				q.Push(e)
 				next++
 				if e.Ahead {
-					ahead = append(ahead, sent{message, e.Cost})
+					ahead = append(ahead, sent{e.Message, e.Cost})
 				} else {
-					queue = append(queue, sent{message, e.Cost})
+					queue = append(queue, sent{e.Message, e.Cost})
 				}
 			},
 			"take": func(t *rapid.T) {
@@ -391,55 +354,6 @@ func TestCounts(t *testing.T) {
 		q.Clear()
 		require.Zero(t, memory.Held())
 	})
-}
-
-// last is the entry that was pushed last.
-func last(q *Inbox[int], ahead bool) *Entry[int] {
-	if ahead {
-		return &q.ahead[len(q.ahead)-1]
-	}
-	return &q.queue[len(q.queue)-1]
-}
-
-// Beyond the limit what can be packed is, if that saves memory, and counts what it then takes.
-func TestPacks(t *testing.T) {
-	size := int(unsafe.Sizeof(Entry[int]{})) + 16 // packedNumber, in steps of Go's heap
-	for name, tt := range map[string]struct {
-		paid   bool
-		unread int // bytes, before
-		e      Entry[int]
-		stops  bool
-		packs  bool
-	}{
-		"beyond the limit":              {unread: 400, e: Entry[int]{Message: -5, Cost: 200}, packs: true},
-		"and ahead":                     {unread: 0, e: Entry[int]{Message: -5, Cost: 200, Ahead: true}, packs: true},
-		"the last of a connection":      {unread: 400, e: Entry[int]{Message: -5, Cost: 200}, stops: true, packs: true},
-		"a function's, within":          {unread: 100, e: Entry[int]{Message: -5, Cost: 200}, paid: true},
-		"a function's, beyond":          {unread: 400, e: Entry[int]{Message: -5, Cost: 200}, paid: true, packs: true},
-		"it cannot be":                  {unread: 400, e: Entry[int]{Message: 5, Cost: 200}},
-		"it would save next to nothing": {unread: 450, e: Entry[int]{Message: -5, Cost: size + 8}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			q, memory := newInbox(500, Blocks, tt.paid)
-			q.Push(Entry[int]{Cost: max(tt.unread, 1)})
-			q.Push(Entry[int]{Cost: 400, Ahead: true})
-			e, w, m, cost := tt.e, Wait{}, tt.e.Message, tt.e.Cost
-			require.Equal(t, Over, q.Judge(&e))
-			require.Equal(t, Fits, q.Overflow(&e, &w, Reader{Stops: tt.stops}))
-			require.Equal(t, tt.packs, e.IsPacked())
-			if tt.packs {
-				cost = size
-				require.Zero(t, e.Message, "what is left of it")
-			}
-			require.Equal(t, cost, e.Cost)
-			require.Equal(t, cost, memory.Held())
-			q.Push(e)
-			require.Equal(t, cost, q.OverflowOf("peer"))
-			require.Equal(t, m, q.Whole(last(q, e.Ahead)))
-			require.Contains(t, all(q), m)
-			require.Zero(t, memory.Held())
-		})
-	}
 }
 
 // A connection is held for no longer than it may be in all of the window, however often its reader

@@ -3,12 +3,11 @@ package inbox
 import "time"
 
 // What happens at the limit to what does not wait: the messages of peers, whose connections are
-// read on, and those of functions that run. They go into the inbox all the same, packed, so that
-// they take little more than their own bytes, and count in the node's memory for that, of which
-// each peer has its share. Where that is used up, the sender waits after all, for room in the inbox
-// or in its share; and when it has waited in vain for a while (Late), or the connection's reader
-// too long in all (Held), some process ends for it: nobody receives from it, or the receiver waits
-// for what cannot come, or is too slow.
+// read on, and those of functions that run. They go into the inbox all the same, and count in the
+// node's memory for that, of which each peer has its share. Where that is used up, the sender waits
+// after all, for room in the inbox or in its share; and when it has waited in vain for a while
+// (Late), or the connection's reader too long in all (Held), some process ends for it: nobody
+// receives from it, or the receiver waits for what cannot come, or is too slow.
 
 const (
 	// Patience is how long a sender that does not wait waits once its peer has had its share.
@@ -74,13 +73,9 @@ type Reader struct {
 	Holds  *Holds
 }
 
-// Overflow is for a message that is Over, and packs it if that saves memory. TooMuch: the process
-// ends; Over: the sender is to wait (Wait), and try again; else Push the message.
+// Overflow is for a message that is Over. TooMuch: the process ends; Over: the sender is to wait
+// (Wait), and try again; else Push the message.
 func (q *Inbox[M]) Overflow(e *Entry[M], w *Wait, r Reader) Verdict {
-	cost, packs := e.Cost, false
-	if !e.Waits && !(q.paid && q.hasRoom(e)) {
-		cost, packs = q.packedCost(e)
-	}
 	switch {
 	case e.Waits:
 		if w.turn == 0 {
@@ -94,17 +89,14 @@ func (q *Inbox[M]) Overflow(e *Entry[M], w *Wait, r Reader) Verdict {
 		q.force(e)
 		return Fits
 	case r.Stops:
-		q.memory.Force(q.kind.Payer(e.Message), cost)
+		q.memory.Force(q.payer(e.Message), e.Cost)
 	default:
-		if w.given = q.memory.Take(q.kind.Payer(e.Message), cost); w.given != nil {
+		if w.given = q.memory.Take(q.payer(e.Message), e.Cost); w.given != nil {
 			w.wait(q.room.Next(), &r, q.full == Waits)
 			return q.tooMuch()
 		}
 	}
 	e.overflows = true
-	if packs {
-		q.pack(e, cost)
-	}
 	return Fits
 }
 
@@ -116,7 +108,7 @@ func (q *Inbox[M]) tooMuch() Verdict {
 }
 
 func (q *Inbox[M]) force(e *Entry[M]) {
-	q.memory.Force(q.kind.Payer(e.Message), e.Cost)
+	q.memory.Force(q.payer(e.Message), e.Cost)
 	e.overflows = true
 }
 
@@ -144,7 +136,7 @@ func (q *Inbox[M]) restore(e *Entry[M]) {
 func (q *Inbox[M]) giveBack(e *Entry[M]) {
 	e.overflows = false
 	q.room.Ring()
-	q.memory.Give(q.kind.Payer(e.Message), e.Cost)
+	q.memory.Give(q.payer(e.Message), e.Cost)
 }
 
 // RestoreAll counts no overflow any more: the process has ended, or gives its queue away.
@@ -176,7 +168,7 @@ func (q *Inbox[M]) Tells() bool {
 func (q *Inbox[M]) OverflowOf(peer string) (bytes int) {
 	for _, list := range [][]Entry[M]{q.queue[len(q.queue)-q.overflow.count:], q.ahead} {
 		for i := range list {
-			if e := &list[i]; e.overflows && q.kind.Payer(e.Message) == peer {
+			if e := &list[i]; e.overflows && q.payer(e.Message) == peer {
 				bytes += e.Cost
 			}
 		}

@@ -29,6 +29,7 @@ func IsTemporary(p *dist.Peer) bool {
 	}
 	for _, prefix := range []string{
 		"cnode-demo-",  // and the number of its process
+		"cnode-gen-",
 		"rem-", "rpc-", // of Elixir's releases: rem-1f2e-shop
 		"remsh", "maint", // of relx
 		"rabbitmqcli-", // rabbitmqctl and its kin

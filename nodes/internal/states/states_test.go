@@ -85,7 +85,7 @@ func TestFrontStateRoundTrip(t *testing.T) {
 		var readFront Front
 		require.NoError(t, form.Read(KindFront, addField(b, 99, form.May, "news"), &readFront))
 		require.Equal(t, f, readFront)
-		require.ErrorIs(t, form.Read(KindFront, addField(b, 99, form.Must, "news"), new(Front)), form.ErrField)
+		require.ErrorIs(t, form.Read(KindFront, addField(b, 99, form.Must, "news"), new(Front)), form.ErrFormat)
 
 		w := someWorker(t)
 		b, err = form.Write(t.Context().Err, KindWorker, &w)
@@ -93,7 +93,7 @@ func TestFrontStateRoundTrip(t *testing.T) {
 		var readWorker Worker
 		require.NoError(t, form.Read(KindWorker, addField(b, 99, form.May, "news"), &readWorker))
 		require.Equal(t, w, readWorker)
-		require.ErrorIs(t, form.Read(KindWorker, addField(b, 99, form.Must, "news"), new(Worker)), form.ErrField)
+		require.ErrorIs(t, form.Read(KindWorker, addField(b, 99, form.Must, "news"), new(Worker)), form.ErrFormat)
 
 		c := someConn(t)
 		c.Worker, c.Shadow, c.Trunk, c.Staked, c.Stake = 7, rapid.Bool().Draw(t, "shadow"), 2, rapid.Bool().Draw(t, "held"), someName(t)
@@ -127,7 +127,7 @@ func TestStateUnknownFields(t *testing.T) {
 	require.NoError(t, form.Read(KindNode, addField(b, 99, form.May, "news"), &got))
 	require.Equal(t, "a@b", got.Name)
 	err = form.Read(KindNode, addField(b, 99, form.Must, "news"), new(Node))
-	require.ErrorIs(t, err, form.ErrField)
+	require.ErrorIs(t, err, form.ErrFormat)
 	require.ErrorContains(t, err, "field 99")
 	inner, err := form.Write(t.Context().Err, KindNode, &Mailbox{})
 	require.NoError(t, err)
@@ -137,7 +137,7 @@ func TestStateUnknownFields(t *testing.T) {
 	require.Equal(t, 2, got.Mailboxes.Len)
 	for _, err = range got.Mailboxes.All {
 	}
-	require.ErrorIs(t, err, form.ErrField)
+	require.ErrorIs(t, err, form.ErrFormat)
 	require.ErrorContains(t, err, "mailbox 2, field 50")
 }
 

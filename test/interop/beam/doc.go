@@ -1,5 +1,5 @@
 // Package beam tests the package cnode for Erlang and Elixir, in folder beam, with each release of
-// OTP: its own tests, and workers that serve sessions of a keeper.Keeper while they are killed and
+// OTP: its own tests, and workers that serve sessions of a front.Keeper while they are killed and
 // restarted.
 //
 // If CNODE_TEST_BEAM_PEERS names a folder with the sources of ranch, cowlib, cowboy, telemetry,

@@ -17,14 +17,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/contrib/front"
 	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/transport/handoff"
-	"github.com/cnode-go/cnode/transport/handoff/keeper"
 )
 
 // listens has the front of a house listen at another address, too.
-func (h *house) listens(network, address string, o *keeper.ServeOptions) (at string) {
+func (h *house) listens(network, address string, o *front.ServeOptions) (at string) {
 	h.t.Helper()
 	l, err := h.k.Listen(h.t.Context(), network, address)
 	require.NoError(h.t, err)
@@ -55,7 +55,7 @@ func TestTLSAtTheFront(t *testing.T) {
 	config := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{cert}, PrivateKey: key}}}
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		h := newHouse(t, r)
-		addr := h.listens("tcp", "127.0.0.1:0", &keeper.ServeOptions{TLS: config})
+		addr := h.listens("tcp", "127.0.0.1:0", &front.ServeOptions{TLS: config})
 		for _, kind := range []string{"gen_tcp", "socket"} {
 			t.Run(kind, func(t *testing.T) {
 				before := h.k.Stats()
@@ -72,9 +72,9 @@ func TestTLSAtTheFront(t *testing.T) {
 				last := h.worker(kind)
 				require.NoError(t, c.ask())
 				require.NoError(t, c.Close())
-				h.until("it is over", func(s keeper.Stats) bool { return s.Sessions == 0 })
+				h.until("it is over", func(s front.Stats) bool { return s.Sessions == 0 })
 				last.Kill()
-				h.until("nobody is there", func(s keeper.Stats) bool { return len(s.Workers) == 0 })
+				h.until("nobody is there", func(s front.Stats) bool { return len(s.Workers) == 0 })
 				after := h.k.Stats()
 				require.Equal(t, before.Reset, after.Reset)
 				require.Equal(t, before.Moved+2, after.Moved)
@@ -105,9 +105,9 @@ func TestUnixListener(t *testing.T) {
 				c = calling(t, conn, err)
 				require.NoError(t, c.ask())
 				require.NoError(t, c.Close())
-				h.until("it is over", func(s keeper.Stats) bool { return s.Sessions == 0 })
+				h.until("it is over", func(s front.Stats) bool { return s.Sessions == 0 })
 				next.Kill()
-				h.until("nobody is there", func(s keeper.Stats) bool { return len(s.Workers) == 0 })
+				h.until("nobody is there", func(s front.Stats) bool { return len(s.Workers) == 0 })
 			})
 		}
 	})
@@ -120,7 +120,7 @@ func TestFrontMoves(t *testing.T) {
 		h := newHouse(t, r)
 		h.worker("gen_tcp")
 		w := h.worker("socket")
-		h.until("both are there", func(s keeper.Stats) bool { return len(s.Workers) == 2 })
+		h.until("both are there", func(s front.Stats) bool { return len(s.Workers) == 2 })
 		const many = 20
 		c := clients(h.addr, many, 5*time.Millisecond)
 		works := func() {
@@ -132,11 +132,11 @@ func TestFrontMoves(t *testing.T) {
 		ch, theirs, err := handoff.ChannelPair()
 		require.NoError(t, err)
 		took := make(chan error, 1)
-		var next *keeper.Keeper
+		var next *front.Keeper
 		go func() {
 			there, err := handoff.FileChannel(theirs)
 			if err == nil {
-				next, err = keeper.Take(context.Background(), there, &keeper.Options{Log: otp.Log(t, "next front")})
+				next, err = front.Take(context.Background(), there, &front.Options{Log: otp.Log(t, "next front")})
 				_ = there.Close()
 			}
 			took <- err

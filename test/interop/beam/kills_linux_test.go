@@ -19,11 +19,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/contrib/front"
 	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
 	"github.com/cnode-go/cnode/transport/handoff/bind10"
-	"github.com/cnode-go/cnode/transport/handoff/keeper"
 )
 
 //go:embed testdata/cnode_steps.erl
@@ -174,7 +174,7 @@ func TestKillAtEachStep(t *testing.T) {
 				if x.lost {
 					w.Kill()
 					require.ErrorIs(t, c.answer(), syscall.ECONNRESET, "not the end of an answer")
-					h.until("it is over", func(s keeper.Stats) bool { return s.Reset == before.Reset+1 && s.Sessions == 0 && len(s.Workers) == 0 })
+					h.until("it is over", func(s front.Stats) bool { return s.Reset == before.Reset+1 && s.Sessions == 0 && len(s.Workers) == 0 })
 					return
 				}
 				w.Kill()
@@ -190,9 +190,9 @@ func TestKillAtEachStep(t *testing.T) {
 					require.NoError(t, c.ask())
 				}
 				require.NoError(t, c.Close())
-				h.until("the session is over", func(s keeper.Stats) bool { return s.Sessions == 0 })
+				h.until("the session is over", func(s front.Stats) bool { return s.Sessions == 0 })
 				next.Kill()
-				h.until("nobody is there", func(s keeper.Stats) bool { return len(s.Workers) == 0 })
+				h.until("nobody is there", func(s front.Stats) bool { return len(s.Workers) == 0 })
 				require.Equal(t, before.Reset, h.k.Stats().Reset)
 			})
 		}
@@ -230,15 +230,15 @@ func TestKillAtForward(t *testing.T) {
 					return err == nil
 				}, expect.Limit, time.Millisecond)
 				w.Kill()
-				h.until("it is settled", func(s keeper.Stats) bool { return len(s.Workers) == 0 })
+				h.until("it is settled", func(s front.Stats) bool { return len(s.Workers) == 0 })
 				switch step {
 				case "gives":
 					next := h.worker("gen_tcp")
 					require.NoError(t, c.answer())
 					require.NoError(t, c.Close())
-					h.until("it is over", func(s keeper.Stats) bool { return s.Sessions == 0 })
+					h.until("it is over", func(s front.Stats) bool { return s.Sessions == 0 })
 					next.Kill()
-					h.until("nobody is there", func(s keeper.Stats) bool { return len(s.Workers) == 0 })
+					h.until("nobody is there", func(s front.Stats) bool { return len(s.Workers) == 0 })
 				case "given_away":
 					require.ErrorIs(t, c.answer(), syscall.ECONNRESET)
 				case "pushed":
@@ -283,7 +283,7 @@ const frontVariable = "CNODE_TEST_BEAM_FRONT" // the workers' path
 // frontMain is a front in a process of its own. It says where clients come, and ends with its
 // standard input.
 func frontMain(path string) error {
-	k, err := keeper.New(nil)
+	k, err := front.New(nil)
 	if err != nil {
 		return err
 	}

@@ -19,9 +19,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/contrib/front"
 	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/otp"
-	"github.com/cnode-go/cnode/transport/handoff/keeper"
 )
 
 // peers copies the sources of others to where every release can read them, or skips the test.
@@ -151,8 +151,8 @@ func serve(t *testing.T, h *house, program string, args ...string) *worker {
 			t.Log(log)
 		}
 	})
-	h.until("a worker", func(s keeper.Stats) bool {
-		return slices.ContainsFunc(s.Workers, func(w keeper.Worker) bool { return w.ID > before })
+	h.until("a worker", func(s front.Stats) bool {
+		return slices.ContainsFunc(s.Workers, func(w front.Worker) bool { return w.ID > before })
 	})
 	return &worker{pid: cmd.Process.Pid, wait: func() { <-ended }}
 }
@@ -275,7 +275,7 @@ func killedBehindFile(t *testing.T, h *house, w *worker, start func() *worker) *
 	before := h.k.Stats()
 	p := open(t, h)
 	require.Len(t, p.ask(t, "file?"+url.QueryEscape(file)), 100_000)
-	h.until("the server has told the point behind it", func(s keeper.Stats) bool { return s.Points == before.Points+1 })
+	h.until("the server has told the point behind it", func(s front.Stats) bool { return s.Points == before.Points+1 })
 	return goesOn(t, h, before, w, start, p)
 }
 
@@ -302,7 +302,7 @@ func killedBehindAnswer(t *testing.T, h *house, w *worker, start func() *worker)
 }
 
 // goesOn kills a server: the next one goes on with a connection.
-func goesOn(t *testing.T, h *house, before keeper.Stats, w *worker, start func() *worker, p *page) *worker {
+func goesOn(t *testing.T, h *house, before front.Stats, w *worker, start func() *worker, p *page) *worker {
 	t.Helper()
 	require.NoError(t, syscall.Kill(w.pid, syscall.SIGKILL))
 	w.wait()
@@ -318,7 +318,7 @@ func goesOn(t *testing.T, h *house, before keeper.Stats, w *worker, start func()
 func (p *page) leave(t *testing.T, h *house) {
 	t.Helper()
 	require.NoError(t, p.Close())
-	h.until("the session is over", func(s keeper.Stats) bool { return s.Sessions == 0 })
+	h.until("the session is over", func(s front.Stats) bool { return s.Sessions == 0 })
 }
 
 // stoppedWhilePipelined stops a server in order while it is at the first request of a client that
@@ -335,8 +335,8 @@ func stoppedWhilePipelined(t *testing.T, h *house, w *worker, start func() *work
 		require.NoError(t, err)
 		awaitFile(t, at)
 		require.NoError(t, syscall.Kill(w.pid, syscall.SIGTERM))
-		h.until("it stops", func(s keeper.Stats) bool {
-			return !slices.ContainsFunc(s.Workers, func(w keeper.Worker) bool { return w.Ready })
+		h.until("it stops", func(s front.Stats) bool {
+			return !slices.ContainsFunc(s.Workers, func(w front.Worker) bool { return w.Ready })
 		})
 		require.NoError(t, os.Remove(at))
 		_, err = p.answer(t)

@@ -18,11 +18,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/contrib/front"
 	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/leak"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
-	"github.com/cnode-go/cnode/transport/handoff/keeper"
 )
 
 func TestMain(m *testing.M) {
@@ -68,7 +68,7 @@ func buildWith(t *testing.T, r otp.Release, option string, folders ...string) st
 // A house is a front and those who work for it.
 type house struct {
 	t    *testing.T
-	k    *keeper.Keeper
+	k    *front.Keeper
 	path string
 	addr string
 	r    otp.Release
@@ -87,7 +87,7 @@ func newFront(t *testing.T) *house {
 	t.Helper()
 	h := &house{t: t, path: filepath.Join(sockdir.New(t), "front")}
 	var err error
-	h.k, err = keeper.New(&keeper.Options{Log: otp.Log(t, "front")})
+	h.k, err = front.New(&front.Options{Log: otp.Log(t, "front")})
 	require.NoError(t, err)
 	l, err := h.k.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -112,7 +112,7 @@ func (h *house) worker(kind string) *otp.Node {
 	return n
 }
 
-func (h *house) until(what string, is func(s keeper.Stats) bool) {
+func (h *house) until(what string, is func(s front.Stats) bool) {
 	h.t.Helper()
 	require.Eventually(h.t, func() bool { return is(h.k.Stats()) }, expect.Limit, time.Millisecond, "%s", what)
 }

@@ -1,4 +1,4 @@
-// Package gen tests cnode-demo gen: nothing of what Elixir and Go exchange here is typed by hand on
+// Package gen tests cnode-gen: nothing of what Elixir and Go exchange here is typed by hand on
 // both sides.
 package gen
 
@@ -18,16 +18,16 @@ import (
 	"github.com/cnode-go/cnode/internal/test/otp"
 )
 
-var demo otp.Demo
+var generator = otp.Demo{Program: "cnode-gen"}
 
-type withDemo struct{ m *testing.M }
+type withGenerator struct{ m *testing.M }
 
-func (w withDemo) Run() int {
-	defer demo.Remove()
+func (w withGenerator) Run() int {
+	defer generator.Remove()
 	return w.m.Run()
 }
 
-func TestMain(m *testing.M) { os.Exit(leak.Run(withDemo{m})) }
+func TestMain(m *testing.M) { os.Exit(leak.Run(withGenerator{m})) }
 
 // A shop is an Elixir node with structs, whose beams are in a folder.
 type shop struct {
@@ -81,7 +81,7 @@ func (s *shop) file(name, text string) string {
 // gen runs the command.
 func (s *shop) gen(args ...string) (text, complaints string) {
 	s.t.Helper()
-	cmd := exec.Command(demo.Path(s.t), append([]string{"gen", "--cookie", otp.DefaultCookie}, args...)...)
+	cmd := exec.Command(generator.Path(s.t), append([]string{"--cookie", otp.DefaultCookie}, args...)...)
 	var out, errs strings.Builder
 	cmd.Env, cmd.Stdout, cmd.Stderr = s.environ, &out, &errs
 	if err := cmd.Run(); err != nil {
@@ -167,7 +167,7 @@ func TestLibrary(t *testing.T) {
 
 // Elixir compiles what the command's own tests expect it to write, and what is in it works.
 func TestForms(t *testing.T) {
-	written, err := filepath.Glob("../../../cmd/cnode-demo/internal/gen/testdata/*.ex")
+	written, err := filepath.Glob("../../../cmd/cnode-gen/testdata/*.ex")
 	require.NoError(t, err)
 	require.Len(t, written, 12)
 	otp.Elixirs(t, func(t *testing.T, e otp.Elixir) {
@@ -186,7 +186,7 @@ func TestTask(t *testing.T) {
 	otp.Elixirs(t, func(t *testing.T, e otp.Elixir) {
 		s := open(t, e)
 		program := filepath.Join(s.dir, "demo")
-		require.NoError(t, os.WriteFile(program, []byte(read(t, demo.Path(t))), 0o700))
+		require.NoError(t, os.WriteFile(program, []byte(read(t, generator.Path(t))), 0o700))
 		s.elixir("task.exs", s.file("cnode.gen.ex", read(t, "../../../beam/cnode/lib/mix/tasks/cnode.gen.ex")), program, s.node, s.dir)
 	})
 }
@@ -196,9 +196,9 @@ func TestNoStruct(t *testing.T) {
 	otp.Elixirs(t, func(t *testing.T, e otp.Elixir) {
 		s := open(t, e)
 		for _, tt := range [][3]string{
-			{"Shop.Plain", "gen: module Shop.Plain defines no struct: it has no function __struct__/0\n", "1"},
-			{"Shop.None", "gen: " + s.node + " has no module Shop.None\n", "1"},
-			{"shop", "gen: --struct shop: want a module's name as Elixir writes it, Shop.Order\nsee: cnode-demo gen --help\n", "2"},
+			{"Shop.Plain", "cnode-gen: module Shop.Plain defines no struct: it has no function __struct__/0\n", "1"},
+			{"Shop.None", "cnode-gen: " + s.node + " has no module Shop.None\n", "1"},
+			{"shop", "cnode-gen: --struct shop: want a module's name as Elixir writes it, Shop.Order\nsee: cnode-gen --help\n", "2"},
 		} {
 			text, why := s.gen("--from", s.node, "--struct", tt[0])
 			require.Empty(t, text)
@@ -228,8 +228,8 @@ func TestErlang(t *testing.T) {
 		require.Empty(t, why)
 		require.Equal(t, read(t, "testdata/till.go.txt"), text)
 		_, why = s.gen("--from", erl.Name(), "--record", "till:none")
-		require.Equal(t, "gen: module till has no record none\nexit status 1", why)
+		require.Equal(t, "cnode-gen: module till has no record none\nexit status 1", why)
 		_, why = s.gen("--from", erl.Name(), "--struct", "Shop.Order")
-		require.Equal(t, "gen: "+erl.Name()+" has no module Shop.Order: it runs no Elixir\nexit status 1", why)
+		require.Equal(t, "cnode-gen: "+erl.Name()+" has no module Shop.Order: it runs no Elixir\nexit status 1", why)
 	})
 }

@@ -39,7 +39,7 @@ func replaced(t *testing.T, text, old, with string) string {
 	return strings.Replace(text, old, with, 1)
 }
 
-const commandLine = "go install github.com/cnode-go/cnode/cmd/cnode-demo@latest\n"
+const commandLine = "go install github.com/cnode-go/cnode/cmd/cnode-gen@latest\n"
 
 // asPrinted makes the project of the page.
 func asPrinted(t *testing.T, e *elixir) {

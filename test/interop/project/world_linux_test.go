@@ -25,16 +25,16 @@ import (
 	"github.com/cnode-go/cnode/nodes/epmd"
 )
 
-var demo otp.Demo
+var generator = otp.Demo{Program: "cnode-gen"}
 
-type withDemo struct{ m *testing.M }
+type withGenerator struct{ m *testing.M }
 
-func (w withDemo) Run() int {
-	defer demo.Remove()
+func (w withGenerator) Run() int {
+	defer generator.Remove()
 	return w.m.Run()
 }
 
-func TestMain(m *testing.M) { os.Exit(leak.Run(withDemo{m})) }
+func TestMain(m *testing.M) { os.Exit(leak.Run(withGenerator{m})) }
 
 const (
 	goNode = "pricing@127.0.0.1"
@@ -60,10 +60,10 @@ func newDesk(t *testing.T) *desk {
 	}
 	require.NoError(t, os.Mkdir(d.dir+"/bin", 0o755))
 	require.NoError(t, os.Mkdir(d.dir+"/run", 0o700))
-	program, err := os.ReadFile(demo.Path(t))
+	program, err := os.ReadFile(generator.Path(t))
 	require.NoError(t, err)
-	d.file("bin/cnode-demo", string(program))
-	require.NoError(t, os.Chmod(d.dir+"/bin/cnode-demo", 0o755))
+	d.file("bin/cnode-gen", string(program))
+	require.NoError(t, os.Chmod(d.dir+"/bin/cnode-gen", 0o755))
 	d.environ = append(os.Environ(), fmt.Sprintf("ERL_EPMD_PORT=%d", otp.Epmd(t)), "ERL_EPMD_ADDRESS=127.0.0.1", "LC_ALL=C.UTF-8",
 		"HOME="+d.dir, "XDG_RUNTIME_DIR="+d.dir+"/run", "GOROOT="+d.dir+"/go", "GOPATH="+d.dir+"/gopath", "GOCACHE="+d.dir+"/cache",
 		"GOMODCACHE="+d.dir+"/modules", "GOENV=off", "GOWORK=off", "GOTOOLCHAIN=local", "GOFLAGS=-trimpath")

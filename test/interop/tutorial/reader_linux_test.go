@@ -23,16 +23,16 @@ import (
 	"github.com/cnode-go/cnode/internal/test/port"
 )
 
-var demo otp.Demo
+var generator = otp.Demo{Program: "cnode-gen"}
 
-type withDemo struct{ m *testing.M }
+type withGenerator struct{ m *testing.M }
 
-func (w withDemo) Run() int {
-	defer demo.Remove()
+func (w withGenerator) Run() int {
+	defer generator.Remove()
 	return w.m.Run()
 }
 
-func TestMain(m *testing.M) { os.Exit(leak.Run(withDemo{m})) }
+func TestMain(m *testing.M) { os.Exit(leak.Run(withGenerator{m})) }
 
 // patience is how long something may take to be seen: everything is compiled for the first time, on
 // a busy machine.
@@ -100,9 +100,9 @@ func newReader(t *testing.T, e otp.Elixir) *reader {
 	for _, folder := range []string{"bin", "work", "run"} {
 		require.NoError(t, os.Mkdir(filepath.Join(r.dir, folder), 0o700))
 	}
-	program, err := os.ReadFile(demo.Path(t))
+	program, err := os.ReadFile(generator.Path(t))
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(r.dir+"/bin/cnode-demo", program, 0o755))
+	require.NoError(t, os.WriteFile(r.dir+"/bin/cnode-gen", program, 0o755))
 	r.at = "work"
 	r.environ = append(os.Environ(), fmt.Sprintf("ERL_EPMD_PORT=%d", otp.Epmd(t)), "ERL_EPMD_ADDRESS=127.0.0.1", "LC_ALL=C.UTF-8",
 		"HOME="+r.dir, "XDG_RUNTIME_DIR="+r.dir+"/run", "GOROOT="+r.dir+"/go", "GOPATH="+r.dir+"/gopath",

@@ -154,10 +154,6 @@ type mover struct {
 	silence []time.Duration
 }
 
-type frozenConn struct{ *nodes.FrozenConn }
-
-func (f frozenConn) Descriptors() []int { return []int{f.Descriptor()} }
-
 type stagedConn struct{ *nodes.StagedConn }
 
 func (s stagedConn) Start(ctx context.Context) error { _, err := s.StagedConn.Start(ctx); return err }
@@ -168,8 +164,7 @@ func (m *mover) give(ctx context.Context, ch *handoff.Channel) error {
 		if c == nil {
 			return nil, errors.New("no connection")
 		}
-		f, err := c.Freeze(ctx)
-		return frozenConn{f}, err
+		return c.Freeze(ctx)
 	}}).Give(ctx, ch)
 	m.silence = append(m.silence, h.Silence)
 	return err

@@ -2,7 +2,7 @@ defmodule Cnode.Sessions do
   @moduledoc """
   Serves TCP sessions that a front written in Go accepts and keeps.
 
-  A front (package `transport/handoff/keeper` of [cnode](https://github.com/cnode-go/cnode)) accepts the connections. Your
+  A front (package `contrib/front` of [cnode](https://github.com/cnode-go/cnode)) accepts the connections. Your
   processes serve them as ordinary sockets. If your system is killed, or restarted, the next one goes on with the same
   connections.
 

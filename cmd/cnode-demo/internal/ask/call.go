@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/cli"
-	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/config"
+	"github.com/cnode-go/cnode/cmd/internal/cli"
+	"github.com/cnode-go/cnode/cmd/internal/config"
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/ei/elixir"
 	"github.com/cnode-go/cnode/nodes"

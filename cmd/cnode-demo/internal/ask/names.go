@@ -8,8 +8,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/cli"
-	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/config"
+	"github.com/cnode-go/cnode/cmd/internal/cli"
+	"github.com/cnode-go/cnode/cmd/internal/config"
 	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/spf13/cobra"
 )

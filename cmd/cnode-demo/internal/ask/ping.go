@@ -8,8 +8,8 @@ import (
 	"io"
 	"time"
 
-	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/cli"
-	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/config"
+	"github.com/cnode-go/cnode/cmd/internal/cli"
+	"github.com/cnode-go/cnode/cmd/internal/config"
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/spf13/cobra"

@@ -19,8 +19,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/cli"
-	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/config"
+	"github.com/cnode-go/cnode/cmd/internal/cli"
+	"github.com/cnode-go/cnode/cmd/internal/config"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/spf13/cobra"
 )

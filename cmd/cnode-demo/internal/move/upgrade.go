@@ -9,9 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/cli"
-	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/config"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/steps"
+	"github.com/cnode-go/cnode/cmd/internal/cli"
+	"github.com/cnode-go/cnode/cmd/internal/config"
 	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/transport/handoff"
 	"github.com/spf13/cobra"

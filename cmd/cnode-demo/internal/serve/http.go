@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/cli"
+	"github.com/cnode-go/cnode/cmd/internal/cli"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/console"
 	"github.com/cnode-go/cnode/nodes/debugz"

@@ -8,8 +8,8 @@ import (
 	"log/slog"
 	"strings"
 
-	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/cli"
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/steps"
+	"github.com/cnode-go/cnode/cmd/internal/cli"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/spf13/pflag"

@@ -12,7 +12,7 @@ import (
 	"slices"
 	"syscall"
 
-	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/cli"
+	"github.com/cnode-go/cnode/cmd/internal/cli"
 	"github.com/spf13/cobra"
 )
 

@@ -20,7 +20,7 @@ System.put_env("STATUS", "0")
 for args <- [["-o", shown], ["--output", shown], ["-o" <> shown], ["--output=" <> shown]] do
   :ok = apply(Gen, :run, [["--program=" <> shows, "--go", "a.B" | args]])
   true = formatted.(shown)
-  true = File.read!(shown) =~ Enum.join(["gen --go a.B" | args], " ")
+  true = File.read!(shown) =~ Enum.join(["--go a.B" | args], " ")
 end
 
 System.put_env("STATUS", "3")
@@ -44,6 +44,6 @@ message =
 true = message =~ "go install"
 Application.delete_env(:cnode, :gen_program)
 System.put_env("PATH", dir <> ":" <> System.get_env("PATH"))
-File.rename!(shows, Path.join(dir, "cnode-demo"))
+File.rename!(shows, Path.join(dir, "cnode-gen"))
 :ok = apply(Gen, :run, [["--help"]])
 IO.puts("all of it")

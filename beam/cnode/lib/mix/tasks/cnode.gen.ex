@@ -9,15 +9,15 @@ defmodule Mix.Tasks.Cnode.Gen do
       mix cnode.gen --go ./go/shop.Options -o lib/shop/options.ex
       mix cnode.gen --go ./go/cmd/pricing --client Shop.Pricing -o lib/shop/pricing.ex
 
-  The task runs `cnode-demo gen` in the current folder, with the arguments that it is given:
+  The task runs `cnode-gen` in the current folder, with the arguments that it is given:
   `mix cnode.gen --help` lists them. A file of Elixir that it has written is formatted as the
   project's `.formatter.exs` says. If the program fails, the task ends with its exit status.
 
   The program is the first of these:
 
     * the one that the option `--program PATH` names
-    * the one that the configuration names: `config :cnode, gen_program: "/opt/bin/cnode-demo"`
-    * `cnode-demo` in the `PATH`
+    * the one that the configuration names: `config :cnode, gen_program: "/opt/bin/cnode-gen"`
+    * `cnode-gen` in the `PATH`
 
   With `--go` the program needs the `go` command, and the source of the Go package.
 
@@ -31,10 +31,10 @@ defmodule Mix.Tasks.Cnode.Gen do
   @impl Mix.Task
   def run(args) do
     {named, args} = split(args, [])
-    program = find(named || Application.get_env(:cnode, :gen_program, "cnode-demo"))
+    program = find(named || Application.get_env(:cnode, :gen_program, "cnode-gen"))
     args = if asks_here?(args), do: args ++ ["--from", own_node()], else: args
 
-    case System.cmd(program, ["gen" | args], into: IO.binstream(:stdio, :line)) do
+    case System.cmd(program, args, into: IO.binstream(:stdio, :line)) do
       {_, 0} -> format(output(args))
       {_, status} -> exit({:shutdown, status})
     end
@@ -84,7 +84,7 @@ defmodule Mix.Tasks.Cnode.Gen do
       Mix.raise("""
       #{program} is not found, or is no program. Install it:
 
-          go install github.com/cnode-go/cnode/cmd/cnode-demo@latest
+          go install github.com/cnode-go/cnode/cmd/cnode-gen@latest
 
       or say where it is, by --program PATH or by config :cnode, gen_program: "PATH".
       """)

@@ -1,4 +1,4 @@
-// Command library gives back what Elixir sends, in types that cnode-demo gen has written beside it.
+// Command library gives back what Elixir sends, in types that cnode-gen has written beside it.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// Command program exchanges values with Elixir, in types that cnode-demo gen has written beside it.
+// Command program exchanges values with Elixir, in types that cnode-gen has written beside it.
 package main
 
 import (

@@ -1,7 +1,0 @@
-//go:build !unix
-
-package front
-
-import "os"
-
-var upgradeSignals []os.Signal

@@ -1,0 +1,25 @@
+package front
+
+import (
+	"context"
+	"errors"
+
+	"github.com/cnode-go/cnode/transport/handoff"
+)
+
+// New makes a Keeper; nil options are the default. errors.ErrUnsupported on systems other than
+// Linux.
+func New(o *Options) (*Keeper, error) {
+	if !supported {
+		return nil, failed("keep sessions", nil, errors.ErrUnsupported)
+	}
+	k := &Keeper{sessions: map[uint64]*session{}, beginning: map[*beginning]struct{}{}, pumps: map[*pump]struct{}{},
+		doors: map[*door]struct{}{}, lookAgain: lookAgain}
+	if o != nil {
+		k.o = *o
+	}
+	k.o = k.o.complete()
+	k.kicked, k.kick = context.WithCancel(context.Background())
+	k.offer = handoff.Offer{Terms: handoff.Terms{What: terms}, Count: k.descriptors, Freeze: k.freeze}
+	return k, nil
+}

@@ -1,0 +1,243 @@
+package front
+
+import (
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff/bind10"
+)
+
+// A pump ends the TLS of one client: it carries bytes between it and a socket pair, of which a
+// worker gets the other end.
+type pump struct {
+	client *tls.Conn
+	here   *net.UnixConn
+	raw    syscall.RawConn // of here
+	linger time.Duration   // ServeOptions.Linger
+	stuck  *time.Timer     // of a write to the client
+
+	// a byte is counted in the moment in which it goes into the pair or comes out of it
+	mu       sync.Mutex
+	in, out  int64
+	finished bool      // the client's connection, or the worker's end of the pair
+	written  time.Time // when the write to the client began that is going on; zero: none is
+}
+
+// look tells how far the session is: fd is the worker's end of the pair.
+func (p *pump) look(fd int) (c counters, open bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	waits, err := unread(fd)
+	if err != nil {
+		return c, false, err
+	}
+	in, out, open := p.countsLocked()
+	return counters{in - int64(waits), out}, open, nil
+}
+
+// counts are the client's bytes that went into the pair, and the bytes that came from the worker.
+func (p *pump) counts() (in, out int64, open bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.countsLocked()
+}
+
+func (p *pump) countsLocked() (in, out int64, open bool) {
+	written, err := 0, error(nil)
+	e := p.raw.Control(func(h uintptr) { written, err = unread(int(h)) })
+	return p.in, p.out + int64(written), e == nil && err == nil && !p.finished
+}
+
+func (p *pump) finish() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.finished = true
+}
+
+// cut ends both sides at once; reset: the client must not take it for the end of an answer.
+func (p *pump) cut(reset bool) {
+	p.finish()
+	if t, ok := p.client.NetConn().(*net.TCPConn); ok && reset {
+		_ = t.SetLinger(0)
+	}
+	_ = p.client.NetConn().Close()
+	_ = p.here.Close()
+}
+
+func (p *pump) reset() { p.cut(true) }
+
+const pumpBuffer = 16 << 10 // a TLS record
+
+// fromClient carries the client's bytes to the worker.
+func (p *pump) fromClient() {
+	b := make([]byte, pumpBuffer)
+	for {
+		n, err := p.client.Read(b)
+		for at := 0; at < n; {
+			k, e := writeCounted(p.raw, b[at:n], &p.mu, &p.in)
+			if at += k; e != nil {
+				p.finish()
+				_ = p.here.CloseRead() // the worker reads no more, and may still write
+				return
+			}
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, io.EOF): // the client has said that it sends no more
+			_ = p.here.CloseWrite()
+			return
+		default:
+			p.cut(false)
+			return
+		}
+	}
+}
+
+// toClient writes to the client, who may take any time for it as long as somebody has the worker's
+// end.
+func (p *pump) toClient(b []byte) error {
+	p.mu.Lock()
+	p.written = time.Now()
+	if p.stuck == nil {
+		p.stuck = time.AfterFunc(p.linger, p.lingers)
+	} else {
+		p.stuck.Reset(p.linger)
+	}
+	p.mu.Unlock()
+	_, err := p.client.Write(b)
+	p.mu.Lock()
+	p.written = time.Time{}
+	p.stuck.Stop()
+	p.mu.Unlock()
+	return err
+}
+
+// lingers looks after a write that takes long: with nobody left at the worker's end it ends.
+func (p *pump) lingers() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.written.IsZero() {
+		return
+	}
+	left := p.linger - time.Since(p.written)
+	if left <= 0 {
+		if hungUp(p.raw) {
+			_ = p.client.SetWriteDeadline(time.Unix(1, 0))
+			return
+		}
+		left = p.linger
+	}
+	p.stuck.Reset(left)
+}
+
+// fromWorker carries the worker's bytes to the client, until nobody has the worker's end any more.
+func (p *pump) fromWorker() {
+	b := make([]byte, pumpBuffer)
+	for {
+		n, err := readCounted(p.raw, b, &p.mu, &p.out)
+		if n > 0 {
+			if err := p.toClient(b[:n]); err != nil {
+				p.cut(true)
+				return
+			}
+			continue
+		}
+		p.finish()
+		if err == nil {
+			_ = p.client.CloseWrite()
+			awaitHangup(p.raw) // the worker may still read
+		}
+		break
+	}
+	_ = p.client.SetWriteDeadline(time.Now().Add(shakeLimit))
+	_ = p.client.Close()
+	p.cut(false)
+}
+
+// shake does the TLS handshake of a client, and makes a session of it. The gate is held.
+func (k *Keeper) shake(b *beginning) error {
+	if err := k.deadline(b, time.Now().Add(b.door.options.Patience), true); err != nil {
+		return err
+	}
+	c := tls.Server(b.conn, b.door.options.TLS)
+	if err := c.Handshake(); err != nil {
+		return err
+	}
+	k.mu.Lock()
+	b.shaking, b.pumped = false, true
+	_ = b.conn.SetDeadline(time.Time{})
+	k.mu.Unlock()
+	here, there, err := streamPair()
+	if err != nil {
+		return err
+	}
+	raw, err := here.SyscallConn()
+	if err != nil {
+		closeFD(there)
+		return errors.Join(err, here.Close())
+	}
+	p := &pump{client: c, here: here, raw: raw, linger: b.door.options.Linger}
+	local, remote := transport.FromNetAddr(b.conn.LocalAddr()), transport.FromNetAddr(b.conn.RemoteAddr())
+	if b.proxied.remote.IsValid() {
+		remote, local = transport.FromAddrPort(b.proxied.remote), transport.FromAddrPort(b.proxied.local)
+	}
+	s := &session{fd: there, kind: byPump, pump: p,
+		header: bind10.Header{Family: syscall.AF_UNIX, Type: syscall.SOCK_STREAM, Local: local, Remote: remote}}
+	k.mu.Lock()
+	k.pumps[p] = struct{}{}
+	k.mu.Unlock()
+	k.goOn(func() {
+		both := make(chan struct{})
+		go func() { p.fromClient(); close(both) }()
+		p.fromWorker()
+		<-both
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		delete(k.pumps, p)
+		k.change()
+	})
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.admit(s)
+	return nil
+}
+
+// serveHosted answers the process that has taken over, until it is gone.
+func serveHosted(conn *net.UnixConn, pumps map[uint64]*pump) error {
+	defer conn.Close()
+	q := make([]byte, questionSize)
+	for {
+		n, err := conn.Read(q)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return nil
+		}
+		if n != questionSize {
+			return malformed("a question of %d bytes", n)
+		}
+		a := make([]byte, answerSize)
+		if p := pumps[binary.BigEndian.Uint64(q[1:])]; p != nil {
+			if q[0] == askReset {
+				p.reset()
+			}
+			in, out, open := p.counts()
+			binary.BigEndian.PutUint64(a, uint64(in))
+			binary.BigEndian.PutUint64(a[8:], uint64(out))
+			if open {
+				a[16] = 1
+			}
+		}
+		if _, err := conn.Write(a); err != nil {
+			return err
+		}
+	}
+}
