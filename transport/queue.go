@@ -26,8 +26,7 @@ const (
 	// A lone write up to this size, in bytes, is joined: one buffer is written in less time than two.
 	joinMax = 2 << 10
 	// A goroutine that is ready and has to wait so long for its turn, so many times in a row, shows
-	// that the processors are busy: posts with More gather nothing for so long. Without that a
-	// busy machine sends a sixth fewer small messages.
+	// that the processors are busy: posts with More gather nothing for so long.
 	gatherLate  = time.Millisecond
 	gatherLates = 3
 	gatherPause = time.Second
