@@ -218,6 +218,7 @@ func (s *Socket) listen(addr transport.Addr, backlog int) (transport.Addr, error
 }
 
 func (s *Socket) accept(tmo time.Duration) (*Socket, transport.Addr, error) {
+	defer s.reading.End()
 	below, err := s.listener.Accept(s.reading.Context(tmo))
 	if err != nil {
 		if lack := s.lack.Swap(nil); lack != nil {
@@ -231,6 +232,7 @@ func (s *Socket) accept(tmo time.Duration) (*Socket, transport.Addr, error) {
 }
 
 func (s *Socket) connect(addr transport.Addr, tmo time.Duration) error {
+	defer s.writing.End()
 	below, err := s.p.below.Connect(s.writing.Context(tmo), addr)
 	if err != nil {
 		return bare(err)
@@ -305,6 +307,7 @@ func (s *Socket) host() string {
 
 func (s *Socket) read(p []byte, tmo time.Duration) (int, error) {
 	ctx := s.reading.Context(tmo)
+	defer s.reading.End()
 	if err := s.await(ctx, nil); err != nil {
 		return 0, err
 	}
@@ -346,6 +349,7 @@ func (s *Socket) write(p []byte, tmo time.Duration) (int, error) {
 // writev writes the size bytes of v, whose elements it changes.
 func (s *Socket) writev(v [][]byte, size int, tmo time.Duration) (int, error) {
 	ctx := s.writing.Context(tmo)
+	defer s.writing.End()
 	if err := s.await(ctx, s.halved); err != nil {
 		return 0, err
 	}

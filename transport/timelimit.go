@@ -12,10 +12,13 @@ import (
 // ends the one in flight: it makes the contexts that streams want of the tmo that callbacks get.
 // The zero value is ready. Packages tlstransport and transport/virtual have two for each socket,
 // one for Read and Accept, and one for Write and Connect.
-type TimeLimit struct{ until patience.Deadline }
+type TimeLimit struct {
+	until patience.Deadline
+	timed bool // the call has an end; for its goroutine
+}
 
 // Context is that of a call which begins now and may take tmo: that of NoWait for a tmo of 0. It
-// ends with context.DeadlineExceeded. It is for this call only, for the next one moves its end.
+// ends with context.DeadlineExceeded. It is for this call only, up to End.
 func (l *TimeLimit) Context(tmo time.Duration) context.Context {
 	var at time.Time
 	switch {
@@ -24,8 +27,17 @@ func (l *TimeLimit) Context(tmo time.Duration) context.Context {
 	case tmo != Infinite:
 		at = time.Now().Add(tmo)
 	}
+	l.timed = tmo != Infinite
 	l.until.Set(at)
 	return l.until.Context()
+}
+
+// End is called when the call has returned, so that no timer runs on.
+func (l *TimeLimit) End() {
+	if l.timed {
+		l.timed = false
+		l.until.Set(time.Time{})
+	}
 }
 
 // Interrupt ends the call in flight, as Callbacks.Interrupt has to, but no later one.

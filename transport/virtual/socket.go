@@ -87,6 +87,7 @@ func (w *wrapper) over(s *transport.Stream, wrap func(below *transport.Stream) e
 }
 
 func (s *socket) read(p []byte, tmo time.Duration) (int, error) {
+	defer s.in.End()
 	return s.end.read(s.in.Context(tmo), p)
 }
 
@@ -96,6 +97,7 @@ func (s *socket) writeOne(p []byte, tmo time.Duration) (int, error) {
 }
 
 func (s *socket) write(v [][]byte, tmo time.Duration) (int64, error) {
+	defer s.out.End()
 	return s.end.write(s.out.Context(tmo), v)
 }
 
@@ -160,6 +162,7 @@ func (w *wrapper) listen(s *socket, addr transport.Addr, backlog int) (transport
 }
 
 func (w *wrapper) accept(s *socket, tmo time.Duration) (*socket, transport.Addr, error) {
+	defer s.in.End()
 	below, err := s.listener.Accept(s.in.Context(tmo))
 	if err != nil {
 		if lack := s.lack.Swap(nil); lack != nil {
