@@ -233,6 +233,7 @@ func (p *plugin) callbacks() transport.Callbacks[*Socket] {
 		LocalAddr:                 func(s *Socket) (transport.Addr, error) { return s.localAddr(), nil },
 		CheckPeer:                 (*Socket).checkPeer,
 		Interrupt:                 (*Socket).interrupt,
+		InterruptOne:              (*Socket).interruptOne,
 		Release:                   (*Socket).release,
 	}
 	if p.below.Movable() && !p.plain {

@@ -179,6 +179,16 @@ func (s *Socket) interrupt() {
 	s.writing.Interrupt()
 }
 
+// interruptOne is interrupt for one direction. That there is one spares a read the SDK's look
+// before it waits: the stream below looks, too.
+func (s *Socket) interruptOne(writing bool) {
+	if writing {
+		s.writing.Interrupt()
+	} else {
+		s.reading.Interrupt()
+	}
+}
+
 // await waits for the end of the handshake, or for that of the sending direction if halved is not
 // nil.
 func (s *Socket) await(ctx context.Context, halved <-chan struct{}) error {
