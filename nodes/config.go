@@ -310,7 +310,7 @@ func checkPeerCookie(peer, secret string) error {
 // those of handed-over connections are found.
 func (cfg *Config) completeTransports() error {
 	cfg.completeTransport()
-	if dir := socketDirOf(cfg.Resolver); dir != nil && cfg.Listen == nil && cfg.Name != "" && cfg.Transport.Name() == transport.Unix().Name() {
+	if dir := socketDirOf(cfg.Resolver); dir != nil && cfg.Listen == nil && cfg.Name != "" && isOverUnix(cfg.Transport) {
 		var err error
 		if cfg.Listen, err = dir.Addr(cfg.Name); err != nil {
 			return fmt.Errorf("Config.Resolver: %w", err)

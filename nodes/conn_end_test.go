@@ -138,7 +138,7 @@ func TestReconnectOnDemand(t *testing.T) {
 		require.NoError(t, err, i)
 		require.Eventually(t, func() bool { return len(watchersOf(there)) > 0 }, tooLong, tick/10)
 		require.Contains(t, watchingOf(here), ref, "the new monitor lives")
-		here.Demonitor(ref)
+		here.Demonitor(context.Background(), ref)
 		require.Eventually(t, func() bool { return len(watchersOf(there)) == 0 }, tooLong, tick/10)
 	}
 	require.Zero(t, unread(here), "no DOWN")

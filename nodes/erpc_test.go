@@ -223,7 +223,7 @@ func TestERPCUnsupported(t *testing.T) {
 	_, err = b.Spawn(w.ctx(), "bob@test", "m", "f")
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 	require.ErrorAs(t, err, new(*SpawnError))
-	_, err = b.SpawnRequest(w.ctx(), "bob@test", SpawnOptions{}, "m", "f")
+	_, err = b.SpawnRequest(w.ctx(), "bob@test", nil, "m", "f")
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 	nothingLeft(t, a)
 }

@@ -324,7 +324,7 @@ func TestManyMonitorsEndBesideSlowPeer(t *testing.T) {
 				for range many {
 					ref, err := n.NewRef()
 					require.NoError(t, err)
-					end := func() { b.Demonitor(ref) }
+					end := func() { b.Demonitor(context.Background(), ref) }
 					if ofCalls {
 						b, err = n.newPrivate(c, ei.Ref{})
 						require.NoError(t, err)

@@ -563,7 +563,7 @@ func TestDemonitorBesideEnd(t *testing.T) {
 		m, err := x.Receive(w.ctx())
 		require.NoError(t, err)
 		require.Equal(t, dist.OpMonitorPExit, m.Op)
-		x.Demonitor(refs[0])
+		x.Demonitor(context.Background(), refs[0])
 		x.DemonitorNode("bob@test")
 		require.NoError(t, x.Send(w.ctx(), x.Pid(), ei.Atom("mark")))
 		<-c.l.Left()

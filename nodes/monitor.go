@@ -9,6 +9,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
+	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -81,22 +82,31 @@ func (b *Mailbox) monitor(ctx context.Context, ref ei.Ref, t bonds.Target, over 
 }
 
 // Demonitor ends a monitor. A DOWN that is already in the mailbox stays there. It waits while the
-// node, or the connection to the other node, is frozen. It is erlang:demonitor/1.
-func (b *Mailbox) Demonitor(ref ei.Ref) {
-	b.lock()
+// node, or the connection to the other node, is frozen; if ctx ends meanwhile, the error is ctx's,
+// and the monitor stays. It is erlang:demonitor/1.
+func (b *Mailbox) Demonitor(ctx context.Context, ref ei.Ref) error {
+	return wrap("demonitor", "", b.demonitor(ctx, ref))
+}
+
+func (b *Mailbox) demonitor(ctx context.Context, ref ei.Ref) error {
+	if err := b.lockBefore(ctx, life.Frozen); err != nil {
+		return err
+	}
 	t, ok := b.bonds.Target(ref)
 	b.mu.Unlock()
 	if !ok || t.IsPending() {
-		return
+		return nil
 	}
 	c, here := b.n.wayTo(t.Scope())
 	if c == nil && !here { // the end of the connection breaks the monitor, or already has
-		b.lock()
+		if err := b.lockBefore(ctx, life.Frozen); err != nil {
+			return err
+		}
 		defer b.mu.Unlock()
 		b.unwatch(t, ref)
-		return
+		return nil
 	}
-	_ = b.changeNow(context.Background(), c, func() (*dist.Control, error) {
+	return b.changeNow(ctx, c, func() (*dist.Control, error) {
 		if _, ok := b.bonds.Target(ref); !ok { // its DOWN has come meanwhile
 			return nil, nil
 		}
@@ -309,8 +319,8 @@ const aliasEnds = AliasExplicit | AliasReply | AliasDemonitor
 // message, otherwise with Unalias; in any case with the mailbox. AliasPriority may be added. For an
 // alias that is a monitor, too, see Monitor. Options that contradict each other are an error, and
 // the mailboxes of the node's own processes are errors.ErrUnsupported. It waits while the node is
-// frozen. It is erlang:alias/1.
-func (b *Mailbox) Alias(options ...AliasOption) (ei.Ref, error) {
+// frozen, until ctx ends. It is erlang:alias/1.
+func (b *Mailbox) Alias(ctx context.Context, options ...AliasOption) (ei.Ref, error) {
 	if !slices.ContainsFunc(options, func(o AliasOption) bool { return o&aliasEnds != 0 }) {
 		options = append(options, AliasExplicit)
 	}
@@ -325,7 +335,9 @@ func (b *Mailbox) Alias(options ...AliasOption) (ei.Ref, error) {
 	if err != nil {
 		return ref, err
 	}
-	b.lock()
+	if err := b.lockBefore(ctx, life.Frozen); err != nil {
+		return ei.Ref{}, wrap("alias", "", err)
+	}
 	defer b.mu.Unlock()
 	if b.ended() {
 		return ei.Ref{}, wrap("alias", "", b.Err())

@@ -46,7 +46,7 @@ func prioritised(t testing.TB, n *Node) *Mailbox {
 
 func aliasOf(t testing.TB, b *Mailbox, o ...AliasOption) ei.Ref {
 	t.Helper()
-	ref, err := b.Alias(o...)
+	ref, err := b.Alias(context.Background(), o...)
 	require.NoError(t, err)
 	return ref
 }
@@ -145,7 +145,7 @@ func TestAlias(t *testing.T) {
 			require.False(t, b.Unalias(last))
 			send(last, "gone")
 			require.Eventually(t, func() bool { return here.Stats().Undeliverable == lost+3 }, tooLong, tick)
-			_, err := b.Alias()
+			_, err := b.Alias(context.Background())
 			require.ErrorAs(t, err, new(*ExitError))
 			require.Zero(t, here.procs.aliases.Len())
 		})
@@ -179,7 +179,7 @@ func TestAliasErrors(t *testing.T) {
 	for _, options := range [][]AliasOption{
 		{AliasDemonitor}, {AliasExplicit, AliasReply}, {AliasReply | AliasDemonitor}, {64}, {AliasPriority, -1},
 	} {
-		_, err := b.Alias(options...)
+		_, err := b.Alias(context.Background(), options...)
 		require.Error(t, err, options)
 		require.Empty(t, maps.Collect(b.bonds.Aliases()))
 	}
@@ -188,7 +188,7 @@ func TestAliasErrors(t *testing.T) {
 		require.ErrorContains(t, err, "AliasExplicit", options)
 		require.Empty(t, watchingOf(b))
 	}
-	_, err := n.Whereis("rex").Alias()
+	_, err := n.Whereis("rex").Alias(context.Background())
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 
 	// An alias that somebody makes up is nobody's.
@@ -243,7 +243,7 @@ func TestMonitorWithAlias(t *testing.T) {
 					case "down":
 						require.NoError(t, watched.Close())
 					case "demonitor":
-						b.Demonitor(ref)
+						b.Demonitor(context.Background(), ref)
 					case "node":
 						require.NoError(t, n.Conn(far.Name()).Close())
 					}
@@ -326,7 +326,7 @@ func TestMonitorMemory(t *testing.T) {
 		full := used()
 		const stay = 3
 		for _, ref := range refs[stay:] {
-			b.Demonitor(ref)
+			b.Demonitor(context.Background(), ref)
 		}
 		require.Eventually(t, watchers(stay), tooLong, tick)
 		refs = nil

@@ -12,6 +12,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/inside"
 	"github.com/cnode-go/cnode/nodes/internal/lazymap"
+	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/peers"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
@@ -186,9 +187,11 @@ func (s *nodeBonds) moveTo(to *nodeBonds) {
 // A node that moves to another process goes on reporting there; a connection that moves alone
 // causes no nodedown in the old process, and no nodeup there if the peer has a connection with it
 // again. In a node with workers each worker reports the connections that it has. MonitorNodes waits
-// while the node is frozen. It is net_kernel:monitor_nodes/2.
-func (b *Mailbox) MonitorNodes(types NodeTypes) (up []string, err error) {
-	b.lock()
+// while the node is frozen, until ctx ends. It is net_kernel:monitor_nodes/2.
+func (b *Mailbox) MonitorNodes(ctx context.Context, types NodeTypes) (up []string, err error) {
+	if err := b.lockBefore(ctx, life.Frozen); err != nil {
+		return nil, wrap("monitor nodes", "", err)
+	}
 	if b.ended() {
 		b.mu.Unlock()
 		return nil, wrap("monitor nodes", "", b.Err())
@@ -197,7 +200,7 @@ func (b *Mailbox) MonitorNodes(types NodeTypes) (up []string, err error) {
 	known := b.nodes.watch(types)
 	b.mu.Unlock()
 	conns := b.n.connections()
-	b.lock()
+	b.lock() // what has begun comes to its end, whatever becomes of ctx
 	defer b.mu.Unlock()
 	for _, c := range conns {
 		if b.nodes.hears(c) {

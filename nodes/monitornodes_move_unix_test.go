@@ -3,6 +3,7 @@
 package nodes
 
 import (
+	"context"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -27,15 +28,15 @@ func TestMonitorNodesMove(t *testing.T) {
 				err = n.Register(t.Context(), "watch", b)
 			}
 			if err == nil && asks {
-				_, err = b.MonitorNodes(AllNodes)
+				_, err = b.MonitorNodes(context.Background(), AllNodes)
 			}
 			return err
 		}
 	})
-	_, err := n.Whereis("watch").MonitorNodes(AllNodes)
+	_, err := n.Whereis("watch").MonitorNodes(context.Background(), AllNodes)
 	require.NoError(t, err)
 	nameless := box(t, n).Pid()
-	_, err = n.procs.local(nameless).MonitorNodes(HiddenNodes)
+	_, err = n.procs.local(nameless).MonitorNodes(context.Background(), HiddenNodes)
 	require.NoError(t, err)
 	_, err = n.Connect(w.ctx(), "peer@test")
 	require.NoError(t, err)
@@ -135,7 +136,7 @@ func TestMonitorNodesDetach(t *testing.T) {
 	var boxes []*Mailbox
 	for _, n := range r.n {
 		boxes = append(boxes, box(t, n))
-		_, err := boxes[len(boxes)-1].MonitorNodes(AllNodes)
+		_, err := boxes[len(boxes)-1].MonitorNodes(context.Background(), AllNodes)
 		require.NoError(t, err)
 	}
 	r.move()
@@ -156,7 +157,7 @@ func TestMonitorNodesDetach(t *testing.T) {
 
 	r.here, r.c = 0, r.n[0].Conn("peer@test")
 	r.move()
-	up, err := boxes[0].MonitorNodes(AllNodes) // begins anew: that node is not up
+	up, err := boxes[0].MonitorNodes(context.Background(), AllNodes) // begins anew: that node is not up
 	require.NoError(t, err)
 	require.Empty(t, up)
 	r.here = 1

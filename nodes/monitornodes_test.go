@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"context"
 	"strings"
 	"testing"
 
@@ -30,7 +31,7 @@ func TestMonitorNodesInOrder(t *testing.T) {
 			w := newWorld(t, kind)
 			a, b := w.started("alice"), w.started("bob")
 			here, there := box(t, a), box(t, b)
-			up, err := here.MonitorNodes(AllNodes)
+			up, err := here.MonitorNodes(context.Background(), AllNodes)
 			require.NoError(t, err)
 			require.Empty(t, up)
 			for i := range 50 {
@@ -60,11 +61,11 @@ func TestMonitorNodesBesideEnd(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, _ := w.started("alice"), w.started("bob")
 	witness := box(t, a)
-	_, err := witness.MonitorNodes(AllNodes)
+	_, err := witness.MonitorNodes(context.Background(), AllNodes)
 	require.NoError(t, err)
 	for range 200 {
 		b := box(t, a)
-		asked := async(func() ([]string, error) { return b.MonitorNodes(AllNodes) })
+		asked := async(func() ([]string, error) { return b.MonitorNodes(context.Background(), AllNodes) })
 		c, err := a.Connect(w.ctx(), "bob@test")
 		require.NoError(t, err)
 		closed := async(func() (int, error) { return 0, c.Close() })
@@ -99,7 +100,7 @@ func TestMonitorNodesByType(t *testing.T) {
 	boxes := map[NodeTypes]*Mailbox{}
 	for _, types := range []NodeTypes{VisibleNodes, HiddenNodes, AllNodes} {
 		boxes[types] = box(t, a)
-		_, err := boxes[types].MonitorNodes(types)
+		_, err := boxes[types].MonitorNodes(context.Background(), types)
 		require.NoError(t, err)
 	}
 	for _, peer := range []string{"seen@test", "unseen@test"} {
@@ -107,16 +108,16 @@ func TestMonitorNodesByType(t *testing.T) {
 		require.NoError(t, err)
 	}
 	late := box(t, a)
-	up, err := late.MonitorNodes(AllNodes)
+	up, err := late.MonitorNodes(context.Background(), AllNodes)
 	require.NoError(t, err)
 	require.Equal(t, []string{"seen@test", "unseen@test"}, up)
-	up, err = late.MonitorNodes(HiddenNodes)
+	up, err = late.MonitorNodes(context.Background(), HiddenNodes)
 	require.NoError(t, err)
 	require.Equal(t, []string{"unseen@test"}, up)
-	up, err = late.MonitorNodes(0)
+	up, err = late.MonitorNodes(context.Background(), 0)
 	require.NoError(t, err)
 	require.Empty(t, up)
-	up, err = late.MonitorNodes(VisibleNodes)
+	up, err = late.MonitorNodes(context.Background(), VisibleNodes)
 	require.NoError(t, err)
 	require.Equal(t, []string{"seen@test"}, up)
 	for _, peer := range []string{"seen@test", "unseen@test"} {
@@ -133,6 +134,6 @@ func TestMonitorNodesByType(t *testing.T) {
 	}
 
 	late.Close()
-	_, err = late.MonitorNodes(AllNodes)
+	_, err = late.MonitorNodes(context.Background(), AllNodes)
 	require.Error(t, err)
 }

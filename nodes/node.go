@@ -148,7 +148,7 @@ func (n *Node) initLinks() {
 func (n *Node) Close() error {
 	_ = n.lockUnfrozen(context.Background())
 	n.endUnlock(ErrClosed) // from here on nothing is added to what is closed below
-	err := n.Unpublish()
+	err := n.Unpublish(context.Background())
 	n.endProcesses()
 	n.mu.Lock()
 	var closers []func() error

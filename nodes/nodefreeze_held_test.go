@@ -150,7 +150,7 @@ func TestHeldDemonitor(t *testing.T) {
 		f, err := c.Freeze(w.ctx())
 		require.NoError(t, err)
 		c.l.Life().Set(life.Frozen) // nobody waits any more
-		ended := async(func() (any, error) { a.Demonitor(ref); return nil, nil })
+		ended := async(func() (any, error) { a.Demonitor(context.Background(), ref); return nil, nil })
 		select {
 		case <-ended:
 			require.Fail(t, "Demonitor does not wait")
@@ -286,7 +286,7 @@ func TestFreezeBesideBonds(t *testing.T) {
 		_, err := a.Monitor(ctx, b.Pid())
 		if watching := watchingOf(a); len(watching) > 10 {
 			for ref := range watching {
-				a.Demonitor(ref)
+				a.Demonitor(context.Background(), ref)
 			}
 		}
 		return err

@@ -146,7 +146,7 @@ func TestPublishBesideFreeze(t *testing.T) {
 		require.ErrorIs(t, err, epmd.ErrNotRegistered)
 		require.NoError(t, s.Start(ctx))
 		require.NoError(t, next.Publish(ctx, next.Listeners()[0]))
-		require.NoError(t, n.Unpublish())
+		require.NoError(t, n.Unpublish(context.Background()))
 		require.NoError(t, n.Close())
 		_, err = client.Resolve(ctx, "", "alice")
 		require.NoError(t, err)

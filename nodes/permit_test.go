@@ -36,7 +36,7 @@ func guard(t *testing.T, rules ...Rule) *guarded {
 	require.NoError(t, err)
 	g.secret, g.plain = trapping(t, g.n), trapping(t, g.n)
 	require.NoError(t, g.n.Register(t.Context(), "secret", g.secret))
-	g.alias, err = g.secret.Alias()
+	g.alias, err = g.secret.Alias(context.Background())
 	require.NoError(t, err)
 	return g
 }

@@ -64,14 +64,19 @@ func (p *processes) init(n *Node) {
 }
 
 // lock locks the tables for a change, which waits while the node is frozen.
-func (p *processes) lock() {
+func (p *processes) lock() { _ = p.lockUntil(context.Background()) }
+
+// lockUntil is lock, unless ctx ends before.
+func (p *processes) lockUntil(ctx context.Context) error {
 	for {
 		p.mu.Lock()
 		if !p.n.life.IsFrozen() {
-			return
+			return nil
 		}
 		p.mu.Unlock()
-		_ = p.n.life.Before(context.Background(), life.Frozen)
+		if err := p.n.life.Before(ctx, life.Frozen); err != nil {
+			return err
+		}
 	}
 }
 
@@ -361,10 +366,12 @@ func (p *processes) queues() []metrics.Queue {
 }
 
 // Unregister takes a name back; the error is ErrNoProc if no mailbox has the name. It waits while
-// the node is frozen.
-func (n *Node) Unregister(name string) error {
+// the node is frozen, until ctx ends.
+func (n *Node) Unregister(ctx context.Context, name string) error {
 	p := &n.procs
-	p.lock()
+	if err := p.lockUntil(ctx); err != nil {
+		return wrap("unregister "+name, "", err)
+	}
 	holder := p.names[ei.Atom(name)]
 	if holder == nil {
 		p.mu.Unlock()

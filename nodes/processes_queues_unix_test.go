@@ -3,6 +3,7 @@
 package nodes
 
 import (
+	"context"
 	"fmt"
 	"testing"
 
@@ -36,7 +37,7 @@ func TestQueues(t *testing.T) {
 	require.Equal(t, map[string]int{"also": 3, "orders": 3, "other": 0}, messages(a))
 	_, err := orders.Receive(w.ctx())
 	require.NoError(t, err)
-	require.NoError(t, a.Unregister("also"))
+	require.NoError(t, a.Unregister(context.Background(), "also"))
 	other.Close()
 	require.Equal(t, map[string]int{"orders": 2}, messages(a))
 	require.Equal(t, "orders", a.Stats().Queues[0].Name)
@@ -50,7 +51,7 @@ func TestQueues(t *testing.T) {
 	require.Contains(t, messages(a), "p0")
 	require.NotContains(t, messages(a), fmt.Sprint("p", mostListed))
 	for i := range mostListed + 10 {
-		require.NoError(t, a.Unregister(fmt.Sprint("p", i)))
+		require.NoError(t, a.Unregister(context.Background(), fmt.Sprint("p", i)))
 	}
 	require.Equal(t, map[string]int{"orders": 2}, messages(a))
 	require.Equal(t, map[string]int{"orders": 2}, messages(upgrade(t, a)))

@@ -125,23 +125,25 @@ func (s *publishing) keepLocked(p Publication, l *Listener) error {
 }
 
 // Unpublish takes the name back; connections and the creation stay. It waits while the node is
-// frozen, and as long as Close of the Publication does, whose error it returns. If nothing is
-// published it does nothing. It is ei_unpublish.
-func (n *Node) Unpublish() error {
-	_, err := n.publishing.takeBack(func() bool { return true })
+// frozen, until ctx ends, and as long as Close of the Publication does, whose error it returns. If
+// nothing is published it does nothing. It is ei_unpublish.
+func (n *Node) Unpublish(ctx context.Context) error {
+	_, err := n.publishing.takeBack(ctx, func() bool { return true })
 	return err
 }
 
 // unpublish is Unpublish for a listener that is broken, if it is the one that was published.
 func (s *publishing) unpublish(l *Listener) (was bool) {
-	was, _ = s.takeBack(func() bool { return s.publishedAt == l }) // whose connections would be refused
+	was, _ = s.takeBack(context.Background(), func() bool { return s.publishedAt == l }) // whose connections would be refused
 	return was
 }
 
 // takeBack takes the name back, if it is published and is, called with n.mu held, is true.
-func (s *publishing) takeBack(is func() bool) (was bool, err error) {
+func (s *publishing) takeBack(ctx context.Context, is func() bool) (was bool, err error) {
 	// else it could take back the name of a process that goes on as this node
-	_ = s.n.lockUnfrozen(context.Background())
+	if err := s.n.lockUnfrozen(ctx); err != nil {
+		return false, wrap("unpublish", "", err)
+	}
 	p := s.published
 	if p == nil || !is() {
 		s.n.mu.Unlock()

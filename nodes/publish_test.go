@@ -83,8 +83,8 @@ func TestPortMapper(t *testing.T) {
 	require.ErrorIs(t, again.Start(ctx), epmd.ErrNameTaken)
 	require.ErrorIs(t, again.Err(), ErrClosed)
 	before := b.Creation()
-	require.NoError(t, b.Unpublish())
-	require.NoError(t, b.Unpublish())
+	require.NoError(t, b.Unpublish(context.Background()))
+	require.NoError(t, b.Unpublish(context.Background()))
 	require.NoError(t, c.Err(), "connections stay")
 	require.Equal(t, before, b.Creation())
 	again = mapped(t, "bob", addr)
@@ -137,10 +137,10 @@ func TestPublishErrors(t *testing.T) {
 	_, err := a.NewPid()
 	require.NoError(t, err)
 	creation := a.Creation()
-	require.NoError(t, a.Unpublish())
+	require.NoError(t, a.Unpublish(context.Background()))
 	require.NoError(t, a.Publish(ctx, l))
 	require.Equal(t, creation, a.Creation())
-	require.NoError(t, a.Unpublish())
+	require.NoError(t, a.Unpublish(context.Background()))
 
 	for what, use := range map[string]func(n *Node){
 		"pid":  func(n *Node) { _, _ = n.NewPid() },

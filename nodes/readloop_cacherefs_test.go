@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -151,7 +152,7 @@ func TestReferencesForSomebody(t *testing.T) {
 		b, err := n.NewMailbox(&MailboxOptions{TrapExit: true})
 		require.NoError(t, err)
 		require.NoError(t, n.Register(t.Context(), "somebody", b))
-		alias, err := b.Alias()
+		alias, err := b.Alias(context.Background())
 		require.NoError(t, err)
 		for _, fragment := range []int{0, 500} {
 			for _, atoms := range []int{8, 300, many} {

@@ -17,7 +17,6 @@ import (
 
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/epmd"
-	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -349,8 +348,8 @@ func socketIn(dir, node, name string) (transport.Addr, error) {
 
 // Resolve gives the path of the node's socket. A node that has the directory as its Config.Resolver
 // connects by its own UNIX transport: Config.Transport or one of Config.Transports, if one of these
-// is a UNIX transport, else one that it keeps for all its UNIX connections. Resolve does not wait,
-// nor look whether the socket is there; its errors are those of Addr.
+// is a UNIX transport, or is TLS over one, else one that it keeps for all its UNIX connections.
+// Resolve does not wait, nor look whether the socket is there; its errors are those of Addr.
 func (d SocketDir) Resolve(_ context.Context, node string) (Endpoint, error) {
 	addr, err := d.Addr(node)
 	if err != nil {
@@ -407,7 +406,7 @@ type socketsOf struct {
 func (d socketsOf) Resolve(ctx context.Context, node string) (Endpoint, error) {
 	at, err := d.socketDir.Resolve(ctx, node)
 	if err == nil {
-		at.Transport = d.n.carriers.find(states.TransportID{Plugin: at.Transport.Name()})
+		at.Transport = d.n.carriers.overUnix()
 	}
 	return at, err
 }

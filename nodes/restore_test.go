@@ -65,10 +65,10 @@ func TestUpgradeRegisteredAgain(t *testing.T) {
 	n := w.started("front")
 	a, b := box(t, n), box(t, n)
 	require.NoError(t, n.Register(t.Context(), "again", a))
-	require.NoError(t, n.Unregister("again"))
+	require.NoError(t, n.Unregister(context.Background(), "again"))
 	require.NoError(t, n.Register(t.Context(), "again", a))
 	require.NoError(t, n.Register(t.Context(), "on", a))
-	require.NoError(t, n.Unregister("on"))
+	require.NoError(t, n.Unregister(context.Background(), "on"))
 	require.NoError(t, n.Register(t.Context(), "on", b))
 	n = upgrade(t, n)
 	require.Equal(t, a.Pid(), n.Whereis("again").Pid())
@@ -396,7 +396,7 @@ func TestUpgradeBondsOfSetup(t *testing.T) {
 				refs = append(refs, ref)
 			}
 			ref, err := a.Monitor(ctx, b.Pid())
-			a.Demonitor(ref)
+			a.Demonitor(context.Background(), ref)
 			return errors.Join(err, a.Link(ctx, b.Pid()), a.Link(ctx, there.Pid()), b.MonitorNode(ctx, "peer@test"))
 		}
 	})
@@ -489,11 +489,11 @@ func TestUpgradeHeirOfNodedownAndFormerName(t *testing.T) {
 		return len(watchersOf(b)) > 0
 	}
 	require.Eventually(t, func() bool { return watches(b) }, tooLong, tick)
-	require.NoError(t, n.Unregister("was"))
+	require.NoError(t, n.Unregister(context.Background(), "was"))
 	n = upgrade(t, n)
 	heir := n.Whereis("on")
 	require.True(t, watches(heir))
-	watcher.Demonitor(ref)
+	watcher.Demonitor(context.Background(), ref)
 	require.Eventually(t, func() bool { return !watches(heir) }, tooLong, tick)
 	require.NoError(t, peer.Close())
 	require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("peer@test")}, term(t, heir))

@@ -109,7 +109,7 @@ func (d *drain) withdraw(ctx context.Context) error {
 	if d.n.Err() != nil {
 		return nil
 	}
-	errs := []error{d.n.Unpublish()}
+	errs := []error{d.n.Unpublish(ctx)}
 	d.mu.Lock()
 	hooks := slices.Clone(d.hooks)
 	d.mu.Unlock()

@@ -169,7 +169,7 @@ func (c *calling) awaitSpawned(ctx context.Context) (*Message, error) {
 	}
 }
 
-// SpawnOptions say what a process of SpawnRequest has with the mailbox.
+// SpawnOptions say what a process of SpawnRequest has with the mailbox. Nil is the zero value.
 type SpawnOptions struct {
 	Link    bool // a link
 	Monitor bool // a monitor, with the request's reference
@@ -182,7 +182,10 @@ type SpawnOptions struct {
 // through any link. SpawnRequest waits as Send does, and has its errors; a node that makes no
 // processes for others is errors.ErrUnsupported. The request moves with the node. It is
 // spawn_request/5.
-func (b *Mailbox) SpawnRequest(ctx context.Context, node string, o SpawnOptions, mod, fun string, args ...any) (ei.Ref, error) {
+func (b *Mailbox) SpawnRequest(ctx context.Context, node string, o *SpawnOptions, mod, fun string, args ...any) (ei.Ref, error) {
+	if o == nil {
+		o = &SpawnOptions{}
+	}
 	ref, err := b.spawnRequest(ctx, node, newProcess(otp.SpawnOptions{Link: o.Link, Monitor: o.Monitor}, mod, fun, args))
 	return ref, wrap(spawnOp(mod, fun, args), node, err)
 }

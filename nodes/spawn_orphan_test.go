@@ -21,7 +21,7 @@ func TestSpawnOrphan(t *testing.T) {
 	answer := func(q dist.Control, flags uint64, result ei.Term) {
 		p.send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Flags: flags, Result: exitReason(result)}, nil)
 	}
-	request := func(b *Mailbox, o SpawnOptions) dist.Control {
+	request := func(b *Mailbox, o *SpawnOptions) dist.Control {
 		_, err := b.SpawnRequest(w.ctx(), "wire@test", o, "m", "f")
 		require.NoError(t, err)
 		q, _ := p.next()
@@ -37,7 +37,7 @@ func TestSpawnOrphan(t *testing.T) {
 	}
 	for _, reason := range []ei.Term{ei.Atom("normal"), ei.Atom("shutdown"), ei.Tuple{ei.Atom("big"), ei.Binary("reason")}} {
 		b := box(t, a)
-		q, other := request(b, SpawnOptions{Link: true}), request(b, SpawnOptions{Link: true, Monitor: true})
+		q, other := request(b, &SpawnOptions{Link: true}), request(b, &SpawnOptions{Link: true, Monitor: true})
 		b.Exit(reason)
 		answer(q, dist.SpawnLinked, child)
 		exits(q, reason)
@@ -58,7 +58,7 @@ func TestSpawnOrphan(t *testing.T) {
 		exits(q, reason)
 	}
 	b := box(t, a)
-	q := request(b, SpawnOptions{Link: true})
+	q := request(b, &SpawnOptions{Link: true})
 	b.Exit(ei.Atom("enough"))
 	answer(q, 0, ei.Atom("system_limit"))
 	p.send(dist.Control{Op: dist.OpRegSend, From: child, ToName: "nobody"}, ei.Atom("behind"))
@@ -67,7 +67,7 @@ func TestSpawnOrphan(t *testing.T) {
 
 	// The answer does not come, since the connection ends.
 	b = box(t, a)
-	q = request(b, SpawnOptions{Link: true})
+	q = request(b, &SpawnOptions{Link: true})
 	b.Exit(ei.Atom("enough"))
 	p.close()
 	require.Eventually(t, func() bool { return a.Conn("wire@test") == nil }, tooLong, tick)

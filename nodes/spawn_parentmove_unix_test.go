@@ -54,7 +54,7 @@ func TestOrphanMoves(t *testing.T) {
 	n := w.started("front")
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	b := box(t, n)
-	_, err := b.SpawnRequest(w.ctx(), "wire@test", SpawnOptions{Link: true}, "m", "f")
+	_, err := b.SpawnRequest(w.ctx(), "wire@test", &SpawnOptions{Link: true}, "m", "f")
 	require.NoError(t, err)
 	q, _ := p.next()
 	b.Exit(ei.Atom("enough"))

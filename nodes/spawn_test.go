@@ -93,7 +93,7 @@ func TestMailboxSpawnRequest(t *testing.T) {
 	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		exposeAll(there)
 		b := trapping(t, here)
-		ref, err := b.SpawnRequest(w.ctx(), there.Name(), SpawnOptions{Monitor: true, Link: true}, "m", "exit")
+		ref, err := b.SpawnRequest(w.ctx(), there.Name(), &SpawnOptions{Monitor: true, Link: true}, "m", "exit")
 		require.NoError(t, err)
 		m, err := b.Receive(w.ctx())
 		require.NoError(t, err)
@@ -108,7 +108,7 @@ func TestMailboxSpawnRequest(t *testing.T) {
 			ops[m.Op] = m.From
 		}
 		require.Equal(t, map[dist.Op]ei.Pid{dist.OpExit: pid, dist.OpMonitorPExit: pid}, ops)
-		_, err = b.SpawnRequest(w.ctx(), there.Name(), SpawnOptions{}, "m", "exit", make(chan int))
+		_, err = b.SpawnRequest(w.ctx(), there.Name(), nil, "m", "exit", make(chan int))
 		require.Error(t, err)
 		require.Empty(t, watchingOf(b))
 		nothingLeft(t, here, there)
@@ -177,7 +177,7 @@ func TestMailboxSpawnAnswers(t *testing.T) {
 
 	// Another node's answer counts for nothing; the end of the connection is one.
 	p2 := w.peer(a.Listeners()[0], role("other@test"))
-	ref, err := b.SpawnRequest(w.ctx(), "wire@test", SpawnOptions{Monitor: true}, "m", "f")
+	ref, err := b.SpawnRequest(w.ctx(), "wire@test", &SpawnOptions{Monitor: true}, "m", "f")
 	require.NoError(t, err)
 	q, _ = p.next()
 	require.Equal(t, "[monitor]", q.Options.String())
@@ -185,7 +185,7 @@ func TestMailboxSpawnAnswers(t *testing.T) {
 		Result: exitReason(ei.Pid{Node: "other@test", ID: 1, Creation: 77})}, nil)
 	p2.send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Atom("behind"))
 	require.Equal(t, ei.Atom("behind"), term(t, b))
-	b.Demonitor(ref)
+	b.Demonitor(context.Background(), ref)
 	called, _ = spawn(w.ctx())
 	p.close()
 	require.ErrorIs(t, arrives(t, called, "the loss").err, ErrNoConnection)
@@ -222,7 +222,7 @@ func TestGroupLeader(t *testing.T) {
 		require.NoError(t, a.ERPCCast(tt.ctx, "wire@test", "m", "f"))
 		q, _ := p.next()
 		require.Equal(t, tt.want, q.GroupLeader)
-		_, err := b.SpawnRequest(tt.ctx, "wire@test", SpawnOptions{}, "m", "f")
+		_, err := b.SpawnRequest(tt.ctx, "wire@test", nil, "m", "f")
 		require.NoError(t, err)
 		q, _ = p.next()
 		require.Equal(t, tt.want, q.GroupLeader)
@@ -285,7 +285,7 @@ func TestSpawnBesideRules(t *testing.T) {
 		m, why := reason(t, box, dist.OpExit)
 		require.Equal(t, pid, m.From)
 		require.Equal(t, bad, why)
-		ref, err := box.SpawnRequest(w.ctx(), n.Name(), SpawnOptions{Link: true}, "m", "exit")
+		ref, err := box.SpawnRequest(w.ctx(), n.Name(), &SpawnOptions{Link: true}, "m", "exit")
 		require.NoError(t, err)
 		m, err = box.Receive(w.ctx())
 		require.NoError(t, err)

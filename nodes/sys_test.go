@@ -129,7 +129,7 @@ func TestSuspendKeepsMessages(t *testing.T) {
 		State: func() any { return len(got) },
 	}, &MailboxOptions{Priority: true, Limit: 2000})
 	require.NoError(t, err)
-	alias, err := s.Alias(AliasPriority)
+	alias, err := s.Alias(context.Background(), AliasPriority)
 	require.NoError(t, err)
 	b := box(t, n)
 	ctx := (&run{}).within(w.ctx()) // does not wait for room

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/cnode-go/cnode/nodes/internal/states"
@@ -80,6 +81,23 @@ func (s *carriers) find(c states.TransportID) transport.Transport {
 		c.Place--
 	}
 	return nil
+}
+
+// overUnix is the node's first transport of UNIX sockets, be it a plain one or not.
+func (s *carriers) overUnix() transport.Transport {
+	for _, tr := range s.all() {
+		if isOverUnix(tr) {
+			return tr
+		}
+	}
+	return s.unix.get()
+}
+
+// isOverUnix tells by its name whether a transport is that of UNIX sockets, or what package
+// tlstransport makes of it.
+func isOverUnix(tr transport.Transport) bool {
+	name := transport.Unix().Name()
+	return tr.Name() == name || strings.HasSuffix(tr.Name(), " over "+name)
 }
 
 // A unixOnce is the transport of a node's UNIX connections: those between its own processes, and

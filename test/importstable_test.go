@@ -193,7 +193,7 @@ var picture = []row{
 	{path: "cmd/internal/config",
 		own:    "nodes nodes/dist nodes/epmd nodes/workers tlstransport transport transport/virtual cmd/internal/cli",
 		others: []string{xsys, cobra, pflag}},
-	{path: "cmd/internal/advice", own: "nodes nodes/dist nodes/epmd tlstransport transport cmd/internal/config", testOwn: "ei"},
+	{path: "cmd/internal/advice", own: "nodes nodes/dist nodes/epmd tlstransport transport", testOwn: "ei"},
 	{path: "cmd/internal/completion", own: "nodes/epmd nodes/upgrade cmd/internal/cli cmd/internal/config", others: []string{cobra, pflag}},
 	{path: "cmd/cnode-gen/internal/source", own: "ei ei/elixir", notStd: "net os time sync context log os/exec",
 		testOther: []string{testify}},

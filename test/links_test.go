@@ -163,7 +163,7 @@ func TestCommands(t *testing.T) {
 						t.Errorf("%s: %s: no option %s", page, line, o)
 					}
 				}
-			case words[0] == "cnode-front", words[0] == "cnode-gen":
+			case words[0] == "cnode-gen" || words[0] == "cnode-front":
 				for _, word := range words[1:] {
 					if o := option.FindString(word); strings.HasPrefix(o, "--") && !strings.Contains(help(words[0]), o) {
 						t.Errorf("%s: %s: no option %s", page, line, o)

@@ -77,8 +77,8 @@ func TestGeneratedCommands(t *testing.T) {
 		text := globalFlags.ReplaceAllString(help("cnode-demo", name), "\n")
 		block("cnode-demo "+name, noFlags.ReplaceAllString(helpFlag.ReplaceAllString(text+"\n", ""), "\n"))
 	}
-	block("cnode-front", helpFlag.ReplaceAllString(help("cnode-front")+"\n", ""))
 	block("cnode-gen", helpFlag.ReplaceAllString(help("cnode-gen")+"\n", ""))
+	block("cnode-front", helpFlag.ReplaceAllString(help("cnode-front")+"\n", ""))
 	block("erl-call", help("erl-call"))
 	compare(t, "commands.md", page.String())
 }

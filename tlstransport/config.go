@@ -1,6 +1,7 @@
 package tlstransport
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -29,7 +30,7 @@ type Config struct {
 
 // Options are the options that Config and FromOptFile have in common.
 type Options struct {
-	// HandshakeTimeout bounds each TLS handshake, from the moment the TCP connection is up; 0 is
+	// HandshakeTimeout bounds each TLS handshake, from when the connection below is up; 0 is
 	// a little less than what a node gives the whole handshake.
 	HandshakeTimeout time.Duration
 	// Checks are called in turn, on both sides, once the peer's node name is known: [AllowedNodes],
@@ -42,28 +43,33 @@ type Options struct {
 	// this package use AES-GCM outside the module's mode for TLS, which is not approved. With
 	// fips140=only, Plain is set automatically, and logged.
 	Plain bool
-	// KeyUpdateRecords and KeyUpdateBytes limit how much of what we send one key of TLS 1.3
-	// protects before it is replaced; 0: as many records as AES-GCM allows (RFC 8446, section
-	// 5.5), which is also the maximum, and no limit in bytes. KeyUpdateBytes overrides key_update_at
-	// of an option file. Sessions that stay with crypto/tls, as all do with Plain, change their key
-	// only when the peer asks for it.
-	KeyUpdateRecords, KeyUpdateBytes uint64
-	// Polling is how long a reader naps in a one-way flow, and looks for the rest of something large,
-	// before it sleeps: see transport.WithPolling, which is the same for plug-ins that leave waiting
-	// to package transport. 0 is transport.DefaultPolling, less is none; transport.MaxPolling is the
-	// maximum. Linux only; elsewhere a reader sleeps at once.
+	// Transport carries the sessions; nil is TCP. Any transport that carries a stream of bytes will
+	// do: with [transport.Unix] nodes speak TLS over UNIX sockets. Sessions can move if what carries
+	// them can, and exports no state of its own.
+	Transport transport.Transport
+	// Polling is how long a reader of Transport naps in a one-way flow, and looks for the rest of
+	// something large, before it sleeps: see transport.WithPolling. 0 leaves Transport as it is, less
+	// is none.
 	Polling time.Duration
 	// Logger gets messages for an operator, such as that certificates are not verified; nil:
 	// nothing is logged. Keys and secrets are never logged.
 	Logger *slog.Logger
+
+	// how many records and bytes of what we send one key of TLS 1.3 protects, for tests: 0 is as many
+	// records as AES-GCM allows (RFC 8446, section 5.5), and key_update_at of an option file
+	keyUpdateRecords, keyUpdateBytes uint64
 }
 
-// polling makes the Polling that the readers and writers of one transport share.
-func (o *Options) polling() *transport.Polling {
-	if o.Polling == 0 {
-		return transport.NewPolling(transport.DefaultPolling)
+// below is the transport that carries the sessions.
+func (o *Options) below() transport.Transport {
+	tr := o.Transport
+	if tr == nil {
+		tr = transport.TCP()
 	}
-	return transport.NewPolling(o.Polling)
+	if o.Polling == 0 {
+		return tr
+	}
+	return transport.WithPolling(tr, o.Polling)
 }
 
 // A source gives the current configuration of a role.
@@ -98,10 +104,9 @@ type plugin struct {
 	timeout time.Duration
 	checks  []PeerCheck
 	log     *slog.Logger
-	tcp     *transport.Callbacks[int]
+	below   transport.Transport
 	has     map[role]bool
 	plain   bool
-	polling *transport.Polling
 	invalid validity
 
 	updateRecords uint64
@@ -157,8 +162,8 @@ func build(src source, has map[role]bool, o Options) (cb transport.Callbacks[*So
 		return cb, nil, fmt.Errorf("tlstransport: Options.HandshakeTimeout is %v", o.HandshakeTimeout)
 	}
 	p = &plugin{
-		source: src, timeout: o.HandshakeTimeout, checks: slices.Clone(o.Checks), log: o.logger(), tcp: plainTCP(), has: has,
-		plain: o.Plain, polling: o.polling(), updateRecords: o.KeyUpdateRecords,
+		source: src, timeout: o.HandshakeTimeout, checks: slices.Clone(o.Checks), log: o.logger(), below: o.below(), has: has,
+		plain: o.Plain, updateRecords: o.keyUpdateRecords,
 	}
 	if p.timeout == 0 {
 		p.timeout = defaultHandshakeTimeout
@@ -171,7 +176,7 @@ func build(src source, has map[role]bool, o Options) (cb transport.Callbacks[*So
 		p.log.Warn("no TLS session can move to another process: all stay with crypto/tls, as with Options.Plain", "reason", err)
 	}
 	for r := range p.updateBytes {
-		if p.updateBytes[r] = o.KeyUpdateBytes; o.KeyUpdateBytes == 0 {
+		if p.updateBytes[r] = o.keyUpdateBytes; o.keyUpdateBytes == 0 {
 			p.updateBytes[r] = math.MaxUint64
 		}
 	}
@@ -195,15 +200,9 @@ func (o *Options) logger() *slog.Logger {
 
 func (p *plugin) callbacks() transport.Callbacks[*Socket] {
 	cb := transport.Callbacks[*Socket]{
-		Flags: transport.FullImpl | transport.Direct,
-		Socket: func(_ any, addr transport.Addr) (*Socket, error) {
-			w, err := newWire(p.tcp, addr, p.polling)
-			if err != nil {
-				return nil, err
-			}
-			return newSocket(p, w), nil
-		},
-		Close: (*Socket).close,
+		Flags:  transport.FullImpl | transport.Direct,
+		Socket: func(any, transport.Addr) (*Socket, error) { return newSocket(p), nil },
+		Close:  (*Socket).close,
 		Listen: func(s *Socket, addr transport.Addr, backlog int) (transport.Addr, error) {
 			if !p.has[server] {
 				return nil, errNoServer
@@ -221,7 +220,7 @@ func (p *plugin) callbacks() transport.Callbacks[*Socket] {
 		Write: (*Socket).write,
 		Writev: func(s *Socket, v [][]byte, tmo time.Duration) (int64, error) {
 			s.vector = append(s.vector[:0], v...) // v stays the caller's
-			n, err := s.writev(s.vector, size(v), after(tmo))
+			n, err := s.writev(s.vector, size(v), tmo)
 			clear(s.vector)
 			return int64(n), err
 		},
@@ -229,22 +228,25 @@ func (p *plugin) callbacks() transport.Callbacks[*Socket] {
 		HandshakePacketHeaderSize: func(*Socket) (int, error) { return 4, nil },
 		ConnectHandshakeComplete:  (*Socket).complete,
 		AcceptHandshakeComplete:   (*Socket).complete,
-		GetFD:                     func(s *Socket) (int, error) { return s.wire.fd() },
+		GetFD:                     (*Socket).descriptor,
 		CloseWrite:                (*Socket).closeWrite,
-		LocalAddr:                 func(s *Socket) (transport.Addr, error) { return s.wire.localAddr() },
+		LocalAddr:                 func(s *Socket) (transport.Addr, error) { return s.localAddr(), nil },
 		CheckPeer:                 (*Socket).checkPeer,
 		Interrupt:                 (*Socket).interrupt,
 		Release:                   (*Socket).release,
 	}
-	if canMove && !p.plain {
+	if p.below.Movable() && !p.plain {
 		cb.Export = (*Socket).export
 		cb.Import = func(_ any, fd int, state []byte) (*Socket, error) {
-			s := newSocket(p, nil)
+			s := newSocket(p)
 			if err := s.adopt(fd, state); err != nil {
 				return nil, err
 			}
 			return s, nil
 		}
+	}
+	if name := p.below.Name(); name != "tcp" { // two of one node have to be told apart
+		cb.Name = "TLS over " + name
 	}
 	return cb
 }
@@ -257,5 +259,5 @@ var (
 // complete is called when the distribution handshake is over.
 func (s *Socket) complete() error {
 	s.completed.Store(true)
-	return s.wire.keepAlive()
+	return bare(s.below.HandshakeComplete(context.Background(), s.role == client))
 }

@@ -2,12 +2,15 @@ package tlstransport
 
 import (
 	"crypto/tls"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/transporttest"
+	"github.com/cnode-go/cnode/transport/virtual"
 )
 
 // A kind of session has a version and, for TLS 1.2, a cipher suite.
@@ -66,11 +69,29 @@ func TestConformance(t *testing.T) {
 		t.Run(k.name, func(t *testing.T) {
 			t.Parallel()
 			cfg := restrict(a.mutual(t), k.version, k.suite)
-			o := Options{KeyUpdateRecords: 5, KeyUpdateBytes: 100_000, HandshakeTimeout: tooLong}
+			o := Options{keyUpdateRecords: 5, keyUpdateBytes: 100_000, HandshakeTimeout: tooLong}
 			tr, err := New(Config{Server: cfg, Client: cfg, Options: o})
 			require.NoError(t, err)
 			require.Equal(t, transport.TCP().Movable(), tr.Movable())
 			transporttest.Run(t, func() (transport.Transport, transport.Addr, error) { return tr, loopback(t), nil })
 		})
 	}
+}
+
+// Over UNIX sockets, with what wraps them, sessions keep the contract as well, and move.
+func TestConformanceOverUnix(t *testing.T) {
+	t.Parallel() // it waits
+	cfg := newAuthority(t, "an authority").mutual(t)
+	client := cfg.Clone()
+	client.ServerName = "localhost" // an address of UNIX has no host
+	below := virtual.Trace(transport.Unix(), virtual.TraceOptions{})
+	tr, err := New(Config{Server: cfg, Client: client, Options: Options{Transport: below, HandshakeTimeout: tooLong}})
+	require.NoError(t, err)
+	require.Equal(t, below.Movable(), tr.Movable())
+	dir, made := sockdir.New(t), 0
+	transporttest.Run(t, func() (transport.Transport, transport.Addr, error) {
+		made++
+		at, err := transport.ParseAddr(fmt.Sprintf("unix:%s/%d", dir, made))
+		return tr, at, err
+	})
 }

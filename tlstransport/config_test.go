@@ -30,7 +30,7 @@ func TestKeysAreReplacedInTime(t *testing.T) {
 	cfg := newAuthority(t, "an authority").mutual(t)
 	for set, want := range map[uint64]uint64{0: defaultKeyUpdate, 5: 5, defaultKeyUpdate: defaultKeyUpdate,
 		defaultKeyUpdate + 1: defaultKeyUpdate} {
-		_, p, err := build(fixed{client: cfg}, map[role]bool{client: true}, Options{KeyUpdateRecords: set})
+		_, p, err := build(fixed{client: cfg}, map[role]bool{client: true}, Options{keyUpdateRecords: set})
 		require.NoError(t, err)
 		require.Equal(t, want, p.updateRecords)
 	}

@@ -5,10 +5,11 @@
 // # The model
 //
 // A transport is made once, from tls.Configs by [New], or from an ssl_dist_optfile by
-// [FromOptFile]; a node uses it as its Config.Transport, or for one of several listeners. It opens
-// TCP connections, each with a TLS session.
+// [FromOptFile]; a node uses it as its Config.Transport, or for one of several listeners. It is a
+// plug-in over another transport, [Options].Transport, by itself TCP: each connection of that has a
+// TLS session.
 //
-//	Accept          returns as soon as the TCP connection is there
+//	Accept          returns as soon as the connection below is there
 //	TLS handshake   on a goroutine of its own, within Options.HandshakeTimeout; the first read or
 //	                write waits for it, so a silent peer delays no other connection
 //	Read, Write     on their callers' goroutines; see Options.Polling
@@ -20,8 +21,9 @@
 // Close: for five seconds more, with the keys gone and the descriptor still open. Then, or when the
 // program ends, the rest is lost, and the peer sees a connection that was cut off.
 //
-// For TLS over sockets other than TCP, say UNIX ones, use transport.FromNet with package
-// crypto/tls; FromNet has an example.
+// Over UNIX sockets (transport.Unix) a node's Resolver may be a nodes.SocketDir or AliveDir: it
+// then uses this transport. What is below may be anything that carries a stream of bytes, such as a
+// transport of package transport/virtual, which sees records; one that keeps packets is refused.
 //
 // A session is certain to be up only when it has carried a packet: in TLS 1.3 a client learns only
 // at its first read that the server refuses its certificate. The error that ends a session, or
@@ -90,7 +92,8 @@
 //
 // # Platforms
 //
-// On systems without descriptors to pass (Windows), everything works except moving.
+// On systems without descriptors to pass (Windows), everything works except moving. A session can
+// move if the transport below can be handed off, and has no state of its own.
 //
 // # Stability
 //

@@ -51,8 +51,11 @@ type PeerError struct {
 // Error names the peer, the check and the reason.
 func (e *PeerError) Error() string {
 	who := e.Addr
-	if e.Node != "" {
-		who = e.Node + " (" + e.Addr + ")"
+	switch {
+	case e.Node != "":
+		who = strings.TrimSuffix(e.Node+" ("+e.Addr+")", " ()")
+	case who == "":
+		who = "an unnamed peer"
 	}
 	if e.ByPeer {
 		return fmt.Sprintf("TLS: %s refuses us: %s: %v", who, e.Failure, e.Err)

@@ -50,7 +50,7 @@ func TestNoSecretIsSaid(t *testing.T) {
 			}
 		}
 	}
-	o := Options{Logger: slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelDebug})), KeyUpdateRecords: 4}
+	o := Options{Logger: slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelDebug})), keyUpdateRecords: 4}
 	a := newAuthority(t, "an authority")
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		cfg := restrict(a.mutual(t), version, 0)

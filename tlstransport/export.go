@@ -3,6 +3,8 @@ package tlstransport
 import (
 	"errors"
 	"fmt"
+
+	"github.com/cnode-go/cnode/transport"
 )
 
 // export gives the state of a session, or nil for a listener. Records in the outbox stay there
@@ -19,6 +21,12 @@ func (s *Socket) export() ([]byte, error) {
 		return nil, fmt.Errorf("%w: %w", ErrNotMovable, err)
 	}
 	s.out.stop()
+	switch state, ahead, err := s.below.Export(); {
+	case err != nil:
+		return nil, bare(err)
+	case len(state)+len(ahead) > 0:
+		return nil, fmt.Errorf("TLS with %s: %w: the transport below has a state of its own", s.remote, ErrNotMovable)
+	}
 	s.asleep.Store(true)
 	t := s.state()
 	// size first: growing would leave copies of keys behind
@@ -63,40 +71,45 @@ func (s *Socket) adopt(fd int, exported []byte) error {
 	if listening && !s.p.has[server] {
 		return errNoServer
 	}
-	if !listening {
-		t, err := parseState(exported)
-		if err == nil {
-			err = s.resume(&t)
-		}
+	if listening {
+		l, err := s.p.below.ImportListener(fd)
 		if err != nil {
-			s.forget()
-			return err
+			return bare(err)
 		}
+		s.listens(l)
+		return nil
 	}
-	w, err := importWire(s.p.tcp, fd, listening, s.p.polling)
+	t, err := parseState(exported)
+	if err == nil {
+		err = s.resume(&t)
+	}
+	var below *transport.Stream
+	if err == nil {
+		below, err = s.p.below.Import(fd, nil)
+	}
 	if err != nil {
 		s.forget()
-		return err
+		return bare(err)
 	}
-	s.wire, s.out.wire = w, w
-	if !listening {
-		s.remote = w.remoteAddr()
-		s.asleep.Store(true)
-		s.begun.Store(true)
-		s.up.Store(true)
-		close(s.over)
-	}
+	s.open(below)
+	s.asleep.Store(true)
+	s.begun.Store(true)
+	s.up.Store(true)
+	close(s.over)
 	return nil
 }
 
 // release frees the socket in this process: it sends nothing on the connection, and zeroes the
 // keys.
 func (s *Socket) release() error {
-	if s.begun.Load() {
-		s.giveUp.Store(true)
-		s.endHandshake()
-		s.out.stop()
-		s.forget()
+	if s.listener != nil {
+		return bare(s.listener.Release())
 	}
-	return s.wire.close()
+	if !s.begun.Load() {
+		return nil
+	}
+	s.endHandshake()
+	s.out.stop()
+	s.forget()
+	return bare(s.below.Release())
 }

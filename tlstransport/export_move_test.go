@@ -131,7 +131,7 @@ func TestMovesUnderLoad(t *testing.T) {
 			cfg := a.mutual(t)
 			cfg.Certificates = append(cfg.Certificates, a.sign(t, want{key: rsaKey(t)}))
 			cfg = restrict(cfg, s.version, s.id)
-			w := newWorkbench(t, cfg, Options{KeyUpdateRecords: 20})
+			w := newWorkbench(t, cfg, Options{keyUpdateRecords: 20})
 			for _, r := range []role{client, server} {
 				s, peer := w.against(r, cfg)
 				m := &mover{cb: w.cb, s: s}
@@ -269,7 +269,7 @@ func TestMovesWithEverySuite(t *testing.T) {
 // What a key has protected counts on after a move: the key changes as soon as it would have
 // without.
 func TestKeyAgesAcrossMoves(t *testing.T) {
-	for _, o := range []Options{{KeyUpdateRecords: 3}, {KeyUpdateBytes: 3 * 50}} {
+	for _, o := range []Options{{keyUpdateRecords: 3}, {keyUpdateBytes: 3 * 50}} {
 		d := newDialogue(t, tls.VersionTLS13, client, o)
 		for i := range 10 {
 			_, err := d.cb.Write(d.s, make([]byte, 50), tooLong)
@@ -408,7 +408,7 @@ func TestMovesHalfWritten(t *testing.T) {
 	t.Parallel() // it waits
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		t.Run(tls.VersionName(version), func(t *testing.T) {
-			d := newDialogue(t, version, server, Options{KeyUpdateRecords: 7})
+			d := newDialogue(t, version, server, Options{keyUpdateRecords: 7})
 			fd, err := d.cb.GetFD(d.s)
 			require.NoError(t, err)
 			require.NoError(t, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 10_000))
@@ -742,7 +742,7 @@ func FuzzImport(f *testing.F) {
 			return
 		}
 		require.Equal(t, b, st.append(nil))
-		s := newSocket(&plugin{}, nil)
+		s := newSocket(&plugin{})
 		if err := s.resume(&st); err != nil {
 			require.ErrorIs(t, err, ErrState)
 			return

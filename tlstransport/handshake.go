@@ -1,6 +1,7 @@
 package tlstransport
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -18,18 +19,16 @@ type peer struct {
 
 // begin starts the handshake on a goroutine of its own, with its own time limit, so that a silent
 // peer delays no other connection.
-func (s *Socket) begin(r role, remote transport.Addr) {
-	s.role, s.remote = r, remote
-	s.mu.Lock()
-	s.wire.in.fresh() // an Interrupt that came too late for Connect is not meant for the handshake
-	s.wire.out.fresh()
+func (s *Socket) begin(r role, below *transport.Stream) {
+	s.open(below)
+	s.role = r
 	s.begun.Store(true)
-	s.mu.Unlock()
-	limit := deadline{until: time.Now().Add(s.p.timeout)}
+	ctx, cancel := context.WithTimeout(s.life, s.p.timeout)
 	go func() {
+		defer cancel()
 		err := errGoexit // stays the error if shakeSafely does not return
 		defer func() { s.shaken(err) }()
-		err = s.shakeSafely(limit)
+		err = s.shakeSafely(ctx)
 	}()
 }
 
@@ -66,28 +65,35 @@ func (s *Socket) linger() {
 	if s.aborted() != nil || errors.As(s.failure, &e) && (e.ByPeer || e.Failure == FailureClosed || e.Failure == FailureTime) {
 		return
 	}
-	s.wire.shutWrite()
-	limit := after(lingerLimit)
+	_ = s.below.CloseWrite() // on failure the peer sees the end later
+	ctx, cancel := context.WithTimeout(s.life, lingerLimit)
+	defer cancel()
 	var p [4 << 10]byte
-	for s.aborted() == nil && !limit.over() { // a peer may send faster than this reads
-		if _, err := s.wire.read(p[:], limit); err != nil {
+	for {
+		if _, err := s.receive(ctx, p[:]); err != nil {
 			return
 		}
 	}
 }
 
 // shakeSafely makes a panic of the configuration's own functions an error of this session only.
-func (s *Socket) shakeSafely(limit deadline) (err error) {
+func (s *Socket) shakeSafely(ctx context.Context) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("the configuration's functions panic: %v", r)
 		}
 	}()
-	return s.shake(limit)
+	return s.shake(ctx)
 }
 
-func (s *Socket) shake(limit deadline) error {
-	s.tap = &tap{s: s, time: limit, keys: keyLog{lines: map[string]logged{}}}
+func (s *Socket) shake(ctx context.Context) error {
+	s.tap = &tap{s: s, ctx: ctx, keys: keyLog{lines: map[string]logged{}}}
+	if _, err := s.below.HandshakePacketHeaderSize(ctx); err != nil {
+		return bare(err)
+	}
+	if s.below.KeepsPackets() {
+		return fmt.Errorf("the transport below TLS keeps packets; TLS needs a stream of bytes: %w", errors.ErrUnsupported)
+	}
 	base, err := s.p.source.config(s.role, s.host())
 	if err != nil {
 		return err
@@ -166,10 +172,13 @@ func (p *plugin) session(base *tls.Config, keys *keyLog) *tls.Config {
 
 // checkPeer calls Options.Checks for the peer, which calls itself name.
 func (s *Socket) checkPeer(name string) error {
-	if err := s.await(deadline{}, nil); err != nil {
+	if err := s.await(context.Background(), nil); err != nil {
 		return err
 	}
 	s.name(name)
+	if err := s.below.CheckPeer(context.Background(), name); err != nil {
+		return bare(err)
+	}
 	for _, check := range s.p.checks {
 		err := check(Peer{Name: name, Addr: s.remote, Certificate: s.peer.certificate, Verified: s.peer.verified})
 		if err == nil {

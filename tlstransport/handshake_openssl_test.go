@@ -59,7 +59,7 @@ func TestAgainstOpenSSL(t *testing.T) {
 	ca, cert, key := a.files(t, t.TempDir(), a.sign(t, want{}))
 	for _, su := range suites[:3] {
 		t.Run(suiteOf(su.version, su.id).String(), func(t *testing.T) {
-			w := newWorkbench(t, cfg, Options{KeyUpdateRecords: 3})
+			w := newWorkbench(t, cfg, Options{keyUpdateRecords: 3})
 			said := &heard{t: t, news: make(chan []byte, 1000)}
 			cmd := exec.Command(program, "s_client", "-connect", w.at.String(), "-tls1_3", "-ciphersuites", tls.CipherSuiteName(su.id),
 				"-cert", cert, "-key", key, "-CAfile", ca, "-brief")

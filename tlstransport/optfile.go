@@ -99,7 +99,7 @@ func OptFileCallbacks(path string, options *Options) (transport.Callbacks[*Socke
 		case p.plain:
 			return none, src.roles[r].wrong("key_update_at", errors.New("with Options.Plain, or GODEBUG=fips140=only, crypto/tls has the keys, "+
 				"and never changes them"))
-		case o.KeyUpdateBytes == 0:
+		case o.keyUpdateBytes == 0:
 			p.updateBytes[r] = opts.keyUpdateAt
 		}
 	}

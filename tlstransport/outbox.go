@@ -1,10 +1,12 @@
 package tlstransport
 
 import (
+	"context"
 	"errors"
 	"os"
 	"sync"
-	"time"
+
+	"github.com/cnode-go/cnode/transport"
 )
 
 // An outbox holds records that are sealed and not on the wire yet. Any goroutine may seal records
@@ -12,7 +14,7 @@ import (
 // Write's time is over have been counted as written, so a background goroutine sends them, until
 // the next Write takes over.
 type outbox struct {
-	wire *wire
+	below *transport.Stream
 
 	mu   sync.Mutex
 	buf  []byte
@@ -20,35 +22,23 @@ type outbox struct {
 	err  error // nothing can be sent any more
 	busy bool  // a Write is in flight, which sends everything in buf
 
-	// closed when the background goroutine has ended; nil: there is none, or it is about to end
-	flushed  chan struct{}
-	stopping bool
+	// the background goroutine: closed when it has ended, and what ends it; nil: there is none, or it
+	// is about to end
+	flushed chan struct{}
+	cancel  context.CancelFunc
 
-	ready func() bool
+	part [1][]byte // what is being sent
 
 	large *[]byte    // the large buffer from pool that buf uses now; nil: buf is our own, small buffer
 	small []byte     // our own buffer, while large is in use
 	pool  *sync.Pool // of *[]byte
 }
 
-func (o *outbox) open(w *wire, pool *sync.Pool) {
-	o.wire, o.pool = w, pool
-	o.ready = func() bool {
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		return o.try()
-	}
-}
-
 // try writes as much as it can without waiting; o.mu is held. It reports whether nothing is left,
 // or nothing can be sent any more.
 func (o *outbox) try() bool {
 	for o.err == nil && o.pos < len(o.buf) {
-		n, ok, err := o.wire.tryWrite(o.buf[o.pos:])
-		o.pos += n
-		if err != nil {
-			o.err = err
-		} else if !ok {
+		if !o.send(transport.NoWait(), false) {
 			return false
 		}
 	}
@@ -84,17 +74,41 @@ func (o *outbox) enlarge() {
 	o.buf, o.small, o.large = buf, o.buf[:0], large
 }
 
+// send writes some of what is left; false: its time was over before. o.mu is held, but if send may
+// wait, not meanwhile.
+func (o *outbox) send(ctx context.Context, waits bool) bool {
+	o.part[0] = o.buf[o.pos:]
+	if waits {
+		o.mu.Unlock()
+	}
+	n, err := o.below.WriteSome(ctx, o.part[:]...)
+	if waits {
+		o.mu.Lock()
+	}
+	o.part[0] = nil
+	o.pos += int(n)
+	if err = bare(err); errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	if err != nil && o.err == nil {
+		o.err = err
+		if errors.Is(err, transport.ErrUnresponsive) { // the buffer may still be read
+			o.buf, o.large = nil, nil
+		}
+	}
+	return true
+}
+
 // begin takes over from the background goroutine for a Write; end must be called.
 func (o *outbox) begin() {
 	o.mu.Lock()
+	defer o.mu.Unlock()
 	for o.flushed != nil {
 		o.mu.Unlock()
 		o.stop()
 		o.mu.Lock()
 	}
 	o.busy = true
-	o.mu.Unlock()
-	o.wire.out.fresh()
 }
 
 // end leaves the remaining records to the background goroutine.
@@ -106,96 +120,50 @@ func (o *outbox) end() {
 }
 
 // settle writes as much as it can without waiting, and leaves the rest to the background goroutine.
-// If a Write is in flight, settle leaves everything to that. o.mu is held.
+// If a Write is in flight, or that goroutine runs, settle leaves everything to it. o.mu is held.
 func (o *outbox) settle() {
-	if !o.busy && !o.try() {
-		o.resume()
-	}
-}
-
-// flush waits until nothing is left. It returns os.ErrDeadlineExceeded if its time ends before.
-func (o *outbox) flush(d deadline) error {
-	o.mu.Lock()
-	done, err := o.try(), o.err
-	o.mu.Unlock()
-	if err != nil || done {
-		return err
-	}
-	if d.once {
-		return os.ErrDeadlineExceeded
-	}
-	if err := o.wire.awaitWrite(o.ready, d); err != nil {
-		return err
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.err
-}
-
-// resume starts the background goroutine if there is something to send; o.mu is held.
-func (o *outbox) resume() {
-	if o.flushed != nil || o.err != nil || o.pos == len(o.buf) {
+	if o.busy || o.flushed != nil || o.try() {
 		return
 	}
-	done := make(chan struct{})
-	o.flushed, o.stopping = done, false
+	ctx, cancel := context.WithCancel(context.Background())
+	flushed := make(chan struct{})
+	o.flushed, o.cancel = flushed, cancel
 	go func() {
-		defer close(done)
-		for {
-			o.wire.out.fresh()
-			if o.rests() {
-				return
-			}
-			if err := o.wire.awaitWrite(o.ready, deadline{}); err != nil {
-				o.failed(err)
-			}
-		}
+		defer close(flushed)
+		defer cancel()
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		_ = o.finish(ctx) // in err, unless stop has ended it
+		o.flushed = nil
 	}()
 }
 
-// failed records that waiting for the wire has failed, so that nothing more is sent. It ignores a
-// time-out, which comes from stop, or from an Interrupt that is meant for the calls in flight.
-func (o *outbox) failed(err error) {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return
-	}
+// flush waits until nothing is left. It returns os.ErrDeadlineExceeded if its time ends before.
+func (o *outbox) flush(ctx context.Context) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.err == nil {
-		o.err = err
-	}
+	return o.finish(ctx)
 }
 
-// rests reports whether the background goroutine must end, because it was stopped or has nothing
-// left to send. From then on resume may start another one.
-func (o *outbox) rests() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if !o.stopping && o.err == nil && o.pos < len(o.buf) {
-		return false
+// finish is flush; o.mu is held, but not while it waits.
+func (o *outbox) finish(ctx context.Context) error {
+	for !o.try() {
+		if transport.IsNoWait(ctx) || !o.send(ctx, true) {
+			return os.ErrDeadlineExceeded
+		}
 	}
-	o.flushed = nil
-	return true
+	return o.err
 }
 
 // stop ends the background goroutine; the remaining records stay in buf.
 func (o *outbox) stop() {
 	o.mu.Lock()
-	done := o.flushed
-	o.stopping = true
-	o.mu.Unlock()
-	if done == nil {
-		return
+	flushed := o.flushed
+	if flushed != nil {
+		o.cancel()
 	}
-	// again and again, since an end just before the wait is lost
-	again := time.NewTicker(time.Millisecond)
-	defer again.Stop()
-	for {
-		o.wire.out.end()
-		select {
-		case <-done:
-			return
-		case <-again.C:
-		}
+	o.mu.Unlock()
+	if flushed != nil {
+		<-flushed
 	}
 }

@@ -66,7 +66,7 @@ func TestKeysAreZeroed(t *testing.T) {
 			good := exported.append(nil)
 			exported.cert = []byte("no certificate")
 			for name, state := range map[string][]byte{"a descriptor that is no socket": good, "a wrong certificate": exported.append(nil)} {
-				failed := newSocket(c.p, nil)
+				failed := newSocket(c.p)
 				require.Error(t, failed.adopt(0, state), name)
 				require.Equal(t, len(c.own.in.secrets()), len(failed.own.in.secrets()), name)
 				zeroed(t, append(failed.own.in.secrets(), failed.own.out.secrets()...))

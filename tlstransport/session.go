@@ -1,6 +1,7 @@
 package tlstransport
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -68,7 +69,7 @@ const (
 func newSession(s *Socket, in, out *half) *session { return &session{s: s, in: in, out: out} }
 
 // read reads at least one byte, unless p is empty; io.EOF is the end after close_notify.
-func (t *session) read(p []byte, d deadline) (int, error) {
+func (t *session) read(ctx context.Context, p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
@@ -93,7 +94,7 @@ func (t *session) read(p []byte, d deadline) (int, error) {
 		case n > 0:
 			return n, nil
 		case !opened:
-			if err := t.receive(d); err != nil {
+			if err := t.receive(ctx); err != nil {
 				return 0, err
 			}
 		}
@@ -101,7 +102,7 @@ func (t *session) read(p []byte, d deadline) (int, error) {
 }
 
 // receive waits for more bytes.
-func (t *session) receive(d deadline) error {
+func (t *session) receive(ctx context.Context) error {
 	if t.r == t.w {
 		t.r, t.w = 0, 0
 		if t.few >= rawFew && len(t.raw) > rawMin {
@@ -119,7 +120,7 @@ func (t *session) receive(d deadline) error {
 			t.grow(need)
 		}
 	}
-	n, err := t.s.wire.read(t.raw[t.w:], d)
+	n, err := t.s.receive(ctx, t.raw[t.w:])
 	t.w += n
 	if err != nil {
 		if !errors.Is(err, os.ErrDeadlineExceeded) {

@@ -142,7 +142,7 @@ func TestCloseLosesNothing(t *testing.T) {
 			c, s := w.pair()
 			exchange(t, ours{c}, ours{s}, 10)
 			var secret []byte
-			if !plain && canMove {
+			if !plain && transport.TCP().Movable() {
 				secret = c.own.out.secret
 			}
 			counted := filled(t, w, c)
@@ -185,7 +185,7 @@ func TestCloseGivesUp(t *testing.T) {
 
 // Close gives back the large buffer with which it sends the last records.
 func TestCloseGivesBufferBack(t *testing.T) {
-	if !canMove {
+	if !transport.TCP().Movable() {
 		t.Skip("looks into a session of our own: where none can move, it is crypto/tls's")
 	}
 	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})

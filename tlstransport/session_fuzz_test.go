@@ -162,7 +162,7 @@ func FuzzSession(f *testing.F) {
 			k = kinds[1]
 		}
 		cfg := restrict(base, version, k.suite)
-		w := newWorkbench(t, cfg, Options{KeyUpdateRecords: 2})
+		w := newWorkbench(t, cfg, Options{keyUpdateRecords: 2})
 		s, h := w.meet(r, cfg)
 		defer func() {
 			require.NoError(t, h.raw.Close())

@@ -196,7 +196,7 @@ func TestAgainstCryptoTLS(t *testing.T) {
 		}
 		t.Run(suiteOf(s.version, s.id).String(), func(t *testing.T) {
 			cfg := restrict(cfg, s.version, s.id)
-			w := newWorkbench(t, cfg, Options{KeyUpdateRecords: 3})
+			w := newWorkbench(t, cfg, Options{keyUpdateRecords: 3})
 			for _, r := range []role{client, server} {
 				s, c := w.against(r, cfg)
 				exchange(t, ours{s}, c, 500_000)
@@ -266,11 +266,11 @@ func TestBackgroundWritesOnceThereIsRoom(t *testing.T) {
 
 // A key protects exactly as many records, or bytes, as allowed.
 func TestKeysAreUpdatedInTime(t *testing.T) {
-	if !canMove {
+	if !transport.TCP().Movable() {
 		t.Skip("looks into a session of our own: where none can move, it is crypto/tls's")
 	}
 	cfg := restrict(newAuthority(t, "an authority").mutual(t), tls.VersionTLS13, 0)
-	for name, o := range map[string]Options{"records": {KeyUpdateRecords: 3}, "bytes": {KeyUpdateBytes: 300}} {
+	for name, o := range map[string]Options{"records": {keyUpdateRecords: 3}, "bytes": {keyUpdateBytes: 300}} {
 		w := newWorkbench(t, cfg, o)
 		c, s := w.pair()
 		<-c.over
@@ -297,7 +297,7 @@ func TestKeysAreUpdatedInTime(t *testing.T) {
 func TestKeyUpdates(t *testing.T) {
 	t.Parallel() // it waits
 	cfg := restrict(newAuthority(t, "an authority").mutual(t), tls.VersionTLS13, 0)
-	w := newWorkbench(t, cfg, Options{KeyUpdateRecords: 2})
+	w := newWorkbench(t, cfg, Options{keyUpdateRecords: 2})
 	c, s := w.pair()
 	exchange(t, ours{c}, ours{s}, 100_000)
 	for range 100 {

@@ -33,7 +33,7 @@ func TestQueueOverTLS(t *testing.T) {
 			cfg := restrict(a.mutual(t), k.version, k.suite)
 			o := Options{Plain: plain, HandshakeTimeout: tooLong}
 			if !plain {
-				o.KeyUpdateRecords, o.KeyUpdateBytes = 50, 1_000_000
+				o.keyUpdateRecords, o.keyUpdateBytes = 50, 1_000_000
 			}
 			tr, err := New(Config{Server: cfg, Client: cfg, Options: o})
 			require.NoError(t, err)

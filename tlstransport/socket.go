@@ -1,6 +1,7 @@
 package tlstransport
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -30,24 +31,27 @@ func (r role) String() string {
 	return "server"
 }
 
-// A Socket is the plug-in's socket context: a TCP socket and, once it is connected or accepted, the
-// TLS session on it.
+// A Socket is the plug-in's socket context: a listener, or a connection of the transport below with
+// the TLS session on it.
 type Socket struct {
-	p      *plugin
-	wire   *wire
-	role   role
-	remote transport.Addr
-	node   atomic.Pointer[string] // the peer's node name: from the address connected to, or from CheckPeer
+	p        *plugin
+	listener *transport.Listener
+	lack     atomic.Pointer[error] // why the listener waits, for the one above to tell of
+	below    *transport.Stream
+	reading  transport.TimeLimit // of Read and Accept
+	writing  transport.TimeLimit // of Write and Connect
+	role     role
+	remote   transport.Addr
+	node     atomic.Pointer[string] // the peer's node name: from the address connected to, or from CheckPeer
 
-	begun   atomic.Bool   // the handshake has begun
-	over    chan struct{} // closed when the handshake has ended
-	up      atomic.Bool   // the handshake has succeeded
-	failure error         // of the handshake; valid once over is closed
-	giveUp  atomic.Bool   // Close has begun
+	begun   atomic.Bool        // the handshake has begun
+	life    context.Context    // ends when Close begins: the handshake must end
+	giveUp  context.CancelFunc // ends life
+	over    chan struct{}      // closed when the handshake has ended
+	up      atomic.Bool        // the handshake has succeeded
+	failure error              // of the handshake; valid once over is closed
 
-	// guards the beginning and the success of the handshake against Interrupt and CloseWrite
-	mu     sync.Mutex
-	kick   chan struct{} // closed by Interrupt
+	mu     sync.Mutex    // guards the success of the handshake against CloseWrite
 	halved chan struct{} // closed by CloseWrite, perhaps during the handshake, with mu held
 
 	conn *tls.Conn // during the handshake, and afterwards if the session stays with crypto/tls
@@ -66,22 +70,39 @@ type Socket struct {
 	vector    [][]byte  // of the Writev in flight
 }
 
-func newSocket(p *plugin, w *wire) *Socket {
-	s := &Socket{p: p, wire: w, kick: make(chan struct{}), halved: make(chan struct{}), over: make(chan struct{})}
-	s.out.open(w, &p.buffers)
+func newSocket(p *plugin) *Socket {
+	s := &Socket{p: p, halved: make(chan struct{}), over: make(chan struct{})}
+	s.life, s.giveUp = context.WithCancel(context.Background())
+	s.out.pool = &p.buffers
 	return s
 }
 
-func (s *Socket) close() error {
-	if !s.begun.Load() {
-		return s.wire.close()
+// open gives the socket its connection.
+func (s *Socket) open(below *transport.Stream) {
+	s.below, s.out.below, s.remote = below, below, below.RemoteAddr()
+}
+
+// listens makes the socket a listener.
+func (s *Socket) listens(l *transport.Listener) {
+	s.listener = l
+	l.Exhausted = func(err error) { // the listener above waits, and tells
+		s.lack.Store(&err)
+		s.reading.Interrupt()
 	}
-	s.giveUp.Store(true)
+}
+
+func (s *Socket) close() error {
+	if s.listener != nil {
+		return bare(s.listener.Close())
+	}
+	if !s.begun.Load() {
+		return nil
+	}
 	s.endHandshake()
 	if !s.up.Load() {
 		s.out.stop()
 		s.forget()
-		return s.wire.close()
+		return bare(s.below.Close())
 	}
 	taken := s.farewell()
 	s.forget()
@@ -89,7 +110,9 @@ func (s *Socket) close() error {
 		return s.leave()
 	}
 	go func() {
-		if err := s.out.flush(after(restLimit)); err != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), restLimit)
+		defer cancel()
+		if err := s.out.flush(ctx); err != nil {
 			s.p.log.Debug("what was sent before Close is lost in part", "peer", s.peerName(), "addr", s.remote, "error", err)
 		}
 		_ = s.leave()
@@ -111,7 +134,9 @@ func (s *Socket) farewell() bool {
 	s.out.begin()
 	// on failure the peer sees the end of the connection only, behind what was counted
 	_ = s.closeNotify()
-	return !errors.Is(s.out.flush(after(farewellLimit)), os.ErrDeadlineExceeded)
+	ctx, cancel := context.WithTimeout(context.Background(), farewellLimit)
+	defer cancel()
+	return !errors.Is(s.out.flush(ctx), os.ErrDeadlineExceeded)
 }
 
 // leave closes the connection after farewell.
@@ -119,7 +144,7 @@ func (s *Socket) leave() error {
 	s.out.end() // returns a large buffer to the pool
 	s.drain()
 	s.out.stop()
-	return s.wire.close()
+	return bare(s.below.Close())
 }
 
 // drain throws away unread bytes: on closing, the kernel would answer them with a reset, which may
@@ -127,9 +152,8 @@ func (s *Socket) leave() error {
 func (s *Socket) drain() {
 	const most = 64 << 10
 	var p [4 << 10]byte
-	s.wire.in.fresh()
 	for range most / len(p) {
-		if n, err := s.wire.read(p[:], deadline{once: true}); n == 0 || err != nil {
+		if _, err := s.receive(transport.NoWait(), p[:]); err != nil {
 			return
 		}
 	}
@@ -137,56 +161,33 @@ func (s *Socket) drain() {
 
 // endHandshake ends a handshake in progress and waits for its goroutine.
 func (s *Socket) endHandshake() {
-	select {
-	case <-s.over:
-		return
-	default:
-	}
-	// again and again, since an interrupt just before a wait is lost
-	again := time.NewTicker(time.Millisecond)
-	defer again.Stop()
-	for {
-		s.wire.interrupt()
-		select {
-		case <-s.over:
-			return
-		case <-again.C:
-		}
-	}
+	s.giveUp()
+	<-s.over
 }
 
 // aborted returns net.ErrClosed once Close has begun, and the handshake must end.
 func (s *Socket) aborted() error {
-	if s.giveUp.Load() {
+	if s.life.Err() != nil {
 		return net.ErrClosed
 	}
 	return nil
 }
 
+// interrupt ends the calls in flight, but not the handshake.
 func (s *Socket) interrupt() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	close(s.kick)
-	s.kick = make(chan struct{})
-	// not for the handshake; calls that wait for it have been woken by kick
-	if s.begun.Load() && !s.up.Load() {
-		return
-	}
-	s.wire.interrupt()
+	s.reading.Interrupt()
+	s.writing.Interrupt()
 }
 
 // await waits for the end of the handshake, or for that of the sending direction if halved is not
 // nil.
-func (s *Socket) await(d deadline, halved <-chan struct{}) error {
+func (s *Socket) await(ctx context.Context, halved <-chan struct{}) error {
 	if s.up.Load() {
 		return nil
 	}
 	if !s.begun.Load() {
 		return syscall.ENOTCONN
 	}
-	s.mu.Lock()
-	kick := s.kick
-	s.mu.Unlock()
 	select {
 	case <-s.over:
 		return s.failure
@@ -194,45 +195,89 @@ func (s *Socket) await(d deadline, halved <-chan struct{}) error {
 		return s.checked(FailureClosed, errClosed)
 	default:
 	}
-	if d.once {
+	if transport.IsNoWait(ctx) {
 		return os.ErrDeadlineExceeded
 	}
-	fires, stop := d.expiry()
-	defer stop()
 	select {
 	case <-s.over:
 		return s.failure
 	case <-halved:
 		return s.checked(FailureClosed, errClosed)
-	case <-kick:
-	case <-fires:
+	case <-ctx.Done():
+		return os.ErrDeadlineExceeded
 	}
-	return os.ErrDeadlineExceeded
 }
 
 func (s *Socket) listen(addr transport.Addr, backlog int) (transport.Addr, error) {
-	return s.wire.listen(addr, backlog)
+	l, err := s.p.below.Listen(addr, backlog)
+	if err != nil {
+		return nil, bare(err)
+	}
+	s.listens(l)
+	return l.Addr(), nil
 }
 
 func (s *Socket) accept(tmo time.Duration) (*Socket, transport.Addr, error) {
-	w, addr, err := s.wire.accept(after(tmo))
+	below, err := s.listener.Accept(s.reading.Context(tmo))
 	if err != nil {
-		return nil, nil, err
+		if lack := s.lack.Swap(nil); lack != nil {
+			err = *lack
+		}
+		return nil, nil, bare(err)
 	}
-	n := newSocket(s.p, w)
-	n.begin(server, addr)
-	return n, addr, nil
+	n := newSocket(s.p)
+	n.begin(server, below)
+	return n, n.remote, nil
 }
 
 func (s *Socket) connect(addr transport.Addr, tmo time.Duration) error {
-	if err := s.wire.connect(addr, after(tmo)); err != nil {
-		return err
+	below, err := s.p.below.Connect(s.writing.Context(tmo), addr)
+	if err != nil {
+		return bare(err)
 	}
 	if named, ok := addr.(interface{ PeerName() string }); ok {
 		s.name(named.PeerName())
 	}
-	s.begin(client, addr)
+	s.begin(client, below)
 	return nil
+}
+
+func (s *Socket) descriptor() (fd int, err error) {
+	switch {
+	case s.listener != nil:
+		fd, err = s.listener.Descriptor()
+	case s.below != nil:
+		fd, err = s.below.Descriptor()
+	default:
+		fd, err = -1, errors.ErrUnsupported // there is none yet
+	}
+	return fd, bare(err)
+}
+
+func (s *Socket) localAddr() transport.Addr {
+	if s.listener != nil {
+		return s.listener.Addr()
+	}
+	return s.below.LocalAddr()
+}
+
+// receive reads at least one byte of the connection below; io.EOF is its end.
+func (s *Socket) receive(ctx context.Context, p []byte) (int, error) {
+	n, err := s.below.Read(ctx, p)
+	return n, bare(err)
+}
+
+// bare returns an error of the transport below without its operation and address, to which the one
+// above adds its own, and os.ErrDeadlineExceeded for the end of a context.
+func bare(err error) error {
+	if e, ok := err.(*transport.OpError); ok {
+		err = e.Err
+	}
+	if err != nil && err != os.ErrDeadlineExceeded &&
+		(errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) {
+		return os.ErrDeadlineExceeded
+	}
+	return err
 }
 
 // name stores the peer's name.
@@ -259,17 +304,16 @@ func (s *Socket) host() string {
 }
 
 func (s *Socket) read(p []byte, tmo time.Duration) (int, error) {
-	d := after(tmo)
-	if err := s.await(d, nil); err != nil {
+	ctx := s.reading.Context(tmo)
+	if err := s.await(ctx, nil); err != nil {
 		return 0, err
 	}
-	s.wire.in.fresh()
 	var n int
 	var err error
 	if s.own != nil {
-		n, err = s.own.read(p, d)
+		n, err = s.own.read(ctx, p)
 	} else {
-		s.tap.time = d
+		s.tap.ctx = ctx
 		n, err = s.conn.Read(p)
 	}
 	if n > 0 || err == io.EOF {
@@ -294,23 +338,24 @@ const maxPlaintext = 1 << 14
 
 func (s *Socket) write(p []byte, tmo time.Duration) (int, error) {
 	s.one[0] = p
-	n, err := s.writev(s.one[:], len(p), after(tmo))
+	n, err := s.writev(s.one[:], len(p), tmo)
 	s.one[0] = nil
 	return n, err
 }
 
 // writev writes the size bytes of v, whose elements it changes.
-func (s *Socket) writev(v [][]byte, size int, d deadline) (int, error) {
-	if err := s.await(d, s.halved); err != nil {
+func (s *Socket) writev(v [][]byte, size int, tmo time.Duration) (int, error) {
+	ctx := s.writing.Context(tmo)
+	if err := s.await(ctx, s.halved); err != nil {
 		return 0, err
 	}
 	s.out.begin()
 	defer s.out.end()
-	if s.isHalved() { // after begin, from which on closeWrite ends the Write
+	if s.isHalved() { // after Context, from which on closeWrite ends the Write
 		return 0, s.writeError(errClosed)
 	}
 	for n := 0; ; {
-		if err := s.out.flush(d); err != nil || n == size {
+		if err := s.out.flush(ctx); err != nil || n == size {
 			return n, s.writeError(err)
 		}
 		k, err := s.seal(v)
@@ -392,7 +437,7 @@ func (s *Socket) closeWrite() error {
 	case up:
 		err := s.closeNotify()
 		// the Write in flight; what it has counted, and close_notify, are sent in the background
-		s.wire.out.end()
+		s.writing.Interrupt()
 		return err
 	}
 	select {

@@ -1,6 +1,7 @@
 package tlstransport
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -13,8 +14,8 @@ import (
 // first bytes that the server sends, for the server's hello. Later, if the session stays with
 // crypto/tls, a read returns what is there, and writes go to the outbox.
 type tap struct {
-	s    *Socket
-	time deadline // limit of the read in flight, or of the handshake
+	s   *Socket
+	ctx context.Context // of the read in flight, or of the handshake
 
 	shaken bool // the handshake is over
 	failed bool // the handshake has met an error of this connection, not of the configuration's functions
@@ -48,14 +49,14 @@ func (t *tap) read(p []byte) (int, error) {
 		return 0, err
 	}
 	if t.shaken {
-		n, err := t.s.wire.read(p, t.time)
+		n, err := t.s.receive(t.ctx, p)
 		if err == io.EOF { // crypto/tls takes it, between two records, for an end in good order
 			err = errCutOff
 		}
 		return n, err
 	}
 	for t.have < recordHeader {
-		n, err := t.s.wire.read(t.head[t.have:], t.time)
+		n, err := t.s.receive(t.ctx, t.head[t.have:])
 		if err != nil {
 			return 0, err
 		}
@@ -70,7 +71,7 @@ func (t *tap) read(p []byte) (int, error) {
 		n = copy(p, t.head[t.given:])
 		t.given += n
 	} else {
-		n, err = t.s.wire.read(p[:min(len(p), t.left)], t.time)
+		n, err = t.s.receive(t.ctx, p[:min(len(p), t.left)])
 		t.left -= n
 	}
 	if t.s.role == client {
@@ -131,7 +132,7 @@ func (t *tap) write(p []byte) (int, error) {
 	if err := t.s.aborted(); err != nil {
 		return 0, err
 	}
-	if err := o.flush(t.time); err != nil {
+	if err := o.flush(t.ctx); err != nil {
 		return 0, err
 	}
 	return len(p), nil
@@ -140,14 +141,14 @@ func (t *tap) write(p []byte) (int, error) {
 // The other methods of net.Conn, for crypto/tls and the configuration's functions.
 
 func (t *tap) Close() error                     { return nil } // the Socket closes the connection
-func (t *tap) LocalAddr() net.Addr              { return addrOrNone(t.s.wire.localAddr()) }
-func (t *tap) RemoteAddr() net.Addr             { return addrOrNone(t.s.remote, nil) }
+func (t *tap) LocalAddr() net.Addr              { return addrOrNone(t.s.below.LocalAddr()) }
+func (t *tap) RemoteAddr() net.Addr             { return addrOrNone(t.s.remote) }
 func (t *tap) SetDeadline(time.Time) error      { return nil } // each call has its own deadline
 func (t *tap) SetReadDeadline(time.Time) error  { return nil }
 func (t *tap) SetWriteDeadline(time.Time) error { return nil }
 
-func addrOrNone(a net.Addr, err error) net.Addr {
-	if a == nil || err != nil {
+func addrOrNone(a net.Addr) net.Addr {
+	if a == nil {
 		return &net.TCPAddr{}
 	}
 	return a

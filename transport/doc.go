@@ -28,8 +28,9 @@
 // its own thread: see [WithPolling]. With FullImpl the callback is the whole operation, within the
 // time it is given, and the SDK runs it on a goroutine that it can leave behind, or, if the plug-in
 // promises with [Direct] to return as soon as it is told to, on the caller's goroutine. A plug-in
-// that has a descriptor of its own to wait for, such as one that encrypts, need not do the waiting
-// itself: a [Waiter] waits as the SDK does.
+// over another transport, such as one that encrypts, waits as the streams below it do: a
+// [TimeLimit] makes contexts for these. For one with a descriptor of its own a [Waiter] waits as
+// the SDK does.
 //
 // For one C at most one Read and one Write or Writev run at once, possibly concurrently. Accept
 // runs alone. Close, Export and Release run after all of them have returned. A callback that does

@@ -272,6 +272,7 @@ func TestMoved(t *testing.T) {
 		require.Equal(t, "gen: it is the command cnode-gen now, with the same flags: "+
 			"go install github.com/cnode-go/cnode/cmd/cnode-gen@latest\n", r.err)
 	}
+	require.Contains(t, execute(t, nil, "front", "--listen", ":1").err, "/contrib/front/cmd/cnode-front@latest\n")
 }
 
 func TestVersion(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"slices"
 
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/ask"
@@ -132,8 +133,8 @@ https://github.com/cnode-go/cnode/blob/main/docs/operate/troubleshooting.md.`,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return cli.FlagError(cmd, args, err) })
 	o.AddTo(root.PersistentFlags())
-	root.AddCommand(tour.Command(o), serve.Command(o), ask.Ping(o), ask.Call(o), ask.Names(o), top.Command(o), moved("gen", "cnode-gen"),
-		mapper.Command(o), certs.Command(), move.Command(o), stay.Command(), tour.Heir())
+	root.AddCommand(tour.Command(o), serve.Command(o), ask.Ping(o), ask.Call(o), ask.Names(o), top.Command(o), moved("gen", "cmd/cnode-gen"),
+		moved("front", "contrib/front/cmd/cnode-front"), mapper.Command(o), certs.Command(), move.Command(o), stay.Command(), tour.Heir())
 	checkHelp(root)
 	completion.Add(root, o, args)
 	config.TrimHelp(root)
@@ -158,8 +159,9 @@ func checkHelp(root *cobra.Command) {
 }
 
 // moved is what was a command here, and is a program of its own now.
-func moved(name, program string) *cobra.Command {
+func moved(name, folder string) *cobra.Command {
 	return &cobra.Command{Use: name, Hidden: true, DisableFlagParsing: true, RunE: func(*cobra.Command, []string) error {
-		return fmt.Errorf("it is the command %s now, with the same flags: go install github.com/cnode-go/cnode/cmd/%[1]s@latest", program)
+		return fmt.Errorf("it is the command %s now, with the same flags: go install github.com/cnode-go/cnode/%s@latest",
+			path.Base(folder), folder)
 	}}
 }

@@ -60,7 +60,7 @@ func (b *board) call(ctx context.Context, c *nodes.Call) (any, error) {
 			return ei.Atom("ok"), nil
 		case ei.Atom("unsubscribe"):
 			if subscribed {
-				self.Demonitor(ref)
+				self.Demonitor(ctx, ref)
 				delete(b.subscribers, pid)
 			}
 			return ei.Atom("ok"), nil

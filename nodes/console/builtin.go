@@ -70,7 +70,7 @@ func (c *console) help(ctx context.Context, name ...string) (Text, error) {
 		}
 	}
 	if len(name) > 0 {
-		return "", fmt.Errorf("there is no command %s%s", name[0], s.meant(ctx, name[0], 0))
+		return "", fmt.Errorf("there is no command %s%s", name[0], s.meant(name[0], 0))
 	}
 	example, _ := s.show(ei.Tuple{ei.Atom("order"), ei.Binary("A-100"), ei.Int(3)})
 	call := "Module:Function(Arguments)"

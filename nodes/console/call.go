@@ -49,7 +49,7 @@ var shells = map[string]string{
 var talkers = []string{"sys", "gen_server", "gen_statem", "gen_event", "Elixir.GenServer", "Elixir.Agent"}
 
 // find is what a line means, if the user may have it.
-func (s *session) find(ctx context.Context, t typed) (request, error) {
+func (s *session) find(t typed) (request, error) {
 	exposed := slices.Contains(s.c.n.Exposed()[t.module], t.name)
 	if t.module == "" || !exposed {
 		key := strings.TrimPrefix(t.module+":"+t.name, ":")
@@ -61,7 +61,7 @@ func (s *session) find(ctx context.Context, t typed) (request, error) {
 			name = "process"
 		}
 		if name = cmp.Or(name, t.name); t.module == "" || isHabit {
-			cmd, err := s.command(ctx, name, len(t.args))
+			cmd, err := s.command(name, len(t.args))
 			if err != nil {
 				return request{}, err
 			}
@@ -100,7 +100,7 @@ func (s *session) asksSys(t typed, name string) error {
 }
 
 // command is the command of that name, if the user may have it with so many arguments.
-func (s *session) command(ctx context.Context, name string, arity int) (*Command, error) {
+func (s *session) command(name string, arity int) (*Command, error) {
 	c := s.c
 	i := slices.IndexFunc(c.commands, func(cmd Command) bool { return cmd.Name == name })
 	switch {
@@ -109,7 +109,7 @@ func (s *session) command(ctx context.Context, name string, arity int) (*Command
 			"upgrade": "Upgrade", "level": "Level",
 		}[name])
 	case i < 0:
-		return nil, fmt.Errorf("there is no command %s%s", name, cmp.Or(s.meant(ctx, name, arity), ": help lists them"))
+		return nil, fmt.Errorf("there is no command %s%s", name, cmp.Or(s.meant(name, arity), ": help lists them"))
 	case !c.allows(s.user(), &c.commands[i], arity):
 		return nil, fmt.Errorf("%s: refused by Config.Rules", name)
 	}
@@ -117,7 +117,7 @@ func (s *session) command(ctx context.Context, name string, arity int) (*Command
 }
 
 // meant is what somebody may have meant by a command that does not exist.
-func (s *session) meant(ctx context.Context, name string, arity int) string {
+func (s *session) meant(name string, arity int) string {
 	var names []string
 	for _, cmd := range s.c.available(s.user()) {
 		names = append(names, cmd.Name)
@@ -130,33 +130,11 @@ func (s *session) meant(ctx context.Context, name string, arity int) string {
 		if !slices.Contains(exposed[module], name) {
 			continue
 		}
-		takes := s.arity(ctx, module, name, arity)
-		if s.c.n.Allows(s.user(), nodes.MayCall, module, name, max(takes, 0)) {
-			return "; did you mean " + s.function(module, name, takes) + "?"
+		if s.c.n.Allows(s.user(), nodes.MayCall, module, name, arity) {
+			return "; did you mean " + s.function(module, name, -1) + "?"
 		}
 	}
 	return ""
-}
-
-// arity is how many arguments an exposed function takes, as its module tells, nearest to those that
-// were typed; -1: it does not tell, as of a nodes.Func, for which it says 0.
-func (s *session) arity(ctx context.Context, module, name string, typed int) int {
-	info, err := s.c.n.ERPC(ctx, s.c.n.Name(), module, "module_info", ei.Atom("exports"))
-	exports, _ := ei.Elements(info)
-	best := -1
-	for _, e := range exports {
-		f, ok := e.(ei.Tuple)
-		if !ok || len(f) != 2 || f[0] != ei.Atom(name) {
-			continue
-		}
-		if n, ok := f[1].(ei.Int); ok && (best < 0 || max(int(n)-typed, typed-int(n)) < max(best-typed, typed-best)) {
-			best = int(n)
-		}
-	}
-	if err != nil || best == 0 && typed > 0 {
-		return -1
-	}
-	return best
 }
 
 // user is the user's node.

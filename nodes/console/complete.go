@@ -50,7 +50,7 @@ func (s *session) complete(ctx context.Context, line string) (insert string, mat
 	prefix := line
 	if i := strings.IndexAny(line, " ,("); i >= 0 {
 		args, last := split(line[i+1:], s.elixir)
-		cmd, err := s.command(ctx, line[:i], len(args)+1)
+		cmd, err := s.command(line[:i], len(args)+1)
 		if err != nil || cmd.Complete == nil {
 			return "", nil
 		}

@@ -265,7 +265,7 @@ func (s *session) run(ctx context.Context, line string) error {
 	if t.name == "" || err != nil {
 		return err
 	}
-	r, err := s.find(ctx, t)
+	r, err := s.find(t)
 	if err != nil {
 		return err
 	}

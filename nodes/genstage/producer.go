@@ -211,7 +211,7 @@ func (p *Producer) Cancel(consumer ei.Pid, reason any) error {
 		return &nodes.Error{Op: "cancel", Peer: string(consumer.Node), Err: nodes.ErrNoProc}
 	}
 	for _, ref := range gone {
-		p.b.Demonitor(ref)
+		p.b.Demonitor(context.Background(), ref)
 	}
 	p.ring()
 	return nil
@@ -366,7 +366,7 @@ func (p *Producer) strange(m *nodes.Message) {
 		for _, c := range p.unsure {
 			gone, _ := ei.AppendAtom(nil, "noconnection")
 			if ref := p.remove(c, gone); ref.Len > 0 {
-				p.background(func() { p.b.Demonitor(ref) })
+				p.background(func() { p.b.Demonitor(context.Background(), ref) })
 			}
 		}
 		p.unsure = nil
@@ -396,7 +396,7 @@ func (p *Producer) subscribe(said *message) {
 	p.mu.Lock()
 	was, refused := p.admit(c, said)
 	p.mu.Unlock()
-	p.b.Demonitor(was)
+	p.b.Demonitor(context.Background(), was)
 	if refused != nil {
 		p.log.Warn("a subscription is refused", "consumer", said.from, "reason", refused)
 		p.tell(said.from, c.tag, refused)
@@ -434,7 +434,7 @@ func (p *Producer) monitored(c *consumer, ref ei.Ref, err error) {
 	case p.early[ref]:
 		p.remove(c, nil)
 	case p.consumers[c.key] != c: // it was cancelled meanwhile
-		p.background(func() { p.b.Demonitor(ref) })
+		p.background(func() { p.b.Demonitor(context.Background(), ref) })
 	default:
 		c.monitor = ref
 		p.monitors[ref] = c
@@ -470,7 +470,7 @@ func (p *Producer) cancelled(said *message) {
 		was = p.remove(c, p.given(c, said.reason))
 	}
 	p.mu.Unlock()
-	p.b.Demonitor(was)
+	p.b.Demonitor(context.Background(), was)
 }
 
 // tell sends {cancel, Reason} to who has no subscription.

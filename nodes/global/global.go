@@ -233,7 +233,7 @@ func (g *Global) makeServer(_ context.Context, isFirst bool) (*nodes.Mailbox, er
 
 // beginServer begins, or goes on, with the nodes that are up.
 func (g *Global) beginServer(box *nodes.Mailbox, _ bool) {
-	up, err := box.MonitorNodes(nodes.VisibleNodes)
+	up, err := box.MonitorNodes(context.Background(), nodes.VisibleNodes)
 	if err != nil {
 		return // it was ended again
 	}

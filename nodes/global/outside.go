@@ -31,7 +31,7 @@ func (g *Global) hasMoved() bool {
 func (g *Global) post(l letter)      { g.outbox.post(l) }
 func (g *Global) lockerPid() ei.Pid  { return g.helper.Mailbox().Pid() }
 func (g *Global) candidate(h him)    { g.locker.candidate(h) }
-func (g *Global) demonitor(r ei.Ref) { g.box.Mailbox().Demonitor(r) }
+func (g *Global) demonitor(r ei.Ref) { g.box.Mailbox().Demonitor(context.Background(), r) }
 
 func (g *Global) lockSet(node string, tag int64, set bool, from ei.Pid) {
 	g.locker.heard(lockSet{node, tag, set, from})
@@ -85,7 +85,7 @@ func (g *Global) watchLater(of *name) {
 		ref, err := box.Monitor(ctx, of.pid)
 		g.push(func() {
 			if err == nil {
-				box.Demonitor(ref)
+				box.Demonitor(context.Background(), ref)
 			}
 			g.watchNow(node, err == nil)
 		})

@@ -121,7 +121,7 @@ func serve(node *nodes.Node, name string, f nodes.Func) error {
 			return nodes.NoReply, nil
 		}
 		self := nodes.MailboxOf(ctx)
-		_ = node.Unregister(name)
+		_ = node.Unregister(ctx, name)
 		if err := serve(node, name, f); err != nil {
 			node.Logger().Warn("nodestest: a process is not started again", "name", name, "error", err)
 		}

@@ -99,7 +99,7 @@ func (s *Scope) leaveNow(box *nodes.Mailbox, key string, pids []ei.Pid) error {
 		l := s.locals[pid]
 		i := slices.Index(l.groups, key)
 		if l.groups = slices.Delete(l.groups, i, i+1); len(l.groups) == 0 {
-			box.Demonitor(l.ref)
+			box.Demonitor(context.Background(), l.ref)
 			delete(s.byRef, l.ref)
 			delete(s.locals, pid)
 		}

@@ -182,7 +182,7 @@ func (s *Scope) begin(box *nodes.Mailbox, _ bool) {
 			s.beginCatchUp(pid, p)
 		}
 	}
-	up, err := box.MonitorNodes(nodes.AllNodes)
+	up, err := box.MonitorNodes(context.Background(), nodes.AllNodes)
 	if err != nil {
 		return // the process has ended
 	}

@@ -95,7 +95,7 @@ func (w *world) oldScope(name string, edit ...func(cfg *nodes.Config)) *oldScope
 	var err error
 	o.box, err = o.n.Handle("pg", o.take, nil)
 	require.NoError(w.t, err)
-	up, err := o.box.MonitorNodes(nodes.AllNodes)
+	up, err := o.box.MonitorNodes(context.Background(), nodes.AllNodes)
 	require.NoError(w.t, err)
 	require.Empty(w.t, up)
 	return o

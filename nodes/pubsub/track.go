@@ -224,7 +224,7 @@ func (s *shard) monitor(b *nodes.Mailbox, pid ei.Pid) {
 func (s *shard) demonitor(pid ei.Pid) {
 	if ref, ok := s.refs[pid]; ok && s.pids[pid] == nil {
 		if ref.Len > 0 {
-			s.process.Mailbox().Demonitor(ref)
+			s.process.Mailbox().Demonitor(context.Background(), ref)
 		}
 		delete(s.refs, pid)
 		delete(s.byRef, ref)

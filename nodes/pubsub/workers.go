@@ -122,7 +122,7 @@ func (s *shard) elect() {
 			if err == nil {
 				var ref ei.Ref
 				if ref, err = b.Monitor(ctx, other); err == nil { // so there is a way to it
-					b.Demonitor(ref)
+					b.Demonitor(context.Background(), ref)
 				}
 			}
 		}

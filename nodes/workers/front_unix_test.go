@@ -226,7 +226,7 @@ func TestWorkersArePublished(t *testing.T) {
 	w.upgraded()
 	are(ei.Atom("true"))
 
-	require.NoError(t, w.f.n.Unpublish())
+	require.NoError(t, w.f.n.Unpublish(context.Background()))
 	are(ei.Atom("false"))
 	w.upgraded()
 	are(ei.Atom("false"))

@@ -167,7 +167,7 @@ var testWorkerFunctions = map[string]func(ctx context.Context, n *nodes.Node, ar
 		return b.Pid(), nil
 	},
 	"alias": func(_ context.Context, n *nodes.Node, args []ei.Term) (any, error) {
-		return insideOf(n).ProcessOf(args[0].(ei.Pid)).Alias()
+		return insideOf(n).ProcessOf(args[0].(ei.Pid)).Alias(context.Background())
 	},
 	"whereis": func(ctx context.Context, n *nodes.Node, args []ei.Term) (any, error) {
 		pid, err := n.Lookup(ctx, string(args[0].(ei.Atom)))

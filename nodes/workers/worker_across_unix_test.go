@@ -52,7 +52,7 @@ func TestAcrossWorkers(t *testing.T) {
 	require.NoError(t, err)
 	gone, err := box.MonitorName(soon(t), frontName, "joe")
 	require.NoError(t, err)
-	box.Demonitor(gone)
+	box.Demonitor(context.Background(), gone)
 	require.NoError(t, box.Link(soon(t), named))
 	require.NoError(t, box.Send(soon(t), there, ei.Atom("done")))
 	m := w.receive(box)

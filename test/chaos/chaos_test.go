@@ -125,7 +125,7 @@ func (w *world) monitors(whole bool) func(ctx context.Context, r *rand.Rand, one
 				w.t.Errorf("monitor: %v", err)
 			case err != nil:
 			case r.IntN(4) == 0:
-				watcher.Demonitor(ref)
+				watcher.Demonitor(context.Background(), ref)
 				possible[ref.String()] = !whole // a message that has come already stays
 			default:
 				due[ref.String()] = true

@@ -276,11 +276,11 @@ func (s *comingsScene) bonds(ctx context.Context, r *rand.Rand) {
 		}
 	case 1:
 		if ref, err := s.anchor.Monitor(ctx, pid); err == nil && r.IntN(2) == 0 {
-			s.anchor.Demonitor(ref)
+			s.anchor.Demonitor(context.Background(), ref)
 		}
 	case 2:
 		if ref, err := s.anchor.MonitorName(ctx, erlName, "comings", nodes.AliasReply); err == nil {
-			s.anchor.Demonitor(ref)
+			s.anchor.Demonitor(context.Background(), ref)
 			s.anchor.Unalias(ref)
 		}
 	case 3:

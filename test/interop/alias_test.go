@@ -18,7 +18,7 @@ import (
 // tellAlias makes an alias of a mailbox, which the Erlang node knows under the name of a variable.
 func (m *meeting) tellAlias(t testing.TB, variable string, b *nodes.Mailbox, o ...nodes.AliasOption) ei.Ref {
 	t.Helper()
-	ref, err := b.Alias(o...)
+	ref, err := b.Alias(context.Background(), o...)
 	require.NoError(t, err)
 	m.tell(t, variable, ref)
 	return ref

@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"context"
 	"errors"
 	"os/exec"
 	"path/filepath"
@@ -115,7 +116,7 @@ func TestLibeiEcho(t *testing.T) {
 	require.NoError(t, err)
 	ofPid, err := b.Monitor(ctx, pid)
 	require.NoError(t, err)
-	b.Demonitor(ofPid)
+	b.Demonitor(context.Background(), ofPid)
 	require.NoError(t, b.Link(ctx, pid))
 	require.NoError(t, b.Unlink(ctx, pid))
 	require.NoError(t, b.SendExit(ctx, pid, ei.Atom("away")))

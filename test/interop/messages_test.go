@@ -214,7 +214,7 @@ func TestLowerLevel(t *testing.T) {
 		m.is(t, [][2]string{{`receive {hello, P} -> node(P) =:= N after 20000 -> none end`, `true`}})
 
 		require.NoError(t, l.Close())
-		require.NoError(t, n.Unpublish())
+		require.NoError(t, n.Unpublish(context.Background()))
 		m.is(t, [][2]string{{`monitor_node(N, true), disconnect_node(N), receive {nodedown, N} -> ok end, net_adm:ping(N)`, `pang`}})
 		_, err = c.Receive(ctx)
 		require.Error(t, err)

@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"context"
 	"net"
 	"os/exec"
 	"strconv"
@@ -64,7 +65,7 @@ func TestPublish(t *testing.T) {
 		require.ErrorIs(t, err, epmd.ErrNameTaken)
 
 		// The name is free again, and what is connected stays so.
-		require.NoError(t, hidden.Unpublish())
+		require.NoError(t, hidden.Unpublish(context.Background()))
 		alive, _, _ := dist.SplitName(cfg.Name)
 		gone(t, erl, alive)
 		require.Equal(t, "pong", erl.Eval(t, "net_adm:ping('"+hidden.Name()+"')"))

@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"context"
 	"fmt"
 	"testing"
 
@@ -64,7 +65,7 @@ func TestMonitorErlang(t *testing.T) {
 		pid := m.pid(t, patient)
 		ref, err = b.Monitor(ctx, pid)
 		require.NoError(t, err)
-		b.Demonitor(ref)
+		b.Demonitor(context.Background(), ref)
 		require.NoError(t, b.Send(ctx, pid, term(t, "{stop,unheard}")))
 		m.erl.Do(t, m.about("B ! after_it"))
 		require.Equal(t, "after_it", receive(t, b))
@@ -329,7 +330,7 @@ func TestMonitorNodes(t *testing.T) {
 			n := startNode(t, cfg)
 			b, err := n.NewMailbox(nil)
 			require.NoError(t, err)
-			_, err = b.MonitorNodes(nodes.AllNodes)
+			_, err = b.MonitorNodes(context.Background(), nodes.AllNodes)
 			require.NoError(t, err)
 			require.Equal(t, "ok", judge.Eval(t, "net_kernel:monitor_nodes(true, [{node_type, all}])"))
 			for _, args := range [][]string{nil, {"-hidden"}} {

@@ -156,7 +156,7 @@ func (s *scene) victims() *victims {
 	for _, n := range []*nodes.Node{s.all, s.third, s.far} {
 		v.all = append(v.all, s.mailbox(n))
 	}
-	_ = s.all.Unregister("victim")
+	_ = s.all.Unregister(context.Background(), "victim")
 	require.NoError(s.t, s.all.Register(context.Background(), "victim", v.all[0]))
 	return v
 }

@@ -45,7 +45,7 @@ func unasked(t *testing.T, cfg nodes.Config) {
 	silent, nothing := program(t, node(nodes.Config{Name: "silent@host", Flags: dist.FlagsLibei}))
 	box, err := all.NewMailbox(nil)
 	require.NoError(t, err)
-	_, err = box.MonitorNodes(nodes.AllNodes)
+	_, err = box.MonitorNodes(context.Background(), nodes.AllNodes)
 	require.NoError(t, err)
 	require.NoError(t, p.scope.Join(ctx, "g", box))
 	require.NoError(t, p.pubsub.Subscribe(box, "topic"))

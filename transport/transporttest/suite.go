@@ -3,7 +3,7 @@ package transporttest
 import (
 	"errors"
 	"fmt"
-	"sync/atomic"
+	"runtime"
 	"testing"
 	"time"
 
@@ -46,43 +46,12 @@ func Run(t *testing.T, f Factory) {
 // each a *RuleError; if rules were not tried, a last error says so.
 func Check(f Factory) error { return newSuite(f, generous()).check() }
 
-// A RuleError reports a rule of the contract that the plug-in broke.
-type RuleError struct {
-	Rule     string // its name, which is that of Run's subtest
-	Sentence string // what the rule demands
-	During   string // the rule that was being tried when this was found
-	Err      error  // how it was broken
-}
-
-// Error names the rule, how it was broken, and what it says.
-func (e *RuleError) Error() string {
-	during := ""
-	if e.During != e.Rule {
-		during = fmt.Sprintf(" (seen while trying %s)", e.During)
-	}
-	return fmt.Sprintf("rule %s is broken%s: %v (the rule: %s)", e.Rule, during, e.Err, e.Sentence)
-}
-
-// Unwrap gives how it was broken.
-func (e *RuleError) Unwrap() error { return e.Err }
-
 // A rule is one sentence of the contract.
 type rule struct {
 	name     string
 	sentence string
 	try      func(*trial) // nil: checked while the other rules are tried
 	basic    bool         // if it is broken, the rules after it are not tried
-}
-
-// limits say how long the suite waits. They are far beyond what a good plug-in needs on a busy
-// machine: no rule is about speed.
-type limits struct {
-	patience  time.Duration // how long something that must happen may take, or go on without progress
-	lingering time.Duration // how long it may take until what is closed is gone
-	watchdog  time.Duration // for one try of a rule, which may take longer while it makes progress
-	tries     int           // how often a rule is tried that was broken only by lateness
-	starved   int           // the suite gives up after so many rules have waited in vain
-	rounds    int           // how many connections are looked at together for leaks
 }
 
 func generous() limits {
@@ -98,25 +67,17 @@ func (l limits) despair(after string, vain int) string {
 	return fmt.Sprintf("the rules after %s were not tried: %d rules have waited in vain", after, vain)
 }
 
-// longest is how long one try of a rule may take if it makes progress all the time.
-func (l limits) longest() time.Duration { return 10 * l.watchdog }
-
 // A suite is one run over all rules.
 type suite struct {
-	limits
-	factory Factory
-	rules   []rule
-	vain    int                // rules that have waited in vain
-	found   map[string][]error // broken rules by name
-	reason  string             // why the rest is not tried
-
-	ofBytes     atomic.Bool  // the handshake's packets have a length, as far as that is known
-	needsReader atomic.Bool  // Connect has been seen to wait until the accepting end reads
-	holds       atomic.Int64 // 1 + how many unread bytes the carrier takes; 0: not known yet
+	shared
+	rules  []rule
+	vain   int                // rules that have waited in vain
+	found  map[string][]error // broken rules by name
+	reason string             // why the rest is not tried
 }
 
 func newSuite(f Factory, l limits) *suite {
-	return &suite{limits: l, factory: f, rules: rules(), found: map[string][]error{}}
+	return &suite{shared: shared{limits: l, factory: f}, rules: rules(), found: map[string][]error{}}
 }
 
 func (s *suite) check() error {
@@ -144,13 +105,14 @@ func (s *suite) try(r *rule) (broken []error, skipped string) {
 	}
 	var t *trial
 	for range s.tries {
-		t = newTrial(s, r)
-		t.run()
+		t = newTrial(&s.shared, r.name)
+		r.run(t)
 		if !t.late() {
 			break
 		}
 	}
 	for _, e := range t.broken {
+		e.Sentence = s.sentence(e.Rule)
 		if s.record(e) {
 			broken = append(broken, e)
 		}
@@ -164,6 +126,43 @@ func (s *suite) try(r *rule) (broken []error, skipped string) {
 		s.reason = s.despair(r.name, s.vain)
 	}
 	return broken, t.skipped
+}
+
+// run tries the rule under the watchdog, and closes what was opened.
+func (r *rule) run(t *trial) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			if p := recover(); p != nil {
+				buf := make([]byte, 16<<10)
+				t.broke("", "panic: %v\n%s", p, buf[:runtime.Stack(buf, false)])
+			}
+		}()
+		r.try(t)
+	}()
+	for limit := t.s.watchdog; !endsWithin(done, limit); limit = min(t.s.patience, t.s.watchdog) {
+		took := time.Since(t.begun)
+		if t.idle() < t.s.patience && took < t.s.longest() {
+			continue
+		}
+		t.broke("", "it hung: no end after %v", took.Round(time.Millisecond))
+		t.inVain()
+		break
+	}
+	t.closeAll()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.over = true
+}
+
+func (s *suite) sentence(name string) string {
+	for i := range s.rules {
+		if s.rules[i].name == name {
+			return s.rules[i].sentence
+		}
+	}
+	return "a rule of transporttest"
 }
 
 // record remembers a broken rule; false if it has been reported often enough.

@@ -13,12 +13,36 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
+// limits say how long the suite waits. They are far beyond what a good plug-in needs on a busy
+// machine: no rule is about speed.
+type limits struct {
+	patience  time.Duration // how long something that must happen may take, or go on without progress
+	lingering time.Duration // how long it may take until what is closed is gone
+	watchdog  time.Duration // for one try of a rule, which may take longer while it makes progress
+	tries     int           // how often a rule is tried that was broken only by lateness
+	starved   int           // the suite gives up after so many rules have waited in vain
+	rounds    int           // how many connections are looked at together for leaks
+}
+
+// longest is how long one try of a rule may take if it makes progress all the time.
+func (l limits) longest() time.Duration { return 10 * l.watchdog }
+
+// shared is what all trials of a suite share: what they are told, and what they have learned.
+type shared struct {
+	limits
+	factory Factory
+
+	ofBytes     atomic.Bool  // the handshake's packets have a length, as far as that is known
+	needsReader atomic.Bool  // Connect has been seen to wait until the accepting end reads
+	holds       atomic.Int64 // 1 + how many unread bytes the carrier takes; 0: not known yet
+}
+
 // A trial is one try of a rule. It runs on a goroutine of its own; each operation that might wait
 // runs on another one, which is left behind if the plug-in hangs. The methods that end the trial
 // (fail, must, skip) may be called on the trial's own goroutine only.
 type trial struct {
-	s    *suite
-	rule *rule
+	s    *shared
+	rule string // its name
 
 	begun time.Time
 	last  atomic.Int64 // the last progress, in nanoseconds since begun
@@ -35,35 +59,7 @@ type trial struct {
 	calls map[any]func() error
 }
 
-func newTrial(s *suite, r *rule) *trial { return &trial{s: s, rule: r, begun: time.Now()} }
-
-// run tries the rule under the watchdog, and closes what was opened.
-func (t *trial) run() {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer func() {
-			if r := recover(); r != nil {
-				buf := make([]byte, 16<<10)
-				t.broke("", "panic: %v\n%s", r, buf[:runtime.Stack(buf, false)])
-			}
-		}()
-		t.rule.try(t)
-	}()
-	for limit := t.s.watchdog; !endsWithin(done, limit); limit = min(t.s.patience, t.s.watchdog) {
-		took := time.Since(t.begun)
-		if t.idle() < t.s.patience && took < t.s.longest() {
-			continue
-		}
-		t.broke("", "it hung: no end after %v", took.Round(time.Millisecond))
-		t.inVain()
-		break
-	}
-	t.closeAll()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.over = true
-}
+func newTrial(s *shared, rule string) *trial { return &trial{s: s, rule: rule, begun: time.Now()} }
 
 // late reports whether the rule was broken only by lateness, which on an overloaded machine may
 // happen to a good plug-in, or to the SDK itself.
@@ -90,9 +86,9 @@ func (t *trial) inVain() {
 func (t *trial) broke(name, format string, args ...any) {
 	err := fmt.Errorf(format, args...)
 	if name == "" {
-		name = culprit(err, t.rule.name)
+		name = culprit(err, t.rule)
 	}
-	e := &RuleError{Rule: name, Sentence: t.s.sentence(name), During: t.rule.name, Err: err}
+	e := &RuleError{Rule: name, During: t.rule, Err: err}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.over {
@@ -125,46 +121,6 @@ func (t *trial) skip(format string, args ...any) {
 	}
 	t.mu.Unlock()
 	runtime.Goexit()
-}
-
-// culprit returns the rule that is broken if err is one in which the SDK itself reports a fault of
-// the plug-in, whichever rule is being tried; else trying.
-func culprit(err error, trying string) string {
-	var cb *transport.CallbackError
-	switch {
-	case !errors.As(err, &cb):
-		return trying
-	case errors.Is(err, transport.ErrPanic):
-		return "NoPanic"
-	case errors.Is(err, transport.ErrUnresponsive):
-		return "Returns"
-	}
-	switch cb.Callback {
-	case "Read":
-		return "ReadCount"
-	case "Write", "Writev":
-		return "WriteCount"
-	case "GetFD":
-		return "Descriptor"
-	case "Listen":
-		return "BoundAddress"
-	case "HandshakePacketHeaderSize", "FrameHeaderSize":
-		return "HeaderSize"
-	case "Pending":
-		return "PendingBytes"
-	case "Import":
-		return "RefusedImport"
-	}
-	return trying
-}
-
-func (s *suite) sentence(name string) string {
-	for i := range s.rules {
-		if s.rules[i].name == name {
-			return s.rules[i].sentence
-		}
-	}
-	return "a rule of transporttest"
 }
 
 // A call is an operation that runs beside the trial.

@@ -26,29 +26,19 @@ const (
 	// FaultShortWrite ends a write at this offset with less than all of its bytes, as a full socket
 	// does. It is for writes only: a short read is a FaultSplit.
 	FaultShortWrite
-	// FaultDelay holds back what has come, or is to be written, for a random time.
+	// FaultDelay holds back what has come, or is to be written: by chance for a random time. It makes
+	// no node look dead: on reads, what has come waits below, and counts as a sign of life; for
+	// silence see package nodestest.
 	FaultDelay
-	// FaultStall does the same for a fixed, longer time. It makes no node look dead: on reads, what
-	// has come waits below, and counts as a sign of life; for silence see package nodestest.
-	FaultStall
-	// FaultCorrupt changes the byte at this offset.
-	FaultCorrupt
 	// FaultReset breaks the connection before the byte at this offset passes: both directions end
 	// with ECONNRESET, and so does the peer where the carrier can do that (TCP), else it sees the
 	// end of the stream.
 	FaultReset
-	// FaultRefuse refuses to connect, with ECONNREFUSED; for datagrams see FaultDatagram.
-	FaultRefuse
-	// FaultAbort loses a connection that has just been accepted, with ECONNABORTED: Accept goes on.
-	FaultAbort
-	// FaultExhaust makes an accept fail once with EMFILE, as for want of descriptors: Accept goes
-	// on after a pause.
-	FaultExhaust
 )
 
 // String names the fault, as "short write".
 func (k FaultKind) String() string {
-	names := [...]string{"split", "join", "short write", "delay", "stall", "corrupt", "reset", "refuse", "abort", "exhaust"}
+	names := [...]string{"split", "join", "short write", "delay", "reset"}
 	if k == 0 || int(k) > len(names) {
 		return fmt.Sprintf("FaultKind(%d)", uint8(k))
 	}
@@ -68,10 +58,6 @@ type FaultOptions struct {
 	// At are faults at certain places, beside those of chance.
 	At []FaultAt
 
-	Refuse  float64 // of a Connect to be refused, or of a datagram
-	Abort   float64 // of an accepted connection to be lost
-	Exhaust float64 // of an accept to fail for want of descriptors
-
 	// Log gets a record of level Debug for each fault. nil: none.
 	Log *slog.Logger
 	// Done, if not nil, is told of each fault when it happens. It may be called concurrently, must
@@ -86,18 +72,17 @@ type Faults struct {
 	Piece int // the longest piece in bytes, at most 1 GiB; 0 or less: 4096
 
 	// The probability of each fault: see the FaultKinds.
-	Split, Join, ShortWrite, Delay, Stall, Corrupt, Reset float64
+	Split, Join, ShortWrite, Delay float64
 
 	JoinFor  time.Duration // how long a join waits; 0 or less: 5 ms
 	MaxDelay time.Duration // the longest delay; 0 or less: 10 ms
-	StallFor time.Duration // how long a stall lasts; 0 or less: 1 s
 }
 
 // A FaultSide tells the connections that were made here from those that were accepted.
 type FaultSide uint8
 
 const (
-	FaultBoth      FaultSide = iota // connections of either kind; datagram sockets
+	FaultBoth      FaultSide = iota // connections of either kind
 	FaultConnected                  // made by Connect
 	FaultAccepted                   // taken by Accept
 )
@@ -105,34 +90,28 @@ const (
 // A FaultAt is a fault at a certain place.
 type FaultAt struct {
 	Kind   FaultKind     // what happens
-	Side   FaultSide     // zero: both. FaultRefuse, FaultAbort and FaultExhaust each have one
+	Side   FaultSide     // zero: both
 	Conn   int           // the number of the connection, from 1; 0: every one
 	Write  bool          // in what is written; else in what is read
-	Offset int64         // of the byte in that direction, from 0; of no use for those three
-	For    time.Duration // of a delay, a stall or a join; 0 or less: that of the direction's Faults
+	Offset int64         // of the byte in that direction, from 0
+	For    time.Duration // of a delay or a join; 0 or less: that of the direction's Faults
 	Bytes  int           // how many bytes a join waits for; 0: those up to the next piece
 }
 
 // A FaultEvent is a fault that has happened.
 type FaultEvent struct {
 	Kind   FaultKind      // what happened
-	Side   FaultSide      // FaultConnected or FaultAccepted; FaultBoth of a datagram socket
+	Side   FaultSide      // FaultConnected or FaultAccepted
 	Conn   int            // the number of the connection, from 1
 	Write  bool           // in what was written; else in what was read
-	Offset int64          // of the byte in its direction; of datagrams, how many were before
-	For    time.Duration  // of a delay, a stall, or at the most a join
+	Offset int64          // of the byte in its direction
+	For    time.Duration  // of a delay, or at the most a join
 	Remote transport.Addr // of the peer
 }
 
 // String says what happened where, as "split at byte 7 of what was read on connection 1".
 func (e FaultEvent) String() string {
 	made := map[FaultSide]string{FaultConnected: "connection", FaultAccepted: "accepted connection"}[e.Side]
-	switch e.Kind {
-	case FaultRefuse, FaultAbort, FaultExhaust:
-		if e.Side != FaultBoth {
-			return fmt.Sprintf("%v of %s %d", e.Kind, made, e.Conn)
-		}
-	}
 	direction := "read"
 	if e.Write {
 		direction = "written"
@@ -141,14 +120,11 @@ func (e FaultEvent) String() string {
 	if e.For > 0 {
 		during = fmt.Sprintf(" for %v", e.For)
 	}
-	if e.Side == FaultBoth {
-		return fmt.Sprintf("%v%s of datagram %d of what was %s", e.Kind, during, e.Offset, direction)
-	}
 	return fmt.Sprintf("%v%s at byte %d of what was %s on %s %d", e.Kind, during, e.Offset, direction, made, e.Conn)
 }
 
-// A FaultError is the error of an operation that Fault has made fail. It wraps that of the system:
-// ECONNRESET, ECONNREFUSED, ECONNABORTED or EMFILE.
+// A FaultError is the error of an operation that Fault has made fail. It wraps that of the system,
+// ECONNRESET.
 type FaultError struct {
 	Event FaultEvent // what Fault did
 	Err   error      // the system's error
@@ -177,9 +153,8 @@ func GentleFaults(seed uint64) FaultOptions {
 func Fault(tr transport.Transport, o FaultOptions) transport.Transport {
 	f := newFault(o)
 	f.wrapper = newWrapper(tr, wrapper{
-		fixed:    errPlaceLost(),
-		accepted: f.accepted,
-		exhaust:  f.exhaust,
+		fixed: errPlaceLost(),
+		wrap:  func(below *transport.Stream) end { return f.faulty(below, FaultAccepted, f.accepts.Add(1)) },
 	})
 	return f
 }
@@ -188,16 +163,14 @@ func Fault(tr transport.Transport, o FaultOptions) transport.Transport {
 // [transport.ConnectTCP], [transport.AdoptStream], a [transport.Listener]. It takes s over, see the
 // package's doc. Offsets begin with the first byte that passes from then on; what s has read ahead
 // is not touched. The stream is connection 1, FaultAccepted if a Listener has given it, else
-// FaultConnected: for different faults in several streams use different seeds. FaultRefuse,
-// FaultAbort and FaultExhaust, which come before a stream, are EINVAL; so is a FaultAt with the
-// other Side, a Conn beyond 1, or a place where it cannot happen.
+// FaultConnected: for different faults in several streams use different seeds. A FaultAt with the
+// other Side, a Conn beyond 1, or a place where it cannot happen is EINVAL.
 func FaultStream(s *transport.Stream, o FaultOptions) (*transport.Stream, error) {
 	side := FaultConnected
 	if s.Origin() == accepted {
 		side = FaultAccepted
 	}
-	err := o.only("an open stream", side, FaultSplit, FaultJoin, FaultShortWrite, FaultDelay, FaultStall,
-		FaultCorrupt, FaultReset)
+	err := o.only(side)
 	if err != nil {
 		return nil, &transport.OpError{Op: "fault", Addr: s.RemoteAddr(), Err: err}
 	}
@@ -217,25 +190,18 @@ func errPlaceLost() error {
 	return notMovable("fault", "its place among the faults to come would be lost")
 }
 
-// only refuses faults that cannot happen to such a socket, which is connection 1 of its side.
-func (o *FaultOptions) only(socket string, side FaultSide, possible ...FaultKind) error {
-	asked := []draw{{FaultRefuse, o.Refuse, 0}, {FaultAbort, o.Abort, 0}, {FaultExhaust, o.Exhaust, 0}}
-	asked = append(append(asked, o.Read.draws()...), o.Write.draws()...)
+// only refuses faults that cannot happen to a single stream, which is connection 1 of its side.
+func (o *FaultOptions) only(side FaultSide) error {
 	for _, at := range o.At {
-		if at.Side != FaultBoth && at.Side != side || at.Conn != 0 && at.Conn != 1 {
-			return fmt.Errorf("%v is for another connection or side than that of %s: %w", at.Kind, socket, syscall.EINVAL)
-		}
-		if at.Kind == FaultJoin && at.Write || at.Kind == FaultShortWrite && !at.Write {
+		switch {
+		case at.Kind == 0 || at.Kind > FaultReset:
+			return fmt.Errorf("%v is no fault: %w", at.Kind, syscall.EINVAL)
+		case at.Side != FaultBoth && at.Side != side || at.Conn != 0 && at.Conn != 1:
+			return fmt.Errorf("%v is for another connection or side than that of an open stream: %w", at.Kind, syscall.EINVAL)
+		case at.Kind == FaultJoin && at.Write || at.Kind == FaultShortWrite && !at.Write:
 			return fmt.Errorf("%v at byte %d is for the other direction: %w", at.Kind, at.Offset, syscall.EINVAL)
-		}
-		if at.Offset < 0 {
+		case at.Offset < 0:
 			return fmt.Errorf("%v at byte %d, which never comes: %w", at.Kind, at.Offset, syscall.EINVAL)
-		}
-		asked = append(asked, draw{at.Kind, 1, 0})
-	}
-	for _, d := range asked {
-		if d.probability > 0 && !slices.Contains(possible, d.kind) {
-			return fmt.Errorf("%v is no fault of %s: %w", d.kind, socket, syscall.EINVAL)
 		}
 	}
 	return nil
@@ -249,7 +215,6 @@ func (f Faults) filled() Faults {
 	}
 	or(&f.JoinFor, 5*time.Millisecond)
 	or(&f.MaxDelay, 10*time.Millisecond)
-	or(&f.StallFor, time.Second)
 	if f.Piece <= 0 {
 		f.Piece = 4096
 	}
@@ -261,15 +226,12 @@ type fault struct {
 	*wrapper
 	o                 FaultOptions
 	connects, accepts atomic.Int64
-	exhausted         atomic.Int64 // the last accept that failed for want of descriptors
 }
 
 // The purposes of chance: each has its own source, so that a draw for one does not change the draws
 // for another.
 const (
-	forConnect = iota
-	forAccept
-	forRead
+	forRead = iota
 	forWrite
 )
 
@@ -284,16 +246,6 @@ func scatter(x uint64) uint64 {
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
 	return x ^ x>>31
-}
-
-// listed reports whether At has a fault of connecting or accepting for this connection.
-func (f *fault) listed(kind FaultKind, conn int64) bool {
-	for _, at := range f.o.At {
-		if at.Kind == kind && (at.Conn == 0 || int64(at.Conn) == conn) {
-			return true
-		}
-	}
-	return false
 }
 
 func (f *fault) tell(e FaultEvent) {
@@ -312,48 +264,16 @@ func (f *fault) error(e FaultEvent, errno syscall.Errno) *FaultError {
 	return &FaultError{e, errno}
 }
 
-// Connect is that of the Transport below, if it is not refused.
+// Connect is that of the Transport below.
 func (f *fault) Connect(ctx context.Context, addr transport.Addr) (*transport.Stream, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, &transport.OpError{Op: "connect", Addr: addr, Err: err}
-	}
-	n := f.connects.Add(1)
-	if f.chance(forConnect, FaultConnected, n).Float64() < f.o.Refuse || f.listed(FaultRefuse, n) {
-		e := FaultEvent{Kind: FaultRefuse, Side: FaultConnected, Conn: int(n), Remote: addr}
-		err := f.error(e, syscall.ECONNREFUSED)
-		return nil, &transport.OpError{Op: "connect", Addr: addr, Err: err}
-	}
 	s, err := f.below.Connect(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
-	return f.over(s, func(below *transport.Stream) end { return f.faulty(below, FaultConnected, n) })
+	return f.over(s, func(below *transport.Stream) end { return f.faulty(below, FaultConnected, f.connects.Add(1)) })
 }
 
 // WithPolling counts the connections anew: see transport.WithPolling.
 func (f *fault) WithPolling(limit time.Duration) transport.Transport {
 	return Fault(transport.WithPolling(f.below, limit), f.o)
-}
-
-// exhaust makes the accept that is to come fail, once.
-func (f *fault) exhaust() error {
-	n := f.accepts.Load() + 1
-	if f.chance(forConnect, FaultAccepted, n).Float64() < f.o.Exhaust || f.listed(FaultExhaust, n) {
-		if last := f.exhausted.Load(); last < n && f.exhausted.CompareAndSwap(last, n) {
-			e := FaultEvent{Kind: FaultExhaust, Side: FaultAccepted, Conn: int(n)}
-			return f.error(e, syscall.EMFILE)
-		}
-	}
-	return nil
-}
-
-// accepted makes an end of what has been accepted, if that is not lost.
-func (f *fault) accepted(below *transport.Stream) (end, error) {
-	n := f.accepts.Add(1)
-	c := f.faulty(below, FaultAccepted, n)
-	if f.chance(forAccept, FaultAccepted, n).Float64() < f.o.Abort || f.listed(FaultAbort, n) {
-		e := FaultEvent{Kind: FaultAbort, Side: FaultAccepted, Conn: int(n), Remote: c.remote}
-		return nil, c.breaks(e, syscall.ECONNABORTED)
-	}
-	return c, nil
 }

@@ -17,18 +17,17 @@ const maxJoin = 64 << 10
 // maxPiece is the longest piece, in bytes: the length of many pieces still fits into an offset.
 const maxPiece = 1 << 30
 
-// A plan says what happens at which offset of one direction of a connection, or to which datagram.
-// It depends on nothing but the options and the connection's number.
+// A plan says what happens at which offset of one direction of a connection. It depends on nothing
+// but the options and the connection's number.
 type plan struct {
-	rng       *rand.Rand
-	f         *Faults
-	draws     []draw
-	write     bool
-	datagrams bool      // offsets are those of datagrams
-	random    bool      // some faults are left to chance
-	at        []FaultAt // by offset
-	drawn     piece     // the one that comes next
-	end       int64     // of that piece
+	rng    *rand.Rand
+	f      *Faults
+	draws  []draw
+	write  bool
+	random bool      // some faults are left to chance
+	at     []FaultAt // by offset
+	drawn  piece     // the one that comes next
+	end    int64     // of that piece
 }
 
 // A draw is one fault that is left to chance.
@@ -43,7 +42,6 @@ type draw struct {
 func (f *Faults) draws() []draw {
 	return []draw{
 		{FaultSplit, f.Split, 0}, {FaultJoin, f.Join, f.JoinFor}, {FaultShortWrite, f.ShortWrite, 0}, {FaultDelay, f.Delay, f.MaxDelay},
-		{FaultStall, f.Stall, f.StallFor}, {FaultCorrupt, f.Corrupt, 0}, {FaultReset, f.Reset, 0},
 	}
 }
 
@@ -54,10 +52,8 @@ type piece struct {
 	hold       time.Duration
 	join       time.Duration // how long to wait for the bytes up to joined
 	joined     int64
-	mask       byte // of a corrupted byte
 	short      bool // a write ends before it
 	reset      bool
-	refuse     bool // of datagrams
 }
 
 // event is the fault of a kind at the beginning of the piece.
@@ -65,13 +61,7 @@ func (c *piece) event(kind FaultKind) FaultEvent { return FaultEvent{Kind: kind,
 
 // newPlan makes the plan of one direction. at are the faults at certain offsets of it.
 func newPlan(rng *rand.Rand, f *Faults, write bool, at []FaultAt) *plan {
-	p := &plan{rng: rng, f: f, draws: f.draws(), write: write}
-	return p.begin(at)
-}
-
-// begin draws the first piece. at are the faults at certain offsets.
-func (p *plan) begin(at []FaultAt) *plan {
-	p.at = at
+	p := &plan{rng: rng, f: f, draws: f.draws(), write: write, at: at}
 	p.random = slices.ContainsFunc(p.draws, func(d draw) bool { return d.probability > 0 })
 	slices.SortStableFunc(p.at, func(a, b FaultAt) int { return cmp.Compare(a.Offset, b.Offset) })
 	p.drawn = p.draw()
@@ -120,18 +110,18 @@ func (p *plan) draw() piece {
 				d.during = max(time.Duration(value*float64(d.during)), 1)
 			}
 			if happens {
-				c.add(p, FaultAt{Kind: d.kind, For: d.during}, byte(1+value*255))
+				c.add(p, FaultAt{Kind: d.kind, For: d.during})
 			}
 		}
 	}
 	for _, at := range here {
-		c.add(p, at, 0xff)
+		c.add(p, at)
 	}
 	return c
 }
 
 // add puts a fault at the beginning of the piece.
-func (c *piece) add(p *plan, at FaultAt, mask byte) {
+func (c *piece) add(p *plan, at FaultAt) {
 	or := func(otherwise time.Duration) time.Duration {
 		if at.For > 0 {
 			return at.For
@@ -162,19 +152,9 @@ func (c *piece) add(p *plan, at FaultAt, mask byte) {
 	case FaultDelay:
 		during = or(p.f.MaxDelay)
 		c.hold += min(during, transport.Infinite-c.hold)
-	case FaultStall:
-		during = or(p.f.StallFor)
-		c.hold += min(during, transport.Infinite-c.hold)
-	case FaultCorrupt:
-		c.mask = mask
 	case FaultReset:
 		c.reset = true
-	case FaultRefuse:
-		if !p.datagrams {
-			return
-		}
-		c.refuse = true
-	default: // of connecting and accepting
+	default: // there is none of this kind
 		return
 	}
 	c.does = append(c.does, FaultEvent{Kind: at.Kind, Offset: c.start, For: during})

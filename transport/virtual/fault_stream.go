@@ -155,7 +155,7 @@ func (c *faulty) readOn(ctx context.Context, p []byte) (int, error) {
 		if r.begun || r.piece.hold == 0 && r.piece.join == 0 {
 			n, err := c.through.read(ctx, p[:most])
 			if n > 0 {
-				c.arrived(p)
+				c.arrived()
 				r.pos += int64(n)
 			}
 			return n, err
@@ -176,7 +176,7 @@ func (c *faulty) readOn(ctx context.Context, p []byte) (int, error) {
 		if r.piece.join > 0 {
 			r.joinBy = now.Add(r.piece.join)
 		}
-		c.arrived(r.held)
+		c.arrived()
 	}
 }
 
@@ -188,10 +188,9 @@ func (r *faultyIn) forget(err error) {
 }
 
 // arrived makes the faults of a piece happen when its first byte has come.
-func (c *faulty) arrived(b []byte) {
+func (c *faulty) arrived() {
 	if r := &c.in; !r.begun {
 		r.begun = true
-		b[0] ^= r.piece.mask
 		c.tell(&r.piece, false)
 	}
 }
@@ -260,13 +259,7 @@ func (c *faulty) writeOn(ctx context.Context, v [][]byte) (n int64, err error) {
 		}
 		w.vec = w.vec[:0]
 		want := min(size-n, w.piece.end-w.pos)
-		if w.pos == w.piece.start && w.piece.mask != 0 {
-			first := cut(nil, v, n, 1)[0][0]
-			w.vec = append(w.vec, []byte{first ^ w.piece.mask})
-			w.vec = cut(w.vec, v, n+1, want-1)
-		} else {
-			w.vec = cut(w.vec, v, n, want)
-		}
+		w.vec = cut(w.vec, v, n, want)
 		k, err := c.through.write(ctx, w.vec)
 		if wasLost(err) { // the callback may still look at the vector
 			w.vec = nil

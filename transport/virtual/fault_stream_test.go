@@ -114,17 +114,17 @@ func readsAt(t *testing.T, s *transport.Stream) func(want string, at time.Durati
 	}
 }
 
-// Delays, stalls and joins take the time that the options say.
+// Delays and joins take the time that the options say.
 func TestFaultTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, s := pair(t, Fault(transport.NewMemory(), FaultOptions{
 			At: []FaultAt{
 				{Kind: FaultDelay, Side: FaultConnected, Write: true, Offset: 3, For: 2 * time.Second},
-				{Kind: FaultStall, Side: FaultAccepted, Offset: 6},
+				{Kind: FaultDelay, Side: FaultAccepted, Offset: 6},
 				{Kind: FaultJoin, Side: FaultAccepted, Offset: 9, Bytes: 4, For: time.Hour},
 				{Kind: FaultJoin, Side: FaultAccepted, Offset: 13, Bytes: 4, For: time.Minute},
 			},
-			Read: Faults{StallFor: 5 * time.Second},
+			Read: Faults{MaxDelay: 5 * time.Second},
 		}), transport.MemoryAddr(""))
 		begin := time.Now()
 		read := readsAt(t, s)
@@ -217,7 +217,7 @@ func TestFaultPendingDuringRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, s := pair(t, transport.NewMemory(), transport.MemoryAddr(""))
 		s = open(t)(FaultStream(s, FaultOptions{At: []FaultAt{
-			{Kind: FaultJoin, Bytes: 6, For: time.Minute}, {Kind: FaultStall, For: time.Hour},
+			{Kind: FaultJoin, Bytes: 6, For: time.Minute}, {Kind: FaultDelay, For: time.Hour},
 		}}))
 		read := aside(func() error { return second(s.Readv(context.Background(), make([]byte, 6))) })
 		for _, want := range []int{3, 6} {
@@ -292,41 +292,13 @@ func TestFaultJoinedEnd(t *testing.T) {
 	}
 }
 
-// A corrupted byte is the receiver's affair: the writer's buffer stays as it is.
-func TestFaultCorrupt(t *testing.T) {
-	for _, write := range []bool{false, true} {
-		side := FaultAccepted
-		if write {
-			side = FaultConnected
-		}
-		c, s := pair(t, Fault(transport.NewMemory(), FaultOptions{At: []FaultAt{
-			{Kind: FaultCorrupt, Side: side, Write: write, Offset: 0}, {Kind: FaultCorrupt, Side: side, Write: write, Offset: 5},
-			{Kind: FaultCorrupt, Side: side, Write: write, Offset: 6},
-		}}), transport.MemoryAddr(""))
-		sent := []byte("0123456789")
-		for range 2 {
-			_, err := c.Writev(soon(t), sent[:6], sent[6:])
-			require.NoError(t, err)
-		}
-		require.Equal(t, "0123456789", string(sent))
-		got := make([]byte, 20)
-		_, err := s.Readv(soon(t), got)
-		require.NoError(t, err)
-		for i, b := range got {
-			require.Equal(t, i == 0 || i == 5 || i == 6, b != sent[i%10], i)
-		}
-		require.NoError(t, c.Close())
-		require.NoError(t, s.Close())
-	}
-}
-
-// A hand-off does not wait for the end of a stall, in either direction; afterwards the stall goes
+// A hand-off does not wait for the end of a delay, in either direction; afterwards the delay goes
 // on, and no byte is lost.
-func TestFaultStallPauses(t *testing.T) {
+func TestFaultDelayPauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := Fault(transport.NewMemory(), FaultOptions{At: []FaultAt{
-			{Kind: FaultStall, Side: FaultConnected, Offset: 0, For: time.Minute},
-			{Kind: FaultStall, Side: FaultConnected, Offset: 0, For: time.Minute, Write: true},
+			{Kind: FaultDelay, Side: FaultConnected, Offset: 0, For: time.Minute},
+			{Kind: FaultDelay, Side: FaultConnected, Offset: 0, For: time.Minute, Write: true},
 		}})
 		client, server := pair(t, tr, transport.MemoryAddr(""))
 		defer client.Close()
@@ -356,10 +328,10 @@ func TestFaultStallPauses(t *testing.T) {
 }
 
 // A reset in one direction ends what is held back in the other one.
-func TestFaultResetEndsStall(t *testing.T) {
+func TestFaultResetEndsDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, s := pair(t, Fault(transport.NewMemory(), FaultOptions{At: []FaultAt{
-			{Kind: FaultStall, Side: FaultConnected, For: time.Hour},
+			{Kind: FaultDelay, Side: FaultConnected, For: time.Hour},
 			{Kind: FaultReset, Side: FaultConnected, Write: true},
 		}}), transport.MemoryAddr(""))
 		_, err := s.Writev(context.Background(), []byte("held"))
@@ -422,11 +394,12 @@ func TestFaultDelayLifted(t *testing.T) {
 	})
 }
 
-// A stall for ever lasts, whatever else holds back the same byte.
-func TestFaultStallForEver(t *testing.T) {
+// A delay for ever lasts, whatever else holds back the same byte.
+func TestFaultDelayForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, _ := pair(t, Fault(transport.NewMemory(), FaultOptions{Write: Faults{Stall: 1, Delay: 1, StallFor: transport.Infinite}}),
-			transport.MemoryAddr(""))
+		c, _ := pair(t, Fault(transport.NewMemory(), FaultOptions{At: []FaultAt{
+			{Kind: FaultDelay, Write: true, For: transport.Infinite}, {Kind: FaultDelay, Write: true, For: time.Hour},
+		}}), transport.MemoryAddr(""))
 		ctx, cancel := context.WithTimeout(context.Background(), 1000*time.Hour)
 		defer cancel()
 		_, err := c.Writev(ctx, []byte("late"))

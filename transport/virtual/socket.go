@@ -3,7 +3,6 @@ package virtual
 import (
 	"context"
 	"errors"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -32,7 +31,7 @@ type end interface {
 // A socket is the plug-in's socket context: an end of a connection, or a listener.
 type socket struct {
 	end
-	in, out turn // in is that of Accept, too
+	in, out transport.TimeLimit // in is that of Accept, too
 
 	listener *transport.Listener
 	lack     atomic.Pointer[error] // why the listener below waits, for the one above to tell of
@@ -88,10 +87,7 @@ func (w *wrapper) over(s *transport.Stream, wrap func(below *transport.Stream) e
 }
 
 func (s *socket) read(p []byte, tmo time.Duration) (int, error) {
-	ctx, done := s.in.begin(tmo)
-	defer done()
-	n, err := s.end.read(ctx, p)
-	return n, cutShort(ctx, err)
+	return s.end.read(s.in.Context(tmo), p)
 }
 
 func (s *socket) writeOne(p []byte, tmo time.Duration) (int, error) {
@@ -100,26 +96,15 @@ func (s *socket) writeOne(p []byte, tmo time.Duration) (int, error) {
 }
 
 func (s *socket) write(v [][]byte, tmo time.Duration) (int64, error) {
-	ctx, done := s.out.begin(tmo)
-	defer done()
-	n, err := s.end.write(ctx, v)
-	return n, cutShort(ctx, err)
+	return s.end.write(s.out.Context(tmo), v)
 }
 
 func (s *socket) interrupt(writing bool) {
 	if writing {
-		s.out.interrupt()
+		s.out.Interrupt()
 	} else {
-		s.in.interrupt()
+		s.in.Interrupt()
 	}
-}
-
-// cutShort makes a time-out, as the contract wants it, of what an interrupt has caused.
-func cutShort(ctx context.Context, err error) error {
-	if errors.Is(err, context.Canceled) && ctx.Err() == context.Canceled {
-		return os.ErrDeadlineExceeded
-	}
-	return err
 }
 
 func (s *socket) close() error {
@@ -161,7 +146,7 @@ func (s *socket) listens(l *transport.Listener) {
 	s.listener = l
 	l.Exhausted = func(err error) { // the listener above waits, and tells
 		s.lack.Store(&err)
-		s.in.interrupt()
+		s.in.Interrupt()
 	}
 }
 
@@ -175,25 +160,14 @@ func (w *wrapper) listen(s *socket, addr transport.Addr, backlog int) (transport
 }
 
 func (w *wrapper) accept(s *socket, tmo time.Duration) (*socket, transport.Addr, error) {
-	if w.exhaust != nil {
-		if err := w.exhaust(); err != nil {
-			return nil, nil, err
-		}
-	}
-	ctx, done := s.in.begin(tmo)
-	defer done()
-	below, err := s.listener.Accept(ctx)
+	below, err := s.listener.Accept(s.in.Context(tmo))
 	if err != nil {
 		if lack := s.lack.Swap(nil); lack != nil {
 			err = *lack
 		}
-		return nil, nil, cutShort(ctx, bare(err))
+		return nil, nil, bare(err)
 	}
-	e, err := w.accepted(below)
-	if err != nil {
-		return nil, nil, err
-	}
-	return &socket{end: e}, below.RemoteAddr(), nil
+	return &socket{end: w.wrap(below)}, below.RemoteAddr(), nil
 }
 
 // bare returns an error without its operation and address, to which the virtual socket adds its

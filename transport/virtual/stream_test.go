@@ -185,10 +185,10 @@ func TestWithPolling(t *testing.T) {
 
 // A wrapper whose limit of polling is changed stays what it was.
 func TestWithPollingKeepsTheWrapper(t *testing.T) {
-	refused := Fault(transport.TCP(), FaultOptions{Refuse: 1})
-	_, err := transport.WithPolling(refused, 0).Connect(soon(t), loopback())
+	reset := Fault(transport.TCP(), FaultOptions{At: []FaultAt{{Kind: FaultReset, Side: FaultConnected, Write: true}}})
+	c, _ := pair(t, transport.WithPolling(reset, 0), loopback())
 	var f *FaultError
-	require.ErrorAs(t, err, &f)
+	require.ErrorAs(t, second(c.Writev(soon(t), []byte("x"))), &f)
 	require.False(t, transport.WithPolling(Fault(transport.TCP(), FaultOptions{}), 0).Movable())
 	require.True(t, transport.WithPolling(Trace(transport.TCP(), TraceOptions{}), 0).Movable() == transport.TCP().Movable())
 }
@@ -197,32 +197,31 @@ func TestFaultStream(t *testing.T) {
 	d := &diary{}
 	c, s := pair(t, transport.NewMemory(), transport.MemoryAddr(""))
 	c = open(t)(FaultStream(c, FaultOptions{Done: d.write, At: []FaultAt{
-		{Kind: FaultCorrupt, Conn: 1, Side: FaultConnected, Write: true, Offset: 1},
+		{Kind: FaultSplit, Conn: 1, Side: FaultConnected, Write: true, Offset: 1},
 		{Kind: FaultReset, Side: FaultConnected, Offset: 2},
 	}}))
-	s = open(t)(FaultStream(s, FaultOptions{Done: d.write, At: []FaultAt{{Kind: FaultCorrupt, Side: FaultAccepted, Write: true}}}))
+	s = open(t)(FaultStream(s, FaultOptions{Done: d.write, At: []FaultAt{{Kind: FaultSplit, Side: FaultAccepted, Write: true}}}))
 	_, err := c.Writev(soon(t), []byte("ab"))
 	require.NoError(t, err)
 	b := make([]byte, 2)
 	_, err = s.Readv(soon(t), b)
 	require.NoError(t, err)
-	require.Equal(t, "a\x9d", string(b))
+	require.Equal(t, "ab", string(b))
 	_, err = s.Writev(soon(t), []byte("cde"))
 	require.NoError(t, err)
 	_, err = c.Readv(soon(t), b)
 	require.NoError(t, err)
-	require.Equal(t, "\x9cd", string(b))
+	require.Equal(t, "cd", string(b))
 	_, err = c.Readv(soon(t), b)
 	require.ErrorIs(t, err, syscall.ECONNRESET)
-	require.Equal(t, []string{"corrupt at byte 1 of what was written on connection 1"}, d.of(FaultConnected, true))
-	require.Equal(t, []string{"corrupt at byte 0 of what was written on accepted connection 1"}, d.of(FaultAccepted, true))
+	require.Equal(t, []string{"split at byte 1 of what was written on connection 1"}, d.of(FaultConnected, true))
+	require.Equal(t, []string{"split at byte 0 of what was written on accepted connection 1"}, d.of(FaultAccepted, true))
 	_, _, err = s.Export()
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 	require.ErrorContains(t, err, "fault cannot be handed off")
 }
 
-// Faults that happen before there is a stream, or to another stream, are refused for a single
-// stream.
+// Faults of another stream are refused for a single stream.
 func TestFaultStreamRefuses(t *testing.T) {
 	c, s := pair(t, transport.NewMemory(), transport.MemoryAddr(""))
 	for want, o := range map[string]FaultOptions{
@@ -232,11 +231,7 @@ func TestFaultStreamRefuses(t *testing.T) {
 		"join at byte 3 is for the other":         {At: []FaultAt{{Kind: FaultJoin, Write: true, Offset: 3}}},
 		"short write at byte 0 is for the other":  {At: []FaultAt{{Kind: FaultShortWrite}}},
 		"reset at byte -1, which never comes":     {At: []FaultAt{{Kind: FaultReset, Write: true, Offset: -1}}},
-		"refuse":                                  {Refuse: 0.1},
-		"abort":                                   {Abort: 1},
-		"exhaust":                                 {Exhaust: 1},
 		"FaultKind(200)":                          {At: []FaultAt{{Kind: 200}}},
-		"refuse is no":                            {At: []FaultAt{{Kind: FaultRefuse, Conn: 1}}},
 	} {
 		_, err := FaultStream(c, o)
 		require.ErrorIs(t, err, syscall.EINVAL)

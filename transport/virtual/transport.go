@@ -16,9 +16,6 @@ type wrapper struct {
 	fixed error // why its streams cannot be handed off; nil: they can, if those below can
 	wrap  func(below *transport.Stream) end
 
-	accepted func(below *transport.Stream) (end, error) // an error closes below first
-	exhaust  func() error                               // an accept fails with its error; nil: none
-
 	plug transport.Transport // what its listeners are made by
 }
 
@@ -31,9 +28,6 @@ type patient interface {
 // newWrapper completes w.
 func newWrapper(below transport.Transport, w wrapper) *wrapper {
 	w.below = below
-	if w.accepted == nil {
-		w.accepted = func(below *transport.Stream) (end, error) { return w.wrap(below), nil }
-	}
 	w.plug, _ = transport.New(w.callbacks(), nil) // no mandatory field is missing
 	if p, ok := below.(patient); ok {
 		w.plug = w.plug.(patient).WithPatience(p.Patience())

@@ -48,7 +48,7 @@ func TestWrappersCloseWrite(t *testing.T) {
 			return LimitStream(s, LimitOptions{Write: 1e-6, Burst: 4})
 		},
 		"Fault": func(s *transport.Stream) (*transport.Stream, error) {
-			return FaultStream(s, FaultOptions{At: []FaultAt{{Kind: FaultStall, Write: true, Offset: 4, For: time.Hour}}})
+			return FaultStream(s, FaultOptions{At: []FaultAt{{Kind: FaultDelay, Write: true, Offset: 4, For: time.Hour}}})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

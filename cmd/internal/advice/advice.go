@@ -15,7 +15,6 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/cnode-go/cnode/cmd/internal/config"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/epmd"
@@ -286,14 +285,6 @@ var kinds = []Kind{
 			return ""
 		}
 		return "Ports below 1024 and other users' directories are not for everybody: choose another one (--listen, --also)."
-	}},
-	{"reader of a recording", "", func(err error) string {
-		var file *fs.PathError
-		if !Late(err) || !errors.Is(err, config.ErrUnread) && (!errors.As(err, &file) || file.Op != "write") {
-			return ""
-		}
-		return "What reads the pipe has not begun, or has stopped, and the rest of the recording is lost. A reader that waits for it, such as\n" +
-			"tshark -i PIPE, has to be there first, and to go on until the program has ended."
 	}},
 	{"time of a call", "", func(err error) string {
 		var e *nodes.Error

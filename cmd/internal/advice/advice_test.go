@@ -12,8 +12,6 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/cnode-go/cnode/cmd/internal/config"
-
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -122,8 +120,6 @@ func TestAdvice(t *testing.T) {
 		{"no socket", socket("connect", syscall.ENOENT), "--transport unix"},
 		{"permission", socket("listen", syscall.EACCES), "Ports below 1024"},
 		{"connection lost", &nodes.Error{Op: "call m:f/0 at", Err: &nodes.ExitError{Reason: ei.Atom("noconnection")}}, "has the node stopped?"},
-		{"reader of a recording", fmt.Errorf("--trace: %w p: %w", config.ErrUnread, context.DeadlineExceeded), "What reads the pipe"},
-		{"reader of a recording", &fs.PathError{Op: "write", Path: "p", Err: os.ErrDeadlineExceeded}, "What reads the pipe"},
 		{"time of a call", &nodes.Error{Op: "call m:f/0 at", Err: context.DeadlineExceeded}, "what was called still runs there"},
 		{"time", shake(dist.PhaseStatus, context.DeadlineExceeded), "firewall"},
 		{"time", socket("connect", os.ErrDeadlineExceeded), "firewall"},

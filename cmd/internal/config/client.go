@@ -35,7 +35,7 @@ func (o *Options) Dial(ctx context.Context, v *Virtual, target string, errOut io
 		return nil, nil, nil, err
 	}
 	cfg.HandshakeTimeout = handshakeTime(ctx)
-	record, err := v.Over(ctx, &cfg, errOut)
+	record, err := v.Over(&cfg)
 	if err == nil {
 		if err = record.Begin(); err != nil {
 			_ = record.Finish()

@@ -1,14 +1,11 @@
 package config
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"sync"
-	"time"
 
 	"github.com/cnode-go/cnode/transport/virtual"
 )
@@ -34,20 +31,13 @@ const recordingMode = 0o600
 // ErrWritten says that another process has the file of --trace.
 var ErrWritten = errors.New("is written by another process")
 
-// ErrUnread says that the pipe of --trace has no reader.
-var ErrUnread = errors.New("nobody reads the pipe")
-
-// finishLimit is how long a pipe whose reader has stopped may keep the rest of a recording waiting.
-const finishLimit = time.Second
-
-// openRecording waits for a pipe's reader until ctx ends: see openThere.
-func openRecording(ctx context.Context, path string, errOut io.Writer) (*recording, error) {
+func openRecording(path string) (*recording, error) {
 	r := &recording{}
 	for own := false; !own; { // while the file is opened, the process that made it may remove it
 		var err error
 		r.file, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, recordingMode)
 		if r.made = err == nil; errors.Is(err, fs.ErrExist) {
-			r.file, err = openThere(ctx, path, errOut)
+			r.file, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE, recordingMode)
 		}
 		if err == nil {
 			if own, err = claim(r.file); !own {
@@ -111,8 +101,6 @@ func (r *recording) Finish() error {
 	if r == nil {
 		return nil
 	}
-	// not of a regular file, which needs none
-	_ = r.file.SetWriteDeadline(time.Now().Add(finishLimit))
 	err := r.capture.Close()
 	if err == nil {
 		err = r.failed

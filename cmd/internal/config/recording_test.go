@@ -1,7 +1,6 @@
 package config
 
 import (
-	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -19,7 +18,7 @@ func TestRecordingIsPrivate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.pcap")
 	require.NoError(t, os.WriteFile(path, []byte("of tcpdump"), 0o600))
 	require.NoError(t, os.Chmod(path, 0o644))
-	r, err := openRecording(t.Context(), path, io.Discard)
+	r, err := openRecording(path)
 	require.NoError(t, err)
 	require.NoError(t, r.Begin())
 	info, err := os.Stat(path)
@@ -29,7 +28,7 @@ func TestRecordingIsPrivate(t *testing.T) {
 	t.Run("another user's", func(t *testing.T) {
 		need.Root(t, "only root can give files away")
 		require.NoError(t, os.Chown(path, 12345, 12345))
-		r, err := openRecording(t.Context(), path, io.Discard)
+		r, err := openRecording(path)
 		require.NoError(t, err)
 		require.ErrorContains(t, r.Begin(), "belongs to another user")
 		require.Error(t, r.Finish())
@@ -39,7 +38,7 @@ func TestRecordingIsPrivate(t *testing.T) {
 // A recording whose beginning fails keeps nothing in memory, and is an error.
 func TestRecordingFails(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.pcap")
-	r, err := openRecording(t.Context(), path, io.Discard)
+	r, err := openRecording(path)
 	require.NoError(t, err)
 	require.NoError(t, r.capture.Flush())
 	require.NotEmpty(t, r.early)

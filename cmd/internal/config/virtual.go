@@ -2,8 +2,6 @@ package config
 
 import (
 	"cmp"
-	"context"
-	"io"
 	"strconv"
 	"time"
 
@@ -29,7 +27,7 @@ func (v *Virtual) AddTo(f *pflag.FlagSet) {
 }
 
 // Over puts what the flags ask for under a node, and gives the recording, if there is one.
-func (v *Virtual) Over(ctx context.Context, cfg *nodes.Config, errOut io.Writer) (record *recording, err error) {
+func (v *Virtual) Over(cfg *nodes.Config) (record *recording, err error) {
 	if v.Trace == "" && v.Fault == "" {
 		return nil, nil
 	}
@@ -48,7 +46,7 @@ func (v *Virtual) Over(ctx context.Context, cfg *nodes.Config, errOut io.Writer)
 		}
 	}
 	if v.Trace != "" { // nearest to the wire, so that the recording shows what a fault has cut
-		if record, err = openRecording(ctx, v.Trace, errOut); err != nil {
+		if record, err = openRecording(v.Trace); err != nil {
 			return nil, err
 		}
 		put(func(tr transport.Transport) transport.Transport {

@@ -14,6 +14,8 @@ const (
 
 // Holds sums up for how long full inboxes have kept a connection's reader waiting within the last
 // HoldWindow. The window ends now and begins at the start of a slot, so up to one slot more counts.
+// The promise is about any such window, not about windows one after the other, and the waits in one
+// may be very many: so there are slots.
 // It belongs to the reader. The zero value is that of a reader that has not waited.
 type Holds struct {
 	origin time.Time // of the slots' numbers

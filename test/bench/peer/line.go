@@ -37,7 +37,7 @@ func serveLine(ctx context.Context, cfg nodes.Config, port int) error {
 		}
 		watch, err := n.NewMailbox(nil)
 		if err == nil {
-			_, err = watch.MonitorNodes(nodes.AllNodes)
+			_, err = watch.MonitorNodes(context.Background(), nodes.AllNodes)
 			go tellDown(ctx, watch)
 		}
 		return err

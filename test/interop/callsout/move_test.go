@@ -47,7 +47,7 @@ func TestMove(t *testing.T) {
 		require.NoError(t, err)
 		eventually(t, erl, "true", "lists:all(fun(N) -> is_pid(whereis(N)) end, [linked, watched, called, requested])")
 		erl.Pause(t)
-		asked, err := box.SpawnRequest(soon(t), erl.Name(), nodes.SpawnOptions{Monitor: true}, "calls", "raise", ei.Atom("exit"), 9)
+		asked, err := box.SpawnRequest(soon(t), erl.Name(), &nodes.SpawnOptions{Monitor: true}, "calls", "raise", ei.Atom("exit"), 9)
 		require.NoError(t, err)
 
 		f, err := n.Freeze(soon(t))

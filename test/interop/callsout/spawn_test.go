@@ -70,7 +70,7 @@ func TestSpawn(t *testing.T) {
 		_, ref, err = box.SpawnMonitor(soon(t), erl.Name(), "calls", "wait", ei.Atom("left"), 1)
 		require.NoError(t, err)
 		eventually(t, erl, "true", "is_pid(whereis(left))")
-		box.Demonitor(ref)
+		box.Demonitor(context.Background(), ref)
 		eventually(t, erl, "{monitored_by,[]}", "process_info(whereis(left), monitored_by)")
 
 		// The end of the parent ends what is linked.
@@ -83,7 +83,7 @@ func TestSpawn(t *testing.T) {
 		eventually(t, erl, "undefined", "whereis(child)")
 		require.Equal(t, "true", erl.Eval(t, "is_pid(whereis(plain))"))
 
-		asked, err := box.SpawnRequest(soon(t), erl.Name(), nodes.SpawnOptions{Monitor: true}, "calls", "raise", ei.Atom("exit"), 5)
+		asked, err := box.SpawnRequest(soon(t), erl.Name(), &nodes.SpawnOptions{Monitor: true}, "calls", "raise", ei.Atom("exit"), 5)
 		require.NoError(t, err)
 		m, err = box.Receive(soon(t))
 		require.NoError(t, err)
@@ -113,7 +113,7 @@ func TestSpawnGivenUp(t *testing.T) {
 			_, err := box.SpawnLink(ctx, erl.Name(), "calls", "wait", ei.Atom("given_up"), 1)
 			failed <- err
 		}()
-		ref, err := box.SpawnRequest(soon(t), erl.Name(), nodes.SpawnOptions{}, "calls", "echo", 1)
+		ref, err := box.SpawnRequest(soon(t), erl.Name(), nil, "calls", "echo", 1)
 		require.NoError(t, err)
 		cancel()
 		require.ErrorIs(t, <-failed, context.Canceled)
@@ -140,7 +140,7 @@ func TestSpawnOrphan(t *testing.T) {
 		for name, reason := range map[ei.Atom]ei.Term{"crashed": ei.Tuple{ei.Atom("orphan"), ei.Binary("x")}, "closed": ei.Atom("normal")} {
 			box, err := n.NewMailbox(nil)
 			require.NoError(t, err)
-			_, err = box.SpawnRequest(soon(t), erl.Name(), nodes.SpawnOptions{Link: true}, "calls", "wait", name, 1)
+			_, err = box.SpawnRequest(soon(t), erl.Name(), &nodes.SpawnOptions{Link: true}, "calls", "wait", name, 1)
 			require.NoError(t, err)
 			box.Exit(reason)
 		}

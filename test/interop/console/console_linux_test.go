@@ -258,7 +258,7 @@ func TestFirstWords(t *testing.T) {
 		{`shop:quote(<<"A">>).`, "** there is no function shop:quote/1; did you mean shop:quote/2?"},
 		{`shop:quote(<<"A">>, b).`, "** shop:quote/2: badarg, argument 2: ei: atom b where an integer is due"},
 		{"quoet a 2", "** there is no command quoet; did you mean quote?"},
-		{"fails().", "** there is no command fails; did you mean 'Elixir.Till':fails/0?"},
+		{"fails().", "** there is no command fails; did you mean 'Elixir.Till':fails?"},
 		{"waits(1).", "** there is no command waits; did you mean 'Elixir.Till':waits?"},
 		{"shop:fails().", "** shop:fails/0: sold out"},
 		{"shop:prints().", "from the shop"},

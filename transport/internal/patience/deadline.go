@@ -35,8 +35,10 @@ func (d *Deadline) Set(t time.Time) {
 		d.now = newUntil()
 		d.now.move(t)
 	}
+	if t.IsZero() {
+		return
+	}
 	switch left := time.Until(t); {
-	case t.IsZero():
 	case left <= 0:
 		d.now.expire()
 	default:

@@ -146,7 +146,7 @@ func (o *server) serveAlone(ctx context.Context, out, errOut io.Writer) (err err
 		return err
 	}
 	k := keepPeer(ctx, &cfg, o, out)
-	record, err := o.virtual.Over(ctx, &cfg, errOut)
+	record, err := o.virtual.Over(&cfg)
 	if err != nil {
 		return err
 	}
