@@ -86,9 +86,8 @@
 //	}
 //
 // The example*_test.go of this directory are whole programs: example_test.go (first steps,
-// servers), example_calls_test.go (calls out), example_front_test.go (workers),
-// example_move_test.go (hand-off). docs/how-to/call-other-nodes.md has all ways to call another
-// node.
+// servers), example_calls_test.go (calls out), example_move_test.go (hand-off).
+// docs/how-to/call-other-nodes.md has all ways to call another node.
 //
 // # Who owns what
 //

@@ -63,7 +63,7 @@ var houses = map[string]house{
 	}},
 	"transport": {knot: 7, state: 7, floors: [][]string{
 		words("doc errors addr inet netaddr unixaddr sockaddr posix addrcalls"), // addresses
-		words("wait waiter"),
+		words("wait waiter timelimit"),
 		words("callbacks carrier calls guarded hooks transfer socketend ready rawconn full side inplace interrupt" +
 			" passage imported itself"),
 		words("stream streampending streampause pdu turns queue queuewriter hold listener" +

@@ -147,7 +147,7 @@ var picture = []row{
 			"nodes/internal/cookie " +
 			"nodes/internal/descriptor nodes/internal/form nodes/internal/handshake nodes/internal/hush " +
 			"nodes/internal/inbox nodes/internal/inside nodes/internal/lazymap nodes/internal/life " +
-			"nodes/internal/link nodes/internal/move nodes/internal/otp nodes/internal/packed nodes/internal/peers " +
+			"nodes/internal/link nodes/internal/move nodes/internal/otp nodes/internal/peers " +
 			"nodes/permit nodes/internal/places nodes/internal/states nodes/internal/wait"},
 	{path: "nodes/internal/asker", own: "ei nodes nodes/internal/otp", notStd: "net os time sync context log"},
 	{path: "nodes/internal/kept", own: "ei transport nodes nodes/introspect nodes/internal/asker nodes/internal/hush nodes/internal/otp " +

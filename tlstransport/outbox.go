@@ -167,3 +167,16 @@ func (o *outbox) stop() {
 		<-flushed
 	}
 }
+
+// bare returns an error of the transport below without its operation and address, to which the one
+// above adds its own, and os.ErrDeadlineExceeded for the end of a context.
+func bare(err error) error {
+	if e, ok := err.(*transport.OpError); ok {
+		err = e.Err
+	}
+	if err != nil && err != os.ErrDeadlineExceeded &&
+		(errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) {
+		return os.ErrDeadlineExceeded
+	}
+	return err
+}

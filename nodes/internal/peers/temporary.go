@@ -28,7 +28,7 @@ func IsTemporary(p *dist.Peer) bool {
 		return true
 	}
 	for _, prefix := range []string{
-		"cnode-demo-",  // and the number of its process
+		"cnode-demo-", // and the number of its process
 		"cnode-gen-",
 		"rem-", "rpc-", // of Elixir's releases: rem-1f2e-shop
 		"remsh", "maint", // of relx
