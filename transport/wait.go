@@ -31,10 +31,11 @@ const (
 // WithPolling returns tr with limit in place of DefaultPolling; 0 turns it off, and a limit above
 // MaxPolling counts as MaxPolling. For that long a reader does something else than to sleep until
 // the next byte comes, where that has lately brought more bytes. Where small messages come one way
-// it naps and takes all that has come meanwhile at once: the peer is spared the work of waking it
-// for each. Inside of something large, whose rest is on its way, it looks again and again. For an
-// answer a reader always sleeps, and so does a writer until there is room. Idle connections cost
-// nothing, and one processor is always left to others.
+// it naps and takes all that has come meanwhile at once, and flows that become faster for it gather
+// for milliseconds: the peer is spared the work of waking it for each. Inside of something large,
+// whose rest is on its way, it looks again and again. For an answer a reader always sleeps, and so
+// does a writer until there is room. Idle connections cost nothing, and one processor is always
+// left to others.
 //
 // It is for Linux, and for plug-ins for which the SDK does the waiting. A wrapper that has a method
 // WithPolling(time.Duration) Transport, as those of package transport/virtual do, returns one with

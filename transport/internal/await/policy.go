@@ -13,6 +13,7 @@ type Policy struct {
 	busy    atomic.Int32
 	threads threadWaits
 	rests   rests
+	batches batches
 }
 
 // NewPolicy returns a policy with that limit of naps and of spinning; 0: there is neither.

@@ -2,6 +2,7 @@ package await
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/cnode-go/cnode/transport/internal/patience"
@@ -11,10 +12,11 @@ import (
 // A Reader is how the reader of a descriptor waits. Only the reader uses it, except for Wrote.
 type Reader struct {
 	side
-	fd      int
-	traffic traffic
-	naps    naps
-	silent  bool // nothing can be acknowledged
+	fd       int
+	traffic  traffic
+	batch    batching
+	deferred atomic.Bool // the reader lets messages gather
+	silent   bool        // nothing can be acknowledged
 
 	attempt func() (n int, done bool) // of the Do in flight
 	n       int
@@ -74,13 +76,17 @@ func (r *Reader) end(n int) {
 		return
 	}
 	r.traffic.read(n)
-	r.naps.came(n)
+	r.batch.came(n)
 }
 
-// Wrote is called after a write, by the writer: an answer is likely.
+// Wrote is called after a write, by the writer: an answer is likely. The reader, should it let
+// messages gather, looks at once.
 func (r *Reader) Wrote() {
 	if !r.traffic.wrote.Load() {
 		r.traffic.wrote.Store(true)
+	}
+	if r.deferred.Load() {
+		r.wait.wake()
 	}
 }
 
@@ -91,6 +97,18 @@ func (r *Reader) Wrote() {
 // is spared the work of waking it. For the rest of something large, which is on its way, it spins.
 func (r *Reader) awaitTraffic() (came bool) {
 	r.traffic.begin()
+	if r.flows() {
+		// That has to end with the context, which is not watched yet (see do).
+		if r.once && !r.batch.sleeps(r.began, &r.policy.batches) {
+			return false
+		}
+		if d := r.batch.next(r.began, &r.policy.batches); d > 0 {
+			if r.letGather(d) {
+				return true
+			}
+			r.traffic.begin() // something may have been written meanwhile
+		}
+	}
 	r.expected = true
 	kind := r.traffic.kind
 	if r.policy.limit == 0 || kind == nil || !kind.formed || !r.policy.enter() {
@@ -98,7 +116,7 @@ func (r *Reader) awaitTraffic() (came bool) {
 	}
 	defer r.policy.leave()
 	if kind == &r.traffic.flow {
-		sys.Nap(r.naps.length(r.began, r.policy.limit))
+		sys.Nap(r.batch.sleep(r.began, r.policy.limit))
 		came = r.try()
 	} else {
 		came = r.spin()
@@ -106,6 +124,34 @@ func (r *Reader) awaitTraffic() (came bool) {
 	r.traffic.tried(came)
 	if came {
 		r.wait.lookAway(false)
+	}
+	return came
+}
+
+// flows reports whether what the reader waits for comes in a flow.
+func (r *Reader) flows() bool {
+	switch kind := r.traffic.kind; {
+	case kind == &r.traffic.rest: // possibly within a flow, which goes on
+	case kind == &r.traffic.flow && r.policy.limit > 0 && kind.formed:
+		return true
+	default:
+		r.batch.lost()
+	}
+	return false
+}
+
+// letGather lets messages gather for d, or until something is written. Meanwhile it occupies
+// neither a thread nor a processor.
+func (r *Reader) letGather(d time.Duration) bool {
+	r.wait.lookAway(false)
+	r.deferred.Store(true)
+	r.wait.pause(d, &r.traffic.wrote)
+	r.deferred.Store(false)
+	came := r.try()
+	r.traffic.tried(came)
+	if !came {
+		r.traffic.flow.judge(false)
+		r.batch.lost()
 	}
 	return came
 }
@@ -118,23 +164,4 @@ func (r *Reader) spin() (came bool) {
 		came = r.try()
 	}
 	return came
-}
-
-// naps say how long a nap in a flow may be. The zero value is ready.
-type naps struct {
-	looked time.Time // when the reader last napped
-	since  int64     // bytes that have come since then
-}
-
-// napBytes is how much may come during a nap, at most: a connection's first window.
-const napBytes = 64 << 10
-
-func (g *naps) came(n int) { g.since += int64(n) }
-
-// length is called before a nap and returns its length, limit at most: so short that the peer need
-// not wait for the reader to make room.
-func (g *naps) length(now time.Time, limit time.Duration) time.Duration {
-	took, came := now.Sub(g.looked), g.since
-	g.looked, g.since = now, 0
-	return time.Duration(min(float64(limit), napBytes/float64(max(came, 1))*float64(took)))
 }

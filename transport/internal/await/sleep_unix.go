@@ -5,6 +5,7 @@ package await
 import (
 	"context"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -76,14 +77,16 @@ func (w *sleeper) close() {
 	w.file.Close()
 }
 
-func (w *sleeper) reading() *direction           { return &w.in }
-func (w *sleeper) writing() *direction           { return &w.out }
-func (w *sleeper) rawConn() syscall.RawConn      { return w.raw }
-func (w *sleeper) prepare(bool) error            { return nil } // the duplicate is all it needs
-func (w *sleeper) restFirst() error              { return nil } // likewise
-func (w *sleeper) look(bool) bool                { return false }
-func (w *sleeper) lookAway(bool)                 {}
-func (w *sleeper) block(bool, *threadWaits) bool { return false }
+func (w *sleeper) reading() *direction               { return &w.in }
+func (w *sleeper) writing() *direction               { return &w.out }
+func (w *sleeper) rawConn() syscall.RawConn          { return w.raw }
+func (w *sleeper) prepare(bool) error                { return nil } // the duplicate is all it needs
+func (w *sleeper) restFirst() error                  { return nil } // likewise
+func (w *sleeper) look(bool) bool                    { return false }
+func (w *sleeper) lookAway(bool)                     {}
+func (w *sleeper) block(bool, *threadWaits) bool     { return false }
+func (w *sleeper) pause(time.Duration, *atomic.Bool) {}
+func (w *sleeper) wake()                             {}
 
 // connected waits until a connect that is in progress has ended, and returns its result.
 func (w *sleeper) connected(ctx context.Context) (result error) {

@@ -203,27 +203,3 @@ func TestOneProcessorIsLeft(t *testing.T) {
 		require.False(t, p.enter())
 	}
 }
-
-// During a nap no more comes than a window has room for.
-func TestNapLength(t *testing.T) {
-	const limit = 60 * time.Microsecond
-	for _, tt := range []struct {
-		came  int
-		in    time.Duration
-		sleep time.Duration
-	}{
-		{0, time.Millisecond, limit},
-		{1, 0, 0},
-		{napBytes / 100, limit, limit},
-		{napBytes, limit, limit},
-		{2 * napBytes, limit, limit / 2},
-		{10 * napBytes, 5 * limit, limit / 2},
-		{1, time.Hour, limit},
-	} {
-		var g naps
-		now := time.Unix(1e9, 0)
-		require.Equal(t, limit, g.length(now, limit), "the first one")
-		g.came(tt.came)
-		require.Equal(t, tt.sleep, g.length(now.Add(tt.in), limit), "%d bytes in %v", tt.came, tt.in)
-	}
-}

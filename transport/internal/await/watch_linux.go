@@ -288,6 +288,10 @@ func (w *watcher) block(writing bool, at *threadWaits) bool {
 	return came
 }
 
+// pause lets the reader's goroutine sleep for d, whatever comes, unless *unless is or becomes true
+// (see wake). It is called inside park.
+func (w *watcher) pause(d time.Duration, unless *atomic.Bool) { w.sleepFor(&w.reader, d, unless) }
+
 // sleepFor lets a direction sleep without the Go poller for d, unless its wait is to end. Whoever
 // sets *unless calls wake afterwards. Both lock w.mu: either sleepFor sees the new value, or wake
 // sees the sleepFor.
@@ -311,7 +315,7 @@ func (w *watcher) sleepFor(i *interest, d time.Duration, unless *atomic.Bool) {
 	w.mu.Unlock()
 }
 
-// wake wakes the reader if it rests.
+// wake wakes the reader if it pauses.
 func (w *watcher) wake() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -358,9 +358,10 @@ func TestNap(t *testing.T) {
 	require.True(t, y.s.In.traffic.flow.formed)
 }
 
-// A long flow of small packets of any pace loses nothing, whether its reader sleeps or naps.
+// A long flow of small packets of any pace loses nothing, whether its reader sleeps, briefly or
+// not, or lets messages gather.
 func TestFlow(t *testing.T) {
-	flow := func(limit time.Duration) {
+	flow := func(limit, gather time.Duration) {
 		y := limited(t, limit)
 		const packets = 20_000
 		go func() {
@@ -376,14 +377,19 @@ func TestFlow(t *testing.T) {
 		}()
 		var b [4]byte
 		for i := range packets {
+			if gather > 0 {
+				y.letsGather(gather)
+			}
 			_, err := y.s.Readv(soon(t), b[:])
 			require.NoError(t, err)
 			require.EqualValues(t, i, binary.BigEndian.Uint32(b[:]))
 		}
 	}
 	for _, limit := range []time.Duration{0, 60 * time.Microsecond, time.Millisecond} {
-		flow(limit)
+		flow(limit, 0)
 	}
+	flow(60*time.Microsecond, 100*time.Microsecond)
+	flow(60*time.Microsecond, time.Millisecond)
 }
 
 // Whatever ends a read ends it while it spins or naps, and while it sleeps afterwards;
