@@ -20,9 +20,6 @@ type killPeer struct {
 	heard int    // of the greetings
 	over  bool   // the connection is closed
 
-	// Of a peer of a front.
-	slot    int    // of its worker
-	witness ei.Pid // the witness in that worker
 }
 
 // begin sends half a question.

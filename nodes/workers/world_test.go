@@ -28,8 +28,6 @@ type world struct {
 	book *book
 }
 
-var kinds = []string{"tcp", "unix", "memory", "packets"}
-
 func newWorld(t testing.TB, kind string) *world {
 	w := &world{t: t, kind: kind, book: &book{at: nodes.Static{}}}
 	switch kind {
@@ -75,16 +73,6 @@ func (w *world) node(alive string, edit ...func(*nodes.Config)) *nodes.Node {
 	return n
 }
 
-// listening is a node with a listener, on the lower level.
-func (w *world) listening(alive string, edit ...func(*nodes.Config)) (*nodes.Node, *nodes.Listener) {
-	w.t.Helper()
-	n := w.node(alive, edit...)
-	l, err := n.Listen(w.ctx(), w.addr(n.Name()))
-	require.NoError(w.t, err)
-	require.NoError(w.t, n.Publish(w.ctx(), l))
-	return n, l
-}
-
 // started is a node on the upper level.
 func (w *world) started(alive string, edit ...func(*nodes.Config)) *nodes.Node {
 	w.t.Helper()
@@ -104,39 +92,6 @@ func (w *world) conn(n *nodes.Node, peer string) (c *nodes.Conn) {
 	w.t.Helper()
 	require.Eventually(w.t, func() bool { c = n.Conn(peer); return c != nil }, tooLong, tick)
 	return c
-}
-
-// startedAs makes and starts a node that is in no world.
-func startedAs(t *testing.T, cfg nodes.Config, edit ...func(*nodes.Config)) *nodes.Node {
-	t.Helper()
-	for _, f := range edit {
-		f(&cfg)
-	}
-	n, err := nodes.New(cfg)
-	require.NoError(t, err)
-	t.Cleanup(func() { n.Close() })
-	require.NoError(t, n.Start(soon(t)))
-	return n
-}
-
-// pair connects alice to bob on the lower level: ca is alice's end.
-func (w *world) pair(edit ...func(*nodes.Config)) (ca, cb *nodes.Conn) {
-	w.t.Helper()
-	a := w.node("alice", edit...)
-	b, l := w.listening("bob", edit...)
-	return w.join(a, b, l)
-}
-
-// join connects a to b, which accepts on l.
-func (w *world) join(a, b *nodes.Node, l *nodes.Listener) (ca, cb *nodes.Conn) {
-	w.t.Helper()
-	accepted := make(chan result[*nodes.Conn], 1)
-	go func() { accepted <- of(l.Accept(w.ctx())) }()
-	ca, err := a.Connect(w.ctx(), b.Name())
-	require.NoError(w.t, err)
-	r := <-accepted
-	require.NoError(w.t, r.err)
-	return ca, r.v
 }
 
 // A result is what a call on another goroutine returned.

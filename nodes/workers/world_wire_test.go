@@ -36,9 +36,6 @@ func role(name string) dist.Self {
 	return dist.Self{Name: name, Cookie: "secret", Creation: 77, Challenge: 4711, Flags: dist.FlagsDefault}
 }
 
-// withoutFragments are the flags of a node whose large messages fill a queue.
-const withoutFragments = dist.FlagsDefault &^ dist.FlagFragments
-
 // wire connects to a node that listens, with no byte said yet.
 func (w *world) wire(l *nodes.Listener) *wire {
 	w.t.Helper()
@@ -56,72 +53,12 @@ func (w *world) peer(l *nodes.Listener, self dist.Self) *wire {
 	return p
 }
 
-// joined is peer, with the node's end of the connection, accepted on the lower level.
-func (w *world) joined(l *nodes.Listener, self dist.Self) (*wire, *nodes.Conn) {
-	w.t.Helper()
-	accepted := async(func() (*nodes.Conn, error) { return l.Accept(w.ctx()) })
-	p := w.peer(l, self)
-	r := <-accepted
-	require.NoError(w.t, r.err)
-	return p, r.v
-}
-
 func (p *wire) initiate(self dist.Self) error {
 	c, err := packets.New(soon(p.t), p.s)
 	require.NoError(p.t, err)
 	p.peer, err = dist.Initiate(c, self, dist.InitiateOptions{})
 	p.self = ei.Pid{Node: ei.Atom(self.Name), ID: 1, Creation: self.Creation}
 	return err
-}
-
-func (p *wire) respond(self dist.Self, status dist.Status) error {
-	c, err := packets.New(soon(p.t), p.s)
-	require.NoError(p.t, err)
-	name, err := dist.ReadName(c)
-	if err != nil {
-		return err
-	}
-	p.peer, err = dist.Respond(c, self, name, dist.RespondOptions{
-		Decide: func(dist.Name) (dist.Verdict, error) { return dist.Verdict{Status: status}, nil },
-	})
-	p.self = ei.Pid{Node: ei.Atom(self.Name), ID: 1, Creation: self.Creation}
-	return err
-}
-
-// An ambush is a listener at which the test itself answers, under a name of the world's table.
-type ambush struct {
-	w    *world
-	name string
-	l    *transport.Listener
-}
-
-func (w *world) ambush(name string) *ambush {
-	w.t.Helper()
-	l, err := w.tr.Listen(w.addr(name), 0)
-	require.NoError(w.t, err)
-	w.t.Cleanup(func() { l.Close() })
-	w.book.set(name, l.Addr())
-	return &ambush{w, name, l}
-}
-
-// accept takes a connection with no byte said yet.
-func (a *ambush) accept() *wire {
-	a.w.t.Helper()
-	s, err := a.l.Accept(a.w.ctx())
-	require.NoError(a.w.t, err)
-	a.w.t.Cleanup(func() { s.Close() })
-	return &wire{t: a.w.t, s: s}
-}
-
-// meet lets n connect here.
-func (a *ambush) meet(n *nodes.Node) (*wire, *nodes.Conn) {
-	a.w.t.Helper()
-	connected := async(func() (*nodes.Conn, error) { return n.Connect(a.w.ctx(), a.name) })
-	p := a.accept()
-	require.NoError(a.w.t, p.respond(role(a.name), dist.StatusOK))
-	r := <-connected
-	require.NoError(a.w.t, r.err)
-	return p, r.v
 }
 
 // frame is a whole pass-through frame.
@@ -138,11 +75,6 @@ func frame(t testing.TB, ctl dist.Control, payload ei.Term) []byte {
 	return b
 }
 
-// framed puts a length before a body, whatever it is.
-func framed(body []byte) []byte {
-	return append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...)
-}
-
 func (p *wire) write(b []byte) error {
 	if p.s.KeepsPackets() {
 		_, err := p.s.Posts(&queue.Options{Frames: true}).Deliver(soon(p.t), b)
@@ -155,12 +87,6 @@ func (p *wire) write(b []byte) error {
 func (p *wire) send(ctl dist.Control, payload ei.Term) {
 	p.t.Helper()
 	require.NoError(p.t, p.write(frame(p.t, ctl, payload)))
-}
-
-// say sends a term to a registered name.
-func (p *wire) say(name string, payload ei.Term) {
-	p.t.Helper()
-	p.send(dist.Control{Op: dist.OpRegSend, From: p.self, ToName: ei.Atom(name)}, payload)
 }
 
 // frame reads the next frame's body; a tick has none.

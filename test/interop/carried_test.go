@@ -35,13 +35,14 @@ type carriage struct {
 // usual is the carriage of all tests that do not choose their own.
 var usual carriage
 
-// overTLS makes a carriage with certificates of its own in dir, for hosts besides this machine.
-func overTLS(dir, demo, version string, hosts ...string) (c carriage, err error) {
+// overTLS makes a carriage over below, nil is TCP, with certificates of its own in dir, for hosts
+// besides this machine.
+func overTLS(dir, demo, version string, below transport.Transport, hosts ...string) (c carriage, err error) {
 	if !slices.Contains(otp.TLSVersions(), version) {
 		return c, fmt.Errorf("TLS %q: want one of %v", version, otp.TLSVersions())
 	}
 	if c.file, err = otp.TLSFiles(dir, demo, version, hosts...); err == nil {
-		c.tr, err = tlstransport.FromOptFile(c.file, &tlstransport.Options{HandshakeTimeout: otp.HandshakeTime})
+		c.tr, err = tlstransport.FromOptFile(c.file, &tlstransport.Options{HandshakeTimeout: otp.HandshakeTime, Transport: below})
 	}
 	return c, err
 }
@@ -64,7 +65,7 @@ func setUsual() (dir string, err error) {
 	if said, err := exec.Command("go", "build", "-o", demo, "github.com/cnode-go/cnode/cmd/cnode-demo").CombinedOutput(); err != nil {
 		return dir, fmt.Errorf("%w\n%s", err, said)
 	}
-	usual, err = overTLS(filepath.Join(dir, "tls"), demo, version)
+	usual, err = overTLS(filepath.Join(dir, "tls"), demo, version, nil)
 	return dir, err
 }
 
@@ -122,7 +123,7 @@ func TestConversationsOverTLS(t *testing.T) {
 		port := r.Epmd(t)
 		for _, version := range otp.TLSVersions() {
 			t.Run(version, func(t *testing.T) {
-				c, err := overTLS(filepath.Join(t.TempDir(), "tls"), program(t, "cmd/cnode-demo"), version)
+				c, err := overTLS(filepath.Join(t.TempDir(), "tls"), program(t, "cmd/cnode-demo"), version, nil)
 				require.NoError(t, err)
 				erl := r.Start(t, otp.Options{EpmdPort: port, TLSOptFile: c.file})
 				load(t, erl, "counter")

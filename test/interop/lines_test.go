@@ -34,15 +34,15 @@ func TestSlowLine(t *testing.T) {
 				t.Parallel()
 				l := line.New(t, line.Options{Rate: 8e6})
 				here, there := l.End(0), l.End(1)
-				c := carriage{tr: transport.TCP()}
+				c := carriage{tr: here.Transport(transport.TCP())}
 				if carrier == "TLS" {
 					var err error
-					c, err = overTLS(filepath.Join(t.TempDir(), "tls"), program(t, "cmd/cnode-demo"), "1.3", here.Addr(), there.Addr())
+					c, err = overTLS(filepath.Join(t.TempDir(), "tls"), program(t, "cmd/cnode-demo"), "1.3", c.tr, here.Addr(), there.Addr())
 					require.NoError(t, err)
 				}
 				m := &meeting{erl: startAt(t, r, there, c.file), n: startNode(t, nodes.Config{
 					Name: "ours@" + here.Addr(), Cookie: otp.DefaultCookie, HandshakeTimeout: otp.HandshakeTime, TickInterval: 2 * time.Second,
-					Transport: here.Transport(c.tr), Resolver: nodes.FixedPort(linePort),
+					Transport: c.tr, Resolver: nodes.FixedPort(linePort),
 					Listen: parseAddr(t, fmt.Sprintf("%s:%d", here.Addr(), linePort)),
 				})}
 				// about 40 are made; one or two may leave just before the message
