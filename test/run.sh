@@ -65,8 +65,8 @@ step modules
 stubborn go mod download
 # Those that take long begin first, so that the last one does not run alone. Most tests wait most of
 # the time: one package more than there are processors.
-first=(./nodes ./transport/{transporttest,handoff,virtual,.} ./tlstransport ./nodes/upgrade
-	./test/interop ./cmd/cnode-demo ./test/interop/{tls,workers,upgrade,console,beam,global,pg,gen})
+first=(./nodes ./transport/transporttest ./tlstransport ./nodes/workers ./transport ./transport/{virtual,handoff} ./nodes/upgrade
+	./test/interop/{beam,project} ./test/interop ./cmd/cnode-demo ./test/interop/{tutorial,tls,global,pubsub,pg,console,callsout,gen})
 mapfile -t packages < <(printf '%s\n' "${first[@]}" && go list work)
 peers=
 if [[ $(id -u) == 0 ]]; then
