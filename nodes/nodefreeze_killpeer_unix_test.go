@@ -19,7 +19,6 @@ type killPeer struct {
 	due   int    // greetings
 	heard int    // of the greetings
 	over  bool   // the connection is closed
-
 }
 
 // begin sends half a question.
