@@ -39,6 +39,7 @@ var picture = []row{
 	{path: "internal/test/browser", own: "internal/test/expect internal/test/need", others: []string{testify}},
 	{path: "internal/test/director", own: "internal/test/expect", others: []string{testify}},
 	{path: "internal/test/oddcerts", own: "internal/test/need", others: []string{testify}},
+	{path: "internal/test/one", testOther: []string{testify}},
 	{path: "internal/test/port"},
 	{path: "internal/test/dns", others: []string{xnet}},
 	{path: "internal/test/race"},

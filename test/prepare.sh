@@ -2,7 +2,8 @@
 # Makes the peers that the tests run against: OTP 25 from the distribution's
 # packages, OTP 27 and 29 as root file systems, one more with Elixir 1.18, RabbitMQ
 # and ejabberd, two with an older and a newer Elixir, two with systemd, and the libei
-# programs. Quick when all is there. `prepare.sh clean` removes what it made, but no package.
+# programs. Quick when all is there. `prepare.sh day` makes only those that test/run.sh meets by day: OTP 25
+# and 29, the newest Elixir and systemd, libei. `prepare.sh clean` removes what it made, but no package.
 # `prepare.sh newest` makes only one more, of what Debian's unstable has that day, and prints it as
 # "RELEASE=PATH OF ERL".
 #
@@ -14,9 +15,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 cache=${CNODE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cnode}
 erlang=(erlang-base erlang-crypto erlang-ssl erlang-public-key erlang-asn1
 	erlang-inets erlang-runtime-tools erlang-dev)
-others=(openssl python3 tshark chromium-headless-shell nginx-light erlang-wx xvfb # which tests compare with, or look with
-	zsh fish # shells, beside bash
-	rebar3 git erlang-examples) # what fetches and builds Erlang projects, and OTP's own carriers of the distribution
+others=(openssl python3 tshark chromium-headless-shell nginx-light # which tests compare with, or look with
+	zsh fish               # shells, beside bash
+	git erlang-examples) # OTP's own carriers of the distribution
+at_night=(rebar3 erlang-wx xvfb) # what builds Erlang projects, and shows Observer
 
 fail() {
 	printf 'prepare: %s\n' "$*" >&2
@@ -147,7 +149,7 @@ elixir() {
 	local name=neighbours version
 	if [[ $1 != trixie ]]; then
 		name=elixir-$1
-		root_file_system "$name" "$1" elixir,dash,coreutils,sed,bash,git elixir iex >&2
+		root_file_system "$name" "$1" elixir,dash,coreutils,sed,bash,git elixir iex bash >&2
 	fi
 	version=$(HOME=/tmp "$cache/$name/bin/elixir" --short-version 2>>"$cache/log") || fail "Elixir of $1 does not run"
 	[[ -n $version ]] || fail "Elixir of $1 does not tell its version"
@@ -197,7 +199,7 @@ libei_programs() {
 }
 
 if [[ ${1:-} == clean ]]; then
-	rm -rf --one-file-system "$cache"/otp-* "$cache"/observer-* "$cache"/elixir-* "$cache"/systemd-* "$cache/neighbours" "$cache/libei" "$cache/env" "$cache/log"
+	rm -rf --one-file-system "$cache"/otp-* "$cache"/observer-* "$cache"/elixir-* "$cache"/systemd-* "$cache/neighbours" "$cache/libei" "$cache"/env* "$cache/log"
 	exit
 fi
 
@@ -217,33 +219,51 @@ if [[ ${1:-} == newest ]]; then
 	exit
 fi
 
+elixirs=(forky)
+managers=(forky)
+if [[ ${1:-} != day ]]; then
+	others+=("${at_night[@]}")
+	elixirs=(bookworm trixie forky)
+	managers=(trixie forky)
+fi
 install_packages
-release 27 trixie
-release 29 forky
-observer 25 bookworm
-observer 27 trixie
-observer 29 forky
-neighbours
+releases="25=/usr/bin/erl" observers=''
 peer 25 /usr/bin/erl
-peer 27 "$cache/otp-27/bin/erl"
+if [[ ${1:-} != day ]]; then
+	release 27 trixie
+	peer 27 "$cache/otp-27/bin/erl"
+	releases+=" 27=$cache/otp-27/bin/erl"
+	observer 25 bookworm
+	observer 27 trixie
+	observer 29 forky
+	observers="25=$cache/observer-25 27=$cache/observer-27 29=$cache/observer-29"
+	neighbours
+fi
+release 29 forky
 peer 29 "$cache/otp-29/bin/erl"
+releases+=" 29=$cache/otp-29/bin/erl"
 libei_programs
 examples=$(dpkg-query -L erlang-examples | grep '/lib/kernel-[^/]*/examples$') || fail "erlang-examples has no examples of kernel"
-elixirs=''
-for suite in bookworm trixie forky; do
+found_elixirs='' found_managers=''
+for suite in "${elixirs[@]}"; do
 	found=$(elixir "$suite")
-	elixirs+="${elixirs:+ }$found"
+	found_elixirs+="${found_elixirs:+ }$found"
 done
-stable=$(service_manager trixie)
-newest=$(service_manager forky)
+for suite in "${managers[@]}"; do
+	found=$(service_manager "$suite")
+	found_managers+="${found_managers:+ }$found"
+done
+file=$cache/env
+[[ ${1:-} != day ]] || file=$cache/env-day
 {
-	printf 'export CNODE_TEST_OTP=%q\n' "25=/usr/bin/erl 27=$cache/otp-27/bin/erl 29=$cache/otp-29/bin/erl"
+	printf 'export CNODE_TEST_OTP=%q\n' "$releases"
 	printf 'export CNODE_TEST_LIBEI=%q\n' "$cache/libei"
-	printf 'export CNODE_TEST_OBSERVER=%q\n' "25=$cache/observer-25 27=$cache/observer-27 29=$cache/observer-29"
-	printf 'export CNODE_TEST_NEIGHBOURS=%q\n' "$cache/neighbours/bin"
-	printf 'export CNODE_TEST_ELIXIR=%q\n' "$elixirs"
-	printf 'export CNODE_TEST_SYSTEMD=%q\n' "$stable $newest"
+	printf 'export CNODE_TEST_OBSERVER=%q\n' "$observers"
+	printf 'export CNODE_TEST_NEIGHBOURS=%q\n' "${observers:+$cache/neighbours/bin}"
+	printf 'export CNODE_TEST_ELIXIR=%q\n' "$found_elixirs"
+	printf 'export CNODE_TEST_SYSTEMD=%q\n' "$found_managers"
 	printf 'export CNODE_TEST_UDS_DIST=%q\n' "$examples/erl_uds_dist/src/erl_uds_dist.erl"
 	printf 'export CNODE_TEST_GEN_TCP_DIST=%q\n' "$examples/gen_tcp_dist/src/gen_tcp_dist.erl"
-} >"$cache/env.new"
-mv -f "$cache/env.new" "$cache/env" # another run may be reading it
+} >"$file.new"
+mv -f "$file.new" "$file" # another run may be reading it
+[[ $file == "$cache/env" || -e $cache/env ]] || cp "$file" "$cache/env"

@@ -1,12 +1,16 @@
 #!/usr/bin/env bash
 # Sets up the peers and tests everything against them; a peer that cannot be had is a failure here.
 #
-#	test/run.sh         each test once, but those that take long, with the newest release of Erlang;
-#	                    what nodes say to each other most with the oldest, too
+#	test/run.sh         what is decisive: each test once, but those that take long, with the newest
+#	                    release of Erlang; what nodes say to each other most with the oldest, too
+#	test/run.sh elixir  projects of Elixir and Erlang, the tutorial, generated types, RabbitMQ,
+#	                    ejabberd, Observer: what stands beside a node
 #	test/run.sh other   other circumstances, with OTP 25: over faulty streams and over TLS, where an
 #	                    int has 32 bits, and on a machine as people have them
 #	test/run.sh long    all tests with all releases, and those over faulty streams and TLS, with the
 #	                    race detector, for every night; says what took how long
+#
+#	test/run.sh lanes   says which package is tested in which of the first two, and runs nothing
 #
 # The first results come while the peers are installed, the last lines are those of go test. What
 # repeats itself for hours is test/soak.sh's; what can be said of the code without running it is
@@ -16,7 +20,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec </dev/null
 
 lane=${1:-short}
-case $lane in short | other | long) ;; *) echo "usage: test/run.sh [other|long]" >&2 && exit 2 ;; esac
+case $lane in short | elixir | other | long | lanes) ;; *) echo "usage: test/run.sh [elixir|other|long|lanes]" >&2 && exit 2 ;; esac
 
 command -v go >/dev/null || PATH=$PATH:/usr/local/go/bin
 # default.pgo would have all packages compiled a second time; vet is test/lint.sh's
@@ -44,16 +48,22 @@ step() {
 stubborn() { "$@" || { sleep 10 && "$@"; } || { sleep 30 && "$@"; }; }
 
 # sort_packages puts packages into lists: with the race detector, and of these the ones that need no
-# peer, and without. Conversations and commands have the race detector in the long lane, as have terms
-# and the table of who may do what. Where a package and its tests do nothing concurrently it has
-# nothing to find, and takes three times as long to link.
+# peer, and without. Conversations and commands have the race detector in the long lane, as have terms,
+# the suite for carriers and the table of who may do what. Where a package and its tests do nothing
+# concurrently it has nothing to find, and takes three times as long to link. Of the conversations some
+# come after those with the race detector: both lanes end at about the same time.
 sort_packages() {
-	local plain='/ei(/elixir)?$|/cmd/[^/]*$|/gen(/source)?$|/test$|/test/(interop|bench|libfuzzer|permission)(/|$)' package folder
-	with=() without=() alone=()
+	local plain='/ei(/elixir)?$|/cmd/[^/]*$|/gen(/source)?$|/test$|/transporttest$|/test/(interop|bench|libfuzzer|permission)(/|$)' package folder
+	local after='/test/interop/(beam|pubsub|global|pg|console|upgrade|processes|callsout)$'
+	with=() without=() alone=() late=() beside=()
 	while read -r package folder; do
-		if [[ $package =~ $plain ]] || ! grep -qsE '^\s*go |\.Go\(|sync|atomic|chan |Parallel' "$folder"/*.go; then
+		if [[ $package =~ $stand_beside ]]; then
+			beside+=("$package")
+		elif [[ $package =~ $after ]]; then
+			late+=("$package")
+		elif [[ $package =~ $plain ]] || ! grep -qsE '^\s*go |\.Go\(|sync|atomic|chan |Parallel' "$folder"/*.go; then
 			without+=("$package")
-		elif [[ $package == */internal/test/otp ]] || grep -qsE 'internal/test/(otp|browser)|need\.(Program|Missing)' "$folder"/*_test.go; then
+		elif [[ $package == */internal/test/otp ]] || grep -qsE 'internal/test/(otp|browser|systemd)|need\.(Program|Missing)' "$folder"/*_test.go; then
 			with+=("$package")
 		else
 			alone+=("$package")
@@ -61,20 +71,49 @@ sort_packages() {
 	done < <(go list -f '{{.ImportPath}} {{.Dir}}' "${packages[@]}")
 }
 
+# longest_first prints packages in the order of what they took in earlier runs, which are in a file of
+# the cache: the last one is not to run alone. In a first run those that are known to take long are first.
+longest_first() {
+	awk -v file="$seconds" 'FILENAME == file { took[$2] = $1; next }
+		{ print ($1 in took ? took[$1] : 1e6 - FNR) "\t" $1 }' "$seconds" - | sort -rn | cut -f2
+}
+
+# tests runs go test, and remembers what each package took.
+tests() {
+	local out status=0
+	out=$(mktemp "$logs/tests.XXXX")
+	go test -timeout=30m "$@" | tee "$out" || status=1
+	awk '/^ok/ && $3 ~ /^[0-9.]+s$/ { sub("s$", "", $3); print $3, $2 }' "$out" >>"$logs/seconds"
+	return $status
+}
+
+stand_beside='/test/interop/(project|tutorial|gen|neighbours|observer)$'
+cache=${CNODE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cnode}
+seconds=$cache/seconds
+first=(./nodes ./tlstransport ./nodes/workers ./transport ./transport/{virtual,handoff} ./nodes/upgrade
+	./test/interop/{project,beam} ./test/interop ./cmd/cnode-demo ./transport/transporttest ./test/interop/{tutorial,tls,global,pubsub,pg,console})
+if [[ $lane == lanes ]]; then
+	mapfile -t packages < <(go list work)
+	sort_packages
+	printf 'short %s\n' "${with[@]}" "${alone[@]}" "${without[@]}" "${late[@]}"
+	printf 'elixir %s\n' "${beside[@]}"
+	exit
+fi
+
 step modules
 stubborn go mod download
-# Those that take long begin first, so that the last one does not run alone. Most tests wait most of
-# the time: one package more than there are processors.
-first=(./nodes ./transport/transporttest ./tlstransport ./nodes/workers ./transport ./transport/{virtual,handoff} ./nodes/upgrade
-	./test/interop/{beam,project} ./test/interop ./cmd/cnode-demo ./test/interop/{tutorial,tls,global,pubsub,pg,console,callsout,gen})
-mapfile -t packages < <(printf '%s\n' "${first[@]}" && go list work)
+mkdir -p "$cache"
+touch "$seconds"
+mapfile -t packages < <({ go list "${first[@]}" && go list work; } | awk '!seen[$0]++' | longest_first)
 peers=
 if [[ $(id -u) == 0 ]]; then
-	test/prepare.sh >"$logs/peers" 2>&1 & # which on an empty cache takes minutes
+	by=() env=$cache/env
+	[[ $lane != short ]] || by=(day) env=$cache/env-day
+	test/prepare.sh "${by[@]}" >"$logs/peers" 2>&1 & # which on an empty cache takes minutes
 	peers=$!
 fi
 
-if [[ $lane != other ]]; then
+if [[ $lane == short || $lane == long ]]; then
 	step 'go test of what the race detector would hide: allocations'
 	go test -run=Alloc ./nodes ./transport ./transport/{tsocket,handoff,handoff/bind10} || status=1
 fi
@@ -82,7 +121,7 @@ fi
 if [[ $lane == short ]]; then
 	sort_packages
 	step 'go test with the race detector of what needs no peer, while they are made'
-	CNODE_TEST_REQUIRE=${peers:+all} go test -race -short -p="$(nproc)" -timeout=30m "${alone[@]}" &
+	CNODE_TEST_REQUIRE=${peers:+all} tests -race -short -p="$(nproc)" "${alone[@]}" &
 	early=$!
 fi
 
@@ -91,7 +130,7 @@ if [[ -n $peers ]]; then
 	wait "$peers" || { cat "$logs/peers" && exit 1; }
 	cat "$logs/peers"
 	# shellcheck disable=SC1090,SC1091
-	. "${CNODE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cnode}/env"
+	. "$env"
 	export CNODE_TEST_REQUIRE=$EPOCHREALTIME # never the same: the cache of go test has no results for those that look for an Erlang node
 else
 	echo 'not root: without the peers that test/prepare.sh makes; tests that need one are skipped, and so is what only root may do'
@@ -143,12 +182,21 @@ conversations() {
 case $lane in
 short)
 	step 'go test of terms, commands and conversations, whose results come last; with the race detector of what needs a peer'
-	go test -short -p="$(nproc)" -timeout=30m "${without[@]}" >"$logs/without" 2>&1 &
-	beside=$!
+	# most tests wait most of the time: one package more than there are processors
+	tests -short -p=$(($(nproc) + 1)) "${without[@]}" >"$logs/without" 2>&1 &
+	plain=$!
 	wait "$early" || status=1
-	go test -race -short -p="$(nproc)" -timeout=30m "${with[@]}" || status=1
-	wait "$beside" || status=1
+	tests -race -short -p="$(nproc)" "${with[@]}" || status=1
+	step 'go test of more conversations'
+	tests -short -p="$(nproc)" "${late[@]}" || status=1
+	wait "$plain" || status=1
 	cat "$logs/without"
+	step done
+	;;
+elixir)
+	sort_packages
+	step 'go test of what stands beside a node'
+	tests -short -p=$(($(nproc) + 1)) "${beside[@]}" || status=1
 	step done
 	;;
 other)
@@ -161,10 +209,14 @@ long)
 	step 'go test of allocations of terms'
 	go test -run=Alloc ./ei ./ei/elixir || status=1
 	step 'go test: all of it, with the race detector'
-	go test -race -p=$(($(nproc) + 1)) -timeout=30m "${packages[@]}" || status=1
+	tests -race -p=$(($(nproc) + 1)) "${packages[@]}" || status=1
 	conversations -race
 	step 'done; what took how long:'
 	[[ ! -e $CNODE_TEST_TIMES ]] || sort -rn "$CNODE_TEST_TIMES"
 	;;
 esac
+# of this run, and for packages that it has not run of the one before
+if [[ $lane == short || $lane == elixir ]] && [[ -s $logs/seconds ]]; then
+	awk '!seen[$2]++' "$logs/seconds" "$seconds" >"$logs/sorted" && cp "$logs/sorted" "$seconds"
+fi
 exit $status

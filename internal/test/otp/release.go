@@ -154,7 +154,10 @@ func Together(t *testing.T, f func(t *testing.T, r Release)) {
 // complete returns an error that names the wanted releases that are not in found.
 func complete(found []Release) error {
 	var missing []string
-	for _, n := range wanted {
+	for i, n := range wanted {
+		if testing.Short() && i != 0 && i != len(wanted)-1 {
+			continue // see Each
+		}
 		if !slices.ContainsFunc(found, func(r Release) bool { return r.Number == n }) {
 			missing = append(missing, strconv.Itoa(n))
 		}

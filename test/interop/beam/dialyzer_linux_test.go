@@ -30,8 +30,8 @@ dialyzer --plt plt -Wno_unknown -Wunmatched_returns -Werror_handling ebin/*.beam
 `
 
 func TestDialyzer(t *testing.T) {
-	bash := otp.Neighbours(t)
 	need.Long(t, time.Minute)
+	bash := otp.Neighbours(t)
 	dir := t.TempDir()
 	require.NoError(t, os.CopyFS(filepath.Join(dir, "src"), os.DirFS("../../../beam/cnode/src")))
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)

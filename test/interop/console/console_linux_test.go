@@ -586,8 +586,11 @@ func TestUpgrade(t *testing.T) {
 
 // The remote command of a release made by mix.
 func TestRelease(t *testing.T) {
-	bash := otp.Neighbours(t)
-	port := otp.Releases(t)[0].Epmd(t)
+	otp.Elixirs(t, remoteOfRelease)
+}
+
+func remoteOfRelease(t *testing.T, e otp.Elixir) {
+	bash, port := filepath.Join(filepath.Dir(e.Program), "bash"), otp.Releases(t)[0].Epmd(t)
 	n := start(t, "shop@127.0.0.1", port, console.Options{Commands: commands})
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "mix.exs"), []byte(`defmodule Shop.MixProject do
