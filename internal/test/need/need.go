@@ -5,10 +5,13 @@ package need
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -62,6 +65,30 @@ func Fewer(short, all int) int {
 		return short
 	}
 	return all
+}
+
+// Sample gives what of all a test tries: with -short as many as it says, in their order, chosen by a
+// seed that the log has and CNODE_TEST_SEED sets; all of them in the long lane.
+func Sample[T any](t testing.TB, short int, all []T) []T {
+	t.Helper()
+	if !testing.Short() || len(all) <= short {
+		return all
+	}
+	seed := rand.Uint64()
+	if text := os.Getenv("CNODE_TEST_SEED"); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatalf("CNODE_TEST_SEED: %v", err)
+		}
+	}
+	t.Logf("%d of %d: CNODE_TEST_SEED=%d chooses the same", short, len(all), seed)
+	places := rand.New(rand.NewPCG(seed, 0)).Perm(len(all))[:short]
+	slices.Sort(places)
+	some := make([]T, 0, short)
+	for _, i := range places {
+		some = append(some, all[i])
+	}
+	return some
 }
 
 // Program gives the path of a program.

@@ -66,3 +66,14 @@ func TestDescriptors(t *testing.T) {
 	require.True(t, r.skipped)
 	require.False(t, r.failed)
 }
+
+// By day a sample that can be had again, and at night all.
+func TestSample(t *testing.T) {
+	all := []int{1, 2, 3, 4, 5, 6, 7, 8, 9}
+	t.Setenv("CNODE_TEST_SEED", "7")
+	some := Sample(t, 4, all)
+	require.Equal(t, some, Sample(t, 4, all))
+	require.Subset(t, all, some)
+	require.IsIncreasing(t, some)
+	require.Len(t, some, Fewer(4, 9))
+}
