@@ -46,6 +46,7 @@ Linux only, OTP 25 or newer.
 -export([info/1, answer/3, answer/4, received/2, point/2, point/3, no_point/1]).
 -export([peek/2, more/2, send/2, sendfile/5, unrecv/2, shutdown/2, close/1]).
 -export([listen/1, idle/1, idle/2, stands_behind/3, stay/1, taken/1]). % for transports
+-export([counts/1, counts/3, tells/5, leaves/1, turn/1]). % for those that count the bytes of a socket themselves
 -export([gives/1]). % for cnode_forwarder
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 -export_type([options/0, server/0, handle/0, session/0, endpoint/0, info/0]).
@@ -467,7 +468,55 @@ stands_behind(Socket, Bytes, State) ->
             Result = counted(Session, Bytes, <<>>, State),
             ?STEP(pointed),
             Result;
+        [#session{kind = socket, told = true, consumed = C, seen = C, written = W, files = W}] when Bytes =:= 0 -> ok; % with the answer's end
+        [#session{kind = socket, consumed = C, written = W} = Session] ->
+            Result = tell(Session, C, W + Bytes, <<>>, State),
+            _ = ets:update_element(?TABLE, Socket, [{#session.told, Result =:= ok}, {#session.seen, C}, {#session.files, W + Bytes}]),
+            Result;
         _ -> {error, closed}
+    end.
+
+?DOC(false).
+%% What the process of a session of kind socket has taken and written by itself, where it reads and writes the socket itself.
+-spec counts(socket:socket()) -> {ok, non_neg_integer(), non_neg_integer()} | {error, closed}.
+counts(Socket) ->
+    case ets:lookup(?TABLE, Socket) of
+        [#session{consumed = C, written = W}] -> {ok, C, W};
+        [] -> {error, closed}
+    end.
+
+?DOC(false).
+-spec counts(socket:socket(), non_neg_integer(), non_neg_integer()) -> boolean().
+counts(Socket, C, W) -> ets:update_element(?TABLE, Socket, [{#session.consumed, C}, {#session.written, W}]).
+
+?DOC(false).
+%% A point of a process that counts itself.
+-spec tells(socket:socket(), non_neg_integer(), non_neg_integer(), binary(), binary()) -> ok | {error, term()}.
+tells(Socket, C, W, Rest, State) ->
+    case ets:lookup(?TABLE, Socket) of
+        [Session] -> tell(Session, C, W, Rest, State);
+        [] -> {error, closed}
+    end.
+
+?DOC(false).
+%% Whether a session that is closed now goes on in another process.
+-spec leaves(session()) -> boolean().
+leaves(Socket) -> lists:any(fun retiring/1, ets:lookup(?TABLE, Socket)).
+
+?DOC(false).
+%% Milliseconds until the caller's turn, Rate of which come in a second: what all sessions of a system that is gone would do at once.
+-spec turn(pos_integer()) -> non_neg_integer().
+turn(Rate) ->
+    _ = ets:member(?TABLE, turns) orelse ets:insert_new(?TABLE, {atomics:new(1, []), turns}),
+    [{Turns, _}] = ets:lookup(?TABLE, turns),
+    Now = erlang:monotonic_time(microsecond),
+    max(turn(Turns, atomics:get(Turns, 1), Now, 1000000 div Rate) - Now, 0) div 1000.
+
+turn(Turns, Last, Now, Step) ->
+    Next = case Last of 0 -> Now; _ -> max(Now, Last + Step) end,
+    case atomics:compare_exchange(Turns, 1, Last, Next) of
+        ok -> Next;
+        Other -> turn(Turns, Other, Now, Step)
     end.
 
 ?DOC("From now on `idle/1` is no point: the connection has changed to a protocol that has state.").

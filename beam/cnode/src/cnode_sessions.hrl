@@ -25,7 +25,7 @@
     again = 0 :: non_neg_integer() | '_', % what it has counted when all of them are read
     seen = none :: non_neg_integer() | none | '_', % what it had counted when the mailbox had no data
     told = false :: boolean() | '_',  % the counts below are those of the front
-    files = 0 :: non_neg_integer() | '_', % bytes of files, which it does not count
+    files = 0 :: non_neg_integer() | '_', % bytes of files, which it does not count; of kind socket: what was written at `seen`
     timeout = infinity :: timeout() | '_', % of sends, of kind socket
     %% of kind socket, whose counts nobody else keeps; of kind gen_tcp, as the last point has them:
     buffer = <<>> :: binary() | '_',  % taken, not dealt with

@@ -6,7 +6,7 @@
 ?MODULEDOC(false).
 -include("cnode_sessions.hrl").
 
--export([waits/0, came/1, reads/0, asked/1, forget/0, closes/0, send/3, sends_file/2]).
+-export([waits/0, came/1, reads/0, asked/1, forget/0, closes/0, send/3, sends/2, sends_file/2]).
 
 -define(LONGEST, 65536). % bytes of a head
 
@@ -58,6 +58,10 @@ send(Socket, Data, Point) ->
             ?STEP(answered),
             Sent
     end.
+
+%% The caller sends a part of an answer by itself, as `send/3` would.
+-spec sends([binary()], fun((non_neg_integer()) -> term())) -> ok.
+sends(Parts, Point) -> now(sent(get(?MODULE), Parts, iolist_size(Parts), Point)).
 
 %% The caller sends so many bytes of a file, as `send/3` would.
 -spec sends_file(non_neg_integer(), fun((non_neg_integer()) -> term())) -> ok.

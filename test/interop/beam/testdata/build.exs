@@ -10,7 +10,13 @@ apps = [
   {"websock", [], nil},
   {"hpax", [], nil},
   {"thousand_island", [:telemetry, :ssl], nil},
-  {"bandit", [:thousand_island, :plug, :websock, :hpax, :telemetry], Bandit.Application}
+  {"bandit", [:thousand_island, :plug, :websock, :hpax, :telemetry], Bandit.Application},
+  {"websock_adapter", [:websock, :plug], nil},
+  {"phoenix_pubsub", [:crypto], Phoenix.PubSub.Application},
+  {"phoenix_template", [:eex], nil},
+  {"phoenix_html", [:eex], nil},
+  {"phoenix", [:plug, :plug_crypto, :telemetry, :phoenix_pubsub, :phoenix_template, :websock_adapter, :eex, :public_key], Phoenix},
+  {"phoenix_live_view", [:phoenix, :plug, :phoenix_template, :phoenix_html, :telemetry], Phoenix.LiveView.Application}
 ]
 
 Code.compiler_options(ignore_module_conflict: true)

@@ -1,0 +1,83 @@
+defmodule Counter do
+  @moduledoc "A web server whose WebSockets answer each message with its number."
+  import Plug.Conn
+  @behaviour Plug
+  @behaviour Application
+  @behaviour Cnode.Sessions.WebSock
+
+  @impl Cnode.Sessions.WebSock
+  def init({:websock, _}), do: {:push, {:text, "hello"}, 0}
+  def init(options), do: options
+
+  # two frames: no kill is to come between them
+  @impl Cnode.Sessions.WebSock
+  def handle_in({text, opcode: :text}, n),
+    do: {:push, [{:text, "#{n + 1} #{byte_size(text)} #{:erlang.crc32(text)}"}, {:text, "#{n + 1} more"}], n + 1}
+
+  def handle_in({<<size::32>>, opcode: :binary}, n),
+    do: {:push, {:binary, [<<n + 1::32>>, :binary.copy("x", size)]}, n + 1}
+
+  @impl Cnode.Sessions.WebSock
+  def handle_info(_, n), do: {:ok, n}
+  @impl Cnode.Sessions.WebSock
+  def point_state(n), do: <<n::64>>
+  @impl Cnode.Sessions.WebSock
+  def resume(<<n::64>>, _), do: {:ok, n}
+
+  # a token that has expired, by the clock of the test
+  @impl Plug
+  def call(%{path_info: ["counter"], query_string: query} = conn, _) do
+    case Integer.parse(query) do
+      {at, _} -> if System.os_time(:second) >= at, do: send_resp(conn, 403, "expired"), else: upgrade(conn)
+      :error -> upgrade(conn)
+    end
+  end
+
+  def call(%{path_info: ["plain"]} = conn, _), do: conn |> WebSockAdapter.upgrade(Counter.Plain, [], []) |> halt()
+  def call(conn, _), do: send_resp(conn, 200, "#{System.pid()}")
+
+  defp upgrade(conn) do
+    conn |> WebSockAdapter.upgrade(Cnode.Sessions.WebSock, {__MODULE__, {:websock, []}}, timeout: 60_000, compress: true) |> halt()
+  end
+
+  @doc "Runs as an application, which the system stops in order."
+  def run(path) do
+    :ok =
+      :application.load(
+        {:application, :counter,
+         [vsn: ~c"1", modules: [], registered: [], applications: [:kernel, :stdlib, :elixir, :cnode, :bandit, :websock_adapter], mod: {__MODULE__, path}]}
+      )
+
+    {:ok, _} = Application.ensure_all_started(:counter)
+    Process.sleep(:infinity)
+  end
+
+  @impl Application
+  def start(_type, path) do
+    Supervisor.start_link(
+      [
+        {Bandit,
+         plug: __MODULE__,
+         startup_log: false,
+         thousand_island_options: [
+           read_timeout: :infinity,
+           transport_module: Cnode.Sessions.Bandit,
+           handler_module: Cnode.Sessions.Bandit.Handler,
+           transport_options: [front: path]
+         ]}
+      ],
+      strategy: :one_for_one
+    )
+  end
+
+  @impl Application
+  def stop(_), do: :ok
+end
+
+defmodule Counter.Plain do
+  @moduledoc "A WebSock that says nothing of how another goes on."
+  def init(_), do: {:push, {:text, "hello"}, 0}
+  def handle_in(_, n), do: {:push, {:text, "#{n + 1}"}, n + 1}
+  def handle_info(_, n), do: {:ok, n}
+  def terminate(_, _), do: :ok
+end
