@@ -56,7 +56,7 @@ type ServeOptions struct {
 
 // MaxPoint is the most bytes that a point may have: its state and the bytes that were read and are
 // not dealt with, together.
-const MaxPoint = maxData - envelopeHead
+const MaxPoint = mostPoint
 
 const (
 	defaultWindow     = 64

@@ -43,7 +43,7 @@ type (
 		Forwarded               uint64
 		Inflight                int
 		Retiring, Gone, IsPlain bool
-		Takes                   bool // modeTakes
+		Takes, Reads            bool // modeTakes, kindReads
 	}
 	savedSession struct {
 		ID           uint64
@@ -58,6 +58,7 @@ type (
 		Taken, Mute  bool
 		Base         [2]int64
 		Last, Before *savedPoint
+		Head, Parts  []byte `json:",omitempty"` // preface
 	}
 	savedHeader struct {
 		Family, Type, Protocol int
@@ -79,6 +80,7 @@ func savePoint(p *point) *savedPoint {
 	if p == nil {
 		return nil
 	}
+	p = p.whole()
 	return &savedPoint{[2]int64{p.at.consumed, p.at.written}, p.rest, p.state}
 }
 
@@ -86,7 +88,7 @@ func (p *savedPoint) point() *point {
 	if p == nil {
 		return nil
 	}
-	return &point{counters{p.At[0], p.At[1]}, p.Rest, p.State}
+	return &point{at: counters{p.At[0], p.At[1]}, rest: p.Rest, state: p.State}
 }
 
 func saveHeader(h bind10.Header) (s savedHeader, err error) {
@@ -191,7 +193,7 @@ func (s *still) saveDoors(all *savedKeeper) error {
 // saveWorker writes down a worker. Keeper.mu and the gate are held.
 func (s *still) saveWorker(all *savedKeeper, w *worker) (err error) {
 	v := savedWorker{ID: w.id, Name: w.name, Cred: w.cred, Window: w.window, Tail: w.tail, Forwarded: w.forwarded,
-		Inflight: w.inflight - len(w.out), Retiring: w.retiring, Gone: w.gone, IsPlain: w.plain, Takes: w.takes}
+		Inflight: w.inflight - len(w.out), Retiring: w.retiring, Gone: w.gone, IsPlain: w.plain, Takes: w.takes, Reads: w.reads}
 	if !w.gone {
 		if v.Stream, err = s.lend(w.stream); err == nil && w.control != nil {
 			v.Control, err = s.lend(w.control)
@@ -214,7 +216,7 @@ func (s *still) saveSession(all *savedKeeper, q *session, worker uint64) error {
 	host, err := s.saveHost(all, q)
 	all.Sessions = append(all.Sessions, savedSession{ID: q.id, Kind: q.kind, FD: s.add(q.fd), Header: h, Moves: q.moves, Host: host,
 		Worker: worker, Parked: q.parked, Taken: q.taken, Base: [2]int64{q.base.consumed, q.base.written},
-		Last: savePoint(q.last), Before: savePoint(q.before)})
+		Last: savePoint(q.last), Before: savePoint(q.before), Head: q.head, Parts: q.parts})
 	return err
 }
 
@@ -319,7 +321,7 @@ func (s *staged) readDoors(all *savedKeeper) error {
 // readWorker reads a worker. Keeper.mu is held.
 func (s *staged) readWorker(v savedWorker) (err error) {
 	w := newWorker(v.Name, v.Cred, nil, nil, nil)
-	w.plain, w.takes = v.IsPlain, v.Takes
+	w.plain, w.takes, w.reads = v.IsPlain, v.Takes, v.Reads
 	w.id, w.window, w.tail, w.forwarded, w.inflight, w.retiring = v.ID, v.Window, v.Tail, v.Forwarded, v.Inflight, v.Retiring
 	s.k.workers = append(s.k.workers, w)
 	if v.Proc != 0 {
@@ -356,7 +358,7 @@ func (s *staged) readSession(v savedSession) error {
 		return err
 	}
 	q := &session{id: v.ID, kind: v.Kind, fd: fd, moves: v.Moves, parked: v.Parked, taken: v.Taken,
-		base: counters{v.Base[0], v.Base[1]}, last: v.Last.point(), before: v.Before.point()}
+		base: counters{v.Base[0], v.Base[1]}, last: v.Last.point(), before: v.Before.point(), preface: preface{v.Head, v.Parts}}
 	k.sessions[q.id] = q
 	if q.header, err = v.Header.header(); err != nil {
 		return err

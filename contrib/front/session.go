@@ -32,9 +32,10 @@ type session struct {
 	taken  bool      // an acceptor of the worker has it
 	over   bool      // dropped
 
-	base   counters // when the worker got it
-	last   *point   // of its worker; nil: it stands at none. While it waits: what the next worker gets
-	before *point   // the one before: last may announce an answer of which nothing has been written
+	base    counters // when the worker got it
+	last    *point   // of its worker; nil: it stands at none. While it waits: what the next worker gets
+	before  *point   // the one before: last may announce an answer of which nothing has been written
+	preface          // of its worker
 }
 
 // look tells how far the session is.
@@ -162,6 +163,9 @@ func (k *Keeper) dispatch() {
 			break
 		}
 		w := k.choose(s, at)
+		if w != nil && s.isLong() && !w.reads {
+			w = nil
+		}
 		if w == nil || w.plain && !k.speaks(s) {
 			waiting = append(waiting, s)
 			continue
@@ -264,7 +268,7 @@ func (k *Keeper) give(s *session, w *worker) bool {
 		k.drop(s)
 		return false
 	}
-	s.base, s.before, s.taken, s.worker = base, nil, false, w
+	s.base, s.before, s.preface, s.taken, s.worker = base, nil, preface{}, false, w
 	s.last = &point{rest: s.last.rest, state: s.last.state}
 	w.sessions[s.id] = s
 	w.inflight++
@@ -301,7 +305,7 @@ func (k *Keeper) settle(s *session, said byte) {
 			k.stats.Moved++
 			s.moves++
 		}
-		s.last, s.before = at, nil
+		s.last, s.before, s.preface = at.whole(), nil, preface{}
 		k.park(s)
 		k.pass("settled")
 	case said == kindGivenBack: // its worker ends it, at its own stop: what it has written must arrive

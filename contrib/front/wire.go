@@ -58,7 +58,8 @@ func parseHello(p []byte) (name string, takes bool, err error) {
 }
 
 func welcome(window int) []byte {
-	return binary.BigEndian.AppendUint16([]byte{kindWelcome, wireVersion}, uint16(window))
+	b := binary.BigEndian.AppendUint16([]byte{kindWelcome, wireVersion}, uint16(window))
+	return binary.BigEndian.AppendUint32(b, MaxPoint)
 }
 
 func refusal(err error) []byte {
@@ -85,7 +86,11 @@ func lostPoint(p []byte) packet { return packet{kind: kindPoint, id: binary.BigE
 type packet struct {
 	kind  byte
 	id    uint64
-	point *point // of kindPoint; nil: no point any more
+	point *point // of kindPoint and kindLong; nil: no point any more
+
+	// see long.go
+	offset, rest, head, parts uint32
+	data                      []byte
 }
 
 // parsePacket reads a packet. ok is false for one that is to be ignored: of an unknown kind, or
@@ -95,9 +100,9 @@ func parsePacket(p []byte) (k packet, ok bool) {
 		return k, false
 	}
 	switch k.kind = p[0]; k.kind {
-	case kindRetire, kindNoMore:
+	case kindRetire, kindNoMore, kindReads:
 		return k, true
-	case kindTaken, kindRefused, kindDone, kindGivenBack, kindPoint:
+	case kindTaken, kindRefused, kindDone, kindGivenBack, kindPoint, kindHead, kindPart, kindLong:
 	default:
 		return k, false
 	}
@@ -105,7 +110,11 @@ func parsePacket(p []byte) (k packet, ok bool) {
 		return k, false
 	}
 	k.id = binary.BigEndian.Uint64(p[1:])
-	if k.kind != kindPoint {
+	switch k.kind {
+	case kindHead, kindPart, kindLong:
+		return parseLong(p)
+	case kindPoint:
+	default:
 		return k, true
 	}
 	if len(p) < pointHead {
@@ -138,6 +147,7 @@ func (c counters) since(base counters) counters {
 type point struct {
 	at    counters // since the worker got the session
 	rest  []byte   // taken from the client, and not dealt with
+	head  []byte   // what the state begins with: see whole
 	state []byte   // for the next worker
 }
 

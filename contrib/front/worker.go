@@ -14,7 +14,6 @@ import (
 
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
-	"github.com/cnode-go/cnode/transport/handoff/bind10"
 )
 
 // controlSuffix is behind the path of the plain workers' socket.
@@ -30,6 +29,7 @@ type worker struct {
 	control *handoff.Conn // nil: a plain worker, or one that is gone
 	plain   bool          // it gets BIND 10's form, and says nothing
 	takes   bool          // modeTakes
+	reads   bool          // kindReads, under Keeper.mu
 	process *os.File      // tells when it is gone; nil: nothing does
 	woken   chan struct{} // its writer has work, or it is gone
 	done    chan struct{} // closed when it is gone
@@ -420,7 +420,7 @@ func (k *Keeper) flush(w *worker) {
 			data = k.memory[0]
 		}
 		var n int
-		if k.memory[1], err = bind10.AppendSession(k.memory[1][:0], s.header, data); err != nil {
+		if k.memory[1], err = appendSession(k.memory[1][:0], s.header, data); err != nil {
 			// a session that cannot be described never can
 			k.o.Log.Error("a session cannot be given to a worker", "client", s.header.Remote, "error", err)
 			w.out, err = slices.Delete(w.out, 0, 1), nil
@@ -570,6 +570,11 @@ func (k *Keeper) heard(w *worker, p packet) {
 		k.change()
 		return
 	}
+	if p.kind == kindReads {
+		w.reads = true
+		k.dispatch()
+		return
+	}
 	s := w.sessions[p.id]
 	if s == nil || slices.Contains(w.out, s) { // it cannot have it
 		return
@@ -582,7 +587,11 @@ func (k *Keeper) heard(w *worker, p packet) {
 			closeFD(s.fd)
 			s.fd = -1
 		}
-	case kindPoint:
+	case kindHead, kindPart:
+		s.note(&p)
+		return
+	case kindPoint, kindLong:
+		s.note(&p)
 		k.stats.Points++
 		if p.point == nil {
 			s.last, s.before = nil, nil

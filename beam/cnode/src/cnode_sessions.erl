@@ -46,7 +46,7 @@ Linux only, OTP 25 or newer.
 -export([info/1, answer/3, answer/4, received/2, point/2, point/3, no_point/1]).
 -export([peek/2, more/2, send/2, sendfile/5, unrecv/2, shutdown/2, close/1]).
 -export([listen/1, idle/1, idle/2, stands_behind/3, stay/1, taken/1]). % for transports
--export([counts/1, counts/3, tells/5, leaves/1, turn/1]). % for those that count the bytes of a socket themselves
+-export([counts/1, counts/3, tells/6, leaves/1, turn/1]). % for those that count the bytes of a socket themselves
 -export([gives/1]). % for cnode_forwarder
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 -export_type([options/0, server/0, handle/0, session/0, endpoint/0, info/0]).
@@ -60,7 +60,8 @@ Linux only, OTP 25 or newer.
 -define(AT_ONCE, 64).            % reads before others have their turn
 -define(NEVER, 16#FFFFFFFFFFFFFFFF).
 -define(UNKNOWN, (1 bsl 62)).     % bytes: no point that counts them is ever reached
--define(MOST, 65522).             % of rest and state: they go to the next process as a session's data
+-define(MOST, 65522).             % of rest and state: they go to the next process as a session's data, of a front that takes no parts
+-define(PART, 65536).             % of a point that does not fit into a packet
 -define(VERSION, 1).
 -define(LOOKS, 1).                % modes of hello: points count bytes that may only have been looked at,
 -define(TAKES, 2).                % or are taken already
@@ -428,18 +429,38 @@ gives(Socket) ->
             end
     end.
 
-tell(_, _, _, Rest, State) when byte_size(Rest) + byte_size(State) > ?MOST ->
+tell(Session, Consumed, Written, Rest, State) -> tell(Session, Consumed, Written, Rest, <<>>, State).
+
+tell(#session{link = Link, id = Id, void = Void, socket = Socket}, Consumed, Written, Rest, Head, State) ->
+    Size = byte_size(Rest) + byte_size(State),
+    Told = case most(Link) of
+        Most when Size + byte_size(Head) > Most -> too_long(Rest, Size - byte_size(Rest) + byte_size(Head), Most);
+        _ when Size =< ?MOST, Head =:= <<>> ->
+            cnode_sessions_wire:tell(Link, [<<$m, Id:64, Consumed:64, Written:64, (byte_size(Rest)):32>>, Rest, State]);
+        _ ->
+            {Parts, Last} = case Size =< ?MOST of
+                true -> {0, [Rest, State]};
+                false -> parts(Link, Id, 0, <<Rest/binary, State/binary>>)
+            end,
+            cnode_sessions_wire:tell(Link, [<<$p, Id:64, Consumed:64, Written:64, (byte_size(Rest)):32, (byte_size(Head)):32, Parts:32>>, Last])
+    end,
+    _ = Told =:= ok andalso Void andalso ets:update_element(?TABLE, Socket, {#session.void, false}),
+    Told.
+
+most(none) -> ?MOST;
+most(#link{flags = Flags}) -> max(atomics:get(Flags, ?POINTS_TO), ?MOST).
+
+%% A part that finds no room leaves a point to which something is missing: the front does not use it.
+parts(Link, Id, Offset, <<Part:?PART/binary, Data/binary>>) when Data =/= <<>> ->
+    _ = cnode_sessions_wire:tell(Link, [<<$a, Id:64, Offset:32>>, Part]),
+    parts(Link, Id, Offset + ?PART, Data);
+parts(_, _, Offset, Data) -> {Offset, Data}.
+
+too_long(Rest, State, Most) ->
     _ = ets:insert_new(?TABLE, {said, emsgsize}) andalso
         ?LOG_WARNING("a session is at no point: its state has ~b bytes and the rest ~b, together more than ~b (not said again)",
-            [byte_size(State), byte_size(Rest), ?MOST]),
-    {error, emsgsize};
-tell(#session{link = Link, id = Id, void = Void, socket = Socket}, Consumed, Written, Rest, State) ->
-    case cnode_sessions_wire:tell(Link, [<<$m, Id:64, Consumed:64, Written:64, (byte_size(Rest)):32>>, Rest, State]) of
-        ok when Void ->
-            _ = ets:update_element(?TABLE, Socket, {#session.void, false}),
-            ok;
-        Result -> Result
-    end.
+            [State, byte_size(Rest), Most]),
+    {error, emsgsize}.
 
 ?DOC("""
 A point, if the server has the option `points => idle`, and `stay/1` was not called.
@@ -490,11 +511,23 @@ counts(Socket) ->
 counts(Socket, C, W) -> ets:update_element(?TABLE, Socket, [{#session.consumed, C}, {#session.written, W}]).
 
 ?DOC(false).
-%% A point of a process that counts itself.
--spec tells(socket:socket(), non_neg_integer(), non_neg_integer(), binary(), binary()) -> ok | {error, term()}.
-tells(Socket, C, W, Rest, State) ->
+%% A point of a process that counts itself. Head is what its states begin with: the front is told it once.
+-spec tells(socket:socket(), non_neg_integer(), non_neg_integer(), binary(), binary(), binary()) -> ok | {error, term()}.
+tells(Socket, C, W, Rest, Head, State) ->
     case ets:lookup(?TABLE, Socket) of
-        [Session] -> tell(Session, C, W, Rest, State);
+        [#session{link = #link{flags = Flags} = Link, id = Id, head = Known} = Session] ->
+            case atomics:get(Flags, ?POINTS_TO) of
+                0 -> tell(Session, C, W, Rest, <<Head/binary, State/binary>>);
+                _ when Known =:= Head -> tell(Session, C, W, Rest, Head, State);
+                _ ->
+                    case cnode_sessions_wire:tell(Link, [<<$b, Id:64>>, Head]) of
+                        ok ->
+                            _ = ets:update_element(?TABLE, Socket, {#session.head, Head}),
+                            tell(Session, C, W, Rest, Head, State);
+                        Error -> Error
+                    end
+            end;
+        [Session] -> tell(Session, C, W, Rest, <<Head/binary, State/binary>>);
         [] -> {error, closed}
     end.
 
@@ -832,7 +865,7 @@ connects(#state{options = #{front := Path} = Options} = State) ->
             end,
             case Sent of
                 ok ->
-                    Link = #link{control = Control, flags = atomics:new(3, [])},
+                    Link = #link{control = Control, flags = atomics:new(4, [])},
                     ok = cnode_sessions_guard:link(Link, self()),
                     hears(Control, State#state{hello = {Link, erlang:start_timer(?HELLO, self(), hello)}});
                 {error, Reason} ->
@@ -869,7 +902,8 @@ path(Path) -> unicode:characters_to_list(Path).
 hears(Control, #state{hello = {#link{control = Control} = Link, Timer}} = State) ->
     case cnode_sessions_wire:receive_fds(Control) of
         {select, _} -> State;
-        {ok, <<$w, ?VERSION, _Window:16, _/binary>>, [Fd], false} ->
+        {ok, <<$w, ?VERSION, _Window:16, More/binary>>, [Fd], false} ->
+            ok = takes_parts(Link, More),
             Opened = socket:open(Fd, #{dup => true}),
             ok = cnode_sessions_wire:close_descriptor(Fd),
             case Opened of
@@ -892,6 +926,12 @@ hears(Control, #state{link = #link{control = Control}} = State) ->
         {error, Reason} -> stops(Reason, State)
     end;
 hears(_, State) -> State.
+
+%% A front that takes them says so, and is told that this system reads as much.
+takes_parts(#link{flags = Flags} = Link, <<Longest:32, _/binary>>) ->
+    ok = atomics:put(Flags, ?POINTS_TO, Longest),
+    cnode_sessions_guard:tell(Link, <<$l>>);
+takes_parts(_, _) -> ok.
 
 refused(Reason, #state{hello = {Link, Timer}} = State) ->
     _ = erlang:cancel_timer(Timer),

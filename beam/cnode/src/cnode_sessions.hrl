@@ -4,6 +4,7 @@
 -define(STUCK, 1).      % a packet found no room: those after it do not wait
 -define(RETIRING, 2).   % a socket that is closed may go on in another process
 -define(ENDED, 3).      % the front is gone, or has ended its service: the sessions are this system's own
+-define(POINTS_TO, 4).      % the most bytes of a point, of a front that takes parts of them; else 0
 
 %% A session in the table that is named cnode_sessions.
 -record(session, {
@@ -14,6 +15,7 @@
     id = 0 :: non_neg_integer() | '_',
     fd = none :: non_neg_integer() | none | '_', % which nobody but the guard closes
     taken = false :: boolean() | '_',            % by an acceptor
+    head = none :: binary() | none | '_',        % what the front knows that states begin with
     points = none :: none | idle | '_',
     stays = false :: boolean() | '_',
     void = false :: boolean() | '_',  % the last no_point has not been told, and no point since

@@ -67,7 +67,7 @@ sessions(Server) ->
     Of = fun(Taken) -> ets:select_count(?TABLE, [{every(Server, Taken), [], [true]}]) end,
     {Of('_'), Of(true)}.
 
-every(Server, Taken) -> #session{socket = '_', kind = '_', server = Server, taken = Taken, link = '_', id = '_', fd = '_', points = '_',
+every(Server, Taken) -> #session{socket = '_', kind = '_', server = Server, taken = Taken, link = '_', id = '_', fd = '_', head = '_', points = '_',
     stays = '_', void = '_', local = '_', remote = '_', state = '_', first = '_', back = '_', again = '_', seen = '_', told = '_', files = '_', timeout = '_', buffer = '_',
     peeked = '_', consumed = '_', written = '_'}.
 

@@ -42,6 +42,8 @@ defmodule Cnode.Sessions.Bandit do
   #   frame     {size, kind} of the one that Bandit deals with; {0, :control} for what it does by itself
   #   left      bytes of a frame, too large to be kept, that are still to come
   #   fragments of a message that is not whole; out: what Bandit has written meanwhile
+  #   head      what the states for the next process begin with: the request
+  #   given     whether Bandit has the frame, or a message with it is on its way; held: see hold/0
   #   app       the handler's state for the next process; resumed: that of the process before
   defstruct mode: :http,
             request: "",
@@ -54,9 +56,11 @@ defmodule Cnode.Sessions.Bandit do
             left: 0,
             fragments: "",
             out: [],
+            head: "",
             app: nil,
             resumed: nil,
-            held: false
+            held: false,
+            given: true
 
   ## Of Thousand Island
 
@@ -269,8 +273,16 @@ defmodule Cnode.Sessions.Bandit do
   end
 
   defp asks(_socket, :nothing), do: :ok
-  defp asks(socket, {:data, data}), do: Kernel.send(self(), {:tcp, socket, data})
+
+  defp asks(socket, {:data, data}) do
+    put(%{get() | given: false})
+    Kernel.send(self(), {:tcp, socket, data})
+  end
+
   defp asks(socket, :closed), do: Kernel.send(self(), {:tcp_closed, socket})
+
+  @doc false
+  def given, do: put(%{get() | given: true})
 
   @doc false
   def shutdown(socket, how) do
@@ -470,7 +482,11 @@ defmodule Cnode.Sessions.Bandit do
   end
 
   defp flush(socket) do
+    stops? = Process.get(:cnode_sessions_stops, false)
+
     case get() do
+      # the next process deals with the frame
+      %{mode: :ws, held: held, given: given} when stops? and (held or not given) -> :ok
       %{mode: :ws} = s -> if match?(%{mode: :refused}, finish(s, socket)), do: {:error, :closed}, else: :ok
       %{mode: :waits, resumed: nil, out: [_ | _] = out} = s -> plainly(%{s | mode: :raw, out: []}, socket, out)
       _ -> :ok
@@ -528,10 +544,8 @@ defmodule Cnode.Sessions.Bandit do
   defp tell(%{app: :none}, _, _, _, _, _), do: {:error, :no_point}
 
   defp tell(s, consumed, written, fragments, rest, unsent) do
-    state =
-      <<@mark, byte_size(s.request)::32, s.request::binary, byte_size(unsent)::32, unsent::binary, s.app::binary>>
-
-    :cnode_sessions.tells(socket(), consumed, written, fragments <> rest, state)
+    state = <<byte_size(unsent)::32, unsent::binary, s.app::binary>>
+    :cnode_sessions.tells(socket(), consumed, written, fragments <> rest, s.head, state)
   end
 
   ## For handlers
@@ -551,7 +565,9 @@ defmodule Cnode.Sessions.Bandit do
     case Process.get(__MODULE__) do
       %{mode: :waits} = s ->
         {:ok, consumed, written} = :cnode_sessions.counts(socket())
-        put(%{s | mode: :ws, app: app, resumed: nil, frame: {0, :control}, consumed: consumed, written: written})
+        head = <<@mark, byte_size(s.request)::32, s.request::binary>>
+        s = %{s | mode: :ws, app: app, head: head, resumed: nil, frame: {0, :control}}
+        put(%{s | consumed: consumed, written: written})
 
       %{mode: :ws} = s ->
         if app == :none and s.app != :none, do: :cnode_sessions.no_point(socket())
@@ -645,6 +661,7 @@ defmodule Cnode.Sessions.Bandit.Handler do
   # also called in a process whose Bandit has cleared the dictionary
   def handle_info({:tcp, socket, _} = message, state) do
     Process.put(:cnode_sessions_socket, socket)
+    Transport.given()
     Bandit.DelegatingHandler.handle_info(message, state)
   end
 
