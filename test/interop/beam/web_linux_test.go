@@ -105,6 +105,12 @@ func TestBandit(t *testing.T) {
 // it. It returns the arguments by which Elixir finds them.
 func buildElixir(t *testing.T, e otp.Elixir, names ...string) (args []string) {
 	t.Helper()
+	return buildProgram(t, e, "", names...)
+}
+
+// buildProgram is buildElixir with a program of testdata, which needs them; "": none.
+func buildProgram(t *testing.T, e otp.Elixir, program string, names ...string) (args []string) {
+	t.Helper()
 	src := peers(t, names...)
 	require.NoError(t, os.CopyFS(filepath.Join(src, "cnode"), os.DirFS("../../../beam/cnode")))
 	require.NoError(t, os.WriteFile(filepath.Join(src, "cnode/src/cnode_steps.erl"), []byte(steps), 0o644))
@@ -115,6 +121,12 @@ func buildElixir(t *testing.T, e otp.Elixir, names ...string) (args []string) {
 	lib := t.TempDir()
 	cmd := exec.CommandContext(ctx, e.Program, "-e", string(script))
 	cmd.Env = append(os.Environ(), "BUILD="+src+":"+lib+":"+filepath.Join(src, "cnode"), "LC_ALL=C.UTF-8")
+	if program != "" {
+		text, err := os.ReadFile(filepath.Join("testdata", program))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(src, program), text, 0o644))
+		cmd.Env = append(cmd.Env, "PROGRAM="+filepath.Join(src, program))
+	}
 	cmd.WaitDelay = time.Second
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)

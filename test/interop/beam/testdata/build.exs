@@ -1,6 +1,9 @@
 # Compiles sources of others, each in a folder of its name below src, without Mix: Hex is not needed.
 [src, out, package] = String.split(System.fetch_env!("BUILD"), ":")
 Application.load(:elixir)
+# what Phoenix's own configuration says
+for {key, value} <- [logger: false, json_library: JSON, trim_on_html_eex_engine: false, filter_parameters: []],
+    do: Application.put_env(:phoenix, key, value)
 
 apps = [
   {"telemetry", [], :telemetry_app},
@@ -34,7 +37,7 @@ compile = fn name, dir, deps, mod, vsn ->
     end
 
   File.cd!(dir)
-  files = "lib/**/*.ex" |> Path.wildcard() |> Enum.reject(&(&1 =~ "mix/" or &1 =~ "phoenix_adapter"))
+  files = "lib/**/*.ex" |> Path.wildcard() |> Enum.reject(&(&1 =~ "mix/" or String.ends_with?(&1, ["igniter.ex", "prettier.ex"])))
   {:ok, elixir, _} = Kernel.ParallelCompiler.compile_to_path(files, ebin, return_diagnostics: true)
 
   app =
@@ -43,6 +46,7 @@ compile = fn name, dir, deps, mod, vsn ->
        if(mod, do: [mod: {mod, []}], else: [])}
 
   File.write!("#{ebin}/#{name}.app", :io_lib.format("~tp.~n", [app]))
+  if File.dir?("#{dir}/priv"), do: File.cp_r!("#{dir}/priv", Path.join([out, name, "priv"]))
   Application.load(String.to_atom(name))
 end
 
@@ -56,4 +60,13 @@ for {name, deps, mod} <- apps, File.dir?(Path.join(src, name)) do
 end
 
 compile.("cnode", package, [], :cnode_app, ~c"0.1.0")
+
+# a program that starts faster than if it were compiled each time
+with file when file != nil <- System.get_env("PROGRAM") do
+  {:ok, _} = Application.ensure_all_started(:phoenix_live_view)
+  ebin = Path.join([out, "program", "ebin"])
+  File.mkdir_p!(ebin)
+  {:ok, _, _} = Kernel.ParallelCompiler.compile_to_path([file], ebin, return_diagnostics: true)
+end
+
 IO.puts("built")

@@ -3,26 +3,9 @@ defmodule Counter do
   import Plug.Conn
   @behaviour Plug
   @behaviour Application
-  @behaviour Cnode.Sessions.WebSock
 
-  @impl Cnode.Sessions.WebSock
-  def init({:websock, _}), do: {:push, {:text, "hello"}, 0}
+  @impl Plug
   def init(options), do: options
-
-  # two frames: no kill is to come between them
-  @impl Cnode.Sessions.WebSock
-  def handle_in({text, opcode: :text}, n),
-    do: {:push, [{:text, "#{n + 1} #{byte_size(text)} #{:erlang.crc32(text)}"}, {:text, "#{n + 1} more"}], n + 1}
-
-  def handle_in({<<size::32>>, opcode: :binary}, n),
-    do: {:push, {:binary, [<<n + 1::32>>, :binary.copy("x", size)]}, n + 1}
-
-  @impl Cnode.Sessions.WebSock
-  def handle_info(_, n), do: {:ok, n}
-  @impl Cnode.Sessions.WebSock
-  def point_state(n), do: <<n::64>>
-  @impl Cnode.Sessions.WebSock
-  def resume(<<n::64>>, _), do: {:ok, n}
 
   # a token that has expired, by the clock of the test
   @impl Plug
@@ -37,7 +20,7 @@ defmodule Counter do
   def call(conn, _), do: send_resp(conn, 200, "#{System.pid()}")
 
   defp upgrade(conn) do
-    conn |> WebSockAdapter.upgrade(Cnode.Sessions.WebSock, {__MODULE__, {:websock, []}}, timeout: 60_000, compress: true) |> halt()
+    conn |> WebSockAdapter.upgrade(Cnode.Sessions.WebSock, {Counter.Socket, []}, timeout: 60_000, compress: true) |> halt()
   end
 
   @doc "Runs as an application, which the system stops in order."
@@ -72,6 +55,29 @@ defmodule Counter do
 
   @impl Application
   def stop(_), do: :ok
+end
+
+defmodule Counter.Socket do
+  @moduledoc "Answers each message with its number."
+  @behaviour Cnode.Sessions.WebSock
+
+  @impl true
+  def init(_), do: {:push, {:text, "hello"}, 0}
+
+  # two frames: no kill is to come between them
+  @impl true
+  def handle_in({text, opcode: :text}, n),
+    do: {:push, [{:text, "#{n + 1} #{byte_size(text)} #{:erlang.crc32(text)}"}, {:text, "#{n + 1} more"}], n + 1}
+
+  def handle_in({<<size::32>>, opcode: :binary}, n),
+    do: {:push, {:binary, [<<n + 1::32>>, :binary.copy("x", size)]}, n + 1}
+
+  @impl true
+  def handle_info(_, n), do: {:ok, n}
+  @impl true
+  def point_state(n), do: <<n::64>>
+  @impl true
+  def resume(<<n::64>>, _), do: {:ok, n}
 end
 
 defmodule Counter.Plain do

@@ -1,0 +1,176 @@
+defmodule Rooms.Channel do
+  @moduledoc "Says who has answered what."
+  use Phoenix.Channel
+
+  @impl true
+  def join("room:" <> room, params, socket) do
+    if params["token"] == "bad", do: {:error, %{reason: "token"}}, else: {:ok, %{room: room, pid: System.pid()}, socket}
+  end
+
+  @impl true
+  def handle_in("say", %{"n" => n}, socket), do: {:reply, {:ok, %{n: n}}, socket}
+  def handle_in("leave", _, socket), do: {:stop, :normal, {:ok, %{}}, socket}
+end
+
+for {name, options} <- [Client: [], Server: [server: ["room:"]], Today: nil] do
+  defmodule Module.concat(Rooms, name) do
+    use Phoenix.Socket, log: false
+    if options, do: use(Cnode.Sessions.Phoenix, options)
+    channel "room:*", Rooms.Channel
+
+    @impl true
+    def connect(%{"expires" => at}, socket, _), do: if(String.to_integer(at) > System.os_time(:second), do: {:ok, socket}, else: :error)
+    def connect(_, socket, _), do: {:ok, socket}
+    @impl true
+    def id(_), do: nil
+  end
+end
+
+defmodule Rooms.LiveSocket do
+  use Phoenix.LiveView.Socket
+  use Cnode.Sessions.Phoenix
+end
+
+defmodule Rooms.Page do
+  use Phoenix.LiveView, layout: false
+
+  @impl true
+  def mount(_, _, socket), do: {:ok, assign(socket, pid: System.pid(), form: to_form(%{"text" => ""}, as: :note), n: 0)}
+
+  @impl true
+  def handle_event("change", %{"note" => note}, socket), do: {:noreply, assign(socket, form: to_form(note, as: :note))}
+  def handle_event("inc", _, socket), do: {:noreply, update(socket, :n, &(&1 + 1))}
+
+  @impl true
+  def render(assigns) do
+    ~H"""
+    <div
+      id="lost"
+      hidden
+      phx-disconnected={Phoenix.LiveView.JS.show(to: "#lost")}
+      phx-connected={Phoenix.LiveView.JS.hide(to: "#lost")}
+    >
+      Something went wrong
+    </div>
+    <b id="pid">{@pid}</b>
+    <b id="n">{@n}</b>
+    <.form for={@form} id="note" phx-change="change">
+      <input id="text" name="note[text]" value={@form[:text].value} />
+    </.form>
+    <p id="echo">{@form[:text].value}</p>
+    <button id="inc" phx-click="inc">click</button>
+    """
+  end
+end
+
+defmodule Rooms.Layout do
+  use Phoenix.Component
+
+  def root(assigns) do
+    ~H"""
+    <!DOCTYPE html>
+    <html>
+      <head>
+        <meta name="csrf-token" content={Plug.CSRFProtection.get_csrf_token()} />
+        <script src="/assets/phoenix.js">
+        </script>
+        <script src="/assets/lv/phoenix_live_view.js">
+        </script>
+      </head>
+      <body>
+        {@inner_content}
+        <script>
+          let csrf = document.querySelector("meta[name='csrf-token']").getAttribute("content");
+          window.opens = 0; window.banner = 0;
+          window.live = new LiveView.LiveSocket("/live", Phoenix.Socket, {
+            params: {_csrf_token: csrf}, rejoinAfterMs: n => [50, 500, 2000][n - 1] || 5000});
+          live.connect();
+          live.socket.onOpen(() => window.opens++);
+          setInterval(() => {
+            let lost = document.getElementById("lost");
+            if (lost && lost.offsetParent !== null) window.banner++;
+          }, 20);
+        </script>
+      </body>
+    </html>
+    """
+  end
+end
+
+defmodule Rooms.Router do
+  use Phoenix.Router, helpers: false
+  import Phoenix.LiveView.Router
+
+  pipeline :browser do
+    plug :accepts, ["html"]
+    plug :fetch_session
+    plug :put_root_layout, html: {Rooms.Layout, :root}
+    plug :protect_from_forgery
+  end
+
+  scope "/" do
+    pipe_through :browser
+    live "/", Rooms.Page
+  end
+end
+
+defmodule Rooms.Endpoint do
+  use Phoenix.Endpoint, otp_app: :rooms
+  @session [store: :cookie, key: "_rooms", signing_salt: "signsign", same_site: "Lax"]
+
+  socket "/client", Rooms.Client, websocket: [check_origin: false], longpoll: false
+  socket "/server", Rooms.Server, websocket: [check_origin: false], longpoll: false
+  socket "/today", Rooms.Today, websocket: [check_origin: false], longpoll: false
+  socket "/live", Rooms.LiveSocket, websocket: [connect_info: [session: @session], check_origin: false], longpoll: false
+
+  plug Plug.Static, at: "/assets", from: {:phoenix, "priv/static"}, only: ["phoenix.js"]
+  plug Plug.Static, at: "/assets/lv", from: {:phoenix_live_view, "priv/static"}, only: ["phoenix_live_view.js"]
+  plug Plug.Session, @session
+  plug Rooms.Router
+end
+
+defmodule Rooms do
+  @moduledoc "An application of Phoenix, which the system stops in order."
+  @behaviour Application
+
+  # nothing of it is to be compiled, and little to be loaded, when its clients come
+  def run(path) do
+    for {key, value} <- [logger: false, json_library: JSON], do: Application.put_env(:phoenix, key, value)
+
+    :ok =
+      :application.load(
+        {:application, :rooms,
+         [vsn: ~c"1", modules: [], registered: [], applications: [:kernel, :stdlib, :elixir, :cnode, :bandit, :phoenix_live_view], mod: {__MODULE__, []}]}
+      )
+
+    Application.put_env(:rooms, Rooms.Endpoint,
+      adapter: Bandit.PhoenixAdapter,
+      server: true,
+      url: [host: "127.0.0.1"],
+      pubsub_server: Rooms.PubSub,
+      secret_key_base: String.duplicate("s", 64),
+      live_view: [signing_salt: "signsign"],
+      http: [
+        startup_log: false,
+        thousand_island_options: [
+          transport_module: Cnode.Sessions.Bandit,
+          handler_module: Cnode.Sessions.Bandit.Handler,
+          transport_options: [front: path]
+        ]
+      ]
+    )
+
+    for app <- [:telemetry, :plug, :bandit, :thousand_island, :websock_adapter, :phoenix_pubsub, :phoenix, :phoenix_live_view, :cnode],
+        _ = Application.load(app),
+        module <- Application.spec(app, :modules) || [],
+        do: Code.ensure_loaded(module)
+
+    {:ok, _} = Application.ensure_all_started(:rooms)
+    Process.sleep(:infinity)
+  end
+
+  @impl true
+  def start(_, _), do: Supervisor.start_link([{Phoenix.PubSub, name: Rooms.PubSub}, Rooms.Endpoint], strategy: :one_for_one)
+  @impl true
+  def stop(_), do: :ok
+end
