@@ -52,6 +52,10 @@ defmodule Cnode.MixProject do
         Sessions: [Cnode.Sessions, Cnode.Forwarder, :cnode_sessions, :cnode_forwarder],
         Transports: [
           Cnode.Sessions.ThousandIsland,
+          Cnode.Sessions.Bandit,
+          Cnode.Sessions.Bandit.Handler,
+          Cnode.Sessions.Phoenix,
+          Cnode.Sessions.WebSock,
           :cnode_sessions_ranch,
           :cnode_sessions_cowboy_h
         ]

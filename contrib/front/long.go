@@ -53,21 +53,21 @@ func parseLong(p []byte) (k packet, ok bool) {
 
 // note notes what was said, and completes a point. A point of which anything is missing is none.
 // Keeper.mu is held.
-func (s *session) note(k *packet) {
+func (s *preface) note(k *packet) {
 	switch k.kind {
 	case kindHead:
-		if s.preface.head = k.data; len(k.data) > MaxPoint {
-			s.preface.head = nil
+		if s.head = k.data; len(k.data) > MaxPoint {
+			s.head = nil
 		}
 	case kindPart:
-		if at := int64(k.offset); at <= int64(len(s.preface.parts)) && at+int64(len(k.data)) <= MaxPoint {
-			s.preface.parts = append(s.preface.parts[:at], k.data...)
+		if at := int64(k.offset); at <= int64(len(s.parts)) && at+int64(len(k.data)) <= MaxPoint {
+			s.parts = append(s.parts[:at], k.data...)
 		} else {
-			s.preface.parts = nil
+			s.parts = nil
 		}
 	case kindLong:
-		parts := s.preface.parts
-		s.preface.parts = nil
+		parts := s.parts
+		s.parts = nil
 		if k.point == nil {
 			return
 		}
@@ -76,14 +76,14 @@ func (s *session) note(k *packet) {
 			all = append(parts, k.data...)
 		}
 		rest := uint64(k.rest)
-		if int(k.head) != len(s.preface.head) && k.head > 0 || k.parts > 0 && int(k.parts) != len(parts) || rest > uint64(len(all)) ||
+		if int(k.head) != len(s.head) && k.head > 0 || k.parts > 0 && int(k.parts) != len(parts) || rest > uint64(len(all)) ||
 			len(all)+int(k.head) > MaxPoint {
 			k.point = nil
 			return
 		}
 		k.point.rest, k.point.state = all[:rest:rest], all[rest:]
 		if k.head > 0 {
-			k.point.head = s.preface.head
+			k.point.head = s.head
 		}
 	}
 }
@@ -96,8 +96,8 @@ func (p *point) whole() *point {
 	return &point{at: p.at, rest: p.rest, state: append(append(make([]byte, 0, len(p.head)+len(p.state)), p.head...), p.state...)}
 }
 
-// isLong tells whether only workers that have said kindReads can have the session.
-func (s *session) isLong() bool { return envelopeHead+len(s.last.rest)+len(s.last.state) > maxData }
+// isLong tells whether only workers that have said kindReads can have a session that stands here.
+func (p *point) isLong() bool { return envelopeHead+len(p.rest)+len(p.state) > maxData }
 
 // appendSession is bind10.AppendSession, also with more data than BIND 10's form has.
 func appendSession(b []byte, h bind10.Header, data []byte) ([]byte, error) {

@@ -163,7 +163,7 @@ func (k *Keeper) dispatch() {
 			break
 		}
 		w := k.choose(s, at)
-		if w != nil && s.isLong() && !w.reads {
+		if w != nil && s.last.isLong() && !w.reads {
 			w = nil
 		}
 		if w == nil || w.plain && !k.speaks(s) {

@@ -588,10 +588,10 @@ func (k *Keeper) heard(w *worker, p packet) {
 			s.fd = -1
 		}
 	case kindHead, kindPart:
-		s.note(&p)
+		s.preface.note(&p)
 		return
 	case kindPoint, kindLong:
-		s.note(&p)
+		s.preface.note(&p)
 		k.stats.Points++
 		if p.point == nil {
 			s.last, s.before = nil, nil

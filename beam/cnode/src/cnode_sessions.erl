@@ -14,8 +14,9 @@ that you have told with it. `answer/3` and `answer/4` tell a point with each ans
 moves as long as nothing was read from it or written to it. Every other session is reset when its process is killed: the
 client sees a broken connection, never a wrong answer.
 
-Three kinds of session cannot move. TLS that ends in this system cannot: its keys go with it, so end TLS at the front. HTTP/2
-and WebSocket cannot, unless your program tells the points, because a connection that is silent has state nevertheless.
+Some sessions cannot move. TLS that ends in this system cannot: its keys go with it, so end TLS at the front. HTTP/2 and
+WebSocket cannot, unless your program tells the points, because a connection that is silent has state nevertheless.
+`Cnode.Sessions.WebSock` and `Cnode.Sessions.Phoenix` do, with Bandit.
 
 ## A server of your own
 
@@ -284,7 +285,7 @@ Says that another process can go on here, with `State`, and `Rest` that was read
 
 The errors mean that the session is not at a point: `timeout`, because the front does not read; `no_front`, because there is
 none, so that the session is this system's own; `unread`, because bytes that came with the session were not read; `emsgsize`,
-because state and rest together have more than 65,522 bytes. Data of the session that is still in the caller's mailbox belongs to
+because state and rest together have more than 1 MiB, or 65,522 bytes with an older front. Data of the session that is still in the caller's mailbox belongs to
 the rest: another process would read it behind `Rest`.
 """).
 -spec point(session(), binary(), binary()) -> ok | {error, term()}.

@@ -45,14 +45,20 @@ func calling(t *testing.T, c net.Conn, err error) *caller {
 	return &caller{Conn: c, r: bufio.NewReader(c)}
 }
 
-// A BEAM serves sessions whose TLS ends at the front. They go on in the next one.
-func TestTLSAtTheFront(t *testing.T) {
+// testTLS is what a front needs to end TLS.
+func testTLS(t *testing.T) *tls.Config {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
 	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	require.NoError(t, err)
-	config := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{cert}, PrivateKey: key}}}
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{cert}, PrivateKey: key}}}
+}
+
+// A BEAM serves sessions whose TLS ends at the front. They go on in the next one.
+func TestTLSAtTheFront(t *testing.T) {
+	config := testTLS(t)
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		h := newHouse(t, r)
 		addr := h.listens("tcp", "127.0.0.1:0", &front.ServeOptions{TLS: config})
@@ -129,35 +135,7 @@ func TestFrontMoves(t *testing.T) {
 			require.Eventually(t, func() bool { return c.answers.Load()-before > 5*many }, expect.Limit, time.Millisecond)
 		}
 		works()
-		ch, theirs, err := handoff.ChannelPair()
-		require.NoError(t, err)
-		took := make(chan error, 1)
-		var next *front.Keeper
-		go func() {
-			there, err := handoff.FileChannel(theirs)
-			if err == nil {
-				next, err = front.Take(context.Background(), there, &front.Options{Log: otp.Log(t, "next front")})
-				_ = there.Close()
-			}
-			took <- err
-		}()
-		handed, err := h.k.Give(expect.Context(t), ch)
-		require.NoError(t, err)
-		require.True(t, handed.Moved)
-		require.NoError(t, <-took)
-		require.NoError(t, ch.Close())
-		old := h.k
-		h.k = next
-		l, err := next.Listen(t.Context(), "tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		require.Equal(t, h.addr, l.Addr().String())
-		ended := make(chan error, 1)
-		go func() { ended <- next.Serve(context.Background(), l, nil) }()
-		require.NoError(t, next.Workers(context.Background(), h.path))
-		t.Cleanup(func() {
-			require.NoError(t, next.Close())
-			require.ErrorIs(t, <-ended, net.ErrClosed)
-		})
+		old, next := h.moves(t)
 		require.NoError(t, old.Close())
 		works()
 		w.Kill()
@@ -171,4 +149,38 @@ func TestFrontMoves(t *testing.T) {
 		require.Zero(t, s.Reset)
 		require.Positive(t, s.Moved)
 	})
+}
+
+// moves hands everything over to another front, as at its upgrade.
+func (h *house) moves(t *testing.T) (old, next *front.Keeper) {
+	t.Helper()
+	ch, theirs, err := handoff.ChannelPair()
+	require.NoError(t, err)
+	took := make(chan error, 1)
+	go func() {
+		there, err := handoff.FileChannel(theirs)
+		if err == nil {
+			next, err = front.Take(context.Background(), there, &front.Options{Log: otp.Log(t, "next front")})
+			_ = there.Close()
+		}
+		took <- err
+	}()
+	handed, err := h.k.Give(expect.Context(t), ch)
+	require.NoError(t, err)
+	require.True(t, handed.Moved)
+	require.NoError(t, <-took)
+	require.NoError(t, ch.Close())
+	old = h.k
+	h.k = next
+	l, err := next.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.Equal(t, h.addr, l.Addr().String())
+	ended := make(chan error, 1)
+	go func() { ended <- next.Serve(context.Background(), l, nil) }()
+	require.NoError(t, next.Workers(context.Background(), h.path))
+	t.Cleanup(func() {
+		require.NoError(t, next.Close())
+		require.ErrorIs(t, <-ended, net.ErrClosed)
+	})
+	return old, next
 }

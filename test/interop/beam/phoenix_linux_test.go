@@ -67,7 +67,8 @@ func (c *talker) join() error {
 	return err
 }
 
-// say sends the next number, if the channel is joined as far as the client knows. The last one ends hear.
+// say sends the next number, if the channel is joined as far as the client knows. The last one ends
+// hear.
 func (c *talker) say(last bool) (said bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -239,7 +240,8 @@ func (p *parley) end(t *testing.T, since time.Time) {
 	slices.Sort(joined)
 	report := "nobody had to join again"
 	if len(joined) > 0 {
-		report = fmt.Sprintf("joined again after the last kill: p50 %v, max %v", joined[len(joined)/2].Round(time.Millisecond), joined[len(joined)-1].Round(time.Millisecond))
+		report = fmt.Sprintf("joined again after the last kill: p50 %v, max %v", joined[len(joined)/2].Round(time.Millisecond),
+			joined[len(joined)-1].Round(time.Millisecond))
 	}
 	t.Logf("%d clients, %d messages, each answered once; %d errors, %s", len(p.all), said, errors, report)
 }

@@ -1,9 +1,12 @@
 package beam
 
 import (
+	"crypto/tls"
+	"encoding/binary"
 	"fmt"
 	"hash/crc32"
 	"math/rand/v2"
+	"net"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -62,7 +65,8 @@ func (c *counting) says(text string) error {
 	return c.write(wsText, []byte(text))
 }
 
-// hears checks answers until there are as many as messages that were said before the channel was closed.
+// hears checks answers until there are as many as messages that were said before the channel was
+// closed.
 func (c *counting) hears() error {
 	n := int64(0)
 	for text := range c.sent {
@@ -210,6 +214,44 @@ func webSocks(t *testing.T, e otp.Elixir, lib []string) {
 		require.NoError(t, c.hears())
 		require.NoError(t, c.Close())
 	})
+	t.Run("a large message that has begun", func(t *testing.T) {
+		c := count(t, h.addr, "/counter", "")
+		text := strings.Repeat("u", 900_000)
+		b := wsFrame(wsFin|wsText, []byte(text))
+		before := h.k.Stats().Points
+		_, err := c.Write(b[:len(b)*9/10])
+		require.NoError(t, err)
+		c.sent <- text
+		close(c.sent)
+		h.until("some is taken", func(s front.Stats) bool { return s.Points > before })
+		time.Sleep(300 * time.Millisecond)
+		ends(syscall.SIGKILL)
+		_, err = c.Write(b[len(b)*9/10:])
+		require.NoError(t, err)
+		w = start()
+		require.NoError(t, c.hears())
+		require.NoError(t, c.Close())
+	})
+	t.Run("answers that nobody reads yet", func(t *testing.T) {
+		const size, messages = 600_000, 30 // more than the kernel keeps
+		c := count(t, h.addr, "/counter", "")
+		for range messages {
+			require.NoError(t, c.write(wsBinary, binary.BigEndian.AppendUint32(nil, size)))
+		}
+		for k := range 2 {
+			time.Sleep(300 * time.Millisecond)
+			ends([]syscall.Signal{syscall.SIGKILL, syscall.SIGTERM}[k])
+			w = start()
+		}
+		for i := range messages {
+			op, data, err := c.read()
+			require.NoError(t, err, i)
+			require.EqualValues(t, wsBinary, op)
+			require.Len(t, data, 4+size)
+			require.EqualValues(t, i+1, binary.BigEndian.Uint32(data))
+		}
+		require.NoError(t, c.Close())
+	})
 	t.Run("an expired token", func(t *testing.T) {
 		at := time.Now().Add(time.Second).Unix() + 1
 		c := count(t, h.addr, fmt.Sprint("/counter?", at), "")
@@ -231,5 +273,44 @@ func webSocks(t *testing.T, e otp.Elixir, lib []string) {
 		_, _, err := c.read()
 		require.ErrorIs(t, err, syscall.ECONNRESET)
 		w = start()
+	})
+	t.Run("TLS, and another front", func(t *testing.T) {
+		config := testTLS(t)
+		addr := h.listens("tcp", "127.0.0.1:0", &front.ServeOptions{TLS: config})
+		conn, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true})
+		require.NoError(t, err)
+		overTLS, err := upgradeWebsocket(conn, "/counter", "")
+		require.NoError(t, err)
+		defer overTLS.Close()
+		proxied, err := net.Dial("tcp", h.listens("tcp", "127.0.0.1:0", &front.ServeOptions{Proxy: true}))
+		require.NoError(t, err)
+		_, err = proxied.Write([]byte("PROXY TCP4 192.0.2.1 192.0.2.2 1234 80\r\n"))
+		require.NoError(t, err)
+		behindProxy, err := upgradeWebsocket(proxied, "/counter", "")
+		require.NoError(t, err)
+		defer behindProxy.Close()
+		both := []*counting{{websocket: overTLS}, {websocket: behindProxy}, count(t, h.addr, "/counter", "")}
+		for _, c := range both[:2] {
+			require.Equal(t, "hello", c.text(t))
+		}
+		ask := func(n int) {
+			t.Helper()
+			for _, c := range both {
+				_ = c.SetDeadline(time.Now().Add(expect.Limit))
+				require.NoError(t, c.write(wsText, []byte("x")))
+				require.Equal(t, fmt.Sprintf("%d 1 %d", n, crc32.ChecksumIEEE([]byte("x"))), c.text(t))
+				require.Equal(t, fmt.Sprintf("%d more", n), c.text(t))
+			}
+		}
+		ask(1)
+		ends(syscall.SIGKILL)
+		w = start()
+		ask(2)
+		old, _ := h.moves(t)
+		defer old.Close()
+		ask(3)
+		ends(syscall.SIGKILL)
+		w = start()
+		ask(4)
 	})
 }

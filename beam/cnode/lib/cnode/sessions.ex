@@ -6,7 +6,8 @@ defmodule Cnode.Sessions do
   processes serve them as ordinary sockets. If your system is killed, or restarted, the next one goes on with the same
   connections.
 
-  For Bandit and Phoenix see `Cnode.Sessions.ThousandIsland`, for Cowboy `:cnode_sessions_ranch`.
+  For Bandit and Phoenix see `Cnode.Sessions.ThousandIsland`, for their WebSockets `Cnode.Sessions.Bandit`, for Cowboy
+  `:cnode_sessions_ranch`.
 
   ## What moves, and what cannot
 

@@ -26,7 +26,9 @@ defmodule Cnode.Sessions.Bandit do
 
   @ours [:front, :name, :uids]
   @mark "CW1"
+  # milliseconds that a client may read nothing, and between looks whether the system stops
   @send_timeout 30_000
+  @glance 200
   # bytes of a request that is kept, of a frame that is given to Bandit as a whole, and of a read of a large one
   @longest_request 32_768
   @largest_frame 1_048_576
@@ -531,12 +533,16 @@ defmodule Cnode.Sessions.Bandit do
     s
   end
 
-  defp again(s, socket, left, ref) do
+  defp again(s, socket, left, ref, patience \\ @send_timeout) do
     receive do
       {:"$socket", ^socket, :select, ^ref} -> write(s, socket, left)
       {:"$socket", ^socket, :abort, {^ref, _}} -> %{s | mode: :refused}
     after
-      @send_timeout -> %{s | mode: :refused}
+      @glance ->
+        # the system that is next goes on with it
+        if patience < @glance or :cnode_sessions.leaves(socket),
+          do: %{s | mode: :refused},
+          else: again(s, socket, left, ref, patience - @glance)
     end
   end
 

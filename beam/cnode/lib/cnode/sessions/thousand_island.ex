@@ -10,7 +10,7 @@ defmodule Cnode.Sessions.ThousandIsland do
   `{:continue, state}`. It is wrong for any other handler: leave the option out there, and only connections that have sent
   nothing move. Such a handler tells its points itself, by `Cnode.Sessions.received/2` and `Cnode.Sessions.answer/4`.
 
-  HTTP/2 and WebSocket cannot move. The transport knows them by their first bytes and by the response with status 101, and
+  HTTP/2 and WebSocket cannot move: for WebSockets see `Cnode.Sessions.Bandit`. The transport knows them by their first bytes and by the response with status 101, and
   tells no points for them. TLS that ends in this system cannot move either: let the front end it.
 
   ## Bandit
