@@ -33,6 +33,9 @@ type talker struct {
 	errors  int         // phx_error
 	joined  []time.Time // after the first one
 	last    bool        // nothing more is said
+	since   time.Time   // see asks
+	first   time.Time   // the first answer since then to what was said since then
+	after   int
 	wrong   error
 	late    map[string]bool // references that were answered
 }
@@ -133,6 +136,9 @@ func (c *talker) heard(data []byte) error {
 		delete(c.said, ref)
 		c.late[ref] = true
 		c.answers++
+		if c.first.IsZero() && !c.since.IsZero() && n > c.after {
+			c.first = time.Now()
+		}
 	case event == "phx_reply" && c.late[ref]:
 		return fmt.Errorf("answered twice: %s", data)
 	default:
@@ -210,6 +216,27 @@ func (p *parley) answers() (n int) {
 		c.mu.Unlock()
 	}
 	return n
+}
+
+// asks has each note when it gets the first answer to what it says from now on.
+func (p *parley) asks(now time.Time) {
+	for _, c := range p.all {
+		c.mu.Lock()
+		c.since, c.after = now, c.next
+		c.mu.Unlock()
+	}
+}
+
+func (c *talker) back() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.first
+}
+
+// spread is the longest of some times since another one, and that of which half are shorter.
+func spread(at []time.Time, since time.Time) (longest, half time.Duration) {
+	slices.SortFunc(at, time.Time.Compare)
+	return at[len(at)-1].Sub(since), at[len(at)/2].Sub(since)
 }
 
 func (p *parley) works(t *testing.T) {

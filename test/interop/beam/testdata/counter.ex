@@ -24,11 +24,11 @@ defmodule Counter do
   end
 
   @doc "Runs as an application, which the system stops in order."
-  def run(path) do
+  def run(path, transport \\ :kept) do
     :ok =
       :application.load(
         {:application, :counter,
-         [vsn: ~c"1", modules: [], registered: [], applications: [:kernel, :stdlib, :elixir, :cnode, :bandit, :websock_adapter], mod: {__MODULE__, path}]}
+         [vsn: ~c"1", modules: [], registered: [], applications: [:kernel, :stdlib, :elixir, :cnode, :bandit, :websock_adapter], mod: {__MODULE__, {path, transport}}]}
       )
 
     {:ok, _} = Application.ensure_all_started(:counter)
@@ -36,18 +36,22 @@ defmodule Counter do
   end
 
   @impl Application
-  def start(_type, path) do
+  def start(_type, {path, transport}) do
+    options = %{
+      kept: [
+        transport_module: Cnode.Sessions.Bandit,
+        handler_module: Cnode.Sessions.Bandit.Handler,
+        transport_options: [front: path]
+      ],
+      today: [transport_module: Cnode.Sessions.ThousandIsland, transport_options: [front: path, points: :idle]]
+    }
+
     Supervisor.start_link(
       [
         {Bandit,
          plug: __MODULE__,
          startup_log: false,
-         thousand_island_options: [
-           read_timeout: :infinity,
-           transport_module: Cnode.Sessions.Bandit,
-           handler_module: Cnode.Sessions.Bandit.Handler,
-           transport_options: [front: path]
-         ]}
+         thousand_island_options: [read_timeout: :infinity] ++ options[transport]}
       ],
       strategy: :one_for_one
     )
