@@ -261,7 +261,8 @@ var picture = []row{
 	{path: "test/interop/permission", testOwn: libraries + " internal/test/otp"},
 	{path: "test/interop/neighbours", own: libraries + " internal/test/otp"},
 	{path: "test/interop/beam",
-		testOwn: libraries + " contrib/front internal/test/expect internal/test/leak internal/test/need internal/test/otp internal/test/sockdir"},
+		testOwn: libraries + " contrib/front internal/test/browser internal/test/expect internal/test/leak internal/test/need " +
+			"internal/test/otp internal/test/sockdir"},
 	{path: "test/interop/gen", testOwn: "internal/test/otp"},
 	{path: "test/interop/project",
 		testOwn: libraries + " internal/test/expect internal/test/leak internal/test/need internal/test/otp internal/test/systemd"},

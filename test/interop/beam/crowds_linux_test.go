@@ -19,7 +19,7 @@ import (
 	"github.com/cnode-go/cnode/internal/test/otp"
 )
 
-// crowds logs how soon clients are joined again when a BEAM is killed and the next one runs already:
+// crowds logs how soon clients are joined again when a BEAM is killed while the next one runs:
 //
 //	go test -count=1 -v -run 'TestSockets/elixir1.18/crowds' ./test/interop/beam
 func crowds(t *testing.T, e otp.Elixir, lib []string) {
@@ -82,7 +82,8 @@ func crowds(t *testing.T, e otp.Elixir, lib []string) {
 	}
 }
 
-// echoes logs what a message to a WebSock costs, and what many idle ones take and how they outlive kills.
+// echoes logs what a message to a WebSock costs, and what many idle ones take and how they outlive
+// kills.
 func echoes(t *testing.T, e otp.Elixir, lib []string) {
 	need.Long(t, time.Minute)
 	program, err := os.ReadFile("testdata/counter.ex")

@@ -13,8 +13,8 @@ import (
 	"github.com/cnode-go/cnode/internal/test/otp"
 )
 
-// liveViews has a browser fill in a form while its BEAM is killed: what was typed stays, over the same
-// connection, and no banner is shown.
+// liveViews has a browser fill in a form while its BEAM is killed: what was typed stays, over the
+// same connection, and no banner is shown.
 func liveViews(t *testing.T, e otp.Elixir, lib []string) {
 	need.Long(t, 4*time.Second)
 	b := browser.New(t)
