@@ -67,8 +67,8 @@ func Fewer(short, all int) int {
 	return all
 }
 
-// Sample gives what of all a test tries: with -short as many as it says, in their order, chosen by a
-// seed that the log has and CNODE_TEST_SEED sets; all of them in the long lane.
+// Sample gives what of all a test tries: with -short as many as it says, in their order, chosen by
+// a seed that the log has and CNODE_TEST_SEED sets; all of them in the long lane.
 func Sample[T any](t testing.TB, short int, all []T) []T {
 	t.Helper()
 	if !testing.Short() || len(all) <= short {

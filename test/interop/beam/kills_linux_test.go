@@ -345,7 +345,8 @@ func TestFrontIsKilledAtEachStep(t *testing.T) {
 			require.Eventually(t, func() bool { return w.Do(t, "maps:get("+what+", cnode_sessions:status(line_server))") == value },
 				expect.Limit, time.Millisecond, "%s is not %s", what, value)
 		}
-		for i, x := range slices.SortedStableFunc(slices.Values(need.Sample(t, 12, cells())), func(a, b cell) int { return strings.Compare(a.kind, b.kind) }) {
+		byKind := func(a, b cell) int { return strings.Compare(a.kind, b.kind) }
+		for i, x := range slices.SortedStableFunc(slices.Values(need.Sample(t, 12, cells())), byKind) {
 			t.Run(x.String(), func(t *testing.T) {
 				if w != nil && kind != x.kind {
 					w.Kill()
