@@ -30,7 +30,7 @@ tests() -> [fun answers/0, fun first_bytes/0, fun ipv6/0, fun retires/0, fun own
             fun front_ends/0, fun front_stops/0, fun front_is_gone/0, fun server_stops/0, fun server_stops_early/0,
             fun void_is_late/0, fun front_comes_late/0,
              fun front_says_no/0, fun front_hangs/0, fun no_descriptor/0, fun malformed/0,
-            fun peeks/0, fun files/0, fun put_back/0, fun modes/0, fun too_large/0, fun send_timeout/0, fun idle_points/0, fun unread_messages/0, fun delivered_messages/0, fun http_answers/0, fun http_not_followed/0, fun plain_senders/0, fun forwards/0,
+            fun peeks/0, fun files/0, fun put_back/0, fun modes/0, fun too_large/0, fun parts/0, fun send_timeout/0, fun idle_points/0, fun unread_messages/0, fun delivered_messages/0, fun http_answers/0, fun http_not_followed/0, fun plain_senders/0, fun forwards/0,
             fun transports_server/0,
             fun transport_crash/0, fun wrong_options/0, fun many/0,
     fun application_stops/0].
@@ -594,6 +594,48 @@ send_timeout() ->
     ok = cnode_sessions:close(S),
     [gen_tcp:close(X) || X <- [C, A]],
     ends(Server, F).
+
+%% What states begin with is told once, and what is too long for a packet in parts. A front of before gets neither.
+parts() ->
+    [begin
+        Path = front:path(),
+        {ok, Server} = cnode_sessions:start_link(#{front => Path, adopt => socket}),
+        unlink(Server),
+        F = front:start(Path, Window),
+        _ = ["l" = front:heard(F) || is_tuple(Window)],
+        {C, A} = front:connect(inet),
+        front:give(F, 1, A),
+        {ok, S} = cnode_sessions:accept(Server, 5000),
+        {"t", 1} = front:heard(F),
+        true = cnode_sessions:counts(S, 5, 6),
+        ?assertEqual({ok, 5, 6}, cnode_sessions:counts(S)),
+        ok = cnode_sessions:tells(S, 5, 6, <<"rest">>, <<"head">>, <<"state">>),
+        Long = binary:copy(<<"r">>, 150000),
+        case Window of
+            64 ->
+                ?assertEqual({point, 1, 5, 6, <<"rest">>, <<"headstate">>}, front:heard(F)),
+                ?assertEqual({error, emsgsize}, cnode_sessions:tells(S, 5, 6, Long, <<"head">>, <<"state">>));
+            _ ->
+                ?assertEqual(<<"b", 1:64, "head">>, list_to_binary(front:heard(F))),
+                ?assertEqual(<<"p", 1:64, 5:64, 6:64, 4:32, 4:32, 0:32, "reststate">>, list_to_binary(front:heard(F))),
+                ok = cnode_sessions:tells(S, 7, 8, Long, <<"head">>, <<"next">>),
+                Part = binary:copy(<<"r">>, 65536),
+                Last = binary:copy(<<"r">>, 150000 - 2 * 65536),
+                ?assertEqual(<<"a", 1:64, 0:32, Part/binary>>, list_to_binary(front:heard(F))),
+                ?assertEqual(<<"a", 1:64, 65536:32, Part/binary>>, list_to_binary(front:heard(F))),
+                ?assertEqual(<<"p", 1:64, 7:64, 8:64, 150000:32, 4:32, 131072:32, Last/binary, "next">>, list_to_binary(front:heard(F))),
+                ?assertEqual({error, emsgsize}, cnode_sessions:tells(S, 7, 8, Long, <<"head">>, binary:copy(<<0>>, 100000)))
+        end,
+        ?assertNot(cnode_sessions:leaves(S)),
+        ok = cnode_sessions:retire(Server),
+        ?assert(cnode_sessions:leaves(S)),
+        ok = cnode_sessions:close(S),
+        [gen_tcp:close(X) || X <- [C, A]],
+        ends(Server, F)
+     end || Window <- [64, {64, 200000}]],
+    [_ | Turns] = [cnode_sessions:turn(100) || _ <- lists:seq(1, 11)],
+    ?assert(lists:last(Turns) >= 80 andalso lists:last(Turns) =< 100),
+    [true = ets:delete(?TABLE, Key) || Key <- [turns, emsgsize]].
 
 %% A front hears in the first packet whether points may be ahead of what was taken.
 modes() ->

@@ -18,8 +18,13 @@ start(Path, Window) ->
 accept(#front{controls = Controls} = F, Window) ->
     {ok, Control} = socket:accept(Controls, 5000),
     {ok, <<"h", 1, _, _/binary>>} = socket:recv(Control, 0, 5000),
+    ok = socket:setopt(Control, {otp, rcvbuf}, 131072), % the longest packet
     {Mine, Given, Fd} = pair(),
-    ok = socket:sendmsg(Control, message(<<"w", 1, Window:16>>, Fd)),
+    Welcome = case Window of
+        {N, Most} -> <<"w", 1, N:16, Most:32>>; % a front that takes points in parts
+        N -> <<"w", 1, N:16>>
+    end,
+    ok = socket:sendmsg(Control, message(Welcome, Fd)),
     F#front{control = Control, stream = Mine, given = Given}.
 
 listen(Type, Path) ->
