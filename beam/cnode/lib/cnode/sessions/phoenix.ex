@@ -21,7 +21,7 @@ defmodule Cnode.Sessions.Phoenix do
   In the next system `connect/3` is called again, with the request of then. If it refuses, the client gets a close. Processes
   of channels and LiveViews are new. To the client it looks as if the old ones had crashed: it gets `phx_error` for each
   topic, and joins again on the same connection. A message to a channel that comes before the client knows waits until
-  then. A message is dealt with when its channel has replied, so each is answered once.
+  then. A message is dealt with when `handle_in/3` of its channel has returned, so each is answered once.
 
   With `server: ["room:"]` channels whose topic begins so are joined here, with the client's own parameters, and the client
   notices nothing. That is for channels whose client needs no new answer to its join. It is never for LiveView.
