@@ -26,6 +26,7 @@ type talker struct {
 
 	mu      sync.Mutex
 	joinRef string // of the join that was answered last; "": not joined
+	asked   string // the reference of the last join
 	ref     int
 	said    map[string]int // what is not answered yet, by its reference
 	next    int
@@ -66,7 +67,8 @@ func (c *talker) push(joinRef, event string, payload any) (ref string, err error
 func (c *talker) join() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, err := c.push("", "phx_join", map[string]any{})
+	var err error
+	c.asked, err = c.push("", "phx_join", map[string]any{})
 	return err
 }
 
@@ -124,6 +126,7 @@ func (c *talker) heard(data []byte) error {
 	defer c.mu.Unlock()
 	n, asked := c.said[ref]
 	switch {
+	case (event == "phx_error" || event == "phx_close") && joinRef != c.asked: // of a join that another one has followed, as in phoenix.js
 	case event == "phx_error":
 		c.errors++
 		c.joinRef = ""
