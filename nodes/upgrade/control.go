@@ -269,6 +269,7 @@ func (c *control) asked(ctx context.Context, v *handoff.Visit, program string) {
 		_ = v.Answer(late, answerEnds)
 		return
 	case !h.Moved:
+		done() // whoever hears of it may ask again at once
 		v.Refuse(err)
 		return
 	}

@@ -460,12 +460,12 @@ func (u *Upgrader) begin() (done func(), err error) {
 	}
 	busy := make(chan struct{})
 	u.busy = busy
-	return func() {
+	return sync.OnceFunc(func() {
 		u.mu.Lock()
 		defer u.mu.Unlock()
 		u.busy = nil
 		close(busy)
-	}, nil
+	}), nil
 }
 
 func (u *Upgrader) successor(program string) *Successor {
