@@ -23,6 +23,7 @@ defmodule Cnode.Sessions.Bandit do
   # Thousand Island's behaviour is not named here: this package compiles without Thousand Island.
 
   import Kernel, except: [send: 2]
+  alias Cnode.Sessions.ThousandIsland
 
   @ours [:front, :name, :uids]
   @mark "CW1"
@@ -69,19 +70,14 @@ defmodule Cnode.Sessions.Bandit do
   @doc false
   def listen(port, options) do
     options = Enum.filter(options, &is_tuple/1)
-    local = local(Keyword.get(options, :ip), port)
+    local = ThousandIsland.local(options[:ip], port)
     options = options |> Keyword.take(@ours) |> Map.new()
     options = Map.merge(options, %{adopt: :socket, points: :idle, local: local})
     with {:ok, handle} <- :cnode_sessions.listen(options), do: {:ok, {__MODULE__, handle, local}}
   end
 
-  defp local({:local, path}, _port), do: {:local, path}
-  defp local(:loopback, port), do: {{127, 0, 0, 1}, port}
-  defp local(ip, port) when is_tuple(ip), do: {ip, port}
-  defp local(_any, port), do: {{0, 0, 0, 0}, port}
-
   @doc false
-  def accept({__MODULE__, handle, _}), do: :cnode_sessions.accept(handle, :infinity)
+  defdelegate accept(listener), to: ThousandIsland
 
   @doc false
   def handshake(socket, _timeout \\ :infinity) do
@@ -101,7 +97,7 @@ defmodule Cnode.Sessions.Bandit do
   end
 
   @doc false
-  def upgrade(_socket, _options), do: {:error, :unsupported_upgrade}
+  defdelegate upgrade(socket, options), to: ThousandIsland
 
   @doc false
   def controlling_process(socket, pid), do: :socket.setopt(socket, {:otp, :controlling_process}, pid)
@@ -242,17 +238,7 @@ defmodule Cnode.Sessions.Bandit do
     do: data |> :erlang.iolist_to_iovec() |> Enum.take(3) |> IO.iodata_to_binary() |> first(count)
 
   @doc false
-  def sendfile(socket, filename, offset, length) do
-    :cnode_sessions_http.sends_file(length, &:cnode_sessions.idle(socket, &1))
-
-    with {:ok, file} <- :file.open(filename, [:read, :raw, :binary]) do
-      try do
-        :cnode_sessions.sendfile(socket, file, offset, length, [])
-      after
-        :file.close(file)
-      end
-    end
-  end
+  defdelegate sendfile(socket, filename, offset, length), to: ThousandIsland
 
   @doc false
   def getopts(_socket, _options), do: {:ok, []}
@@ -302,17 +288,16 @@ defmodule Cnode.Sessions.Bandit do
   end
 
   @doc false
-  def sockname({__MODULE__, _, local}), do: {:ok, local}
-  def sockname(socket), do: with({:ok, info} <- :cnode_sessions.info(socket), do: {:ok, info.local})
+  defdelegate sockname(socket), to: ThousandIsland
 
   @doc false
-  def peername(socket), do: with({:ok, info} <- :cnode_sessions.info(socket), do: {:ok, info.remote})
+  defdelegate peername(socket), to: ThousandIsland
 
   @doc false
-  def peercert(_socket), do: {:error, :not_secure}
+  defdelegate peercert(socket), to: ThousandIsland
 
   @doc false
-  def secure?, do: false
+  defdelegate secure?(), to: ThousandIsland
 
   @doc false
   def getstat(socket) do
@@ -323,10 +308,10 @@ defmodule Cnode.Sessions.Bandit do
   end
 
   @doc false
-  def negotiated_protocol(_socket), do: {:error, :protocol_not_negotiated}
+  defdelegate negotiated_protocol(socket), to: ThousandIsland
 
   @doc false
-  def connection_information(_socket), do: {:error, :not_secure}
+  defdelegate connection_information(socket), to: ThousandIsland
 
   ## What Bandit gets next
 

@@ -10,8 +10,8 @@ defmodule Cnode.Sessions.ThousandIsland do
   `{:continue, state}`. It is wrong for any other handler: leave the option out there, and only connections that have sent
   nothing move. Such a handler tells its points itself, by `Cnode.Sessions.received/2` and `Cnode.Sessions.answer/4`.
 
-  HTTP/2 and WebSocket cannot move: for WebSockets see `Cnode.Sessions.Bandit`. The transport knows them by their first bytes and by the response with status 101, and
-  tells no points for them. TLS that ends in this system cannot move either: let the front end it.
+  HTTP/2 and WebSocket cannot move: for WebSockets see `Cnode.Sessions.Bandit`. The transport knows them by their first bytes
+  and by the response with status 101, and tells no points for them. TLS that ends in this system cannot move either: let the front end it.
 
   ## Bandit
 
@@ -45,7 +45,7 @@ defmodule Cnode.Sessions.ThousandIsland do
     others = Enum.reject(others, &(elem(&1, 0) in @listeners))
     defaults = [nodelay: true, send_timeout: 30_000, send_timeout_close: true]
     defaults = Enum.reject(defaults, fn {key, _} -> List.keymember?(others, key, 0) end)
-    local = local(List.keyfind(options, :ip, 0, {:ip, {0, 0, 0, 0}}), port)
+    local = local(options[:ip], port)
     options = ours |> Map.new() |> Map.merge(%{socket_opts: defaults ++ others, local: local})
 
     # what a handler gets as a message does not pass through here, but Thousand Island tells of it
@@ -60,13 +60,15 @@ defmodule Cnode.Sessions.ThousandIsland do
   @doc false
   def came(_event, %{data: data}, _metadata, _config), do: :cnode_sessions_http.came(data)
 
-  defp local({:ip, {:local, path}}, _port), do: {:local, path}
-  defp local({:ip, :loopback}, port), do: {{127, 0, 0, 1}, port}
-  defp local({:ip, :any}, port), do: {{0, 0, 0, 0}, port}
-  defp local({:ip, ip}, port), do: {ip, port}
+  # What a listener is called, whoever's it is: Cnode.Sessions.Bandit has what does not depend on the sockets from here.
+  @doc false
+  def local({:local, path}, _port), do: {:local, path}
+  def local(:loopback, port), do: {{127, 0, 0, 1}, port}
+  def local(any, port) when any in [nil, :any], do: {{0, 0, 0, 0}, port}
+  def local(ip, port), do: {ip, port}
 
   @doc false
-  def accept({__MODULE__, handle, _}), do: :cnode_sessions.accept(handle, :infinity)
+  def accept({_, handle, _}), do: :cnode_sessions.accept(handle, :infinity)
 
   @doc false
   def handshake(socket, _timeout \\ :infinity) do
@@ -160,7 +162,7 @@ defmodule Cnode.Sessions.ThousandIsland do
   def close(socket), do: :cnode_sessions.close(socket)
 
   @doc false
-  def sockname({__MODULE__, _, local}), do: {:ok, local}
+  def sockname({_, _, local}), do: {:ok, local}
 
   def sockname(socket) do
     with {:ok, info} <- :cnode_sessions.info(socket), do: {:ok, info.local}
