@@ -688,7 +688,8 @@ shutdown(Socket, How) ->
         _ -> shut(Socket, How)
     end.
 
-retiring(#session{link = #link{flags = Flags}}) -> atomics:get(Flags, ?RETIRING) =:= 1 andalso atomics:get(Flags, ?ENDED) =:= 0;
+retiring(#session{link = #link{flags = Flags}} = Session) ->
+    cnode_sessions_guard:retiring(Session) andalso atomics:get(Flags, ?ENDED) =:= 0;
 retiring(_) -> false.
 
 shut(Socket, How) when is_port(Socket) -> gen_tcp:shutdown(Socket, How);
@@ -714,7 +715,9 @@ init(Options) ->
     Handle = maps:get(handle, Options, none),
     name(Handle, self()),
     Opener = case Options of
-        #{opener := Pid} -> erlang:monitor(process, Pid);
+        #{opener := Pid} ->
+            ets:insert(?TABLE, #opened{server = self(), by = Pid}),
+            erlang:monitor(process, Pid);
         _ -> none
     end,
     begins(#state{options = Options, handle = Handle, opener = Opener}).

@@ -49,3 +49,4 @@
 %% Other entries of the table.
 -record(hand, {fd :: {fd, non_neg_integer()} | '$1', server :: pid()}).      % a descriptor that is not a session's yet
 -record(named, {name :: {name, reference()}, server :: pid()}). % a transport's server
+-record(opened, {server :: pid(), by :: pid()}).            % who called listen, for a transport: its end means retire

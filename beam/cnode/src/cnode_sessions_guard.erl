@@ -7,7 +7,7 @@
 -behaviour(gen_server).
 -include("cnode_sessions.hrl").
 
--export([start_link/0, link/2, in_hand/1, no_session/1, watch/1, tell/2, void/3, ended/1, sessions/1]).
+-export([retiring/1, start_link/0, link/2, in_hand/1, no_session/1, watch/1, tell/2, void/3, ended/1, sessions/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -define(AGAIN, 50).   % ms between attempts to tell a front that does not read
@@ -60,6 +60,13 @@ void(Link, Socket, Packet) -> gen_server:cast(?MODULE, {tell, Link, {Socket, Pac
 ended(#link{flags = Flags} = Link) ->
     ok = atomics:put(Flags, ?ENDED, 1),
     gen_server:cast(?MODULE, {ended, Link}).
+
+%% Whether a session that is closed now may go on in another process. The listening process of a transport may have ended a moment
+%% ago, and its server not have heard of it: the connections that end behind it do not wait for that.
+-spec retiring(#session{}) -> boolean().
+retiring(#session{link = #link{flags = Flags}, server = Server}) ->
+    atomics:get(Flags, ?RETIRING) =:= 1 orelse
+        lists:any(fun(#opened{by = Opener}) -> not is_process_alive(Opener) end, ets:lookup(?TABLE, Server)).
 
 %% How many sessions of a server there are, and how many of them an acceptor has taken.
 -spec sessions(pid()) -> {non_neg_integer(), non_neg_integer()}.
@@ -144,14 +151,14 @@ observe(Socket, #state{watched = Watched} = State) ->
 
 closed(Socket, State) ->
     case ets:take(?TABLE, Socket) of
-        [#session{fd = Fd, id = Id, link = Link, taken = Taken, server = Server}] ->
+        [#session{fd = Fd, id = Id, link = Link, taken = Taken, server = Server} = Session] ->
             ?STEP(closes),
             _ = is_integer(Fd) andalso cnode_sessions_wire:close_descriptor(Fd),
             ?STEP(closed),
             case Link of
                 none -> State;
-                #link{flags = Flags} ->
-                    Kind = case Taken andalso atomics:get(Flags, ?RETIRING) =:= 0 of true -> $d; false -> $x end,
+                #link{} ->
+                    Kind = case Taken andalso not retiring(Session) of true -> $d; false -> $x end,
                     Said = finish(Server, post(Link, <<Kind, Id:64>>, State)),
                     ?STEP(said),
                     Said
@@ -192,7 +199,9 @@ now(#link{control = Control, flags = Flags}, Packet) ->
 finish(Server, #state{servers = Servers} = State) when is_map_key(Server, Servers) -> State;
 finish(Server, #state{links = Links} = State) ->
     case sessions(Server) of
-        {0, _} -> lists:foldl(fun drop/2, State, [Link || {Link, S, Queue} <- maps:values(Links), S =:= Server, queue:is_empty(Queue)]);
+        {0, _} ->
+            ets:delete(?TABLE, Server),
+            lists:foldl(fun drop/2, State, [Link || {Link, S, Queue} <- maps:values(Links), S =:= Server, queue:is_empty(Queue)]);
         _ -> State
     end.
 

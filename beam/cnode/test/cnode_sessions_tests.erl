@@ -31,7 +31,7 @@ tests() -> [fun answers/0, fun first_bytes/0, fun ipv6/0, fun retires/0, fun own
             fun void_is_late/0, fun front_comes_late/0,
              fun front_says_no/0, fun front_hangs/0, fun no_descriptor/0, fun malformed/0,
             fun peeks/0, fun files/0, fun put_back/0, fun modes/0, fun too_large/0, fun parts/0, fun send_timeout/0, fun idle_points/0, fun unread_messages/0, fun delivered_messages/0, fun http_answers/0, fun http_not_followed/0, fun plain_senders/0, fun forwards/0,
-            fun transports_server/0,
+            fun transports_server/0, fun transports_server_hears_late/0,
             fun transport_crash/0, fun wrong_options/0, fun many/0,
     fun application_stops/0].
 
@@ -894,6 +894,32 @@ transports_server() ->
     ?assert(front:eventually(fun() -> supervisor:which_children(cnode_sessions_sup) =:= [] end)),
     ?assertEqual({error, closed}, cnode_sessions:accept(Handle, infinity)),
     ok = cnode_sessions:retire(Handle),
+    _ = [gen_tcp:close(C), gen_tcp:close(A)],
+    front:stop(F).
+
+%% Connections that end before the server has heard that the process which called listen has ended go on elsewhere, too.
+transports_server_hears_late() ->
+    Path = front:path(),
+    Me = self(),
+    {P, M} = spawn_monitor(fun() -> Me ! cnode_sessions:listen(#{front => Path}), receive stop -> ok end end),
+    {ok, Handle} = receive R -> R after 5000 -> none end,
+    F = front:start(Path),
+    {C, A} = front:connect(inet),
+    front:give(F, 1, A),
+    {ok, S} = cnode_sessions:accept(Handle, infinity),
+    {"t", 1} = front:heard(F),
+    [{_, Server, _, _}] = supervisor:which_children(cnode_sessions_sup),
+    ?assertNot(cnode_sessions:leaves(S)),
+    ok = sys:suspend(Server),
+    P ! stop,
+    receive {'DOWN', M, _, _, _} -> ok end,
+    ?assert(cnode_sessions:leaves(S)),
+    ok = cnode_sessions:close(S),
+    ?assertEqual({"x", 1}, front:heard(F)),
+    ok = sys:resume(Server),
+    ?assertEqual("r", front:heard(F)),
+    ?assert(front:eventually(fun() -> supervisor:which_children(cnode_sessions_sup) =:= [] end)),
+    ?assertEqual([], ets:lookup(cnode_sessions, Server)),
     _ = [gen_tcp:close(C), gen_tcp:close(A)],
     front:stop(F).
 
