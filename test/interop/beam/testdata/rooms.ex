@@ -31,15 +31,45 @@ defmodule Rooms.LiveSocket do
   use Cnode.Sessions.Phoenix
 end
 
+defmodule Rooms.Nested do
+  use Phoenix.LiveView, layout: false
+
+  @impl true
+  def mount(_, _, socket), do: {:ok, assign(socket, pid: System.pid(), n: 0)}
+
+  @impl true
+  def handle_event("inc", _, socket), do: {:noreply, update(socket, :n, &(&1 + 1))}
+
+  @impl true
+  def render(assigns) do
+    ~H"""
+    <b id="nested-pid">{@pid}</b>
+    <b id="nested-n">{@n}</b>
+    <button id="nested-inc" phx-click="inc">click</button>
+    """
+  end
+end
+
 defmodule Rooms.Page do
   use Phoenix.LiveView, layout: false
 
   @impl true
-  def mount(_, _, socket), do: {:ok, assign(socket, pid: System.pid(), form: to_form(%{"text" => ""}, as: :note), n: 0)}
+  def mount(_, _, socket) do
+    {:ok,
+     socket
+     |> assign(pid: System.pid(), form: to_form(%{"text" => ""}, as: :note), n: 0, size: 0)
+     |> allow_upload(:file, accept: :any, max_file_size: 100_000_000, auto_upload: true, progress: &uploads/3)}
+  end
+
+  defp uploads(:file, %{done?: true} = entry, socket),
+    do: {:noreply, assign(socket, size: consume_uploaded_entry(socket, entry, fn %{path: path} -> {:ok, File.stat!(path).size} end))}
+
+  defp uploads(:file, entry, socket), do: {:noreply, assign(socket, size: -entry.progress)}
 
   @impl true
   def handle_event("change", %{"note" => note}, socket), do: {:noreply, assign(socket, form: to_form(note, as: :note))}
   def handle_event("inc", _, socket), do: {:noreply, update(socket, :n, &(&1 + 1))}
+  def handle_event("file", _, socket), do: {:noreply, socket}
 
   @impl true
   def render(assigns) do
@@ -59,6 +89,9 @@ defmodule Rooms.Page do
     </.form>
     <p id="echo">{@form[:text].value}</p>
     <button id="inc" phx-click="inc">click</button>
+    <.form for={%{}} id="files" phx-change="file"><.live_file_input upload={@uploads.file} /></.form>
+    <b id="size">{@size}</b>
+    {live_render(@socket, Rooms.Nested, id: "nested")}
     """
   end
 end
