@@ -97,6 +97,9 @@ func (h *house) storm(t *testing.T, until time.Time, w *worker, start func() *wo
 		case "front":
 			old, _ := h.moves(t)
 			require.NoError(t, old.Close())
+			points := h.k.Stats().Points
+			works()
+			require.Greater(t, h.k.Stats().Points, points, "the next front hears the worker")
 		}
 		require.NoError(t, left.Close())
 		done[what]++
