@@ -1,6 +1,6 @@
-// Command rules gives an Elixir system the Common Expression Language: its users write rules such as
-// `order.total < 100.0 && order.country in ["DE", "FR"]`, and Google's Go library evaluates them.
-// There is none in Elixir. See README.md.
+// Command rules gives an Elixir system the Common Expression Language: its users write rules, such
+// as `order.total < 100.0 && order.country in ["DE", "FR"]`, and Google's Go library evaluates
+// them. There is none in Elixir. See README.md.
 package main
 
 import (

@@ -32,7 +32,8 @@ func TestRules(t *testing.T) {
 			require.NoError(t, in.Close())
 			require.NoError(t, cmd.Wait())
 		}()
-		require.Equal(t, "ok", e.Do(t, `Up = fun Up() -> net_adm:ping('rules@127.0.0.1') =:= pong orelse begin timer:sleep(20), Up() end end, Up(), ok`))
+		require.Equal(t, "ok", e.Do(t, `Up = fun Up() ->
+			net_adm:ping('rules@127.0.0.1') =:= pong orelse begin timer:sleep(20), Up() end end, Up(), ok`))
 		for rule, want := range map[string]string{
 			`order.total < 100.0 && order.country in ["DE", "FR"]`: "{ok,true}",
 			`"coffee" in order.items`:                              "{ok,false}",
@@ -49,5 +50,6 @@ func TestRules(t *testing.T) {
 }
 
 func allowed(rule string) string {
-	return `erpc:call('rules@127.0.0.1', rules, allowed, [<<` + strconv.Quote(rule) + `>>, #{total => 9.5, country => <<"DE">>, items => [<<"tea">>]}])`
+	return `erpc:call('rules@127.0.0.1', rules, allowed, [<<` + strconv.Quote(rule) + `>>,
+		#{total => 9.5, country => <<"DE">>, items => [<<"tea">>]}])`
 }
