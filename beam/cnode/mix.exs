@@ -38,7 +38,7 @@ defmodule Cnode.MixProject do
     [
       licenses: ["Apache-2.0"],
       links: %{"GitHub" => @source},
-      files: ~w(lib src mix.exs rebar.config rebar.config.script README.md LICENSE .formatter.exs)
+      files: ~w(lib priv src mix.exs rebar.config rebar.config.script README.md LICENSE .formatter.exs)
     ]
   end
 
