@@ -2,6 +2,7 @@ package project
 
 import (
 	"crypto/sha256"
+	"encoding/pem"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -32,7 +33,8 @@ func TestPrecompiled(t *testing.T) {
 		compilers, dep, ok := strings.Cut(blocks[1], "\n")
 		require.True(t, ok)
 		e.does("", "mix new shop")
-		e.edit("shop/mix.exs", "      deps: deps()\n", "      "+compilers+"\n      cnode: [precompiled: \""+served.URL+"/v1\"],\n      deps: deps()\n")
+		e.edit("shop/mix.exs", "      deps: deps()\n",
+			fmt.Sprintf("      %s\n      cnode: [precompiled: %q],\n      deps: deps()\n", compilers, served.URL+"/v1"))
 		e.edit("shop/mix.exs", "defp deps do\n    [\n", "defp deps do\n    [\n      "+dep)
 		e.file("shop/go/go.mod", "module shop\n")
 		e.file("shop/go/pricing/main.go", "package main\n\nfunc main() { print(\"one\") }\n")
@@ -94,6 +96,9 @@ func TestPrecompiled(t *testing.T) {
 		encrypted := httptest.NewTLSServer(files)
 		t.Cleanup(encrypted.Close)
 		refuses("CNODE_MIRROR="+encrypted.URL+"/v1", encrypted.URL, "cannot be ") // nobody knows its certificate
+		e.file("ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: encrypted.Certificate().Raw})))
+		knows := "HEX_CACERTS_PATH=" + e.dir + "/ca.pem CNODE_MIRROR="
+		refuses(knows+strings.Replace(encrypted.URL, "127.0.0.1", "localhost", 1)+"/v1", "cannot be reached (TLS client")
 		e.does("", "cp -r served other && for f in other/*; do echo more >>$f; done")
 		refuses("CNODE_MIRROR=../other/", "../other/pricing-linux-", "has the checksum ", "it is not used")
 		e.file("shop/cnode.sha256", "System.halt(0)\n")

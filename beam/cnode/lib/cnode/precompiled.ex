@@ -5,22 +5,17 @@ defmodule Cnode.Precompiled do
   # Only mix calls them: a release needs no HTTP for this.
   @compile {:no_warn_undefined, [:crypto, :httpc, :inets, :public_key]}
 
-  @doc false
   def wanted?(config), do: config[:precompiled] != nil and env("CNODE_BUILD") in [nil, "0", "false"]
 
   # The names that cnode.precompile gives, and what it builds for.
-  @doc false
   def targets, do: for(os <- ~w(linux darwin windows), arch <- ~w(amd64 arm64), do: {os, arch})
 
-  @doc false
   def file(name, {os, arch}), do: "#{name}-#{os}-#{arch}#{suffix({os, arch})}"
 
-  @doc false
   def suffix({"windows", _}), do: ".exe"
   def suffix(_), do: ""
 
   # As Go has it: the variables, or else this machine.
-  @doc false
   def target(config \\ []) do
     given = Map.new(config[:env] || [], fn {name, value} -> {to_string(name), value && to_string(value)} end)
     {given["GOOS"] || env("GOOS") || os(:os.type()), given["GOARCH"] || env("GOARCH") || arch()}
@@ -39,14 +34,12 @@ defmodule Cnode.Precompiled do
   end
 
   # The names of the programs that a file of checksums has for a target.
-  @doc false
   def names(sums, target) do
     end_ = file("", target)
     for file <- Enum.sort(Map.keys(sums)), String.ends_with?(file, end_), do: String.replace_suffix(file, end_, "")
   end
 
   # Lines as sha256sum writes them, and no code.
-  @doc false
   def sums(path) do
     with {:error, reason} <- File.read(path) do
       {:error, "#{path}: #{:file.format_error(reason)}. It has the checksums of the programs"}
@@ -58,7 +51,6 @@ defmodule Cnode.Precompiled do
   end
 
   # Puts a program where it is wanted. A program that is there already is not asked for again.
-  @doc false
   def fetch(file, to, sums, url) do
     started()
 
@@ -114,7 +106,6 @@ defmodule Cnode.Precompiled do
     end
   end
 
-  @doc false
   def sum({:ok, data}), do: Base.encode16(:crypto.hash(:sha256, data), case: :lower)
   def sum({:error, _}), do: nil
 
@@ -133,17 +124,27 @@ defmodule Cnode.Precompiled do
   defp get("https://" <> _ = url) do
     match = :public_key.pkix_verify_hostname_match_fun(:https)
 
-    request(url,
-      ssl: [verify: :verify_peer, cacerts: :public_key.cacerts_get(), customize_hostname_check: [match_fun: match]]
-    )
-  rescue
-    e in ErlangError -> {:error, "cannot be verified, as this system has no certificates: #{inspect(e.original)}"}
+    with {:ok, trusted} <- trusted() do
+      request(url, ssl: [trusted, verify: :verify_peer, customize_hostname_check: [match_fun: match]])
+    end
   end
 
   defp get("file://" <> _ = url), do: get(URI.decode(Regex.replace(~r"^/(?=[A-Za-z]:)", URI.parse(url).path || "", "")))
 
   defp get(path) do
     with {:error, reason} <- File.read(path), do: {:error, "cannot be read (#{:file.format_error(reason)})"}
+  end
+
+  # The file is the one that Hex takes.
+  defp trusted do
+    if path = env("HEX_CACERTS_PATH"),
+      do: {:ok, {:cacertfile, path}},
+      else: {:ok, {:cacerts, :public_key.cacerts_get()}}
+  rescue
+    # another one in each OTP
+    _ ->
+      {:error,
+       "cannot be verified, as this system has no certificates, and HEX_CACERTS_PATH does not name a file of them"}
   end
 
   defp request(url, options) do
@@ -163,7 +164,7 @@ defmodule Cnode.Precompiled do
   defp why(tried) do
     case List.last(tried) do
       {_, _, reason} when is_atom(reason) -> :inet.format_error(reason)
-      {_, _, {:tls_alert, {_, text}}} -> text
+      {_, _, {:tls_alert, {_, text}}} -> text |> to_string() |> String.split() |> Enum.join(" ")
       _ -> inspect(tried)
     end
   end
