@@ -9,7 +9,7 @@ defmodule Cnode.MixProject do
       app: :cnode,
       version: @version,
       elixir: "~> 1.14",
-      deps: [],
+      deps: deps(System.get_env("CNODE_DOCS")),
       erlc_paths: erlc_paths(Mix.env()),
       description: "Go programs in an Elixir project, and sessions that outlive a BEAM behind a front in Go.",
       package: package(),
@@ -27,6 +27,10 @@ defmodule Cnode.MixProject do
     ]
   end
 
+  # what mix docs needs, for a release only: otherwise nothing is fetched
+  defp deps(nil), do: []
+  defp deps(_), do: [{:ex_doc, "~> 0.30", only: :dev, runtime: false}]
+
   defp erlc_paths(:test), do: ["src", "test/support"]
   defp erlc_paths(_), do: ["src"]
 
@@ -37,16 +41,18 @@ defmodule Cnode.MixProject do
   defp package do
     [
       licenses: ["Apache-2.0"],
-      links: %{"GitHub" => @source},
-      files: ~w(lib src mix.exs rebar.config rebar.config.script README.md LICENSE .formatter.exs)
+      links: %{"GitHub" => @source, "Changelog" => "#{@source}/blob/main/CHANGELOG.md"},
+      files:
+        ~w(lib priv/cnode-front.sha256 src mix.exs rebar.config rebar.config.script README.md LICENSE .formatter.exs)
     ]
   end
 
   defp docs do
     [
       main: "readme",
-      extras: ["README.md"],
-      source_url_pattern: "#{@source}/blob/main/beam/cnode/%{path}#L%{line}",
+      extras: ["README.md", "LICENSE"],
+      source_ref: "v#{@version}",
+      source_url_pattern: "#{@source}/blob/v#{@version}/beam/cnode/%{path}#L%{line}",
       groups_for_modules: [
         "Go programs": [Cnode.Node, :cnode_node],
         Sessions: [Cnode.Sessions, Cnode.Forwarder, :cnode_sessions, :cnode_forwarder],

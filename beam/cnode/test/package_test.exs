@@ -21,6 +21,26 @@ defmodule Cnode.PackageTest do
     assert rebar[:deps] == []
   end
 
+  test "the package has all that is compiled, and the checksums of the front, and no tests" do
+    files = for path <- Mix.Project.config()[:package][:files], do: if(File.dir?(path), do: path <> "/**", else: path)
+    files = Enum.flat_map(files, &Path.wildcard(&1, match_dot: true))
+    for file <- Path.wildcard("{lib,src,priv}/**/*.*"), do: assert(file in files)
+    assert "priv/cnode-front.sha256" in files
+    refute Enum.any?(files, &String.starts_with?(&1, ["test", "_build", "deps"]))
+    assert File.read!("priv/cnode-front.sha256") =~ ~r/^(#.*\n|[0-9a-f]{64}  cnode-front-linux-(amd64|arm64)\n)+$/
+  end
+
+  test "the documentation names modules, pages and a version that there are" do
+    config = Mix.Project.config()
+    docs = config[:docs]
+    for page <- docs[:extras], do: assert(File.regular?(page), page)
+    assert docs[:source_ref] == "v" <> config[:version]
+    assert docs[:source_url_pattern] =~ "#{config[:source_url]}/blob/#{docs[:source_ref]}/beam/cnode/%{path}#L%{line}"
+    grouped = docs[:groups_for_modules] |> Keyword.values() |> List.flatten()
+    assert Enum.uniq(grouped) == grouped
+    for module <- grouped, do: assert(Code.ensure_loaded?(module), inspect(module))
+  end
+
   test "each function is documented, or hidden" do
     {:ok, modules} = :application.get_key(:cnode, :modules)
     elixir? = &String.starts_with?(Atom.to_string(&1), "Elixir.")

@@ -35,14 +35,31 @@ defmodule Mix.Tasks.Compile.Cnode do
     * `:env` - variables of every `go build`. Others are those of mix, so `GOOS=linux GOARCH=arm64 mix release` builds for another
       system. `CGO_ENABLED` is 0 unless you set it: a program then needs no library of the system.
     * `:go` - the go command, by default the one in the `PATH`.
+    * `:precompiled` - where the programs are that `mix cnode.precompile` has built.
 
   `go build` decides what has changed, and `mix compile --force` has it write the programs again. What go complains about comes as
   diagnostics, with file and line. Of `GOFLAGS` in your environment, those that change what go prints are left out, such as `-v`.
 
   Go has to be 1.21 or newer. From there on it fetches the version that your `go.mod` asks for, if it is an older one.
+
+  ## Without Go
+
+  With `:precompiled` the programs are fetched, and no Go is needed:
+
+      cnode: [precompiled: "https://github.com/me/shop/releases/download/v\#{@version}"]
+
+  It is the address of a folder (`http`, `https` or `file`), or its path. `mix cnode.precompile` makes its files, and `cnode.sha256` in
+  the project, which has their checksums. The file for this system, or for `GOOS` and `GOARCH`, is fetched and compared with its
+  checksum. If it is another one, or cannot be had, compiling fails: nothing is built in its place.
+
+    * `CNODE_BUILD=1` in the environment has the programs built with Go.
+    * `CNODE_MIRROR` takes the place of the address, for a mirror or a folder.
+    * `CNODE_CACHE` is the folder that keeps what has been fetched, by default `cnode` in the user's cache. It is looked at first.
+    * `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` name proxies.
   """
 
   use Mix.Task.Compiler
+  alias Cnode.Precompiled
 
   @recursive true
   @oldest [1, 21]
@@ -52,13 +69,10 @@ defmodule Mix.Tasks.Compile.Cnode do
     {options, _, _} = OptionParser.parse(args, switches: [force: :boolean])
     config = Mix.Project.config()[:cnode] || []
 
-    with true <- config[:programs] != nil or File.dir?("go"),
-         {:ok, go} <- go(config),
-         {:ok, programs} <- programs(config, go),
-         :ok <- distinct(programs) do
+    with {:ok, programs, make} <- if(Precompiled.wanted?(config), do: fetched(config), else: built(config)) do
       before = if options[:force], do: %{}, else: before()
       remove(programs, before)
-      results = Enum.map(programs, &build(&1, go))
+      results = Enum.map(programs, make)
       keep(programs, results, before)
       {status, diagnostics} = total(results)
       if status != :error, do: copy(programs)
@@ -75,6 +89,58 @@ defmodule Mix.Tasks.Compile.Cnode do
       {:error, diagnostics} ->
         {:error, Enum.map(diagnostics, &shown/1)}
     end
+  end
+
+  defp built(config) do
+    with {:ok, programs, go} <- sources(config), do: {:ok, programs, &build(&1, go)}
+  end
+
+  @doc false
+  def sources(config) do
+    with true <- config[:programs] != nil or File.dir?("go"),
+         {:ok, go} <- go(config),
+         {:ok, programs} <- programs(config, go),
+         :ok <- distinct(programs),
+         do: {:ok, programs, go}
+  end
+
+  # What others have built. Without Go the checksums tell which programs there are.
+  defp fetched(config) do
+    case Precompiled.sums("cnode.sha256") do
+      {:ok, sums} ->
+        target = Precompiled.target(config)
+        names = Keyword.get_lazy(config, :programs, fn -> Enum.map(Precompiled.names(sums, target), &{&1, []}) end)
+
+        programs =
+          for {name, _} <- names do
+            asked = Precompiled.file(name, target)
+            %{file: Path.join(folder(), "#{name}#{Precompiled.suffix(target)}"), asked: asked}
+          end
+
+        if programs == [],
+          do: refused("cnode.sha256 has no program for #{Enum.join(Tuple.to_list(target), "-")}"),
+          else: {:ok, programs, &fetch(&1, sums, config[:precompiled])}
+
+      {:error, message} ->
+        refused(message)
+    end
+  end
+
+  defp fetch(program, sums, url) do
+    with {:error, message} <- Precompiled.fetch(program.asked, program.file, sums, url),
+         {:error, diagnostics} <- refused(message) do
+      {:error, Enum.map(diagnostics, &shown/1)}
+    else
+      done -> {done, []}
+    end
+  end
+
+  defp refused(message) do
+    failed("""
+    #{message}.
+    Nothing is built in its place: CNODE_BUILD=1 builds the programs with Go. CNODE_MIRROR names another address, or a folder that
+    has the files.
+    """)
   end
 
   @impl true
