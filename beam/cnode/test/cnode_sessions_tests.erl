@@ -874,13 +874,17 @@ forwards() ->
     ends(Server, F),
     ?assert(front:eventually(fun() -> front:descriptors() =< Base + 2 end)).
 
-%% The process that called listen ends: that means retire. The server ends with its last session.
-transports_server() ->
+%% A transport's server and its front, and the process that called listen, which ends when it is told to stop.
+transport() ->
     Path = front:path(),
     Me = self(),
-    {P, M} = spawn_monitor(fun() -> Me ! cnode_sessions:listen(#{front => Path}), receive stop -> ok end end),
+    Opener = spawn_monitor(fun() -> Me ! cnode_sessions:listen(#{front => Path}), receive stop -> ok end end),
     {ok, Handle} = receive R -> R after 5000 -> none end,
-    F = front:start(Path),
+    {front:start(Path), Opener, Handle}.
+
+%% The process that called listen ends: that means retire. The server ends with its last session.
+transports_server() ->
+    {F, {P, M}, Handle} = transport(),
     {C, A} = front:connect(inet),
     front:give(F, 1, A),
     {ok, S} = cnode_sessions:accept(Handle, infinity),
@@ -899,11 +903,7 @@ transports_server() ->
 
 %% Connections that end before the server has heard that the process which called listen has ended go on elsewhere, too.
 transports_server_hears_late() ->
-    Path = front:path(),
-    Me = self(),
-    {P, M} = spawn_monitor(fun() -> Me ! cnode_sessions:listen(#{front => Path}), receive stop -> ok end end),
-    {ok, Handle} = receive R -> R after 5000 -> none end,
-    F = front:start(Path),
+    {F, {P, M}, Handle} = transport(),
     {C, A} = front:connect(inet),
     front:give(F, 1, A),
     {ok, S} = cnode_sessions:accept(Handle, infinity),
@@ -925,11 +925,8 @@ transports_server_hears_late() ->
 
 %% A transport's server crashes: its acceptors get sessions of the next one.
 transport_crash() ->
-    Path = front:path(),
+    {F, {P, _}, Handle} = transport(),
     Me = self(),
-    P = spawn(fun() -> Me ! cnode_sessions:listen(#{front => Path}), receive stop -> ok end end),
-    {ok, Handle} = receive R -> R after 5000 -> none end,
-    F = front:start(Path),
     Acceptor = spawn(fun() -> Me ! cnode_sessions:accept(Handle, infinity), timer:sleep(infinity) end),
     [{_, Server, _, _}] = supervisor:which_children(cnode_sessions_sup),
     exit(Server, kill),

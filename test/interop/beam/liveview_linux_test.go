@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -75,10 +74,7 @@ func liveViews(t *testing.T, e otp.Elixir, lib []string) {
 	require.Equal(t, "before while nobody is there", b.Eval("document.getElementById('text').value"))
 	types(" and after")
 	shows("before while nobody is there and after")
-	t.Logf("after a click during the outage: %v", b.Eval("document.getElementById('n').innerText"))
-	n, err := strconv.Atoi(b.Eval("document.getElementById('n').innerText").(string))
-	require.NoError(t, err)
-	click("inc", "n", strconv.Itoa(n+1))
+	click("inc", "n", "1") // the click during the outage is lost
 	click("nested-inc", "nested-n", "1")
 	chooses(small)
 	b.Waits("document.getElementById('size').innerText == '100000'")
