@@ -15,7 +15,7 @@
 -define(MAX_HEADER, 280).           % two struct sockaddr_storage, and six numbers
 -define(MAX_DATA, 16#200000).
 -define(MAX_PACKET, 131072).
--define(SHORT, 100).                % ms that a packet waits for a front that does not read
+-define(SHORT, 3000).               % ms that a packet waits for a front that does not read
 
 -type header() :: #{family := inet | inet6 | local, local := cnode_sessions:endpoint(), remote := cnode_sessions:endpoint()}.
 

@@ -98,8 +98,7 @@ func (h *house) storm(t *testing.T, until time.Time, w *worker, start func() *wo
 			old, _ := h.moves(t)
 			require.NoError(t, old.Close())
 			points := h.k.Stats().Points
-			works()
-			require.Greater(t, h.k.Stats().Points, points, "the next front hears the worker")
+			h.until("the next front hears the worker", func(s front.Stats) bool { return s.Points > points })
 		}
 		require.NoError(t, left.Close())
 		done[what]++

@@ -25,14 +25,14 @@ import (
 // other, each once, with its number.
 type counting struct {
 	*websocket
-	sent chan string
+	sent chan string // unanswered; so many at most that a busy machine catches up
 	got  atomic.Int64
 	all  int64
 }
 
 func count(t *testing.T, addr, path, more string) *counting {
 	t.Helper()
-	c := &counting{websocket: openWebsocket(t, addr, path, more), sent: make(chan string, 10_000)}
+	c := &counting{websocket: openWebsocket(t, addr, path, more), sent: make(chan string, 128)}
 	_ = c.SetDeadline(time.Now().Add(2 * expect.Limit))
 	require.Equal(t, "hello", c.text(t))
 	return c
