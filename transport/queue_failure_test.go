@@ -12,32 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// When the stream fails, each call returns what became of its own bytes.
-func TestDeliverOwnResults(t *testing.T) {
-	k := &sink{room: 5 + 250, portion: func() int { return 40 }, gate: make(chan struct{})}
-	q := newPostQueue(newStream(k, nil, connected), nil)
-	first := writes(t, q, context.Background(), "first")
-	waiting(t, &k.begun, 1)
-	var calls []<-chan written
-	for range 5 {
-		calls = append(calls, writes(t, q, context.Background(), string(make([]byte, 100))))
-	}
-	close(k.gate)
-	require.Equal(t, written{5, nil}, returns(t, first))
-	for i, want := range []int64{100, 100, 50, 0, 0} {
-		r := returns(t, calls[i])
-		require.Equal(t, want, r.n, i)
-		if want == 100 {
-			require.NoError(t, r.err)
-		} else {
-			require.ErrorIs(t, r.err, errFull)
-		}
-	}
-	n, err := q.Deliver(soon(t), []byte("later"))
-	require.ErrorIs(t, err, errFull)
-	require.Zero(t, n)
-}
-
 // A write that fails half-way, without the end of a context, makes every later write return that
 // failure, not a time-out.
 func TestStreamPoisonedByFailure(t *testing.T) {
