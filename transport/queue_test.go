@@ -428,8 +428,9 @@ func TestQueueCancelledHalfWay(t *testing.T) {
 			return fmt.Errorf("%d bytes, %v", n, err)
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			c, s := pair(t, TCP(), loopback())
+		bothKinds(t, func(t *testing.T, full bool) {
+			t.Log(name)
+			_, c, s := gated(t, full)
 			q := newPostQueue(c, nil)
 			big := noise(32 << 20)
 			ctx, cancel := context.WithCancel(context.Background())
