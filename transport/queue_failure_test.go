@@ -4,10 +4,8 @@ package transport
 
 import (
 	"context"
-	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -33,25 +31,6 @@ func TestStreamPoisonedByFailure(t *testing.T) {
 	_, err = s.Writev(soon(t), []byte("x"))
 	require.ErrorIs(t, err, ErrPoisoned)
 	require.NotErrorIs(t, err, context.Canceled, "this call's context lives")
-}
-
-// A Flush returns the failure that kept earlier posts from going out, whatever has been withdrawn
-// behind them.
-func TestFlushHearsOfFailure(t *testing.T) {
-	k := &sink{room: 5, portion: func() int { return 40 }, gate: make(chan struct{})}
-	q := newPostQueue(newStream(k, nil, connected), nil)
-	first := writes(t, q, context.Background(), "first")
-	waiting(t, &k.begun, 1)
-	require.NoError(t, q.Post(context.Background(), []byte("never out"), nil, 0))
-	flushed := aside(func() error { return q.Flush(context.Background()) })
-	require.Eventually(t, func() bool { q.mu.Lock(); defer q.mu.Unlock(); return q.watched == 1 }, tooLong, time.Millisecond)
-	ctx, cancel := context.WithCancel(context.Background())
-	goes := writes(t, q, ctx, strings.Repeat("g", 20))
-	cancel()
-	require.ErrorIs(t, returns(t, goes).err, context.Canceled)
-	close(k.gate)
-	require.NoError(t, returns(t, first).err)
-	require.ErrorIs(t, returns(t, flushed), errFull)
 }
 
 // A failure names the operation and the peer, whichever goroutine wrote and whichever gets the

@@ -5,10 +5,8 @@ package transport
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"runtime"
@@ -105,67 +103,6 @@ func held(t *testing.T, g *gate, q *postQueue, head []byte) <-chan error {
 	posted := aside(func() error { return q.Post(context.Background(), head, nil, 0) })
 	waiting(t, &g.begun, n+1)
 	return posted
-}
-
-func TestQueueOrder(t *testing.T) {
-	for name, over := range carriers(t) {
-		t.Run(name, func(t *testing.T) {
-			const writers, posts = 12, 60
-			c, s := pair(t, over.tr, over.at)
-			q := newPostQueue(c, &queue.Options{Limit: 64 << 10})
-			var wg sync.WaitGroup
-			for w := range writers {
-				wg.Go(func() {
-					rng := rand.New(rand.NewPCG(1, uint64(w)))
-					for i := range posts {
-						size := rng.IntN(200)
-						if rng.IntN(10) == 0 {
-							size = rng.IntN(2 * combineMax)
-						}
-						head := binary.BigEndian.AppendUint32(nil, uint32(size+8))
-						head = binary.BigEndian.AppendUint32(head, uint32(w))
-						head = binary.BigEndian.AppendUint32(head, uint32(i))
-						body := bytes.Repeat([]byte{byte(w), byte(i)}, size/2+1)[:size]
-						var mode queue.How
-						if rng.IntN(3) == 0 {
-							mode = queue.More
-						}
-						if err := q.Post(soon(t), head, body, mode); err != nil {
-							t.Error(err)
-							return
-						}
-						clear(head) // head and body are the caller's again
-						clear(body)
-					}
-				})
-			}
-			next := make([]uint32, writers)
-			var header [12]byte
-			for range writers * posts {
-				_, err := s.Readv(soon(t), header[:])
-				require.NoError(t, err)
-				size := binary.BigEndian.Uint32(header[:]) - 8
-				w, i := binary.BigEndian.Uint32(header[4:]), binary.BigEndian.Uint32(header[8:])
-				require.Less(t, w, uint32(writers))
-				require.Equal(t, next[w], i, "out of order")
-				next[w]++
-				if size == 0 {
-					continue
-				}
-				body := make([]byte, size)
-				_, err = s.Readv(soon(t), body)
-				require.NoError(t, err)
-				require.True(t, bytes.Equal(bytes.Repeat([]byte{byte(w), byte(i)}, int(size)/2+1)[:size], body), "a post is not whole")
-			}
-			wg.Wait()
-			require.NoError(t, q.Flush(soon(t)))
-			waits, sent := q.Buffered()
-			require.Zero(t, waits)
-			require.Positive(t, sent)
-			_, err := s.Read(NoWait(), header[:])
-			require.True(t, isTimeout(err), "more came than was posted")
-		})
-	}
 }
 
 func TestQueueCombines(t *testing.T) {
@@ -358,29 +295,6 @@ func testQueueNow(t *testing.T, high bool) {
 		require.NoError(t, err)
 		require.NoError(t, q.Flush(soon(t)))
 		require.NoError(t, q.Post(soon(t), []byte("again"), nil, queue.Now))
-	})
-}
-
-func TestQueueFlushTimes(t *testing.T) {
-	bothKinds(t, func(t *testing.T, full bool) {
-		g, c, _ := gated(t, full)
-		q := newPostQueue(c, nil)
-		posted := held(t, g, q, []byte("held"))
-		require.ErrorIs(t, q.Flush(NoWait()), os.ErrDeadlineExceeded)
-		require.ErrorIs(t, q.Flush(within(t, time.Millisecond)), context.DeadlineExceeded)
-		ctx, cancel := context.WithCancel(context.Background())
-		flushed := aside(func() error { return q.Flush(ctx) })
-		written := aside(func() error { _, err := q.Deliver(ctx, []byte("after")); return err })
-		time.AfterFunc(time.Millisecond, cancel)
-		require.ErrorIs(t, returns(t, flushed), context.Canceled)
-		require.ErrorIs(t, returns(t, written), context.Canceled)
-		q.Trim() // while it is in use: nothing happens
-		g.open()
-		require.NoError(t, returns(t, posted))
-		require.NoError(t, q.Flush(soon(t)))
-		q.Trim()
-		require.NoError(t, q.Post(soon(t), []byte("goes on"), nil, 0))
-		require.NoError(t, q.Flush(soon(t)))
 	})
 }
 
