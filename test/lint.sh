@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Says what can be said of the code without running it: formatting, go vet and staticcheck, go vet
-# for other systems, and whether the library builds for a browser.
+# Says what can be said of the code without running it: formatting, widths, go vet and staticcheck,
+# go vet for other systems, and whether the library builds for a browser.
 #
 #	test/lint.sh                  of the modules of go.work, for all systems
 #	test/lint.sh contrib/quic     of a module below it
@@ -54,6 +54,14 @@ step gofmt
 unformatted=$(gofmt -l .)
 if [[ -n $unformatted ]]; then
 	printf 'not formatted:\n%s\n' "$unformatted"
+	exit 1
+fi
+
+# A line of code has at most 140 columns and a comment 100; a table or an example in a comment, which
+# go doc does not wrap, is as wide as code. A tab is one column.
+step widths
+if LC_ALL=C.UTF-8 grep -rnP --include='*.go' --exclude-dir={.git,testdata} '^.{141,}$|^(?=\s*//[^\t]).{101,}$' .; then
+	echo 'these lines are too wide'
 	exit 1
 fi
 

@@ -57,10 +57,8 @@ func TestCallbackBlocks(t *testing.T) {
 			case "GetFD":
 				cb.GetFD = func(fd int) (int, error) { block(fd); return fd, nil }
 			}
-			tr, err := New(cb, nil)
-			require.NoError(t, err)
-			c, s := pair(t, tr, loopback())
-			c2, s2 := pair(t, tr, loopback())
+			c, s := pairOf(t, cb)
+			c2, s2 := pairOf(t, cb)
 			fd := c.car.(*ready[int]).c
 			victim.Store(int32(fd))
 			use := map[string]func() error{
@@ -75,7 +73,7 @@ func TestCallbackBlocks(t *testing.T) {
 				used = aside(use)
 				waiting(t, &inside, 1)
 			}
-			err = returns(t, aside(c.Close))
+			err := returns(t, aside(c.Close))
 			require.ErrorIs(t, err, ErrUnresponsive)
 			var fault *CallbackError
 			require.ErrorAs(t, err, &fault)
@@ -125,9 +123,7 @@ func TestDescriptorChanges(t *testing.T) {
 				}
 				return fd, nil
 			}
-			tr, err := New(cb, nil)
-			require.NoError(t, err)
-			c, s := pair(t, tr, loopback())
+			c, s := pairOf(t, cb)
 			fd, err := s.Descriptor()
 			require.NoError(t, err)
 			other.Store(int32(fd))

@@ -384,9 +384,8 @@ func TestNetConnDeadlinesAfterClose(t *testing.T) {
 // later Read.
 func TestNetConnDeadlineBeforeReadAhead(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
-	_, err := c.Writev(soon(t), []byte("packet, more"))
-	require.NoError(t, err)
-	_, err = s.Readv(soon(t), make([]byte, 1))
+	requireWrites(t, c, "packet, more")
+	_, err := s.Readv(soon(t), make([]byte, 1))
 	require.NoError(t, err)
 	nc := NetConn(s)
 	require.NoError(t, nc.SetReadDeadline(time.Now().Add(-time.Second)))
@@ -423,7 +422,7 @@ func TestNetConnDeadlineIsTmo(t *testing.T) {
 					tmos = append(tmos, tmo)
 					return write(s, p, tmo)
 				}
-				near, far := memoryPair(t, cb)
+				near, far := pairOf(t, cb)
 				c := NetConn(near)
 				began := time.Now()
 				require.NoError(t, c.SetWriteDeadline(began.Add(first)))

@@ -39,7 +39,7 @@ func TestCallbackTimesOutAtOnce(t *testing.T) {
 			cb.Flags = flags
 			cb.Write = func(*memorySocket, []byte, time.Duration) (int, error) { return 0, os.ErrDeadlineExceeded }
 			cb.Writev = nil
-			c, _ := memoryPair(t, cb)
+			c, _ := pairOf(t, cb)
 			_, err := c.Writev(ctx, []byte("x"))
 			require.ErrorIs(t, err, ErrContract)
 			var fault *CallbackError
@@ -123,12 +123,8 @@ func TestFromNetForeignTimeouts(t *testing.T) {
 		_, err = c.Writev(NoWait(), make([]byte, 1<<20))
 	}
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-	_, err = far.Writev(soon(t), []byte("still here"))
-	require.NoError(t, err)
-	p := make([]byte, 10)
-	_, err = c.Readv(soon(t), p)
-	require.NoError(t, err)
-	require.Equal(t, "still here", string(p))
+	requireWrites(t, far, "still here")
+	requireReads(t, c, "still here")
 }
 
 // The end of a connection whose peer was silent is no time-out of the call, though it says Timeout.

@@ -48,10 +48,8 @@ func TestFullUnresponsive(t *testing.T) {
 				}
 				return closing(s)
 			}
-			tr, err := New(cb, nil)
-			require.NoError(t, err)
-			c, s := pair(t, tr, MemoryAddr(""))
-			c2, s2 := pair(t, tr, MemoryAddr(""))
+			c, s := pairOf(t, cb)
+			c2, s2 := pairOf(t, cb)
 			dead.Store(c.car.(*full[*memorySocket]).c)
 			defer func() { // the test leaves nothing behind
 				close(release)
@@ -62,7 +60,7 @@ func TestFullUnresponsive(t *testing.T) {
 			got := aside(func() error { _, err := c.Read(ctx, make([]byte, 1)); return err })
 			waiting(t, &inside, 1)
 			cancel()
-			err = returns(t, got)
+			err := returns(t, got)
 			var cbErr *CallbackError
 			require.ErrorAs(t, err, &cbErr)
 			require.ErrorIs(t, err, ErrUnresponsive)
@@ -74,8 +72,7 @@ func TestFullUnresponsive(t *testing.T) {
 			require.ErrorIs(t, err, ErrUnresponsive)
 			require.Zero(t, closed.Load(), "C was closed under a running callback")
 
-			_, err = c2.Writev(soon(t), []byte("unharmed"))
-			require.NoError(t, err)
+			requireWrites(t, c2, "unharmed")
 			_, err = s2.Readv(soon(t), make([]byte, 8))
 			require.NoError(t, err)
 			require.NoError(t, s.Close())
@@ -97,7 +94,7 @@ func TestFullExits(t *testing.T) {
 			cb.Read = func(*memorySocket, []byte, time.Duration) (int, error) { runtime.Goexit(); return 0, nil }
 			cb.Write = cb.Read
 			cb.CheckPeer = func(*memorySocket, string) error { runtime.Goexit(); return nil }
-			c, s := memoryPair(t, cb)
+			c, s := pairOf(t, cb)
 			err := returns(t, aside(func() error { return call(c, s) }))
 			var e *CallbackError
 			require.ErrorAs(t, err, &e)
@@ -115,7 +112,7 @@ func TestDirectExits(t *testing.T) {
 	cb := memoryCallbacks()
 	cb.Flags |= Direct
 	cb.Read = func(*memorySocket, []byte, time.Duration) (int, error) { runtime.Goexit(); return 0, nil }
-	c, _ := memoryPair(t, cb)
+	c, _ := pairOf(t, cb)
 	requireExit(t, "Read", func() error { return second(c.Read(context.Background(), make([]byte, 1))) })
 	require.NoError(t, c.Close())
 }
@@ -157,9 +154,8 @@ func TestFullReadLeftBehindKeepsItsBuffer(t *testing.T) {
 		clear(p)
 		return 0, os.ErrDeadlineExceeded
 	}
-	c, s := memoryPair(t, cb)
-	_, err := c.Writev(soon(t), []byte("come"))
-	require.NoError(t, err)
+	c, s := pairOf(t, cb)
+	requireWrites(t, c, "come")
 	ctx, cancel := context.WithCancel(context.Background())
 	got := aside(func() error { _, err := s.Readv(ctx, make([]byte, 100)); return err })
 	waiting(t, &calls, 2)
@@ -184,7 +180,7 @@ func TestFullWriteLeftBehindKeepsItsVector(t *testing.T) {
 			its <- string(bytes.Join(v, nil))
 			return 0, os.ErrDeadlineExceeded
 		}
-		c, _ := memoryPair(t, cb)
+		c, _ := pairOf(t, cb)
 		ctx, cancel := context.WithCancel(t.Context())
 		got := aside(func() error { _, err := c.Writev(ctx, []byte("abc"), []byte("def")); return err })
 		synctest.Wait()
@@ -296,7 +292,7 @@ func TestDirectComesBackLate(t *testing.T) {
 			<-late
 			return write(s, p, tmo)
 		}
-		c, _ := memoryPair(t, cb)
+		c, _ := pairOf(t, cb)
 		sent := aside(func() error { return second(c.Writev(context.Background(), []byte("x"))) })
 		synctest.Wait()
 		require.ErrorIs(t, c.Close(), ErrUnresponsive)

@@ -22,14 +22,6 @@ import (
 // memoryCallbacks are the callbacks of an in-memory transport, to be changed by a test.
 func memoryCallbacks() Callbacks[*memorySocket] { return *NewMemory().(*plugin[*memorySocket]).cb }
 
-// memoryPair connects two streams over changed callbacks.
-func memoryPair(t *testing.T, cb Callbacks[*memorySocket]) (client, server *Stream) {
-	t.Helper()
-	tr, err := New(cb, nil)
-	require.NoError(t, err)
-	return pair(t, tr, MemoryAddr(""))
-}
-
 // patient is tr for tests in which every callback comes back.
 func patient(tr Transport) Transport {
 	return tr.(interface{ WithPatience(time.Duration) Transport }).WithPatience(tooLong)
@@ -71,7 +63,7 @@ func TestFullBytesBesideTimeout(t *testing.T) {
 		n, err := write(s, p[:min(len(p), 2)], tmo)
 		return n, errors.Join(err, syscall.EAGAIN)
 	}
-	c, s := memoryPair(t, cb)
+	c, s := pairOf(t, cb)
 	sent := []byte("bytes count even beside an error")
 	for name, ctx := range map[string]context.Context{"without a limit": context.Background(), "with one": soon(t)} {
 		n, err := c.Writev(ctx, sent)
@@ -142,7 +134,7 @@ func TestFullBytesBesideETIMEDOUT(t *testing.T) {
 				default: // a repeated call
 				}
 			}
-			c, _ := memoryPair(t, cb)
+			c, _ := pairOf(t, cb)
 
 			ctx, end := tt.ctx()
 			cancel = end
@@ -202,7 +194,7 @@ func TestFullDeadPeer(t *testing.T) {
 					}
 					return 0, syscall.ETIMEDOUT
 				}
-				c, _ = memoryPair(t, cb)
+				c, _ = pairOf(t, cb)
 				if tt.first == nil {
 					ctx = NoWait()
 				}
@@ -215,7 +207,7 @@ func TestFullDeadPeer(t *testing.T) {
 // Interrupt ends the calls of both directions; the call of the direction that was not meant is
 // repeated.
 func TestFullInterruptIsForOneDirection(t *testing.T) {
-	c, s := memoryPair(t, memoryCallbacks())
+	c, s := pairOf(t, memoryCallbacks())
 	sent := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
 	written := aside(func() error { _, err := c.Writev(soon(t), sent); return err })
 	for range 20 {
@@ -262,7 +254,7 @@ func TestFullTimeouts(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			cb := memoryCallbacks()
 			cb.Read = func(_ *memorySocket, _ []byte, tmo time.Duration) (int, error) { return tt.read(tmo) }
-			c, _ := memoryPair(t, cb)
+			c, _ := pairOf(t, cb)
 			ctx, cancel := context.WithTimeout(context.Background(), tt.ctx)
 			defer cancel()
 			end, _ := ctx.Deadline()
@@ -295,7 +287,7 @@ func TestFullHaste(t *testing.T) {
 						time.Sleep(tt.takes)
 						return 0, returned
 					}
-					c, _ := memoryPair(t, cb)
+					c, _ := pairOf(t, cb)
 					_, err := c.Read(within(t, tt.ctx), make([]byte, 1))
 					require.ErrorIs(t, err, tt.want)
 				})
@@ -307,7 +299,7 @@ func TestFullHaste(t *testing.T) {
 // A time-out that Interrupt explains is no haste, however many there are in no time.
 func TestFullHasteExplained(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, s := memoryPair(t, memoryCallbacks())
+		c, s := pairOf(t, memoryCallbacks())
 		require.NoError(t, second(c.Writev(context.Background(), make([]byte, memoryWindow))))
 		read := aside(func() error { return second(c.Read(context.Background(), make([]byte, 1))) })
 		for range 2 * hasteLimit {
@@ -335,7 +327,7 @@ func TestFullErrorAfterCut(t *testing.T) {
 			time.Sleep(time.Second / 2)
 			return 0, syscall.ENOTCONN
 		}
-		c, _ := memoryPair(t, cb)
+		c, _ := pairOf(t, cb)
 		ctx, cancel := context.WithCancel(context.Background())
 		time.AfterFunc(time.Millisecond, cancel)
 		require.ErrorIs(t, second(c.Writev(ctx, []byte("x"))), context.Canceled)
@@ -364,7 +356,7 @@ func TestFullEINTR(t *testing.T) {
 						time.Sleep(50 * time.Millisecond)
 						return 0, syscall.EINTR
 					}
-					c, _ := memoryPair(t, cb)
+					c, _ := pairOf(t, cb)
 					read := aside(func() error { return second(c.Read(tt.ctx, make([]byte, 1))) })
 					if tt.ends != nil {
 						time.Sleep(time.Second)
@@ -398,7 +390,7 @@ func TestFullPauseGivenUp(t *testing.T) {
 			cb.Flags = flags
 			var c *Stream
 			tt.breaks(&cb, func() error { c.car.halt(tt.writing); return os.ErrDeadlineExceeded })
-			c, _ = memoryPair(t, cb)
+			c, _ = pairOf(t, cb)
 			require.ErrorIs(t, tt.call(c), ErrPaused, tt.name)
 		}
 	}
@@ -500,7 +492,7 @@ func TestFullSlices(t *testing.T) {
 		note("Connect", tmo)
 		return connect(s, a, tmo)
 	}
-	c, s := memoryPair(t, cb)
+	c, s := pairOf(t, cb)
 	read2 := aside(func() error { _, err := s.Read(context.Background(), make([]byte, 1)); return err })
 	select {
 	case err := <-read2:
@@ -532,7 +524,7 @@ func TestFullWriteWithoutEnd(t *testing.T) {
 		returned.Add(1)
 		return len(p), nil
 	}
-	c, _ := memoryPair(t, cb)
+	c, _ := pairOf(t, cb)
 	defer func() { // the test leaves nothing behind
 		close(release)
 		waiting(t, &returned, 1)

@@ -91,8 +91,7 @@ func testFullShutdown(t *testing.T, cb Callbacks[int]) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, s := pair(t, tr, loopback())
-			_, err := c.Writev(soon(t), []byte("before"))
-			require.NoError(t, err)
+			requireWrites(t, c, "before")
 			_, err = s.Readv(soon(t), make([]byte, 6))
 			require.NoError(t, err)
 			ctx, cancel, want := end()
@@ -134,9 +133,7 @@ func TestFullNoShutdown(t *testing.T) {
 		}
 		return write(fd, p, tmo)
 	}
-	tr, err := New(cb, nil)
-	require.NoError(t, err)
-	c, s := pair(t, tr, loopback())
+	c, s := pairOf(t, cb)
 	for late { // if the time is over before the write begins, Write is not called
 		ctx = within(t, 10*time.Millisecond)
 		require.ErrorIs(t, second(c.Writev(ctx, []byte("x"))), context.DeadlineExceeded)
@@ -218,9 +215,7 @@ func TestComesBackLateInterrupted(t *testing.T) {
 		}
 		return closing(fd)
 	}
-	tr, err := New(cb, nil)
-	require.NoError(t, err)
-	c, s := pair(t, tr, loopback())
+	c, s := pairOf(t, cb)
 	fd, err := c.Descriptor()
 	require.NoError(t, err)
 	target.Store(int32(fd))
@@ -264,8 +259,7 @@ func TestFullAcceptGoneLate(t *testing.T) {
 	require.ErrorIs(t, err, ErrUnresponsive)
 	close(release)
 	require.NoError(t, l.Close())
-	_, err = c.Writev(soon(t), []byte("x"))
-	require.NoError(t, err)
+	requireWrites(t, c, "x")
 	_, err = a.Readv(soon(t), make([]byte, 1))
 	require.NoError(t, err)
 	require.NoError(t, a.Close())

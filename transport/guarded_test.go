@@ -48,7 +48,7 @@ func TestCloseWaitsForCallbacks(t *testing.T) {
 			cb.CloseWrite = func(*memorySocket) error { slow(); return nil }
 			cb.LocalAddr = func(*memorySocket) (Addr, error) { slow(); return MemoryAddr("x"), nil }
 			cb.Pending = func(*memorySocket) (int, error) { slow(); return 0, nil }
-			c, _ := memoryPair(t, cb)
+			c, _ := pairOf(t, cb)
 			mine.Store(c.car.(*full[*memorySocket]).c)
 			call := aside(func() error {
 				switch name {
@@ -200,12 +200,10 @@ func TestCallbackFaultsEndTheirSocket(t *testing.T) {
 			var victim atomic.Pointer[memorySocket]
 			cb := memoryCallbacks()
 			f.breakIt(&cb, func(s *memorySocket) bool { return s == victim.Load() })
-			tr, err := New(cb, nil)
-			require.NoError(t, err)
-			c, _ := pair(t, tr, MemoryAddr(""))
-			c2, s2 := pair(t, tr, MemoryAddr(""))
+			c, _ := pairOf(t, cb)
+			c2, s2 := pairOf(t, cb)
 			victim.Store(c.car.(*full[*memorySocket]).c)
-			err = returns(t, aside(func() error { return f.use(c) }))
+			err := returns(t, aside(func() error { return f.use(c) }))
 			var cbErr *CallbackError
 			require.ErrorAs(t, err, &cbErr)
 			require.ErrorIs(t, err, f.want)
@@ -214,8 +212,7 @@ func TestCallbackFaultsEndTheirSocket(t *testing.T) {
 			victim.Store(nil)
 			_ = returns(t, aside(c.Close))
 
-			_, err = c2.Writev(soon(t), []byte("x"))
-			require.NoError(t, err)
+			requireWrites(t, c2, "x")
 			_, err = s2.Readv(soon(t), make([]byte, 1))
 			require.NoError(t, err)
 		})
@@ -232,7 +229,7 @@ func TestWritevOfManyBuffers(t *testing.T) {
 		k, err := memoryCallbacks().Write(s, slices.Concat(v...), tmo)
 		return int64(k), err
 	}
-	c, s := memoryPair(t, cb)
+	c, s := pairOf(t, cb)
 	v := slices.Repeat([][]byte{[]byte("xy")}, 3000)
 	written := aside(func() error { _, err := c.Writev(soon(t), v...); return err })
 	got := make([]byte, 6000)
@@ -258,7 +255,7 @@ func TestWritevChangesVector(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cb := memoryCallbacks()
 			cb.Writev = func(_ *memorySocket, v [][]byte, _ time.Duration) (int64, error) { return writev(v) }
-			c, _ := memoryPair(t, cb)
+			c, _ := pairOf(t, cb)
 			mine := [][]byte{[]byte("1234"), []byte("5678")}
 			_, err := c.Writev(soon(t), mine...)
 			require.ErrorIs(t, err, ErrContract)
@@ -276,7 +273,7 @@ func TestHookError(t *testing.T) {
 		cb := memoryCallbacks()
 		hook := func(*memorySocket) error { return refused }
 		cb.ConnectHandshakeComplete, cb.AcceptHandshakeComplete = hook, hook
-		c, s := memoryPair(t, cb)
+		c, s := pairOf(t, cb)
 		if !initiated {
 			c, s = s, c
 		}
@@ -326,7 +323,7 @@ func TestExportRunsAlone(t *testing.T) {
 		export := func(c *Stream) <-chan error {
 			return aside(func() error { _, _, err := c.Export(); return err })
 		}
-		c, _ := memoryPair(t, cb)
+		c, _ := pairOf(t, cb)
 		holds, exports = make(chan struct{}), free
 		done := beside(c)
 		waiting(t, &inside, 1)
@@ -396,7 +393,7 @@ func TestCloseHasItsSecond(t *testing.T) {
 						time.Sleep(tt.read)
 						return 0, os.ErrDeadlineExceeded
 					}
-					c, _ := memoryPair(t, cb)
+					c, _ := pairOf(t, cb)
 					mine.Store(c.car.(*full[*memorySocket]).c)
 					read := aside(func() error { return second(c.Read(context.Background(), make([]byte, 1))) })
 					synctest.Wait()
@@ -448,7 +445,7 @@ func TestCalledOnce(t *testing.T) {
 			cb.AcceptHandshakeComplete = func(*memorySocket) error { return count(name == "AcceptHandshakeComplete") }
 			cb.CheckPeer = func(*memorySocket, string) error { return count(name == "CheckPeer") }
 			cb.HandshakePacketHeaderSize = func(*memorySocket) (int, error) { return 2, count(name == "HandshakePacketHeaderSize") }
-			c, _ := memoryPair(t, cb)
+			c, _ := pairOf(t, cb)
 			mine = c.car.(*full[*memorySocket]).c
 			require.ErrorIs(t, tt.call(c), tt.want)
 			require.EqualValues(t, 1, calls.Load())
@@ -466,7 +463,7 @@ func TestCheckPeerRefusesAndTimesOut(t *testing.T) {
 		}
 		return nil
 	}
-	c, s := memoryPair(t, cb)
+	c, s := pairOf(t, cb)
 	require.NoError(t, c.HandshakeComplete(soon(t), true), "no hook is no error")
 	require.NoError(t, s.HandshakeComplete(soon(t), false))
 	require.NoError(t, c.CheckPeer(soon(t), "good@host"))
@@ -476,7 +473,7 @@ func TestCheckPeerRefusesAndTimesOut(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
 	cb.CheckPeer = func(*memorySocket, string) error { <-release; return nil }
-	c, _ = memoryPair(t, cb)
+	c, _ = pairOf(t, cb)
 	ctx, cancel := context.WithCancel(context.Background())
 	time.AfterFunc(time.Millisecond, cancel)
 	err := returns(t, aside(func() error { return c.CheckPeer(ctx, "n@h") }))
@@ -503,7 +500,7 @@ func TestHookLeftBehind(t *testing.T) {
 				defer time.Sleep(2 * time.Hour) // until all is over
 				defer close(release)
 				cb.ConnectHandshakeComplete = func(*memorySocket) error { <-release; return nil }
-				c, _ := memoryPair(t, cb)
+				c, _ := pairOf(t, cb)
 				begin := time.Now()
 				time.AfterFunc(tt.ends, func() { _ = c.Close() })
 				require.ErrorIs(t, c.HandshakeComplete(tt.ctx, true), ErrUnresponsive)

@@ -45,10 +45,8 @@ func TestTimeoutOfItsOwn(t *testing.T) {
 	} {
 		cb := TCPCallbacks()
 		tt.breaks(&cb)
-		tr, err := New(cb, nil)
-		require.NoError(t, err)
-		c, _ := pair(t, tr, loopback())
-		err = returns(t, aside(func() error { return tt.call(c) }))
+		c, _ := pairOf(t, cb)
+		err := returns(t, aside(func() error { return tt.call(c) }))
 		requireFault(t, err, tt.callback)
 		require.ErrorContains(t, err, late.Error())
 		require.False(t, isTimeout(err), "it is none of the caller's")
@@ -86,9 +84,7 @@ func TestEndlessEINTR(t *testing.T) {
 	} {
 		cb := TCPCallbacks()
 		tt.breaks(&cb)
-		tr, err := New(cb, nil)
-		require.NoError(t, err)
-		c, _ := pair(t, tr, loopback())
+		c, _ := pairOf(t, cb)
 		requireFault(t, returns(t, aside(func() error { return tt.call(c) })), callback)
 		requireFault(t, second(c.Read(NoWait(), make([]byte, 1))), callback)
 	}

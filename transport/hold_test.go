@@ -12,7 +12,6 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -34,8 +33,7 @@ func TestPauseRead(t *testing.T) {
 				at = MemoryAddr("")
 			}
 			c, s := pair(t, tr, at)
-			_, err := c.Writev(soon(t), []byte("half"))
-			require.NoError(t, err)
+			requireWrites(t, c, "half")
 			begun := make(chan struct{})
 			read := make(chan error, 1)
 			b := make([]byte, 8)
@@ -53,7 +51,7 @@ func TestPauseRead(t *testing.T) {
 			}()
 			<-begun
 			require.NoError(t, s.PauseRead(soon(t)))
-			err = <-read
+			err := <-read
 			require.ErrorIs(t, err, ErrPaused)
 			require.True(t, isTimeout(err))
 			_, err = s.Read(soon(t), b)
@@ -62,11 +60,8 @@ func TestPauseRead(t *testing.T) {
 			require.NoError(t, err, "the other direction")
 			require.ErrorIs(t, s.PauseRead(soon(t)), ErrPaused, "twice")
 			s.Resume()
-			_, err = c.Writev(soon(t), []byte(" way"))
-			require.NoError(t, err)
-			_, err = s.Readv(soon(t), b)
-			require.NoError(t, err)
-			require.Equal(t, "half way", string(b))
+			requireWrites(t, c, " way")
+			requireReads(t, s, "half way")
 			require.NoError(t, s.PauseRead(soon(t)))
 			require.NoError(t, s.Close())
 			_, err = s.Read(soon(t), b)
@@ -119,96 +114,6 @@ func TestPauseMeetsBeginning(t *testing.T) {
 	require.NoError(t, s.Close())
 }
 
-// What a held queue still has to send is what the peer has not got yet, byte by byte.
-func TestHeldQueueKeepsWhatPeerLacks(t *testing.T) {
-	for name, tr := range map[string]Transport{"tcp": TCP(), "memory": NewMemory()} {
-		t.Run(name, func(t *testing.T) {
-			at := loopback()
-			if name == "memory" {
-				at = MemoryAddr("")
-			}
-			c, s := pair(t, tr, at)
-			q := newPostQueue(s, nil)
-			want := make([]byte, 24<<20) // more than any window
-			for i := range want {
-				want[i] = byte(i * 7 / 5)
-			}
-			ctx, cancel := context.WithCancel(context.Background())
-			defer cancel()
-			var wg sync.WaitGroup
-			type count struct{ taken, refused int }
-			posted := make(chan count, 1)
-			wg.Go(func() {
-				var k count
-				for size := 1; k.taken+size <= len(want); size = size*2%(3*combineMax) + 1 {
-					if q.Post(ctx, want[k.taken:k.taken+size], nil, []queue.How{0, queue.More}[k.taken%2]) != nil {
-						k.refused = size
-						break
-					}
-					k.taken += size
-				}
-				posted <- k
-			})
-			var got []byte
-			b := make([]byte, 1<<16)
-			for range 20 {
-				n, err := c.Read(soon(t), b)
-				require.NoError(t, err)
-				got = append(got, b[:n]...)
-			}
-			require.NoError(t, q.Hold(soon(t)))
-			require.ErrorIs(t, q.Hold(soon(t)), ErrPaused)
-			q.Unhold()
-			for range 20 {
-				n, err := c.Read(soon(t), b)
-				require.NoError(t, err)
-				got = append(got, b[:n]...)
-			}
-			require.NoError(t, q.Hold(soon(t)))
-			held := q.Held()
-			select {
-			case k := <-posted:
-				t.Fatalf("all of %d bytes were posted", k.taken)
-			case <-time.After(20 * time.Millisecond): // a post waits
-			}
-			require.Error(t, q.Post(NoWait(), []byte("x"), nil, queue.Now))
-			q.End(io.ErrClosedPipe)
-			k := returns(t, posted)
-			wg.Wait()
-			require.ErrorIs(t, q.Post(soon(t), []byte("x"), nil, 0), io.ErrClosedPipe)
-			sent := q.sent
-			// The rest of a large post that was being written belongs to the queue; its caller
-			// waited, and may have got the error of End.
-			n := int(sent) + len(held)
-			require.Contains(t, []int{k.taken, k.taken + k.refused}, n)
-			for len(got) < int(sent) {
-				n, err := c.Read(soon(t), b)
-				require.NoError(t, err)
-				got = append(got, b[:n]...)
-			}
-			require.True(t, bytes.Equal(want[:n], append(got, held...)), "byte by byte")
-		})
-	}
-}
-
-func TestStagedQueueSendsOnceUnheld(t *testing.T) {
-	c, s := pair(t, TCP(), loopback())
-	q := newPostQueue(s, nil)
-	rest := []byte("rest, ")
-	require.NoError(t, q.Stage(soon(t), rest))
-	clear(rest)
-	waits, _ := q.Buffered()
-	require.Equal(t, len(rest), waits)
-	require.NoError(t, q.Post(soon(t), []byte("more"), nil, 0))
-	b := make([]byte, 10)
-	_, err := c.Read(NoWait(), b)
-	require.True(t, isTimeout(err), "nothing goes out")
-	q.Unhold()
-	_, err = c.Readv(soon(t), b)
-	require.NoError(t, err)
-	require.Equal(t, "rest, more", string(b))
-}
-
 // Unhold waits for a pause of the reading direction that is in progress, and posts do not wait for
 // Unhold.
 func TestUnholdBesidePause(t *testing.T) {
@@ -224,10 +129,7 @@ func TestUnholdBesidePause(t *testing.T) {
 	s.pausing.Unlock()
 	require.NoError(t, <-done)
 	require.NoError(t, q.Post(soon(t), []byte("y"), nil, 0))
-	b := make([]byte, 1)
-	_, err := c.Readv(soon(t), b)
-	require.NoError(t, err)
-	require.Equal(t, "y", string(b))
+	requireReads(t, c, "y")
 }
 
 // A staged queue cannot be held: its bytes still belong to the process that hands over.
@@ -326,7 +228,7 @@ func TestPauseAsksAgain(t *testing.T) {
 				interrupt(s)
 			}
 		}
-		c, s := memoryPair(t, cb)
+		c, s := pairOf(t, cb)
 		read := func() <-chan error {
 			got := aside(func() error { _, err := s.Read(soon(t), make([]byte, 1)); return err })
 			synctest.Wait()
@@ -342,8 +244,7 @@ func TestPauseAsksAgain(t *testing.T) {
 		got = read()
 		require.ErrorIs(t, s.PauseRead(within(t, time.Second)), context.DeadlineExceeded)
 		for range 2 {
-			_, err := c.Writev(soon(t), []byte("x"))
-			require.NoError(t, err)
+			requireWrites(t, c, "x")
 			require.NoError(t, returns(t, got))
 			got = read()
 		}
@@ -558,45 +459,6 @@ func TestPauseListener(t *testing.T) {
 	}
 }
 
-// Bytes that callers have taken back are counted once, even if a Hold puts back what is before
-// them, and for a Flush only that came behind them: it waits for what stays.
-func TestHoldCountsWithdrawnOnce(t *testing.T) {
-	for _, gone := range []int{1, 2 * fewGiven} {
-		c, s := pair(t, TCP(), loopback())
-		q := newPostQueue(c, nil)
-		q.mu.Lock()
-		q.writing = true // by the test
-		q.mu.Unlock()
-		require.NoError(t, q.Post(soon(t), []byte("stays"), nil, 0))
-		before := q.awaits(5, 0)
-		ctx, cancel := context.WithCancel(context.Background())
-		var all []<-chan written
-		for range gone {
-			all = append(all, writes(t, q, ctx, "goes"))
-		}
-		behind := q.awaits(int64(5+4*gone), q.claims)
-		cancel()
-		for _, goes := range all {
-			require.ErrorIs(t, returns(t, goes).err, context.Canceled)
-		}
-		q.mu.Lock()
-		for range 3 { // flush, each time cut short by a Hold
-			q.take()
-			q.putBack(0)
-			q.settle()
-			require.EqualValues(t, 5, before.left)
-			require.EqualValues(t, 5, behind.left)
-		}
-		q.mu.Unlock()
-		go q.flush()
-		requireReads(t, s, "stays")
-		require.NoError(t, q.Flush(soon(t)))
-		require.Zero(t, before.left)
-		require.Zero(t, behind.left)
-		require.Equal(t, q.posted, q.sent)
-	}
-}
-
 // A large post under NoWait that found the queue idle was taken, even if none of its bytes is out:
 // Held returns all of it.
 func TestHeldQueueKeepsHandedPost(t *testing.T) {
@@ -612,39 +474,6 @@ func TestHeldQueueKeepsHandedPost(t *testing.T) {
 		require.True(t, bytes.Equal(large, append(k.got, q.Held()...)), "%d bytes are out", out)
 		q.End(io.ErrClosedPipe)
 	}
-}
-
-// A call of Deliver whose caller has gone with its count, or of which a part is out, is the
-// queue's: Held returns what is left of it. A call of which nothing is out fails by End.
-func TestHeldQueueKeepsWhatWasBegun(t *testing.T) {
-	begun := func(k *grantCarrier, calls int) {
-		t.Helper()
-		require.Eventually(t, func() bool { k.mu.Lock(); defer k.mu.Unlock(); return k.calls == calls }, tooLong, 10*time.Microsecond)
-	}
-	k := newGrantCarrier(true, 1<<10)
-	q := newPostQueue(newStream(k, nil, connected), nil)
-	ctx, cancel := context.WithCancel(context.Background())
-	gone := writes(t, q, ctx, "gone")
-	begun(k, 1)
-	cancel()
-	r := returns(t, gone)
-	require.ErrorIs(t, r.err, context.Canceled)
-	require.EqualValues(t, 4, r.n)
-	require.NoError(t, q.Hold(soon(t)))
-	require.Equal(t, "gone", string(q.Held()))
-	q.End(io.ErrClosedPipe)
-
-	k = newGrantCarrier(true, 1<<10)
-	q = newPostQueue(newStream(k, nil, connected), nil)
-	partly := writes(t, q, soon(t), "partly")
-	k.set(func() { k.room = 3 })
-	begun(k, 2)
-	none := writes(t, q, context.Background(), "none")
-	require.NoError(t, q.Hold(soon(t)))
-	require.Equal(t, "tly", string(q.Held()))
-	q.End(io.ErrClosedPipe)
-	require.Equal(t, written{6, nil}, returns(t, partly))
-	require.Equal(t, written{0, io.ErrClosedPipe}, returns(t, none))
 }
 
 // A post that waits for the end of a Hold goes on waiting if another one has begun before it could

@@ -48,7 +48,7 @@ func TestDirectRunsInPlace(t *testing.T) {
 		key <- goroutine()
 		return read(s, p, tmo)
 	}
-	c, s := memoryPair(t, cb)
+	c, s := pairOf(t, cb)
 	_, err := c.Writev(context.Background(), []byte("x"))
 	require.NoError(t, err)
 	_, err = s.Read(context.Background(), make([]byte, 1))
@@ -58,7 +58,7 @@ func TestDirectRunsInPlace(t *testing.T) {
 
 // The context, its deadline and Close end a wait. The wait of the other direction goes on.
 func TestDirectEnds(t *testing.T) {
-	c, s := memoryPair(t, directCallbacks())
+	c, s := pairOf(t, directCallbacks())
 	sent := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
 	written := aside(func() error { _, err := c.Writev(soon(t), sent); return err })
 	for range 20 {
@@ -92,7 +92,7 @@ func TestDirectEnds(t *testing.T) {
 
 // A pause ends a read and a write at any byte, and nothing is lost.
 func TestDirectPauses(t *testing.T) {
-	c, s := memoryPair(t, directCallbacks())
+	c, s := pairOf(t, directCallbacks())
 	for range 20 {
 		read := aside(func() error { _, err := s.Read(context.Background(), make([]byte, 1)); return err })
 		time.Sleep(100 * time.Microsecond)
@@ -100,15 +100,14 @@ func TestDirectPauses(t *testing.T) {
 		require.ErrorIs(t, returns(t, read), ErrPaused)
 		s.Resume()
 	}
-	_, err := c.Writev(soon(t), []byte("x"))
-	require.NoError(t, err)
-	_, err = s.Read(soon(t), make([]byte, 1))
+	requireWrites(t, c, "x")
+	_, err := s.Read(soon(t), make([]byte, 1))
 	require.NoError(t, err)
 }
 
 // A context that ends just as its call returns does not end the next one.
 func TestDirectLateEnd(t *testing.T) {
-	c, s := memoryPair(t, directCallbacks())
+	c, s := pairOf(t, directCallbacks())
 	p := make([]byte, 1)
 	for range 300 {
 		ctx, cancel := context.WithCancel(context.Background())
@@ -138,7 +137,7 @@ func TestDirectEndsItsOwnContext(t *testing.T) {
 			}
 			return read(s, p, tmo)
 		}
-		c, s := memoryPair(t, cb)
+		c, s := pairOf(t, cb)
 		p := make([]byte, 1)
 		for range 100 {
 			ctx, end := context.WithCancel(context.Background())
@@ -167,7 +166,7 @@ func TestDirectDeadPeerAfterTimeout(t *testing.T) {
 			}
 			return 2, syscall.ETIMEDOUT
 		}
-		c, _ := memoryPair(t, cb)
+		c, _ := pairOf(t, cb)
 		p := make([]byte, 2)
 		require.ErrorIs(t, second(c.Read(within(t, time.Second), p)), context.DeadlineExceeded)
 		require.NoError(t, second(c.Read(within(t, time.Second), p)))
@@ -198,9 +197,7 @@ func TestDirectBreaksItsWord(t *testing.T) {
 		}
 		return closing(s)
 	}
-	tr, err := New(cb, nil)
-	require.NoError(t, err)
-	c, _ := pair(t, tr, MemoryAddr(""))
+	c, _ := pairOf(t, cb)
 	dead.Store(c.car.(*full[*memorySocket]).c)
 	ctx, cancel := context.WithCancel(context.Background())
 	got := aside(func() error { _, err := c.Read(ctx, make([]byte, 1)); return err })
@@ -210,7 +207,7 @@ func TestDirectBreaksItsWord(t *testing.T) {
 		_, err := c.Writev(NoWait(), []byte("x"))
 		return errors.Is(err, ErrUnresponsive)
 	}, tooLong, time.Millisecond)
-	err = returns(t, aside(c.Close))
+	err := returns(t, aside(c.Close))
 	require.ErrorIs(t, err, ErrUnresponsive)
 	var fault *CallbackError
 	require.ErrorAs(t, err, &fault)
@@ -241,7 +238,7 @@ func (l lateContext) Deadline() (time.Time, bool) { return l.until, true }
 func TestFullTimeOutEndsContext(t *testing.T) {
 	for name, cb := range map[string]Callbacks[*memorySocket]{"in place": directCallbacks(), "on a goroutine": memoryCallbacks()} {
 		t.Run(name, func(t *testing.T) {
-			_, s := memoryPair(t, cb)
+			_, s := pairOf(t, cb)
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 			defer cancel()
 			late := lateContext{ctx, time.Now().Add(10 * time.Millisecond)}
@@ -273,7 +270,7 @@ func TestDirectLooksLate(t *testing.T) {
 			}
 			return closing(s)
 		}
-		c, s := memoryPair(t, cb)
+		c, s := pairOf(t, cb)
 		target.Store(c.car.(*full[*memorySocket]).c)
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()

@@ -13,6 +13,12 @@ import (
 // TestMain fails when a test leaves a goroutine or a descriptor behind.
 func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }
 
+func requireWrites(t testing.TB, s *Stream, text string) {
+	t.Helper()
+	_, err := s.Writev(soon(t), []byte(text))
+	require.NoError(t, err)
+}
+
 func requireReads(t testing.TB, s *Stream, want string) {
 	t.Helper()
 	got := make([]byte, len(want))

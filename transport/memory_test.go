@@ -83,10 +83,9 @@ func TestMemoryConnectMissesClose(t *testing.T) {
 // A connection closed with bytes unread is reset, as TCP's is.
 func TestMemoryReset(t *testing.T) {
 	c, s := pair(t, NewMemory(), MemoryAddr(""))
-	_, err := c.Writev(soon(t), []byte("unread"))
-	require.NoError(t, err)
+	requireWrites(t, c, "unread")
 	require.NoError(t, s.Close())
-	_, err = c.Read(soon(t), make([]byte, 1))
+	_, err := c.Read(soon(t), make([]byte, 1))
 	require.ErrorIs(t, err, syscall.ECONNRESET)
 
 	c, s = pair(t, NewMemory(), MemoryAddr(""))
@@ -154,10 +153,9 @@ func TestMemoryBacklog(t *testing.T) {
 // A write after CloseWrite is refused, as over TCP.
 func TestMemoryWriteBehindCloseWrite(t *testing.T) {
 	c, s := pair(t, NewMemory(), MemoryAddr(""))
-	_, err := c.Writev(soon(t), []byte("before"))
-	require.NoError(t, err)
+	requireWrites(t, c, "before")
 	require.NoError(t, c.CloseWrite())
-	_, err = c.Writev(soon(t), []byte("behind"))
+	_, err := c.Writev(soon(t), []byte("behind"))
 	require.ErrorIs(t, err, syscall.EPIPE)
 	all, err := io.ReadAll(NetConn(s))
 	require.NoError(t, err)

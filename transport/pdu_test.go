@@ -224,12 +224,10 @@ func TestReadPDURefused(t *testing.T) {
 	require.EqualValues(t, 4, n)
 
 	// What was refused is consumed, and is not put back with the beginning of the next packet.
-	_, err = c.Writev(soon(t), []byte("be"))
-	require.NoError(t, err)
+	requireWrites(t, c, "be")
 	_, err = s.ReadPDU(within(t, 20*time.Millisecond), new(framer).next)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	_, err = c.Writev(soon(t), []byte("hind"))
-	require.NoError(t, err)
+	requireWrites(t, c, "hind")
 	requireReads(t, s, "behind")
 
 	n, err = s.ReadPDU(soon(t), func() ([][]byte, error) { return nil, nil })
@@ -245,12 +243,10 @@ func TestReadPDUReadsAhead(t *testing.T) {
 		reads++
 		return read(fd, p, tmo)
 	}
-	tr, err := New(cb, nil)
-	require.NoError(t, err)
-	c, s := pair(t, tr, loopback())
+	c, s := pairOf(t, cb)
 	large := make([]byte, 8*directMin)
 	sent := aside(func() error { return second(c.Writev(soon(t), frames([][]byte{large}))) })
-	_, err = s.ReadPDU(soon(t), new(framer).next)
+	_, err := s.ReadPDU(soon(t), new(framer).next)
 	require.NoError(t, err)
 	require.NoError(t, returns(t, sent))
 	reads = 0

@@ -31,10 +31,7 @@ func TestQueueGathers(t *testing.T) {
 	require.EqualValues(t, 1, g.begun.Load(), "one system call")
 	waits, sent := q.Buffered()
 	require.Equal(t, []int64{0, 28}, []int64{int64(waits), sent})
-	got := make([]byte, 28)
-	_, err := s.Readv(soon(t), got)
-	require.NoError(t, err)
-	require.Equal(t, "burst, another, and the last", string(got))
+	requireReads(t, s, "burst, another, and the last")
 	require.NoError(t, q.Post(t.Context(), []byte("x"), nil, 0), "it is idle again")
 }
 

@@ -31,17 +31,13 @@ func TestQueueWriterExits(t *testing.T) {
 					cb := TCPCallbacks()
 					write := cb.Write
 					cb.Write = func(fd int, p []byte, tmo time.Duration) (int, error) { exit(); return write(fd, p, tmo) }
-					tr, err := New(cb, nil)
-					require.NoError(t, err)
-					c, _ = pair(t, tr, loopback())
+					c, _ = pairOf(t, cb)
 				} else {
 					cb := memoryCallbacks()
 					cb.Flags = kind
 					write := cb.Write
 					cb.Write = func(m *memorySocket, p []byte, tmo time.Duration) (int, error) { exit(); return write(m, p, tmo) }
-					tr, err := New(cb, nil)
-					require.NoError(t, err)
-					c, _ = pair(t, tr, MemoryAddr(""))
+					c, _ = pairOf(t, cb)
 				}
 				q := newPostQueue(c, nil)
 				posted := make(chan struct{})
@@ -76,9 +72,7 @@ func TestExits(t *testing.T) {
 	} {
 		cb := TCPCallbacks()
 		tt.breaks(&cb)
-		tr, err := New(cb, nil)
-		require.NoError(t, err)
-		c, _ := pair(t, tr, loopback())
+		c, _ := pairOf(t, cb)
 		requireExit(t, callback, func() error { return tt.call(c) })
 		require.NoError(t, returns(t, aside(c.Close)))
 	}

@@ -4,39 +4,11 @@ package transport
 
 import (
 	"context"
-	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
-
-// When the stream fails, each call returns what became of its own bytes.
-func TestDeliverOwnResults(t *testing.T) {
-	k := &sink{room: 5 + 250, portion: func() int { return 40 }, gate: make(chan struct{})}
-	q := newPostQueue(newStream(k, nil, connected), nil)
-	first := writes(t, q, context.Background(), "first")
-	waiting(t, &k.begun, 1)
-	var calls []<-chan written
-	for range 5 {
-		calls = append(calls, writes(t, q, context.Background(), string(make([]byte, 100))))
-	}
-	close(k.gate)
-	require.Equal(t, written{5, nil}, returns(t, first))
-	for i, want := range []int64{100, 100, 50, 0, 0} {
-		r := returns(t, calls[i])
-		require.Equal(t, want, r.n, i)
-		if want == 100 {
-			require.NoError(t, r.err)
-		} else {
-			require.ErrorIs(t, r.err, errFull)
-		}
-	}
-	n, err := q.Deliver(soon(t), []byte("later"))
-	require.ErrorIs(t, err, errFull)
-	require.Zero(t, n)
-}
 
 // A write that fails half-way, without the end of a context, makes every later write return that
 // failure, not a time-out.
@@ -59,25 +31,6 @@ func TestStreamPoisonedByFailure(t *testing.T) {
 	_, err = s.Writev(soon(t), []byte("x"))
 	require.ErrorIs(t, err, ErrPoisoned)
 	require.NotErrorIs(t, err, context.Canceled, "this call's context lives")
-}
-
-// A Flush returns the failure that kept earlier posts from going out, whatever has been withdrawn
-// behind them.
-func TestFlushHearsOfFailure(t *testing.T) {
-	k := &sink{room: 5, portion: func() int { return 40 }, gate: make(chan struct{})}
-	q := newPostQueue(newStream(k, nil, connected), nil)
-	first := writes(t, q, context.Background(), "first")
-	waiting(t, &k.begun, 1)
-	require.NoError(t, q.Post(context.Background(), []byte("never out"), nil, 0))
-	flushed := aside(func() error { return q.Flush(context.Background()) })
-	require.Eventually(t, func() bool { q.mu.Lock(); defer q.mu.Unlock(); return q.watched == 1 }, tooLong, time.Millisecond)
-	ctx, cancel := context.WithCancel(context.Background())
-	goes := writes(t, q, ctx, strings.Repeat("g", 20))
-	cancel()
-	require.ErrorIs(t, returns(t, goes).err, context.Canceled)
-	close(k.gate)
-	require.NoError(t, returns(t, first).err)
-	require.ErrorIs(t, returns(t, flushed), errFull)
 }
 
 // A failure names the operation and the peer, whichever goroutine wrote and whichever gets the

@@ -108,19 +108,3 @@ func TestQueueLazyFailure(t *testing.T) {
 	require.ErrorIs(t, q.Flush(soon(t)), errFull)
 	require.ErrorIs(t, q.Post(soon(t), []byte("fourth"), nil, queue.Lazily), errFull)
 }
-
-// What is aside moves with the queue, last.
-func TestQueueLazyMoves(t *testing.T) {
-	q, _ := blocked(t, "1", &queue.Options{Limit: 1})
-	for _, b := range []string{"2", "3"} {
-		require.NoError(t, q.Post(t.Context(), []byte(b), nil, queue.Lazily))
-	}
-	require.NoError(t, q.Hold(soon(t)))
-	require.ErrorIs(t, q.Post(NoWait(), []byte("x"), nil, queue.Lazily), os.ErrDeadlineExceeded)
-	require.Equal(t, "123", string(q.Held()))
-	q.Unhold()
-	require.NoError(t, q.Hold(soon(t)))
-	require.Equal(t, "123", string(q.Held()))
-	q.End(errMoved)
-	require.ErrorIs(t, q.Post(NoWait(), []byte("x"), nil, queue.Lazily), errMoved)
-}

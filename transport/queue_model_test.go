@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/internal/queue"
-	"github.com/cnode-go/cnode/internal/test/need"
 	"pgregory.net/rapid"
 )
 
@@ -428,7 +427,6 @@ var errMoved = errors.New("moved")
 // Whole messages go out, in the order of their acceptance, exactly those whose callers have been
 // told so, however the queue is held, moved and cut off and calls are withdrawn meanwhile.
 func TestQueueModel(t *testing.T) {
-	need.Long(t, 8*time.Second)
 	rapid.Check(t, func(t *rapid.T) {
 		m := &queueModel{t: t,
 			slow:    rapid.Bool().Draw(t, "slow"),

@@ -5,10 +5,8 @@ package transport
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
+	"errors"
 	"fmt"
-	"io"
-	"math/rand/v2"
 	"net"
 	"os"
 	"runtime"
@@ -22,8 +20,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/internal/queue"
-	"github.com/cnode-go/cnode/internal/test/expect"
-	"github.com/cnode-go/cnode/internal/test/need"
 )
 
 // A gate counts the writes of a plug-in and can hold them up.
@@ -75,9 +71,7 @@ func gated(t testing.TB, full bool) (g *gate, c, s *Stream) {
 			g.pass()
 			return write(m, p, tmo)
 		}
-		tr, err := New(cb, nil)
-		require.NoError(t, err)
-		c, s = pair(t, tr, MemoryAddr(""))
+		c, s = pairOf(t, cb)
 		return g, c, s
 	}
 	cb := TCPCallbacks()
@@ -90,9 +84,7 @@ func gated(t testing.TB, full bool) (g *gate, c, s *Stream) {
 		g.pass()
 		return writev(fd, v, tmo)
 	}
-	tr, err := New(cb, nil)
-	require.NoError(t, err)
-	c, s = pair(t, tr, loopback())
+	c, s = pairOf(t, cb)
 	return g, c, s
 }
 
@@ -113,67 +105,6 @@ func held(t *testing.T, g *gate, q *postQueue, head []byte) <-chan error {
 	return posted
 }
 
-func TestQueueOrder(t *testing.T) {
-	for name, over := range carriers(t) {
-		t.Run(name, func(t *testing.T) {
-			const writers, posts = 12, 60
-			c, s := pair(t, over.tr, over.at)
-			q := newPostQueue(c, &queue.Options{Limit: 64 << 10})
-			var wg sync.WaitGroup
-			for w := range writers {
-				wg.Go(func() {
-					rng := rand.New(rand.NewPCG(1, uint64(w)))
-					for i := range posts {
-						size := rng.IntN(200)
-						if rng.IntN(10) == 0 {
-							size = rng.IntN(2 * combineMax)
-						}
-						head := binary.BigEndian.AppendUint32(nil, uint32(size+8))
-						head = binary.BigEndian.AppendUint32(head, uint32(w))
-						head = binary.BigEndian.AppendUint32(head, uint32(i))
-						body := bytes.Repeat([]byte{byte(w), byte(i)}, size/2+1)[:size]
-						var mode queue.How
-						if rng.IntN(3) == 0 {
-							mode = queue.More
-						}
-						if err := q.Post(soon(t), head, body, mode); err != nil {
-							t.Error(err)
-							return
-						}
-						clear(head) // head and body are the caller's again
-						clear(body)
-					}
-				})
-			}
-			next := make([]uint32, writers)
-			var header [12]byte
-			for range writers * posts {
-				_, err := s.Readv(soon(t), header[:])
-				require.NoError(t, err)
-				size := binary.BigEndian.Uint32(header[:]) - 8
-				w, i := binary.BigEndian.Uint32(header[4:]), binary.BigEndian.Uint32(header[8:])
-				require.Less(t, w, uint32(writers))
-				require.Equal(t, next[w], i, "out of order")
-				next[w]++
-				if size == 0 {
-					continue
-				}
-				body := make([]byte, size)
-				_, err = s.Readv(soon(t), body)
-				require.NoError(t, err)
-				require.True(t, bytes.Equal(bytes.Repeat([]byte{byte(w), byte(i)}, int(size)/2+1)[:size], body), "a post is not whole")
-			}
-			wg.Wait()
-			require.NoError(t, q.Flush(soon(t)))
-			waits, sent := q.Buffered()
-			require.Zero(t, waits)
-			require.Positive(t, sent)
-			_, err := s.Read(NoWait(), header[:])
-			require.True(t, isTimeout(err), "more came than was posted")
-		})
-	}
-}
-
 func TestQueueCombines(t *testing.T) {
 	bothKinds(t, func(t *testing.T, full bool) {
 		g, c, s := gated(t, full)
@@ -192,10 +123,7 @@ func TestQueueCombines(t *testing.T) {
 		require.NoError(t, returns(t, posted))
 		require.NoError(t, q.Flush(soon(t)))
 		require.LessOrEqual(t, g.begun.Load()-before, int32(2), "499 small posts are one write")
-		got := make([]byte, len(want))
-		_, err := s.Readv(soon(t), got)
-		require.NoError(t, err)
-		require.Equal(t, want, string(got))
+		requireReads(t, s, want)
 	})
 }
 
@@ -287,7 +215,7 @@ func TestQueueRoomForSmallPost(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			cb := memoryCallbacks()
 			cb.Flags = flags
-			c, s := memoryPair(t, cb)
+			c, s := pairOf(t, cb)
 			_, err := c.Writev(t.Context(), make([]byte, memoryWindow)) // the socket takes no more
 			require.NoError(t, err)
 			q := newPostQueue(c, &queue.Options{Limit: 1000})
@@ -306,25 +234,6 @@ func TestQueueRoomForSmallPost(t *testing.T) {
 			require.NoError(t, q.Flush(t.Context()))
 		})
 	}
-}
-
-// Flush does not wait for bytes that have been withdrawn, whenever that was.
-func TestQueueFlushAfterCancel(t *testing.T) {
-	bothKinds(t, func(t *testing.T, full bool) {
-		g, c, _ := gated(t, full)
-		q := newPostQueue(c, &queue.Options{Limit: 10})
-		first := held(t, g, q, []byte("first"))
-		ctx, cancel := context.WithCancel(context.Background())
-		waits := aside(func() error { return q.Post(ctx, make([]byte, 100), nil, 0) })
-		require.Eventually(t, func() bool { n, _ := q.Buffered(); return n == 105 }, tooLong, time.Millisecond)
-		flushed := aside(func() error { return q.Flush(context.Background()) })
-		expect.WaitsIn(t, "", "(*postQueue).Flush")
-		cancel()
-		require.ErrorIs(t, returns(t, waits), context.Canceled)
-		g.open()
-		require.NoError(t, returns(t, first))
-		require.NoError(t, returns(t, flushed))
-	})
 }
 
 func TestQueueFailureReachesEveryone(t *testing.T) {
@@ -354,17 +263,6 @@ func TestQueueFailureReachesEveryone(t *testing.T) {
 		waits, _ := q.Buffered()
 		require.Zero(t, waits)
 	})
-}
-
-func TestQueuePeerGone(t *testing.T) {
-	c, s := pair(t, TCP(), loopback())
-	q := newPostQueue(c, nil)
-	require.NoError(t, s.Close())
-	require.Eventually(t, func() bool {
-		err := q.Post(soon(t), []byte("x"), nil, 0)
-		return err != nil && !isTimeout(err)
-	}, tooLong, time.Millisecond)
-	require.Error(t, q.Flush(soon(t)))
 }
 
 func TestQueueNow(t *testing.T) {
@@ -400,98 +298,17 @@ func testQueueNow(t *testing.T, high bool) {
 	})
 }
 
-// A post that is Now of any size is taken at once, whether the queue rests or not, and under NoWait
-// too.
-func TestQueueNowLarge(t *testing.T) {
-	need.Long(t, 8*time.Second)
-	for name, ctx := range map[string]context.Context{"patient": context.Background(), "NoWait": NoWait()} {
-		t.Run(name, func(t *testing.T) {
-			bothKinds(t, func(t *testing.T, full bool) {
-				for _, busy := range []bool{false, true} {
-					g, c, s := gated(t, full)
-					q := newPostQueue(c, &queue.Options{Limit: 100})
-					first := []byte("f")
-					if busy {
-						held(t, g, q, first)
-					} else {
-						require.NoError(t, q.Post(ctx, first, nil, 0))
-					}
-					large := bytes.Repeat([]byte("large"), 5<<20) // more than any window
-					require.NoError(t, returns(t, aside(func() error { return q.Post(ctx, large, nil, queue.Now) })))
-					g.open()
-					requireReads(t, s, "f")
-					got := make([]byte, len(large))
-					_, err := s.Readv(soon(t), got)
-					require.NoError(t, err)
-					require.True(t, bytes.Equal(large, got))
-				}
-			})
-		})
-	}
-}
-
-func TestQueueWritev(t *testing.T) {
-	bothKinds(t, func(t *testing.T, full bool) {
-		g, c, s := gated(t, full)
-		q := newPostQueue(c, nil)
-		g.shut()
-		a, b := []byte("delivered "), []byte("on return")
-		written := aside(func() error {
-			n, err := q.Deliver(context.Background(), a, nil, b)
-			if err == nil && n != 19 {
-				err = fmt.Errorf("%d bytes", n)
-			}
-			return err
-		})
-		waiting(t, &g.begun, 1)
-		select {
-		case err := <-written:
-			require.FailNow(t, "returned before it was delivered", "%v", err)
-		case <-time.After(2 * time.Millisecond):
-		}
-		g.open()
-		require.NoError(t, returns(t, written))
-		_, sent := q.Buffered()
-		require.EqualValues(t, 19, sent)
-		got := make([]byte, 19)
-		_, err := s.Readv(soon(t), got)
-		require.NoError(t, err)
-		require.Equal(t, "delivered on return", string(got))
-	})
-}
-
-func TestQueueFlushTimes(t *testing.T) {
-	bothKinds(t, func(t *testing.T, full bool) {
-		g, c, _ := gated(t, full)
-		q := newPostQueue(c, nil)
-		posted := held(t, g, q, []byte("held"))
-		require.ErrorIs(t, q.Flush(NoWait()), os.ErrDeadlineExceeded)
-		require.ErrorIs(t, q.Flush(within(t, time.Millisecond)), context.DeadlineExceeded)
-		ctx, cancel := context.WithCancel(context.Background())
-		flushed := aside(func() error { return q.Flush(ctx) })
-		written := aside(func() error { _, err := q.Deliver(ctx, []byte("after")); return err })
-		time.AfterFunc(time.Millisecond, cancel)
-		require.ErrorIs(t, returns(t, flushed), context.Canceled)
-		require.ErrorIs(t, returns(t, written), context.Canceled)
-		q.Trim() // while it is in use: nothing happens
-		g.open()
-		require.NoError(t, returns(t, posted))
-		require.NoError(t, q.Flush(soon(t)))
-		q.Trim()
-		require.NoError(t, q.Post(soon(t), []byte("goes on"), nil, 0))
-		require.NoError(t, q.Flush(soon(t)))
-	})
-}
-
 func TestQueueEmptyPost(t *testing.T) {
 	c, _ := pair(t, TCP(), loopback())
 	q := newPostQueue(c, nil)
 	require.ErrorIs(t, q.Post(soon(t), nil, []byte{}, 0), syscall.EINVAL)
-	_, err := q.Deliver(soon(t))
-	require.ErrorIs(t, err, syscall.EINVAL)
+	for _, v := range [][][]byte{nil, {nil}, {{}, {}}} {
+		require.ErrorIs(t, second(q.Deliver(soon(t), v...)), syscall.EINVAL)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	require.ErrorIs(t, q.Post(ctx, []byte("x"), nil, 0), context.Canceled)
+	require.ErrorIs(t, second(q.Deliver(ctx, []byte("x"))), context.Canceled)
 	_, sent := q.Buffered()
 	require.Zero(t, sent)
 	require.NoError(t, q.Flush(NoWait()), "nothing to wait for")
@@ -512,56 +329,34 @@ func TestQueuePostAfterClose(t *testing.T) {
 	})
 }
 
-// A post that has begun to go out when its context ends goes out whole.
+// What has begun to go out when its caller's context ends goes out whole, and no other write gets
+// into the middle.
 func TestQueueCancelledHalfWay(t *testing.T) {
-	c, s := pair(t, TCP(), loopback())
-	q := newPostQueue(c, nil)
-	big := make([]byte, 32<<20)
-	_, _ = rand.NewChaCha8([32]byte{2}).Read(big)
-	ctx, cancel := context.WithCancel(context.Background())
-	posted := aside(func() error { return q.Post(ctx, big, nil, 0) })
-	p := make([]byte, 1)
-	_, err := s.Readv(soon(t), p)
-	require.NoError(t, err)
-	cancel()
-	require.NoError(t, returns(t, posted), "its first bytes are out: it is the queue's")
-	next := aside(func() error { return q.Post(context.Background(), []byte("next"), nil, 0) })
-	got := make([]byte, len(big)-1+4)
-	_, err = s.Readv(soon(t), got)
-	require.NoError(t, err)
-	require.NoError(t, returns(t, next))
-	require.Equal(t, big[0], p[0])
-	require.True(t, bytes.Equal(big[1:], got[:len(big)-1]))
-	require.Equal(t, "next", string(got[len(big)-1:]))
-}
-
-// All that wait for the same bytes are told of them.
-func TestQueueFlushesBesideEachOther(t *testing.T) {
-	k := newGrantCarrier(false, 1<<10)
-	q := newPostQueue(newStream(k, nil, connected), nil)
-	require.NoError(t, q.Post(context.Background(), []byte("first"), nil, 0))
-	const n = 10
-	var all []<-chan error
-	for range n {
-		all = append(all, aside(func() error { return q.Flush(context.Background()) }))
+	for name, call := range map[string]func(ctx context.Context, q *postQueue, b []byte) error{
+		"Post": func(ctx context.Context, q *postQueue, b []byte) error { return q.Post(ctx, b, nil, 0) },
+		"Deliver": func(ctx context.Context, q *postQueue, b []byte) error {
+			n, err := q.Deliver(ctx, b[:100], b[100:])
+			if errors.Is(err, context.Canceled) && n == int64(len(b)) {
+				return nil
+			}
+			return fmt.Errorf("%d bytes, %v", n, err)
+		},
+	} {
+		bothKinds(t, func(t *testing.T, full bool) {
+			t.Log(name)
+			_, c, s := gated(t, full)
+			q := newPostQueue(c, nil)
+			big := noise(32 << 20)
+			ctx, cancel := context.WithCancel(context.Background())
+			called := aside(func() error { return call(ctx, q, big) })
+			got := make([]byte, len(big)+4)
+			require.NoError(t, second(s.Readv(soon(t), got[:1])))
+			cancel()
+			require.NoError(t, returns(t, called), "its first bytes are out: it is the queue's")
+			next := aside(func() error { return q.Post(context.Background(), []byte("next"), nil, 0) })
+			require.NoError(t, second(s.Readv(soon(t), got[1:])))
+			require.NoError(t, returns(t, next))
+			require.True(t, bytes.Equal(append(big, "next"...), got))
+		})
 	}
-	require.Eventually(t, func() bool { q.mu.Lock(); defer q.mu.Unlock(); return q.watched == n }, tooLong, time.Millisecond)
-	k.set(func() { k.room = 5 })
-	for _, flushed := range all {
-		require.NoError(t, returns(t, flushed))
-	}
-}
-
-// A write that is in flight when the queue ends is counted as sent, and no more as waiting.
-func TestQueueEndBesideWrite(t *testing.T) {
-	k := newGrantCarrier(false, 1<<10)
-	q := newPostQueue(newStream(k, nil, connected), nil)
-	require.NoError(t, q.Post(context.Background(), []byte("first"), nil, 0))
-	require.Eventually(t, func() bool { k.mu.Lock(); defer k.mu.Unlock(); return k.calls == 2 }, tooLong, 10*time.Microsecond)
-	q.End(io.ErrClosedPipe)
-	k.set(func() { k.room = 5 })
-	require.Eventually(t, func() bool { _, sent := q.Buffered(); return sent == 5 }, tooLong, time.Millisecond)
-	waits, _ := q.Buffered()
-	require.Zero(t, waits)
-	require.NoError(t, q.Flush(soon(t)))
 }

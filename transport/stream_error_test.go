@@ -37,7 +37,7 @@ func TestStreamLateErrors(t *testing.T) {
 			}
 			return n, err
 		}
-		c, s := memoryPair(t, cb)
+		c, s := pairOf(t, cb)
 		fail = true
 		n, err := c.Writev(soon(t), []byte("abcd"))
 		if tt.next != nil {
@@ -74,7 +74,7 @@ func TestStreamLateErrorOnce(t *testing.T) {
 	}
 	cb.Read = func(_ *memorySocket, p []byte, _ time.Duration) (int, error) { return call(&read, p) }
 	cb.Write = func(_ *memorySocket, p []byte, _ time.Duration) (int, error) { return call(&write, p) }
-	c, _ := memoryPair(t, cb)
+	c, _ := pairOf(t, cb)
 	for i := range 3 {
 		_, w := c.Writev(soon(t), []byte("ab"))
 		_, r := c.Read(soon(t), make([]byte, 2))
@@ -214,7 +214,7 @@ func TestReadErrorLasts(t *testing.T) {
 				}
 				return 0, nil
 			}
-			c, _ := memoryPair(t, cb)
+			c, _ := pairOf(t, cb)
 			p := make([]byte, 8)
 			if timedOut(tt.err, false) {
 				ctx = NoWait()

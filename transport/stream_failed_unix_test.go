@@ -55,7 +55,7 @@ func TestPendingBytesOfBrokenStream(t *testing.T) {
 	})
 	t.Run("a peer of a UNIX socket that has not read everything", func(t *testing.T) {
 		c, s := pair(t, Unix(), socketPath(t))
-		require.NoError(t, second(s.Writev(soon(t), []byte("unread"))))
+		requireWrites(t, s, "unread")
 		require.NoError(t, c.Close())
 		ends(s)
 		require.ErrorIs(t, second(s.Read(soon(t), make([]byte, 1))), syscall.ECONNRESET)
@@ -64,7 +64,7 @@ func TestPendingBytesOfBrokenStream(t *testing.T) {
 		cb := memoryCallbacks()
 		failed := errors.New("the tunnel has gone")
 		cb.Read = func(*memorySocket, []byte, time.Duration) (int, error) { return 0, failed }
-		c, _ := memoryPair(t, cb)
+		c, _ := pairOf(t, cb)
 		require.Zero(t, pendingOf(t, c))
 		require.ErrorIs(t, second(c.Read(soon(t), make([]byte, 1))), failed)
 		require.ErrorIs(t, second(c.PendingBytes()), failed)

@@ -41,6 +41,18 @@ func pair(t testing.TB, tr Transport, at Addr) (client, server *Stream) {
 	return client, r.s
 }
 
+// pairOf connects two streams over changed callbacks, of TCP or in memory.
+func pairOf[C any](t testing.TB, cb Callbacks[C]) (client, server *Stream) {
+	t.Helper()
+	tr, err := New(cb, nil)
+	require.NoError(t, err)
+	at := loopback()
+	if _, ok := any(cb).(Callbacks[*memorySocket]); ok {
+		at = MemoryAddr("")
+	}
+	return pair(t, tr, at)
+}
+
 func loopback() Addr { return FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")) }
 
 // streamPairs runs a test over two streams of every carrier.
@@ -76,9 +88,8 @@ func TestStreamEndedContext(t *testing.T) {
 		}
 	}
 	streamPairs(t, func(t *testing.T, c, s *Stream) {
-		_, err := c.Writev(soon(t), []byte("1 ahead"))
-		require.NoError(t, err)
-		_, err = s.Readv(soon(t), make([]byte, 1))
+		requireWrites(t, c, "1 ahead")
+		_, err := s.Readv(soon(t), make([]byte, 1))
 		require.NoError(t, err)
 		require.EqualValues(t, 6, s.ahead.Load(), "has been read ahead")
 		b := make([]byte, 2)
@@ -202,10 +213,7 @@ func TestStreamTimes(t *testing.T) {
 		require.ErrorIs(t, err, context.Canceled)
 		_, err = c.Writev(soon(t), []byte("x"))
 		require.NoError(t, err, "nothing was out: the stream goes on")
-		b := make([]byte, 1)
-		_, err = s.Readv(soon(t), b)
-		require.NoError(t, err)
-		require.Equal(t, "x", string(b))
+		requireReads(t, s, "x")
 	})
 }
 
@@ -224,8 +232,7 @@ func TestStreamBusy(t *testing.T) {
 		require.ErrorIs(t, s.Preload([]byte("x")), ErrBusy)
 		_, _, err = s.Export()
 		require.ErrorIs(t, err, ErrBusy)
-		_, err = c.Writev(soon(t), []byte("done"))
-		require.NoError(t, err)
+		requireWrites(t, c, "done")
 		require.NoError(t, returns(t, read), "the first one completes")
 		require.Equal(t, "done", string(b))
 
@@ -246,10 +253,9 @@ func TestStreamBusy(t *testing.T) {
 
 func TestStreamDisconnect(t *testing.T) {
 	streamPairs(t, func(t *testing.T, c, s *Stream) {
-		_, err := c.Writev(soon(t), []byte("bye"))
-		require.NoError(t, err)
+		requireWrites(t, c, "bye")
 		require.NoError(t, c.Disconnect())
-		_, err = c.Read(soon(t), make([]byte, 1))
+		_, err := c.Read(soon(t), make([]byte, 1))
 		require.ErrorIs(t, err, syscall.ENOTCONN)
 		_, err = c.Readv(soon(t), make([]byte, 1))
 		require.ErrorIs(t, err, syscall.ENOTCONN)
@@ -263,19 +269,15 @@ func TestStreamDisconnect(t *testing.T) {
 		require.ErrorIs(t, c.Disconnect(), syscall.ENOTCONN)
 		require.NoError(t, c.Close())
 
-		b := make([]byte, 3)
-		_, err = s.Readv(soon(t), b)
-		require.NoError(t, err)
-		require.Equal(t, "bye", string(b))
-		_, err = s.Readv(soon(t), b)
+		requireReads(t, s, "bye")
+		_, err = s.Readv(soon(t), make([]byte, 1))
 		require.Equal(t, io.EOF, err)
 	})
 }
 
 func TestStreamEndOfStream(t *testing.T) {
 	streamPairs(t, func(t *testing.T, c, s *Stream) {
-		_, err := c.Writev(soon(t), []byte("abc"))
-		require.NoError(t, err)
+		requireWrites(t, c, "abc")
 		require.NoError(t, c.Close())
 		b := make([]byte, 5)
 		n, err := s.Readv(soon(t), b[:2], b[2:])
@@ -346,15 +348,11 @@ func TestStreamPoisoned(t *testing.T) {
 				_, err = c.Writev(soon(t), []byte("x"))
 				require.ErrorIs(t, err, ErrPoisoned)
 			}
-			_, err = s.Writev(soon(t), []byte("y"))
-			require.NoError(t, err)
-			b := make([]byte, 1)
-			_, err = c.Readv(soon(t), b)
-			require.NoError(t, err)
-			require.Equal(t, "y", string(b))
+			requireWrites(t, s, "y")
+			requireReads(t, c, "y")
 			_, err = s.Readv(soon(t), make([]byte, n-1))
 			require.NoError(t, err, "what was counted has come")
-			_, err = s.Read(within(t, time.Millisecond), b)
+			_, err = s.Read(within(t, time.Millisecond), make([]byte, 1))
 			require.ErrorIs(t, err, context.DeadlineExceeded, "and no more")
 		})
 	}
@@ -391,8 +389,7 @@ func TestStreamPendingBytes(t *testing.T) {
 			pending(5)
 			read := aside(func() error { _, err := s.Readv(context.Background(), make([]byte, 6)); return err })
 			pending(0) // the read beside has taken them
-			_, err = c.Writev(soon(t), []byte("x"))
-			require.NoError(t, err)
+			requireWrites(t, c, "x")
 			require.NoError(t, returns(t, read))
 
 			read = aside(func() error { _, err := s.Read(context.Background(), make([]byte, 1)); return err })
@@ -407,10 +404,9 @@ func TestStreamPendingBytes(t *testing.T) {
 
 func TestStreamPreload(t *testing.T) {
 	streamPairs(t, func(t *testing.T, c, s *Stream) {
-		_, err := c.Writev(soon(t), []byte("5678"))
-		require.NoError(t, err)
+		requireWrites(t, c, "5678")
 		b := make([]byte, 1)
-		_, err = s.Readv(soon(t), b)
+		_, err := s.Readv(soon(t), b)
 		require.NoError(t, err)
 		require.NoError(t, s.Preload(b))
 		before, err := s.PendingBytes()
@@ -420,10 +416,7 @@ func TestStreamPreload(t *testing.T) {
 		after, err := s.PendingBytes()
 		require.NoError(t, err)
 		require.GreaterOrEqual(t, after, before+4)
-		got := make([]byte, 8)
-		_, err = s.Readv(soon(t), got)
-		require.NoError(t, err)
-		require.Equal(t, "12345678", string(got))
+		requireReads(t, s, "12345678")
 	})
 }
 
@@ -488,13 +481,12 @@ func TestStreamPreloadFewBytes(t *testing.T) {
 // connection has it.
 func TestStreamReleasedReadsNothing(t *testing.T) {
 	streamPairs(t, func(t *testing.T, c, s *Stream) {
-		_, err := c.Writev(soon(t), []byte("ahead"))
-		require.NoError(t, err)
+		requireWrites(t, c, "ahead")
 		requireReads(t, s, "a")
 		require.NoError(t, s.Preload([]byte("more ")))
 		require.NoError(t, s.Release())
 		b := make([]byte, 5)
-		_, err = s.Read(soon(t), b)
+		_, err := s.Read(soon(t), b)
 		require.ErrorIs(t, err, net.ErrClosed)
 		_, err = s.Readv(soon(t), b)
 		require.ErrorIs(t, err, net.ErrClosed)
@@ -512,7 +504,7 @@ func TestStreamYield(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
 	first := 0
 	for range 20 {
-		require.NoError(t, second(c.Writev(soon(t), []byte("x"))))
+		requireWrites(t, c, "x")
 		var ran atomic.Bool
 		go ran.Store(true)
 		s.Yield()

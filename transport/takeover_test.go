@@ -102,9 +102,8 @@ func open(t testing.TB) func(*Stream, error) *Stream {
 // closes nothing.
 func TestTakeOver(t *testing.T) {
 	c, s := pair(t, NewMemory(), MemoryAddr(""))
-	_, err := c.Writev(soon(t), []byte("abcdef"))
-	require.NoError(t, err)
-	_, err = s.Readv(soon(t), make([]byte, 1)) // and reads ahead
+	requireWrites(t, c, "abcdef")
+	_, err := s.Readv(soon(t), make([]byte, 1)) // and reads ahead
 	require.NoError(t, err)
 	taken := open(t)(overThrough(s))
 	require.Equal(t, s.RemoteAddr(), taken.RemoteAddr())
@@ -121,16 +120,12 @@ func TestTakeOver(t *testing.T) {
 	require.Equal(t, 5, pending)
 	require.NoError(t, s.Close())
 
-	b := make([]byte, 5)
-	_, err = taken.Readv(soon(t), b)
-	require.NoError(t, err)
-	require.Equal(t, "bcdef", string(b))
-	_, err = taken.Writev(soon(t), []byte("answer"))
-	require.NoError(t, err)
+	requireReads(t, taken, "bcdef")
+	requireWrites(t, taken, "answer")
 	_, err = c.Readv(soon(t), make([]byte, 6))
 	require.NoError(t, err)
 	require.NoError(t, taken.Close())
-	_, err = c.Read(soon(t), b)
+	_, err = c.Read(soon(t), make([]byte, 1))
 	require.Equal(t, io.EOF, err)
 }
 
@@ -162,7 +157,7 @@ func TestUseAfterDisconnect(t *testing.T) {
 		cb.CheckPeer = func(s *memorySocket, _ string) error { return touched(s) }
 		cb.HandshakePacketHeaderSize = func(s *memorySocket) (int, error) { return 2, touched(s) }
 		cb.CloseWrite = touched
-		c, _ := memoryPair(t, cb)
+		c, _ := pairOf(t, cb)
 		require.NoError(t, end(c), name)
 		for use, f := range uses {
 			err := f(c)

@@ -293,8 +293,7 @@ func TestTurnOfCancelledCallerIsPassedOn(t *testing.T) {
 // too.
 func TestQueueReadPDUPanic(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
-	_, err := c.Writev(soon(t), []byte("AABB"))
-	require.NoError(t, err)
+	requireWrites(t, c, "AABB")
 	q := new(Queue)
 	calls := 0
 	require.Panics(t, func() {
@@ -305,6 +304,6 @@ func TestQueueReadPDUPanic(t *testing.T) {
 			return [][]byte{make([]byte, 1)}, nil
 		})
 	})
-	_, err = q.ReadPDU(soon(t), s, func() ([][]byte, error) { return [][]byte{make([]byte, 2)}, nil })
+	_, err := q.ReadPDU(soon(t), s, func() ([][]byte, error) { return [][]byte{make([]byte, 2)}, nil })
 	require.ErrorIs(t, err, errNextPanicked)
 }

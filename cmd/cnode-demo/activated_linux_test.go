@@ -72,7 +72,7 @@ func TestServeUsesActivatedSocket(t *testing.T) {
 				f, at := opened(t, network, address)
 				s := w.successive([]*os.File{f}, managed(1, append(flags, "--workers", workers)...)...)
 				front := s.cmd.Process.Pid
-				endWorkers(t, front)
+				endsWithTest(t, front)
 				ping := append([]string{"ping", s.name}, flags...)
 				if name == "unix" {
 					require.Equal(t, at, s.place)
@@ -85,7 +85,7 @@ func TestServeUsesActivatedSocket(t *testing.T) {
 				}
 				require.Equal(t, "pong\n", w.succeed(ping...))
 				front = s.upgrade(front)
-				endWorkers(t, front)
+				endsWithTest(t, front)
 				require.Equal(t, "pong\n", w.succeed(ping...))
 				require.NoError(t, syscall.Kill(front, syscall.SIGTERM))
 				require.Eventually(t, func() bool { return party.Ended(front) }, waitLimit, 10*time.Millisecond)
@@ -110,7 +110,7 @@ func TestActivatedAlso(t *testing.T) {
 			s := w.successive([]*os.File{first, second}, managed(2, "--listen", at, "--workers", workers, "--tls-optfile", conf,
 				"--also", "tls:"+atTLS, "--also", "unix:"+w.home+"/rest")...)
 			front := s.cmd.Process.Pid
-			endWorkers(t, front)
+			endsWithTest(t, front)
 			tls, err := tlstransport.FromOptFile(conf, nil)
 			require.NoError(t, err)
 			reached := func() {
@@ -133,7 +133,7 @@ func TestActivatedAlso(t *testing.T) {
 			}
 			reached()
 			front = s.upgrade(front)
-			endWorkers(t, front)
+			endsWithTest(t, front)
 			reached()
 		})
 	}

@@ -31,6 +31,7 @@ const unit = "cnode.service"
 // boots runs f with machines on which the documented units are installed, and listen at ports of
 // the test's own.
 func boots(t *testing.T, f func(b *booted)) {
+	need.Long(t, time.Minute) // by day the machines of nodes/upgrade will do
 	w := newHome(t, 0)
 	files := map[string]systemd.File{
 		systemd.EnvironmentPath:     systemd.Environment("ERL_EPMD_PORT=" + strconv.Itoa(w.port)),

@@ -1,13 +1,9 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/cnode-go/cnode/internal/test/otp"
@@ -22,73 +18,6 @@ func withErlang(t *testing.T, o otp.Options, f func(t *testing.T, w *home, n *ot
 		o := o
 		o.EpmdPort = w.port
 		f(t, w, r.Start(t, o))
-	})
-}
-
-// answer evaluates an expression that sends something, and gives what comes.
-func answer(t *testing.T, n *otp.Node, expr string) string {
-	t.Helper()
-	return n.Do(t, expr+", receive M -> M after 30000 -> timeout end")
-}
-
-func TestErlangMeetsServe(t *testing.T) {
-	withErlang(t, otp.Options{}, func(t *testing.T, w *home, n *otp.Node) {
-		s := w.serve("serve", "--name", "served@127.0.0.1")
-		node := "'" + s.name + "'"
-		peer := "{peer," + node + "}"
-
-		require.Equal(t, "pong", n.Do(t, "net_adm:ping("+node+")"))
-		require.Equal(t, "["+node+"]", n.Do(t, "nodes(hidden)"))
-		term := `{atom,"string",<<"binary">>,[1,2.5|tail],#{k => v},1 bsl 70,make_ref(),self()}`
-		require.Equal(t, "true", n.Do(t, "T = "+term+", T =:= rpc:call("+node+", cnode, echo, [T])"))
-		require.Equal(t, strconv.Itoa(s.pid()), n.Do(t, "rpc:call("+node+", cnode, pid, [])"))
-		require.Contains(t, n.Eval(t, "erpc:call("+node+", cnode, echo, [])"), "error:{exception,undef,[{cnode,echo,[],")
-		require.Equal(t, "true", n.Do(t, "T = "+term+", {ok, T} =:= gen_server:call("+peer+", T, infinity)"))
-
-		require.Equal(t, "true", n.Do(t, "T = "+term+", "+peer+" ! {echo, self(), T}, receive T -> true after 30000 -> timeout end"))
-		require.Equal(t, "{count,1000}", answer(t, n, "[ "+peer+" ! {sink, self(), I =:= 1000, <<0:800>>} || I <- lists:seq(1, 1000)]"))
-		require.Equal(t, "{count,1}", answer(t, n, peer+" ! {sink, self(), true, <<>>}"))
-		require.Equal(t, "1000", n.Do(t, peer+" ! {source, self(), 1000, <<1:800>>}, "+
-			"length([receive <<1:800>> -> ok after 30000 -> exit(timeout) end || _ <- lists:seq(1, 1000)])"))
-		require.Equal(t, "true", n.Do(t, `
-			[`+peer+` ! {echo, self(), I} || I <- lists:seq(1, 5000)],
-			lists:seq(1, 5000) =:= [receive M -> M after 30000 -> exit(timeout) end || _ <- lists:seq(1, 5000)]`))
-
-		// A process of its own is linked, so that the one that evaluates lives on.
-		require.Equal(t, "{pid,true}", answer(t, n, `
-			Me = self(),
-			spawn(fun() ->
-				process_flag(trap_exit, true),
-				Pid = rpc:call(`+node+`, erlang, whereis, [peer]),
-				true = link(Pid),
-				register(linked, self()),
-				Me ! {pid, is_pid(Pid)},
-				receive {'EXIT', Pid, Why} -> Me ! {exited, Why} end
-			end)`))
-		require.Equal(t, "true", n.Do(t, "monitor_node("+node+", true), is_reference(monitor(process, "+peer+"))"))
-		// the monitor, and the link before it, have arrived
-		require.Equal(t, "{ok,1}", n.Do(t, "gen_server:call("+peer+", 1, infinity)"))
-		require.Equal(t, 1, strings.Count(s.terminate(syscall.SIGTERM), "\n"), "the call of echo/0")
-		got := []string{answer(t, n, "ok"), answer(t, n, "ok"), answer(t, n, "ok")}
-		require.Contains(t, got, "{exited,shutdown}")
-		require.Contains(t, got, "{nodedown,"+node+"}")
-		require.Contains(t, strings.Join(got, " "), ",process,{peer,"+node+"},shutdown}")
-		require.Equal(t, "[]", n.Do(t, "nodes(hidden)"))
-		require.Equal(t, "pang", n.Do(t, "net_adm:ping("+node+")"))
-		require.Empty(t, strings.TrimSpace(n.Log()))
-	})
-}
-
-// A serve that dies without a word is a nodedown like any other.
-func TestErlangSeesServeDie(t *testing.T) {
-	withErlang(t, otp.Options{}, func(t *testing.T, w *home, n *otp.Node) {
-		s := w.serve("serve")
-		require.Equal(t, "true", n.Do(t, "monitor_node('"+s.name+"', true), is_reference(monitor(process, {peer,'"+s.name+"'}))"))
-		require.Equal(t, "{ok,1}", n.Do(t, "gen_server:call({peer,'"+s.name+"'}, 1, infinity)"))
-		require.NoError(t, s.cmd.Process.Kill())
-		got := []string{answer(t, n, "ok"), answer(t, n, "ok")}
-		require.Contains(t, got, "{nodedown,'"+s.name+"'}")
-		require.Contains(t, strings.Join(got, " "), ",process,{peer,'"+s.name+"'},noconnection}")
 	})
 }
 
@@ -144,15 +73,6 @@ func TestCommandsMeetShortNames(t *testing.T) {
 	})
 }
 
-// A node that asks for a dynamic name gets one.
-func TestServeNamesDynamicNode(t *testing.T) {
-	withErlang(t, otp.Options{Name: "undefined"}, func(t *testing.T, w *home, n *otp.Node) {
-		s := w.serve("serve")
-		require.Equal(t, "true", n.Do(t, "net_kernel:connect_node('"+s.name+"')"))
-		require.Equal(t, "{ok,hello}", n.Do(t, "gen_server:call({peer,'"+s.name+"'}, hello, infinity)"))
-	})
-}
-
 // Erlang's own port mapper and ours list the same nodes in the same words, and Erlang's nodes find
 // each other through ours.
 func TestNamesAndEpmdMeetErlang(t *testing.T) {
@@ -190,21 +110,4 @@ func TestServeEmbeddedMeetsErlang(t *testing.T) {
 		require.Equal(t, "pong", n.Do(t, "net_adm:ping('"+s.name+"')"))
 		require.Equal(t, "pong\n", w.succeed("ping", n.Name()))
 	})
-}
-
-// A C-node of libei gives no dynamic names and answers few calls; a ping it does answer.
-func TestCommandsMeetLibei(t *testing.T) {
-	dir := otp.Libei(t)
-	w := newHome(t, 0)
-	cmd := exec.Command(filepath.Join(dir, "ei_echo"), "c@127.0.0.1", testCookie)
-	cmd.Env = w.env
-	c := otp.Serve(t, cmd)
-	require.Equal(t, "pong\n", w.succeed("ping", c.Name))
-	s := w.serve("serve")
-	for _, flags := range []string{"", "-r "} {
-		run := exec.Command(filepath.Join(dir, "ei_client"), words(flags+fmt.Sprintf("%s %s 100 10000", s.name, testCookie))...)
-		run.Env = w.env
-		out, err := run.CombinedOutput()
-		require.NoError(t, err, "%s", out)
-	}
 }

@@ -16,7 +16,6 @@ import (
 	"github.com/cnode-go/cnode/internal/test/sockdir"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/stretchr/testify/require"
 )
 
@@ -208,15 +207,9 @@ func TestServePeer(t *testing.T) {
 func TestServeSlowClient(t *testing.T) {
 	w := newHome(t, 0)
 	s := w.serve("serve", "--name", "served@127.0.0.1")
-	slow, err := nodes.New(nodes.Config{Name: "slow@127.0.0.1", Cookie: testCookie,
-		Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(w.port)}}})
-	require.NoError(t, err)
-	defer slow.Close()
-	c, err := slow.Connect(t.Context(), s.name)
-	require.NoError(t, err)
 	const blocks = 1000
 	block := ei.Binary(strings.Repeat("x", 64<<10)) // 64 MB in all: more than any buffer between
-	require.NoError(t, c.SendName(t.Context(), "peer", ei.Tuple{ei.Atom("source"), c.Self(), ei.Int(blocks), block}))
+	c := w.slowClient(s.name, blocks, block)
 	require.NoError(t, c.SendName(t.Context(), "peer", ei.Tuple{ei.Atom("echo"), c.Self(), ei.Atom("done")}))
 
 	fast := newClient(t, w.node("fast"), s)
@@ -224,7 +217,7 @@ func TestServeSlowClient(t *testing.T) {
 		fast.send(ei.Atom("echo"), fast.me(), block)
 		require.Equal(t, block, fast.receive())
 	}
-	for range blocks {
+	for range blocks - 1 {
 		m, err := c.Receive(t.Context())
 		require.NoError(t, err)
 		require.Greater(t, len(m.Payload), len(block))
@@ -234,20 +227,19 @@ func TestServeSlowClient(t *testing.T) {
 	require.Equal(t, "done", m.Payload.String())
 }
 
-// slowClient makes the peer of a node send without end to a client that reads only the first
-// message.
-func (w *home) slowClient(node string) {
+// slowClient makes the peer of a node send something many times, and reads only the first of them.
+func (w *home) slowClient(node string, times int, what ei.Term) *nodes.Conn {
 	t := w.t
 	t.Helper()
-	slow, err := nodes.New(nodes.Config{Name: "slow@127.0.0.1", Cookie: testCookie,
-		Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(w.port)}}})
+	slow, err := nodes.New(w.config("slow"))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = slow.Close() })
 	c, err := slow.Connect(t.Context(), node)
 	require.NoError(t, err)
-	require.NoError(t, c.SendName(t.Context(), "peer", ei.Tuple{ei.Atom("source"), c.Self(), ei.Int(1 << 40), ei.Binary("some bytes")}))
+	require.NoError(t, c.SendName(t.Context(), "peer", ei.Tuple{ei.Atom("source"), c.Self(), ei.Int(times), what}))
 	_, err = c.Receive(t.Context())
 	require.NoError(t, err)
+	return c
 }
 
 // A peer that is killed while a client does not read its answers is replaced at once, and serve
@@ -256,7 +248,7 @@ func TestServeKilledBesideSlowClient(t *testing.T) {
 	t.Parallel()
 	w := newHome(t, 0)
 	s := w.serve("serve", "--name", "served@127.0.0.1")
-	w.slowClient(s.name)
+	w.slowClient(s.name, 1<<40, ei.Binary("some bytes"))
 
 	n := w.node("client")
 	killer, err := n.NewMailbox(nil)
@@ -315,7 +307,7 @@ func TestServeEndIsBounded(t *testing.T) {
 	t.Parallel()
 	w := newHome(t, 0)
 	s := w.serve("serve", "--name", "served@127.0.0.1")
-	w.slowClient(s.name)
+	w.slowClient(s.name, 1<<40, ei.Binary("some bytes"))
 	require.Contains(t, s.terminate(syscall.SIGTERM), "cut off what was still running after 5s")
 }
 
@@ -327,7 +319,7 @@ func TestServeSignalledTwice(t *testing.T) {
 	for end := time.Now().Add(waitLimit); ; { // on a busy machine the second signal may come too late to be the same
 		w := newHome(t, 0)
 		s = w.serve("serve", "--name", "served@127.0.0.1")
-		w.slowClient(s.name)
+		w.slowClient(s.name, 1<<40, ei.Binary("some bytes"))
 		begun := time.Now()
 		require.NoError(t, s.cmd.Process.Signal(syscall.SIGTERM))
 		time.Sleep(20 * time.Millisecond)

@@ -23,7 +23,6 @@ import (
 	vacant "github.com/cnode-go/cnode/internal/test/port"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/tlstransport"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -155,6 +154,13 @@ func (s *successive) upgrade(old int) (pid int) {
 	return pid
 }
 
+// newProgram makes a script of the shell, which is to be the new program.
+func newProgram(t *testing.T, text string) string {
+	path := filepath.Join(t.TempDir(), "new")
+	require.NoError(t, os.WriteFile(path, []byte("#!/bin/sh\n"+text+"\n"), 0o700))
+	return path
+}
+
 func endsWithTest(t *testing.T, pid int) {
 	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
 }
@@ -192,9 +198,7 @@ func TestUpgradeTooFewFiles(t *testing.T) {
 		require.NoError(t, err)
 		all = append(all, c)
 	}
-	short := filepath.Join(t.TempDir(), "short")
-	text := fmt.Sprintf("#!/bin/sh\nulimit -n %d\nexec \"%s\" \"$@\"\n", 2*count-1, program)
-	require.NoError(t, os.WriteFile(short, []byte(text), 0o700))
+	short := newProgram(t, fmt.Sprintf("ulimit -n %d\nexec \"%s\" \"$@\"", 2*count-1, program))
 	_, errOut := w.fail("upgrade", s.name, "--binary", short)
 	require.Contains(t, errOut, "hello, ")
 	require.Contains(t, errOut, handoff.ErrLimit.Error())
@@ -252,14 +256,23 @@ func TestUpgradeEmbedded(t *testing.T) {
 	s.exits()
 }
 
-// Over UNIX sockets.
+// Over UNIX sockets, with workers, too.
 func TestUpgradeUnix(t *testing.T) {
-	w := newHome(t, 0)
-	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--transport", "unix")
-	old := s.cmd.Process.Pid
-	for range 2 {
-		old = s.upgrade(old)
-		require.Equal(t, strconv.Itoa(old)+"\n", w.succeed("call", s.name, "cnode", "pid", "--transport", "unix"))
+	for _, workers := range []string{"0", "2"} {
+		w := newHome(t, 0)
+		s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--transport", "unix", "--workers", workers)
+		owner := s.cmd.Process.Pid
+		endsWithTest(t, owner) // workers end by themselves
+		serves := func() string {
+			return strings.TrimSpace(w.succeed("call", s.name, "cnode", "pid", "--transport", "unix"))
+		}
+		for range 2 {
+			old := serves()
+			owner = s.upgrade(owner)
+			require.NotEqual(t, old, serves())
+			require.Equal(t, workers == "0", serves() == strconv.Itoa(owner))
+		}
+		s.exits()
 	}
 }
 
@@ -272,10 +285,9 @@ func TestUpgradeTLS(t *testing.T) {
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--transport", "tls", "--tls-optfile", conf)
 	tr, err := tlstransport.FromOptFile(conf, nil)
 	require.NoError(t, err)
-	n, err := nodes.New(nodes.Config{
-		Name: "client@127.0.0.1", Cookie: testCookie, Transport: tr, Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" +
-			strconv.Itoa(w.port)}},
-	})
+	config := w.config("client")
+	config.Transport = tr
+	n, err := nodes.New(config)
 	require.NoError(t, err)
 	t.Cleanup(func() { n.Close() })
 	c, err := n.Connect(t.Context(), s.name)
@@ -298,11 +310,7 @@ func TestUpgradeFails(t *testing.T) {
 	w := newHome(t, 0)
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")
 	_, c := dialed(t, w, s.name)
-	script := func(text string) string {
-		path := filepath.Join(t.TempDir(), "new")
-		require.NoError(t, os.WriteFile(path, []byte("#!/bin/sh\n"+text+"\n"), 0o700))
-		return path
-	}
+	script := func(text string) string { return newProgram(t, text) }
 	for _, tt := range []struct{ name, binary, want string }{
 		{"is not there", "/nowhere/cnode-demo", "no such file"},
 		{"is no program", w.home, "permission denied"},
@@ -338,21 +346,11 @@ func TestUpgradeFails(t *testing.T) {
 		require.Contains(t, errOut, "another hand-off is going on")
 	})
 	t.Run("with a client that does not read", func(t *testing.T) {
-		n, err := nodes.New(nodes.Config{
-			Name: "slow@127.0.0.1", Cookie: testCookie, Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(w.port)}},
-		})
-		require.NoError(t, err)
-		defer n.Close()
-		slow, err := n.Connect(t.Context(), s.name)
-		require.NoError(t, err)
-		require.NoError(t, slow.SendName(t.Context(), "peer", ei.Tuple{ei.Atom("source"), slow.Self(), ei.Int(1000),
-			ei.Binary(make([]byte, 100_000))}))
-		// serve has begun to send, and from here on slow does not read
-		_, err = slow.Receive(t.Context())
-		require.NoError(t, err)
+		slow := w.slowClient(s.name, 1000, ei.Binary(make([]byte, 100_000)))
 		_, errOut := w.fail("upgrade", s.name)
 		require.Contains(t, errOut, "that a client does not read")
 		require.Equal(t, s.cmd.Process.Pid, servedBy(t, c))
+		require.NoError(t, slow.Close())
 	})
 	t.Run("of nobody", func(t *testing.T) {
 		_, errOut := w.fail("upgrade", "nobody@127.0.0.1")
@@ -366,8 +364,8 @@ func TestUpgradeFails(t *testing.T) {
 func TestUpgradeOfEndingServe(t *testing.T) {
 	w := newHome(t, 0)
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")
-	begun, script := filepath.Join(t.TempDir(), "begun"), filepath.Join(t.TempDir(), "new")
-	require.NoError(t, os.WriteFile(script, []byte("#!/bin/sh\ntouch "+begun+"; exec sleep 1000\n"), 0o700))
+	begun := filepath.Join(t.TempDir(), "begun")
+	script := newProgram(t, "touch "+begun+"; exec sleep 1000")
 	upgraded := make(chan result, 1)
 	go func() { upgraded <- w.run("upgrade", s.name, "--binary", script) }()
 	require.Eventually(t, func() bool { return os.Remove(begun) == nil }, waitLimit, time.Millisecond)
@@ -380,38 +378,27 @@ func TestUpgradeOfEndingServe(t *testing.T) {
 	s.exits()
 }
 
-// If a new process dies once it owns everything, the node is gone, and upgrade reports no success.
+// If a new process dies once it owns everything, or its start fails, the node is gone, and upgrade
+// tells the reason.
 func TestUpgradeDies(t *testing.T) {
-	w := newHome(t, 0)
-	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")
 	self, err := os.Executable()
 	require.NoError(t, err)
-	script := filepath.Join(t.TempDir(), "new")
-	require.NoError(t, os.WriteFile(script, []byte("#!/bin/sh\n"+diesVariable+"=1 exec \""+self+"\"\n"), 0o700))
-	out, errOut := w.fail("upgrade", s.name, "--binary", script)
-	require.Empty(t, out)
-	require.Contains(t, errOut, upgrade.ErrSilent.Error())
-	require.Contains(t, errOut, fmt.Sprintf("process %d", s.cmd.Process.Pid))
-	require.Contains(t, errOut, "with process ", "the reason")
-	require.NotContains(t, errOut, "serves on")
-	s.exits()
-}
-
-// If the start of a new process fails once it owns everything, upgrade tells the reason.
-func TestUpgradeFailsToStart(t *testing.T) {
-	w := newHome(t, 0)
-	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")
-	self, err := os.Executable()
-	require.NoError(t, err)
-	script := filepath.Join(t.TempDir(), "new")
-	text := "#!/bin/sh\n" + diesVariable + "=" + failsToStart + " exec \"" + self + "\"\n"
-	require.NoError(t, os.WriteFile(script, []byte(text), 0o700))
-	out, errOut := w.fail("upgrade", s.name, "--binary", script)
-	require.Empty(t, out)
-	require.Contains(t, errOut, move.ErrTroubledOwner.Error()+": no room at the inn")
-	require.Contains(t, errOut, fmt.Sprintf("process %d", s.cmd.Process.Pid))
-	require.NotContains(t, errOut, "serves on")
-	s.exits()
+	for dies, want := range map[string]string{
+		"1":          ", with process ",
+		failsToStart: move.ErrTroubledOwner.Error() + ": no room at the inn",
+	} {
+		t.Run(dies, func(t *testing.T) {
+			w := newHome(t, 0)
+			s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")
+			out, errOut := w.fail("upgrade", s.name, "--binary", newProgram(t, diesVariable+"="+dies+" exec '"+self+"'"))
+			require.Empty(t, out)
+			require.Contains(t, errOut, want)
+			require.Equal(t, dies == "1", strings.Contains(errOut, upgrade.ErrSilent.Error()))
+			require.Contains(t, errOut, fmt.Sprintf("process %d", s.cmd.Process.Pid))
+			require.NotContains(t, errOut, "serves on")
+			s.exits()
+		})
+	}
 }
 
 // Before serve answers anything, as when it hangs, upgrade knows the process that has the node now,

@@ -64,18 +64,13 @@ func TestWorkersRefuseWhatCannotMove(t *testing.T) {
 	require.Contains(t, said, "TLS 1.2 with TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA; only AES-GCM")
 }
 
-// endWorkers ends a serve with workers when the test does.
-func endWorkers(t *testing.T, front int) {
-	t.Cleanup(func() { _ = syscall.Kill(front, syscall.SIGKILL) }) // its workers end by themselves
-}
-
 // A serve with workers goes on in new processes: first the front, then each worker. Connections
 // stay, as does what the peer has counted.
 func TestUpgradeWorkers(t *testing.T) {
 	w := newHome(t, 0)
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--workers", "2")
 	front := s.cmd.Process.Pid
-	endWorkers(t, front)
+	endsWithTest(t, front) // its workers end by themselves
 	n, c := dialed(t, w, s.name)
 	names := w.succeed("names")
 	box, err := n.NewMailbox(nil)
@@ -115,23 +110,6 @@ func TestUpgradeWorkers(t *testing.T) {
 	require.NoDirExists(t, filepath.Join(w.home, "cnode-"+strconv.Itoa(os.Getuid()), s.name))
 }
 
-// Over UNIX sockets, too.
-func TestUpgradeWorkersUnix(t *testing.T) {
-	w := newHome(t, 0)
-	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--workers", "2", "--transport", "unix")
-	front := s.cmd.Process.Pid
-	endWorkers(t, front)
-	worker := func() string {
-		return strings.TrimSpace(w.succeed("call", s.name, "cnode", "pid", "--transport", "unix"))
-	}
-	for range 2 {
-		old := worker()
-		front = s.upgrade(front)
-		require.NotEqual(t, old, worker())
-	}
-	s.exits()
-}
-
 // A new process that fails leaves the old ones as they are: first one for the front, then one for a
 // worker.
 func TestUpgradeWorkersFails(t *testing.T) {
@@ -139,7 +117,7 @@ func TestUpgradeWorkersFails(t *testing.T) {
 	w := newHome(t, 0)
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--workers", "2")
 	front := s.cmd.Process.Pid
-	endWorkers(t, front)
+	endsWithTest(t, front)
 	_, c := dialed(t, w, s.name)
 	worker := servedBy(t, c)
 	outer := t
@@ -149,11 +127,7 @@ func TestUpgradeWorkersFails(t *testing.T) {
 		require.Equal(t, "pong\n", w.succeed("ping", s.name))
 		require.NoError(t, c.Err())
 	}
-	script := func(text string) string {
-		path := filepath.Join(t.TempDir(), "new")
-		require.NoError(t, os.WriteFile(path, []byte("#!/bin/sh\n"+text+"\n"), 0o700))
-		return path
-	}
+	script := func(text string) string { return newProgram(t, text) }
 	for _, tt := range []struct{ name, binary, want string }{
 		{"is not there", "/nowhere/cnode-demo", "no such file"},
 		{"ends", script("exit 3"), "exit status 3"},
@@ -177,7 +151,7 @@ func TestUpgradeWorkersFails(t *testing.T) {
 		require.Len(t, parts, 4)
 		require.Equal(t, []string{"upgraded", s.name, strconv.Itoa(front)}, parts[:3])
 		front, _ = strconv.Atoi(parts[3])
-		endWorkers(outer, front)
+		endsWithTest(outer, front)
 		require.Equal(t, s.name, s.ready())
 		s.exits()
 		require.Contains(t, errOut, "not all of its workers")
@@ -198,7 +172,7 @@ func TestUpgradeWorkersInVain(t *testing.T) {
 	w := newHome(t, 0)
 	s := w.serve("serve", "--name", "up@127.0.0.1", "--workers", "2", "--log-level", "info")
 	front := mustPid(t, words(w.succeed("upgrade", s.name))[3])
-	endWorkers(t, front)
+	endsWithTest(t, front)
 	moved := func(slot, times int) (line []string) { // the slot's move, once there are as many
 		t.Helper()
 		is := regexp.MustCompile(fmt.Sprintf(`msg="worker upgraded" .*slot=%d from=(\d+) to=(\d+)`, slot))
@@ -222,7 +196,7 @@ func TestUpgradeWorkersInVain(t *testing.T) {
 	require.NoError(t, syscall.Kill(other, syscall.SIGCONT))
 	r := <-upgraded
 	require.Len(t, words(r.out), 4, r.err)
-	endWorkers(t, mustPid(t, words(r.out)[3]))
+	endsWithTest(t, mustPid(t, words(r.out)[3]))
 	require.Equal(t, exitFailed, r.code, r.err)
 	require.Contains(t, r.err, "not all of its workers")
 	require.Contains(t, r.err, fmt.Sprintf("worker 0 (process %s): its new process (%d) had it, and has ended", first[1], to))

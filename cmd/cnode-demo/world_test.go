@@ -77,13 +77,18 @@ func (w *home) fail(args ...string) (out, err string) {
 	return r.out, r.err
 }
 
+// config is that of a Go node.
+func (w *home) config(alive string) nodes.Config {
+	return nodes.Config{
+		Name: alive + "@127.0.0.1", Cookie: testCookie,
+		Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(w.port)}},
+	}
+}
+
 // node starts a Go node that ends with the test.
 func (w *home) node(alive string) *nodes.Node {
 	w.t.Helper()
-	n, err := nodes.New(nodes.Config{
-		Name: alive + "@127.0.0.1", Cookie: testCookie,
-		Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(w.port)}},
-	})
+	n, err := nodes.New(w.config(alive))
 	require.NoError(w.t, err)
 	require.NoError(w.t, n.Start(w.t.Context()))
 	w.t.Cleanup(func() { require.NoError(w.t, n.Close()) })

@@ -184,3 +184,31 @@ func TestServePing(t *testing.T) {
 		})
 	})
 }
+
+// Everything that Erlang does with a served node in testdata/serve.txt has the value that stands
+// there. At last the program dies, and Erlang is told.
+func TestServe(t *testing.T) {
+	text, err := os.ReadFile("testdata/serve.txt")
+	require.NoError(t, err)
+	otp.Together(t, func(t *testing.T, r otp.Release) {
+		p := newPair(t, r)
+		var title, asked string
+		for line := range strings.Lines(string(text)) {
+			value, ok := strings.CutPrefix(strings.TrimSpace(line), "=> ")
+			switch {
+			case line == "\n" || line[0] == '%':
+			case line[0] == '#':
+				title = strings.TrimSpace(line)
+				require.Equal(t, "exit:killed", p.eval(t, "exit(self(), kill), receive after infinity -> ok end"))
+			case ok:
+				require.Equal(t, strings.ReplaceAll(value, "{N}", "'"+p.demo.Name+"'"), p.eval(t, asked), "%s: %s", title, asked)
+				asked = ""
+			default:
+				asked += line
+			}
+		}
+		require.Equal(t, "# monitors", title)
+		p.demo.kill()
+		require.Equal(t, `noconnection`, p.eval(t, `receive {gone, _, process, {peer, N}, Why} -> Why after 20000 -> none end`))
+	})
+}

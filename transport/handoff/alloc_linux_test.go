@@ -16,29 +16,26 @@ import (
 func TestMessageAllocations(t *testing.T) {
 	race.Allocates(t)
 	ctx := context.Background()
-	for name, kind := range kinds {
-		t.Run(name, func(t *testing.T) {
-			a, b := connPair(t, kind)
-			f := fdtest.File(t, "f")
-			p := make([]byte, 64)
-			var set FDSet
-			require.Zero(t, testing.AllocsPerRun(200, func() {
-				require.NoError(t, a.Send(ctx, p, f))
-				_, err := b.Receive(ctx, p, &set, 1)
-				require.NoError(t, err)
-				require.NoError(t, set.Close())
-				require.NoError(t, a.Send(ctx, p))
-				_, err = b.Receive(ctx, p, nil, 0)
-				require.NoError(t, err)
-				n, err := a.TrySend(p, f, f)
-				require.NoError(t, err)
-				require.Equal(t, len(p), n)
-				_, err = b.Receive(ctx, p, &set, 2)
-				require.NoError(t, err)
-				require.NoError(t, set.Close())
-			}))
-		})
-	}
+	eachPair(t, kinds, func(t *testing.T, _ int, a, b *Conn) {
+		f := fdtest.File(t, "f")
+		p := make([]byte, 64)
+		var set FDSet
+		require.Zero(t, testing.AllocsPerRun(200, func() {
+			require.NoError(t, a.Send(ctx, p, f))
+			_, err := b.Receive(ctx, p, &set, 1)
+			require.NoError(t, err)
+			require.NoError(t, set.Close())
+			require.NoError(t, a.Send(ctx, p))
+			_, err = b.Receive(ctx, p, nil, 0)
+			require.NoError(t, err)
+			n, err := a.TrySend(p, f, f)
+			require.NoError(t, err)
+			require.Equal(t, len(p), n)
+			_, err = b.Receive(ctx, p, &set, 2)
+			require.NoError(t, err)
+			require.NoError(t, set.Close())
+		}))
+	})
 }
 
 // Calls that wait under a context that cannot be cancelled allocate nothing either.

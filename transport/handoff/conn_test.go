@@ -44,120 +44,116 @@ func connPair(t testing.TB, kind int) (one, other *Conn) {
 	return conn(t, a), conn(t, b)
 }
 
+// eachPair runs a test with pairs of these types, which leaves no descriptor open.
+func eachPair(t *testing.T, kinds map[string]int, test func(t *testing.T, kind int, a, b *Conn)) {
+	for name, kind := range kinds {
+		t.Run(name, func(t *testing.T) {
+			fdtest.NoLeak(t)
+			a, b := connPair(t, kind)
+			test(t, kind, a, b)
+		})
+	}
+}
+
 var packetKinds = map[string]int{"dgram": unix.SOCK_DGRAM, "seqpacket": unix.SOCK_SEQPACKET}
 
 // kinds are the types of UNIX sockets.
 var kinds = map[string]int{"stream": unix.SOCK_STREAM, "dgram": unix.SOCK_DGRAM, "seqpacket": unix.SOCK_SEQPACKET}
 
 func TestSendAndReceive(t *testing.T) {
-	for name, kind := range kinds {
-		t.Run(name, func(t *testing.T) {
-			fdtest.NoLeak(t)
-			a, b := connPair(t, kind)
-			ctx := fdtest.Soon(t)
-			one, two := fdtest.File(t, "one"), fdtest.File(t, "two")
-			require.NoError(t, a.Send(ctx, []byte("hello"), one, two))
-			require.NoError(t, a.Send(ctx, []byte("world")))
+	eachPair(t, kinds, func(t *testing.T, kind int, a, b *Conn) {
+		ctx := fdtest.Soon(t)
+		one, two := fdtest.File(t, "one"), fdtest.File(t, "two")
+		require.NoError(t, a.Send(ctx, []byte("hello"), one, two))
+		require.NoError(t, a.Send(ctx, []byte("world")))
 
-			var set FDSet
-			defer set.Close()
-			p := make([]byte, 5)
-			n, err := b.Receive(ctx, p, &set, 2)
+		var set FDSet
+		defer set.Close()
+		p := make([]byte, 5)
+		n, err := b.Receive(ctx, p, &set, 2)
+		require.NoError(t, err)
+		require.Equal(t, "hello", string(p[:n]))
+		require.Equal(t, 2, set.Len())
+		for i, want := range []string{"one", "two"} {
+			fd, err := set.FD(i)
 			require.NoError(t, err)
-			require.Equal(t, "hello", string(p[:n]))
-			require.Equal(t, 2, set.Len())
-			for i, want := range []string{"one", "two"} {
-				fd, err := set.FD(i)
-				require.NoError(t, err)
-				require.Equal(t, want, fdtest.Content(t, fd))
-				flags, err := fcntl(fd, unix.F_GETFD)
-				require.NoError(t, err)
-				require.Equal(t, unix.FD_CLOEXEC, flags, "close-on-exec")
-			}
-			n, err = b.Receive(ctx, p, nil, 0)
+			require.Equal(t, want, fdtest.Content(t, fd))
+			flags, err := fcntl(fd, unix.F_GETFD)
 			require.NoError(t, err)
-			require.Equal(t, "world", string(p[:n]))
+			require.Equal(t, unix.FD_CLOEXEC, flags, "close-on-exec")
+		}
+		n, err = b.Receive(ctx, p, nil, 0)
+		require.NoError(t, err)
+		require.Equal(t, "world", string(p[:n]))
 
-			if kind != unix.SOCK_DGRAM {
-				require.NoError(t, a.Close())
-				_, err = b.Receive(ctx, p, nil, 0)
-				require.Equal(t, io.EOF, err)
-			}
-		})
-	}
+		if kind != unix.SOCK_DGRAM {
+			require.NoError(t, a.Close())
+			_, err = b.Receive(ctx, p, nil, 0)
+			require.Equal(t, io.EOF, err)
+		}
+	})
 }
 
 func TestMostDescriptors(t *testing.T) {
 	need.Descriptors(t, 800)
-	for name, kind := range kinds {
-		t.Run(name, func(t *testing.T) {
-			fdtest.NoLeak(t)
-			a, b := connPair(t, kind)
-			ctx := fdtest.Soon(t)
-			many := make([]int, MaxDescriptors+1)
-			for i := range many {
-				many[i] = fdtest.File(t, fmt.Sprint(i))
-			}
-			require.ErrorIs(t, a.Send(ctx, []byte{1}, many...), syscall.EINVAL)
-			require.NoError(t, a.Send(ctx, []byte{1}, many[:MaxDescriptors]...))
-			var set FDSet
-			defer set.Close()
-			_, err := b.Receive(ctx, make([]byte, 10), &set, MaxDescriptors)
-			require.NoError(t, err)
-			require.Equal(t, MaxDescriptors, set.Len())
-			for i, fd := range set.FDs() {
-				require.Equal(t, fmt.Sprint(i), fdtest.Content(t, fd))
-			}
-		})
-	}
+	eachPair(t, kinds, func(t *testing.T, _ int, a, b *Conn) {
+		ctx := fdtest.Soon(t)
+		many := make([]int, MaxDescriptors+1)
+		for i := range many {
+			many[i] = fdtest.File(t, fmt.Sprint(i))
+		}
+		require.ErrorIs(t, a.Send(ctx, []byte{1}, many...), syscall.EINVAL)
+		require.NoError(t, a.Send(ctx, []byte{1}, many[:MaxDescriptors]...))
+		var set FDSet
+		defer set.Close()
+		_, err := b.Receive(ctx, make([]byte, 10), &set, MaxDescriptors)
+		require.NoError(t, err)
+		require.Equal(t, MaxDescriptors, set.Len())
+		for i, fd := range set.FDs() {
+			require.Equal(t, fmt.Sprint(i), fdtest.Content(t, fd))
+		}
+	})
 }
 
 // More descriptors than asked for are an error, whether or not padding would have room for them,
 // and leave none behind.
 func TestMoreDescriptorsThanRoom(t *testing.T) {
-	for name, kind := range kinds {
-		t.Run(name, func(t *testing.T) {
-			a, b := connPair(t, kind)
-			ctx := fdtest.Soon(t)
-			f := fdtest.File(t, "f")
-			for _, tt := range []struct{ sent, room int }{{1, 0}, {2, 1}, {3, 1}, {3, 2}, {4, 3}, {253, 1}, {253, 252}} {
-				before := leak.Descriptors()
-				fds := make([]int, tt.sent)
-				for i := range fds {
-					fds[i] = f
-				}
-				require.NoError(t, a.Send(ctx, []byte("x"), fds...))
-				set, err := NewFDSet()
-				require.NoError(t, err)
-				_, err = b.Receive(ctx, make([]byte, 10), set, tt.room)
-				require.ErrorIs(t, err, ErrDescriptorsLost, "%v", tt)
-				require.Zero(t, set.Len())
-				require.Empty(t, fdtest.LeftOver(before, leak.Descriptors()), "%v", tt)
+	eachPair(t, kinds, func(t *testing.T, _ int, a, b *Conn) {
+		ctx := fdtest.Soon(t)
+		f := fdtest.File(t, "f")
+		for _, tt := range []struct{ sent, room int }{{1, 0}, {2, 1}, {3, 1}, {3, 2}, {4, 3}, {253, 1}, {253, 252}} {
+			before := leak.Descriptors()
+			fds := make([]int, tt.sent)
+			for i := range fds {
+				fds[i] = f
 			}
-			require.NoError(t, a.Send(ctx, []byte("x"), f))
-			var set FDSet
-			_, err := b.Receive(ctx, make([]byte, 10), &set, 1)
-			require.NoError(t, err, "later messages come through")
-			require.NoError(t, set.Close())
-		})
-	}
+			require.NoError(t, a.Send(ctx, []byte("x"), fds...))
+			set, err := NewFDSet()
+			require.NoError(t, err)
+			_, err = b.Receive(ctx, make([]byte, 10), set, tt.room)
+			require.ErrorIs(t, err, ErrDescriptorsLost, "%v", tt)
+			require.Zero(t, set.Len())
+			require.Empty(t, fdtest.LeftOver(before, leak.Descriptors()), "%v", tt)
+		}
+		require.NoError(t, a.Send(ctx, []byte("x"), f))
+		var set FDSet
+		_, err := b.Receive(ctx, make([]byte, 10), &set, 1)
+		require.NoError(t, err, "later messages come through")
+		require.NoError(t, set.Close())
+	})
 }
 
 func TestTruncatedPacket(t *testing.T) {
-	for name, kind := range packetKinds {
-		t.Run(name, func(t *testing.T) {
-			fdtest.NoLeak(t)
-			a, b := connPair(t, kind)
-			ctx := fdtest.Soon(t)
-			require.NoError(t, a.Send(ctx, []byte("too long"), fdtest.File(t, "f")))
-			var set FDSet
-			p := make([]byte, 3)
-			n, err := b.Receive(ctx, p, &set, 1)
-			require.ErrorIs(t, err, ErrTruncated)
-			require.Equal(t, "too", string(p[:n]))
-			require.Zero(t, set.Len())
-		})
-	}
+	eachPair(t, packetKinds, func(t *testing.T, _ int, a, b *Conn) {
+		ctx := fdtest.Soon(t)
+		require.NoError(t, a.Send(ctx, []byte("too long"), fdtest.File(t, "f")))
+		var set FDSet
+		p := make([]byte, 3)
+		n, err := b.Receive(ctx, p, &set, 1)
+		require.ErrorIs(t, err, ErrTruncated)
+		require.Equal(t, "too", string(p[:n]))
+		require.Zero(t, set.Len())
+	})
 }
 
 // A datagram tells where it came from, a connection nothing new.
@@ -197,33 +193,29 @@ func TestSendToOnConnection(t *testing.T) {
 }
 
 func TestReceivePacket(t *testing.T) {
-	for name, kind := range packetKinds {
-		t.Run(name, func(t *testing.T) {
-			fdtest.NoLeak(t)
-			a, b := connPair(t, kind)
-			ctx := fdtest.Soon(t)
-			var set FDSet
-			buffer := make([]byte, 16)
-			for _, size := range []int{1, 16, 17, 5000, 100_000} {
-				sent := bytes.Repeat([]byte{byte(size)}, size)
-				require.NoError(t, a.Send(ctx, sent, fdtest.File(t, "f")))
-				got, _, _, err := b.ReceivePacket(ctx, buffer, 1<<20, &set, 1)
-				require.NoError(t, err)
-				require.Equal(t, sent, got)
-				require.Equal(t, size <= 16, &got[0] == &buffer[0], "in the buffer that was given")
-				require.Equal(t, 1, set.Len())
-				require.NoError(t, set.Close())
-			}
-			require.NoError(t, a.Send(ctx, make([]byte, 1001), fdtest.File(t, "f")))
-			require.NoError(t, a.Send(ctx, []byte("next")))
-			_, _, _, err := b.ReceivePacket(ctx, buffer, 1000, &set, 1)
-			require.ErrorIs(t, err, ErrTruncated)
-			require.Zero(t, set.Len())
-			got, _, _, err := b.ReceivePacket(ctx, buffer, 1000, &set, 1)
+	eachPair(t, packetKinds, func(t *testing.T, _ int, a, b *Conn) {
+		ctx := fdtest.Soon(t)
+		var set FDSet
+		buffer := make([]byte, 16)
+		for _, size := range []int{1, 16, 17, 5000, 100_000} {
+			sent := bytes.Repeat([]byte{byte(size)}, size)
+			require.NoError(t, a.Send(ctx, sent, fdtest.File(t, "f")))
+			got, _, _, err := b.ReceivePacket(ctx, buffer, 1<<20, &set, 1)
 			require.NoError(t, err)
-			require.Equal(t, "next", string(got))
-		})
-	}
+			require.Equal(t, sent, got)
+			require.Equal(t, size <= 16, &got[0] == &buffer[0], "in the buffer that was given")
+			require.Equal(t, 1, set.Len())
+			require.NoError(t, set.Close())
+		}
+		require.NoError(t, a.Send(ctx, make([]byte, 1001), fdtest.File(t, "f")))
+		require.NoError(t, a.Send(ctx, []byte("next")))
+		_, _, _, err := b.ReceivePacket(ctx, buffer, 1000, &set, 1)
+		require.ErrorIs(t, err, ErrTruncated)
+		require.Zero(t, set.Len())
+		got, _, _, err := b.ReceivePacket(ctx, buffer, 1000, &set, 1)
+		require.NoError(t, err)
+		require.Equal(t, "next", string(got))
+	})
 }
 
 // A stream's message goes out whole in parts, and its descriptors once.
@@ -267,74 +259,66 @@ func TestHalfSentMessageEndsStream(t *testing.T) {
 }
 
 func TestTrySend(t *testing.T) {
-	for name, kind := range kinds {
-		t.Run(name, func(t *testing.T) {
-			fdtest.NoLeak(t)
-			a, b := connPair(t, kind)
-			f := fdtest.File(t, "f")
-			sent := 0
-			for p := make([]byte, 1000); ; {
-				n, err := a.TrySend(p, f)
-				if sent += n; err != nil {
-					require.ErrorIs(t, err, syscall.EAGAIN)
-					require.Zero(t, n)
-					break
-				}
+	eachPair(t, kinds, func(t *testing.T, _ int, a, b *Conn) {
+		f := fdtest.File(t, "f")
+		sent := 0
+		for p := make([]byte, 1000); ; {
+			n, err := a.TrySend(p, f)
+			if sent += n; err != nil {
+				require.ErrorIs(t, err, syscall.EAGAIN)
+				require.Zero(t, n)
+				break
 			}
-			require.NotZero(t, sent)
-			var set FDSet
-			defer set.Close()
-			for p := make([]byte, 1000); sent > 0; {
-				n, err := b.Receive(fdtest.Soon(t), p, &set, MaxDescriptors)
-				require.NoError(t, err)
-				sent -= n
-			}
-			n, err := a.TrySend([]byte("again"))
+		}
+		require.NotZero(t, sent)
+		var set FDSet
+		defer set.Close()
+		for p := make([]byte, 1000); sent > 0; {
+			n, err := b.Receive(fdtest.Soon(t), p, &set, MaxDescriptors)
 			require.NoError(t, err)
-			require.Equal(t, 5, n)
-		})
-	}
+			sent -= n
+		}
+		n, err := a.TrySend([]byte("again"))
+		require.NoError(t, err)
+		require.Equal(t, 5, n)
+	})
 }
 
 func TestConnWaitsEndWithContextAndClose(t *testing.T) {
-	for name, kind := range kinds {
-		t.Run(name, func(t *testing.T) {
-			fdtest.NoLeak(t)
-			a, b := connPair(t, kind)
-			p := make([]byte, 1000)
-			short := func() context.Context {
-				ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
-				t.Cleanup(cancel)
-				return ctx
-			}
-			_, err := b.Receive(short(), p, nil, 0)
-			require.ErrorIs(t, err, context.DeadlineExceeded)
-			var timeout net.Error
-			require.ErrorAs(t, err, &timeout)
-			require.True(t, timeout.Timeout())
-			_, err = b.Receive(short(), p, nil, 0)
-			require.ErrorIs(t, err, context.DeadlineExceeded)
-			done, cancel := context.WithCancel(context.Background())
-			cancel()
-			_, err = b.Receive(done, p, nil, 0)
-			require.ErrorIs(t, err, context.Canceled)
-			require.ErrorIs(t, a.Send(done, p), context.Canceled)
+	eachPair(t, kinds, func(t *testing.T, _ int, a, b *Conn) {
+		p := make([]byte, 1000)
+		short := func() context.Context {
+			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+			t.Cleanup(cancel)
+			return ctx
+		}
+		_, err := b.Receive(short(), p, nil, 0)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		var timeout net.Error
+		require.ErrorAs(t, err, &timeout)
+		require.True(t, timeout.Timeout())
+		_, err = b.Receive(short(), p, nil, 0)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		done, cancel := context.WithCancel(context.Background())
+		cancel()
+		_, err = b.Receive(done, p, nil, 0)
+		require.ErrorIs(t, err, context.Canceled)
+		require.ErrorIs(t, a.Send(done, p), context.Canceled)
 
-			for err = nil; err == nil; {
-				_, err = a.TrySend(p)
-			}
-			require.ErrorIs(t, a.Send(short(), p), context.DeadlineExceeded)
-			received := make(chan error, 1)
-			go func() { _, err := a.Receive(context.Background(), make([]byte, 10), nil, 0); received <- err }()
-			waiting := make(chan error, 1)
-			go func() { waiting <- a.Send(context.Background(), p) }()
-			require.NoError(t, a.Close())
-			require.ErrorIs(t, <-received, net.ErrClosed)
-			require.ErrorIs(t, <-waiting, net.ErrClosed)
-			_, err = b.Receive(fdtest.Soon(t), p, nil, 0)
-			require.NoError(t, err, "what was sent before is there")
-		})
-	}
+		for err = nil; err == nil; {
+			_, err = a.TrySend(p)
+		}
+		require.ErrorIs(t, a.Send(short(), p), context.DeadlineExceeded)
+		received := make(chan error, 1)
+		go func() { _, err := a.Receive(context.Background(), make([]byte, 10), nil, 0); received <- err }()
+		waiting := make(chan error, 1)
+		go func() { waiting <- a.Send(context.Background(), p) }()
+		require.NoError(t, a.Close())
+		require.ErrorIs(t, <-received, net.ErrClosed)
+		require.ErrorIs(t, <-waiting, net.ErrClosed)
+		_, err = b.Receive(fdtest.Soon(t), p, nil, 0)
+		require.NoError(t, err, "what was sent before is there")
+	})
 }
 
 func TestNothingToSend(t *testing.T) {

@@ -79,16 +79,14 @@ func TestGuideStreams(t *testing.T) {
 			a, b := make([]byte, 2), make([]byte, 3)
 			read := aside(func() error { _, err := s.Readv(context.Background(), a, b); return err })
 			for _, p := range []string{"1", "23", "4"} {
-				_, err := c.Writev(soon(t), []byte(p))
-				require.NoError(t, err)
+				requireWrites(t, c, p)
 			}
 			select {
 			case err := <-read:
 				require.FailNow(t, "it ended early", "%v", err)
 			case <-time.After(5 * time.Millisecond):
 			}
-			_, err := c.Writev(soon(t), []byte("5"))
-			require.NoError(t, err)
+			requireWrites(t, c, "5")
 			require.NoError(t, returns(t, read))
 			require.Equal(t, "12345", string(a)+string(b))
 		})},
@@ -98,8 +96,7 @@ func TestGuideStreams(t *testing.T) {
 			require.Equal(t, io.EOF, err)
 		})},
 		{"a read gives the total length, never 0", guideTCP(func(t *testing.T, c, s *transport.Stream) {
-			_, err := c.Writev(soon(t), []byte("12345"))
-			require.NoError(t, err)
+			requireWrites(t, c, "12345")
 			n, err := s.Readv(soon(t), make([]byte, 2), make([]byte, 3))
 			require.NoError(t, err)
 			require.EqualValues(t, 5, n)
@@ -111,8 +108,7 @@ func TestGuideStreams(t *testing.T) {
 			expect.WaitsIn(t, "", "(*Stream).Readv(")
 			_, err := s.Readv(soon(t), make([]byte, 1))
 			require.ErrorIs(t, err, transport.ErrBusy)
-			_, err = c.Writev(soon(t), []byte("x"))
-			require.NoError(t, err)
+			requireWrites(t, c, "x")
 			require.NoError(t, returns(t, first))
 		})},
 		{"to write an empty vector is invalid", guideTCP(func(t *testing.T, c, _ *transport.Stream) {
@@ -165,8 +161,7 @@ func TestGuideStreams(t *testing.T) {
 func TestGuidePDUs(t *testing.T) {
 	guideSection(t, "PDU receive helper functions", []guideRule{
 		{"each vector is asked for in its turn, filled, and an empty one ends the packet", guideTCP(func(t *testing.T, c, s *transport.Stream) {
-			_, err := c.Writev(soon(t), []byte("\x03abcNEXT"))
-			require.NoError(t, err)
+			requireWrites(t, c, "\x03abcNEXT")
 			head, step := make([]byte, 1), 0
 			var body []byte
 			n, err := s.ReadPDU(soon(t), func() ([][]byte, error) {
@@ -187,7 +182,7 @@ func TestGuidePDUs(t *testing.T) {
 			requireReads(t, s, "NEXT")
 		})},
 		{"an error of who gives the vectors is the answer", guideTCP(func(t *testing.T, c, s *transport.Stream) {
-			require.NoError(t, second(c.Writev(soon(t), []byte("\xffNEXT"))))
+			requireWrites(t, c, "\xffNEXT")
 			head, tooLong := make([]byte, 1), errors.New("too long")
 			n, err := s.ReadPDU(soon(t), func() ([][]byte, error) {
 				if head[0] == 0 {

@@ -100,6 +100,12 @@ func requireSpeak(t testing.TB, a, b *transport.Stream) {
 	}
 }
 
+func requireWrites(t testing.TB, s *transport.Stream, text string) {
+	t.Helper()
+	_, err := s.Writev(soon(t), []byte(text))
+	require.NoError(t, err)
+}
+
 func requireReads(t testing.TB, s *transport.Stream, want string) {
 	t.Helper()
 	got := make([]byte, len(want))

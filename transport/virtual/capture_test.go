@@ -191,8 +191,7 @@ func TestTraceOrder(t *testing.T) {
 		<-held
 		_, err := s.Readv(soon(t), make([]byte, 8))
 		require.NoError(t, err)
-		_, err = s.Writev(soon(t), []byte("answer"))
-		require.NoError(t, err)
+		requireWrites(t, s, "answer")
 		_, err = c.Readv(soon(t), make([]byte, 6))
 		require.NoError(t, err)
 		close(read)
@@ -220,7 +219,7 @@ func TestCaptureBesideBlockedWrite(t *testing.T) {
 		sent := aside(func() error { return second(c.Writev(context.Background(), long)) })
 		synctest.Wait()
 		time.Sleep(time.Second)
-		require.NoError(t, second(s.Writev(soon(t), []byte("meanwhile"))))
+		requireWrites(t, s, "meanwhile")
 		requireReads(t, c, "meanwhile")
 		require.NoError(t, s.CloseWrite())
 		require.Equal(t, io.EOF, second(c.Read(soon(t), make([]byte, 1))))
@@ -252,7 +251,7 @@ func TestCaptureOfPartialWrite(t *testing.T) {
 		c, s := tracedPair(t, hooked(nil, func(next through, ctx context.Context, v [][]byte) (int64, error) {
 			return next.write(ctx, cut(nil, v, 0, min(3, length(v))))
 		}), TraceOptions{Capture: capture})
-		require.NoError(t, second(c.Writev(soon(t), []byte(words))))
+		requireWrites(t, c, words)
 		requireReads(t, s, words)
 		require.NoError(t, c.Close())
 		require.NoError(t, capture.Close())
@@ -282,7 +281,7 @@ func TestCaptureHalfOfHandshake(t *testing.T) {
 	capture := NewCapture(&file)
 	c, s := tracedPair(t, transport.NewMemory(), TraceOptions{Capture: capture})
 	for _, part := range []string{"\x00\x05Na", "b", "cd\x00\x03so", "k\x00\x03", "sok\x00\x07sha"} {
-		require.NoError(t, second(s.Writev(soon(t), []byte(part))))
+		requireWrites(t, s, part)
 		requireReads(t, c, part)
 	}
 	require.NoError(t, capture.Flush())
@@ -339,9 +338,8 @@ func TestTraceReset(t *testing.T) {
 	c, s := pair(t, Trace(Fault(transport.NewMemory(), FaultOptions{
 		At: []FaultAt{{Kind: FaultReset, Side: FaultConnected, Offset: 2}},
 	}), TraceOptions{Capture: capture}), transport.MemoryAddr(""))
-	_, err := s.Writev(soon(t), []byte("abc"))
-	require.NoError(t, err)
-	_, err = c.Readv(soon(t), make([]byte, 3))
+	requireWrites(t, s, "abc")
+	_, err := c.Readv(soon(t), make([]byte, 3))
 	require.ErrorIs(t, err, syscall.ECONNRESET)
 	require.NoError(t, c.Close())
 	require.NoError(t, capture.Close())
@@ -424,10 +422,8 @@ func TestTraceUnfinishedHandshake(t *testing.T) {
 			var file bytes.Buffer
 			capture := NewCapture(&file)
 			c, s := tracedPair(t, transport.NewMemory(), TraceOptions{Capture: capture})
-			_, err := c.Writev(soon(t), []byte(sent))
-			require.NoError(t, err)
-			_, err = s.Writev(soon(t), []byte(received))
-			require.NoError(t, err)
+			requireWrites(t, c, sent)
+			requireWrites(t, s, received)
 			requireReads(t, c, received)
 			end(t, c, s)
 			require.NoError(t, capture.Close())
@@ -488,8 +484,7 @@ func TestTraceHalfClosed(t *testing.T) {
 	capture := NewCapture(&file)
 	c, s := tracedPair(t, transport.NewMemory(), TraceOptions{Capture: capture})
 	require.NoError(t, c.CloseWrite())
-	_, err := s.Writev(soon(t), []byte("later"))
-	require.NoError(t, err)
+	requireWrites(t, s, "later")
 	requireReads(t, c, "later")
 	require.NoError(t, c.Close())
 	require.NoError(t, capture.Close())
@@ -515,7 +510,7 @@ func TestTraceHalfClosedBesideWrite(t *testing.T) {
 	require.NoError(t, c.CloseWrite())
 	close(goOn)
 	require.NoError(t, returns(t, sent))
-	require.NoError(t, second(s.Writev(soon(t), []byte("later"))))
+	requireWrites(t, s, "later")
 	requireReads(t, c, "later")
 	require.NoError(t, c.Close())
 	require.NoError(t, capture.Close())
@@ -535,8 +530,7 @@ func TestTraceTshark(t *testing.T) {
 	say := func(from, to *transport.Stream, parts ...string) {
 		t.Helper()
 		for _, part := range parts {
-			_, err := from.Writev(soon(t), []byte(part))
-			require.NoError(t, err)
+			requireWrites(t, from, part)
 			_, err = to.Readv(soon(t), make([]byte, len(part)))
 			require.NoError(t, err)
 		}

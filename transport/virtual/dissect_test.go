@@ -76,8 +76,7 @@ func capturedOf(t *testing.T, pieces ...string) (segments []string) {
 	capture := NewCapture(&file)
 	c, _ := tracedPair(t, transport.NewMemory(), TraceOptions{Capture: capture})
 	for _, piece := range pieces {
-		_, err := c.Writev(soon(t), []byte(piece))
-		require.NoError(t, err)
+		requireWrites(t, c, piece)
 	}
 	require.NoError(t, capture.Close())
 	for _, d := range dissect(t, file.Bytes()) {

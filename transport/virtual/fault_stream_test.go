@@ -277,11 +277,10 @@ func TestFaultDelayEnds(t *testing.T) {
 func TestFaultJoinedEnd(t *testing.T) {
 	c, s := pair(t, Fault(transport.NewMemory(), FaultOptions{At: []FaultAt{{Kind: FaultJoin, Bytes: 100, For: time.Hour}}}),
 		transport.MemoryAddr(""))
-	_, err := c.Writev(soon(t), []byte("abc"))
-	require.NoError(t, err)
+	requireWrites(t, c, "abc")
 	require.NoError(t, c.Close())
 	b := make([]byte, 2)
-	_, err = s.Readv(soon(t), b)
+	_, err := s.Readv(soon(t), b)
 	require.NoError(t, err)
 	n, err := s.Read(soon(t), b)
 	require.NoError(t, err)
@@ -303,8 +302,7 @@ func TestFaultDelayPauses(t *testing.T) {
 		client, server := pair(t, tr, transport.MemoryAddr(""))
 		defer client.Close()
 		defer server.Close()
-		_, err := server.Writev(soon(t), []byte("x"))
-		require.NoError(t, err)
+		requireWrites(t, server, "x")
 		read := aside(func() error { _, err := client.Readv(context.Background(), make([]byte, 1)); return err })
 		q := client.Posts(nil)
 		write := func() error { return second(q.Deliver(context.Background(), []byte("y"))) }
@@ -318,7 +316,7 @@ func TestFaultDelayPauses(t *testing.T) {
 		require.Less(t, time.Since(begin), time.Second)
 		client.Resume()
 		q.Unhold()
-		_, err = client.Readv(context.Background(), make([]byte, 1))
+		_, err := client.Readv(context.Background(), make([]byte, 1))
 		require.NoError(t, err)
 		require.NoError(t, write())
 		require.GreaterOrEqual(t, time.Since(begin), 50*time.Second)

@@ -69,8 +69,7 @@ func TestFaultNotMovable(t *testing.T) {
 	require.ErrorContains(t, err, "fault cannot be handed off")
 	_, err = tr.ImportListener(-1)
 	require.ErrorContains(t, err, "fault cannot be handed off")
-	_, err = c.Writev(soon(t), []byte("still here"))
-	require.NoError(t, err)
+	requireWrites(t, c, "still here")
 	_, err = s.Readv(soon(t), make([]byte, 10))
 	require.NoError(t, err)
 }
@@ -82,8 +81,7 @@ func TestFaultLog(t *testing.T) {
 		At:  []FaultAt{{Kind: FaultSplit, Side: FaultConnected, Write: true, Offset: 2}},
 	})
 	c, _ := pair(t, tr, transport.MemoryAddr("a"))
-	_, err := c.Writev(soon(t), []byte("abc"))
-	require.NoError(t, err)
+	requireWrites(t, c, "abc")
 	require.Contains(t, out.String(), "level=DEBUG msg=fault kind=split accepted=false conn=1 write=true offset=2 for=0s remote=memory:a\n")
 	require.Equal(t, "FaultKind(200)", FaultKind(200).String())
 	require.Equal(t, "FaultKind(0)", FaultKind(0).String())
@@ -116,7 +114,7 @@ func TestFaultAcceptNumbers(t *testing.T) {
 		c := open(t)(tr.Connect(soon(t), a))
 		r := returns(t, results)
 		s := open(t)(r.s, r.err)
-		require.NoError(t, second(c.Writev(soon(t), []byte("x"))))
+		requireWrites(t, c, "x")
 		requireReads(t, s, "x")
 		numbers = append(numbers, d.events[len(d.events)-1].Conn)
 	}

@@ -84,6 +84,12 @@ func aside(op func() error) <-chan error {
 // second is the error of a call with two results.
 func second[T any](_ T, err error) error { return err }
 
+func requireWrites(t testing.TB, s *transport.Stream, text string) {
+	t.Helper()
+	_, err := s.Writev(soon(t), []byte(text))
+	require.NoError(t, err)
+}
+
 func requireReads(t testing.TB, s *transport.Stream, want string) {
 	t.Helper()
 	got := make([]byte, len(want))

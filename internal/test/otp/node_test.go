@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -57,41 +56,6 @@ func TestEvalTogether(t *testing.T) {
 	require.Equal(t, "went", func() string { n.Do(t, "second ! go"); return waits() }())
 }
 
-func TestLoad(t *testing.T) {
-	Each(t, func(t *testing.T, r Release) {
-		t.Parallel()
-		n := r.Start(t, Options{Local: true})
-		n.Load(t, "-module(twice).\n-export([twice/1]).\ntwice(X) -> {X, X}.\n")
-		require.Equal(t, "{1,1}", n.Eval(t, "twice:twice(1)"))
-		require.ErrorContains(t, n.LoadContext(context.Background(), "-module(twice).\n-export([twice/1]).\n"), "undefined_function")
-		require.Equal(t, "ok", n.Eval(t, "{ok, _} = application:ensure_all_started(ssl), ok"))
-	})
-}
-
-// Every release meets every other one, by both kinds of names.
-func TestPing(t *testing.T) {
-	releases := Releases(t)
-	for _, short := range []bool{false, true} {
-		t.Run(map[bool]string{false: "name", true: "sname"}[short], func(t *testing.T) {
-			port := Epmd(t)
-			var nodes []*Node
-			for _, r := range releases {
-				// Two of each, so that one release alone can be tested, too.
-				for range 2 {
-					nodes = append(nodes, r.Start(t, Options{EpmdPort: port, Short: short, Hidden: true}))
-				}
-			}
-			for i, a := range nodes {
-				for _, b := range nodes[i+1:] {
-					require.Equal(t, "pong", a.Eval(t, "net_adm:ping('"+b.Name()+"')"), "%v to %v", a.Release(), b.Release())
-				}
-			}
-			require.Equal(t, strconv.Itoa(len(nodes)-1), nodes[0].Eval(t, "length(nodes(hidden))"))
-			require.Equal(t, "[]", nodes[0].Eval(t, "nodes()"))
-		})
-	}
-}
-
 func TestNodeIsAlone(t *testing.T) {
 	t.Setenv("ERL_FLAGS", "-env CNODE_LEAK yes")
 	Each(t, func(t *testing.T, r Release) {
@@ -116,19 +80,6 @@ func TestNodeIsAlone(t *testing.T) {
 		_, err = r.Launch(context.Background(), Options{Name: "fixed", EpmdPort: port})
 		require.ErrorContains(t, err, "did not start")
 		require.ErrorContains(t, err, "seems to be in use")
-	})
-}
-
-func TestDynamicName(t *testing.T) {
-	Each(t, func(t *testing.T, r Release) {
-		port := r.Epmd(t)
-		giver := r.Start(t, Options{EpmdPort: port})
-		n := r.Start(t, Options{Name: "undefined", EpmdPort: port})
-		require.Equal(t, "nonode@nohost", n.Eval(t, "node()"))
-		require.Equal(t, "true", n.Eval(t, "net_kernel:connect_node('"+giver.Name()+"')"))
-		require.Regexp(t, `^'[0-9A-Z]+@127\.0\.0\.1'$`, n.Eval(t, "node()"))
-		require.Equal(t, "pong", n.Eval(t, "net_adm:ping('"+giver.Name()+"')")) // by then both know
-		require.Equal(t, giver.Eval(t, "nodes(connected)"), n.Eval(t, "[node()]"))
 	})
 }
 
@@ -168,15 +119,4 @@ func TestEnd(t *testing.T) {
 			require.ErrorIs(t, err, errEnded)
 		}
 	})
-}
-
-func TestPause(t *testing.T) {
-	n := Releases(t)[0].Start(t, Options{Local: true})
-	n.Pause(t)
-	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-	defer cancel()
-	_, err := n.EvalContext(ctx, "ok")
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	n.Continue(t)
-	require.Equal(t, "ok", n.Eval(t, "ok"))
 }

@@ -4,8 +4,6 @@ package bind10
 
 import (
 	"net"
-	"os"
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -13,14 +11,11 @@ import (
 
 	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/transport"
-	"github.com/cnode-go/cnode/transport/handoff"
-	"github.com/cnode-go/cnode/transport/handoff/internal/sock"
 )
 
-// What is dropped without Close is closed once the garbage collector has run, and so are the
-// descriptors that it has received and not returned.
+// What is dropped is closed, and so are the descriptors that it has received and not returned.
 func TestDroppedIsClosed(t *testing.T) {
-	for name, drop := range map[string]func(t *testing.T, fd int){
+	fdtest.ClosesDropped(t, map[string]func(t *testing.T, fd int){
 		"bytes read ahead": func(t *testing.T, fd int) {
 			a, b := fdtest.RawPair(t, unix.SOCK_STREAM)
 			r, err := NewReceiver(fdtest.UnixConn(t, b), nil)
@@ -29,37 +24,8 @@ func TestDroppedIsClosed(t *testing.T) {
 			require.Error(t, r.Receive(transport.NoWait(), new(Session)))
 			require.NoError(t, unix.Close(a))
 		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			fdtest.NoLeak(t)
-			r, w, err := os.Pipe()
-			require.NoError(t, err)
-			defer r.Close()
-			fd := fdtest.Duplicate(t, int(w.Fd()))
-			require.NoError(t, w.Close())
-			drop(t, fd)
-			require.NoError(t, unix.Close(fd))
-			fdtest.Ends(t, r)
-		})
-	}
-	for name, drop := range map[string]func(t *testing.T, c *net.UnixConn){
-		"Forwarder": func(t *testing.T, c *net.UnixConn) { require.NoError(t, second(NewForwarderConn(c))) },
-		"Receiver":  func(t *testing.T, c *net.UnixConn) { require.NoError(t, second(NewReceiver(c, nil))) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			fdtest.NoLeak(t)
-			one, other, err := sock.Pair(syscall.SOCK_STREAM)
-			require.NoError(t, err)
-			here, err := handoff.FileConn(one)
-			require.NoError(t, err)
-			defer here.Close()
-			there, err := handoff.FileConn(other)
-			require.NoError(t, err)
-			drop(t, there)
-			fdtest.Ends(t, here)
-		})
-	}
+	}, map[string]func(c *net.UnixConn) error{
+		"Forwarder": func(c *net.UnixConn) error { _, err := NewForwarderConn(c); return err },
+		"Receiver":  func(c *net.UnixConn) error { _, err := NewReceiver(c, nil); return err },
+	})
 }
-
-// second is the error of a call with two results.
-func second[T any](_ T, err error) error { return err }

@@ -1,15 +1,19 @@
-package test
+// Command words counts what can be counted of how the pages are written, and shows the worst places
+// of each kind:
+//
+//	go run ./test/words                 all pages
+//	go run ./test/words docs/*/*.md     some
+package main
 
 import (
 	"cmp"
 	"fmt"
+	"log"
 	"os"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
-	"testing"
-
-	"github.com/stretchr/testify/require"
 )
 
 // What a page is measured by. The numbers hold nothing back: they show where to look.
@@ -21,6 +25,7 @@ const (
 )
 
 var (
+	linkText      = regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`)
 	pageComment   = regexp.MustCompile(`(?s)<!--.*?-->`)
 	codeSpan      = regexp.MustCompile("`[^`\n]*`")
 	codeBlock     = regexp.MustCompile("(?ms)^ *```.*?^ *```$") // in an item of a list, too
@@ -44,45 +49,52 @@ type prose struct {
 	longest, heavy, broad                                                     []finding
 }
 
-// TestWords counts what can be counted of how the pages are written. It never fails over what it
-// finds: go test ./test -run Words -v prints the figures, and the worst places of each kind.
-func TestWords(t *testing.T) {
+func main() {
+	found := os.Args[1:]
+	if len(found) == 0 {
+		out, err := exec.Command("git", "ls-files", "*.md").Output()
+		if err != nil {
+			log.Fatal(err)
+		}
+		found = strings.Fields(string(out))
+	}
 	var all prose
 	var silent []string
 	var denying []finding
-	found := pages(t)
-	slices.Sort(found)
-	for _, page := range slices.Compact(found) {
+	for _, page := range found {
 		text, err := os.ReadFile(page)
-		require.NoError(t, err)
-		w := measure(strings.TrimPrefix(page, "../"), string(text))
+		if err != nil {
+			log.Fatal(err)
+		}
+		w := measure(page, string(text))
 		all.add(w)
 		if w.count == 0 {
 			continue
 		}
 		if w.you == 0 {
-			silent = append(silent, strings.TrimPrefix(page, "../"))
+			silent = append(silent, page)
 		}
 		per := 1000 * w.negations / w.count
-		denying = append(denying, finding{per, fmt.Sprintf("%s: %d negations in 1,000 words", strings.TrimPrefix(page, "../"), per)})
+		denying = append(denying, finding{per, fmt.Sprintf("%s: %d negations in 1,000 words", page, per)})
 	}
-	t.Logf("%d pages, %d words, %d sentences of %.1f words", len(denying), all.count, all.sentences, float64(all.count)/float64(all.sentences))
-	t.Logf("%d sentences of more than %d words, %d with two colons or a semicolon", all.long, wordsPerSentence, all.chained)
-	t.Logf("%.1f negations in 1,000 words; %d pages never say you: %s", 1000*float64(all.negations)/float64(all.count), len(silent),
+	count, sentences := float64(all.count), float64(all.sentences)
+	fmt.Printf("%d pages, %d words, %d sentences of %.1f words\n", len(denying), all.count, all.sentences, count/sentences)
+	fmt.Printf("%d sentences of more than %d words, %d with two colons or a semicolon\n", all.long, wordsPerSentence, all.chained)
+	fmt.Printf("%.1f negations in 1,000 words; %d pages never say you: %s\n", 1000*float64(all.negations)/count, len(silent),
 		strings.Join(silent, " "))
-	t.Logf("%d tables, %d of more than %d columns; %d cells, %d of more than %d words", all.tables, all.wide, columnsOfTable, all.cells,
-		all.fat, wordsPerCell)
-	show(t, "negations", denying)
-	show(t, "the longest sentences", all.longest)
-	show(t, "the fullest cells", all.heavy)
-	show(t, "the widest tables", all.broad)
+	fmt.Printf("%d tables, %d of more than %d columns; %d cells, %d of more than %d words\n", all.tables, all.wide, columnsOfTable,
+		all.cells, all.fat, wordsPerCell)
+	show("negations", denying)
+	show("the longest sentences", all.longest)
+	show("the fullest cells", all.heavy)
+	show("the widest tables", all.broad)
 }
 
-func show(t *testing.T, title string, found []finding) {
+func show(title string, found []finding) {
 	slices.SortStableFunc(found, func(a, b finding) int { return cmp.Compare(b.size, a.size) })
-	t.Logf("== %s", title)
+	fmt.Printf("== %s\n", title)
 	for _, f := range found[:min(worst, len(found))] {
-		t.Log(f.place)
+		fmt.Println(f.place)
 	}
 }
 
@@ -183,14 +195,4 @@ func (w *prose) say(text string, n int) {
 	w.count += n
 	w.you += len(youWord.FindAllString(text, -1))
 	w.negations += len(negation.FindAllString(text, -1))
-}
-
-func TestWordsCounts(t *testing.T) {
-	many := func(n int) string { return strings.TrimSpace(strings.Repeat("word ", n)) }
-	w := measure("p.md", "# Not a title\n\nYou have `a b c` and [a link](x.md). It is not\nthere; no: one: two.\n\n"+
-		"```go\nnot this\n```\n| a | b | c | d | e |\n|---|---|---|---|---|\n| "+many(16)+" | never | | | |\n\n- one\n- "+many(26)+"\n")
-	require.Equal(t, 4, w.sentences)
-	require.Equal(t, []int{1, 3, 1, 1}, []int{w.you, w.negations, w.long, w.chained})
-	require.Equal(t, []int{1, 1, 7, 1}, []int{w.tables, w.wide, w.cells, w.fat})
-	require.Equal(t, "p.md:14: 26 words: "+many(26), strings.TrimSpace(w.longest[0].place))
 }
