@@ -106,6 +106,8 @@ var picture = []row{
 	{path: "nodes/internal/places", notStd: "net"},
 	{path: "nodes/permit", notStd: "net os time sync context log"},
 	{path: "nodes/internal/otp", own: "ei", notStd: "net os sync context log"},
+	{path: "nodes/internal/seqtrace", own: "ei nodes/dist nodes/internal/otp", notStd: "net os time log"},
+	{path: "nodes/internal/gofunc", own: "ei nodes/internal/otp", notStd: "net os time sync log"},
 	{path: "nodes/internal/clock", others: []string{xsys}},
 	{path: "nodes/internal/move", notStd: "net os time context log"},
 	{path: "nodes/epmd", own: "transport transport/handoff nodes/internal/hush nodes/internal/move", others: []string{xsys},
@@ -119,12 +121,14 @@ var picture = []row{
 	{path: "nodes/internal/bonds", own: "ei nodes/dist nodes/internal/lazymap nodes/internal/states", notStd: "net os time sync context log"},
 	{path: "nodes/internal/sequences", notStd: "net log",
 		own: "ei internal/queue transport nodes/dist nodes/internal/states nodes/internal/wait"},
-	{path: "nodes/internal/handshake", own: "nodes/internal/lazymap", notStd: "net os time log"},
+	{path: "nodes/internal/handshake", own: "nodes/dist nodes/internal/lazymap", notStd: "log"},
 	{path: "nodes/dist/packets", own: "internal/queue transport nodes/dist", notStd: "net os time log"},
 	{path: "nodes/internal/life", own: "nodes/internal/wait", notStd: "net os time log", testOwn: "transport"},
 	{path: "nodes/internal/peers", own: "nodes/dist nodes/internal/lazymap nodes/internal/wait", notStd: "net os time log"},
 	{path: "nodes/internal/descriptor", own: "transport transport/handoff nodes/internal/form", others: []string{xsys},
 		notStd: "syscall sync context log"},
+	{path: "nodes/internal/mapper", testOwn: "internal/test/port",
+		own: "transport transport/handoff nodes/epmd nodes/internal/descriptor nodes/internal/form nodes/internal/move"},
 	{path: "nodes/internal/nametable", own: "nodes/internal/descriptor", others: []string{xsys}, notStd: "net syscall sync context log"},
 	{path: "nodes/internal/talk", own: "transport/handoff transport/handoff/beam nodes/dist nodes/internal/descriptor nodes/internal/form " +
 		"nodes/internal/states nodes/internal/wait",
@@ -133,6 +137,8 @@ var picture = []row{
 	{path: "nodes/internal/crew", own: "transport transport/handoff transport/handoff/bind10 nodes/internal/descriptor nodes/internal/form " +
 		"nodes/internal/nametable nodes/internal/process nodes/internal/states nodes/internal/talk nodes/internal/wait",
 		testOwn: "nodes/dist", testOther: []string{xsys}},
+	{path: "nodes/internal/roster", notStd: "net os time log",
+		own: "nodes/internal/lazymap nodes/internal/peers nodes/internal/states nodes/internal/wait"},
 	{path: "nodes/introspect", own: "ei", notStd: "net os sync context log"},
 	{path: "nodes/metrics", notStd: "net os log"},
 	{path: "nodes/internal/link", own: "ei internal/queue transport transport/handoff nodes/dist nodes/metrics nodes/internal/atoms " +
@@ -146,10 +152,10 @@ var picture = []row{
 			"nodes/dist/packets nodes/epmd " +
 			"nodes/introspect nodes/metrics nodes/internal/alike nodes/internal/behalf nodes/internal/bonds nodes/internal/clock " +
 			"nodes/internal/cookie " +
-			"nodes/internal/descriptor nodes/internal/form nodes/internal/handshake nodes/internal/hush " +
+			"nodes/internal/descriptor nodes/internal/form nodes/internal/gofunc nodes/internal/handshake nodes/internal/hush " +
 			"nodes/internal/inbox nodes/internal/inside nodes/internal/lazymap nodes/internal/life " +
-			"nodes/internal/link nodes/internal/move nodes/internal/otp nodes/internal/peers " +
-			"nodes/permit nodes/internal/places nodes/internal/states nodes/internal/wait"},
+			"nodes/internal/link nodes/internal/mapper nodes/internal/move nodes/internal/otp nodes/internal/peers " +
+			"nodes/permit nodes/internal/places nodes/internal/roster nodes/internal/seqtrace nodes/internal/states nodes/internal/wait"},
 	{path: "nodes/internal/asker", own: "ei nodes nodes/internal/otp", notStd: "net os time sync context log"},
 	{path: "nodes/internal/kept", own: "ei transport nodes nodes/introspect nodes/internal/asker nodes/internal/hush nodes/internal/otp " +
 		"nodes/internal/places",
