@@ -12,6 +12,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/internal/alike"
+	"github.com/cnode-go/cnode/nodes/internal/gofunc"
 	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/nodes/metrics"
@@ -84,7 +85,7 @@ func (a *application) resolve() *Raise {
 // admit refuses a call of what does not exist, or with arguments that cannot be read.
 func (a *application) admit() *Raise {
 	a.results = a.s.absentFor("", a.f.module, a.args...)
-	if a.fn == nil || !a.fn.isTyped() {
+	if a.fn == nil || !gofunc.IsTyped(a.fn) {
 		switch err := a.t.decode(a.args); {
 		case errors.Is(err, errFullCalls):
 			return a.f.refusedGiven(ei.Int(len(a.args)), ei.Atom("system_limit"), len(a.args), err.Error())
@@ -101,7 +102,7 @@ func (a *application) admit() *Raise {
 
 // run runs the function, and appends its result to b.
 func (a *application) run(ctx context.Context, b []byte) (result ei.Raw, exception *Raise) {
-	if a.fn.isBlind() {
+	if gofunc.IsBlind(a.fn) {
 		a.t.madeProcess().deafen()
 	}
 	regular := false
@@ -116,7 +117,7 @@ func (a *application) run(ctx context.Context, b []byte) (result ei.Raw, excepti
 	}()
 	v, err := a.fn(ctx, a.args)
 	regular = true
-	if wrong, ok := err.(*argumentError); ok {
+	if wrong, ok := err.(*gofunc.ArgumentError); ok {
 		return nil, a.misused(wrong)
 	}
 	failed := err
@@ -162,14 +163,14 @@ func (a *application) broken(panicked any, exception *Raise) *Raise {
 }
 
 // misused is the exception of a function that cannot be called with such arguments.
-func (a *application) misused(wrong *argumentError) *Raise {
+func (a *application) misused(wrong *gofunc.ArgumentError) *Raise {
 	a.outcome = metrics.OutcomeRefused
-	if wrong.count {
+	if wrong.Count {
 		return a.s.undefined(a.t, a.op, a.f, a.args, wrong)
 	}
 	a.t.work().complain()
 	a.s.n.faults.misused(a.t.caller(), a.text(), wrong)
-	return a.f.refused(wrong.reason(), a.args, wrong.Error())
+	return a.f.refused(reasonOfMisuse(wrong), a.args, wrong.Error())
 }
 
 // text names the function.
@@ -231,7 +232,7 @@ func (s *functions) meant(c *Conn, op Permission, f function, arity int) (meant 
 	s.mu.RUnlock()
 	for _, g := range found {
 		fn := s.exposed(g)
-		takes := fn.arity(arity)
+		takes := gofunc.Arity(fn, arity)
 		if c = c.toOthers(); c != nil && s.n.rights.rules != nil &&
 			!s.n.rights.rules.Function(c.Name(), permit.Op(op), string(g.module), string(g.name), takes) {
 			continue
@@ -380,7 +381,7 @@ func (s *functions) offered(c *Conn, module ei.Atom) map[ei.Atom]int {
 	}
 	for name, fn := range fns {
 		for given, last := 0, -1; given <= otp.MaxArity; given++ {
-			takes := fn.arity(given)
+			takes := gofunc.Arity(fn, given)
 			if takes != last && may(name, takes) { // not as with fewer
 				all[name] = takes
 				break
@@ -412,7 +413,7 @@ func (s *functions) moduleInfo(c *Conn, module ei.Atom) Func {
 		case len(args) == 0:
 			return info, nil
 		case len(args) > 1:
-			return nil, &argumentError{count: true, err: errors.New("it takes one argument, or none")}
+			return nil, &gofunc.ArgumentError{Count: true, Err: errors.New("it takes one argument, or none")}
 		case args[0] == ei.Atom("functions"):
 			return exports, nil
 		}

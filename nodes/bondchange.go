@@ -18,6 +18,20 @@ func (b *Mailbox) change(ctx context.Context, c *Conn, alter func() (*dist.Contr
 	return b.changeNow(ctx, c, alter)
 }
 
+// changeAlive is change of what only a mailbox that lives can have, over a connection that is up:
+// the end of c breaks what there was, and nothing new.
+func (b *Mailbox) changeAlive(ctx context.Context, c *Conn, alter func() *dist.Control) error {
+	return b.change(ctx, c, func() (*dist.Control, error) {
+		switch {
+		case b.ended():
+			return nil, b.Err()
+		case c != nil && c.Err() != nil:
+			return nil, c.Err()
+		}
+		return alter(), nil
+	})
+}
+
 // changeNow changes a link or a monitor and sends the signal about the change, as one step: a
 // signal of the other side about the same link or monitor is handled before both or after both. c
 // is nil for a process of this node. alter runs with b.mu held; if it returns a nil Control,

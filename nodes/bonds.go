@@ -17,7 +17,7 @@ func (b *Mailbox) bondState(node string) (s states.Bonds) {
 // describeBonds is bondState that uses the lists of s again.
 func (b *Mailbox) describeBonds(node string, s *states.Bonds) {
 	b.bonds.State(node, s)
-	s.Pid, s.Downs = b.pid, b.nodes.owed(node)
+	s.Pid, s.Downs = b.pid, b.nodes.Owed(node)
 }
 
 // tie gives the process the links and monitors that the process with the same pid had in the old
@@ -28,7 +28,7 @@ func (b *Mailbox) tie(s *states.Bonds) {
 	b.bonds.Restore(s)
 	for _, d := range s.Downs {
 		if c := b.n.Conn(d.Node); c != nil {
-			b.nodes.owe(c, d.Count)
+			b.nodes.Owe(reported{c}, d.Count)
 		}
 	}
 }
@@ -41,7 +41,7 @@ func (b *Mailbox) forget(c *Conn) {
 	for _, pid := range b.cut(c.extent()).links {
 		b.bonds.Break(pid)
 	}
-	b.nodes.depart(c)
+	b.nodes.Depart(reported{c})
 	b.mu.Unlock()
 	if gone {
 		b.moveOut()

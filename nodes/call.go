@@ -11,6 +11,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
+	"github.com/cnode-go/cnode/nodes/internal/seqtrace"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/nodes/metrics"
 )
@@ -290,7 +291,7 @@ func (n *Node) sendRequest(ctx context.Context, to bonds.Target, over *Conn, fro
 		ctl = &dist.Control{Op: dist.OpRegSend, From: from, ToName: to.Name}
 	}
 	if over != nil {
-		traceOf(ctx).mark(ctl)
+		seqtrace.Of(ctx).Mark(ctl)
 		return over.send(ctx, ctl, message)
 	}
 	return n.send(ctx, ctl, to.Node, message)

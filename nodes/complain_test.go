@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"log/slog"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -19,7 +18,6 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/nodes/internal/hush"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -371,23 +369,6 @@ func TestWaitsForDescriptorsAreBounded(t *testing.T) {
 		}
 		require.Equal(t, hush.PerSecond, len(log.lines("connections have to wait")))
 	})
-}
-
-// If the port mapper in this process fails, the log says so: nothing else in the node shows it.
-func TestEmbeddedPortMapperThatFailsIsLogged(t *testing.T) {
-	log := new(record)
-	broken, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, broken.Close())
-	whole, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	var r mapperEntry
-	r.serve(&epmd.Server{Logger: slog.New(slog.NewTextHandler(log, nil))}, []net.Listener{broken, whole})
-	require.Eventually(t, func() bool {
-		return len(log.lines("level=ERROR", "does not listen any more", broken.Addr().String())) == 1
-	}, tooLong, tick)
-	require.NoError(t, r.closeServer())
-	require.Len(t, log.lines(), 1, "a server that is closed is no error")
 }
 
 // Why a connection's receiving has failed is in the log.

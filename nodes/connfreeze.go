@@ -212,7 +212,7 @@ func (c *Conn) giveUp(forget bool) error {
 			for _, b := range c.n.procs.all() {
 				b.forget(c)
 			}
-			c.n.watches.hearDown(c)
+			c.n.watches.HearDown(reported{c})
 		}
 		c.n.leave(c, forget)
 	})

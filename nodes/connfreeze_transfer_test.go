@@ -423,7 +423,7 @@ func TestMoveBonds(t *testing.T) {
 		m, err := r.c.Detach(ctx)
 		require.NoError(t, err)
 		require.Empty(t, linksOf(ours[0]))
-		require.Empty(t, ours[0].nodes.downs)
+		require.Empty(t, ours[0].nodes.Owed(""))
 		r.c, err = r.n[0].Adopt(ctx, m)
 		require.NoError(t, err)
 	}

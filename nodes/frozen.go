@@ -8,6 +8,7 @@ import (
 
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/nodes/internal/life"
+	"github.com/cnode-go/cnode/nodes/internal/roster"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -75,12 +76,7 @@ func (f *Frozen) Release() error {
 		}
 		return nil
 	})
-	for _, l := range f.listeners {
-		errs = append(errs, l.release())
-	}
-	for _, l := range n.Listeners() { // those that had ended
-		errs = append(errs, l.Close())
-	}
+	errs = append(errs, n.releaseListeners(f.listeners))
 	if f.name != nil {
 		errs = append(errs, f.name.Release())
 	}
@@ -96,6 +92,18 @@ func (f *Frozen) Release() error {
 	return wrap("release", n.Name(), errors.Join(errs...))
 }
 
+// releaseListeners leaves listeners to the other process, and closes those that are not among them:
+// they have ended, or Setup has opened them.
+func (n *Node) releaseListeners(all []*Listener) (err error) {
+	for _, l := range all {
+		err = errors.Join(err, l.release())
+	}
+	for _, l := range n.Listeners() {
+		err = errors.Join(err, l.Close())
+	}
+	return err
+}
+
 // moveOut ends the mailbox in this process, since it goes on in another one. Only goroutines that
 // use it here notice: no signal is sent.
 func (b *Mailbox) moveOut() {
@@ -109,7 +117,7 @@ func (b *Mailbox) moveOut() {
 	b.inbox.Clear()
 	b.inherited, b.label = nil, nil
 	b.bonds.Clear()
-	b.nodes = nodeBonds{}
+	b.nodes = roster.Bonds[reported]{}
 	b.n.procs.end(b)
 }
 

@@ -11,8 +11,8 @@ import (
 	"strings"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/gofunc"
 	"github.com/cnode-go/cnode/nodes/internal/lazymap"
-	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 // A Func is a Go function that remote processes call, as a rule made by FuncOf of one that has
@@ -228,160 +228,25 @@ type FuncOptions struct {
 }
 
 func funcOf(f reflect.Value, options []FuncOptions) (Func, error) {
-	if f.Kind() != reflect.Func || f.IsNil() {
-		return nil, errors.New("this is no function")
+	if t := reflect.TypeFor[Func](); f.Kind() == reflect.Func && !f.IsNil() && f.CanConvert(t) {
+		return f.Convert(t).Interface().(Func), nil
 	}
-	if f.CanConvert(typeOfFunc) {
-		return f.Convert(typeOfFunc).Interface().(Func), nil
+	var o gofunc.Options
+	for _, of := range options {
+		o = gofunc.Options(of)
 	}
-	t := &typed{fn: f}
-	for _, o := range options {
-		t.options = o
-	}
-	t.options.Decode.Alias = false
-	if err := cmp.Or(t.read(f.Type()), checkAbsent("FuncOptions.Absent", t.options.Absent)); err != nil {
+	if err := checkAbsent("FuncOptions.Absent", o.Absent); err != nil {
 		return nil, err
 	}
-	if t.context {
-		return t.call, nil
-	}
-	return t.callBlind, nil
+	return gofunc.Of(f, o)
 }
 
-var (
-	typeOfFunc    = reflect.TypeFor[Func]()
-	typeOfContext = reflect.TypeFor[context.Context]()
-	typeOfError   = reflect.TypeFor[error]()
-
-	codeOfTyped = codeOf((*typed)(nil).call)
-	codeOfBlind = codeOf((*typed)(nil).callBlind)
-)
-
-// isTyped tells whether a Func is one of FuncOf's, which reads arguments that are still encoded:
-// all of these share the code of two methods.
-func (fn Func) isTyped() bool {
-	code := codeOf(fn)
-	return code == codeOfTyped || code == codeOfBlind
-}
-
-// isBlind tells whether a Func gets no context, and so cannot know its process.
-func (fn Func) isBlind() bool { return codeOf(fn) == codeOfBlind }
-
-// arity is how many arguments a function takes, nearest to those that it was called with.
-func (fn Func) arity(called int) int {
-	if fn.isTyped() {
-		_, err := fn(context.Background(), make([]ei.Term, otp.MaxArity+1)) // too many for any
-		if e, ok := err.(*argumentError); ok && !(e.more && called >= e.params) {
-			return e.params
-		}
+// reasonOfMisuse is that of the exception which the caller of a function gets that was not called.
+func reasonOfMisuse(e *gofunc.ArgumentError) ei.Atom {
+	if errors.Is(e.Err, errFullCalls) {
+		return "system_limit"
 	}
-	return called
-}
-
-func codeOf(fn Func) uintptr { return reflect.ValueOf(fn).Pointer() }
-
-// A typed function has parameters and a result of Go types.
-type typed struct {
-	fn      reflect.Value
-	context bool           // the first parameter is a context
-	params  []reflect.Type // the others, without that of more
-	more    reflect.Type   // of each of the arguments that are left; nil: none may be
-	result  bool           // the first result is a value
-	isThere int            // the index of the bool that says whether there is one; 0: none
-	mayFail bool           // the last result is an error
-	options FuncOptions
-}
-
-// read takes the parameters and results from the type of the function.
-func (f *typed) read(t reflect.Type) error {
-	for i := range t.NumIn() {
-		p := t.In(i)
-		if i == 0 && p == typeOfContext {
-			f.context = true
-			continue
-		}
-		if t.IsVariadic() && i == t.NumIn()-1 {
-			p = p.Elem()
-			f.more = p
-		} else {
-			f.params = append(f.params, p)
-		}
-		if wrong := unreadable(p); wrong != nil {
-			return fmt.Errorf("parameter %d can be no term: %w", i+1, wrong)
-		}
-	}
-	n := t.NumOut()
-	f.mayFail = n > 0 && t.Out(n-1) == typeOfError
-	if f.mayFail {
-		n--
-	}
-	if n == 2 && t.Out(1) == reflect.TypeFor[bool]() {
-		n, f.isThere = 1, 1
-	}
-	if n > 1 {
-		return errors.New("it returns more than a result, a bool and an error")
-	}
-	if f.result = n == 1; f.result && t.Out(0).Kind() != reflect.Interface {
-		if wrong := unwritable(t.Out(0)); wrong != nil {
-			return fmt.Errorf("its result can be no term: %w", wrong)
-		}
-	}
-	return nil
-}
-
-// unwritable tells why no value of the type can be a term; nil if some can.
-func unwritable(t reflect.Type) error {
-	_, err := ei.Append(nil, reflect.Zero(reflect.SliceOf(t)).Interface())
-	return mappingError(err)
-}
-
-func mappingError(err error) error {
-	wrong := new(ei.MappingError)
-	if errors.As(err, &wrong) {
-		return wrong
-	}
-	return nil
-}
-
-// call is the Func. The arguments may be encoded (ei.Raw).
-func (f *typed) call(ctx context.Context, args []ei.Term) (any, error) {
-	in, err := f.arguments(ctx, args)
-	if err != nil {
-		return nil, err
-	}
-	out := f.fn.Call(in)
-	if f.mayFail {
-		if err, _ := out[len(out)-1].Interface().(error); err != nil {
-			return nil, err
-		}
-	}
-	if !f.result {
-		return ei.Atom("ok"), nil
-	}
-	v := out[0].Interface()
-	switch {
-	case v == NoReply:
-		return v, nil
-	case f.isThere > 0 && !out[f.isThere].Bool():
-		return ei.Atom("error"), nil
-	case f.isThere > 0:
-		v = ei.T("ok", v)
-	}
-	if f.options.Absent != "" {
-		v = withAbsent{v, f.options.Absent}
-	}
-	return v, nil
-}
-
-// A withAbsent is a Go value, and what stands for what is absent in it.
-type withAbsent struct {
-	v  any
-	as ei.Atom
-}
-
-// AppendTerm encodes the value.
-func (a withAbsent) AppendTerm(b []byte) ([]byte, error) {
-	return ei.EncodeOptions{Absent: a.as}.Append(b, a.v)
+	return "badarg"
 }
 
 // absentFor is what stands for what is absent in the answer to a request, encoded or not, for a
@@ -396,57 +261,6 @@ func (s *functions) absentFor(own, module ei.Atom, request ...ei.Term) ei.Encode
 		o.Absent = "nil"
 	}
 	return o
-}
-
-// callBlind is call for a function that has no parameter for the context.
-func (f *typed) callBlind(ctx context.Context, args []ei.Term) (any, error) { return f.call(ctx, args) }
-
-func (f *typed) arguments(ctx context.Context, args []ei.Term) ([]reflect.Value, error) {
-	if len(args) < len(f.params) || len(args) > len(f.params) && f.more == nil || len(args) > otp.MaxArity {
-		return nil, &argumentError{
-			count: true, params: len(f.params), more: f.more != nil, err: fmt.Errorf("%d arguments for %d parameters", len(args), len(f.params)),
-		}
-	}
-	in := make([]reflect.Value, 0, len(args)+1)
-	if f.context {
-		in = append(in, reflect.ValueOf(&ctx).Elem())
-	}
-	decode := f.options.Decode
-	if len(args) > 0 {
-		decode = runOf(ctx).decoding(decode, args)
-	}
-	for i, arg := range args {
-		p := f.more
-		if i < len(f.params) {
-			p = f.params[i]
-		}
-		v := reflect.New(p)
-		if err := decode.Unmarshal(arg, v.Interface()); err != nil {
-			return nil, &argumentError{err: fmt.Errorf("argument %d: %w", i+1, err)}
-		}
-		in = append(in, v.Elem())
-	}
-	return in, nil
-}
-
-// An argumentError is a caller's fault: the function was not called. It is not looked for in what
-// wraps it, which would be about a function that this one has called.
-type argumentError struct {
-	count  bool // there are more, or fewer, arguments than parameters
-	params int  // with count: how many there are to be …
-	more   bool // … or more
-	err    error
-}
-
-func (e *argumentError) Error() string { return e.err.Error() }
-func (e *argumentError) Unwrap() error { return e.err }
-
-// reason is that of the exception which a caller gets.
-func (e *argumentError) reason() ei.Atom {
-	if errors.Is(e.err, errFullCalls) {
-		return "system_limit"
-	}
-	return "badarg"
 }
 
 // MethodsOf makes Funcs of all exported methods of a value, as FuncOf does, under their names as
@@ -491,13 +305,4 @@ func (n *Node) ExposeMethods(module string, value any, options ...FuncOptions) e
 		n.Expose(module, name, fn)
 	}
 	return nil
-}
-
-// unreadable tells why no term can be stored in a value of the type; nil if some can. A list of
-// none is read: a method of a type may want a value that a program has made.
-func unreadable(t reflect.Type) error {
-	if t.Kind() == reflect.Interface { // it has variants, or none
-		return mappingError(ei.Raw{}.Unmarshal(reflect.New(t).Interface()))
-	}
-	return mappingError(ei.Raw(ei.AppendNil(nil)).Unmarshal(reflect.New(reflect.SliceOf(t)).Interface()))
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
+	"github.com/cnode-go/cnode/nodes/internal/handshake"
 	"github.com/cnode-go/cnode/nodes/internal/link"
 )
 
@@ -173,7 +174,7 @@ func TestCrowdOfSilentPeers(t *testing.T) {
 			_, err := w.node("alice").Connect(w.ctx(), "bob@test")
 			require.NoError(t, err)
 			for range 300 - DefaultMaxHandshakes {
-				require.ErrorIs(t, arrives(t, failed, "the end of the oldest"), errCrowded)
+				require.ErrorIs(t, arrives(t, failed, "the end of the oldest"), handshake.ErrCrowded)
 			}
 			require.NoError(t, b.Close())
 			for _, p := range crowd {
@@ -193,7 +194,7 @@ func TestCrowdOverAllListeners(t *testing.T) {
 	for i, l := range b.Listeners() {
 		w.wire(l)
 		if i > 0 {
-			require.ErrorIs(t, arrives(t, failed, "the end of the one before"), errCrowded)
+			require.ErrorIs(t, arrives(t, failed, "the end of the one before"), handshake.ErrCrowded)
 		}
 	}
 	_, err := b.Listeners()[0].Accept(w.ctx())

@@ -181,7 +181,7 @@ func (in insider) AcceptFor(l *Listener, dispatch func(inside.Opening) error) {
 	go func() {
 		defer l.runs.Leave()
 		for o := range l.accepted {
-			it := inside.Opening{Ctx: o.ctx, Transport: l.tr, Stream: o.s, Heard: o.heard}
+			it := inside.Opening{Ctx: o.Ctx, Transport: l.tr, Stream: o.s, Heard: o.Heard}
 			if !in.n.background(func() { o.finish(dispatch(it)) }) {
 				o.refuse()
 			}
@@ -262,8 +262,7 @@ func (insider) Fill(g *Staged, s *states.Node, fds *descriptor.List) error { ret
 // Open lets mailboxes take messages again, and the node send: the first half of Staged.Start. goOn
 // is the second.
 func (insider) Open(g *Staged) (goOn func(context.Context) error, err error) {
-	late, lost, err := g.open()
-	return func(ctx context.Context) error { return g.goOn(ctx, late, lost) }, err
+	return g.goOn, g.open()
 }
 
 // What only the tests of package workers need.

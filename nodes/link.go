@@ -24,16 +24,7 @@ func (b *Mailbox) Link(ctx context.Context, pid ei.Pid) error {
 	if err != nil {
 		return wrap("link", string(pid.Node), err)
 	}
-	return wrap("link", string(pid.Node), b.change(ctx, c, func() (*dist.Control, error) {
-		switch {
-		case b.ended():
-			return nil, b.Err()
-		// the end of c breaks the links that there were, not a new one
-		case c != nil && c.Err() != nil:
-			return nil, c.Err()
-		}
-		return b.bonds.Link(b.pid, pid), nil
-	}))
+	return wrap("link", string(pid.Node), b.changeAlive(ctx, c, func() *dist.Control { return b.bonds.Link(b.pid, pid) }))
 }
 
 // Unlink ends a link: no exit signal from pid comes through it any more. If there is no link Unlink
@@ -146,20 +137,4 @@ func (b *Mailbox) trapBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 			return
 		}
 	}
-}
-
-// linkLost ends a link to a process whose node, or worker, is not connected any more; as in
-// linkBroke this is one step.
-func (b *Mailbox) linkLost(with ei.Pid) {
-	b.lock()
-	if !b.bonds.Break(with) {
-		b.mu.Unlock()
-		return
-	}
-	m := &Message{Control: dist.Control{Op: dist.OpExit, From: with, To: b.pid, Reason: exitReason(noconnection)}}
-	if !b.traps.Load() {
-		b.notifyEnd(b.endUnlock(noconnection), bonds.Scope{})
-		return
-	}
-	b.notifyUnlock([]*Message{m})
 }

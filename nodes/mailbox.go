@@ -18,6 +18,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/lazymap"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
+	"github.com/cnode-go/cnode/nodes/internal/roster"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -104,9 +105,9 @@ type Mailbox struct {
 
 	mu     sync.Mutex // guards what follows, unless said otherwise
 	inbox  inbox.Inbox[*Message]
-	bonds  bonds.Bonds // links, monitors and aliases
-	nodes  nodeBonds   // what it hears of connections
-	served service     // of a Server, or a Handler
+	bonds  bonds.Bonds            // links, monitors and aliases
+	nodes  roster.Bonds[reported] // what it hears of connections
+	served service                // of a Server, or a Handler
 	moves
 	names        []ei.Atom                         // guarded by processes.mu
 	pendingCalls lazymap.Map[ei.Ref, *pendingCall] // its calls in progress

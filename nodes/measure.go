@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/gofunc"
+	"github.com/cnode-go/cnode/nodes/internal/handshake"
 	"github.com/cnode-go/cnode/nodes/internal/inside"
 	"github.com/cnode-go/cnode/nodes/metrics"
 )
@@ -97,7 +99,7 @@ func (s *meters) tellHandshakeFailed(peer string, initiated bool, err error) {
 	if m == nil || m.HandshakeFailed == nil || gaveWay(err) || errors.Is(err, context.Canceled) || errors.Is(err, ErrClosed) {
 		return
 	}
-	cause := handshakeCause(err)
+	cause := handshake.Cause(err)
 	if h := new(dist.HandshakeError); cause == "error" && initiated && !errors.As(err, &h) {
 		cause = "unreachable"
 	}
@@ -107,25 +109,6 @@ func (s *meters) tellHandshakeFailed(peer string, initiated bool, err error) {
 // gaveWay tells whether a handshake has ended since another one with the same peer goes on.
 func gaveWay(err error) bool {
 	return errors.Is(err, dist.ErrNok) || errors.Is(err, ErrSuperseded) || errors.Is(err, ErrConnected)
-}
-
-// handshakeCause is the word for why a handshake has failed: see metrics.Handshake.
-func handshakeCause(err error) string {
-	for _, cause := range []struct {
-		word string
-		errs []error
-	}{
-		{"cookie", []error{dist.ErrBadCookie, dist.ErrNoProof, dist.ErrReflected}},
-		{"timeout", []error{context.DeadlineExceeded, os.ErrDeadlineExceeded}},
-		{"crowded", []error{errCrowded}},
-		{"refused", []error{dist.ErrRefused, dist.ErrNotAllowed, dist.ErrAlive}},
-		{"incompatible", []error{dist.ErrMissingFlags, dist.ErrMalformed, dist.ErrUnexpected, dist.ErrWrongPeer, dist.ErrInvalidName}},
-	} {
-		if slices.ContainsFunc(cause.errs, func(e error) bool { return errors.Is(err, e) }) {
-			return cause.word
-		}
-	}
-	return "error"
 }
 
 // A measuring is a call in progress; nil: nobody measures.
@@ -211,7 +194,7 @@ func (r *measuring) end(outcome metrics.Outcome, err error) {
 
 // endReturned ends a measured run of a function that has returned err.
 func (r *measuring) endReturned(err error) {
-	wrong, refused := err.(*argumentError)
+	wrong, refused := err.(*gofunc.ArgumentError)
 	switch {
 	case r == nil:
 	case refused:

@@ -67,17 +67,10 @@ func (b *Mailbox) monitor(ctx context.Context, ref ei.Ref, t bonds.Target, over 
 			t.Worker = over.ties.Worker
 		}
 	}
-	return wrap("monitor", t.Node, b.change(ctx, over, func() (*dist.Control, error) {
-		switch {
-		case b.ended():
-			return nil, b.Err()
-		// the end of over breaks the monitors that there were, not a new one
-		case over != nil && over.Err() != nil:
-			return nil, over.Err()
-		}
+	return wrap("monitor", t.Node, b.changeAlive(ctx, over, func() *dist.Control {
 		b.bonds.Watch(ref, t)
 		b.putAlias(ref, how)
-		return &dist.Control{Op: dist.OpMonitorP, From: b.pid, To: t.Pid, ToName: t.Name, Ref: ref}, nil
+		return &dist.Control{Op: dist.OpMonitorP, From: b.pid, To: t.Pid, ToName: t.Name, Ref: ref}
 	}))
 }
 
@@ -156,7 +149,7 @@ func (b *Mailbox) MonitorNode(ctx context.Context, node string) error {
 		b.mu.Unlock()
 		return wrap("monitor node", node, err)
 	}
-	b.nodes.owe(c, 1)
+	b.nodes.Owe(reported{c}, 1)
 	b.mu.Unlock()
 	if c.Err() != nil { // c ended in between, perhaps before the note
 		<-c.l.Left()
@@ -171,12 +164,12 @@ func (b *Mailbox) MonitorNode(ctx context.Context, node string) error {
 func (b *Mailbox) DemonitorNode(node string) {
 	for {
 		b.lock()
-		c := b.nodes.awaited(node)
+		c, ok := b.nodes.Awaited(node)
 		b.mu.Unlock()
-		if c == nil || b.lockWith(context.Background(), c) != nil {
+		if !ok || b.lockWith(context.Background(), c.Conn) != nil {
 			return
 		}
-		waived := b.nodes.waive(c)
+		waived := b.nodes.Waive(c)
 		b.mu.Unlock()
 		if waived { // else the connection has ended meanwhile
 			return
@@ -187,7 +180,7 @@ func (b *Mailbox) DemonitorNode(node string) {
 // answerMonitorNodes answers the calls of MonitorNode that wait for the end of a connection.
 func (b *Mailbox) answerMonitorNodes(c *Conn) {
 	b.lock()
-	b.sendNodedown(c.Name(), b.nodes.settle(c))
+	b.sendNodedown(c.Name(), b.nodes.Settle(reported{c}))
 }
 
 // sendNodedown sends {nodedown, Node} to the mailbox, as often as times says. b.mu is held on
@@ -248,10 +241,11 @@ func (b *Mailbox) cut(with bonds.Scope) (x broken) {
 	return x
 }
 
-// loseLinks ends those of the links that have not been ended meanwhile.
+// loseLinks ends those of the links that have not been ended meanwhile: the node at the other end,
+// or the worker, is not connected any more.
 func (b *Mailbox) loseLinks(links []ei.Pid) {
 	for _, pid := range links {
-		b.linkLost(pid)
+		b.linkBroke(pid, exitReason(noconnection), nil)
 	}
 }
 

@@ -5,17 +5,12 @@ import (
 	"fmt"
 	"iter"
 	"slices"
-	"sync"
-	"sync/atomic"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/inside"
-	"github.com/cnode-go/cnode/nodes/internal/lazymap"
 	"github.com/cnode-go/cnode/nodes/internal/life"
-	"github.com/cnode-go/cnode/nodes/internal/peers"
 	"github.com/cnode-go/cnode/nodes/internal/states"
-	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
 // NodeTypes are the types of nodes that MonitorNodes reports. As in OTP, a node is visible if both
@@ -59,123 +54,11 @@ func (c *Conn) nodeType() NodeTypes {
 	return HiddenNodes
 }
 
-// A roster is of which nodes somebody knows that they are up: a process that MonitorNodes reports
-// to, or a loop over WatchNodes.
-type roster struct {
-	types NodeTypes      // that are reported
-	up    map[*Conn]bool // those that were reported as up
-}
+// reported is a connection as those see it who are told which nodes are up.
+type reported struct{ *Conn }
 
-// hears tells whether a connection is to be reported that was not yet.
-func (s *roster) hears(c *Conn) bool {
-	return c.nodeType()&s.types != 0 && !s.up[c] && c.Err() == nil
-}
-
-// noteUp notes that a connection is reported as up.
-func (s *roster) noteUp(c *Conn) { lazymap.Put(&s.up, c, true) }
-
-// noteDown notes that a connection has ended; false: it was not reported.
-func (s *roster) noteDown(c *Conn) bool {
-	knew := s.up[c]
-	delete(s.up, c)
-	return knew
-}
-
-// nodeBonds are what a process is to hear of connections: one nodedown for each call of
-// MonitorNode, and what MonitorNodes reports.
-type nodeBonds struct {
-	downs map[*Conn]int // whose nodedown MonitorNode asked for, and how often
-	roster
-	away map[string]NodeTypes // the nodes of connections on the roster that have moved to another process
-}
-
-// owe notes that the process is to get count more nodedowns when a connection ends.
-func (s *nodeBonds) owe(c *Conn, count int) { lazymap.Put(&s.downs, c, s.downs[c]+count) }
-
-// owed lists how many there are to be about a node, or about all if it is empty.
-func (s *nodeBonds) owed(node string) (all []states.Down) {
-	for c, count := range s.downs {
-		if node == "" || node == c.Name() {
-			all = append(all, states.Down{Node: c.Name(), Count: count})
-		}
-	}
-	return all
-}
-
-// awaited is a connection with a node whose nodedown the process is to get; nil: there is none.
-func (s *nodeBonds) awaited(node string) (c *Conn) {
-	for other := range s.downs {
-		if other.Name() == node {
-			c = other
-		}
-	}
-	return c
-}
-
-// waive takes one nodedown back; false: none was owed.
-func (s *nodeBonds) waive(c *Conn) bool {
-	count := s.downs[c]
-	if count > 1 {
-		s.downs[c] = count - 1
-	} else {
-		delete(s.downs, c)
-	}
-	return count > 0
-}
-
-// settle says how many nodedowns are owed now that a connection has ended, and owes none any more.
-func (s *nodeBonds) settle(c *Conn) int {
-	count := s.downs[c]
-	delete(s.downs, c)
-	return count
-}
-
-// watch has these types reported from now on, and returns the connections of which the process
-// knows already.
-func (s *nodeBonds) watch(types NodeTypes) map[*Conn]bool {
-	s.types, s.away = types&AllNodes, nil
-	known := map[*Conn]bool{}
-	for c := range s.up {
-		if c.nodeType()&types == 0 {
-			delete(s.up, c)
-		} else {
-			known[c] = true
-		}
-	}
-	return known
-}
-
-// noteUp notes that the process knows that a connection is up; back: it never heard that the node
-// was away.
-func (s *nodeBonds) noteUp(c *Conn) (back bool) {
-	s.roster.noteUp(c)
-	back = s.away[c.Name()] == c.nodeType()
-	delete(s.away, c.Name())
-	return back
-}
-
-// depart forgets a connection that has moved to another process.
-func (s *nodeBonds) depart(c *Conn) {
-	delete(s.downs, c)
-	if s.noteDown(c) {
-		lazymap.PutFew(&s.away, c.Name(), c.nodeType(), peers.MaxAway)
-	}
-}
-
-// forget ends MonitorNodes.
-func (s *nodeBonds) forget() { s.roster, s.away = roster{}, nil }
-
-// moveTo gives everything to a process that goes on in the place of this one.
-func (s *nodeBonds) moveTo(to *nodeBonds) {
-	for c, count := range s.downs {
-		to.owe(c, count)
-	}
-	to.types |= s.types
-	for c := range s.up {
-		to.roster.noteUp(c)
-	}
-	*s = nodeBonds{}
-}
+// Type is the type of the node at the other end.
+func (c reported) Type() int { return int(c.nodeType()) }
 
 // MonitorNodes reports to the mailbox every node of these types that comes up or goes down, until
 // it is called with other types, or 0. The messages are {nodeup, Node, [{node_type, visible |
@@ -197,24 +80,34 @@ func (b *Mailbox) MonitorNodes(ctx context.Context, types NodeTypes) (up []strin
 		return nil, wrap("monitor nodes", "", b.Err())
 	}
 	b.n.procs.told.Store(true) // from here on tellUp misses no mailbox
-	known := b.nodes.watch(types)
+	known := b.nodes.Watch(int(types & AllNodes))
 	b.mu.Unlock()
-	conns := b.n.connections()
+	conns := b.n.reported()
 	b.lock() // what has begun comes to its end, whatever becomes of ctx
 	defer b.mu.Unlock()
 	for _, c := range conns {
-		if b.nodes.hears(c) {
-			b.nodes.noteUp(c)
+		if b.nodes.Hears(c) {
+			b.nodes.NoteUp(c)
 			known[c] = true
 		}
 	}
 	for c := range known {
-		if b.nodes.up[c] {
+		if b.nodes.Up[c] {
 			up = append(up, c.Name())
 		}
 	}
 	slices.Sort(up)
 	return up, nil
+}
+
+// reported lists the connections.
+func (n *Node) reported() []reported {
+	all := n.peers.Conns()
+	conns := make([]reported, len(all))
+	for i, c := range all {
+		conns[i] = reported{fromTable(c)}
+	}
+	return conns
 }
 
 // tellUp tells the mailboxes and loops that have asked for it that a connection is up. If it ends
@@ -223,7 +116,7 @@ func (n *Node) tellUp(c *Conn) {
 	if c.nodeType() == 0 {
 		return
 	}
-	n.watches.hearUp(c)
+	n.watches.HearUp(reported{c})
 	if !n.procs.told.Load() {
 		return
 	}
@@ -235,7 +128,7 @@ func (n *Node) tellUp(c *Conn) {
 func (b *Mailbox) tellNodeup(c *Conn) {
 	b.lock()
 	defer b.mu.Unlock()
-	if b.nodes.hears(c) && !b.nodes.noteUp(c) {
+	if r := (reported{c}); b.nodes.Hears(r) && !b.nodes.NoteUp(r) {
 		b.tellNode("nodeup", c.Name(), c.nodeType())
 	}
 }
@@ -244,7 +137,7 @@ func (b *Mailbox) tellNodeup(c *Conn) {
 func (b *Mailbox) tellNodedown(c *Conn) {
 	b.lock()
 	defer b.mu.Unlock()
-	if b.nodes.noteDown(c) {
+	if b.nodes.NoteDown(reported{c}) {
 		b.tellNode("nodedown", c.Name(), c.nodeType())
 	}
 }
@@ -260,12 +153,12 @@ func (b *Mailbox) tellNode(what ei.Atom, node string, t NodeTypes) {
 // tieNodes gives the mailbox what an earlier one of its pid knew of the nodes that are up; lost are
 // those to which there is no connection.
 func (b *Mailbox) tieNodes(types NodeTypes, known []states.Up) (lost []states.Up) {
-	if b.nodes.watch(types); b.nodes.types != 0 {
+	if b.nodes.Watch(int(types & AllNodes)); b.nodes.Types != 0 {
 		b.n.procs.told.Store(true)
 	}
 	for _, s := range known {
 		if c := b.n.Conn(s.Node); c != nil && c.nodeType() == typeOf(&s) {
-			b.nodes.noteUp(c)
+			b.nodes.NoteUp(reported{c})
 		} else {
 			lost = append(lost, s)
 		}
@@ -278,7 +171,7 @@ func (b *Mailbox) tieNodes(types NodeTypes, known []states.Up) (lost []states.Up
 func (b *Mailbox) tellLost(s states.Up) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if of := typeOf(&s); b.nodes.types&of != 0 {
+	if of := typeOf(&s); b.nodes.Types&int(of) != 0 {
 		b.tellNode("nodedown", s.Node, of)
 	}
 }
@@ -366,143 +259,20 @@ func (r DownReason) String() string {
 // messages.
 func (n *Node) WatchNodes(ctx context.Context) iter.Seq[NodeEvent] {
 	return func(yield func(NodeEvent) bool) {
-		w := &nodeWatch{known: roster{types: AllNodes}, behind: true}
-		n.watches.add(w)
-		defer n.watches.remove(w)
+		w := n.watches.Begin(int(AllNodes))
+		defer n.watches.End(w)
 		for {
-			e, ok := w.next(ctx, n)
-			if !ok || !yield(e) {
+			c, ok := w.Next(ctx, n.ctx, n.reported)
+			if !ok {
+				return
+			}
+			e := NodeEvent{Node: c.Conn.Name(), Up: c.Up, Type: c.Conn.nodeType()}
+			if !e.Up {
+				e.Why, e.Err = DownReasonOf(c.Conn.Err()), c.Conn.Err()
+			}
+			if !yield(e) {
 				return
 			}
 		}
 	}
-}
-
-// mostNodeEvents is how many events wait for a loop.
-const mostNodeEvents = 1024
-
-// nodeWatches are the loops over WatchNodes.
-type nodeWatches struct {
-	some atomic.Bool // there has been one
-	mu   sync.Mutex
-	all  map[*nodeWatch]bool
-}
-
-func (s *nodeWatches) add(w *nodeWatch) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	lazymap.Put(&s.all, w, true)
-	s.some.Store(true) // before the loop looks which connections there are
-}
-
-func (s *nodeWatches) remove(w *nodeWatch) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.all, w)
-}
-
-// hearUp tells the loops that a connection is up, hearDown that it has ended.
-func (s *nodeWatches) hearUp(c *Conn) {
-	s.tell(func(w *nodeWatch) { w.hear(c, w.noteUp) })
-}
-
-func (s *nodeWatches) hearDown(c *Conn) {
-	s.tell(func(w *nodeWatch) { w.hear(c, w.noteDown) })
-}
-
-// tell calls what for every loop.
-func (s *nodeWatches) tell(what func(w *nodeWatch)) {
-	if !s.some.Load() {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for w := range s.all {
-		what(w)
-	}
-}
-
-// A nodeWatch is what one loop has yet to be told.
-type nodeWatch struct {
-	mu     sync.Mutex
-	known  roster // by the last of the events
-	events []NodeEvent
-	behind bool // no events are kept until the loop has had those that there are: see catchUp
-	change wait.Bell
-}
-
-// next waits for an event; false: the loop is over.
-func (w *nodeWatch) next(ctx context.Context, n *Node) (NodeEvent, bool) {
-	for {
-		w.mu.Lock()
-		behind, change := w.behind, w.change.Next()
-		if len(w.events) > 0 && ctx.Err() == nil && n.Err() == nil {
-			e := w.events[0]
-			w.events = w.events[1:]
-			w.mu.Unlock()
-			return e, true
-		}
-		w.mu.Unlock()
-		if behind {
-			w.catchUp(n.connections)
-			continue
-		}
-		select {
-		case <-change:
-		case <-n.Done():
-			return NodeEvent{}, false
-		case <-wait.Cancelled(ctx):
-			return NodeEvent{}, false
-		}
-	}
-}
-
-// catchUp makes events of the difference between what the loop knows and what is. What happens
-// after the look at the connections is told once more, or for the first time.
-func (w *nodeWatch) catchUp(connections func() []*Conn) {
-	w.mu.Lock()
-	w.behind = false
-	for c := range w.known.up {
-		if c.Err() != nil {
-			w.noteDown(c)
-		}
-	}
-	w.mu.Unlock()
-	for _, c := range connections() {
-		w.mu.Lock()
-		if !w.behind { // else an earlier connection of that node may still be known
-			w.noteUp(c)
-		}
-		w.mu.Unlock()
-	}
-}
-
-// hear notes what has become of a connection, if there is room for one more event.
-func (w *nodeWatch) hear(c *Conn, note func(c *Conn)) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.behind = w.behind || len(w.events) >= mostNodeEvents
-	if !w.behind {
-		note(c)
-	}
-}
-
-// noteUp adds an event, unless the connection is known, or has ended; w.mu is held.
-func (w *nodeWatch) noteUp(c *Conn) {
-	if w.known.hears(c) {
-		w.known.noteUp(c)
-		w.note(NodeEvent{Node: c.Name(), Up: true, Type: c.nodeType()})
-	}
-}
-
-// noteDown adds an event, if the connection is known; w.mu is held.
-func (w *nodeWatch) noteDown(c *Conn) {
-	if w.known.noteDown(c) {
-		w.note(NodeEvent{Node: c.Name(), Type: c.nodeType(), Why: DownReasonOf(c.Err()), Err: c.Err()})
-	}
-}
-
-func (w *nodeWatch) note(e NodeEvent) {
-	w.events = append(w.events, e)
-	w.change.Ring()
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/roster"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -77,7 +78,8 @@ func TestWatchNodes(t *testing.T) {
 			require.True(t, arrives(t, events, "an event").Up)
 			require.NoError(t, a.Close())
 			arrives(t, over, "the end of the loop")
-			require.Empty(t, a.watches.all)
+			loops, _ := a.watches.Waiting()
+			require.Zero(t, loops)
 		})
 	}
 }
@@ -107,7 +109,8 @@ func TestWatchNodesEnds(t *testing.T) {
 	for range a.WatchNodes(t.Context()) {
 		break
 	}
-	require.Empty(t, a.watches.all)
+	loops, _ := a.watches.Waiting()
+	require.Zero(t, loops)
 }
 
 // Nodes that come and go while the body runs take no more memory than the limit, and in the end the
@@ -139,7 +142,7 @@ func TestWatchNodesBounded(t *testing.T) {
 		}
 	}()
 	arrives(t, inBody, "the loop")
-	for range mostNodeEvents/2 + 100 {
+	for range roster.MostEvents/2 + 100 {
 		c, err := flaps.Connect(w.ctx(), "alice@test")
 		require.NoError(t, err)
 		there := w.conn(a, "flaps@test")
@@ -154,12 +157,8 @@ func TestWatchNodesBounded(t *testing.T) {
 	_, err = flaps.Connect(w.ctx(), "alice@test")
 	require.NoError(t, err)
 	w.conn(a, "flaps@test")
-	for watch := range a.watches.all {
-		watch.mu.Lock()
-		require.LessOrEqual(t, len(watch.events), mostNodeEvents)
-		require.True(t, watch.behind)
-		watch.mu.Unlock()
-	}
+	_, waiting := a.watches.Waiting()
+	require.Equal(t, roster.MostEvents, waiting)
 	close(goOn)
 	arrives(t, settled, "what came at last")
 	for _, n := range []string{"stays@test", "flaps@test"} {
@@ -176,7 +175,7 @@ func TestWatchNodesBounded(t *testing.T) {
 	}
 	require.Equal(t, false, up["goes@test"])
 	require.Equal(t, true, up["late@test"])
-	require.Less(t, len(got), mostNodeEvents+10)
+	require.Less(t, len(got), roster.MostEvents+10)
 }
 
 // Loops begin and end while connections do: each sees ups and downs of a node in turn.

@@ -17,10 +17,12 @@ import (
 
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/cookie"
+	"github.com/cnode-go/cnode/nodes/internal/handshake"
 	"github.com/cnode-go/cnode/nodes/internal/hush"
 	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/peers"
 	"github.com/cnode-go/cnode/nodes/internal/places"
+	"github.com/cnode-go/cnode/nodes/internal/roster"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/nodes/metrics"
 	"github.com/cnode-go/cnode/nodes/permit"
@@ -67,7 +69,7 @@ type Node struct {
 
 	ids     identifiers
 	procs   processes
-	watches nodeWatches
+	watches roster.Watches[reported]
 	funcs   functions
 	kernel  kernel
 	router  router // set before the node is used; alone: the node is one process
@@ -75,7 +77,7 @@ type Node struct {
 	isFront bool
 
 	carriers    carriers
-	openings    openings
+	openings    handshake.Openings
 	handshakes  handshakes
 	failedStart atomic.Pointer[error] // why Start has failed; nil: it has not
 	shaking     wait.Tally            // handshakes in progress that peers have started
@@ -125,6 +127,7 @@ func (n *Node) initParts(rules permit.Table) {
 	n.faults.log, n.rights.rules = n.log, rules
 	n.rights.n, n.meters.n, n.carriers.n, n.handshakes.n, n.publishing.n = n, n, n, n, n
 	n.funcs.n, n.kernel.n, n.strangers.n = n, n, n
+	n.openings.Most, n.openings.Limit, n.openings.Late = n.cfg.MaxHandshakes, n.cfg.HandshakeTimeout, ErrHandshakeTimeout
 	n.drain.init(n)
 	n.procs.init(n)
 }
@@ -187,7 +190,7 @@ func (n *Node) endUnlock(why error) {
 // awaitGoroutines waits for the goroutines of the node, but not long: one that is in a callback may
 // not come back.
 func (n *Node) awaitGoroutines() {
-	n.openings.noMore()
+	n.openings.NoMore()
 	if n.goroutines.None() { // the usual case: setting a timer would wake a thread
 		return
 	}

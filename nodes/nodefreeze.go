@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/cnode-go/cnode/nodes/internal/life"
+	"github.com/cnode-go/cnode/nodes/internal/mapper"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -388,12 +389,12 @@ func (f *Frozen) holdLine(ctx context.Context) error {
 // freezeName freezes the registration, if that moves.
 func (f *Frozen) freezeName(ctx context.Context) (err error) {
 	f.n.mu.Lock()
-	published, ok := f.n.publishing.published.(movablePublication)
+	published, ok := f.n.publishing.published.(*mapper.Entry) // any other is made anew in the new process
 	f.n.mu.Unlock()
 	if !ok {
 		return nil
 	}
-	if f.name, err = published.freeze(ctx); err != nil {
+	if f.name, err = published.Freeze(ctx); err != nil {
 		return err
 	}
 	f.undo = append(f.undo, f.name.Thaw)

@@ -124,7 +124,7 @@ func TestHeldMonitorNode(t *testing.T) {
 			f.Thaw()
 			require.NoError(t, arrives(t, noted, "the end of MonitorNode").err)
 			arrives(t, taken, "the end of DemonitorNode")
-			require.Empty(t, a.nodes.downs)
+			require.Empty(t, a.nodes.Owed(""))
 			require.NoError(t, a.MonitorNode(ctx, "peer@test"))
 			continue
 		}
@@ -333,7 +333,7 @@ func TestExitBesideFreeze(t *testing.T) {
 	exiting := func(b *Mailbox) (proceed func()) {
 		words := b.end(ei.Atom("gone"))
 		return func() {
-			for w := range words.all() {
+			for w := words.first; w != nil; w = w.next {
 				switch {
 				case w.isHere():
 					w.tellHere()

@@ -177,8 +177,8 @@ func (b *Mailbox) yieldState(s *states.Mailbox, yield func(*states.Mailbox, erro
 		s.Names = append(s.Names, states.Name{Name: name})
 	}
 	s.Served = b.served.is || b.own != nil || b.served.before
-	s.NodeTypes = int(b.nodes.types)
-	for c := range b.nodes.up {
+	s.NodeTypes = int(b.nodes.Types)
+	for c := range b.nodes.Up {
 		s.NodesUp = append(s.NodesUp, states.Up{Node: c.Name(), Visible: c.nodeType() == VisibleNodes})
 	}
 	s.Messages.All = nil

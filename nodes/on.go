@@ -7,6 +7,7 @@ import (
 	"maps"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/gofunc"
 	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
@@ -52,8 +53,8 @@ func (s *Server) takeOn(r *serverRun) bool {
 		b.served.answered() // no caller waits for an answer
 	}
 	name, v, err := s.callOn(ctx, b, request)
-	wrong, isWrong := err.(*argumentError)
-	if isWrong && wrong.count {
+	wrong, isWrong := err.(*gofunc.ArgumentError)
+	if isWrong && wrong.Count {
 		r.run.call = nil
 		return false
 	}
@@ -67,7 +68,7 @@ func (s *Server) takeOn(r *serverRun) bool {
 	case isWrong:
 		b.n.faults.misused(m.asker(), what(), err)
 		if isCall {
-			c.answer(ei.Tuple{ei.Atom("error"), ei.Tuple{wrong.reason(), ei.Binary(err.Error())}})
+			c.answer(ei.Tuple{ei.Atom("error"), ei.Tuple{reasonOfMisuse(wrong), ei.Binary(err.Error())}})
 		}
 	case isCall:
 		c.answerWith(ctx, v, err)
@@ -82,12 +83,12 @@ func (s *Server) takeOn(r *serverRun) bool {
 }
 
 // callOn calls the function for a request, or else the one for all others. Without either, the
-// error is an *argumentError, of the number of arguments.
+// error is an *gofunc.ArgumentError, of the number of arguments.
 func (s *Server) callOn(ctx context.Context, b *Mailbox, request ei.Raw) (name string, v any, err error) {
 	name, args := s.named(request)
 	if fn := s.On[name]; fn != nil && name != "" {
 		v, err = fn.callFor(ctx, b, name, args)
-		if wrong, ok := err.(*argumentError); !ok || !wrong.count {
+		if wrong, ok := err.(*gofunc.ArgumentError); !ok || !wrong.Count {
 			return name, v, err
 		}
 	}
@@ -95,7 +96,7 @@ func (s *Server) callOn(ctx context.Context, b *Mailbox, request ei.Raw) (name s
 		v, err = fn.callFor(ctx, b, "", []ei.Term{request})
 		return "", v, err
 	}
-	return name, nil, &argumentError{count: true}
+	return name, nil, &gofunc.ArgumentError{Count: true}
 }
 
 // named takes apart a request that begins with the name of a function of s.On: {Name, A, B}, or
@@ -129,9 +130,9 @@ func (fn Func) callFor(ctx context.Context, b *Mailbox, name string, args []ei.T
 
 // callWith calls a function with arguments that are still encoded.
 func (fn Func) callWith(ctx context.Context, args []ei.Term) (any, error) {
-	if !fn.isTyped() {
+	if !gofunc.IsTyped(fn) {
 		if err := runOf(ctx).decode(args); err != nil {
-			return nil, &argumentError{err: err}
+			return nil, &gofunc.ArgumentError{Err: err}
 		}
 	}
 	return fn(ctx, args)

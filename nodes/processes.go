@@ -230,7 +230,7 @@ func (p *processes) endAll(ctx context.Context) tellings {
 	all := map[bonds.Scope][]*exitNotice{}
 	for _, b := range p.all() {
 		notices := b.end(ei.Atom("shutdown"))
-		for w := range notices.all() {
+		for w := notices.first; w != nil; w = w.next {
 			all[w.to] = append(all[w.to], w)
 		}
 	}
@@ -440,7 +440,7 @@ func (p *processes) succeed(name ei.Atom, to *Mailbox) (bool, error) {
 		p.former[to] = struct{}{}
 	}
 	to.names = append(to.names, from.names...)
-	from.nodes.moveTo(&to.nodes)
+	from.nodes.MoveTo(&to.nodes)
 	from.inbox.MoveTo(&to.inbox)
 	for ref := range from.bonds.Aliases() {
 		p.aliases.Put(ref, to)

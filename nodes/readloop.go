@@ -54,7 +54,7 @@ func (n *Node) lost(c *Conn) {
 		for _, b := range n.procs.all() {
 			b.breakWithNode(c)
 		}
-		n.watches.hearDown(c)
+		n.watches.HearDown(reported{c})
 	}
 	n.router.Lose(c)
 	n.router.EndRelayLinks(c)

@@ -8,15 +8,13 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strings"
-	"sync"
-	"syscall"
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/nodes/internal/mapper"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -90,11 +88,7 @@ const defaultEmbedAfter = 5 * time.Second
 // name, ErrUnknownHost if the host has no address; else an *epmd.Error: epmd.ErrNoPortMapper,
 // epmd.ErrNotRegistered, epmd.ErrTimeout and what else epmd.Client.Resolve returns.
 func (p *PortMapper) Resolve(ctx context.Context, node string) (Endpoint, error) {
-	alive, host, err := dist.SplitName(node)
-	if err != nil {
-		return Endpoint{}, err
-	}
-	ip, err := lookup(ctx, host)
+	alive, ip, err := find(ctx, node)
 	if err != nil {
 		return Endpoint{}, err
 	}
@@ -104,6 +98,15 @@ func (p *PortMapper) Resolve(ctx context.Context, node string) (Endpoint, error)
 	}
 	version, _ := info.Version()
 	return Endpoint{Addr: transport.FromAddrPort(netip.AddrPortFrom(ip, info.Port)), Version5: version == dist.Version5}, nil
+}
+
+// find takes a node's name apart, and finds an address of its host.
+func find(ctx context.Context, node string) (alive string, ip netip.Addr, err error) {
+	alive, host, err := dist.SplitName(node)
+	if err == nil {
+		ip, err = lookup(ctx, host)
+	}
+	return alive, ip, err
 }
 
 // lookup finds an address of host, IPv4 before IPv6, as OTP's default does.
@@ -148,26 +151,9 @@ func (p *PortMapper) Publish(ctx context.Context, who Registration) (Publication
 	if !who.Hidden {
 		reg.Type = epmd.TypeNormal
 	}
-	pub := &mapperEntry{}
-	opts := p.keep(pub, who)
-	pub.keeper, err = p.Client.Keep(ctx, reg, opts)
-	var taken error
-	for try := 0; p.Embed && (errors.Is(err, epmd.ErrNoPortMapper) || errors.Is(err, epmd.ErrNoAnswer)) && try < 3; try++ {
-		// else it may have ended meanwhile, with the node whose process it was part of
-		if errors.Is(err, epmd.ErrNoPortMapper) {
-			_, taken = p.embed(ctx, pub, who)
-		}
-		// else another process seems to be starting one
-		if taken != nil && !errors.Is(taken, syscall.EADDRINUSE) {
-			return nil, taken
-		}
-		pub.keeper, err = p.Client.Keep(ctx, reg, opts)
-	}
+	pub, err := p.mapper(who).Keep(ctx, reg)
 	if err != nil {
-		if taken != nil && errors.Is(err, epmd.ErrNoPortMapper) {
-			err = fmt.Errorf("%w; nor can one run here: %w", err, taken)
-		}
-		return nil, errors.Join(err, pub.closeServer())
+		return nil, err
 	}
 	if who.Logger != nil && who.Logger.Enabled(ctx, slog.LevelWarn) {
 		if err := CheckReachable(ctx, who.Name, who.Addr); err != nil {
@@ -177,118 +163,23 @@ func (p *PortMapper) Publish(ctx context.Context, who Registration) (Publication
 	return pub, nil
 }
 
-// keep returns the options for keeping a name registered.
-func (p *PortMapper) keep(pub *mapperEntry, who Registration) *epmd.KeepOptions {
-	opts := &epmd.KeepOptions{Logger: who.Logger}
-	if p.Embed {
-		opts.Absent = func(since time.Duration) bool {
-			if since < cmp.Or(p.EmbedAfter, defaultEmbedAfter) {
-				return false
-			}
-			ctx, cancel := context.WithTimeout(context.Background(), epmd.DefaultTimeout)
-			defer cancel()
-			began, err := p.embed(ctx, pub, who)
-			switch {
-			// in use: another process was quicker
-			case who.Logger == nil || errors.Is(err, syscall.EADDRINUSE):
-			case err != nil:
-				who.Logger.Warn("no port mapper can run in this process in the place of the one that is gone", "error", err)
-			case began:
-				who.Logger.Warn("the port mapper is gone; one runs in this process now, and has the port", "gone", since.Round(time.Millisecond))
-			}
-			return began
-		}
+// mapper is the port mapper as the node uses it.
+func (p *PortMapper) mapper(who Registration) *mapper.Mapper {
+	return &mapper.Mapper{
+		Client: &p.Client, Embed: p.Embed, EmbedAfter: cmp.Or(p.EmbedAfter, defaultEmbedAfter), Node: who.Addr, Logger: who.Logger,
 	}
-	return opts
 }
 
-// A mapperEntry is the Publication of a PortMapper.
-type mapperEntry struct {
-	keeper *epmd.Keeper
-
-	mu     sync.Mutex
-	server *epmd.Server
-	served chan struct{}
-	closed bool
+// stage stages a registration that another process has frozen. It owns the descriptors from the
+// call on: if it fails it closes them.
+func (p *PortMapper) stage(who Registration, state []byte, descriptors []int) (*mapper.Staged, error) {
+	return p.mapper(who).Stage(state, descriptors)
 }
 
-func (r *mapperEntry) Creation() uint32 { return r.keeper.Creation() }
-
-func (r *mapperEntry) Close() error { return errors.Join(r.keeper.Close(), r.closeServer()) }
-
-func (r *mapperEntry) closeServer() error {
-	r.mu.Lock()
-	server, served := r.server, r.served
-	r.closed = true
-	r.mu.Unlock()
-	if server == nil {
-		return nil
-	}
-	err := server.Close()
-	<-served
-	return err
-}
-
-// embed runs a port mapper in this process; began is false if r has one already, or is closed.
-// syscall.EADDRINUSE: another process has begun to listen meanwhile, or something else has the
-// port.
-func (p *PortMapper) embed(ctx context.Context, r *mapperEntry, who Registration) (began bool, err error) {
-	addrs := []string{p.Client.Addr}
-	if p.Client.Addr == "" {
-		if addrs, err = mapperAddrs(who.Addr, os.Getenv); err != nil {
-			return false, err
-		}
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed || r.server != nil {
-		return false, nil
-	}
-	ls, err := epmd.Listen(ctx, addrs...)
-	if err != nil {
-		return false, err
-	}
-	if who.Logger != nil {
-		who.Logger.Info("a port mapper runs in this process", "addrs", addrs)
-	}
-	r.serve(&epmd.Server{Logger: who.Logger}, ls)
-	return true, nil
-}
-
-// mapperAddrs are where an embedded port mapper listens: where others look for it to find the node,
-// which listens on addr.
-func mapperAddrs(addr transport.Addr, getenv func(string) string) ([]string, error) {
-	const variable = "ERL_EPMD_ADDRESS"
-	at, err := transport.AddrPort(addr)
-	ip := at.Addr().Unmap()
-	if err != nil || ip.IsLoopback() || ip.Zone() != "" || getenv(variable) != "" {
-		return epmd.ListenAddrs(getenv)
-	}
-	list := ip.String()
-	if ip == netip.IPv6Unspecified() { // which takes IPv4 connections, too
-		list = "0.0.0.0,::"
-	}
-	return epmd.ListenAddrs(func(name string) string {
-		if name == variable {
-			return list
-		}
-		return getenv(name)
-	})
-}
-
-// serve runs a port mapper; r.mu is held, or r is not yet in use.
-func (r *mapperEntry) serve(server *epmd.Server, ls []net.Listener) {
-	served := make(chan struct{})
-	var wg sync.WaitGroup
-	for _, l := range ls {
-		wg.Go(func() {
-			if err := server.Serve(l); !errors.Is(err, epmd.ErrServerClosed) && server.Logger != nil {
-				server.Logger.Error("the port mapper in this process does not listen any more", "addr", l.Addr().String(), "error", err)
-			}
-		})
-	}
-	go func() { wg.Wait(); close(served) }()
-	r.server, r.served = server, served
+// A stagingPublisher is a Publisher that can go on with a registration from another process: a
+// PortMapper, or what has one embedded.
+type stagingPublisher interface {
+	stage(who Registration, state []byte, descriptors []int) (*mapper.Staged, error)
 }
 
 // Static is a Resolver with a fixed table of node names.
@@ -313,11 +204,7 @@ type FixedPort uint16
 // Resolve looks the host up, and waits for that until ctx ends. The error is dist.ErrInvalidName if
 // node is no node name, ErrUnknownHost if the host has no address.
 func (p FixedPort) Resolve(ctx context.Context, node string) (Endpoint, error) {
-	_, host, err := dist.SplitName(node)
-	if err != nil {
-		return Endpoint{}, err
-	}
-	ip, err := lookup(ctx, host)
+	_, ip, err := find(ctx, node)
 	if err != nil {
 		return Endpoint{}, err
 	}
@@ -351,11 +238,7 @@ func socketIn(dir, node, name string) (transport.Addr, error) {
 // is a UNIX transport, or is TLS over one, else one that it keeps for all its UNIX connections.
 // Resolve does not wait, nor look whether the socket is there; its errors are those of Addr.
 func (d SocketDir) Resolve(_ context.Context, node string) (Endpoint, error) {
-	addr, err := d.Addr(node)
-	if err != nil {
-		return Endpoint{}, err
-	}
-	return Endpoint{Addr: addr, Transport: transport.Unix()}, nil
+	return socketAt(d.Addr(node))
 }
 
 // AliveDir is SocketDir for directories that Erlang nodes are in, too, with OTP's example
@@ -372,7 +255,10 @@ func (d AliveDir) Addr(node string) (transport.Addr, error) {
 
 // Resolve gives the path of the node's socket, as SocketDir.Resolve does.
 func (d AliveDir) Resolve(_ context.Context, node string) (Endpoint, error) {
-	addr, err := d.Addr(node)
+	return socketAt(d.Addr(node))
+}
+
+func socketAt(addr transport.Addr, err error) (Endpoint, error) {
 	if err != nil {
 		return Endpoint{}, err
 	}

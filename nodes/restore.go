@@ -78,11 +78,7 @@ func stageNode(cfg Config, state []byte) (*Staged, *states.Node, error) {
 	for i, c := range n.stats.all() {
 		c.Store(s.Stats[i])
 	}
-	g := &Staged{
-		n: n, orphans: s.Orphans, owed: map[*Mailbox][]states.Down{}, lost: map[*Mailbox][]states.Up{},
-		left: map[*Mailbox][]states.Watcher{}, published: s.Published,
-	}
-	return g, s, nil
+	return &Staged{n: n, orphans: s.Orphans, dues: map[ei.Pid]*dues{}, published: s.Published}, s, nil
 }
 
 // fill makes the node's connections, listeners, mailboxes and registration.
@@ -295,16 +291,9 @@ func (g *Staged) mailboxes(list *form.List[states.Mailbox]) error {
 			return err
 		}
 		boxes = append(boxes, b)
-		if len(left) > 0 {
-			g.left[b] = left
-		}
-		if len(lost) > 0 {
-			g.lost[b] = lost
-		}
-		for _, d := range s.Bonds.Downs {
-			if g.n.Conn(d.Node) == nil {
-				g.owed[b] = append(g.owed[b], d)
-			}
+		downs := slices.DeleteFunc(s.Bonds.Downs, func(d states.Down) bool { return g.n.Conn(d.Node) != nil })
+		if len(left)+len(lost)+len(downs) > 0 {
+			g.dues[b.pid] = &dues{nodedowns: slices.Clone(downs), ups: lost, callers: left}
 		}
 	}
 	return g.n.procs.restore(boxes)

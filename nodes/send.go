@@ -6,6 +6,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/link"
+	"github.com/cnode-go/cnode/nodes/internal/seqtrace"
 )
 
 // Send sends term (an ei.Term or a Go value, see ei.Append) to a process of the peer. It returns
@@ -77,7 +78,7 @@ func (c *Conn) sendMany(ctx context.Context, from ei.Pid, to []ei.Pid, payload e
 	if c.l.Peer().Flags.Has(dist.FlagSendSender) {
 		ctl.Op = dist.OpSendSender
 	}
-	traceOf(ctx).mark(&ctl)
+	seqtrace.Of(ctx).Mark(&ctl)
 	rest, err = c.l.SendMany(ctx, &ctl, to, payload)
 	return rest, wrap("send to", c.Name(), err)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/behalf"
 	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
+	"github.com/cnode-go/cnode/nodes/internal/seqtrace"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -36,7 +37,7 @@ func (n *Node) sendFor(ctx context.Context, by *Conn, ctl *dist.Control, node st
 		c, err = n.router.ReachFor(by, c.ties.Worker)
 	}
 	if len(ctl.Token) == 0 {
-		traceOf(ctx).mark(ctl)
+		seqtrace.Of(ctx).Mark(ctl)
 	}
 	switch {
 	case err != nil:

@@ -11,6 +11,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
+	"github.com/cnode-go/cnode/nodes/internal/seqtrace"
 )
 
 // A Call is a request of gen_server:call that this node serves; Node.Call makes one.
@@ -25,9 +26,9 @@ type Call struct {
 	alias  ei.Ref // where the caller waits, in place of From; without words: none
 	tag    ei.Raw
 	encode ei.EncodeOptions
-	prompt bool     // Reply must not wait
-	server *Mailbox // whose Call function answers; nil for CallOf
-	trace  *trace   // that the request has brought
+	prompt bool            // Reply must not wait
+	server *Mailbox        // whose Call function answers; nil for CallOf
+	trace  *seqtrace.Trace // that the request has brought
 
 	replied atomic.Bool
 	later   atomic.Pointer[Mailbox] // the process that has left it for later
@@ -91,7 +92,7 @@ func (b *Mailbox) CallFrom(from ei.Term) (*Call, error) {
 }
 
 // init makes the Call that a request to b is, which has come over conn; absent is as for absentFor.
-func (c *Call) init(b *Mailbox, conn *Conn, t *trace, q *otp.Request, absent ei.Atom) {
+func (c *Call) init(b *Mailbox, conn *Conn, t *seqtrace.Trace, q *otp.Request, absent ei.Atom) {
 	c.From, c.alias, c.tag = q.From.Pid, q.From.Alias, q.Tag
 	c.n, c.by, c.conn, c.trace, c.encode = b.n, b.pid, conn, t, b.n.funcs.absentFor(absent, "", q.Body)
 }
@@ -145,7 +146,7 @@ func (c *Call) reply(ctx context.Context, answer ei.Raw) (err error) {
 		return c.replyOver(ctx, c.conn, answer)
 	case c.conn == nil && node == c.n.Name():
 		ctl := c.addressHere()
-		c.trace.mark(ctl)
+		c.trace.Mark(ctl)
 		return c.n.send(ctx, ctl, node, answer)
 	}
 	// the peer, or a process of this node, has passed the request on, or says so
@@ -183,7 +184,7 @@ func (c *Call) replyOver(ctx context.Context, conn *Conn, answer ei.Raw) error {
 		return wrap("reply", conn.Name(), err)
 	}
 	ctl.From = c.by // what that sends later, its end above all, follows the reply
-	c.trace.mark(&ctl)
+	c.trace.Mark(&ctl)
 	if ctl.Op == dist.OpSend && conn.l.Peer().Flags.Has(dist.FlagSendSender) {
 		ctl.Op = dist.OpSendSender
 	}

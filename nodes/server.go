@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/gofunc"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/nodes/metrics"
 )
@@ -89,14 +90,7 @@ type Server struct {
 
 // NoReply, returned by Server.Call or by a function of Server.On, says that Call.Reply comes later:
 // see Node.Freeze for a node that goes on in another process before that.
-var NoReply any = noReply{}
-
-type noReply struct{}
-
-// AppendTerm refuses: the result of an exposed function, say, would be the map of an empty struct.
-func (noReply) AppendTerm([]byte) ([]byte, error) {
-	return nil, errors.New("NoReply is no term: it is for a function of a Server that answers a call")
-}
+var NoReply any = gofunc.NoReply{}
 
 // ErrReplied is returned by a second Reply to one Call.
 var ErrReplied = errors.New("the call has its reply already")
@@ -323,8 +317,8 @@ func (s *Server) takeCall(r *serverRun) {
 	}
 	var err error
 	if c.Request, err = s.decoded(r, "request"); err != nil {
-		wrong := &argumentError{err: err}
-		_ = c.Reply(&r.run, ei.Tuple{ei.Atom("error"), wrong.reason()})
+		wrong := &gofunc.ArgumentError{Err: err}
+		_ = c.Reply(&r.run, ei.Tuple{ei.Atom("error"), reasonOfMisuse(wrong)})
 		return
 	}
 	if s.Call == nil {

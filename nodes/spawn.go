@@ -11,6 +11,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
+	"github.com/cnode-go/cnode/nodes/internal/seqtrace"
 )
 
 // spawnCost is how many bytes a process takes besides its request, while it waits for a place and
@@ -58,7 +59,7 @@ func (c *calling) request(ctx context.Context, node string, p process) error {
 		Op: dist.OpSpawnRequest, Ref: c.ref, From: c.from, GroupLeader: leader,
 		Module: p.module, Function: p.function, Arity: uint8(min(p.arity, otp.MaxArity)), Options: p.options.Append(nil),
 	}
-	traceOf(ctx).mark(ctl)
+	seqtrace.Of(ctx).Mark(ctl)
 	if c.over != nil {
 		return c.over.send(ctx, ctl, p.args)
 	}

@@ -18,15 +18,9 @@ import (
 
 // awaitSpawn notes that the mailbox asks for a process.
 func (b *Mailbox) awaitSpawn(ctx context.Context, ref ei.Ref, node string, over *Conn) error {
-	return b.change(ctx, over, func() (*dist.Control, error) {
-		switch {
-		case b.ended():
-			return nil, b.Err()
-		case over != nil && over.Err() != nil:
-			return nil, over.Err()
-		}
+	return b.changeAlive(ctx, over, func() *dist.Control {
 		b.bonds.Watch(ref, bonds.Target{Node: node})
-		return nil, nil
+		return nil
 	})
 }
 

@@ -6,8 +6,10 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/life"
+	"github.com/cnode-go/cnode/nodes/internal/mapper"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
@@ -18,13 +20,37 @@ type Staged struct {
 	conns       []*Conn
 	listeners   []*Listener
 	orphans     []states.Bonds
-	owed        map[*Mailbox][]states.Down    // nodedowns of nodes that there is no connection to
-	lost        map[*Mailbox][]states.Up      // such nodes that MonitorNodes has reported as up
-	left        map[*Mailbox][]states.Watcher // whose calls the process before has left for later
+	dues        map[ei.Pid]*dues
 	published   bool
-	publication stagedPublication
+	publication *mapper.Staged // nil: none moves
 	over        atomic.Bool
 	exports     [][]byte // those of conns, within the state
+}
+
+// dues are what a process is to hear when the node goes on.
+type dues struct {
+	nodedowns []states.Down    // of nodes that there is no connection to
+	ups       []states.Up      // such nodes that MonitorNodes has reported as up
+	callers   []states.Watcher // whose calls the process before has left for later
+	late      []*Message       // what has come to one of the node's own
+	broken                     // what it had with such nodes: their connections broke during the freeze
+}
+
+// due are the dues of a process, made if need be.
+func (g *Staged) due(pid ei.Pid) *dues {
+	if g.dues[pid] == nil {
+		g.dues[pid] = &dues{}
+	}
+	return g.dues[pid]
+}
+
+// heirs yields the processes that have dues.
+func (g *Staged) heirs(yield func(*Mailbox, *dues) bool) {
+	for pid, d := range g.dues {
+		if b := g.n.procs.local(pid); b != nil && !yield(b, d) {
+			return
+		}
+	}
 }
 
 // Node is the node. Until Start it neither receives nor sends.
@@ -40,41 +66,68 @@ func (g *Staged) Mailboxes() []*Mailbox { return g.n.procs.heirless(nil) }
 // node runs all the same; ErrClosed if it has been closed meanwhile. Keys that plug-ins had put
 // into the state are cleared in it.
 func (g *Staged) Start(ctx context.Context) error {
-	late, lost, err := g.open()
-	if err != nil {
+	if err := g.open(); err != nil {
 		return err
 	}
-	return g.goOn(ctx, late, lost)
+	return g.goOn(ctx)
 }
 
-// open lets mailboxes take messages again, and the node send: the first half of Start. late and
-// lost are what goOn is to tell processes.
-func (g *Staged) open() (late map[*Mailbox][]*Message, lost map[*Mailbox]broken, err error) {
+// open lets mailboxes take messages again, and the node send: the first half of Start. The node's
+// own are emptied first.
+func (g *Staged) open() error {
 	if !g.over.CompareAndSwap(false, true) {
-		return nil, nil, wrap("start", g.n.name, ErrStarted)
+		return wrap("start", g.n.name, ErrStarted)
 	}
 	for _, export := range g.exports { // the connections have them
 		clear(export)
 	}
 	g.n.procs.endSuccession()
 	boxes := g.n.procs.all()
-	lost = g.breakOff(boxes) // before a peer can have connected anew
-	late = openAll(boxes)
+	for _, b := range boxes { // before a peer can have connected anew
+		if x := b.breakOff(); len(x.links)+len(x.downs) > 0 {
+			g.due(b.pid).broken = x
+		}
+	}
+	for b, d := range g.heirs {
+		for _, s := range d.ups {
+			b.tellLost(s)
+		}
+	}
+	for _, b := range boxes {
+		if b.own != nil {
+			g.due(b.pid).late = b.takeAll()
+		}
+		b.goOn()
+	}
 	g.letGo()
-	return late, lost, nil
+	return nil
 }
 
 // goOn tells processes what they have to be told, and lets the node receive.
-func (g *Staged) goOn(ctx context.Context, late map[*Mailbox][]*Message, lost map[*Mailbox]broken) error {
+func (g *Staged) goOn(ctx context.Context) error {
 	defer g.n.life.EndStart()
-	for b, messages := range late {
-		for _, m := range messages {
+	for b, d := range g.heirs {
+		for _, m := range d.late {
 			b.own(b, m)
 		}
 	}
-	g.disownOrphans()
-	g.forsake()
-	g.tellWhatBroke(lost)
+	for _, c := range g.conns { // what peers had with processes that have not moved along
+		for i := range g.orphans {
+			c.disown(&g.orphans[i])
+		}
+	}
+	for b, d := range g.heirs {
+		b.forsake(d.callers)
+	}
+	for b, d := range g.heirs {
+		b.lock()
+		b.notifyUnlock(d.downs)
+		b.loseLinks(d.links)
+		for _, down := range d.nodedowns {
+			b.lock()
+			b.sendNodedown(down.Node, down.Count)
+		}
+	}
 	g.receive() // after what the node itself has to say about what broke
 	err := g.publish(ctx)
 	for _, c := range g.conns { // now nobody waits for it
@@ -82,19 +135,6 @@ func (g *Staged) goOn(ctx context.Context, late map[*Mailbox][]*Message, lost ma
 	}
 	g.n.warnOfHeirless()
 	return wrap("start", g.n.name, err)
-}
-
-// openAll lets mailboxes take messages again. The node's own are emptied first: late is what was in
-// them.
-func openAll(boxes []*Mailbox) (late map[*Mailbox][]*Message) {
-	late = map[*Mailbox][]*Message{}
-	for _, b := range boxes {
-		if b.own != nil {
-			late[b] = b.takeAll()
-		}
-		b.goOn()
-	}
-	return late
 }
 
 // letGo lets the node send.
@@ -105,42 +145,6 @@ func (g *Staged) letGo() {
 	}
 	for _, c := range g.conns {
 		c.resume()
-	}
-}
-
-// disownOrphans ends, towards peers, what they had with processes that have not moved along.
-func (g *Staged) disownOrphans() {
-	for _, c := range g.conns {
-		for i := range g.orphans {
-			c.disown(&g.orphans[i])
-		}
-	}
-}
-
-// forsake tells the callers that are not answered here.
-func (g *Staged) forsake() {
-	for b, callers := range g.left {
-		if heir := g.n.procs.local(b.pid); heir != nil {
-			heir.forsake(callers)
-		}
-	}
-}
-
-// tellWhatBroke tells processes what breakOff has broken, and gives them the nodedowns that the old
-// process owed them.
-func (g *Staged) tellWhatBroke(lost map[*Mailbox]broken) {
-	for b, x := range lost {
-		b.lock()
-		b.notifyUnlock(x.downs)
-		b.loseLinks(x.links)
-	}
-	for b, owed := range g.owed {
-		if heir := g.n.procs.local(b.pid); heir != nil {
-			for _, d := range owed {
-				heir.lock()
-				heir.sendNodedown(d.Node, d.Count)
-			}
-		}
 	}
 }
 
@@ -163,28 +167,8 @@ func (b *Mailbox) takeAll() []*Message {
 	return all
 }
 
-// breakOff breaks what processes have with nodes whose connections did not move along: they broke
-// while the node was frozen. It returns what the mailboxes, which are staged, are to be told when
-// they go on.
-func (g *Staged) breakOff(boxes []*Mailbox) map[*Mailbox]broken {
-	n := g.n
-	all := map[*Mailbox]broken{}
-	for _, b := range boxes {
-		if x := b.breakOff(); len(x.links)+len(x.downs) > 0 {
-			all[b] = x
-		}
-	}
-	for b, lost := range g.lost {
-		if heir := n.procs.local(b.pid); heir != nil {
-			for _, s := range lost {
-				heir.tellLost(s)
-			}
-		}
-	}
-	return all
-}
-
-// breakOff breaks what the staged mailbox has with nodes that there is no connection to.
+// breakOff breaks what the staged mailbox has with nodes that there is no connection to, and returns
+// what the mailbox is to be told when it goes on.
 func (b *Mailbox) breakOff() (x broken) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -228,12 +212,7 @@ func (g *Staged) Discard() error {
 	for _, c := range g.conns {
 		errs = append(errs, c.giveUp(false))
 	}
-	for _, l := range g.listeners {
-		errs = append(errs, l.release())
-	}
-	for _, l := range n.Listeners() { // Setup has opened them
-		errs = append(errs, l.Close())
-	}
+	errs = append(errs, n.releaseListeners(g.listeners))
 	if g.publication != nil {
 		errs = append(errs, g.publication.Discard())
 	}

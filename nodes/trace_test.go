@@ -8,6 +8,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/seqtrace"
 )
 
 // A peer may write anything into a token: what a third node could refuse goes no further.
@@ -43,12 +44,12 @@ func TestTraceTokens(t *testing.T) {
 		require.Equal(t, tt.want, TraceLabelOf(ctx), tt.name)
 		var ctl dist.Control
 		ctl.From = pid
-		traceOf(ctx).mark(&ctl)
+		seqtrace.Of(ctx).Mark(&ctl)
 		require.Equal(t, tt.want != nil, ctl.Token != nil, tt.name)
 	}
 	ctl := dist.Control{From: pid}
 	m := &Message{Control: dist.Control{Token: token(ei.Int(1), good, ei.Int(7), pid, ei.Int(6))}}
-	m.trace().mark(&ctl)
+	m.trace().Mark(&ctl)
 	require.Equal(t, token(ei.Int(1), good, ei.Int(8), pid, ei.Int(7)), ctl.Token, "the next number, and that of the message before")
 	require.Nil(t, TraceLabelOf(WithTraceLabel(m.WithTraceOf(context.Background()), nil)))
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
+	"github.com/cnode-go/cnode/nodes/internal/gofunc"
 )
 
 // CallAs makes a request to a process, gen_server:call(Pid, Request), and stores the reply in an R,
@@ -62,7 +63,7 @@ func RPCAs[R any](ctx context.Context, caller Caller, node, mod, fun string, arg
 // terms: All gives them. If no term can be a T, the only pair has an *ei.MappingError.
 func Messages[T any](ctx context.Context, b *Mailbox) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		if err := unreadable(reflect.TypeFor[T]()); err != nil {
+		if err := gofunc.Unreadable(reflect.TypeFor[T]()); err != nil {
 			yield(*new(T), wrap("receive", "", err))
 			return
 		}

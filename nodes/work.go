@@ -102,14 +102,9 @@ func (t *run) payer() string {
 	return t.conn.Name()
 }
 
-// decoding is how the terms are decoded that a function gets: what they become counts as the
-// request itself does. t may be nil: a program calls the function.
-func (t *run) decoding(o ei.DecodeOptions, terms []ei.Term) ei.DecodeOptions {
-	size := 0
-	for _, term := range terms {
-		raw, _ := term.(ei.Raw)
-		size += len(raw)
-	}
+// Decoding is how the terms are decoded that a function gets, of so many bytes in all: what they
+// become counts as the request itself does. t may be nil: a program calls the function.
+func (t *run) Decoding(o ei.DecodeOptions, size int) ei.DecodeOptions {
 	n := t.node()
 	if n == nil {
 		return o.Shared(size, nil)
@@ -153,7 +148,7 @@ func (t *run) decodeTerm(raw ei.Raw) (ei.Term, error) {
 	if len(raw) <= shortTerm {
 		return raw.Decode()
 	}
-	return t.decoding(ei.DecodeOptions{}, []ei.Term{raw}).Decode(raw)
+	return t.Decoding(ei.DecodeOptions{}, len(raw)).Decode(raw)
 }
 
 // shortTerm is the size, in bytes, of terms that are not counted when they are decoded.

@@ -43,14 +43,14 @@ var houses = map[string]house{
 		words("doc errors identity lifetime" +
 			// leaves
 			" transports router"),
-		words("conn message trace complain measure send"), // a connection
+		words("conn message complain measure send"), // a connection
 		words("config listen opening handshake peers connect resolve publish activate"),
 		words("run task processes mailbox sys deliver overflow bondchange link spawnreply monitor monitornodes exit" +
 			" signal way"),
 		words("call erpc servedcall typedcall server on service func apply spawn work kernel" +
 			" sendto permit connreceive readloop"), // calls, both ways
 		words("node introspect"),
-		words("move connfreeze connstage bonds nodefreeze nodesnapshot frozen staged restore movename" +
+		words("move connfreeze connstage bonds nodefreeze nodesnapshot frozen staged restore" +
 			" shutdown"), // moving
 		words("inside"), // for package workers
 	}},

@@ -114,9 +114,14 @@ type exchange struct {
 	own     Flags // what this side has announced; 0 before that
 }
 
-func (x *exchange) read(phase string) ([]byte, error) {
+// receive reads the message of a phase.
+func receive[T any](x *exchange, phase string, parse func(packet []byte) (T, error)) (m T, err error) {
 	x.phase = phase
-	return x.conn.ReadPacket()
+	packet, err := x.conn.ReadPacket()
+	if err != nil {
+		return m, err
+	}
+	return parse(packet)
 }
 
 func (x *exchange) write(phase string, p ...[]byte) error {

@@ -3,6 +3,7 @@ package dist
 import (
 	"crypto/subtle"
 	"fmt"
+	"slices"
 )
 
 // InitiateOptions is what the connecting side may decide; the zero value
@@ -52,22 +53,15 @@ func (x *exchange) initiate(s Self, o InitiateOptions) (Peer, error) {
 	if o.Version5 {
 		peer.Version = Version5
 	}
-
-	name := Name{Version: peer.Version, Flags: s.announced(), Creation: s.Creation, Name: s.Name}
-	x.own = name.Flags
-	packet, err := AppendName(nil, name)
+	x.own = s.announced()
+	packet, err := AppendName(nil, Name{Version: peer.Version, Flags: x.own, Creation: s.Creation, Name: s.Name})
+	if err == nil {
+		err = x.write(PhaseName, packet)
+	}
 	if err != nil {
 		return Peer{}, err
 	}
-	if err := x.write(PhaseName, packet); err != nil {
-		return Peer{}, err
-	}
-
-	packet, err = x.read(PhaseStatus)
-	if err != nil {
-		return Peer{}, err
-	}
-	status, err := ParseStatus(packet)
+	status, err := receive(x, PhaseStatus, ParseStatus)
 	if err != nil {
 		return Peer{}, err
 	}
@@ -75,12 +69,7 @@ func (x *exchange) initiate(s Self, o InitiateOptions) (Peer, error) {
 	if err := x.followStatus(status, s, o, &peer); err != nil {
 		return Peer{}, err
 	}
-
-	packet, err = x.read(PhaseChallenge)
-	if err != nil {
-		return Peer{}, err
-	}
-	challenge, err := ParseChallenge(packet)
+	challenge, err := receive(x, PhaseChallenge, ParseChallenge)
 	if err != nil {
 		return Peer{}, err
 	}
@@ -92,33 +81,32 @@ func (x *exchange) initiate(s Self, o InitiateOptions) (Peer, error) {
 		return Peer{}, err
 	}
 	peer.Name, peer.Creation = challenge.Name, challenge.Creation
-	peer.Announced, peer.Flags = challenge.Flags, name.Flags.Negotiate(challenge.Flags)
+	peer.Announced, peer.Flags = challenge.Flags, x.own.Negotiate(challenge.Flags)
+	if err := x.prove(s, o, challenge); err != nil {
+		return Peer{}, err
+	}
+	return peer, nil
+}
 
-	cookie := s.cookie(peer.Name)
-	reply := AppendReply(nil, Reply{Challenge: s.Challenge, Digest: Digest(cookie, challenge.Challenge)})
+// prove proves that this node knows the cookie, and sees whether the peer does.
+func (x *exchange) prove(s Self, o InitiateOptions, c Challenge) error {
+	cookie := s.cookie(c.Name)
+	packets := [][]byte{AppendReply(nil, Reply{Challenge: s.Challenge, Digest: Digest(cookie, c.Challenge)})}
 	if o.Version5 {
-		complement := AppendComplement(nil, Complement{Flags: name.Flags, Creation: s.Creation})
-		err = x.write(PhaseChallengeReply, complement, reply)
-	} else {
-		err = x.write(PhaseChallengeReply, reply)
+		packets = slices.Insert(packets, 0, AppendComplement(nil, Complement{Flags: x.own, Creation: s.Creation}))
 	}
-	if err != nil {
-		return Peer{}, err
+	if err := x.write(PhaseChallengeReply, packets...); err != nil {
+		return err
 	}
-
-	packet, err = x.read(PhaseChallengeAck)
+	digest, err := receive(x, PhaseChallengeAck, ParseAck)
 	if err != nil {
-		return Peer{}, err
-	}
-	digest, err := ParseAck(packet)
-	if err != nil {
-		return Peer{}, err
+		return err
 	}
 	want := Digest(cookie, s.Challenge)
 	if subtle.ConstantTimeCompare(digest[:], want[:]) != 1 {
-		return Peer{}, ErrBadCookie
+		return ErrBadCookie
 	}
-	return peer, nil
+	return nil
 }
 
 func checkInitiate(s Self, o InitiateOptions) error {

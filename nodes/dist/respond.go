@@ -45,11 +45,7 @@ type Verdict struct {
 // another one, with its own PacketConn, answer it.
 func ReadName(c PacketConn) (Name, error) {
 	x := exchange{conn: c}
-	packet, err := x.read(PhaseName)
-	if err != nil {
-		return Name{}, x.fail(err)
-	}
-	n, err := ParseName(packet)
+	n, err := receive(&x, PhaseName, ParseName)
 	if err != nil {
 		return Name{}, x.fail(err)
 	}
@@ -93,9 +89,34 @@ func (x *exchange) respond(s Self, n Name, o RespondOptions) (Peer, error) {
 		n.Name, n.Creation = verdict.Name, verdict.Creation
 	}
 
+	if err := x.challenge(s, verdict); err != nil {
+		return Peer{}, err
+	}
+	if n.Version == Version5 {
+		complement, err := receive(x, PhaseComplement, ParseComplement)
+		if err != nil {
+			return Peer{}, err
+		}
+		n.Flags, n.Creation = n.Flags|complement.Flags, complement.Creation
+		if err := x.demand(n.Flags, s.mandatory()); err != nil {
+			return Peer{}, err
+		}
+	}
+	if err := x.acknowledge(s, n, o); err != nil {
+		return Peer{}, err
+	}
+	return Peer{
+		Name: n.Name, Creation: n.Creation, Version: n.Version, Status: verdict.Status,
+		Announced: n.Flags, Flags: s.announced().Negotiate(n.Flags),
+		SelfName: s.Name, SelfCreation: s.Creation,
+	}, nil
+}
+
+// challenge tells the peer the verdict on its name, and has it prove that it knows the cookie.
+func (x *exchange) challenge(s Self, verdict Verdict) error {
 	status, err := AppendStatus(nil, StatusMessage(verdict))
 	if err != nil {
-		return Peer{}, err
+		return err
 	}
 	flags := s.announced()
 	x.own = flags
@@ -105,65 +126,38 @@ func (x *exchange) respond(s Self, n Name, o RespondOptions) (Peer, error) {
 	challenge, err := AppendChallenge(nil, Challenge{
 		Version: Version6, Flags: flags, Challenge: s.Challenge, Creation: s.Creation, Name: s.Name,
 	})
-	if err != nil {
-		return Peer{}, err
+	switch {
+	case err != nil:
+		return err
+	case verdict.Status != StatusAlive:
+		return x.write(PhaseChallenge, status, challenge)
 	}
-	if verdict.Status == StatusAlive {
-		if err := x.askAlive(status); err != nil {
-			return Peer{}, err
-		}
-		err = x.write(PhaseChallenge, challenge)
-	} else {
-		err = x.write(PhaseChallenge, status, challenge)
+	if err := x.askAlive(status); err != nil {
+		return err
 	}
-	if err != nil {
-		return Peer{}, err
-	}
+	return x.write(PhaseChallenge, challenge)
+}
 
-	if n.Version == Version5 {
-		packet, err := x.read(PhaseComplement)
-		if err != nil {
-			return Peer{}, err
-		}
-		complement, err := ParseComplement(packet)
-		if err != nil {
-			return Peer{}, err
-		}
-		n.Flags, n.Creation = n.Flags|complement.Flags, complement.Creation
-		if err := x.demand(n.Flags, s.mandatory()); err != nil {
-			return Peer{}, err
-		}
-	}
-
-	packet, err := x.read(PhaseChallengeReply)
+// acknowledge sees whether the peer knows the cookie, and proves that this node does.
+func (x *exchange) acknowledge(s Self, n Name, o RespondOptions) error {
+	reply, err := receive(x, PhaseChallengeReply, ParseReply)
 	if err != nil {
-		return Peer{}, err
-	}
-	reply, err := ParseReply(packet)
-	if err != nil {
-		return Peer{}, err
+		return err
 	}
 	if err := s.reflected(reply.Challenge); err != nil {
-		return Peer{}, err
+		return err
 	}
 	cookie := s.cookie(n.Name)
 	want := Digest(cookie, s.Challenge)
 	if subtle.ConstantTimeCompare(reply.Digest[:], want[:]) != 1 {
-		return Peer{}, ErrBadCookie
+		return ErrBadCookie
 	}
 	if o.Proven != nil {
 		if err := o.Proven(); err != nil {
-			return Peer{}, refusal(err)
+			return refusal(err)
 		}
 	}
-	if err := x.write(PhaseChallengeAck, AppendAck(nil, Digest(cookie, reply.Challenge))); err != nil {
-		return Peer{}, err
-	}
-	return Peer{
-		Name: n.Name, Creation: n.Creation, Version: n.Version, Status: verdict.Status,
-		Announced: n.Flags, Flags: s.announced().Negotiate(n.Flags),
-		SelfName: s.Name, SelfCreation: s.Creation,
-	}, nil
+	return x.write(PhaseChallengeAck, AppendAck(nil, Digest(cookie, reply.Challenge)))
 }
 
 // checkRespond also checks the peer's name, which may come from another process.
@@ -272,11 +266,7 @@ func (x *exchange) askAlive(status []byte) error {
 	if err := x.write(PhaseStatus, status); err != nil {
 		return err
 	}
-	packet, err := x.read(PhaseAliveAnswer)
-	if err != nil {
-		return err
-	}
-	answer, err := ParseStatus(packet)
+	answer, err := receive(x, PhaseAliveAnswer, ParseStatus)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/internal/asker"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 // A Method says who keeps a name if two partitions in which it is taken become one: fun
@@ -137,7 +138,7 @@ func (g *Global) mayLose(caller string, m Method, own, greater ei.Pid) bool {
 // isConflict tells whether a process may be in conflict with one of ours about a name.
 func (g *Global) isConflict(caller string, m Method, key string, his, own ei.Pid) bool {
 	node := string(his.Node)
-	if !possible(his) || !isNodeName(node) || node == g.n.Name() || string(own.Node) != g.n.Name() {
+	if !otp.PossibleEverywhere(his) || !isNodeName(node) || node == g.n.Name() || string(own.Node) != g.n.Name() {
 		return false
 	}
 	g.mu.RLock()

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 // A name is a process's, in the whole cluster.
@@ -71,7 +72,7 @@ func nameOf(t ei.Term) (n name, ok bool) {
 		return name{}, false
 	}
 	pid, ok := e[1].(ei.Pid)
-	if !ok || !isNodeName(string(pid.Node)) || !possible(pid) {
+	if !ok || !isNodeName(string(pid.Node)) || !otp.PossibleEverywhere(pid) {
 		return name{}, false
 	}
 	size, isMethod := keptSize(e[2], maxNameLen)
@@ -99,7 +100,7 @@ func externalOf(t ei.Term) ei.List {
 			_, term, ok := keyOf(x[0])
 			pid, isPid := x[1].(ei.Pid)
 			host, isHost := x[2].(ei.Atom)
-			if ok && isPid && isHost && possible(pid) {
+			if ok && isPid && isHost && otp.PossibleEverywhere(pid) {
 				ext = append(ext, ei.Tuple{term, pid, host})
 			}
 		}

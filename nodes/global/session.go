@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 // A session is the synchronisation of this node's partition with that of another node, from nodeup
@@ -115,7 +116,7 @@ func (c *server) initConnect(node string, v, init ei.Term) {
 		return
 	}
 	locker, ok := it[3].(ei.Pid)
-	if !ok || string(locker.Node) != node || !possible(locker) {
+	if !ok || string(locker.Node) != node || !otp.PossibleEverywhere(locker) {
 		return
 	}
 	s := c.Sessions[node]

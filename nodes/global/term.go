@@ -6,6 +6,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 // A letter is a term on its way to a process, of this node or another one.
@@ -64,7 +65,7 @@ func replyTo(node string, from ei.Term) (to letter, ok bool) {
 	if !ok || string(pid.Node) != node {
 		return letter{}, false
 	}
-	if !possible(pid) || !isKeepable(t[1], maxTagLen) {
+	if !otp.PossibleEverywhere(pid) || !isKeepable(t[1], maxTagLen) {
 		return letter{}, false
 	}
 	to = letter{Node: node, Pid: pid, Tag: t[1]}
@@ -94,29 +95,7 @@ func isKeepable(t ei.Term, longest int) bool {
 // keptSize is isKeepable, and how many bytes the encoded term has.
 func keptSize(t ei.Term, longest int) (size int, ok bool) {
 	raw, err := ei.AppendTerm(nil, t)
-	return len(raw), err == nil && len(raw) <= longest && possible(t)
-}
-
-// possible tells whether the node of each identifier in a term may have made it. A runtime system
-// that gets an impossible one of its own ends the connection: so none is taken from others.
-func possible(t ei.Term) bool {
-	for t := range ei.Walk(t) {
-		ok := true
-		switch t := t.(type) {
-		case ei.Pid:
-			ok = t.ID < 1<<28
-		case ei.Fun:
-			ok = t.Pid.ID < 1<<28
-		case ei.Port:
-			ok = t.ID < 1<<60
-		case ei.Ref:
-			ok = t.ID[0] < 1<<18
-		}
-		if !ok {
-			return false
-		}
-	}
-	return true
+	return len(raw), err == nil && len(raw) <= longest && otp.PossibleEverywhere(t)
 }
 
 // isVisible tells whether the node at the other end may take part in global.
@@ -125,7 +104,7 @@ func isVisible(c *nodes.Conn) bool { return c.Peer().Flags.Has(dist.FlagPublishe
 // keyOf makes the key of a term in a map: terms that are the same to Erlang have the same one.
 func keyOf(t ei.Term) (key string, same ei.Term, ok bool) {
 	raw, err := ei.AppendTerm(nil, t)
-	if err != nil || len(raw) > maxNameLen || !possible(t) {
+	if err != nil || len(raw) > maxNameLen || !otp.PossibleEverywhere(t) {
 		return "", nil, false
 	}
 	same = canonical(t)

@@ -27,26 +27,7 @@ func Acceptable(raw ei.Raw, node ei.Atom, records bool) (ei.Raw, error) {
 // node.
 func AcceptableEverywhere(raw ei.Raw) bool {
 	t, err := ei.DecodeOptions{Limits: ei.Limits{Atoms: MaxAtoms}, Strict: true, Alias: true}.Decode(raw)
-	if err != nil {
-		return false
-	}
-	for t := range ei.Walk(t) {
-		ok := true
-		switch id := t.(type) {
-		case ei.Pid:
-			ok = Possible(id, id.Node)
-		case ei.Fun:
-			ok = Possible(id.Pid, id.Pid.Node)
-		case ei.Port:
-			ok = Possible(id, id.Node)
-		case ei.Ref:
-			ok = Possible(id, id.Node)
-		}
-		if !ok {
-			return false
-		}
-	}
-	return true
+	return err == nil && PossibleEverywhere(t)
 }
 
 // ErrImpossible is the error of a term that names a process, a port or a reference which no node
@@ -59,17 +40,25 @@ var ErrImpossible = errors.New("an identifier that its node cannot have made")
 // lower bounds for pids and ports, and does not tell that it is one. One that passes on a term
 // checks nothing of this.)
 func Possible(t ei.Term, node ei.Atom) bool {
+	return isPossible(t, func(of ei.Atom) bool { return of == node })
+}
+
+// PossibleEverywhere reports whether every node may have made its identifiers in a term.
+func PossibleEverywhere(t ei.Term) bool { return isPossible(t, func(ei.Atom) bool { return true }) }
+
+// isPossible is Possible for the nodes of which is is true.
+func isPossible(t ei.Term, is func(node ei.Atom) bool) bool {
 	for t := range ei.Walk(t) {
 		ok := true
 		switch t := t.(type) {
 		case ei.Pid:
-			ok = isPossible(t, node)
+			ok = t.ID < 1<<28 || !is(t.Node)
 		case ei.Fun:
-			ok = isPossible(t.Pid, node)
+			ok = t.Pid.ID < 1<<28 || !is(t.Pid.Node)
 		case ei.Port:
-			ok = t.Node != node || t.ID < 1<<60
+			ok = t.ID < 1<<60 || !is(t.Node)
 		case ei.Ref:
-			ok = t.Node != node || t.ID[0] < 1<<18
+			ok = t.ID[0] < 1<<18 || !is(t.Node)
 		}
 		if !ok {
 			return false
@@ -77,5 +66,3 @@ func Possible(t ei.Term, node ei.Atom) bool {
 	}
 	return true
 }
-
-func isPossible(p ei.Pid, node ei.Atom) bool { return p.Node != node || p.ID < 1<<28 }

@@ -21,8 +21,8 @@ type EventLog struct {
 
 // How many events a log may be asked to have, and has if nobody says.
 const (
-	MostEvents    = 10_000
-	DefaultEvents = 10 // as OTP's
+	mostEvents    = 10_000
+	defaultEvents = 10 // as OTP's
 	eventBytes    = 1 << 20
 )
 
@@ -31,9 +31,6 @@ func (l *EventLog) Keep(most int) {
 	l.most = most
 	l.shrink()
 }
-
-// Most is how many events there may be.
-func (l *EventLog) Most() int { return l.most }
 
 // Add notes an event, an encoded term.
 func (l *EventLog) Add(event ei.Raw) {

@@ -1,4 +1,4 @@
-package nodes
+package mapper
 
 import (
 	"testing"
@@ -9,7 +9,7 @@ import (
 )
 
 // At the address at which nodes find a node, they find its port mapper too.
-func TestMapperAddrs(t *testing.T) {
+func TestAddrs(t *testing.T) {
 	for _, tc := range []struct {
 		node, told string
 		want       []string
@@ -26,7 +26,7 @@ func TestMapperAddrs(t *testing.T) {
 	} {
 		addr, err := transport.ParseAddr(tc.node)
 		require.NoError(t, err)
-		got, err := mapperAddrs(addr, func(name string) string {
+		got, err := addrsFor(addr, func(name string) string {
 			return map[string]string{"ERL_EPMD_PORT": "99", "ERL_EPMD_ADDRESS": tc.told}[name]
 		})
 		require.NoError(t, err)
