@@ -98,7 +98,9 @@ var picture = []row{
 		own: "transport transport/internal/patience transport/handoff transport/handoff/internal/stream " + carriers},
 	{path: "tlstransport", own: "ei transport", others: []string{xsys, xcrypto},
 		testOwn: "internal/queue transport/transporttest transport/virtual internal/test/otp", testOther: []string{xnet}},
-	{path: "nodes/dist", own: "ei", notStd: "net os time sync context log", testOwn: "internal/test/otp"},
+	{path: "nodes/dist", own: "ei", notStd: "net os time sync context log"},
+	{path: "internal/protocol", own: "ei nodes/dist", notStd: "net os time sync context log",
+		testOwn: "internal/test/fips internal/test/otp"},
 	{path: "nodes/internal/hush", notStd: "net os"},
 	{path: "nodes/internal/alike", own: "ei", notStd: "net os time sync context log"},
 	{path: "nodes/internal/behalf", notStd: "net os time sync log"},
@@ -114,20 +116,20 @@ var picture = []row{
 	{path: "nodes/internal/states", own: "ei nodes/dist nodes/internal/form", notStd: "net os sync context log"},
 	{path: "nodes/internal/wait", own: "transport", notStd: "net syscall log"},
 	{path: "nodes/internal/inbox", own: "nodes/internal/places nodes/internal/wait", notStd: "net os context log"},
-	{path: "nodes/internal/atoms", own: "ei transport nodes/dist", notStd: "net os time log"},
+	{path: "nodes/internal/atoms", own: "internal/protocol ei transport nodes/dist", notStd: "net os time log"},
 	{path: "nodes/internal/lazymap", notStd: "net os time sync context log"},
 	{path: "nodes/internal/bonds", own: "ei nodes/dist nodes/internal/lazymap nodes/internal/states", notStd: "net os time sync context log"},
 	{path: "nodes/internal/sequences", notStd: "net log",
-		own: "ei internal/queue transport nodes/dist nodes/internal/states nodes/internal/wait"},
+		own: "internal/protocol ei internal/queue transport nodes/dist nodes/internal/states nodes/internal/wait"},
 	{path: "nodes/internal/handshake", own: "nodes/internal/lazymap", notStd: "net os time log"},
-	{path: "nodes/dist/packets", own: "internal/queue transport nodes/dist", notStd: "net os time log"},
+	{path: "internal/protocol/packets", own: "internal/queue internal/protocol transport nodes/dist", notStd: "net os time log"},
 	{path: "nodes/internal/life", own: "nodes/internal/wait", notStd: "net os time log", testOwn: "transport"},
 	{path: "nodes/internal/peers", own: "nodes/dist nodes/internal/lazymap nodes/internal/wait", notStd: "net os time log"},
 	{path: "nodes/internal/descriptor", own: "transport transport/handoff nodes/internal/form", others: []string{xsys},
 		notStd: "syscall sync context log"},
 	{path: "nodes/internal/nametable", own: "nodes/internal/descriptor", others: []string{xsys}, notStd: "net syscall sync context log"},
-	{path: "nodes/internal/talk", own: "transport/handoff transport/handoff/beam nodes/dist nodes/internal/descriptor nodes/internal/form " +
-		"nodes/internal/states nodes/internal/wait",
+	{path: "nodes/internal/talk", own: "internal/protocol transport/handoff transport/handoff/beam nodes/dist nodes/internal/descriptor " +
+		"nodes/internal/form nodes/internal/states nodes/internal/wait",
 		notStd: "log", testOther: []string{xsys}},
 	{path: "nodes/internal/process", others: []string{xsys}, notStd: "net context log"},
 	{path: "nodes/internal/crew", own: "transport transport/handoff transport/handoff/bind10 nodes/internal/descriptor nodes/internal/form " +
@@ -135,15 +137,16 @@ var picture = []row{
 		testOwn: "nodes/dist", testOther: []string{xsys}},
 	{path: "nodes/introspect", own: "ei", notStd: "net os sync context log"},
 	{path: "nodes/metrics", notStd: "net os log"},
-	{path: "nodes/internal/link", own: "ei internal/queue transport transport/handoff nodes/dist nodes/metrics nodes/internal/atoms " +
+	{path: "nodes/internal/link", own: "internal/protocol ei internal/queue transport transport/handoff nodes/dist nodes/metrics " +
+		"nodes/internal/atoms " +
 		"nodes/internal/clock nodes/internal/form nodes/internal/life nodes/internal/places " +
 		"nodes/internal/sequences nodes/internal/states nodes/internal/wait"},
 	{path: "nodes/internal/inside", notStd: "net",
 		own: "ei transport transport/handoff nodes/dist nodes/internal/lazymap nodes/internal/life nodes/internal/peers nodes/internal/states"},
 	{path: "nodes", others: []string{xsys}, testOwn: "transport/transporttest transport/virtual internal/test/otp internal/test/packets " +
 		"internal/handoffpoint",
-		own: "internal/host internal/queue ei transport transport/handoff nodes/dist " +
-			"nodes/dist/packets nodes/epmd " +
+		own: "internal/protocol internal/host internal/queue ei transport transport/handoff nodes/dist " +
+			"internal/protocol/packets nodes/epmd " +
 			"nodes/introspect nodes/metrics nodes/internal/alike nodes/internal/behalf nodes/internal/bonds nodes/internal/clock " +
 			"nodes/internal/cookie " +
 			"nodes/internal/descriptor nodes/internal/form nodes/internal/handshake nodes/internal/hush " +
@@ -181,7 +184,8 @@ var picture = []row{
 		own:     "internal/handoffpoint transport/handoff nodes/internal/inside nodes/internal/states nodes",
 		testOwn: "ei nodes/epmd nodes/health internal/test/director internal/test/otp internal/test/systemd"},
 	{path: "nodes/workers", testOther: []string{xsys}, testOwn: "internal/queue internal/test/packets",
-		own: "internal/handoffpoint ei transport transport/handoff transport/handoff/bind10 nodes nodes/dist nodes/dist/packets nodes/upgrade " +
+		own: "internal/protocol internal/handoffpoint ei transport transport/handoff transport/handoff/bind10 nodes nodes/dist " +
+			"internal/protocol/packets nodes/upgrade " +
 			"nodes/internal/bonds nodes/internal/crew nodes/internal/descriptor nodes/internal/form nodes/internal/inside " +
 			"nodes/internal/lazymap nodes/internal/life nodes/internal/link nodes/internal/nametable nodes/internal/peers " +
 			"nodes/internal/states nodes/internal/talk nodes/internal/wait"},
@@ -304,7 +308,7 @@ var picture = []row{
 	{path: "docs/site", testOwn: "internal/test/browser nodes transport transport/virtual"},
 	{path: "docs/site/pictures"},
 	{path: "docs/site/playground/term", own: "ei ei/elixir"},
-	{path: "docs/site/playground/capture", own: "ei nodes/dist", testOwn: "nodes transport transport/virtual"},
+	{path: "docs/site/playground/capture", own: "internal/protocol ei nodes/dist", testOwn: "nodes transport transport/virtual"},
 	{path: "docs/site/playground/pair", own: "docs/site/playground/capture ei nodes transport transport/virtual"},
 	{path: "docs/site/playground/wasm/terms", own: "docs/site/playground/term"},
 	{path: "docs/site/playground/wasm/nodes", own: "docs/site/playground/capture docs/site/playground/pair"},
