@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/link"
@@ -386,7 +387,7 @@ func TestCallEndsWithUndecodableReason(t *testing.T) {
 		require.Equal(t, dist.OpMonitorP, monitor.Op, name)
 		p.next() // the request
 		down := &dist.Control{Op: dist.OpPayloadMonitorPExit, From: monitor.To, To: monitor.From, Ref: monitor.Ref}
-		f, err := dist.AppendFrame(nil, down, reason)
+		f, err := protocol.AppendFrame(nil, down, reason)
 		require.NoError(t, err)
 		require.NoError(t, p.write(f))
 		var exit *ExitError

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/hush"
 	"github.com/cnode-go/cnode/transport"
@@ -204,7 +205,7 @@ func TestFaultsAreLogged(t *testing.T) {
 				f := []byte{0, 0, 0, 7, 112, 131, 104, 2, 97, 99, 106} // {99, []}
 				if ctl.Op != 0 {
 					var err error
-					f, err = dist.AppendFrame(nil, &ctl, tt.payload)
+					f, err = protocol.AppendFrame(nil, &ctl, tt.payload)
 					require.NoError(t, err)
 				}
 				if ctl.To.Node == "x" {
@@ -339,7 +340,7 @@ func TestBreachesAreLogged(t *testing.T) {
 		"a malformed frame":           {0, 0, 0, 2, 1, 2},
 		"a malformed control message": {0, 0, 0, 7, 112, 131, 104, 2, 97, 1, 106}, // {1, []}
 		"another node's link": func() []byte {
-			b, err := dist.AppendFrame(nil, &dist.Control{Op: dist.OpLink, From: ei.Pid{Node: "eve@test", ID: 1},
+			b, err := protocol.AppendFrame(nil, &dist.Control{Op: dist.OpLink, From: ei.Pid{Node: "eve@test", ID: 1},
 				To: ei.Pid{Node: "bob@test", ID: 1}}, nil)
 			require.NoError(t, err)
 			return b

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/transport"
@@ -46,7 +47,7 @@ func (p *wire) listen(f func(body []byte, at time.Duration)) {
 	}()
 }
 
-func (p *wire) tick() error { return p.write(dist.AppendTick(nil)) }
+func (p *wire) tick() error { return p.write(protocol.AppendTick(nil)) }
 
 func TestTicksWhenIdle(t *testing.T) {
 	for _, receive := range []bool{true, false} {

@@ -17,8 +17,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
+	"github.com/cnode-go/cnode/internal/protocol/packets"
 	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/nodes/dist/packets"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -164,19 +165,19 @@ func TestWrongCookieOfAcceptor(t *testing.T) {
 	p := at.accept()
 	c, err := packets.New(w.ctx(), p.s)
 	require.NoError(t, err)
-	_, err = dist.ReadName(c)
+	_, err = protocol.ReadName(c)
 	require.NoError(t, err)
-	status, err := dist.AppendStatus(nil, dist.StatusMessage{Status: dist.StatusOK})
+	status, err := protocol.AppendStatus(nil, protocol.StatusMessage{Status: dist.StatusOK})
 	require.NoError(t, err)
-	challenge, err := dist.AppendChallenge(nil, dist.Challenge{Version: 6, Flags: dist.FlagsDefault, Challenge: 1, Creation: 2,
+	challenge, err := protocol.AppendChallenge(nil, protocol.Challenge{Version: 6, Flags: dist.FlagsDefault, Challenge: 1, Creation: 2,
 		Name: "bob@test"})
 	require.NoError(t, err)
 	require.NoError(t, c.WritePackets(status, challenge))
 	reply, err := c.ReadPacket()
 	require.NoError(t, err)
-	m, err := dist.ParseReply(reply)
+	m, err := protocol.ParseReply(reply)
 	require.NoError(t, err)
-	require.NoError(t, c.WritePackets(dist.AppendAck(nil, dist.Digest("guess", m.Challenge))))
+	require.NoError(t, c.WritePackets(protocol.AppendAck(nil, protocol.Digest("guess", m.Challenge))))
 	require.ErrorIs(t, arrives(t, connected, "the refusal").err, dist.ErrBadCookie)
 	p.gone()
 }

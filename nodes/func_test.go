@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
@@ -253,7 +254,7 @@ func TestSpawn(t *testing.T) {
 	send := func(options ei.Term, payload ei.Raw) {
 		raw, err := ei.AppendTerm(nil, options)
 		require.NoError(t, err)
-		b, err := dist.AppendFrame(nil, &dist.Control{Op: dist.OpSpawnRequest, Ref: ref, From: p.self, GroupLeader: p.self,
+		b, err := protocol.AppendFrame(nil, &dist.Control{Op: dist.OpSpawnRequest, Ref: ref, From: p.self, GroupLeader: p.self,
 			Module: "m", Function: "echo", Arity: 0, Options: raw}, payload)
 		require.NoError(t, err)
 		require.NoError(t, p.write(b))

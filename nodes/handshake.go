@@ -4,8 +4,9 @@ import (
 	"context"
 	"time"
 
+	"github.com/cnode-go/cnode/internal/protocol"
+	"github.com/cnode-go/cnode/internal/protocol/packets"
 	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/nodes/dist/packets"
 	"github.com/cnode-go/cnode/nodes/internal/handshake"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -25,7 +26,7 @@ func (h *handshakes) initiate(ctx context.Context, s *transport.Stream, i *initi
 	}
 	self, over := h.self()
 	defer over()
-	return dist.Initiate(p, self, dist.InitiateOptions{
+	return protocol.Initiate(p, self, protocol.InitiateOptions{
 		Want: i.want, Version5: i.at.Version5,
 		// The peer believes that a connection is up. If there is none here, the peer's is dead. If
 		// the peer's name was not given that is certain only if no node at all is connected. A
@@ -57,21 +58,21 @@ func (h *handshakes) respond(ctx context.Context, s *transport.Stream, a *attemp
 		return dist.Peer{}, err
 	}
 	p.Spoke = spoke
-	who, err := dist.ReadName(p)
+	who, err := protocol.ReadName(p)
 	if err != nil {
 		return dist.Peer{}, err
 	}
 	self, over := h.self()
 	defer over()
-	return dist.Respond(p, self, who, dist.RespondOptions{
-		Decide: func(who dist.Name) (dist.Verdict, error) {
+	return protocol.Respond(p, self, who, protocol.RespondOptions{
+		Decide: func(who protocol.Name) (protocol.Verdict, error) {
 			if who.Dynamic() {
 				v := h.nameFor(who)
 				h.n.peers.Decide(h.n.Name(), v.Name, &a.Attempt)
 				return v, nil
 			}
 			h.awaitEnd(ctx, who.Name)
-			return dist.Verdict{Status: h.n.peers.Decide(h.n.Name(), who.Name, &a.Attempt)}, nil
+			return protocol.Verdict{Status: h.n.peers.Decide(h.n.Name(), who.Name, &a.Attempt)}, nil
 		},
 		CheckPeer: func(name string) error { return h.checkPeer(ctx, s, name) },
 		Proven:    func() error { return h.n.peers.Proven(h.n.Name(), &a.Attempt) },
@@ -104,11 +105,11 @@ func (h *handshakes) awaitEnd(ctx context.Context, name string) {
 }
 
 // nameFor makes a name for a peer that asks for one, in the manner of net_kernel.
-func (h *handshakes) nameFor(who dist.Name) dist.Verdict {
+func (h *handshakes) nameFor(who protocol.Name) protocol.Verdict {
 	for {
 		name := dynamicName() + "@" + who.Name
 		if !h.n.peers.Has(name) && name != h.n.Name() {
-			return dist.Verdict{Status: dist.StatusNamed, Name: name, Creation: max(randomCreation(), 4)}
+			return protocol.Verdict{Status: dist.StatusNamed, Name: name, Creation: max(randomCreation(), 4)}
 		}
 	}
 }
@@ -123,11 +124,11 @@ func (h *handshakes) checkPeer(ctx context.Context, s *transport.Stream, name st
 }
 
 // self is what the node says of itself in a handshake; over is called at the end of the handshake.
-func (h *handshakes) self() (s dist.Self, over func()) {
+func (h *handshakes) self() (s protocol.Self, over func()) {
 	h.n.mu.Lock()
 	defer h.n.mu.Unlock()
 	h.n.used = true
-	s = dist.Self{
+	s = protocol.Self{
 		Name: h.n.name, Flags: h.n.cfg.Flags, Creation: h.n.creation, Cookie: h.n.cfg.Cookie, Cookies: h.n.cfg.Cookies,
 		Challenge: h.challenges.Make(), IsOwn: h.challenges.Has,
 	}

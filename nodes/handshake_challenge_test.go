@@ -5,8 +5,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/protocol"
+	"github.com/cnode-go/cnode/internal/protocol/packets"
 	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/nodes/dist/packets"
 )
 
 // A peer to which a node connects, and which knows no cookie, cannot get the node to answer its own
@@ -18,25 +19,25 @@ func TestReflectedChallenge(t *testing.T) {
 	connected := async(func() (*Conn, error) { return n.Connect(w.ctx(), "bob@test") })
 	first, err := packets.New(w.ctx(), bob.accept().s)
 	require.NoError(t, err)
-	_, err = dist.ReadName(first)
+	_, err = protocol.ReadName(first)
 	require.NoError(t, err)
 	second, err := packets.New(w.ctx(), w.wire(n.Listeners()[0]).s)
 	require.NoError(t, err)
-	name, err := dist.AppendName(nil, dist.Name{Version: dist.Version6, Flags: dist.FlagsDefault, Creation: 5, Name: "evil@test"})
+	name, err := protocol.AppendName(nil, protocol.Name{Version: dist.Version6, Flags: dist.FlagsDefault, Creation: 5, Name: "evil@test"})
 	require.NoError(t, err)
 	require.NoError(t, second.WritePackets(name))
 	_, err = second.ReadPacket()
 	require.NoError(t, err)
 	packet, err := second.ReadPacket()
 	require.NoError(t, err)
-	challenge, err := dist.ParseChallenge(packet)
+	challenge, err := protocol.ParseChallenge(packet)
 	require.NoError(t, err)
 	challenge.Name = "bob@test"
-	packet, err = dist.AppendChallenge(nil, challenge)
+	packet, err = protocol.AppendChallenge(nil, challenge)
 	require.NoError(t, err)
 	require.NoError(t, first.WritePackets([]byte("sok"), packet))
 	require.ErrorIs(t, arrives(t, connected, "the end of Connect").err, dist.ErrReflected)
-	require.NoError(t, second.WritePackets(dist.AppendReply(nil, dist.Reply{Challenge: 1})))
+	require.NoError(t, second.WritePackets(protocol.AppendReply(nil, protocol.Reply{Challenge: 1})))
 	_, err = second.ReadPacket()
 	require.Error(t, err)
 	require.Eventually(t, func() bool { return !n.handshakes.challenges.Has(challenge.Challenge) }, tooLong, tick)

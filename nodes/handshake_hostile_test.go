@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
@@ -28,9 +29,9 @@ func namePacket(t testing.TB, name string) []byte {
 	return namePacketOf(t, role(name))
 }
 
-func namePacketOf(t testing.TB, self dist.Self) []byte {
+func namePacketOf(t testing.TB, self protocol.Self) []byte {
 	t.Helper()
-	b, err := dist.AppendName(nil, dist.Name{Version: dist.Version6, Flags: self.Flags, Creation: self.Creation, Name: self.Name})
+	b, err := protocol.AppendName(nil, protocol.Name{Version: dist.Version6, Flags: self.Flags, Creation: self.Creation, Name: self.Name})
 	require.NoError(t, err)
 	return packet(b)
 }
@@ -60,7 +61,7 @@ func TestHostileInitiator(t *testing.T) {
 		"a name not UTF-8":    {namePacket(t, "wi\xffre@test"), dist.ErrInvalidName},
 		"a name of 300":       {namePacket(t, string(bytes.Repeat([]byte{'a'}, 300))+"@test"), dist.ErrInvalidName},
 		"our own name":        {namePacket(t, "bob@test"), dist.ErrSelf},
-		"no flags":            {namePacketOf(t, dist.Self{Name: "wire@test"}), dist.ErrMissingFlags},
+		"no flags":            {namePacketOf(t, protocol.Self{Name: "wire@test"}), dist.ErrMissingFlags},
 		"version 5, no flags": {packet([]byte("n\x00\x05\x00\x00\x00\x00wire@test")), dist.ErrMissingFlags},
 		"no reply":            {good, io.EOF},
 		"an empty reply":      {append(good[:len(good):len(good)], packet(nil)...), dist.ErrMalformed},
@@ -106,7 +107,7 @@ func TestHostileInitiator(t *testing.T) {
 func TestHostileAcceptor(t *testing.T) {
 	status := func(s string) []byte { return packet([]byte("s" + s)) }
 	challenge := func(n string, flags dist.Flags) []byte {
-		b, err := dist.AppendChallenge(nil, dist.Challenge{Version: 6, Flags: flags, Challenge: 1, Creation: 2, Name: n})
+		b, err := protocol.AppendChallenge(nil, protocol.Challenge{Version: 6, Flags: flags, Challenge: 1, Creation: 2, Name: n})
 		require.NoError(t, err)
 		return packet(b)
 	}
@@ -283,7 +284,7 @@ func TestHostileFrames(t *testing.T) {
 }
 
 // beset gives bob, a node that receives on the upper level or on the lower one, and a peer of it.
-func (w *world) beset(upper bool, peer dist.Self) (b *Node, p *wire, c *Conn) {
+func (w *world) beset(upper bool, peer protocol.Self) (b *Node, p *wire, c *Conn) {
 	w.t.Helper()
 	if upper {
 		b = w.started("bob")
@@ -351,7 +352,7 @@ func TestMalformedPayload(t *testing.T) {
 	}
 	for _, name := range []ei.Atom{"there", "rex", "net_kernel", "nobody"} {
 		for _, payload := range payloads {
-			f, err := dist.AppendFrame(nil, &dist.Control{Op: dist.OpRegSend, From: p.self, ToName: name}, payload)
+			f, err := protocol.AppendFrame(nil, &dist.Control{Op: dist.OpRegSend, From: p.self, ToName: name}, payload)
 			require.NoError(t, err)
 			require.NoError(t, p.write(f))
 		}
@@ -369,7 +370,7 @@ func TestMalformedPayload(t *testing.T) {
 	// An exit reason that cannot be decoded ends the process all the same.
 	c := box(t, b)
 	p.send(dist.Control{Op: dist.OpLink, From: p.self, To: c.Pid()}, nil)
-	f, err := dist.AppendFrame(nil, &dist.Control{Op: dist.OpPayloadExit, From: p.self, To: c.Pid()}, ei.Raw{104, 255})
+	f, err := protocol.AppendFrame(nil, &dist.Control{Op: dist.OpPayloadExit, From: p.self, To: c.Pid()}, ei.Raw{104, 255})
 	require.NoError(t, err)
 	require.NoError(t, p.write(f))
 	require.Equal(t, ei.Atom("undecodable_reason"), exited(t, c))

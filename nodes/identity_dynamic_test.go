@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
@@ -148,7 +149,7 @@ func TestDynamicNameRefused(t *testing.T) {
 	// A peer that asks us for a name and does not have the cookie.
 	failed, hear := failures()
 	b := w.started("dave", hear)
-	impostor := dist.Self{Name: "test", Cookie: "guess", Creation: 7, Challenge: 8, Dynamic: true}
+	impostor := protocol.Self{Name: "test", Cookie: "guess", Creation: 7, Challenge: 8, Dynamic: true}
 	require.Error(t, w.wire(b.Listeners()[0]).initiate(impostor))
 	require.ErrorIs(t, arrives(t, failed, "the failed handshake"), dist.ErrBadCookie)
 	require.Zero(t, tableSize(b))

@@ -14,8 +14,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
+	"github.com/cnode-go/cnode/internal/protocol/packets"
 	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/nodes/dist/packets"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/peers"
 	"github.com/cnode-go/cnode/transport"
@@ -218,7 +219,7 @@ func (w *world) reticent(l *Listener, name string) *reticent {
 	require.NoError(w.t, err)
 	challenged := make(chan struct{})
 	p.over = async(func() (dist.Peer, error) {
-		return dist.Initiate(c, role(name), dist.InitiateOptions{CheckPeer: func(string) error {
+		return protocol.Initiate(c, role(name), protocol.InitiateOptions{CheckPeer: func(string) error {
 			close(challenged)
 			select {
 			case <-p.proceed:
@@ -308,12 +309,14 @@ func TestConnectBesideSlowPeer(t *testing.T) {
 		require.NoError(t, err)
 		proven := make(chan struct{})
 		other := async(func() (dist.Peer, error) {
-			who, err := dist.ReadName(c)
+			who, err := protocol.ReadName(c)
 			if err != nil {
 				return dist.Peer{}, err
 			}
-			return dist.Respond(c, role("alice@test"), who, dist.RespondOptions{
-				Decide: func(dist.Name) (dist.Verdict, error) { return dist.Verdict{Status: dist.StatusOKSimultaneous}, nil },
+			return protocol.Respond(c, role("alice@test"), who, protocol.RespondOptions{
+				Decide: func(protocol.Name) (protocol.Verdict, error) {
+					return protocol.Verdict{Status: dist.StatusOKSimultaneous}, nil
+				},
 				Proven: func() error { <-proven; return nil },
 			})
 		})
@@ -342,12 +345,12 @@ func TestConnectRefusedForPeersOwn(t *testing.T) {
 	require.NoError(t, err)
 	refuses := make(chan struct{})
 	refused := async(func() (dist.Peer, error) {
-		who, err := dist.ReadName(c)
+		who, err := protocol.ReadName(c)
 		if err != nil {
 			return dist.Peer{}, err
 		}
-		return dist.Respond(c, role("bob@test"), who, dist.RespondOptions{
-			Decide: func(dist.Name) (dist.Verdict, error) { return dist.Verdict{Status: dist.StatusOK}, nil },
+		return protocol.Respond(c, role("bob@test"), who, protocol.RespondOptions{
+			Decide: func(protocol.Name) (protocol.Verdict, error) { return protocol.Verdict{Status: dist.StatusOK}, nil },
 			Proven: func() error { <-refuses; return ErrSuperseded },
 		})
 	})
@@ -375,11 +378,11 @@ func (*hangingBook) Resolve(ctx context.Context, _ string) (Endpoint, error) {
 
 // alive connects a second time under a name that is connected, and answers the question whether the
 // first connection is dead.
-func alive(p *wire, self dist.Self, dead bool) error {
+func alive(p *wire, self protocol.Self, dead bool) error {
 	c, err := packets.New(soon(p.t), p.s)
 	require.NoError(p.t, err)
 	asked := false
-	_, err = dist.Initiate(c, self, dist.InitiateOptions{AliveAnswer: func(string) bool { asked = true; return dead }})
+	_, err = protocol.Initiate(c, self, protocol.InitiateOptions{AliveAnswer: func(string) bool { asked = true; return dead }})
 	require.True(p.t, asked)
 	return err
 }
@@ -422,7 +425,7 @@ func TestDuplicateConnect(t *testing.T) {
 			silent := w.wire(l)
 			packets, err := packets.New(w.ctx(), silent.s)
 			require.NoError(t, err)
-			name, err := dist.AppendName(nil, dist.Name{Version: 6, Flags: dist.FlagsDefault, Creation: 77, Name: "wire@test"})
+			name, err := protocol.AppendName(nil, protocol.Name{Version: 6, Flags: dist.FlagsDefault, Creation: 77, Name: "wire@test"})
 			require.NoError(t, err)
 			require.NoError(t, packets.WritePackets(name))
 			status, err := packets.ReadPacket()
@@ -580,7 +583,7 @@ func TestPeerBeginsAnew(t *testing.T) {
 	p := w.wire(l)
 	packets, err := packets.New(w.ctx(), p.s)
 	require.NoError(t, err)
-	name, err := dist.AppendName(nil, dist.Name{Version: 6, Flags: dist.FlagsDefault, Creation: 77, Name: "wire@test"})
+	name, err := protocol.AppendName(nil, protocol.Name{Version: 6, Flags: dist.FlagsDefault, Creation: 77, Name: "wire@test"})
 	require.NoError(t, err)
 	require.NoError(t, packets.WritePackets(name))
 	_, err = packets.ReadPacket()
@@ -627,7 +630,7 @@ func TestLateNameOfEarlierAttempt(t *testing.T) {
 	failed, hear := failures()
 	b := w.started("bob", hear)
 	l := b.Listeners()[0]
-	name, err := dist.AppendName(nil, dist.Name{Version: 6, Flags: dist.FlagsDefault, Creation: 77, Name: "wire@test"})
+	name, err := protocol.AppendName(nil, protocol.Name{Version: 6, Flags: dist.FlagsDefault, Creation: 77, Name: "wire@test"})
 	require.NoError(t, err)
 	first, second := w.wire(l), w.wire(l)
 	packets, err := packets.New(w.ctx(), second.s)
@@ -637,13 +640,14 @@ func TestLateNameOfEarlierAttempt(t *testing.T) {
 	require.NoError(t, err)
 	challenge, err := packets.ReadPacket()
 	require.NoError(t, err)
-	m, err := dist.ParseChallenge(challenge)
+	m, err := protocol.ParseChallenge(challenge)
 	require.NoError(t, err)
 
 	require.NoError(t, first.initiate(role("wire@test")))
 	var c *Conn
 	require.Eventually(t, func() bool { c = b.Conn("wire@test"); return c != nil }, tooLong, tick)
-	require.NoError(t, packets.WritePackets(dist.AppendReply(nil, dist.Reply{Challenge: 1, Digest: dist.Digest("secret", m.Challenge)})))
+	require.NoError(t, packets.WritePackets(protocol.AppendReply(nil,
+		protocol.Reply{Challenge: 1, Digest: protocol.Digest("secret", m.Challenge)})))
 	_, err = packets.ReadPacket() // acknowledgement
 	require.NoError(t, err)
 	require.ErrorIs(t, ended(t, c), ErrSuperseded)
@@ -658,7 +662,7 @@ func TestStrangersBesidePeer(t *testing.T) {
 	w := newWorld(t, "tcp")
 	b := w.started("bob")
 	l := b.Listeners()[0]
-	name, err := dist.AppendName(nil, dist.Name{Version: 6, Flags: dist.FlagsDefault, Creation: 77, Name: "wire@test"})
+	name, err := protocol.AppendName(nil, protocol.Name{Version: 6, Flags: dist.FlagsDefault, Creation: 77, Name: "wire@test"})
 	require.NoError(t, err)
 	begin := func() *packets.Conn {
 		p, err := packets.New(w.ctx(), w.wire(l).s)
@@ -679,10 +683,11 @@ func TestStrangersBesidePeer(t *testing.T) {
 		if status == "salive" {
 			require.NoError(t, p.WritePackets([]byte("strue")))
 		}
-		m, err := dist.ParseChallenge(read(p))
+		m, err := protocol.ParseChallenge(read(p))
 		require.NoError(t, err)
 		require.Equal(t, status, string(read(begin())))
-		require.NoError(t, p.WritePackets(dist.AppendReply(nil, dist.Reply{Challenge: 1, Digest: dist.Digest("secret", m.Challenge)})))
+		require.NoError(t, p.WritePackets(protocol.AppendReply(nil,
+			protocol.Reply{Challenge: 1, Digest: protocol.Digest("secret", m.Challenge)})))
 		read(p) // acknowledgement
 		require.Eventually(t, func() bool { c := b.Conn("wire@test"); return c != nil && c != before }, tooLong, tick)
 		before = b.Conn("wire@test")

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/nodes/dist"
 )
@@ -30,11 +31,11 @@ func longAtoms(n int) ei.Term { return ei.List(slices.Repeat([]ei.Term{longAtom}
 
 // packedFrames are the frames of a message with references in place of its atoms, the new ones of
 // which they enter into the cache; a payload in fragments of that size, if it is not 0.
-func packedFrames(t testing.TB, sent *dist.SentAtoms, ctl *dist.Control, payload ei.Raw, fragment int) []byte {
+func packedFrames(t testing.TB, sent *protocol.SentAtoms, ctl *dist.Control, payload ei.Raw, fragment int) []byte {
 	t.Helper()
-	control, err := dist.AppendControl(nil, ctl)
+	control, err := protocol.AppendControl(nil, ctl)
 	require.NoError(t, err)
-	var refs dist.AtomRefs
+	var refs protocol.AtomRefs
 	control, err = refs.Pack(nil, control)
 	require.NoError(t, err)
 	if payload != nil {
@@ -46,7 +47,7 @@ func packedFrames(t testing.TB, sent *dist.SentAtoms, ctl *dist.Control, payload
 		require.NoError(t, err)
 		return append(append(b, control...), payload...)
 	}
-	f := dist.Cut(1, len(control), payload, fragment)
+	f := protocol.Cut(1, len(control), payload, fragment)
 	b, piece := f.AppendFirst(nil, sent, &refs, control)
 	for b = append(b, piece...); f.Next > 0; b = append(b, piece...) {
 		b, piece = f.AppendNext(b)
@@ -116,7 +117,7 @@ func TestReferencesForNobody(t *testing.T) {
 					fragment = 0
 				}
 				before := n.Stats()
-				var sent dist.SentAtoms
+				var sent protocol.SentAtoms
 				first := packedFrames(t, &sent, &m.ctl, m.raw, fragment)
 				again := bytes.Repeat(packedFrames(t, &sent, &m.ctl, m.raw, fragment), tt.times)
 				require.NoError(t, p.write(append(first, behind...)))
@@ -165,7 +166,7 @@ func TestReferencesForSomebody(t *testing.T) {
 						ei.Int(1), want, ei.Int(1), p.self, ei.Int(0),
 					})},
 				} {
-					var sent dist.SentAtoms
+					var sent protocol.SentAtoms
 					var payload ei.Raw
 					if ctl.Op.HasPayload() {
 						payload = encode(t, want)
@@ -202,7 +203,7 @@ func TestReferencesBeyondMaxFrame(t *testing.T) {
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	c, b := w.conn(n, "wire@test"), box(t, n)
 	require.NoError(t, n.Register(t.Context(), "somebody", b))
-	var sent dist.SentAtoms
+	var sent protocol.SentAtoms
 	large := encode(t, longAtoms(2000))
 	ctl := dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "nobody"}
 	require.NoError(t, p.write(packedFrames(t, &sent, &ctl, large, 0)))

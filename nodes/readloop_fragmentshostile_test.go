@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
@@ -21,7 +22,7 @@ const (
 )
 
 // cutting is a role that has an atom cache, and sends large messages in fragments.
-func cutting(name string) dist.Self {
+func cutting(name string) protocol.Self {
 	self := role(name)
 	self.Flags |= dist.FlagDistHdrAtomCache | dist.FlagFragments
 	return self
@@ -76,7 +77,7 @@ func header(n int, entries ...cacheEntry) []byte {
 // control is a control message without version byte.
 func control(t testing.TB, ctl dist.Control) []byte {
 	t.Helper()
-	b, err := dist.AppendControl(nil, &ctl)
+	b, err := protocol.AppendControl(nil, &ctl)
 	require.NoError(t, err)
 	return b
 }

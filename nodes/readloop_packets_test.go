@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/link"
 )
@@ -24,7 +25,7 @@ func TestFramesInPackets(t *testing.T) {
 	for _, size := range []int{0, 1, first - 100, first, first + 1, 2 * first, 100_000, link.FrameStep, 2<<20 + 3, 5} {
 		ctl := dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "there"}
 		f := frame(t, ctl, make(ei.Binary, size))
-		done := async(func() (int, error) { return 0, p.write(append(dist.AppendTick(nil), f...)) })
+		done := async(func() (int, error) { return 0, p.write(append(protocol.AppendTick(nil), f...)) })
 		m, err := c.Receive(w.ctx())
 		require.NoError(t, err)
 		require.NoError(t, arrives(t, done, "the write").err)
@@ -76,7 +77,7 @@ func TestTicksInPackets(t *testing.T) {
 		require.Empty(t, body)
 		received := c.l.Traffic().BytesReceived
 		go func() { _, _ = c.Receive(context.Background()) }()
-		require.NoError(t, p.write(dist.AppendTick(nil)))
+		require.NoError(t, p.write(protocol.AppendTick(nil)))
 		require.Eventually(t, func() bool { return c.l.Traffic().BytesReceived > received }, tooLong, tick)
 		require.NoError(t, c.Close())
 	})

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -95,13 +96,13 @@ func TestDownFollowsFragments(t *testing.T) {
 // A packer makes frames with a header that names their atoms.
 type packer struct {
 	t    *testing.T
-	refs dist.AtomRefs
-	sent dist.SentAtoms
+	refs protocol.AtomRefs
+	sent protocol.SentAtoms
 }
 
 func (k *packer) packed(ctl *dist.Control, payload ei.Term) (control, body []byte) {
 	k.refs.Reset()
-	plain, err := dist.AppendControl(nil, ctl)
+	plain, err := protocol.AppendControl(nil, ctl)
 	require.NoError(k.t, err)
 	control, err = k.refs.Pack(nil, plain)
 	require.NoError(k.t, err)
@@ -122,7 +123,7 @@ func (k *packer) frame(ctl *dist.Control, payload ei.Term) []byte {
 // fragments are the frames of a message, of size bytes each.
 func (k *packer) fragments(sequence uint64, ctl *dist.Control, payload ei.Term, size int) (frames [][]byte) {
 	control, body := k.packed(ctl, payload)
-	f := dist.Cut(sequence, len(control), body, size)
+	f := protocol.Cut(sequence, len(control), body, size)
 	head, piece := f.AppendFirst(nil, &k.sent, &k.refs, control)
 	frames = append(frames, append(head, piece...))
 	for f.Next > 0 {

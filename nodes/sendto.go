@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/behalf"
 	"github.com/cnode-go/cnode/nodes/internal/link"
@@ -105,7 +106,7 @@ func (n *Node) deliverHere(ctx context.Context, m *Message) error {
 		return ErrMoved
 	case b == nil:
 		// no process can have that name
-		if _, err := dist.AppendControl(nil, &m.Control); err != nil {
+		if _, err := protocol.AppendControl(nil, &m.Control); err != nil {
 			return err
 		}
 		n.stats.undeliverable.Add(1)

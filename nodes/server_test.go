@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/transport"
@@ -248,7 +249,7 @@ func TestServerOddMessages(t *testing.T) {
 		require.NoError(t, err)
 		// a key twice
 		body = append(append(body, from...), byte(ei.TagMapExt), 0, 0, 0, 2, 97, 1, 97, 1, 97, 1, 97, 1)
-		b, err := dist.AppendFrame(nil, &dist.Control{Op: dist.OpRegSend, From: p.self, ToName: ei.Atom(name)}, body)
+		b, err := protocol.AppendFrame(nil, &dist.Control{Op: dist.OpRegSend, From: p.self, ToName: ei.Atom(name)}, body)
 		require.NoError(t, err)
 		require.NoError(t, p.write(b))
 		ctl, reply := p.next()

@@ -9,9 +9,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
+	"github.com/cnode-go/cnode/internal/protocol/packets"
 	"github.com/cnode-go/cnode/internal/queue"
 	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/nodes/dist/packets"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -27,12 +28,12 @@ type wire struct {
 	peer dist.Peer
 	self ei.Pid
 
-	reader *dist.Reader
+	reader *protocol.Reader
 }
 
 // role is how a wire presents itself.
-func role(name string) dist.Self {
-	return dist.Self{Name: name, Cookie: "secret", Creation: 77, Challenge: 4711, Flags: dist.FlagsDefault}
+func role(name string) protocol.Self {
+	return protocol.Self{Name: name, Cookie: "secret", Creation: 77, Challenge: 4711, Flags: dist.FlagsDefault}
 }
 
 // withoutFragments are the flags of a node whose large messages fill a queue.
@@ -48,7 +49,7 @@ func (w *world) wire(l *Listener) *wire {
 }
 
 // peer connects to a node that listens and does the handshake.
-func (w *world) peer(l *Listener, self dist.Self) *wire {
+func (w *world) peer(l *Listener, self protocol.Self) *wire {
 	w.t.Helper()
 	p := w.wire(l)
 	require.NoError(w.t, p.initiate(self))
@@ -56,7 +57,7 @@ func (w *world) peer(l *Listener, self dist.Self) *wire {
 }
 
 // joined is peer, with the node's end of the connection, accepted on the lower level.
-func (w *world) joined(l *Listener, self dist.Self) (*wire, *Conn) {
+func (w *world) joined(l *Listener, self protocol.Self) (*wire, *Conn) {
 	w.t.Helper()
 	accepted := async(func() (*Conn, error) { return l.Accept(w.ctx()) })
 	p := w.peer(l, self)
@@ -65,23 +66,23 @@ func (w *world) joined(l *Listener, self dist.Self) (*wire, *Conn) {
 	return p, r.v
 }
 
-func (p *wire) initiate(self dist.Self) error {
+func (p *wire) initiate(self protocol.Self) error {
 	c, err := packets.New(soon(p.t), p.s)
 	require.NoError(p.t, err)
-	p.peer, err = dist.Initiate(c, self, dist.InitiateOptions{})
+	p.peer, err = protocol.Initiate(c, self, protocol.InitiateOptions{})
 	p.self = ei.Pid{Node: ei.Atom(self.Name), ID: 1, Creation: self.Creation}
 	return err
 }
 
-func (p *wire) respond(self dist.Self, status dist.Status) error {
+func (p *wire) respond(self protocol.Self, status dist.Status) error {
 	c, err := packets.New(soon(p.t), p.s)
 	require.NoError(p.t, err)
-	name, err := dist.ReadName(c)
+	name, err := protocol.ReadName(c)
 	if err != nil {
 		return err
 	}
-	p.peer, err = dist.Respond(c, self, name, dist.RespondOptions{
-		Decide: func(dist.Name) (dist.Verdict, error) { return dist.Verdict{Status: status}, nil },
+	p.peer, err = protocol.Respond(c, self, name, protocol.RespondOptions{
+		Decide: func(protocol.Name) (protocol.Verdict, error) { return protocol.Verdict{Status: status}, nil },
 	})
 	p.self = ei.Pid{Node: ei.Atom(self.Name), ID: 1, Creation: self.Creation}
 	return err
@@ -132,7 +133,7 @@ func frame(t testing.TB, ctl dist.Control, payload ei.Term) []byte {
 		raw, err = ei.AppendTerm(nil, payload)
 		require.NoError(t, err)
 	}
-	b, err := dist.AppendFrame(nil, &ctl, raw)
+	b, err := protocol.AppendFrame(nil, &ctl, raw)
 	require.NoError(t, err)
 	return b
 }
@@ -211,7 +212,7 @@ func (p *wire) next() (ctl dist.Control, payload ei.Term) {
 func (p *wire) parse(body []byte) (ctl dist.Control, payload ei.Raw, ok bool) {
 	p.t.Helper()
 	if p.reader == nil {
-		p.reader = dist.NewReader(p.peer.Flags, dist.Limits{}, nil)
+		p.reader = protocol.NewReader(p.peer.Flags, protocol.Limits{}, nil)
 	}
 	a, err := p.reader.ReadFrame(body, &ctl)
 	require.NoError(p.t, err)

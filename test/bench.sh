@@ -13,7 +13,7 @@ exec </dev/null
 benchstat=golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 before=${1-}
 shift $(($# > 0))
-(($#)) || set -- ./ei/... ./nodes/dist ./transport/...
+(($#)) || set -- ./ei/... ./internal/protocol ./transport/...
 at=$(mktemp -d)
 trap '[[ -z $before ]] || git worktree remove --force "$at/before" 2>/dev/null; rm -rf "$at"' EXIT
 [[ -z $before ]] || git worktree add --quiet --detach "$at/before" "$before"

@@ -125,8 +125,8 @@ func TestCheckFinds(t *testing.T) {
 		{"module in a test", "nodes/node_test.go", ergo + "/gen", "nodes/node_test.go imports " + ergo},
 		{"test module outside a test", "nodes/node.go", testify + "/require", "nodes/node.go imports " + testify},
 		{"look-alike module", "nodes/node.go", xsys + "tem/unix", "imports " + xsys + "tem"},
-		{"clock in pure code", "nodes/dist/frame.go", "time", "nodes/dist/frame.go imports time"},
-		{"socket in pure code", "nodes/dist/frame.go", "net/netip", "nodes/dist/frame.go imports net/netip"},
+		{"clock in pure code", "internal/protocol/frame.go", "time", "internal/protocol/frame.go imports time"},
+		{"socket in pure code", "internal/protocol/frame.go", "net/netip", "internal/protocol/frame.go imports net/netip"},
 		{"C", "ei/term.go", "C", "ei/term.go imports C"},
 		{"unknown package", "router/router.go", "", "router is not in the picture"},
 		{"nameless package", "nodes/util/x.go", "", "nodes/util/x.go: util says nothing"},
@@ -141,7 +141,7 @@ func TestCheckFinds(t *testing.T) {
 		{"nodes/node.go", []string{"time", xsys + "/unix", ours("ei"), ours("transport/handoff")}},
 		{"nodes/node_test.go", []string{"testing", testify + "/require", "go.uber.org/goleak", ours("nodes"), ours("ei"),
 			ours("internal/test/otp")}},
-		{"nodes/dist/frame_test.go", []string{"time", "os"}},
+		{"internal/protocol/frame_test.go", []string{"time", "os"}},
 	}))
 }
 

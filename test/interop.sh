@@ -11,7 +11,7 @@ exec </dev/null
 
 wanted=${1:?usage: test/interop.sh 25|27|29|newest [PACKAGE...]}
 shift
-(($#)) || set -- ./test/interop/... ./nodes/epmd ./nodes/dist ./ei/... ./cmd/erl-call
+(($#)) || set -- ./test/interop/... ./nodes/epmd ./internal/protocol ./ei/... ./cmd/erl-call
 command -v go >/dev/null || PATH=$PATH:/usr/local/go/bin
 export GOFLAGS="${GOFLAGS-} -pgo=off" # default.pgo would have all packages compiled a second time
 

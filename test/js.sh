@@ -5,4 +5,4 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 export GOFLAGS="${GOFLAGS-} -pgo=off" GOOS=js GOARCH=wasm
-exec go test -vet=off -short -exec "$(go env GOROOT)/lib/wasm/go_js_wasm_exec" ./ei ./nodes/dist ./nodes/nodestest "$@"
+exec go test -vet=off -short -exec "$(go env GOROOT)/lib/wasm/go_js_wasm_exec" ./ei ./internal/protocol ./nodes/dist ./nodes/nodestest "$@"

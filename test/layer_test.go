@@ -64,7 +64,7 @@ func pastTheLayer(t *testing.T, file string, src any) []string {
 			if !ok || s.Sel.Name != "Read" || len(n.Args) != 2 {
 				break
 			}
-			if _, pointer := n.Args[1].(*ast.UnaryExpr); !pointer { // dist.Reader's has one
+			if _, pointer := n.Args[1].(*ast.UnaryExpr); !pointer { // protocol.Reader's has one
 				name = s.Sel.Name
 			}
 		}

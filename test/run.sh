@@ -28,7 +28,7 @@ export GOFLAGS="${GOFLAGS-} -pgo=off -vet=off"
 # a program with the race detector waits a second before it ends, for reports of goroutines that
 # tests do not leave behind
 export GORACE="${GORACE:+$GORACE }atexit_sleep_ms=50"
-of32bits=(./ei ./nodes/dist ./transport ./transport/handoff/... ./nodes/epmd ./contrib/front) # are tested where an int has 32 bits
+of32bits=(./ei ./internal/protocol ./transport ./transport/handoff/... ./nodes/epmd ./contrib/front) # are tested where an int has 32 bits
 started=$SECONDS spent=0 stolen=0 status=0
 logs=$(mktemp -d)
 trap 'wait; rm -rf "$logs"' EXIT

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cnode-go/cnode/contrib/gate"
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/permit"
@@ -110,7 +111,7 @@ func rawAttacks(a attacker, note ei.Pid) []rawAttack {
 		// frames
 		{"an unknown operation", []byte{0, 0, 0, 8, 131, 68, 0, 104, 2, 97, 99, 106}, "closed"},
 		{"pass-through", func() []byte {
-			b, err := dist.AppendFrame(nil, &k{Op: dist.OpRegSend, From: me, ToName: "note"}, hit("pass_through"))
+			b, err := protocol.AppendFrame(nil, &k{Op: dist.OpRegSend, From: me, ToName: "note"}, hit("pass_through"))
 			if err != nil {
 				panic(err)
 			}
@@ -215,18 +216,18 @@ func TestRawHandshakes(t *testing.T) {
 		w, a := withGate(t, r, nil)
 		for _, tt := range []struct {
 			name   string
-			change func(s *dist.Self, o *dist.InitiateOptions)
+			change func(s *protocol.Self, o *protocol.InitiateOptions)
 		}{
-			{"another cookie", func(s *dist.Self, _ *dist.InitiateOptions) { s.Cookie = "nope" }},
-			{"no cookie", func(s *dist.Self, _ *dist.InitiateOptions) { s.Cookie = "" }},
-			{"the cookie inside", func(s *dist.Self, _ *dist.InitiateOptions) { s.Cookie = "inner" }},
-			{"a name that may not come", func(s *dist.Self, _ *dist.InitiateOptions) { s.Name = "stranger@127.0.0.1" }},
-			{"the name of the node behind", func(s *dist.Self, _ *dist.InitiateOptions) { s.Name = a.node }},
-			{"the name of a node outside that may not come", func(s *dist.Self, _ *dist.InitiateOptions) { s.Name = w.outer.Name() }},
-			{"no name", func(s *dist.Self, _ *dist.InitiateOptions) {
+			{"another cookie", func(s *protocol.Self, _ *protocol.InitiateOptions) { s.Cookie = "nope" }},
+			{"no cookie", func(s *protocol.Self, _ *protocol.InitiateOptions) { s.Cookie = "" }},
+			{"the cookie inside", func(s *protocol.Self, _ *protocol.InitiateOptions) { s.Cookie = "inner" }},
+			{"a name that may not come", func(s *protocol.Self, _ *protocol.InitiateOptions) { s.Name = "stranger@127.0.0.1" }},
+			{"the name of the node behind", func(s *protocol.Self, _ *protocol.InitiateOptions) { s.Name = a.node }},
+			{"the name of a node outside that may not come", func(s *protocol.Self, _ *protocol.InitiateOptions) { s.Name = w.outer.Name() }},
+			{"no name", func(s *protocol.Self, _ *protocol.InitiateOptions) {
 				s.Name, s.Dynamic, s.Flags = "127.0.0.1", true, attackerFlags|dist.FlagNameMe
 			}},
-			{"another node behind", func(_ *dist.Self, o *dist.InitiateOptions) { o.Want = "elsewhere@127.0.0.1" }},
+			{"another node behind", func(_ *protocol.Self, o *protocol.InitiateOptions) { o.Want = "elsewhere@127.0.0.1" }},
 		} {
 			c, err := a.dial(tt.change)
 			if err == nil {
@@ -236,7 +237,9 @@ func TestRawHandshakes(t *testing.T) {
 		}
 		before := w.inner.Do(t, "erlang:system_info(atom_count)")
 		for i := range 300 {
-			_, err := a.dial(func(s *dist.Self, _ *dist.InitiateOptions) { s.Name = fmt.Sprintf("nobody%d@127.0.0.%d", i, i%250) })
+			_, err := a.dial(func(s *protocol.Self, _ *protocol.InitiateOptions) {
+				s.Name = fmt.Sprintf("nobody%d@127.0.0.%d", i, i%250)
+			})
 			require.Error(t, err)
 		}
 		require.Equal(t, before, w.inner.Do(t, "erlang:system_info(atom_count)"))
@@ -245,9 +248,11 @@ func TestRawHandshakes(t *testing.T) {
 		// The answer to a handshake comes before the node says that the connection is up; one that comes
 		// before that is taken for simultaneous.
 		w.inner.Becomes(t, fmt.Sprintf("net_kernel:node_info('%s', state)", a.name), "{ok,up}")
-		_, err := a.dial(func(s *dist.Self, o *dist.InitiateOptions) { o.AliveAnswer = func(string) bool { return false } })
+		_, err := a.dial(func(s *protocol.Self, o *protocol.InitiateOptions) {
+			o.AliveAnswer = func(string) bool { return false }
+		})
 		require.ErrorIs(t, err, dist.ErrAlive)
-		_, err = a.dial(func(s *dist.Self, _ *dist.InitiateOptions) { s.Cookie = "nope" })
+		_, err = a.dial(func(s *protocol.Self, _ *protocol.InitiateOptions) { s.Cookie = "nope" })
 		require.Error(t, err)
 		ops, open := first.answers(a, nil)
 		require.True(t, open, "neither one who gives up, nor one without the cookie, ends another's connection")
@@ -286,7 +291,7 @@ func TestAtomsAreCounted(t *testing.T) {
 		}
 		require.Less(t, count()-before, 1000)
 		for i := range 60 {
-			c, err := a.dial(func(s *dist.Self, _ *dist.InitiateOptions) { s.Name = fmt.Sprintf("attacker%d@127.0.0.1", i) })
+			c, err := a.dial(func(s *protocol.Self, _ *protocol.InitiateOptions) { s.Name = fmt.Sprintf("attacker%d@127.0.0.1", i) })
 			if err == nil {
 				_ = c.Close()
 			}
@@ -402,12 +407,12 @@ func bounded(t *testing.T, l gate.Limits) {
 		w.cfg.Rules = []permit.Rule{{Allow: true}}
 	})
 	c := a.again(t)
-	control, err := dist.AppendControl(nil, &dist.Control{Op: dist.OpRegSend, From: a.pid(1), ToName: "note"})
+	control, err := protocol.AppendControl(nil, &dist.Control{Op: dist.OpRegSend, From: a.pid(1), ToName: "note"})
 	require.NoError(t, err)
-	piece := make([]byte, dist.FragmentSize)
+	piece := make([]byte, protocol.FragmentSize)
 	closed := false
 	for i := uint64(1); i < 1000 && !closed; i++ { // 64 MB
-		f := dist.Cut(i, len(control), join(piece, piece), len(piece))
+		f := protocol.Cut(i, len(control), join(piece, piece), len(piece))
 		head, part := f.AppendFirst(nil, nil, nil, control)
 		_, err := c.Write(join(head, part))
 		closed = err != nil

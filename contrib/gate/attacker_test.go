@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/nodes/dist"
 )
@@ -29,7 +30,7 @@ type attacker struct {
 const attackerFlags = dist.FlagsDefault | dist.FlagUnicodeIO
 
 // dial connects. change, which may be nil, changes what is normal.
-func (a attacker) dial(change func(s *dist.Self, o *dist.InitiateOptions)) (*rawConn, error) {
+func (a attacker) dial(change func(s *protocol.Self, o *protocol.InitiateOptions)) (*rawConn, error) {
 	c, err := net.Dial("tcp", a.addr)
 	if err != nil {
 		return nil, err
@@ -37,13 +38,13 @@ func (a attacker) dial(change func(s *dist.Self, o *dist.InitiateOptions)) (*raw
 	if err := c.SetDeadline(time.Now().Add(expect.Limit)); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
-	s := dist.Self{Name: a.name, Cookie: a.cookie, Creation: 7, Challenge: uint32(time.Now().UnixNano()) | 1, Flags: attackerFlags}
-	o := dist.InitiateOptions{Want: a.node}
+	s := protocol.Self{Name: a.name, Cookie: a.cookie, Creation: 7, Challenge: uint32(time.Now().UnixNano()) | 1, Flags: attackerFlags}
+	o := protocol.InitiateOptions{Want: a.node}
 	if change != nil {
 		change(&s, &o)
 	}
 	r := &rawConn{Conn: c}
-	r.peer, err = dist.Initiate(shaking{c}, s, o)
+	r.peer, err = protocol.Initiate(shaking{c}, s, o)
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -106,7 +107,7 @@ func (c *rawConn) next() (ctl dist.Control, err error) {
 		}
 		if len(frame) > 3 {
 			cur := ei.NewCursor(frame[3:]) // behind 131, 68, 0
-			return ctl, dist.ParseControl(&cur, &ctl)
+			return ctl, protocol.ParseControl(&cur, &ctl)
 		}
 	}
 }
@@ -145,7 +146,7 @@ func (a attacker) ref(ids ...uint32) ei.Ref {
 }
 
 func frameFor(flags dist.Flags, ctl *dist.Control, payload []byte) []byte {
-	b, err := dist.AppendFrameHead(nil, flags, ctl, len(payload))
+	b, err := protocol.AppendFrameHead(nil, flags, ctl, len(payload))
 	if err != nil {
 		panic(err)
 	}
@@ -185,11 +186,11 @@ func secretOf[T ei.Term](t *testing.T, secrets, name string) (found T) {
 
 // inPieces gives the frames of a message in pieces of a size, the first one included.
 func inPieces(sequence uint64, ctl *dist.Control, payload []byte, size int) (frames [][]byte) {
-	control, err := dist.AppendControl(nil, ctl)
+	control, err := protocol.AppendControl(nil, ctl)
 	if err != nil {
 		panic(err)
 	}
-	cut := dist.Cut(sequence, len(control), payload, len(control)+size)
+	cut := protocol.Cut(sequence, len(control), payload, len(control)+size)
 	cut.Next = uint64(len(payload)+size-1) / uint64(size)
 	head, piece := cut.AppendFirst(nil, nil, nil, control)
 	frames = append(frames, join(head, piece))

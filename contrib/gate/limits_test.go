@@ -15,6 +15,7 @@ import (
 
 	"github.com/cnode-go/cnode/contrib/gate"
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
@@ -97,7 +98,7 @@ func TestNamesWithoutCookie(t *testing.T) {
 	require.NoError(t, named("attacker0").again(t).Close())
 	before := w.atoms(t)
 	for i := 1; i < 9; i++ {
-		_, err := named(fmt.Sprintf("attacker%d", i)).dial(func(s *dist.Self, _ *dist.InitiateOptions) { s.Cookie = "wrong" })
+		_, err := named(fmt.Sprintf("attacker%d", i)).dial(func(s *protocol.Self, _ *protocol.InitiateOptions) { s.Cookie = "wrong" })
 		require.Error(t, err)
 		require.Equal(t, i > 3, errors.Is(err, dist.ErrNotAllowed), "%d: %v", i, err)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/nodes/permit"
@@ -282,7 +283,7 @@ func (x *session) freeze(ctx context.Context) (_ *sessionState, fds [2]int, err 
 		for m := range e.reader.Incomplete() {
 			o := openState{Sequence: m.Sequence, Next: m.Next, Discarded: m.Discarded, Begun: e.begun[m.Sequence], Payload: m.Payload}
 			if !m.Discarded {
-				if o.Control, err = dist.AppendControl(nil, &m.Control); err != nil {
+				if o.Control, err = protocol.AppendControl(nil, &m.Control); err != nil {
 					return nil, fds, err
 				}
 			}
@@ -516,15 +517,15 @@ func (x *session) stageEnd(ctx context.Context, e *end, t *endState) error {
 	}
 	e.ahead = copy(e.buf, t.In)
 	e.reader = e.newReader(x)
-	var open []dist.Incomplete
+	var open []protocol.Incomplete
 	for _, o := range t.Open {
 		if o.Begun {
 			e.begun[o.Sequence] = true
 		}
-		m := dist.Incomplete{Sequence: o.Sequence, Next: o.Next, Discarded: o.Discarded, Payload: o.Payload}
+		m := protocol.Incomplete{Sequence: o.Sequence, Next: o.Next, Discarded: o.Discarded, Payload: o.Payload}
 		if !o.Discarded {
 			c := ei.NewCursor(o.Control)
-			if err := dist.ParseControl(&c, &m.Control); err != nil {
+			if err := protocol.ParseControl(&c, &m.Control); err != nil {
 				return err
 			}
 		}

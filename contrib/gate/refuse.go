@@ -2,6 +2,7 @@ package gate
 
 import (
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
@@ -155,7 +156,7 @@ func (f *filter) ending(ctl *dist.Control, reason ei.Atom) ([]byte, error) {
 }
 
 func (f *filter) frame(ctl *dist.Control, payload []byte) ([]byte, error) {
-	b, err := dist.AppendFrameHead(nil, f.flags, ctl, len(payload))
+	b, err := protocol.AppendFrameHead(nil, f.flags, ctl, len(payload))
 	return append(b, payload...), err
 }
 

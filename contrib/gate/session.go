@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/internal/queue"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/transport"
@@ -41,8 +42,8 @@ type session struct {
 type end struct {
 	s      *transport.Stream
 	q      queue.Queue
-	reader *dist.Reader    // of what comes from there
-	begun  map[uint64]bool // messages of which pieces have passed already
+	reader *protocol.Reader // of what comes from there
+	begun  map[uint64]bool  // messages of which pieces have passed already
 	buf    []byte
 	ahead  int // bytes of buf that are there
 
@@ -64,8 +65,8 @@ func newEnd(s *transport.Stream) *end {
 }
 
 // newReader makes the reader of what comes from e.
-func (e *end) newReader(x *session) *dist.Reader {
-	r := dist.NewReader(x.flags, dist.Limits{Message: x.g.limits.Message, Incomplete: x.g.limits.Held}, nil)
+func (e *end) newReader(x *session) *protocol.Reader {
+	r := protocol.NewReader(x.flags, protocol.Limits{Message: x.g.limits.Message, Incomplete: x.g.limits.Held}, nil)
 	r.SetAlloc(func(n int) []byte {
 		e.mu.Lock()
 		b := e.spare
@@ -416,7 +417,7 @@ func (x *session) look(i int, frame []byte) (fate, error) {
 		switch {
 		case a.Complete:
 			x.filter.learn(&ctl, a.Payload)
-		case a.Kind == dist.KindFirstFragment:
+		case a.Kind == protocol.KindFirstFragment:
 			if m, ok := e.reader.Begun(a.Sequence); ok && !m.Discarded {
 				x.filter.learn(&m.Control, m.Payload)
 				e.reader.Discard(a.Sequence)
@@ -426,9 +427,9 @@ func (x *session) look(i int, frame []byte) (fate, error) {
 		return fate{passes: true}, nil
 	}
 	switch {
-	case a.Sequence == 0 && a.Kind != dist.KindHeader && a.Kind != dist.KindPassThrough:
+	case a.Sequence == 0 && a.Kind != protocol.KindHeader && a.Kind != protocol.KindPassThrough:
 		return fate{}, errors.New("a message in pieces without a number") // a BEAM takes the first for all of it
-	case !a.Complete && a.Kind == dist.KindFirstFragment:
+	case !a.Complete && a.Kind == protocol.KindFirstFragment:
 		return x.begin(e, a.Sequence, frame)
 	case !a.Complete: // pieces wait for the last one, unless the first has passed
 		return fate{passes: e.begun[a.Sequence]}, nil
@@ -450,12 +451,12 @@ func (x *session) look(i int, frame []byte) (fate, error) {
 	}
 	plainly(&ctl, len(a.Payload) > maxPriority)
 	f := fate{memory: a.Memory}
-	if len(a.Payload) > dist.FragmentSize && a.Memory != nil {
+	if len(a.Payload) > protocol.FragmentSize && a.Memory != nil {
 		f.instead, err = cut(a.Sequence, &ctl, a.Payload)
 		return f, err
 	}
 	// What a BEAM would write, so that nothing passes that nobody has looked at.
-	if x.head, err = dist.AppendFrameHead(x.head[:0], x.flags, &ctl, len(a.Payload)); err != nil {
+	if x.head, err = protocol.AppendFrameHead(x.head[:0], x.flags, &ctl, len(a.Payload)); err != nil {
 		return fate{}, err
 	}
 	f = x.written(frame, a.Payload)
@@ -486,7 +487,7 @@ func plainly(ctl *dist.Control, long bool) {
 func (x *session) begin(e *end, sequence uint64, frame []byte) (fate, error) {
 	m, ok := e.reader.Begun(sequence)
 	// a BEAM takes memory for as many pieces as the first one announces
-	if !ok || m.Discarded || m.Next > uint64(x.g.limits.Message/dist.FragmentSize)+1 || !x.filter.tells(&m.Control, m.Payload) {
+	if !ok || m.Discarded || m.Next > uint64(x.g.limits.Message/protocol.FragmentSize)+1 || !x.filter.tells(&m.Control, m.Payload) {
 		return fate{}, nil
 	}
 	v, err := x.filter.decide(&m.Control, m.Payload)
@@ -504,11 +505,11 @@ func (x *session) begin(e *end, sequence uint64, frame []byte) (fate, error) {
 	e.begun[sequence] = true
 	ctl := m.Control
 	plainly(&ctl, true)
-	control, err := dist.AppendControl(nil, &ctl)
+	control, err := protocol.AppendControl(nil, &ctl)
 	if err != nil {
 		return fate{}, err
 	}
-	f := dist.Fragments{Sequence: sequence, Next: m.Next + 1, Size: len(control) + len(m.Payload), Rest: m.Payload}
+	f := protocol.Fragments{Sequence: sequence, Next: m.Next + 1, Size: len(control) + len(m.Payload), Rest: m.Payload}
 	var piece ei.Raw
 	x.head, piece = f.AppendFirst(x.head[:0], nil, nil, control)
 	return x.written(frame, piece), nil
@@ -534,11 +535,11 @@ func (x *session) count(refused bool) {
 
 // cut makes the frames of a message anew that has come in several.
 func cut(sequence uint64, ctl *dist.Control, payload ei.Raw) ([][]byte, error) {
-	control, err := dist.AppendControl(nil, ctl)
+	control, err := protocol.AppendControl(nil, ctl)
 	if err != nil {
 		return nil, err
 	}
-	f := dist.Cut(sequence, len(control), payload, dist.FragmentSize)
+	f := protocol.Cut(sequence, len(control), payload, protocol.FragmentSize)
 	head, piece := f.AppendFirst(nil, nil, nil, control)
 	v := [][]byte{head, piece}
 	for f.Next > 0 {

@@ -10,8 +10,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cnode-go/cnode/internal/protocol"
+	"github.com/cnode-go/cnode/internal/protocol/packets"
 	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/nodes/dist/packets"
 	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -43,10 +44,10 @@ func (g *Gate) mask() dist.Flags {
 func (d *door) welcome(s *transport.Stream) {
 	ctx, cancel := context.WithTimeout(d.g.ctx, d.g.opts.setupTime)
 	defer cancel()
-	var name dist.Name
+	var name protocol.Name
 	near, err := packets.New(ctx, s)
 	if err == nil {
-		name, err = dist.ReadName(near)
+		name, err = protocol.ReadName(near)
 	}
 	if err != nil {
 		d.fail(s, err)
@@ -100,7 +101,7 @@ func (g *Gate) leave() {
 }
 
 // meet connects to the node behind, and passes the handshake through.
-func (d *door) meet(ctx context.Context, s *transport.Stream, near *packets.Conn, name dist.Name) (*session, error) {
+func (d *door) meet(ctx context.Context, s *transport.Stream, near *packets.Conn, name protocol.Name) (*session, error) {
 	if name.Dynamic() {
 		return nil, fmt.Errorf("%w: a node without a name", dist.ErrNotAllowed)
 	}
@@ -110,7 +111,7 @@ func (d *door) meet(ctx context.Context, s *transport.Stream, near *packets.Conn
 		x.names[0], x.names[1] = x.names[1], x.names[0]
 	}
 	if err := d.g.meet(1-d.side, name.Name); err != nil {
-		if b, e := dist.AppendStatus(nil, dist.StatusMessage{Status: dist.StatusNotAllowed}); e == nil {
+		if b, e := protocol.AppendStatus(nil, protocol.StatusMessage{Status: dist.StatusNotAllowed}); e == nil {
 			_ = near.WritePackets(b)
 		}
 		return nil, fmt.Errorf("%s: %w", name.Name, err)
@@ -171,12 +172,12 @@ func (d *door) dial(ctx context.Context) (*transport.Stream, error) {
 // shake passes the handshake through, message by message: names, statuses, challenges, flags and
 // creations stay, the digests are made anew. near has connected, far is the node behind. Neither
 // gets a digest before it has given its own.
-func (d *door) shake(ctx context.Context, x *session, s *transport.Stream, near, far *packets.Conn, name dist.Name) error {
+func (d *door) shake(ctx context.Context, x *session, s *transport.Stream, near, far *packets.Conn, name protocol.Name) error {
 	mask := d.g.mask()
 	nearSide, farSide := d.g.cfg.sides()[1-d.side], d.g.cfg.sides()[d.side]
 	nearCookie, farCookie := nearSide.cookieOf(name.Name), farSide.cookieOf(d.node.Name)
 	name.Flags &= mask
-	p, err := dist.AppendName(nil, name)
+	p, err := protocol.AppendName(nil, name)
 	if err == nil {
 		err = far.WritePackets(p)
 	}
@@ -193,7 +194,7 @@ func (d *door) shake(ctx context.Context, x *session, s *transport.Stream, near,
 	if err != nil {
 		return fmt.Errorf("challenge of %s: %w", d.node.Name, err)
 	}
-	ch, err := dist.ParseChallenge(p)
+	ch, err := protocol.ParseChallenge(p)
 	if err != nil {
 		return err
 	}
@@ -206,7 +207,7 @@ func (d *door) shake(ctx context.Context, x *session, s *transport.Stream, near,
 	}
 	defer forget()
 	ch.Flags &= mask
-	if p, err = dist.AppendChallenge(nil, ch); err == nil {
+	if p, err = protocol.AppendChallenge(nil, ch); err == nil {
 		err = near.WritePackets(p)
 	}
 	if err != nil {
@@ -217,18 +218,18 @@ func (d *door) shake(ctx context.Context, x *session, s *transport.Stream, near,
 		if p, err = near.ReadPacket(); err != nil {
 			return err
 		}
-		c, err := dist.ParseComplement(p)
+		c, err := protocol.ParseComplement(p)
 		if err != nil {
 			return err
 		}
 		c.Flags = (c.Flags | name.Flags) & mask
 		name.Flags, name.Creation = c.Flags, c.Creation
-		out = append(out, dist.AppendComplement(nil, c))
+		out = append(out, protocol.AppendComplement(nil, c))
 	}
 	if p, err = near.ReadPacket(); err != nil {
 		return fmt.Errorf("digest of %s: %w", name.Name, err)
 	}
-	reply, err := dist.ParseReply(p)
+	reply, err := protocol.ParseReply(p)
 	if err != nil {
 		return err
 	}
@@ -240,14 +241,14 @@ func (d *door) shake(ctx context.Context, x *session, s *transport.Stream, near,
 		return err
 	}
 	defer forgetReply()
-	out = append(out, dist.AppendReply(nil, dist.Reply{Challenge: reply.Challenge, Digest: dist.Digest(farCookie, ch.Challenge)}))
+	out = append(out, protocol.AppendReply(nil, protocol.Reply{Challenge: reply.Challenge, Digest: protocol.Digest(farCookie, ch.Challenge)}))
 	if err := far.WritePackets(out...); err != nil {
 		return err
 	}
 	if p, err = far.ReadPacket(); err != nil {
 		return fmt.Errorf("digest of %s (is its cookie another one?): %w", d.node.Name, err)
 	}
-	ack, err := dist.ParseAck(p)
+	ack, err := protocol.ParseAck(p)
 	if err != nil {
 		return err
 	}
@@ -258,12 +259,12 @@ func (d *door) shake(ctx context.Context, x *session, s *transport.Stream, near,
 		return err
 	}
 	x.flags = name.Flags.Negotiate(ch.Flags)
-	return near.WritePackets(dist.AppendAck(nil, dist.Digest(nearCookie, reply.Challenge)))
+	return near.WritePackets(protocol.AppendAck(nil, protocol.Digest(nearCookie, reply.Challenge)))
 }
 
 // isDigest takes as long for a digest that is almost right as for any other.
 func isDigest(digest [16]byte, cookie string, challenge uint32) bool {
-	want := dist.Digest(cookie, challenge)
+	want := protocol.Digest(cookie, challenge)
 	return subtle.ConstantTimeCompare(digest[:], want[:]) == 1
 }
 
@@ -273,7 +274,7 @@ func (d *door) passStatus(near, far *packets.Conn, name string) error {
 	if err != nil {
 		return fmt.Errorf("status of %s: %w", d.node.Name, err)
 	}
-	st, err := dist.ParseStatus(p)
+	st, err := protocol.ParseStatus(p)
 	if err != nil {
 		return err
 	}
@@ -287,13 +288,13 @@ func (d *door) passStatus(near, far *packets.Conn, name string) error {
 		if p, err = near.ReadPacket(); err != nil {
 			return err
 		}
-		if st, err = dist.ParseStatus(p); err != nil {
+		if st, err = protocol.ParseStatus(p); err != nil {
 			return err
 		}
 		if err := far.WritePackets(p); err != nil {
 			return err
 		}
-		if st.Status != dist.StatusTrue {
+		if st.Status != protocol.StatusTrue {
 			return fmt.Errorf("%s to %s: %w", name, d.node.Name, dist.ErrAlive)
 		}
 		return nil

@@ -17,6 +17,7 @@ import (
 
 	"github.com/cnode-go/cnode/contrib/gate"
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/permit"
@@ -275,7 +276,7 @@ func (m *mutator) frames(flags dist.Flags) [][]byte {
 		m.seq++
 		return inPieces(m.seq, &ctl, payload, 1+m.r.IntN(len(payload)))
 	}
-	b, err := dist.AppendFrameHead(nil, flags, &ctl, len(payload))
+	b, err := protocol.AppendFrameHead(nil, flags, &ctl, len(payload))
 	if err != nil { // something is missing
 		return nil
 	}

@@ -7,7 +7,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/cnode-go/cnode/nodes/dist/packets"
+	"github.com/cnode-go/cnode/internal/protocol/packets"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 )

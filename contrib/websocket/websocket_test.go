@@ -24,6 +24,7 @@ import (
 
 	"github.com/cnode-go/cnode/contrib/websocket"
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/leak"
 	"github.com/cnode-go/cnode/internal/test/need"
@@ -446,9 +447,9 @@ func TestWireOfPackets(t *testing.T) {
 	defer c.CloseNow()
 	require.Empty(t, c.Subprotocol())
 	c.SetReadLimit(-1)
-	_, err = dist.Initiate(rawPackets{t, c}, dist.Self{
+	_, err = protocol.Initiate(rawPackets{t, c}, protocol.Self{
 		Name: "beam@there", Cookie: "secret", Creation: 5, Challenge: 99, Flags: dist.FlagsDefault &^ dist.FlagDistHdrAtomCache,
-	}, dist.InitiateOptions{})
+	}, protocol.InitiateOptions{})
 	require.NoError(t, err)
 	_, b, err := c.Read(ctx)
 	require.NoError(t, err)
@@ -458,7 +459,7 @@ func TestWireOfPackets(t *testing.T) {
 	from := ei.Pid{Node: "beam@there", ID: 1, Creation: 5}
 	payload, err := ei.AppendTerm(nil, ei.Atom("hello"))
 	require.NoError(t, err)
-	f, err := dist.AppendFrameHead(nil, dist.FlagFragments, &dist.Control{Op: dist.OpRegSend, From: from, ToName: "box"}, len(payload))
+	f, err := protocol.AppendFrameHead(nil, dist.FlagFragments, &dist.Control{Op: dist.OpRegSend, From: from, ToName: "box"}, len(payload))
 	require.NoError(t, err)
 	require.NoError(t, c.Write(ctx, websocket.MessageBinary, append(f[4:], payload...)))
 	m, err := box.Receive(ctx)

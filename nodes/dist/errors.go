@@ -1,9 +1,12 @@
 package dist
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
+	"syscall"
 
 	"github.com/cnode-go/cnode/ei"
 )
@@ -19,7 +22,7 @@ var (
 	// connecting side; the peer's log may say more.
 	ErrNoProof = errors.New("the peer closes instead of proving that it knows the cookie")
 	// ErrReflected: the peer's challenge is one of our own, from another handshake in progress. It
-	// does not know the cookie, and wants us to answer for it: an attack. See Self.IsOwn.
+	// does not know the cookie, and wants us to answer for it: an attack.
 	ErrReflected = errors.New("the peer sends back a challenge of our own: it does not know the cookie, and this is an attack")
 	// ErrNotAllowed: the accepting side answered "not_allowed".
 	ErrNotAllowed = errors.New("the accepting node does not allow it")
@@ -71,35 +74,35 @@ var (
 	// first; one of a message that has not begun, or has ended; or the first one of a message that is
 	// not complete.
 	ErrFragmentOrder = errors.New("fragment out of order")
-	// ErrTooManySequences: more incomplete messages at a time than Limits.Sequences.
+	// ErrTooManySequences: more incomplete messages at a time than are allowed.
 	ErrTooManySequences = errors.New("too many incomplete messages")
-	// ErrTooMuchIncomplete: incomplete messages take more memory than Limits.Incomplete.
+	// ErrTooMuchIncomplete: incomplete messages take more memory than is allowed.
 	ErrTooMuchIncomplete = errors.New("incomplete messages take too much memory")
-	ErrMessageTooLong    = errors.New("message too long") // a message that is longer than Limits.Message
+	ErrMessageTooLong    = errors.New("message too long") // a message that is longer than is allowed
 )
 
 // Phases of a handshake, in their order, as HandshakeError.Phase names them.
 const (
-	PhaseConfig         = "config"          // before the first message: the caller's own data
 	PhaseName           = "name"            // send_name
 	PhaseStatus         = "status"          // the accepting side's status
-	PhaseAliveAnswer    = "alive_answer"    // the connecting side's answer to "alive"
 	PhaseChallenge      = "challenge"       // the accepting side's challenge
-	PhaseComplement     = "complement"      // the other half of a version 5 name
 	PhaseChallengeReply = "challenge_reply" // the connecting side's digest
 	PhaseChallengeAck   = "challenge_ack"   // the accepting side's digest
 )
 
 // HandshakeError is every error of a handshake: where it stopped, with whom and why. Err is one of
-// the sentinels of this package, or what the PacketConn returned (io.EOF, a time-out, a context's
+// the sentinels of this package, or what the connection returned (io.EOF, a time-out, a context's
 // error), and passes errors.Is and errors.As.
 type HandshakeError struct {
-	Phase   string // one of the Phase constants
+	// one of the Phase constants; or config, before the first message: the caller's own data;
+	// alive_answer, the connecting side's answer to alive; complement, the other half of a version 5
+	// name
+	Phase   string
 	Peer    string // the peer's node name; "" while it is not known
 	Status  Status // the status that was received or given; "" before it
 	Missing Flags  // with ErrMissingFlags: what the peer lacks
 	Hint    string // the most likely cause in words, where the error alone does not tell; may be ""
-	Err     error  // why: a sentinel, or the error of the PacketConn
+	Err     error  // why: a sentinel, or the error of the connection
 }
 
 // Error names the phase, the peer, the cause and, if there is one, the hint.
@@ -129,7 +132,13 @@ func (e *HandshakeError) Unwrap() error { return e.Err }
 // Is makes an error ErrNoProof if the peer has closed the connection instead of sending its last
 // message.
 func (e *HandshakeError) Is(target error) bool {
-	return target == ErrNoProof && e.Phase == PhaseChallengeAck && closedByPeer(e.Err)
+	return target == ErrNoProof && e.Phase == PhaseChallengeAck && e.ClosedByPeer()
+}
+
+// ClosedByPeer reports whether the peer has closed the connection instead of going on.
+func (e *HandshakeError) ClosedByPeer() bool {
+	return errors.Is(e.Err, io.EOF) || errors.Is(e.Err, io.ErrUnexpectedEOF) ||
+		errors.Is(e.Err, syscall.ECONNRESET) || errors.Is(e.Err, syscall.EPIPE)
 }
 
 // ControlError is every error about the content of a control message.
@@ -163,13 +172,17 @@ func (e *ControlError) Unwrap() error { return e.Err }
 
 // FrameError is every error about a frame as a whole.
 type FrameError struct {
-	Kind FrameKind // what the first bytes say it is; KindInvalid if nothing known
+	// what its first bytes say it is: pass-through, distribution header, first fragment or fragment;
+	// "" if nothing known
+	Kind string
 	// ErrNotNegotiated, ErrFrame, ErrTooLong, ErrHeader, ErrNotCached or a *FragmentError
 	Err error
 }
 
 // Error names the kind and the cause.
-func (e *FrameError) Error() string { return fmt.Sprintf("dist: %v frame: %v", e.Kind, e.Err) }
+func (e *FrameError) Error() string {
+	return fmt.Sprintf("dist: %s frame: %v", cmp.Or(e.Kind, "invalid"), e.Err)
+}
 
 // Unwrap gives Err.
 func (e *FrameError) Unwrap() error { return e.Err }

@@ -20,30 +20,30 @@ const (
 	FlagPublished Flags = 1 << 0
 	// FlagAtomCache (DFLAG_ATOM_CACHE) is obsolete; no living node announces it.
 	FlagAtomCache          Flags = 1 << 1
-	FlagExtendedReferences Flags = 1 << 2 // DFLAG_EXTENDED_REFERENCES: references of several words
+	flagExtendedReferences Flags = 1 << 2 // DFLAG_EXTENDED_REFERENCES: references of several words
 	FlagDistMonitor        Flags = 1 << 3 // DFLAG_DIST_MONITOR: process monitors
-	FlagFunTags            Flags = 1 << 4 // DFLAG_FUN_TAGS: funs have a tag of their own
+	flagFunTags            Flags = 1 << 4 // DFLAG_FUN_TAGS: funs have a tag of their own
 	// FlagDistMonitorName (DFLAG_DIST_MONITOR_NAME): monitors of registered
 	// names. A peer without this flag is sent no monitors of pids either: the C
 	// library announces FlagDistMonitor, but cannot read monitors.
 	FlagDistMonitorName Flags = 1 << 5
 	// FlagHiddenAtomCache (DFLAG_HIDDEN_ATOM_CACHE) is obsolete; no living node announces it.
 	FlagHiddenAtomCache   Flags = 1 << 6
-	FlagNewFunTags        Flags = 1 << 7  // DFLAG_NEW_FUN_TAGS: NEW_FUN_EXT
-	FlagExtendedPidsPorts Flags = 1 << 8  // DFLAG_EXTENDED_PIDS_PORTS: more bits in pids and ports
-	FlagExportPtrTag      Flags = 1 << 9  // DFLAG_EXPORT_PTR_TAG: EXPORT_EXT
-	FlagBitBinaries       Flags = 1 << 10 // DFLAG_BIT_BINARIES: BIT_BINARY_EXT
-	FlagNewFloats         Flags = 1 << 11 // DFLAG_NEW_FLOATS: NEW_FLOAT_EXT
+	flagNewFunTags        Flags = 1 << 7  // DFLAG_NEW_FUN_TAGS: NEW_FUN_EXT
+	flagExtendedPidsPorts Flags = 1 << 8  // DFLAG_EXTENDED_PIDS_PORTS: more bits in pids and ports
+	flagExportPtrTag      Flags = 1 << 9  // DFLAG_EXPORT_PTR_TAG: EXPORT_EXT
+	flagBitBinaries       Flags = 1 << 10 // DFLAG_BIT_BINARIES: BIT_BINARY_EXT
+	flagNewFloats         Flags = 1 << 11 // DFLAG_NEW_FLOATS: NEW_FLOAT_EXT
 	FlagUnicodeIO         Flags = 1 << 12 // DFLAG_UNICODE_IO: the io protocol carries Unicode
 	// FlagDistHdrAtomCache (DFLAG_DIST_HDR_ATOM_CACHE): distribution headers
 	// and atom caches instead of pass-through frames.
 	FlagDistHdrAtomCache Flags = 1 << 13
-	FlagSmallAtomTags    Flags = 1 << 14 // DFLAG_SMALL_ATOM_TAGS: SMALL_ATOM_EXT
-	FlagUTF8Atoms        Flags = 1 << 16 // DFLAG_UTF8_ATOMS: ATOM_UTF8_EXT and SMALL_ATOM_UTF8_EXT
+	flagSmallAtomTags    Flags = 1 << 14 // DFLAG_SMALL_ATOM_TAGS: SMALL_ATOM_EXT
+	flagUTF8Atoms        Flags = 1 << 16 // DFLAG_UTF8_ATOMS: ATOM_UTF8_EXT and SMALL_ATOM_UTF8_EXT
 	FlagMapTag           Flags = 1 << 17 // DFLAG_MAP_TAG: MAP_EXT
-	// FlagBigCreation (DFLAG_BIG_CREATION): creations of 32 bits (NEW_PID_EXT,
+	// flagBigCreation (DFLAG_BIG_CREATION): creations of 32 bits (NEW_PID_EXT,
 	// NEW_PORT_EXT, NEWER_REFERENCE_EXT).
-	FlagBigCreation       Flags = 1 << 18
+	flagBigCreation       Flags = 1 << 18
 	FlagSendSender        Flags = 1 << 19 // DFLAG_SEND_SENDER: SEND_SENDER instead of SEND
 	FlagBigSeqtraceLabels Flags = 1 << 20 // DFLAG_BIG_SEQTRACE_LABELS: any term as a trace label
 	FlagExitPayload       Flags = 1 << 22 // DFLAG_EXIT_PAYLOAD: exit reasons travel as payload (PAYLOAD_EXIT and its kin)
@@ -69,29 +69,25 @@ const (
 
 // FlagsLibei is the word that the C library erl_interface of OTP 25, 27 and 29
 // announces: a hidden node that gets plain pass-through frames.
-const FlagsLibei = FlagExtendedReferences | FlagDistMonitor | FlagFunTags |
-	FlagNewFunTags | FlagExtendedPidsPorts | FlagExportPtrTag | FlagBitBinaries |
-	FlagNewFloats | FlagSmallAtomTags | FlagUTF8Atoms | FlagMapTag |
-	FlagBigCreation | FlagHandshake23 | FlagUnlinkID | FlagMandatory25Digest | FlagV4NC
+const FlagsLibei = flagExtendedReferences | FlagDistMonitor | flagFunTags |
+	flagNewFunTags | flagExtendedPidsPorts | flagExportPtrTag | flagBitBinaries |
+	flagNewFloats | flagSmallAtomTags | flagUTF8Atoms | FlagMapTag |
+	flagBigCreation | FlagHandshake23 | FlagUnlinkID | FlagMandatory25Digest | FlagV4NC
 
 // FlagsDefault is what a node announces by default: what the C library
 // announces, and what is needed to serve monitors of names, spawn requests
 // (rpc:call, erpc:call), aliases (gen_server:call), priority messages,
-// messages of any size, and trace tokens. Frames that use them all are read by a Reader.
+// messages of any size, and trace tokens.
 const FlagsDefault = FlagsLibei | FlagDistMonitorName | FlagSpawn | FlagExitPayload |
 	FlagSendSender | FlagAlias | FlagAltactSig | FlagDistHdrAtomCache | FlagFragments | FlagBigSeqtraceLabels
 
 // Mandatory25 is the set without which a node of OTP 25 refuses its peer.
-const Mandatory25 = FlagExtendedReferences | FlagFunTags | FlagNewFunTags |
-	FlagExtendedPidsPorts | FlagExportPtrTag | FlagBitBinaries | FlagNewFloats |
-	FlagUTF8Atoms | FlagMapTag | FlagBigCreation | FlagHandshake23
+const Mandatory25 = flagExtendedReferences | flagFunTags | flagNewFunTags |
+	flagExtendedPidsPorts | flagExportPtrTag | flagBitBinaries | flagNewFloats |
+	flagUTF8Atoms | FlagMapTag | flagBigCreation | FlagHandshake23
 
 // Mandatory26 is the set without which a node of OTP 26, 27, 28 or 29 refuses its peer.
 const Mandatory26 = Mandatory25 | FlagUnlinkID | FlagV4NC
-
-// lowFlags are the flags that a handshake of version 5 carries in its first
-// message; the other half follows in the complement.
-const lowFlags Flags = 1<<32 - 1
 
 // flagNames holds the manual's names by bit.
 var flagNames = [64]string{

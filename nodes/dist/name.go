@@ -57,7 +57,7 @@ func CheckOwnName(name string) error {
 // CheckOwnHost is CheckOwnName for the host alone, which a node that asks for a dynamic name
 // announces.
 func CheckOwnHost(host string) error {
-	if err := checkHost(host); err != nil {
+	if err := CheckHost(host); err != nil {
 		return err
 	}
 	for _, r := range host {
@@ -68,9 +68,9 @@ func CheckOwnHost(host string) error {
 	return nil
 }
 
-// checkHost reports whether host can follow the "@" of a node name; a node that
+// CheckHost reports whether host can follow the "@" of a node name; a node that
 // asks for a dynamic name announces only its host.
-func checkHost(host string) error {
+func CheckHost(host string) error {
 	if err := checkText(host); err != nil {
 		return err
 	}

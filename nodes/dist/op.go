@@ -58,89 +58,47 @@ const (
 	AltactExit  = 16 // an exit signal, the payload is its reason
 )
 
-// field is one element of a control tuple, behind the operation.
-type field uint8
-
-const (
-	fieldNone     field = iota
-	fieldFrom           // Control.From
-	fieldFromProc       // Control.From or FromName
-	fieldTo             // Control.To
-	fieldToProc         // Control.To or ToName
-	fieldToName         // Control.ToName
-	fieldUnused         // '' on our side, anything on the peer's (once a cookie)
-	fieldRef            // Control.Ref
-	fieldID             // Control.ID
-	fieldFlags          // Control.Flags
-	fieldReason         // Control.Reason
-	fieldToken          // Control.Token
-	fieldLeader         // Control.GroupLeader
-	fieldMFA            // Control.Module, Function, Arity
-	fieldOptions        // Control.Options
-	fieldResult         // Control.Result
-	fieldAltact         // Control.To, ToName or Ref, by the flags
-)
-
-// fieldNames are what errors call a field.
-var fieldNames = [...]string{
-	fieldFrom: "From", fieldFromProc: "From", fieldTo: "To", fieldToProc: "To",
-	fieldToName: "ToName", fieldUnused: "the unused element", fieldRef: "Ref", fieldID: "ID",
-	fieldFlags: "Flags", fieldReason: "Reason", fieldToken: "Token", fieldLeader: "GroupLeader",
-	fieldMFA: "Module, Function, Arity", fieldOptions: "Options", fieldResult: "Result", fieldAltact: "To",
-}
-
-// shape is the layout of one operation.
+// shape is what one operation is.
 type shape struct {
 	name    string
 	base    Op    // the operation without trace token
 	payload bool  // a term follows the control message
 	flags   Flags // what must be negotiated before it is sent
-	fields  []field
 }
 
-// shapes describes all control messages of the protocol: parsing, encoding and
-// the tests are driven by it.
+// shapes describes all operations of the protocol.
 var shapes = [...]shape{
-	OpLink:         {"LINK", OpLink, false, 0, []field{fieldFrom, fieldTo}},
-	OpSend:         {"SEND", OpSend, true, 0, []field{fieldUnused, fieldTo}},
-	OpExit:         {"EXIT", OpExit, false, 0, []field{fieldFrom, fieldTo, fieldReason}},
-	OpUnlink:       {"UNLINK", OpUnlink, false, 0, []field{fieldFrom, fieldTo}},
-	OpNodeLink:     {"NODE_LINK", OpNodeLink, false, 0, nil},
-	OpRegSend:      {"REG_SEND", OpRegSend, true, 0, []field{fieldFrom, fieldUnused, fieldToName}},
-	OpGroupLeader:  {"GROUP_LEADER", OpGroupLeader, false, 0, []field{fieldFrom, fieldTo}},
-	OpExit2:        {"EXIT2", OpExit2, false, 0, []field{fieldFrom, fieldTo, fieldReason}},
-	OpSendTT:       {"SEND_TT", OpSend, true, 0, []field{fieldUnused, fieldTo, fieldToken}},
-	OpExitTT:       {"EXIT_TT", OpExit, false, 0, []field{fieldFrom, fieldTo, fieldToken, fieldReason}},
-	OpRegSendTT:    {"REG_SEND_TT", OpRegSend, true, 0, []field{fieldFrom, fieldUnused, fieldToName, fieldToken}},
-	OpExit2TT:      {"EXIT2_TT", OpExit2, false, 0, []field{fieldFrom, fieldTo, fieldToken, fieldReason}},
-	OpMonitorP:     {"MONITOR_P", OpMonitorP, false, FlagDistMonitor, []field{fieldFrom, fieldToProc, fieldRef}},
-	OpDemonitorP:   {"DEMONITOR_P", OpDemonitorP, false, FlagDistMonitor, []field{fieldFrom, fieldToProc, fieldRef}},
-	OpMonitorPExit: {"MONITOR_P_EXIT", OpMonitorPExit, false, FlagDistMonitor, []field{fieldFromProc, fieldTo, fieldRef, fieldReason}},
-	OpSendSender:   {"SEND_SENDER", OpSendSender, true, FlagSendSender, []field{fieldFrom, fieldTo}},
-	OpSendSenderTT: {"SEND_SENDER_TT", OpSendSender, true, FlagSendSender, []field{fieldFrom, fieldTo, fieldToken}},
-	OpPayloadExit:  {"PAYLOAD_EXIT", OpPayloadExit, true, FlagExitPayload, []field{fieldFrom, fieldTo}},
-	OpPayloadExitTT: {"PAYLOAD_EXIT_TT", OpPayloadExit, true, FlagExitPayload,
-		[]field{fieldFrom, fieldTo, fieldToken}},
-	OpPayloadExit2: {"PAYLOAD_EXIT2", OpPayloadExit2, true, FlagExitPayload, []field{fieldFrom, fieldTo}},
-	OpPayloadExit2TT: {"PAYLOAD_EXIT2_TT", OpPayloadExit2, true, FlagExitPayload,
-		[]field{fieldFrom, fieldTo, fieldToken}},
-	OpPayloadMonitorPExit: {"PAYLOAD_MONITOR_P_EXIT", OpPayloadMonitorPExit, true, FlagDistMonitor | FlagExitPayload,
-		[]field{fieldFromProc, fieldTo, fieldRef}},
-	OpSpawnRequest: {"SPAWN_REQUEST", OpSpawnRequest, true, FlagSpawn,
-		[]field{fieldRef, fieldFrom, fieldLeader, fieldMFA, fieldOptions}},
-	OpSpawnRequestTT: {"SPAWN_REQUEST_TT", OpSpawnRequest, true, FlagSpawn,
-		[]field{fieldRef, fieldFrom, fieldLeader, fieldMFA, fieldOptions, fieldToken}},
-	OpSpawnReply: {"SPAWN_REPLY", OpSpawnReply, false, FlagSpawn,
-		[]field{fieldRef, fieldTo, fieldFlags, fieldResult}},
-	OpSpawnReplyTT: {"SPAWN_REPLY_TT", OpSpawnReply, false, FlagSpawn,
-		[]field{fieldRef, fieldTo, fieldFlags, fieldResult, fieldToken}},
-	OpAliasSend:   {"ALIAS_SEND", OpAliasSend, true, FlagAlias, []field{fieldFrom, fieldRef}},
-	OpAliasSendTT: {"ALIAS_SEND_TT", OpAliasSend, true, FlagAlias, []field{fieldFrom, fieldRef, fieldToken}},
-	OpUnlinkID:    {"UNLINK_ID", OpUnlinkID, false, FlagUnlinkID, []field{fieldID, fieldFrom, fieldTo}},
-	OpUnlinkIDAck: {"UNLINK_ID_ACK", OpUnlinkIDAck, false, FlagUnlinkID, []field{fieldID, fieldFrom, fieldTo}},
-	// The flags of ALTACT_SIG_SEND say whether a token follows.
-	OpAltactSigSend: {"ALTACT_SIG_SEND", OpAltactSigSend, true, FlagAltactSig,
-		[]field{fieldFlags, fieldFrom, fieldAltact}},
+	OpLink:                {"LINK", OpLink, false, 0},
+	OpSend:                {"SEND", OpSend, true, 0},
+	OpExit:                {"EXIT", OpExit, false, 0},
+	OpUnlink:              {"UNLINK", OpUnlink, false, 0},
+	OpNodeLink:            {"NODE_LINK", OpNodeLink, false, 0},
+	OpRegSend:             {"REG_SEND", OpRegSend, true, 0},
+	OpGroupLeader:         {"GROUP_LEADER", OpGroupLeader, false, 0},
+	OpExit2:               {"EXIT2", OpExit2, false, 0},
+	OpSendTT:              {"SEND_TT", OpSend, true, 0},
+	OpExitTT:              {"EXIT_TT", OpExit, false, 0},
+	OpRegSendTT:           {"REG_SEND_TT", OpRegSend, true, 0},
+	OpExit2TT:             {"EXIT2_TT", OpExit2, false, 0},
+	OpMonitorP:            {"MONITOR_P", OpMonitorP, false, FlagDistMonitor},
+	OpDemonitorP:          {"DEMONITOR_P", OpDemonitorP, false, FlagDistMonitor},
+	OpMonitorPExit:        {"MONITOR_P_EXIT", OpMonitorPExit, false, FlagDistMonitor},
+	OpSendSender:          {"SEND_SENDER", OpSendSender, true, FlagSendSender},
+	OpSendSenderTT:        {"SEND_SENDER_TT", OpSendSender, true, FlagSendSender},
+	OpPayloadExit:         {"PAYLOAD_EXIT", OpPayloadExit, true, FlagExitPayload},
+	OpPayloadExitTT:       {"PAYLOAD_EXIT_TT", OpPayloadExit, true, FlagExitPayload},
+	OpPayloadExit2:        {"PAYLOAD_EXIT2", OpPayloadExit2, true, FlagExitPayload},
+	OpPayloadExit2TT:      {"PAYLOAD_EXIT2_TT", OpPayloadExit2, true, FlagExitPayload},
+	OpPayloadMonitorPExit: {"PAYLOAD_MONITOR_P_EXIT", OpPayloadMonitorPExit, true, FlagDistMonitor | FlagExitPayload},
+	OpSpawnRequest:        {"SPAWN_REQUEST", OpSpawnRequest, true, FlagSpawn},
+	OpSpawnRequestTT:      {"SPAWN_REQUEST_TT", OpSpawnRequest, true, FlagSpawn},
+	OpSpawnReply:          {"SPAWN_REPLY", OpSpawnReply, false, FlagSpawn},
+	OpSpawnReplyTT:        {"SPAWN_REPLY_TT", OpSpawnReply, false, FlagSpawn},
+	OpAliasSend:           {"ALIAS_SEND", OpAliasSend, true, FlagAlias},
+	OpAliasSendTT:         {"ALIAS_SEND_TT", OpAliasSend, true, FlagAlias},
+	OpUnlinkID:            {"UNLINK_ID", OpUnlinkID, false, FlagUnlinkID},
+	OpUnlinkIDAck:         {"UNLINK_ID_ACK", OpUnlinkIDAck, false, FlagUnlinkID},
+	OpAltactSigSend:       {"ALTACT_SIG_SEND", OpAltactSigSend, true, FlagAltactSig},
 }
 
 // shapeOf gives the layout of op, and false for an unknown one.

@@ -11,9 +11,10 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/cnode-go/cnode/internal/protocol"
+	"github.com/cnode-go/cnode/internal/protocol/packets"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/nodes/dist/packets"
 	"github.com/cnode-go/cnode/nodes/internal/crew"
 	"github.com/cnode-go/cnode/nodes/internal/inside"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
@@ -301,7 +302,7 @@ func (f *Front) dispatch(l *nodes.Listener, o inside.Opening) error {
 		return err
 	}
 	p.Spoke = o.Heard
-	who, err := dist.ReadName(p)
+	who, err := protocol.ReadName(p)
 	if err != nil {
 		return err
 	}

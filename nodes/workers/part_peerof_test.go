@@ -6,15 +6,16 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 )
 
 // The peer's name is found behind a header of either size, and nowhere else.
 func TestPeerOf(t *testing.T) {
-	name := func(n dist.Name) string {
+	name := func(n protocol.Name) string {
 		n.Version = dist.Version6
-		b, err := dist.AppendName(nil, n)
+		b, err := protocol.AppendName(nil, n)
 		require.NoError(t, err)
 		return string(b)
 	}
@@ -24,8 +25,8 @@ func TestPeerOf(t *testing.T) {
 		}
 		return string(binary.BigEndian.AppendUint32(nil, uint32(claimed))) + body
 	}
-	peer := name(dist.Name{Name: "peer@test", Flags: dist.FlagsDefault, Creation: 1})
-	asks := name(dist.Name{Name: "test", Flags: dist.FlagsDefault | dist.FlagNameMe, Creation: 1})
+	peer := name(protocol.Name{Name: "peer@test", Flags: dist.FlagsDefault, Creation: 1})
+	asks := name(protocol.Name{Name: "test", Flags: dist.FlagsDefault | dist.FlagNameMe, Creation: 1})
 	for _, size := range []int{2, 4} {
 		require.Equal(t, "peer@test", talk.PeerOf([]byte(packet(size, peer, len(peer)))))
 		require.Equal(t, "peer@test", talk.PeerOf([]byte(packet(size, peer, len(peer))+"more that has come")))

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 )
@@ -28,7 +29,7 @@ func TestReferencesAcrossWorkers(t *testing.T) {
 	large := longAtoms(2000)
 	payload := encode(t, large)
 	behind := frame(t, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "somebody"}, ei.Atom("behind"))
-	var sent dist.SentAtoms
+	var sent protocol.SentAtoms
 	here := b.Pid()
 	here.ID += 1 << 20
 	for _, nobody := range []ei.Pid{here, n.pidOf(3)} {
@@ -59,7 +60,7 @@ func TestReferencesAreKeptWhole(t *testing.T) {
 	n.part.numberLimit = time.Hour
 	n.far = n.pidOf(2)
 	p := w.peer(n.Listeners()[0], role("peer@test"))
-	var sent dist.SentAtoms
+	var sent protocol.SentAtoms
 	ctl := dist.Control{Op: dist.OpSendSender, From: p.self, To: n.far}
 	want := longAtoms(10)
 	require.NoError(t, p.write(packedFrames(t, &sent, &ctl, encode(t, want), 0)))

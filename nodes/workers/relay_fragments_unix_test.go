@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 )
@@ -33,7 +34,7 @@ func TestRelayKeepsOrder(t *testing.T) {
 	remote.send(dist.Control{Op: dist.OpSendSender, From: other, To: p.self}, ei.Int(1))
 	remote.send(dist.Control{Op: dist.OpSendSender, From: n.far, To: p.self}, ei.Int(2))
 	require.NoError(t, remote.write(func() []byte {
-		b, err := dist.AppendFrame(nil, &dist.Control{
+		b, err := protocol.AppendFrame(nil, &dist.Control{
 			Op: dist.OpPayloadMonitorPExit, FromName: "server", To: p.self, Ref: ref,
 		}, reason)
 		require.NoError(t, err)

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
@@ -60,7 +61,7 @@ func thawed[F interface{ Thaw() }](f F, err error) error {
 func namePacket(t testing.TB, name string) []byte {
 	t.Helper()
 	self := role(name)
-	b, err := dist.AppendName(nil, dist.Name{Version: dist.Version6, Flags: self.Flags, Creation: self.Creation, Name: self.Name})
+	b, err := protocol.AppendName(nil, protocol.Name{Version: dist.Version6, Flags: self.Flags, Creation: self.Creation, Name: self.Name})
 	require.NoError(t, err)
 	return append([]byte{byte(len(b) >> 8), byte(len(b))}, b...)
 }
@@ -127,11 +128,11 @@ func longAtoms(n int) ei.Term { return ei.List(slices.Repeat([]ei.Term{longAtom}
 
 // packedFrames are the frames of a message with references in place of its atoms, the new ones of
 // which they enter into the cache; a payload in fragments of that size, if it is not 0.
-func packedFrames(t testing.TB, sent *dist.SentAtoms, ctl *dist.Control, payload ei.Raw, fragment int) []byte {
+func packedFrames(t testing.TB, sent *protocol.SentAtoms, ctl *dist.Control, payload ei.Raw, fragment int) []byte {
 	t.Helper()
-	control, err := dist.AppendControl(nil, ctl)
+	control, err := protocol.AppendControl(nil, ctl)
 	require.NoError(t, err)
-	var refs dist.AtomRefs
+	var refs protocol.AtomRefs
 	control, err = refs.Pack(nil, control)
 	require.NoError(t, err)
 	if payload != nil {
@@ -143,7 +144,7 @@ func packedFrames(t testing.TB, sent *dist.SentAtoms, ctl *dist.Control, payload
 		require.NoError(t, err)
 		return append(append(b, control...), payload...)
 	}
-	f := dist.Cut(1, len(control), payload, fragment)
+	f := protocol.Cut(1, len(control), payload, fragment)
 	b, piece := f.AppendFirst(nil, sent, &refs, control)
 	for b = append(b, piece...); f.Next > 0; b = append(b, piece...) {
 		b, piece = f.AppendNext(b)

@@ -9,10 +9,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
+	"github.com/cnode-go/cnode/internal/protocol/packets"
 	"github.com/cnode-go/cnode/internal/queue"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/nodes/dist/packets"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -28,12 +29,12 @@ type wire struct {
 	peer dist.Peer
 	self ei.Pid
 
-	reader *dist.Reader
+	reader *protocol.Reader
 }
 
 // role is how a wire presents itself.
-func role(name string) dist.Self {
-	return dist.Self{Name: name, Cookie: "secret", Creation: 77, Challenge: 4711, Flags: dist.FlagsDefault}
+func role(name string) protocol.Self {
+	return protocol.Self{Name: name, Cookie: "secret", Creation: 77, Challenge: 4711, Flags: dist.FlagsDefault}
 }
 
 // wire connects to a node that listens, with no byte said yet.
@@ -46,17 +47,17 @@ func (w *world) wire(l *nodes.Listener) *wire {
 }
 
 // peer connects to a node that listens and does the handshake.
-func (w *world) peer(l *nodes.Listener, self dist.Self) *wire {
+func (w *world) peer(l *nodes.Listener, self protocol.Self) *wire {
 	w.t.Helper()
 	p := w.wire(l)
 	require.NoError(w.t, p.initiate(self))
 	return p
 }
 
-func (p *wire) initiate(self dist.Self) error {
+func (p *wire) initiate(self protocol.Self) error {
 	c, err := packets.New(soon(p.t), p.s)
 	require.NoError(p.t, err)
-	p.peer, err = dist.Initiate(c, self, dist.InitiateOptions{})
+	p.peer, err = protocol.Initiate(c, self, protocol.InitiateOptions{})
 	p.self = ei.Pid{Node: ei.Atom(self.Name), ID: 1, Creation: self.Creation}
 	return err
 }
@@ -70,7 +71,7 @@ func frame(t testing.TB, ctl dist.Control, payload ei.Term) []byte {
 		raw, err = ei.AppendTerm(nil, payload)
 		require.NoError(t, err)
 	}
-	b, err := dist.AppendFrame(nil, &ctl, raw)
+	b, err := protocol.AppendFrame(nil, &ctl, raw)
 	require.NoError(t, err)
 	return b
 }
@@ -138,7 +139,7 @@ func (p *wire) next() (ctl dist.Control, payload ei.Term) {
 func (p *wire) parse(body []byte) (ctl dist.Control, payload ei.Raw, ok bool) {
 	p.t.Helper()
 	if p.reader == nil {
-		p.reader = dist.NewReader(p.peer.Flags, dist.Limits{}, nil)
+		p.reader = protocol.NewReader(p.peer.Flags, protocol.Limits{}, nil)
 	}
 	a, err := p.reader.ReadFrame(body, &ctl)
 	require.NoError(p.t, err)

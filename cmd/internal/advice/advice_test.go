@@ -86,7 +86,7 @@ func TestAdvice(t *testing.T) {
 		{"TLS", &tlstransport.PeerError{Failure: tlstransport.FailureProtocol, Err: io.EOF}, "do not match"},
 		{"TLS", &tlstransport.OptionError{File: "f", Err: io.EOF}, "an Erlang term"},
 		{"TLS", &tlstransport.OptionError{File: "f", Err: &fs.PathError{Op: "stat", Err: fs.ErrNotExist}}, "certs DIR makes such a file"},
-		{"flag refused", &dist.HandshakeError{Missing: dist.FlagBigCreation, Err: dist.ErrMissingFlags}, "lacks DFLAG_BIG_CREATION"},
+		{"flag refused", &dist.HandshakeError{Missing: dist.FlagV4NC, Err: dist.ErrMissingFlags}, "lacks DFLAG_V4_NC"},
 		{"not allowed", shake(dist.PhaseStatus, dist.ErrNotAllowed), "net_kernel:allow/1"},
 		{"connected under this name", shake(dist.PhaseStatus, dist.ErrAlive), "choose another --name"},
 		{"own name", &nodes.Error{Op: "connect", Err: dist.ErrSelf}, "leave it out"},

@@ -9,7 +9,7 @@ import (
 	"sync"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -19,9 +19,9 @@ const most = 16 << 10
 // A Sender keeps what the peer of one connection has in its cache. Its methods are safe for
 // concurrent use.
 type Sender struct {
-	turn  chan struct{}   // taken from the making of a header until it is in the queue
-	sent  *dist.SentAtoms // made with the first header that names atoms
-	packs *sync.Pool      // of *pack
+	turn  chan struct{}       // taken from the making of a header until it is in the queue
+	sent  *protocol.SentAtoms // made with the first header that names atoms
+	packs *sync.Pool          // of *pack
 }
 
 // A Pool has the buffers of all Senders of a node.
@@ -29,7 +29,7 @@ type Pool struct{ packs sync.Pool }
 
 // A pack is a message on its way into a header and a body with references.
 type pack struct {
-	refs       dist.AtomRefs
+	refs       protocol.AtomRefs
 	head, body []byte
 }
 
@@ -82,13 +82,13 @@ func (s *Sender) Send(ctx context.Context, control []byte, payload ei.Raw, post 
 	}
 	defer func() { <-s.turn }()
 	if s.sent == nil {
-		s.sent = new(dist.SentAtoms)
+		s.sent = new(protocol.SentAtoms)
 	}
 	if p.head, err = s.sent.AppendFrameHead(p.head[:0], &p.refs, len(p.body)); err == nil {
 		err = post(p.head, p.body)
 	}
 	if err != nil { // the peer may not get to know the atoms: they are sent anew
-		*s.sent = dist.SentAtoms{}
+		*s.sent = protocol.SentAtoms{}
 	}
 	return true, err
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/atoms"
 	"github.com/cnode-go/cnode/transport"
@@ -32,7 +33,7 @@ func (w *wire) post(head, body []byte) error {
 // read gives what a peer makes of the frames.
 func (w *wire) read(t *testing.T) (terms []ei.Term) {
 	t.Helper()
-	r := dist.NewReader(dist.FlagsDefault, dist.Limits{}, nil)
+	r := protocol.NewReader(dist.FlagsDefault, protocol.Limits{}, nil)
 	for _, frame := range w.frames {
 		var ctl dist.Control
 		a, err := r.ReadFrame(frame[4:], &ctl)
@@ -50,7 +51,7 @@ func (w *wire) read(t *testing.T) (terms []ei.Term) {
 
 func encoded(t testing.TB, term ei.Term) (control []byte, payload ei.Raw) {
 	t.Helper()
-	control, err := dist.AppendControl(nil, &dist.Control{Op: dist.OpRegSend, From: ei.Pid{Node: "a@b", ID: 1}, ToName: "name"})
+	control, err := protocol.AppendControl(nil, &dist.Control{Op: dist.OpRegSend, From: ei.Pid{Node: "a@b", ID: 1}, ToName: "name"})
 	require.NoError(t, err)
 	payload, err = ei.AppendTerm(nil, term)
 	require.NoError(t, err)

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
@@ -34,11 +35,11 @@ const (
 // A reader reads the frames of one connection. turn is its token: whoever holds it reads.
 type reader struct {
 	turn chan struct{}
-	dist *dist.Reader             // made with the first message
+	dist *protocol.Reader         // made with the first message
 	next func() ([][]byte, error) // for ReadPDU, made once
 	came func()                   // tells the ticker of a message, or of a part of it
 
-	arrival dist.Arrival // of the last message: see Memory.arrival
+	arrival protocol.Arrival // of the last message: see Memory.arrival
 
 	// The frame in progress.
 	m     *Memory
@@ -49,7 +50,7 @@ type reader struct {
 	have  int // buffers handed out, in bytes
 	vec   [1][]byte
 	// The head of a fragment. What follows the head is read straight to its place in the message.
-	fragment [dist.FragmentHeadSize]byte
+	fragment [protocol.FragmentHeadSize]byte
 	place    []byte
 	first    []byte // where a frame without a length begins, over a carrier that keeps packets; nil: it has a length
 
@@ -71,16 +72,16 @@ func (r *reader) init(c *Conn) {
 	}
 }
 
-func (r *reader) readFrame(in In) (dist.Arrival, error) {
+func (r *reader) readFrame(in In) (protocol.Arrival, error) {
 	if r.place != nil {
 		return r.dist.ReadPlaced(r.fragment[:], r.place, in.Control)
 	}
 	return r.dist.ReadFrame(in.Memory.buf, in.Control)
 }
 
-func (r *reader) newReader(flags dist.Flags) *dist.Reader {
-	limits := dist.Limits{Message: r.max, Incomplete: math.MaxInt} // see countIncomplete
-	d := dist.NewReader(flags, limits, ei.NewAtomTable(atomTable))
+func (r *reader) newReader(flags dist.Flags) *protocol.Reader {
+	limits := protocol.Limits{Message: r.max, Incomplete: math.MaxInt} // see countIncomplete
+	d := protocol.NewReader(flags, limits, ei.NewAtomTable(atomTable))
 	d.LeaveRefs()
 	d.SetAlloc(func(n int) []byte {
 		m := r.m

@@ -10,7 +10,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/form"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -204,9 +204,9 @@ func (c *Conn) stageFragments(s *states.Conn) error {
 			}
 		}
 	}
-	incomplete := func(yield func(dist.Incomplete) bool) {
+	incomplete := func(yield func(protocol.Incomplete) bool) {
 		for _, in := range s.Incoming {
-			m := dist.Incomplete{Sequence: in.Sequence, Next: in.Next, Discarded: in.Discarded, Payload: in.Payload}
+			m := protocol.Incomplete{Sequence: in.Sequence, Next: in.Next, Discarded: in.Discarded, Payload: in.Payload}
 			if in.Message != nil {
 				m.Control = in.Message.Control
 			}

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
@@ -21,11 +22,11 @@ type In struct {
 // value is ready; what the last message was in is used again for the next.
 type Memory struct {
 	buf   []byte   // the frame
-	whole []byte   // the payload, if it was made whole: see dist.Arrival
+	whole []byte   // the payload, if it was made whole: see protocol.Arrival
 	pool  *Buffers // where buf and whole come from; nil: they are used again for the next message
 	// how it has come, while there may be references to the peer's cache of atoms in its terms: see
 	// Conn.Resolve
-	arrival *dist.Arrival
+	arrival *protocol.Arrival
 }
 
 // Of makes it one whose buffers come from p, and go back there.
@@ -63,7 +64,7 @@ func (m *Memory) Release() bool {
 // forgetArrival lets go of the arrival, and so of the memory that it holds.
 func (m *Memory) forgetArrival() {
 	if m.arrival != nil {
-		*m.arrival, m.arrival = dist.Arrival{}, nil
+		*m.arrival, m.arrival = protocol.Arrival{}, nil
 	}
 }
 
@@ -103,7 +104,7 @@ func (in In) resolve(max int) error {
 }
 
 // takePayload takes the payload of an arrival, of max bytes at most in its whole form.
-func (in In) takePayload(a *dist.Arrival, max int) error {
+func (in In) takePayload(a *protocol.Arrival, max int) error {
 	*in.Payload = a.Payload
 	if len(a.Payload) > shortPayload {
 		if has, err := a.HasRefs(); err != nil || !has {

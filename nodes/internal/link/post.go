@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/atoms"
 )
@@ -23,7 +24,7 @@ func (c *Conn) inTurn(ctx context.Context, how How, ctl *dist.Control, payload e
 	}
 	buf := c.env.Scratch()
 	defer c.env.Recycle(buf)
-	b, err := dist.AppendFrameHead((*buf)[:0], c.frameFlags(), ctl, len(payload))
+	b, err := protocol.AppendFrameHead((*buf)[:0], c.frameFlags(), ctl, len(payload))
 	if err != nil {
 		return err
 	}
@@ -43,7 +44,7 @@ func (c *Conn) signal(ctx context.Context, how How, ctl *dist.Control, payload e
 	ctl = c.traced(ctl)
 	buf := c.env.Scratch()
 	defer c.env.Recycle(buf)
-	b, err := dist.AppendFrameHead((*buf)[:0], c.frameFlags(), ctl, len(payload))
+	b, err := protocol.AppendFrameHead((*buf)[:0], c.frameFlags(), ctl, len(payload))
 	*buf = b
 	if err != nil {
 		c.Complain(faultAnswer, "a signal that cannot be encoded is dropped", err)
@@ -76,7 +77,7 @@ func (c *Conn) packs(payload ei.Raw) bool {
 // postPacked posts a message with references to atoms, or as it is, if it has none.
 // head begins with a distribution header of no atoms.
 func (c *Conn) postPacked(ctx context.Context, from ei.Pid, head []byte, payload ei.Raw) error {
-	control := head[dist.EmptyHeaderSize:]
+	control := head[protocol.EmptyHeaderSize:]
 	posted, err := c.atoms.Send(ctx, control, payload, func(head, body []byte) error { return c.post(ctx, from, head, body) })
 	if posted {
 		return err
@@ -91,7 +92,7 @@ func (c *Conn) cuts(payload int) bool {
 
 // sendCut sends a message in fragments, and waits until they are out; if it is Copied, for room.
 func (c *Conn) sendCut(ctx context.Context, how How, ctl *dist.Control, payload ei.Raw) error {
-	control, err := dist.AppendControl(nil, ctl)
+	control, err := protocol.AppendControl(nil, ctl)
 	if err == nil {
 		err = c.Err()
 	}
@@ -112,7 +113,7 @@ func (c *Conn) sendCut(ctx context.Context, how How, ctl *dist.Control, payload 
 
 // postCut posts a copy of a message, to leave in fragments. Unless it goes now it waits for room.
 func (c *Conn) postCut(ctx context.Context, ctl *dist.Control, payload ei.Raw, now bool) error {
-	control, err := dist.AppendControl(nil, ctl)
+	control, err := protocol.AppendControl(nil, ctl)
 	if err != nil {
 		return err
 	}
@@ -204,5 +205,5 @@ func Recycles(buf []byte) bool { return cap(buf) <= keepScratch }
 
 // sendTick sends a frame of length zero; an error when nothing can be sent any more.
 func (c *Conn) sendTick() error {
-	return c.q.Post(context.Background(), dist.AppendTick(nil), nil, Now)
+	return c.q.Post(context.Background(), protocol.AppendTick(nil), nil, Now)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/internal/queue"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/life"
@@ -82,7 +83,7 @@ func (c *Conn) SendTerm(ctx context.Context, ctl *dist.Control, term any) error 
 	ctl = c.traced(ctl)
 	buf := c.env.Scratch()
 	defer c.env.Recycle(buf)
-	b, err := dist.AppendFrameHead((*buf)[:0], c.frameFlags(), ctl, 0)
+	b, err := protocol.AppendFrameHead((*buf)[:0], c.frameFlags(), ctl, 0)
 	head := len(b)
 	if err == nil {
 		b, err = c.env.Encode.Append(b, term)
@@ -92,7 +93,7 @@ func (c *Conn) SendTerm(ctx context.Context, ctl *dist.Control, term any) error 
 	}
 	cut := err == nil && c.cuts(len(b)-head)
 	if err == nil && !cut {
-		err = dist.FinishFrame(b)
+		err = protocol.FinishFrame(b)
 	}
 	switch {
 	case err != nil:
@@ -119,7 +120,7 @@ func (c *Conn) SendControl(ctx context.Context, ctl *dist.Control, payload ei.Ra
 		err = fmt.Errorf("%w: payload with a version byte for %v: give it without", dist.ErrFrame, ctl.Op)
 	}
 	if err != nil {
-		return &dist.FrameError{Kind: dist.KindPassThrough, Err: err}
+		return &dist.FrameError{Kind: protocol.KindPassThrough.String(), Err: err}
 	}
 	if len(payload) > 0 {
 		c.complainOfRaw(ctl, payload, payload)
@@ -148,7 +149,7 @@ func (c *Conn) SendMany(ctx context.Context, ctl *dist.Control, to []ei.Pid, pay
 		b, n := (*buf)[:0], 0
 		for ; n < len(to) && len(b) < manyBytes; n++ {
 			one.To = to[n]
-			if b, err = dist.AppendFrameHead(b, c.frameFlags(), &one, len(payload)); err != nil {
+			if b, err = protocol.AppendFrameHead(b, c.frameFlags(), &one, len(payload)); err != nil {
 				return to, err
 			}
 			b = append(b, payload...)

@@ -20,8 +20,8 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/internal/queue"
-	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport"
@@ -55,7 +55,7 @@ type Sender struct {
 type message struct {
 	from    ei.Pid
 	control []byte // as it is encoded
-	dist.Fragments
+	protocol.Fragments
 	frame []byte // in place of control and fragments: it is one frame
 	owned bool   // nobody else uses the memory of Rest
 	open  bool
@@ -83,7 +83,7 @@ func New(q queue.Queue, limit int, run func(func())) *Sender {
 // The sizes, in bytes, up to which payloads go out in one frame: over a line of unknown speed, or a
 // slow one, and over any.
 const (
-	leastWhole = 2 * dist.FragmentSize
+	leastWhole = 2 * protocol.FragmentSize
 	mostWhole  = 4 << 20
 )
 
@@ -182,7 +182,7 @@ func (s *Sender) AfterLoose(ctx context.Context, from ei.Pid, head, body []byte,
 	}
 	s.last++
 	s.loosen(&message{
-		from: from, frame: slices.Concat(head, body), Fragments: dist.Fragments{Sequence: s.last}, forced: force,
+		from: from, frame: slices.Concat(head, body), Fragments: protocol.Fragments{Sequence: s.last}, forced: force,
 	})
 	return true, nil
 }
@@ -227,7 +227,7 @@ func (s *Sender) newMessage(from ei.Pid, control []byte, payload ei.Raw, owned b
 	s.last++
 	return &message{
 		from: from, control: control, size: len(payload), owned: owned,
-		Fragments: dist.Cut(s.last, len(control), payload, dist.FragmentSize),
+		Fragments: protocol.Cut(s.last, len(control), payload, protocol.FragmentSize),
 		began:     time.Now(), released: make(chan struct{}),
 	}
 }
@@ -504,7 +504,7 @@ func (s *Sender) Stage(list []states.Outgoing) error {
 		s.last = max(s.last, o.Sequence)
 		s.loosen(&message{
 			from: o.From, begun: o.Begun, control: o.Control, frame: o.Frame, owned: true,
-			Fragments: dist.Fragments{Sequence: o.Sequence, Next: o.Next, Size: o.Size, Rest: o.Rest},
+			Fragments: protocol.Fragments{Sequence: o.Sequence, Next: o.Next, Size: o.Size, Rest: o.Rest},
 		})
 	}
 	return nil
@@ -523,7 +523,7 @@ func isSound(o *states.Outgoing) bool {
 	case o.Begun:
 		return o.Next == uint64((len(o.Rest)-1)/o.Size+1)
 	}
-	return len(o.Control) > 0 && o.Next == dist.Cut(o.Sequence, len(o.Control), o.Rest, o.Size).Next
+	return len(o.Control) > 0 && o.Next == protocol.Cut(o.Sequence, len(o.Control), o.Rest, o.Size).Next
 }
 
 // End makes err the result of all that is sent later, and of what waits. moved says that what Held

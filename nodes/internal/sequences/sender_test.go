@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/internal/queue"
 	"github.com/cnode-go/cnode/internal/test/leak"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -105,7 +106,7 @@ func pid(sender int) ei.Pid { return ei.Pid{Node: "a@test", ID: uint32(sender), 
 var receiver = ei.Pid{Node: "b@test", ID: 9, Creation: 1}
 
 func control(t testing.TB, sender int) []byte {
-	b, err := dist.AppendControl(nil, &dist.Control{Op: dist.OpSendSender, From: pid(sender), To: receiver})
+	b, err := protocol.AppendControl(nil, &dist.Control{Op: dist.OpSendSender, From: pid(sender), To: receiver})
 	require.NoError(t, err)
 	return b
 }
@@ -113,14 +114,14 @@ func control(t testing.TB, sender int) []byte {
 // small is a message in one frame.
 func small(t testing.TB, sender, number, size int) (head []byte, body ei.Raw) {
 	body = payload(sender, number, size)
-	head, err := dist.AppendFrameHead(nil, flags, &dist.Control{Op: dist.OpSendSender, From: pid(sender), To: receiver}, len(body))
+	head, err := protocol.AppendFrameHead(nil, flags, &dist.Control{Op: dist.OpSendSender, From: pid(sender), To: receiver}, len(body))
 	require.NoError(t, err)
 	return head, body
 }
 
 // An output is what a peer makes of the bytes that it reads.
 type output struct {
-	r       *dist.Reader
+	r       *protocol.Reader
 	rest    []byte
 	read    int64
 	frames  []int       // where frames end
@@ -130,7 +131,7 @@ type output struct {
 }
 
 func newOutput() *output {
-	return &output{r: dist.NewReader(flags, dist.Limits{}, nil), at: map[int]int{}}
+	return &output{r: protocol.NewReader(flags, protocol.Limits{}, nil), at: map[int]int{}}
 }
 
 func (o *output) take(b []byte) {
@@ -164,7 +165,7 @@ func (o *output) take(b []byte) {
 			return
 		}
 		o.arrived = append(o.arrived, [3]int{sender, number, size})
-		if a.Kind == dist.KindHeader {
+		if a.Kind == protocol.KindHeader {
 			o.at[number] = begin
 		}
 	}
@@ -242,7 +243,7 @@ func TestSmallWaitsForOneFragment(t *testing.T) {
 	require.NoError(t, f.q.Post(soon(t), head, body, 0))
 	o := newOutput()
 	o.readUntil(t, peer, 6)
-	require.LessOrEqual(t, o.at[7], out+dist.FragmentSize+100)
+	require.LessOrEqual(t, o.at[7], out+protocol.FragmentSize+100)
 	require.Equal(t, 7, o.numbers()[0])
 	for _, done := range all {
 		require.NoError(t, <-done)
@@ -462,7 +463,7 @@ func TestStagedTakes(t *testing.T) {
 	c, peer := memoryPair(t)
 	f := newFixture(t, c, peer)
 	require.NoError(t, f.s.Stage([]states.Outgoing{
-		{From: pid(1), Control: control(t, 1), Sequence: 5, Next: 1, Size: dist.FragmentSize, Rest: payload(1, 1, 20)},
+		{From: pid(1), Control: control(t, 1), Sequence: 5, Next: 1, Size: protocol.FragmentSize, Rest: payload(1, 1, 20)},
 		{From: pid(1), Frame: joined(small(t, 1, 2, 20))},
 	}))
 	done := sending(f, soon(t), t, 2, 3, 200<<10)

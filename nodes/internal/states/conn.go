@@ -163,7 +163,7 @@ func (s *CachedAtom) Describe(f *form.Fields) {
 	form.Text(f, 2, form.Must, &s.Atom)
 }
 
-// An Incoming is a message of which fragments are still to come: dist.Incomplete.
+// An Incoming is a message of which fragments are still to come: protocol.Incomplete.
 type Incoming struct {
 	Sequence  uint64
 	Next      uint64

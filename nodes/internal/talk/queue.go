@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 	"sync"
 
-	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
@@ -108,7 +108,7 @@ func PeerOf(data []byte) string {
 		if n == 0 || n > uint64(len(data)-size) {
 			continue
 		}
-		who, err := dist.ParseName(data[size : size+int(n)])
+		who, err := protocol.ParseName(data[size : size+int(n)])
 		if err != nil || who.Dynamic() {
 			break
 		}

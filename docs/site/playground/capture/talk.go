@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
@@ -50,7 +51,7 @@ type way struct {
 	early   map[uint32][]byte // what came before its turn, by the number of its first byte
 	buf     []byte
 	flags   dist.Flags
-	reader  *dist.Reader
+	reader  *protocol.Reader
 	replied bool // the last of its handshake: what follows means something after the other end's ack
 	failed  bool
 }
@@ -127,7 +128,7 @@ func (t *talk) handshake(side int, p []byte) (string, error) {
 	}
 	switch {
 	case side == 0 && (tag == 'n' || tag == 'N'):
-		m, err := dist.ParseName(p)
+		m, err := protocol.ParseName(p)
 		if err != nil {
 			return "", err
 		}
@@ -138,13 +139,13 @@ func (t *talk) handshake(side int, p []byte) (string, error) {
 		t.strange = true
 		return "", nil
 	case tag == 's':
-		m, err := dist.ParseStatus(p)
+		m, err := protocol.ParseStatus(p)
 		if err == nil && m.Name != "" {
 			t.say(1-side, KindName, m.Name, 0)
 		}
 		return fmt.Sprintf("status %s %s", m.Status, m.Name), err
 	case side == 1 && (tag == 'n' || tag == 'N'):
-		m, err := dist.ParseChallenge(p)
+		m, err := protocol.ParseChallenge(p)
 		if err != nil {
 			return "", err
 		}
@@ -152,19 +153,19 @@ func (t *talk) handshake(side int, p []byte) (string, error) {
 		t.say(side, KindName, m.Name, 0)
 		return fmt.Sprintf("challenge of %s, creation %d, %d flags", m.Name, m.Creation, len(m.Flags.Names())), nil
 	case side == 0 && tag == 'c':
-		m, err := dist.ParseComplement(p)
+		m, err := protocol.ParseComplement(p)
 		w.flags |= m.Flags
 		return fmt.Sprintf("complement: creation %d", m.Creation), err
 	case side == 0 && tag == 'r':
-		m, err := dist.ParseReply(p)
+		m, err := protocol.ParseReply(p)
 		w.replied = true
 		return fmt.Sprintf("reply: digest %x…, and a challenge", m.Digest[:4]), err
 	case side == 1 && tag == 'a':
-		digest, err := dist.ParseAck(p)
+		digest, err := protocol.ParseAck(p)
 		t.connected = true
 		flags := t.ways[0].flags.Negotiate(t.ways[1].flags)
 		for i := range t.ways {
-			t.ways[i].reader = dist.NewReader(flags, dist.Limits{Message: maxPayload}, nil)
+			t.ways[i].reader = protocol.NewReader(flags, protocol.Limits{Message: maxPayload}, nil)
 		}
 		return fmt.Sprintf("ack: digest %x…", digest[:4]), err
 	}

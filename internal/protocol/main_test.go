@@ -1,0 +1,10 @@
+package protocol
+
+import (
+	"os"
+	"testing"
+
+	"github.com/cnode-go/cnode/internal/test/leak"
+)
+
+func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }

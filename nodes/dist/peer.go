@@ -1,0 +1,36 @@
+package dist
+
+// Versions of the handshake.
+const (
+	// OTP 22 and older; see "Versions" in the package documentation for who else uses it
+	Version5 = 5
+	Version6 = 6 // OTP 23 and later
+)
+
+// Status is the word by which the accepting side answers a name, and the connecting side an
+// "alive". A status that is none of the constants is kept as the peer sent it.
+//
+// See erl_dist_protocol, send_status.
+type Status string
+
+// The statuses.
+const (
+	StatusOK             Status = "ok"              // go on
+	StatusOKSimultaneous Status = "ok_simultaneous" // go on; the accepting side gives up its own attempt
+	StatusNok            Status = "nok"             // the accepting side's own attempt goes on instead
+	StatusNotAllowed     Status = "not_allowed"     // refused
+	StatusAlive          Status = "alive"           // a connection exists: is it dead?
+	StatusNamed          Status = "named:"          // go on, under the dynamic name that follows
+)
+
+// Peer is the outcome of a handshake.
+type Peer struct {
+	Name         string // the peer's node name (for a dynamic peer: the given one)
+	Creation     uint32 // the peer's creation (for a dynamic peer: the given one)
+	Flags        Flags  // negotiated: what the connection may use
+	Announced    Flags  // the peer's own word
+	Version      int    // Version6 or Version5
+	Status       Status // the status that opened the way: ok, ok_simultaneous, alive or named:
+	SelfName     string // our own name; for a dynamic node as given by the peer
+	SelfCreation uint32 // our own creation; for a dynamic node as given by the peer
+}
