@@ -4,15 +4,9 @@ import (
 	"testing"
 
 	"github.com/cnode-go/cnode/internal/test/gonode"
+	"github.com/cnode-go/cnode/internal/test/leak"
 )
 
-func TestMain(m *testing.M) { gonode.Main(withPeers{m}, envServe, serveWorkers) }
-
-// withPeers ends the nodes that tests share before leaks are looked for.
-type withPeers struct{ m *testing.M }
-
-func (w withPeers) Run() int {
-	defer demo.Remove()
-	defer closePeers()
-	return w.m.Run()
+func TestMain(m *testing.M) {
+	gonode.Main(leak.Then(m, closePeers, demo.Remove), envServe, serveWorkers)
 }

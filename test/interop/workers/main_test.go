@@ -11,6 +11,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/test/gonode"
+	"github.com/cnode-go/cnode/internal/test/leak"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/groupleader"
@@ -20,16 +21,7 @@ import (
 // envServe makes this test's binary the program under test, under the name that it holds.
 const envServe = "CNODE_TEST_SERVE"
 
-func TestMain(m *testing.M) { gonode.Main(withLabs{m}, envServe, serve) }
-
-// withLabs ends the nodes that tests share before leaks are looked for.
-type withLabs struct{ m *testing.M }
-
-func (w withLabs) Run() int {
-	defer demo.Remove()
-	defer removeLabs()
-	return w.m.Run()
-}
+func TestMain(m *testing.M) { gonode.Main(leak.Then(m, removeLabs, demo.Remove), envServe, serve) }
 
 // serve runs a front, or its worker.
 func serve(name string) error {
