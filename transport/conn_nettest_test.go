@@ -36,6 +36,14 @@ func TestNetConnSuite(t *testing.T) {
 		{"memory", func(*testing.T) (transport.Transport, transport.Addr) {
 			return transport.NewMemory(), transport.MemoryAddr("")
 		}},
+		{"FromNet", func(*testing.T) (transport.Transport, transport.Addr) {
+			return transport.FromNet(transport.Net{
+				Listen: func(a transport.Addr) (net.Listener, error) { return net.Listen("tcp", a.String()) },
+				Dial: func(ctx context.Context, a transport.Addr) (net.Conn, error) {
+					return new(net.Dialer).DialContext(ctx, "tcp", a.String())
+				},
+			}), loopback
+		}},
 		{"Trace of TCP", func(t *testing.T) (transport.Transport, transport.Addr) { return traced(transport.TCP()), loopback }},
 		{"Trace of memory", func(t *testing.T) (transport.Transport, transport.Addr) {
 			return traced(transport.NewMemory()), transport.MemoryAddr("")

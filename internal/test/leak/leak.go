@@ -22,6 +22,22 @@ const patience = 20 * time.Second
 // Tests runs the tests of a package: a *testing.M, or one that also cleans up after the tests.
 type Tests interface{ Run() (code int) }
 
+// Then is m and what cleans up after it, in this order.
+func Then(m Tests, cleanUps ...func()) Tests { return then{m, cleanUps} }
+
+type then struct {
+	m        Tests
+	cleanUps []func()
+}
+
+func (t then) Run() (code int) {
+	code = t.m.Run()
+	for _, cleanUp := range t.cleanUps {
+		cleanUp()
+	}
+	return code
+}
+
 // Run runs the tests of a package, for its TestMain, and returns the exit code: 1 in place of 0 if
 // a goroutine or a descriptor is left behind. others are goroutines that may be left: those of a
 // library's fault.

@@ -7,9 +7,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -50,18 +50,7 @@ func TestMove(t *testing.T) {
 		asked, err := box.SpawnRequest(soon(t), erl.Name(), &nodes.SpawnOptions{Monitor: true}, "calls", "raise", ei.Atom("exit"), 9)
 		require.NoError(t, err)
 
-		f, err := n.Freeze(soon(t))
-		require.NoError(t, err)
-		var fds []int
-		for _, fd := range f.Descriptors() {
-			dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
-			require.NoError(t, err)
-			fds = append(fds, dup)
-		}
-		s, err := nodes.Restore(cfg, f.State(), fds)
-		require.NoError(t, err)
-		require.NoError(t, f.Release())
-		require.NoError(t, s.Start(soon(t)))
+		s := gonode.Move(t, n, cfg)
 		n = s.Node()
 		t.Cleanup(func() { n.Close() })
 		require.ErrorIs(t, <-failed, nodes.ErrMoved)

@@ -5,19 +5,17 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"strconv"
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/workers"
-	"github.com/cnode-go/cnode/transport"
 )
 
 // envServe makes this test's binary a node with workers, under the name that it holds.
@@ -25,24 +23,8 @@ const envServe = "CNODE_TEST_SERVE"
 
 // serve runs a front, or its worker.
 func serve(name string) error {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
-	cfg := nodes.Config{Name: name, Cookie: otp.DefaultCookie, Setup: setUp, HandshakeTimeout: otp.HandshakeTime}
-	if workers.IsWorker() {
-		w, err := workers.Join(ctx, cfg)
-		if err != nil {
-			return err
-		}
-		return w.Wait(ctx)
-	}
-	f, err := workers.Start(ctx, workers.Config{Node: cfg, Workers: 2, Choose: workers.BySessions, Patience: limit})
-	if err != nil {
-		return err
-	}
-	at, _ := transport.AddrPort(f.Addr())
-	fmt.Printf("ready %s %d\n", name, at.Port())
-	<-ctx.Done()
-	return f.Shutdown(context.Background())
+	return gonode.Serve(workers.Config{Workers: 2, Choose: workers.BySessions, Patience: limit,
+		Node: nodes.Config{Name: name, Cookie: otp.DefaultCookie, Setup: setUp, HandshakeTimeout: otp.HandshakeTime}}, nil)
 }
 
 // setUp gives a worker functions that call further, in a function's own context.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -13,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/internal/test/expect"
-	"github.com/cnode-go/cnode/internal/test/leak"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/discovery"
@@ -21,16 +20,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-func TestMain(m *testing.M) {
-	if peers, ok := os.LookupEnv(envServe); ok {
-		if err := serve(peers); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	os.Exit(leak.Run(m))
-}
+func TestMain(m *testing.M) { gonode.Main(m, envServe, serve) }
 
 // config is that of a node next to those of a port mapper.
 func config(t testing.TB, name string, port int) nodes.Config {

@@ -3,11 +3,8 @@
 package discovery
 
 import (
-	"context"
-	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,11 +15,11 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/discovery"
 	"github.com/cnode-go/cnode/nodes/workers"
-	"github.com/cnode-go/cnode/transport"
 )
 
 // envServe makes this test's binary a node with workers, each of which keeps the nodes that it
@@ -31,40 +28,23 @@ const envServe = "CNODE_TEST_KEEP"
 
 // serve runs a front, or its worker.
 func serve(peers string) error {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
-	cfg := nodes.Config{Name: "go@127.0.0.1", Cookie: otp.DefaultCookie, HandshakeTimeout: otp.HandshakeTime}
-	if !workers.IsWorker() {
-		f, err := workers.Start(ctx, workers.Config{Node: cfg, Workers: 3})
-		if err != nil {
-			return err
-		}
-		at, _ := transport.AddrPort(f.Addr())
-		fmt.Printf("ready %s %d\n", f.Name(), at.Port())
-		<-ctx.Done()
-		return f.Shutdown(context.Background())
-	}
-	var k *discovery.Keeper
-	cfg.Setup = func(n *nodes.Node) error {
-		k = discovery.KeepConnected(n, discovery.List(strings.Fields(peers)),
-			&discovery.Options{MinDelay: 20 * time.Millisecond, MaxDelay: 200 * time.Millisecond})
-		n.Expose("keep", "pid", nodes.FuncOf(os.Getpid))
-		n.Expose("keep", "up", nodes.FuncOf(func() (up []ei.Atom) {
-			for _, p := range k.Peers() {
-				if p.Up {
-					up = append(up, ei.Atom(p.Node))
+	return gonode.Serve(workers.Config{Workers: 3, Node: nodes.Config{
+		Name: "go@127.0.0.1", Cookie: otp.DefaultCookie, HandshakeTimeout: otp.HandshakeTime,
+		Setup: func(n *nodes.Node) error {
+			k := discovery.KeepConnected(n, discovery.List(strings.Fields(peers)),
+				&discovery.Options{MinDelay: 20 * time.Millisecond, MaxDelay: 200 * time.Millisecond})
+			n.Expose("keep", "pid", nodes.FuncOf(os.Getpid))
+			n.Expose("keep", "up", nodes.FuncOf(func() (up []ei.Atom) {
+				for _, p := range k.Peers() {
+					if p.Up {
+						up = append(up, ei.Atom(p.Node))
+					}
 				}
-			}
-			return up
-		}))
-		return nil
-	}
-	w, err := workers.Join(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	defer k.Close()
-	return w.Wait(ctx)
+				return up
+			}))
+			return nil
+		},
+	}}, nil)
 }
 
 // Each worker has a Keeper of the same nodes: each of these has one connection, which is all

@@ -20,14 +20,7 @@ import (
 
 var generator = otp.Demo{Program: "cnode-gen"}
 
-type withGenerator struct{ m *testing.M }
-
-func (w withGenerator) Run() int {
-	defer generator.Remove()
-	return w.m.Run()
-}
-
-func TestMain(m *testing.M) { os.Exit(leak.Run(withGenerator{m})) }
+func TestMain(m *testing.M) { os.Exit(leak.Run(leak.Then(m, generator.Remove))) }
 
 // A shop is an Elixir node with structs, whose beams are in a folder.
 type shop struct {

@@ -1,20 +1,9 @@
 package global
 
 import (
-	"fmt"
-	"os"
 	"testing"
 
-	"github.com/cnode-go/cnode/internal/test/leak"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 )
 
-func TestMain(m *testing.M) {
-	if name, ok := os.LookupEnv(envServe); ok {
-		if err := serve(name); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	os.Exit(leak.Run(m))
-}
+func TestMain(m *testing.M) { gonode.Main(m, envServe, serve) }

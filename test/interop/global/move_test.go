@@ -9,9 +9,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/global"
@@ -33,19 +33,8 @@ func (m *member) move(t testing.TB, cfg nodes.Config, boxes ...string) (moved ma
 		m.Global, err = global.Start(t.Context(), n, nil)
 		return err
 	}
-	f, err := m.n.Freeze(within(t))
-	require.NoError(t, err)
-	var fds []int
-	for _, fd := range f.Descriptors() {
-		dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
-		require.NoError(t, err)
-		fds = append(fds, dup)
-	}
-	s, err := nodes.Restore(cfg, f.State(), fds)
-	require.NoError(t, err)
+	s := gonode.Move(t, m.n, cfg)
 	t.Cleanup(func() { s.Node().Close() })
-	require.NoError(t, f.Release())
-	require.NoError(t, s.Start(within(t)))
 	for _, b := range s.Mailboxes() {
 		b.Close()
 	}

@@ -3,23 +3,20 @@ package global
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
-	"os/signal"
 	"slices"
 	"strconv"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/global"
 	"github.com/cnode-go/cnode/nodes/workers"
-	"github.com/cnode-go/cnode/transport"
 )
 
 // envServe makes this test's binary a program that takes part in global, under the name that it
@@ -39,19 +36,13 @@ func served(t *testing.T, name string, port, count int) *otp.Program {
 	return otp.Serve(t, cmd)
 }
 
-// serve runs a node, a front, or its worker. SIGUSR1 has a front replace its workers' processes.
+// serve runs a node, a front, or its worker.
 func serve(name string) error {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
-	cfg := nodes.Config{
+	count, _ := strconv.Atoi(os.Getenv(envWorkers))
+	return gonode.Serve(workers.Config{Workers: count, Choose: workers.BySessions, Patience: limit, Node: nodes.Config{
 		Name: name, Cookie: otp.DefaultCookie, Setup: setUp, Visible: true,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("process", os.Getpid()),
-	}
-	if workers.IsWorker() {
-		w, err := workers.Join(ctx, cfg)
-		if err != nil {
-			return err
-		}
+	}}, func(ctx context.Context, w *workers.Worker) {
 		for _, b := range w.Mailboxes() { // processes of register
 			go func() {
 				for m, err := range b.All(ctx) {
@@ -64,39 +55,7 @@ func serve(name string) error {
 				}
 			}()
 		}
-		return w.Wait(ctx)
-	}
-	count, _ := strconv.Atoi(os.Getenv(envWorkers))
-	if count == 0 {
-		n, err := nodes.New(cfg)
-		if err != nil {
-			return err
-		}
-		if err := n.Start(ctx); err != nil {
-			return err
-		}
-		fmt.Printf("ready %s 1\n", name)
-		<-ctx.Done()
-		return n.Shutdown(context.Background())
-	}
-	f, err := workers.Start(ctx, workers.Config{Node: cfg, Workers: count, Choose: workers.BySessions, Patience: limit})
-	if err != nil {
-		return err
-	}
-	upgrades := make(chan os.Signal, 1)
-	notifyUpgrades(upgrades)
-	at, _ := transport.AddrPort(f.Addr())
-	fmt.Printf("ready %s %d\n", name, at.Port())
-	for {
-		select {
-		case <-upgrades:
-			if _, err := f.UpgradeWorkers(context.Background()); err != nil {
-				fmt.Fprintln(os.Stderr, "upgrade:", err)
-			}
-		case <-ctx.Done():
-			return f.Shutdown(context.Background())
-		}
-	}
+	})
 }
 
 // setUp gives the node functions to try it with.

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 )
@@ -46,7 +47,7 @@ func TestLateAnswersMove(t *testing.T) {
 		kept = <-came
 		told := erl.Async(t, `catch gen_server:call(`+server+`, forget, infinity)`)
 		<-came
-		defer moved(t, ctx, n, cfg).Close()
+		defer gonode.Move(t, n, cfg).Node().Close()
 		require.Regexp(t, `^\{'EXIT',\{shutdown,\{gen_server,call,`, told())
 		require.NoError(t, goesOn.Reply(ctx, ei.Atom("late")))
 		require.Equal(t, "late", answered())

@@ -14,9 +14,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
@@ -229,24 +229,6 @@ func TestConnMoves(t *testing.T) {
 	})
 }
 
-// moved moves a whole node to another Node value.
-func moved(t *testing.T, ctx context.Context, n *nodes.Node, cfg nodes.Config) *nodes.Node {
-	t.Helper()
-	f, err := n.Freeze(ctx)
-	require.NoError(t, err)
-	var fds []int
-	for _, fd := range f.Descriptors() {
-		dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
-		require.NoError(t, err)
-		fds = append(fds, dup)
-	}
-	s, err := nodes.Restore(cfg, f.State(), fds)
-	require.NoError(t, err)
-	require.NoError(t, f.Release())
-	require.NoError(t, s.Start(ctx))
-	return s.Node()
-}
-
 // A whole node moves to another Node value while the Erlang node streams both ways, calls, links
 // and monitors.
 func TestNodeMoves(t *testing.T) {
@@ -301,7 +283,7 @@ func TestNodeMoves(t *testing.T) {
 			before, _ := in.state()
 			require.Eventually(t, func() bool { now, bad := in.state(); return now > before || bad != nil }, time.Minute, 100*time.Microsecond)
 			begin := time.Now()
-			next := moved(t, ctx, n, cfg)
+			next := gonode.Move(t, n, cfg).Node()
 			took := time.Since(begin)
 			silence, worst = silence+took, max(worst, took)
 			mu.Lock()

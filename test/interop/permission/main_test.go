@@ -4,19 +4,16 @@ package permission
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"os/signal"
+	"strconv"
 	"sync/atomic"
-	"syscall"
 	"testing"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/internal/test/leak"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/workers"
-	"github.com/cnode-go/cnode/transport"
 )
 
 // The environment of this test's binary when it is the program under test: the number of workers,
@@ -28,16 +25,7 @@ const (
 
 const nodeName = "guarded@127.0.0.1"
 
-func TestMain(m *testing.M) {
-	if workers, ok := os.LookupEnv(envServe); ok {
-		if err := serve(workers != "0"); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	os.Exit(leak.Run(m))
-}
+func TestMain(m *testing.M) { gonode.Main(m, envServe, serve) }
 
 var rules = []nodes.Rule{
 	{Peer: "admin@*", Allow: true},
@@ -47,51 +35,11 @@ var rules = []nodes.Rule{
 	{}, // and nothing else
 }
 
-// serve runs the node until SIGTERM. On SIGHUP workers go on in new processes.
-func serve(several bool) error {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
-	cfg := nodes.Config{Name: nodeName, Cookie: otp.DefaultCookie, Setup: setUp, Rules: rules}
-	ready := func(a transport.Addr) {
-		at, _ := transport.AddrPort(a)
-		fmt.Printf("ready %s %d\n", nodeName, at.Port())
-	}
-	switch {
-	case workers.IsWorker():
-		w, err := workers.Join(ctx, cfg)
-		if err != nil {
-			return err
-		}
-		return w.Wait(ctx)
-	case !several:
-		n, err := nodes.New(cfg)
-		if err != nil {
-			return err
-		}
-		if err = n.Start(ctx); err != nil {
-			return err
-		}
-		ready(n.Listeners()[0].Addr())
-		<-ctx.Done()
-		return n.Shutdown(context.Background())
-	}
-	f, err := workers.Start(ctx, workers.Config{Node: cfg, Workers: 2, Choose: workers.BySessions})
-	if err != nil {
-		return err
-	}
-	upgrade := make(chan os.Signal, 1)
-	signal.Notify(upgrade, syscall.SIGHUP)
-	ready(f.Addr())
-	for {
-		select {
-		case <-upgrade:
-			if _, err := f.UpgradeWorkers(ctx); err != nil {
-				return err
-			}
-		case <-ctx.Done():
-			return f.Shutdown(context.Background())
-		}
-	}
+// serve runs the node, whose workers go on in new processes when it is told so.
+func serve(count string) error {
+	n, _ := strconv.Atoi(count)
+	return gonode.Serve(workers.Config{Workers: n, Choose: workers.BySessions,
+		Node: nodes.Config{Name: nodeName, Cookie: otp.DefaultCookie, Setup: setUp, Rules: rules}}, nil)
 }
 
 func setUp(n *nodes.Node) error {

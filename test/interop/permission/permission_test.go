@@ -68,7 +68,7 @@ func TestRulesWithWorkers(t *testing.T) {
 		require.NotEqual(t, before[0], before[1])
 		s.start(t)
 		s.refuses(t)
-		require.NoError(t, syscall.Kill(s.p.Pid(), syscall.SIGHUP))
+		require.NoError(t, syscall.Kill(s.p.Pid(), syscall.SIGUSR1))
 		require.Eventually(t, func() bool {
 			now := s.processes(t)
 			return now[0] != before[0] && now[1] != before[1]

@@ -10,12 +10,4 @@ import (
 
 var demo otp.Demo
 
-type tests struct{ *testing.M }
-
-// Run also removes what the tests have built.
-func (m tests) Run() int {
-	defer demo.Remove()
-	return m.M.Run()
-}
-
-func TestMain(m *testing.M) { os.Exit(leak.Run(tests{m})) }
+func TestMain(m *testing.M) { os.Exit(leak.Run(leak.Then(m, demo.Remove))) }

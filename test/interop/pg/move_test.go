@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/pg"
@@ -50,12 +51,7 @@ func TestMove(t *testing.T) {
 				before := s
 				frozen, err := n.Freeze(soon(t))
 				require.NoError(t, err)
-				var fds []int
-				for _, fd := range frozen.Descriptors() {
-					fd, err := unix.Dup(fd)
-					require.NoError(t, err)
-					fds = append(fds, fd)
-				}
+				fds := gonode.Duplicates(t, frozen)
 				state := frozen.State()
 				erl.Do(t, `register(during, spawn(fun() -> receive stop -> ok end end)), pg:join(g, whereis(during))`)
 				if i == 2 { // it fails, and goes on here

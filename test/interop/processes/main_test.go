@@ -7,22 +7,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/internal/test/leak"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/transport"
 )
 
-func TestMain(m *testing.M) {
-	if name, ok := os.LookupEnv(envSlow); ok {
-		if err := serveSlow(name); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	os.Exit(leak.Run(m))
-}
+func TestMain(m *testing.M) { gonode.Main(m, envSlow, serveSlow) }
 
 // envSlow makes this test's binary a program with slow functions, under the name that it holds.
 const envSlow = "CNODE_TEST_SLOW"

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/pubsub"
 )
@@ -199,10 +200,5 @@ func TestMoveTracked(t *testing.T) {
 func (w *world) freeze() (frozen *nodes.Frozen, state []byte, fds []int) {
 	frozen, err := w.n.Freeze(w.ctx())
 	require.NoError(w.t, err)
-	for _, fd := range frozen.Descriptors() {
-		fd, err := unix.Dup(fd)
-		require.NoError(w.t, err)
-		fds = append(fds, fd)
-	}
-	return frozen, frozen.State(), fds
+	return frozen, frozen.State(), gonode.Duplicates(w.t, frozen)
 }

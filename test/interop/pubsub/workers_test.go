@@ -6,21 +6,19 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"os/signal"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/pubsub"
 	"github.com/cnode-go/cnode/nodes/workers"
-	"github.com/cnode-go/cnode/transport"
 )
 
 // envServe makes this test's binary a node with workers, or without; it holds the name of the
@@ -32,8 +30,7 @@ const (
 
 // serveWorkers runs a front, or its worker: it has the application's Presence, and broadcasts.
 func serveWorkers(app string) error {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
+	ctx := context.Background()
 	cfg := nodes.Config{Name: os.Getenv("CNODE_TEST_NAME"), Cookie: otp.DefaultCookie, Setup: func(n *nodes.Node) error {
 		ps, err := pubsub.Start(ctx, n, app+".PubSub", nil)
 		if err != nil {
@@ -52,43 +49,11 @@ func serveWorkers(app string) error {
 		}))
 		return err
 	}}
+	count := 3
 	if os.Getenv(envWorkers) == "0" {
-		n, err := nodes.New(cfg)
-		if err != nil {
-			return err
-		}
-		if err := n.Start(ctx); err != nil {
-			return err
-		}
-		fmt.Printf("ready %s 0\n", cfg.Name)
-		<-ctx.Done()
-		return n.Shutdown(context.Background())
+		count = 0
 	}
-	if workers.IsWorker() {
-		w, err := workers.Join(ctx, cfg)
-		if err != nil {
-			return err
-		}
-		return w.Wait(ctx)
-	}
-	f, err := workers.Start(ctx, workers.Config{Node: cfg, Workers: 3, Choose: workers.BySessions, Patience: limit})
-	if err != nil {
-		return err
-	}
-	at, _ := transport.AddrPort(f.Addr())
-	fmt.Printf("ready %s %d\n", cfg.Name, at.Port())
-	upgrades := make(chan os.Signal, 1)
-	notifyUpgrades(upgrades)
-	for {
-		select {
-		case <-upgrades:
-			if _, err := f.UpgradeWorkers(context.Background()); err != nil {
-				fmt.Fprintln(os.Stderr, "upgrade:", err)
-			}
-		case <-ctx.Done():
-			return f.Shutdown(context.Background())
-		}
-	}
+	return gonode.Serve(workers.Config{Node: cfg, Workers: count, Choose: workers.BySessions, Patience: limit}, nil)
 }
 
 // exposeTracking has this process track processes of its own, each under the key that it is named

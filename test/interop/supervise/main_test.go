@@ -15,7 +15,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/test/expect"
-	"github.com/cnode-go/cnode/internal/test/leak"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
@@ -30,16 +30,7 @@ const envServe = "CNODE_TEST_SUPERVISED"
 // several are more processes than the restarts of a supervisor's defaults: Elixir's are 3 in 5 s.
 var several = []string{"p1", "p2", "p3", "p4"}
 
-func TestMain(m *testing.M) {
-	if name, ok := os.LookupEnv(envServe); ok {
-		if err := serve(name); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	os.Exit(leak.Run(m))
-}
+func TestMain(m *testing.M) { gonode.Main(m, envServe, serve) }
 
 // serve runs the program until its standard input ends.
 func serve(name string) error {

@@ -25,14 +25,7 @@ import (
 
 var generator = otp.Demo{Program: "cnode-gen"}
 
-type withGenerator struct{ m *testing.M }
-
-func (w withGenerator) Run() int {
-	defer generator.Remove()
-	return w.m.Run()
-}
-
-func TestMain(m *testing.M) { os.Exit(leak.Run(withGenerator{m})) }
+func TestMain(m *testing.M) { os.Exit(leak.Run(leak.Then(m, generator.Remove))) }
 
 // patience is how long something may take to be seen: everything is compiled for the first time, on
 // a busy machine.

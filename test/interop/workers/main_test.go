@@ -5,66 +5,28 @@ package workers
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 	"testing"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/leak"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/groupleader"
 	"github.com/cnode-go/cnode/nodes/workers"
-	"github.com/cnode-go/cnode/transport"
 )
 
 // envServe makes this test's binary the program under test, under the name that it holds.
 const envServe = "CNODE_TEST_SERVE"
 
-func TestMain(m *testing.M) {
-	if name, ok := os.LookupEnv(envServe); ok {
-		if err := serve(name); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	code := leak.Run(withLabs{m})
-	demo.Remove()
-	os.Exit(code)
-}
-
-// withLabs ends the nodes that tests share before leaks are looked for.
-type withLabs struct{ m *testing.M }
-
-func (w withLabs) Run() int {
-	defer removeLabs()
-	return w.m.Run()
-}
+func TestMain(m *testing.M) { gonode.Main(leak.Then(m, removeLabs, demo.Remove), envServe, serve) }
 
 // serve runs a front, or its worker.
 func serve(name string) error {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
-	cfg := nodes.Config{Name: name, Cookie: otp.DefaultCookie, Setup: setUp}
-	if workers.IsWorker() {
-		w, err := workers.Join(ctx, cfg)
-		if err != nil {
-			return err
-		}
-		return w.Wait(ctx)
-	}
-	f, err := workers.Start(ctx, workers.Config{Node: cfg, Workers: 3, Choose: workers.BySessions, Patience: limit})
-	if err != nil {
-		return err
-	}
-	at, _ := transport.AddrPort(f.Addr())
-	fmt.Printf("ready %s %d\n", name, at.Port())
-	<-ctx.Done()
-	return f.Shutdown(context.Background())
+	return gonode.Serve(workers.Config{Workers: 3, Choose: workers.BySessions, Patience: limit,
+		Node: nodes.Config{Name: name, Cookie: otp.DefaultCookie, Setup: setUp}}, nil)
 }
 
 // setUp gives a worker functions to try the node with.

@@ -1,8 +1,8 @@
 //go:build !unix
 
-package global
+package gonode
 
 import "os"
 
-// notifyUpgrades does nothing.
+// notifyUpgrades does nothing: there is no such signal.
 func notifyUpgrades(chan<- os.Signal) {}

@@ -1,8 +1,0 @@
-//go:build !unix
-
-package pubsub
-
-import "os"
-
-// notifyUpgrades does nothing.
-func notifyUpgrades(chan<- os.Signal) {}
