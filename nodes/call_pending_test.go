@@ -20,8 +20,7 @@ func TestMailboxCall(t *testing.T) {
 			a, b := w.started("alice"), w.started("bob")
 			for _, node := range []*Node{a, b} {
 				caller := box(t, a)
-				server, err := node.NewMailbox(&MailboxOptions{TrapExit: true})
-				require.NoError(t, err)
+				server := trapping(t, node)
 				require.NoError(t, node.Register(t.Context(), "srv", server))
 				var last atomic.Pointer[Call]
 				go func() {
@@ -49,12 +48,9 @@ func TestMailboxCall(t *testing.T) {
 				// concurrently with the calls
 				first := async(func() (*Message, error) { return caller.Receive(w.ctx()) })
 				for i := range 10 {
-					v, err := caller.CallName(w.ctx(), node.Name(), "srv", i)
-					require.NoError(t, err)
-					require.Equal(t, ei.Tuple{caller.Pid(), ei.Int(i)}, v)
+					require.Equal(t, ei.Tuple{caller.Pid(), ei.Int(i)}, of(caller.CallName(w.ctx(), node.Name(), "srv", i)).must(t))
 				}
-				v, err := caller.Call(w.ctx(), server.Pid(), "by pid")
-				require.NoError(t, err)
+				v := of(caller.Call(w.ctx(), server.Pid(), "by pid")).must(t)
 				require.Equal(t, ei.Tuple{caller.Pid(), ei.Binary("by pid")}, v)
 
 				r := arrives(t, first, "what the server says besides")
@@ -74,7 +70,7 @@ func TestMailboxCall(t *testing.T) {
 
 				// The link is with the caller, and still there.
 				require.NoError(t, caller.Close())
-				_, err = caller.Call(w.ctx(), server.Pid(), "late")
+				_, err := caller.Call(w.ctx(), server.Pid(), "late")
 				require.ErrorContains(t, err, caller.Err().Error())
 				require.NoError(t, server.Close())
 				require.Eventually(t, func() bool { return a.Stats().Mailboxes == 2 }, tooLong, tick, "net_kernel, rex")
@@ -87,14 +83,10 @@ func TestMailboxCall(t *testing.T) {
 func TestMailboxCallBesideFullMailbox(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, b := w.started("alice"), w.started("bob")
-	_, err := b.Serve("srv", newRecorder().server(), nil)
-	require.NoError(t, err)
-	caller, err := a.NewMailbox(&MailboxOptions{Limit: 1})
-	require.NoError(t, err)
+	serve(t, b, "srv", newRecorder().server())
+	caller := box(t, a, &MailboxOptions{Limit: 1})
 	require.NoError(t, caller.Send(w.ctx(), caller.Pid(), "full"))
-	v, err := caller.CallName(w.ctx(), b.Name(), "srv", 1)
-	require.NoError(t, err)
-	require.Equal(t, ei.Tuple{ei.Atom("ok"), ei.Int(1)}, v)
+	require.Equal(t, ei.Tuple{ei.Atom("ok"), ei.Int(1)}, of(caller.CallName(w.ctx(), b.Name(), "srv", 1)).must(t))
 }
 
 // Failures are the errors of Node.Call; when a mailbox ends, its calls end.
@@ -112,8 +104,7 @@ func TestMailboxCallFailures(t *testing.T) {
 	silent := box(t, b)
 	ctx, cancel := context.WithCancel(w.ctx())
 	called := async(func() (ei.Term, error) { return caller.Call(ctx, silent.Pid(), 1) })
-	m, err := silent.Receive(w.ctx())
-	require.NoError(t, err)
+	m := receive(t, silent)
 	cancel()
 	require.ErrorIs(t, arrives(t, called, "the cancelled call").err, context.Canceled)
 	c, ok := silent.CallOf(m)
@@ -123,8 +114,7 @@ func TestMailboxCallFailures(t *testing.T) {
 	require.Equal(t, ei.Binary("behind it"), term(t, caller))
 
 	called = async(func() (ei.Term, error) { return caller.Call(w.ctx(), silent.Pid(), 2) })
-	_, err = silent.Receive(w.ctx())
-	require.NoError(t, err)
+	receive(t, silent)
 	caller.Exit(ei.Atom("enough"))
 	var e *ExitError
 	require.ErrorAs(t, arrives(t, called, "the call of a mailbox that ends").err, &e)
@@ -137,13 +127,10 @@ func TestMailboxCallFailures(t *testing.T) {
 func TestMailboxCallOnLowerLevel(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, b := w.node("alice"), w.started("bob")
-	_, err := b.Serve("srv", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.From, nil }}, nil)
-	require.NoError(t, err)
+	serve(t, b, "srv", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.From, nil }})
 	caller := box(t, a)
 	for range 3 {
-		v, err := caller.CallName(w.ctx(), b.Name(), "srv", 1)
-		require.NoError(t, err)
-		require.Equal(t, caller.Pid(), v)
+		require.Equal(t, caller.Pid(), of(caller.CallName(w.ctx(), b.Name(), "srv", 1)).must(t))
 	}
 }
 
@@ -153,8 +140,7 @@ func TestLateAnswersOnLowerLevel(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, b := w.node("alice"), w.started("bob")
 	calls := make(chan *Call, 1)
-	_, err := b.Serve("srv", Server{Call: func(_ context.Context, c *Call) (any, error) { calls <- c; return NoReply, nil }}, nil)
-	require.NoError(t, err)
+	serve(t, b, "srv", Server{Call: func(_ context.Context, c *Call) (any, error) { calls <- c; return NoReply, nil }})
 	caller := box(t, a)
 	for name, call := range map[string]func(ctx context.Context) (ei.Term, error){
 		"of a node":    func(ctx context.Context) (ei.Term, error) { return a.CallName(ctx, b.Name(), "srv", 1) },
@@ -170,8 +156,7 @@ func TestLateAnswersOnLowerLevel(t *testing.T) {
 		}
 		require.NoError(t, b.Conn(a.Name()).SendName(w.ctx(), "x", ei.Atom("behind")))
 		c := a.Conn(b.Name())
-		m, err := c.Receive(w.ctx())
-		require.NoError(t, err)
+		m := receive(t, c)
 		term, err := m.Term()
 		require.NoError(t, err, name)
 		require.Equal(t, ei.Atom("behind"), term, name)
@@ -188,8 +173,7 @@ func (panicking) AppendTerm([]byte) ([]byte, error) { panic("a bug") }
 func TestMailboxCallLeavesNothing(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice")
-	_, err := n.Handle("h", func(*Mailbox, *Message) { runtime.Goexit() }, nil)
-	require.NoError(t, err)
+	handle(t, n, "h", func(*Mailbox, *Message) { runtime.Goexit() })
 	b := box(t, n)
 	before := n.Stats().Mailboxes
 	require.Panics(t, func() { _, _ = b.CallName(w.ctx(), "alice@test", "net_kernel", panicking{}) })

@@ -60,9 +60,7 @@ func TestConnCall(t *testing.T) {
 			ca, cb := w.pair()
 			echo(t, cb)
 			for i := range 10 {
-				v, err := ca.RPC(w.ctx(), "m", "f", i)
-				require.NoError(t, err)
-				require.Equal(t, ei.Int(i), v)
+				require.Equal(t, ei.Int(i), of(ca.RPC(w.ctx(), "m", "f", i)).must(t))
 			}
 		})
 	}
@@ -153,16 +151,12 @@ func TestConnCallKeepsMessages(t *testing.T) {
 		}
 	})
 	for i := range 3 {
-		v, err := ca.RPC(w.ctx(), "m", "f", i)
-		require.NoError(t, err)
-		require.Equal(t, ei.Int(i), v)
+		require.Equal(t, ei.Int(i), of(ca.RPC(w.ctx(), "m", "f", i)).must(t))
 	}
 	m := new(Message)
 	for i := range 300 {
 		require.NoError(t, ca.ReceiveInto(w.ctx(), m))
-		term, err := m.Term()
-		require.NoError(t, err)
-		require.Equal(t, ei.Int(i), term)
+		require.Equal(t, ei.Int(i), content(t, m))
 	}
 }
 
@@ -181,11 +175,8 @@ func TestConnCallTooManyUnread(t *testing.T) {
 	require.ErrorIs(t, arrives(t, called, "the call's error").err, ErrTooManyUnread)
 	require.NoError(t, ca.Err(), "the connection is unharmed")
 	for i := range maxUnread + 5 {
-		m, err := ca.Receive(w.ctx())
-		require.NoError(t, err)
-		term, err := m.Term()
-		require.NoError(t, err)
-		require.Equal(t, ei.Int(i), term)
+		m := receive(t, ca)
+		require.Equal(t, ei.Int(i), content(t, m))
 	}
 	require.NoError(t, (<-sent).err)
 }
@@ -210,8 +201,7 @@ func TestConnCallTooMuchUnread(t *testing.T) {
 	require.NoError(t, ca.Err(), "the connection is unharmed")
 	require.Less(t, ca.unread.bytes, DefaultMailboxLimit+2*size)
 	for range 6 {
-		m, err := ca.Receive(w.ctx())
-		require.NoError(t, err)
+		m := receive(t, ca)
 		require.Greater(t, len(m.Payload), size)
 	}
 	require.Zero(t, ca.unread.bytes)
@@ -253,8 +243,7 @@ func TestConnCallFailures(t *testing.T) {
 	require.Equal(t, ei.Atom("nodedown"), bad.Reason)
 	require.EqualError(t, err, "call m:badrpc/0 at bob@test: {badrpc,nodedown}")
 
-	v, err := ca.RPC(w.ctx(), "m", "otherwise")
-	require.NoError(t, err)
+	v := of(ca.RPC(w.ctx(), "m", "otherwise")).must(t)
 	require.Equal(t, ei.Atom("fine"), v)
 
 	_, err = ca.RPC(w.ctx(), "m", "broken")
@@ -312,12 +301,10 @@ func TestConnCallOfStartedNode(t *testing.T) {
 	b := w.started("bob")
 	b.Expose("m", "f", func(_ context.Context, args []ei.Term) (any, error) { return args, nil })
 	a := w.node("alice")
-	c, err := a.Connect(w.ctx(), "bob@test")
-	require.NoError(t, err)
-	v, err := c.RPC(w.ctx(), "m", "f", ei.Atom("a"), "b")
-	require.NoError(t, err)
+	c := connect(t, a, "bob@test")
+	v := of(c.RPC(w.ctx(), "m", "f", ei.Atom("a"), "b")).must(t)
 	require.Equal(t, ei.List{ei.Atom("a"), ei.Binary("b")}, v)
-	_, err = c.RPC(w.ctx(), "m", "nothing")
+	_, err := c.RPC(w.ctx(), "m", "nothing")
 	var bad *RPCError
 	require.ErrorAs(t, err, &bad)
 
@@ -325,18 +312,9 @@ func TestConnCallOfStartedNode(t *testing.T) {
 	require.NoError(t, b.Register(t.Context(), "box", box(t, b)))
 	fixed := w.node("carol", func(cfg *Config) { cfg.Resolver = Static{"bob@test": {Addr: b.Listeners()[0].Addr()}} })
 	require.NoError(t, fixed.Start(w.ctx()))
-	c, err = fixed.Connect(w.ctx(), "bob@test")
-	require.NoError(t, err)
-	v, err = c.RPC(w.ctx(), "m", "f", 1)
-	require.NoError(t, err)
+	c = connect(t, fixed, "bob@test")
+	v = of(c.RPC(w.ctx(), "m", "f", 1)).must(t)
 	require.Equal(t, ei.List{ei.Int(1)}, v)
-}
-
-func box(t testing.TB, n *Node) *Mailbox {
-	t.Helper()
-	b, err := n.NewMailbox(nil)
-	require.NoError(t, err)
-	return b
 }
 
 // A connection that is lost, or closed, while the request waits to go out is ErrNoConnection, too.

@@ -96,8 +96,7 @@ func TestMalformedRaw(t *testing.T) {
 	})
 	b := w.started("bob")
 	from, far := box(t, a), box(t, b)
-	c, err := a.Connect(w.ctx(), b.Name())
-	require.NoError(t, err)
+	c := connect(t, a, b.Name())
 	pids := slices.Values([]ei.Pid{far.Pid()})
 	sends := []func(term ei.Raw) error{
 		func(r ei.Raw) error { return from.Send(w.ctx(), far.Pid(), r) },
@@ -118,12 +117,10 @@ func TestMalformedRaw(t *testing.T) {
 	require.Len(t, log.lines("a malformed ei.Raw was sent", "level=WARN"), 2, "the other one is to many")
 
 	a.Expose("m", "broken", func(context.Context, []ei.Term) (any, error) { return broken, nil })
-	_, err = b.RPC(w.ctx(), a.Name(), "m", "broken")
+	_, err := b.RPC(w.ctx(), a.Name(), "m", "broken")
 	require.ErrorContains(t, err, "the result of m:broken/0")
-	_, err = a.Serve("server", Server{Call: func(context.Context, *Call) (any, error) { return broken, nil }}, nil)
-	require.NoError(t, err)
-	reply, err := b.CallName(w.ctx(), a.Name(), "server", ei.Atom("hello"))
-	require.NoError(t, err)
+	serve(t, a, "server", Server{Call: func(context.Context, *Call) (any, error) { return broken, nil }})
+	reply := of(b.CallName(w.ctx(), a.Name(), "server", ei.Atom("hello"))).must(t)
 	require.Contains(t, reply.String(), "{error,")
 }
 
@@ -232,15 +229,13 @@ func TestPanicsAreLogged(t *testing.T) {
 	log := new(record)
 	n := w.started("bob", func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(log, nil)) })
 	faulty := func() { panic("a bug") }
-	_, err := n.Serve("srv", Server{Info: func(context.Context, *Mailbox, *Message) { faulty() }}, nil)
-	require.NoError(t, err)
-	_, err = n.Handle("handler", func(*Mailbox, *Message) { faulty() }, nil)
-	require.NoError(t, err)
+	serve(t, n, "srv", Server{Info: func(context.Context, *Mailbox, *Message) { faulty() }})
+	handle(t, n, "handler", func(*Mailbox, *Message) { faulty() })
 	n.Expose("m", "f", func(context.Context, []ei.Term) (any, error) { faulty(); return nil, nil })
 	b := box(t, n)
 	require.NoError(t, b.SendName(w.ctx(), "bob@test", "srv", 1))
 	require.NoError(t, b.SendName(w.ctx(), "bob@test", "handler", 1))
-	_, err = n.RPC(w.ctx(), "bob@test", "m", "f")
+	_, err := n.RPC(w.ctx(), "bob@test", "m", "f")
 	require.Error(t, err)
 	for _, what := range []string{"server", "handler", "function"} {
 		require.Eventually(t, func() bool {
@@ -276,12 +271,9 @@ func TestResultIsNoTerm(t *testing.T) {
 		log := new(record)
 		n := w.started("bob", func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(log, nil)) })
 		srv := Server{Call: func(context.Context, *Call) (any, error) { return []any{make(chan int)}, nil }}
-		_, err := n.Serve("srv", srv, nil)
-		require.NoError(t, err)
-		_, err = n.Serve("another", srv, nil)
-		require.NoError(t, err)
-		nameless, err := n.Serve("", srv, nil)
-		require.NoError(t, err)
+		serve(t, n, "srv", srv)
+		serve(t, n, "another", srv)
+		nameless := serve(t, n, "", srv)
 		n.Expose("m", "nothing", func(context.Context, []ei.Term) (any, error) { return nil, nil })
 		n.Expose("m", "channel", func(context.Context, []ei.Term) (any, error) { return make(chan int), nil })
 		n.Expose("m", "raise", func(context.Context, []ei.Term) (any, error) { return nil, &Raise{Reason: ei.Atom("\xff")} })
@@ -289,12 +281,10 @@ func TestResultIsNoTerm(t *testing.T) {
 		round := func() {
 			for range 3 {
 				for _, name := range []string{"srv", "another"} {
-					v, err := n.CallName(w.ctx(), "bob@test", name, 1)
-					require.NoError(t, err)
+					v := of(n.CallName(w.ctx(), "bob@test", name, 1)).must(t)
 					require.Equal(t, ei.Atom("error"), v.(ei.Tuple)[0])
 				}
-				_, err := n.Call(w.ctx(), nameless.Pid(), 1)
-				require.NoError(t, err)
+				of(n.Call(w.ctx(), nameless.Pid(), 1)).must(t)
 				for _, name := range []string{"nothing", "channel", "raise", "good"} {
 					_, err := n.RPC(w.ctx(), "bob@test", "m", name)
 					require.Error(t, err, name)
@@ -322,9 +312,8 @@ func TestUnencodableSignal(t *testing.T) {
 	w := newWorld(t, "tcp")
 	a, b := w.started("alice"), w.started("bob")
 	box := box(t, a)
-	c, err := a.Connect(w.ctx(), b.Name())
-	require.NoError(t, err)
-	_, err = box.MonitorName(w.ctx(), b.Name(), strings.Repeat("x", 256))
+	c := connect(t, a, b.Name())
+	_, err := box.MonitorName(w.ctx(), b.Name(), strings.Repeat("x", 256))
 	require.ErrorIs(t, err, ei.ErrAtom)
 	_, err = box.CallName(w.ctx(), b.Name(), strings.Repeat("x", 256), ei.Atom("x"))
 	require.ErrorIs(t, err, ei.ErrAtom)

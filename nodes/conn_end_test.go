@@ -39,8 +39,7 @@ func TestConnIsCompleteWhenFound(t *testing.T) {
 		require.NoError(t, r.err)
 		require.Same(t, cb, r.v)
 		require.NotZero(t, cb.Self())
-		m, err := ca.Receive(w.ctx())
-		require.NoError(t, err)
+		m := receive(t, ca)
 		require.Equal(t, cb.Self(), m.From)
 		require.NoError(t, errors.Join(ca.Close(), cb.Close()))
 	}
@@ -52,8 +51,7 @@ func TestEndBreaksWhatCameBefore(t *testing.T) {
 	w := newWorld(t, "memory")
 	b := w.started("bob")
 	for range 50 {
-		box, err := b.NewMailbox(&MailboxOptions{TrapExit: true})
-		require.NoError(t, err)
+		box := trapping(t, b)
 		p := w.peer(b.Listeners()[0], role("wire@test"))
 		var c *Conn
 		require.Eventually(t, func() bool { c = b.Conn("wire@test"); return c != nil }, tooLong, tick)
@@ -69,7 +67,7 @@ func TestEndBreaksWhatCameBefore(t *testing.T) {
 				}
 			}
 		}()
-		_, err = p.frame(ctxWhile(t, func() bool { return len(linksOf(box)) == 0 }))
+		_, err := p.frame(ctxWhile(t, func() bool { return len(linksOf(box)) == 0 }))
 		require.ErrorIs(t, err, context.Canceled)
 		require.NoError(t, c.Close())
 		require.Empty(t, linksOf(box))
@@ -114,11 +112,8 @@ func TestReconnectOnDemand(t *testing.T) {
 	here := box(t, a)
 	for i := range 100 {
 		require.NoError(t, here.SendName(w.ctx(), "bob@test", "there", i), i)
-		m, err := there.Receive(w.ctx())
-		require.NoError(t, err)
-		term, err := m.Term()
-		require.NoError(t, err)
-		require.Equal(t, ei.Int(i), term)
+		m := receive(t, there)
+		require.Equal(t, ei.Int(i), content(t, m))
 
 		c := a.Conn("bob@test")
 		if i%2 == 0 {

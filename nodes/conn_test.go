@@ -32,24 +32,20 @@ func TestConnExchange(t *testing.T) {
 
 			ctx := w.ctx()
 			require.NoError(t, ca.Send(ctx, cb.Self(), ei.Tuple{ei.Atom("hello"), ca.Self()}))
-			m, err := cb.Receive(ctx)
-			require.NoError(t, err)
+			m := receive(t, cb)
 			require.Equal(t, dist.OpSend, m.Op)
 			require.Equal(t, cb.Self(), m.To)
-			term, err := m.Term()
-			require.NoError(t, err)
+			term := content(t, m)
 			require.Equal(t, ei.Tuple{ei.Atom("hello"), ca.Self()}, term)
 
 			require.NoError(t, cb.SendName(ctx, "somebody", []any{1, "two", true}))
 			require.NoError(t, cb.SendRaw(ctx, ca.Self(), ei.AppendInt(nil, 7)))
 			require.NoError(t, cb.SendNameRaw(ctx, "other", ei.AppendInt(nil, 8)))
-			m, err = ca.Receive(ctx)
-			require.NoError(t, err)
+			m = receive(t, ca)
 			require.Equal(t, dist.OpRegSend, m.Op)
 			require.Equal(t, ei.Atom("somebody"), m.ToName)
 			require.Equal(t, cb.Self(), m.From)
-			term, err = m.Term()
-			require.NoError(t, err)
+			term = content(t, m)
 			require.Equal(t, ei.List{ei.Int(1), ei.Binary("two"), ei.Atom("true")}, term)
 			for i, to := range []ei.Atom{"", "other"} {
 				require.NoError(t, ca.ReceiveInto(ctx, m))
@@ -62,7 +58,7 @@ func TestConnExchange(t *testing.T) {
 
 			require.NoError(t, ca.Close())
 			require.NoError(t, ca.Close(), "twice is once")
-			_, err = cb.Receive(ctx)
+			_, err := cb.Receive(ctx)
 			require.ErrorIs(t, err, io.EOF)
 			require.ErrorIs(t, ended(t, cb), io.EOF)
 			require.ErrorIs(t, ca.Err(), ErrClosed)
@@ -142,10 +138,8 @@ func TestConnLargeMessage(t *testing.T) {
 		return 0, errors.Join(ca.Send(w.ctx(), cb.Self(), big), ca.Send(w.ctx(), cb.Self(), ei.Atom("behind")))
 	})
 	for _, want := range []ei.Term{big, ei.Atom("behind")} {
-		m, err := cb.Receive(w.ctx())
-		require.NoError(t, err)
-		term, err := m.Term()
-		require.NoError(t, err)
+		m := receive(t, cb)
+		term := content(t, m)
 		require.True(t, ei.Identical(want, term))
 	}
 	require.NoError(t, (<-sent).err)
@@ -190,8 +184,7 @@ func TestReceiveCancelled(t *testing.T) {
 			require.ErrorIs(t, err, context.Canceled)
 			continue
 		}
-		term, err := m.Term()
-		require.NoError(t, err)
+		term := content(t, m)
 		got = append(got, term)
 	}
 	require.NoError(t, (<-written).err)
@@ -236,11 +229,8 @@ func TestSendUnencodable(t *testing.T) {
 	require.Error(t, ca.SendControl(w.ctx(), &dist.Control{Op: 99}, nil))
 	require.NoError(t, ca.Err(), "the connection is unharmed")
 	require.NoError(t, ca.Send(w.ctx(), cb.Self(), ei.Atom("fine")))
-	m, err := cb.Receive(w.ctx())
-	require.NoError(t, err)
-	term, err := m.Term()
-	require.NoError(t, err)
-	require.Equal(t, ei.Atom("fine"), term)
+	m := receive(t, cb)
+	require.Equal(t, ei.Atom("fine"), content(t, m))
 }
 
 // Yield may be called by any goroutine, during a Receive, and during a Call that reads in place of
@@ -261,11 +251,8 @@ func TestYieldBesideReceive(t *testing.T) {
 	})
 	for i := range 100 {
 		require.NoError(t, ca.Send(w.ctx(), cb.Self(), i))
-		m, err := cb.Receive(w.ctx())
-		require.NoError(t, err)
-		v, err := m.Term()
-		require.NoError(t, err)
-		require.Equal(t, ei.Int(i), v)
+		m := receive(t, cb)
+		require.Equal(t, ei.Int(i), content(t, m))
 	}
 	close(stop)
 	require.NoError(t, arrives(t, yielded, "Yield").err)
@@ -289,13 +276,11 @@ func TestConnNoWait(t *testing.T) {
 			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 			require.NoError(t, ca.Err())
 			for range sent - 1 {
-				m, err := cb.Receive(w.ctx())
-				require.NoError(t, err)
+				m := receive(t, cb)
 				require.Greater(t, len(m.Payload), 1<<20)
 			}
 			require.NoError(t, ca.Send(w.ctx(), to, ei.Atom("on")))
-			m, err := cb.Receive(w.ctx())
-			require.NoError(t, err)
+			m := receive(t, cb)
 			require.Less(t, len(m.Payload), 100)
 		})
 	}
@@ -306,8 +291,7 @@ func TestConnNoWait(t *testing.T) {
 func TestConnectingNoWait(t *testing.T) {
 	w := newWorld(t, "tcp")
 	a := w.node("alice")
-	l, err := a.Listen(w.ctx(), w.addr("alice"))
-	require.NoError(t, err)
+	l := listen(t, a, w.addr("alice"))
 	inTime(t, "Accept", func() {
 		_, err := l.Accept(transport.NoWait())
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
@@ -317,8 +301,7 @@ func TestConnectingNoWait(t *testing.T) {
 	connected := async(func() (*Conn, error) { return a.Connect(ctx, "bob@test") })
 	bob.accept()
 	inTime(t, "Send", func() {
-		b, err := a.NewMailbox(nil)
-		require.NoError(t, err)
+		b := box(t, a)
 		require.ErrorIs(t, b.SendName(transport.NoWait(), "bob@test", "x", "not sent"), os.ErrDeadlineExceeded)
 	})
 	cancel()
@@ -330,8 +313,7 @@ func TestConnNoWaitBesideCall(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ca, cb := w.pair()
 	call := async(func() (ei.Term, error) { return ca.RPC(w.ctx(), "m", "f") })
-	_, err := cb.Receive(w.ctx())
-	require.NoError(t, err)
+	receive(t, cb)
 	require.Eventually(t, func() bool { return len(ca.l.Turn()) == 1 }, tooLong, tick)
 	inTime(t, "Receive", func() {
 		_, err := ca.Receive(transport.NoWait())

@@ -318,11 +318,8 @@ func TestUnreadPeerIsNotDropped(t *testing.T) {
 		synctest.Wait()
 		require.NoError(t, c.Err())
 		require.Equal(t, 40, ticks)
-		m, err := c.Receive(w.ctx())
-		require.NoError(t, err)
-		term, err := m.Term()
-		require.NoError(t, err)
-		require.Equal(t, ei.Atom("kept"), term)
+		m := receive(t, c)
+		require.Equal(t, ei.Atom("kept"), content(t, m))
 	})
 }
 
@@ -440,8 +437,7 @@ func TestFlowIsAnsweredByTicks(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, "memory")
 				b := w.started("bob", func(cfg *Config) { cfg.Visible = tt.visible })
-				box, err := b.NewMailbox(nil)
-				require.NoError(t, err)
+				box := box(t, b)
 				require.NoError(t, b.Register(t.Context(), "x", box))
 				p := w.peer(b.Listeners()[0], role("wire@test"))
 				begin := time.Now()
@@ -454,8 +450,7 @@ func TestFlowIsAnsweredByTicks(t *testing.T) {
 				time.Sleep(time.Millisecond)
 				for time.Since(begin) < 10*time.Second {
 					p.say("x", ei.Int(1))
-					m, err := box.Receive(w.ctx())
-					require.NoError(t, err)
+					m := receive(t, box)
 					if tt.answers {
 						require.NoError(t, m.Conn().SendName(w.ctx(), "y", 1))
 					}
@@ -495,8 +490,7 @@ func TestPeerLeavesWhileMailboxIsFull(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			w := newWorld(t, kind)
 			b := w.started("bob")
-			full, err := b.NewMailbox(&MailboxOptions{Limit: 1})
-			require.NoError(t, err)
+			full := box(t, b, &MailboxOptions{Limit: 1})
 			require.NoError(t, b.Register(t.Context(), "full", full))
 			p := w.peer(b.Listeners()[0], role("wire@test"))
 			other := box(t, b)
@@ -521,9 +515,8 @@ func TestPeerIsNotDroppedBetweenReceives(t *testing.T) {
 		p.listen(func([]byte, time.Duration) {})
 		for range 2 {
 			p.say("x", ei.Int(1))
-			_, err := c.Receive(w.ctx())
-			require.NoError(t, err)
-			_, err = c.Receive(transport.NoWait())
+			receive(t, c)
+			_, err := c.Receive(transport.NoWait())
 			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 			time.Sleep(10 * time.Minute)
 			synctest.Wait()

@@ -125,9 +125,7 @@ func TestConnectHostPort(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "bob@test", c.Name())
 
-	got, err := c.RPC(w.ctx(), "m", "args", 1, ei.Atom("a"))
-	require.NoError(t, err)
-	require.Equal(t, ei.List{ei.Int(1), ei.Atom("a")}, got)
+	require.Equal(t, ei.List{ei.Int(1), ei.Atom("a")}, of(c.RPC(w.ctx(), "m", "args", 1, ei.Atom("a"))).must(t))
 	require.NoError(t, c.Err())
 }
 
@@ -137,10 +135,9 @@ func TestWrongCookie(t *testing.T) {
 	w.started("bob", hear)
 	a := w.node("alice", func(cfg *Config) { cfg.Cookie = "other" })
 	c := w.started("carol")
-	_, err := c.Connect(w.ctx(), "bob@test")
-	require.NoError(t, err)
+	connect(t, c, "bob@test")
 
-	_, err = a.Connect(w.ctx(), "bob@test")
+	_, err := a.Connect(w.ctx(), "bob@test")
 	require.ErrorIs(t, err, io.EOF)
 	var h *dist.HandshakeError
 	require.ErrorAs(t, err, &h)
@@ -379,13 +376,11 @@ func TestAcceptCancelled(t *testing.T) {
 
 	// A connection that came up while no Accept was in progress is not lost.
 	a := w.node("alice")
-	ca, err := a.Connect(w.ctx(), "bob@test")
-	require.NoError(t, err)
+	ca := connect(t, a, "bob@test")
 	cb, err := l.Accept(w.ctx())
 	require.NoError(t, err)
 	require.NoError(t, ca.SendName(w.ctx(), "x", 1))
-	_, err = cb.Receive(w.ctx())
-	require.NoError(t, err)
+	receive(t, cb)
 
 	accepted = async(func() (*Conn, error) { return l.Accept(w.ctx()) })
 	require.NoError(t, l.Close())
@@ -410,8 +405,7 @@ func TestUnacceptedConnectionEndsWithListener(t *testing.T) {
 	cancel()
 	<-accepted
 	a := w.node("alice")
-	ca, err := a.Connect(w.ctx(), "bob@test")
-	require.NoError(t, err)
+	ca := connect(t, a, "bob@test")
 	require.NoError(t, l.Close())
 	require.ErrorIs(t, readToEnd(w, ca), io.EOF)
 	require.Eventually(t, func() bool { return len(b.Peers()) == 0 }, tooLong, tick)

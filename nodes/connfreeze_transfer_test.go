@@ -45,8 +45,7 @@ func (w *world) shuttle(peer string, started bool, edit ...func(*Config)) *shutt
 		r.n[i].started.Store(started)
 		r.n[i].freezeTime = tooLong
 	}
-	c, err := r.n[0].Connect(w.ctx(), peer)
-	require.NoError(w.t, err)
+	c := connect(w.t, r.n[0], peer)
 	r.c = c
 	return r
 }
@@ -150,13 +149,10 @@ func TestMoveUnderLoad(t *testing.T) {
 
 			in, out := newNumbers(-1), newNumbers(-1)
 			for _, n := range r.n {
-				_, err := n.Handle("sink", func(_ *Mailbox, m *Message) { in.take(m); m.Release() }, nil)
-				require.NoError(t, err)
+				handle(t, n, "sink", func(_ *Mailbox, m *Message) { in.take(m); m.Release() })
 			}
-			_, err := peer.Handle("sink", func(_ *Mailbox, m *Message) { out.take(m); m.Release() }, nil)
-			require.NoError(t, err)
-			watcher, err := peer.NewMailbox(nil)
-			require.NoError(t, err)
+			handle(t, peer, "sink", func(_ *Mailbox, m *Message) { out.take(m); m.Release() })
+			watcher := box(t, peer)
 			require.NoError(t, watcher.MonitorNode(ctx, "mover@test"))
 
 			var wg sync.WaitGroup
@@ -246,8 +242,7 @@ func (s *numbers) finish(last int64) {
 func TestFrozenFailure(t *testing.T) {
 	w := newWorld(t, "tcp")
 	c, _ := w.pair()
-	f, err := c.Freeze(w.ctx())
-	require.NoError(t, err)
+	f := freeze(t, c)
 	require.ErrorIs(t, link.Within(&c.l).SendError(w.ctx(), errFault), errFault)
 	require.ErrorIs(t, link.Within(&c.l).ReceiveError(w.ctx(), io.ErrUnexpectedEOF), io.ErrUnexpectedEOF)
 	require.NoError(t, c.Err())
@@ -280,16 +275,14 @@ func TestMoveReceive(t *testing.T) {
 	require.Equal(t, self, r.c.Self())
 	require.Equal(t, p.Peer().Name, r.c.Node().Name())
 	require.NoError(t, p.Send(w.ctx(), self, 7))
-	m, err := r.c.Receive(w.ctx())
-	require.NoError(t, err)
+	m := receive(t, r.c)
 	require.Equal(t, self, m.To)
 	require.NoError(t, r.c.Send(w.ctx(), p.Self(), 8))
-	m, err = p.Receive(w.ctx())
-	require.NoError(t, err)
+	m = receive(t, p)
 	require.Equal(t, p.Self(), m.To)
 	r.move()
 	require.NoError(t, r.c.Close())
-	_, err = p.Receive(w.ctx())
+	_, err := p.Receive(w.ctx())
 	require.ErrorIs(t, err, io.EOF)
 }
 
@@ -303,21 +296,16 @@ func TestMoveBesideCall(t *testing.T) {
 	old := r.c
 	call := async(func() (ei.Term, error) { return old.RPC(context.Background(), "m", "f") })
 	for range 2 { // the monitor and the request
-		_, err := p.Receive(w.ctx())
-		require.NoError(t, err)
+		receive(t, p)
 	}
 	require.NoError(t, p.Send(w.ctx(), old.Self(), "kept"))
 	require.Eventually(t, func() bool { return old.l.Traffic().MessagesReceived == 1 }, tooLong, tick)
 	r.move()
 	require.ErrorIs(t, (<-call).err, ErrMoved)
-	m, err := p.Receive(w.ctx())
-	require.NoError(t, err)
+	m := receive(t, p)
 	require.Equal(t, dist.OpDemonitorP, m.Op, "the peer need not watch for a call that nobody waits for")
-	m, err = r.c.Receive(w.ctx())
-	require.NoError(t, err)
-	term, err := m.Term()
-	require.NoError(t, err)
-	require.Equal(t, ei.Binary("kept"), term)
+	m = receive(t, r.c)
+	require.Equal(t, ei.Binary("kept"), content(t, m))
 	require.Same(t, r.c, m.Conn())
 }
 
@@ -333,8 +321,7 @@ func TestMoveHalfFrames(t *testing.T) {
 	r := (<-connected).v
 	sink := newNumbers(3)
 	for _, n := range r.n {
-		_, err := n.Handle("sink", func(_ *Mailbox, m *Message) { sink.take(m) }, nil)
-		require.NoError(t, err)
+		handle(t, n, "sink", func(_ *Mailbox, m *Message) { sink.take(m) })
 	}
 	var bytes []byte
 	for i := range 3 {
@@ -403,18 +390,13 @@ func TestMoveBonds(t *testing.T) {
 	theirs := make([]*Mailbox, 4)
 	ours := make([]*Mailbox, 4)
 	for i := range theirs {
-		var err error
-		theirs[i], err = peer.NewMailbox(&MailboxOptions{TrapExit: true})
-		require.NoError(t, err)
-		ours[i], err = r.n[0].NewMailbox(&MailboxOptions{TrapExit: true})
-		require.NoError(t, err)
+		theirs[i] = trapping(t, peer)
+		ours[i] = trapping(t, r.n[0])
 	}
 	require.NoError(t, ours[0].Link(ctx, theirs[0].Pid()))
 	require.NoError(t, theirs[1].Link(ctx, ours[1].Pid()))
-	ref2, err := ours[2].Monitor(ctx, theirs[2].Pid())
-	require.NoError(t, err)
-	ref3, err := theirs[3].Monitor(ctx, ours[3].Pid())
-	require.NoError(t, err)
+	ref2 := monitor(t, ours[2], theirs[2].Pid())
+	ref3 := monitor(t, theirs[3], ours[3].Pid())
 	require.NoError(t, ours[0].MonitorNode(ctx, "peer@test"))
 	require.Eventually(t, func() bool {
 		return len(watchersOf(ours[3])) > 0 && len(watchersOf(theirs[2])) > 0
@@ -439,31 +421,24 @@ func TestMoveBonds(t *testing.T) {
 	ours[3].Exit(ei.Atom("four"))
 	requireDown(t, theirs[3], ref3, "four")
 	require.NoError(t, r.c.Close())
-	m, err := ours[0].Receive(ctx)
-	require.NoError(t, err)
+	m := receive(t, ours[0])
 	require.Equal(t, dist.OpSend, m.Op, "the nodedown")
 }
 
 func requireExit(t testing.TB, b *Mailbox, from ei.Pid, reason ei.Atom) {
 	t.Helper()
-	m, err := b.Receive(soon(t))
-	require.NoError(t, err)
+	m := receive(t, b)
 	require.Equal(t, dist.OpExit, m.Op)
 	require.Equal(t, from, m.From)
-	got, err := m.Reason.Decode()
-	require.NoError(t, err)
-	require.Equal(t, reason, got)
+	require.Equal(t, reason, decode(t, m.Reason))
 }
 
 func requireDown(t testing.TB, b *Mailbox, ref ei.Ref, reason ei.Atom) {
 	t.Helper()
-	m, err := b.Receive(soon(t))
-	require.NoError(t, err)
+	m := receive(t, b)
 	require.Equal(t, dist.OpMonitorPExit, m.Op)
 	require.Equal(t, ref, m.Ref)
-	got, err := m.Reason.Decode()
-	require.NoError(t, err)
-	require.Equal(t, reason, got)
+	require.Equal(t, reason, decode(t, m.Reason))
 }
 
 // To the peer, processes that do not move with their connection have ended.
@@ -472,10 +447,8 @@ func TestMoveWithoutProcesses(t *testing.T) {
 	peer := w.started("peer")
 	r := w.shuttle("peer@test", true)
 	ctx := w.ctx()
-	theirs, err := peer.NewMailbox(&MailboxOptions{TrapExit: true})
-	require.NoError(t, err)
-	ours, err := r.n[0].NewMailbox(&MailboxOptions{TrapExit: true})
-	require.NoError(t, err)
+	theirs := trapping(t, peer)
+	ours := trapping(t, r.n[0])
 	require.NoError(t, theirs.Link(ctx, ours.Pid()))
 	require.Eventually(t, func() bool {
 		return len(linksOf(ours)) > 0
@@ -494,31 +467,24 @@ func TestMoveMonitorOfName(t *testing.T) {
 	r := w.shuttle("peer@test", true)
 	var servers []*Mailbox
 	for _, n := range r.n {
-		b, err := n.Serve("srv", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
-		require.NoError(t, err)
+		b := serve(t, n, "srv", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }})
 		servers = append(servers, b)
 	}
-	_, err := r.n[0].Serve("only_here", Server{}, nil)
-	require.NoError(t, err)
+	serve(t, r.n[0], "only_here", Server{})
 	b := box(t, peer)
 	ref, err := b.MonitorName(w.ctx(), "mover@test", "srv")
 	require.NoError(t, err)
 	lost, err := b.MonitorName(w.ctx(), "mover@test", "only_here")
 	require.NoError(t, err)
-	v, err := b.CallName(w.ctx(), "mover@test", "srv", ei.Atom("before"))
-	require.NoError(t, err)
+	v := of(b.CallName(w.ctx(), "mover@test", "srv", ei.Atom("before"))).must(t)
 	require.Equal(t, ei.Atom("before"), v)
 	r.move()
-	v, err = b.CallName(w.ctx(), "mover@test", "srv", ei.Atom("after"))
-	require.NoError(t, err)
+	v = of(b.CallName(w.ctx(), "mover@test", "srv", ei.Atom("after"))).must(t)
 	require.Equal(t, ei.Atom("after"), v)
 	down := func(ref ei.Ref, why string) {
-		m, err := b.Receive(w.ctx())
-		require.NoError(t, err)
+		m := receive(t, b)
 		require.Equal(t, ref, m.Ref)
-		reason, err := m.Reason.Decode()
-		require.NoError(t, err)
-		require.Equal(t, ei.Atom(why), reason)
+		require.Equal(t, ei.Atom(why), decode(t, m.Reason))
 	}
 	down(lost, "noproc")
 	servers[0].Exit(ei.Atom("the_old_one"))
@@ -531,8 +497,7 @@ func TestMoveMonitorOfName(t *testing.T) {
 func TestCloseOfConnThatMoves(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ca, cb := w.pair()
-	f, err := ca.Freeze(w.ctx())
-	require.NoError(t, err)
+	f := freeze(t, ca)
 	closed := async(func() (any, error) { return nil, ca.Close() })
 	require.Eventually(t, func() bool { // it waits
 		return link.Within(&ca.l).Pending() != nil
@@ -571,8 +536,7 @@ func TestAdoptAfterReconnect(t *testing.T) {
 			require.ErrorIs(t, err, ErrConnected, "made before")
 			require.Same(t, second, inner.Conn("peer@test"))
 
-			frozen, err := second.Freeze(w.ctx())
-			require.NoError(t, err)
+			frozen := freeze(t, second)
 			fd, err := descriptor.Duplicate(moved[2].FD)
 			require.NoError(t, err)
 			_, err = inner.Adopt(w.ctx(), &Moved{moved[2].State, fd})
@@ -584,11 +548,8 @@ func TestAdoptAfterReconnect(t *testing.T) {
 			require.ErrorIs(t, second.Err(), ErrSuperseded)
 			require.Same(t, third, inner.Conn("peer@test"))
 			require.NoError(t, peer.Conn("mover@test").Send(w.ctx(), third.Self(), 1))
-			m, err := third.Receive(w.ctx())
-			require.NoError(t, err)
-			term, err := m.Term()
-			require.NoError(t, err)
-			require.Equal(t, ei.Int(1), term)
+			m := receive(t, third)
+			require.Equal(t, ei.Int(1), content(t, m))
 		})
 	}
 }
@@ -598,8 +559,7 @@ func TestStageRefused(t *testing.T) {
 	w := newWorld(t, "tcp")
 	w.started("peer")
 	r := w.shuttle("peer@test", true)
-	f, err := r.c.Freeze(w.ctx())
-	require.NoError(t, err)
+	f := freeze(t, r.c)
 	defer f.Thaw()
 	for name, n := range map[string]*Node{
 		"another node": w.node("stranger", same(4711)),
@@ -608,7 +568,7 @@ func TestStageRefused(t *testing.T) {
 		_, err := n.Stage(f.State(), f.Descriptors()[0])
 		require.ErrorIs(t, err, ErrOtherNode, name)
 	}
-	_, err = r.n[0].Stage(f.State(), f.Descriptors()[0])
+	_, err := r.n[0].Stage(f.State(), f.Descriptors()[0])
 	require.ErrorIs(t, err, ErrConnected)
 	var bad *StateError
 	_, err = r.n[1].Stage(f.State()[:20], f.Descriptors()[0])
@@ -637,8 +597,7 @@ func TestStartGivenUp(t *testing.T) {
 	require.NoError(t, err)
 	s, err := r.n[1].Stage(m.State, m.FD)
 	require.NoError(t, err)
-	f, err := r.n[1].Freeze(w.ctx())
-	require.NoError(t, err)
+	f := freeze(t, r.n[1])
 	ctx, end := context.WithCancel(w.ctx())
 	begun := async(func() (*Conn, error) { return s.Start(ctx) })
 	end()

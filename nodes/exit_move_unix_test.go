@@ -167,11 +167,9 @@ func TestRestoreBesideLastWords(t *testing.T) {
 	}
 	// far more than a peer that does not read, the kernel and QueueLimit have room for
 	b.Exit(ei.Atom("normal"))
-	f, err := n.Freeze(w.ctx())
-	require.NoError(t, err)
+	f := freeze(t, n)
 	inTime(t, "Restore", func() {
-		s, err := Restore(again(n), f.State(), duplicates(t, f.Descriptors()))
-		require.NoError(t, err)
+		s := restore(t, again(n), f)
 		require.NoError(t, s.Discard())
 	})
 	f.Thaw()

@@ -129,8 +129,7 @@ func TestSpawnBesideDeafPeer(t *testing.T) {
 			<-proceed
 			return nil, &Raise{Class: ClassExit, Reason: ei.Binary(make([]byte, 512<<10))}
 		})
-		opts, err := ei.AppendTerm(nil, ei.List{ei.Atom("monitor")})
-		require.NoError(t, err)
+		opts := encode(t, ei.List{ei.Atom("monitor")})
 		good.send(dist.Control{
 			Op: dist.OpSpawnRequest, Ref: monitorRef(good, 1), From: good.self, GroupLeader: good.self, Module: "m", Function: "f", Options: opts,
 		}, ei.List{})

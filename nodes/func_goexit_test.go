@@ -32,8 +32,7 @@ func TestHandlerGoexit(t *testing.T) {
 	t.Run("message", func(t *testing.T) {
 		w := newWorld(t, "memory")
 		n := w.started("alice")
-		h, err := n.Handle("h", exits, nil)
-		require.NoError(t, err)
+		h := handle(t, n, "h", exits)
 		p := w.peer(n.Listeners()[0], role("wire@test"))
 		p.say("h", ei.Atom("x"))
 		isRead(p)
@@ -49,8 +48,7 @@ func TestHandlerGoexit(t *testing.T) {
 		isRead(p) // the connection is up on both sides
 		b := box(t, n)
 		for range 3 {
-			h, err := n.Handle("", exits, &MailboxOptions{TrapExit: true})
-			require.NoError(t, err)
+			h := handle(t, n, "", exits, &MailboxOptions{TrapExit: true})
 			require.NoError(t, h.Link(w.ctx(), b.Pid()))
 		}
 		require.True(t, b.watched(monitorRef(p, 1), bonds.Watcher{Pid: p.self}))
@@ -63,8 +61,7 @@ func TestHandlerGoexit(t *testing.T) {
 	t.Run("end of a connection", func(t *testing.T) {
 		w := newWorld(t, "memory")
 		n := w.started("alice")
-		h, err := n.Handle("", exits, &MailboxOptions{TrapExit: true})
-		require.NoError(t, err)
+		h := handle(t, n, "", exits, &MailboxOptions{TrapExit: true})
 		p := w.peer(n.Listeners()[0], role("wire@test"))
 		p.send(dist.Control{Op: dist.OpLink, From: p.self, To: h.Pid()}, nil)
 		isRead(p)
@@ -111,13 +108,11 @@ func TestHandoverPanics(t *testing.T) {
 	require.ErrorContains(t, err, "Config.Handover panicked: a bug")
 	require.Equal(t, 1, thawed)
 	fails = false
-	f, err := n.Freeze(w.ctx())
-	require.NoError(t, err)
+	f := freeze(t, n)
 	require.Equal(t, 1, thawed)
 	f.Thaw()
 	require.Equal(t, 2, thawed)
-	f, err = n.Freeze(w.ctx())
-	require.NoError(t, err)
+	f = freeze(t, n)
 	require.NoError(t, f.Release())
 	require.Equal(t, 2, thawed)
 }

@@ -56,8 +56,7 @@ func TestFunctionMemory(t *testing.T) {
 	n := w.started("alice")
 	f := FuncOf(func(all ...[]bulky) int { return len(all) })
 	n.Expose("m", "f", f)
-	_, err := n.Serve("f", Server{On: map[string]Func{"f": f}}, nil)
-	require.NoError(t, err)
+	serve(t, n, "f", Server{On: map[string]Func{"f": f}})
 	for name, call := range waysToCall(w.ctx(), w.started("bob"), "alice@test") {
 		t.Run(name, func(t *testing.T) {
 			got, err := call(empties(100), empties(100))
@@ -93,8 +92,7 @@ func TestFunctionMemoryIsShared(t *testing.T) {
 		return len(all)
 	})
 	n.Expose("m", "f", f)
-	_, err := n.Serve("f", Server{On: map[string]Func{"f": f}}, nil)
-	require.NoError(t, err)
+	serve(t, n, "f", Server{On: map[string]Func{"f": f}})
 	const size = 150 * 8016 // of 2 MB
 	for name, call := range waysToCall(w.ctx(), bob, "alice@test") {
 		t.Run(name, func(t *testing.T) {
@@ -126,11 +124,10 @@ func TestFunctionMemoryOfTerms(t *testing.T) {
 	n.Expose("m", "f", func(_ context.Context, args []ei.Term) (any, error) { return len(args), nil })
 	typed := FuncOf(func(ei.Term) int { return 1 })
 	n.Expose("m", "typed", typed)
-	_, err := n.Serve("f", Server{
+	serve(t, n, "f", Server{
 		On:   map[string]Func{"f": func(_ context.Context, args []ei.Term) (any, error) { return len(args), nil }},
 		Call: func(context.Context, *Call) (any, error) { return 1, nil },
-	}, nil)
-	require.NoError(t, err)
+	})
 	bob := w.started("bob")
 	calls := waysToCall(w.ctx(), bob, "alice@test")
 	calls["typed"] = func(args ...any) (ei.Term, error) { return bob.RPC(w.ctx(), "alice@test", "m", "typed", args...) }

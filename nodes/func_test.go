@@ -95,16 +95,14 @@ func TestRPC(t *testing.T) {
 		if here != there {
 			want = ei.Atom(here.Name())
 		}
-		got, err := here.RPC(w.ctx(), there.Name(), "m", "conn")
-		require.NoError(t, err)
+		got := of(here.RPC(w.ctx(), there.Name(), "m", "conn")).must(t)
 		require.Equal(t, want, got)
 
 		there.Expose("m", "echo", func(context.Context, []ei.Term) (any, error) { return "new", nil })
-		got, err = here.RPC(w.ctx(), there.Name(), "m", "echo")
-		require.NoError(t, err)
+		got = of(here.RPC(w.ctx(), there.Name(), "m", "echo")).must(t)
 		require.Equal(t, ei.Binary("new"), got, "the last one counts")
 
-		_, err = here.RPC(w.ctx(), "nobody@test", "m", "f")
+		_, err := here.RPC(w.ctx(), "nobody@test", "m", "f")
 		require.ErrorIs(t, err, ErrNoConnection)
 		_, err = here.RPC(w.ctx(), there.Name(), "m", "f", make(chan int))
 		require.Error(t, err)
@@ -115,8 +113,7 @@ func TestRPC(t *testing.T) {
 func (p *wire) request(id uint32, module, function string, options ei.Term, args ...ei.Term) ei.Ref {
 	p.t.Helper()
 	ref := ei.Ref{Node: p.self.Node, Creation: p.self.Creation, Len: 3, ID: [5]uint32{id, 2, 3}}
-	raw, err := ei.AppendTerm(nil, options)
-	require.NoError(p.t, err)
+	raw := encode(p.t, options)
 	p.send(dist.Control{
 		Op: dist.OpSpawnRequest, Ref: ref, From: p.self, GroupLeader: p.self,
 		Module: ei.Atom(module), Function: ei.Atom(function), Arity: uint8(len(args)), Options: raw,
@@ -251,8 +248,7 @@ func TestSpawn(t *testing.T) {
 		refused("badopt")
 	}
 	send := func(options ei.Term, payload ei.Raw) {
-		raw, err := ei.AppendTerm(nil, options)
-		require.NoError(t, err)
+		raw := encode(t, options)
 		b, err := dist.AppendFrame(nil, &dist.Control{Op: dist.OpSpawnRequest, Ref: ref, From: p.self, GroupLeader: p.self,
 			Module: "m", Function: "echo", Arity: 0, Options: raw}, payload)
 		require.NoError(t, err)
@@ -273,8 +269,7 @@ func TestSpawn(t *testing.T) {
 
 	// Only the function counts its arguments; if they are not a list, the process ends.
 	for payload, why := range map[ei.Term]string{ei.String("12"): "normal", ei.Int(1): "{badarg,[{erlang,apply,[m,echo,1],[]}]}"} {
-		raw, err := ei.AppendTerm(nil, payload)
-		require.NoError(t, err)
+		raw := encode(t, payload)
 		send(ei.List{monitor}, raw)
 		reply(ref, dist.SpawnMonitored)
 		require.Equal(t, why, p.down(ref).String())
@@ -400,8 +395,7 @@ func TestSpawnReply(t *testing.T) {
 	b := trapping(t, a)
 	answered := func() {
 		t.Helper()
-		m, err := b.Receive(soon(t))
-		require.NoError(t, err)
+		m := receive(t, b)
 		require.Equal(t, dist.OpSpawnReply, m.Op)
 	}
 

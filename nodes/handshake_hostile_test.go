@@ -74,15 +74,14 @@ func TestHostileInitiator(t *testing.T) {
 			b := w.started("bob", hear)
 			l := b.Listeners()[0]
 			a := w.started("alice")
-			c, err := a.Connect(w.ctx(), "bob@test")
-			require.NoError(t, err)
+			c := connect(t, a, "bob@test")
 
 			p := w.wire(l)
 			if tt.bytes != nil {
 				_ = p.write(tt.bytes) // the node may close in the middle of it
 			}
 			_ = p.s.CloseWrite() // the node may have closed already
-			err = arrives(t, failed, "the failed handshake")
+			err := arrives(t, failed, "the failed handshake")
 			require.ErrorIs(t, err, tt.want)
 			require.NotContains(t, err.Error(), "\x00")
 			if what == "tls" {
@@ -93,8 +92,7 @@ func TestHostileInitiator(t *testing.T) {
 			p.gone()
 
 			require.NoError(t, c.Err())
-			_, err = w.node("carol").Connect(w.ctx(), "bob@test")
-			require.NoError(t, err)
+			connect(t, w.node("carol"), "bob@test")
 			require.EqualValues(t, 1, b.Stats().HandshakesFailed)
 			require.Equal(t, 2, tableSize(b))
 		})
@@ -170,8 +168,7 @@ func TestCrowdOfSilentPeers(t *testing.T) {
 					require.NoError(t, crowd[i].write(namePacket(t, "wire"+string(rune('a'+i%26))+string(rune('a'+i/26))+"@test")))
 				}
 			}
-			_, err := w.node("alice").Connect(w.ctx(), "bob@test")
-			require.NoError(t, err)
+			connect(t, w.node("alice"), "bob@test")
 			for range 300 - DefaultMaxHandshakes {
 				require.ErrorIs(t, arrives(t, failed, "the end of the oldest"), errCrowded)
 			}
@@ -273,8 +270,7 @@ func TestHostileFrames(t *testing.T) {
 				p.gone()
 				require.EqualValues(t, 1, b.Stats().Malformed)
 				if upper {
-					_, err := a.Connect(w.ctx(), "bob@test")
-					require.NoError(t, err)
+					connect(t, a, "bob@test")
 				}
 			}
 		})
@@ -319,8 +315,7 @@ func TestUnknownControlMessage(t *testing.T) {
 	var e *dist.ControlError
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, "{99,new,#{}}", e.Raw.String())
-	m, err := c.Receive(w.ctx())
-	require.NoError(t, err)
+	m := receive(t, c)
 	require.Equal(t, ei.Atom("x"), m.ToName)
 
 	// a Call passes over it
@@ -356,9 +351,8 @@ func TestMalformedPayload(t *testing.T) {
 		}
 	}
 	for i := range payloads {
-		m, err := there.Receive(w.ctx())
-		require.NoError(t, err)
-		_, err = m.Term()
+		m := receive(t, there)
+		_, err := m.Term()
 		require.Error(t, err, i)
 		require.NotEmpty(t, err.Error())
 	}
@@ -437,8 +431,7 @@ func TestHugeFrames(t *testing.T) {
 	// a frame of exactly the limit, though with surplus bytes behind the term
 	f[2], f[3] = 1000>>8, 1000&255
 	require.NoError(t, p.write(f))
-	_, err := there.Receive(w.ctx())
-	require.NoError(t, err)
+	receive(t, there)
 	c := b.Conn("wire@test")
 	require.NoError(t, p.write([]byte{0, 0, 1001 >> 8, 1001 & 255}))
 	require.ErrorIs(t, ended(t, c), ErrFrameTooLong)
@@ -453,8 +446,7 @@ func TestKilledMidFrame(t *testing.T) {
 		}
 		w := newWorld(t, kind)
 		a, b := w.started("alice"), w.started("bob")
-		_, err := a.Connect(w.ctx(), "bob@test")
-		require.NoError(t, err)
+		connect(t, a, "bob@test")
 		there := box(t, b)
 		require.NoError(t, b.Register(t.Context(), "there", there))
 		p := w.peer(b.Listeners()[0], role("wire@test"))
@@ -504,14 +496,11 @@ func TestForeignEndOfLinkDoesNotCount(t *testing.T) {
 	here, there, trap := box(t, alice), box(t, b), trapping(t, b)
 	require.NoError(t, here.Link(w.ctx(), there.Pid()))
 	require.NoError(t, here.Link(w.ctx(), trap.Pid()))
-	ref, err := here.Monitor(w.ctx(), there.Pid())
-	require.NoError(t, err)
-	watching, err := there.Monitor(w.ctx(), here.Pid())
-	require.NoError(t, err)
+	ref := monitor(t, here, there.Pid())
+	watching := monitor(t, there, here.Pid())
 	settle(t, here, there)
 	eve := w.peer(b.Listeners()[0], role("eve@test"))
-	reason, err := ei.AppendTerm(nil, ei.Atom("gone"))
-	require.NoError(t, err)
+	reason := encode(t, ei.Atom("gone"))
 	for _, from := range []ei.Pid{here.Pid(), there.Pid(), eve.self} {
 		eve.send(dist.Control{Op: dist.OpExit, From: from, To: there.Pid(), Reason: reason}, nil)
 		eve.send(dist.Control{Op: dist.OpExit, From: from, To: trap.Pid(), Reason: reason}, nil)
@@ -527,8 +516,7 @@ func TestForeignEndOfLinkDoesNotCount(t *testing.T) {
 	eve.send(dist.Control{Op: dist.OpDemonitorP, From: eve.self, ToName: "name", Ref: ref}, nil)
 	eve.send(dist.Control{Op: dist.OpMonitorP, From: eve.self, To: there.Pid(), Ref: ref}, nil)
 	eve.send(dist.Control{Op: dist.OpSend, To: there.Pid()}, ei.Atom("done"))
-	m, err := there.Receive(w.ctx())
-	require.NoError(t, err)
+	m := receive(t, there)
 	require.Equal(t, dist.OpSend, m.Op, "%v", m)
 	require.Zero(t, unread(trap))
 	require.NotNil(t, b.Conn("eve@test"), "a fault that the connection survives")

@@ -23,8 +23,7 @@ func TestDynamicName(t *testing.T) {
 			b.Expose("m", "echo", func(_ context.Context, args []ei.Term) (any, error) { return args, nil })
 			d := w.node("")
 			require.Empty(t, d.Name())
-			conn, err := d.Connect(w.ctx(), "bob@test")
-			require.NoError(t, err)
+			conn := connect(t, d, "bob@test")
 			require.True(t, strings.HasSuffix(d.Name(), "@test"), d.Name())
 			require.NoError(t, dist.CheckName(d.Name()))
 			require.Greater(t, d.Creation(), uint32(3))
@@ -33,15 +32,12 @@ func TestDynamicName(t *testing.T) {
 			require.Equal(t, d.Creation(), b.Conn(d.Name()).Peer().Creation)
 			require.True(t, b.Conn(d.Name()).l.Record().Temporary)
 			require.False(t, conn.l.Record().Temporary)
-			v, err := conn.RPC(w.ctx(), "m", "echo", 1)
-			require.NoError(t, err)
-			require.Equal(t, ei.List{ei.Int(1)}, v)
+			require.Equal(t, ei.List{ei.Int(1)}, of(conn.RPC(w.ctx(), "m", "echo", 1)).must(t))
 
 			// It is a node like any other now.
 			require.NoError(t, d.Start(w.ctx()))
 			name := d.Name()
-			_, err = d.Connect(w.ctx(), "carol@test")
-			require.NoError(t, err)
+			connect(t, d, "carol@test")
 			require.Equal(t, name, d.Name())
 			require.Eventually(t, func() bool { return c.Conn(name) != nil }, tooLong, tick)
 			require.True(t, c.Conn(name).l.Record().Temporary, "whoever has given it the name")
@@ -49,13 +45,12 @@ func TestDynamicName(t *testing.T) {
 			require.Equal(t, ei.Atom(name), here.Pid().Node)
 			require.NoError(t, there.Send(w.ctx(), here.Pid(), "hello"))
 			require.Equal(t, ei.Binary("hello"), term(t, here))
-			_, err = d.Connect(w.ctx(), name)
+			_, err := d.Connect(w.ctx(), name)
 			require.ErrorIs(t, err, dist.ErrSelf)
 
 			// A second one gets another name.
 			e := w.node("")
-			_, err = e.Connect(w.ctx(), "bob@test")
-			require.NoError(t, err)
+			connect(t, e, "bob@test")
 			require.NotEqual(t, d.Name(), e.Name())
 			require.Eventually(t, func() bool { return tableSize(b) == 2 }, tooLong, tick)
 			require.NoError(t, d.Close())
@@ -81,8 +76,7 @@ func TestLoggerAsksNode(t *testing.T) {
 		}}))
 	})
 	inTime(t, "all of it", func() {
-		c, err := d.Connect(w.ctx(), "bob@test")
-		require.NoError(t, err)
+		c := connect(t, d, "bob@test")
 		require.NoError(t, c.Close())
 	})
 	for _, message := range []string{"named by peer", "node down"} {

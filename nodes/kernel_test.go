@@ -22,8 +22,7 @@ func TestKernelOutlivesLinks(t *testing.T) {
 	}
 	require.NoError(t, b.Conn(a.Name()).Close())
 	require.Eventually(t, func() bool { return a.Conn(b.Name()) == nil }, tooLong, tick)
-	v, err := m.CallName(w.ctx(), a.Name(), "net_kernel", ei.Tuple{ei.Atom("is_auth"), ei.Atom(b.Name())})
-	require.NoError(t, err)
+	v := of(m.CallName(w.ctx(), a.Name(), "net_kernel", ei.Tuple{ei.Atom("is_auth"), ei.Atom(b.Name())})).must(t)
 	require.Equal(t, ei.Atom("yes"), v)
 	require.NotNil(t, a.Whereis("rex"))
 }
@@ -32,8 +31,7 @@ func TestKernelOutlivesLinks(t *testing.T) {
 func TestSbcastToFullMailbox(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("alice")
-	b, err := n.NewMailbox(&MailboxOptions{Limit: 1})
-	require.NoError(t, err)
+	b := box(t, n, &MailboxOptions{Limit: 1})
 	require.NoError(t, n.Register(t.Context(), "full", b))
 	require.NoError(t, b.Send(w.ctx(), b.Pid(), ei.Atom("first")))
 	p := w.peer(n.Listeners()[0], role("wire@test"))
@@ -143,8 +141,7 @@ func TestKernelBesideDeafPeer(t *testing.T) {
 		ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, tag}, ei.Tuple{ei.Atom("is_auth"), ei.Atom("wire@test")}})
 	asks := bytes.Repeat(ask, 100)
 	for p.write(asks) == nil { // until it is too much
-		reply, err := other.CallName(w.ctx(), "bob@test", "net_kernel", ei.Tuple{ei.Atom("is_auth"), ei.Atom("alice@test")})
-		require.NoError(t, err)
+		reply := of(other.CallName(w.ctx(), "bob@test", "net_kernel", ei.Tuple{ei.Atom("is_auth"), ei.Atom("alice@test")})).must(t)
 		require.Equal(t, ei.Atom("yes"), reply)
 	}
 }
@@ -172,8 +169,7 @@ func TestKernelIsNotKilled(t *testing.T) {
 	for _, name := range []string{"net_kernel", "rex"} {
 		own := b.Whereis(name)
 		require.NoError(t, peer.SendExit(w.ctx(), own.Pid(), ei.Atom("kill")))
-		_, err := peer.CallName(w.ctx(), b.Name(), name, ei.Atom("x"))
-		require.NoError(t, err)
+		of(peer.CallName(w.ctx(), b.Name(), name, ei.Atom("x"))).must(t)
 		require.Same(t, own, b.Whereis(name))
 	}
 }

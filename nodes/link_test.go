@@ -35,13 +35,6 @@ func hereAndThere(t *testing.T, test func(t *testing.T, w *world, here, there *N
 	}
 }
 
-func trapping(t testing.TB, n *Node) *Mailbox {
-	t.Helper()
-	b, err := n.NewMailbox(&MailboxOptions{TrapExit: true})
-	require.NoError(t, err)
-	return b
-}
-
 // settle lets all signals arrive that are on their way from one mailbox's node to the other's, and
 // back.
 func settle(t testing.TB, a, b *Mailbox) {
@@ -225,8 +218,7 @@ func TestUnlinkIsAcknowledged(t *testing.T) {
 	_, l := w.listening("bob") // on the lower level too
 	q, c := w.joined(l, role("other@test"))
 	q.send(dist.Control{Op: dist.OpUnlinkID, ID: 7, From: q.self, To: c.Self()}, nil)
-	m, err := c.Receive(w.ctx())
-	require.NoError(t, err)
+	m := receive(t, c)
 	require.Equal(t, dist.OpUnlinkID, m.Op)
 	ack, _ := q.next()
 	require.Equal(t, dist.Control{Op: dist.OpUnlinkIDAck, ID: 7, From: c.Self(), To: q.self}, ack)
@@ -490,12 +482,10 @@ func TestUnlinkWhileSignalWaits(t *testing.T) {
 	for _, ends := range []bool{false, true} {
 		w := newWorld(t, "memory")
 		b := w.started("bob", func(cfg *Config) { cfg.OverflowLimit = 1 })
-		full, err := b.NewMailbox(&MailboxOptions{Limit: 1, TrapExit: true})
-		require.NoError(t, err)
+		full := box(t, b, &MailboxOptions{Limit: 1, TrapExit: true})
 		other := box(t, b)
 		p := w.peer(b.Listeners()[0], role("wire@test"))
-		crash, err := ei.AppendTerm(nil, ei.Atom("crash"))
-		require.NoError(t, err)
+		crash := encode(t, ei.Atom("crash"))
 		p.send(dist.Control{Op: dist.OpLink, From: p.self, To: full.Pid()}, nil)
 		p.send(dist.Control{Op: dist.OpSend, To: full.Pid()}, ei.Atom("before"))
 		b.overflow.Force("wire@test", 1)
@@ -510,7 +500,7 @@ func TestUnlinkWhileSignalWaits(t *testing.T) {
 			<-c.l.Left()
 		}
 		require.Equal(t, ei.Atom("before"), term(t, full))
-		_, err = full.Receive(transport.NoWait())
+		_, err := full.Receive(transport.NoWait())
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 		require.NoError(t, full.Err())
 	}
@@ -553,15 +543,13 @@ func TestDemonitorBesideEnd(t *testing.T) {
 		x, y := box(t, a), box(t, other)
 		var refs []ei.Ref
 		for range 2000 {
-			r, err := x.Monitor(w.ctx(), y.Pid())
-			require.NoError(t, err)
+			r := monitor(t, x, y.Pid())
 			refs = append(refs, r)
 		}
 		require.NoError(t, x.MonitorNode(w.ctx(), "bob@test"))
 		c := a.Conn("bob@test")
 		go c.Close()
-		m, err := x.Receive(w.ctx())
-		require.NoError(t, err)
+		m := receive(t, x)
 		require.Equal(t, dist.OpMonitorPExit, m.Op)
 		x.Demonitor(context.Background(), refs[0])
 		x.DemonitorNode("bob@test")
@@ -569,8 +557,7 @@ func TestDemonitorBesideEnd(t *testing.T) {
 		<-c.l.Left()
 		marked, late := false, 0
 		for unread(x) > 0 {
-			m, err := x.Receive(w.ctx())
-			require.NoError(t, err)
+			m := receive(t, x)
 			switch {
 			case m.Op == dist.OpMonitorPExit && marked && m.Ref == refs[0]:
 				late++
@@ -593,11 +580,9 @@ func TestExitWhileMailboxIsFull(t *testing.T) {
 	w := newWorld(t, "memory")
 	b := w.started("bob", func(cfg *Config) { cfg.OverflowLimit = 1 })
 	b.overflow.Force("wire@test", 1)
-	full, err := b.NewMailbox(&MailboxOptions{Limit: 1, TrapExit: true})
-	require.NoError(t, err)
+	full := box(t, b, &MailboxOptions{Limit: 1, TrapExit: true})
 	p := w.peer(b.Listeners()[0], role("wire@test"))
-	crash, err := ei.AppendTerm(nil, ei.Atom("crash"))
-	require.NoError(t, err)
+	crash := encode(t, ei.Atom("crash"))
 	p.send(dist.Control{Op: dist.OpLink, From: p.self, To: full.Pid()}, nil)
 	p.send(dist.Control{Op: dist.OpSend, To: full.Pid()}, ei.Atom("before"))
 	p.send(dist.Control{Op: dist.OpExit, From: p.self, To: full.Pid(), Reason: crash}, nil)
@@ -616,8 +601,7 @@ func TestExitWhileMailboxIsFull(t *testing.T) {
 func TestExitAtFullMailbox(t *testing.T) {
 	w := newWorld(t, "memory")
 	b := w.started("bob")
-	full, err := b.NewMailbox(&MailboxOptions{Limit: 1, TrapExit: true, Full: FullExit})
-	require.NoError(t, err)
+	full := box(t, b, &MailboxOptions{Limit: 1, TrapExit: true, Full: FullExit})
 	linked := box(t, b)
 	require.NoError(t, full.Link(w.ctx(), linked.Pid()))
 	p := w.peer(b.Listeners()[0], role("wire@test"))

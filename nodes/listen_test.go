@@ -37,8 +37,7 @@ func TestNobodyAcceptsFor(t *testing.T) {
 	accepted := async(func() (*Conn, error) { return l.Accept(w.ctx()) })
 	for i := range 4 {
 		a := w.node(fmt.Sprint("alice", i))
-		_, err := a.Connect(w.ctx(), b.Name())
-		require.NoError(t, err)
+		connect(t, a, b.Name())
 	}
 	require.NoError(t, arrives(t, accepted, "the first connection").err)
 	for range 3 {

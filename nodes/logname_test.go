@@ -24,8 +24,7 @@ func TestLogNamesTheNode(t *testing.T) {
 	early := d.Logger().With("a", 1)
 	early.Info("early")
 	require.Equal(t, []string{`level=INFO msg=early a=1`}, untimed(log.lines("early")))
-	_, err := d.Connect(w.ctx(), "bob@test")
-	require.NoError(t, err)
+	connect(t, d, "bob@test")
 	require.NotEmpty(t, log.lines("node up", "node="+d.Name(), "peer=bob@test"))
 	require.Eventually(t, func() bool { return len(log.lines("node up", "node=bob@test", "peer="+d.Name())) == 1 }, tooLong, tick)
 	early.Info("late")
@@ -53,8 +52,7 @@ func TestLongNamesOfCNodes(t *testing.T) {
 	b := w.node("", func(cfg *Config) {
 		cfg.Name, cfg.Host, cfg.Flags = "b@long.test", "", dist.FlagsLibei
 	})
-	_, err := b.Connect(w.ctx(), a.Name())
-	require.NoError(t, err)
+	connect(t, b, a.Name())
 	require.Eventually(t, func() bool { return len(log.lines("node up")) == 1 }, tooLong, tick)
 	require.NoError(t, a.Close())
 	require.Empty(t, log.lines("name is long", "WARN"))
@@ -70,8 +68,7 @@ func TestLongNamesAreToldOnce(t *testing.T) {
 		b := w.node("", func(cfg *Config) {
 			cfg.Name, cfg.Host = fmt.Sprintf("b%d@long.test", i), ""
 		})
-		c, err := b.Connect(w.ctx(), a.Name())
-		require.NoError(t, err)
+		c := connect(t, b, a.Name())
 		require.NoError(t, c.Close())
 	}
 	require.Eventually(t, func() bool { return len(log.lines("node up")) == 3 }, tooLong, tick)

@@ -19,25 +19,13 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// term receives a message's term.
-func term(t testing.TB, b *Mailbox) ei.Term {
-	t.Helper()
-	m, err := b.Receive(soon(t))
-	require.NoError(t, err)
-	v, err := m.Term()
-	require.NoError(t, err)
-	return v
-}
-
 // reason receives an exit signal or the message of a monitor.
 func reason(t testing.TB, b *Mailbox, op dist.Op) (*Message, ei.Term) {
 	t.Helper()
-	m, err := b.Receive(soon(t))
-	require.NoError(t, err)
+	m := receive(t, b)
 	require.Equal(t, op, m.Op)
 	require.Equal(t, b.Pid(), m.To)
-	v, err := m.Reason.Decode()
-	require.NoError(t, err)
+	v := decode(t, m.Reason)
 	return m, v
 }
 
@@ -71,8 +59,7 @@ func TestMailboxSend(t *testing.T) {
 				wrong.Creation++
 				require.NoError(t, from.Send(ctx, wrong, "to an earlier life"))
 				require.NoError(t, from.Send(ctx, to.Pid(), "three"))
-				m, err := to.Receive(ctx)
-				require.NoError(t, err)
+				m := receive(t, to)
 				require.Equal(t, dist.OpSend, m.Op)
 				require.Equal(t, from.Pid(), m.From, "SEND_SENDER was agreed on")
 				require.Equal(t, ei.Binary("two"), term(t, to))
@@ -114,8 +101,7 @@ func TestMailboxOrder(t *testing.T) {
 			n := 0
 			for m, err := range to.All(w.ctx()) {
 				require.NoError(t, err)
-				v, err := m.Term()
-				require.NoError(t, err)
+				v := content(t, m)
 				s := v.(ei.List)[0].(ei.Int)
 				require.Equal(t, next[s], v.(ei.List)[1])
 				next[s]++
@@ -213,8 +199,7 @@ func TestMailboxFullBesideHalt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")
 		b := w.started("bob")
-		full, err := b.NewMailbox(&MailboxOptions{Limit: 1})
-		require.NoError(t, err)
+		full := box(t, b, &MailboxOptions{Limit: 1})
 		require.NoError(t, b.Register(t.Context(), "full", full))
 		p := w.peer(b.Listeners()[0], role("wire@test"))
 		for i := range 3 {
@@ -235,8 +220,7 @@ func TestMailboxFullBlocks(t *testing.T) {
 		w := newWorld(t, "memory")
 		const limit, share = 10 << 10, 100_000
 		a, b, c := w.started("alice"), w.started("bob", func(cfg *Config) { cfg.OverflowLimit = 2 * share }), w.started("carol")
-		full, err := b.NewMailbox(&MailboxOptions{Limit: limit})
-		require.NoError(t, err)
+		full := box(t, b, &MailboxOptions{Limit: limit})
 		other := box(t, b)
 		here, remote, third := box(t, b), box(t, a), box(t, c)
 		sent := make(map[*Mailbox]int)
@@ -269,8 +253,7 @@ func TestMailboxFullBlocks(t *testing.T) {
 		// Room lets the next one in: one from the other node may take more of it.
 		const received = 3
 		for range received {
-			_, err = full.Receive(w.ctx())
-			require.NoError(t, err)
+			receive(t, full)
 			synctest.Wait()
 			require.LessOrEqual(t, unread(full), limit+share+1000+messageCost, "it was the turn of the sender of this node, too")
 			require.Greater(t, unread(full), limit+share-3*(1000+messageCost))
@@ -308,11 +291,10 @@ func TestMailboxFullBlocks(t *testing.T) {
 func TestMailboxFullExits(t *testing.T) {
 	w := newWorld(t, "tcp")
 	a, b := w.started("alice"), w.started("bob")
-	full, err := b.NewMailbox(&MailboxOptions{Limit: 11 << 10, Full: FullExit})
-	require.NoError(t, err)
+	full := box(t, b, &MailboxOptions{Limit: 11 << 10, Full: FullExit})
 	require.NoError(t, b.Register(t.Context(), "full", full))
 	watcher, linked := box(t, a), box(t, a)
-	_, err = watcher.MonitorName(w.ctx(), "bob@test", "full")
+	_, err := watcher.MonitorName(w.ctx(), "bob@test", "full")
 	require.NoError(t, err)
 	require.NoError(t, linked.Link(w.ctx(), full.Pid()))
 	for range 20 {
@@ -335,8 +317,7 @@ func TestMailboxLimitsSignals(t *testing.T) {
 		w := newWorld(t, "memory")
 		const limit = 10 << 10
 		b := w.started("bob", func(cfg *Config) { cfg.OverflowLimit = limit })
-		full, err := b.NewMailbox(&MailboxOptions{Limit: limit, TrapExit: true})
-		require.NoError(t, err)
+		full := box(t, b, &MailboxOptions{Limit: limit, TrapExit: true})
 		p := w.peer(b.Listeners()[0], role("wire@test"))
 		why, err := ei.Append(nil, make([]byte, 1000))
 		require.NoError(t, err)
@@ -391,8 +372,7 @@ func TestRegister(t *testing.T) {
 func TestMailboxCountsFrames(t *testing.T) {
 	w := newWorld(t, "memory")
 	b := w.started("bob")
-	full, err := b.NewMailbox(&MailboxOptions{Limit: 100 << 10, Full: FullExit})
-	require.NoError(t, err)
+	full := box(t, b, &MailboxOptions{Limit: 100 << 10, Full: FullExit})
 	p := w.peer(b.Listeners()[0], role("wire@test"))
 	control, err := ei.AppendTerm([]byte{112, 131}, ei.Tuple{ei.Int(dist.OpSend), ei.Binary(make([]byte, 60<<10)), full.Pid()})
 	require.NoError(t, err)
@@ -406,11 +386,9 @@ func TestMailboxCountsFrames(t *testing.T) {
 // With NoWait a receiver gets a message or none, and a sender to a full mailbox an error.
 func TestMailboxNoWait(t *testing.T) {
 	n := newWorld(t, "memory").started("alice")
-	a, err := n.NewMailbox(nil)
-	require.NoError(t, err)
-	b, err := n.NewMailbox(&MailboxOptions{Limit: 1000})
-	require.NoError(t, err)
-	_, err = b.Receive(transport.NoWait())
+	a := box(t, n)
+	b := box(t, n, &MailboxOptions{Limit: 1000})
+	_, err := b.Receive(transport.NoWait())
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	require.NoError(t, a.Send(transport.NoWait(), b.Pid(), ei.Binary(make([]byte, 2000))))
 	require.ErrorIs(t, a.Send(transport.NoWait(), b.Pid(), ei.Atom("one more")), os.ErrDeadlineExceeded)
@@ -433,8 +411,7 @@ func TestMailboxCountsMemory(t *testing.T) {
 			require.NoError(t, from.Send(w.ctx(), to.Pid(), ei.Binary(make([]byte, size))))
 			require.Eventually(t, to.hasMessage, tooLong, tick)
 			counted := unread(to)
-			m, err := to.Receive(w.ctx())
-			require.NoError(t, err)
+			m := receive(t, to)
 			memory := int(unsafe.Sizeof(*m)) + m.mem.Size()
 			if frame, _ := m.mem.Inside(); frame == nil || size > 128<<10 { // it is not within the frame
 				memory = int(unsafe.Sizeof(*m)) + max(m.mem.Size(), cap(m.Payload))
@@ -452,8 +429,7 @@ func TestFullMailboxIsLogged(t *testing.T) {
 		w := newWorld(t, "memory")
 		log := new(record)
 		b := w.started("bob", func(c *Config) { c.Logger, c.OverflowLimit = slog.New(slog.NewTextHandler(log, nil)), 10_000 })
-		full, err := b.NewMailbox(&MailboxOptions{Limit: 1})
-		require.NoError(t, err)
+		full := box(t, b, &MailboxOptions{Limit: 1})
 		require.NoError(t, b.Register(t.Context(), "full", full))
 		linked := box(t, b)
 		require.NoError(t, full.Link(w.ctx(), linked.Pid()))

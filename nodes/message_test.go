@@ -54,18 +54,13 @@ func TestReceiverSeesOneFormOfEachOperation(t *testing.T) {
 			Options: ei.AppendNil(nil), Token: token}, ei.List{}, dist.OpSpawnRequest, false},
 	} {
 		p.send(tt.ctl, tt.payload)
-		m, err := c.Receive(w.ctx())
-		require.NoError(t, err)
+		m := receive(t, c)
 		require.Equal(t, tt.want, m.Op, tt.ctl.Op)
 		if tt.reason {
-			got, err := m.Reason.Decode()
-			require.NoError(t, err)
-			require.Equal(t, crash, got, tt.ctl.Op)
+			require.Equal(t, crash, decode(t, m.Reason), tt.ctl.Op)
 			require.Nil(t, m.Payload)
 		} else if tt.payload != nil {
-			got, err := m.Term()
-			require.NoError(t, err)
-			require.Equal(t, tt.payload, got, tt.ctl.Op)
+			require.Equal(t, tt.payload, content(t, m), tt.ctl.Op)
 		}
 	}
 }
@@ -106,10 +101,8 @@ func TestReleasedMemoryIsUsedAgain(t *testing.T) {
 			return 0, nil
 		})
 		for i := range 50 {
-			m, err := there.Receive(w.ctx())
-			require.NoError(t, err)
-			v, err := m.Term()
-			require.NoError(t, err)
+			m := receive(t, there)
+			v := content(t, m)
 			m.Release()
 			require.Equal(t, fmt.Sprintf("%d-%d-%0*d", round, i, i*37, 0), string(v.(ei.Binary)))
 			kept = append(kept, v)

@@ -21,12 +21,10 @@ import (
 func textsUntil(t testing.TB, b *Mailbox, last string) (got []string) {
 	t.Helper()
 	for {
-		m, err := b.Receive(soon(t))
-		require.NoError(t, err)
+		m := receive(t, b)
 		text := m.Op.String()
 		if m.Payload != nil {
-			term, err := m.Term()
-			require.NoError(t, err)
+			term := content(t, m)
 			text = term.String()
 		}
 		if text == last {
@@ -39,8 +37,7 @@ func textsUntil(t testing.TB, b *Mailbox, last string) (got []string) {
 // prioritised makes a mailbox that receives first what comes with priority.
 func prioritised(t testing.TB, n *Node) *Mailbox {
 	t.Helper()
-	b, err := n.NewMailbox(&MailboxOptions{Priority: true, TrapExit: true})
-	require.NoError(t, err)
+	b := box(t, n, &MailboxOptions{Priority: true, TrapExit: true})
 	return b
 }
 
@@ -81,8 +78,7 @@ func TestAltactBecomesPlain(t *testing.T) {
 	} {
 		tt.ctl.Op, tt.ctl.From, tt.want.From = dist.OpAltactSigSend, p.self, p.self
 		p.send(tt.ctl, ei.Atom("x"))
-		m, err := b.Receive(soon(t))
-		require.NoError(t, err)
+		m := receive(t, b)
 		if tt.want.Op == dist.OpExit {
 			require.Equal(t, "x", m.Reason.String())
 			tt.want.Reason = m.Reason
@@ -248,8 +244,7 @@ func TestMonitorWithAlias(t *testing.T) {
 						require.NoError(t, n.Conn(far.Name()).Close())
 					}
 					if end != "demonitor" {
-						m, err := b.Receive(w.ctx())
-						require.NoError(t, err)
+						m := receive(t, b)
 						require.Equal(t, dist.OpMonitorPExit, m.Op)
 					}
 					require.Equal(t, tt.stays, b.Unalias(ref))
@@ -346,8 +341,7 @@ func TestPriority(t *testing.T) {
 	}{{true, true, true}, {true, false, false}, {false, true, false}, {false, false, false}} {
 		for _, at := range []*Node{n, far} {
 			t.Run(fmt.Sprint(tt, at.Name()), func(t *testing.T) {
-				b, err := n.NewMailbox(&MailboxOptions{Priority: tt.mailbox, TrapExit: true})
-				require.NoError(t, err)
+				b := box(t, n, &MailboxOptions{Priority: tt.mailbox, TrapExit: true})
 				how := AliasExplicit
 				if tt.alias {
 					how |= AliasPriority
@@ -387,8 +381,7 @@ func TestPriorityLimit(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n, far := w.started("alice"), w.started("bob")
 	for _, full := range []Full{FullBlock, FullExit} {
-		b, err := n.NewMailbox(&MailboxOptions{Priority: true, Limit: 3 * messageCost, Full: full})
-		require.NoError(t, err)
+		b := box(t, n, &MailboxOptions{Priority: true, Limit: 3 * messageCost, Full: full})
 		alias, sender := aliasOf(t, b, AliasPriority), box(t, far)
 		for i := range 9 {
 			require.NoError(t, sender.SendPriority(w.ctx(), alias, ei.Int(i)))

@@ -84,9 +84,8 @@ func TestStateOfAliases(t *testing.T) {
 	same := aliasOf(t, a)
 	for _, ref := range []ei.Ref{same, {Node: "other@test", Creation: same.Creation, Len: 3}} {
 		b.bonds.PutAlias(ref, bonds.Explicit)
-		f, err := n.Freeze(soon(t))
-		require.NoError(t, err)
-		_, err = Restore(again(n), f.State(), duplicates(t, f.Descriptors()))
+		f := freeze(t, n)
+		_, err := Restore(again(n), f.State(), duplicates(t, f.Descriptors()))
 		require.ErrorIs(t, err, ErrState)
 		require.ErrorContains(t, err, "alias")
 		f.Thaw()

@@ -18,15 +18,12 @@ func TestMonitor(t *testing.T) {
 	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		a, b := box(t, here), box(t, there)
 		require.NoError(t, there.Register(t.Context(), "b", b))
-		one, err := a.Monitor(w.ctx(), b.Pid())
-		require.NoError(t, err)
-		two, err := a.Monitor(w.ctx(), b.Pid())
-		require.NoError(t, err)
+		one := monitor(t, a, b.Pid())
+		two := monitor(t, a, b.Pid())
 		require.NotEqual(t, one, two, "each monitor is its own")
 		three, err := a.MonitorName(w.ctx(), there.Name(), "b")
 		require.NoError(t, err)
-		four, err := a.Monitor(w.ctx(), b.Pid())
-		require.NoError(t, err)
+		four := monitor(t, a, b.Pid())
 		a.Demonitor(context.Background(), four)
 		a.Demonitor(context.Background(), four)
 		settle(t, a, b)
@@ -101,8 +98,7 @@ func TestMonitorsWithOneReference(t *testing.T) {
 		require.Eventually(t, func() bool { return len(watchersOf(b)) == 2 }, tooLong, tick)
 		ref := ei.Ref{Node: "good@test", Creation: 1, Len: 1}
 		good.send(dist.Control{Op: dist.OpMonitorP, From: good.self, ToName: "b", Ref: ref}, nil)
-		mine, err := local.Monitor(w.ctx(), b.Pid())
-		require.NoError(t, err)
+		mine := monitor(t, local, b.Pid())
 		require.Equal(t, next, mine)
 		require.Eventually(t, func() bool { return len(watchersOf(b)) == 4 }, tooLong, tick)
 		if demonitors {
@@ -129,13 +125,12 @@ func TestMonitorNoproc(t *testing.T) {
 	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		a, gone := box(t, here), box(t, there)
 		gone.Close()
-		ref, err := a.Monitor(w.ctx(), gone.Pid())
-		require.NoError(t, err)
+		ref := monitor(t, a, gone.Pid())
 		m, why := reason(t, a, dist.OpMonitorPExit)
 		require.Equal(t, ref, m.Ref)
 		require.Equal(t, gone.Pid(), m.From)
 		require.Equal(t, ei.Atom("noproc"), why)
-		ref, err = a.MonitorName(w.ctx(), there.Name(), "nobody")
+		ref, err := a.MonitorName(w.ctx(), there.Name(), "nobody")
 		require.NoError(t, err)
 		m, why = reason(t, a, dist.OpMonitorPExit)
 		require.Equal(t, ref, m.Ref)
@@ -186,9 +181,8 @@ func TestMonitorEndsWithWatcher(t *testing.T) {
 		a, b := box(t, here), box(t, there)
 		require.NoError(t, there.Register(t.Context(), "b", b))
 		for range 3 {
-			_, err := a.Monitor(w.ctx(), b.Pid())
-			require.NoError(t, err)
-			_, err = a.MonitorName(w.ctx(), there.Name(), "b")
+			monitor(t, a, b.Pid())
+			_, err := a.MonitorName(w.ctx(), there.Name(), "b")
 			require.NoError(t, err)
 		}
 		settle(t, a, b)
@@ -208,8 +202,7 @@ func TestMonitorNoconnection(t *testing.T) {
 			a, b := w.started("alice"), w.started("bob")
 			here, there, other := box(t, a), box(t, b), box(t, b)
 			require.NoError(t, b.Register(t.Context(), "there", there))
-			one, err := here.Monitor(w.ctx(), there.Pid())
-			require.NoError(t, err)
+			one := monitor(t, here, there.Pid())
 			two, err := here.MonitorName(w.ctx(), "bob@test", "there")
 			require.NoError(t, err)
 			require.NoError(t, here.MonitorNode(w.ctx(), "bob@test"))
@@ -220,19 +213,14 @@ func TestMonitorNoconnection(t *testing.T) {
 			require.NoError(t, a.Conn("bob@test").Close())
 			refs, downs := map[ei.Ref]bool{}, 0
 			for len(refs) < 2 || downs < 2 {
-				m, err := here.Receive(w.ctx())
-				require.NoError(t, err)
+				m := receive(t, here)
 				if m.Op == dist.OpSend {
-					v, err := m.Term()
-					require.NoError(t, err)
-					require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("bob@test")}, v)
+					require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("bob@test")}, content(t, m))
 					downs++
 					continue
 				}
 				require.Equal(t, dist.OpMonitorPExit, m.Op)
-				why, err := m.Reason.Decode()
-				require.NoError(t, err)
-				require.Equal(t, ei.Atom("noconnection"), why)
+				require.Equal(t, ei.Atom("noconnection"), decode(t, m.Reason))
 				refs[m.Ref] = true
 			}
 			require.Equal(t, map[ei.Ref]bool{one: true, two: true}, refs)
@@ -261,8 +249,7 @@ func TestMonitorNodeBesideEnd(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, _ := w.started("alice"), w.started("bob")
 	for range 100 {
-		c, err := a.Connect(w.ctx(), "bob@test")
-		require.NoError(t, err)
+		c := connect(t, a, "bob@test")
 		b := box(t, a)
 		wanted := async(func() (int, error) {
 			n := 0
@@ -292,8 +279,7 @@ func TestMonitorBesideLateEnd(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, other := w.started("alice"), w.started("bob")
 	b := trapping(t, a)
-	c, err := a.Connect(w.ctx(), "bob@test")
-	require.NoError(t, err)
+	c := connect(t, a, "bob@test")
 	a.life.Set(life.Ending)
 	watched := async(func() (int, error) { return 0, b.MonitorNode(w.ctx(), "bob@test") })
 	require.Eventually(t, a.life.Awaited, tooLong, tick)
@@ -305,10 +291,8 @@ func TestMonitorBesideLateEnd(t *testing.T) {
 	require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("bob@test")}, term(t, b))
 
 	told := make(chan *Message, 1)
-	h, err := a.Handle("", func(_ *Mailbox, m *Message) { told <- m }, nil)
-	require.NoError(t, err)
-	next, err := a.Connect(w.ctx(), "bob@test")
-	require.NoError(t, err)
+	h := handle(t, a, "", func(_ *Mailbox, m *Message) { told <- m })
+	next := connect(t, a, "bob@test")
 	a.life.Set(life.Ending)
 	watched = async(func() (int, error) { return 0, h.MonitorNode(w.ctx(), "bob@test") })
 	require.Eventually(t, a.life.Awaited, tooLong, tick)
@@ -316,8 +300,7 @@ func TestMonitorBesideLateEnd(t *testing.T) {
 	arrives(t, next.l.Left(), "the end of the connection")
 	a.life.Set(life.Open)
 	require.NoError(t, arrives(t, watched, "MonitorNode").err)
-	down, err := arrives(t, told, "the nodedown of a Handler").Term()
-	require.NoError(t, err)
+	down := content(t, arrives(t, told, "the nodedown of a Handler"))
 	require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("bob@test")}, down)
 
 	pid, ref := box(t, other).Pid(), monitorRef(&wire{}, 1)
@@ -371,10 +354,9 @@ func TestMonitorOfPrimitivePeer(t *testing.T) {
 		p := w.peer(a.Listeners()[0], self)
 		synctest.Wait()
 		b := trapping(t, a)
-		ref, err := b.Monitor(w.ctx(), p.self)
-		require.NoError(t, err)
+		ref := monitor(t, b, p.self)
 		b.Demonitor(context.Background(), ref)
-		ref, err = b.MonitorName(w.ctx(), "wire@test", "x")
+		ref, err := b.MonitorName(w.ctx(), "wire@test", "x")
 		require.NoError(t, err)
 		require.NoError(t, b.Send(w.ctx(), p.self, "hello"))
 		ctl, v := p.next()
@@ -389,8 +371,7 @@ func TestMonitorOfPrimitivePeer(t *testing.T) {
 		p.close()
 		ops := map[dist.Op]ei.Ref{}
 		for range 2 {
-			m, err := b.Receive(w.ctx())
-			require.NoError(t, err)
+			m := receive(t, b)
 			ops[m.Op] = m.Ref
 		}
 		require.Equal(t, map[dist.Op]ei.Ref{dist.OpExit: {}, dist.OpMonitorPExit: ref}, ops)
@@ -422,8 +403,7 @@ func TestForgedMonitorExit(t *testing.T) {
 	a := w.started("alice")
 	p := w.peer(a.Listeners()[0], role("wire@test"))
 	b, other := trapping(t, a), box(t, a)
-	ref, err := other.Monitor(w.ctx(), p.self)
-	require.NoError(t, err)
+	ref := monitor(t, other, p.self)
 	why, err := ei.AppendAtom(nil, "forged")
 	require.NoError(t, err)
 	for _, ctl := range []dist.Control{

@@ -66,8 +66,7 @@ func TestMonitorNodesBesideEnd(t *testing.T) {
 	for range 200 {
 		b := box(t, a)
 		asked := async(func() ([]string, error) { return b.MonitorNodes(context.Background(), AllNodes) })
-		c, err := a.Connect(w.ctx(), "bob@test")
-		require.NoError(t, err)
+		c := connect(t, a, "bob@test")
 		closed := async(func() (int, error) { return 0, c.Close() })
 		c.l.Fail(ErrClosed)
 		require.NoError(t, arrives(t, closed, "Close").err)
@@ -104,8 +103,7 @@ func TestMonitorNodesByType(t *testing.T) {
 		require.NoError(t, err)
 	}
 	for _, peer := range []string{"seen@test", "unseen@test"} {
-		_, err := a.Connect(w.ctx(), peer)
-		require.NoError(t, err)
+		connect(t, a, peer)
 	}
 	late := box(t, a)
 	up, err := late.MonitorNodes(context.Background(), AllNodes)

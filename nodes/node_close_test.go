@@ -28,12 +28,11 @@ func TestCloseEndsEverything(t *testing.T) {
 			a, b := w.started("alice"), w.started("bob")
 			b.Expose("m", "wait", func(ctx context.Context, _ []ei.Term) (any, error) { <-ctx.Done(); return nil, ctx.Err() })
 			handling := make(chan struct{})
-			_, err := b.Serve("srv", Server{Call: func(ctx context.Context, _ *Call) (any, error) {
+			serve(t, b, "srv", Server{Call: func(ctx context.Context, _ *Call) (any, error) {
 				close(handling)
 				<-ctx.Done()
 				return nil, ctx.Err()
-			}}, nil)
-			require.NoError(t, err)
+			}})
 			extra, err := b.ListenOn(w.ctx(), w.tr, w.addr("extra"))
 			require.NoError(t, err)
 			receiver, silent := box(t, b), box(t, a)
@@ -146,8 +145,7 @@ func TestNodeDownLogInMailbox(t *testing.T) {
 		}), nil))
 	})
 	w.started("bob")
-	c, err := n.Connect(w.ctx(), "bob@test")
-	require.NoError(t, err)
+	c := connect(t, n, "bob@test")
 	b := box(t, n)
 	to.Store(b)
 	inTime(t, "changeNow", func() {

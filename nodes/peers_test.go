@@ -51,11 +51,8 @@ func TestSimultaneousConnect(t *testing.T) {
 				require.Equal(t, conns[0].l.Record().Initiated, !conns[1].l.Record().Initiated, "both ends of one connection")
 				for i := range ns {
 					require.NoError(t, conns[i].SendName(w.ctx(), "box", round))
-					m, err := boxes[1-i].Receive(w.ctx())
-					require.NoError(t, err)
-					term, err := m.Term()
-					require.NoError(t, err)
-					require.Equal(t, ei.Int(round), term)
+					m := receive(t, boxes[1-i])
+					require.Equal(t, ei.Int(round), content(t, m))
 					require.NoError(t, conns[i].Err())
 					require.Len(t, ns[i].Peers(), 1)
 				}
@@ -393,8 +390,7 @@ func TestDuplicateConnect(t *testing.T) {
 			failed, hear := failures()
 			b := w.started("bob", hear)
 			l := b.Listeners()[0]
-			box, err := b.NewMailbox(&MailboxOptions{TrapExit: true})
-			require.NoError(t, err)
+			box := trapping(t, b)
 			require.NoError(t, b.Register(t.Context(), "box", box))
 			up := func() *Conn {
 				var c *Conn
@@ -404,8 +400,7 @@ func TestDuplicateConnect(t *testing.T) {
 			p := w.peer(l, role("wire@test"))
 			c := up()
 			require.NoError(t, box.Link(w.ctx(), p.self))
-			_, err = box.Monitor(w.ctx(), p.self)
-			require.NoError(t, err)
+			monitor(t, box, p.self)
 			require.NoError(t, box.MonitorNode(w.ctx(), "wire@test"))
 
 			// It lives: the second one goes.
@@ -446,13 +441,10 @@ func TestDuplicateConnect(t *testing.T) {
 			silent.gone()
 			var ops []dist.Op
 			for len(ops) < 4 {
-				m, err := box.Receive(w.ctx())
-				require.NoError(t, err)
+				m := receive(t, box)
 				ops = append(ops, m.Op)
 				if m.Op == dist.OpExit || m.Op == dist.OpMonitorPExit {
-					reason, err := m.Reason.Decode()
-					require.NoError(t, err)
-					require.Equal(t, ei.Atom("noconnection"), reason)
+					require.Equal(t, ei.Atom("noconnection"), decode(t, m.Reason))
 				}
 			}
 			require.ElementsMatch(t, []dist.Op{dist.OpExit, dist.OpMonitorPExit, dist.OpSend}, ops[:3])
@@ -482,11 +474,9 @@ func TestTwoNodesOfOneName(t *testing.T) {
 	_, err = two.ConnectAddr(w.ctx(), at, "bob@test")
 	require.ErrorIs(t, err, dist.ErrSelf)
 
-	c, err := one.Connect(w.ctx(), "alice@test")
-	require.NoError(t, err)
+	c := connect(t, one, "alice@test")
 	// The second one of the name looks like the first one's next life.
-	_, err = two.Connect(w.ctx(), "alice@test")
-	require.NoError(t, err)
+	connect(t, two, "alice@test")
 	require.ErrorIs(t, ended(t, c), io.EOF)
 	require.Eventually(t, func() bool {
 		c := a.Conn("bob@test")
@@ -499,8 +489,7 @@ func TestTwoNodesOfOneName(t *testing.T) {
 	}
 	for range 3 {
 		for _, n := range []*Node{one, two} {
-			_, err = n.Connect(w.ctx(), "alice@test")
-			require.NoError(t, err)
+			connect(t, n, "alice@test")
 			require.Eventually(t, func() bool {
 				c := a.Conn("bob@test")
 				return c != nil && c.Peer().Creation == n.Creation()
@@ -526,8 +515,7 @@ func TestComesBackUnderItsName(t *testing.T) {
 			func() { require.NoError(t, a.Conn("bob@test").Close()) }, // bob is told
 			func() { require.NoError(t, b.Conn("alice@test").Close()) },
 		} {
-			c, err := b.Connect(w.ctx(), "alice@test")
-			require.NoError(t, err)
+			c := connect(t, b, "alice@test")
 			require.Eventually(t, func() bool { return a.Conn("bob@test") != nil }, tooLong, tick)
 			end()
 			_ = ended(t, c)

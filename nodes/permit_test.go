@@ -32,12 +32,10 @@ func guard(t *testing.T, rules ...Rule) *guarded {
 	})
 	g.n.Expose("shop", "quote", func(_ context.Context, args []ei.Term) (any, error) { return ei.List(args), nil })
 	g.n.Expose("shop", "refund", func(context.Context, []ei.Term) (any, error) { g.ran.Add(1); return ei.Atom("ok"), nil })
-	_, err := g.n.Serve("till", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
-	require.NoError(t, err)
+	serve(t, g.n, "till", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }})
 	g.secret, g.plain = trapping(t, g.n), trapping(t, g.n)
 	require.NoError(t, g.n.Register(t.Context(), "secret", g.secret))
-	g.alias, err = g.secret.Alias(context.Background())
-	require.NoError(t, err)
+	g.alias = aliasOf(t, g.secret)
 	return g
 }
 
@@ -55,8 +53,7 @@ var webRules = []Rule{
 
 func raw(t *testing.T, term ei.Term) ei.Raw {
 	t.Helper()
-	r, err := ei.AppendTerm(nil, term)
-	require.NoError(t, err)
+	r := encode(t, term)
 	return r
 }
 
@@ -283,8 +280,7 @@ func TestRulesOfNamelessProcesses(t *testing.T) {
 	p := g.peer("web1@test")
 	p.tell(g.plain.Pid(), ei.Atom("hello"))
 	p.tell(g.secret.Pid(), ei.Atom("hello"))
-	m, err := g.plain.Receive(g.w.ctx())
-	require.NoError(t, err)
+	m := receive(t, g.plain)
 	m.Release()
 	p.settled()
 	require.EqualValues(t, 1, g.n.Stats().Denied, "of the one with a name")
@@ -431,8 +427,7 @@ func BenchmarkRules(b *testing.B) {
 			require.NoError(b, n.Register(b.Context(), "till", box))
 			p := w.peer(n.Listeners()[0], role("web1@test"))
 			c := w.conn(n, "web1@test")
-			payload, err := ei.AppendTerm(nil, ei.Atom("hello"))
-			require.NoError(b, err)
+			payload := encode(b, ei.Atom("hello"))
 			m := &Message{Control: dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "till"}, Payload: payload, conn: c}
 			for b.Loop() {
 				n.route(c, m)

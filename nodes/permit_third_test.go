@@ -119,8 +119,7 @@ func TestRulesOfThirdNodes(t *testing.T) {
 			p := g.peer("web1@test")
 			at := g.w.started("third")
 			victim := box(t, at)
-			_, err := g.n.Connect(soon(t), at.Name())
-			require.NoError(t, err)
+			connect(t, g.n, at.Name())
 			ref := ei.Ref{Node: "third@test", Creation: victim.Pid().Creation, Len: 3, ID: [5]uint32{1, 2, 3}}
 			g.forward(p, victim.Pid(), ref)
 			require.NoError(t, g.plain.Send(soon(t), victim.Pid(), ei.Atom("end")))
@@ -154,8 +153,7 @@ func TestRulesOfTags(t *testing.T) {
 	p := g.peer("web1@test")
 	at := g.w.started("third")
 	victim := box(t, at)
-	_, err := g.n.Connect(soon(t), at.Name())
-	require.NoError(t, err)
+	connect(t, g.n, at.Name())
 	ref := func(id uint32) ei.Ref {
 		return ei.Ref{Node: "third@test", Creation: 1, Len: 3, ID: [5]uint32{id, 2, 3}}
 	}
@@ -200,8 +198,7 @@ func TestRulesOfGroupLeaders(t *testing.T) {
 	g.w.started("friend")
 	g.w.started("third")
 	for _, name := range []string{"friend@test", "third@test"} {
-		_, err := g.n.Connect(soon(t), name)
-		require.NoError(t, err)
+		connect(t, g.n, name)
 	}
 	pid := func(node ei.Atom) ei.Pid { return ei.Pid{Node: node, ID: 5, Creation: 9} }
 	till := g.n.Whereis("till").Pid()
@@ -245,8 +242,7 @@ func TestAllowsProcess(t *testing.T) {
 	victim := box(t, at)
 	pid := victim.Pid()
 	require.False(t, g.n.AllowsProcess("web1@test", MayLink, pid), "not connected")
-	_, err := g.n.Connect(soon(t), at.Name())
-	require.NoError(t, err)
+	connect(t, g.n, at.Name())
 	till := g.n.Whereis("till").Pid()
 	denied := g.n.Stats().Denied
 	for _, tt := range []struct {

@@ -17,15 +17,14 @@ func TestBytesBehindATerm(t *testing.T) {
 	n := w.started("alice")
 	exposeAll(n)
 	p := w.peer(n.Listeners()[0], role("wire@test"))
-	_, err := n.Serve("server", Server{
+	serve(t, n, "server", Server{
 		Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil },
 		Info: func(ctx context.Context, b *Mailbox, m *Message) {
 			if term, err := m.Term(); err == nil {
 				_ = b.Send(ctx, p.self, term)
 			}
 		},
-	}, nil)
-	require.NoError(t, err)
+	})
 	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{9, 9, 9}}
 	send := func(ctl dist.Control, payload ei.Term) {
 		f := append(frame(t, ctl, payload), 131, 97, 1, 0)
@@ -49,8 +48,7 @@ func TestBytesBehindATerm(t *testing.T) {
 
 	send(dist.Control{Op: dist.OpMonitorP, From: p.self, ToName: "nobody", Ref: ref}, nil)
 	require.Equal(t, ei.Atom("noproc"), p.down(ref))
-	options, err := ei.AppendTerm(nil, ei.List{ei.Atom("monitor")})
-	require.NoError(t, err)
+	options := encode(t, ei.List{ei.Atom("monitor")})
 	send(dist.Control{Op: dist.OpSpawnRequest, Ref: ref, From: p.self, GroupLeader: p.self, Module: "erpc", Function: "execute_call",
 		Options: options}, ei.List{ref, ei.Atom("m"), ei.Atom("echo"), ei.List{hello}})
 	ctl, _ := p.next()
@@ -64,20 +62,16 @@ func TestBytesBehindATerm(t *testing.T) {
 	ctl, why := p.next()
 	require.Equal(t, dist.OpPayloadExit, ctl.Op)
 	require.Equal(t, hello, why)
-	b, err = n.NewMailbox(&MailboxOptions{TrapExit: true})
-	require.NoError(t, err)
+	b = trapping(t, n)
 	received := func() ei.Term {
-		m, err := b.Receive(w.ctx())
-		require.NoError(t, err)
-		why, err := m.Reason.Decode()
-		require.NoError(t, err)
+		m := receive(t, b)
+		why := decode(t, m.Reason)
 		return why
 	}
 	p.send(dist.Control{Op: dist.OpLink, From: p.self, To: b.Pid()}, nil)
 	send(dist.Control{Op: dist.OpPayloadExit, From: p.self, To: b.Pid()}, hello)
 	require.Equal(t, hello, received())
-	monitor, err := b.Monitor(w.ctx(), p.self)
-	require.NoError(t, err)
+	monitor := monitor(t, b, p.self)
 	ctl, _ = p.next()
 	require.Equal(t, dist.OpMonitorP, ctl.Op)
 	send(dist.Control{Op: dist.OpPayloadMonitorPExit, From: p.self, To: b.Pid(), Ref: monitor}, hello)

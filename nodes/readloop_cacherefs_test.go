@@ -18,13 +18,6 @@ import (
 // longAtom takes 1,020 bytes, and a reference to it two.
 var longAtom = ei.Atom(strings.Repeat("𝟘", 255))
 
-func encode(t testing.TB, term ei.Term) ei.Raw {
-	t.Helper()
-	raw, err := ei.AppendTerm(nil, term)
-	require.NoError(t, err)
-	return raw
-}
-
 // longAtoms is a list of n of them.
 func longAtoms(n int) ei.Term { return ei.List(slices.Repeat([]ei.Term{longAtom}, n)) }
 
@@ -149,8 +142,7 @@ func TestReferencesForSomebody(t *testing.T) {
 		n := w.started("alice")
 		p := w.peer(n.Listeners()[0], role("wire@test"))
 		c := w.conn(n, "wire@test")
-		b, err := n.NewMailbox(&MailboxOptions{TrapExit: true})
-		require.NoError(t, err)
+		b := trapping(t, n)
 		require.NoError(t, n.Register(t.Context(), "somebody", b))
 		alias, err := b.Alias(context.Background())
 		require.NoError(t, err)

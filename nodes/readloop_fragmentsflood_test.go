@@ -49,8 +49,7 @@ func newCutWorld(t testing.TB, edit ...func(*Config)) *cutWorld {
 	t.Helper()
 	w := newWorld(t, "tcp")
 	a, b := w.started("alice"), w.started("bob", edit...)
-	_, err := a.Connect(w.ctx(), "bob@test")
-	require.NoError(t, err)
+	connect(t, a, "bob@test")
 	h := &cutWorld{world: w, b: b, there: box(t, b), alice: box(t, a)}
 	require.NoError(t, b.Register(t.Context(), "there", h.there))
 	h.p = w.peer(b.Listeners()[0], cutting("wire@test")).cuts()
@@ -76,8 +75,7 @@ func (h *cutWorld) read() {
 // wholeSay is a frame with a header that names no atoms.
 func wholeSay(t testing.TB, name ei.Atom, payload ei.Term) []byte {
 	t.Helper()
-	raw, err := ei.AppendTerm(nil, payload)
-	require.NoError(t, err)
+	raw := encode(t, payload)
 	return append(append([]byte{131, wholeFrame, 0}, control(t, sayFrom(1<<20, name))...), raw...)
 }
 

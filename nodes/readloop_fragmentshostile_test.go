@@ -106,8 +106,7 @@ func sayFrom(id uint32, name ei.Atom) dist.Control {
 // cut gives the frames of a message in so many fragments.
 func cut(t testing.TB, sequence uint64, ctl dist.Control, payload ei.Term, n int) (frames [][]byte) {
 	t.Helper()
-	raw, err := ei.AppendTerm(nil, payload)
-	require.NoError(t, err)
+	raw := encode(t, payload)
 	require.GreaterOrEqual(t, len(raw), n)
 	for i := range n {
 		piece := raw[i*len(raw)/n : (i+1)*len(raw)/n]
@@ -192,8 +191,7 @@ func TestHostileFragments(t *testing.T) {
 				b, p, c := w.beset(upper, cutting("wire@test"))
 				if upper {
 					require.NoError(t, b.Register(t.Context(), "there", box(t, b)))
-					_, err := a.Connect(w.ctx(), "bob@test")
-					require.NoError(t, err)
+					connect(t, a, "bob@test")
 				}
 				p.cuts()
 				require.NoError(t, p.writes(tt.frames...))
@@ -304,9 +302,7 @@ func TestPayloadBeyondItsHeader(t *testing.T) {
 					require.NoError(t, h.alice.Send(h.ctx(), h.there.Pid(), ei.Atom("alice's")))
 					got := arrives(t, came, "alice's message")
 					require.NoError(t, got.err)
-					term, err := got.v.Term()
-					require.NoError(t, err)
-					require.Equal(t, ei.Atom("alice's"), term)
+					require.Equal(t, ei.Atom("alice's"), content(t, got.v))
 				case got := <-came:
 					require.NoError(t, got.err)
 					term, err := got.v.Term()

@@ -25,12 +25,9 @@ func TestFramesInPackets(t *testing.T) {
 		ctl := dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "there"}
 		f := frame(t, ctl, make(ei.Binary, size))
 		done := async(func() (int, error) { return 0, p.write(append(dist.AppendTick(nil), f...)) })
-		m, err := c.Receive(w.ctx())
-		require.NoError(t, err)
+		m := receive(t, c)
 		require.NoError(t, arrives(t, done, "the write").err)
-		v, err := m.Term()
-		require.NoError(t, err)
-		require.Len(t, v, size)
+		require.Len(t, content(t, m), size)
 		buffer, _ := m.mem.Inside()
 		require.LessOrEqual(t, cap(buffer), max(2*len(f), 128))
 		last += len(f)
@@ -59,9 +56,7 @@ func TestPacketIsReceivedLater(t *testing.T) {
 		cancel()
 		require.NoError(t, c.Err())
 	}
-	v, err := m.Term()
-	require.NoError(t, err)
-	require.Len(t, v, 3<<20)
+	require.Len(t, content(t, m), 3<<20)
 	require.NoError(t, arrives(t, written, "the write").err)
 }
 

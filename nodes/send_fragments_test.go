@@ -43,8 +43,7 @@ func TestDownFollowsReply(t *testing.T) {
 			require.NoError(t, n.Register(t.Context(), "server", b))
 			p.send(dist.Control{Op: dist.OpMonitorP, From: watcher, To: b.Pid(), Ref: ref}, nil)
 			p.say("server", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{watcher, tag}, ei.Atom("request")})
-			m, err := b.Receive(w.ctx())
-			require.NoError(t, err)
+			m := receive(t, b)
 			call, ok := b.CallOf(m)
 			require.True(t, ok)
 			require.NoError(t, call.Reply(transport.NoWait(), ei.Binary(make([]byte, 1<<20))))
@@ -76,8 +75,7 @@ func TestDownFollowsFragments(t *testing.T) {
 			by(&ctl, b)
 			p.send(ctl, nil)
 			p.say("server", ei.Atom("hello"))
-			_, err := b.Receive(w.ctx())
-			require.NoError(t, err)
+			receive(t, b)
 
 			large := ei.Binary(make([]byte, 1<<20))
 			require.NoError(t, b.Send(transport.NoWait(), watcher, large))
@@ -105,8 +103,7 @@ func (k *packer) packed(ctl *dist.Control, payload ei.Term) (control, body []byt
 	require.NoError(k.t, err)
 	control, err = k.refs.Pack(nil, plain)
 	require.NoError(k.t, err)
-	raw, err := ei.AppendTerm(nil, payload)
-	require.NoError(k.t, err)
+	raw := encode(k.t, payload)
 	body, err = k.refs.Pack(nil, raw)
 	require.NoError(k.t, err)
 	return control, body
@@ -162,9 +159,7 @@ func TestPayloadsOfAllForms(t *testing.T) {
 		var m Message
 		for i := range want {
 			require.NoError(t, c.ReceiveInto(w.ctx(), &m))
-			got, err := m.Term()
-			require.NoError(t, err)
-			require.Equal(t, want[i], got, "message %d", i)
+			require.Equal(t, want[i], content(t, &m), "message %d", i)
 		}
 		require.NoError(t, (<-written).err)
 	})
@@ -178,14 +173,11 @@ func TestPayloadsOfAllForms(t *testing.T) {
 		written := async(func() (struct{}, error) { return struct{}{}, p.write(slices.Concat(frames...)) })
 		var kept []*Message
 		for i := range want {
-			m, err := b.Receive(w.ctx())
-			require.NoError(t, err)
+			m := receive(t, b)
 			kept = append(kept, m)
 			if i%3 == 2 { // some live on while others' memory is used again
 				m = kept[0]
-				got, err := m.Term()
-				require.NoError(t, err)
-				require.Equal(t, want[i+1-len(kept)], got)
+				require.Equal(t, want[i+1-len(kept)], content(t, m))
 				m.Release()
 				kept = kept[1:]
 			}
@@ -284,8 +276,7 @@ func TestHeadersFollowTheFlags(t *testing.T) {
 
 			if flags != 0 {
 				to := sayFrom(1, "box")
-				said, err := ei.AppendTerm(nil, ei.Atom("said"))
-				require.NoError(t, err)
+				said := encode(t, ei.Atom("said"))
 				frames := [][]byte{bytes.Join([][]byte{{131, wholeFrame, 0}, control(t, to), said}, nil)}
 				if flags&fragments != 0 {
 					frames = append(frames, cut(t, 7, to, ei.Atom("said"), 3)...)

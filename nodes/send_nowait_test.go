@@ -23,8 +23,7 @@ func TestNoWaitBeginsNothing(t *testing.T) {
 		if started {
 			require.NoError(t, n.Start(w.ctx()))
 		}
-		c, err := n.Connect(w.ctx(), "peer@test")
-		require.NoError(t, err)
+		c := connect(t, n, "peer@test")
 		b, other := box(t, n), box(t, peer)
 		derived, cancel := context.WithCancel(transport.NoWait())
 		defer cancel()

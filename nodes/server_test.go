@@ -70,10 +70,9 @@ func (r *recorder) server() Server {
 func TestServer(t *testing.T) {
 	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		r := newRecorder()
-		self, err := there.Serve("srv", r.server(), nil)
-		require.NoError(t, err)
+		self := serve(t, there, "srv", r.server())
 		require.Same(t, self, there.Whereis("srv"))
-		_, err = there.Serve("srv", r.server(), nil)
+		_, err := there.Serve("srv", r.server(), nil)
 		require.ErrorIs(t, err, ErrNameTaken)
 		call := func(request any) (ei.Term, error) {
 			byName, err := here.CallName(w.ctx(), there.Name(), "srv", request)
@@ -152,8 +151,7 @@ func TestServer(t *testing.T) {
 func TestCastErrors(t *testing.T) {
 	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		b := box(t, here)
-		full, err := there.NewMailbox(&MailboxOptions{Limit: 1})
-		require.NoError(t, err)
+		full := box(t, there, &MailboxOptions{Limit: 1})
 		require.NoError(t, b.CastName(w.ctx(), there.Name(), "nobody", 1))
 		require.NoError(t, b.Cast(w.ctx(), ei.Pid{Node: ei.Atom(there.Name()), ID: 1 << 20, Creation: full.Pid().Creation}, 1))
 		require.ErrorIs(t, b.CastName(transport.NoWait(), "nowhere@test", "x", 1), ErrNoConnection)
@@ -175,8 +173,7 @@ func TestCastErrors(t *testing.T) {
 func TestServerSystemMessages(t *testing.T) {
 	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		r := newRecorder()
-		self, err := there.Serve("srv", r.server(), nil)
-		require.NoError(t, err)
+		self := serve(t, there, "srv", r.server())
 		b := box(t, here)
 		ref, err := here.NewRef()
 		require.NoError(t, err)
@@ -204,8 +201,7 @@ func TestServerSystemMessages(t *testing.T) {
 func TestServerGoexit(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice")
-	self, err := n.Serve("srv", newRecorder().server(), nil)
-	require.NoError(t, err)
+	self := serve(t, n, "srv", newRecorder().server())
 	called := async(func() (ei.Term, error) { return n.Call(w.ctx(), self.Pid(), ei.Atom("goexit")) })
 	var e *ExitError
 	require.ErrorAs(t, arrives(t, called, "the call's error").err, &e)
@@ -217,13 +213,10 @@ func TestServerOddMessages(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("alice")
 	r := newRecorder()
-	_, err := n.Serve("srv", r.server(), nil)
-	require.NoError(t, err)
+	serve(t, n, "srv", r.server())
 	var plain atomic.Int64
-	_, err = n.Serve("plain", Server{Info: func(context.Context, *Mailbox, *Message) { plain.Add(1) }}, nil)
-	require.NoError(t, err)
-	_, err = n.Serve("deaf", Server{}, nil)
-	require.NoError(t, err)
+	serve(t, n, "plain", Server{Info: func(context.Context, *Mailbox, *Message) { plain.Add(1) }})
+	serve(t, n, "deaf", Server{})
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{1, 2, 3}}
 	call := func(parts ...ei.Term) ei.Tuple { return append(ei.Tuple{ei.Atom("$gen_call")}, parts...) }
@@ -242,8 +235,7 @@ func TestServerOddMessages(t *testing.T) {
 	}
 	// A request that cannot be decoded is answered.
 	for _, name := range []string{"srv", "net_kernel", "rex"} {
-		from, err := ei.AppendTerm(nil, ei.Tuple{p.self, ref})
-		require.NoError(t, err)
+		from := encode(t, ei.Tuple{p.self, ref})
 		body, err := ei.AppendAtom(ei.AppendTupleHeader(nil, 3), "$gen_call")
 		require.NoError(t, err)
 		// a key twice
@@ -302,8 +294,7 @@ func TestCallFailures(t *testing.T) {
 			for _, node := range []*Node{a, b} {
 				silent := box(t, node)
 				called := async(func() (ei.Term, error) { return a.Call(w.ctx(), silent.Pid(), 1) })
-				_, err = silent.Receive(w.ctx())
-				require.NoError(t, err)
+				receive(t, silent)
 				silent.Exit(ei.Tuple{ei.Atom("too"), ei.Atom("bad")})
 				err = arrives(t, called, "the call's error").err
 				var e *ExitError
@@ -314,8 +305,7 @@ func TestCallFailures(t *testing.T) {
 			silent := box(t, b)
 			ctx, cancel := context.WithCancel(w.ctx())
 			called := async(func() (ei.Term, error) { return a.Call(ctx, silent.Pid(), 1) })
-			m, err := silent.Receive(w.ctx())
-			require.NoError(t, err)
+			m := receive(t, silent)
 			cancel()
 			require.ErrorIs(t, arrives(t, called, "the cancelled call").err, context.Canceled)
 			require.Eventually(t, func() bool { return len(watchersOf(silent)) == 0 }, tooLong, tick, "its monitor is gone")
@@ -325,8 +315,7 @@ func TestCallFailures(t *testing.T) {
 			require.NoError(t, silent.Send(w.ctx(), q.From.Pid, ei.Tuple{q.Tag, ei.Int(1)}))
 
 			called = async(func() (ei.Term, error) { return a.Call(w.ctx(), silent.Pid(), 1) })
-			_, err = silent.Receive(w.ctx())
-			require.NoError(t, err)
+			receive(t, silent)
 			require.NoError(t, b.Close())
 			err = arrives(t, called, "the call's error").err
 			if e := (*ExitError)(nil); errors.As(err, &e) && e.Reason == ei.Atom("shutdown") {
@@ -350,15 +339,13 @@ func TestCallFailures(t *testing.T) {
 func TestServerEnds(t *testing.T) {
 	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		began, ran := make(chan struct{}, 1), make(chan ei.Term, 10)
-		self, err := there.Serve("srv", Server{Cast: func(ctx context.Context, request ei.Term) {
+		self := serve(t, there, "srv", Server{Cast: func(ctx context.Context, request ei.Term) {
 			ran <- request
 			began <- struct{}{}
 			<-ctx.Done()
-		}}, nil)
-		require.NoError(t, err)
+		}})
 		b := box(t, here)
-		ref, err := b.Monitor(w.ctx(), self.Pid())
-		require.NoError(t, err)
+		ref := monitor(t, b, self.Pid())
 		for i := range 5 {
 			require.NoError(t, b.Cast(w.ctx(), self.Pid(), i))
 		}
@@ -382,8 +369,7 @@ func TestServerIsAskedForItself(t *testing.T) {
 	srv, err := b.Serve("srv", Server{Call: func(context.Context, *Call) (any, error) { return answer, nil }},
 		&MailboxOptions{Limit: 16 << 10})
 	require.NoError(t, err)
-	full, err := b.NewMailbox(&MailboxOptions{Limit: 1})
-	require.NoError(t, err)
+	full := box(t, b, &MailboxOptions{Limit: 1})
 	peer := box(t, a)
 	for _, name := range []string{"srv", "net_kernel"} {
 		for i := range 100 {
@@ -393,9 +379,7 @@ func TestServerIsAskedForItself(t *testing.T) {
 			}
 		}
 	}
-	got, err := peer.CallName(w.ctx(), b.Name(), "srv", ei.Atom("x"))
-	require.NoError(t, err)
-	require.Equal(t, answer, got)
+	require.Equal(t, answer, of(peer.CallName(w.ctx(), b.Name(), "srv", ei.Atom("x"))).must(t))
 }
 
 // If a registered process is ended by another, the log says so, since nothing restarts it.
@@ -404,11 +388,9 @@ func TestEndOfServerIsLogged(t *testing.T) {
 	var r record
 	a, b := w.started("alice"), w.started("bob", func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&r, nil)) })
 	linked := box(t, a)
-	stopped, err := b.Serve("stopped", Server{}, nil)
-	require.NoError(t, err)
+	stopped := serve(t, b, "stopped", Server{})
 	stopped.Exit(ei.Atom("shutdown"))
-	srv, err := b.Serve("linked", Server{}, nil)
-	require.NoError(t, err)
+	srv := serve(t, b, "linked", Server{})
 	require.NoError(t, linked.Link(w.ctx(), srv.Pid()))
 	linked.Exit(ei.Atom("crash"))
 	require.Eventually(t, func() bool {
@@ -416,11 +398,9 @@ func TestEndOfServerIsLogged(t *testing.T) {
 	}, tooLong, tick)
 	require.Empty(t, r.lines("name=stopped"))
 
-	told, err := b.Serve("told", Server{}, nil)
-	require.NoError(t, err)
+	told := serve(t, b, "told", Server{})
 	told.Exit(ei.Tuple{ei.Atom("shutdown"), ei.Atom("enough")})
-	verbose, err := b.Serve("verbose", Server{}, nil)
-	require.NoError(t, err)
+	verbose := serve(t, b, "verbose", Server{})
 	verbose.Exit(ei.Binary(bytes.Repeat([]byte("å"), 1<<20)))
 	lines := r.lines("registered process ended", "name=verbose")
 	require.Len(t, lines, 1)
@@ -447,8 +427,7 @@ func TestServerSendsToItself(t *testing.T) {
 			got <- v
 		},
 	}
-	b, err := n.Serve("s", s, &MailboxOptions{Limit: 1})
-	require.NoError(t, err)
+	b := serve(t, n, "s", s, &MailboxOptions{Limit: 1})
 	require.NoError(t, box(t, n).Cast(w.ctx(), b.Pid(), ei.Atom("go")))
 	for range 10 {
 		require.NoError(t, arrives(t, sent, "the end of a send"))
@@ -459,8 +438,7 @@ func TestServerSendsToItself(t *testing.T) {
 	}
 
 	// One that is to end when it is full does.
-	b, err = n.Serve("ends", s, &MailboxOptions{Limit: 1, Full: FullExit})
-	require.NoError(t, err)
+	b = serve(t, n, "ends", s, &MailboxOptions{Limit: 1, Full: FullExit})
 	require.NoError(t, box(t, n).Cast(w.ctx(), b.Pid(), ei.Atom("go")))
 	arrives(t, b.Done(), "its end")
 	var end *ExitError

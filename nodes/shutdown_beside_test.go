@@ -52,8 +52,7 @@ func TestFarewellBesideDeafPeer(t *testing.T) {
 			for _, name := range []string{"a", "b", "c", "d", "e"} {
 				peer := w.started(name)
 				other := box(t, peer)
-				_, err := other.Monitor(w.ctx(), b.Pid())
-				require.NoError(t, err)
+				monitor(t, other, b.Pid())
 				others, ends = append(others, other), append(ends, w.conn(peer, n.Name()).Done())
 			}
 			require.Eventually(t, func() bool { return len(watchersOf(b)) == 1+len(others) }, tooLong, tick)
@@ -93,12 +92,10 @@ func TestShutdownGivesUpDeafPeer(t *testing.T) {
 				w := newWorld(t, "memory")
 				n := w.started("alice")
 				n.Expose("m", "f", func(context.Context, []ei.Term) (any, error) { return make([]byte, 64<<10), nil })
-				_, err := n.Serve("srv", Server{Call: func(context.Context, *Call) (any, error) { return make([]byte, 64<<10), nil }}, nil)
-				require.NoError(t, err)
+				serve(t, n, "srv", Server{Call: func(context.Context, *Call) (any, error) { return make([]byte, 64<<10), nil }})
 				p := w.deaf(n, box(t, n))
 				defer p.close()
-				c, err := w.started("bob").Connect(w.ctx(), n.Name())
-				require.NoError(t, err)
+				c := connect(t, w.started("bob"), n.Name())
 				if tt.asks {
 					p.say("srv", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, monitorRef(p, 9)}, ei.Atom("x")})
 					p.request(10, "m", "f", ei.List{ei.Atom("monitor")})
@@ -118,7 +115,7 @@ func TestShutdownGivesUpDeafPeer(t *testing.T) {
 				if !tt.asks {
 					require.Less(t, time.Since(begun), farewell, "another peer has waited")
 				}
-				err = (<-down).err
+				err := (<-down).err
 				require.InDelta(t, tt.takes, time.Since(begun), float64(2*farewell))
 				require.Equal(t, tt.want != nil, err != nil, err)
 				if tt.want != nil {
@@ -253,13 +250,11 @@ func TestShutdownBesideSilentPeer(t *testing.T) {
 		_, l := w.listening("silent")
 		go func() { _, _ = l.Accept(w.ctx()) }() // and nothing is read
 		n := w.started("front")
-		_, err := n.Connect(w.ctx(), "silent@test")
-		require.NoError(t, err)
+		connect(t, n, "silent@test")
 		var ends []<-chan struct{}
 		for _, name := range []string{"a", "b", "c", "d", "e"} {
 			peer := w.started(name)
-			c, err := peer.Connect(w.ctx(), "front@test")
-			require.NoError(t, err)
+			c := connect(t, peer, "front@test")
 			ends = append(ends, c.Done())
 		}
 		begun := time.Now()

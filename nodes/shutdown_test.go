@@ -45,8 +45,7 @@ func TestShutdownDrains(t *testing.T) {
 			w := newWorld(t, kind)
 			a, b, c := w.started("alice"), w.started("bob"), w.started("carol")
 			there, far := box(t, a), box(t, c)
-			_, err := c.Serve("srv", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
-			require.NoError(t, err)
+			serve(t, c, "srv", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }})
 			running, release := make(chan struct{}, 2), make(chan struct{})
 			work := func(ctx context.Context, n *Node, request ei.Term) (any, error) {
 				running <- struct{}{}
@@ -60,8 +59,7 @@ func TestShutdownDrains(t *testing.T) {
 				return v, errors.Join(err, self.Send(ctx, there.Pid(), "last"), self.Send(ctx, far.Pid(), "last"))
 			}
 			b.Expose("m", "work", func(ctx context.Context, args []ei.Term) (any, error) { return work(ctx, b, args[0]) })
-			_, err = b.Serve("srv", Server{Call: func(ctx context.Context, c *Call) (any, error) { return work(ctx, b, c.Request) }}, nil)
-			require.NoError(t, err)
+			serve(t, b, "srv", Server{Call: func(ctx context.Context, c *Call) (any, error) { return work(ctx, b, c.Request) }})
 			one := async(func() (ei.Term, error) { return a.RPC(w.ctx(), "bob@test", "m", "work", 1) })
 			two := async(func() (ei.Term, error) { return a.CallName(w.ctx(), "bob@test", "srv", 2) })
 			arrives(t, running, "the function")
@@ -70,7 +68,7 @@ func TestShutdownDrains(t *testing.T) {
 			down := async(func() (int, error) { return 0, b.Shutdown(w.ctx()) })
 			require.Eventually(t, func() bool { return len(b.Listeners()) == 0 }, tooLong, tick)
 			require.Eventually(t, b.life.Refuses, tooLong, tick)
-			_, err = w.node("dave").Connect(w.ctx(), "bob@test")
+			_, err := w.node("dave").Connect(w.ctx(), "bob@test")
 			require.Error(t, err, "nobody new")
 			_, err = a.RPC(w.ctx(), "bob@test", "m", "work", 3)
 			require.Error(t, err, "nothing new")
@@ -95,14 +93,12 @@ func TestShutdownServesWhatRuns(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, b := w.started("alice"), w.started("bob")
 	echo := Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}
-	_, err := b.Serve("srv", echo, nil)
-	require.NoError(t, err)
-	_, err = b.Handle("h", func(self *Mailbox, m *Message) {
+	serve(t, b, "srv", echo)
+	handle(t, b, "h", func(self *Mailbox, m *Message) {
 		if c, ok := self.CallOf(m); ok {
 			_ = c.Reply(context.Background(), c.Request)
 		}
-	}, nil)
-	require.NoError(t, err)
+	})
 	b.Expose("m", "echo", func(_ context.Context, args []ei.Term) (any, error) { return args[0], nil })
 	running, proceed := make(chan struct{}), make(chan struct{})
 	b.Expose("m", "work", func(ctx context.Context, _ []ei.Term) (any, error) {
@@ -141,11 +137,10 @@ func TestShutdownServesCasts(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, b := w.started("alice"), w.started("bob")
 	var heard ei.Term
-	srv, err := b.Serve("srv", Server{
+	srv := serve(t, b, "srv", Server{
 		Cast: func(_ context.Context, r ei.Term) { heard = r },
 		Call: func(context.Context, *Call) (any, error) { return heard, nil },
-	}, nil)
-	require.NoError(t, err)
+	})
 	running, proceed := make(chan struct{}), make(chan struct{})
 	b.Expose("m", "work", func(ctx context.Context, _ []ei.Term) (any, error) {
 		close(running)
@@ -184,8 +179,7 @@ func TestShutdownLog(t *testing.T) {
 		return w.started(name, func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(logs[name], nil)) })
 	}
 	a, b := logged("alice"), logged("bob")
-	_, err := a.Connect(w.ctx(), b.Name())
-	require.NoError(t, err)
+	connect(t, a, b.Name())
 	require.NoError(t, a.Shutdown(w.ctx()))
 	require.Len(t, logs["alice"].lines("node down", "reason=closed"), 1)
 	require.Empty(t, logs["alice"].lines("level=WARN"))
@@ -237,12 +231,11 @@ func TestShutdownHandlesBacklog(t *testing.T) {
 			w := newWorld(t, "memory")
 			a, b := w.started("alice"), w.started("bob")
 			running, release := make(chan ei.Term, 10), make(chan struct{})
-			srv, err := b.Serve("srv", Server{Call: func(_ context.Context, c *Call) (any, error) {
+			srv := serve(t, b, "srv", Server{Call: func(_ context.Context, c *Call) (any, error) {
 				running <- c.Request
 				<-release
 				return c.Request, nil
-			}}, nil)
-			require.NoError(t, err)
+			}})
 			var calls []<-chan result[ei.Term]
 			for i := range 5 {
 				calls = append(calls, async(func() (ei.Term, error) { return a.CallName(w.ctx(), "bob@test", "srv", i) }))
@@ -289,12 +282,9 @@ func TestWhatRunsIsNamed(t *testing.T) {
 	running, release := make(chan struct{}, 10), make(chan struct{})
 	hang := func() { running <- struct{}{}; <-release }
 	defer close(release)
-	_, err := b.Serve("srv", Server{Call: func(context.Context, *Call) (any, error) { hang(); return 1, nil }}, nil)
-	require.NoError(t, err)
-	nameless, err := b.Serve("", Server{Cast: func(context.Context, ei.Term) { hang() }}, nil)
-	require.NoError(t, err)
-	_, err = b.Handle("handler", func(*Mailbox, *Message) { hang() }, nil)
-	require.NoError(t, err)
+	serve(t, b, "srv", Server{Call: func(context.Context, *Call) (any, error) { hang(); return 1, nil }})
+	nameless := serve(t, b, "", Server{Cast: func(context.Context, ei.Term) { hang() }})
+	handle(t, b, "handler", func(*Mailbox, *Message) { hang() })
 	b.Expose("m", "hang", func(context.Context, []ei.Term) (any, error) { hang(); return 1, nil })
 	self := box(t, a)
 	require.NoError(t, self.Cast(w.ctx(), nameless.Pid(), 1))
@@ -355,8 +345,7 @@ func TestShutdownOfLowerLevel(t *testing.T) {
 	}
 	require.NoError(t, ca.Node().Shutdown(w.ctx()))
 	for range 100 {
-		_, err := cb.Receive(w.ctx())
-		require.NoError(t, err)
+		receive(t, cb)
 	}
 	_, err := cb.Receive(w.ctx())
 	require.ErrorIs(t, err, io.EOF)

@@ -41,7 +41,7 @@ func TestParentMoves(t *testing.T) {
 		require.Contains(t, sysCall(t, box(t, peer), pid, ei.Atom("get_status")), "running", "a suspension does not move")
 		require.Empty(t, ended)
 		require.NoError(t, parent.SendExit(w.ctx(), pid, ei.Atom("shutdown")))
-		require.Equal(t, pid, next1(t, parent).From)
+		require.Equal(t, pid, receive(t, parent).From)
 		require.Equal(t, ei.Atom("shutdown"), arrives(t, ended, "the last call"))
 		require.NoError(t, n.Close())
 	}

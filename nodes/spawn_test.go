@@ -48,13 +48,11 @@ func TestMailboxSpawn(t *testing.T) {
 		close(release)
 		reasons := map[ei.Pid]ei.Term{}
 		for range 2 {
-			m, err := b.Receive(w.ctx())
-			require.NoError(t, err)
+			m := receive(t, b)
 			if m.Op == dist.OpMonitorPExit {
 				require.Equal(t, ref, m.Ref)
 			}
-			reasons[m.From], err = m.Reason.Decode()
-			require.NoError(t, err)
+			reasons[m.From] = decode(t, m.Reason)
 		}
 		require.Equal(t, map[ei.Pid]ei.Term{linked: ei.Atom("l"), monitored: ei.Atom("m")}, reasons)
 		for range 3 {
@@ -95,16 +93,14 @@ func TestMailboxSpawnRequest(t *testing.T) {
 		b := trapping(t, here)
 		ref, err := b.SpawnRequest(w.ctx(), there.Name(), &SpawnOptions{Monitor: true, Link: true}, "m", "exit")
 		require.NoError(t, err)
-		m, err := b.Receive(w.ctx())
-		require.NoError(t, err)
+		m := receive(t, b)
 		require.Equal(t, dist.OpSpawnReply, m.Op)
 		require.Equal(t, ref, m.Ref)
 		pid, err := m.Spawned()
 		require.NoError(t, err)
 		ops := map[dist.Op]ei.Pid{}
 		for range 2 {
-			m, err := b.Receive(w.ctx())
-			require.NoError(t, err)
+			m := receive(t, b)
 			ops[m.Op] = m.From
 		}
 		require.Equal(t, map[dist.Op]ei.Pid{dist.OpExit: pid, dist.OpMonitorPExit: pid}, ops)
@@ -191,8 +187,7 @@ func TestMailboxSpawnAnswers(t *testing.T) {
 	require.ErrorIs(t, arrives(t, called, "the loss").err, ErrNoConnection)
 	seen := map[dist.Op]error{}
 	for range 2 {
-		m, err := b.Receive(w.ctx())
-		require.NoError(t, err)
+		m := receive(t, b)
 		if m.Op == dist.OpSpawnReply {
 			require.Equal(t, ref, m.Ref)
 			_, err = m.Spawned()
@@ -278,8 +273,7 @@ func TestSpawnBesideRules(t *testing.T) {
 	for _, n := range []*Node{a, b} {
 		exposeAll(n)
 		box := trapping(t, a)
-		_, err := a.ERPC(w.ctx(), n.Name(), "m", "echo", 1)
-		require.NoError(t, err)
+		of(a.ERPC(w.ctx(), n.Name(), "m", "echo", 1)).must(t)
 		pid, err := box.SpawnLink(w.ctx(), n.Name(), "m", "exit")
 		require.NoError(t, err)
 		m, why := reason(t, box, dist.OpExit)
@@ -287,8 +281,7 @@ func TestSpawnBesideRules(t *testing.T) {
 		require.Equal(t, bad, why)
 		ref, err := box.SpawnRequest(w.ctx(), n.Name(), &SpawnOptions{Link: true}, "m", "exit")
 		require.NoError(t, err)
-		m, err = box.Receive(w.ctx())
-		require.NoError(t, err)
+		m = receive(t, box)
 		require.Equal(t, ref, m.Ref)
 	}
 	p := w.peer(a.Listeners()[0], role("wire@test"))

@@ -129,12 +129,10 @@ func TestFunctionKnowsItsCaller(t *testing.T) {
 		_, err := other.RPC(ctx, n.Name(), "m", "look")
 		return err
 	}))
-	box, err := other.NewMailbox(nil)
-	require.NoError(t, err)
-	_, err = n.RPC(w.ctx(), n.Name(), "m", "look")
-	require.NoError(t, err)
+	box := box(t, other)
+	of(n.RPC(w.ctx(), n.Name(), "m", "look")).must(t)
 	require.Equal(t, ei.Atom("user"), arrives(t, known, "a call from here").leader)
-	_, err = n.RPC(WithGroupLeader(w.ctx(), leader), other.Name(), "m", "pass")
+	_, err := n.RPC(WithGroupLeader(w.ctx(), leader), other.Name(), "m", "pass")
 	require.NoError(t, err)
 	require.Equal(t, leader, arrives(t, known, "a call that was passed on").leader)
 	_, err = RPCAs[ei.Term](w.ctx(), box, n.Name(), "m", "look")
@@ -148,7 +146,7 @@ func TestServerKnowsItsCaller(t *testing.T) {
 	a, b := w.started("alice"), w.started("bob")
 	callers := make(chan ei.Pid, 1)
 	note := func(ctx context.Context) { callers <- CallerOf(ctx) }
-	_, err := a.Serve("s", Server{
+	serve(t, a, "s", Server{
 		On: map[string]Func{"on": FuncOf(note)},
 		Call: func(ctx context.Context, c *Call) (any, error) {
 			require.Equal(t, c.From, CallerOf(ctx))
@@ -157,14 +155,11 @@ func TestServerKnowsItsCaller(t *testing.T) {
 		},
 		Cast: func(ctx context.Context, _ ei.Term) { note(ctx) },
 		Info: func(ctx context.Context, _ *Mailbox, _ *Message) { note(ctx) },
-	}, nil)
-	require.NoError(t, err)
+	})
 	for _, n := range []*Node{a, b} {
-		box, err := n.NewMailbox(nil)
-		require.NoError(t, err)
+		box := box(t, n)
 		for _, request := range []ei.Term{ei.Atom("on"), ei.Atom("call")} {
-			_, err = box.CallName(w.ctx(), a.Name(), "s", request)
-			require.NoError(t, err)
+			of(box.CallName(w.ctx(), a.Name(), "s", request)).must(t)
 			require.Equal(t, box.Pid(), arrives(t, callers, "the caller"))
 		}
 		for _, message := range []ei.Term{ei.Tuple{ei.Atom("$gen_cast"), ei.Int(1)}, ei.Tuple{ei.Atom("$gen_cast"), ei.Atom("on")}, ei.Int(1)} {
@@ -250,8 +245,7 @@ func TestCalledFunctionIsAProcess(t *testing.T) {
 		}
 		return "ok", nil
 	}))
-	_, err := other.Serve("echo", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
-	require.NoError(t, err)
+	serve(t, other, "echo", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }})
 	for how, want := range map[ei.Atom]string{"return": "normal", "call": "normal", "exit": "enough", "goexit": "killed"} {
 		v, err := other.RPC(w.ctx(), n.Name(), "m", "f", how)
 		if want == "normal" {
@@ -268,12 +262,10 @@ func TestCalledFunctionIsAProcess(t *testing.T) {
 
 	done := async(func() (ei.Term, error) { return other.RPC(w.ctx(), n.Name(), "m", "f", ei.Atom("serve")) })
 	self := arrives(t, boxes, "the mailbox")
-	box, err := other.NewMailbox(nil)
-	require.NoError(t, err)
+	box := box(t, other)
 	require.Eventually(t, func() bool { return n.Whereis("worker") == self }, tooLong, tick)
 	require.NoError(t, box.SendName(w.ctx(), n.Name(), "worker", ei.Tuple{box.Pid(), ei.Int(7)}))
-	m, err := box.Receive(w.ctx())
-	require.NoError(t, err)
+	m := receive(t, box)
 	require.Equal(t, ei.Tuple{self.Pid(), ei.Int(7)}, must(m.Term()))
 	require.NoError(t, box.SendName(w.ctx(), n.Name(), "worker", ei.Atom("done")))
 	require.ErrorContains(t, (<-done).err, "done")
@@ -286,13 +278,11 @@ func TestMailboxOfAFunctionThatIsOver(t *testing.T) {
 	n := w.started("alice")
 	contexts := make(chan context.Context, 1)
 	n.Expose("m", "f", FuncOf(func(ctx context.Context) { contexts <- ctx }))
-	_, err := n.RPC(w.ctx(), n.Name(), "m", "f")
-	require.NoError(t, err)
+	of(n.RPC(w.ctx(), n.Name(), "m", "f")).must(t)
 	box := MailboxOf(arrives(t, contexts, "the context"))
 	require.ErrorContains(t, box.Err(), "normal")
 	require.Equal(t, 2, n.Stats().Mailboxes)
-	_, err = n.RPC(w.ctx(), n.Name(), "m", "f")
-	require.NoError(t, err)
+	of(n.RPC(w.ctx(), n.Name(), "m", "f")).must(t)
 	n.Close()
 	require.ErrorContains(t, MailboxOf(arrives(t, contexts, "the context")).Err(), "shutdown")
 }
@@ -341,9 +331,7 @@ func TestStormOfMessagesForAFunction(t *testing.T) {
 	other := w.started("bob")
 	ended := false
 	for deadline := time.Now().Add(tooLong); !ended && time.Now().Before(deadline); {
-		v, err := other.RPC(w.ctx(), n.Name(), "m", "echo", "hello")
-		require.NoError(t, err)
-		require.Equal(t, ei.Binary("hello"), v)
+		require.Equal(t, ei.Binary("hello"), of(other.RPC(w.ctx(), n.Name(), "m", "echo", "hello")).must(t))
 		require.Less(t, n.Stats().Overflow, 2*limit)
 		ended = n.Stats().MailboxesFull > 0
 	}
@@ -399,8 +387,7 @@ func TestLimitOfAFunction(t *testing.T) {
 func TestLimitRaised(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice")
-	full, err := n.NewMailbox(&MailboxOptions{Limit: 1})
-	require.NoError(t, err)
+	full := box(t, n, &MailboxOptions{Limit: 1})
 	require.NoError(t, n.Register(t.Context(), "full", full))
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	for i := range 3 {
@@ -456,8 +443,7 @@ func TestManySpawnedFunctions(t *testing.T) {
 func TestLabel(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.node("alice")
-	box, err := n.NewMailbox(nil)
-	require.NoError(t, err)
+	box := box(t, n)
 	require.Nil(t, box.Label())
 	require.NoError(t, box.SetLabel([]any{"shop", 5}))
 	require.Equal(t, ei.List{ei.Binary("shop"), ei.Int(5)}, box.Label())
@@ -483,10 +469,8 @@ func TestFunctionKeepsArguments(t *testing.T) {
 	for i := range rounds {
 		bin := bytes.Repeat([]byte{byte(i)}, 200)
 		for _, f := range []string{"keep", "terms"} {
-			_, err := b.ERPC(w.ctx(), a.Name(), "k", f, ei.Binary(bin), ei.Binary(bin), ei.Binary(bin))
-			require.NoError(t, err)
-			_, err = b.RPC(w.ctx(), a.Name(), "k", f, ei.Binary(bin), ei.Binary(bin), ei.Binary(bin))
-			require.NoError(t, err)
+			of(b.ERPC(w.ctx(), a.Name(), "k", f, ei.Binary(bin), ei.Binary(bin), ei.Binary(bin))).must(t)
+			of(b.RPC(w.ctx(), a.Name(), "k", f, ei.Binary(bin), ei.Binary(bin), ei.Binary(bin))).must(t)
 		}
 	}
 	for i := range 2 * rounds {

@@ -353,8 +353,7 @@ func TestMaxCallsThatReceive(t *testing.T) {
 		v, _ := bob.RPC(ctx, "alice@test", "m", "receive")
 		got <- v
 	}()
-	_, err := bob.RPC(ctx, "alice@test", "m", "send")
-	require.NoError(t, err)
+	of(bob.RPC(ctx, "alice@test", "m", "send")).must(t)
 	require.Equal(t, ei.Int(7), <-got)
 }
 
@@ -367,8 +366,7 @@ func TestCallsReadAfterTheEnd(t *testing.T) {
 	c := w.conn(n, "wire@test")
 	require.NoError(t, c.Close())
 	raw := func(v ei.Term) ei.Raw {
-		b, err := ei.AppendTerm(nil, v)
-		require.NoError(t, err)
+		b := encode(t, v)
 		return b
 	}
 	n.route(c, &Message{Control: dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "rex"}, conn: c,

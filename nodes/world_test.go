@@ -79,8 +79,7 @@ func (w *world) node(alive string, edit ...func(*Config)) *Node {
 func (w *world) listening(alive string, edit ...func(*Config)) (*Node, *Listener) {
 	w.t.Helper()
 	n := w.node(alive, edit...)
-	l, err := n.Listen(w.ctx(), n.cfg.Listen)
-	require.NoError(w.t, err)
+	l := listen(w.t, n, n.cfg.Listen)
 	require.NoError(w.t, n.Publish(w.ctx(), l))
 	return n, l
 }
@@ -132,8 +131,7 @@ func (w *world) join(a, b *Node, l *Listener) (ca, cb *Conn) {
 	w.t.Helper()
 	accepted := make(chan result[*Conn], 1)
 	go func() { accepted <- of(l.Accept(w.ctx())) }()
-	ca, err := a.Connect(w.ctx(), b.Name())
-	require.NoError(w.t, err)
+	ca = connect(w.t, a, b.Name())
 	r := <-accepted
 	require.NoError(w.t, r.err)
 	return ca, r.v
@@ -146,6 +144,13 @@ type result[T any] struct {
 }
 
 func of[T any](v T, err error) result[T] { return result[T]{v, err} }
+
+// must gives the result of what has to succeed.
+func (r result[T]) must(t testing.TB) T {
+	t.Helper()
+	require.NoError(t, r.err)
+	return r.v
+}
 
 // async runs f on a goroutine and gives its result.
 func async[T any](f func() (T, error)) <-chan result[T] {
