@@ -84,8 +84,7 @@ func (w *frontWorld) node(name string) *nodes.Node {
 
 func (w *frontWorld) rpc(n *nodes.Node, fun string, args ...any) ei.Term {
 	w.t.Helper()
-	v, err := n.RPC(soon(w.t), frontName, "w", fun, args...)
-	require.NoError(w.t, err)
+	v := of(n.RPC(soon(w.t), frontName, "w", fun, args...)).must(w.t)
 	return v
 }
 
@@ -173,8 +172,7 @@ func (w *frontWorld) spread(workers int) []*nodes.Node {
 
 func (w *frontWorld) mailbox(n *nodes.Node, o *nodes.MailboxOptions) *nodes.Mailbox {
 	w.t.Helper()
-	b, err := n.NewMailbox(o)
-	require.NoError(w.t, err)
+	b := box(w.t, n, o)
 	return b
 }
 
@@ -195,9 +193,7 @@ func TestFrontServes(t *testing.T) {
 	require.Len(t, pids, 3)
 	for _, n := range ns {
 		require.True(t, pids[w.worker(n)])
-		v, err := n.CallName(soon(t), frontName, "echo", ei.Int(7))
-		require.NoError(t, err)
-		require.Equal(t, ei.Int(7), v)
+		require.Equal(t, ei.Int(7), of(n.CallName(soon(t), frontName, "echo", ei.Int(7))).must(t))
 	}
 	require.NoError(t, w.f.Shutdown(soon(t)))
 	for pid := range pids {
@@ -312,12 +308,9 @@ func TestSecondConnectReachesSameWorker(t *testing.T) {
 	twin, err := nodes.New(nodes.Config{Name: "dup@127.0.0.1", Cookie: "secret", Resolver: peersDir(w.dir)})
 	require.NoError(t, err)
 	defer twin.Close()
-	c, err := twin.Connect(soon(t), frontName)
-	require.NoError(t, err)
+	c := connect(t, twin, frontName)
 	arrives(t, old.Done(), "the end of the first connection")
-	v, err := c.RPC(soon(t), "w", "pid")
-	require.NoError(t, err)
-	require.Equal(t, ei.Int(first), v)
+	require.Equal(t, ei.Int(first), of(c.RPC(soon(t), "w", "pid")).must(t))
 }
 
 // Sessions that the BIND 10 form cannot carry go another way.
@@ -329,9 +322,7 @@ func TestFrontOverUnix(t *testing.T) {
 	ns := w.spread(2)
 	there := w.rpc(ns[0], "start", ei.Atom("joe")).(ei.Pid)
 	for _, n := range ns {
-		v, err := n.Call(soon(t), there, ei.Int(3))
-		require.NoError(t, err)
-		require.Equal(t, ei.Int(3), v)
+		require.Equal(t, ei.Int(3), of(n.Call(soon(t), there, ei.Int(3))).must(t))
 	}
 }
 

@@ -28,8 +28,7 @@ import (
 // move freezes the front and restores it as another Front value, as another process would.
 func (w *frontWorld) move() {
 	w.t.Helper()
-	e, err := w.f.Freeze(soon(w.t))
-	require.NoError(w.t, err)
+	e := freeze(w.t, w.f)
 	w.goOn(e, w.f.cfg)
 }
 
@@ -151,12 +150,9 @@ func TestFrontMoves(t *testing.T) {
 		old := n.Conn(frontName)
 		twin, err := nodes.New(nodes.Config{Name: n.Name(), Cookie: "secret", Resolver: peersDir(w.dir)})
 		require.NoError(t, err)
-		c, err := twin.Connect(soon(t), frontName)
-		require.NoError(t, err)
+		c := connect(t, twin, frontName)
 		arrives(t, old.Done(), "the end of the first connection")
-		v, err := c.RPC(soon(t), "w", "pid")
-		require.NoError(t, err)
-		require.Equal(t, ei.Int(at), v)
+		require.Equal(t, ei.Int(at), of(c.RPC(soon(t), "w", "pid")).must(t))
 		require.NoError(t, twin.Close())
 	}
 	// A worker that dies is replaced, although this front has not started it.
@@ -248,8 +244,7 @@ func TestConnectionBreaksInMove(t *testing.T) {
 	held := sessions(w.f)
 	n := w.node(doomed)
 	at := w.worker(n)
-	_, err := n.Serve("me", nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil }}, nil)
-	require.NoError(t, err)
+	serve(t, n, "me", nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil }})
 	c := n.Conn(frontName)
 	list, err := w.f.UpgradeWorkers(soon(t))
 	require.NoError(t, err)
@@ -305,8 +300,7 @@ func TestWorkerDiesInFreeze(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
 	dead, lives := w.worker(ns[0]), w.worker(ns[1])
-	e, err := w.f.Freeze(soon(t))
-	require.NoError(t, err)
+	e := freeze(t, w.f)
 	require.NoError(t, syscall.Kill(dead, syscall.SIGKILL))
 	require.Eventually(t, func() bool { return syscall.Kill(dead, 0) == syscall.ESRCH }, tooLong, tick)
 	g, err := Restore(w.f.cfg, e.State(), duplicates(t, e.Descriptors()))
@@ -338,14 +332,12 @@ func TestFrontStaysWhenMoveFails(t *testing.T) {
 	k := w.talk(ns[1], joe, ei.Atom("send"))
 	open, known := descriptors()
 	for range 3 {
-		e, err := w.f.Freeze(soon(t))
-		require.NoError(t, err)
-		_, err = w.f.Freeze(soon(t))
+		e := freeze(t, w.f)
+		_, err := w.f.Freeze(soon(t))
 		require.ErrorIs(t, err, handoff.ErrBusy)
 		_, err = w.f.UpgradeWorkers(soon(t))
 		require.ErrorIs(t, err, handoff.ErrBusy)
-		g, err := Restore(w.f.cfg, e.State(), duplicates(t, e.Descriptors()))
-		require.NoError(t, err)
+		g := restore(t, w.f.cfg, e)
 		require.NoError(t, g.Discard())
 		for _, edit := range []func(*Config){
 			func(c *Config) { c.Workers = 1 },
@@ -422,8 +414,7 @@ func TestFrontShutdownBesideFreeze(t *testing.T) {
 			w := newFrontWorld(t, 1)
 			n := w.node("peer@127.0.0.1")
 			pid := w.worker(n)
-			e, err := w.f.Freeze(soon(t))
-			require.NoError(t, err)
+			e := freeze(t, w.f)
 			old := w.f
 			over := async(func() (any, error) { return nil, old.Shutdown(soon(t)) })
 			select {
@@ -479,8 +470,7 @@ func TestUpgradeOfHangingWorker(t *testing.T) {
 func TestUpgradeAwaitsWorker(t *testing.T) {
 	w := newFrontWorld(t, 1)
 	old := w.f.Workers()[0].PID
-	e, err := w.f.Freeze(soon(t))
-	require.NoError(t, err)
+	e := freeze(t, w.f)
 	cfg := w.f.cfg
 	cfg.Workers = 2
 	held := filepath.Join(w.dir, "held")

@@ -62,8 +62,7 @@ func shadowed(t *testing.T) (w *frontWorld, x, y *nodes.Node, b *nodes.Mailbox) 
 	b = w.mailbox(x, &nodes.MailboxOptions{TrapExit: true})
 	joe := w.rpc(y, "start", ei.Atom("")).(ei.Pid)
 	require.NoError(t, b.Link(soon(t), joe))
-	_, err := x.Call(soon(t), joe, ei.Atom("pid"))
-	require.NoError(t, err)
+	of(x.Call(soon(t), joe, ei.Atom("pid"))).must(t)
 	return w, x, y, b
 }
 
@@ -115,11 +114,8 @@ func TestConnOfCallerInAnotherWorker(t *testing.T) {
 	behind := w.rpc(y, "behind").(ei.Pid)
 	for _, from := range []*nodes.Node{y, x} {
 		there := w.rpc(from, "start", ei.Atom("")).(ei.Pid)
-		v, err := from.Call(soon(t), there, ei.Tuple{ei.Atom("call"), behind, ei.Atom("who")})
-		require.NoError(t, err)
+		v := of(from.Call(soon(t), there, ei.Tuple{ei.Atom("call"), behind, ei.Atom("who")})).must(t)
 		require.Equal(t, ei.Atom("none"), v)
 	}
-	v, err := x.Call(soon(t), behind, ei.Atom("who"))
-	require.NoError(t, err)
-	require.Equal(t, ei.Atom(x.Name()), v)
+	require.Equal(t, ei.Atom(x.Name()), of(x.Call(soon(t), behind, ei.Atom("who"))).must(t))
 }

@@ -281,8 +281,7 @@ func TestLastWordsInHand(t *testing.T) {
 			joe := w.rpc(w.far, "start", ei.Atom("")).(ei.Pid)
 			want := dist.OpExit
 			if monitors {
-				_, err := b.Monitor(soon(t), joe)
-				require.NoError(t, err)
+				monitor(t, b, joe)
 				want = dist.OpMonitorPExit
 			} else {
 				require.NoError(t, b.Link(soon(t), joe))
@@ -302,8 +301,7 @@ func TestLastWordsInHand(t *testing.T) {
 			hear()
 			m := w.receive(b)
 			require.Equal(t, want, m.Op)
-			reason, err := m.Reason.Decode()
-			require.NoError(t, err)
+			reason := decode(t, m.Reason)
 			// bye, if there was a moment's room
 			require.Contains(t, []ei.Term{ei.Atom("killed"), ei.Atom("bye")}, reason)
 		})

@@ -67,9 +67,7 @@ func TestWorkersApart(t *testing.T) {
 			require.NoError(t, b.SendName(soon(t), frontName, "joe", len(sent)+1))
 			sent = append(sent, ei.Int(len(sent)), ei.Int(len(sent)+1))
 		}
-		got, err := x.Call(soon(t), joe, ei.Atom("got"))
-		require.NoError(t, err)
-		require.Equal(t, sent, got)
+		require.Equal(t, sent, of(x.Call(soon(t), joe, ei.Atom("got"))).must(t))
 	}
 	send()
 	for _, n := range ns {
@@ -84,8 +82,7 @@ func TestWorkersApart(t *testing.T) {
 	_, err = one.Upgrade()
 	require.NoError(t, err)
 	send()
-	ref, err := b.Monitor(soon(t), joe)
-	require.NoError(t, err)
+	ref := monitor(t, b, joe)
 	require.NoError(t, b.Link(soon(t), joe))
 	send()
 	require.Zero(t, insideOf(b.Node()).Waiting(b))
@@ -101,9 +98,7 @@ func TestWorkersApart(t *testing.T) {
 	require.NoError(t, b.Send(soon(t), joe, ei.Atom("bye")))
 	for range 2 {
 		m := w.receive(b)
-		reason, err := m.Reason.Decode()
-		require.NoError(t, err)
-		require.Equal(t, ei.Atom("bye"), reason, "%v %v", m.Op, ref)
+		require.Equal(t, ei.Atom("bye"), decode(t, m.Reason), "%v %v", m.Op, ref)
 	}
 }
 
@@ -119,8 +114,7 @@ func TestSecondWayToStoppedWorker(t *testing.T) {
 	}
 	joe, ann := w.rpc(y, "start", ei.Atom("")).(ei.Pid), w.rpc(x, "start", ei.Atom("")).(ei.Pid)
 	ask := ei.Tuple{ei.Atom("call"), joe, ei.Atom("got")} // behind what ann has sent
-	_, err := x.Call(soon(t), ann, ask)
-	require.NoError(t, err)
+	of(x.Call(soon(t), ann, ask)).must(t)
 	victim := w.worker(y)
 	standStill(t, victim)
 	t.Cleanup(func() { _ = syscall.Kill(victim, syscall.SIGCONT) })
@@ -131,12 +125,10 @@ func TestSecondWayToStoppedWorker(t *testing.T) {
 		require.NoError(t, b.Send(soon(t), ann, ei.Tuple{ei.Atom("send"), joe, ei.Int(i)}))
 		sent = append(sent, ei.Int(i))
 	}
-	_, err = x.Call(soon(t), ann, ei.Atom("got")) // ann has sent them
+	_, err := x.Call(soon(t), ann, ei.Atom("got")) // ann has sent them
 	require.NoError(t, err)
 	require.NoError(t, syscall.Kill(victim, syscall.SIGCONT))
-	got, err := x.Call(soon(t), ann, ask)
-	require.NoError(t, err)
-	require.Equal(t, sent, got)
+	require.Equal(t, sent, of(x.Call(soon(t), ann, ask)).must(t))
 }
 
 // A torn is a worker that has lost the way to another worker, number 2, which lives.
@@ -202,8 +194,7 @@ func TestMonitorBetweenPlainWorkers(t *testing.T) {
 	n := w.torn(time.Hour, func(cfg *nodes.Config) { cfg.Flags = dist.FlagsLibei })
 	p := n.mend()
 	b := box(t, n.Node)
-	ref, err := b.Monitor(soon(t), n.far)
-	require.NoError(t, err)
+	ref := monitor(t, b, n.far)
 	require.NoError(t, b.Send(soon(t), n.far, "behind it"))
 	ctl, _ := p.next()
 	require.Equal(t, dist.OpMonitorP, ctl.Op)
@@ -288,8 +279,7 @@ func TestBranchEndsWithLinksOfItsProcesses(t *testing.T) {
 func TestProcessOfWorkerApart(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.torn(time.Hour)
-	b, err := n.NewMailbox(&nodes.MailboxOptions{TrapExit: true})
-	require.NoError(t, err)
+	b := trapping(t, n.Node)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	require.ErrorIs(t, b.Send(ctx, n.far, 1), context.Canceled)
@@ -307,11 +297,8 @@ func TestProcessOfWorkerApart(t *testing.T) {
 	linked = async(func() (int, error) { return 0, b.Link(soon(t), n.far) })
 	n.part.noteEnded(2)
 	require.NoError(t, arrives(t, linked, "the link").err)
-	m, err = b.Receive(soon(t))
-	require.NoError(t, err)
-	reason, err := m.Reason.Decode()
-	require.NoError(t, err)
-	require.Equal(t, ei.Atom("noproc"), reason)
+	m = receive(t, b)
+	require.Equal(t, ei.Atom("noproc"), decode(t, m.Reason))
 }
 
 func TestProcessOfWorkerApartForLong(t *testing.T) {
@@ -324,22 +311,17 @@ func TestProcessOfWorkerApartForLong(t *testing.T) {
 func TestSecondWayAwaitsFirst(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.torn(time.Hour)
-	b, err := n.NewMailbox(&nodes.MailboxOptions{TrapExit: true})
-	require.NoError(t, err)
+	b := trapping(t, n.Node)
 	first := n.mend()
 	require.NoError(t, b.Link(soon(t), n.far))
 	ctl, _ := first.next()
 	require.Equal(t, dist.OpLink, ctl.Op)
 	second := n.second(b.Pid(), ei.Int(2))
 	require.NoError(t, b.Send(soon(t), n.far, ei.Int(1)))
-	m, err := b.Receive(soon(t))
-	require.NoError(t, err)
+	m := receive(t, b)
 	require.Equal(t, dist.OpExit, m.Op)
-	m, err = b.Receive(soon(t))
-	require.NoError(t, err)
-	v, err := m.Term()
-	require.NoError(t, err)
-	require.Equal(t, ei.Int(2), v)
+	m = receive(t, b)
+	require.Equal(t, ei.Int(2), content(t, m))
 	_, payload := second.next()
 	require.Equal(t, ei.Int(1), payload)
 	first.gone()
@@ -360,11 +342,8 @@ func TestThirdWayAwaitsSecond(t *testing.T) {
 				second = n.mend()
 			}
 			third := n.second(b.Pid(), ei.Int(3))
-			m, err := b.Receive(soon(t))
-			require.NoError(t, err)
-			v, err := m.Term()
-			require.NoError(t, err)
-			require.Equal(t, ei.Int(3), v)
+			m := receive(t, b)
+			require.Equal(t, ei.Int(3), content(t, m))
 			require.NoError(t, b.Send(soon(t), n.far, ei.Int(1)))
 			_, payload := third.next()
 			require.Equal(t, ei.Int(1), payload)
@@ -416,11 +395,8 @@ func TestSecondWayMoves(t *testing.T) {
 	require.NoError(t, g.Start(soon(t)))
 	heirs := g.w.Mailboxes()
 	require.Len(t, heirs, 1)
-	m, err := heirs[0].Receive(soon(t))
-	require.NoError(t, err)
-	v, err := m.Term()
-	require.NoError(t, err)
-	require.Equal(t, ei.Int(2), v)
+	m := receive(t, heirs[0])
+	require.Equal(t, ei.Int(2), content(t, m))
 	first.gone()
 	require.NoError(t, g.w.Close())
 	second.gone()

@@ -90,12 +90,10 @@ func TestWorkerDies(t *testing.T) {
 	there := w.rpc(b, "start", ei.Atom("joe")).(ei.Pid)
 	box := w.mailbox(a, &nodes.MailboxOptions{TrapExit: true})
 	require.NoError(t, box.Link(soon(t), there))
-	ref, err := box.Monitor(soon(t), there)
-	require.NoError(t, err)
+	ref := monitor(t, box, there)
 	cb := b.Conn(frontName)
 	ca, cc := a.Conn(frontName), c.Conn(frontName)
-	_, err = a.Call(soon(t), there, ei.Int(1))
-	require.NoError(t, err)
+	of(a.Call(soon(t), there, ei.Int(1))).must(t)
 
 	require.NoError(t, syscall.Kill(victim, syscall.SIGKILL))
 	arrives(t, cb.Done(), "the end of the connection")
@@ -124,9 +122,7 @@ func TestWorkerDies(t *testing.T) {
 	require.Equal(t, ei.Atom("undefined"), w.rpc(a, "whereis", ei.Atom("joe")))
 	again := w.rpc(b, "start", ei.Atom("joe")).(ei.Pid)
 	require.NotEqual(t, there, again)
-	v, err := a.CallName(soon(t), frontName, "joe", ei.Int(2))
-	require.NoError(t, err)
-	require.Equal(t, ei.Int(2), v)
+	require.Equal(t, ei.Int(2), of(a.CallName(soon(t), frontName, "joe", ei.Int(2))).must(t))
 }
 
 // A killer is a log that kills the new process of a worker as soon as it says that it has it.
@@ -184,9 +180,8 @@ func TestWorkerDiesAfterAnotherMoved(t *testing.T) {
 	there := w.rpc(ns[1], "start", ei.Atom("joe")).(ei.Pid)
 	linked, watching := w.mailbox(ns[0], &nodes.MailboxOptions{TrapExit: true}), w.mailbox(ns[0], nil)
 	require.NoError(t, linked.Link(soon(t), there))
-	ref, err := watching.Monitor(soon(t), there)
-	require.NoError(t, err)
-	_, err = ns[0].Call(soon(t), there, ei.Int(1)) // the link and the monitor are there
+	ref := monitor(t, watching, there)
+	_, err := ns[0].Call(soon(t), there, ei.Int(1)) // the link and the monitor are there
 	require.NoError(t, err)
 	_, err = w.workerProcess(w.worker(ns[0])).Upgrade()
 	require.NoError(t, err)
@@ -323,8 +318,7 @@ func TestWayFromDeadWorker(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
 	x, c := ns[0], ns[1]
-	_, err := x.Serve("box", nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil }}, nil)
-	require.NoError(t, err)
+	serve(t, x, "box", nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil }})
 	holder := w.worker(x)
 	asked := w.rpc(c, "questions")
 	standStill(t, holder)
@@ -346,18 +340,13 @@ func TestNoDescriptorForBranch(t *testing.T) {
 	w.rpc(w.mate, "nofiles")
 	b := w.mailbox(w.peer, nil)
 	up := w.peer.Conn(frontName)
-	ref, err := b.Monitor(soon(t), joe)
-	require.NoError(t, err)
+	ref := monitor(t, b, joe)
 	m := w.receive(b)
 	require.Equal(t, ref, m.Ref)
-	reason, err := m.Reason.Decode()
-	require.NoError(t, err)
-	require.Equal(t, ei.Atom("noconnection"), reason)
+	require.Equal(t, ei.Atom("noconnection"), decode(t, m.Reason))
 	require.Error(t, up.Err())
 	w.rpc(w.mate, "files")
-	v, err := w.peer.Call(soon(t), joe, ei.Int(1))
-	require.NoError(t, err)
-	require.Equal(t, ei.Int(1), v)
+	require.Equal(t, ei.Int(1), of(w.peer.Call(soon(t), joe, ei.Int(1))).must(t))
 }
 
 // A worker that has no free descriptor for another worker's way to a peer says so to the other one,
@@ -366,8 +355,7 @@ func TestNoDescriptorForMeeting(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
 	x, y := ns[0], ns[1]
-	_, err := x.Serve("me", nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil }}, nil)
-	require.NoError(t, err)
+	serve(t, x, "me", nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil }})
 	w.rpc(x, "nofiles")
 	before := w.rpc(y, "questions").(ei.Int)
 	asked := async(func() (ei.Term, error) {

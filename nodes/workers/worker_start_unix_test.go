@@ -95,8 +95,7 @@ func TestLateMessagesPassedOn(t *testing.T) {
 	_, err := w.workerProcess(w.worker(ns[0])).Upgrade()
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
-		got, err := ns[0].Call(soon(t), joe, ei.Atom("got"))
-		require.NoError(t, err)
+		got := of(ns[0].Call(soon(t), joe, ei.Atom("got"))).must(t)
 		l, _ := ei.Elements(got)
 		return len(l) == 2 && l[0] == ei.Int(0) && l[1] == ei.Int(1)
 	}, tooLong, tick)
@@ -114,8 +113,7 @@ func TestNamedProcessesEndInMove(t *testing.T) {
 	for i := range many {
 		pid := w.rpc(x, "start", ei.Atom(fmt.Sprint("joe", i))).(ei.Pid)
 		require.NoError(t, b.Send(soon(t), pid, ei.Tuple{ei.Atom("link"), b.Pid()}))
-		_, err := watcher.Monitor(soon(t), pid)
-		require.NoError(t, err)
+		monitor(t, watcher, pid)
 	}
 	w.worker(x)
 	w.worker(calm)
@@ -136,8 +134,7 @@ func TestNameRegisteredAnewInMove(t *testing.T) {
 	require.NoError(t, b.Send(soon(t), pid, ei.Tuple{ei.Atom("link"), b.Pid()}))
 	w.worker(x)
 	watcher := w.mailbox(other, nil)
-	ref, err := watcher.Monitor(soon(t), pid)
-	require.NoError(t, err)
+	ref := monitor(t, watcher, pid)
 	require.Equal(t, pid, w.rpc(other, "whereis", ei.Atom("phoenix")))
 	w.upgraded()
 	require.Equal(t, ref, w.receive(watcher).Ref, "the first one has ended")
@@ -155,8 +152,7 @@ func TestNameRegisteredAnewInMove(t *testing.T) {
 func TestWorkerShutdownBesideFreeze(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("front")
-	f, err := n.Freeze(w.ctx())
-	require.NoError(t, err)
+	f := freeze(t, n)
 	ctx, cancel := context.WithCancel(w.ctx())
 	cancel()
 	inTime(t, "Shutdown", func() { require.ErrorIs(t, (&Worker{n: insideOf(n)}).Shutdown(ctx), context.Canceled) })
@@ -164,7 +160,7 @@ func TestWorkerShutdownBesideFreeze(t *testing.T) {
 	f.Thaw()
 	require.NoError(t, n.Err())
 	require.Len(t, n.Listeners(), 1)
-	f, err = n.Freeze(w.ctx()) // it is not being shut down
+	f, err := n.Freeze(w.ctx()) // it is not being shut down
 	require.NoError(t, err)
 	f.Thaw()
 }

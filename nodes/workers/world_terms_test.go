@@ -23,12 +23,6 @@ import (
 func partOf(n *nodes.Node) *part      { return insideOf(n).Router().(*part) }
 func linkOf(c *nodes.Conn) *link.Conn { return insideOf(c.Node()).Link(c) }
 func peerName(i int) string           { return "peer" + strconv.Itoa(i) + "@test" }
-func box(t testing.TB, n *nodes.Node) *nodes.Mailbox {
-	t.Helper()
-	b, err := n.NewMailbox(nil)
-	require.NoError(t, err)
-	return b
-}
 
 func duplicates(t testing.TB, fds []int) []int {
 	t.Helper()
@@ -65,25 +59,13 @@ func namePacket(t testing.TB, name string) []byte {
 	return append([]byte{byte(len(b) >> 8), byte(len(b))}, b...)
 }
 
-// term receives a term.
-func term(t testing.TB, b *nodes.Mailbox) ei.Term {
-	t.Helper()
-	m, err := b.Receive(soon(t))
-	require.NoError(t, err)
-	v, err := m.Term()
-	require.NoError(t, err)
-	return v
-}
-
 // reason receives a signal, and gives its reason.
 func reason(t testing.TB, b *nodes.Mailbox, op dist.Op) (*nodes.Message, ei.Term) {
 	t.Helper()
-	m, err := b.Receive(soon(t))
-	require.NoError(t, err)
+	m := receive(t, b)
 	require.Equal(t, op, m.Op)
 	require.Equal(t, b.Pid(), m.To)
-	v, err := m.Reason.Decode()
-	require.NoError(t, err)
+	v := decode(t, m.Reason)
 	return m, v
 }
 
@@ -114,13 +96,6 @@ func (r *record) lines(parts ...string) (found []string) {
 }
 
 var longAtom = ei.Atom(strings.Repeat("𝟘", 255))
-
-func encode(t testing.TB, term ei.Term) ei.Raw {
-	t.Helper()
-	raw, err := ei.AppendTerm(nil, term)
-	require.NoError(t, err)
-	return raw
-}
 
 // longAtoms is a list that is short only with references in place of its atoms.
 func longAtoms(n int) ei.Term { return ei.List(slices.Repeat([]ei.Term{longAtom}, n)) }

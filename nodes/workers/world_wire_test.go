@@ -66,9 +66,7 @@ func frame(t testing.TB, ctl dist.Control, payload ei.Term) []byte {
 	t.Helper()
 	var raw ei.Raw
 	if payload != nil {
-		var err error
-		raw, err = ei.AppendTerm(nil, payload)
-		require.NoError(t, err)
+		raw = encode(t, payload)
 	}
 	b, err := dist.AppendFrame(nil, &ctl, raw)
 	require.NoError(t, err)
