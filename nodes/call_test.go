@@ -320,7 +320,7 @@ func TestConnCallOfStartedNode(t *testing.T) {
 // A connection that is lost, or closed, while the request waits to go out is ErrNoConnection, too.
 func TestCallIsCutOff(t *testing.T) {
 	for name, cut := range map[string]func(p *wire, c *Conn){
-		"by the peer": func(p *wire, _ *Conn) { p.close() },
+		"by the peer": func(p *wire, _ *Conn) { p.Close() },
 		"here":        func(_ *wire, c *Conn) { _ = c.Close() },
 	} {
 		t.Run(name, func(t *testing.T) { testCallIsCutOff(t, cut) })
@@ -334,7 +334,7 @@ func testCallIsCutOff(t *testing.T, cut func(*wire, *Conn)) {
 	require.Eventually(t, func() bool { return b.Conn("wire@test") != nil }, tooLong, tick)
 	c := b.Conn("wire@test")
 	go func() {
-		for c.Send(context.Background(), p.self, make([]byte, 64<<10)) == nil {
+		for c.Send(context.Background(), p.Self, make([]byte, 64<<10)) == nil {
 		}
 	}()
 	before := int64(-1)
@@ -344,7 +344,7 @@ func testCallIsCutOff(t *testing.T, cut func(*wire, *Conn)) {
 		before = sent
 		return still
 	}, tooLong, 10*tick)
-	called := async(func() (ei.Term, error) { return b.Call(w.ctx(), p.self, 1) })
+	called := async(func() (ei.Term, error) { return b.Call(w.ctx(), p.Self, 1) })
 	require.Eventually(t, func() bool { return c.calls.Load() == 1 }, tooLong, tick)
 	cut(p, c)
 	require.ErrorIs(t, arrives(t, called, "the call's error").err, ErrNoConnection)
@@ -360,13 +360,13 @@ func TestCallEndsWithUndecodableReason(t *testing.T) {
 	equalKeys := ei.Raw{116, 0, 0, 0, 2, 106, 106, 106, 106}
 	for name, reason := range map[string]ei.Raw{"deep": deep, "equal keys": equalKeys, "malformed": {104, 255}} {
 		called := async(func() (ei.Term, error) { return n.Call(w.ctx(), ei.Pid{Node: "wire@test", ID: 9, Creation: 77}, 1) })
-		monitor, _ := p.next()
+		monitor, _ := p.Next()
 		require.Equal(t, dist.OpMonitorP, monitor.Op, name)
-		p.next() // the request
+		p.Next() // the request
 		down := &dist.Control{Op: dist.OpPayloadMonitorPExit, From: monitor.To, To: monitor.From, Ref: monitor.Ref}
 		f, err := dist.AppendFrame(nil, down, reason)
 		require.NoError(t, err)
-		require.NoError(t, p.write(f))
+		require.NoError(t, p.Write(f))
 		var exit *ExitError
 		require.ErrorAs(t, arrives(t, called, "the end of the call").err, &exit, name)
 		require.Equal(t, monitor.To, exit.Pid, name)

@@ -9,7 +9,6 @@ import (
 	"net"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -23,34 +22,6 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/hush"
 	"github.com/cnode-go/cnode/transport"
 )
-
-// A record is a log that tests read while it is written.
-type record struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (r *record) Write(p []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.b.Write(p)
-}
-
-// lines are those that have all of parts.
-func (r *record) lines(parts ...string) (found []string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for line := range strings.Lines(r.b.String()) {
-		has := true
-		for _, part := range parts {
-			has = has && strings.Contains(line, part)
-		}
-		if has {
-			found = append(found, line)
-		}
-	}
-	return found
-}
 
 // A peer's global that synchronises with a visible node which does not take part is in the log,
 // once; rules that refuse it change nothing. Of a hidden node, or one that has such a process,
@@ -77,10 +48,10 @@ func TestVisibleWithoutGlobal(t *testing.T) {
 			}
 			for range 2 {
 				p := w.peer(n.Listeners()[0], role("erl@test"))
-				p.say("global_name_server", ei.Tuple{ei.Atom("$gen_cast"), ei.Tuple{ei.Atom("init_connect")}})
+				p.Say("global_name_server", ei.Tuple{ei.Atom("$gen_cast"), ei.Tuple{ei.Atom("init_connect")}})
 				p.settled()
 			}
-			require.Len(t, log.lines("level=WARN", "nodes/global", "peer=erl@test"), tt.want)
+			require.Len(t, log.Lines("level=WARN", "nodes/global", "peer=erl@test"), tt.want)
 		})
 	}
 }
@@ -112,9 +83,9 @@ func TestMalformedRaw(t *testing.T) {
 			require.NoError(t, send(bad))
 		}
 	}
-	require.Len(t, log.lines("a malformed ei.Raw was sent"), 2*len(sends), "the empty list is none")
-	require.Len(t, log.lines("a malformed ei.Raw was sent", "level=WARN", "peer=bob@test", "6 bytes to "+far.Pid().String()), 1)
-	require.Len(t, log.lines("a malformed ei.Raw was sent", "level=WARN"), 2, "the other one is to many")
+	require.Len(t, log.Lines("a malformed ei.Raw was sent"), 2*len(sends), "the empty list is none")
+	require.Len(t, log.Lines("a malformed ei.Raw was sent", "level=WARN", "peer=bob@test", "6 bytes to "+far.Pid().String()), 1)
+	require.Len(t, log.Lines("a malformed ei.Raw was sent", "level=WARN"), 2, "the other one is to many")
 
 	a.Expose("m", "broken", func(context.Context, []ei.Term) (any, error) { return broken, nil })
 	_, err := b.RPC(w.ctx(), a.Name(), "m", "broken")
@@ -192,11 +163,11 @@ func TestFaultsAreLogged(t *testing.T) {
 			p := w.peer(b.Listeners()[0], role("wire@test"))
 			for i := range 3 {
 				ctl := tt.control
-				ctl.From = p.self
+				ctl.From = p.Self
 				switch ctl.Op {
 				case dist.OpPayloadExit:
 					ctl.To = box(t, b).Pid()
-					p.send(dist.Control{Op: dist.OpLink, From: p.self, To: ctl.To}, nil)
+					p.Send(dist.Control{Op: dist.OpLink, From: p.Self, To: ctl.To}, nil)
 				case dist.OpSpawnRequest:
 					ctl.Ref = ei.Ref{Node: "wire@test", Creation: 4, Len: 3, ID: [5]uint32{uint32(i) + 1}}
 				}
@@ -210,15 +181,15 @@ func TestFaultsAreLogged(t *testing.T) {
 					f = bytes.Replace(f, []byte{119, 1, 'x'}, []byte{119, 0}, 1)
 					binary.BigEndian.PutUint32(f, uint32(len(f)-4))
 				}
-				require.NoError(t, p.write(f))
+				require.NoError(t, p.Write(f))
 			}
 			level, reason := "level=WARN", "error="
 			if strings.Contains(tt.says, "m:mistyped/0") { // it is no fault to look which functions there are
 				level, reason = "level=INFO", ""
 			}
-			require.Eventually(t, func() bool { return len(log.lines(tt.says, "peer=wire@test", reason)) == 3 }, tooLong, tick, tt.says)
-			require.Len(t, log.lines(level, tt.says), 1)
-			require.Len(t, log.lines("level=DEBUG", tt.says), 2)
+			require.Eventually(t, func() bool { return len(log.Lines(tt.says, "peer=wire@test", reason)) == 3 }, tooLong, tick, tt.says)
+			require.Len(t, log.Lines(level, tt.says), 1)
+			require.Len(t, log.Lines("level=DEBUG", tt.says), 2)
 		})
 	}
 }
@@ -239,7 +210,7 @@ func TestPanicsAreLogged(t *testing.T) {
 	require.Error(t, err)
 	for _, what := range []string{"server", "handler", "function"} {
 		require.Eventually(t, func() bool {
-			return len(log.lines(what+" panicked", "a bug", "TestPanicsAreLogged.func")) == 1
+			return len(log.Lines(what+" panicked", "a bug", "TestPanicsAreLogged.func")) == 1
 		}, tooLong, tick, what)
 	}
 }
@@ -256,10 +227,10 @@ func TestMishapsAreBounded(t *testing.T) {
 		})
 		const times = 3 * hush.PerSecond
 		for range times {
-			w.wire(n.Listeners()[0]).close()
+			w.wire(n.Listeners()[0]).Close()
 			synctest.Wait()
 		}
-		require.Equal(t, hush.PerSecond, len(log.lines("HandshakeFailed panicked")))
+		require.Equal(t, hush.PerSecond, len(log.Lines("HandshakeFailed panicked")))
 	})
 }
 
@@ -298,12 +269,12 @@ func TestResultIsNoTerm(t *testing.T) {
 				"server=srv", "server=another", "server=" + nameless.Pid().String(), "function=m:nothing/0", "function=m:channel/0",
 				"function=m:raise/0",
 			} {
-				require.Len(t, log.lines("level=WARN", "is no term", what), i+1, what)
+				require.Len(t, log.Lines("level=WARN", "is no term", what), i+1, what)
 			}
-			require.Len(t, log.lines("is no term"), 6*(i+1))
+			require.Len(t, log.Lines("is no term"), 6*(i+1))
 			time.Sleep(time.Minute)
 		}
-		require.Len(t, log.lines("is no term", "times=3"), 6)
+		require.Len(t, log.Lines("is no term", "times=3"), 6)
 	})
 }
 
@@ -342,9 +313,9 @@ func TestBreachesAreLogged(t *testing.T) {
 			b := w.started("bob", func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(log, nil)) })
 			p := w.peer(b.Listeners()[0], role("wire@test"))
 			c := w.conn(b, "wire@test")
-			require.NoError(t, p.write(f))
+			require.NoError(t, p.Write(f))
 			arrives(t, c.Done(), "the end")
-			require.Len(t, log.lines("level=WARN", "connection ended over what the peer has sent", "peer=wire@test", "error="), 1)
+			require.Len(t, log.Lines("level=WARN", "connection ended over what the peer has sent", "peer=wire@test", "error="), 1)
 			require.EqualValues(t, 1, b.Stats().Malformed)
 		})
 	}
@@ -358,7 +329,7 @@ func TestWaitsForDescriptorsAreBounded(t *testing.T) {
 		for range 3 * hush.PerSecond {
 			n.Listeners()[0].l.Exhausted(syscall.EMFILE)
 		}
-		require.Equal(t, hush.PerSecond, len(log.lines("connections have to wait")))
+		require.Equal(t, hush.PerSecond, len(log.Lines("connections have to wait")))
 	})
 }
 
@@ -373,10 +344,10 @@ func TestEmbeddedPortMapperThatFailsIsLogged(t *testing.T) {
 	var r mapperEntry
 	r.serve(&epmd.Server{Logger: slog.New(slog.NewTextHandler(log, nil))}, []net.Listener{broken, whole})
 	require.Eventually(t, func() bool {
-		return len(log.lines("level=ERROR", "does not listen any more", broken.Addr().String())) == 1
+		return len(log.Lines("level=ERROR", "does not listen any more", broken.Addr().String())) == 1
 	}, tooLong, tick)
 	require.NoError(t, r.closeServer())
-	require.Len(t, log.lines(), 1, "a server that is closed is no error")
+	require.Len(t, log.Lines(), 1, "a server that is closed is no error")
 }
 
 // Why a connection's receiving has failed is in the log.
@@ -386,9 +357,9 @@ func TestReceivingFailedIsLogged(t *testing.T) {
 	b := w.started("bob", func(cfg *Config) { cfg.MaxFrame, cfg.Logger = 1000, slog.New(slog.NewTextHandler(log, nil)) })
 	p := w.peer(b.Listeners()[0], role("wire@test"))
 	c := w.conn(b, "wire@test")
-	require.NoError(t, p.write([]byte{0, 0, 1001 >> 8, 1001 & 255}))
+	require.NoError(t, p.Write([]byte{0, 0, 1001 >> 8, 1001 & 255}))
 	require.ErrorIs(t, ended(t, c), ErrFrameTooLong)
-	require.Len(t, log.lines("level=WARN", "receiving failed", "peer=wire@test", "Config.MaxFrame is 1000"), 1)
+	require.Len(t, log.Lines("level=WARN", "receiving failed", "peer=wire@test", "Config.MaxFrame is 1000"), 1)
 }
 
 // A peer that ends the connection while something is on its way has done nothing wrong.
@@ -398,10 +369,10 @@ func TestEndWithSomethingUnread(t *testing.T) {
 	b := w.started("bob", func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(log, nil)) })
 	p := w.peer(b.Listeners()[0], role("wire@test"))
 	c := w.conn(b, "wire@test")
-	require.NoError(t, box(t, b).Send(w.ctx(), p.self, ei.Atom("unread")))
+	require.NoError(t, box(t, b).Send(w.ctx(), p.Self, ei.Atom("unread")))
 	require.NoError(t, c.l.Flush(w.ctx()))
-	p.close()
+	p.Close()
 	require.ErrorIs(t, ended(t, c), syscall.ECONNRESET)
-	require.Eventually(t, func() bool { return len(log.lines("level=INFO", "node down", "connection reset by peer")) == 1 }, tooLong, tick)
-	require.Empty(t, log.lines("level=WARN"))
+	require.Eventually(t, func() bool { return len(log.Lines("level=INFO", "node down", "connection reset by peer")) == 1 }, tooLong, tick)
+	require.Empty(t, log.Lines("level=WARN"))
 }

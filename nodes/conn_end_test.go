@@ -59,21 +59,21 @@ func TestEndBreaksWhatCameBefore(t *testing.T) {
 			for i := range 20 {
 				from := ei.Pid{Node: "wire@test", ID: uint32(i + 1), Creation: 77}
 				ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{uint32(i)}}
-				if p.write(frame(t, dist.Control{Op: dist.OpLink, From: from, To: box.Pid()}, nil)) != nil {
+				if p.Write(frame(t, dist.Control{Op: dist.OpLink, From: from, To: box.Pid()}, nil)) != nil {
 					return
 				}
-				if p.write(frame(t, dist.Control{Op: dist.OpMonitorP, From: from, To: box.Pid(), Ref: ref}, nil)) != nil {
+				if p.Write(frame(t, dist.Control{Op: dist.OpMonitorP, From: from, To: box.Pid(), Ref: ref}, nil)) != nil {
 					return
 				}
 			}
 		}()
-		_, err := p.frame(ctxWhile(t, func() bool { return len(linksOf(box)) == 0 }))
+		_, err := p.ReadFrame(ctxWhile(t, func() bool { return len(linksOf(box)) == 0 }))
 		require.ErrorIs(t, err, context.Canceled)
 		require.NoError(t, c.Close())
 		require.Empty(t, linksOf(box))
 		require.Empty(t, watchersOf(box))
 		require.NoError(t, box.Close())
-		p.close()
+		p.Close()
 	}
 }
 
@@ -167,9 +167,9 @@ func TestEndReasons(t *testing.T) {
 		want error
 	}{
 		"closed here":  {func(_ *wire, c *Conn) { c.Close() }, ErrClosed},
-		"closed there": {func(p *wire, _ *Conn) { p.close() }, io.EOF},
-		"in a frame":   {func(p *wire, _ *Conn) { p.write([]byte{0, 0, 0, 9, 'p'}); p.close() }, io.ErrUnexpectedEOF},
-		"in a length":  {func(p *wire, _ *Conn) { p.write([]byte{0, 0}); p.close() }, io.ErrUnexpectedEOF},
+		"closed there": {func(p *wire, _ *Conn) { p.Close() }, io.EOF},
+		"in a frame":   {func(p *wire, _ *Conn) { p.Write([]byte{0, 0, 0, 9, 'p'}); p.Close() }, io.ErrUnexpectedEOF},
+		"in a length":  {func(p *wire, _ *Conn) { p.Write([]byte{0, 0}); p.Close() }, io.ErrUnexpectedEOF},
 		"node closed":  {func(_ *wire, c *Conn) { c.Node().Close() }, ErrClosed},
 	} {
 		if name == "node closed" {
@@ -180,7 +180,7 @@ func TestEndReasons(t *testing.T) {
 		tt.end(p, c)
 		require.ErrorIs(t, arrives(t, received, "the end of Receive").err, tt.want, name)
 		require.ErrorIs(t, ended(t, c), tt.want, name)
-		require.ErrorIs(t, c.Send(w.ctx(), p.self, 1), tt.want, name)
+		require.ErrorIs(t, c.Send(w.ctx(), p.Self, 1), tt.want, name)
 		require.ErrorIs(t, c.Flush(w.ctx()), tt.want, name)
 		<-c.l.Left()
 	}
@@ -210,7 +210,7 @@ func TestExitWithMuchToTell(t *testing.T) {
 				p := w.peer(bob.Listeners()[0], role("wire@test"))
 				for i := range tt.watchers {
 					ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{uint32(i), 1, 2}}
-					p.send(dist.Control{Op: dist.OpMonitorP, From: p.self, To: b.Pid(), Ref: ref}, nil)
+					p.Send(dist.Control{Op: dist.OpMonitorP, From: p.Self, To: b.Pid(), Ref: ref}, nil)
 				}
 				require.Eventually(t, func() bool { return len(watchersOf(b)) == tt.watchers }, tooLong, tick)
 				want, over := tt.reason, (<-chan result[int])(nil)
@@ -223,7 +223,7 @@ func TestExitWithMuchToTell(t *testing.T) {
 					over = async(func() (int, error) { return 0, bob.Shutdown(w.ctx()) })
 				}
 				for range tt.watchers {
-					ctl, why := p.next()
+					ctl, why := p.Next()
 					require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
 					require.Equal(t, b.Pid(), ctl.From)
 					if !reflect.DeepEqual(want, why) { // whose difference nobody could read
@@ -234,7 +234,7 @@ func TestExitWithMuchToTell(t *testing.T) {
 					require.NotNil(t, bob.Conn("wire@test"))
 					return
 				}
-				p.close()
+				p.Close()
 				require.NoError(t, arrives(t, over, "the end of the node").err)
 			})
 		}

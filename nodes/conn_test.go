@@ -163,7 +163,7 @@ func TestReceiveCancelled(t *testing.T) {
 	written := async(func() (int, error) {
 		for len(all) > 0 { // in pieces that fit no frame
 			n := min(100_003, len(all))
-			if err := p.write(all[:n]); err != nil {
+			if err := p.Write(all[:n]); err != nil {
 				return 0, err
 			}
 			all = all[n:]

@@ -37,7 +37,7 @@ func (p *wire) listen(f func(body []byte, at time.Duration)) {
 	begin := time.Now()
 	go func() {
 		for {
-			body, err := p.frame(context.Background())
+			body, err := p.ReadFrame(context.Background())
 			if err != nil {
 				return
 			}
@@ -46,7 +46,7 @@ func (p *wire) listen(f func(body []byte, at time.Duration)) {
 	}()
 }
 
-func (p *wire) tick() error { return p.write(dist.AppendTick(nil)) }
+func (p *wire) tick() error { return p.Write(dist.AppendTick(nil)) }
 
 func TestTicksWhenIdle(t *testing.T) {
 	for _, receive := range []bool{true, false} {
@@ -83,7 +83,7 @@ func TestNoTicksWhenBusy(t *testing.T) {
 			if len(body) == 0 {
 				ticks++
 			} else {
-				p.say("x", ei.Int(1))
+				p.Say("x", ei.Int(1))
 			}
 		})
 		for range 100 {
@@ -106,7 +106,7 @@ func TestTickIsAnsweredAtOnce(t *testing.T) {
 			time.Sleep(time.Second)
 			began := time.Now()
 			require.NoError(t, p.tick())
-			body, err := p.frame(w.ctx())
+			body, err := p.ReadFrame(w.ctx())
 			require.NoError(t, err)
 			require.Empty(t, body)
 			require.Equal(t, began, time.Now())
@@ -156,7 +156,7 @@ func (w *world) tickLine(delay time.Duration) (l *tickLine, ends [2]*Conn) {
 	for i, p := range l.ends {
 		p.listen(func(body []byte, _ time.Duration) {
 			if len(body) > 0 {
-				_ = l.ends[1-i].write(framed(body))
+				_ = l.ends[1-i].Write(framed(body))
 				return
 			}
 			l.mu.Lock()
@@ -262,7 +262,7 @@ func TestSilentPeerIsDropped(t *testing.T) {
 		require.ErrorIs(t, err, ErrTickTimeout)
 		require.Equal(t, 4*defaultTickInterval, time.Since(begin))
 		require.ErrorIs(t, c.Err(), ErrTickTimeout)
-		p.gone()
+		p.Gone()
 		<-c.l.Left()
 		require.Empty(t, b.Peers())
 	})
@@ -275,7 +275,7 @@ func TestPeerThatLeftIsDropped(t *testing.T) {
 		w := newWorld(t, "memory")
 		_, l := w.listening("bob")
 		p, c := w.joined(l, role("wire@test"))
-		require.NoError(t, p.s.Close())
+		require.NoError(t, p.S.Close())
 		<-c.Done()
 		require.ErrorIs(t, c.Err(), ErrTickTimeout)
 		require.ErrorIs(t, c.Err(), syscall.EPIPE)
@@ -286,7 +286,7 @@ func TestPeerThatLeftIsDropped(t *testing.T) {
 func TestSilentPeerIsDroppedAfterItsLastSign(t *testing.T) {
 	for name, sign := range map[string]func(p *wire){
 		"tick":    func(p *wire) { p.tick() },
-		"message": func(p *wire) { p.say("x", ei.Int(1)) },
+		"message": func(p *wire) { p.Say("x", ei.Int(1)) },
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t, "memory")
@@ -313,7 +313,7 @@ func TestUnreadPeerIsNotDropped(t *testing.T) {
 		p, c := w.joined(l, role("wire@test"))
 		ticks := 0
 		p.listen(func([]byte, time.Duration) { ticks++ })
-		p.say("x", ei.Atom("kept"))
+		p.Say("x", ei.Atom("kept"))
 		time.Sleep(10*time.Minute + time.Second)
 		synctest.Wait()
 		require.NoError(t, c.Err())
@@ -449,7 +449,7 @@ func TestFlowIsAnsweredByTicks(t *testing.T) {
 				})
 				time.Sleep(time.Millisecond)
 				for time.Since(begin) < 10*time.Second {
-					p.say("x", ei.Int(1))
+					p.Say("x", ei.Int(1))
 					m := receive(t, box)
 					if tt.answers {
 						require.NoError(t, m.Conn().SendName(w.ctx(), "y", 1))
@@ -476,7 +476,7 @@ func TestSlowFrameKeepsPeerAlive(t *testing.T) {
 		b := frame(t, dist.Control{Op: dist.OpSend, To: c.Self()}, make(ei.Binary, 40*step))
 		for len(b) > 0 {
 			n := min(step, len(b))
-			require.NoError(t, p.write(b[:n]))
+			require.NoError(t, p.Write(b[:n]))
 			b = b[n:]
 			time.Sleep(7 * time.Second) // so that none of it comes just as a tick is due
 		}
@@ -497,10 +497,10 @@ func TestPeerLeavesWhileMailboxIsFull(t *testing.T) {
 			require.Eventually(t, func() bool { return b.Conn("wire@test") != nil }, tooLong, tick)
 			require.NoError(t, other.MonitorNode(w.ctx(), "wire@test"))
 			for i := range 5 {
-				p.say("full", ei.Int(i))
+				p.Say("full", ei.Int(i))
 			}
 			require.Eventually(t, func() bool { return unread(full) > 0 }, tooLong, tick)
-			p.close()
+			p.Close()
 			require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("wire@test")}, term(t, other))
 		})
 	}
@@ -514,7 +514,7 @@ func TestPeerIsNotDroppedBetweenReceives(t *testing.T) {
 		p, c := w.joined(l, role("wire@test"))
 		p.listen(func([]byte, time.Duration) {})
 		for range 2 {
-			p.say("x", ei.Int(1))
+			p.Say("x", ei.Int(1))
 			receive(t, c)
 			_, err := c.Receive(transport.NoWait())
 			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
@@ -542,7 +542,7 @@ func TestNoTicksAfterShutdown(t *testing.T) {
 			synctest.Wait()
 			require.NoError(t, c.Err())
 		}
-		p.close()
+		p.Close()
 		require.NoError(t, (<-down).err)
 		require.NoError(t, n.Close())
 	})

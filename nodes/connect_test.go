@@ -159,7 +159,7 @@ func TestWrongCookieOfAcceptor(t *testing.T) {
 	a := w.node("alice")
 	connected := async(func() (*Conn, error) { return a.Connect(w.ctx(), "bob@test") })
 	p := at.accept()
-	c, err := packets.New(w.ctx(), p.s)
+	c, err := packets.New(w.ctx(), p.S)
 	require.NoError(t, err)
 	_, err = dist.ReadName(c)
 	require.NoError(t, err)
@@ -175,7 +175,7 @@ func TestWrongCookieOfAcceptor(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, c.WritePackets(dist.AppendAck(nil, dist.Digest("guess", m.Challenge))))
 	require.ErrorIs(t, arrives(t, connected, "the refusal").err, dist.ErrBadCookie)
-	p.gone()
+	p.Gone()
 }
 
 func TestConnectRefused(t *testing.T) {
@@ -347,7 +347,7 @@ func TestHandshakeTimeout(t *testing.T) {
 		var h *dist.HandshakeError
 		require.ErrorAs(t, err, &h)
 		require.Equal(t, dist.PhaseStatus, h.Phase)
-		p.gone()
+		p.Gone()
 
 		failed, hear := failures()
 		_, l := w.listening("bob", hear)
@@ -355,12 +355,12 @@ func TestHandshakeTimeout(t *testing.T) {
 		accepted := async(func() (*Conn, error) { return l.Accept(ctx) })
 		begin = time.Now()
 		p = w.wire(l)
-		require.NoError(t, p.write([]byte{0, 20})) // half a header is nothing
+		require.NoError(t, p.Write([]byte{0, 20})) // half a header is nothing
 		err = <-failed
 		require.ErrorIs(t, err, ErrHandshakeTimeout)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.Equal(t, DefaultHandshakeTimeout, time.Since(begin))
-		p.gone()
+		p.Gone()
 		cancel()
 		require.ErrorIs(t, (<-accepted).err, context.Canceled)
 	})
@@ -424,7 +424,7 @@ func TestHandshakeFailureIsToldPlainly(t *testing.T) {
 	w := newWorld(t, "tcp")
 	failed, hear := failures()
 	b := w.started("bob", hear)
-	require.NoError(t, w.wire(b.Listeners()[0]).s.Close())
+	require.NoError(t, w.wire(b.Listeners()[0]).S.Close())
 	err := arrives(t, failed, "the end of the handshake")
 	require.ErrorIs(t, err, io.EOF)
 	require.NotContains(t, err.Error(), "nil")
@@ -441,10 +441,10 @@ func TestOnDemandOutlivesCaller(t *testing.T) {
 	p := a.accept()
 	leave()
 	require.ErrorIs(t, arrives(t, sent, "SendName").err, context.Canceled)
-	require.NoError(t, p.respond(role(a.name), dist.StatusOK))
+	require.NoError(t, p.Respond(role(a.name), dist.StatusOK))
 	c := w.conn(n, a.name)
 	require.NoError(t, b.SendName(w.ctx(), a.name, "x", ei.Atom("said")))
-	_, said := p.next()
+	_, said := p.Next()
 	require.Equal(t, ei.Atom("said"), said)
 	require.NoError(t, c.Err())
 }

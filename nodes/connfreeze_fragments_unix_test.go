@@ -17,6 +17,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/test/race"
+	"github.com/cnode-go/cnode/internal/test/rawpeer"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/transport"
@@ -45,7 +46,7 @@ func moveAmidFragments(t *testing.T, kind string, flags dist.Flags) {
 	r := w.shuttle("peer@test", true, func(c *Config) { c.Flags = flags })
 	there := w.conn(peer, "mover@test")
 	for _, s := range []*transport.Stream{r.c.l.Stream(), there.l.Stream()} {
-		require.NoError(t, errors.Join(narrow(s, unix.SO_SNDBUF), narrow(s, unix.SO_RCVBUF)))
+		require.NoError(t, errors.Join(rawpeer.Narrow(s, unix.SO_SNDBUF), rawpeer.Narrow(s, unix.SO_RCVBUF)))
 	}
 	require.NoError(t, there.l.StopReading(w.ctx())) // so that the first move is amid messages to the peer
 	var in, out [senders]*numbers
@@ -170,7 +171,7 @@ func TestMoveAmidLargest(t *testing.T) {
 	}
 	c, there := r.c, w.conn(peer, "mover@test")
 	for _, s := range []*transport.Stream{c.l.Stream(), there.l.Stream()} {
-		require.NoError(t, errors.Join(narrow(s, unix.SO_SNDBUF), narrow(s, unix.SO_RCVBUF)))
+		require.NoError(t, errors.Join(rawpeer.Narrow(s, unix.SO_SNDBUF), rawpeer.Narrow(s, unix.SO_RCVBUF)))
 	}
 	require.NoError(t, there.l.StopReading(w.ctx())) // so that the one to the peer is not there before the move
 	for _, from := range []*Conn{c, there} {

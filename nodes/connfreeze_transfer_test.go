@@ -17,6 +17,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/test/need"
+	"github.com/cnode-go/cnode/internal/test/rawpeer"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/nodes/internal/link"
@@ -317,7 +318,7 @@ func TestMoveHalfFrames(t *testing.T) {
 		return w.shuttle("peer@test", true, func(c *Config) { c.QueueLimit, c.Flags = 64<<20, withoutFragments }), nil
 	})
 	p := a.accept()
-	require.NoError(t, p.respond(role("peer@test"), dist.StatusOK))
+	require.NoError(t, p.Respond(role("peer@test"), dist.StatusOK))
 	r := (<-connected).v
 	sink := newNumbers(3)
 	for _, n := range r.n {
@@ -325,10 +326,10 @@ func TestMoveHalfFrames(t *testing.T) {
 	}
 	var bytes []byte
 	for i := range 3 {
-		bytes = append(bytes, frame(t, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "sink"}, ei.Tuple{ei.Int(i), ei.Binary("x")})...)
+		bytes = append(bytes, frame(t, dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "sink"}, ei.Tuple{ei.Int(i), ei.Binary("x")})...)
 	}
 	for i, b := range bytes {
-		require.NoError(t, p.write([]byte{b}))
+		require.NoError(t, p.Write([]byte{b}))
 		if i%3 == 0 {
 			require.Eventually(t, func() bool { // the byte has been read
 				n, err := r.c.l.Stream().PendingBytes()
@@ -342,7 +343,7 @@ func TestMoveHalfFrames(t *testing.T) {
 	// The peer reads nothing: our window fills, and the queue with it. Then it reads byte by byte
 	// while the connection moves.
 	c := r.c
-	require.NoError(t, errors.Join(narrow(c.l.Stream(), unix.SO_SNDBUF), narrow(p.s, unix.SO_RCVBUF)))
+	require.NoError(t, errors.Join(rawpeer.Narrow(c.l.Stream(), unix.SO_SNDBUF), rawpeer.Narrow(p.S, unix.SO_RCVBUF)))
 	// more than the window; a move copies it several times, and must not take long
 	big := make([]byte, 1<<20)
 	for i := range big {
@@ -361,7 +362,7 @@ func TestMoveHalfFrames(t *testing.T) {
 	var head [1]byte
 	var got []byte
 	for range 200 {
-		_, err := p.s.Readv(w.ctx(), head[:])
+		_, err := p.S.Readv(w.ctx(), head[:])
 		require.NoError(t, err)
 		got = append(got, head[0])
 		if len(got)%10 == 0 {
@@ -370,9 +371,9 @@ func TestMoveHalfFrames(t *testing.T) {
 	}
 	require.NoError(t, (<-first).err, "part of it was out")
 	require.ErrorIs(t, (<-second).err, ErrMoved, "nothing of it was sent: it waited for its turn")
-	require.NoError(t, p.s.Preload(got))
+	require.NoError(t, p.S.Preload(got))
 	for i := range 21 {
-		_, payload := p.next()
+		_, payload := p.Next()
 		list := payload.(ei.List)
 		require.Equal(t, ei.Int(i), list[0])
 		if i == 0 {
@@ -624,7 +625,7 @@ func TestSameWorker(t *testing.T) {
 		require.NoError(t, err)
 		r.c, err = n.Adopt(w.ctx(), m)
 		require.NoError(t, err)
-		require.Len(t, log.lines("level=WARN", "same Config.Worker", "peer=peer@test", "worker=0"), 1, "move %d", i)
+		require.Len(t, log.Lines("level=WARN", "same Config.Worker", "peer=peer@test", "worker=0"), 1, "move %d", i)
 	}
 }
 

@@ -161,30 +161,30 @@ func TestERPCAnswers(t *testing.T) {
 		is     error
 	}{
 		{"refused", func(q *dist.Control) {
-			p.send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Result: exitReason(ei.Atom("system_limit"))}, nil)
+			p.Send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Result: exitReason(ei.Atom("system_limit"))}, nil)
 		}, "error: {erpc,system_limit}", nil},
 		{"not supported", func(q *dist.Control) {
-			p.send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Result: exitReason(ei.Atom("notsup"))}, nil)
+			p.Send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Result: exitReason(ei.Atom("notsup"))}, nil)
 		}, "error: {erpc,notsup}", errors.ErrUnsupported},
 		{"no monitor", func(q *dist.Control) {
-			p.send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Result: pid}, nil)
+			p.Send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Result: pid}, nil)
 		}, "error: {erpc,notsup}", errors.ErrUnsupported},
 		{"a pid of another node", func(q *dist.Control) {
-			p.send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Flags: dist.SpawnMonitored, Result: stranger}, nil)
+			p.Send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Flags: dist.SpawnMonitored, Result: stranger}, nil)
 		}, "error: {erpc,notsup}", errors.ErrUnsupported},
 		{"an end without a beginning, then a refusal", func(q *dist.Control) {
-			p.send(dist.Control{Op: dist.OpMonitorPExit, Ref: q.Ref, From: child, To: q.From, Reason: exitReason(ei.Atom("x"))}, nil)
-			p.send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Result: exitReason(ei.Atom("badopt"))}, nil)
+			p.Send(dist.Control{Op: dist.OpMonitorPExit, Ref: q.Ref, From: child, To: q.From, Reason: exitReason(ei.Atom("x"))}, nil)
+			p.Send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Result: exitReason(ei.Atom("badopt"))}, nil)
 		}, "error: {erpc,badopt}", nil},
 		{"another one's result", func(q *dist.Control) {
-			p.send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Flags: dist.SpawnMonitored, Result: pid}, nil)
-			p.send(dist.Control{Op: dist.OpMonitorPExit, Ref: q.Ref, From: child, To: q.From,
+			p.Send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Flags: dist.SpawnMonitored, Result: pid}, nil)
+			p.Send(dist.Control{Op: dist.OpMonitorPExit, Ref: q.Ref, From: child, To: q.From,
 				Reason: exitReason(ei.Tuple{ei.Ref{Node: "x@test", Len: 3}, ei.Atom("return"), ei.Int(1)})}, nil)
 		}, "exit: {signal,{#Ref<x@test.0.0.0>,return,1}}", nil},
 		{"the loss of the connection", func(*dist.Control) {}, "error: {erpc,noconnection}", ErrNoConnection},
 	} {
 		called := async(func() (ei.Term, error) { return a.ERPC(w.ctx(), "wire@test", "m", "f", 1) })
-		q, args := p.next()
+		q, args := p.Next()
 		require.Equal(t, dist.OpSpawnRequest, q.Op, tt.name)
 		require.Equal(t, "[monitor]", q.Options.String())
 		require.Equal(t, a.Whereis("net_kernel").Pid(), q.GroupLeader)
@@ -193,7 +193,7 @@ func TestERPCAnswers(t *testing.T) {
 		require.Equal(t, ei.List{ei.Atom("m"), ei.Atom("f"), ei.String("\x01")}.String(), ei.List(list[1:]).String())
 		tt.answer(&q)
 		if tt.is == ErrNoConnection {
-			p.close()
+			p.Close()
 		}
 		err := arrives(t, called, tt.name).err
 		e := new(ERPCError)

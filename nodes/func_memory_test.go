@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -23,15 +22,6 @@ type bulky struct {
 func empties(n int) ei.Raw {
 	b := append(ei.AppendListHeader(nil, n), bytes.Repeat([]byte{byte(ei.TagMapExt), 0, 0, 0, 0}, n)...)
 	return ei.AppendNil(b)
-}
-
-// allocatedBy gives the number of bytes that f allocates, garbage included.
-func allocatedBy(f func()) int {
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	f()
-	runtime.ReadMemStats(&after)
-	return int(after.TotalAlloc - before.TotalAlloc)
 }
 
 // waysToCall gives the ways to call what is exposed as m:f, and served as f, as another node does.

@@ -111,11 +111,11 @@ func TestRPC(t *testing.T) {
 
 // request is a SPAWN_REQUEST as erpc sends it.
 func (p *wire) request(id uint32, module, function string, options ei.Term, args ...ei.Term) ei.Ref {
-	p.t.Helper()
-	ref := ei.Ref{Node: p.self.Node, Creation: p.self.Creation, Len: 3, ID: [5]uint32{id, 2, 3}}
-	raw := encode(p.t, options)
-	p.send(dist.Control{
-		Op: dist.OpSpawnRequest, Ref: ref, From: p.self, GroupLeader: p.self,
+	p.T.Helper()
+	ref := ei.Ref{Node: p.Self.Node, Creation: p.Self.Creation, Len: 3, ID: [5]uint32{id, 2, 3}}
+	raw := encode(p.T, options)
+	p.Send(dist.Control{
+		Op: dist.OpSpawnRequest, Ref: ref, From: p.Self, GroupLeader: p.Self,
 		Module: ei.Atom(module), Function: ei.Atom(function), Arity: uint8(len(args)), Options: raw,
 	}, ei.List(args))
 	return ref
@@ -123,10 +123,10 @@ func (p *wire) request(id uint32, module, function string, options ei.Term, args
 
 // down reads the next message, which must be the end of a monitor.
 func (p *wire) down(ref ei.Ref) ei.Term {
-	p.t.Helper()
-	ctl, why := p.next()
-	require.Equal(p.t, dist.OpPayloadMonitorPExit, ctl.Op)
-	require.Equal(p.t, ref, ctl.Ref)
+	p.T.Helper()
+	ctl, why := p.Next()
+	require.Equal(p.T, dist.OpPayloadMonitorPExit, ctl.Op)
+	require.Equal(p.T, ref, ctl.Ref)
 	return why
 }
 
@@ -179,10 +179,10 @@ func TestSpawn(t *testing.T) {
 	})
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	reply := func(ref ei.Ref, flags uint64) ei.Pid {
-		ctl, _ := p.next()
+		ctl, _ := p.Next()
 		require.Equal(t, dist.OpSpawnReply, ctl.Op)
 		require.Equal(t, ref, ctl.Ref)
-		require.Equal(t, p.self, ctl.To)
+		require.Equal(t, p.Self, ctl.To)
 		require.Equal(t, flags, ctl.Flags, ctl.Result)
 		result, err := ctl.Result.Decode()
 		require.NoError(t, err)
@@ -209,15 +209,15 @@ func TestSpawn(t *testing.T) {
 	pid := reply(ref, dist.SpawnMonitored|dist.SpawnLinked)
 	require.Equal(t, ei.List{ei.Atom("x")}, arrives(t, started, "the function"))
 	for range 3 { // the peer's share of memory pays for what is not received
-		p.send(dist.Control{Op: dist.OpSend, To: pid}, ei.Binary(make([]byte, 1<<16)))
+		p.Send(dist.Control{Op: dist.OpSend, To: pid}, ei.Binary(make([]byte, 1<<16)))
 	}
 	require.Eventually(t, func() bool { return n.Stats().Overflow > 3<<16 }, tooLong, tick)
 	kill, err := ei.AppendAtom(nil, "kill")
 	require.NoError(t, err)
-	p.send(dist.Control{Op: dist.OpPayloadExit2, From: p.self, To: pid}, ei.Raw(kill))
+	p.Send(dist.Control{Op: dist.OpPayloadExit2, From: p.Self, To: pid}, ei.Raw(kill))
 	ops := map[dist.Op]ei.Term{}
 	for range 2 {
-		ctl, why := p.next()
+		ctl, why := p.Next()
 		ops[ctl.Op] = why
 	}
 	require.Equal(t, map[dist.Op]ei.Term{dist.OpPayloadExit: ei.Atom("killed"), dist.OpPayloadMonitorPExit: ei.Atom("killed")}, ops)
@@ -227,7 +227,7 @@ func TestSpawn(t *testing.T) {
 	// So does the end of the parent's node, through the link; and that of our own.
 	p.request(5, "m", "wait", ei.List{link, ei.Tuple{ei.Atom("reply"), ei.Atom("no")}})
 	arrives(t, started, "the function")
-	p.close()
+	p.Close()
 	arrives(t, cancelled, "the end of its context")
 	p = w.peer(n.Listeners()[0], role("wire@test"))
 	p.request(6, "m", "wait", ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}})
@@ -236,7 +236,7 @@ func TestSpawn(t *testing.T) {
 	// Requests that make no sense are refused.
 	refused := func(why ei.Atom) {
 		t.Helper()
-		ctl, _ := p.next()
+		ctl, _ := p.Next()
 		require.Equal(t, dist.OpSpawnReply, ctl.Op)
 		require.Zero(t, ctl.Flags)
 		result, err := ctl.Result.Decode()
@@ -249,10 +249,10 @@ func TestSpawn(t *testing.T) {
 	}
 	send := func(options ei.Term, payload ei.Raw) {
 		raw := encode(t, options)
-		b, err := dist.AppendFrame(nil, &dist.Control{Op: dist.OpSpawnRequest, Ref: ref, From: p.self, GroupLeader: p.self,
+		b, err := dist.AppendFrame(nil, &dist.Control{Op: dist.OpSpawnRequest, Ref: ref, From: p.Self, GroupLeader: p.Self,
 			Module: "m", Function: "echo", Arity: 0, Options: raw}, payload)
 		require.NoError(t, err)
-		require.NoError(t, p.write(b))
+		require.NoError(t, p.Write(b))
 	}
 	send(monitor, ei.AppendNil(nil))
 	refused("badopt")
@@ -289,22 +289,22 @@ func TestCastsAreNotAnswered(t *testing.T) {
 	p.request(1, "erpc", "execute_cast", ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}}, ei.Atom("m"), ei.Atom("run"),
 		ei.List{ei.Int(1000)})
 	require.Equal(t, ei.Int(1000), arrives(t, ran, "the cast"))
-	p.say("rex", ei.Tuple{ei.Atom("$gen_cast"), ei.Tuple{ei.Atom("cast"), ei.Atom("m"), ei.Atom("run"), ei.List{ei.Int(2000)}, p.self}})
+	p.Say("rex", ei.Tuple{ei.Atom("$gen_cast"), ei.Tuple{ei.Atom("cast"), ei.Atom("m"), ei.Atom("run"), ei.List{ei.Int(2000)}, p.Self}})
 	require.Equal(t, ei.Int(2000), arrives(t, ran, "the cast"))
 
 	// The C library's form of a call, and the one with block_call.
 	n.Expose("m", "echo", func(_ context.Context, args []ei.Term) (any, error) { return args, nil })
-	p.say("rex", ei.Tuple{p.self, ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("echo"), ei.List{ei.Int(3000)}, ei.Atom("user")}})
-	ctl, reply := p.next()
-	require.Equal(t, p.self, ctl.To)
+	p.Say("rex", ei.Tuple{p.Self, ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("echo"), ei.List{ei.Int(3000)}, ei.Atom("user")}})
+	ctl, reply := p.Next()
+	require.Equal(t, p.Self, ctl.To)
 	require.Equal(t, ei.Tuple{ei.Atom("rex"), ei.List{ei.Int(3000)}}, reply)
 	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3}
 	for _, tt := range [][2]ei.Term{
-		{ei.Tuple{ei.Atom("block_call"), ei.Atom("m"), ei.Atom("echo"), ei.List{ei.Int(4000)}, p.self}, ei.List{ei.Int(4000)}},
+		{ei.Tuple{ei.Atom("block_call"), ei.Atom("m"), ei.Atom("echo"), ei.List{ei.Int(4000)}, p.Self}, ei.List{ei.Int(4000)}},
 		{ei.Tuple{ei.Atom("what"), ei.Atom("m")}, ei.Tuple{ei.Atom("badrpc"), ei.Tuple{ei.Atom("EXIT"), ei.Atom("badarg")}}},
 	} {
-		p.say("rex", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref}, tt[0]})
-		_, reply = p.next()
+		p.Say("rex", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, ref}, tt[0]})
+		_, reply = p.Next()
 		require.Equal(t, ei.Tuple{ref, tt[1]}, reply)
 	}
 }
@@ -319,13 +319,13 @@ func TestSpawnKilledBeforeItsTurn(t *testing.T) {
 	p.request(1, "m", "wait", ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}}, ei.Int(1))
 	require.Equal(t, ei.Int(1), arrives(t, running, "the first"))
 	ref := p.request(2, "m", "wait", ei.List{ei.Atom("monitor")}, ei.Int(2))
-	ctl, _ := p.next()
+	ctl, _ := p.Next()
 	require.Equal(t, dist.OpSpawnReply, ctl.Op)
 	pid, err := ctl.Result.Decode()
 	require.NoError(t, err)
 	kill, err := ei.AppendAtom(nil, "kill")
 	require.NoError(t, err)
-	p.send(dist.Control{Op: dist.OpPayloadExit2, From: p.self, To: pid.(ei.Pid)}, ei.Raw(kill))
+	p.Send(dist.Control{Op: dist.OpPayloadExit2, From: p.Self, To: pid.(ei.Pid)}, ei.Raw(kill))
 	require.Equal(t, ei.Atom("killed"), p.down(ref))
 	third := p.request(3, "m", "wait", ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}, ei.Atom("monitor")}, ei.Int(3))
 	close(release)
@@ -356,8 +356,8 @@ func TestWaitingCallsAreNotDecoded(t *testing.T) {
 	require.NoError(t, err)
 	large = nil
 	before := held()
-	p.send(dist.Control{
-		Op: dist.OpSpawnRequest, Ref: ei.Ref{Node: p.self.Node, Creation: 4, Len: 3}, From: p.self, GroupLeader: p.self,
+	p.Send(dist.Control{
+		Op: dist.OpSpawnRequest, Ref: ei.Ref{Node: p.Self.Node, Creation: 4, Len: 3}, From: p.Self, GroupLeader: p.Self,
 		Module: "m", Function: "wait", Arity: 1, Options: ei.Raw{106},
 	}, ei.Raw(args))
 	p.request(2, "m", "wait", quiet) // comes behind the first one
@@ -389,7 +389,7 @@ func TestSpawnReply(t *testing.T) {
 		require.NoError(t, err)
 		result, err := ei.AppendPid(nil, child(id))
 		require.NoError(t, err)
-		p.send(dist.Control{Op: dist.OpSpawnReply, Ref: ref, To: to, Flags: flags, Result: result}, nil)
+		p.Send(dist.Control{Op: dist.OpSpawnReply, Ref: ref, To: to, Flags: flags, Result: result}, nil)
 		return ref
 	}
 	b := trapping(t, a)
@@ -401,8 +401,8 @@ func TestSpawnReply(t *testing.T) {
 
 	ref := spawned(b.Pid(), 1, dist.SpawnLinked|dist.SpawnMonitored)
 	answered()
-	p.send(dist.Control{Op: dist.OpExit, From: child(1), To: b.Pid(), Reason: crash}, nil)
-	p.send(dist.Control{Op: dist.OpMonitorPExit, From: child(1), To: b.Pid(), Ref: ref, Reason: crash}, nil)
+	p.Send(dist.Control{Op: dist.OpExit, From: child(1), To: b.Pid(), Reason: crash}, nil)
+	p.Send(dist.Control{Op: dist.OpMonitorPExit, From: child(1), To: b.Pid(), Ref: ref, Reason: crash}, nil)
 	m, why := reason(t, b, dist.OpExit)
 	require.Equal(t, child(1), m.From)
 	require.Equal(t, ei.Atom("crash"), why)

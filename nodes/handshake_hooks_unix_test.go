@@ -111,7 +111,7 @@ func TestSlowCheckPeerKeepsNobody(t *testing.T) {
 				if kind == "packets" {
 					name = name[2:]
 				}
-				return p, p.write(name)
+				return p, p.Write(name)
 			})
 			if kind != "memory" && kind != "packets" {
 				require.NoError(t, arrives(t, opened, "what the peer has to say").err)

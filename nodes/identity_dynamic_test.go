@@ -129,12 +129,12 @@ func TestDynamicNameRefused(t *testing.T) {
 	at := w.ambush("carol@test")
 	connected := async(func() (*Conn, error) { return d.Connect(w.ctx(), "carol@test") })
 	p := at.accept()
-	require.NoError(t, p.write(packet([]byte("sok"))))
+	require.NoError(t, p.Write(packet([]byte("sok"))))
 	require.ErrorIs(t, arrives(t, connected, "the refusal").err, dist.ErrUnexpected)
 	// A name of another host.
 	connected = async(func() (*Conn, error) { return d.Connect(w.ctx(), "carol@test") })
 	p = at.accept()
-	require.NoError(t, p.write(packet([]byte("snamed:\x00\x07x@other\x00\x00\x00\x05"))))
+	require.NoError(t, p.Write(packet([]byte("snamed:\x00\x07x@other\x00\x00\x00\x05"))))
 	require.ErrorIs(t, arrives(t, connected, "the refusal").err, dist.ErrUnexpected)
 	require.Empty(t, d.Name())
 	require.Zero(t, tableSize(d))
@@ -143,7 +143,7 @@ func TestDynamicNameRefused(t *testing.T) {
 	failed, hear := failures()
 	b := w.started("dave", hear)
 	impostor := dist.Self{Name: "test", Cookie: "guess", Creation: 7, Challenge: 8, Dynamic: true}
-	require.Error(t, w.wire(b.Listeners()[0]).initiate(impostor))
+	require.Error(t, w.wire(b.Listeners()[0]).Initiate(impostor))
 	require.ErrorIs(t, arrives(t, failed, "the failed handshake"), dist.ErrBadCookie)
 	require.Zero(t, tableSize(b))
 }

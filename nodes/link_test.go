@@ -148,38 +148,38 @@ func TestUnlinkBesideExit(t *testing.T) {
 		a := w.started("alice")
 		p := w.peer(a.Listeners()[0], role("wire@test"))
 		b := trapping(t, a)
-		require.NoError(t, b.Link(w.ctx(), p.self))
-		link, _ := p.next()
+		require.NoError(t, b.Link(w.ctx(), p.Self))
+		link, _ := p.Next()
 		require.Equal(t, dist.OpLink, link.Op)
-		require.NoError(t, b.Unlink(w.ctx(), p.self))
-		unlink, _ := p.next()
+		require.NoError(t, b.Unlink(w.ctx(), p.Self))
+		unlink, _ := p.Next()
 		require.Equal(t, dist.OpUnlinkID, unlink.Op)
 		// there is no link: the peer is not told again
-		require.NoError(t, b.Unlink(w.ctx(), p.self))
+		require.NoError(t, b.Unlink(w.ctx(), p.Self))
 		why, err := ei.AppendAtom(nil, "crash")
 		require.NoError(t, err)
-		exit := dist.Control{Op: dist.OpExit, From: p.self, To: b.Pid(), Reason: why}
-		ack := dist.Control{Op: dist.OpUnlinkIDAck, ID: unlink.ID, From: p.self, To: b.Pid()}
-		p.send(exit, nil)
+		exit := dist.Control{Op: dist.OpExit, From: p.Self, To: b.Pid(), Reason: why}
+		ack := dist.Control{Op: dist.OpUnlinkIDAck, ID: unlink.ID, From: p.Self, To: b.Pid()}
+		p.Send(exit, nil)
 		// A LINK of the peer's that was on its way does not count either.
-		p.send(dist.Control{Op: dist.OpLink, From: p.self, To: b.Pid()}, nil)
-		p.send(exit, nil)
+		p.Send(dist.Control{Op: dist.OpLink, From: p.Self, To: b.Pid()}, nil)
+		p.Send(exit, nil)
 		// Nor does the acknowledgement of another unlink.
-		p.send(dist.Control{Op: dist.OpUnlinkIDAck, ID: unlink.ID + 1, From: p.self, To: b.Pid()}, nil)
+		p.Send(dist.Control{Op: dist.OpUnlinkIDAck, ID: unlink.ID + 1, From: p.Self, To: b.Pid()}, nil)
 		// Nor does an unlink of the peer's acknowledge ours.
-		p.send(dist.Control{Op: dist.OpUnlinkID, ID: 4711, From: p.self, To: b.Pid()}, nil)
+		p.Send(dist.Control{Op: dist.OpUnlinkID, ID: 4711, From: p.Self, To: b.Pid()}, nil)
 		synctest.Wait()
 		require.Len(t, linksOf(b), 1)
-		p.send(ack, nil)
+		p.Send(ack, nil)
 		synctest.Wait()
 		require.Empty(t, linksOf(b))
 		require.Zero(t, unread(b))
 
 		// Then a link counts again.
-		p.send(dist.Control{Op: dist.OpLink, From: p.self, To: b.Pid()}, nil)
-		p.send(exit, nil)
+		p.Send(dist.Control{Op: dist.OpLink, From: p.Self, To: b.Pid()}, nil)
+		p.Send(exit, nil)
 		m, _ := reason(t, b, dist.OpExit)
-		require.Equal(t, p.self, m.From)
+		require.Equal(t, p.Self, m.From)
 	})
 }
 
@@ -191,10 +191,10 @@ func TestUnlinkBesideEndOfConnection(t *testing.T) {
 	b := box(t, a)
 	for range 2 {
 		p := w.peer(a.Listeners()[0], role("wire@test"))
-		p.send(dist.Control{Op: dist.OpLink, From: p.self, To: b.Pid()}, nil)
-		require.Eventually(t, func() bool { return linksOf(b)[p.self].Active }, tooLong, tick)
-		require.NoError(t, b.Unlink(w.ctx(), p.self))
-		p.close()
+		p.Send(dist.Control{Op: dist.OpLink, From: p.Self, To: b.Pid()}, nil)
+		require.Eventually(t, func() bool { return linksOf(b)[p.Self].Active }, tooLong, tick)
+		require.NoError(t, b.Unlink(w.ctx(), p.Self))
+		p.Close()
 		require.Eventually(t, func() bool { return len(a.Peers()) == 0 }, tooLong, tick)
 		require.Empty(t, linksOf(b))
 	}
@@ -209,19 +209,19 @@ func TestUnlinkIsAcknowledged(t *testing.T) {
 	gone, b := box(t, a), trapping(t, a)
 	gone.Close()
 	for i, to := range []ei.Pid{b.Pid(), gone.Pid(), {Node: "alice@test", ID: 4711, Creation: 9}} {
-		p.send(dist.Control{Op: dist.OpLink, From: p.self, To: b.Pid()}, nil)
-		p.send(dist.Control{Op: dist.OpUnlinkID, ID: uint64(i + 1), From: p.self, To: to}, nil)
-		ack, _ := p.next()
-		require.Equal(t, dist.Control{Op: dist.OpUnlinkIDAck, ID: uint64(i + 1), From: to, To: p.self}, ack)
+		p.Send(dist.Control{Op: dist.OpLink, From: p.Self, To: b.Pid()}, nil)
+		p.Send(dist.Control{Op: dist.OpUnlinkID, ID: uint64(i + 1), From: p.Self, To: to}, nil)
+		ack, _ := p.Next()
+		require.Equal(t, dist.Control{Op: dist.OpUnlinkIDAck, ID: uint64(i + 1), From: to, To: p.Self}, ack)
 	}
 
 	_, l := w.listening("bob") // on the lower level too
 	q, c := w.joined(l, role("other@test"))
-	q.send(dist.Control{Op: dist.OpUnlinkID, ID: 7, From: q.self, To: c.Self()}, nil)
+	q.Send(dist.Control{Op: dist.OpUnlinkID, ID: 7, From: q.Self, To: c.Self()}, nil)
 	m := receive(t, c)
 	require.Equal(t, dist.OpUnlinkID, m.Op)
-	ack, _ := q.next()
-	require.Equal(t, dist.Control{Op: dist.OpUnlinkIDAck, ID: 7, From: c.Self(), To: q.self}, ack)
+	ack, _ := q.Next()
+	require.Equal(t, dist.Control{Op: dist.OpUnlinkIDAck, ID: 7, From: c.Self(), To: q.Self}, ack)
 }
 
 func TestSendExit(t *testing.T) {
@@ -367,16 +367,16 @@ func TestUnlinkOldPeer(t *testing.T) {
 	p := w.peer(a.Listeners()[0], old)
 	b := box(t, a)
 	require.Eventually(t, func() bool { return a.Conn("wire@test") != nil }, tooLong, tick)
-	require.NoError(t, b.Link(w.ctx(), p.self))
-	require.NoError(t, b.Unlink(w.ctx(), p.self))
+	require.NoError(t, b.Link(w.ctx(), p.Self))
+	require.NoError(t, b.Unlink(w.ctx(), p.Self))
 	require.Empty(t, linksOf(b))
-	p.send(dist.Control{Op: dist.OpLink, From: p.self, To: b.Pid()}, nil)
-	require.Eventually(t, func() bool { return linksOf(b)[p.self].Active }, tooLong, tick)
+	p.Send(dist.Control{Op: dist.OpLink, From: p.Self, To: b.Pid()}, nil)
+	require.Eventually(t, func() bool { return linksOf(b)[p.Self].Active }, tooLong, tick)
 	b.Exit(ei.Atom("crash"))
 	for _, op := range []dist.Op{dist.OpLink, dist.OpUnlink, dist.OpPayloadExit} {
-		ctl, _ := p.next()
+		ctl, _ := p.Next()
 		require.Equal(t, op, ctl.Op)
-		require.Equal(t, p.self, ctl.To)
+		require.Equal(t, p.Self, ctl.To)
 	}
 }
 
@@ -390,17 +390,17 @@ func TestLinkCancelled(t *testing.T) {
 		synctest.Wait()
 		ctx, cancel := context.WithCancel(context.Background())
 		for range 200 { // more than there is room for
-			go b.Send(ctx, p.self, make([]byte, 500))
+			go b.Send(ctx, p.Self, make([]byte, 500))
 		}
 		synctest.Wait()
-		linked := async(func() (int, error) { return 0, b.Link(ctx, p.self) })
+		linked := async(func() (int, error) { return 0, b.Link(ctx, p.Self) })
 		synctest.Wait()
 		cancel()
 		require.ErrorIs(t, (<-linked).err, context.Canceled)
 		require.Empty(t, linksOf(b))
-		relinked := async(func() (int, error) { return 0, b.Link(w.ctx(), p.self) })
+		relinked := async(func() (int, error) { return 0, b.Link(w.ctx(), p.Self) })
 		for {
-			if op, _ := p.next(); op.Op == dist.OpLink {
+			if op, _ := p.Next(); op.Op == dist.OpLink {
 				break
 			} else {
 				require.Equal(t, dist.OpSendSender, op.Op)
@@ -486,13 +486,13 @@ func TestUnlinkWhileSignalWaits(t *testing.T) {
 		other := box(t, b)
 		p := w.peer(b.Listeners()[0], role("wire@test"))
 		crash := encode(t, ei.Atom("crash"))
-		p.send(dist.Control{Op: dist.OpLink, From: p.self, To: full.Pid()}, nil)
-		p.send(dist.Control{Op: dist.OpSend, To: full.Pid()}, ei.Atom("before"))
+		p.Send(dist.Control{Op: dist.OpLink, From: p.Self, To: full.Pid()}, nil)
+		p.Send(dist.Control{Op: dist.OpSend, To: full.Pid()}, ei.Atom("before"))
 		b.overflow.Force("wire@test", 1)
-		p.send(dist.Control{Op: dist.OpExit, From: p.self, To: full.Pid(), Reason: crash}, nil)
-		p.send(dist.Control{Op: dist.OpSend, To: other.Pid()}, ei.Atom("behind"))
+		p.Send(dist.Control{Op: dist.OpExit, From: p.Self, To: full.Pid(), Reason: crash}, nil)
+		p.Send(dist.Control{Op: dist.OpSend, To: other.Pid()}, ei.Atom("behind"))
 		awaitsRoom(t, full)
-		require.NoError(t, full.Unlink(w.ctx(), p.self))
+		require.NoError(t, full.Unlink(w.ctx(), p.Self))
 		require.Equal(t, ei.Atom("behind"), term(t, other))
 		if ends {
 			c := b.Conn("wire@test")
@@ -522,12 +522,12 @@ func TestUnlinkBesideLongReason(t *testing.T) {
 	}
 	for range rounds {
 		b, last := box(t, n), box(t, n)
-		p.send(dist.Control{Op: dist.OpLink, From: p.self, To: b.Pid()}, nil)
+		p.Send(dist.Control{Op: dist.OpLink, From: p.Self, To: b.Pid()}, nil)
 		require.Eventually(t, func() bool { return len(linksOf(b)) == 1 }, tooLong, tick)
-		p.send(dist.Control{Op: dist.OpPayloadExit, From: p.self, To: b.Pid()}, long)
-		p.send(dist.Control{Op: dist.OpSend, To: last.Pid()}, ei.Atom("read"))
+		p.Send(dist.Control{Op: dist.OpPayloadExit, From: p.Self, To: b.Pid()}, long)
+		p.Send(dist.Control{Op: dist.OpSend, To: last.Pid()}, ei.Atom("read"))
 		time.Sleep(rand.N(20 * time.Millisecond)) // somewhere in what follows
-		if b.Unlink(w.ctx(), p.self) == nil && b.Err() == nil {
+		if b.Unlink(w.ctx(), p.Self) == nil && b.Err() == nil {
 			require.Equal(t, ei.Atom("read"), term(t, last))
 			require.NoError(t, b.Err())
 		}
@@ -583,15 +583,15 @@ func TestExitWhileMailboxIsFull(t *testing.T) {
 	full := box(t, b, &MailboxOptions{Limit: 1, TrapExit: true})
 	p := w.peer(b.Listeners()[0], role("wire@test"))
 	crash := encode(t, ei.Atom("crash"))
-	p.send(dist.Control{Op: dist.OpLink, From: p.self, To: full.Pid()}, nil)
-	p.send(dist.Control{Op: dist.OpSend, To: full.Pid()}, ei.Atom("before"))
-	p.send(dist.Control{Op: dist.OpExit, From: p.self, To: full.Pid(), Reason: crash}, nil)
+	p.Send(dist.Control{Op: dist.OpLink, From: p.Self, To: full.Pid()}, nil)
+	p.Send(dist.Control{Op: dist.OpSend, To: full.Pid()}, ei.Atom("before"))
+	p.Send(dist.Control{Op: dist.OpExit, From: p.Self, To: full.Pid(), Reason: crash}, nil)
 	awaitsRoom(t, full)
 	c := b.Conn("wire@test")
 	require.NoError(t, c.Close())
 	require.Equal(t, ei.Atom("before"), term(t, full))
 	m, why := reason(t, full, dist.OpExit)
-	require.Equal(t, p.self, m.From)
+	require.Equal(t, p.Self, m.From)
 	require.Equal(t, ei.Atom("noconnection"), why)
 	require.Empty(t, linksOf(full))
 }
@@ -605,9 +605,9 @@ func TestExitAtFullMailbox(t *testing.T) {
 	linked := box(t, b)
 	require.NoError(t, full.Link(w.ctx(), linked.Pid()))
 	p := w.peer(b.Listeners()[0], role("wire@test"))
-	p.send(dist.Control{Op: dist.OpLink, From: p.self, To: full.Pid()}, nil)
-	p.send(dist.Control{Op: dist.OpSend, To: full.Pid()}, ei.Atom("before"))
-	p.send(dist.Control{Op: dist.OpExit, From: p.self, To: full.Pid(), Reason: exitReason(ei.Atom("crash"))}, nil)
+	p.Send(dist.Control{Op: dist.OpLink, From: p.Self, To: full.Pid()}, nil)
+	p.Send(dist.Control{Op: dist.OpSend, To: full.Pid()}, ei.Atom("before"))
+	p.Send(dist.Control{Op: dist.OpExit, From: p.Self, To: full.Pid(), Reason: exitReason(ei.Atom("crash"))}, nil)
 	require.Equal(t, ei.Atom("mailbox_full"), exited(t, full))
 	require.Equal(t, ei.Atom("mailbox_full"), exited(t, linked))
 	require.Zero(t, unread(full))

@@ -269,7 +269,7 @@ func TestUpgradeAcceptBeforeStart(t *testing.T) {
 	require.ErrorIs(t, arrives(t, waiting, "Accept").err, ErrMoved)
 	f.Thaw()
 	accepted := async(func() (*Conn, error) { return l.Accept(w.ctx()) })
-	require.NoError(t, p.initiate(role("alice@test")))
+	require.NoError(t, p.Initiate(role("alice@test")))
 	require.NoError(t, arrives(t, accepted, "the connection").err)
 }
 

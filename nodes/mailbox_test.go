@@ -203,7 +203,7 @@ func TestMailboxFullBesideHalt(t *testing.T) {
 		require.NoError(t, b.Register(t.Context(), "full", full))
 		p := w.peer(b.Listeners()[0], role("wire@test"))
 		for i := range 3 {
-			p.say("full", ei.Int(i))
+			p.Say("full", ei.Int(i))
 		}
 		synctest.Wait()
 		c := b.Conn("wire@test")
@@ -321,13 +321,13 @@ func TestMailboxLimitsSignals(t *testing.T) {
 		p := w.peer(b.Listeners()[0], role("wire@test"))
 		why, err := ei.Append(nil, make([]byte, 1000))
 		require.NoError(t, err)
-		pid, err := ei.AppendPid(nil, p.self)
+		pid, err := ei.AppendPid(nil, p.Self)
 		require.NoError(t, err)
 		go func() {
 			for i := range 1000 {
 				ref := ei.Ref{Node: "bob@test", Creation: b.Creation(), Len: 3, ID: [5]uint32{uint32(i)}}
-				if p.write(frame(t, dist.Control{Op: dist.OpExit2, From: p.self, To: full.Pid(), Reason: why}, nil)) != nil ||
-					p.write(frame(t, dist.Control{Op: dist.OpSpawnReply, To: full.Pid(), Ref: ref, Result: pid}, nil)) != nil {
+				if p.Write(frame(t, dist.Control{Op: dist.OpExit2, From: p.Self, To: full.Pid(), Reason: why}, nil)) != nil ||
+					p.Write(frame(t, dist.Control{Op: dist.OpSpawnReply, To: full.Pid(), Ref: ref, Result: pid}, nil)) != nil {
 					return
 				}
 			}
@@ -338,7 +338,7 @@ func TestMailboxLimitsSignals(t *testing.T) {
 		n := full.inbox.Len()
 		full.mu.Unlock()
 		require.LessOrEqual(t, n, 2*limit/len(why), "what they hold counts")
-		p.close()
+		p.Close()
 	})
 }
 
@@ -377,9 +377,9 @@ func TestMailboxCountsFrames(t *testing.T) {
 	control, err := ei.AppendTerm([]byte{112, 131}, ei.Tuple{ei.Int(dist.OpSend), ei.Binary(make([]byte, 60<<10)), full.Pid()})
 	require.NoError(t, err)
 	send := framed(append(control, 131, 97, 1))
-	require.NoError(t, p.write(send))
+	require.NoError(t, p.Write(send))
 	require.Eventually(t, func() bool { return unread(full) > 60<<10 }, tooLong, tick)
-	require.NoError(t, p.write(send))
+	require.NoError(t, p.Write(send))
 	require.Equal(t, ei.Atom("mailbox_full"), exited(t, full))
 }
 
@@ -435,19 +435,19 @@ func TestFullMailboxIsLogged(t *testing.T) {
 		require.NoError(t, full.Link(w.ctx(), linked.Pid()))
 		p := w.peer(b.Listeners()[0], role("wire@test"))
 		for i := range 4 {
-			p.say("full", ei.Int(i))
+			p.Say("full", ei.Int(i))
 		}
 		synctest.Wait()
-		require.Len(t, log.lines("level=WARN", "mailbox over its limit", full.Pid().String(), "full"), 1)
+		require.Len(t, log.Lines("level=WARN", "mailbox over its limit", full.Pid().String(), "full"), 1)
 		require.Less(t, b.Stats().Overflow, 3*1000)
 		began := time.Now()
 		for range 20 {
-			p.say("full", ei.Binary(make([]byte, 1000)))
+			p.Say("full", ei.Binary(make([]byte, 1000)))
 		}
 		require.Equal(t, mailboxFull, exited(t, full))
 		require.Equal(t, mailboxFull, exited(t, linked))
 		require.Equal(t, inbox.Patience, time.Since(began))
-		require.Len(t, log.lines("level=ERROR", "mailbox ended", full.Pid().String(), "full", "for 2s out of 10s", "held", "wire@test"), 1)
+		require.Len(t, log.Lines("level=ERROR", "mailbox ended", full.Pid().String(), "full", "for 2s out of 10s", "held", "wire@test"), 1)
 		require.Zero(t, unread(full))
 		require.EqualValues(t, 1, b.Stats().MailboxesFull)
 	})

@@ -70,7 +70,7 @@ func TestQueueFullHook(t *testing.T) {
 	defer cancel()
 	sends := async(func() (int, error) { // the peer does not read
 		for {
-			if err := here.Send(ctx, p.self, make([]byte, 5000)); err != nil {
+			if err := here.Send(ctx, p.Self, make([]byte, 5000)); err != nil {
 				return 0, err
 			}
 		}

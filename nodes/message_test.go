@@ -20,7 +20,7 @@ func TestReceiverSeesOneFormOfEachOperation(t *testing.T) {
 	why := ei.Raw{119, 5, 'c', 'r', 'a', 's', 'h'}
 	token := ei.Raw{119, 1, 't'}
 	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{1, 2, 3}}
-	to, from := c.Self(), p.self
+	to, from := c.Self(), p.Self
 	hello := ei.Atom("hello")
 	crash := ei.Atom("crash")
 	result := ei.Raw{119, 2, 'o', 'k'}
@@ -53,7 +53,7 @@ func TestReceiverSeesOneFormOfEachOperation(t *testing.T) {
 		{dist.Control{Op: dist.OpSpawnRequestTT, Ref: ref, From: from, GroupLeader: from, Module: "m", Function: "f",
 			Options: ei.AppendNil(nil), Token: token}, ei.List{}, dist.OpSpawnRequest, false},
 	} {
-		p.send(tt.ctl, tt.payload)
+		p.Send(tt.ctl, tt.payload)
 		m := receive(t, c)
 		require.Equal(t, tt.want, m.Op, tt.ctl.Op)
 		if tt.reason {

@@ -76,8 +76,8 @@ func TestAltactBecomesPlain(t *testing.T) {
 		{dist.Control{Ref: plain, Flags: dist.AltactAlias | dist.AltactExit | prio}, dist.Control{Op: dist.OpExit, To: b.Pid()}},
 		{dist.Control{Ref: first, Flags: dist.AltactAlias | dist.AltactExit | prio}, dist.Control{Op: dist.OpExit, To: b.Pid(), Flags: prio}},
 	} {
-		tt.ctl.Op, tt.ctl.From, tt.want.From = dist.OpAltactSigSend, p.self, p.self
-		p.send(tt.ctl, ei.Atom("x"))
+		tt.ctl.Op, tt.ctl.From, tt.want.From = dist.OpAltactSigSend, p.Self, p.Self
+		p.Send(tt.ctl, ei.Atom("x"))
 		m := receive(t, b)
 		if tt.want.Op == dist.OpExit {
 			require.Equal(t, "x", m.Reason.String())
@@ -88,15 +88,15 @@ func TestAltactBecomesPlain(t *testing.T) {
 
 	// What has no meaning is skipped, and the connection goes on.
 	for _, flags := range []uint64{32, dist.AltactName | dist.AltactExit, 1 << 40} {
-		ctl := dist.Control{Op: dist.OpAltactSigSend, From: p.self, Flags: flags, To: b.Pid(), ToName: "b"}
-		p.send(ctl, ei.Atom("skipped"))
+		ctl := dist.Control{Op: dist.OpAltactSigSend, From: p.Self, Flags: flags, To: b.Pid(), ToName: "b"}
+		p.Send(ctl, ei.Atom("skipped"))
 	}
-	p.say("b", ei.Atom("last"))
+	p.Say("b", ei.Atom("last"))
 	require.Empty(t, textsUntil(t, b, "last"))
 	// An exit signal to an alias ends a process that does not trap exits.
 	victim := box(t, n)
 	at := aliasOf(t, victim)
-	p.send(dist.Control{Op: dist.OpAltactSigSend, Flags: dist.AltactAlias | dist.AltactExit, From: p.self, Ref: at}, ei.Atom("why"))
+	p.Send(dist.Control{Op: dist.OpAltactSigSend, Flags: dist.AltactAlias | dist.AltactExit, From: p.Self, Ref: at}, ei.Atom("why"))
 	arrives(t, victim.Done(), "the end")
 	require.ErrorContains(t, victim.Err(), "why")
 }
@@ -113,7 +113,7 @@ func TestAlias(t *testing.T) {
 		"one of another node":    box(t, there).SendAlias,
 		"one that has it urgent": box(t, there).SendPriority,
 		"an older node": func(_ context.Context, to ei.Ref, term any) error {
-			p.send(dist.Control{Op: dist.OpAliasSend, From: p.self, Ref: to}, term.(ei.Term))
+			p.Send(dist.Control{Op: dist.OpAliasSend, From: p.Self, Ref: to}, term.(ei.Term))
 			return nil
 		},
 	} {
@@ -444,11 +444,11 @@ func TestSendPriority(t *testing.T) {
 			continue
 		}
 		require.NoError(t, err)
-		ctl, term := p.next()
+		ctl, term := p.Next()
 		tt.want.From, tt.want.Ref = b.Pid(), ref
 		require.Equal(t, tt.want, ctl)
 		require.Equal(t, tt.term, term)
-		p.close()
+		p.Close()
 	}
 }
 
@@ -477,10 +477,10 @@ func TestCallsUseAliases(t *testing.T) {
 				ctx, giveUp := context.WithCancel(w.ctx())
 				defer giveUp()
 				done := async(func() (ei.Term, error) { return call(ctx, "wire@test", "srv", ei.Atom("question")) })
-				ctl, _ := p.next()
+				ctl, _ := p.Next()
 				require.Equal(t, dist.OpMonitorP, ctl.Op)
 				ref := ctl.Ref
-				ctl, request := p.next()
+				ctl, request := p.Next()
 				require.Equal(t, dist.OpRegSend, ctl.Op)
 				tag := ei.Term(ref)
 				if tt.without != dist.FlagAlias|dist.FlagAltactSig {
@@ -488,29 +488,29 @@ func TestCallsUseAliases(t *testing.T) {
 				}
 				require.Equal(t, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{ctl.From, tag}, ei.Atom("question")}, request)
 				reply := func(text string) {
-					answer := dist.Control{Op: tt.reply, From: p.self, Ref: ref, Flags: dist.AltactAlias}
+					answer := dist.Control{Op: tt.reply, From: p.Self, Ref: ref, Flags: dist.AltactAlias}
 					if tt.reply == dist.OpSend {
 						answer.To = ctl.From
 					}
-					p.send(answer, ei.Tuple{tag, ei.Atom(text)})
+					p.Send(answer, ei.Tuple{tag, ei.Atom(text)})
 				}
 				reply("answer")
 				r := arrives(t, done, "the reply")
 				require.NoError(t, r.err)
 				require.Equal(t, ei.Atom("answer"), r.v)
-				p.next() // DEMONITOR_P
+				p.Next() // DEMONITOR_P
 				lost := n.Stats().Undeliverable
 				reply("too_late")
 				require.Eventually(t, func() bool { return n.Stats().Undeliverable == lost+1 }, tooLong, tick)
 
 				// The same after a call that has been given up.
 				done = async(func() (ei.Term, error) { return call(ctx, "wire@test", "srv", ei.Atom("question")) })
-				ctl, _ = p.next()
+				ctl, _ = p.Next()
 				ref = ctl.Ref
-				ctl, _ = p.next()
+				ctl, _ = p.Next()
 				giveUp()
 				require.ErrorIs(t, arrives(t, done, "the end").err, context.Canceled)
-				p.next()
+				p.Next()
 				if _, ok := tag.(ei.Ref); ok {
 					tag = ref
 				} else {
@@ -523,6 +523,6 @@ func TestCallsUseAliases(t *testing.T) {
 				require.Zero(t, n.procs.aliases.Len())
 			})
 		}
-		p.close()
+		p.Close()
 	}
 }

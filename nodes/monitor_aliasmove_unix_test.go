@@ -65,13 +65,13 @@ func TestReplyAfterMove(t *testing.T) {
 	n := w.started("front")
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	done := async(func() (ei.Term, error) { return n.CallName(w.ctx(), "wire@test", "srv", ei.Atom("question")) })
-	ctl, _ := p.next()
+	ctl, _ := p.Next()
 	ref := ctl.Ref
-	p.next()
+	p.Next()
 	n = upgrade(t, n)
 	require.ErrorIs(t, arrives(t, done, "the call").err, ErrMoved)
 	lost := n.Stats().Undeliverable
-	p.send(dist.Control{Op: dist.OpAltactSigSend, Flags: dist.AltactAlias, From: p.self, Ref: ref},
+	p.Send(dist.Control{Op: dist.OpAltactSigSend, Flags: dist.AltactAlias, From: p.Self, Ref: ref},
 		ei.Tuple{otp.AliasTag(ref), ei.Atom("late")})
 	require.Eventually(t, func() bool { return n.Stats().Undeliverable == lost+1 }, tooLong, tick)
 }

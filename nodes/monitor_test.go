@@ -74,8 +74,8 @@ func TestDemonitorUnknownNameAsksNobody(t *testing.T) {
 	require.NoError(t, n.Register(t.Context(), "taken", other))
 	other.mu.Lock()
 	defer other.mu.Unlock()
-	p.send(dist.Control{Op: dist.OpDemonitorP, From: p.self, ToName: "nobody", Ref: ei.Ref{Node: "wire@test", Creation: 1, Len: 1}}, nil)
-	p.send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Atom("end"))
+	p.Send(dist.Control{Op: dist.OpDemonitorP, From: p.Self, ToName: "nobody", Ref: ei.Ref{Node: "wire@test", Creation: 1, Len: 1}}, nil)
+	p.Send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Atom("end"))
 	require.Equal(t, ei.Atom("end"), term(t, b))
 }
 
@@ -93,17 +93,17 @@ func TestMonitorsWithOneReference(t *testing.T) {
 		require.NoError(t, err)
 		next.ID[0]++ // the node's own next one
 		for _, ref := range []ei.Ref{{Node: "good@test", Creation: 1, Len: 1}, next} {
-			evil.send(dist.Control{Op: dist.OpMonitorP, From: evil.self, ToName: "b", Ref: ref}, nil)
+			evil.Send(dist.Control{Op: dist.OpMonitorP, From: evil.Self, ToName: "b", Ref: ref}, nil)
 		}
 		require.Eventually(t, func() bool { return len(watchersOf(b)) == 2 }, tooLong, tick)
 		ref := ei.Ref{Node: "good@test", Creation: 1, Len: 1}
-		good.send(dist.Control{Op: dist.OpMonitorP, From: good.self, ToName: "b", Ref: ref}, nil)
+		good.Send(dist.Control{Op: dist.OpMonitorP, From: good.Self, ToName: "b", Ref: ref}, nil)
 		mine := monitor(t, local, b.Pid())
 		require.Equal(t, next, mine)
 		require.Eventually(t, func() bool { return len(watchersOf(b)) == 4 }, tooLong, tick)
 		if demonitors {
 			for _, ref := range []ei.Ref{ref, mine} {
-				evil.send(dist.Control{Op: dist.OpDemonitorP, From: evil.self, ToName: "b", Ref: ref}, nil)
+				evil.Send(dist.Control{Op: dist.OpDemonitorP, From: evil.Self, ToName: "b", Ref: ref}, nil)
 			}
 			require.Eventually(t, func() bool { return len(watchersOf(b)) == 2 }, tooLong, tick)
 		}
@@ -114,7 +114,7 @@ func TestMonitorsWithOneReference(t *testing.T) {
 		require.Equal(t, ei.Atom("gone"), why)
 		if !demonitors {
 			for range 2 {
-				ctl, _ := evil.next()
+				ctl, _ := evil.Next()
 				require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
 			}
 		}
@@ -303,7 +303,7 @@ func TestMonitorBesideLateEnd(t *testing.T) {
 	down := content(t, arrives(t, told, "the nodedown of a Handler"))
 	require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("bob@test")}, down)
 
-	pid, ref := box(t, other).Pid(), monitorRef(&wire{}, 1)
+	pid, ref := box(t, other).Pid(), monitorRef(newWire(t, nil), 1)
 	b.bonds.Watch(ref, bonds.Target{Node: "bob@test", Pid: pid})
 	b.bonds.Link(b.pid, pid)
 	b.Demonitor(context.Background(), ref)
@@ -354,21 +354,21 @@ func TestMonitorOfPrimitivePeer(t *testing.T) {
 		p := w.peer(a.Listeners()[0], self)
 		synctest.Wait()
 		b := trapping(t, a)
-		ref := monitor(t, b, p.self)
+		ref := monitor(t, b, p.Self)
 		b.Demonitor(context.Background(), ref)
 		ref, err := b.MonitorName(w.ctx(), "wire@test", "x")
 		require.NoError(t, err)
-		require.NoError(t, b.Send(w.ctx(), p.self, "hello"))
-		ctl, v := p.next()
+		require.NoError(t, b.Send(w.ctx(), p.Self, "hello"))
+		ctl, v := p.Next()
 		require.Equal(t, dist.OpSend, ctl.Op, "SEND_SENDER was not agreed on")
 		require.Equal(t, ei.Binary("hello"), v)
-		require.NoError(t, b.Link(w.ctx(), p.self))
-		ctl, _ = p.next()
+		require.NoError(t, b.Link(w.ctx(), p.Self))
+		ctl, _ = p.Next()
 		require.Equal(t, dist.OpLink, ctl.Op)
-		require.NoError(t, b.SendExit(context.Background(), p.self, ei.Atom("bye")))
-		ctl, _ = p.next()
+		require.NoError(t, b.SendExit(context.Background(), p.Self, ei.Atom("bye")))
+		ctl, _ = p.Next()
 		require.Equal(t, dist.OpExit2, ctl.Op, "the reason stands inside")
-		p.close()
+		p.Close()
 		ops := map[dist.Op]ei.Ref{}
 		for range 2 {
 			m := receive(t, b)
@@ -392,7 +392,7 @@ func TestMonitorOfPrimitivePeerGone(t *testing.T) {
 	require.NoError(t, c.Close())
 	ref, err := b.n.NewRef()
 	require.NoError(t, err)
-	err = b.monitor(w.ctx(), ref, bonds.Target{Node: "wire@test", Pid: p.self}, c, 0)
+	err = b.monitor(w.ctx(), ref, bonds.Target{Node: "wire@test", Pid: p.Self}, c, 0)
 	require.ErrorIs(t, err, ErrClosed)
 	require.Empty(t, watchingOf(b))
 }
@@ -403,25 +403,25 @@ func TestForgedMonitorExit(t *testing.T) {
 	a := w.started("alice")
 	p := w.peer(a.Listeners()[0], role("wire@test"))
 	b, other := trapping(t, a), box(t, a)
-	ref := monitor(t, other, p.self)
+	ref := monitor(t, other, p.Self)
 	why, err := ei.AppendAtom(nil, "forged")
 	require.NoError(t, err)
 	for _, ctl := range []dist.Control{
 		// of another process
-		{Op: dist.OpMonitorPExit, From: p.self, To: b.Pid(), Ref: ref, Reason: why},
-		{Op: dist.OpMonitorPExit, From: p.self, To: other.Pid(), Ref: ei.Ref{Node: "wire@test", Creation: 1, Len: 1}, Reason: why},
-		{Op: dist.OpExit, From: p.self, To: b.Pid(), Reason: why}, // no link
+		{Op: dist.OpMonitorPExit, From: p.Self, To: b.Pid(), Ref: ref, Reason: why},
+		{Op: dist.OpMonitorPExit, From: p.Self, To: other.Pid(), Ref: ei.Ref{Node: "wire@test", Creation: 1, Len: 1}, Reason: why},
+		{Op: dist.OpExit, From: p.Self, To: b.Pid(), Reason: why}, // no link
 		// in the name of one of ours
 		{Op: dist.OpExit, From: other.Pid(), To: b.Pid(), Reason: why},
-		{Op: dist.OpUnlinkIDAck, ID: 1, From: p.self, To: b.Pid()},
-		{Op: dist.OpDemonitorP, From: p.self, To: b.Pid(), Ref: ref},
-		{Op: dist.OpDemonitorP, From: p.self, ToName: "nobody", Ref: ref},
-		{Op: dist.OpGroupLeader, From: p.self, To: b.Pid()},
+		{Op: dist.OpUnlinkIDAck, ID: 1, From: p.Self, To: b.Pid()},
+		{Op: dist.OpDemonitorP, From: p.Self, To: b.Pid(), Ref: ref},
+		{Op: dist.OpDemonitorP, From: p.Self, ToName: "nobody", Ref: ref},
+		{Op: dist.OpGroupLeader, From: p.Self, To: b.Pid()},
 		{Op: dist.OpNodeLink},
 	} {
-		p.send(ctl, nil)
+		p.Send(ctl, nil)
 	}
-	p.send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Atom("end"))
+	p.Send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Atom("end"))
 	require.Equal(t, ei.Atom("end"), term(t, b))
 	require.Contains(t, watchingOf(other), ref)
 	require.Zero(t, unread(other))

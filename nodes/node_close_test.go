@@ -60,7 +60,7 @@ func TestCloseEndsEverything(t *testing.T) {
 			for i, r := range waiting {
 				require.Error(t, arrives(t, r, "the end of a call").err, i)
 			}
-			half.gone()
+			half.Gone()
 			require.ErrorIs(t, cb.Err(), ErrClosed)
 			require.Error(t, ended(t, ca))
 			require.ErrorIs(t, b.Err(), ErrClosed)
@@ -300,8 +300,8 @@ func TestConnShutdown(t *testing.T) {
 					p, c = w.joined(l, role("wire@test"))
 				}
 				const count = 200
-				p.say("nobody", ei.Binary("unread"))
-				p.send(dist.Control{Op: dist.OpUnlink, From: p.self, To: c.Self()}, nil)
+				p.Say("nobody", ei.Binary("unread"))
+				p.Send(dist.Control{Op: dist.OpUnlink, From: p.Self, To: c.Self()}, nil)
 				sent := async(func() (int, error) {
 					for range count {
 						if err := c.SendName(w.ctx(), "x", make([]byte, 10_000)); err != nil {
@@ -311,12 +311,12 @@ func TestConnShutdown(t *testing.T) {
 					return 0, c.Shutdown(w.ctx())
 				})
 				for range count {
-					ctl, _ := p.next()
+					ctl, _ := p.Next()
 					require.Equal(t, dist.OpRegSend, ctl.Op)
 				}
-				_, err := p.frame(w.ctx())
+				_, err := p.ReadFrame(w.ctx())
 				require.ErrorIs(t, err, io.EOF)
-				p.close()
+				p.Close()
 				require.NoError(t, arrives(t, sent, "Shutdown").err)
 				require.ErrorIs(t, c.Err(), ErrClosed)
 			}
@@ -342,14 +342,14 @@ func TestShutdownBesideQuestions(t *testing.T) {
 			nobody, err := n.NewPid()
 			require.NoError(t, err)
 			for i, before := 0, c.l.Traffic().BytesReceived; c.l.Traffic().BytesReceived < before+3; i++ {
-				p.send(dist.Control{Op: dist.OpMonitorP, From: p.self, To: nobody, Ref: monitorRef(p, i)}, nil)
+				p.Send(dist.Control{Op: dist.OpMonitorP, From: p.Self, To: nobody, Ref: monitorRef(p, i)}, nil)
 			}
 			require.NoError(t, c.Err())
 			for range count {
-				ctl, _ := p.next()
+				ctl, _ := p.Next()
 				require.Equal(t, dist.OpRegSend, ctl.Op)
 			}
-			p.close()
+			p.Close()
 			require.NoError(t, arrives(t, down, "Shutdown").err)
 		})
 	}
@@ -364,15 +364,15 @@ func TestShutdownUnread(t *testing.T) {
 		p, c := w.joined(l, role("wire@test"))
 		require.NoError(t, c.SendName(w.ctx(), "x", "unread"))
 		require.NoError(t, c.Flush(w.ctx()))
-		require.Eventually(t, func() bool { unread, _ := p.s.PendingBytes(); return unread > 0 }, tooLong, tick)
+		require.Eventually(t, func() bool { unread, _ := p.S.PendingBytes(); return unread > 0 }, tooLong, tick)
 		if before {
-			p.close()
+			p.Close()
 			require.Error(t, c.Shutdown(w.ctx()))
 			continue
 		}
 		down := async(func() (int, error) { return 0, c.Shutdown(w.ctx()) })
 		expect.WaitsIn(t, "", "nodes.(*Conn).awaitParting(") // its own direction has ended
-		p.close()
+		p.Close()
 		require.ErrorIs(t, arrives(t, down, "Shutdown").err, syscall.ECONNRESET)
 	}
 }
@@ -414,10 +414,10 @@ func TestShutdownHalfFrame(t *testing.T) {
 	n := w.started("bob")
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	c := w.conn(n, "wire@test")
-	require.NoError(t, p.write([]byte{0, 0, 1, 0, 112}))
+	require.NoError(t, p.Write([]byte{0, 0, 1, 0, 112}))
 	down := async(func() (int, error) { return 0, c.Shutdown(w.ctx()) })
 	require.Eventually(t, c.l.Leaves, tooLong, tick)
-	require.NoError(t, p.s.CloseWrite())
+	require.NoError(t, p.S.CloseWrite())
 	require.NoError(t, arrives(t, down, "Shutdown").err)
 	require.ErrorIs(t, c.Err(), ErrClosed)
 }
@@ -451,14 +451,14 @@ func TestExitsBeforeShutdown(t *testing.T) {
 	b := box(t, n)
 	const count = 20000
 	for i := range count {
-		p.send(dist.Control{Op: dist.OpMonitorP, From: p.self, To: b.Pid(), Ref: monitorRef(p, i)}, nil)
+		p.Send(dist.Control{Op: dist.OpMonitorP, From: p.Self, To: b.Pid(), Ref: monitorRef(p, i)}, nil)
 	}
 	require.Eventually(t, func() bool { return len(watchersOf(b)) == count }, tooLong, tick)
 	b.Exit(ei.Atom("gone"))
 	down := async(func() (int, error) { return 0, c.Shutdown(w.ctx()) })
 	got := 0
 	for {
-		body, err := p.frame(w.ctx())
+		body, err := p.ReadFrame(w.ctx())
 		if err != nil {
 			break
 		}
@@ -466,7 +466,7 @@ func TestExitsBeforeShutdown(t *testing.T) {
 			got++
 		}
 	}
-	p.close()
+	p.Close()
 	require.NoError(t, arrives(t, down, "Shutdown").err)
 	require.Equal(t, count, got)
 }

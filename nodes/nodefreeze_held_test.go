@@ -175,9 +175,9 @@ func TestMonitorWaitsForRoom(t *testing.T) {
 	ctx, cancel := context.WithCancel(w.ctx())
 	defer cancel()
 	// and the peer does not read; what the queue holds is copied in Freeze's own time, so little
-	sent := async(func() (any, error) { return nil, c.Send(ctx, p.self, make([]byte, 4<<20)) })
+	sent := async(func() (any, error) { return nil, c.Send(ctx, p.Self, make([]byte, 4<<20)) })
 	require.Eventually(t, func() bool { queued, _ := link.Within(&c.l).Queue().Buffered(); return queued > 0 }, tooLong, tick)
-	monitored := async(func() (ei.Ref, error) { return b.Monitor(w.ctx(), p.self) })
+	monitored := async(func() (ei.Ref, error) { return b.Monitor(w.ctx(), p.Self) })
 	require.Never(t, func() bool { return len(watchingOf(b)) > 0 || len(sent) > 0 }, 50*time.Millisecond, tick)
 	ctx = w.ctx()
 	f, err := c.Freeze(ctx)

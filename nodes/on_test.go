@@ -182,10 +182,10 @@ func TestServerOnOddMessages(t *testing.T) {
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3}
 	ask := func(kind ei.Atom, request ei.Raw) ei.Term {
-		payload, err := ei.Append(nil, ei.T(kind, ei.Tuple{p.self, ref}, request))
+		payload, err := ei.Append(nil, ei.T(kind, ei.Tuple{p.Self, ref}, request))
 		require.NoError(t, err)
-		p.send(dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "srv"}, ei.Raw(payload))
-		_, reply := p.next()
+		p.Send(dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "srv"}, ei.Raw(payload))
+		_, reply := p.Next()
 		require.Equal(t, ref, reply.(ei.Tuple)[0])
 		return reply.(ei.Tuple)[1]
 	}
@@ -246,20 +246,20 @@ func TestWrongArgumentsInTheLog(t *testing.T) {
 		`it cannot take" node=bob@test function="srv, double" peer=alice@test error="argument 1: ei: `,
 		`nobody to hear of it" node=bob@test function="srv, double" peer=alice@test error="it went wrong"`,
 	} {
-		require.Eventually(t, func() bool { return len(log.lines("level=WARN", line)) == 1 }, tooLong, tick, line)
+		require.Eventually(t, func() bool { return len(log.Lines("level=WARN", line)) == 1 }, tooLong, tick, line)
 	}
-	require.Len(t, log.lines("level=WARN"), 4)
+	require.Len(t, log.Lines("level=WARN"), 4)
 	// who calls what is not there may look which functions there are
 	for _, line := range []string{
 		`m:doubel/1 peer=alice@test hint="did you mean m:double/1?"`, "m:nothing/1 peer=alice@test\n",
 	} {
-		require.Len(t, log.lines("level=INFO", `msg="called what is not exposed" node=bob@test function=`+line), 1)
+		require.Len(t, log.Lines("level=INFO", `msg="called what is not exposed" node=bob@test function=`+line), 1)
 	}
 	// the program's own faults are seen, too, without a peer
 	for range 10 {
 		require.NoError(t, there.Whereis("srv").SendName(w.ctx(), there.Name(), "srv", ei.T("double", "own")))
 	}
 	of(b.CallName(w.ctx(), there.Name(), "srv", ei.T("double", 1))).must(t)
-	require.NotEmpty(t, log.lines("level=WARN", "called with what it cannot take", "function=\"srv, double\"", "own"))
-	require.Empty(t, log.lines("level=ERROR"))
+	require.NotEmpty(t, log.Lines("level=WARN", "called with what it cannot take", "function=\"srv, double\"", "own"))
+	require.Empty(t, log.Lines("level=ERROR"))
 }

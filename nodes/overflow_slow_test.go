@@ -21,13 +21,13 @@ import (
 
 // flood sends a process numbered messages, with so many bytes each.
 func (p *wire) flood(to ei.Pid, from, count, size int) {
-	p.t.Helper()
+	p.T.Helper()
 	fill := ei.Binary(make([]byte, size))
 	var b []byte
 	for i := from; i < from+count; i++ {
-		b = append(b, frame(p.t, dist.Control{Op: dist.OpSendSender, From: p.self, To: to}, ei.Tuple{ei.Int(i), fill})...)
+		b = append(b, frame(p.T, dist.Control{Op: dist.OpSendSender, From: p.Self, To: to}, ei.Tuple{ei.Int(i), fill})...)
 		if len(b) > 64<<10 || i == from+count-1 {
-			require.NoError(p.t, p.write(b))
+			require.NoError(p.T, p.Write(b))
 			b = b[:0]
 		}
 	}
@@ -38,9 +38,9 @@ func received(t testing.TB, b *Mailbox, p *wire) int {
 	t.Helper()
 	m := receive(t, b)
 	require.Equal(t, dist.OpSend, m.Op)
-	require.Equal(t, p.self, m.From)
+	require.Equal(t, p.Self, m.From)
 	require.Equal(t, b.Pid(), m.To)
-	require.Same(t, b.n.Conn(string(p.self.Node)), m.Conn())
+	require.Same(t, b.n.Conn(string(p.Self.Node)), m.Conn())
 	v := content(t, m)
 	m.Release()
 	return int(v.(ei.Tuple)[0].(ei.Int))
@@ -82,7 +82,7 @@ func TestEndedMailboxKeepsNothing(t *testing.T) {
 		for how, end := range map[string]func(b *Mailbox, p *wire){
 			"closed": func(b *Mailbox, _ *wire) { b.Close() },
 			"killed": func(b *Mailbox, p *wire) {
-				p.send(dist.Control{Op: dist.OpExit2, From: p.self, To: b.Pid(), Reason: exitReason(ei.Atom("kill"))}, nil)
+				p.Send(dist.Control{Op: dist.OpExit2, From: p.Self, To: b.Pid(), Reason: exitReason(ei.Atom("kill"))}, nil)
 			},
 			"full": func(b *Mailbox, _ *wire) { b.exitFull("test") },
 		} {
@@ -171,7 +171,7 @@ func TestSlowProcessDoesNotHoldItsLink(t *testing.T) {
 				if holds {
 					require.Len(t, got, count)
 					require.NoError(t, slow.Err())
-					require.Empty(t, log.lines("mailbox ended"))
+					require.Empty(t, log.Lines("mailbox ended"))
 					require.Greater(t, worst, inbox.HoldLimit)
 					return
 				}
@@ -179,7 +179,7 @@ func TestSlowProcessDoesNotHoldItsLink(t *testing.T) {
 				require.Equal(t, mailboxFull, exited(t, slow))
 				require.Equal(t, mailboxFull, exited(t, linked))
 				require.LessOrEqual(t, worst, inbox.HoldLimit+time.Second)
-				require.Len(t, log.lines("level=ERROR", "mailbox ended", "slow", "for 2s out of 10s", "bob@test"), 1)
+				require.Len(t, log.Lines("level=ERROR", "mailbox ended", "slow", "for 2s out of 10s", "bob@test"), 1)
 				require.EqualValues(t, 1, n.Stats().MailboxesFull)
 				require.Zero(t, n.Stats().Overflow)
 			})

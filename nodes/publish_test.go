@@ -308,10 +308,10 @@ func TestPortMapperRestartsBesideEmbed(t *testing.T) {
 	})
 	require.NoError(t, n.Start(ctx))
 	stop()
-	require.Eventually(t, func() bool { return len(log.lines("not registered", "refused")) >= 2 }, tooLong, tick)
+	require.Eventually(t, func() bool { return len(log.Lines("not registered", "refused")) >= 2 }, tooLong, tick)
 	portMapper(t, addr)
-	require.Eventually(t, func() bool { return len(log.lines("registered again")) == 1 }, tooLong, tick)
-	require.Empty(t, log.lines("a port mapper runs"))
+	require.Eventually(t, func() bool { return len(log.Lines("registered again")) == 1 }, tooLong, tick)
+	require.Empty(t, log.Lines("a port mapper runs"))
 }
 
 // Without a port mapper on the machine the first node runs one; when that node goes, another node
@@ -492,10 +492,10 @@ func TestNamesOfTwoKinds(t *testing.T) {
 		a := w.started("alice", func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(log, nil)) })
 		p := w.peer(a.Listeners()[0], role(name))
 		w.conn(a, name)
-		require.Eventually(t, func() bool { return len(log.lines("node up")) == 1 }, tooLong, tick)
-		p.close()
+		require.Eventually(t, func() bool { return len(log.Lines("node up")) == 1 }, tooLong, tick)
+		p.Close()
 		require.NoError(t, a.Close())
-		require.Len(t, log.lines("level=WARN", "-sname"), want, name)
+		require.Len(t, log.Lines("level=WARN", "-sname"), want, name)
 	}
 }
 

@@ -105,7 +105,7 @@ func TestMillionOpenSequences(t *testing.T) {
 					opened++
 					b = append(b, framed(firstOf(t, uint64(opened), 1<<63, ctl, tt.piece))...)
 				}
-				if h.p.write(b) != nil {
+				if h.p.Write(b) != nil {
 					break
 				}
 				if b = nil; h.c.Err() == nil {
@@ -117,7 +117,7 @@ func TestMillionOpenSequences(t *testing.T) {
 			require.ErrorIs(t, err, tt.want)
 			t.Logf("after some %d sequences, and %d MiB: %v", opened, most>>20, err)
 			require.Less(t, most, tt.most)
-			h.p.gone()
+			h.p.Gone()
 			require.Eventually(t, func() bool { return heap()-before < 16<<20 }, tooLong, 10*time.Millisecond, "all of it is given back")
 			h.goesOn()
 		})
@@ -139,20 +139,20 @@ func TestOpenSequencesOfSeveralPeers(t *testing.T) {
 		p := h.peer(h.b.Listeners()[0], cutting(name)).cuts()
 		c := h.conn(h.b, name)
 		ctl := sayFrom(1, "there")
-		ctl.From = p.self
+		ctl.From = p.Self
 		for id := uint64(0); id < 1<<16; {
 			var b []byte
 			for range 1000 {
 				id++
 				b = append(b, framed(firstOf(t, id, 1<<63, ctl, []byte{byte(ei.TagBinaryExt)}))...)
 			}
-			if p.write(b) != nil {
+			if p.Write(b) != nil {
 				break
 			}
 			most = max(most, heap()-before)
 		}
 		require.ErrorIs(t, ended(t, c), dist.ErrTooMuchIncomplete)
-		p.gone()
+		p.Gone()
 	}
 	require.Less(t, most, int64(limit+16<<20))
 	require.NoError(t, h.c.Err())
@@ -219,7 +219,7 @@ func TestEndlessMessage(t *testing.T) {
 			err := ended(t, h.c)
 			require.ErrorIs(t, err, dist.ErrMessageTooLong)
 			require.ErrorIs(t, err, ErrFrameTooLong)
-			h.p.gone()
+			h.p.Gone()
 			require.Eventually(t, func() bool { return heap()-before < 4<<20 }, tooLong, 10*time.Millisecond)
 			h.goesOn()
 		})

@@ -29,8 +29,8 @@ func cutting(name string) dist.Self {
 
 // cuts fails the test unless the node has agreed to get fragments.
 func (p *wire) cuts() *wire {
-	p.t.Helper()
-	require.True(p.t, p.peer.Flags.Has(dist.FlagDistHdrAtomCache|dist.FlagFragments), "%v", p.peer.Flags)
+	p.T.Helper()
+	require.True(p.T, p.Node.Flags.Has(dist.FlagDistHdrAtomCache|dist.FlagFragments), "%v", p.Node.Flags)
 	return p
 }
 
@@ -125,7 +125,7 @@ func (p *wire) writes(frames ...[]byte) error {
 	for _, f := range frames {
 		b = append(b, framed(f)...)
 	}
-	return p.write(b)
+	return p.Write(b)
 }
 
 // Headers and fragments that break the protocol end their connection, with an error that says why,
@@ -201,7 +201,7 @@ func TestHostileFragments(t *testing.T) {
 					require.ErrorIs(t, err, tt.want)
 				}
 				require.Less(t, len(err.Error()), 1000)
-				p.gone()
+				p.Gone()
 				require.EqualValues(t, 1, b.Stats().Malformed, "%v", err)
 				if upper {
 					from := box(t, a)
@@ -298,7 +298,7 @@ func TestPayloadBeyondItsHeader(t *testing.T) {
 				case <-h.c.Done():
 					require.NotErrorIs(t, h.c.Err(), io.EOF)
 					require.EqualValues(t, 1, h.b.Stats().Malformed)
-					h.p.gone()
+					h.p.Gone()
 					require.NoError(t, h.alice.Send(h.ctx(), h.there.Pid(), ei.Atom("alice's")))
 					got := arrives(t, came, "alice's message")
 					require.NoError(t, got.err)

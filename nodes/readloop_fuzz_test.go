@@ -70,8 +70,8 @@ func FuzzConn(f *testing.F) {
 
 		s, err := w.tr.Connect(ctx, l.Addr())
 		require.NoError(t, err)
-		p := &wire{t: t, s: s}
-		require.NoError(t, p.initiate(role("wire@test")))
+		p := newWire(t, s)
+		require.NoError(t, p.Initiate(role("wire@test")))
 		written := make(chan struct{})
 		go func() {
 			defer close(written)

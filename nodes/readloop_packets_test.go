@@ -22,9 +22,9 @@ func TestFramesInPackets(t *testing.T) {
 	last := 0
 	const first = link.FirstRoom
 	for _, size := range []int{0, 1, first - 100, first, first + 1, 2 * first, 100_000, link.FrameStep, 2<<20 + 3, 5} {
-		ctl := dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "there"}
+		ctl := dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "there"}
 		f := frame(t, ctl, make(ei.Binary, size))
-		done := async(func() (int, error) { return 0, p.write(append(dist.AppendTick(nil), f...)) })
+		done := async(func() (int, error) { return 0, p.Write(append(dist.AppendTick(nil), f...)) })
 		m := receive(t, c)
 		require.NoError(t, arrives(t, done, "the write").err)
 		require.Len(t, content(t, m), size)
@@ -34,8 +34,8 @@ func TestFramesInPackets(t *testing.T) {
 	}
 	require.EqualValues(t, 10, c.l.Traffic().MessagesReceived)
 	require.GreaterOrEqual(t, c.l.Traffic().BytesReceived, int64(last), "with lengths")
-	f := frame(t, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "there"}, make(ei.Binary, 4<<20))
-	written := async(func() (int, error) { return 0, p.write(f) })
+	f := frame(t, dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "there"}, make(ei.Binary, 4<<20))
+	written := async(func() (int, error) { return 0, p.Write(f) })
 	_, err := c.Receive(w.ctx())
 	require.ErrorIs(t, err, ErrFrameTooLong)
 	require.ErrorIs(t, ended(t, c), ErrFrameTooLong)
@@ -47,8 +47,8 @@ func TestPacketIsReceivedLater(t *testing.T) {
 	w := newWorld(t, "packets")
 	_, l := w.listening("bob")
 	p, c := w.joined(l, role("wire@test"))
-	f := frame(t, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "there"}, make(ei.Binary, 3<<20))
-	written := async(func() (int, error) { return 0, p.write(f) })
+	f := frame(t, dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "there"}, make(ei.Binary, 3<<20))
+	written := async(func() (int, error) { return 0, p.Write(f) })
 	var m *Message
 	for tries := 1; m == nil; tries *= 2 {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(tries)*100*time.Microsecond)
@@ -66,12 +66,12 @@ func TestTicksInPackets(t *testing.T) {
 		w := newWorld(t, "packets")
 		_, l := w.listening("bob", func(cfg *Config) { cfg.TickInterval = 10 * time.Millisecond })
 		p, c := w.joined(l, role("wire@test"))
-		body, err := p.frame(w.ctx())
+		body, err := p.ReadFrame(w.ctx())
 		require.NoError(t, err)
 		require.Empty(t, body)
 		received := c.l.Traffic().BytesReceived
 		go func() { _, _ = c.Receive(context.Background()) }()
-		require.NoError(t, p.write(dist.AppendTick(nil)))
+		require.NoError(t, p.Write(dist.AppendTick(nil)))
 		require.Eventually(t, func() bool { return c.l.Traffic().BytesReceived > received }, tooLong, tick)
 		require.NoError(t, c.Close())
 	})
@@ -86,8 +86,8 @@ func TestSendWhole(t *testing.T) {
 			self := role("wire@test")
 			self.Flags &^= dist.FlagDistHdrAtomCache // as tcp_filter_dist has it
 			p, c := w.joined(l, self)
-			sent := async(func() (int, error) { return 0, c.Send(w.ctx(), p.self, make(ei.Binary, 1<<20)) })
-			body, err := p.frame(w.ctx())
+			sent := async(func() (int, error) { return 0, c.Send(w.ctx(), p.Self, make(ei.Binary, 1<<20)) })
+			body, err := p.ReadFrame(w.ctx())
 			require.NoError(t, err)
 			if whole {
 				require.Equal(t, []byte{131, 68, 0}, body[:3])

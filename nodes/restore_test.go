@@ -614,7 +614,7 @@ func TestUpgradeDiscardBesideEnd(t *testing.T) {
 	b := box(t, n)
 	require.NoError(t, n.Register(t.Context(), "box", b))
 	for i := range exitSignals + 1 {
-		require.True(t, b.watched(monitorRef(p, i), bonds.Watcher{Pid: p.self}))
+		require.True(t, b.watched(monitorRef(p, i), bonds.Watcher{Pid: p.Self}))
 	}
 	f := freeze(t, n)
 	defer f.Thaw()
@@ -687,17 +687,17 @@ func TestServerWithoutSuccessor(t *testing.T) {
 	require.NoError(t, n.Register(t.Context(), "plain", box(t, n)))
 	for moves := 1; moves <= 2; moves++ {
 		n = upgrade(t, n)
-		require.Len(t, log.lines("level=WARN", "without its server"), 2*moves)
+		require.Len(t, log.Lines("level=WARN", "without its server"), 2*moves)
 		for _, name := range []string{"late", "handler"} {
-			require.Len(t, log.lines("level=WARN", "without its server", "names=["+name+"]"), moves, name)
+			require.Len(t, log.Lines("level=WARN", "without its server", "names=["+name+"]"), moves, name)
 		}
 	}
 	for range 10 {
 		handle(t, n, "", func(*Mailbox, *Message) {})
 	}
 	n = upgrade(t, n)
-	require.Len(t, log.lines("level=WARN", "without its server"), 2*2+10, "no more than ten of many")
-	require.Len(t, log.lines("level=WARN", "more processes go on without their servers", "count=2"), 1)
+	require.Len(t, log.Lines("level=WARN", "without its server"), 2*2+10, "no more than ten of many")
+	require.Len(t, log.Lines("level=WARN", "more processes go on without their servers", "count=2"), 1)
 	brief, cancel := context.WithTimeout(w.ctx(), 10*time.Millisecond)
 	defer cancel()
 	_, err := n.CallName(brief, n.Name(), "late", 1)

@@ -55,9 +55,9 @@ func TestNoWaitForRoom(t *testing.T) {
 	besideDeaf(t, func(t *testing.T, _ *world, n *Node, deaf, _ *wire, _ func()) {
 		b := box(t, n)
 		for range 100 {
-			_, err := b.Monitor(transport.NoWait(), deaf.self)
+			_, err := b.Monitor(transport.NoWait(), deaf.Self)
 			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-			require.ErrorIs(t, b.Link(transport.NoWait(), deaf.self), os.ErrDeadlineExceeded)
+			require.ErrorIs(t, b.Link(transport.NoWait(), deaf.Self), os.ErrDeadlineExceeded)
 		}
 		require.NotNil(t, n.Conn("deaf@test"))
 	})

@@ -33,11 +33,11 @@ func TestServerRepliesToAlias(t *testing.T) {
 		peer := role("wire@test")
 		peer.Flags &^= without
 		p := w.peer(n.Listeners()[0], peer)
-		p.say("srv", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, otp.AliasTag(ref)}, ei.Int(1)})
-		ctl, _ := p.next()
+		p.Say("srv", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, otp.AliasTag(ref)}, ei.Int(1)})
+		ctl, _ := p.Next()
 		want.From = srv.Pid() // what that sends later follows the reply
 		if want.Op == dist.OpSendSender {
-			want.To = p.self
+			want.To = p.Self
 		}
 		require.Equal(t, want, ctl)
 	}
@@ -53,7 +53,7 @@ func TestCallOfOutlivesItsMessage(t *testing.T) {
 	equalKeys := ei.Raw{116, 0, 0, 0, 2, 97, 1, 97, 1, 97, 1, 97, 2}
 	for _, request := range []ei.Term{ei.Binary("text"), equalKeys} {
 		tag := ei.Binary("a tag")
-		p.send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, tag}, request})
+		p.Send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, tag}, request})
 		m := receive(t, b)
 		c, ok := b.CallOf(m)
 		require.True(t, ok)
@@ -61,7 +61,7 @@ func TestCallOfOutlivesItsMessage(t *testing.T) {
 		clear(frame) // as the next user of the buffer may do
 		require.Equal(t, request, c.Request)
 		require.NoError(t, c.Reply(w.ctx(), 1))
-		_, reply := p.next()
+		_, reply := p.Next()
 		require.Equal(t, ei.Tuple{tag, ei.Int(1)}, reply)
 	}
 }
@@ -89,7 +89,7 @@ func TestReplyAfterTheConnectionIsBack(t *testing.T) {
 	n := w.started("alice")
 	b := box(t, n)
 	p := w.peer(n.Listeners()[0], role("wire@test"))
-	p.send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ei.Int(7)}, ei.Int(1)})
+	p.Send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, ei.Int(7)}, ei.Int(1)})
 	m := receive(t, b)
 	c, ok := b.CallOf(m)
 	require.True(t, ok)
@@ -99,7 +99,7 @@ func TestReplyAfterTheConnectionIsBack(t *testing.T) {
 	_, err = n.Adopt(w.ctx(), moved)
 	require.NoError(t, err)
 	require.NoError(t, c.Reply(w.ctx(), "back"))
-	_, reply := p.next()
+	_, reply := p.Next()
 	require.Equal(t, ei.Tuple{ei.Int(7), ei.Binary("back")}, reply)
 }
 
@@ -112,7 +112,7 @@ func TestRefusedCallEndsNoOtherMonitor(t *testing.T) {
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	ref := ei.Ref{Node: "other@test", Creation: 77, Len: 3, ID: [5]uint32{1, 2, 3}}
 	require.True(t, b.watched(ref, bonds.Watcher{Pid: ei.Pid{Node: "other@test", ID: 1, Creation: 77}}))
-	p.send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref}, ei.Int(1)})
+	p.Send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, ref}, ei.Int(1)})
 	m := receive(t, b)
 	b.refuse(m)
 	require.Contains(t, watchersOf(b), bonds.MonitorID{Ref: ref, Node: "other@test"})
@@ -137,8 +137,8 @@ func TestRefusedCallEndsItsMonitor(t *testing.T) {
 		{alias, ref(1)},
 		{ei.ImproperList{Elems: []ei.Term{alias}, Tail: ref(2)}, ref(2)}, // gen_server:multi_call's
 	} {
-		p.send(dist.Control{Op: dist.OpMonitorP, From: p.self, To: b.Pid(), Ref: tt.mon}, nil)
-		p.send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, tt.tag}, ei.Int(1)})
+		p.Send(dist.Control{Op: dist.OpMonitorP, From: p.Self, To: b.Pid(), Ref: tt.mon}, nil)
+		p.Send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, tt.tag}, ei.Int(1)})
 		m := receive(t, b)
 		b.refuse(m)
 		require.Equal(t, ei.Atom("shutdown"), p.down(tt.mon), tt.tag)
@@ -156,8 +156,8 @@ func TestServerRepliesAtItsEnd(t *testing.T) {
 	}})
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{1, 2, 3}}
-	p.say("srv", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref}, ei.Atom("stop")})
-	_, reply := p.next()
+	p.Say("srv", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, ref}, ei.Atom("stop")})
+	_, reply := p.Next()
 	require.Equal(t, ei.Tuple{ref, ei.Binary("bye")}, reply)
 }
 
@@ -295,7 +295,7 @@ func stranger(i int) ei.Pid {
 }
 
 func (p *wire) sbcast(name string, message ei.Term) {
-	p.say("rex", ei.Tuple{p.self, ei.Tuple{ei.Atom("sbcast"), ei.Atom(name), message}})
+	p.Say("rex", ei.Tuple{p.Self, ei.Tuple{ei.Atom("sbcast"), ei.Atom(name), message}})
 }
 
 func one(context.Context, *Call) (any, error) { return 1, nil }
@@ -312,7 +312,7 @@ func TestSbcastHoldsNoServer(t *testing.T) {
 	serve(t, n, "srv", Server{Call: one})
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	p.sbcast("srv", genCallFrom(stranger(1), ei.Int(1), ei.Atom("q")))
-	p.next() // the answer to sbcast
+	p.Next() // the answer to sbcast
 	of(w.started("bob").CallName(w.ctx(), "alice@test", "srv", ei.Atom("q"))).must(t)
 }
 
@@ -324,11 +324,11 @@ func TestSbcastCountsAsTheCallers(t *testing.T) {
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	call := ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("hang"), ei.List{ei.Binary(make([]byte, 8000))}, ei.Atom("user")}
 	for range 3000 { // three times what a peer may take up
-		p.sbcast("rex", genCallFrom(p.self, ei.Int(1), call))
+		p.sbcast("rex", genCallFrom(p.Self, ei.Int(1), call))
 	}
-	p.say("net_kernel", genCallFrom(p.self, ei.Int(2), ei.Tuple{ei.Atom("is_auth"), ei.Atom("x")}))
+	p.Say("net_kernel", genCallFrom(p.Self, ei.Int(2), ei.Tuple{ei.Atom("is_auth"), ei.Atom("x")}))
 	for { // everything has been read
-		if _, answer := p.next(); ei.Identical(answer, ei.Tuple{ei.Int(2), ei.Atom("yes")}) {
+		if _, answer := p.Next(); ei.Identical(answer, ei.Tuple{ei.Int(2), ei.Atom("yes")}) {
 			break
 		}
 	}
@@ -344,7 +344,7 @@ func TestLargeAnswerToThirdNode(t *testing.T) {
 	evil, victim := w.peer(n.Listeners()[0], role("evil@test")), w.peer(n.Listeners()[0], role("victim@test"))
 	c := w.conn(n, "victim@test")
 	ask := func(p *wire, tag ei.Term) {
-		p.say("net_kernel", genCallFrom(victim.self, tag, ei.Tuple{ei.Atom("is_auth"), ei.Atom("x")}))
+		p.Say("net_kernel", genCallFrom(victim.Self, tag, ei.Tuple{ei.Atom("is_auth"), ei.Atom("x")}))
 	}
 	// something is on its way to the victim, but the queue is not full
 	for queued := 0; queued == 0; queued, _ = link.Within(&c.l).Queue().Buffered() {
@@ -352,11 +352,11 @@ func TestLargeAnswerToThirdNode(t *testing.T) {
 	}
 	ask(evil, ei.Binary(make([]byte, 16<<20)))
 	ask(evil, ei.Int(2))
-	evil.say("net_kernel", genCallFrom(evil.self, ei.Int(3), ei.Tuple{ei.Atom("is_auth"), ei.Atom("x")}))
-	evil.next() // it has been asked all that
+	evil.Say("net_kernel", genCallFrom(evil.Self, ei.Int(3), ei.Tuple{ei.Atom("is_auth"), ei.Atom("x")}))
+	evil.Next() // it has been asked all that
 	ask(victim, ei.Int(1))
 	for { // it reads
-		if _, reply := victim.next(); ei.Identical(reply, ei.Tuple{ei.Int(1), ei.Atom("yes")}) {
+		if _, reply := victim.Next(); ei.Identical(reply, ei.Tuple{ei.Int(1), ei.Atom("yes")}) {
 			break
 		}
 	}
@@ -374,13 +374,13 @@ func TestStrangersAreBounded(t *testing.T) {
 	evil, proxy := w.peer(n.Listeners()[0], role("evil@test")), w.peer(n.Listeners()[0], role("proxy@test"))
 	tag := ei.Binary(make([]byte, 2<<20))
 	for i := range maxStrangersEach + 1 {
-		evil.say("srv", genCallFrom(stranger(i), tag, ei.Atom("q")))
+		evil.Say("srv", genCallFrom(stranger(i), tag, ei.Atom("q")))
 	}
 	require.Eventually(t, func() bool { return n.strangers.bytes.Load() > maxStrangerBytes/2 }, tooLong, tick)
 	require.LessOrEqual(t, n.strangers.bytes.Load(), int64(maxStrangerBytes+len(tag)))
 	require.LessOrEqual(t, n.strangers.count.Load(), int64(maxStrangersEach))
 	b := box(t, w.started("carol"))
-	proxy.say("srv", genCallFrom(b.Pid(), ei.Int(1), ei.Atom("q")))
+	proxy.Say("srv", genCallFrom(b.Pid(), ei.Int(1), ei.Atom("q")))
 	receive(t, b)
 }
 
@@ -419,7 +419,7 @@ func TestReplyIsAReply(t *testing.T) {
 	b := box(t, n)
 	serve(t, n, "echo", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }})
 	p := w.peer(n.Listeners()[0], role("wire@test"))
-	p.say("echo", genCallFrom(b.Pid(), ei.Atom("$gen_cast"), ei.Atom("made up")))
-	p.say("echo", genCallFrom(b.Pid(), ei.Int(1), ei.Atom("a reply")))
+	p.Say("echo", genCallFrom(b.Pid(), ei.Atom("$gen_cast"), ei.Atom("made up")))
+	p.Say("echo", genCallFrom(b.Pid(), ei.Int(1), ei.Atom("a reply")))
 	require.Equal(t, ei.Tuple{ei.Int(1), ei.Atom("a reply")}, term(t, b))
 }

@@ -93,28 +93,28 @@ func TestHandlerCloses(t *testing.T) {
 	told := map[string]func(t *testing.T, n *Node, p *wire, h *Mailbox){
 		"nodedown": func(t *testing.T, _ *Node, p *wire, h *Mailbox) {
 			require.NoError(t, h.MonitorNode(soon(t), "wire@test"))
-			p.close()
+			p.Close()
 		},
 		"link": func(t *testing.T, _ *Node, p *wire, h *Mailbox) {
-			require.NoError(t, h.Link(soon(t), p.self))
-			p.close()
+			require.NoError(t, h.Link(soon(t), p.Self))
+			p.Close()
 		},
 		"exit signal": func(t *testing.T, n *Node, p *wire, h *Mailbox) {
 			b := box(t, n)
 			monitor(t, h, b.Pid())
-			p.send(dist.Control{Op: dist.OpExit2, From: p.self, To: b.Pid(), Reason: exitReason(ei.Atom("kill"))}, nil)
+			p.Send(dist.Control{Op: dist.OpExit2, From: p.Self, To: b.Pid(), Reason: exitReason(ei.Atom("kill"))}, nil)
 		},
 		"exit of a Handler": func(t *testing.T, n *Node, p *wire, h *Mailbox) {
 			b := handle(t, n, "panics", func(*Mailbox, *Message) { panic("a bug") })
 			require.NoError(t, h.Link(soon(t), b.Pid()))
-			p.say("panics", ei.Atom("x"))
+			p.Say("panics", ei.Atom("x"))
 		},
 		"full mailbox": func(t *testing.T, n *Node, p *wire, h *Mailbox) {
 			b := box(t, n, &MailboxOptions{Limit: 1, Full: FullExit})
 			require.NoError(t, n.Register(t.Context(), "small", b))
 			require.NoError(t, h.Link(soon(t), b.Pid()))
-			p.say("small", ei.Atom("x"))
-			p.say("small", ei.Atom("y"))
+			p.Say("small", ei.Atom("x"))
+			p.Say("small", ei.Atom("y"))
 		},
 	}
 	for what, closing := range closes {
@@ -160,11 +160,11 @@ func TestHandlerKeepsAndPanics(t *testing.T) {
 	kept := make(chan *Message, 1)
 	h := handle(t, n, "h", func(_ *Mailbox, m *Message) { kept <- m; panic("a bug") })
 	p := w.peer(n.Listeners()[0], role("wire@test"))
-	p.say("h", ei.Atom("mine"))
+	p.Say("h", ei.Atom("mine"))
 	m := arrives(t, kept, "the message")
 	arrives(t, h.Done(), "the end of the process")
-	p.say("net_kernel", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, monitorRef(p, 1)}, ei.Tuple{ei.Atom("is_auth"), ei.Atom("wire@test")}})
-	p.next() // the reader has gone on
+	p.Say("net_kernel", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, monitorRef(p, 1)}, ei.Tuple{ei.Atom("is_auth"), ei.Atom("wire@test")}})
+	p.Next() // the reader has gone on
 	require.Equal(t, ei.Atom("mine"), content(t, m))
 	require.Zero(t, n.Stats().Undeliverable)
 }
@@ -178,7 +178,7 @@ func TestCloseBesideHandler(t *testing.T) {
 	isRead(p)
 	proceed := make(chan struct{})
 	h := handle(t, n, "h", func(*Mailbox, *Message) { <-proceed }, &MailboxOptions{TrapExit: true})
-	require.NoError(t, h.Link(w.ctx(), p.self))
+	require.NoError(t, h.Link(w.ctx(), p.Self))
 	inTime(t, "Close", func() { require.NoError(t, n.Conn("wire@test").Close()) })
 	close(proceed)
 }
@@ -191,11 +191,11 @@ func TestHandlerIsToldOfExitOnce(t *testing.T) {
 	got := make(chan dist.Op, 8)
 	h := handle(t, n, "h", func(_ *Mailbox, m *Message) { got <- m.Op }, &MailboxOptions{TrapExit: true})
 	p := w.peer(n.Listeners()[0], role("peer@test"))
-	p.send(dist.Control{Op: dist.OpLink, From: p.self, To: h.Pid()}, nil)
+	p.Send(dist.Control{Op: dist.OpLink, From: p.Self, To: h.Pid()}, nil)
 	for range 2 {
-		p.send(dist.Control{Op: dist.OpExit, From: p.self, To: h.Pid(), Reason: exitReason(ei.Atom("crash"))}, nil)
+		p.Send(dist.Control{Op: dist.OpExit, From: p.Self, To: h.Pid(), Reason: exitReason(ei.Atom("crash"))}, nil)
 	}
-	p.send(dist.Control{Op: dist.OpSend, To: h.Pid()}, ei.Atom("behind"))
+	p.Send(dist.Control{Op: dist.OpSend, To: h.Pid()}, ei.Atom("behind"))
 	require.Equal(t, dist.OpExit, arrives(t, got, "the exit signal"))
 	require.Equal(t, dist.OpSend, arrives(t, got, "the message behind"))
 }

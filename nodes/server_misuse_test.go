@@ -33,7 +33,7 @@ func TestCheckPeerPanics(t *testing.T) {
 	require.Error(t, err)
 	require.ErrorContains(t, <-failed, "Config.CheckPeer panicked: no map")
 	for _, what := range []string{"Config.CheckPeer", "Config.HandshakeFailed"} {
-		require.Eventually(t, func() bool { return len(log.lines(what+" panicked", "server_misuse_test.go")) == 1 }, tooLong, tick)
+		require.Eventually(t, func() bool { return len(log.Lines(what+" panicked", "server_misuse_test.go")) == 1 }, tooLong, tick)
 	}
 }
 
@@ -98,7 +98,7 @@ func TestReplyIsNoTerm(t *testing.T) {
 	v := of(n.Call(w.ctx(), b.Pid(), ei.Atom("ping"))).must(t)
 	require.Contains(t, v.(ei.Tuple)[0], ei.Atom("error"))
 	require.Eventually(t, func() bool {
-		return len(log.lines("level=WARN", "the result of a server is no term", b.Pid().String())) == 1
+		return len(log.Lines("level=WARN", "the result of a server is no term", b.Pid().String())) == 1
 	}, tooLong, tick)
 }
 

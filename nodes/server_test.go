@@ -221,13 +221,13 @@ func TestServerOddMessages(t *testing.T) {
 	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{1, 2, 3}}
 	call := func(parts ...ei.Term) ei.Tuple { return append(ei.Tuple{ei.Atom("$gen_call")}, parts...) }
 	odd := []ei.Term{
-		call(), call(p.self, ei.Int(1)), call(ei.Tuple{p.self}, ei.Int(1)), call(ei.Tuple{ei.Atom("me"), ref}, ei.Int(1)),
+		call(), call(p.Self, ei.Int(1)), call(ei.Tuple{p.Self}, ei.Int(1)), call(ei.Tuple{ei.Atom("me"), ref}, ei.Int(1)),
 		ei.Tuple{ei.Atom("$gen_cast")}, ei.Tuple{ei.Atom("$gen_cast"), ei.Int(1), ei.Int(2)},
 		ei.Tuple{}, ei.List{}, ei.Int(1), ei.Map{}, ei.Binary(nil), ei.Float(1),
 	}
 	for _, name := range []string{"srv", "plain", "deaf", "net_kernel", "rex"} {
 		for _, v := range odd {
-			p.say(name, v)
+			p.Say(name, v)
 		}
 	}
 	for _, v := range odd {
@@ -235,16 +235,16 @@ func TestServerOddMessages(t *testing.T) {
 	}
 	// A request that cannot be decoded is answered.
 	for _, name := range []string{"srv", "net_kernel", "rex"} {
-		from := encode(t, ei.Tuple{p.self, ref})
+		from := encode(t, ei.Tuple{p.Self, ref})
 		body, err := ei.AppendAtom(ei.AppendTupleHeader(nil, 3), "$gen_call")
 		require.NoError(t, err)
 		// a key twice
 		body = append(append(body, from...), byte(ei.TagMapExt), 0, 0, 0, 2, 97, 1, 97, 1, 97, 1, 97, 1)
-		b, err := dist.AppendFrame(nil, &dist.Control{Op: dist.OpRegSend, From: p.self, ToName: ei.Atom(name)}, body)
+		b, err := dist.AppendFrame(nil, &dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: ei.Atom(name)}, body)
 		require.NoError(t, err)
-		require.NoError(t, p.write(b))
-		ctl, reply := p.next()
-		require.Equal(t, p.self, ctl.To)
+		require.NoError(t, p.Write(b))
+		ctl, reply := p.Next()
+		require.Equal(t, p.Self, ctl.To)
 		require.Equal(t, ei.Tuple{ref, ei.Tuple{ei.Atom("error"), ei.Atom("badarg")}}, reply)
 	}
 	// A reply goes to an alias where the caller asks for that.
@@ -252,8 +252,8 @@ func TestServerOddMessages(t *testing.T) {
 	multi := ei.ImproperList{Elems: []ei.Term{alias}, Tail: ref} // gen_server:multi_call's
 	deeper := ei.ImproperList{Elems: []ei.Term{multi}, Tail: ref}
 	for _, tag := range []ei.Term{alias, multi, deeper, ref, ei.Atom("any"), ei.List{ei.Atom("alias"), ref}} {
-		p.say("srv", call(ei.Tuple{p.self, tag}, ei.Int(1)))
-		ctl, reply := p.next()
+		p.Say("srv", call(ei.Tuple{p.Self, tag}, ei.Int(1)))
+		ctl, reply := p.Next()
 		require.Equal(t, ei.Tuple{tag, ei.Tuple{ei.Atom("ok"), ei.Int(1)}}.String(), reply.String())
 		if tag.String() == alias.String() || tag.String() == multi.String() {
 			require.Equal(t, dist.OpAltactSigSend, ctl.Op)
@@ -261,15 +261,15 @@ func TestServerOddMessages(t *testing.T) {
 			require.Equal(t, ref, ctl.Ref)
 		} else {
 			require.Equal(t, dist.OpSendSender, ctl.Op)
-			require.Equal(t, p.self, ctl.To)
+			require.Equal(t, p.Self, ctl.To)
 		}
 	}
 	// net_adm:ping, and a question that net_kernel does not know.
-	p.say("net_kernel", call(ei.Tuple{p.self, ref}, ei.Tuple{ei.Atom("is_auth"), ei.Atom("wire@test")}))
-	_, reply := p.next()
+	p.Say("net_kernel", call(ei.Tuple{p.Self, ref}, ei.Tuple{ei.Atom("is_auth"), ei.Atom("wire@test")}))
+	_, reply := p.Next()
 	require.Equal(t, ei.Tuple{ref, ei.Atom("yes")}, reply)
-	p.say("net_kernel", call(ei.Tuple{p.self, ref}, ei.Atom("what")))
-	_, reply = p.next()
+	p.Say("net_kernel", call(ei.Tuple{p.Self, ref}, ei.Atom("what")))
+	_, reply = p.Next()
 	require.Equal(t, ei.Tuple{ref, ei.Tuple{ei.Atom("error"), ei.Atom("badarg")}}, reply)
 	require.NoError(t, n.Conn("wire@test").Err())
 }
@@ -394,18 +394,18 @@ func TestEndOfServerIsLogged(t *testing.T) {
 	require.NoError(t, linked.Link(w.ctx(), srv.Pid()))
 	linked.Exit(ei.Atom("crash"))
 	require.Eventually(t, func() bool {
-		return len(r.lines("registered process ended", "name=linked", "reason=crash")) == 1
+		return len(r.Lines("registered process ended", "name=linked", "reason=crash")) == 1
 	}, tooLong, tick)
-	require.Empty(t, r.lines("name=stopped"))
+	require.Empty(t, r.Lines("name=stopped"))
 
 	told := serve(t, b, "told", Server{})
 	told.Exit(ei.Tuple{ei.Atom("shutdown"), ei.Atom("enough")})
 	verbose := serve(t, b, "verbose", Server{})
 	verbose.Exit(ei.Binary(bytes.Repeat([]byte("å"), 1<<20)))
-	lines := r.lines("registered process ended", "name=verbose")
+	lines := r.Lines("registered process ended", "name=verbose")
 	require.Len(t, lines, 1)
 	require.Less(t, len(lines[0]), 2000)
-	require.Empty(t, r.lines("name=told"))
+	require.Empty(t, r.Lines("name=told"))
 }
 
 // A Server's function that sends to its own process does not wait for room, which only the function

@@ -21,13 +21,13 @@ func (w *world) deaf(n *Node, b *Mailbox) *wire {
 	self := role("deaf@test")
 	self.Flags = withoutFragments
 	p := w.peer(n.Listeners()[0], self)
-	p.send(dist.Control{Op: dist.OpMonitorP, From: p.self, To: b.Pid(), Ref: monitorRef(p, 1)}, nil)
+	p.Send(dist.Control{Op: dist.OpMonitorP, From: p.Self, To: b.Pid(), Ref: monitorRef(p, 1)}, nil)
 	require.Eventually(w.t, func() bool { return len(watchersOf(b)) == 1 }, tooLong, tick)
 	c := w.conn(n, "deaf@test")
 	ctx, cancel := context.WithCancel(w.ctx())
 	sends := async(func() (int, error) {
 		for {
-			if err := b.Send(ctx, p.self, make([]byte, 64<<10)); err != nil {
+			if err := b.Send(ctx, p.Self, make([]byte, 64<<10)); err != nil {
 				return 0, err
 			}
 		}
@@ -94,10 +94,10 @@ func TestShutdownGivesUpDeafPeer(t *testing.T) {
 				n.Expose("m", "f", func(context.Context, []ei.Term) (any, error) { return make([]byte, 64<<10), nil })
 				serve(t, n, "srv", Server{Call: func(context.Context, *Call) (any, error) { return make([]byte, 64<<10), nil }})
 				p := w.deaf(n, box(t, n))
-				defer p.close()
+				defer p.Close()
 				c := connect(t, w.started("bob"), n.Name())
 				if tt.asks {
-					p.say("srv", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, monitorRef(p, 9)}, ei.Atom("x")})
+					p.Say("srv", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, monitorRef(p, 9)}, ei.Atom("x")})
 					p.request(10, "m", "f", ei.List{ei.Atom("monitor")})
 					synctest.Wait()
 				}
@@ -106,7 +106,7 @@ func TestShutdownGivesUpDeafPeer(t *testing.T) {
 				begun := time.Now()
 				down := async(func() (int, error) { return 0, n.Shutdown(ctx) })
 				read := async(func() (int, error) {
-					for err := error(nil); tt.reads > 0 && err == nil; _, err = p.frame(ctx) {
+					for err := error(nil); tt.reads > 0 && err == nil; _, err = p.ReadFrame(ctx) {
 						time.Sleep(tt.reads)
 					}
 					return 0, nil
@@ -184,7 +184,7 @@ func TestShutdownTwice(t *testing.T) {
 		w := newWorld(t, "memory")
 		n := w.started("alice", func(cfg *Config) { cfg.DrainGrace = time.Second })
 		p := w.peer(n.Listeners()[0], role("wire@test")) // it does not end its side
-		defer p.close()
+		defer p.Close()
 		first := async(func() (int, error) { return 0, n.Shutdown(context.Background()) })
 		time.Sleep(100 * time.Millisecond)
 		second := async(func() (int, error) { return 0, n.Shutdown(context.Background()) })

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/rawpeer"
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
@@ -17,7 +18,7 @@ func TestShutdownBesideSlowReader(t *testing.T) {
 	n := w.started("bob", func(c *Config) { c.QueueLimit = 8 << 20 })
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	// else all may have arrived long before it is read
-	require.NoError(t, narrow(p.s, unix.SO_RCVBUF))
+	require.NoError(t, rawpeer.Narrow(p.S, unix.SO_RCVBUF))
 	c := w.conn(n, "wire@test")
 	for range count {
 		require.NoError(t, c.SendName(w.ctx(), "x", make([]byte, size)))
@@ -26,7 +27,7 @@ func TestShutdownBesideSlowReader(t *testing.T) {
 	require.Eventually(t, c.l.Leaves, tooLong, tick)
 	begin := time.Now()
 	for i := range count {
-		ctl, _ := p.next()
+		ctl, _ := p.Next()
 		require.Equal(t, dist.OpRegSend, ctl.Op)
 		require.NoError(t, p.tick(), "%d messages have been read", i)
 		if time.Since(begin) <= farewell { // no longer than need be: what is left then is soon read
@@ -34,6 +35,6 @@ func TestShutdownBesideSlowReader(t *testing.T) {
 		}
 	}
 	require.Greater(t, time.Since(begin), farewell)
-	p.close()
+	p.Close()
 	require.NoError(t, arrives(t, down, "Shutdown").err)
 }

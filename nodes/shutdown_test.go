@@ -26,14 +26,14 @@ func TestOnlyCallerIsTurnedAway(t *testing.T) {
 	caller, other := w.peer(n.Listeners()[0], role("caller@test")), w.peer(n.Listeners()[0], role("other@test"))
 	b, ref := box(t, n), monitorRef(caller, 1)
 	require.Eventually(t, func() bool { return len(n.Peers()) == 2 }, tooLong, tick)
-	require.True(t, b.watched(ref, bonds.Watcher{Pid: caller.self}))
-	payload, err := ei.Append(nil, ei.T("$gen_call", ei.Tuple{caller.self, ref}, 1))
+	require.True(t, b.watched(ref, bonds.Watcher{Pid: caller.Self}))
+	payload, err := ei.Append(nil, ei.T("$gen_call", ei.Tuple{caller.Self, ref}, 1))
 	require.NoError(t, err)
-	b.refuse(&Message{Control: dist.Control{Op: dist.OpSend}, Payload: payload, conn: n.Conn(string(other.self.Node))})
+	b.refuse(&Message{Control: dist.Control{Op: dist.OpSend}, Payload: payload, conn: n.Conn(string(other.Self.Node))})
 	require.NotEmpty(t, watchersOf(b))
 	b.refuse(&Message{Control: dist.Control{Op: dist.OpSend}, Payload: payload, conn: n.Conn("caller@test")})
 	require.Empty(t, watchersOf(b))
-	ctl, why := caller.next()
+	ctl, why := caller.Next()
 	require.Equal(t, ref, ctl.Ref)
 	require.Equal(t, ei.Atom("shutdown"), why)
 }
@@ -181,10 +181,10 @@ func TestShutdownLog(t *testing.T) {
 	a, b := logged("alice"), logged("bob")
 	connect(t, a, b.Name())
 	require.NoError(t, a.Shutdown(w.ctx()))
-	require.Len(t, logs["alice"].lines("node down", "reason=closed"), 1)
-	require.Empty(t, logs["alice"].lines("level=WARN"))
-	require.Empty(t, logs["alice"].lines("level=ERROR"))
-	require.Eventually(t, func() bool { return len(logs["bob"].lines("node down", "reason=EOF")) == 1 }, tooLong, tick)
+	require.Len(t, logs["alice"].Lines("node down", "reason=closed"), 1)
+	require.Empty(t, logs["alice"].Lines("level=WARN"))
+	require.Empty(t, logs["alice"].Lines("level=ERROR"))
+	require.Eventually(t, func() bool { return len(logs["bob"].Lines("node down", "reason=EOF")) == 1 }, tooLong, tick)
 }
 
 // When its context ends first, Shutdown cuts off the rest and says so.
@@ -214,7 +214,7 @@ func TestShutdownCutOff(t *testing.T) {
 		p := w.peer(c.Listeners()[0], role("wire@test"))
 		here := box(t, c)
 		go func() {
-			for here.Send(context.Background(), p.self, make([]byte, 1000)) == nil {
+			for here.Send(context.Background(), p.Self, make([]byte, 1000)) == nil {
 			}
 		}()
 		synctest.Wait()
@@ -319,7 +319,7 @@ func TestShutdownNoWait(t *testing.T) {
 	w := newWorld(t, "memory")
 	_, l := w.listening("alice")
 	p, c := w.joined(l, role("wire@test"))
-	defer p.close()
+	defer p.Close()
 	require.NoError(t, arrives(t, async(func() (int, error) { return 0, c.Shutdown(transport.NoWait()) }), "Shutdown of the connection").err)
 	require.ErrorIs(t, c.Err(), ErrClosed)
 
@@ -373,10 +373,10 @@ func TestShutdownWhileFunctionsRun(t *testing.T) {
 			ctx := w.ctx()
 			switch goes {
 			case "before":
-				p.close()
+				p.Close()
 				arrives(t, c.Done(), "the end of the connection")
 			case "during":
-				context.AfterFunc(n.shutsDown(t), p.close)
+				context.AfterFunc(n.shutsDown(t), p.Close)
 			default:
 				var cancel context.CancelFunc
 				ctx, cancel = context.WithTimeout(ctx, 100*time.Millisecond)

@@ -56,10 +56,10 @@ func TestOrphanMoves(t *testing.T) {
 	b := box(t, n)
 	_, err := b.SpawnRequest(w.ctx(), "wire@test", &SpawnOptions{Link: true}, "m", "f")
 	require.NoError(t, err)
-	q, _ := p.next()
+	q, _ := p.Next()
 	b.Exit(ei.Atom("enough"))
 	n = upgrade(t, n)
-	p.send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Flags: dist.SpawnLinked,
+	p.Send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Flags: dist.SpawnLinked,
 		Result: exitReason(ei.Pid{Node: "wire@test", ID: 5, Creation: 77})}, nil)
 	ctl, why := p.nextSignal()
 	require.Equal(t, dist.OpPayloadExit, ctl.Op)

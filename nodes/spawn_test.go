@@ -119,11 +119,11 @@ func TestMailboxSpawnAnswers(t *testing.T) {
 	child := ei.Pid{Node: "wire@test", ID: 5, Creation: 77}
 	b := trapping(t, a)
 	answer := func(q dist.Control, flags uint64, result ei.Term) {
-		p.send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Flags: flags, Result: exitReason(result)}, nil)
+		p.Send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Flags: flags, Result: exitReason(result)}, nil)
 	}
 	spawn := func(ctx context.Context) (<-chan result[ei.Pid], dist.Control) {
 		called := async(func() (ei.Pid, error) { return b.SpawnLink(ctx, "wire@test", "m", "f") })
-		q, _ := p.next()
+		q, _ := p.Next()
 		require.Equal(t, dist.OpSpawnRequest, q.Op)
 		require.Equal(t, b.Pid(), q.From)
 		require.Equal(t, "[link]", q.Options.String())
@@ -175,15 +175,15 @@ func TestMailboxSpawnAnswers(t *testing.T) {
 	p2 := w.peer(a.Listeners()[0], role("other@test"))
 	ref, err := b.SpawnRequest(w.ctx(), "wire@test", &SpawnOptions{Monitor: true}, "m", "f")
 	require.NoError(t, err)
-	q, _ = p.next()
+	q, _ = p.Next()
 	require.Equal(t, "[monitor]", q.Options.String())
-	p2.send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Flags: dist.SpawnMonitored,
+	p2.Send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Flags: dist.SpawnMonitored,
 		Result: exitReason(ei.Pid{Node: "other@test", ID: 1, Creation: 77})}, nil)
-	p2.send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Atom("behind"))
+	p2.Send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Atom("behind"))
 	require.Equal(t, ei.Atom("behind"), term(t, b))
 	b.Demonitor(context.Background(), ref)
 	called, _ = spawn(w.ctx())
-	p.close()
+	p.Close()
 	require.ErrorIs(t, arrives(t, called, "the loss").err, ErrNoConnection)
 	seen := map[dist.Op]error{}
 	for range 2 {
@@ -215,17 +215,17 @@ func TestGroupLeader(t *testing.T) {
 		want ei.Pid
 	}{{ctx, leader}, {w.ctx(), kernel}, {WithGroupLeader(ctx, made), kernel}} {
 		require.NoError(t, a.ERPCCast(tt.ctx, "wire@test", "m", "f"))
-		q, _ := p.next()
+		q, _ := p.Next()
 		require.Equal(t, tt.want, q.GroupLeader)
 		_, err := b.SpawnRequest(tt.ctx, "wire@test", nil, "m", "f")
 		require.NoError(t, err)
-		q, _ = p.next()
+		q, _ = p.Next()
 		require.Equal(t, tt.want, q.GroupLeader)
 	}
 	short, cancel := context.WithCancel(ctx)
 	called := async(func() (ei.Term, error) { return a.RPC(short, "wire@test", "m", "f") })
 	for {
-		ctl, request := p.next()
+		ctl, request := p.Next()
 		if ctl.Op == dist.OpRegSend {
 			require.Equal(t, leader, request.(ei.Tuple)[2].(ei.Tuple)[4])
 			break
@@ -250,16 +250,16 @@ func TestGroupLeader(t *testing.T) {
 		"{what, ever}":                                    "{error,request}",
 		"17":                                              "{error,request}",
 	} {
-		p.send(dist.Control{Op: dist.OpSend, To: kernel}, ei.Tuple{ei.Atom("io_request"), p.self, ei.Int(7), parse(t, request)})
-		ctl, reply := p.next()
-		require.Equal(t, p.self, ctl.To)
+		p.Send(dist.Control{Op: dist.OpSend, To: kernel}, ei.Tuple{ei.Atom("io_request"), p.Self, ei.Int(7), parse(t, request)})
+		ctl, reply := p.Next()
+		require.Equal(t, p.Self, ctl.To)
 		require.Equal(t, "{io_reply,7,"+want+"}", reply.String(), request)
 	}
 	request := ei.Tuple{ei.Atom("io_request"), b.Pid(), ei.Int(7), parse(t, "{put_chars, unicode, []}")}
 	require.NoError(t, b.Send(w.ctx(), kernel, request))
 	require.Equal(t, "{io_reply,7,ok}", term(t, b).String())
 	for _, odd := range []string{"{io_request, x, 1, getopts}", "{io_request, 1, 2}", "{io_request}"} { // nobody to answer
-		p.send(dist.Control{Op: dist.OpSend, To: kernel}, parse(t, odd))
+		p.Send(dist.Control{Op: dist.OpSend, To: kernel}, parse(t, odd))
 	}
 	require.Eventually(t, func() bool { return a.Conn("wire@test") != nil }, tooLong, tick)
 }
@@ -289,7 +289,7 @@ func TestSpawnBesideRules(t *testing.T) {
 	forged, err := a.newCallRef()
 	require.NoError(t, err)
 	child := ei.Pid{Node: "wire@test", ID: 5, Creation: 77}
-	p.send(dist.Control{Op: dist.OpSpawnReply, Ref: forged, To: box.Pid(), Flags: dist.SpawnLinked, Result: exitReason(child)}, nil)
+	p.Send(dist.Control{Op: dist.OpSpawnReply, Ref: forged, To: box.Pid(), Flags: dist.SpawnLinked, Result: exitReason(child)}, nil)
 	ctl, _ := p.nextSignal()
 	require.Equal(t, dist.OpPayloadExit, ctl.Op)
 	require.Empty(t, linksOf(box))

@@ -187,7 +187,7 @@ func TestMessages(t *testing.T) {
 		cancel()
 	}
 	require.Len(t, got, 3)
-	require.Len(t, log.lines("called with what it cannot take"), 1)
+	require.Len(t, log.Lines("called with what it cannot take"), 1)
 
 	// messages that do not fit do not keep it from ending
 	full := box(t, there)

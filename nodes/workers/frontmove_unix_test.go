@@ -534,5 +534,5 @@ func TestFrontMovesWhileWorkerStarts(t *testing.T) {
 	w.move()
 	require.NoError(t, os.WriteFile(held, nil, 0o600))
 	require.Equal(t, pid, w.worker(w.node("peer@127.0.0.1")))
-	require.Empty(t, log.lines("no worker"))
+	require.Empty(t, log.Lines("no worker"))
 }

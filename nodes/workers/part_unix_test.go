@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/rawpeer"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
@@ -198,7 +199,7 @@ func TestStrangerBesideShadow(t *testing.T) {
 	l := n.Listeners()[0]
 	stranger := role("peer@test")
 	stranger.Cookie = "guess"
-	require.Error(t, w.wire(l).initiate(stranger))
+	require.Error(t, w.wire(l).Initiate(stranger))
 	require.NoError(t, remoteLink.Err())
 	require.Equal(t, remoteLink, n.Conn("peer@test"))
 
@@ -218,11 +219,11 @@ func TestPassedOnGoesNoFurther(t *testing.T) {
 	n.part.addRemoteLink(&talk.RemoteLink{Part: 2, Peer: &peer, FD: here})
 	s, err := transport.Unix().Import(there, nil)
 	require.NoError(t, err)
-	p := &wire{t: t, s: s, peer: peer, self: ei.Pid{Node: "peer@test", ID: 1, Creation: 5}}
-	defer p.close()
+	p := &wire{&rawpeer.Peer{T: t, S: s, Node: peer, Self: ei.Pid{Node: "peer@test", ID: 1, Creation: 5}}}
+	defer p.Close()
 	ref := ei.Ref{Node: "peer@test", Creation: 5, Len: 3, ID: [5]uint32{1, 2, 3}}
-	p.send(dist.Control{Op: dist.OpMonitorP, From: p.self, ToName: "joe", Ref: ref}, nil)
-	down, reason := p.next()
+	p.Send(dist.Control{Op: dist.OpMonitorP, From: p.Self, ToName: "joe", Ref: ref}, nil)
+	down, reason := p.Next()
 	require.Equal(t, ref, down.Ref)
 	require.Equal(t, ei.Atom("noproc"), reason)
 	require.Empty(t, n.asked)
@@ -415,7 +416,7 @@ func TestAnswersToUnknownWorker(t *testing.T) {
 	}
 	require.NoError(t, b.SendName(soon(t), n.Name(), "net_kernel", call(n.far, ei.Tuple{ei.Atom("is_auth"), ei.Atom("peer@test")})))
 	require.Equal(t, ei.Int(1), of(peer.Call(soon(t), server.Pid(), ei.Int(1))).must(t))
-	ctl, answer := n.mend().next()
+	ctl, answer := n.mend().Next()
 	require.Equal(t, n.far, ctl.To)
 	require.Equal(t, ei.Tuple{ei.Binary("tag"), ei.Atom("x")}, answer)
 }

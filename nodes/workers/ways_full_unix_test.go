@@ -15,6 +15,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/handoffpoint"
 	"github.com/cnode-go/cnode/internal/queue"
+	"github.com/cnode-go/cnode/internal/test/rawpeer"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/link"
@@ -187,7 +188,7 @@ func (w *floodWorld) full() {
 func (w *floodWorld) deafen() (hear func()) {
 	w.t.Helper()
 	c := w.peer.Conn(frontName)
-	require.NoError(w.t, narrow(c.Stream(), unix.SO_RCVBUF))
+	require.NoError(w.t, rawpeer.Narrow(c.Stream(), unix.SO_RCVBUF))
 	require.NoError(w.t, linkOf(c).StopReading(soon(w.t)))
 	hear = sync.OnceFunc(linkOf(c).ResumeReading)
 	w.t.Cleanup(hear)

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/rawpeer"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
@@ -144,7 +145,7 @@ func (w *world) torn(limit time.Duration, edit ...func(*nodes.Config)) *torn {
 	n.far = ei.Pid{Node: ei.Atom(n.Name()), ID: 1, Serial: 2, Creation: n.Creation()}
 	p := n.mend()
 	c := n.part.WorkerLink(2)
-	require.NoError(t, p.s.Close())
+	require.NoError(t, p.S.Close())
 	arrives(t, linkOf(c).Left(), "the end of the way")
 	return n
 }
@@ -164,7 +165,7 @@ func (n *torn) second(to ei.Pid, payload ei.Term) *wire {
 	here, there, err := descriptor.StreamPair()
 	require.NoError(t, err)
 	p := n.end(there)
-	p.send(dist.Control{Op: dist.OpSend, To: to}, payload)
+	p.Send(dist.Control{Op: dist.OpSend, To: to}, payload)
 	n.part.addWorkerLink(&talk.WorkerLink{Part: 2, FD: here})
 	return p
 }
@@ -185,7 +186,7 @@ func (n *torn) end(fd int) *wire {
 	s, err := transport.Unix().Import(fd, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { s.Close() })
-	return &wire{t: t, s: s, peer: n.part.workerLinkPeer(), self: n.far}
+	return &wire{&rawpeer.Peer{T: t, S: s, Node: n.part.workerLinkPeer(), Self: n.far}}
 }
 
 // Monitors between workers do not depend on the flags that the node announces to other nodes.
@@ -196,7 +197,7 @@ func TestMonitorBetweenPlainWorkers(t *testing.T) {
 	b := box(t, n.Node)
 	ref := monitor(t, b, n.far)
 	require.NoError(t, b.Send(soon(t), n.far, "behind it"))
-	ctl, _ := p.next()
+	ctl, _ := p.Next()
 	require.Equal(t, dist.OpMonitorP, ctl.Op)
 	require.Equal(t, ref, ctl.Ref)
 }
@@ -207,7 +208,7 @@ func TestPeerOfWorkerApart(t *testing.T) {
 	n := w.torn(time.Hour)
 	b := box(t, w.started("peer"))
 	require.NoError(t, b.Link(soon(t), n.far))
-	ctl, _ := n.remoteLink().next()
+	ctl, _ := n.remoteLink().Next()
 	require.Equal(t, dist.OpLink, ctl.Op)
 	require.Zero(t, insideOf(b.Node()).Waiting(b))
 }
@@ -225,18 +226,18 @@ func TestBranchEndsBesideLink(t *testing.T) {
 		b, _, err := n.part.relayLink(n.of(c), 2, true)
 		require.NoError(t, err)
 		n.remoteLink()
-		m := n.MessageFrom(c, dist.Control{Op: op, From: p.self, To: n.far})
+		m := n.MessageFrom(c, dist.Control{Op: op, From: p.Self, To: n.far})
 		if op == dist.OpSpawnReply {
 			m.From, m.Flags = ei.Pid{}, dist.SpawnLinked
-			m.Result, err = ei.AppendPid(nil, p.self)
+			m.Result, err = ei.AppendPid(nil, p.Self)
 			require.NoError(t, err)
 		}
 		require.True(t, b.note(m, true))
 		b.l.Fail(nodes.ErrTickTimeout)
 		arrives(t, b.l.Left(), "the end of the branch")
-		ctl, reason := p.next()
+		ctl, reason := p.Next()
 		require.Equal(t, n.far, ctl.From)
-		require.Equal(t, p.self, ctl.To)
+		require.Equal(t, p.Self, ctl.To)
 		require.Equal(t, ei.Atom("killed"), reason)
 		require.False(t, b.note(m, true), "nobody would tell the peer")
 	}
@@ -255,22 +256,22 @@ func TestBranchEndsWithLinksOfItsProcesses(t *testing.T) {
 	near := n.far
 	near.ID++
 	for _, ctl := range []dist.Control{
-		{Op: dist.OpLink, From: n.far, To: p.self},
-		{Op: dist.OpLink, From: near, To: p.self},
-		{Op: dist.OpUnlinkID, ID: 1, From: near, To: p.self},
+		{Op: dist.OpLink, From: n.far, To: p.Self},
+		{Op: dist.OpLink, From: near, To: p.Self},
+		{Op: dist.OpUnlinkID, ID: 1, From: near, To: p.Self},
 	} {
-		there.send(ctl, nil)
-		got, _ := p.next()
+		there.Send(ctl, nil)
+		got, _ := p.Next()
 		require.Equal(t, ctl.Op, got.Op)
 	}
-	require.NoError(t, there.s.Close())
+	require.NoError(t, there.S.Close())
 	arrives(t, b.l.Left(), "the end of the branch")
-	require.NoError(t, box(t, n.Node).Send(soon(t), p.self, ei.Atom("after")))
-	ctl, reason := p.next()
-	require.Equal(t, p.self, ctl.To)
+	require.NoError(t, box(t, n.Node).Send(soon(t), p.Self, ei.Atom("after")))
+	ctl, reason := p.Next()
+	require.Equal(t, p.Self, ctl.To)
 	require.Equal(t, n.far, ctl.From)
 	require.Equal(t, ei.Atom("killed"), reason)
-	_, payload := p.next()
+	_, payload := p.Next()
 	require.Equal(t, ei.Atom("after"), payload)
 }
 
@@ -285,11 +286,11 @@ func TestProcessOfWorkerApart(t *testing.T) {
 	require.ErrorIs(t, b.Send(ctx, n.far, 1), context.Canceled)
 	linked := async(func() (int, error) { return 0, b.Link(soon(t), n.far) })
 	other := n.mend()
-	ctl, _ := other.next()
+	ctl, _ := other.Next()
 	require.Equal(t, dist.OpLink, ctl.Op)
 	require.NoError(t, arrives(t, linked, "the link").err)
 
-	require.NoError(t, other.s.Close())
+	require.NoError(t, other.S.Close())
 	m, err := b.Receive(soon(t)) // the link is broken
 	require.NoError(t, err)
 	require.Equal(t, n.far, m.From)
@@ -314,7 +315,7 @@ func TestSecondWayAwaitsFirst(t *testing.T) {
 	b := trapping(t, n.Node)
 	first := n.mend()
 	require.NoError(t, b.Link(soon(t), n.far))
-	ctl, _ := first.next()
+	ctl, _ := first.Next()
 	require.Equal(t, dist.OpLink, ctl.Op)
 	second := n.second(b.Pid(), ei.Int(2))
 	require.NoError(t, b.Send(soon(t), n.far, ei.Int(1)))
@@ -322,9 +323,9 @@ func TestSecondWayAwaitsFirst(t *testing.T) {
 	require.Equal(t, dist.OpExit, m.Op)
 	m = receive(t, b)
 	require.Equal(t, ei.Int(2), content(t, m))
-	_, payload := second.next()
+	_, payload := second.Next()
 	require.Equal(t, ei.Int(1), payload)
-	first.gone()
+	first.Gone()
 }
 
 // If a third way comes, it is the one that stays, whatever becomes of the second.
@@ -345,11 +346,11 @@ func TestThirdWayAwaitsSecond(t *testing.T) {
 			m := receive(t, b)
 			require.Equal(t, ei.Int(3), content(t, m))
 			require.NoError(t, b.Send(soon(t), n.far, ei.Int(1)))
-			_, payload := third.next()
+			_, payload := third.Next()
 			require.Equal(t, ei.Int(1), payload)
-			first.gone()
+			first.Gone()
 			if second != nil {
-				second.gone()
+				second.Gone()
 			}
 		})
 	}
@@ -362,7 +363,7 @@ func TestSecondWayEndsWithNode(t *testing.T) {
 	n.mend()
 	second := n.second(ei.Pid{Node: ei.Atom(n.Name()), ID: 9, Serial: 1, Creation: n.Creation()}, ei.Int(1))
 	require.NoError(t, n.Close())
-	second.gone()
+	second.Gone()
 }
 
 // If a worker moves while a way waits for the end of the one before it, the waiting way moves too,
@@ -378,7 +379,7 @@ func TestSecondWayMoves(t *testing.T) {
 	n.part.coming[2] = []*talk.WorkerLink{{Part: 2, FD: here}}
 	n.part.ways.mu.Unlock()
 	second := n.end(there)
-	second.send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Int(2))
+	second.Send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Int(2))
 	old := newWorker(nil)
 	old.n, old.p = n.node, n.part
 	f, err := old.freeze(soon(t))
@@ -397,9 +398,9 @@ func TestSecondWayMoves(t *testing.T) {
 	require.Len(t, heirs, 1)
 	m := receive(t, heirs[0])
 	require.Equal(t, ei.Int(2), content(t, m))
-	first.gone()
+	first.Gone()
 	require.NoError(t, g.w.Close())
-	second.gone()
+	second.Gone()
 }
 
 // A call to a process of another worker ends with the old process of a worker that moves. The other
@@ -412,13 +413,13 @@ func TestWorkerMovesBesideCall(t *testing.T) {
 	b := box(t, w.started("peer"))
 	require.NoError(t, b.Link(soon(t), n.far))
 	remoteLink := n.remoteLink()
-	ctl, _ := remoteLink.next()
+	ctl, _ := remoteLink.Next()
 	require.Equal(t, dist.OpLink, ctl.Op)
 	call := async(func() (ei.Term, error) { return n.Call(w.ctx(), n.far, "hello") })
-	ctl, _ = p.next()
+	ctl, _ = p.Next()
 	require.Equal(t, dist.OpMonitorP, ctl.Op)
 	ref := ctl.Ref
-	p.next() // the request
+	p.Next() // the request
 
 	old := newWorker(nil)
 	old.n, old.p = n.node, n.part
@@ -431,11 +432,11 @@ func TestWorkerMovesBesideCall(t *testing.T) {
 	require.NoError(t, n.Close())
 	g := staged.(*workerHeir)
 	require.NoError(t, g.Start(soon(t)))
-	ctl, _ = p.next()
+	ctl, _ = p.Next()
 	require.Equal(t, dist.OpDemonitorP, ctl.Op)
 	require.Equal(t, ref, ctl.Ref)
 	require.NoError(t, b.Send(soon(t), n.far, "next"))
-	ctl, _ = remoteLink.next()
+	ctl, _ = remoteLink.Next()
 	require.Equal(t, dist.OpSendSender, ctl.Op)
 	require.NoError(t, g.w.Close())
 }
@@ -445,7 +446,7 @@ func TestWorkerMovesBesideCall(t *testing.T) {
 func TestWayComesAtTheEnd(t *testing.T) {
 	n := newWorld(t, "tcp").torn(time.Hour)
 	n.part.Close()
-	n.mend().gone()
+	n.mend().Gone()
 }
 
 // A message for an alias goes to the worker that has made it.
