@@ -14,69 +14,66 @@ import (
 // A mailbox that calls is the caller: the server sees its pid, may send it more, and monitor it;
 // and the reply is not among its messages.
 func TestMailboxCall(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			a, b := w.started("alice"), w.started("bob")
-			for _, node := range []*Node{a, b} {
-				caller := box(t, a)
-				server := trapping(t, node)
-				require.NoError(t, node.Register(t.Context(), "srv", server))
-				var last atomic.Pointer[Call]
-				go func() {
-					for m, err := range server.All(w.ctx()) {
-						if err != nil || m.Payload == nil { // or it says that the link has broken
-							return
-						}
-						c, ok := server.CallOf(m)
-						if !ok {
-							t.Errorf("no request: %v", m.Payload)
-							return
-						}
-						if err := server.Link(w.ctx(), c.From); err != nil {
-							t.Error(err)
-						}
-						if err := server.Send(w.ctx(), c.From, ei.Tuple{ei.Atom("more"), c.Request}); err != nil {
-							t.Error(err)
-						}
-						last.Store(c)
-						if err := c.Reply(w.ctx(), ei.Tuple{c.From, c.Request}); err != nil {
-							t.Error(err)
-						}
+	inWorlds(t, kinds, func(t *testing.T, w *world) {
+		a, b := w.started("alice"), w.started("bob")
+		for _, node := range []*Node{a, b} {
+			caller := box(t, a)
+			server := trapping(t, node)
+			require.NoError(t, node.Register(t.Context(), "srv", server))
+			var last atomic.Pointer[Call]
+			go func() {
+				for m, err := range server.All(w.ctx()) {
+					if err != nil || m.Payload == nil { // or it says that the link has broken
+						return
 					}
-				}()
-				// concurrently with the calls
-				first := async(func() (*Message, error) { return caller.Receive(w.ctx()) })
-				for i := range 10 {
-					require.Equal(t, ei.Tuple{caller.Pid(), ei.Int(i)}, of(caller.CallName(w.ctx(), node.Name(), "srv", i)).must(t))
+					c, ok := server.CallOf(m)
+					if !ok {
+						t.Errorf("no request: %v", m.Payload)
+						return
+					}
+					if err := server.Link(w.ctx(), c.From); err != nil {
+						t.Error(err)
+					}
+					if err := server.Send(w.ctx(), c.From, ei.Tuple{ei.Atom("more"), c.Request}); err != nil {
+						t.Error(err)
+					}
+					last.Store(c)
+					if err := c.Reply(w.ctx(), ei.Tuple{c.From, c.Request}); err != nil {
+						t.Error(err)
+					}
 				}
-				v := of(caller.Call(w.ctx(), server.Pid(), "by pid")).must(t)
-				require.Equal(t, ei.Tuple{caller.Pid(), ei.Binary("by pid")}, v)
-
-				r := arrives(t, first, "what the server says besides")
-				require.NoError(t, r.err)
-				require.Equal(t, "{more,0}", r.v.Payload.String())
-				for i := 1; i < 10; i++ {
-					require.Equal(t, ei.Tuple{ei.Atom("more"), ei.Int(i)}, term(t, caller))
-				}
-				require.Equal(t, ei.Tuple{ei.Atom("more"), ei.Binary("by pid")}, term(t, caller))
-
-				// A reply that no call waits for is dropped, whichever process sends it.
-				undeliverable := a.Stats().Undeliverable
-				require.NoError(t, server.Send(w.ctx(), last.Load().From, ei.Tuple{last.Load().tag, ei.Binary("again")}))
-				require.NoError(t, server.Send(w.ctx(), last.Load().From, "behind it"))
-				require.Equal(t, ei.Binary("behind it"), term(t, caller))
-				require.Equal(t, undeliverable+1, a.Stats().Undeliverable)
-
-				// The link is with the caller, and still there.
-				require.NoError(t, caller.Close())
-				_, err := caller.Call(w.ctx(), server.Pid(), "late")
-				require.ErrorContains(t, err, caller.Err().Error())
-				require.NoError(t, server.Close())
-				require.Eventually(t, func() bool { return a.Stats().Mailboxes == 2 }, tooLong, tick, "net_kernel, rex")
+			}()
+			// concurrently with the calls
+			first := async(func() (*Message, error) { return caller.Receive(w.ctx()) })
+			for i := range 10 {
+				require.Equal(t, ei.Tuple{caller.Pid(), ei.Int(i)}, of(caller.CallName(w.ctx(), node.Name(), "srv", i)).must(t))
 			}
-		})
-	}
+			v := of(caller.Call(w.ctx(), server.Pid(), "by pid")).must(t)
+			require.Equal(t, ei.Tuple{caller.Pid(), ei.Binary("by pid")}, v)
+
+			r := arrives(t, first, "what the server says besides")
+			require.NoError(t, r.err)
+			require.Equal(t, "{more,0}", r.v.Payload.String())
+			for i := 1; i < 10; i++ {
+				require.Equal(t, ei.Tuple{ei.Atom("more"), ei.Int(i)}, term(t, caller))
+			}
+			require.Equal(t, ei.Tuple{ei.Atom("more"), ei.Binary("by pid")}, term(t, caller))
+
+			// A reply that no call waits for is dropped, whichever process sends it.
+			undeliverable := a.Stats().Undeliverable
+			require.NoError(t, server.Send(w.ctx(), last.Load().From, ei.Tuple{last.Load().tag, ei.Binary("again")}))
+			require.NoError(t, server.Send(w.ctx(), last.Load().From, "behind it"))
+			require.Equal(t, ei.Binary("behind it"), term(t, caller))
+			require.Equal(t, undeliverable+1, a.Stats().Undeliverable)
+
+			// The link is with the caller, and still there.
+			require.NoError(t, caller.Close())
+			_, err := caller.Call(w.ctx(), server.Pid(), "late")
+			require.ErrorContains(t, err, caller.Err().Error())
+			require.NoError(t, server.Close())
+			require.Eventually(t, func() bool { return a.Stats().Mailboxes == 2 }, tooLong, tick, "net_kernel, rex")
+		}
+	})
 }
 
 // A mailbox that is full, since it is not read, still gets the replies to its calls.

@@ -54,16 +54,13 @@ func echo(t testing.TB, c *Conn) {
 }
 
 func TestConnCall(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			ca, cb := w.pair()
-			echo(t, cb)
-			for i := range 10 {
-				require.Equal(t, ei.Int(i), of(ca.RPC(w.ctx(), "m", "f", i)).must(t))
-			}
-		})
-	}
+	inWorlds(t, kinds, func(t *testing.T, w *world) {
+		ca, cb := w.pair()
+		echo(t, cb)
+		for i := range 10 {
+			require.Equal(t, ei.Int(i), of(ca.RPC(w.ctx(), "m", "f", i)).must(t))
+		}
+	})
 }
 
 // A call that is made while another goroutine receives gets its reply, and the receiver gets all
@@ -175,8 +172,7 @@ func TestConnCallTooManyUnread(t *testing.T) {
 	require.ErrorIs(t, arrives(t, called, "the call's error").err, ErrTooManyUnread)
 	require.NoError(t, ca.Err(), "the connection is unharmed")
 	for i := range maxUnread + 5 {
-		m := receive(t, ca)
-		require.Equal(t, ei.Int(i), content(t, m))
+		require.Equal(t, ei.Int(i), term(t, ca))
 	}
 	require.NoError(t, (<-sent).err)
 }
@@ -329,8 +325,7 @@ func TestCallIsCutOff(t *testing.T) {
 
 func testCallIsCutOff(t *testing.T, cut func(*wire, *Conn)) {
 	w := newWorld(t, "tcp")
-	b := w.started("bob", func(cfg *Config) { cfg.QueueLimit = 1000 })
-	p := w.peer(b.Listeners()[0], role("wire@test"))
+	b, p := w.met("bob", func(cfg *Config) { cfg.QueueLimit = 1000 })
 	require.Eventually(t, func() bool { return b.Conn("wire@test") != nil }, tooLong, tick)
 	c := b.Conn("wire@test")
 	go func() {
@@ -354,8 +349,7 @@ func testCallIsCutOff(t *testing.T, cut func(*wire, *Conn)) {
 // deep, refused or malformed.
 func TestCallEndsWithUndecodableReason(t *testing.T) {
 	w := newWorld(t, "tcp")
-	n := w.started("alice")
-	p := w.peer(n.Listeners()[0], role("wire@test"))
+	n, p := w.met("alice")
 	deep := append(bytes.Repeat([]byte{108, 0, 0, 0, 1}, 20000), bytes.Repeat([]byte{106}, 20001)...)
 	equalKeys := ei.Raw{116, 0, 0, 0, 2, 106, 106, 106, 106}
 	for name, reason := range map[string]ei.Raw{"deep": deep, "equal keys": equalKeys, "malformed": {104, 255}} {

@@ -218,8 +218,7 @@ func TestPanicsAreLogged(t *testing.T) {
 // Errors that strangers and peers can provoke in the application's functions any number of times do
 // not fill the log.
 func TestMishapsAreBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		log := new(record)
 		n := w.started("bob", func(cfg *Config) {
 			cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
@@ -237,8 +236,7 @@ func TestMishapsAreBounded(t *testing.T) {
 // A result that is no term is a warning with the name of the function or server, at most once a
 // second each.
 func TestResultIsNoTerm(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		log := new(record)
 		n := w.started("bob", func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(log, nil)) })
 		srv := Server{Call: func(context.Context, *Call) (any, error) { return []any{make(chan int)}, nil }}

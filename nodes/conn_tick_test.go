@@ -50,10 +50,8 @@ func (p *wire) tick() error { return p.Write(dist.AppendTick(nil)) }
 
 func TestTicksWhenIdle(t *testing.T) {
 	for _, receive := range []bool{true, false} {
-		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(t, "memory")
-			_, l := w.listening("bob")
-			p, c := w.joined(l, role("wire@test"))
+		bubble(t, func(t *testing.T, w *world) {
+			p, c := w.wired()
 			if receive {
 				receiving(c)
 			}
@@ -73,10 +71,8 @@ func TestTicksWhenIdle(t *testing.T) {
 
 // A node that sends messages sends no ticks beside them.
 func TestNoTicksWhenBusy(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
-		_, l := w.listening("bob")
-		p, c := w.joined(l, role("wire@test"))
+	bubble(t, func(t *testing.T, w *world) {
+		p, c := w.wired()
 		receiving(c)
 		ticks := 0
 		p.listen(func(body []byte, _ time.Duration) {
@@ -97,10 +93,8 @@ func TestNoTicksWhenBusy(t *testing.T) {
 }
 
 func TestTickIsAnsweredAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
-		_, l := w.listening("bob")
-		p, c := w.joined(l, role("wire@test"))
+	bubble(t, func(t *testing.T, w *world) {
+		p, c := w.wired()
 		receiving(c)
 		for range 3 {
 			time.Sleep(time.Second)
@@ -116,8 +110,7 @@ func TestTickIsAnsweredAtOnce(t *testing.T) {
 
 // Two nodes that answer ticks do not answer each other's answers.
 func TestTicksDoNotEcho(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		ca, cb := w.pair()
 		receiving(ca)
 		receiving(cb)
@@ -202,8 +195,7 @@ func TestTicksComeToAnEnd(t *testing.T) {
 		for _, pause := range []time.Duration{0, 100 * time.Millisecond, time.Second} {
 			for _, held := range []bool{false, true} {
 				for order := range 1 << 4 {
-					synctest.Test(t, func(t *testing.T) {
-						w := newWorld(t, "memory")
+					bubble(t, func(t *testing.T, w *world) {
 						l, ends := w.tickLine(roundTrip / 2)
 						receiving(ends[0])
 						receiving(ends[1])
@@ -231,8 +223,7 @@ func TestTicksComeToAnEnd(t *testing.T) {
 // A visible node sends ticks to a peer that only sends, and has them all answered at once when the
 // peer receives.
 func TestTicksEndOfPeerThatDidNotReceive(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		l, ends := w.tickLine(0)
 		receiving(ends[1])
 		l.hold() // else one look at the queue would be for all of them
@@ -252,8 +243,7 @@ func TestTicksEndOfPeerThatDidNotReceive(t *testing.T) {
 }
 
 func TestSilentPeerIsDropped(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		b, l := w.listening("bob")
 		p, c := w.joined(l, role("wire@test"))
 		p.listen(func([]byte, time.Duration) {})
@@ -271,10 +261,8 @@ func TestSilentPeerIsDropped(t *testing.T) {
 // A peer that has left, and from which the node does not read, is dropped when nothing can be sent
 // to it; the error says why.
 func TestPeerThatLeftIsDropped(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
-		_, l := w.listening("bob")
-		p, c := w.joined(l, role("wire@test"))
+	bubble(t, func(t *testing.T, w *world) {
+		p, c := w.wired()
 		require.NoError(t, p.S.Close())
 		<-c.Done()
 		require.ErrorIs(t, c.Err(), ErrTickTimeout)
@@ -288,10 +276,8 @@ func TestSilentPeerIsDroppedAfterItsLastSign(t *testing.T) {
 		"tick":    func(p *wire) { p.tick() },
 		"message": func(p *wire) { p.Say("x", ei.Int(1)) },
 	} {
-		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(t, "memory")
-			_, l := w.listening("bob")
-			p, c := w.joined(l, role("wire@test"))
+		bubble(t, func(t *testing.T, w *world) {
+			p, c := w.wired()
 			receiving(c)
 			p.listen(func([]byte, time.Duration) {})
 			begin := time.Now()
@@ -307,10 +293,8 @@ func TestSilentPeerIsDroppedAfterItsLastSign(t *testing.T) {
 // While the node does not receive, unread bytes from the peer count as its sign of life: it is not
 // dropped for the node's inactivity.
 func TestUnreadPeerIsNotDropped(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
-		_, l := w.listening("bob")
-		p, c := w.joined(l, role("wire@test"))
+	bubble(t, func(t *testing.T, w *world) {
+		p, c := w.wired()
 		ticks := 0
 		p.listen(func([]byte, time.Duration) { ticks++ })
 		p.Say("x", ei.Atom("kept"))
@@ -318,18 +302,15 @@ func TestUnreadPeerIsNotDropped(t *testing.T) {
 		synctest.Wait()
 		require.NoError(t, c.Err())
 		require.Equal(t, 40, ticks)
-		m := receive(t, c)
-		require.Equal(t, ei.Atom("kept"), content(t, m))
+		require.Equal(t, ei.Atom("kept"), term(t, c))
 	})
 }
 
 // A hidden peer, such as one made with the C library, does nothing but answer ticks: even a node
 // that has been sending all the time must send it ticks.
 func TestHiddenPeerIsAskedForASign(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
-		_, l := w.listening("bob")
-		p, c := w.joined(l, role("wire@test"))
+	bubble(t, func(t *testing.T, w *world) {
+		p, c := w.wired()
 		receiving(c)
 		p.listen(func(body []byte, _ time.Duration) {
 			if len(body) == 0 {
@@ -346,8 +327,7 @@ func TestHiddenPeerIsAskedForASign(t *testing.T) {
 
 // A visible peer ticks by itself, and need not be sent ticks for that.
 func TestVisiblePeerIsNotAsked(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		_, l := w.listening("bob")
 		self := role("wire@test")
 		self.Flags |= dist.FlagPublished
@@ -385,10 +365,8 @@ func TestShortNetTicktimePeer(t *testing.T) {
 		{200 * time.Millisecond, 0, 0},
 	} {
 		t.Run(fmt.Sprint(tt), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, "memory")
-				b := w.started("bob")
-				p := w.peer(b.Listeners()[0], role("wire@test"))
+			bubble(t, func(t *testing.T, w *world) {
+				b, p := w.met("bob")
 				var read atomic.Int64
 				p.listen(func([]byte, time.Duration) { time.AfterFunc(tt.roundTrip/2, func() { read.Add(1) }) })
 				synctest.Wait()
@@ -434,8 +412,7 @@ func TestFlowIsAnsweredByTicks(t *testing.T) {
 		"visible, answered": {true, true, []time.Duration{30}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, "memory")
+			bubble(t, func(t *testing.T, w *world) {
 				b := w.started("bob", func(cfg *Config) { cfg.Visible = tt.visible })
 				box := box(t, b)
 				require.NoError(t, b.Register(t.Context(), "x", box))
@@ -466,10 +443,8 @@ func TestFlowIsAnsweredByTicks(t *testing.T) {
 
 // A large frame over a slow line is a sign of life long before it is whole.
 func TestSlowFrameKeepsPeerAlive(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
-		_, l := w.listening("bob")
-		p, c := w.joined(l, role("wire@test"))
+	bubble(t, func(t *testing.T, w *world) {
+		p, c := w.wired()
 		p.listen(func([]byte, time.Duration) {})
 		got := async(func() (*Message, error) { return c.Receive(context.Background()) })
 		const step = 200 << 10
@@ -486,32 +461,27 @@ func TestSlowFrameKeepsPeerAlive(t *testing.T) {
 
 // While a mailbox is full, other mailboxes still hear that the peer has left.
 func TestPeerLeavesWhileMailboxIsFull(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			b := w.started("bob")
-			full := box(t, b, &MailboxOptions{Limit: 1})
-			require.NoError(t, b.Register(t.Context(), "full", full))
-			p := w.peer(b.Listeners()[0], role("wire@test"))
-			other := box(t, b)
-			require.Eventually(t, func() bool { return b.Conn("wire@test") != nil }, tooLong, tick)
-			require.NoError(t, other.MonitorNode(w.ctx(), "wire@test"))
-			for i := range 5 {
-				p.Say("full", ei.Int(i))
-			}
-			require.Eventually(t, func() bool { return unread(full) > 0 }, tooLong, tick)
-			p.Close()
-			require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("wire@test")}, term(t, other))
-		})
-	}
+	inWorlds(t, kinds, func(t *testing.T, w *world) {
+		b := w.started("bob")
+		full := box(t, b, &MailboxOptions{Limit: 1})
+		require.NoError(t, b.Register(t.Context(), "full", full))
+		p := w.peer(b.Listeners()[0], role("wire@test"))
+		other := box(t, b)
+		require.Eventually(t, func() bool { return b.Conn("wire@test") != nil }, tooLong, tick)
+		require.NoError(t, other.MonitorNode(w.ctx(), "wire@test"))
+		for i := range 5 {
+			p.Say("full", ei.Int(i))
+		}
+		require.Eventually(t, func() bool { return unread(full) > 0 }, tooLong, tick)
+		p.Close()
+		require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("wire@test")}, term(t, other))
+	})
 }
 
 // A peer is not dropped between two Receives either: it may have spoken, but nothing was read.
 func TestPeerIsNotDroppedBetweenReceives(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
-		_, l := w.listening("bob")
-		p, c := w.joined(l, role("wire@test"))
+	bubble(t, func(t *testing.T, w *world) {
+		p, c := w.wired()
 		p.listen(func([]byte, time.Duration) {})
 		for range 2 {
 			p.Say("x", ei.Int(1))
@@ -528,10 +498,8 @@ func TestPeerIsNotDroppedBetweenReceives(t *testing.T) {
 // A side that has ended its direction sends no ticks, which would end the connection while the peer
 // still reads.
 func TestNoTicksAfterShutdown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
-		n := w.started("bob")
-		p := w.peer(n.Listeners()[0], role("wire@test"))
+	bubble(t, func(t *testing.T, w *world) {
+		n, p := w.met("bob")
 		synctest.Wait()
 		c := n.Conn("wire@test")
 		down := async(func() (int, error) { return 0, c.Shutdown(context.Background()) })

@@ -29,54 +29,51 @@ func failures() (c chan error, edit func(*Config)) {
 }
 
 func TestConnectErrors(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			a := w.node("alice")
-			w.started("bob")
-			_, gone := w.listening("gone")
-			require.NoError(t, gone.Close())
-			other := w.started("other")
-			w.book.set("moved@test", other.Listeners()[0].Addr())
+	inWorlds(t, kinds, func(t *testing.T, w *world) {
+		a := w.node("alice")
+		w.started("bob")
+		_, gone := w.listening("gone")
+		require.NoError(t, gone.Close())
+		other := w.started("other")
+		w.book.set("moved@test", other.Listeners()[0].Addr())
 
-			connect := func(name string) error {
-				_, err := a.Connect(w.ctx(), name)
-				return err
-			}
-			require.ErrorIs(t, connect("nobody@test"), ErrUnknownNode)
-			require.ErrorIs(t, connect("alice@test"), dist.ErrSelf)
-			require.ErrorIs(t, connect("no name"), dist.ErrInvalidName)
-			require.ErrorIs(t, connect(""), dist.ErrInvalidName)
-			err := connect("gone@test")
-			if kind == "unix" {
-				require.ErrorIs(t, err, syscall.ENOENT)
-			} else {
-				require.ErrorIs(t, err, syscall.ECONNREFUSED)
-			}
-			var e *Error
-			require.ErrorAs(t, err, &e)
-			require.Equal(t, "connect", e.Op)
-			require.Equal(t, "gone@test", e.Peer)
-			require.ErrorIs(t, connect("moved@test"), dist.ErrWrongPeer)
-			require.NoError(t, connect("bob@test"))
-			there := a.Conn("bob@test")
-			again, err := a.Connect(w.ctx(), "bob@test")
-			require.NoError(t, err)
-			require.Same(t, there, again)
-			again, err = a.ConnectAddr(w.ctx(), other.Listeners()[0].Addr(), "bob@test")
-			require.NoError(t, err)
-			require.Same(t, there, again, "wherever it is")
-			require.Len(t, a.Peers(), 1)
-			c, err := a.ConnectAddr(w.ctx(), other.Listeners()[0].Addr(), "other@test")
-			require.NoError(t, err)
-			require.Equal(t, "other@test", c.Name())
-			require.NoError(t, a.Close())
-			require.ErrorIs(t, connect("bob@test"), ErrClosed)
-			_, err = a.ConnectAddr(w.ctx(), other.Listeners()[0].Addr(), "")
-			require.ErrorIs(t, err, ErrClosed)
-			require.Zero(t, tableSize(a))
-		})
-	}
+		connect := func(name string) error {
+			_, err := a.Connect(w.ctx(), name)
+			return err
+		}
+		require.ErrorIs(t, connect("nobody@test"), ErrUnknownNode)
+		require.ErrorIs(t, connect("alice@test"), dist.ErrSelf)
+		require.ErrorIs(t, connect("no name"), dist.ErrInvalidName)
+		require.ErrorIs(t, connect(""), dist.ErrInvalidName)
+		err := connect("gone@test")
+		if w.kind == "unix" {
+			require.ErrorIs(t, err, syscall.ENOENT)
+		} else {
+			require.ErrorIs(t, err, syscall.ECONNREFUSED)
+		}
+		var e *Error
+		require.ErrorAs(t, err, &e)
+		require.Equal(t, "connect", e.Op)
+		require.Equal(t, "gone@test", e.Peer)
+		require.ErrorIs(t, connect("moved@test"), dist.ErrWrongPeer)
+		require.NoError(t, connect("bob@test"))
+		there := a.Conn("bob@test")
+		again, err := a.Connect(w.ctx(), "bob@test")
+		require.NoError(t, err)
+		require.Same(t, there, again)
+		again, err = a.ConnectAddr(w.ctx(), other.Listeners()[0].Addr(), "bob@test")
+		require.NoError(t, err)
+		require.Same(t, there, again, "wherever it is")
+		require.Len(t, a.Peers(), 1)
+		c, err := a.ConnectAddr(w.ctx(), other.Listeners()[0].Addr(), "other@test")
+		require.NoError(t, err)
+		require.Equal(t, "other@test", c.Name())
+		require.NoError(t, a.Close())
+		require.ErrorIs(t, connect("bob@test"), ErrClosed)
+		_, err = a.ConnectAddr(w.ctx(), other.Listeners()[0].Addr(), "")
+		require.ErrorIs(t, err, ErrClosed)
+		require.Zero(t, tableSize(a))
+	})
 }
 
 func TestConnectAddr(t *testing.T) {
@@ -285,8 +282,7 @@ func (hanging) Resolve(ctx context.Context, _ string) (Endpoint, error) {
 
 // An error of connecting names the step at which that stood, also when the time is over.
 func TestConnectNamesStep(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		w.ambush("silent@test")
 		far := Endpoint{Addr: w.addr("silent@test"), Transport: farTransport{w.tr}}
 		for name, tt := range map[string]struct {
@@ -333,8 +329,7 @@ func (farTransport) Connect(ctx context.Context, addr transport.Addr) (*transpor
 }
 
 func TestHandshakeTimeout(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		at := w.ambush("silent@test")
 		a := w.node("alice")
 		begin := time.Now()

@@ -137,95 +137,92 @@ func numberedPair(i int64) any {
 // none is lost, none comes twice, the order is kept, and the peer notices nothing.
 func TestMoveUnderLoad(t *testing.T) {
 	moves := need.Fewer(30, 100)
-	for _, kind := range movers {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			peer := w.started("peer")
-			r := w.shuttle("peer@test", true)
-			ctx := w.ctx()
-			var stop sync.Once
-			stopped := make(chan struct{})
-			halt := func() { stop.Do(func() { close(stopped) }) }
-			defer halt()
+	inWorlds(t, movers, func(t *testing.T, w *world) {
+		peer := w.started("peer")
+		r := w.shuttle("peer@test", true)
+		ctx := w.ctx()
+		var stop sync.Once
+		stopped := make(chan struct{})
+		halt := func() { stop.Do(func() { close(stopped) }) }
+		defer halt()
 
-			in, out := newNumbers(-1), newNumbers(-1)
-			for _, n := range r.n {
-				handle(t, n, "sink", func(_ *Mailbox, m *Message) { in.take(m); m.Release() })
-			}
-			handle(t, peer, "sink", func(_ *Mailbox, m *Message) { out.take(m); m.Release() })
-			watcher := box(t, peer)
-			require.NoError(t, watcher.MonitorNode(ctx, "mover@test"))
+		in, out := newNumbers(-1), newNumbers(-1)
+		for _, n := range r.n {
+			handle(t, n, "sink", func(_ *Mailbox, m *Message) { in.take(m); m.Release() })
+		}
+		handle(t, peer, "sink", func(_ *Mailbox, m *Message) { out.take(m); m.Release() })
+		watcher := box(t, peer)
+		require.NoError(t, watcher.MonitorNode(ctx, "mover@test"))
 
-			var wg sync.WaitGroup
-			var toMover, toPeer int64
-			wg.Go(func() {
-				b, _ := peer.NewMailbox(nil)
-				for i := int64(0); ; i++ {
-					select {
-					case <-stopped:
-						toMover = i
-						return
-					default:
-					}
-					if err := b.SendName(ctx, "mover@test", "sink", numberedPair(i)); err != nil {
-						t.Error(err)
-						toMover = i
-						return
-					}
+		var wg sync.WaitGroup
+		var toMover, toPeer int64
+		wg.Go(func() {
+			b, _ := peer.NewMailbox(nil)
+			for i := int64(0); ; i++ {
+				select {
+				case <-stopped:
+					toMover = i
+					return
+				default:
 				}
-			})
-			var current sync.Mutex // guards r.c for the sender
-			wg.Go(func() {
-				for i := int64(0); ; {
-					select {
-					case <-stopped:
-						toPeer = i
-						return
-					default:
-					}
-					current.Lock()
-					c := r.c
-					current.Unlock()
-					err := c.SendName(ctx, "sink", numberedPair(i))
-					switch {
-					case err == nil:
-						i++
-					case errors.Is(err, ErrMoved): // nothing was sent
-						<-c.l.Left()
-						time.Sleep(10 * time.Microsecond)
-					default:
-						t.Error(err)
-						toPeer = i
-						return
-					}
+				if err := b.SendName(ctx, "mover@test", "sink", numberedPair(i)); err != nil {
+					t.Error(err)
+					toMover = i
+					return
 				}
-			})
-			var silence time.Duration
-			for range moves {
-				begin := time.Now()
-				m, err := r.c.Detach(ctx)
-				require.NoError(t, err)
-				r.here = 1 - r.here
-				c, err := r.n[r.here].Adopt(ctx, m)
-				require.NoError(t, err)
-				silence += time.Since(begin)
-				current.Lock()
-				r.c = c
-				current.Unlock()
-				before := c.l.Traffic().MessagesReceived
-				require.Eventually(t, func() bool { return c.l.Traffic().MessagesReceived > before }, tooLong, tick/10)
 			}
-			halt()
-			wg.Wait()
-			t.Logf("%d messages one way, %d the other, %v a move", toMover, toPeer, silence/time.Duration(moves))
-			in.finish(toMover)
-			out.finish(toPeer)
-			in.wait(t, "to the mover")
-			out.wait(t, "to the peer")
-			require.Nil(t, watcher.take(), "no nodedown")
-			require.EqualValues(t, 1, peer.Stats().Connections)
 		})
-	}
+		var current sync.Mutex // guards r.c for the sender
+		wg.Go(func() {
+			for i := int64(0); ; {
+				select {
+				case <-stopped:
+					toPeer = i
+					return
+				default:
+				}
+				current.Lock()
+				c := r.c
+				current.Unlock()
+				err := c.SendName(ctx, "sink", numberedPair(i))
+				switch {
+				case err == nil:
+					i++
+				case errors.Is(err, ErrMoved): // nothing was sent
+					<-c.l.Left()
+					time.Sleep(10 * time.Microsecond)
+				default:
+					t.Error(err)
+					toPeer = i
+					return
+				}
+			}
+		})
+		var silence time.Duration
+		for range moves {
+			begin := time.Now()
+			m, err := r.c.Detach(ctx)
+			require.NoError(t, err)
+			r.here = 1 - r.here
+			c, err := r.n[r.here].Adopt(ctx, m)
+			require.NoError(t, err)
+			silence += time.Since(begin)
+			current.Lock()
+			r.c = c
+			current.Unlock()
+			before := c.l.Traffic().MessagesReceived
+			require.Eventually(t, func() bool { return c.l.Traffic().MessagesReceived > before }, tooLong, tick/10)
+		}
+		halt()
+		wg.Wait()
+		t.Logf("%d messages one way, %d the other, %v a move", toMover, toPeer, silence/time.Duration(moves))
+		in.finish(toMover)
+		out.finish(toPeer)
+		in.wait(t, "to the mover")
+		out.wait(t, "to the peer")
+		require.Nil(t, watcher.take(), "no nodedown")
+		require.EqualValues(t, 1, peer.Stats().Connections)
+	})
 }
 
 // finish says how many messages are to come.
@@ -515,44 +512,40 @@ func TestCloseOfConnThatMoves(t *testing.T) {
 // A peer has lost its connection to one process and made another one. If both connections move to
 // the same node, the later one counts, whichever arrives first.
 func TestAdoptAfterReconnect(t *testing.T) {
-	for _, kind := range movers {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			front, l := w.listening("mover", same(4711))
-			inner := w.node("mover", same(4711), func(c *Config) { c.Worker = 1 })
-			peer := w.node("peer")
-			var moved []*Moved
-			for range 3 {
-				ours, theirs := w.join(peer, front, l)
-				m, err := theirs.Detach(w.ctx())
-				require.NoError(t, err)
-				moved = append(moved, m)
-				if len(moved) < 3 {
-					require.NoError(t, ours.Close())
-				}
+	inWorlds(t, movers, func(t *testing.T, w *world) {
+		front, l := w.listening("mover", same(4711))
+		inner := w.node("mover", same(4711), func(c *Config) { c.Worker = 1 })
+		peer := w.node("peer")
+		var moved []*Moved
+		for range 3 {
+			ours, theirs := w.join(peer, front, l)
+			m, err := theirs.Detach(w.ctx())
+			require.NoError(t, err)
+			moved = append(moved, m)
+			if len(moved) < 3 {
+				require.NoError(t, ours.Close())
 			}
-			second, err := inner.Adopt(w.ctx(), moved[1])
-			require.NoError(t, err)
-			_, err = inner.Adopt(w.ctx(), moved[0])
-			require.ErrorIs(t, err, ErrConnected, "made before")
-			require.Same(t, second, inner.Conn("peer@test"))
+		}
+		second, err := inner.Adopt(w.ctx(), moved[1])
+		require.NoError(t, err)
+		_, err = inner.Adopt(w.ctx(), moved[0])
+		require.ErrorIs(t, err, ErrConnected, "made before")
+		require.Same(t, second, inner.Conn("peer@test"))
 
-			frozen := freeze(t, second)
-			fd, err := descriptor.Duplicate(moved[2].FD)
-			require.NoError(t, err)
-			_, err = inner.Adopt(w.ctx(), &Moved{moved[2].State, fd})
-			require.ErrorIs(t, err, ErrConnected, "frozen")
-			frozen.Thaw()
-			// the end of the second one has not been read yet
-			third, err := inner.Adopt(w.ctx(), moved[2])
-			require.NoError(t, err)
-			require.ErrorIs(t, second.Err(), ErrSuperseded)
-			require.Same(t, third, inner.Conn("peer@test"))
-			require.NoError(t, peer.Conn("mover@test").Send(w.ctx(), third.Self(), 1))
-			m := receive(t, third)
-			require.Equal(t, ei.Int(1), content(t, m))
-		})
-	}
+		frozen := freeze(t, second)
+		fd, err := descriptor.Duplicate(moved[2].FD)
+		require.NoError(t, err)
+		_, err = inner.Adopt(w.ctx(), &Moved{moved[2].State, fd})
+		require.ErrorIs(t, err, ErrConnected, "frozen")
+		frozen.Thaw()
+		// the end of the second one has not been read yet
+		third, err := inner.Adopt(w.ctx(), moved[2])
+		require.NoError(t, err)
+		require.ErrorIs(t, second.Err(), ErrSuperseded)
+		require.Same(t, third, inner.Conn("peer@test"))
+		require.NoError(t, peer.Conn("mover@test").Send(w.ctx(), third.Self(), 1))
+		require.Equal(t, ei.Int(1), term(t, third))
+	})
 }
 
 // A state that is not of a connection of this node is refused, and the caller keeps the descriptor.

@@ -149,8 +149,7 @@ func TestERPCGivenUp(t *testing.T) {
 // What a peer may answer to a SPAWN_REQUEST, and what it must not bring about.
 func TestERPCAnswers(t *testing.T) {
 	w := newWorld(t, "memory")
-	a := w.started("alice")
-	p := w.peer(a.Listeners()[0], role("wire@test"))
+	a, p := w.met("alice")
 	child := ei.Pid{Node: "wire@test", ID: 5, Creation: 77}
 	pid := exitReason(child)
 	stranger := exitReason(ei.Pid{Node: "other@test", ID: 5, Creation: 77})

@@ -19,8 +19,7 @@ import (
 // besideDeaf runs f with a node and two peers of it. The deaf one reads nothing, and no more can be
 // sent to it until hears is called.
 func besideDeaf(t *testing.T, f func(t *testing.T, w *world, n *Node, deaf, good *wire, hears func())) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		n := w.started("alice", func(cfg *Config) { cfg.QueueLimit, cfg.Flags = 1000, withoutFragments })
 		deaf, good := w.peer(n.Listeners()[0], role("deaf@test")), w.peer(n.Listeners()[0], role("good@test"))
 		b := box(t, n)
@@ -103,8 +102,7 @@ func TestShutdownBesideDeafPeer(t *testing.T) {
 // Shutdown with a context that has ended still sends the signals that go out at once.
 func TestShutdownTooLateTells(t *testing.T) {
 	w := newWorld(t, "tcp")
-	n := w.started("alice")
-	p := w.peer(n.Listeners()[0], role("wire@test"))
+	n, p := w.met("alice")
 	require.Eventually(t, func() bool { return n.Conn("wire@test") != nil }, tooLong, tick)
 	const many = 10
 	for i := range many {

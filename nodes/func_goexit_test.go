@@ -43,8 +43,7 @@ func TestHandlerGoexit(t *testing.T) {
 	})
 	t.Run("signals of the end of a process", func(t *testing.T) {
 		w := newWorld(t, "memory")
-		n := w.started("alice")
-		p := w.peer(n.Listeners()[0], role("wire@test"))
+		n, p := w.met("alice")
 		isRead(p) // the connection is up on both sides
 		b := box(t, n)
 		for range 3 {

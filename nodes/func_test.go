@@ -379,8 +379,7 @@ func held() int {
 // SPAWN_REPLY: how the new process ends is heard, and it hears of the end of its parent.
 func TestSpawnReply(t *testing.T) {
 	w := newWorld(t, "memory")
-	a := w.started("alice")
-	p := w.peer(a.Listeners()[0], role("wire@test"))
+	a, p := w.met("alice")
 	crash := exitReason(ei.Atom("crash"))
 	child := func(id uint32) (pid ei.Pid) { return ei.Pid{Node: "wire@test", ID: id, Creation: 77} }
 	spawned := func(to ei.Pid, id uint32, flags uint64) ei.Ref {

@@ -6,7 +6,6 @@ import (
 	"io"
 	"runtime"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -192,8 +191,7 @@ func TestCrowdOverAllListeners(t *testing.T) {
 
 // A peer that sends its handshake byte by byte has no more time than others.
 func TestDrippingPeer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		failed, hear := failures()
 		b := w.started("bob", hear)
 		p := w.wire(b.Listeners()[0])

@@ -16,48 +16,45 @@ import (
 
 // A node without a name is given one by its first peer, our own node here, and keeps it.
 func TestDynamicName(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			b, c := w.started("bob"), w.started("carol")
-			b.Expose("m", "echo", func(_ context.Context, args []ei.Term) (any, error) { return args, nil })
-			d := w.node("")
-			require.Empty(t, d.Name())
-			conn := connect(t, d, "bob@test")
-			require.True(t, strings.HasSuffix(d.Name(), "@test"), d.Name())
-			require.NoError(t, dist.CheckName(d.Name()))
-			require.Greater(t, d.Creation(), uint32(3))
-			require.Equal(t, dist.StatusNamed, conn.Peer().Status)
-			require.Eventually(t, func() bool { return b.Conn(d.Name()) != nil }, tooLong, tick)
-			require.Equal(t, d.Creation(), b.Conn(d.Name()).Peer().Creation)
-			require.True(t, b.Conn(d.Name()).l.Record().Temporary)
-			require.False(t, conn.l.Record().Temporary)
-			require.Equal(t, ei.List{ei.Int(1)}, of(conn.RPC(w.ctx(), "m", "echo", 1)).must(t))
+	inWorlds(t, kinds, func(t *testing.T, w *world) {
+		b, c := w.started("bob"), w.started("carol")
+		b.Expose("m", "echo", func(_ context.Context, args []ei.Term) (any, error) { return args, nil })
+		d := w.node("")
+		require.Empty(t, d.Name())
+		conn := connect(t, d, "bob@test")
+		require.True(t, strings.HasSuffix(d.Name(), "@test"), d.Name())
+		require.NoError(t, dist.CheckName(d.Name()))
+		require.Greater(t, d.Creation(), uint32(3))
+		require.Equal(t, dist.StatusNamed, conn.Peer().Status)
+		require.Eventually(t, func() bool { return b.Conn(d.Name()) != nil }, tooLong, tick)
+		require.Equal(t, d.Creation(), b.Conn(d.Name()).Peer().Creation)
+		require.True(t, b.Conn(d.Name()).l.Record().Temporary)
+		require.False(t, conn.l.Record().Temporary)
+		require.Equal(t, ei.List{ei.Int(1)}, of(conn.RPC(w.ctx(), "m", "echo", 1)).must(t))
 
-			// It is a node like any other now.
-			require.NoError(t, d.Start(w.ctx()))
-			name := d.Name()
-			connect(t, d, "carol@test")
-			require.Equal(t, name, d.Name())
-			require.Eventually(t, func() bool { return c.Conn(name) != nil }, tooLong, tick)
-			require.True(t, c.Conn(name).l.Record().Temporary, "whoever has given it the name")
-			here, there := box(t, d), box(t, c)
-			require.Equal(t, ei.Atom(name), here.Pid().Node)
-			require.NoError(t, there.Send(w.ctx(), here.Pid(), "hello"))
-			require.Equal(t, ei.Binary("hello"), term(t, here))
-			_, err := d.Connect(w.ctx(), name)
-			require.ErrorIs(t, err, dist.ErrSelf)
+		// It is a node like any other now.
+		require.NoError(t, d.Start(w.ctx()))
+		name := d.Name()
+		connect(t, d, "carol@test")
+		require.Equal(t, name, d.Name())
+		require.Eventually(t, func() bool { return c.Conn(name) != nil }, tooLong, tick)
+		require.True(t, c.Conn(name).l.Record().Temporary, "whoever has given it the name")
+		here, there := box(t, d), box(t, c)
+		require.Equal(t, ei.Atom(name), here.Pid().Node)
+		require.NoError(t, there.Send(w.ctx(), here.Pid(), "hello"))
+		require.Equal(t, ei.Binary("hello"), term(t, here))
+		_, err := d.Connect(w.ctx(), name)
+		require.ErrorIs(t, err, dist.ErrSelf)
 
-			// A second one gets another name.
-			e := w.node("")
-			connect(t, e, "bob@test")
-			require.NotEqual(t, d.Name(), e.Name())
-			require.Eventually(t, func() bool { return tableSize(b) == 2 }, tooLong, tick)
-			require.NoError(t, d.Close())
-			require.NoError(t, e.Close())
-			require.Eventually(t, func() bool { return tableSize(b) == 0 }, tooLong, tick)
-		})
-	}
+		// A second one gets another name.
+		e := w.node("")
+		connect(t, e, "bob@test")
+		require.NotEqual(t, d.Name(), e.Name())
+		require.Eventually(t, func() bool { return tableSize(b) == 2 }, tooLong, tick)
+		require.NoError(t, d.Close())
+		require.NoError(t, e.Close())
+		require.Eventually(t, func() bool { return tableSize(b) == 0 }, tooLong, tick)
+	})
 }
 
 // A Logger may ask the node that logs.

@@ -115,8 +115,7 @@ func TestKernelOddRequests(t *testing.T) {
 // asked.
 func TestKernelDecodesNothing(t *testing.T) {
 	w := newWorld(t, "memory")
-	n := w.started("alice")
-	p := w.peer(n.Listeners()[0], role("wire@test"))
+	_, p := w.met("alice")
 	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3}
 	huge := bytes.Repeat([]byte{108, 0, 0, 0, 1}, 1<<20) // a million lists within each other
 	huge = append(huge, bytes.Repeat([]byte{106}, 1<<20+1)...)

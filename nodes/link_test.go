@@ -143,10 +143,8 @@ func TestUnlink(t *testing.T) {
 
 // An exit signal that is already on its way when the link is ended does not come through.
 func TestUnlinkBesideExit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
-		a := w.started("alice")
-		p := w.peer(a.Listeners()[0], role("wire@test"))
+	bubble(t, func(t *testing.T, w *world) {
+		a, p := w.met("alice")
 		b := trapping(t, a)
 		require.NoError(t, b.Link(w.ctx(), p.Self))
 		link, _ := p.Next()
@@ -204,8 +202,7 @@ func TestUnlinkBesideEndOfConnection(t *testing.T) {
 // the process that sent it.
 func TestUnlinkIsAcknowledged(t *testing.T) {
 	w := newWorld(t, "memory")
-	a := w.started("alice")
-	p := w.peer(a.Listeners()[0], role("wire@test"))
+	a, p := w.met("alice")
 	gone, b := box(t, a), trapping(t, a)
 	gone.Close()
 	for i, to := range []ei.Pid{b.Pid(), gone.Pid(), {Node: "alice@test", ID: 4711, Creation: 9}} {
@@ -327,34 +324,31 @@ func TestLongLinkChain(t *testing.T) {
 }
 
 func TestLinkNoconnection(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			a, b := w.started("alice"), w.started("bob")
-			one, two, there := box(t, a), trapping(t, a), box(t, b)
-			require.NoError(t, one.Link(w.ctx(), there.Pid()))
-			require.NoError(t, two.Link(w.ctx(), there.Pid()))
-			settle(t, one, there)
-			require.NoError(t, a.Conn("bob@test").Close())
-			require.Equal(t, ei.Atom("noconnection"), exited(t, one))
-			m, why := reason(t, two, dist.OpExit)
-			require.Equal(t, ei.Atom("noconnection"), why)
-			require.Equal(t, there.Pid(), m.From)
-			require.Equal(t, ei.Atom("noconnection"), exited(t, there), "the other side too")
+	inWorlds(t, kinds, func(t *testing.T, w *world) {
+		a, b := w.started("alice"), w.started("bob")
+		one, two, there := box(t, a), trapping(t, a), box(t, b)
+		require.NoError(t, one.Link(w.ctx(), there.Pid()))
+		require.NoError(t, two.Link(w.ctx(), there.Pid()))
+		settle(t, one, there)
+		require.NoError(t, a.Conn("bob@test").Close())
+		require.Equal(t, ei.Atom("noconnection"), exited(t, one))
+		m, why := reason(t, two, dist.OpExit)
+		require.Equal(t, ei.Atom("noconnection"), why)
+		require.Equal(t, there.Pid(), m.From)
+		require.Equal(t, ei.Atom("noconnection"), exited(t, there), "the other side too")
 
-			require.NoError(t, b.Close())
-			three := trapping(t, a)
-			require.ErrorIs(t, three.Link(w.ctx(), there.Pid()), ErrNoConnection)
-			require.Empty(t, linksOf(three), "a Link that failed leaves nothing")
-			require.ErrorIs(t, three.Link(w.ctx(), there.Pid()), ErrNoConnection, "nor is it taken for one that worked")
-			require.NoError(t, three.Unlink(w.ctx(), there.Pid()))
-			require.ErrorIs(t, three.SendExit(w.ctx(), there.Pid(), "x"), ErrNoConnection)
-			require.NoError(t, three.Close())
-			require.Error(t, three.Link(w.ctx(), two.Pid()))
-			require.NoError(t, two.Link(w.ctx(), two.Pid()), "a link with oneself is none")
-			require.Empty(t, linksOf(two))
-		})
-	}
+		require.NoError(t, b.Close())
+		three := trapping(t, a)
+		require.ErrorIs(t, three.Link(w.ctx(), there.Pid()), ErrNoConnection)
+		require.Empty(t, linksOf(three), "a Link that failed leaves nothing")
+		require.ErrorIs(t, three.Link(w.ctx(), there.Pid()), ErrNoConnection, "nor is it taken for one that worked")
+		require.NoError(t, three.Unlink(w.ctx(), there.Pid()))
+		require.ErrorIs(t, three.SendExit(w.ctx(), there.Pid(), "x"), ErrNoConnection)
+		require.NoError(t, three.Close())
+		require.Error(t, three.Link(w.ctx(), two.Pid()))
+		require.NoError(t, two.Link(w.ctx(), two.Pid()), "a link with oneself is none")
+		require.Empty(t, linksOf(two))
+	})
 }
 
 // A peer without UNLINK_ID does not acknowledge an unlink: it is over at once, and the peer may
@@ -382,10 +376,8 @@ func TestUnlinkOldPeer(t *testing.T) {
 
 // A Link that waits for a peer which does not read can be cancelled, and leaves nothing behind.
 func TestLinkCancelled(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
-		a := w.started("alice", func(cfg *Config) { cfg.QueueLimit = 1000 })
-		p := w.peer(a.Listeners()[0], role("wire@test"))
+	bubble(t, func(t *testing.T, w *world) {
+		a, p := w.met("alice", func(cfg *Config) { cfg.QueueLimit = 1000 })
 		b := trapping(t, a)
 		synctest.Wait()
 		ctx, cancel := context.WithCancel(context.Background())
@@ -510,8 +502,7 @@ func TestUnlinkWhileSignalWaits(t *testing.T) {
 // returns the process lives on, or has ended.
 func TestUnlinkBesideLongReason(t *testing.T) {
 	w := newWorld(t, "tcp")
-	n := w.started("alice")
-	p := w.peer(n.Listeners()[0], role("wire@test"))
+	n, p := w.met("alice")
 	long := make(ei.List, 200_000)
 	for i := range long {
 		long[i] = ei.Tuple{ei.Atom("a"), ei.Int(i)}

@@ -40,78 +40,72 @@ func exited(t testing.TB, b *Mailbox) ei.Term {
 }
 
 func TestMailboxSend(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			a, b := w.started("alice"), w.started("bob")
-			from, near, far := box(t, a), box(t, a), box(t, b)
-			require.NoError(t, a.Register(t.Context(), "near", near))
-			require.NoError(t, b.Register(t.Context(), "far", far))
-			ctx := w.ctx()
-			for i, to := range []*Mailbox{near, far} {
-				name := []string{"near", "far"}[i]
-				node := string(to.Pid().Node)
-				require.NoError(t, from.Send(ctx, to.Pid(), ei.Tuple{from.Pid(), ei.Int(1)}))
-				require.NoError(t, from.SendName(ctx, node, name, "two"))
-				require.NoError(t, from.SendName(ctx, node, "nobody", "lost"))
-				require.NoError(t, from.Send(ctx, ei.Pid{Node: to.Pid().Node, ID: 4711, Creation: 1}, "lost"))
-				wrong := to.Pid()
-				wrong.Creation++
-				require.NoError(t, from.Send(ctx, wrong, "to an earlier life"))
-				require.NoError(t, from.Send(ctx, to.Pid(), "three"))
-				m := receive(t, to)
-				require.Equal(t, dist.OpSend, m.Op)
-				require.Equal(t, from.Pid(), m.From, "SEND_SENDER was agreed on")
-				require.Equal(t, ei.Binary("two"), term(t, to))
-				require.Equal(t, ei.Binary("three"), term(t, to))
-				require.Zero(t, unread(to))
-				require.EqualValues(t, 3, to.n.Stats().Undeliverable)
-				require.Error(t, from.Send(ctx, to.Pid(), make(chan int)))
-			}
-			require.ErrorIs(t, from.SendName(ctx, "nobody@test", "x", 1), ErrNoConnection)
-			require.ErrorIs(t, from.SendName(ctx, "nobody@test", "x", 1), ErrUnknownNode)
-			err := from.SendName(ctx, "no node", "x", 1)
-			require.ErrorIs(t, err, dist.ErrInvalidName)
-			require.NotErrorIs(t, err, ErrNoConnection, "there was nothing to connect to")
-		})
-	}
+	inWorlds(t, kinds, func(t *testing.T, w *world) {
+		a, b := w.started("alice"), w.started("bob")
+		from, near, far := box(t, a), box(t, a), box(t, b)
+		require.NoError(t, a.Register(t.Context(), "near", near))
+		require.NoError(t, b.Register(t.Context(), "far", far))
+		ctx := w.ctx()
+		for i, to := range []*Mailbox{near, far} {
+			name := []string{"near", "far"}[i]
+			node := string(to.Pid().Node)
+			require.NoError(t, from.Send(ctx, to.Pid(), ei.Tuple{from.Pid(), ei.Int(1)}))
+			require.NoError(t, from.SendName(ctx, node, name, "two"))
+			require.NoError(t, from.SendName(ctx, node, "nobody", "lost"))
+			require.NoError(t, from.Send(ctx, ei.Pid{Node: to.Pid().Node, ID: 4711, Creation: 1}, "lost"))
+			wrong := to.Pid()
+			wrong.Creation++
+			require.NoError(t, from.Send(ctx, wrong, "to an earlier life"))
+			require.NoError(t, from.Send(ctx, to.Pid(), "three"))
+			m := receive(t, to)
+			require.Equal(t, dist.OpSend, m.Op)
+			require.Equal(t, from.Pid(), m.From, "SEND_SENDER was agreed on")
+			require.Equal(t, ei.Binary("two"), term(t, to))
+			require.Equal(t, ei.Binary("three"), term(t, to))
+			require.Zero(t, unread(to))
+			require.EqualValues(t, 3, to.n.Stats().Undeliverable)
+			require.Error(t, from.Send(ctx, to.Pid(), make(chan int)))
+		}
+		require.ErrorIs(t, from.SendName(ctx, "nobody@test", "x", 1), ErrNoConnection)
+		require.ErrorIs(t, from.SendName(ctx, "nobody@test", "x", 1), ErrUnknownNode)
+		err := from.SendName(ctx, "no node", "x", 1)
+		require.ErrorIs(t, err, dist.ErrInvalidName)
+		require.NotErrorIs(t, err, ErrNoConnection, "there was nothing to connect to")
+	})
 }
 
 func TestMailboxOrder(t *testing.T) {
 	const senders, each = 4, 2500
-	for _, kind := range []string{"tcp", "memory"} {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			a, b := w.started("alice"), w.started("bob")
-			to, err := b.NewMailbox(&MailboxOptions{Limit: 4 << 10}) // full most of the time
-			require.NoError(t, err)
-			var wg sync.WaitGroup
-			for s := range senders {
-				from := box(t, []*Node{a, b}[s%2])
-				wg.Go(func() {
-					for i := range each {
-						if err := from.Send(w.ctx(), to.Pid(), []int{s, i}); err != nil {
-							t.Error(err)
-							return
-						}
+	inWorlds(t, []string{"tcp", "memory"}, func(t *testing.T, w *world) {
+		a, b := w.started("alice"), w.started("bob")
+		to, err := b.NewMailbox(&MailboxOptions{Limit: 4 << 10}) // full most of the time
+		require.NoError(t, err)
+		var wg sync.WaitGroup
+		for s := range senders {
+			from := box(t, []*Node{a, b}[s%2])
+			wg.Go(func() {
+				for i := range each {
+					if err := from.Send(w.ctx(), to.Pid(), []int{s, i}); err != nil {
+						t.Error(err)
+						return
 					}
-				})
-			}
-			next := make([]ei.Int, senders)
-			n := 0
-			for m, err := range to.All(w.ctx()) {
-				require.NoError(t, err)
-				v := content(t, m)
-				s := v.(ei.List)[0].(ei.Int)
-				require.Equal(t, next[s], v.(ei.List)[1])
-				next[s]++
-				if n++; n == senders*each {
-					break
 				}
+			})
+		}
+		next := make([]ei.Int, senders)
+		n := 0
+		for m, err := range to.All(w.ctx()) {
+			require.NoError(t, err)
+			v := content(t, m)
+			s := v.(ei.List)[0].(ei.Int)
+			require.Equal(t, next[s], v.(ei.List)[1])
+			next[s]++
+			if n++; n == senders*each {
+				break
 			}
-			wg.Wait()
-		})
-	}
+		}
+		wg.Wait()
+	})
 }
 
 func TestMailboxReceive(t *testing.T) {
@@ -196,8 +190,7 @@ func TestMailboxWakesReceivers(t *testing.T) {
 
 // A full mailbox does not keep a reader from halting: the mailbox takes what has been read already.
 func TestMailboxFullBesideHalt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		b := w.started("bob")
 		full := box(t, b, &MailboxOptions{Limit: 1})
 		require.NoError(t, b.Register(t.Context(), "full", full))
@@ -216,8 +209,7 @@ func TestMailboxFullBesideHalt(t *testing.T) {
 }
 
 func TestMailboxFullBlocks(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		const limit, share = 10 << 10, 100_000
 		a, b, c := w.started("alice"), w.started("bob", func(cfg *Config) { cfg.OverflowLimit = 2 * share }), w.started("carol")
 		full := box(t, b, &MailboxOptions{Limit: limit})
@@ -313,8 +305,7 @@ func TestMailboxFullExits(t *testing.T) {
 // Signals that become messages are subject to the limit too: otherwise a peer could fill the memory
 // with them.
 func TestMailboxLimitsSignals(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		const limit = 10 << 10
 		b := w.started("bob", func(cfg *Config) { cfg.OverflowLimit = limit })
 		full := box(t, b, &MailboxOptions{Limit: limit, TrapExit: true})
@@ -425,8 +416,7 @@ func TestMailboxCountsMemory(t *testing.T) {
 
 // The log tells of a mailbox that is over its limit, and of one that ends for it, by its names.
 func TestFullMailboxIsLogged(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		log := new(record)
 		b := w.started("bob", func(c *Config) { c.Logger, c.OverflowLimit = slog.New(slog.NewTextHandler(log, nil)), 10_000 })
 		full := box(t, b, &MailboxOptions{Limit: 1})

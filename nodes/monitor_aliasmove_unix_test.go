@@ -62,8 +62,7 @@ func TestAliasesMove(t *testing.T) {
 // A reply that comes after the move of the node that has called is dropped.
 func TestReplyAfterMove(t *testing.T) {
 	w := newWorld(t, movers[0])
-	n := w.started("front")
-	p := w.peer(n.Listeners()[0], role("wire@test"))
+	n, p := w.met("front")
 	done := async(func() (ei.Term, error) { return n.CallName(w.ctx(), "wire@test", "srv", ei.Atom("question")) })
 	ctl, _ := p.Next()
 	ref := ctl.Ref

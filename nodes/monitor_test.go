@@ -68,8 +68,7 @@ func TestDemonitorNameAsksOne(t *testing.T) {
 // any number of them.
 func TestDemonitorUnknownNameAsksNobody(t *testing.T) {
 	w := newWorld(t, "memory")
-	n := w.started("alice")
-	p := w.peer(n.Listeners()[0], role("wire@test"))
+	n, p := w.met("alice")
 	b, other := box(t, n), box(t, n)
 	require.NoError(t, n.Register(t.Context(), "taken", other))
 	other.mu.Lock()
@@ -196,52 +195,49 @@ func TestMonitorEndsWithWatcher(t *testing.T) {
 }
 
 func TestMonitorNoconnection(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			a, b := w.started("alice"), w.started("bob")
-			here, there, other := box(t, a), box(t, b), box(t, b)
-			require.NoError(t, b.Register(t.Context(), "there", there))
-			one := monitor(t, here, there.Pid())
-			two, err := here.MonitorName(w.ctx(), "bob@test", "there")
-			require.NoError(t, err)
-			require.NoError(t, here.MonitorNode(w.ctx(), "bob@test"))
-			require.NoError(t, here.MonitorNode(w.ctx(), "bob@test"))
-			require.NoError(t, other.MonitorNode(w.ctx(), "alice@test"))
-			settle(t, here, there)
-			back := b.Conn("alice@test")
-			require.NoError(t, a.Conn("bob@test").Close())
-			refs, downs := map[ei.Ref]bool{}, 0
-			for len(refs) < 2 || downs < 2 {
-				m := receive(t, here)
-				if m.Op == dist.OpSend {
-					require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("bob@test")}, content(t, m))
-					downs++
-					continue
-				}
-				require.Equal(t, dist.OpMonitorPExit, m.Op)
-				require.Equal(t, ei.Atom("noconnection"), decode(t, m.Reason))
-				refs[m.Ref] = true
+	inWorlds(t, kinds, func(t *testing.T, w *world) {
+		a, b := w.started("alice"), w.started("bob")
+		here, there, other := box(t, a), box(t, b), box(t, b)
+		require.NoError(t, b.Register(t.Context(), "there", there))
+		one := monitor(t, here, there.Pid())
+		two, err := here.MonitorName(w.ctx(), "bob@test", "there")
+		require.NoError(t, err)
+		require.NoError(t, here.MonitorNode(w.ctx(), "bob@test"))
+		require.NoError(t, here.MonitorNode(w.ctx(), "bob@test"))
+		require.NoError(t, other.MonitorNode(w.ctx(), "alice@test"))
+		settle(t, here, there)
+		back := b.Conn("alice@test")
+		require.NoError(t, a.Conn("bob@test").Close())
+		refs, downs := map[ei.Ref]bool{}, 0
+		for len(refs) < 2 || downs < 2 {
+			m := receive(t, here)
+			if m.Op == dist.OpSend {
+				require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("bob@test")}, content(t, m))
+				downs++
+				continue
 			}
-			require.Equal(t, map[ei.Ref]bool{one: true, two: true}, refs)
-			require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("alice@test")}, term(t, other))
-			arrives(t, back.l.Left(), "the end for all processes")
-			require.Empty(t, watchersOf(there), "who watched is out of sight")
-			require.Zero(t, unread(here))
-			there.Exit(ei.Atom("later"))
+			require.Equal(t, dist.OpMonitorPExit, m.Op)
+			require.Equal(t, ei.Atom("noconnection"), decode(t, m.Reason))
+			refs[m.Ref] = true
+		}
+		require.Equal(t, map[ei.Ref]bool{one: true, two: true}, refs)
+		require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("alice@test")}, term(t, other))
+		arrives(t, back.l.Left(), "the end for all processes")
+		require.Empty(t, watchersOf(there), "who watched is out of sight")
+		require.Zero(t, unread(here))
+		there.Exit(ei.Atom("later"))
 
-			// Once is once: the next nodedown wants to be asked for.
-			settle(t, here, other)
-			c := a.Conn("bob@test")
-			require.NoError(t, b.Close())
-			arrives(t, c.l.Left(), "the end of the connection")
-			require.ErrorIs(t, here.MonitorNode(w.ctx(), "bob@test"), ErrNoConnection)
-			_, err = here.Monitor(w.ctx(), there.Pid())
-			require.ErrorIs(t, err, ErrNoConnection)
-			require.Empty(t, watchingOf(here))
-			require.Zero(t, unread(here))
-		})
-	}
+		// Once is once: the next nodedown wants to be asked for.
+		settle(t, here, other)
+		c := a.Conn("bob@test")
+		require.NoError(t, b.Close())
+		arrives(t, c.l.Left(), "the end of the connection")
+		require.ErrorIs(t, here.MonitorNode(w.ctx(), "bob@test"), ErrNoConnection)
+		_, err = here.Monitor(w.ctx(), there.Pid())
+		require.ErrorIs(t, err, ErrNoConnection)
+		require.Empty(t, watchingOf(here))
+		require.Zero(t, unread(here))
+	})
 }
 
 // MonitorNode while the connection ends: each call that succeeds gets exactly one nodedown.
@@ -346,8 +342,7 @@ func TestDemonitorNode(t *testing.T) {
 // A peer made with the C library knows no monitors: it is sent none, and the end of the connection
 // is what a monitor reports.
 func TestMonitorOfPrimitivePeer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		a := w.started("alice")
 		self := role("wire@test")
 		self.Flags = dist.FlagsLibei
@@ -400,8 +395,7 @@ func TestMonitorOfPrimitivePeerGone(t *testing.T) {
 // Exits and DOWNs from a peer for links and monitors that do not exist are ignored.
 func TestForgedMonitorExit(t *testing.T) {
 	w := newWorld(t, "memory")
-	a := w.started("alice")
-	p := w.peer(a.Listeners()[0], role("wire@test"))
+	a, p := w.met("alice")
 	b, other := trapping(t, a), box(t, a)
 	ref := monitor(t, other, p.Self)
 	why, err := ei.AppendAtom(nil, "forged")

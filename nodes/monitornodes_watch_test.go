@@ -37,46 +37,43 @@ func watching(t *testing.T, n *Node) (events <-chan NodeEvent, over <-chan struc
 }
 
 func TestWatchNodes(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			visible := func(cfg *Config) { cfg.Visible = true }
-			a := w.started("alice", visible)
-			_, carol := w.started("bob", visible), w.started("carol")
-			connect(t, a, "bob@test")
+	inWorlds(t, kinds, func(t *testing.T, w *world) {
+		visible := func(cfg *Config) { cfg.Visible = true }
+		a := w.started("alice", visible)
+		_, carol := w.started("bob", visible), w.started("carol")
+		connect(t, a, "bob@test")
 
-			events, over := watching(t, a)
-			require.Equal(t, NodeEvent{Node: "bob@test", Up: true, Type: VisibleNodes}, arrives(t, events, "what is up"))
-			for i := range 20 {
-				connect(t, carol, "alice@test")
-				e := arrives(t, events, "an event")
-				require.Equal(t, NodeEvent{Node: "carol@test", Up: true, Type: HiddenNodes}, e)
-				require.Equal(t, "node carol@test up (hidden)", e.String())
-				c, why := a.Conn("carol@test"), DownClosedHere
-				if i%2 == 0 {
-					c, why = carol.Conn("alice@test"), DownClosedThere
-				}
-				require.NoError(t, c.Close())
-				e = arrives(t, events, "an event")
-				require.Equal(t, why, e.Why, "%v", e.Err)
-				require.Equal(t, NodeEvent{Node: "carol@test", Type: HiddenNodes, Why: why, Err: e.Err}, e)
-				require.Equal(t, "node carol@test down (hidden): "+why.String(), e.String())
-				for _, c := range append(carol.connections(), c) { // else the next Connect finds it
-					ended(t, c)
-					arrives(t, c.l.Left(), "the end")
-				}
-			}
-			a.Conn("bob@test").l.Fail(fmt.Errorf("so long: %w", ErrTickTimeout))
+		events, over := watching(t, a)
+		require.Equal(t, NodeEvent{Node: "bob@test", Up: true, Type: VisibleNodes}, arrives(t, events, "what is up"))
+		for i := range 20 {
+			connect(t, carol, "alice@test")
 			e := arrives(t, events, "an event")
-			require.Equal(t, DownTickTimeout, e.Why)
-			require.ErrorIs(t, e.Err, ErrTickTimeout)
-			connect(t, a, "bob@test")
-			require.True(t, arrives(t, events, "an event").Up)
-			require.NoError(t, a.Close())
-			arrives(t, over, "the end of the loop")
-			require.Empty(t, a.watches.all)
-		})
-	}
+			require.Equal(t, NodeEvent{Node: "carol@test", Up: true, Type: HiddenNodes}, e)
+			require.Equal(t, "node carol@test up (hidden)", e.String())
+			c, why := a.Conn("carol@test"), DownClosedHere
+			if i%2 == 0 {
+				c, why = carol.Conn("alice@test"), DownClosedThere
+			}
+			require.NoError(t, c.Close())
+			e = arrives(t, events, "an event")
+			require.Equal(t, why, e.Why, "%v", e.Err)
+			require.Equal(t, NodeEvent{Node: "carol@test", Type: HiddenNodes, Why: why, Err: e.Err}, e)
+			require.Equal(t, "node carol@test down (hidden): "+why.String(), e.String())
+			for _, c := range append(carol.connections(), c) { // else the next Connect finds it
+				ended(t, c)
+				arrives(t, c.l.Left(), "the end")
+			}
+		}
+		a.Conn("bob@test").l.Fail(fmt.Errorf("so long: %w", ErrTickTimeout))
+		e := arrives(t, events, "an event")
+		require.Equal(t, DownTickTimeout, e.Why)
+		require.ErrorIs(t, e.Err, ErrTickTimeout)
+		connect(t, a, "bob@test")
+		require.True(t, arrives(t, events, "an event").Up)
+		require.NoError(t, a.Close())
+		arrives(t, over, "the end of the loop")
+		require.Empty(t, a.watches.all)
+	})
 }
 
 // A loop ends with its context or by break; under NoWait it lists what is up.

@@ -226,8 +226,7 @@ func TestHeldReceive(t *testing.T) {
 // A receiver that finds a mailbox held, with messages in it, gets them when the mailbox goes on,
 // though none has come since.
 func TestHeldMailboxWakesReceiver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		b := box(t, w.started("alice"))
 		require.NoError(t, b.Send(t.Context(), b.Pid(), 1))
 		b.n.procs.reach(life.Frozen)

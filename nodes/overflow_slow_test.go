@@ -119,8 +119,7 @@ func TestSlowProcessDoesNotHoldItsLink(t *testing.T) {
 	const limit, pause, count = 100_000, 5 * time.Millisecond, 4000
 	for full, holds := range map[Full]bool{FullBlock: false, FullWait: true} {
 		t.Run(fmt.Sprint("holds ", holds), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, "memory")
+			bubble(t, func(t *testing.T, w *world) {
 				log := new(record)
 				n := w.started("alice", func(cfg *Config) { cfg.OverflowLimit, cfg.Logger = 2*limit, slog.New(slog.NewTextHandler(log, nil)) })
 				n.Expose("m", "echo", FuncOf(func(s string) string { return s }))
@@ -189,8 +188,7 @@ func TestSlowProcessDoesNotHoldItsLink(t *testing.T) {
 
 // For a mailbox that may not hold a connection, one that may does not end.
 func TestWaitingMailboxDoesNotEndForAnother(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		n := w.started("alice", func(cfg *Config) { cfg.OverflowLimit = 400_000 })
 		waits := box(t, n, &MailboxOptions{Limit: 1, Full: FullWait})
 		blocks := box(t, n, &MailboxOptions{Limit: 1})

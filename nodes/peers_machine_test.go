@@ -253,8 +253,7 @@ func TestLinkMachine(t *testing.T) {
 	})
 	rapid.Check(t, func(rt *rapid.T) {
 		steps := rapid.SliceOfN(draw, 1, 40).Draw(rt, "steps")
-		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(t, "memory")
+		bubble(t, func(t *testing.T, w *world) {
 			ns := []*Node{w.started("alice"), w.started("bob")}
 			for _, n := range ns {
 				w.relay(n, 5*time.Millisecond)

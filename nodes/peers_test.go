@@ -24,51 +24,47 @@ import (
 // Both sides connect at the same time: both Connects return, and one connection is left, the same
 // for both.
 func TestSimultaneousConnect(t *testing.T) {
-	for _, kind := range []string{"tcp", "memory"} {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			ns := []*Node{w.started("alice"), w.started("bob")}
-			boxes := []*Mailbox{box(t, ns[0]), box(t, ns[1])}
+	inWorlds(t, []string{"tcp", "memory"}, func(t *testing.T, w *world) {
+		ns := []*Node{w.started("alice"), w.started("bob")}
+		boxes := []*Mailbox{box(t, ns[0]), box(t, ns[1])}
+		for i, n := range ns {
+			require.NoError(t, n.Register(t.Context(), "box", boxes[i]))
+		}
+		for round := range 200 {
+			var start, done sync.WaitGroup
+			start.Add(1)
+			conns := make([]*Conn, 2)
+			errs := make([]error, 2)
 			for i, n := range ns {
-				require.NoError(t, n.Register(t.Context(), "box", boxes[i]))
+				done.Go(func() {
+					start.Wait()
+					conns[i], errs[i] = n.Connect(w.ctx(), ns[1-i].Name())
+				})
 			}
-			for round := range 200 {
-				var start, done sync.WaitGroup
-				start.Add(1)
-				conns := make([]*Conn, 2)
-				errs := make([]error, 2)
-				for i, n := range ns {
-					done.Go(func() {
-						start.Wait()
-						conns[i], errs[i] = n.Connect(w.ctx(), ns[1-i].Name())
-					})
-				}
-				start.Done()
-				inTime(t, "Connect", done.Wait)
-				for i := range ns {
-					require.NoError(t, errs[i])
-				}
-				require.Equal(t, conns[0].l.Record().Initiated, !conns[1].l.Record().Initiated, "both ends of one connection")
-				for i := range ns {
-					require.NoError(t, conns[i].SendName(w.ctx(), "box", round))
-					m := receive(t, boxes[1-i])
-					require.Equal(t, ei.Int(round), content(t, m))
-					require.NoError(t, conns[i].Err())
-					require.Len(t, ns[i].Peers(), 1)
-				}
-				for i := range ns {
-					go conns[i].Close()
-				}
-				for i := range ns {
-					<-conns[i].l.Left()
-				}
+			start.Done()
+			inTime(t, "Connect", done.Wait)
+			for i := range ns {
+				require.NoError(t, errs[i])
 			}
-			for _, n := range ns {
-				require.Empty(t, n.Peers())
-				require.Eventually(t, func() bool { return tableSize(n) == 0 }, tooLong, tick)
+			require.Equal(t, conns[0].l.Record().Initiated, !conns[1].l.Record().Initiated, "both ends of one connection")
+			for i := range ns {
+				require.NoError(t, conns[i].SendName(w.ctx(), "box", round))
+				require.Equal(t, ei.Int(round), term(t, boxes[1-i]))
+				require.NoError(t, conns[i].Err())
+				require.Len(t, ns[i].Peers(), 1)
 			}
-		})
-	}
+			for i := range ns {
+				go conns[i].Close()
+			}
+			for i := range ns {
+				<-conns[i].l.Left()
+			}
+		}
+		for _, n := range ns {
+			require.Empty(t, n.Peers())
+			require.Eventually(t, func() bool { return tableSize(n) == 0 }, tooLong, tick)
+		}
+	})
 }
 
 func tableSize(n *Node) int { return n.peers.Size() }
@@ -99,8 +95,7 @@ func TestConcurrentConnect(t *testing.T) {
 
 // The peer gives way, but then never connects: the attempt is made again.
 func TestConnectAfterNok(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		at := w.ambush("bob@test")
 		a := w.node("alice")
 		connected := async(func() (*Conn, error) { return a.Connect(context.Background(), "bob@test") })
@@ -124,8 +119,7 @@ func TestConnectAfterNok(t *testing.T) {
 // When both sides connect at the same time, that one of the attempts gives way is nothing to warn
 // of.
 func TestNokIsNoWarning(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		log := new(record)
 		zoe := w.started("zoe", func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(log, nil)) })
 		at := w.ambush("alice@test")
@@ -541,8 +535,7 @@ func TestComesBackUnderItsName(t *testing.T) {
 // If a peer has closed its connection, and connects again before we have seen the end, it is not
 // asked whether the old one is alive: the C library could not answer.
 func TestPeerComesBackAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		b := w.started("bob")
 		l := b.Listeners()[0]
 		first := w.peer(l, role("wire@test"))

@@ -64,8 +64,7 @@ func TestReferencesForNobody(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(tt), func(t *testing.T) {
 			w := newWorld(t, "tcp")
-			n := w.started("alice", func(cfg *Config) { cfg.Rules = tt.rules })
-			p := w.peer(n.Listeners()[0], role("wire@test"))
+			n, p := w.met("alice", func(cfg *Config) { cfg.Rules = tt.rules })
 			b := box(t, n)
 			require.NoError(t, n.Register(t.Context(), "somebody", b))
 			behind := frame(t, dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "somebody"}, ei.Atom("behind"))
@@ -105,8 +104,7 @@ func TestReferencesForSomebody(t *testing.T) {
 	many := need.Fewer(400, 3000)
 	for _, kind := range []string{"tcp", "packets"} {
 		w := newWorld(t, kind)
-		n := w.started("alice")
-		p := w.peer(n.Listeners()[0], role("wire@test"))
+		n, p := w.met("alice")
 		c := w.conn(n, "wire@test")
 		b := trapping(t, n)
 		require.NoError(t, n.Register(t.Context(), "somebody", b))
@@ -156,8 +154,7 @@ func TestReferencesForSomebody(t *testing.T) {
 // A message that is too large whole ends its connection, if it is for somebody.
 func TestReferencesBeyondMaxFrame(t *testing.T) {
 	w := newWorld(t, "tcp")
-	n := w.started("alice", func(cfg *Config) { cfg.MaxFrame = 1 << 20 })
-	p := w.peer(n.Listeners()[0], role("wire@test"))
+	n, p := w.met("alice", func(cfg *Config) { cfg.MaxFrame = 1 << 20 })
 	c, b := w.conn(n, "wire@test"), box(t, n)
 	require.NoError(t, n.Register(t.Context(), "somebody", b))
 	var sent dist.SentAtoms

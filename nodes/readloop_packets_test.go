@@ -45,8 +45,7 @@ func TestFramesInPackets(t *testing.T) {
 // A receive that ends in the middle of a packet goes on with it.
 func TestPacketIsReceivedLater(t *testing.T) {
 	w := newWorld(t, "packets")
-	_, l := w.listening("bob")
-	p, c := w.joined(l, role("wire@test"))
+	p, c := w.wired()
 	f := frame(t, dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "there"}, make(ei.Binary, 3<<20))
 	written := async(func() (int, error) { return 0, p.Write(f) })
 	var m *Message

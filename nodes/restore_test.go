@@ -82,116 +82,113 @@ func TestUpgradeRegisteredAgain(t *testing.T) {
 
 // A node of many kinds of processes moves under load, again and again.
 func TestUpgradeUnderLoad(t *testing.T) {
-	for _, kind := range movers {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			ctx := w.ctx()
-			peer := w.started("peer")
-			in := newNumbers(-1)
-			var served sync.Map
-			n := w.started("front", func(c *Config) {
-				c.Setup = func(n *Node) error {
-					_, err := n.Serve("server", Server{Call: func(_ context.Context, c *Call) (any, error) {
-						if _, again := served.LoadOrStore(c.Request, true); again {
-							return nil, errors.New("served twice")
-						}
-						return c.Request, nil
-					}}, nil)
-					n.Expose("m", "f", func(_ context.Context, args []ei.Term) (any, error) { return args[0], nil })
-					_, err2 := n.Handle("sink", func(_ *Mailbox, m *Message) { in.take(m); m.Release() }, nil)
-					b, err3 := n.NewMailbox(nil)
-					return errors.Join(err, err2, err3, n.Register(ctx, "box", b))
-				}
-			})
-			box := n.Whereis("box").Pid()
-			watcher := trapping(t, peer)
-			require.NoError(t, watcher.MonitorNode(ctx, "front@test"))
-			require.NoError(t, watcher.Link(ctx, box))
-			ref := monitor(t, watcher, box)
-
-			stop := make(chan struct{})
-			running := func() bool {
-				select {
-				case <-stop:
-					return false
-				default:
-					return true
-				}
+	inWorlds(t, movers, func(t *testing.T, w *world) {
+		ctx := w.ctx()
+		peer := w.started("peer")
+		in := newNumbers(-1)
+		var served sync.Map
+		n := w.started("front", func(c *Config) {
+			c.Setup = func(n *Node) error {
+				_, err := n.Serve("server", Server{Call: func(_ context.Context, c *Call) (any, error) {
+					if _, again := served.LoadOrStore(c.Request, true); again {
+						return nil, errors.New("served twice")
+					}
+					return c.Request, nil
+				}}, nil)
+				n.Expose("m", "f", func(_ context.Context, args []ei.Term) (any, error) { return args[0], nil })
+				_, err2 := n.Handle("sink", func(_ *Mailbox, m *Message) { in.take(m); m.Release() }, nil)
+				b, err3 := n.NewMailbox(nil)
+				return errors.Join(err, err2, err3, n.Register(ctx, "box", b))
 			}
-			var wg sync.WaitGroup
-			var sent int64
-			wg.Go(func() {
-				b, _ := peer.NewMailbox(nil)
-				for ; running(); sent++ {
-					if err := b.SendName(ctx, "front@test", "sink", numberedPair(sent)); err != nil {
-						t.Error(err)
-						return
-					}
-				}
-			})
-			calls, rpcs := 0, 0
-			wg.Go(func() {
-				for ; running(); calls++ {
-					got, err := peer.CallName(ctx, "front@test", "server", calls)
-					if err != nil || got != ei.Int(calls) {
-						t.Errorf("call %d: %v %v", calls, got, err)
-						return
-					}
-				}
-			})
-			wg.Go(func() {
-				for ; running(); rpcs++ {
-					got, err := peer.RPC(ctx, "front@test", "m", "f", rpcs)
-					if err != nil || got != ei.Int(rpcs) {
-						t.Errorf("rpc %d: %v %v", rpcs, got, err)
-						return
-					}
-				}
-			})
-			wg.Go(func() { // messages that are not received until the end
-				b, _ := peer.NewMailbox(nil)
-				for i := range 1000 {
-					if err := b.Send(ctx, box, i); err != nil {
-						t.Error(err)
-						return
-					}
-				}
-			})
-			const moves = 20
-			var silence time.Duration
-			for range moves {
-				begin := time.Now()
-				n = upgrade(t, n)
-				silence += time.Since(begin)
-				c := n.Conn("peer@test")
-				require.NotNil(t, c)
-				before := c.l.Traffic().MessagesReceived
-				require.Eventually(t, func() bool { return c.l.Traffic().MessagesReceived > before+10 }, tooLong, tick/10)
-				require.Equal(t, box, n.Whereis("box").Pid())
-			}
-			close(stop)
-			wg.Wait()
-			in.finish(sent)
-			in.wait(t, "to the sink")
-			t.Logf("%d messages, %d calls, %d rpcs, %v a move", sent, calls, rpcs, silence/moves)
-			require.Nil(t, watcher.take(), "nobody has noticed")
-			require.EqualValues(t, 1, peer.Stats().Connections)
-			b := n.Whereis("box")
-			for i := range 1000 {
-				m := receive(t, b)
-				require.Equal(t, ei.Int(i), content(t, m))
-				require.Same(t, n.Conn("peer@test"), m.Conn())
-			}
-			b.Exit(ei.Atom("done"))
-			first := receive(t, watcher)
-			second := receive(t, watcher)
-			require.True(t, first.Ref == ref || second.Ref == ref)
-			c := connect(t, peer, "front@test")
-			require.Same(t, peer.Conn("front@test"), c)
-			other := w.started("other") // the listener has stayed
-			connect(t, other, "front@test")
 		})
-	}
+		box := n.Whereis("box").Pid()
+		watcher := trapping(t, peer)
+		require.NoError(t, watcher.MonitorNode(ctx, "front@test"))
+		require.NoError(t, watcher.Link(ctx, box))
+		ref := monitor(t, watcher, box)
+
+		stop := make(chan struct{})
+		running := func() bool {
+			select {
+			case <-stop:
+				return false
+			default:
+				return true
+			}
+		}
+		var wg sync.WaitGroup
+		var sent int64
+		wg.Go(func() {
+			b, _ := peer.NewMailbox(nil)
+			for ; running(); sent++ {
+				if err := b.SendName(ctx, "front@test", "sink", numberedPair(sent)); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+		calls, rpcs := 0, 0
+		wg.Go(func() {
+			for ; running(); calls++ {
+				got, err := peer.CallName(ctx, "front@test", "server", calls)
+				if err != nil || got != ei.Int(calls) {
+					t.Errorf("call %d: %v %v", calls, got, err)
+					return
+				}
+			}
+		})
+		wg.Go(func() {
+			for ; running(); rpcs++ {
+				got, err := peer.RPC(ctx, "front@test", "m", "f", rpcs)
+				if err != nil || got != ei.Int(rpcs) {
+					t.Errorf("rpc %d: %v %v", rpcs, got, err)
+					return
+				}
+			}
+		})
+		wg.Go(func() { // messages that are not received until the end
+			b, _ := peer.NewMailbox(nil)
+			for i := range 1000 {
+				if err := b.Send(ctx, box, i); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+		const moves = 20
+		var silence time.Duration
+		for range moves {
+			begin := time.Now()
+			n = upgrade(t, n)
+			silence += time.Since(begin)
+			c := n.Conn("peer@test")
+			require.NotNil(t, c)
+			before := c.l.Traffic().MessagesReceived
+			require.Eventually(t, func() bool { return c.l.Traffic().MessagesReceived > before+10 }, tooLong, tick/10)
+			require.Equal(t, box, n.Whereis("box").Pid())
+		}
+		close(stop)
+		wg.Wait()
+		in.finish(sent)
+		in.wait(t, "to the sink")
+		t.Logf("%d messages, %d calls, %d rpcs, %v a move", sent, calls, rpcs, silence/moves)
+		require.Nil(t, watcher.take(), "nobody has noticed")
+		require.EqualValues(t, 1, peer.Stats().Connections)
+		b := n.Whereis("box")
+		for i := range 1000 {
+			m := receive(t, b)
+			require.Equal(t, ei.Int(i), content(t, m))
+			require.Same(t, n.Conn("peer@test"), m.Conn())
+		}
+		b.Exit(ei.Atom("done"))
+		first := receive(t, watcher)
+		second := receive(t, watcher)
+		require.True(t, first.Ref == ref || second.Ref == ref)
+		c := connect(t, peer, "front@test")
+		require.Same(t, peer.Conn("front@test"), c)
+		other := w.started("other") // the listener has stayed
+		connect(t, other, "front@test")
+	})
 }
 
 // Identities: mailboxes with and without a name, links between them, a blob, and what goroutines of
@@ -267,8 +264,7 @@ func TestUpgradeIdentities(t *testing.T) {
 	arrives(t, handled, "what came before the handler")
 	require.Equal(t, one.Pid(), restored.Whereis("two").Pid())
 	require.Same(t, restored.Whereis("one"), restored.Whereis("two"))
-	m := receive(t, boxes[0])
-	require.Equal(t, ei.Binary("unread"), content(t, m))
+	require.Equal(t, ei.Binary("unread"), term(t, boxes[0]))
 	fresh := box(t, restored)
 	require.Nil(t, n.procs.local(fresh.Pid()), "no pid twice")
 	require.NotEqual(t, latePid, fresh.Pid())
@@ -608,8 +604,7 @@ func TestUpgradeDiscard(t *testing.T) {
 // A node is discarded while it is still sending the signals of a process that ended in Setup.
 func TestUpgradeDiscardBesideEnd(t *testing.T) {
 	w := newWorld(t, movers[0])
-	n := w.started("front")
-	p := w.peer(n.Listeners()[0], role("wire@test"))
+	n, p := w.met("front")
 	require.Eventually(t, func() bool { return n.Conn("wire@test") != nil }, tooLong, tick)
 	b := box(t, n)
 	require.NoError(t, n.Register(t.Context(), "box", b))

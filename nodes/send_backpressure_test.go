@@ -98,28 +98,25 @@ func TestPeerThatNeverReads(t *testing.T) {
 
 // Senders that wait for a peer which does not read get an error when the connection ends.
 func TestCloseBesideWaitingSend(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			a := w.started("alice")
-			p, c := w.ambush("wire@test").meet(a)
-			here := box(t, a)
-			for _, size := range []int{10, 100_000, 5 << 20} {
-				go func() {
-					for here.Send(context.Background(), p.Self, make([]byte, size)) == nil && c.Err() == nil {
-					}
-				}()
-			}
-			waiting := async(func() (int, error) {
-				for {
-					if err := c.Send(context.Background(), p.Self, make([]byte, 50_000)); err != nil {
-						return 0, err
-					}
+	inWorlds(t, kinds, func(t *testing.T, w *world) {
+		a := w.started("alice")
+		p, c := w.ambush("wire@test").meet(a)
+		here := box(t, a)
+		for _, size := range []int{10, 100_000, 5 << 20} {
+			go func() {
+				for here.Send(context.Background(), p.Self, make([]byte, size)) == nil && c.Err() == nil {
 				}
-			})
-			require.Eventually(t, func() bool { queued, _ := link.Within(&c.l).Queue().Buffered(); return queued > 1<<20 }, tooLong, tick)
-			inTime(t, "Close", func() { require.NoError(t, c.Close()) })
-			require.ErrorIs(t, arrives(t, waiting, "the Send").err, ErrClosed)
+			}()
+		}
+		waiting := async(func() (int, error) {
+			for {
+				if err := c.Send(context.Background(), p.Self, make([]byte, 50_000)); err != nil {
+					return 0, err
+				}
+			}
 		})
-	}
+		require.Eventually(t, func() bool { queued, _ := link.Within(&c.l).Queue().Buffered(); return queued > 1<<20 }, tooLong, tick)
+		inTime(t, "Close", func() { require.NoError(t, c.Close()) })
+		require.ErrorIs(t, arrives(t, waiting, "the Send").err, ErrClosed)
+	})
 }

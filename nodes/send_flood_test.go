@@ -2,7 +2,6 @@ package nodes
 
 import (
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -19,10 +18,8 @@ import (
 func TestAnswersToAPeerThatDoesNotRead(t *testing.T) {
 	need.Long(t, 15*time.Second)
 	const answers = 50_000 // of 60 bytes each
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
-		n := w.started("alice", func(cfg *Config) { cfg.QueueLimit = 1000 })
-		p := w.peer(n.Listeners()[0], role("wire@test"))
+	bubble(t, func(t *testing.T, w *world) {
+		n, p := w.met("alice", func(cfg *Config) { cfg.QueueLimit = 1000 })
 		c, b := w.conn(n, "wire@test"), box(t, n)
 		for i := range answers {
 			p.Send(dist.Control{Op: dist.OpUnlinkID, ID: uint64(i + 1), From: p.Self, To: b.Pid()}, nil)
@@ -41,8 +38,7 @@ func TestAnswersToAPeerThatDoesNotRead(t *testing.T) {
 // A connection on which too many answers wait ends.
 func TestTooManyAnswersWait(t *testing.T) {
 	w := newWorld(t, "memory")
-	n := w.started("alice")
-	p := w.peer(n.Listeners()[0], role("wire@test"))
+	n, p := w.met("alice")
 	c := w.conn(n, "wire@test")
 	tag := ei.Binary(make([]byte, 1<<20))
 	asks := genCallFrom(p.Self, tag, ei.Tuple{ei.Atom("is_auth"), ei.Atom("x")})

@@ -164,31 +164,28 @@ func TestServerRepliesAtItsEnd(t *testing.T) {
 // A request that a process has passed on to a third node is answered to the original caller, also
 // by rex.
 func TestForwardedCall(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			alice, proxy, bob := w.started("alice"), w.started("proxy"), w.started("bob")
-			serve(t, bob, "srv", newRecorder().server())
-			bob.Expose("m", "f", func(context.Context, []ei.Term) (any, error) { return "result", nil })
-			for _, name := range []string{"srv", "rex"} {
-				_, err := proxy.Handle(name, func(b *Mailbox, m *Message) {
-					payload := ei.Raw(bytes.Clone(m.Payload))
-					go func() { _ = b.SendName(context.Background(), "bob@test", name, payload) }()
-				}, nil)
-				if name == "srv" {
-					require.NoError(t, err)
-				}
+	inWorlds(t, kinds, func(t *testing.T, w *world) {
+		alice, proxy, bob := w.started("alice"), w.started("proxy"), w.started("bob")
+		serve(t, bob, "srv", newRecorder().server())
+		bob.Expose("m", "f", func(context.Context, []ei.Term) (any, error) { return "result", nil })
+		for _, name := range []string{"srv", "rex"} {
+			_, err := proxy.Handle(name, func(b *Mailbox, m *Message) {
+				payload := ei.Raw(bytes.Clone(m.Payload))
+				go func() { _ = b.SendName(context.Background(), "bob@test", name, payload) }()
+			}, nil)
+			if name == "srv" {
+				require.NoError(t, err)
 			}
-			for _, caller := range []*Node{alice, proxy, bob} {
-				require.Equal(t, ei.Tuple{ei.Atom("ok"), ei.Int(1)}, of(caller.CallName(w.ctx(), "proxy@test", "srv", 1)).must(t))
-			}
-			// In the plain form, as a process that passes a request on would send it.
-			b, via := box(t, alice), box(t, proxy)
-			ask := ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("f"), ei.List{}, ei.Atom("user")}
-			require.NoError(t, via.SendName(w.ctx(), "bob@test", "rex", ei.Tuple{b.Pid(), ask}))
-			require.Equal(t, ei.Tuple{ei.Atom("rex"), ei.Binary("result")}, term(t, b))
-		})
-	}
+		}
+		for _, caller := range []*Node{alice, proxy, bob} {
+			require.Equal(t, ei.Tuple{ei.Atom("ok"), ei.Int(1)}, of(caller.CallName(w.ctx(), "proxy@test", "srv", 1)).must(t))
+		}
+		// In the plain form, as a process that passes a request on would send it.
+		b, via := box(t, alice), box(t, proxy)
+		ask := ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("f"), ei.List{}, ei.Atom("user")}
+		require.NoError(t, via.SendName(w.ctx(), "bob@test", "rex", ei.Tuple{b.Pid(), ask}))
+		require.Equal(t, ei.Tuple{ei.Atom("rex"), ei.Binary("result")}, term(t, b))
+	})
 }
 
 // A hangingResolver does not answer for one node until the test lets it.

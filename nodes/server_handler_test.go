@@ -122,8 +122,7 @@ func TestHandlerCloses(t *testing.T) {
 			t.Run(what+", "+why, func(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t, "memory")
-				n := w.started("alice")
-				p := w.peer(n.Listeners()[0], role("wire@test"))
+				n, p := w.met("alice")
 				isRead(p)
 				closed := make(chan struct{})
 				c := n.Conn("wire@test")
@@ -173,8 +172,7 @@ func TestHandlerKeepsAndPanics(t *testing.T) {
 // connection.
 func TestCloseBesideHandler(t *testing.T) {
 	w := newWorld(t, "tcp")
-	n := w.started("alice")
-	p := w.peer(n.Listeners()[0], role("wire@test"))
+	n, p := w.met("alice")
 	isRead(p)
 	proceed := make(chan struct{})
 	h := handle(t, n, "h", func(*Mailbox, *Message) { <-proceed }, &MailboxOptions{TrapExit: true})

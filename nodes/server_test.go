@@ -275,63 +275,60 @@ func TestServerOddMessages(t *testing.T) {
 }
 
 func TestCallFailures(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			a, b := w.started("alice"), w.started("bob")
-			for _, node := range []string{"alice@test", "bob@test"} {
-				_, err := a.CallName(w.ctx(), node, "nobody", 1)
-				require.ErrorIs(t, err, ErrNoProc)
-				require.NotErrorIs(t, err, ErrNoConnection)
-				_, err = a.Call(w.ctx(), ei.Pid{Node: ei.Atom(node), ID: 4711, Creation: 4}, 1)
-				require.ErrorIs(t, err, ErrNoProc)
-			}
-			_, err := a.CallName(w.ctx(), "nobody@test", "x", 1)
-			require.ErrorIs(t, err, ErrNoConnection)
-			require.ErrorIs(t, err, ErrUnknownNode)
+	inWorlds(t, kinds, func(t *testing.T, w *world) {
+		a, b := w.started("alice"), w.started("bob")
+		for _, node := range []string{"alice@test", "bob@test"} {
+			_, err := a.CallName(w.ctx(), node, "nobody", 1)
+			require.ErrorIs(t, err, ErrNoProc)
+			require.NotErrorIs(t, err, ErrNoConnection)
+			_, err = a.Call(w.ctx(), ei.Pid{Node: ei.Atom(node), ID: 4711, Creation: 4}, 1)
+			require.ErrorIs(t, err, ErrNoProc)
+		}
+		_, err := a.CallName(w.ctx(), "nobody@test", "x", 1)
+		require.ErrorIs(t, err, ErrNoConnection)
+		require.ErrorIs(t, err, ErrUnknownNode)
 
-			// The process dies meanwhile; the connection is lost; the caller gives up.
-			for _, node := range []*Node{a, b} {
-				silent := box(t, node)
-				called := async(func() (ei.Term, error) { return a.Call(w.ctx(), silent.Pid(), 1) })
-				receive(t, silent)
-				silent.Exit(ei.Tuple{ei.Atom("too"), ei.Atom("bad")})
-				err = arrives(t, called, "the call's error").err
-				var e *ExitError
-				require.ErrorAs(t, err, &e)
-				require.Equal(t, ei.Tuple{ei.Atom("too"), ei.Atom("bad")}, e.Reason)
-				require.Equal(t, silent.Pid(), e.Pid)
-			}
-			silent := box(t, b)
-			ctx, cancel := context.WithCancel(w.ctx())
-			called := async(func() (ei.Term, error) { return a.Call(ctx, silent.Pid(), 1) })
-			m := receive(t, silent)
-			cancel()
-			require.ErrorIs(t, arrives(t, called, "the cancelled call").err, context.Canceled)
-			require.Eventually(t, func() bool { return len(watchersOf(silent)) == 0 }, tooLong, tick, "its monitor is gone")
-			// A reply that comes too late does no harm.
-			q := otp.ReadRequest(m.Payload)
-			require.Equal(t, otp.Call, q.Kind)
-			require.NoError(t, silent.Send(w.ctx(), q.From.Pid, ei.Tuple{q.Tag, ei.Int(1)}))
-
-			called = async(func() (ei.Term, error) { return a.Call(w.ctx(), silent.Pid(), 1) })
+		// The process dies meanwhile; the connection is lost; the caller gives up.
+		for _, node := range []*Node{a, b} {
+			silent := box(t, node)
+			called := async(func() (ei.Term, error) { return a.Call(w.ctx(), silent.Pid(), 1) })
 			receive(t, silent)
-			require.NoError(t, b.Close())
+			silent.Exit(ei.Tuple{ei.Atom("too"), ei.Atom("bad")})
 			err = arrives(t, called, "the call's error").err
-			if e := (*ExitError)(nil); errors.As(err, &e) && e.Reason == ei.Atom("shutdown") {
-				err = ErrNoConnection // the process has said so just before its node went
-			}
-			require.ErrorIs(t, err, ErrNoConnection)
-			require.Equal(t, 2, a.Stats().Mailboxes, "net_kernel, rex")
+			var e *ExitError
+			require.ErrorAs(t, err, &e)
+			require.Equal(t, ei.Tuple{ei.Atom("too"), ei.Atom("bad")}, e.Reason)
+			require.Equal(t, silent.Pid(), e.Pid)
+		}
+		silent := box(t, b)
+		ctx, cancel := context.WithCancel(w.ctx())
+		called := async(func() (ei.Term, error) { return a.Call(ctx, silent.Pid(), 1) })
+		m := receive(t, silent)
+		cancel()
+		require.ErrorIs(t, arrives(t, called, "the cancelled call").err, context.Canceled)
+		require.Eventually(t, func() bool { return len(watchersOf(silent)) == 0 }, tooLong, tick, "its monitor is gone")
+		// A reply that comes too late does no harm.
+		q := otp.ReadRequest(m.Payload)
+		require.Equal(t, otp.Call, q.Kind)
+		require.NoError(t, silent.Send(w.ctx(), q.From.Pid, ei.Tuple{q.Tag, ei.Int(1)}))
 
-			called = async(func() (ei.Term, error) { return a.Call(w.ctx(), box(t, a).Pid(), 1) })
-			require.Eventually(t, func() bool { return a.Stats().Mailboxes == 4 }, tooLong, tick)
-			require.NoError(t, a.Close())
-			require.Error(t, arrives(t, called, "the call of a closed node").err)
-			_, err = a.CallName(w.ctx(), "alice@test", "x", 1)
-			require.ErrorIs(t, err, ErrClosed)
-		})
-	}
+		called = async(func() (ei.Term, error) { return a.Call(w.ctx(), silent.Pid(), 1) })
+		receive(t, silent)
+		require.NoError(t, b.Close())
+		err = arrives(t, called, "the call's error").err
+		if e := (*ExitError)(nil); errors.As(err, &e) && e.Reason == ei.Atom("shutdown") {
+			err = ErrNoConnection // the process has said so just before its node went
+		}
+		require.ErrorIs(t, err, ErrNoConnection)
+		require.Equal(t, 2, a.Stats().Mailboxes, "net_kernel, rex")
+
+		called = async(func() (ei.Term, error) { return a.Call(w.ctx(), box(t, a).Pid(), 1) })
+		require.Eventually(t, func() bool { return a.Stats().Mailboxes == 4 }, tooLong, tick)
+		require.NoError(t, a.Close())
+		require.Error(t, arrives(t, called, "the call of a closed node").err)
+		_, err = a.CallName(w.ctx(), "alice@test", "x", 1)
+		require.ErrorIs(t, err, ErrClosed)
+	})
 }
 
 // When a Server's process ends, the Server handles no more messages from its mailbox, and the

@@ -41,36 +41,33 @@ func (w *world) deaf(n *Node, b *Mailbox) *wire {
 // A peer that does not read takes none of the time in which the others hear that processes end, and
 // that the node does.
 func TestFarewellBesideDeafPeer(t *testing.T) {
-	for _, kind := range []string{"tcp", "memory"} {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			n := w.started("alice")
-			b := box(t, n)
-			w.deaf(n, b)
-			var others []*Mailbox
-			var ends []<-chan struct{}
-			for _, name := range []string{"a", "b", "c", "d", "e"} {
-				peer := w.started(name)
-				other := box(t, peer)
-				monitor(t, other, b.Pid())
-				others, ends = append(others, other), append(ends, w.conn(peer, n.Name()).Done())
-			}
-			require.Eventually(t, func() bool { return len(watchersOf(b)) == 1+len(others) }, tooLong, tick)
-			ctx, cancel := context.WithCancel(w.ctx())
-			defer cancel()
-			down := async(func() (int, error) { return 0, n.Shutdown(ctx) })
-			for i, other := range others {
-				_, why := reason(t, other, dist.OpMonitorPExit)
-				require.Equal(t, ei.Atom("shutdown"), why)
-				arrives(t, ends[i], "the end of the connection")
-			}
-			require.NoError(t, n.Err())
-			cancel()
-			err := arrives(t, down, "Shutdown").err
-			require.ErrorIs(t, err, context.Canceled)
-			require.ErrorContains(t, err, "deaf@test")
-		})
-	}
+	inWorlds(t, []string{"tcp", "memory"}, func(t *testing.T, w *world) {
+		n := w.started("alice")
+		b := box(t, n)
+		w.deaf(n, b)
+		var others []*Mailbox
+		var ends []<-chan struct{}
+		for _, name := range []string{"a", "b", "c", "d", "e"} {
+			peer := w.started(name)
+			other := box(t, peer)
+			monitor(t, other, b.Pid())
+			others, ends = append(others, other), append(ends, w.conn(peer, n.Name()).Done())
+		}
+		require.Eventually(t, func() bool { return len(watchersOf(b)) == 1+len(others) }, tooLong, tick)
+		ctx, cancel := context.WithCancel(w.ctx())
+		defer cancel()
+		down := async(func() (int, error) { return 0, n.Shutdown(ctx) })
+		for i, other := range others {
+			_, why := reason(t, other, dist.OpMonitorPExit)
+			require.Equal(t, ei.Atom("shutdown"), why)
+			arrives(t, ends[i], "the end of the connection")
+		}
+		require.NoError(t, n.Err())
+		cancel()
+		err := arrives(t, down, "Shutdown").err
+		require.ErrorIs(t, err, context.Canceled)
+		require.ErrorContains(t, err, "deaf@test")
+	})
 }
 
 // A Shutdown gives up a peer that reads nothing for a quarter of its time, also one for which a
@@ -88,8 +85,7 @@ func TestShutdownGivesUpDeafPeer(t *testing.T) {
 		"slow":        {true, limit / 64, limit * 18 / 64, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, "memory")
+			bubble(t, func(t *testing.T, w *world) {
 				n := w.started("alice")
 				n.Expose("m", "f", func(context.Context, []ei.Term) (any, error) { return make([]byte, 64<<10), nil })
 				serve(t, n, "srv", Server{Call: func(context.Context, *Call) (any, error) { return make([]byte, 64<<10), nil }})
@@ -180,8 +176,7 @@ func TestCloseEndsShutdown(t *testing.T) {
 
 // Two Shutdowns do one work, and neither is cut off by the end of the other.
 func TestShutdownTwice(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		n := w.started("alice", func(cfg *Config) { cfg.DrainGrace = time.Second })
 		p := w.peer(n.Listeners()[0], role("wire@test")) // it does not end its side
 		defer p.Close()
@@ -219,8 +214,7 @@ func TestOnDrainGoexit(t *testing.T) {
 
 // A function of OnDrain that hangs, since a peer does not answer it, say, leaves time for the rest.
 func TestDrainLeavesTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		a, n := w.started("alice"), w.started("bob")
 		n.OnDrain(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
 		n.Expose("m", "work", func(context.Context, []ei.Term) (any, error) {
@@ -245,8 +239,7 @@ func TestDrainLeavesTime(t *testing.T) {
 
 // A peer that does not answer a node's farewell does not keep the farewell from other peers.
 func TestShutdownBesideSilentPeer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		_, l := w.listening("silent")
 		go func() { _, _ = l.Accept(w.ctx()) }() // and nothing is read
 		n := w.started("front")

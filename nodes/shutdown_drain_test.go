@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -125,8 +124,7 @@ func TestGrace(t *testing.T) {
 		"drained long ago": {grace: time.Minute, before: time.Hour, want: time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, "memory")
+			bubble(t, func(t *testing.T, w *world) {
 				n := w.started("alice", func(cfg *Config) { cfg.DrainGrace = c.grace })
 				if c.left {
 					n.OnDrain(something)

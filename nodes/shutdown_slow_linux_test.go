@@ -15,8 +15,7 @@ import (
 func TestShutdownBesideSlowReader(t *testing.T) {
 	const count, size = 15, 8_000 // in all no more than the node's system holds
 	w := newWorld(t, "tcp")
-	n := w.started("bob", func(c *Config) { c.QueueLimit = 8 << 20 })
-	p := w.peer(n.Listeners()[0], role("wire@test"))
+	n, p := w.met("bob", func(c *Config) { c.QueueLimit = 8 << 20 })
 	// else all may have arrived long before it is read
 	require.NoError(t, rawpeer.Narrow(p.S, unix.SO_RCVBUF))
 	c := w.conn(n, "wire@test")

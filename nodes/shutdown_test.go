@@ -40,51 +40,48 @@ func TestOnlyCallerIsTurnedAway(t *testing.T) {
 
 // Shutdown lets running functions finish, sends what is queued, and turns away new requests.
 func TestShutdownDrains(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			a, b, c := w.started("alice"), w.started("bob"), w.started("carol")
-			there, far := box(t, a), box(t, c)
-			serve(t, c, "srv", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }})
-			running, release := make(chan struct{}, 2), make(chan struct{})
-			work := func(ctx context.Context, n *Node, request ei.Term) (any, error) {
-				running <- struct{}{}
-				<-release
-				// To a node that is connected, and to one that is not yet; and a call.
-				self, err := n.NewMailbox(nil)
-				if err != nil {
-					return nil, err
-				}
-				v, err := n.CallName(ctx, "carol@test", "srv", request)
-				return v, errors.Join(err, self.Send(ctx, there.Pid(), "last"), self.Send(ctx, far.Pid(), "last"))
+	inWorlds(t, kinds, func(t *testing.T, w *world) {
+		a, b, c := w.started("alice"), w.started("bob"), w.started("carol")
+		there, far := box(t, a), box(t, c)
+		serve(t, c, "srv", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }})
+		running, release := make(chan struct{}, 2), make(chan struct{})
+		work := func(ctx context.Context, n *Node, request ei.Term) (any, error) {
+			running <- struct{}{}
+			<-release
+			// To a node that is connected, and to one that is not yet; and a call.
+			self, err := n.NewMailbox(nil)
+			if err != nil {
+				return nil, err
 			}
-			b.Expose("m", "work", func(ctx context.Context, args []ei.Term) (any, error) { return work(ctx, b, args[0]) })
-			serve(t, b, "srv", Server{Call: func(ctx context.Context, c *Call) (any, error) { return work(ctx, b, c.Request) }})
-			one := async(func() (ei.Term, error) { return a.RPC(w.ctx(), "bob@test", "m", "work", 1) })
-			two := async(func() (ei.Term, error) { return a.CallName(w.ctx(), "bob@test", "srv", 2) })
-			arrives(t, running, "the function")
-			arrives(t, running, "the handler")
+			v, err := n.CallName(ctx, "carol@test", "srv", request)
+			return v, errors.Join(err, self.Send(ctx, there.Pid(), "last"), self.Send(ctx, far.Pid(), "last"))
+		}
+		b.Expose("m", "work", func(ctx context.Context, args []ei.Term) (any, error) { return work(ctx, b, args[0]) })
+		serve(t, b, "srv", Server{Call: func(ctx context.Context, c *Call) (any, error) { return work(ctx, b, c.Request) }})
+		one := async(func() (ei.Term, error) { return a.RPC(w.ctx(), "bob@test", "m", "work", 1) })
+		two := async(func() (ei.Term, error) { return a.CallName(w.ctx(), "bob@test", "srv", 2) })
+		arrives(t, running, "the function")
+		arrives(t, running, "the handler")
 
-			down := async(func() (int, error) { return 0, b.Shutdown(w.ctx()) })
-			require.Eventually(t, func() bool { return len(b.Listeners()) == 0 }, tooLong, tick)
-			require.Eventually(t, b.life.Refuses, tooLong, tick)
-			_, err := w.node("dave").Connect(w.ctx(), "bob@test")
-			require.Error(t, err, "nobody new")
-			_, err = a.RPC(w.ctx(), "bob@test", "m", "work", 3)
-			require.Error(t, err, "nothing new")
-			require.NoError(t, b.Err())
-			close(release)
-			for i, r := range []<-chan result[ei.Term]{one, two} {
-				r := arrives(t, r, "the result")
-				require.NoError(t, r.err)
-				require.Equal(t, ei.Int(i+1), r.v)
-				require.Equal(t, ei.Binary("last"), term(t, there))
-				require.Equal(t, ei.Binary("last"), term(t, far))
-			}
-			require.NoError(t, arrives(t, down, "Shutdown").err)
-			require.ErrorIs(t, b.Err(), ErrClosed)
-		})
-	}
+		down := async(func() (int, error) { return 0, b.Shutdown(w.ctx()) })
+		require.Eventually(t, func() bool { return len(b.Listeners()) == 0 }, tooLong, tick)
+		require.Eventually(t, b.life.Refuses, tooLong, tick)
+		_, err := w.node("dave").Connect(w.ctx(), "bob@test")
+		require.Error(t, err, "nobody new")
+		_, err = a.RPC(w.ctx(), "bob@test", "m", "work", 3)
+		require.Error(t, err, "nothing new")
+		require.NoError(t, b.Err())
+		close(release)
+		for i, r := range []<-chan result[ei.Term]{one, two} {
+			r := arrives(t, r, "the result")
+			require.NoError(t, r.err)
+			require.Equal(t, ei.Int(i+1), r.v)
+			require.Equal(t, ei.Binary("last"), term(t, there))
+			require.Equal(t, ei.Binary("last"), term(t, far))
+		}
+		require.NoError(t, arrives(t, down, "Shutdown").err)
+		require.ErrorIs(t, b.Err(), ErrClosed)
+	})
 }
 
 // A function that runs while the node is shut down may call servers, handlers and functions of its
@@ -189,8 +186,7 @@ func TestShutdownLog(t *testing.T) {
 
 // When its context ends first, Shutdown cuts off the rest and says so.
 func TestShutdownCutOff(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		a, b := w.started("alice"), w.started("bob")
 		running := make(chan struct{})
 		b.Expose("m", "wait", func(ctx context.Context, _ []ei.Term) (any, error) {
@@ -210,8 +206,7 @@ func TestShutdownCutOff(t *testing.T) {
 		require.ErrorIs(t, b.Err(), ErrClosed)
 
 		// A peer that does not read cannot be flushed to.
-		c := w.started("carol")
-		p := w.peer(c.Listeners()[0], role("wire@test"))
+		c, p := w.met("carol")
 		here := box(t, c)
 		go func() {
 			for here.Send(context.Background(), p.Self, make([]byte, 1000)) == nil {

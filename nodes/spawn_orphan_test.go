@@ -15,8 +15,7 @@ import (
 // it does between Erlang nodes, normal included.
 func TestSpawnOrphan(t *testing.T) {
 	w := newWorld(t, "memory")
-	a := w.started("alice")
-	p := w.peer(a.Listeners()[0], role("wire@test"))
+	a, p := w.met("alice")
 	child := ei.Pid{Node: "wire@test", ID: 5, Creation: 77}
 	answer := func(q dist.Control, flags uint64, result ei.Term) {
 		p.Send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Flags: flags, Result: exitReason(result)}, nil)

@@ -51,8 +51,7 @@ func TestParentMoves(t *testing.T) {
 // told the parent's exit reason all the same.
 func TestOrphanMoves(t *testing.T) {
 	w := newWorld(t, "tcp")
-	n := w.started("front")
-	p := w.peer(n.Listeners()[0], role("wire@test"))
+	n, p := w.met("front")
 	b := box(t, n)
 	_, err := b.SpawnRequest(w.ctx(), "wire@test", &SpawnOptions{Link: true}, "m", "f")
 	require.NoError(t, err)

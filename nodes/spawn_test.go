@@ -114,8 +114,7 @@ func TestMailboxSpawnRequest(t *testing.T) {
 // What a peer may answer when it is asked for a process, and when.
 func TestMailboxSpawnAnswers(t *testing.T) {
 	w := newWorld(t, "memory")
-	a := w.started("alice")
-	p := w.peer(a.Listeners()[0], role("wire@test"))
+	a, p := w.met("alice")
 	child := ei.Pid{Node: "wire@test", ID: 5, Creation: 77}
 	b := trapping(t, a)
 	answer := func(q dist.Control, flags uint64, result ei.Term) {
@@ -203,8 +202,7 @@ func TestMailboxSpawnAnswers(t *testing.T) {
 // that answers, so that the function does not wait.
 func TestGroupLeader(t *testing.T) {
 	w := newWorld(t, "memory")
-	a := w.started("alice")
-	p := w.peer(a.Listeners()[0], role("wire@test"))
+	a, p := w.met("alice")
 	b := box(t, a)
 	leader := box(t, a).Pid()
 	ctx := WithGroupLeader(w.ctx(), leader)

@@ -165,8 +165,7 @@ func TestMaxCallsOfLostConnection(t *testing.T) {
 
 // That calls of a peer wait for long is said once.
 func TestMaxCallsLogs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		log := new(record)
 		n := w.started("alice", func(cfg *Config) { cfg.MaxCalls, cfg.Logger = 1, slog.New(slog.NewTextHandler(log, nil)) })
 		release := make(chan struct{})
@@ -240,8 +239,7 @@ func TestMaxCallsThatCallBack(t *testing.T) {
 // Nor do more calls than there is memory for keep the connection from being read: they are refused
 // at once.
 func TestMaxCallsRefuses(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		n := w.started("alice", func(cfg *Config) { cfg.MaxCalls, cfg.OverflowLimit = 1, 1<<20 })
 		n.Expose("m", "back", func(ctx context.Context, args []ei.Term) (any, error) { return ConnOf(ctx).RPC(ctx, "m", "f") })
 		p := w.peer(n.Listeners()[0], role("wire@test"))

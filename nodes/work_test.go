@@ -180,8 +180,7 @@ func labels(t *testing.T) string {
 // theirs might go out, nor messages. (The time is that of the bubble: it passes when all else
 // waits.)
 func TestBlockedFunctionsDelayNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		n, bob := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 1000 }), w.started("bob")
 		n.Expose("m", "echo", FuncOf(func(n int) int { return n }))
 		n.Expose("m", "block", FuncOf(func() { time.Sleep(time.Hour) }))

@@ -46,11 +46,12 @@ func monitor(t testing.TB, b *Mailbox, pid ei.Pid) ei.Ref {
 	return of(b.Monitor(soon(t), pid)).must(t)
 }
 
-// receive takes the next message of a mailbox or, on the lower level, of a connection.
-func receive(t testing.TB, from interface {
+// A receiver is a mailbox or, on the lower level, a connection.
+type receiver interface {
 	Receive(ctx context.Context) (*Message, error)
-},
-) *Message {
+}
+
+func receive(t testing.TB, from receiver) *Message {
 	t.Helper()
 	return of(from.Receive(soon(t))).must(t)
 }
@@ -62,9 +63,9 @@ func content(t testing.TB, m *Message) ei.Term {
 }
 
 // term receives a message's term.
-func term(t testing.TB, b *Mailbox) ei.Term {
+func term(t testing.TB, from receiver) ei.Term {
 	t.Helper()
-	return content(t, receive(t, b))
+	return content(t, receive(t, from))
 }
 
 func encode(t testing.TB, term ei.Term) ei.Raw {

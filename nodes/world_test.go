@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -42,6 +43,18 @@ func newWorld(t testing.TB, kind string) *world {
 		w.tr = carrier.Patient(carrier.Over(carrier.Patient(transport.NewMemory()), 0))
 	}
 	return w
+}
+
+// inWorlds runs a test in a world of each kind.
+func inWorlds(t *testing.T, kinds []string, test func(t *testing.T, w *world)) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) { test(t, newWorld(t, kind)) })
+	}
+}
+
+// bubble runs a test in a world in which time passes when all wait.
+func bubble(t *testing.T, test func(t *testing.T, w *world)) {
+	synctest.Test(t, func(t *testing.T) { test(t, newWorld(t, "memory")) })
 }
 
 // addr is where a node listens: a free port, or a place that bears its name.

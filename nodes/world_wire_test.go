@@ -64,6 +64,20 @@ func (w *world) joined(l *Listener, self dist.Self) (*wire, *Conn) {
 	return p, r.v
 }
 
+// met is a started node that wire@test has connected to.
+func (w *world) met(alive string, edit ...func(*Config)) (*Node, *wire) {
+	w.t.Helper()
+	n := w.started(alive, edit...)
+	return n, w.peer(n.Listeners()[0], role("wire@test"))
+}
+
+// wired is a connection of wire@test's with bob, on the lower level.
+func (w *world) wired() (*wire, *Conn) {
+	w.t.Helper()
+	_, l := w.listening("bob")
+	return w.joined(l, role("wire@test"))
+}
+
 // An ambush is a listener at which the test itself answers, under a name of the world's table.
 type ambush struct {
 	w    *world

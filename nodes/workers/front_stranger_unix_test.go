@@ -80,7 +80,7 @@ func TestStrangerBesideConnect(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
 	x := w.node("x@127.0.0.1")
-	serve(t, x, "me", nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil }})
+	serve(t, x, "me", echoes)
 	at, err := transport.AddrPort(w.f.Addr())
 	require.NoError(t, err)
 	stranger, err := net.Dial("tcp", at.String())

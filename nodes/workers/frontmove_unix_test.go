@@ -127,7 +127,7 @@ func TestFrontMoves(t *testing.T) {
 	w := newFrontWorld(t, 3)
 	ns := w.spread(3)
 	before, held := w.f.Workers(), sessions(w.f)
-	joe := w.rpc(ns[0], "start", ei.Atom("joe")).(ei.Pid)
+	joe := w.start(ns[0], "joe")
 	var talkers []*talker
 	for _, n := range ns {
 		talkers = append(talkers, w.talk(n, joe, ei.Atom("send")))
@@ -147,25 +147,11 @@ func TestFrontMoves(t *testing.T) {
 	}
 	for _, n := range ns { // the front still knows which worker has which peer
 		at := w.worker(n)
-		old := n.Conn(frontName)
-		twin, err := nodes.New(nodes.Config{Name: n.Name(), Cookie: "secret", Resolver: peersDir(w.dir)})
-		require.NoError(t, err)
-		c := connect(t, twin, frontName)
-		arrives(t, old.Done(), "the end of the first connection")
-		require.Equal(t, ei.Int(at), of(c.RPC(soon(t), "w", "pid")).must(t))
-		require.NoError(t, twin.Close())
+		require.Equal(t, at, w.again(n))
 	}
 	// A worker that dies is replaced, although this front has not started it.
 	require.NoError(t, syscall.Kill(before[0].PID, syscall.SIGKILL))
-	require.Eventually(t, func() bool {
-		now := w.f.Workers()
-		for _, info := range now {
-			if info.PID == before[0].PID {
-				return false
-			}
-		}
-		return len(now) == 3
-	}, tooLong, tick)
+	require.Eventually(t, func() bool { return len(w.f.Workers()) == 3 && !slices.Contains(pids(w.f), before[0].PID) }, tooLong, tick)
 }
 
 func sessions(f *Front) (n int) {
@@ -244,7 +230,7 @@ func TestConnectionBreaksInMove(t *testing.T) {
 	held := sessions(w.f)
 	n := w.node(doomed)
 	at := w.worker(n)
-	serve(t, n, "me", nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil }})
+	serve(t, n, "me", echoes)
 	c := n.Conn(frontName)
 	list, err := w.f.UpgradeWorkers(soon(t))
 	require.NoError(t, err)
@@ -328,7 +314,7 @@ func TestWorkerDiesInFreeze(t *testing.T) {
 func TestFrontStaysWhenMoveFails(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
-	joe := w.rpc(ns[0], "start", ei.Atom("joe")).(ei.Pid)
+	joe := w.start(ns[0], "joe")
 	k := w.talk(ns[1], joe, ei.Atom("send"))
 	open, known := descriptors()
 	for range 3 {
@@ -457,11 +443,7 @@ func TestUpgradeOfHangingWorker(t *testing.T) {
 		}
 	}
 	require.NoError(t, syscall.Kill(victim, syscall.SIGCONT))
-	list, err := w.f.UpgradeWorkers(soon(t))
-	require.NoError(t, err)
-	for _, u := range list {
-		require.NoError(t, u.Err)
-	}
+	w.upgraded()
 	require.NotEqual(t, victim, w.served(ns[0]))
 }
 

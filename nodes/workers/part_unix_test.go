@@ -159,8 +159,7 @@ func TestReaderAwaitsFront(t *testing.T) {
 	require.Zero(t, n.Stats().Undeliverable)
 	require.NoError(t, n.Named("joe", own)) // the name is registered meanwhile
 	require.True(t, n.front.Say(&talk.Answer{ID: asked.ID, OK: true, Part: n.part.id}))
-	m := receive(t, own)
-	require.Equal(t, ei.Int(1), content(t, m))
+	require.Equal(t, ei.Int(1), term(t, own))
 }
 
 // Sending to a name, or monitoring it, waits for the front only until the caller's context ends.
@@ -404,7 +403,7 @@ func TestAnswersToUnknownWorker(t *testing.T) {
 	n := &torn{loneWorker: w.worker("front", time.Hour), w: w}
 	n.part.numberLimit = time.Hour
 	n.far = n.pidOf(2)
-	server := serve(t, n.Node, "", nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil }})
+	server := serve(t, n.Node, "", echoes)
 	peer := w.started("peer")
 	b := box(t, peer)
 	call := func(from ei.Pid, request ei.Term) ei.Term {
@@ -426,7 +425,7 @@ func TestAnswersToDeafWorker(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := &torn{loneWorker: w.worker("front", time.Hour), w: w}
 	n.far = n.pidOf(2)
-	server := serve(t, n.Node, "", nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil }})
+	server := serve(t, n.Node, "", echoes)
 	n.mend()
 	peer := w.started("peer")
 	b := box(t, peer)

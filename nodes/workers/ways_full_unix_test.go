@@ -279,7 +279,7 @@ func TestLastWordsInHand(t *testing.T) {
 		t.Run(fmt.Sprint("monitors ", monitors), func(t *testing.T) {
 			w := newFloodWorld(t)
 			b := w.mailbox(w.peer, &nodes.MailboxOptions{TrapExit: true})
-			joe := w.rpc(w.far, "start", ei.Atom("")).(ei.Pid)
+			joe := w.start(w.far, "")
 			want := dist.OpExit
 			if monitors {
 				monitor(t, b, joe)

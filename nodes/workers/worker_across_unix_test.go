@@ -18,8 +18,8 @@ func TestAcrossWorkers(t *testing.T) {
 	w := newFrontWorld(t, 3)
 	ns := w.spread(3)
 	a, b := ns[0], ns[1]
-	there := w.rpc(b, "start", ei.Atom("")).(ei.Pid)
-	named := w.rpc(b, "start", ei.Atom("joe")).(ei.Pid)
+	there := w.start(b, "")
+	named := w.start(b, "joe")
 	require.NotEqual(t, there, named)
 	require.Equal(t, named, w.rpc(a, "whereis", ei.Atom("joe")))
 	_, err := a.RPC(soon(t), frontName, "w", "start", ei.Atom("joe"))
@@ -81,7 +81,7 @@ func TestNameMovesOn(t *testing.T) {
 	ns := w.spread(2)
 	for i := range 4 {
 		here, there := ns[i%2], ns[(i+1)%2]
-		joe := w.rpc(here, "start", ei.Atom("joe")).(ei.Pid)
+		joe := w.start(here, "joe")
 		require.Equal(t, ei.Int(w.worker(here)), of(there.CallName(soon(t), frontName, "joe", ei.Atom("pid"))).must(t))
 		box := w.mailbox(here, nil)
 		require.NoError(t, box.Send(soon(t), joe, ei.Atom("done")))
@@ -98,11 +98,11 @@ func TestNameMovesOn(t *testing.T) {
 func TestNameMovesOnElsewhere(t *testing.T) {
 	w := newFrontWorld(t, 3)
 	ns := w.spread(3)
-	one, two := w.rpc(ns[1], "start", ei.Atom("")).(ei.Pid), w.rpc(ns[2], "start", ei.Atom("")).(ei.Pid)
+	one, two := w.start(ns[1], ""), w.start(ns[2], "")
 	watch := w.mailbox(ns[0], nil)
 	for i := range 4 {
 		at := ns[1+i%2]
-		joe := w.rpc(at, "start", ei.Atom("joe")).(ei.Pid)
+		joe := w.start(at, "joe")
 		v := of(ns[0].CallName(soon(t), frontName, "joe", ei.Atom("pid"))).must(t)
 		require.Equal(t, ei.Int(w.worker(at)), v)
 		v = of(ns[0].Call(soon(t), one, ei.Tuple{ei.Atom("call"), two, ei.Atom("pid")})).must(t)
@@ -118,8 +118,8 @@ func TestNameMovesOnElsewhere(t *testing.T) {
 func TestBetweenWorkers(t *testing.T) {
 	w := newFrontWorld(t, 3)
 	ns := w.spread(3)
-	one := w.rpc(ns[0], "start", ei.Atom("")).(ei.Pid)
-	two := w.rpc(ns[1], "start", ei.Atom("")).(ei.Pid)
+	one := w.start(ns[0], "")
+	two := w.start(ns[1], "")
 	v := of(ns[2].Call(soon(t), one, ei.Tuple{ei.Atom("call"), two, ei.Atom("pid")})).must(t)
 	require.Equal(t, ei.Int(w.worker(ns[1])), v)
 	for _, caller := range []*nodes.Mailbox{w.mailbox(ns[2], nil), w.mailbox(ns[0], nil)} {
@@ -143,14 +143,14 @@ func TestBetweenWorkers(t *testing.T) {
 func TestWorkersShareConnections(t *testing.T) {
 	w := newFrontWorld(t, 3)
 	ns := w.spread(3)
-	serve(t, ns[2], "me", nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil }})
+	serve(t, ns[2], "me", echoes)
 	for _, n := range ns[:2] {
 		require.Equal(t, ei.Int(5), w.rpc(n, "ask", ei.Atom(ns[2].Name()), ei.Atom("me"), ei.Int(5)))
 	}
 	require.Equal(t, []string{frontName}, ns[2].Peers())
 
 	fresh := w.node("fresh@127.0.0.1")
-	serve(t, fresh, "me", nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil }})
+	serve(t, fresh, "me", echoes)
 	results := make(chan result[ei.Term], 3)
 	for _, n := range ns { // all at once
 		go func() {
@@ -170,7 +170,7 @@ func TestWorkersShareConnections(t *testing.T) {
 func TestPeerGoesFromAcrossWorkers(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
-	joe := w.rpc(ns[1], "start", ei.Atom("")).(ei.Pid)
+	joe := w.start(ns[1], "")
 	require.NoError(t, w.mailbox(ns[0], nil).Link(soon(t), joe))
 	_, err := ns[0].Call(soon(t), joe, ei.Int(1)) // the link is there
 	require.NoError(t, err)
@@ -189,9 +189,9 @@ func TestPeerGoesFromAcrossWorkers(t *testing.T) {
 func TestAliasesAcrossWorkers(t *testing.T) {
 	w := newFrontWorld(t, 3)
 	ns := w.spread(3)
-	one := w.rpc(ns[0], "start", ei.Atom("")).(ei.Pid)
+	one := w.start(ns[0], "")
 	alias := w.rpc(ns[0], "alias", one)
-	two := w.rpc(ns[1], "start", ei.Atom("")).(ei.Pid)
+	two := w.start(ns[1], "")
 	watch := w.mailbox(ns[2], nil)
 	ask := ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{watch.Pid(), ei.Atom("tag")}, ei.Atom("pid")}
 	answer := ei.Tuple{ei.Atom("tag"), ei.Int(w.worker(ns[0]))}

@@ -59,7 +59,7 @@ func TestWorkersApart(t *testing.T) {
 		ns[0], ns[1], one = ns[1], ns[0], other
 	}
 	x, y := ns[0], ns[1]
-	joe, ann := w.rpc(y, "start", ei.Atom("joe")).(ei.Pid), w.rpc(x, "start", ei.Atom("")).(ei.Pid)
+	joe, ann := w.start(y, "joe"), w.start(x, "")
 	b := w.mailbox(x, &nodes.MailboxOptions{TrapExit: true})
 	var sent ei.List
 	send := func() {
@@ -88,7 +88,7 @@ func TestWorkersApart(t *testing.T) {
 	send()
 	require.Zero(t, insideOf(b.Node()).Waiting(b))
 
-	bob := w.rpc(x, "start", ei.Atom("")).(ei.Pid)
+	bob := w.start(x, "")
 	called := async(func() (ei.Term, error) {
 		return x.Call(soon(t), bob, ei.Tuple{ei.Atom("call"), joe, ei.Atom("pid")})
 	})
@@ -113,7 +113,7 @@ func TestSecondWayToStoppedWorker(t *testing.T) {
 	if w.number(w.worker(x)) < w.number(w.worker(y)) {
 		x, y = y, x
 	}
-	joe, ann := w.rpc(y, "start", ei.Atom("")).(ei.Pid), w.rpc(x, "start", ei.Atom("")).(ei.Pid)
+	joe, ann := w.start(y, ""), w.start(x, "")
 	ask := ei.Tuple{ei.Atom("call"), joe, ei.Atom("got")} // behind what ann has sent
 	of(x.Call(soon(t), ann, ask)).must(t)
 	victim := w.worker(y)
@@ -180,6 +180,19 @@ func (n *torn) remoteLink() *wire {
 	}
 }
 
+// moves freezes the worker, and gives what makes another one of it.
+func (n *torn) moves() (f handoff.Frozen, stage func() *workerHeir) {
+	t := n.w.t
+	old := newWorker(nil)
+	old.n, old.p = n.node, n.part
+	f = of(old.freeze(soon(t))).must(t)
+	return f, func() *workerHeir {
+		h := &workerHeir{cfg: again(n.Node)}
+		of(h.stage(soon(t), f.State(), duplicates(t, f.Descriptors()))).must(t)
+		return h
+	}
+}
+
 // end is the other end of a way between workers.
 func (n *torn) end(fd int) *wire {
 	t := n.w.t
@@ -221,8 +234,7 @@ func TestBranchEndsBesideLink(t *testing.T) {
 		w := newWorld(t, "tcp")
 		n := w.torn(time.Hour)
 		p := w.peer(n.Listeners()[0], role("peer@test"))
-		require.Eventually(t, func() bool { return n.Conn("peer@test") != nil }, tooLong, tick)
-		c := n.Conn("peer@test")
+		c := w.conn(n.Node, "peer@test")
 		b, _, err := n.part.relayLink(n.of(c), 2, true)
 		require.NoError(t, err)
 		n.remoteLink()
@@ -249,8 +261,7 @@ func TestBranchEndsWithLinksOfItsProcesses(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.torn(time.Hour)
 	p := w.peer(n.Listeners()[0], role("peer@test"))
-	require.Eventually(t, func() bool { return n.Conn("peer@test") != nil }, tooLong, tick)
-	b, _, err := n.part.relayLink(n.of(n.Conn("peer@test")), 2, true)
+	b, _, err := n.part.relayLink(n.of(w.conn(n.Node, "peer@test")), 2, true)
 	require.NoError(t, err)
 	there := n.remoteLink()
 	near := n.far
@@ -343,8 +354,7 @@ func TestThirdWayAwaitsSecond(t *testing.T) {
 				second = n.mend()
 			}
 			third := n.second(b.Pid(), ei.Int(3))
-			m := receive(t, b)
-			require.Equal(t, ei.Int(3), content(t, m))
+			require.Equal(t, ei.Int(3), term(t, b))
 			require.NoError(t, b.Send(soon(t), n.far, ei.Int(1)))
 			_, payload := third.Next()
 			require.Equal(t, ei.Int(1), payload)
@@ -380,24 +390,15 @@ func TestSecondWayMoves(t *testing.T) {
 	n.part.ways.mu.Unlock()
 	second := n.end(there)
 	second.Send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Int(2))
-	old := newWorker(nil)
-	old.n, old.p = n.node, n.part
-	f, err := old.freeze(soon(t))
-	require.NoError(t, err)
-	stage := func() handoff.Staged {
-		g, err := (&workerHeir{cfg: again(n.Node)}).stage(soon(t), f.State(), duplicates(t, f.Descriptors()))
-		require.NoError(t, err)
-		return g
-	}
-	require.NoError(t, stage().(*workerHeir).Discard())
-	g := stage().(*workerHeir)
+	f, stage := n.moves()
+	require.NoError(t, stage().Discard())
+	g := stage()
 	require.NoError(t, f.Release())
 	require.NoError(t, n.Close()) // this process closes what it has of the way
 	require.NoError(t, g.Start(soon(t)))
 	heirs := g.w.Mailboxes()
 	require.Len(t, heirs, 1)
-	m := receive(t, heirs[0])
-	require.Equal(t, ei.Int(2), content(t, m))
+	require.Equal(t, ei.Int(2), term(t, heirs[0]))
 	first.Gone()
 	require.NoError(t, g.w.Close())
 	second.Gone()
@@ -421,16 +422,11 @@ func TestWorkerMovesBesideCall(t *testing.T) {
 	ref := ctl.Ref
 	p.Next() // the request
 
-	old := newWorker(nil)
-	old.n, old.p = n.node, n.part
-	f, err := old.freeze(soon(t))
-	require.NoError(t, err)
-	staged, err := (&workerHeir{cfg: again(n.Node)}).stage(soon(t), f.State(), duplicates(t, f.Descriptors()))
-	require.NoError(t, err)
+	f, stage := n.moves()
+	g := stage()
 	require.NoError(t, f.Release())
 	require.ErrorIs(t, arrives(t, call, "the call's end").err, nodes.ErrMoved)
 	require.NoError(t, n.Close())
-	g := staged.(*workerHeir)
 	require.NoError(t, g.Start(soon(t)))
 	ctl, _ = p.Next()
 	require.Equal(t, dist.OpDemonitorP, ctl.Op)

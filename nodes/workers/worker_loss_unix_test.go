@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,7 +24,6 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
-	"github.com/cnode-go/cnode/transport"
 )
 
 // Workers that live, but have lost the way to each other, get another one.
@@ -68,11 +66,7 @@ func TestWorkersLoseEachOther(t *testing.T) {
 		joined()
 	}
 	w.rpc(ns[0], "sever") // and they move while they ask
-	list, err := w.f.UpgradeWorkers(soon(t))
-	require.NoError(t, err)
-	for _, u := range list {
-		require.NoError(t, u.Err)
-	}
+	w.upgraded()
 	for i, n := range ns {
 		pids[i], workers[i] = w.rpc(n, "start", ei.Atom("")), ei.Int(w.worker(n))
 	}
@@ -87,7 +81,7 @@ func TestWorkerDies(t *testing.T) {
 	ns := w.spread(3)
 	a, b, c := ns[0], ns[1], ns[2]
 	victim := w.worker(b)
-	there := w.rpc(b, "start", ei.Atom("joe")).(ei.Pid)
+	there := w.start(b, "joe")
 	box := w.mailbox(a, &nodes.MailboxOptions{TrapExit: true})
 	require.NoError(t, box.Link(soon(t), there))
 	ref := monitor(t, box, there)
@@ -120,7 +114,7 @@ func TestWorkerDies(t *testing.T) {
 	require.Len(t, log.Lines("worker ended", fmt.Sprint("pid=", victim)), 1)
 	require.Eventually(t, func() bool { return len(log.Lines("worker replaced")) == 1 }, tooLong, tick)
 	require.Equal(t, ei.Atom("undefined"), w.rpc(a, "whereis", ei.Atom("joe")))
-	again := w.rpc(b, "start", ei.Atom("joe")).(ei.Pid)
+	again := w.start(b, "joe")
 	require.NotEqual(t, there, again)
 	require.Equal(t, ei.Int(2), of(a.CallName(soon(t), frontName, "joe", ei.Int(2))).must(t))
 }
@@ -177,7 +171,7 @@ func TestWorkerDiesUpgraded(t *testing.T) {
 func TestWorkerDiesAfterAnotherMoved(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
-	there := w.rpc(ns[1], "start", ei.Atom("joe")).(ei.Pid)
+	there := w.start(ns[1], "joe")
 	linked, watching := w.mailbox(ns[0], &nodes.MailboxOptions{TrapExit: true}), w.mailbox(ns[0], nil)
 	require.NoError(t, linked.Link(soon(t), there))
 	ref := monitor(t, watching, there)
@@ -243,18 +237,12 @@ func TestSessionsLost(t *testing.T) {
 	w := newFrontWorld(t, 1)
 	n := w.node("peer@127.0.0.1")
 	w.rpc(n, "nofiles")
-	at, err := transport.AddrPort(w.f.Addr())
-	require.NoError(t, err)
 	// the first one breaks the socket for sessions, and the next ones do not get another
 	for i := range 3 {
 		name := fmt.Sprintf("lost%d@h", i)
-		conn, err := net.Dial("tcp", at.String())
-		require.NoError(t, err)
-		defer conn.Close()
-		_, err = conn.Write(namePacket(t, name))
-		require.NoError(t, err)
+		conn := w.stranger(name)
 		require.NoError(t, conn.SetReadDeadline(time.Now().Add(workerPatience/2)))
-		_, err = conn.Read(make([]byte, 1))
+		_, err := conn.Read(make([]byte, 1))
 		require.Error(t, err)
 		require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "the connection ends, and that at once")
 		held, _ := w.held(name)
@@ -318,7 +306,7 @@ func TestWayFromDeadWorker(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
 	x, c := ns[0], ns[1]
-	serve(t, x, "box", nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil }})
+	serve(t, x, "box", echoes)
 	holder := w.worker(x)
 	asked := w.rpc(c, "questions")
 	standStill(t, holder)
@@ -336,7 +324,7 @@ func TestWayFromDeadWorker(t *testing.T) {
 // worker's processes as missing: it ends the peer's connection.
 func TestNoDescriptorForBranch(t *testing.T) {
 	w := newFloodWorld(t)
-	joe := w.rpc(w.far, "start", ei.Atom("")).(ei.Pid)
+	joe := w.start(w.far, "")
 	w.rpc(w.mate, "nofiles")
 	b := w.mailbox(w.peer, nil)
 	up := w.peer.Conn(frontName)
@@ -355,7 +343,7 @@ func TestNoDescriptorForMeeting(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
 	x, y := ns[0], ns[1]
-	serve(t, x, "me", nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil }})
+	serve(t, x, "me", echoes)
 	w.rpc(x, "nofiles")
 	before := w.rpc(y, "questions").(ei.Int)
 	asked := async(func() (ei.Term, error) {

@@ -73,13 +73,13 @@ func (w *frontWorld) elsewhere(pid int, alive string) *nodes.Node {
 }
 
 // upgraded upgrades all workers.
-func (w *frontWorld) upgraded() {
+func (w *frontWorld) upgraded() []Upgrade {
 	w.t.Helper()
-	list, err := w.f.UpgradeWorkers(soon(w.t))
-	require.NoError(w.t, err)
+	list := of(w.f.UpgradeWorkers(soon(w.t))).must(w.t)
 	for _, u := range list {
 		require.NoError(w.t, u.Err)
 	}
+	return list
 }
 
 // A Handler that takes the place of a mailbox passes the messages that it finds there on to a
@@ -87,7 +87,7 @@ func (w *frontWorld) upgraded() {
 func TestLateMessagesPassedOn(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
-	joe := w.rpc(ns[1], "start", ei.Atom("joe")).(ei.Pid)
+	joe := w.start(ns[1], "joe")
 	b := w.mailbox(ns[0], nil)
 	for i := range 2 {
 		require.NoError(t, b.SendName(soon(t), frontName, "late", i))
@@ -130,7 +130,7 @@ func TestNameRegisteredAnewInMove(t *testing.T) {
 	x := w.node(doomed)
 	other := w.elsewhere(w.worker(x), "calm")
 	b := w.mailbox(x, nil)
-	pid := w.rpc(x, "start", ei.Atom("phoenix")).(ei.Pid)
+	pid := w.start(x, "phoenix")
 	require.NoError(t, b.Send(soon(t), pid, ei.Tuple{ei.Atom("link"), b.Pid()}))
 	w.worker(x)
 	watcher := w.mailbox(other, nil)
