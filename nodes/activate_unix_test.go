@@ -53,11 +53,11 @@ func TestActivatedSide(t *testing.T) {
 	cfg := Config{Name: "up@host", Cookie: "c", Resolver: SocketDir(dir), Logger: slog.New(slog.NewTextHandler(log, nil))}
 	require.NoError(t, cfg.Activate())
 	if other := strconv.Itoa(os.Getppid()); os.Getenv("LISTEN_PID") == other {
-		require.Len(t, log.lines("level=WARN", "are for another process", "exec", "LISTEN_PID="+other), 1)
+		require.Len(t, log.Lines("level=WARN", "are for another process", "exec", "LISTEN_PID="+other), 1)
 		require.Nil(t, cfg.Transport)
 		return
 	}
-	require.Empty(t, log.lines())
+	require.Empty(t, log.Lines())
 	n, err := New(cfg)
 	require.NoError(t, err)
 	defer n.Close()

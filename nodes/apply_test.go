@@ -89,8 +89,7 @@ func TestDeepApply(t *testing.T) {
 		{ei.List{ei.Atom("m"), ei.Atom("double"), ei.List{twice}}, `{badarg,[{erlang,apply,3,[]}]}`},
 	} {
 		apply := append(ei.AppendListHeader(nil, 3), "w\x06erlangw\x05apply"...)
-		inner, err := ei.AppendTerm(nil, tt.inner)
-		require.NoError(t, err)
+		inner := encode(t, tt.inner)
 		args := append(append(bytes.Repeat(apply, depth), inner...), bytes.Repeat([]byte{byte(ei.TagNilExt)}, depth)...)
 		call := newRexCall(w.ctx(), n.Name(), "erlang", "apply", ei.Raw(args))
 		got, err := termOf(n.callTo(w.ctx(), bonds.Target{Node: n.Name(), Name: "rex"}, call))
@@ -107,9 +106,7 @@ func FuzzElements(f *testing.F) {
 	for _, text := range []string{"[]", "[1,2]", "[a,<<\"b\">>,[1000]]", "[a|b]", "{a}", "[[],[[]]]", "[#{a => 1}]"} {
 		t, err := ei.Parse(text)
 		require.NoError(f, err)
-		b, err := ei.AppendTerm(nil, t)
-		require.NoError(f, err)
-		f.Add(b)
+		f.Add([]byte(encode(f, t)))
 	}
 	f.Add([]byte{108, 0, 0, 0, 1, 97, 1, 108, 0, 0, 0, 1, 97, 2, 106}) // in pieces
 	f.Add(append([]byte{108, 0, 0, 1, 0}, make([]byte, 300)...))
@@ -132,8 +129,7 @@ func TestMaxArity(t *testing.T) {
 	n := w.started("alice")
 	count := FuncOf(func(args ...any) int { return len(args) })
 	n.Expose("m", "count", count)
-	_, err := n.Serve("srv", Server{On: map[string]Func{"count": count}}, nil)
-	require.NoError(t, err)
+	serve(t, n, "srv", Server{On: map[string]Func{"count": count}})
 	for _, size := range []int{255, 256} {
 		args := make(ei.List, size)
 		for i := range args {
@@ -229,8 +225,7 @@ func TestModuleInfo(t *testing.T) {
 		require.NoError(t, err, tt)
 		require.Equal(t, tt.want, got.String())
 	}
-	whole, err := b.ERPC(w.ctx(), "alice@test", "shop", "module_info")
-	require.NoError(t, err)
+	whole := of(b.ERPC(w.ctx(), "alice@test", "shop", "module_info")).must(t)
 	require.Contains(t, whole.String(), "[{module,shop},{exports,"+exports+"},{attributes,[]},{compile,[{version,")
 	for _, tt := range []struct {
 		module string

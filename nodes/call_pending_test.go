@@ -14,87 +14,76 @@ import (
 // A mailbox that calls is the caller: the server sees its pid, may send it more, and monitor it;
 // and the reply is not among its messages.
 func TestMailboxCall(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			a, b := w.started("alice"), w.started("bob")
-			for _, node := range []*Node{a, b} {
-				caller := box(t, a)
-				server, err := node.NewMailbox(&MailboxOptions{TrapExit: true})
-				require.NoError(t, err)
-				require.NoError(t, node.Register(t.Context(), "srv", server))
-				var last atomic.Pointer[Call]
-				go func() {
-					for m, err := range server.All(w.ctx()) {
-						if err != nil || m.Payload == nil { // or it says that the link has broken
-							return
-						}
-						c, ok := server.CallOf(m)
-						if !ok {
-							t.Errorf("no request: %v", m.Payload)
-							return
-						}
-						if err := server.Link(w.ctx(), c.From); err != nil {
-							t.Error(err)
-						}
-						if err := server.Send(w.ctx(), c.From, ei.Tuple{ei.Atom("more"), c.Request}); err != nil {
-							t.Error(err)
-						}
-						last.Store(c)
-						if err := c.Reply(w.ctx(), ei.Tuple{c.From, c.Request}); err != nil {
-							t.Error(err)
-						}
+	inWorlds(t, kinds, func(t *testing.T, w *world) {
+		a, b := w.started("alice"), w.started("bob")
+		for _, node := range []*Node{a, b} {
+			caller := box(t, a)
+			server := trapping(t, node)
+			require.NoError(t, node.Register(t.Context(), "srv", server))
+			var last atomic.Pointer[Call]
+			go func() {
+				for m, err := range server.All(w.ctx()) {
+					if err != nil || m.Payload == nil { // or it says that the link has broken
+						return
 					}
-				}()
-				// concurrently with the calls
-				first := async(func() (*Message, error) { return caller.Receive(w.ctx()) })
-				for i := range 10 {
-					v, err := caller.CallName(w.ctx(), node.Name(), "srv", i)
-					require.NoError(t, err)
-					require.Equal(t, ei.Tuple{caller.Pid(), ei.Int(i)}, v)
+					c, ok := server.CallOf(m)
+					if !ok {
+						t.Errorf("no request: %v", m.Payload)
+						return
+					}
+					if err := server.Link(w.ctx(), c.From); err != nil {
+						t.Error(err)
+					}
+					if err := server.Send(w.ctx(), c.From, ei.Tuple{ei.Atom("more"), c.Request}); err != nil {
+						t.Error(err)
+					}
+					last.Store(c)
+					if err := c.Reply(w.ctx(), ei.Tuple{c.From, c.Request}); err != nil {
+						t.Error(err)
+					}
 				}
-				v, err := caller.Call(w.ctx(), server.Pid(), "by pid")
-				require.NoError(t, err)
-				require.Equal(t, ei.Tuple{caller.Pid(), ei.Binary("by pid")}, v)
-
-				r := arrives(t, first, "what the server says besides")
-				require.NoError(t, r.err)
-				require.Equal(t, "{more,0}", r.v.Payload.String())
-				for i := 1; i < 10; i++ {
-					require.Equal(t, ei.Tuple{ei.Atom("more"), ei.Int(i)}, term(t, caller))
-				}
-				require.Equal(t, ei.Tuple{ei.Atom("more"), ei.Binary("by pid")}, term(t, caller))
-
-				// A reply that no call waits for is dropped, whichever process sends it.
-				undeliverable := a.Stats().Undeliverable
-				require.NoError(t, server.Send(w.ctx(), last.Load().From, ei.Tuple{last.Load().tag, ei.Binary("again")}))
-				require.NoError(t, server.Send(w.ctx(), last.Load().From, "behind it"))
-				require.Equal(t, ei.Binary("behind it"), term(t, caller))
-				require.Equal(t, undeliverable+1, a.Stats().Undeliverable)
-
-				// The link is with the caller, and still there.
-				require.NoError(t, caller.Close())
-				_, err = caller.Call(w.ctx(), server.Pid(), "late")
-				require.ErrorContains(t, err, caller.Err().Error())
-				require.NoError(t, server.Close())
-				require.Eventually(t, func() bool { return a.Stats().Mailboxes == 2 }, tooLong, tick, "net_kernel, rex")
+			}()
+			// concurrently with the calls
+			first := async(func() (*Message, error) { return caller.Receive(w.ctx()) })
+			for i := range 10 {
+				require.Equal(t, ei.Tuple{caller.Pid(), ei.Int(i)}, of(caller.CallName(w.ctx(), node.Name(), "srv", i)).must(t))
 			}
-		})
-	}
+			v := of(caller.Call(w.ctx(), server.Pid(), "by pid")).must(t)
+			require.Equal(t, ei.Tuple{caller.Pid(), ei.Binary("by pid")}, v)
+
+			r := arrives(t, first, "what the server says besides")
+			require.NoError(t, r.err)
+			require.Equal(t, "{more,0}", r.v.Payload.String())
+			for i := 1; i < 10; i++ {
+				require.Equal(t, ei.Tuple{ei.Atom("more"), ei.Int(i)}, term(t, caller))
+			}
+			require.Equal(t, ei.Tuple{ei.Atom("more"), ei.Binary("by pid")}, term(t, caller))
+
+			// A reply that no call waits for is dropped, whichever process sends it.
+			undeliverable := a.Stats().Undeliverable
+			require.NoError(t, server.Send(w.ctx(), last.Load().From, ei.Tuple{last.Load().tag, ei.Binary("again")}))
+			require.NoError(t, server.Send(w.ctx(), last.Load().From, "behind it"))
+			require.Equal(t, ei.Binary("behind it"), term(t, caller))
+			require.Equal(t, undeliverable+1, a.Stats().Undeliverable)
+
+			// The link is with the caller, and still there.
+			require.NoError(t, caller.Close())
+			_, err := caller.Call(w.ctx(), server.Pid(), "late")
+			require.ErrorContains(t, err, caller.Err().Error())
+			require.NoError(t, server.Close())
+			require.Eventually(t, func() bool { return a.Stats().Mailboxes == 2 }, tooLong, tick, "net_kernel, rex")
+		}
+	})
 }
 
 // A mailbox that is full, since it is not read, still gets the replies to its calls.
 func TestMailboxCallBesideFullMailbox(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, b := w.started("alice"), w.started("bob")
-	_, err := b.Serve("srv", newRecorder().server(), nil)
-	require.NoError(t, err)
-	caller, err := a.NewMailbox(&MailboxOptions{Limit: 1})
-	require.NoError(t, err)
+	serve(t, b, "srv", newRecorder().server())
+	caller := box(t, a, &MailboxOptions{Limit: 1})
 	require.NoError(t, caller.Send(w.ctx(), caller.Pid(), "full"))
-	v, err := caller.CallName(w.ctx(), b.Name(), "srv", 1)
-	require.NoError(t, err)
-	require.Equal(t, ei.Tuple{ei.Atom("ok"), ei.Int(1)}, v)
+	require.Equal(t, ei.Tuple{ei.Atom("ok"), ei.Int(1)}, of(caller.CallName(w.ctx(), b.Name(), "srv", 1)).must(t))
 }
 
 // Failures are the errors of Node.Call; when a mailbox ends, its calls end.
@@ -112,8 +101,7 @@ func TestMailboxCallFailures(t *testing.T) {
 	silent := box(t, b)
 	ctx, cancel := context.WithCancel(w.ctx())
 	called := async(func() (ei.Term, error) { return caller.Call(ctx, silent.Pid(), 1) })
-	m, err := silent.Receive(w.ctx())
-	require.NoError(t, err)
+	m := receive(t, silent)
 	cancel()
 	require.ErrorIs(t, arrives(t, called, "the cancelled call").err, context.Canceled)
 	c, ok := silent.CallOf(m)
@@ -123,8 +111,7 @@ func TestMailboxCallFailures(t *testing.T) {
 	require.Equal(t, ei.Binary("behind it"), term(t, caller))
 
 	called = async(func() (ei.Term, error) { return caller.Call(w.ctx(), silent.Pid(), 2) })
-	_, err = silent.Receive(w.ctx())
-	require.NoError(t, err)
+	receive(t, silent)
 	caller.Exit(ei.Atom("enough"))
 	var e *ExitError
 	require.ErrorAs(t, arrives(t, called, "the call of a mailbox that ends").err, &e)
@@ -137,13 +124,10 @@ func TestMailboxCallFailures(t *testing.T) {
 func TestMailboxCallOnLowerLevel(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, b := w.node("alice"), w.started("bob")
-	_, err := b.Serve("srv", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.From, nil }}, nil)
-	require.NoError(t, err)
+	serve(t, b, "srv", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.From, nil }})
 	caller := box(t, a)
 	for range 3 {
-		v, err := caller.CallName(w.ctx(), b.Name(), "srv", 1)
-		require.NoError(t, err)
-		require.Equal(t, caller.Pid(), v)
+		require.Equal(t, caller.Pid(), of(caller.CallName(w.ctx(), b.Name(), "srv", 1)).must(t))
 	}
 }
 
@@ -153,8 +137,7 @@ func TestLateAnswersOnLowerLevel(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, b := w.node("alice"), w.started("bob")
 	calls := make(chan *Call, 1)
-	_, err := b.Serve("srv", Server{Call: func(_ context.Context, c *Call) (any, error) { calls <- c; return NoReply, nil }}, nil)
-	require.NoError(t, err)
+	serve(t, b, "srv", Server{Call: func(_ context.Context, c *Call) (any, error) { calls <- c; return NoReply, nil }})
 	caller := box(t, a)
 	for name, call := range map[string]func(ctx context.Context) (ei.Term, error){
 		"of a node":    func(ctx context.Context) (ei.Term, error) { return a.CallName(ctx, b.Name(), "srv", 1) },
@@ -170,8 +153,7 @@ func TestLateAnswersOnLowerLevel(t *testing.T) {
 		}
 		require.NoError(t, b.Conn(a.Name()).SendName(w.ctx(), "x", ei.Atom("behind")))
 		c := a.Conn(b.Name())
-		m, err := c.Receive(w.ctx())
-		require.NoError(t, err)
+		m := receive(t, c)
 		term, err := m.Term()
 		require.NoError(t, err, name)
 		require.Equal(t, ei.Atom("behind"), term, name)
@@ -188,8 +170,7 @@ func (panicking) AppendTerm([]byte) ([]byte, error) { panic("a bug") }
 func TestMailboxCallLeavesNothing(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice")
-	_, err := n.Handle("h", func(*Mailbox, *Message) { runtime.Goexit() }, nil)
-	require.NoError(t, err)
+	handle(t, n, "h", func(*Mailbox, *Message) { runtime.Goexit() })
 	b := box(t, n)
 	before := n.Stats().Mailboxes
 	require.Panics(t, func() { _, _ = b.CallName(w.ctx(), "alice@test", "net_kernel", panicking{}) })

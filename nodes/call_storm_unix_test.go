@@ -79,14 +79,12 @@ func storm(t *testing.T, seed uint64, kind string) {
 			}
 			return n.RPC(ctx, to, "m", "f", left-1)
 		})
-		_, err := n.Serve("server", Server{Call: func(ctx context.Context, c *Call) (any, error) {
+		serve(t, n, "server", Server{Call: func(ctx context.Context, c *Call) (any, error) {
 			brief, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
 			defer cancel()
 			return n.RPC(brief, next, "m", "f", c.Request)
 		}}, &MailboxOptions{Limit: 1000})
-		require.NoError(t, err)
-		b, err := n.NewMailbox(&MailboxOptions{Limit: 2000})
-		require.NoError(t, err)
+		b := box(t, n, &MailboxOptions{Limit: 2000})
 		require.NoError(t, n.Register(t.Context(), "box", b))
 		go func() {
 			for {

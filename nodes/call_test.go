@@ -55,18 +55,13 @@ func echo(t testing.TB, c *Conn) {
 }
 
 func TestConnCall(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			ca, cb := w.pair()
-			echo(t, cb)
-			for i := range 10 {
-				v, err := ca.RPC(w.ctx(), "m", "f", i)
-				require.NoError(t, err)
-				require.Equal(t, ei.Int(i), v)
-			}
-		})
-	}
+	inWorlds(t, kinds, func(t *testing.T, w *world) {
+		ca, cb := w.pair()
+		echo(t, cb)
+		for i := range 10 {
+			require.Equal(t, ei.Int(i), of(ca.RPC(w.ctx(), "m", "f", i)).must(t))
+		}
+	})
 }
 
 // A call that is made while another goroutine receives gets its reply, and the receiver gets all
@@ -154,16 +149,12 @@ func TestConnCallKeepsMessages(t *testing.T) {
 		}
 	})
 	for i := range 3 {
-		v, err := ca.RPC(w.ctx(), "m", "f", i)
-		require.NoError(t, err)
-		require.Equal(t, ei.Int(i), v)
+		require.Equal(t, ei.Int(i), of(ca.RPC(w.ctx(), "m", "f", i)).must(t))
 	}
 	m := new(Message)
 	for i := range 300 {
 		require.NoError(t, ca.ReceiveInto(w.ctx(), m))
-		term, err := m.Term()
-		require.NoError(t, err)
-		require.Equal(t, ei.Int(i), term)
+		require.Equal(t, ei.Int(i), content(t, m))
 	}
 }
 
@@ -182,11 +173,7 @@ func TestConnCallTooManyUnread(t *testing.T) {
 	require.ErrorIs(t, arrives(t, called, "the call's error").err, ErrTooManyUnread)
 	require.NoError(t, ca.Err(), "the connection is unharmed")
 	for i := range maxUnread + 5 {
-		m, err := ca.Receive(w.ctx())
-		require.NoError(t, err)
-		term, err := m.Term()
-		require.NoError(t, err)
-		require.Equal(t, ei.Int(i), term)
+		require.Equal(t, ei.Int(i), term(t, ca))
 	}
 	require.NoError(t, (<-sent).err)
 }
@@ -211,8 +198,7 @@ func TestConnCallTooMuchUnread(t *testing.T) {
 	require.NoError(t, ca.Err(), "the connection is unharmed")
 	require.Less(t, ca.unread.bytes, DefaultMailboxLimit+2*size)
 	for range 6 {
-		m, err := ca.Receive(w.ctx())
-		require.NoError(t, err)
+		m := receive(t, ca)
 		require.Greater(t, len(m.Payload), size)
 	}
 	require.Zero(t, ca.unread.bytes)
@@ -254,8 +240,7 @@ func TestConnCallFailures(t *testing.T) {
 	require.Equal(t, ei.Atom("nodedown"), bad.Reason)
 	require.EqualError(t, err, "call m:badrpc/0 at bob@test: {badrpc,nodedown}")
 
-	v, err := ca.RPC(w.ctx(), "m", "otherwise")
-	require.NoError(t, err)
+	v := of(ca.RPC(w.ctx(), "m", "otherwise")).must(t)
 	require.Equal(t, ei.Atom("fine"), v)
 
 	_, err = ca.RPC(w.ctx(), "m", "broken")
@@ -313,12 +298,10 @@ func TestConnCallOfStartedNode(t *testing.T) {
 	b := w.started("bob")
 	b.Expose("m", "f", func(_ context.Context, args []ei.Term) (any, error) { return args, nil })
 	a := w.node("alice")
-	c, err := a.Connect(w.ctx(), "bob@test")
-	require.NoError(t, err)
-	v, err := c.RPC(w.ctx(), "m", "f", ei.Atom("a"), "b")
-	require.NoError(t, err)
+	c := connect(t, a, "bob@test")
+	v := of(c.RPC(w.ctx(), "m", "f", ei.Atom("a"), "b")).must(t)
 	require.Equal(t, ei.List{ei.Atom("a"), ei.Binary("b")}, v)
-	_, err = c.RPC(w.ctx(), "m", "nothing")
+	_, err := c.RPC(w.ctx(), "m", "nothing")
 	var bad *RPCError
 	require.ErrorAs(t, err, &bad)
 
@@ -326,24 +309,15 @@ func TestConnCallOfStartedNode(t *testing.T) {
 	require.NoError(t, b.Register(t.Context(), "box", box(t, b)))
 	fixed := w.node("carol", func(cfg *Config) { cfg.Resolver = Static{"bob@test": {Addr: b.Listeners()[0].Addr()}} })
 	require.NoError(t, fixed.Start(w.ctx()))
-	c, err = fixed.Connect(w.ctx(), "bob@test")
-	require.NoError(t, err)
-	v, err = c.RPC(w.ctx(), "m", "f", 1)
-	require.NoError(t, err)
+	c = connect(t, fixed, "bob@test")
+	v = of(c.RPC(w.ctx(), "m", "f", 1)).must(t)
 	require.Equal(t, ei.List{ei.Int(1)}, v)
-}
-
-func box(t testing.TB, n *Node) *Mailbox {
-	t.Helper()
-	b, err := n.NewMailbox(nil)
-	require.NoError(t, err)
-	return b
 }
 
 // A connection that is lost, or closed, while the request waits to go out is ErrNoConnection, too.
 func TestCallIsCutOff(t *testing.T) {
 	for name, cut := range map[string]func(p *wire, c *Conn){
-		"by the peer": func(p *wire, _ *Conn) { p.close() },
+		"by the peer": func(p *wire, _ *Conn) { p.Close() },
 		"here":        func(_ *wire, c *Conn) { _ = c.Close() },
 	} {
 		t.Run(name, func(t *testing.T) { testCallIsCutOff(t, cut) })
@@ -352,12 +326,11 @@ func TestCallIsCutOff(t *testing.T) {
 
 func testCallIsCutOff(t *testing.T, cut func(*wire, *Conn)) {
 	w := newWorld(t, "tcp")
-	b := w.started("bob", func(cfg *Config) { cfg.QueueLimit = 1000 })
-	p := w.peer(b.Listeners()[0], role("wire@test"))
+	b, p := w.met("bob", func(cfg *Config) { cfg.QueueLimit = 1000 })
 	require.Eventually(t, func() bool { return b.Conn("wire@test") != nil }, tooLong, tick)
 	c := b.Conn("wire@test")
 	go func() {
-		for c.Send(context.Background(), p.self, make([]byte, 64<<10)) == nil {
+		for c.Send(context.Background(), p.Self, make([]byte, 64<<10)) == nil {
 		}
 	}()
 	before := int64(-1)
@@ -367,7 +340,7 @@ func testCallIsCutOff(t *testing.T, cut func(*wire, *Conn)) {
 		before = sent
 		return still
 	}, tooLong, 10*tick)
-	called := async(func() (ei.Term, error) { return b.Call(w.ctx(), p.self, 1) })
+	called := async(func() (ei.Term, error) { return b.Call(w.ctx(), p.Self, 1) })
 	require.Eventually(t, func() bool { return c.calls.Load() == 1 }, tooLong, tick)
 	cut(p, c)
 	require.ErrorIs(t, arrives(t, called, "the call's error").err, ErrNoConnection)
@@ -377,19 +350,18 @@ func testCallIsCutOff(t *testing.T, cut func(*wire, *Conn)) {
 // deep, refused or malformed.
 func TestCallEndsWithUndecodableReason(t *testing.T) {
 	w := newWorld(t, "tcp")
-	n := w.started("alice")
-	p := w.peer(n.Listeners()[0], role("wire@test"))
+	n, p := w.met("alice")
 	deep := append(bytes.Repeat([]byte{108, 0, 0, 0, 1}, 20000), bytes.Repeat([]byte{106}, 20001)...)
 	equalKeys := ei.Raw{116, 0, 0, 0, 2, 106, 106, 106, 106}
 	for name, reason := range map[string]ei.Raw{"deep": deep, "equal keys": equalKeys, "malformed": {104, 255}} {
 		called := async(func() (ei.Term, error) { return n.Call(w.ctx(), ei.Pid{Node: "wire@test", ID: 9, Creation: 77}, 1) })
-		monitor, _ := p.next()
+		monitor, _ := p.Next()
 		require.Equal(t, dist.OpMonitorP, monitor.Op, name)
-		p.next() // the request
+		p.Next() // the request
 		down := &dist.Control{Op: dist.OpPayloadMonitorPExit, From: monitor.To, To: monitor.From, Ref: monitor.Ref}
 		f, err := protocol.AppendFrame(nil, down, reason)
 		require.NoError(t, err)
-		require.NoError(t, p.write(f))
+		require.NoError(t, p.Write(f))
 		var exit *ExitError
 		require.ErrorAs(t, arrives(t, called, "the end of the call").err, &exit, name)
 		require.Equal(t, monitor.To, exit.Pid, name)

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -22,34 +21,6 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/hush"
 	"github.com/cnode-go/cnode/transport"
 )
-
-// A record is a log that tests read while it is written.
-type record struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (r *record) Write(p []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.b.Write(p)
-}
-
-// lines are those that have all of parts.
-func (r *record) lines(parts ...string) (found []string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for line := range strings.Lines(r.b.String()) {
-		has := true
-		for _, part := range parts {
-			has = has && strings.Contains(line, part)
-		}
-		if has {
-			found = append(found, line)
-		}
-	}
-	return found
-}
 
 // A peer's global that synchronises with a visible node which does not take part is in the log,
 // once; rules that refuse it change nothing. Of a hidden node, or one that has such a process,
@@ -76,10 +47,10 @@ func TestVisibleWithoutGlobal(t *testing.T) {
 			}
 			for range 2 {
 				p := w.peer(n.Listeners()[0], role("erl@test"))
-				p.say("global_name_server", ei.Tuple{ei.Atom("$gen_cast"), ei.Tuple{ei.Atom("init_connect")}})
+				p.Say("global_name_server", ei.Tuple{ei.Atom("$gen_cast"), ei.Tuple{ei.Atom("init_connect")}})
 				p.settled()
 			}
-			require.Len(t, log.lines("level=WARN", "nodes/global", "peer=erl@test"), tt.want)
+			require.Len(t, log.Lines("level=WARN", "nodes/global", "peer=erl@test"), tt.want)
 		})
 	}
 }
@@ -95,8 +66,7 @@ func TestMalformedRaw(t *testing.T) {
 	})
 	b := w.started("bob")
 	from, far := box(t, a), box(t, b)
-	c, err := a.Connect(w.ctx(), b.Name())
-	require.NoError(t, err)
+	c := connect(t, a, b.Name())
 	pids := slices.Values([]ei.Pid{far.Pid()})
 	sends := []func(term ei.Raw) error{
 		func(r ei.Raw) error { return from.Send(w.ctx(), far.Pid(), r) },
@@ -112,17 +82,15 @@ func TestMalformedRaw(t *testing.T) {
 			require.NoError(t, send(bad))
 		}
 	}
-	require.Len(t, log.lines("a malformed ei.Raw was sent"), 2*len(sends), "the empty list is none")
-	require.Len(t, log.lines("a malformed ei.Raw was sent", "level=WARN", "peer=bob@test", "6 bytes to "+far.Pid().String()), 1)
-	require.Len(t, log.lines("a malformed ei.Raw was sent", "level=WARN"), 2, "the other one is to many")
+	require.Len(t, log.Lines("a malformed ei.Raw was sent"), 2*len(sends), "the empty list is none")
+	require.Len(t, log.Lines("a malformed ei.Raw was sent", "level=WARN", "peer=bob@test", "6 bytes to "+far.Pid().String()), 1)
+	require.Len(t, log.Lines("a malformed ei.Raw was sent", "level=WARN"), 2, "the other one is to many")
 
 	a.Expose("m", "broken", func(context.Context, []ei.Term) (any, error) { return broken, nil })
-	_, err = b.RPC(w.ctx(), a.Name(), "m", "broken")
+	_, err := b.RPC(w.ctx(), a.Name(), "m", "broken")
 	require.ErrorContains(t, err, "the result of m:broken/0")
-	_, err = a.Serve("server", Server{Call: func(context.Context, *Call) (any, error) { return broken, nil }}, nil)
-	require.NoError(t, err)
-	reply, err := b.CallName(w.ctx(), a.Name(), "server", ei.Atom("hello"))
-	require.NoError(t, err)
+	serve(t, a, "server", Server{Call: func(context.Context, *Call) (any, error) { return broken, nil }})
+	reply := of(b.CallName(w.ctx(), a.Name(), "server", ei.Atom("hello"))).must(t)
 	require.Contains(t, reply.String(), "{error,")
 }
 
@@ -194,11 +162,11 @@ func TestFaultsAreLogged(t *testing.T) {
 			p := w.peer(b.Listeners()[0], role("wire@test"))
 			for i := range 3 {
 				ctl := tt.control
-				ctl.From = p.self
+				ctl.From = p.Self
 				switch ctl.Op {
 				case dist.OpPayloadExit:
 					ctl.To = box(t, b).Pid()
-					p.send(dist.Control{Op: dist.OpLink, From: p.self, To: ctl.To}, nil)
+					p.Send(dist.Control{Op: dist.OpLink, From: p.Self, To: ctl.To}, nil)
 				case dist.OpSpawnRequest:
 					ctl.Ref = ei.Ref{Node: "wire@test", Creation: 4, Len: 3, ID: [5]uint32{uint32(i) + 1}}
 				}
@@ -212,15 +180,15 @@ func TestFaultsAreLogged(t *testing.T) {
 					f = bytes.Replace(f, []byte{119, 1, 'x'}, []byte{119, 0}, 1)
 					binary.BigEndian.PutUint32(f, uint32(len(f)-4))
 				}
-				require.NoError(t, p.write(f))
+				require.NoError(t, p.Write(f))
 			}
 			level, reason := "level=WARN", "error="
 			if strings.Contains(tt.says, "m:mistyped/0") { // it is no fault to look which functions there are
 				level, reason = "level=INFO", ""
 			}
-			require.Eventually(t, func() bool { return len(log.lines(tt.says, "peer=wire@test", reason)) == 3 }, tooLong, tick, tt.says)
-			require.Len(t, log.lines(level, tt.says), 1)
-			require.Len(t, log.lines("level=DEBUG", tt.says), 2)
+			require.Eventually(t, func() bool { return len(log.Lines(tt.says, "peer=wire@test", reason)) == 3 }, tooLong, tick, tt.says)
+			require.Len(t, log.Lines(level, tt.says), 1)
+			require.Len(t, log.Lines("level=DEBUG", tt.says), 2)
 		})
 	}
 }
@@ -231,19 +199,17 @@ func TestPanicsAreLogged(t *testing.T) {
 	log := new(record)
 	n := w.started("bob", func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(log, nil)) })
 	faulty := func() { panic("a bug") }
-	_, err := n.Serve("srv", Server{Info: func(context.Context, *Mailbox, *Message) { faulty() }}, nil)
-	require.NoError(t, err)
-	_, err = n.Handle("handler", func(*Mailbox, *Message) { faulty() }, nil)
-	require.NoError(t, err)
+	serve(t, n, "srv", Server{Info: func(context.Context, *Mailbox, *Message) { faulty() }})
+	handle(t, n, "handler", func(*Mailbox, *Message) { faulty() })
 	n.Expose("m", "f", func(context.Context, []ei.Term) (any, error) { faulty(); return nil, nil })
 	b := box(t, n)
 	require.NoError(t, b.SendName(w.ctx(), "bob@test", "srv", 1))
 	require.NoError(t, b.SendName(w.ctx(), "bob@test", "handler", 1))
-	_, err = n.RPC(w.ctx(), "bob@test", "m", "f")
+	_, err := n.RPC(w.ctx(), "bob@test", "m", "f")
 	require.Error(t, err)
 	for _, what := range []string{"server", "handler", "function"} {
 		require.Eventually(t, func() bool {
-			return len(log.lines(what+" panicked", "a bug", "TestPanicsAreLogged.func")) == 1
+			return len(log.Lines(what+" panicked", "a bug", "TestPanicsAreLogged.func")) == 1
 		}, tooLong, tick, what)
 	}
 }
@@ -251,8 +217,7 @@ func TestPanicsAreLogged(t *testing.T) {
 // Errors that strangers and peers can provoke in the application's functions any number of times do
 // not fill the log.
 func TestMishapsAreBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		log := new(record)
 		n := w.started("bob", func(cfg *Config) {
 			cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
@@ -260,27 +225,23 @@ func TestMishapsAreBounded(t *testing.T) {
 		})
 		const times = 3 * hush.PerSecond
 		for range times {
-			w.wire(n.Listeners()[0]).close()
+			w.wire(n.Listeners()[0]).Close()
 			synctest.Wait()
 		}
-		require.Equal(t, hush.PerSecond, len(log.lines("HandshakeFailed panicked")))
+		require.Equal(t, hush.PerSecond, len(log.Lines("HandshakeFailed panicked")))
 	})
 }
 
 // A result that is no term is a warning with the name of the function or server, at most once a
 // second each.
 func TestResultIsNoTerm(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		log := new(record)
 		n := w.started("bob", func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(log, nil)) })
 		srv := Server{Call: func(context.Context, *Call) (any, error) { return []any{make(chan int)}, nil }}
-		_, err := n.Serve("srv", srv, nil)
-		require.NoError(t, err)
-		_, err = n.Serve("another", srv, nil)
-		require.NoError(t, err)
-		nameless, err := n.Serve("", srv, nil)
-		require.NoError(t, err)
+		serve(t, n, "srv", srv)
+		serve(t, n, "another", srv)
+		nameless := serve(t, n, "", srv)
 		n.Expose("m", "nothing", func(context.Context, []ei.Term) (any, error) { return nil, nil })
 		n.Expose("m", "channel", func(context.Context, []ei.Term) (any, error) { return make(chan int), nil })
 		n.Expose("m", "raise", func(context.Context, []ei.Term) (any, error) { return nil, &Raise{Reason: ei.Atom("\xff")} })
@@ -288,12 +249,10 @@ func TestResultIsNoTerm(t *testing.T) {
 		round := func() {
 			for range 3 {
 				for _, name := range []string{"srv", "another"} {
-					v, err := n.CallName(w.ctx(), "bob@test", name, 1)
-					require.NoError(t, err)
+					v := of(n.CallName(w.ctx(), "bob@test", name, 1)).must(t)
 					require.Equal(t, ei.Atom("error"), v.(ei.Tuple)[0])
 				}
-				_, err := n.Call(w.ctx(), nameless.Pid(), 1)
-				require.NoError(t, err)
+				of(n.Call(w.ctx(), nameless.Pid(), 1)).must(t)
 				for _, name := range []string{"nothing", "channel", "raise", "good"} {
 					_, err := n.RPC(w.ctx(), "bob@test", "m", name)
 					require.Error(t, err, name)
@@ -307,12 +266,12 @@ func TestResultIsNoTerm(t *testing.T) {
 				"server=srv", "server=another", "server=" + nameless.Pid().String(), "function=m:nothing/0", "function=m:channel/0",
 				"function=m:raise/0",
 			} {
-				require.Len(t, log.lines("level=WARN", "is no term", what), i+1, what)
+				require.Len(t, log.Lines("level=WARN", "is no term", what), i+1, what)
 			}
-			require.Len(t, log.lines("is no term"), 6*(i+1))
+			require.Len(t, log.Lines("is no term"), 6*(i+1))
 			time.Sleep(time.Minute)
 		}
-		require.Len(t, log.lines("is no term", "times=3"), 6)
+		require.Len(t, log.Lines("is no term", "times=3"), 6)
 	})
 }
 
@@ -321,9 +280,8 @@ func TestUnencodableSignal(t *testing.T) {
 	w := newWorld(t, "tcp")
 	a, b := w.started("alice"), w.started("bob")
 	box := box(t, a)
-	c, err := a.Connect(w.ctx(), b.Name())
-	require.NoError(t, err)
-	_, err = box.MonitorName(w.ctx(), b.Name(), strings.Repeat("x", 256))
+	c := connect(t, a, b.Name())
+	_, err := box.MonitorName(w.ctx(), b.Name(), strings.Repeat("x", 256))
 	require.ErrorIs(t, err, ei.ErrAtom)
 	_, err = box.CallName(w.ctx(), b.Name(), strings.Repeat("x", 256), ei.Atom("x"))
 	require.ErrorIs(t, err, ei.ErrAtom)
@@ -352,9 +310,9 @@ func TestBreachesAreLogged(t *testing.T) {
 			b := w.started("bob", func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(log, nil)) })
 			p := w.peer(b.Listeners()[0], role("wire@test"))
 			c := w.conn(b, "wire@test")
-			require.NoError(t, p.write(f))
+			require.NoError(t, p.Write(f))
 			arrives(t, c.Done(), "the end")
-			require.Len(t, log.lines("level=WARN", "connection ended over what the peer has sent", "peer=wire@test", "error="), 1)
+			require.Len(t, log.Lines("level=WARN", "connection ended over what the peer has sent", "peer=wire@test", "error="), 1)
 			require.EqualValues(t, 1, b.Stats().Malformed)
 		})
 	}
@@ -368,7 +326,7 @@ func TestWaitsForDescriptorsAreBounded(t *testing.T) {
 		for range 3 * hush.PerSecond {
 			n.Listeners()[0].l.Exhausted(syscall.EMFILE)
 		}
-		require.Equal(t, hush.PerSecond, len(log.lines("connections have to wait")))
+		require.Equal(t, hush.PerSecond, len(log.Lines("connections have to wait")))
 	})
 }
 
@@ -379,9 +337,9 @@ func TestReceivingFailedIsLogged(t *testing.T) {
 	b := w.started("bob", func(cfg *Config) { cfg.MaxFrame, cfg.Logger = 1000, slog.New(slog.NewTextHandler(log, nil)) })
 	p := w.peer(b.Listeners()[0], role("wire@test"))
 	c := w.conn(b, "wire@test")
-	require.NoError(t, p.write([]byte{0, 0, 1001 >> 8, 1001 & 255}))
+	require.NoError(t, p.Write([]byte{0, 0, 1001 >> 8, 1001 & 255}))
 	require.ErrorIs(t, ended(t, c), ErrFrameTooLong)
-	require.Len(t, log.lines("level=WARN", "receiving failed", "peer=wire@test", "Config.MaxFrame is 1000"), 1)
+	require.Len(t, log.Lines("level=WARN", "receiving failed", "peer=wire@test", "Config.MaxFrame is 1000"), 1)
 }
 
 // A peer that ends the connection while something is on its way has done nothing wrong.
@@ -391,10 +349,10 @@ func TestEndWithSomethingUnread(t *testing.T) {
 	b := w.started("bob", func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(log, nil)) })
 	p := w.peer(b.Listeners()[0], role("wire@test"))
 	c := w.conn(b, "wire@test")
-	require.NoError(t, box(t, b).Send(w.ctx(), p.self, ei.Atom("unread")))
+	require.NoError(t, box(t, b).Send(w.ctx(), p.Self, ei.Atom("unread")))
 	require.NoError(t, c.l.Flush(w.ctx()))
-	p.close()
+	p.Close()
 	require.ErrorIs(t, ended(t, c), syscall.ECONNRESET)
-	require.Eventually(t, func() bool { return len(log.lines("level=INFO", "node down", "connection reset by peer")) == 1 }, tooLong, tick)
-	require.Empty(t, log.lines("level=WARN"))
+	require.Eventually(t, func() bool { return len(log.Lines("level=INFO", "node down", "connection reset by peer")) == 1 }, tooLong, tick)
+	require.Empty(t, log.Lines("level=WARN"))
 }

@@ -105,7 +105,7 @@ func TestCookieThatErlangHasNot(t *testing.T) {
 	log := new(record)
 	n, err := New(Config{Name: "a@test", Cookie: "s\u00e9cret", Logger: slog.New(slog.NewTextHandler(log, nil))})
 	require.NoError(t, err)
-	require.Len(t, log.lines("level=WARN", "Latin-1"), 1)
+	require.Len(t, log.Lines("level=WARN", "Latin-1"), 1)
 	require.NoError(t, n.SetCookie("", strings.Repeat("x", ei.MaxAtomChars+1)))
-	require.Len(t, log.lines("level=WARN", "than an atom"), 1)
+	require.Len(t, log.Lines("level=WARN", "than an atom"), 1)
 }

@@ -39,8 +39,7 @@ func TestConnIsCompleteWhenFound(t *testing.T) {
 		require.NoError(t, r.err)
 		require.Same(t, cb, r.v)
 		require.NotZero(t, cb.Self())
-		m, err := ca.Receive(w.ctx())
-		require.NoError(t, err)
+		m := receive(t, ca)
 		require.Equal(t, cb.Self(), m.From)
 		require.NoError(t, errors.Join(ca.Close(), cb.Close()))
 	}
@@ -52,8 +51,7 @@ func TestEndBreaksWhatCameBefore(t *testing.T) {
 	w := newWorld(t, "memory")
 	b := w.started("bob")
 	for range 50 {
-		box, err := b.NewMailbox(&MailboxOptions{TrapExit: true})
-		require.NoError(t, err)
+		box := trapping(t, b)
 		p := w.peer(b.Listeners()[0], role("wire@test"))
 		var c *Conn
 		require.Eventually(t, func() bool { c = b.Conn("wire@test"); return c != nil }, tooLong, tick)
@@ -61,21 +59,21 @@ func TestEndBreaksWhatCameBefore(t *testing.T) {
 			for i := range 20 {
 				from := ei.Pid{Node: "wire@test", ID: uint32(i + 1), Creation: 77}
 				ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{uint32(i)}}
-				if p.write(frame(t, dist.Control{Op: dist.OpLink, From: from, To: box.Pid()}, nil)) != nil {
+				if p.Write(frame(t, dist.Control{Op: dist.OpLink, From: from, To: box.Pid()}, nil)) != nil {
 					return
 				}
-				if p.write(frame(t, dist.Control{Op: dist.OpMonitorP, From: from, To: box.Pid(), Ref: ref}, nil)) != nil {
+				if p.Write(frame(t, dist.Control{Op: dist.OpMonitorP, From: from, To: box.Pid(), Ref: ref}, nil)) != nil {
 					return
 				}
 			}
 		}()
-		_, err = p.frame(ctxWhile(t, func() bool { return len(linksOf(box)) == 0 }))
+		_, err := p.ReadFrame(ctxWhile(t, func() bool { return len(linksOf(box)) == 0 }))
 		require.ErrorIs(t, err, context.Canceled)
 		require.NoError(t, c.Close())
 		require.Empty(t, linksOf(box))
 		require.Empty(t, watchersOf(box))
 		require.NoError(t, box.Close())
-		p.close()
+		p.Close()
 	}
 }
 
@@ -114,11 +112,7 @@ func TestReconnectOnDemand(t *testing.T) {
 	here := box(t, a)
 	for i := range 100 {
 		require.NoError(t, here.SendName(w.ctx(), "bob@test", "there", i), i)
-		m, err := there.Receive(w.ctx())
-		require.NoError(t, err)
-		term, err := m.Term()
-		require.NoError(t, err)
-		require.Equal(t, ei.Int(i), term)
+		require.Equal(t, ei.Int(i), term(t, there))
 
 		c := a.Conn("bob@test")
 		if i%2 == 0 {
@@ -172,9 +166,9 @@ func TestEndReasons(t *testing.T) {
 		want error
 	}{
 		"closed here":  {func(_ *wire, c *Conn) { c.Close() }, ErrClosed},
-		"closed there": {func(p *wire, _ *Conn) { p.close() }, io.EOF},
-		"in a frame":   {func(p *wire, _ *Conn) { p.write([]byte{0, 0, 0, 9, 'p'}); p.close() }, io.ErrUnexpectedEOF},
-		"in a length":  {func(p *wire, _ *Conn) { p.write([]byte{0, 0}); p.close() }, io.ErrUnexpectedEOF},
+		"closed there": {func(p *wire, _ *Conn) { p.Close() }, io.EOF},
+		"in a frame":   {func(p *wire, _ *Conn) { p.Write([]byte{0, 0, 0, 9, 'p'}); p.Close() }, io.ErrUnexpectedEOF},
+		"in a length":  {func(p *wire, _ *Conn) { p.Write([]byte{0, 0}); p.Close() }, io.ErrUnexpectedEOF},
 		"node closed":  {func(_ *wire, c *Conn) { c.Node().Close() }, ErrClosed},
 	} {
 		if name == "node closed" {
@@ -185,7 +179,7 @@ func TestEndReasons(t *testing.T) {
 		tt.end(p, c)
 		require.ErrorIs(t, arrives(t, received, "the end of Receive").err, tt.want, name)
 		require.ErrorIs(t, ended(t, c), tt.want, name)
-		require.ErrorIs(t, c.Send(w.ctx(), p.self, 1), tt.want, name)
+		require.ErrorIs(t, c.Send(w.ctx(), p.Self, 1), tt.want, name)
 		require.ErrorIs(t, c.Flush(w.ctx()), tt.want, name)
 		<-c.l.Left()
 	}
@@ -215,7 +209,7 @@ func TestExitWithMuchToTell(t *testing.T) {
 				p := w.peer(bob.Listeners()[0], role("wire@test"))
 				for i := range tt.watchers {
 					ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{uint32(i), 1, 2}}
-					p.send(dist.Control{Op: dist.OpMonitorP, From: p.self, To: b.Pid(), Ref: ref}, nil)
+					p.Send(dist.Control{Op: dist.OpMonitorP, From: p.Self, To: b.Pid(), Ref: ref}, nil)
 				}
 				require.Eventually(t, func() bool { return len(watchersOf(b)) == tt.watchers }, tooLong, tick)
 				want, over := tt.reason, (<-chan result[int])(nil)
@@ -228,7 +222,7 @@ func TestExitWithMuchToTell(t *testing.T) {
 					over = async(func() (int, error) { return 0, bob.Shutdown(w.ctx()) })
 				}
 				for range tt.watchers {
-					ctl, why := p.next()
+					ctl, why := p.Next()
 					require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
 					require.Equal(t, b.Pid(), ctl.From)
 					if !reflect.DeepEqual(want, why) { // whose difference nobody could read
@@ -239,7 +233,7 @@ func TestExitWithMuchToTell(t *testing.T) {
 					require.NotNil(t, bob.Conn("wire@test"))
 					return
 				}
-				p.close()
+				p.Close()
 				require.NoError(t, arrives(t, over, "the end of the node").err)
 			})
 		}

@@ -19,114 +19,104 @@ import (
 )
 
 func TestConnExchange(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			ca, cb := w.pair()
-			require.Equal(t, "bob@test", ca.Name())
-			require.Equal(t, "alice@test", cb.Name())
-			require.Equal(t, dist.FlagsDefault, ca.Peer().Announced)
-			require.Equal(t, ca.Node().Creation(), cb.Peer().Creation)
-			require.Same(t, ca, ca.Node().Conn("bob@test"))
-			require.Equal(t, []string{"alice@test"}, cb.Node().Peers())
+	inWorlds(t, kinds, func(t *testing.T, w *world) {
+		ca, cb := w.pair()
+		require.Equal(t, "bob@test", ca.Name())
+		require.Equal(t, "alice@test", cb.Name())
+		require.Equal(t, dist.FlagsDefault, ca.Peer().Announced)
+		require.Equal(t, ca.Node().Creation(), cb.Peer().Creation)
+		require.Same(t, ca, ca.Node().Conn("bob@test"))
+		require.Equal(t, []string{"alice@test"}, cb.Node().Peers())
 
-			ctx := w.ctx()
-			require.NoError(t, ca.Send(ctx, cb.Self(), ei.Tuple{ei.Atom("hello"), ca.Self()}))
-			m, err := cb.Receive(ctx)
-			require.NoError(t, err)
-			require.Equal(t, dist.OpSend, m.Op)
-			require.Equal(t, cb.Self(), m.To)
-			term, err := m.Term()
-			require.NoError(t, err)
-			require.Equal(t, ei.Tuple{ei.Atom("hello"), ca.Self()}, term)
+		ctx := w.ctx()
+		require.NoError(t, ca.Send(ctx, cb.Self(), ei.Tuple{ei.Atom("hello"), ca.Self()}))
+		m := receive(t, cb)
+		require.Equal(t, dist.OpSend, m.Op)
+		require.Equal(t, cb.Self(), m.To)
+		term := content(t, m)
+		require.Equal(t, ei.Tuple{ei.Atom("hello"), ca.Self()}, term)
 
-			require.NoError(t, cb.SendName(ctx, "somebody", []any{1, "two", true}))
-			require.NoError(t, cb.SendRaw(ctx, ca.Self(), ei.AppendInt(nil, 7)))
-			require.NoError(t, cb.SendNameRaw(ctx, "other", ei.AppendInt(nil, 8)))
-			m, err = ca.Receive(ctx)
+		require.NoError(t, cb.SendName(ctx, "somebody", []any{1, "two", true}))
+		require.NoError(t, cb.SendRaw(ctx, ca.Self(), ei.AppendInt(nil, 7)))
+		require.NoError(t, cb.SendNameRaw(ctx, "other", ei.AppendInt(nil, 8)))
+		m = receive(t, ca)
+		require.Equal(t, dist.OpRegSend, m.Op)
+		require.Equal(t, ei.Atom("somebody"), m.ToName)
+		require.Equal(t, cb.Self(), m.From)
+		term = content(t, m)
+		require.Equal(t, ei.List{ei.Int(1), ei.Binary("two"), ei.Atom("true")}, term)
+		for i, to := range []ei.Atom{"", "other"} {
+			require.NoError(t, ca.ReceiveInto(ctx, m))
+			require.Equal(t, to, m.ToName)
+			c := ei.NewCursor(m.Payload)
+			v, err := c.Int()
 			require.NoError(t, err)
-			require.Equal(t, dist.OpRegSend, m.Op)
-			require.Equal(t, ei.Atom("somebody"), m.ToName)
-			require.Equal(t, cb.Self(), m.From)
-			term, err = m.Term()
-			require.NoError(t, err)
-			require.Equal(t, ei.List{ei.Int(1), ei.Binary("two"), ei.Atom("true")}, term)
-			for i, to := range []ei.Atom{"", "other"} {
-				require.NoError(t, ca.ReceiveInto(ctx, m))
-				require.Equal(t, to, m.ToName)
-				c := ei.NewCursor(m.Payload)
-				v, err := c.Int()
-				require.NoError(t, err)
-				require.EqualValues(t, 7+i, v)
-			}
+			require.EqualValues(t, 7+i, v)
+		}
 
-			require.NoError(t, ca.Close())
-			require.NoError(t, ca.Close(), "twice is once")
-			_, err = cb.Receive(ctx)
-			require.ErrorIs(t, err, io.EOF)
-			require.ErrorIs(t, ended(t, cb), io.EOF)
-			require.ErrorIs(t, ca.Err(), ErrClosed)
-			_, err = ca.Receive(ctx)
-			require.ErrorIs(t, err, ErrClosed)
-			require.ErrorIs(t, ca.Send(ctx, cb.Self(), 1), ErrClosed)
-			require.ErrorIs(t, cb.Send(ctx, ca.Self(), 1), io.EOF)
-			<-cb.l.Left()
-			require.Empty(t, cb.Node().Peers())
-			require.Nil(t, ca.Node().Conn("bob@test"))
-		})
-	}
+		require.NoError(t, ca.Close())
+		require.NoError(t, ca.Close(), "twice is once")
+		_, err := cb.Receive(ctx)
+		require.ErrorIs(t, err, io.EOF)
+		require.ErrorIs(t, ended(t, cb), io.EOF)
+		require.ErrorIs(t, ca.Err(), ErrClosed)
+		_, err = ca.Receive(ctx)
+		require.ErrorIs(t, err, ErrClosed)
+		require.ErrorIs(t, ca.Send(ctx, cb.Self(), 1), ErrClosed)
+		require.ErrorIs(t, cb.Send(ctx, ca.Self(), 1), io.EOF)
+		<-cb.l.Left()
+		require.Empty(t, cb.Node().Peers())
+		require.Nil(t, ca.Node().Conn("bob@test"))
+	})
 }
 
 func TestConnOrder(t *testing.T) {
 	need.Long(t, 6*time.Second)
 	const senders, each = 4, 2500
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			ca, cb := w.pair()
-			ctx := w.ctx()
-			var wg sync.WaitGroup
-			for s := range senders {
-				wg.Go(func() {
-					for i := range each {
-						var err error
-						switch i % 3 {
-						case 0:
-							err = ca.Send(ctx, cb.Self(), []int{s, i})
-						case 1:
-							err = ca.SendName(ctx, "x", []int{s, i})
-						default:
-							raw, _ := ei.Append(nil, []int{s, i})
-							err = ca.SendRaw(ctx, cb.Self(), raw)
-						}
-						if err != nil {
-							t.Error(err)
-							return
-						}
+	inWorlds(t, kinds, func(t *testing.T, w *world) {
+		ca, cb := w.pair()
+		ctx := w.ctx()
+		var wg sync.WaitGroup
+		for s := range senders {
+			wg.Go(func() {
+				for i := range each {
+					var err error
+					switch i % 3 {
+					case 0:
+						err = ca.Send(ctx, cb.Self(), []int{s, i})
+					case 1:
+						err = ca.SendName(ctx, "x", []int{s, i})
+					default:
+						raw, _ := ei.Append(nil, []int{s, i})
+						err = ca.SendRaw(ctx, cb.Self(), raw)
 					}
-				})
-			}
-			next := make([]int64, senders)
-			m := new(Message)
-			for range senders * each {
-				require.NoError(t, cb.ReceiveInto(ctx, m))
-				c := ei.NewCursor(m.Payload)
-				n, err := c.List()
-				require.NoError(t, err)
-				require.Equal(t, 2, n)
-				s, err := c.Int()
-				require.NoError(t, err)
-				i, err := c.Int()
-				require.NoError(t, err)
-				require.Equal(t, next[s], i)
-				next[s]++
-			}
-			wg.Wait()
-			stats := cb.Node().Stats()
-			require.EqualValues(t, senders*each, stats.Peers[0].MessagesReceived)
-			require.EqualValues(t, senders*each, ca.Node().Stats().Peers[0].MessagesSent)
-		})
-	}
+					if err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		next := make([]int64, senders)
+		m := new(Message)
+		for range senders * each {
+			require.NoError(t, cb.ReceiveInto(ctx, m))
+			c := ei.NewCursor(m.Payload)
+			n, err := c.List()
+			require.NoError(t, err)
+			require.Equal(t, 2, n)
+			s, err := c.Int()
+			require.NoError(t, err)
+			i, err := c.Int()
+			require.NoError(t, err)
+			require.Equal(t, next[s], i)
+			next[s]++
+		}
+		wg.Wait()
+		stats := cb.Node().Stats()
+		require.EqualValues(t, senders*each, stats.Peers[0].MessagesReceived)
+		require.EqualValues(t, senders*each, ca.Node().Stats().Peers[0].MessagesSent)
+	})
 }
 
 // A frame that is larger than the memory allocated at once arrives whole, and so does the one
@@ -142,10 +132,7 @@ func TestConnLargeMessage(t *testing.T) {
 		return 0, errors.Join(ca.Send(w.ctx(), cb.Self(), big), ca.Send(w.ctx(), cb.Self(), ei.Atom("behind")))
 	})
 	for _, want := range []ei.Term{big, ei.Atom("behind")} {
-		m, err := cb.Receive(w.ctx())
-		require.NoError(t, err)
-		term, err := m.Term()
-		require.NoError(t, err)
+		term := term(t, cb)
 		require.True(t, ei.Identical(want, term))
 	}
 	require.NoError(t, (<-sent).err)
@@ -154,8 +141,7 @@ func TestConnLargeMessage(t *testing.T) {
 // A Receive that is given up in the middle of a frame loses nothing of it.
 func TestReceiveCancelled(t *testing.T) {
 	w := newWorld(t, "memory")
-	_, l := w.listening("bob")
-	p, c := w.joined(l, role("wire@test"))
+	p, c := w.wired()
 	big := make(ei.Binary, 2*link.TrustedFrame)
 	for i := range big {
 		big[i] = byte(i >> 4)
@@ -169,7 +155,7 @@ func TestReceiveCancelled(t *testing.T) {
 	written := async(func() (int, error) {
 		for len(all) > 0 { // in pieces that fit no frame
 			n := min(100_003, len(all))
-			if err := p.write(all[:n]); err != nil {
+			if err := p.Write(all[:n]); err != nil {
 				return 0, err
 			}
 			all = all[n:]
@@ -190,8 +176,7 @@ func TestReceiveCancelled(t *testing.T) {
 			require.ErrorIs(t, err, context.Canceled)
 			continue
 		}
-		term, err := m.Term()
-		require.NoError(t, err)
+		term := content(t, m)
 		got = append(got, term)
 	}
 	require.NoError(t, (<-written).err)
@@ -236,11 +221,7 @@ func TestSendUnencodable(t *testing.T) {
 	require.Error(t, ca.SendControl(w.ctx(), &dist.Control{Op: 99}, nil))
 	require.NoError(t, ca.Err(), "the connection is unharmed")
 	require.NoError(t, ca.Send(w.ctx(), cb.Self(), ei.Atom("fine")))
-	m, err := cb.Receive(w.ctx())
-	require.NoError(t, err)
-	term, err := m.Term()
-	require.NoError(t, err)
-	require.Equal(t, ei.Atom("fine"), term)
+	require.Equal(t, ei.Atom("fine"), term(t, cb))
 }
 
 // Yield may be called by any goroutine, during a Receive, and during a Call that reads in place of
@@ -261,11 +242,7 @@ func TestYieldBesideReceive(t *testing.T) {
 	})
 	for i := range 100 {
 		require.NoError(t, ca.Send(w.ctx(), cb.Self(), i))
-		m, err := cb.Receive(w.ctx())
-		require.NoError(t, err)
-		v, err := m.Term()
-		require.NoError(t, err)
-		require.Equal(t, ei.Int(i), v)
+		require.Equal(t, ei.Int(i), term(t, cb))
 	}
 	close(stop)
 	require.NoError(t, arrives(t, yielded, "Yield").err)
@@ -274,31 +251,26 @@ func TestYieldBesideReceive(t *testing.T) {
 // Under NoWait, calls that would have to wait return an error, and the connection goes on.
 func TestConnNoWait(t *testing.T) {
 	need.Long(t, 8*time.Second)
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			ca, cb := w.pair()
-			_, err := ca.Receive(transport.NoWait())
-			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-			to := ei.Pid{Node: ei.Atom(ca.Name()), ID: 1}
-			sent := 0
-			// until there is no room anywhere
-			for size := 1 << 20; err == nil || sent == 0; sent++ {
-				err = ca.Send(transport.NoWait(), to, ei.Binary(make([]byte, size)))
-			}
-			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-			require.NoError(t, ca.Err())
-			for range sent - 1 {
-				m, err := cb.Receive(w.ctx())
-				require.NoError(t, err)
-				require.Greater(t, len(m.Payload), 1<<20)
-			}
-			require.NoError(t, ca.Send(w.ctx(), to, ei.Atom("on")))
-			m, err := cb.Receive(w.ctx())
-			require.NoError(t, err)
-			require.Less(t, len(m.Payload), 100)
-		})
-	}
+	inWorlds(t, kinds, func(t *testing.T, w *world) {
+		ca, cb := w.pair()
+		_, err := ca.Receive(transport.NoWait())
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		to := ei.Pid{Node: ei.Atom(ca.Name()), ID: 1}
+		sent := 0
+		// until there is no room anywhere
+		for size := 1 << 20; err == nil || sent == 0; sent++ {
+			err = ca.Send(transport.NoWait(), to, ei.Binary(make([]byte, size)))
+		}
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.NoError(t, ca.Err())
+		for range sent - 1 {
+			m := receive(t, cb)
+			require.Greater(t, len(m.Payload), 1<<20)
+		}
+		require.NoError(t, ca.Send(w.ctx(), to, ei.Atom("on")))
+		m := receive(t, cb)
+		require.Less(t, len(m.Payload), 100)
+	})
 }
 
 // Nor does Accept under NoWait wait for a peer, or a send for a connection that another goroutine
@@ -306,8 +278,7 @@ func TestConnNoWait(t *testing.T) {
 func TestConnectingNoWait(t *testing.T) {
 	w := newWorld(t, "tcp")
 	a := w.node("alice")
-	l, err := a.Listen(w.ctx(), w.addr("alice"))
-	require.NoError(t, err)
+	l := listen(t, a, w.addr("alice"))
 	inTime(t, "Accept", func() {
 		_, err := l.Accept(transport.NoWait())
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
@@ -317,8 +288,7 @@ func TestConnectingNoWait(t *testing.T) {
 	connected := async(func() (*Conn, error) { return a.Connect(ctx, "bob@test") })
 	bob.accept()
 	inTime(t, "Send", func() {
-		b, err := a.NewMailbox(nil)
-		require.NoError(t, err)
+		b := box(t, a)
 		require.ErrorIs(t, b.SendName(transport.NoWait(), "bob@test", "x", "not sent"), os.ErrDeadlineExceeded)
 	})
 	cancel()
@@ -330,8 +300,7 @@ func TestConnNoWaitBesideCall(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ca, cb := w.pair()
 	call := async(func() (ei.Term, error) { return ca.RPC(w.ctx(), "m", "f") })
-	_, err := cb.Receive(w.ctx())
-	require.NoError(t, err)
+	receive(t, cb)
 	require.Eventually(t, func() bool { return len(ca.l.Turn()) == 1 }, tooLong, tick)
 	inTime(t, "Receive", func() {
 		_, err := ca.Receive(transport.NoWait())

@@ -38,7 +38,7 @@ func (p *wire) listen(f func(body []byte, at time.Duration)) {
 	begin := time.Now()
 	go func() {
 		for {
-			body, err := p.frame(context.Background())
+			body, err := p.ReadFrame(context.Background())
 			if err != nil {
 				return
 			}
@@ -47,14 +47,12 @@ func (p *wire) listen(f func(body []byte, at time.Duration)) {
 	}()
 }
 
-func (p *wire) tick() error { return p.write(protocol.AppendTick(nil)) }
+func (p *wire) tick() error { return p.Write(protocol.AppendTick(nil)) }
 
 func TestTicksWhenIdle(t *testing.T) {
 	for _, receive := range []bool{true, false} {
-		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(t, "memory")
-			_, l := w.listening("bob")
-			p, c := w.joined(l, role("wire@test"))
+		bubble(t, func(t *testing.T, w *world) {
+			p, c := w.wired()
 			if receive {
 				receiving(c)
 			}
@@ -74,17 +72,15 @@ func TestTicksWhenIdle(t *testing.T) {
 
 // A node that sends messages sends no ticks beside them.
 func TestNoTicksWhenBusy(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
-		_, l := w.listening("bob")
-		p, c := w.joined(l, role("wire@test"))
+	bubble(t, func(t *testing.T, w *world) {
+		p, c := w.wired()
 		receiving(c)
 		ticks := 0
 		p.listen(func(body []byte, _ time.Duration) {
 			if len(body) == 0 {
 				ticks++
 			} else {
-				p.say("x", ei.Int(1))
+				p.Say("x", ei.Int(1))
 			}
 		})
 		for range 100 {
@@ -98,16 +94,14 @@ func TestNoTicksWhenBusy(t *testing.T) {
 }
 
 func TestTickIsAnsweredAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
-		_, l := w.listening("bob")
-		p, c := w.joined(l, role("wire@test"))
+	bubble(t, func(t *testing.T, w *world) {
+		p, c := w.wired()
 		receiving(c)
 		for range 3 {
 			time.Sleep(time.Second)
 			began := time.Now()
 			require.NoError(t, p.tick())
-			body, err := p.frame(w.ctx())
+			body, err := p.ReadFrame(w.ctx())
 			require.NoError(t, err)
 			require.Empty(t, body)
 			require.Equal(t, began, time.Now())
@@ -117,8 +111,7 @@ func TestTickIsAnsweredAtOnce(t *testing.T) {
 
 // Two nodes that answer ticks do not answer each other's answers.
 func TestTicksDoNotEcho(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		ca, cb := w.pair()
 		receiving(ca)
 		receiving(cb)
@@ -157,7 +150,7 @@ func (w *world) tickLine(delay time.Duration) (l *tickLine, ends [2]*Conn) {
 	for i, p := range l.ends {
 		p.listen(func(body []byte, _ time.Duration) {
 			if len(body) > 0 {
-				_ = l.ends[1-i].write(framed(body))
+				_ = l.ends[1-i].Write(framed(body))
 				return
 			}
 			l.mu.Lock()
@@ -203,8 +196,7 @@ func TestTicksComeToAnEnd(t *testing.T) {
 		for _, pause := range []time.Duration{0, 100 * time.Millisecond, time.Second} {
 			for _, held := range []bool{false, true} {
 				for order := range 1 << 4 {
-					synctest.Test(t, func(t *testing.T) {
-						w := newWorld(t, "memory")
+					bubble(t, func(t *testing.T, w *world) {
 						l, ends := w.tickLine(roundTrip / 2)
 						receiving(ends[0])
 						receiving(ends[1])
@@ -232,8 +224,7 @@ func TestTicksComeToAnEnd(t *testing.T) {
 // A visible node sends ticks to a peer that only sends, and has them all answered at once when the
 // peer receives.
 func TestTicksEndOfPeerThatDidNotReceive(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		l, ends := w.tickLine(0)
 		receiving(ends[1])
 		l.hold() // else one look at the queue would be for all of them
@@ -253,8 +244,7 @@ func TestTicksEndOfPeerThatDidNotReceive(t *testing.T) {
 }
 
 func TestSilentPeerIsDropped(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		b, l := w.listening("bob")
 		p, c := w.joined(l, role("wire@test"))
 		p.listen(func([]byte, time.Duration) {})
@@ -263,7 +253,7 @@ func TestSilentPeerIsDropped(t *testing.T) {
 		require.ErrorIs(t, err, ErrTickTimeout)
 		require.Equal(t, 4*defaultTickInterval, time.Since(begin))
 		require.ErrorIs(t, c.Err(), ErrTickTimeout)
-		p.gone()
+		p.Gone()
 		<-c.l.Left()
 		require.Empty(t, b.Peers())
 	})
@@ -272,11 +262,9 @@ func TestSilentPeerIsDropped(t *testing.T) {
 // A peer that has left, and from which the node does not read, is dropped when nothing can be sent
 // to it; the error says why.
 func TestPeerThatLeftIsDropped(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
-		_, l := w.listening("bob")
-		p, c := w.joined(l, role("wire@test"))
-		require.NoError(t, p.s.Close())
+	bubble(t, func(t *testing.T, w *world) {
+		p, c := w.wired()
+		require.NoError(t, p.S.Close())
 		<-c.Done()
 		require.ErrorIs(t, c.Err(), ErrTickTimeout)
 		require.ErrorIs(t, c.Err(), syscall.EPIPE)
@@ -287,12 +275,10 @@ func TestPeerThatLeftIsDropped(t *testing.T) {
 func TestSilentPeerIsDroppedAfterItsLastSign(t *testing.T) {
 	for name, sign := range map[string]func(p *wire){
 		"tick":    func(p *wire) { p.tick() },
-		"message": func(p *wire) { p.say("x", ei.Int(1)) },
+		"message": func(p *wire) { p.Say("x", ei.Int(1)) },
 	} {
-		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(t, "memory")
-			_, l := w.listening("bob")
-			p, c := w.joined(l, role("wire@test"))
+		bubble(t, func(t *testing.T, w *world) {
+			p, c := w.wired()
 			receiving(c)
 			p.listen(func([]byte, time.Duration) {})
 			begin := time.Now()
@@ -308,32 +294,24 @@ func TestSilentPeerIsDroppedAfterItsLastSign(t *testing.T) {
 // While the node does not receive, unread bytes from the peer count as its sign of life: it is not
 // dropped for the node's inactivity.
 func TestUnreadPeerIsNotDropped(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
-		_, l := w.listening("bob")
-		p, c := w.joined(l, role("wire@test"))
+	bubble(t, func(t *testing.T, w *world) {
+		p, c := w.wired()
 		ticks := 0
 		p.listen(func([]byte, time.Duration) { ticks++ })
-		p.say("x", ei.Atom("kept"))
+		p.Say("x", ei.Atom("kept"))
 		time.Sleep(10*time.Minute + time.Second)
 		synctest.Wait()
 		require.NoError(t, c.Err())
 		require.Equal(t, 40, ticks)
-		m, err := c.Receive(w.ctx())
-		require.NoError(t, err)
-		term, err := m.Term()
-		require.NoError(t, err)
-		require.Equal(t, ei.Atom("kept"), term)
+		require.Equal(t, ei.Atom("kept"), term(t, c))
 	})
 }
 
 // A hidden peer, such as one made with the C library, does nothing but answer ticks: even a node
 // that has been sending all the time must send it ticks.
 func TestHiddenPeerIsAskedForASign(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
-		_, l := w.listening("bob")
-		p, c := w.joined(l, role("wire@test"))
+	bubble(t, func(t *testing.T, w *world) {
+		p, c := w.wired()
 		receiving(c)
 		p.listen(func(body []byte, _ time.Duration) {
 			if len(body) == 0 {
@@ -350,8 +328,7 @@ func TestHiddenPeerIsAskedForASign(t *testing.T) {
 
 // A visible peer ticks by itself, and need not be sent ticks for that.
 func TestVisiblePeerIsNotAsked(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		_, l := w.listening("bob")
 		self := role("wire@test")
 		self.Flags |= dist.FlagPublished
@@ -389,10 +366,8 @@ func TestShortNetTicktimePeer(t *testing.T) {
 		{200 * time.Millisecond, 0, 0},
 	} {
 		t.Run(fmt.Sprint(tt), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, "memory")
-				b := w.started("bob")
-				p := w.peer(b.Listeners()[0], role("wire@test"))
+			bubble(t, func(t *testing.T, w *world) {
+				b, p := w.met("bob")
 				var read atomic.Int64
 				p.listen(func([]byte, time.Duration) { time.AfterFunc(tt.roundTrip/2, func() { read.Add(1) }) })
 				synctest.Wait()
@@ -438,11 +413,9 @@ func TestFlowIsAnsweredByTicks(t *testing.T) {
 		"visible, answered": {true, true, []time.Duration{30}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, "memory")
+			bubble(t, func(t *testing.T, w *world) {
 				b := w.started("bob", func(cfg *Config) { cfg.Visible = tt.visible })
-				box, err := b.NewMailbox(nil)
-				require.NoError(t, err)
+				box := box(t, b)
 				require.NoError(t, b.Register(t.Context(), "x", box))
 				p := w.peer(b.Listeners()[0], role("wire@test"))
 				begin := time.Now()
@@ -454,9 +427,8 @@ func TestFlowIsAnsweredByTicks(t *testing.T) {
 				})
 				time.Sleep(time.Millisecond)
 				for time.Since(begin) < 10*time.Second {
-					p.say("x", ei.Int(1))
-					m, err := box.Receive(w.ctx())
-					require.NoError(t, err)
+					p.Say("x", ei.Int(1))
+					m := receive(t, box)
 					if tt.answers {
 						require.NoError(t, m.Conn().SendName(w.ctx(), "y", 1))
 					}
@@ -472,17 +444,15 @@ func TestFlowIsAnsweredByTicks(t *testing.T) {
 
 // A large frame over a slow line is a sign of life long before it is whole.
 func TestSlowFrameKeepsPeerAlive(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
-		_, l := w.listening("bob")
-		p, c := w.joined(l, role("wire@test"))
+	bubble(t, func(t *testing.T, w *world) {
+		p, c := w.wired()
 		p.listen(func([]byte, time.Duration) {})
 		got := async(func() (*Message, error) { return c.Receive(context.Background()) })
 		const step = 200 << 10
 		b := frame(t, dist.Control{Op: dist.OpSend, To: c.Self()}, make(ei.Binary, 40*step))
 		for len(b) > 0 {
 			n := min(step, len(b))
-			require.NoError(t, p.write(b[:n]))
+			require.NoError(t, p.Write(b[:n]))
 			b = b[n:]
 			time.Sleep(7 * time.Second) // so that none of it comes just as a tick is due
 		}
@@ -492,39 +462,32 @@ func TestSlowFrameKeepsPeerAlive(t *testing.T) {
 
 // While a mailbox is full, other mailboxes still hear that the peer has left.
 func TestPeerLeavesWhileMailboxIsFull(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			b := w.started("bob")
-			full, err := b.NewMailbox(&MailboxOptions{Limit: 1})
-			require.NoError(t, err)
-			require.NoError(t, b.Register(t.Context(), "full", full))
-			p := w.peer(b.Listeners()[0], role("wire@test"))
-			other := box(t, b)
-			require.Eventually(t, func() bool { return b.Conn("wire@test") != nil }, tooLong, tick)
-			require.NoError(t, other.MonitorNode(w.ctx(), "wire@test"))
-			for i := range 5 {
-				p.say("full", ei.Int(i))
-			}
-			require.Eventually(t, func() bool { return unread(full) > 0 }, tooLong, tick)
-			p.close()
-			require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("wire@test")}, term(t, other))
-		})
-	}
+	inWorlds(t, kinds, func(t *testing.T, w *world) {
+		b := w.started("bob")
+		full := box(t, b, &MailboxOptions{Limit: 1})
+		require.NoError(t, b.Register(t.Context(), "full", full))
+		p := w.peer(b.Listeners()[0], role("wire@test"))
+		other := box(t, b)
+		require.Eventually(t, func() bool { return b.Conn("wire@test") != nil }, tooLong, tick)
+		require.NoError(t, other.MonitorNode(w.ctx(), "wire@test"))
+		for i := range 5 {
+			p.Say("full", ei.Int(i))
+		}
+		require.Eventually(t, func() bool { return unread(full) > 0 }, tooLong, tick)
+		p.Close()
+		require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("wire@test")}, term(t, other))
+	})
 }
 
 // A peer is not dropped between two Receives either: it may have spoken, but nothing was read.
 func TestPeerIsNotDroppedBetweenReceives(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
-		_, l := w.listening("bob")
-		p, c := w.joined(l, role("wire@test"))
+	bubble(t, func(t *testing.T, w *world) {
+		p, c := w.wired()
 		p.listen(func([]byte, time.Duration) {})
 		for range 2 {
-			p.say("x", ei.Int(1))
-			_, err := c.Receive(w.ctx())
-			require.NoError(t, err)
-			_, err = c.Receive(transport.NoWait())
+			p.Say("x", ei.Int(1))
+			receive(t, c)
+			_, err := c.Receive(transport.NoWait())
 			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 			time.Sleep(10 * time.Minute)
 			synctest.Wait()
@@ -536,10 +499,8 @@ func TestPeerIsNotDroppedBetweenReceives(t *testing.T) {
 // A side that has ended its direction sends no ticks, which would end the connection while the peer
 // still reads.
 func TestNoTicksAfterShutdown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
-		n := w.started("bob")
-		p := w.peer(n.Listeners()[0], role("wire@test"))
+	bubble(t, func(t *testing.T, w *world) {
+		n, p := w.met("bob")
 		synctest.Wait()
 		c := n.Conn("wire@test")
 		down := async(func() (int, error) { return 0, c.Shutdown(context.Background()) })
@@ -550,7 +511,7 @@ func TestNoTicksAfterShutdown(t *testing.T) {
 			synctest.Wait()
 			require.NoError(t, c.Err())
 		}
-		p.close()
+		p.Close()
 		require.NoError(t, (<-down).err)
 		require.NoError(t, n.Close())
 	})

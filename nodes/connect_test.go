@@ -30,54 +30,51 @@ func failures() (c chan error, edit func(*Config)) {
 }
 
 func TestConnectErrors(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			a := w.node("alice")
-			w.started("bob")
-			_, gone := w.listening("gone")
-			require.NoError(t, gone.Close())
-			other := w.started("other")
-			w.book.set("moved@test", other.Listeners()[0].Addr())
+	inWorlds(t, kinds, func(t *testing.T, w *world) {
+		a := w.node("alice")
+		w.started("bob")
+		_, gone := w.listening("gone")
+		require.NoError(t, gone.Close())
+		other := w.started("other")
+		w.book.set("moved@test", other.Listeners()[0].Addr())
 
-			connect := func(name string) error {
-				_, err := a.Connect(w.ctx(), name)
-				return err
-			}
-			require.ErrorIs(t, connect("nobody@test"), ErrUnknownNode)
-			require.ErrorIs(t, connect("alice@test"), dist.ErrSelf)
-			require.ErrorIs(t, connect("no name"), dist.ErrInvalidName)
-			require.ErrorIs(t, connect(""), dist.ErrInvalidName)
-			err := connect("gone@test")
-			if kind == "unix" {
-				require.ErrorIs(t, err, syscall.ENOENT)
-			} else {
-				require.ErrorIs(t, err, syscall.ECONNREFUSED)
-			}
-			var e *Error
-			require.ErrorAs(t, err, &e)
-			require.Equal(t, "connect", e.Op)
-			require.Equal(t, "gone@test", e.Peer)
-			require.ErrorIs(t, connect("moved@test"), dist.ErrWrongPeer)
-			require.NoError(t, connect("bob@test"))
-			there := a.Conn("bob@test")
-			again, err := a.Connect(w.ctx(), "bob@test")
-			require.NoError(t, err)
-			require.Same(t, there, again)
-			again, err = a.ConnectAddr(w.ctx(), other.Listeners()[0].Addr(), "bob@test")
-			require.NoError(t, err)
-			require.Same(t, there, again, "wherever it is")
-			require.Len(t, a.Peers(), 1)
-			c, err := a.ConnectAddr(w.ctx(), other.Listeners()[0].Addr(), "other@test")
-			require.NoError(t, err)
-			require.Equal(t, "other@test", c.Name())
-			require.NoError(t, a.Close())
-			require.ErrorIs(t, connect("bob@test"), ErrClosed)
-			_, err = a.ConnectAddr(w.ctx(), other.Listeners()[0].Addr(), "")
-			require.ErrorIs(t, err, ErrClosed)
-			require.Zero(t, tableSize(a))
-		})
-	}
+		connect := func(name string) error {
+			_, err := a.Connect(w.ctx(), name)
+			return err
+		}
+		require.ErrorIs(t, connect("nobody@test"), ErrUnknownNode)
+		require.ErrorIs(t, connect("alice@test"), dist.ErrSelf)
+		require.ErrorIs(t, connect("no name"), dist.ErrInvalidName)
+		require.ErrorIs(t, connect(""), dist.ErrInvalidName)
+		err := connect("gone@test")
+		if w.kind == "unix" {
+			require.ErrorIs(t, err, syscall.ENOENT)
+		} else {
+			require.ErrorIs(t, err, syscall.ECONNREFUSED)
+		}
+		var e *Error
+		require.ErrorAs(t, err, &e)
+		require.Equal(t, "connect", e.Op)
+		require.Equal(t, "gone@test", e.Peer)
+		require.ErrorIs(t, connect("moved@test"), dist.ErrWrongPeer)
+		require.NoError(t, connect("bob@test"))
+		there := a.Conn("bob@test")
+		again, err := a.Connect(w.ctx(), "bob@test")
+		require.NoError(t, err)
+		require.Same(t, there, again)
+		again, err = a.ConnectAddr(w.ctx(), other.Listeners()[0].Addr(), "bob@test")
+		require.NoError(t, err)
+		require.Same(t, there, again, "wherever it is")
+		require.Len(t, a.Peers(), 1)
+		c, err := a.ConnectAddr(w.ctx(), other.Listeners()[0].Addr(), "other@test")
+		require.NoError(t, err)
+		require.Equal(t, "other@test", c.Name())
+		require.NoError(t, a.Close())
+		require.ErrorIs(t, connect("bob@test"), ErrClosed)
+		_, err = a.ConnectAddr(w.ctx(), other.Listeners()[0].Addr(), "")
+		require.ErrorIs(t, err, ErrClosed)
+		require.Zero(t, tableSize(a))
+	})
 }
 
 func TestConnectAddr(t *testing.T) {
@@ -126,9 +123,7 @@ func TestConnectHostPort(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "bob@test", c.Name())
 
-	got, err := c.RPC(w.ctx(), "m", "args", 1, ei.Atom("a"))
-	require.NoError(t, err)
-	require.Equal(t, ei.List{ei.Int(1), ei.Atom("a")}, got)
+	require.Equal(t, ei.List{ei.Int(1), ei.Atom("a")}, of(c.RPC(w.ctx(), "m", "args", 1, ei.Atom("a"))).must(t))
 	require.NoError(t, c.Err())
 }
 
@@ -138,10 +133,9 @@ func TestWrongCookie(t *testing.T) {
 	w.started("bob", hear)
 	a := w.node("alice", func(cfg *Config) { cfg.Cookie = "other" })
 	c := w.started("carol")
-	_, err := c.Connect(w.ctx(), "bob@test")
-	require.NoError(t, err)
+	connect(t, c, "bob@test")
 
-	_, err = a.Connect(w.ctx(), "bob@test")
+	_, err := a.Connect(w.ctx(), "bob@test")
 	require.ErrorIs(t, err, io.EOF)
 	var h *dist.HandshakeError
 	require.ErrorAs(t, err, &h)
@@ -163,7 +157,7 @@ func TestWrongCookieOfAcceptor(t *testing.T) {
 	a := w.node("alice")
 	connected := async(func() (*Conn, error) { return a.Connect(w.ctx(), "bob@test") })
 	p := at.accept()
-	c, err := packets.New(w.ctx(), p.s)
+	c, err := packets.New(w.ctx(), p.S)
 	require.NoError(t, err)
 	_, err = protocol.ReadName(c)
 	require.NoError(t, err)
@@ -179,7 +173,7 @@ func TestWrongCookieOfAcceptor(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, c.WritePackets(protocol.AppendAck(nil, protocol.Digest("guess", m.Challenge))))
 	require.ErrorIs(t, arrives(t, connected, "the refusal").err, dist.ErrBadCookie)
-	p.gone()
+	p.Gone()
 }
 
 func TestConnectRefused(t *testing.T) {
@@ -289,8 +283,7 @@ func (hanging) Resolve(ctx context.Context, _ string) (Endpoint, error) {
 
 // An error of connecting names the step at which that stood, also when the time is over.
 func TestConnectNamesStep(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		w.ambush("silent@test")
 		far := Endpoint{Addr: w.addr("silent@test"), Transport: farTransport{w.tr}}
 		for name, tt := range map[string]struct {
@@ -337,8 +330,7 @@ func (farTransport) Connect(ctx context.Context, addr transport.Addr) (*transpor
 }
 
 func TestHandshakeTimeout(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		at := w.ambush("silent@test")
 		a := w.node("alice")
 		begin := time.Now()
@@ -351,7 +343,7 @@ func TestHandshakeTimeout(t *testing.T) {
 		var h *dist.HandshakeError
 		require.ErrorAs(t, err, &h)
 		require.Equal(t, dist.PhaseStatus, h.Phase)
-		p.gone()
+		p.Gone()
 
 		failed, hear := failures()
 		_, l := w.listening("bob", hear)
@@ -359,12 +351,12 @@ func TestHandshakeTimeout(t *testing.T) {
 		accepted := async(func() (*Conn, error) { return l.Accept(ctx) })
 		begin = time.Now()
 		p = w.wire(l)
-		require.NoError(t, p.write([]byte{0, 20})) // half a header is nothing
+		require.NoError(t, p.Write([]byte{0, 20})) // half a header is nothing
 		err = <-failed
 		require.ErrorIs(t, err, ErrHandshakeTimeout)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.Equal(t, DefaultHandshakeTimeout, time.Since(begin))
-		p.gone()
+		p.Gone()
 		cancel()
 		require.ErrorIs(t, (<-accepted).err, context.Canceled)
 	})
@@ -380,13 +372,11 @@ func TestAcceptCancelled(t *testing.T) {
 
 	// A connection that came up while no Accept was in progress is not lost.
 	a := w.node("alice")
-	ca, err := a.Connect(w.ctx(), "bob@test")
-	require.NoError(t, err)
+	ca := connect(t, a, "bob@test")
 	cb, err := l.Accept(w.ctx())
 	require.NoError(t, err)
 	require.NoError(t, ca.SendName(w.ctx(), "x", 1))
-	_, err = cb.Receive(w.ctx())
-	require.NoError(t, err)
+	receive(t, cb)
 
 	accepted = async(func() (*Conn, error) { return l.Accept(w.ctx()) })
 	require.NoError(t, l.Close())
@@ -411,8 +401,7 @@ func TestUnacceptedConnectionEndsWithListener(t *testing.T) {
 	cancel()
 	<-accepted
 	a := w.node("alice")
-	ca, err := a.Connect(w.ctx(), "bob@test")
-	require.NoError(t, err)
+	ca := connect(t, a, "bob@test")
 	require.NoError(t, l.Close())
 	require.ErrorIs(t, readToEnd(w, ca), io.EOF)
 	require.Eventually(t, func() bool { return len(b.Peers()) == 0 }, tooLong, tick)
@@ -431,7 +420,7 @@ func TestHandshakeFailureIsToldPlainly(t *testing.T) {
 	w := newWorld(t, "tcp")
 	failed, hear := failures()
 	b := w.started("bob", hear)
-	require.NoError(t, w.wire(b.Listeners()[0]).s.Close())
+	require.NoError(t, w.wire(b.Listeners()[0]).S.Close())
 	err := arrives(t, failed, "the end of the handshake")
 	require.ErrorIs(t, err, io.EOF)
 	require.NotContains(t, err.Error(), "nil")
@@ -448,10 +437,10 @@ func TestOnDemandOutlivesCaller(t *testing.T) {
 	p := a.accept()
 	leave()
 	require.ErrorIs(t, arrives(t, sent, "SendName").err, context.Canceled)
-	require.NoError(t, p.respond(role(a.name), dist.StatusOK))
+	require.NoError(t, p.Respond(role(a.name), dist.StatusOK))
 	c := w.conn(n, a.name)
 	require.NoError(t, b.SendName(w.ctx(), a.name, "x", ei.Atom("said")))
-	_, said := p.next()
+	_, said := p.Next()
 	require.Equal(t, ei.Atom("said"), said)
 	require.NoError(t, c.Err())
 }

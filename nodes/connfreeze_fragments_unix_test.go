@@ -17,6 +17,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/test/race"
+	"github.com/cnode-go/cnode/internal/test/rawpeer"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/transport"
@@ -45,7 +46,7 @@ func moveAmidFragments(t *testing.T, kind string, flags dist.Flags) {
 	r := w.shuttle("peer@test", true, func(c *Config) { c.Flags = flags })
 	there := w.conn(peer, "mover@test")
 	for _, s := range []*transport.Stream{r.c.l.Stream(), there.l.Stream()} {
-		require.NoError(t, errors.Join(narrow(s, unix.SO_SNDBUF), narrow(s, unix.SO_RCVBUF)))
+		require.NoError(t, errors.Join(rawpeer.Narrow(s, unix.SO_SNDBUF), rawpeer.Narrow(s, unix.SO_RCVBUF)))
 	}
 	require.NoError(t, there.l.StopReading(w.ctx())) // so that the first move is amid messages to the peer
 	var in, out [senders]*numbers
@@ -65,11 +66,9 @@ func moveAmidFragments(t *testing.T, kind string, flags dist.Flags) {
 		in[i], out[i] = newNumbers(-1), newNumbers(int64(each))
 	}
 	for _, n := range r.n {
-		_, err := n.Handle("sink", sink(&in), nil)
-		require.NoError(t, err)
+		handle(t, n, "sink", sink(&in))
 	}
-	_, err := peer.Handle("sink", sink(&out), nil)
-	require.NoError(t, err)
+	handle(t, peer, "sink", sink(&out))
 	var current sync.Mutex // guards r.c for the senders
 	var amid atomic.Bool   // a move was amid messages that came; until then more of them come
 	limit := w.ctx()
@@ -95,10 +94,9 @@ func moveAmidFragments(t *testing.T, kind string, flags dist.Flags) {
 				current.Lock()
 				c := r.c
 				current.Unlock()
-				payload, err := ei.AppendTerm(nil, numbered(sender, i))
-				require.NoError(t, err)
+				payload := encode(t, numbered(sender, i))
 				from := ei.Pid{Node: "mover@test", ID: uint32(sender), Creation: 4711}
-				err = c.SendControl(w.ctx(), &dist.Control{Op: dist.OpRegSend, From: from, ToName: "sink"}, payload)
+				err := c.SendControl(w.ctx(), &dist.Control{Op: dist.OpRegSend, From: from, ToName: "sink"}, payload)
 				switch {
 				case err == nil:
 					i++
@@ -166,16 +164,14 @@ func TestMoveAmidLargest(t *testing.T) {
 	limits := func(c *Config) { c.MaxFrame, c.OverflowLimit = 2<<30-1, 8<<30 }
 	peer := w.started("peer", limits)
 	r := w.shuttle("peer@test", true, limits)
-	payload, err := ei.AppendTerm(nil, ei.Binary(make([]byte, size)))
-	require.NoError(t, err)
+	payload := encode(t, ei.Binary(make([]byte, size)))
 	came := make(chan int, 2)
 	for _, n := range []*Node{peer, r.n[0], r.n[1]} {
-		_, err := n.Handle("sink", func(_ *Mailbox, m *Message) { came <- len(m.Payload) }, nil)
-		require.NoError(t, err)
+		handle(t, n, "sink", func(_ *Mailbox, m *Message) { came <- len(m.Payload) })
 	}
 	c, there := r.c, w.conn(peer, "mover@test")
 	for _, s := range []*transport.Stream{c.l.Stream(), there.l.Stream()} {
-		require.NoError(t, errors.Join(narrow(s, unix.SO_SNDBUF), narrow(s, unix.SO_RCVBUF)))
+		require.NoError(t, errors.Join(rawpeer.Narrow(s, unix.SO_SNDBUF), rawpeer.Narrow(s, unix.SO_RCVBUF)))
 	}
 	require.NoError(t, there.l.StopReading(w.ctx())) // so that the one to the peer is not there before the move
 	for _, from := range []*Conn{c, there} {

@@ -57,8 +57,7 @@ func TestMoveSaysNothing(t *testing.T) {
 	r := w.shuttle("peer@test", true, func(c *Config) { c.Transport = talkative(t) })
 	p := (<-accepted).v
 	for i := range 5 {
-		f, err := r.c.Freeze(w.ctx())
-		require.NoError(t, err)
+		f := freeze(t, r.c)
 		fd, err := descriptor.Duplicate(f.Descriptors()[0])
 		require.NoError(t, err)
 		s, err := r.n[1-r.here].Stage(f.State(), fd)
@@ -67,8 +66,7 @@ func TestMoveSaysNothing(t *testing.T) {
 		f.Thaw()
 		r.move()
 		require.NoError(t, r.c.Send(w.ctx(), p.Self(), i))
-		m, err := p.Receive(w.ctx())
-		require.NoError(t, err)
+		m := receive(t, p)
 		require.Equal(t, p.Self(), m.To)
 	}
 }
@@ -105,11 +103,9 @@ func TestFreezeOfAilingPlugin(t *testing.T) {
 		t.Helper()
 		b := box(t, r.c.n)
 		require.NoError(t, b.Send(w.ctx(), peer.Pid(), "there"))
-		_, err := peer.Receive(w.ctx())
-		require.NoError(t, err)
+		receive(t, peer)
 		require.NoError(t, peer.Send(w.ctx(), b.Pid(), "back"))
-		_, err = b.Receive(w.ctx())
-		require.NoError(t, err)
+		receive(t, b)
 		require.NoError(t, b.Link(w.ctx(), peer.Pid())) // which would wait for the end of a freeze
 		require.NoError(t, b.Unlink(w.ctx(), peer.Pid()))
 	}
@@ -136,8 +132,7 @@ func TestFreezeOfAilingPlugin(t *testing.T) {
 	require.NoError(t, r.c.Err())
 	close(proceed)
 	require.NoError(t, arrives(t, sent, "the end of Send").err)
-	_, err = peer.Receive(w.ctx())
-	require.NoError(t, err)
+	receive(t, peer)
 	works()
 	r.move()
 	works()
@@ -166,8 +161,7 @@ func TestExportedKeysAreCleared(t *testing.T) {
 		exports = nil
 	}
 
-	f, err := r.c.Freeze(w.ctx())
-	require.NoError(t, err)
+	f := freeze(t, r.c)
 	require.Contains(t, string(f.State()), string(keys))
 	f.Thaw()
 	gone(f.State())
@@ -178,8 +172,7 @@ func TestExportedKeysAreCleared(t *testing.T) {
 	require.NoError(t, err)
 	gone(m.State)
 
-	f, err = r.c.Freeze(w.ctx())
-	require.NoError(t, err)
+	f = freeze(t, r.c)
 	moved := Moved{bytes.Clone(f.State()), -1}
 	closed := Moved{bytes.Clone(f.State()), -1}
 	moved.FD, err = descriptor.Duplicate(f.Descriptors()[0])
@@ -198,8 +191,7 @@ func TestExportedKeysAreCleared(t *testing.T) {
 	require.NoError(t, err)
 
 	for _, end := range []func(*Frozen){(*Frozen).Thaw, func(f *Frozen) { require.NoError(t, f.Release()) }} {
-		f, err := r.n[1].Freeze(w.ctx())
-		require.NoError(t, err)
+		f := freeze(t, r.n[1])
 		require.Contains(t, string(f.State()), string(keys))
 		end(f)
 		gone(f.State())
@@ -216,8 +208,7 @@ func TestGivenKeysAreCleared(t *testing.T) {
 	go func() { _, _ = l.Accept(w.ctx()) }()
 	r := w.shuttle("peer@test", true, func(c *Config) { c.Transport = tr })
 
-	f, err := r.c.Freeze(w.ctx())
-	require.NoError(t, err)
+	f := freeze(t, r.c)
 	given := bytes.Clone(f.State())
 	fd, err := descriptor.Duplicate(f.Descriptors()[0])
 	require.NoError(t, err)
@@ -229,8 +220,7 @@ func TestGivenKeysAreCleared(t *testing.T) {
 	require.NoError(t, err)
 	require.NotContains(t, string(given), string(keys))
 
-	all, err := r.n[1].Freeze(w.ctx())
-	require.NoError(t, err)
+	all := freeze(t, r.n[1])
 	given = bytes.Clone(all.State())
 	s, err := Restore(again(r.n[1]), given, duplicates(t, all.Descriptors()))
 	require.NoError(t, err)

@@ -20,16 +20,13 @@ func TestThawLeavesNothing(t *testing.T) {
 	n := w.started("front")
 	before := leak.Polls()
 	for i := range count {
-		_, err := w.started("peer"+strconv.Itoa(i)).Connect(w.ctx(), "front@test")
-		require.NoError(t, err)
+		connect(t, w.started("peer"+strconv.Itoa(i)), "front@test")
 	}
 	idle := func() bool { return leak.Polls()-before == 2*count } // both ends sleep
 	require.Eventually(t, idle, tooLong, tick)
 	for range 3 {
-		f, err := n.Freeze(w.ctx())
-		require.NoError(t, err)
-		s, err := Restore(again(n), f.State(), duplicates(t, f.Descriptors()))
-		require.NoError(t, err)
+		f := freeze(t, n)
+		s := restore(t, again(n), f)
 		require.NoError(t, s.Discard())
 		f.Thaw()
 		require.Eventually(t, idle, tooLong, tick, "more than one a connection")

@@ -17,6 +17,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/test/need"
+	"github.com/cnode-go/cnode/internal/test/rawpeer"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/nodes/internal/link"
@@ -45,8 +46,7 @@ func (w *world) shuttle(peer string, started bool, edit ...func(*Config)) *shutt
 		r.n[i].started.Store(started)
 		r.n[i].freezeTime = tooLong
 	}
-	c, err := r.n[0].Connect(w.ctx(), peer)
-	require.NoError(w.t, err)
+	c := connect(w.t, r.n[0], peer)
 	r.c = c
 	return r
 }
@@ -137,98 +137,92 @@ func numberedPair(i int64) any {
 // none is lost, none comes twice, the order is kept, and the peer notices nothing.
 func TestMoveUnderLoad(t *testing.T) {
 	moves := need.Fewer(30, 100)
-	for _, kind := range movers {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			peer := w.started("peer")
-			r := w.shuttle("peer@test", true)
-			ctx := w.ctx()
-			var stop sync.Once
-			stopped := make(chan struct{})
-			halt := func() { stop.Do(func() { close(stopped) }) }
-			defer halt()
+	inWorlds(t, movers, func(t *testing.T, w *world) {
+		peer := w.started("peer")
+		r := w.shuttle("peer@test", true)
+		ctx := w.ctx()
+		var stop sync.Once
+		stopped := make(chan struct{})
+		halt := func() { stop.Do(func() { close(stopped) }) }
+		defer halt()
 
-			in, out := newNumbers(-1), newNumbers(-1)
-			for _, n := range r.n {
-				_, err := n.Handle("sink", func(_ *Mailbox, m *Message) { in.take(m); m.Release() }, nil)
-				require.NoError(t, err)
-			}
-			_, err := peer.Handle("sink", func(_ *Mailbox, m *Message) { out.take(m); m.Release() }, nil)
-			require.NoError(t, err)
-			watcher, err := peer.NewMailbox(nil)
-			require.NoError(t, err)
-			require.NoError(t, watcher.MonitorNode(ctx, "mover@test"))
+		in, out := newNumbers(-1), newNumbers(-1)
+		for _, n := range r.n {
+			handle(t, n, "sink", func(_ *Mailbox, m *Message) { in.take(m); m.Release() })
+		}
+		handle(t, peer, "sink", func(_ *Mailbox, m *Message) { out.take(m); m.Release() })
+		watcher := box(t, peer)
+		require.NoError(t, watcher.MonitorNode(ctx, "mover@test"))
 
-			var wg sync.WaitGroup
-			var toMover, toPeer int64
-			wg.Go(func() {
-				b, _ := peer.NewMailbox(nil)
-				for i := int64(0); ; i++ {
-					select {
-					case <-stopped:
-						toMover = i
-						return
-					default:
-					}
-					if err := b.SendName(ctx, "mover@test", "sink", numberedPair(i)); err != nil {
-						t.Error(err)
-						toMover = i
-						return
-					}
+		var wg sync.WaitGroup
+		var toMover, toPeer int64
+		wg.Go(func() {
+			b, _ := peer.NewMailbox(nil)
+			for i := int64(0); ; i++ {
+				select {
+				case <-stopped:
+					toMover = i
+					return
+				default:
 				}
-			})
-			var current sync.Mutex // guards r.c for the sender
-			wg.Go(func() {
-				for i := int64(0); ; {
-					select {
-					case <-stopped:
-						toPeer = i
-						return
-					default:
-					}
-					current.Lock()
-					c := r.c
-					current.Unlock()
-					err := c.SendName(ctx, "sink", numberedPair(i))
-					switch {
-					case err == nil:
-						i++
-					case errors.Is(err, ErrMoved): // nothing was sent
-						<-c.l.Left()
-						time.Sleep(10 * time.Microsecond)
-					default:
-						t.Error(err)
-						toPeer = i
-						return
-					}
+				if err := b.SendName(ctx, "mover@test", "sink", numberedPair(i)); err != nil {
+					t.Error(err)
+					toMover = i
+					return
 				}
-			})
-			var silence time.Duration
-			for range moves {
-				begin := time.Now()
-				m, err := r.c.Detach(ctx)
-				require.NoError(t, err)
-				r.here = 1 - r.here
-				c, err := r.n[r.here].Adopt(ctx, m)
-				require.NoError(t, err)
-				silence += time.Since(begin)
-				current.Lock()
-				r.c = c
-				current.Unlock()
-				before := c.l.Traffic().MessagesReceived
-				require.Eventually(t, func() bool { return c.l.Traffic().MessagesReceived > before }, tooLong, tick/10)
 			}
-			halt()
-			wg.Wait()
-			t.Logf("%d messages one way, %d the other, %v a move", toMover, toPeer, silence/time.Duration(moves))
-			in.finish(toMover)
-			out.finish(toPeer)
-			in.wait(t, "to the mover")
-			out.wait(t, "to the peer")
-			require.Nil(t, watcher.take(), "no nodedown")
-			require.EqualValues(t, 1, peer.Stats().Connections)
 		})
-	}
+		var current sync.Mutex // guards r.c for the sender
+		wg.Go(func() {
+			for i := int64(0); ; {
+				select {
+				case <-stopped:
+					toPeer = i
+					return
+				default:
+				}
+				current.Lock()
+				c := r.c
+				current.Unlock()
+				err := c.SendName(ctx, "sink", numberedPair(i))
+				switch {
+				case err == nil:
+					i++
+				case errors.Is(err, ErrMoved): // nothing was sent
+					<-c.l.Left()
+					time.Sleep(10 * time.Microsecond)
+				default:
+					t.Error(err)
+					toPeer = i
+					return
+				}
+			}
+		})
+		var silence time.Duration
+		for range moves {
+			begin := time.Now()
+			m, err := r.c.Detach(ctx)
+			require.NoError(t, err)
+			r.here = 1 - r.here
+			c, err := r.n[r.here].Adopt(ctx, m)
+			require.NoError(t, err)
+			silence += time.Since(begin)
+			current.Lock()
+			r.c = c
+			current.Unlock()
+			before := c.l.Traffic().MessagesReceived
+			require.Eventually(t, func() bool { return c.l.Traffic().MessagesReceived > before }, tooLong, tick/10)
+		}
+		halt()
+		wg.Wait()
+		t.Logf("%d messages one way, %d the other, %v a move", toMover, toPeer, silence/time.Duration(moves))
+		in.finish(toMover)
+		out.finish(toPeer)
+		in.wait(t, "to the mover")
+		out.wait(t, "to the peer")
+		require.Nil(t, watcher.take(), "no nodedown")
+		require.EqualValues(t, 1, peer.Stats().Connections)
+	})
 }
 
 // finish says how many messages are to come.
@@ -246,8 +240,7 @@ func (s *numbers) finish(last int64) {
 func TestFrozenFailure(t *testing.T) {
 	w := newWorld(t, "tcp")
 	c, _ := w.pair()
-	f, err := c.Freeze(w.ctx())
-	require.NoError(t, err)
+	f := freeze(t, c)
 	require.ErrorIs(t, link.Within(&c.l).SendError(w.ctx(), errFault), errFault)
 	require.ErrorIs(t, link.Within(&c.l).ReceiveError(w.ctx(), io.ErrUnexpectedEOF), io.ErrUnexpectedEOF)
 	require.NoError(t, c.Err())
@@ -280,16 +273,14 @@ func TestMoveReceive(t *testing.T) {
 	require.Equal(t, self, r.c.Self())
 	require.Equal(t, p.Peer().Name, r.c.Node().Name())
 	require.NoError(t, p.Send(w.ctx(), self, 7))
-	m, err := r.c.Receive(w.ctx())
-	require.NoError(t, err)
+	m := receive(t, r.c)
 	require.Equal(t, self, m.To)
 	require.NoError(t, r.c.Send(w.ctx(), p.Self(), 8))
-	m, err = p.Receive(w.ctx())
-	require.NoError(t, err)
+	m = receive(t, p)
 	require.Equal(t, p.Self(), m.To)
 	r.move()
 	require.NoError(t, r.c.Close())
-	_, err = p.Receive(w.ctx())
+	_, err := p.Receive(w.ctx())
 	require.ErrorIs(t, err, io.EOF)
 }
 
@@ -303,21 +294,16 @@ func TestMoveBesideCall(t *testing.T) {
 	old := r.c
 	call := async(func() (ei.Term, error) { return old.RPC(context.Background(), "m", "f") })
 	for range 2 { // the monitor and the request
-		_, err := p.Receive(w.ctx())
-		require.NoError(t, err)
+		receive(t, p)
 	}
 	require.NoError(t, p.Send(w.ctx(), old.Self(), "kept"))
 	require.Eventually(t, func() bool { return old.l.Traffic().MessagesReceived == 1 }, tooLong, tick)
 	r.move()
 	require.ErrorIs(t, (<-call).err, ErrMoved)
-	m, err := p.Receive(w.ctx())
-	require.NoError(t, err)
+	m := receive(t, p)
 	require.Equal(t, dist.OpDemonitorP, m.Op, "the peer need not watch for a call that nobody waits for")
-	m, err = r.c.Receive(w.ctx())
-	require.NoError(t, err)
-	term, err := m.Term()
-	require.NoError(t, err)
-	require.Equal(t, ei.Binary("kept"), term)
+	m = receive(t, r.c)
+	require.Equal(t, ei.Binary("kept"), content(t, m))
 	require.Same(t, r.c, m.Conn())
 }
 
@@ -329,19 +315,18 @@ func TestMoveHalfFrames(t *testing.T) {
 		return w.shuttle("peer@test", true, func(c *Config) { c.QueueLimit, c.Flags = 64<<20, withoutFragments }), nil
 	})
 	p := a.accept()
-	require.NoError(t, p.respond(role("peer@test"), dist.StatusOK))
+	require.NoError(t, p.Respond(role("peer@test"), dist.StatusOK))
 	r := (<-connected).v
 	sink := newNumbers(3)
 	for _, n := range r.n {
-		_, err := n.Handle("sink", func(_ *Mailbox, m *Message) { sink.take(m) }, nil)
-		require.NoError(t, err)
+		handle(t, n, "sink", func(_ *Mailbox, m *Message) { sink.take(m) })
 	}
 	var bytes []byte
 	for i := range 3 {
-		bytes = append(bytes, frame(t, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "sink"}, ei.Tuple{ei.Int(i), ei.Binary("x")})...)
+		bytes = append(bytes, frame(t, dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "sink"}, ei.Tuple{ei.Int(i), ei.Binary("x")})...)
 	}
 	for i, b := range bytes {
-		require.NoError(t, p.write([]byte{b}))
+		require.NoError(t, p.Write([]byte{b}))
 		if i%3 == 0 {
 			require.Eventually(t, func() bool { // the byte has been read
 				n, err := r.c.l.Stream().PendingBytes()
@@ -355,7 +340,7 @@ func TestMoveHalfFrames(t *testing.T) {
 	// The peer reads nothing: our window fills, and the queue with it. Then it reads byte by byte
 	// while the connection moves.
 	c := r.c
-	require.NoError(t, errors.Join(narrow(c.l.Stream(), unix.SO_SNDBUF), narrow(p.s, unix.SO_RCVBUF)))
+	require.NoError(t, errors.Join(rawpeer.Narrow(c.l.Stream(), unix.SO_SNDBUF), rawpeer.Narrow(p.S, unix.SO_RCVBUF)))
 	// more than the window; a move copies it several times, and must not take long
 	big := make([]byte, 1<<20)
 	for i := range big {
@@ -374,7 +359,7 @@ func TestMoveHalfFrames(t *testing.T) {
 	var head [1]byte
 	var got []byte
 	for range 200 {
-		_, err := p.s.Readv(w.ctx(), head[:])
+		_, err := p.S.Readv(w.ctx(), head[:])
 		require.NoError(t, err)
 		got = append(got, head[0])
 		if len(got)%10 == 0 {
@@ -383,9 +368,9 @@ func TestMoveHalfFrames(t *testing.T) {
 	}
 	require.NoError(t, (<-first).err, "part of it was out")
 	require.ErrorIs(t, (<-second).err, ErrMoved, "nothing of it was sent: it waited for its turn")
-	require.NoError(t, p.s.Preload(got))
+	require.NoError(t, p.S.Preload(got))
 	for i := range 21 {
-		_, payload := p.next()
+		_, payload := p.Next()
 		list := payload.(ei.List)
 		require.Equal(t, ei.Int(i), list[0])
 		if i == 0 {
@@ -403,18 +388,13 @@ func TestMoveBonds(t *testing.T) {
 	theirs := make([]*Mailbox, 4)
 	ours := make([]*Mailbox, 4)
 	for i := range theirs {
-		var err error
-		theirs[i], err = peer.NewMailbox(&MailboxOptions{TrapExit: true})
-		require.NoError(t, err)
-		ours[i], err = r.n[0].NewMailbox(&MailboxOptions{TrapExit: true})
-		require.NoError(t, err)
+		theirs[i] = trapping(t, peer)
+		ours[i] = trapping(t, r.n[0])
 	}
 	require.NoError(t, ours[0].Link(ctx, theirs[0].Pid()))
 	require.NoError(t, theirs[1].Link(ctx, ours[1].Pid()))
-	ref2, err := ours[2].Monitor(ctx, theirs[2].Pid())
-	require.NoError(t, err)
-	ref3, err := theirs[3].Monitor(ctx, ours[3].Pid())
-	require.NoError(t, err)
+	ref2 := monitor(t, ours[2], theirs[2].Pid())
+	ref3 := monitor(t, theirs[3], ours[3].Pid())
 	require.NoError(t, ours[0].MonitorNode(ctx, "peer@test"))
 	require.Eventually(t, func() bool {
 		return len(watchersOf(ours[3])) > 0 && len(watchersOf(theirs[2])) > 0
@@ -439,31 +419,24 @@ func TestMoveBonds(t *testing.T) {
 	ours[3].Exit(ei.Atom("four"))
 	requireDown(t, theirs[3], ref3, "four")
 	require.NoError(t, r.c.Close())
-	m, err := ours[0].Receive(ctx)
-	require.NoError(t, err)
+	m := receive(t, ours[0])
 	require.Equal(t, dist.OpSend, m.Op, "the nodedown")
 }
 
 func requireExit(t testing.TB, b *Mailbox, from ei.Pid, reason ei.Atom) {
 	t.Helper()
-	m, err := b.Receive(soon(t))
-	require.NoError(t, err)
+	m := receive(t, b)
 	require.Equal(t, dist.OpExit, m.Op)
 	require.Equal(t, from, m.From)
-	got, err := m.Reason.Decode()
-	require.NoError(t, err)
-	require.Equal(t, reason, got)
+	require.Equal(t, reason, decode(t, m.Reason))
 }
 
 func requireDown(t testing.TB, b *Mailbox, ref ei.Ref, reason ei.Atom) {
 	t.Helper()
-	m, err := b.Receive(soon(t))
-	require.NoError(t, err)
+	m := receive(t, b)
 	require.Equal(t, dist.OpMonitorPExit, m.Op)
 	require.Equal(t, ref, m.Ref)
-	got, err := m.Reason.Decode()
-	require.NoError(t, err)
-	require.Equal(t, reason, got)
+	require.Equal(t, reason, decode(t, m.Reason))
 }
 
 // To the peer, processes that do not move with their connection have ended.
@@ -472,10 +445,8 @@ func TestMoveWithoutProcesses(t *testing.T) {
 	peer := w.started("peer")
 	r := w.shuttle("peer@test", true)
 	ctx := w.ctx()
-	theirs, err := peer.NewMailbox(&MailboxOptions{TrapExit: true})
-	require.NoError(t, err)
-	ours, err := r.n[0].NewMailbox(&MailboxOptions{TrapExit: true})
-	require.NoError(t, err)
+	theirs := trapping(t, peer)
+	ours := trapping(t, r.n[0])
 	require.NoError(t, theirs.Link(ctx, ours.Pid()))
 	require.Eventually(t, func() bool {
 		return len(linksOf(ours)) > 0
@@ -494,31 +465,24 @@ func TestMoveMonitorOfName(t *testing.T) {
 	r := w.shuttle("peer@test", true)
 	var servers []*Mailbox
 	for _, n := range r.n {
-		b, err := n.Serve("srv", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
-		require.NoError(t, err)
+		b := serve(t, n, "srv", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }})
 		servers = append(servers, b)
 	}
-	_, err := r.n[0].Serve("only_here", Server{}, nil)
-	require.NoError(t, err)
+	serve(t, r.n[0], "only_here", Server{})
 	b := box(t, peer)
 	ref, err := b.MonitorName(w.ctx(), "mover@test", "srv")
 	require.NoError(t, err)
 	lost, err := b.MonitorName(w.ctx(), "mover@test", "only_here")
 	require.NoError(t, err)
-	v, err := b.CallName(w.ctx(), "mover@test", "srv", ei.Atom("before"))
-	require.NoError(t, err)
+	v := of(b.CallName(w.ctx(), "mover@test", "srv", ei.Atom("before"))).must(t)
 	require.Equal(t, ei.Atom("before"), v)
 	r.move()
-	v, err = b.CallName(w.ctx(), "mover@test", "srv", ei.Atom("after"))
-	require.NoError(t, err)
+	v = of(b.CallName(w.ctx(), "mover@test", "srv", ei.Atom("after"))).must(t)
 	require.Equal(t, ei.Atom("after"), v)
 	down := func(ref ei.Ref, why string) {
-		m, err := b.Receive(w.ctx())
-		require.NoError(t, err)
+		m := receive(t, b)
 		require.Equal(t, ref, m.Ref)
-		reason, err := m.Reason.Decode()
-		require.NoError(t, err)
-		require.Equal(t, ei.Atom(why), reason)
+		require.Equal(t, ei.Atom(why), decode(t, m.Reason))
 	}
 	down(lost, "noproc")
 	servers[0].Exit(ei.Atom("the_old_one"))
@@ -531,8 +495,7 @@ func TestMoveMonitorOfName(t *testing.T) {
 func TestCloseOfConnThatMoves(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ca, cb := w.pair()
-	f, err := ca.Freeze(w.ctx())
-	require.NoError(t, err)
+	f := freeze(t, ca)
 	closed := async(func() (any, error) { return nil, ca.Close() })
 	require.Eventually(t, func() bool { // it waits
 		return link.Within(&ca.l).Pending() != nil
@@ -549,48 +512,40 @@ func TestCloseOfConnThatMoves(t *testing.T) {
 // A peer has lost its connection to one process and made another one. If both connections move to
 // the same node, the later one counts, whichever arrives first.
 func TestAdoptAfterReconnect(t *testing.T) {
-	for _, kind := range movers {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			front, l := w.listening("mover", same(4711))
-			inner := w.node("mover", same(4711), func(c *Config) { c.Worker = 1 })
-			peer := w.node("peer")
-			var moved []*Moved
-			for range 3 {
-				ours, theirs := w.join(peer, front, l)
-				m, err := theirs.Detach(w.ctx())
-				require.NoError(t, err)
-				moved = append(moved, m)
-				if len(moved) < 3 {
-					require.NoError(t, ours.Close())
-				}
+	inWorlds(t, movers, func(t *testing.T, w *world) {
+		front, l := w.listening("mover", same(4711))
+		inner := w.node("mover", same(4711), func(c *Config) { c.Worker = 1 })
+		peer := w.node("peer")
+		var moved []*Moved
+		for range 3 {
+			ours, theirs := w.join(peer, front, l)
+			m, err := theirs.Detach(w.ctx())
+			require.NoError(t, err)
+			moved = append(moved, m)
+			if len(moved) < 3 {
+				require.NoError(t, ours.Close())
 			}
-			second, err := inner.Adopt(w.ctx(), moved[1])
-			require.NoError(t, err)
-			_, err = inner.Adopt(w.ctx(), moved[0])
-			require.ErrorIs(t, err, ErrConnected, "made before")
-			require.Same(t, second, inner.Conn("peer@test"))
+		}
+		second, err := inner.Adopt(w.ctx(), moved[1])
+		require.NoError(t, err)
+		_, err = inner.Adopt(w.ctx(), moved[0])
+		require.ErrorIs(t, err, ErrConnected, "made before")
+		require.Same(t, second, inner.Conn("peer@test"))
 
-			frozen, err := second.Freeze(w.ctx())
-			require.NoError(t, err)
-			fd, err := descriptor.Duplicate(moved[2].FD)
-			require.NoError(t, err)
-			_, err = inner.Adopt(w.ctx(), &Moved{moved[2].State, fd})
-			require.ErrorIs(t, err, ErrConnected, "frozen")
-			frozen.Thaw()
-			// the end of the second one has not been read yet
-			third, err := inner.Adopt(w.ctx(), moved[2])
-			require.NoError(t, err)
-			require.ErrorIs(t, second.Err(), ErrSuperseded)
-			require.Same(t, third, inner.Conn("peer@test"))
-			require.NoError(t, peer.Conn("mover@test").Send(w.ctx(), third.Self(), 1))
-			m, err := third.Receive(w.ctx())
-			require.NoError(t, err)
-			term, err := m.Term()
-			require.NoError(t, err)
-			require.Equal(t, ei.Int(1), term)
-		})
-	}
+		frozen := freeze(t, second)
+		fd, err := descriptor.Duplicate(moved[2].FD)
+		require.NoError(t, err)
+		_, err = inner.Adopt(w.ctx(), &Moved{moved[2].State, fd})
+		require.ErrorIs(t, err, ErrConnected, "frozen")
+		frozen.Thaw()
+		// the end of the second one has not been read yet
+		third, err := inner.Adopt(w.ctx(), moved[2])
+		require.NoError(t, err)
+		require.ErrorIs(t, second.Err(), ErrSuperseded)
+		require.Same(t, third, inner.Conn("peer@test"))
+		require.NoError(t, peer.Conn("mover@test").Send(w.ctx(), third.Self(), 1))
+		require.Equal(t, ei.Int(1), term(t, third))
+	})
 }
 
 // A state that is not of a connection of this node is refused, and the caller keeps the descriptor.
@@ -598,8 +553,7 @@ func TestStageRefused(t *testing.T) {
 	w := newWorld(t, "tcp")
 	w.started("peer")
 	r := w.shuttle("peer@test", true)
-	f, err := r.c.Freeze(w.ctx())
-	require.NoError(t, err)
+	f := freeze(t, r.c)
 	defer f.Thaw()
 	for name, n := range map[string]*Node{
 		"another node": w.node("stranger", same(4711)),
@@ -608,7 +562,7 @@ func TestStageRefused(t *testing.T) {
 		_, err := n.Stage(f.State(), f.Descriptors()[0])
 		require.ErrorIs(t, err, ErrOtherNode, name)
 	}
-	_, err = r.n[0].Stage(f.State(), f.Descriptors()[0])
+	_, err := r.n[0].Stage(f.State(), f.Descriptors()[0])
 	require.ErrorIs(t, err, ErrConnected)
 	var bad *StateError
 	_, err = r.n[1].Stage(f.State()[:20], f.Descriptors()[0])
@@ -637,8 +591,7 @@ func TestStartGivenUp(t *testing.T) {
 	require.NoError(t, err)
 	s, err := r.n[1].Stage(m.State, m.FD)
 	require.NoError(t, err)
-	f, err := r.n[1].Freeze(w.ctx())
-	require.NoError(t, err)
+	f := freeze(t, r.n[1])
 	ctx, end := context.WithCancel(w.ctx())
 	begun := async(func() (*Conn, error) { return s.Start(ctx) })
 	end()
@@ -665,7 +618,7 @@ func TestSameWorker(t *testing.T) {
 		require.NoError(t, err)
 		r.c, err = n.Adopt(w.ctx(), m)
 		require.NoError(t, err)
-		require.Len(t, log.lines("level=WARN", "same Config.Worker", "peer=peer@test", "worker=0"), 1, "move %d", i)
+		require.Len(t, log.Lines("level=WARN", "same Config.Worker", "peer=peer@test", "worker=0"), 1, "move %d", i)
 	}
 }
 

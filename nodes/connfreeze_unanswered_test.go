@@ -57,10 +57,8 @@ func TestFreezeAwaitsServers(t *testing.T) {
 	peer := w.started("peer")
 	r := w.shuttle("peer@test", true)
 	s := newSlow()
-	b, err := r.n[0].Serve("srv", s.server(), nil)
-	require.NoError(t, err)
-	_, err = r.n[1].Serve("srv", Server{Call: func(context.Context, *Call) (any, error) { return "elsewhere", nil }}, nil)
-	require.NoError(t, err)
+	b := serve(t, r.n[0], "srv", s.server())
+	serve(t, r.n[1], "srv", Server{Call: func(context.Context, *Call) (any, error) { return "elsewhere", nil }})
 	answers := make(chan result[ei.Term], calls)
 	for i := range calls {
 		go func() { answers <- of(peer.CallName(w.ctx(), "mover@test", "srv", i)) }()
@@ -70,7 +68,7 @@ func TestFreezeAwaitsServers(t *testing.T) {
 	for range 2 { // what the first one has waited for is not waited for twice
 		// until it has found what is owed, and waits
 		short := ctxWhile(t, func() bool { return r.c.works.Count() < calls || !r.c.works.Awaited() })
-		_, err = r.c.Freeze(short)
+		_, err := r.c.Freeze(short)
 		require.ErrorIs(t, err, context.Canceled)
 		require.ErrorIs(t, err, ErrDraining)
 		require.ErrorContains(t, err, "5 owe the peer an answer")
@@ -88,16 +86,13 @@ func TestFreezeAwaitsServers(t *testing.T) {
 	m := <-moved
 	require.NoError(t, m.err)
 	require.Zero(t, r.c.works.Count())
-	r.c, err = r.n[1].Adopt(w.ctx(), m.v)
-	require.NoError(t, err)
+	r.c = of(r.n[1].Adopt(w.ctx(), m.v)).must(t)
 	for range calls {
 		a := arrives(t, answers, "the answer")
 		require.NoError(t, a.err)
 		require.Equal(t, ei.Atom("ok"), a.v.(ei.Tuple)[0])
 	}
-	v, err := peer.CallName(w.ctx(), "mover@test", "srv", "next")
-	require.NoError(t, err)
-	require.Equal(t, ei.Binary("elsewhere"), v)
+	require.Equal(t, ei.Binary("elsewhere"), of(peer.CallName(w.ctx(), "mover@test", "srv", "next")).must(t))
 }
 
 // A freeze does not wait for what is no request, for requests of this node, for those answered
@@ -106,8 +101,7 @@ func TestFreezeAwaitsNothingElse(t *testing.T) {
 	w := newWorld(t, "tcp")
 	peer := w.started("peer")
 	r := w.shuttle("peer@test", true)
-	from, err := peer.NewMailbox(nil)
-	require.NoError(t, err)
+	from := box(t, peer)
 	freeze := func(what string) {
 		t.Helper()
 		f, err := r.c.Freeze(w.ctx())
@@ -117,8 +111,7 @@ func TestFreezeAwaitsNothingElse(t *testing.T) {
 	}
 
 	casts := newSlow()
-	b, err := r.n[0].Serve("casts", casts.server(), nil)
-	require.NoError(t, err)
+	b := serve(t, r.n[0], "casts", casts.server())
 	cast := ei.Tuple{ei.Atom("$gen_cast"), ei.Atom("x")}
 	for _, term := range []ei.Term{cast, ei.Atom("info"), cast} {
 		require.NoError(t, from.SendName(w.ctx(), "mover@test", "casts", term))
@@ -131,8 +124,7 @@ func TestFreezeAwaitsNothingElse(t *testing.T) {
 	require.NoError(t, (<-own).err)
 
 	rec := newRecorder()
-	_, err = r.n[0].Serve("later", rec.server(), nil)
-	require.NoError(t, err)
+	serve(t, r.n[0], "later", rec.server())
 	later := async(func() (ei.Term, error) { return peer.CallName(w.ctx(), "mover@test", "later", ei.Atom("later")) })
 	c := arrives(t, rec.later, "the request")
 	freeze("a call that is answered later")
@@ -140,8 +132,7 @@ func TestFreezeAwaitsNothingElse(t *testing.T) {
 	require.NoError(t, (<-later).err)
 
 	ends := newSlow()
-	b, err = r.n[0].Serve("ends", ends.server(), nil)
-	require.NoError(t, err)
+	b = serve(t, r.n[0], "ends", ends.server())
 	died := make(chan error, 3)
 	for range cap(died) {
 		go func() {

@@ -26,20 +26,18 @@ func TestFreezeOverBudget(t *testing.T) {
 	release, entered := make(chan struct{}), make(chan struct{})
 	got := make(chan *Message, 10)
 	var once sync.Once
-	_, err := r.n[0].Handle("slow", func(_ *Mailbox, m *Message) {
+	handle(t, r.n[0], "slow", func(_ *Mailbox, m *Message) {
 		once.Do(func() {
 			close(entered)
 			<-release
 		})
 		got <- m
-	}, nil)
-	require.NoError(t, err)
-	b, err := peer.NewMailbox(nil)
-	require.NoError(t, err)
+	})
+	b := box(t, peer)
 	require.NoError(t, b.SendName(w.ctx(), "mover@test", "slow", 1))
 	<-entered
 	ctx := w.ctx()
-	_, err = r.c.Detach(ctx)
+	_, err := r.c.Detach(ctx)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.NoError(t, ctx.Err(), "it is the budget that was too short")
 	short, cancel := context.WithTimeout(w.ctx(), 10*time.Millisecond)
@@ -53,8 +51,7 @@ func TestFreezeOverBudget(t *testing.T) {
 	arrives(t, got, "the first message")
 	arrives(t, got, "the second")
 	require.NoError(t, r.c.Send(w.ctx(), b.Pid(), "out"))
-	_, err = b.Receive(w.ctx())
-	require.NoError(t, err)
+	receive(t, b)
 	r.move()
 }
 
@@ -165,36 +162,30 @@ func TestFreezeBesideFrozenConn(t *testing.T) {
 		c.Handover = func(context.Context) ([]byte, error) { handed++; return nil, nil }
 		c.Thawed = func() { thawed++ }
 	})
-	c, err := n.Connect(w.ctx(), "peer@test")
-	require.NoError(t, err)
-	f, err := c.Freeze(w.ctx())
-	require.NoError(t, err)
-	_, err = n.Freeze(w.ctx())
+	c := connect(t, n, "peer@test")
+	f := freeze(t, c)
+	_, err := n.Freeze(w.ctx())
 	require.ErrorIs(t, err, handoff.ErrBusy)
 	require.ErrorContains(t, err, "peer@test")
 	require.Zero(t, handed)
 	require.Zero(t, thawed)
 	f.Thaw()
-	_, err = n.RPC(w.ctx(), "peer@test", "m", "f")
-	require.NoError(t, err)
+	of(n.RPC(w.ctx(), "peer@test", "m", "f")).must(t)
 
-	whole, err := n.Freeze(w.ctx())
-	require.NoError(t, err)
+	whole := freeze(t, n)
 	_, err = c.Freeze(w.ctx())
 	require.ErrorIs(t, err, handoff.ErrBusy)
 	whole.Thaw()
 	require.Equal(t, []int{1, 1}, []int{handed, thawed})
-	_, err = n.RPC(w.ctx(), "peer@test", "m", "f")
-	require.NoError(t, err)
+	of(n.RPC(w.ctx(), "peer@test", "m", "f")).must(t)
 }
 
 // A frozen connection that is to end does so when it is thawed.
 func TestFreezeThaw(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ca, cb := w.pair()
-	f, err := ca.Freeze(w.ctx())
-	require.NoError(t, err)
-	_, err = ca.Freeze(w.ctx())
+	f := freeze(t, ca)
+	_, err := ca.Freeze(w.ctx())
 	require.ErrorIs(t, err, handoff.ErrBusy)
 	closed := async(func() (any, error) { return nil, ca.Close() })
 	sent := async(func() (any, error) { return nil, ca.Send(w.ctx(), cb.Self(), 1) })

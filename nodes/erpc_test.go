@@ -149,8 +149,7 @@ func TestERPCGivenUp(t *testing.T) {
 // What a peer may answer to a SPAWN_REQUEST, and what it must not bring about.
 func TestERPCAnswers(t *testing.T) {
 	w := newWorld(t, "memory")
-	a := w.started("alice")
-	p := w.peer(a.Listeners()[0], role("wire@test"))
+	a, p := w.met("alice")
 	child := ei.Pid{Node: "wire@test", ID: 5, Creation: 77}
 	pid := exitReason(child)
 	stranger := exitReason(ei.Pid{Node: "other@test", ID: 5, Creation: 77})
@@ -161,30 +160,30 @@ func TestERPCAnswers(t *testing.T) {
 		is     error
 	}{
 		{"refused", func(q *dist.Control) {
-			p.send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Result: exitReason(ei.Atom("system_limit"))}, nil)
+			p.Send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Result: exitReason(ei.Atom("system_limit"))}, nil)
 		}, "error: {erpc,system_limit}", nil},
 		{"not supported", func(q *dist.Control) {
-			p.send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Result: exitReason(ei.Atom("notsup"))}, nil)
+			p.Send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Result: exitReason(ei.Atom("notsup"))}, nil)
 		}, "error: {erpc,notsup}", errors.ErrUnsupported},
 		{"no monitor", func(q *dist.Control) {
-			p.send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Result: pid}, nil)
+			p.Send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Result: pid}, nil)
 		}, "error: {erpc,notsup}", errors.ErrUnsupported},
 		{"a pid of another node", func(q *dist.Control) {
-			p.send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Flags: dist.SpawnMonitored, Result: stranger}, nil)
+			p.Send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Flags: dist.SpawnMonitored, Result: stranger}, nil)
 		}, "error: {erpc,notsup}", errors.ErrUnsupported},
 		{"an end without a beginning, then a refusal", func(q *dist.Control) {
-			p.send(dist.Control{Op: dist.OpMonitorPExit, Ref: q.Ref, From: child, To: q.From, Reason: exitReason(ei.Atom("x"))}, nil)
-			p.send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Result: exitReason(ei.Atom("badopt"))}, nil)
+			p.Send(dist.Control{Op: dist.OpMonitorPExit, Ref: q.Ref, From: child, To: q.From, Reason: exitReason(ei.Atom("x"))}, nil)
+			p.Send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Result: exitReason(ei.Atom("badopt"))}, nil)
 		}, "error: {erpc,badopt}", nil},
 		{"another one's result", func(q *dist.Control) {
-			p.send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Flags: dist.SpawnMonitored, Result: pid}, nil)
-			p.send(dist.Control{Op: dist.OpMonitorPExit, Ref: q.Ref, From: child, To: q.From,
+			p.Send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Flags: dist.SpawnMonitored, Result: pid}, nil)
+			p.Send(dist.Control{Op: dist.OpMonitorPExit, Ref: q.Ref, From: child, To: q.From,
 				Reason: exitReason(ei.Tuple{ei.Ref{Node: "x@test", Len: 3}, ei.Atom("return"), ei.Int(1)})}, nil)
 		}, "exit: {signal,{#Ref<x@test.0.0.0>,return,1}}", nil},
 		{"the loss of the connection", func(*dist.Control) {}, "error: {erpc,noconnection}", ErrNoConnection},
 	} {
 		called := async(func() (ei.Term, error) { return a.ERPC(w.ctx(), "wire@test", "m", "f", 1) })
-		q, args := p.next()
+		q, args := p.Next()
 		require.Equal(t, dist.OpSpawnRequest, q.Op, tt.name)
 		require.Equal(t, "[monitor]", q.Options.String())
 		require.Equal(t, a.Whereis("net_kernel").Pid(), q.GroupLeader)
@@ -193,7 +192,7 @@ func TestERPCAnswers(t *testing.T) {
 		require.Equal(t, ei.List{ei.Atom("m"), ei.Atom("f"), ei.String("\x01")}.String(), ei.List(list[1:]).String())
 		tt.answer(&q)
 		if tt.is == ErrNoConnection {
-			p.close()
+			p.Close()
 		}
 		err := arrives(t, called, tt.name).err
 		e := new(ERPCError)
@@ -234,10 +233,9 @@ func TestERPCFromUnstarted(t *testing.T) {
 	there := w.started("bob")
 	exposeAll(there)
 	n := w.node("alice")
-	v, err := n.ERPC(w.ctx(), "bob@test", "m", "echo", 1)
-	require.NoError(t, err)
+	v := of(n.ERPC(w.ctx(), "bob@test", "m", "echo", 1)).must(t)
 	require.Equal(t, "[1]", v.String())
-	_, err = n.ERPC(w.ctx(), "bob@test", "m", "exit")
+	_, err := n.ERPC(w.ctx(), "bob@test", "m", "exit")
 	require.ErrorAs(t, err, new(*Raise))
 	require.NoError(t, n.ERPCCast(w.ctx(), "bob@test", "m", "echo", 1))
 	r, err := n.ERPCRequest(w.ctx(), "bob@test", "m", "echo", 2)
@@ -300,8 +298,7 @@ func TestRequests(t *testing.T) {
 		require.ErrorIs(t, err, context.Canceled)
 		nothingLeft(t, here, there)
 
-		_, err = there.Serve("echo", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
-		require.NoError(t, err)
+		serve(t, there, "echo", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }})
 		r, err := here.SendRequestName(w.ctx(), there.Name(), "echo", 7)
 		require.NoError(t, err)
 		n, err := WaitAs[int](w.ctx(), r)

@@ -29,7 +29,7 @@ func deafen(t *testing.T, n *Node, p *wire) *deafened {
 	b, c := box(t, n), n.Conn("deaf@test")
 	for range 20 {
 		go func() {
-			for b.Send(ctx, p.self, make([]byte, 32<<10)) == nil {
+			for b.Send(ctx, p.Self, make([]byte, 32<<10)) == nil {
 			}
 		}()
 	}
@@ -46,7 +46,7 @@ func deafen(t *testing.T, n *Node, p *wire) *deafened {
 // end ends a process that the peer monitors.
 func (d *deafened) end(n *Node) {
 	b := box(d.t, n)
-	require.True(d.t, b.watched(monitorRef(d.peer, d.ends), bonds.Watcher{Pid: d.peer.self}))
+	require.True(d.t, b.watched(monitorRef(d.peer, d.ends), bonds.Watcher{Pid: d.peer.Self}))
 	d.ends++
 	b.Exit(ei.Int(d.ends))
 }
@@ -98,7 +98,7 @@ func TestMoveBesideLastWords(t *testing.T) {
 		a := w.ambush("deaf@test")
 		met := async(func() (*wire, error) {
 			p := a.accept()
-			return p, p.respond(role("deaf@test"), dist.StatusOK)
+			return p, p.Respond(role("deaf@test"), dist.StatusOK)
 		})
 		r := w.shuttle("deaf@test", true, few)
 		deaf := arrives(t, met, "the connection")
@@ -160,18 +160,16 @@ func TestRestoreBesideLastWords(t *testing.T) {
 	})
 	deaf := w.peer(n.Listeners()[0], role("deaf@test"))
 	isRead(deaf)
-	watched = deaf.self
+	watched = deaf.Self
 	b := box(t, n)
 	for i := range 10_000 {
-		require.True(t, b.watched(monitorRef(deaf, i), bonds.Watcher{Pid: deaf.self}))
+		require.True(t, b.watched(monitorRef(deaf, i), bonds.Watcher{Pid: deaf.Self}))
 	}
 	// far more than a peer that does not read, the kernel and QueueLimit have room for
 	b.Exit(ei.Atom("normal"))
-	f, err := n.Freeze(w.ctx())
-	require.NoError(t, err)
+	f := freeze(t, n)
 	inTime(t, "Restore", func() {
-		s, err := Restore(again(n), f.State(), duplicates(t, f.Descriptors()))
-		require.NoError(t, err)
+		s := restore(t, again(n), f)
 		require.NoError(t, s.Discard())
 	})
 	f.Thaw()

@@ -19,8 +19,7 @@ import (
 // besideDeaf runs f with a node and two peers of it. The deaf one reads nothing, and no more can be
 // sent to it until hears is called.
 func besideDeaf(t *testing.T, f func(t *testing.T, w *world, n *Node, deaf, good *wire, hears func())) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		n := w.started("alice", func(cfg *Config) { cfg.QueueLimit, cfg.Flags = 1000, withoutFragments })
 		deaf, good := w.peer(n.Listeners()[0], role("deaf@test")), w.peer(n.Listeners()[0], role("good@test"))
 		b := box(t, n)
@@ -28,7 +27,7 @@ func besideDeaf(t *testing.T, f func(t *testing.T, w *world, n *Node, deaf, good
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		for range 200 { // more than there is room for
-			go b.Send(ctx, deaf.self, make([]byte, 500))
+			go b.Send(ctx, deaf.Self, make([]byte, 500))
 		}
 		synctest.Wait()
 		require.True(t, link.Within(&n.Conn("deaf@test").l).IsFull())
@@ -38,16 +37,16 @@ func besideDeaf(t *testing.T, f func(t *testing.T, w *world, n *Node, deaf, good
 
 // nextSignal is next, past messages.
 func (p *wire) nextSignal() (ctl dist.Control, payload ei.Term) {
-	p.t.Helper()
+	p.T.Helper()
 	for {
-		if ctl, payload = p.next(); ctl.Op != dist.OpSendSender {
+		if ctl, payload = p.Next(); ctl.Op != dist.OpSendSender {
 			return ctl, payload
 		}
 	}
 }
 
 func monitorRef(p *wire, i int) ei.Ref {
-	return ei.Ref{Node: p.self.Node, Creation: 77, Len: 3, ID: [5]uint32{uint32(i), 1, 2}}
+	return ei.Ref{Node: p.Self.Node, Creation: 77, Len: 3, ID: [5]uint32{uint32(i), 1, 2}}
 }
 
 // If a process with many links and monitors ends, a node that does not read delays none of the
@@ -58,14 +57,14 @@ func TestExitBesideDeafPeer(t *testing.T) {
 		b, here := box(t, n), trapping(t, n)
 		for i := range many {
 			require.True(t, b.linked(ei.Pid{Node: "deaf@test", ID: uint32(i), Creation: 77}))
-			require.True(t, b.watched(monitorRef(good, i), bonds.Watcher{Pid: good.self}))
+			require.True(t, b.watched(monitorRef(good, i), bonds.Watcher{Pid: good.Self}))
 		}
 		require.NoError(t, here.Link(t.Context(), b.Pid()))
 		b.Exit(ei.Atom("crash"))
 		_, why := reason(t, here, dist.OpExit)
 		require.Equal(t, ei.Atom("crash"), why)
 		for range many {
-			ctl, why := good.next()
+			ctl, why := good.Next()
 			require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
 			require.Equal(t, ei.Atom("crash"), why)
 		}
@@ -84,14 +83,14 @@ func TestShutdownBesideDeafPeer(t *testing.T) {
 		const many = 10
 		for i := range many {
 			b := box(t, n)
-			require.True(t, b.linked(deaf.self))
-			require.True(t, b.watched(monitorRef(good, i), bonds.Watcher{Pid: good.self}))
+			require.True(t, b.linked(deaf.Self))
+			require.True(t, b.watched(monitorRef(good, i), bonds.Watcher{Pid: good.Self}))
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		down := async(func() (int, error) { return 0, n.Shutdown(ctx) })
 		for range many {
-			ctl, why := good.next()
+			ctl, why := good.Next()
 			require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
 			require.Equal(t, ei.Atom("shutdown"), why)
 		}
@@ -103,18 +102,17 @@ func TestShutdownBesideDeafPeer(t *testing.T) {
 // Shutdown with a context that has ended still sends the signals that go out at once.
 func TestShutdownTooLateTells(t *testing.T) {
 	w := newWorld(t, "tcp")
-	n := w.started("alice")
-	p := w.peer(n.Listeners()[0], role("wire@test"))
+	n, p := w.met("alice")
 	require.Eventually(t, func() bool { return n.Conn("wire@test") != nil }, tooLong, tick)
 	const many = 10
 	for i := range many {
-		require.True(t, box(t, n).watched(monitorRef(p, i), bonds.Watcher{Pid: p.self}))
+		require.True(t, box(t, n).watched(monitorRef(p, i), bonds.Watcher{Pid: p.Self}))
 	}
 	ctx, cancel := context.WithCancel(w.ctx())
 	cancel()
 	_ = n.Shutdown(ctx)
 	for range many {
-		ctl, why := p.next()
+		ctl, why := p.Next()
 		require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
 		require.Equal(t, ei.Atom("shutdown"), why)
 	}
@@ -129,19 +127,18 @@ func TestSpawnBesideDeafPeer(t *testing.T) {
 			<-proceed
 			return nil, &Raise{Class: ClassExit, Reason: ei.Binary(make([]byte, 512<<10))}
 		})
-		opts, err := ei.AppendTerm(nil, ei.List{ei.Atom("monitor")})
-		require.NoError(t, err)
-		good.send(dist.Control{
-			Op: dist.OpSpawnRequest, Ref: monitorRef(good, 1), From: good.self, GroupLeader: good.self, Module: "m", Function: "f", Options: opts,
+		opts := encode(t, ei.List{ei.Atom("monitor")})
+		good.Send(dist.Control{
+			Op: dist.OpSpawnRequest, Ref: monitorRef(good, 1), From: good.Self, GroupLeader: good.Self, Module: "m", Function: "f", Options: opts,
 		}, ei.List{})
-		ctl, _ := good.next()
+		ctl, _ := good.Next()
 		require.Equal(t, dist.OpSpawnReply, ctl.Op)
 		pid, err := ctl.Result.Decode()
 		require.NoError(t, err)
-		require.True(t, n.procs.local(pid.(ei.Pid)).linked(deaf.self))
+		require.True(t, n.procs.local(pid.(ei.Pid)).linked(deaf.Self))
 		close(proceed)
 		began := time.Now()
-		ctl, _ = good.next()
+		ctl, _ = good.Next()
 		require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
 		synctest.Wait()
 		require.True(t, n.life.Work.None())
@@ -156,7 +153,7 @@ func TestManyEndsBesideSlowPeer(t *testing.T) {
 		why := ei.Binary(make([]byte, 128<<10))
 		for i := range many {
 			b := box(t, n)
-			require.True(t, b.watched(monitorRef(slow, i), bonds.Watcher{Pid: slow.self}))
+			require.True(t, b.watched(monitorRef(slow, i), bonds.Watcher{Pid: slow.Self}))
 			b.Exit(why)
 		}
 		synctest.Wait()
@@ -177,7 +174,7 @@ func TestTooManyEndsBesideDeafPeer(t *testing.T) {
 		end := func(watchers int, why ei.Term) {
 			b := box(t, n)
 			for i := range watchers {
-				require.True(t, b.watched(monitorRef(deaf, i), bonds.Watcher{Pid: deaf.self}))
+				require.True(t, b.watched(monitorRef(deaf, i), bonds.Watcher{Pid: deaf.Self}))
 			}
 			b.Exit(why)
 			synctest.Wait()
@@ -196,7 +193,7 @@ func fillExitQueue(t *testing.T, n *Node, slow *wire) (ended <-chan struct{}) {
 	end := func(watchers int, why ei.Term) {
 		b := box(t, n)
 		for i := range watchers {
-			require.True(t, b.watched(monitorRef(slow, i), bonds.Watcher{Pid: slow.self}))
+			require.True(t, b.watched(monitorRef(slow, i), bonds.Watcher{Pid: slow.Self}))
 		}
 		b.Exit(why)
 	}
@@ -253,14 +250,14 @@ func TestFullExitQueueKeepsNobody(t *testing.T) {
 	besideDeaf(t, func(t *testing.T, _ *world, n *Node, deaf, good *wire, hears func()) {
 		b := box(t, n)
 		for i := range 64 {
-			require.True(t, b.watched(monitorRef(deaf, i), bonds.Watcher{Pid: deaf.self}))
+			require.True(t, b.watched(monitorRef(deaf, i), bonds.Watcher{Pid: deaf.Self}))
 		}
 		b.Exit(ei.Binary(make([]byte, link.SignalLimit/64)))
 		c, began := n.Conn("deaf@test"), time.Now()
 		kill := func(b *Mailbox) { // as a process of the good peer does
-			require.True(t, b.watched(monitorRef(deaf, 100), bonds.Watcher{Pid: deaf.self}))
-			require.True(t, b.watched(monitorRef(good, 100), bonds.Watcher{Pid: good.self}))
-			good.send(dist.Control{Op: dist.OpExit2, From: good.self, To: b.Pid(), Reason: exitReason(ei.Atom("kill"))}, nil)
+			require.True(t, b.watched(monitorRef(deaf, 100), bonds.Watcher{Pid: deaf.Self}))
+			require.True(t, b.watched(monitorRef(good, 100), bonds.Watcher{Pid: good.Self}))
+			good.Send(dist.Control{Op: dist.OpExit2, From: good.Self, To: b.Pid(), Reason: exitReason(ei.Atom("kill"))}, nil)
 		}
 		here, first, second := trapping(t, n), box(t, n), box(t, n)
 		require.NoError(t, here.Link(t.Context(), first.Pid()))
@@ -269,12 +266,12 @@ func TestFullExitQueueKeepsNobody(t *testing.T) {
 		_, why := reason(t, here, dist.OpExit)
 		require.Equal(t, ei.Atom("killed"), why)
 		for range 2 {
-			ctl, _ := good.next()
+			ctl, _ := good.Next()
 			require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
 		}
 		require.Zero(t, time.Since(began))
 		third := box(t, n)
-		require.True(t, third.watched(monitorRef(deaf, 101), bonds.Watcher{Pid: deaf.self}))
+		require.True(t, third.watched(monitorRef(deaf, 101), bonds.Watcher{Pid: deaf.Self}))
 		third.Exit(ei.Atom("x"))
 		require.Equal(t, n.cfg.TickInterval, time.Since(began), "who ends a process himself waits for room")
 		require.ErrorIs(t, c.Err(), ErrEndsUnread)
@@ -331,7 +328,7 @@ func TestManyMonitorsEndBesideSlowPeer(t *testing.T) {
 						end = func() { b.leave(c) }
 					}
 					b.mu.Lock()
-					b.bonds.Watch(ref, bonds.Target{Node: "deaf@test", Pid: slow.self})
+					b.bonds.Watch(ref, bonds.Target{Node: "deaf@test", Pid: slow.Self})
 					b.mu.Unlock()
 					end()
 				}

@@ -29,8 +29,7 @@ func TestOfferRefusesEarly(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("front")
 	peer := w.started("peer")
-	_, err := peer.Connect(w.ctx(), n.Name())
-	require.NoError(t, err)
+	connect(t, peer, n.Name())
 	for who, o := range map[string]*handoff.Offer{"node": n.Offer()} {
 		freeze := o.Freeze
 		for what, tt := range map[string]struct {
@@ -98,8 +97,7 @@ func TestOfferPlugins(t *testing.T) {
 	}
 	require.Empty(t, n.Offer().Plugins())
 	peer := w.started("peer")
-	_, err := n.Connect(w.ctx(), peer.Name())
-	require.NoError(t, err)
+	connect(t, n, peer.Name())
 	require.Equal(t, []string{"tcp"}, n.Offer().Plugins())
 }
 

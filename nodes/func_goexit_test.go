@@ -18,13 +18,13 @@ var goexit = ei.Tuple{ei.Atom("go_panic"), ei.Binary("runtime.Goexit")}
 
 // isRead waits until the node reads what the peer sends: it gets an answer.
 func isRead(p *wire) {
-	p.t.Helper()
-	p.say("net_kernel", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, monitorRef(p, 99)}, ei.Tuple{ei.Atom("is_auth"), ei.Atom("x")}})
-	ctl, reply := p.next()
+	p.T.Helper()
+	p.Say("net_kernel", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, monitorRef(p, 99)}, ei.Tuple{ei.Atom("is_auth"), ei.Atom("x")}})
+	ctl, reply := p.Next()
 	for ctl.Op != dist.OpSendSender {
-		ctl, reply = p.next()
+		ctl, reply = p.Next()
 	}
-	require.Equal(p.t, ei.Tuple{monitorRef(p, 99), ei.Atom("yes")}, reply)
+	require.Equal(p.T, ei.Tuple{monitorRef(p, 99), ei.Atom("yes")}, reply)
 }
 
 func TestHandlerGoexit(t *testing.T) {
@@ -32,30 +32,27 @@ func TestHandlerGoexit(t *testing.T) {
 	t.Run("message", func(t *testing.T) {
 		w := newWorld(t, "memory")
 		n := w.started("alice")
-		h, err := n.Handle("h", exits, nil)
-		require.NoError(t, err)
+		h := handle(t, n, "h", exits)
 		p := w.peer(n.Listeners()[0], role("wire@test"))
-		p.say("h", ei.Atom("x"))
+		p.Say("h", ei.Atom("x"))
 		isRead(p)
 		require.Equal(t, goexit, exited(t, h))
-		p.close()
+		p.Close()
 		require.Eventually(t, func() bool { return n.Conn("wire@test") == nil }, tooLong, tick)
 		inTime(t, "Close", func() { n.Close() })
 	})
 	t.Run("signals of the end of a process", func(t *testing.T) {
 		w := newWorld(t, "memory")
-		n := w.started("alice")
-		p := w.peer(n.Listeners()[0], role("wire@test"))
+		n, p := w.met("alice")
 		isRead(p) // the connection is up on both sides
 		b := box(t, n)
 		for range 3 {
-			h, err := n.Handle("", exits, &MailboxOptions{TrapExit: true})
-			require.NoError(t, err)
+			h := handle(t, n, "", exits, &MailboxOptions{TrapExit: true})
 			require.NoError(t, h.Link(w.ctx(), b.Pid()))
 		}
-		require.True(t, b.watched(monitorRef(p, 1), bonds.Watcher{Pid: p.self}))
+		require.True(t, b.watched(monitorRef(p, 1), bonds.Watcher{Pid: p.Self}))
 		inTime(t, "Exit", func() { b.Exit(ei.Atom("crash")) })
-		ctl, why := p.next()
+		ctl, why := p.Next()
 		require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
 		require.Equal(t, ei.Atom("crash"), why)
 		require.Eventually(t, func() bool { return len(n.procs.all()) == 2 }, tooLong, tick, "net_kernel and rex")
@@ -63,13 +60,12 @@ func TestHandlerGoexit(t *testing.T) {
 	t.Run("end of a connection", func(t *testing.T) {
 		w := newWorld(t, "memory")
 		n := w.started("alice")
-		h, err := n.Handle("", exits, &MailboxOptions{TrapExit: true})
-		require.NoError(t, err)
+		h := handle(t, n, "", exits, &MailboxOptions{TrapExit: true})
 		p := w.peer(n.Listeners()[0], role("wire@test"))
-		p.send(dist.Control{Op: dist.OpLink, From: p.self, To: h.Pid()}, nil)
+		p.Send(dist.Control{Op: dist.OpLink, From: p.Self, To: h.Pid()}, nil)
 		isRead(p)
 		c := n.Conn("wire@test")
-		p.close()
+		p.Close()
 		arrives(t, c.l.Left(), "the end of the connection")
 		require.Equal(t, goexit, exited(t, h))
 		isRead(w.peer(n.Listeners()[0], role("wire@test")))
@@ -86,8 +82,8 @@ func TestFuncGoexit(t *testing.T) {
 	require.Equal(t, ei.Tuple{ei.Atom("EXIT"), ei.Atom("killed")}, e.Reason)
 	// As the C library asks.
 	p := w.peer(n.Listeners()[0], role("wire@test"))
-	p.say("rex", ei.Tuple{p.self, ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("goexit"), ei.List{}, ei.Atom("user")}})
-	_, answer := p.next()
+	p.Say("rex", ei.Tuple{p.Self, ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("goexit"), ei.List{}, ei.Atom("user")}})
+	_, answer := p.Next()
 	require.Equal(t, ei.Tuple{ei.Atom("rex"), ei.Tuple{ei.Atom("badrpc"), ei.Tuple{ei.Atom("EXIT"), ei.Atom("killed")}}}, answer)
 }
 
@@ -111,13 +107,11 @@ func TestHandoverPanics(t *testing.T) {
 	require.ErrorContains(t, err, "Config.Handover panicked: a bug")
 	require.Equal(t, 1, thawed)
 	fails = false
-	f, err := n.Freeze(w.ctx())
-	require.NoError(t, err)
+	f := freeze(t, n)
 	require.Equal(t, 1, thawed)
 	f.Thaw()
 	require.Equal(t, 2, thawed)
-	f, err = n.Freeze(w.ctx())
-	require.NoError(t, err)
+	f = freeze(t, n)
 	require.NoError(t, f.Release())
 	require.Equal(t, 2, thawed)
 }

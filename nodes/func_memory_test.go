@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -23,15 +22,6 @@ type bulky struct {
 func empties(n int) ei.Raw {
 	b := append(ei.AppendListHeader(nil, n), bytes.Repeat([]byte{byte(ei.TagMapExt), 0, 0, 0, 0}, n)...)
 	return ei.AppendNil(b)
-}
-
-// allocatedBy gives the number of bytes that f allocates, garbage included.
-func allocatedBy(f func()) int {
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	f()
-	runtime.ReadMemStats(&after)
-	return int(after.TotalAlloc - before.TotalAlloc)
 }
 
 // waysToCall gives the ways to call what is exposed as m:f, and served as f, as another node does.
@@ -56,8 +46,7 @@ func TestFunctionMemory(t *testing.T) {
 	n := w.started("alice")
 	f := FuncOf(func(all ...[]bulky) int { return len(all) })
 	n.Expose("m", "f", f)
-	_, err := n.Serve("f", Server{On: map[string]Func{"f": f}}, nil)
-	require.NoError(t, err)
+	serve(t, n, "f", Server{On: map[string]Func{"f": f}})
 	for name, call := range waysToCall(w.ctx(), w.started("bob"), "alice@test") {
 		t.Run(name, func(t *testing.T) {
 			got, err := call(empties(100), empties(100))
@@ -93,8 +82,7 @@ func TestFunctionMemoryIsShared(t *testing.T) {
 		return len(all)
 	})
 	n.Expose("m", "f", f)
-	_, err := n.Serve("f", Server{On: map[string]Func{"f": f}}, nil)
-	require.NoError(t, err)
+	serve(t, n, "f", Server{On: map[string]Func{"f": f}})
 	const size = 150 * 8016 // of 2 MB
 	for name, call := range waysToCall(w.ctx(), bob, "alice@test") {
 		t.Run(name, func(t *testing.T) {
@@ -126,11 +114,10 @@ func TestFunctionMemoryOfTerms(t *testing.T) {
 	n.Expose("m", "f", func(_ context.Context, args []ei.Term) (any, error) { return len(args), nil })
 	typed := FuncOf(func(ei.Term) int { return 1 })
 	n.Expose("m", "typed", typed)
-	_, err := n.Serve("f", Server{
+	serve(t, n, "f", Server{
 		On:   map[string]Func{"f": func(_ context.Context, args []ei.Term) (any, error) { return len(args), nil }},
 		Call: func(context.Context, *Call) (any, error) { return 1, nil },
-	}, nil)
-	require.NoError(t, err)
+	})
 	bob := w.started("bob")
 	calls := waysToCall(w.ctx(), bob, "alice@test")
 	calls["typed"] = func(args ...any) (ei.Term, error) { return bob.RPC(w.ctx(), "alice@test", "m", "typed", args...) }

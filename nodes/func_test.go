@@ -96,16 +96,14 @@ func TestRPC(t *testing.T) {
 		if here != there {
 			want = ei.Atom(here.Name())
 		}
-		got, err := here.RPC(w.ctx(), there.Name(), "m", "conn")
-		require.NoError(t, err)
+		got := of(here.RPC(w.ctx(), there.Name(), "m", "conn")).must(t)
 		require.Equal(t, want, got)
 
 		there.Expose("m", "echo", func(context.Context, []ei.Term) (any, error) { return "new", nil })
-		got, err = here.RPC(w.ctx(), there.Name(), "m", "echo")
-		require.NoError(t, err)
+		got = of(here.RPC(w.ctx(), there.Name(), "m", "echo")).must(t)
 		require.Equal(t, ei.Binary("new"), got, "the last one counts")
 
-		_, err = here.RPC(w.ctx(), "nobody@test", "m", "f")
+		_, err := here.RPC(w.ctx(), "nobody@test", "m", "f")
 		require.ErrorIs(t, err, ErrNoConnection)
 		_, err = here.RPC(w.ctx(), there.Name(), "m", "f", make(chan int))
 		require.Error(t, err)
@@ -114,12 +112,11 @@ func TestRPC(t *testing.T) {
 
 // request is a SPAWN_REQUEST as erpc sends it.
 func (p *wire) request(id uint32, module, function string, options ei.Term, args ...ei.Term) ei.Ref {
-	p.t.Helper()
-	ref := ei.Ref{Node: p.self.Node, Creation: p.self.Creation, Len: 3, ID: [5]uint32{id, 2, 3}}
-	raw, err := ei.AppendTerm(nil, options)
-	require.NoError(p.t, err)
-	p.send(dist.Control{
-		Op: dist.OpSpawnRequest, Ref: ref, From: p.self, GroupLeader: p.self,
+	p.T.Helper()
+	ref := ei.Ref{Node: p.Self.Node, Creation: p.Self.Creation, Len: 3, ID: [5]uint32{id, 2, 3}}
+	raw := encode(p.T, options)
+	p.Send(dist.Control{
+		Op: dist.OpSpawnRequest, Ref: ref, From: p.Self, GroupLeader: p.Self,
 		Module: ei.Atom(module), Function: ei.Atom(function), Arity: uint8(len(args)), Options: raw,
 	}, ei.List(args))
 	return ref
@@ -127,10 +124,10 @@ func (p *wire) request(id uint32, module, function string, options ei.Term, args
 
 // down reads the next message, which must be the end of a monitor.
 func (p *wire) down(ref ei.Ref) ei.Term {
-	p.t.Helper()
-	ctl, why := p.next()
-	require.Equal(p.t, dist.OpPayloadMonitorPExit, ctl.Op)
-	require.Equal(p.t, ref, ctl.Ref)
+	p.T.Helper()
+	ctl, why := p.Next()
+	require.Equal(p.T, dist.OpPayloadMonitorPExit, ctl.Op)
+	require.Equal(p.T, ref, ctl.Ref)
 	return why
 }
 
@@ -183,10 +180,10 @@ func TestSpawn(t *testing.T) {
 	})
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	reply := func(ref ei.Ref, flags uint64) ei.Pid {
-		ctl, _ := p.next()
+		ctl, _ := p.Next()
 		require.Equal(t, dist.OpSpawnReply, ctl.Op)
 		require.Equal(t, ref, ctl.Ref)
-		require.Equal(t, p.self, ctl.To)
+		require.Equal(t, p.Self, ctl.To)
 		require.Equal(t, flags, ctl.Flags, ctl.Result)
 		result, err := ctl.Result.Decode()
 		require.NoError(t, err)
@@ -213,15 +210,15 @@ func TestSpawn(t *testing.T) {
 	pid := reply(ref, dist.SpawnMonitored|dist.SpawnLinked)
 	require.Equal(t, ei.List{ei.Atom("x")}, arrives(t, started, "the function"))
 	for range 3 { // the peer's share of memory pays for what is not received
-		p.send(dist.Control{Op: dist.OpSend, To: pid}, ei.Binary(make([]byte, 1<<16)))
+		p.Send(dist.Control{Op: dist.OpSend, To: pid}, ei.Binary(make([]byte, 1<<16)))
 	}
 	require.Eventually(t, func() bool { return n.Stats().Overflow > 3<<16 }, tooLong, tick)
 	kill, err := ei.AppendAtom(nil, "kill")
 	require.NoError(t, err)
-	p.send(dist.Control{Op: dist.OpPayloadExit2, From: p.self, To: pid}, ei.Raw(kill))
+	p.Send(dist.Control{Op: dist.OpPayloadExit2, From: p.Self, To: pid}, ei.Raw(kill))
 	ops := map[dist.Op]ei.Term{}
 	for range 2 {
-		ctl, why := p.next()
+		ctl, why := p.Next()
 		ops[ctl.Op] = why
 	}
 	require.Equal(t, map[dist.Op]ei.Term{dist.OpPayloadExit: ei.Atom("killed"), dist.OpPayloadMonitorPExit: ei.Atom("killed")}, ops)
@@ -231,7 +228,7 @@ func TestSpawn(t *testing.T) {
 	// So does the end of the parent's node, through the link; and that of our own.
 	p.request(5, "m", "wait", ei.List{link, ei.Tuple{ei.Atom("reply"), ei.Atom("no")}})
 	arrives(t, started, "the function")
-	p.close()
+	p.Close()
 	arrives(t, cancelled, "the end of its context")
 	p = w.peer(n.Listeners()[0], role("wire@test"))
 	p.request(6, "m", "wait", ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}})
@@ -240,7 +237,7 @@ func TestSpawn(t *testing.T) {
 	// Requests that make no sense are refused.
 	refused := func(why ei.Atom) {
 		t.Helper()
-		ctl, _ := p.next()
+		ctl, _ := p.Next()
 		require.Equal(t, dist.OpSpawnReply, ctl.Op)
 		require.Zero(t, ctl.Flags)
 		result, err := ctl.Result.Decode()
@@ -252,12 +249,11 @@ func TestSpawn(t *testing.T) {
 		refused("badopt")
 	}
 	send := func(options ei.Term, payload ei.Raw) {
-		raw, err := ei.AppendTerm(nil, options)
-		require.NoError(t, err)
-		b, err := protocol.AppendFrame(nil, &dist.Control{Op: dist.OpSpawnRequest, Ref: ref, From: p.self, GroupLeader: p.self,
+		raw := encode(t, options)
+		b, err := protocol.AppendFrame(nil, &dist.Control{Op: dist.OpSpawnRequest, Ref: ref, From: p.Self, GroupLeader: p.Self,
 			Module: "m", Function: "echo", Arity: 0, Options: raw}, payload)
 		require.NoError(t, err)
-		require.NoError(t, p.write(b))
+		require.NoError(t, p.Write(b))
 	}
 	send(monitor, ei.AppendNil(nil))
 	refused("badopt")
@@ -274,8 +270,7 @@ func TestSpawn(t *testing.T) {
 
 	// Only the function counts its arguments; if they are not a list, the process ends.
 	for payload, why := range map[ei.Term]string{ei.String("12"): "normal", ei.Int(1): "{badarg,[{erlang,apply,[m,echo,1],[]}]}"} {
-		raw, err := ei.AppendTerm(nil, payload)
-		require.NoError(t, err)
+		raw := encode(t, payload)
 		send(ei.List{monitor}, raw)
 		reply(ref, dist.SpawnMonitored)
 		require.Equal(t, why, p.down(ref).String())
@@ -295,22 +290,22 @@ func TestCastsAreNotAnswered(t *testing.T) {
 	p.request(1, "erpc", "execute_cast", ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}}, ei.Atom("m"), ei.Atom("run"),
 		ei.List{ei.Int(1000)})
 	require.Equal(t, ei.Int(1000), arrives(t, ran, "the cast"))
-	p.say("rex", ei.Tuple{ei.Atom("$gen_cast"), ei.Tuple{ei.Atom("cast"), ei.Atom("m"), ei.Atom("run"), ei.List{ei.Int(2000)}, p.self}})
+	p.Say("rex", ei.Tuple{ei.Atom("$gen_cast"), ei.Tuple{ei.Atom("cast"), ei.Atom("m"), ei.Atom("run"), ei.List{ei.Int(2000)}, p.Self}})
 	require.Equal(t, ei.Int(2000), arrives(t, ran, "the cast"))
 
 	// The C library's form of a call, and the one with block_call.
 	n.Expose("m", "echo", func(_ context.Context, args []ei.Term) (any, error) { return args, nil })
-	p.say("rex", ei.Tuple{p.self, ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("echo"), ei.List{ei.Int(3000)}, ei.Atom("user")}})
-	ctl, reply := p.next()
-	require.Equal(t, p.self, ctl.To)
+	p.Say("rex", ei.Tuple{p.Self, ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("echo"), ei.List{ei.Int(3000)}, ei.Atom("user")}})
+	ctl, reply := p.Next()
+	require.Equal(t, p.Self, ctl.To)
 	require.Equal(t, ei.Tuple{ei.Atom("rex"), ei.List{ei.Int(3000)}}, reply)
 	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3}
 	for _, tt := range [][2]ei.Term{
-		{ei.Tuple{ei.Atom("block_call"), ei.Atom("m"), ei.Atom("echo"), ei.List{ei.Int(4000)}, p.self}, ei.List{ei.Int(4000)}},
+		{ei.Tuple{ei.Atom("block_call"), ei.Atom("m"), ei.Atom("echo"), ei.List{ei.Int(4000)}, p.Self}, ei.List{ei.Int(4000)}},
 		{ei.Tuple{ei.Atom("what"), ei.Atom("m")}, ei.Tuple{ei.Atom("badrpc"), ei.Tuple{ei.Atom("EXIT"), ei.Atom("badarg")}}},
 	} {
-		p.say("rex", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref}, tt[0]})
-		_, reply = p.next()
+		p.Say("rex", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, ref}, tt[0]})
+		_, reply = p.Next()
 		require.Equal(t, ei.Tuple{ref, tt[1]}, reply)
 	}
 }
@@ -325,13 +320,13 @@ func TestSpawnKilledBeforeItsTurn(t *testing.T) {
 	p.request(1, "m", "wait", ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}}, ei.Int(1))
 	require.Equal(t, ei.Int(1), arrives(t, running, "the first"))
 	ref := p.request(2, "m", "wait", ei.List{ei.Atom("monitor")}, ei.Int(2))
-	ctl, _ := p.next()
+	ctl, _ := p.Next()
 	require.Equal(t, dist.OpSpawnReply, ctl.Op)
 	pid, err := ctl.Result.Decode()
 	require.NoError(t, err)
 	kill, err := ei.AppendAtom(nil, "kill")
 	require.NoError(t, err)
-	p.send(dist.Control{Op: dist.OpPayloadExit2, From: p.self, To: pid.(ei.Pid)}, ei.Raw(kill))
+	p.Send(dist.Control{Op: dist.OpPayloadExit2, From: p.Self, To: pid.(ei.Pid)}, ei.Raw(kill))
 	require.Equal(t, ei.Atom("killed"), p.down(ref))
 	third := p.request(3, "m", "wait", ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}, ei.Atom("monitor")}, ei.Int(3))
 	close(release)
@@ -362,8 +357,8 @@ func TestWaitingCallsAreNotDecoded(t *testing.T) {
 	require.NoError(t, err)
 	large = nil
 	before := held()
-	p.send(dist.Control{
-		Op: dist.OpSpawnRequest, Ref: ei.Ref{Node: p.self.Node, Creation: 4, Len: 3}, From: p.self, GroupLeader: p.self,
+	p.Send(dist.Control{
+		Op: dist.OpSpawnRequest, Ref: ei.Ref{Node: p.Self.Node, Creation: 4, Len: 3}, From: p.Self, GroupLeader: p.Self,
 		Module: "m", Function: "wait", Arity: 1, Options: ei.Raw{106},
 	}, ei.Raw(args))
 	p.request(2, "m", "wait", quiet) // comes behind the first one
@@ -385,8 +380,7 @@ func held() int {
 // SPAWN_REPLY: how the new process ends is heard, and it hears of the end of its parent.
 func TestSpawnReply(t *testing.T) {
 	w := newWorld(t, "memory")
-	a := w.started("alice")
-	p := w.peer(a.Listeners()[0], role("wire@test"))
+	a, p := w.met("alice")
 	crash := exitReason(ei.Atom("crash"))
 	child := func(id uint32) (pid ei.Pid) { return ei.Pid{Node: "wire@test", ID: id, Creation: 77} }
 	spawned := func(to ei.Pid, id uint32, flags uint64) ei.Ref {
@@ -395,21 +389,20 @@ func TestSpawnReply(t *testing.T) {
 		require.NoError(t, err)
 		result, err := ei.AppendPid(nil, child(id))
 		require.NoError(t, err)
-		p.send(dist.Control{Op: dist.OpSpawnReply, Ref: ref, To: to, Flags: flags, Result: result}, nil)
+		p.Send(dist.Control{Op: dist.OpSpawnReply, Ref: ref, To: to, Flags: flags, Result: result}, nil)
 		return ref
 	}
 	b := trapping(t, a)
 	answered := func() {
 		t.Helper()
-		m, err := b.Receive(soon(t))
-		require.NoError(t, err)
+		m := receive(t, b)
 		require.Equal(t, dist.OpSpawnReply, m.Op)
 	}
 
 	ref := spawned(b.Pid(), 1, dist.SpawnLinked|dist.SpawnMonitored)
 	answered()
-	p.send(dist.Control{Op: dist.OpExit, From: child(1), To: b.Pid(), Reason: crash}, nil)
-	p.send(dist.Control{Op: dist.OpMonitorPExit, From: child(1), To: b.Pid(), Ref: ref, Reason: crash}, nil)
+	p.Send(dist.Control{Op: dist.OpExit, From: child(1), To: b.Pid(), Reason: crash}, nil)
+	p.Send(dist.Control{Op: dist.OpMonitorPExit, From: child(1), To: b.Pid(), Ref: ref, Reason: crash}, nil)
 	m, why := reason(t, b, dist.OpExit)
 	require.Equal(t, child(1), m.From)
 	require.Equal(t, ei.Atom("crash"), why)

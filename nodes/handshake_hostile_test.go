@@ -6,7 +6,6 @@ import (
 	"io"
 	"runtime"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -27,13 +26,6 @@ func packet(b []byte) []byte { return append([]byte{byte(len(b) >> 8), byte(len(
 func namePacket(t testing.TB, name string) []byte {
 	t.Helper()
 	return namePacketOf(t, role(name))
-}
-
-func namePacketOf(t testing.TB, self protocol.Self) []byte {
-	t.Helper()
-	b, err := protocol.AppendName(nil, protocol.Name{Version: dist.Version6, Flags: self.Flags, Creation: self.Creation, Name: self.Name})
-	require.NoError(t, err)
-	return packet(b)
 }
 
 // Strangers at the port: each gets an error that says what was wrong, and none disturbs the
@@ -76,15 +68,14 @@ func TestHostileInitiator(t *testing.T) {
 			b := w.started("bob", hear)
 			l := b.Listeners()[0]
 			a := w.started("alice")
-			c, err := a.Connect(w.ctx(), "bob@test")
-			require.NoError(t, err)
+			c := connect(t, a, "bob@test")
 
 			p := w.wire(l)
 			if tt.bytes != nil {
-				_ = p.write(tt.bytes) // the node may close in the middle of it
+				_ = p.Write(tt.bytes) // the node may close in the middle of it
 			}
-			_ = p.s.CloseWrite() // the node may have closed already
-			err = arrives(t, failed, "the failed handshake")
+			_ = p.S.CloseWrite() // the node may have closed already
+			err := arrives(t, failed, "the failed handshake")
 			require.ErrorIs(t, err, tt.want)
 			require.NotContains(t, err.Error(), "\x00")
 			if what == "tls" {
@@ -92,11 +83,10 @@ func TestHostileInitiator(t *testing.T) {
 			} else {
 				require.NotContains(t, err.Error(), "TLS")
 			}
-			p.gone()
+			p.Gone()
 
 			require.NoError(t, c.Err())
-			_, err = w.node("carol").Connect(w.ctx(), "bob@test")
-			require.NoError(t, err)
+			connect(t, w.node("carol"), "bob@test")
 			require.EqualValues(t, 1, b.Stats().HandshakesFailed)
 			require.Equal(t, 2, tableSize(b))
 		})
@@ -140,15 +130,15 @@ func TestHostileAcceptor(t *testing.T) {
 			connected := async(func() (*Conn, error) { return a.Connect(w.ctx(), "bob@test") })
 			p := at.accept()
 			if tt.bytes != nil {
-				_ = p.write(tt.bytes) // the node may close in the middle of it
+				_ = p.Write(tt.bytes) // the node may close in the middle of it
 			}
-			_ = p.s.CloseWrite() // the node may have closed already
+			_ = p.S.CloseWrite() // the node may have closed already
 			err := arrives(t, connected, "Connect").err
 			require.ErrorIs(t, err, tt.want)
 			var h *dist.HandshakeError
 			require.ErrorAs(t, err, &h)
 			require.NotEmpty(t, h.Phase)
-			p.gone()
+			p.Gone()
 			require.Zero(t, tableSize(a))
 		})
 	}
@@ -169,17 +159,16 @@ func TestCrowdOfSilentPeers(t *testing.T) {
 			for i := range crowd {
 				crowd[i] = w.wire(l)
 				if speak {
-					require.NoError(t, crowd[i].write(namePacket(t, "wire"+string(rune('a'+i%26))+string(rune('a'+i/26))+"@test")))
+					require.NoError(t, crowd[i].Write(namePacket(t, "wire"+string(rune('a'+i%26))+string(rune('a'+i/26))+"@test")))
 				}
 			}
-			_, err := w.node("alice").Connect(w.ctx(), "bob@test")
-			require.NoError(t, err)
+			connect(t, w.node("alice"), "bob@test")
 			for range 300 - DefaultMaxHandshakes {
 				require.ErrorIs(t, arrives(t, failed, "the end of the oldest"), handshake.ErrCrowded)
 			}
 			require.NoError(t, b.Close())
 			for _, p := range crowd {
-				p.gone()
+				p.Gone()
 			}
 			require.Zero(t, tableSize(b))
 		})
@@ -204,21 +193,20 @@ func TestCrowdOverAllListeners(t *testing.T) {
 
 // A peer that sends its handshake byte by byte has no more time than others.
 func TestDrippingPeer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		failed, hear := failures()
 		b := w.started("bob", hear)
 		p := w.wire(b.Listeners()[0])
 		begin := time.Now()
 		for _, c := range namePacket(t, "wire@test") {
-			if p.write([]byte{c}) != nil {
+			if p.Write([]byte{c}) != nil {
 				break
 			}
 			time.Sleep(time.Second)
 		}
 		require.ErrorIs(t, <-failed, context.DeadlineExceeded)
 		require.GreaterOrEqual(t, time.Since(begin), DefaultHandshakeTimeout)
-		p.gone()
+		p.Gone()
 	})
 }
 
@@ -265,18 +253,17 @@ func TestHostileFrames(t *testing.T) {
 				w := newWorld(t, "memory")
 				a := w.started("alice")
 				b, p, c := w.beset(upper, plain)
-				require.NoError(t, p.write(framed(tt.frame)))
+				require.NoError(t, p.Write(framed(tt.frame)))
 				err := ended(t, c)
 				require.Error(t, err)
 				require.NotErrorIs(t, err, io.EOF)
 				if tt.want != nil {
 					require.ErrorIs(t, err, tt.want)
 				}
-				p.gone()
+				p.Gone()
 				require.EqualValues(t, 1, b.Stats().Malformed)
 				if upper {
-					_, err := a.Connect(w.ctx(), "bob@test")
-					require.NoError(t, err)
+					connect(t, a, "bob@test")
 				}
 			}
 		})
@@ -307,33 +294,32 @@ func TestUnknownControlMessage(t *testing.T) {
 	require.NoError(t, b.Register(t.Context(), "there", there))
 	p := w.peer(b.Listeners()[0], role("wire@test"))
 	for _, f := range [][]byte{unknown, append(unknown[:len(unknown):len(unknown)], 131, 97, 1), unknown} {
-		require.NoError(t, p.write(framed(f)))
+		require.NoError(t, p.Write(framed(f)))
 	}
-	p.say("there", ei.Atom("known"))
+	p.Say("there", ei.Atom("known"))
 	require.Equal(t, ei.Atom("known"), term(t, there))
 
 	_, l := w.listening("carol") // on the lower level
 	q, c := w.joined(l, role("wire@test"))
-	require.NoError(t, q.write(framed(unknown)))
-	q.say("x", ei.Atom("known"))
+	require.NoError(t, q.Write(framed(unknown)))
+	q.Say("x", ei.Atom("known"))
 	_, err = c.Receive(w.ctx())
 	require.ErrorIs(t, err, dist.ErrUnknownOp)
 	var e *dist.ControlError
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, "{99,new,#{}}", e.Raw.String())
-	m, err := c.Receive(w.ctx())
-	require.NoError(t, err)
+	m := receive(t, c)
 	require.Equal(t, ei.Atom("x"), m.ToName)
 
 	// a Call passes over it
 	called := async(func() (ei.Term, error) { return c.RPC(w.ctx(), "m", "f") })
-	ctl, request := q.next()
+	ctl, request := q.Next()
 	for ctl.Op != dist.OpRegSend {
-		ctl, request = q.next()
+		ctl, request = q.Next()
 	}
 	from := request.(ei.Tuple)[1].(ei.Tuple)
-	require.NoError(t, q.write(framed(unknown)))
-	q.send(dist.Control{Op: dist.OpSend, To: from[0].(ei.Pid)}, ei.Tuple{from[1], ei.Atom("fine")})
+	require.NoError(t, q.Write(framed(unknown)))
+	q.Send(dist.Control{Op: dist.OpSend, To: from[0].(ei.Pid)}, ei.Tuple{from[1], ei.Atom("fine")})
 	reply := arrives(t, called, "the reply")
 	require.NoError(t, reply.err)
 	require.Equal(t, ei.Atom("fine"), reply.v)
@@ -352,27 +338,26 @@ func TestMalformedPayload(t *testing.T) {
 	}
 	for _, name := range []ei.Atom{"there", "rex", "net_kernel", "nobody"} {
 		for _, payload := range payloads {
-			f, err := protocol.AppendFrame(nil, &dist.Control{Op: dist.OpRegSend, From: p.self, ToName: name}, payload)
+			f, err := protocol.AppendFrame(nil, &dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: name}, payload)
 			require.NoError(t, err)
-			require.NoError(t, p.write(f))
+			require.NoError(t, p.Write(f))
 		}
 	}
 	for i := range payloads {
-		m, err := there.Receive(w.ctx())
-		require.NoError(t, err)
-		_, err = m.Term()
+		m := receive(t, there)
+		_, err := m.Term()
 		require.Error(t, err, i)
 		require.NotEmpty(t, err.Error())
 	}
-	p.say("there", ei.Atom("good"))
+	p.Say("there", ei.Atom("good"))
 	require.Equal(t, ei.Atom("good"), term(t, there))
 
 	// An exit reason that cannot be decoded ends the process all the same.
 	c := box(t, b)
-	p.send(dist.Control{Op: dist.OpLink, From: p.self, To: c.Pid()}, nil)
-	f, err := protocol.AppendFrame(nil, &dist.Control{Op: dist.OpPayloadExit, From: p.self, To: c.Pid()}, ei.Raw{104, 255})
+	p.Send(dist.Control{Op: dist.OpLink, From: p.Self, To: c.Pid()}, nil)
+	f, err := protocol.AppendFrame(nil, &dist.Control{Op: dist.OpPayloadExit, From: p.Self, To: c.Pid()}, ei.Raw{104, 255})
 	require.NoError(t, err)
-	require.NoError(t, p.write(f))
+	require.NoError(t, p.Write(f))
 	require.Equal(t, ei.Atom("undecodable_reason"), exited(t, c))
 }
 
@@ -385,18 +370,18 @@ func TestExitReasonForThirdNode(t *testing.T) {
 	// its own, and it cannot have made that
 	impossible := ei.Pid{Node: "good@test", ID: 1 << 28, Creation: 77}
 	for _, tt := range []struct{ reason, passed ei.Term }{
-		{ei.Tuple{ei.Atom("why"), good.self}, ei.Tuple{ei.Atom("why"), good.self}},
+		{ei.Tuple{ei.Atom("why"), good.Self}, ei.Tuple{ei.Atom("why"), good.Self}},
 		{ei.Tuple{ei.Atom("why"), impossible}, ei.Atom("undecodable_reason")},
 	} {
 		b := box(t, n)
-		good.send(dist.Control{Op: dist.OpLink, From: good.self, To: b.Pid()}, nil)
-		good.send(dist.Control{Op: dist.OpMonitorP, From: good.self, To: b.Pid(), Ref: monitorRef(good, 1)}, nil)
+		good.Send(dist.Control{Op: dist.OpLink, From: good.Self, To: b.Pid()}, nil)
+		good.Send(dist.Control{Op: dist.OpMonitorP, From: good.Self, To: b.Pid(), Ref: monitorRef(good, 1)}, nil)
 		require.Eventually(t, func() bool {
 			return len(linksOf(b)) > 0 && len(watchersOf(b)) > 0
 		}, tooLong, tick)
-		bad.send(dist.Control{Op: dist.OpPayloadExit2, From: bad.self, To: b.Pid()}, tt.reason)
+		bad.Send(dist.Control{Op: dist.OpPayloadExit2, From: bad.Self, To: b.Pid()}, tt.reason)
 		for range 2 {
-			ctl, why := good.next()
+			ctl, why := good.Next()
 			require.Contains(t, []dist.Op{dist.OpPayloadExit, dist.OpPayloadMonitorPExit}, ctl.Op)
 			require.Equal(t, tt.passed, why)
 		}
@@ -414,7 +399,7 @@ func TestHugeFrames(t *testing.T) {
 	var got []<-chan result[*Message]
 	for i := range 8 {
 		p, c := w.joined(l, role("wire"+string(rune('a'+i))+"@test"))
-		require.NoError(t, p.write([]byte{0x3f, 0xff, 0xff, 0xff, 'p'}))
+		require.NoError(t, p.Write([]byte{0x3f, 0xff, 0xff, 0xff, 'p'}))
 		ps = append(ps, p)
 		got = append(got, async(func() (*Message, error) { return c.Receive(w.ctx()) }))
 		require.Eventually(t, func() bool { // until it has read the length
@@ -426,7 +411,7 @@ func TestHugeFrames(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	require.Less(t, int64(after.HeapAlloc)-int64(before.HeapAlloc), int64(8*(link.TrustedFrame+1<<20)), "8 peers claim 8 GiB")
 	for i, p := range ps {
-		p.close()
+		p.Close()
 		require.ErrorIs(t, arrives(t, got[i], "the end").err, io.ErrUnexpectedEOF)
 	}
 
@@ -434,17 +419,16 @@ func TestHugeFrames(t *testing.T) {
 	there := box(t, b)
 	require.NoError(t, b.Register(t.Context(), "there", there))
 	p := w.peer(b.Listeners()[0], role("wire@test"))
-	f := frame(t, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "there"}, make(ei.Binary, 900))
+	f := frame(t, dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "there"}, make(ei.Binary, 900))
 	f = append(f, make([]byte, 1004-len(f))...)
 	// a frame of exactly the limit, though with surplus bytes behind the term
 	f[2], f[3] = 1000>>8, 1000&255
-	require.NoError(t, p.write(f))
-	_, err := there.Receive(w.ctx())
-	require.NoError(t, err)
+	require.NoError(t, p.Write(f))
+	receive(t, there)
 	c := b.Conn("wire@test")
-	require.NoError(t, p.write([]byte{0, 0, 1001 >> 8, 1001 & 255}))
+	require.NoError(t, p.Write([]byte{0, 0, 1001 >> 8, 1001 & 255}))
 	require.ErrorIs(t, ended(t, c), ErrFrameTooLong)
-	p.gone()
+	p.Gone()
 }
 
 // A peer that disconnects in the middle of a frame.
@@ -455,17 +439,16 @@ func TestKilledMidFrame(t *testing.T) {
 		}
 		w := newWorld(t, kind)
 		a, b := w.started("alice"), w.started("bob")
-		_, err := a.Connect(w.ctx(), "bob@test")
-		require.NoError(t, err)
+		connect(t, a, "bob@test")
 		there := box(t, b)
 		require.NoError(t, b.Register(t.Context(), "there", there))
 		p := w.peer(b.Listeners()[0], role("wire@test"))
-		p.say("there", ei.Atom("whole"))
-		f := frame(t, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "there"}, make(ei.Binary, 100_000))
-		require.NoError(t, p.write(f[:5000]))
+		p.Say("there", ei.Atom("whole"))
+		f := frame(t, dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "there"}, make(ei.Binary, 100_000))
+		require.NoError(t, p.Write(f[:5000]))
 		require.Equal(t, ei.Atom("whole"), term(t, there))
 		c := b.Conn("wire@test")
-		p.close()
+		p.Close()
 		require.ErrorIs(t, ended(t, c), io.ErrUnexpectedEOF)
 		require.Zero(t, unread(there))
 		require.Eventually(t, func() bool { return b.Conn("alice@test") != nil }, tooLong, tick)
@@ -488,9 +471,9 @@ func TestForeignSender(t *testing.T) {
 			if op == dist.OpSpawnRequest {
 				ctl.GroupLeader, ctl.Module, ctl.Function, ctl.Options, payload = from, "m", "f", ei.AppendNil(nil), ei.List{}
 			}
-			p.send(ctl, payload)
+			p.Send(ctl, payload)
 			require.ErrorIs(t, ended(t, c), dist.ErrShape)
-			p.gone()
+			p.Gone()
 			<-c.l.Left()
 		}
 	}
@@ -506,38 +489,34 @@ func TestForeignEndOfLinkDoesNotCount(t *testing.T) {
 	here, there, trap := box(t, alice), box(t, b), trapping(t, b)
 	require.NoError(t, here.Link(w.ctx(), there.Pid()))
 	require.NoError(t, here.Link(w.ctx(), trap.Pid()))
-	ref, err := here.Monitor(w.ctx(), there.Pid())
-	require.NoError(t, err)
-	watching, err := there.Monitor(w.ctx(), here.Pid())
-	require.NoError(t, err)
+	ref := monitor(t, here, there.Pid())
+	watching := monitor(t, there, here.Pid())
 	settle(t, here, there)
 	eve := w.peer(b.Listeners()[0], role("eve@test"))
-	reason, err := ei.AppendTerm(nil, ei.Atom("gone"))
-	require.NoError(t, err)
-	for _, from := range []ei.Pid{here.Pid(), there.Pid(), eve.self} {
-		eve.send(dist.Control{Op: dist.OpExit, From: from, To: there.Pid(), Reason: reason}, nil)
-		eve.send(dist.Control{Op: dist.OpExit, From: from, To: trap.Pid(), Reason: reason}, nil)
-		if from != eve.self {
-			eve.send(dist.Control{Op: dist.OpExit2, From: from, To: there.Pid(), Reason: reason}, nil)
+	reason := encode(t, ei.Atom("gone"))
+	for _, from := range []ei.Pid{here.Pid(), there.Pid(), eve.Self} {
+		eve.Send(dist.Control{Op: dist.OpExit, From: from, To: there.Pid(), Reason: reason}, nil)
+		eve.Send(dist.Control{Op: dist.OpExit, From: from, To: trap.Pid(), Reason: reason}, nil)
+		if from != eve.Self {
+			eve.Send(dist.Control{Op: dist.OpExit2, From: from, To: there.Pid(), Reason: reason}, nil)
 		}
-		eve.send(dist.Control{Op: dist.OpUnlinkID, ID: 5, From: from, To: there.Pid()}, nil)
-		eve.send(dist.Control{Op: dist.OpUnlink, From: from, To: there.Pid()}, nil)
-		eve.send(dist.Control{Op: dist.OpDemonitorP, From: from, To: there.Pid(), Ref: ref}, nil)
-		eve.send(dist.Control{Op: dist.OpMonitorPExit, From: from, To: there.Pid(), Ref: watching, Reason: reason}, nil)
+		eve.Send(dist.Control{Op: dist.OpUnlinkID, ID: 5, From: from, To: there.Pid()}, nil)
+		eve.Send(dist.Control{Op: dist.OpUnlink, From: from, To: there.Pid()}, nil)
+		eve.Send(dist.Control{Op: dist.OpDemonitorP, From: from, To: there.Pid(), Ref: ref}, nil)
+		eve.Send(dist.Control{Op: dist.OpMonitorPExit, From: from, To: there.Pid(), Ref: watching, Reason: reason}, nil)
 	}
-	eve.send(dist.Control{Op: dist.OpMonitorPExit, FromName: "name", To: there.Pid(), Ref: watching, Reason: reason}, nil)
-	eve.send(dist.Control{Op: dist.OpDemonitorP, From: eve.self, ToName: "name", Ref: ref}, nil)
-	eve.send(dist.Control{Op: dist.OpMonitorP, From: eve.self, To: there.Pid(), Ref: ref}, nil)
-	eve.send(dist.Control{Op: dist.OpSend, To: there.Pid()}, ei.Atom("done"))
-	m, err := there.Receive(w.ctx())
-	require.NoError(t, err)
+	eve.Send(dist.Control{Op: dist.OpMonitorPExit, FromName: "name", To: there.Pid(), Ref: watching, Reason: reason}, nil)
+	eve.Send(dist.Control{Op: dist.OpDemonitorP, From: eve.Self, ToName: "name", Ref: ref}, nil)
+	eve.Send(dist.Control{Op: dist.OpMonitorP, From: eve.Self, To: there.Pid(), Ref: ref}, nil)
+	eve.Send(dist.Control{Op: dist.OpSend, To: there.Pid()}, ei.Atom("done"))
+	m := receive(t, there)
 	require.Equal(t, dist.OpSend, m.Op, "%v", m)
 	require.Zero(t, unread(trap))
 	require.NotNil(t, b.Conn("eve@test"), "a fault that the connection survives")
 	require.Positive(t, b.Stats().Malformed)
 	require.Equal(t, map[bonds.MonitorID]bonds.Watcher{
 		{Ref: ref, Node: here.Pid().Node}: {Pid: here.Pid()},
-		{Ref: ref, Node: "eve@test"}:      {Pid: eve.self}, // in addition to the first, not in its place
+		{Ref: ref, Node: "eve@test"}:      {Pid: eve.Self}, // in addition to the first, not in its place
 	}, watchersOf(there))
 	require.Len(t, watchingOf(there), 1)
 	require.Len(t, linksOf(there), 1)

@@ -17,53 +17,45 @@ import (
 
 // A node without a name is given one by its first peer, our own node here, and keeps it.
 func TestDynamicName(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			b, c := w.started("bob"), w.started("carol")
-			b.Expose("m", "echo", func(_ context.Context, args []ei.Term) (any, error) { return args, nil })
-			d := w.node("")
-			require.Empty(t, d.Name())
-			conn, err := d.Connect(w.ctx(), "bob@test")
-			require.NoError(t, err)
-			require.True(t, strings.HasSuffix(d.Name(), "@test"), d.Name())
-			require.NoError(t, dist.CheckName(d.Name()))
-			require.Greater(t, d.Creation(), uint32(3))
-			require.Equal(t, dist.StatusNamed, conn.Peer().Status)
-			require.Eventually(t, func() bool { return b.Conn(d.Name()) != nil }, tooLong, tick)
-			require.Equal(t, d.Creation(), b.Conn(d.Name()).Peer().Creation)
-			require.True(t, b.Conn(d.Name()).l.Record().Temporary)
-			require.False(t, conn.l.Record().Temporary)
-			v, err := conn.RPC(w.ctx(), "m", "echo", 1)
-			require.NoError(t, err)
-			require.Equal(t, ei.List{ei.Int(1)}, v)
+	inWorlds(t, kinds, func(t *testing.T, w *world) {
+		b, c := w.started("bob"), w.started("carol")
+		b.Expose("m", "echo", func(_ context.Context, args []ei.Term) (any, error) { return args, nil })
+		d := w.node("")
+		require.Empty(t, d.Name())
+		conn := connect(t, d, "bob@test")
+		require.True(t, strings.HasSuffix(d.Name(), "@test"), d.Name())
+		require.NoError(t, dist.CheckName(d.Name()))
+		require.Greater(t, d.Creation(), uint32(3))
+		require.Equal(t, dist.StatusNamed, conn.Peer().Status)
+		require.Eventually(t, func() bool { return b.Conn(d.Name()) != nil }, tooLong, tick)
+		require.Equal(t, d.Creation(), b.Conn(d.Name()).Peer().Creation)
+		require.True(t, b.Conn(d.Name()).l.Record().Temporary)
+		require.False(t, conn.l.Record().Temporary)
+		require.Equal(t, ei.List{ei.Int(1)}, of(conn.RPC(w.ctx(), "m", "echo", 1)).must(t))
 
-			// It is a node like any other now.
-			require.NoError(t, d.Start(w.ctx()))
-			name := d.Name()
-			_, err = d.Connect(w.ctx(), "carol@test")
-			require.NoError(t, err)
-			require.Equal(t, name, d.Name())
-			require.Eventually(t, func() bool { return c.Conn(name) != nil }, tooLong, tick)
-			require.True(t, c.Conn(name).l.Record().Temporary, "whoever has given it the name")
-			here, there := box(t, d), box(t, c)
-			require.Equal(t, ei.Atom(name), here.Pid().Node)
-			require.NoError(t, there.Send(w.ctx(), here.Pid(), "hello"))
-			require.Equal(t, ei.Binary("hello"), term(t, here))
-			_, err = d.Connect(w.ctx(), name)
-			require.ErrorIs(t, err, dist.ErrSelf)
+		// It is a node like any other now.
+		require.NoError(t, d.Start(w.ctx()))
+		name := d.Name()
+		connect(t, d, "carol@test")
+		require.Equal(t, name, d.Name())
+		require.Eventually(t, func() bool { return c.Conn(name) != nil }, tooLong, tick)
+		require.True(t, c.Conn(name).l.Record().Temporary, "whoever has given it the name")
+		here, there := box(t, d), box(t, c)
+		require.Equal(t, ei.Atom(name), here.Pid().Node)
+		require.NoError(t, there.Send(w.ctx(), here.Pid(), "hello"))
+		require.Equal(t, ei.Binary("hello"), term(t, here))
+		_, err := d.Connect(w.ctx(), name)
+		require.ErrorIs(t, err, dist.ErrSelf)
 
-			// A second one gets another name.
-			e := w.node("")
-			_, err = e.Connect(w.ctx(), "bob@test")
-			require.NoError(t, err)
-			require.NotEqual(t, d.Name(), e.Name())
-			require.Eventually(t, func() bool { return tableSize(b) == 2 }, tooLong, tick)
-			require.NoError(t, d.Close())
-			require.NoError(t, e.Close())
-			require.Eventually(t, func() bool { return tableSize(b) == 0 }, tooLong, tick)
-		})
-	}
+		// A second one gets another name.
+		e := w.node("")
+		connect(t, e, "bob@test")
+		require.NotEqual(t, d.Name(), e.Name())
+		require.Eventually(t, func() bool { return tableSize(b) == 2 }, tooLong, tick)
+		require.NoError(t, d.Close())
+		require.NoError(t, e.Close())
+		require.Eventually(t, func() bool { return tableSize(b) == 0 }, tooLong, tick)
+	})
 }
 
 // A Logger may ask the node that logs.
@@ -82,8 +74,7 @@ func TestLoggerAsksNode(t *testing.T) {
 		}}))
 	})
 	inTime(t, "all of it", func() {
-		c, err := d.Connect(w.ctx(), "bob@test")
-		require.NoError(t, err)
+		c := connect(t, d, "bob@test")
 		require.NoError(t, c.Close())
 	})
 	for _, message := range []string{"named by peer", "node down"} {
@@ -136,12 +127,12 @@ func TestDynamicNameRefused(t *testing.T) {
 	at := w.ambush("carol@test")
 	connected := async(func() (*Conn, error) { return d.Connect(w.ctx(), "carol@test") })
 	p := at.accept()
-	require.NoError(t, p.write(packet([]byte("sok"))))
+	require.NoError(t, p.Write(packet([]byte("sok"))))
 	require.ErrorIs(t, arrives(t, connected, "the refusal").err, dist.ErrUnexpected)
 	// A name of another host.
 	connected = async(func() (*Conn, error) { return d.Connect(w.ctx(), "carol@test") })
 	p = at.accept()
-	require.NoError(t, p.write(packet([]byte("snamed:\x00\x07x@other\x00\x00\x00\x05"))))
+	require.NoError(t, p.Write(packet([]byte("snamed:\x00\x07x@other\x00\x00\x00\x05"))))
 	require.ErrorIs(t, arrives(t, connected, "the refusal").err, dist.ErrUnexpected)
 	require.Empty(t, d.Name())
 	require.Zero(t, tableSize(d))
@@ -150,7 +141,7 @@ func TestDynamicNameRefused(t *testing.T) {
 	failed, hear := failures()
 	b := w.started("dave", hear)
 	impostor := protocol.Self{Name: "test", Cookie: "guess", Creation: 7, Challenge: 8, Dynamic: true}
-	require.Error(t, w.wire(b.Listeners()[0]).initiate(impostor))
+	require.Error(t, w.wire(b.Listeners()[0]).Initiate(impostor))
 	require.ErrorIs(t, arrives(t, failed, "the failed handshake"), dist.ErrBadCookie)
 	require.Zero(t, tableSize(b))
 }

@@ -30,14 +30,12 @@ func TestProcesses(t *testing.T) {
 	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		begun := time.Now()
 		entered, leave := make(chan struct{}, 1), make(chan struct{})
-		till, err := there.Serve("till", Server{Call: func(ctx context.Context, c *Call) (any, error) {
+		till := serve(t, there, "till", Server{Call: func(ctx context.Context, c *Call) (any, error) {
 			entered <- struct{}{}
 			<-leave
 			return "ok", nil
 		}}, &MailboxOptions{TrapExit: true})
-		require.NoError(t, err)
-		handler, err := there.Handle("sink", func(*Mailbox, *Message) {}, &MailboxOptions{Parent: till.Pid()})
-		require.NoError(t, err)
+		handler := handle(t, there, "sink", func(*Mailbox, *Message) {}, &MailboxOptions{Parent: till.Pid()})
 		b := box(t, there)
 		require.NoError(t, there.Register(t.Context(), "queue", b))
 		require.NoError(t, there.Register(t.Context(), "line", b))
@@ -49,16 +47,14 @@ func TestProcesses(t *testing.T) {
 		boss := box(t, here)
 		fn, err := boss.SpawnLink(w.ctx(), there.Name(), "shop", "wait", 1)
 		require.NoError(t, err)
-		_, err = boss.Monitor(w.ctx(), b.Pid())
-		require.NoError(t, err)
+		monitor(t, boss, b.Pid())
 		for range 3 {
 			require.NoError(t, boss.Send(w.ctx(), b.Pid(), "x"))
 		}
 		require.NoError(t, boss.Send(w.ctx(), b.Pid(), ei.Tuple{ei.Atom("last"), boss.Pid()}))
 		require.NoError(t, boss.Send(w.ctx(), handler.Pid(), "x"))
 		for range 2 {
-			_, err := b.Receive(w.ctx())
-			require.NoError(t, err)
+			receive(t, b)
 		}
 		go func() { _, _ = here.CallName(w.ctx(), there.Name(), "till", "x") }()
 		arrives(t, entered, "a call")
@@ -139,8 +135,7 @@ func TestProcessesWhileTheyChange(t *testing.T) {
 	for p := range n.Processes() {
 		seen[p.Pid]++
 		if i++; i%50 == 0 {
-			b, err := n.NewMailbox(nil)
-			require.NoError(t, err)
+			b := box(t, n)
 			if i%100 == 0 {
 				b.Close()
 			}

@@ -22,8 +22,7 @@ func TestKernelOutlivesLinks(t *testing.T) {
 	}
 	require.NoError(t, b.Conn(a.Name()).Close())
 	require.Eventually(t, func() bool { return a.Conn(b.Name()) == nil }, tooLong, tick)
-	v, err := m.CallName(w.ctx(), a.Name(), "net_kernel", ei.Tuple{ei.Atom("is_auth"), ei.Atom(b.Name())})
-	require.NoError(t, err)
+	v := of(m.CallName(w.ctx(), a.Name(), "net_kernel", ei.Tuple{ei.Atom("is_auth"), ei.Atom(b.Name())})).must(t)
 	require.Equal(t, ei.Atom("yes"), v)
 	require.NotNil(t, a.Whereis("rex"))
 }
@@ -32,13 +31,12 @@ func TestKernelOutlivesLinks(t *testing.T) {
 func TestSbcastToFullMailbox(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("alice")
-	b, err := n.NewMailbox(&MailboxOptions{Limit: 1})
-	require.NoError(t, err)
+	b := box(t, n, &MailboxOptions{Limit: 1})
 	require.NoError(t, n.Register(t.Context(), "full", b))
 	require.NoError(t, b.Send(w.ctx(), b.Pid(), ei.Atom("first")))
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	p.sbcast("full", ei.Atom("second"))
-	_, answer := p.next()
+	_, answer := p.Next()
 	require.Equal(t, ei.Tuple{ei.Atom("rex"), ei.Atom(n.Name()), ei.Atom(n.Name())}, answer)
 	require.NotZero(t, n.Stats().Overflow)
 	require.Equal(t, ei.Atom("first"), term(t, b))
@@ -63,15 +61,15 @@ func TestKernelOddRequests(t *testing.T) {
 		{"rex", ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("f")}, badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("badarg")})},
 		{"rex", ei.Tuple{}, badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("badarg")})},
 	} {
-		p.say(tt.name, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref}, tt.request})
-		_, reply := p.next()
+		p.Say(tt.name, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, ref}, tt.request})
+		_, reply := p.Next()
 		require.Equal(t, ei.Tuple{ref, tt.want}, reply)
 	}
 	for _, odd := range []ei.Term{
-		ei.Tuple{p.self}, ei.Tuple{p.self, ei.Tuple{}}, ei.Tuple{p.self, ei.Tuple{ei.Atom("sbcast"), ei.Atom("box")}},
-		ei.Tuple{p.self, ei.Tuple{ei.Atom("what"), ei.Atom("box"), ei.Atom("message")}},
+		ei.Tuple{p.Self}, ei.Tuple{p.Self, ei.Tuple{}}, ei.Tuple{p.Self, ei.Tuple{ei.Atom("sbcast"), ei.Atom("box")}},
+		ei.Tuple{p.Self, ei.Tuple{ei.Atom("what"), ei.Atom("box"), ei.Atom("message")}},
 	} {
-		p.say("rex", odd)
+		p.Say("rex", odd)
 	}
 	call := ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("f"), ei.List{}, ei.Atom("user")}
 	// the C library's form, but of this node
@@ -86,24 +84,24 @@ func TestKernelOddRequests(t *testing.T) {
 			{ei.Atom("suspend"), unknown(ei.Atom("suspend"))}, {ei.Int(1), unknown(ei.Atom("undecodable"))},
 			{ei.Tuple{ei.Atom("debug"), ei.Atom("get")}, ei.Atom("unknown_debug")},
 		} {
-			p.say(name, ei.Tuple{ei.Atom("system"), ei.Tuple{p.self, ref}, tt.order})
-			_, reply := p.next()
+			p.Say(name, ei.Tuple{ei.Atom("system"), ei.Tuple{p.Self, ref}, tt.order})
+			_, reply := p.Next()
 			require.Equal(t, ei.Tuple{ref, tt.want}, reply)
 		}
 	}
 
 	// These are answered: rpc:sbcast always, rpc:multi_server_call by the process that gets the
 	// message.
-	p.say("rex", ei.Tuple{p.self, ei.Tuple{ei.Atom("send"), ei.Atom("box"), ei.Atom("message")}})
-	require.Equal(t, ei.Tuple{p.self, ei.Atom("message")}, term(t, b))
+	p.Say("rex", ei.Tuple{p.Self, ei.Tuple{ei.Atom("send"), ei.Atom("box"), ei.Atom("message")}})
+	require.Equal(t, ei.Tuple{p.Self, ei.Atom("message")}, term(t, b))
 	for _, tt := range []struct{ to, want ei.Term }{
 		{ei.Atom("nobody"), ei.Tuple{ei.Atom("nonexisting_name"), ei.Atom("nobody")}},
 		{ei.Int(1), ei.Tuple{ei.Atom("nonexisting_name"), ei.Int(1)}},
 		{ei.Atom("box"), ei.Atom("alice@test")},
 	} {
-		p.say("rex", ei.Tuple{p.self, ei.Tuple{ei.Atom("sbcast"), tt.to, ei.Atom("message")}})
-		ctl, reply := p.next()
-		require.Equal(t, p.self, ctl.To)
+		p.Say("rex", ei.Tuple{p.Self, ei.Tuple{ei.Atom("sbcast"), tt.to, ei.Atom("message")}})
+		ctl, reply := p.Next()
+		require.Equal(t, p.Self, ctl.To)
 		require.Equal(t, ei.Tuple{ei.Atom("rex"), ei.Atom("alice@test"), tt.want}, reply)
 	}
 	require.Equal(t, ei.Atom("message"), term(t, b))
@@ -117,8 +115,7 @@ func TestKernelOddRequests(t *testing.T) {
 // asked.
 func TestKernelDecodesNothing(t *testing.T) {
 	w := newWorld(t, "memory")
-	n := w.started("alice")
-	p := w.peer(n.Listeners()[0], role("wire@test"))
+	_, p := w.met("alice")
 	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3}
 	huge := bytes.Repeat([]byte{108, 0, 0, 0, 1}, 1<<20) // a million lists within each other
 	huge = append(huge, bytes.Repeat([]byte{106}, 1<<20+1)...)
@@ -126,8 +123,8 @@ func TestKernelDecodesNothing(t *testing.T) {
 		{ei.Tuple{ei.Atom("is_auth"), ei.Raw(huge)}, ei.Atom("yes")},
 		{ei.Raw(huge), ei.Tuple{ei.Atom("error"), ei.Atom("badarg")}},
 	} {
-		p.say("net_kernel", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref}, tt.request})
-		_, reply := p.next()
+		p.Say("net_kernel", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, ref}, tt.request})
+		_, reply := p.Next()
 		require.Equal(t, ei.Tuple{ref, tt.want}, reply)
 	}
 }
@@ -139,12 +136,11 @@ func TestKernelBesideDeafPeer(t *testing.T) {
 	n, other := w.started("bob"), w.started("alice")
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	tag := ei.Binary(make([]byte, 10<<10)) // which the answer repeats
-	ask := frame(t, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "net_kernel"},
-		ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, tag}, ei.Tuple{ei.Atom("is_auth"), ei.Atom("wire@test")}})
+	ask := frame(t, dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "net_kernel"},
+		ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, tag}, ei.Tuple{ei.Atom("is_auth"), ei.Atom("wire@test")}})
 	asks := bytes.Repeat(ask, 100)
-	for p.write(asks) == nil { // until it is too much
-		reply, err := other.CallName(w.ctx(), "bob@test", "net_kernel", ei.Tuple{ei.Atom("is_auth"), ei.Atom("alice@test")})
-		require.NoError(t, err)
+	for p.Write(asks) == nil { // until it is too much
+		reply := of(other.CallName(w.ctx(), "bob@test", "net_kernel", ei.Tuple{ei.Atom("is_auth"), ei.Atom("alice@test")})).must(t)
 		require.Equal(t, ei.Atom("yes"), reply)
 	}
 }
@@ -155,7 +151,7 @@ func TestKernelBesideSlowPeer(t *testing.T) {
 	besideDeaf(t, func(t *testing.T, _ *world, n *Node, slow, good *wire, _ func()) {
 		tag := ei.Binary(make([]byte, 10<<10))
 		for range 2 << 20 / len(tag) {
-			good.say("net_kernel", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{slow.self, tag},
+			good.Say("net_kernel", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{slow.Self, tag},
 				ei.Tuple{ei.Atom("is_auth"), ei.Atom("slow@test")}})
 		}
 		synctest.Wait()
@@ -172,8 +168,7 @@ func TestKernelIsNotKilled(t *testing.T) {
 	for _, name := range []string{"net_kernel", "rex"} {
 		own := b.Whereis(name)
 		require.NoError(t, peer.SendExit(w.ctx(), own.Pid(), ei.Atom("kill")))
-		_, err := peer.CallName(w.ctx(), b.Name(), name, ei.Atom("x"))
-		require.NoError(t, err)
+		of(peer.CallName(w.ctx(), b.Name(), name, ei.Atom("x"))).must(t)
 		require.Same(t, own, b.Whereis(name))
 	}
 }
@@ -186,8 +181,8 @@ func TestRexAnswersOfAProcess(t *testing.T) {
 	n.Expose("m", "pid", func(ctx context.Context, _ []ei.Term) (any, error) { return MailboxOf(ctx).Pid(), nil })
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	call := ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("pid"), ei.List{}, ei.Atom("user")}
-	p.say("rex", ei.Tuple{p.self, call}) // the C library's
-	_, reply := p.next()
+	p.Say("rex", ei.Tuple{p.Self, call}) // the C library's
+	_, reply := p.Next()
 	require.Equal(t, ei.Atom("rex"), reply.(ei.Tuple)[0])
 	require.IsType(t, ei.Pid{}, reply.(ei.Tuple)[1])
 }

@@ -35,13 +35,6 @@ func hereAndThere(t *testing.T, test func(t *testing.T, w *world, here, there *N
 	}
 }
 
-func trapping(t testing.TB, n *Node) *Mailbox {
-	t.Helper()
-	b, err := n.NewMailbox(&MailboxOptions{TrapExit: true})
-	require.NoError(t, err)
-	return b
-}
-
 // settle lets all signals arrive that are on their way from one mailbox's node to the other's, and
 // back.
 func settle(t testing.TB, a, b *Mailbox) {
@@ -150,43 +143,41 @@ func TestUnlink(t *testing.T) {
 
 // An exit signal that is already on its way when the link is ended does not come through.
 func TestUnlinkBesideExit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
-		a := w.started("alice")
-		p := w.peer(a.Listeners()[0], role("wire@test"))
+	bubble(t, func(t *testing.T, w *world) {
+		a, p := w.met("alice")
 		b := trapping(t, a)
-		require.NoError(t, b.Link(w.ctx(), p.self))
-		link, _ := p.next()
+		require.NoError(t, b.Link(w.ctx(), p.Self))
+		link, _ := p.Next()
 		require.Equal(t, dist.OpLink, link.Op)
-		require.NoError(t, b.Unlink(w.ctx(), p.self))
-		unlink, _ := p.next()
+		require.NoError(t, b.Unlink(w.ctx(), p.Self))
+		unlink, _ := p.Next()
 		require.Equal(t, dist.OpUnlinkID, unlink.Op)
 		// there is no link: the peer is not told again
-		require.NoError(t, b.Unlink(w.ctx(), p.self))
+		require.NoError(t, b.Unlink(w.ctx(), p.Self))
 		why, err := ei.AppendAtom(nil, "crash")
 		require.NoError(t, err)
-		exit := dist.Control{Op: dist.OpExit, From: p.self, To: b.Pid(), Reason: why}
-		ack := dist.Control{Op: dist.OpUnlinkIDAck, ID: unlink.ID, From: p.self, To: b.Pid()}
-		p.send(exit, nil)
+		exit := dist.Control{Op: dist.OpExit, From: p.Self, To: b.Pid(), Reason: why}
+		ack := dist.Control{Op: dist.OpUnlinkIDAck, ID: unlink.ID, From: p.Self, To: b.Pid()}
+		p.Send(exit, nil)
 		// A LINK of the peer's that was on its way does not count either.
-		p.send(dist.Control{Op: dist.OpLink, From: p.self, To: b.Pid()}, nil)
-		p.send(exit, nil)
+		p.Send(dist.Control{Op: dist.OpLink, From: p.Self, To: b.Pid()}, nil)
+		p.Send(exit, nil)
 		// Nor does the acknowledgement of another unlink.
-		p.send(dist.Control{Op: dist.OpUnlinkIDAck, ID: unlink.ID + 1, From: p.self, To: b.Pid()}, nil)
+		p.Send(dist.Control{Op: dist.OpUnlinkIDAck, ID: unlink.ID + 1, From: p.Self, To: b.Pid()}, nil)
 		// Nor does an unlink of the peer's acknowledge ours.
-		p.send(dist.Control{Op: dist.OpUnlinkID, ID: 4711, From: p.self, To: b.Pid()}, nil)
+		p.Send(dist.Control{Op: dist.OpUnlinkID, ID: 4711, From: p.Self, To: b.Pid()}, nil)
 		synctest.Wait()
 		require.Len(t, linksOf(b), 1)
-		p.send(ack, nil)
+		p.Send(ack, nil)
 		synctest.Wait()
 		require.Empty(t, linksOf(b))
 		require.Zero(t, unread(b))
 
 		// Then a link counts again.
-		p.send(dist.Control{Op: dist.OpLink, From: p.self, To: b.Pid()}, nil)
-		p.send(exit, nil)
+		p.Send(dist.Control{Op: dist.OpLink, From: p.Self, To: b.Pid()}, nil)
+		p.Send(exit, nil)
 		m, _ := reason(t, b, dist.OpExit)
-		require.Equal(t, p.self, m.From)
+		require.Equal(t, p.Self, m.From)
 	})
 }
 
@@ -198,10 +189,10 @@ func TestUnlinkBesideEndOfConnection(t *testing.T) {
 	b := box(t, a)
 	for range 2 {
 		p := w.peer(a.Listeners()[0], role("wire@test"))
-		p.send(dist.Control{Op: dist.OpLink, From: p.self, To: b.Pid()}, nil)
-		require.Eventually(t, func() bool { return linksOf(b)[p.self].Active }, tooLong, tick)
-		require.NoError(t, b.Unlink(w.ctx(), p.self))
-		p.close()
+		p.Send(dist.Control{Op: dist.OpLink, From: p.Self, To: b.Pid()}, nil)
+		require.Eventually(t, func() bool { return linksOf(b)[p.Self].Active }, tooLong, tick)
+		require.NoError(t, b.Unlink(w.ctx(), p.Self))
+		p.Close()
 		require.Eventually(t, func() bool { return len(a.Peers()) == 0 }, tooLong, tick)
 		require.Empty(t, linksOf(b))
 	}
@@ -211,25 +202,23 @@ func TestUnlinkBesideEndOfConnection(t *testing.T) {
 // the process that sent it.
 func TestUnlinkIsAcknowledged(t *testing.T) {
 	w := newWorld(t, "memory")
-	a := w.started("alice")
-	p := w.peer(a.Listeners()[0], role("wire@test"))
+	a, p := w.met("alice")
 	gone, b := box(t, a), trapping(t, a)
 	gone.Close()
 	for i, to := range []ei.Pid{b.Pid(), gone.Pid(), {Node: "alice@test", ID: 4711, Creation: 9}} {
-		p.send(dist.Control{Op: dist.OpLink, From: p.self, To: b.Pid()}, nil)
-		p.send(dist.Control{Op: dist.OpUnlinkID, ID: uint64(i + 1), From: p.self, To: to}, nil)
-		ack, _ := p.next()
-		require.Equal(t, dist.Control{Op: dist.OpUnlinkIDAck, ID: uint64(i + 1), From: to, To: p.self}, ack)
+		p.Send(dist.Control{Op: dist.OpLink, From: p.Self, To: b.Pid()}, nil)
+		p.Send(dist.Control{Op: dist.OpUnlinkID, ID: uint64(i + 1), From: p.Self, To: to}, nil)
+		ack, _ := p.Next()
+		require.Equal(t, dist.Control{Op: dist.OpUnlinkIDAck, ID: uint64(i + 1), From: to, To: p.Self}, ack)
 	}
 
 	_, l := w.listening("bob") // on the lower level too
 	q, c := w.joined(l, role("other@test"))
-	q.send(dist.Control{Op: dist.OpUnlinkID, ID: 7, From: q.self, To: c.Self()}, nil)
-	m, err := c.Receive(w.ctx())
-	require.NoError(t, err)
+	q.Send(dist.Control{Op: dist.OpUnlinkID, ID: 7, From: q.Self, To: c.Self()}, nil)
+	m := receive(t, c)
 	require.Equal(t, dist.OpUnlinkID, m.Op)
-	ack, _ := q.next()
-	require.Equal(t, dist.Control{Op: dist.OpUnlinkIDAck, ID: 7, From: c.Self(), To: q.self}, ack)
+	ack, _ := q.Next()
+	require.Equal(t, dist.Control{Op: dist.OpUnlinkIDAck, ID: 7, From: c.Self(), To: q.Self}, ack)
 }
 
 func TestSendExit(t *testing.T) {
@@ -335,34 +324,31 @@ func TestLongLinkChain(t *testing.T) {
 }
 
 func TestLinkNoconnection(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			a, b := w.started("alice"), w.started("bob")
-			one, two, there := box(t, a), trapping(t, a), box(t, b)
-			require.NoError(t, one.Link(w.ctx(), there.Pid()))
-			require.NoError(t, two.Link(w.ctx(), there.Pid()))
-			settle(t, one, there)
-			require.NoError(t, a.Conn("bob@test").Close())
-			require.Equal(t, ei.Atom("noconnection"), exited(t, one))
-			m, why := reason(t, two, dist.OpExit)
-			require.Equal(t, ei.Atom("noconnection"), why)
-			require.Equal(t, there.Pid(), m.From)
-			require.Equal(t, ei.Atom("noconnection"), exited(t, there), "the other side too")
+	inWorlds(t, kinds, func(t *testing.T, w *world) {
+		a, b := w.started("alice"), w.started("bob")
+		one, two, there := box(t, a), trapping(t, a), box(t, b)
+		require.NoError(t, one.Link(w.ctx(), there.Pid()))
+		require.NoError(t, two.Link(w.ctx(), there.Pid()))
+		settle(t, one, there)
+		require.NoError(t, a.Conn("bob@test").Close())
+		require.Equal(t, ei.Atom("noconnection"), exited(t, one))
+		m, why := reason(t, two, dist.OpExit)
+		require.Equal(t, ei.Atom("noconnection"), why)
+		require.Equal(t, there.Pid(), m.From)
+		require.Equal(t, ei.Atom("noconnection"), exited(t, there), "the other side too")
 
-			require.NoError(t, b.Close())
-			three := trapping(t, a)
-			require.ErrorIs(t, three.Link(w.ctx(), there.Pid()), ErrNoConnection)
-			require.Empty(t, linksOf(three), "a Link that failed leaves nothing")
-			require.ErrorIs(t, three.Link(w.ctx(), there.Pid()), ErrNoConnection, "nor is it taken for one that worked")
-			require.NoError(t, three.Unlink(w.ctx(), there.Pid()))
-			require.ErrorIs(t, three.SendExit(w.ctx(), there.Pid(), "x"), ErrNoConnection)
-			require.NoError(t, three.Close())
-			require.Error(t, three.Link(w.ctx(), two.Pid()))
-			require.NoError(t, two.Link(w.ctx(), two.Pid()), "a link with oneself is none")
-			require.Empty(t, linksOf(two))
-		})
-	}
+		require.NoError(t, b.Close())
+		three := trapping(t, a)
+		require.ErrorIs(t, three.Link(w.ctx(), there.Pid()), ErrNoConnection)
+		require.Empty(t, linksOf(three), "a Link that failed leaves nothing")
+		require.ErrorIs(t, three.Link(w.ctx(), there.Pid()), ErrNoConnection, "nor is it taken for one that worked")
+		require.NoError(t, three.Unlink(w.ctx(), there.Pid()))
+		require.ErrorIs(t, three.SendExit(w.ctx(), there.Pid(), "x"), ErrNoConnection)
+		require.NoError(t, three.Close())
+		require.Error(t, three.Link(w.ctx(), two.Pid()))
+		require.NoError(t, two.Link(w.ctx(), two.Pid()), "a link with oneself is none")
+		require.Empty(t, linksOf(two))
+	})
 }
 
 // A peer without UNLINK_ID does not acknowledge an unlink: it is over at once, and the peer may
@@ -375,40 +361,38 @@ func TestUnlinkOldPeer(t *testing.T) {
 	p := w.peer(a.Listeners()[0], old)
 	b := box(t, a)
 	require.Eventually(t, func() bool { return a.Conn("wire@test") != nil }, tooLong, tick)
-	require.NoError(t, b.Link(w.ctx(), p.self))
-	require.NoError(t, b.Unlink(w.ctx(), p.self))
+	require.NoError(t, b.Link(w.ctx(), p.Self))
+	require.NoError(t, b.Unlink(w.ctx(), p.Self))
 	require.Empty(t, linksOf(b))
-	p.send(dist.Control{Op: dist.OpLink, From: p.self, To: b.Pid()}, nil)
-	require.Eventually(t, func() bool { return linksOf(b)[p.self].Active }, tooLong, tick)
+	p.Send(dist.Control{Op: dist.OpLink, From: p.Self, To: b.Pid()}, nil)
+	require.Eventually(t, func() bool { return linksOf(b)[p.Self].Active }, tooLong, tick)
 	b.Exit(ei.Atom("crash"))
 	for _, op := range []dist.Op{dist.OpLink, dist.OpUnlink, dist.OpPayloadExit} {
-		ctl, _ := p.next()
+		ctl, _ := p.Next()
 		require.Equal(t, op, ctl.Op)
-		require.Equal(t, p.self, ctl.To)
+		require.Equal(t, p.Self, ctl.To)
 	}
 }
 
 // A Link that waits for a peer which does not read can be cancelled, and leaves nothing behind.
 func TestLinkCancelled(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
-		a := w.started("alice", func(cfg *Config) { cfg.QueueLimit = 1000 })
-		p := w.peer(a.Listeners()[0], role("wire@test"))
+	bubble(t, func(t *testing.T, w *world) {
+		a, p := w.met("alice", func(cfg *Config) { cfg.QueueLimit = 1000 })
 		b := trapping(t, a)
 		synctest.Wait()
 		ctx, cancel := context.WithCancel(context.Background())
 		for range 200 { // more than there is room for
-			go b.Send(ctx, p.self, make([]byte, 500))
+			go b.Send(ctx, p.Self, make([]byte, 500))
 		}
 		synctest.Wait()
-		linked := async(func() (int, error) { return 0, b.Link(ctx, p.self) })
+		linked := async(func() (int, error) { return 0, b.Link(ctx, p.Self) })
 		synctest.Wait()
 		cancel()
 		require.ErrorIs(t, (<-linked).err, context.Canceled)
 		require.Empty(t, linksOf(b))
-		relinked := async(func() (int, error) { return 0, b.Link(w.ctx(), p.self) })
+		relinked := async(func() (int, error) { return 0, b.Link(w.ctx(), p.Self) })
 		for {
-			if op, _ := p.next(); op.Op == dist.OpLink {
+			if op, _ := p.Next(); op.Op == dist.OpLink {
 				break
 			} else {
 				require.Equal(t, dist.OpSendSender, op.Op)
@@ -490,19 +474,17 @@ func TestUnlinkWhileSignalWaits(t *testing.T) {
 	for _, ends := range []bool{false, true} {
 		w := newWorld(t, "memory")
 		b := w.started("bob", func(cfg *Config) { cfg.OverflowLimit = 1 })
-		full, err := b.NewMailbox(&MailboxOptions{Limit: 1, TrapExit: true})
-		require.NoError(t, err)
+		full := box(t, b, &MailboxOptions{Limit: 1, TrapExit: true})
 		other := box(t, b)
 		p := w.peer(b.Listeners()[0], role("wire@test"))
-		crash, err := ei.AppendTerm(nil, ei.Atom("crash"))
-		require.NoError(t, err)
-		p.send(dist.Control{Op: dist.OpLink, From: p.self, To: full.Pid()}, nil)
-		p.send(dist.Control{Op: dist.OpSend, To: full.Pid()}, ei.Atom("before"))
+		crash := encode(t, ei.Atom("crash"))
+		p.Send(dist.Control{Op: dist.OpLink, From: p.Self, To: full.Pid()}, nil)
+		p.Send(dist.Control{Op: dist.OpSend, To: full.Pid()}, ei.Atom("before"))
 		b.overflow.Force("wire@test", 1)
-		p.send(dist.Control{Op: dist.OpExit, From: p.self, To: full.Pid(), Reason: crash}, nil)
-		p.send(dist.Control{Op: dist.OpSend, To: other.Pid()}, ei.Atom("behind"))
+		p.Send(dist.Control{Op: dist.OpExit, From: p.Self, To: full.Pid(), Reason: crash}, nil)
+		p.Send(dist.Control{Op: dist.OpSend, To: other.Pid()}, ei.Atom("behind"))
 		awaitsRoom(t, full)
-		require.NoError(t, full.Unlink(w.ctx(), p.self))
+		require.NoError(t, full.Unlink(w.ctx(), p.Self))
 		require.Equal(t, ei.Atom("behind"), term(t, other))
 		if ends {
 			c := b.Conn("wire@test")
@@ -510,7 +492,7 @@ func TestUnlinkWhileSignalWaits(t *testing.T) {
 			<-c.l.Left()
 		}
 		require.Equal(t, ei.Atom("before"), term(t, full))
-		_, err = full.Receive(transport.NoWait())
+		_, err := full.Receive(transport.NoWait())
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 		require.NoError(t, full.Err())
 	}
@@ -520,8 +502,7 @@ func TestUnlinkWhileSignalWaits(t *testing.T) {
 // returns the process lives on, or has ended.
 func TestUnlinkBesideLongReason(t *testing.T) {
 	w := newWorld(t, "tcp")
-	n := w.started("alice")
-	p := w.peer(n.Listeners()[0], role("wire@test"))
+	n, p := w.met("alice")
 	long := make(ei.List, 200_000)
 	for i := range long {
 		long[i] = ei.Tuple{ei.Atom("a"), ei.Int(i)}
@@ -532,12 +513,12 @@ func TestUnlinkBesideLongReason(t *testing.T) {
 	}
 	for range rounds {
 		b, last := box(t, n), box(t, n)
-		p.send(dist.Control{Op: dist.OpLink, From: p.self, To: b.Pid()}, nil)
+		p.Send(dist.Control{Op: dist.OpLink, From: p.Self, To: b.Pid()}, nil)
 		require.Eventually(t, func() bool { return len(linksOf(b)) == 1 }, tooLong, tick)
-		p.send(dist.Control{Op: dist.OpPayloadExit, From: p.self, To: b.Pid()}, long)
-		p.send(dist.Control{Op: dist.OpSend, To: last.Pid()}, ei.Atom("read"))
+		p.Send(dist.Control{Op: dist.OpPayloadExit, From: p.Self, To: b.Pid()}, long)
+		p.Send(dist.Control{Op: dist.OpSend, To: last.Pid()}, ei.Atom("read"))
 		time.Sleep(rand.N(20 * time.Millisecond)) // somewhere in what follows
-		if b.Unlink(w.ctx(), p.self) == nil && b.Err() == nil {
+		if b.Unlink(w.ctx(), p.Self) == nil && b.Err() == nil {
 			require.Equal(t, ei.Atom("read"), term(t, last))
 			require.NoError(t, b.Err())
 		}
@@ -553,15 +534,13 @@ func TestDemonitorBesideEnd(t *testing.T) {
 		x, y := box(t, a), box(t, other)
 		var refs []ei.Ref
 		for range 2000 {
-			r, err := x.Monitor(w.ctx(), y.Pid())
-			require.NoError(t, err)
+			r := monitor(t, x, y.Pid())
 			refs = append(refs, r)
 		}
 		require.NoError(t, x.MonitorNode(w.ctx(), "bob@test"))
 		c := a.Conn("bob@test")
 		go c.Close()
-		m, err := x.Receive(w.ctx())
-		require.NoError(t, err)
+		m := receive(t, x)
 		require.Equal(t, dist.OpMonitorPExit, m.Op)
 		x.Demonitor(context.Background(), refs[0])
 		x.DemonitorNode("bob@test")
@@ -569,8 +548,7 @@ func TestDemonitorBesideEnd(t *testing.T) {
 		<-c.l.Left()
 		marked, late := false, 0
 		for unread(x) > 0 {
-			m, err := x.Receive(w.ctx())
-			require.NoError(t, err)
+			m := receive(t, x)
 			switch {
 			case m.Op == dist.OpMonitorPExit && marked && m.Ref == refs[0]:
 				late++
@@ -593,20 +571,18 @@ func TestExitWhileMailboxIsFull(t *testing.T) {
 	w := newWorld(t, "memory")
 	b := w.started("bob", func(cfg *Config) { cfg.OverflowLimit = 1 })
 	b.overflow.Force("wire@test", 1)
-	full, err := b.NewMailbox(&MailboxOptions{Limit: 1, TrapExit: true})
-	require.NoError(t, err)
+	full := box(t, b, &MailboxOptions{Limit: 1, TrapExit: true})
 	p := w.peer(b.Listeners()[0], role("wire@test"))
-	crash, err := ei.AppendTerm(nil, ei.Atom("crash"))
-	require.NoError(t, err)
-	p.send(dist.Control{Op: dist.OpLink, From: p.self, To: full.Pid()}, nil)
-	p.send(dist.Control{Op: dist.OpSend, To: full.Pid()}, ei.Atom("before"))
-	p.send(dist.Control{Op: dist.OpExit, From: p.self, To: full.Pid(), Reason: crash}, nil)
+	crash := encode(t, ei.Atom("crash"))
+	p.Send(dist.Control{Op: dist.OpLink, From: p.Self, To: full.Pid()}, nil)
+	p.Send(dist.Control{Op: dist.OpSend, To: full.Pid()}, ei.Atom("before"))
+	p.Send(dist.Control{Op: dist.OpExit, From: p.Self, To: full.Pid(), Reason: crash}, nil)
 	awaitsRoom(t, full)
 	c := b.Conn("wire@test")
 	require.NoError(t, c.Close())
 	require.Equal(t, ei.Atom("before"), term(t, full))
 	m, why := reason(t, full, dist.OpExit)
-	require.Equal(t, p.self, m.From)
+	require.Equal(t, p.Self, m.From)
 	require.Equal(t, ei.Atom("noconnection"), why)
 	require.Empty(t, linksOf(full))
 }
@@ -616,14 +592,13 @@ func TestExitWhileMailboxIsFull(t *testing.T) {
 func TestExitAtFullMailbox(t *testing.T) {
 	w := newWorld(t, "memory")
 	b := w.started("bob")
-	full, err := b.NewMailbox(&MailboxOptions{Limit: 1, TrapExit: true, Full: FullExit})
-	require.NoError(t, err)
+	full := box(t, b, &MailboxOptions{Limit: 1, TrapExit: true, Full: FullExit})
 	linked := box(t, b)
 	require.NoError(t, full.Link(w.ctx(), linked.Pid()))
 	p := w.peer(b.Listeners()[0], role("wire@test"))
-	p.send(dist.Control{Op: dist.OpLink, From: p.self, To: full.Pid()}, nil)
-	p.send(dist.Control{Op: dist.OpSend, To: full.Pid()}, ei.Atom("before"))
-	p.send(dist.Control{Op: dist.OpExit, From: p.self, To: full.Pid(), Reason: exitReason(ei.Atom("crash"))}, nil)
+	p.Send(dist.Control{Op: dist.OpLink, From: p.Self, To: full.Pid()}, nil)
+	p.Send(dist.Control{Op: dist.OpSend, To: full.Pid()}, ei.Atom("before"))
+	p.Send(dist.Control{Op: dist.OpExit, From: p.Self, To: full.Pid(), Reason: exitReason(ei.Atom("crash"))}, nil)
 	require.Equal(t, ei.Atom("mailbox_full"), exited(t, full))
 	require.Equal(t, ei.Atom("mailbox_full"), exited(t, linked))
 	require.Zero(t, unread(full))

@@ -21,10 +21,9 @@ func TestBacklog(t *testing.T) {
 	}
 	free := w.addr("nobody@test")
 	n := w.node("bob", func(cfg *Config) { cfg.Backlog = 7 })
-	l, err := n.Listen(w.ctx(), free)
-	require.NoError(t, err)
+	l := listen(t, n, free)
 	require.Equal(t, 7, backlog(l))
-	l, err = n.ListenOn(w.ctx(), transport.TCP(), free)
+	l, err := n.ListenOn(w.ctx(), transport.TCP(), free)
 	require.NoError(t, err)
 	require.Equal(t, 7, backlog(l))
 

@@ -57,13 +57,10 @@ func (b *busyNode) stands(t testing.TB) (*Frozen, error) {
 func TestListenBesideFreeze(t *testing.T) {
 	w := newWorld(t, movers[0])
 	b := w.freezing()
-	l, err := b.Listen(w.ctx(), w.addr("other"))
-	require.NoError(t, err)
+	l := listen(t, b.Node, w.addr("other"))
 	f, err := b.stands(t)
 	require.NoError(t, err)
-	s, err := Restore(again(b.Node), f.State(), duplicates(t, f.Descriptors()))
-	require.NoError(t, err)
-	t.Cleanup(func() { s.Node().Close() })
+	s := restore(t, again(b.Node), f)
 	require.NoError(t, f.Release())
 	require.NoError(t, s.Start(w.ctx()))
 	all := s.Node().Listeners()
@@ -105,8 +102,7 @@ func TestListenWaitsForFreeze(t *testing.T) {
 		before, _ := descriptors()
 		listened := async(func() (*Listener, error) { return n.ListenOn(w.ctx(), tr, w.addr("other")) })
 		arrives(t, opened, "the plug-in's Listen")
-		f, err := n.Freeze(w.ctx())
-		require.NoError(t, err)
+		f := freeze(t, n)
 		close(goOn)
 		require.Eventually(t, n.life.Awaited, tooLong, tick)
 		require.Empty(t, listened)
@@ -136,31 +132,26 @@ func TestFreezeBesideEndOfListener(t *testing.T) {
 		func(l *Listener) { l.end(ErrClosed); require.NoError(t, l.l.Close()) },
 		func(l *Listener) { l.end(errFault) }, // see run
 	} {
-		l, err := n.Listen(w.ctx(), w.addr("other"))
-		require.NoError(t, err)
+		l := listen(t, n, w.addr("other"))
 		end(l)
-		f, err := n.Freeze(w.ctx())
-		require.NoError(t, err)
+		f := freeze(t, n)
 		require.Len(t, f.Descriptors(), 1)
 		inTime(t, "Close of what does not move", func() { require.NoError(t, l.Close()) })
 		f.Thaw()
 		require.Len(t, n.Listeners(), 1)
 	}
-	l, err := n.Listen(w.ctx(), w.addr("other"))
-	require.NoError(t, err)
+	l := listen(t, n, w.addr("other"))
 	l.end(errFault)
 	upgrade(t, n)
 	require.ErrorIs(t, l.Err(), errFault)
-	_, err = l.l.Accept(w.ctx())
+	_, err := l.l.Accept(w.ctx())
 	require.Error(t, err, "it is closed")
 
 	n = w.started("again")
 	for range 100 {
-		l, err := n.Listen(w.ctx(), w.addr("other"))
-		require.NoError(t, err)
+		l := listen(t, n, w.addr("other"))
 		closed := async(func() (any, error) { return nil, l.Close() })
-		f, err := n.Freeze(w.ctx())
-		require.NoError(t, err)
+		f := freeze(t, n)
 		f.Thaw()
 		require.NoError(t, arrives(t, closed, "Close").err)
 	}
@@ -175,19 +166,16 @@ func TestUpgradeListenerGoesOn(t *testing.T) {
 		if started {
 			require.NoError(t, n.Start(w.ctx()))
 		}
-		l, err := n.Listen(w.ctx(), w.addr("other"))
-		require.NoError(t, err)
-		_, err = n.Listen(w.ctx(), w.addr("another"))
-		require.NoError(t, err)
-		_, err = l.Accept(transport.NoWait())
+		l := listen(t, n, w.addr("other"))
+		listen(t, n, w.addr("another"))
+		_, err := l.Accept(transport.NoWait())
 		require.Error(t, err)
 		for range 2 {
 			n = upgrade(t, n)
 		}
 		w.book.set("front@test", l.Addr())
 		for _, name := range []string{"alice", "bob"} {
-			_, err = w.node(name).Connect(w.ctx(), "front@test")
-			require.NoError(t, err)
+			connect(t, w.node(name), "front@test")
 		}
 		all := n.Listeners()
 		require.False(t, all[len(all)-1].begins())
@@ -204,8 +192,7 @@ func TestUpgradeUnaccepted(t *testing.T) {
 	var last *Conn
 	names := []string{"alice", "bob", "carol", "dave", "erin"}
 	for i, name := range names {
-		last, err = w.node(name).Connect(w.ctx(), "front@test")
-		require.NoError(t, err)
+		last = connect(t, w.node(name), "front@test")
 		require.Eventually(t, func() bool { l.mu.Lock(); defer l.mu.Unlock(); return len(l.up) == i+1 }, tooLong, tick)
 	}
 	c, err := l.Accept(w.ctx())
@@ -215,14 +202,11 @@ func TestUpgradeUnaccepted(t *testing.T) {
 	require.NoError(t, ended.Close())
 	arrives(t, ended.l.Left(), "the end of the connection")
 
-	f, err := n.Freeze(w.ctx())
-	require.NoError(t, err)
+	f := freeze(t, n)
 	_, err = l.Accept(transport.NoWait())
 	require.Error(t, err)
 	waiting := async(func() (*Conn, error) { return l.Accept(w.ctx()) })
-	s, err := Restore(again(n), f.State(), duplicates(t, f.Descriptors()))
-	require.NoError(t, err)
-	t.Cleanup(func() { s.Node().Close() })
+	s := restore(t, again(n), f)
 	staged := s.Node().Listeners()[0]
 	_, err = staged.Accept(transport.NoWait())
 	require.Error(t, err, "not before Start")
@@ -240,8 +224,7 @@ func TestUpgradeUnaccepted(t *testing.T) {
 		}
 	}
 	require.NoError(t, last.Send(w.ctx(), c.Self(), 1))
-	m, err := c.Receive(w.ctx())
-	require.NoError(t, err)
+	m := receive(t, c)
 	require.Equal(t, c.Self(), m.To)
 	n = upgrade(t, n)
 	_, err = n.Listeners()[0].Accept(transport.NoWait())
@@ -257,8 +240,7 @@ func TestCloseListenerEndsUnaccepted(t *testing.T) {
 		n.started.Store(started)
 		_, err := l.Accept(transport.NoWait())
 		require.Error(t, err)
-		_, err = w.node("alice").Connect(w.ctx(), "bob@test")
-		require.NoError(t, err)
+		connect(t, w.node("alice"), "bob@test")
 		require.Eventually(t, func() bool { l.mu.Lock(); defer l.mu.Unlock(); return len(l.up) == 1 }, tooLong, tick)
 		c := n.Conn("alice@test")
 		require.NoError(t, l.Close())
@@ -275,21 +257,19 @@ func TestCloseListenerEndsUnaccepted(t *testing.T) {
 func TestUpgradeAcceptBeforeStart(t *testing.T) {
 	w := newWorld(t, movers[0])
 	n, l := w.listening("front")
-	f, err := n.Freeze(w.ctx())
-	require.NoError(t, err)
-	s, err := Restore(again(n), f.State(), duplicates(t, f.Descriptors()))
-	require.NoError(t, err)
+	f := freeze(t, n)
+	s := restore(t, again(n), f)
 	staged := s.Node().Listeners()[0]
 	waiting := async(func() (*Conn, error) { return staged.Accept(w.ctx()) })
 	require.Eventually(t, staged.begins, tooLong, tick)
 	p := w.wire(l)
-	_, err = staged.l.Accept(w.ctx())
+	_, err := staged.l.Accept(w.ctx())
 	require.ErrorIs(t, err, transport.ErrPaused)
 	require.NoError(t, s.Discard())
 	require.ErrorIs(t, arrives(t, waiting, "Accept").err, ErrMoved)
 	f.Thaw()
 	accepted := async(func() (*Conn, error) { return l.Accept(w.ctx()) })
-	require.NoError(t, p.initiate(role("alice@test")))
+	require.NoError(t, p.Initiate(role("alice@test")))
 	require.NoError(t, arrives(t, accepted, "the connection").err)
 }
 
@@ -297,8 +277,7 @@ func TestUpgradeAcceptBeforeStart(t *testing.T) {
 func TestDiscardClosesListenersOfSetup(t *testing.T) {
 	w := newWorld(t, movers[0])
 	n := w.started("front")
-	f, err := n.Freeze(w.ctx())
-	require.NoError(t, err)
+	f := freeze(t, n)
 	defer f.Thaw()
 	before, _ := descriptors()
 	for _, fails := range []bool{false, true} {

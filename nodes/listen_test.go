@@ -25,7 +25,7 @@ func TestCloseListenerFromHandshakeFailed(t *testing.T) {
 		cfg.HandshakeFailed = func(transport.Addr, error) { closed <- l.Close() }
 	})
 	p := w.wire(l)
-	require.NoError(t, p.write([]byte("GET / HTTP/1.1\r\n\r\n")))
+	require.NoError(t, p.Write([]byte("GET / HTTP/1.1\r\n\r\n")))
 	require.NoError(t, arrives(t, closed, "the end of Close"))
 	require.ErrorIs(t, l.Err(), ErrClosed)
 }
@@ -37,8 +37,7 @@ func TestNobodyAcceptsFor(t *testing.T) {
 	accepted := async(func() (*Conn, error) { return l.Accept(w.ctx()) })
 	for i := range 4 {
 		a := w.node(fmt.Sprint("alice", i))
-		_, err := a.Connect(w.ctx(), b.Name())
-		require.NoError(t, err)
+		connect(t, a, b.Name())
 	}
 	require.NoError(t, arrives(t, accepted, "the first connection").err)
 	for range 3 {
@@ -99,7 +98,7 @@ func TestListenerRefusesOneClient(t *testing.T) {
 			})
 			for range 3 {
 				p := w.wire(n.Listeners()[0])
-				p.gone()
+				p.Gone()
 			}
 			w.peer(n.Listeners()[0], role("wire@test"))
 			w.conn(n, "wire@test")
@@ -162,9 +161,9 @@ func TestListenerBreaks(t *testing.T) {
 				require.Equal(t, tt.also, n.Stats().Published)
 				_, err := w.book.Resolve(w.ctx(), n.Name())
 				require.Equal(t, tt.also, err == nil)
-				lines := log.lines("level=ERROR", "listener failed", tt.err.Error())
+				lines := log.Lines("level=ERROR", "listener failed", tt.err.Error())
 				require.Len(t, lines, 1)
-				require.Equal(t, !tt.also, len(log.lines("unpublished=alice@test")) == 1)
+				require.Equal(t, !tt.also, len(log.Lines("unpublished=alice@test")) == 1)
 				require.NoError(t, n.Err())
 				require.NoError(t, n.Close())
 				<-b.closed

@@ -23,16 +23,15 @@ func TestLogNamesTheNode(t *testing.T) {
 	d := w.node("", logs)
 	early := d.Logger().With("a", 1)
 	early.Info("early")
-	require.Equal(t, []string{`level=INFO msg=early a=1`}, untimed(log.lines("early")))
-	_, err := d.Connect(w.ctx(), "bob@test")
-	require.NoError(t, err)
-	require.NotEmpty(t, log.lines("node up", "node="+d.Name(), "peer=bob@test"))
-	require.Eventually(t, func() bool { return len(log.lines("node up", "node=bob@test", "peer="+d.Name())) == 1 }, tooLong, tick)
+	require.Equal(t, []string{`level=INFO msg=early a=1`}, untimed(log.Lines("early")))
+	connect(t, d, "bob@test")
+	require.NotEmpty(t, log.Lines("node up", "node="+d.Name(), "peer=bob@test"))
+	require.Eventually(t, func() bool { return len(log.Lines("node up", "node=bob@test", "peer="+d.Name())) == 1 }, tooLong, tick)
 	early.Info("late")
 	d.Logger().WithGroup("g").Info("grouped", "b", 2)
-	require.Equal(t, []string{`level=INFO msg=late a=1 node=` + d.Name()}, untimed(log.lines("late")))
-	require.Equal(t, []string{`level=INFO msg=grouped node=` + d.Name() + ` g.b=2`}, untimed(log.lines("grouped")))
-	for _, line := range log.lines("=") {
+	require.Equal(t, []string{`level=INFO msg=late a=1 node=` + d.Name()}, untimed(log.Lines("late")))
+	require.Equal(t, []string{`level=INFO msg=grouped node=` + d.Name() + ` g.b=2`}, untimed(log.Lines("grouped")))
+	for _, line := range log.Lines("=") {
 		require.LessOrEqual(t, strings.Count(line, "node="), 1, line)
 	}
 }
@@ -53,11 +52,10 @@ func TestLongNamesOfCNodes(t *testing.T) {
 	b := w.node("", func(cfg *Config) {
 		cfg.Name, cfg.Host, cfg.Flags = "b@long.test", "", dist.FlagsLibei
 	})
-	_, err := b.Connect(w.ctx(), a.Name())
-	require.NoError(t, err)
-	require.Eventually(t, func() bool { return len(log.lines("node up")) == 1 }, tooLong, tick)
+	connect(t, b, a.Name())
+	require.Eventually(t, func() bool { return len(log.Lines("node up")) == 1 }, tooLong, tick)
 	require.NoError(t, a.Close())
-	require.Empty(t, log.lines("name is long", "WARN"))
+	require.Empty(t, log.Lines("name is long", "WARN"))
 }
 
 // That names are long and short is said once for all the peers that come within a minute: each may
@@ -70,11 +68,10 @@ func TestLongNamesAreToldOnce(t *testing.T) {
 		b := w.node("", func(cfg *Config) {
 			cfg.Name, cfg.Host = fmt.Sprintf("b%d@long.test", i), ""
 		})
-		c, err := b.Connect(w.ctx(), a.Name())
-		require.NoError(t, err)
+		c := connect(t, b, a.Name())
 		require.NoError(t, c.Close())
 	}
-	require.Eventually(t, func() bool { return len(log.lines("node up")) == 3 }, tooLong, tick)
+	require.Eventually(t, func() bool { return len(log.Lines("node up")) == 3 }, tooLong, tick)
 	require.NoError(t, a.Close()) // what it says of a peer comes after "node up"
-	require.Len(t, log.lines("name is long", "WARN"), 1)
+	require.Len(t, log.Lines("name is long", "WARN"), 1)
 }

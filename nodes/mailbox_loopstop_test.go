@@ -58,14 +58,13 @@ func TestLoopsEndAsNodeStops(t *testing.T) {
 						return total, errors.Join(err, ctx.Err())
 					}
 					n.Expose("m", "sum", func(ctx context.Context, _ []ei.Term) (any, error) { return sum(ctx, MailboxOf(ctx)) })
-					_, err := n.Serve("sum", Server{Call: func(ctx context.Context, _ *Call) (any, error) {
+					serve(t, n, "sum", Server{Call: func(ctx context.Context, _ *Call) (any, error) {
 						b, err := n.NewMailbox(nil)
 						if err != nil {
 							return nil, err
 						}
 						return sum(ctx, b)
-					}}, nil)
-					require.NoError(t, err)
+					}})
 					called := async(func() (ei.Term, error) {
 						if in == "server" {
 							return a.CallName(w.ctx(), n.Name(), "sum", 1)

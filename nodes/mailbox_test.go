@@ -19,25 +19,13 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// term receives a message's term.
-func term(t testing.TB, b *Mailbox) ei.Term {
-	t.Helper()
-	m, err := b.Receive(soon(t))
-	require.NoError(t, err)
-	v, err := m.Term()
-	require.NoError(t, err)
-	return v
-}
-
 // reason receives an exit signal or the message of a monitor.
 func reason(t testing.TB, b *Mailbox, op dist.Op) (*Message, ei.Term) {
 	t.Helper()
-	m, err := b.Receive(soon(t))
-	require.NoError(t, err)
+	m := receive(t, b)
 	require.Equal(t, op, m.Op)
 	require.Equal(t, b.Pid(), m.To)
-	v, err := m.Reason.Decode()
-	require.NoError(t, err)
+	v := decode(t, m.Reason)
 	return m, v
 }
 
@@ -52,80 +40,72 @@ func exited(t testing.TB, b *Mailbox) ei.Term {
 }
 
 func TestMailboxSend(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			a, b := w.started("alice"), w.started("bob")
-			from, near, far := box(t, a), box(t, a), box(t, b)
-			require.NoError(t, a.Register(t.Context(), "near", near))
-			require.NoError(t, b.Register(t.Context(), "far", far))
-			ctx := w.ctx()
-			for i, to := range []*Mailbox{near, far} {
-				name := []string{"near", "far"}[i]
-				node := string(to.Pid().Node)
-				require.NoError(t, from.Send(ctx, to.Pid(), ei.Tuple{from.Pid(), ei.Int(1)}))
-				require.NoError(t, from.SendName(ctx, node, name, "two"))
-				require.NoError(t, from.SendName(ctx, node, "nobody", "lost"))
-				require.NoError(t, from.Send(ctx, ei.Pid{Node: to.Pid().Node, ID: 4711, Creation: 1}, "lost"))
-				wrong := to.Pid()
-				wrong.Creation++
-				require.NoError(t, from.Send(ctx, wrong, "to an earlier life"))
-				require.NoError(t, from.Send(ctx, to.Pid(), "three"))
-				m, err := to.Receive(ctx)
-				require.NoError(t, err)
-				require.Equal(t, dist.OpSend, m.Op)
-				require.Equal(t, from.Pid(), m.From, "SEND_SENDER was agreed on")
-				require.Equal(t, ei.Binary("two"), term(t, to))
-				require.Equal(t, ei.Binary("three"), term(t, to))
-				require.Zero(t, unread(to))
-				require.EqualValues(t, 3, to.n.Stats().Undeliverable)
-				require.Error(t, from.Send(ctx, to.Pid(), make(chan int)))
-			}
-			require.ErrorIs(t, from.SendName(ctx, "nobody@test", "x", 1), ErrNoConnection)
-			require.ErrorIs(t, from.SendName(ctx, "nobody@test", "x", 1), ErrUnknownNode)
-			err := from.SendName(ctx, "no node", "x", 1)
-			require.ErrorIs(t, err, dist.ErrInvalidName)
-			require.NotErrorIs(t, err, ErrNoConnection, "there was nothing to connect to")
-		})
-	}
+	inWorlds(t, kinds, func(t *testing.T, w *world) {
+		a, b := w.started("alice"), w.started("bob")
+		from, near, far := box(t, a), box(t, a), box(t, b)
+		require.NoError(t, a.Register(t.Context(), "near", near))
+		require.NoError(t, b.Register(t.Context(), "far", far))
+		ctx := w.ctx()
+		for i, to := range []*Mailbox{near, far} {
+			name := []string{"near", "far"}[i]
+			node := string(to.Pid().Node)
+			require.NoError(t, from.Send(ctx, to.Pid(), ei.Tuple{from.Pid(), ei.Int(1)}))
+			require.NoError(t, from.SendName(ctx, node, name, "two"))
+			require.NoError(t, from.SendName(ctx, node, "nobody", "lost"))
+			require.NoError(t, from.Send(ctx, ei.Pid{Node: to.Pid().Node, ID: 4711, Creation: 1}, "lost"))
+			wrong := to.Pid()
+			wrong.Creation++
+			require.NoError(t, from.Send(ctx, wrong, "to an earlier life"))
+			require.NoError(t, from.Send(ctx, to.Pid(), "three"))
+			m := receive(t, to)
+			require.Equal(t, dist.OpSend, m.Op)
+			require.Equal(t, from.Pid(), m.From, "SEND_SENDER was agreed on")
+			require.Equal(t, ei.Binary("two"), term(t, to))
+			require.Equal(t, ei.Binary("three"), term(t, to))
+			require.Zero(t, unread(to))
+			require.EqualValues(t, 3, to.n.Stats().Undeliverable)
+			require.Error(t, from.Send(ctx, to.Pid(), make(chan int)))
+		}
+		require.ErrorIs(t, from.SendName(ctx, "nobody@test", "x", 1), ErrNoConnection)
+		require.ErrorIs(t, from.SendName(ctx, "nobody@test", "x", 1), ErrUnknownNode)
+		err := from.SendName(ctx, "no node", "x", 1)
+		require.ErrorIs(t, err, dist.ErrInvalidName)
+		require.NotErrorIs(t, err, ErrNoConnection, "there was nothing to connect to")
+	})
 }
 
 func TestMailboxOrder(t *testing.T) {
 	const senders, each = 4, 2500
-	for _, kind := range []string{"tcp", "memory"} {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			a, b := w.started("alice"), w.started("bob")
-			to, err := b.NewMailbox(&MailboxOptions{Limit: 4 << 10}) // full most of the time
-			require.NoError(t, err)
-			var wg sync.WaitGroup
-			for s := range senders {
-				from := box(t, []*Node{a, b}[s%2])
-				wg.Go(func() {
-					for i := range each {
-						if err := from.Send(w.ctx(), to.Pid(), []int{s, i}); err != nil {
-							t.Error(err)
-							return
-						}
+	inWorlds(t, []string{"tcp", "memory"}, func(t *testing.T, w *world) {
+		a, b := w.started("alice"), w.started("bob")
+		to, err := b.NewMailbox(&MailboxOptions{Limit: 4 << 10}) // full most of the time
+		require.NoError(t, err)
+		var wg sync.WaitGroup
+		for s := range senders {
+			from := box(t, []*Node{a, b}[s%2])
+			wg.Go(func() {
+				for i := range each {
+					if err := from.Send(w.ctx(), to.Pid(), []int{s, i}); err != nil {
+						t.Error(err)
+						return
 					}
-				})
-			}
-			next := make([]ei.Int, senders)
-			n := 0
-			for m, err := range to.All(w.ctx()) {
-				require.NoError(t, err)
-				v, err := m.Term()
-				require.NoError(t, err)
-				s := v.(ei.List)[0].(ei.Int)
-				require.Equal(t, next[s], v.(ei.List)[1])
-				next[s]++
-				if n++; n == senders*each {
-					break
 				}
+			})
+		}
+		next := make([]ei.Int, senders)
+		n := 0
+		for m, err := range to.All(w.ctx()) {
+			require.NoError(t, err)
+			v := content(t, m)
+			s := v.(ei.List)[0].(ei.Int)
+			require.Equal(t, next[s], v.(ei.List)[1])
+			next[s]++
+			if n++; n == senders*each {
+				break
 			}
-			wg.Wait()
-		})
-	}
+		}
+		wg.Wait()
+	})
 }
 
 func TestMailboxReceive(t *testing.T) {
@@ -210,15 +190,13 @@ func TestMailboxWakesReceivers(t *testing.T) {
 
 // A full mailbox does not keep a reader from halting: the mailbox takes what has been read already.
 func TestMailboxFullBesideHalt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		b := w.started("bob")
-		full, err := b.NewMailbox(&MailboxOptions{Limit: 1})
-		require.NoError(t, err)
+		full := box(t, b, &MailboxOptions{Limit: 1})
 		require.NoError(t, b.Register(t.Context(), "full", full))
 		p := w.peer(b.Listeners()[0], role("wire@test"))
 		for i := range 3 {
-			p.say("full", ei.Int(i))
+			p.Say("full", ei.Int(i))
 		}
 		synctest.Wait()
 		c := b.Conn("wire@test")
@@ -231,12 +209,10 @@ func TestMailboxFullBesideHalt(t *testing.T) {
 }
 
 func TestMailboxFullBlocks(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		const limit, share = 10 << 10, 100_000
 		a, b, c := w.started("alice"), w.started("bob", func(cfg *Config) { cfg.OverflowLimit = 2 * share }), w.started("carol")
-		full, err := b.NewMailbox(&MailboxOptions{Limit: limit})
-		require.NoError(t, err)
+		full := box(t, b, &MailboxOptions{Limit: limit})
 		other := box(t, b)
 		here, remote, third := box(t, b), box(t, a), box(t, c)
 		sent := make(map[*Mailbox]int)
@@ -269,8 +245,7 @@ func TestMailboxFullBlocks(t *testing.T) {
 		// Room lets the next one in: one from the other node may take more of it.
 		const received = 3
 		for range received {
-			_, err = full.Receive(w.ctx())
-			require.NoError(t, err)
+			receive(t, full)
 			synctest.Wait()
 			require.LessOrEqual(t, unread(full), limit+share+1000+messageCost, "it was the turn of the sender of this node, too")
 			require.Greater(t, unread(full), limit+share-3*(1000+messageCost))
@@ -308,11 +283,10 @@ func TestMailboxFullBlocks(t *testing.T) {
 func TestMailboxFullExits(t *testing.T) {
 	w := newWorld(t, "tcp")
 	a, b := w.started("alice"), w.started("bob")
-	full, err := b.NewMailbox(&MailboxOptions{Limit: 11 << 10, Full: FullExit})
-	require.NoError(t, err)
+	full := box(t, b, &MailboxOptions{Limit: 11 << 10, Full: FullExit})
 	require.NoError(t, b.Register(t.Context(), "full", full))
 	watcher, linked := box(t, a), box(t, a)
-	_, err = watcher.MonitorName(w.ctx(), "bob@test", "full")
+	_, err := watcher.MonitorName(w.ctx(), "bob@test", "full")
 	require.NoError(t, err)
 	require.NoError(t, linked.Link(w.ctx(), full.Pid()))
 	for range 20 {
@@ -331,22 +305,20 @@ func TestMailboxFullExits(t *testing.T) {
 // Signals that become messages are subject to the limit too: otherwise a peer could fill the memory
 // with them.
 func TestMailboxLimitsSignals(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		const limit = 10 << 10
 		b := w.started("bob", func(cfg *Config) { cfg.OverflowLimit = limit })
-		full, err := b.NewMailbox(&MailboxOptions{Limit: limit, TrapExit: true})
-		require.NoError(t, err)
+		full := box(t, b, &MailboxOptions{Limit: limit, TrapExit: true})
 		p := w.peer(b.Listeners()[0], role("wire@test"))
 		why, err := ei.Append(nil, make([]byte, 1000))
 		require.NoError(t, err)
-		pid, err := ei.AppendPid(nil, p.self)
+		pid, err := ei.AppendPid(nil, p.Self)
 		require.NoError(t, err)
 		go func() {
 			for i := range 1000 {
 				ref := ei.Ref{Node: "bob@test", Creation: b.Creation(), Len: 3, ID: [5]uint32{uint32(i)}}
-				if p.write(frame(t, dist.Control{Op: dist.OpExit2, From: p.self, To: full.Pid(), Reason: why}, nil)) != nil ||
-					p.write(frame(t, dist.Control{Op: dist.OpSpawnReply, To: full.Pid(), Ref: ref, Result: pid}, nil)) != nil {
+				if p.Write(frame(t, dist.Control{Op: dist.OpExit2, From: p.Self, To: full.Pid(), Reason: why}, nil)) != nil ||
+					p.Write(frame(t, dist.Control{Op: dist.OpSpawnReply, To: full.Pid(), Ref: ref, Result: pid}, nil)) != nil {
 					return
 				}
 			}
@@ -357,7 +329,7 @@ func TestMailboxLimitsSignals(t *testing.T) {
 		n := full.inbox.Len()
 		full.mu.Unlock()
 		require.LessOrEqual(t, n, 2*limit/len(why), "what they hold counts")
-		p.close()
+		p.Close()
 	})
 }
 
@@ -391,26 +363,23 @@ func TestRegister(t *testing.T) {
 func TestMailboxCountsFrames(t *testing.T) {
 	w := newWorld(t, "memory")
 	b := w.started("bob")
-	full, err := b.NewMailbox(&MailboxOptions{Limit: 100 << 10, Full: FullExit})
-	require.NoError(t, err)
+	full := box(t, b, &MailboxOptions{Limit: 100 << 10, Full: FullExit})
 	p := w.peer(b.Listeners()[0], role("wire@test"))
 	control, err := ei.AppendTerm([]byte{112, 131}, ei.Tuple{ei.Int(dist.OpSend), ei.Binary(make([]byte, 60<<10)), full.Pid()})
 	require.NoError(t, err)
 	send := framed(append(control, 131, 97, 1))
-	require.NoError(t, p.write(send))
+	require.NoError(t, p.Write(send))
 	require.Eventually(t, func() bool { return unread(full) > 60<<10 }, tooLong, tick)
-	require.NoError(t, p.write(send))
+	require.NoError(t, p.Write(send))
 	require.Equal(t, ei.Atom("mailbox_full"), exited(t, full))
 }
 
 // With NoWait a receiver gets a message or none, and a sender to a full mailbox an error.
 func TestMailboxNoWait(t *testing.T) {
 	n := newWorld(t, "memory").started("alice")
-	a, err := n.NewMailbox(nil)
-	require.NoError(t, err)
-	b, err := n.NewMailbox(&MailboxOptions{Limit: 1000})
-	require.NoError(t, err)
-	_, err = b.Receive(transport.NoWait())
+	a := box(t, n)
+	b := box(t, n, &MailboxOptions{Limit: 1000})
+	_, err := b.Receive(transport.NoWait())
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	require.NoError(t, a.Send(transport.NoWait(), b.Pid(), ei.Binary(make([]byte, 2000))))
 	require.ErrorIs(t, a.Send(transport.NoWait(), b.Pid(), ei.Atom("one more")), os.ErrDeadlineExceeded)
@@ -433,8 +402,7 @@ func TestMailboxCountsMemory(t *testing.T) {
 			require.NoError(t, from.Send(w.ctx(), to.Pid(), ei.Binary(make([]byte, size))))
 			require.Eventually(t, to.hasMessage, tooLong, tick)
 			counted := unread(to)
-			m, err := to.Receive(w.ctx())
-			require.NoError(t, err)
+			m := receive(t, to)
 			memory := int(unsafe.Sizeof(*m)) + m.mem.Size()
 			if frame, _ := m.mem.Inside(); frame == nil || size > 128<<10 { // it is not within the frame
 				memory = int(unsafe.Sizeof(*m)) + max(m.mem.Size(), cap(m.Payload))
@@ -448,30 +416,28 @@ func TestMailboxCountsMemory(t *testing.T) {
 
 // The log tells of a mailbox that is over its limit, and of one that ends for it, by its names.
 func TestFullMailboxIsLogged(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		log := new(record)
 		b := w.started("bob", func(c *Config) { c.Logger, c.OverflowLimit = slog.New(slog.NewTextHandler(log, nil)), 10_000 })
-		full, err := b.NewMailbox(&MailboxOptions{Limit: 1})
-		require.NoError(t, err)
+		full := box(t, b, &MailboxOptions{Limit: 1})
 		require.NoError(t, b.Register(t.Context(), "full", full))
 		linked := box(t, b)
 		require.NoError(t, full.Link(w.ctx(), linked.Pid()))
 		p := w.peer(b.Listeners()[0], role("wire@test"))
 		for i := range 4 {
-			p.say("full", ei.Int(i))
+			p.Say("full", ei.Int(i))
 		}
 		synctest.Wait()
-		require.Len(t, log.lines("level=WARN", "mailbox over its limit", full.Pid().String(), "full"), 1)
+		require.Len(t, log.Lines("level=WARN", "mailbox over its limit", full.Pid().String(), "full"), 1)
 		require.Less(t, b.Stats().Overflow, 3*1000)
 		began := time.Now()
 		for range 20 {
-			p.say("full", ei.Binary(make([]byte, 1000)))
+			p.Say("full", ei.Binary(make([]byte, 1000)))
 		}
 		require.Equal(t, mailboxFull, exited(t, full))
 		require.Equal(t, mailboxFull, exited(t, linked))
 		require.Equal(t, inbox.Patience, time.Since(began))
-		require.Len(t, log.lines("level=ERROR", "mailbox ended", full.Pid().String(), "full", "for 2s out of 10s", "held", "wire@test"), 1)
+		require.Len(t, log.Lines("level=ERROR", "mailbox ended", full.Pid().String(), "full", "for 2s out of 10s", "held", "wire@test"), 1)
 		require.Zero(t, unread(full))
 		require.EqualValues(t, 1, b.Stats().MailboxesFull)
 	})

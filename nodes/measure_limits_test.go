@@ -70,7 +70,7 @@ func TestQueueFullHook(t *testing.T) {
 	defer cancel()
 	sends := async(func() (int, error) { // the peer does not read
 		for {
-			if err := here.Send(ctx, p.self, make([]byte, 5000)); err != nil {
+			if err := here.Send(ctx, p.Self, make([]byte, 5000)); err != nil {
 				return 0, err
 			}
 		}
@@ -102,8 +102,7 @@ func TestMailboxHooks(t *testing.T) {
 	a, b := w.started("alice"), w.started("bob")
 	b.Measure(all.hooks())
 	for name, full := range map[string]Full{"keeps": FullBlock, "ends": FullExit} {
-		to, err := b.NewMailbox(&MailboxOptions{Limit: 1000, Full: full})
-		require.NoError(t, err)
+		to := box(t, b, &MailboxOptions{Limit: 1000, Full: full})
 		require.NoError(t, b.Register(t.Context(), name, to))
 	}
 	from := box(t, a)
@@ -179,8 +178,7 @@ func TestPanicsSayWhy(t *testing.T) {
 		"calls": {Call: bug, Recover: true}, "dies": {Call: bug}, "casts": {Cast: func(context.Context, ei.Term) { panic("a bug") }},
 		"on": {On: map[string]Func{"f": FuncOf(func() int { panic(errors.New("a bug")) })}}, "leaves": {On: map[string]Func{"f": leave}},
 	} {
-		_, err := a.Serve(name, s, nil)
-		require.NoError(t, err)
+		serve(t, a, name, s)
 	}
 	from := box(t, a)
 	for _, name := range []string{"calls", "dies", "casts", "on", "leaves"} {

@@ -15,12 +15,11 @@ import (
 // Each operation comes in several forms; a receiver sees one.
 func TestReceiverSeesOneFormOfEachOperation(t *testing.T) {
 	w := newWorld(t, "memory")
-	_, l := w.listening("bob")
-	p, c := w.joined(l, role("wire@test"))
+	p, c := w.wired()
 	why := ei.Raw{119, 5, 'c', 'r', 'a', 's', 'h'}
 	token := ei.Raw{119, 1, 't'}
 	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{1, 2, 3}}
-	to, from := c.Self(), p.self
+	to, from := c.Self(), p.Self
 	hello := ei.Atom("hello")
 	crash := ei.Atom("crash")
 	result := ei.Raw{119, 2, 'o', 'k'}
@@ -53,19 +52,14 @@ func TestReceiverSeesOneFormOfEachOperation(t *testing.T) {
 		{dist.Control{Op: dist.OpSpawnRequestTT, Ref: ref, From: from, GroupLeader: from, Module: "m", Function: "f",
 			Options: ei.AppendNil(nil), Token: token}, ei.List{}, dist.OpSpawnRequest, false},
 	} {
-		p.send(tt.ctl, tt.payload)
-		m, err := c.Receive(w.ctx())
-		require.NoError(t, err)
+		p.Send(tt.ctl, tt.payload)
+		m := receive(t, c)
 		require.Equal(t, tt.want, m.Op, tt.ctl.Op)
 		if tt.reason {
-			got, err := m.Reason.Decode()
-			require.NoError(t, err)
-			require.Equal(t, crash, got, tt.ctl.Op)
+			require.Equal(t, crash, decode(t, m.Reason), tt.ctl.Op)
 			require.Nil(t, m.Payload)
 		} else if tt.payload != nil {
-			got, err := m.Term()
-			require.NoError(t, err)
-			require.Equal(t, tt.payload, got, tt.ctl.Op)
+			require.Equal(t, tt.payload, content(t, m), tt.ctl.Op)
 		}
 	}
 }
@@ -106,10 +100,8 @@ func TestReleasedMemoryIsUsedAgain(t *testing.T) {
 			return 0, nil
 		})
 		for i := range 50 {
-			m, err := there.Receive(w.ctx())
-			require.NoError(t, err)
-			v, err := m.Term()
-			require.NoError(t, err)
+			m := receive(t, there)
+			v := content(t, m)
 			m.Release()
 			require.Equal(t, fmt.Sprintf("%d-%d-%0*d", round, i, i*37, 0), string(v.(ei.Binary)))
 			kept = append(kept, v)

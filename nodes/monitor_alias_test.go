@@ -21,12 +21,10 @@ import (
 func textsUntil(t testing.TB, b *Mailbox, last string) (got []string) {
 	t.Helper()
 	for {
-		m, err := b.Receive(soon(t))
-		require.NoError(t, err)
+		m := receive(t, b)
 		text := m.Op.String()
 		if m.Payload != nil {
-			term, err := m.Term()
-			require.NoError(t, err)
+			term := content(t, m)
 			text = term.String()
 		}
 		if text == last {
@@ -39,8 +37,7 @@ func textsUntil(t testing.TB, b *Mailbox, last string) (got []string) {
 // prioritised makes a mailbox that receives first what comes with priority.
 func prioritised(t testing.TB, n *Node) *Mailbox {
 	t.Helper()
-	b, err := n.NewMailbox(&MailboxOptions{Priority: true, TrapExit: true})
-	require.NoError(t, err)
+	b := box(t, n, &MailboxOptions{Priority: true, TrapExit: true})
 	return b
 }
 
@@ -79,10 +76,9 @@ func TestAltactBecomesPlain(t *testing.T) {
 		{dist.Control{Ref: plain, Flags: dist.AltactAlias | dist.AltactExit | prio}, dist.Control{Op: dist.OpExit, To: b.Pid()}},
 		{dist.Control{Ref: first, Flags: dist.AltactAlias | dist.AltactExit | prio}, dist.Control{Op: dist.OpExit, To: b.Pid(), Flags: prio}},
 	} {
-		tt.ctl.Op, tt.ctl.From, tt.want.From = dist.OpAltactSigSend, p.self, p.self
-		p.send(tt.ctl, ei.Atom("x"))
-		m, err := b.Receive(soon(t))
-		require.NoError(t, err)
+		tt.ctl.Op, tt.ctl.From, tt.want.From = dist.OpAltactSigSend, p.Self, p.Self
+		p.Send(tt.ctl, ei.Atom("x"))
+		m := receive(t, b)
 		if tt.want.Op == dist.OpExit {
 			require.Equal(t, "x", m.Reason.String())
 			tt.want.Reason = m.Reason
@@ -92,15 +88,15 @@ func TestAltactBecomesPlain(t *testing.T) {
 
 	// What has no meaning is skipped, and the connection goes on.
 	for _, flags := range []uint64{32, dist.AltactName | dist.AltactExit, 1 << 40} {
-		ctl := dist.Control{Op: dist.OpAltactSigSend, From: p.self, Flags: flags, To: b.Pid(), ToName: "b"}
-		p.send(ctl, ei.Atom("skipped"))
+		ctl := dist.Control{Op: dist.OpAltactSigSend, From: p.Self, Flags: flags, To: b.Pid(), ToName: "b"}
+		p.Send(ctl, ei.Atom("skipped"))
 	}
-	p.say("b", ei.Atom("last"))
+	p.Say("b", ei.Atom("last"))
 	require.Empty(t, textsUntil(t, b, "last"))
 	// An exit signal to an alias ends a process that does not trap exits.
 	victim := box(t, n)
 	at := aliasOf(t, victim)
-	p.send(dist.Control{Op: dist.OpAltactSigSend, Flags: dist.AltactAlias | dist.AltactExit, From: p.self, Ref: at}, ei.Atom("why"))
+	p.Send(dist.Control{Op: dist.OpAltactSigSend, Flags: dist.AltactAlias | dist.AltactExit, From: p.Self, Ref: at}, ei.Atom("why"))
 	arrives(t, victim.Done(), "the end")
 	require.ErrorContains(t, victim.Err(), "why")
 }
@@ -117,7 +113,7 @@ func TestAlias(t *testing.T) {
 		"one of another node":    box(t, there).SendAlias,
 		"one that has it urgent": box(t, there).SendPriority,
 		"an older node": func(_ context.Context, to ei.Ref, term any) error {
-			p.send(dist.Control{Op: dist.OpAliasSend, From: p.self, Ref: to}, term.(ei.Term))
+			p.Send(dist.Control{Op: dist.OpAliasSend, From: p.Self, Ref: to}, term.(ei.Term))
 			return nil
 		},
 	} {
@@ -248,8 +244,7 @@ func TestMonitorWithAlias(t *testing.T) {
 						require.NoError(t, n.Conn(far.Name()).Close())
 					}
 					if end != "demonitor" {
-						m, err := b.Receive(w.ctx())
-						require.NoError(t, err)
+						m := receive(t, b)
 						require.Equal(t, dist.OpMonitorPExit, m.Op)
 					}
 					require.Equal(t, tt.stays, b.Unalias(ref))
@@ -346,8 +341,7 @@ func TestPriority(t *testing.T) {
 	}{{true, true, true}, {true, false, false}, {false, true, false}, {false, false, false}} {
 		for _, at := range []*Node{n, far} {
 			t.Run(fmt.Sprint(tt, at.Name()), func(t *testing.T) {
-				b, err := n.NewMailbox(&MailboxOptions{Priority: tt.mailbox, TrapExit: true})
-				require.NoError(t, err)
+				b := box(t, n, &MailboxOptions{Priority: tt.mailbox, TrapExit: true})
 				how := AliasExplicit
 				if tt.alias {
 					how |= AliasPriority
@@ -387,8 +381,7 @@ func TestPriorityLimit(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n, far := w.started("alice"), w.started("bob")
 	for _, full := range []Full{FullBlock, FullExit} {
-		b, err := n.NewMailbox(&MailboxOptions{Priority: true, Limit: 3 * messageCost, Full: full})
-		require.NoError(t, err)
+		b := box(t, n, &MailboxOptions{Priority: true, Limit: 3 * messageCost, Full: full})
 		alias, sender := aliasOf(t, b, AliasPriority), box(t, far)
 		for i := range 9 {
 			require.NoError(t, sender.SendPriority(w.ctx(), alias, ei.Int(i)))
@@ -451,11 +444,11 @@ func TestSendPriority(t *testing.T) {
 			continue
 		}
 		require.NoError(t, err)
-		ctl, term := p.next()
+		ctl, term := p.Next()
 		tt.want.From, tt.want.Ref = b.Pid(), ref
 		require.Equal(t, tt.want, ctl)
 		require.Equal(t, tt.term, term)
-		p.close()
+		p.Close()
 	}
 }
 
@@ -484,10 +477,10 @@ func TestCallsUseAliases(t *testing.T) {
 				ctx, giveUp := context.WithCancel(w.ctx())
 				defer giveUp()
 				done := async(func() (ei.Term, error) { return call(ctx, "wire@test", "srv", ei.Atom("question")) })
-				ctl, _ := p.next()
+				ctl, _ := p.Next()
 				require.Equal(t, dist.OpMonitorP, ctl.Op)
 				ref := ctl.Ref
-				ctl, request := p.next()
+				ctl, request := p.Next()
 				require.Equal(t, dist.OpRegSend, ctl.Op)
 				tag := ei.Term(ref)
 				if tt.without != dist.FlagAlias|dist.FlagAltactSig {
@@ -495,29 +488,29 @@ func TestCallsUseAliases(t *testing.T) {
 				}
 				require.Equal(t, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{ctl.From, tag}, ei.Atom("question")}, request)
 				reply := func(text string) {
-					answer := dist.Control{Op: tt.reply, From: p.self, Ref: ref, Flags: dist.AltactAlias}
+					answer := dist.Control{Op: tt.reply, From: p.Self, Ref: ref, Flags: dist.AltactAlias}
 					if tt.reply == dist.OpSend {
 						answer.To = ctl.From
 					}
-					p.send(answer, ei.Tuple{tag, ei.Atom(text)})
+					p.Send(answer, ei.Tuple{tag, ei.Atom(text)})
 				}
 				reply("answer")
 				r := arrives(t, done, "the reply")
 				require.NoError(t, r.err)
 				require.Equal(t, ei.Atom("answer"), r.v)
-				p.next() // DEMONITOR_P
+				p.Next() // DEMONITOR_P
 				lost := n.Stats().Undeliverable
 				reply("too_late")
 				require.Eventually(t, func() bool { return n.Stats().Undeliverable == lost+1 }, tooLong, tick)
 
 				// The same after a call that has been given up.
 				done = async(func() (ei.Term, error) { return call(ctx, "wire@test", "srv", ei.Atom("question")) })
-				ctl, _ = p.next()
+				ctl, _ = p.Next()
 				ref = ctl.Ref
-				ctl, _ = p.next()
+				ctl, _ = p.Next()
 				giveUp()
 				require.ErrorIs(t, arrives(t, done, "the end").err, context.Canceled)
-				p.next()
+				p.Next()
 				if _, ok := tag.(ei.Ref); ok {
 					tag = ref
 				} else {
@@ -530,6 +523,6 @@ func TestCallsUseAliases(t *testing.T) {
 				require.Zero(t, n.procs.aliases.Len())
 			})
 		}
-		p.close()
+		p.Close()
 	}
 }

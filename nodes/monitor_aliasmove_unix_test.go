@@ -62,16 +62,15 @@ func TestAliasesMove(t *testing.T) {
 // A reply that comes after the move of the node that has called is dropped.
 func TestReplyAfterMove(t *testing.T) {
 	w := newWorld(t, movers[0])
-	n := w.started("front")
-	p := w.peer(n.Listeners()[0], role("wire@test"))
+	n, p := w.met("front")
 	done := async(func() (ei.Term, error) { return n.CallName(w.ctx(), "wire@test", "srv", ei.Atom("question")) })
-	ctl, _ := p.next()
+	ctl, _ := p.Next()
 	ref := ctl.Ref
-	p.next()
+	p.Next()
 	n = upgrade(t, n)
 	require.ErrorIs(t, arrives(t, done, "the call").err, ErrMoved)
 	lost := n.Stats().Undeliverable
-	p.send(dist.Control{Op: dist.OpAltactSigSend, Flags: dist.AltactAlias, From: p.self, Ref: ref},
+	p.Send(dist.Control{Op: dist.OpAltactSigSend, Flags: dist.AltactAlias, From: p.Self, Ref: ref},
 		ei.Tuple{otp.AliasTag(ref), ei.Atom("late")})
 	require.Eventually(t, func() bool { return n.Stats().Undeliverable == lost+1 }, tooLong, tick)
 }
@@ -84,9 +83,8 @@ func TestStateOfAliases(t *testing.T) {
 	same := aliasOf(t, a)
 	for _, ref := range []ei.Ref{same, {Node: "other@test", Creation: same.Creation, Len: 3}} {
 		b.bonds.PutAlias(ref, bonds.Explicit)
-		f, err := n.Freeze(soon(t))
-		require.NoError(t, err)
-		_, err = Restore(again(n), f.State(), duplicates(t, f.Descriptors()))
+		f := freeze(t, n)
+		_, err := Restore(again(n), f.State(), duplicates(t, f.Descriptors()))
 		require.ErrorIs(t, err, ErrState)
 		require.ErrorContains(t, err, "alias")
 		f.Thaw()

@@ -18,15 +18,12 @@ func TestMonitor(t *testing.T) {
 	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		a, b := box(t, here), box(t, there)
 		require.NoError(t, there.Register(t.Context(), "b", b))
-		one, err := a.Monitor(w.ctx(), b.Pid())
-		require.NoError(t, err)
-		two, err := a.Monitor(w.ctx(), b.Pid())
-		require.NoError(t, err)
+		one := monitor(t, a, b.Pid())
+		two := monitor(t, a, b.Pid())
 		require.NotEqual(t, one, two, "each monitor is its own")
 		three, err := a.MonitorName(w.ctx(), there.Name(), "b")
 		require.NoError(t, err)
-		four, err := a.Monitor(w.ctx(), b.Pid())
-		require.NoError(t, err)
+		four := monitor(t, a, b.Pid())
 		a.Demonitor(context.Background(), four)
 		a.Demonitor(context.Background(), four)
 		settle(t, a, b)
@@ -71,14 +68,13 @@ func TestDemonitorNameAsksOne(t *testing.T) {
 // any number of them.
 func TestDemonitorUnknownNameAsksNobody(t *testing.T) {
 	w := newWorld(t, "memory")
-	n := w.started("alice")
-	p := w.peer(n.Listeners()[0], role("wire@test"))
+	n, p := w.met("alice")
 	b, other := box(t, n), box(t, n)
 	require.NoError(t, n.Register(t.Context(), "taken", other))
 	other.mu.Lock()
 	defer other.mu.Unlock()
-	p.send(dist.Control{Op: dist.OpDemonitorP, From: p.self, ToName: "nobody", Ref: ei.Ref{Node: "wire@test", Creation: 1, Len: 1}}, nil)
-	p.send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Atom("end"))
+	p.Send(dist.Control{Op: dist.OpDemonitorP, From: p.Self, ToName: "nobody", Ref: ei.Ref{Node: "wire@test", Creation: 1, Len: 1}}, nil)
+	p.Send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Atom("end"))
 	require.Equal(t, ei.Atom("end"), term(t, b))
 }
 
@@ -96,18 +92,17 @@ func TestMonitorsWithOneReference(t *testing.T) {
 		require.NoError(t, err)
 		next.ID[0]++ // the node's own next one
 		for _, ref := range []ei.Ref{{Node: "good@test", Creation: 1, Len: 1}, next} {
-			evil.send(dist.Control{Op: dist.OpMonitorP, From: evil.self, ToName: "b", Ref: ref}, nil)
+			evil.Send(dist.Control{Op: dist.OpMonitorP, From: evil.Self, ToName: "b", Ref: ref}, nil)
 		}
 		require.Eventually(t, func() bool { return len(watchersOf(b)) == 2 }, tooLong, tick)
 		ref := ei.Ref{Node: "good@test", Creation: 1, Len: 1}
-		good.send(dist.Control{Op: dist.OpMonitorP, From: good.self, ToName: "b", Ref: ref}, nil)
-		mine, err := local.Monitor(w.ctx(), b.Pid())
-		require.NoError(t, err)
+		good.Send(dist.Control{Op: dist.OpMonitorP, From: good.Self, ToName: "b", Ref: ref}, nil)
+		mine := monitor(t, local, b.Pid())
 		require.Equal(t, next, mine)
 		require.Eventually(t, func() bool { return len(watchersOf(b)) == 4 }, tooLong, tick)
 		if demonitors {
 			for _, ref := range []ei.Ref{ref, mine} {
-				evil.send(dist.Control{Op: dist.OpDemonitorP, From: evil.self, ToName: "b", Ref: ref}, nil)
+				evil.Send(dist.Control{Op: dist.OpDemonitorP, From: evil.Self, ToName: "b", Ref: ref}, nil)
 			}
 			require.Eventually(t, func() bool { return len(watchersOf(b)) == 2 }, tooLong, tick)
 		}
@@ -118,7 +113,7 @@ func TestMonitorsWithOneReference(t *testing.T) {
 		require.Equal(t, ei.Atom("gone"), why)
 		if !demonitors {
 			for range 2 {
-				ctl, _ := evil.next()
+				ctl, _ := evil.Next()
 				require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
 			}
 		}
@@ -129,13 +124,12 @@ func TestMonitorNoproc(t *testing.T) {
 	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		a, gone := box(t, here), box(t, there)
 		gone.Close()
-		ref, err := a.Monitor(w.ctx(), gone.Pid())
-		require.NoError(t, err)
+		ref := monitor(t, a, gone.Pid())
 		m, why := reason(t, a, dist.OpMonitorPExit)
 		require.Equal(t, ref, m.Ref)
 		require.Equal(t, gone.Pid(), m.From)
 		require.Equal(t, ei.Atom("noproc"), why)
-		ref, err = a.MonitorName(w.ctx(), there.Name(), "nobody")
+		ref, err := a.MonitorName(w.ctx(), there.Name(), "nobody")
 		require.NoError(t, err)
 		m, why = reason(t, a, dist.OpMonitorPExit)
 		require.Equal(t, ref, m.Ref)
@@ -186,9 +180,8 @@ func TestMonitorEndsWithWatcher(t *testing.T) {
 		a, b := box(t, here), box(t, there)
 		require.NoError(t, there.Register(t.Context(), "b", b))
 		for range 3 {
-			_, err := a.Monitor(w.ctx(), b.Pid())
-			require.NoError(t, err)
-			_, err = a.MonitorName(w.ctx(), there.Name(), "b")
+			monitor(t, a, b.Pid())
+			_, err := a.MonitorName(w.ctx(), there.Name(), "b")
 			require.NoError(t, err)
 		}
 		settle(t, a, b)
@@ -202,58 +195,49 @@ func TestMonitorEndsWithWatcher(t *testing.T) {
 }
 
 func TestMonitorNoconnection(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			a, b := w.started("alice"), w.started("bob")
-			here, there, other := box(t, a), box(t, b), box(t, b)
-			require.NoError(t, b.Register(t.Context(), "there", there))
-			one, err := here.Monitor(w.ctx(), there.Pid())
-			require.NoError(t, err)
-			two, err := here.MonitorName(w.ctx(), "bob@test", "there")
-			require.NoError(t, err)
-			require.NoError(t, here.MonitorNode(w.ctx(), "bob@test"))
-			require.NoError(t, here.MonitorNode(w.ctx(), "bob@test"))
-			require.NoError(t, other.MonitorNode(w.ctx(), "alice@test"))
-			settle(t, here, there)
-			back := b.Conn("alice@test")
-			require.NoError(t, a.Conn("bob@test").Close())
-			refs, downs := map[ei.Ref]bool{}, 0
-			for len(refs) < 2 || downs < 2 {
-				m, err := here.Receive(w.ctx())
-				require.NoError(t, err)
-				if m.Op == dist.OpSend {
-					v, err := m.Term()
-					require.NoError(t, err)
-					require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("bob@test")}, v)
-					downs++
-					continue
-				}
-				require.Equal(t, dist.OpMonitorPExit, m.Op)
-				why, err := m.Reason.Decode()
-				require.NoError(t, err)
-				require.Equal(t, ei.Atom("noconnection"), why)
-				refs[m.Ref] = true
+	inWorlds(t, kinds, func(t *testing.T, w *world) {
+		a, b := w.started("alice"), w.started("bob")
+		here, there, other := box(t, a), box(t, b), box(t, b)
+		require.NoError(t, b.Register(t.Context(), "there", there))
+		one := monitor(t, here, there.Pid())
+		two, err := here.MonitorName(w.ctx(), "bob@test", "there")
+		require.NoError(t, err)
+		require.NoError(t, here.MonitorNode(w.ctx(), "bob@test"))
+		require.NoError(t, here.MonitorNode(w.ctx(), "bob@test"))
+		require.NoError(t, other.MonitorNode(w.ctx(), "alice@test"))
+		settle(t, here, there)
+		back := b.Conn("alice@test")
+		require.NoError(t, a.Conn("bob@test").Close())
+		refs, downs := map[ei.Ref]bool{}, 0
+		for len(refs) < 2 || downs < 2 {
+			m := receive(t, here)
+			if m.Op == dist.OpSend {
+				require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("bob@test")}, content(t, m))
+				downs++
+				continue
 			}
-			require.Equal(t, map[ei.Ref]bool{one: true, two: true}, refs)
-			require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("alice@test")}, term(t, other))
-			arrives(t, back.l.Left(), "the end for all processes")
-			require.Empty(t, watchersOf(there), "who watched is out of sight")
-			require.Zero(t, unread(here))
-			there.Exit(ei.Atom("later"))
+			require.Equal(t, dist.OpMonitorPExit, m.Op)
+			require.Equal(t, ei.Atom("noconnection"), decode(t, m.Reason))
+			refs[m.Ref] = true
+		}
+		require.Equal(t, map[ei.Ref]bool{one: true, two: true}, refs)
+		require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("alice@test")}, term(t, other))
+		arrives(t, back.l.Left(), "the end for all processes")
+		require.Empty(t, watchersOf(there), "who watched is out of sight")
+		require.Zero(t, unread(here))
+		there.Exit(ei.Atom("later"))
 
-			// Once is once: the next nodedown wants to be asked for.
-			settle(t, here, other)
-			c := a.Conn("bob@test")
-			require.NoError(t, b.Close())
-			arrives(t, c.l.Left(), "the end of the connection")
-			require.ErrorIs(t, here.MonitorNode(w.ctx(), "bob@test"), ErrNoConnection)
-			_, err = here.Monitor(w.ctx(), there.Pid())
-			require.ErrorIs(t, err, ErrNoConnection)
-			require.Empty(t, watchingOf(here))
-			require.Zero(t, unread(here))
-		})
-	}
+		// Once is once: the next nodedown wants to be asked for.
+		settle(t, here, other)
+		c := a.Conn("bob@test")
+		require.NoError(t, b.Close())
+		arrives(t, c.l.Left(), "the end of the connection")
+		require.ErrorIs(t, here.MonitorNode(w.ctx(), "bob@test"), ErrNoConnection)
+		_, err = here.Monitor(w.ctx(), there.Pid())
+		require.ErrorIs(t, err, ErrNoConnection)
+		require.Empty(t, watchingOf(here))
+		require.Zero(t, unread(here))
+	})
 }
 
 // MonitorNode while the connection ends: each call that succeeds gets exactly one nodedown.
@@ -261,8 +245,7 @@ func TestMonitorNodeBesideEnd(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, _ := w.started("alice"), w.started("bob")
 	for range 100 {
-		c, err := a.Connect(w.ctx(), "bob@test")
-		require.NoError(t, err)
+		c := connect(t, a, "bob@test")
 		b := box(t, a)
 		wanted := async(func() (int, error) {
 			n := 0
@@ -292,8 +275,7 @@ func TestMonitorBesideLateEnd(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, other := w.started("alice"), w.started("bob")
 	b := trapping(t, a)
-	c, err := a.Connect(w.ctx(), "bob@test")
-	require.NoError(t, err)
+	c := connect(t, a, "bob@test")
 	a.life.Set(life.Ending)
 	watched := async(func() (int, error) { return 0, b.MonitorNode(w.ctx(), "bob@test") })
 	require.Eventually(t, a.life.Awaited, tooLong, tick)
@@ -305,10 +287,8 @@ func TestMonitorBesideLateEnd(t *testing.T) {
 	require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("bob@test")}, term(t, b))
 
 	told := make(chan *Message, 1)
-	h, err := a.Handle("", func(_ *Mailbox, m *Message) { told <- m }, nil)
-	require.NoError(t, err)
-	next, err := a.Connect(w.ctx(), "bob@test")
-	require.NoError(t, err)
+	h := handle(t, a, "", func(_ *Mailbox, m *Message) { told <- m })
+	next := connect(t, a, "bob@test")
 	a.life.Set(life.Ending)
 	watched = async(func() (int, error) { return 0, h.MonitorNode(w.ctx(), "bob@test") })
 	require.Eventually(t, a.life.Awaited, tooLong, tick)
@@ -316,11 +296,10 @@ func TestMonitorBesideLateEnd(t *testing.T) {
 	arrives(t, next.l.Left(), "the end of the connection")
 	a.life.Set(life.Open)
 	require.NoError(t, arrives(t, watched, "MonitorNode").err)
-	down, err := arrives(t, told, "the nodedown of a Handler").Term()
-	require.NoError(t, err)
+	down := content(t, arrives(t, told, "the nodedown of a Handler"))
 	require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("bob@test")}, down)
 
-	pid, ref := box(t, other).Pid(), monitorRef(&wire{}, 1)
+	pid, ref := box(t, other).Pid(), monitorRef(newWire(t, nil), 1)
 	b.bonds.Watch(ref, bonds.Target{Node: "bob@test", Pid: pid})
 	b.bonds.Link(b.pid, pid)
 	b.Demonitor(context.Background(), ref)
@@ -363,34 +342,31 @@ func TestDemonitorNode(t *testing.T) {
 // A peer made with the C library knows no monitors: it is sent none, and the end of the connection
 // is what a monitor reports.
 func TestMonitorOfPrimitivePeer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		a := w.started("alice")
 		self := role("wire@test")
 		self.Flags = dist.FlagsLibei
 		p := w.peer(a.Listeners()[0], self)
 		synctest.Wait()
 		b := trapping(t, a)
-		ref, err := b.Monitor(w.ctx(), p.self)
-		require.NoError(t, err)
+		ref := monitor(t, b, p.Self)
 		b.Demonitor(context.Background(), ref)
-		ref, err = b.MonitorName(w.ctx(), "wire@test", "x")
+		ref, err := b.MonitorName(w.ctx(), "wire@test", "x")
 		require.NoError(t, err)
-		require.NoError(t, b.Send(w.ctx(), p.self, "hello"))
-		ctl, v := p.next()
+		require.NoError(t, b.Send(w.ctx(), p.Self, "hello"))
+		ctl, v := p.Next()
 		require.Equal(t, dist.OpSend, ctl.Op, "SEND_SENDER was not agreed on")
 		require.Equal(t, ei.Binary("hello"), v)
-		require.NoError(t, b.Link(w.ctx(), p.self))
-		ctl, _ = p.next()
+		require.NoError(t, b.Link(w.ctx(), p.Self))
+		ctl, _ = p.Next()
 		require.Equal(t, dist.OpLink, ctl.Op)
-		require.NoError(t, b.SendExit(context.Background(), p.self, ei.Atom("bye")))
-		ctl, _ = p.next()
+		require.NoError(t, b.SendExit(context.Background(), p.Self, ei.Atom("bye")))
+		ctl, _ = p.Next()
 		require.Equal(t, dist.OpExit2, ctl.Op, "the reason stands inside")
-		p.close()
+		p.Close()
 		ops := map[dist.Op]ei.Ref{}
 		for range 2 {
-			m, err := b.Receive(w.ctx())
-			require.NoError(t, err)
+			m := receive(t, b)
 			ops[m.Op] = m.Ref
 		}
 		require.Equal(t, map[dist.Op]ei.Ref{dist.OpExit: {}, dist.OpMonitorPExit: ref}, ops)
@@ -411,7 +387,7 @@ func TestMonitorOfPrimitivePeerGone(t *testing.T) {
 	require.NoError(t, c.Close())
 	ref, err := b.n.NewRef()
 	require.NoError(t, err)
-	err = b.monitor(w.ctx(), ref, bonds.Target{Node: "wire@test", Pid: p.self}, c, 0)
+	err = b.monitor(w.ctx(), ref, bonds.Target{Node: "wire@test", Pid: p.Self}, c, 0)
 	require.ErrorIs(t, err, ErrClosed)
 	require.Empty(t, watchingOf(b))
 }
@@ -419,29 +395,27 @@ func TestMonitorOfPrimitivePeerGone(t *testing.T) {
 // Exits and DOWNs from a peer for links and monitors that do not exist are ignored.
 func TestForgedMonitorExit(t *testing.T) {
 	w := newWorld(t, "memory")
-	a := w.started("alice")
-	p := w.peer(a.Listeners()[0], role("wire@test"))
+	a, p := w.met("alice")
 	b, other := trapping(t, a), box(t, a)
-	ref, err := other.Monitor(w.ctx(), p.self)
-	require.NoError(t, err)
+	ref := monitor(t, other, p.Self)
 	why, err := ei.AppendAtom(nil, "forged")
 	require.NoError(t, err)
 	for _, ctl := range []dist.Control{
 		// of another process
-		{Op: dist.OpMonitorPExit, From: p.self, To: b.Pid(), Ref: ref, Reason: why},
-		{Op: dist.OpMonitorPExit, From: p.self, To: other.Pid(), Ref: ei.Ref{Node: "wire@test", Creation: 1, Len: 1}, Reason: why},
-		{Op: dist.OpExit, From: p.self, To: b.Pid(), Reason: why}, // no link
+		{Op: dist.OpMonitorPExit, From: p.Self, To: b.Pid(), Ref: ref, Reason: why},
+		{Op: dist.OpMonitorPExit, From: p.Self, To: other.Pid(), Ref: ei.Ref{Node: "wire@test", Creation: 1, Len: 1}, Reason: why},
+		{Op: dist.OpExit, From: p.Self, To: b.Pid(), Reason: why}, // no link
 		// in the name of one of ours
 		{Op: dist.OpExit, From: other.Pid(), To: b.Pid(), Reason: why},
-		{Op: dist.OpUnlinkIDAck, ID: 1, From: p.self, To: b.Pid()},
-		{Op: dist.OpDemonitorP, From: p.self, To: b.Pid(), Ref: ref},
-		{Op: dist.OpDemonitorP, From: p.self, ToName: "nobody", Ref: ref},
-		{Op: dist.OpGroupLeader, From: p.self, To: b.Pid()},
+		{Op: dist.OpUnlinkIDAck, ID: 1, From: p.Self, To: b.Pid()},
+		{Op: dist.OpDemonitorP, From: p.Self, To: b.Pid(), Ref: ref},
+		{Op: dist.OpDemonitorP, From: p.Self, ToName: "nobody", Ref: ref},
+		{Op: dist.OpGroupLeader, From: p.Self, To: b.Pid()},
 		{Op: dist.OpNodeLink},
 	} {
-		p.send(ctl, nil)
+		p.Send(ctl, nil)
 	}
-	p.send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Atom("end"))
+	p.Send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Atom("end"))
 	require.Equal(t, ei.Atom("end"), term(t, b))
 	require.Contains(t, watchingOf(other), ref)
 	require.Zero(t, unread(other))

@@ -38,14 +38,12 @@ func TestMonitorNodesMove(t *testing.T) {
 	nameless := box(t, n).Pid()
 	_, err = n.procs.local(nameless).MonitorNodes(context.Background(), HiddenNodes)
 	require.NoError(t, err)
-	_, err = n.Connect(w.ctx(), "peer@test")
-	require.NoError(t, err)
+	connect(t, n, "peer@test")
 	for range 4 {
 		asks = !asks // again, as a program's own Setup would, or not
 		n = upgrade(t, n)
 	}
-	_, err = n.Connect(w.ctx(), "other@test")
-	require.NoError(t, err)
+	connect(t, n, "other@test")
 	require.NoError(t, w.conn(peer, "front@test").Close())
 	for _, b := range []*Mailbox{n.Whereis("watch"), n.procs.local(nameless)} {
 		require.Equal(t, []string{
@@ -54,12 +52,9 @@ func TestMonitorNodesMove(t *testing.T) {
 	}
 
 	// It goes down while nobody looks.
-	f, err := n.Freeze(w.ctx())
-	require.NoError(t, err)
+	f := freeze(t, n)
 	require.NoError(t, other.Close())
-	s, err := Restore(again(n), f.State(), duplicates(t, f.Descriptors()))
-	require.NoError(t, err)
-	defer s.Node().Close()
+	s := restore(t, again(n), f)
 	require.NoError(t, f.Release())
 	require.NoError(t, s.Start(w.ctx()))
 	require.Equal(t, []string{nodeNews("nodedown", "other@test", "hidden")}, texts(t, s.Node().Whereis("watch"), 1))
@@ -119,8 +114,7 @@ func TestMonitorNodesLostAndFound(t *testing.T) {
 	b := s.Mailboxes()[0]
 	require.NoError(t, s.Start(w.ctx()))
 	require.Equal(t, []string{nodeNews("nodedown", "peer@test", "hidden")}, texts(t, b, 1))
-	m, err := b.Receive(w.ctx())
-	require.NoError(t, err)
+	m := receive(t, b)
 	if m.Op == dist.OpExit { // either may come first
 		require.Equal(t, []string{nodeNews("nodeup", "peer@test", "hidden")}, texts(t, b, 1))
 	} else {
@@ -147,12 +141,10 @@ func TestMonitorNodesDetach(t *testing.T) {
 	require.Equal(t, []string{nodeNews("nodedown", "peer@test", "hidden")}, texts(t, boxes[1], 1))
 	require.Zero(t, unread(boxes[0]))
 
-	_, err := r.n[0].Connect(w.ctx(), "peer@test")
-	require.NoError(t, err)
+	connect(t, r.n[0], "peer@test")
 	require.NoError(t, r.n[0].Conn("peer@test").Close())
 	require.Equal(t, []string{nodeNews("nodedown", "peer@test", "hidden")}, texts(t, boxes[0], 1), "and no nodeup before")
-	_, err = r.n[0].Connect(w.ctx(), "peer@test")
-	require.NoError(t, err)
+	connect(t, r.n[0], "peer@test")
 	require.Equal(t, []string{nodeNews("nodeup", "peer@test", "hidden")}, texts(t, boxes[0], 1))
 
 	r.here, r.c = 0, r.n[0].Conn("peer@test")
@@ -171,17 +163,14 @@ func TestWatchNodesMove(t *testing.T) {
 	w := newWorld(t, movers[0])
 	w.started("peer")
 	n := w.started("front")
-	_, err := n.Connect(w.ctx(), "peer@test")
-	require.NoError(t, err)
+	connect(t, n, "peer@test")
 	up := NodeEvent{Node: "peer@test", Up: true, Type: HiddenNodes}
 	events, over := watching(t, n)
 	require.Equal(t, up, arrives(t, events, "what is up"))
-	f, err := n.Freeze(w.ctx())
-	require.NoError(t, err)
+	f := freeze(t, n)
 	f.Thaw()
 	other := w.started("other")
-	_, err = other.Connect(w.ctx(), "front@test")
-	require.NoError(t, err)
+	connect(t, other, "front@test")
 	require.Equal(t, NodeEvent{Node: "other@test", Up: true, Type: HiddenNodes}, arrives(t, events, "the loop goes on"))
 	require.NoError(t, other.Close())
 	require.False(t, arrives(t, events, "the loop goes on").Up)

@@ -26,33 +26,30 @@ func nodeNews(what, node, kind string) string {
 // A mailbox gets a node's nodeup, the node's first and last message, and its nodedown in this
 // order, again and again.
 func TestMonitorNodesInOrder(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			a, b := w.started("alice"), w.started("bob")
-			here, there := box(t, a), box(t, b)
-			up, err := here.MonitorNodes(context.Background(), AllNodes)
-			require.NoError(t, err)
-			require.Empty(t, up)
-			for i := range 50 {
-				require.NoError(t, there.Send(w.ctx(), here.Pid(), ei.Int(i))) // connects
-				require.Equal(t, []string{nodeNews("nodeup", "bob@test", "hidden"), ei.Int(i).String()}, texts(t, here, 2))
-				c := b.Conn("alice@test")
-				if i%2 == 0 {
-					c = a.Conn("bob@test")
-				}
-				require.NoError(t, c.Close())
-				require.Equal(t, []string{nodeNews("nodedown", "bob@test", "hidden")}, texts(t, here, 1))
-				// else the other one's end would be the next connection's
-				for _, n := range []*Node{a, b} {
-					for _, c := range n.connections() {
-						ended(t, c)
-						arrives(t, c.l.Left(), "the end")
-					}
+	inWorlds(t, kinds, func(t *testing.T, w *world) {
+		a, b := w.started("alice"), w.started("bob")
+		here, there := box(t, a), box(t, b)
+		up, err := here.MonitorNodes(context.Background(), AllNodes)
+		require.NoError(t, err)
+		require.Empty(t, up)
+		for i := range 50 {
+			require.NoError(t, there.Send(w.ctx(), here.Pid(), ei.Int(i))) // connects
+			require.Equal(t, []string{nodeNews("nodeup", "bob@test", "hidden"), ei.Int(i).String()}, texts(t, here, 2))
+			c := b.Conn("alice@test")
+			if i%2 == 0 {
+				c = a.Conn("bob@test")
+			}
+			require.NoError(t, c.Close())
+			require.Equal(t, []string{nodeNews("nodedown", "bob@test", "hidden")}, texts(t, here, 1))
+			// else the other one's end would be the next connection's
+			for _, n := range []*Node{a, b} {
+				for _, c := range n.connections() {
+					ended(t, c)
+					arrives(t, c.l.Left(), "the end")
 				}
 			}
-		})
-	}
+		}
+	})
 }
 
 // Connections come and go during MonitorNodes, all at once: for each node a mailbox gets nodeup and
@@ -66,8 +63,7 @@ func TestMonitorNodesBesideEnd(t *testing.T) {
 	for range 200 {
 		b := box(t, a)
 		asked := async(func() ([]string, error) { return b.MonitorNodes(context.Background(), AllNodes) })
-		c, err := a.Connect(w.ctx(), "bob@test")
-		require.NoError(t, err)
+		c := connect(t, a, "bob@test")
 		closed := async(func() (int, error) { return 0, c.Close() })
 		c.l.Fail(ErrClosed)
 		require.NoError(t, arrives(t, closed, "Close").err)
@@ -104,8 +100,7 @@ func TestMonitorNodesByType(t *testing.T) {
 		require.NoError(t, err)
 	}
 	for _, peer := range []string{"seen@test", "unseen@test"} {
-		_, err := a.Connect(w.ctx(), peer)
-		require.NoError(t, err)
+		connect(t, a, peer)
 	}
 	late := box(t, a)
 	up, err := late.MonitorNodes(context.Background(), AllNodes)

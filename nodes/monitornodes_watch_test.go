@@ -38,50 +38,44 @@ func watching(t *testing.T, n *Node) (events <-chan NodeEvent, over <-chan struc
 }
 
 func TestWatchNodes(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			visible := func(cfg *Config) { cfg.Visible = true }
-			a := w.started("alice", visible)
-			_, carol := w.started("bob", visible), w.started("carol")
-			_, err := a.Connect(w.ctx(), "bob@test")
-			require.NoError(t, err)
+	inWorlds(t, kinds, func(t *testing.T, w *world) {
+		visible := func(cfg *Config) { cfg.Visible = true }
+		a := w.started("alice", visible)
+		_, carol := w.started("bob", visible), w.started("carol")
+		connect(t, a, "bob@test")
 
-			events, over := watching(t, a)
-			require.Equal(t, NodeEvent{Node: "bob@test", Up: true, Type: VisibleNodes}, arrives(t, events, "what is up"))
-			for i := range 20 {
-				_, err = carol.Connect(w.ctx(), "alice@test")
-				require.NoError(t, err)
-				e := arrives(t, events, "an event")
-				require.Equal(t, NodeEvent{Node: "carol@test", Up: true, Type: HiddenNodes}, e)
-				require.Equal(t, "node carol@test up (hidden)", e.String())
-				c, why := a.Conn("carol@test"), DownClosedHere
-				if i%2 == 0 {
-					c, why = carol.Conn("alice@test"), DownClosedThere
-				}
-				require.NoError(t, c.Close())
-				e = arrives(t, events, "an event")
-				require.Equal(t, why, e.Why, "%v", e.Err)
-				require.Equal(t, NodeEvent{Node: "carol@test", Type: HiddenNodes, Why: why, Err: e.Err}, e)
-				require.Equal(t, "node carol@test down (hidden): "+why.String(), e.String())
-				for _, c := range append(carol.connections(), c) { // else the next Connect finds it
-					ended(t, c)
-					arrives(t, c.l.Left(), "the end")
-				}
-			}
-			a.Conn("bob@test").l.Fail(fmt.Errorf("so long: %w", ErrTickTimeout))
+		events, over := watching(t, a)
+		require.Equal(t, NodeEvent{Node: "bob@test", Up: true, Type: VisibleNodes}, arrives(t, events, "what is up"))
+		for i := range 20 {
+			connect(t, carol, "alice@test")
 			e := arrives(t, events, "an event")
-			require.Equal(t, DownTickTimeout, e.Why)
-			require.ErrorIs(t, e.Err, ErrTickTimeout)
-			_, err = a.Connect(w.ctx(), "bob@test")
-			require.NoError(t, err)
-			require.True(t, arrives(t, events, "an event").Up)
-			require.NoError(t, a.Close())
-			arrives(t, over, "the end of the loop")
-			loops, _ := a.watches.Waiting()
-			require.Zero(t, loops)
-		})
-	}
+			require.Equal(t, NodeEvent{Node: "carol@test", Up: true, Type: HiddenNodes}, e)
+			require.Equal(t, "node carol@test up (hidden)", e.String())
+			c, why := a.Conn("carol@test"), DownClosedHere
+			if i%2 == 0 {
+				c, why = carol.Conn("alice@test"), DownClosedThere
+			}
+			require.NoError(t, c.Close())
+			e = arrives(t, events, "an event")
+			require.Equal(t, why, e.Why, "%v", e.Err)
+			require.Equal(t, NodeEvent{Node: "carol@test", Type: HiddenNodes, Why: why, Err: e.Err}, e)
+			require.Equal(t, "node carol@test down (hidden): "+why.String(), e.String())
+			for _, c := range append(carol.connections(), c) { // else the next Connect finds it
+				ended(t, c)
+				arrives(t, c.l.Left(), "the end")
+			}
+		}
+		a.Conn("bob@test").l.Fail(fmt.Errorf("so long: %w", ErrTickTimeout))
+		e := arrives(t, events, "an event")
+		require.Equal(t, DownTickTimeout, e.Why)
+		require.ErrorIs(t, e.Err, ErrTickTimeout)
+		connect(t, a, "bob@test")
+		require.True(t, arrives(t, events, "an event").Up)
+		require.NoError(t, a.Close())
+		arrives(t, over, "the end of the loop")
+		loops, _ := a.watches.Waiting()
+		require.Zero(t, loops)
+	})
 }
 
 // A loop ends with its context or by break; under NoWait it lists what is up.
@@ -90,8 +84,7 @@ func TestWatchNodesEnds(t *testing.T) {
 	a := w.started("alice")
 	for _, alive := range []string{"bob", "carol"} {
 		w.started(alive)
-		_, err := a.Connect(w.ctx(), alive+"@test")
-		require.NoError(t, err)
+		connect(t, a, alive+"@test")
 	}
 	var up []string
 	for e := range a.WatchNodes(transport.NoWait()) {
@@ -121,8 +114,7 @@ func TestWatchNodesBounded(t *testing.T) {
 	stays, goes := w.started("stays"), w.started("goes")
 	flaps := w.started("flaps")
 	for _, n := range []*Node{stays, goes} {
-		_, err := n.Connect(w.ctx(), "alice@test")
-		require.NoError(t, err)
+		connect(t, n, "alice@test")
 	}
 	inBody, goOn := make(chan struct{}), make(chan struct{})
 	var once sync.Once
@@ -143,8 +135,7 @@ func TestWatchNodesBounded(t *testing.T) {
 	}()
 	arrives(t, inBody, "the loop")
 	for range roster.MostEvents/2 + 100 {
-		c, err := flaps.Connect(w.ctx(), "alice@test")
-		require.NoError(t, err)
+		c := connect(t, flaps, "alice@test")
 		there := w.conn(a, "flaps@test")
 		require.NoError(t, c.Close())
 		arrives(t, there.l.Left(), "the end")
@@ -152,10 +143,8 @@ func TestWatchNodesBounded(t *testing.T) {
 	gone := w.conn(a, "goes@test")
 	require.NoError(t, goes.Conn("alice@test").Close())
 	arrives(t, gone.l.Left(), "the end")
-	_, err := w.started("late").Connect(w.ctx(), "alice@test")
-	require.NoError(t, err)
-	_, err = flaps.Connect(w.ctx(), "alice@test")
-	require.NoError(t, err)
+	connect(t, w.started("late"), "alice@test")
+	connect(t, flaps, "alice@test")
 	w.conn(a, "flaps@test")
 	_, waiting := a.watches.Waiting()
 	require.Equal(t, roster.MostEvents, waiting)

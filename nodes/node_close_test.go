@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -22,61 +21,57 @@ import (
 )
 
 func TestCloseEndsEverything(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			a, b := w.started("alice"), w.started("bob")
-			b.Expose("m", "wait", func(ctx context.Context, _ []ei.Term) (any, error) { <-ctx.Done(); return nil, ctx.Err() })
-			handling := make(chan struct{})
-			_, err := b.Serve("srv", Server{Call: func(ctx context.Context, _ *Call) (any, error) {
-				close(handling)
-				<-ctx.Done()
-				return nil, ctx.Err()
-			}}, nil)
-			require.NoError(t, err)
-			extra, err := b.ListenOn(w.ctx(), w.tr, w.addr("extra"))
-			require.NoError(t, err)
-			receiver, silent := box(t, b), box(t, a)
-			waiting := []<-chan result[any]{
-				async(func() (any, error) { return extra.Accept(w.ctx()) }),
-				async(func() (any, error) { return receiver.Receive(w.ctx()) }),
-				async(func() (any, error) { return b.Call(w.ctx(), silent.Pid(), 1) }),
-				async(func() (any, error) { return a.RPC(w.ctx(), "bob@test", "m", "wait") }),
-				async(func() (any, error) { return a.CallName(w.ctx(), "bob@test", "srv", 1) }),
-			}
-			arrives(t, handling, "the call")
-			half := w.wire(b.Listeners()[0])
-			require.Eventually(t, func() bool { return a.Conn("bob@test") != nil && b.Conn("alice@test") != nil }, tooLong, tick)
-			ca, cb := a.Conn("bob@test"), b.Conn("alice@test")
+	inWorlds(t, kinds, func(t *testing.T, w *world) {
+		a, b := w.started("alice"), w.started("bob")
+		b.Expose("m", "wait", func(ctx context.Context, _ []ei.Term) (any, error) { <-ctx.Done(); return nil, ctx.Err() })
+		handling := make(chan struct{})
+		serve(t, b, "srv", Server{Call: func(ctx context.Context, _ *Call) (any, error) {
+			close(handling)
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}})
+		extra, err := b.ListenOn(w.ctx(), w.tr, w.addr("extra"))
+		require.NoError(t, err)
+		receiver, silent := box(t, b), box(t, a)
+		waiting := []<-chan result[any]{
+			async(func() (any, error) { return extra.Accept(w.ctx()) }),
+			async(func() (any, error) { return receiver.Receive(w.ctx()) }),
+			async(func() (any, error) { return b.Call(w.ctx(), silent.Pid(), 1) }),
+			async(func() (any, error) { return a.RPC(w.ctx(), "bob@test", "m", "wait") }),
+			async(func() (any, error) { return a.CallName(w.ctx(), "bob@test", "srv", 1) }),
+		}
+		arrives(t, handling, "the call")
+		half := w.wire(b.Listeners()[0])
+		require.Eventually(t, func() bool { return a.Conn("bob@test") != nil && b.Conn("alice@test") != nil }, tooLong, tick)
+		ca, cb := a.Conn("bob@test"), b.Conn("alice@test")
 
-			var wg sync.WaitGroup
-			for range 4 { // at the same time
-				wg.Go(func() {
-					if err := b.Close(); err != nil {
-						t.Error(err)
-					}
-				})
-			}
-			inTime(t, "Close", wg.Wait)
-			for i, r := range waiting {
-				require.Error(t, arrives(t, r, "the end of a call").err, i)
-			}
-			half.gone()
-			require.ErrorIs(t, cb.Err(), ErrClosed)
-			require.Error(t, ended(t, ca))
-			require.ErrorIs(t, b.Err(), ErrClosed)
-			arrives(t, b.Done(), "Done")
-			require.Empty(t, b.Peers())
-			require.Empty(t, b.Listeners())
-			require.Zero(t, b.Stats().Mailboxes)
-			require.Zero(t, tableSize(b))
-			require.NoError(t, b.Close())
-			_, err = b.Serve("x", Server{}, nil)
-			require.ErrorIs(t, err, ErrClosed)
-			_, err = b.RPC(w.ctx(), "alice@test", "m", "f")
-			require.ErrorIs(t, err, ErrClosed)
-		})
-	}
+		var wg sync.WaitGroup
+		for range 4 { // at the same time
+			wg.Go(func() {
+				if err := b.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		inTime(t, "Close", wg.Wait)
+		for i, r := range waiting {
+			require.Error(t, arrives(t, r, "the end of a call").err, i)
+		}
+		half.Gone()
+		require.ErrorIs(t, cb.Err(), ErrClosed)
+		require.Error(t, ended(t, ca))
+		require.ErrorIs(t, b.Err(), ErrClosed)
+		arrives(t, b.Done(), "Done")
+		require.Empty(t, b.Peers())
+		require.Empty(t, b.Listeners())
+		require.Zero(t, b.Stats().Mailboxes)
+		require.Zero(t, tableSize(b))
+		require.NoError(t, b.Close())
+		_, err = b.Serve("x", Server{}, nil)
+		require.ErrorIs(t, err, ErrClosed)
+		_, err = b.RPC(w.ctx(), "alice@test", "m", "f")
+		require.ErrorIs(t, err, ErrClosed)
+	})
 }
 
 // Whatever begins while Close runs ends with it, and nothing is left.
@@ -146,8 +141,7 @@ func TestNodeDownLogInMailbox(t *testing.T) {
 		}), nil))
 	})
 	w.started("bob")
-	c, err := n.Connect(w.ctx(), "bob@test")
-	require.NoError(t, err)
+	c := connect(t, n, "bob@test")
 	b := box(t, n)
 	to.Store(b)
 	inTime(t, "changeNow", func() {
@@ -167,48 +161,45 @@ func TestShutdownFlushes(t *testing.T) {
 	if testing.Short() {
 		rounds = 1
 	}
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			for range rounds {
-				a, b := w.started("alice"), w.started("bob")
-				there := box(t, a)
-				here := box(t, b)
-				ctx, cancel := context.WithCancel(w.ctx())
-				noise := box(t, a)
-				var wg sync.WaitGroup
-				wg.Go(func() {
-					for noise.Send(ctx, here.Pid(), make([]byte, 1000)) == nil {
-						if here.Err() != nil {
-							return
-						}
+	inWorlds(t, kinds, func(t *testing.T, w *world) {
+		for range rounds {
+			a, b := w.started("alice"), w.started("bob")
+			there := box(t, a)
+			here := box(t, b)
+			ctx, cancel := context.WithCancel(w.ctx())
+			noise := box(t, a)
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				for noise.Send(ctx, here.Pid(), make([]byte, 1000)) == nil {
+					if here.Err() != nil {
+						return
 					}
-				})
-				wg.Go(func() {
-					for ctx.Err() == nil {
-						m, err := here.Receive(ctx)
-						if err != nil {
-							return
-						}
-						_ = m
+				}
+			})
+			wg.Go(func() {
+				for ctx.Err() == nil {
+					m, err := here.Receive(ctx)
+					if err != nil {
+						return
 					}
-				})
-				const count = 1000
-				for i := range count {
-					require.NoError(t, here.Send(w.ctx(), there.Pid(), append([]byte{byte(i), byte(i >> 8)}, make([]byte, 500)...)))
+					_ = m
 				}
-				down := async(func() (int, error) { return 0, b.Shutdown(w.ctx()) })
-				for i := range count {
-					v := term(t, there).(ei.Binary)
-					require.Equal(t, []byte{byte(i), byte(i >> 8)}, []byte(v[:2]))
-				}
-				require.NoError(t, arrives(t, down, "Shutdown").err)
-				cancel()
-				inTime(t, "the noise", wg.Wait)
-				require.NoError(t, a.Close())
+			})
+			const count = 1000
+			for i := range count {
+				require.NoError(t, here.Send(w.ctx(), there.Pid(), append([]byte{byte(i), byte(i >> 8)}, make([]byte, 500)...)))
 			}
-		})
-	}
+			down := async(func() (int, error) { return 0, b.Shutdown(w.ctx()) })
+			for i := range count {
+				v := term(t, there).(ei.Binary)
+				require.Equal(t, []byte{byte(i), byte(i >> 8)}, []byte(v[:2]))
+			}
+			require.NoError(t, arrives(t, down, "Shutdown").err)
+			cancel()
+			inTime(t, "the noise", wg.Wait)
+			require.NoError(t, a.Close())
+		}
+	})
 }
 
 // Neither Shutdown nor Close waits for a function that does not come back.
@@ -222,8 +213,7 @@ func TestCloseBesideHungFunction(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, "memory")
+			bubble(t, func(t *testing.T, w *world) {
 				a, b := w.started("alice"), w.started("bob")
 				running, proceed := make(chan struct{}), make(chan struct{})
 				b.Expose("m", "hang", func(context.Context, []ei.Term) (any, error) {
@@ -302,8 +292,8 @@ func TestConnShutdown(t *testing.T) {
 					p, c = w.joined(l, role("wire@test"))
 				}
 				const count = 200
-				p.say("nobody", ei.Binary("unread"))
-				p.send(dist.Control{Op: dist.OpUnlink, From: p.self, To: c.Self()}, nil)
+				p.Say("nobody", ei.Binary("unread"))
+				p.Send(dist.Control{Op: dist.OpUnlink, From: p.Self, To: c.Self()}, nil)
 				sent := async(func() (int, error) {
 					for range count {
 						if err := c.SendName(w.ctx(), "x", make([]byte, 10_000)); err != nil {
@@ -313,12 +303,12 @@ func TestConnShutdown(t *testing.T) {
 					return 0, c.Shutdown(w.ctx())
 				})
 				for range count {
-					ctl, _ := p.next()
+					ctl, _ := p.Next()
 					require.Equal(t, dist.OpRegSend, ctl.Op)
 				}
-				_, err := p.frame(w.ctx())
+				_, err := p.ReadFrame(w.ctx())
 				require.ErrorIs(t, err, io.EOF)
-				p.close()
+				p.Close()
 				require.NoError(t, arrives(t, sent, "Shutdown").err)
 				require.ErrorIs(t, c.Err(), ErrClosed)
 			}
@@ -329,32 +319,28 @@ func TestConnShutdown(t *testing.T) {
 // A peer that asks something of a connection that is being shut down gets no answer, but all that
 // was sent before.
 func TestShutdownBesideQuestions(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			n := w.started("bob")
-			p := w.peer(n.Listeners()[0], role("wire@test"))
-			c := w.conn(n, "wire@test")
-			const count = 10
-			for range count {
-				require.NoError(t, c.SendName(w.ctx(), "x", make([]byte, 1000)))
-			}
-			down := async(func() (int, error) { return 0, c.Shutdown(w.ctx()) })
-			require.Eventually(t, c.l.Leaves, tooLong, tick)
-			nobody, err := n.NewPid()
-			require.NoError(t, err)
-			for i, before := 0, c.l.Traffic().BytesReceived; c.l.Traffic().BytesReceived < before+3; i++ {
-				p.send(dist.Control{Op: dist.OpMonitorP, From: p.self, To: nobody, Ref: monitorRef(p, i)}, nil)
-			}
-			require.NoError(t, c.Err())
-			for range count {
-				ctl, _ := p.next()
-				require.Equal(t, dist.OpRegSend, ctl.Op)
-			}
-			p.close()
-			require.NoError(t, arrives(t, down, "Shutdown").err)
-		})
-	}
+	inWorlds(t, kinds, func(t *testing.T, w *world) {
+		n, p := w.met("bob")
+		c := w.conn(n, "wire@test")
+		const count = 10
+		for range count {
+			require.NoError(t, c.SendName(w.ctx(), "x", make([]byte, 1000)))
+		}
+		down := async(func() (int, error) { return 0, c.Shutdown(w.ctx()) })
+		require.Eventually(t, c.l.Leaves, tooLong, tick)
+		nobody, err := n.NewPid()
+		require.NoError(t, err)
+		for i, before := 0, c.l.Traffic().BytesReceived; c.l.Traffic().BytesReceived < before+3; i++ {
+			p.Send(dist.Control{Op: dist.OpMonitorP, From: p.Self, To: nobody, Ref: monitorRef(p, i)}, nil)
+		}
+		require.NoError(t, c.Err())
+		for range count {
+			ctl, _ := p.Next()
+			require.Equal(t, dist.OpRegSend, ctl.Op)
+		}
+		p.Close()
+		require.NoError(t, arrives(t, down, "Shutdown").err)
+	})
 }
 
 // A peer that breaks the connection with something unread has lost it, and Shutdown says so,
@@ -362,19 +348,18 @@ func TestShutdownBesideQuestions(t *testing.T) {
 func TestShutdownUnread(t *testing.T) {
 	for _, before := range []bool{true, false} {
 		w := newWorld(t, "tcp")
-		_, l := w.listening("bob")
-		p, c := w.joined(l, role("wire@test"))
+		p, c := w.wired()
 		require.NoError(t, c.SendName(w.ctx(), "x", "unread"))
 		require.NoError(t, c.Flush(w.ctx()))
-		require.Eventually(t, func() bool { unread, _ := p.s.PendingBytes(); return unread > 0 }, tooLong, tick)
+		require.Eventually(t, func() bool { unread, _ := p.S.PendingBytes(); return unread > 0 }, tooLong, tick)
 		if before {
-			p.close()
+			p.Close()
 			require.Error(t, c.Shutdown(w.ctx()))
 			continue
 		}
 		down := async(func() (int, error) { return 0, c.Shutdown(w.ctx()) })
 		expect.WaitsIn(t, "", "nodes.(*Conn).awaitParting(") // its own direction has ended
-		p.close()
+		p.Close()
 		require.ErrorIs(t, arrives(t, down, "Shutdown").err, syscall.ECONNRESET)
 	}
 }
@@ -382,8 +367,7 @@ func TestShutdownUnread(t *testing.T) {
 // A peer that does not end its direction has the time of the context.
 func TestConnShutdownInTime(t *testing.T) {
 	w := newWorld(t, "tcp")
-	_, l := w.listening("bob")
-	_, c := w.joined(l, role("wire@test"))
+	_, c := w.wired()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	done := async(func() (int, error) { return 0, c.Shutdown(ctx) })
@@ -413,13 +397,12 @@ func TestDetachDuringShutdown(t *testing.T) {
 // A peer may end its direction within a message: the connection has ended as wanted.
 func TestShutdownHalfFrame(t *testing.T) {
 	w := newWorld(t, "tcp")
-	n := w.started("bob")
-	p := w.peer(n.Listeners()[0], role("wire@test"))
+	n, p := w.met("bob")
 	c := w.conn(n, "wire@test")
-	require.NoError(t, p.write([]byte{0, 0, 1, 0, 112}))
+	require.NoError(t, p.Write([]byte{0, 0, 1, 0, 112}))
 	down := async(func() (int, error) { return 0, c.Shutdown(w.ctx()) })
 	require.Eventually(t, c.l.Leaves, tooLong, tick)
-	require.NoError(t, p.s.CloseWrite())
+	require.NoError(t, p.S.CloseWrite())
 	require.NoError(t, arrives(t, down, "Shutdown").err)
 	require.ErrorIs(t, c.Err(), ErrClosed)
 }
@@ -447,20 +430,19 @@ func TestShutdownBesideConnClose(t *testing.T) {
 func TestExitsBeforeShutdown(t *testing.T) {
 	need.Long(t, 6*time.Second)
 	w := newWorld(t, "tcp")
-	n := w.started("bob")
-	p := w.peer(n.Listeners()[0], role("wire@test"))
+	n, p := w.met("bob")
 	c := w.conn(n, "wire@test")
 	b := box(t, n)
 	const count = 20000
 	for i := range count {
-		p.send(dist.Control{Op: dist.OpMonitorP, From: p.self, To: b.Pid(), Ref: monitorRef(p, i)}, nil)
+		p.Send(dist.Control{Op: dist.OpMonitorP, From: p.Self, To: b.Pid(), Ref: monitorRef(p, i)}, nil)
 	}
 	require.Eventually(t, func() bool { return len(watchersOf(b)) == count }, tooLong, tick)
 	b.Exit(ei.Atom("gone"))
 	down := async(func() (int, error) { return 0, c.Shutdown(w.ctx()) })
 	got := 0
 	for {
-		body, err := p.frame(w.ctx())
+		body, err := p.ReadFrame(w.ctx())
 		if err != nil {
 			break
 		}
@@ -468,7 +450,7 @@ func TestExitsBeforeShutdown(t *testing.T) {
 			got++
 		}
 	}
-	p.close()
+	p.Close()
 	require.NoError(t, arrives(t, down, "Shutdown").err)
 	require.Equal(t, count, got)
 }

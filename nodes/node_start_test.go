@@ -163,11 +163,9 @@ func TestSetupIsDoneBeforeFirstPeer(t *testing.T) {
 		}
 	})
 	b := w.started("bob")
-	got, err := b.RPC(w.ctx(), a.Name(), "m", "f")
-	require.NoError(t, err)
+	got := of(b.RPC(w.ctx(), a.Name(), "m", "f")).must(t)
 	require.Equal(t, ei.Atom("ready"), got)
-	got, err = b.CallName(w.ctx(), a.Name(), "srv", 1)
-	require.NoError(t, err)
+	got = of(b.CallName(w.ctx(), a.Name(), "srv", 1)).must(t)
 	require.Equal(t, ei.Int(1), got)
 }
 
@@ -245,10 +243,9 @@ func TestStartDuringReceive(t *testing.T) {
 	w := newWorld(t, "tcp")
 	a := w.node("") // gets its name with the connection
 	b := w.started("bob")
-	c, err := a.Connect(w.ctx(), b.Name())
-	require.NoError(t, err)
+	c := connect(t, a, b.Name())
 	returned, told := make(chan struct{}), make(chan struct{})
-	h, err := a.Handle("h", func(_ *Mailbox, m *Message) {
+	h := handle(t, a, "h", func(_ *Mailbox, m *Message) {
 		if m.Op == dist.OpMonitorPExit {
 			defer close(told)
 			select {
@@ -256,10 +253,8 @@ func TestStartDuringReceive(t *testing.T) {
 			case <-w.ctx().Done():
 			}
 		}
-	}, nil)
-	require.NoError(t, err)
-	_, err = h.Monitor(w.ctx(), box(t, b).Pid())
-	require.NoError(t, err)
+	})
+	monitor(t, h, box(t, b).Pid())
 	go func() { defer close(returned); _, _ = c.Receive(context.Background()) }()
 	require.Eventually(t, link.Within(&c.l).Reading, tooLong, tick)
 	require.NoError(t, a.Start(w.ctx()))

@@ -45,8 +45,7 @@ func benchmarkMoveConn(b *testing.B, pause time.Duration) {
 	peer := w.started("peer", func(c *Config) { c.TickInterval = time.Hour })
 	r := w.shuttle("peer@test", true, func(c *Config) { c.TickInterval = time.Hour })
 	for _, n := range []*Node{peer, r.n[0], r.n[1]} {
-		_, err := n.Handle("sink", func(_ *Mailbox, m *Message) { m.Release() }, nil)
-		require.NoError(b, err)
+		handle(b, n, "sink", func(_ *Mailbox, m *Message) { m.Release() })
 	}
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
@@ -143,8 +142,7 @@ func BenchmarkUpgrade(b *testing.B) {
 	ctx := context.Background()
 	var last *Mailbox
 	for i := range boxes {
-		m, err := n.NewMailbox(nil)
-		require.NoError(b, err)
+		m := box(b, n)
 		switch {
 		case i%10 == 0:
 			require.NoError(b, n.Register(ctx, fmt.Sprintf("box%d", i), m))
@@ -166,8 +164,7 @@ func BenchmarkUpgrade(b *testing.B) {
 		require.NoError(b, err)
 		frozen += time.Since(begin)
 		size = len(f.State())
-		s, err := Restore(again(n), f.State(), duplicates(b, f.Descriptors()))
-		require.NoError(b, err)
+		s := restore(b, again(n), f)
 		require.NoError(b, f.Release())
 		require.NoError(b, s.Start(ctx))
 		worst = max(worst, time.Since(begin))
@@ -188,8 +185,7 @@ func BenchmarkUpgradeMailboxes(b *testing.B) {
 			n := newWorld(b, "tcp").started("front")
 			ctx := context.Background()
 			for range of.boxes {
-				m, err := n.NewMailbox(nil)
-				require.NoError(b, err)
+				m := box(b, n)
 				for range of.unread {
 					require.NoError(b, m.Send(ctx, m.Pid(), make([]byte, 100)))
 				}
@@ -203,8 +199,7 @@ func BenchmarkUpgradeMailboxes(b *testing.B) {
 				freeze += time.Since(begin)
 				size = len(f.State())
 				begin = time.Now()
-				s, err := Restore(again(n), f.State(), duplicates(b, f.Descriptors()))
-				require.NoError(b, err)
+				s := restore(b, again(n), f)
 				stage += time.Since(begin)
 				require.NoError(b, f.Release())
 				begin = time.Now()

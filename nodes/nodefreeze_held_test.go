@@ -49,10 +49,8 @@ func TestHeldNodeWaitsOrRefuses(t *testing.T) {
 	n := w.started("front")
 	b, linked, here := box(t, n), box(t, n), trapping(t, n)
 	require.NoError(t, b.Link(ctx, linked.Pid()))
-	_, err := n.Connect(ctx, "peer@test")
-	require.NoError(t, err)
-	f, err := n.Freeze(ctx)
-	require.NoError(t, err)
+	connect(t, n, "peer@test")
+	f := freeze(t, n)
 	all := acts(b, linked.Pid(), here.Pid(), there.Pid())
 	waiting := map[string]<-chan result[any]{}
 	for what, act := range all {
@@ -80,8 +78,7 @@ func TestHeldConnHoldsUnlink(t *testing.T) {
 	b := box(t, n)
 	require.NoError(t, b.Link(ctx, there.Pid()))
 	c := n.Conn("peer@test")
-	f, err := c.Freeze(ctx)
-	require.NoError(t, err)
+	f := freeze(t, c)
 	unlinked := async(func() (any, error) { return nil, b.Unlink(ctx, there.Pid()) })
 	require.Eventually(t, func() bool {
 		return c.l.Life().Awaited() // it waits
@@ -104,8 +101,7 @@ func TestHeldMonitorNode(t *testing.T) {
 	require.NoError(t, a.MonitorNode(ctx, "peer@test"))
 	c := n.Conn("peer@test")
 	for _, moves := range []bool{false, true} {
-		f, err := c.Freeze(ctx)
-		require.NoError(t, err)
+		f := freeze(t, c)
 		short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
 		defer cancel()
 		require.ErrorIs(t, b.MonitorNode(short, "peer@test"), context.DeadlineExceeded)
@@ -142,13 +138,11 @@ func TestHeldDemonitor(t *testing.T) {
 	peer, n := w.started("peer"), w.started("front")
 	a, there := box(t, n), box(t, peer)
 	for _, moves := range []bool{false, true} {
-		ref, err := a.Monitor(w.ctx(), there.Pid())
-		require.NoError(t, err)
+		ref := monitor(t, a, there.Pid())
 		settle(t, a, there)
 		require.Len(t, watchersOf(there), 1)
 		c := n.Conn("peer@test")
-		f, err := c.Freeze(w.ctx())
-		require.NoError(t, err)
+		f := freeze(t, c)
 		c.l.Life().Set(life.Frozen) // nobody waits any more
 		ended := async(func() (any, error) { a.Demonitor(context.Background(), ref); return nil, nil })
 		select {
@@ -181,9 +175,9 @@ func TestMonitorWaitsForRoom(t *testing.T) {
 	ctx, cancel := context.WithCancel(w.ctx())
 	defer cancel()
 	// and the peer does not read; what the queue holds is copied in Freeze's own time, so little
-	sent := async(func() (any, error) { return nil, c.Send(ctx, p.self, make([]byte, 4<<20)) })
+	sent := async(func() (any, error) { return nil, c.Send(ctx, p.Self, make([]byte, 4<<20)) })
 	require.Eventually(t, func() bool { queued, _ := link.Within(&c.l).Queue().Buffered(); return queued > 0 }, tooLong, tick)
-	monitored := async(func() (ei.Ref, error) { return b.Monitor(w.ctx(), p.self) })
+	monitored := async(func() (ei.Ref, error) { return b.Monitor(w.ctx(), p.Self) })
 	require.Never(t, func() bool { return len(watchingOf(b)) > 0 || len(sent) > 0 }, 50*time.Millisecond, tick)
 	ctx = w.ctx()
 	f, err := c.Freeze(ctx)
@@ -208,8 +202,7 @@ func TestHeldReceive(t *testing.T) {
 	brief, cancel := context.WithCancel(w.ctx())
 	received := async(func() (*Message, error) { return ca.Receive(brief) })
 	require.Eventually(t, link.Within(&ca.l).Reading, tooLong, tick)
-	f, err := ca.Freeze(w.ctx())
-	require.NoError(t, err)
+	f := freeze(t, ca)
 	cancel()
 	require.ErrorIs(t, arrives(t, received, "the end of Receive").err, context.Canceled)
 	f.Thaw()
@@ -219,8 +212,7 @@ func TestHeldReceive(t *testing.T) {
 	require.Eventually(t, link.Within(&ca.l).Reading, tooLong, tick)
 	received = async(func() (*Message, error) { return ca.Receive(w.ctx()) })
 	require.Eventually(t, ca.receiving.Load, tooLong, tick)
-	f, err = ca.Freeze(w.ctx())
-	require.NoError(t, err)
+	f = freeze(t, ca)
 	cancel()
 	require.ErrorIs(t, arrives(t, called, "the end of Call").err, context.Canceled)
 	f.Thaw()
@@ -228,16 +220,13 @@ func TestHeldReceive(t *testing.T) {
 	require.NoError(t, cb.Send(w.ctx(), ca.Self(), "after"))
 	r := arrives(t, received, "the message")
 	require.NoError(t, r.err)
-	term, err := r.v.Term()
-	require.NoError(t, err)
-	require.Equal(t, ei.Binary("after"), term)
+	require.Equal(t, ei.Binary("after"), content(t, r.v))
 }
 
 // A receiver that finds a mailbox held, with messages in it, gets them when the mailbox goes on,
 // though none has come since.
 func TestHeldMailboxWakesReceiver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		b := box(t, w.started("alice"))
 		require.NoError(t, b.Send(t.Context(), b.Pid(), 1))
 		b.n.procs.reach(life.Frozen)
@@ -292,8 +281,7 @@ func TestFreezeBesideBonds(t *testing.T) {
 		return err
 	})
 	for range 300 {
-		f, err := n.Freeze(ctx)
-		require.NoError(t, err)
+		f := freeze(t, n)
 		require.Equal(t, linksOf(a)[b.Pid()].Active, linksOf(b)[a.Pid()].Active)
 		theirs := watchersOf(b)
 		for ref := range watchingOf(a) {
@@ -310,16 +298,15 @@ func TestBondsInHandler(t *testing.T) {
 	gone := box(t, n)
 	gone.Close()
 	heard := make(chan error, 10)
-	h, err := n.Handle("h", func(b *Mailbox, _ *Message) {
+	h := handle(t, n, "h", func(b *Mailbox, _ *Message) {
 		select {
 		case heard <- b.Link(w.ctx(), n.Whereis("there").Pid()):
 		default:
 		}
 	}, &MailboxOptions{TrapExit: true})
-	require.NoError(t, err)
 	require.NoError(t, n.Register(t.Context(), "there", box(t, n)))
 	inTime(t, "Link", func() { require.NoError(t, h.Link(w.ctx(), gone.Pid())) })
-	inTime(t, "Monitor", func() { _, err := h.Monitor(w.ctx(), gone.Pid()); require.NoError(t, err) })
+	inTime(t, "Monitor", func() { monitor(t, h, gone.Pid()) })
 	for range 2 {
 		require.NoError(t, arrives(t, heard, "what the Handler did"))
 	}
@@ -361,9 +348,7 @@ func TestExitBesideFreeze(t *testing.T) {
 		proceed()
 		f := arrives(t, frozen, "the freeze")
 		require.NoError(t, f.err)
-		s, err := Restore(again(n), f.v.State(), duplicates(t, f.v.Descriptors()))
-		require.NoError(t, err)
-		t.Cleanup(func() { s.Node().Close() })
+		s := restore(t, again(n), f.v)
 		require.NoError(t, f.v.Release())
 		require.NoError(t, s.Start(ctx))
 		requireExit(t, there, b.Pid(), "gone")
@@ -431,18 +416,15 @@ func TestFreezeBesideBondsOfHandlers(t *testing.T) {
 			ctx := w.ctx()
 			n := w.started("front")
 			a := trapping(t, n)
-			sink, err := n.Handle("", func(*Mailbox, *Message) {}, &MailboxOptions{Limit: 100_000})
-			require.NoError(t, err)
-			h, err := n.Handle("h", func(h *Mailbox, _ *Message) {
+			sink := handle(t, n, "", func(*Mailbox, *Message) {}, &MailboxOptions{Limit: 100_000})
+			h := handle(t, n, "h", func(h *Mailbox, _ *Message) {
 				if err := errors.Join(h.Link(ctx, a.Pid()), h.Unlink(ctx, a.Pid()), h.Send(ctx, sink.Pid(), "on")); err != nil && n.Err() == nil {
 					t.Error(err)
 				}
 			}, &MailboxOptions{TrapExit: true, Limit: 100_000})
-			require.NoError(t, err)
 			defer incessantly(t, func() error { return busy(ctx, a, h) })()
 			for range 100 {
-				f, err := n.Freeze(ctx)
-				require.NoError(t, err)
+				f := freeze(t, n)
 				require.Equal(t, linksOf(a)[h.Pid()].Active, linksOf(h)[a.Pid()].Active)
 				f.Thaw()
 			}
@@ -479,16 +461,13 @@ func TestFreezeBesideCallsOfHandlers(t *testing.T) {
 					assert.NoError(t, c.Reply(w.ctx(), "ok"))
 				}
 			}
-			h, err := n.Handle("h", answers, &MailboxOptions{Limit: 100_000})
-			require.NoError(t, err)
-			_, err = n.Handle("other", answers, &MailboxOptions{Limit: 100_000})
-			require.NoError(t, err)
+			h := handle(t, n, "h", answers, &MailboxOptions{Limit: 100_000})
+			handle(t, n, "other", answers, &MailboxOptions{Limit: 100_000})
 			defer incessantly(t, func() error { return tt.busy(w.ctx(), h) })()
 			for range tt.freezes {
 				before := handled.Load()
 				require.Eventually(t, func() bool { return handled.Load() > before+50 }, tooLong, tick)
-				f, err := n.Freeze(w.ctx())
-				require.NoError(t, err)
+				f := freeze(t, n)
 				f.Thaw()
 			}
 		})

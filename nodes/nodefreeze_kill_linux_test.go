@@ -20,6 +20,7 @@ import (
 	"github.com/cnode-go/cnode/internal/handoffpoint"
 	"github.com/cnode-go/cnode/internal/test/leak"
 	"github.com/cnode-go/cnode/internal/test/party"
+	"github.com/cnode-go/cnode/internal/test/rawpeer"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/transport"
@@ -215,7 +216,7 @@ func (o killOrder) meet(ctx context.Context, n *Node) error {
 		if err != nil {
 			return err
 		}
-		if err := greet(ctx, c, i, greetings); err != nil {
+		if err := rawpeer.Greet(ctx, c, i, rawpeer.Greetings); err != nil {
 			return err
 		}
 	}
@@ -257,7 +258,7 @@ func (o killOrder) freeze(ctx context.Context, n *Node) (handoff.Frozen, error) 
 		err = fmt.Errorf("%d connections", len(s.Conns))
 	}
 	for _, c := range s.Conns {
-		if len(c.Ahead) != o.Half || len(c.Rest) == 0 || len(c.Rest) >= greetings*greetingBytes {
+		if len(c.Ahead) != o.Half || len(c.Rest) == 0 || len(c.Rest) >= rawpeer.Greetings*rawpeer.GreetingBytes {
 			err = fmt.Errorf("%s: %d bytes read and %d unsent, in place of halves", c.Peer.Name, len(c.Ahead), len(c.Rest))
 		}
 	}
@@ -270,11 +271,11 @@ func (o killOrder) freeze(ctx context.Context, n *Node) (handoff.Frozen, error) 
 
 // ask asks the witnesses of all peers which process they are in, which must be the same one, and
 // returns it.
-func ask(peers []*killPeer, q int) (owner int) {
+func ask(peers []*rawpeer.Questioner, q int) (owner int) {
 	for i, p := range peers {
-		who := p.ask(ei.Pid{}, q)
+		who := p.Ask(ei.Pid{}, q)
 		if i > 0 {
-			require.Equal(p.t, owner, who, "two owners")
+			require.Equal(p.T, owner, who, "two owners")
 		}
 		owner = who
 	}
@@ -304,12 +305,12 @@ func TestKillDuringNodeHandover(t *testing.T) {
 func killOne(t *testing.T, c party.Cell[handoffpoint.Point]) {
 	w := newWorld(t, "tcp")
 	a := w.ambush("peers@test")
-	first := &killPeer{wire: &wire{t: t, self: ei.Pid{Node: ei.Atom(peerName(0)), ID: 1, Creation: 77}}}
+	first := &rawpeer.Questioner{Peer: &rawpeer.Peer{T: t, Self: ei.Pid{Node: ei.Atom(peerName(0)), ID: 1, Creation: 77}}}
 	one, other, err := handoff.PacketPair()
 	require.NoError(t, err)
 	var sides [2]*party.Party
 	for i, end := range []*os.File{one, other} {
-		o := killOrder{Owner: i == 0, Addr: a.l.Addr().String(), Short: c.Signal == syscall.SIGSTOP, Half: len(first.question(ei.Pid{}, 0)) / 2}
+		o := killOrder{Owner: i == 0, Addr: a.l.Addr().String(), Short: c.Signal == syscall.SIGSTOP, Half: len(first.Question(ei.Pid{}, 0)) / 2}
 		if i == c.Victim {
 			o.At, o.Signal = c.At, c.Signal
 		}
@@ -318,12 +319,12 @@ func killOne(t *testing.T, c party.Cell[handoffpoint.Point]) {
 		sides[i] = party.Start(t, []string{killVariable + "=" + string(text)}, end)
 		require.NoError(t, end.Close())
 	}
-	var peers []*killPeer
+	var peers []*rawpeer.Questioner
 	for i := range killPeers {
-		p := &killPeer{wire: a.accept(), i: i, due: greetings}
-		require.NoError(t, narrow(p.s, unix.SO_RCVBUF))
-		require.NoError(t, p.respond(role(peerName(i)), dist.StatusOK))
-		p.begin()
+		p := &rawpeer.Questioner{Peer: a.accept().Peer, I: i, Due: rawpeer.Greetings}
+		require.NoError(t, rawpeer.Narrow(p.S, unix.SO_RCVBUF))
+		require.NoError(t, p.Respond(role(peerName(i)), dist.StatusOK))
+		p.Begin()
 		peers = append(peers, p)
 	}
 	party.Begin(t, sides)

@@ -34,9 +34,7 @@ func TestFreezeAwaitsStart(t *testing.T) {
 	f := arrives(t, frozen, "Freeze")
 	require.NoError(t, f.err)
 
-	s, err := Restore(again(n), f.v.State(), duplicates(t, f.v.Descriptors()))
-	require.NoError(t, err)
-	t.Cleanup(func() { s.Node().Close() })
+	s := restore(t, again(n), f.v)
 	next := s.Node()
 	again := async(func() (*Frozen, error) { return next.Freeze(w.ctx()) })
 	require.NoError(t, f.v.Release())
@@ -49,8 +47,7 @@ func TestFreezeAwaitsStart(t *testing.T) {
 	require.NoError(t, f.err)
 	f.v.Thaw()
 	w.book.set("front@test", next.Listeners()[0].Addr())
-	_, err = w.node("alice").Connect(w.ctx(), "front@test")
-	require.NoError(t, err)
+	connect(t, w.node("alice"), "front@test")
 	require.Zero(t, r.taken.Load())
 }
 
@@ -69,11 +66,9 @@ func TestFreezeAwaitsStartInVain(t *testing.T) {
 	require.ErrorIs(t, arrives(t, frozen, "Freeze").err, ErrClosed)
 
 	n = w.started("another")
-	f, err := n.Freeze(w.ctx())
-	require.NoError(t, err)
+	f := freeze(t, n)
 	defer f.Thaw()
-	s, err := Restore(again(n), f.State(), duplicates(t, f.Descriptors()))
-	require.NoError(t, err)
+	s := restore(t, again(n), f)
 	frozen = async(func() (*Frozen, error) { return s.Node().Freeze(w.ctx()) })
 	require.Eventually(t, s.Node().life.Awaited, tooLong, tick)
 	require.NoError(t, s.Discard())
@@ -85,8 +80,7 @@ func TestStartAwaitsFreeze(t *testing.T) {
 	for _, moves := range []bool{false, true} {
 		w := newWorld(t, movers[0])
 		n := w.node("front")
-		f, err := n.Freeze(w.ctx())
-		require.NoError(t, err)
+		f := freeze(t, n)
 		ctx, cancel := context.WithCancel(w.ctx())
 		cancel()
 		require.ErrorIs(t, n.Start(ctx), context.Canceled)
@@ -102,7 +96,7 @@ func TestStartAwaitsFreeze(t *testing.T) {
 		f.Thaw()
 		require.NoError(t, arrives(t, started, "Start").err)
 		require.Len(t, n.Listeners(), 1)
-		f, err = n.Freeze(w.ctx()) // no start is in progress any more
+		f, err := n.Freeze(w.ctx()) // no start is in progress any more
 		require.NoError(t, err)
 		f.Thaw()
 	}
@@ -117,12 +111,10 @@ func TestPublishBesideFreeze(t *testing.T) {
 		late := &latePortMapper{done: make(chan struct{}), goOn: make(chan struct{})}
 		late.Client.Addr = mapper
 		n := mapped(t, "alice", mapper, func(cfg *Config, _ *PortMapper) { cfg.Resolver = late })
-		l, err := n.Listen(ctx, n.listenAddr())
-		require.NoError(t, err)
+		l := listen(t, n, n.listenAddr())
 		published := async(func() (any, error) { return nil, n.Publish(ctx, l) })
 		arrives(t, late.done, "the registration")
-		f, err := n.Freeze(ctx)
-		require.NoError(t, err)
+		f := freeze(t, n)
 		close(late.goOn)
 		require.Eventually(t, n.life.Awaited, tooLong, tick)
 		client := epmd.Client{Addr: mapper}
@@ -130,19 +122,18 @@ func TestPublishBesideFreeze(t *testing.T) {
 			f.Thaw()
 			require.NoError(t, arrives(t, published, "Publish").err)
 			require.Equal(t, n.Creation(), n.publishing.published.Creation())
-			_, err = client.Resolve(ctx, "", "alice")
+			_, err := client.Resolve(ctx, "", "alice")
 			require.NoError(t, err)
 			continue
 		}
 		cfg := again(n)
 		cfg.Resolver = &late.PortMapper
-		s, err := Restore(cfg, f.State(), duplicates(t, f.Descriptors()))
-		require.NoError(t, err)
+		s := restore(t, cfg, f)
 		next := s.Node()
 		defer next.Close()
 		require.NoError(t, f.Release())
 		require.ErrorIs(t, arrives(t, published, "Publish").err, ErrMoved)
-		_, err = client.Resolve(ctx, "", "alice")
+		_, err := client.Resolve(ctx, "", "alice")
 		require.ErrorIs(t, err, epmd.ErrNotRegistered)
 		require.NoError(t, s.Start(ctx))
 		require.NoError(t, next.Publish(ctx, next.Listeners()[0]))
@@ -171,13 +162,11 @@ func TestPublishGivesUpBesideFreeze(t *testing.T) {
 	w := newWorld(t, movers[0])
 	r := newLateResolver()
 	n := w.node("front", func(c *Config) { c.Resolver = r })
-	l, err := n.Listen(w.ctx(), w.addr("front"))
-	require.NoError(t, err)
+	l := listen(t, n, w.addr("front"))
 	ctx, cancel := context.WithCancel(w.ctx())
 	published := async(func() (any, error) { return nil, n.Publish(ctx, l) })
 	arrives(t, r.asked, "the registration")
-	f, err := n.Freeze(w.ctx())
-	require.NoError(t, err)
+	f := freeze(t, n)
 	defer f.Thaw()
 	r.answers <- struct{}{}
 	require.Eventually(t, n.life.Awaited, tooLong, tick)

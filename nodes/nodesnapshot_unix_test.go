@@ -48,8 +48,7 @@ func TestSnapshotGivesUp(t *testing.T) {
 	w := newWorld(t, movers[0])
 	n := w.started("front")
 	boxes := []*Mailbox{box(t, n), box(t, n), box(t, n)}
-	f, err := n.Freeze(w.ctx())
-	require.NoError(t, err)
+	f := freeze(t, n)
 	defer f.Thaw()
 	// only now: to describe all of them takes a busy machine longer than a Freeze may
 	for _, b := range boxes {
@@ -126,12 +125,10 @@ func TestClearKeysOfLargeState(t *testing.T) {
 	w := newWorld(t, "tcp")
 	w.started("peer")
 	n := w.started("front", func(c *Config) { c.Transport = tr })
-	_, err := n.Connect(w.ctx(), "peer@test")
-	require.NoError(t, err)
+	connect(t, n, "peer@test")
 	b := box(t, n)
 	fill(b, 10_000)
-	f, err := n.Freeze(w.ctx())
-	require.NoError(t, err)
+	f := freeze(t, n)
 	defer f.Thaw()
 	require.Contains(t, string(f.state), string(keys))
 	require.Less(t, testing.AllocsPerRun(10, func() { clearKeys(f.state) }), 20.0)

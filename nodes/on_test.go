@@ -70,12 +70,10 @@ func TestServerOn(t *testing.T) {
 		require.NoError(t, err)
 		on["terms"] = func(_ context.Context, args []ei.Term) (any, error) { return args, nil }
 		infos := make(chan ei.Term, 10)
-		self, err := there.Serve("shop", Server{On: on, Info: func(_ context.Context, _ *Mailbox, m *Message) {
-			v, err := m.Term()
-			require.NoError(t, err)
+		self := serve(t, there, "shop", Server{On: on, Info: func(_ context.Context, _ *Mailbox, m *Message) {
+			v := content(t, m)
 			infos <- v
-		}}, nil)
-		require.NoError(t, err)
+		}})
 		on["count"] = nil // the Server has its own
 
 		for _, tt := range [][2]string{
@@ -90,8 +88,7 @@ func TestServerOn(t *testing.T) {
 			{`{terms, [1000, x], <<"y">>}`, `[[1000,x],<<"y">>]`},
 			{`nothing`, `{error,<<"`},
 		} {
-			got, err := here.CallName(w.ctx(), there.Name(), "shop", parse(t, tt[0]))
-			require.NoError(t, err)
+			got := of(here.CallName(w.ctx(), there.Name(), "shop", parse(t, tt[0]))).must(t)
 			require.True(t, strings.HasPrefix(got.String(), tt[1]), "%s: %s", tt[0], got)
 		}
 
@@ -146,8 +143,7 @@ func TestServerOnUnknown(t *testing.T) {
 		"on": {On: on(nil)}, "whole": {On: on(whole)}, "call": {On: on(nil), Call: call}, "both": {On: on(whole), Call: call},
 		"info": {On: on(nil), Info: func(context.Context, *Mailbox, *Message) {}},
 	} {
-		_, err := there.Serve(name, s, nil)
-		require.NoError(t, err)
+		serve(t, there, name, s)
 	}
 	for _, tt := range [][3]string{
 		{"on", `{one, 1}`, `<<"one">>`},
@@ -165,8 +161,7 @@ func TestServerOnUnknown(t *testing.T) {
 		{"call", `{one, x}`, `{error,{badarg,`},
 		{"both", `one`, `{error,{badarg,`},
 	} {
-		got, err := here.CallName(w.ctx(), there.Name(), tt[0], parse(t, tt[1]))
-		require.NoError(t, err)
+		got := of(here.CallName(w.ctx(), there.Name(), tt[0], parse(t, tt[1]))).must(t)
 		require.True(t, strings.HasPrefix(got.String(), tt[2]), "%s: %s: %s", tt[0], tt[1], got)
 	}
 
@@ -179,19 +174,18 @@ func TestServerOnUnknown(t *testing.T) {
 func TestServerOnOddMessages(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice")
-	self, err := n.Serve("srv", Server{On: map[string]Func{
+	self := serve(t, n, "srv", Server{On: map[string]Func{
 		"system": FuncOf(func(a, b any) int { panic("not for it") }),
 		"any":    FuncOf(func(any) int { return 1 }),
 		"terms":  func(context.Context, []ei.Term) (any, error) { return 1, nil },
-	}}, nil)
-	require.NoError(t, err)
+	}})
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3}
 	ask := func(kind ei.Atom, request ei.Raw) ei.Term {
-		payload, err := ei.Append(nil, ei.T(kind, ei.Tuple{p.self, ref}, request))
+		payload, err := ei.Append(nil, ei.T(kind, ei.Tuple{p.Self, ref}, request))
 		require.NoError(t, err)
-		p.send(dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "srv"}, ei.Raw(payload))
-		_, reply := p.next()
+		p.Send(dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "srv"}, ei.Raw(payload))
+		_, reply := p.Next()
 		require.Equal(t, ref, reply.(ei.Tuple)[0])
 		return reply.(ei.Tuple)[1]
 	}
@@ -224,10 +218,9 @@ func TestWrongArgumentsInTheLog(t *testing.T) {
 	})
 	here := w.started("alice")
 	there.Expose("m", "double", FuncOf(func(n int) int { return 2 * n }))
-	_, err := there.Serve("srv", Server{On: map[string]Func{
+	serve(t, there, "srv", Server{On: map[string]Func{
 		"double": FuncOf(func(n int) (int, error) { return 2 * n, errors.New("it went wrong") }),
-	}}, nil)
-	require.NoError(t, err)
+	}})
 	b := box(t, here)
 	for range 10 {
 		_, err := here.RPC(w.ctx(), there.Name(), "m", "double", ei.Atom("x"))
@@ -238,15 +231,14 @@ func TestWrongArgumentsInTheLog(t *testing.T) {
 		_, err = here.RPC(w.ctx(), there.Name(), "m", "doubel", 1)
 		require.ErrorContains(t, err, "did you mean m:double/1?")
 		require.NoError(t, here.ERPCCast(w.ctx(), there.Name(), "m", "nothing", 1))
-		v, err := here.CallName(w.ctx(), there.Name(), "srv", ei.T("double", "x"))
-		require.NoError(t, err)
+		v := of(here.CallName(w.ctx(), there.Name(), "srv", ei.T("double", "x"))).must(t)
 		require.Equal(t, "{error,{badarg,<<\"argument 1: ei: binary <<\\\"x\\\">> where an integer is due\">>}}", v.String())
 		for _, arg := range []any{1, ei.Atom("x")} {
 			require.NoError(t, b.SendName(w.ctx(), there.Name(), "srv", ei.T("double", arg)))
 			require.NoError(t, b.CastName(w.ctx(), there.Name(), "srv", ei.T("double", arg)))
 		}
 	}
-	_, err = b.CallName(w.ctx(), there.Name(), "srv", ei.T("double", 1)) // comes last
+	_, err := b.CallName(w.ctx(), there.Name(), "srv", ei.T("double", 1)) // comes last
 	require.NoError(t, err)
 	for _, line := range []string{
 		`it cannot take" node=bob@test function=m:double/1 peer=alice@test error="argument 1: ei: atom x where an integer is due"`,
@@ -254,21 +246,20 @@ func TestWrongArgumentsInTheLog(t *testing.T) {
 		`it cannot take" node=bob@test function="srv, double" peer=alice@test error="argument 1: ei: `,
 		`nobody to hear of it" node=bob@test function="srv, double" peer=alice@test error="it went wrong"`,
 	} {
-		require.Eventually(t, func() bool { return len(log.lines("level=WARN", line)) == 1 }, tooLong, tick, line)
+		require.Eventually(t, func() bool { return len(log.Lines("level=WARN", line)) == 1 }, tooLong, tick, line)
 	}
-	require.Len(t, log.lines("level=WARN"), 4)
+	require.Len(t, log.Lines("level=WARN"), 4)
 	// who calls what is not there may look which functions there are
 	for _, line := range []string{
 		`m:doubel/1 peer=alice@test hint="did you mean m:double/1?"`, "m:nothing/1 peer=alice@test\n",
 	} {
-		require.Len(t, log.lines("level=INFO", `msg="called what is not exposed" node=bob@test function=`+line), 1)
+		require.Len(t, log.Lines("level=INFO", `msg="called what is not exposed" node=bob@test function=`+line), 1)
 	}
 	// the program's own faults are seen, too, without a peer
 	for range 10 {
 		require.NoError(t, there.Whereis("srv").SendName(w.ctx(), there.Name(), "srv", ei.T("double", "own")))
 	}
-	_, err = b.CallName(w.ctx(), there.Name(), "srv", ei.T("double", 1))
-	require.NoError(t, err)
-	require.NotEmpty(t, log.lines("level=WARN", "called with what it cannot take", "function=\"srv, double\"", "own"))
-	require.Empty(t, log.lines("level=ERROR"))
+	of(b.CallName(w.ctx(), there.Name(), "srv", ei.T("double", 1))).must(t)
+	require.NotEmpty(t, log.Lines("level=WARN", "called with what it cannot take", "function=\"srv, double\"", "own"))
+	require.Empty(t, log.Lines("level=ERROR"))
 }

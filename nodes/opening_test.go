@@ -11,7 +11,7 @@ import (
 func TestRefusedHandshakeLeavesNothing(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("alice")
-	o := n.admit(n.ctx, w.tr, w.wire(n.Listeners()[0]).s)
+	o := n.admit(n.ctx, w.tr, w.wire(n.Listeners()[0]).S)
 	o.refuse()
 	require.Error(t, o.Ctx.Err())
 	require.Eventually(t, func() bool { // the listener's handshake with the other end is over, too

@@ -16,8 +16,7 @@ import (
 func TestOverflowMoves(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("alice")
-	b, err := n.NewMailbox(&MailboxOptions{Limit: 3000})
-	require.NoError(t, err)
+	b := box(t, n, &MailboxOptions{Limit: 3000})
 	require.NoError(t, n.Register(t.Context(), "slow", b))
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	p.flood(b.Pid(), 0, 100, 100)
@@ -46,8 +45,7 @@ func TestFreezeAwaitsRequestsThatOverflow(t *testing.T) {
 			peer := w.started("peer")
 			r := w.shuttle("peer@test", true)
 			s := newSlow()
-			b, err := r.n[0].Serve("srv", s.server(), &MailboxOptions{Limit: 1})
-			require.NoError(t, err)
+			b := serve(t, r.n[0], "srv", s.server(), &MailboxOptions{Limit: 1})
 			const calls = 5
 			answers := make(chan error, calls)
 			for i := range calls {

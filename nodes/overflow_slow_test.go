@@ -21,13 +21,13 @@ import (
 
 // flood sends a process numbered messages, with so many bytes each.
 func (p *wire) flood(to ei.Pid, from, count, size int) {
-	p.t.Helper()
+	p.T.Helper()
 	fill := ei.Binary(make([]byte, size))
 	var b []byte
 	for i := from; i < from+count; i++ {
-		b = append(b, frame(p.t, dist.Control{Op: dist.OpSendSender, From: p.self, To: to}, ei.Tuple{ei.Int(i), fill})...)
+		b = append(b, frame(p.T, dist.Control{Op: dist.OpSendSender, From: p.Self, To: to}, ei.Tuple{ei.Int(i), fill})...)
 		if len(b) > 64<<10 || i == from+count-1 {
-			require.NoError(p.t, p.write(b))
+			require.NoError(p.T, p.Write(b))
 			b = b[:0]
 		}
 	}
@@ -36,14 +36,12 @@ func (p *wire) flood(to ei.Pid, from, count, size int) {
 // received is the number of the next message, which is a peer's.
 func received(t testing.TB, b *Mailbox, p *wire) int {
 	t.Helper()
-	m, err := b.Receive(soon(t))
-	require.NoError(t, err)
+	m := receive(t, b)
 	require.Equal(t, dist.OpSend, m.Op)
-	require.Equal(t, p.self, m.From)
+	require.Equal(t, p.Self, m.From)
 	require.Equal(t, b.Pid(), m.To)
-	require.Same(t, b.n.Conn(string(p.self.Node)), m.Conn())
-	v, err := m.Term()
-	require.NoError(t, err)
+	require.Same(t, b.n.Conn(string(p.Self.Node)), m.Conn())
+	v := content(t, m)
 	m.Release()
 	return int(v.(ei.Tuple)[0].(ei.Int))
 }
@@ -54,8 +52,7 @@ func TestFloodTakesWhatItCounts(t *testing.T) {
 	count := need.Fewer(50_000, 150_000)
 	w := newWorld(t, "memory")
 	n := w.started("alice")
-	b, err := n.NewMailbox(&MailboxOptions{Limit: 1 << 20})
-	require.NoError(t, err)
+	b := box(t, n, &MailboxOptions{Limit: 1 << 20})
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	w.conn(n, "wire@test")
 	before := heapBefore()
@@ -85,7 +82,7 @@ func TestEndedMailboxKeepsNothing(t *testing.T) {
 		for how, end := range map[string]func(b *Mailbox, p *wire){
 			"closed": func(b *Mailbox, _ *wire) { b.Close() },
 			"killed": func(b *Mailbox, p *wire) {
-				p.send(dist.Control{Op: dist.OpExit2, From: p.self, To: b.Pid(), Reason: exitReason(ei.Atom("kill"))}, nil)
+				p.Send(dist.Control{Op: dist.OpExit2, From: p.Self, To: b.Pid(), Reason: exitReason(ei.Atom("kill"))}, nil)
 			},
 			"full": func(b *Mailbox, _ *wire) { b.exitFull("test") },
 		} {
@@ -122,13 +119,11 @@ func TestSlowProcessDoesNotHoldItsLink(t *testing.T) {
 	const limit, pause, count = 100_000, 5 * time.Millisecond, 4000
 	for full, holds := range map[Full]bool{FullBlock: false, FullWait: true} {
 		t.Run(fmt.Sprint("holds ", holds), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, "memory")
+			bubble(t, func(t *testing.T, w *world) {
 				log := new(record)
 				n := w.started("alice", func(cfg *Config) { cfg.OverflowLimit, cfg.Logger = 2*limit, slog.New(slog.NewTextHandler(log, nil)) })
 				n.Expose("m", "echo", FuncOf(func(s string) string { return s }))
-				slow, err := n.NewMailbox(&MailboxOptions{Limit: limit / 10, Full: full})
-				require.NoError(t, err)
+				slow := box(t, n, &MailboxOptions{Limit: limit / 10, Full: full})
 				require.NoError(t, n.Register(t.Context(), "slow", slow))
 				var got []int
 				done := make(chan struct{})
@@ -175,7 +170,7 @@ func TestSlowProcessDoesNotHoldItsLink(t *testing.T) {
 				if holds {
 					require.Len(t, got, count)
 					require.NoError(t, slow.Err())
-					require.Empty(t, log.lines("mailbox ended"))
+					require.Empty(t, log.Lines("mailbox ended"))
 					require.Greater(t, worst, inbox.HoldLimit)
 					return
 				}
@@ -183,7 +178,7 @@ func TestSlowProcessDoesNotHoldItsLink(t *testing.T) {
 				require.Equal(t, mailboxFull, exited(t, slow))
 				require.Equal(t, mailboxFull, exited(t, linked))
 				require.LessOrEqual(t, worst, inbox.HoldLimit+time.Second)
-				require.Len(t, log.lines("level=ERROR", "mailbox ended", "slow", "for 2s out of 10s", "bob@test"), 1)
+				require.Len(t, log.Lines("level=ERROR", "mailbox ended", "slow", "for 2s out of 10s", "bob@test"), 1)
 				require.EqualValues(t, 1, n.Stats().MailboxesFull)
 				require.Zero(t, n.Stats().Overflow)
 			})
@@ -193,13 +188,10 @@ func TestSlowProcessDoesNotHoldItsLink(t *testing.T) {
 
 // For a mailbox that may not hold a connection, one that may does not end.
 func TestWaitingMailboxDoesNotEndForAnother(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		n := w.started("alice", func(cfg *Config) { cfg.OverflowLimit = 400_000 })
-		waits, err := n.NewMailbox(&MailboxOptions{Limit: 1, Full: FullWait})
-		require.NoError(t, err)
-		blocks, err := n.NewMailbox(&MailboxOptions{Limit: 1})
-		require.NoError(t, err)
+		waits := box(t, n, &MailboxOptions{Limit: 1, Full: FullWait})
+		blocks := box(t, n, &MailboxOptions{Limit: 1})
 		p := w.peer(n.Listeners()[0], role("wire@test"))
 		p.flood(waits.Pid(), 0, 200, 100)
 		synctest.Wait()

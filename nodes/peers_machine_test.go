@@ -127,7 +127,7 @@ func (m *peersMachine) do(s peerStep) (failure *error) {
 			self.Cookie = "guess"
 			s, err := m.w.tr.Connect(ctx, at)
 			if err == nil {
-				_ = (&wire{t: m.t, s: s}).initiate(self)
+				_ = newWire(m.t, s).Initiate(self)
 				err = s.Close()
 			}
 			return nil, err
@@ -137,7 +137,7 @@ func (m *peersMachine) do(s peerStep) (failure *error) {
 		require.NoError(m.t, err)
 		_, err = s.Writev(ctx, namePacket(m.t, from.Name()))
 		require.NoError(m.t, err)
-		m.loose = append(m.loose, &wire{t: m.t, s: s})
+		m.loose = append(m.loose, newWire(m.t, s))
 	case "refuse", "allow": // new connections find no listener
 		if s.op == "refuse" {
 			at = transport.MemoryAddr("nowhere")
@@ -190,7 +190,7 @@ func (m *peersMachine) settle() {
 		<-r
 	}
 	for _, p := range m.loose {
-		p.close()
+		p.Close()
 	}
 	for _, err := range m.honest {
 		if *err != nil {
@@ -253,8 +253,7 @@ func TestLinkMachine(t *testing.T) {
 	})
 	rapid.Check(t, func(rt *rapid.T) {
 		steps := rapid.SliceOfN(draw, 1, 40).Draw(rt, "steps")
-		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(t, "memory")
+		bubble(t, func(t *testing.T, w *world) {
 			ns := []*Node{w.started("alice"), w.started("bob")}
 			for _, n := range ns {
 				w.relay(n, 5*time.Millisecond)

@@ -25,54 +25,47 @@ import (
 // Both sides connect at the same time: both Connects return, and one connection is left, the same
 // for both.
 func TestSimultaneousConnect(t *testing.T) {
-	for _, kind := range []string{"tcp", "memory"} {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			ns := []*Node{w.started("alice"), w.started("bob")}
-			boxes := []*Mailbox{box(t, ns[0]), box(t, ns[1])}
+	inWorlds(t, []string{"tcp", "memory"}, func(t *testing.T, w *world) {
+		ns := []*Node{w.started("alice"), w.started("bob")}
+		boxes := []*Mailbox{box(t, ns[0]), box(t, ns[1])}
+		for i, n := range ns {
+			require.NoError(t, n.Register(t.Context(), "box", boxes[i]))
+		}
+		for round := range 200 {
+			var start, done sync.WaitGroup
+			start.Add(1)
+			conns := make([]*Conn, 2)
+			errs := make([]error, 2)
 			for i, n := range ns {
-				require.NoError(t, n.Register(t.Context(), "box", boxes[i]))
+				done.Go(func() {
+					start.Wait()
+					conns[i], errs[i] = n.Connect(w.ctx(), ns[1-i].Name())
+				})
 			}
-			for round := range 200 {
-				var start, done sync.WaitGroup
-				start.Add(1)
-				conns := make([]*Conn, 2)
-				errs := make([]error, 2)
-				for i, n := range ns {
-					done.Go(func() {
-						start.Wait()
-						conns[i], errs[i] = n.Connect(w.ctx(), ns[1-i].Name())
-					})
-				}
-				start.Done()
-				inTime(t, "Connect", done.Wait)
-				for i := range ns {
-					require.NoError(t, errs[i])
-				}
-				require.Equal(t, conns[0].l.Record().Initiated, !conns[1].l.Record().Initiated, "both ends of one connection")
-				for i := range ns {
-					require.NoError(t, conns[i].SendName(w.ctx(), "box", round))
-					m, err := boxes[1-i].Receive(w.ctx())
-					require.NoError(t, err)
-					term, err := m.Term()
-					require.NoError(t, err)
-					require.Equal(t, ei.Int(round), term)
-					require.NoError(t, conns[i].Err())
-					require.Len(t, ns[i].Peers(), 1)
-				}
-				for i := range ns {
-					go conns[i].Close()
-				}
-				for i := range ns {
-					<-conns[i].l.Left()
-				}
+			start.Done()
+			inTime(t, "Connect", done.Wait)
+			for i := range ns {
+				require.NoError(t, errs[i])
 			}
-			for _, n := range ns {
-				require.Empty(t, n.Peers())
-				require.Eventually(t, func() bool { return tableSize(n) == 0 }, tooLong, tick)
+			require.Equal(t, conns[0].l.Record().Initiated, !conns[1].l.Record().Initiated, "both ends of one connection")
+			for i := range ns {
+				require.NoError(t, conns[i].SendName(w.ctx(), "box", round))
+				require.Equal(t, ei.Int(round), term(t, boxes[1-i]))
+				require.NoError(t, conns[i].Err())
+				require.Len(t, ns[i].Peers(), 1)
 			}
-		})
-	}
+			for i := range ns {
+				go conns[i].Close()
+			}
+			for i := range ns {
+				<-conns[i].l.Left()
+			}
+		}
+		for _, n := range ns {
+			require.Empty(t, n.Peers())
+			require.Eventually(t, func() bool { return tableSize(n) == 0 }, tooLong, tick)
+		}
+	})
 }
 
 func tableSize(n *Node) int { return n.peers.Size() }
@@ -103,16 +96,15 @@ func TestConcurrentConnect(t *testing.T) {
 
 // The peer gives way, but then never connects: the attempt is made again.
 func TestConnectAfterNok(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		at := w.ambush("bob@test")
 		a := w.node("alice")
 		connected := async(func() (*Conn, error) { return a.Connect(context.Background(), "bob@test") })
 		p := at.accept()
-		require.ErrorIs(t, p.respond(role("bob@test"), dist.StatusNok), dist.ErrNok)
-		p.close()
+		require.ErrorIs(t, p.Respond(role("bob@test"), dist.StatusNok), dist.ErrNok)
+		p.Close()
 		p = at.accept()
-		require.NoError(t, p.respond(role("bob@test"), dist.StatusOK))
+		require.NoError(t, p.Respond(role("bob@test"), dist.StatusOK))
 		require.NoError(t, (<-connected).err)
 
 		// The peer never connects: the handshake's time ends the attempt, and the error says why.
@@ -128,23 +120,22 @@ func TestConnectAfterNok(t *testing.T) {
 // When both sides connect at the same time, that one of the attempts gives way is nothing to warn
 // of.
 func TestNokIsNoWarning(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		log := new(record)
 		zoe := w.started("zoe", func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(log, nil)) })
 		at := w.ambush("alice@test")
 		connected := async(func() (*Conn, error) { return zoe.Connect(context.Background(), "alice@test") })
 		p := at.accept()
-		require.ErrorIs(t, w.wire(zoe.Listeners()[0]).initiate(role("alice@test")), dist.ErrNok)
-		require.NoError(t, p.respond(role("alice@test"), dist.StatusOK))
+		require.ErrorIs(t, w.wire(zoe.Listeners()[0]).Initiate(role("alice@test")), dist.ErrNok)
+		require.NoError(t, p.Respond(role("alice@test"), dist.StatusOK))
 		require.NoError(t, (<-connected).err)
 		mallory := role("mallory@test")
 		mallory.Cookie = "wrong"
-		require.Error(t, w.wire(zoe.Listeners()[0]).initiate(mallory))
+		require.Error(t, w.wire(zoe.Listeners()[0]).Initiate(mallory))
 		synctest.Wait()
 		require.EqualValues(t, 2, zoe.Stats().HandshakesFailed)
-		require.Len(t, log.lines("handshake failed"), 1)
-		require.Len(t, log.lines("handshake failed", "mallory"), 1)
+		require.Len(t, log.Lines("handshake failed"), 1)
+		require.Len(t, log.Lines("handshake failed", "mallory"), 1)
 	})
 }
 
@@ -160,9 +151,9 @@ func (a *ambush) refuse(status dist.Status) {
 			if err != nil {
 				return
 			}
-			p := &wire{t: a.w.t, s: s}
-			_ = p.respond(role(a.name), status)
-			p.close()
+			p := newWire(a.w.t, s)
+			_ = p.Respond(role(a.name), status)
+			p.Close()
 		}
 	}()
 }
@@ -179,9 +170,9 @@ func TestConnectDespiteImpostor(t *testing.T) {
 	first := at.accept()
 	impostor := role("bob@test")
 	impostor.Cookie = "guess"
-	require.Error(t, w.wire(l).initiate(impostor))
+	require.Error(t, w.wire(l).Initiate(impostor))
 	require.ErrorIs(t, arrives(t, failed, "the impostor's end"), dist.ErrBadCookie)
-	require.NoError(t, first.respond(role("bob@test"), dist.StatusOK), "alice has not given it up")
+	require.NoError(t, first.Respond(role("bob@test"), dist.StatusOK), "alice has not given it up")
 	r := arrives(t, connected, "the connection")
 	require.NoError(t, r.err)
 	require.NoError(t, l.Close())
@@ -197,7 +188,7 @@ func TestConnectDespiteSilence(t *testing.T) {
 		accepted := async(func() (*Conn, error) { return l.Accept(w.ctx()) })
 		w.reticent(l, "bob@test")
 		connected := async(func() (*Conn, error) { return a.Connect(w.ctx(), "bob@test") })
-		require.NoError(t, at.accept().respond(role("bob@test"), dist.StatusOK))
+		require.NoError(t, at.accept().Respond(role("bob@test"), dist.StatusOK))
 		require.NoError(t, arrives(t, connected, "the connection").err)
 		require.NoError(t, l.Close())
 		<-accepted
@@ -215,7 +206,7 @@ func (w *world) reticent(l *Listener, name string) *reticent {
 	w.t.Helper()
 	p := &reticent{wire: w.wire(l), proceed: make(chan struct{})}
 	ctx := soon(w.t)
-	c, err := packets.New(ctx, p.s)
+	c, err := packets.New(ctx, p.S)
 	require.NoError(w.t, err)
 	challenged := make(chan struct{})
 	p.over = async(func() (dist.Peer, error) {
@@ -286,7 +277,7 @@ func TestConnectBesideSlowPeer(t *testing.T) {
 		}, tooLong, tick)
 		close(slow.proceed)
 		require.Error(t, arrives(t, slow.over, "the peer's own").err)
-		require.NoError(t, ours.respond(role("alice@test"), dist.StatusOKSimultaneous))
+		require.NoError(t, ours.Respond(role("alice@test"), dist.StatusOKSimultaneous))
 		r := arrives(t, connected, "the connection")
 		require.NoError(t, r.err)
 		require.True(t, r.v.l.Record().Initiated)
@@ -294,7 +285,7 @@ func TestConnectBesideSlowPeer(t *testing.T) {
 	})
 	t.Run("second", func(t *testing.T) {
 		a, slow, n, connected := setup(t)
-		require.NoError(t, a.accept().respond(role("alice@test"), dist.StatusOKSimultaneous))
+		require.NoError(t, a.accept().Respond(role("alice@test"), dist.StatusOKSimultaneous))
 		r := arrives(t, connected, "the connection")
 		require.NoError(t, r.err)
 		require.True(t, r.v.l.Record().Initiated)
@@ -305,7 +296,7 @@ func TestConnectBesideSlowPeer(t *testing.T) {
 	t.Run("between", func(t *testing.T) { // it has our proof by then
 		a, slow, n, connected := setup(t)
 		ours := a.accept()
-		c, err := packets.New(soon(t), ours.s)
+		c, err := packets.New(soon(t), ours.S)
 		require.NoError(t, err)
 		proven := make(chan struct{})
 		other := async(func() (dist.Peer, error) {
@@ -341,7 +332,7 @@ func TestConnectRefusedForPeersOwn(t *testing.T) {
 	n := w.started("alice")
 	connected := async(func() (*Conn, error) { return n.Connect(w.ctx(), "bob@test") })
 	ours := at.accept()
-	c, err := packets.New(soon(t), ours.s)
+	c, err := packets.New(soon(t), ours.S)
 	require.NoError(t, err)
 	refuses := make(chan struct{})
 	refused := async(func() (dist.Peer, error) {
@@ -359,7 +350,7 @@ func TestConnectRefusedForPeersOwn(t *testing.T) {
 	theirs := w.reticent(n.Listeners()[0], "bob@test")
 	close(refuses)
 	require.ErrorIs(t, arrives(t, refused, "our attempt").err, ErrSuperseded)
-	require.NoError(t, ours.s.Close())
+	require.NoError(t, ours.S.Close())
 	require.Eventually(t, func() bool { return stage() == peers.None }, tooLong, tick)
 	close(theirs.proceed)
 	require.NoError(t, arrives(t, theirs.over, "the peer's own").err)
@@ -379,11 +370,11 @@ func (*hangingBook) Resolve(ctx context.Context, _ string) (Endpoint, error) {
 // alive connects a second time under a name that is connected, and answers the question whether the
 // first connection is dead.
 func alive(p *wire, self protocol.Self, dead bool) error {
-	c, err := packets.New(soon(p.t), p.s)
-	require.NoError(p.t, err)
+	c, err := packets.New(soon(p.T), p.S)
+	require.NoError(p.T, err)
 	asked := false
 	_, err = protocol.Initiate(c, self, protocol.InitiateOptions{AliveAnswer: func(string) bool { asked = true; return dead }})
-	require.True(p.t, asked)
+	require.True(p.T, asked)
 	return err
 }
 
@@ -396,8 +387,7 @@ func TestDuplicateConnect(t *testing.T) {
 			failed, hear := failures()
 			b := w.started("bob", hear)
 			l := b.Listeners()[0]
-			box, err := b.NewMailbox(&MailboxOptions{TrapExit: true})
-			require.NoError(t, err)
+			box := trapping(t, b)
 			require.NoError(t, b.Register(t.Context(), "box", box))
 			up := func() *Conn {
 				var c *Conn
@@ -406,9 +396,8 @@ func TestDuplicateConnect(t *testing.T) {
 			}
 			p := w.peer(l, role("wire@test"))
 			c := up()
-			require.NoError(t, box.Link(w.ctx(), p.self))
-			_, err = box.Monitor(w.ctx(), p.self)
-			require.NoError(t, err)
+			require.NoError(t, box.Link(w.ctx(), p.Self))
+			monitor(t, box, p.Self)
 			require.NoError(t, box.MonitorNode(w.ctx(), "wire@test"))
 
 			// It lives: the second one goes.
@@ -423,7 +412,7 @@ func TestDuplicateConnect(t *testing.T) {
 			require.ErrorIs(t, arrives(t, failed, "the refusal"), dist.ErrBadCookie)
 			// A peer that does not answer delays no other.
 			silent := w.wire(l)
-			packets, err := packets.New(w.ctx(), silent.s)
+			packets, err := packets.New(w.ctx(), silent.S)
 			require.NoError(t, err)
 			name, err := protocol.AppendName(nil, protocol.Name{Version: 6, Flags: dist.FlagsDefault, Creation: 77, Name: "wire@test"})
 			require.NoError(t, err)
@@ -441,21 +430,18 @@ func TestDuplicateConnect(t *testing.T) {
 			// before anything new comes.
 			q = w.wire(l)
 			require.NoError(t, alive(q, role("wire@test"), true))
-			q.self = p.self
-			q.say("box", ei.Atom("new"))
+			q.Self = p.Self
+			q.Say("box", ei.Atom("new"))
 			require.ErrorIs(t, ended(t, c), ErrSuperseded)
-			p.gone()
+			p.Gone()
 			require.ErrorIs(t, arrives(t, failed, "the end of the silent one"), ErrSuperseded)
-			silent.gone()
+			silent.Gone()
 			var ops []dist.Op
 			for len(ops) < 4 {
-				m, err := box.Receive(w.ctx())
-				require.NoError(t, err)
+				m := receive(t, box)
 				ops = append(ops, m.Op)
 				if m.Op == dist.OpExit || m.Op == dist.OpMonitorPExit {
-					reason, err := m.Reason.Decode()
-					require.NoError(t, err)
-					require.Equal(t, ei.Atom("noconnection"), reason)
+					require.Equal(t, ei.Atom("noconnection"), decode(t, m.Reason))
 				}
 			}
 			require.ElementsMatch(t, []dist.Op{dist.OpExit, dist.OpMonitorPExit, dist.OpSend}, ops[:3])
@@ -485,25 +471,22 @@ func TestTwoNodesOfOneName(t *testing.T) {
 	_, err = two.ConnectAddr(w.ctx(), at, "bob@test")
 	require.ErrorIs(t, err, dist.ErrSelf)
 
-	c, err := one.Connect(w.ctx(), "alice@test")
-	require.NoError(t, err)
+	c := connect(t, one, "alice@test")
 	// The second one of the name looks like the first one's next life.
-	_, err = two.Connect(w.ctx(), "alice@test")
-	require.NoError(t, err)
+	connect(t, two, "alice@test")
 	require.ErrorIs(t, ended(t, c), io.EOF)
 	require.Eventually(t, func() bool {
 		c := a.Conn("bob@test")
 		return c != nil && c.Peer().Creation == two.Creation()
 	}, tooLong, tick)
 	// So would a third program. But none that has ended comes back.
-	says := func(i int) []string { return logs[i].lines("level=WARN", "two programs have one name") }
+	says := func(i int) []string { return logs[i].Lines("level=WARN", "two programs have one name") }
 	for i := range logs {
 		require.Empty(t, says(i))
 	}
 	for range 3 {
 		for _, n := range []*Node{one, two} {
-			_, err = n.Connect(w.ctx(), "alice@test")
-			require.NoError(t, err)
+			connect(t, n, "alice@test")
 			require.Eventually(t, func() bool {
 				c := a.Conn("bob@test")
 				return c != nil && c.Peer().Creation == n.Creation()
@@ -529,8 +512,7 @@ func TestComesBackUnderItsName(t *testing.T) {
 			func() { require.NoError(t, a.Conn("bob@test").Close()) }, // bob is told
 			func() { require.NoError(t, b.Conn("alice@test").Close()) },
 		} {
-			c, err := b.Connect(w.ctx(), "alice@test")
-			require.NoError(t, err)
+			c := connect(t, b, "alice@test")
 			require.Eventually(t, func() bool { return a.Conn("bob@test") != nil }, tooLong, tick)
 			end()
 			_ = ended(t, c)
@@ -541,7 +523,7 @@ func TestComesBackUnderItsName(t *testing.T) {
 		self := role("wire@test")
 		self.Creation = randomCreation()
 		if a.Conn("wire@test") == nil {
-			require.NoError(t, p.initiate(self))
+			require.NoError(t, p.Initiate(self))
 		} else {
 			require.NoError(t, alive(p, self, true))
 		}
@@ -550,24 +532,23 @@ func TestComesBackUnderItsName(t *testing.T) {
 			return c != nil && c.Peer().Creation == self.Creation
 		}, tooLong, tick)
 	}
-	require.Empty(t, log.lines("level=WARN"))
+	require.Empty(t, log.Lines("level=WARN"))
 }
 
 // If a peer has closed its connection, and connects again before we have seen the end, it is not
 // asked whether the old one is alive: the C library could not answer.
 func TestPeerComesBackAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		b := w.started("bob")
 		l := b.Listeners()[0]
 		first := w.peer(l, role("wire@test"))
 		synctest.Wait()
 		again := w.wire(l)
-		back := async(func() (struct{}, error) { return struct{}{}, again.initiate(role("wire@test")) })
+		back := async(func() (struct{}, error) { return struct{}{}, again.Initiate(role("wire@test")) })
 		synctest.Wait() // its name is there, and the end of the first one is not
-		first.close()
+		first.Close()
 		require.NoError(t, (<-back).err)
-		require.Equal(t, dist.StatusOK, again.peer.Status)
+		require.Equal(t, dist.StatusOK, again.Node.Status)
 		synctest.Wait()
 		require.NotNil(t, b.Conn("wire@test"))
 		require.NoError(t, b.Close())
@@ -581,7 +562,7 @@ func TestPeerBeginsAnew(t *testing.T) {
 	b := w.started("bob", hear)
 	l := b.Listeners()[0]
 	p := w.wire(l)
-	packets, err := packets.New(w.ctx(), p.s)
+	packets, err := packets.New(w.ctx(), p.S)
 	require.NoError(t, err)
 	name, err := protocol.AppendName(nil, protocol.Name{Version: 6, Flags: dist.FlagsDefault, Creation: 77, Name: "wire@test"})
 	require.NoError(t, err)
@@ -590,7 +571,7 @@ func TestPeerBeginsAnew(t *testing.T) {
 	require.NoError(t, err)
 	w.peer(l, role("wire@test"))
 	require.ErrorIs(t, arrives(t, failed, "the end of the first attempt"), ErrSuperseded)
-	p.gone()
+	p.Gone()
 	require.Eventually(t, func() bool { return b.Conn("wire@test") != nil }, tooLong, tick)
 }
 
@@ -633,7 +614,7 @@ func TestLateNameOfEarlierAttempt(t *testing.T) {
 	name, err := protocol.AppendName(nil, protocol.Name{Version: 6, Flags: dist.FlagsDefault, Creation: 77, Name: "wire@test"})
 	require.NoError(t, err)
 	first, second := w.wire(l), w.wire(l)
-	packets, err := packets.New(w.ctx(), second.s)
+	packets, err := packets.New(w.ctx(), second.S)
 	require.NoError(t, err)
 	require.NoError(t, packets.WritePackets(name))
 	_, err = packets.ReadPacket() // status
@@ -643,7 +624,7 @@ func TestLateNameOfEarlierAttempt(t *testing.T) {
 	m, err := protocol.ParseChallenge(challenge)
 	require.NoError(t, err)
 
-	require.NoError(t, first.initiate(role("wire@test")))
+	require.NoError(t, first.Initiate(role("wire@test")))
 	var c *Conn
 	require.Eventually(t, func() bool { c = b.Conn("wire@test"); return c != nil }, tooLong, tick)
 	require.NoError(t, packets.WritePackets(protocol.AppendReply(nil,
@@ -651,7 +632,7 @@ func TestLateNameOfEarlierAttempt(t *testing.T) {
 	_, err = packets.ReadPacket() // acknowledgement
 	require.NoError(t, err)
 	require.ErrorIs(t, ended(t, c), ErrSuperseded)
-	first.gone()
+	first.Gone()
 	require.Eventually(t, func() bool { return b.Conn("wire@test") != nil }, tooLong, tick)
 	require.Empty(t, failed)
 }
@@ -665,7 +646,7 @@ func TestStrangersBesidePeer(t *testing.T) {
 	name, err := protocol.AppendName(nil, protocol.Name{Version: 6, Flags: dist.FlagsDefault, Creation: 77, Name: "wire@test"})
 	require.NoError(t, err)
 	begin := func() *packets.Conn {
-		p, err := packets.New(w.ctx(), w.wire(l).s)
+		p, err := packets.New(w.ctx(), w.wire(l).S)
 		require.NoError(t, err)
 		require.NoError(t, p.WritePackets(name))
 		return p

@@ -32,12 +32,10 @@ func guard(t *testing.T, rules ...Rule) *guarded {
 	})
 	g.n.Expose("shop", "quote", func(_ context.Context, args []ei.Term) (any, error) { return ei.List(args), nil })
 	g.n.Expose("shop", "refund", func(context.Context, []ei.Term) (any, error) { g.ran.Add(1); return ei.Atom("ok"), nil })
-	_, err := g.n.Serve("till", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
-	require.NoError(t, err)
+	serve(t, g.n, "till", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }})
 	g.secret, g.plain = trapping(t, g.n), trapping(t, g.n)
 	require.NoError(t, g.n.Register(t.Context(), "secret", g.secret))
-	g.alias, err = g.secret.Alias(context.Background())
-	require.NoError(t, err)
+	g.alias = aliasOf(t, g.secret)
 	return g
 }
 
@@ -55,22 +53,21 @@ var webRules = []Rule{
 
 func raw(t *testing.T, term ei.Term) ei.Raw {
 	t.Helper()
-	r, err := ei.AppendTerm(nil, term)
-	require.NoError(t, err)
+	r := encode(t, term)
 	return r
 }
 
 func refOf(p *wire, id uint32) ei.Ref {
-	return ei.Ref{Node: p.self.Node, Creation: p.self.Creation, Len: 3, ID: [5]uint32{id, 2, 3}}
+	return ei.Ref{Node: p.Self.Node, Creation: p.Self.Creation, Len: 3, ID: [5]uint32{id, 2, 3}}
 }
 
 // settled waits until all that the peer has sent has been dealt with.
 func (p *wire) settled() {
-	p.t.Helper()
+	p.T.Helper()
 	ref := refOf(p, 4242)
-	p.say("net_kernel", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref}, ei.Tuple{ei.Atom("is_auth"), p.self.Node}})
-	_, reply := p.next()
-	require.Equal(p.t, ei.Tuple{ref, ei.Atom("yes")}, reply)
+	p.Say("net_kernel", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, ref}, ei.Tuple{ei.Atom("is_auth"), p.Self.Node}})
+	_, reply := p.Next()
+	require.Equal(p.T, ei.Tuple{ref, ei.Atom("yes")}, reply)
 }
 
 var eacces = func(m, f ei.Atom, arity int) ei.Tuple {
@@ -108,8 +105,8 @@ func TestRulesOfShells(t *testing.T) {
 			{"erlang", "system_info", ei.List{atom("process_count")}},
 			{"application", "get_env", ei.List{atom("shop"), atom("key"), atom("hello")}},
 		} {
-			p.say("rex", ei.Tuple{p.self, ei.Tuple{atom("call"), atom(tt.m), atom(tt.f), tt.args, atom("user")}})
-			if _, reply := p.next(); want[i] != nil {
+			p.Say("rex", ei.Tuple{p.Self, ei.Tuple{atom("call"), atom(tt.m), atom(tt.f), tt.args, atom("user")}})
+			if _, reply := p.Next(); want[i] != nil {
 				require.Equal(t, ei.Tuple{atom("rex"), want[i]}.String(), reply.String(), "%s asks %s:%s(%v)", name, tt.m, tt.f, tt.args)
 			}
 		}
@@ -140,15 +137,15 @@ func TestRulesOfCalls(t *testing.T) {
 	} {
 		for _, kind := range []string{"call", "block_call"} {
 			request := ei.Tuple{atom(kind), atom(tt.m), atom(tt.f), tt.args, atom("user")}
-			p.say("rex", ei.Tuple{atom("$gen_call"), ei.Tuple{p.self, ref}, request})
-			_, reply := p.next()
+			p.Say("rex", ei.Tuple{atom("$gen_call"), ei.Tuple{p.Self, ref}, request})
+			_, reply := p.Next()
 			require.Equal(t, ei.Tuple{ref, tt.want}, reply)
 		}
 		request := ei.Tuple{atom("call"), atom(tt.m), atom(tt.f), tt.args, atom("user")}
-		p.say("rex", ei.Tuple{p.self, request}) // the C library
-		_, reply := p.next()
+		p.Say("rex", ei.Tuple{p.Self, request}) // the C library
+		_, reply := p.Next()
 		require.Equal(t, ei.Tuple{atom("rex"), tt.want}, reply)
-		p.say("rex", ei.Tuple{atom("$gen_cast"), ei.Tuple{atom("cast"), atom(tt.m), atom(tt.f), tt.args, atom("user")}})
+		p.Say("rex", ei.Tuple{atom("$gen_cast"), ei.Tuple{atom("cast"), atom(tt.m), atom(tt.f), tt.args, atom("user")}})
 
 		// erpc
 		monitor := ei.List{ei.Tuple{atom("reply"), atom("error_only")}, atom("monitor")}
@@ -172,8 +169,8 @@ func TestRulesOfCalls(t *testing.T) {
 		{atom("shop"), atom("missing"), ei.List{}}, {atom("shop"), atom("quote"), ei.List{}},
 		{atom("erpc"), atom("execute_call"), ei.List{ref, atom("shop"), atom("refund"), one}},
 	} {
-		p.say("rex", ei.Tuple{p.self, append(append(ei.Tuple{atom("call")}, mfa...), atom("user"))})
-		_, reply := p.next()
+		p.Say("rex", ei.Tuple{p.Self, append(append(ei.Tuple{atom("call")}, mfa...), atom("user"))})
+		_, reply := p.Next()
 		require.Contains(t, reply.String(), "eacces")
 	}
 
@@ -186,18 +183,18 @@ func TestRulesOfCalls(t *testing.T) {
 	}
 	link := ei.List{ei.Tuple{atom("reply"), atom("no")}, atom("link")}
 	p.request(10, "shop", "refund", link, ei.Int(1))
-	ctl, why := p.next()
+	ctl, why := p.Next()
 	require.Equal(t, dist.OpPayloadExit, ctl.Op)
 	require.Equal(t, eacces("shop", "refund", 1), why)
 	p.settled()
 	require.Zero(t, g.ran.Load())
-	require.Len(t, g.log.lines(`msg="refused by Config.Rules"`, "peer=web1@test", "call of shop:refund/1"), 1)
-	require.Len(t, g.log.lines("refused by"), 1)
+	require.Len(t, g.log.Lines(`msg="refused by Config.Rules"`, "peer=web1@test", "call of shop:refund/1"), 1)
+	require.Len(t, g.log.Lines("refused by"), 1)
 	require.Positive(t, g.n.Stats().Denied)
 
 	a := g.peer("admin@test")
-	a.say("rex", ei.Tuple{a.self, ei.Tuple{atom("call"), atom("shop"), atom("refund"), one, atom("user")}})
-	_, reply := a.next()
+	a.Say("rex", ei.Tuple{a.Self, ei.Tuple{atom("call"), atom("shop"), atom("refund"), one, atom("user")}})
+	_, reply := a.Next()
 	require.Equal(t, ei.Tuple{atom("rex"), atom("ok")}, reply)
 }
 
@@ -208,42 +205,42 @@ func TestRulesOfProcesses(t *testing.T) {
 	p := g.peer("web1@test")
 	hello := ei.Tuple{ei.Atom("hello")}
 	for _, to := range []*Mailbox{g.secret, g.plain} {
-		p.send(dist.Control{Op: dist.OpSend, To: to.Pid()}, hello)
-		p.send(dist.Control{Op: dist.OpSendSender, From: p.self, To: to.Pid()}, hello)
-		p.send(dist.Control{Op: dist.OpSendTT, To: to.Pid(), Token: raw(t, ei.List{})}, hello)
-		p.send(dist.Control{Op: dist.OpExit2, From: p.self, To: to.Pid(), Reason: raw(t, ei.Atom("kill"))}, nil)
-		p.send(dist.Control{Op: dist.OpPayloadExit2, From: p.self, To: to.Pid()}, ei.Atom("kill"))
-		p.send(dist.Control{Op: dist.OpExit, From: p.self, To: to.Pid(), Reason: raw(t, ei.Atom("kill"))}, nil)
+		p.Send(dist.Control{Op: dist.OpSend, To: to.Pid()}, hello)
+		p.Send(dist.Control{Op: dist.OpSendSender, From: p.Self, To: to.Pid()}, hello)
+		p.Send(dist.Control{Op: dist.OpSendTT, To: to.Pid(), Token: raw(t, ei.List{})}, hello)
+		p.Send(dist.Control{Op: dist.OpExit2, From: p.Self, To: to.Pid(), Reason: raw(t, ei.Atom("kill"))}, nil)
+		p.Send(dist.Control{Op: dist.OpPayloadExit2, From: p.Self, To: to.Pid()}, ei.Atom("kill"))
+		p.Send(dist.Control{Op: dist.OpExit, From: p.Self, To: to.Pid(), Reason: raw(t, ei.Atom("kill"))}, nil)
 
-		p.send(dist.Control{Op: dist.OpMonitorP, From: p.self, To: to.Pid(), Ref: refOf(p, 1)}, nil)
+		p.Send(dist.Control{Op: dist.OpMonitorP, From: p.Self, To: to.Pid(), Ref: refOf(p, 1)}, nil)
 		require.Equal(t, ei.Atom("noproc"), p.down(refOf(p, 1)))
-		p.send(dist.Control{Op: dist.OpLink, From: p.self, To: to.Pid()}, nil)
-		ctl, why := p.next()
+		p.Send(dist.Control{Op: dist.OpLink, From: p.Self, To: to.Pid()}, nil)
+		ctl, why := p.Next()
 		require.Equal(t, dist.OpPayloadExit, ctl.Op)
 		require.Equal(t, ei.Atom("noproc"), why)
-		p.send(dist.Control{Op: dist.OpExit, From: p.self, To: to.Pid(), Reason: raw(t, ei.Atom("kill"))}, nil)
+		p.Send(dist.Control{Op: dist.OpExit, From: p.Self, To: to.Pid(), Reason: raw(t, ei.Atom("kill"))}, nil)
 
 		// a link that the process would have asked for
 		child := ei.Pid{Node: "web1@test", ID: 7, Creation: 77}
-		p.send(dist.Control{Op: dist.OpSpawnReply, Ref: refOf(p, 3), To: to.Pid(), Flags: dist.SpawnLinked, Result: raw(t, child)}, nil)
-		ctl, why = p.next()
+		p.Send(dist.Control{Op: dist.OpSpawnReply, Ref: refOf(p, 3), To: to.Pid(), Flags: dist.SpawnLinked, Result: raw(t, child)}, nil)
+		ctl, why = p.Next()
 		require.Equal(t, dist.OpPayloadExit, ctl.Op)
 		require.Equal(t, child, ctl.To)
 		require.Equal(t, ei.Atom("noproc"), why)
-		p.send(dist.Control{Op: dist.OpExit, From: child, To: to.Pid(), Reason: raw(t, ei.Atom("kill"))}, nil)
-		p.send(dist.Control{Op: dist.OpSpawnReply, Ref: refOf(p, 3), To: to.Pid(), Result: raw(t, child)}, nil)
+		p.Send(dist.Control{Op: dist.OpExit, From: child, To: to.Pid(), Reason: raw(t, ei.Atom("kill"))}, nil)
+		p.Send(dist.Control{Op: dist.OpSpawnReply, Ref: refOf(p, 3), To: to.Pid(), Result: raw(t, child)}, nil)
 	}
-	p.say("secret", hello)
-	p.send(dist.Control{Op: dist.OpRegSendTT, From: p.self, ToName: "secret", Token: raw(t, ei.List{})}, hello)
-	p.send(dist.Control{Op: dist.OpAliasSend, From: p.self, Ref: g.alias}, hello)
-	p.send(dist.Control{Op: dist.OpAltactSigSend, Flags: dist.AltactName, From: p.self, ToName: "secret"}, hello)
-	p.send(dist.Control{Op: dist.OpAltactSigSend, Flags: dist.AltactAlias | dist.AltactPrio, From: p.self, Ref: g.alias}, hello)
-	p.send(dist.Control{Op: dist.OpAltactSigSend, Flags: dist.AltactAlias | dist.AltactExit, From: p.self, Ref: g.alias}, ei.Atom("kill"))
-	p.send(dist.Control{Op: dist.OpMonitorP, From: p.self, ToName: "secret", Ref: refOf(p, 2)}, nil)
+	p.Say("secret", hello)
+	p.Send(dist.Control{Op: dist.OpRegSendTT, From: p.Self, ToName: "secret", Token: raw(t, ei.List{})}, hello)
+	p.Send(dist.Control{Op: dist.OpAliasSend, From: p.Self, Ref: g.alias}, hello)
+	p.Send(dist.Control{Op: dist.OpAltactSigSend, Flags: dist.AltactName, From: p.Self, ToName: "secret"}, hello)
+	p.Send(dist.Control{Op: dist.OpAltactSigSend, Flags: dist.AltactAlias | dist.AltactPrio, From: p.Self, Ref: g.alias}, hello)
+	p.Send(dist.Control{Op: dist.OpAltactSigSend, Flags: dist.AltactAlias | dist.AltactExit, From: p.Self, Ref: g.alias}, ei.Atom("kill"))
+	p.Send(dist.Control{Op: dist.OpMonitorP, From: p.Self, ToName: "secret", Ref: refOf(p, 2)}, nil)
 	require.Equal(t, ei.Atom("noproc"), p.down(refOf(p, 2)))
 	for _, kind := range []string{"sbcast", "send"} {
-		p.say("rex", ei.Tuple{p.self, ei.Tuple{ei.Atom(kind), ei.Atom("secret"), hello}})
-		_, reply := p.next()
+		p.Say("rex", ei.Tuple{p.Self, ei.Tuple{ei.Atom(kind), ei.Atom("secret"), hello}})
+		_, reply := p.Next()
 		require.Equal(t, ei.Tuple{ei.Atom("rex"), ei.Atom("alice@test"), ei.Tuple{ei.Atom("nonexisting_name"), ei.Atom("secret")}}, reply)
 	}
 	p.settled()
@@ -255,23 +252,23 @@ func TestRulesOfProcesses(t *testing.T) {
 	// the till may be called, monitored and told, by name and by pid, but not linked or ended
 	till := g.n.Whereis("till")
 	ref := refOf(p, 5)
-	request := ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref}, hello}
-	p.send(dist.Control{Op: dist.OpMonitorP, From: p.self, ToName: "till", Ref: ref}, nil)
-	p.say("till", request)
-	_, reply := p.next()
+	request := ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, ref}, hello}
+	p.Send(dist.Control{Op: dist.OpMonitorP, From: p.Self, ToName: "till", Ref: ref}, nil)
+	p.Say("till", request)
+	_, reply := p.Next()
 	require.Equal(t, ei.Tuple{ref, hello}, reply)
-	p.send(dist.Control{Op: dist.OpSend, To: till.Pid()}, request)
-	_, reply = p.next()
+	p.Send(dist.Control{Op: dist.OpSend, To: till.Pid()}, request)
+	_, reply = p.Next()
 	require.Equal(t, ei.Tuple{ref, hello}, reply)
-	p.send(dist.Control{Op: dist.OpExit2, From: p.self, To: till.Pid(), Reason: raw(t, ei.Atom("kill"))}, nil)
-	p.send(dist.Control{Op: dist.OpLink, From: p.self, To: till.Pid()}, nil)
-	_, why := p.next()
+	p.Send(dist.Control{Op: dist.OpExit2, From: p.Self, To: till.Pid(), Reason: raw(t, ei.Atom("kill"))}, nil)
+	p.Send(dist.Control{Op: dist.OpLink, From: p.Self, To: till.Pid()}, nil)
+	_, why := p.Next()
 	require.Equal(t, ei.Atom("noproc"), why)
 	require.NoError(t, till.Err())
 
 	// one without any of these rules' names gets nothing but the answer to a ping
 	other := g.peer("other@test")
-	other.say("till", request)
+	other.Say("till", request)
 	other.settled()
 	require.Positive(t, g.n.Stats().Denied)
 }
@@ -283,8 +280,7 @@ func TestRulesOfNamelessProcesses(t *testing.T) {
 	p := g.peer("web1@test")
 	p.tell(g.plain.Pid(), ei.Atom("hello"))
 	p.tell(g.secret.Pid(), ei.Atom("hello"))
-	m, err := g.plain.Receive(g.w.ctx())
-	require.NoError(t, err)
+	m := receive(t, g.plain)
 	m.Release()
 	p.settled()
 	require.EqualValues(t, 1, g.n.Stats().Denied, "of the one with a name")
@@ -301,34 +297,34 @@ func TestRulesOfAnswers(t *testing.T) {
 	for _, to := range []string{"till", "rex"} {
 		for _, request := range []ei.Tuple{
 			{ei.Atom("$gen_call"), ei.Tuple{rex, ei.Atom("$gen_cast")}, cast},
-			{ei.Atom("$gen_call"), ei.Tuple{rex, p.self}, call},
+			{ei.Atom("$gen_call"), ei.Tuple{rex, p.Self}, call},
 			{ei.Atom("$gen_call"), ei.Tuple{g.secret.Pid(), ei.Atom("$gen_cast")}, cast},
 			{ei.Atom("$gen_call"), ei.Tuple{g.secret.Pid(), refOf(p, 1)}, cast},
 			{ei.Atom("$gen_call"), ei.Tuple{g.secret.Pid(), ei.ImproperList{Elems: []ei.Term{ei.Atom("alias")}, Tail: g.alias}}, cast},
 			{ei.Atom("system"), ei.Tuple{g.secret.Pid(), ei.Atom("$gen_cast")}, ei.Atom("get_state")},
 		} {
-			p.say(to, request)
-			p.say("rex", ei.Tuple{p.self, ei.Tuple{ei.Atom("sbcast"), ei.Atom(to), request}})
-			_, reply := p.next()
+			p.Say(to, request)
+			p.Say("rex", ei.Tuple{p.Self, ei.Tuple{ei.Atom("sbcast"), ei.Atom(to), request}})
+			_, reply := p.Next()
 			require.Contains(t, reply.String(), "nonexisting_name")
 		}
 	}
-	p.say("rex", ei.Tuple{g.secret.Pid(), ei.Tuple{ei.Atom("call"), ei.Atom("shop"), ei.Atom("quote"), ei.List{}, ei.Atom("user")}})
-	p.say("net_kernel", ei.Tuple{ei.Atom("io_request"), g.secret.Pid(), ei.Atom("tag"),
+	p.Say("rex", ei.Tuple{g.secret.Pid(), ei.Tuple{ei.Atom("call"), ei.Atom("shop"), ei.Atom("quote"), ei.List{}, ei.Atom("user")}})
+	p.Say("net_kernel", ei.Tuple{ei.Atom("io_request"), g.secret.Pid(), ei.Atom("tag"),
 		ei.Tuple{ei.Atom("put_chars"), ei.Atom("unicode"), ei.Binary("x")}})
 	p.settled()
 	// whoever is asked now answers last
 	for _, name := range []string{"till", "rex"} {
 		ref := refOf(p, 6)
-		p.say(name, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref},
+		p.Say(name, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, ref},
 			ei.Tuple{ei.Atom("call"), ei.Atom("shop"), ei.Atom("quote"), ei.List{}, ei.Atom("user")}})
-		p.next()
+		p.Next()
 	}
 	require.Eventually(t, func() bool { return g.n.Stats().Calls == 0 }, tooLong, tick)
 	require.Zero(t, unread(g.secret))
 	require.Zero(t, g.ran.Load())
 	// without a name it is no secret
-	p.say("till", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{g.plain.Pid(), refOf(p, 1)}, ei.Atom("hello")})
+	p.Say("till", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{g.plain.Pid(), refOf(p, 1)}, ei.Atom("hello")})
 	require.Equal(t, ei.Tuple{refOf(p, 1), ei.Atom("hello")}, term(t, g.plain))
 }
 
@@ -346,19 +342,19 @@ func TestRulesAndAnswersOfPeers(t *testing.T) {
 			got := async(func() (string, error) { return CallNameAs[string](soon(t), caller, "web1@test", "server", "hello") })
 			var request ei.Term
 			for request == nil { // past the monitor
-				_, request = p.next()
+				_, request = p.Next()
 			}
 			from := request.(ei.Tuple)[1].(ei.Tuple)
 			reply := ei.Tuple{from[1], ei.Binary("answer")}
 			if aliases {
-				p.send(dist.Control{Op: dist.OpAliasSend, From: p.self, Ref: from[1].(ei.ImproperList).Tail.(ei.Ref)}, reply)
+				p.Send(dist.Control{Op: dist.OpAliasSend, From: p.Self, Ref: from[1].(ei.ImproperList).Tail.(ei.Ref)}, reply)
 			} else {
-				p.send(dist.Control{Op: dist.OpSend, To: from[0].(ei.Pid)}, reply)
+				p.Send(dist.Control{Op: dist.OpSend, To: from[0].(ei.Pid)}, reply)
 			}
 			r := arrives(t, got, "the answer")
 			require.NoError(t, r.err)
 			require.Equal(t, "answer", r.v)
-			if _, request = p.next(); request != nil { // past the end of the monitor
+			if _, request = p.Next(); request != nil { // past the end of the monitor
 				t.Fatal(request)
 			}
 		}
@@ -373,21 +369,21 @@ func TestRulesAndAnswersOfPeers(t *testing.T) {
 		})
 		options := ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("yes")}, ei.Atom("monitor")}
 		ref := p.request(1, "erpc", "execute_call", options, refOf(p, 8), ei.Atom("shop"), ei.Atom("wait"), ei.List{})
-		ctl, _ := p.next()
+		ctl, _ := p.Next()
 		require.Equal(t, dist.OpSpawnReply, ctl.Op)
 		c := ei.NewCursor(ctl.Result)
 		process, err := c.Pid()
 		require.NoError(t, err)
 		arrives(t, begun, "the function")
 		other := g.peer("web2@test")
-		other.send(dist.Control{Op: dist.OpExit2, From: other.self, To: process, Reason: raw(t, ei.Atom("kill"))}, nil)
+		other.Send(dist.Control{Op: dist.OpExit2, From: other.Self, To: process, Reason: raw(t, ei.Atom("kill"))}, nil)
 		other.settled()
 		select {
 		case <-ended:
 			t.Fatal("by a stranger")
 		default:
 		}
-		p.send(dist.Control{Op: dist.OpExit2, From: p.self, To: process, Reason: raw(t, ei.Atom("kill"))}, nil)
+		p.Send(dist.Control{Op: dist.OpExit2, From: p.Self, To: process, Reason: raw(t, ei.Atom("kill"))}, nil)
 		require.Equal(t, ei.Atom("killed"), p.down(ref))
 		arrives(t, ended, "the end")
 	}
@@ -431,9 +427,8 @@ func BenchmarkRules(b *testing.B) {
 			require.NoError(b, n.Register(b.Context(), "till", box))
 			p := w.peer(n.Listeners()[0], role("web1@test"))
 			c := w.conn(n, "web1@test")
-			payload, err := ei.AppendTerm(nil, ei.Atom("hello"))
-			require.NoError(b, err)
-			m := &Message{Control: dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "till"}, Payload: payload, conn: c}
+			payload := encode(b, ei.Atom("hello"))
+			m := &Message{Control: dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "till"}, Payload: payload, conn: c}
 			for b.Loop() {
 				n.route(c, m)
 				box.take()
@@ -464,8 +459,8 @@ func TestRulesOfControlMessages(t *testing.T) {
 		}
 		needs, ok := permissions[op]
 		require.True(t, ok, "%v has no row: what does it do to a process, and which permission does that need?", op)
-		m := &Message{Control: dist.Control{Op: op, From: p.self, To: g.plain.Pid(), Ref: refOf(p, 1), Reason: raw(t, ei.Atom("why")),
-			ID: 1, Module: "shop", Function: "refund", Options: raw(t, ei.List{}), Result: raw(t, p.self)}, conn: c}
+		m := &Message{Control: dist.Control{Op: op, From: p.Self, To: g.plain.Pid(), Ref: refOf(p, 1), Reason: raw(t, ei.Atom("why")),
+			ID: 1, Module: "shop", Function: "refund", Options: raw(t, ei.List{}), Result: raw(t, p.Self)}, conn: c}
 		switch op {
 		case dist.OpRegSend:
 			m.ToName = "secret"

@@ -56,19 +56,19 @@ func forwarding(to ei.Pid, tag ei.Term) map[string][]ei.Term {
 func (g *guarded) forward(p *wire, to ei.Pid, tag ei.Term) {
 	for name, requests := range forwarding(to, tag) {
 		for _, request := range requests {
-			p.say(name, request)
+			p.Say(name, request)
 			if name != "rex" {
-				p.say("rex", ei.Tuple{p.self, ei.Tuple{ei.Atom("sbcast"), ei.Atom(name), request}})
-				p.next()
+				p.Say("rex", ei.Tuple{p.Self, ei.Tuple{ei.Atom("sbcast"), ei.Atom(name), request}})
+				p.Next()
 			}
 		}
 	}
 	p.settled()
 	ref := refOf(p, 6)
-	p.say("till", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref}, ei.Atom("last")})
-	_, reply := p.next()
-	require.Equal(p.t, ei.Tuple{ref, ei.Atom("last")}, reply)
-	require.Eventually(p.t, func() bool { return g.n.Stats().Calls == 0 }, tooLong, tick)
+	p.Say("till", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, ref}, ei.Atom("last")})
+	_, reply := p.Next()
+	require.Equal(p.T, ei.Tuple{ref, ei.Atom("last")}, reply)
+	require.Eventually(p.T, func() bool { return g.n.Stats().Calls == 0 }, tooLong, tick)
 }
 
 // With rules, whatever they allow, a peer does not make the node connect to another one, which
@@ -119,8 +119,7 @@ func TestRulesOfThirdNodes(t *testing.T) {
 			p := g.peer("web1@test")
 			at := g.w.started("third")
 			victim := box(t, at)
-			_, err := g.n.Connect(soon(t), at.Name())
-			require.NoError(t, err)
+			connect(t, g.n, at.Name())
 			ref := ei.Ref{Node: "third@test", Creation: victim.Pid().Creation, Len: 3, ID: [5]uint32{1, 2, 3}}
 			g.forward(p, victim.Pid(), ref)
 			require.NoError(t, g.plain.Send(soon(t), victim.Pid(), ei.Atom("end")))
@@ -154,30 +153,29 @@ func TestRulesOfTags(t *testing.T) {
 	p := g.peer("web1@test")
 	at := g.w.started("third")
 	victim := box(t, at)
-	_, err := g.n.Connect(soon(t), at.Name())
-	require.NoError(t, err)
+	connect(t, g.n, at.Name())
 	ref := func(id uint32) ei.Ref {
 		return ei.Ref{Node: "third@test", Creation: 1, Len: 3, ID: [5]uint32{id, 2, 3}}
 	}
 	alias := func(tail ei.Term) ei.Term { return ei.ImproperList{Elems: []ei.Term{ei.Atom("alias")}, Tail: tail} }
 	for _, to := range []*Mailbox{victim, g.plain} {
 		for _, tag := range []ei.Term{
-			ei.Atom("$gen_cast"), p.self, to.Pid(), ei.Int(1), ei.Binary("x"), ei.List{}, ei.List{ref(1)}, alias(ei.Int(1)),
-			ei.Tuple{}, ei.Tuple{ref(1)}, ei.Tuple{ei.Atom("x"), ref(1)}, ei.Tuple{ref(1), p.self}, ei.Tuple{ref(1), ei.Atom("x"), ei.Atom("y")},
+			ei.Atom("$gen_cast"), p.Self, to.Pid(), ei.Int(1), ei.Binary("x"), ei.List{}, ei.List{ref(1)}, alias(ei.Int(1)),
+			ei.Tuple{}, ei.Tuple{ref(1)}, ei.Tuple{ei.Atom("x"), ref(1)}, ei.Tuple{ref(1), p.Self}, ei.Tuple{ref(1), ei.Atom("x"), ei.Atom("y")},
 			ei.ImproperList{Elems: []ei.Term{ei.Atom("x")}, Tail: ref(1)},
 		} {
-			p.say("till", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{to.Pid(), tag}, ei.Tuple{ei.Atom("x"), tag}})
+			p.Say("till", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{to.Pid(), tag}, ei.Tuple{ei.Atom("x"), tag}})
 		}
 		old := ei.Tuple{ref(2), ei.Atom("alice@test")} // of gen_server:multi_call
 		for _, tag := range []ei.Term{ref(1), old} {
-			p.say("till", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{to.Pid(), tag}, ei.Atom("x")})
+			p.Say("till", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{to.Pid(), tag}, ei.Atom("x")})
 		}
 		require.Equal(t, ei.Tuple{ref(1), ei.Atom("x")}, term(t, to))
 		require.Equal(t, ei.Tuple{old, ei.Atom("x")}, term(t, to))
 	}
 	// of its own node a peer may name what it likes
-	p.say("till", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ei.Atom("tag")}, ei.Atom("x")})
-	_, reply := p.next()
+	p.Say("till", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, ei.Atom("tag")}, ei.Atom("x")})
+	_, reply := p.Next()
 	require.Equal(t, ei.Tuple{ei.Atom("tag"), ei.Atom("x")}, reply)
 }
 
@@ -200,8 +198,7 @@ func TestRulesOfGroupLeaders(t *testing.T) {
 	g.w.started("friend")
 	g.w.started("third")
 	for _, name := range []string{"friend@test", "third@test"} {
-		_, err := g.n.Connect(soon(t), name)
-		require.NoError(t, err)
+		connect(t, g.n, name)
 	}
 	pid := func(node ei.Atom) ei.Pid { return ei.Pid{Node: node, ID: 5, Creation: 9} }
 	till := g.n.Whereis("till").Pid()
@@ -209,13 +206,13 @@ func TestRulesOfGroupLeaders(t *testing.T) {
 		leader ei.Term
 		ok     bool
 	}{
-		{p.self, true}, {till, true}, {ei.Atom("till"), true}, {pid("friend@test"), true}, {g.n.Whereis("net_kernel").Pid(), true},
+		{p.Self, true}, {till, true}, {ei.Atom("till"), true}, {pid("friend@test"), true}, {g.n.Whereis("net_kernel").Pid(), true},
 		{g.secret.Pid(), false}, {ei.Atom("secret"), false}, {g.plain.Pid(), false}, {g.n.Whereis("rex").Pid(), false}, {ei.Atom("rex"), false},
 		{pid("third@test"), false}, {pid("nobody@test"), false}, {pid("alice@test"), false}, {ei.Int(1), false},
 	} {
 		denied := g.n.Stats().Denied
-		p.say("rex", ei.Tuple{p.self, ei.Tuple{ei.Atom("call"), ei.Atom("shop"), ei.Atom("leader"), ei.List{}, tt.leader}})
-		_, reply := p.next()
+		p.Say("rex", ei.Tuple{p.Self, ei.Tuple{ei.Atom("call"), ei.Atom("shop"), ei.Atom("leader"), ei.List{}, tt.leader}})
+		_, reply := p.Next()
 		seen, ok := reply.(ei.Tuple)[1].(ei.List)
 		require.True(t, ok, reply)
 		mute := ei.Term(ei.Atom("user"))
@@ -245,8 +242,7 @@ func TestAllowsProcess(t *testing.T) {
 	victim := box(t, at)
 	pid := victim.Pid()
 	require.False(t, g.n.AllowsProcess("web1@test", MayLink, pid), "not connected")
-	_, err := g.n.Connect(soon(t), at.Name())
-	require.NoError(t, err)
+	connect(t, g.n, at.Name())
 	till := g.n.Whereis("till").Pid()
 	denied := g.n.Stats().Denied
 	for _, tt := range []struct {
@@ -275,19 +271,19 @@ func TestAllowsProcess(t *testing.T) {
 func TestRulesOfExitsOfLinkedProcesses(t *testing.T) {
 	g := guard(t, Rule{})
 	p := g.peer("web1@test")
-	other := p.self
+	other := p.Self
 	other.ID++
-	require.NoError(t, g.plain.Link(soon(t), p.self))
-	p.next()
+	require.NoError(t, g.plain.Link(soon(t), p.Self))
+	p.Next()
 	say := func(from ei.Pid, why ei.Atom) {
-		p.send(dist.Control{Op: dist.OpExit2, From: from, To: g.plain.Pid(), Reason: raw(t, why)}, nil)
+		p.Send(dist.Control{Op: dist.OpExit2, From: from, To: g.plain.Pid(), Reason: raw(t, why)}, nil)
 	}
 	say(other, "normal")
-	say(p.self, "kill")
-	say(p.self, "shutdown")
-	say(p.self, "normal")
+	say(p.Self, "kill")
+	say(p.Self, "shutdown")
+	say(p.Self, "normal")
 	m, why := reason(t, g.plain, dist.OpExit)
-	require.Equal(t, p.self, m.From)
+	require.Equal(t, p.Self, m.From)
 	require.Equal(t, ei.Atom("normal"), why)
 	p.settled()
 	require.NoError(t, g.plain.Err())

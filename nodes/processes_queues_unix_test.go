@@ -35,8 +35,7 @@ func TestQueues(t *testing.T) {
 		return all
 	}
 	require.Equal(t, map[string]int{"also": 3, "orders": 3, "other": 0}, messages(a))
-	_, err := orders.Receive(w.ctx())
-	require.NoError(t, err)
+	receive(t, orders)
 	require.NoError(t, a.Unregister(context.Background(), "also"))
 	other.Close()
 	require.Equal(t, map[string]int{"orders": 2}, messages(a))

@@ -14,13 +14,11 @@ import (
 func TestNameIsFreeOnceDone(t *testing.T) {
 	n := newWorld(t, "memory").node("a")
 	for range 500 {
-		b, err := n.NewMailbox(nil)
-		require.NoError(t, err)
+		b := box(t, n)
 		require.NoError(t, n.Register(t.Context(), "name", b))
 		go b.Exit(ei.Atom("over"))
 		<-b.Done()
-		next, err := n.NewMailbox(nil)
-		require.NoError(t, err)
+		next := box(t, n)
 		require.NoError(t, n.Register(t.Context(), "name", next))
 		require.ErrorIs(t, n.Register(t.Context(), "other", b), ErrClosed)
 		next.Exit(ei.Atom("over"))
@@ -31,8 +29,7 @@ func TestNameIsFreeOnceDone(t *testing.T) {
 // Erlang registers nobody under these.
 func TestRegisterNoName(t *testing.T) {
 	n := newWorld(t, "memory").node("a")
-	b, err := n.NewMailbox(nil)
-	require.NoError(t, err)
+	b := box(t, n)
 	require.ErrorContains(t, n.Register(t.Context(), "", b), "empty")
 	require.ErrorContains(t, n.Register(t.Context(), "undefined", b), "whereis")
 	require.ErrorContains(t, n.Register(t.Context(), "joe", nil), "nil")
@@ -54,9 +51,7 @@ func TestRegisterCrosswise(t *testing.T) {
 	n := w.started("front")
 	var boxes [2]*Mailbox
 	for i, name := range []string{"a", "b"} {
-		var err error
-		boxes[i], err = n.NewMailbox(nil)
-		require.NoError(t, err)
+		boxes[i] = box(t, n)
 		require.NoError(t, n.Register(t.Context(), name, boxes[i]))
 	}
 	done := make(chan struct{})

@@ -42,8 +42,7 @@ func TestCallBesideClose(t *testing.T) {
 	for range 20 {
 		w := newWorld(t, "memory")
 		a, b := w.started("alice"), w.started("bob")
-		_, err := b.Serve("s", Server{Call: func(context.Context, *Call) (any, error) { return "x", nil }}, nil)
-		require.NoError(t, err)
+		serve(t, b, "s", Server{Call: func(context.Context, *Call) (any, error) { return "x", nil }})
 		var all sync.WaitGroup
 		called := make(chan struct{}, 1)
 		for range 8 {

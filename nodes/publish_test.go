@@ -69,8 +69,7 @@ func TestPortMapper(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, at.Port(), info.Port)
 
-	c, err := a.Connect(ctx, "bob@127.0.0.1")
-	require.NoError(t, err)
+	c := connect(t, a, "bob@127.0.0.1")
 	require.Equal(t, b.Creation(), c.Peer().Creation)
 	require.True(t, b.Conn("alice@127.0.0.1") == nil || b.Conn("alice@127.0.0.1").Peer().Announced.Has(dist.FlagPublished))
 	_, err = a.Connect(ctx, "nobody@127.0.0.1")
@@ -102,8 +101,7 @@ func TestPublishAfterEnd(t *testing.T) {
 		asked := &publishes{}
 		for name, r := range map[string]Resolver{"a Publisher": asked, "none": Static{}} {
 			n := w.node("alice", func(cfg *Config) { cfg.Resolver = r })
-			l, err := n.Listen(w.ctx(), n.cfg.Listen)
-			require.NoError(t, err)
+			l := listen(t, n, n.cfg.Listen)
 			require.NoError(t, n.Close())
 			require.ErrorIs(t, n.Publish(w.ctx(), l), ErrClosed, name)
 		}
@@ -125,13 +123,9 @@ func (p *publishes) Publish(context.Context, Registration) (Publication, error) 
 func TestPublishErrors(t *testing.T) {
 	addr, _ := portMapper(t, "127.0.0.1:0")
 	ctx := soon(t)
-	listen := func(n *Node) *Listener {
-		l, err := n.Listen(ctx, n.listenAddr())
-		require.NoError(t, err)
-		return l
-	}
+	ready := func(n *Node) *Listener { return listen(t, n, n.listenAddr()) }
 	a := mapped(t, "alice", addr)
-	l := listen(a)
+	l := ready(a)
 	require.NoError(t, a.Publish(ctx, l))
 	require.ErrorIs(t, a.Publish(ctx, l), ErrPublished)
 	_, err := a.NewPid()
@@ -149,7 +143,7 @@ func TestPublishErrors(t *testing.T) {
 		"call": func(n *Node) { _, _ = n.Connect(ctx, "alice@127.0.0.1") }, // which fails
 	} {
 		b := mapped(t, "bob", addr)
-		l := listen(b)
+		l := ready(b)
 		use(b)
 		if what == "call" {
 			require.NoError(t, b.Publish(ctx, l), "nothing carries the creation yet")
@@ -162,8 +156,7 @@ func TestPublishErrors(t *testing.T) {
 	}
 
 	c := mapped(t, "carol", addr, func(cfg *Config, _ *PortMapper) { cfg.Transport = transport.NewMemory() })
-	l, err = c.Listen(ctx, transport.MemoryAddr("x"))
-	require.NoError(t, err)
+	l = listen(t, c, transport.MemoryAddr("x"))
 	require.ErrorIs(t, c.Publish(ctx, l), syscall.EINVAL)
 	require.ErrorContains(t, c.Publish(ctx, l), "TCP ports only")
 
@@ -183,18 +176,15 @@ func TestPublishDynamic(t *testing.T) {
 	d := mapped(t, "", addr, func(cfg *Config, _ *PortMapper) { cfg.Name, cfg.Host = "", "127.0.0.1" })
 	_, err := d.Listen(ctx, d.listenAddr())
 	require.ErrorIs(t, err, ErrUnnamed)
-	_, err = d.Connect(ctx, alice.Name())
-	require.NoError(t, err)
+	connect(t, d, alice.Name())
 	creation := d.Creation()
-	l, err := d.Listen(ctx, d.listenAddr())
-	require.NoError(t, err)
+	l := listen(t, d, d.listenAddr())
 	require.NoError(t, d.Publish(ctx, l))
 	require.Equal(t, creation, d.Creation())
 	require.NoError(t, d.Start(ctx))
 	bob := mapped(t, "bob", addr)
 	go func() { _, _ = l.Accept(ctx) }()
-	_, err = bob.Connect(ctx, d.Name())
-	require.NoError(t, err)
+	connect(t, bob, d.Name())
 }
 
 func TestPortMapperAbsent(t *testing.T) {
@@ -318,10 +308,10 @@ func TestPortMapperRestartsBesideEmbed(t *testing.T) {
 	})
 	require.NoError(t, n.Start(ctx))
 	stop()
-	require.Eventually(t, func() bool { return len(log.lines("not registered", "refused")) >= 2 }, tooLong, tick)
+	require.Eventually(t, func() bool { return len(log.Lines("not registered", "refused")) >= 2 }, tooLong, tick)
 	portMapper(t, addr)
-	require.Eventually(t, func() bool { return len(log.lines("registered again")) == 1 }, tooLong, tick)
-	require.Empty(t, log.lines("a port mapper runs"))
+	require.Eventually(t, func() bool { return len(log.Lines("registered again")) == 1 }, tooLong, tick)
+	require.Empty(t, log.Lines("a port mapper runs"))
 }
 
 // Without a port mapper on the machine the first node runs one; when that node goes, another node
@@ -334,8 +324,7 @@ func TestPortMapperEmbedded(t *testing.T) {
 	require.NoError(t, a.Start(ctx))
 	require.NoError(t, b.Start(ctx))
 	require.NoError(t, c.Start(ctx))
-	_, err := c.Connect(ctx, "bob@127.0.0.1")
-	require.NoError(t, err)
+	connect(t, c, "bob@127.0.0.1")
 	_, names, err := (&epmd.Client{Addr: addr}).Names(ctx, "")
 	require.NoError(t, err)
 	require.Len(t, names, 3)
@@ -466,8 +455,7 @@ func TestFixedPortAndSocketDirResolve(t *testing.T) {
 		require.NoError(t, n.Start(ctx))
 		ns = append(ns, n)
 	}
-	_, err = ns[0].Connect(ctx, "bob@test")
-	require.NoError(t, err)
+	connect(t, ns[0], "bob@test")
 }
 
 // Nodes of one machine need to be told nothing but a directory of sockets.
@@ -486,8 +474,7 @@ func meetIn(t *testing.T, dir socketDir) {
 	c := node("carol@here", func(cfg *Config) { cfg.Transport = transport.TCP() })
 	require.Equal(t, "tcp", c.Listeners()[0].Addr().Network())
 	for _, way := range [][2]*Node{{a, b}, {b, a}, {c, a}} {
-		conn, err := way[0].Connect(soon(t), way[1].Name())
-		require.NoError(t, err)
+		conn := connect(t, way[0], way[1].Name())
 		require.Equal(t, "unix", conn.Stream().RemoteAddr().Network())
 		require.NoError(t, conn.Close())
 		require.Eventually(t, func() bool { return way[1].Conn(way[0].Name()) == nil }, tooLong, tick)
@@ -505,10 +492,10 @@ func TestNamesOfTwoKinds(t *testing.T) {
 		a := w.started("alice", func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(log, nil)) })
 		p := w.peer(a.Listeners()[0], role(name))
 		w.conn(a, name)
-		require.Eventually(t, func() bool { return len(log.lines("node up")) == 1 }, tooLong, tick)
-		p.close()
+		require.Eventually(t, func() bool { return len(log.Lines("node up")) == 1 }, tooLong, tick)
+		p.Close()
 		require.NoError(t, a.Close())
-		require.Len(t, log.lines("level=WARN", "-sname"), want, name)
+		require.Len(t, log.Lines("level=WARN", "-sname"), want, name)
 	}
 }
 

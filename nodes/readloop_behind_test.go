@@ -17,20 +17,19 @@ func TestBytesBehindATerm(t *testing.T) {
 	n := w.started("alice")
 	exposeAll(n)
 	p := w.peer(n.Listeners()[0], role("wire@test"))
-	_, err := n.Serve("server", Server{
+	serve(t, n, "server", Server{
 		Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil },
 		Info: func(ctx context.Context, b *Mailbox, m *Message) {
 			if term, err := m.Term(); err == nil {
-				_ = b.Send(ctx, p.self, term)
+				_ = b.Send(ctx, p.Self, term)
 			}
 		},
-	}, nil)
-	require.NoError(t, err)
+	})
 	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{9, 9, 9}}
 	send := func(ctl dist.Control, payload ei.Term) {
 		f := append(frame(t, ctl, payload), 131, 97, 1, 0)
 		binary.BigEndian.PutUint32(f, uint32(len(f)-4))
-		require.NoError(t, p.write(f))
+		require.NoError(t, p.Write(f))
 	}
 	hello := ei.Tuple{ei.Atom("hello"), ei.Int(1)}
 	for _, tt := range []struct {
@@ -38,54 +37,49 @@ func TestBytesBehindATerm(t *testing.T) {
 		payload, reply ei.Term
 	}{
 		{"server", hello, hello},
-		{"server", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref}, hello}, ei.Tuple{ref, hello}},
-		{"rex", ei.Tuple{p.self, ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("echo"), ei.List{hello}, ei.Atom("user")}},
+		{"server", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, ref}, hello}, ei.Tuple{ref, hello}},
+		{"rex", ei.Tuple{p.Self, ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("echo"), ei.List{hello}, ei.Atom("user")}},
 			ei.Tuple{ei.Atom("rex"), ei.List{hello}}},
 	} {
-		send(dist.Control{Op: dist.OpRegSend, From: p.self, ToName: tt.name}, tt.payload)
-		_, reply := p.next()
+		send(dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: tt.name}, tt.payload)
+		_, reply := p.Next()
 		require.Equal(t, tt.reply, reply)
 	}
 
-	send(dist.Control{Op: dist.OpMonitorP, From: p.self, ToName: "nobody", Ref: ref}, nil)
+	send(dist.Control{Op: dist.OpMonitorP, From: p.Self, ToName: "nobody", Ref: ref}, nil)
 	require.Equal(t, ei.Atom("noproc"), p.down(ref))
-	options, err := ei.AppendTerm(nil, ei.List{ei.Atom("monitor")})
-	require.NoError(t, err)
-	send(dist.Control{Op: dist.OpSpawnRequest, Ref: ref, From: p.self, GroupLeader: p.self, Module: "erpc", Function: "execute_call",
+	options := encode(t, ei.List{ei.Atom("monitor")})
+	send(dist.Control{Op: dist.OpSpawnRequest, Ref: ref, From: p.Self, GroupLeader: p.Self, Module: "erpc", Function: "execute_call",
 		Options: options}, ei.List{ref, ei.Atom("m"), ei.Atom("echo"), ei.List{hello}})
-	ctl, _ := p.next()
+	ctl, _ := p.Next()
 	require.Equal(t, dist.OpSpawnReply, ctl.Op)
 	require.Equal(t, ei.Tuple{ref, ei.Atom("return"), ei.List{hello}}, p.down(ref))
 
 	// Signals with a reason.
 	b := box(t, n)
-	p.send(dist.Control{Op: dist.OpLink, From: p.self, To: b.Pid()}, nil)
-	send(dist.Control{Op: dist.OpPayloadExit2, From: p.self, To: b.Pid()}, hello)
-	ctl, why := p.next()
+	p.Send(dist.Control{Op: dist.OpLink, From: p.Self, To: b.Pid()}, nil)
+	send(dist.Control{Op: dist.OpPayloadExit2, From: p.Self, To: b.Pid()}, hello)
+	ctl, why := p.Next()
 	require.Equal(t, dist.OpPayloadExit, ctl.Op)
 	require.Equal(t, hello, why)
-	b, err = n.NewMailbox(&MailboxOptions{TrapExit: true})
-	require.NoError(t, err)
+	b = trapping(t, n)
 	received := func() ei.Term {
-		m, err := b.Receive(w.ctx())
-		require.NoError(t, err)
-		why, err := m.Reason.Decode()
-		require.NoError(t, err)
+		m := receive(t, b)
+		why := decode(t, m.Reason)
 		return why
 	}
-	p.send(dist.Control{Op: dist.OpLink, From: p.self, To: b.Pid()}, nil)
-	send(dist.Control{Op: dist.OpPayloadExit, From: p.self, To: b.Pid()}, hello)
+	p.Send(dist.Control{Op: dist.OpLink, From: p.Self, To: b.Pid()}, nil)
+	send(dist.Control{Op: dist.OpPayloadExit, From: p.Self, To: b.Pid()}, hello)
 	require.Equal(t, hello, received())
-	monitor, err := b.Monitor(w.ctx(), p.self)
-	require.NoError(t, err)
-	ctl, _ = p.next()
+	monitor := monitor(t, b, p.Self)
+	ctl, _ = p.Next()
 	require.Equal(t, dist.OpMonitorP, ctl.Op)
-	send(dist.Control{Op: dist.OpPayloadMonitorPExit, From: p.self, To: b.Pid(), Ref: monitor}, hello)
+	send(dist.Control{Op: dist.OpPayloadMonitorPExit, From: p.Self, To: b.Pid(), Ref: monitor}, hello)
 	require.Equal(t, hello, received())
 
 	// The reply to a call of ours.
-	answered := async(func() (ei.Term, error) { return n.Call(w.ctx(), p.self, hello) })
-	ctl, _ = p.next()
+	answered := async(func() (ei.Term, error) { return n.Call(w.ctx(), p.Self, hello) })
+	ctl, _ = p.Next()
 	require.Equal(t, dist.OpMonitorP, ctl.Op)
 	send(dist.Control{Op: dist.OpSend, To: ctl.From}, ei.Tuple{ctl.Ref, hello})
 	r := arrives(t, answered, "the reply")

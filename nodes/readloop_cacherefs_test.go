@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"slices"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -15,45 +13,6 @@ import (
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/nodes/dist"
 )
-
-// longAtom takes 1,020 bytes, and a reference to it two.
-var longAtom = ei.Atom(strings.Repeat("𝟘", 255))
-
-func encode(t testing.TB, term ei.Term) ei.Raw {
-	t.Helper()
-	raw, err := ei.AppendTerm(nil, term)
-	require.NoError(t, err)
-	return raw
-}
-
-// longAtoms is a list of n of them.
-func longAtoms(n int) ei.Term { return ei.List(slices.Repeat([]ei.Term{longAtom}, n)) }
-
-// packedFrames are the frames of a message with references in place of its atoms, the new ones of
-// which they enter into the cache; a payload in fragments of that size, if it is not 0.
-func packedFrames(t testing.TB, sent *protocol.SentAtoms, ctl *dist.Control, payload ei.Raw, fragment int) []byte {
-	t.Helper()
-	control, err := protocol.AppendControl(nil, ctl)
-	require.NoError(t, err)
-	var refs protocol.AtomRefs
-	control, err = refs.Pack(nil, control)
-	require.NoError(t, err)
-	if payload != nil {
-		payload, err = refs.Pack(nil, payload)
-		require.NoError(t, err)
-	}
-	if fragment == 0 {
-		b, err := sent.AppendFrameHead(nil, &refs, len(control)+len(payload))
-		require.NoError(t, err)
-		return append(append(b, control...), payload...)
-	}
-	f := protocol.Cut(1, len(control), payload, fragment)
-	b, piece := f.AppendFirst(nil, sent, &refs, control)
-	for b = append(b, piece...); f.Next > 0; b = append(b, piece...) {
-		b, piece = f.AppendNext(b)
-	}
-	return b
-}
 
 // A strangeMessage takes some 500 times as much whole, and is for a process that does not exist.
 type strangeMessage struct {
@@ -73,21 +32,21 @@ func strangeMessages(t testing.TB, n *Node, p *wire, atoms int) map[string]stran
 	raw := encode(t, large)
 	late := encode(t, ei.Tuple{call, large})
 	empty := encode(t, ei.List{})
-	token := encode(t, ei.Tuple{ei.Int(1), large, ei.Int(1), p.self, ei.Int(0)})
+	token := encode(t, ei.Tuple{ei.Int(1), large, ei.Int(1), p.Self, ei.Int(0)})
 	return map[string]strangeMessage{
-		"name":              {true, false, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "nobody"}, raw},
+		"name":              {true, false, dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "nobody"}, raw},
 		"pid":               {true, true, dist.Control{Op: dist.OpSend, To: nobody}, raw},
-		"pid, with sender":  {true, true, dist.Control{Op: dist.OpSendSender, From: p.self, To: nobody}, raw},
-		"alias":             {true, true, dist.Control{Op: dist.OpAliasSend, From: p.self, Ref: ref}, raw},
-		"altact":            {true, false, dist.Control{Op: dist.OpAltactSigSend, Flags: dist.AltactName, From: p.self, ToName: "nobody"}, raw},
+		"pid, with sender":  {true, true, dist.Control{Op: dist.OpSendSender, From: p.Self, To: nobody}, raw},
+		"alias":             {true, true, dist.Control{Op: dist.OpAliasSend, From: p.Self, Ref: ref}, raw},
+		"altact":            {true, false, dist.Control{Op: dist.OpAltactSigSend, Flags: dist.AltactName, From: p.Self, ToName: "nobody"}, raw},
 		"late reply":        {true, false, dist.Control{Op: dist.OpSend, To: nobody}, late},
-		"token":             {true, false, dist.Control{Op: dist.OpRegSendTT, From: p.self, ToName: "nobody", Token: token}, empty},
-		"exit, in payload":  {false, false, dist.Control{Op: dist.OpPayloadExit, From: p.self, To: nobody}, raw},
-		"exit2, in payload": {false, true, dist.Control{Op: dist.OpPayloadExit2, From: p.self, To: nobody}, raw},
-		"down, in payload":  {false, false, dist.Control{Op: dist.OpPayloadMonitorPExit, From: p.self, To: nobody, Ref: ref}, raw},
-		"exit":              {false, false, dist.Control{Op: dist.OpExit, From: p.self, To: nobody, Reason: raw}, nil},
-		"exit2":             {false, true, dist.Control{Op: dist.OpExit2, From: p.self, To: nobody, Reason: raw}, nil},
-		"down":              {false, false, dist.Control{Op: dist.OpMonitorPExit, From: p.self, To: nobody, Ref: ref, Reason: raw}, nil},
+		"token":             {true, false, dist.Control{Op: dist.OpRegSendTT, From: p.Self, ToName: "nobody", Token: token}, empty},
+		"exit, in payload":  {false, false, dist.Control{Op: dist.OpPayloadExit, From: p.Self, To: nobody}, raw},
+		"exit2, in payload": {false, true, dist.Control{Op: dist.OpPayloadExit2, From: p.Self, To: nobody}, raw},
+		"down, in payload":  {false, false, dist.Control{Op: dist.OpPayloadMonitorPExit, From: p.Self, To: nobody, Ref: ref}, raw},
+		"exit":              {false, false, dist.Control{Op: dist.OpExit, From: p.Self, To: nobody, Reason: raw}, nil},
+		"exit2":             {false, true, dist.Control{Op: dist.OpExit2, From: p.Self, To: nobody, Reason: raw}, nil},
+		"down":              {false, false, dist.Control{Op: dist.OpMonitorPExit, From: p.Self, To: nobody, Ref: ref, Reason: raw}, nil},
 	}
 }
 
@@ -106,11 +65,10 @@ func TestReferencesForNobody(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(tt), func(t *testing.T) {
 			w := newWorld(t, "tcp")
-			n := w.started("alice", func(cfg *Config) { cfg.Rules = tt.rules })
-			p := w.peer(n.Listeners()[0], role("wire@test"))
+			n, p := w.met("alice", func(cfg *Config) { cfg.Rules = tt.rules })
 			b := box(t, n)
 			require.NoError(t, n.Register(t.Context(), "somebody", b))
-			behind := frame(t, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "somebody"}, ei.Atom("behind"))
+			behind := frame(t, dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "somebody"}, ei.Atom("behind"))
 			for name, m := range strangeMessages(t, n, p, tt.atoms) {
 				fragment := tt.fragment
 				if m.raw == nil {
@@ -118,12 +76,12 @@ func TestReferencesForNobody(t *testing.T) {
 				}
 				before := n.Stats()
 				var sent protocol.SentAtoms
-				first := packedFrames(t, &sent, &m.ctl, m.raw, fragment)
-				again := bytes.Repeat(packedFrames(t, &sent, &m.ctl, m.raw, fragment), tt.times)
-				require.NoError(t, p.write(append(first, behind...)))
+				first := packed(t, &sent, &m.ctl, m.raw, fragment)
+				again := bytes.Repeat(packed(t, &sent, &m.ctl, m.raw, fragment), tt.times)
+				require.NoError(t, p.Write(append(first, behind...)))
 				term(t, b)
 				used := allocatedBy(func() {
-					require.NoError(t, p.write(append(again, behind...)))
+					require.NoError(t, p.Write(append(again, behind...)))
 					term(t, b)
 				})
 				require.LessOrEqual(t, used, 8*len(again)+1<<20, "%s: of %d bytes that came", name, len(again))
@@ -147,11 +105,9 @@ func TestReferencesForSomebody(t *testing.T) {
 	many := need.Fewer(400, 3000)
 	for _, kind := range []string{"tcp", "packets"} {
 		w := newWorld(t, kind)
-		n := w.started("alice")
-		p := w.peer(n.Listeners()[0], role("wire@test"))
+		n, p := w.met("alice")
 		c := w.conn(n, "wire@test")
-		b, err := n.NewMailbox(&MailboxOptions{TrapExit: true})
-		require.NoError(t, err)
+		b := trapping(t, n)
 		require.NoError(t, n.Register(t.Context(), "somebody", b))
 		alias, err := b.Alias(context.Background())
 		require.NoError(t, err)
@@ -159,11 +115,11 @@ func TestReferencesForSomebody(t *testing.T) {
 			for _, atoms := range []int{8, 300, many} {
 				want := ei.Tuple{ei.Int(1), longAtoms(atoms)}
 				for _, ctl := range []dist.Control{
-					{Op: dist.OpRegSend, From: p.self, ToName: "somebody"}, {Op: dist.OpSend, To: b.Pid()},
-					{Op: dist.OpAliasSend, From: p.self, Ref: alias}, {Op: dist.OpPayloadExit2, From: p.self, To: b.Pid()},
-					{Op: dist.OpExit2, From: p.self, To: b.Pid(), Reason: encode(t, want)},
-					{Op: dist.OpRegSendTT, From: p.self, ToName: "somebody", Token: encode(t, ei.Tuple{
-						ei.Int(1), want, ei.Int(1), p.self, ei.Int(0),
+					{Op: dist.OpRegSend, From: p.Self, ToName: "somebody"}, {Op: dist.OpSend, To: b.Pid()},
+					{Op: dist.OpAliasSend, From: p.Self, Ref: alias}, {Op: dist.OpPayloadExit2, From: p.Self, To: b.Pid()},
+					{Op: dist.OpExit2, From: p.Self, To: b.Pid(), Reason: encode(t, want)},
+					{Op: dist.OpRegSendTT, From: p.Self, ToName: "somebody", Token: encode(t, ei.Tuple{
+						ei.Int(1), want, ei.Int(1), p.Self, ei.Int(0),
 					})},
 				} {
 					var sent protocol.SentAtoms
@@ -175,7 +131,7 @@ func TestReferencesForSomebody(t *testing.T) {
 						continue
 					}
 					for range 2 {
-						require.NoError(t, p.write(packedFrames(t, &sent, &ctl, payload, fragment)))
+						require.NoError(t, p.Write(packed(t, &sent, &ctl, payload, fragment)))
 						m, err := b.Receive(w.ctx())
 						require.NoError(t, err, "%s %d %d %v %v", kind, fragment, atoms, ctl.Op, c.Err())
 						raw := m.Payload
@@ -199,17 +155,16 @@ func TestReferencesForSomebody(t *testing.T) {
 // A message that is too large whole ends its connection, if it is for somebody.
 func TestReferencesBeyondMaxFrame(t *testing.T) {
 	w := newWorld(t, "tcp")
-	n := w.started("alice", func(cfg *Config) { cfg.MaxFrame = 1 << 20 })
-	p := w.peer(n.Listeners()[0], role("wire@test"))
+	n, p := w.met("alice", func(cfg *Config) { cfg.MaxFrame = 1 << 20 })
 	c, b := w.conn(n, "wire@test"), box(t, n)
 	require.NoError(t, n.Register(t.Context(), "somebody", b))
 	var sent protocol.SentAtoms
 	large := encode(t, longAtoms(2000))
-	ctl := dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "nobody"}
-	require.NoError(t, p.write(packedFrames(t, &sent, &ctl, large, 0)))
-	p.say("somebody", ei.Int(1))
+	ctl := dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "nobody"}
+	require.NoError(t, p.Write(packed(t, &sent, &ctl, large, 0)))
+	p.Say("somebody", ei.Int(1))
 	require.Equal(t, ei.Int(1), term(t, b))
 	ctl.ToName = "somebody"
-	require.NoError(t, p.write(packedFrames(t, &sent, &ctl, large, 0)))
+	require.NoError(t, p.Write(packed(t, &sent, &ctl, large, 0)))
 	require.ErrorIs(t, ended(t, c), ErrFrameTooLong)
 }

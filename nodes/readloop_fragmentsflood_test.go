@@ -49,8 +49,7 @@ func newCutWorld(t testing.TB, edit ...func(*Config)) *cutWorld {
 	t.Helper()
 	w := newWorld(t, "tcp")
 	a, b := w.started("alice"), w.started("bob", edit...)
-	_, err := a.Connect(w.ctx(), "bob@test")
-	require.NoError(t, err)
+	connect(t, a, "bob@test")
 	h := &cutWorld{world: w, b: b, there: box(t, b), alice: box(t, a)}
 	require.NoError(t, b.Register(t.Context(), "there", h.there))
 	h.p = w.peer(b.Listeners()[0], cutting("wire@test")).cuts()
@@ -76,8 +75,7 @@ func (h *cutWorld) read() {
 // wholeSay is a frame with a header that names no atoms.
 func wholeSay(t testing.TB, name ei.Atom, payload ei.Term) []byte {
 	t.Helper()
-	raw, err := ei.AppendTerm(nil, payload)
-	require.NoError(t, err)
+	raw := encode(t, payload)
 	return append(append([]byte{131, wholeFrame, 0}, control(t, sayFrom(1<<20, name))...), raw...)
 }
 
@@ -107,7 +105,7 @@ func TestMillionOpenSequences(t *testing.T) {
 					opened++
 					b = append(b, framed(firstOf(t, uint64(opened), 1<<63, ctl, tt.piece))...)
 				}
-				if h.p.write(b) != nil {
+				if h.p.Write(b) != nil {
 					break
 				}
 				if b = nil; h.c.Err() == nil {
@@ -119,7 +117,7 @@ func TestMillionOpenSequences(t *testing.T) {
 			require.ErrorIs(t, err, tt.want)
 			t.Logf("after some %d sequences, and %d MiB: %v", opened, most>>20, err)
 			require.Less(t, most, tt.most)
-			h.p.gone()
+			h.p.Gone()
 			require.Eventually(t, func() bool { return heap()-before < 16<<20 }, tooLong, 10*time.Millisecond, "all of it is given back")
 			h.goesOn()
 		})
@@ -141,20 +139,20 @@ func TestOpenSequencesOfSeveralPeers(t *testing.T) {
 		p := h.peer(h.b.Listeners()[0], cutting(name)).cuts()
 		c := h.conn(h.b, name)
 		ctl := sayFrom(1, "there")
-		ctl.From = p.self
+		ctl.From = p.Self
 		for id := uint64(0); id < 1<<16; {
 			var b []byte
 			for range 1000 {
 				id++
 				b = append(b, framed(firstOf(t, id, 1<<63, ctl, []byte{byte(ei.TagBinaryExt)}))...)
 			}
-			if p.write(b) != nil {
+			if p.Write(b) != nil {
 				break
 			}
 			most = max(most, heap()-before)
 		}
 		require.ErrorIs(t, ended(t, c), dist.ErrTooMuchIncomplete)
-		p.gone()
+		p.Gone()
 	}
 	require.Less(t, most, int64(limit+16<<20))
 	require.NoError(t, h.c.Err())
@@ -221,7 +219,7 @@ func TestEndlessMessage(t *testing.T) {
 			err := ended(t, h.c)
 			require.ErrorIs(t, err, dist.ErrMessageTooLong)
 			require.ErrorIs(t, err, ErrFrameTooLong)
-			h.p.gone()
+			h.p.Gone()
 			require.Eventually(t, func() bool { return heap()-before < 4<<20 }, tooLong, 10*time.Millisecond)
 			h.goesOn()
 		})
@@ -274,77 +272,74 @@ func TestInterleavedSequences(t *testing.T) {
 	if testing.Short() {
 		senders = 200
 	}
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			b := w.started("bob")
-			there := box(t, b)
-			require.NoError(t, b.Register(t.Context(), "there", there))
-			p := w.peer(b.Listeners()[0], cutting("wire@test")).cuts()
-			r := rand.New(rand.NewPCG(rand.Uint64(), 1))
-			small := append(append([]byte{131, wholeFrame, 0}, control(t, sayFrom(uint32(senders+1), "there"))...), byte(ei.TagNilExt))
-			content := func(s, i int) ei.Term {
-				data := make(ei.Binary, 100+(s*31+i*7)%3000)
-				for k := range data {
-					data[k] = byte(s*k + i)
-				}
-				return ei.Tuple{ei.Int(s), ei.Int(i), data}
+	inWorlds(t, kinds, func(t *testing.T, w *world) {
+		b := w.started("bob")
+		there := box(t, b)
+		require.NoError(t, b.Register(t.Context(), "there", there))
+		p := w.peer(b.Listeners()[0], cutting("wire@test")).cuts()
+		r := rand.New(rand.NewPCG(rand.Uint64(), 1))
+		small := append(append([]byte{131, wholeFrame, 0}, control(t, sayFrom(uint32(senders+1), "there"))...), byte(ei.TagNilExt))
+		content := func(s, i int) ei.Term {
+			data := make(ei.Binary, 100+(s*31+i*7)%3000)
+			for k := range data {
+				data[k] = byte(s*k + i)
 			}
-			left := make([][][]byte, senders)
-			for s := range left {
-				for i := range each {
-					ctl := sayFrom(uint32(s+1), "there")
-					left[s] = append(left[s], cut(t, uint64(s)<<40, ctl, content(s, i), 1+r.IntN(7))...)
+			return ei.Tuple{ei.Int(s), ei.Int(i), data}
+		}
+		left := make([][][]byte, senders)
+		for s := range left {
+			for i := range each {
+				ctl := sayFrom(uint32(s+1), "there")
+				left[s] = append(left[s], cut(t, uint64(s)<<40, ctl, content(s, i), 1+r.IntN(7))...)
+			}
+		}
+		open := r.Perm(senders)
+		sent := make(chan error, 1)
+		go func() {
+			var frames [][]byte
+			for len(open) > 0 {
+				k := r.IntN(len(open))
+				s := open[k]
+				frames = append(frames, left[s][0])
+				if left[s] = left[s][1:]; len(left[s]) == 0 {
+					open[k] = open[len(open)-1]
+					open = open[:len(open)-1]
+				}
+				if r.IntN(3) == 0 {
+					frames = append(frames, nil) // a tick
+				}
+				if r.IntN(10) == 0 {
+					frames = append(frames, small)
+				}
+				if len(frames) > 100 || len(open) == 0 {
+					if err := p.writes(frames...); err != nil {
+						sent <- err
+						return
+					}
+					frames = frames[:0]
 				}
 			}
-			open := r.Perm(senders)
-			sent := make(chan error, 1)
-			go func() {
-				var frames [][]byte
-				for len(open) > 0 {
-					k := r.IntN(len(open))
-					s := open[k]
-					frames = append(frames, left[s][0])
-					if left[s] = left[s][1:]; len(left[s]) == 0 {
-						open[k] = open[len(open)-1]
-						open = open[:len(open)-1]
-					}
-					if r.IntN(3) == 0 {
-						frames = append(frames, nil) // a tick
-					}
-					if r.IntN(10) == 0 {
-						frames = append(frames, small)
-					}
-					if len(frames) > 100 || len(open) == 0 {
-						if err := p.writes(frames...); err != nil {
-							sent <- err
-							return
-						}
-						frames = frames[:0]
-					}
-				}
-				sent <- nil
-			}()
-			seen := make([]int, senders)
-			ctx := w.ctx()
-			for left := senders * each; left > 0; {
-				m, err := there.Receive(ctx)
-				require.NoError(t, err)
-				got, err := m.Term()
-				require.NoError(t, err)
-				if _, is := got.(ei.List); is {
-					require.EqualValues(t, senders+1, m.From.ID)
-					continue
-				}
-				s := int(got.(ei.Tuple)[0].(ei.Int))
-				require.EqualValues(t, s+1, m.From.ID)
-				require.True(t, ei.Identical(content(s, seen[s]), got), "%d of sender %d", seen[s], s)
-				seen[s]++
-				left--
+			sent <- nil
+		}()
+		seen := make([]int, senders)
+		ctx := w.ctx()
+		for left := senders * each; left > 0; {
+			m, err := there.Receive(ctx)
+			require.NoError(t, err)
+			got, err := m.Term()
+			require.NoError(t, err)
+			if _, is := got.(ei.List); is {
+				require.EqualValues(t, senders+1, m.From.ID)
+				continue
 			}
-			require.NoError(t, arrives(t, sent, "the end of sending"))
-			require.Zero(t, b.Stats().Malformed)
-			require.Zero(t, b.Stats().Undeliverable)
-		})
-	}
+			s := int(got.(ei.Tuple)[0].(ei.Int))
+			require.EqualValues(t, s+1, m.From.ID)
+			require.True(t, ei.Identical(content(s, seen[s]), got), "%d of sender %d", seen[s], s)
+			seen[s]++
+			left--
+		}
+		require.NoError(t, arrives(t, sent, "the end of sending"))
+		require.Zero(t, b.Stats().Malformed)
+		require.Zero(t, b.Stats().Undeliverable)
+	})
 }

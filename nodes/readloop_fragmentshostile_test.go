@@ -30,8 +30,8 @@ func cutting(name string) protocol.Self {
 
 // cuts fails the test unless the node has agreed to get fragments.
 func (p *wire) cuts() *wire {
-	p.t.Helper()
-	require.True(p.t, p.peer.Flags.Has(dist.FlagDistHdrAtomCache|dist.FlagFragments), "%v", p.peer.Flags)
+	p.T.Helper()
+	require.True(p.T, p.Node.Flags.Has(dist.FlagDistHdrAtomCache|dist.FlagFragments), "%v", p.Node.Flags)
 	return p
 }
 
@@ -107,8 +107,7 @@ func sayFrom(id uint32, name ei.Atom) dist.Control {
 // cut gives the frames of a message in so many fragments.
 func cut(t testing.TB, sequence uint64, ctl dist.Control, payload ei.Term, n int) (frames [][]byte) {
 	t.Helper()
-	raw, err := ei.AppendTerm(nil, payload)
-	require.NoError(t, err)
+	raw := encode(t, payload)
 	require.GreaterOrEqual(t, len(raw), n)
 	for i := range n {
 		piece := raw[i*len(raw)/n : (i+1)*len(raw)/n]
@@ -127,7 +126,7 @@ func (p *wire) writes(frames ...[]byte) error {
 	for _, f := range frames {
 		b = append(b, framed(f)...)
 	}
-	return p.write(b)
+	return p.Write(b)
 }
 
 // Headers and fragments that break the protocol end their connection, with an error that says why,
@@ -193,8 +192,7 @@ func TestHostileFragments(t *testing.T) {
 				b, p, c := w.beset(upper, cutting("wire@test"))
 				if upper {
 					require.NoError(t, b.Register(t.Context(), "there", box(t, b)))
-					_, err := a.Connect(w.ctx(), "bob@test")
-					require.NoError(t, err)
+					connect(t, a, "bob@test")
 				}
 				p.cuts()
 				require.NoError(t, p.writes(tt.frames...))
@@ -204,7 +202,7 @@ func TestHostileFragments(t *testing.T) {
 					require.ErrorIs(t, err, tt.want)
 				}
 				require.Less(t, len(err.Error()), 1000)
-				p.gone()
+				p.Gone()
 				require.EqualValues(t, 1, b.Stats().Malformed, "%v", err)
 				if upper {
 					from := box(t, a)
@@ -301,13 +299,11 @@ func TestPayloadBeyondItsHeader(t *testing.T) {
 				case <-h.c.Done():
 					require.NotErrorIs(t, h.c.Err(), io.EOF)
 					require.EqualValues(t, 1, h.b.Stats().Malformed)
-					h.p.gone()
+					h.p.Gone()
 					require.NoError(t, h.alice.Send(h.ctx(), h.there.Pid(), ei.Atom("alice's")))
 					got := arrives(t, came, "alice's message")
 					require.NoError(t, got.err)
-					term, err := got.v.Term()
-					require.NoError(t, err)
-					require.Equal(t, ei.Atom("alice's"), term)
+					require.Equal(t, ei.Atom("alice's"), content(t, got.v))
 				case got := <-came:
 					require.NoError(t, got.err)
 					term, err := got.v.Term()

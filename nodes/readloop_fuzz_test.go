@@ -51,18 +51,15 @@ func FuzzConn(f *testing.F) {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
 		n.ids.pid.Store(fuzzBox - 1)
-		box, err := n.NewMailbox(&MailboxOptions{TrapExit: true, Limit: 1 << 20, Full: FullExit})
-		require.NoError(t, err)
-		require.NoError(t, n.Register(ctx, "box", box))
-		plain, err := n.NewMailbox(nil)
-		require.NoError(t, err)
+		large := box(t, n, &MailboxOptions{TrapExit: true, Limit: 1 << 20, Full: FullExit})
+		require.NoError(t, n.Register(ctx, "box", large))
+		plain := box(t, n)
 		require.EqualValues(t, fuzzPlain, plain.Pid().ID)
-		shop, err := n.Serve("shop", Server{On: map[string]Func{"t": typed, "": typed}}, nil)
-		require.NoError(t, err)
+		shop := serve(t, n, "shop", Server{On: map[string]Func{"t": typed, "": typed}})
 		received := make(chan struct{})
 		go func() {
 			defer close(received)
-			for m, err := range box.All(ctx) {
+			for m, err := range large.All(ctx) {
 				if err != nil {
 					return
 				}
@@ -73,8 +70,8 @@ func FuzzConn(f *testing.F) {
 
 		s, err := w.tr.Connect(ctx, l.Addr())
 		require.NoError(t, err)
-		p := &wire{t: t, s: s}
-		require.NoError(t, p.initiate(role("wire@test")))
+		p := newWire(t, s)
+		require.NoError(t, p.Initiate(role("wire@test")))
 		written := make(chan struct{})
 		go func() {
 			defer close(written)
@@ -91,7 +88,7 @@ func FuzzConn(f *testing.F) {
 		}
 		<-written
 		require.NoError(t, s.Close())
-		require.NoError(t, box.Close())
+		require.NoError(t, large.Close())
 		require.NoError(t, plain.Close())
 		require.NoError(t, shop.Close()) // a peer may have ended it: a new one is for the next
 		<-received

@@ -23,23 +23,20 @@ func TestFramesInPackets(t *testing.T) {
 	last := 0
 	const first = link.FirstRoom
 	for _, size := range []int{0, 1, first - 100, first, first + 1, 2 * first, 100_000, link.FrameStep, 2<<20 + 3, 5} {
-		ctl := dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "there"}
+		ctl := dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "there"}
 		f := frame(t, ctl, make(ei.Binary, size))
-		done := async(func() (int, error) { return 0, p.write(append(protocol.AppendTick(nil), f...)) })
-		m, err := c.Receive(w.ctx())
-		require.NoError(t, err)
+		done := async(func() (int, error) { return 0, p.Write(append(protocol.AppendTick(nil), f...)) })
+		m := receive(t, c)
 		require.NoError(t, arrives(t, done, "the write").err)
-		v, err := m.Term()
-		require.NoError(t, err)
-		require.Len(t, v, size)
+		require.Len(t, content(t, m), size)
 		buffer, _ := m.mem.Inside()
 		require.LessOrEqual(t, cap(buffer), max(2*len(f), 128))
 		last += len(f)
 	}
 	require.EqualValues(t, 10, c.l.Traffic().MessagesReceived)
 	require.GreaterOrEqual(t, c.l.Traffic().BytesReceived, int64(last), "with lengths")
-	f := frame(t, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "there"}, make(ei.Binary, 4<<20))
-	written := async(func() (int, error) { return 0, p.write(f) })
+	f := frame(t, dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "there"}, make(ei.Binary, 4<<20))
+	written := async(func() (int, error) { return 0, p.Write(f) })
 	_, err := c.Receive(w.ctx())
 	require.ErrorIs(t, err, ErrFrameTooLong)
 	require.ErrorIs(t, ended(t, c), ErrFrameTooLong)
@@ -49,10 +46,9 @@ func TestFramesInPackets(t *testing.T) {
 // A receive that ends in the middle of a packet goes on with it.
 func TestPacketIsReceivedLater(t *testing.T) {
 	w := newWorld(t, "packets")
-	_, l := w.listening("bob")
-	p, c := w.joined(l, role("wire@test"))
-	f := frame(t, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "there"}, make(ei.Binary, 3<<20))
-	written := async(func() (int, error) { return 0, p.write(f) })
+	p, c := w.wired()
+	f := frame(t, dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "there"}, make(ei.Binary, 3<<20))
+	written := async(func() (int, error) { return 0, p.Write(f) })
 	var m *Message
 	for tries := 1; m == nil; tries *= 2 {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(tries)*100*time.Microsecond)
@@ -60,9 +56,7 @@ func TestPacketIsReceivedLater(t *testing.T) {
 		cancel()
 		require.NoError(t, c.Err())
 	}
-	v, err := m.Term()
-	require.NoError(t, err)
-	require.Len(t, v, 3<<20)
+	require.Len(t, content(t, m), 3<<20)
 	require.NoError(t, arrives(t, written, "the write").err)
 }
 
@@ -72,12 +66,12 @@ func TestTicksInPackets(t *testing.T) {
 		w := newWorld(t, "packets")
 		_, l := w.listening("bob", func(cfg *Config) { cfg.TickInterval = 10 * time.Millisecond })
 		p, c := w.joined(l, role("wire@test"))
-		body, err := p.frame(w.ctx())
+		body, err := p.ReadFrame(w.ctx())
 		require.NoError(t, err)
 		require.Empty(t, body)
 		received := c.l.Traffic().BytesReceived
 		go func() { _, _ = c.Receive(context.Background()) }()
-		require.NoError(t, p.write(protocol.AppendTick(nil)))
+		require.NoError(t, p.Write(protocol.AppendTick(nil)))
 		require.Eventually(t, func() bool { return c.l.Traffic().BytesReceived > received }, tooLong, tick)
 		require.NoError(t, c.Close())
 	})
@@ -92,8 +86,8 @@ func TestSendWhole(t *testing.T) {
 			self := role("wire@test")
 			self.Flags &^= dist.FlagDistHdrAtomCache // as tcp_filter_dist has it
 			p, c := w.joined(l, self)
-			sent := async(func() (int, error) { return 0, c.Send(w.ctx(), p.self, make(ei.Binary, 1<<20)) })
-			body, err := p.frame(w.ctx())
+			sent := async(func() (int, error) { return 0, c.Send(w.ctx(), p.Self, make(ei.Binary, 1<<20)) })
+			body, err := p.ReadFrame(w.ctx())
 			require.NoError(t, err)
 			if whole {
 				require.Equal(t, []byte{131, 68, 0}, body[:3])

@@ -41,16 +41,14 @@ func TestUpgradeDrain(t *testing.T) {
 	require.NoError(t, n.Err())
 	close(release)
 	require.NoError(t, (<-call).err)
-	_, err = peer.CallName(ctx, "front@test", "server", 2)
-	require.NoError(t, err)
+	of(peer.CallName(ctx, "front@test", "server", 2)).must(t)
 	<-entered
 	n.cfg.DrainTimeout = time.Minute
 	n.cfg.Handover = func(context.Context) ([]byte, error) { return nil, errFault }
 	_, err = n.Freeze(ctx)
 	require.ErrorIs(t, err, errFault)
 	n.cfg.Handover = nil
-	f, err := n.Freeze(ctx)
-	require.NoError(t, err)
+	f := freeze(t, n)
 	call = async(func() (ei.Term, error) { return peer.CallName(ctx, "front@test", "server", 3) })
 	select {
 	case <-call:
@@ -90,8 +88,7 @@ func TestUpgradeBesideCalls(t *testing.T) {
 		})
 	}
 	require.Eventually(t, func() bool { return n.life.Work.Count() > 10 }, tooLong, tick)
-	f, err := n.Freeze(ctx)
-	require.NoError(t, err)
+	f := freeze(t, n)
 	f.Thaw()
 	stop()
 	wg.Wait()

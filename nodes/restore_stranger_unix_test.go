@@ -19,11 +19,9 @@ func TestUpgradeStrangeDescriptor(t *testing.T) {
 	w := newWorld(t, "tcp")
 	peer := w.started("peer")
 	n := w.started("front")
-	_, err := peer.Connect(w.ctx(), "front@test")
-	require.NoError(t, err)
+	connect(t, peer, "front@test")
 	require.Eventually(t, func() bool { return n.Conn("peer@test") != nil }, tooLong, tick)
-	f, err := n.Freeze(w.ctx())
-	require.NoError(t, err)
+	f := freeze(t, n)
 	fds := f.Descriptors()
 	require.Len(t, fds, 2)
 	for what, give := range map[string]func(right int) int{
@@ -57,7 +55,7 @@ func TestUpgradeStrangeDescriptor(t *testing.T) {
 		}
 	}
 	f.Thaw()
-	_, err = peer.RPC(w.ctx(), "front@test", "m", "f")
+	_, err := peer.RPC(w.ctx(), "front@test", "m", "f")
 	require.ErrorContains(t, err, "undef")
 }
 
@@ -67,11 +65,9 @@ func TestRestoreClosesOnExec(t *testing.T) {
 	w := newWorld(t, movers[0])
 	n := w.started("front")
 	other := w.started("other")
-	_, err := other.Connect(w.ctx(), n.Name())
-	require.NoError(t, err)
+	connect(t, other, n.Name())
 	require.Eventually(t, func() bool { return n.Conn(other.Name()) != nil }, tooLong, tick)
-	f, err := n.Freeze(w.ctx())
-	require.NoError(t, err)
+	f := freeze(t, n)
 	var inherited []int
 	for _, fd := range f.Descriptors() {
 		dup, err := unix.Dup(fd)

@@ -44,15 +44,20 @@ func again(n *Node) Config {
 	return cfg
 }
 
+// restore makes a node of a frozen one, which is closed with the test.
+func restore(t testing.TB, cfg Config, f *Frozen) *Staged {
+	t.Helper()
+	s := of(Restore(cfg, f.State(), duplicates(t, f.Descriptors()))).must(t)
+	t.Cleanup(func() { s.Node().Close() })
+	return s
+}
+
 // upgrade freezes a node and lets another Node value go on with it.
 func upgrade(t testing.TB, n *Node) *Node {
 	t.Helper()
-	f, err := n.Freeze(soon(t))
-	require.NoError(t, err)
-	s, err := Restore(again(n), f.State(), duplicates(t, f.Descriptors()))
-	require.NoError(t, err)
+	f := freeze(t, n)
+	s := restore(t, again(n), f)
 	s.Node().freezeTime = tooLong // as that of the first one
-	t.Cleanup(func() { s.Node().Close() })
 	require.NoError(t, f.Release())
 	require.ErrorIs(t, n.Err(), ErrMoved)
 	require.NoError(t, s.Start(soon(t)))
@@ -77,125 +82,113 @@ func TestUpgradeRegisteredAgain(t *testing.T) {
 
 // A node of many kinds of processes moves under load, again and again.
 func TestUpgradeUnderLoad(t *testing.T) {
-	for _, kind := range movers {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			ctx := w.ctx()
-			peer := w.started("peer")
-			in := newNumbers(-1)
-			var served sync.Map
-			n := w.started("front", func(c *Config) {
-				c.Setup = func(n *Node) error {
-					_, err := n.Serve("server", Server{Call: func(_ context.Context, c *Call) (any, error) {
-						if _, again := served.LoadOrStore(c.Request, true); again {
-							return nil, errors.New("served twice")
-						}
-						return c.Request, nil
-					}}, nil)
-					n.Expose("m", "f", func(_ context.Context, args []ei.Term) (any, error) { return args[0], nil })
-					_, err2 := n.Handle("sink", func(_ *Mailbox, m *Message) { in.take(m); m.Release() }, nil)
-					b, err3 := n.NewMailbox(nil)
-					return errors.Join(err, err2, err3, n.Register(ctx, "box", b))
-				}
-			})
-			box := n.Whereis("box").Pid()
-			watcher, err := peer.NewMailbox(&MailboxOptions{TrapExit: true})
-			require.NoError(t, err)
-			require.NoError(t, watcher.MonitorNode(ctx, "front@test"))
-			require.NoError(t, watcher.Link(ctx, box))
-			ref, err := watcher.Monitor(ctx, box)
-			require.NoError(t, err)
-
-			stop := make(chan struct{})
-			running := func() bool {
-				select {
-				case <-stop:
-					return false
-				default:
-					return true
-				}
+	inWorlds(t, movers, func(t *testing.T, w *world) {
+		ctx := w.ctx()
+		peer := w.started("peer")
+		in := newNumbers(-1)
+		var served sync.Map
+		n := w.started("front", func(c *Config) {
+			c.Setup = func(n *Node) error {
+				_, err := n.Serve("server", Server{Call: func(_ context.Context, c *Call) (any, error) {
+					if _, again := served.LoadOrStore(c.Request, true); again {
+						return nil, errors.New("served twice")
+					}
+					return c.Request, nil
+				}}, nil)
+				n.Expose("m", "f", func(_ context.Context, args []ei.Term) (any, error) { return args[0], nil })
+				_, err2 := n.Handle("sink", func(_ *Mailbox, m *Message) { in.take(m); m.Release() }, nil)
+				b, err3 := n.NewMailbox(nil)
+				return errors.Join(err, err2, err3, n.Register(ctx, "box", b))
 			}
-			var wg sync.WaitGroup
-			var sent int64
-			wg.Go(func() {
-				b, _ := peer.NewMailbox(nil)
-				for ; running(); sent++ {
-					if err := b.SendName(ctx, "front@test", "sink", numberedPair(sent)); err != nil {
-						t.Error(err)
-						return
-					}
-				}
-			})
-			calls, rpcs := 0, 0
-			wg.Go(func() {
-				for ; running(); calls++ {
-					got, err := peer.CallName(ctx, "front@test", "server", calls)
-					if err != nil || got != ei.Int(calls) {
-						t.Errorf("call %d: %v %v", calls, got, err)
-						return
-					}
-				}
-			})
-			wg.Go(func() {
-				for ; running(); rpcs++ {
-					got, err := peer.RPC(ctx, "front@test", "m", "f", rpcs)
-					if err != nil || got != ei.Int(rpcs) {
-						t.Errorf("rpc %d: %v %v", rpcs, got, err)
-						return
-					}
-				}
-			})
-			wg.Go(func() { // messages that are not received until the end
-				b, _ := peer.NewMailbox(nil)
-				for i := range 1000 {
-					if err := b.Send(ctx, box, i); err != nil {
-						t.Error(err)
-						return
-					}
-				}
-			})
-			const moves = 20
-			var silence time.Duration
-			for range moves {
-				begin := time.Now()
-				n = upgrade(t, n)
-				silence += time.Since(begin)
-				c := n.Conn("peer@test")
-				require.NotNil(t, c)
-				before := c.l.Traffic().MessagesReceived
-				require.Eventually(t, func() bool { return c.l.Traffic().MessagesReceived > before+10 }, tooLong, tick/10)
-				require.Equal(t, box, n.Whereis("box").Pid())
-			}
-			close(stop)
-			wg.Wait()
-			in.finish(sent)
-			in.wait(t, "to the sink")
-			t.Logf("%d messages, %d calls, %d rpcs, %v a move", sent, calls, rpcs, silence/moves)
-			require.Nil(t, watcher.take(), "nobody has noticed")
-			require.EqualValues(t, 1, peer.Stats().Connections)
-			b := n.Whereis("box")
-			for i := range 1000 {
-				m, err := b.Receive(ctx)
-				require.NoError(t, err)
-				term, err := m.Term()
-				require.NoError(t, err)
-				require.Equal(t, ei.Int(i), term)
-				require.Same(t, n.Conn("peer@test"), m.Conn())
-			}
-			b.Exit(ei.Atom("done"))
-			first, err := watcher.Receive(ctx)
-			require.NoError(t, err)
-			second, err := watcher.Receive(ctx)
-			require.NoError(t, err)
-			require.True(t, first.Ref == ref || second.Ref == ref)
-			c, err := peer.Connect(ctx, "front@test")
-			require.NoError(t, err)
-			require.Same(t, peer.Conn("front@test"), c)
-			other := w.started("other") // the listener has stayed
-			_, err = other.Connect(ctx, "front@test")
-			require.NoError(t, err)
 		})
-	}
+		box := n.Whereis("box").Pid()
+		watcher := trapping(t, peer)
+		require.NoError(t, watcher.MonitorNode(ctx, "front@test"))
+		require.NoError(t, watcher.Link(ctx, box))
+		ref := monitor(t, watcher, box)
+
+		stop := make(chan struct{})
+		running := func() bool {
+			select {
+			case <-stop:
+				return false
+			default:
+				return true
+			}
+		}
+		var wg sync.WaitGroup
+		var sent int64
+		wg.Go(func() {
+			b, _ := peer.NewMailbox(nil)
+			for ; running(); sent++ {
+				if err := b.SendName(ctx, "front@test", "sink", numberedPair(sent)); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+		calls, rpcs := 0, 0
+		wg.Go(func() {
+			for ; running(); calls++ {
+				got, err := peer.CallName(ctx, "front@test", "server", calls)
+				if err != nil || got != ei.Int(calls) {
+					t.Errorf("call %d: %v %v", calls, got, err)
+					return
+				}
+			}
+		})
+		wg.Go(func() {
+			for ; running(); rpcs++ {
+				got, err := peer.RPC(ctx, "front@test", "m", "f", rpcs)
+				if err != nil || got != ei.Int(rpcs) {
+					t.Errorf("rpc %d: %v %v", rpcs, got, err)
+					return
+				}
+			}
+		})
+		wg.Go(func() { // messages that are not received until the end
+			b, _ := peer.NewMailbox(nil)
+			for i := range 1000 {
+				if err := b.Send(ctx, box, i); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+		const moves = 20
+		var silence time.Duration
+		for range moves {
+			begin := time.Now()
+			n = upgrade(t, n)
+			silence += time.Since(begin)
+			c := n.Conn("peer@test")
+			require.NotNil(t, c)
+			before := c.l.Traffic().MessagesReceived
+			require.Eventually(t, func() bool { return c.l.Traffic().MessagesReceived > before+10 }, tooLong, tick/10)
+			require.Equal(t, box, n.Whereis("box").Pid())
+		}
+		close(stop)
+		wg.Wait()
+		in.finish(sent)
+		in.wait(t, "to the sink")
+		t.Logf("%d messages, %d calls, %d rpcs, %v a move", sent, calls, rpcs, silence/moves)
+		require.Nil(t, watcher.take(), "nobody has noticed")
+		require.EqualValues(t, 1, peer.Stats().Connections)
+		b := n.Whereis("box")
+		for i := range 1000 {
+			m := receive(t, b)
+			require.Equal(t, ei.Int(i), content(t, m))
+			require.Same(t, n.Conn("peer@test"), m.Conn())
+		}
+		b.Exit(ei.Atom("done"))
+		first := receive(t, watcher)
+		second := receive(t, watcher)
+		require.True(t, first.Ref == ref || second.Ref == ref)
+		c := connect(t, peer, "front@test")
+		require.Same(t, peer.Conn("front@test"), c)
+		other := w.started("other") // the listener has stayed
+		connect(t, other, "front@test")
+	})
 }
 
 // Identities: mailboxes with and without a name, links between them, a blob, and what goroutines of
@@ -225,21 +218,17 @@ func TestUpgradeIdentities(t *testing.T) {
 	require.False(t, inherited)
 	one := n.Whereis("one")
 	require.Same(t, one, n.Whereis("two"))
-	nameless, err := n.NewMailbox(&MailboxOptions{TrapExit: true, Limit: 1 << 20, Full: FullExit})
-	require.NoError(t, err)
+	nameless := box(t, n, &MailboxOptions{TrapExit: true, Limit: 1 << 20, Full: FullExit})
 	require.NoError(t, nameless.Link(ctx, one.Pid()))
-	ref, err := nameless.Monitor(ctx, one.Pid())
-	require.NoError(t, err)
+	ref := monitor(t, nameless, one.Pid())
 	require.NoError(t, one.Send(ctx, nameless.Pid(), "unread"))
 	handled := make(chan *Message, 10)
-	h, err := n.NewMailbox(nil)
-	require.NoError(t, err)
+	h := box(t, n)
 	require.NoError(t, n.Register(ctx, "handler", h))
 	require.NoError(t, one.SendName(ctx, n.Name(), "handler", "late"))
 	waiting := async(func() (*Message, error) { return one.Receive(context.Background()) })
-	f, err := n.Freeze(ctx)
-	require.NoError(t, err)
-	_, err = n.Freeze(ctx)
+	f := freeze(t, n)
+	_, err := n.Freeze(ctx)
 	require.ErrorIs(t, err, handoff.ErrBusy)
 	lateRef, err := n.NewRef()
 	require.NoError(t, err)
@@ -252,8 +241,7 @@ func TestUpgradeIdentities(t *testing.T) {
 		_, err := n.Handle("handler", func(_ *Mailbox, m *Message) { handled <- m }, nil)
 		return errors.Join(err, setup(n))
 	}
-	s, err := Restore(cfg, f.State(), duplicates(t, f.Descriptors()))
-	require.NoError(t, err)
+	s := restore(t, cfg, f)
 	restored := s.Node()
 	defer restored.Close()
 	boxes := s.Mailboxes()
@@ -276,13 +264,8 @@ func TestUpgradeIdentities(t *testing.T) {
 	arrives(t, handled, "what came before the handler")
 	require.Equal(t, one.Pid(), restored.Whereis("two").Pid())
 	require.Same(t, restored.Whereis("one"), restored.Whereis("two"))
-	m, err := boxes[0].Receive(ctx)
-	require.NoError(t, err)
-	term, err := m.Term()
-	require.NoError(t, err)
-	require.Equal(t, ei.Binary("unread"), term)
-	fresh, err := restored.NewMailbox(nil)
-	require.NoError(t, err)
+	require.Equal(t, ei.Binary("unread"), term(t, boxes[0]))
+	fresh := box(t, restored)
 	require.Nil(t, n.procs.local(fresh.Pid()), "no pid twice")
 	require.NotEqual(t, latePid, fresh.Pid())
 	for range 10 {
@@ -294,10 +277,8 @@ func TestUpgradeIdentities(t *testing.T) {
 		require.NotEqual(t, latePid, pid)
 	}
 	restored.Whereis("one").Exit(ei.Atom("end"))
-	a, err := boxes[0].Receive(ctx)
-	require.NoError(t, err)
-	b, err := boxes[0].Receive(ctx)
-	require.NoError(t, err)
+	a := receive(t, boxes[0])
+	b := receive(t, boxes[0])
 	require.True(t, a.Ref == ref || b.Ref == ref)
 	require.Nil(t, restored.Whereis("two"))
 }
@@ -307,10 +288,8 @@ func TestFreezeNoWait(t *testing.T) {
 	w := newWorld(t, "tcp")
 	peer, n := w.started("peer"), w.started("front")
 	b, other, there := box(t, n), box(t, n), box(t, peer)
-	_, err := n.Connect(w.ctx(), "peer@test")
-	require.NoError(t, err)
-	f, err := n.Freeze(w.ctx())
-	require.NoError(t, err)
+	connect(t, n, "peer@test")
+	f := freeze(t, n)
 	inTime(t, "all that does not wait", func() {
 		for _, to := range []ei.Pid{other.Pid(), there.Pid()} {
 			require.ErrorIs(t, b.Send(transport.NoWait(), to, "not sent"), os.ErrDeadlineExceeded)
@@ -331,8 +310,7 @@ func TestUpgradeBesideCallHere(t *testing.T) {
 	n := w.started("front")
 	b := box(t, n)
 	call := async(func() (ei.Term, error) { return n.Call(w.ctx(), b.Pid(), "hello") })
-	_, err := b.Receive(w.ctx())
-	require.NoError(t, err)
+	receive(t, b)
 	next := upgrade(t, n)
 	require.ErrorIs(t, (<-call).err, ErrMoved)
 	heir := next.procs.local(b.Pid())
@@ -345,8 +323,7 @@ func TestUpgradeSetupSends(t *testing.T) {
 	ctx := w.ctx()
 	n := w.started("front")
 	old := box(t, n)
-	f, err := n.Freeze(ctx)
-	require.NoError(t, err)
+	f := freeze(t, n)
 	cfg := again(n)
 	cfg.Setup = func(n *Node) error {
 		b, err := n.NewMailbox(nil)
@@ -355,9 +332,7 @@ func TestUpgradeSetupSends(t *testing.T) {
 		}
 		return b.Send(ctx, old.Pid(), ei.Atom("hello"))
 	}
-	s, err := Restore(cfg, f.State(), duplicates(t, f.Descriptors()))
-	require.NoError(t, err)
-	t.Cleanup(func() { s.Node().Close() })
+	s := restore(t, cfg, f)
 	require.NoError(t, f.Release())
 	require.NoError(t, s.Start(ctx))
 	i := slices.IndexFunc(s.Mailboxes(), func(b *Mailbox) bool { return b.Pid() == old.Pid() })
@@ -400,24 +375,20 @@ func TestUpgradeBondsOfSetup(t *testing.T) {
 			return errors.Join(err, a.Link(ctx, b.Pid()), a.Link(ctx, there.Pid()), b.MonitorNode(ctx, "peer@test"))
 		}
 	})
-	_, err := n.Connect(ctx, "peer@test")
-	require.NoError(t, err)
+	connect(t, n, "peer@test")
 	again = true
 	upgrade(t, n)
 	down := func(ref ei.Ref) {
 		t.Helper()
-		m, err := b.Receive(ctx)
-		require.NoError(t, err)
+		m := receive(t, b)
 		require.Equal(t, ref, m.Ref)
 	}
 	down(refs[1])
 	a.Exit(ei.Atom("over"))
-	m, err := there.Receive(ctx)
-	require.NoError(t, err)
+	m := receive(t, there)
 	require.Equal(t, a.Pid(), m.From)
 	for range 2 { // of the link and of the monitor, in any order
-		m, err := b.Receive(ctx)
-		require.NoError(t, err)
+		m := receive(t, b)
 		require.Equal(t, a.Pid(), m.From)
 	}
 	there.Close()
@@ -444,9 +415,8 @@ func TestUpgradeBondsBefore(t *testing.T) {
 			return errors.Join(a.Link(ctx, b.Pid()), n.Register(ctx, "a", a))
 		}
 	})
-	f, err := n.Freeze(ctx)
-	require.NoError(t, err)
-	_, err = Restore(again(n), f.State(), duplicates(t, f.Descriptors()))
+	f := freeze(t, n)
+	_, err := Restore(again(n), f.State(), duplicates(t, f.Descriptors()))
 	require.ErrorIs(t, err, ErrBonds)
 	f.Thaw()
 	require.NoError(t, n.Err())
@@ -554,8 +524,7 @@ func TestUpgradeLateMessages(t *testing.T) {
 // freezes freezes a node, and thaws it.
 func freezes(t testing.TB, n *Node) {
 	t.Helper()
-	f, err := n.Freeze(soon(t))
-	require.NoError(t, err)
+	f := freeze(t, n)
 	f.Thaw()
 }
 
@@ -600,20 +569,17 @@ func TestUpgradeDiscard(t *testing.T) {
 	ctx := w.ctx()
 	peer := w.started("peer")
 	n := w.started("front")
-	_, err := peer.Connect(ctx, "front@test")
-	require.NoError(t, err)
+	connect(t, peer, "front@test")
 	require.Eventually(t, func() bool { return n.Conn("peer@test") != nil }, tooLong, tick)
-	f, err := n.Freeze(ctx)
-	require.NoError(t, err)
+	f := freeze(t, n)
 	before := leak.Descriptors()
-	s, err := Restore(again(n), f.State(), duplicates(t, f.Descriptors()))
-	require.NoError(t, err)
+	s := restore(t, again(n), f)
 	require.NoError(t, s.Discard())
 	require.NoError(t, s.Discard())
 	require.ErrorIs(t, s.Node().Err(), ErrMoved)
 	cfg := again(n)
 	cfg.Setup = func(*Node) error { return errFault }
-	_, err = Restore(cfg, f.State(), duplicates(t, f.Descriptors()))
+	_, err := Restore(cfg, f.State(), duplicates(t, f.Descriptors()))
 	require.ErrorIs(t, err, errFault)
 	cfg = again(n)
 	cfg.Name = "other@test"
@@ -638,28 +604,25 @@ func TestUpgradeDiscard(t *testing.T) {
 // A node is discarded while it is still sending the signals of a process that ended in Setup.
 func TestUpgradeDiscardBesideEnd(t *testing.T) {
 	w := newWorld(t, movers[0])
-	n := w.started("front")
-	p := w.peer(n.Listeners()[0], role("wire@test"))
+	n, p := w.met("front")
 	require.Eventually(t, func() bool { return n.Conn("wire@test") != nil }, tooLong, tick)
 	b := box(t, n)
 	require.NoError(t, n.Register(t.Context(), "box", b))
 	for i := range exitSignals + 1 {
-		require.True(t, b.watched(monitorRef(p, i), bonds.Watcher{Pid: p.self}))
+		require.True(t, b.watched(monitorRef(p, i), bonds.Watcher{Pid: p.Self}))
 	}
-	f, err := n.Freeze(soon(t))
-	require.NoError(t, err)
+	f := freeze(t, n)
 	defer f.Thaw()
 	cfg := again(n)
 	cfg.QueueLimit = 1 // there is no room for all signals
 	cfg.Setup = func(n *Node) error {
-		heir, err := n.NewMailbox(nil)
-		require.NoError(t, err)
+		heir := box(t, n)
 		require.NoError(t, n.Register(t.Context(), "box", heir))
 		heir.Close()
 		require.NotEmpty(t, link.Within(&n.Conn("wire@test").l).Queue().Held(), "they wait")
 		return errFault
 	}
-	_, err = Restore(cfg, f.State(), duplicates(t, f.Descriptors()))
+	_, err := Restore(cfg, f.State(), duplicates(t, f.Descriptors()))
 	require.ErrorIs(t, err, errFault)
 }
 
@@ -671,11 +634,8 @@ func TestUpgradeMailboxEndsBeforeStart(t *testing.T) {
 	n := w.started("front", func(cfg *Config) {
 		cfg.Setup = func(n *Node) (err error) { b, err = n.register("b", nil, nil); return err }
 	})
-	f, err := n.Freeze(ctx)
-	require.NoError(t, err)
-	s, err := Restore(again(n), f.State(), duplicates(t, f.Descriptors()))
-	require.NoError(t, err)
-	t.Cleanup(func() { s.Node().Close() })
+	f := freeze(t, n)
+	s := restore(t, again(n), f)
 	b.Exit(ei.Atom("over"))
 	require.NoError(t, f.Release())
 	require.NoError(t, s.Start(ctx))
@@ -717,28 +677,25 @@ func TestServerWithoutSuccessor(t *testing.T) {
 	w := newWorld(t, movers[0])
 	var log record
 	n := w.started("front", func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
-	_, err := n.Serve("late", Server{Call: func(context.Context, *Call) (any, error) { return 1, nil }}, nil)
-	require.NoError(t, err)
-	_, err = n.Handle("handler", func(*Mailbox, *Message) {}, nil)
-	require.NoError(t, err)
+	serve(t, n, "late", Server{Call: func(context.Context, *Call) (any, error) { return 1, nil }})
+	handle(t, n, "handler", func(*Mailbox, *Message) {})
 	require.NoError(t, n.Register(t.Context(), "plain", box(t, n)))
 	for moves := 1; moves <= 2; moves++ {
 		n = upgrade(t, n)
-		require.Len(t, log.lines("level=WARN", "without its server"), 2*moves)
+		require.Len(t, log.Lines("level=WARN", "without its server"), 2*moves)
 		for _, name := range []string{"late", "handler"} {
-			require.Len(t, log.lines("level=WARN", "without its server", "names=["+name+"]"), moves, name)
+			require.Len(t, log.Lines("level=WARN", "without its server", "names=["+name+"]"), moves, name)
 		}
 	}
 	for range 10 {
-		_, err = n.Handle("", func(*Mailbox, *Message) {}, nil)
-		require.NoError(t, err)
+		handle(t, n, "", func(*Mailbox, *Message) {})
 	}
 	n = upgrade(t, n)
-	require.Len(t, log.lines("level=WARN", "without its server"), 2*2+10, "no more than ten of many")
-	require.Len(t, log.lines("level=WARN", "more processes go on without their servers", "count=2"), 1)
+	require.Len(t, log.Lines("level=WARN", "without its server"), 2*2+10, "no more than ten of many")
+	require.Len(t, log.Lines("level=WARN", "more processes go on without their servers", "count=2"), 1)
 	brief, cancel := context.WithTimeout(w.ctx(), 10*time.Millisecond)
 	defer cancel()
-	_, err = n.CallName(brief, n.Name(), "late", 1)
+	_, err := n.CallName(brief, n.Name(), "late", 1)
 	require.ErrorIs(t, err, context.DeadlineExceeded, "it is there, and nobody answers")
 	require.NoError(t, n.Whereis("late").Close())
 	_, err = n.CallName(w.ctx(), n.Name(), "late", 1)

@@ -42,8 +42,7 @@ func TestSendReceiveAllocations(t *testing.T) {
 func TestUnmeasuredCallAllocations(t *testing.T) {
 	race.Allocates(t)
 	n := newWorld(t, "tcp").node("alice")
-	b, err := n.NewMailbox(nil)
-	require.NoError(t, err)
+	b := box(t, n)
 	ctx := (&run{}).within(context.Background())
 	request := any(rexCall{Module: "m", Function: "f"})
 	require.Zero(t, testing.AllocsPerRun(500, func() {
@@ -73,12 +72,10 @@ func waysToServe(t testing.TB) map[string]func() {
 	w := newWorld(t, "tcp")
 	n := w.started("alice")
 	n.Expose("shop", "quote", func(_ context.Context, args []ei.Term) (any, error) { return quoted(args[0]) })
-	_, err := n.Serve("quotes", Server{
+	serve(t, n, "quotes", Server{
 		Call: func(_ context.Context, c *Call) (any, error) { return quoted(c.Request.(ei.Tuple)[1]) },
-	}, nil)
-	require.NoError(t, err)
-	c, err := w.node("bob").Connect(w.ctx(), "alice@test")
-	require.NoError(t, err)
+	})
+	c := connect(t, w.node("bob"), "alice@test")
 	ref, err := c.n.NewRef()
 	require.NoError(t, err)
 	ctx, self := context.Background(), c.Self()

@@ -33,7 +33,7 @@ func TestPeerThatNeverReads(t *testing.T) {
 				numbered := func() []byte { return append([]byte{byte(sent), byte(sent >> 8)}, make([]byte, size)...) }
 				for {
 					ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
-					err := here.Send(ctx, p.self, numbered())
+					err := here.Send(ctx, p.Self, numbered())
 					cancel()
 					if err != nil {
 						require.ErrorIs(t, err, context.DeadlineExceeded)
@@ -56,14 +56,14 @@ func TestPeerThatNeverReads(t *testing.T) {
 				ctx, cancel := context.WithCancel(context.Background())
 				waiting := async(func() (int, error) {
 					for { // the kernel may find some more room
-						if err := here.Send(ctx, p.self, numbered()); err != nil {
+						if err := here.Send(ctx, p.Self, numbered()); err != nil {
 							return 0, err
 						}
 						sent++
 					}
 				})
-				linking := async(func() (int, error) { return 0, here.Link(ctx, p.self) })
-				calling := async(func() (ei.Term, error) { return a.Call(ctx, p.self, make([]byte, size)) })
+				linking := async(func() (int, error) { return 0, here.Link(ctx, p.Self) })
+				calling := async(func() (ei.Term, error) { return a.Call(ctx, p.Self, make([]byte, size)) })
 				flushing := async(func() (int, error) { return 0, c.Flush(ctx) })
 				require.NoError(t, here.Send(w.ctx(), there.Pid(), "others go on"))
 				require.Equal(t, ei.Binary("others go on"), term(t, there))
@@ -76,16 +76,16 @@ func TestPeerThatNeverReads(t *testing.T) {
 				// When the peer reads at last, all that was sent is there, whole and in order, and
 				// nothing else.
 				for i := range sent {
-					ctl, got := p.next()
+					ctl, got := p.Next()
 					for ctl.From != here.Pid() || ctl.Op != dist.OpSendSender { // of the Call and the Link
-						ctl, got = p.next()
+						ctl, got = p.Next()
 					}
 					require.Len(t, got, size+2)
 					require.Equal(t, []byte{byte(i), byte(i >> 8)}, []byte(got.(ei.Binary)[:2]))
 				}
-				require.NoError(t, here.Send(w.ctx(), p.self, "behind"))
+				require.NoError(t, here.Send(w.ctx(), p.Self, "behind"))
 				for {
-					ctl, got := p.next()
+					ctl, got := p.Next()
 					if ctl.From == here.Pid() && ctl.Op == dist.OpSendSender {
 						require.Equal(t, ei.Binary("behind"), got)
 						break
@@ -98,28 +98,25 @@ func TestPeerThatNeverReads(t *testing.T) {
 
 // Senders that wait for a peer which does not read get an error when the connection ends.
 func TestCloseBesideWaitingSend(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			a := w.started("alice")
-			p, c := w.ambush("wire@test").meet(a)
-			here := box(t, a)
-			for _, size := range []int{10, 100_000, 5 << 20} {
-				go func() {
-					for here.Send(context.Background(), p.self, make([]byte, size)) == nil && c.Err() == nil {
-					}
-				}()
-			}
-			waiting := async(func() (int, error) {
-				for {
-					if err := c.Send(context.Background(), p.self, make([]byte, 50_000)); err != nil {
-						return 0, err
-					}
+	inWorlds(t, kinds, func(t *testing.T, w *world) {
+		a := w.started("alice")
+		p, c := w.ambush("wire@test").meet(a)
+		here := box(t, a)
+		for _, size := range []int{10, 100_000, 5 << 20} {
+			go func() {
+				for here.Send(context.Background(), p.Self, make([]byte, size)) == nil && c.Err() == nil {
 				}
-			})
-			require.Eventually(t, func() bool { queued, _ := link.Within(&c.l).Queue().Buffered(); return queued > 1<<20 }, tooLong, tick)
-			inTime(t, "Close", func() { require.NoError(t, c.Close()) })
-			require.ErrorIs(t, arrives(t, waiting, "the Send").err, ErrClosed)
+			}()
+		}
+		waiting := async(func() (int, error) {
+			for {
+				if err := c.Send(context.Background(), p.Self, make([]byte, 50_000)); err != nil {
+					return 0, err
+				}
+			}
 		})
-	}
+		require.Eventually(t, func() bool { queued, _ := link.Within(&c.l).Queue().Buffered(); return queued > 1<<20 }, tooLong, tick)
+		inTime(t, "Close", func() { require.NoError(t, c.Close()) })
+		require.ErrorIs(t, arrives(t, waiting, "the Send").err, ErrClosed)
+	})
 }

@@ -2,7 +2,6 @@ package nodes
 
 import (
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -19,19 +18,17 @@ import (
 func TestAnswersToAPeerThatDoesNotRead(t *testing.T) {
 	need.Long(t, 15*time.Second)
 	const answers = 50_000 // of 60 bytes each
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
-		n := w.started("alice", func(cfg *Config) { cfg.QueueLimit = 1000 })
-		p := w.peer(n.Listeners()[0], role("wire@test"))
+	bubble(t, func(t *testing.T, w *world) {
+		n, p := w.met("alice", func(cfg *Config) { cfg.QueueLimit = 1000 })
 		c, b := w.conn(n, "wire@test"), box(t, n)
 		for i := range answers {
-			p.send(dist.Control{Op: dist.OpUnlinkID, ID: uint64(i + 1), From: p.self, To: b.Pid()}, nil)
+			p.Send(dist.Control{Op: dist.OpUnlinkID, ID: uint64(i + 1), From: p.Self, To: b.Pid()}, nil)
 		}
-		p.send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Atom("behind"))
+		p.Send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Atom("behind"))
 		term(t, b)
 		require.NoError(t, c.Err())
 		for i := range answers {
-			ctl, _ := p.next()
+			ctl, _ := p.Next()
 			require.Equal(t, dist.OpUnlinkIDAck, ctl.Op)
 			require.Equal(t, uint64(i+1), ctl.ID)
 		}
@@ -41,13 +38,12 @@ func TestAnswersToAPeerThatDoesNotRead(t *testing.T) {
 // A connection on which too many answers wait ends.
 func TestTooManyAnswersWait(t *testing.T) {
 	w := newWorld(t, "memory")
-	n := w.started("alice")
-	p := w.peer(n.Listeners()[0], role("wire@test"))
+	n, p := w.met("alice")
 	c := w.conn(n, "wire@test")
 	tag := ei.Binary(make([]byte, 1<<20))
-	asks := genCallFrom(p.self, tag, ei.Tuple{ei.Atom("is_auth"), ei.Atom("x")})
-	b := frame(t, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "net_kernel"}, asks)
-	for written := 0; written < 3*link.SignalLimit && p.write(b) == nil; written += len(b) {
+	asks := genCallFrom(p.Self, tag, ei.Tuple{ei.Atom("is_auth"), ei.Atom("x")})
+	b := frame(t, dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "net_kernel"}, asks)
+	for written := 0; written < 3*link.SignalLimit && p.Write(b) == nil; written += len(b) {
 	}
 	require.ErrorIs(t, ended(t, c), transport.ErrQueueFull)
 }

@@ -26,7 +26,7 @@ func TestFragmentsKeepOrder(t *testing.T) {
 	require.NoError(t, c.SendName(transport.NoWait(), "name", large))
 	require.NoError(t, c.Send(w.ctx(), to, ei.Int(2)))
 	for i, want := range []ei.Term{large, ei.Int(1), large, ei.Int(2)} {
-		_, got := p.next()
+		_, got := p.Next()
 		require.Equal(t, want, got, "message %d", i)
 	}
 }
@@ -42,18 +42,17 @@ func TestDownFollowsReply(t *testing.T) {
 			p, _ := w.ambush("wire@test").meet(n)
 			b := box(t, n)
 			require.NoError(t, n.Register(t.Context(), "server", b))
-			p.send(dist.Control{Op: dist.OpMonitorP, From: watcher, To: b.Pid(), Ref: ref}, nil)
-			p.say("server", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{watcher, tag}, ei.Atom("request")})
-			m, err := b.Receive(w.ctx())
-			require.NoError(t, err)
+			p.Send(dist.Control{Op: dist.OpMonitorP, From: watcher, To: b.Pid(), Ref: ref}, nil)
+			p.Say("server", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{watcher, tag}, ei.Atom("request")})
+			m := receive(t, b)
 			call, ok := b.CallOf(m)
 			require.True(t, ok)
 			require.NoError(t, call.Reply(transport.NoWait(), ei.Binary(make([]byte, 1<<20))))
 			b.Close()
-			reply, _ := p.next()
+			reply, _ := p.Next()
 			require.NotEqual(t, dist.OpPayloadMonitorPExit, reply.Op)
 			require.Equal(t, b.Pid(), reply.From)
-			down, _ := p.next()
+			down, _ := p.Next()
 			require.Equal(t, dist.OpPayloadMonitorPExit, down.Op)
 		})
 	}
@@ -75,17 +74,16 @@ func TestDownFollowsFragments(t *testing.T) {
 			watcher := ei.Pid{Node: "wire@test", ID: 1, Creation: 4711}
 			ctl := dist.Control{Op: dist.OpMonitorP, From: watcher, Ref: ei.Ref{Node: "wire@test", Creation: 4711, Len: 3, ID: [5]uint32{1, 2, 3}}}
 			by(&ctl, b)
-			p.send(ctl, nil)
-			p.say("server", ei.Atom("hello"))
-			_, err := b.Receive(w.ctx())
-			require.NoError(t, err)
+			p.Send(ctl, nil)
+			p.Say("server", ei.Atom("hello"))
+			receive(t, b)
 
 			large := ei.Binary(make([]byte, 1<<20))
 			require.NoError(t, b.Send(transport.NoWait(), watcher, large))
 			b.Close()
-			_, got := p.next()
+			_, got := p.Next()
 			require.Equal(t, large, got)
-			down, _ := p.next()
+			down, _ := p.Next()
 			require.Equal(t, ctl.ToName, down.FromName)
 			require.Equal(t, ctl.To, down.From)
 			require.Equal(t, ctl.Ref, down.Ref)
@@ -106,8 +104,7 @@ func (k *packer) packed(ctl *dist.Control, payload ei.Term) (control, body []byt
 	require.NoError(k.t, err)
 	control, err = k.refs.Pack(nil, plain)
 	require.NoError(k.t, err)
-	raw, err := ei.AppendTerm(nil, payload)
-	require.NoError(k.t, err)
+	raw := encode(k.t, payload)
 	body, err = k.refs.Pack(nil, raw)
 	require.NoError(k.t, err)
 	return control, body
@@ -158,14 +155,12 @@ func TestPayloadsOfAllForms(t *testing.T) {
 	t.Run("used again", func(t *testing.T) {
 		w := newWorld(t, "tcp")
 		p, c := w.ambush("wire@test").meet(w.node("alice"))
-		frames, want := forms(&packer{t: t}, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "name"})
-		written := async(func() (struct{}, error) { return struct{}{}, p.write(slices.Concat(frames...)) })
+		frames, want := forms(&packer{t: t}, dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "name"})
+		written := async(func() (struct{}, error) { return struct{}{}, p.Write(slices.Concat(frames...)) })
 		var m Message
 		for i := range want {
 			require.NoError(t, c.ReceiveInto(w.ctx(), &m))
-			got, err := m.Term()
-			require.NoError(t, err)
-			require.Equal(t, want[i], got, "message %d", i)
+			require.Equal(t, want[i], content(t, &m), "message %d", i)
 		}
 		require.NoError(t, (<-written).err)
 	})
@@ -175,18 +170,15 @@ func TestPayloadsOfAllForms(t *testing.T) {
 		p, _ := w.ambush("wire@test").meet(n)
 		b := box(t, n)
 		require.NoError(t, n.Register(t.Context(), "name", b))
-		frames, want := forms(&packer{t: t}, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "name"})
-		written := async(func() (struct{}, error) { return struct{}{}, p.write(slices.Concat(frames...)) })
+		frames, want := forms(&packer{t: t}, dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "name"})
+		written := async(func() (struct{}, error) { return struct{}{}, p.Write(slices.Concat(frames...)) })
 		var kept []*Message
 		for i := range want {
-			m, err := b.Receive(w.ctx())
-			require.NoError(t, err)
+			m := receive(t, b)
 			kept = append(kept, m)
 			if i%3 == 2 { // some live on while others' memory is used again
 				m = kept[0]
-				got, err := m.Term()
-				require.NoError(t, err)
-				require.Equal(t, want[i+1-len(kept)], got)
+				require.Equal(t, want[i+1-len(kept)], content(t, m))
 				m.Release()
 				kept = kept[1:]
 			}
@@ -213,12 +205,12 @@ func TestPayloadsTooLarge(t *testing.T) {
 			n := w.started("alice", func(cfg *Config) { cfg.MaxFrame = most })
 			require.NoError(t, n.Register(t.Context(), "name", box(t, n)))
 			p, c := w.ambush("wire@test").meet(n)
-			k, to := &packer{t: t}, &dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "name"}
+			k, to := &packer{t: t}, &dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "name"}
 			half := k.fragments(77, to, ei.Binary(make([]byte, 100_000)), 10_000)
-			require.NoError(t, p.write(slices.Concat(half[:5]...)))
+			require.NoError(t, p.Write(slices.Concat(half[:5]...)))
 			require.Eventually(t, func() bool { return n.links.Incomplete.Held() > 40_000 }, tooLong, tick)
 			for _, b := range frames(k, to) {
-				if p.write(b) != nil {
+				if p.Write(b) != nil {
 					break // it has ended
 				}
 			}
@@ -243,7 +235,7 @@ func TestHeadersFollowTheFlags(t *testing.T) {
 			p := there.accept()
 			self := role("wire@test")
 			self.Flags = self.Flags&^(cache|fragments) | flags
-			require.NoError(t, p.respond(self, dist.StatusOK))
+			require.NoError(t, p.Respond(self, dist.StatusOK))
 			r := <-connected
 			require.NoError(t, r.err)
 			b := box(t, n)
@@ -251,15 +243,15 @@ func TestHeadersFollowTheFlags(t *testing.T) {
 			forms := map[byte]bool{}
 			sends := async(func() (int, error) {
 				for _, term := range []ei.Term{ei.Atom("small"), ei.Atom("small"), large} {
-					if err := b.Send(w.ctx(), p.self, term); err != nil {
+					if err := b.Send(w.ctx(), p.Self, term); err != nil {
 						return 0, err
 					}
 				}
-				return 0, b.Link(w.ctx(), p.self)
+				return 0, b.Link(w.ctx(), p.Self)
 			})
 			named := 0
 			for came := 0; came < 4; {
-				body, err := p.frame(soon(t))
+				body, err := p.ReadFrame(soon(t))
 				require.NoError(t, err)
 				if len(body) == 0 {
 					continue
@@ -272,7 +264,7 @@ func TestHeadersFollowTheFlags(t *testing.T) {
 				} else {
 					forms[body[0]] = true
 				}
-				if _, _, whole := p.parse(body); whole {
+				if _, _, whole := p.Parse(body); whole {
 					came++
 				}
 			}
@@ -285,8 +277,7 @@ func TestHeadersFollowTheFlags(t *testing.T) {
 
 			if flags != 0 {
 				to := sayFrom(1, "box")
-				said, err := ei.AppendTerm(nil, ei.Atom("said"))
-				require.NoError(t, err)
+				said := encode(t, ei.Atom("said"))
 				frames := [][]byte{bytes.Join([][]byte{{131, wholeFrame, 0}, control(t, to), said}, nil)}
 				if flags&fragments != 0 {
 					frames = append(frames, cut(t, 7, to, ei.Atom("said"), 3)...)

@@ -23,8 +23,7 @@ func TestNoWaitBeginsNothing(t *testing.T) {
 		if started {
 			require.NoError(t, n.Start(w.ctx()))
 		}
-		c, err := n.Connect(w.ctx(), "peer@test")
-		require.NoError(t, err)
+		c := connect(t, n, "peer@test")
 		b, other := box(t, n), box(t, peer)
 		derived, cancel := context.WithCancel(transport.NoWait())
 		defer cancel()
@@ -56,9 +55,9 @@ func TestNoWaitForRoom(t *testing.T) {
 	besideDeaf(t, func(t *testing.T, _ *world, n *Node, deaf, _ *wire, _ func()) {
 		b := box(t, n)
 		for range 100 {
-			_, err := b.Monitor(transport.NoWait(), deaf.self)
+			_, err := b.Monitor(transport.NoWait(), deaf.Self)
 			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-			require.ErrorIs(t, b.Link(transport.NoWait(), deaf.self), os.ErrDeadlineExceeded)
+			require.ErrorIs(t, b.Link(transport.NoWait(), deaf.Self), os.ErrDeadlineExceeded)
 		}
 		require.NotNil(t, n.Conn("deaf@test"))
 	})

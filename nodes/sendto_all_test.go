@@ -48,8 +48,7 @@ func TestSendAll(t *testing.T) {
 func TestSendAllFullMailbox(t *testing.T) {
 	w := newWorld(t, "memory")
 	one, two := w.started("one"), w.started("two")
-	full, err := one.NewMailbox(&MailboxOptions{Limit: 1})
-	require.NoError(t, err)
+	full := box(t, one, &MailboxOptions{Limit: 1})
 	a, here, there := box(t, one), box(t, one), box(t, two)
 	require.NoError(t, a.Send(w.ctx(), there.Pid(), ei.Atom("connects")))
 	require.NoError(t, a.Send(w.ctx(), full.Pid(), ei.Atom("fills")))

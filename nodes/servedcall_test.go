@@ -29,16 +29,15 @@ func TestServerRepliesToAlias(t *testing.T) {
 	} {
 		w := newWorld(t, "tcp")
 		n := w.started("alice")
-		srv, err := n.Serve("srv", newRecorder().server(), nil)
-		require.NoError(t, err)
+		srv := serve(t, n, "srv", newRecorder().server())
 		peer := role("wire@test")
 		peer.Flags &^= without
 		p := w.peer(n.Listeners()[0], peer)
-		p.say("srv", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, otp.AliasTag(ref)}, ei.Int(1)})
-		ctl, _ := p.next()
+		p.Say("srv", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, otp.AliasTag(ref)}, ei.Int(1)})
+		ctl, _ := p.Next()
 		want.From = srv.Pid() // what that sends later follows the reply
 		if want.Op == dist.OpSendSender {
-			want.To = p.self
+			want.To = p.Self
 		}
 		require.Equal(t, want, ctl)
 	}
@@ -54,16 +53,15 @@ func TestCallOfOutlivesItsMessage(t *testing.T) {
 	equalKeys := ei.Raw{116, 0, 0, 0, 2, 97, 1, 97, 1, 97, 1, 97, 2}
 	for _, request := range []ei.Term{ei.Binary("text"), equalKeys} {
 		tag := ei.Binary("a tag")
-		p.send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, tag}, request})
-		m, err := b.Receive(w.ctx())
-		require.NoError(t, err)
+		p.Send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, tag}, request})
+		m := receive(t, b)
 		c, ok := b.CallOf(m)
 		require.True(t, ok)
 		frame, _ := m.mem.Inside()
 		clear(frame) // as the next user of the buffer may do
 		require.Equal(t, request, c.Request)
 		require.NoError(t, c.Reply(w.ctx(), 1))
-		_, reply := p.next()
+		_, reply := p.Next()
 		require.Equal(t, ei.Tuple{tag, ei.Int(1)}, reply)
 	}
 }
@@ -79,8 +77,7 @@ func TestCallOfOtherMessages(t *testing.T) {
 		ei.Tuple{ei.Atom("$gen_cast"), ei.Tuple{self, tag}, tag},
 	} {
 		require.NoError(t, b.Send(w.ctx(), self, v))
-		m, err := b.Receive(w.ctx())
-		require.NoError(t, err)
+		m := receive(t, b)
 		_, ok := b.CallOf(m)
 		require.False(t, ok, "%v", v)
 	}
@@ -92,9 +89,8 @@ func TestReplyAfterTheConnectionIsBack(t *testing.T) {
 	n := w.started("alice")
 	b := box(t, n)
 	p := w.peer(n.Listeners()[0], role("wire@test"))
-	p.send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ei.Int(7)}, ei.Int(1)})
-	m, err := b.Receive(w.ctx())
-	require.NoError(t, err)
+	p.Send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, ei.Int(7)}, ei.Int(1)})
+	m := receive(t, b)
 	c, ok := b.CallOf(m)
 	require.True(t, ok)
 	moved, err := n.Conn("wire@test").Detach(w.ctx())
@@ -103,7 +99,7 @@ func TestReplyAfterTheConnectionIsBack(t *testing.T) {
 	_, err = n.Adopt(w.ctx(), moved)
 	require.NoError(t, err)
 	require.NoError(t, c.Reply(w.ctx(), "back"))
-	_, reply := p.next()
+	_, reply := p.Next()
 	require.Equal(t, ei.Tuple{ei.Int(7), ei.Binary("back")}, reply)
 }
 
@@ -116,9 +112,8 @@ func TestRefusedCallEndsNoOtherMonitor(t *testing.T) {
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	ref := ei.Ref{Node: "other@test", Creation: 77, Len: 3, ID: [5]uint32{1, 2, 3}}
 	require.True(t, b.watched(ref, bonds.Watcher{Pid: ei.Pid{Node: "other@test", ID: 1, Creation: 77}}))
-	p.send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref}, ei.Int(1)})
-	m, err := b.Receive(w.ctx())
-	require.NoError(t, err)
+	p.Send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, ref}, ei.Int(1)})
+	m := receive(t, b)
 	b.refuse(m)
 	require.Contains(t, watchersOf(b), bonds.MonitorID{Ref: ref, Node: "other@test"})
 }
@@ -142,10 +137,9 @@ func TestRefusedCallEndsItsMonitor(t *testing.T) {
 		{alias, ref(1)},
 		{ei.ImproperList{Elems: []ei.Term{alias}, Tail: ref(2)}, ref(2)}, // gen_server:multi_call's
 	} {
-		p.send(dist.Control{Op: dist.OpMonitorP, From: p.self, To: b.Pid(), Ref: tt.mon}, nil)
-		p.send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, tt.tag}, ei.Int(1)})
-		m, err := b.Receive(w.ctx())
-		require.NoError(t, err)
+		p.Send(dist.Control{Op: dist.OpMonitorP, From: p.Self, To: b.Pid(), Ref: tt.mon}, nil)
+		p.Send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, tt.tag}, ei.Int(1)})
+		m := receive(t, b)
 		b.refuse(m)
 		require.Equal(t, ei.Atom("shutdown"), p.down(tt.mon), tt.tag)
 	}
@@ -156,49 +150,42 @@ func TestServerRepliesAtItsEnd(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("bob")
 	var self *Mailbox
-	self, err := n.Serve("srv", Server{Call: func(context.Context, *Call) (any, error) {
+	self = serve(t, n, "srv", Server{Call: func(context.Context, *Call) (any, error) {
 		self.Close()
 		return "bye", nil
-	}}, nil)
-	require.NoError(t, err)
+	}})
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{1, 2, 3}}
-	p.say("srv", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref}, ei.Atom("stop")})
-	_, reply := p.next()
+	p.Say("srv", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, ref}, ei.Atom("stop")})
+	_, reply := p.Next()
 	require.Equal(t, ei.Tuple{ref, ei.Binary("bye")}, reply)
 }
 
 // A request that a process has passed on to a third node is answered to the original caller, also
 // by rex.
 func TestForwardedCall(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			alice, proxy, bob := w.started("alice"), w.started("proxy"), w.started("bob")
-			_, err := bob.Serve("srv", newRecorder().server(), nil)
-			require.NoError(t, err)
-			bob.Expose("m", "f", func(context.Context, []ei.Term) (any, error) { return "result", nil })
-			for _, name := range []string{"srv", "rex"} {
-				_, err = proxy.Handle(name, func(b *Mailbox, m *Message) {
-					payload := ei.Raw(bytes.Clone(m.Payload))
-					go func() { _ = b.SendName(context.Background(), "bob@test", name, payload) }()
-				}, nil)
-				if name == "srv" {
-					require.NoError(t, err)
-				}
-			}
-			for _, caller := range []*Node{alice, proxy, bob} {
-				reply, err := caller.CallName(w.ctx(), "proxy@test", "srv", 1)
+	inWorlds(t, kinds, func(t *testing.T, w *world) {
+		alice, proxy, bob := w.started("alice"), w.started("proxy"), w.started("bob")
+		serve(t, bob, "srv", newRecorder().server())
+		bob.Expose("m", "f", func(context.Context, []ei.Term) (any, error) { return "result", nil })
+		for _, name := range []string{"srv", "rex"} {
+			_, err := proxy.Handle(name, func(b *Mailbox, m *Message) {
+				payload := ei.Raw(bytes.Clone(m.Payload))
+				go func() { _ = b.SendName(context.Background(), "bob@test", name, payload) }()
+			}, nil)
+			if name == "srv" {
 				require.NoError(t, err)
-				require.Equal(t, ei.Tuple{ei.Atom("ok"), ei.Int(1)}, reply)
 			}
-			// In the plain form, as a process that passes a request on would send it.
-			b, via := box(t, alice), box(t, proxy)
-			ask := ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("f"), ei.List{}, ei.Atom("user")}
-			require.NoError(t, via.SendName(w.ctx(), "bob@test", "rex", ei.Tuple{b.Pid(), ask}))
-			require.Equal(t, ei.Tuple{ei.Atom("rex"), ei.Binary("result")}, term(t, b))
-		})
-	}
+		}
+		for _, caller := range []*Node{alice, proxy, bob} {
+			require.Equal(t, ei.Tuple{ei.Atom("ok"), ei.Int(1)}, of(caller.CallName(w.ctx(), "proxy@test", "srv", 1)).must(t))
+		}
+		// In the plain form, as a process that passes a request on would send it.
+		b, via := box(t, alice), box(t, proxy)
+		ask := ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("f"), ei.List{}, ei.Atom("user")}
+		require.NoError(t, via.SendName(w.ctx(), "bob@test", "rex", ei.Tuple{b.Pid(), ask}))
+		require.Equal(t, ei.Tuple{ei.Atom("rex"), ei.Binary("result")}, term(t, b))
+	})
 }
 
 // A hangingResolver does not answer for one node until the test lets it.
@@ -232,8 +219,7 @@ func TestServerAnswersStrangers(t *testing.T) {
 	b := w.started("bob", func(c *Config) { r.Resolver, c.Resolver, c.HandshakeTimeout = c.Resolver, r, time.Hour })
 	_, err := a.ConnectAddr(w.ctx(), b.Listeners()[0].Addr(), b.Name())
 	require.NoError(t, err)
-	_, err = b.Serve("srv", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
-	require.NoError(t, err)
+	serve(t, b, "srv", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }})
 	peer := box(t, a)
 	ask := func(from ei.Pid, tag ei.Term) {
 		call := ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{from, tag}, ei.Atom("x")}
@@ -246,9 +232,7 @@ func TestServerAnswersStrangers(t *testing.T) {
 		call := ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("f"), ei.List{}, ei.Atom("user")}
 		require.NoError(t, peer.SendName(w.ctx(), b.Name(), "rex", ei.Tuple{ei.Pid{Node: ei.Atom(r.node), ID: 1, Creation: 1}, call}))
 	}
-	got, err := peer.CallName(w.ctx(), b.Name(), "srv", ei.Atom("y"))
-	require.NoError(t, err)
-	require.Equal(t, ei.Atom("y"), got)
+	require.Equal(t, ei.Atom("y"), of(peer.CallName(w.ctx(), b.Name(), "srv", ei.Atom("y"))).must(t))
 	require.Eventually(t, b.life.Work.None, tooLong, tick, "the answer to a stranger is waited for")
 	require.EqualValues(t, maxStrangersEach, b.strangers.count.Load())
 	arrives(t, r.asked, "an attempt to connect")
@@ -269,8 +253,7 @@ func TestServerAnswersStrangers(t *testing.T) {
 			ask(asks.Pid(), tag)
 		}
 		ask(asks.Pid(), oldPid)
-		m, err := asks.Receive(w.ctx())
-		require.NoError(t, err)
+		m := receive(t, asks)
 		require.Equal(t, "{#Pid<x.1.0.3>,x}", m.Payload.String())
 		require.NotContains(t, string(m.Payload), "g", "PID_EXT was not made a modern one")
 	}
@@ -285,8 +268,7 @@ func TestServerAnswersStrangers(t *testing.T) {
 		ei.Atom("$gen_call"), ei.Tuple{ei.Pid{Node: ei.Atom(r.node), ID: 1, Creation: 1}, ei.Int(1)},
 		ei.Tuple{ei.Atom("is_auth"), ei.Atom(r.node)},
 	}))
-	_, err = peer.CallName(w.ctx(), b.Name(), "net_kernel", ei.Atom("x"))
-	require.NoError(t, err)
+	of(peer.CallName(w.ctx(), b.Name(), "net_kernel", ei.Atom("x"))).must(t)
 	require.Zero(t, b.strangers.count.Load())
 	require.Empty(t, r.asked)
 }
@@ -310,7 +292,7 @@ func stranger(i int) ei.Pid {
 }
 
 func (p *wire) sbcast(name string, message ei.Term) {
-	p.say("rex", ei.Tuple{p.self, ei.Tuple{ei.Atom("sbcast"), ei.Atom(name), message}})
+	p.Say("rex", ei.Tuple{p.Self, ei.Tuple{ei.Atom("sbcast"), ei.Atom(name), message}})
 }
 
 func one(context.Context, *Call) (any, error) { return 1, nil }
@@ -324,13 +306,11 @@ func TestSbcastHoldsNoServer(t *testing.T) {
 	n := w.started("alice", func(cfg *Config) {
 		cfg.Resolver, cfg.HandshakeTimeout = hangs{w.book}, time.Hour
 	})
-	_, err := n.Serve("srv", Server{Call: one}, nil)
-	require.NoError(t, err)
+	serve(t, n, "srv", Server{Call: one})
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	p.sbcast("srv", genCallFrom(stranger(1), ei.Int(1), ei.Atom("q")))
-	p.next() // the answer to sbcast
-	_, err = w.started("bob").CallName(w.ctx(), "alice@test", "srv", ei.Atom("q"))
-	require.NoError(t, err)
+	p.Next() // the answer to sbcast
+	of(w.started("bob").CallName(w.ctx(), "alice@test", "srv", ei.Atom("q"))).must(t)
 }
 
 // What rex is made to send to rex counts as the peer's that has asked for it.
@@ -341,11 +321,11 @@ func TestSbcastCountsAsTheCallers(t *testing.T) {
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	call := ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("hang"), ei.List{ei.Binary(make([]byte, 8000))}, ei.Atom("user")}
 	for range 3000 { // three times what a peer may take up
-		p.sbcast("rex", genCallFrom(p.self, ei.Int(1), call))
+		p.sbcast("rex", genCallFrom(p.Self, ei.Int(1), call))
 	}
-	p.say("net_kernel", genCallFrom(p.self, ei.Int(2), ei.Tuple{ei.Atom("is_auth"), ei.Atom("x")}))
+	p.Say("net_kernel", genCallFrom(p.Self, ei.Int(2), ei.Tuple{ei.Atom("is_auth"), ei.Atom("x")}))
 	for { // everything has been read
-		if _, answer := p.next(); ei.Identical(answer, ei.Tuple{ei.Int(2), ei.Atom("yes")}) {
+		if _, answer := p.Next(); ei.Identical(answer, ei.Tuple{ei.Int(2), ei.Atom("yes")}) {
 			break
 		}
 	}
@@ -361,7 +341,7 @@ func TestLargeAnswerToThirdNode(t *testing.T) {
 	evil, victim := w.peer(n.Listeners()[0], role("evil@test")), w.peer(n.Listeners()[0], role("victim@test"))
 	c := w.conn(n, "victim@test")
 	ask := func(p *wire, tag ei.Term) {
-		p.say("net_kernel", genCallFrom(victim.self, tag, ei.Tuple{ei.Atom("is_auth"), ei.Atom("x")}))
+		p.Say("net_kernel", genCallFrom(victim.Self, tag, ei.Tuple{ei.Atom("is_auth"), ei.Atom("x")}))
 	}
 	// something is on its way to the victim, but the queue is not full
 	for queued := 0; queued == 0; queued, _ = link.Within(&c.l).Queue().Buffered() {
@@ -369,11 +349,11 @@ func TestLargeAnswerToThirdNode(t *testing.T) {
 	}
 	ask(evil, ei.Binary(make([]byte, 16<<20)))
 	ask(evil, ei.Int(2))
-	evil.say("net_kernel", genCallFrom(evil.self, ei.Int(3), ei.Tuple{ei.Atom("is_auth"), ei.Atom("x")}))
-	evil.next() // it has been asked all that
+	evil.Say("net_kernel", genCallFrom(evil.Self, ei.Int(3), ei.Tuple{ei.Atom("is_auth"), ei.Atom("x")}))
+	evil.Next() // it has been asked all that
 	ask(victim, ei.Int(1))
 	for { // it reads
-		if _, reply := victim.next(); ei.Identical(reply, ei.Tuple{ei.Int(1), ei.Atom("yes")}) {
+		if _, reply := victim.Next(); ei.Identical(reply, ei.Tuple{ei.Int(1), ei.Atom("yes")}) {
 			break
 		}
 	}
@@ -387,20 +367,18 @@ func TestStrangersAreBounded(t *testing.T) {
 	n := w.started("alice", func(cfg *Config) {
 		cfg.Resolver, cfg.HandshakeTimeout = hangs{w.book}, time.Hour
 	})
-	_, err := n.Serve("srv", Server{Call: one}, nil)
-	require.NoError(t, err)
+	serve(t, n, "srv", Server{Call: one})
 	evil, proxy := w.peer(n.Listeners()[0], role("evil@test")), w.peer(n.Listeners()[0], role("proxy@test"))
 	tag := ei.Binary(make([]byte, 2<<20))
 	for i := range maxStrangersEach + 1 {
-		evil.say("srv", genCallFrom(stranger(i), tag, ei.Atom("q")))
+		evil.Say("srv", genCallFrom(stranger(i), tag, ei.Atom("q")))
 	}
 	require.Eventually(t, func() bool { return n.strangers.bytes.Load() > maxStrangerBytes/2 }, tooLong, tick)
 	require.LessOrEqual(t, n.strangers.bytes.Load(), int64(maxStrangerBytes+len(tag)))
 	require.LessOrEqual(t, n.strangers.count.Load(), int64(maxStrangersEach))
 	b := box(t, w.started("carol"))
-	proxy.say("srv", genCallFrom(b.Pid(), ei.Int(1), ei.Atom("q")))
-	_, err = b.Receive(w.ctx())
-	require.NoError(t, err)
+	proxy.Say("srv", genCallFrom(b.Pid(), ei.Int(1), ei.Atom("q")))
+	receive(t, b)
 }
 
 // manyAtoms is a list of that many atoms.
@@ -410,8 +388,7 @@ func manyAtoms(t *testing.T, n int) ei.Raw {
 	for i := range n {
 		list = append(list, ei.Atom(fmt.Sprint("a", i)))
 	}
-	raw, err := ei.AppendTerm(nil, list)
-	require.NoError(t, err)
+	raw := encode(t, list)
 	return raw
 }
 
@@ -421,10 +398,9 @@ func TestSbcastIsFromThePeer(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("alice")
 	from := make(chan [2]*Conn, 1)
-	_, err := n.Serve("srv", Server{Info: func(ctx context.Context, _ *Mailbox, m *Message) {
+	serve(t, n, "srv", Server{Info: func(ctx context.Context, _ *Mailbox, m *Message) {
 		from <- [2]*Conn{m.Conn(), ConnOf(ctx)}
-	}}, nil)
-	require.NoError(t, err)
+	}})
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	p.sbcast("srv", ei.Tuple{ei.Atom("nodedown"), ei.Atom("x@test"), ei.List{}})
 	for _, c := range <-from {
@@ -438,10 +414,9 @@ func TestReplyIsAReply(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("alice")
 	b := box(t, n)
-	_, err := n.Serve("echo", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
-	require.NoError(t, err)
+	serve(t, n, "echo", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }})
 	p := w.peer(n.Listeners()[0], role("wire@test"))
-	p.say("echo", genCallFrom(b.Pid(), ei.Atom("$gen_cast"), ei.Atom("made up")))
-	p.say("echo", genCallFrom(b.Pid(), ei.Int(1), ei.Atom("a reply")))
+	p.Say("echo", genCallFrom(b.Pid(), ei.Atom("$gen_cast"), ei.Atom("made up")))
+	p.Say("echo", genCallFrom(b.Pid(), ei.Int(1), ei.Atom("a reply")))
 	require.Equal(t, ei.Tuple{ei.Int(1), ei.Atom("a reply")}, term(t, b))
 }

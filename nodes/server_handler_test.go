@@ -14,7 +14,7 @@ func TestHandler(t *testing.T) {
 	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		got := make(chan ei.Term, 10_000)
 		ops := make(chan dist.Op, 10)
-		h, err := there.Handle("h", func(self *Mailbox, m *Message) {
+		h := handle(t, there, "h", func(self *Mailbox, m *Message) {
 			if m.Op != dist.OpSend && m.Op != dist.OpRegSend {
 				ops <- m.Op
 				return
@@ -38,8 +38,7 @@ func TestHandler(t *testing.T) {
 				got <- v
 			}
 		}, &MailboxOptions{TrapExit: true})
-		require.NoError(t, err)
-		_, err = there.Handle("h", func(*Mailbox, *Message) {}, nil)
+		_, err := there.Handle("h", func(*Mailbox, *Message) {}, nil)
 		require.ErrorIs(t, err, ErrNameTaken)
 
 		b := box(t, here)
@@ -54,18 +53,14 @@ func TestHandler(t *testing.T) {
 			require.Equal(t, ei.Int(i), arrives(t, got, "a message"))
 		}
 		for i := range 10 {
-			v, err := here.CallName(w.ctx(), there.Name(), "h", i)
-			require.NoError(t, err)
-			require.Equal(t, ei.Tuple{ei.Atom("ok"), ei.Int(i)}, v)
+			require.Equal(t, ei.Tuple{ei.Atom("ok"), ei.Int(i)}, of(here.CallName(w.ctx(), there.Name(), "h", i)).must(t))
 		}
 		deep := ei.Raw(strings.Repeat("h\x01", 20_000) + "j")
-		v, err := here.CallName(w.ctx(), there.Name(), "h", deep)
-		require.NoError(t, err)
+		v := of(here.CallName(w.ctx(), there.Name(), "h", deep)).must(t)
 		require.True(t, ei.Identical(ei.Tuple{ei.Atom("ok"), deep}, v), "the answer came back, and is as deep")
 		require.NoError(t, b.SendExit(w.ctx(), h.Pid(), "x"))
 		require.Equal(t, dist.OpExit, arrives(t, ops, "the exit signal"))
-		_, err = b.Monitor(w.ctx(), h.Pid())
-		require.NoError(t, err)
+		monitor(t, b, h.Pid())
 		require.NoError(t, b.Send(w.ctx(), h.Pid(), ei.Atom("panic")))
 		_, why := reason(t, b, dist.OpMonitorPExit)
 		require.Equal(t, ei.Tuple{ei.Atom("go_panic"), ei.Binary("a bug")}, why)
@@ -80,8 +75,7 @@ func TestHandler(t *testing.T) {
 func TestHandlerEndsItsConnection(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, b := w.started("alice"), w.started("bob")
-	_, err := b.Handle("h", func(_ *Mailbox, m *Message) { m.Conn().Close() }, nil)
-	require.NoError(t, err)
+	handle(t, b, "h", func(_ *Mailbox, m *Message) { m.Conn().Close() })
 	here := box(t, a)
 	require.NoError(t, here.MonitorNode(w.ctx(), "bob@test"))
 	require.NoError(t, here.SendName(w.ctx(), "bob@test", "h", "close"))
@@ -99,31 +93,28 @@ func TestHandlerCloses(t *testing.T) {
 	told := map[string]func(t *testing.T, n *Node, p *wire, h *Mailbox){
 		"nodedown": func(t *testing.T, _ *Node, p *wire, h *Mailbox) {
 			require.NoError(t, h.MonitorNode(soon(t), "wire@test"))
-			p.close()
+			p.Close()
 		},
 		"link": func(t *testing.T, _ *Node, p *wire, h *Mailbox) {
-			require.NoError(t, h.Link(soon(t), p.self))
-			p.close()
+			require.NoError(t, h.Link(soon(t), p.Self))
+			p.Close()
 		},
 		"exit signal": func(t *testing.T, n *Node, p *wire, h *Mailbox) {
 			b := box(t, n)
-			_, err := h.Monitor(soon(t), b.Pid())
-			require.NoError(t, err)
-			p.send(dist.Control{Op: dist.OpExit2, From: p.self, To: b.Pid(), Reason: exitReason(ei.Atom("kill"))}, nil)
+			monitor(t, h, b.Pid())
+			p.Send(dist.Control{Op: dist.OpExit2, From: p.Self, To: b.Pid(), Reason: exitReason(ei.Atom("kill"))}, nil)
 		},
 		"exit of a Handler": func(t *testing.T, n *Node, p *wire, h *Mailbox) {
-			b, err := n.Handle("panics", func(*Mailbox, *Message) { panic("a bug") }, nil)
-			require.NoError(t, err)
+			b := handle(t, n, "panics", func(*Mailbox, *Message) { panic("a bug") })
 			require.NoError(t, h.Link(soon(t), b.Pid()))
-			p.say("panics", ei.Atom("x"))
+			p.Say("panics", ei.Atom("x"))
 		},
 		"full mailbox": func(t *testing.T, n *Node, p *wire, h *Mailbox) {
-			b, err := n.NewMailbox(&MailboxOptions{Limit: 1, Full: FullExit})
-			require.NoError(t, err)
+			b := box(t, n, &MailboxOptions{Limit: 1, Full: FullExit})
 			require.NoError(t, n.Register(t.Context(), "small", b))
 			require.NoError(t, h.Link(soon(t), b.Pid()))
-			p.say("small", ei.Atom("x"))
-			p.say("small", ei.Atom("y"))
+			p.Say("small", ei.Atom("x"))
+			p.Say("small", ei.Atom("y"))
 		},
 	}
 	for what, closing := range closes {
@@ -131,13 +122,11 @@ func TestHandlerCloses(t *testing.T) {
 			t.Run(what+", "+why, func(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t, "memory")
-				n := w.started("alice")
-				p := w.peer(n.Listeners()[0], role("wire@test"))
+				n, p := w.met("alice")
 				isRead(p)
 				closed := make(chan struct{})
 				c := n.Conn("wire@test")
-				h, err := n.Handle("h", func(*Mailbox, *Message) { _ = closing(c); close(closed) }, &MailboxOptions{TrapExit: true})
-				require.NoError(t, err)
+				h := handle(t, n, "h", func(*Mailbox, *Message) { _ = closing(c); close(closed) }, &MailboxOptions{TrapExit: true})
 				tell(t, n, p, h)
 				arrives(t, closed, "the Handler's end")
 				arrives(t, c.l.Left(), "the end of the connection")
@@ -150,8 +139,7 @@ func TestHandlerCloses(t *testing.T) {
 func TestHandlerBesideEnd(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, b := w.started("alice"), w.started("bob")
-	_, err := b.Handle("h", func(_ *Mailbox, m *Message) { m.Conn().Close() }, &MailboxOptions{TrapExit: true})
-	require.NoError(t, err)
+	handle(t, b, "h", func(_ *Mailbox, m *Message) { m.Conn().Close() }, &MailboxOptions{TrapExit: true})
 	for i := range 200 {
 		here := box(t, a)
 		_ = here.SendName(w.ctx(), "bob@test", "h", i)
@@ -169,17 +157,14 @@ func TestHandlerKeepsAndPanics(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("bob")
 	kept := make(chan *Message, 1)
-	h, err := n.Handle("h", func(_ *Mailbox, m *Message) { kept <- m; panic("a bug") }, nil)
-	require.NoError(t, err)
+	h := handle(t, n, "h", func(_ *Mailbox, m *Message) { kept <- m; panic("a bug") })
 	p := w.peer(n.Listeners()[0], role("wire@test"))
-	p.say("h", ei.Atom("mine"))
+	p.Say("h", ei.Atom("mine"))
 	m := arrives(t, kept, "the message")
 	arrives(t, h.Done(), "the end of the process")
-	p.say("net_kernel", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, monitorRef(p, 1)}, ei.Tuple{ei.Atom("is_auth"), ei.Atom("wire@test")}})
-	p.next() // the reader has gone on
-	v, err := m.Term()
-	require.NoError(t, err)
-	require.Equal(t, ei.Atom("mine"), v)
+	p.Say("net_kernel", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, monitorRef(p, 1)}, ei.Tuple{ei.Atom("is_auth"), ei.Atom("wire@test")}})
+	p.Next() // the reader has gone on
+	require.Equal(t, ei.Atom("mine"), content(t, m))
 	require.Zero(t, n.Stats().Undeliverable)
 }
 
@@ -187,13 +172,11 @@ func TestHandlerKeepsAndPanics(t *testing.T) {
 // connection.
 func TestCloseBesideHandler(t *testing.T) {
 	w := newWorld(t, "tcp")
-	n := w.started("alice")
-	p := w.peer(n.Listeners()[0], role("wire@test"))
+	n, p := w.met("alice")
 	isRead(p)
 	proceed := make(chan struct{})
-	h, err := n.Handle("h", func(*Mailbox, *Message) { <-proceed }, &MailboxOptions{TrapExit: true})
-	require.NoError(t, err)
-	require.NoError(t, h.Link(w.ctx(), p.self))
+	h := handle(t, n, "h", func(*Mailbox, *Message) { <-proceed }, &MailboxOptions{TrapExit: true})
+	require.NoError(t, h.Link(w.ctx(), p.Self))
 	inTime(t, "Close", func() { require.NoError(t, n.Conn("wire@test").Close()) })
 	close(proceed)
 }
@@ -204,14 +187,13 @@ func TestHandlerIsToldOfExitOnce(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice")
 	got := make(chan dist.Op, 8)
-	h, err := n.Handle("h", func(_ *Mailbox, m *Message) { got <- m.Op }, &MailboxOptions{TrapExit: true})
-	require.NoError(t, err)
+	h := handle(t, n, "h", func(_ *Mailbox, m *Message) { got <- m.Op }, &MailboxOptions{TrapExit: true})
 	p := w.peer(n.Listeners()[0], role("peer@test"))
-	p.send(dist.Control{Op: dist.OpLink, From: p.self, To: h.Pid()}, nil)
+	p.Send(dist.Control{Op: dist.OpLink, From: p.Self, To: h.Pid()}, nil)
 	for range 2 {
-		p.send(dist.Control{Op: dist.OpExit, From: p.self, To: h.Pid(), Reason: exitReason(ei.Atom("crash"))}, nil)
+		p.Send(dist.Control{Op: dist.OpExit, From: p.Self, To: h.Pid(), Reason: exitReason(ei.Atom("crash"))}, nil)
 	}
-	p.send(dist.Control{Op: dist.OpSend, To: h.Pid()}, ei.Atom("behind"))
+	p.Send(dist.Control{Op: dist.OpSend, To: h.Pid()}, ei.Atom("behind"))
 	require.Equal(t, dist.OpExit, arrives(t, got, "the exit signal"))
 	require.Equal(t, dist.OpSend, arrives(t, got, "the message behind"))
 }

@@ -33,7 +33,7 @@ func TestCheckPeerPanics(t *testing.T) {
 	require.Error(t, err)
 	require.ErrorContains(t, <-failed, "Config.CheckPeer panicked: no map")
 	for _, what := range []string{"Config.CheckPeer", "Config.HandshakeFailed"} {
-		require.Eventually(t, func() bool { return len(log.lines(what+" panicked", "server_misuse_test.go")) == 1 }, tooLong, tick)
+		require.Eventually(t, func() bool { return len(log.Lines(what+" panicked", "server_misuse_test.go")) == 1 }, tooLong, tick)
 	}
 }
 
@@ -44,7 +44,7 @@ func TestServerCallsItself(t *testing.T) {
 	n := w.started("front")
 	later := make(chan error, 1)
 	begin := make(chan struct{})
-	b, err := n.Serve("me", Server{Call: func(ctx context.Context, c *Call) (any, error) {
+	b := serve(t, n, "me", Server{Call: func(ctx context.Context, c *Call) (any, error) {
 		self := MailboxOf(ctx)
 		require.NotNil(t, self)
 		switch c.Request {
@@ -63,15 +63,11 @@ func TestServerCallsItself(t *testing.T) {
 			return ei.Atom("ok"), nil
 		}
 		return ei.Atom("pong"), nil
-	}}, nil)
-	require.NoError(t, err)
+	}})
 	for _, request := range []string{"name", "pid"} {
-		v, err := n.Call(w.ctx(), b.Pid(), ei.Atom(request))
-		require.NoError(t, err)
-		require.Equal(t, ei.Atom("true"), v, request)
+		require.Equal(t, ei.Atom("true"), of(n.Call(w.ctx(), b.Pid(), ei.Atom(request))).must(t), request)
 	}
-	_, err = n.Call(w.ctx(), b.Pid(), ei.Atom("later"))
-	require.NoError(t, err)
+	of(n.Call(w.ctx(), b.Pid(), ei.Atom("later"))).must(t)
 	close(begin)
 	require.NoError(t, <-later)
 	require.Nil(t, MailboxOf(w.ctx()))
@@ -81,19 +77,15 @@ func TestServerCallsItself(t *testing.T) {
 func TestServerTakesNoCalls(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("front")
-	b, err := n.Serve("", Server{Cast: func(context.Context, ei.Term) {}}, nil)
-	require.NoError(t, err)
-	v, err := n.Call(w.ctx(), b.Pid(), ei.Atom("ping"))
-	require.NoError(t, err)
+	b := serve(t, n, "", Server{Cast: func(context.Context, ei.Term) {}})
+	v := of(n.Call(w.ctx(), b.Pid(), ei.Atom("ping"))).must(t)
 	require.Equal(t, ei.Tuple{ei.Atom("error"), ei.Binary("the server takes no calls")}, v)
-	b, err = n.Serve("", Server{Info: func(ctx context.Context, self *Mailbox, m *Message) {
+	b = serve(t, n, "", Server{Info: func(ctx context.Context, self *Mailbox, m *Message) {
 		if c, ok := self.CallOf(m); ok {
 			_ = c.Reply(ctx, ei.Atom("pong"))
 		}
-	}}, nil)
-	require.NoError(t, err)
-	v, err = n.Call(w.ctx(), b.Pid(), ei.Atom("ping"))
-	require.NoError(t, err)
+	}})
+	v = of(n.Call(w.ctx(), b.Pid(), ei.Atom("ping"))).must(t)
 	require.Equal(t, ei.Atom("pong"), v)
 }
 
@@ -102,13 +94,11 @@ func TestReplyIsNoTerm(t *testing.T) {
 	w := newWorld(t, "tcp")
 	var log record
 	n := w.started("front", func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
-	b, err := n.Serve("", Server{Call: func(context.Context, *Call) (any, error) { return nil, nil }}, nil)
-	require.NoError(t, err)
-	v, err := n.Call(w.ctx(), b.Pid(), ei.Atom("ping"))
-	require.NoError(t, err)
+	b := serve(t, n, "", Server{Call: func(context.Context, *Call) (any, error) { return nil, nil }})
+	v := of(n.Call(w.ctx(), b.Pid(), ei.Atom("ping"))).must(t)
 	require.Contains(t, v.(ei.Tuple)[0], ei.Atom("error"))
 	require.Eventually(t, func() bool {
-		return len(log.lines("level=WARN", "the result of a server is no term", b.Pid().String())) == 1
+		return len(log.Lines("level=WARN", "the result of a server is no term", b.Pid().String())) == 1
 	}, tooLong, tick)
 }
 

@@ -71,10 +71,9 @@ func (r *recorder) server() Server {
 func TestServer(t *testing.T) {
 	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		r := newRecorder()
-		self, err := there.Serve("srv", r.server(), nil)
-		require.NoError(t, err)
+		self := serve(t, there, "srv", r.server())
 		require.Same(t, self, there.Whereis("srv"))
-		_, err = there.Serve("srv", r.server(), nil)
+		_, err := there.Serve("srv", r.server(), nil)
 		require.ErrorIs(t, err, ErrNameTaken)
 		call := func(request any) (ei.Term, error) {
 			byName, err := here.CallName(w.ctx(), there.Name(), "srv", request)
@@ -153,8 +152,7 @@ func TestServer(t *testing.T) {
 func TestCastErrors(t *testing.T) {
 	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		b := box(t, here)
-		full, err := there.NewMailbox(&MailboxOptions{Limit: 1})
-		require.NoError(t, err)
+		full := box(t, there, &MailboxOptions{Limit: 1})
 		require.NoError(t, b.CastName(w.ctx(), there.Name(), "nobody", 1))
 		require.NoError(t, b.Cast(w.ctx(), ei.Pid{Node: ei.Atom(there.Name()), ID: 1 << 20, Creation: full.Pid().Creation}, 1))
 		require.ErrorIs(t, b.CastName(transport.NoWait(), "nowhere@test", "x", 1), ErrNoConnection)
@@ -176,8 +174,7 @@ func TestCastErrors(t *testing.T) {
 func TestServerSystemMessages(t *testing.T) {
 	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		r := newRecorder()
-		self, err := there.Serve("srv", r.server(), nil)
-		require.NoError(t, err)
+		self := serve(t, there, "srv", r.server())
 		b := box(t, here)
 		ref, err := here.NewRef()
 		require.NoError(t, err)
@@ -205,8 +202,7 @@ func TestServerSystemMessages(t *testing.T) {
 func TestServerGoexit(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice")
-	self, err := n.Serve("srv", newRecorder().server(), nil)
-	require.NoError(t, err)
+	self := serve(t, n, "srv", newRecorder().server())
 	called := async(func() (ei.Term, error) { return n.Call(w.ctx(), self.Pid(), ei.Atom("goexit")) })
 	var e *ExitError
 	require.ErrorAs(t, arrives(t, called, "the call's error").err, &e)
@@ -218,24 +214,21 @@ func TestServerOddMessages(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("alice")
 	r := newRecorder()
-	_, err := n.Serve("srv", r.server(), nil)
-	require.NoError(t, err)
+	serve(t, n, "srv", r.server())
 	var plain atomic.Int64
-	_, err = n.Serve("plain", Server{Info: func(context.Context, *Mailbox, *Message) { plain.Add(1) }}, nil)
-	require.NoError(t, err)
-	_, err = n.Serve("deaf", Server{}, nil)
-	require.NoError(t, err)
+	serve(t, n, "plain", Server{Info: func(context.Context, *Mailbox, *Message) { plain.Add(1) }})
+	serve(t, n, "deaf", Server{})
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{1, 2, 3}}
 	call := func(parts ...ei.Term) ei.Tuple { return append(ei.Tuple{ei.Atom("$gen_call")}, parts...) }
 	odd := []ei.Term{
-		call(), call(p.self, ei.Int(1)), call(ei.Tuple{p.self}, ei.Int(1)), call(ei.Tuple{ei.Atom("me"), ref}, ei.Int(1)),
+		call(), call(p.Self, ei.Int(1)), call(ei.Tuple{p.Self}, ei.Int(1)), call(ei.Tuple{ei.Atom("me"), ref}, ei.Int(1)),
 		ei.Tuple{ei.Atom("$gen_cast")}, ei.Tuple{ei.Atom("$gen_cast"), ei.Int(1), ei.Int(2)},
 		ei.Tuple{}, ei.List{}, ei.Int(1), ei.Map{}, ei.Binary(nil), ei.Float(1),
 	}
 	for _, name := range []string{"srv", "plain", "deaf", "net_kernel", "rex"} {
 		for _, v := range odd {
-			p.say(name, v)
+			p.Say(name, v)
 		}
 	}
 	for _, v := range odd {
@@ -243,17 +236,16 @@ func TestServerOddMessages(t *testing.T) {
 	}
 	// A request that cannot be decoded is answered.
 	for _, name := range []string{"srv", "net_kernel", "rex"} {
-		from, err := ei.AppendTerm(nil, ei.Tuple{p.self, ref})
-		require.NoError(t, err)
+		from := encode(t, ei.Tuple{p.Self, ref})
 		body, err := ei.AppendAtom(ei.AppendTupleHeader(nil, 3), "$gen_call")
 		require.NoError(t, err)
 		// a key twice
 		body = append(append(body, from...), byte(ei.TagMapExt), 0, 0, 0, 2, 97, 1, 97, 1, 97, 1, 97, 1)
-		b, err := protocol.AppendFrame(nil, &dist.Control{Op: dist.OpRegSend, From: p.self, ToName: ei.Atom(name)}, body)
+		b, err := protocol.AppendFrame(nil, &dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: ei.Atom(name)}, body)
 		require.NoError(t, err)
-		require.NoError(t, p.write(b))
-		ctl, reply := p.next()
-		require.Equal(t, p.self, ctl.To)
+		require.NoError(t, p.Write(b))
+		ctl, reply := p.Next()
+		require.Equal(t, p.Self, ctl.To)
 		require.Equal(t, ei.Tuple{ref, ei.Tuple{ei.Atom("error"), ei.Atom("badarg")}}, reply)
 	}
 	// A reply goes to an alias where the caller asks for that.
@@ -261,8 +253,8 @@ func TestServerOddMessages(t *testing.T) {
 	multi := ei.ImproperList{Elems: []ei.Term{alias}, Tail: ref} // gen_server:multi_call's
 	deeper := ei.ImproperList{Elems: []ei.Term{multi}, Tail: ref}
 	for _, tag := range []ei.Term{alias, multi, deeper, ref, ei.Atom("any"), ei.List{ei.Atom("alias"), ref}} {
-		p.say("srv", call(ei.Tuple{p.self, tag}, ei.Int(1)))
-		ctl, reply := p.next()
+		p.Say("srv", call(ei.Tuple{p.Self, tag}, ei.Int(1)))
+		ctl, reply := p.Next()
 		require.Equal(t, ei.Tuple{tag, ei.Tuple{ei.Atom("ok"), ei.Int(1)}}.String(), reply.String())
 		if tag.String() == alias.String() || tag.String() == multi.String() {
 			require.Equal(t, dist.OpAltactSigSend, ctl.Op)
@@ -270,80 +262,74 @@ func TestServerOddMessages(t *testing.T) {
 			require.Equal(t, ref, ctl.Ref)
 		} else {
 			require.Equal(t, dist.OpSendSender, ctl.Op)
-			require.Equal(t, p.self, ctl.To)
+			require.Equal(t, p.Self, ctl.To)
 		}
 	}
 	// net_adm:ping, and a question that net_kernel does not know.
-	p.say("net_kernel", call(ei.Tuple{p.self, ref}, ei.Tuple{ei.Atom("is_auth"), ei.Atom("wire@test")}))
-	_, reply := p.next()
+	p.Say("net_kernel", call(ei.Tuple{p.Self, ref}, ei.Tuple{ei.Atom("is_auth"), ei.Atom("wire@test")}))
+	_, reply := p.Next()
 	require.Equal(t, ei.Tuple{ref, ei.Atom("yes")}, reply)
-	p.say("net_kernel", call(ei.Tuple{p.self, ref}, ei.Atom("what")))
-	_, reply = p.next()
+	p.Say("net_kernel", call(ei.Tuple{p.Self, ref}, ei.Atom("what")))
+	_, reply = p.Next()
 	require.Equal(t, ei.Tuple{ref, ei.Tuple{ei.Atom("error"), ei.Atom("badarg")}}, reply)
 	require.NoError(t, n.Conn("wire@test").Err())
 }
 
 func TestCallFailures(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			a, b := w.started("alice"), w.started("bob")
-			for _, node := range []string{"alice@test", "bob@test"} {
-				_, err := a.CallName(w.ctx(), node, "nobody", 1)
-				require.ErrorIs(t, err, ErrNoProc)
-				require.NotErrorIs(t, err, ErrNoConnection)
-				_, err = a.Call(w.ctx(), ei.Pid{Node: ei.Atom(node), ID: 4711, Creation: 4}, 1)
-				require.ErrorIs(t, err, ErrNoProc)
-			}
-			_, err := a.CallName(w.ctx(), "nobody@test", "x", 1)
-			require.ErrorIs(t, err, ErrNoConnection)
-			require.ErrorIs(t, err, ErrUnknownNode)
+	inWorlds(t, kinds, func(t *testing.T, w *world) {
+		a, b := w.started("alice"), w.started("bob")
+		for _, node := range []string{"alice@test", "bob@test"} {
+			_, err := a.CallName(w.ctx(), node, "nobody", 1)
+			require.ErrorIs(t, err, ErrNoProc)
+			require.NotErrorIs(t, err, ErrNoConnection)
+			_, err = a.Call(w.ctx(), ei.Pid{Node: ei.Atom(node), ID: 4711, Creation: 4}, 1)
+			require.ErrorIs(t, err, ErrNoProc)
+		}
+		_, err := a.CallName(w.ctx(), "nobody@test", "x", 1)
+		require.ErrorIs(t, err, ErrNoConnection)
+		require.ErrorIs(t, err, ErrUnknownNode)
 
-			// The process dies meanwhile; the connection is lost; the caller gives up.
-			for _, node := range []*Node{a, b} {
-				silent := box(t, node)
-				called := async(func() (ei.Term, error) { return a.Call(w.ctx(), silent.Pid(), 1) })
-				_, err = silent.Receive(w.ctx())
-				require.NoError(t, err)
-				silent.Exit(ei.Tuple{ei.Atom("too"), ei.Atom("bad")})
-				err = arrives(t, called, "the call's error").err
-				var e *ExitError
-				require.ErrorAs(t, err, &e)
-				require.Equal(t, ei.Tuple{ei.Atom("too"), ei.Atom("bad")}, e.Reason)
-				require.Equal(t, silent.Pid(), e.Pid)
-			}
-			silent := box(t, b)
-			ctx, cancel := context.WithCancel(w.ctx())
-			called := async(func() (ei.Term, error) { return a.Call(ctx, silent.Pid(), 1) })
-			m, err := silent.Receive(w.ctx())
-			require.NoError(t, err)
-			cancel()
-			require.ErrorIs(t, arrives(t, called, "the cancelled call").err, context.Canceled)
-			require.Eventually(t, func() bool { return len(watchersOf(silent)) == 0 }, tooLong, tick, "its monitor is gone")
-			// A reply that comes too late does no harm.
-			q := otp.ReadRequest(m.Payload)
-			require.Equal(t, otp.Call, q.Kind)
-			require.NoError(t, silent.Send(w.ctx(), q.From.Pid, ei.Tuple{q.Tag, ei.Int(1)}))
-
-			called = async(func() (ei.Term, error) { return a.Call(w.ctx(), silent.Pid(), 1) })
-			_, err = silent.Receive(w.ctx())
-			require.NoError(t, err)
-			require.NoError(t, b.Close())
+		// The process dies meanwhile; the connection is lost; the caller gives up.
+		for _, node := range []*Node{a, b} {
+			silent := box(t, node)
+			called := async(func() (ei.Term, error) { return a.Call(w.ctx(), silent.Pid(), 1) })
+			receive(t, silent)
+			silent.Exit(ei.Tuple{ei.Atom("too"), ei.Atom("bad")})
 			err = arrives(t, called, "the call's error").err
-			if e := (*ExitError)(nil); errors.As(err, &e) && e.Reason == ei.Atom("shutdown") {
-				err = ErrNoConnection // the process has said so just before its node went
-			}
-			require.ErrorIs(t, err, ErrNoConnection)
-			require.Equal(t, 2, a.Stats().Mailboxes, "net_kernel, rex")
+			var e *ExitError
+			require.ErrorAs(t, err, &e)
+			require.Equal(t, ei.Tuple{ei.Atom("too"), ei.Atom("bad")}, e.Reason)
+			require.Equal(t, silent.Pid(), e.Pid)
+		}
+		silent := box(t, b)
+		ctx, cancel := context.WithCancel(w.ctx())
+		called := async(func() (ei.Term, error) { return a.Call(ctx, silent.Pid(), 1) })
+		m := receive(t, silent)
+		cancel()
+		require.ErrorIs(t, arrives(t, called, "the cancelled call").err, context.Canceled)
+		require.Eventually(t, func() bool { return len(watchersOf(silent)) == 0 }, tooLong, tick, "its monitor is gone")
+		// A reply that comes too late does no harm.
+		q := otp.ReadRequest(m.Payload)
+		require.Equal(t, otp.Call, q.Kind)
+		require.NoError(t, silent.Send(w.ctx(), q.From.Pid, ei.Tuple{q.Tag, ei.Int(1)}))
 
-			called = async(func() (ei.Term, error) { return a.Call(w.ctx(), box(t, a).Pid(), 1) })
-			require.Eventually(t, func() bool { return a.Stats().Mailboxes == 4 }, tooLong, tick)
-			require.NoError(t, a.Close())
-			require.Error(t, arrives(t, called, "the call of a closed node").err)
-			_, err = a.CallName(w.ctx(), "alice@test", "x", 1)
-			require.ErrorIs(t, err, ErrClosed)
-		})
-	}
+		called = async(func() (ei.Term, error) { return a.Call(w.ctx(), silent.Pid(), 1) })
+		receive(t, silent)
+		require.NoError(t, b.Close())
+		err = arrives(t, called, "the call's error").err
+		if e := (*ExitError)(nil); errors.As(err, &e) && e.Reason == ei.Atom("shutdown") {
+			err = ErrNoConnection // the process has said so just before its node went
+		}
+		require.ErrorIs(t, err, ErrNoConnection)
+		require.Equal(t, 2, a.Stats().Mailboxes, "net_kernel, rex")
+
+		called = async(func() (ei.Term, error) { return a.Call(w.ctx(), box(t, a).Pid(), 1) })
+		require.Eventually(t, func() bool { return a.Stats().Mailboxes == 4 }, tooLong, tick)
+		require.NoError(t, a.Close())
+		require.Error(t, arrives(t, called, "the call of a closed node").err)
+		_, err = a.CallName(w.ctx(), "alice@test", "x", 1)
+		require.ErrorIs(t, err, ErrClosed)
+	})
 }
 
 // When a Server's process ends, the Server handles no more messages from its mailbox, and the
@@ -351,15 +337,13 @@ func TestCallFailures(t *testing.T) {
 func TestServerEnds(t *testing.T) {
 	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		began, ran := make(chan struct{}, 1), make(chan ei.Term, 10)
-		self, err := there.Serve("srv", Server{Cast: func(ctx context.Context, request ei.Term) {
+		self := serve(t, there, "srv", Server{Cast: func(ctx context.Context, request ei.Term) {
 			ran <- request
 			began <- struct{}{}
 			<-ctx.Done()
-		}}, nil)
-		require.NoError(t, err)
+		}})
 		b := box(t, here)
-		ref, err := b.Monitor(w.ctx(), self.Pid())
-		require.NoError(t, err)
+		ref := monitor(t, b, self.Pid())
 		for i := range 5 {
 			require.NoError(t, b.Cast(w.ctx(), self.Pid(), i))
 		}
@@ -383,8 +367,7 @@ func TestServerIsAskedForItself(t *testing.T) {
 	srv, err := b.Serve("srv", Server{Call: func(context.Context, *Call) (any, error) { return answer, nil }},
 		&MailboxOptions{Limit: 16 << 10})
 	require.NoError(t, err)
-	full, err := b.NewMailbox(&MailboxOptions{Limit: 1})
-	require.NoError(t, err)
+	full := box(t, b, &MailboxOptions{Limit: 1})
 	peer := box(t, a)
 	for _, name := range []string{"srv", "net_kernel"} {
 		for i := range 100 {
@@ -394,9 +377,7 @@ func TestServerIsAskedForItself(t *testing.T) {
 			}
 		}
 	}
-	got, err := peer.CallName(w.ctx(), b.Name(), "srv", ei.Atom("x"))
-	require.NoError(t, err)
-	require.Equal(t, answer, got)
+	require.Equal(t, answer, of(peer.CallName(w.ctx(), b.Name(), "srv", ei.Atom("x"))).must(t))
 }
 
 // If a registered process is ended by another, the log says so, since nothing restarts it.
@@ -405,28 +386,24 @@ func TestEndOfServerIsLogged(t *testing.T) {
 	var r record
 	a, b := w.started("alice"), w.started("bob", func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&r, nil)) })
 	linked := box(t, a)
-	stopped, err := b.Serve("stopped", Server{}, nil)
-	require.NoError(t, err)
+	stopped := serve(t, b, "stopped", Server{})
 	stopped.Exit(ei.Atom("shutdown"))
-	srv, err := b.Serve("linked", Server{}, nil)
-	require.NoError(t, err)
+	srv := serve(t, b, "linked", Server{})
 	require.NoError(t, linked.Link(w.ctx(), srv.Pid()))
 	linked.Exit(ei.Atom("crash"))
 	require.Eventually(t, func() bool {
-		return len(r.lines("registered process ended", "name=linked", "reason=crash")) == 1
+		return len(r.Lines("registered process ended", "name=linked", "reason=crash")) == 1
 	}, tooLong, tick)
-	require.Empty(t, r.lines("name=stopped"))
+	require.Empty(t, r.Lines("name=stopped"))
 
-	told, err := b.Serve("told", Server{}, nil)
-	require.NoError(t, err)
+	told := serve(t, b, "told", Server{})
 	told.Exit(ei.Tuple{ei.Atom("shutdown"), ei.Atom("enough")})
-	verbose, err := b.Serve("verbose", Server{}, nil)
-	require.NoError(t, err)
+	verbose := serve(t, b, "verbose", Server{})
 	verbose.Exit(ei.Binary(bytes.Repeat([]byte("å"), 1<<20)))
-	lines := r.lines("registered process ended", "name=verbose")
+	lines := r.Lines("registered process ended", "name=verbose")
 	require.Len(t, lines, 1)
 	require.Less(t, len(lines[0]), 2000)
-	require.Empty(t, r.lines("name=told"))
+	require.Empty(t, r.Lines("name=told"))
 }
 
 // A Server's function that sends to its own process does not wait for room, which only the function
@@ -448,8 +425,7 @@ func TestServerSendsToItself(t *testing.T) {
 			got <- v
 		},
 	}
-	b, err := n.Serve("s", s, &MailboxOptions{Limit: 1})
-	require.NoError(t, err)
+	b := serve(t, n, "s", s, &MailboxOptions{Limit: 1})
 	require.NoError(t, box(t, n).Cast(w.ctx(), b.Pid(), ei.Atom("go")))
 	for range 10 {
 		require.NoError(t, arrives(t, sent, "the end of a send"))
@@ -460,8 +436,7 @@ func TestServerSendsToItself(t *testing.T) {
 	}
 
 	// One that is to end when it is full does.
-	b, err = n.Serve("ends", s, &MailboxOptions{Limit: 1, Full: FullExit})
-	require.NoError(t, err)
+	b = serve(t, n, "ends", s, &MailboxOptions{Limit: 1, Full: FullExit})
 	require.NoError(t, box(t, n).Cast(w.ctx(), b.Pid(), ei.Atom("go")))
 	arrives(t, b.Done(), "its end")
 	var end *ExitError

@@ -21,13 +21,13 @@ func (w *world) deaf(n *Node, b *Mailbox) *wire {
 	self := role("deaf@test")
 	self.Flags = withoutFragments
 	p := w.peer(n.Listeners()[0], self)
-	p.send(dist.Control{Op: dist.OpMonitorP, From: p.self, To: b.Pid(), Ref: monitorRef(p, 1)}, nil)
+	p.Send(dist.Control{Op: dist.OpMonitorP, From: p.Self, To: b.Pid(), Ref: monitorRef(p, 1)}, nil)
 	require.Eventually(w.t, func() bool { return len(watchersOf(b)) == 1 }, tooLong, tick)
 	c := w.conn(n, "deaf@test")
 	ctx, cancel := context.WithCancel(w.ctx())
 	sends := async(func() (int, error) {
 		for {
-			if err := b.Send(ctx, p.self, make([]byte, 64<<10)); err != nil {
+			if err := b.Send(ctx, p.Self, make([]byte, 64<<10)); err != nil {
 				return 0, err
 			}
 		}
@@ -41,37 +41,33 @@ func (w *world) deaf(n *Node, b *Mailbox) *wire {
 // A peer that does not read takes none of the time in which the others hear that processes end, and
 // that the node does.
 func TestFarewellBesideDeafPeer(t *testing.T) {
-	for _, kind := range []string{"tcp", "memory"} {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			n := w.started("alice")
-			b := box(t, n)
-			w.deaf(n, b)
-			var others []*Mailbox
-			var ends []<-chan struct{}
-			for _, name := range []string{"a", "b", "c", "d", "e"} {
-				peer := w.started(name)
-				other := box(t, peer)
-				_, err := other.Monitor(w.ctx(), b.Pid())
-				require.NoError(t, err)
-				others, ends = append(others, other), append(ends, w.conn(peer, n.Name()).Done())
-			}
-			require.Eventually(t, func() bool { return len(watchersOf(b)) == 1+len(others) }, tooLong, tick)
-			ctx, cancel := context.WithCancel(w.ctx())
-			defer cancel()
-			down := async(func() (int, error) { return 0, n.Shutdown(ctx) })
-			for i, other := range others {
-				_, why := reason(t, other, dist.OpMonitorPExit)
-				require.Equal(t, ei.Atom("shutdown"), why)
-				arrives(t, ends[i], "the end of the connection")
-			}
-			require.NoError(t, n.Err())
-			cancel()
-			err := arrives(t, down, "Shutdown").err
-			require.ErrorIs(t, err, context.Canceled)
-			require.ErrorContains(t, err, "deaf@test")
-		})
-	}
+	inWorlds(t, []string{"tcp", "memory"}, func(t *testing.T, w *world) {
+		n := w.started("alice")
+		b := box(t, n)
+		w.deaf(n, b)
+		var others []*Mailbox
+		var ends []<-chan struct{}
+		for _, name := range []string{"a", "b", "c", "d", "e"} {
+			peer := w.started(name)
+			other := box(t, peer)
+			monitor(t, other, b.Pid())
+			others, ends = append(others, other), append(ends, w.conn(peer, n.Name()).Done())
+		}
+		require.Eventually(t, func() bool { return len(watchersOf(b)) == 1+len(others) }, tooLong, tick)
+		ctx, cancel := context.WithCancel(w.ctx())
+		defer cancel()
+		down := async(func() (int, error) { return 0, n.Shutdown(ctx) })
+		for i, other := range others {
+			_, why := reason(t, other, dist.OpMonitorPExit)
+			require.Equal(t, ei.Atom("shutdown"), why)
+			arrives(t, ends[i], "the end of the connection")
+		}
+		require.NoError(t, n.Err())
+		cancel()
+		err := arrives(t, down, "Shutdown").err
+		require.ErrorIs(t, err, context.Canceled)
+		require.ErrorContains(t, err, "deaf@test")
+	})
 }
 
 // A Shutdown gives up a peer that reads nothing for a quarter of its time, also one for which a
@@ -89,18 +85,15 @@ func TestShutdownGivesUpDeafPeer(t *testing.T) {
 		"slow":        {true, limit / 64, limit * 18 / 64, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, "memory")
+			bubble(t, func(t *testing.T, w *world) {
 				n := w.started("alice")
 				n.Expose("m", "f", func(context.Context, []ei.Term) (any, error) { return make([]byte, 64<<10), nil })
-				_, err := n.Serve("srv", Server{Call: func(context.Context, *Call) (any, error) { return make([]byte, 64<<10), nil }}, nil)
-				require.NoError(t, err)
+				serve(t, n, "srv", Server{Call: func(context.Context, *Call) (any, error) { return make([]byte, 64<<10), nil }})
 				p := w.deaf(n, box(t, n))
-				defer p.close()
-				c, err := w.started("bob").Connect(w.ctx(), n.Name())
-				require.NoError(t, err)
+				defer p.Close()
+				c := connect(t, w.started("bob"), n.Name())
 				if tt.asks {
-					p.say("srv", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, monitorRef(p, 9)}, ei.Atom("x")})
+					p.Say("srv", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, monitorRef(p, 9)}, ei.Atom("x")})
 					p.request(10, "m", "f", ei.List{ei.Atom("monitor")})
 					synctest.Wait()
 				}
@@ -109,7 +102,7 @@ func TestShutdownGivesUpDeafPeer(t *testing.T) {
 				begun := time.Now()
 				down := async(func() (int, error) { return 0, n.Shutdown(ctx) })
 				read := async(func() (int, error) {
-					for err := error(nil); tt.reads > 0 && err == nil; _, err = p.frame(ctx) {
+					for err := error(nil); tt.reads > 0 && err == nil; _, err = p.ReadFrame(ctx) {
 						time.Sleep(tt.reads)
 					}
 					return 0, nil
@@ -118,7 +111,7 @@ func TestShutdownGivesUpDeafPeer(t *testing.T) {
 				if !tt.asks {
 					require.Less(t, time.Since(begun), farewell, "another peer has waited")
 				}
-				err = (<-down).err
+				err := (<-down).err
 				require.InDelta(t, tt.takes, time.Since(begun), float64(2*farewell))
 				require.Equal(t, tt.want != nil, err != nil, err)
 				if tt.want != nil {
@@ -183,11 +176,10 @@ func TestCloseEndsShutdown(t *testing.T) {
 
 // Two Shutdowns do one work, and neither is cut off by the end of the other.
 func TestShutdownTwice(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		n := w.started("alice", func(cfg *Config) { cfg.DrainGrace = time.Second })
 		p := w.peer(n.Listeners()[0], role("wire@test")) // it does not end its side
-		defer p.close()
+		defer p.Close()
 		first := async(func() (int, error) { return 0, n.Shutdown(context.Background()) })
 		time.Sleep(100 * time.Millisecond)
 		second := async(func() (int, error) { return 0, n.Shutdown(context.Background()) })
@@ -222,8 +214,7 @@ func TestOnDrainGoexit(t *testing.T) {
 
 // A function of OnDrain that hangs, since a peer does not answer it, say, leaves time for the rest.
 func TestDrainLeavesTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		a, n := w.started("alice"), w.started("bob")
 		n.OnDrain(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
 		n.Expose("m", "work", func(context.Context, []ei.Term) (any, error) {
@@ -248,18 +239,15 @@ func TestDrainLeavesTime(t *testing.T) {
 
 // A peer that does not answer a node's farewell does not keep the farewell from other peers.
 func TestShutdownBesideSilentPeer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		_, l := w.listening("silent")
 		go func() { _, _ = l.Accept(w.ctx()) }() // and nothing is read
 		n := w.started("front")
-		_, err := n.Connect(w.ctx(), "silent@test")
-		require.NoError(t, err)
+		connect(t, n, "silent@test")
 		var ends []<-chan struct{}
 		for _, name := range []string{"a", "b", "c", "d", "e"} {
 			peer := w.started(name)
-			c, err := peer.Connect(w.ctx(), "front@test")
-			require.NoError(t, err)
+			c := connect(t, peer, "front@test")
 			ends = append(ends, c.Done())
 		}
 		begun := time.Now()

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -37,12 +36,11 @@ func TestStates(t *testing.T) {
 	require.NoError(t, b.Start(w.ctx()))
 	reached(b, StateRunning)
 	a := w.started("alice")
-	_, err := a.Connect(w.ctx(), "bob@test")
-	require.NoError(t, err)
+	connect(t, a, "bob@test")
 	require.NoError(t, b.Drain(w.ctx()))
 	require.NoError(t, b.Drain(w.ctx()), "once more")
 	reached(b, StateDraining)
-	_, err = b.Freeze(w.ctx())
+	_, err := b.Freeze(w.ctx())
 	require.ErrorIs(t, err, ErrClosed)
 	_, err = w.node("dave").Connect(w.ctx(), "bob@test")
 	require.ErrorIs(t, err, ErrUnknownNode)
@@ -126,8 +124,7 @@ func TestGrace(t *testing.T) {
 		"drained long ago": {grace: time.Minute, before: time.Hour, want: time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, "memory")
+			bubble(t, func(t *testing.T, w *world) {
 				n := w.started("alice", func(cfg *Config) { cfg.DrainGrace = c.grace })
 				if c.left {
 					n.OnDrain(something)
@@ -167,23 +164,20 @@ func TestServersEndAsNodeStops(t *testing.T) {
 	a, b := w.started("alice"), w.started("bob")
 	running, release := make(chan struct{}), make(chan struct{})
 	work := func(ctx context.Context) error { close(running); <-release; return nil }
-	idle, err := b.Serve("idle", Server{Call: func(context.Context, *Call) (any, error) { return ei.Atom("here"), nil }}, nil)
-	require.NoError(t, err)
+	idle := serve(t, b, "idle", Server{Call: func(context.Context, *Call) (any, error) { return ei.Atom("here"), nil }})
 	proceed := make(chan struct{})
 	var call *Call
 	began := make(chan struct{}, 10)
-	busy, err := b.Serve("busy", Server{Call: func(_ context.Context, c *Call) (any, error) {
+	busy := serve(t, b, "busy", Server{Call: func(_ context.Context, c *Call) (any, error) {
 		began <- struct{}{}
 		<-proceed
 		return c.Request, nil
-	}}, nil)
-	require.NoError(t, err)
-	later, err := b.Serve("later", Server{Call: func(_ context.Context, c *Call) (any, error) {
+	}})
+	later := serve(t, b, "later", Server{Call: func(_ context.Context, c *Call) (any, error) {
 		call = c
 		began <- struct{}{}
 		return NoReply, nil
-	}}, nil)
-	require.NoError(t, err)
+	}})
 	b.Expose("m", "work", FuncOf(func(ctx context.Context) (ei.Term, error) {
 		if err := work(ctx); err != nil {
 			return nil, err
@@ -193,8 +187,7 @@ func TestServersEndAsNodeStops(t *testing.T) {
 	watch, linked := box(t, a), box(t, a)
 	refs := map[*Mailbox]ei.Ref{}
 	for _, s := range []*Mailbox{idle, busy, later} {
-		refs[s], err = watch.Monitor(w.ctx(), s.Pid())
-		require.NoError(t, err)
+		refs[s] = monitor(t, watch, s.Pid())
 	}
 	linked.TrapExit(true)
 	require.NoError(t, linked.Link(w.ctx(), idle.Pid()))
@@ -217,7 +210,7 @@ func TestServersEndAsNodeStops(t *testing.T) {
 	require.Equal(t, ei.Atom("shutdown"), why)
 	for name, want := range map[string]ei.Atom{"idle": "noproc", "busy": "shutdown"} {
 		var exit *ExitError
-		_, err = a.CallName(w.ctx(), "bob@test", name, 1)
+		_, err := a.CallName(w.ctx(), "bob@test", name, 1)
 		require.ErrorAs(t, err, &exit, name)
 		require.Equal(t, want, exit.Reason)
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/rawpeer"
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
@@ -14,10 +15,9 @@ import (
 func TestShutdownBesideSlowReader(t *testing.T) {
 	const count, size = 15, 8_000 // in all no more than the node's system holds
 	w := newWorld(t, "tcp")
-	n := w.started("bob", func(c *Config) { c.QueueLimit = 8 << 20 })
-	p := w.peer(n.Listeners()[0], role("wire@test"))
+	n, p := w.met("bob", func(c *Config) { c.QueueLimit = 8 << 20 })
 	// else all may have arrived long before it is read
-	require.NoError(t, narrow(p.s, unix.SO_RCVBUF))
+	require.NoError(t, rawpeer.Narrow(p.S, unix.SO_RCVBUF))
 	c := w.conn(n, "wire@test")
 	for range count {
 		require.NoError(t, c.SendName(w.ctx(), "x", make([]byte, size)))
@@ -26,7 +26,7 @@ func TestShutdownBesideSlowReader(t *testing.T) {
 	require.Eventually(t, c.l.Leaves, tooLong, tick)
 	begin := time.Now()
 	for i := range count {
-		ctl, _ := p.next()
+		ctl, _ := p.Next()
 		require.Equal(t, dist.OpRegSend, ctl.Op)
 		require.NoError(t, p.tick(), "%d messages have been read", i)
 		if time.Since(begin) <= farewell { // no longer than need be: what is left then is soon read
@@ -34,6 +34,6 @@ func TestShutdownBesideSlowReader(t *testing.T) {
 		}
 	}
 	require.Greater(t, time.Since(begin), farewell)
-	p.close()
+	p.Close()
 	require.NoError(t, arrives(t, down, "Shutdown").err)
 }

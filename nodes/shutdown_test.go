@@ -26,67 +26,62 @@ func TestOnlyCallerIsTurnedAway(t *testing.T) {
 	caller, other := w.peer(n.Listeners()[0], role("caller@test")), w.peer(n.Listeners()[0], role("other@test"))
 	b, ref := box(t, n), monitorRef(caller, 1)
 	require.Eventually(t, func() bool { return len(n.Peers()) == 2 }, tooLong, tick)
-	require.True(t, b.watched(ref, bonds.Watcher{Pid: caller.self}))
-	payload, err := ei.Append(nil, ei.T("$gen_call", ei.Tuple{caller.self, ref}, 1))
+	require.True(t, b.watched(ref, bonds.Watcher{Pid: caller.Self}))
+	payload, err := ei.Append(nil, ei.T("$gen_call", ei.Tuple{caller.Self, ref}, 1))
 	require.NoError(t, err)
-	b.refuse(&Message{Control: dist.Control{Op: dist.OpSend}, Payload: payload, conn: n.Conn(string(other.self.Node))})
+	b.refuse(&Message{Control: dist.Control{Op: dist.OpSend}, Payload: payload, conn: n.Conn(string(other.Self.Node))})
 	require.NotEmpty(t, watchersOf(b))
 	b.refuse(&Message{Control: dist.Control{Op: dist.OpSend}, Payload: payload, conn: n.Conn("caller@test")})
 	require.Empty(t, watchersOf(b))
-	ctl, why := caller.next()
+	ctl, why := caller.Next()
 	require.Equal(t, ref, ctl.Ref)
 	require.Equal(t, ei.Atom("shutdown"), why)
 }
 
 // Shutdown lets running functions finish, sends what is queued, and turns away new requests.
 func TestShutdownDrains(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			a, b, c := w.started("alice"), w.started("bob"), w.started("carol")
-			there, far := box(t, a), box(t, c)
-			_, err := c.Serve("srv", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
-			require.NoError(t, err)
-			running, release := make(chan struct{}, 2), make(chan struct{})
-			work := func(ctx context.Context, n *Node, request ei.Term) (any, error) {
-				running <- struct{}{}
-				<-release
-				// To a node that is connected, and to one that is not yet; and a call.
-				self, err := n.NewMailbox(nil)
-				if err != nil {
-					return nil, err
-				}
-				v, err := n.CallName(ctx, "carol@test", "srv", request)
-				return v, errors.Join(err, self.Send(ctx, there.Pid(), "last"), self.Send(ctx, far.Pid(), "last"))
+	inWorlds(t, kinds, func(t *testing.T, w *world) {
+		a, b, c := w.started("alice"), w.started("bob"), w.started("carol")
+		there, far := box(t, a), box(t, c)
+		serve(t, c, "srv", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }})
+		running, release := make(chan struct{}, 2), make(chan struct{})
+		work := func(ctx context.Context, n *Node, request ei.Term) (any, error) {
+			running <- struct{}{}
+			<-release
+			// To a node that is connected, and to one that is not yet; and a call.
+			self, err := n.NewMailbox(nil)
+			if err != nil {
+				return nil, err
 			}
-			b.Expose("m", "work", func(ctx context.Context, args []ei.Term) (any, error) { return work(ctx, b, args[0]) })
-			_, err = b.Serve("srv", Server{Call: func(ctx context.Context, c *Call) (any, error) { return work(ctx, b, c.Request) }}, nil)
-			require.NoError(t, err)
-			one := async(func() (ei.Term, error) { return a.RPC(w.ctx(), "bob@test", "m", "work", 1) })
-			two := async(func() (ei.Term, error) { return a.CallName(w.ctx(), "bob@test", "srv", 2) })
-			arrives(t, running, "the function")
-			arrives(t, running, "the handler")
+			v, err := n.CallName(ctx, "carol@test", "srv", request)
+			return v, errors.Join(err, self.Send(ctx, there.Pid(), "last"), self.Send(ctx, far.Pid(), "last"))
+		}
+		b.Expose("m", "work", func(ctx context.Context, args []ei.Term) (any, error) { return work(ctx, b, args[0]) })
+		serve(t, b, "srv", Server{Call: func(ctx context.Context, c *Call) (any, error) { return work(ctx, b, c.Request) }})
+		one := async(func() (ei.Term, error) { return a.RPC(w.ctx(), "bob@test", "m", "work", 1) })
+		two := async(func() (ei.Term, error) { return a.CallName(w.ctx(), "bob@test", "srv", 2) })
+		arrives(t, running, "the function")
+		arrives(t, running, "the handler")
 
-			down := async(func() (int, error) { return 0, b.Shutdown(w.ctx()) })
-			require.Eventually(t, func() bool { return len(b.Listeners()) == 0 }, tooLong, tick)
-			require.Eventually(t, b.life.Refuses, tooLong, tick)
-			_, err = w.node("dave").Connect(w.ctx(), "bob@test")
-			require.Error(t, err, "nobody new")
-			_, err = a.RPC(w.ctx(), "bob@test", "m", "work", 3)
-			require.Error(t, err, "nothing new")
-			require.NoError(t, b.Err())
-			close(release)
-			for i, r := range []<-chan result[ei.Term]{one, two} {
-				r := arrives(t, r, "the result")
-				require.NoError(t, r.err)
-				require.Equal(t, ei.Int(i+1), r.v)
-				require.Equal(t, ei.Binary("last"), term(t, there))
-				require.Equal(t, ei.Binary("last"), term(t, far))
-			}
-			require.NoError(t, arrives(t, down, "Shutdown").err)
-			require.ErrorIs(t, b.Err(), ErrClosed)
-		})
-	}
+		down := async(func() (int, error) { return 0, b.Shutdown(w.ctx()) })
+		require.Eventually(t, func() bool { return len(b.Listeners()) == 0 }, tooLong, tick)
+		require.Eventually(t, b.life.Refuses, tooLong, tick)
+		_, err := w.node("dave").Connect(w.ctx(), "bob@test")
+		require.Error(t, err, "nobody new")
+		_, err = a.RPC(w.ctx(), "bob@test", "m", "work", 3)
+		require.Error(t, err, "nothing new")
+		require.NoError(t, b.Err())
+		close(release)
+		for i, r := range []<-chan result[ei.Term]{one, two} {
+			r := arrives(t, r, "the result")
+			require.NoError(t, r.err)
+			require.Equal(t, ei.Int(i+1), r.v)
+			require.Equal(t, ei.Binary("last"), term(t, there))
+			require.Equal(t, ei.Binary("last"), term(t, far))
+		}
+		require.NoError(t, arrives(t, down, "Shutdown").err)
+		require.ErrorIs(t, b.Err(), ErrClosed)
+	})
 }
 
 // A function that runs while the node is shut down may call servers, handlers and functions of its
@@ -95,14 +90,12 @@ func TestShutdownServesWhatRuns(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, b := w.started("alice"), w.started("bob")
 	echo := Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}
-	_, err := b.Serve("srv", echo, nil)
-	require.NoError(t, err)
-	_, err = b.Handle("h", func(self *Mailbox, m *Message) {
+	serve(t, b, "srv", echo)
+	handle(t, b, "h", func(self *Mailbox, m *Message) {
 		if c, ok := self.CallOf(m); ok {
 			_ = c.Reply(context.Background(), c.Request)
 		}
-	}, nil)
-	require.NoError(t, err)
+	})
 	b.Expose("m", "echo", func(_ context.Context, args []ei.Term) (any, error) { return args[0], nil })
 	running, proceed := make(chan struct{}), make(chan struct{})
 	b.Expose("m", "work", func(ctx context.Context, _ []ei.Term) (any, error) {
@@ -141,11 +134,10 @@ func TestShutdownServesCasts(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, b := w.started("alice"), w.started("bob")
 	var heard ei.Term
-	srv, err := b.Serve("srv", Server{
+	srv := serve(t, b, "srv", Server{
 		Cast: func(_ context.Context, r ei.Term) { heard = r },
 		Call: func(context.Context, *Call) (any, error) { return heard, nil },
-	}, nil)
-	require.NoError(t, err)
+	})
 	running, proceed := make(chan struct{}), make(chan struct{})
 	b.Expose("m", "work", func(ctx context.Context, _ []ei.Term) (any, error) {
 		close(running)
@@ -184,19 +176,17 @@ func TestShutdownLog(t *testing.T) {
 		return w.started(name, func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(logs[name], nil)) })
 	}
 	a, b := logged("alice"), logged("bob")
-	_, err := a.Connect(w.ctx(), b.Name())
-	require.NoError(t, err)
+	connect(t, a, b.Name())
 	require.NoError(t, a.Shutdown(w.ctx()))
-	require.Len(t, logs["alice"].lines("node down", "reason=closed"), 1)
-	require.Empty(t, logs["alice"].lines("level=WARN"))
-	require.Empty(t, logs["alice"].lines("level=ERROR"))
-	require.Eventually(t, func() bool { return len(logs["bob"].lines("node down", "reason=EOF")) == 1 }, tooLong, tick)
+	require.Len(t, logs["alice"].Lines("node down", "reason=closed"), 1)
+	require.Empty(t, logs["alice"].Lines("level=WARN"))
+	require.Empty(t, logs["alice"].Lines("level=ERROR"))
+	require.Eventually(t, func() bool { return len(logs["bob"].Lines("node down", "reason=EOF")) == 1 }, tooLong, tick)
 }
 
 // When its context ends first, Shutdown cuts off the rest and says so.
 func TestShutdownCutOff(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		a, b := w.started("alice"), w.started("bob")
 		running := make(chan struct{})
 		b.Expose("m", "wait", func(ctx context.Context, _ []ei.Term) (any, error) {
@@ -216,11 +206,10 @@ func TestShutdownCutOff(t *testing.T) {
 		require.ErrorIs(t, b.Err(), ErrClosed)
 
 		// A peer that does not read cannot be flushed to.
-		c := w.started("carol")
-		p := w.peer(c.Listeners()[0], role("wire@test"))
+		c, p := w.met("carol")
 		here := box(t, c)
 		go func() {
-			for here.Send(context.Background(), p.self, make([]byte, 1000)) == nil {
+			for here.Send(context.Background(), p.Self, make([]byte, 1000)) == nil {
 			}
 		}()
 		synctest.Wait()
@@ -237,12 +226,11 @@ func TestShutdownHandlesBacklog(t *testing.T) {
 			w := newWorld(t, "memory")
 			a, b := w.started("alice"), w.started("bob")
 			running, release := make(chan ei.Term, 10), make(chan struct{})
-			srv, err := b.Serve("srv", Server{Call: func(_ context.Context, c *Call) (any, error) {
+			srv := serve(t, b, "srv", Server{Call: func(_ context.Context, c *Call) (any, error) {
 				running <- c.Request
 				<-release
 				return c.Request, nil
-			}}, nil)
-			require.NoError(t, err)
+			}})
 			var calls []<-chan result[ei.Term]
 			for i := range 5 {
 				calls = append(calls, async(func() (ei.Term, error) { return a.CallName(w.ctx(), "bob@test", "srv", i) }))
@@ -289,12 +277,9 @@ func TestWhatRunsIsNamed(t *testing.T) {
 	running, release := make(chan struct{}, 10), make(chan struct{})
 	hang := func() { running <- struct{}{}; <-release }
 	defer close(release)
-	_, err := b.Serve("srv", Server{Call: func(context.Context, *Call) (any, error) { hang(); return 1, nil }}, nil)
-	require.NoError(t, err)
-	nameless, err := b.Serve("", Server{Cast: func(context.Context, ei.Term) { hang() }}, nil)
-	require.NoError(t, err)
-	_, err = b.Handle("handler", func(*Mailbox, *Message) { hang() }, nil)
-	require.NoError(t, err)
+	serve(t, b, "srv", Server{Call: func(context.Context, *Call) (any, error) { hang(); return 1, nil }})
+	nameless := serve(t, b, "", Server{Cast: func(context.Context, ei.Term) { hang() }})
+	handle(t, b, "handler", func(*Mailbox, *Message) { hang() })
 	b.Expose("m", "hang", func(context.Context, []ei.Term) (any, error) { hang(); return 1, nil })
 	self := box(t, a)
 	require.NoError(t, self.Cast(w.ctx(), nameless.Pid(), 1))
@@ -329,7 +314,7 @@ func TestShutdownNoWait(t *testing.T) {
 	w := newWorld(t, "memory")
 	_, l := w.listening("alice")
 	p, c := w.joined(l, role("wire@test"))
-	defer p.close()
+	defer p.Close()
 	require.NoError(t, arrives(t, async(func() (int, error) { return 0, c.Shutdown(transport.NoWait()) }), "Shutdown of the connection").err)
 	require.ErrorIs(t, c.Err(), ErrClosed)
 
@@ -355,8 +340,7 @@ func TestShutdownOfLowerLevel(t *testing.T) {
 	}
 	require.NoError(t, ca.Node().Shutdown(w.ctx()))
 	for range 100 {
-		_, err := cb.Receive(w.ctx())
-		require.NoError(t, err)
+		receive(t, cb)
 	}
 	_, err := cb.Receive(w.ctx())
 	require.ErrorIs(t, err, io.EOF)
@@ -384,10 +368,10 @@ func TestShutdownWhileFunctionsRun(t *testing.T) {
 			ctx := w.ctx()
 			switch goes {
 			case "before":
-				p.close()
+				p.Close()
 				arrives(t, c.Done(), "the end of the connection")
 			case "during":
-				context.AfterFunc(n.shutsDown(t), p.close)
+				context.AfterFunc(n.shutsDown(t), p.Close)
 			default:
 				var cancel context.CancelFunc
 				ctx, cancel = context.WithTimeout(ctx, 100*time.Millisecond)

@@ -15,16 +15,15 @@ import (
 // it does between Erlang nodes, normal included.
 func TestSpawnOrphan(t *testing.T) {
 	w := newWorld(t, "memory")
-	a := w.started("alice")
-	p := w.peer(a.Listeners()[0], role("wire@test"))
+	a, p := w.met("alice")
 	child := ei.Pid{Node: "wire@test", ID: 5, Creation: 77}
 	answer := func(q dist.Control, flags uint64, result ei.Term) {
-		p.send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Flags: flags, Result: exitReason(result)}, nil)
+		p.Send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Flags: flags, Result: exitReason(result)}, nil)
 	}
 	request := func(b *Mailbox, o *SpawnOptions) dist.Control {
 		_, err := b.SpawnRequest(w.ctx(), "wire@test", o, "m", "f")
 		require.NoError(t, err)
-		q, _ := p.next()
+		q, _ := p.Next()
 		return q
 	}
 	exits := func(q dist.Control, want ei.Term) {
@@ -51,7 +50,7 @@ func TestSpawnOrphan(t *testing.T) {
 
 		b = box(t, a) // which waits for the answer
 		called := async(func() (ei.Pid, error) { return b.SpawnLink(w.ctx(), "wire@test", "m", "f") })
-		q, _ = p.next()
+		q, _ = p.Next()
 		b.Exit(reason)
 		require.ErrorAs(t, arrives(t, called, "the end of the wait").err, new(*ExitError))
 		answer(q, dist.SpawnLinked, child)
@@ -61,7 +60,7 @@ func TestSpawnOrphan(t *testing.T) {
 	q := request(b, &SpawnOptions{Link: true})
 	b.Exit(ei.Atom("enough"))
 	answer(q, 0, ei.Atom("system_limit"))
-	p.send(dist.Control{Op: dist.OpRegSend, From: child, ToName: "nobody"}, ei.Atom("behind"))
+	p.Send(dist.Control{Op: dist.OpRegSend, From: child, ToName: "nobody"}, ei.Atom("behind"))
 	require.Eventually(t, func() bool { return a.Stats().Undeliverable == 1 }, tooLong, tick)
 	require.Empty(t, a.Conn("wire@test").orphans.reasons, "a process that was never made")
 
@@ -69,7 +68,7 @@ func TestSpawnOrphan(t *testing.T) {
 	b = box(t, a)
 	q = request(b, &SpawnOptions{Link: true})
 	b.Exit(ei.Atom("enough"))
-	p.close()
+	p.Close()
 	require.Eventually(t, func() bool { return a.Conn("wire@test") == nil }, tooLong, tick)
 	p = w.peer(a.Listeners()[0], role("wire@test"))
 	answer(q, dist.SpawnLinked, child)

@@ -41,7 +41,7 @@ func TestParentMoves(t *testing.T) {
 		require.Contains(t, sysCall(t, box(t, peer), pid, ei.Atom("get_status")), "running", "a suspension does not move")
 		require.Empty(t, ended)
 		require.NoError(t, parent.SendExit(w.ctx(), pid, ei.Atom("shutdown")))
-		require.Equal(t, pid, next1(t, parent).From)
+		require.Equal(t, pid, receive(t, parent).From)
 		require.Equal(t, ei.Atom("shutdown"), arrives(t, ended, "the last call"))
 		require.NoError(t, n.Close())
 	}
@@ -51,15 +51,14 @@ func TestParentMoves(t *testing.T) {
 // told the parent's exit reason all the same.
 func TestOrphanMoves(t *testing.T) {
 	w := newWorld(t, "tcp")
-	n := w.started("front")
-	p := w.peer(n.Listeners()[0], role("wire@test"))
+	n, p := w.met("front")
 	b := box(t, n)
 	_, err := b.SpawnRequest(w.ctx(), "wire@test", &SpawnOptions{Link: true}, "m", "f")
 	require.NoError(t, err)
-	q, _ := p.next()
+	q, _ := p.Next()
 	b.Exit(ei.Atom("enough"))
 	n = upgrade(t, n)
-	p.send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Flags: dist.SpawnLinked,
+	p.Send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Flags: dist.SpawnLinked,
 		Result: exitReason(ei.Pid{Node: "wire@test", ID: 5, Creation: 77})}, nil)
 	ctl, why := p.nextSignal()
 	require.Equal(t, dist.OpPayloadExit, ctl.Op)

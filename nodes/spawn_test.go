@@ -48,13 +48,11 @@ func TestMailboxSpawn(t *testing.T) {
 		close(release)
 		reasons := map[ei.Pid]ei.Term{}
 		for range 2 {
-			m, err := b.Receive(w.ctx())
-			require.NoError(t, err)
+			m := receive(t, b)
 			if m.Op == dist.OpMonitorPExit {
 				require.Equal(t, ref, m.Ref)
 			}
-			reasons[m.From], err = m.Reason.Decode()
-			require.NoError(t, err)
+			reasons[m.From] = decode(t, m.Reason)
 		}
 		require.Equal(t, map[ei.Pid]ei.Term{linked: ei.Atom("l"), monitored: ei.Atom("m")}, reasons)
 		for range 3 {
@@ -95,16 +93,14 @@ func TestMailboxSpawnRequest(t *testing.T) {
 		b := trapping(t, here)
 		ref, err := b.SpawnRequest(w.ctx(), there.Name(), &SpawnOptions{Monitor: true, Link: true}, "m", "exit")
 		require.NoError(t, err)
-		m, err := b.Receive(w.ctx())
-		require.NoError(t, err)
+		m := receive(t, b)
 		require.Equal(t, dist.OpSpawnReply, m.Op)
 		require.Equal(t, ref, m.Ref)
 		pid, err := m.Spawned()
 		require.NoError(t, err)
 		ops := map[dist.Op]ei.Pid{}
 		for range 2 {
-			m, err := b.Receive(w.ctx())
-			require.NoError(t, err)
+			m := receive(t, b)
 			ops[m.Op] = m.From
 		}
 		require.Equal(t, map[dist.Op]ei.Pid{dist.OpExit: pid, dist.OpMonitorPExit: pid}, ops)
@@ -118,16 +114,15 @@ func TestMailboxSpawnRequest(t *testing.T) {
 // What a peer may answer when it is asked for a process, and when.
 func TestMailboxSpawnAnswers(t *testing.T) {
 	w := newWorld(t, "memory")
-	a := w.started("alice")
-	p := w.peer(a.Listeners()[0], role("wire@test"))
+	a, p := w.met("alice")
 	child := ei.Pid{Node: "wire@test", ID: 5, Creation: 77}
 	b := trapping(t, a)
 	answer := func(q dist.Control, flags uint64, result ei.Term) {
-		p.send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Flags: flags, Result: exitReason(result)}, nil)
+		p.Send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Flags: flags, Result: exitReason(result)}, nil)
 	}
 	spawn := func(ctx context.Context) (<-chan result[ei.Pid], dist.Control) {
 		called := async(func() (ei.Pid, error) { return b.SpawnLink(ctx, "wire@test", "m", "f") })
-		q, _ := p.next()
+		q, _ := p.Next()
 		require.Equal(t, dist.OpSpawnRequest, q.Op)
 		require.Equal(t, b.Pid(), q.From)
 		require.Equal(t, "[link]", q.Options.String())
@@ -179,20 +174,19 @@ func TestMailboxSpawnAnswers(t *testing.T) {
 	p2 := w.peer(a.Listeners()[0], role("other@test"))
 	ref, err := b.SpawnRequest(w.ctx(), "wire@test", &SpawnOptions{Monitor: true}, "m", "f")
 	require.NoError(t, err)
-	q, _ = p.next()
+	q, _ = p.Next()
 	require.Equal(t, "[monitor]", q.Options.String())
-	p2.send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Flags: dist.SpawnMonitored,
+	p2.Send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Flags: dist.SpawnMonitored,
 		Result: exitReason(ei.Pid{Node: "other@test", ID: 1, Creation: 77})}, nil)
-	p2.send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Atom("behind"))
+	p2.Send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Atom("behind"))
 	require.Equal(t, ei.Atom("behind"), term(t, b))
 	b.Demonitor(context.Background(), ref)
 	called, _ = spawn(w.ctx())
-	p.close()
+	p.Close()
 	require.ErrorIs(t, arrives(t, called, "the loss").err, ErrNoConnection)
 	seen := map[dist.Op]error{}
 	for range 2 {
-		m, err := b.Receive(w.ctx())
-		require.NoError(t, err)
+		m := receive(t, b)
 		if m.Op == dist.OpSpawnReply {
 			require.Equal(t, ref, m.Ref)
 			_, err = m.Spawned()
@@ -208,8 +202,7 @@ func TestMailboxSpawnAnswers(t *testing.T) {
 // that answers, so that the function does not wait.
 func TestGroupLeader(t *testing.T) {
 	w := newWorld(t, "memory")
-	a := w.started("alice")
-	p := w.peer(a.Listeners()[0], role("wire@test"))
+	a, p := w.met("alice")
 	b := box(t, a)
 	leader := box(t, a).Pid()
 	ctx := WithGroupLeader(w.ctx(), leader)
@@ -220,17 +213,17 @@ func TestGroupLeader(t *testing.T) {
 		want ei.Pid
 	}{{ctx, leader}, {w.ctx(), kernel}, {WithGroupLeader(ctx, made), kernel}} {
 		require.NoError(t, a.ERPCCast(tt.ctx, "wire@test", "m", "f"))
-		q, _ := p.next()
+		q, _ := p.Next()
 		require.Equal(t, tt.want, q.GroupLeader)
 		_, err := b.SpawnRequest(tt.ctx, "wire@test", nil, "m", "f")
 		require.NoError(t, err)
-		q, _ = p.next()
+		q, _ = p.Next()
 		require.Equal(t, tt.want, q.GroupLeader)
 	}
 	short, cancel := context.WithCancel(ctx)
 	called := async(func() (ei.Term, error) { return a.RPC(short, "wire@test", "m", "f") })
 	for {
-		ctl, request := p.next()
+		ctl, request := p.Next()
 		if ctl.Op == dist.OpRegSend {
 			require.Equal(t, leader, request.(ei.Tuple)[2].(ei.Tuple)[4])
 			break
@@ -255,16 +248,16 @@ func TestGroupLeader(t *testing.T) {
 		"{what, ever}":                                    "{error,request}",
 		"17":                                              "{error,request}",
 	} {
-		p.send(dist.Control{Op: dist.OpSend, To: kernel}, ei.Tuple{ei.Atom("io_request"), p.self, ei.Int(7), parse(t, request)})
-		ctl, reply := p.next()
-		require.Equal(t, p.self, ctl.To)
+		p.Send(dist.Control{Op: dist.OpSend, To: kernel}, ei.Tuple{ei.Atom("io_request"), p.Self, ei.Int(7), parse(t, request)})
+		ctl, reply := p.Next()
+		require.Equal(t, p.Self, ctl.To)
 		require.Equal(t, "{io_reply,7,"+want+"}", reply.String(), request)
 	}
 	request := ei.Tuple{ei.Atom("io_request"), b.Pid(), ei.Int(7), parse(t, "{put_chars, unicode, []}")}
 	require.NoError(t, b.Send(w.ctx(), kernel, request))
 	require.Equal(t, "{io_reply,7,ok}", term(t, b).String())
 	for _, odd := range []string{"{io_request, x, 1, getopts}", "{io_request, 1, 2}", "{io_request}"} { // nobody to answer
-		p.send(dist.Control{Op: dist.OpSend, To: kernel}, parse(t, odd))
+		p.Send(dist.Control{Op: dist.OpSend, To: kernel}, parse(t, odd))
 	}
 	require.Eventually(t, func() bool { return a.Conn("wire@test") != nil }, tooLong, tick)
 }
@@ -278,8 +271,7 @@ func TestSpawnBesideRules(t *testing.T) {
 	for _, n := range []*Node{a, b} {
 		exposeAll(n)
 		box := trapping(t, a)
-		_, err := a.ERPC(w.ctx(), n.Name(), "m", "echo", 1)
-		require.NoError(t, err)
+		of(a.ERPC(w.ctx(), n.Name(), "m", "echo", 1)).must(t)
 		pid, err := box.SpawnLink(w.ctx(), n.Name(), "m", "exit")
 		require.NoError(t, err)
 		m, why := reason(t, box, dist.OpExit)
@@ -287,8 +279,7 @@ func TestSpawnBesideRules(t *testing.T) {
 		require.Equal(t, bad, why)
 		ref, err := box.SpawnRequest(w.ctx(), n.Name(), &SpawnOptions{Link: true}, "m", "exit")
 		require.NoError(t, err)
-		m, err = box.Receive(w.ctx())
-		require.NoError(t, err)
+		m = receive(t, box)
 		require.Equal(t, ref, m.Ref)
 	}
 	p := w.peer(a.Listeners()[0], role("wire@test"))
@@ -296,7 +287,7 @@ func TestSpawnBesideRules(t *testing.T) {
 	forged, err := a.newCallRef()
 	require.NoError(t, err)
 	child := ei.Pid{Node: "wire@test", ID: 5, Creation: 77}
-	p.send(dist.Control{Op: dist.OpSpawnReply, Ref: forged, To: box.Pid(), Flags: dist.SpawnLinked, Result: exitReason(child)}, nil)
+	p.Send(dist.Control{Op: dist.OpSpawnReply, Ref: forged, To: box.Pid(), Flags: dist.SpawnLinked, Result: exitReason(child)}, nil)
 	ctl, _ := p.nextSignal()
 	require.Equal(t, dist.OpPayloadExit, ctl.Op)
 	require.Empty(t, linksOf(box))

@@ -31,7 +31,7 @@ func TestSysMessages(t *testing.T) {
 	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		var total atomic.Int64
 		total.Store(5)
-		s, err := there.Serve("adder", Server{
+		s := serve(t, there, "adder", Server{
 			On: map[string]Func{"add": FuncOf(func(n int64) int64 { return total.Add(n) })},
 			State: func() any {
 				if total.Load() == 13 {
@@ -39,8 +39,7 @@ func TestSysMessages(t *testing.T) {
 				}
 				return map[string]int64{"total": total.Load()}
 			},
-		}, nil)
-		require.NoError(t, err)
+		})
 		b := box(t, here)
 		is := func(want string, request any) {
 			t.Helper()
@@ -82,8 +81,7 @@ func TestSysMessages(t *testing.T) {
 			is(tt.want, tt.request)
 		}
 		for range 2 {
-			_, err = b.Call(w.ctx(), s.Pid(), ei.T("add", 1))
-			require.NoError(t, err)
+			of(b.Call(w.ctx(), s.Pid(), ei.T("add", 1))).must(t)
 		}
 		require.NoError(t, b.Send(w.ctx(), s.Pid(), ei.Atom("hello")))
 		stats := sysCall(t, b, s.Pid(), debugging("statistics", ei.Atom("get")))
@@ -109,7 +107,7 @@ func TestSysMessages(t *testing.T) {
 		require.Contains(t, []ei.Term{ei.Int(13), ei.Int(113)}, answer.v)
 		is(`{ok,#{<<"total">> => 113}}`, ei.Atom("get_state"))
 
-		_, err = b.Call(w.ctx(), s.Pid(), ei.T("add", -100)) // a state that is no term
+		_, err := b.Call(w.ctx(), s.Pid(), ei.T("add", -100)) // a state that is no term
 		require.NoError(t, err)
 		require.Contains(t, sysCall(t, b, s.Pid(), ei.Atom("get_state")), "{error,{callback_failed,{go,'State'},{error,{go_error,")
 		is("ok", ei.Atom("suspend"))
@@ -124,11 +122,10 @@ func TestSuspendKeepsMessages(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice")
 	var got []string
-	s, err := n.Serve("srv", Server{
+	s := serve(t, n, "srv", Server{
 		Info:  func(_ context.Context, _ *Mailbox, m *Message) { v, _ := m.Term(); got = append(got, v.String()) },
 		State: func() any { return len(got) },
 	}, &MailboxOptions{Priority: true, Limit: 2000})
-	require.NoError(t, err)
 	alias, err := s.Alias(context.Background(), AliasPriority)
 	require.NoError(t, err)
 	b := box(t, n)
@@ -195,7 +192,7 @@ func TestServerTerminate(t *testing.T) {
 				ctx    error
 			}
 			calls := make(chan last, 10)
-			s, err := n.Serve("", Server{
+			s := serve(t, n, "", Server{
 				Info: func(_ context.Context, _ *Mailbox, m *Message) {
 					if m.Op != dist.OpExit {
 						panic("a bug")
@@ -207,7 +204,6 @@ func TestServerTerminate(t *testing.T) {
 					panic("not again")
 				},
 			}, &MailboxOptions{TrapExit: true, Parent: parent.Pid()})
-			require.NoError(t, err)
 			tt.end(s)
 			<-s.Done()
 			l := arrives(t, calls, "the last call")
@@ -216,42 +212,32 @@ func TestServerTerminate(t *testing.T) {
 			require.Equal(t, tt.after, l.err != nil)
 			require.Equal(t, tt.after, l.ctx != nil)
 			require.Equal(t, tt.reason, exited(t, s).String())
-			m := next1(t, parent)
+			m := receive(t, parent)
 			require.Equal(t, s.Pid(), m.From)
-			reason, err := m.Reason.Decode()
-			require.NoError(t, err)
+			reason := decode(t, m.Reason)
 			require.Equal(t, tt.reason, reason.String(), "the parent hears of it")
 			require.Empty(t, calls)
 		})
 	}
 	// a parent that is gone
-	s, err := n.Serve("orphan", Server{}, &MailboxOptions{TrapExit: true,
+	s := serve(t, n, "orphan", Server{}, &MailboxOptions{TrapExit: true,
 		Parent: ei.Pid{Node: "alice@test", ID: 1 << 20, Creation: n.Creation()}})
-	require.NoError(t, err)
 	require.Equal(t, ei.Atom("noproc"), exited(t, s))
-	_, err = n.Serve("nowhere", Server{}, &MailboxOptions{Parent: ei.Pid{Node: "none@test", ID: 1, Creation: 1}})
+	_, err := n.Serve("nowhere", Server{}, &MailboxOptions{Parent: ei.Pid{Node: "none@test", ID: 1, Creation: 1}})
 	require.ErrorIs(t, err, ErrNoConnection)
 	require.Nil(t, n.Whereis("nowhere"))
 	// one that has not been ended by anybody
 	ended := make(chan ei.Term, 1)
-	_, err = n.Serve("last", Server{Terminate: func(_ context.Context, reason ei.Term) { ended <- reason }}, nil)
-	require.NoError(t, err)
+	serve(t, n, "last", Server{Terminate: func(_ context.Context, reason ei.Term) { ended <- reason }})
 	require.NoError(t, n.Close())
 	require.Equal(t, ei.Atom("shutdown"), arrives(t, ended, "the end"))
-}
-
-func next1(t *testing.T, b *Mailbox) *Message {
-	t.Helper()
-	m, err := b.Receive(soon(t))
-	require.NoError(t, err)
-	return m
 }
 
 // With Recover a panic ends the request only.
 func TestServerRecover(t *testing.T) {
 	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		bug := func() int { panic("a bug") }
-		s, err := there.Serve("srv", Server{
+		s := serve(t, there, "srv", Server{
 			On: map[string]Func{"bug": FuncOf(bug), "ok": FuncOf(func() int { return 1 })},
 			Call: func(ctx context.Context, c *Call) (any, error) {
 				if c.Request == ei.Atom("answered") {
@@ -261,12 +247,10 @@ func TestServerRecover(t *testing.T) {
 			},
 			Info:    func(context.Context, *Mailbox, *Message) { panic("in Info") },
 			Recover: true,
-		}, nil)
-		require.NoError(t, err)
+		})
 		b := box(t, here)
 		ask := func(request any) string {
-			v, err := b.Call(w.ctx(), s.Pid(), request)
-			require.NoError(t, err)
+			v := of(b.Call(w.ctx(), s.Pid(), request)).must(t)
 			return v.String()
 		}
 		require.NoError(t, b.Send(w.ctx(), s.Pid(), ei.Atom("bug")))

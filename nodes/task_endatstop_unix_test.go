@@ -28,8 +28,7 @@ func TestEndAtStop(t *testing.T) {
 		return ref
 	}
 	watch()
-	f, err := b.Freeze(w.ctx())
-	require.NoError(t, err)
+	f := freeze(t, b)
 	f.Thaw()
 	watch()
 	require.NoError(t, b.Shutdown(w.ctx()))

@@ -21,17 +21,17 @@ import (
 
 // start spawns a function, and returns its process.
 func (p *wire) start(id uint32, function string, options ei.Term, args ...ei.Term) (ei.Ref, ei.Pid) {
-	p.t.Helper()
+	p.T.Helper()
 	ref := p.request(id, "m", function, options, args...)
-	ctl, _ := p.next()
-	require.Equal(p.t, dist.OpSpawnReply, ctl.Op)
+	ctl, _ := p.Next()
+	require.Equal(p.T, dist.OpSpawnReply, ctl.Op)
 	pid, err := ctl.Result.Decode()
-	require.NoError(p.t, err)
+	require.NoError(p.T, err)
 	return ref, pid.(ei.Pid)
 }
 
 func (p *wire) tell(to ei.Pid, term ei.Term) {
-	p.send(dist.Control{Op: dist.OpSendSender, From: p.self, To: to}, term)
+	p.Send(dist.Control{Op: dist.OpSendSender, From: p.Self, To: to}, term)
 }
 
 // conversation answers {From, T} with {Pid, T}, until it gets an atom, with which it ends.
@@ -60,17 +60,17 @@ func TestSpawnedFunctionConverses(t *testing.T) {
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	ref, pid := p.start(1, "converse", ei.List{ei.Atom("monitor"), ei.Atom("link")})
 	for i := range 3 { // also what comes before the function has asked for its mailbox
-		p.tell(pid, ei.Tuple{p.self, ei.Int(i)})
+		p.tell(pid, ei.Tuple{p.Self, ei.Int(i)})
 	}
 	for i := range 3 {
-		ctl, got := p.next()
+		ctl, got := p.Next()
 		require.Equal(t, dist.OpSendSender, ctl.Op)
 		require.Equal(t, pid, ctl.From)
 		require.Equal(t, ei.Tuple{pid, ei.Int(i)}, got)
 	}
 	p.tell(pid, ei.Atom("enough"))
 	for range 2 { // the link's and the monitor's
-		_, why := p.next()
+		_, why := p.Next()
 		require.Equal(t, ei.Atom("enough"), why)
 	}
 	_ = ref
@@ -94,26 +94,26 @@ func TestFunctionKnowsItsCaller(t *testing.T) {
 		known <- seen{MailboxOf(ctx).Pid(), CallerOf(ctx), GroupLeaderOf(ctx)}
 	}))
 	p := w.peer(n.Listeners()[0], role("wire@test"))
-	leader := p.self
+	leader := p.Self
 	leader.ID++
 	mfa := func(op string, leader ei.Term) ei.Tuple {
 		return ei.Tuple{ei.Atom(op), ei.Atom("m"), ei.Atom("look"), ei.List{}, leader}
 	}
-	tag := ei.Ref{Node: p.self.Node, Creation: p.self.Creation, Len: 3, ID: [5]uint32{1, 2, 3}}
+	tag := ei.Ref{Node: p.Self.Node, Creation: p.Self.Creation, Len: 3, ID: [5]uint32{1, 2, 3}}
 	for name, tt := range map[string]struct {
 		do     func()
 		caller ei.Pid
 		leader ei.Term
 	}{
-		"spawn": {func() { p.request(1, "m", "look", ei.List{}) }, p.self, p.self},
-		"erpc":  {func() { p.request(1, "erpc", "execute_cast", ei.List{}, ei.Atom("m"), ei.Atom("look"), ei.List{}) }, p.self, p.self},
-		"call":  {func() { p.say("rex", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{leader, tag}, mfa("call", leader)}) }, leader, leader},
+		"spawn": {func() { p.request(1, "m", "look", ei.List{}) }, p.Self, p.Self},
+		"erpc":  {func() { p.request(1, "erpc", "execute_cast", ei.List{}, ei.Atom("m"), ei.Atom("look"), ei.List{}) }, p.Self, p.Self},
+		"call":  {func() { p.Say("rex", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{leader, tag}, mfa("call", leader)}) }, leader, leader},
 		"block_call": {func() {
-			p.say("rex", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, tag}, mfa("block_call", ei.Atom("user"))})
-		}, p.self, ei.Atom("user")},
-		"cast":      {func() { p.say("rex", ei.Tuple{ei.Atom("$gen_cast"), mfa("cast", leader)}) }, p.self, leader},
-		"ei_rpc":    {func() { p.say("rex", ei.Tuple{leader, mfa("call", ei.Atom("user"))}) }, leader, ei.Atom("user")},
-		"no leader": {func() { p.say("rex", ei.Tuple{p.self, mfa("call", ei.Int(5))}) }, p.self, nil},
+			p.Say("rex", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, tag}, mfa("block_call", ei.Atom("user"))})
+		}, p.Self, ei.Atom("user")},
+		"cast":      {func() { p.Say("rex", ei.Tuple{ei.Atom("$gen_cast"), mfa("cast", leader)}) }, p.Self, leader},
+		"ei_rpc":    {func() { p.Say("rex", ei.Tuple{leader, mfa("call", ei.Atom("user"))}) }, leader, ei.Atom("user")},
+		"no leader": {func() { p.Say("rex", ei.Tuple{p.Self, mfa("call", ei.Int(5))}) }, p.Self, nil},
 	} {
 		tt.do()
 		got := arrives(t, known, name)
@@ -129,12 +129,10 @@ func TestFunctionKnowsItsCaller(t *testing.T) {
 		_, err := other.RPC(ctx, n.Name(), "m", "look")
 		return err
 	}))
-	box, err := other.NewMailbox(nil)
-	require.NoError(t, err)
-	_, err = n.RPC(w.ctx(), n.Name(), "m", "look")
-	require.NoError(t, err)
+	box := box(t, other)
+	of(n.RPC(w.ctx(), n.Name(), "m", "look")).must(t)
 	require.Equal(t, ei.Atom("user"), arrives(t, known, "a call from here").leader)
-	_, err = n.RPC(WithGroupLeader(w.ctx(), leader), other.Name(), "m", "pass")
+	_, err := n.RPC(WithGroupLeader(w.ctx(), leader), other.Name(), "m", "pass")
 	require.NoError(t, err)
 	require.Equal(t, leader, arrives(t, known, "a call that was passed on").leader)
 	_, err = RPCAs[ei.Term](w.ctx(), box, n.Name(), "m", "look")
@@ -148,7 +146,7 @@ func TestServerKnowsItsCaller(t *testing.T) {
 	a, b := w.started("alice"), w.started("bob")
 	callers := make(chan ei.Pid, 1)
 	note := func(ctx context.Context) { callers <- CallerOf(ctx) }
-	_, err := a.Serve("s", Server{
+	serve(t, a, "s", Server{
 		On: map[string]Func{"on": FuncOf(note)},
 		Call: func(ctx context.Context, c *Call) (any, error) {
 			require.Equal(t, c.From, CallerOf(ctx))
@@ -157,14 +155,11 @@ func TestServerKnowsItsCaller(t *testing.T) {
 		},
 		Cast: func(ctx context.Context, _ ei.Term) { note(ctx) },
 		Info: func(ctx context.Context, _ *Mailbox, _ *Message) { note(ctx) },
-	}, nil)
-	require.NoError(t, err)
+	})
 	for _, n := range []*Node{a, b} {
-		box, err := n.NewMailbox(nil)
-		require.NoError(t, err)
+		box := box(t, n)
 		for _, request := range []ei.Term{ei.Atom("on"), ei.Atom("call")} {
-			_, err = box.CallName(w.ctx(), a.Name(), "s", request)
-			require.NoError(t, err)
+			of(box.CallName(w.ctx(), a.Name(), "s", request)).must(t)
 			require.Equal(t, box.Pid(), arrives(t, callers, "the caller"))
 		}
 		for _, message := range []ei.Term{ei.Tuple{ei.Atom("$gen_cast"), ei.Int(1)}, ei.Tuple{ei.Atom("$gen_cast"), ei.Atom("on")}, ei.Int(1)} {
@@ -202,9 +197,9 @@ func TestFunctionTrapsExits(t *testing.T) {
 	}))
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	_, pid := p.start(1, "trap", ei.List{ei.Atom("link")})
-	_, got := p.next()
+	_, got := p.Next()
 	require.Equal(t, ei.Atom("ready"), got)
-	exit := func(op dist.Op, reason ei.Atom) { p.send(dist.Control{Op: op, From: p.self, To: pid}, reason) }
+	exit := func(op dist.Op, reason ei.Atom) { p.Send(dist.Control{Op: op, From: p.Self, To: pid}, reason) }
 	exit(dist.OpPayloadExit, "bye")
 	require.Equal(t, "EXIT true bye", arrives(t, heard, "the exit signal"))
 	exit(dist.OpPayloadExit2, "now")
@@ -250,8 +245,7 @@ func TestCalledFunctionIsAProcess(t *testing.T) {
 		}
 		return "ok", nil
 	}))
-	_, err := other.Serve("echo", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
-	require.NoError(t, err)
+	serve(t, other, "echo", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }})
 	for how, want := range map[ei.Atom]string{"return": "normal", "call": "normal", "exit": "enough", "goexit": "killed"} {
 		v, err := other.RPC(w.ctx(), n.Name(), "m", "f", how)
 		if want == "normal" {
@@ -268,12 +262,10 @@ func TestCalledFunctionIsAProcess(t *testing.T) {
 
 	done := async(func() (ei.Term, error) { return other.RPC(w.ctx(), n.Name(), "m", "f", ei.Atom("serve")) })
 	self := arrives(t, boxes, "the mailbox")
-	box, err := other.NewMailbox(nil)
-	require.NoError(t, err)
+	box := box(t, other)
 	require.Eventually(t, func() bool { return n.Whereis("worker") == self }, tooLong, tick)
 	require.NoError(t, box.SendName(w.ctx(), n.Name(), "worker", ei.Tuple{box.Pid(), ei.Int(7)}))
-	m, err := box.Receive(w.ctx())
-	require.NoError(t, err)
+	m := receive(t, box)
 	require.Equal(t, ei.Tuple{self.Pid(), ei.Int(7)}, must(m.Term()))
 	require.NoError(t, box.SendName(w.ctx(), n.Name(), "worker", ei.Atom("done")))
 	require.ErrorContains(t, (<-done).err, "done")
@@ -286,13 +278,11 @@ func TestMailboxOfAFunctionThatIsOver(t *testing.T) {
 	n := w.started("alice")
 	contexts := make(chan context.Context, 1)
 	n.Expose("m", "f", FuncOf(func(ctx context.Context) { contexts <- ctx }))
-	_, err := n.RPC(w.ctx(), n.Name(), "m", "f")
-	require.NoError(t, err)
+	of(n.RPC(w.ctx(), n.Name(), "m", "f")).must(t)
 	box := MailboxOf(arrives(t, contexts, "the context"))
 	require.ErrorContains(t, box.Err(), "normal")
 	require.Equal(t, 2, n.Stats().Mailboxes)
-	_, err = n.RPC(w.ctx(), n.Name(), "m", "f")
-	require.NoError(t, err)
+	of(n.RPC(w.ctx(), n.Name(), "m", "f")).must(t)
 	n.Close()
 	require.ErrorContains(t, MailboxOf(arrives(t, contexts, "the context")).Err(), "shutdown")
 }
@@ -332,8 +322,8 @@ func TestStormOfMessagesForAFunction(t *testing.T) {
 	fill := ei.Binary(make([]byte, 1<<15))
 	go func() {
 		for i := 0; ; i++ {
-			b := frame(t, dist.Control{Op: dist.OpSendSender, From: p.self, To: pids[i%many]}, fill)
-			if p.write(b) != nil {
+			b := frame(t, dist.Control{Op: dist.OpSendSender, From: p.Self, To: pids[i%many]}, fill)
+			if p.Write(b) != nil {
 				return
 			}
 		}
@@ -341,14 +331,12 @@ func TestStormOfMessagesForAFunction(t *testing.T) {
 	other := w.started("bob")
 	ended := false
 	for deadline := time.Now().Add(tooLong); !ended && time.Now().Before(deadline); {
-		v, err := other.RPC(w.ctx(), n.Name(), "m", "echo", "hello")
-		require.NoError(t, err)
-		require.Equal(t, ei.Binary("hello"), v)
+		require.Equal(t, ei.Binary("hello"), of(other.RPC(w.ctx(), n.Name(), "m", "echo", "hello")).must(t))
 		require.Less(t, n.Stats().Overflow, 2*limit)
 		ended = n.Stats().MailboxesFull > 0
 	}
 	require.True(t, ended)
-	p.close()
+	p.Close()
 	require.Eventually(t, func() bool { return n.Stats().Mailboxes == 2 && n.Stats().Overflow == 0 }, tooLong, tick)
 }
 
@@ -374,19 +362,19 @@ func TestLimitOfAFunction(t *testing.T) {
 				p.tell(pid, fill)
 			}
 			require.Eventually(t, func() bool { return n.Stats().Overflow > 3<<10 }, tooLong, tick, "it counts from the first byte")
-			require.Empty(t, log.lines("narrow"))
+			require.Empty(t, log.Lines("narrow"))
 			for range 17 {
 				p.tell(pid, fill)
 			}
 			if full == FullExit {
 				require.Equal(t, mailboxFull, p.down(ref))
-				require.Len(t, log.lines("level=ERROR", "mailbox ended", "function m:narrow", "(Mailbox.SetLimit) is 10000", "Config.OverflowLimit "),
+				require.Len(t, log.Lines("level=ERROR", "mailbox ended", "function m:narrow", "(Mailbox.SetLimit) is 10000", "Config.OverflowLimit "),
 					1)
 			} else {
 				told := []string{"level=WARN", "over its limit", "function m:narrow", "(Mailbox.SetLimit) is 10000", "next=", "wire@test",
 					"mailbox_full"}
-				require.Eventually(t, func() bool { return n.Stats().Overflow > 20<<10 && len(log.lines(told...)) == 1 }, tooLong, tick)
-				p.send(dist.Control{Op: dist.OpExit2, From: p.self, To: pid, Reason: exitReason(ei.Atom("kill"))}, nil)
+				require.Eventually(t, func() bool { return n.Stats().Overflow > 20<<10 && len(log.Lines(told...)) == 1 }, tooLong, tick)
+				p.Send(dist.Control{Op: dist.OpExit2, From: p.Self, To: pid, Reason: exitReason(ei.Atom("kill"))}, nil)
 				require.Equal(t, ei.Atom("killed"), p.down(ref))
 			}
 			arrives(t, done, "the end of the function")
@@ -399,12 +387,11 @@ func TestLimitOfAFunction(t *testing.T) {
 func TestLimitRaised(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice")
-	full, err := n.NewMailbox(&MailboxOptions{Limit: 1})
-	require.NoError(t, err)
+	full := box(t, n, &MailboxOptions{Limit: 1})
 	require.NoError(t, n.Register(t.Context(), "full", full))
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	for i := range 3 {
-		p.say("full", ei.Int(i))
+		p.Say("full", ei.Int(i))
 	}
 	require.Eventually(t, func() bool { return unreadOf(full) == 3 }, tooLong, tick)
 	require.NotZero(t, n.Stats().Overflow)
@@ -435,12 +422,12 @@ func TestManySpawnedFunctions(t *testing.T) {
 	require.Equal(t, many+2, n.Stats().Mailboxes)
 	go func() {
 		for i, pid := range pids {
-			p.tell(pid, ei.Tuple{p.self, ei.Int(i)})
+			p.tell(pid, ei.Tuple{p.Self, ei.Int(i)})
 		}
 	}()
 	seen := map[ei.Pid]bool{}
 	for range pids {
-		_, got := p.next()
+		_, got := p.Next()
 		seen[got.(ei.Tuple)[0].(ei.Pid)] = true
 	}
 	require.Len(t, seen, many)
@@ -456,8 +443,7 @@ func TestManySpawnedFunctions(t *testing.T) {
 func TestLabel(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.node("alice")
-	box, err := n.NewMailbox(nil)
-	require.NoError(t, err)
+	box := box(t, n)
 	require.Nil(t, box.Label())
 	require.NoError(t, box.SetLabel([]any{"shop", 5}))
 	require.Equal(t, ei.List{ei.Binary("shop"), ei.Int(5)}, box.Label())
@@ -483,10 +469,8 @@ func TestFunctionKeepsArguments(t *testing.T) {
 	for i := range rounds {
 		bin := bytes.Repeat([]byte{byte(i)}, 200)
 		for _, f := range []string{"keep", "terms"} {
-			_, err := b.ERPC(w.ctx(), a.Name(), "k", f, ei.Binary(bin), ei.Binary(bin), ei.Binary(bin))
-			require.NoError(t, err)
-			_, err = b.RPC(w.ctx(), a.Name(), "k", f, ei.Binary(bin), ei.Binary(bin), ei.Binary(bin))
-			require.NoError(t, err)
+			of(b.ERPC(w.ctx(), a.Name(), "k", f, ei.Binary(bin), ei.Binary(bin), ei.Binary(bin))).must(t)
+			of(b.RPC(w.ctx(), a.Name(), "k", f, ei.Binary(bin), ei.Binary(bin), ei.Binary(bin))).must(t)
 		}
 	}
 	for i := range 2 * rounds {

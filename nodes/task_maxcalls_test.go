@@ -44,7 +44,7 @@ func TestMaxCalls(t *testing.T) {
 	close(release)
 	seen := map[ei.Ref]bool{}
 	for range refs {
-		ctl, why := p.next()
+		ctl, why := p.Next()
 		require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
 		require.Equal(t, ei.Atom("normal"), why)
 		seen[ctl.Ref] = true
@@ -70,7 +70,7 @@ func TestMaxCallsOfOnePeer(t *testing.T) {
 				p := w.peer(n.Listeners()[0], role(fmt.Sprintf("wire%d@test", i)))
 				for j := range 20 {
 					if way == "rex" {
-						p.say("rex", ei.Tuple{p.self, ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("hang"), ei.List{}, ei.Atom("user")}})
+						p.Say("rex", ei.Tuple{p.Self, ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("hang"), ei.List{}, ei.Atom("user")}})
 					} else {
 						p.request(uint32(j), "m", "hang", ei.List{})
 					}
@@ -111,7 +111,7 @@ func TestMaxCallsAfterReconnect(t *testing.T) {
 		for j := range 20 {
 			p.request(uint32(j), "m", "hang", ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}})
 		}
-		p.say("here", ei.Int(i))
+		p.Say("here", ei.Int(i))
 		require.Equal(t, ei.Int(i), term(t, here), "they are all read")
 		run, _ := n.procs.places.Counts()
 		require.Equal(t, 8, run)
@@ -139,15 +139,15 @@ func TestMaxCallsOfLostConnection(t *testing.T) {
 	p.request(1, "m", "hang", monitored)
 	arrives(t, running, "the first call")
 	p.request(2, "erpc", "execute_call", monitored, ei.Atom("res"), ei.Atom("m"), ei.Atom("f"), ei.List{ei.Atom("erpc")})
-	p.say("rex", ei.Tuple{p.self, ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("f"), ei.List{ei.Atom("rex")}, ei.Atom("user")}})
+	p.Say("rex", ei.Tuple{p.Self, ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("f"), ei.List{ei.Atom("rex")}, ei.Atom("user")}})
 	p.request(3, "m", "f", alone, ei.Atom("spawned"))
 	p.request(4, "erpc", "execute_cast", alone, ei.Atom("m"), ei.Atom("f"), ei.List{ei.Atom("cast")})
-	p.say("here", ei.Int(1))
+	p.Say("here", ei.Int(1))
 	require.Equal(t, ei.Int(1), term(t, here), "they are all read")
 	s := n.Stats()
 	require.Equal(t, [2]int{1, 4}, [2]int{s.Calls, s.CallsWaiting})
 	c := n.Conn("wire@test")
-	p.close()
+	p.Close()
 	arrives(t, c.Done(), "the end of the connection")
 	require.Eventually(t, func() bool { return n.Stats().CallsWaiting == 2 }, tooLong, tick, "erpc and rex are given up")
 	again := w.peer(n.Listeners()[0], role("wire@test"))
@@ -156,7 +156,7 @@ func TestMaxCallsOfLostConnection(t *testing.T) {
 	for _, want := range []ei.Atom{"spawned", "cast", "again"} {
 		require.Equal(t, ei.Term(want), arrives(t, made, "a function"))
 	}
-	ctl, _ := again.next()
+	ctl, _ := again.Next()
 	require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
 	require.Eventually(t, func() bool { s := n.Stats(); return s.Calls == 0 && s.CallsWaiting == 0 }, tooLong, tick)
 	require.Empty(t, made)
@@ -165,8 +165,7 @@ func TestMaxCallsOfLostConnection(t *testing.T) {
 
 // That calls of a peer wait for long is said once.
 func TestMaxCallsLogs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		log := new(record)
 		n := w.started("alice", func(cfg *Config) { cfg.MaxCalls, cfg.Logger = 1, slog.New(slog.NewTextHandler(log, nil)) })
 		release := make(chan struct{})
@@ -178,12 +177,12 @@ func TestMaxCallsLogs(t *testing.T) {
 		p.request(2, "m", "hang", quiet)
 		p.request(3, "m", "hang", quiet)
 		synctest.Wait()
-		require.Empty(t, log.lines("calls wait"))
+		require.Empty(t, log.Lines("calls wait"))
 		time.Sleep(2 * time.Second)
 		p.request(4, "m", "hang", quiet)
 		p.request(5, "m", "hang", quiet)
 		synctest.Wait()
-		require.Len(t, log.lines("level=WARN", `msg="calls wait"`, "peer=wire@test"), 1)
+		require.Len(t, log.Lines("level=WARN", `msg="calls wait"`, "peer=wire@test"), 1)
 	})
 }
 
@@ -211,9 +210,9 @@ func TestMaxCallsThatCallBack(t *testing.T) {
 				case "spawn":
 					p.request(uint32(i), "m", "back", ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}}, ei.Int(i))
 				case "rex":
-					p.say("rex", ei.Tuple{p.self, call})
+					p.Say("rex", ei.Tuple{p.Self, call})
 				default:
-					p.say("rex", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref}, call})
+					p.Say("rex", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, ref}, call})
 				}
 			}
 			for i := range calls {
@@ -225,12 +224,12 @@ func TestMaxCallsThatCallBack(t *testing.T) {
 					from ei.Pid
 				}
 				for m.tag == nil { // the call back, among answers and monitors
-					_, asked := p.next()
+					_, asked := p.Next()
 					if g, ok := asked.(ei.Tuple); ok && g[0] == ei.Atom("$gen_call") {
 						m.from, m.tag = g[1].(ei.Tuple)[0].(ei.Pid), g[1].(ei.Tuple)[1]
 					}
 				}
-				p.send(dist.Control{Op: dist.OpSend, To: m.from}, ei.Tuple{m.tag, ei.Int(i)})
+				p.Send(dist.Control{Op: dist.OpSend, To: m.from}, ei.Tuple{m.tag, ei.Int(i)})
 				require.Equal(t, ei.Int(i), arrives(t, ended, "the answer"))
 			}
 		})
@@ -240,8 +239,7 @@ func TestMaxCallsThatCallBack(t *testing.T) {
 // Nor do more calls than there is memory for keep the connection from being read: they are refused
 // at once.
 func TestMaxCallsRefuses(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		n := w.started("alice", func(cfg *Config) { cfg.MaxCalls, cfg.OverflowLimit = 1, 1<<20 })
 		n.Expose("m", "back", func(ctx context.Context, args []ei.Term) (any, error) { return ConnOf(ctx).RPC(ctx, "m", "f") })
 		p := w.peer(n.Listeners()[0], role("wire@test"))
@@ -249,29 +247,29 @@ func TestMaxCallsRefuses(t *testing.T) {
 		call := ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("back"), ei.List{large}, ei.Atom("user")}
 		ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{9}}
 		limit := badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("system_limit")})
-		p.say("rex", ei.Tuple{p.self, call}) // it runs
+		p.Say("rex", ei.Tuple{p.Self, call}) // it runs
 		var asked ei.Tuple
 		for len(asked) == 0 || asked[0] != ei.Atom("$gen_call") {
-			_, t := p.next()
+			_, t := p.Next()
 			asked, _ = t.(ei.Tuple)
 		}
 		begin := time.Now()
-		p.say("rex", ei.Tuple{p.self, call})
-		_, refused := p.next()
+		p.Say("rex", ei.Tuple{p.Self, call})
+		_, refused := p.Next()
 		require.Equal(t, ei.Tuple{ei.Atom("rex"), limit}, refused)
-		p.say("rex", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref}, call})
-		_, refused = p.next()
+		p.Say("rex", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, ref}, call})
+		_, refused = p.Next()
 		require.Equal(t, ei.Tuple{ref, limit}, refused)
 		deep := append(bytes.Repeat([]byte{108, 0, 0, 0, 1}, 200_000), bytes.Repeat([]byte{106}, 200_001)...)
 		call[3] = ei.Raw(deep) // nested deeper than is decoded
-		p.say("rex", ei.Tuple{p.self, call})
-		_, refused = p.next()
+		p.Say("rex", ei.Tuple{p.Self, call})
+		_, refused = p.Next()
 		require.Equal(t, ei.Tuple{ei.Atom("rex"), limit}, refused)
-		p.say("rex", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref}, call})
-		_, refused = p.next()
+		p.Say("rex", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, ref}, call})
+		_, refused = p.Next()
 		require.Equal(t, ei.Tuple{ref, limit}, refused)
 		p.request(1, "m", "back", ei.List{ei.Atom("monitor")}, large)
-		ctl, _ := p.next()
+		ctl, _ := p.Next()
 		require.Equal(t, dist.OpSpawnReply, ctl.Op)
 		require.Zero(t, ctl.Flags)
 		result, err := ctl.Result.Decode()
@@ -280,10 +278,10 @@ func TestMaxCallsRefuses(t *testing.T) {
 		require.Zero(t, time.Since(begin), "at once")
 		require.EqualValues(t, 5, n.Stats().CallsRefused)
 		from := asked[1].(ei.Tuple)
-		p.send(dist.Control{Op: dist.OpSend, To: from[0].(ei.Pid)}, ei.Tuple{from[1], ei.Int(5)})
+		p.Send(dist.Control{Op: dist.OpSend, To: from[0].(ei.Pid)}, ei.Tuple{from[1], ei.Int(5)})
 		var got ei.Term
 		for !reflect.DeepEqual(got, ei.Tuple{ei.Atom("rex"), ei.Int(5)}) {
-			_, got = p.next()
+			_, got = p.Next()
 		}
 	})
 }
@@ -319,11 +317,11 @@ func TestMaxCallsOfKilledProcess(t *testing.T) {
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	for i := range 3 {
 		p.request(uint32(i), "m", "deaf", ei.List{})
-		ctl, _ := p.next()
+		ctl, _ := p.Next()
 		require.Equal(t, dist.OpSpawnReply, ctl.Op)
 		pid, err := ctl.Result.Decode()
 		require.NoError(t, err)
-		p.send(dist.Control{Op: dist.OpExit2, From: p.self, To: pid.(ei.Pid), Reason: exitReason(ei.Atom("kill"))}, nil)
+		p.Send(dist.Control{Op: dist.OpExit2, From: p.Self, To: pid.(ei.Pid), Reason: exitReason(ei.Atom("kill"))}, nil)
 	}
 	ref := p.request(5, "m", "f", ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}, ei.Atom("monitor")})
 	require.Equal(t, ei.Atom("normal"), p.down(ref))
@@ -353,8 +351,7 @@ func TestMaxCallsThatReceive(t *testing.T) {
 		v, _ := bob.RPC(ctx, "alice@test", "m", "receive")
 		got <- v
 	}()
-	_, err := bob.RPC(ctx, "alice@test", "m", "send")
-	require.NoError(t, err)
+	of(bob.RPC(ctx, "alice@test", "m", "send")).must(t)
 	require.Equal(t, ei.Int(7), <-got)
 }
 
@@ -367,13 +364,12 @@ func TestCallsReadAfterTheEnd(t *testing.T) {
 	c := w.conn(n, "wire@test")
 	require.NoError(t, c.Close())
 	raw := func(v ei.Term) ei.Raw {
-		b, err := ei.AppendTerm(nil, v)
-		require.NoError(t, err)
+		b := encode(t, v)
 		return b
 	}
-	n.route(c, &Message{Control: dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "rex"}, conn: c,
-		Payload: raw(ei.Tuple{p.self, ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("hang"), ei.List{}, ei.Atom("user")}})})
-	n.route(c, &Message{Control: dist.Control{Op: dist.OpSpawnRequest, Ref: monitorRef(p, 1), From: p.self, GroupLeader: p.self,
+	n.route(c, &Message{Control: dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "rex"}, conn: c,
+		Payload: raw(ei.Tuple{p.Self, ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("hang"), ei.List{}, ei.Atom("user")}})})
+	n.route(c, &Message{Control: dist.Control{Op: dist.OpSpawnRequest, Ref: monitorRef(p, 1), From: p.Self, GroupLeader: p.Self,
 		Module: "erpc", Function: "execute_call", Arity: 4, Options: raw(ei.List{ei.Atom("monitor")})}, conn: c,
 		Payload: raw(ei.List{ei.Atom("res"), ei.Atom("m"), ei.Atom("hang"), ei.List{}})})
 	require.Eventually(t, func() bool { return n.Stats().Calls == 0 && n.life.Work.None() }, tooLong, tick)

@@ -366,8 +366,7 @@ func TestSickPluginLater(t *testing.T) {
 				cfg.TickInterval = time.Second
 			})
 			b := w.started("bob")
-			c, err := a.Connect(w.ctx(), "bob@test")
-			require.NoError(t, err)
+			c := connect(t, a, "bob@test")
 			good, err := a.ListenOn(w.ctx(), transport.TCP(), transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
 			require.NoError(t, err)
 			accepted := async(func() (*Conn, error) { return good.Accept(w.ctx()) })

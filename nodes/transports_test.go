@@ -32,9 +32,7 @@ func TestSeveralTransports(t *testing.T) {
 	}
 	for alive, at := range endpoints {
 		n := w.started(alive, func(cfg *Config) { cfg.Resolver = Static{"bob@test": at} })
-		v, err := n.RPC(w.ctx(), "bob@test", "m", "echo", alive)
-		require.NoError(t, err)
-		require.Equal(t, ei.List{ei.Binary(alive)}, v)
+		require.Equal(t, ei.List{ei.Binary(alive)}, of(n.RPC(w.ctx(), "bob@test", "m", "echo", alive)).must(t))
 		require.Equal(t, at.Addr.Network(), n.Conn("bob@test").Stream().RemoteAddr().Network())
 	}
 	require.Len(t, b.Peers(), 4)
@@ -59,15 +57,14 @@ func TestVersion5Handshake(t *testing.T) {
 		a := w.started("alice", func(cfg *Config) {
 			cfg.Resolver = Static{"bob@test": {Addr: b.Listeners()[0].Addr(), Version5: true}}
 		})
-		c, err := a.Connect(w.ctx(), "bob@test")
-		require.NoError(t, err)
+		c := connect(t, a, "bob@test")
 		require.Equal(t, dist.Version5, c.Peer().Version)
 		require.Eventually(t, func() bool { return b.Conn("alice@test") != nil }, tooLong, tick)
 		other := b.Conn("alice@test")
 		require.Equal(t, dist.Version5, other.Peer().Version)
 		require.Equal(t, a.Creation(), other.Peer().Creation)
 		require.Equal(t, c.Peer().Flags, other.Peer().Flags)
-		_, err = a.RPC(w.ctx(), "bob@test", "m", "f")
+		_, err := a.RPC(w.ctx(), "bob@test", "m", "f")
 		var bad *RPCError
 		require.ErrorAs(t, err, &bad)
 	}

@@ -41,16 +41,13 @@ func TestUpgradeTransportsOfOneName(t *testing.T) {
 		cfg.Resolver = Static{"other@test": {Addr: other.Listeners()[0].Addr(), Transport: third}}
 	})
 	peer := w.started("peer", func(cfg *Config) { cfg.Resolver = at(n, 1) })
-	_, err := peer.Connect(w.ctx(), "front@test")
-	require.NoError(t, err)
-	_, err = n.Connect(w.ctx(), "other@test")
-	require.NoError(t, err)
+	connect(t, peer, "front@test")
+	connect(t, n, "other@test")
 	require.Eventually(t, func() bool { return n.Conn("peer@test") != nil }, tooLong, tick)
 	want := []transport.Transport{first, second, first, second, third}
 	require.Equal(t, want, transportsOf(n, "peer@test", "other@test"))
 
-	f, err := n.Freeze(w.ctx())
-	require.NoError(t, err)
+	f := freeze(t, n)
 	cfg := again(n)
 	cfg.Also, cfg.Transports = nil, []transport.Transport{second}
 	g, err := Restore(cfg, f.State(), duplicates(t, f.Descriptors()))
@@ -76,9 +73,8 @@ func TestUpgradeTransportOfNoConfig(t *testing.T) {
 	n := w.started("front", func(cfg *Config) {
 		cfg.Transport, cfg.Resolver = first, Static{"other@test": {Addr: other.Listeners()[0].Addr(), Transport: renamedTCP()}}
 	})
-	_, err := n.Connect(w.ctx(), "other@test")
-	require.NoError(t, err)
-	_, err = n.ListenOn(w.ctx(), transport.TCP(), w.addr(""))
+	connect(t, n, "other@test")
+	_, err := n.ListenOn(w.ctx(), transport.TCP(), w.addr(""))
 	require.NoError(t, err)
 	n = upgrade(t, n)
 	require.Equal(t, first, n.Conn("other@test").tr)

@@ -42,8 +42,7 @@ func as[R any](t *testing.T, ctx context.Context, caller Caller, to string, repl
 
 func TestCallAs(t *testing.T) {
 	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
-		_, err := there.Serve("echo", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
-		require.NoError(t, err)
+		serve(t, there, "echo", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }})
 		there.Expose("m", "echo", FuncOf(func(v ei.Term) ei.Term { return v }))
 		for _, tt := range []struct {
 			as   func(*testing.T, context.Context, Caller, string, ei.Term) string
@@ -84,11 +83,10 @@ func TestCallAs(t *testing.T) {
 // What ends a call otherwise is an error of the type that says so.
 func TestCallAsFailures(t *testing.T) {
 	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
-		srv, err := there.Serve("srv", Server{On: map[string]Func{
+		srv := serve(t, there, "srv", Server{On: map[string]Func{
 			"exit": FuncOf(func(ctx context.Context) { MailboxOf(ctx).Exit(ei.Atom("crash")) }),
 			"who":  FuncOf(func(ctx context.Context) ei.Pid { return CallOf(ctx).From }),
-		}}, nil)
-		require.NoError(t, err)
+		}})
 		raise := func(class string, v ei.Term) error { return &Raise{Class: Class(class), Reason: v} }
 		there.Expose("m", "raise", FuncOf(raise))
 		there.Expose("m", "again", FuncOf(func(ctx context.Context, class string, v ei.Term) (int, error) {
@@ -96,7 +94,7 @@ func TestCallAsFailures(t *testing.T) {
 		}))
 		for _, fun := range []string{"raise", "again"} { // an exception goes through
 			for class, why := range map[Class]ei.Term{ClassError: ei.Atom("badarith"), ClassExit: ei.Tuple{ei.Atom("bad"), ei.Int(1)}} {
-				_, err = RPCAs[int](w.ctx(), here, there.Name(), "m", fun, string(class), why)
+				_, err := RPCAs[int](w.ctx(), here, there.Name(), "m", fun, string(class), why)
 				var r *Raise
 				require.ErrorAs(t, err, &r)
 				require.Equal(t, class, r.Class, err)
@@ -165,8 +163,7 @@ func TestMessages(t *testing.T) {
 	there := w.started("bob", func(cfg *Config) {
 		cfg.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	})
-	b, err := there.NewMailbox(&MailboxOptions{TrapExit: true})
-	require.NoError(t, err)
+	b := trapping(t, there)
 	require.NoError(t, there.Register(t.Context(), "items", b))
 	from := box(t, here)
 	require.NoError(t, from.Link(w.ctx(), b.Pid()))
@@ -190,7 +187,7 @@ func TestMessages(t *testing.T) {
 		cancel()
 	}
 	require.Len(t, got, 3)
-	require.Len(t, log.lines("called with what it cannot take"), 1)
+	require.Len(t, log.Lines("called with what it cannot take"), 1)
 
 	// messages that do not fit do not keep it from ending
 	full := box(t, there)
@@ -200,8 +197,7 @@ func TestMessages(t *testing.T) {
 	for v, err := range Messages[item](ctx, full) {
 		require.Fail(t, "the context has ended", "%v %v", v, err)
 	}
-	m, err := full.Receive(w.ctx())
-	require.NoError(t, err)
+	m := receive(t, full)
 	require.Equal(t, ei.Raw("w\x04left"), m.Payload)
 	for _, err := range Messages[chan int](w.ctx(), full) {
 		require.ErrorAs(t, err, new(*ei.MappingError))

@@ -180,15 +180,13 @@ func labels(t *testing.T) string {
 // theirs might go out, nor messages. (The time is that of the bubble: it passes when all else
 // waits.)
 func TestBlockedFunctionsDelayNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
+	bubble(t, func(t *testing.T, w *world) {
 		n, bob := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 1000 }), w.started("bob")
 		n.Expose("m", "echo", FuncOf(func(n int) int { return n }))
 		n.Expose("m", "block", FuncOf(func() { time.Sleep(time.Hour) }))
-		_, err := n.Serve("s", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
-		require.NoError(t, err)
+		serve(t, n, "s", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }})
 		ctx := context.Background()
-		_, err = RPCAs[int](ctx, bob, "alice@test", "m", "echo", 0) // the connection is up
+		_, err := RPCAs[int](ctx, bob, "alice@test", "m", "echo", 0) // the connection is up
 		require.NoError(t, err)
 		var blocked sync.WaitGroup
 		for i := range 20 {

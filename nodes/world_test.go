@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -44,6 +45,18 @@ func newWorld(t testing.TB, kind string) *world {
 	return w
 }
 
+// inWorlds runs a test in a world of each kind.
+func inWorlds(t *testing.T, kinds []string, test func(t *testing.T, w *world)) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) { test(t, newWorld(t, kind)) })
+	}
+}
+
+// bubble runs a test in a world in which time passes when all wait.
+func bubble(t *testing.T, test func(t *testing.T, w *world)) {
+	synctest.Test(t, func(t *testing.T) { test(t, newWorld(t, "memory")) })
+}
+
 // addr is where a node listens: a free port, or a place that bears its name.
 func (w *world) addr(name string) transport.Addr {
 	switch w.kind {
@@ -79,8 +92,7 @@ func (w *world) node(alive string, edit ...func(*Config)) *Node {
 func (w *world) listening(alive string, edit ...func(*Config)) (*Node, *Listener) {
 	w.t.Helper()
 	n := w.node(alive, edit...)
-	l, err := n.Listen(w.ctx(), n.cfg.Listen)
-	require.NoError(w.t, err)
+	l := listen(w.t, n, n.cfg.Listen)
 	require.NoError(w.t, n.Publish(w.ctx(), l))
 	return n, l
 }
@@ -132,8 +144,7 @@ func (w *world) join(a, b *Node, l *Listener) (ca, cb *Conn) {
 	w.t.Helper()
 	accepted := make(chan result[*Conn], 1)
 	go func() { accepted <- of(l.Accept(w.ctx())) }()
-	ca, err := a.Connect(w.ctx(), b.Name())
-	require.NoError(w.t, err)
+	ca = connect(w.t, a, b.Name())
 	r := <-accepted
 	require.NoError(w.t, r.err)
 	return ca, r.v
@@ -146,6 +157,13 @@ type result[T any] struct {
 }
 
 func of[T any](v T, err error) result[T] { return result[T]{v, err} }
+
+// must gives the result of what has to succeed.
+func (r result[T]) must(t testing.TB) T {
+	t.Helper()
+	require.NoError(t, r.err)
+	return r.v
+}
 
 // async runs f on a goroutine and gives its result.
 func async[T any](f func() (T, error)) <-chan result[T] {

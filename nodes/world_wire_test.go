@@ -1,17 +1,13 @@
 package nodes
 
 import (
-	"context"
-	"encoding/binary"
 	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/protocol"
-	"github.com/cnode-go/cnode/internal/protocol/packets"
-	"github.com/cnode-go/cnode/internal/queue"
+	"github.com/cnode-go/cnode/internal/test/rawpeer"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -21,20 +17,23 @@ func stacks() string {
 	return string(b[:runtime.Stack(b, true)])
 }
 
-// A wire is a peer played by the test: a handshake, if any, then bytes.
-type wire struct {
-	t    testing.TB
-	s    *transport.Stream
-	peer dist.Peer
-	self ei.Pid
+// A wire is a peer played by the test.
+type wire struct{ *rawpeer.Peer }
 
-	reader *protocol.Reader
-}
+func newWire(t testing.TB, s *transport.Stream) *wire { return &wire{&rawpeer.Peer{T: t, S: s}} }
 
-// role is how a wire presents itself.
-func role(name string) protocol.Self {
-	return protocol.Self{Name: name, Cookie: "secret", Creation: 77, Challenge: 4711, Flags: dist.FlagsDefault}
-}
+var (
+	role         = rawpeer.Role
+	namePacketOf = rawpeer.NamePacket
+	frame        = rawpeer.Frame
+	framed       = rawpeer.Framed
+	packed       = rawpeer.Packed
+	longAtoms    = rawpeer.LongAtoms
+	allocatedBy  = rawpeer.AllocatedBy
+)
+
+// A record is a log that tests read while it is written.
+type record = rawpeer.Log
 
 // withoutFragments are the flags of a node whose large messages fill a queue.
 const withoutFragments = dist.FlagsDefault &^ dist.FlagFragments
@@ -45,14 +44,14 @@ func (w *world) wire(l *Listener) *wire {
 	s, err := w.tr.Connect(w.ctx(), l.Addr())
 	require.NoError(w.t, err)
 	w.t.Cleanup(func() { s.Close() })
-	return &wire{t: w.t, s: s}
+	return newWire(w.t, s)
 }
 
 // peer connects to a node that listens and does the handshake.
 func (w *world) peer(l *Listener, self protocol.Self) *wire {
 	w.t.Helper()
 	p := w.wire(l)
-	require.NoError(w.t, p.initiate(self))
+	require.NoError(w.t, p.Initiate(self))
 	return p
 }
 
@@ -66,26 +65,18 @@ func (w *world) joined(l *Listener, self protocol.Self) (*wire, *Conn) {
 	return p, r.v
 }
 
-func (p *wire) initiate(self protocol.Self) error {
-	c, err := packets.New(soon(p.t), p.s)
-	require.NoError(p.t, err)
-	p.peer, err = protocol.Initiate(c, self, protocol.InitiateOptions{})
-	p.self = ei.Pid{Node: ei.Atom(self.Name), ID: 1, Creation: self.Creation}
-	return err
+// met is a started node that wire@test has connected to.
+func (w *world) met(alive string, edit ...func(*Config)) (*Node, *wire) {
+	w.t.Helper()
+	n := w.started(alive, edit...)
+	return n, w.peer(n.Listeners()[0], role("wire@test"))
 }
 
-func (p *wire) respond(self protocol.Self, status dist.Status) error {
-	c, err := packets.New(soon(p.t), p.s)
-	require.NoError(p.t, err)
-	name, err := protocol.ReadName(c)
-	if err != nil {
-		return err
-	}
-	p.peer, err = protocol.Respond(c, self, name, protocol.RespondOptions{
-		Decide: func(protocol.Name) (protocol.Verdict, error) { return protocol.Verdict{Status: status}, nil },
-	})
-	p.self = ei.Pid{Node: ei.Atom(self.Name), ID: 1, Creation: self.Creation}
-	return err
+// wired is a connection of wire@test's with bob, on the lower level.
+func (w *world) wired() (*wire, *Conn) {
+	w.t.Helper()
+	_, l := w.listening("bob")
+	return w.joined(l, role("wire@test"))
 }
 
 // An ambush is a listener at which the test itself answers, under a name of the world's table.
@@ -110,7 +101,7 @@ func (a *ambush) accept() *wire {
 	s, err := a.l.Accept(a.w.ctx())
 	require.NoError(a.w.t, err)
 	a.w.t.Cleanup(func() { s.Close() })
-	return &wire{t: a.w.t, s: s}
+	return newWire(a.w.t, s)
 }
 
 // meet lets n connect here.
@@ -118,122 +109,8 @@ func (a *ambush) meet(n *Node) (*wire, *Conn) {
 	a.w.t.Helper()
 	connected := async(func() (*Conn, error) { return n.Connect(a.w.ctx(), a.name) })
 	p := a.accept()
-	require.NoError(a.w.t, p.respond(role(a.name), dist.StatusOK))
+	require.NoError(a.w.t, p.Respond(role(a.name), dist.StatusOK))
 	r := <-connected
 	require.NoError(a.w.t, r.err)
 	return p, r.v
 }
-
-// frame is a whole pass-through frame.
-func frame(t testing.TB, ctl dist.Control, payload ei.Term) []byte {
-	t.Helper()
-	var raw ei.Raw
-	if payload != nil {
-		var err error
-		raw, err = ei.AppendTerm(nil, payload)
-		require.NoError(t, err)
-	}
-	b, err := protocol.AppendFrame(nil, &ctl, raw)
-	require.NoError(t, err)
-	return b
-}
-
-// framed puts a length before a body, whatever it is.
-func framed(body []byte) []byte {
-	return append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...)
-}
-
-func (p *wire) write(b []byte) error {
-	if p.s.KeepsPackets() {
-		_, err := p.s.Posts(&queue.Options{Frames: true}).Deliver(soon(p.t), b)
-		return err
-	}
-	_, err := p.s.Writev(soon(p.t), b)
-	return err
-}
-
-func (p *wire) send(ctl dist.Control, payload ei.Term) {
-	p.t.Helper()
-	require.NoError(p.t, p.write(frame(p.t, ctl, payload)))
-}
-
-// say sends a term to a registered name.
-func (p *wire) say(name string, payload ei.Term) {
-	p.t.Helper()
-	p.send(dist.Control{Op: dist.OpRegSend, From: p.self, ToName: ei.Atom(name)}, payload)
-}
-
-// frame reads the next frame's body; a tick has none.
-func (p *wire) frame(ctx context.Context) ([]byte, error) {
-	if p.s.KeepsPackets() {
-		var body []byte
-		n, err := p.s.ReadPDU(ctx, func() ([][]byte, error) {
-			n := len(body)
-			body = append(body, make([]byte, n+1000)...)
-			return [][]byte{body[n:]}, nil
-		})
-		return body[:n], err
-	}
-	var head [4]byte
-	if _, err := p.s.Readv(ctx, head[:]); err != nil {
-		return nil, err
-	}
-	body := make([]byte, binary.BigEndian.Uint32(head[:]))
-	if len(body) == 0 {
-		return body, nil
-	}
-	_, err := p.s.Readv(ctx, body)
-	return body, err
-}
-
-// next reads the next control message, past ticks.
-func (p *wire) next() (ctl dist.Control, payload ei.Term) {
-	p.t.Helper()
-	for {
-		body, err := p.frame(soon(p.t))
-		require.NoError(p.t, err)
-		if len(body) == 0 {
-			continue
-		}
-		ctl, raw, ok := p.parse(body)
-		switch {
-		case !ok:
-			continue
-		case raw == nil:
-			return ctl, nil
-		}
-		payload, err := raw.Decode()
-		require.NoError(p.t, err)
-		return ctl, payload
-	}
-}
-
-// parse reads a frame; false: fragments of the message are still to come.
-func (p *wire) parse(body []byte) (ctl dist.Control, payload ei.Raw, ok bool) {
-	p.t.Helper()
-	if p.reader == nil {
-		p.reader = protocol.NewReader(p.peer.Flags, protocol.Limits{}, nil)
-	}
-	a, err := p.reader.ReadFrame(body, &ctl)
-	require.NoError(p.t, err)
-	if !a.Complete {
-		return ctl, nil, false
-	}
-	payload, err = a.Whole(nil, 1<<30)
-	require.NoError(p.t, err)
-	return ctl, payload, true
-}
-
-// gone waits until the node has closed the connection.
-func (p *wire) gone() {
-	p.t.Helper()
-	var b [4096]byte
-	for {
-		if _, err := p.s.Read(soon(p.t), b[:]); err != nil {
-			require.NotErrorIs(p.t, err, context.DeadlineExceeded)
-			return
-		}
-	}
-}
-
-func (p *wire) close() { p.s.Close() }

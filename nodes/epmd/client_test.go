@@ -300,9 +300,7 @@ func TestAnswersInPieces(t *testing.T) {
 		}
 		silent(conn)
 	})
-	got, err := (&Client{Addr: addr}).Resolve(t.Context(), "", "abc")
-	require.NoError(t, err)
-	require.Equal(t, want, got)
+	require.Equal(t, want, resolve(t, &Client{Addr: addr}, "abc"))
 }
 
 func TestBadNamesAreNotSent(t *testing.T) {

@@ -108,8 +108,7 @@ func hold(t *testing.T, addr string, relaxed bool) string {
 		case s.end != "":
 			if !relaxed || conns[s.end] != nil {
 				if s.byte {
-					_, err := conns[s.end].Write([]byte("x"))
-					require.NoError(t, err)
+					write(t, conns[s.end], []byte("x"))
 					_, err = conns[s.end].Read(make([]byte, 1))
 					require.Error(t, err)
 				}

@@ -17,8 +17,7 @@ import (
 // that. What still hangs at the test's end is cut off.
 func fakeMapper(t *testing.T, serve func(conn net.Conn)) (addr string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+	l := listen(t)
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var conns []net.Conn
@@ -77,16 +76,14 @@ func silent(conn net.Conn) { io.Copy(io.Discard, conn) }
 // startServer runs s on a free port until the test ends.
 func startServer(t *testing.T, s *Server) (addr string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+	l := listen(t)
 	serve(t, s, l)
 	return l.Addr().String()
 }
 
 // serve runs s on l until the test ends.
 func serve(t *testing.T, s *Server, l net.Listener) {
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(l) }()
+	served := serving(s, l)
 	t.Cleanup(func() {
 		require.NoError(t, s.Close())
 		require.ErrorIs(t, <-served, ErrServerClosed)

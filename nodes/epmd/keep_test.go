@@ -121,8 +121,7 @@ func TestKeepRegistersAgain(t *testing.T) {
 		require.Len(t, events, 8)
 		require.Equal(t, s, events[6].Pause, "pauses begin anew after a registration that lasted")
 
-		_, err = c.Resolve(t.Context(), "", "abc")
-		require.NoError(t, err)
+		resolve(t, c, "abc")
 		require.NoError(t, k.Close())
 		require.ErrorIs(t, k.Err(), net.ErrClosed)
 		synctest.Wait()
@@ -139,13 +138,11 @@ func TestKeepReportsThatTheNameWasTaken(t *testing.T) {
 		mapper.start()
 		c := &Client{Addr: "127.0.0.1:4369", Dial: mapper.dial}
 		events := make(chan KeepEvent, 100)
-		k, err := c.Keep(t.Context(), Registration{Name: "abc", Port: 7}, &KeepOptions{Notify: func(e KeepEvent) { events <- e }})
-		require.NoError(t, err)
+		k := keep(t, c, Registration{Name: "abc", Port: 7}, &KeepOptions{Notify: func(e KeepEvent) { events <- e }})
 		mapper.stop()
 		require.Equal(t, KeepLost, (<-events).State)
 		mapper.start()
-		thief, err := c.Register(t.Context(), Registration{Name: "abc", Port: 8})
-		require.NoError(t, err)
+		thief := register(t, c, Registration{Name: "abc", Port: 8})
 		e := <-events
 		require.Equal(t, KeepFailed, e.State)
 		require.ErrorIs(t, e.Err, ErrNameTaken)
@@ -174,8 +171,7 @@ func TestKeepSlowsDownWhenRegistrationsDoNotLast(t *testing.T) {
 			}()
 			return ours, nil
 		}}
-		k, err := c.Keep(t.Context(), Registration{Name: "abc", Port: 7}, nil)
-		require.NoError(t, err)
+		k := keep(t, c, Registration{Name: "abc", Port: 7}, nil)
 		time.Sleep(time.Minute)
 		require.NoError(t, k.Close())
 		// 0.1 + 0.2 + ... + 3.2 seconds, then every 5.
@@ -191,11 +187,10 @@ func TestKeepPausesWithinItsBounds(t *testing.T) {
 			mapper.start()
 			c := &Client{Addr: "127.0.0.1:4369", Dial: mapper.dial}
 			var pauses []time.Duration
-			k, err := c.Keep(t.Context(), Registration{Name: "abc", Port: 7}, &KeepOptions{
+			k := keep(t, c, Registration{Name: "abc", Port: 7}, &KeepOptions{
 				MinPause: tt.least * time.Second, MaxPause: tt.most * time.Second,
 				Notify: func(e KeepEvent) { pauses = append(pauses, e.Pause/time.Second) },
 			})
-			require.NoError(t, err)
 			mapper.stop()
 			time.Sleep(tt.during * time.Second)
 			require.NoError(t, k.Close())
@@ -218,10 +213,9 @@ func TestKeepCloseInterruptsAnAttempt(t *testing.T) {
 			}
 			return mapper.dial(ctx, network, addr)
 		}}
-		k, err := c.Keep(t.Context(), Registration{Name: "abc", Port: 7}, &KeepOptions{Notify: func(e KeepEvent) {
+		k := keep(t, c, Registration{Name: "abc", Port: 7}, &KeepOptions{Notify: func(e KeepEvent) {
 			require.Equal(t, KeepLost, e.State, "an attempt that Close breaks off has not failed")
 		}})
-		require.NoError(t, err)
 		hang = true
 		mapper.stop()
 		<-trying
@@ -279,8 +273,7 @@ func TestKeepCloseWaitsForThePortMapper(t *testing.T) {
 					}()
 					return halves{in, out}, nil
 				}}
-				k, err := c.Keep(t.Context(), Registration{Name: "abc", Port: 7}, &KeepOptions{MinPause: time.Hour})
-				require.NoError(t, err)
+				k := keep(t, c, Registration{Name: "abc", Port: 7}, &KeepOptions{MinPause: time.Hour})
 				close(lose)
 				synctest.Wait()
 				require.Equal(t, tt.lost, k.Err() != nil)
@@ -316,7 +309,7 @@ func TestKeepAbsent(t *testing.T) {
 		c := &Client{Addr: "127.0.0.1:4369", Dial: mapper.dial}
 		var asked []time.Duration
 		registered := make(chan time.Time, 1)
-		k, err := c.Keep(t.Context(), Registration{Name: "abc", Port: 7}, &KeepOptions{
+		k := keep(t, c, Registration{Name: "abc", Port: 7}, &KeepOptions{
 			MinPause: time.Second, MaxPause: time.Hour,
 			Notify: func(e KeepEvent) {
 				if e.State == KeepRegistered {
@@ -331,7 +324,6 @@ func TestKeepAbsent(t *testing.T) {
 				return true
 			},
 		})
-		require.NoError(t, err)
 		mapper.stop()
 		synctest.Wait()
 		lost := time.Now()

@@ -34,19 +34,16 @@ func TestServerPacketTimeout(t *testing.T) {
 			}
 			l := newPipeListener()
 			s := &Server{PacketTimeout: timeout}
-			served := make(chan error, 1)
-			go func() { served <- s.Serve(l) }()
+			served := serving(s, l)
 			dial := func() net.Conn {
-				conn, err := l.Dial(t.Context(), "", "")
-				require.NoError(t, err)
+				conn := pipeTo(t, l)
 				return conn
 			}
 			mute, slow, held, refused := dial(), dial(), dial(), dial()
 			start := time.Now()
 			for _, conn := range []net.Conn{held, refused} {
-				_, err := conn.Write(framed(string(alive2("abc", ""))))
-				require.NoError(t, err)
-				_, err = io.ReadFull(conn, make([]byte, 6))
+				write(t, conn, framed(string(alive2("abc", ""))))
+				_, err := io.ReadFull(conn, make([]byte, 6))
 				require.NoError(t, err)
 			}
 			var wg sync.WaitGroup
@@ -88,15 +85,12 @@ func TestServerWriteTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newPipeListener()
 		s := &Server{}
-		served := make(chan error, 1)
-		go func() { served <- s.Serve(l) }()
-		stuck, err := l.Dial(t.Context(), "", "")
-		require.NoError(t, err)
-		_, err = stuck.Write(framed("n"))
-		require.NoError(t, err)
+		served := serving(s, l)
+		stuck := pipeTo(t, l)
+		write(t, stuck, framed("n"))
 		synctest.Wait()
 		start := time.Now()
-		_, _, err = (&Client{Addr: "127.0.0.1:4369", Dial: l.Dial}).Names(t.Context(), "")
+		_, _, err := (&Client{Addr: "127.0.0.1:4369", Dial: l.Dial}).Names(t.Context(), "")
 		require.NoError(t, err)
 		require.Zero(t, time.Since(start))
 
@@ -128,11 +122,9 @@ func TestServerFreezeGivesTheNamelessAMoment(t *testing.T) {
 				l := newPipeListener()
 				s := &Server{}
 				serve(t, s, l)
-				r, err := (&Client{Addr: "127.0.0.1:4369", Dial: l.Dial}).Register(t.Context(), Registration{Name: "abc", Port: 1})
-				require.NoError(t, err)
+				r := register(t, &Client{Addr: "127.0.0.1:4369", Dial: l.Dial}, Registration{Name: "abc", Port: 1})
 				defer r.Close()
-				conn, err := l.Dial(t.Context(), "", "")
-				require.NoError(t, err)
+				conn := pipeTo(t, l)
 				defer conn.Close()
 				synctest.Wait()
 				start := time.Now()
@@ -143,12 +135,11 @@ func TestServerFreezeGivesTheNamelessAMoment(t *testing.T) {
 				}()
 				synctest.Wait()
 				if tt.rest != "" {
-					_, err = conn.Write(framed(tt.rest))
-					require.NoError(t, err)
+					write(t, conn, framed(tt.rest))
 				}
 				if tt.want == 0 {
 					answer := make([]byte, 100)
-					_, err = conn.Read(answer)
+					_, err := conn.Read(answer)
 					require.NoError(t, err)
 					require.Contains(t, "wv", string(answer[0]))
 					require.Zero(t, answer[1])
@@ -166,15 +157,11 @@ func TestShutdownAnswersWhatWasAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newPipeListener()
 		s := &Server{}
-		served := make(chan error, 1)
-		go func() { served <- s.Serve(l) }()
+		served := serving(s, l)
 		c := &Client{Addr: "127.0.0.1:4369", Dial: l.Dial}
-		r, err := c.Register(t.Context(), Registration{Name: "abc", Port: 1})
-		require.NoError(t, err)
-		asking, err := l.Dial(t.Context(), "", "")
-		require.NoError(t, err)
-		_, err = asking.Write(framed("zabc")[:3])
-		require.NoError(t, err)
+		r := register(t, c, Registration{Name: "abc", Port: 1})
+		asking := pipeTo(t, l)
+		write(t, asking, framed("zabc")[:3])
 
 		down := make(chan error, 1)
 		go func() { down <- s.Shutdown(t.Context()) }()
@@ -182,8 +169,7 @@ func TestShutdownAnswersWhatWasAsked(t *testing.T) {
 		require.Empty(t, down, "it waits for the request")
 		require.NoError(t, r.Err())
 		require.ErrorIs(t, c.Kill(t.Context()), ErrNoPortMapper, "nothing new is accepted")
-		_, err = asking.Write(framed("zabc")[3:])
-		require.NoError(t, err)
+		write(t, asking, framed("zabc")[3:])
 		answer, err := io.ReadAll(asking)
 		require.NoError(t, err)
 		require.Equal(t, "w\x00", string(answer[:2]))
@@ -200,16 +186,14 @@ func TestShutdownGivesUpWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newPipeListener()
 		s := &Server{}
-		served := make(chan error, 1)
-		go func() { served <- s.Serve(l) }()
-		mute, err := l.Dial(t.Context(), "", "")
-		require.NoError(t, err)
+		served := serving(s, l)
+		mute := pipeTo(t, l)
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		require.ErrorIs(t, s.Shutdown(ctx), context.DeadlineExceeded)
 		require.ErrorIs(t, <-served, ErrServerClosed)
-		_, err = mute.Read(make([]byte, 1))
+		_, err := mute.Read(make([]byte, 1))
 		require.ErrorIs(t, err, io.EOF)
 		mute.Close()
 	})
@@ -220,10 +204,9 @@ func TestServerIsUsedOnce(t *testing.T) {
 	require.NoError(t, s.Close())
 	require.NoError(t, s.Close())
 	require.NoError(t, s.Shutdown(t.Context()))
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+	l := listen(t)
 	require.ErrorIs(t, s.Serve(l), ErrServerClosed)
-	_, err = l.Accept()
+	_, err := l.Accept()
 	require.ErrorIs(t, err, net.ErrClosed, "Serve closes the listener in any case")
 }
 
@@ -245,13 +228,12 @@ func (l *failingListener) Accept() (net.Conn, error) {
 }
 
 func TestServerSurvivesPassingFailures(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+	l := listen(t)
 	windows := os.NewSyscallError("acceptex", syscall.Errno(10024))
 	watches := os.NewSyscallError("epoll_ctl", syscall.ENOSPC)
 	errs := []error{syscall.EMFILE, fmt.Errorf("accept: %w", syscall.ECONNABORTED), windows, watches, syscall.EPERM, syscall.EPROTO}
 	serve(t, &Server{}, &failingListener{l, errs})
-	_, _, err = (&Client{Addr: l.Addr().String()}).Names(t.Context(), "")
+	_, _, err := (&Client{Addr: l.Addr().String()}).Names(t.Context(), "")
 	require.NoError(t, err)
 }
 
@@ -265,8 +247,7 @@ func TestServerPausesLongerEachTime(t *testing.T) {
 		serve(t, &Server{Logger: slog.New(slog.NewTextHandler(&log, nil))}, &failingListener{l, errs})
 		for _, want := range []time.Duration{5 + 10 + 20 + 40 + 80 + 160 + 320 + 640 + 1000 + 1000, 5} {
 			start := time.Now()
-			conn, err := l.Dial(t.Context(), "", "")
-			require.NoError(t, err)
+			conn := pipeTo(t, l)
 			defer conn.Close()
 			require.Equal(t, want*time.Millisecond, time.Since(start))
 		}
@@ -288,8 +269,7 @@ func TestServerSaysAFewTimesThatItWaits(t *testing.T) {
 		l := newPipeListener()
 		serve(t, &Server{Logger: slog.New(slog.NewTextHandler(&log, nil))}, &failingListener{l, errs})
 		for range visits {
-			conn, err := l.Dial(t.Context(), "", "")
-			require.NoError(t, err)
+			conn := pipeTo(t, l)
 			require.NoError(t, conn.Close())
 		}
 		synctest.Wait()
@@ -304,8 +284,7 @@ func TestServerStopsPausingWhenClosed(t *testing.T) {
 			errs[i] = syscall.EMFILE
 		}
 		s := &Server{}
-		served := make(chan error, 1)
-		go func() { served <- s.Serve(&failingListener{newPipeListener(), errs}) }()
+		served := serving(s, &failingListener{newPipeListener(), errs})
 		time.Sleep(10500 * time.Millisecond) // in the middle of a pause of a second
 		start := time.Now()
 		require.NoError(t, s.Close())
@@ -315,8 +294,7 @@ func TestServerStopsPausingWhenClosed(t *testing.T) {
 }
 
 func TestServerReportsABrokenListener(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+	l := listen(t)
 	s := &Server{}
 	broken := errors.New("broken")
 	require.ErrorIs(t, s.Serve(&failingListener{l, []error{broken}}), broken)

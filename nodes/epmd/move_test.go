@@ -48,15 +48,12 @@ func TestKeeperMoves(t *testing.T) {
 	s := &Server{}
 	go s.Serve(l)
 	c := &Client{Addr: l.Addr().String()}
-	k, err := c.Keep(t.Context(), Registration{Name: "abc", Port: 7}, nil)
-	require.NoError(t, err)
+	k := keep(t, c, Registration{Name: "abc", Port: 7}, nil)
 	creation := k.Creation()
 	for range 3 {
-		f, err := k.Freeze(t.Context())
-		require.NoError(t, err)
+		f := freeze(t, k)
 		f.Thaw()
-		f, err = k.Freeze(t.Context())
-		require.NoError(t, err)
+		f = freeze(t, k)
 		g, err := c.Stage(f.State(), duplicates(t, f.Descriptors()), nil)
 		require.NoError(t, err)
 		require.NoError(t, g.Discard())
@@ -70,8 +67,7 @@ func TestKeeperMoves(t *testing.T) {
 		require.ErrorIs(t, (func() error { <-k.done; return k.Err() })(), net.ErrClosed)
 		k = g.Start()
 		require.Equal(t, creation, k.Creation())
-		info, err := c.Resolve(t.Context(), "", "abc")
-		require.NoError(t, err)
+		info := resolve(t, c, "abc")
 		require.EqualValues(t, 7, info.Port)
 	}
 	require.NoError(t, s.Close())
@@ -92,8 +88,7 @@ func TestKeeperMoves(t *testing.T) {
 	require.NoError(t, err)
 	serve(t, &Server{}, l)
 	<-again
-	_, err = c.Resolve(t.Context(), "", "abc")
-	require.NoError(t, err)
+	resolve(t, c, "abc")
 	require.NoError(t, k.Close())
 	_, err = k.Freeze(t.Context())
 	require.ErrorIs(t, err, net.ErrClosed)
@@ -111,10 +106,8 @@ func TestMovedKeeperCloseWaitsForThePortMapper(t *testing.T) {
 		<-hangs
 	})}
 	defer close(hangs)
-	k, err := c.Keep(t.Context(), Registration{Name: "abc", Port: 7}, nil)
-	require.NoError(t, err)
-	f, err := k.Freeze(t.Context())
-	require.NoError(t, err)
+	k := keep(t, c, Registration{Name: "abc", Port: 7}, nil)
+	f := freeze(t, k)
 	g, err := c.Stage(f.State(), duplicates(t, f.Descriptors()), nil)
 	require.NoError(t, err)
 	require.NoError(t, f.Release())
@@ -139,8 +132,7 @@ func TestKeeperFreezesDuringAnAttempt(t *testing.T) {
 	s := &Server{}
 	go s.Serve(l)
 	c := &Client{Addr: l.Addr().String(), Timeout: -1}
-	k, err := c.Keep(t.Context(), Registration{Name: "abc", Port: 7}, &KeepOptions{MinPause: time.Millisecond, MaxPause: time.Millisecond})
-	require.NoError(t, err)
+	k := keep(t, c, Registration{Name: "abc", Port: 7}, &KeepOptions{MinPause: time.Millisecond, MaxPause: time.Millisecond})
 	require.NoError(t, s.Close())
 	silent, err := net.Listen("tcp", c.Addr)
 	require.NoError(t, err)
@@ -156,8 +148,7 @@ func TestKeeperFreezesDuringAnAttempt(t *testing.T) {
 	}
 	first := ask()
 	defer first.Close()
-	f, err := k.Freeze(t.Context())
-	require.NoError(t, err)
+	f := freeze(t, k)
 	require.Empty(t, f.Descriptors())
 	_, err = first.Read(make([]byte, 1))
 	require.ErrorIs(t, err, io.EOF, "the attempt was not broken off")
@@ -165,8 +156,7 @@ func TestKeeperFreezesDuringAnAttempt(t *testing.T) {
 	second := ask()
 	defer second.Close()
 	require.Equal(t, asked[0], asked[1])
-	f, err = k.Freeze(t.Context())
-	require.NoError(t, err)
+	f = freeze(t, k)
 	g, err := c.Stage(f.State(), nil, &KeepOptions{MinPause: time.Millisecond})
 	require.NoError(t, err)
 	require.NoError(t, f.Release())
@@ -183,22 +173,21 @@ func TestKeeperCannotFreeze(t *testing.T) {
 		mapper.start()
 		notified, goOn := make(chan struct{}), make(chan struct{})
 		c := &Client{Addr: "127.0.0.1:4369", Dial: mapper.dial} // without descriptors
-		k, err := c.Keep(t.Context(), Registration{Name: "abc", Port: 7}, &KeepOptions{Notify: func(e KeepEvent) {
+		k := keep(t, c, Registration{Name: "abc", Port: 7}, &KeepOptions{Notify: func(e KeepEvent) {
 			if e.State == KeepLost {
 				close(notified)
 				<-goOn
 			}
 		}})
-		require.NoError(t, err)
 		for range 2 {
-			_, err = k.Freeze(t.Context())
+			_, err := k.Freeze(t.Context())
 			require.ErrorIs(t, err, errors.ErrUnsupported)
 		}
 		mapper.stop()
 		<-notified
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		_, err = k.Freeze(ctx)
+		_, err := k.Freeze(ctx)
 		require.ErrorIs(t, err, context.Canceled)
 		mapper.start()
 		close(goOn)
@@ -212,8 +201,7 @@ func TestKeeperCannotFreeze(t *testing.T) {
 
 // A registration that is lost as a freeze begins moves as one that is lost.
 func TestKeeperFreezesAsTheNameIsLost(t *testing.T) {
-	r, err := (&Client{Addr: fakeMapper(t, answering("v\x00\x00\x00\x00\x07"))}).Register(t.Context(), Registration{Name: "abc", Port: 7})
-	require.NoError(t, err)
+	r := register(t, &Client{Addr: fakeMapper(t, answering("v\x00\x00\x00\x00\x07"))}, Registration{Name: "abc", Port: 7})
 	<-r.Done()
 	p := &keeperPause{rests: make(chan *Registered, 1), goOn: make(chan bool, 1)}
 	p.goOn <- true
@@ -280,8 +268,7 @@ func requireEnded(t testing.TB, fds []int) {
 func TestServerCannotFreeze(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, s := newPipeListener(), &Server{}
-		served := make(chan error, 1)
-		go func() { served <- s.Serve(l) }()
+		served := serving(s, l)
 		synctest.Wait()
 		for range 2 {
 			_, err := s.Freeze(t.Context())
@@ -297,19 +284,14 @@ func TestServerCannotFreeze(t *testing.T) {
 // A server that is closed during a freeze ends with the freeze, by Thaw or by Release.
 func TestServerClosedDuringAFreeze(t *testing.T) {
 	for _, moved := range []bool{true, false} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
+		l := listen(t)
 		s := &Server{}
-		served := make(chan error, 1)
-		go func() { served <- s.Serve(l) }()
+		served := serving(s, l)
 		c := &Client{Addr: l.Addr().String()}
-		r, err := c.Register(t.Context(), Registration{Name: "abc", Port: 7})
-		require.NoError(t, err)
-		earlier, err := s.Freeze(t.Context())
-		require.NoError(t, err)
+		r := register(t, c, Registration{Name: "abc", Port: 7})
+		earlier := freeze(t, s)
 		earlier.Thaw()
-		f, err := s.Freeze(t.Context())
-		require.NoError(t, err)
+		f := freeze(t, s)
 		earlier.Thaw()
 		require.NoError(t, earlier.Release())
 		require.True(t, s.isFrozen(), "an earlier freeze has no say any more")
@@ -330,36 +312,29 @@ func TestServerClosedDuringAFreeze(t *testing.T) {
 
 // Names, counters and what is in the backlog: a port mapper moves with all of it.
 func TestServerMoves(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+	l := listen(t)
 	s := &Server{}
 	served := make(chan error, 10)
 	go func() { served <- s.Serve(l) }()
 	c := &Client{Addr: l.Addr().String()}
-	held, err := c.Register(t.Context(), Registration{Name: "held", Port: 1, Extra: []byte("x\x00y")})
-	require.NoError(t, err)
-	gone, err := c.Register(t.Context(), Registration{Name: "gone", Port: 2})
-	require.NoError(t, err)
+	held := register(t, c, Registration{Name: "held", Port: 1, Extra: []byte("x\x00y")})
+	gone := register(t, c, Registration{Name: "gone", Port: 2})
 	require.NoError(t, gone.Close())
-	_, err = c.Resolve(t.Context(), "", "gone")
+	_, err := c.Resolve(t.Context(), "", "gone")
 	require.ErrorIs(t, err, ErrNotRegistered)
 	for range 3 {
-		f, err := s.Freeze(t.Context())
-		require.NoError(t, err)
+		f := freeze(t, s)
 		_, err = s.Freeze(t.Context())
 		require.Error(t, err)
 		f.Thaw()
-		f, err = s.Freeze(t.Context())
-		require.NoError(t, err)
+		f = freeze(t, s)
 		next := &Server{}
-		g, err := next.Stage(f.State(), duplicates(t, f.Descriptors()))
-		require.NoError(t, err)
+		g := stage(t, next, f.State(), duplicates(t, f.Descriptors()))
 		require.NoError(t, g.Discard())
 		_, err = new(Server).Stage(f.State(), duplicates(t, f.Descriptors()[1:]))
 		require.ErrorIs(t, err, ErrState)
 		next = &Server{}
-		g, err = next.Stage(f.State(), duplicates(t, f.Descriptors()))
-		require.NoError(t, err)
+		g = stage(t, next, f.State(), duplicates(t, f.Descriptors()))
 		waits := make(chan error, 1)
 		go func() { _, err := c.Resolve(t.Context(), "", "held"); waits <- err }()
 		require.NoError(t, f.Release())
@@ -370,20 +345,16 @@ func TestServerMoves(t *testing.T) {
 		}
 		require.NoError(t, <-waits, "nobody was refused")
 	}
-	info, err := c.Resolve(t.Context(), "", "held")
-	require.NoError(t, err)
-	require.Equal(t, NodeInfo(held.Registration()), info)
+	require.Equal(t, NodeInfo(held.Registration()), resolve(t, c, "held"))
 	d, err := c.Dump(t.Context())
 	require.NoError(t, err)
 	require.Len(t, d.Active, 1)
 	require.Positive(t, d.Active[0].FD, "that of this process")
-	again, err := c.Register(t.Context(), Registration{Name: "gone", Port: 2})
-	require.NoError(t, err)
+	again := register(t, c, Registration{Name: "gone", Port: 2})
 	require.Equal(t, gone.Creation+1, again.Creation, "it is remembered")
 	require.NoError(t, held.Err())
 	require.NoError(t, held.Close())
-	heldAgain, err := c.Register(t.Context(), Registration{Name: "held", Port: 1})
-	require.NoError(t, err)
+	heldAgain := register(t, c, Registration{Name: "held", Port: 1})
 	require.Equal(t, held.Creation+1, heldAgain.Creation, "so is this")
 	require.NoError(t, heldAgain.Close())
 	require.NoError(t, again.Close())
@@ -398,8 +369,7 @@ func TestServerMoves(t *testing.T) {
 func TestServerFreezesAfterAListenerHasFailed(t *testing.T) {
 	s := &Server{}
 	require.Equal(t, "w\x01", ask(t, startServer(t, s), framed("zabc")), "another one works")
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+	l := listen(t)
 	require.NoError(t, l.Close())
 	require.ErrorIs(t, s.Serve(l), net.ErrClosed)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -437,11 +407,9 @@ func TestStageRefuses(t *testing.T) {
 			fds, peers := socketPairs(t, tt.fds)
 			var ended net.Conn
 			if tt.first { // a connection, which can be staged
-				l, err := net.Listen("tcp", "127.0.0.1:0")
-				require.NoError(t, err)
+				l := listen(t)
 				defer l.Close()
-				ended, err = net.Dial("tcp", l.Addr().String())
-				require.NoError(t, err)
+				ended = dial(t, l.Addr().String())
 				defer ended.Close()
 				accepted, err := l.Accept()
 				require.NoError(t, err)
@@ -463,52 +431,40 @@ func TestStageRefuses(t *testing.T) {
 
 // A connection that holds no name does not move: Release closes it, and after Thaw it goes on.
 func TestServerMovesWithoutTheNameless(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+	l := listen(t)
 	var log bytes.Buffer
 	s := &Server{Logger: slog.New(slog.NewTextHandler(&log, nil))}
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(l) }()
+	served := serving(s, l)
 	addr := l.Addr().String()
-	held, err := (&Client{Addr: addr}).Register(t.Context(), Registration{Name: "abc", Port: 7})
-	require.NoError(t, err)
+	held := register(t, &Client{Addr: addr}, Registration{Name: "abc", Port: 7})
 	keptOpen(t, addr, string(alive2("abc", "")), 6) // refused
-	half, err := net.Dial("tcp", addr)
-	require.NoError(t, err)
+	half := dial(t, addr)
 	defer half.Close()
-	_, err = half.Write(framed("zabc")[:3])
-	require.NoError(t, err)
+	write(t, half, framed("zabc")[:3])
 	require.Eventually(t, func() bool { return nameless(s) == 2 }, 10*time.Second, time.Millisecond)
 
-	f, err := s.Freeze(t.Context())
-	require.NoError(t, err)
+	f := freeze(t, s)
 	f.Thaw()
-	_, err = half.Write(framed("zabc")[3:])
-	require.NoError(t, err)
+	write(t, half, framed("zabc")[3:])
 	answer, err := io.ReadAll(half)
 	require.NoError(t, err)
 	require.Equal(t, "w\x00", string(answer[:2]))
 
-	silent, err := net.Dial("tcp", addr)
-	require.NoError(t, err)
+	silent := dial(t, addr)
 	defer silent.Close()
-	_, err = silent.Write([]byte{0})
-	require.NoError(t, err)
+	write(t, silent, []byte{0})
 	require.Eventually(t, func() bool { return nameless(s) == 2 }, 10*time.Second, time.Millisecond)
-	f, err = s.Freeze(t.Context())
-	require.NoError(t, err)
+	f = freeze(t, s)
 	require.Len(t, f.Descriptors(), 2, "a listener and a name")
 	next := &Server{}
-	g, err := next.Stage(f.State(), duplicates(t, f.Descriptors()))
-	require.NoError(t, err)
+	g := stage(t, next, f.State(), duplicates(t, f.Descriptors()))
 	require.NoError(t, f.Release())
 	require.ErrorIs(t, <-served, ErrServerMoved)
 	_, err = silent.Read(make([]byte, 1))
 	require.ErrorIs(t, err, io.EOF)
 	require.NotContains(t, log.String(), "incomplete", "it is no fault of the peer's")
 	serve(t, next, g.Start()[0])
-	_, err = (&Client{Addr: addr}).Resolve(t.Context(), "", "abc")
-	require.NoError(t, err)
+	resolve(t, &Client{Addr: addr}, "abc")
 	require.NoError(t, held.Err())
 	require.NoError(t, held.Close())
 }

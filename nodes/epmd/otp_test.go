@@ -147,8 +147,7 @@ func TestRealEpmdNeverRefusesANameJustGivenUp(t *testing.T) {
 	c := &Client{Addr: startRealEpmd(t, "").addr}
 	var last uint32
 	for range 300 {
-		k, err := c.Keep(t.Context(), Registration{Name: "abc", Port: 1}, nil)
-		require.NoError(t, err)
+		k := keep(t, c, Registration{Name: "abc", Port: 1}, nil)
 		if last != 0 {
 			require.Equal(t, last+1, k.Creation())
 		}
@@ -167,8 +166,7 @@ func TestRealEpmdNeverRefusesANameJustGivenUp(t *testing.T) {
 
 func TestClientWithStrictRealEpmd(t *testing.T) {
 	c := &Client{Addr: startRealEpmd(t, "").addr}
-	r, err := c.Register(t.Context(), Registration{Name: "a", Port: 1})
-	require.NoError(t, err)
+	r := register(t, c, Registration{Name: "a", Port: 1})
 	require.ErrorIs(t, c.Stop(t.Context(), "a"), ErrNotAllowed)
 	require.ErrorIs(t, c.Kill(t.Context()), ErrNotAllowed)
 	require.NoError(t, r.Err())
@@ -179,10 +177,9 @@ func TestKeepOverARestartOfRealEpmd(t *testing.T) {
 	real := startRealEpmd(t, "")
 	c := &Client{Addr: real.addr}
 	events := make(chan KeepEvent, 1000)
-	k, err := c.Keep(t.Context(), Registration{Name: "a", Port: 1}, &KeepOptions{
+	k := keep(t, c, Registration{Name: "a", Port: 1}, &KeepOptions{
 		MinPause: time.Millisecond, MaxPause: 10 * time.Millisecond, Notify: func(e KeepEvent) { events <- e },
 	})
-	require.NoError(t, err)
 	real.kill()
 	require.Equal(t, KeepLost, (<-events).State)
 	startRealEpmd(t, real.addr)
@@ -191,8 +188,7 @@ func TestKeepOverARestartOfRealEpmd(t *testing.T) {
 			break
 		}
 	}
-	info, err := c.Resolve(t.Context(), "", "a")
-	require.NoError(t, err)
+	info := resolve(t, c, "a")
 	require.Equal(t, uint16(1), info.Port)
 	require.NoError(t, k.Close())
 }
@@ -216,10 +212,8 @@ func TestRealEpmdCommandsOnServer(t *testing.T) {
 		c := &Client{Addr: addr}
 		do := func(args ...string) { all = append(all, run(t, addr, args...)) }
 		do("-names")
-		a, err := c.Register(t.Context(), Registration{Name: "åäö", Port: 1234})
-		require.NoError(t, err)
-		b, err := c.Register(t.Context(), Registration{Name: "b", Port: 1235})
-		require.NoError(t, err)
+		a := register(t, c, Registration{Name: "åäö", Port: 1234})
+		b := register(t, c, Registration{Name: "b", Port: 1235})
 		do("-names")
 		do("-dump")
 		do("-stop", "b")
@@ -228,7 +222,7 @@ func TestRealEpmdCommandsOnServer(t *testing.T) {
 			do("-kill")
 		}
 		require.NoError(t, b.Close())
-		_, _, err = c.Names(t.Context(), "") // by then a real epmd has seen the end
+		_, _, err := c.Names(t.Context(), "") // by then a real epmd has seen the end
 		require.NoError(t, err)
 		do("-dump")
 		if !relaxed {
@@ -304,8 +298,7 @@ func TestErlangNodesMeetThroughServer(t *testing.T) {
 
 	one := erl(t, portOf(t, addr), "one@localhost", `io:format("~p~n", [erlang:system_info(creation)]), receive after infinity -> ok end.`)
 	creation := one()
-	info, err := c.Resolve(t.Context(), "", "one")
-	require.NoError(t, err)
+	info := resolve(t, c, "one")
 	require.Equal(t, TypeNormal, info.Type)
 	version, ok := info.Version()
 	require.True(t, ok)
@@ -337,8 +330,7 @@ func TestErlangFindsWhatClientRegistered(t *testing.T) {
 	require.NoError(t, err)
 	serve(t, &Server{}, l)
 	c := &Client{Addr: l.Addr().String()}
-	r, err := c.Register(t.Context(), Registration{Name: "gonode", Port: 4242})
-	require.NoError(t, err)
+	r := register(t, c, Registration{Name: "gonode", Port: 4242})
 	defer r.Close()
 	answer := erl(t, portOf(t, c.Addr), "", `
 		io:format("~p ~p~n", [erl_epmd:port_please("gonode", {127,0,0,1}), erl_epmd:port_please("other", {127,0,0,1})]), halt().`)

@@ -33,12 +33,10 @@ func framed(body string) []byte {
 // ask sends raw bytes on a new connection and reads to the end of the stream.
 func ask(t testing.TB, addr string, raw []byte) string {
 	t.Helper()
-	conn, err := net.Dial("tcp", addr)
-	require.NoError(t, err)
+	conn := dial(t, addr)
 	defer conn.Close()
 	require.NoError(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
-	_, err = conn.Write(raw)
-	require.NoError(t, err)
+	write(t, conn, raw)
 	b, err := io.ReadAll(conn)
 	// the server did not read all that was sent
 	if !errors.Is(transport.PosixError(err), syscall.ECONNRESET) {
@@ -51,14 +49,11 @@ func TestServerRegistersAndResolves(t *testing.T) {
 	addr := startServer(t, &Server{})
 	c := &Client{Addr: addr}
 	before := uint32(time.Now().Unix())
-	r, err := c.Register(t.Context(), Registration{Name: "abc", Port: 1234, Type: TypeNormal, Low: 5, Extra: []byte("x\x00y")})
-	require.NoError(t, err)
+	r := register(t, c, Registration{Name: "abc", Port: 1234, Type: TypeNormal, Low: 5, Extra: []byte("x\x00y")})
 	require.Greater(t, r.Creation, before)
-	info, err := c.Resolve(t.Context(), "", "abc")
-	require.NoError(t, err)
-	require.Equal(t, NodeInfo(r.Registration()), info)
+	require.Equal(t, NodeInfo(r.Registration()), resolve(t, c, "abc"))
 
-	_, err = c.Register(t.Context(), Registration{Name: "abc", Port: 1})
+	_, err := c.Register(t.Context(), Registration{Name: "abc", Port: 1})
 	require.ErrorIs(t, err, ErrNameTaken)
 
 	port, names, err := c.Names(t.Context(), "localhost")
@@ -77,8 +72,7 @@ func TestServerRegistersAndResolves(t *testing.T) {
 	require.Len(t, d.Unused, 1)
 	require.Positive(t, d.Unused[0].FD)
 
-	again, err := c.Register(t.Context(), Registration{Name: "abc", Port: 1, High: 5})
-	require.NoError(t, err)
+	again := register(t, c, Registration{Name: "abc", Port: 1, High: 5})
 	require.Equal(t, (r.Creation+1)%3+1, again.Creation)
 	require.NoError(t, again.Close())
 }
@@ -88,8 +82,7 @@ func TestServerNeverRefusesANameJustGivenUp(t *testing.T) {
 	c := &Client{Addr: startServer(t, &Server{})}
 	var last uint32
 	for range 300 {
-		r, err := c.Register(t.Context(), Registration{Name: "abc", Port: 1})
-		require.NoError(t, err)
+		r := register(t, c, Registration{Name: "abc", Port: 1})
 		if last != 0 {
 			require.Equal(t, last+1, r.Creation)
 		}
@@ -108,8 +101,7 @@ func TestServerListsNoNameJustGivenUp(t *testing.T) {
 			conn, err = new(net.Dialer).DialContext(ctx, network, addr)
 			return conn, err
 		}
-		r, err := (&Client{Addr: addr, Dial: dial}).Register(t.Context(), Registration{Name: "abc", Port: 1})
-		require.NoError(t, err)
+		r := register(t, &Client{Addr: addr, Dial: dial}, Registration{Name: "abc", Port: 1})
 		require.NoError(t, conn.Close())
 		_, names, err := c.Names(t.Context(), "")
 		require.NoError(t, err)
@@ -132,17 +124,14 @@ func (l sightlessListener) Accept() (net.Conn, error) {
 // A name is free once its holder sees the end of the connection, so the holder may wait for that. A
 // half-closed connection counts as ended.
 func TestServerFreesTheNameBeforeItCloses(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+	l := listen(t)
 	serve(t, &Server{}, sightlessListener{l})
 	addr := l.Addr().String()
 	for range 300 {
-		conn, err := net.Dial("tcp", addr)
-		require.NoError(t, err)
-		_, err = conn.Write(framed(string(alive2("abc", ""))))
-		require.NoError(t, err)
+		conn := dial(t, addr)
+		write(t, conn, framed(string(alive2("abc", ""))))
 		var answer [6]byte
-		_, err = io.ReadFull(conn, answer[:])
+		_, err := io.ReadFull(conn, answer[:])
 		require.NoError(t, err)
 		require.Zero(t, answer[1], "the name is not free")
 		require.NoError(t, conn.(*net.TCPConn).CloseWrite())
@@ -180,13 +169,11 @@ func TestServerClosesWithoutAnAnswer(t *testing.T) {
 // then.
 func keptOpen(t *testing.T, addr string, body string, n int) (answer string, conn net.Conn) {
 	t.Helper()
-	conn, err := net.Dial("tcp", addr)
-	require.NoError(t, err)
+	conn = dial(t, addr)
 	t.Cleanup(func() { conn.Close() })
-	_, err = conn.Write(framed(body))
-	require.NoError(t, err)
+	write(t, conn, framed(body))
 	b := make([]byte, n)
-	_, err = io.ReadFull(conn, b)
+	_, err := io.ReadFull(conn, b)
 	require.NoError(t, err)
 	require.NoError(t, conn.SetReadDeadline(time.Now().Add(20*time.Millisecond)))
 	_, err = conn.Read(make([]byte, 1))
@@ -217,24 +204,19 @@ func TestServerEndsARegistrationThatTalks(t *testing.T) {
 	addr := startServer(t, &Server{})
 	_, conn := keptOpen(t, addr, string(alive2("abc", "")), 6)
 	require.NoError(t, conn.SetReadDeadline(time.Time{}))
-	_, err := conn.Write([]byte("x"))
-	require.NoError(t, err)
+	write(t, conn, []byte("x"))
 	require.Equal(t, "w\x01", ask(t, addr, framed("zabc")))
-	_, err = conn.Read(make([]byte, 1))
+	_, err := conn.Read(make([]byte, 1))
 	require.Error(t, err, "the connection is closed too")
 }
 
 func TestServerRelaxed(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+	l := listen(t)
 	s := &Server{Relaxed: true}
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(l) }()
+	served := serving(s, l)
 	c := &Client{Addr: l.Addr().String()}
-	a, err := c.Register(t.Context(), Registration{Name: "a", Port: 1})
-	require.NoError(t, err)
-	b, err := c.Register(t.Context(), Registration{Name: "b", Port: 2})
-	require.NoError(t, err)
+	a := register(t, c, Registration{Name: "a", Port: 1})
+	b := register(t, c, Registration{Name: "b", Port: 2})
 
 	require.ErrorIs(t, c.Stop(t.Context(), "c"), ErrNotRegistered)
 	require.Equal(t, "NOEXISTSTOPPED", ask(t, c.Addr, framed("sc")))
@@ -260,14 +242,11 @@ func TestServerRelaxed(t *testing.T) {
 func TestServerFreesThePortBeforeItSaysKilled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newPipeListener()
-		served := make(chan error, 1)
-		go func() { served <- new(Server).Serve(l) }()
-		conn, err := l.Dial(t.Context(), "", "")
-		require.NoError(t, err)
-		_, err = conn.Write(framed("k"))
-		require.NoError(t, err)
+		served := serving(new(Server), l)
+		conn := pipeTo(t, l)
+		write(t, conn, framed("k"))
 		synctest.Wait()
-		_, err = l.Dial(t.Context(), "", "")
+		_, err := l.Dial(t.Context(), "", "")
 		require.ErrorIs(t, err, syscall.ECONNREFUSED)
 		answer, err := io.ReadAll(conn)
 		require.NoError(t, err)
@@ -313,14 +292,13 @@ func TestServerTakesCommandsFromItsOwnMachineOnly(t *testing.T) {
 		{"::1", "::2", false},
 	} {
 		t.Run(tt.remote+" to "+tt.local, func(t *testing.T) {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			require.NoError(t, err)
+			l := listen(t)
 			s := &Server{Relaxed: true}
 			serve(t, s, foreignListener{l, tt.local, tt.remote})
 			addr := l.Addr().String()
 			c := &Client{Addr: addr}
 
-			_, _, err = c.Names(t.Context(), "")
+			_, _, err := c.Names(t.Context(), "")
 			require.NoError(t, err, "everybody may ask for names")
 			_, err = c.Resolve(t.Context(), "", "abc")
 			require.ErrorIs(t, err, ErrNotRegistered, "and for a node")
@@ -349,11 +327,9 @@ func TestServerTakesCommandsFromItsOwnMachineOnly(t *testing.T) {
 func TestServerLimitsConnections(t *testing.T) {
 	addr := startServer(t, &Server{MaxConns: 2})
 	c := &Client{Addr: addr}
-	a, err := c.Register(t.Context(), Registration{Name: "a", Port: 1})
-	require.NoError(t, err)
-	b, err := c.Register(t.Context(), Registration{Name: "b", Port: 1})
-	require.NoError(t, err)
-	_, err = c.Register(t.Context(), Registration{Name: "c", Port: 1})
+	a := register(t, c, Registration{Name: "a", Port: 1})
+	b := register(t, c, Registration{Name: "b", Port: 1})
+	_, err := c.Register(t.Context(), Registration{Name: "c", Port: 1})
 	require.ErrorIs(t, err, ErrNameTaken)
 	_, err = c.Resolve(t.Context(), "", "a")
 	require.NoError(t, err, "requests are answered all the same")
@@ -385,24 +361,20 @@ func TestServerEndsTheOldestForWantOfRoom(t *testing.T) {
 				serve(t, s, l)
 				c := &Client{Addr: "127.0.0.1:4369", Dial: l.Dial}
 				for _, name := range []string{"a", "b"} {
-					r, err := c.Register(t.Context(), Registration{Name: name, Port: 1})
-					require.NoError(t, err)
+					r := register(t, c, Registration{Name: name, Port: 1})
 					defer func() { require.NoError(t, r.Err()); require.NoError(t, r.Close()) }()
 				}
 				var conns []net.Conn
 				for i := range tt.before + tt.too {
-					conn, err := l.Dial(t.Context(), "", "")
-					require.NoError(t, err)
+					conn := pipeTo(t, l)
 					defer conn.Close()
 					conns = append(conns, conn)
 					if i%2 == 0 {
-						_, err = conn.Write([]byte{0})
-						require.NoError(t, err)
+						write(t, conn, []byte{0})
 					}
 					synctest.Wait()
 				}
-				_, err := c.Resolve(t.Context(), "", "a")
-				require.NoError(t, err)
+				resolve(t, c, "a")
 				synctest.Wait()
 				for i, conn := range conns {
 					// an error where the other end is closed
@@ -414,8 +386,7 @@ func TestServerEndsTheOldestForWantOfRoom(t *testing.T) {
 
 				time.Sleep(time.Second)
 				for range 2 {
-					conn, err := l.Dial(t.Context(), "", "")
-					require.NoError(t, err)
+					conn := pipeTo(t, l)
 					defer conn.Close()
 				}
 				synctest.Wait()
@@ -433,11 +404,9 @@ func TestServerEndsRefusedRegistrationsForWantOfRoom(t *testing.T) {
 	addr := startServer(t, s)
 	keptOpen(t, addr, string(alive2("abc", "")), 6)
 	_, refused := keptOpen(t, addr, string(alive2("abc", "")), 6)
-	half, err := net.Dial("tcp", addr)
-	require.NoError(t, err)
+	half := dial(t, addr)
 	defer half.Close()
-	_, err = half.Write([]byte{0})
-	require.NoError(t, err)
+	write(t, half, []byte{0})
 	require.NotEmpty(t, ask(t, addr, framed("zabc")))
 	for _, conn := range []net.Conn{refused, half} {
 		require.NoError(t, conn.SetReadDeadline(time.Now().Add(10*time.Second)))
@@ -471,16 +440,13 @@ func TestServerAnswersACrowd(t *testing.T) {
 	need.Descriptors(t, 1200)
 	// so that no session answers while the server accepts
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+	l := listen(t)
 	ready := &readyListener{Listener: l}
 	var asking []net.Conn
 	for range 4 * maxNameless {
-		conn, err := net.Dial("tcp", l.Addr().String())
-		require.NoError(t, err)
+		conn := dial(t, l.Addr().String())
 		defer conn.Close()
-		_, err = conn.Write(framed("zabc"))
-		require.NoError(t, err)
+		write(t, conn, framed("zabc"))
 		accepted, err := l.Accept()
 		require.NoError(t, err)
 		asking, ready.conns = append(asking, conn), append(ready.conns, accepted)
@@ -497,10 +463,8 @@ func TestServerAnswersACrowd(t *testing.T) {
 func TestServerOnSeveralListeners(t *testing.T) {
 	s := &Server{Port: 4321}
 	one, two := startServer(t, s), startServer(t, s)
-	r, err := (&Client{Addr: one}).Register(t.Context(), Registration{Name: "abc", Port: 1})
-	require.NoError(t, err)
-	_, err = (&Client{Addr: two}).Resolve(t.Context(), "", "abc")
-	require.NoError(t, err)
+	r := register(t, &Client{Addr: one}, Registration{Name: "abc", Port: 1})
+	resolve(t, &Client{Addr: two}, "abc")
 	port, _, err := (&Client{Addr: two}).Names(t.Context(), "")
 	require.NoError(t, err)
 	require.Equal(t, 4321, port)
@@ -512,16 +476,14 @@ func TestServerLogs(t *testing.T) {
 	s := &Server{Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	addr := startServer(t, s)
 	c := &Client{Addr: addr}
-	r, err := c.Register(t.Context(), Registration{Name: "abc", Port: 1})
-	require.NoError(t, err)
+	r := register(t, c, Registration{Name: "abc", Port: 1})
 	require.ErrorIs(t, c.Kill(t.Context()), ErrNotAllowed)
 	require.NoError(t, r.Close())
 	require.Empty(t, ask(t, addr, framed("q")))
 	require.Empty(t, ask(t, addr, []byte{0, 0}))
 	for _, part := range []string{"", "\x00"} { // a client that sends nothing has asked for nothing
-		conn, err := net.Dial("tcp", addr)
-		require.NoError(t, err)
-		_, err = io.WriteString(conn, part)
+		conn := dial(t, addr)
+		_, err := io.WriteString(conn, part)
 		require.NoError(t, err)
 		require.NoError(t, conn.(*net.TCPConn).CloseWrite())
 		_, err = conn.Read(make([]byte, 1))
@@ -545,10 +507,8 @@ func TestServerBoundsItsWarnings(t *testing.T) {
 		serve(t, &Server{Logger: slog.New(slog.NewTextHandler(&log, nil))}, l)
 		for second := 1; second < 4; second++ {
 			for range 3 * hush.PerSecond {
-				conn, err := l.Dial(t.Context(), "", "")
-				require.NoError(t, err)
-				_, err = conn.Write(framed("q"))
-				require.NoError(t, err)
+				conn := pipeTo(t, l)
+				write(t, conn, framed("q"))
 				synctest.Wait()
 				require.NoError(t, conn.Close())
 			}
@@ -593,11 +553,9 @@ func TestServerManyClients(t *testing.T) {
 // connections.
 func TestServerModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(rt, err)
+		l := listen(t)
 		s := &Server{}
-		served := make(chan error, 1)
-		go func() { served <- s.Serve(l) }()
+		served := serving(s, l)
 		defer func() {
 			require.NoError(rt, s.Close())
 			require.ErrorIs(rt, <-served, ErrServerClosed)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/test/party"
+	"github.com/cnode-go/cnode/internal/test/rawpeer"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/transport"
@@ -32,6 +33,13 @@ const (
 	// nobody is the id of no process.
 	nobody = 0
 )
+
+// A killPeer is a peer of a front.
+type killPeer struct {
+	*rawpeer.Questioner
+	slot    int    // of its worker
+	witness ei.Pid // the witness in that worker
+}
 
 // A frontScene is an old front with its workers, a new front, and peers. Each peer has sent half a
 // question, and some peers have no room for what is sent to them.
@@ -84,8 +92,8 @@ func newFrontScene(t *testing.T, sessions int, short bool) *frontScene {
 	}
 	k.served() // this also makes a way from one worker to the other
 	for _, p := range k.peers {
-		require.NotNil(t, k.greeted(p, greetings))
-		p.begin()
+		require.NotNil(t, k.greeted(p, rawpeer.Greetings))
+		p.Begin()
 	}
 	comes(t, k.halves)
 	for i, p := range k.sides { // by now the old front has started everything that it needs
@@ -111,8 +119,8 @@ func (k *frontScene) meet(i int) (*killPeer, error) {
 		return nil, err
 	}
 	k.t.Cleanup(func() { s.Close() })
-	p := &killPeer{wire: &wire{t: k.t, s: s}, i: i, slot: -1}
-	if err := errors.Join(narrow(s, syscall.SO_RCVBUF), p.initiate(role(peerName(i)))); err != nil {
+	p := &killPeer{Questioner: &rawpeer.Questioner{Peer: &rawpeer.Peer{T: k.t, S: s}, I: i}, slot: -1}
+	if err := errors.Join(rawpeer.Narrow(s, syscall.SO_RCVBUF), p.Initiate(role(peerName(i)))); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	said := k.greeted(p, 0)
@@ -134,16 +142,16 @@ func (k *frontScene) meet(i int) (*killPeer, error) {
 // greeted asks the peer's witness to say who it is, and to send so many greetings behind that; most
 // peers, if there are many, get one at most.
 func (k *frontScene) greeted(p *killPeer, count int) ei.Tuple {
-	if p.i >= fullWindows {
+	if p.I >= fullWindows {
 		count = min(count, 1)
 	}
-	ctl, asked := dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "witness"},
-		ei.Tuple{p.self, ei.Atom("greet"), ei.Int(p.i), ei.Int(count)}
-	if err := p.write(frame(k.t, ctl, asked)); err != nil {
+	ctl, asked := dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "witness"},
+		ei.Tuple{p.Self, ei.Atom("greet"), ei.Int(p.I), ei.Int(count)}
+	if err := p.Write(frame(k.t, ctl, asked)); err != nil {
 		return nil
 	}
-	p.due = count
-	_, said := p.hear()
+	p.Due = count
+	_, said := p.Hear()
 	return said
 }
 
@@ -160,9 +168,9 @@ func (k *frontScene) halves() string {
 		switch {
 		case s.Local != k.port || p == nil:
 		case s.Unread > 0:
-			return fmt.Sprintf("peer %d: %d bytes unread", p.i, s.Unread)
-		case s.Unsent == 0 && p.due == greetings:
-			return fmt.Sprintf("peer %d: the window is not full", p.i)
+			return fmt.Sprintf("peer %d: %d bytes unread", p.I, s.Unread)
+		case s.Unsent == 0 && p.Due == rawpeer.Greetings:
+			return fmt.Sprintf("peer %d: the window is not full", p.I)
 		}
 	}
 	return ""
@@ -172,7 +180,7 @@ func (k *frontScene) halves() string {
 func (k *frontScene) byPort() map[int]*killPeer {
 	peers := map[int]*killPeer{}
 	for _, p := range k.peers {
-		if at, err := transport.AddrPort(p.s.LocalAddr()); err == nil && !p.over {
+		if at, err := transport.AddrPort(p.S.LocalAddr()); err == nil && !p.Over {
 			peers[int(at.Port())] = p
 		}
 	}
@@ -218,7 +226,7 @@ func (k *frontScene) served(slots ...int) {
 	k.asked++
 	for _, p := range k.peers {
 		if len(slots) == 0 || slices.Contains(slots, p.slot) {
-			require.Equal(k.t, k.pids[p.slot], p.ask(ei.Pid{}, k.asked), "peer %d, of worker %d", p.i, p.slot)
+			require.Equal(k.t, k.pids[p.slot], p.Ask(ei.Pid{}, k.asked), "peer %d, of worker %d", p.I, p.slot)
 		}
 	}
 	if len(slots) == 0 { // and a process of the other worker is reached, too
@@ -226,7 +234,7 @@ func (k *frontScene) served(slots ...int) {
 		for _, o := range k.peers[1:] {
 			if o.slot != p.slot {
 				k.asked++
-				require.Equal(k.t, k.pids[o.slot], p.ask(o.witness, k.asked), "peer %d, across", p.i)
+				require.Equal(k.t, k.pids[o.slot], p.Ask(o.witness, k.asked), "peer %d, across", p.I)
 				break
 			}
 		}
@@ -239,7 +247,7 @@ func (k *frontScene) answered(slot int) {
 	k.asked++
 	for _, p := range k.peers {
 		if p.slot == slot {
-			require.NotZero(k.t, p.ask(ei.Pid{}, k.asked), "peer %d, of worker %d", p.i, p.slot)
+			require.NotZero(k.t, p.Ask(ei.Pid{}, k.asked), "peer %d, of worker %d", p.I, p.slot)
 		}
 	}
 }
@@ -251,7 +259,7 @@ func (k *frontScene) changed(slot int) (pid int) {
 	i := slices.IndexFunc(k.peers, func(p *killPeer) bool { return p.slot == slot })
 	comes(k.t, func() string {
 		k.asked++
-		if pid = k.peers[i].ask(ei.Pid{}, k.asked); pid == k.pids[slot] {
+		if pid = k.peers[i].Ask(ei.Pid{}, k.asked); pid == k.pids[slot] {
 			return "the same process serves"
 		}
 		return ""
@@ -270,8 +278,8 @@ func (k *frontScene) lose(slot int) {
 		if p.slot != slot {
 			return false
 		}
-		require.Zero(k.t, p.ask(ei.Pid{}, k.asked), "peer %d, of worker %d, which has died", p.i, slot)
-		again = append(again, p.i)
+		require.Zero(k.t, p.Ask(ei.Pid{}, k.asked), "peer %d, of worker %d, which has died", p.I, slot)
+		again = append(again, p.I)
 		return true
 	})
 	dead := k.pids[slot]
@@ -321,9 +329,9 @@ func (k *frontScene) closed() {
 		// a worker that ends in good order may still answer
 		for who := k.pids[p.slot]; who != nobody; {
 			k.asked++
-			who = p.ask(ei.Pid{}, k.asked)
+			who = p.Ask(ei.Pid{}, k.asked)
 			if who != nobody && !k.moving {
-				require.Equal(k.t, k.pids[p.slot], who, "peer %d", p.i)
+				require.Equal(k.t, k.pids[p.slot], who, "peer %d", p.I)
 			}
 		}
 	}
@@ -357,7 +365,7 @@ func (k *frontScene) owners(front int) (wrong string) {
 				return fmt.Sprintf("the listener is that of %v, and not of %d", who[s.Name], front)
 			}
 		case s.Local == k.port && p != nil && !slices.Equal(who[s.Name], []int{k.pids[p.slot]}):
-			return fmt.Sprintf("the session of peer %d is that of %v, and not of %d", p.i, who[s.Name], k.pids[p.slot])
+			return fmt.Sprintf("the session of peer %d is that of %v, and not of %d", p.I, who[s.Name], k.pids[p.slot])
 		}
 	}
 	if want := min(front, 1); listeners != want {

@@ -48,8 +48,7 @@ func TestStrangerTakesNoRoute(t *testing.T) {
 	w := newFrontWorld(t, 3, func(c *Config) { c.Patience = time.Second })
 	ns := w.spread(3)
 	for i, n := range ns {
-		_, err := n.Serve("me", nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return ei.Int(i), nil }}, nil)
-		require.NoError(t, err)
+		serve(t, n, "me", nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return ei.Int(i), nil }})
 	}
 	x := ns[0]
 	at := w.served(x)
@@ -81,8 +80,7 @@ func TestStrangerBesideConnect(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
 	x := w.node("x@127.0.0.1")
-	_, err := x.Serve("me", nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil }}, nil)
-	require.NoError(t, err)
+	serve(t, x, "me", echoes)
 	at, err := transport.AddrPort(w.f.Addr())
 	require.NoError(t, err)
 	stranger, err := net.Dial("tcp", at.String())

@@ -84,9 +84,40 @@ func (w *frontWorld) node(name string) *nodes.Node {
 
 func (w *frontWorld) rpc(n *nodes.Node, fun string, args ...any) ei.Term {
 	w.t.Helper()
-	v, err := n.RPC(soon(w.t), frontName, "w", fun, args...)
-	require.NoError(w.t, err)
+	v := of(n.RPC(soon(w.t), frontName, "w", fun, args...)).must(w.t)
 	return v
+}
+
+// start starts a process of the worker that serves a node's connection, under a name if it is given
+// one.
+func (w *frontWorld) start(n *nodes.Node, name string) ei.Pid {
+	w.t.Helper()
+	return w.rpc(n, "start", ei.Atom(name)).(ei.Pid)
+}
+
+// echoes answers a call with its request.
+var echoes = nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil }}
+
+// again connects a second time under a node's name, which ends its first connection, and gives the
+// worker that has the second one.
+func (w *frontWorld) again(n *nodes.Node) int {
+	w.t.Helper()
+	old := n.Conn(frontName)
+	twin := of(nodes.New(nodes.Config{Name: n.Name(), Cookie: "secret", Resolver: peersDir(w.dir)})).must(w.t)
+	defer twin.Close()
+	connect(w.t, twin, frontName)
+	arrives(w.t, old.Done(), "the end of the first connection")
+	return w.worker(twin)
+}
+
+// stranger connects without a node, and says a node's name.
+func (w *frontWorld) stranger(name string) net.Conn {
+	w.t.Helper()
+	at := of(transport.AddrPort(w.f.Addr())).must(w.t)
+	conn := of(net.Dial("tcp", at.String())).must(w.t)
+	w.t.Cleanup(func() { conn.Close() })
+	of(conn.Write(namePacket(w.t, name))).must(w.t)
+	return conn
 }
 
 // worker is the id of the process that serves a node's connection.
@@ -173,8 +204,7 @@ func (w *frontWorld) spread(workers int) []*nodes.Node {
 
 func (w *frontWorld) mailbox(n *nodes.Node, o *nodes.MailboxOptions) *nodes.Mailbox {
 	w.t.Helper()
-	b, err := n.NewMailbox(o)
-	require.NoError(w.t, err)
+	b := box(w.t, n, o)
 	return b
 }
 
@@ -195,9 +225,7 @@ func TestFrontServes(t *testing.T) {
 	require.Len(t, pids, 3)
 	for _, n := range ns {
 		require.True(t, pids[w.worker(n)])
-		v, err := n.CallName(soon(t), frontName, "echo", ei.Int(7))
-		require.NoError(t, err)
-		require.Equal(t, ei.Int(7), v)
+		require.Equal(t, ei.Int(7), of(n.CallName(soon(t), frontName, "echo", ei.Int(7))).must(t))
 	}
 	require.NoError(t, w.f.Shutdown(soon(t)))
 	for pid := range pids {
@@ -308,16 +336,7 @@ func TestSecondConnectReachesSameWorker(t *testing.T) {
 	})
 	n := w.node("dup@127.0.0.1")
 	first := w.worker(n)
-	old := n.Conn(frontName)
-	twin, err := nodes.New(nodes.Config{Name: "dup@127.0.0.1", Cookie: "secret", Resolver: peersDir(w.dir)})
-	require.NoError(t, err)
-	defer twin.Close()
-	c, err := twin.Connect(soon(t), frontName)
-	require.NoError(t, err)
-	arrives(t, old.Done(), "the end of the first connection")
-	v, err := c.RPC(soon(t), "w", "pid")
-	require.NoError(t, err)
-	require.Equal(t, ei.Int(first), v)
+	require.Equal(t, first, w.again(n))
 }
 
 // Sessions that the BIND 10 form cannot carry go another way.
@@ -327,11 +346,9 @@ func TestFrontOverUnix(t *testing.T) {
 		c.Node.Transport, c.Node.Listen, c.Choose = transport.Unix(), transport.UnixAddr(path), BySessions
 	})
 	ns := w.spread(2)
-	there := w.rpc(ns[0], "start", ei.Atom("joe")).(ei.Pid)
+	there := w.start(ns[0], "joe")
 	for _, n := range ns {
-		v, err := n.Call(soon(t), there, ei.Int(3))
-		require.NoError(t, err)
-		require.Equal(t, ei.Int(3), v)
+		require.Equal(t, ei.Int(3), of(n.Call(soon(t), there, ei.Int(3))).must(t))
 	}
 }
 
@@ -401,16 +418,10 @@ func (w *frontWorld) socket() (number uint64) {
 // Peers that only say their names do not keep the other sessions of their worker waiting.
 func TestSilentPeersOfAWorker(t *testing.T) {
 	w := newFrontWorld(t, 1)
-	at, err := transport.AddrPort(w.f.Addr())
-	require.NoError(t, err)
 	for round := range 2 {
 		for i := range 3 {
-			conn, err := net.Dial("tcp", at.String())
-			require.NoError(t, err)
-			defer conn.Close()
-			_, err = conn.Write(namePacket(t, fmt.Sprintf("silent%d-%d@h", round, i)))
-			require.NoError(t, err)
-			_, err = conn.Read(make([]byte, 2)) // the worker's answer
+			conn := w.stranger(fmt.Sprintf("silent%d-%d@h", round, i))
+			_, err := conn.Read(make([]byte, 2)) // the worker's answer
 			require.NoError(t, err)
 		}
 		w.worker(w.node(fmt.Sprintf("peer%d@127.0.0.1", round)))

@@ -28,8 +28,7 @@ import (
 // move freezes the front and restores it as another Front value, as another process would.
 func (w *frontWorld) move() {
 	w.t.Helper()
-	e, err := w.f.Freeze(soon(w.t))
-	require.NoError(w.t, err)
+	e := freeze(w.t, w.f)
 	w.goOn(e, w.f.cfg)
 }
 
@@ -128,7 +127,7 @@ func TestFrontMoves(t *testing.T) {
 	w := newFrontWorld(t, 3)
 	ns := w.spread(3)
 	before, held := w.f.Workers(), sessions(w.f)
-	joe := w.rpc(ns[0], "start", ei.Atom("joe")).(ei.Pid)
+	joe := w.start(ns[0], "joe")
 	var talkers []*talker
 	for _, n := range ns {
 		talkers = append(talkers, w.talk(n, joe, ei.Atom("send")))
@@ -148,28 +147,11 @@ func TestFrontMoves(t *testing.T) {
 	}
 	for _, n := range ns { // the front still knows which worker has which peer
 		at := w.worker(n)
-		old := n.Conn(frontName)
-		twin, err := nodes.New(nodes.Config{Name: n.Name(), Cookie: "secret", Resolver: peersDir(w.dir)})
-		require.NoError(t, err)
-		c, err := twin.Connect(soon(t), frontName)
-		require.NoError(t, err)
-		arrives(t, old.Done(), "the end of the first connection")
-		v, err := c.RPC(soon(t), "w", "pid")
-		require.NoError(t, err)
-		require.Equal(t, ei.Int(at), v)
-		require.NoError(t, twin.Close())
+		require.Equal(t, at, w.again(n))
 	}
 	// A worker that dies is replaced, although this front has not started it.
 	require.NoError(t, syscall.Kill(before[0].PID, syscall.SIGKILL))
-	require.Eventually(t, func() bool {
-		now := w.f.Workers()
-		for _, info := range now {
-			if info.PID == before[0].PID {
-				return false
-			}
-		}
-		return len(now) == 3
-	}, tooLong, tick)
+	require.Eventually(t, func() bool { return len(w.f.Workers()) == 3 && !slices.Contains(pids(w.f), before[0].PID) }, tooLong, tick)
 }
 
 func sessions(f *Front) (n int) {
@@ -248,8 +230,7 @@ func TestConnectionBreaksInMove(t *testing.T) {
 	held := sessions(w.f)
 	n := w.node(doomed)
 	at := w.worker(n)
-	_, err := n.Serve("me", nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil }}, nil)
-	require.NoError(t, err)
+	serve(t, n, "me", echoes)
 	c := n.Conn(frontName)
 	list, err := w.f.UpgradeWorkers(soon(t))
 	require.NoError(t, err)
@@ -305,8 +286,7 @@ func TestWorkerDiesInFreeze(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
 	dead, lives := w.worker(ns[0]), w.worker(ns[1])
-	e, err := w.f.Freeze(soon(t))
-	require.NoError(t, err)
+	e := freeze(t, w.f)
 	require.NoError(t, syscall.Kill(dead, syscall.SIGKILL))
 	require.Eventually(t, func() bool { return syscall.Kill(dead, 0) == syscall.ESRCH }, tooLong, tick)
 	g, err := Restore(w.f.cfg, e.State(), duplicates(t, e.Descriptors()))
@@ -334,18 +314,16 @@ func TestWorkerDiesInFreeze(t *testing.T) {
 func TestFrontStaysWhenMoveFails(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
-	joe := w.rpc(ns[0], "start", ei.Atom("joe")).(ei.Pid)
+	joe := w.start(ns[0], "joe")
 	k := w.talk(ns[1], joe, ei.Atom("send"))
 	open, known := descriptors()
 	for range 3 {
-		e, err := w.f.Freeze(soon(t))
-		require.NoError(t, err)
-		_, err = w.f.Freeze(soon(t))
+		e := freeze(t, w.f)
+		_, err := w.f.Freeze(soon(t))
 		require.ErrorIs(t, err, handoff.ErrBusy)
 		_, err = w.f.UpgradeWorkers(soon(t))
 		require.ErrorIs(t, err, handoff.ErrBusy)
-		g, err := Restore(w.f.cfg, e.State(), duplicates(t, e.Descriptors()))
-		require.NoError(t, err)
+		g := restore(t, w.f.cfg, e)
 		require.NoError(t, g.Discard())
 		for _, edit := range []func(*Config){
 			func(c *Config) { c.Workers = 1 },
@@ -422,8 +400,7 @@ func TestFrontShutdownBesideFreeze(t *testing.T) {
 			w := newFrontWorld(t, 1)
 			n := w.node("peer@127.0.0.1")
 			pid := w.worker(n)
-			e, err := w.f.Freeze(soon(t))
-			require.NoError(t, err)
+			e := freeze(t, w.f)
 			old := w.f
 			over := async(func() (any, error) { return nil, old.Shutdown(soon(t)) })
 			select {
@@ -466,11 +443,7 @@ func TestUpgradeOfHangingWorker(t *testing.T) {
 		}
 	}
 	require.NoError(t, syscall.Kill(victim, syscall.SIGCONT))
-	list, err := w.f.UpgradeWorkers(soon(t))
-	require.NoError(t, err)
-	for _, u := range list {
-		require.NoError(t, u.Err)
-	}
+	w.upgraded()
 	require.NotEqual(t, victim, w.served(ns[0]))
 }
 
@@ -479,8 +452,7 @@ func TestUpgradeOfHangingWorker(t *testing.T) {
 func TestUpgradeAwaitsWorker(t *testing.T) {
 	w := newFrontWorld(t, 1)
 	old := w.f.Workers()[0].PID
-	e, err := w.f.Freeze(soon(t))
-	require.NoError(t, err)
+	e := freeze(t, w.f)
 	cfg := w.f.cfg
 	cfg.Workers = 2
 	held := filepath.Join(w.dir, "held")
@@ -544,5 +516,5 @@ func TestFrontMovesWhileWorkerStarts(t *testing.T) {
 	w.move()
 	require.NoError(t, os.WriteFile(held, nil, 0o600))
 	require.Equal(t, pid, w.worker(w.node("peer@127.0.0.1")))
-	require.Empty(t, log.lines("no worker"))
+	require.Empty(t, log.Lines("no worker"))
 }

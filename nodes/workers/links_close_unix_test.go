@@ -60,10 +60,9 @@ func shadowed(t *testing.T) (w *frontWorld, x, y *nodes.Node, b *nodes.Mailbox) 
 	ns := w.spread(2)
 	x, y = ns[0], ns[1]
 	b = w.mailbox(x, &nodes.MailboxOptions{TrapExit: true})
-	joe := w.rpc(y, "start", ei.Atom("")).(ei.Pid)
+	joe := w.start(y, "")
 	require.NoError(t, b.Link(soon(t), joe))
-	_, err := x.Call(soon(t), joe, ei.Atom("pid"))
-	require.NoError(t, err)
+	of(x.Call(soon(t), joe, ei.Atom("pid"))).must(t)
 	return w, x, y, b
 }
 
@@ -96,7 +95,7 @@ func TestShadowsOfNodeThatCloses(t *testing.T) {
 func TestHandlerClosesShadow(t *testing.T) {
 	w, x, y, b := shadowed(t)
 	for range 5 {
-		joe, closer := w.rpc(y, "start", ei.Atom("")).(ei.Pid), w.rpc(y, "closer").(ei.Pid)
+		joe, closer := w.start(y, ""), w.rpc(y, "closer").(ei.Pid)
 		require.NoError(t, b.Link(soon(t), joe))
 		_, err := x.Call(soon(t), joe, ei.Atom("pid")) // joe has heard of the link
 		require.NoError(t, err)
@@ -114,12 +113,9 @@ func TestConnOfCallerInAnotherWorker(t *testing.T) {
 	w, x, y, _ := shadowed(t)
 	behind := w.rpc(y, "behind").(ei.Pid)
 	for _, from := range []*nodes.Node{y, x} {
-		there := w.rpc(from, "start", ei.Atom("")).(ei.Pid)
-		v, err := from.Call(soon(t), there, ei.Tuple{ei.Atom("call"), behind, ei.Atom("who")})
-		require.NoError(t, err)
+		there := w.start(from, "")
+		v := of(from.Call(soon(t), there, ei.Tuple{ei.Atom("call"), behind, ei.Atom("who")})).must(t)
 		require.Equal(t, ei.Atom("none"), v)
 	}
-	v, err := x.Call(soon(t), behind, ei.Atom("who"))
-	require.NoError(t, err)
-	require.Equal(t, ei.Atom(x.Name()), v)
+	require.Equal(t, ei.Atom(x.Name()), of(x.Call(soon(t), behind, ei.Atom("who"))).must(t))
 }

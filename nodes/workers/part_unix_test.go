@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/rawpeer"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
@@ -146,33 +147,26 @@ func TestWorkerTakesAlongWhatFrontKnows(t *testing.T) {
 func TestReaderAwaitsFront(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.worker("front", time.Millisecond)
-	b, err := w.started("peer").NewMailbox(nil)
-	require.NoError(t, err)
+	b := box(t, w.started("peer"))
 	require.NoError(t, b.SendName(soon(t), n.Name(), "joe", 1))
 	asked := arrives(t, n.asked, "the question").(*talk.Lookup)
-	own, err := n.NewMailbox(nil)
-	require.NoError(t, err)
+	own := box(t, n.Node)
 	for range 10 { // each takes as long as the limit
 		require.ErrorIs(t, own.SendName(soon(t), n.Name(), "ann", 1), context.DeadlineExceeded)
 	}
-	_, err = own.MonitorName(soon(t), n.Name(), "ann")
+	_, err := own.MonitorName(soon(t), n.Name(), "ann")
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.Zero(t, n.Stats().Undeliverable)
 	require.NoError(t, n.Named("joe", own)) // the name is registered meanwhile
 	require.True(t, n.front.Say(&talk.Answer{ID: asked.ID, OK: true, Part: n.part.id}))
-	m, err := own.Receive(soon(t))
-	require.NoError(t, err)
-	v, err := m.Term()
-	require.NoError(t, err)
-	require.Equal(t, ei.Int(1), v)
+	require.Equal(t, ei.Int(1), term(t, own))
 }
 
 // Sending to a name, or monitoring it, waits for the front only until the caller's context ends.
 func TestSenderAwaitsFront(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.worker("front", time.Hour)
-	own, err := n.NewMailbox(nil)
-	require.NoError(t, err)
+	own := box(t, n.Node)
 	for _, what := range []func(ctx context.Context) error{
 		func(ctx context.Context) error { return own.SendName(ctx, n.Name(), "ann", 1) },
 		func(ctx context.Context) error { _, err := own.MonitorName(ctx, n.Name(), "ann"); return err },
@@ -204,7 +198,7 @@ func TestStrangerBesideShadow(t *testing.T) {
 	l := n.Listeners()[0]
 	stranger := role("peer@test")
 	stranger.Cookie = "guess"
-	require.Error(t, w.wire(l).initiate(stranger))
+	require.Error(t, w.wire(l).Initiate(stranger))
 	require.NoError(t, remoteLink.Err())
 	require.Equal(t, remoteLink, n.Conn("peer@test"))
 
@@ -224,11 +218,11 @@ func TestPassedOnGoesNoFurther(t *testing.T) {
 	n.part.addRemoteLink(&talk.RemoteLink{Part: 2, Peer: &peer, FD: here})
 	s, err := transport.Unix().Import(there, nil)
 	require.NoError(t, err)
-	p := &wire{t: t, s: s, peer: peer, self: ei.Pid{Node: "peer@test", ID: 1, Creation: 5}}
-	defer p.close()
+	p := &wire{&rawpeer.Peer{T: t, S: s, Node: peer, Self: ei.Pid{Node: "peer@test", ID: 1, Creation: 5}}}
+	defer p.Close()
 	ref := ei.Ref{Node: "peer@test", Creation: 5, Len: 3, ID: [5]uint32{1, 2, 3}}
-	p.send(dist.Control{Op: dist.OpMonitorP, From: p.self, ToName: "joe", Ref: ref}, nil)
-	down, reason := p.next()
+	p.Send(dist.Control{Op: dist.OpMonitorP, From: p.Self, ToName: "joe", Ref: ref}, nil)
+	down, reason := p.Next()
 	require.Equal(t, ref, down.Ref)
 	require.Equal(t, ei.Atom("noproc"), reason)
 	require.Empty(t, n.asked)
@@ -409,8 +403,7 @@ func TestAnswersToUnknownWorker(t *testing.T) {
 	n := &torn{loneWorker: w.worker("front", time.Hour), w: w}
 	n.part.numberLimit = time.Hour
 	n.far = n.pidOf(2)
-	server, err := n.Serve("", nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil }}, nil)
-	require.NoError(t, err)
+	server := serve(t, n.Node, "", echoes)
 	peer := w.started("peer")
 	b := box(t, peer)
 	call := func(from ei.Pid, request ei.Term) ei.Term {
@@ -421,10 +414,8 @@ func TestAnswersToUnknownWorker(t *testing.T) {
 		require.NoError(t, b.Send(soon(t), server.Pid(), call(n.pidOf(3), ei.Atom("y"))))
 	}
 	require.NoError(t, b.SendName(soon(t), n.Name(), "net_kernel", call(n.far, ei.Tuple{ei.Atom("is_auth"), ei.Atom("peer@test")})))
-	v, err := peer.Call(soon(t), server.Pid(), ei.Int(1))
-	require.NoError(t, err)
-	require.Equal(t, ei.Int(1), v)
-	ctl, answer := n.mend().next()
+	require.Equal(t, ei.Int(1), of(peer.Call(soon(t), server.Pid(), ei.Int(1))).must(t))
+	ctl, answer := n.mend().Next()
 	require.Equal(t, n.far, ctl.To)
 	require.Equal(t, ei.Tuple{ei.Binary("tag"), ei.Atom("x")}, answer)
 }
@@ -434,8 +425,7 @@ func TestAnswersToDeafWorker(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := &torn{loneWorker: w.worker("front", time.Hour), w: w}
 	n.far = n.pidOf(2)
-	server, err := n.Serve("", nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil }}, nil)
-	require.NoError(t, err)
+	server := serve(t, n.Node, "", echoes)
 	n.mend()
 	peer := w.started("peer")
 	b := box(t, peer)
@@ -443,7 +433,5 @@ func TestAnswersToDeafWorker(t *testing.T) {
 		call := ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{n.far, ei.Binary("tag")}, make(ei.Binary, 1<<20)}
 		require.NoError(t, b.Send(soon(t), server.Pid(), call))
 	}
-	v, err := peer.Call(soon(t), server.Pid(), ei.Int(1))
-	require.NoError(t, err)
-	require.Equal(t, ei.Int(1), v)
+	require.Equal(t, ei.Int(1), of(peer.Call(soon(t), server.Pid(), ei.Int(1))).must(t))
 }

@@ -27,7 +27,7 @@ func TestRulesOfOtherWorkers(t *testing.T) {
 	a, b := ns[0], ns[1]
 	echo := w.rpc(b, "echo").(ei.Pid) // of b's worker
 	var from ei.Pid                   // of a's worker
-	_, err := a.Handle("relay", func(self *nodes.Mailbox, m *nodes.Message) {
+	handle(t, a, "relay", func(self *nodes.Mailbox, m *nodes.Message) {
 		defer m.Release()
 		request, err := m.Term()
 		if err == nil {
@@ -37,8 +37,7 @@ func TestRulesOfOtherWorkers(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	}, nil)
-	require.NoError(t, err)
+	})
 	require.Equal(t, ei.Int(7), w.rpc(a, "ask", ei.Atom(a.Name()), ei.Atom("relay"), ei.Int(7)))
 	require.Equal(t, ei.Int(0), w.rpc(b, "denied"))
 

@@ -28,27 +28,27 @@ func TestReferencesAcrossWorkers(t *testing.T) {
 	n.part.ways.mu.Unlock()
 	large := longAtoms(2000)
 	payload := encode(t, large)
-	behind := frame(t, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "somebody"}, ei.Atom("behind"))
+	behind := frame(t, dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "somebody"}, ei.Atom("behind"))
 	var sent protocol.SentAtoms
 	here := b.Pid()
 	here.ID += 1 << 20
 	for _, nobody := range []ei.Pid{here, n.pidOf(3)} {
 		before := n.Stats().Undeliverable
 		ctl := dist.Control{Op: dist.OpSend, To: nobody}
-		first := packedFrames(t, &sent, &ctl, payload, 0)
-		again := bytes.Repeat(packedFrames(t, &sent, &ctl, payload, 0), 10)
-		require.NoError(t, p.write(append(first, behind...)))
+		first := packed(t, &sent, &ctl, payload, 0)
+		again := bytes.Repeat(packed(t, &sent, &ctl, payload, 0), 10)
+		require.NoError(t, p.Write(append(first, behind...)))
 		term(t, b)
 		used := allocatedBy(func() {
-			require.NoError(t, p.write(append(again, behind...)))
+			require.NoError(t, p.Write(append(again, behind...)))
 			term(t, b)
 		})
 		require.LessOrEqual(t, used, 8*len(again)+1<<20, "of %d bytes that came", len(again))
 		require.EqualValues(t, 11, n.Stats().Undeliverable-before)
 	}
-	ctl := dist.Control{Op: dist.OpSendSender, From: p.self, To: n.far}
-	require.NoError(t, p.write(packedFrames(t, &sent, &ctl, payload, 0)))
-	_, got := n.remoteLink().next()
+	ctl := dist.Control{Op: dist.OpSendSender, From: p.Self, To: n.far}
+	require.NoError(t, p.Write(packed(t, &sent, &ctl, payload, 0)))
+	_, got := n.remoteLink().Next()
 	require.Zero(t, ei.Compare(large, got))
 }
 
@@ -61,16 +61,15 @@ func TestReferencesAreKeptWhole(t *testing.T) {
 	n.far = n.pidOf(2)
 	p := w.peer(n.Listeners()[0], role("peer@test"))
 	var sent protocol.SentAtoms
-	ctl := dist.Control{Op: dist.OpSendSender, From: p.self, To: n.far}
+	ctl := dist.Control{Op: dist.OpSendSender, From: p.Self, To: n.far}
 	want := longAtoms(10)
-	require.NoError(t, p.write(packedFrames(t, &sent, &ctl, encode(t, want), 0)))
+	require.NoError(t, p.Write(packed(t, &sent, &ctl, encode(t, want), 0)))
 	c := w.reading(n.Node)
 	require.NoError(t, linkOf(c).StopReading(soon(t)))
-	kept, err := n.Parked(c)[0].Term()
-	require.NoError(t, err)
+	kept := content(t, n.Parked(c)[0])
 	require.Zero(t, ei.Compare(want, kept))
 	n.part.addWorkerLink(&talk.WorkerLink{Part: 2})
 	linkOf(c).ResumeReading()
-	_, got := n.remoteLink().next()
+	_, got := n.remoteLink().Next()
 	require.Zero(t, ei.Compare(want, got))
 }

@@ -30,12 +30,12 @@ func TestRelayKeepsOrder(t *testing.T) {
 	ref := ei.Ref{Node: "peer@test", Creation: 77, Len: 3, ID: [5]uint32{1, 2, 3}}
 	reason, err := ei.AppendAtom(nil, "normal")
 	require.NoError(t, err)
-	remote.send(dist.Control{Op: dist.OpSendSender, From: n.far, To: p.self}, large)
-	remote.send(dist.Control{Op: dist.OpSendSender, From: other, To: p.self}, ei.Int(1))
-	remote.send(dist.Control{Op: dist.OpSendSender, From: n.far, To: p.self}, ei.Int(2))
-	require.NoError(t, remote.write(func() []byte {
+	remote.Send(dist.Control{Op: dist.OpSendSender, From: n.far, To: p.Self}, large)
+	remote.Send(dist.Control{Op: dist.OpSendSender, From: other, To: p.Self}, ei.Int(1))
+	remote.Send(dist.Control{Op: dist.OpSendSender, From: n.far, To: p.Self}, ei.Int(2))
+	require.NoError(t, remote.Write(func() []byte {
 		b, err := protocol.AppendFrame(nil, &dist.Control{
-			Op: dist.OpPayloadMonitorPExit, FromName: "server", To: p.self, Ref: ref,
+			Op: dist.OpPayloadMonitorPExit, FromName: "server", To: p.Self, Ref: ref,
 		}, reason)
 		require.NoError(t, err)
 		return b
@@ -43,7 +43,7 @@ func TestRelayKeepsOrder(t *testing.T) {
 	// so that the small one is there before the peer reads
 	require.Eventually(t, func() bool { return link.l.Traffic().MessagesReceived >= 3 }, tooLong, tick)
 	for i, want := range []ei.Term{ei.Int(1), large, ei.Int(2), ei.Atom("normal")} {
-		_, got := p.next()
+		_, got := p.Next()
 		if i == 1 {
 			require.IsType(t, want, got)
 			require.Len(t, got, len(large))
@@ -63,7 +63,7 @@ func TestRelayTakesTheLargest(t *testing.T) {
 	_, _, err := n.part.relayLink(n.of(w.conn(n.Node, "peer@test")), 2, true)
 	require.NoError(t, err)
 	largest := ei.Binary(make([]byte, most-5))
-	n.remoteLink().send(dist.Control{Op: dist.OpSendSender, From: n.far, To: p.self}, largest)
-	_, got := p.next()
+	n.remoteLink().Send(dist.Control{Op: dist.OpSendSender, From: n.far, To: p.Self}, largest)
+	_, got := p.Next()
 	require.Len(t, got, len(largest))
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/handoffpoint"
 	"github.com/cnode-go/cnode/internal/queue"
+	"github.com/cnode-go/cnode/internal/test/rawpeer"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/link"
@@ -187,7 +188,7 @@ func (w *floodWorld) full() {
 func (w *floodWorld) deafen() (hear func()) {
 	w.t.Helper()
 	c := w.peer.Conn(frontName)
-	require.NoError(w.t, narrow(c.Stream(), unix.SO_RCVBUF))
+	require.NoError(w.t, rawpeer.Narrow(c.Stream(), unix.SO_RCVBUF))
 	require.NoError(w.t, linkOf(c).StopReading(soon(w.t)))
 	hear = sync.OnceFunc(linkOf(c).ResumeReading)
 	w.t.Cleanup(hear)
@@ -278,11 +279,10 @@ func TestLastWordsInHand(t *testing.T) {
 		t.Run(fmt.Sprint("monitors ", monitors), func(t *testing.T) {
 			w := newFloodWorld(t)
 			b := w.mailbox(w.peer, &nodes.MailboxOptions{TrapExit: true})
-			joe := w.rpc(w.far, "start", ei.Atom("")).(ei.Pid)
+			joe := w.start(w.far, "")
 			want := dist.OpExit
 			if monitors {
-				_, err := b.Monitor(soon(t), joe)
-				require.NoError(t, err)
+				monitor(t, b, joe)
 				want = dist.OpMonitorPExit
 			} else {
 				require.NoError(t, b.Link(soon(t), joe))
@@ -302,8 +302,7 @@ func TestLastWordsInHand(t *testing.T) {
 			hear()
 			m := w.receive(b)
 			require.Equal(t, want, m.Op)
-			reason, err := m.Reason.Decode()
-			require.NoError(t, err)
+			reason := decode(t, m.Reason)
 			// bye, if there was a moment's room
 			require.Contains(t, []ei.Term{ei.Atom("killed"), ei.Atom("bye")}, reason)
 		})

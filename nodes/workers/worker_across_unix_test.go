@@ -18,8 +18,8 @@ func TestAcrossWorkers(t *testing.T) {
 	w := newFrontWorld(t, 3)
 	ns := w.spread(3)
 	a, b := ns[0], ns[1]
-	there := w.rpc(b, "start", ei.Atom("")).(ei.Pid)
-	named := w.rpc(b, "start", ei.Atom("joe")).(ei.Pid)
+	there := w.start(b, "")
+	named := w.start(b, "joe")
 	require.NotEqual(t, there, named)
 	require.Equal(t, named, w.rpc(a, "whereis", ei.Atom("joe")))
 	_, err := a.RPC(soon(t), frontName, "w", "start", ei.Atom("joe"))
@@ -33,21 +33,17 @@ func TestAcrossWorkers(t *testing.T) {
 		require.NoError(t, box.SendName(soon(t), frontName, "joe", i))
 	}
 	for _, pid := range []ei.Pid{there, named} {
-		v, err := a.Call(soon(t), pid, ei.Atom("got"))
-		require.NoError(t, err)
+		v := of(a.Call(soon(t), pid, ei.Atom("got"))).must(t)
 		got, _ := ei.Elements(v)
 		require.Len(t, got, many)
 		for i, n := range got {
 			require.Equal(t, ei.Int(i), n)
 		}
 	}
-	v, err := a.CallName(soon(t), frontName, "joe", ei.Atom("pid"))
-	require.NoError(t, err)
-	require.Equal(t, ei.Int(w.worker(b)), v)
+	require.Equal(t, ei.Int(w.worker(b)), of(a.CallName(soon(t), frontName, "joe", ei.Atom("pid"))).must(t))
 
 	// Monitors, by pid and by name, and a link.
-	byPid, err := box.Monitor(soon(t), there)
-	require.NoError(t, err)
+	byPid := monitor(t, box, there)
 	byName, err := box.MonitorName(soon(t), frontName, "joe")
 	require.NoError(t, err)
 	gone, err := box.MonitorName(soon(t), frontName, "joe")
@@ -72,8 +68,7 @@ func TestAcrossWorkers(t *testing.T) {
 	w.rpc(a, "start", ei.Atom("joe"))
 
 	// Processes and names that do not exist.
-	ref, err := box.Monitor(soon(t), there)
-	require.NoError(t, err)
+	ref := monitor(t, box, there)
 	require.Equal(t, ref, w.receive(box).Ref)
 	_, err = a.CallName(soon(t), frontName, "nobody", 1)
 	require.ErrorIs(t, err, nodes.ErrNoProc)
@@ -86,10 +81,8 @@ func TestNameMovesOn(t *testing.T) {
 	ns := w.spread(2)
 	for i := range 4 {
 		here, there := ns[i%2], ns[(i+1)%2]
-		joe := w.rpc(here, "start", ei.Atom("joe")).(ei.Pid)
-		v, err := there.CallName(soon(t), frontName, "joe", ei.Atom("pid"))
-		require.NoError(t, err)
-		require.Equal(t, ei.Int(w.worker(here)), v)
+		joe := w.start(here, "joe")
+		require.Equal(t, ei.Int(w.worker(here)), of(there.CallName(soon(t), frontName, "joe", ei.Atom("pid"))).must(t))
 		box := w.mailbox(here, nil)
 		require.NoError(t, box.Send(soon(t), joe, ei.Atom("done")))
 		require.Eventually(t, func() bool { return w.rpc(there, "whereis", ei.Atom("joe")) == ei.Atom("undefined") }, tooLong, tick)
@@ -105,19 +98,16 @@ func TestNameMovesOn(t *testing.T) {
 func TestNameMovesOnElsewhere(t *testing.T) {
 	w := newFrontWorld(t, 3)
 	ns := w.spread(3)
-	one, two := w.rpc(ns[1], "start", ei.Atom("")).(ei.Pid), w.rpc(ns[2], "start", ei.Atom("")).(ei.Pid)
+	one, two := w.start(ns[1], ""), w.start(ns[2], "")
 	watch := w.mailbox(ns[0], nil)
 	for i := range 4 {
 		at := ns[1+i%2]
-		joe := w.rpc(at, "start", ei.Atom("joe")).(ei.Pid)
-		v, err := ns[0].CallName(soon(t), frontName, "joe", ei.Atom("pid"))
-		require.NoError(t, err)
+		joe := w.start(at, "joe")
+		v := of(ns[0].CallName(soon(t), frontName, "joe", ei.Atom("pid"))).must(t)
 		require.Equal(t, ei.Int(w.worker(at)), v)
-		v, err = ns[0].Call(soon(t), one, ei.Tuple{ei.Atom("call"), two, ei.Atom("pid")})
-		require.NoError(t, err)
+		v = of(ns[0].Call(soon(t), one, ei.Tuple{ei.Atom("call"), two, ei.Atom("pid")})).must(t)
 		require.Equal(t, ei.Int(w.worker(ns[2])), v)
-		_, err = watch.Monitor(soon(t), joe)
-		require.NoError(t, err)
+		monitor(t, watch, joe)
 		require.NoError(t, watch.Send(soon(t), joe, ei.Atom("done")))
 		w.receive(watch)
 		require.Eventually(t, func() bool { return w.rpc(at, "whereis", ei.Atom("joe")) == ei.Atom("undefined") }, tooLong, tick)
@@ -128,30 +118,24 @@ func TestNameMovesOnElsewhere(t *testing.T) {
 func TestBetweenWorkers(t *testing.T) {
 	w := newFrontWorld(t, 3)
 	ns := w.spread(3)
-	one := w.rpc(ns[0], "start", ei.Atom("")).(ei.Pid)
-	two := w.rpc(ns[1], "start", ei.Atom("")).(ei.Pid)
-	v, err := ns[2].Call(soon(t), one, ei.Tuple{ei.Atom("call"), two, ei.Atom("pid")})
-	require.NoError(t, err)
+	one := w.start(ns[0], "")
+	two := w.start(ns[1], "")
+	v := of(ns[2].Call(soon(t), one, ei.Tuple{ei.Atom("call"), two, ei.Atom("pid")})).must(t)
 	require.Equal(t, ei.Int(w.worker(ns[1])), v)
 	for _, caller := range []*nodes.Mailbox{w.mailbox(ns[2], nil), w.mailbox(ns[0], nil)} {
-		v, err := caller.Call(soon(t), one, ei.Tuple{ei.Atom("ask"), two, ei.Atom("pid")})
-		require.NoError(t, err)
+		v := of(caller.Call(soon(t), one, ei.Tuple{ei.Atom("ask"), two, ei.Atom("pid")})).must(t)
 		require.Equal(t, ei.Int(w.worker(ns[1])), v)
 	}
 
 	watch := w.mailbox(ns[2], nil)
-	ref, err := watch.Monitor(soon(t), one)
-	require.NoError(t, err)
+	ref := monitor(t, watch, one)
 	require.NoError(t, watch.Send(soon(t), one, ei.Tuple{ei.Atom("link"), two}))
 	// it comes after the link: then both know of the link
-	_, err = ns[2].Call(soon(t), one, ei.Tuple{ei.Atom("call"), two, ei.Atom("pid")})
-	require.NoError(t, err)
+	of(ns[2].Call(soon(t), one, ei.Tuple{ei.Atom("call"), two, ei.Atom("pid")})).must(t)
 	require.NoError(t, watch.Send(soon(t), two, ei.Atom("boom")))
 	m := w.receive(watch)
 	require.Equal(t, ref, m.Ref)
-	reason, err := m.Reason.Decode()
-	require.NoError(t, err)
-	require.Equal(t, ei.Atom("boom"), reason)
+	require.Equal(t, ei.Atom("boom"), decode(t, m.Reason))
 }
 
 // A worker sends to a peer that another worker is connected to, and connects to one that no worker
@@ -159,16 +143,14 @@ func TestBetweenWorkers(t *testing.T) {
 func TestWorkersShareConnections(t *testing.T) {
 	w := newFrontWorld(t, 3)
 	ns := w.spread(3)
-	_, err := ns[2].Serve("me", nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil }}, nil)
-	require.NoError(t, err)
+	serve(t, ns[2], "me", echoes)
 	for _, n := range ns[:2] {
 		require.Equal(t, ei.Int(5), w.rpc(n, "ask", ei.Atom(ns[2].Name()), ei.Atom("me"), ei.Int(5)))
 	}
 	require.Equal(t, []string{frontName}, ns[2].Peers())
 
 	fresh := w.node("fresh@127.0.0.1")
-	_, err = fresh.Serve("me", nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil }}, nil)
-	require.NoError(t, err)
+	serve(t, fresh, "me", echoes)
 	results := make(chan result[ei.Term], 3)
 	for _, n := range ns { // all at once
 		go func() {
@@ -188,21 +170,18 @@ func TestWorkersShareConnections(t *testing.T) {
 func TestPeerGoesFromAcrossWorkers(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
-	joe := w.rpc(ns[1], "start", ei.Atom("")).(ei.Pid)
+	joe := w.start(ns[1], "")
 	require.NoError(t, w.mailbox(ns[0], nil).Link(soon(t), joe))
 	_, err := ns[0].Call(soon(t), joe, ei.Int(1)) // the link is there
 	require.NoError(t, err)
 	watching := w.mailbox(ns[1], nil)
-	ref, err := watching.Monitor(soon(t), joe)
-	require.NoError(t, err)
+	ref := monitor(t, watching, joe)
 	_, err = ns[1].Call(soon(t), joe, ei.Int(2)) // so is the monitor
 	require.NoError(t, err)
 	require.NoError(t, ns[0].Conn(frontName).Close())
 	m := w.receive(watching)
 	require.Equal(t, ref, m.Ref)
-	reason, err := m.Reason.Decode()
-	require.NoError(t, err)
-	require.Equal(t, noconnection, reason)
+	require.Equal(t, noconnection, decode(t, m.Reason))
 }
 
 // Aliases of a worker's processes are reached from other workers and from peers of these; a worker
@@ -210,17 +189,15 @@ func TestPeerGoesFromAcrossWorkers(t *testing.T) {
 func TestAliasesAcrossWorkers(t *testing.T) {
 	w := newFrontWorld(t, 3)
 	ns := w.spread(3)
-	one := w.rpc(ns[0], "start", ei.Atom("")).(ei.Pid)
+	one := w.start(ns[0], "")
 	alias := w.rpc(ns[0], "alias", one)
-	two := w.rpc(ns[1], "start", ei.Atom("")).(ei.Pid)
+	two := w.start(ns[1], "")
 	watch := w.mailbox(ns[2], nil)
 	ask := ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{watch.Pid(), ei.Atom("tag")}, ei.Atom("pid")}
 	answer := ei.Tuple{ei.Atom("tag"), ei.Int(w.worker(ns[0]))}
 	received := func() {
 		t.Helper()
-		term, err := w.receive(watch).Term()
-		require.NoError(t, err)
-		require.Equal(t, answer, term)
+		require.Equal(t, answer, content(t, w.receive(watch)))
 	}
 	for range 2 {
 		require.NoError(t, watch.SendAlias(soon(t), alias.(ei.Ref), ask))

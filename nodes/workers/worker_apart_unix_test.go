@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/rawpeer"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
@@ -58,7 +59,7 @@ func TestWorkersApart(t *testing.T) {
 		ns[0], ns[1], one = ns[1], ns[0], other
 	}
 	x, y := ns[0], ns[1]
-	joe, ann := w.rpc(y, "start", ei.Atom("joe")).(ei.Pid), w.rpc(x, "start", ei.Atom("")).(ei.Pid)
+	joe, ann := w.start(y, "joe"), w.start(x, "")
 	b := w.mailbox(x, &nodes.MailboxOptions{TrapExit: true})
 	var sent ei.List
 	send := func() {
@@ -67,9 +68,7 @@ func TestWorkersApart(t *testing.T) {
 			require.NoError(t, b.SendName(soon(t), frontName, "joe", len(sent)+1))
 			sent = append(sent, ei.Int(len(sent)), ei.Int(len(sent)+1))
 		}
-		got, err := x.Call(soon(t), joe, ei.Atom("got"))
-		require.NoError(t, err)
-		require.Equal(t, sent, got)
+		require.Equal(t, sent, of(x.Call(soon(t), joe, ei.Atom("got"))).must(t))
 	}
 	send()
 	for _, n := range ns {
@@ -84,13 +83,12 @@ func TestWorkersApart(t *testing.T) {
 	_, err = one.Upgrade()
 	require.NoError(t, err)
 	send()
-	ref, err := b.Monitor(soon(t), joe)
-	require.NoError(t, err)
+	ref := monitor(t, b, joe)
 	require.NoError(t, b.Link(soon(t), joe))
 	send()
 	require.Zero(t, insideOf(b.Node()).Waiting(b))
 
-	bob := w.rpc(x, "start", ei.Atom("")).(ei.Pid)
+	bob := w.start(x, "")
 	called := async(func() (ei.Term, error) {
 		return x.Call(soon(t), bob, ei.Tuple{ei.Atom("call"), joe, ei.Atom("pid")})
 	})
@@ -101,9 +99,7 @@ func TestWorkersApart(t *testing.T) {
 	require.NoError(t, b.Send(soon(t), joe, ei.Atom("bye")))
 	for range 2 {
 		m := w.receive(b)
-		reason, err := m.Reason.Decode()
-		require.NoError(t, err)
-		require.Equal(t, ei.Atom("bye"), reason, "%v %v", m.Op, ref)
+		require.Equal(t, ei.Atom("bye"), decode(t, m.Reason), "%v %v", m.Op, ref)
 	}
 }
 
@@ -117,10 +113,9 @@ func TestSecondWayToStoppedWorker(t *testing.T) {
 	if w.number(w.worker(x)) < w.number(w.worker(y)) {
 		x, y = y, x
 	}
-	joe, ann := w.rpc(y, "start", ei.Atom("")).(ei.Pid), w.rpc(x, "start", ei.Atom("")).(ei.Pid)
+	joe, ann := w.start(y, ""), w.start(x, "")
 	ask := ei.Tuple{ei.Atom("call"), joe, ei.Atom("got")} // behind what ann has sent
-	_, err := x.Call(soon(t), ann, ask)
-	require.NoError(t, err)
+	of(x.Call(soon(t), ann, ask)).must(t)
 	victim := w.worker(y)
 	standStill(t, victim)
 	t.Cleanup(func() { _ = syscall.Kill(victim, syscall.SIGCONT) })
@@ -131,12 +126,10 @@ func TestSecondWayToStoppedWorker(t *testing.T) {
 		require.NoError(t, b.Send(soon(t), ann, ei.Tuple{ei.Atom("send"), joe, ei.Int(i)}))
 		sent = append(sent, ei.Int(i))
 	}
-	_, err = x.Call(soon(t), ann, ei.Atom("got")) // ann has sent them
+	_, err := x.Call(soon(t), ann, ei.Atom("got")) // ann has sent them
 	require.NoError(t, err)
 	require.NoError(t, syscall.Kill(victim, syscall.SIGCONT))
-	got, err := x.Call(soon(t), ann, ask)
-	require.NoError(t, err)
-	require.Equal(t, sent, got)
+	require.Equal(t, sent, of(x.Call(soon(t), ann, ask)).must(t))
 }
 
 // A torn is a worker that has lost the way to another worker, number 2, which lives.
@@ -152,7 +145,7 @@ func (w *world) torn(limit time.Duration, edit ...func(*nodes.Config)) *torn {
 	n.far = ei.Pid{Node: ei.Atom(n.Name()), ID: 1, Serial: 2, Creation: n.Creation()}
 	p := n.mend()
 	c := n.part.WorkerLink(2)
-	require.NoError(t, p.s.Close())
+	require.NoError(t, p.S.Close())
 	arrives(t, linkOf(c).Left(), "the end of the way")
 	return n
 }
@@ -172,7 +165,7 @@ func (n *torn) second(to ei.Pid, payload ei.Term) *wire {
 	here, there, err := descriptor.StreamPair()
 	require.NoError(t, err)
 	p := n.end(there)
-	p.send(dist.Control{Op: dist.OpSend, To: to}, payload)
+	p.Send(dist.Control{Op: dist.OpSend, To: to}, payload)
 	n.part.addWorkerLink(&talk.WorkerLink{Part: 2, FD: here})
 	return p
 }
@@ -187,13 +180,26 @@ func (n *torn) remoteLink() *wire {
 	}
 }
 
+// moves freezes the worker, and gives what makes another one of it.
+func (n *torn) moves() (f handoff.Frozen, stage func() *workerHeir) {
+	t := n.w.t
+	old := newWorker(nil)
+	old.n, old.p = n.node, n.part
+	f = of(old.freeze(soon(t))).must(t)
+	return f, func() *workerHeir {
+		h := &workerHeir{cfg: again(n.Node)}
+		of(h.stage(soon(t), f.State(), duplicates(t, f.Descriptors()))).must(t)
+		return h
+	}
+}
+
 // end is the other end of a way between workers.
 func (n *torn) end(fd int) *wire {
 	t := n.w.t
 	s, err := transport.Unix().Import(fd, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { s.Close() })
-	return &wire{t: t, s: s, peer: n.part.workerLinkPeer(), self: n.far}
+	return &wire{&rawpeer.Peer{T: t, S: s, Node: n.part.workerLinkPeer(), Self: n.far}}
 }
 
 // Monitors between workers do not depend on the flags that the node announces to other nodes.
@@ -202,10 +208,9 @@ func TestMonitorBetweenPlainWorkers(t *testing.T) {
 	n := w.torn(time.Hour, func(cfg *nodes.Config) { cfg.Flags = dist.FlagsLibei })
 	p := n.mend()
 	b := box(t, n.Node)
-	ref, err := b.Monitor(soon(t), n.far)
-	require.NoError(t, err)
+	ref := monitor(t, b, n.far)
 	require.NoError(t, b.Send(soon(t), n.far, "behind it"))
-	ctl, _ := p.next()
+	ctl, _ := p.Next()
 	require.Equal(t, dist.OpMonitorP, ctl.Op)
 	require.Equal(t, ref, ctl.Ref)
 }
@@ -216,7 +221,7 @@ func TestPeerOfWorkerApart(t *testing.T) {
 	n := w.torn(time.Hour)
 	b := box(t, w.started("peer"))
 	require.NoError(t, b.Link(soon(t), n.far))
-	ctl, _ := n.remoteLink().next()
+	ctl, _ := n.remoteLink().Next()
 	require.Equal(t, dist.OpLink, ctl.Op)
 	require.Zero(t, insideOf(b.Node()).Waiting(b))
 }
@@ -229,23 +234,22 @@ func TestBranchEndsBesideLink(t *testing.T) {
 		w := newWorld(t, "tcp")
 		n := w.torn(time.Hour)
 		p := w.peer(n.Listeners()[0], role("peer@test"))
-		require.Eventually(t, func() bool { return n.Conn("peer@test") != nil }, tooLong, tick)
-		c := n.Conn("peer@test")
+		c := w.conn(n.Node, "peer@test")
 		b, _, err := n.part.relayLink(n.of(c), 2, true)
 		require.NoError(t, err)
 		n.remoteLink()
-		m := n.MessageFrom(c, dist.Control{Op: op, From: p.self, To: n.far})
+		m := n.MessageFrom(c, dist.Control{Op: op, From: p.Self, To: n.far})
 		if op == dist.OpSpawnReply {
 			m.From, m.Flags = ei.Pid{}, dist.SpawnLinked
-			m.Result, err = ei.AppendPid(nil, p.self)
+			m.Result, err = ei.AppendPid(nil, p.Self)
 			require.NoError(t, err)
 		}
 		require.True(t, b.note(m, true))
 		b.l.Fail(nodes.ErrTickTimeout)
 		arrives(t, b.l.Left(), "the end of the branch")
-		ctl, reason := p.next()
+		ctl, reason := p.Next()
 		require.Equal(t, n.far, ctl.From)
-		require.Equal(t, p.self, ctl.To)
+		require.Equal(t, p.Self, ctl.To)
 		require.Equal(t, ei.Atom("killed"), reason)
 		require.False(t, b.note(m, true), "nobody would tell the peer")
 	}
@@ -257,29 +261,28 @@ func TestBranchEndsWithLinksOfItsProcesses(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.torn(time.Hour)
 	p := w.peer(n.Listeners()[0], role("peer@test"))
-	require.Eventually(t, func() bool { return n.Conn("peer@test") != nil }, tooLong, tick)
-	b, _, err := n.part.relayLink(n.of(n.Conn("peer@test")), 2, true)
+	b, _, err := n.part.relayLink(n.of(w.conn(n.Node, "peer@test")), 2, true)
 	require.NoError(t, err)
 	there := n.remoteLink()
 	near := n.far
 	near.ID++
 	for _, ctl := range []dist.Control{
-		{Op: dist.OpLink, From: n.far, To: p.self},
-		{Op: dist.OpLink, From: near, To: p.self},
-		{Op: dist.OpUnlinkID, ID: 1, From: near, To: p.self},
+		{Op: dist.OpLink, From: n.far, To: p.Self},
+		{Op: dist.OpLink, From: near, To: p.Self},
+		{Op: dist.OpUnlinkID, ID: 1, From: near, To: p.Self},
 	} {
-		there.send(ctl, nil)
-		got, _ := p.next()
+		there.Send(ctl, nil)
+		got, _ := p.Next()
 		require.Equal(t, ctl.Op, got.Op)
 	}
-	require.NoError(t, there.s.Close())
+	require.NoError(t, there.S.Close())
 	arrives(t, b.l.Left(), "the end of the branch")
-	require.NoError(t, box(t, n.Node).Send(soon(t), p.self, ei.Atom("after")))
-	ctl, reason := p.next()
-	require.Equal(t, p.self, ctl.To)
+	require.NoError(t, box(t, n.Node).Send(soon(t), p.Self, ei.Atom("after")))
+	ctl, reason := p.Next()
+	require.Equal(t, p.Self, ctl.To)
 	require.Equal(t, n.far, ctl.From)
 	require.Equal(t, ei.Atom("killed"), reason)
-	_, payload := p.next()
+	_, payload := p.Next()
 	require.Equal(t, ei.Atom("after"), payload)
 }
 
@@ -288,18 +291,17 @@ func TestBranchEndsWithLinksOfItsProcesses(t *testing.T) {
 func TestProcessOfWorkerApart(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.torn(time.Hour)
-	b, err := n.NewMailbox(&nodes.MailboxOptions{TrapExit: true})
-	require.NoError(t, err)
+	b := trapping(t, n.Node)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	require.ErrorIs(t, b.Send(ctx, n.far, 1), context.Canceled)
 	linked := async(func() (int, error) { return 0, b.Link(soon(t), n.far) })
 	other := n.mend()
-	ctl, _ := other.next()
+	ctl, _ := other.Next()
 	require.Equal(t, dist.OpLink, ctl.Op)
 	require.NoError(t, arrives(t, linked, "the link").err)
 
-	require.NoError(t, other.s.Close())
+	require.NoError(t, other.S.Close())
 	m, err := b.Receive(soon(t)) // the link is broken
 	require.NoError(t, err)
 	require.Equal(t, n.far, m.From)
@@ -307,11 +309,8 @@ func TestProcessOfWorkerApart(t *testing.T) {
 	linked = async(func() (int, error) { return 0, b.Link(soon(t), n.far) })
 	n.part.noteEnded(2)
 	require.NoError(t, arrives(t, linked, "the link").err)
-	m, err = b.Receive(soon(t))
-	require.NoError(t, err)
-	reason, err := m.Reason.Decode()
-	require.NoError(t, err)
-	require.Equal(t, ei.Atom("noproc"), reason)
+	m = receive(t, b)
+	require.Equal(t, ei.Atom("noproc"), decode(t, m.Reason))
 }
 
 func TestProcessOfWorkerApartForLong(t *testing.T) {
@@ -324,25 +323,20 @@ func TestProcessOfWorkerApartForLong(t *testing.T) {
 func TestSecondWayAwaitsFirst(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.torn(time.Hour)
-	b, err := n.NewMailbox(&nodes.MailboxOptions{TrapExit: true})
-	require.NoError(t, err)
+	b := trapping(t, n.Node)
 	first := n.mend()
 	require.NoError(t, b.Link(soon(t), n.far))
-	ctl, _ := first.next()
+	ctl, _ := first.Next()
 	require.Equal(t, dist.OpLink, ctl.Op)
 	second := n.second(b.Pid(), ei.Int(2))
 	require.NoError(t, b.Send(soon(t), n.far, ei.Int(1)))
-	m, err := b.Receive(soon(t))
-	require.NoError(t, err)
+	m := receive(t, b)
 	require.Equal(t, dist.OpExit, m.Op)
-	m, err = b.Receive(soon(t))
-	require.NoError(t, err)
-	v, err := m.Term()
-	require.NoError(t, err)
-	require.Equal(t, ei.Int(2), v)
-	_, payload := second.next()
+	m = receive(t, b)
+	require.Equal(t, ei.Int(2), content(t, m))
+	_, payload := second.Next()
 	require.Equal(t, ei.Int(1), payload)
-	first.gone()
+	first.Gone()
 }
 
 // If a third way comes, it is the one that stays, whatever becomes of the second.
@@ -360,17 +354,13 @@ func TestThirdWayAwaitsSecond(t *testing.T) {
 				second = n.mend()
 			}
 			third := n.second(b.Pid(), ei.Int(3))
-			m, err := b.Receive(soon(t))
-			require.NoError(t, err)
-			v, err := m.Term()
-			require.NoError(t, err)
-			require.Equal(t, ei.Int(3), v)
+			require.Equal(t, ei.Int(3), term(t, b))
 			require.NoError(t, b.Send(soon(t), n.far, ei.Int(1)))
-			_, payload := third.next()
+			_, payload := third.Next()
 			require.Equal(t, ei.Int(1), payload)
-			first.gone()
+			first.Gone()
 			if second != nil {
-				second.gone()
+				second.Gone()
 			}
 		})
 	}
@@ -383,7 +373,7 @@ func TestSecondWayEndsWithNode(t *testing.T) {
 	n.mend()
 	second := n.second(ei.Pid{Node: ei.Atom(n.Name()), ID: 9, Serial: 1, Creation: n.Creation()}, ei.Int(1))
 	require.NoError(t, n.Close())
-	second.gone()
+	second.Gone()
 }
 
 // If a worker moves while a way waits for the end of the one before it, the waiting way moves too,
@@ -399,31 +389,19 @@ func TestSecondWayMoves(t *testing.T) {
 	n.part.coming[2] = []*talk.WorkerLink{{Part: 2, FD: here}}
 	n.part.ways.mu.Unlock()
 	second := n.end(there)
-	second.send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Int(2))
-	old := newWorker(nil)
-	old.n, old.p = n.node, n.part
-	f, err := old.freeze(soon(t))
-	require.NoError(t, err)
-	stage := func() handoff.Staged {
-		g, err := (&workerHeir{cfg: again(n.Node)}).stage(soon(t), f.State(), duplicates(t, f.Descriptors()))
-		require.NoError(t, err)
-		return g
-	}
-	require.NoError(t, stage().(*workerHeir).Discard())
-	g := stage().(*workerHeir)
+	second.Send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Int(2))
+	f, stage := n.moves()
+	require.NoError(t, stage().Discard())
+	g := stage()
 	require.NoError(t, f.Release())
 	require.NoError(t, n.Close()) // this process closes what it has of the way
 	require.NoError(t, g.Start(soon(t)))
 	heirs := g.w.Mailboxes()
 	require.Len(t, heirs, 1)
-	m, err := heirs[0].Receive(soon(t))
-	require.NoError(t, err)
-	v, err := m.Term()
-	require.NoError(t, err)
-	require.Equal(t, ei.Int(2), v)
-	first.gone()
+	require.Equal(t, ei.Int(2), term(t, heirs[0]))
+	first.Gone()
 	require.NoError(t, g.w.Close())
-	second.gone()
+	second.Gone()
 }
 
 // A call to a process of another worker ends with the old process of a worker that moves. The other
@@ -436,30 +414,25 @@ func TestWorkerMovesBesideCall(t *testing.T) {
 	b := box(t, w.started("peer"))
 	require.NoError(t, b.Link(soon(t), n.far))
 	remoteLink := n.remoteLink()
-	ctl, _ := remoteLink.next()
+	ctl, _ := remoteLink.Next()
 	require.Equal(t, dist.OpLink, ctl.Op)
 	call := async(func() (ei.Term, error) { return n.Call(w.ctx(), n.far, "hello") })
-	ctl, _ = p.next()
+	ctl, _ = p.Next()
 	require.Equal(t, dist.OpMonitorP, ctl.Op)
 	ref := ctl.Ref
-	p.next() // the request
+	p.Next() // the request
 
-	old := newWorker(nil)
-	old.n, old.p = n.node, n.part
-	f, err := old.freeze(soon(t))
-	require.NoError(t, err)
-	staged, err := (&workerHeir{cfg: again(n.Node)}).stage(soon(t), f.State(), duplicates(t, f.Descriptors()))
-	require.NoError(t, err)
+	f, stage := n.moves()
+	g := stage()
 	require.NoError(t, f.Release())
 	require.ErrorIs(t, arrives(t, call, "the call's end").err, nodes.ErrMoved)
 	require.NoError(t, n.Close())
-	g := staged.(*workerHeir)
 	require.NoError(t, g.Start(soon(t)))
-	ctl, _ = p.next()
+	ctl, _ = p.Next()
 	require.Equal(t, dist.OpDemonitorP, ctl.Op)
 	require.Equal(t, ref, ctl.Ref)
 	require.NoError(t, b.Send(soon(t), n.far, "next"))
-	ctl, _ = remoteLink.next()
+	ctl, _ = remoteLink.Next()
 	require.Equal(t, dist.OpSendSender, ctl.Op)
 	require.NoError(t, g.w.Close())
 }
@@ -469,7 +442,7 @@ func TestWorkerMovesBesideCall(t *testing.T) {
 func TestWayComesAtTheEnd(t *testing.T) {
 	n := newWorld(t, "tcp").torn(time.Hour)
 	n.part.Close()
-	n.mend().gone()
+	n.mend().Gone()
 }
 
 // A message for an alias goes to the worker that has made it.

@@ -39,8 +39,7 @@ func TestLastMessagesAcrossWorkers(t *testing.T) {
 		require.NoError(t, c.Close())
 		var got ei.Term
 		require.Eventually(t, func() bool {
-			v, err := far.Call(soon(t), pid, ei.Atom("got"))
-			require.NoError(t, err)
+			v := of(far.Call(soon(t), pid, ei.Atom("got"))).must(t)
 			got = v
 			l, ok := v.(ei.List)
 			return ok && len(l) == count

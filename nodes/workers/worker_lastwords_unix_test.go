@@ -16,7 +16,7 @@ import (
 func TestWorkerMovesBesideLastWords(t *testing.T) {
 	w := newFloodWorld(t)
 	b := w.mailbox(w.peer, &nodes.MailboxOptions{TrapExit: true})
-	joe := w.rpc(w.mate, "start", ei.Atom("")).(ei.Pid)
+	joe := w.start(w.mate, "")
 	require.NoError(t, b.Link(soon(t), joe))
 	_, err := w.peer.Call(soon(t), joe, ei.Atom("pid")) // the link is there
 	require.NoError(t, err)

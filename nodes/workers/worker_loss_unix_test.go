@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,7 +24,6 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
-	"github.com/cnode-go/cnode/transport"
 )
 
 // Workers that live, but have lost the way to each other, get another one.
@@ -68,11 +66,7 @@ func TestWorkersLoseEachOther(t *testing.T) {
 		joined()
 	}
 	w.rpc(ns[0], "sever") // and they move while they ask
-	list, err := w.f.UpgradeWorkers(soon(t))
-	require.NoError(t, err)
-	for _, u := range list {
-		require.NoError(t, u.Err)
-	}
+	w.upgraded()
 	for i, n := range ns {
 		pids[i], workers[i] = w.rpc(n, "start", ei.Atom("")), ei.Int(w.worker(n))
 	}
@@ -87,15 +81,13 @@ func TestWorkerDies(t *testing.T) {
 	ns := w.spread(3)
 	a, b, c := ns[0], ns[1], ns[2]
 	victim := w.worker(b)
-	there := w.rpc(b, "start", ei.Atom("joe")).(ei.Pid)
+	there := w.start(b, "joe")
 	box := w.mailbox(a, &nodes.MailboxOptions{TrapExit: true})
 	require.NoError(t, box.Link(soon(t), there))
-	ref, err := box.Monitor(soon(t), there)
-	require.NoError(t, err)
+	ref := monitor(t, box, there)
 	cb := b.Conn(frontName)
 	ca, cc := a.Conn(frontName), c.Conn(frontName)
-	_, err = a.Call(soon(t), there, ei.Int(1))
-	require.NoError(t, err)
+	of(a.Call(soon(t), there, ei.Int(1))).must(t)
 
 	require.NoError(t, syscall.Kill(victim, syscall.SIGKILL))
 	arrives(t, cb.Done(), "the end of the connection")
@@ -119,14 +111,12 @@ func TestWorkerDies(t *testing.T) {
 		list := w.f.Workers()
 		return len(list) == 3 && !slices.ContainsFunc(list, func(i Info) bool { return i.PID == victim })
 	}, tooLong, tick)
-	require.Len(t, log.lines("worker ended", fmt.Sprint("pid=", victim)), 1)
-	require.Eventually(t, func() bool { return len(log.lines("worker replaced")) == 1 }, tooLong, tick)
+	require.Len(t, log.Lines("worker ended", fmt.Sprint("pid=", victim)), 1)
+	require.Eventually(t, func() bool { return len(log.Lines("worker replaced")) == 1 }, tooLong, tick)
 	require.Equal(t, ei.Atom("undefined"), w.rpc(a, "whereis", ei.Atom("joe")))
-	again := w.rpc(b, "start", ei.Atom("joe")).(ei.Pid)
+	again := w.start(b, "joe")
 	require.NotEqual(t, there, again)
-	v, err := a.CallName(soon(t), frontName, "joe", ei.Int(2))
-	require.NoError(t, err)
-	require.Equal(t, ei.Int(2), v)
+	require.Equal(t, ei.Int(2), of(a.CallName(soon(t), frontName, "joe", ei.Int(2))).must(t))
 }
 
 // A killer is a log that kills the new process of a worker as soon as it says that it has it.
@@ -181,12 +171,11 @@ func TestWorkerDiesUpgraded(t *testing.T) {
 func TestWorkerDiesAfterAnotherMoved(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
-	there := w.rpc(ns[1], "start", ei.Atom("joe")).(ei.Pid)
+	there := w.start(ns[1], "joe")
 	linked, watching := w.mailbox(ns[0], &nodes.MailboxOptions{TrapExit: true}), w.mailbox(ns[0], nil)
 	require.NoError(t, linked.Link(soon(t), there))
-	ref, err := watching.Monitor(soon(t), there)
-	require.NoError(t, err)
-	_, err = ns[0].Call(soon(t), there, ei.Int(1)) // the link and the monitor are there
+	ref := monitor(t, watching, there)
+	_, err := ns[0].Call(soon(t), there, ei.Int(1)) // the link and the monitor are there
 	require.NoError(t, err)
 	_, err = w.workerProcess(w.worker(ns[0])).Upgrade()
 	require.NoError(t, err)
@@ -248,18 +237,12 @@ func TestSessionsLost(t *testing.T) {
 	w := newFrontWorld(t, 1)
 	n := w.node("peer@127.0.0.1")
 	w.rpc(n, "nofiles")
-	at, err := transport.AddrPort(w.f.Addr())
-	require.NoError(t, err)
 	// the first one breaks the socket for sessions, and the next ones do not get another
 	for i := range 3 {
 		name := fmt.Sprintf("lost%d@h", i)
-		conn, err := net.Dial("tcp", at.String())
-		require.NoError(t, err)
-		defer conn.Close()
-		_, err = conn.Write(namePacket(t, name))
-		require.NoError(t, err)
+		conn := w.stranger(name)
 		require.NoError(t, conn.SetReadDeadline(time.Now().Add(workerPatience/2)))
-		_, err = conn.Read(make([]byte, 1))
+		_, err := conn.Read(make([]byte, 1))
 		require.Error(t, err)
 		require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "the connection ends, and that at once")
 		held, _ := w.held(name)
@@ -323,8 +306,7 @@ func TestWayFromDeadWorker(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
 	x, c := ns[0], ns[1]
-	_, err := x.Serve("box", nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil }}, nil)
-	require.NoError(t, err)
+	serve(t, x, "box", echoes)
 	holder := w.worker(x)
 	asked := w.rpc(c, "questions")
 	standStill(t, holder)
@@ -342,22 +324,17 @@ func TestWayFromDeadWorker(t *testing.T) {
 // worker's processes as missing: it ends the peer's connection.
 func TestNoDescriptorForBranch(t *testing.T) {
 	w := newFloodWorld(t)
-	joe := w.rpc(w.far, "start", ei.Atom("")).(ei.Pid)
+	joe := w.start(w.far, "")
 	w.rpc(w.mate, "nofiles")
 	b := w.mailbox(w.peer, nil)
 	up := w.peer.Conn(frontName)
-	ref, err := b.Monitor(soon(t), joe)
-	require.NoError(t, err)
+	ref := monitor(t, b, joe)
 	m := w.receive(b)
 	require.Equal(t, ref, m.Ref)
-	reason, err := m.Reason.Decode()
-	require.NoError(t, err)
-	require.Equal(t, ei.Atom("noconnection"), reason)
+	require.Equal(t, ei.Atom("noconnection"), decode(t, m.Reason))
 	require.Error(t, up.Err())
 	w.rpc(w.mate, "files")
-	v, err := w.peer.Call(soon(t), joe, ei.Int(1))
-	require.NoError(t, err)
-	require.Equal(t, ei.Int(1), v)
+	require.Equal(t, ei.Int(1), of(w.peer.Call(soon(t), joe, ei.Int(1))).must(t))
 }
 
 // A worker that has no free descriptor for another worker's way to a peer says so to the other one,
@@ -366,8 +343,7 @@ func TestNoDescriptorForMeeting(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
 	x, y := ns[0], ns[1]
-	_, err := x.Serve("me", nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil }}, nil)
-	require.NoError(t, err)
+	serve(t, x, "me", echoes)
 	w.rpc(x, "nofiles")
 	before := w.rpc(y, "questions").(ei.Int)
 	asked := async(func() (ei.Term, error) {

@@ -73,13 +73,13 @@ func (w *frontWorld) elsewhere(pid int, alive string) *nodes.Node {
 }
 
 // upgraded upgrades all workers.
-func (w *frontWorld) upgraded() {
+func (w *frontWorld) upgraded() []Upgrade {
 	w.t.Helper()
-	list, err := w.f.UpgradeWorkers(soon(w.t))
-	require.NoError(w.t, err)
+	list := of(w.f.UpgradeWorkers(soon(w.t))).must(w.t)
 	for _, u := range list {
 		require.NoError(w.t, u.Err)
 	}
+	return list
 }
 
 // A Handler that takes the place of a mailbox passes the messages that it finds there on to a
@@ -87,7 +87,7 @@ func (w *frontWorld) upgraded() {
 func TestLateMessagesPassedOn(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
-	joe := w.rpc(ns[1], "start", ei.Atom("joe")).(ei.Pid)
+	joe := w.start(ns[1], "joe")
 	b := w.mailbox(ns[0], nil)
 	for i := range 2 {
 		require.NoError(t, b.SendName(soon(t), frontName, "late", i))
@@ -95,8 +95,7 @@ func TestLateMessagesPassedOn(t *testing.T) {
 	_, err := w.workerProcess(w.worker(ns[0])).Upgrade()
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
-		got, err := ns[0].Call(soon(t), joe, ei.Atom("got"))
-		require.NoError(t, err)
+		got := of(ns[0].Call(soon(t), joe, ei.Atom("got"))).must(t)
 		l, _ := ei.Elements(got)
 		return len(l) == 2 && l[0] == ei.Int(0) && l[1] == ei.Int(1)
 	}, tooLong, tick)
@@ -114,8 +113,7 @@ func TestNamedProcessesEndInMove(t *testing.T) {
 	for i := range many {
 		pid := w.rpc(x, "start", ei.Atom(fmt.Sprint("joe", i))).(ei.Pid)
 		require.NoError(t, b.Send(soon(t), pid, ei.Tuple{ei.Atom("link"), b.Pid()}))
-		_, err := watcher.Monitor(soon(t), pid)
-		require.NoError(t, err)
+		monitor(t, watcher, pid)
 	}
 	w.worker(x)
 	w.worker(calm)
@@ -132,12 +130,11 @@ func TestNameRegisteredAnewInMove(t *testing.T) {
 	x := w.node(doomed)
 	other := w.elsewhere(w.worker(x), "calm")
 	b := w.mailbox(x, nil)
-	pid := w.rpc(x, "start", ei.Atom("phoenix")).(ei.Pid)
+	pid := w.start(x, "phoenix")
 	require.NoError(t, b.Send(soon(t), pid, ei.Tuple{ei.Atom("link"), b.Pid()}))
 	w.worker(x)
 	watcher := w.mailbox(other, nil)
-	ref, err := watcher.Monitor(soon(t), pid)
-	require.NoError(t, err)
+	ref := monitor(t, watcher, pid)
 	require.Equal(t, pid, w.rpc(other, "whereis", ei.Atom("phoenix")))
 	w.upgraded()
 	require.Equal(t, ref, w.receive(watcher).Ref, "the first one has ended")
@@ -155,8 +152,7 @@ func TestNameRegisteredAnewInMove(t *testing.T) {
 func TestWorkerShutdownBesideFreeze(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("front")
-	f, err := n.Freeze(w.ctx())
-	require.NoError(t, err)
+	f := freeze(t, n)
 	ctx, cancel := context.WithCancel(w.ctx())
 	cancel()
 	inTime(t, "Shutdown", func() { require.ErrorIs(t, (&Worker{n: insideOf(n)}).Shutdown(ctx), context.Canceled) })
@@ -164,7 +160,7 @@ func TestWorkerShutdownBesideFreeze(t *testing.T) {
 	f.Thaw()
 	require.NoError(t, n.Err())
 	require.Len(t, n.Listeners(), 1)
-	f, err = n.Freeze(w.ctx()) // it is not being shut down
+	f, err := n.Freeze(w.ctx()) // it is not being shut down
 	require.NoError(t, err)
 	f.Thaw()
 }

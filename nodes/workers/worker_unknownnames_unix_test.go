@@ -28,11 +28,7 @@ func TestUnknownNames(t *testing.T) {
 		func() {},
 		w.move,
 		func() {
-			list, err := w.f.UpgradeWorkers(soon(t))
-			require.NoError(t, err)
-			for _, u := range list {
-				require.NoError(t, u.Err)
-			}
+			w.upgraded()
 		},
 	} {
 		move()
@@ -48,12 +44,10 @@ func TestUnknownNames(t *testing.T) {
 			for v := range 3 {
 				send(name, v)
 			}
-			got, err := a.CallName(soon(t), frontName, name, ei.Atom("got"))
-			require.NoError(t, err)
+			got := of(a.CallName(soon(t), frontName, name, ei.Atom("got"))).must(t)
 			require.Equal(t, ei.List{ei.Int(0), ei.Int(1), ei.Int(2)}, got)
 			watcher := w.mailbox(a, nil)
-			_, err = watcher.Monitor(soon(t), pid)
-			require.NoError(t, err)
+			monitor(t, watcher, pid)
 			send(name, ei.Atom("normal"))
 			w.receive(watcher)
 			require.NoError(t, watcher.Close())

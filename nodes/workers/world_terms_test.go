@@ -1,19 +1,13 @@
 package workers
 
 import (
-	"bytes"
 	"errors"
-	"runtime"
-	"slices"
 	"strconv"
-	"strings"
-	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
@@ -24,12 +18,6 @@ import (
 func partOf(n *nodes.Node) *part      { return insideOf(n).Router().(*part) }
 func linkOf(c *nodes.Conn) *link.Conn { return insideOf(c.Node()).Link(c) }
 func peerName(i int) string           { return "peer" + strconv.Itoa(i) + "@test" }
-func box(t testing.TB, n *nodes.Node) *nodes.Mailbox {
-	t.Helper()
-	b, err := n.NewMailbox(nil)
-	require.NoError(t, err)
-	return b
-}
 
 func duplicates(t testing.TB, fds []int) []int {
 	t.Helper()
@@ -57,107 +45,16 @@ func thawed[F interface{ Thaw() }](f F, err error) error {
 	return err
 }
 
-// namePacket is the first packet of a peer's.
-func namePacket(t testing.TB, name string) []byte {
-	t.Helper()
-	self := role(name)
-	b, err := protocol.AppendName(nil, protocol.Name{Version: dist.Version6, Flags: self.Flags, Creation: self.Creation, Name: self.Name})
-	require.NoError(t, err)
-	return append([]byte{byte(len(b) >> 8), byte(len(b))}, b...)
-}
-
-// term receives a term.
-func term(t testing.TB, b *nodes.Mailbox) ei.Term {
-	t.Helper()
-	m, err := b.Receive(soon(t))
-	require.NoError(t, err)
-	v, err := m.Term()
-	require.NoError(t, err)
-	return v
-}
-
 // reason receives a signal, and gives its reason.
 func reason(t testing.TB, b *nodes.Mailbox, op dist.Op) (*nodes.Message, ei.Term) {
 	t.Helper()
-	m, err := b.Receive(soon(t))
-	require.NoError(t, err)
+	m := receive(t, b)
 	require.Equal(t, op, m.Op)
 	require.Equal(t, b.Pid(), m.To)
-	v, err := m.Reason.Decode()
-	require.NoError(t, err)
+	v := decode(t, m.Reason)
 	return m, v
 }
 
 const noconnection = ei.Atom("noconnection")
-
-// A record is a log that tests read while it is written.
-type record struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (r *record) Write(p []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.b.Write(p)
-}
-
-// lines are those that have all of parts.
-func (r *record) lines(parts ...string) (found []string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for line := range strings.Lines(r.b.String()) {
-		if !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(line, part) }) {
-			found = append(found, line)
-		}
-	}
-	return found
-}
-
-var longAtom = ei.Atom(strings.Repeat("𝟘", 255))
-
-func encode(t testing.TB, term ei.Term) ei.Raw {
-	t.Helper()
-	raw, err := ei.AppendTerm(nil, term)
-	require.NoError(t, err)
-	return raw
-}
-
-// longAtoms is a list that is short only with references in place of its atoms.
-func longAtoms(n int) ei.Term { return ei.List(slices.Repeat([]ei.Term{longAtom}, n)) }
-
-// packedFrames are the frames of a message with references in place of its atoms, the new ones of
-// which they enter into the cache; a payload in fragments of that size, if it is not 0.
-func packedFrames(t testing.TB, sent *protocol.SentAtoms, ctl *dist.Control, payload ei.Raw, fragment int) []byte {
-	t.Helper()
-	control, err := protocol.AppendControl(nil, ctl)
-	require.NoError(t, err)
-	var refs protocol.AtomRefs
-	control, err = refs.Pack(nil, control)
-	require.NoError(t, err)
-	if payload != nil {
-		payload, err = refs.Pack(nil, payload)
-		require.NoError(t, err)
-	}
-	if fragment == 0 {
-		b, err := sent.AppendFrameHead(nil, &refs, len(control)+len(payload))
-		require.NoError(t, err)
-		return append(append(b, control...), payload...)
-	}
-	f := protocol.Cut(1, len(control), payload, fragment)
-	b, piece := f.AppendFirst(nil, sent, &refs, control)
-	for b = append(b, piece...); f.Next > 0; b = append(b, piece...) {
-		b, piece = f.AppendNext(b)
-	}
-	return b
-}
-
-func allocatedBy(f func()) int {
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	f()
-	runtime.ReadMemStats(&after)
-	return int(after.TotalAlloc - before.TotalAlloc)
-}
 
 var errFault = errors.New("a fault")

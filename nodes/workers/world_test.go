@@ -102,6 +102,13 @@ type result[T any] struct {
 
 func of[T any](v T, err error) result[T] { return result[T]{v, err} }
 
+// must gives the result of what has to succeed.
+func (r result[T]) must(t testing.TB) T {
+	t.Helper()
+	require.NoError(t, r.err)
+	return r.v
+}
+
 // async runs f on a goroutine and gives its result.
 func async[T any](f func() (T, error)) <-chan result[T] {
 	c := make(chan result[T], 1)
