@@ -23,7 +23,7 @@ defmodule Cnode.MixProject do
     [
       mod: {:cnode_app, []},
       registered: [:cnode_sup, :cnode_sessions_guard, :cnode_sessions_sup],
-      extra_applications: [:logger]
+      extra_applications: [:logger, :crypto]
     ]
   end
 

@@ -34,6 +34,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/cnode-go/cnode/nodes"
@@ -49,6 +50,9 @@ const (
 	VariableCookie = "CNODE_COOKIE" // the cookie; without one it is in the cookie file
 	VariableListen = "CNODE_LISTEN" // IP:PORT where the node listens; without one a port of 127.0.0.1
 	VariableParent = "CNODE_PARENT" // the node whose child this is; without one it is nobody's
+	// VariableLink is the folder of a private link, in place of VariableListen: the node listens
+	// there, on a UNIX socket, for a parent that may have no name of its own.
+	VariableLink = "CNODE_LINK"
 
 	// variableTakeOver: the node runs in another process, and goes on in this one.
 	variableTakeOver = "CNODE_TAKE_OVER"
@@ -116,11 +120,15 @@ func run(ctx context.Context, u *upgrade.Upgrader) error {
 		return err
 	}
 	fmt.Println("ready", n.Name(), n.Listeners()[0].Addr())
-	return u.Run(ctx)
+	err = u.Run(ctx)
+	if folder := os.Getenv(VariableLink); folder != "" {
+		_ = os.Remove(folder) // which a killed parent leaves; another process may be the node there
+	}
+	return err
 }
 
 // Configure fills in what the environment says: the node's name, the cookie and where the node
-// listens, unless Config has them; and the control socket (upgrade.ControlPath), by which the
+// listens, unless Config has them, or the folder of a private link as Config.Resolver; and the control socket (upgrade.ControlPath), by which the
 // parent has the node go on in a new process: it starts that itself, so for the child of a node
 // SIGHUP is ignored unless UpgradeOn says otherwise. Without a parent, cnode-demo upgrade uses it.
 // The error is ErrNoName, or that of an address.
@@ -145,6 +153,12 @@ func Configure(ctx context.Context, u *upgrade.Upgrader) (context.Context, error
 			return nil, fmt.Errorf("%s: %w", VariableListen, err)
 		}
 		cfg.Listen = addr
+	}
+	if folder := os.Getenv(VariableLink); folder != "" {
+		cfg.Resolver = nodes.SocketDir(folder)
+		if u.Control == "" { // others' children may have the same name
+			u.Control = filepath.Join(folder, "control")
+		}
 	}
 	if u.Control == "" && cfg.Name != "" {
 		u.Control = upgrade.ControlPath(cfg.Name)
