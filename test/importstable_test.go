@@ -162,7 +162,7 @@ var picture = []row{
 		"nodes/internal/otp",
 		testOwn: "nodes/nodestest internal/test/accord internal/test/cluster internal/test/otp", testOther: []string{xsys}},
 	{path: "nodes/supervisor", own: "ei transport nodes/dist nodes nodes/internal/asker", testOther: []string{xsys}},
-	{path: "nodes/discovery", own: "ei transport nodes/dist nodes/epmd nodes", others: []string{xnet},
+	{path: "nodes/discovery", own: "ei transport nodes/dist nodes/epmd nodes nodes/internal/inside", others: []string{xnet},
 		testOwn: "internal/test/cluster internal/test/dns"},
 	{path: "nodes/groupleader", own: "ei transport nodes nodes/dist nodes/internal/asker nodes/internal/otp", notStd: "net os syscall"},
 	{path: "nodes/pubsub", notStd: "net os",
@@ -185,7 +185,7 @@ var picture = []row{
 			"nodes/internal/bonds nodes/internal/crew nodes/internal/descriptor nodes/internal/form nodes/internal/inside " +
 			"nodes/internal/lazymap nodes/internal/life nodes/internal/link nodes/internal/nametable nodes/internal/peers " +
 			"nodes/internal/states nodes/internal/talk nodes/internal/wait"},
-	{path: "nodes/child", own: "transport nodes nodes/epmd nodes/upgrade"},
+	{path: "nodes/child", own: "transport nodes nodes/epmd nodes/internal/inside nodes/upgrade"},
 	{path: "nodes/console", notStd: "net os syscall",
 		own: "ei ei/elixir transport nodes nodes/dist nodes/introspect nodes/groupleader nodes/internal/alike " +
 			"nodes/internal/asker nodes/internal/kept nodes/internal/otp"},

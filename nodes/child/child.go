@@ -39,6 +39,7 @@ import (
 
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/nodes/internal/inside"
 	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -52,7 +53,7 @@ const (
 	VariableParent = "CNODE_PARENT" // the node whose child this is; without one it is nobody's
 	// VariableLink is the folder of a private link, in place of VariableListen: the node listens
 	// there, on a UNIX socket, for a parent that may have no name of its own.
-	VariableLink = "CNODE_LINK"
+	VariableLink = inside.LinkVariable
 
 	// variableTakeOver: the node runs in another process, and goes on in this one.
 	variableTakeOver = "CNODE_TAKE_OVER"
@@ -128,10 +129,11 @@ func run(ctx context.Context, u *upgrade.Upgrader) error {
 }
 
 // Configure fills in what the environment says: the node's name, the cookie and where the node
-// listens, unless Config has them, or the folder of a private link as Config.Resolver; and the control socket (upgrade.ControlPath), by which the
-// parent has the node go on in a new process: it starts that itself, so for the child of a node
-// SIGHUP is ignored unless UpgradeOn says otherwise. Without a parent, cnode-demo upgrade uses it.
-// The error is ErrNoName, or that of an address.
+// listens, unless Config has them, or, as Config.Resolver, the folder of a private link; and the
+// control socket (upgrade.ControlPath, or in that folder), by which the parent has the node go on
+// in a new process: it starts that itself, so for the child of a node SIGHUP is ignored unless
+// UpgradeOn says otherwise. Without a parent, cnode-demo upgrade uses it. The error is ErrNoName,
+// or that of an address.
 //
 // The context that it returns ends with ctx, and for the child of a node with the standard input:
 // the parent holds its other end, so that it ends with the parent, however that ends. Nothing else

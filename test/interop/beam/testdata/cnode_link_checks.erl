@@ -39,7 +39,7 @@ check(F) ->
 flush() -> receive _ -> flush() after 0 -> ok end.
 
 checks() -> [
-    fun what_it_is/0, fun functions/0, fun exceptions/0, fun missing/0, fun limits/0, fun caller_ends/0, fun servers/0, fun casts/0, fun requests/0,
+    fun what_it_is/0, fun no_cluster/0, fun functions/0, fun exceptions/0, fun missing/0, fun limits/0, fun caller_ends/0, fun servers/0, fun casts/0, fun requests/0,
     fun group_leader_is_ours/0, fun caller/0, fun terms/0, fun large/0, fun calls_from_go/0, fun functions_from_go/0, fun messages_from_go/0,
     fun go_watches/0, fun processes_of_go/0, fun links_of_go/0, fun links_to_go/0, fun kills/0, fun exits_from_go/0, fun stream/0, fun between_fragments/0,
     fun many_processes/0, fun many_callers/0, fun stands_still/0, fun nothing_is_kept/0, fun server_crashes/0, fun upgrade/0, fun link_breaks/0,
@@ -98,6 +98,9 @@ what_it_is() ->
     [{_, Out, Child}] = ets:lookup(cnode_links, linked@nohost),
     [{_, Out, Child}] = ets:lookup(cnode_links, ?CHILD),
     Child = get(child).
+
+%% What needs a cluster says that there is none.
+no_cluster() -> [_, _, _] = [{match, _} = re:run(Text, "is in no cluster") || Text <- call(back, clusters, [])].
 
 functions() ->
     4.5 = call(pricing, total, [1.5, 3]),

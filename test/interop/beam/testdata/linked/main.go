@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -14,7 +15,10 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/child"
+	"github.com/cnode-go/cnode/nodes/discovery"
+	"github.com/cnode-go/cnode/nodes/global"
 	"github.com/cnode-go/cnode/nodes/groupleader"
+	"github.com/cnode-go/cnode/nodes/pg"
 )
 
 // Functions that a peer calls.
@@ -151,6 +155,18 @@ func (back) Stream(ctx context.Context, to ei.Pid, count, size int) (int, error)
 		}
 	}
 	return count, nil
+}
+
+// Clusters gives the errors of what needs a cluster.
+func (k back) Clusters(ctx context.Context) (texts []string) {
+	_, inGroups := pg.Start(ctx, k.n, "", nil)
+	_, globally := global.Start(ctx, k.n, nil)
+	kept := discovery.KeepConnected(k.n, nil, &discovery.Options{Logger: slog.New(slog.DiscardHandler)})
+	<-kept.Done()
+	for _, err := range []error{inGroups, globally, kept.Err()} {
+		texts = append(texts, fmt.Sprint(err))
+	}
+	return texts
 }
 
 func setup(n *nodes.Node) error {
