@@ -1,7 +1,6 @@
 %% What holds between a BEAM and a child with a link: all but what is said, as with a node.
 -module(cnode_link_checks).
--export([run/1, store/1]).
--compile({nowarn_unused_function, []}).
+-export([run/1, renamed/1, store/1]).
 
 -define(CHILD, linked).
 
@@ -27,6 +26,25 @@ run(Program) ->
     end,
     Node = node(),
     io:format("end~n").
+
+%% A BEAM that gets a name later: its child starts again, as a node.
+renamed(Program) ->
+    {ok, _} = application:ensure_all_started(cnode),
+    logger:set_primary_config(level, none),
+    {ok, _} = supervisor:start_child(cnode_sup, cnode_node:child_spec(#{path => Program})),
+    #{link := true, node := linked@nohost} = cnode_node:info(?CHILD),
+    4.5 = call(pricing, total, [1.5, 3]),
+    {ok, _} = net_kernel:start(['late@127.0.0.1', longnames]),
+    until(fun() ->
+        case caught(fun() -> cnode_node:info(?CHILD) end) of
+            #{link := false, connected := true, node := 'linked@127.0.0.1'} -> true;
+            No -> No
+        end
+    end),
+    4.5 = call(pricing, total, [1.5, 3]),
+    4.5 = erpc:call('linked@127.0.0.1', pricing, total, [1.5, 3]),
+    <<"ABC">> = gen_server:call({counter, _} = cnode_node:to(?CHILD, counter), {upper, <<"abc">>}),
+    io:format("ok renamed~nend~n").
 
 check(F) ->
     {name, Name} = erlang:fun_info(F, name),
