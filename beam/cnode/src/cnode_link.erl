@@ -23,7 +23,7 @@
 -define(LOOK, 1000). % ms between looks whether this BEAM has got another name
 -define(KEPT, 90000). % ms after which no answer comes to a call that was given up: by then silence has ended the link
 -define(ACTIVE, 64). % packets
--define(FRAGMENT, 65536). % bytes of a message in a frame
+-define(FRAGMENT, 262144). % bytes of a message in a frame
 -define(QUEUE, 1048576). % bytes that wait to be written; who has more waits
 -define(BUFFER, 262144).
 -define(PREFIX, 512). % bytes that have a control message in them, as a rule
@@ -49,7 +49,7 @@
     out :: undefined | #out{},
     socket :: undefined | gen_tcp:socket(),
     pattern :: undefined | binary:cp(), % finds the Go node's name in a message
-    parts = #{} :: #{non_neg_integer() => [binary()]}, % of messages in fragments, the latest first
+    parts = #{} :: #{non_neg_integer() => {tuple(), [binary() | byte()]}}, % of messages in fragments, the latest first
     calls = #{} :: #{reference() => {pid(), reference()}}, % calls to Go: the process there, and the monitor of the caller
     past = #{} :: #{reference() => true}, % calls that were given up before Go had said which process has them
     monitors = #{} :: #{reference() => {call, reference()} | {pid(), reference(), pid() | atom()}}, % of processes here: why
@@ -328,21 +328,27 @@ unwatch(Monitor, Monitors) ->
 
 frame(<<131, 68, 0, Rest/binary>>, S) -> message(Rest, S);
 frame(<<131, 69, _:64, 1:64, 0, Rest/binary>>, S) -> message(Rest, S);
-frame(<<131, 69, Sequence:64, _:64, 0, Rest/binary>>, #state{parts = Parts} = S) -> S#state{parts = Parts#{Sequence => [Rest]}};
+frame(<<131, 69, Sequence:64, _:64, 0, Rest/binary>>, #state{parts = Parts} = S) ->
+    {Control, Data} = control_of(Rest),
+    S#state{parts = Parts#{Sequence => {Control, [Data, 131]}}};
 frame(<<131, 70, Sequence:64, Number:64, Rest/binary>>, #state{parts = Parts} = S) ->
     case maps:take(Sequence, Parts) of
-        {Before, Others} when Number =:= 1 -> message(iolist_to_binary(lists:reverse([Rest | Before])), S#state{parts = Others});
-        {Before, _} -> S#state{parts = Parts#{Sequence := [Rest | Before]}};
+        {{Control, Before}, Others} when Number =:= 1 -> control(Control, iolist_to_binary(lists:reverse([Rest | Before])), S#state{parts = Others});
+        {{Control, Before}, _} -> S#state{parts = Parts#{Sequence := {Control, [Rest | Before]}}};
         error -> S
     end;
 frame(<<>>, S) -> S.
 
+message(Rest, S) ->
+    {Control, Data} = control_of(Rest),
+    control(Control, Data, S).
+
 %% Only what has the control message is copied, as a rule.
-message(Data, S) ->
-    {Control, Used} = try binary_to_term(<<131, (binary:part(Data, 0, min(?PREFIX, byte_size(Data))))/binary>>, [used])
-    catch error:badarg -> binary_to_term(<<131, Data/binary>>, [used])
+control_of(Rest) ->
+    {Control, Used} = try binary_to_term(<<131, (binary:part(Rest, 0, min(?PREFIX, byte_size(Rest))))/binary>>, [used])
+    catch error:badarg -> binary_to_term(<<131, Rest/binary>>, [used])
     end,
-    control(Control, binary:part(Data, Used - 1, byte_size(Data) - Used + 1), S).
+    {Control, binary:part(Rest, Used - 1, byte_size(Rest) - Used + 1)}.
 
 %% The usual ones first.
 control({28, _, _, Ref}, Data, #state{calls = Calls} = S) ->
@@ -439,6 +445,7 @@ ours(Data, S) ->
     end.
 
 decoded({term, Term}) -> Term;
+decoded(<<131, _/binary>> = Data) -> binary_to_term(Data); % what came in fragments
 decoded(Data) -> binary_to_term(<<131, Data/binary>>).
 
 term(Data, S) ->

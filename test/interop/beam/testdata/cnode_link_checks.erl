@@ -193,7 +193,7 @@ large() ->
         Data = crypto:strong_rand_bytes(Size),
         Data = gen_server:call(cnode_node:to(?CHILD, counter), {echo, Data}, 60000),
         Data = cnode_node:call(?CHILD, pricing, same, [Data], 60000)
-     end || Size <- [65536 + D || D <- [-100, -40, -10, -1, 0, 1, 10, 40, 65536]] ++ [1000000, 20000000]].
+     end || Size <- [Piece + D || Piece <- [65536, 262144], D <- [-200, -100, -40, -10, -1, 0, 1, 10, 40, Piece]] ++ [1000000, 20000000]].
 
 calls_from_go() ->
     {ok, 5} = call(back, call, [<<"store">>, {add, 5}]),
