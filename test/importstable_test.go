@@ -277,6 +277,7 @@ var picture = []row{
 	{path: "test/bench", own: libraries + " internal/test/otp internal/test/line internal/test/port",
 		others: []string{xsys, cobra, pflag, ergo}},
 	{path: "test/bench/peer", own: libraries + " test/bench/profile"},
+	{path: "test/bench/doors", own: libraries},
 	{path: "test/bench/mesh", own: libraries},
 	{path: "test/bench/upgrade", own: libraries},
 	{path: "test/bench/compute"},

@@ -106,7 +106,7 @@ func KeepConnected(n *nodes.Node, source Source, o *Options) *Keeper {
 	k.slots = make(chan struct{}, k.o.Concurrency)
 	k.ctx, k.cancel = context.WithCancel(context.Background())
 	if err := n.Inside(inside.Key{}).Clustered(); err != nil {
-		k.o.Logger.Error("discovery ends", "error", err)
+		k.o.Logger.Error("discovery: nothing to connect to", "error", err)
 		k.cancel()
 		k.err = err
 		close(k.done)

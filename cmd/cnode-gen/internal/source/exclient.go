@@ -13,8 +13,8 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// ElixirClient writes a module that calls what a program exposes and serves, by the package cnode if
-// the program may be a child with a private link. It also returns what it has left out, and why.
+// ElixirClient writes a module that calls what a program exposes and serves, by the package cnode
+// if the program may be a child with a link. It also returns what it has left out, and why.
 func ElixirClient(p *Package, module string, link bool, in Project) (text []byte, unclear []string, err error) {
 	if !IsAlias(ei.Atom("Elixir." + module)) {
 		return nil, nil, fmt.Errorf("%q is no name of an Elixir module", module)
