@@ -15,7 +15,8 @@ defmodule Cnode.MixProject do
       package: package(),
       docs: docs(),
       source_url: @source,
-      erlc_options: erlc_options(Mix.env())
+      erlc_options: erlc_options(Mix.env()),
+      xref: xref(Version.match?(System.version(), "< 1.15.0"))
     ]
   end
 
@@ -23,7 +24,7 @@ defmodule Cnode.MixProject do
     [
       mod: {:cnode_app, []},
       registered: [:cnode_sup, :cnode_sessions_guard, :cnode_sessions_sup],
-      extra_applications: [:logger]
+      extra_applications: [:logger, :crypto]
     ]
   end
 
@@ -37,6 +38,10 @@ defmodule Cnode.MixProject do
   # a warning of a newer release must not stop who depends on this
   defp erlc_options(:test), do: [:debug_info, :warnings_as_errors]
   defp erlc_options(_), do: [:debug_info]
+
+  # what Cnode.Precompiled says of them itself is not enough for an old Elixir
+  defp xref(true), do: [exclude: [:httpc, :inets, :public_key]]
+  defp xref(false), do: []
 
   defp package do
     [

@@ -28,6 +28,7 @@ type order struct {
 	from, pkg              string
 	structs, records       []string
 	goName, module, client string
+	link                   bool
 	output                 string
 	limit                  time.Duration
 }
@@ -90,6 +91,7 @@ cnode-gen has written it: its first line says so.`,
 	f.StringVar(&g.goName, "go", "", "`PACKAGE.TYPE` of Go, or PACKAGE with --client; as import path or ./folder")
 	f.StringVar(&g.module, "module", "", "`MODULE` of Elixir for TYPE (default: that of its tag struct=, or Package.TYPE)")
 	f.StringVar(&g.client, "client", "", "`MODULE` of Elixir that calls what PACKAGE exposes and serves (--go)")
+	f.BoolVar(&g.link, "link", false, "the client calls by Cnode.Node, so that the program may be a child with a link (--client)")
 	f.StringVarP(&g.output, "output", "o", "", "`FILE` to write, or FOLDER/ for a file of each module (--from); default: the standard output")
 	f.DurationVar(&g.limit, "timeout", time.Minute, "how long to wait for the answers of NODE")
 	return cmd
@@ -110,6 +112,8 @@ func ownWords(f *pflag.FlagSet) {
 
 func (g *order) check() error {
 	switch {
+	case g.link && g.client == "":
+		return cli.Usagef("--link is for --client MODULE")
 	case (g.from == "") == (g.goName == ""):
 		return cli.Usagef("want --from NODE or --go PACKAGE.TYPE")
 	case g.limit <= 0:
@@ -293,7 +297,7 @@ func (g *order) read(ctx context.Context, errOut io.Writer) (map[string][]byte, 
 	if g.client == "" {
 		text, remarks, err = source.ElixirOfType(p, name, g.module, in)
 	} else {
-		text, remarks, err = source.ElixirClient(p, g.client, in)
+		text, remarks, err = source.ElixirClient(p, g.client, g.link, in)
 		for i, what := range remarks {
 			remarks[i] = "left out: " + what
 		}

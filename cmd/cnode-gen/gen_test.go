@@ -43,11 +43,12 @@ func TestElixir(t *testing.T) {
 		"options.ex":    {"--go", "./testdata/shop.Options"},
 		"doc.ex":        {"--go", "./testdata/shop.Doc"},
 		"client.ex":     {"--go", "./testdata/shop", "--client", "Shop.Client"},
+		"linked.ex.txt": {"--go", "./testdata/shop", "--client", "Shop.Client", "--link"}, // compiled in test/interop/project
 	} {
 		text, complaints, err := runs(t, args...)
 		require.NoError(t, err, file)
 		expectGolden(t, file, text)
-		if file == "client.ex" {
+		if file == "client.ex" || file == "linked.ex.txt" {
 			require.Regexp(t, `^left out: \S+shop.go:\d+:\d+: its name is no constant\n`+
 				`left out: \S+shop.go:\d+:9: its requests are neither here nor where a called function returns them, `+
 				`in a literal nodes.Server\{On: map\[string\]nodes.Func\{…\}\}\n$`, complaints)
@@ -78,7 +79,7 @@ func TestForms(t *testing.T) {
 		require.NoError(t, err)
 		expectGolden(t, strings.ToLower(name)+".ex", string(text))
 	}
-	text, unclear, err := source.ElixirClient(p, "Forms.Client", nil)
+	text, unclear, err := source.ElixirClient(p, "Forms.Client", false, nil)
 	require.NoError(t, err)
 	require.Empty(t, unclear)
 	expectGolden(t, "forms.ex", string(text))
@@ -255,6 +256,7 @@ func TestErrors(t *testing.T) {
 		{[]string{"--from", "a@b", "--struct", "A", "--package", "a b"}, `--package: "a b" cannot be the name of a Go package`, true},
 		{[]string{"--from", "a@b", "--struct", "Func.A"}, `--package: "func" cannot be the name of a Go package`, true},
 		{[]string{"--from", "a@b", "--record", "order"}, "--record order: want MODULE:RECORD", true},
+		{[]string{"--go", "./x.A", "--link"}, "--link is for --client MODULE", true},
 		{[]string{"--from", "a@b", "--client", "A"}, "--client is for --go PACKAGE: a Go node does not tell the types of its functions, " +
 			"its source does", true},
 		{[]string{"--go", "shop"}, "--go shop: want PACKAGE.TYPE, such as ./shop.Order", true},

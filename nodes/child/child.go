@@ -34,10 +34,12 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/nodes/internal/inside"
 	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -49,6 +51,9 @@ const (
 	VariableCookie = "CNODE_COOKIE" // the cookie; without one it is in the cookie file
 	VariableListen = "CNODE_LISTEN" // IP:PORT where the node listens; without one a port of 127.0.0.1
 	VariableParent = "CNODE_PARENT" // the node whose child this is; without one it is nobody's
+	// VariableLink is the folder of a private link, in place of VariableListen: the node listens
+	// there, on a UNIX socket, for a parent that may have no name of its own.
+	VariableLink = inside.LinkVariable
 
 	// variableTakeOver: the node runs in another process, and goes on in this one.
 	variableTakeOver = "CNODE_TAKE_OVER"
@@ -116,14 +121,19 @@ func run(ctx context.Context, u *upgrade.Upgrader) error {
 		return err
 	}
 	fmt.Println("ready", n.Name(), n.Listeners()[0].Addr())
-	return u.Run(ctx)
+	err = u.Run(ctx)
+	if folder := os.Getenv(VariableLink); folder != "" {
+		_ = os.Remove(folder) // which a killed parent leaves; another process may be the node there
+	}
+	return err
 }
 
 // Configure fills in what the environment says: the node's name, the cookie and where the node
-// listens, unless Config has them; and the control socket (upgrade.ControlPath), by which the
-// parent has the node go on in a new process: it starts that itself, so for the child of a node
-// SIGHUP is ignored unless UpgradeOn says otherwise. Without a parent, cnode-demo upgrade uses it.
-// The error is ErrNoName, or that of an address.
+// listens, unless Config has them, or, as Config.Resolver, the folder of a private link; and the
+// control socket (upgrade.ControlPath, or in that folder), by which the parent has the node go on
+// in a new process: it starts that itself, so for the child of a node SIGHUP is ignored unless
+// UpgradeOn says otherwise. Without a parent, cnode-demo upgrade uses it. The error is ErrNoName,
+// or that of an address.
 //
 // The context that it returns ends with ctx, and for the child of a node with the standard input:
 // the parent holds its other end, so that it ends with the parent, however that ends. Nothing else
@@ -145,6 +155,12 @@ func Configure(ctx context.Context, u *upgrade.Upgrader) (context.Context, error
 			return nil, fmt.Errorf("%s: %w", VariableListen, err)
 		}
 		cfg.Listen = addr
+	}
+	if folder := os.Getenv(VariableLink); folder != "" {
+		cfg.Resolver = nodes.SocketDir(folder)
+		if u.Control == "" { // others' children may have the same name
+			u.Control = filepath.Join(folder, "control")
+		}
 	}
 	if u.Control == "" && cfg.Name != "" {
 		u.Control = upgrade.ControlPath(cfg.Name)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/internal/inside"
 )
 
 // The defaults of Options.
@@ -104,6 +105,13 @@ func KeepConnected(n *nodes.Node, source Source, o *Options) *Keeper {
 	k.o.Logger = cmp.Or(k.o.Logger, n.Logger())
 	k.slots = make(chan struct{}, k.o.Concurrency)
 	k.ctx, k.cancel = context.WithCancel(context.Background())
+	if err := n.Inside(inside.Key{}).Clustered(); err != nil {
+		k.o.Logger.Error("discovery: nothing to connect to", "error", err)
+		k.cancel()
+		k.err = err
+		close(k.done)
+		return k
+	}
 	k.all.Go(k.watch)
 	k.all.Go(func() {
 		select {

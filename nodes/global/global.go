@@ -1,6 +1,7 @@
 package global
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"iter"
@@ -95,7 +96,7 @@ var ErrHidden = errors.New("global: the node is hidden (Config.Visible)")
 // global_name_server already, and ctx's if that has ended. It waits for nothing. The Global's life
 // does not end with ctx, but by Close or with the node. nil options are good.
 func Start(ctx context.Context, n *nodes.Node, o *Options) (*Global, error) {
-	if err := ctx.Err(); err != nil {
+	if err := cmp.Or(ctx.Err(), n.Inside(inside.Key{}).Clustered()); err != nil {
 		return nil, &nodes.Error{Op: "start global", Err: err}
 	}
 	g := &Global{n: n, log: n.Logger(), workers: inside.IsWorker(), held: map[string]heldLock{}, unwatched: map[string][]*name{},

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/internal/inside"
 	"github.com/cnode-go/cnode/nodes/internal/kept"
 )
 
@@ -95,6 +96,9 @@ func Start(ctx context.Context, n *nodes.Node, scope string, o *Options) (*Scope
 	err := ctx.Err()
 	if o.Limit < 0 {
 		err = fmt.Errorf("Options.Limit is %d", o.Limit)
+	}
+	if err == nil {
+		err = n.Inside(inside.Key{}).Clustered()
 	}
 	if err != nil {
 		return nil, &nodes.Error{Op: "start pg scope " + scope, Err: err}

@@ -104,6 +104,9 @@ func TestRowsHaveMeasurements(t *testing.T) {
 	for _, s := range upgradeShapes {
 		known[upgrades+"/"+s.name] = true
 	}
+	for _, size := range doorSizes {
+		known[sized(doors, size)] = true
+	}
 	for _, size := range meshSizes {
 		known[fmt.Sprintf("%s/%d", meshes, size)] = true
 	}
@@ -111,7 +114,8 @@ func TestRowsHaveMeasurements(t *testing.T) {
 		require.True(t, known[measurementOf(r.name)], r.name)
 	}
 	for _, r := range rows(options{}) {
-		long := strings.HasPrefix(r.name, lines) || strings.HasPrefix(r.name, upgrades) || strings.HasPrefix(r.name, meshes)
+		long := strings.HasPrefix(r.name, lines) || strings.HasPrefix(r.name, upgrades) || strings.HasPrefix(r.name, meshes) ||
+			strings.HasPrefix(r.name, doors)
 		require.False(t, long, "%s takes long, and is there when it is asked for only", r.name)
 	}
 }

@@ -95,7 +95,8 @@ func parse(args []string, errors io.Writer) (options, error) {
 		defaultSettle, quickSettle))
 	f.DurationVar(&o.cell, "cell", 0, fmt.Sprintf("`time` of one measurement (default %v, quick %v)", defaultCell, quickCell))
 	f.Func("only", "take only measurements whose name (round-trip/16B, in/1KB, out/1MB, busy-round-trip/64KB, connect/erlang, "+
-		"connect/peer, crowd, idle, dispatch, upper, groups, handoff, codec, line/8Mbit-0ms, line/loopback, line/dead) matches the `pattern`",
+		"connect/peer, crowd, idle, dispatch, upper, groups, handoff, codec, line/8Mbit-0ms, line/loopback, line/dead, doors/1KB) "+
+		"matches the `pattern`",
 		func(s string) (err error) {
 			o.only, err = regexp.Compile(s)
 			return err

@@ -123,6 +123,9 @@ func (a *arena) measure(ctx context.Context) error {
 	if err := a.measureUpgrades(ctx); err != nil {
 		return err
 	}
+	if err := a.measureDoors(ctx); err != nil {
+		return err
+	}
 	if err := a.measureMeshes(ctx); err != nil {
 		return err
 	}

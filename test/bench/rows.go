@@ -89,7 +89,8 @@ func rows(o options) []row {
 		defer func() { addMoved(all) }()
 	}
 	if !o.tls {
-		return slices.Concat(all, dispatchRows(), upperRows(), groupsRows(), carrierRows(), codecRows(), lineRows(o), upgradeRows(o), meshRows(o))
+		return slices.Concat(all, dispatchRows(), upperRows(), groupsRows(), carrierRows(), codecRows(), lineRows(o), upgradeRows(o),
+			doorRows(o), meshRows(o))
 	}
 	if slices.Contains(o.peers, namePair) {
 		defer func() { addPair(all, slices.Contains(o.peers, nameOurs)) }()

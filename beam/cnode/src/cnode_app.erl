@@ -23,8 +23,9 @@ prep_stop(State) ->
 
 stop(_State) -> ok.
 
-%% This process does nothing, so it does not fail: it owns the table, which says what descriptors there are.
+%% This process does nothing, so it does not fail: it owns the tables, which say what descriptors and what links there are.
 init(all) ->
+    ok = cnode_link:table(),
     _ = ets:new(?TABLE, [named_table, public, {keypos, #session.socket}, {read_concurrency, true}, {write_concurrency, true}]),
     {ok, {#{strategy => one_for_one, intensity => 10, period => 10}, [
         #{id => guard, start => {cnode_sessions_guard, start_link, []}, shutdown => 10000},

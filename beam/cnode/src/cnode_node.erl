@@ -7,8 +7,9 @@ Runs a Go program as a node beside this one, below a supervisor.
 init([]) -> {ok, {#{}, [cnode_node:child_spec(#{program => "pricing"})]}}.
 ```
 
-The program is `priv/cnode/pricing` of the application, its node is pricing at the host of this node. The child waits until that
-node is connected. When the program ends, so does the child: with reason `normal` for exit status 0, else with
+The program is `priv/cnode/pricing` of the application, its node is pricing at the host of this node. If this node has no name, it
+gets a private link to the program instead, which no other node knows of: `call/5` and `to/2` work over both. The child waits until
+that node is connected. When the program ends, so does the child: with reason `normal` for exit status 0, else with
 `{exit_status, Status, Lines}`. A signal counts as 128 plus its number. `unknown` is the status of a program that has ended while
 another process, which it has started, holds its output. `Lines` are the last lines that it has written, or the first ones of a Go
 panic; they are logged as an error, too. Its supervisor starts it again by its own rules.
@@ -24,6 +25,7 @@ ends with its standard input, and takes from its environment:
 - `CNODE_COOKIE`, the cookie
 - `CNODE_LISTEN`, the address and port at which this node looks for it, port 0 being any
 - `CNODE_PARENT`, the name of this node
+- `CNODE_LINK`, in place of `CNODE_LISTEN`: the folder in which the node listens on a UNIX socket that has its name
 - `CNODE_TAKE_OVER`, if that node runs already, and is to go on in this process
 
 With exit status 75 it says that another process has the name of its node; it is started again until `ready_timeout` is over.
@@ -32,7 +34,7 @@ With `unit` in place of a program, systemd runs it. The child watches the unit a
 """).
 -behaviour(gen_server).
 
--export([start_link/1, child_spec/1, info/1, upgrade/1]).
+-export([start_link/1, child_spec/1, info/1, upgrade/1, call/4, call/5, to/2]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 -export_type([options/0, info/0]).
 
@@ -52,24 +54,28 @@ With `unit` in place of a program, systemd runs it. The child watches the unit a
 -type text() :: string() | binary().
 -type options() :: #{
     program => atom() | text(), path => text(), unit => text(),
-    app => atom(), node => node(), name => atom(), args => [text()], env => [{text(), text()}], cd => text(),
+    app => atom(), node => node(), link => boolean(), name => atom(), args => [text()], env => [{text(), text()}], cd => text(),
     ready_timeout => pos_integer(), stop_timeout => pos_integer(), log => logger:level() | false, systemctl => [text()],
     id => term()
 }.
 ?DOC("""
-What a child tells: the `node`, whether it is `connected`, the number of the operating system process, `undefined` if there
+What a child tells: the `node`, whether it has a `link`, and is `connected`, the number of the operating system process, `undefined` if there
 is none, and what it runs or watches.
 """).
 -type info() :: #{
-    node := node(), connected := boolean(), os_pid := pos_integer() | undefined, path => text(), unit => text(),
+    node := node(), link := boolean(), connected := boolean(), os_pid := pos_integer() | undefined, path => text(), unit => text(),
     state => binary()
 }.
 
 -record(next, {port :: port(), from :: gen_server:from(), file, timer :: reference()}).
+%% Its folder, for the sockets, and a secret instead of a cookie, as a function, so that no report shows it.
+-record(link, {folder :: file:filename(), secret :: fun(() -> string()), ours :: node(), pid = undefined :: undefined | pid()}).
 -record(state, {
     options :: options(),
     title :: binary(), % what the log calls it
     node :: node(),
+    names :: [atom()], % by which the child is known
+    link = undefined :: undefined | link | #link{},
     connected = false :: boolean(),
     connecting = undefined :: undefined | pid(),
     port = undefined :: undefined | port(),
@@ -89,7 +95,9 @@ Starts a child. Exactly one option says what it is about:
 
 The others are optional:
 
-- `node`: the name of the node; by default the program, at the host of this node
+- `node`: the name of the node; by default the program, at the host of this node, or at nohost for a link
+- `link`: `true` for a link although this node has a name, `false` for an error if it has none; by default there is a link if it
+  has none
 - `name`: the name that the child is registered by; by default that of the node
 - `args`, `env`, `cd`: arguments, variables and folder of the program
 - `ready_timeout`: milliseconds until the node has to be connected, 15000. A unit that is late is waited for in the background
@@ -97,14 +105,14 @@ The others are optional:
 - `log`: the level of lines without one of their own, `info`, or `false` for no lines
 - `systemctl`: the command to ask about a unit, systemctl; it has a list with its arguments
 
-It returns once the node is connected. The errors: `{not_distributed, Why}` if this node has no name, `{no_program, Path}`,
+It returns once the node is connected. The errors: `{not_distributed, Why}` if this node has no name and there can be no link,
+`{not_started, cnode}` if there is to be a link and the application cnode has not been started, `{no_program, Path}`,
 `{exit_status, Status, Lines}`, `not_ready` and `not_connected`.
 """).
 -spec start_link(options()) -> {ok, pid()} | {error, term()}.
 start_link(Options) ->
     case prepared(Options) of
-        {ok, #state{node = Node} = S} ->
-            gen_server:start_link({local, maps:get(name, Options, Node)}, ?MODULE, S, []);
+        {ok, #state{names = [Name | _]} = S} -> gen_server:start_link({local, Name}, ?MODULE, S, []);
         Error -> Error
     end.
 
@@ -120,7 +128,7 @@ What the child does. Of a unit it asks systemd, which takes some milliseconds: `
 """).
 -spec info(gen_server:server_ref()) -> info().
 info(Server) ->
-    case gen_server:call(Server, info, infinity) of
+    case gen_server:call(cnode_link:child(Server), info, infinity) of
         #{unit := Unit, systemctl := Systemctl} = Info ->
             Shown = shown(Systemctl, Unit),
             (maps:remove(systemctl, Info))#{os_pid => main_pid(Shown), state => maps:get(<<"ActiveState">>, Shown, <<"unknown">>)};
@@ -138,7 +146,7 @@ For a unit it is a reload of the unit, whether the file has changed or not.
 """).
 -spec upgrade(gen_server:server_ref()) -> ok | unchanged | {error, term()}.
 upgrade(Server) ->
-    case gen_server:call(Server, upgrade, infinity) of
+    case gen_server:call(cnode_link:child(Server), upgrade, infinity) of
         {unit, Unit, [Program | Args]} ->
             case run(Program, Args ++ ["reload", Unit]) of
                 {0, _} -> ok;
@@ -147,11 +155,30 @@ upgrade(Server) ->
         Answer -> Answer
     end.
 
+?DOC("Calls a function of the child's node, as `call/5` with 5000 ms.").
+-spec call(atom(), module(), atom(), [term()]) -> term().
+call(Child, Module, Function, Args) -> call(Child, Module, Function, Args, 5000).
+
+?DOC("""
+Calls a function of the child's node, over a link too: `erpc:call/5`, with its errors. The child is named by its program, its
+node, or its name.
+""").
+-spec call(atom(), module(), atom(), [term()], timeout()) -> term().
+call(Child, Module, Function, Args, Timeout) -> cnode_link:call(Child, Module, Function, Args, Timeout).
+
+?DOC("""
+The process that has this name in the child's node: `{Name, Node}`, or, over a link, a process here that stands for it until it
+ends. It is for `gen_server:call/3`, `gen_server:cast/2`, monitors and so on. Ask each time.
+""").
+-spec to(atom(), atom()) -> {atom(), node()} | pid().
+to(Child, Name) -> cnode_link:to(Child, Name).
+
 %% What start_link does in the caller, which is part of the application.
 prepared(Options) ->
-    case {node(), [Key || Key <- [program, path, unit], is_map_key(Key, Options)]} of
+    case {has_link(Options), [Key || Key <- [program, path, unit], is_map_key(Key, Options)]} of
         {_, Keys} when length(Keys) =/= 1 -> {error, {badarg, <<"exactly one of program, path and unit is needed">>}};
-        {nonode@nohost, _} ->
+        {true, [unit]} -> {error, {badarg, <<"the program of a unit is a node: it can have no link">>}};
+        {false, _} when node() =:= nonode@nohost ->
             {error, {not_distributed, <<"a Go node needs a node to connect to: start this one with --name or --sname">>}};
         {_, [unit]} -> described(Options);
         {_, [path]} -> described(Options);
@@ -163,15 +190,23 @@ prepared(Options) ->
             end
     end.
 
+has_link(#{link := Is}) -> Is;
+has_link(#{unit := _}) -> false;
+has_link(_) -> node() =:= nonode@nohost.
+
 described(Options) ->
     Title = unicode:characters_to_binary(title(Options)),
-    Node = case Options of
-        #{node := Name} -> Name;
-        _ ->
-            [_, Host] = string:split(atom_to_list(node()), "@"),
-            binary_to_atom(<<Title/binary, "@", (list_to_binary(Host))/binary>>)
+    {Link, Host} = case has_link(Options) of
+        true -> {link, "nohost"};
+        false -> {undefined, host(node())}
     end,
-    {ok, #state{options = Options, title = Title, node = Node}}.
+    Node = maps:get(node, Options, binary_to_atom(<<Title/binary, "@", (list_to_binary(Host))/binary>>)),
+    Names = [maps:get(name, Options, Node), Node, binary_to_atom(Title)],
+    {ok, #state{options = Options, title = Title, node = Node, names = Names, link = Link}}.
+
+host(Node) ->
+    [_, Host] = string:split(atom_to_list(Node), "@"),
+    Host.
 
 title(#{program := Name}) when is_atom(Name) -> atom_to_list(Name);
 title(#{program := Name}) -> Name;
@@ -200,13 +235,61 @@ identity(Path) ->
     end.
 
 ?DOC(false).
-init(#state{options = Options} = S) ->
+init(#state{names = Names, node = Node} = S) ->
     process_flag(trap_exit, true),
+    IsKnown = cnode_link:known(Names, Node, self()),
+    case with_folder(IsKnown, S) of
+        {ok, S1} ->
+            case begins(S1) of
+                {ok, S2} -> {ok, S2};
+                {stop, Reason} ->
+                    over(S1),
+                    {stop, Reason}
+            end;
+        {error, Reason} ->
+            over(S),
+            {stop, Reason}
+    end.
+
+begins(#state{options = Options} = S) ->
     Until = now_ms() + maps:get(ready_timeout, Options, ?READY_TIMEOUT),
     case Options of
         #{unit := _} -> watch(S, Until);
         _ -> start(S, Until)
     end.
+
+with_folder(_, #state{link = undefined} = S) -> {ok, S};
+with_folder(false, _) -> {error, {not_started, cnode}};
+with_folder(true, #state{node = Node} = S) ->
+    case folder(Node) of
+        {ok, Link} -> {ok, S#state{link = Link}};
+        Error -> Error
+    end.
+
+%% A folder of its own: two BEAMs may run the same program.
+folder(Node) ->
+    Name = "cnode-" ++ random(6),
+    Folders = [filename:join(Dir, Name) || Dir <- [os:getenv("TMPDIR", "/tmp"), "/tmp"], cnode_link:path_fits(socket(filename:join(Dir, Name), Node))],
+    case {os:type(), Folders} of
+        {{unix, _}, [Folder | _]} ->
+            Secret = random(16),
+            case private(Folder) of
+                ok -> {ok, #link{folder = Folder, secret = fun() -> Secret end, ours = node()}};
+                {error, Reason} -> {error, {no_folder, Folder, Reason}}
+            end;
+        {{unix, _}, []} -> {error, {name_too_long, Node}};
+        _ -> {error, {not_distributed, <<"a link needs UNIX sockets, which this system does not have: start this node with --name or --sname">>}}
+    end.
+
+private(Folder) ->
+    case file:make_dir(Folder) of
+        ok -> file:change_mode(Folder, 8#700);
+        Error -> Error
+    end.
+
+random(Bytes) -> [hd(integer_to_list(N, 16)) || <<N:4>> <= crypto:strong_rand_bytes(Bytes)].
+
+socket(Folder, Node) -> filename:join(Folder, atom_to_list(Node)).
 
 %% The children that come after this one find the node there.
 start(#state{options = Options} = S, Until) ->
@@ -251,17 +334,17 @@ ready(#state{port = Port} = S, Until) ->
     receive
         {Port, ready} -> {ok, S};
         {Port, Ended} -> {error, Ended, S};
-        {'EXIT', Pid, Reason} when is_pid(Pid) -> {error, Reason, S}
+        {'EXIT', Pid, Reason} when is_pid(Pid), Reason =/= normal -> {error, Reason, S}
     after left(Until) -> {error, not_ready, S}
     end.
 
-connected(#state{node = Node, port = Port} = S, Until) ->
-    case net_kernel:connect_node(Node) of
-        true -> {ok, up(S)};
+connected(#state{port = Port} = S, Until) ->
+    case connect_now(S) of
+        {true, S1} -> {ok, up(S1)};
         _ ->
             receive
                 {Port, {exit_status, _, _} = Ended} when is_port(Port) -> {error, Ended, S};
-                {'EXIT', Pid, Reason} when is_pid(Pid) -> {error, Reason, S}
+                {'EXIT', Pid, Reason} when is_pid(Pid), Reason =/= normal -> {error, Reason, S}
             after min(?AGAIN, left(Until)) ->
                 case left(Until) of
                     0 -> {error, not_connected, S};
@@ -269,6 +352,17 @@ connected(#state{node = Node, port = Port} = S, Until) ->
                 end
             end
     end.
+
+connect_now(#state{node = Node, link = undefined} = S) -> {net_kernel:connect_node(Node), S};
+connect_now(S) ->
+    Pid = begin_link(S),
+    receive {connecting, Pid, Is} -> {Is, linked(Pid, S)} end.
+
+begin_link(#state{node = Node, names = Names, link = #link{folder = Folder, secret = Secret}}) ->
+    cnode_link:start_link(#{node => Node, names => Names, path => socket(Folder, Node), secret => Secret}).
+
+linked(Pid, #state{link = #link{} = Link} = S) -> S#state{link = Link#link{pid = Pid}};
+linked(_, S) -> S.
 
 %% A unit may come later: systemd starts it, not this process.
 watch(S, Until) ->
@@ -282,16 +376,13 @@ watch(S, Until) ->
 
 %% Variables by which a service manager speaks to this BEAM are not the program's.
 -define(UNSET, [{Name, false} || Name <- ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS",
-    "LISTEN_FDNAMES", "CNODE_UPGRADE_FD", "CNODE_TAKE_OVER"]]).
+    "LISTEN_FDNAMES", "CNODE_UPGRADE_FD", "CNODE_TAKE_OVER", "CNODE_LISTEN", "CNODE_LINK"]]).
 
-open(#state{options = Options, node = Node, title = Title} = S, Path, More) ->
-    Own = [
-        {"CNODE_NODE", atom_to_list(Node)},
-        {"CNODE_COOKIE", atom_to_list(erlang:get_cookie(Node))},
-        {"CNODE_LISTEN", listen(Node)},
-        {"CNODE_PARENT", atom_to_list(node())}
-        | More
-    ],
+open(#state{options = Options, node = Node, title = Title, link = Link} = S, Path, More) ->
+    Own = [{"CNODE_NODE", atom_to_list(Node)}, {"CNODE_PARENT", atom_to_list(node())} | More] ++ case Link of
+        undefined -> [{"CNODE_COOKIE", atom_to_list(erlang:get_cookie(Node))}, {"CNODE_LISTEN", listen(Node)}];
+        #link{folder = Folder, secret = Secret} -> [{"CNODE_COOKIE", Secret()}, {"CNODE_LINK", Folder}]
+    end,
     Given = [{chars(Name), chars(Value)} || {Name, Value} <- maps:get(env, Options, [])],
     Env = maps:to_list(maps:from_list(?UNSET ++ Own ++ Given)), % the last counts
     Settings = [{args, maps:get(args, Options, [])}, {env, Env} | [{cd, chars(Cd)} || #{cd := Cd} <- [Options]]],
@@ -306,7 +397,7 @@ chars(Text) -> unicode:characters_to_list(Text).
 
 %% Where this node looks for the other one.
 listen(Node) ->
-    [_, Host] = string:split(atom_to_list(Node), "@"),
+    Host = host(Node),
     Families = case init:get_argument(proto_dist) of
         {ok, [["inet6" ++ _]]} -> [inet6, inet];
         _ -> [inet, inet6]
@@ -326,7 +417,7 @@ handle_call(info, _, #state{options = Options, node = Node, connected = Connecte
         #{unit := Unit} -> #{unit => Unit, systemctl => systemctl(Options)};
         _ -> #{path => path(Options), os_pid => os_pid(S#state.port)}
     end,
-    {reply, Info#{node => Node, connected => Connected}, S};
+    {reply, Info#{node => Node, link => S#state.link =/= undefined, connected => Connected}, S};
 handle_call(upgrade, From, #state{options = #{unit := Unit} = Options} = S) ->
     gen_server:reply(From, {unit, Unit, systemctl(Options)}),
     {noreply, S};
@@ -366,12 +457,10 @@ handle_info({timeout, Timer, {upgrade, _}}, #state{next = #next{timer = Timer, p
 handle_info({timeout, _, {old, Port}}, #state{old = Old} = S) ->
     _ = [kill(Port) || lists:member(Port, Old)],
     {noreply, S#state{old = lists:delete(Port, Old)}};
-handle_info({nodedown, Node}, #state{node = Node} = S) ->
-    down(S),
-    look_for(true, S),
-    {noreply, connect(S#state{connected = false})};
+handle_info({nodedown, Node}, #state{node = Node} = S) -> lost(S);
+handle_info({'EXIT', Pid, _}, #state{link = #link{pid = Pid} = Link} = S) -> lost(S#state{link = Link#link{pid = undefined}});
 handle_info({connecting, Pid, true}, #state{connecting = Pid} = S) ->
-    {noreply, up(S#state{connecting = undefined})};
+    {noreply, up(linked(Pid, S#state{connecting = undefined}))};
 handle_info({connecting, Pid, _}, #state{connecting = Pid, options = Options} = S) ->
     _ = erlang:send_after(case Options of #{unit := _} -> ?UNIT_AGAIN; _ -> ?AGAIN end, self(), connect),
     {noreply, S#state{connecting = undefined}};
@@ -400,15 +489,25 @@ refused(Reason, #state{port = Port, next = #next{from = From, timer = Timer}} = 
         _ -> {noreply, S1}
     end.
 
+%% The program goes on, unless this BEAM has got another name: the pids that it has are those of the name before.
+lost(#state{link = #link{ours = Ours}} = S) when Ours =/= node() ->
+    down(S),
+    {stop, {renamed, node()}, S#state{connected = false}};
+lost(S) ->
+    down(S),
+    look_for(true, S),
+    {noreply, connect(S#state{connected = false})}.
+
 %% Connecting may take seconds, in which this process has to hear of others.
 connect(#state{connecting = Pid} = S) when is_pid(Pid) -> S;
 connect(#state{connected = true} = S) -> S;
+connect(#state{link = #link{}} = S) -> S#state{connecting = begin_link(S)};
 connect(#state{node = Node} = S) ->
     Self = self(),
     S#state{connecting = spawn_link(fun() -> Self ! {connecting, self(), net_kernel:connect_node(Node)} end)}.
 
-up(#state{node = Node, title = Title} = S) ->
-    true = erlang:monitor_node(Node, true),
+up(#state{node = Node, title = Title, link = Link} = S) ->
+    true = Link =/= undefined orelse erlang:monitor_node(Node, true),
     ?LOG_INFO("~ts: ~ts is connected", [Title, Node], meta(S)),
     look_for(false, S),
     S#state{connected = true}.
@@ -432,7 +531,14 @@ look_for(Is, #state{port = Port}) -> cnode_program:watch(Port, Is).
 
 %% On SIGTERM the program answers what it works on, and ends.
 ?DOC(false).
-terminate(_, S) -> stop(S).
+terminate(_, S) ->
+    ok = stop(S),
+    over(S).
+
+over(#state{names = Names, link = Link}) ->
+    cnode_link:forget(Names, self()),
+    _ = [file:del_dir_r(Folder) || #link{folder = Folder} <- [Link]],
+    ok.
 
 stop(#state{port = Port, next = Next, old = Old, options = Options}) ->
     Ports = [P || P <- [Port | Old] ++ [N#next.port || N <- [Next], N =/= undefined], P =/= undefined],

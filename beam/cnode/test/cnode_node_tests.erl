@@ -24,7 +24,7 @@ tests() ->
     [fun specs/0, fun wrong_options/0] ++ case is_alive() of
         true -> [fun environment/0, fun lines/0, fun ends/0, fun stops/0, fun starts_late/0, fun upgrade_fails/0,
             fun panics/0, fun its_output_is_held/0, fun is_flooded/0, fun log_stands_still/0];
-        false -> [fun not_distributed/0]
+        false -> [fun not_distributed/0, fun linked/0]
     end.
 
 specs() ->
@@ -35,16 +35,36 @@ specs() ->
 wrong_options() ->
     {error, {badarg, _}} = cnode_node:start_link(#{}),
     {error, {badarg, _}} = cnode_node:start_link(#{path => "p", unit => "u"}),
-    case is_alive() of
-        true ->
-            {error, {badarg, _}} = cnode_node:start_link(#{program => p}),
-            process_flag(trap_exit, true),
-            {error, {no_program, _}} = cnode_node:start_link(#{program => p, app => stdlib}),
-            {error, {no_program, "/none"}} = cnode_node:start_link(#{path => "/none"});
-        false -> ok
-    end.
+    {error, {badarg, _}} = cnode_node:start_link(#{program => p}),
+    {error, {badarg, _}} = cnode_node:start_link(#{unit => "u", link => true}),
+    process_flag(trap_exit, true),
+    {ok, _} = application:ensure_all_started(cnode),
+    {error, {no_program, _}} = cnode_node:start_link(#{program => p, app => stdlib}),
+    {error, {no_program, "/none"}} = cnode_node:start_link(#{path => "/none"}),
+    ok = application:stop(cnode),
+    {error, {not_started, cnode}} = cnode_node:start_link(#{path => "/none", link => true}).
 
-not_distributed() -> {error, {not_distributed, _}} = cnode_node:start_link(#{path => "/bin/true"}).
+not_distributed() ->
+    [{error, {not_distributed, _}} = cnode_node:start_link(Options) || Options <- [#{unit => "u"}, #{path => "/bin/true", link => false}]].
+
+%% Without a name the program gets a folder of its own, which goes with the child.
+linked() ->
+    process_flag(trap_exit, true),
+    {ok, _} = application:ensure_all_started(cnode),
+    Dir = "/tmp/cnode_node_" ++ os:getpid(),
+    ok = file:make_dir(Dir),
+    os:putenv("CNODE_LISTEN", "1.2.3.4:5"),
+    program(Dir ++ "/program", "echo $CNODE_NODE $CNODE_PARENT ${CNODE_LISTEN-none} >$(dirname $0)/said;"
+        "echo $CNODE_LINK $CNODE_COOKIE >>$(dirname $0)/said; ls -ld $CNODE_LINK >>$(dirname $0)/said; echo ready; exec cat"),
+    {error, not_connected} = cnode_node:start_link(#{path => Dir ++ "/program", ready_timeout => 1000, log => false}),
+    os:unsetenv("CNODE_LISTEN"),
+    {ok, Said} = file:read_file(Dir ++ "/said"),
+    [<<"program@nohost nonode@nohost none">>, Second, <<"drwx------", _/binary>> | _] = binary:split(Said, <<"\n">>, [global]),
+    [Folder, <<_:32/binary>>] = binary:split(Second, <<" ">>),
+    {error, enoent} = file:read_file_info(Folder),
+    [] = [Name || {Name, _, _} <- ets:tab2list(cnode_links)],
+    ok = application:stop(cnode),
+    ok = file:del_dir_r(Dir).
 
 %% A child whose program is a shell, and whose node is one that is there anyhow. The test hears what is logged.
 child(Script, Options) ->

@@ -232,6 +232,10 @@ func IsWorker() bool {
 	return v != "" && (!strings.HasPrefix(v, TakenMark) || v == Taken())
 }
 
+// LinkVariable is the environment variable child.VariableLink: the folder of the sockets of a node
+// whose only peer is the BEAM that has started it.
+const LinkVariable = "CNODE_LINK"
+
 // TakenMark begins the Variable of a worker that has taken its sockets: the numbers may stand for
 // anything by now. The id of the process follows, since other processes inherit the variable.
 const TakenMark = "taken by "

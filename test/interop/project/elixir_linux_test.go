@@ -74,7 +74,7 @@ func asPrinted(t *testing.T, e *elixir) {
 	t.Logf("from mix new to a typed call: %v", time.Since(begin).Round(time.Second))
 	client, err := os.ReadFile(filepath.Join(e.dir, "shop/lib/shop/pricing.ex"))
 	require.NoError(t, err)
-	require.Contains(t, string(client), "@spec total(node(), float(), integer(), timeout()) :: float()")
+	require.Contains(t, string(client), "@spec total(atom(), float(), integer(), timeout()) :: float()")
 }
 
 // tidy runs lines of a shell where modules can be fetched.
@@ -116,13 +116,10 @@ func TestProject(t *testing.T) {
 		require.Contains(t, e.does("shop", "mix compile"), "Building pricing (go/pricing)")
 		require.FileExists(t, built)
 
-		// without a name there is no node to connect to
-		out, err := e.shell("shop", "mix run -e ''")
-		require.Error(t, err)
-		require.Contains(t, out, "start this one with --name or --sname")
-		line := regexp.MustCompile("For tests run `(.*?)`").FindSubmatch(page(t))
-		require.NotNil(t, line)
-		e.does("shop", string(line[1]))
+		// without a name there is a link
+		out := e.does("shop", `mix run -e 'IO.inspect({Node.alive?(), Cnode.Node.call(:pricing, :pricing, :total, [1.5, 3])})'`)
+		require.Contains(t, out, "{false, 4.5}")
+		e.does("shop", "mix test")
 	})
 }
 
@@ -175,7 +172,7 @@ func (e *elixir) releases() {
 	s := started(start, " is connected")
 	control := strings.TrimSuffix(strings.TrimSpace(start), "start")
 	require.Contains(t, e.does("shop", control+`rpc '
-		IO.inspect(Shop.Pricing.total(:"#{String.replace(to_string(node()), "shop@", "pricing@")}", 1.5, 3))'`), "4.5")
+		IO.inspect(Shop.Pricing.total(:pricing, 1.5, 3))'`), "4.5")
 	e.does("shop", control+"stop")
 	<-s.ended
 

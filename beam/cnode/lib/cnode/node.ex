@@ -7,9 +7,14 @@ defmodule Cnode.Node do
       ]
 
   The program is the one that the compiler `:cnode` has built for this build
-  (`Mix.Tasks.Compile.Cnode`), or `priv/cnode/pricing` of your application, as in a release. Its
-  node is `:"pricing@HOST"`, at the host of this node. The child waits until that node is connected,
-  so the children after it find it there.
+  (`Mix.Tasks.Compile.Cnode`), or `priv/cnode/pricing` of your application, as in a release. The child
+  waits until its node is connected, so the children after it find it there.
+
+  If your BEAM has a name, the program is a node of your cluster, `:"pricing@HOST"`. If it has none, the
+  program gets a private link: a connection that no other node knows of. Your code is the same for both:
+
+      Cnode.Node.call(:pricing, :pricing, :total, [1.5, 3])
+      GenServer.call(Cnode.Node.to(:pricing, :counter), {:add, 5})
 
   When the program ends, so does the child: with reason `:normal` for exit status 0, else with
   `{:exit_status, status, lines}`. A signal counts as 128 plus its number. The status is `:unknown` if
@@ -21,6 +26,20 @@ defmodule Cnode.Node do
   lines are dropped, and the log says how many bytes they had. When your application stops, the program
   gets SIGTERM, answers what it works on, and ends. When your BEAM is killed, the program sees the
   end of its standard input, and ends as well.
+
+  ## What a link is
+
+  A link is the protocol of the distribution over a UNIX socket, in a folder that only your user can enter,
+  with a secret of its own for each start. Calls, casts, exceptions, monitors, links, group leaders and
+  upgrades are those of a node. A process of Go is a local pid here, which stands for it. But:
+
+    * `{name, node}`, `:erpc` and `Node.monitor/2` do not reach a node behind a link: use `to/2`, `call/5`, and a monitor of
+      the child.
+    * pg, global, PubSub and discovery need a node.
+    * A reference of Go can be compared, and sent back to Go. A message sent to it is lost.
+    * Links need UNIX sockets: on Windows start your BEAM with a name.
+
+  If your BEAM gets a name while it runs, the child ends, and your supervisor starts it again, then as a node.
 
   ## A unit of systemd
 
@@ -42,6 +61,7 @@ defmodule Cnode.Node do
           | {:unit, String.t()}
           | {:app, atom}
           | {:node, node}
+          | {:link, boolean}
           | {:name, atom}
           | {:args, [String.t()]}
           | {:env, [{String.t(), String.t()}]}
@@ -64,7 +84,9 @@ defmodule Cnode.Node do
   The others are optional:
 
     * `:app` - the application that has the program. The default is the one that the caller is part of.
-    * `:node` - the name of the node. The default is the program, at the host of this node.
+    * `:node` - the name of the node. The default is the program, at the host of this node, or at `nohost` for a link.
+    * `:link` - `true` for a link although this BEAM has a name, `false` for an error if it has none. The default is a link if it
+      has none.
     * `:name` - the name that the child is registered by. The default is the name of its node.
     * `:args`, `:env`, `:cd` - arguments, variables and folder of the program.
     * `:ready_timeout` - milliseconds until the node has to be connected, 15,000. A unit that is late is waited for in the
@@ -73,7 +95,7 @@ defmodule Cnode.Node do
     * `:log` - the level of lines without one of their own, `:info`, or `false` for no lines.
     * `:systemctl` - the command that is asked about a unit, with its arguments: `["systemctl", "--user"]`.
 
-  The errors are `{:not_distributed, why}` if this node has no name, `{:no_program, path}`, `{:exit_status, status, lines}`,
+  The errors are `{:not_distributed, why}` if this node has no name and there can be no link, `{:no_program, path}`, `{:exit_status, status, lines}`,
   `:not_ready` and `:not_connected`.
   """
   @spec start_link([option]) :: {:ok, pid} | {:error, term}
@@ -104,11 +126,29 @@ defmodule Cnode.Node do
   end
 
   @doc """
-  What the child does: its `:node`, whether that is `:connected`, the number of the operating system's process as `:os_pid`, and
+  What the child does: its `:node`, whether it has a `:link`, whether it is `:connected`, the number of the operating system's process as `:os_pid`, and
   the `:path` of the program, or the `:unit` and its `:state`.
   """
   @spec info(GenServer.server()) :: :cnode_node.info()
   defdelegate info(server), to: :cnode_node
+
+  @doc """
+  Calls a function of the child's node: `:erpc.call/5`, with its errors, over a link, too.
+
+  The child is named by its program, its node, or its `:name`. Two children of one program need names of their own.
+  """
+  @spec call(atom, module, atom, [term], timeout) :: term
+  def call(child, module, function, args, timeout \\ 5_000),
+    do: :cnode_node.call(child, module, function, args, timeout)
+
+  @doc """
+  The process that has this name in the child's node, for `GenServer.call/3`, `GenServer.cast/2`, `Process.monitor/1` and so on.
+
+  It is `{name, node}`, or over a link a local process that stands for the one in Go until that ends. Ask each time. The child is
+  named as for `call/5`.
+  """
+  @spec to(atom, atom) :: {atom, node} | pid
+  defdelegate to(child, name), to: :cnode_node
 
   @doc """
   Has the node go on in a new process of the program, as the file is now. No node sees it go down.

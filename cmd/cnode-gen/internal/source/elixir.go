@@ -34,6 +34,7 @@ type exType struct {
 
 type exWriter struct {
 	isClient  bool              // the only module is that of a client
+	link      bool              // it calls by the package cnode
 	modules   map[string]string // the names of modules, and of what is local to one, by types of Go
 	local     map[string]string
 	nils      map[string]string // functions for what is local

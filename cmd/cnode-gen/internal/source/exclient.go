@@ -13,9 +13,9 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// ElixirClient writes a module that calls what a program exposes and serves. It also returns what
-// it has left out, and why.
-func ElixirClient(p *Package, module string, in Project) (text []byte, unclear []string, err error) {
+// ElixirClient writes a module that calls what a program exposes and serves, by the package cnode
+// if the program may be a child with a link. It also returns what it has left out, and why.
+func ElixirClient(p *Package, module string, link bool, in Project) (text []byte, unclear []string, err error) {
 	if !IsAlias(ei.Atom("Elixir." + module)) {
 		return nil, nil, fmt.Errorf("%q is no name of an Elixir module", module)
 	}
@@ -26,7 +26,7 @@ func ElixirClient(p *Package, module string, in Project) (text []byte, unclear [
 	if calls == nil {
 		return nil, unclear, fmt.Errorf("package %s exposes and serves nothing: %w", p.Types.Path(), errNothing)
 	}
-	w := &exWriter{isClient: true, project: in, under: map[*types.Named]bool{}, modules: map[string]string{}}
+	w := &exWriter{isClient: true, link: link, project: in, under: map[*types.Named]bool{}, modules: map[string]string{}}
 	names := map[string]bool{}
 	var all []string
 	calls = slices.DeleteFunc(calls, func(c call) bool {
@@ -82,6 +82,9 @@ var parameterSyntax = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
 
 func (w *exWriter) signature(name string, c call) signature {
 	s := signature{params: []string{"node"}, specs: []string{"node()"}, result: exType{spec: "term()"}}
+	if w.link {
+		s.params, s.specs = []string{"child"}, []string{"atom()"}
+	}
 	if c.sig == nil { // it takes terms
 		s.params, s.specs, s.more = append(s.params, "args"), append(s.specs, "[term()]"), "args"
 		return s
@@ -124,7 +127,11 @@ func (s signature) list() string {
 func (w *exWriter) calling(b *strings.Builder, name string, c call) {
 	s := w.signature(name, c)
 	target, function := atom(c.module), atom(c.name)
-	body := listing{":erpc.call(", []string{"node", target, function, s.list(), "timeout"}, ")"}
+	remote, server := ":erpc.call(", "{"+target+", node}"
+	if w.link {
+		remote, server = "Cnode.Node.call(", "Cnode.Node.to(child, "+target+")"
+	}
+	body := listing{remote, []string{s.params[0], target, function, s.list(), "timeout"}, ")"}
 	if c.isServer {
 		request := "{" + strings.Join(append([]string{function}, s.args...), ", ") + "}"
 		switch {
@@ -135,7 +142,7 @@ func (w *exWriter) calling(b *strings.Builder, name string, c call) {
 		case c.name == "":
 			request = s.args[0]
 		}
-		body = listing{"GenServer.call(", []string{"{" + target + ", node}", request, "timeout"}, ")"}
+		body = listing{"GenServer.call(", []string{server, request, "timeout"}, ")"}
 		s.result.spec += " | {:error, term()}"
 		s.result.nils = w.through(s.result.nils, "or_error", "({:error, _reason} = error), do: error", "(value), do: %s(value)")
 	}
