@@ -347,7 +347,7 @@ func (cfg *Config) completeFlags() error {
 	if cfg.Flags == 0 {
 		cfg.Flags = dist.FlagsDefault
 	}
-	if unserved := cfg.Flags & (dist.FlagAtomCache | dist.FlagHiddenAtomCache | dist.FlagNameMe); unserved != 0 {
+	if unserved := cfg.Flags & (dist.FlagsObsolete | dist.FlagNameMe); unserved != 0 {
 		return fmt.Errorf("Config.Flags announces what a node does not do: %v", unserved)
 	}
 	cfg.Flags &^= dist.FlagPublished

@@ -17,18 +17,16 @@ type Flags uint64
 const (
 	// FlagPublished (DFLAG_PUBLISHED): a visible node, part of the global name
 	// space. Without it the node is hidden.
-	FlagPublished Flags = 1 << 0
-	// FlagAtomCache (DFLAG_ATOM_CACHE) is obsolete; no living node announces it.
-	FlagAtomCache          Flags = 1 << 1
+	FlagPublished          Flags = 1 << 0
+	flagAtomCache          Flags = 1 << 1 // DFLAG_ATOM_CACHE
 	flagExtendedReferences Flags = 1 << 2 // DFLAG_EXTENDED_REFERENCES: references of several words
 	FlagDistMonitor        Flags = 1 << 3 // DFLAG_DIST_MONITOR: process monitors
 	flagFunTags            Flags = 1 << 4 // DFLAG_FUN_TAGS: funs have a tag of their own
 	// FlagDistMonitorName (DFLAG_DIST_MONITOR_NAME): monitors of registered
 	// names. A peer without this flag is sent no monitors of pids either: the C
 	// library announces FlagDistMonitor, but cannot read monitors.
-	FlagDistMonitorName Flags = 1 << 5
-	// FlagHiddenAtomCache (DFLAG_HIDDEN_ATOM_CACHE) is obsolete; no living node announces it.
-	FlagHiddenAtomCache   Flags = 1 << 6
+	FlagDistMonitorName   Flags = 1 << 5
+	flagHiddenAtomCache   Flags = 1 << 6  // DFLAG_HIDDEN_ATOM_CACHE
 	flagNewFunTags        Flags = 1 << 7  // DFLAG_NEW_FUN_TAGS: NEW_FUN_EXT
 	flagExtendedPidsPorts Flags = 1 << 8  // DFLAG_EXTENDED_PIDS_PORTS: more bits in pids and ports
 	flagExportPtrTag      Flags = 1 << 9  // DFLAG_EXPORT_PTR_TAG: EXPORT_EXT
@@ -66,6 +64,9 @@ const (
 	FlagAltactSig     Flags = 1 << 37
 	FlagNativeRecords Flags = 1 << 38 // DFLAG_NATIVE_RECORDS: RECORD_EXT, OTP 29 and later
 )
+
+// FlagsObsolete are those that no living node announces.
+const FlagsObsolete = flagAtomCache | flagHiddenAtomCache
 
 // FlagsLibei is the word that the C library erl_interface of OTP 25, 27 and 29
 // announces: a hidden node that gets plain pass-through frames.

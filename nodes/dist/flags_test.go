@@ -29,12 +29,12 @@ func TestFlagBits(t *testing.T) {
 		name string
 	}{
 		0:  {FlagPublished, "DFLAG_PUBLISHED"},
-		1:  {FlagAtomCache, "DFLAG_ATOM_CACHE"},
+		1:  {flagAtomCache, "DFLAG_ATOM_CACHE"},
 		2:  {flagExtendedReferences, "DFLAG_EXTENDED_REFERENCES"},
 		3:  {FlagDistMonitor, "DFLAG_DIST_MONITOR"},
 		4:  {flagFunTags, "DFLAG_FUN_TAGS"},
 		5:  {FlagDistMonitorName, "DFLAG_DIST_MONITOR_NAME"},
-		6:  {FlagHiddenAtomCache, "DFLAG_HIDDEN_ATOM_CACHE"},
+		6:  {flagHiddenAtomCache, "DFLAG_HIDDEN_ATOM_CACHE"},
 		7:  {flagNewFunTags, "DFLAG_NEW_FUN_TAGS"},
 		8:  {flagExtendedPidsPorts, "DFLAG_EXTENDED_PIDS_PORTS"},
 		9:  {flagExportPtrTag, "DFLAG_EXPORT_PTR_TAG"},

@@ -40,7 +40,8 @@ var (
 	ErrBadRegistration = errors.New("not a valid registration")
 	// ErrLost: the connection that holds a registration ended; the name is no longer registered.
 	ErrLost = errors.New("the connection to the port mapper was lost")
-	// ErrServerClosed is what Server.Serve returns after Close or Shutdown.
+	// ErrServerClosed is what Server.Serve returns after Close or Shutdown, and after a KILL_REQ was
+	// obeyed (epmd -kill, Client.Kill).
 	ErrServerClosed = errors.New("epmd: server closed")
 	// ErrServerMoved is what Server.Serve returns when the server goes on in another process. It is
 	// also an ErrServerClosed.
@@ -48,10 +49,10 @@ var (
 	// ErrState is wrapped by the Stage of a Client and a Server when the state they are given is not
 	// one of a Keeper or Server.
 	ErrState = errors.New("not the state of a port mapper, or of a registration there")
-	// ErrKilled is what Server.Serve returns after a KILL_REQ was obeyed (epmd -kill, Client.Kill).
-	// It is also an ErrServerClosed.
-	ErrKilled = fmt.Errorf("%w by a kill request", ErrServerClosed)
 )
+
+// errKilled says what has closed the server.
+var errKilled = fmt.Errorf("%w by a kill request", ErrServerClosed)
 
 // unreachable is an error that is ErrUnreachable, too.
 type unreachable string

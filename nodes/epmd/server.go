@@ -75,9 +75,9 @@ type Server struct {
 }
 
 // Serve accepts and answers connections on l until the server is closed or killed, or l fails for
-// good; it closes l in any case. It always returns an error: ErrServerClosed after Close and
-// Shutdown, ErrKilled after a kill request, once all connections are gone; else that of l, whose
-// connections live on. It may run on several listeners at once.
+// good; it closes l in any case. It always returns an error: ErrServerClosed after Close, Shutdown
+// and a kill request, once all connections are gone; else that of l, whose connections live on. It
+// may run on several listeners at once.
 func (s *Server) Serve(l net.Listener) error {
 	if err := s.add(l); err != nil {
 		return err

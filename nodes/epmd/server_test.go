@@ -233,7 +233,7 @@ func TestServerRelaxed(t *testing.T) {
 	<-b.Done()
 	require.ErrorIs(t, b.Err(), ErrLost)
 	err = <-served
-	require.ErrorIs(t, err, ErrKilled)
+	require.ErrorIs(t, err, errKilled)
 	require.ErrorIs(t, err, ErrServerClosed)
 	require.NoError(t, a.Close())
 	require.NoError(t, b.Close())
@@ -251,7 +251,7 @@ func TestServerFreesThePortBeforeItSaysKilled(t *testing.T) {
 		answer, err := io.ReadAll(conn)
 		require.NoError(t, err)
 		require.Equal(t, "OK", string(answer))
-		require.ErrorIs(t, <-served, ErrKilled)
+		require.ErrorIs(t, <-served, errKilled)
 		conn.Close()
 	})
 }

@@ -170,7 +170,7 @@ func (c *session) kill() {
 		c.write([]byte("NO"))
 		return
 	}
-	s.end(ErrKilled) // before the answer, so that the port is free when that arrives
+	s.end(errKilled) // before the answer, so that the port is free when that arrives
 	c.write([]byte("OK"))
 	s.dropAll()
 }

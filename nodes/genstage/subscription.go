@@ -16,8 +16,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/asker"
 )
 
-// DefaultMaxDemand is MaxDemand, if the options do not say otherwise.
-const DefaultMaxDemand = 1000
+// defaultMaxDemand is MaxDemand, if the options do not say otherwise.
+const defaultMaxDemand = 1000
 
 // NoMinDemand is a MinDemand of 0: more is demanded only when all has been dealt with.
 const NoMinDemand = -1
@@ -34,7 +34,7 @@ const (
 
 // Options are those of a subscription. The zero value, and nil, are GenStage's defaults.
 type Options struct {
-	MaxDemand int // how many events may be on their way at most; 0 is DefaultMaxDemand
+	MaxDemand int // how many events may be on their way at most; 0: 1,000
 	// MinDemand is how many are on their way at least when more are demanded; 0 is half of
 	// MaxDemand, and NoMinDemand none.
 	MinDemand int
@@ -167,7 +167,7 @@ func subscribe[T any](
 
 // complete checks the options, as GenStage does, and fills in the defaults.
 func (o *Options) complete() error {
-	o.MaxDemand = cmp.Or(o.MaxDemand, DefaultMaxDemand)
+	o.MaxDemand = cmp.Or(o.MaxDemand, defaultMaxDemand)
 	switch o.MinDemand {
 	case 0:
 		o.MinDemand = o.MaxDemand / 2

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Temporary is the name of all peers that are there for an occasion only: see Conn.Temporary.
-const Temporary = "temporary"
+// temporary is the name of all peers that are there for an occasion only: see Conn.Temporary.
+const temporary = "temporary"
 
 // Peers keeps a record of type T for each peer, for a program that counts what happens with them.
 // It is as large as the cluster is, not as the cluster has ever been: peers that are gone are
@@ -85,7 +85,7 @@ func (p *Peers[T]) OfConn(c *Conn) *T {
 }
 
 // Of is the record for the peer of that name, and the name under which it is counted: its own,
-// Other or Temporary. A name without "@", which no node has, has a record that stays.
+// Other or "temporary". A name without "@", which no node has, has a record that stays.
 func (p *Peers[T]) Of(name string) (label string, record *T) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -120,7 +120,7 @@ func (p *Peers[T]) All() iter.Seq2[string, *T] {
 func (p *Peers[T]) labelOf(c *Conn) string {
 	name := Clip(c.Peer)
 	if c.Temporary && p.up[name] == nil {
-		return Temporary
+		return temporary
 	}
 	return p.label(name)
 }

@@ -71,28 +71,28 @@ func TestPeersAreBounded(t *testing.T) {
 			*p.OfConn(c)++
 			*p.Up(c)++
 			label, _ := p.Of(c.Peer)
-			require.Equal(t, Temporary, label)
+			require.Equal(t, temporary, label)
 			p.Down(c)
 		}
-		require.Equal(t, map[string]int{Temporary: 208}, values(p))
+		require.Equal(t, map[string]int{temporary: 208}, values(p))
 		for i := range 104 { // pods
 			time.Sleep(time.Second)
 			c := &Conn{Peer: fmt.Sprint("pod", i, "@h")}
 			*p.Up(c)++
 			p.Down(c)
 		}
-		require.Equal(t, []string{"pod101@h", "pod102@h", "pod103@h", Temporary}, labels(p), "those that have gone last")
+		require.Equal(t, []string{"pod101@h", "pod102@h", "pod103@h", temporary}, labels(p), "those that have gone last")
 		var all []*Conn
 		for i := range 5 {
 			all = append(all, &Conn{Peer: fmt.Sprint("real", i, "@h")})
 			*p.Up(all[i])++
 		}
-		require.Equal(t, map[string]int{"real0@h": 1, "real1@h": 1, "real2@h": 1, Other: 2, Temporary: 208}, values(p))
+		require.Equal(t, map[string]int{"real0@h": 1, "real1@h": 1, "real2@h": 1, Other: 2, temporary: 208}, values(p))
 		p.Down(all[0])
 		label, _ := p.Of("real4@h")
 		require.Equal(t, Other, label, "it stays where it is while it is there")
 		p.Down(all[4])
 		*p.Up(all[4])++
-		require.Equal(t, map[string]int{"real1@h": 1, "real2@h": 1, "real4@h": 1, Other: 2, Temporary: 208}, values(p))
+		require.Equal(t, map[string]int{"real1@h": 1, "real2@h": 1, "real4@h": 1, Other: 2, temporary: 208}, values(p))
 	})
 }
