@@ -167,8 +167,8 @@ func (b *Mailbox) takeAll() []*Message {
 	return all
 }
 
-// breakOff breaks what the staged mailbox has with nodes that there is no connection to, and returns
-// what the mailbox is to be told when it goes on.
+// breakOff breaks what the staged mailbox has with nodes that there is no connection to, and
+// returns what the mailbox is to be told when it goes on.
 func (b *Mailbox) breakOff() (x broken) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -59,8 +59,8 @@ var (
 	codeOfBlind = codeOf((*typed)(nil).callBlind)
 )
 
-// IsTyped tells whether a function is one of Of's, which reads arguments that are still encoded: all
-// of these share the code of two methods.
+// IsTyped tells whether a function is one of Of's, which reads arguments that are still encoded:
+// all of these share the code of two methods.
 func IsTyped(fn Func) bool {
 	code := codeOf(fn)
 	return code == codeOfCall || code == codeOfBlind

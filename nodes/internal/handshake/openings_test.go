@@ -95,7 +95,7 @@ func TestHandshakesEndInTheirTime(t *testing.T) {
 	})
 }
 
-// A context with a time, which is ended at its deadline by something else, gives the error of a context
+// A context with a time, which is ended at its deadline by something else, gives the error of one
 // that ends itself.
 func TestTimedContextError(t *testing.T) {
 	late := errors.New("late")

@@ -21,7 +21,8 @@ type state struct {
 	Server       []byte // of the embedded port mapper; empty: none
 }
 
-// Freeze stops the registration, and the embedded port mapper, within ctx; if that fails both go on.
+// Freeze stops the registration, and the embedded port mapper, within ctx; if that fails both go
+// on.
 func (e *Entry) Freeze(ctx context.Context) (handoff.Frozen, error) {
 	keeper, err := e.keeper.Freeze(ctx)
 	if err != nil {

@@ -40,8 +40,8 @@ func TestOwed(t *testing.T) {
 	require.Empty(t, s.Owed(""))
 }
 
-// Who never heard that a node was away does not hear either that it is back, unless it has come back
-// as one of another type.
+// Who never heard that a node was away does not hear either that it is back, unless it has come
+// back as one of another type.
 func TestAway(t *testing.T) {
 	for _, back := range []*conn{{name: "bob", kind: 1}, {name: "bob", kind: 2}} {
 		var s Bonds[*conn]
