@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
@@ -99,56 +98,36 @@ func TestFreezeAwaitsAnswers(t *testing.T) {
 	}
 }
 
-// A function that waits for its caller's node gets what that node sends while the connection is
-// being frozen.
-func TestFreezeNeedsToRead(t *testing.T) {
-	w := newWorld(t, "tcp")
-	proceed := make(chan struct{})
-	peer := w.started("peer")
-	peer.Expose("m", "back", func(context.Context, []ei.Term) (any, error) {
-		<-proceed
-		return 42, nil
-	})
-	r := w.shuttle("peer@test", true)
-	require.NoError(t, r.n[0].kernel.serve())
-	entered := make(chan struct{})
-	r.n[0].Expose("m", "there", func(ctx context.Context, _ []ei.Term) (any, error) {
-		close(entered)
-		return ConnOf(ctx).RPC(ctx, "m", "back")
-	})
-	answer := async(func() (ei.Term, error) { return peer.RPC(w.ctx(), "mover@test", "m", "there") })
-	<-entered
-	frozen := async(func() (handoff.Frozen, error) { return r.c.Freeze(w.ctx()) })
-	require.Eventually(t, func() bool { return r.c.l.Life().Phase() == life.Draining }, tooLong, tick)
-	close(proceed)
-	f := arrives(t, frozen, "the end of the freeze")
-	require.NoError(t, f.err)
-	f.v.Thaw()
-	a := arrives(t, answer, "the answer")
-	require.NoError(t, a.err)
-	require.Equal(t, ei.Int(42), a.v)
-}
-
-// A plug-in that cannot be handed over is refused by its name, before anything changes.
+// A connection whose plug-in cannot be handed over is refused by the plug-in's name, before anything
+// changes, and so is a node with it.
 func TestFreezeRefused(t *testing.T) {
-	w := newWorld(t, "memory")
-	ca, _ := w.pair()
-	_, err := ca.Detach(w.ctx())
-	var not *NotMovableError
-	require.ErrorAs(t, err, &not)
-	require.Equal(t, "memory", not.Plugin)
-	require.ErrorIs(t, err, errors.ErrUnsupported)
-	require.ErrorContains(t, err, "memory")
-	require.NoError(t, ca.Err())
-	require.True(t, ca.l.Life().IsOpen())
-
-	w = newWorld(t, "tcp")
-	w.tr = newSick(t, "", fails).transport() // a copy of TCP's callbacks
-	ca, cb := w.pair(func(c *Config) { c.Transport = immovable(t) })
-	_, err = ca.Freeze(w.ctx())
-	require.ErrorAs(t, err, &not)
-	require.Equal(t, "stuck", not.Plugin)
-	require.NoError(t, ca.Send(w.ctx(), cb.Self(), 1))
+	for plugin, kind := range map[string]string{"memory": "memory", "stuck": "tcp"} {
+		w := newWorld(t, kind)
+		edit := func(*Config) {}
+		if plugin == "stuck" {
+			w.tr = newSick(t, "", fails).transport() // a copy of TCP's callbacks
+			edit = func(c *Config) { c.Transport = immovable(t) }
+		}
+		ca, cb := w.pair(edit)
+		n := w.started("front", edit)
+		for what, freeze := range map[string]func() error{
+			"detach":     func() error { _, err := ca.Detach(w.ctx()); return err },
+			"connection": func() error { return thawed(ca.Freeze(w.ctx())) },
+			"node":       func() error { return thawed(n.Freeze(w.ctx())) },
+		} {
+			err := freeze()
+			var not *NotMovableError
+			require.ErrorAs(t, err, &not, what)
+			require.Equal(t, plugin, not.Plugin)
+			require.ErrorIs(t, err, errors.ErrUnsupported)
+			require.ErrorContains(t, err, plugin)
+		}
+		require.NoError(t, ca.Err())
+		require.True(t, ca.l.Life().IsOpen())
+		require.False(t, n.life.IsMoving())
+		require.NoError(t, ca.Send(w.ctx(), cb.Self(), 1))
+	}
+	require.ErrorIs(t, thawed(newWorld(t, "tcp").node("").Freeze(soon(t))), ErrUnnamed)
 }
 
 // A node of which one connection is frozen, or held up, is not frozen: Config.Handover is not

@@ -94,39 +94,51 @@ func TestUpgradeBesideCalls(t *testing.T) {
 	wg.Wait()
 }
 
-// A server that calls another node while the node is being frozen gets its answer.
-func TestUpgradeDrainNeedsToRead(t *testing.T) {
-	w := newWorld(t, "tcp")
-	ctx := w.ctx()
-	slow := make(chan struct{})
-	peer := w.started("peer", func(c *Config) {
-		c.Setup = func(n *Node) error {
-			n.Expose("m", "slow", func(ctx context.Context, _ []ei.Term) (any, error) {
-				<-slow
-				return 1, nil
+// While a connection, or the node, is being frozen, a function that waits for its caller's node gets
+// what that node sends, and so does a server.
+func TestFreezeNeedsToRead(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		freeze func(n *Node, c *Conn) (interface{ Thaw() }, error)
+		drains func(n *Node, c *Conn) bool
+	}{
+		{
+			"connection", func(n *Node, c *Conn) (interface{ Thaw() }, error) { return c.Freeze(soon(t)) },
+			func(n *Node, c *Conn) bool { return c.l.Life().Phase() == life.Draining },
+		},
+		{
+			"node", func(n *Node, c *Conn) (interface{ Thaw() }, error) { return n.Freeze(soon(t)) },
+			func(n *Node, c *Conn) bool { return n.life.Phase() == life.Draining },
+		},
+	} {
+		for _, asked := range []string{"function", "server"} {
+			t.Run(tt.name+" of a "+asked, func(t *testing.T) {
+				w := newWorld(t, "tcp")
+				proceed, entered := make(chan struct{}), make(chan struct{})
+				peer, n := w.started("peer"), w.started("front")
+				peer.Expose("m", "back", func(context.Context, []ei.Term) (any, error) { <-proceed; return 42, nil })
+				back := func(ctx context.Context) (any, error) {
+					close(entered)
+					return ConnOf(ctx).RPC(ctx, "m", "back")
+				}
+				n.Expose("m", "there", func(ctx context.Context, _ []ei.Term) (any, error) { return back(ctx) })
+				serve(t, n, "server", Server{Call: func(ctx context.Context, _ *Call) (any, error) { return back(ctx) }})
+				answer := async(func() (ei.Term, error) {
+					if asked == "server" {
+						return peer.CallName(w.ctx(), "front@test", "server", 1)
+					}
+					return peer.RPC(w.ctx(), "front@test", "m", "there")
+				})
+				<-entered
+				c := w.conn(n, "peer@test")
+				frozen := async(func() (interface{ Thaw() }, error) { return tt.freeze(n, c) })
+				require.Eventually(t, func() bool { return tt.drains(n, c) }, tooLong, tick)
+				close(proceed)
+				arrives(t, frozen, "the end of the freeze").must(t).Thaw()
+				require.Equal(t, ei.Int(42), arrives(t, answer, "the answer").must(t))
 			})
-			return nil
 		}
-	})
-	entered := make(chan struct{})
-	n := w.started("front", func(c *Config) {
-		c.Setup = func(n *Node) error {
-			_, err := n.Serve("server", Server{Call: func(ctx context.Context, c *Call) (any, error) {
-				close(entered)
-				return c.n.RPC(ctx, "peer@test", "m", "slow")
-			}}, nil)
-			return err
-		}
-	})
-	call := async(func() (ei.Term, error) { return peer.CallName(ctx, "front@test", "server", 1) })
-	<-entered
-	frozen := async(func() (*Frozen, error) { return n.Freeze(ctx) })
-	require.Eventually(t, func() bool { return n.life.Phase() == life.Draining }, tooLong, tick)
-	close(slow)
-	r := <-frozen
-	require.NoError(t, r.err)
-	r.v.Thaw()
-	require.NoError(t, (<-call).err)
+	}
 }
 
 // While the node is being frozen, running functions and servers get answers from this node's

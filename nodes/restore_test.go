@@ -545,24 +545,6 @@ func loop(t testing.TB, do func(ctx context.Context) error) {
 	t.Cleanup(func() { stop(); <-over })
 }
 
-// A node that cannot be handed over is refused, with the reason, before anything changes.
-func TestUpgradeRefused(t *testing.T) {
-	w := newWorld(t, "memory")
-	n := w.started("front")
-	_, err := n.Freeze(w.ctx())
-	var not *NotMovableError
-	require.ErrorAs(t, err, &not)
-	require.Equal(t, "memory", not.Plugin)
-	w = newWorld(t, "tcp")
-	n = w.started("front", func(c *Config) { c.Transport = immovable(t) })
-	_, err = n.Freeze(w.ctx())
-	require.ErrorAs(t, err, &not)
-	require.Equal(t, "stuck", not.Plugin)
-	require.False(t, n.life.IsMoving())
-	_, err = w.node("").Freeze(w.ctx())
-	require.ErrorIs(t, err, ErrUnnamed)
-}
-
 // A new process that does not get ready leaves the old one as it was.
 func TestUpgradeDiscard(t *testing.T) {
 	w := newWorld(t, "tcp")

@@ -1,0 +1,182 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// Both sides connect at the same time: both Connects return, and one connection is left, the same
+// for both.
+func TestSimultaneousConnect(t *testing.T) {
+	inWorlds(t, []string{"tcp", "memory"}, func(t *testing.T, w *world) {
+		ns := []*Node{w.started("alice"), w.started("bob")}
+		boxes := []*Mailbox{box(t, ns[0]), box(t, ns[1])}
+		for i, n := range ns {
+			require.NoError(t, n.Register(t.Context(), "box", boxes[i]))
+		}
+		for round := range 200 {
+			var start, done sync.WaitGroup
+			start.Add(1)
+			conns := make([]*Conn, 2)
+			errs := make([]error, 2)
+			for i, n := range ns {
+				done.Go(func() {
+					start.Wait()
+					conns[i], errs[i] = n.Connect(w.ctx(), ns[1-i].Name())
+				})
+			}
+			start.Done()
+			inTime(t, "Connect", done.Wait)
+			for i := range ns {
+				require.NoError(t, errs[i])
+			}
+			require.Equal(t, conns[0].l.Record().Initiated, !conns[1].l.Record().Initiated, "both ends of one connection")
+			for i := range ns {
+				require.NoError(t, conns[i].SendName(w.ctx(), "box", round))
+				require.Equal(t, ei.Int(round), term(t, boxes[1-i]))
+				require.NoError(t, conns[i].Err())
+				require.Len(t, ns[i].Peers(), 1)
+			}
+			for i := range ns {
+				go conns[i].Close()
+			}
+			for i := range ns {
+				<-conns[i].l.Left()
+			}
+		}
+		for _, n := range ns {
+			require.Empty(t, n.Peers())
+			require.Eventually(t, func() bool { return tableSize(n) == 0 }, tooLong, tick)
+		}
+	})
+}
+
+func tableSize(n *Node) int { return n.peers.Size() }
+
+// Many goroutines of one node connect to the same peer: there is one connection, and all get it.
+func TestConcurrentConnect(t *testing.T) {
+	w := newWorld(t, "tcp")
+	b := w.started("bob")
+	a := w.node("alice")
+	results := make(chan result[*Conn], 50)
+	for range cap(results) {
+		go func() { results <- of(a.Connect(w.ctx(), "bob@test")) }()
+	}
+	var c *Conn
+	for range cap(results) {
+		r := arrives(t, results, "a connection")
+		require.NoError(t, r.err)
+		if c == nil {
+			c = r.v
+		}
+		require.Same(t, c, r.v)
+	}
+	require.NotNil(t, c)
+	for _, n := range []*Node{a, b} {
+		require.Eventually(t, func() bool { return n.Stats().Connections == 1 }, tooLong, tick)
+	}
+}
+
+// The peer gives way, but then never connects: the attempt is made again.
+func TestConnectAfterNok(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		at := w.ambush("bob@test")
+		a := w.node("alice")
+		connected := async(func() (*Conn, error) { return a.Connect(context.Background(), "bob@test") })
+		p := at.accept()
+		require.ErrorIs(t, p.Respond(role("bob@test"), dist.StatusNok), dist.ErrNok)
+		p.Close()
+		p = at.accept()
+		require.NoError(t, p.Respond(role("bob@test"), dist.StatusOK))
+		require.NoError(t, (<-connected).err)
+
+		// The peer never connects: the handshake's time ends the attempt, and the error says why.
+		begin := time.Now()
+		w.ambush("carol@test").refuse(dist.StatusNok)
+		_, err := a.Connect(context.Background(), "carol@test")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, DefaultHandshakeTimeout, time.Since(begin))
+		require.Equal(t, 1, tableSize(a))
+	})
+}
+
+// When both sides connect at the same time, that one of the attempts gives way is nothing to warn
+// of.
+func TestNokIsNoWarning(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		log := new(record)
+		zoe := w.started("zoe", func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+		at := w.ambush("alice@test")
+		connected := async(func() (*Conn, error) { return zoe.Connect(context.Background(), "alice@test") })
+		p := at.accept()
+		require.ErrorIs(t, w.wire(zoe.Listeners()[0]).Initiate(role("alice@test")), dist.ErrNok)
+		require.NoError(t, p.Respond(role("alice@test"), dist.StatusOK))
+		require.NoError(t, (<-connected).err)
+		mallory := role("mallory@test")
+		mallory.Cookie = "wrong"
+		require.Error(t, w.wire(zoe.Listeners()[0]).Initiate(mallory))
+		synctest.Wait()
+		require.EqualValues(t, 2, zoe.Stats().HandshakesFailed)
+		require.Len(t, log.Lines("handshake failed"), 1)
+		require.Len(t, log.Lines("handshake failed", "mallory"), 1)
+	})
+}
+
+// refuse answers every connection with a status, until the test ends.
+func (a *ambush) refuse(status dist.Status) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	a.w.t.Cleanup(func() { cancel(); <-done })
+	go func() {
+		defer close(done)
+		for {
+			s, err := a.l.Accept(ctx)
+			if err != nil {
+				return
+			}
+			p := newWire(a.w.t, s)
+			_ = p.Respond(role(a.name), status)
+			p.Close()
+		}
+	}()
+}
+
+// ConnectAddr without a name learns late which peer it has connected to; it must not disturb a
+// connection or attempt that there is, nor leave the two sides with halves of different
+// connections.
+func TestConnectAddrBesideConnect(t *testing.T) {
+	t.Parallel() // it waits
+	w := newWorld(t, "memory")
+	a, b := w.started("alice"), w.started("bob")
+	for _, pair := range [][2]*Node{{a, b}, {b, a}} {
+		for range 20 {
+			x, y := pair[0], pair[1]
+			at := y.Listeners()[0].Addr()
+			one := async(func() (*Conn, error) { return x.ConnectAddr(w.ctx(), at, "") })
+			two := async(func() (*Conn, error) { return y.Connect(w.ctx(), x.Name()) })
+			three := async(func() (*Conn, error) { return x.ConnectAddr(w.ctx(), at, "") })
+			r1, r2, r3 := arrives(t, one, "ConnectAddr"), arrives(t, two, "Connect"), arrives(t, three, "ConnectAddr")
+			require.NoError(t, r2.err)
+			_, _ = r1, r3 // one of them may have been first
+			var cx, cy *Conn
+			require.Eventually(t, func() bool {
+				cx, cy = x.Conn(y.Name()), y.Conn(x.Name())
+				return cx != nil && cy != nil && cx.l.Record().Initiated == !cy.l.Record().Initiated
+			}, tooLong, tick)
+			_, err := cx.RPC(w.ctx(), "m", "f")
+			var bad *RPCError
+			require.ErrorAs(t, err, &bad, "the connection works")
+			require.NoError(t, errors.Join(cx.Close(), cy.Close()))
+		}
+	}
+}
