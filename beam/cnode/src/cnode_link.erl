@@ -206,7 +206,9 @@ handshake(Socket, Ours, Secret) ->
     <<Challenge:32>> = crypto:strong_rand_bytes(4),
     Expected = digest(Secret, Challenge),
     maybe_all([
-        fun(_) -> gen_tcp:send(Socket, <<$N, (?FLAGS):64, (erlang:system_info(creation)):32, (byte_size(Name)):16, Name/binary>>) end,
+        fun(_) ->
+            gen_tcp:send(Socket, <<$N, (?FLAGS):64, (erlang:system_info(creation)):32, (byte_size(Name)):16, Name/binary>>)
+        end,
         fun(_) -> gen_tcp:recv(Socket, 0, 7000) end,
         fun({ok, <<"salive">>}) -> gen_tcp:send(Socket, <<"strue">>); % the connection before has ended
             ({ok, <<"sok", _/binary>>}) -> ok
@@ -238,7 +240,8 @@ handle_call({stand_in, Name}, _, #state{out = #out{pids = Pids}} = S) ->
             {reply, Pid, S}
     end;
 handle_call(kept, _, #state{out = #out{pids = Pids}} = S) -> % for tests
-    Maps = #{parts => S#state.parts, calls => S#state.calls, monitors => S#state.monitors, asked => S#state.asked, replies => S#state.replies, past => S#state.past},
+    Maps = #{parts => S#state.parts, calls => S#state.calls, past => S#state.past, monitors => S#state.monitors,
+        asked => S#state.asked, replies => S#state.replies},
     {reply, (maps:map(fun(_, Map) -> map_size(Map) end, Maps))#{pids => ets:info(Pids, size)}, S}.
 
 handle_cast(_, S) -> {noreply, S}.
@@ -333,7 +336,8 @@ frame(<<131, 69, Sequence:64, _:64, 0, Rest/binary>>, #state{parts = Parts} = S)
     S#state{parts = Parts#{Sequence => {Control, [Data, 131]}}};
 frame(<<131, 70, Sequence:64, Number:64, Rest/binary>>, #state{parts = Parts} = S) ->
     case maps:take(Sequence, Parts) of
-        {{Control, Before}, Others} when Number =:= 1 -> control(Control, iolist_to_binary(lists:reverse([Rest | Before])), S#state{parts = Others});
+        {{Control, Before}, Others} when Number =:= 1 ->
+            control(Control, iolist_to_binary(lists:reverse([Rest | Before])), S#state{parts = Others});
         {{Control, Before}, _} -> S#state{parts = Parts#{Sequence := {Control, [Rest | Before]}}};
         error -> S
     end;
@@ -373,7 +377,8 @@ control({33, _, Alias}, Data, S) ->
 control({22, _, To}, Data, S) -> deliver(term(Data, S), To, S);
 control({2, _, To}, Data, S) -> deliver(term(Data, S), To, S);
 control({6, _, _, Name}, Data, S) -> deliver(term(Data, S), Name, S);
-control({29, Ref, GoPid, Leader, {M, F, _}, Options}, Data, S) -> spawned(Ref, GoPid, swapped(Leader, S), {M, F, term(Data, S)}, Options, S);
+control({29, Ref, GoPid, Leader, {M, F, _}, Options}, Data, S) ->
+    spawned(Ref, GoPid, swapped(Leader, S), {M, F, term(Data, S)}, Options, S);
 control({19, GoPid, To, Ref}, _, S) -> watched(monitor(process, To), {GoPid, Ref, To}, S);
 control({20, GoPid, _, Ref}, _, #state{asked = Asked} = S) ->
     case maps:take({GoPid, Ref}, Asked) of
@@ -393,7 +398,8 @@ told(GoPid, What, S) ->
     S.
 
 %% A call from Go: a server here cannot answer to an alias of Go, so there is one of this process for that.
-deliver({'$gen_call', {From, [alias | Ref]}, Request}, To, #state{out = #out{node = Node}, replies = Replies} = S) when node(Ref) =:= Node ->
+deliver({'$gen_call', {From, [alias | Ref]}, Request}, To, #state{out = #out{node = Node}, replies = Replies} = S)
+        when node(Ref) =:= Node ->
     Alias = alias([reply]),
     pass({'$gen_call', {From, [alias | Alias]}, Request}, To),
     S#state{replies = Replies#{Alias => Ref, Ref => Alias}};
@@ -455,7 +461,8 @@ term(Data, S) ->
         _ -> swapped(Term, S)
     end.
 
-swapped(Term, #state{out = #out{node = Node}} = S) -> walk(Term, fun(Pid) when node(Pid) =:= Node -> local(Pid, S); (Pid) -> Pid end).
+swapped(Term, #state{out = #out{node = Node}} = S) ->
+    walk(Term, fun(Pid) when node(Pid) =:= Node -> local(Pid, S); (Pid) -> Pid end).
 
 %% A term with other pids.
 walk(Pid, F) when is_pid(Pid) -> F(Pid);

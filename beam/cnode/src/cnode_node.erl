@@ -269,7 +269,8 @@ with_folder(true, #state{node = Node} = S) ->
 %% A folder of its own: two BEAMs may run the same program.
 folder(Node) ->
     Name = "cnode-" ++ random(6),
-    Folders = [filename:join(Dir, Name) || Dir <- [os:getenv("TMPDIR", "/tmp"), "/tmp"], cnode_link:path_fits(socket(filename:join(Dir, Name), Node))],
+    Folders = [Folder || Folder <- [filename:join(os:getenv("TMPDIR", "/tmp"), Name), filename:join("/tmp", Name)],
+        cnode_link:path_fits(socket(Folder, Node))],
     case {os:type(), Folders} of
         {{unix, _}, [Folder | _]} ->
             Secret = random(16),
@@ -278,7 +279,9 @@ folder(Node) ->
                 {error, Reason} -> {error, {no_folder, Folder, Reason}}
             end;
         {{unix, _}, []} -> {error, {name_too_long, Node}};
-        _ -> {error, {not_distributed, <<"a link needs UNIX sockets, which this system does not have: start this node with --name or --sname">>}}
+        _ ->
+            Why = <<"a link needs UNIX sockets, which this system does not have: start this node with --name or --sname">>,
+            {error, {not_distributed, Why}}
     end.
 
 private(Folder) ->
