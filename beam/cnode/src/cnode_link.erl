@@ -191,9 +191,7 @@ connect(Path, Ours, Secret) ->
     case gen_tcp:connect({local, Path}, 0, Options, 5000) of
         {ok, Socket} ->
             case handshake(Socket, Ours, Secret) of
-                ok ->
-                    ok = inet:setopts(Socket, [{packet, 4}, {active, ?ACTIVE}]),
-                    {ok, Socket};
+                ok -> {ok, Socket};
                 Error ->
                     ok = gen_tcp:close(Socket),
                     Error
@@ -218,7 +216,7 @@ handshake(Socket, Ours, Secret) ->
             gen_tcp:send(Socket, <<$r, Challenge:32, (digest(Secret, Theirs))/binary>>)
         end,
         fun(_) -> gen_tcp:recv(Socket, 0, 7000) end,
-        fun({ok, <<"a", Digest/binary>>}) when Digest =:= Expected -> ok end
+        fun({ok, <<"a", Digest/binary>>}) when Digest =:= Expected -> inet:setopts(Socket, [{packet, 4}, {active, ?ACTIVE}]) end
     ], ok).
 
 %% Each step gets what the one before has returned.

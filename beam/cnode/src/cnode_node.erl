@@ -359,7 +359,10 @@ connected(#state{port = Port} = S, Until) ->
 connect_now(#state{node = Node, link = undefined} = S) -> {net_kernel:connect_node(Node), S};
 connect_now(S) ->
     Pid = begin_link(S),
-    receive {connecting, Pid, Is} -> {Is, linked(Pid, S)} end.
+    receive
+        {connecting, Pid, Is} -> {Is, linked(Pid, S)};
+        {'EXIT', Pid, _} -> {false, S}
+    end.
 
 begin_link(#state{node = Node, names = Names, link = #link{folder = Folder, secret = Secret}}) ->
     cnode_link:start_link(#{node => Node, names => Names, path => socket(Folder, Node), secret => Secret}).
@@ -462,6 +465,7 @@ handle_info({timeout, _, {old, Port}}, #state{old = Old} = S) ->
     {noreply, S#state{old = lists:delete(Port, Old)}};
 handle_info({nodedown, Node}, #state{node = Node} = S) -> lost(S);
 handle_info({'EXIT', Pid, _}, #state{link = #link{pid = Pid} = Link} = S) -> lost(S#state{link = Link#link{pid = undefined}});
+handle_info({'EXIT', Pid, _}, #state{connecting = Pid} = S) -> handle_info({connecting, Pid, false}, S);
 handle_info({connecting, Pid, true}, #state{connecting = Pid} = S) ->
     {noreply, up(linked(Pid, S#state{connecting = undefined}))};
 handle_info({connecting, Pid, _}, #state{connecting = Pid, options = Options} = S) ->
