@@ -272,6 +272,7 @@ handle_info({given_up, Call}, #state{calls = Calls, past = Past} = S) ->
             _ = erlang:send_after(?KEPT, self(), {forget, Call}),
             {noreply, S#state{past = Past#{Call => true}}}
     end;
+handle_info({unanswered, Ref}, S) -> {noreply, unanswered(Ref, S)};
 handle_info({forget, Call}, #state{past = Past} = S) -> {noreply, S#state{past = maps:remove(Call, Past)}};
 handle_info({'EXIT', Writer, _}, #state{out = #out{writer = Writer}} = S) -> over(S);
 handle_info({'EXIT', Pid, Reason}, #state{out = Out} = S) -> % one that stands for a process of Go
@@ -372,9 +373,9 @@ control({31, Call, _, _, Reason}, _, S) ->
 control({33, _, Alias}, Data, S) ->
     Alias ! term(Data, S),
     S;
-control({22, _, To}, Data, S) -> deliver(term(Data, S), To, S);
-control({2, _, To}, Data, S) -> deliver(term(Data, S), To, S);
-control({6, _, _, Name}, Data, S) -> deliver(term(Data, S), Name, S);
+control({22, GoPid, To}, Data, S) -> deliver(GoPid, term(Data, S), To, S);
+control({2, _, To}, Data, S) -> deliver(none, term(Data, S), To, S);
+control({6, GoPid, _, Name}, Data, S) -> deliver(GoPid, term(Data, S), Name, S);
 control({29, Ref, GoPid, Leader, {M, F, _}, Options}, Data, S) ->
     spawned(Ref, GoPid, swapped(Leader, S), {M, F, term(Data, S)}, Options, S);
 control({19, GoPid, To, Ref}, _, S) -> watched(monitor(process, To), {GoPid, Ref, To}, S);
@@ -396,14 +397,22 @@ told(GoPid, What, S) ->
     S.
 
 %% A call from Go: a server here cannot answer to an alias of Go, so there is one of this process for that.
-deliver({'$gen_call', {From, [alias | Ref]}, Request}, To, #state{out = #out{node = Node}, replies = Replies} = S)
+deliver(GoPid, {'$gen_call', {From, [alias | Ref]}, Request}, To, #state{out = #out{node = Node}, replies = Replies} = S)
         when node(Ref) =:= Node ->
-    Alias = alias([reply]),
-    pass({'$gen_call', {From, [alias | Alias]}, Request}, To),
-    S#state{replies = Replies#{Alias => Ref, Ref => Alias}};
-deliver(Message, To, S) ->
+    case {is_map_key({GoPid, Ref}, S#state.asked), is_there(To)} of
+        {false, false} -> S; % its end has been told already
+        {IsWatched, _} ->
+            Alias = alias([reply]),
+            pass({'$gen_call', {From, [alias | Alias]}, Request}, To),
+            _ = IsWatched orelse erlang:send_after(?KEPT, self(), {unanswered, Ref}),
+            S#state{replies = Replies#{Alias => Ref, Ref => Alias}}
+    end;
+deliver(_, Message, To, S) ->
     pass(Message, To),
     S.
+
+is_there(Pid) when is_pid(Pid) -> is_process_alive(Pid);
+is_there(Name) -> whereis(Name) =/= undefined.
 
 %% The monitor of a call from Go is over, and so is the call.
 unanswered(Ref, #state{replies = Replies} = S) ->
