@@ -411,7 +411,10 @@ deliver(_, Message, To, S) ->
     pass(Message, To),
     S.
 
-is_there(Pid) when is_pid(Pid) -> is_process_alive(Pid);
+is_there(Pid) when is_pid(Pid) ->
+    try is_process_alive(Pid)
+    catch error:badarg -> false % of a BEAM of the same name before this one
+    end;
 is_there(Name) -> whereis(Name) =/= undefined.
 
 %% The monitor of a call from Go is over, and so is the call.
