@@ -191,9 +191,7 @@ connect(Path, Ours, Secret) ->
     case gen_tcp:connect({local, Path}, 0, Options, 5000) of
         {ok, Socket} ->
             case handshake(Socket, Ours, Secret) of
-                ok ->
-                    ok = inet:setopts(Socket, [{packet, 4}, {active, ?ACTIVE}]),
-                    {ok, Socket};
+                ok -> {ok, Socket};
                 Error ->
                     ok = gen_tcp:close(Socket),
                     Error
@@ -206,7 +204,9 @@ handshake(Socket, Ours, Secret) ->
     <<Challenge:32>> = crypto:strong_rand_bytes(4),
     Expected = digest(Secret, Challenge),
     maybe_all([
-        fun(_) -> gen_tcp:send(Socket, <<$N, (?FLAGS):64, (erlang:system_info(creation)):32, (byte_size(Name)):16, Name/binary>>) end,
+        fun(_) ->
+            gen_tcp:send(Socket, <<$N, (?FLAGS):64, (erlang:system_info(creation)):32, (byte_size(Name)):16, Name/binary>>)
+        end,
         fun(_) -> gen_tcp:recv(Socket, 0, 7000) end,
         fun({ok, <<"salive">>}) -> gen_tcp:send(Socket, <<"strue">>); % the connection before has ended
             ({ok, <<"sok", _/binary>>}) -> ok
@@ -216,7 +216,7 @@ handshake(Socket, Ours, Secret) ->
             gen_tcp:send(Socket, <<$r, Challenge:32, (digest(Secret, Theirs))/binary>>)
         end,
         fun(_) -> gen_tcp:recv(Socket, 0, 7000) end,
-        fun({ok, <<"a", Digest/binary>>}) when Digest =:= Expected -> ok end
+        fun({ok, <<"a", Digest/binary>>}) when Digest =:= Expected -> inet:setopts(Socket, [{packet, 4}, {active, ?ACTIVE}]) end
     ], ok).
 
 %% Each step gets what the one before has returned.
@@ -238,7 +238,8 @@ handle_call({stand_in, Name}, _, #state{out = #out{pids = Pids}} = S) ->
             {reply, Pid, S}
     end;
 handle_call(kept, _, #state{out = #out{pids = Pids}} = S) -> % for tests
-    Maps = #{parts => S#state.parts, calls => S#state.calls, monitors => S#state.monitors, asked => S#state.asked, replies => S#state.replies, past => S#state.past},
+    Maps = #{parts => S#state.parts, calls => S#state.calls, past => S#state.past, monitors => S#state.monitors,
+        asked => S#state.asked, replies => S#state.replies},
     {reply, (maps:map(fun(_, Map) -> map_size(Map) end, Maps))#{pids => ets:info(Pids, size)}, S}.
 
 handle_cast(_, S) -> {noreply, S}.
@@ -271,6 +272,7 @@ handle_info({given_up, Call}, #state{calls = Calls, past = Past} = S) ->
             _ = erlang:send_after(?KEPT, self(), {forget, Call}),
             {noreply, S#state{past = Past#{Call => true}}}
     end;
+handle_info({unanswered, Ref}, S) -> {noreply, unanswered(Ref, S)};
 handle_info({forget, Call}, #state{past = Past} = S) -> {noreply, S#state{past = maps:remove(Call, Past)}};
 handle_info({'EXIT', Writer, _}, #state{out = #out{writer = Writer}} = S) -> over(S);
 handle_info({'EXIT', Pid, Reason}, #state{out = Out} = S) -> % one that stands for a process of Go
@@ -333,7 +335,8 @@ frame(<<131, 69, Sequence:64, _:64, 0, Rest/binary>>, #state{parts = Parts} = S)
     S#state{parts = Parts#{Sequence => {Control, [Data, 131]}}};
 frame(<<131, 70, Sequence:64, Number:64, Rest/binary>>, #state{parts = Parts} = S) ->
     case maps:take(Sequence, Parts) of
-        {{Control, Before}, Others} when Number =:= 1 -> control(Control, iolist_to_binary(lists:reverse([Rest | Before])), S#state{parts = Others});
+        {{Control, Before}, Others} when Number =:= 1 ->
+            control(Control, iolist_to_binary(lists:reverse([Rest | Before])), S#state{parts = Others});
         {{Control, Before}, _} -> S#state{parts = Parts#{Sequence := {Control, [Rest | Before]}}};
         error -> S
     end;
@@ -370,10 +373,11 @@ control({31, Call, _, _, Reason}, _, S) ->
 control({33, _, Alias}, Data, S) ->
     Alias ! term(Data, S),
     S;
-control({22, _, To}, Data, S) -> deliver(term(Data, S), To, S);
-control({2, _, To}, Data, S) -> deliver(term(Data, S), To, S);
-control({6, _, _, Name}, Data, S) -> deliver(term(Data, S), Name, S);
-control({29, Ref, GoPid, Leader, {M, F, _}, Options}, Data, S) -> spawned(Ref, GoPid, swapped(Leader, S), {M, F, term(Data, S)}, Options, S);
+control({22, GoPid, To}, Data, S) -> deliver(GoPid, term(Data, S), To, S);
+control({2, _, To}, Data, S) -> deliver(none, term(Data, S), To, S);
+control({6, GoPid, _, Name}, Data, S) -> deliver(GoPid, term(Data, S), Name, S);
+control({29, Ref, GoPid, Leader, {M, F, _}, Options}, Data, S) ->
+    spawned(Ref, GoPid, swapped(Leader, S), {M, F, term(Data, S)}, Options, S);
 control({19, GoPid, To, Ref}, _, S) -> watched(monitor(process, To), {GoPid, Ref, To}, S);
 control({20, GoPid, _, Ref}, _, #state{asked = Asked} = S) ->
     case maps:take({GoPid, Ref}, Asked) of
@@ -393,13 +397,25 @@ told(GoPid, What, S) ->
     S.
 
 %% A call from Go: a server here cannot answer to an alias of Go, so there is one of this process for that.
-deliver({'$gen_call', {From, [alias | Ref]}, Request}, To, #state{out = #out{node = Node}, replies = Replies} = S) when node(Ref) =:= Node ->
-    Alias = alias([reply]),
-    pass({'$gen_call', {From, [alias | Alias]}, Request}, To),
-    S#state{replies = Replies#{Alias => Ref, Ref => Alias}};
-deliver(Message, To, S) ->
+deliver(GoPid, {'$gen_call', {From, [alias | Ref]}, Request}, To, #state{out = #out{node = Node}, replies = Replies} = S)
+        when node(Ref) =:= Node ->
+    case {is_map_key({GoPid, Ref}, S#state.asked), is_there(To)} of
+        {false, false} -> S; % its end has been told already
+        {IsWatched, _} ->
+            Alias = alias([reply]),
+            pass({'$gen_call', {From, [alias | Alias]}, Request}, To),
+            _ = IsWatched orelse erlang:send_after(?KEPT, self(), {unanswered, Ref}),
+            S#state{replies = Replies#{Alias => Ref, Ref => Alias}}
+    end;
+deliver(_, Message, To, S) ->
     pass(Message, To),
     S.
+
+is_there(Pid) when is_pid(Pid) ->
+    try is_process_alive(Pid)
+    catch error:badarg -> false % of a BEAM of the same name before this one
+    end;
+is_there(Name) -> whereis(Name) =/= undefined.
 
 %% The monitor of a call from Go is over, and so is the call.
 unanswered(Ref, #state{replies = Replies} = S) ->
@@ -455,7 +471,8 @@ term(Data, S) ->
         _ -> swapped(Term, S)
     end.
 
-swapped(Term, #state{out = #out{node = Node}} = S) -> walk(Term, fun(Pid) when node(Pid) =:= Node -> local(Pid, S); (Pid) -> Pid end).
+swapped(Term, #state{out = #out{node = Node}} = S) ->
+    walk(Term, fun(Pid) when node(Pid) =:= Node -> local(Pid, S); (Pid) -> Pid end).
 
 %% A term with other pids.
 walk(Pid, F) when is_pid(Pid) -> F(Pid);

@@ -269,7 +269,8 @@ with_folder(true, #state{node = Node} = S) ->
 %% A folder of its own: two BEAMs may run the same program.
 folder(Node) ->
     Name = "cnode-" ++ random(6),
-    Folders = [filename:join(Dir, Name) || Dir <- [os:getenv("TMPDIR", "/tmp"), "/tmp"], cnode_link:path_fits(socket(filename:join(Dir, Name), Node))],
+    Folders = [Folder || Folder <- [filename:join(os:getenv("TMPDIR", "/tmp"), Name), filename:join("/tmp", Name)],
+        cnode_link:path_fits(socket(Folder, Node))],
     case {os:type(), Folders} of
         {{unix, _}, [Folder | _]} ->
             Secret = random(16),
@@ -278,7 +279,9 @@ folder(Node) ->
                 {error, Reason} -> {error, {no_folder, Folder, Reason}}
             end;
         {{unix, _}, []} -> {error, {name_too_long, Node}};
-        _ -> {error, {not_distributed, <<"a link needs UNIX sockets, which this system does not have: start this node with --name or --sname">>}}
+        _ ->
+            Why = <<"a link needs UNIX sockets, which this system does not have: start this node with --name or --sname">>,
+            {error, {not_distributed, Why}}
     end.
 
 private(Folder) ->
@@ -356,7 +359,10 @@ connected(#state{port = Port} = S, Until) ->
 connect_now(#state{node = Node, link = undefined} = S) -> {net_kernel:connect_node(Node), S};
 connect_now(S) ->
     Pid = begin_link(S),
-    receive {connecting, Pid, Is} -> {Is, linked(Pid, S)} end.
+    receive
+        {connecting, Pid, Is} -> {Is, linked(Pid, S)};
+        {'EXIT', Pid, _} -> {false, S}
+    end.
 
 begin_link(#state{node = Node, names = Names, link = #link{folder = Folder, secret = Secret}}) ->
     cnode_link:start_link(#{node => Node, names => Names, path => socket(Folder, Node), secret => Secret}).
@@ -459,6 +465,7 @@ handle_info({timeout, _, {old, Port}}, #state{old = Old} = S) ->
     {noreply, S#state{old = lists:delete(Port, Old)}};
 handle_info({nodedown, Node}, #state{node = Node} = S) -> lost(S);
 handle_info({'EXIT', Pid, _}, #state{link = #link{pid = Pid} = Link} = S) -> lost(S#state{link = Link#link{pid = undefined}});
+handle_info({'EXIT', Pid, _}, #state{connecting = Pid} = S) -> handle_info({connecting, Pid, false}, S);
 handle_info({connecting, Pid, true}, #state{connecting = Pid} = S) ->
     {noreply, up(linked(Pid, S#state{connecting = undefined}))};
 handle_info({connecting, Pid, _}, #state{connecting = Pid, options = Options} = S) ->

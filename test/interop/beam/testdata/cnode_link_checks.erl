@@ -312,6 +312,7 @@ stands_still() ->
     Test = self(),
     Data = binary:copy(<<1>>, 1000000),
     os:cmd("kill -STOP " ++ integer_to_list(Process)),
+    until(fun() -> lists:usort([state(Stat) || Stat <- filelib:wildcard("/proc/" ++ integer_to_list(Process) ++ "/task/*/stat")]) =:= "T" end),
     Callers = try
         Wait = [spawn_link(fun() ->
             Test ! {self(), catch gen_server:call(cnode_node:to(?CHILD, counter), {echo, Data}, infinity)}
@@ -327,6 +328,11 @@ stands_still() ->
     end,
     _ = [receive {Pid, Answer} -> Data = Answer after 30000 -> error(none) end || Pid <- Callers],
     4.5 = call(pricing, total, [1.5, 3]).
+
+state(Stat) ->
+    {ok, Text} = file:read_file(Stat),
+    [_, <<State, _/binary>>] = string:split(Text, ") ", trailing),
+    State.
 
 nothing_is_kept() ->
     little_is_kept(),
