@@ -15,14 +15,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// step lets the writes that wait at the gate pass, and shuts it for later ones.
-func (g *gate) step() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	close(g.opened)
-	g.opened = make(chan struct{})
-}
-
 // A written is the result of a Deliver.
 type written struct {
 	n   int64
