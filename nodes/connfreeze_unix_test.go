@@ -98,8 +98,8 @@ func TestFreezeAwaitsAnswers(t *testing.T) {
 	}
 }
 
-// A connection whose plug-in cannot be handed over is refused by the plug-in's name, before anything
-// changes, and so is a node with it.
+// A connection whose plug-in cannot be handed over is refused by the plug-in's name, before
+// anything changes, and so is a node with it.
 func TestFreezeRefused(t *testing.T) {
 	for plugin, kind := range map[string]string{"memory": "memory", "stuck": "tcp"} {
 		w := newWorld(t, kind)

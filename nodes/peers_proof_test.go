@@ -247,7 +247,8 @@ func TestLateNameOfEarlierAttempt(t *testing.T) {
 	require.NoError(t, first.Initiate(role("wire@test")))
 	var c *Conn
 	require.Eventually(t, func() bool { c = b.Conn("wire@test"); return c != nil }, tooLong, tick)
-	require.NoError(t, packets.WritePackets(protocol.AppendReply(nil, protocol.Reply{Challenge: 1, Digest: protocol.Digest("secret", m.Challenge)})))
+	require.NoError(t, packets.WritePackets(protocol.AppendReply(nil,
+		protocol.Reply{Challenge: 1, Digest: protocol.Digest("secret", m.Challenge)})))
 	_, err = packets.ReadPacket() // acknowledgement
 	require.NoError(t, err)
 	require.ErrorIs(t, ended(t, c), ErrSuperseded)
@@ -286,7 +287,8 @@ func TestStrangersBesidePeer(t *testing.T) {
 		m, err := protocol.ParseChallenge(read(p))
 		require.NoError(t, err)
 		require.Equal(t, status, string(read(begin())))
-		require.NoError(t, p.WritePackets(protocol.AppendReply(nil, protocol.Reply{Challenge: 1, Digest: protocol.Digest("secret", m.Challenge)})))
+		require.NoError(t, p.WritePackets(protocol.AppendReply(nil,
+			protocol.Reply{Challenge: 1, Digest: protocol.Digest("secret", m.Challenge)})))
 		read(p) // acknowledgement
 		require.Eventually(t, func() bool { c := b.Conn("wire@test"); return c != nil && c != before }, tooLong, tick)
 		before = b.Conn("wire@test")

@@ -94,8 +94,8 @@ func TestUpgradeBesideCalls(t *testing.T) {
 	wg.Wait()
 }
 
-// While a connection, or the node, is being frozen, a function that waits for its caller's node gets
-// what that node sends, and so does a server.
+// While a connection, or the node, is being frozen, a function that waits for its caller's node
+// gets what that node sends, and so does a server.
 func TestFreezeNeedsToRead(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

@@ -12,8 +12,8 @@ import (
 )
 
 // ClosesDropped requires that what owns descriptors, and is dropped without Close, is closed once
-// the garbage collector has run. Each function of ends gives a duplicate of a pipe's end to an owner,
-// which it forgets, and each one of conns makes something of a connection.
+// the garbage collector has run. Each function of ends gives a duplicate of a pipe's end to an
+// owner, which it forgets, and each one of conns makes something of a connection.
 func ClosesDropped(t *testing.T, ends map[string]func(t *testing.T, fd int), conns map[string]func(c *net.UnixConn) error) {
 	for name, drop := range ends {
 		t.Run(name, func(t *testing.T) {

@@ -28,9 +28,9 @@ func Main(m leak.Tests, variable string, program func(value string) error) {
 	}
 }
 
-// Serve runs a node until SIGTERM, as a program that otp.Serve starts: the front of so many workers,
-// or a node of one process if there are to be none. SIGUSR1 has a front replace the processes of its
-// workers. In each of these joined is called, if it is not nil.
+// Serve runs a node until SIGTERM, as a program that otp.Serve starts: the front of so many
+// workers, or a node of one process if there are to be none. SIGUSR1 has a front replace the
+// processes of its workers. In each of these joined is called, if it is not nil.
 func Serve(cfg workers.Config, joined func(ctx context.Context, w *workers.Worker)) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
