@@ -14,6 +14,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/gofunc"
 	"github.com/cnode-go/cnode/nodes/internal/handshake"
 	"github.com/cnode-go/cnode/nodes/internal/inside"
+	"github.com/cnode-go/cnode/nodes/internal/meter"
 	"github.com/cnode-go/cnode/nodes/metrics"
 )
 
@@ -47,7 +48,7 @@ func (s *meters) change(change func(of []*metrics.Hooks) []*metrics.Hooks) {
 		s.n.links.Meter.Store(nil)
 		return
 	}
-	s.n.links.Meter.Store(metrics.Join(s.n.meters.of...))
+	s.n.links.Meter.Store(meter.Join(s.n.meters.of...))
 }
 
 // reportUp reports that the connection is up, reportDown that it has ended here. Others may have

@@ -20,6 +20,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/handshake"
 	"github.com/cnode-go/cnode/nodes/internal/hush"
 	"github.com/cnode-go/cnode/nodes/internal/link"
+	"github.com/cnode-go/cnode/nodes/internal/meter"
 	"github.com/cnode-go/cnode/nodes/internal/peers"
 	"github.com/cnode-go/cnode/nodes/internal/places"
 	"github.com/cnode-go/cnode/nodes/internal/roster"
@@ -227,7 +228,7 @@ type counters struct {
 	callsRefused     atomic.Int64
 	mailboxesFull    atomic.Int64
 	denied           atomic.Int64
-	calls            metrics.Table // of functions and Servers, while somebody measures
+	calls            meter.Table // of functions and Servers, while somebody measures
 }
 
 func (c *counters) all() [7]*atomic.Int64 {

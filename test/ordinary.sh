@@ -46,7 +46,7 @@ tests() {
 		tee /proc/sys/net/ipv6/conf/{all,default,lo}/disable_ipv6 <<<1 >/dev/null
 	fi
 	ulimit -n 1024
-	run transport -test.skip='Suite|Polling|Waiter|Plugin|Full|Queue|NetConn|FromNet|Direct' & jobs+=($!)
+	run transport -test.skip='Suite|Polling|Plugin|Full|Queue|NetConn|FromNet|Direct' & jobs+=($!)
 	run transport/handoff -test.skip='Kill|Hostile' & jobs+=($!)
 	run transport/handoff/beam & jobs+=($!)
 	run transport/handoff/bind10 -test.skip=Kill & jobs+=($!)

@@ -29,8 +29,7 @@
 // time it is given, and the SDK runs it on a goroutine that it can leave behind, or, if the plug-in
 // promises with [Direct] to return as soon as it is told to, on the caller's goroutine. A plug-in
 // over another transport, such as one that encrypts, waits as the streams below it do: a
-// [TimeLimit] makes contexts for these. For one with a descriptor of its own a [Waiter] waits as
-// the SDK does.
+// [TimeLimit] makes contexts for these.
 //
 // For one C at most one Read and one Write or Writev run at once, possibly concurrently. Accept
 // runs alone. Close, Export and Release run after all of them have returned. A callback that does
@@ -112,6 +111,6 @@
 // # Stability
 //
 // What programs use of a Transport, and the fields of Callbacks, are stable: a plug-in that
-// compiles today goes on compiling, and new fields are optional. Queue, Waiter and Polling may
-// change before 1.0. [Stream.Posts] is for package nodes: other programs cannot name what it takes.
+// compiles today goes on compiling, and new fields are optional. Queue may change before 1.0.
+// [Stream.Posts] is for package nodes: other programs cannot name what it takes.
 package transport

@@ -28,7 +28,7 @@ func ExampleConnectTCP() {
 		log.Fatal(err)
 	}
 	defer l.Close()
-	c, err := transport.ConnectTCP(ctx, transport.CopyAddr(local), l.Addr())
+	c, err := transport.ConnectTCP(ctx, local, l.Addr())
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -129,25 +129,3 @@ func TestNetAddrOfAddr(t *testing.T) {
 	other := &net.IPNet{}
 	require.Same(t, other, FromNetAddr(other))
 }
-
-// An address of a plug-in that can be changed, and copied.
-type changing struct{ name string }
-
-func (a *changing) Network() string { return "changing" }
-func (a *changing) String() string  { return a.name }
-func (a *changing) Copy() Addr      { return &changing{a.name} }
-
-func TestCopyAddr(t *testing.T) {
-	tcp := &net.TCPAddr{IP: net.IPv4(10, 1, 2, 3), Port: 4369}
-	own := &changing{"one"}
-	named := WithPeerName(own, "n@h")
-	c, d, e := CopyAddr(tcp), CopyAddr(own), CopyAddr(named)
-	tcp.IP[15], tcp.Port, own.name = 9, 9, "two"
-	require.Equal(t, "10.1.2.3:4369", c.String())
-	require.Equal(t, "one", d.String())
-	require.Equal(t, "one", e.String())
-	require.Equal(t, "n@h", e.(interface{ PeerName() string }).PeerName())
-	for _, a := range []Addr{UnixAddr("/x"), MemoryAddr("x"), FromAddrPort(netip.MustParseAddrPort("[::1]:1")), nil} {
-		require.Equal(t, a, CopyAddr(a))
-	}
-}

@@ -51,17 +51,3 @@ func ToNetAddr(network string, a Addr) (net.Addr, error) {
 	}
 	return net.UDPAddrFromAddrPort(ap), nil
 }
-
-// CopyAddr returns an address that no change to a will reach. The kinds of this package are values
-// that nothing changes: they are their own copies. Those that FromNetAddr knows come back in this
-// package's form. Any other kind is asked for its Copy method, Copy() Addr; one that has none comes
-// back as it is. See tsocket_address_copy.
-func CopyAddr(a Addr) Addr {
-	if c, ok := a.(interface{ Copy() Addr }); ok {
-		return c.Copy()
-	}
-	if named, ok := a.(namedAddr); ok {
-		return namedAddr{CopyAddr(named.Addr), named.node}
-	}
-	return FromNetAddr(a)
-}

@@ -15,74 +15,48 @@ import (
 // Something large that is no answer is acknowledged as it is read: the kernel by itself would wait
 // for 40 ms, or for another segment.
 func TestLargeFlowIsAcknowledgedAtOnce(t *testing.T) {
-	for name, reader := range map[string]func(t *testing.T, c *Stream) (read func(p []byte), wrote func(n int)){
-		"stream": func(t *testing.T, c *Stream) (func([]byte), func(int)) {
-			return func(p []byte) {
-				_, err := c.Readv(t.Context(), p)
-				require.NoError(t, err)
-			}, func(int) {}
-		},
-		"waiter": func(t *testing.T, c *Stream) (func([]byte), func(int)) {
-			fd := c.car.(*ready[int]).fd
-			w, err := new(Polling).Waiter(fd)
-			require.NoError(t, err)
-			t.Cleanup(func() { require.NoError(t, w.Close()) })
-			return func(p []byte) {
-				for len(p) > 0 {
-					n := 0
-					require.NoError(t, w.Read(func() (int, bool) {
-						n, err = unix.Read(fd, p)
-						return n, !again(err)
-					}))
-					require.NoError(t, err)
-					p = p[n:]
-				}
-			}, w.Wrote
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			c, s := pair(t, TCP(), loopback())
-			read, wrote := reader(t, c)
-			raw, err := s.SyscallConn()
-			require.NoError(t, err)
-			unacknowledged := func() (n uint32) {
-				require.NoError(t, raw.Control(func(fd uintptr) {
-					var info *unix.TCPInfo
-					if info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
-						n = info.Unacked
-					}
-				}))
-				require.NoError(t, err)
-				return n
-			}
-			for range 10 { // after an exchange of messages the kernel delays its acknowledgements
-				_, err := c.Writev(t.Context(), []byte("question"))
-				require.NoError(t, err)
-				wrote(8)
-				_, err = s.Readv(t.Context(), make([]byte, 8))
-				require.NoError(t, err)
-				_, err = s.Writev(t.Context(), []byte("answer"))
-				require.NoError(t, err)
-				read(make([]byte, 6))
-			}
-			const rounds = 16
-			soon := 0
-			p := make([]byte, 60_000) // less than a segment of the loopback
-			for range rounds {
-				_, err := s.Writev(t.Context(), p)
-				require.NoError(t, err)
-				read(p)
-				for began := time.Now(); time.Since(began) < 10*time.Millisecond; {
-					if unacknowledged() == 0 {
-						soon++
-						break
-					}
-				}
-			}
-			// the kernel by itself would acknowledge every second one
-			require.Greater(t, soon, 3*rounds/4)
-		})
+	c, s := pair(t, TCP(), loopback())
+	read := func(p []byte) {
+		_, err := c.Readv(t.Context(), p)
+		require.NoError(t, err)
 	}
+	raw, err := s.SyscallConn()
+	require.NoError(t, err)
+	unacknowledged := func() (n uint32) {
+		require.NoError(t, raw.Control(func(fd uintptr) {
+			var info *unix.TCPInfo
+			if info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+				n = info.Unacked
+			}
+		}))
+		require.NoError(t, err)
+		return n
+	}
+	for range 10 { // after an exchange of messages the kernel delays its acknowledgements
+		_, err := c.Writev(t.Context(), []byte("question"))
+		require.NoError(t, err)
+		_, err = s.Readv(t.Context(), make([]byte, 8))
+		require.NoError(t, err)
+		_, err = s.Writev(t.Context(), []byte("answer"))
+		require.NoError(t, err)
+		read(make([]byte, 6))
+	}
+	const rounds = 16
+	soon := 0
+	p := make([]byte, 60_000) // less than a segment of the loopback
+	for range rounds {
+		_, err := s.Writev(t.Context(), p)
+		require.NoError(t, err)
+		read(p)
+		for began := time.Now(); time.Since(began) < 10*time.Millisecond; {
+			if unacknowledged() == 0 {
+				soon++
+				break
+			}
+		}
+	}
+	// the kernel by itself would acknowledge every second one
+	require.Greater(t, soon, 3*rounds/4)
 }
 
 // Connections within a machine are not paced; for others the system's choice stands.

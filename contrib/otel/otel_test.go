@@ -36,7 +36,6 @@ import (
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
-	"github.com/cnode-go/cnode/nodes/metrics"
 )
 
 func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }
@@ -333,10 +332,10 @@ func TestOddTexts(t *testing.T) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	for _, s := range all.spans {
-		require.LessOrEqual(t, len(s.Name), 2*metrics.MostText+1)
-		require.LessOrEqual(t, len(s.Status.GetMessage()), metrics.MostText)
+		require.LessOrEqual(t, len(s.Name), 2*1024+1)
+		require.LessOrEqual(t, len(s.Status.GetMessage()), 1024)
 		for _, a := range s.Attributes {
-			require.LessOrEqual(t, len(a.Value.GetStringValue()), 2*metrics.MostText+1)
+			require.LessOrEqual(t, len(a.Value.GetStringValue()), 2*1024+1)
 		}
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/internal/test/otp"
-	"github.com/cnode-go/cnode/nodes/child"
 )
 
 // A BEAM asks for rules that hold, do not hold, are none, and cost too much.
@@ -23,8 +22,8 @@ func TestRules(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		e := r.Start(t, otp.Options{})
 		cmd := exec.Command(program)
-		cmd.Env = append(os.Environ(), child.VariableNode+"=rules@127.0.0.1", child.VariableCookie+"="+e.Cookie(),
-			child.VariableParent+"="+e.Name(), "ERL_EPMD_PORT="+strconv.Itoa(e.EpmdPort()))
+		cmd.Env = append(os.Environ(), "CNODE_NODE=rules@127.0.0.1", "CNODE_COOKIE="+e.Cookie(),
+			"CNODE_PARENT="+e.Name(), "ERL_EPMD_PORT="+strconv.Itoa(e.EpmdPort()))
 		in, err := cmd.StdinPipe() // its end is the program's
 		require.NoError(t, err)
 		require.NoError(t, cmd.Start())

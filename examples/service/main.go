@@ -31,8 +31,8 @@ import (
 )
 
 func main() {
-	name := flag.String("name", cmp.Or(os.Getenv(child.VariableNode), "service@127.0.0.1"), "name of this node")
-	listen := flag.String("listen", cmp.Or(os.Getenv(child.VariableListen), "127.0.0.1:0"), "IP:PORT where the other nodes reach it")
+	name := flag.String("name", cmp.Or(os.Getenv("CNODE_NODE"), "service@127.0.0.1"), "name of this node")
+	listen := flag.String("listen", cmp.Or(os.Getenv("CNODE_LISTEN"), "127.0.0.1:0"), "IP:PORT where the other nodes reach it")
 	probe := flag.String("probe", "", "IP:PORT where HTTP tells whether the node is ready; none by default")
 	grace := flag.Duration("grace", time.Second, "for how long the node serves on after a signal")
 	flag.Parse()

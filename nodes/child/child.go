@@ -47,35 +47,34 @@ import (
 // The environment variables by which a program learns what it is to be. A command line would be
 // seen by every user of the machine.
 const (
-	VariableNode   = "CNODE_NODE"   // the name of its node
-	VariableCookie = "CNODE_COOKIE" // the cookie; without one it is in the cookie file
-	VariableListen = "CNODE_LISTEN" // IP:PORT where the node listens; without one a port of 127.0.0.1
-	VariableParent = "CNODE_PARENT" // the node whose child this is; without one it is nobody's
-	// VariableLink is the folder of a private link, in place of VariableListen: the node listens
+	variableNode   = "CNODE_NODE"   // the name of its node
+	variableCookie = "CNODE_COOKIE" // the cookie; without one it is in the cookie file
+	variableListen = "CNODE_LISTEN" // IP:PORT where the node listens; without one a port of 127.0.0.1
+	variableParent = "CNODE_PARENT" // the node whose child this is; without one it is nobody's
+	// variableLink is the folder of a private link, in place of variableListen: the node listens
 	// there, on a UNIX socket, for a parent that may have no name of its own.
-	VariableLink = inside.LinkVariable
+	variableLink = inside.LinkVariable
 
 	// variableTakeOver: the node runs in another process, and goes on in this one.
 	variableTakeOver = "CNODE_TAKE_OVER"
 )
 
 // ErrNoName: neither the program nor the environment says what the node is called.
-var ErrNoName = errors.New("the node has no name: have Cnode.Node or cnode_node start this program, or set " + VariableNode)
+var ErrNoName = errors.New("the node has no name: have Cnode.Node or cnode_node start this program, or set " + variableNode)
 
-// StatusTaken is the exit status of Main when another process has the name of the node, EX_TEMPFAIL
-// of sysexits.h: a supervisor tries again.
-const StatusTaken = 75
+// statusTaken is EX_TEMPFAIL of sysexits.h: a supervisor tries again.
+const statusTaken = 75
 
 // Parent is the name of the node whose child this program is; "": it is nobody's.
-func Parent() string { return os.Getenv(VariableParent) }
+func Parent() string { return os.Getenv(variableParent) }
 
 // Main runs a node until its parent ends or says so (SIGTERM), or until another process is the
 // node, and ends the process then. setup registers what other nodes are to find, as Config.Setup
 // does. The log, on the standard error, has the form of slog.TextHandler, without the time if there
 // is a parent, which has its own.
 //
-// The exit status is 0 after an end in order, StatusTaken if another process has the name, and 1
-// after any other error, which is in the log.
+// The exit status is 0 after an end in order, 75 if another process has the name, and 1 after any
+// other error, which is in the log.
 func Main(setup func(n *nodes.Node) error) {
 	log := newLog(os.Stderr, Parent() != "")
 	u := &upgrade.Upgrader{Config: nodes.Config{Setup: setup, Logger: log}}
@@ -87,13 +86,13 @@ func Main(setup func(n *nodes.Node) error) {
 }
 
 // Status is the exit status of Main for an error of Upgrader.Start or Run, for a program that calls
-// these itself: 0 for nil, StatusTaken if another process has the name of the node, else 1.
+// these itself: 0 for nil, 75 if another process has the name of the node, else 1.
 func Status(err error) int {
 	if err == nil {
 		return 0
 	}
 	if errors.Is(err, epmd.ErrNameTaken) {
-		return StatusTaken
+		return statusTaken
 	}
 	return 1
 }
@@ -122,7 +121,7 @@ func run(ctx context.Context, u *upgrade.Upgrader) error {
 	}
 	fmt.Println("ready", n.Name(), n.Listeners()[0].Addr())
 	err = u.Run(ctx)
-	if folder := os.Getenv(VariableLink); folder != "" {
+	if folder := os.Getenv(variableLink); folder != "" {
 		_ = os.Remove(folder) // which a killed parent leaves; another process may be the node there
 	}
 	return err
@@ -141,22 +140,22 @@ func run(ctx context.Context, u *upgrade.Upgrader) error {
 func Configure(ctx context.Context, u *upgrade.Upgrader) (context.Context, error) {
 	cfg := &u.Config
 	if cfg.Name == "" && cfg.Alive == "" {
-		cfg.Name = os.Getenv(VariableNode)
+		cfg.Name = os.Getenv(variableNode)
 	}
 	if cfg.Name == "" && cfg.Alive == "" {
 		return nil, ErrNoName
 	}
 	if cfg.Cookie == "" {
-		cfg.Cookie = os.Getenv(VariableCookie)
+		cfg.Cookie = os.Getenv(variableCookie)
 	}
-	if at := os.Getenv(VariableListen); at != "" && cfg.Listen == nil {
+	if at := os.Getenv(variableListen); at != "" && cfg.Listen == nil {
 		addr, err := transport.ParseAddr(at)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", VariableListen, err)
+			return nil, fmt.Errorf("%s: %w", variableListen, err)
 		}
 		cfg.Listen = addr
 	}
-	if folder := os.Getenv(VariableLink); folder != "" {
+	if folder := os.Getenv(variableLink); folder != "" {
 		cfg.Resolver = nodes.SocketDir(folder)
 		if u.Control == "" { // others' children may have the same name
 			u.Control = filepath.Join(folder, "control")

@@ -63,7 +63,7 @@ func newHouse(t *testing.T) *house {
 	_, port, err := net.SplitHostPort(listeners[0].Addr().String())
 	require.NoError(t, err)
 	h.environ = append(os.Environ(), variableMain+"=1", "ERL_EPMD_PORT="+port, "ERL_EPMD_ADDRESS=127.0.0.1", "XDG_RUNTIME_DIR="+t.TempDir(),
-		VariableNode+"=child@127.0.0.1", VariableCookie+"=secret")
+		variableNode+"=child@127.0.0.1", variableCookie+"=secret")
 	return h
 }
 
@@ -113,7 +113,7 @@ func (h *house) pid() int {
 	return pid
 }
 
-const parented = VariableParent + "=test@127.0.0.1"
+const parented = variableParent + "=test@127.0.0.1"
 
 // A child ends with its standard input, and on SIGTERM; SIGHUP is nothing to it.
 func TestMainEnds(t *testing.T) {
@@ -122,7 +122,7 @@ func TestMainEnds(t *testing.T) {
 		func(p *program) error { return p.in.Close() },
 		func(p *program) error { return p.Process.Signal(syscall.SIGTERM) },
 	} {
-		p := h.start(parented, VariableListen+"=127.0.0.1:0")
+		p := h.start(parented, variableListen+"=127.0.0.1:0")
 		require.True(t, strings.HasPrefix(p.ready, "ready child@127.0.0.1 127.0.0.1:"), p.ready)
 		require.NoError(t, p.Process.Signal(syscall.SIGHUP))
 		require.Equal(t, p.Process.Pid, h.pid())
@@ -153,23 +153,23 @@ func TestMainStatus(t *testing.T) {
 	require.NotEmpty(t, p.ready)
 	other := h.start(parented)
 	require.Empty(t, other.ready)
-	require.Equal(t, StatusTaken, other.ends())
+	require.Equal(t, statusTaken, other.ends())
 	require.Contains(t, other.log.String(), "level=ERROR")
-	other = h.start(parented, VariableNode+"=")
+	other = h.start(parented, variableNode+"=")
 	require.Equal(t, 1, other.ends())
 	require.Contains(t, other.log.String(), ErrNoName.Error())
-	other = h.start(parented, VariableListen+"=nowhere")
+	other = h.start(parented, variableListen+"=nowhere")
 	require.Equal(t, 1, other.ends())
-	require.Contains(t, other.log.String(), VariableListen)
+	require.Contains(t, other.log.String(), variableListen)
 	require.Equal(t, p.Process.Pid, h.pid())
 }
 
 // What Config has counts more than the environment.
 func TestConfigure(t *testing.T) {
-	t.Setenv(VariableNode, "env@127.0.0.1")
-	t.Setenv(VariableCookie, "theirs")
-	t.Setenv(VariableListen, "127.0.0.1:4000")
-	t.Setenv(VariableParent, "")
+	t.Setenv(variableNode, "env@127.0.0.1")
+	t.Setenv(variableCookie, "theirs")
+	t.Setenv(variableListen, "127.0.0.1:4000")
+	t.Setenv(variableParent, "")
 	t.Setenv(variableTakeOver, "1")
 	u := &upgrade.Upgrader{}
 	ctx, err := Configure(context.Background(), u)

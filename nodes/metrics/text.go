@@ -6,16 +6,16 @@ import (
 	"unicode/utf8"
 )
 
-// MostText is how long a text that Clip returns is at most, in bytes. Every atom is shorter.
-const MostText = 1 << 10
+// mostText is how long a text that Clip returns is at most, in bytes. Every atom is shorter.
+const mostText = 1 << 10
 
 // Clip makes any text one that every backend of metrics and traces takes: UTF-8, without control
-// characters other than the end of a line and the tab, of MostText bytes at most. What is not fit
-// is U+FFFD in its place, and a text that is too long ends with three dots (U+2026). Names in the
+// characters other than the end of a line and the tab, of 1,024 bytes at most. What is not fit is
+// U+FFFD in its place, and a text that is too long ends with three dots (U+2026). Names in the
 // records that Hooks get, and in nodes.Stats, are so already. Texts of errors are not, and peers
 // may have written them.
 func Clip(s string) string {
-	if len(s) <= MostText && utf8.ValidString(s) && strings.IndexFunc(s, isUnfit) < 0 {
+	if len(s) <= mostText && utf8.ValidString(s) && strings.IndexFunc(s, isUnfit) < 0 {
 		return s
 	}
 	const more = "…"
@@ -24,7 +24,7 @@ func Clip(s string) string {
 		if isUnfit(r) {
 			r = utf8.RuneError
 		}
-		if b.Len()+utf8.RuneLen(r) > MostText-len(more) {
+		if b.Len()+utf8.RuneLen(r) > mostText-len(more) {
 			b.WriteString(more)
 			break
 		}

@@ -25,10 +25,10 @@ func TestClip(t *testing.T) {
 
 func TestClipAnything(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s := string(rapid.SliceOfN(rapid.Byte(), 0, 3*MostText).Draw(t, "bytes"))
+		s := string(rapid.SliceOfN(rapid.Byte(), 0, 3*mostText).Draw(t, "bytes"))
 		clipped := Clip(s)
 		require.True(t, utf8.ValidString(clipped))
-		require.LessOrEqual(t, len(clipped), MostText)
+		require.LessOrEqual(t, len(clipped), mostText)
 		require.Equal(t, clipped, Clip(clipped))
 		require.NotContains(t, clipped, "\x00")
 	})

@@ -9,8 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff/internal/system"
+	"github.com/cnode-go/cnode/transport/internal/await"
 	"github.com/cnode-go/cnode/transport/internal/patience"
 	"golang.org/x/sys/unix"
 )
@@ -24,7 +24,7 @@ import (
 // else use. A lone that is dropped without Close is closed as well.
 type lone struct {
 	fd                 int
-	waiter             *transport.Waiter
+	waiter             *await.Waiter
 	sending, receiving *patience.Turns // of the Conn
 	use                sync.RWMutex    // Close locks it for good
 	closed             atomic.Bool
@@ -40,7 +40,7 @@ func (c *Conn) own() {
 	if err != nil || e != nil {
 		return
 	}
-	if s.waiter, err = new(transport.Polling).Waiter(s.fd); err != nil {
+	if s.waiter, err = await.NewWaiter(s.fd, await.NewPolicy(0)); err != nil {
 		_ = system.Close(s.fd)
 		return
 	}

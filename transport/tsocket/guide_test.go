@@ -45,7 +45,7 @@ func TestGuideAddresses(t *testing.T) {
 		}},
 		{"a copy can be changed without the original", func(t *testing.T) {
 			a := &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 1}
-			c := transport.CopyAddr(a)
+			c := transport.FromNetAddr(a)
 			a.Port = 2
 			require.Equal(t, "10.0.0.1:1", c.String())
 		}},

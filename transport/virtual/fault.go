@@ -82,9 +82,8 @@ type Faults struct {
 type FaultSide uint8
 
 const (
-	FaultBoth      FaultSide = iota // connections of either kind
-	FaultConnected                  // made by Connect
-	FaultAccepted                   // taken by Accept
+	FaultConnected FaultSide = iota + 1 // made by Connect
+	FaultAccepted                       // taken by Accept
 )
 
 // A FaultAt is a fault at a certain place.
@@ -196,7 +195,7 @@ func (o *FaultOptions) only(side FaultSide) error {
 		switch {
 		case at.Kind == 0 || at.Kind > FaultReset:
 			return fmt.Errorf("%v is no fault: %w", at.Kind, syscall.EINVAL)
-		case at.Side != FaultBoth && at.Side != side || at.Conn != 0 && at.Conn != 1:
+		case at.Side != 0 && at.Side != side || at.Conn != 0 && at.Conn != 1:
 			return fmt.Errorf("%v is for another connection or side than that of an open stream: %w", at.Kind, syscall.EINVAL)
 		case at.Kind == FaultJoin && at.Write || at.Kind == FaultShortWrite && !at.Write:
 			return fmt.Errorf("%v at byte %d is for the other direction: %w", at.Kind, at.Offset, syscall.EINVAL)

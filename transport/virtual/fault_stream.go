@@ -69,7 +69,7 @@ func (f *fault) faulty(below *transport.Stream, side FaultSide, n int64) *faulty
 // places are the faults at certain offsets of one direction of a connection.
 func (f *fault) places(side FaultSide, conn int, write bool) (here []FaultAt) {
 	for _, a := range f.o.At {
-		if a.Write == write && (a.Side == FaultBoth || a.Side == side) && (a.Conn == 0 || a.Conn == conn) && a.Offset >= 0 {
+		if a.Write == write && (a.Side == 0 || a.Side == side) && (a.Conn == 0 || a.Conn == conn) && a.Offset >= 0 {
 			here = append(here, a)
 		}
 	}

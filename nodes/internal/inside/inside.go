@@ -232,7 +232,7 @@ func IsWorker() bool {
 	return v != "" && (!strings.HasPrefix(v, TakenMark) || v == Taken())
 }
 
-// LinkVariable is the environment variable child.VariableLink: the folder of the sockets of a node
+// LinkVariable is the environment variable for children (package child): the folder of the sockets of a node
 // whose only peer is the BEAM that has started it.
 const LinkVariable = "CNODE_LINK"
 

@@ -158,28 +158,3 @@ func (w latePause) pause(d time.Duration, unless *atomic.Bool) {
 	w.meanwhile()
 	w.watch.pause(d, unless)
 }
-
-// The pause of a Waiter is ended by a write, too.
-func TestPauseOfWaiterEnds(t *testing.T) {
-	for _, tt := range []struct {
-		name string
-		end  func(t *testing.T, w *Waiter)
-		err  error
-	}{
-		{"with its deadline", func(t *testing.T, w *Waiter) { require.NoError(t, w.SetReadDeadline(Past)) }, os.ErrDeadlineExceeded},
-		{"with the Waiter", func(t *testing.T, w *Waiter) { require.NoError(t, w.Close()) }, os.ErrClosed},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			y := limited(t, time.Millisecond)
-			w, err := NewWaiter(y.s.fd, NewPolicy(time.Millisecond))
-			require.NoError(t, err)
-			defer w.Close()
-			w.pair.In.traffic.flow = habit{formed: true}
-			w.pair.In.batch = batching{phase: batchPausing, began: time.Now().Add(time.Hour), length: time.Hour}
-			reading := aside(func() error { return w.Read(func() (int, bool) { return 0, false }) })
-			gathers(t)
-			tt.end(t, w)
-			require.ErrorIs(t, returns(t, reading), tt.err)
-		})
-	}
-}

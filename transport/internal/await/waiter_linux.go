@@ -10,9 +10,9 @@ import (
 	"github.com/cnode-go/cnode/transport/internal/patience"
 )
 
-// A Waiter waits for a descriptor with deadlines of its own, for code that has no context. One Read
-// or Accept and one Write or Connected may be in flight at the same time; deadlines may be set
-// meanwhile. Each call makes one try at least, even if its deadline has passed.
+// A Waiter waits for a descriptor with deadlines of its own, for code that has no context. One
+// Accept and one Write may be in flight at the same time; deadlines may be set meanwhile. Each call
+// makes one try at least, even if its deadline has passed: so a deadline of now is a single try.
 type Waiter struct {
 	pair          *Pair
 	reads, writes patience.Deadline
@@ -35,17 +35,8 @@ func NewWaiter(fd int, p *Policy) (*Waiter, error) {
 	return w, nil
 }
 
-// Read calls try whenever something may have come, until try is done; n is how many bytes it has
-// read. The error is os.ErrDeadlineExceeded or os.ErrClosed.
-func (w *Waiter) Read(try func() (n int, done bool)) error {
-	err := w.pair.In.Do(w.reads.Context(), try)
-	if err == context.DeadlineExceeded {
-		err = w.pair.In.Do(patience.NoWait(), try)
-	}
-	return w.failed(err)
-}
-
-// Accept calls try as Read does, for what does not come in a flow.
+// Accept calls try whenever something may have come, until try is done: it is for what does not
+// come in a flow. The error is os.ErrDeadlineExceeded or os.ErrClosed.
 func (w *Waiter) Accept(try func() bool) error {
 	w.accept = try
 	err := w.pair.In.Wait(w.reads.Context(), w.tryAccept)
@@ -56,7 +47,7 @@ func (w *Waiter) Accept(try func() bool) error {
 	return w.failed(err)
 }
 
-// Write calls try whenever there may be room, until try is done.
+// Write calls try whenever there may be room, until try is done; its errors are those of Accept.
 func (w *Waiter) Write(try func() bool) error {
 	err := w.pair.Out.Do(w.writes.Context(), try)
 	if err == context.DeadlineExceeded {
@@ -65,30 +56,10 @@ func (w *Waiter) Write(try func() bool) error {
 	return w.failed(err)
 }
 
-// Took tells the Waiter of n bytes that have been read without Read.
-func (w *Waiter) Took(n int) { w.pair.In.end(n) }
-
-// Wrote tells the Waiter of n bytes that have been written. It may be called at any time.
-func (w *Waiter) Wrote(n int) {
-	if CanPoll && n > 0 {
-		w.pair.In.Wrote()
-	}
-}
-
-// Connected waits for the end of a connect(2) that is in progress, and returns its result.
-func (w *Waiter) Connected() error {
-	ctx := w.writes.Context()
-	err := w.pair.Connected(ctx)
-	if ctx.Err() != nil && err == ctx.Err() {
-		err = w.pair.Connected(patience.NoWait())
-	}
-	return w.failed(err)
-}
-
-// SetReadDeadline sets the time at which a Read or Accept ends; the zero time means never.
+// SetReadDeadline sets the time at which an Accept ends; the zero time means never.
 func (w *Waiter) SetReadDeadline(t time.Time) error { return w.set(&w.reads, t) }
 
-// SetWriteDeadline is the same for a Write or Connected.
+// SetWriteDeadline is the same for a Write.
 func (w *Waiter) SetWriteDeadline(t time.Time) error { return w.set(&w.writes, t) }
 
 func (w *Waiter) set(d *patience.Deadline, t time.Time) error {
