@@ -184,7 +184,7 @@ func TestConfigure(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "own@127.0.0.1 own /own", u.Config.Name+" "+u.Config.Cookie+" "+u.Control)
 	require.False(t, u.TakeOver, "the variable was for one")
-	t.Setenv(VariableLink, "/private")
+	t.Setenv("CNODE_LINK", "/private")
 	u = &upgrade.Upgrader{}
 	_, err = Configure(context.Background(), u)
 	require.NoError(t, err)
