@@ -232,8 +232,8 @@ func IsWorker() bool {
 	return v != "" && (!strings.HasPrefix(v, TakenMark) || v == Taken())
 }
 
-// LinkVariable is the environment variable for children (package child): the folder of the sockets of a node
-// whose only peer is the BEAM that has started it.
+// LinkVariable is the environment variable for children (package child): the folder of the sockets
+// of a node whose only peer is the BEAM that has started it.
 const LinkVariable = "CNODE_LINK"
 
 // TakenMark begins the Variable of a worker that has taken its sockets: the numbers may stand for
