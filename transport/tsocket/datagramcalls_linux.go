@@ -1,8 +1,12 @@
 package tsocket
 
-import "github.com/cnode-go/cnode/transport"
+import (
+	"unsafe"
 
-import "github.com/cnode-go/cnode/transport/internal/sys"
+	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport"
+)
 
 // tellsRoom says that the system tells a connected UNIX socket when there is room in its peer's
 // queue.
@@ -16,7 +20,7 @@ type sender struct {
 }
 
 func recvFromFD(fd int, r *receipt) {
-	size, length, err := sys.RecvFrom(fd, r.p, r.name[:])
+	size, length, err := recvFrom(fd, r.p, r.name[:])
 	if err != nil {
 		r.err = err
 		return
@@ -35,6 +39,41 @@ func recvFromFD(fd int, r *receipt) {
 }
 
 // peekFD finds out the size of the next datagram.
-func peekFD(fd int, r *receipt) { r.size, r.err = sys.NextSize(fd) }
+func peekFD(fd int, r *receipt) { r.size, r.err = nextSize(fd) }
 
-func sendToFD(fd int, w *dispatch) error { return sys.SendTo(fd, w.p, w.name) }
+func sendToFD(fd int, w *dispatch) error { return sendTo(fd, w.p, w.name) }
+
+// recvFrom receives a datagram into p, without waiting; size is that of the whole datagram.
+func recvFrom(fd int, p, name []byte) (size, nameSize int, err error) {
+	length := uint32(len(name))
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)),
+		unix.MSG_DONTWAIT|unix.MSG_TRUNC, uintptr(unsafe.Pointer(&name[0])), uintptr(unsafe.Pointer(&length)))
+	if errno != 0 {
+		return 0, 0, errno
+	}
+	return int(n), min(int(length), len(name)), nil
+}
+
+// nextSize is the size of the next datagram.
+func nextSize(fd int) (int, error) {
+	const flags = unix.MSG_DONTWAIT | unix.MSG_PEEK | unix.MSG_TRUNC
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), 0, 0, flags, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
+}
+
+// sendTo sends a datagram without waiting; an empty name: to the peer that fd is connected to.
+func sendTo(fd int, p, name []byte) error {
+	var to unsafe.Pointer
+	if len(name) > 0 {
+		to = unsafe.Pointer(&name[0])
+	}
+	_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)),
+		unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, uintptr(to), uintptr(len(name)))
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}

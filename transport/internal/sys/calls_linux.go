@@ -80,38 +80,6 @@ func HasPeer(fd int) bool {
 	return err == nil
 }
 
-// RecvFrom receives a datagram into p, without waiting; size is that of the whole datagram.
-func RecvFrom(fd int, p, name []byte) (size, nameSize int, err error) {
-	length := uint32(len(name))
-	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)),
-		unix.MSG_DONTWAIT|unix.MSG_TRUNC, uintptr(unsafe.Pointer(&name[0])), uintptr(unsafe.Pointer(&length)))
-	if errno != 0 {
-		return 0, 0, errno
-	}
-	return int(n), min(int(length), len(name)), nil
-}
-
-// NextSize is the size of the next datagram.
-func NextSize(fd int) (int, error) {
-	const flags = unix.MSG_DONTWAIT | unix.MSG_PEEK | unix.MSG_TRUNC
-	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), 0, 0, flags, 0, 0)
-	return result(n, errno)
-}
-
-// SendTo sends a datagram without waiting; an empty name: to the peer that fd is connected to.
-func SendTo(fd int, p, name []byte) error {
-	var to unsafe.Pointer
-	if len(name) > 0 {
-		to = unsafe.Pointer(&name[0])
-	}
-	_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)),
-		unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, uintptr(to), uintptr(len(name)))
-	if errno != 0 {
-		return errno
-	}
-	return nil
-}
-
 // BrokenEvents tell a connection that has ended, by an error or on both sides, from a socket that
 // has never been connected, which has POLLHUP alone.
 const BrokenEvents = unix.POLLERR | unix.POLLRDHUP
