@@ -14,9 +14,9 @@ that node is connected. When the program ends, so does the child: with reason `n
 another process, which it has started, holds its output. `Lines` are the last lines that it has written, or the first ones of a Go
 panic; they are logged as an error, too. Its supervisor starts it again by its own rules.
 
-What the program writes goes to `logger`, line by line. If it writes faster than the log takes it, lines are dropped, and the log
-says how many bytes they had. When the child ends, the program gets SIGTERM and has `stop_timeout` to answer what it works on. When this BEAM is killed,
-the program sees the end of its standard input.
+What the program writes goes to `logger`, line by line. If it writes faster than the log takes it, lines are dropped, and the
+log says how many bytes they had. When the child ends, the program gets SIGTERM and has `stop_timeout` to answer what it works
+on. When this BEAM is killed, the program sees the end of its standard input.
 
 A Go program with package `nodes/child` knows all that. Any other one prints a line that begins with ready once its node runs,
 ends with its standard input, and takes from its environment:
@@ -59,8 +59,8 @@ With `unit` in place of a program, systemd runs it. The child watches the unit a
     id => term()
 }.
 ?DOC("""
-What a child tells: the `node`, whether it has a `link`, and is `connected`, the number of the operating system process, `undefined` if there
-is none, and what it runs or watches.
+What a child tells: the `node`, whether it has a `link`, and is `connected`, the number of the operating system process,
+`undefined` if there is none, and what it runs or watches.
 """).
 -type info() :: #{
     node := node(), link := boolean(), connected := boolean(), os_pid := pos_integer() | undefined, path => text(), unit => text(),

@@ -95,8 +95,8 @@ defmodule Cnode.Node do
     * `:log` - the level of lines without one of their own, `:info`, or `false` for no lines.
     * `:systemctl` - the command that is asked about a unit, with its arguments: `["systemctl", "--user"]`.
 
-  The errors are `{:not_distributed, why}` if this node has no name and there can be no link, `{:no_program, path}`, `{:exit_status, status, lines}`,
-  `:not_ready` and `:not_connected`.
+  The errors are `{:not_distributed, why}` if this node has no name and there can be no link, `{:no_program, path}`,
+  `{:exit_status, status, lines}`, `:not_ready` and `:not_connected`.
   """
   @spec start_link([option]) :: {:ok, pid} | {:error, term}
   def start_link(options), do: options |> Map.new() |> built() |> :cnode_node.start_link()
@@ -126,8 +126,8 @@ defmodule Cnode.Node do
   end
 
   @doc """
-  What the child does: its `:node`, whether it has a `:link`, whether it is `:connected`, the number of the operating system's process as `:os_pid`, and
-  the `:path` of the program, or the `:unit` and its `:state`.
+  What the child does: its `:node`, whether it has a `:link`, whether it is `:connected`, the number of the operating
+  system's process as `:os_pid`, and the `:path` of the program, or the `:unit` and its `:state`.
   """
   @spec info(GenServer.server()) :: :cnode_node.info()
   defdelegate info(server), to: :cnode_node

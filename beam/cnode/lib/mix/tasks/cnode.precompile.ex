@@ -11,11 +11,11 @@ defmodule Mix.Tasks.Cnode.Precompile do
   to the folder, by default `_build/cnode-precompiled`, as `NAME-OS-ARCH`, with `.exe` for Windows. Put the files where the option
   `:precompiled` of `Mix.Tasks.Compile.Cnode` says.
 
-  Their checksums are written to `cnode.sha256` in the project, in the form of `sha256sum`. Commit this file, and list it in `:files`
-  if the project is a package of Hex.
+  Their checksums are written to `cnode.sha256` in the project, in the form of `sha256sum`. Commit this file, and list
+  it in `:files` if the project is a package of Hex.
 
-  The flags are `CGO_ENABLED=0`, `-trimpath`, `-buildvcs=false` and `-ldflags=-s -w -buildid=`, then those of the configuration. So the
-  same source and the same Go give the same bytes elsewhere, if `GOFLAGS` is the same.
+  The flags are `CGO_ENABLED=0`, `-trimpath`, `-buildvcs=false` and `-ldflags=-s -w -buildid=`, then those of the
+  configuration. So the same source and the same Go give the same bytes elsewhere, if `GOFLAGS` is the same.
   """
 
   use Mix.Task

@@ -48,9 +48,10 @@ defmodule Mix.Tasks.Compile.Cnode do
 
       cnode: [precompiled: "https://github.com/me/shop/releases/download/v\#{@version}"]
 
-  It is the address of a folder (`http`, `https` or `file`), or its path. `mix cnode.precompile` makes its files, and `cnode.sha256` in
-  the project, which has their checksums. The file for this system, or for `GOOS` and `GOARCH`, is fetched and compared with its
-  checksum. If it is another one, or cannot be had, compiling fails: nothing is built in its place.
+  It is the address of a folder (`http`, `https` or `file`), or its path. `mix cnode.precompile` makes its files, and
+  `cnode.sha256` in the project, which has their checksums. The file for this system, or for `GOOS` and `GOARCH`, is
+  fetched and compared with its checksum. If it is another one, or cannot be had, compiling fails: nothing is built in
+  its place.
 
     * `CNODE_BUILD=1` in the environment has the programs built with Go.
     * `CNODE_MIRROR` takes the place of the address, for a mirror or a folder.
