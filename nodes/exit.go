@@ -3,12 +3,14 @@ package nodes
 import (
 	"bytes"
 	"context"
+	"iter"
 	"log/slog"
 	"sync"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
+	"github.com/cnode-go/cnode/nodes/internal/lazymap"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
@@ -206,34 +208,55 @@ type exitNotice struct {
 	conn    *Conn
 	signals []*dist.Control
 	ofCall  bool // the process was a call's: whoever called does not wait for the peer
-	next    *exitNotice
 
 	// the first signal, and room for its place: most often there is no other
 	one  dist.Control
 	room [1]*dist.Control
 }
 
-// exitNotices are the notices of one process, a list through their next: most often there is one at
-// the most.
-type exitNotices struct{ first *exitNotice }
+// exitNotices are the notices of one process. Most often there is one at the most.
+type exitNotices struct {
+	first *exitNotice // nil: there is none
+	more  map[bonds.Scope]*exitNotice
+}
 
 func (x *exitNotices) of(to bonds.Scope) *exitNotice {
-	w := x.first
-	for w != nil && w.to != to {
-		w = w.next
+	if x.first != nil && x.first.to == to {
+		return x.first
 	}
-	return w
+	return x.more[to]
+}
+
+func (x *exitNotices) all() iter.Seq[*exitNotice] {
+	return func(yield func(*exitNotice) bool) {
+		if x.first == nil || !yield(x.first) {
+			return
+		}
+		for _, w := range x.more {
+			if !yield(w) {
+				return
+			}
+		}
+	}
 }
 
 // add adds a signal of a process that has ended.
 func (x *exitNotices) add(b *Mailbox, to bonds.Scope, ctl dist.Control) {
-	if w := x.of(to); w != nil {
+	w := x.of(to)
+	switch {
+	case w != nil:
 		another := ctl
 		w.signals = append(w.signals, &another)
 		return
+	case x.first == nil:
+		w = new(exitNotice)
+		x.first = w
+	default:
+		w = new(exitNotice)
+		lazymap.Put(&x.more, to, w)
 	}
-	w := &exitNotice{n: b.n, to: to, ofCall: b.origin.private, one: ctl, next: x.first}
-	w.signals, x.first = append(w.room[:0], &w.one), w
+	w.n, w.to, w.ofCall, w.one = b.n, to, b.origin.private, ctl
+	w.signals = append(w.room[:0], &w.one)
 	b.n.procs.exits.Enter()
 	if w.conn = b.n.Conn(to.Node); w.conn != nil {
 		w.conn.exits.Enter()
@@ -294,7 +317,7 @@ func (b *Mailbox) notifyEnd(notices exitNotices, asker bonds.Scope) (told *sync.
 		return nil
 	}
 	var here *exitNotice
-	for w := notices.first; w != nil; w = w.next {
+	for w := range notices.all() {
 		switch {
 		case w.to == asker:
 		case w.isHere():

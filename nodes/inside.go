@@ -51,12 +51,12 @@ func (in insider) BeFront(republished func()) {
 // Setting is the Config, completed.
 func (in insider) Setting() *Config { return &in.n.cfg }
 
-// Clustered is an error for the node of a child with a link, which no node knows of but its parent:
-// what packages for clusters start there would wait for others in vain.
-func (in insider) Clustered() error {
+// CheckClustered is ErrNoCluster for the node of a child with a link: what packages for clusters
+// start there would wait for others in vain.
+func (in insider) CheckClustered() error {
 	folder := SocketDir(os.Getenv(inside.LinkVariable))
 	if at, ok := in.n.cfg.Resolver.(socketsOf); ok && folder != "" && at.socketDir == folder {
-		return errors.New("the node is in no cluster: it has a link to the BEAM that has started it alone")
+		return ErrNoCluster
 	}
 	return nil
 }

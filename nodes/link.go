@@ -88,6 +88,11 @@ func (b *Mailbox) linkBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 	}
 	why := b.exitTerm(reason, c)
 	b.lock()
+	if b.traps.Load() { // TrapExit was called meanwhile
+		b.mu.Unlock()
+		b.trapBroke(from, reason, c)
+		return
+	}
 	if !b.bonds.Break(from) {
 		b.mu.Unlock()
 		return

@@ -244,8 +244,9 @@ func (b *Mailbox) cut(with bonds.Scope) (x broken) {
 // loseLinks ends those of the links that have not been ended meanwhile: the node at the other end,
 // or the worker, is not connected any more.
 func (b *Mailbox) loseLinks(links []ei.Pid) {
+	reason := exitReason(noconnection)
 	for _, pid := range links {
-		b.linkBroke(pid, exitReason(noconnection), nil)
+		b.linkBroke(pid, reason, nil)
 	}
 }
 

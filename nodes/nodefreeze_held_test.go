@@ -320,7 +320,7 @@ func TestExitBesideFreeze(t *testing.T) {
 	exiting := func(b *Mailbox) (proceed func()) {
 		words := b.end(ei.Atom("gone"))
 		return func() {
-			for w := words.first; w != nil; w = w.next {
+			for w := range words.all() {
 				switch {
 				case w.isHere():
 					w.tellHere()

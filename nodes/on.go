@@ -83,7 +83,7 @@ func (s *Server) takeOn(r *serverRun) bool {
 }
 
 // callOn calls the function for a request, or else the one for all others. Without either, the
-// error is an *gofunc.ArgumentError, of the number of arguments.
+// error is an *ArgumentError, of the number of arguments.
 func (s *Server) callOn(ctx context.Context, b *Mailbox, request ei.Raw) (name string, v any, err error) {
 	name, args := s.named(request)
 	if fn := s.On[name]; fn != nil && name != "" {

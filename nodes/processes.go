@@ -230,7 +230,7 @@ func (p *processes) endAll(ctx context.Context) tellings {
 	all := map[bonds.Scope][]*exitNotice{}
 	for _, b := range p.all() {
 		notices := b.end(ei.Atom("shutdown"))
-		for w := notices.first; w != nil; w = w.next {
+		for w := range notices.all() {
 			all[w.to] = append(all[w.to], w)
 		}
 	}

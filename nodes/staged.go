@@ -134,6 +134,7 @@ func (g *Staged) goOn(ctx context.Context) error {
 		c.logAdopted()
 	}
 	g.n.warnOfHeirless()
+	g.dues = nil // whoever keeps the Staged need not keep what came late
 	return wrap("start", g.n.name, err)
 }
 

@@ -423,6 +423,16 @@ func drawControl(t *rapid.T, op dist.Op) dist.Control {
 	return ctl
 }
 
+// What package dist calls an operation has a layout here, and nothing else has.
+func TestLayoutsAreOfKnownOps(t *testing.T) {
+	for i := range 256 {
+		op := dist.Op(i)
+		fields, _ := layoutOf(op)
+		require.Equal(t, op.Known() && op != dist.OpNodeLink, len(fields) > 0, "%d", i) // that one has none
+		require.True(t, i >= len(layouts) || op.Known() || layouts[i] == nil, "%d", i)
+	}
+}
+
 func TestControlRoundTrip(t *testing.T) {
 	for op := range dist.Op(len(layouts)) {
 		if !op.Known() {

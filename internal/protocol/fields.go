@@ -72,7 +72,7 @@ var layouts = [...][]field{
 
 // layoutOf gives the elements of op's tuple, and false for an unknown one.
 func layoutOf(op dist.Op) ([]field, bool) {
-	if !op.Known() {
+	if !op.Known() || int(op) >= len(layouts) {
 		return nil, false
 	}
 	return layouts[op], true

@@ -33,7 +33,7 @@ type RespondOptions struct {
 //     replaces the old connection. If the peer says that it lives, Respond ends with ErrAlive.
 //   - StatusNamed: the only way to go on for a peer that asks for a name. Name
 //     and Creation are what it gets.
-//   - StatusNok, dist.StatusNotAllowed: Respond sends it and ends with ErrNok or ErrNotAllowed.
+//   - StatusNok, StatusNotAllowed: Respond sends it and ends with ErrNok or ErrNotAllowed.
 type Verdict struct {
 	Status   dist.Status // the answer
 	Name     string      // StatusNamed only: alive@host, of the host that the peer announced

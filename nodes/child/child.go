@@ -128,7 +128,8 @@ func run(ctx context.Context, u *upgrade.Upgrader) error {
 }
 
 // Configure fills in what the environment says: the node's name, the cookie and where the node
-// listens, unless Config has them, or, as Config.Resolver, the folder of a private link; and the
+// listens, unless Config has them. A private link takes the place of Config.Resolver and
+// Config.Listen, since its parent looks for the node in a folder. Configure also fills in the
 // control socket (upgrade.ControlPath, or in that folder), by which the parent has the node go on
 // in a new process: it starts that itself, so for the child of a node SIGHUP is ignored unless
 // UpgradeOn says otherwise. Without a parent, cnode-demo upgrade uses it. The error is ErrNoName,
@@ -156,7 +157,7 @@ func Configure(ctx context.Context, u *upgrade.Upgrader) (context.Context, error
 		cfg.Listen = addr
 	}
 	if folder := os.Getenv(variableLink); folder != "" {
-		cfg.Resolver = nodes.SocketDir(folder)
+		cfg.Resolver, cfg.Listen = nodes.SocketDir(folder), nil
 		if u.Control == "" { // others' children may have the same name
 			u.Control = filepath.Join(folder, "control")
 		}

@@ -105,7 +105,7 @@ func KeepConnected(n *nodes.Node, source Source, o *Options) *Keeper {
 	k.o.Logger = cmp.Or(k.o.Logger, n.Logger())
 	k.slots = make(chan struct{}, k.o.Concurrency)
 	k.ctx, k.cancel = context.WithCancel(context.Background())
-	if err := n.Inside(inside.Key{}).Clustered(); err != nil {
+	if err := n.Inside(inside.Key{}).CheckClustered(); err != nil {
 		k.o.Logger.Error("discovery: nothing to connect to", "error", err)
 		k.cancel()
 		k.err = err
@@ -141,7 +141,7 @@ func (k *Keeper) Close() error {
 func (k *Keeper) Done() <-chan struct{} { return k.done }
 
 // Err is why the Keeper has ended: what nodes.Node.Err says, nodes.ErrMoved for example, or
-// nodes.ErrClosed if the node lives; nil while the Keeper has not.
+// nodes.ErrClosed if the node lives, or nodes.ErrNoCluster; nil while the Keeper has not.
 func (k *Keeper) Err() error {
 	select {
 	case <-k.done:

@@ -3,7 +3,7 @@ package dist
 import "github.com/cnode-go/cnode/ei"
 
 // Control is a control message of any operation. Op determines which fields have a meaning; the
-// others are zero after ParseControl and ignored by AppendControl.
+// others are zero in what has come, and ignored in what goes out.
 //
 // Where a registered name may stand in place of a pid, exactly one of the two is set: From or
 // FromName, To or ToName. (If both are zero, the name is the empty atom.)

@@ -74,14 +74,15 @@ var (
 	// first; one of a message that has not begun, or has ended; or the first one of a message that is
 	// not complete.
 	ErrFragmentOrder = errors.New("fragment out of order")
-	// ErrTooManySequences: more incomplete messages at a time than are allowed.
+	// ErrTooManySequences: more incomplete messages at a time than a node keeps of a peer.
 	ErrTooManySequences = errors.New("too many incomplete messages")
-	// ErrTooMuchIncomplete: incomplete messages take more memory than is allowed.
+	// ErrTooMuchIncomplete: incomplete messages take more memory than FragmentError.Limit.
 	ErrTooMuchIncomplete = errors.New("incomplete messages take too much memory")
-	ErrMessageTooLong    = errors.New("message too long") // a message that is longer than is allowed
+	// ErrMessageTooLong: a message that is longer than Config.MaxFrame of package nodes.
+	ErrMessageTooLong = errors.New("message too long")
 )
 
-// Phases of a handshake, in their order, as HandshakeError.Phase names them.
+// The phases that every handshake has, in their order.
 const (
 	PhaseName           = "name"            // send_name
 	PhaseStatus         = "status"          // the accepting side's status
@@ -192,8 +193,10 @@ type FragmentError struct {
 	Sequence uint64 // the id of the message
 	Fragment uint64 // the number of the fragment: 1 is the last
 	Want     uint64 // with ErrFragmentOrder: the number that was due; 0 if any other than 0 was
-	Limit    int    // with ErrTooManySequences, ErrTooMuchIncomplete, ErrMessageTooLong: the limit in force
-	Err      error  // one of the errors about fragments
+	// the limit in force: with ErrTooManySequences a number of messages, with ErrTooMuchIncomplete
+	// and ErrMessageTooLong bytes
+	Limit int
+	Err   error // one of the errors about fragments
 }
 
 // Error names the cause and the fragment.

@@ -101,7 +101,7 @@ var shapes = [...]shape{
 	OpAltactSigSend:       {"ALTACT_SIG_SEND", OpAltactSigSend, true, FlagAltactSig},
 }
 
-// shapeOf gives the layout of op, and false for an unknown one.
+// shapeOf gives what is known of op, and false for an unknown one.
 func shapeOf(op Op) (*shape, bool) {
 	if int(op) >= len(shapes) || shapes[op].name == "" {
 		return nil, false

@@ -2,7 +2,7 @@ package dist
 
 // Versions of the handshake.
 const (
-	// OTP 22 and older; see "Versions" in the package documentation for who else uses it
+	// OTP 22 and older; OTP 23 and 24 speak it, too, to a node that no port mapper has told them about
 	Version5 = 5
 	Version6 = 6 // OTP 23 and later
 )

@@ -92,11 +92,12 @@ var ErrHidden = errors.New("global: the node is hidden (Config.Visible)")
 
 // Start makes the node take part in global: call it in Config.Setup, so that no peer comes too
 // early, also in a process that goes on as the node, or as one of its workers; else after
-// Node.Start. The node must be visible, or the error is ErrHidden; nodes.ErrNameTaken if it has a
-// global_name_server already, and ctx's if that has ended. It waits for nothing. The Global's life
-// does not end with ctx, but by Close or with the node. nil options are good.
+// Node.Start. The node must be visible, or the error is ErrHidden; nodes.ErrNoCluster if it has but
+// a link, nodes.ErrNameTaken if it has a global_name_server already, and ctx's if that has ended.
+// It waits for nothing. The Global's life does not end with ctx, but by Close or with the node. nil
+// options are good.
 func Start(ctx context.Context, n *nodes.Node, o *Options) (*Global, error) {
-	if err := cmp.Or(ctx.Err(), n.Inside(inside.Key{}).Clustered()); err != nil {
+	if err := cmp.Or(ctx.Err(), n.Inside(inside.Key{}).CheckClustered()); err != nil {
 		return nil, &nodes.Error{Op: "start global", Err: err}
 	}
 	g := &Global{n: n, log: n.Logger(), workers: inside.IsWorker(), held: map[string]heldLock{}, unwatched: map[string][]*name{},

@@ -83,9 +83,9 @@ type local struct {
 // if its start_pg is true. Call it in Config.Setup, or after Node.Start; in a node with workers, or
 // one that moves to another process, in Config.Setup: there each worker has the scope, and the
 // scope in a new process goes on as that of the one before. A name that is in use is
-// nodes.ErrNameTaken; Options.Limit below 0 is an error, and ctx's if that has ended. It does not
-// wait for other nodes, and the scope's life does not end with ctx, but by Close or with the node.
-// It is pg:start_link/1.
+// nodes.ErrNameTaken; Options.Limit below 0 is an error, and ctx's if that has ended; so is
+// nodes.ErrNoCluster. It does not wait for other nodes, and the scope's life does not end with ctx,
+// but by Close or with the node. It is pg:start_link/1.
 func Start(ctx context.Context, n *nodes.Node, scope string, o *Options) (*Scope, error) {
 	if scope == "" {
 		scope = "pg"
@@ -98,7 +98,7 @@ func Start(ctx context.Context, n *nodes.Node, scope string, o *Options) (*Scope
 		err = fmt.Errorf("Options.Limit is %d", o.Limit)
 	}
 	if err == nil {
-		err = n.Inside(inside.Key{}).Clustered()
+		err = n.Inside(inside.Key{}).CheckClustered()
 	}
 	if err != nil {
 		return nil, &nodes.Error{Op: "start pg scope " + scope, Err: err}

@@ -91,7 +91,10 @@ func TestHandshakesEndInTheirTime(t *testing.T) {
 		leave(last)
 		add()
 		all.NoMore()
-		add() // sets no timer any more: the bubble's test would wait for it
+		behind := add() // sets no timer any more
+		time.Sleep(2 * limit)
+		synctest.Wait()
+		require.NoError(t, behind.Ctx.Err())
 	})
 }
 
