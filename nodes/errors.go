@@ -64,8 +64,8 @@ var (
 	ErrNoTerm = errors.New("the message carries no term")
 	// ErrNoConnection: there is no connection to the node: none could be made, or it was lost.
 	ErrNoConnection = errors.New("no connection to the node")
-	// ErrNoCluster: the node belongs to a BEAM that has started it with a private link (package child),
-	// so there is no cluster to take part in.
+	// ErrNoCluster: the node belongs to a BEAM that has started it with a private link (package
+	// child), so there is no cluster to take part in.
 	ErrNoCluster = errors.New("the node is in no cluster: it has a link to the BEAM that has started it alone")
 	// ErrEndsUnread: the peer has read next to nothing for a Config.TickInterval, and leaves no
 	// room for the signals of processes that have ended.

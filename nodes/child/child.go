@@ -128,18 +128,26 @@ func run(ctx context.Context, u *upgrade.Upgrader) error {
 }
 
 // Configure fills in what the environment says: the node's name, the cookie and where the node
-// listens, unless Config has them. A private link takes the place of Config.Resolver and
-// Config.Listen, since its parent looks for the node in a folder. Configure also fills in the
-// control socket (upgrade.ControlPath, or in that folder), by which the parent has the node go on
-// in a new process: it starts that itself, so for the child of a node SIGHUP is ignored unless
-// UpgradeOn says otherwise. Without a parent, cnode-demo upgrade uses it. The error is ErrNoName,
-// or that of an address.
+// listens, unless Config has them. With a private link it sets them in any case, and Transport,
+// Also and Resolver as well: the parent looks for a socket in a folder of its own.
+//
+// Configure also fills in the control socket (upgrade.ControlPath, or one in that folder). By that
+// the parent has the node go on in a new process, which it starts itself: so for the child of a
+// node SIGHUP is ignored unless UpgradeOn says otherwise. Without a parent, cnode-demo upgrade uses
+// it. The error is ErrNoName, or that of an address.
 //
 // The context that it returns ends with ctx, and for the child of a node with the standard input:
 // the parent holds its other end, so that it ends with the parent, however that ends. Nothing else
 // may read it. Configure waits for nothing.
 func Configure(ctx context.Context, u *upgrade.Upgrader) (context.Context, error) {
 	cfg := &u.Config
+	if folder := os.Getenv(variableLink); folder != "" {
+		cfg.Name, cfg.Alive, cfg.Cookie = os.Getenv(variableNode), "", os.Getenv(variableCookie)
+		cfg.Resolver, cfg.Transport, cfg.Listen, cfg.Also = nodes.SocketDir(folder), nil, nil, nil
+		if u.Control == "" { // others' children may have the same name
+			u.Control = filepath.Join(folder, "control")
+		}
+	}
 	if cfg.Name == "" && cfg.Alive == "" {
 		cfg.Name = os.Getenv(variableNode)
 	}
@@ -149,18 +157,12 @@ func Configure(ctx context.Context, u *upgrade.Upgrader) (context.Context, error
 	if cfg.Cookie == "" {
 		cfg.Cookie = os.Getenv(variableCookie)
 	}
-	if at := os.Getenv(variableListen); at != "" && cfg.Listen == nil {
+	if at := os.Getenv(variableListen); at != "" && cfg.Listen == nil && os.Getenv(variableLink) == "" {
 		addr, err := transport.ParseAddr(at)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", variableListen, err)
 		}
 		cfg.Listen = addr
-	}
-	if folder := os.Getenv(variableLink); folder != "" {
-		cfg.Resolver, cfg.Listen = nodes.SocketDir(folder), nil
-		if u.Control == "" { // others' children may have the same name
-			u.Control = filepath.Join(folder, "control")
-		}
 	}
 	if u.Control == "" && cfg.Name != "" {
 		u.Control = upgrade.ControlPath(cfg.Name)

@@ -22,6 +22,7 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/nodes/upgrade"
+	"github.com/cnode-go/cnode/transport"
 )
 
 // What the test's own program does in place of the tests, if this is set.
@@ -185,9 +186,13 @@ func TestConfigure(t *testing.T) {
 	require.Equal(t, "own@127.0.0.1 own /own", u.Config.Name+" "+u.Config.Cookie+" "+u.Control)
 	require.False(t, u.TakeOver, "the variable was for one")
 	t.Setenv("CNODE_LINK", "/private")
-	u = &upgrade.Upgrader{}
+	u = &upgrade.Upgrader{Config: nodes.Config{Name: "own@127.0.0.1", Cookie: "own",
+		Listen: transport.UnixAddr("/own"), Transport: transport.TCP()}}
 	_, err = Configure(context.Background(), u)
 	require.NoError(t, err)
+	require.Equal(t, "env@127.0.0.1 theirs", u.Config.Name+" "+u.Config.Cookie, "the parent knows no other")
+	require.Nil(t, u.Config.Listen)
+	require.Nil(t, u.Config.Transport)
 	require.Equal(t, nodes.SocketDir("/private"), u.Config.Resolver)
 	require.Equal(t, "/private/control", u.Control, "others may run a program of this name, too")
 }

@@ -4,7 +4,9 @@
 %% BEAM are its own again when they come back.
 %%
 %% This process reads, and hands each message to whom it is for, results undecoded. Callers encode by themselves, and another
-%% process writes. What waits there has a bound, and whoever waits for room does so for no longer than his time-out.
+%% process writes. What waits there has a bound. A caller waits for room for no longer than his time-out; what is sent or cast
+%% waits at the process that stands for the receiver, without a bound. That process sends all that is for its process of Go:
+%% replies, and the ends of monitored processes, too. So they stay in the order in which they were sent.
 %%
 %% See erl_dist_protocol, "Distribution Handshake" and "Protocol between Connected Nodes", and erl_ext_dist, "Distribution Header".
 -module(cnode_link).
@@ -14,7 +16,7 @@
 -dialyzer(no_improper_lists). % an alias in a call is [alias | Reference]
 
 -export([table/0, known/3, forget/2, child/1, start_link/1, path_fits/1, call/5, to/2]).
--export([init/1, handle_continue/2, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
+-export([init/1, handle_continue/2, handle_call/3, handle_cast/2, handle_info/2]).
 
 -define(LINKS, cnode_links). % the table of children
 
@@ -52,12 +54,14 @@
     parts = #{} :: #{non_neg_integer() => {tuple(), [binary() | byte()]}}, % of messages in fragments, the latest first
     calls = #{} :: #{reference() => {pid(), reference()}}, % calls to Go: the process there, and the monitor of the caller
     past = #{} :: #{reference() => true}, % calls that were given up before Go had said which process has them
-    monitors = #{} :: #{reference() => {call, reference()} | {pid(), reference(), pid() | atom()}}, % of processes here: why
-    asked = #{} :: #{{pid(), reference()} => reference()}, % monitors that Go has asked for
-    replies = #{} :: #{reference() => reference()}, % our alias for Go's, in calls from there, and the other way round
+    monitors = #{} :: #{reference() => {call, reference()} | watch()}, % of processes here: why
+    asked = #{} :: #{reference() => reference()}, % monitors that Go has asked for, by its reference
     received = 0 :: non_neg_integer(), % packets, at the last tick
     silent = 0 :: non_neg_integer() % ticks
 }).
+
+%% A process of Go watches one here. Via which process here it is told, or its own pid: then via the one that stands for it.
+-type watch() :: {Via :: pid(), GoPid :: pid(), GoRef :: reference(), Of :: pid() | atom() | spawned}.
 
 %%% For users
 
@@ -67,9 +71,18 @@ table() ->
     ?LINKS = ets:new(?LINKS, [named_table, public, {read_concurrency, true}]),
     ok.
 
-%% Whether there is a table: the application has been started.
--spec known([atom()], node(), pid()) -> boolean().
-known(Names, Node, Child) -> ets:whereis(?LINKS) =/= undefined andalso ets:insert(?LINKS, [{Name, Node, Child} || Name <- Names]).
+%% Whether there is a table: the application has been started. The first name is the child's own; the others, of its node and
+%% its program, may be those of another child.
+-spec known([atom()], node() | #out{}, pid()) -> boolean().
+known([Own | Others], Way, Child) ->
+    ets:whereis(?LINKS) =/= undefined andalso
+        ets:insert(?LINKS, [{Own, Way, Child} | [{Name, Way, Child} || Name <- Others, is_free(Name, Child)]]).
+
+is_free(Name, Child) ->
+    case ets:lookup(?LINKS, Name) of
+        [{_, _, Other}] -> Other =:= Child orelse not is_process_alive(Other);
+        [] -> true
+    end.
 
 -spec forget([atom()], pid()) -> ok.
 forget(Names, Child) ->
@@ -175,7 +188,7 @@ handle_continue(#{node := Node, path := Path, secret := Secret}, #state{owner = 
             Counts = atomics:new(2, []),
             Out = #out{link = self(), counts = Counts, pids = ets:new(pids, [{read_concurrency, true}]), node = Node, ours = Ours,
                 writer = spawn_link(fun() -> writes(Socket, Counts) end)},
-            ets:insert(?LINKS, [{Name, Out, Owner} || Name <- Names]),
+            true = known(Names, Out, Owner),
             _ = erlang:send_after(?TICK, self(), tick),
             _ = erlang:send_after(?LOOK, self(), look),
             Owner ! {connecting, self(), true},
@@ -239,7 +252,7 @@ handle_call({stand_in, Name}, _, #state{out = #out{pids = Pids}} = S) ->
     end;
 handle_call(kept, _, #state{out = #out{pids = Pids}} = S) -> % for tests
     Maps = #{parts => S#state.parts, calls => S#state.calls, past => S#state.past, monitors => S#state.monitors,
-        asked => S#state.asked, replies => S#state.replies},
+        asked => S#state.asked},
     {reply, (maps:map(fun(_, Map) -> map_size(Map) end, Maps))#{pids => ets:info(Pids, size)}, S}.
 
 handle_cast(_, S) -> {noreply, S}.
@@ -250,19 +263,12 @@ handle_info({tcp_passive, Socket}, S) ->
     {noreply, S};
 handle_info({tcp_closed, _}, S) -> over(S);
 handle_info({tcp_error, _, _}, S) -> over(S);
-handle_info({[alias | Alias], Reply}, #state{replies = Replies, out = Out} = S) -> % of a server here to Go
-    case Replies of
-        #{Alias := GoRef} ->
-            now(Out, {33, self(), GoRef}, {[alias | GoRef], Reply}),
-            {noreply, S#state{replies = maps:without([Alias, GoRef], Replies)}};
-        _ -> {noreply, S}
-    end;
 handle_info({'DOWN', Monitor, process, Pid, Reason}, #state{monitors = Monitors, asked = Asked, out = Out} = S) ->
     case maps:take(Monitor, Monitors) of
         {{call, Call}, Rest} -> {noreply, give_up(Call, S#state{monitors = Rest})};
-        {{GoPid, GoRef, Of}, Rest} ->
-            now(Out, {28, case Of of spawned -> Pid; _ -> Of end, GoPid, GoRef}, Reason),
-            {noreply, unanswered(GoRef, S#state{monitors = Rest, asked = maps:remove({GoPid, GoRef}, Asked)})};
+        {{Via, GoPid, GoRef, Of}, Rest} ->
+            _ = say(Out, Via, {28, case Of of spawned -> Pid; _ -> Of end, GoPid, GoRef}, Reason),
+            {noreply, S#state{monitors = Rest, asked = maps:remove(GoRef, Asked)}};
         error -> {noreply, S}
     end;
 handle_info({given_up, Call}, #state{calls = Calls, past = Past} = S) ->
@@ -272,7 +278,6 @@ handle_info({given_up, Call}, #state{calls = Calls, past = Past} = S) ->
             _ = erlang:send_after(?KEPT, self(), {forget, Call}),
             {noreply, S#state{past = Past#{Call => true}}}
     end;
-handle_info({unanswered, Ref}, S) -> {noreply, unanswered(Ref, S)};
 handle_info({forget, Call}, #state{past = Past} = S) -> {noreply, S#state{past = maps:remove(Call, Past)}};
 handle_info({'EXIT', Writer, _}, #state{out = #out{writer = Writer}} = S) -> over(S);
 handle_info({'EXIT', Pid, Reason}, #state{out = Out} = S) -> % one that stands for a process of Go
@@ -308,11 +313,6 @@ tick(#state{socket = Socket, received = Before, silent = Silent, out = #out{writ
 
 %% The end of a program is no error of this process.
 over(S) -> {stop, {shutdown, noconnection}, S}.
-
-terminate(_, #state{out = undefined}) -> ok;
-terminate(_, #state{owner = Owner, names = Names, out = #out{node = Node} = Out}) ->
-    _ = [known([Name], Node, Owner) || Name <- Names, ets:lookup(?LINKS, Name) =:= [{Name, Out, Owner}]],
-    ok.
 
 give_up(Call, #state{calls = Calls, out = Out} = S) ->
     case maps:take(Call, Calls) of
@@ -373,15 +373,15 @@ control({31, Call, _, _, Reason}, _, S) ->
 control({33, _, Alias}, Data, S) ->
     Alias ! term(Data, S),
     S;
-control({22, GoPid, To}, Data, S) -> deliver(GoPid, term(Data, S), To, S);
-control({2, _, To}, Data, S) -> deliver(none, term(Data, S), To, S);
-control({6, GoPid, _, Name}, Data, S) -> deliver(GoPid, term(Data, S), Name, S);
+control({22, _, To}, Data, S) -> deliver(term(Data, S), To, S);
+control({2, _, To}, Data, S) -> deliver(term(Data, S), To, S);
+control({6, _, _, Name}, Data, S) -> deliver(term(Data, S), Name, S);
 control({29, Ref, GoPid, Leader, {M, F, _}, Options}, Data, S) ->
     spawned(Ref, GoPid, swapped(Leader, S), {M, F, term(Data, S)}, Options, S);
-control({19, GoPid, To, Ref}, _, S) -> watched(monitor(process, To), {GoPid, Ref, To}, S);
-control({20, GoPid, _, Ref}, _, #state{asked = Asked} = S) ->
-    case maps:take({GoPid, Ref}, Asked) of
-        {Monitor, Rest} -> unanswered(Ref, S#state{asked = Rest, monitors = unwatch(Monitor, S#state.monitors)});
+control({19, GoPid, To, Ref}, _, S) -> watched(monitor(process, To), {GoPid, GoPid, Ref, To}, S);
+control({20, _, _, Ref}, _, #state{asked = Asked} = S) ->
+    case maps:take(Ref, Asked) of
+        {Monitor, Rest} -> S#state{asked = Rest, monitors = unwatch(Monitor, S#state.monitors)};
         error -> S
     end;
 control({1, GoPid, To}, _, S) -> told(GoPid, {link, To}, S);
@@ -396,35 +396,17 @@ told(GoPid, What, S) ->
     local(GoPid, S) ! {?MODULE, What},
     S.
 
-%% A call from Go: a server here cannot answer to an alias of Go, so there is one of this process for that.
-deliver(GoPid, {'$gen_call', {From, [alias | Ref]}, Request}, To, #state{out = #out{node = Node}, replies = Replies} = S)
-        when node(Ref) =:= Node ->
-    case {is_map_key({GoPid, Ref}, S#state.asked), is_there(To)} of
-        {false, false} -> S; % its end has been told already
-        {IsWatched, _} ->
-            Alias = alias([reply]),
-            pass({'$gen_call', {From, [alias | Alias]}, Request}, To),
-            _ = IsWatched orelse erlang:send_after(?KEPT, self(), {unanswered, Ref}),
-            S#state{replies = Replies#{Alias => Ref, Ref => Alias}}
+%% A call from Go: a server here cannot answer to an alias of Go, so it answers to the process that stands for the caller. The
+%% server's end is told via the same.
+deliver({'$gen_call', {From, [alias | Ref]}, Request}, To, #state{out = #out{node = Node}} = S) when node(Ref) =:= Node ->
+    pass({'$gen_call', {From, {?MODULE, Ref}}, Request}, To),
+    case S#state.asked of
+        #{Ref := Monitor} -> S#state{monitors = maps:update_with(Monitor, fun(Why) -> setelement(1, Why, From) end, S#state.monitors)};
+        _ -> S
     end;
-deliver(_, Message, To, S) ->
+deliver(Message, To, S) ->
     pass(Message, To),
     S.
-
-is_there(Pid) when is_pid(Pid) ->
-    try is_process_alive(Pid)
-    catch error:badarg -> false % of a BEAM of the same name before this one
-    end;
-is_there(Name) -> whereis(Name) =/= undefined.
-
-%% The monitor of a call from Go is over, and so is the call.
-unanswered(Ref, #state{replies = Replies} = S) ->
-    case Replies of
-        #{Ref := Alias} ->
-            _ = unalias(Alias),
-            S#state{replies = maps:without([Alias, Ref], Replies)};
-        _ -> S
-    end.
 
 pass(Message, To) ->
     try To ! Message
@@ -441,7 +423,7 @@ spawned(Ref, GoPid, Leader, {M, F, Args}, Options, #state{out = Out} = S) ->
     _ = IsLinked andalso told(GoPid, {link, Pid}, S),
     now(Out, {31, Ref, GoPid, bit(IsLinked) bor bit(IsMonitored) bsl 1, Pid}),
     case IsMonitored of
-        true -> watched(Monitor, {GoPid, Ref, spawned}, S);
+        true -> watched(Monitor, {GoPid, GoPid, Ref, spawned}, S);
         false ->
             _ = demonitor(Monitor, [flush]),
             S
@@ -450,8 +432,8 @@ spawned(Ref, GoPid, Leader, {M, F, Args}, Options, #state{out = Out} = S) ->
 bit(true) -> 1;
 bit(false) -> 0.
 
-watched(Monitor, {GoPid, Ref, _} = Why, #state{monitors = Monitors, asked = Asked} = S) ->
-    S#state{monitors = Monitors#{Monitor => Why}, asked = Asked#{{GoPid, Ref} => Monitor}}.
+watched(Monitor, {_, _, Ref, _} = Why, #state{monitors = Monitors, asked = Asked} = S) ->
+    S#state{monitors = Monitors#{Monitor => Why}, asked = Asked#{Ref => Monitor}}.
 
 %% Whoever wants a result decodes it, unless there are processes of Go in it.
 ours(Data, S) ->
@@ -517,19 +499,25 @@ stands_in(#stand_in{out = #out{link = Link} = Out, for = For, ends = Ends, linke
         {?MODULE, {exit, To, Reason}} ->
             true = exit(To, Reason),
             stands_in(P);
+        {?MODULE, {say, Control, Message}} ->
+            later(Out, Control, Message),
+            stands_in(P);
+        {{?MODULE, Ref}, Reply} -> % gen_server:reply/2
+            later(Out, {33, self(), Ref}, {[alias | Ref], Reply}),
+            stands_in(P);
         {'EXIT', Link, _} -> exit(noconnection);
         {'EXIT', From, Reason} when is_map_key(From, Linked) -> % Go has asked for this link
             later(Out, {24, From, For}, Reason),
             stands_in(P#stand_in{linked = maps:remove(From, Linked)});
         {'EXIT', From, Reason} when is_pid(For) ->
-            later(Out, {26, From, For}, Reason),
+            later(Out, {26, From, For}, case Reason of kill -> killed; _ -> Reason end), % it came by a link
             stands_in(P);
         {'EXIT', _, _} -> stands_in(P); % exit/2 takes no names
-        Message when is_pid(For) ->
-            later(Out, {22, self(), For}, Message),
+        Message when is_pid(For) -> % nobody knows who has sent it
+            later(Out, {2, '', For}, Message),
             stands_in(P);
         Message ->
-            later(Out, {6, self(), '', For}, Message),
+            later(Out, {6, Link, '', For}, Message),
             stands_in(P)
     end.
 
@@ -546,6 +534,18 @@ now(Out, Control, Message) ->
             ok
     end.
 
+%% To a process of Go, behind all that processes here have sent it before: the process that stands for it has that still.
+say(Out, Via, Control, Message) when node(Via) =:= node() ->
+    case is_process_alive(Via) of
+        true -> Via ! {?MODULE, {say, Control, Message}};
+        false -> now(Out, Control, Message)
+    end;
+say(#out{pids = Pids} = Out, GoPid, Control, Message) ->
+    case ets:lookup(Pids, GoPid) of
+        [{_, Pid}] -> say(Out, Pid, Control, Message);
+        [] -> now(Out, Control, Message)
+    end.
+
 %% For processes that have all the time.
 later(Out, Control) -> sent(Out, whole(Control, []), infinity).
 
@@ -554,7 +554,7 @@ later(Out, Control, Message) -> send(Out, Control, Message, infinity).
 send(#out{writer = Writer} = Out, Control, Message, Until) ->
     case frames(Control, payload(Out, Message)) of
         {one, Frame} -> sent(Out, Frame, Until);
-        {many, Frames} -> % what the sender has for others is not to overtake this
+        {many, Frames} -> % this is not to overtake what the sender has sent before
             case asked(Writer, room, Until) of
                 ok ->
                     _ = asked(Writer, {large, Frames}, Until),
@@ -646,26 +646,27 @@ pieces([Data | More], Room, Piece, Pieces) ->
 %% The process that writes. It may stand still for as long as Go does.
 writes(Socket, Counts) -> writes(Socket, Counts, [], ?FRAGMENT).
 
-%% Large messages take turns, a fragment each, and so do small ones, of that many bytes.
+%% Large messages take turns, a fragment each, and so do small ones, of that many bytes. All is received in its order: whoever
+%% has asked for room gets it when all that was sent before has been written.
+writes(Socket, Counts, [{Alias, [Frame | Frames]} | Others], Turn) when Turn =< 0 ->
+    written(Socket, Frame),
+    case Frames of
+        [] ->
+            _ = is_reference(Alias) andalso (Alias ! {Alias, ok}),
+            writes(Socket, Counts, Others, ?FRAGMENT);
+        _ -> writes(Socket, Counts, Others ++ [{Alias, Frames}], ?FRAGMENT)
+    end;
 writes(Socket, Counts, Large, Turn) ->
     receive
-        {out, Size, Frame} when Turn > 0; Large =:= [] ->
+        {out, Size, Frame} ->
             written(Socket, Frame),
             ok = atomics:sub(Counts, 1, Size),
-            writes(Socket, Counts, Large, Turn - Size);
+            writes(Socket, Counts, Large, max(0, Turn - Size));
         {large, Alias, Frames} -> writes(Socket, Counts, Large ++ [{Alias, Frames}], Turn);
         {room, Alias} ->
             Alias ! {Alias, ok},
             writes(Socket, Counts, Large, Turn)
-    after case Large of [] -> infinity; _ -> 0 end ->
-        [{Alias, [Frame | Frames]} | Others] = Large,
-        written(Socket, Frame),
-        case Frames of
-            [] ->
-                _ = is_reference(Alias) andalso (Alias ! {Alias, ok}),
-                writes(Socket, Counts, Others, ?FRAGMENT);
-            _ -> writes(Socket, Counts, Others ++ [{Alias, Frames}], ?FRAGMENT)
-        end
+    after case Large of [] -> infinity; _ -> 0 end -> writes(Socket, Counts, Large, 0)
     end.
 
 written(Socket, Frame) ->

@@ -106,8 +106,9 @@ The others are optional:
 - `systemctl`: the command to ask about a unit, systemctl; it has a list with its arguments
 
 It returns once the node is connected. The errors: `{not_distributed, Why}` if this node has no name and there can be no link,
-`{not_started, cnode}` if there is to be a link and the application cnode has not been started, `{no_program, Path}`,
-`{exit_status, Status, Lines}`, `not_ready` and `not_connected`.
+`{not_started, cnode}` if there is to be a link and the application cnode has not been started, `{no_folder, Folder, Reason}`
+and `{name_too_long, Node}` if it cannot have a socket, `{no_program, Path}`, `{exit_status, Status, Lines}`, `not_ready` and
+`not_connected`.
 """).
 -spec start_link(options()) -> {ok, pid()} | {error, term()}.
 start_link(Options) ->
@@ -269,8 +270,9 @@ with_folder(true, #state{node = Node} = S) ->
 %% A folder of its own: two BEAMs may run the same program.
 folder(Node) ->
     Name = "cnode-" ++ random(6),
-    Folders = [Folder || Folder <- [filename:join(os:getenv("TMPDIR", "/tmp"), Name), filename:join("/tmp", Name)],
-        cnode_link:path_fits(socket(Folder, Node))],
+    Own = os:getenv("TMPDIR", "/tmp"),
+    Folders = [Folder || In <- [Own || filename:pathtype(Own) =:= absolute, filelib:is_dir(Own)] ++ ["/tmp"],
+        Folder <- [filename:join(In, Name)], cnode_link:path_fits(socket(Folder, Node))],
     case {os:type(), Folders} of
         {{unix, _}, [Folder | _]} ->
             Secret = random(16),
@@ -321,7 +323,7 @@ started(S, Until) ->
 failed({exit_status, ?TAKEN, _} = Taken, S, Until) ->
     case now_ms() + ?AGAIN < Until of
         true ->
-            receive {'EXIT', Pid, Reason} when is_pid(Pid) -> {stop, Reason}
+            receive {'EXIT', Pid, Reason} when is_pid(Pid), Reason =/= normal -> {stop, Reason}
             after ?AGAIN -> start(S, Until)
             end;
         false -> {stop, Taken}

@@ -95,8 +95,9 @@ defmodule Cnode.Node do
     * `:log` - the level of lines without one of their own, `:info`, or `false` for no lines.
     * `:systemctl` - the command that is asked about a unit, with its arguments: `["systemctl", "--user"]`.
 
-  The errors are `{:not_distributed, why}` if this node has no name and there can be no link, `{:no_program, path}`,
-  `{:exit_status, status, lines}`, `:not_ready` and `:not_connected`.
+  The errors are `{:not_distributed, why}` if this node has no name and there can be no link, `{:no_folder, folder, reason}`
+  and `{:name_too_long, node}` if a link cannot have a socket, `{:no_program, path}`, `{:exit_status, status, lines}`,
+  `:not_ready` and `:not_connected`.
   """
   @spec start_link([option]) :: {:ok, pid} | {:error, term}
   def start_link(options), do: options |> Map.new() |> built() |> :cnode_node.start_link()

@@ -1,6 +1,6 @@
 %% What holds between a BEAM and a child with a link: all but what is said, as with a node.
 -module(cnode_link_checks).
--export([run/1, renamed/1, store/1]).
+-export([run/1, renamed/1, store/1, parts/1]).
 
 -define(CHILD, linked).
 
@@ -57,7 +57,8 @@ check(F) ->
 flush() -> receive _ -> flush() after 0 -> ok end.
 
 checks() -> [
-    fun what_it_is/0, fun no_cluster/0, fun functions/0, fun exceptions/0, fun missing/0, fun limits/0, fun caller_ends/0, fun servers/0, fun casts/0, fun requests/0,
+    fun what_it_is/0, fun no_cluster/0, fun functions/0, fun exceptions/0, fun missing/0, fun limits/0, fun caller_ends/0,
+    fun servers/0, fun casts/0, fun requests/0, fun last_words/0, fun parts_first/0, fun sizes_in_order/0, fun no_sender/0,
     fun group_leader_is_ours/0, fun caller/0, fun terms/0, fun large/0, fun calls_from_go/0, fun functions_from_go/0, fun messages_from_go/0,
     fun go_watches/0, fun processes_of_go/0, fun links_of_go/0, fun links_to_go/0, fun kills/0, fun exits_from_go/0, fun stream/0, fun between_fragments/0,
     fun many_processes/0, fun many_callers/0, fun stands_still/0, fun nothing_is_kept/0, fun server_crashes/0, fun upgrade/0, fun link_breaks/0,
@@ -163,6 +164,46 @@ casts() ->
 requests() ->
     Id = gen_server:send_request(cnode_node:to(?CHILD, counter), {upper, <<"req">>}),
     {reply, <<"REQ">>} = gen_server:receive_response(Id, 5000).
+
+%% A reply comes before the end of whoever has sent it, however large it is.
+last_words() ->
+    Data = binary:copy(<<"w">>, 1000000),
+    [begin
+        Pid = spawn(fun() -> receive {'$gen_call', From, _} -> gen_server:reply(From, Data) end end),
+        register(last, Pid),
+        Data = call(back, call, [<<"last">>, ask]),
+        until(fun() -> whereis(last) =:= undefined end)
+    end || _ <- lists:seq(1, 5)].
+
+%% What a function has sent comes before its result.
+parts(To) ->
+    [To ! {part, I, <<0:400000>>} || I <- lists:seq(1, 60)],
+    done.
+
+parts_first() -> 60 = call(back, parts, []).
+
+%% A message does not overtake another one of its sender, whatever else is on its way.
+sizes_in_order() ->
+    [To, Other] = [call(back, echo, []) || _ <- [1, 2]],
+    Large = binary:copy(<<"l">>, 400000),
+    Busy = spawn_link(fun Again() ->
+        Other ! {self(), Large},
+        receive {echoed, Other, Large} -> Again(); stop -> ok end
+    end),
+    [begin
+        [To ! {self(), Sent} || Sent <- [1, Large, 3]],
+        [1, Large, 3] = [receive {echoed, To, Got} -> Got after 10000 -> error(none) end || _ <- [1, 2, 3]]
+    end || _ <- lists:seq(1, 20)],
+    unlink(Busy),
+    exit(Busy, kill),
+    [P ! {self(), stop} || P <- [To, Other]].
+
+%% Go does not hear who has sent a message. Were it the process that stands for the receiver, an answer would come back to that.
+no_sender() ->
+    P = call(back, echo, []),
+    P ! {self(), from},
+    receive {echoed, P, <<"0">>} -> ok; {echoed, P, Other} -> error(Other) after 5000 -> error(none) end,
+    P ! {self(), stop}.
 
 group_leader_is_ours() ->
     Test = self(),

@@ -19,6 +19,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/global"
 	"github.com/cnode-go/cnode/nodes/groupleader"
 	"github.com/cnode-go/cnode/nodes/pg"
+	"github.com/cnode-go/cnode/transport"
 )
 
 // Functions that a peer calls.
@@ -92,6 +93,19 @@ func (back) Both(ctx context.Context, to ei.Pid, t ei.Term) (ei.Term, error) {
 	return b.Call(ctx, to, ei.Atom("last"))
 }
 
+// Parts is how many messages have come before the result of a function that sends them.
+func (back) Parts(ctx context.Context) (count int, err error) {
+	b := nodes.MailboxOf(ctx)
+	_, err = b.ERPC(ctx, child.Parent(), "cnode_link_checks", "parts", b.Pid())
+	for err == nil {
+		if _, e := b.Receive(transport.NoWait()); e != nil {
+			break
+		}
+		count++
+	}
+	return count, err
+}
+
 // Watch waits for the end of a process, and gives its reason.
 func (back) Watch(ctx context.Context, of ei.Pid) (ei.Term, error) {
 	b := nodes.MailboxOf(ctx)
@@ -123,6 +137,8 @@ func (k back) Echo() (ei.Pid, error) {
 			}
 			if request[1] == ei.Term(ei.Atom("stop")) {
 				b.Exit(ei.Atom("stopped"))
+			} else if pid, ok := request[0].(ei.Pid); ok && request[1] == ei.Term(ei.Atom("from")) {
+				_ = b.Send(context.Background(), pid, ei.T("echoed", b.Pid(), ei.Binary(string(m.From.Node)+"0")))
 			} else if pid, ok := request[0].(ei.Pid); ok {
 				_ = b.Send(context.Background(), pid, ei.T("echoed", b.Pid(), request[1]))
 			}
