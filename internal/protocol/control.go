@@ -3,6 +3,7 @@ package protocol
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -62,26 +63,30 @@ func parse(c *ei.Cursor, ctl *dist.Control) error {
 		return dist.ErrUnknownOp
 	}
 	want := 1 + len(fields)
-	if ctl.Op == dist.OpAltactSigSend && arity == want+1 {
-		want++ // with a token; checked against the flags once they are read
+	token := ctl.Op != ctl.Op.Base()
+	if ctl.Op == dist.OpAltactSigSend {
+		token = arity == want // checked against the flags once they are read
+	}
+	if !token && slices.Contains(fields, fieldToken) {
+		want--
 	}
 	if arity != want {
 		return fmt.Errorf("%w: a tuple of %d elements, not %d", dist.ErrShape, arity, want)
 	}
 	for _, f := range fields {
+		if f == fieldToken {
+			if ctl.Op == dist.OpAltactSigSend && token != (ctl.Flags&dist.AltactToken != 0) {
+				return fmt.Errorf("%w: flags %#x in a tuple of %d elements", dist.ErrShape, ctl.Flags, arity)
+			}
+			if !token {
+				continue
+			}
+		}
 		if err := parseField(c, ctl, f); err != nil {
 			return &dist.ControlError{Op: ctl.Op, Offset: c.Offset(), Field: fieldNames[f], Err: err}
 		}
 	}
-	if ctl.Op != dist.OpAltactSigSend {
-		return nil
-	}
-	if hasToken := ctl.Flags&dist.AltactToken != 0; hasToken != (arity > 1+len(fields)) {
-		return fmt.Errorf("%w: flags %#x in a tuple of %d elements", dist.ErrShape, ctl.Flags, arity)
-	} else if hasToken {
-		ctl.Token, err = c.Raw()
-	}
-	return err
+	return nil
 }
 
 func parseField(c *ei.Cursor, ctl *dist.Control, f field) (err error) {
@@ -194,20 +199,18 @@ func AppendControl(b []byte, ctl *dist.Control) ([]byte, error) {
 		return b, &dist.ControlError{Op: ctl.Op, Offset: -1, Err: dist.ErrUnknownOp}
 	}
 	arity := 1 + len(fields)
-	token := ctl.Op == dist.OpAltactSigSend && ctl.Flags&dist.AltactToken != 0
-	if token {
-		arity++
+	token := ctl.Op != ctl.Op.Base() || ctl.Op == dist.OpAltactSigSend && ctl.Flags&dist.AltactToken != 0
+	if !token && slices.Contains(fields, fieldToken) {
+		arity--
 	}
 	out := ei.AppendInt(ei.AppendTupleHeader(b, arity), int64(ctl.Op))
 	var err error
 	for _, f := range fields {
+		if f == fieldToken && !token {
+			continue
+		}
 		if out, err = appendField(out, ctl, f); err != nil {
 			return b, &dist.ControlError{Op: ctl.Op, Offset: -1, Field: fieldNames[f], Err: err}
-		}
-	}
-	if token {
-		if out, err = appendField(out, ctl, fieldToken); err != nil {
-			return b, &dist.ControlError{Op: ctl.Op, Offset: -1, Field: fieldNames[fieldToken], Err: err}
 		}
 	}
 	return out, nil

@@ -54,13 +54,13 @@ func controlVectors(t testing.TB) []controlVector {
 		{"REG_SEND", "6804 6106" + hexA + hexNone + hexName, dist.Control{Op: dist.OpRegSend, From: pidA, ToName: "peer"}},
 		{"GROUP_LEADER", "6803 6107" + hexA + hexB, dist.Control{Op: dist.OpGroupLeader, From: pidA, To: pidB}},
 		{"EXIT2", "6804 6108" + hexA + hexB + hexKill, dist.Control{Op: dist.OpExit2, From: pidA, To: pidB, Reason: kill}},
-		{"SEND_TT", "6804 610c" + hexNone + hexB + hexToken, dist.Control{Op: dist.OpSendTT, To: pidB, Token: token}},
+		{"SEND_TT", "6804 610c" + hexNone + hexB + hexToken, dist.Control{Op: dist.OpSend.Traced(), To: pidB, Token: token}},
 		{"EXIT_TT", "6805 610d" + hexA + hexB + hexToken + hexKill,
-			dist.Control{Op: dist.OpExitTT, From: pidA, To: pidB, Token: token, Reason: kill}},
+			dist.Control{Op: dist.OpExit.Traced(), From: pidA, To: pidB, Token: token, Reason: kill}},
 		{"REG_SEND_TT", "6805 6110" + hexA + hexNone + hexName + hexToken,
-			dist.Control{Op: dist.OpRegSendTT, From: pidA, ToName: "peer", Token: token}},
+			dist.Control{Op: dist.OpRegSend.Traced(), From: pidA, ToName: "peer", Token: token}},
 		{"EXIT2_TT", "6805 6112" + hexA + hexB + hexToken + hexKill,
-			dist.Control{Op: dist.OpExit2TT, From: pidA, To: pidB, Token: token, Reason: kill}},
+			dist.Control{Op: dist.OpExit2.Traced(), From: pidA, To: pidB, Token: token, Reason: kill}},
 		{"MONITOR_P", "6804 6113" + hexA + hexB + hexRef3, dist.Control{Op: dist.OpMonitorP, From: pidA, To: pidB, Ref: ref3}},
 		{"MONITOR_P, name", "6804 6113" + hexA + hexName + hexRef3, dist.Control{Op: dist.OpMonitorP, From: pidA, ToName: "peer", Ref: ref3}},
 		{"MONITOR_P, empty name", "6804 6113" + hexA + hexNone + hexRef3, dist.Control{Op: dist.OpMonitorP, From: pidA, Ref: ref3}},
@@ -71,11 +71,14 @@ func controlVectors(t testing.TB) []controlVector {
 		{"MONITOR_P_EXIT, name", "6805 6115" + hexName + hexB + hexRef3 + hexKill,
 			dist.Control{Op: dist.OpMonitorPExit, FromName: "peer", To: pidB, Ref: ref3, Reason: kill}},
 		{"SEND_SENDER", "6803 6116" + hexA + hexB, dist.Control{Op: dist.OpSendSender, From: pidA, To: pidB}},
-		{"SEND_SENDER_TT", "6804 6117" + hexA + hexB + hexToken, dist.Control{Op: dist.OpSendSenderTT, From: pidA, To: pidB, Token: token}},
+		{"SEND_SENDER_TT", "6804 6117" + hexA + hexB + hexToken,
+			dist.Control{Op: dist.OpSendSender.Traced(), From: pidA, To: pidB, Token: token}},
 		{"PAYLOAD_EXIT", "6803 6118" + hexA + hexB, dist.Control{Op: dist.OpPayloadExit, From: pidA, To: pidB}},
-		{"PAYLOAD_EXIT_TT", "6804 6119" + hexA + hexB + hexToken, dist.Control{Op: dist.OpPayloadExitTT, From: pidA, To: pidB, Token: token}},
+		{"PAYLOAD_EXIT_TT", "6804 6119" + hexA + hexB + hexToken,
+			dist.Control{Op: dist.OpPayloadExit.Traced(), From: pidA, To: pidB, Token: token}},
 		{"PAYLOAD_EXIT2", "6803 611a" + hexA + hexB, dist.Control{Op: dist.OpPayloadExit2, From: pidA, To: pidB}},
-		{"PAYLOAD_EXIT2_TT", "6804 611b" + hexA + hexB + hexToken, dist.Control{Op: dist.OpPayloadExit2TT, From: pidA, To: pidB, Token: token}},
+		{"PAYLOAD_EXIT2_TT", "6804 611b" + hexA + hexB + hexToken,
+			dist.Control{Op: dist.OpPayloadExit2.Traced(), From: pidA, To: pidB, Token: token}},
 		{"PAYLOAD_MONITOR_P_EXIT", "6804 611c" + hexA + hexB + hexRef3,
 			dist.Control{Op: dist.OpPayloadMonitorPExit, From: pidA, To: pidB, Ref: ref3}},
 		{"PAYLOAD_MONITOR_P_EXIT, name", "6804 611c" + hexName + hexB + hexRef3,
@@ -91,7 +94,8 @@ func controlVectors(t testing.TB) []controlVector {
 		},
 		{
 			"SPAWN_REQUEST_TT", "6807 611e" + hexRef3 + hexA + hexB + hexMFA + hexOpts + hexToken,
-			dist.Control{Op: dist.OpSpawnRequestTT, Ref: ref3, From: pidA, GroupLeader: pidB, Module: "m", Function: "f", Arity: 2, Options: opts,
+			dist.Control{Op: dist.OpSpawnRequest.Traced(), Ref: ref3, From: pidA, GroupLeader: pidB,
+				Module: "m", Function: "f", Arity: 2, Options: opts,
 				Token: token},
 		},
 		{
@@ -104,10 +108,11 @@ func controlVectors(t testing.TB) []controlVector {
 		},
 		{
 			"SPAWN_REPLY_TT", "6806 6120" + hexRef3 + hexB + "6102" + hexA + hexToken,
-			dist.Control{Op: dist.OpSpawnReplyTT, Ref: ref3, To: pidB, Flags: dist.SpawnMonitored, Result: raw(t, hexA), Token: token},
+			dist.Control{Op: dist.OpSpawnReply.Traced(), Ref: ref3, To: pidB, Flags: dist.SpawnMonitored, Result: raw(t, hexA), Token: token},
 		},
 		{"ALIAS_SEND", "6803 6121" + hexA + hexRef3, dist.Control{Op: dist.OpAliasSend, From: pidA, Ref: ref3}},
-		{"ALIAS_SEND_TT", "6804 6122" + hexA + hexRef5 + hexToken, dist.Control{Op: dist.OpAliasSendTT, From: pidA, Ref: ref5, Token: token}},
+		{"ALIAS_SEND_TT", "6804 6122" + hexA + hexRef5 + hexToken,
+			dist.Control{Op: dist.OpAliasSend.Traced(), From: pidA, Ref: ref5, Token: token}},
 		{"UNLINK_ID", "6804 6123 6101" + hexA + hexB, dist.Control{Op: dist.OpUnlinkID, ID: 1, From: pidA, To: pidB}},
 		{"UNLINK_ID, largest", "6804 6123 6e0800ffffffffffffffff" + hexA + hexB,
 			dist.Control{Op: dist.OpUnlinkID, ID: 1<<64 - 1, From: pidA, To: pidB}},
@@ -225,7 +230,7 @@ func TestControlErrors(t *testing.T) {
 		},
 		"a token without its flag": {"6805 6125 6101" + hexA + hexB + hexToken, dist.ErrShape, dist.OpAltactSigSend, 42, "flags 0x1"},
 		"a flag without its token": {"6804 6125 6103" + hexA + hexB, dist.ErrShape, dist.OpAltactSigSend, 42, "flags 0x3"},
-		"a truncated token":        {"6804 610c" + hexNone + hexB + "6802 6101", ei.ErrTruncated, dist.OpSendTT, 24, "Token"},
+		"a truncated token":        {"6804 610c" + hexNone + hexB + "6802 6101", ei.ErrTruncated, dist.OpSend.Traced(), 24, "Token"},
 		"half of an unknown one":   {"6803 6163" + hexA, ei.ErrTruncated, 99, 0, ""},
 	}
 	for name, tt := range tests {
@@ -396,7 +401,9 @@ func drawControl(t *rapid.T, op dist.Op) dist.Control {
 		case fieldReason:
 			ctl.Reason = term("reason")
 		case fieldToken:
-			ctl.Token = term("token")
+			if op != op.Base() || op == dist.OpAltactSigSend && ctl.Flags&dist.AltactToken != 0 {
+				ctl.Token = term("token")
+			}
 		case fieldLeader:
 			ctl.GroupLeader = pid.Draw(t, "leader")
 		case fieldMFA:
@@ -414,9 +421,6 @@ func drawControl(t *rapid.T, op dist.Op) dist.Control {
 				ctl.ToName = atom.Draw(t, "name")
 			default:
 				ctl.To = pid.Draw(t, "to")
-			}
-			if ctl.Flags&dist.AltactToken != 0 {
-				ctl.Token = term("token")
 			}
 		}
 	}

@@ -268,14 +268,16 @@ var scenarios = []scenario{
 // monitors unless FlagDistMonitorName stands beside FlagDistMonitor.)
 var (
 	opsOfDefault = []dist.Op{
-		dist.OpLink, dist.OpRegSend, dist.OpGroupLeader, dist.OpRegSendTT, dist.OpMonitorP, dist.OpDemonitorP,
-		dist.OpSendSender, dist.OpSendSenderTT,
-		dist.OpPayloadExit, dist.OpPayloadExitTT, dist.OpPayloadExit2, dist.OpPayloadMonitorPExit,
-		dist.OpSpawnRequest, dist.OpSpawnRequestTT, dist.OpSpawnReply, dist.OpSpawnReplyTT, dist.OpAliasSend, dist.OpAliasSendTT,
+		dist.OpLink, dist.OpRegSend, dist.OpGroupLeader, dist.OpRegSend.Traced(), dist.OpMonitorP, dist.OpDemonitorP,
+		dist.OpSendSender, dist.OpSendSender.Traced(),
+		dist.OpPayloadExit, dist.OpPayloadExit.Traced(), dist.OpPayloadExit2, dist.OpPayloadMonitorPExit,
+		dist.OpSpawnRequest, dist.OpSpawnRequest.Traced(), dist.OpSpawnReply, dist.OpSpawnReply.Traced(),
+		dist.OpAliasSend, dist.OpAliasSend.Traced(),
 		dist.OpUnlinkID, dist.OpUnlinkIDAck,
 	}
 	opsOfLibei = []dist.Op{
-		dist.OpLink, dist.OpSend, dist.OpExit, dist.OpRegSend, dist.OpGroupLeader, dist.OpExit2, dist.OpSendTT, dist.OpExitTT, dist.OpRegSendTT,
+		dist.OpLink, dist.OpSend, dist.OpExit, dist.OpRegSend, dist.OpGroupLeader, dist.OpExit2,
+		dist.OpSend.Traced(), dist.OpExit.Traced(), dist.OpRegSend.Traced(),
 		dist.OpUnlinkID, dist.OpUnlinkIDAck,
 	}
 )
