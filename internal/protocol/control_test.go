@@ -201,21 +201,21 @@ func TestControlErrors(t *testing.T) {
 	}{
 		"nothing":               {"", ei.ErrTruncated, 0, 0, "control message"},
 		"no tuple":              {"6101", ei.ErrType, 0, 0, ""},
-		"an empty tuple":        {"6800", dist.ErrShape, 0, 2, "empty tuple"},
+		"an empty tuple":        {"6800", ErrShape, 0, 2, "empty tuple"},
 		"op is no number":       {"6801 7700", ei.ErrType, 0, 2, ""},
 		"op is negative":        {"6801 62ffffffff", ei.ErrRange, 0, 2, ""},
-		"too few elements":      {"6802 6101" + hexA, dist.ErrShape, dist.OpLink, 4, "a tuple of 2 elements, not 3"},
-		"too many elements":     {"6804 6101" + hexA + hexB + "6a", dist.ErrShape, dist.OpLink, 4, "a tuple of 4 elements, not 3"},
+		"too few elements":      {"6802 6101" + hexA, ErrShape, dist.OpLink, 4, "a tuple of 2 elements, not 3"},
+		"too many elements":     {"6804 6101" + hexA + hexB + "6a", ErrShape, dist.OpLink, 4, "a tuple of 4 elements, not 3"},
 		"To is a number":        {"6803 6102" + hexNone + "6107", ei.ErrType, dist.OpSend, 6, "SEND, To, offset 6"},
 		"To is a name":          {"6803 6102" + hexNone + hexName, ei.ErrType, dist.OpSend, 6, "To"},
 		"ToName is a pid":       {"6804 6106" + hexA + hexNone + hexB, ei.ErrType, dist.OpRegSend, 24, "ToName"},
 		"ToProc is a reference": {"6804 6113" + hexA + hexRef3 + hexRef3, ei.ErrType, dist.OpMonitorP, 22, "To"},
 		"Ref is a pid":          {"6804 6113" + hexA + hexB + hexB, ei.ErrType, dist.OpMonitorP, 40, "Ref"},
-		"an id of 0":            {"6804 6123 6100" + hexA + hexB, dist.ErrShape, dist.OpUnlinkID, 4, "an id of 0"},
+		"an id of 0":            {"6804 6123 6100" + hexA + hexB, ErrShape, dist.OpUnlinkID, 4, "an id of 0"},
 		"an id beyond 64 bits":  {"6804 6123 6e0900ffffffffffffffffff" + hexA + hexB, ei.ErrRange, dist.OpUnlinkID, 4, "ID"},
 		"a negative id":         {"6804 6123 62ffffffff" + hexA + hexB, ei.ErrRange, dist.OpUnlinkID, 4, "ID"},
 		"two, not M F A": {"6806 611d" + hexRef3 + hexA + hexB + "6802 77016d 770166" + hexOpts,
-			dist.ErrShape, dist.OpSpawnRequest, 64, "not 3"},
+			ErrShape, dist.OpSpawnRequest, 64, "not 3"},
 		"an arity of 2^64": {"6806 611d" + hexRef3 + hexA + hexB + "6803 77016d 770166 6e0900000000000000000001" + hexOpts, ei.ErrRange,
 			dist.OpSpawnRequest, 72, ""},
 		"a module that is none": {"6806 611d" + hexRef3 + hexA + hexB + "6803 6101 770166 6102" + hexOpts, ei.ErrType, dist.OpSpawnRequest, 66,
@@ -224,12 +224,12 @@ func TestControlErrors(t *testing.T) {
 			"Module"},
 		"an arity that is none": {"6806 611d" + hexRef3 + hexA + hexB + "6803 77016d 770166 6a" + hexOpts, ei.ErrType, dist.OpSpawnRequest, 72,
 			"Module"},
-		"the result is a list": {"6805 611f" + hexRef3 + hexB + "6103 6a", dist.ErrShape, dist.OpSpawnReply, 48, "Result"},
+		"the result is a list": {"6805 611f" + hexRef3 + hexB + "6103 6a", ErrShape, dist.OpSpawnReply, 48, "Result"},
 		"alias and name at once": {
-			"6804 6125 610c" + hexA + hexName, dist.ErrShape, dist.OpAltactSigSend, 24, "two kinds of receiver",
+			"6804 6125 610c" + hexA + hexName, ErrShape, dist.OpAltactSigSend, 24, "two kinds of receiver",
 		},
-		"a token without its flag": {"6805 6125 6101" + hexA + hexB + hexToken, dist.ErrShape, dist.OpAltactSigSend, 42, "flags 0x1"},
-		"a flag without its token": {"6804 6125 6103" + hexA + hexB, dist.ErrShape, dist.OpAltactSigSend, 42, "flags 0x3"},
+		"a token without its flag": {"6805 6125 6101" + hexA + hexB + hexToken, ErrShape, dist.OpAltactSigSend, 42, "flags 0x1"},
+		"a flag without its token": {"6804 6125 6103" + hexA + hexB, ErrShape, dist.OpAltactSigSend, 42, "flags 0x3"},
 		"a truncated token":        {"6804 610c" + hexNone + hexB + "6802 6101", ei.ErrTruncated, dist.OpSend.Traced(), 24, "Token"},
 		"half of an unknown one":   {"6803 6163" + hexA, ei.ErrTruncated, 99, 0, ""},
 	}
@@ -317,7 +317,7 @@ func TestAppendControlNeedsItsFields(t *testing.T) {
 			}
 			var ce *dist.ControlError
 			require.ErrorAs(t, err, &ce)
-			require.ErrorIs(t, err, dist.ErrShape)
+			require.ErrorIs(t, err, ErrShape)
 			require.Contains(t, []string{name, "To"}, ce.Field, "an alias is the To of ALTACT_SIG_SEND")
 			require.Equal(t, []byte("b"), b)
 			require.NotContains(t, err.Error(), "offset")
@@ -338,7 +338,7 @@ func TestAppendControlNeedsItsFields(t *testing.T) {
 	}
 	_, err = AppendControl(nil, &dist.Control{Op: dist.OpAltactSigSend,
 		Flags: dist.AltactAlias | dist.AltactName, From: pidA, Ref: ref3, ToName: "x"})
-	require.ErrorIs(t, err, dist.ErrShape)
+	require.ErrorIs(t, err, ErrShape)
 }
 
 // drawControl makes a message of op with everything that its shape has.

@@ -269,7 +269,7 @@ func TestHostileFragmentsTakeBoundedMemory(t *testing.T) {
 				require.True(t, r.Discard(uint64(n)))
 			}
 		}
-		require.ErrorIs(t, err, dist.ErrTooManySequences)
+		require.ErrorIs(t, err, ErrTooManySequences)
 		require.Equal(t, defaultSequences+1, n)
 		require.Less(t, memory(), before+100<<20) // or less than before: a pool is emptied later
 		runtime.KeepAlive(r)
