@@ -65,22 +65,13 @@ var (
 	ErrMessageTooLong = errors.New("message too long")
 )
 
-// The phases that every handshake has, in their order.
-const (
-	PhaseName           = "name"            // send_name
-	PhaseStatus         = "status"          // the accepting side's status
-	PhaseChallenge      = "challenge"       // the accepting side's challenge
-	PhaseChallengeReply = "challenge_reply" // the connecting side's digest
-	PhaseChallengeAck   = "challenge_ack"   // the accepting side's digest
-)
-
 // HandshakeError is every error of a handshake: where it stopped, with whom and why. Err is one of
 // the sentinels of this package, or what the connection returned (io.EOF, a time-out, a context's
 // error), and passes errors.Is and errors.As.
 type HandshakeError struct {
-	// one of the Phase constants; or config, before the first message: the caller's own data;
-	// alive_answer, the connecting side's answer to alive; complement, the other half of a version 5
-	// name
+	// the message at which it stopped: name, status, challenge, challenge_reply or challenge_ack, which
+	// every handshake has in this order; alive_answer, the connecting side's answer to alive;
+	// complement, the other half of a version 5 name; or config, the caller's own data before them
 	Phase   string
 	Peer    string // the peer's node name; "" while it is not known
 	Status  Status // the status that was received or given; "" before it
@@ -116,7 +107,7 @@ func (e *HandshakeError) Unwrap() error { return e.Err }
 // Is makes an error ErrNoProof if the peer has closed the connection instead of sending its last
 // message.
 func (e *HandshakeError) Is(target error) bool {
-	return target == ErrNoProof && e.Phase == PhaseChallengeAck && e.ClosedByPeer()
+	return target == ErrNoProof && e.Phase == "challenge_ack" && e.ClosedByPeer()
 }
 
 // ClosedByPeer reports whether the peer has closed the connection instead of going on.
