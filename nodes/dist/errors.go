@@ -69,9 +69,9 @@ var (
 // the sentinels of this package, or what the connection returned (io.EOF, a time-out, a context's
 // error), and passes errors.Is and errors.As.
 type HandshakeError struct {
-	// the message at which it stopped: name, status, challenge, challenge_reply or challenge_ack, which
-	// every handshake has in this order; alive_answer, the connecting side's answer to alive;
-	// complement, the other half of a version 5 name; or config, the caller's own data before them
+	// where it stopped: name, status, challenge, challenge_reply or challenge_ack, which every
+	// handshake has in this order; alive_answer, the connecting side's answer to alive; complement,
+	// the other half of a version 5 name; or config, the caller's own data before them
 	Phase   string
 	Peer    string // the peer's node name; "" while it is not known
 	Status  Status // the status that was received or given; "" before it

@@ -9,8 +9,8 @@ const (
 
 // Status is the word by which the accepting side answers a name, and the connecting side an
 // "alive": ok; ok_simultaneous, by which the accepting side gives up its own attempt; nok, by which
-// that goes on instead; not_allowed; alive, if there is a connection already; named:, with a dynamic
-// name behind it; true and false. Any other is kept as the peer sent it.
+// that goes on instead; not_allowed; alive, if there is a connection already; named:, if a dynamic
+// name follows; true and false. Any other is kept as the peer sent it.
 //
 // See erl_dist_protocol, send_status.
 type Status string
