@@ -299,7 +299,8 @@ func start(text string) string {
 				Link: "#what-you-can-use"},
 			{Title: "Any carrier", Details: "TCP, TLS, QUIC, WebSockets, or a plug-in of yours, proved by a suite of tests.",
 				Link: "/docs/how-to/write-a-carrier"},
-			{Title: "Trust", Details: "Rules limit what a peer may ask of Go, and a gate what it may ask of a BEAM.", Link: "/docs/explanation/trust"},
+			{Title: "Trust", Details: "Rules limit what a peer may ask of Go, and a gate what it may ask of a BEAM.",
+				Link: "/docs/explanation/trust"},
 		},
 		"start": map[string]string{"function": does[1] + " {\n\t" + does[2] + "\n}", "call": call[1], "answer": call[2]},
 	}, "", "\t")

@@ -39,7 +39,9 @@ func TestSources(t *testing.T) {
 	require.NoError(t, err)
 	head, rest, ok := strings.Cut(strings.TrimPrefix(string(text), "---\n"), "\n---\n")
 	require.True(t, ok, "the first page has a head")
-	var first struct{ Start struct{ Function, Call, Answer string } }
+	var first struct {
+		Start struct{ Function, Call, Answer string }
+	}
 	require.NoError(t, json.Unmarshal([]byte(head), &first))
 	require.Equal(t, "Shop.Pricing.total(:pricing, 1.5, 3)", first.Start.Call)
 	require.Equal(t, "4.5", first.Start.Answer)
