@@ -6,11 +6,11 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 shots=$(mktemp -d)
 trap 'rm -rf "$shots"' EXIT
-CNODE_TEST_SCREENSHOTS=$shots go test -count=1 -vet=off -run 'TestInBrowser$' ./nodes/debugz
+CNODE_TEST_SCREENSHOTS=$shots go test -count=1 -vet=off -run 'TestTrafficInBrowser$' ./nodes/debugz
 CNODE_TEST_SCREENSHOTS=$shots go test -count=1 -vet=off -run 'InTerminal$' ./cmd/cnode-demo
 CNODE_TEST_SCREENSHOTS=$shots go test -count=1 -vet=off -run 'OnScreen$' ./test/interop/observer
 mkdir -p docs/pictures
-go run ./docs/site/pictures "$shots/debugz-light-1400.png" docs/pictures/debugz.png
+go run ./docs/site/pictures "$shots/debugz-traffic.png" docs/pictures/debugz.png
 go run ./docs/site/pictures "$shots/observer-4-processes.png" docs/pictures/observer.png
 for name in top tour; do
   go run ./docs/site/pictures "$shots/$name.cast" "docs/pictures/$name.svg"

@@ -50,6 +50,21 @@ func TestFirstNodeIsShort(t *testing.T) {
 	require.NotContains(t, program, ".(")
 }
 
+// The README's Elixir project is the one of its page, which test/interop/project makes.
+func TestReadmeHasTheProject(t *testing.T) {
+	blocks := func(page, title string) []string {
+		text, err := os.ReadFile("../" + page)
+		require.NoError(t, err)
+		_, chapter, ok := strings.Cut(string(text), "\n## "+title+"\n")
+		require.True(t, ok, title)
+		chapter, _, _ = strings.Cut(chapter, "\n## ")
+		return fence.FindAllString(chapter, -1)
+	}
+	here := blocks("README.md", "Go in your Elixir project")
+	require.Equal(t, blocks("docs/how-to/elixir-project.md", "From mix new to a typed call"), here)
+	require.Len(t, here, 6)
+}
+
 // squeeze removes indentation and empty lines.
 func squeeze(s string) string {
 	var lines []string

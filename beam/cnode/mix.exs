@@ -9,7 +9,7 @@ defmodule Cnode.MixProject do
       app: :cnode,
       version: @version,
       elixir: "~> 1.14",
-      deps: deps(System.get_env("CNODE_DOCS")),
+      deps: deps(System.get_env("CNODE_DOCS"), Code.ensure_loaded?(Hex)),
       erlc_paths: erlc_paths(Mix.env()),
       description: "Go programs in an Elixir project, and sessions that outlive a BEAM behind a front in Go.",
       package: package(),
@@ -28,9 +28,13 @@ defmodule Cnode.MixProject do
     ]
   end
 
-  # what mix docs needs, for a release only: otherwise nothing is fetched
-  defp deps(nil), do: []
-  defp deps(_), do: [{:ex_doc, "~> 0.30", only: :dev, runtime: false}]
+  # For a release ex_doc and Igniter are fetched, and otherwise nothing. A project that has Igniter compiles it before this
+  # package, whose mix cnode.install then uses it. Mix asks for Hex at the sight of such a line, so it is there where Hex is.
+  defp deps(nil, false), do: []
+  defp deps(nil, true), do: [{:igniter, "~> 0.6", optional: true, only: :prod}]
+
+  defp deps(_, _),
+    do: [{:ex_doc, "~> 0.30", only: :dev, runtime: false}, {:igniter, "~> 0.6", optional: true, only: [:prod, :test]}]
 
   defp erlc_paths(:test), do: ["src", "test/support"]
   defp erlc_paths(_), do: ["src"]

@@ -81,6 +81,9 @@ func (s *site) sources() error {
 			return err
 		}
 		text = s.decorated(text)
+		if p.file == "README.md" {
+			text = start(text)
+		}
 		if s.isPackage(p) {
 			text = "---\neditLink: false\n---\n\n" + text
 		}
@@ -249,6 +252,62 @@ func (s *site) decorated(text string) string {
 		return fmt.Sprintf(`<figure class="diagram"><img class="light" src="/diagrams/%s-light.svg" alt="Diagram">`+
 			`<img class="dark" src="/diagrams/%[1]s-dark.svg" alt="Diagram"></figure>`, name)
 	})
+}
+
+// A door is a link of the first page: a button, or what a card leads to.
+type door struct {
+	Theme   string `json:"theme,omitempty"`
+	Text    string `json:"text,omitempty"`
+	Title   string `json:"title,omitempty"`
+	Details string `json:"details,omitempty"`
+	Link    string `json:"link"`
+}
+
+var (
+	begins   = regexp.MustCompile(`(?s)^# cnode\n\n(.*?)\n\n`)
+	function = regexp.MustCompile(`(?m)^(func \(pricing\) .*) \{ (.*) \}$`)
+	typed    = regexp.MustCompile("(?m)^iex> (.*)\n(.*)\n```$")
+	toText   = regexp.MustCompile(`\[([^]]*)\]\([^)]*\)`)
+)
+
+// start makes the first page of the README: its first paragraph, its Go function and the call of
+// that become the head, above all else that it says.
+func start(text string) string {
+	about, does, call := begins.FindStringSubmatch(text), function.FindStringSubmatch(text), typed.FindStringSubmatch(text)
+	if about == nil || does == nil || call == nil {
+		return text
+	}
+	head, err := json.MarshalIndent(map[string]any{
+		"layout": "home", "title": "cnode", "titleTemplate": "Go in your Elixir or Erlang system",
+		"hero": map[string]any{
+			"name": "cnode", "text": "Go in your Elixir or Erlang system",
+			"tagline": strings.ReplaceAll(toText.ReplaceAllString(about[1], "$1"), "\n", " "),
+			"actions": []door{
+				{Theme: "brand", Text: "In an Elixir project", Link: "#go-in-your-elixir-project"},
+				{Theme: "alt", Text: "A first node in Go", Link: "#a-first-node"},
+				{Theme: "alt", Text: "Playground", Link: "/docs/playground"},
+			},
+		},
+		"features": []door{
+			{Title: "Types", Details: "mix writes a client with @spec from the Go source, and Go types from Elixir structs.",
+				Link: "/docs/how-to/generate-types"},
+			{Title: "No name, no toolchain", Details: "A BEAM without a name has a private link. Programs built beforehand need no Go.",
+				Link: "/docs/how-to/elixir-project#link-or-node"},
+			{Title: "What survives", Details: "A crash of Go, a new version of it, and your clients' connections when the BEAM ends.",
+				Link: "#what-survives"},
+			{Title: "The whole cluster", Details: "erpc, GenServer, pg, global, PubSub, Presence, GenStage, Observer, remsh.",
+				Link: "#what-you-can-use"},
+			{Title: "Any carrier", Details: "TCP, TLS, QUIC, WebSockets, or a plug-in of yours, proved by a suite of tests.",
+				Link: "/docs/how-to/write-a-carrier"},
+			{Title: "Trust", Details: "Rules limit what a peer may ask of Go, and a gate what it may ask of a BEAM.",
+				Link: "/docs/explanation/trust"},
+		},
+		"start": map[string]string{"function": does[1] + " {\n\t" + does[2] + "\n}", "call": call[1], "answer": call[2]},
+	}, "", "\t")
+	if err != nil { // there is nothing in it that JSON does not have
+		return text
+	}
+	return "---\n" + strings.ReplaceAll(string(head), "\t", " ") + "\n---\n\n" + strings.TrimPrefix(text, about[0])
 }
 
 // A group is a part of the navigation, as VitePress takes it.

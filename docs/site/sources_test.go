@@ -35,6 +35,18 @@ func TestSources(t *testing.T) {
 		require.True(t, strings.Contains(string(text), want), want) // the page is too long to be shown
 	}
 	require.FileExists(t, filepath.Join(s.out, "public", "docs", "bench.svg"))
+	text, err = os.ReadFile(filepath.Join(s.out, "src", "README.md"))
+	require.NoError(t, err)
+	head, rest, ok := strings.Cut(strings.TrimPrefix(string(text), "---\n"), "\n---\n")
+	require.True(t, ok, "the first page has a head")
+	var first struct {
+		Start struct{ Function, Call, Answer string }
+	}
+	require.NoError(t, json.Unmarshal([]byte(head), &first))
+	require.Equal(t, "Shop.Pricing.total(:pricing, 1.5, 3)", first.Start.Call)
+	require.Equal(t, "4.5", first.Start.Answer)
+	require.Contains(t, first.Start.Function, " Total(price float64, qty int) float64 {\n\t")
+	require.NotContains(t, rest, "# cnode\n")
 }
 
 // What a page becomes, as Markdown and for VitePress.

@@ -19,6 +19,14 @@ type counted struct {
 func counting() transport.Callbacks[*counted] {
 	tcp := transport.TCPCallbacks()
 	return transport.Callbacks[*counted]{
+		Read: func(c *counted, p []byte, tmo time.Duration) (int, error) {
+			n, err := tcp.Read(c.fd, p, tmo)
+			c.bytes.Add(int64(n))
+			return n, err
+		},
+		Write: func(c *counted, p []byte, tmo time.Duration) (int, error) { return tcp.Write(c.fd, p, tmo) },
+
+		// Socket, Close, Listen, Accept and Connect in the same way, and two that describe the socket
 		Socket: func(setup any, to transport.Addr) (*counted, error) {
 			fd, err := tcp.Socket(setup, to)
 			return &counted{fd: fd}, err
@@ -35,12 +43,6 @@ func counting() transport.Callbacks[*counted] {
 			return &counted{fd: fd}, from, err
 		},
 		Connect: func(c *counted, to transport.Addr, tmo time.Duration) error { return tcp.Connect(c.fd, to, tmo) },
-		Read: func(c *counted, p []byte, tmo time.Duration) (int, error) {
-			n, err := tcp.Read(c.fd, p, tmo)
-			c.bytes.Add(int64(n))
-			return n, err
-		},
-		Write: func(c *counted, p []byte, tmo time.Duration) (int, error) { return tcp.Write(c.fd, p, tmo) },
 
 		HandshakePacketHeaderSize: func(*counted) (int, error) { return 2, nil },
 		GetFD:                     func(c *counted) (int, error) { return c.fd, nil },

@@ -4,12 +4,16 @@ package debugz_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"image/png"
+	"math"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -74,6 +78,56 @@ func TestInBrowser(t *testing.T) {
 	b.Waits(`document.body.textContent.includes("secret:again")`)
 	require.NoError(t, s.a.Close())
 	b.Waits(`document.querySelector("#state.closed")`)
+}
+
+// The picture of docs/pictures/debugz.png: a node with traffic, after some two minutes. It goes to
+// the directory that CNODE_TEST_SCREENSHOTS names.
+func TestTrafficInBrowser(t *testing.T) {
+	dir := os.Getenv("CNODE_TEST_SCREENSHOTS")
+	if dir == "" {
+		t.Skip("CNODE_TEST_SCREENSHOTS names no directory")
+	}
+	b := browser.New(t)
+	s := show(t, debugz.Options{})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var busy sync.WaitGroup
+	defer busy.Wait()
+	begun := time.Now()
+	again := func(pause time.Duration, do func() error) {
+		busy.Go(func() {
+			for do() == nil {
+				wave := 1 + 0.6*math.Sin(time.Since(begun).Seconds()/4) // so that the charts are not flat
+				time.Sleep(time.Duration(float64(pause) * wave))
+			}
+		})
+	}
+	calls := func(n *nodes.Node, function string, size int, pause time.Duration) {
+		again(pause, func() error {
+			_, _ = n.RPC(ctx, s.a.Name(), "shop", function, make([]byte, size)) // some are errors of the function
+			return ctx.Err()
+		})
+	}
+	for i, name := range []string{"web1", "web2", "store", "mailer"} {
+		n := s.net.Node(name, func(cfg *nodes.Config) { cfg.Visible = name != "mailer" })
+		s.net.Connect(s.a, n)
+		calls(n, "quote", 300<<i, 3*time.Millisecond<<(2*i))
+	}
+	calls(s.b, "order", 100, 400*time.Millisecond)
+	box, err := s.a.NewMailbox(nil)
+	require.NoError(t, err)
+	again(8*time.Millisecond, func() error { return box.SendName(ctx, "store@test", "stock", make([]byte, 900)) })
+	server := httptest.NewServer(s.page)
+	defer server.Close()
+	defer server.CloseClientConnections()
+	b.Screen(1400, false)
+	b.Open(server.URL)
+	for range 110 { // each look is a point of the charts
+		view(t, s.page)
+		time.Sleep(950 * time.Millisecond)
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "debugz-traffic.png"), b.Picture(true), 0o600))
+	cancel()
 }
 
 // A renewal leaves alone what somebody is about: where the page and its boxes have been scrolled

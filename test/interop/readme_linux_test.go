@@ -38,13 +38,15 @@ func TestReadmeShells(t *testing.T) {
 	})
 }
 
-// typeReadme types the lines of the first block of a language that begin with a prompt, and waits
-// for what the block shows below each.
+// typeReadme types the lines of the first node's block of a language that begin with a prompt, and
+// waits for what the block shows below each.
 func typeReadme(t *testing.T, language, prompt string, port int, shell *exec.Cmd) {
 	t.Helper()
 	text, err := os.ReadFile("../../README.md")
 	require.NoError(t, err)
-	_, block, ok := strings.Cut(string(text), "\n```"+language+"\n")
+	_, block, ok := strings.Cut(string(text), "\n## A first node\n")
+	require.True(t, ok)
+	_, block, ok = strings.Cut(block, "\n```"+language+"\n")
 	require.True(t, ok)
 	block, _, _ = strings.Cut(block, "\n```")
 	shell.Env = append(pty.Environment(t), append(elixirEnviron(port), "HOME="+t.TempDir())...)

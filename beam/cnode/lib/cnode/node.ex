@@ -35,11 +35,15 @@ defmodule Cnode.Node do
 
     * `{name, node}`, `:erpc` and `Node.monitor/2` do not reach a node behind a link: use `to/2`, `call/5`, and a monitor of
       the child.
-    * pg, global, PubSub and discovery need a node.
+    * pg, global, PubSub and discovery need a node, and Go reaches no pids of other nodes.
+    * What you send or cast waits here while Go stands still, without a bound. A call waits for no longer than its time-out.
+    * What `to/2` gives for a name is another process than the one that stands for the same process's pid. A link to it, or an
+      exit signal, does not reach Go, and between the two there is no order.
     * A reference of Go can be compared, and sent back to Go. A message sent to it is lost.
     * Links need UNIX sockets: on Windows start your BEAM with a name.
 
-  If your BEAM gets a name while it runs, the child ends, and your supervisor starts it again, then as a node.
+  If your BEAM gets a name while it runs, the child ends, and your supervisor starts it again, then as a node, or with `link: true`
+  with a link.
 
   ## A unit of systemd
 
