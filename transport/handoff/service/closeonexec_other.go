@@ -1,6 +1,6 @@
 //go:build !unix
 
-package upgrade
+package service
 
 // closeOnExec is for systems where a process inherits descriptors by their numbers.
 func closeOnExec(int) {}
