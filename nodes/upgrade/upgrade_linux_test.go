@@ -331,7 +331,7 @@ StartLimitIntervalSec=0
 [Service]
 Type=notify-reload
 NotifyAccess=all
-Environment=` + role + "=" + service + ` ERL_EPMD_PORT=%d
+Environment=` + role + "=" + counterNode + ` ERL_EPMD_PORT=%d
 ExecStart=/usr/local/bin/counter
 RestartKillSignal=SIGUSR2
 FileDescriptorStoreMax=1000

@@ -72,17 +72,8 @@ func (s *Service) upgradeOn() []os.Signal {
 
 // begin1 makes the program run, and reachable for others.
 func (s *Service) begin1(ctx context.Context, m Maker) error {
-	_ = manager() // before the program can start anything else
-	s.maker, s.file = m, OwnFile()
-	s.ends, s.upgrades, s.restarts = make(chan os.Signal, 1), make(chan os.Signal, 1), make(chan os.Signal, 1)
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	signal.Notify(s.ends, s.endOn()...)
-	if on := s.upgradeOn(); len(on) > 0 { // none would be all
-		signal.Notify(s.upgrades, on...)
-	}
-	if restartSignal != nil {
-		signal.Notify(s.restarts, restartSignal)
-	}
+	s.hear()
+	s.maker = m
 	s.over, s.end = context.WithCancel(context.Background())
 	o, socket, err := s.begun(ctx)
 	if err != nil {
@@ -96,7 +87,29 @@ func (s *Service) begin1(ctx context.Context, m Maker) error {
 	if c != nil {
 		go c.serve()
 	}
+	if s.OnReady != nil {
+		s.OnReady()
+	}
 	return nil
+}
+
+// hear notes what the environment says, before the program can start anything else, and has signals
+// wait for Run.
+func (s *Service) hear() {
+	_ = manager()
+	if s.ends != nil {
+		return
+	}
+	s.file = OwnFile()
+	s.ends, s.upgrades, s.restarts = make(chan os.Signal, 1), make(chan os.Signal, 1), make(chan os.Signal, 1)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	signal.Notify(s.ends, s.endOn()...)
+	if on := s.upgradeOn(); len(on) > 0 { // none would be all
+		signal.Notify(s.upgrades, on...)
+	}
+	if restartSignal != nil {
+		signal.Notify(s.restarts, restartSignal)
+	}
 }
 
 // release leaves the signals to the program again, but for SIGPIPE.

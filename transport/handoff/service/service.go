@@ -46,6 +46,8 @@ type Service struct {
 	DrainTimeout time.Duration
 	// Logger hears of hand-offs. nil: nobody does.
 	Logger *slog.Logger
+	// OnReady, if not nil, is called once this process has taken over, or begun anew, and accepts.
+	OnReady func()
 	// Reached is called at each step of an upgrade, in both processes: for logs and tests. Optional.
 	Reached func(step string)
 
@@ -85,7 +87,7 @@ func (s *Service) Listen(network, address string) (net.Listener, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.plain == nil && s.owner == nil {
-		_ = manager() // before the program can start anything else
+		s.hear()
 		s.plain = newPlain(s)
 	}
 	var opened []net.Listener
@@ -132,9 +134,9 @@ func (s *Service) OnEnd(f func(ctx context.Context) error) {
 // by whichever process serves then. A second SIGTERM ends the process at once. EndOn and UpgradeOn
 // name other signals than these.
 //
-// Run first takes over from the process that has started this one for that, if one has. SIGPIPE is
-// ignored from then on, so that the process does not end when nobody reads its log any more.
-// NOTIFY_SOCKET is out of the environment: see Notify.
+// Run first takes over from the process that has started this one for that, if one has. From the
+// first Listen on the signals are Run's to answer, and SIGPIPE is ignored, so that the process does
+// not end when nobody reads its log any more. NOTIFY_SOCKET is out of the environment: see Notify.
 //
 // Where systemd keeps descriptors (FileDescriptorStoreMax=, since version 254), SIGUSR2 leaves
 // listeners and idle connections with it, for the process that it starts next, and Run returns nil:
