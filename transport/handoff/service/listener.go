@@ -10,7 +10,10 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
+
+	"github.com/cnode-go/cnode/transport/handoff"
 )
 
 // passedVariable is the environment variable by which a Successor learns of the sockets that it
@@ -238,16 +241,17 @@ func (l *listener) keepPath(keep bool) {
 	}
 }
 
-// file is the socket for another process; nil: it is closed, or cannot be passed on.
-func (l *listener) file() *os.File {
-	filer, ok := l.l.(interface{ File() (*os.File, error) })
+// file is the socket for another process; nil: it is closed, or cannot be passed on. The socket's
+// own method File would have it block, here, too.
+func (l *listener) file() (f *os.File) {
+	c, ok := l.l.(syscall.Conn)
 	if !ok {
 		return nil
 	}
-	f, err := filer.File()
-	if err != nil {
-		return nil
-	}
+	_ = handoff.Lend(func(fds []int) (err error) {
+		f, err = dup(fds[0], l.address)
+		return err
+	}, c)
 	return f
 }
 
