@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/peers"
@@ -417,11 +418,11 @@ func (h *handshakes) establish(ctx context.Context, tr transport.Transport, s *t
 	c.ties.Claim = a.claim
 	c.from.Store(a.from)
 	// the peer has given up its own connection to us
-	if initiated && p.Status == dist.StatusOKSimultaneous {
+	if initiated && p.Status == protocol.StatusOKSimultaneous {
 		a.Replaces = h.n.peers.Conn(p.Name)
 	}
 	// the peer's connection of this name, and it was told when this node's had ended
-	shares := initiated && p.Status == dist.StatusAlive && h.n.peers.Absent(p.Name) == peers.Closed
+	shares := initiated && p.Status == protocol.StatusAlive && h.n.peers.Absent(p.Name) == peers.Closed
 	if err := h.n.enter(ctx, c, a.Order, a.Replaces); err != nil {
 		return nil, err
 	}

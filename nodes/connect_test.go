@@ -139,7 +139,7 @@ func TestWrongCookie(t *testing.T) {
 	require.ErrorIs(t, err, io.EOF)
 	var h *dist.HandshakeError
 	require.ErrorAs(t, err, &h)
-	require.Equal(t, dist.PhaseChallengeAck, h.Phase)
+	require.Equal(t, protocol.PhaseChallengeAck, h.Phase)
 	require.Contains(t, err.Error(), "cookie", "the error says what is most likely wrong")
 	err = arrives(t, failed, "the failed handshake")
 	require.ErrorIs(t, err, dist.ErrBadCookie)
@@ -161,7 +161,7 @@ func TestWrongCookieOfAcceptor(t *testing.T) {
 	require.NoError(t, err)
 	_, err = protocol.ReadName(c)
 	require.NoError(t, err)
-	status, err := protocol.AppendStatus(nil, protocol.StatusMessage{Status: dist.StatusOK})
+	status, err := protocol.AppendStatus(nil, protocol.StatusMessage{Status: protocol.StatusOK})
 	require.NoError(t, err)
 	challenge, err := protocol.AppendChallenge(nil, protocol.Challenge{Version: 6, Flags: dist.FlagsDefault, Challenge: 1, Creation: 2,
 		Name: "bob@test"})
@@ -342,7 +342,7 @@ func TestHandshakeTimeout(t *testing.T) {
 		require.Equal(t, DefaultHandshakeTimeout, time.Since(begin))
 		var h *dist.HandshakeError
 		require.ErrorAs(t, err, &h)
-		require.Equal(t, dist.PhaseStatus, h.Phase)
+		require.Equal(t, protocol.PhaseStatus, h.Phase)
 		p.Gone()
 
 		failed, hear := failures()
@@ -437,7 +437,7 @@ func TestOnDemandOutlivesCaller(t *testing.T) {
 	p := a.accept()
 	leave()
 	require.ErrorIs(t, arrives(t, sent, "SendName").err, context.Canceled)
-	require.NoError(t, p.Respond(role(a.name), dist.StatusOK))
+	require.NoError(t, p.Respond(role(a.name), protocol.StatusOK))
 	c := w.conn(n, a.name)
 	require.NoError(t, b.SendName(w.ctx(), a.name, "x", ei.Atom("said")))
 	_, said := p.Next()

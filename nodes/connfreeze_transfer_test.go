@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/internal/test/rawpeer"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -315,7 +316,7 @@ func TestMoveHalfFrames(t *testing.T) {
 		return w.shuttle("peer@test", true, func(c *Config) { c.QueueLimit, c.Flags = 64<<20, withoutFragments }), nil
 	})
 	p := a.accept()
-	require.NoError(t, p.Respond(role("peer@test"), dist.StatusOK))
+	require.NoError(t, p.Respond(role("peer@test"), protocol.StatusOK))
 	r := (<-connected).v
 	sink := newNumbers(3)
 	for _, n := range r.n {

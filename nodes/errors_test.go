@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/transport"
@@ -52,7 +53,7 @@ func TestErrorTimeout(t *testing.T) {
 		{ErrHandshakeTimeout, true},
 		{ErrTickTimeout, true},
 		{transport.ErrPaused, true},
-		{&dist.HandshakeError{Phase: dist.PhaseStatus, Err: context.DeadlineExceeded}, true},
+		{&dist.HandshakeError{Phase: protocol.PhaseStatus, Err: context.DeadlineExceeded}, true},
 		{&epmd.Error{Op: "resolve", Err: epmd.ErrTimeout}, true},
 		{&transport.OpError{Op: "read", Err: syscall.ETIMEDOUT}, true},
 		{&Error{"receive", "", context.DeadlineExceeded}, true},

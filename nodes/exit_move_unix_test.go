@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/link"
@@ -98,7 +99,7 @@ func TestMoveBesideLastWords(t *testing.T) {
 		a := w.ambush("deaf@test")
 		met := async(func() (*wire, error) {
 			p := a.accept()
-			return p, p.Respond(role("deaf@test"), dist.StatusOK)
+			return p, p.Respond(role("deaf@test"), protocol.StatusOK)
 		})
 		r := w.shuttle("deaf@test", true, few)
 		deaf := arrives(t, met, "the connection")

@@ -109,7 +109,7 @@ func (h *handshakes) nameFor(who protocol.Name) protocol.Verdict {
 	for {
 		name := dynamicName() + "@" + who.Name
 		if !h.n.peers.Has(name) && name != h.n.Name() {
-			return protocol.Verdict{Status: dist.StatusNamed, Name: name, Creation: max(randomCreation(), 4)}
+			return protocol.Verdict{Status: protocol.StatusNamed, Name: name, Creation: max(randomCreation(), 4)}
 		}
 	}
 }

@@ -230,17 +230,17 @@ func TestHostileFrames(t *testing.T) {
 		"one 'p'":               {[]byte{'p'}, dist.ErrFrame},
 		"no version":            {[]byte{'p', 104, 1}, dist.ErrFrame},
 		"text":                  {[]byte("hello"), dist.ErrFrame},
-		"a distribution header": {append([]byte{131, 68, 0}, send[2:]...), dist.ErrNotNegotiated},
+		"a distribution header": {append([]byte{131, 68, 0}, send[2:]...), protocol.ErrNotNegotiated},
 		"a fragment": {append([]byte{131, 69, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0}, send[2:]...),
-			dist.ErrNotNegotiated},
-		"a next fragment":        {[]byte{131, 70, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1}, dist.ErrNotNegotiated},
+			protocol.ErrNotNegotiated},
+		"a next fragment":        {[]byte{131, 70, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1}, protocol.ErrNotNegotiated},
 		"no tuple":               {[]byte{'p', 131, 97, 1}, ei.ErrType},
-		"an empty tuple":         {control(), dist.ErrShape},
+		"an empty tuple":         {control(), protocol.ErrShape},
 		"no number":              {control(ei.Atom("link")), ei.ErrType},
-		"a link of one":          {control(ei.Int(1), pid), dist.ErrShape},
-		"a link of four":         {control(ei.Int(1), pid, pid, pid), dist.ErrShape},
+		"a link of one":          {control(ei.Int(1), pid), protocol.ErrShape},
+		"a link of four":         {control(ei.Int(1), pid, pid, pid), protocol.ErrShape},
 		"a link with a number":   {control(ei.Int(1), pid, ei.Int(2)), ei.ErrType},
-		"an unlink of 0":         {control(ei.Int(35), ei.Int(0), pid, pid), dist.ErrShape},
+		"an unlink of 0":         {control(ei.Int(35), ei.Int(0), pid, pid), protocol.ErrShape},
 		"a send without payload": {send[:len(send)-4], dist.ErrFrame},
 		"cut short":              {send[:20], ei.ErrTruncated},
 		"deep":                   {deep, nil},
@@ -472,7 +472,7 @@ func TestForeignSender(t *testing.T) {
 				ctl.GroupLeader, ctl.Module, ctl.Function, ctl.Options, payload = from, "m", "f", ei.AppendNil(nil), ei.List{}
 			}
 			p.Send(ctl, payload)
-			require.ErrorIs(t, ended(t, c), dist.ErrShape)
+			require.ErrorIs(t, ended(t, c), protocol.ErrShape)
 			p.Gone()
 			<-c.l.Left()
 		}

@@ -26,7 +26,7 @@ func TestDynamicName(t *testing.T) {
 		require.True(t, strings.HasSuffix(d.Name(), "@test"), d.Name())
 		require.NoError(t, dist.CheckName(d.Name()))
 		require.Greater(t, d.Creation(), uint32(3))
-		require.Equal(t, dist.StatusNamed, conn.Peer().Status)
+		require.Equal(t, protocol.StatusNamed, conn.Peer().Status)
 		require.Eventually(t, func() bool { return b.Conn(d.Name()) != nil }, tooLong, tick)
 		require.Equal(t, d.Creation(), b.Conn(d.Name()).Peer().Creation)
 		require.True(t, b.Conn(d.Name()).l.Record().Temporary)
@@ -117,7 +117,7 @@ func TestDynamicNameFromTwo(t *testing.T) {
 // A first connect that fails leaves the node without a name.
 func TestDynamicNameRefused(t *testing.T) {
 	w := newWorld(t, "memory")
-	w.ambush("bob@test").refuse(dist.StatusNotAllowed)
+	w.ambush("bob@test").refuse(protocol.StatusNotAllowed)
 	d := w.node("")
 	_, err := d.Connect(w.ctx(), "bob@test")
 	require.ErrorIs(t, err, dist.ErrNotAllowed)

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/link"
@@ -129,11 +130,11 @@ func TestTemporaryPeers(t *testing.T) {
 	}
 	all["@"], all[""] = false, false
 	for name, want := range all {
-		p := &dist.Peer{Name: name, Status: dist.StatusOK}
+		p := &dist.Peer{Name: name, Status: protocol.StatusOK}
 		require.Equal(t, want, peers.IsTemporary(p), name)
 		p.Announced = dist.FlagPublished
 		require.False(t, peers.IsTemporary(p), "%s is visible", name)
-		p.Status = dist.StatusNamed
+		p.Status = protocol.StatusNamed
 		require.True(t, peers.IsTemporary(p), "%s was named here", name)
 	}
 	for range 100 {

@@ -18,10 +18,10 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/handoffpoint"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/internal/test/leak"
 	"github.com/cnode-go/cnode/internal/test/party"
 	"github.com/cnode-go/cnode/internal/test/rawpeer"
-	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -323,7 +323,7 @@ func killOne(t *testing.T, c party.Cell[handoffpoint.Point]) {
 	for i := range killPeers {
 		p := &rawpeer.Questioner{Peer: a.accept().Peer, I: i, Due: rawpeer.Greetings}
 		require.NoError(t, rawpeer.Narrow(p.S, unix.SO_RCVBUF))
-		require.NoError(t, p.Respond(role(peerName(i)), dist.StatusOK))
+		require.NoError(t, p.Respond(role(peerName(i)), protocol.StatusOK))
 		p.Begin()
 		peers = append(peers, p)
 	}

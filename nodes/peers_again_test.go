@@ -197,7 +197,7 @@ func TestPeerComesBackAtOnce(t *testing.T) {
 		synctest.Wait() // its name is there, and the end of the first one is not
 		first.Close()
 		require.NoError(t, (<-back).err)
-		require.Equal(t, dist.StatusOK, again.Node.Status)
+		require.Equal(t, protocol.StatusOK, again.Node.Status)
 		synctest.Wait()
 		require.NotNil(t, b.Conn("wire@test"))
 		require.NoError(t, b.Close())

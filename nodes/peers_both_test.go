@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
@@ -94,15 +95,15 @@ func TestConnectAfterNok(t *testing.T) {
 		a := w.node("alice")
 		connected := async(func() (*Conn, error) { return a.Connect(context.Background(), "bob@test") })
 		p := at.accept()
-		require.ErrorIs(t, p.Respond(role("bob@test"), dist.StatusNok), dist.ErrNok)
+		require.ErrorIs(t, p.Respond(role("bob@test"), protocol.StatusNok), dist.ErrNok)
 		p.Close()
 		p = at.accept()
-		require.NoError(t, p.Respond(role("bob@test"), dist.StatusOK))
+		require.NoError(t, p.Respond(role("bob@test"), protocol.StatusOK))
 		require.NoError(t, (<-connected).err)
 
 		// The peer never connects: the handshake's time ends the attempt, and the error says why.
 		begin := time.Now()
-		w.ambush("carol@test").refuse(dist.StatusNok)
+		w.ambush("carol@test").refuse(protocol.StatusNok)
 		_, err := a.Connect(context.Background(), "carol@test")
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.Equal(t, DefaultHandshakeTimeout, time.Since(begin))
@@ -120,7 +121,7 @@ func TestNokIsNoWarning(t *testing.T) {
 		connected := async(func() (*Conn, error) { return zoe.Connect(context.Background(), "alice@test") })
 		p := at.accept()
 		require.ErrorIs(t, w.wire(zoe.Listeners()[0]).Initiate(role("alice@test")), dist.ErrNok)
-		require.NoError(t, p.Respond(role("alice@test"), dist.StatusOK))
+		require.NoError(t, p.Respond(role("alice@test"), protocol.StatusOK))
 		require.NoError(t, (<-connected).err)
 		mallory := role("mallory@test")
 		mallory.Cookie = "wrong"

@@ -30,7 +30,7 @@ func TestConnectDespiteImpostor(t *testing.T) {
 	impostor.Cookie = "guess"
 	require.Error(t, w.wire(l).Initiate(impostor))
 	require.ErrorIs(t, arrives(t, failed, "the impostor's end"), dist.ErrBadCookie)
-	require.NoError(t, first.Respond(role("bob@test"), dist.StatusOK), "alice has not given it up")
+	require.NoError(t, first.Respond(role("bob@test"), protocol.StatusOK), "alice has not given it up")
 	r := arrives(t, connected, "the connection")
 	require.NoError(t, r.err)
 	require.NoError(t, l.Close())
@@ -46,7 +46,7 @@ func TestConnectDespiteSilence(t *testing.T) {
 		accepted := async(func() (*Conn, error) { return l.Accept(w.ctx()) })
 		w.reticent(l, "bob@test")
 		connected := async(func() (*Conn, error) { return a.Connect(w.ctx(), "bob@test") })
-		require.NoError(t, at.accept().Respond(role("bob@test"), dist.StatusOK))
+		require.NoError(t, at.accept().Respond(role("bob@test"), protocol.StatusOK))
 		require.NoError(t, arrives(t, connected, "the connection").err)
 		require.NoError(t, l.Close())
 		<-accepted
@@ -135,7 +135,7 @@ func TestConnectBesideSlowPeer(t *testing.T) {
 		}, tooLong, tick)
 		close(slow.proceed)
 		require.Error(t, arrives(t, slow.over, "the peer's own").err)
-		require.NoError(t, ours.Respond(role("alice@test"), dist.StatusOKSimultaneous))
+		require.NoError(t, ours.Respond(role("alice@test"), protocol.StatusOKSimultaneous))
 		r := arrives(t, connected, "the connection")
 		require.NoError(t, r.err)
 		require.True(t, r.v.l.Record().Initiated)
@@ -143,7 +143,7 @@ func TestConnectBesideSlowPeer(t *testing.T) {
 	})
 	t.Run("second", func(t *testing.T) {
 		a, slow, n, connected := setup(t)
-		require.NoError(t, a.accept().Respond(role("alice@test"), dist.StatusOKSimultaneous))
+		require.NoError(t, a.accept().Respond(role("alice@test"), protocol.StatusOKSimultaneous))
 		r := arrives(t, connected, "the connection")
 		require.NoError(t, r.err)
 		require.True(t, r.v.l.Record().Initiated)
@@ -164,7 +164,7 @@ func TestConnectBesideSlowPeer(t *testing.T) {
 			}
 			return protocol.Respond(c, role("alice@test"), who, protocol.RespondOptions{
 				Decide: func(protocol.Name) (protocol.Verdict, error) {
-					return protocol.Verdict{Status: dist.StatusOKSimultaneous}, nil
+					return protocol.Verdict{Status: protocol.StatusOKSimultaneous}, nil
 				},
 				Proven: func() error { <-proven; return nil },
 			})
@@ -199,7 +199,7 @@ func TestConnectRefusedForPeersOwn(t *testing.T) {
 			return dist.Peer{}, err
 		}
 		return protocol.Respond(c, role("bob@test"), who, protocol.RespondOptions{
-			Decide: func(protocol.Name) (protocol.Verdict, error) { return protocol.Verdict{Status: dist.StatusOK}, nil },
+			Decide: func(protocol.Name) (protocol.Verdict, error) { return protocol.Verdict{Status: protocol.StatusOK}, nil },
 			Proven: func() error { <-refuses; return ErrSuperseded },
 		})
 	})

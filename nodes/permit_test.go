@@ -207,7 +207,7 @@ func TestRulesOfProcesses(t *testing.T) {
 	for _, to := range []*Mailbox{g.secret, g.plain} {
 		p.Send(dist.Control{Op: dist.OpSend, To: to.Pid()}, hello)
 		p.Send(dist.Control{Op: dist.OpSendSender, From: p.Self, To: to.Pid()}, hello)
-		p.Send(dist.Control{Op: dist.OpSendTT, To: to.Pid(), Token: raw(t, ei.List{})}, hello)
+		p.Send(dist.Control{Op: dist.OpSend.Traced(), To: to.Pid(), Token: raw(t, ei.List{})}, hello)
 		p.Send(dist.Control{Op: dist.OpExit2, From: p.Self, To: to.Pid(), Reason: raw(t, ei.Atom("kill"))}, nil)
 		p.Send(dist.Control{Op: dist.OpPayloadExit2, From: p.Self, To: to.Pid()}, ei.Atom("kill"))
 		p.Send(dist.Control{Op: dist.OpExit, From: p.Self, To: to.Pid(), Reason: raw(t, ei.Atom("kill"))}, nil)
@@ -231,7 +231,7 @@ func TestRulesOfProcesses(t *testing.T) {
 		p.Send(dist.Control{Op: dist.OpSpawnReply, Ref: refOf(p, 3), To: to.Pid(), Result: raw(t, child)}, nil)
 	}
 	p.Say("secret", hello)
-	p.Send(dist.Control{Op: dist.OpRegSendTT, From: p.Self, ToName: "secret", Token: raw(t, ei.List{})}, hello)
+	p.Send(dist.Control{Op: dist.OpRegSend.Traced(), From: p.Self, ToName: "secret", Token: raw(t, ei.List{})}, hello)
 	p.Send(dist.Control{Op: dist.OpAliasSend, From: p.Self, Ref: g.alias}, hello)
 	p.Send(dist.Control{Op: dist.OpAltactSigSend, Flags: dist.AltactName, From: p.Self, ToName: "secret"}, hello)
 	p.Send(dist.Control{Op: dist.OpAltactSigSend, Flags: dist.AltactAlias | dist.AltactPrio, From: p.Self, Ref: g.alias}, hello)

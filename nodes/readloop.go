@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/inside"
 	"github.com/cnode-go/cnode/nodes/internal/link"
@@ -113,7 +114,8 @@ func (n *Node) route(c *Conn, m *Message) {
 	// these make a link or a monitor, which lasts as long as the connection to the sender's node
 	case dist.OpLink, dist.OpMonitorP, dist.OpSpawnRequest:
 		if string(m.From.Node) != c.Name() {
-			c.l.Breach(&dist.ControlError{Op: m.Op, Offset: -1, Field: "From", Err: fmt.Errorf("%w: a process of %v", dist.ErrShape, m.From.Node)})
+			err := fmt.Errorf("%w: a process of %v", protocol.ErrShape, m.From.Node)
+			c.l.Breach(&dist.ControlError{Op: m.Op, Offset: -1, Field: "From", Err: err})
 			return
 		}
 	case dist.OpExit, dist.OpExit2, dist.OpUnlink, dist.OpUnlinkID, dist.OpUnlinkIDAck, dist.OpDemonitorP, dist.OpMonitorPExit:

@@ -40,7 +40,7 @@ func strangeMessages(t testing.TB, n *Node, p *wire, atoms int) map[string]stran
 		"alias":             {true, true, dist.Control{Op: dist.OpAliasSend, From: p.Self, Ref: ref}, raw},
 		"altact":            {true, false, dist.Control{Op: dist.OpAltactSigSend, Flags: dist.AltactName, From: p.Self, ToName: "nobody"}, raw},
 		"late reply":        {true, false, dist.Control{Op: dist.OpSend, To: nobody}, late},
-		"token":             {true, false, dist.Control{Op: dist.OpRegSendTT, From: p.Self, ToName: "nobody", Token: token}, empty},
+		"token":             {true, false, dist.Control{Op: dist.OpRegSend.Traced(), From: p.Self, ToName: "nobody", Token: token}, empty},
 		"exit, in payload":  {false, false, dist.Control{Op: dist.OpPayloadExit, From: p.Self, To: nobody}, raw},
 		"exit2, in payload": {false, true, dist.Control{Op: dist.OpPayloadExit2, From: p.Self, To: nobody}, raw},
 		"down, in payload":  {false, false, dist.Control{Op: dist.OpPayloadMonitorPExit, From: p.Self, To: nobody, Ref: ref}, raw},
@@ -118,7 +118,7 @@ func TestReferencesForSomebody(t *testing.T) {
 					{Op: dist.OpRegSend, From: p.Self, ToName: "somebody"}, {Op: dist.OpSend, To: b.Pid()},
 					{Op: dist.OpAliasSend, From: p.Self, Ref: alias}, {Op: dist.OpPayloadExit2, From: p.Self, To: b.Pid()},
 					{Op: dist.OpExit2, From: p.Self, To: b.Pid(), Reason: encode(t, want)},
-					{Op: dist.OpRegSendTT, From: p.Self, ToName: "somebody", Token: encode(t, ei.Tuple{
+					{Op: dist.OpRegSend.Traced(), From: p.Self, ToName: "somebody", Token: encode(t, ei.Tuple{
 						ei.Int(1), want, ei.Int(1), p.Self, ei.Int(0),
 					})},
 				} {

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/nodes/dist"
 )
@@ -91,7 +92,7 @@ func TestMillionOpenSequences(t *testing.T) {
 		want  error
 		most  int64 // bytes
 	}{
-		"empty":  {nil, dist.ErrTooManySequences, 96 << 20},
+		"empty":  {nil, protocol.ErrTooManySequences, 96 << 20},
 		"a byte": {page[:1], dist.ErrTooMuchIncomplete, 160 << 20},
 		"a page": {page, dist.ErrTooMuchIncomplete, 160 << 20},
 	} {

@@ -158,8 +158,8 @@ func fuzzSeeds(t testing.TB) map[string][]byte {
 		"spawn_reply": {{dist.Control{Op: dist.OpSpawnReply, Ref: ref, To: box, Flags: 3, Result: why}, nil}},
 		"others": {{dist.Control{Op: dist.OpGroupLeader, From: self, To: box}, nil}, {dist.Control{Op: dist.OpNodeLink}, nil},
 			{dist.Control{Op: dist.OpUnlink, From: self, To: box}, nil}},
-		"traced": {{dist.Control{Op: dist.OpSendTT, To: box, Token: why}, ei.Int(1)},
-			{dist.Control{Op: dist.OpExit2TT, From: self, To: plain, Token: why, Reason: why}, nil}},
+		"traced": {{dist.Control{Op: dist.OpSend.Traced(), To: box, Token: why}, ei.Int(1)},
+			{dist.Control{Op: dist.OpExit2.Traced(), From: self, To: plain, Token: why, Reason: why}, nil}},
 		"spoofed": {{dist.Control{Op: dist.OpLink, From: plain, To: box}, nil}, {dist.Control{Op: dist.OpExit, From: plain, To: box,
 			Reason: why}, nil}, {dist.Control{Op: dist.OpMonitorP, From: box, To: nobody, Ref: ref}, nil}},
 	} {

@@ -235,7 +235,7 @@ func TestHeadersFollowTheFlags(t *testing.T) {
 			p := there.accept()
 			self := role("wire@test")
 			self.Flags = self.Flags&^(cache|fragments) | flags
-			require.NoError(t, p.Respond(self, dist.StatusOK))
+			require.NoError(t, p.Respond(self, protocol.StatusOK))
 			r := <-connected
 			require.NoError(t, r.err)
 			b := box(t, n)

@@ -109,7 +109,7 @@ func (a *ambush) meet(n *Node) (*wire, *Conn) {
 	a.w.t.Helper()
 	connected := async(func() (*Conn, error) { return n.Connect(a.w.ctx(), a.name) })
 	p := a.accept()
-	require.NoError(a.w.t, p.Respond(role(a.name), dist.StatusOK))
+	require.NoError(a.w.t, p.Respond(role(a.name), protocol.StatusOK))
 	r := <-connected
 	require.NoError(a.w.t, r.err)
 	return p, r.v

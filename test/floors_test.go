@@ -43,7 +43,7 @@ var houses = map[string]house{
 		words("doc errors identity lifetime" +
 			// leaves
 			" transports router"),
-		words("conn message complain measure send"), // a connection
+		words("conn message trace complain measure send"), // a connection
 		words("config listen opening handshake peers connect resolve publish activate"),
 		words("run task processes mailbox sys deliver overflow bondchange link spawnreply monitor monitornodes exit" +
 			" signal way"),

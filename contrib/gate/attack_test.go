@@ -85,7 +85,7 @@ func rawAttacks(a attacker, note ei.Pid) []rawAttack {
 		{"priority message to a pid", f(k{Op: dist.OpAltactSigSend, Flags: dist.AltactPrio, From: me, To: note}, hit("alt_pid")), ""},
 		{"priority exit", f(k{Op: dist.OpAltactSigSend, Flags: dist.AltactPrio | dist.AltactExit, From: me, To: note}, hit("alt_exit")), ""},
 		{"alias", f(k{Op: dist.OpAliasSend, From: me, Ref: theirRef}, hit("alias")), ""},
-		{"traced send", f(k{Op: dist.OpSendSenderTT, From: me, To: note,
+		{"traced send", f(k{Op: dist.OpSendSender.Traced(), From: me, To: note,
 			Token: encoded(ei.Tuple{ei.Int(1), ei.Int(1), ei.Int(1), me, ei.Int(1)})}, hit("traced")), ""},
 		// functions
 		{"arity in pieces", spawn("erpc", "execute_call", 4, monitor, []byte{108, 0, 0, 0, 4}, encoded(ref), encoded(ei.Atom("shop")),
@@ -137,8 +137,8 @@ func rawAttacks(a attacker, note ei.Pid) []rawAttack {
 		{"a control message in pieces", join([]byte{0, 0, 0, 22, 131, 69}, number(make([]byte, 16), 15, 1, 2), []byte{0, 104, 2, 97},
 			[]byte{0, 0, 0, 19, 131, 70}, number(make([]byte, 16), 15, 1, 1), []byte{106}), "closed"},
 		{"as many pieces as there are numbers", number(fragments(1, system, 3)[0], 14, 8, 1<<63), "either"},
-		{"a token that is none", f(k{Op: dist.OpRegSendTT, From: me, ToName: "net_kernel", Token: encoded(ei.Atom("x"))}, ping), "either"},
-		{"a spawn with a token that is none", f(k{Op: dist.OpSpawnRequestTT, Ref: ref, From: me, GroupLeader: me, Module: "shop",
+		{"a token that is none", f(k{Op: dist.OpRegSend.Traced(), From: me, ToName: "net_kernel", Token: encoded(ei.Atom("x"))}, ping), "either"},
+		{"a spawn with a token that is none", f(k{Op: dist.OpSpawnRequest.Traced(), Ref: ref, From: me, GroupLeader: me, Module: "shop",
 			Function: "quote", Arity: 1, Options: encoded(monitor), Token: encoded(ei.Int(1))}, encoded(ei.List{ei.Int(1)})), "SPAWN_REPLY"},
 		{"atoms where nothing is read", func() []byte {
 			atoms := binary.BigEndian.AppendUint32([]byte{108}, 50_000)

@@ -111,7 +111,7 @@ func (d *door) meet(ctx context.Context, s *transport.Stream, near *packets.Conn
 		x.names[0], x.names[1] = x.names[1], x.names[0]
 	}
 	if err := d.g.meet(1-d.side, name.Name); err != nil {
-		if b, e := protocol.AppendStatus(nil, protocol.StatusMessage{Status: dist.StatusNotAllowed}); e == nil {
+		if b, e := protocol.AppendStatus(nil, protocol.StatusMessage{Status: protocol.StatusNotAllowed}); e == nil {
 			_ = near.WritePackets(b)
 		}
 		return nil, fmt.Errorf("%s: %w", name.Name, err)
@@ -282,9 +282,9 @@ func (d *door) passStatus(near, far *packets.Conn, name string) error {
 		return err
 	}
 	switch st.Status {
-	case dist.StatusOK, dist.StatusOKSimultaneous:
+	case protocol.StatusOK, protocol.StatusOKSimultaneous:
 		return nil
-	case dist.StatusAlive:
+	case protocol.StatusAlive:
 		if p, err = near.ReadPacket(); err != nil {
 			return err
 		}

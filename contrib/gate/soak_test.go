@@ -264,7 +264,7 @@ func (m *mutator) frames(flags dist.Flags) [][]byte {
 	case 16:
 		ctl, payload = dist.Control{Op: dist.OpPayloadExit2, From: me, To: wait.From}, raw()
 	case 17:
-		ctl.Op, ctl.Token = dist.OpRegSendTT, raw()
+		ctl.Op, ctl.Token = dist.OpRegSend.Traced(), raw()
 	}
 	if m.r.IntN(2) == 0 {
 		payload = m.mutated(payload, 0)

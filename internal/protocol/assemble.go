@@ -66,10 +66,10 @@ func (r *Reader) first(frame []byte, ctl *dist.Control, a *Arrival) error {
 		return err
 	}
 	s := &sequence{Incomplete: Incomplete{Sequence: id, Next: number - 1, Discarded: unknown}}
-	fault := func(reason error) error { return &dist.FragmentError{Sequence: id, Fragment: number, Err: reason} }
+	fault := func(reason error) error { return &FragmentError{Sequence: id, Fragment: number, Err: reason} }
 	switch {
 	case r.open[id] != nil, number == 0:
-		return fault(dist.ErrFragmentOrder)
+		return fault(ErrFragmentOrder)
 	case number == 1:
 		if !unknown && ctl.Op.HasPayload() == (len(payload) == 0) {
 			return fmt.Errorf("%w: no payload behind %v", dist.ErrFrame, ctl.Op)
@@ -128,9 +128,9 @@ func (r *Reader) due(id, number uint64) (*sequence, error) {
 	s := r.open[id]
 	switch {
 	case s == nil:
-		return nil, &dist.FragmentError{Sequence: id, Fragment: number, Err: dist.ErrFragmentOrder}
+		return nil, &FragmentError{Sequence: id, Fragment: number, Err: ErrFragmentOrder}
 	case number != s.Next:
-		return nil, &dist.FragmentError{Sequence: id, Fragment: number, Want: s.Next, Err: dist.ErrFragmentOrder}
+		return nil, &FragmentError{Sequence: id, Fragment: number, Want: s.Next, Err: ErrFragmentOrder}
 	}
 	return s, nil
 }
@@ -166,13 +166,13 @@ func (r *Reader) next(head, piece []byte, ctl *dist.Control, a *Arrival) error {
 // begin makes s one of the incomplete messages.
 func (r *Reader) begin(s *sequence) error {
 	fault := func(reason error, limit int) error {
-		return &dist.FragmentError{Sequence: s.Sequence, Fragment: s.Next + 1, Limit: limit, Err: reason}
+		return &FragmentError{Sequence: s.Sequence, Fragment: s.Next + 1, Limit: limit, Err: reason}
 	}
 	switch {
 	case r.open[s.Sequence] != nil, s.Next == 0:
-		return fault(dist.ErrFragmentOrder, 0)
+		return fault(ErrFragmentOrder, 0)
 	case len(r.open) >= r.limits.Sequences:
-		return fault(dist.ErrTooManySequences, r.limits.Sequences)
+		return fault(ErrTooManySequences, r.limits.Sequences)
 	}
 	s.cost = sequenceCost
 	for _, a := range s.Refs {
@@ -194,7 +194,7 @@ func (r *Reader) take(s *sequence, piece []byte) error {
 		return nil
 	}
 	fault := func(reason error, limit int) error {
-		return &dist.FragmentError{Sequence: s.Sequence, Fragment: s.Next + 1, Limit: limit, Err: reason}
+		return &FragmentError{Sequence: s.Sequence, Fragment: s.Next + 1, Limit: limit, Err: reason}
 	}
 	n := len(s.Payload) + len(piece)
 	if n > r.limits.Message {

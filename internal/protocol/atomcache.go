@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/nodes/dist"
 )
 
 // The atom cache of one direction of a connection. See erl_ext_dist, "Distribution Header".
@@ -85,12 +84,12 @@ func (s *cacheSlots) all() iter.Seq2[int, ei.Atom] {
 // that they stand for, which are valid until the next header, and the number of bytes.
 func (c *atomCache) readRefs(b []byte, atoms *ei.AtomTable) (refs []ei.Atom, size int, err error) {
 	if len(b) == 0 {
-		return nil, 0, fmt.Errorf("%w: no number of atoms", dist.ErrHeader)
+		return nil, 0, fmt.Errorf("%w: no number of atoms", ErrHeader)
 	}
 	n := int(b[0])
 	at := 1 + refFlagBytes(n)
 	if at > len(b) {
-		return nil, 0, fmt.Errorf("%w: the bits of %d atoms in %d bytes", dist.ErrHeader, n, len(b))
+		return nil, 0, fmt.Errorf("%w: the bits of %d atoms in %d bytes", ErrHeader, n, len(b))
 	}
 	flags := b[1:at]
 	nibble := func(i int) int { return int(flags[i/2]>>(i%2*4)) & 15 }
@@ -102,21 +101,21 @@ func (c *atomCache) readRefs(b []byte, atoms *ei.AtomTable) (refs []ei.Atom, siz
 	for i := range n {
 		entry := nibble(i)
 		if at >= len(b) {
-			return nil, 0, fmt.Errorf("%w: ends after %d atoms of %d", dist.ErrHeader, i, n)
+			return nil, 0, fmt.Errorf("%w: ends after %d atoms of %d", ErrHeader, i, n)
 		}
 		slot := entry&7<<8 | int(b[at])
 		at++
 		if entry&newCacheEntry == 0 {
 			a, ok := c.get(slot)
 			if !ok {
-				return nil, 0, fmt.Errorf("%w: %d, atom %d of %d", dist.ErrNotCached, slot, i+1, n)
+				return nil, 0, fmt.Errorf("%w: %d, atom %d of %d", ErrNotCached, slot, i+1, n)
 			}
 			refs = append(refs, a)
 			continue
 		}
 		a, next, err := readCacheText(b, at, lengthSize, atoms)
 		if err != nil {
-			return nil, 0, fmt.Errorf("%w: atom %d of %d: %w", dist.ErrHeader, i+1, n, err)
+			return nil, 0, fmt.Errorf("%w: atom %d of %d: %w", ErrHeader, i+1, n, err)
 		}
 		c.put(slot, a)
 		refs, at = append(refs, a), next

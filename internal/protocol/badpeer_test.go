@@ -46,10 +46,10 @@ func packet(t testing.TB, m any) []byte {
 }
 
 func TestInitiateAgainstBadPeers(t *testing.T) {
-	ok := packet(t, StatusMessage{Status: dist.StatusOK})
+	ok := packet(t, StatusMessage{Status: StatusOK})
 	good := packet(t, Challenge{Version: 6, Flags: dist.FlagsDefault, Challenge: 5, Creation: 3, Name: "er@server.example"})
 	long := []byte("s" + strings.Repeat("\x1b", MaxHandshakePacket-1))
-	named := packet(t, StatusMessage{Status: dist.StatusNamed, Name: "X@client.example", Creation: 9})
+	named := packet(t, StatusMessage{Status: StatusNamed, Name: "X@client.example", Creation: 9})
 	tests := map[string]struct {
 		in      [][]byte
 		dynamic bool
@@ -58,45 +58,45 @@ func TestInitiateAgainstBadPeers(t *testing.T) {
 		err     error
 		text    string
 	}{
-		"closes at once":         {phase: dist.PhaseStatus, err: io.EOF, text: "may refuse our handshake version"},
-		"resets":                 {readErr: syscall.ECONNRESET, phase: dist.PhaseStatus, err: syscall.ECONNRESET, text: "closed by peer"},
-		"speaks http":            {in: [][]byte{[]byte("HTTP/1.1 400")}, phase: dist.PhaseStatus, err: dist.ErrMalformed},
-		"an empty packet":        {in: [][]byte{{}}, phase: dist.PhaseStatus, err: dist.ErrMalformed},
-		"an unknown status":      {in: [][]byte{[]byte("sokay")}, phase: dist.PhaseStatus, err: dist.ErrUnexpected, text: `status "okay"`},
-		"a status of 4 KiB":      {in: [][]byte{long}, phase: dist.PhaseStatus, err: dist.ErrUnexpected, text: `status "\x1b`},
-		"answers like A":         {in: [][]byte{[]byte("strue")}, phase: dist.PhaseStatus, err: dist.ErrUnexpected},
-		"names a named node":     {in: [][]byte{named}, phase: dist.PhaseStatus, err: dist.ErrUnexpected},
-		"names nobody":           {in: [][]byte{ok}, dynamic: true, phase: dist.PhaseStatus, err: dist.ErrUnexpected},
-		"a nameless one's alive": {in: [][]byte{[]byte("salive")}, dynamic: true, phase: dist.PhaseStatus, err: dist.ErrUnexpected},
+		"closes at once":         {phase: PhaseStatus, err: io.EOF, text: "may refuse our handshake version"},
+		"resets":                 {readErr: syscall.ECONNRESET, phase: PhaseStatus, err: syscall.ECONNRESET, text: "closed by peer"},
+		"speaks http":            {in: [][]byte{[]byte("HTTP/1.1 400")}, phase: PhaseStatus, err: dist.ErrMalformed},
+		"an empty packet":        {in: [][]byte{{}}, phase: PhaseStatus, err: dist.ErrMalformed},
+		"an unknown status":      {in: [][]byte{[]byte("sokay")}, phase: PhaseStatus, err: dist.ErrUnexpected, text: `status "okay"`},
+		"a status of 4 KiB":      {in: [][]byte{long}, phase: PhaseStatus, err: dist.ErrUnexpected, text: `status "\x1b`},
+		"answers like A":         {in: [][]byte{[]byte("strue")}, phase: PhaseStatus, err: dist.ErrUnexpected},
+		"names a named node":     {in: [][]byte{named}, phase: PhaseStatus, err: dist.ErrUnexpected},
+		"names nobody":           {in: [][]byte{ok}, dynamic: true, phase: PhaseStatus, err: dist.ErrUnexpected},
+		"a nameless one's alive": {in: [][]byte{[]byte("salive")}, dynamic: true, phase: PhaseStatus, err: dist.ErrUnexpected},
 		"a name of another host": {
-			in: [][]byte{packet(t, StatusMessage{Status: dist.StatusNamed, Name: "X@evil", Creation: 9})}, dynamic: true,
-			phase: dist.PhaseStatus, err: dist.ErrUnexpected,
+			in: [][]byte{packet(t, StatusMessage{Status: StatusNamed, Name: "X@evil", Creation: 9})}, dynamic: true,
+			phase: PhaseStatus, err: dist.ErrUnexpected,
 		},
 		"a name that other nodes refuse": {
-			in: [][]byte{packet(t, StatusMessage{Status: dist.StatusNamed, Name: "x.\n@client.example", Creation: 9})}, dynamic: true,
-			phase: dist.PhaseStatus, err: dist.ErrInvalidName, text: dist.ErrUnexpected.Error(),
+			in: [][]byte{packet(t, StatusMessage{Status: StatusNamed, Name: "x.\n@client.example", Creation: 9})}, dynamic: true,
+			phase: PhaseStatus, err: dist.ErrInvalidName, text: dist.ErrUnexpected.Error(),
 		},
 		"gives its own name": {
 			in: [][]byte{
-				packet(t, StatusMessage{Status: dist.StatusNamed, Name: "er@client.example", Creation: 9}),
+				packet(t, StatusMessage{Status: StatusNamed, Name: "er@client.example", Creation: 9}),
 				packet(t, Challenge{Version: 6, Flags: dist.FlagsDefault, Challenge: 5, Creation: 3, Name: "er@client.example"}),
-			}, dynamic: true, phase: dist.PhaseChallenge, err: dist.ErrSelf,
+			}, dynamic: true, phase: PhaseChallenge, err: dist.ErrSelf,
 		},
-		"closes after ok":       {in: [][]byte{ok}, phase: dist.PhaseChallenge, err: io.EOF},
-		"a malformed challenge": {in: [][]byte{ok, good[:20]}, phase: dist.PhaseChallenge, err: dist.ErrMalformed},
+		"closes after ok":       {in: [][]byte{ok}, phase: PhaseChallenge, err: io.EOF},
+		"a malformed challenge": {in: [][]byte{ok, good[:20]}, phase: PhaseChallenge, err: dist.ErrMalformed},
 		"a challenge with our name": {
 			in:    [][]byte{ok, packet(t, Challenge{Version: 6, Flags: dist.FlagsDefault, Name: client().Name})},
-			phase: dist.PhaseChallenge, err: dist.ErrSelf,
+			phase: PhaseChallenge, err: dist.ErrSelf,
 		},
 		"a node older than OTP 23": {
 			in:    [][]byte{ok, packet(t, Challenge{Version: 5, Flags: dist.FlagsLibei & lowFlags, Name: "er@server.example"})},
-			phase: dist.PhaseChallenge, err: dist.ErrMissingFlags, text: "DFLAG_HANDSHAKE_23 (mandatory since OTP 25)",
+			phase: PhaseChallenge, err: dist.ErrMissingFlags, text: "DFLAG_HANDSHAKE_23 (mandatory since OTP 25)",
 		},
-		"closes after our digest": {in: [][]byte{ok, good}, phase: dist.PhaseChallengeAck, err: io.EOF, text: "most often a wrong cookie"},
-		"a malformed digest":      {in: [][]byte{ok, good, make([]byte, 17)}, phase: dist.PhaseChallengeAck, err: dist.ErrMalformed},
-		"a wrong digest":          {in: [][]byte{ok, good, AppendAck(nil, [16]byte{})}, phase: dist.PhaseChallengeAck, err: dist.ErrBadCookie},
+		"closes after our digest": {in: [][]byte{ok, good}, phase: PhaseChallengeAck, err: io.EOF, text: "most often a wrong cookie"},
+		"a malformed digest":      {in: [][]byte{ok, good, make([]byte, 17)}, phase: PhaseChallengeAck, err: dist.ErrMalformed},
+		"a wrong digest":          {in: [][]byte{ok, good, AppendAck(nil, [16]byte{})}, phase: PhaseChallengeAck, err: dist.ErrBadCookie},
 		"our own digest reflected": {in: [][]byte{ok, good, AppendAck(nil, Digest("secret", 5))},
-			phase: dist.PhaseChallengeAck, err: dist.ErrBadCookie},
+			phase: PhaseChallengeAck, err: dist.ErrBadCookie},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -122,7 +122,7 @@ func TestRespondAgainstBadPeers(t *testing.T) {
 	name := Name{Version: 6, Flags: dist.FlagsDefault, Creation: 4, Name: "go@client.example"}
 	old := Name{Version: 5, Flags: dist.FlagsDefault & lowFlags, Name: "go@client.example"}
 	proof := AppendReply(nil, Reply{Challenge: 7, Digest: Digest("secret", server().Challenge)})
-	alive := RespondOptions{Decide: decide(Verdict{Status: dist.StatusAlive})}
+	alive := RespondOptions{Decide: decide(Verdict{Status: StatusAlive})}
 	tests := map[string]struct {
 		name  Name
 		o     RespondOptions
@@ -130,15 +130,15 @@ func TestRespondAgainstBadPeers(t *testing.T) {
 		phase string
 		err   error
 	}{
-		"closes after the challenge": {name: name, phase: dist.PhaseChallengeReply, err: io.EOF},
-		"no reply":                   {name: name, in: [][]byte{proof[:20]}, phase: dist.PhaseChallengeReply, err: dist.ErrMalformed},
+		"closes after the challenge": {name: name, phase: PhaseChallengeReply, err: io.EOF},
+		"no reply":                   {name: name, in: [][]byte{proof[:20]}, phase: PhaseChallengeReply, err: dist.ErrMalformed},
 		"a wrong digest": {name: name, in: [][]byte{AppendReply(nil, Reply{})},
-			phase: dist.PhaseChallengeReply, err: dist.ErrBadCookie},
+			phase: PhaseChallengeReply, err: dist.ErrBadCookie},
 		"a challenge of our own, reflected": {
 			name: name, in: [][]byte{AppendReply(nil, Reply{Challenge: 4711, Digest: Digest("secret", server().Challenge)})},
-			phase: dist.PhaseChallengeReply, err: dist.ErrReflected,
+			phase: PhaseChallengeReply, err: dist.ErrReflected,
 		},
-		"a complement nobody wants": {name: name, in: [][]byte{AppendComplement(nil, Complement{})}, phase: dist.PhaseChallengeReply,
+		"a complement nobody wants": {name: name, in: [][]byte{AppendComplement(nil, Complement{})}, phase: PhaseChallengeReply,
 			err: dist.ErrMalformed},
 		"version 5, no complement":     {name: old, in: [][]byte{proof}, phase: PhaseComplement, err: dist.ErrMalformed},
 		"version 5, closes":            {name: old, phase: PhaseComplement, err: io.EOF},
@@ -153,7 +153,7 @@ func TestRespondAgainstBadPeers(t *testing.T) {
 		},
 		"version 5 without its flag": {
 			name:  Name{Version: 5, Flags: (dist.Mandatory25 &^ dist.FlagHandshake23) & lowFlags, Name: "go@client.example"},
-			phase: dist.PhaseStatus, err: dist.ErrMissingFlags,
+			phase: PhaseStatus, err: dist.ErrMissingFlags,
 		},
 	}
 	for name, tt := range tests {
@@ -196,7 +196,7 @@ func TestReadNameErrors(t *testing.T) {
 		_, err := ReadName(tt.c)
 		var he *dist.HandshakeError
 		require.ErrorAs(t, err, &he)
-		require.Equal(t, dist.PhaseName, he.Phase)
+		require.Equal(t, PhaseName, he.Phase)
 		require.ErrorIs(t, err, tt.err)
 	}
 }
@@ -218,8 +218,8 @@ func (w *brokenWriter) WritePackets(p ...[]byte) error {
 // TestWriteErrors breaks every write of both sides in turn.
 func TestWriteErrors(t *testing.T) {
 	phases := map[bool][]string{
-		true:  {dist.PhaseName, PhaseAliveAnswer, dist.PhaseChallengeReply},
-		false: {dist.PhaseStatus, dist.PhaseChallenge, dist.PhaseChallengeAck},
+		true:  {PhaseName, PhaseAliveAnswer, PhaseChallengeReply},
+		false: {PhaseStatus, PhaseChallenge, PhaseChallengeAck},
 	}
 	for initiator, list := range phases {
 		for n, phase := range list {
@@ -236,7 +236,7 @@ func TestWriteErrors(t *testing.T) {
 					defer cb.Close()
 					name, err := ReadName(b)
 					if err == nil {
-						_, err = Respond(b, server(), name, RespondOptions{Decide: decide(Verdict{Status: dist.StatusAlive})})
+						_, err = Respond(b, server(), name, RespondOptions{Decide: decide(Verdict{Status: StatusAlive})})
 					}
 					done <- err
 				}()
@@ -277,7 +277,7 @@ func TestCookieIsNotProvenToStrangers(t *testing.T) {
 		"flags":     {weak, InitiateOptions{}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := &script{in: [][]byte{packet(t, StatusMessage{Status: dist.StatusOK}), packet(t, tt.c)}}
+			c := &script{in: [][]byte{packet(t, StatusMessage{Status: StatusOK}), packet(t, tt.c)}}
 			_, err := Initiate(c, client(), tt.o)
 			require.Error(t, err)
 			require.Len(t, c.out, 1, "only the name may have gone out")

@@ -3,6 +3,7 @@ package protocol
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -47,7 +48,7 @@ func parse(c *ei.Cursor, ctl *dist.Control) error {
 		return err
 	}
 	if arity == 0 {
-		return fmt.Errorf("%w: an empty tuple", dist.ErrShape)
+		return fmt.Errorf("%w: an empty tuple", ErrShape)
 	}
 	op, err := c.Uint()
 	if err != nil {
@@ -62,26 +63,30 @@ func parse(c *ei.Cursor, ctl *dist.Control) error {
 		return dist.ErrUnknownOp
 	}
 	want := 1 + len(fields)
-	if ctl.Op == dist.OpAltactSigSend && arity == want+1 {
-		want++ // with a token; checked against the flags once they are read
+	token := ctl.Op != ctl.Op.Base()
+	if ctl.Op == dist.OpAltactSigSend {
+		token = arity == want // checked against the flags once they are read
+	}
+	if !token && slices.Contains(fields, fieldToken) {
+		want--
 	}
 	if arity != want {
-		return fmt.Errorf("%w: a tuple of %d elements, not %d", dist.ErrShape, arity, want)
+		return fmt.Errorf("%w: a tuple of %d elements, not %d", ErrShape, arity, want)
 	}
 	for _, f := range fields {
+		if f == fieldToken {
+			if ctl.Op == dist.OpAltactSigSend && token != (ctl.Flags&dist.AltactToken != 0) {
+				return fmt.Errorf("%w: flags %#x in a tuple of %d elements", ErrShape, ctl.Flags, arity)
+			}
+			if !token {
+				continue
+			}
+		}
 		if err := parseField(c, ctl, f); err != nil {
 			return &dist.ControlError{Op: ctl.Op, Offset: c.Offset(), Field: fieldNames[f], Err: err}
 		}
 	}
-	if ctl.Op != dist.OpAltactSigSend {
-		return nil
-	}
-	if hasToken := ctl.Flags&dist.AltactToken != 0; hasToken != (arity > 1+len(fields)) {
-		return fmt.Errorf("%w: flags %#x in a tuple of %d elements", dist.ErrShape, ctl.Flags, arity)
-	} else if hasToken {
-		ctl.Token, err = c.Raw()
-	}
-	return err
+	return nil
 }
 
 func parseField(c *ei.Cursor, ctl *dist.Control, f field) (err error) {
@@ -103,7 +108,7 @@ func parseField(c *ei.Cursor, ctl *dist.Control, f field) (err error) {
 	case fieldID:
 		before := *c
 		if ctl.ID, err = c.Uint(); err == nil && ctl.ID == 0 {
-			*c, err = before, fmt.Errorf("%w: an id of 0", dist.ErrShape)
+			*c, err = before, fmt.Errorf("%w: an id of 0", ErrShape)
 		}
 	case fieldFlags:
 		ctl.Flags, err = c.Uint()
@@ -128,7 +133,7 @@ func parseField(c *ei.Cursor, ctl *dist.Control, f field) (err error) {
 		case 0:
 			ctl.To, err = c.Pid()
 		default:
-			err = fmt.Errorf("%w: flags %#x name two kinds of receiver", dist.ErrShape, ctl.Flags)
+			err = fmt.Errorf("%w: flags %#x name two kinds of receiver", ErrShape, ctl.Flags)
 		}
 	}
 	return err
@@ -156,7 +161,7 @@ func parseMFA(c *ei.Cursor, ctl *dist.Control) error {
 	}
 	if n != 3 {
 		*c = before
-		return fmt.Errorf("%w: a tuple of %d elements, not 3", dist.ErrShape, n)
+		return fmt.Errorf("%w: a tuple of %d elements, not 3", ErrShape, n)
 	}
 	if ctl.Module, err = c.Atom(); err != nil {
 		return err
@@ -180,7 +185,7 @@ func parseResult(c *ei.Cursor) (ei.Raw, error) {
 		return nil, err
 	}
 	if !tag.IsPid() && !tag.IsAtom() {
-		return nil, fmt.Errorf("%w: %v, neither pid nor atom", dist.ErrShape, tag)
+		return nil, fmt.Errorf("%w: %v, neither pid nor atom", ErrShape, tag)
 	}
 	return c.Raw()
 }
@@ -194,20 +199,18 @@ func AppendControl(b []byte, ctl *dist.Control) ([]byte, error) {
 		return b, &dist.ControlError{Op: ctl.Op, Offset: -1, Err: dist.ErrUnknownOp}
 	}
 	arity := 1 + len(fields)
-	token := ctl.Op == dist.OpAltactSigSend && ctl.Flags&dist.AltactToken != 0
-	if token {
-		arity++
+	token := ctl.Op != ctl.Op.Base() || ctl.Op == dist.OpAltactSigSend && ctl.Flags&dist.AltactToken != 0
+	if !token && slices.Contains(fields, fieldToken) {
+		arity--
 	}
 	out := ei.AppendInt(ei.AppendTupleHeader(b, arity), int64(ctl.Op))
 	var err error
 	for _, f := range fields {
+		if f == fieldToken && !token {
+			continue
+		}
 		if out, err = appendField(out, ctl, f); err != nil {
 			return b, &dist.ControlError{Op: ctl.Op, Offset: -1, Field: fieldNames[f], Err: err}
-		}
-	}
-	if token {
-		if out, err = appendField(out, ctl, fieldToken); err != nil {
-			return b, &dist.ControlError{Op: ctl.Op, Offset: -1, Field: fieldNames[fieldToken], Err: err}
 		}
 	}
 	return out, nil
@@ -231,7 +234,7 @@ func appendField(b []byte, ctl *dist.Control, f field) ([]byte, error) {
 		return appendRef(b, &ctl.Ref)
 	case fieldID:
 		if ctl.ID == 0 {
-			return b, fmt.Errorf("%w: not set", dist.ErrShape)
+			return b, fmt.Errorf("%w: not set", ErrShape)
 		}
 		return ei.AppendUint(b, ctl.ID), nil
 	case fieldFlags:
@@ -261,22 +264,22 @@ func appendField(b []byte, ctl *dist.Control, f field) ([]byte, error) {
 		case 0:
 			return appendPid(b, &ctl.To)
 		}
-		return b, fmt.Errorf("%w: flags %#x name two kinds of receiver", dist.ErrShape, ctl.Flags)
+		return b, fmt.Errorf("%w: flags %#x name two kinds of receiver", ErrShape, ctl.Flags)
 	}
-	return b, fmt.Errorf("%w: no such element", dist.ErrShape)
+	return b, fmt.Errorf("%w: no such element", ErrShape)
 }
 
 // appendPid refuses a pid that was not set: a peer drops the connection at a pid without a node.
 func appendPid(b []byte, pid *ei.Pid) ([]byte, error) {
 	if pid.Node == "" {
-		return b, fmt.Errorf("%w: not set", dist.ErrShape)
+		return b, fmt.Errorf("%w: not set", ErrShape)
 	}
 	return ei.AppendPid(b, *pid)
 }
 
 func appendRef(b []byte, ref *ei.Ref) ([]byte, error) {
 	if ref.Node == "" {
-		return b, fmt.Errorf("%w: not set", dist.ErrShape)
+		return b, fmt.Errorf("%w: not set", ErrShape)
 	}
 	return ei.AppendRef(b, *ref)
 }
@@ -290,7 +293,7 @@ func appendProc(b []byte, pid *ei.Pid, name ei.Atom) ([]byte, error) {
 
 func appendRaw(b []byte, raw ei.Raw) ([]byte, error) {
 	if len(raw) == 0 {
-		return b, fmt.Errorf("%w: not set", dist.ErrShape)
+		return b, fmt.Errorf("%w: not set", ErrShape)
 	}
 	return append(b, raw...), nil
 }

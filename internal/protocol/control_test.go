@@ -54,13 +54,13 @@ func controlVectors(t testing.TB) []controlVector {
 		{"REG_SEND", "6804 6106" + hexA + hexNone + hexName, dist.Control{Op: dist.OpRegSend, From: pidA, ToName: "peer"}},
 		{"GROUP_LEADER", "6803 6107" + hexA + hexB, dist.Control{Op: dist.OpGroupLeader, From: pidA, To: pidB}},
 		{"EXIT2", "6804 6108" + hexA + hexB + hexKill, dist.Control{Op: dist.OpExit2, From: pidA, To: pidB, Reason: kill}},
-		{"SEND_TT", "6804 610c" + hexNone + hexB + hexToken, dist.Control{Op: dist.OpSendTT, To: pidB, Token: token}},
+		{"SEND_TT", "6804 610c" + hexNone + hexB + hexToken, dist.Control{Op: dist.OpSend.Traced(), To: pidB, Token: token}},
 		{"EXIT_TT", "6805 610d" + hexA + hexB + hexToken + hexKill,
-			dist.Control{Op: dist.OpExitTT, From: pidA, To: pidB, Token: token, Reason: kill}},
+			dist.Control{Op: dist.OpExit.Traced(), From: pidA, To: pidB, Token: token, Reason: kill}},
 		{"REG_SEND_TT", "6805 6110" + hexA + hexNone + hexName + hexToken,
-			dist.Control{Op: dist.OpRegSendTT, From: pidA, ToName: "peer", Token: token}},
+			dist.Control{Op: dist.OpRegSend.Traced(), From: pidA, ToName: "peer", Token: token}},
 		{"EXIT2_TT", "6805 6112" + hexA + hexB + hexToken + hexKill,
-			dist.Control{Op: dist.OpExit2TT, From: pidA, To: pidB, Token: token, Reason: kill}},
+			dist.Control{Op: dist.OpExit2.Traced(), From: pidA, To: pidB, Token: token, Reason: kill}},
 		{"MONITOR_P", "6804 6113" + hexA + hexB + hexRef3, dist.Control{Op: dist.OpMonitorP, From: pidA, To: pidB, Ref: ref3}},
 		{"MONITOR_P, name", "6804 6113" + hexA + hexName + hexRef3, dist.Control{Op: dist.OpMonitorP, From: pidA, ToName: "peer", Ref: ref3}},
 		{"MONITOR_P, empty name", "6804 6113" + hexA + hexNone + hexRef3, dist.Control{Op: dist.OpMonitorP, From: pidA, Ref: ref3}},
@@ -71,11 +71,14 @@ func controlVectors(t testing.TB) []controlVector {
 		{"MONITOR_P_EXIT, name", "6805 6115" + hexName + hexB + hexRef3 + hexKill,
 			dist.Control{Op: dist.OpMonitorPExit, FromName: "peer", To: pidB, Ref: ref3, Reason: kill}},
 		{"SEND_SENDER", "6803 6116" + hexA + hexB, dist.Control{Op: dist.OpSendSender, From: pidA, To: pidB}},
-		{"SEND_SENDER_TT", "6804 6117" + hexA + hexB + hexToken, dist.Control{Op: dist.OpSendSenderTT, From: pidA, To: pidB, Token: token}},
+		{"SEND_SENDER_TT", "6804 6117" + hexA + hexB + hexToken,
+			dist.Control{Op: dist.OpSendSender.Traced(), From: pidA, To: pidB, Token: token}},
 		{"PAYLOAD_EXIT", "6803 6118" + hexA + hexB, dist.Control{Op: dist.OpPayloadExit, From: pidA, To: pidB}},
-		{"PAYLOAD_EXIT_TT", "6804 6119" + hexA + hexB + hexToken, dist.Control{Op: dist.OpPayloadExitTT, From: pidA, To: pidB, Token: token}},
+		{"PAYLOAD_EXIT_TT", "6804 6119" + hexA + hexB + hexToken,
+			dist.Control{Op: dist.OpPayloadExit.Traced(), From: pidA, To: pidB, Token: token}},
 		{"PAYLOAD_EXIT2", "6803 611a" + hexA + hexB, dist.Control{Op: dist.OpPayloadExit2, From: pidA, To: pidB}},
-		{"PAYLOAD_EXIT2_TT", "6804 611b" + hexA + hexB + hexToken, dist.Control{Op: dist.OpPayloadExit2TT, From: pidA, To: pidB, Token: token}},
+		{"PAYLOAD_EXIT2_TT", "6804 611b" + hexA + hexB + hexToken,
+			dist.Control{Op: dist.OpPayloadExit2.Traced(), From: pidA, To: pidB, Token: token}},
 		{"PAYLOAD_MONITOR_P_EXIT", "6804 611c" + hexA + hexB + hexRef3,
 			dist.Control{Op: dist.OpPayloadMonitorPExit, From: pidA, To: pidB, Ref: ref3}},
 		{"PAYLOAD_MONITOR_P_EXIT, name", "6804 611c" + hexName + hexB + hexRef3,
@@ -91,7 +94,8 @@ func controlVectors(t testing.TB) []controlVector {
 		},
 		{
 			"SPAWN_REQUEST_TT", "6807 611e" + hexRef3 + hexA + hexB + hexMFA + hexOpts + hexToken,
-			dist.Control{Op: dist.OpSpawnRequestTT, Ref: ref3, From: pidA, GroupLeader: pidB, Module: "m", Function: "f", Arity: 2, Options: opts,
+			dist.Control{Op: dist.OpSpawnRequest.Traced(), Ref: ref3, From: pidA, GroupLeader: pidB,
+				Module: "m", Function: "f", Arity: 2, Options: opts,
 				Token: token},
 		},
 		{
@@ -104,10 +108,11 @@ func controlVectors(t testing.TB) []controlVector {
 		},
 		{
 			"SPAWN_REPLY_TT", "6806 6120" + hexRef3 + hexB + "6102" + hexA + hexToken,
-			dist.Control{Op: dist.OpSpawnReplyTT, Ref: ref3, To: pidB, Flags: dist.SpawnMonitored, Result: raw(t, hexA), Token: token},
+			dist.Control{Op: dist.OpSpawnReply.Traced(), Ref: ref3, To: pidB, Flags: dist.SpawnMonitored, Result: raw(t, hexA), Token: token},
 		},
 		{"ALIAS_SEND", "6803 6121" + hexA + hexRef3, dist.Control{Op: dist.OpAliasSend, From: pidA, Ref: ref3}},
-		{"ALIAS_SEND_TT", "6804 6122" + hexA + hexRef5 + hexToken, dist.Control{Op: dist.OpAliasSendTT, From: pidA, Ref: ref5, Token: token}},
+		{"ALIAS_SEND_TT", "6804 6122" + hexA + hexRef5 + hexToken,
+			dist.Control{Op: dist.OpAliasSend.Traced(), From: pidA, Ref: ref5, Token: token}},
 		{"UNLINK_ID", "6804 6123 6101" + hexA + hexB, dist.Control{Op: dist.OpUnlinkID, ID: 1, From: pidA, To: pidB}},
 		{"UNLINK_ID, largest", "6804 6123 6e0800ffffffffffffffff" + hexA + hexB,
 			dist.Control{Op: dist.OpUnlinkID, ID: 1<<64 - 1, From: pidA, To: pidB}},
@@ -196,21 +201,21 @@ func TestControlErrors(t *testing.T) {
 	}{
 		"nothing":               {"", ei.ErrTruncated, 0, 0, "control message"},
 		"no tuple":              {"6101", ei.ErrType, 0, 0, ""},
-		"an empty tuple":        {"6800", dist.ErrShape, 0, 2, "empty tuple"},
+		"an empty tuple":        {"6800", ErrShape, 0, 2, "empty tuple"},
 		"op is no number":       {"6801 7700", ei.ErrType, 0, 2, ""},
 		"op is negative":        {"6801 62ffffffff", ei.ErrRange, 0, 2, ""},
-		"too few elements":      {"6802 6101" + hexA, dist.ErrShape, dist.OpLink, 4, "a tuple of 2 elements, not 3"},
-		"too many elements":     {"6804 6101" + hexA + hexB + "6a", dist.ErrShape, dist.OpLink, 4, "a tuple of 4 elements, not 3"},
+		"too few elements":      {"6802 6101" + hexA, ErrShape, dist.OpLink, 4, "a tuple of 2 elements, not 3"},
+		"too many elements":     {"6804 6101" + hexA + hexB + "6a", ErrShape, dist.OpLink, 4, "a tuple of 4 elements, not 3"},
 		"To is a number":        {"6803 6102" + hexNone + "6107", ei.ErrType, dist.OpSend, 6, "SEND, To, offset 6"},
 		"To is a name":          {"6803 6102" + hexNone + hexName, ei.ErrType, dist.OpSend, 6, "To"},
 		"ToName is a pid":       {"6804 6106" + hexA + hexNone + hexB, ei.ErrType, dist.OpRegSend, 24, "ToName"},
 		"ToProc is a reference": {"6804 6113" + hexA + hexRef3 + hexRef3, ei.ErrType, dist.OpMonitorP, 22, "To"},
 		"Ref is a pid":          {"6804 6113" + hexA + hexB + hexB, ei.ErrType, dist.OpMonitorP, 40, "Ref"},
-		"an id of 0":            {"6804 6123 6100" + hexA + hexB, dist.ErrShape, dist.OpUnlinkID, 4, "an id of 0"},
+		"an id of 0":            {"6804 6123 6100" + hexA + hexB, ErrShape, dist.OpUnlinkID, 4, "an id of 0"},
 		"an id beyond 64 bits":  {"6804 6123 6e0900ffffffffffffffffff" + hexA + hexB, ei.ErrRange, dist.OpUnlinkID, 4, "ID"},
 		"a negative id":         {"6804 6123 62ffffffff" + hexA + hexB, ei.ErrRange, dist.OpUnlinkID, 4, "ID"},
 		"two, not M F A": {"6806 611d" + hexRef3 + hexA + hexB + "6802 77016d 770166" + hexOpts,
-			dist.ErrShape, dist.OpSpawnRequest, 64, "not 3"},
+			ErrShape, dist.OpSpawnRequest, 64, "not 3"},
 		"an arity of 2^64": {"6806 611d" + hexRef3 + hexA + hexB + "6803 77016d 770166 6e0900000000000000000001" + hexOpts, ei.ErrRange,
 			dist.OpSpawnRequest, 72, ""},
 		"a module that is none": {"6806 611d" + hexRef3 + hexA + hexB + "6803 6101 770166 6102" + hexOpts, ei.ErrType, dist.OpSpawnRequest, 66,
@@ -219,13 +224,13 @@ func TestControlErrors(t *testing.T) {
 			"Module"},
 		"an arity that is none": {"6806 611d" + hexRef3 + hexA + hexB + "6803 77016d 770166 6a" + hexOpts, ei.ErrType, dist.OpSpawnRequest, 72,
 			"Module"},
-		"the result is a list": {"6805 611f" + hexRef3 + hexB + "6103 6a", dist.ErrShape, dist.OpSpawnReply, 48, "Result"},
+		"the result is a list": {"6805 611f" + hexRef3 + hexB + "6103 6a", ErrShape, dist.OpSpawnReply, 48, "Result"},
 		"alias and name at once": {
-			"6804 6125 610c" + hexA + hexName, dist.ErrShape, dist.OpAltactSigSend, 24, "two kinds of receiver",
+			"6804 6125 610c" + hexA + hexName, ErrShape, dist.OpAltactSigSend, 24, "two kinds of receiver",
 		},
-		"a token without its flag": {"6805 6125 6101" + hexA + hexB + hexToken, dist.ErrShape, dist.OpAltactSigSend, 42, "flags 0x1"},
-		"a flag without its token": {"6804 6125 6103" + hexA + hexB, dist.ErrShape, dist.OpAltactSigSend, 42, "flags 0x3"},
-		"a truncated token":        {"6804 610c" + hexNone + hexB + "6802 6101", ei.ErrTruncated, dist.OpSendTT, 24, "Token"},
+		"a token without its flag": {"6805 6125 6101" + hexA + hexB + hexToken, ErrShape, dist.OpAltactSigSend, 42, "flags 0x1"},
+		"a flag without its token": {"6804 6125 6103" + hexA + hexB, ErrShape, dist.OpAltactSigSend, 42, "flags 0x3"},
+		"a truncated token":        {"6804 610c" + hexNone + hexB + "6802 6101", ei.ErrTruncated, dist.OpSend.Traced(), 24, "Token"},
 		"half of an unknown one":   {"6803 6163" + hexA, ei.ErrTruncated, 99, 0, ""},
 	}
 	for name, tt := range tests {
@@ -312,7 +317,7 @@ func TestAppendControlNeedsItsFields(t *testing.T) {
 			}
 			var ce *dist.ControlError
 			require.ErrorAs(t, err, &ce)
-			require.ErrorIs(t, err, dist.ErrShape)
+			require.ErrorIs(t, err, ErrShape)
 			require.Contains(t, []string{name, "To"}, ce.Field, "an alias is the To of ALTACT_SIG_SEND")
 			require.Equal(t, []byte("b"), b)
 			require.NotContains(t, err.Error(), "offset")
@@ -333,7 +338,7 @@ func TestAppendControlNeedsItsFields(t *testing.T) {
 	}
 	_, err = AppendControl(nil, &dist.Control{Op: dist.OpAltactSigSend,
 		Flags: dist.AltactAlias | dist.AltactName, From: pidA, Ref: ref3, ToName: "x"})
-	require.ErrorIs(t, err, dist.ErrShape)
+	require.ErrorIs(t, err, ErrShape)
 }
 
 // drawControl makes a message of op with everything that its shape has.
@@ -396,7 +401,9 @@ func drawControl(t *rapid.T, op dist.Op) dist.Control {
 		case fieldReason:
 			ctl.Reason = term("reason")
 		case fieldToken:
-			ctl.Token = term("token")
+			if op != op.Base() || op == dist.OpAltactSigSend && ctl.Flags&dist.AltactToken != 0 {
+				ctl.Token = term("token")
+			}
 		case fieldLeader:
 			ctl.GroupLeader = pid.Draw(t, "leader")
 		case fieldMFA:
@@ -414,9 +421,6 @@ func drawControl(t *rapid.T, op dist.Op) dist.Control {
 				ctl.ToName = atom.Draw(t, "name")
 			default:
 				ctl.To = pid.Draw(t, "to")
-			}
-			if ctl.Flags&dist.AltactToken != 0 {
-				ctl.Token = term("token")
 			}
 		}
 	}

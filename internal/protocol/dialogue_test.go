@@ -179,85 +179,85 @@ const flagsRecorded = dist.FlagsLibei | dist.FlagDistMonitorName | dist.FlagSpaw
 	dist.FlagSendSender | dist.FlagAlias
 
 var scenarios = []scenario{
-	{name: "initiate", self: self("go1", flagsRecorded), ao: InitiateOptions{Want: erlangName}, status: dist.StatusOK},
-	{name: "initiate-libei", self: self("go2", dist.FlagsLibei), ao: InitiateOptions{Want: erlangName}, status: dist.StatusOK},
+	{name: "initiate", self: self("go1", flagsRecorded), ao: InitiateOptions{Want: erlangName}, status: StatusOK},
+	{name: "initiate-libei", self: self("go2", dist.FlagsLibei), ao: InitiateOptions{Want: erlangName}, status: StatusOK},
 	{
-		name: "initiate-dynamic", status: dist.StatusNamed,
+		name: "initiate-dynamic", status: StatusNamed,
 		self: Self{Name: "127.0.0.1", Dynamic: true, Cookie: erlangCookie, Challenge: 0x76543210, Flags: flagsRecorded},
 	},
 	{
-		name: "initiate-alive-true", self: self("go3", flagsRecorded), hold: true, status: dist.StatusAlive,
+		name: "initiate-alive-true", self: self("go3", flagsRecorded), hold: true, status: StatusAlive,
 		ao: InitiateOptions{AliveAnswer: func(string) bool { return true }},
 	},
 	{
-		name: "initiate-alive-false", self: self("go4", flagsRecorded), hold: true, status: dist.StatusAlive,
+		name: "initiate-alive-false", self: self("go4", flagsRecorded), hold: true, status: StatusAlive,
 		ao:  InitiateOptions{AliveAnswer: func(string) bool { return false }},
 		err: dist.ErrAlive, phase: PhaseAliveAnswer,
 	},
-	{name: "initiate-nok", self: self("aa1", flagsRecorded), race: true, status: dist.StatusNok, err: dist.ErrNok, phase: dist.PhaseStatus},
-	{name: "initiate-ok-simultaneous", self: self("zz1", flagsRecorded), race: true, status: dist.StatusOKSimultaneous},
+	{name: "initiate-nok", self: self("aa1", flagsRecorded), race: true, status: StatusNok, err: dist.ErrNok, phase: PhaseStatus},
+	{name: "initiate-ok-simultaneous", self: self("zz1", flagsRecorded), race: true, status: StatusOKSimultaneous},
 	{
 		name: "initiate-not-allowed", self: self("go5", dist.FlagsLibei&^(dist.FlagMapTag|dist.FlagMandatory25Digest)),
-		status: dist.StatusNotAllowed, err: dist.ErrNotAllowed, phase: dist.PhaseStatus,
+		status: StatusNotAllowed, err: dist.ErrNotAllowed, phase: PhaseStatus,
 	},
 	{
-		name: "initiate-bad-cookie", status: dist.StatusOK, err: io.EOF, phase: dist.PhaseChallengeAck,
+		name: "initiate-bad-cookie", status: StatusOK, err: io.EOF, phase: PhaseChallengeAck,
 		self: Self{Name: "go6@127.0.0.1", Cookie: "other", Challenge: 0x76543210, Flags: flagsRecorded},
 	},
 	{
-		name: "initiate-version-5", self: self("go7", flagsRecorded), ao: InitiateOptions{Version5: true}, status: dist.StatusOK,
+		name: "initiate-version-5", self: self("go7", flagsRecorded), ao: InitiateOptions{Version5: true}, status: StatusOK,
 		failsBefore: map[int]error{26: io.EOF},
 	},
 	{
 		name: "initiate-wrong-peer", self: self("go8", flagsRecorded), ao: InitiateOptions{Want: "third@127.0.0.1"},
-		status: dist.StatusOK, err: dist.ErrWrongPeer, phase: dist.PhaseChallenge,
+		status: StatusOK, err: dist.ErrWrongPeer, phase: PhaseChallenge,
 	},
 
-	{name: "respond", accept: true, self: self("go11", flagsRecorded), status: dist.StatusOK},
+	{name: "respond", accept: true, self: self("go11", flagsRecorded), status: StatusOK},
 	{
 		name: "respond-ok-simultaneous", accept: true, self: self("go12", flagsRecorded),
-		bo: RespondOptions{Decide: decide(Verdict{Status: dist.StatusOKSimultaneous})}, status: dist.StatusOKSimultaneous,
+		bo: RespondOptions{Decide: decide(Verdict{Status: StatusOKSimultaneous})}, status: StatusOKSimultaneous,
 	},
 	{
 		name: "respond-nok", accept: true, self: self("go13", flagsRecorded),
-		bo:     RespondOptions{Decide: decide(Verdict{Status: dist.StatusNok})},
-		status: dist.StatusNok, err: dist.ErrNok, phase: dist.PhaseStatus,
+		bo:     RespondOptions{Decide: decide(Verdict{Status: StatusNok})},
+		status: StatusNok, err: dist.ErrNok, phase: PhaseStatus,
 	},
 	{
 		name: "respond-not-allowed", accept: true, self: self("go14", flagsRecorded),
-		bo:     RespondOptions{Decide: decide(Verdict{Status: dist.StatusNotAllowed})},
-		status: dist.StatusNotAllowed, err: dist.ErrNotAllowed, phase: dist.PhaseStatus,
+		bo:     RespondOptions{Decide: decide(Verdict{Status: StatusNotAllowed})},
+		status: StatusNotAllowed, err: dist.ErrNotAllowed, phase: PhaseStatus,
 	},
 	{
 		name: "respond-alive", accept: true, self: self("go15", flagsRecorded),
-		bo: RespondOptions{Decide: decide(Verdict{Status: dist.StatusAlive})}, status: dist.StatusAlive,
+		bo: RespondOptions{Decide: decide(Verdict{Status: StatusAlive})}, status: StatusAlive,
 	},
 	{
 		name: "respond-bad-cookie", accept: true, self: self("go16", flagsRecorded), cookie: "other",
-		status: dist.StatusOK, err: dist.ErrBadCookie, phase: dist.PhaseChallengeReply,
+		status: StatusOK, err: dist.ErrBadCookie, phase: PhaseChallengeReply,
 	},
 	{
 		name: "respond-named", accept: true, dynamic: true, self: self("go17", flagsRecorded),
-		bo:     RespondOptions{Decide: decide(Verdict{Status: dist.StatusNamed, Name: "GIVEN1@127.0.0.1", Creation: 0x0A0B0C0D})},
-		status: dist.StatusNamed,
+		bo:     RespondOptions{Decide: decide(Verdict{Status: StatusNamed, Name: "GIVEN1@127.0.0.1", Creation: 0x0A0B0C0D})},
+		status: StatusNamed,
 	},
 
-	{name: "signals", accept: true, self: self("go21", flagsRecorded), status: dist.StatusOK, frames: playSignals, ops: opsOfDefault},
-	{name: "signals-libei", accept: true, self: self("go22", dist.FlagsLibei), status: dist.StatusOK, frames: playSignals, ops: opsOfLibei},
+	{name: "signals", accept: true, self: self("go21", flagsRecorded), status: StatusOK, frames: playSignals, ops: opsOfDefault},
+	{name: "signals-libei", accept: true, self: self("go22", dist.FlagsLibei), status: StatusOK, frames: playSignals, ops: opsOfLibei},
 	{
-		name: "signals-monitors", accept: true, self: self("go24", dist.FlagsLibei|dist.FlagDistMonitorName), status: dist.StatusOK,
+		name: "signals-monitors", accept: true, self: self("go24", dist.FlagsLibei|dist.FlagDistMonitorName), status: StatusOK,
 		frames: playSignals, ops: append([]dist.Op{dist.OpMonitorP, dist.OpDemonitorP, dist.OpMonitorPExit}, opsOfLibei...),
 	},
 	{
-		name: "signals-altact", accept: true, self: self("go23", flagsRecorded|dist.FlagAltactSig), status: dist.StatusOK,
+		name: "signals-altact", accept: true, self: self("go23", flagsRecorded|dist.FlagAltactSig), status: StatusOK,
 		frames: playAltact, release: 28, ops: []dist.Op{dist.OpAltactSigSend, dist.OpPayloadExit2},
 	},
 	{
-		name: "headers", accept: true, self: self("go25", flagsRecorded|dist.FlagDistHdrAtomCache|dist.FlagFragments), status: dist.StatusOK,
+		name: "headers", accept: true, self: self("go25", flagsRecorded|dist.FlagDistHdrAtomCache|dist.FlagFragments), status: StatusOK,
 		frames: playHeaders, ops: opsOfHeaders,
 	},
 	{
-		name: "headers-altact", accept: true, status: dist.StatusOK, frames: playHeaders, release: 28,
+		name: "headers-altact", accept: true, status: StatusOK, frames: playHeaders, release: 28,
 		self: self("go26", flagsRecorded|dist.FlagDistHdrAtomCache|dist.FlagFragments|dist.FlagAltactSig), ops: opsOfHeadersAltact,
 	},
 }
@@ -268,14 +268,16 @@ var scenarios = []scenario{
 // monitors unless FlagDistMonitorName stands beside FlagDistMonitor.)
 var (
 	opsOfDefault = []dist.Op{
-		dist.OpLink, dist.OpRegSend, dist.OpGroupLeader, dist.OpRegSendTT, dist.OpMonitorP, dist.OpDemonitorP,
-		dist.OpSendSender, dist.OpSendSenderTT,
-		dist.OpPayloadExit, dist.OpPayloadExitTT, dist.OpPayloadExit2, dist.OpPayloadMonitorPExit,
-		dist.OpSpawnRequest, dist.OpSpawnRequestTT, dist.OpSpawnReply, dist.OpSpawnReplyTT, dist.OpAliasSend, dist.OpAliasSendTT,
+		dist.OpLink, dist.OpRegSend, dist.OpGroupLeader, dist.OpRegSend.Traced(), dist.OpMonitorP, dist.OpDemonitorP,
+		dist.OpSendSender, dist.OpSendSender.Traced(),
+		dist.OpPayloadExit, dist.OpPayloadExit.Traced(), dist.OpPayloadExit2, dist.OpPayloadMonitorPExit,
+		dist.OpSpawnRequest, dist.OpSpawnRequest.Traced(), dist.OpSpawnReply, dist.OpSpawnReply.Traced(),
+		dist.OpAliasSend, dist.OpAliasSend.Traced(),
 		dist.OpUnlinkID, dist.OpUnlinkIDAck,
 	}
 	opsOfLibei = []dist.Op{
-		dist.OpLink, dist.OpSend, dist.OpExit, dist.OpRegSend, dist.OpGroupLeader, dist.OpExit2, dist.OpSendTT, dist.OpExitTT, dist.OpRegSendTT,
+		dist.OpLink, dist.OpSend, dist.OpExit, dist.OpRegSend, dist.OpGroupLeader, dist.OpExit2,
+		dist.OpSend.Traced(), dist.OpExit.Traced(), dist.OpRegSend.Traced(),
 		dist.OpUnlinkID, dist.OpUnlinkIDAck,
 	}
 )
@@ -285,7 +287,7 @@ func (s scenario) expect(t testing.TB, release int, peer dist.Peer, err error) {
 	want, phase := s.err, s.phase
 	for before, other := range s.failsBefore {
 		if release < before {
-			want, phase = other, dist.PhaseStatus
+			want, phase = other, PhaseStatus
 		}
 	}
 	if want != nil {

@@ -37,9 +37,9 @@ func Example_handshake() {
 		peer, err := protocol.Respond(conn, self, name, protocol.RespondOptions{
 			Decide: func(n protocol.Name) (protocol.Verdict, error) {
 				if n.Dynamic() {
-					return protocol.Verdict{Status: dist.StatusNamed, Name: "GUEST7@" + n.Name, Creation: 42}, nil
+					return protocol.Verdict{Status: protocol.StatusNamed, Name: "GUEST7@" + n.Name, Creation: 42}, nil
 				}
-				return protocol.Verdict{Status: dist.StatusOK}, nil
+				return protocol.Verdict{Status: protocol.StatusOK}, nil
 			},
 		})
 		if err != nil {

@@ -34,46 +34,35 @@ var fieldNames = [...]string{
 }
 
 // layouts are the elements of the tuple of each operation: parsing, encoding and the tests are
-// driven by it.
+// driven by it. The token is there if the operation is traced, or its flags say so.
 var layouts = [...][]field{
 	dist.OpLink:                {fieldFrom, fieldTo},
-	dist.OpSend:                {fieldUnused, fieldTo},
-	dist.OpExit:                {fieldFrom, fieldTo, fieldReason},
+	dist.OpSend:                {fieldUnused, fieldTo, fieldToken},
+	dist.OpExit:                {fieldFrom, fieldTo, fieldToken, fieldReason},
 	dist.OpUnlink:              {fieldFrom, fieldTo},
 	dist.OpNodeLink:            nil,
-	dist.OpRegSend:             {fieldFrom, fieldUnused, fieldToName},
+	dist.OpRegSend:             {fieldFrom, fieldUnused, fieldToName, fieldToken},
 	dist.OpGroupLeader:         {fieldFrom, fieldTo},
-	dist.OpExit2:               {fieldFrom, fieldTo, fieldReason},
-	dist.OpSendTT:              {fieldUnused, fieldTo, fieldToken},
-	dist.OpExitTT:              {fieldFrom, fieldTo, fieldToken, fieldReason},
-	dist.OpRegSendTT:           {fieldFrom, fieldUnused, fieldToName, fieldToken},
-	dist.OpExit2TT:             {fieldFrom, fieldTo, fieldToken, fieldReason},
+	dist.OpExit2:               {fieldFrom, fieldTo, fieldToken, fieldReason},
 	dist.OpMonitorP:            {fieldFrom, fieldToProc, fieldRef},
 	dist.OpDemonitorP:          {fieldFrom, fieldToProc, fieldRef},
 	dist.OpMonitorPExit:        {fieldFromProc, fieldTo, fieldRef, fieldReason},
-	dist.OpSendSender:          {fieldFrom, fieldTo},
-	dist.OpSendSenderTT:        {fieldFrom, fieldTo, fieldToken},
-	dist.OpPayloadExit:         {fieldFrom, fieldTo},
-	dist.OpPayloadExitTT:       {fieldFrom, fieldTo, fieldToken},
-	dist.OpPayloadExit2:        {fieldFrom, fieldTo},
-	dist.OpPayloadExit2TT:      {fieldFrom, fieldTo, fieldToken},
+	dist.OpSendSender:          {fieldFrom, fieldTo, fieldToken},
+	dist.OpPayloadExit:         {fieldFrom, fieldTo, fieldToken},
+	dist.OpPayloadExit2:        {fieldFrom, fieldTo, fieldToken},
 	dist.OpPayloadMonitorPExit: {fieldFromProc, fieldTo, fieldRef},
-	dist.OpSpawnRequest:        {fieldRef, fieldFrom, fieldLeader, fieldMFA, fieldOptions},
-	dist.OpSpawnRequestTT:      {fieldRef, fieldFrom, fieldLeader, fieldMFA, fieldOptions, fieldToken},
-	dist.OpSpawnReply:          {fieldRef, fieldTo, fieldFlags, fieldResult},
-	dist.OpSpawnReplyTT:        {fieldRef, fieldTo, fieldFlags, fieldResult, fieldToken},
-	dist.OpAliasSend:           {fieldFrom, fieldRef},
-	dist.OpAliasSendTT:         {fieldFrom, fieldRef, fieldToken},
+	dist.OpSpawnRequest:        {fieldRef, fieldFrom, fieldLeader, fieldMFA, fieldOptions, fieldToken},
+	dist.OpSpawnReply:          {fieldRef, fieldTo, fieldFlags, fieldResult, fieldToken},
+	dist.OpAliasSend:           {fieldFrom, fieldRef, fieldToken},
 	dist.OpUnlinkID:            {fieldID, fieldFrom, fieldTo},
 	dist.OpUnlinkIDAck:         {fieldID, fieldFrom, fieldTo},
-	// The flags of ALTACT_SIG_SEND say whether a token follows.
-	dist.OpAltactSigSend: {fieldFlags, fieldFrom, fieldAltact},
+	dist.OpAltactSigSend:       {fieldFlags, fieldFrom, fieldAltact, fieldToken},
 }
 
 // layoutOf gives the elements of op's tuple, and false for an unknown one.
 func layoutOf(op dist.Op) ([]field, bool) {
-	if !op.Known() || int(op) >= len(layouts) {
+	if !op.Known() {
 		return nil, false
 	}
-	return layouts[op], true
+	return layouts[op.Base()], true
 }

@@ -79,7 +79,7 @@ func classify(frame []byte, negotiated dist.Flags) (FrameKind, error) {
 		return KindInvalid, &dist.FrameError{Err: fmt.Errorf("%w: starts with %.2x", dist.ErrFrame, frame)}
 	}
 	if !agreed {
-		return kind, &dist.FrameError{Kind: kind.String(), Err: dist.ErrNotNegotiated}
+		return kind, &dist.FrameError{Kind: kind.String(), Err: ErrNotNegotiated}
 	}
 	return kind, nil
 }

@@ -31,11 +31,11 @@ func TestKindsOfFrames(t *testing.T) {
 		"header, negotiated":           {"83 44 00 6801 6105", header, KindHeader, nil, ""},
 		"header and no more":           {"83 44", header, KindHeader, nil, ""},
 		"header, for fragments":        {"83 44 00 6801 6105", fragments, KindHeader, nil, ""},
-		"header":                       {"83 44 00 6801 6105", flagsRecorded, KindHeader, dist.ErrNotNegotiated, "distribution header frame"},
+		"header":                       {"83 44 00 6801 6105", flagsRecorded, KindHeader, ErrNotNegotiated, "distribution header frame"},
 		"first fragment, negotiated":   {"83 45 00", fragments, KindFirstFragment, nil, ""},
-		"first fragment":               {"83 45 00", header, KindFirstFragment, dist.ErrNotNegotiated, "first fragment frame"},
+		"first fragment":               {"83 45 00", header, KindFirstFragment, ErrNotNegotiated, "first fragment frame"},
 		"next fragment, negotiated":    {"83 46 00", fragments, KindNextFragment, nil, ""},
-		"next fragment":                {"83 46 00", header, KindNextFragment, dist.ErrNotNegotiated, "fragment frame"},
+		"next fragment":                {"83 46 00", header, KindNextFragment, ErrNotNegotiated, "fragment frame"},
 		"only the version byte":        {"83", fragments, KindInvalid, dist.ErrFrame, "invalid frame"},
 		"a term without pass-through":  {"83 6801 6105", fragments, KindInvalid, dist.ErrFrame, "starts with 8368"},
 		"a handshake message":          {"4e 0000", fragments, KindInvalid, dist.ErrFrame, "starts with 4e00"},
@@ -135,7 +135,7 @@ func TestAppendFrame(t *testing.T) {
 	}{
 		"SEND without payload": {send, nil, dist.ErrFrame},
 		"LINK with payload":    {link, payload, dist.ErrFrame},
-		"no receiver":          {dist.Control{Op: dist.OpSend}, payload, dist.ErrShape},
+		"no receiver":          {dist.Control{Op: dist.OpSend}, payload, ErrShape},
 	} {
 		b, err := AppendFrame([]byte("before"), &tt.ctl, tt.payload)
 		require.ErrorIs(t, err, tt.err, name)

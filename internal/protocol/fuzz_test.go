@@ -107,7 +107,7 @@ func requireRoundTrip(t *testing.T, ctl *dist.Control) {
 	b, err := AppendControl(nil, ctl)
 	if err != nil {
 		// A peer may send identifiers of a node without a name; we never do.
-		require.ErrorIs(t, err, dist.ErrShape)
+		require.ErrorIs(t, err, ErrShape)
 		require.ErrorContains(t, err, "not set")
 		return
 	}

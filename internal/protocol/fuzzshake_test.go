@@ -30,12 +30,12 @@ func conversations(t testing.TB) map[string]map[string][]byte {
 	ack := Digest("secret", me.Challenge)
 	initiate := map[string][]byte{}
 	for _, status := range []StatusMessage{
-		{Status: dist.StatusOK}, {Status: dist.StatusOKSimultaneous}, {Status: dist.StatusAlive},
-		{Status: dist.StatusNamed, Name: "X1@client.example", Creation: 5},
+		{Status: StatusOK}, {Status: StatusOKSimultaneous}, {Status: StatusAlive},
+		{Status: StatusNamed, Name: "X1@client.example", Creation: 5},
 	} {
 		initiate[strings.TrimSuffix(string(status.Status), ":")] = said(status, challenge, ack)
 	}
-	initiate["other cookie"] = said(StatusMessage{Status: dist.StatusOK}, challenge, Digest("other", me.Challenge))
+	initiate["other cookie"] = said(StatusMessage{Status: StatusOK}, challenge, Digest("other", me.Challenge))
 
 	name := Name{Version: 6, Flags: flagsRecorded, Creation: me.Creation, Name: me.Name}
 	low, complement := name, Complement{Flags: flagsRecorded &^ lowFlags, Creation: me.Creation}
@@ -97,7 +97,7 @@ func initiateWith(t *testing.T, p []byte) (succeeded []dist.Status) {
 			peer, err := Initiate(&script{in: packets(p)}, s, InitiateOptions{Version5: version5})
 			requireSound(t, s, p, peer, err)
 			if err == nil {
-				require.Equal(t, s.Dynamic, peer.Status == dist.StatusNamed)
+				require.Equal(t, s.Dynamic, peer.Status == StatusNamed)
 				succeeded = append(succeeded, peer.Status)
 			}
 		}
@@ -108,8 +108,8 @@ func initiateWith(t *testing.T, p []byte) (succeeded []dist.Status) {
 // respondWith runs each role of the accepting side with a peer that asks p.
 func respondWith(t *testing.T, mandatory dist.Flags, p []byte) (succeeded []dist.Status) {
 	for _, v := range []Verdict{
-		{Status: dist.StatusOK}, {Status: dist.StatusOKSimultaneous}, {Status: dist.StatusAlive},
-		{Status: dist.StatusNamed, Name: "X@host", Creation: 1},
+		{Status: StatusOK}, {Status: StatusOKSimultaneous}, {Status: StatusAlive},
+		{Status: StatusNamed, Name: "X@host", Creation: 1},
 	} {
 		c, s := &script{in: packets(p)}, server()
 		s.Mandatory = mandatory
@@ -122,7 +122,7 @@ func respondWith(t *testing.T, mandatory dist.Flags, p []byte) (succeeded []dist
 		requireSound(t, s, p, peer, err)
 		if err == nil {
 			require.Equal(t, v.Status, peer.Status)
-			require.Equal(t, v.Status == dist.StatusNamed, name.Dynamic())
+			require.Equal(t, v.Status == StatusNamed, name.Dynamic())
 			require.Equal(t, name.Version, peer.Version)
 			succeeded = append(succeeded, peer.Status)
 			continue
@@ -152,20 +152,20 @@ func FuzzRespond(f *testing.F) {
 // that succeed, in every role, so that the fuzzer gets to the end of one.
 func TestFuzzConversationsSucceed(t *testing.T) {
 	all := conversations(t)
-	require.Equal(t, []dist.Status{dist.StatusOK, dist.StatusOK}, initiateWith(t, all["FuzzInitiate"]["ok"]))
-	require.Equal(t, []dist.Status{dist.StatusOKSimultaneous, dist.StatusOKSimultaneous},
+	require.Equal(t, []dist.Status{StatusOK, StatusOK}, initiateWith(t, all["FuzzInitiate"]["ok"]))
+	require.Equal(t, []dist.Status{StatusOKSimultaneous, StatusOKSimultaneous},
 		initiateWith(t, all["FuzzInitiate"]["ok_simultaneous"]))
-	require.Equal(t, []dist.Status{dist.StatusAlive, dist.StatusAlive}, initiateWith(t, all["FuzzInitiate"]["alive"]))
-	require.Equal(t, []dist.Status{dist.StatusNamed}, initiateWith(t, all["FuzzInitiate"]["named"]))
+	require.Equal(t, []dist.Status{StatusAlive, StatusAlive}, initiateWith(t, all["FuzzInitiate"]["alive"]))
+	require.Equal(t, []dist.Status{StatusNamed}, initiateWith(t, all["FuzzInitiate"]["named"]))
 	require.Empty(t, initiateWith(t, all["FuzzInitiate"]["other cookie"]))
 	require.Empty(t, respondWith(t, dist.Mandatory25, all["FuzzRespond"]["other cookie"]))
 	for _, version := range []string{"", " 5"} {
-		require.Equal(t, []dist.Status{dist.StatusOK, dist.StatusOKSimultaneous},
+		require.Equal(t, []dist.Status{StatusOK, StatusOKSimultaneous},
 			respondWith(t, dist.Mandatory26, all["FuzzRespond"]["ok"+version]))
-		require.Equal(t, []dist.Status{dist.StatusAlive}, respondWith(t, dist.Mandatory26, all["FuzzRespond"]["alive"+version]))
+		require.Equal(t, []dist.Status{StatusAlive}, respondWith(t, dist.Mandatory26, all["FuzzRespond"]["alive"+version]))
 	}
-	require.Equal(t, []dist.Status{dist.StatusNamed}, respondWith(t, dist.Mandatory26, all["FuzzRespond"]["named"]))
-	require.Equal(t, []dist.Status{dist.StatusOK, dist.StatusOKSimultaneous},
+	require.Equal(t, []dist.Status{StatusNamed}, respondWith(t, dist.Mandatory26, all["FuzzRespond"]["named"]))
+	require.Equal(t, []dist.Status{StatusOK, StatusOKSimultaneous},
 		respondWith(t, dist.Mandatory25, all["FuzzRespond"]["few flags 5"]))
 	require.Empty(t, respondWith(t, dist.Mandatory26, all["FuzzRespond"]["few flags 5"]))
 }

@@ -11,11 +11,16 @@ import (
 // several times what any known node sends, so that a stranger cannot make us keep more.
 const MaxHandshakePacket = 4096
 
-// Phases of a handshake besides those of package dist.
+// Phases of a handshake, in their order: HandshakeError.Phase.
 const (
-	PhaseConfig      = "config"       // before the first message: the caller's own data
-	PhaseAliveAnswer = "alive_answer" // the connecting side's answer to "alive"
-	PhaseComplement  = "complement"   // the other half of a version 5 name
+	PhaseConfig         = "config"          // before the first message: the caller's own data
+	PhaseName           = "name"            // send_name
+	PhaseStatus         = "status"          // the accepting side's status
+	PhaseAliveAnswer    = "alive_answer"    // the connecting side's answer to "alive"
+	PhaseComplement     = "complement"      // the other half of a version 5 name
+	PhaseChallenge      = "challenge"       // the accepting side's challenge
+	PhaseChallengeReply = "challenge_reply" // the connecting side's digest
+	PhaseChallengeAck   = "challenge_ack"   // the accepting side's digest
 )
 
 // PacketConn carries whole handshake packets; it takes care of the length
@@ -150,7 +155,7 @@ func (x *exchange) fail(err error) error {
 // lack gives the mandatory flags that this side does not announce, if they may be why the peer has
 // refused it: with not_allowed, or by closing before the cookies are compared.
 func (x *exchange) lack(e *dist.HandshakeError) dist.Flags {
-	if x.own == 0 || x.phase == dist.PhaseChallengeAck || !e.ClosedByPeer() && !errors.Is(e.Err, dist.ErrNotAllowed) {
+	if x.own == 0 || x.phase == PhaseChallengeAck || !e.ClosedByPeer() && !errors.Is(e.Err, dist.ErrNotAllowed) {
 		return 0
 	}
 	return x.own.Missing(dist.Mandatory26)
@@ -161,15 +166,15 @@ func (x *exchange) lack(e *dist.HandshakeError) dist.Flags {
 func hint(phase string) string {
 	const closed = "connection closed by peer: "
 	switch phase {
-	case dist.PhaseName:
+	case PhaseName:
 		return closed + "it gave no name"
-	case dist.PhaseStatus:
+	case PhaseStatus:
 		return closed + "it may refuse our handshake version or flags, speak TLS only, or not be an Erlang node"
 	case PhaseAliveAnswer:
 		return closed + "it may not know the answer to alive (the C library does not)"
-	case dist.PhaseChallenge, PhaseComplement, dist.PhaseChallengeReply:
+	case PhaseChallenge, PhaseComplement, PhaseChallengeReply:
 		return closed + "it may refuse our name or flags"
-	case dist.PhaseChallengeAck:
+	case PhaseChallengeAck:
 		return closed + "most often a wrong cookie"
 	}
 	return ""

@@ -74,11 +74,11 @@ func TestHandshakeOK(t *testing.T) {
 			}
 			require.Equal(t, dist.Peer{
 				Name: b.Name, Creation: 22, Flags: dist.FlagsDefault, Announced: b.Flags, Version: version,
-				Status: dist.StatusOK, SelfName: a.Name, SelfCreation: 11,
+				Status: StatusOK, SelfName: a.Name, SelfCreation: 11,
 			}, out.initiator)
 			require.Equal(t, dist.Peer{
 				Name: a.Name, Creation: 11, Flags: dist.FlagsDefault, Announced: dist.FlagsDefault, Version: version,
-				Status: dist.StatusOK, SelfName: b.Name, SelfCreation: 22,
+				Status: StatusOK, SelfName: b.Name, SelfCreation: 22,
 			}, out.responder)
 			require.Equal(t, 2, out.initiatorWrites, "name; complement and reply")
 			require.Equal(t, 2, out.responderWrites, "status and challenge; acknowledgement")
@@ -124,46 +124,46 @@ func TestHandshakeStatuses(t *testing.T) {
 		initiatorErr, responderErr error // nil: the handshake succeeds
 		status                     dist.Status
 	}{
-		"ok": {a: client(), bo: RespondOptions{Decide: decide(Verdict{Status: dist.StatusOK}), CheckPeer: onlyClient},
-			status: dist.StatusOK},
-		"ok_simultaneous": {a: client(), bo: RespondOptions{Decide: decide(Verdict{Status: dist.StatusOKSimultaneous})},
-			status: dist.StatusOKSimultaneous},
+		"ok": {a: client(), bo: RespondOptions{Decide: decide(Verdict{Status: StatusOK}), CheckPeer: onlyClient},
+			status: StatusOK},
+		"ok_simultaneous": {a: client(), bo: RespondOptions{Decide: decide(Verdict{Status: StatusOKSimultaneous})},
+			status: StatusOKSimultaneous},
 		"nok": {
-			a: client(), bo: RespondOptions{Decide: decide(Verdict{Status: dist.StatusNok})},
-			initiatorErr: dist.ErrNok, responderErr: dist.ErrNok, status: dist.StatusNok,
+			a: client(), bo: RespondOptions{Decide: decide(Verdict{Status: StatusNok})},
+			initiatorErr: dist.ErrNok, responderErr: dist.ErrNok, status: StatusNok,
 		},
 		"not_allowed": {
-			a: client(), bo: RespondOptions{Decide: decide(Verdict{Status: dist.StatusNotAllowed})},
-			initiatorErr: dist.ErrNotAllowed, responderErr: dist.ErrNotAllowed, status: dist.StatusNotAllowed,
+			a: client(), bo: RespondOptions{Decide: decide(Verdict{Status: StatusNotAllowed})},
+			initiatorErr: dist.ErrNotAllowed, responderErr: dist.ErrNotAllowed, status: StatusNotAllowed,
 		},
 		"without the flag of the newer handshake, which only version 5 needs": {
-			a: Self{Name: client().Name, Cookie: "secret", Challenge: 1, Flags: dist.FlagsLibei &^ dist.FlagHandshake23}, status: dist.StatusOK,
+			a: Self{Name: client().Name, Cookie: "secret", Challenge: 1, Flags: dist.FlagsLibei &^ dist.FlagHandshake23}, status: StatusOK,
 		},
 		"alive, true": {
-			a: client(), ao: InitiateOptions{AliveAnswer: yes}, status: dist.StatusAlive,
-			bo: RespondOptions{Decide: decide(Verdict{Status: dist.StatusAlive})},
+			a: client(), ao: InitiateOptions{AliveAnswer: yes}, status: StatusAlive,
+			bo: RespondOptions{Decide: decide(Verdict{Status: StatusAlive})},
 		},
 		"alive, nobody asked": {
-			a: client(), bo: RespondOptions{Decide: decide(Verdict{Status: dist.StatusAlive})}, status: dist.StatusAlive,
+			a: client(), bo: RespondOptions{Decide: decide(Verdict{Status: StatusAlive})}, status: StatusAlive,
 		},
 		"alive, false": {
-			a: client(), ao: InitiateOptions{AliveAnswer: no}, bo: RespondOptions{Decide: decide(Verdict{Status: dist.StatusAlive})},
-			initiatorErr: dist.ErrAlive, responderErr: dist.ErrAlive, status: dist.StatusAlive,
+			a: client(), ao: InitiateOptions{AliveAnswer: no}, bo: RespondOptions{Decide: decide(Verdict{Status: StatusAlive})},
+			initiatorErr: dist.ErrAlive, responderErr: dist.ErrAlive, status: StatusAlive,
 		},
 		"alive, version 5": {
-			a: client(), ao: InitiateOptions{Version5: true}, status: dist.StatusAlive,
-			bo: RespondOptions{Decide: decide(Verdict{Status: dist.StatusAlive})},
+			a: client(), ao: InitiateOptions{Version5: true}, status: StatusAlive,
+			bo: RespondOptions{Decide: decide(Verdict{Status: StatusAlive})},
 		},
 		"named": {
-			a: dynamic, status: dist.StatusNamed,
-			bo: RespondOptions{Decide: decide(Verdict{Status: dist.StatusNamed, Name: "2907I0M4K1387@client.example", Creation: 77})},
+			a: dynamic, status: StatusNamed,
+			bo: RespondOptions{Decide: decide(Verdict{Status: StatusNamed, Name: "2907I0M4K1387@client.example", Creation: 77})},
 		},
 		"a name asked for, nobody gives one": {
-			a: dynamic, initiatorErr: dist.ErrNotAllowed, responderErr: dist.ErrNotAllowed, status: dist.StatusNotAllowed,
+			a: dynamic, initiatorErr: dist.ErrNotAllowed, responderErr: dist.ErrNotAllowed, status: StatusNotAllowed,
 		},
 		"a name asked for, nok": {
-			a: dynamic, bo: RespondOptions{Decide: decide(Verdict{Status: dist.StatusNok})},
-			initiatorErr: dist.ErrNok, responderErr: dist.ErrNok, status: dist.StatusNok,
+			a: dynamic, bo: RespondOptions{Decide: decide(Verdict{Status: StatusNok})},
+			initiatorErr: dist.ErrNok, responderErr: dist.ErrNok, status: StatusNok,
 		},
 	}
 	for name, tt := range tests {
@@ -182,7 +182,7 @@ func TestHandshakeStatuses(t *testing.T) {
 			require.Equal(t, out.initiator.SelfCreation, out.responder.Creation)
 			require.Equal(t, out.initiator.Flags, out.responder.Flags)
 			require.False(t, out.initiator.Flags.Has(dist.FlagNameMe))
-			if tt.status == dist.StatusNamed {
+			if tt.status == StatusNamed {
 				require.Equal(t, "2907I0M4K1387@client.example", out.initiator.SelfName)
 				require.Equal(t, uint32(77), out.initiator.SelfCreation)
 			}
@@ -220,39 +220,39 @@ func TestHandshakeRefusals(t *testing.T) {
 	}{
 		"B has another cookie": {
 			a: client(), b: edit(server(), func(s *Self) { s.Cookie = "other" }), responder: true,
-			err: dist.ErrBadCookie, phase: dist.PhaseChallengeReply, otherErr: io.EOF, hint: "most often a wrong cookie",
+			err: dist.ErrBadCookie, phase: PhaseChallengeReply, otherErr: io.EOF, hint: "most often a wrong cookie",
 		},
 		"B has our own name": {
 			a: client(), b: edit(server(), func(s *Self) { s.Name = client().Name }), responder: true,
-			err: dist.ErrSelf, phase: dist.PhaseStatus, otherErr: dist.ErrNotAllowed,
+			err: dist.ErrSelf, phase: PhaseStatus, otherErr: dist.ErrNotAllowed,
 		},
 		"A asks for its own name": {
 			a: client(), ao: InitiateOptions{Want: client().Name}, b: server(), err: dist.ErrSelf, phase: PhaseConfig, otherErr: io.EOF,
 		},
 		"B is another node": {
 			a: client(), ao: InitiateOptions{Want: "third@server.example"}, b: server(),
-			err: dist.ErrWrongPeer, phase: dist.PhaseChallenge, otherErr: io.EOF, hint: "may refuse our name",
+			err: dist.ErrWrongPeer, phase: PhaseChallenge, otherErr: io.EOF, hint: "may refuse our name",
 			text: `with "er@server.example": challenge: another node than the expected one "third@server.example"`,
 		},
 		"A lacks a flag": {
 			a: edit(client(), func(s *Self) { s.Flags = dist.FlagsLibei &^ (dist.FlagMapTag | dist.FlagMandatory25Digest) }), b: server(),
-			responder: true, err: dist.ErrMissingFlags, phase: dist.PhaseStatus, otherErr: dist.ErrNotAllowed, missing: dist.FlagMapTag,
+			responder: true, err: dist.ErrMissingFlags, phase: PhaseStatus, otherErr: dist.ErrNotAllowed, missing: dist.FlagMapTag,
 			text: `with "go@client.example": status: mandatory distribution flags are missing: DFLAG_MAP_TAG (mandatory since OTP 25)`,
 		},
 		"A lacks a flag that only we demand": {
 			a: edit(client(), func(s *Self) { s.Flags = dist.FlagsLibei &^ dist.FlagUnlinkID }),
 			b: edit(server(), func(s *Self) { s.Mandatory = dist.Mandatory26 }), responder: true,
-			err: dist.ErrMissingFlags, phase: dist.PhaseStatus, otherErr: dist.ErrNotAllowed, missing: dist.FlagUnlinkID,
+			err: dist.ErrMissingFlags, phase: PhaseStatus, otherErr: dist.ErrNotAllowed, missing: dist.FlagUnlinkID,
 			text: "DFLAG_UNLINK_ID (mandatory since OTP 26)",
 		},
 		"A lacks a high flag": {
 			a: edit(client(), func(s *Self) { s.Flags = dist.FlagsLibei &^ dist.FlagV4NC }),
 			b: edit(server(), func(s *Self) { s.Mandatory = dist.Mandatory26 }), responder: true,
-			err: dist.ErrMissingFlags, phase: dist.PhaseStatus, otherErr: dist.ErrNotAllowed, missing: dist.FlagV4NC,
+			err: dist.ErrMissingFlags, phase: PhaseStatus, otherErr: dist.ErrNotAllowed, missing: dist.FlagV4NC,
 		},
 		"B lacks a flag": {
 			a: client(), b: edit(server(), func(s *Self) { s.Flags = dist.FlagsLibei &^ (dist.FlagMapTag | dist.FlagMandatory25Digest) }),
-			err: dist.ErrMissingFlags, phase: dist.PhaseChallenge, otherErr: io.EOF, missing: dist.FlagMapTag,
+			err: dist.ErrMissingFlags, phase: PhaseChallenge, otherErr: io.EOF, missing: dist.FlagMapTag,
 		},
 		"A lacks a high flag, told by the complement": {
 			a: edit(client(), func(s *Self) { s.Flags = dist.FlagsLibei &^ dist.FlagV4NC }), ao: InitiateOptions{Version5: true},
@@ -261,50 +261,50 @@ func TestHandshakeRefusals(t *testing.T) {
 		},
 		"A is refused by its name": {
 			a: client(), b: server(), bo: RespondOptions{CheckPeer: refuse}, responder: true,
-			err: mine, phase: dist.PhaseStatus, otherErr: dist.ErrNotAllowed,
+			err: mine, phase: PhaseStatus, otherErr: dist.ErrNotAllowed,
 		},
 		"A is refused by the name it is given": {
-			a: dynamic, b: server(), responder: true, err: mine, phase: dist.PhaseStatus, otherErr: dist.ErrNotAllowed,
-			bo:   RespondOptions{CheckPeer: refuse, Decide: decide(Verdict{Status: dist.StatusNamed, Name: "X@client.example", Creation: 1})},
+			a: dynamic, b: server(), responder: true, err: mine, phase: PhaseStatus, otherErr: dist.ErrNotAllowed,
+			bo:   RespondOptions{CheckPeer: refuse, Decide: decide(Verdict{Status: StatusNamed, Name: "X@client.example", Creation: 1})},
 			text: `with "X@client.example"`,
 		},
 		"A is refused by Decide": {
-			a: client(), b: server(), responder: true, err: mine, phase: dist.PhaseStatus, otherErr: dist.ErrNotAllowed,
+			a: client(), b: server(), responder: true, err: mine, phase: PhaseStatus, otherErr: dist.ErrNotAllowed,
 			bo: RespondOptions{Decide: func(Name) (Verdict, error) { return Verdict{}, mine }},
 		},
 		"A is refused though it has the cookie": {
-			a: client(), b: server(), responder: true, err: mine, phase: dist.PhaseChallengeReply, otherErr: io.EOF,
+			a: client(), b: server(), responder: true, err: mine, phase: PhaseChallengeReply, otherErr: io.EOF,
 			bo: RespondOptions{Proven: func() error { return mine }},
 		},
 		"B is refused by its name": {
 			a: client(), ao: InitiateOptions{CheckPeer: refuse}, b: server(),
-			err: mine, phase: dist.PhaseChallenge, otherErr: io.EOF,
+			err: mine, phase: PhaseChallenge, otherErr: io.EOF,
 		},
 		"no verdict": {
 			a: client(), b: server(), bo: RespondOptions{Decide: decide(Verdict{})}, responder: true,
-			err: dist.ErrConfig, phase: dist.PhaseStatus, otherErr: dist.ErrNotAllowed,
+			err: dist.ErrConfig, phase: PhaseStatus, otherErr: dist.ErrNotAllowed,
 		},
 		"ok for a peer that asks for a name": {
-			a: dynamic, b: server(), bo: RespondOptions{Decide: decide(Verdict{Status: dist.StatusOK})}, responder: true,
-			err: dist.ErrConfig, phase: dist.PhaseStatus, otherErr: dist.ErrNotAllowed,
+			a: dynamic, b: server(), bo: RespondOptions{Decide: decide(Verdict{Status: StatusOK})}, responder: true,
+			err: dist.ErrConfig, phase: PhaseStatus, otherErr: dist.ErrNotAllowed,
 		},
 		"a name for a peer that has one": {
-			a: client(), b: server(), responder: true, err: dist.ErrConfig, phase: dist.PhaseStatus, otherErr: dist.ErrNotAllowed,
-			bo:   RespondOptions{Decide: decide(Verdict{Status: dist.StatusNamed, Name: "X@client.example", Creation: 1})},
+			a: client(), b: server(), responder: true, err: dist.ErrConfig, phase: PhaseStatus, otherErr: dist.ErrNotAllowed,
+			bo:   RespondOptions{Decide: decide(Verdict{Status: StatusNamed, Name: "X@client.example", Creation: 1})},
 			text: "for a peer that has a name",
 		},
 		"a given name of another host": {
-			a: dynamic, b: server(), responder: true, err: dist.ErrConfig, phase: dist.PhaseStatus, otherErr: dist.ErrNotAllowed,
-			bo: RespondOptions{Decide: decide(Verdict{Status: dist.StatusNamed, Name: "X@other.example", Creation: 1})},
+			a: dynamic, b: server(), responder: true, err: dist.ErrConfig, phase: PhaseStatus, otherErr: dist.ErrNotAllowed,
+			bo: RespondOptions{Decide: decide(Verdict{Status: StatusNamed, Name: "X@other.example", Creation: 1})},
 		},
 		"a given name that is none": {
-			a: dynamic, b: server(), responder: true, err: dist.ErrInvalidName, phase: dist.PhaseStatus, otherErr: dist.ErrNotAllowed,
-			bo: RespondOptions{Decide: decide(Verdict{Status: dist.StatusNamed, Name: "client.example", Creation: 1})},
+			a: dynamic, b: server(), responder: true, err: dist.ErrInvalidName, phase: PhaseStatus, otherErr: dist.ErrNotAllowed,
+			bo: RespondOptions{Decide: decide(Verdict{Status: StatusNamed, Name: "client.example", Creation: 1})},
 		},
 		"our own name given away": {
 			a: edit(dynamic, func(s *Self) { s.Name = "server.example" }), b: server(), responder: true,
-			err: dist.ErrConfig, phase: dist.PhaseStatus, otherErr: dist.ErrNotAllowed,
-			bo: RespondOptions{Decide: decide(Verdict{Status: dist.StatusNamed, Name: "er@server.example", Creation: 1})},
+			err: dist.ErrConfig, phase: PhaseStatus, otherErr: dist.ErrNotAllowed,
+			bo: RespondOptions{Decide: decide(Verdict{Status: StatusNamed, Name: "er@server.example", Creation: 1})},
 		},
 		"A's name is none": {
 			a: edit(client(), func(s *Self) { s.Name = "client" }), b: server(), err: dist.ErrConfig, phase: PhaseConfig, otherErr: io.EOF,
@@ -378,9 +378,9 @@ func TestHandshakeProperty(t *testing.T) {
 			Mandatory: rapid.SampledFrom([]dist.Flags{0, dist.Mandatory25, dist.Mandatory26}).Draw(t, "mandatory"),
 		}
 		ao := InitiateOptions{}
-		verdict := Verdict{Status: rapid.SampledFrom([]dist.Status{dist.StatusOK,
-			dist.StatusOKSimultaneous, dist.StatusAlive, dist.StatusNamed}).Draw(t, "status")}
-		if verdict.Status == dist.StatusNamed {
+		verdict := Verdict{Status: rapid.SampledFrom([]dist.Status{StatusOK,
+			StatusOKSimultaneous, StatusAlive, StatusNamed}).Draw(t, "status")}
+		if verdict.Status == StatusNamed {
 			a.Name, a.Dynamic = "host", true
 			verdict.Name, verdict.Creation = "X1@host", rapid.Uint32().Draw(t, "given")
 		} else {
@@ -412,8 +412,8 @@ func TestHandshakeProperty(t *testing.T) {
 func TestRefusedForOurFlags(t *testing.T) {
 	const want = "this side does not announce DFLAG_MAP_TAG (mandatory since OTP 25), DFLAG_V4_NC (mandatory since OTP 26)"
 	few := dist.FlagsDefault &^ (dist.FlagMapTag | dist.FlagMandatory25Digest | dist.FlagV4NC)
-	for _, answer := range [][][]byte{{packet(t, StatusMessage{Status: dist.StatusNotAllowed})},
-		{packet(t, StatusMessage{Status: dist.StatusOK})},
+	for _, answer := range [][][]byte{{packet(t, StatusMessage{Status: StatusNotAllowed})},
+		{packet(t, StatusMessage{Status: StatusOK})},
 		nil} {
 		s := client()
 		s.Flags = few
@@ -427,30 +427,30 @@ func TestRefusedForOurFlags(t *testing.T) {
 	s := server()
 	s.Flags = few
 	_, err := Respond(&script{}, s, Name{Version: 6, Flags: dist.FlagsDefault, Creation: 4, Name: "go@client.example"}, RespondOptions{})
-	require.ErrorContains(t, err, hint(dist.PhaseChallengeReply)+"; "+want)
+	require.ErrorContains(t, err, hint(PhaseChallengeReply)+"; "+want)
 
 	// A side that has announced nothing yet, or whose flags were accepted, was not refused for its
 	// flags.
 	_, err = ReadName(&script{})
-	require.ErrorContains(t, err, hint(dist.PhaseName))
+	require.ErrorContains(t, err, hint(PhaseName))
 	require.NotContains(t, err.Error(), "announce")
 	a := client()
 	a.Flags = few
 	// for other reasons
-	for _, answer := range []StatusMessage{{Status: dist.StatusNok}, {Status: "later"}} {
+	for _, answer := range []StatusMessage{{Status: StatusNok}, {Status: "later"}} {
 		_, err = Initiate(&script{in: [][]byte{packet(t, answer)}}, a, InitiateOptions{})
 		require.NotContains(t, err.Error(), "announce")
 	}
-	in := [][]byte{packet(t, StatusMessage{Status: dist.StatusOK}),
+	in := [][]byte{packet(t, StatusMessage{Status: StatusOK}),
 		packet(t, Challenge{Version: 6, Flags: dist.FlagsDefault, Challenge: 5, Creation: 3, Name: "er@server.example"})}
 	_, err = Initiate(&script{in: in}, a, InitiateOptions{})
-	require.ErrorContains(t, err, hint(dist.PhaseChallengeAck))
+	require.ErrorContains(t, err, hint(PhaseChallengeAck))
 	require.NotContains(t, err.Error(), "announce")
 }
 
 // An error says nothing of what is not known.
 func TestErrorsSayOnlyWhatIsKnown(t *testing.T) {
-	require.EqualError(t, &dist.HandshakeError{Phase: dist.PhaseName, Err: io.EOF}, "dist: handshake: name: EOF")
+	require.EqualError(t, &dist.HandshakeError{Phase: PhaseName, Err: io.EOF}, "dist: handshake: name: EOF")
 	require.EqualError(t, &dist.ControlError{Offset: -1, Err: io.EOF}, "dist: control message: EOF")
 }
 
@@ -458,8 +458,8 @@ func TestErrorsSayOnlyWhatIsKnown(t *testing.T) {
 // error matches.
 func TestNoProof(t *testing.T) {
 	for _, closed := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
-		last, earlier := &dist.HandshakeError{Phase: dist.PhaseChallengeAck,
-			Err: closed}, &dist.HandshakeError{Phase: dist.PhaseStatus, Err: closed}
+		last, earlier := &dist.HandshakeError{Phase: PhaseChallengeAck,
+			Err: closed}, &dist.HandshakeError{Phase: PhaseStatus, Err: closed}
 		require.ErrorIs(t, last, dist.ErrNoProof)
 		require.ErrorIs(t, last, closed)
 		require.NotErrorIs(t, earlier, dist.ErrNoProof)
@@ -468,5 +468,5 @@ func TestNoProof(t *testing.T) {
 			require.NotErrorIs(t, earlier, other)
 		}
 	}
-	require.NotErrorIs(t, &dist.HandshakeError{Phase: dist.PhaseChallengeAck, Err: dist.ErrBadCookie}, dist.ErrNoProof)
+	require.NotErrorIs(t, &dist.HandshakeError{Phase: PhaseChallengeAck, Err: dist.ErrBadCookie}, dist.ErrNoProof)
 }

@@ -58,12 +58,12 @@ func (x *exchange) initiate(s Self, o InitiateOptions) (dist.Peer, error) {
 	x.own = s.announced()
 	packet, err := AppendName(nil, Name{Version: peer.Version, Flags: x.own, Creation: s.Creation, Name: s.Name})
 	if err == nil {
-		err = x.write(dist.PhaseName, packet)
+		err = x.write(PhaseName, packet)
 	}
 	if err != nil {
 		return dist.Peer{}, err
 	}
-	status, err := receive(x, dist.PhaseStatus, ParseStatus)
+	status, err := receive(x, PhaseStatus, ParseStatus)
 	if err != nil {
 		return dist.Peer{}, err
 	}
@@ -71,7 +71,7 @@ func (x *exchange) initiate(s Self, o InitiateOptions) (dist.Peer, error) {
 	if err := x.followStatus(status, s, o, &peer); err != nil {
 		return dist.Peer{}, err
 	}
-	challenge, err := receive(x, dist.PhaseChallenge, ParseChallenge)
+	challenge, err := receive(x, PhaseChallenge, ParseChallenge)
 	if err != nil {
 		return dist.Peer{}, err
 	}
@@ -97,10 +97,10 @@ func (x *exchange) prove(s Self, o InitiateOptions, c Challenge) error {
 	if o.Version5 {
 		packets = slices.Insert(packets, 0, AppendComplement(nil, Complement{Flags: x.own, Creation: s.Creation}))
 	}
-	if err := x.write(dist.PhaseChallengeReply, packets...); err != nil {
+	if err := x.write(PhaseChallengeReply, packets...); err != nil {
 		return err
 	}
-	digest, err := receive(x, dist.PhaseChallengeAck, ParseAck)
+	digest, err := receive(x, PhaseChallengeAck, ParseAck)
 	if err != nil {
 		return err
 	}
@@ -134,11 +134,11 @@ func checkInitiate(s Self, o InitiateOptions) error {
 // followStatus acts on the status: it returns nil if a challenge comes next.
 func (x *exchange) followStatus(m StatusMessage, s Self, o InitiateOptions, peer *dist.Peer) error {
 	switch m.Status {
-	case dist.StatusNok:
+	case StatusNok:
 		return dist.ErrNok
-	case dist.StatusNotAllowed:
+	case StatusNotAllowed:
 		return dist.ErrNotAllowed
-	case dist.StatusNamed:
+	case StatusNamed:
 		if !s.Dynamic {
 			return fmt.Errorf("%w: a dynamic name that was not asked for", dist.ErrUnexpected)
 		}
@@ -155,9 +155,9 @@ func (x *exchange) followStatus(m StatusMessage, s Self, o InitiateOptions, peer
 		return fmt.Errorf("%w: no dynamic name given", dist.ErrUnexpected)
 	}
 	switch m.Status {
-	case dist.StatusOK, dist.StatusOKSimultaneous:
+	case StatusOK, StatusOKSimultaneous:
 		return nil
-	case dist.StatusAlive:
+	case StatusAlive:
 		answer := StatusTrue
 		if o.AliveAnswer != nil && !o.AliveAnswer(o.Want) {
 			answer = StatusFalse

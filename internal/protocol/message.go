@@ -106,8 +106,16 @@ func ParseName(p []byte) (Name, error) {
 	return n, nil
 }
 
-// The answers of the connecting side to alive.
+// The statuses.
 const (
+	StatusOK             dist.Status = "ok"              // go on
+	StatusOKSimultaneous dist.Status = "ok_simultaneous" // go on; the accepting side gives up its own attempt
+	StatusNok            dist.Status = "nok"             // the accepting side's own attempt goes on instead
+	StatusNotAllowed     dist.Status = "not_allowed"     // refused
+	StatusAlive          dist.Status = "alive"           // a connection exists: is it dead?
+	StatusNamed          dist.Status = "named:"          // go on, under the dynamic name that follows
+
+	// the answers of the connecting side to alive
 	StatusTrue  dist.Status = "true"  // the old connection is dead, go on
 	StatusFalse dist.Status = "false" // the old connection lives
 )
@@ -123,7 +131,7 @@ type StatusMessage struct {
 func AppendStatus(b []byte, m StatusMessage) ([]byte, error) {
 	b = append(b, tagStatus)
 	b = append(b, m.Status...)
-	if m.Status != dist.StatusNamed {
+	if m.Status != StatusNamed {
 		return b, nil
 	}
 	b, err := appendText16(b, m.Name)
@@ -140,12 +148,12 @@ func ParseStatus(p []byte) (StatusMessage, error) {
 	if len(p) < 2 || p[0] != tagStatus {
 		return StatusMessage{}, malformed("status", p)
 	}
-	named, found := bytes.CutPrefix(p[1:], []byte(dist.StatusNamed))
+	named, found := bytes.CutPrefix(p[1:], []byte(StatusNamed))
 	if !found {
 		return StatusMessage{Status: dist.Status(p[1:])}, nil
 	}
 	r := reader{rest: named}
-	m := StatusMessage{Status: dist.StatusNamed, Name: r.text16(), Creation: r.uint32()}
+	m := StatusMessage{Status: StatusNamed, Name: r.text16(), Creation: r.uint32()}
 	if r.short {
 		return StatusMessage{}, malformed("status", p)
 	}

@@ -34,11 +34,11 @@ var messageVectors = map[string]struct {
 		Name{Version: 6, Flags: 0x607074F9C, Name: "host"}, true,
 	},
 	"name 5":          {"6e 0005 07074f9c 676f40686f7374", Name{Version: 5, Flags: 0x7074F9C, Name: "go@host"}, false},
-	"ok":              {"73 6f6b", StatusMessage{Status: dist.StatusOK}, false},
-	"ok_simultaneous": {"73 6f6b5f73696d756c74616e656f7573", StatusMessage{Status: dist.StatusOKSimultaneous}, false},
-	"nok":             {"73 6e6f6b", StatusMessage{Status: dist.StatusNok}, false},
-	"not_allowed":     {"73 6e6f745f616c6c6f776564", StatusMessage{Status: dist.StatusNotAllowed}, false},
-	"alive":           {"73 616c697665", StatusMessage{Status: dist.StatusAlive}, false},
+	"ok":              {"73 6f6b", StatusMessage{Status: StatusOK}, false},
+	"ok_simultaneous": {"73 6f6b5f73696d756c74616e656f7573", StatusMessage{Status: StatusOKSimultaneous}, false},
+	"nok":             {"73 6e6f6b", StatusMessage{Status: StatusNok}, false},
+	"not_allowed":     {"73 6e6f745f616c6c6f776564", StatusMessage{Status: StatusNotAllowed}, false},
+	"alive":           {"73 616c697665", StatusMessage{Status: StatusAlive}, false},
 	"true":            {"73 74727565", StatusMessage{Status: StatusTrue}, false},
 	"false":           {"73 66616c7365", StatusMessage{Status: StatusFalse}, false},
 	"a short status":  {"73 78", StatusMessage{Status: "x"}, false},
@@ -47,7 +47,7 @@ var messageVectors = map[string]struct {
 	},
 	"named": {
 		"73 6e616d65643a 0006 583140686f73 00000102",
-		StatusMessage{Status: dist.StatusNamed, Name: "X1@hos", Creation: 0x102}, true,
+		StatusMessage{Status: StatusNamed, Name: "X1@hos", Creation: 0x102}, true,
 	},
 	"challenge 6": {
 		"4e 0000000d07df7fbd 01020304 65b0a2c1 0007 657240686f7374",
@@ -185,7 +185,7 @@ func TestMalformedMessages(t *testing.T) {
 func TestAppendRefusesBadNames(t *testing.T) {
 	long := strings.Repeat("x", 1<<16)
 	for _, m := range []any{
-		Name{Version: 6, Name: long}, Challenge{Version: 6, Name: long}, StatusMessage{Status: dist.StatusNamed, Name: long},
+		Name{Version: 6, Name: long}, Challenge{Version: 6, Name: long}, StatusMessage{Status: StatusNamed, Name: long},
 	} {
 		_, err := appendAs(nil, m)
 		require.ErrorIs(t, err, dist.ErrTooLong, "%T", m)
@@ -227,7 +227,7 @@ func TestMessageRoundTrip(t *testing.T) {
 		messages := []any{
 			Name{Version: 6, Flags: flags, Creation: u32.Draw(t, "creation"), Name: drawName(t, "name")},
 			Name{Version: 5, Flags: flags & lowFlags, Name: drawName(t, "name5")},
-			StatusMessage{Status: dist.StatusNamed, Name: drawName(t, "given"), Creation: u32.Draw(t, "given creation")},
+			StatusMessage{Status: StatusNamed, Name: drawName(t, "given"), Creation: u32.Draw(t, "given creation")},
 			Challenge{Version: 6, Flags: flags, Challenge: u32.Draw(t, "challenge"), Creation: u32.Draw(t, "creation"), Name: drawName(t, "peer")},
 			Challenge{Version: 5, Flags: flags & lowFlags, Challenge: u32.Draw(t, "challenge5"), Name: drawName(t, "peer5")},
 			Complement{Flags: flags &^ lowFlags, Creation: u32.Draw(t, "creation")},

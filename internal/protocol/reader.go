@@ -138,7 +138,7 @@ func (r *Reader) ReadFrame(frame []byte, ctl *dist.Control) (Arrival, error) {
 // operation has a payload.
 func (r *Reader) headed(frame []byte, at int, ctl *dist.Control) (ei.Raw, []ei.Atom, error) {
 	if at < len(frame) && frame[at] > 0 && !r.flags.Has(dist.FlagDistHdrAtomCache) {
-		return nil, nil, fmt.Errorf("%w: its header names %d atoms", dist.ErrNotNegotiated, frame[at])
+		return nil, nil, fmt.Errorf("%w: its header names %d atoms", ErrNotNegotiated, frame[at])
 	}
 	refs, size, err := r.cache.readRefs(frame[at:], r.atoms)
 	if err != nil {
@@ -248,7 +248,7 @@ func (r *Reader) Cached() iter.Seq2[int, ei.Atom] { return r.cache.all() }
 func (r *Reader) Restore(cached iter.Seq2[int, ei.Atom], incomplete iter.Seq[Incomplete]) error {
 	for i, a := range cached {
 		if i < 0 || i >= cacheSize {
-			return &dist.FrameError{Err: fmt.Errorf("%w: %d is no place in the cache", dist.ErrHeader, i)}
+			return &dist.FrameError{Err: fmt.Errorf("%w: %d is no place in the cache", ErrHeader, i)}
 		}
 		r.cache.put(i, a)
 	}

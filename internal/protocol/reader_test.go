@@ -59,7 +59,7 @@ func TestHeaderLayout(t *testing.T) {
 	} {
 		a, err := r.ReadFrame(unhex(t, step.hex), &ctl)
 		if step.payload == "not cached" {
-			require.ErrorIs(t, err, dist.ErrNotCached)
+			require.ErrorIs(t, err, ErrNotCached)
 			require.ErrorContains(t, err, "distribution header frame: reference to an atom that was never sent: 0, atom 2 of 2")
 			continue
 		}
@@ -223,17 +223,17 @@ func TestBadHeadersAndFragments(t *testing.T) {
 		err   error
 		text  string
 	}{
-		"no number":                    {unhex(t, "83 44"), dist.ErrHeader, "no number of atoms"},
-		"no bits":                      {unhex(t, "83 44 ff 00"), dist.ErrHeader, "the bits of 255 atoms in 2 bytes"},
-		"no bits for what follows":     {unhex(t, "83 44 02 00"), dist.ErrHeader, "the bits of 2 atoms"},
-		"fewer atoms than announced":   {unhex(t, "83 44 02 88 00 01 00"), dist.ErrHeader, "ends after 1 atoms of 2"},
-		"a length that lies":           {unhex(t, "83 44 01 08 01 09 614068"), dist.ErrHeader, "atom 1 of 1: ei: truncated term"},
-		"no length":                    {unhex(t, "83 44 01 08 01"), dist.ErrHeader, "truncated"},
-		"half a length":                {unhex(t, "83 44 01 18 01 00"), dist.ErrHeader, "truncated"},
-		"a long atom that is too long": {append(unhex(t, "83 44 01 18 01 0100"), text...), dist.ErrHeader, "ei: bad atom"},
-		"more than any atom":           {append(unhex(t, "83 44 01 18 01 ffff"), strings.Repeat("a", 65535)...), dist.ErrHeader, "ei: bad atom"},
-		"an atom that is not UTF-8":    {unhex(t, "83 44 01 08 01 01 ff"), dist.ErrHeader, "ei: bad atom"},
-		"a reference never set":        {unhex(t, "83 44 01 01 07"), dist.ErrNotCached, "never sent: 263, atom 1 of 1"},
+		"no number":                    {unhex(t, "83 44"), ErrHeader, "no number of atoms"},
+		"no bits":                      {unhex(t, "83 44 ff 00"), ErrHeader, "the bits of 255 atoms in 2 bytes"},
+		"no bits for what follows":     {unhex(t, "83 44 02 00"), ErrHeader, "the bits of 2 atoms"},
+		"fewer atoms than announced":   {unhex(t, "83 44 02 88 00 01 00"), ErrHeader, "ends after 1 atoms of 2"},
+		"a length that lies":           {unhex(t, "83 44 01 08 01 09 614068"), ErrHeader, "atom 1 of 1: ei: truncated term"},
+		"no length":                    {unhex(t, "83 44 01 08 01"), ErrHeader, "truncated"},
+		"half a length":                {unhex(t, "83 44 01 18 01 00"), ErrHeader, "truncated"},
+		"a long atom that is too long": {append(unhex(t, "83 44 01 18 01 0100"), text...), ErrHeader, "ei: bad atom"},
+		"more than any atom":           {append(unhex(t, "83 44 01 18 01 ffff"), strings.Repeat("a", 65535)...), ErrHeader, "ei: bad atom"},
+		"an atom that is not UTF-8":    {unhex(t, "83 44 01 08 01 01 ff"), ErrHeader, "ei: bad atom"},
+		"a reference never set":        {unhex(t, "83 44 01 01 07"), ErrNotCached, "never sent: 263, atom 1 of 1"},
 		"no control message":           {unhex(t, "83 44 00"), ei.ErrTruncated, ""},
 		"no such reference":            {unhex(t, "83 44 00"+hexLink), ei.ErrAtomCache, "control message LINK, From"},
 		"no payload":                   {unhex(t, "83 44 01 08 01 03 614068"+hexSend), dist.ErrFrame, "no payload behind SEND_SENDER"},
@@ -244,16 +244,16 @@ func TestBadHeadersAndFragments(t *testing.T) {
 		"first: no ids":                    {unhex(t, "83 45 00000000 00000001 000000"), dist.ErrFrame, "13 bytes"},
 		"next: no ids":                     {unhex(t, "83 46 00000000 00000001 000000"), dist.ErrFrame, "13 bytes"},
 		"first: no control message":        {firstOf(t, 2, 2, "")[:30], ei.ErrTruncated, ""},
-		"first: number 0":                  {firstOf(t, 2, 0, "j"), dist.ErrFragmentOrder, "fragment 0 of sequence 2"},
-		"first: begun twice":               {firstOf(t, 1, 3, "j"), dist.ErrFragmentOrder, "fragment 3 of sequence 1"},
-		"first: begun twice, the only one": {firstOf(t, 1, 1, "j"), dist.ErrFragmentOrder, ""},
+		"first: number 0":                  {firstOf(t, 2, 0, "j"), ErrFragmentOrder, "fragment 0 of sequence 2"},
+		"first: begun twice":               {firstOf(t, 1, 3, "j"), ErrFragmentOrder, "fragment 3 of sequence 1"},
+		"first: begun twice, the only one": {firstOf(t, 1, 1, "j"), ErrFragmentOrder, ""},
 		"first: no payload":                {firstOf(t, 2, 1, ""), dist.ErrFrame, "no payload"},
 		"first: too long":                  {firstOf(t, 2, 2, strings.Repeat("j", 1001)), dist.ErrMessageTooLong, "the limit is 1000"},
-		"next: no first":                   {nextOf(2, 1, "j"), dist.ErrFragmentOrder, "fragment 1 of sequence 2"},
-		"next: one left out":               {nextOf(1, 1, "j"), dist.ErrFragmentOrder, "fragment 1 of sequence 1, 2 was due"},
-		"next: counts up":                  {nextOf(1, 4, "j"), dist.ErrFragmentOrder, "4 of sequence 1, 2 was due"},
-		"next: the same again":             {nextOf(1, 3, "j"), dist.ErrFragmentOrder, "2 was due"},
-		"next: 0":                          {nextOf(1, 0, "j"), dist.ErrFragmentOrder, "2 was due"},
+		"next: no first":                   {nextOf(2, 1, "j"), ErrFragmentOrder, "fragment 1 of sequence 2"},
+		"next: one left out":               {nextOf(1, 1, "j"), ErrFragmentOrder, "fragment 1 of sequence 1, 2 was due"},
+		"next: counts up":                  {nextOf(1, 4, "j"), ErrFragmentOrder, "4 of sequence 1, 2 was due"},
+		"next: the same again":             {nextOf(1, 3, "j"), ErrFragmentOrder, "2 was due"},
+		"next: 0":                          {nextOf(1, 0, "j"), ErrFragmentOrder, "2 was due"},
 		"next: too long": {nextOf(1, 2, strings.Repeat("j", 1000)), dist.ErrMessageTooLong,
 			"fragment 2 of sequence 1, the limit is 1000"},
 		"first: of what has no payload": {
@@ -269,7 +269,7 @@ func TestBadHeadersAndFragments(t *testing.T) {
 			var frame *dist.FrameError
 			var control *dist.ControlError
 			require.True(t, errors.As(err, &frame) || errors.As(err, &control))
-			var fragment *dist.FragmentError
+			var fragment *FragmentError
 			if errors.As(err, &fragment) {
 				require.Equal(t, fragment.Sequence, a.Sequence)
 				require.Equal(t, a.Kind.String(), frame.Kind)
@@ -282,7 +282,7 @@ func TestBadHeadersAndFragments(t *testing.T) {
 		_, err := r.ReadFrame(firstOf(t, 2, 2, "j"), &ctl)
 		require.NoError(t, err)
 		_, err = r.ReadFrame(firstOf(t, 3, 2, "j"), &ctl)
-		require.ErrorIs(t, err, dist.ErrTooManySequences)
+		require.ErrorIs(t, err, ErrTooManySequences)
 		require.ErrorContains(t, err, "fragment 2 of sequence 3, the limit is 2")
 		_, err = r.ReadFrame(firstOf(t, 3, 1, "j"), &ctl)
 		require.NoError(t, err, "it is complete")
@@ -292,7 +292,7 @@ func TestBadHeadersAndFragments(t *testing.T) {
 		var ctl dist.Control
 		for _, frame := range [][]byte{firstOf(t, 1, 1, "j"), nextOf(1, 1, "j"), unhex(t, "83 44 00"+hexLink)} {
 			_, err := r.ReadFrame(frame, &ctl)
-			require.ErrorIs(t, err, dist.ErrNotNegotiated)
+			require.ErrorIs(t, err, ErrNotNegotiated)
 		}
 		a, err := r.ReadFrame(nil, &ctl)
 		require.NoError(t, err)
@@ -312,7 +312,7 @@ func TestBadHeadersAndFragments(t *testing.T) {
 		for _, atoms := range []string{"01 08 01 03 614068", "01 00 01"} { // a new one, and an old one
 			for _, head := range []string{"83 44", "83 45 0000000000000002 0000000000000002"} {
 				_, err := r.ReadFrame(unhex(t, head+atoms+hexLink), &ctl)
-				require.ErrorIs(t, err, dist.ErrNotNegotiated)
+				require.ErrorIs(t, err, ErrNotNegotiated)
 				require.ErrorContains(t, err, "names 1 atoms")
 			}
 		}
@@ -334,8 +334,8 @@ func TestRestoreRefuses(t *testing.T) {
 		m   Incomplete
 		err error
 	}{
-		{Incomplete{Sequence: 1, Next: 1}, dist.ErrFragmentOrder},
-		{Incomplete{Sequence: 1}, dist.ErrFragmentOrder},
+		{Incomplete{Sequence: 1, Next: 1}, ErrFragmentOrder},
+		{Incomplete{Sequence: 1}, ErrFragmentOrder},
 		{Incomplete{Sequence: 1, Next: 1, Payload: make(ei.Raw, 2000)}, dist.ErrMessageTooLong},
 		{Incomplete{Sequence: 1, Next: 1, Control: dist.Control{Token: make(ei.Raw, 20_000)}}, dist.ErrTooMuchIncomplete},
 		{Incomplete{Sequence: 1, Next: 1, Refs: make([]ei.Atom, 2000)}, dist.ErrTooMuchIncomplete},
@@ -344,7 +344,7 @@ func TestRestoreRefuses(t *testing.T) {
 		require.ErrorIs(t, r.Restore(none, twice(tt.m)), tt.err)
 	}
 	for _, i := range []int{-1, cacheSize} {
-		require.ErrorIs(t, newReader(Limits{}).Restore(func(yield func(int, ei.Atom) bool) { yield(i, "a") }, nil), dist.ErrHeader)
+		require.ErrorIs(t, newReader(Limits{}).Restore(func(yield func(int, ei.Atom) bool) { yield(i, "a") }, nil), ErrHeader)
 	}
 }
 

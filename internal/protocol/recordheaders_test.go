@@ -114,7 +114,7 @@ func (r *recorder) sendPieces(messages ...headedMessage) {
 
 // opsOfHeaders is what the node sends in playHeaders.
 var opsOfHeaders = []dist.Op{
-	dist.OpRegSend, dist.OpSendSender, dist.OpSendSenderTT, dist.OpLink, dist.OpPayloadExit, dist.OpPayloadExit2, dist.OpSpawnRequest,
+	dist.OpRegSend, dist.OpSendSender, dist.OpSendSender.Traced(), dist.OpLink, dist.OpPayloadExit, dist.OpPayloadExit2, dist.OpSpawnRequest,
 	dist.OpMonitorP,
 	dist.OpPayloadMonitorPExit, dist.OpAliasSend,
 }

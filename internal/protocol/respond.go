@@ -47,7 +47,7 @@ type Verdict struct {
 // another one, with its own PacketConn, answer it.
 func ReadName(c PacketConn) (Name, error) {
 	x := exchange{conn: c}
-	n, err := receive(&x, dist.PhaseName, ParseName)
+	n, err := receive(&x, PhaseName, ParseName)
 	if err != nil {
 		return Name{}, x.fail(err)
 	}
@@ -79,15 +79,15 @@ func (x *exchange) respond(s Self, n Name, o RespondOptions) (dist.Peer, error) 
 	}
 	verdict, err := x.judgeName(s, n, o)
 	if err != nil {
-		return dist.Peer{}, x.refuse(dist.StatusNotAllowed, err)
+		return dist.Peer{}, x.refuse(StatusNotAllowed, err)
 	}
 	x.status = verdict.Status
 	switch verdict.Status {
-	case dist.StatusNok:
-		return dist.Peer{}, x.refuse(dist.StatusNok, dist.ErrNok)
-	case dist.StatusNotAllowed:
-		return dist.Peer{}, x.refuse(dist.StatusNotAllowed, dist.ErrNotAllowed)
-	case dist.StatusNamed:
+	case StatusNok:
+		return dist.Peer{}, x.refuse(StatusNok, dist.ErrNok)
+	case StatusNotAllowed:
+		return dist.Peer{}, x.refuse(StatusNotAllowed, dist.ErrNotAllowed)
+	case StatusNamed:
 		n.Name, n.Creation = verdict.Name, verdict.Creation
 	}
 
@@ -122,7 +122,7 @@ func (x *exchange) challenge(s Self, verdict Verdict) error {
 	}
 	flags := s.announced()
 	x.own = flags
-	if verdict.Status == dist.StatusNamed {
+	if verdict.Status == StatusNamed {
 		flags |= dist.FlagNameMe // OTP adopts the given name only if its own request is repeated here
 	}
 	challenge, err := AppendChallenge(nil, Challenge{
@@ -131,18 +131,18 @@ func (x *exchange) challenge(s Self, verdict Verdict) error {
 	switch {
 	case err != nil:
 		return err
-	case verdict.Status != dist.StatusAlive:
-		return x.write(dist.PhaseChallenge, status, challenge)
+	case verdict.Status != StatusAlive:
+		return x.write(PhaseChallenge, status, challenge)
 	}
 	if err := x.askAlive(status); err != nil {
 		return err
 	}
-	return x.write(dist.PhaseChallenge, challenge)
+	return x.write(PhaseChallenge, challenge)
 }
 
 // acknowledge sees whether the peer knows the cookie, and proves that this node does.
 func (x *exchange) acknowledge(s Self, n Name, o RespondOptions) error {
-	reply, err := receive(x, dist.PhaseChallengeReply, ParseReply)
+	reply, err := receive(x, PhaseChallengeReply, ParseReply)
 	if err != nil {
 		return err
 	}
@@ -159,7 +159,7 @@ func (x *exchange) acknowledge(s Self, n Name, o RespondOptions) error {
 			return refusal(err)
 		}
 	}
-	return x.write(dist.PhaseChallengeAck, AppendAck(nil, Digest(cookie, reply.Challenge)))
+	return x.write(PhaseChallengeAck, AppendAck(nil, Digest(cookie, reply.Challenge)))
 }
 
 // checkRespond also checks the peer's name, which may come from another process.
@@ -178,7 +178,7 @@ func checkRespond(s Self, n Name) error {
 
 // judgeName finds the verdict on the announced name; an error refuses it.
 func (x *exchange) judgeName(s Self, n Name, o RespondOptions) (Verdict, error) {
-	x.phase = dist.PhaseName
+	x.phase = PhaseName
 	if n.Name == s.Name {
 		return Verdict{}, dist.ErrSelf
 	}
@@ -199,9 +199,9 @@ func (x *exchange) judgeName(s Self, n Name, o RespondOptions) (Verdict, error) 
 		}
 	}
 
-	verdict := Verdict{Status: dist.StatusOK}
+	verdict := Verdict{Status: StatusOK}
 	if n.Dynamic() {
-		verdict.Status = dist.StatusNotAllowed
+		verdict.Status = StatusNotAllowed
 	}
 	if o.Decide != nil {
 		var err error
@@ -212,7 +212,7 @@ func (x *exchange) judgeName(s Self, n Name, o RespondOptions) (Verdict, error) 
 	if err := verdict.check(s, n); err != nil {
 		return Verdict{}, err
 	}
-	if verdict.Status == dist.StatusNamed {
+	if verdict.Status == StatusNamed {
 		x.peer = verdict.Name
 		if err := check(verdict.Name); err != nil {
 			return Verdict{}, refusal(err)
@@ -224,14 +224,14 @@ func (x *exchange) judgeName(s Self, n Name, o RespondOptions) (Verdict, error) 
 // check finds a verdict that does not fit the name.
 func (v Verdict) check(s Self, n Name) error {
 	switch v.Status {
-	case dist.StatusNok, dist.StatusNotAllowed:
+	case StatusNok, StatusNotAllowed:
 		return nil
-	case dist.StatusOK, dist.StatusOKSimultaneous, dist.StatusAlive:
+	case StatusOK, StatusOKSimultaneous, StatusAlive:
 		if n.Dynamic() {
 			return fmt.Errorf("%w: verdict %q for a peer that asks for a name", dist.ErrConfig, string(v.Status))
 		}
 		return nil
-	case dist.StatusNamed:
+	case StatusNamed:
 		if !n.Dynamic() {
 			return fmt.Errorf("%w: verdict %q for a peer that has a name", dist.ErrConfig, string(v.Status))
 		}
@@ -255,7 +255,7 @@ func (x *exchange) refuse(status dist.Status, reason error) error {
 	x.status = status
 	packet, err := AppendStatus(nil, StatusMessage{Status: status})
 	if err == nil {
-		err = x.write(dist.PhaseStatus, packet)
+		err = x.write(PhaseStatus, packet)
 	}
 	if err != nil {
 		return errors.Join(reason, err)
@@ -265,7 +265,7 @@ func (x *exchange) refuse(status dist.Status, reason error) error {
 
 // askAlive sends the status alive and reads the answer; nil means that the old connection is dead.
 func (x *exchange) askAlive(status []byte) error {
-	if err := x.write(dist.PhaseStatus, status); err != nil {
+	if err := x.write(PhaseStatus, status); err != nil {
 		return err
 	}
 	answer, err := receive(x, PhaseAliveAnswer, ParseStatus)

@@ -116,7 +116,8 @@ func TestAnyInterleavingGivesTheMessages(t *testing.T) {
 				step(rapid.IntRange(0, len(open)-1).Draw(t, "which"), arrived)
 				continue
 			}
-			ops := []dist.Op{dist.OpSendSender, dist.OpRegSendTT, dist.OpSpawnRequest, dist.OpAltactSigSend, dist.OpPayloadMonitorPExit, dist.OpLink}
+			ops := []dist.Op{dist.OpSendSender, dist.OpRegSend.Traced(), dist.OpSpawnRequest, dist.OpAltactSigSend,
+				dist.OpPayloadMonitorPExit, dist.OpLink}
 			op := rapid.SampledFrom(ops).Draw(t, "op")
 			o := &outgoing{ctl: drawControl(t, op)}
 			if !op.HasPayload() {
@@ -268,7 +269,7 @@ func TestHostileFragmentsTakeBoundedMemory(t *testing.T) {
 				require.True(t, r.Discard(uint64(n)))
 			}
 		}
-		require.ErrorIs(t, err, dist.ErrTooManySequences)
+		require.ErrorIs(t, err, ErrTooManySequences)
 		require.Equal(t, defaultSequences+1, n)
 		require.Less(t, memory(), before+100<<20) // or less than before: a pool is emptied later
 		runtime.KeepAlive(r)

@@ -36,7 +36,7 @@
 // A node's name is alive@host. One's own name is letters, digits, "-" and "_", and a host in ASCII
 // ([CheckOwnName]), which is what Erlang nodes accept; a peer's can be anything that an atom can be
 // ([SplitName]). A node may come without a name: it announces only its host, and B gives it a name
-// and a creation (StatusNamed). The creation tells one incarnation of a name from the next; it is
+// and a creation (status named:). The creation tells one incarnation of a name from the next; it is
 // part of every pid.
 //
 // # Control messages

@@ -54,50 +54,24 @@ var (
 	// ErrUnknownOp: a control message with an operation that this package does
 	// not know. Its frame is complete: the connection stays usable.
 	ErrUnknownOp = errors.New("unknown control message")
-	// ErrShape: a control message whose tuple does not have the size or the
-	// kinds of elements of its operation.
-	ErrShape = errors.New("malformed control message")
-	// ErrNotNegotiated: a frame of a kind for which the flags are not set.
-	ErrNotNegotiated = errors.New("frame kind not negotiated")
-	ErrFrame         = errors.New("malformed frame")       // bytes that are no frame
-	ErrTooLong       = errors.New("too long for the wire") // more bytes than a length field can express
-	// ErrHeader: a distribution header that breaks its layout, or names what is no atom.
-	ErrHeader = errors.New("malformed distribution header")
-	// ErrNotCached: a distribution header that refers to a place in the cache where no atom was put.
-	ErrNotCached = errors.New("reference to an atom that was never sent")
-)
-
-// What can be wrong with the fragments of a message; each is wrapped in a *FragmentError. The
-// connection cannot be used after it.
-var (
-	// ErrFragmentOrder: a fragment whose number is not one less than the last one's, or 0 in the
-	// first; one of a message that has not begun, or has ended; or the first one of a message that is
-	// not complete.
-	ErrFragmentOrder = errors.New("fragment out of order")
-	// ErrTooManySequences: more incomplete messages at a time than a node keeps of a peer.
-	ErrTooManySequences = errors.New("too many incomplete messages")
-	// ErrTooMuchIncomplete: incomplete messages take more memory than FragmentError.Limit.
+	// ErrFrame: bytes that are no frame of this connection, as a peer that breaks the protocol sends
+	// them.
+	ErrFrame   = errors.New("malformed frame")
+	ErrTooLong = errors.New("too long for the wire") // more bytes than a length field can express
+	// ErrTooMuchIncomplete: incomplete messages take more memory than Config.OverflowLimit of package
+	// nodes allows.
 	ErrTooMuchIncomplete = errors.New("incomplete messages take too much memory")
 	// ErrMessageTooLong: a message that is longer than Config.MaxFrame of package nodes.
 	ErrMessageTooLong = errors.New("message too long")
-)
-
-// The phases that every handshake has, in their order.
-const (
-	PhaseName           = "name"            // send_name
-	PhaseStatus         = "status"          // the accepting side's status
-	PhaseChallenge      = "challenge"       // the accepting side's challenge
-	PhaseChallengeReply = "challenge_reply" // the connecting side's digest
-	PhaseChallengeAck   = "challenge_ack"   // the accepting side's digest
 )
 
 // HandshakeError is every error of a handshake: where it stopped, with whom and why. Err is one of
 // the sentinels of this package, or what the connection returned (io.EOF, a time-out, a context's
 // error), and passes errors.Is and errors.As.
 type HandshakeError struct {
-	// one of the Phase constants; or config, before the first message: the caller's own data;
-	// alive_answer, the connecting side's answer to alive; complement, the other half of a version 5
-	// name
+	// where it stopped: name, status, challenge, challenge_reply or challenge_ack, which every
+	// handshake has in this order; alive_answer, the connecting side's answer to alive; complement,
+	// the other half of a version 5 name; or config, the caller's own data before them
 	Phase   string
 	Peer    string // the peer's node name; "" while it is not known
 	Status  Status // the status that was received or given; "" before it
@@ -133,7 +107,7 @@ func (e *HandshakeError) Unwrap() error { return e.Err }
 // Is makes an error ErrNoProof if the peer has closed the connection instead of sending its last
 // message.
 func (e *HandshakeError) Is(target error) bool {
-	return target == ErrNoProof && e.Phase == PhaseChallengeAck && e.ClosedByPeer()
+	return target == ErrNoProof && e.Phase == "challenge_ack" && e.ClosedByPeer()
 }
 
 // ClosedByPeer reports whether the peer has closed the connection instead of going on.
@@ -148,7 +122,7 @@ type ControlError struct {
 	Offset int    // bytes before the fault, counted from the start of the cursor's input; -1 when encoding
 	Field  string // the element concerned, in the words of Control; may be ""
 	Raw    ei.Raw // with ErrUnknownOp: the whole tuple, aliasing the input
-	Err    error  // ErrUnknownOp, ErrShape or an error of package ei
+	Err    error  // ErrUnknownOp, ErrFrame or an error of package ei
 }
 
 // Error names the operation, the field and the place.
@@ -176,8 +150,7 @@ type FrameError struct {
 	// what its first bytes say it is: pass-through, distribution header, first fragment or fragment;
 	// "" if nothing known
 	Kind string
-	// ErrNotNegotiated, ErrFrame, ErrTooLong, ErrHeader, ErrNotCached or a *FragmentError
-	Err error
+	Err  error // ErrFrame, ErrTooLong, ErrTooMuchIncomplete, ErrMessageTooLong, or an error of package ei
 }
 
 // Error names the kind and the cause.
@@ -187,29 +160,3 @@ func (e *FrameError) Error() string {
 
 // Unwrap gives Err.
 func (e *FrameError) Unwrap() error { return e.Err }
-
-// FragmentError says which fragment is wrong.
-type FragmentError struct {
-	Sequence uint64 // the id of the message
-	Fragment uint64 // the number of the fragment: 1 is the last
-	Want     uint64 // with ErrFragmentOrder: the number that was due; 0 if any other than 0 was
-	// the limit in force: with ErrTooManySequences a number of messages, with ErrTooMuchIncomplete
-	// and ErrMessageTooLong bytes
-	Limit int
-	Err   error // one of the errors about fragments
-}
-
-// Error names the cause and the fragment.
-func (e *FragmentError) Error() string {
-	text := fmt.Sprintf("%v: fragment %d of sequence %d", e.Err, e.Fragment, e.Sequence)
-	switch {
-	case e.Err == ErrFragmentOrder && e.Want != 0:
-		text += fmt.Sprintf(", %d was due", e.Want)
-	case e.Limit != 0:
-		text += fmt.Sprintf(", the limit is %d", e.Limit)
-	}
-	return text
-}
-
-// Unwrap gives Err.
-func (e *FragmentError) Unwrap() error { return e.Err }

@@ -7,8 +7,8 @@ import "fmt"
 // See erl_dist_protocol, "Protocol between Connected Nodes".
 type Op uint8
 
-// The operations. TT variants carry a trace token (sequential tracing) and are
-// otherwise the same as those without.
+// The operations. Op.Traced gives the number of one that carries a trace token (sequential tracing)
+// and is otherwise the same.
 const (
 	OpLink                Op = 1  // {1, From, To}
 	OpSend                Op = 2  // {2, Unused, To}
@@ -18,26 +18,16 @@ const (
 	OpRegSend             Op = 6  // {6, From, Unused, ToName}
 	OpGroupLeader         Op = 7  // {7, From, To}
 	OpExit2               Op = 8  // {8, From, To, Reason}
-	OpSendTT              Op = 12 // {12, Unused, To, Token}
-	OpExitTT              Op = 13 // {13, From, To, Token, Reason}
-	OpRegSendTT           Op = 16 // {16, From, Unused, ToName, Token}
-	OpExit2TT             Op = 18 // {18, From, To, Token, Reason}
 	OpMonitorP            Op = 19 // {19, From, ToProc, Ref}
 	OpDemonitorP          Op = 20 // {20, From, ToProc, Ref}
 	OpMonitorPExit        Op = 21 // {21, FromProc, To, Ref, Reason}
 	OpSendSender          Op = 22 // {22, From, To}
-	OpSendSenderTT        Op = 23 // {23, From, To, Token}
 	OpPayloadExit         Op = 24 // {24, From, To}
-	OpPayloadExitTT       Op = 25 // {25, From, To, Token}
 	OpPayloadExit2        Op = 26 // {26, From, To}
-	OpPayloadExit2TT      Op = 27 // {27, From, To, Token}
 	OpPayloadMonitorPExit Op = 28 // {28, FromProc, To, Ref}
 	OpSpawnRequest        Op = 29 // {29, ReqId, From, GroupLeader, {Module, Function, Arity}, OptList}
-	OpSpawnRequestTT      Op = 30 // {30, ReqId, From, GroupLeader, {Module, Function, Arity}, OptList, Token}
 	OpSpawnReply          Op = 31 // {31, ReqId, To, Flags, Result}
-	OpSpawnReplyTT        Op = 32 // {32, ReqId, To, Flags, Result, Token}
 	OpAliasSend           Op = 33 // {33, From, Alias}
-	OpAliasSendTT         Op = 34 // {34, From, Alias, Token}
 	OpUnlinkID            Op = 35 // {35, Id, From, To}
 	OpUnlinkIDAck         Op = 36 // {36, Id, From, To}
 	OpAltactSigSend       Op = 37 // {37, Flags, From, To} or {37, Flags, From, To, Token}
@@ -61,92 +51,72 @@ const (
 // shape is what one operation is.
 type shape struct {
 	name    string
-	base    Op    // the operation without trace token
 	payload bool  // a term follows the control message
 	flags   Flags // what must be negotiated before it is sent
 }
 
 // shapes describes all operations of the protocol.
 var shapes = [...]shape{
-	OpLink:                {"LINK", OpLink, false, 0},
-	OpSend:                {"SEND", OpSend, true, 0},
-	OpExit:                {"EXIT", OpExit, false, 0},
-	OpUnlink:              {"UNLINK", OpUnlink, false, 0},
-	OpNodeLink:            {"NODE_LINK", OpNodeLink, false, 0},
-	OpRegSend:             {"REG_SEND", OpRegSend, true, 0},
-	OpGroupLeader:         {"GROUP_LEADER", OpGroupLeader, false, 0},
-	OpExit2:               {"EXIT2", OpExit2, false, 0},
-	OpSendTT:              {"SEND_TT", OpSend, true, 0},
-	OpExitTT:              {"EXIT_TT", OpExit, false, 0},
-	OpRegSendTT:           {"REG_SEND_TT", OpRegSend, true, 0},
-	OpExit2TT:             {"EXIT2_TT", OpExit2, false, 0},
-	OpMonitorP:            {"MONITOR_P", OpMonitorP, false, FlagDistMonitor},
-	OpDemonitorP:          {"DEMONITOR_P", OpDemonitorP, false, FlagDistMonitor},
-	OpMonitorPExit:        {"MONITOR_P_EXIT", OpMonitorPExit, false, FlagDistMonitor},
-	OpSendSender:          {"SEND_SENDER", OpSendSender, true, FlagSendSender},
-	OpSendSenderTT:        {"SEND_SENDER_TT", OpSendSender, true, FlagSendSender},
-	OpPayloadExit:         {"PAYLOAD_EXIT", OpPayloadExit, true, FlagExitPayload},
-	OpPayloadExitTT:       {"PAYLOAD_EXIT_TT", OpPayloadExit, true, FlagExitPayload},
-	OpPayloadExit2:        {"PAYLOAD_EXIT2", OpPayloadExit2, true, FlagExitPayload},
-	OpPayloadExit2TT:      {"PAYLOAD_EXIT2_TT", OpPayloadExit2, true, FlagExitPayload},
-	OpPayloadMonitorPExit: {"PAYLOAD_MONITOR_P_EXIT", OpPayloadMonitorPExit, true, FlagDistMonitor | FlagExitPayload},
-	OpSpawnRequest:        {"SPAWN_REQUEST", OpSpawnRequest, true, FlagSpawn},
-	OpSpawnRequestTT:      {"SPAWN_REQUEST_TT", OpSpawnRequest, true, FlagSpawn},
-	OpSpawnReply:          {"SPAWN_REPLY", OpSpawnReply, false, FlagSpawn},
-	OpSpawnReplyTT:        {"SPAWN_REPLY_TT", OpSpawnReply, false, FlagSpawn},
-	OpAliasSend:           {"ALIAS_SEND", OpAliasSend, true, FlagAlias},
-	OpAliasSendTT:         {"ALIAS_SEND_TT", OpAliasSend, true, FlagAlias},
-	OpUnlinkID:            {"UNLINK_ID", OpUnlinkID, false, FlagUnlinkID},
-	OpUnlinkIDAck:         {"UNLINK_ID_ACK", OpUnlinkIDAck, false, FlagUnlinkID},
-	OpAltactSigSend:       {"ALTACT_SIG_SEND", OpAltactSigSend, true, FlagAltactSig},
+	OpLink:                {"LINK", false, 0},
+	OpSend:                {"SEND", true, 0},
+	OpExit:                {"EXIT", false, 0},
+	OpUnlink:              {"UNLINK", false, 0},
+	OpNodeLink:            {"NODE_LINK", false, 0},
+	OpRegSend:             {"REG_SEND", true, 0},
+	OpGroupLeader:         {"GROUP_LEADER", false, 0},
+	OpExit2:               {"EXIT2", false, 0},
+	OpMonitorP:            {"MONITOR_P", false, FlagDistMonitor},
+	OpDemonitorP:          {"DEMONITOR_P", false, FlagDistMonitor},
+	OpMonitorPExit:        {"MONITOR_P_EXIT", false, FlagDistMonitor},
+	OpSendSender:          {"SEND_SENDER", true, FlagSendSender},
+	OpPayloadExit:         {"PAYLOAD_EXIT", true, FlagExitPayload},
+	OpPayloadExit2:        {"PAYLOAD_EXIT2", true, FlagExitPayload},
+	OpPayloadMonitorPExit: {"PAYLOAD_MONITOR_P_EXIT", true, FlagDistMonitor | FlagExitPayload},
+	OpSpawnRequest:        {"SPAWN_REQUEST", true, FlagSpawn},
+	OpSpawnReply:          {"SPAWN_REPLY", false, FlagSpawn},
+	OpAliasSend:           {"ALIAS_SEND", true, FlagAlias},
+	OpUnlinkID:            {"UNLINK_ID", false, FlagUnlinkID},
+	OpUnlinkIDAck:         {"UNLINK_ID_ACK", false, FlagUnlinkID},
+	OpAltactSigSend:       {"ALTACT_SIG_SEND", true, FlagAltactSig},
 }
 
-// shapeOf gives what is known of op, and false for an unknown one.
-func shapeOf(op Op) (*shape, bool) {
-	if int(op) >= len(shapes) || shapes[op].name == "" {
-		return nil, false
+// traced are the numbers of the operations with a trace token: what each is without it.
+var traced = [...]Op{
+	12: OpSend, 13: OpExit, 16: OpRegSend, 18: OpExit2, 23: OpSendSender, 25: OpPayloadExit,
+	27: OpPayloadExit2, 30: OpSpawnRequest, 32: OpSpawnReply, 34: OpAliasSend,
+}
+
+// shapeOf gives what is known of op, and nothing of an unknown one.
+func shapeOf(op Op) shape {
+	if op = op.Base(); int(op) < len(shapes) {
+		return shapes[op]
 	}
-	return &shapes[op], true
+	return shape{}
 }
 
-// Known reports whether op is one of the constants.
-func (op Op) Known() bool {
-	_, ok := shapeOf(op)
-	return ok
-}
+// Known reports whether op is one of the constants, or the traced variant of one.
+func (op Op) Known() bool { return shapeOf(op).name != "" }
 
 // HasPayload reports whether a term follows the control message: a message,
 // an exit reason or an argument list. It is false for an unknown op.
-func (op Op) HasPayload() bool {
-	s, ok := shapeOf(op)
-	return ok && s.payload
-}
+func (op Op) HasPayload() bool { return shapeOf(op).payload }
 
-// Base gives the operation that a TT variant is a variant of, and op itself
+// Base gives the operation that a traced variant is a variant of, and op itself
 // for any other: what matters to a receiver that does not trace.
 func (op Op) Base() Op {
-	if s, ok := shapeOf(op); ok {
-		return s.base
+	if int(op) < len(traced) && traced[op] != 0 {
+		return traced[op]
 	}
 	return op
 }
 
-// Traced gives the variant of an operation that carries a trace token, and op itself for one that
-// has none: that of ALTACT_SIG_SEND is told by AltactToken.
+// Traced gives the variant of an operation that carries a trace token, SEND_TT for OpSend, and op
+// itself for one that has none: that of ALTACT_SIG_SEND is told by AltactToken.
 func (op Op) Traced() Op {
-	switch op {
-	case OpSend:
-		return OpSendTT
-	case OpRegSend:
-		return OpRegSendTT
-	case OpSendSender:
-		return OpSendSenderTT
-	case OpSpawnRequest:
-		return OpSpawnRequestTT
-	case OpSpawnReply:
-		return OpSpawnReplyTT
-	case OpAliasSend:
-		return OpAliasSendTT
+	for variant, base := range traced {
+		if base == op {
+			return Op(variant)
+		}
 	}
 	return op
 }
@@ -154,17 +124,16 @@ func (op Op) Traced() Op {
 // Flags gives the flags that both sides must have announced before op may be
 // sent; 0 where none is needed. EXIT, EXIT2, MONITOR_P_EXIT and SEND give way
 // to their newer forms once FlagExitPayload and FlagSendSender are negotiated.
-func (op Op) Flags() Flags {
-	if s, ok := shapeOf(op); ok {
-		return s.flags
-	}
-	return 0
-}
+func (op Op) Flags() Flags { return shapeOf(op).flags }
 
 // String gives the protocol's name, "REG_SEND", or "op 99" for an unknown one.
 func (op Op) String() string {
-	if s, ok := shapeOf(op); ok {
-		return s.name
+	s := shapeOf(op)
+	switch {
+	case s.name == "":
+		return fmt.Sprintf("op %d", uint8(op))
+	case op != op.Base():
+		return s.name + "_TT"
 	}
-	return fmt.Sprintf("op %d", uint8(op))
+	return s.name
 }

@@ -8,20 +8,12 @@ const (
 )
 
 // Status is the word by which the accepting side answers a name, and the connecting side an
-// "alive". A status that is none of the constants is kept as the peer sent it.
+// "alive": ok; ok_simultaneous, by which the accepting side gives up its own attempt; nok, by which
+// that goes on instead; not_allowed; alive, if there is a connection already; named:, if a dynamic
+// name follows; true and false. Any other is kept as the peer sent it.
 //
 // See erl_dist_protocol, send_status.
 type Status string
-
-// The statuses.
-const (
-	StatusOK             Status = "ok"              // go on
-	StatusOKSimultaneous Status = "ok_simultaneous" // go on; the accepting side gives up its own attempt
-	StatusNok            Status = "nok"             // the accepting side's own attempt goes on instead
-	StatusNotAllowed     Status = "not_allowed"     // refused
-	StatusAlive          Status = "alive"           // a connection exists: is it dead?
-	StatusNamed          Status = "named:"          // go on, under the dynamic name that follows
-)
 
 // Peer is the outcome of a handshake.
 type Peer struct {

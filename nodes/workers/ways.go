@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/states"
@@ -169,7 +170,7 @@ func (w *ways) workerLinkPeer() dist.Peer {
 	n := w.n
 	flags := n.Setting().Flags | dist.FlagsDefault
 	return dist.Peer{
-		Name: n.Name(), Creation: n.Creation(), Flags: flags, Announced: flags, Version: dist.Version6, Status: dist.StatusOK,
+		Name: n.Name(), Creation: n.Creation(), Flags: flags, Announced: flags, Version: dist.Version6, Status: protocol.StatusOK,
 		SelfName: n.Name(), SelfCreation: n.Creation(),
 	}
 }

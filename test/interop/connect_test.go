@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
@@ -41,7 +42,7 @@ func TestConnect(t *testing.T) {
 		p := c.Peer()
 		require.Equal(t, erl.Name(), p.Name)
 		require.Equal(t, dist.Version6, p.Version)
-		require.Equal(t, dist.StatusOK, p.Status)
+		require.Equal(t, protocol.StatusOK, p.Status)
 		require.True(t, p.Announced.Has(dist.FlagPublished), "a visible node")
 		require.False(t, p.Flags.Has(dist.FlagPublished), "we are hidden")
 		require.True(t, p.Flags.Has(dist.FlagSpawn|dist.FlagAlias|dist.FlagUnlinkID|dist.FlagV4NC|dist.FlagExitPayload), p.Flags)
@@ -133,7 +134,7 @@ func TestWrongCookie(t *testing.T) {
 		_, err := n.Connect(background(t), erl.Name())
 		var he *dist.HandshakeError
 		require.ErrorAs(t, err, &he)
-		require.Equal(t, dist.PhaseChallengeAck, he.Phase)
+		require.Equal(t, protocol.PhaseChallengeAck, he.Phase)
 		require.Equal(t, erl.Name(), he.Peer)
 		require.ErrorContains(t, err, "wrong cookie")
 
@@ -267,10 +268,10 @@ func TestDuplicateName(t *testing.T) {
 		first, second := newNode(t, cfg), newNode(t, cfg)
 		c, err := first.Connect(background(t), erl.Name())
 		require.NoError(t, err)
-		require.Equal(t, dist.StatusOK, c.Peer().Status)
+		require.Equal(t, protocol.StatusOK, c.Peer().Status)
 		d, err := second.Connect(background(t), erl.Name())
 		require.NoError(t, err)
-		require.Equal(t, dist.StatusAlive, d.Peer().Status)
+		require.Equal(t, protocol.StatusAlive, d.Peer().Status)
 		_, err = c.Receive(background(t))
 		require.ErrorIs(t, err, closedByPeer())
 		got, err := d.RPC(background(t), "erlang", "nodes", ei.Atom("hidden"))

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -144,7 +145,7 @@ func TestErgoFrames(t *testing.T) {
 	require.Equal(t, "{nodedown,'"+peer.Name+"'}", receive(t, box))
 	var frame *dist.FrameError
 	require.ErrorAs(t, c.Err(), &frame)
-	require.ErrorIs(t, frame, dist.ErrNotNegotiated)
+	require.ErrorIs(t, frame, protocol.ErrNotNegotiated)
 	require.EqualValues(t, 1, n.Stats().Malformed)
 	require.NoError(t, box.Send(background(t), box.Pid(), ei.Atom("alive")))
 	require.Equal(t, "alive", receive(t, box))

@@ -186,7 +186,7 @@ func sendOn(ctx context.Context, c *nodes.Conn, to ei.Pid, term any, m *nodes.Me
 	if err != nil {
 		return err
 	}
-	return c.SendControl(ctx, &dist.Control{Op: dist.OpSendTT, To: to, Token: m.Token}, raw)
+	return c.SendControl(ctx, &dist.Control{Op: dist.OpSend.Traced(), To: to, Token: m.Token}, raw)
 }
 
 func TestFromLibeiServer(t *testing.T) {

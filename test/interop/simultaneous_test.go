@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -54,7 +55,7 @@ func TestSimultaneousConnects(t *testing.T) {
 				// Over TLS, beside other tests, connect_node is false in one of a thousand rounds. OTP has no
 				// attempt under way then: its status for ours is ok. Why it gave up its own is not known.
 				if theirs() != "true" {
-					require.Equal(t, dist.StatusOK, c.Peer().Status)
+					require.Equal(t, protocol.StatusOK, c.Peer().Status)
 					gaveUp++
 				}
 				one(t, m)
@@ -92,7 +93,7 @@ func TestSimultaneousOurs(t *testing.T) {
 				close(resolved)
 				wg.Wait()
 				require.NoError(t, err)
-				require.Equal(t, dist.StatusOKSimultaneous, c.Peer().Status)
+				require.Equal(t, protocol.StatusOKSimultaneous, c.Peer().Status)
 			} else { // they wait
 				require.ErrorIs(t, await(t, failed), dist.ErrNok)
 				close(resolved)
@@ -161,7 +162,7 @@ func TestSimultaneousTheirs(t *testing.T) {
 			} else { // they give way
 				c, err := m.n.Connect(background(t), erl.Name())
 				require.NoError(t, err)
-				require.Equal(t, dist.StatusOKSimultaneous, c.Peer().Status)
+				require.Equal(t, protocol.StatusOKSimultaneous, c.Peer().Status)
 				close(proceed)
 			}
 			require.Equal(t, "true", theirs())

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/epmd"
@@ -142,7 +143,7 @@ var kinds = []Kind{
 		if !errors.As(err, &h) {
 			return ""
 		}
-		if !errors.Is(err, dist.ErrBadCookie) && (h.Phase != dist.PhaseChallengeAck || !ended(h.Err)) {
+		if !errors.Is(err, dist.ErrBadCookie) && (h.Phase != protocol.PhaseChallengeAck || !ended(h.Err)) {
 			return ""
 		}
 		return "The two nodes most likely have different cookies. Give both the same: --cookie SECRET here (erl -setcookie SECRET there),\n" +
@@ -250,7 +251,7 @@ var kinds = []Kind{
 	}},
 	{"TLS at the other end", "malformed-handshake-message", func(err error) string {
 		var h *dist.HandshakeError
-		if !errors.As(err, &h) || !errors.Is(err, dist.ErrMalformed) || h.Phase != dist.PhaseStatus && h.Phase != dist.PhaseName {
+		if !errors.As(err, &h) || !errors.Is(err, dist.ErrMalformed) || h.Phase != protocol.PhaseStatus && h.Phase != protocol.PhaseName {
 			return ""
 		}
 		return "That is no message of the distribution protocol. " +

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
@@ -73,17 +74,17 @@ func (t *Table) Decide(self, name string, a *Attempt) dist.Status {
 	p := t.peer(name)
 	simultaneous := p.Conn == nil && p.outgoing != nil
 	if simultaneous && self > name {
-		return dist.StatusNok
+		return protocol.StatusNok
 	}
 	p.incoming, a.Replaces, a.preferred = append(p.incoming, a), p.Conn, simultaneous
 	switch {
 	case simultaneous:
-		return dist.StatusOKSimultaneous
+		return protocol.StatusOKSimultaneous
 	// if it is remote the front knows better, and sends the peer here
 	case p.isUp() && !p.Remote:
-		return dist.StatusAlive
+		return protocol.StatusAlive
 	}
-	return dist.StatusOK
+	return protocol.StatusOK
 }
 
 // Proven decides between an attempt of the peer's, which has proven that it knows the cookie and is

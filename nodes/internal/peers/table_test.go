@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
@@ -77,13 +78,13 @@ func TestDecide(t *testing.T) {
 		ours       Stage
 		want       dist.Status
 	}{
-		{"stranger", "alice", nil, None, dist.StatusOK},
-		{"both connect, the other gives way", "carol", nil, Begun, dist.StatusNok},
-		{"both connect, we give way", "alice", nil, Named, dist.StatusOKSimultaneous},
-		{"connected", "alice", &Entry{Conn: up()}, None, dist.StatusAlive},
-		{"connected, beside an attempt", "carol", &Entry{Conn: up()}, Begun, dist.StatusAlive},
-		{"the connection ends", "alice", &Entry{Conn: ended()}, None, dist.StatusOK},
-		{"another worker is connected", "alice", &Entry{Conn: up(), Remote: true}, None, dist.StatusOK},
+		{"stranger", "alice", nil, None, protocol.StatusOK},
+		{"both connect, the other gives way", "carol", nil, Begun, protocol.StatusNok},
+		{"both connect, we give way", "alice", nil, Named, protocol.StatusOKSimultaneous},
+		{"connected", "alice", &Entry{Conn: up()}, None, protocol.StatusAlive},
+		{"connected, beside an attempt", "carol", &Entry{Conn: up()}, Begun, protocol.StatusAlive},
+		{"the connection ends", "alice", &Entry{Conn: ended()}, None, protocol.StatusOK},
+		{"another worker is connected", "alice", &Entry{Conn: up(), Remote: true}, None, protocol.StatusOK},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := set(t, tt.on, tt.ours)
@@ -92,7 +93,7 @@ func TestDecide(t *testing.T) {
 			if tt.on != nil {
 				require.Equal(t, tt.on.Conn, a.Replaces)
 			}
-			require.Equal(t, tt.want != dist.StatusNok, s.Look("bob").Theirs)
+			require.Equal(t, tt.want != protocol.StatusNok, s.Look("bob").Theirs)
 			s.Drop(a)
 			require.False(t, s.Look("bob").Theirs)
 		})
@@ -153,7 +154,7 @@ func TestProven(t *testing.T) {
 func TestProvenOfReplacedConnection(t *testing.T) {
 	s := set(t, &Entry{Conn: up(), Initiated: true}, None)
 	a, _ := begin(1)
-	require.Equal(t, dist.StatusAlive, s.Decide("alice", "bob", a))
+	require.Equal(t, protocol.StatusAlive, s.Decide("alice", "bob", a))
 	require.NoError(t, s.Proven("alice", a))
 }
 
@@ -216,7 +217,7 @@ func TestEnterEndsEarlierAttempts(t *testing.T) {
 	var ctxs []context.Context
 	for order := range uint64(3) {
 		a, ctx := begin(order + 1)
-		require.Equal(t, dist.StatusOK, s.Decide("alice", "bob", a))
+		require.Equal(t, protocol.StatusOK, s.Decide("alice", "bob", a))
 		attempts, ctxs = append(attempts, a), append(ctxs, ctx)
 	}
 	change := s.Look("bob").Change
@@ -313,7 +314,7 @@ func TestGaveWay(t *testing.T) {
 		s := set(t, nil, stage)
 		require.False(t, s.GaveWay(s.ours))
 		a, _ := begin(1)
-		require.Equal(t, dist.StatusOKSimultaneous, s.Decide("alice", "bob", a))
+		require.Equal(t, protocol.StatusOKSimultaneous, s.Decide("alice", "bob", a))
 		require.Equal(t, stage == Committed, s.GaveWay(s.ours))
 		s.Drop(a)
 		require.False(t, s.GaveWay(s.ours))

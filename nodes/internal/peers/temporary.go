@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
@@ -11,7 +12,7 @@ import (
 // name here, or it is hidden and has a name as net_kernel gives them (1 to 2^64 in the base 36), or
 // as tools make theirs.
 func IsTemporary(p *dist.Peer) bool {
-	if p.Status == dist.StatusNamed {
+	if p.Status == protocol.StatusNamed {
 		return true
 	}
 	if p.Announced.Has(dist.FlagPublished) {

@@ -92,7 +92,7 @@ func someConn(t *rapid.T) Conn {
 		Self:       someName(t), SelfCreation: rapid.Uint32().Draw(t, "creation"),
 		Peer: dist.Peer{
 			Name: someName(t), Creation: rapid.Uint32().Draw(t, "creation"), Flags: dist.Flags(rapid.Uint64().Draw(t, "flags")),
-			Announced: dist.Flags(rapid.Uint64().Draw(t, "flags")), Version: 6, Status: dist.StatusOK,
+			Announced: dist.Flags(rapid.Uint64().Draw(t, "flags")), Version: 6, Status: dist.Status("ok"),
 		},
 		Initiated: rapid.Bool().Draw(t, "initiated"), Pid: somePid(t), Ahead: someBytes(t, "ahead"), Rest: someBytes(t, "rest"),
 		Unread: few(t, "unread", func() Message { return someMessage(t) }),

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
@@ -15,7 +16,7 @@ import (
 func TestFormOfMessages(t *testing.T) {
 	const flags = dist.FlagsLibei | dist.FlagDistMonitorName | dist.FlagSpawn | dist.FlagExitPayload | dist.FlagSendSender | dist.FlagAlias
 	peer := &dist.Peer{
-		Name: "x@a", Creation: 5, Flags: flags, Announced: flags | 1, Version: 6, Status: dist.StatusOK,
+		Name: "x@a", Creation: 5, Flags: flags, Announced: flags | 1, Version: 6, Status: protocol.StatusOK,
 		SelfName: "n@h", SelfCreation: 7,
 	}
 	list := []Message{
