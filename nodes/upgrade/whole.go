@@ -69,7 +69,7 @@ func (m *maker) Begin(ctx context.Context, kept *service.Kept) (service.Owner, e
 		if err == nil {
 			return m.owns(n).runs(false), nil
 		}
-		m.u.log().Warn("what was kept of the node cannot go on: it starts anew", "error", err)
+		m.u.log().Warn("the node that was kept cannot go on: it starts anew", "error", err)
 	}
 	cfg := m.u.Config
 	if err := cfg.Activate(); err != nil {

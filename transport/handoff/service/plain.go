@@ -67,7 +67,7 @@ func newPlain(s *Service) *plain {
 		err = json.Unmarshal(kept.State, &p.state)
 	}
 	if err != nil {
-		s.logOf(nil).Warn("what was kept of the service is of no use: it starts anew", "error", err)
+		s.logOf(nil).Warn("what was kept is of no use: all begins anew", "error", err)
 	}
 	if err == nil && kept != nil {
 		p.kept = kept

@@ -130,7 +130,7 @@ func (s *Service) begun(ctx context.Context) (Owner, *handoff.Control, error) {
 	}
 	kept, err := takeKept()
 	if err != nil {
-		s.logOf(nil).Warn("what was kept of the "+s.maker.What()+" is of no use: it starts anew", "error", err)
+		s.logOf(nil).Warn("what was kept is of no use: all begins anew", "error", err)
 	}
 	o, err := s.maker.Begin(ctx, kept)
 	if err != nil {
@@ -500,7 +500,7 @@ func (s *Service) leaveWithManager(ctx context.Context) bool {
 		return s.hasMoved()
 	}
 	if err := keep(ctx, s.owner); err != nil {
-		s.log().Warn("the "+s.maker.What()+" is not left with the service manager: it ends", "error", err)
+		s.log().Warn("nothing is left with the service manager: the process ends", "error", err)
 		return false
 	}
 	s.log().Info("the " + s.maker.What() + " is left with the service manager, for the next process")
