@@ -15,6 +15,7 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/transport/handoff"
+	"github.com/cnode-go/cnode/transport/handoff/service"
 )
 
 // advices are about the errors of this program's commands alone.
@@ -74,10 +75,10 @@ var advices = []advice.Kind{
 		return "A node with workers can be taken over only by a serve with workers, and one without only by one without: give --workers N as\n" +
 			"the running node has it, or leave it out; or use cnode-demo upgrade, which starts the program with the running node's flags."
 	}},
-	{Name: "upgrade not heard of", About: advice.Is(upgrade.ErrUnsaid,
+	{Name: "upgrade not heard of", About: advice.Is(service.ErrUnsaid,
 		"serve may still be doing it, or have done it: cnode-demo call NAME cnode pid, with serve's cookie and transport, tells which\n"+
 			"process serves. If it is the old one, upgrade again, which is refused while one is going on.")},
-	{Name: "upgraded to a silent process", About: advice.Is(upgrade.ErrSilent,
+	{Name: "upgraded to a silent process", About: advice.Is(service.ErrSilent,
 		"If that process is gone, so is the node: start it again with serve. Its standard error, which is that of the first serve, may say\n"+
 			"why. If it is there, cnode-demo call NAME cnode pid, with serve's cookie and transport, tells whether it answers by now.")},
 	{Name: "upgraded with trouble", About: advice.Is(move.ErrTroubledOwner,
@@ -92,7 +93,7 @@ var advices = []advice.Kind{
 			"XDG_RUNTIME_DIR,\n"+
 			"or else by the temporary folder (TMPDIR): they have to be the same here and there. A control\n"+
 			"socket that has been removed is made anew within seconds, as soon as that folder is there.\n"+
-			"A program of your own with nodes/upgrade has such a socket if its Upgrader.Control is upgrade.ControlPath(NAME); kill -HUP PID\n"+
+			"A program of your own with nodes/upgrade has such a socket if its Upgrader.Control is service.ControlPath(NAME); kill -HUP PID\n"+
 			"upgrades it in any case.")},
 	{Name: "no program", About: advice.Is(syscall.ENOEXEC,
 		"The system knows no such program: is it for another processor? A script needs a first line such as #!/bin/sh.")},

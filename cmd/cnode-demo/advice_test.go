@@ -20,6 +20,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
+	"github.com/cnode-go/cnode/transport/handoff/service"
 	"github.com/stretchr/testify/require"
 )
 
@@ -46,9 +47,9 @@ func TestAdvice(t *testing.T) {
 		{"plug-in", &handoff.Error{Err: fmt.Errorf("%w: plug-in %q", handoff.ErrUnknown, "tls")}, "--tls-optfile"},
 		{"socket of systemd", fmt.Errorf("%w: there are 3", nodes.ErrActivation), "ListenStream="},
 		{"another address", fmt.Errorf("%w: it listens elsewhere", upgrade.ErrListens), "end that node"},
-		{"upgrade not heard of", fmt.Errorf("x@host (process 1) %w: %w", upgrade.ErrUnsaid, context.DeadlineExceeded), "call NAME cnode pid"},
-		{"upgrade not heard of", fmt.Errorf("x@host (process 1) %w: %w", upgrade.ErrUnsaid, context.Canceled), "call NAME cnode pid"},
-		{"upgraded to a silent process", fmt.Errorf("process 2 %w: step take", upgrade.ErrSilent), "start it again"},
+		{"upgrade not heard of", fmt.Errorf("x@host (process 1) %w: %w", service.ErrUnsaid, context.DeadlineExceeded), "call NAME cnode pid"},
+		{"upgrade not heard of", fmt.Errorf("x@host (process 1) %w: %w", service.ErrUnsaid, context.Canceled), "call NAME cnode pid"},
+		{"upgraded to a silent process", fmt.Errorf("process 2 %w: step take", service.ErrSilent), "start it again"},
 		{"upgraded with trouble", fmt.Errorf("process 2 %w: no port mapper", move.ErrTroubledOwner),
 			"call NAME cnode pid"},
 		{"upgrade of workers not heard of", fmt.Errorf("x@host is upgraded, and %w: %w", move.ErrWorkersUnsaid, move.ErrNoServe),

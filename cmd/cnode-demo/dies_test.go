@@ -8,9 +8,9 @@ import (
 
 	"github.com/cnode-go/cnode/internal/handoffpoint"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
+	"github.com/cnode-go/cnode/transport/handoff/service"
 )
 
 // diesVariable makes the test's own program, started by upgrade, a new process that dies once it
@@ -18,7 +18,7 @@ import (
 const diesVariable = "CNODE_TEST_DIES"
 
 func dieAsOwner() {
-	ch, err := upgrade.Coming()
+	ch, err := service.Coming()
 	if err == nil {
 		_, err = (&handoff.Acceptance{
 			Terms: handoff.Terms{Plugins: []string{transport.TCP().Name()}, Know: append(nodes.Config{}.Terms().Know, "cnode-upgrade-node-2")},

@@ -26,6 +26,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/tlstransport"
 	"github.com/cnode-go/cnode/transport/handoff"
+	"github.com/cnode-go/cnode/transport/handoff/service"
 	"github.com/stretchr/testify/require"
 )
 
@@ -393,7 +394,7 @@ func TestUpgradeDies(t *testing.T) {
 			out, errOut := w.fail("upgrade", s.name, "--binary", newProgram(t, diesVariable+"="+dies+" exec '"+self+"'"))
 			require.Empty(t, out)
 			require.Contains(t, errOut, want)
-			require.Equal(t, dies == "1", strings.Contains(errOut, upgrade.ErrSilent.Error()))
+			require.Equal(t, dies == "1", strings.Contains(errOut, service.ErrSilent.Error()))
 			require.Contains(t, errOut, fmt.Sprintf("process %d", s.cmd.Process.Pid))
 			require.NotContains(t, errOut, "serves on")
 			s.exits()

@@ -14,7 +14,7 @@ import (
 	"github.com/cnode-go/cnode/contrib/gate"
 	"github.com/cnode-go/cnode/internal/handoffpoint"
 	"github.com/cnode-go/cnode/internal/test/leak"
-	"github.com/cnode-go/cnode/nodes/upgrade"
+	"github.com/cnode-go/cnode/transport/handoff/service"
 )
 
 // The environment of a process that is a gate: its Config as JSON, and the point of a hand-off at
@@ -51,7 +51,7 @@ func beGate(text string) error {
 		}
 	})
 	opts := (&gate.Options{Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))}).Patient()
-	coming, err := upgrade.Coming()
+	coming, err := service.Coming()
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func beGate(text string) error {
 	}
 	fmt.Println("ready", os.Getpid())
 	for range hangUp {
-		next := &upgrade.Successor{Cmd: exec.Command(os.Args[0])}
+		next := &service.Successor{Cmd: exec.Command(os.Args[0])}
 		next.Cmd.Stdout, next.Cmd.Stderr = os.Stdout, os.Stderr
 		ch, err := next.Begin()
 		if err != nil {

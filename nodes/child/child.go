@@ -42,6 +42,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/inside"
 	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff/service"
 )
 
 // The environment variables by which a program learns what it is to be. A command line would be
@@ -131,7 +132,7 @@ func run(ctx context.Context, u *upgrade.Upgrader) error {
 // listens, unless Config has them. With a private link it sets them in any case, and Transport,
 // Also and Resolver as well: the parent looks for a socket in a folder of its own.
 //
-// Configure also fills in the control socket (upgrade.ControlPath, or one in that folder). By that
+// Configure also fills in the control socket (service.ControlPath, or one in that folder). By that
 // the parent has the node go on in a new process, which it starts itself: so for the child of a
 // node SIGHUP is ignored unless UpgradeOn says otherwise. Without a parent, cnode-demo upgrade uses
 // it. The error is ErrNoName, or that of an address.
@@ -165,7 +166,7 @@ func Configure(ctx context.Context, u *upgrade.Upgrader) (context.Context, error
 		cfg.Listen = addr
 	}
 	if u.Control == "" && cfg.Name != "" {
-		u.Control = upgrade.ControlPath(cfg.Name)
+		u.Control = service.ControlPath(cfg.Name)
 	}
 	if os.Getenv(variableTakeOver) != "" {
 		u.TakeOver = true

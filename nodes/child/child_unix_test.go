@@ -23,6 +23,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff/service"
 )
 
 // What the test's own program does in place of the tests, if this is set.
@@ -178,7 +179,7 @@ func TestConfigure(t *testing.T) {
 	require.Equal(t, context.Background(), ctx)
 	require.Equal(t, "env@127.0.0.1 theirs 127.0.0.1:4000", fmt.Sprint(u.Config.Name, " ", u.Config.Cookie, " ", u.Config.Listen))
 	require.True(t, u.TakeOver)
-	require.Equal(t, upgrade.ControlPath("env@127.0.0.1"), u.Control)
+	require.Equal(t, service.ControlPath("env@127.0.0.1"), u.Control)
 	require.Nil(t, u.UpgradeOn)
 	u = &upgrade.Upgrader{Config: nodes.Config{Name: "own@127.0.0.1", Cookie: "own"}, Control: "/own"}
 	_, err = Configure(context.Background(), u)

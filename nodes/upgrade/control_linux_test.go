@@ -15,8 +15,8 @@ import (
 
 	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
-	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/transport/handoff"
+	"github.com/cnode-go/cnode/transport/handoff/service"
 )
 
 // controlled begins a service with a control socket.
@@ -33,10 +33,10 @@ func TestAsk(t *testing.T) {
 	first := r.pid()
 	for i := range 3 {
 		require.Equal(t, i+1, r.add(1))
-		asked, err := upgrade.Ask(expect.Context(t), control, "")
+		asked, err := service.Ask(expect.Context(t), control, "")
 		require.NoError(t, err)
 		r.hears(fmt.Sprint("left ", first))
-		require.Equal(t, upgrade.Asked{Old: first, New: r.pid()}, asked)
+		require.Equal(t, service.Asked{Old: first, New: r.pid()}, asked)
 		require.NotEqual(t, asked.Old, asked.New)
 		first = asked.New
 	}
@@ -44,8 +44,8 @@ func TestAsk(t *testing.T) {
 	r.signal(first, syscall.SIGTERM)
 	r.hears(fmt.Sprint("left ", first))
 	require.NoFileExists(t, control)
-	_, err := upgrade.Ask(expect.Context(t), control, "")
-	require.ErrorIs(t, err, upgrade.ErrNobody)
+	_, err := service.Ask(expect.Context(t), control, "")
+	require.ErrorIs(t, err, service.ErrNobody)
 }
 
 // Who asks for an upgrade that fails hears why, and the node stays.
@@ -54,12 +54,12 @@ func TestAskInVain(t *testing.T) {
 	r, control := controlled(t)
 	first := r.pid()
 	for _, program := range []string{"/no/program", "/bin/false"} {
-		asked, err := upgrade.Ask(expect.Context(t), control, program)
+		asked, err := service.Ask(expect.Context(t), control, program)
 		var refused *handoff.RefusedError
 		require.ErrorAs(t, err, &refused)
 		require.ErrorContains(t, err, fmt.Sprintf("process %d serves on: ", first))
 		require.ErrorContains(t, err, program)
-		require.Equal(t, upgrade.Asked{Old: first}, asked)
+		require.Equal(t, service.Asked{Old: first}, asked)
 		require.Equal(t, first, r.pid())
 	}
 	require.NoError(t, r.c.Err())
@@ -70,7 +70,7 @@ func TestAllow(t *testing.T) {
 	t.Parallel()
 	r, control := controlled(t, role+"_BUSY=not now")
 	first := r.pid()
-	_, err := upgrade.Ask(expect.Context(t), control, "")
+	_, err := service.Ask(expect.Context(t), control, "")
 	require.ErrorContains(t, err, "serves on: not now")
 	require.ErrorContains(t, r.takesOver(control), "not now")
 	r.signal(first, syscall.SIGHUP)
@@ -102,7 +102,7 @@ func TestTakeOver(t *testing.T) {
 	require.Equal(t, next, r.pid())
 	require.Equal(t, 2, r.add(1))
 	require.NoError(t, r.c.Err())
-	asked, err := upgrade.Ask(expect.Context(t), control, "") // whose arguments are those of the next
+	asked, err := service.Ask(expect.Context(t), control, "") // whose arguments are those of the next
 	require.NoError(t, err)
 	require.Equal(t, next, asked.Old)
 	require.Equal(t, 3, r.add(1))
@@ -120,10 +120,10 @@ func TestControlComesBack(t *testing.T) {
 }
 
 // askOnceThere asks for an upgrade as soon as somebody listens.
-func askOnceThere(t *testing.T, control, program string) upgrade.Asked {
+func askOnceThere(t *testing.T, control, program string) service.Asked {
 	t.Helper()
 	for ctx := expect.Context(t); ; time.Sleep(time.Millisecond) {
-		asked, err := upgrade.Ask(ctx, control, program)
+		asked, err := service.Ask(ctx, control, program)
 		if err == nil {
 			return asked
 		}
@@ -140,7 +140,7 @@ func TestControlMoves(t *testing.T) {
 	next := filepath.Join(t.TempDir(), "next")
 	script := fmt.Sprintf("#!/bin/sh\n%s_CONTROL=%s exec %q\n", role, other, os.Args[0])
 	require.NoError(t, os.WriteFile(next, []byte(script), 0o700))
-	_, err := upgrade.Ask(expect.Context(t), control, next)
+	_, err := service.Ask(expect.Context(t), control, next)
 	require.NoError(t, err)
 	r.hears("left")
 	require.Eventually(t, func() bool { _, err := os.Lstat(control); return errors.Is(err, os.ErrNotExist) }, expect.Limit, time.Millisecond)
@@ -152,7 +152,7 @@ func TestControlMoves(t *testing.T) {
 func TestControlPath(t *testing.T) {
 	dir := sockdir.New(t)
 	t.Setenv("XDG_RUNTIME_DIR", dir)
-	require.Equal(t, filepath.Join(dir, "cnode", "a%2Fb@host", "control"), upgrade.ControlPath("a/b@host"))
+	require.Equal(t, filepath.Join(dir, "cnode", "a%2Fb@host", "control"), service.ControlPath("a/b@host"))
 	t.Setenv("XDG_RUNTIME_DIR", "")
-	require.Equal(t, filepath.Join(os.TempDir(), fmt.Sprintf("cnode-%d", os.Getuid()), "x@host", "control"), upgrade.ControlPath("x@host"))
+	require.Equal(t, filepath.Join(os.TempDir(), fmt.Sprintf("cnode-%d", os.Getuid()), "x@host", "control"), service.ControlPath("x@host"))
 }

@@ -21,9 +21,9 @@
 // With a control socket another process of the same user can ask for an upgrade, and hears how it
 // went: cnode-demo upgrade NAME, or a command of the program's own.
 //
-//	u := &upgrade.Upgrader{Config: cfg, Control: upgrade.ControlPath(cfg.Name)} // the service
+//	u := &upgrade.Upgrader{Config: cfg, Control: service.ControlPath(cfg.Name)} // the service
 //
-//	asked, err := upgrade.Ask(ctx, upgrade.ControlPath(name), "") // the command
+//	asked, err := service.Ask(ctx, service.ControlPath(name), "") // the command
 //	if err != nil {
 //		log.Fatal(err) // process 4711 serves on: ...
 //	}

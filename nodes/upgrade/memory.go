@@ -16,15 +16,15 @@ import (
 // mostTouched is the most memory, in bytes, that is touched beforehand.
 const mostTouched = 1 << 30
 
-// prepare has memory ready for the node while it still runs in the other process, and stops the
+// Prepare has memory ready for the node while it still runs in the other process, and stops the
 // collector, until collect.
-func (h *heir) prepare(_ context.Context, sizes []byte) error {
+func (m *maker) Prepare(_ context.Context, sizes []byte) error {
 	x, err := states.ParseSize(sizes)
 	if err != nil { // of an older program; all goes as well without
 		return nil
 	}
 	before := debug.SetGCPercent(-1)
-	h.collect = func() { debug.SetGCPercent(before) }
+	m.collect = func() { debug.SetGCPercent(before) }
 	touch(min(x.Memory(), mostTouched))
 	return nil
 }

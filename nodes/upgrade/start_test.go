@@ -8,6 +8,7 @@ import (
 
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/upgrade"
+	"github.com/cnode-go/cnode/transport/handoff/service"
 )
 
 // Who can reach the node before Start has returned cannot have it handed over yet.
@@ -22,6 +23,6 @@ func TestUpgradeBeforeStart(t *testing.T) {
 		},
 	}
 	_, err := u.Start(t.Context())
-	require.ErrorIs(t, err, upgrade.ErrStarts)
-	require.ErrorIs(t, early, upgrade.ErrStarts)
+	require.ErrorIs(t, err, service.ErrStarts)
+	require.ErrorIs(t, early, service.ErrStarts)
 }

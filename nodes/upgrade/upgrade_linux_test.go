@@ -32,7 +32,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/epmd"
 )
 
-const service = "counter@127.0.0.1"
+const counterNode = "counter@127.0.0.1"
 
 // A run is a service, in whichever process, and a node that is connected to it.
 type run struct {
@@ -48,7 +48,7 @@ func begin(t *testing.T, env ...string) *run {
 	t.Helper()
 	port := vacant.Free(t)
 	r := &run{t: t, cmd: exec.Command(os.Args[0]), lines: make(chan string, 100)}
-	r.cmd.Env = append(os.Environ(), role+"="+service, fmt.Sprintf("ERL_EPMD_PORT=%d", port), "NOTIFY_SOCKET=")
+	r.cmd.Env = append(os.Environ(), role+"="+counterNode, fmt.Sprintf("ERL_EPMD_PORT=%d", port), "NOTIFY_SOCKET=")
 	r.cmd.Env = append(r.cmd.Env, env...)
 	read, write, err := os.Pipe()
 	require.NoError(t, err)
@@ -67,7 +67,7 @@ func begin(t *testing.T, env ...string) *run {
 		<-over // no process has its output any more
 		read.Close()
 	})
-	r.hears("ready " + service)
+	r.hears("ready " + counterNode)
 	r.connect(port)
 	t.Cleanup(func() {
 		_ = write.Close()
@@ -87,9 +87,9 @@ func connected(t *testing.T, mapper string) (*nodes.Node, *nodes.Conn) {
 	require.NoError(t, err)
 	t.Cleanup(func() { n.Close() })
 	require.NoError(t, n.Start(expect.Context(t)))
-	_, err = n.ERPC(expect.Context(t), service, "os", "getpid")
+	_, err = n.ERPC(expect.Context(t), counterNode, "os", "getpid")
 	require.NoError(t, err)
-	return n, n.Conn(service)
+	return n, n.Conn(counterNode)
 }
 
 // connect connects to the service, whose nodes are known at this port.
@@ -126,14 +126,14 @@ func (r *run) hears(begins ...string) string {
 
 func (r *run) pid() int {
 	r.t.Helper()
-	pid, err := nodes.ERPCAs[int](expect.Context(r.t), r.n, service, "os", "getpid")
+	pid, err := nodes.ERPCAs[int](expect.Context(r.t), r.n, counterNode, "os", "getpid")
 	require.NoError(r.t, err)
 	return pid
 }
 
 func (r *run) add(k int) int {
 	r.t.Helper()
-	total, err := nodes.CallNameAs[int](expect.Context(r.t), r.n, service, "counter", ei.T("add", k))
+	total, err := nodes.CallNameAs[int](expect.Context(r.t), r.n, counterNode, "counter", ei.T("add", k))
 	require.NoError(r.t, err)
 	return total
 }
@@ -151,12 +151,12 @@ func TestUpgrade(t *testing.T) {
 	first := r.pid()
 	require.Equal(t, 1, r.add(1))
 	r.signal(first, syscall.SIGHUP)
-	r.hears("ready "+service, fmt.Sprint("left ", first))
+	r.hears("ready "+counterNode, fmt.Sprint("left ", first))
 	second := r.pid()
 	require.NotEqual(t, first, second)
 	require.Equal(t, 3, r.add(2))
 
-	_, err := r.n.ERPC(expect.Context(t), service, "upgrader", "upgrade")
+	_, err := r.n.ERPC(expect.Context(t), counterNode, "upgrader", "upgrade")
 	require.NoError(t, err)
 	r.hears(fmt.Sprint("left ", second))
 	require.NotEqual(t, second, r.pid())
@@ -308,7 +308,7 @@ func TestKeptIsOfNoUse(t *testing.T) {
 			cmd.ExtraFiles = append(cmd.ExtraFiles, f)
 			cmd.Env = append(os.Environ(), fmt.Sprintf("LISTEN_FDS=%d", i+1))
 		}
-		cmd.Env = append(cmd.Env, "LISTEN_FDNAMES="+name, role+"="+service, fmt.Sprintf("ERL_EPMD_PORT=%d", vacant.Free(t)), "NOTIFY_SOCKET=")
+		cmd.Env = append(cmd.Env, "LISTEN_FDNAMES="+name, role+"="+counterNode, fmt.Sprintf("ERL_EPMD_PORT=%d", vacant.Free(t)), "NOTIFY_SOCKET=")
 		var log strings.Builder
 		out, err := cmd.StdoutPipe()
 		require.NoError(t, err)
@@ -331,7 +331,7 @@ StartLimitIntervalSec=0
 [Service]
 Type=notify-reload
 NotifyAccess=all
-Environment=` + role + "=" + service + ` ERL_EPMD_PORT=%d
+Environment=` + role + "=" + counterNode + ` ERL_EPMD_PORT=%d
 ExecStart=/usr/local/bin/counter
 RestartKillSignal=SIGUSR2
 FileDescriptorStoreMax=1000
@@ -367,7 +367,7 @@ func TestRestartBySystemd(t *testing.T) {
 		r.connect(port)
 		pids, total := []int{r.pid()}, 0
 		erl := release.Start(t, otp.Options{EpmdPort: port, Cookie: "secret"})
-		require.Equal(t, "true", erl.Eval(t, `monitor_node('`+service+`', true), monitor(process, {counter, '`+service+`'}), true`))
+		require.Equal(t, "true", erl.Eval(t, `monitor_node('`+counterNode+`', true), monitor(process, {counter, '`+counterNode+`'}), true`))
 		for _, step := range []string{"restart", "restart", "reload", "restart"} {
 			total++
 			require.Equal(t, total, r.add(1))
@@ -376,7 +376,7 @@ func TestRestartBySystemd(t *testing.T) {
 			pids = append(pids, r.pid())
 			require.NoError(t, r.c.Err(), step)
 			total++
-			require.Equal(t, fmt.Sprint(total), erl.Eval(t, `gen_server:call({counter, '`+service+`'}, {add, 1})`), step)
+			require.Equal(t, fmt.Sprint(total), erl.Eval(t, `gen_server:call({counter, '`+counterNode+`'}, {add, 1})`), step)
 		}
 		require.Equal(t, "none", erl.Eval(t, `receive M -> M after 0 -> none end`))
 		require.Equal(t, total+1, r.add(1))
@@ -478,7 +478,7 @@ func TestSystemdDoesNotHearChildren(t *testing.T) {
 		r.connect(port)
 		for i := range 2 { // of the first process, and of one that has taken over
 			main := property(m, "MainPID")
-			_, err := r.n.ERPC(expect.Context(t), service, "os", "child", ei.Binary(fmt.Sprintf("child%d@127.0.0.1", i)))
+			_, err := r.n.ERPC(expect.Context(t), counterNode, "os", "child", ei.Binary(fmt.Sprintf("child%d@127.0.0.1", i)))
 			require.NoError(t, err)
 			require.Equal(t, main, property(m, "MainPID"))
 			m.Succeed("systemctl", "reload", "counter.service")

@@ -1,18 +1,18 @@
 package upgrade
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/internal/inside"
+	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/transport/handoff"
+	"github.com/cnode-go/cnode/transport/handoff/service"
 )
 
 // A whole is what others see as one node: a *nodes.Node, or a front with its workers, of package
@@ -46,82 +46,99 @@ func (alone) Restore(cfg nodes.Config, state []byte, fds []int) (handoff.Staged,
 	return staged, staged.Node(), nil
 }
 
-// A besides is what is handed over beside the node's own state: a last line of JSON behind it,
-// since the state may be large and is not copied. Unknown fields are skipped; what must not be
-// skipped is a form of its own.
-type besides struct {
-	Control string // the path of the control socket, which is the last descriptor; "": there is none
-}
-
-// An heir makes a node of what the previous process hands over.
-type heir struct {
-	u      *Upgrader
-	kind   kind
-	staged handoff.Staged
-	whole  whole
-	socket *handoff.Control // the control socket; nil: the previous process had none
+// A maker makes the owner that a node is.
+type maker struct {
+	u    *Upgrader
+	s    *service.Service
+	kind kind
 	// collect has the collector run as usual again
 	collect func()
 }
 
-func (h *heir) stage(_ context.Context, state []byte, fds []int) (handoff.Staged, error) {
-	var s besides
-	end := bytes.LastIndexByte(state, '\n')
-	err := json.Unmarshal(state[end+1:], &s)
-	if err == nil && s.Control != "" && len(fds) == 0 {
-		err = errors.New("a control socket without a descriptor")
-	}
-	set, e := handoff.NewFDSet(fds...)
-	if err = errors.Join(err, e); err != nil {
-		return nil, errors.Join(err, set.Close())
-	}
-	defer set.Close()
-	if s.Control != "" {
-		fd, err := set.Steal(len(fds) - 1)
+func (*maker) What() string { return "node" }
+
+func (m *maker) Terms() handoff.Terms {
+	terms := m.u.Config.Terms()
+	terms.Know = append(terms.Know, m.kind.Form())
+	return terms
+}
+
+func (m *maker) Begin(ctx context.Context, kept *service.Kept) (service.Owner, error) {
+	if kept != nil {
+		n, err := m.goOn(ctx, kept)
 		if err == nil {
-			h.socket, err = handoff.ImportControl(fd, s.Control)
+			return m.owns(n).runs(false), nil
 		}
-		if err != nil {
-			return nil, err
-		}
+		m.u.log().Warn("the node that was kept cannot go on: it starts anew", "error", err)
 	}
-	if h.staged, h.whole, err = h.kind.Restore(h.u.Config, state[:max(end, 0)], set.StealAll()); err != nil {
-		return nil, errors.Join(err, h.forget())
+	cfg := m.u.Config
+	if err := cfg.Activate(); err != nil {
+		return nil, err
 	}
-	if err := h.u.listens(h.whole.Listeners()); err != nil {
-		return nil, errors.Join(err, h.Discard())
+	w, err := m.kind.Begin(ctx, cfg)
+	if err != nil {
+		return nil, err
 	}
-	return h, nil
+	return m.owns(w).runs(false), nil
 }
 
-func (h *heir) forget() error {
-	if h.socket == nil {
-		return nil
+// goOn makes the node of what was kept.
+func (m *maker) goOn(ctx context.Context, kept *service.Kept) (*nodes.Node, error) {
+	staged, err := nodes.Restore(m.u.Config, kept.State, kept.FDs)
+	if err != nil {
+		return nil, errors.Join(err, kept.Forget())
 	}
-	return h.socket.Release()
+	if err := kept.Forget(); err != nil {
+		return nil, errors.Join(err, staged.Discard())
+	}
+	if err := staged.Start(ctx); err != nil {
+		return nil, err
+	}
+	return staged.Node(), nil
 }
 
-// Start makes this process the node. The service manager is told before the old process, which then
-// ends: a manager that sees its main process end before it knows of a new one stops the service.
-func (h *heir) Start(ctx context.Context) error {
-	err := h.staged.Start(ctx)
-	h.u.at("heir: runs, and the manager is not told")
-	h.u.ready()
-	h.u.at("heir: the manager is told")
+func (m *maker) Restore(state []byte, fds []int) (handoff.Staged, service.Owner, error) {
+	staged, w, err := m.kind.Restore(m.u.Config, state, fds)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := m.listens(w.Listeners()); err != nil {
+		return nil, nil, errors.Join(err, staged.Discard())
+	}
+	o := m.owns(w)
+	return heir{staged, o}, o, nil
+}
+
+func (m *maker) owns(w whole) *owner {
+	o := &owner{whole: w, kind: m.kind, shutdown: m.u.Shutdown, log: m.u.log().With("node", w.Name()), failed: make(chan error, 1)}
+	if n, ok := w.(*nodes.Node); ok {
+		o.log = n.Logger()
+	}
+	return o
+}
+
+// An heir is a node that is ready to start, with its workers.
+type heir struct {
+	handoff.Staged
+	o *owner
+}
+
+func (h heir) Start(ctx context.Context) error {
+	err := h.Staged.Start(ctx)
+	h.o.runs(true)
 	return err
 }
-
-func (h *heir) Discard() error { return errors.Join(h.staged.Discard(), h.forget()) }
 
 // ErrListens: where a node listens does not change when it is taken over (see Upgrader.TakeOver).
 var ErrListens = errors.New("a node that is taken over listens where it did")
 
 // listens checks that a node that is taken over listens where Config says.
-func (u *Upgrader) listens(listeners []*nodes.Listener) error {
-	if !u.took {
+func (m *maker) listens(listeners []*nodes.Listener) error {
+	if !m.s.TakesOver() {
 		return nil
 	}
-	for i, at := range append([]nodes.Endpoint{{Addr: u.Config.Listen, Transport: u.Config.Transport}}, u.Config.Also...) {
+	cfg := &m.u.Config
+	for i, at := range append([]nodes.Endpoint{{Addr: cfg.Listen, Transport: cfg.Transport}}, cfg.Also...) {
 		there := listeners
 		if i == 0 {
 			there = listeners[:min(1, len(listeners))]
@@ -149,47 +166,98 @@ func serves(at nodes.Endpoint, l *nodes.Listener) bool {
 	return (at.Transport == nil || at.Transport.Name() == l.Transport().Name()) && at.IsAt(l.Addr())
 }
 
-// An estate is a frozen node, together with what goes with it.
-type estate struct {
-	handoff.Frozen
-	control *control // nil: none goes with it
-	fds     []int
-	state   []byte
-	forget  sync.Once
+// An owner is a node, as a service.Service sees it.
+type owner struct {
+	whole
+	kind     kind
+	shutdown func(context.Context) error
+	log      *slog.Logger
+	crew     *crew // nil: the node has no workers
+	failed   chan error
 }
 
-// bequeath adds the control socket to a frozen node.
-func bequeath(f handoff.Frozen, c *control) (handoff.Frozen, error) {
-	e := &estate{Frozen: f, fds: f.Descriptors()}
-	var s besides
-	if c != nil && c.socket != nil {
-		raw, err := c.socket.SyscallConn()
-		if err == nil && raw.Control(func(fd uintptr) { e.fds = append(e.fds, int(fd)) }) == nil {
-			e.control, s.Control = c, c.path
+// runs is called once the node runs; inherited: its workers are another process's until they are
+// upgraded.
+func (o *owner) runs(inherited bool) *owner {
+	if f, ok := o.whole.(inside.Crewed); ok {
+		o.crew = newCrew(f, inherited)
+	}
+	go o.watch()
+	return o
+}
+
+// Crew waits for the upgrade of the workers, and says which have failed; nil: there are none.
+func (o *owner) Crew() func(ctx context.Context) ([]string, error) {
+	if o.crew == nil {
+		return nil
+	}
+	return func(ctx context.Context) ([]string, error) {
+		select {
+		case <-o.crew.done:
+			return o.crew.failures(), nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		}
 	}
-	line, err := json.Marshal(s)
-	if err != nil {
-		f.Thaw()
-		return nil, err
+}
+
+func (o *owner) Offer() (*handoff.Offer, func()) {
+	offer := o.whole.Offer()
+	offer.Terms.Require = append(offer.Terms.Require, o.kind.Form())
+	sizes := offer.Static
+	offer.Static = func(ctx context.Context) ([]byte, error) {
+		p, err := sizes(ctx)
+		if x, e := states.ParseSize(p); err == nil && e == nil {
+			touch(min(x.Written(), mostTouched))
+		}
+		return p, err
 	}
-	e.state = append(append(f.State(), '\n'), line...)
-	return e, nil
+	return offer, collectLess()
 }
 
-func (e *estate) State() []byte      { return e.state }
-func (e *estate) Descriptors() []int { return e.fds }
-
-func (e *estate) Thaw() {
-	clear(e.state) // there may be a copy of the node's, with the keys of its TLS sessions
-	e.Frozen.Thaw()
-}
-
-func (e *estate) Release() error {
-	clear(e.state)
-	err := e.Frozen.Release()
-	if e.control != nil {
-		e.forget.Do(func() { err = errors.Join(err, e.control.release()) })
+// Park stops the node for a later process. Workers are processes of their own, which would go on.
+func (o *owner) Park(ctx context.Context) (handoff.Frozen, error) {
+	if _, ok := o.whole.(*nodes.Node); !ok {
+		return nil, fmt.Errorf("a node with workers: %w", errors.ErrUnsupported)
 	}
-	return err
+	return o.whole.Offer().Freeze(ctx)
 }
+
+func (o *owner) Err() error {
+	if err := o.whole.Err(); err != nil && errors.Is(err, nodes.ErrMoved) {
+		return fmt.Errorf("%w: %w", service.ErrMoved, err)
+	} else {
+		return err
+	}
+}
+
+// Failed gives the listener's error, when nobody can connect any more.
+func (o *owner) Failed() <-chan error { return o.failed }
+
+func (o *owner) watch() {
+	l := o.whole.Listeners()[0]
+	select {
+	case <-l.Done():
+		if err := l.Err(); !errors.Is(err, nodes.ErrMoved) {
+			o.failed <- err
+		}
+	case <-o.whole.Done():
+	}
+}
+
+func (o *owner) Shutdown(ctx context.Context) error {
+	if o.shutdown != nil {
+		return o.shutdown(ctx)
+	}
+	return o.whole.Shutdown(ctx)
+}
+
+// Leave ends, of a front, what speaks to its workers.
+func (o *owner) Leave(context.Context) error {
+	if _, ok := o.whole.(inside.Crewed); ok {
+		return o.whole.Close()
+	}
+	return nil
+}
+
+func (o *owner) Logger() *slog.Logger { return o.log }

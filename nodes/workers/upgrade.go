@@ -13,7 +13,7 @@ import (
 // StartWith is Start for a front that u upgrades, as Upgrader.Start is for a node: cfg.Node takes
 // the place of u.Config, and the errors are those of Start and Restore. The front moves first, and
 // then each worker by itself (see Front.UpgradeWorkers), which goes on beside u.Run; who has asked
-// can wait for that with upgrade.AskWorkers. Workers need no Upgrader: a process that is one
+// can wait for that with service.AskWorkers. Workers need no Upgrader: a process that is one
 // (IsWorker) calls Join. systemd keeps no such node through a restart.
 func StartWith(ctx context.Context, u *upgrade.Upgrader, cfg Config) (*Front, error) {
 	u.Config = cfg.Node

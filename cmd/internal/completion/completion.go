@@ -15,7 +15,7 @@ import (
 	"github.com/cnode-go/cnode/cmd/internal/cli"
 	"github.com/cnode-go/cnode/cmd/internal/config"
 	"github.com/cnode-go/cnode/nodes/epmd"
-	"github.com/cnode-go/cnode/nodes/upgrade"
+	"github.com/cnode-go/cnode/transport/handoff/service"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -96,7 +96,7 @@ func complete(o *config.Options, what, begun string) ([]string, cobra.ShellCompD
 
 // ownNodes are the nodes of this user that can be upgraded.
 func ownNodes() (names []string) {
-	sockets, _ := filepath.Glob(strings.Replace(upgrade.ControlPath("NODE"), "NODE", "*", 1))
+	sockets, _ := filepath.Glob(strings.Replace(service.ControlPath("NODE"), "NODE", "*", 1))
 	for _, socket := range sockets {
 		if name, err := url.PathUnescape(filepath.Base(filepath.Dir(socket))); err == nil {
 			names = append(names, name)

@@ -33,6 +33,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/tlstransport"
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff/service"
 )
 
 const (
@@ -75,7 +76,7 @@ func main() {
 // serve is the node, in each of its processes.
 func serve(carrier transport.Transport, _, boxes, unread int) error {
 	ctx := context.Background()
-	fresh := os.Getenv(upgrade.Variable) == ""
+	fresh := os.Getenv(service.Variable) == ""
 	u := &upgrade.Upgrader{Config: nodes.Config{
 		Name: nodeName, Cookie: cookie, Resolver: nodes.Static{}, Transport: carrier,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),

@@ -11,8 +11,8 @@ import (
 
 	"github.com/cnode-go/cnode/cmd/internal/config"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
-	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/transport/handoff"
+	"github.com/cnode-go/cnode/transport/handoff/service"
 	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/require"
 )
@@ -21,7 +21,7 @@ import (
 func TestUpgradeInterrupted(t *testing.T) {
 	t.Setenv("XDG_RUNTIME_DIR", sockdir.New(t))
 	const name = "up@127.0.0.1"
-	path := upgrade.ControlPath(name)
+	path := service.ControlPath(name)
 	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
 	control, err := handoff.ListenControl(path)
 	require.NoError(t, err)

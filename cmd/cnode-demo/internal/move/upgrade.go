@@ -12,8 +12,8 @@ import (
 	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/steps"
 	"github.com/cnode-go/cnode/cmd/internal/cli"
 	"github.com/cnode-go/cnode/cmd/internal/config"
-	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/transport/handoff"
+	"github.com/cnode-go/cnode/transport/handoff/service"
 	"github.com/spf13/cobra"
 )
 
@@ -79,11 +79,11 @@ func askUpgrade(ctx context.Context, o *config.Options, name, binary string, out
 			return err
 		}
 	}
-	control := upgrade.ControlPath(name)
+	control := service.ControlPath(name)
 	limit, cancel := context.WithTimeout(ctx, upgradeLimit)
 	defer cancel()
 	steps.Reached("upgrade: asks")
-	asked, err := upgrade.Ask(limit, control, binary)
+	asked, err := service.Ask(limit, control, binary)
 	steps.Reached("upgrade: answered")
 	if err != nil {
 		return unlessStopped(ctx, Explain(name, err))
@@ -100,12 +100,12 @@ func askUpgrade(ctx context.Context, o *config.Options, name, binary string, out
 // Explain says in the words of the user, who knows names of nodes and no sockets, why a process has
 // not done what it was asked for.
 func Explain(name string, err error) error {
-	var e *upgrade.AskError
+	var e *service.AskError
 	isAsked := errors.As(err, &e)
 	if isAsked {
 		err = e.Err
 	}
-	if errors.Is(err, upgrade.ErrNobody) {
+	if errors.Is(err, service.ErrNobody) {
 		return fmt.Errorf("%w %s: %w", ErrNoServe, name, err)
 	}
 	if !isAsked {
@@ -116,11 +116,11 @@ func Explain(name string, err error) error {
 	switch {
 	case errors.As(err, &refused):
 		return fmt.Errorf("%s (process %d) serves on: %s", name, e.Old, refused.Reason)
-	case errors.Is(err, upgrade.ErrEnds):
+	case errors.Is(err, service.ErrEnds):
 		return fmt.Errorf("%s (process %d) ends, and has not handed the node over", name, e.Old)
 	case errors.As(err, &failed):
 		return fmt.Errorf("process %d, to which process %d handed %s, %w: %s", e.New, e.Old, name, ErrTroubledOwner, failed.Reason)
-	case errors.Is(err, upgrade.ErrSilent):
+	case errors.Is(err, service.ErrSilent):
 		return fmt.Errorf("process %d, to which process %d handed %s, %w", e.New, e.Old, name, err)
 	}
 	return fmt.Errorf("%s (process %d) %w", name, e.Old, err)
@@ -161,8 +161,8 @@ func awaitWorkers(ctx context.Context, name, control string, errOut io.Writer) e
 			<-said
 		}
 	}()
-	err := upgrade.AskWorkers(ctx, control)
-	var failed *upgrade.WorkersError
+	err := service.AskWorkers(ctx, control)
+	var failed *service.WorkersError
 	switch {
 	case errors.As(err, &failed):
 		return fmt.Errorf("%s is upgraded, but not all of its workers:\n%s", name, strings.Join(failed.Failures, "\n"))

@@ -23,6 +23,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/nodes/workers"
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff/service"
 	"github.com/spf13/cobra"
 )
 
@@ -207,7 +208,7 @@ func (o *server) upgrader(cfg nodes.Config) *upgrade.Upgrader {
 	}
 	steps.Reached("serve: signals are heard")
 	return &upgrade.Upgrader{
-		Config: cfg, Control: upgrade.ControlPath(cfg.Name), TakeOver: o.takeover, Reached: steps.Reached,
+		Config: cfg, Control: service.ControlPath(cfg.Name), TakeOver: o.takeover, Reached: steps.Reached,
 		EndOn: cli.Ends(), UpgradeOn: []os.Signal{}, ShutdownTimeout: shutdownLimit,
 		Allow: func() error {
 			switch {
@@ -222,7 +223,7 @@ func (o *server) upgrader(cfg nodes.Config) *upgrade.Upgrader {
 }
 
 // isComing tells whether the process that has started this one is to hand the node over.
-func isComing() bool { return os.Getenv(upgrade.Variable) != "" }
+func isComing() bool { return os.Getenv(service.Variable) != "" }
 
 // explained says why a node has not begun in the words of the command line.
 func (o *server) explained(name string, err error) error {
@@ -234,7 +235,7 @@ func (o *server) explained(name string, err error) error {
 			flag = "--also " + o.also.given[e.Also]
 		}
 		return fmt.Errorf("%w: %s, for %s: %w", nodes.ErrActivation, e.Socket(), flag, e.Err)
-	case errors.Is(err, upgrade.ErrNobody):
+	case errors.Is(err, service.ErrNobody):
 		return fmt.Errorf("--takeover: %w", move.Explain(name, err))
 	}
 	return err

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/cnode-go/cnode/nodes/upgrade"
+	"github.com/cnode-go/cnode/transport/handoff/service"
 )
 
 // A child is a process whose parent this one is, by birth or because the one before has ended.
@@ -85,7 +85,7 @@ func succeeds(pid int) bool {
 		return false
 	}
 	for v := range bytes.SplitSeq(env, []byte{0}) {
-		if bytes.HasPrefix(v, []byte(upgrade.Variable+"=")) {
+		if bytes.HasPrefix(v, []byte(service.Variable+"=")) {
 			return true
 		}
 	}

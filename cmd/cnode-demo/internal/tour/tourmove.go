@@ -13,10 +13,10 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
-	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/tlstransport"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
+	"github.com/cnode-go/cnode/transport/handoff/service"
 	"github.com/spf13/cobra"
 )
 
@@ -155,7 +155,7 @@ func (t *tour) handOver(ctx context.Context, will legacy, optFile string,
 
 // startHeir starts the process that succeedCarol runs in. stop ends it.
 func startHeir(ctx context.Context, optFile string) (ch *handoff.Channel, stop func(), err error) {
-	next := &upgrade.Successor{Cmd: exec.CommandContext(ctx, upgrade.OwnFile(), tourHeir)}
+	next := &service.Successor{Cmd: exec.CommandContext(ctx, service.OwnFile(), tourHeir)}
 	if optFile != "" {
 		next.Cmd.Args = append(next.Cmd.Args, optFile)
 	}
@@ -171,7 +171,7 @@ func startHeir(ctx context.Context, optFile string) (ch *handoff.Channel, stop f
 // succeedCarol takes carol over, and runs her until the channel closes.
 func succeedCarol(ctx context.Context, optFile string) error {
 	cli.SurviveTerminal()
-	ch, err := upgrade.Coming()
+	ch, err := service.Coming()
 	if err != nil || ch == nil {
 		return errors.Join(err, usageIf(ch == nil))
 	}

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/contrib/front"
-	"github.com/cnode-go/cnode/nodes/upgrade"
+	"github.com/cnode-go/cnode/transport/handoff/service"
 )
 
 // run serves until ctx ends, or another process has taken over.
@@ -42,7 +42,7 @@ func (f *flags) run(ctx context.Context, out, errOut io.Writer) (err error) {
 		signal.Notify(asked, upgradeSignals...)
 		defer signal.Stop(asked)
 	}
-	program := upgrade.OwnFile()
+	program := service.OwnFile()
 	k, heir, err := begin(ctx, o)
 	if err != nil {
 		return err
@@ -59,7 +59,7 @@ func (f *flags) run(ctx context.Context, out, errOut io.Writer) (err error) {
 	}
 	defer page.close()
 	fmt.Fprintf(out, "ready front %s\n", strings.Join(addrs, " "))
-	if err := upgrade.NotifyReady(); err != nil {
+	if err := service.NotifyReady(); err != nil {
 		fmt.Fprintf(errOut, "cnode-front: systemd was not told that the front is ready (NOTIFY_SOCKET): %v\n", err)
 	}
 	for {
@@ -118,7 +118,7 @@ func (f *flags) shutdown(k *front.Keeper) error {
 
 // begin makes the keeper, or takes it over from the process that has started this one.
 func begin(ctx context.Context, o *front.Options) (k *front.Keeper, heir bool, err error) {
-	ch, err := upgrade.Coming()
+	ch, err := service.Coming()
 	if err != nil {
 		return nil, false, err
 	}
@@ -160,8 +160,8 @@ func (f *flags) serve(k *front.Keeper, config *tls.Config, trouble chan<- error)
 const upgradeLimit = 90 * time.Second
 
 // move starts a new process and gives it everything; nil: this one goes on.
-func move(ctx context.Context, k *front.Keeper, program string, errOut io.Writer) (*upgrade.Successor, error) {
-	s := &upgrade.Successor{Cmd: exec.Command(program, os.Args[1:]...)}
+func move(ctx context.Context, k *front.Keeper, program string, errOut io.Writer) (*service.Successor, error) {
+	s := &service.Successor{Cmd: exec.Command(program, os.Args[1:]...)}
 	s.Cmd.Stdin, s.Cmd.Stdout, s.Cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	ch, err := s.Begin()
 	if err != nil {

@@ -28,8 +28,8 @@ import (
 	"github.com/cnode-go/cnode/contrib/gate"
 	"github.com/cnode-go/cnode/nodes/debugz"
 	"github.com/cnode-go/cnode/nodes/permit"
-	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/transport/handoff"
+	"github.com/cnode-go/cnode/transport/handoff/service"
 	"github.com/cnode-go/cnode/transport/virtual"
 )
 
@@ -139,7 +139,7 @@ func explain(w io.Writer, file, peer, operation, target string) error {
 // run opens the gate, or goes on with that of the process that has started this one, until it is
 // told to end, or another process goes on.
 func (f *flags) run(file string, l *learned) (err error) {
-	coming, err := upgrade.Coming()
+	coming, err := service.Coming()
 	if err != nil {
 		return err
 	}
@@ -179,8 +179,8 @@ func (f *flags) run(file string, l *learned) (err error) {
 	if err != nil {
 		return err
 	}
-	defer upgrade.NotifyWatchdog()()
-	if err := upgrade.NotifyReady(); err != nil {
+	defer service.NotifyWatchdog()()
+	if err := service.NotifyReady(); err != nil {
 		log.Warn("systemd does not hear that the gate is ready", "error", err)
 	}
 	return f.serve(ctx, g, log, coming != nil, ends, hangUp)
@@ -274,9 +274,9 @@ func newFile(path string) (*os.File, error) {
 // everything.
 func follow(ctx context.Context, g *gate.Gate, ends, hangUp <-chan os.Signal) (moved bool, err error) {
 	if os.Getpid() == 1 {
-		return false, upgrade.ErrProcessOne
+		return false, service.ErrProcessOne
 	}
-	next := &upgrade.Successor{Cmd: exec.Command(upgrade.OwnFile(), os.Args[1:]...)}
+	next := &service.Successor{Cmd: exec.Command(service.OwnFile(), os.Args[1:]...)}
 	next.Cmd.Stdout, next.Cmd.Stderr = os.Stdout, os.Stderr
 	ch, err := next.Begin()
 	if err != nil {

@@ -1,4 +1,4 @@
-package upgrade
+package service
 
 import (
 	"bytes"
@@ -28,7 +28,7 @@ func TestHandOffIsLogged(t *testing.T) {
 		{handoff.Handed{}, errors.New("no"), `level=WARN msg="node not handed over" silence=0s error=no`},
 	} {
 		var text bytes.Buffer
-		say(slog.New(slog.NewTextHandler(&text, nil)), tt.handed, tt.err)
+		say(slog.New(slog.NewTextHandler(&text, nil)), "node", tt.handed, tt.err)
 		require.Contains(t, text.String(), tt.want)
 	}
 }

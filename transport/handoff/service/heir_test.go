@@ -1,4 +1,4 @@
-package upgrade
+package service
 
 import (
 	"context"
@@ -16,7 +16,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/internal/test/sockdir"
-	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
@@ -26,8 +25,8 @@ type startable struct{ err error }
 func (s startable) Start(context.Context) error { return s.err }
 func (s startable) Discard() error              { return nil }
 
-func logging(to io.Writer) *Upgrader {
-	return &Upgrader{Config: nodes.Config{Logger: slog.New(slog.NewTextHandler(to, nil))}}
+func logging(to io.Writer) *Service {
+	return &Service{Logger: slog.New(slog.NewTextHandler(to, nil))}
 }
 
 // A service manager that sees its main process end must know the next one by then: it is told
@@ -40,7 +39,7 @@ func TestManagerKnowsTheHeir(t *testing.T) {
 		defer manager.Close()
 		under(t, at.Name)
 		var log strings.Builder
-		h := &heir{staged: startable{failed}, u: logging(&log)}
+		h := &heir{staged: startable{failed}, s: logging(&log)}
 		require.ErrorIs(t, h.Start(t.Context()), failed)
 		require.NoError(t, manager.SetReadDeadline(time.Now().Add(time.Minute)))
 		said := make([]byte, 100)

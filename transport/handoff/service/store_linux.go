@@ -1,4 +1,4 @@
-package upgrade
+package service
 
 import (
 	"context"
@@ -12,8 +12,6 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/cnode-go/cnode/nodes"
 )
 
 // restartSignal is what systemd sends in place of SIGTERM where a unit says so, when the service is
@@ -27,14 +25,14 @@ const (
 	keptFD    = "cnode-fd-"
 )
 
-// keep leaves a node with systemd, for the process that it starts next: nobody owns it meanwhile,
+// keep leaves an owner with systemd, for the process that it starts next: nobody owns it meanwhile,
 // and to its peers it is silent. See FileDescriptorStoreMax= in systemd.service(5).
-func keep(ctx context.Context, n *nodes.Node) (err error) {
+func keep(ctx context.Context, o Owner) (err error) {
 	room, _ := strconv.Atoi(os.Getenv("FDSTORE"))
 	if room <= 0 || manager() == "" {
 		return fmt.Errorf("systemd keeps no descriptors of this service (FDSTORE): %w", errors.ErrUnsupported)
 	}
-	frozen, err := n.Offer().Freeze(ctx)
+	frozen, err := o.Park(ctx)
 	if err != nil {
 		return err
 	}
@@ -47,7 +45,7 @@ func keep(ctx context.Context, n *nodes.Node) (err error) {
 	}()
 	fds := frozen.Descriptors()
 	if len(fds) >= room {
-		return fmt.Errorf("the node has %d descriptors, and a state, and systemd keeps %d (FileDescriptorStoreMax=)", len(fds), room)
+		return fmt.Errorf("there are %d descriptors, and a state, and systemd keeps %d (FileDescriptorStoreMax=)", len(fds), room)
 	}
 	state, err := memoryFile(frozen.State())
 	if err != nil {
@@ -94,24 +92,20 @@ func forget(names []string) error {
 	return barrier()
 }
 
-// A kept is what systemd has kept of a node.
-type kept struct {
-	state  []byte
-	fds    []int
-	names  []string
-	opened []int // the sockets that systemd has opened: the node has those that it listens on
-}
-
-// takeKept takes what systemd has kept out of what it has passed to this process; nil: nothing, or
-// an error says what is wrong with it. The sockets that systemd has opened are left for Activate.
-func takeKept() (*kept, error) {
+// takeKept takes what was parked for this process: by systemd, which has passed it on, or in place.
+// nil: nothing was, or an error says what is wrong with it. The sockets that systemd has opened are
+// left.
+func takeKept() (*Kept, error) {
+	if fds := os.Getenv(inPlaceVariable); fds != "" {
+		return takeInPlace(fds)
+	}
 	count, _ := strconv.Atoi(os.Getenv("LISTEN_FDS"))
 	names := strings.Split(os.Getenv("LISTEN_FDNAMES"), ":")
 	if os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) || count != len(names) {
 		return nil, nil
 	}
 	const first = 3
-	k, at := &kept{}, map[string]int{}
+	k, at := &Kept{}, map[string]int{}
 	for i, name := range names {
 		if name == keptState || strings.HasPrefix(name, keptFD) {
 			unix.CloseOnExec(first + i)
@@ -132,7 +126,7 @@ func takeKept() (*kept, error) {
 	f, ok := at[keptState]
 	err := errors.New("there is no state")
 	if ok {
-		k.state, err = contents(f)
+		k.State, err = contents(f)
 		delete(at, keptState)
 	}
 	for i := range len(at) {
@@ -140,7 +134,7 @@ func takeKept() (*kept, error) {
 		if !ok && err == nil {
 			err = fmt.Errorf("descriptor %d of %d is missing", i, len(at))
 		}
-		k.fds = append(k.fds, fd)
+		k.FDs = append(k.FDs, fd)
 	}
 	if err != nil {
 		for _, fd := range at {
@@ -160,25 +154,19 @@ func contents(fd int) ([]byte, error) {
 	return io.ReadAll(f)
 }
 
-// restore goes on with the node. systemd forgets it once that is certain to be possible, and before
-// anything happens to it: so if this process ends meanwhile, either the next one has all of it, or
-// the connections end.
-func (k *kept) restore(ctx context.Context, cfg nodes.Config) (*nodes.Node, error) {
-	staged, err := nodes.Restore(cfg, k.state, k.fds)
-	if err != nil {
-		return nil, errors.Join(err, forget(k.names))
-	}
+// Forget has systemd close its own of the descriptors. A Maker calls it once it is certain that what
+// was kept can go on, and before anything happens to it: so if this process ends meanwhile, either
+// the next one has all of it, or the connections end. What systemd has opened for the first process
+// is closed with them.
+func (k *Kept) Forget() error {
 	for _, fd := range k.opened {
 		_ = unix.Close(fd)
 	}
-	for _, name := range []string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"} {
-		os.Unsetenv(name)
+	if len(k.opened) > 0 {
+		for _, name := range []string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"} {
+			os.Unsetenv(name)
+		}
 	}
-	if err := forget(k.names); err != nil {
-		return nil, errors.Join(err, staged.Discard())
-	}
-	if err := staged.Start(ctx); err != nil {
-		return nil, err
-	}
-	return staged.Node(), nil
+	k.opened = nil
+	return forget(k.names)
 }

@@ -1,6 +1,6 @@
 //go:build !unix
 
-package upgrade
+package service
 
 // checkPrivate has nothing to check: on these systems a user's temporary folder is private.
 func checkPrivate(string) error { return nil }

@@ -1,4 +1,4 @@
-package upgrade
+package service
 
 import (
 	"context"
@@ -74,7 +74,7 @@ const (
 
 // A control is where other processes of the same user reach an Upgrader's.
 type control struct {
-	u      *Upgrader
+	s      *Service
 	path   string
 	giving sync.RWMutex     // held during a hand-off, of which the socket is a part
 	socket *handoff.Control // nil: nobody can connect
@@ -85,23 +85,23 @@ type control struct {
 
 // newControl listens at Upgrader.Control, or goes on with the previous process's socket; serve is
 // next. If there can be none the node runs without, and the log says so.
-func (u *Upgrader) newControl(w whole, before *handoff.Control) *control {
-	if u.Control == "" || before != nil && before.Path() != u.Control {
+func (s *Service) newControl(o Owner, before *handoff.Control) *control {
+	if s.Control == "" || before != nil && before.Path() != s.Control {
 		if before != nil {
 			_ = before.Close() // nobody is reached there any more
 		}
 		before = nil
 	}
-	if u.Control == "" {
+	if s.Control == "" {
 		return nil
 	}
-	c := &control{u: u, path: u.Control, socket: before, over: make(chan struct{})}
+	c := &control{s: s, path: s.Control, socket: before, over: make(chan struct{})}
 	var err error
 	if before == nil {
 		err = c.listen()
 	}
 	if err != nil {
-		u.logOf(w).Warn("no control socket, so nobody can ask this process for an upgrade or take over", "error", err)
+		s.logOf(o).Warn("no control socket, so nobody can ask this process for an upgrade or take over", "error", err)
 	}
 	if errors.Is(err, errors.ErrUnsupported) {
 		return nil
@@ -124,11 +124,11 @@ func (c *control) listen() error {
 // serve answers visitors until this process is about to end, or is not the node any more.
 func (c *control) serve() {
 	defer close(c.over)
-	ctx, cancel := context.WithCancel(c.u.over)
+	ctx, cancel := context.WithCancel(c.s.over)
 	defer cancel()
 	go func() {
 		select {
-		case <-c.u.node.Done():
+		case <-c.s.owner.Done():
 			cancel()
 		case <-ctx.Done():
 		}
@@ -149,12 +149,12 @@ func (c *control) accept(ctx context.Context) {
 		cancel()
 		switch {
 		case err == nil:
-			c.visits.Go(func() { c.visit(c.u.over, conn) })
+			c.visits.Go(func() { c.visit(c.s.over, conn) })
 		case limit.Err() != nil: // time to look again, or to end
 		case errors.Is(err, net.ErrClosed): // handed over
 			return
 		default:
-			c.u.log().Warn("control socket: nobody can ask this process for an upgrade or take over any more", "error", err)
+			c.s.log().Warn("control socket: nobody can ask this process for an upgrade or take over any more", "error", err)
 			return
 		}
 	}
@@ -180,10 +180,10 @@ func (c *control) renew() {
 	}
 	old := c.socket
 	if err := c.listen(); err != nil {
-		c.u.log().Debug("control socket", "error", err) // its directory may come back
+		c.s.log().Debug("control socket", "error", err) // its directory may come back
 		return
 	}
-	c.u.log().Info("control socket made anew", "path", c.path)
+	c.s.log().Info("control socket made anew", "path", c.path)
 	if old != nil {
 		_ = old.Close() // has no file any more
 	}
@@ -203,7 +203,7 @@ func (c *control) close() {
 		return
 	}
 	if err := c.socket.Close(); err != nil {
-		c.u.log().Warn("control socket", "error", err)
+		c.s.log().Warn("control socket", "error", err)
 	}
 	if conventional(c.path) {
 		_ = os.Remove(filepath.Dir(c.path)) // fails if anything else is there
@@ -213,7 +213,7 @@ func (c *control) close() {
 func (c *control) visit(ctx context.Context, conn *net.UnixConn) {
 	v, err := handoff.Hear(ctx, conn)
 	if err != nil {
-		c.u.log().Debug("control socket", "error", err)
+		c.s.log().Debug("control socket", "error", err)
 		return
 	}
 	defer v.Close()
@@ -223,13 +223,13 @@ func (c *control) visit(ctx context.Context, conn *net.UnixConn) {
 		c.takenOver(ctx, v)
 	case len(request) == 2 && request[0] == askUpgrade:
 		c.asked(ctx, v, request[1])
-	case len(request) == 1 && request[0] == askWorkers && c.u.crew != nil:
-		select {
-		case <-c.u.crew.done:
-			_ = v.Answer(ctx, append([]string{askWorkers}, c.u.crew.failures()...)...)
-		case <-ctx.Done():
+	case len(request) == 1 && request[0] == askWorkers && c.crew() != nil:
+		failures, err := c.crew()(ctx)
+		if err != nil {
 			v.Refuse(ErrEnds)
+			return
 		}
+		_ = v.Answer(ctx, append([]string{askWorkers}, failures...)...)
 	default:
 		v.Refuse(fmt.Errorf("not a request: %q", request))
 	}
@@ -237,21 +237,35 @@ func (c *control) visit(ctx context.Context, conn *net.UnixConn) {
 
 // takenOver hands the node over to a visitor.
 func (c *control) takenOver(ctx context.Context, v *handoff.Visit) {
-	done, err := c.u.begin()
+	done, err := c.s.begin()
 	if err != nil {
 		v.Refuse(err)
 		return
 	}
 	defer done()
-	h, err := c.u.give(ctx, v.Channel())
-	say(c.u.log(), h, err)
+	h, err := c.s.give(ctx, v.Channel())
+	c.s.say(h, err)
+}
+
+// crew waits for the upgrade of the owner's workers, and says which have failed; nil: it has none.
+func (c *control) crew() func(ctx context.Context) (failures []string, err error) {
+	if o, ok := c.s.owner.(interface {
+		Crew() func(ctx context.Context) ([]string, error)
+	}); ok {
+		return o.Crew()
+	}
+	return nil
 }
 
 // asked upgrades because a visitor wants it.
 func (c *control) asked(ctx context.Context, v *handoff.Visit, program string) {
-	c.u.at("owner: asked")
-	done, err := c.u.begin()
+	c.s.at("owner: asked")
+	done, err := c.s.begin()
 	late := context.WithoutCancel(ctx) // the process that asked may be gone
+	if c.s.InPlace && err == nil {
+		defer done()
+		err = errors.New("its program is replaced in place: by SIGHUP")
+	}
 	if errors.Is(err, ErrEnds) {
 		_ = v.Answer(late, answerEnds)
 		return
@@ -261,9 +275,9 @@ func (c *control) asked(ctx context.Context, v *handoff.Visit, program string) {
 		return
 	}
 	defer done()
-	next, h, err := c.u.handOver(ctx, program)
-	say(c.u.log(), h, err)
-	c.u.at("owner: the hand-off is over")
+	next, h, err := c.s.handOver(ctx, program)
+	c.s.say(h, err)
+	c.s.at("owner: the hand-off is over")
 	switch {
 	case !h.Moved && ctx.Err() != nil:
 		_ = v.Answer(late, answerEnds)
@@ -274,9 +288,9 @@ func (c *control) asked(ctx context.Context, v *handoff.Visit, program string) {
 		return
 	}
 	_ = v.Answer(late, c.outcome(h, err)...)
-	c.u.at("owner: answered")
-	if err := c.u.follow(ctx, next); err != nil {
-		c.u.log().Warn("upgrade", "error", err)
+	c.s.at("owner: answered")
+	if err := c.s.follow(ctx, next); err != nil {
+		c.s.log().Warn("upgrade", "error", err)
 	}
 }
 
@@ -292,7 +306,7 @@ func (c *control) outcome(h handoff.Handed, err error) []string {
 	case errors.As(err, &trouble) && trouble.Step == handoff.StepTake:
 		answer[0] = answerSilent
 		return append(answer, err.Error())
-	case c.u.crew != nil: // the new process upgrades them, and can be asked about them
+	case c.crew() != nil: // the new process upgrades them, and can be asked about them
 		return append(answer, askWorkers)
 	}
 	return answer

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package upgrade
+package service
 
 import "time"
 

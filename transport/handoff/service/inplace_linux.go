@@ -1,0 +1,68 @@
+package service
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// inPlaceVariable is the environment variable with the descriptors that a program finds which runs
+// in place of another one, in the same process: the first is the state's.
+const inPlaceVariable = "CNODE_UPGRADE_IN_PLACE"
+
+// replaceInPlace runs the new program in this process. It returns if that fails: before anything
+// has stopped, or with the end of all.
+func (s *Service) replaceInPlace(ctx context.Context) error {
+	next := s.successor("").Cmd
+	program, err := exec.LookPath(next.Path)
+	if err = errors.Join(err, next.Err); err != nil {
+		return err
+	}
+	_ = notifyReloading()
+	frozen, err := s.owner.Park(ctx)
+	if err != nil {
+		return errors.Join(err, NotifyReady())
+	}
+	state, err := memoryFile(frozen.State())
+	if err != nil {
+		frozen.Thaw()
+		return errors.Join(err, NotifyReady())
+	}
+	fds := append([]int{int(state.Fd())}, frozen.Descriptors()...)
+	if err := s.left(); err != nil {
+		s.log().Warn("trouble with what was in progress", "error", err)
+	}
+	text, err := json.Marshal(fds)
+	for _, fd := range fds {
+		_, e := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0)
+		err = errors.Join(err, e)
+	}
+	if err == nil {
+		s.at("owner: about to run the new program")
+		err = syscall.Exec(program, next.Args, append(succeeding(os.Environ()), inPlaceVariable+"="+string(text)))
+	}
+	// what was served has stopped, and this program does not know it any more
+	fmt.Fprintf(os.Stderr, "run %s in place: %v\n", program, err)
+	os.Exit(1)
+	return err
+}
+
+// takeInPlace takes what the program has left that ran here before.
+func takeInPlace(text string) (*Kept, error) {
+	_ = os.Unsetenv(inPlaceVariable)
+	var fds []int
+	if err := json.Unmarshal([]byte(text), &fds); err != nil || len(fds) == 0 {
+		return nil, fmt.Errorf("%s is %q: want the numbers of descriptors", inPlaceVariable, text)
+	}
+	for _, fd := range fds {
+		unix.CloseOnExec(fd)
+	}
+	state, err := contents(fds[0])
+	return &Kept{State: state, FDs: fds[1:]}, err
+}
