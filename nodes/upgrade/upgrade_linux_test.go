@@ -320,7 +320,7 @@ func TestKeptIsOfNoUse(t *testing.T) {
 		r := &run{t: t}
 		r.signal(cmd.Process.Pid, syscall.SIGTERM)
 		require.NoError(t, cmd.Wait())
-		require.Contains(t, log.String(), "it starts anew")
+		require.Contains(t, log.String(), "anew")
 		require.Contains(t, log.String(), why)
 	}
 }

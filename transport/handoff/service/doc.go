@@ -13,8 +13,8 @@
 //		log.Fatal(err)
 //	}
 //
-// Package web, below this one, is for servers of net/http. Any other server serves the listener, and
-// gives OnEnd the function that ends it in good order, such as GracefulStop of one of gRPC.
+// Package web, below this one, is for servers of net/http. Any other server serves the listener,
+// and gives OnEnd the function that ends it in good order, such as GracefulStop of one of gRPC.
 //
 // docs/operate/upgrade-a-service.md has units for systemd, and says what happens in containers.
 // Package nodes/upgrade does the same for a node.

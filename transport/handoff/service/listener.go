@@ -129,7 +129,7 @@ func (l *listener) pump() {
 			}
 			return
 		}
-		if ne, ok := err.(net.Error); err != nil && !(ok && ne.Temporary()) { //nolint:staticcheck // as net/http does
+		if errors.Is(err, net.ErrClosed) {
 			return
 		}
 	}

@@ -127,7 +127,7 @@ func (s *Service) OnEnd(f func(ctx context.Context) error) {
 	s.onEnd = append(s.onEnd, f)
 }
 
-// Run serves until ctx ends, the process is told to end (SIGTERM, SIGINT), or a listener fails; then
+// Run serves until ctx ends, the process is told to end (SIGTERM, SIGINT), or Fail is called; then
 // what is in progress ends, and Run returns the error of that. On SIGHUP it calls Upgrade, and when
 // another process has the listeners and nothing is in progress any more, it returns nil: so it does
 // after any Upgrade, and any other hand-off. A SIGHUP that comes during one is dealt with after it,

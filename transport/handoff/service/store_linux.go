@@ -154,10 +154,10 @@ func contents(fd int) ([]byte, error) {
 	return io.ReadAll(f)
 }
 
-// Forget has systemd close its own of the descriptors. A Maker calls it once it is certain that what
-// was kept can go on, and before anything happens to it: so if this process ends meanwhile, either
-// the next one has all of it, or the connections end. What systemd has opened for the first process
-// is closed with them.
+// Forget has systemd close its own of the descriptors. A Maker calls it once it is certain that
+// what was kept can go on, and before anything happens to it: so if this process ends meanwhile,
+// either the next one has all of it, or the connections end. What systemd has opened for the first
+// process is closed with them.
 func (k *Kept) Forget() error {
 	for _, fd := range k.opened {
 		_ = unix.Close(fd)

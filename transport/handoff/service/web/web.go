@@ -14,8 +14,8 @@ import (
 // Serve has srv serve a listener of s.Listen, and returns at once. When another process has the
 // listener, connections between two requests move to it, and those of requests in progress follow
 // when these are answered, within Service.DrainTimeout; with HTTP/2 without TLS (Server.Protocols)
-// they drain instead: see ServeTLS. When the service ends, srv is shut down. s.Run returns the error
-// of srv.Serve. Serve changes srv.ConnState, and calls what was there.
+// they drain instead: see ServeTLS. When the service ends, srv is shut down. s.Run returns the
+// error of srv.Serve. Serve changes srv.ConnState, and calls what was there.
 func Serve(s *service.Service, srv *http.Server, l net.Listener) {
 	moves := srv.Protocols == nil || !srv.Protocols.UnencryptedHTTP2()
 	if moves {
