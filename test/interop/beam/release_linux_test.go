@@ -67,7 +67,7 @@ func beside(e otp.Elixir, program string) string {
 }
 
 // A release goes on with the sockets of the one before, however that one has ended.
-func TestSocketsOfReleases(t *testing.T) {
+func TestReleaseOfSockets(t *testing.T) {
 	need.Long(t, 3*time.Minute)
 	otp.Elixirs(t, func(t *testing.T, e otp.Elixir) {
 		if e.Version == "1.14" {
@@ -88,7 +88,9 @@ func TestSocketsOfReleases(t *testing.T) {
 		}
 		var all []*parley
 		for _, path := range []string{"/client", "/server"} {
-			all = append(all, hold(t, 20, 60*time.Millisecond, func() (*talker, error) { return talk(h.addr, path, 50*time.Millisecond, dialPlain) }))
+			all = append(all, hold(t, 20, 60*time.Millisecond, func() (*talker, error) {
+				return talk(h.addr, path, 50*time.Millisecond, dialPlain)
+			}))
 		}
 		works := func() { all[0].works(t); all[1].works(t) }
 		for _, how := range []string{"kill", "stop", "rolling", "standby", "cold"} {
