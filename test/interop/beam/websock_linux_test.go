@@ -174,6 +174,7 @@ func TestSockets(t *testing.T) {
 		t.Run("LiveView", func(t *testing.T) { liveViews(t, e, lib) })
 		t.Run("crowds", func(t *testing.T) { crowds(t, e, lib) })
 		t.Run("echoes", func(t *testing.T) { echoes(t, e, lib) })
+		t.Run("presence", func(t *testing.T) { presence(t, e, lib) })
 		t.Run("storms", func(t *testing.T) { storms(t, e, lib) })
 	})
 }
