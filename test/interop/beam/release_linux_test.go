@@ -14,8 +14,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/internal/test/otp"
+	vacant "github.com/cnode-go/cnode/internal/test/port"
+	"github.com/cnode-go/cnode/internal/test/systemd"
 )
 
 const socketsPage = "../../../docs/how-to/websockets-that-outlive-a-deploy.md"
@@ -126,5 +129,74 @@ func TestReleaseOfSockets(t *testing.T) {
 		}
 		require.Zero(t, h.k.Stats().Reset)
 		require.EqualValues(t, 40, h.k.Stats().Accepted)
+	})
+}
+
+// The units of the pages, with a release: its sockets outlive a restart, a kill, and what the page
+// types for a standby.
+func TestReleaseUnits(t *testing.T) {
+	need.Long(t, 2*time.Minute)
+	const sessionsPage = "../../../docs/how-to/sessions-that-outlive-a-beam.md"
+	otp.Elixirs(t, func(t *testing.T, e otp.Elixir) {
+		if e.Version != "1.18" {
+			t.Skip("one release for all systems: that of the oldest C library")
+		}
+		program := filepath.Join(t.TempDir(), "cnode-front")
+		build := exec.Command("go", "build", "-C", "../../../contrib/front", "-o", program, "./cmd/cnode-front")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0") // the machine's C library is its own
+		out, err := build.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		addr := vacant.Vacant(t)
+		unit := systemd.Printed(t, sessionsPage, "cnode-front.service")
+		require.Contains(t, unit, "0.0.0.0:4000")
+		files := map[string]systemd.File{
+			"/usr/local/bin/cnode-front":              {From: program, Mode: 0o755},
+			"/etc/systemd/system/cnode-front.service": {Text: strings.Replace(unit, "0.0.0.0:4000", addr, 1), Mode: 0o644},
+			"/etc/systemd/system/my_app@.service":     {Text: systemd.Printed(t, socketsPage, "my_app@.service"), Mode: 0o644},
+			systemd.EnvironmentPath:                   systemd.Environment(fmt.Sprintf("ERL_EPMD_PORT=%d", otp.Epmd(t))),
+		}
+		root := filepath.Join(filepath.Dir(e.Program), "../root")
+		for _, name := range []string{"/usr/bin/sed", "/usr/bin/grep", "/usr/lib/x86_64-linux-gnu/libstdc++.so.6"} {
+			files[name] = systemd.File{From: filepath.Join(root, name), Mode: 0o755}
+		}
+		dir := release(t, e)
+		require.NoError(t, filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			info, err := d.Info()
+			files["/opt/my_app"+strings.TrimPrefix(path, dir)] = systemd.File{From: path, Mode: info.Mode().Perm()}
+			return err
+		}))
+		systemd.Each(t, files, func(t *testing.T, m *systemd.Machine) {
+			m.Succeed("ln", "-s", "mawk", "/usr/bin/awk")
+			m.Succeed("useradd", "--system", "--create-home", "app")
+			m.Succeed("systemctl", "start", "cnode-front.service")
+			m.Succeed("systemctl", "start", "my_app@green")
+			var all []*parley
+			for _, path := range []string{"/client", "/server"} {
+				all = append(all, hold(t, 20, 60*time.Millisecond, func() (*talker, error) {
+					return talk(addr, path, 50*time.Millisecond, dialPlain)
+				}))
+			}
+			works := func() { t.Helper(); all[0].works(t); all[1].works(t) }
+			pid := func() string { return m.Succeed("systemctl", "show", "--value", "-p", "MainPID", "my_app@green") }
+			works()
+			m.Succeed("systemctl", "restart", "my_app@green")
+			works()
+			before := pid()
+			m.Succeed("systemctl", "kill", "--signal=KILL", "my_app@green")
+			require.Eventually(t, func() bool {
+				out, _ := m.Run("systemctl", "is-active", "my_app@green")
+				return out == "active\n" && pid() != before
+			}, expect.Limit, 20*time.Millisecond)
+			works()
+			m.Types(socketsPage, "my_app@blue", "")
+			works()
+			for _, p := range all {
+				p.end(t, time.Now())
+			}
+			m.Succeed("systemctl", "stop", "my_app@blue", "cnode-front.service")
+		})
 	})
 }

@@ -220,7 +220,20 @@ defmodule Rooms do
   @impl true
   def start(_, _) do
     with watcher when watcher != nil <- System.get_env("WATCHER"), do: true = Node.connect(String.to_atom(watcher))
-    Supervisor.start_link([{Phoenix.PubSub, name: Rooms.PubSub}, Rooms.Presence, Rooms.Endpoint], strategy: :one_for_one)
+
+    children = [
+      {Phoenix.PubSub, name: Rooms.PubSub},
+      Rooms.Presence,
+      Rooms.Endpoint,
+      {Task, fn ->
+        with path when path != nil <- System.get_env("NOTIFY_SOCKET") do
+          {:ok, socket} = :gen_udp.open(0, [:local])
+          :ok = :gen_udp.send(socket, {:local, path}, 0, "READY=1")
+        end
+      end}
+    ]
+
+    Supervisor.start_link(children, strategy: :one_for_one)
   end
   @impl true
   def stop(_), do: :ok

@@ -9,3 +9,6 @@ config :rooms, Rooms.Endpoint,
   pubsub_server: Rooms.PubSub,
   secret_key_base: String.duplicate("s", 64),
   live_view: [signing_salt: "signsign"]
+
+# a line for each message would be most of the work
+config :logger, level: :warning
