@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	_ "embed"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -279,8 +281,8 @@ func (h *house) ebinWithSteps(r otp.Release) string {
 
 const frontVariable = "CNODE_TEST_BEAM_FRONT" // the workers' path
 
-// frontMain is a front in a process of its own. It says where clients come, and ends with its
-// standard input.
+// frontMain is a front in a process of its own. It says where clients come, its numbers for each
+// line that it gets, and ends with its standard input.
 func frontMain(path string) error {
 	k, err := front.New(nil)
 	if err != nil {
@@ -296,16 +298,26 @@ func frontMain(path string) error {
 		return err
 	}
 	fmt.Println(l.Addr())
-	_, _ = io.Copy(io.Discard, os.Stdin)
-	err = k.Close()
+	for asked := bufio.NewScanner(os.Stdin); err == nil && asked.Scan(); {
+		err = json.NewEncoder(os.Stdout).Encode(k.Stats())
+	}
+	err = errors.Join(err, k.Close())
 	if e := <-ended; !errors.Is(e, net.ErrClosed) {
 		err = errors.Join(err, e)
 	}
 	return err
 }
 
-// startFront starts a front, and returns how to kill it.
-func startFront(t *testing.T, path string) (addr string, kill func()) {
+// A frontProcess is a front in a process of its own.
+type frontProcess struct {
+	addr string
+	pid  int
+	in   io.WriteCloser
+	out  *bufio.Reader
+	kill func()
+}
+
+func startFront(t *testing.T, path string) *frontProcess {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), frontVariable+"="+path)
@@ -315,19 +327,24 @@ func startFront(t *testing.T, path string) (addr string, kill func()) {
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
-	ended := false
-	kill = func() {
-		if !ended {
-			ended = true
-			_ = cmd.Process.Kill()
-			_ = in.Close()
-			_ = cmd.Wait()
-		}
-	}
-	t.Cleanup(kill)
-	addr, err = bufio.NewReader(out).ReadString('\n')
+	f := &frontProcess{pid: cmd.Process.Pid, in: in, out: bufio.NewReader(out), kill: sync.OnceFunc(func() {
+		_ = cmd.Process.Kill()
+		_ = in.Close()
+		_ = cmd.Wait()
+	})}
+	t.Cleanup(f.kill)
+	addr, err := f.out.ReadString('\n')
 	require.NoError(t, err)
-	return strings.TrimSpace(addr), kill
+	f.addr = strings.TrimSpace(addr)
+	return f
+}
+
+func (f *frontProcess) stats() (s front.Stats) {
+	if _, err := io.WriteString(f.in, "\n"); err == nil {
+		line, _ := f.out.ReadBytes('\n')
+		_ = json.Unmarshal(line, &s)
+	}
+	return s
 }
 
 // The front is killed at each step of a worker: the session goes on with the worker, exactly, and
@@ -337,7 +354,7 @@ func TestFrontIsKilledAtEachStep(t *testing.T) {
 		h := &house{t: t, path: filepath.Join(sockdir.New(t), "front"), r: r}
 		h.ebin = h.ebinWithSteps(r)
 		dir := t.TempDir()
-		addr, kill := startFront(t, h.path)
+		f := startFront(t, h.path)
 		var w *otp.Node // nil: none
 		var kind string
 		var base []string
@@ -354,15 +371,15 @@ func TestFrontIsKilledAtEachStep(t *testing.T) {
 				}
 				if w == nil {
 					w, kind = h.worker(x.kind), x.kind
-					c := call(t, addr)
+					c := call(t, f.addr)
 					require.NoError(t, c.ask())
 					require.NoError(t, c.Close())
 					is("sessions", "0")
 					base = descriptors(t, w.Pid())
 				}
 				at := filepath.Join(dir, fmt.Sprint(i))
-				c := act(t, x, addr, w, at)
-				kill()
+				c := act(t, x, f.addr, w, at)
+				f.kill()
 				require.NoError(t, os.Remove(at))
 				if x.does == comes || x.does == asks || x.does == splits {
 					require.NoError(t, c.answer())
@@ -382,7 +399,7 @@ func TestFrontIsKilledAtEachStep(t *testing.T) {
 				} else {
 					is("sessions", "0")
 				}
-				addr, kill = startFront(h.t, h.path)
+				f = startFront(h.t, h.path)
 				if w != nil {
 					is("connected", "true")
 					require.Eventually(t, func() bool { return len(descriptors(t, w.Pid())) <= len(base) }, expect.Limit, time.Millisecond,

@@ -68,7 +68,7 @@ func (c *talker) join() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var err error
-	c.asked, err = c.push("", "phx_join", map[string]any{})
+	c.asked, err = c.push("", "phx_join", map[string]any{"user": c.LocalAddr().String()})
 	return err
 }
 
@@ -126,6 +126,7 @@ func (c *talker) heard(data []byte) error {
 	defer c.mu.Unlock()
 	n, asked := c.said[ref]
 	switch {
+	case event == "presence_diff":
 	case (event == "phx_error" || event == "phx_close") && joinRef != c.asked: // of a join that another one has followed, as in phoenix.js
 	case event == "phx_error":
 		c.errors++

@@ -147,7 +147,7 @@ func serve(t *testing.T, h *house, program string, args ...string) *worker {
 	log := &strings.Builder{}
 	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = log, log, time.Second
 	before := uint64(0) // the one before may still be among them
-	for _, w := range h.k.Stats().Workers {
+	for _, w := range h.stats().Workers {
 		before = max(before, w.ID)
 	}
 	require.NoError(t, cmd.Start())

@@ -170,9 +170,11 @@ func TestSockets(t *testing.T) {
 		lib := buildProgram(t, e, "rooms.ex", socketPeers...)
 		t.Run("WebSock", func(t *testing.T) { webSocks(t, e, lib) })
 		t.Run("channels", func(t *testing.T) { channels(t, e, lib) })
+		t.Run("phoenix.js", func(t *testing.T) { phoenixJS(t, e, lib) })
 		t.Run("LiveView", func(t *testing.T) { liveViews(t, e, lib) })
 		t.Run("crowds", func(t *testing.T) { crowds(t, e, lib) })
 		t.Run("echoes", func(t *testing.T) { echoes(t, e, lib) })
+		t.Run("presence", func(t *testing.T) { presence(t, e, lib) })
 		t.Run("storms", func(t *testing.T) { storms(t, e, lib) })
 	})
 }

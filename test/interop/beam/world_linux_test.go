@@ -67,12 +67,13 @@ func buildWith(t *testing.T, r otp.Release, option string, folders ...string) st
 
 // A house is a front and those who work for it.
 type house struct {
-	t    *testing.T
-	k    *front.Keeper
-	path string
-	addr string
-	r    otp.Release
-	ebin string
+	t     *testing.T
+	k     *front.Keeper
+	stats func() front.Stats
+	path  string
+	addr  string
+	r     otp.Release
+	ebin  string
 }
 
 func newHouse(t *testing.T, r otp.Release) *house {
@@ -86,6 +87,7 @@ func newHouse(t *testing.T, r otp.Release) *house {
 func newFront(t *testing.T) *house {
 	t.Helper()
 	h := &house{t: t, path: filepath.Join(sockdir.New(t), "front")}
+	h.stats = func() front.Stats { return h.k.Stats() } // another one's, when the front has moved
 	var err error
 	h.k, err = front.New(&front.Options{Log: otp.Log(t, "front")})
 	require.NoError(t, err)
@@ -114,7 +116,7 @@ func (h *house) worker(kind string) *otp.Node {
 
 func (h *house) until(what string, is func(s front.Stats) bool) {
 	h.t.Helper()
-	require.Eventually(h.t, func() bool { return is(h.k.Stats()) }, expect.Limit, time.Millisecond, "%s", what)
+	require.Eventually(h.t, func() bool { return is(h.stats()) }, expect.Limit, time.Millisecond, "%s", what)
 }
 
 // A crowd are clients, each of which sends numbered lines over one connection, one after the other,

@@ -1,10 +1,22 @@
+defmodule Rooms.Presence do
+  @moduledoc "Who is in a room, where WATCHER names another node that is to see it."
+  use Phoenix.Presence, otp_app: :rooms, pubsub_server: Rooms.PubSub
+end
+
 defmodule Rooms.Channel do
   @moduledoc "Says who has answered what."
   use Phoenix.Channel
 
   @impl true
   def join("room:" <> room, params, socket) do
+    if System.get_env("WATCHER"), do: send(self(), {:here, params["user"]})
     if params["token"] == "bad", do: {:error, %{reason: "token"}}, else: {:ok, %{room: room, pid: System.pid()}, socket}
+  end
+
+  @impl true
+  def handle_info({:here, user}, socket) do
+    {:ok, _} = Rooms.Presence.track(socket, user, %{})
+    {:noreply, socket}
   end
 
   @impl true
@@ -168,7 +180,7 @@ defmodule Rooms do
 
   # nothing of it is to be compiled, and little to be loaded, when its clients come
   def run(path) do
-    for {key, value} <- [logger: false, json_library: JSON], do: Application.put_env(:phoenix, key, value)
+    configures()
 
     :ok =
       :application.load(
@@ -202,8 +214,48 @@ defmodule Rooms do
     Process.sleep(:infinity)
   end
 
+  # what Phoenix's own configuration says
+  defp configures, do: for({key, value} <- [logger: false, json_library: JSON], do: Application.put_env(:phoenix, key, value))
+
   @impl true
-  def start(_, _), do: Supervisor.start_link([{Phoenix.PubSub, name: Rooms.PubSub}, Rooms.Endpoint], strategy: :one_for_one)
+  def start(_, _) do
+    with watcher when watcher != nil <- System.get_env("WATCHER"), do: true = Node.connect(String.to_atom(watcher))
+
+    children = [
+      {Phoenix.PubSub, name: Rooms.PubSub},
+      Rooms.Presence,
+      Rooms.Endpoint,
+      {Task, fn ->
+        with path when path != nil <- System.get_env("NOTIFY_SOCKET") do
+          {:ok, socket} = :gen_udp.open(0, [:local])
+          :ok = :gen_udp.send(socket, {:local, path}, 0, "READY=1")
+        end
+      end}
+    ]
+
+    Supervisor.start_link(children, strategy: :one_for_one)
+  end
   @impl true
   def stop(_), do: :ok
+
+  # another node, which says what it is told of a room, and whom it takes to be there
+  def watch do
+    configures()
+    {:ok, _} = Application.ensure_all_started(:phoenix_live_view)
+    {:ok, _} = Supervisor.start_link([{Phoenix.PubSub, name: Rooms.PubSub}, Rooms.Presence], strategy: :one_for_one)
+    :ok = Phoenix.PubSub.subscribe(Rooms.PubSub, "room:1")
+    IO.puts("watches")
+    watches()
+  end
+
+  defp watches do
+    receive do
+      %{event: "presence_diff", payload: %{joins: joins, leaves: leaves}} ->
+        here = Rooms.Presence.list("room:1")
+        metas = for {_, %{metas: metas}} <- here, _ <- metas, do: 1
+        IO.puts("room #{map_size(joins)} #{map_size(leaves)} #{map_size(here)} #{length(metas)}")
+    end
+
+    watches()
+  end
 end
