@@ -242,6 +242,18 @@ func awaitEnd(process *os.File) error {
 	})
 }
 
+// exited tells whether a process has ended.
+func exited(process *os.File) (is bool) {
+	raw, err := process.SyscallConn()
+	if err == nil {
+		_ = raw.Control(func(fd uintptr) {
+			n, err := ignoringEINTR(func() (int, error) { return unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0) })
+			is = err == nil && n > 0
+		})
+	}
+	return is
+}
+
 // trySendRights sends p with a descriptor beside its first byte, as far as there is room.
 func trySendRights(raw syscall.RawConn, p []byte, fd int) (n int, err error) {
 	return tryMessage(raw, p, unix.UnixRights(fd))

@@ -59,7 +59,7 @@ func parseHello(p []byte) (name string, takes bool, err error) {
 
 func welcome(window int) []byte {
 	b := binary.BigEndian.AppendUint16([]byte{kindWelcome, wireVersion}, uint16(window))
-	return binary.BigEndian.AppendUint32(b, MaxPoint)
+	return append(binary.BigEndian.AppendUint32(b, MaxPoint), dials)
 }
 
 func refusal(err error) []byte {
@@ -102,7 +102,7 @@ func parsePacket(p []byte) (k packet, ok bool) {
 	switch k.kind = p[0]; k.kind {
 	case kindRetire, kindNoMore, kindReads:
 		return k, true
-	case kindTaken, kindRefused, kindDone, kindGivenBack, kindPoint, kindHead, kindPart, kindLong:
+	case kindTaken, kindOpen, kindRefused, kindDone, kindGivenBack, kindPoint, kindHead, kindPart, kindLong:
 	default:
 		return k, false
 	}
@@ -113,6 +113,9 @@ func parsePacket(p []byte) (k packet, ok bool) {
 	switch k.kind {
 	case kindHead, kindPart, kindLong:
 		return parseLong(p)
+	case kindOpen:
+		k.data = append([]byte(nil), p[1+8:]...)
+		return k, true
 	case kindPoint:
 	default:
 		return k, true

@@ -416,7 +416,11 @@ func (k *Keeper) flush(w *worker) {
 		s := w.out[0]
 		data := s.last.rest
 		if !w.plain {
-			k.memory[0] = appendEnvelope(k.memory[0][:0], s.id, s.last.state, data)
+			if s.name != nil {
+				k.memory[0] = appendDialled(k.memory[0][:0], s)
+			} else {
+				k.memory[0] = appendEnvelope(k.memory[0][:0], s.id, s.last.state, data)
+			}
 			data = k.memory[0]
 		}
 		var n int
@@ -575,6 +579,10 @@ func (k *Keeper) heard(w *worker, p packet) {
 		k.dispatch()
 		return
 	}
+	if p.kind == kindOpen {
+		k.claim(w, p)
+		return
+	}
 	s := w.sessions[p.id]
 	if s == nil || slices.Contains(w.out, s) { // it cannot have it
 		return
@@ -593,6 +601,7 @@ func (k *Keeper) heard(w *worker, p packet) {
 	case kindPoint, kindLong:
 		s.preface.note(&p)
 		k.stats.Points++
+		s.how = isKept
 		if p.point == nil {
 			s.last, s.before = nil, nil
 		} else {
@@ -634,6 +643,9 @@ func (k *Keeper) takeBack(w *worker) {
 		k.park(s)
 	}
 	w.out = w.out[:0]
+	if w.retiring {
+		k.unclaim(w)
+	}
 	k.dispatch()
 }
 
@@ -659,6 +671,7 @@ func (k *Keeper) lose(w *worker) {
 		w.gone = true
 		close(w.done)
 		k.takeBack(w)
+		k.unclaim(w)
 		k.change()
 	}
 	has := len(w.sessions) > 0

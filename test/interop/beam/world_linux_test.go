@@ -83,11 +83,14 @@ func newHouse(t *testing.T, r otp.Release) *house {
 }
 
 // newFront is a house without Erlang.
-func newFront(t *testing.T) *house {
+func newFront(t *testing.T) *house { return newFrontWith(t, &front.Options{}) }
+
+func newFrontWith(t *testing.T, o *front.Options) *house {
 	t.Helper()
 	h := &house{t: t, path: filepath.Join(sockdir.New(t), "front")}
 	var err error
-	h.k, err = front.New(&front.Options{Log: otp.Log(t, "front")})
+	o.Log = otp.Log(t, "front")
+	h.k, err = front.New(o)
 	require.NoError(t, err)
 	l, err := h.k.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)

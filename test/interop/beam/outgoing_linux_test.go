@@ -1,0 +1,284 @@
+package beam
+
+import (
+	"bufio"
+	_ "embed"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/contrib/front"
+	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/internal/test/otp"
+	"github.com/cnode-go/cnode/transport/handoff"
+)
+
+//go:embed testdata/outgoing.erl
+var outgoing string
+
+// A far side is what workers have connections to. It sends numbered PINGs over each, and looks at
+// the answers.
+type farSide struct {
+	net.Listener
+	think   time.Duration
+	answers atomic.Int64
+	all     sync.WaitGroup
+
+	mu    sync.Mutex
+	conns map[string][]net.Conn // by the name that was said first
+	wrong []string
+}
+
+// far starts a far side. Its connections are silent if think is 0.
+func far(t *testing.T, think time.Duration) *farSide {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	f := &farSide{Listener: l, think: think, conns: map[string][]net.Conn{}}
+	f.all.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			f.all.Go(func() {
+				if err := f.serve(c); err != nil {
+					f.mu.Lock()
+					f.wrong = append(f.wrong, err.Error())
+					f.mu.Unlock()
+				}
+			})
+		}
+	})
+	t.Cleanup(func() { f.close() })
+	return f
+}
+
+func (f *farSide) close() {
+	_ = f.Close()
+	f.mu.Lock()
+	for _, conns := range f.conns {
+		for _, c := range conns {
+			_ = c.Close()
+		}
+	}
+	f.mu.Unlock()
+	f.all.Wait()
+}
+
+func (f *farSide) serve(c net.Conn) error {
+	r := bufio.NewReader(c)
+	line, err := r.ReadString('\n')
+	name, ok := strings.CutPrefix(strings.TrimSpace(line), "NAME ")
+	if err != nil || !ok {
+		return fmt.Errorf("first %q: %v", line, err)
+	}
+	f.mu.Lock()
+	f.conns[name] = append(f.conns[name], c)
+	f.mu.Unlock()
+	for n := 1; f.think > 0; n++ {
+		if _, err := fmt.Fprintf(c, "PING %d\n", 1000+n); err != nil {
+			return nil //nolint:nilerr // the test has ended it
+		}
+		line, err := r.ReadString('\n')
+		if err != nil {
+			if strings.Contains(err.Error(), net.ErrClosed.Error()) {
+				return nil
+			}
+			return fmt.Errorf("%s, %d: %w", name, n, err)
+		}
+		if want := fmt.Sprintf("PONG %d %d\n", 1000+n, n); line != want {
+			return fmt.Errorf("%s: got %q, want %q", name, line, want)
+		}
+		f.answers.Add(1)
+		time.Sleep(f.think)
+	}
+	return nil
+}
+
+// count is how many connections names have had, and what has gone wrong.
+func (f *farSide) count() (names, conns int, wrong []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, c := range f.conns {
+		conns += len(c)
+	}
+	return len(f.conns), conns, slices.Clone(f.wrong)
+}
+
+// last is the newest connection of a name.
+func (f *farSide) last(t *testing.T, name string, nth int) (c net.Conn) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if len(f.conns[name]) >= nth {
+			c = f.conns[name][nth-1]
+		}
+		return c != nil
+	}, expect.Limit, time.Millisecond, "%s does not come", name)
+	return c
+}
+
+// newDialHouse is a house whose front makes connections to addresses.
+func newDialHouse(t *testing.T, r otp.Release, addrs ...string) *house {
+	t.Helper()
+	h := newFrontWith(t, &front.Options{Dial: &front.DialOptions{Pause: 20 * time.Millisecond, LongestPause: 100 * time.Millisecond,
+		Allow: func(_ handoff.Cred, _, address string) error {
+			if !slices.Contains(addrs, address) {
+				return fmt.Errorf("%s is not allowed", address)
+			}
+			return nil
+		}}})
+	h.r, h.ebin = r, build(t, r, "src")
+	return h
+}
+
+// dialler starts a BEAM that has connections to an address by names.
+func (h *house) dialler(kind, addr string, names ...string) *otp.Node {
+	h.t.Helper()
+	n := h.r.Start(h.t, otp.Options{Local: true, ExtraArgs: []string{"-pa", h.ebin}})
+	n.Load(h.t, outgoing)
+	quoted := `<<"` + strings.Join(names, `">>, <<"`) + `">>`
+	if len(names) == 0 {
+		quoted = ""
+	}
+	require.Equal(h.t, "ok", n.Do(h.t, fmt.Sprintf(`{ok, _} = application:ensure_all_started(cnode),
+		register(server, outgoing:start("%s", %s, "%s", [%s])), ok`, h.path, kind, addr, quoted)))
+	return n
+}
+
+// A worker with connections is killed again and again: each goes on in the next worker that asks
+// for its name, and none is made a second time.
+func TestOutgoingKills(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		const many, kills = 20, 5
+		f := far(t, 2*time.Millisecond)
+		h := newDialHouse(t, r, f.Addr().String())
+		var names []string
+		for i := range many {
+			names = append(names, fmt.Sprint("line", i))
+		}
+		further := func() {
+			t.Helper()
+			before := f.answers.Load()
+			require.Eventually(t, func() bool {
+				_, _, wrong := f.count()
+				return len(wrong) > 0 || f.answers.Load()-before > 10*many
+			}, expect.Limit, time.Millisecond)
+			_, _, wrong := f.count()
+			require.Empty(t, wrong)
+		}
+		w := h.dialler("socket", f.Addr().String(), names...)
+		for range kills {
+			further()
+			w.Kill()
+			w = h.dialler("socket", f.Addr().String(), names...)
+		}
+		further()
+		n, conns, _ := f.count()
+		require.Equal(t, many, n)
+		require.Equal(t, many, conns)
+		s := h.k.Stats()
+		t.Log(f.answers.Load(), "answers; front: ", s)
+		require.EqualValues(t, many, s.Dialled)
+		require.Zero(t, s.Reset)
+	})
+}
+
+// What is not allowed, and names that another process has, are errors.
+func TestOutgoingRefused(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		f := far(t, 0)
+		addr := f.Addr().String()
+		free, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		nobody := free.Addr().String()
+		require.NoError(t, free.Close())
+		h := newDialHouse(t, r, addr, nobody)
+		w := h.dialler("gen_tcp", addr, "one")
+		c := f.last(t, "one", 1)
+		asks := func(w *otp.Node, name, addr, options string) string {
+			return w.Do(t, fmt.Sprintf(`case cnode_sessions:connect(server, "%s", "%s", %s) of {error, {A, B}} when is_binary(B) -> {A, size(B) > 0};
+				Other -> Other end`, name, addr, options))
+		}
+		require.Equal(t, "{not_allowed,true}", asks(w, "two", "127.0.0.1:1", "#{}"))
+		require.Equal(t, "{taken,true}", asks(w, "one", addr, "#{}"))
+		require.Equal(t, "{error,timeout}", asks(w, "one", addr, "#{wait => true, timeout => 10}"))
+		require.Equal(t, "{unreachable,true}", asks(w, "two", nobody, "#{}"))
+		require.Equal(t, "{error,badarg}", asks(w, "", addr, "#{}"))
+		require.Equal(t, "{error,badarg}", asks(w, "two", addr, "#{waits => true}"))
+		// the name of an address in vain is paused
+		require.Equal(t, `[<<"two">>]`, w.Do(t, fmt.Sprintf(`{error, {unreachable, _}} =
+			cnode_sessions:connect(server, "two", "%s", #{tell => self()}), [receive {cnode_sessions, Name, {redial, Ms, Why}} when Ms < 200, size(Why) > 0 -> Name end]`, nobody)))
+		other := h.dialler("socket", addr)
+		require.Equal(t, "{taken,true}", asks(other, "one", addr, "#{}"))
+		// a worker that waits gets it when the other one is gone
+		got := make(chan string, 1)
+		go func() {
+			got <- other.Do(t, fmt.Sprintf(`{ok, S} = cnode_sessions:connect(server, "one", "%s", #{wait => true}), {ok, I} = cnode_sessions:info(S),
+				ok = cnode_sessions:answer(S, "mine", <<"1">>), [maps:get(K, I) || K <- [name, state, connection]]`, addr))
+		}()
+		w.Kill()
+		require.Equal(t, `[<<"one">>,<<"0">>,kept]`, <-got)
+		p := make([]byte, 4)
+		_, err = c.Read(p)
+		require.NoError(t, err)
+		require.Equal(t, "mine", string(p))
+		_, conns, wrong := f.count()
+		require.Empty(t, wrong)
+		require.Equal(t, 1, conns)
+	})
+}
+
+// What a peer has sent before it ended, while nobody had the connection, is read by who asks for its
+// name; then the name is dialled anew.
+func TestOutgoingEndsMeanwhile(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		for _, kind := range []string{"socket", "gen_tcp"} {
+			for _, way := range []string{"end", "reset"} {
+				t.Run(kind+" "+way, func(t *testing.T) {
+					f := far(t, 0)
+					h := newDialHouse(t, r, f.Addr().String())
+					w := h.dialler(kind, f.Addr().String(), "one")
+					c := f.last(t, "one", 1).(*net.TCPConn)
+					w.Kill()
+					h.until("nobody has it", func(s front.Stats) bool { return len(s.Workers) == 0 && s.Unclaimed == 1 })
+					_, err := c.Write([]byte("goodbye"))
+					require.NoError(t, err)
+					if way == "reset" {
+						require.NoError(t, c.SetLinger(0))
+					}
+					require.NoError(t, c.Close())
+					w = h.dialler(kind, f.Addr().String())
+					read := map[string]string{"socket": "cnode_sessions:peek(S, 5000)", "gen_tcp": "gen_tcp:recv(S, 7, 5000)"}[kind]
+					require.Equal(t, `[<<"one">>,<<"0">>,ended,{ok,<<"goodbye">>},closed,ok]`, w.Do(t, fmt.Sprintf(`
+						{ok, S} = cnode_sessions:connect(server, "one", "%s"), {ok, I} = cnode_sessions:info(S),
+						[maps:get(K, I) || K <- [name, state, connection]] ++ [%s, case %s of
+							{error, closed} -> closed; {error, econnreset} -> closed; Other -> Other end, cnode_sessions:close(S)]`,
+						f.Addr(), read, map[string]string{"socket": "cnode_sessions:more(S, 5000)", "gen_tcp": "gen_tcp:recv(S, 0, 5000)"}[kind])))
+					require.Equal(t, `[<<>>,new]`, w.Do(t, fmt.Sprintf(`{ok, S2} = cnode_sessions:connect(server, "one", "%s"),
+						{ok, I2} = cnode_sessions:info(S2), ok = cnode_sessions:answer(S2, "NAME one\n", <<"0">>), register(kept, spawn(fun() -> receive go -> ok end end)),
+						_ = case S2 of _ when is_port(S2) -> gen_tcp:controlling_process(S2, whereis(kept));
+							_ -> socket:setopt(S2, {otp, controlling_process}, whereis(kept)) end,
+						[maps:get(K, I2) || K <- [state, connection]]`, f.Addr())))
+					f.last(t, "one", 2)
+					// an owner that ends without closing leaves it to the next
+					require.Equal(t, `[<<"0">>,kept]`, w.Do(t, fmt.Sprintf(`kept ! go, (fun Asks() -> case cnode_sessions:connect(server, "one", "%s") of
+						{error, {taken, _}} -> Asks(); {ok, S3} -> {ok, I3} = cnode_sessions:info(S3), [maps:get(K, I3) || K <- [state, connection]] end end)()`,
+						f.Addr())))
+					s := h.k.Stats()
+					require.EqualValues(t, 2, s.Dialled)
+					require.Zero(t, s.Reset)
+				})
+			}
+		}
+	})
+}
