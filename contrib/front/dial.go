@@ -86,7 +86,7 @@ type refused struct {
 }
 
 // A wish is what a connection is to be like.
-type wish struct{ address string }
+type wish struct{ Address string }
 
 // A claim is a worker's wish for the connection of a name.
 type claim struct {
@@ -122,7 +122,7 @@ func (c *claim) read(p []byte) (name string, ok bool) {
 		return "", false
 	}
 	c.wait = p[0]&flagWait != 0
-	name, c.address = string(p[2:2+p[1]]), string(p[2+p[1]:])
+	name, c.Address = string(p[2:2+p[1]]), string(p[2+p[1]:])
 	return name, name != ""
 }
 
@@ -143,12 +143,19 @@ func (k *Keeper) claim(w *worker, p packet) {
 	k.dispatch()
 }
 
-func (k *Keeper) mayClaim(c *claim, text string) (*name, error) {
+func (k *Keeper) allowed(c *claim, name string) error {
 	if k.o.Dial == nil {
-		return nil, refused{refusedAddress, errors.New("this front makes no connections")}
+		return refused{refusedAddress, errors.New("this front makes no connections")}
 	}
-	if err := k.o.Dial.Allow(c.worker.cred, text, c.address); err != nil {
-		return nil, refused{refusedAddress, err}
+	if err := k.o.Dial.Allow(c.worker.cred, name, c.Address); err != nil {
+		return refused{refusedAddress, err}
+	}
+	return nil
+}
+
+func (k *Keeper) mayClaim(c *claim, text string) (*name, error) {
+	if err := k.allowed(c, text); err != nil {
+		return nil, err
 	}
 	n := k.names[text]
 	if n == nil {
@@ -225,11 +232,11 @@ func (k *Keeper) keep(s *session) {
 }
 
 func (k *Keeper) expireUnclaimed(s *session) {
-	if k.o.Dial == nil {
-		return
+	parked, age := s.parked, defaultUnclaimedAge
+	if k.o.Dial != nil {
+		age = k.o.Dial.MaxUnclaimedAge
 	}
-	parked := s.parked
-	time.AfterFunc(time.Until(parked.Add(k.o.Dial.MaxUnclaimedAge)), func() {
+	time.AfterFunc(time.Until(parked.Add(age)), func() {
 		if !k.enter() {
 			return
 		}
@@ -286,16 +293,17 @@ func (k *Keeper) ended(s *session) {
 		n.claims = slices.Insert(n.claims, 0, s.claim)
 	}
 	n.session = nil
-	if o := k.o.Dial; o != nil {
-		if time.Since(s.since) > o.LongestPause {
-			n.tries = 0
-		}
-		n.pause(o, errors.New("its connection has ended"))
+	if o := k.o.Dial; o != nil && time.Since(s.since) > o.LongestPause {
+		n.tries = 0
 	}
+	n.pause(k.o.Dial, errors.New("its connection has ended"))
 	k.match(n)
 }
 
 func (n *name) pause(o *DialOptions, why error) {
+	if o == nil { // the process before has made connections
+		return
+	}
 	p := min(o.Pause<<min(n.tries, 30), o.LongestPause)
 	n.tries, n.failed = n.tries+1, why
 	n.next = time.Now().Add(p/2 + rand.N(p))
@@ -333,7 +341,7 @@ func (k *Keeper) dial(n *name) {
 			}
 			continue
 		}
-		s, err := k.connect(kicked, c)
+		s, err := k.connect(kicked, n, c)
 		if err == nil || kicked.Err() == nil {
 			k.mu.Lock()
 			k.made(n, c, s, err)
@@ -361,10 +369,13 @@ func (k *Keeper) made(n *name, c *claim, s *session, err error) {
 }
 
 // connect makes a connection. The gate is held.
-func (k *Keeper) connect(kicked context.Context, c *claim) (*session, error) {
+func (k *Keeper) connect(kicked context.Context, n *name, c *claim) (*session, error) {
+	if err := k.allowed(c, n.text); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(kicked, dialLimit)
 	defer cancel()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", c.address)
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", c.Address)
 	if err != nil {
 		return nil, refused{refusedUnreachable, err}
 	}
@@ -387,7 +398,7 @@ func (k *Keeper) fail(c *claim, err error) {
 	if r := (refused{}); errors.As(err, &r) {
 		reason = r.reason
 	}
-	k.o.Log.Warn("a worker gets no connection", "worker", c.worker.label(), "address", c.address, "error", err)
+	k.o.Log.Warn("a worker gets no connection", "worker", c.worker.label(), "address", c.Address, "error", err)
 	p := binary.BigEndian.AppendUint64([]byte{kindFailed}, c.number)
 	k.tell(c.worker, append(append(p, reason), brief(err)...))
 }
@@ -408,6 +419,32 @@ func (k *Keeper) tell(w *worker, p []byte) {
 			k.tell(w, p)
 		})
 	}
+}
+
+// save writes a name down. waits: the sessions that are with no worker. Keeper.mu is held.
+func (n *name) save(waits map[uint64]bool) savedName {
+	v := savedName{Name: n.text, UID: n.uid, Tries: n.tries, Next: n.next}
+	claims := n.claims
+	if s := n.session; s != nil && s.claim != nil && waits[s.id] {
+		claims = slices.Insert(slices.Clone(claims), 0, s.claim)
+	}
+	for _, c := range claims {
+		v.Claims = append(v.Claims, savedClaim{c.worker.id, c.number, c.wait, c.wish})
+	}
+	return v
+}
+
+// readName reads a name, whose workers have been read. k.mu is held.
+func (k *Keeper) readName(v savedName) {
+	n := &name{text: v.Name, uid: v.UID, tries: v.Tries, next: v.Next}
+	for _, c := range v.Claims {
+		for _, w := range k.workers {
+			if w.id == c.Worker {
+				n.claims = append(n.claims, &claim{w, c.Number, c.Wait, c.Wish})
+			}
+		}
+	}
+	k.names[n.text] = n
 }
 
 func brief(err error) string {

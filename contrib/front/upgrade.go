@@ -182,6 +182,13 @@ func (s *staged) Start(context.Context) error {
 	for _, w := range k.workers {
 		k.begin(w)
 	}
+	for _, n := range k.names {
+		if q := n.session; q != nil && q.worker == nil {
+			k.expireUnclaimed(q)
+		}
+		k.match(n)
+	}
+	k.dispatch()
 	k.expireLater()
 	time.AfterFunc(unclaimed, k.closeUnclaimed)
 	return nil

@@ -282,3 +282,52 @@ func TestOutgoingEndsMeanwhile(t *testing.T) {
 		}
 	})
 }
+
+// The front moves to another process: connections stay with their worker, wait on, and who waits for
+// one gets it there.
+func TestOutgoingUpgrade(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		f := far(t, time.Millisecond)
+		addr := f.Addr().String()
+		free, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		nobody := free.Addr().String()
+		require.NoError(t, free.Close())
+		h := newDialHouse(t, r, addr, nobody)
+		h.dial.Pause, h.dial.LongestPause = time.Second, time.Second
+		names := []string{"a", "b", "c"}
+		answered := func() {
+			t.Helper()
+			before := f.answers.Load()
+			require.Eventually(t, func() bool { return f.answers.Load()-before > 50 }, expect.Limit, time.Millisecond)
+		}
+		w := h.dialler("socket", addr, names...)
+		answered()
+		h.moves(t)
+		answered()
+		// one that waits for a name, and one whose name is paused
+		waits := h.dialler("socket", addr)
+		require.Equal(t, "unreachable", waits.Do(t, fmt.Sprintf(`{error, {U, _}} = cnode_sessions:connect(server, "void", "%s"), U`, nobody)))
+		require.Equal(t, "ok", waits.Do(t, fmt.Sprintf(`Me = self(), register(asked, spawn(fun() ->
+			All = [begin R = cnode_sessions:connect(server, N, A, #{wait => true, tell => Me}),
+				_ = [socket:setopt(S, {otp, controlling_process}, Me) || {ok, S} <- [R]], R end || {N, A} <- [{"void", "%s"}, {"a", "%s"}]],
+			receive {From, all} -> From ! All end end)), receive {cnode_sessions, <<"void">>, {redial, _, _}} -> ok end`, nobody, addr)))
+		h.moves(t)
+		answered()
+		w.Kill()
+		require.Equal(t, `[unreachable,kept]`, waits.Do(t, `asked ! {self(), all}, receive [{error, {Why, _}}, {ok, S}] ->
+			{ok, #{connection := How}} = cnode_sessions:info(S), [Why, How] end`))
+		h.until("the others wait", func(s front.Stats) bool { return s.Unclaimed == 2 })
+		waits.Kill()
+		h.until("all wait", func(s front.Stats) bool { return s.Unclaimed == 3 })
+		h.moves(t)
+		require.Equal(t, 3, h.k.Stats().Unclaimed)
+		h.dialler("socket", addr, names...)
+		answered()
+		_, conns, wrong := f.count()
+		require.Empty(t, wrong)
+		require.Equal(t, len(names), conns)
+		require.EqualValues(t, len(names), h.k.Stats().Dialled)
+		require.Zero(t, h.k.Stats().Reset)
+	})
+}

@@ -73,6 +73,7 @@ type house struct {
 	addr string
 	r    otp.Release
 	ebin string
+	dial *front.DialOptions
 }
 
 func newHouse(t *testing.T, r otp.Release) *house {
@@ -87,7 +88,7 @@ func newFront(t *testing.T) *house { return newFrontWith(t, &front.Options{}) }
 
 func newFrontWith(t *testing.T, o *front.Options) *house {
 	t.Helper()
-	h := &house{t: t, path: filepath.Join(sockdir.New(t), "front")}
+	h := &house{t: t, path: filepath.Join(sockdir.New(t), "front"), dial: o.Dial}
 	var err error
 	o.Log = otp.Log(t, "front")
 	h.k, err = front.New(o)
