@@ -2,6 +2,7 @@ package front
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -24,6 +25,9 @@ type DialOptions struct {
 	// Allow says whether a worker may have a connection to an address, HOST:PORT, by a name. An error
 	// refuses it. Mandatory.
 	Allow func(worker handoff.Cred, name, address string) error
+	// TLS is the configuration of connections with TLS; nil is the system's certificates. Each is
+	// verified by the name that the worker says, else the host of its address.
+	TLS *tls.Config
 	// MaxUnclaimedAge is how long a connection may wait for a worker that asks for it: then it is
 	// closed. 0 is 1 hour.
 	MaxUnclaimedAge time.Duration
@@ -57,12 +61,16 @@ func (o DialOptions) complete() *DialOptions {
 const (
 	kindOpen   = 'o' // worker: number, flags, and what it wants
 	kindFailed = 'g' // front: number, reason, text
+	kindBegin  = 's' // worker: session, number: TLS is to begin
+	kindBegun  = 'v' // front: number, and what the session is told of TLS
 	kindPause  = 'y' // front: number, ms until the name is dialled, and why it is not at once
 
 	dialMark = 0xC6 // in place of envelopeMark
 	dials    = 1    // of welcome
 
-	flagWait = 1 // of kindOpen: not an error if another worker has the connection
+	flagWait  = 1 // of kindOpen: not an error if another worker has the connection
+	flagTLS   = 2 // it has TLS from its beginning on
+	flagLater = 4 // TLS begins when the worker says so
 )
 
 // Reasons of kindFailed.
@@ -70,6 +78,8 @@ const (
 	refusedAddress     byte = 1 + iota // it is not allowed
 	refusedName                        // another worker has its connection, or another user the name
 	refusedUnreachable                 // it was dialled in vain
+	refusedCertificate                 // the peer's is not the one of that name
+	refusedTLS                         // there is no TLS, for another reason
 )
 
 // How a worker gets a connection.
@@ -86,7 +96,11 @@ type refused struct {
 }
 
 // A wish is what a connection is to be like.
-type wish struct{ Address string }
+type wish struct {
+	Address string
+	TLS     byte   // flagTLS, flagLater or 0
+	Server  string // whose certificate the peer must have
+}
 
 // A claim is a worker's wish for the connection of a name.
 type claim struct {
@@ -113,17 +127,28 @@ type outgoing struct {
 	name  *name
 	wish  wish
 	claim *claim // who gets it, or has got it last
+	facts []byte // of its TLS
 	how   byte
 	since time.Time
 }
 
 func (c *claim) read(p []byte) (name string, ok bool) {
-	if len(p) < 2 || len(p) < 2+int(p[1]) {
+	word := func() (s string) {
+		if len(p) == 0 || len(p) < 1+int(p[0]) {
+			p = nil
+			return ""
+		}
+		s, p = string(p[1:1+int(p[0])]), p[1+int(p[0]):]
+		return s
+	}
+	if len(p) == 0 {
 		return "", false
 	}
-	c.wait = p[0]&flagWait != 0
-	name, c.Address = string(p[2:2+p[1]]), string(p[2+p[1]:])
-	return name, name != ""
+	c.wait, c.TLS = p[0]&flagWait != 0, p[0]&(flagTLS|flagLater)
+	p = p[1:]
+	name, c.Server = word(), word()
+	c.Address = string(p)
+	return name, name != "" && p != nil
 }
 
 // claim gives a worker the connection of a name, or has it made. k.mu and the gate are held.
@@ -363,7 +388,7 @@ func (k *Keeper) made(n *name, c *claim, s *session, err error) {
 		return
 	}
 	n.dialling, n.session = false, s
-	s.outgoing = outgoing{name: n, wish: c.wish, how: isNew, since: time.Now()}
+	s.outgoing = outgoing{name: n, wish: c.wish, facts: s.facts, how: isNew, since: time.Now()}
 	k.stats.Dialled++
 	k.admit(s)
 }
@@ -379,6 +404,13 @@ func (k *Keeper) connect(kicked context.Context, n *name, c *claim) (*session, e
 	if err != nil {
 		return nil, refused{refusedUnreachable, err}
 	}
+	if c.TLS != 0 {
+		s, err := k.secure(ctx, c.wish, conn.(*net.TCPConn))
+		if err != nil {
+			_ = conn.Close()
+		}
+		return s, err
+	}
 	defer conn.Close() // the duplicate stays
 	fd, err := duplicate(conn.(syscall.Conn))
 	if err != nil {
@@ -390,6 +422,129 @@ func (k *Keeper) connect(kicked context.Context, n *name, c *claim) (*session, e
 		return nil, refused{refusedUnreachable, err}
 	}
 	return s, nil
+}
+
+// secure makes a connection with TLS, or one in which it may begin.
+func (k *Keeper) secure(ctx context.Context, to wish, conn *net.TCPConn) (s *session, err error) {
+	if to.TLS != flagTLS {
+		return k.pumped(conn, conn, defaultLinger)
+	}
+	c := tls.Client(conn, k.o.Dial.config(to))
+	if err = c.HandshakeContext(ctx); err != nil {
+		return nil, insecure(err)
+	}
+	if s, err = k.pumped(c, conn, defaultLinger); err == nil {
+		s.facts = facts(c)
+	}
+	return s, err
+}
+
+func (o *DialOptions) config(to wish) *tls.Config {
+	config := &tls.Config{}
+	if o.TLS != nil {
+		config = o.TLS.Clone()
+	}
+	if to.Server != "" {
+		config.ServerName = to.Server
+	} else if config.ServerName == "" {
+		config.ServerName, _, _ = net.SplitHostPort(to.Address)
+	}
+	return config
+}
+
+func insecure(err error) error {
+	if bad := (*tls.CertificateVerificationError)(nil); errors.As(err, &bad) {
+		return refused{refusedCertificate, err}
+	}
+	return refused{refusedTLS, err}
+}
+
+// facts are what a worker is told of TLS: version, cipher suite, protocol, and the peer's
+// certificate.
+func facts(c *tls.Conn) []byte {
+	s := c.ConnectionState()
+	b := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, s.Version), s.CipherSuite)
+	b = append(append(b, byte(len(s.NegotiatedProtocol))), s.NegotiatedProtocol...)
+	return append(b, s.PeerCertificates[0].Raw...)
+}
+
+// A begin has a pump begin TLS.
+type begin struct {
+	config *tls.Config
+	behind func() bool // the worker has not read all that has come in plain text
+	done   func(facts []byte, err error)
+}
+
+// begun does the handshake, if one was asked for, in place of reading. false: the session ends.
+func (p *pump) begun() bool {
+	var b begin
+	select {
+	case b = <-p.begins:
+	default:
+		return false
+	}
+	p.writing.Lock()
+	defer p.writing.Unlock()
+	_ = p.tcp.SetReadDeadline(time.Time{})
+	if b.behind() { // it must not be taken for what was said in secret
+		b.done(nil, refused{refusedTLS, errors.New("the peer has said more before TLS began")})
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), dialLimit)
+	defer cancel()
+	c := tls.Client(p.tcp, b.config)
+	if err := c.HandshakeContext(ctx); err != nil {
+		b.done(nil, insecure(err))
+		return false
+	}
+	p.client = c
+	b.done(facts(c), nil)
+	return true
+}
+
+// beginTLS begins TLS in a session. k.mu is held.
+func (k *Keeper) beginTLS(w *worker, s *session, number uint64) {
+	c := &claim{worker: w, number: number, wish: s.wish}
+	p, ok := s.pump.(*pump)
+	if !ok || s.wish.TLS != flagLater || s.facts != nil || k.o.Dial == nil {
+		k.fail(c, refused{refusedTLS, errors.New("TLS cannot begin in this connection, or after an upgrade of the front")})
+		return
+	}
+	locked := func(f func()) {
+		if !k.enter() {
+			return
+		}
+		defer k.gate.RUnlock()
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		f()
+	}
+	b := begin{config: k.o.Dial.config(s.wish)}
+	b.behind = func() (is bool) {
+		is = true
+		locked(func() {
+			if !s.over {
+				n, err := unread(s.fd)
+				is = err != nil || n > 0
+			}
+		})
+		return is
+	}
+	b.done = func(facts []byte, err error) {
+		locked(func() {
+			if s.facts = facts; err != nil {
+				k.fail(c, err)
+				return
+			}
+			k.tell(w, append(binary.BigEndian.AppendUint64([]byte{kindBegun}, number), facts...))
+		})
+	}
+	select {
+	case p.begins <- b:
+		_ = p.tcp.SetReadDeadline(time.Unix(1, 0))
+	default:
+		k.fail(c, refused{refusedTLS, errors.New("TLS begins already")})
+	}
 }
 
 // fail tells a worker why it does not get a connection. k.mu is held.
@@ -461,6 +616,7 @@ func brief(err error) string {
 func appendDialled(b []byte, s *session) []byte {
 	b = binary.BigEndian.AppendUint64(append(b, dialMark), s.id)
 	b = append(binary.BigEndian.AppendUint64(b, s.claim.number), s.how)
+	b = append(binary.BigEndian.AppendUint32(b, uint32(len(s.facts))), s.facts...)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(s.last.state)))
 	return append(append(b, s.last.state...), s.last.rest...)
 }

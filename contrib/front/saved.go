@@ -62,6 +62,7 @@ type (
 		Head, Parts  []byte `json:",omitempty"` // preface
 		Name         string `json:",omitempty"` // one of the Names
 		Wish         wish
+		Facts        []byte
 		How          byte
 		Since        time.Time
 	}
@@ -240,7 +241,8 @@ func (s *still) saveSession(all *savedKeeper, q *session, worker uint64) error {
 	host, err := s.saveHost(all, q)
 	all.Sessions = append(all.Sessions, savedSession{ID: q.id, Kind: q.kind, FD: s.add(q.fd), Header: h, Moves: q.moves, Host: host,
 		Worker: worker, Parked: q.parked, Taken: q.taken, Base: [2]int64{q.base.consumed, q.base.written},
-		Last: savePoint(q.last), Before: savePoint(q.before), Head: q.head, Parts: q.parts, Wish: q.wish, How: q.how, Since: q.since})
+		Last: savePoint(q.last), Before: savePoint(q.before), Head: q.head, Parts: q.parts,
+		Wish: q.wish, Facts: q.facts, How: q.how, Since: q.since})
 	if q.name != nil {
 		all.Sessions[len(all.Sessions)-1].Name = q.name.text
 	}
@@ -392,7 +394,7 @@ func (s *staged) readSession(v savedSession) error {
 	k.sessions[q.id] = q
 	if n := k.names[v.Name]; n != nil {
 		n.session = q
-		q.outgoing = outgoing{name: n, wish: v.Wish, how: v.How, since: v.Since}
+		q.outgoing = outgoing{name: n, wish: v.Wish, facts: v.Facts, how: v.How, since: v.Since}
 	}
 	if q.header, err = v.Header.header(); err != nil {
 		return err

@@ -102,7 +102,7 @@ func parsePacket(p []byte) (k packet, ok bool) {
 	switch k.kind = p[0]; k.kind {
 	case kindRetire, kindNoMore, kindReads:
 		return k, true
-	case kindTaken, kindOpen, kindRefused, kindDone, kindGivenBack, kindPoint, kindHead, kindPart, kindLong:
+	case kindTaken, kindOpen, kindBegin, kindRefused, kindDone, kindGivenBack, kindPoint, kindHead, kindPart, kindLong:
 	default:
 		return k, false
 	}
@@ -113,7 +113,7 @@ func parsePacket(p []byte) (k packet, ok bool) {
 	switch k.kind {
 	case kindHead, kindPart, kindLong:
 		return parseLong(p)
-	case kindOpen:
+	case kindOpen, kindBegin:
 		k.data = append([]byte(nil), p[1+8:]...)
 		return k, true
 	case kindPoint:

@@ -2,6 +2,7 @@ package front
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -606,6 +607,11 @@ func (k *Keeper) heard(w *worker, p packet) {
 			s.last, s.before = nil, nil
 		} else {
 			s.last, s.before = p.point, s.last
+		}
+		return
+	case kindBegin:
+		if len(p.data) == 8 {
+			k.beginTLS(w, s, binary.BigEndian.Uint64(p.data))
 		}
 		return
 	case kindDone:

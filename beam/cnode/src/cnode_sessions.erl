@@ -43,7 +43,7 @@ Linux only, OTP 25 or newer.
 -include("cnode_sessions.hrl").
 -include_lib("kernel/include/logger.hrl").
 
--export([start_link/1, child_spec/1, status/1, accept/2, connect/3, connect/4, retire/1]).
+-export([start_link/1, child_spec/1, status/1, accept/2, connect/3, connect/4, begin_tls/2, retire/1]).
 -export([info/1, answer/3, answer/4, received/2, point/2, point/3, no_point/1]).
 -export([peek/2, more/2, send/2, sendfile/5, unrecv/2, shutdown/2, close/1]).
 -export([listen/1, idle/1, idle/2, stands_behind/3, stay/1, taken/1]). % for transports
@@ -84,11 +84,12 @@ Linux only, OTP 25 or newer.
 }.
 -type info() :: #{
     id := non_neg_integer(), local := endpoint(), remote := endpoint(), state := binary(), read := binary(),
-    name => binary(), connection => new | kept | ended
+    name => binary(), connection => new | kept | ended, tls => tls()
 }.
--type connect_options() :: #{wait => boolean(), timeout => timeout(), tell => pid()}.
+-type tls() :: #{version := char(), cipher := char(), protocol := binary(), certificate := Der :: binary()}.
+-type connect_options() :: #{tls => boolean() | later, server_name => unicode:chardata(), wait => boolean(), timeout => timeout(), tell => pid()}.
 -type connect_error() ::
-    {not_allowed | taken | unreachable, Why :: binary()} | unsupported | timeout | closed | badarg.
+    {not_allowed | taken | unreachable | certificate | tls, Why :: binary()} | unsupported | timeout | closed | badarg.
 
 %% A connection that was asked for, and has not come: by the packet that asks a front for it.
 -record(ask, {from :: gen_server:from(), timer :: reference() | none, tell :: pid() | none, name :: binary(), packet :: binary()}).
@@ -224,27 +225,61 @@ with another address is connected anew.
 
 When a connection has ended, or cannot be made, ask for its name again: the front pauses before it dials, longer each time.
 
+  * `tls`: `true` for TLS, which the front does, so that it outlives this system as well. The peer's certificate is verified. With
+    `later` the connection begins without, until `begin_tls/2`. `info/1` has `tls`: the numbers of the version and of the cipher
+    suite, the protocol of ALPN, and the peer's certificate.
+  * `server_name`: whose certificate it must be, else that of the address's host.
   * `wait`: `true` waits while another process has the connection. Otherwise the error is `taken`, unless that process is about
     to end.
   * `timeout`: ms, or `infinity`, which is the default. The connection may come later: it waits for who asks for it next.
   * `tell`: a process that gets `{cnode_sessions, Name, {redial, Ms, Why}}` when the front pauses before it dials.
 
-The errors are `not_allowed`, `taken` and `unreachable`, each with a text, `unsupported` for a front that makes no
+The errors are `not_allowed`, `taken`, `unreachable`, `certificate` and `tls`, each with a text, `unsupported` for a front that makes no
 connections because it is older, `timeout`, and `closed` after `retire/1`. Without a front, it waits for one.
 """).
 -spec connect(server(), unicode:chardata(), unicode:chardata(), connect_options()) -> {ok, session()} | {error, connect_error()}.
 connect(Server, Name0, Address0, Options) ->
     Name = unicode:characters_to_binary(Name0),
     Address = unicode:characters_to_binary(Address0),
-    case maps:keys(maps:without([wait, timeout, tell], Options)) of
-        [] when is_binary(Name), is_binary(Address), Name =/= <<>>, byte_size(Name) < 256 ->
-            Flags = case Options of #{wait := true} -> 1; _ -> 0 end,
-            Packet = <<Flags, (byte_size(Name)), Name/binary, Address/binary>>,
-            try gen_server:call(Server, {ask, Name, Packet, Options}, infinity)
-            catch exit:_ -> {error, closed}
-            end;
+    ServerName = unicode:characters_to_binary(maps:get(server_name, Options, <<>>)),
+    Known = [tls, server_name, wait, timeout, tell],
+    case {maps:keys(maps:without(Known, Options)), maps:get(tls, Options, false), maps:get(wait, Options, false)} of
+        {[], Tls, Wait} when is_binary(Name), is_binary(Address), Name =/= <<>>, byte_size(Name) < 256, byte_size(ServerName) < 256,
+                is_boolean(Tls) orelse Tls =:= later, is_boolean(Wait) ->
+            Flags = case Wait of true -> 1; false -> 0 end + case Tls of true -> 2; later -> 4; false -> 0 end,
+            Packet = <<Flags, (byte_size(Name)), Name/binary, (byte_size(ServerName)), ServerName/binary, Address/binary>>,
+            ask(Server, {ask, Name, fun(Number) -> <<$o, Number:64, Packet/binary>> end, Options});
         _ -> {error, badarg}
     end.
+
+ask(Server, Ask) ->
+    try gen_server:call(Server, Ask, infinity)
+    catch exit:_ -> {error, closed}
+    end.
+
+?DOC("""
+Begins TLS in a connection that was made with `tls => later`: when the peer has said that it is ready for it, as in STARTTLS. All
+that has come must have been taken, by `answer/4` or `point/3`. If the peer has sent more, the connection ends: what somebody
+else has put in before TLS must not count. After any error close it.
+""").
+-spec begin_tls(session(), timeout()) -> ok | {error, connect_error()}.
+begin_tls(Socket, Timeout) ->
+    case ets:lookup(?TABLE, Socket) of
+        [#session{server = Server, id = Id, buffer = <<>>, peeked = 0, outgoing = #{name := Name}}] ->
+            case ask(Server, {ask, Name, fun(Number) -> <<$s, Id:64, Number:64>> end, #{timeout => Timeout}}) of
+                {ok, Tls} ->
+                    [#session{outgoing = Outgoing}] = ets:lookup(?TABLE, Socket),
+                    _ = ets:update_element(?TABLE, Socket, {#session.outgoing, tls(Tls, Outgoing)}),
+                    ok;
+                Error -> Error
+            end;
+        [_] -> {error, badarg};
+        [] -> {error, closed}
+    end.
+
+tls(<<Version:16, Cipher:16, N, Protocol:N/binary, Certificate/binary>>, Outgoing) ->
+    Outgoing#{tls => #{version => Version, cipher => Cipher, protocol => Protocol, certificate => Certificate}};
+tls(<<>>, Outgoing) -> Outgoing.
 
 ?DOC("""
 What a server does: `connected` to a front or sender, how many `sessions` there are, how many of them are `ready` for an
@@ -279,7 +314,7 @@ info(Socket) ->
     case ets:lookup(?TABLE, Socket) of
         [#session{id = Id, local = Local, remote = Remote, state = State, first = First, outgoing = Outgoing}] ->
             Info = #{id => Id, local => Local, remote => Remote, state => State, read => First},
-            {ok, case Outgoing of none -> Info; _ -> maps:merge(Info, maps:with([name, connection], Outgoing)) end};
+            {ok, case Outgoing of none -> Info; _ -> maps:merge(Info, maps:with([name, connection, tls], Outgoing)) end};
         [] -> {error, closed}
     end.
 
@@ -835,7 +870,7 @@ handle_call({ask, Name, Packet, Options}, From, #state{asks = Asks} = State) ->
         infinity -> none;
         Timeout -> erlang:start_timer(Timeout, self(), {ask, Number})
     end,
-    Ask = #ask{from = From, timer = Timer, tell = maps:get(tell, Options, none), name = Name, packet = <<$o, Number:64, Packet/binary>>},
+    Ask = #ask{from = From, timer = Timer, tell = maps:get(tell, Options, none), name = Name, packet = Packet(Number)},
     ok = cnode_sessions_guard:tell(State#state.link, Ask#ask.packet),
     {noreply, State#state{asks = Asks#{Number => Ask}}};
 handle_call(status, _From, #state{ready = Ready, streams = Streams, link = Link, retiring = Retiring, options = Options} = State) ->
@@ -1002,8 +1037,9 @@ hears(Control, #state{link = #link{control = Control}} = State) ->
     case cnode_sessions_wire:receive_fds(Control) of
         {select, _} -> State;
         {ok, <<$g, Number:64, Reason, Text/binary>>, [], _} ->
-            Error = case Reason of 1 -> not_allowed; 2 -> taken; _ -> unreachable end,
+            Error = case Reason of 1 -> not_allowed; 2 -> taken; 4 -> certificate; 5 -> tls; _ -> unreachable end,
             hears(Control, answers(Number, {error, {Error, Text}}, State));
+        {ok, <<$v, Number:64, Tls/binary>>, [], _} -> hears(Control, answers(Number, {ok, Tls}, State));
         {ok, <<$y, Number:64, Ms:32, Text/binary>>, [], _} ->
             _ = case State#state.asks of
                 #{Number := #ask{tell = Pid, name = Name}} when is_pid(Pid) -> Pid ! {?MODULE, Name, {redial, Ms, Text}};
@@ -1021,8 +1057,10 @@ hears(_, State) -> State.
 asks_again(#state{dials = false, asks = Asks} = State) ->
     lists:foldl(fun(Number, S) -> answers(Number, {error, unsupported}, S) end, State, maps:keys(Asks));
 asks_again(#state{link = Link, asks = Asks} = State) ->
-    _ = [cnode_sessions_guard:tell(Link, Packet) || #ask{packet = Packet} <- maps:values(Asks)],
-    State.
+    maps:fold(fun
+        (Number, #ask{packet = <<$s, _/binary>>}, S) -> answers(Number, {error, closed}, S); % of a front that is gone
+        (_, #ask{packet = Packet}, S) -> ok = cnode_sessions_guard:tell(Link, Packet), S
+    end, State, Asks).
 
 answers(Number, Result, #state{asks = Asks} = State) ->
     case maps:take(Number, Asks) of
@@ -1149,9 +1187,9 @@ said(none, Data) -> {ok, 0, none, <<>>, Data};
 said(_, Data) -> cnode_sessions_wire:envelope(Data).
 
 outgoing(none, _) -> none;
-outgoing({Number, How}, #state{asks = Asks}) ->
+outgoing({Number, How, Tls}, #state{asks = Asks}) ->
     Name = case Asks of #{Number := #ask{name = N}} -> N; _ -> <<>> end, % nobody waits for it any more
-    #{number => Number, name => Name, connection => case How of 1 -> new; 3 -> ended; _ -> kept end}.
+    tls(Tls, #{number => Number, name => Name, connection => case How of 1 -> new; 3 -> ended; _ -> kept end}).
 
 adopt(lost, _, Session, State) -> refuse(Session, State);
 adopt(Fd, _, Session, #state{retiring = true} = State) ->

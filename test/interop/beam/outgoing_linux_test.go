@@ -2,8 +2,15 @@ package beam
 
 import (
 	"bufio"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	_ "embed"
 	"fmt"
+	"io"
+	"math/big"
 	"net"
 	"slices"
 	"strings"
@@ -41,6 +48,11 @@ func far(t *testing.T, think time.Duration) *farSide {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
+	return farAt(t, l, think)
+}
+
+func farAt(t *testing.T, l net.Listener, think time.Duration) *farSide {
+	t.Helper()
 	f := &farSide{Listener: l, think: think, conns: map[string][]net.Conn{}}
 	f.all.Go(func() {
 		for {
@@ -113,6 +125,27 @@ func (f *farSide) count() (names, conns int, wrong []string) {
 	return len(f.conns), conns, slices.Clone(f.wrong)
 }
 
+// further waits for so many answers, all of which are right.
+func (f *farSide) further(t *testing.T, answers int64) {
+	t.Helper()
+	before := f.answers.Load()
+	require.Eventually(t, func() bool {
+		_, _, wrong := f.count()
+		return len(wrong) > 0 || f.answers.Load()-before > answers
+	}, expect.Limit, time.Millisecond)
+	_, _, wrong := f.count()
+	require.Empty(t, wrong)
+}
+
+// only tells that so many names have had one connection each.
+func (f *farSide) only(t *testing.T, many int) {
+	t.Helper()
+	names, conns, wrong := f.count()
+	require.Empty(t, wrong)
+	require.Equal(t, many, names)
+	require.Equal(t, many, conns)
+}
+
 // last is the newest connection of a name.
 func (f *farSide) last(t *testing.T, name string, nth int) (c net.Conn) {
 	t.Helper()
@@ -127,10 +160,41 @@ func (f *farSide) last(t *testing.T, name string, nth int) (c net.Conn) {
 	return c
 }
 
+// farCertificate is the far side's, for 127.0.0.1 and far.test, and who takes it.
+var farCertificate = func() func(t *testing.T) (*tls.Config, *x509.CertPool) {
+	once := sync.OnceValues(func() (*x509.Certificate, *tls.Config) {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			return nil, nil
+		}
+		template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+			IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"far.test"}}
+		der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+		if err != nil {
+			return nil, nil
+		}
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, nil
+		}
+		return c, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+	})
+	return func(t *testing.T) (*tls.Config, *x509.CertPool) {
+		t.Helper()
+		c, config := once()
+		require.NotNil(t, c)
+		roots := x509.NewCertPool()
+		roots.AddCert(c)
+		return config, roots
+	}
+}()
+
 // newDialHouse is a house whose front makes connections to addresses.
 func newDialHouse(t *testing.T, r otp.Release, addrs ...string) *house {
 	t.Helper()
-	h := newFrontWith(t, &front.Options{Dial: &front.DialOptions{Pause: 20 * time.Millisecond, LongestPause: 100 * time.Millisecond,
+	_, roots := farCertificate(t)
+	h := newFrontWith(t, &front.Options{Dial: &front.DialOptions{TLS: &tls.Config{RootCAs: roots},
+		Pause: 20 * time.Millisecond, LongestPause: 100 * time.Millisecond,
 		Allow: func(_ handoff.Cred, _, address string) error {
 			if !slices.Contains(addrs, address) {
 				return fmt.Errorf("%s is not allowed", address)
@@ -144,6 +208,11 @@ func newDialHouse(t *testing.T, r otp.Release, addrs ...string) *house {
 // dialler starts a BEAM that has connections to an address by names.
 func (h *house) dialler(kind, addr string, names ...string) *otp.Node {
 	h.t.Helper()
+	return h.diallerWith(kind, addr, "#{}", names...)
+}
+
+func (h *house) diallerWith(kind, addr, options string, names ...string) *otp.Node {
+	h.t.Helper()
 	n := h.r.Start(h.t, otp.Options{Local: true, ExtraArgs: []string{"-pa", h.ebin}})
 	n.Load(h.t, outgoing)
 	quoted := `<<"` + strings.Join(names, `">>, <<"`) + `">>`
@@ -151,7 +220,7 @@ func (h *house) dialler(kind, addr string, names ...string) *otp.Node {
 		quoted = ""
 	}
 	require.Equal(h.t, "ok", n.Do(h.t, fmt.Sprintf(`{ok, _} = application:ensure_all_started(cnode),
-		register(server, outgoing:start("%s", %s, "%s", [%s])), ok`, h.path, kind, addr, quoted)))
+		register(server, outgoing:start("%s", %s, "%s", %s, [%s])), ok`, h.path, kind, addr, options, quoted)))
 	return n
 }
 
@@ -160,36 +229,34 @@ func (h *house) dialler(kind, addr string, names ...string) *otp.Node {
 func TestOutgoingKills(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		const many, kills = 20, 5
-		f := far(t, 2*time.Millisecond)
-		h := newDialHouse(t, r, f.Addr().String())
-		var names []string
-		for i := range many {
-			names = append(names, fmt.Sprint("line", i))
+		config, _ := farCertificate(t)
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		for _, f := range []*farSide{far(t, 2*time.Millisecond), farAt(t, tls.NewListener(l, config), 2*time.Millisecond)} {
+			secret := f.Addr().String() == l.Addr().String()
+			t.Run(fmt.Sprintf("TLS %v", secret), func(t *testing.T) {
+				h := newDialHouse(t, r, f.Addr().String())
+				var names []string
+				for i := range many {
+					names = append(names, fmt.Sprint("line", i))
+				}
+				start := func() *otp.Node {
+					return h.diallerWith("socket", f.Addr().String(), fmt.Sprintf("#{tls => %v}", secret), names...)
+				}
+				w := start()
+				for range kills {
+					f.further(t, 10*many)
+					w.Kill()
+					w = start()
+				}
+				f.further(t, 10*many)
+				f.only(t, many)
+				s := h.k.Stats()
+				t.Log(f.answers.Load(), "answers; front: ", s)
+				require.EqualValues(t, many, s.Dialled)
+				require.Zero(t, s.Reset)
+			})
 		}
-		further := func() {
-			t.Helper()
-			before := f.answers.Load()
-			require.Eventually(t, func() bool {
-				_, _, wrong := f.count()
-				return len(wrong) > 0 || f.answers.Load()-before > 10*many
-			}, expect.Limit, time.Millisecond)
-			_, _, wrong := f.count()
-			require.Empty(t, wrong)
-		}
-		w := h.dialler("socket", f.Addr().String(), names...)
-		for range kills {
-			further()
-			w.Kill()
-			w = h.dialler("socket", f.Addr().String(), names...)
-		}
-		further()
-		n, conns, _ := f.count()
-		require.Equal(t, many, n)
-		require.Equal(t, many, conns)
-		s := h.k.Stats()
-		t.Log(f.answers.Load(), "answers; front: ", s)
-		require.EqualValues(t, many, s.Dialled)
-		require.Zero(t, s.Reset)
 	})
 }
 
@@ -217,7 +284,8 @@ func TestOutgoingRefused(t *testing.T) {
 		require.Equal(t, "{error,badarg}", asks(w, "two", addr, "#{waits => true}"))
 		// the name of an address in vain is paused
 		require.Equal(t, `[<<"two">>]`, w.Do(t, fmt.Sprintf(`{error, {unreachable, _}} =
-			cnode_sessions:connect(server, "two", "%s", #{tell => self()}), [receive {cnode_sessions, Name, {redial, Ms, Why}} when Ms < 200, size(Why) > 0 -> Name end]`, nobody)))
+			cnode_sessions:connect(server, "two", "%s", #{tell => self()}), [receive
+			{cnode_sessions, Name, {redial, Ms, Why}} when Ms < 200, size(Why) > 0 -> Name end]`, nobody)))
 		other := h.dialler("socket", addr)
 		require.Equal(t, "{taken,true}", asks(other, "one", addr, "#{}"))
 		// a worker that waits gets it when the other one is gone
@@ -232,14 +300,12 @@ func TestOutgoingRefused(t *testing.T) {
 		_, err = c.Read(p)
 		require.NoError(t, err)
 		require.Equal(t, "mine", string(p))
-		_, conns, wrong := f.count()
-		require.Empty(t, wrong)
-		require.Equal(t, 1, conns)
+		f.only(t, 1)
 	})
 }
 
-// What a peer has sent before it ended, while nobody had the connection, is read by who asks for its
-// name; then the name is dialled anew.
+// What a peer has sent before it ended, while nobody had the connection, is read by who asks for
+// its name; then the name is dialled anew.
 func TestOutgoingEndsMeanwhile(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		for _, kind := range []string{"socket", "gen_tcp"} {
@@ -265,14 +331,17 @@ func TestOutgoingEndsMeanwhile(t *testing.T) {
 							{error, closed} -> closed; {error, econnreset} -> closed; Other -> Other end, cnode_sessions:close(S)]`,
 						f.Addr(), read, map[string]string{"socket": "cnode_sessions:more(S, 5000)", "gen_tcp": "gen_tcp:recv(S, 0, 5000)"}[kind])))
 					require.Equal(t, `[<<>>,new]`, w.Do(t, fmt.Sprintf(`{ok, S2} = cnode_sessions:connect(server, "one", "%s"),
-						{ok, I2} = cnode_sessions:info(S2), ok = cnode_sessions:answer(S2, "NAME one\n", <<"0">>), register(kept, spawn(fun() -> receive go -> ok end end)),
+						{ok, I2} = cnode_sessions:info(S2), ok = cnode_sessions:answer(S2, "NAME one\n", <<"0">>),
+						register(kept, spawn(fun() -> receive go -> ok end end)),
 						_ = case S2 of _ when is_port(S2) -> gen_tcp:controlling_process(S2, whereis(kept));
 							_ -> socket:setopt(S2, {otp, controlling_process}, whereis(kept)) end,
 						[maps:get(K, I2) || K <- [state, connection]]`, f.Addr())))
 					f.last(t, "one", 2)
 					// an owner that ends without closing leaves it to the next
-					require.Equal(t, `[<<"0">>,kept]`, w.Do(t, fmt.Sprintf(`kept ! go, (fun Asks() -> case cnode_sessions:connect(server, "one", "%s") of
-						{error, {taken, _}} -> Asks(); {ok, S3} -> {ok, I3} = cnode_sessions:info(S3), [maps:get(K, I3) || K <- [state, connection]] end end)()`,
+					require.Equal(t, `[<<"0">>,kept]`, w.Do(t, fmt.Sprintf(`kept ! go, (fun Asks() ->
+						case cnode_sessions:connect(server, "one", "%s") of
+						{error, {taken, _}} -> Asks(); {ok, S3} -> {ok, I3} = cnode_sessions:info(S3),
+							[maps:get(K, I3) || K <- [state, connection]] end end)()`,
 						f.Addr())))
 					s := h.k.Stats()
 					require.EqualValues(t, 2, s.Dialled)
@@ -283,8 +352,8 @@ func TestOutgoingEndsMeanwhile(t *testing.T) {
 	})
 }
 
-// The front moves to another process: connections stay with their worker, wait on, and who waits for
-// one gets it there.
+// The front moves to another process: connections stay with their worker, wait on, and who waits
+// for one gets it there.
 func TestOutgoingUpgrade(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		f := far(t, time.Millisecond)
@@ -296,15 +365,10 @@ func TestOutgoingUpgrade(t *testing.T) {
 		h := newDialHouse(t, r, addr, nobody)
 		h.dial.Pause, h.dial.LongestPause = time.Second, time.Second
 		names := []string{"a", "b", "c"}
-		answered := func() {
-			t.Helper()
-			before := f.answers.Load()
-			require.Eventually(t, func() bool { return f.answers.Load()-before > 50 }, expect.Limit, time.Millisecond)
-		}
 		w := h.dialler("socket", addr, names...)
-		answered()
+		f.further(t, 50)
 		h.moves(t)
-		answered()
+		f.further(t, 50)
 		// one that waits for a name, and one whose name is paused
 		waits := h.dialler("socket", addr)
 		require.Equal(t, "unreachable", waits.Do(t, fmt.Sprintf(`{error, {U, _}} = cnode_sessions:connect(server, "void", "%s"), U`, nobody)))
@@ -313,7 +377,7 @@ func TestOutgoingUpgrade(t *testing.T) {
 				_ = [socket:setopt(S, {otp, controlling_process}, Me) || {ok, S} <- [R]], R end || {N, A} <- [{"void", "%s"}, {"a", "%s"}]],
 			receive {From, all} -> From ! All end end)), receive {cnode_sessions, <<"void">>, {redial, _, _}} -> ok end`, nobody, addr)))
 		h.moves(t)
-		answered()
+		f.further(t, 50)
 		w.Kill()
 		require.Equal(t, `[unreachable,kept]`, waits.Do(t, `asked ! {self(), all}, receive [{error, {Why, _}}, {ok, S}] ->
 			{ok, #{connection := How}} = cnode_sessions:info(S), [Why, How] end`))
@@ -323,11 +387,85 @@ func TestOutgoingUpgrade(t *testing.T) {
 		h.moves(t)
 		require.Equal(t, 3, h.k.Stats().Unclaimed)
 		h.dialler("socket", addr, names...)
-		answered()
-		_, conns, wrong := f.count()
-		require.Empty(t, wrong)
-		require.Equal(t, len(names), conns)
+		f.further(t, 50)
+		f.only(t, len(names))
 		require.EqualValues(t, len(names), h.k.Stats().Dialled)
 		require.Zero(t, h.k.Stats().Reset)
+	})
+}
+
+// TLS is verified, and the worker is told whose certificate it is; it may begin later, but not
+// behind what somebody has put in before.
+func TestOutgoingTLS(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		config, _ := farCertificate(t)
+		listen := func() net.Listener {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = l.Close() })
+			return l
+		}
+		plain, secret, none := listen(), listen(), listen()
+		h := newDialHouse(t, r, plain.Addr().String(), secret.Addr().String(), none.Addr().String())
+		w := h.dialler("socket", "")
+		serve := func(l net.Listener, talk func(c net.Conn) error) {
+			go func() {
+				for {
+					c, err := l.Accept()
+					if err != nil {
+						return
+					}
+					go func() {
+						defer c.Close()
+						_ = talk(c)
+					}()
+				}
+			}()
+		}
+		serve(tls.NewListener(secret, config), func(c net.Conn) error { _, err := io.Copy(c, c); return err })
+		serve(none, func(c net.Conn) error { _, err := fmt.Fprint(c, "welcome\n"); return err })
+		said := make(chan string, 1)
+		serve(plain, func(c net.Conn) error {
+			r := bufio.NewReader(c)
+			line, err := r.ReadString('\n')
+			if err != nil {
+				return err
+			}
+			if _, err = fmt.Fprint(c, "GO\n"); err != nil {
+				return err
+			}
+			if line == "INJECT\n" {
+				if _, err = r.ReadString('\n'); err == nil {
+					_, err = fmt.Fprint(c, "evil")
+				}
+				_, _ = io.Copy(io.Discard, c)
+				return err
+			}
+			s := tls.Server(c, config)
+			line, err = bufio.NewReader(s).ReadString('\n')
+			said <- line
+			_, _ = fmt.Fprint(s, line)
+			_, _ = io.Copy(io.Discard, s)
+			return err
+		})
+		connect := func(name string, l net.Listener, options string) string {
+			return fmt.Sprintf(`case cnode_sessions:connect(server, "%s", "%s", %s) of {error, {A, B}} when is_binary(B) -> A; {ok, X} -> X end`,
+				name, l.Addr(), options)
+		}
+		require.Equal(t, "certificate", w.Do(t, connect("bad", secret, `#{tls => true, server_name => "other.test"}`)))
+		require.Equal(t, "tls", w.Do(t, connect("none", none, `#{tls => true}`)))
+		require.Equal(t, "[772,true,true]", w.Do(t, `S = `+connect("one", secret, `#{tls => true, server_name => "far.test"}`)+`,
+			{ok, #{tls := #{version := V, certificate := C}}} = cnode_sessions:info(S), ok = cnode_sessions:answer(S, "hello", <<"1">>),
+			{ok, <<"hello">>} = cnode_sessions:peek(S, 5000), [V, is_binary(C), size(C) > 100]`))
+
+		later := `S = ` + connect("%[1]s", plain, `#{tls => later}`) + `, {ok, I} = cnode_sessions:info(S), false = is_map_key(tls, I),
+			ok = cnode_sessions:answer(S, "%[2]s\n", <<"asked">>), {ok, <<"GO\n", _/binary>>} = cnode_sessions:peek(S, 5000),
+			{error, badarg} = cnode_sessions:begin_tls(S, 5000), ok = cnode_sessions:point(S, <<"go">>)`
+		require.Equal(t, `[{ok,<<"secret\n">>},true]`, w.Do(t, fmt.Sprintf(later, "later", "STARTTLS")+`, ok = cnode_sessions:begin_tls(S, 5000),
+			ok = cnode_sessions:answer(S, "secret\n", <<"in">>), Got = cnode_sessions:peek(S, 5000),
+			{ok, #{tls := #{certificate := C}}} = cnode_sessions:info(S), [Got, size(C) > 100]`))
+		require.Equal(t, "secret\n", <-said)
+		require.Equal(t, `tls`, w.Do(t, fmt.Sprintf(later, "evil", "INJECT")+`, ok = cnode_sessions:send(S, "NOW\n"),
+			{ok, <<"evil">>} = socket:recv(S, 0, [peek], 5000), {error, {Why, _}} = cnode_sessions:begin_tls(S, 5000), Why`))
 	})
 }

@@ -144,6 +144,9 @@ defmodule Cnode.Sessions do
   `close/1` ends the connection. If its owner ends without that, the connection waits for who asks for its name next. When it has
   ended, or cannot be made, ask for its name again: the front pauses before it dials, longer each time.
 
+    * `:tls` - `true` for TLS, which the front does and verifies, or `:later` for a connection in which it begins with `begin_tls/2`.
+      `info/1` then has `:tls`, with the peer's `:certificate`.
+    * `:server_name` - whose certificate it must be, else that of the address's host.
     * `:wait` - `true` waits while another process has the connection. Otherwise the error is `:taken`, unless that process is
       about to end.
     * `:timeout` - milliseconds, or `:infinity`, which is the default.
@@ -155,6 +158,13 @@ defmodule Cnode.Sessions do
           {:ok, session} | {:error, :cnode_sessions.connect_error()}
   def connect(server, name, address, options \\ []),
     do: :cnode_sessions.connect(server, name, address, Map.new(options))
+
+  @doc """
+  Begins TLS in a connection that was made with `tls: :later`, as in STARTTLS. All that has come must have been taken, by
+  `answer/4` or `point/3`. After an error close it: see `:cnode_sessions.begin_tls/2`.
+  """
+  @spec begin_tls(session, timeout) :: :ok | {:error, :cnode_sessions.connect_error()}
+  def begin_tls(session, timeout \\ 20_000), do: :cnode_sessions.begin_tls(session, timeout)
 
   @doc "What a server does: see `:cnode_sessions.status/1`."
   @spec status(GenServer.server()) :: map

@@ -1,19 +1,19 @@
 %% Connections that outlive this system. It says who it is on each, and then answers "PING N\n" by "PONG N Count\n", where Count is
 %% the number of answers so far, whichever process gave them.
 -module(outgoing).
--export([start/4]).
+-export([start/5]).
 
-start(Path, Kind, Address, Names) ->
+start(Path, Kind, Address, Options, Names) ->
     {ok, Server} = cnode_sessions:start_link(#{front => Path, adopt => Kind, socket_opts => [{nodelay, true}]}),
-    _ = [spawn(fun() -> connects(Server, Kind, Name, Address) end) || Name <- Names],
+    _ = [spawn(fun() -> connects(Server, Kind, Name, Address, Options) end) || Name <- Names],
     Server.
 
-connects(Server, Kind, Name, Address) ->
-    case cnode_sessions:connect(Server, Name, Address) of
+connects(Server, Kind, Name, Address, Options) ->
+    case cnode_sessions:connect(Server, Name, Address, Options) of
         {ok, Socket} ->
             begins(Socket, Kind),
-            connects(Server, Kind, Name, Address); % it has ended
-        {error, {unreachable, _}} -> connects(Server, Kind, Name, Address);
+            connects(Server, Kind, Name, Address, Options); % it has ended
+        {error, {unreachable, _}} -> connects(Server, Kind, Name, Address, Options);
         {error, closed} -> ok
     end.
 
