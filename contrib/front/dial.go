@@ -1,20 +1,20 @@
 package front
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/cnode-go/cnode/transport/handoff"
-	"github.com/cnode-go/cnode/transport/handoff/bind10"
 )
 
 // DialOptions say which connections workers may have made. The Keeper knows them by names, and
@@ -23,7 +23,7 @@ import (
 // and one worker at a time has its connection.
 type DialOptions struct {
 	// Allow says whether a worker may have a connection to an address, HOST:PORT, by a name. An error
-	// refuses it. Mandatory.
+	// refuses it. Mandatory. The Keeper is locked during a call.
 	Allow func(worker handoff.Cred, name, address string) error
 	// TLS is the configuration of connections with TLS; nil is the system's certificates. Each is
 	// verified by the name that the worker says, else the host of its address.
@@ -45,18 +45,6 @@ const (
 	tellAgain           = 20 * time.Millisecond
 )
 
-func (o DialOptions) complete() *DialOptions {
-	or := func(d *time.Duration, value time.Duration) {
-		if *d <= 0 {
-			*d = value
-		}
-	}
-	or(&o.MaxUnclaimedAge, defaultUnclaimedAge)
-	or(&o.Pause, defaultPause)
-	or(&o.LongestPause, defaultLongestPause)
-	return &o
-}
-
 // The packets of connections that are made; see docs/reference/front-protocol.md.
 const (
 	kindOpen   = 'o' // worker: number, flags, and what it wants
@@ -73,13 +61,19 @@ const (
 	flagLater = 4 // TLS begins when the worker says so
 )
 
+// A refused is why there is no connection.
+type refused struct {
+	reason byte
+	error
+}
+
 // Reasons of kindFailed.
 const (
-	refusedAddress     byte = 1 + iota // it is not allowed
-	refusedName                        // another worker has its connection, or another user the name
-	refusedUnreachable                 // it was dialled in vain
-	refusedCertificate                 // the peer's is not the one of that name
-	refusedTLS                         // there is no TLS, for another reason
+	badAddress     = 1 + iota // it is not allowed
+	badName                   // another worker has its connection, or another user the name
+	unreachable               // it was dialled in vain
+	badCertificate            // the peer's is not the one of that name
+	badTLS                    // there is no TLS, for another reason
 )
 
 // How a worker gets a connection.
@@ -89,13 +83,8 @@ const (
 	isEnded // the peer has ended it while nobody had it
 )
 
-// A refusal says why there is no connection.
-type refused struct {
-	reason byte
-	error
-}
-
-// A wish is what a connection is to be like.
+// A wish is what a connection is to be like. Exported fields of these types are what goes to the
+// next process.
 type wish struct {
 	Address string
 	TLS     byte   // flagTLS, flagLater or 0
@@ -104,32 +93,49 @@ type wish struct {
 
 // A claim is a worker's wish for the connection of a name.
 type claim struct {
-	worker *worker
-	number uint64
-	wait   bool
-	wish
+	worker         *worker
+	Worker, Number uint64
+	Wait           bool
+	Wish           wish
 }
 
 // A name is what workers know a connection by.
 type name struct {
-	text     string
-	uid      int      // whose workers may have it
+	Text     string
+	UID      int      // whose workers may have it
 	session  *session // nil: there is none
-	claims   []*claim // by those who wait for it
+	Claims   []*claim // by those who wait for it
 	dialling bool
 	failed   error     // the last time
-	tries    int       // connections in turn that were not made, or did not last
-	next     time.Time // it is not dialled before
+	Tries    int       // connections in turn that were not made, or did not last
+	Next     time.Time // it is not dialled before
 }
 
 // outgoing is what a session knows of how it was made.
 type outgoing struct {
 	name  *name
-	wish  wish
 	claim *claim // who gets it, or has got it last
-	facts []byte // of its TLS
-	how   byte
-	since time.Time
+	Name  string
+	Wish  wish
+	Facts []byte // of its TLS
+	How   byte
+	Since time.Time
+}
+
+// claim gives a worker the connection of a name, or has it made. k.mu and the gate are held.
+func (k *Keeper) claim(w *worker, p packet) {
+	c := &claim{worker: w, Worker: w.id, Number: p.id}
+	text, ok := c.read(p.data)
+	if !ok {
+		return
+	}
+	n, err := k.mayClaim(c, text)
+	if err != nil {
+		k.fail(c, err)
+		return
+	}
+	n.Claims = append(n.Claims, c)
+	k.match(n)
 }
 
 func (c *claim) read(p []byte) (name string, ok bool) {
@@ -141,41 +147,12 @@ func (c *claim) read(p []byte) (name string, ok bool) {
 		s, p = string(p[1:1+int(p[0])]), p[1+int(p[0]):]
 		return s
 	}
-	if len(p) == 0 {
-		return "", false
+	if len(p) > 0 {
+		c.Wait, c.Wish.TLS, p = p[0]&flagWait != 0, p[0]&(flagTLS|flagLater), p[1:]
 	}
-	c.wait, c.TLS = p[0]&flagWait != 0, p[0]&(flagTLS|flagLater)
-	p = p[1:]
-	name, c.Server = word(), word()
-	c.Address = string(p)
+	name, c.Wish.Server = word(), word()
+	c.Wish.Address = string(p)
 	return name, name != "" && p != nil
-}
-
-// claim gives a worker the connection of a name, or has it made. k.mu and the gate are held.
-func (k *Keeper) claim(w *worker, p packet) {
-	c := &claim{worker: w, number: p.id}
-	text, ok := c.read(p.data)
-	if !ok {
-		return
-	}
-	n, err := k.mayClaim(c, text)
-	if err != nil {
-		k.fail(c, err)
-		return
-	}
-	n.claims = append(n.claims, c)
-	k.match(n)
-	k.dispatch()
-}
-
-func (k *Keeper) allowed(c *claim, name string) error {
-	if k.o.Dial == nil {
-		return refused{refusedAddress, errors.New("this front makes no connections")}
-	}
-	if err := k.o.Dial.Allow(c.worker.cred, name, c.Address); err != nil {
-		return refused{refusedAddress, err}
-	}
-	return nil
 }
 
 func (k *Keeper) mayClaim(c *claim, text string) (*name, error) {
@@ -185,93 +162,82 @@ func (k *Keeper) mayClaim(c *claim, text string) (*name, error) {
 	n := k.names[text]
 	if n == nil {
 		if len(k.names) >= k.o.MaxParked {
-			k.sweepNames()
+			now := time.Now()
+			maps.DeleteFunc(k.names, func(_ string, n *name) bool {
+				return n.session == nil && len(n.Claims) == 0 && !n.dialling && now.After(n.Next)
+			})
 		}
 		if len(k.names) >= k.o.MaxParked {
-			return nil, refused{refusedName, fmt.Errorf("there are %d names already", len(k.names))}
+			return nil, refused{badName, fmt.Errorf("there are %d names already", len(k.names))}
 		}
-		n = &name{text: text, uid: c.worker.cred.UID}
+		n = &name{Text: text, UID: c.worker.cred.UID}
 		k.names[text] = n
 	}
-	n.claims = slices.DeleteFunc(n.claims, func(c *claim) bool { return !c.worker.has() })
+	n.Claims = slices.DeleteFunc(n.Claims, func(c *claim) bool { return !c.worker.keeps() })
 	switch {
-	case n.uid != c.worker.cred.UID:
-		return nil, refused{refusedName, errors.New("the name is another user's")}
-	case c.wait:
-	case n.session != nil && n.session.holder() != nil:
-		return nil, refused{refusedName, fmt.Errorf("worker %s has it", n.session.holder().label())}
-	case len(n.claims) > 0:
-		return nil, refused{refusedName, fmt.Errorf("worker %s waits for it", n.claims[0].worker.label())}
+	case n.UID != c.worker.cred.UID:
+		return nil, refused{badName, errors.New("the name is another user's")}
+	case c.Wait:
+	case n.session != nil && n.session.worker != nil && n.session.worker.keeps():
+		return nil, refused{badName, fmt.Errorf("worker %s has it", n.session.worker.label())}
+	case len(n.Claims) > 0:
+		return nil, refused{badName, fmt.Errorf("worker %s waits for it", n.Claims[0].worker.label())}
 	}
 	return n, nil
 }
 
-// holder is the worker that has, or is about to get, a connection, and does not leave; nil: none.
-func (s *session) holder() *worker {
-	if w := s.worker; w != nil && w.has() {
-		return w
-	} else if w == nil && s.claim != nil && s.claim.worker.has() {
-		return s.claim.worker
+// keeps tells whether a worker keeps what it has. That its process has ended may be known before
+// that its sockets have. Keeper.mu is held.
+func (w *worker) keeps() bool { return w.serves() && (w.process == nil || !exited(w.process)) }
+
+func (k *Keeper) allowed(c *claim, name string) error {
+	err := errors.New("this front makes no connections")
+	if k.o.Dial != nil {
+		err = k.o.Dial.Allow(c.worker.cred, name, c.Wish.Address)
+	}
+	if err != nil {
+		return refused{badAddress, err}
 	}
 	return nil
 }
 
-// has tells whether a worker keeps what it has. That its process has ended may be known before
-// that its sockets have. Keeper.mu is held.
-func (w *worker) has() bool { return w.serves() && (w.process == nil || !exited(w.process)) }
-
-// sweepNames forgets names of which nothing is left. k.mu is held.
-func (k *Keeper) sweepNames() {
-	now := time.Now()
-	for text, n := range k.names {
-		if n.session == nil && len(n.claims) == 0 && !n.dialling && now.After(n.next) {
-			delete(k.names, text)
-		}
-	}
-}
-
-// match has the connection of a name given to the first who waits for it, or has it made. k.mu is
-// held; whoever calls it also calls dispatch.
+// match gives the connection of a name to the first who waits for it, or has it made. k.mu and the
+// gate are held.
 func (k *Keeper) match(n *name) {
-	n.claims = slices.DeleteFunc(n.claims, func(c *claim) bool { return !c.worker.serves() })
+	n.Claims = slices.DeleteFunc(n.Claims, func(c *claim) bool { return !c.worker.serves() })
 	s := n.session
 	switch {
-	case len(n.claims) == 0 || n.dialling || k.life != serving:
+	case len(n.Claims) == 0 || n.dialling || k.life != serving:
 	case s == nil:
 		n.dialling = true
 		k.goOn(func() { k.dial(n) })
-	case s.worker != nil || s.claim != nil:
-	case s.wish != n.claims[0].wish: // of another configuration
+	case s.worker != nil:
+	case s.Wish != n.Claims[0].Wish: // of another configuration
 		k.drop(s)
 	default:
-		s.claim, n.claims, s.parked = n.claims[0], n.claims[1:], time.Now()
-		k.queue = append(k.queue, s)
+		if s.claim = n.Claims[0]; k.give(s, s.claim.worker) {
+			n.Claims = n.Claims[1:]
+		}
 	}
 }
 
-// keep makes a connection wait for a worker that asks for it. k.mu is held.
+// keep makes a connection wait for a worker that asks for it. k.mu and the gate are held.
 func (k *Keeper) keep(s *session) {
-	s.claim = nil
-	k.expireUnclaimed(s)
 	k.match(s.name)
-}
-
-func (k *Keeper) expireUnclaimed(s *session) {
+	if s.worker != nil || s.over {
+		return
+	}
 	parked, age := s.parked, defaultUnclaimedAge
 	if k.o.Dial != nil {
-		age = k.o.Dial.MaxUnclaimedAge
+		age = cmp.Or(k.o.Dial.MaxUnclaimedAge, age)
 	}
 	time.AfterFunc(time.Until(parked.Add(age)), func() {
-		if !k.enter() {
-			return
-		}
-		defer k.gate.RUnlock()
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		if !s.over && s.worker == nil && s.claim == nil && s.parked.Equal(parked) {
-			k.stats.Expired++
-			k.drop(s)
-		}
+		k.locked(func() {
+			if !s.over && s.worker == nil && s.parked.Equal(parked) {
+				k.stats.Expired++
+				k.drop(s)
+			}
+		})
 	})
 }
 
@@ -295,65 +261,44 @@ func (s *session) bury() error {
 	return nil
 }
 
-// unclaim takes connections from a worker that is gone before it has got them. k.mu is held.
-func (k *Keeper) unclaim(w *worker) {
-	var left []*name
-	k.queue = slices.DeleteFunc(k.queue, func(s *session) bool {
-		is := s.name != nil && s.claim.worker == w
-		if is {
-			s.claim = nil
-			left = append(left, s.name)
-		}
-		return is
-	})
-	for _, n := range left {
-		k.match(n)
-	}
-}
-
-// ended notes that a name has no connection any more. k.mu is held.
+// ended notes that a name has no connection any more. k.mu and the gate are held.
 func (k *Keeper) ended(s *session) {
 	n := s.name
-	if s.worker == nil && s.claim != nil { // who was to get it
-		n.claims = slices.Insert(n.claims, 0, s.claim)
-	}
 	n.session = nil
-	if o := k.o.Dial; o != nil && time.Since(s.since) > o.LongestPause {
-		n.tries = 0
+	if o := k.o.Dial; o != nil && time.Since(s.Since) > o.LongestPause {
+		n.Tries = 0
 	}
-	n.pause(k.o.Dial, errors.New("its connection has ended"))
+	k.pause(n, errors.New("its connection has ended"))
 	k.match(n)
 }
 
-func (n *name) pause(o *DialOptions, why error) {
-	if o == nil { // the process before has made connections
+// pause has a name not be dialled for some time. k.mu is held.
+func (k *Keeper) pause(n *name, why error) {
+	if k.o.Dial == nil { // the process before has made connections
 		return
 	}
-	p := min(o.Pause<<min(n.tries, 30), o.LongestPause)
-	n.tries, n.failed = n.tries+1, why
-	n.next = time.Now().Add(p/2 + rand.N(p))
+	longest := cmp.Or(k.o.Dial.LongestPause, defaultLongestPause)
+	p := min(cmp.Or(k.o.Dial.Pause, defaultPause)<<min(n.Tries, 20), longest)
+	n.Tries, n.failed, n.Next = n.Tries+1, why, time.Now().Add(p/2+rand.N(p))
 }
 
-// dial makes the connections of a name until it has one, or nobody waits for it.
+// dial makes connections for those who wait for a name, until one is made.
 func (k *Keeper) dial(n *name) {
 	var told *claim
-	for {
-		if !k.enter() {
-			return
-		}
+	for k.enter() {
 		kicked := k.kicked
 		k.mu.Lock()
-		n.claims = slices.DeleteFunc(n.claims, func(c *claim) bool { return !c.worker.serves() })
-		if len(n.claims) == 0 || k.life != serving {
+		n.Claims = slices.DeleteFunc(n.Claims, func(c *claim) bool { return !c.worker.serves() })
+		if len(n.Claims) == 0 || k.life != serving {
 			n.dialling = false
 			k.mu.Unlock()
 			k.gate.RUnlock()
 			return
 		}
-		c, wait := n.claims[0], time.Until(n.next)
+		c, wait := n.Claims[0], time.Until(n.Next)
 		if wait > 0 && told != c {
 			told = c
-			p := binary.BigEndian.AppendUint64([]byte{kindPause}, c.number)
+			p := binary.BigEndian.AppendUint64([]byte{kindPause}, c.Number)
 			p = binary.BigEndian.AppendUint32(p, uint32(wait.Milliseconds()))
 			k.tell(c.worker, append(p, brief(n.failed)...))
 		}
@@ -367,7 +312,7 @@ func (k *Keeper) dial(n *name) {
 			continue
 		}
 		s, err := k.connect(kicked, n, c)
-		if err == nil || kicked.Err() == nil {
+		if err == nil || kicked.Err() == nil { // else it is dialled again, here or in the next process
 			k.mu.Lock()
 			k.made(n, c, s, err)
 			k.mu.Unlock()
@@ -382,180 +327,105 @@ func (k *Keeper) dial(n *name) {
 // made notes what has become of a claim: a connection or an error. k.mu and the gate are held.
 func (k *Keeper) made(n *name, c *claim, s *session, err error) {
 	if err != nil {
-		n.claims = slices.DeleteFunc(n.claims, func(v *claim) bool { return v == c })
-		n.pause(k.o.Dial, err)
+		n.Claims = slices.DeleteFunc(n.Claims, func(v *claim) bool { return v == c })
+		k.pause(n, err)
 		k.fail(c, err)
 		return
 	}
 	n.dialling, n.session = false, s
-	s.outgoing = outgoing{name: n, wish: c.wish, facts: s.facts, how: isNew, since: time.Now()}
+	s.name, s.Name, s.Wish, s.How, s.Since = n, n.Text, c.Wish, isNew, time.Now()
 	k.stats.Dialled++
 	k.admit(s)
 }
 
 // connect makes a connection. The gate is held.
 func (k *Keeper) connect(kicked context.Context, n *name, c *claim) (*session, error) {
-	if err := k.allowed(c, n.text); err != nil {
+	if err := k.allowed(c, n.Text); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(kicked, dialLimit)
 	defer cancel()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", c.Address)
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", c.Wish.Address)
 	if err != nil {
-		return nil, refused{refusedUnreachable, err}
+		return nil, refused{unreachable, err}
 	}
-	if c.TLS != 0 {
-		s, err := k.secure(ctx, c.wish, conn.(*net.TCPConn))
-		if err != nil {
-			_ = conn.Close()
+	tcp := conn.(*net.TCPConn)
+	var s *session
+	switch c.Wish.TLS {
+	case 0:
+		s, err = k.direct(&beginning{conn: tcp})
+	case flagLater:
+		s, err = k.pumped(tcp, tcp, defaultLinger)
+	default:
+		var client *tls.Conn
+		var told []byte
+		if client, told, err = k.secure(ctx, tcp, c.Wish); err == nil {
+			if s, err = k.pumped(client, tcp, defaultLinger); err == nil {
+				s.Facts = told
+			}
 		}
-		return s, err
 	}
-	defer conn.Close() // the duplicate stays
-	fd, err := duplicate(conn.(syscall.Conn))
 	if err != nil {
-		return nil, refused{refusedUnreachable, err}
-	}
-	s := &session{fd: fd}
-	if s.header, err = bind10.Describe(fd, nil); err != nil {
-		closeFD(fd)
-		return nil, refused{refusedUnreachable, err}
-	}
-	return s, nil
-}
-
-// secure makes a connection with TLS, or one in which it may begin.
-func (k *Keeper) secure(ctx context.Context, to wish, conn *net.TCPConn) (s *session, err error) {
-	if to.TLS != flagTLS {
-		return k.pumped(conn, conn, defaultLinger)
-	}
-	c := tls.Client(conn, k.o.Dial.config(to))
-	if err = c.HandshakeContext(ctx); err != nil {
-		return nil, insecure(err)
-	}
-	if s, err = k.pumped(c, conn, defaultLinger); err == nil {
-		s.facts = facts(c)
+		_ = tcp.Close()
 	}
 	return s, err
 }
 
-func (o *DialOptions) config(to wish) *tls.Config {
+// secure begins TLS, and gives what the worker is told of it: version, cipher suite, protocol, and
+// the peer's certificate.
+func (k *Keeper) secure(ctx context.Context, tcp net.Conn, to wish) (*tls.Conn, []byte, error) {
 	config := &tls.Config{}
-	if o.TLS != nil {
-		config = o.TLS.Clone()
+	if k.o.Dial.TLS != nil {
+		config = k.o.Dial.TLS.Clone()
 	}
-	if to.Server != "" {
-		config.ServerName = to.Server
-	} else if config.ServerName == "" {
-		config.ServerName, _, _ = net.SplitHostPort(to.Address)
-	}
-	return config
-}
-
-func insecure(err error) error {
+	host, _, _ := net.SplitHostPort(to.Address)
+	config.ServerName = cmp.Or(to.Server, config.ServerName, host)
+	c := tls.Client(tcp, config)
+	err := c.HandshakeContext(ctx)
 	if bad := (*tls.CertificateVerificationError)(nil); errors.As(err, &bad) {
-		return refused{refusedCertificate, err}
+		return nil, nil, refused{badCertificate, err}
+	} else if err != nil {
+		return nil, nil, refused{badTLS, err}
 	}
-	return refused{refusedTLS, err}
-}
-
-// facts are what a worker is told of TLS: version, cipher suite, protocol, and the peer's
-// certificate.
-func facts(c *tls.Conn) []byte {
 	s := c.ConnectionState()
 	b := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, s.Version), s.CipherSuite)
 	b = append(append(b, byte(len(s.NegotiatedProtocol))), s.NegotiatedProtocol...)
-	return append(b, s.PeerCertificates[0].Raw...)
+	return c, append(b, s.PeerCertificates[0].Raw...), nil
 }
 
-// A begin has a pump begin TLS.
-type begin struct {
-	config *tls.Config
-	behind func() bool // the worker has not read all that has come in plain text
-	done   func(facts []byte, err error)
-}
-
-// begun does the handshake, if one was asked for, in place of reading. false: the session ends.
-func (p *pump) begun() bool {
-	var b begin
-	select {
-	case b = <-p.begins:
-	default:
-		return false
-	}
-	p.writing.Lock()
-	defer p.writing.Unlock()
-	_ = p.tcp.SetReadDeadline(time.Time{})
-	if b.behind() { // it must not be taken for what was said in secret
-		b.done(nil, refused{refusedTLS, errors.New("the peer has said more before TLS began")})
-		return false
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), dialLimit)
-	defer cancel()
-	c := tls.Client(p.tcp, b.config)
-	if err := c.HandshakeContext(ctx); err != nil {
-		b.done(nil, insecure(err))
-		return false
-	}
-	p.client = c
-	b.done(facts(c), nil)
-	return true
-}
-
-// beginTLS begins TLS in a session. k.mu is held.
+// beginTLS has TLS begin in a session. k.mu is held.
 func (k *Keeper) beginTLS(w *worker, s *session, number uint64) {
-	c := &claim{worker: w, number: number, wish: s.wish}
+	c := &claim{worker: w, Number: number, Wish: s.Wish}
 	p, ok := s.pump.(*pump)
-	if !ok || s.wish.TLS != flagLater || s.facts != nil || k.o.Dial == nil {
-		k.fail(c, refused{refusedTLS, errors.New("TLS cannot begin in this connection, or after an upgrade of the front")})
-		return
-	}
-	locked := func(f func()) {
-		if !k.enter() {
-			return
+	shake := func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), dialLimit)
+		defer cancel()
+		client, told, err := (*tls.Conn)(nil), []byte(nil), error(refused{badTLS, errors.New("the peer has said more before TLS began")})
+		if !untaken(p.raw) { // else it would be taken for what was said in secret
+			client, told, err = k.secure(ctx, p.tcp, s.Wish)
 		}
-		defer k.gate.RUnlock()
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		f()
-	}
-	b := begin{config: k.o.Dial.config(s.wish)}
-	b.behind = func() (is bool) {
-		is = true
-		locked(func() {
-			if !s.over {
-				n, err := unread(s.fd)
-				is = err != nil || n > 0
-			}
-		})
-		return is
-	}
-	b.done = func(facts []byte, err error) {
-		locked(func() {
-			if s.facts = facts; err != nil {
+		k.locked(func() {
+			if err != nil {
 				k.fail(c, err)
 				return
 			}
-			k.tell(w, append(binary.BigEndian.AppendUint64([]byte{kindBegun}, number), facts...))
+			p.client, s.Facts = client, told
+			k.tell(w, append(binary.BigEndian.AppendUint64([]byte{kindBegun}, number), told...))
 		})
+		return err
 	}
-	select {
-	case p.begins <- b:
-		_ = p.tcp.SetReadDeadline(time.Unix(1, 0))
-	default:
-		k.fail(c, refused{refusedTLS, errors.New("TLS begins already")})
+	if !ok || s.Wish.TLS != flagLater || k.o.Dial == nil || !p.begin(shake) {
+		k.fail(c, refused{badTLS, errors.New("TLS has begun, or cannot in this connection, or after an upgrade of the front")})
 	}
 }
 
-// fail tells a worker why it does not get a connection. k.mu is held.
+// fail tells a worker why it does not get what it has asked for. k.mu is held.
 func (k *Keeper) fail(c *claim, err error) {
-	reason := refusedUnreachable
-	if r := (refused{}); errors.As(err, &r) {
-		reason = r.reason
-	}
-	k.o.Log.Warn("a worker gets no connection", "worker", c.worker.label(), "address", c.Address, "error", err)
-	p := binary.BigEndian.AppendUint64([]byte{kindFailed}, c.number)
-	k.tell(c.worker, append(append(p, reason), brief(err)...))
+	why := refused{unreachable, err}
+	_ = errors.As(err, &why)
+	k.o.Log.Warn("a worker gets no connection", "worker", c.worker.label(), "address", c.Wish.Address, "error", err)
+	p := append(binary.BigEndian.AppendUint64([]byte{kindFailed}, c.Number), why.reason)
+	k.tell(c.worker, append(p, brief(err)...))
 }
 
 // tell sends a packet to a worker, later if there is no room. k.mu is held.
@@ -564,59 +434,37 @@ func (k *Keeper) tell(w *worker, p []byte) {
 		return
 	}
 	if _, err := w.control.TrySend(p); errors.Is(err, syscall.EAGAIN) {
-		time.AfterFunc(tellAgain, func() {
-			if !k.enter() {
-				return
-			}
-			defer k.gate.RUnlock()
-			k.mu.Lock()
-			defer k.mu.Unlock()
-			k.tell(w, p)
-		})
+		time.AfterFunc(tellAgain, func() { k.locked(func() { k.tell(w, p) }) })
 	}
 }
 
-// save writes a name down. waits: the sessions that are with no worker. Keeper.mu is held.
-func (n *name) save(waits map[uint64]bool) savedName {
-	v := savedName{Name: n.text, UID: n.uid, Tries: n.tries, Next: n.next}
-	claims := n.claims
-	if s := n.session; s != nil && s.claim != nil && waits[s.id] {
-		claims = slices.Insert(slices.Clone(claims), 0, s.claim)
+// locked calls f with the gate and k.mu held, if this process is still to serve.
+func (k *Keeper) locked(f func()) {
+	if !k.enter() {
+		return
 	}
-	for _, c := range claims {
-		v.Claims = append(v.Claims, savedClaim{c.worker.id, c.number, c.wait, c.wish})
-	}
-	return v
+	defer k.gate.RUnlock()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	f()
 }
 
-// readName reads a name, whose workers have been read. k.mu is held.
-func (k *Keeper) readName(v savedName) {
-	n := &name{text: v.Name, uid: v.UID, tries: v.Tries, next: v.Next}
-	for _, c := range v.Claims {
-		for _, w := range k.workers {
-			if w.id == c.Worker {
-				n.claims = append(n.claims, &claim{w, c.Number, c.Wait, c.Wish})
-			}
-		}
+// saved is what is written down of a name, with who is about to get its connection. Keeper.mu is
+// held.
+func (n *name) saved() *name {
+	v := *n
+	if s := n.session; s != nil && s.worker != nil && slices.Contains(s.worker.out, s) {
+		v.Claims = slices.Insert(slices.Clone(n.Claims), 0, s.claim)
 	}
-	k.names[n.text] = n
+	return &v
 }
 
-func brief(err error) string {
-	const most = 1000
-	if err == nil {
-		return ""
-	}
-	s := strings.ToValidUTF8(err.Error(), "?")
-	return s[:min(len(s), most)]
-}
-
-// appendDialled is appendEnvelope for a connection that was made: the number of the claim, and how
-// the worker gets it, are in front of the state.
+// appendDialled is appendEnvelope for a connection that was made: the number of the claim, how the
+// worker gets it, and its TLS are in front of the state.
 func appendDialled(b []byte, s *session) []byte {
 	b = binary.BigEndian.AppendUint64(append(b, dialMark), s.id)
-	b = append(binary.BigEndian.AppendUint64(b, s.claim.number), s.how)
-	b = append(binary.BigEndian.AppendUint32(b, uint32(len(s.facts))), s.facts...)
+	b = append(binary.BigEndian.AppendUint64(b, s.claim.Number), s.How)
+	b = append(binary.BigEndian.AppendUint32(b, uint32(len(s.Facts))), s.Facts...)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(s.last.state)))
 	return append(append(b, s.last.state...), s.last.rest...)
 }

@@ -306,7 +306,7 @@ func (k *Keeper) Stats() Stats {
 	s := k.stats
 	s.Sessions, s.Parked, s.Beginning = len(k.sessions), len(k.queue), len(k.beginning)
 	for _, n := range k.names {
-		if q := n.session; q != nil && q.worker == nil && q.claim == nil {
+		if q := n.session; q != nil && q.worker == nil {
 			s.Unclaimed++
 		}
 	}

@@ -99,9 +99,6 @@ func (o Options) complete() Options {
 	if o.Peer == nil {
 		o.Peer = handoff.SameUser
 	}
-	if o.Dial != nil {
-		o.Dial = o.Dial.complete()
-	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}

@@ -28,7 +28,7 @@ type (
 		Hosts     []int          // descriptors to the processes that pump sessions with TLS
 		Sessions  []savedSession // those that wait come first, in their order
 		Beginning []savedBeginning
-		Names     []savedName
+		Names     []*name
 	}
 	savedDoor struct {
 		Network, Address string
@@ -60,23 +60,7 @@ type (
 		Base         [2]int64
 		Last, Before *savedPoint
 		Head, Parts  []byte `json:",omitempty"` // preface
-		Name         string `json:",omitempty"` // one of the Names
-		Wish         wish
-		Facts        []byte
-		How          byte
-		Since        time.Time
-	}
-	savedName struct {
-		Name   string
-		UID    int
-		Tries  int
-		Next   time.Time
-		Claims []savedClaim
-	}
-	savedClaim struct {
-		Worker, Number uint64
-		Wait           bool
-		Wish           wish
+		Outgoing     outgoing
 	}
 	savedHeader struct {
 		Family, Type, Protocol int
@@ -161,7 +145,7 @@ func (s *still) save() error {
 		}
 	}
 	for _, n := range k.names {
-		all.Names = append(all.Names, n.save(waits))
+		all.Names = append(all.Names, n.saved())
 	}
 	if err == nil {
 		s.state, err = json.Marshal(all)
@@ -242,10 +226,7 @@ func (s *still) saveSession(all *savedKeeper, q *session, worker uint64) error {
 	all.Sessions = append(all.Sessions, savedSession{ID: q.id, Kind: q.kind, FD: s.add(q.fd), Header: h, Moves: q.moves, Host: host,
 		Worker: worker, Parked: q.parked, Taken: q.taken, Base: [2]int64{q.base.consumed, q.base.written},
 		Last: savePoint(q.last), Before: savePoint(q.before), Head: q.head, Parts: q.parts,
-		Wish: q.wish, Facts: q.facts, How: q.how, Since: q.since})
-	if q.name != nil {
-		all.Sessions[len(all.Sessions)-1].Name = q.name.text
-	}
+		Outgoing: q.outgoing})
 	return err
 }
 
@@ -304,8 +285,15 @@ func (s *staged) read(state []byte) error {
 			err = s.readWorker(v)
 		}
 	}
-	for _, v := range all.Names {
-		k.readName(v)
+	for _, n := range all.Names {
+		k.names[n.Text] = n
+		n.Claims = slices.DeleteFunc(n.Claims, func(c *claim) bool {
+			i := slices.IndexFunc(k.workers, func(w *worker) bool { return w.id == c.Worker })
+			if i >= 0 {
+				c.worker = k.workers[i]
+			}
+			return i < 0
+		})
 	}
 	for _, v := range all.Sessions {
 		if err == nil {
@@ -392,9 +380,9 @@ func (s *staged) readSession(v savedSession) error {
 	q := &session{id: v.ID, kind: v.Kind, fd: fd, moves: v.Moves, parked: v.Parked, taken: v.Taken,
 		base: counters{v.Base[0], v.Base[1]}, last: v.Last.point(), before: v.Before.point(), preface: preface{v.Head, v.Parts}}
 	k.sessions[q.id] = q
-	if n := k.names[v.Name]; n != nil {
-		n.session = q
-		q.outgoing = outgoing{name: n, wish: v.Wish, facts: v.Facts, how: v.How, since: v.Since}
+	if q.outgoing = v.Outgoing; k.names[q.Name] != nil {
+		q.name = k.names[q.Name]
+		q.name.session = q
 	}
 	if q.header, err = v.Header.header(); err != nil {
 		return err

@@ -100,7 +100,7 @@ func (k *Keeper) leaveGone() {
 		return
 	}
 	k.queue = slices.DeleteFunc(k.queue, func(s *session) bool {
-		if s.name != nil || !s.hasEnded() {
+		if !s.hasEnded() {
 			return false
 		}
 		k.stats.Gone++
@@ -119,23 +119,17 @@ func (k *Keeper) expireLater() {
 	oldest := slices.MinFunc(k.queue, func(a, b *session) int { return a.parked.Compare(b.parked) })
 	after := max(time.Until(oldest.parked.Add(k.o.MaxParkedAge)), time.Millisecond)
 	if k.expiry == nil {
-		k.expiry = time.AfterFunc(after, k.expire)
+		k.expiry = time.AfterFunc(after, func() { k.locked(k.expire) })
 	} else {
 		k.expiry.Reset(after)
 	}
 }
 
-// expire closes what has waited for too long.
+// expire closes what has waited for too long. k.mu and the gate are held.
 func (k *Keeper) expire() {
-	if !k.enter() {
-		return
-	}
-	defer k.gate.RUnlock()
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	now := time.Now()
 	k.queue = slices.DeleteFunc(k.queue, func(s *session) bool {
-		if s.name != nil || now.Sub(s.parked) < k.o.MaxParkedAge {
+		if now.Sub(s.parked) < k.o.MaxParkedAge {
 			return false
 		}
 		k.stats.Expired++
@@ -190,12 +184,6 @@ func (k *Keeper) dispatch() {
 // choose asks the policy for one of the workers, whose views are k.views; nil: the session waits. A
 // plain worker cannot be told the state that an earlier one has left. k.mu is held.
 func (k *Keeper) choose(s *session, workers []*worker) *worker {
-	if s.name != nil {
-		if i := slices.Index(workers, s.claim.worker); i >= 0 && k.views[i].Ready {
-			return workers[i]
-		}
-		return nil
-	}
 	views := k.views
 	if len(s.last.state) > 0 && slices.ContainsFunc(workers, func(w *worker) bool { return w.plain }) {
 		workers = slices.DeleteFunc(slices.Clone(workers), func(w *worker) bool { return w.plain })
@@ -281,7 +269,7 @@ func (k *Keeper) give(s *session, w *worker) bool {
 			base = counters{}
 		}
 		if open = true; s.hasEnded() {
-			s.how = isEnded
+			s.How = isEnded
 		}
 	}
 	if err != nil || !open {

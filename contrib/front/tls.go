@@ -19,7 +19,6 @@ import (
 // worker gets the other end.
 type pump struct {
 	tcp    net.Conn // of client
-	begins chan begin
 	here   *net.UnixConn
 	raw    syscall.RawConn // of here
 	linger time.Duration   // ServeOptions.Linger
@@ -32,8 +31,9 @@ type pump struct {
 	// a byte is counted in the moment in which it goes into the pair or comes out of it
 	mu       sync.Mutex
 	in, out  int64
-	finished bool      // the client's connection, or the worker's end of the pair
-	written  time.Time // when the write to the client began that is going on; zero: none is
+	finished bool         // the client's connection, or the worker's end of the pair
+	begins   func() error // TLS, in place of reading
+	written  time.Time    // when the write to the client began that is going on; zero: none is
 }
 
 // secured is a *tls.Conn, or a *net.TCPConn of which TLS may begin later.
@@ -176,6 +176,28 @@ func (p *pump) fromWorker() {
 	p.cut(false)
 }
 
+// begin has f called while nothing is read or written; its error ends the session. false: it has
+// been already.
+func (p *pump) begin(f func() error) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.begins != nil || p.finished {
+		return false
+	}
+	p.begins = f
+	return p.tcp.SetReadDeadline(time.Unix(1, 0)) == nil
+}
+
+// begun does what begin was called for.
+func (p *pump) begun() bool {
+	p.writing.Lock()
+	defer p.writing.Unlock()
+	p.mu.Lock()
+	f := p.begins
+	p.mu.Unlock()
+	return p.tcp.SetReadDeadline(time.Time{}) == nil && f != nil && f() == nil
+}
+
 func (p *pump) secured() secured {
 	p.writing.Lock()
 	defer p.writing.Unlock()
@@ -219,7 +241,7 @@ func (k *Keeper) pumped(client secured, tcp net.Conn, linger time.Duration) (*se
 		closeFD(there)
 		return nil, errors.Join(err, here.Close())
 	}
-	p := &pump{client: client, tcp: tcp, begins: make(chan begin, 1), here: here, raw: raw, linger: linger}
+	p := &pump{client: client, tcp: tcp, here: here, raw: raw, linger: linger}
 	s := &session{fd: there, kind: byPump, pump: p, header: bind10.Header{Family: syscall.AF_UNIX, Type: syscall.SOCK_STREAM,
 		Local: transport.FromNetAddr(tcp.LocalAddr()), Remote: transport.FromNetAddr(tcp.RemoteAddr())}}
 	k.mu.Lock()

@@ -62,10 +62,16 @@ func welcome(window int) []byte {
 	return append(binary.BigEndian.AppendUint32(b, MaxPoint), dials)
 }
 
-func refusal(err error) []byte {
+func refusal(err error) []byte { return append([]byte{kindError}, brief(err)...) }
+
+// brief is the text of an error, which may be nil, for a packet.
+func brief(err error) string {
 	const most = 1000
+	if err == nil {
+		return ""
+	}
 	s := strings.ToValidUTF8(err.Error(), "?")
-	return append([]byte{kindError}, s[:min(len(s), most)]...)
+	return s[:min(len(s), most)]
 }
 
 // appendEnvelope appends what is in the place of a session's data: its id, the state of its last

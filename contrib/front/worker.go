@@ -602,7 +602,7 @@ func (k *Keeper) heard(w *worker, p packet) {
 	case kindPoint, kindLong:
 		s.preface.note(&p)
 		k.stats.Points++
-		s.how = isKept
+		s.How = isKept
 		if p.point == nil {
 			s.last, s.before = nil, nil
 		} else {
@@ -623,22 +623,11 @@ func (k *Keeper) heard(w *worker, p packet) {
 	case kindRefused:
 		k.stats.Returned++
 		w.refused = time.Now().Add(refusedPause)
-		time.AfterFunc(refusedPause+time.Millisecond, k.again)
+		time.AfterFunc(refusedPause+time.Millisecond, func() { k.locked(k.dispatch) }) // it has had its pause
 		k.settle(s, p.kind)
 	}
 	k.dispatch()
 	k.change()
-}
-
-// again gives sessions to a worker that has had its pause.
-func (k *Keeper) again() {
-	if !k.enter() {
-		return
-	}
-	defer k.gate.RUnlock()
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.dispatch()
 }
 
 // takeBack parks what has not been sent to a worker. k.mu and the gate are held.
@@ -649,9 +638,6 @@ func (k *Keeper) takeBack(w *worker) {
 		k.park(s)
 	}
 	w.out = w.out[:0]
-	if w.retiring {
-		k.unclaim(w)
-	}
 	k.dispatch()
 }
 
@@ -677,7 +663,6 @@ func (k *Keeper) lose(w *worker) {
 		w.gone = true
 		close(w.done)
 		k.takeBack(w)
-		k.unclaim(w)
 		k.change()
 	}
 	has := len(w.sessions) > 0
