@@ -23,6 +23,7 @@ import (
 
 	"github.com/cnode-go/cnode/contrib/front"
 	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -467,5 +468,55 @@ func TestOutgoingTLS(t *testing.T) {
 		require.Equal(t, "secret\n", <-said)
 		require.Equal(t, `tls`, w.Do(t, fmt.Sprintf(later, "evil", "INJECT")+`, ok = cnode_sessions:send(S, "NOW\n"),
 			{ok, <<"evil">>} = socket:recv(S, 0, [peek], 5000), {error, {Why, _}} = cnode_sessions:begin_tls(S, 5000), Why`))
+	})
+}
+
+// The figure of the page: many connections, half of them with TLS, and every PING answered once while
+// workers are killed and the front moves.
+//
+//	CNODE_TEST_OUTGOING=1000 go test -count=1 -v -timeout 1h -run TestOutgoingFigure/otp27 ./test/interop/beam
+func TestOutgoingFigure(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		many := otp.Times("CNODE_TEST_OUTGOING", need.Fewer(40, 1000))
+		need.Descriptors(t, uint64(1000+8*many))
+		config, _ := farCertificate(t)
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		think := time.Duration(many) * time.Millisecond
+		sides := []*farSide{far(t, think), farAt(t, tls.NewListener(l, config), think)}
+		h := newDialHouse(t, r, sides[0].Addr().String(), sides[1].Addr().String())
+		var names [2][]string
+		for i := range many {
+			names[i%2] = append(names[i%2], fmt.Sprint("line", i))
+		}
+		start := func() *otp.Node {
+			w := h.dialler("socket", sides[0].Addr().String(), names[0]...)
+			require.Equal(t, "ok", w.Do(t, fmt.Sprintf(`outgoing:more(server, socket, "%s", #{tls => true}, [<<"%s">>])`,
+				sides[1].Addr(), strings.Join(names[1], `">>, <<"`))))
+			return w
+		}
+		w := start()
+		further := func() {
+			for _, f := range sides {
+				f.further(t, int64(many))
+			}
+		}
+		for i := range 5 {
+			further()
+			w.Kill()
+			w = start()
+			if i == 1 || i == 3 {
+				further()
+				h.moves(t)
+			}
+		}
+		further()
+		for i, f := range sides {
+			f.only(t, len(names[i]))
+		}
+		s := h.k.Stats()
+		t.Log(sides[0].answers.Load(), "and with TLS", sides[1].answers.Load(), "answers, each once; front:", s)
+		require.EqualValues(t, many, s.Dialled)
+		require.Zero(t, s.Reset)
 	})
 }

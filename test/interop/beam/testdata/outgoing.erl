@@ -1,12 +1,16 @@
 %% Connections that outlive this system. It says who it is on each, and then answers "PING N\n" by "PONG N Count\n", where Count is
 %% the number of answers so far, whichever process gave them.
 -module(outgoing).
--export([start/5]).
+-export([start/5, more/5]).
 
 start(Path, Kind, Address, Options, Names) ->
     {ok, Server} = cnode_sessions:start_link(#{front => Path, adopt => Kind, socket_opts => [{nodelay, true}]}),
-    _ = [spawn(fun() -> connects(Server, Kind, Name, Address, Options) end) || Name <- Names],
+    ok = more(Server, Kind, Address, Options, Names),
     Server.
+
+more(Server, Kind, Address, Options, Names) ->
+    _ = [spawn(fun() -> connects(Server, Kind, Name, Address, Options) end) || Name <- Names],
+    ok.
 
 connects(Server, Kind, Name, Address, Options) ->
     case cnode_sessions:connect(Server, Name, Address, Options) of
