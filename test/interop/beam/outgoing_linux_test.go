@@ -480,8 +480,8 @@ func TestOutgoingTLS(t *testing.T) {
 	})
 }
 
-// The figure of the page: many connections, half of them with TLS, and every PING answered once while
-// workers are killed and the front moves.
+// The figure of the page: many connections, half of them with TLS, and every PING answered once
+// while workers are killed and the front moves.
 //
 //	CNODE_TEST_OUTGOING=1000 go test -count=1 -v -timeout 1h -run TestOutgoingFigure/otp27 ./test/interop/beam
 func TestOutgoingFigure(t *testing.T) {
