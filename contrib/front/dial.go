@@ -43,12 +43,14 @@ const (
 	defaultLongestPause = time.Minute
 	dialLimit           = 15 * time.Second
 	tellAgain           = 20 * time.Millisecond
+	grace               = 500 * time.Millisecond // until a name is taken: who has its connection may be about to end
 )
 
 // The packets of connections that are made; see docs/reference/front-protocol.md.
 const (
 	kindOpen   = 'o' // worker: number, flags, and what it wants
 	kindFailed = 'g' // front: number, reason, text
+	kindCancel = 'q' // worker: number of what it has asked for, and does not want any more
 	kindBegin  = 's' // worker: session, number: TLS is to begin
 	kindBegun  = 'v' // front: number, and what the session is told of TLS
 	kindPause  = 'y' // front: number, ms until the name is dialled, and why it is not at once
@@ -136,6 +138,29 @@ func (k *Keeper) claim(w *worker, p packet) {
 	}
 	n.Claims = append(n.Claims, c)
 	k.match(n)
+	k.waits(n, c)
+}
+
+// cancel forgets a claim. k.mu is held.
+func (k *Keeper) cancel(w *worker, number uint64) {
+	for _, n := range k.names {
+		n.Claims = slices.DeleteFunc(n.Claims, func(c *claim) bool { return c.worker == w && c.Number == number })
+	}
+}
+
+// waits has a claim fail if another worker keeps the connection. k.mu is held.
+func (k *Keeper) waits(n *name, c *claim) {
+	if c.Wait {
+		return
+	}
+	time.AfterFunc(grace, func() {
+		k.locked(func() {
+			if i := slices.Index(n.Claims, c); i >= 0 && n.session != nil && n.session.worker != nil && n.session.worker.keeps() {
+				n.Claims = slices.Delete(n.Claims, i, i+1)
+				k.fail(c, refused{badName, fmt.Errorf("worker %s has it", n.session.worker.label())})
+			}
+		})
+	})
 }
 
 func (c *claim) read(p []byte) (name string, ok bool) {
@@ -178,8 +203,6 @@ func (k *Keeper) mayClaim(c *claim, text string) (*name, error) {
 	case n.UID != c.worker.cred.UID:
 		return nil, refused{badName, errors.New("the name is another user's")}
 	case c.Wait:
-	case n.session != nil && n.session.worker != nil && n.session.worker.keeps():
-		return nil, refused{badName, fmt.Errorf("worker %s has it", n.session.worker.label())}
 	case len(n.Claims) > 0:
 		return nil, refused{badName, fmt.Errorf("worker %s waits for it", n.Claims[0].worker.label())}
 	}

@@ -188,6 +188,9 @@ func (s *staged) Start(context.Context) error {
 		} else {
 			k.match(n)
 		}
+		for _, c := range n.Claims {
+			k.waits(n, c)
+		}
 	}
 	k.expireLater()
 	time.AfterFunc(unclaimed, func() { k.locked(k.closeUnclaimed) })

@@ -108,7 +108,7 @@ func parsePacket(p []byte) (k packet, ok bool) {
 	switch k.kind = p[0]; k.kind {
 	case kindRetire, kindNoMore, kindReads:
 		return k, true
-	case kindTaken, kindOpen, kindBegin, kindRefused, kindDone, kindGivenBack, kindPoint, kindHead, kindPart, kindLong:
+	case kindTaken, kindOpen, kindCancel, kindBegin, kindRefused, kindDone, kindGivenBack, kindPoint, kindHead, kindPart, kindLong:
 	default:
 		return k, false
 	}

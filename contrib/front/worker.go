@@ -580,8 +580,12 @@ func (k *Keeper) heard(w *worker, p packet) {
 		k.dispatch()
 		return
 	}
-	if p.kind == kindOpen {
+	switch p.kind {
+	case kindOpen:
 		k.claim(w, p)
+		return
+	case kindCancel:
+		k.cancel(w, p.id)
 		return
 	}
 	s := w.sessions[p.id]

@@ -220,7 +220,7 @@ empty as long as no point was told. `info/1` also has its `name`, and `connectio
 ended it while nobody had it. What the peer had sent is read first then, and the end comes behind it.
 
 A name belongs to the user of the system that has asked for it first. One process at a time has its connection. `close/1` ends
-it. If its owner ends without that, the connection stays, and waits for who asks for the name next. A name that is asked for
+it. If its owner ends without that, also by `gen_tcp:close/1`, the connection waits for who asks for the name next. A name that is asked for
 with another address is connected anew.
 
 When a connection has ended, or cannot be made, ask for its name again: the front pauses before it dials, longer each time.
@@ -864,7 +864,8 @@ handle_call({accept, Timeout}, From, State) ->
     {noreply, serve(State#state{waiting = queue:in({From, Timer}, State#state.waiting)})};
 handle_call({ask, _, _, _}, _From, #state{retiring = true} = State) -> {reply, {error, closed}, State};
 handle_call({ask, _, _, _}, _From, #state{dials = false} = State) -> {reply, {error, unsupported}, State};
-handle_call({ask, Name, Packet, Options}, From, #state{asks = Asks} = State) ->
+handle_call({ask, Name, Packet, Options}, From, State0) ->
+    #state{asks = Asks} = State = again(Name, Packet(0), State0),
     Number = erlang:unique_integer([positive]),
     Timer = case maps:get(timeout, Options, infinity) of
         infinity -> none;
@@ -898,7 +899,7 @@ handle_info({timeout, Timer, accept}, #state{waiting = Waiting} = State) ->
     {Late, Others} = lists:partition(fun({_, T}) -> T =:= Timer end, queue:to_list(Waiting)),
     _ = [gen_server:reply(From, {error, timeout}) || {From, _} <- Late],
     {noreply, State#state{waiting = queue:from_list(Others)}};
-handle_info({timeout, _, {ask, Number}}, State) -> {noreply, answers(Number, {error, timeout}, State)};
+handle_info({timeout, _, {ask, Number}}, State) -> {noreply, gives_up(Number, {error, timeout}, State)};
 handle_info({timeout, Timer, hello}, #state{hello = {_, Timer}} = State) -> {noreply, refused(no_answer, State)};
 handle_info({'DOWN', Monitor, process, _, _}, #state{opener = Monitor} = State) -> done(retires(State));
 handle_info(done, State) -> done(State);
@@ -1061,6 +1062,17 @@ asks_again(#state{link = Link, asks = Asks} = State) ->
         (Number, #ask{packet = <<$s, _/binary>>}, S) -> answers(Number, {error, closed}, S); % of a front that is gone
         (_, #ask{packet = Packet}, S) -> ok = cnode_sessions_guard:tell(Link, Packet), S
     end, State, Asks).
+
+%% Who asks for a name again does it in place of who has asked before: that process may be gone.
+again(Name, <<$o, _:64, _:7, 0:1, _/binary>>, #state{asks = Asks} = State) ->
+    Before = [Number || {Number, #ask{name = N, packet = <<$o, _:64, _:7, Wait:1, _/binary>>, from = {Pid, _}}} <- maps:to_list(Asks),
+        N =:= Name, Wait =:= 0 orelse not is_process_alive(Pid)],
+    lists:foldl(fun(Number, S) -> gives_up(Number, {error, {taken, <<"it is asked for again">>}}, S) end, State, Before);
+again(_, _, State) -> State.
+
+gives_up(Number, Result, #state{link = Link} = State) ->
+    ok = cnode_sessions_guard:tell(Link, <<$q, Number:64>>),
+    answers(Number, Result, State).
 
 answers(Number, Result, #state{asks = Asks} = State) ->
     case maps:take(Number, Asks) of

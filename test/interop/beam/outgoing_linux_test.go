@@ -289,6 +289,11 @@ func TestOutgoingRefused(t *testing.T) {
 		require.Equal(t, "{not_allowed,true}", asks(w, "two", "127.0.0.1:1", "#{}"))
 		require.Equal(t, "{taken,true}", asks(w, "one", addr, "#{}"))
 		require.Equal(t, "{error,timeout}", asks(w, "one", addr, "#{wait => true, timeout => 10}"))
+		// who asks again takes the place of who has asked before, and may be gone
+		require.Equal(t, "{error,timeout}", asks(w, "one", addr, "#{timeout => 10}"))
+		require.Equal(t, "[true,true]", w.Do(t, fmt.Sprintf(`Me = self(), Asks = fun(How) -> spawn(fun() -> Me ! {How,
+				case cnode_sessions:connect(server, "one", "%s", #{timeout => 20000}) of {error, {taken, W}} -> W; Got -> Got end} end) end,
+			Asks(first), Asks(second), [receive {_, Why} -> is_binary(Why) end || _ <- [1, 2]]`, addr)))
 		require.Equal(t, "{unreachable,true}", asks(w, "two", nobody, "#{}"))
 		require.Equal(t, "{error,badarg}", asks(w, "", addr, "#{}"))
 		require.Equal(t, "{error,badarg}", asks(w, "two", addr, "#{waits => true}"))
@@ -348,10 +353,8 @@ func TestOutgoingEndsMeanwhile(t *testing.T) {
 						[maps:get(K, I2) || K <- [state, connection]]`, f.Addr())))
 					f.last(t, "one", 2)
 					// an owner that ends without closing leaves it to the next
-					require.Equal(t, `[<<"0">>,kept]`, w.Do(t, fmt.Sprintf(`kept ! go, (fun Asks() ->
-						case cnode_sessions:connect(server, "one", "%s") of
-						{error, {taken, _}} -> Asks(); {ok, S3} -> {ok, I3} = cnode_sessions:info(S3),
-							[maps:get(K, I3) || K <- [state, connection]] end end)()`,
+					require.Equal(t, `[<<"0">>,kept]`, w.Do(t, fmt.Sprintf(`kept ! go, {ok, S3} = cnode_sessions:connect(server, "one", "%s"),
+						{ok, I3} = cnode_sessions:info(S3), [maps:get(K, I3) || K <- [state, connection]]`,
 						f.Addr())))
 					s := h.k.Stats()
 					require.EqualValues(t, 2, s.Dialled)
