@@ -200,7 +200,7 @@ var farCertificate = func() func(t *testing.T) (*tls.Config, *x509.CertPool) {
 }()
 
 // newDialHouse is a house whose front makes connections to addresses.
-func newDialHouse(t *testing.T, r otp.Release, addrs ...string) *house {
+func newDialHouse(t *testing.T, r otp.Release, ebin string, addrs ...string) *house {
 	t.Helper()
 	_, roots := farCertificate(t)
 	h := newFrontWith(t, &front.Options{Dial: &front.DialOptions{TLS: &tls.Config{RootCAs: roots},
@@ -211,7 +211,7 @@ func newDialHouse(t *testing.T, r otp.Release, addrs ...string) *house {
 			}
 			return nil
 		}}})
-	h.r, h.ebin = r, build(t, r, "src")
+	h.r, h.ebin = r, ebin
 	return h
 }
 
@@ -240,12 +240,13 @@ func TestOutgoingKills(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		const many, kills = 20, 5
 		config, _ := farCertificate(t)
+		ebin := build(t, r, "src")
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
 		for _, f := range []*farSide{far(t, 2*time.Millisecond), farAt(t, tls.NewListener(l, config), 2*time.Millisecond)} {
 			secret := f.Addr().String() == l.Addr().String()
 			t.Run(fmt.Sprintf("TLS %v", secret), func(t *testing.T) {
-				h := newDialHouse(t, r, f.Addr().String())
+				h := newDialHouse(t, r, ebin, f.Addr().String())
 				var names []string
 				for i := range many {
 					names = append(names, fmt.Sprint("line", i))
@@ -279,7 +280,7 @@ func TestOutgoingRefused(t *testing.T) {
 		require.NoError(t, err)
 		nobody := free.Addr().String()
 		require.NoError(t, free.Close())
-		h := newDialHouse(t, r, addr, nobody)
+		h := newDialHouse(t, r, build(t, r, "src"), addr, nobody)
 		w := h.dialler("gen_tcp", addr, "one")
 		c := f.last(t, "one", 1)
 		asks := func(w *otp.Node, name, addr, options string) string {
@@ -323,11 +324,12 @@ func TestOutgoingRefused(t *testing.T) {
 // its name; then the name is dialled anew.
 func TestOutgoingEndsMeanwhile(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
+		ebin := build(t, r, "src")
 		for _, kind := range []string{"socket", "gen_tcp"} {
 			for _, way := range []string{"end", "reset"} {
 				t.Run(kind+" "+way, func(t *testing.T) {
 					f := far(t, 0)
-					h := newDialHouse(t, r, f.Addr().String())
+					h := newDialHouse(t, r, ebin, f.Addr().String())
 					w := h.dialler(kind, f.Addr().String(), "one")
 					c := f.last(t, "one", 1).(*net.TCPConn)
 					w.Kill()
@@ -375,7 +377,7 @@ func TestOutgoingUpgrade(t *testing.T) {
 		require.NoError(t, err)
 		nobody := free.Addr().String()
 		require.NoError(t, free.Close())
-		h := newDialHouse(t, r, addr, nobody)
+		h := newDialHouse(t, r, build(t, r, "src"), addr, nobody)
 		h.dial.Pause, h.dial.LongestPause = time.Second, time.Second
 		names := []string{"a", "b", "c"}
 		w := h.dialler("socket", addr, names...)
@@ -419,7 +421,7 @@ func TestOutgoingTLS(t *testing.T) {
 			return l
 		}
 		plain, secret, none := listen(), listen(), listen()
-		h := newDialHouse(t, r, plain.Addr().String(), secret.Addr().String(), none.Addr().String())
+		h := newDialHouse(t, r, build(t, r, "src"), plain.Addr().String(), secret.Addr().String(), none.Addr().String())
 		w := h.dialler("socket", "")
 		serve := func(l net.Listener, talk func(c net.Conn) error) {
 			go func() {
@@ -496,7 +498,7 @@ func TestOutgoingFigure(t *testing.T) {
 		require.NoError(t, err)
 		think := time.Duration(many) * time.Millisecond
 		sides := []*farSide{far(t, think), farAt(t, tls.NewListener(l, config), think)}
-		h := newDialHouse(t, r, sides[0].Addr().String(), sides[1].Addr().String())
+		h := newDialHouse(t, r, build(t, r, "src"), sides[0].Addr().String(), sides[1].Addr().String())
 		var names [2][]string
 		for i := range many {
 			names[i%2] = append(names[i%2], fmt.Sprint("line", i))
