@@ -31,6 +31,9 @@
 // that connects to PATH.control says so in its first packet, gets a socket on which its sessions
 // come, and tells points. Which kind a worker is never depends on a session's data.
 //
+// A worker may also ask for a connection to another server, by a name: see [DialOptions]. It is a
+// session of that worker's as any other, and goes to the next one that asks for the name.
+//
 // # Upgrades
 //
 // [Keeper.Give] hands everything over to a new process, which calls [Take]: listeners, sessions,

@@ -38,6 +38,7 @@ type Keeper struct {
 	ids       uint64        // of sessions and workers
 	sessions  map[uint64]*session
 	queue     []*session // those that wait for a worker, the longest waiting first
+	names     map[string]*name
 	beginning map[*beginning]struct{}
 	pumps     map[*pump]struct{}
 	hosts     []*host         // the processes before, of which pumps are still in use
@@ -88,6 +89,12 @@ func (k *Keeper) Shutdown(ctx context.Context) error {
 			k.drop(s)
 		}
 		k.queue = nil
+		for _, n := range k.names {
+			if s := n.session; s != nil && s.worker == nil {
+				k.stats.Expired++
+				k.drop(s)
+			}
+		}
 		for _, w := range k.workers {
 			if w.control != nil && !w.gone {
 				_, _ = w.control.TrySend([]byte{kindStop})
@@ -273,6 +280,7 @@ func addrOf(a net.Addr) transport.Addr {
 // upgrades.
 type Stats struct {
 	Accepted  uint64 `json:"accepted"`  // clients
+	Dialled   uint64 `json:"dialled"`   // connections that were made for workers
 	Refused   uint64 `json:"refused"`   // clients: too many wait, or no PROXY header or TLS handshake in time
 	Forwarded uint64 `json:"forwarded"` // sessions given to workers; one that moves counts again
 	Points    uint64 `json:"points"`    // told by workers
@@ -286,6 +294,7 @@ type Stats struct {
 
 	Sessions  int      `json:"sessions"`  // the Keeper has a duplicate of, or pumps
 	Parked    int      `json:"parked"`    // of these, that wait for a worker
+	Unclaimed int      `json:"unclaimed"` // of these, connections that no worker has asked for
 	Beginning int      `json:"beginning"` // clients that have not sent what has to come first
 	Workers   []Worker `json:"workers"`
 }
@@ -296,6 +305,11 @@ func (k *Keeper) Stats() Stats {
 	defer k.mu.Unlock()
 	s := k.stats
 	s.Sessions, s.Parked, s.Beginning = len(k.sessions), len(k.queue), len(k.beginning)
+	for _, n := range k.names {
+		if q := n.session; q != nil && q.worker == nil {
+			s.Unclaimed++
+		}
+	}
 	s.Workers = make([]Worker, 0, len(k.workers))
 	for _, w := range k.workers {
 		s.Workers = append(s.Workers, w.view())

@@ -378,23 +378,32 @@ func (k *Keeper) refuse(b *beginning, err error) {
 
 // finish makes a session of a connection whose bytes go to a worker as they are. The gate is held.
 func (k *Keeper) finish(b *beginning) error {
-	fd, err := duplicate(b.conn)
+	s, err := k.direct(b)
 	if err != nil {
 		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.admit(s)
+	return nil
+}
+
+// direct makes a session of a connection, whose bytes nobody here reads.
+func (k *Keeper) direct(b *beginning) (*session, error) {
+	fd, err := duplicate(b.conn)
+	if err != nil {
+		return nil, err
 	}
 	s := &session{fd: fd}
 	if s.header, err = k.describe(b, fd); err != nil {
 		closeFD(fd)
-		return err
+		return nil, err
 	}
 	if p := s.header.Protocol; s.header.Family == syscall.AF_UNIX || p != 0 && p != syscall.IPPROTO_TCP { // MPTCP, say
 		s.kind = never
 	}
 	_ = b.conn.Close() // the duplicate stays
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.admit(s)
-	return nil
+	return s, nil
 }
 
 // describe makes the header of a session whose descriptor is fd.

@@ -14,7 +14,7 @@ func New(o *Options) (*Keeper, error) {
 		return nil, failed("keep sessions", nil, errors.ErrUnsupported)
 	}
 	k := &Keeper{sessions: map[uint64]*session{}, beginning: map[*beginning]struct{}{}, pumps: map[*pump]struct{}{},
-		doors: map[*door]struct{}{}, lookAgain: lookAgain}
+		doors: map[*door]struct{}{}, names: map[string]*name{}, lookAgain: lookAgain}
 	if o != nil {
 		k.o = *o
 	}

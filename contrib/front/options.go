@@ -30,6 +30,8 @@ type Options struct {
 	// Patience is how long a worker's process may live on after its control socket has ended,
 	// before the Keeper gives up its sessions: they are the worker's own then. 0 is 5 s.
 	Patience time.Duration
+	// Dial says which connections workers may have made; nil: none.
+	Dial *DialOptions
 	// Log gets what happens to workers, and why sessions are lost; nil: nothing.
 	Log *slog.Logger
 }

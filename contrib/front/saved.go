@@ -28,6 +28,7 @@ type (
 		Hosts     []int          // descriptors to the processes that pump sessions with TLS
 		Sessions  []savedSession // those that wait come first, in their order
 		Beginning []savedBeginning
+		Names     []*name
 	}
 	savedDoor struct {
 		Network, Address string
@@ -59,6 +60,7 @@ type (
 		Base         [2]int64
 		Last, Before *savedPoint
 		Head, Parts  []byte `json:",omitempty"` // preface
+		Outgoing     outgoing
 	}
 	savedHeader struct {
 		Family, Type, Protocol int
@@ -135,8 +137,15 @@ func (s *still) save() error {
 	}
 	for _, id := range slices.Sorted(maps.Keys(k.sessions)) {
 		if q := k.sessions[id]; err == nil && !waits[id] {
-			err = s.saveSession(&all, q, q.worker.id)
+			worker := uint64(0)
+			if q.worker != nil {
+				worker = q.worker.id
+			}
+			err = s.saveSession(&all, q, worker)
 		}
+	}
+	for _, n := range k.names {
+		all.Names = append(all.Names, n.saved())
 	}
 	if err == nil {
 		s.state, err = json.Marshal(all)
@@ -216,7 +225,8 @@ func (s *still) saveSession(all *savedKeeper, q *session, worker uint64) error {
 	host, err := s.saveHost(all, q)
 	all.Sessions = append(all.Sessions, savedSession{ID: q.id, Kind: q.kind, FD: s.add(q.fd), Header: h, Moves: q.moves, Host: host,
 		Worker: worker, Parked: q.parked, Taken: q.taken, Base: [2]int64{q.base.consumed, q.base.written},
-		Last: savePoint(q.last), Before: savePoint(q.before), Head: q.head, Parts: q.parts})
+		Last: savePoint(q.last), Before: savePoint(q.before), Head: q.head, Parts: q.parts,
+		Outgoing: q.outgoing})
 	return err
 }
 
@@ -274,6 +284,16 @@ func (s *staged) read(state []byte) error {
 		if err == nil {
 			err = s.readWorker(v)
 		}
+	}
+	for _, n := range all.Names {
+		k.names[n.Text] = n
+		n.Claims = slices.DeleteFunc(n.Claims, func(c *claim) bool {
+			i := slices.IndexFunc(k.workers, func(w *worker) bool { return w.id == c.Worker })
+			if i >= 0 {
+				c.worker = k.workers[i]
+			}
+			return i < 0
+		})
 	}
 	for _, v := range all.Sessions {
 		if err == nil {
@@ -360,6 +380,10 @@ func (s *staged) readSession(v savedSession) error {
 	q := &session{id: v.ID, kind: v.Kind, fd: fd, moves: v.Moves, parked: v.Parked, taken: v.Taken,
 		base: counters{v.Base[0], v.Base[1]}, last: v.Last.point(), before: v.Before.point(), preface: preface{v.Head, v.Parts}}
 	k.sessions[q.id] = q
+	if q.outgoing = v.Outgoing; k.names[q.Name] != nil {
+		q.name = k.names[q.Name]
+		q.name.session = q
+	}
 	if q.header, err = v.Header.header(); err != nil {
 		return err
 	}
@@ -370,7 +394,9 @@ func (s *staged) readSession(v savedSession) error {
 		q.pump = hosted{k.hosts[v.Host-1], q.id}
 	}
 	if v.Worker == 0 {
-		k.queue = append(k.queue, q)
+		if q.name == nil {
+			k.queue = append(k.queue, q)
+		}
 		return nil
 	}
 	i := slices.IndexFunc(k.workers, func(w *worker) bool { return w.id == v.Worker })

@@ -15,6 +15,7 @@ const (
 	byTCP  kind = iota // by the kernel's counters
 	byPump             // by those of its pump
 	never              // it ends with its worker
+	ended              // its peer is gone: nothing changes any more
 )
 
 // A session is a client's connection, as long as the Keeper has to do with it.
@@ -26,11 +27,12 @@ type session struct {
 	pump   pumper // of byPump
 	moves  int
 
-	worker *worker   // nil: it waits for one
-	parked time.Time // since when no worker has taken it; zero: one has
-	waiter *os.File  // waits for the first bytes, for a plain worker
-	taken  bool      // an acceptor of the worker has it
-	over   bool      // dropped
+	worker   *worker   // nil: it waits for one
+	parked   time.Time // since when no worker has taken it; zero: one has
+	waiter   *os.File  // waits for the first bytes, for a plain worker
+	taken    bool      // an acceptor of the worker has it
+	over     bool      // dropped
+	outgoing           // of one that was made for a worker; else its name is nil
 
 	base    counters // when the worker got it
 	last    *point   // of its worker; nil: it stands at none. While it waits: what the next worker gets
@@ -70,6 +72,10 @@ func (k *Keeper) park(s *session) {
 	s.worker, s.taken = nil, false
 	if s.parked.IsZero() { // a worker that has refused it does not count
 		s.parked = time.Now()
+	}
+	if s.name != nil {
+		k.keep(s)
+		return
 	}
 	k.queue = append(k.queue, s)
 	k.expireLater()
@@ -113,20 +119,14 @@ func (k *Keeper) expireLater() {
 	oldest := slices.MinFunc(k.queue, func(a, b *session) int { return a.parked.Compare(b.parked) })
 	after := max(time.Until(oldest.parked.Add(k.o.MaxParkedAge)), time.Millisecond)
 	if k.expiry == nil {
-		k.expiry = time.AfterFunc(after, k.expire)
+		k.expiry = time.AfterFunc(after, func() { k.locked(k.expire) })
 	} else {
 		k.expiry.Reset(after)
 	}
 }
 
-// expire closes what has waited for too long.
+// expire closes what has waited for too long. k.mu and the gate are held.
 func (k *Keeper) expire() {
-	if !k.enter() {
-		return
-	}
-	defer k.gate.RUnlock()
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	now := time.Now()
 	k.queue = slices.DeleteFunc(k.queue, func(s *session) bool {
 		if now.Sub(s.parked) < k.o.MaxParkedAge {
@@ -263,6 +263,15 @@ func (k *Keeper) awaitSpeech(s *session, f *os.File) {
 func (k *Keeper) give(s *session, w *worker) bool {
 	s.endWaiter()
 	base, open, err := s.look()
+	if err == nil && s.name != nil {
+		if !open && s.kind == byTCP {
+			err = s.bury()
+			base = counters{}
+		}
+		if open = true; s.hasEnded() {
+			s.How = isEnded
+		}
+	}
 	if err != nil || !open {
 		k.stats.Gone++
 		k.drop(s)
@@ -297,7 +306,8 @@ func (k *Keeper) settle(s *session, said byte) {
 		}
 	}
 	switch {
-	case err == nil && !open: // what was written still goes out
+	case err == nil && !open && (s.name == nil || at == nil), // what was written still goes out
+		s.name != nil && said == kindGivenBack && at != nil && len(at.rest) == 0 && endedEmpty(s.fd): // nothing is left of it
 		k.stats.Gone++
 		k.drop(s)
 	case at != nil:
@@ -356,6 +366,9 @@ func (k *Keeper) forget(s *session) {
 		delete(s.worker.sessions, s.id)
 	}
 	s.endWaiter()
+	if s.name != nil {
+		k.ended(s)
+	}
 }
 
 // endWaiter ends the wait for the client's first bytes. Keeper.mu is held.

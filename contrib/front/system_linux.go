@@ -234,12 +234,30 @@ func awaitEnd(process *os.File) error {
 	if err != nil {
 		return err
 	}
-	return raw.Read(func(fd uintptr) bool {
-		n, err := ignoringEINTR(func() (int, error) {
-			return unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
-		})
-		return err == nil && n > 0
+	return raw.Read(readable)
+}
+
+// exited tells whether a process has ended.
+func exited(process *os.File) (is bool) {
+	raw, err := process.SyscallConn()
+	if err == nil {
+		err = raw.Control(func(fd uintptr) { is = readable(fd) })
+	}
+	return err == nil && is
+}
+
+func readable(fd uintptr) bool {
+	n, err := ignoringEINTR(func() (int, error) { return unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0) })
+	return err == nil && n > 0
+}
+
+// untaken tells whether the other end of a UNIX stream has not read all that was written.
+func untaken(raw syscall.RawConn) (is bool) {
+	err := raw.Control(func(fd uintptr) {
+		n, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
+		is = err != nil || n > 0
 	})
+	return err != nil || is
 }
 
 // trySendRights sends p with a descriptor beside its first byte, as far as there is room.

@@ -27,6 +27,8 @@ func peek(syscall.RawConn, []byte, func(int) bool) error   { return errors.ErrUn
 func readFD(int, []byte) (int, bool)                       { return 0, false }
 func streamPair() (here *net.UnixConn, there int, e error) { return nil, -1, errors.ErrUnsupported }
 func packetPair() (here *net.UnixConn, there int, e error) { return nil, -1, errors.ErrUnsupported }
+func exited(*os.File) bool                                 { return false }
+func untaken(syscall.RawConn) bool                         { return true }
 func processOf(syscall.Conn, handoff.Cred) *os.File        { return nil }
 func awaitEnd(*os.File) error                              { return errors.ErrUnsupported }
 func connOf(int) (*net.UnixConn, error)                    { return nil, errors.ErrUnsupported }

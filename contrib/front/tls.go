@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -17,17 +18,28 @@ import (
 // A pump ends the TLS of one client: it carries bytes between it and a socket pair, of which a
 // worker gets the other end.
 type pump struct {
-	client *tls.Conn
+	tcp    net.Conn // of client
 	here   *net.UnixConn
 	raw    syscall.RawConn // of here
 	linger time.Duration   // ServeOptions.Linger
 	stuck  *time.Timer     // of a write to the client
 
+	// writing is held by who writes to the client, or changes what it is
+	writing sync.Mutex
+	client  secured
+
 	// a byte is counted in the moment in which it goes into the pair or comes out of it
 	mu       sync.Mutex
 	in, out  int64
-	finished bool      // the client's connection, or the worker's end of the pair
-	written  time.Time // when the write to the client began that is going on; zero: none is
+	finished bool         // the client's connection, or the worker's end of the pair
+	begins   func() error // TLS, in place of reading
+	written  time.Time    // when the write to the client began that is going on; zero: none is
+}
+
+// secured is a *tls.Conn, or a *net.TCPConn of which TLS may begin later.
+type secured interface {
+	net.Conn
+	CloseWrite() error
 }
 
 // look tells how far the session is: fd is the worker's end of the pair.
@@ -64,10 +76,10 @@ func (p *pump) finish() {
 // cut ends both sides at once; reset: the client must not take it for the end of an answer.
 func (p *pump) cut(reset bool) {
 	p.finish()
-	if t, ok := p.client.NetConn().(*net.TCPConn); ok && reset {
+	if t, ok := p.tcp.(*net.TCPConn); ok && reset {
 		_ = t.SetLinger(0)
 	}
-	_ = p.client.NetConn().Close()
+	_ = p.tcp.Close()
 	_ = p.here.Close()
 }
 
@@ -90,6 +102,7 @@ func (p *pump) fromClient() {
 		}
 		switch {
 		case err == nil:
+		case errors.Is(err, os.ErrDeadlineExceeded) && p.begun():
 		case errors.Is(err, io.EOF): // the client has said that it sends no more
 			_ = p.here.CloseWrite()
 			return
@@ -111,7 +124,9 @@ func (p *pump) toClient(b []byte) error {
 		p.stuck.Reset(p.linger)
 	}
 	p.mu.Unlock()
+	p.writing.Lock()
 	_, err := p.client.Write(b)
+	p.writing.Unlock()
 	p.mu.Lock()
 	p.written = time.Time{}
 	p.stuck.Stop()
@@ -129,7 +144,7 @@ func (p *pump) lingers() {
 	left := p.linger - time.Since(p.written)
 	if left <= 0 {
 		if hungUp(p.raw) {
-			_ = p.client.SetWriteDeadline(time.Unix(1, 0))
+			_ = p.tcp.SetWriteDeadline(time.Unix(1, 0))
 			return
 		}
 		left = p.linger
@@ -151,14 +166,42 @@ func (p *pump) fromWorker() {
 		}
 		p.finish()
 		if err == nil {
-			_ = p.client.CloseWrite()
+			_ = p.secured().CloseWrite()
 			awaitHangup(p.raw) // the worker may still read
 		}
 		break
 	}
-	_ = p.client.SetWriteDeadline(time.Now().Add(shakeLimit))
-	_ = p.client.Close()
+	_ = p.tcp.SetWriteDeadline(time.Now().Add(shakeLimit))
+	_ = p.secured().Close()
 	p.cut(false)
+}
+
+// begin has f called while nothing is read or written; its error ends the session. false: it has
+// been already.
+func (p *pump) begin(f func() error) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.begins != nil || p.finished {
+		return false
+	}
+	p.begins = f
+	return p.tcp.SetReadDeadline(time.Unix(1, 0)) == nil
+}
+
+// begun does what begin was called for.
+func (p *pump) begun() bool {
+	p.writing.Lock()
+	defer p.writing.Unlock()
+	p.mu.Lock()
+	f := p.begins
+	p.mu.Unlock()
+	return p.tcp.SetReadDeadline(time.Time{}) == nil && f != nil && f() == nil
+}
+
+func (p *pump) secured() secured {
+	p.writing.Lock()
+	defer p.writing.Unlock()
+	return p.client
 }
 
 // shake does the TLS handshake of a client, and makes a session of it. The gate is held.
@@ -174,22 +217,33 @@ func (k *Keeper) shake(b *beginning) error {
 	b.shaking, b.pumped = false, true
 	_ = b.conn.SetDeadline(time.Time{})
 	k.mu.Unlock()
-	here, there, err := streamPair()
+	s, err := k.pumped(c, b.conn, b.door.options.Linger)
 	if err != nil {
 		return err
+	}
+	if b.proxied.remote.IsValid() {
+		s.header.Remote, s.header.Local = transport.FromAddrPort(b.proxied.remote), transport.FromAddrPort(b.proxied.local)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.admit(s)
+	return nil
+}
+
+// pumped makes a session of a connection that this process reads and writes.
+func (k *Keeper) pumped(client secured, tcp net.Conn, linger time.Duration) (*session, error) {
+	here, there, err := streamPair()
+	if err != nil {
+		return nil, err
 	}
 	raw, err := here.SyscallConn()
 	if err != nil {
 		closeFD(there)
-		return errors.Join(err, here.Close())
+		return nil, errors.Join(err, here.Close())
 	}
-	p := &pump{client: c, here: here, raw: raw, linger: b.door.options.Linger}
-	local, remote := transport.FromNetAddr(b.conn.LocalAddr()), transport.FromNetAddr(b.conn.RemoteAddr())
-	if b.proxied.remote.IsValid() {
-		remote, local = transport.FromAddrPort(b.proxied.remote), transport.FromAddrPort(b.proxied.local)
-	}
-	s := &session{fd: there, kind: byPump, pump: p,
-		header: bind10.Header{Family: syscall.AF_UNIX, Type: syscall.SOCK_STREAM, Local: local, Remote: remote}}
+	p := &pump{client: client, tcp: tcp, here: here, raw: raw, linger: linger}
+	s := &session{fd: there, kind: byPump, pump: p, header: bind10.Header{Family: syscall.AF_UNIX, Type: syscall.SOCK_STREAM,
+		Local: transport.FromNetAddr(tcp.LocalAddr()), Remote: transport.FromNetAddr(tcp.RemoteAddr())}}
 	k.mu.Lock()
 	k.pumps[p] = struct{}{}
 	k.mu.Unlock()
@@ -203,10 +257,7 @@ func (k *Keeper) shake(b *beginning) error {
 		delete(k.pumps, p)
 		k.change()
 	})
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.admit(s)
-	return nil
+	return s, nil
 }
 
 // serveHosted answers the process that has taken over, until it is gone.

@@ -182,19 +182,23 @@ func (s *staged) Start(context.Context) error {
 	for _, w := range k.workers {
 		k.begin(w)
 	}
+	for _, n := range k.names {
+		if q := n.session; q != nil && q.worker == nil {
+			k.keep(q)
+		} else {
+			k.match(n)
+		}
+		for _, c := range n.Claims {
+			k.waits(n, c)
+		}
+	}
 	k.expireLater()
-	time.AfterFunc(unclaimed, k.closeUnclaimed)
+	time.AfterFunc(unclaimed, func() { k.locked(k.closeUnclaimed) })
 	return nil
 }
 
-// closeUnclaimed closes listeners of the previous process that nobody has asked for.
+// closeUnclaimed closes listeners of the previous process that nobody has asked for. k.mu is held.
 func (k *Keeper) closeUnclaimed() {
-	if !k.enter() {
-		return
-	}
-	defer k.gate.RUnlock()
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	for _, i := range k.inherited {
 		if i.number == 0 {
 			k.o.Log.Warn("a listener of the previous process is closed, since nobody serves it", "network", i.network, "address", i.address)

@@ -59,13 +59,19 @@ func parseHello(p []byte) (name string, takes bool, err error) {
 
 func welcome(window int) []byte {
 	b := binary.BigEndian.AppendUint16([]byte{kindWelcome, wireVersion}, uint16(window))
-	return binary.BigEndian.AppendUint32(b, MaxPoint)
+	return append(binary.BigEndian.AppendUint32(b, MaxPoint), dials)
 }
 
-func refusal(err error) []byte {
+func refusal(err error) []byte { return append([]byte{kindError}, brief(err)...) }
+
+// brief is the text of an error, which may be nil, for a packet.
+func brief(err error) string {
 	const most = 1000
+	if err == nil {
+		return ""
+	}
 	s := strings.ToValidUTF8(err.Error(), "?")
-	return append([]byte{kindError}, s[:min(len(s), most)]...)
+	return s[:min(len(s), most)]
 }
 
 // appendEnvelope appends what is in the place of a session's data: its id, the state of its last
@@ -102,7 +108,7 @@ func parsePacket(p []byte) (k packet, ok bool) {
 	switch k.kind = p[0]; k.kind {
 	case kindRetire, kindNoMore, kindReads:
 		return k, true
-	case kindTaken, kindRefused, kindDone, kindGivenBack, kindPoint, kindHead, kindPart, kindLong:
+	case kindTaken, kindOpen, kindCancel, kindBegin, kindRefused, kindDone, kindGivenBack, kindPoint, kindHead, kindPart, kindLong:
 	default:
 		return k, false
 	}
@@ -113,6 +119,9 @@ func parsePacket(p []byte) (k packet, ok bool) {
 	switch k.kind {
 	case kindHead, kindPart, kindLong:
 		return parseLong(p)
+	case kindOpen, kindBegin:
+		k.data = append([]byte(nil), p[1+8:]...)
+		return k, true
 	case kindPoint:
 	default:
 		return k, true

@@ -2,6 +2,7 @@ package front
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -416,7 +417,11 @@ func (k *Keeper) flush(w *worker) {
 		s := w.out[0]
 		data := s.last.rest
 		if !w.plain {
-			k.memory[0] = appendEnvelope(k.memory[0][:0], s.id, s.last.state, data)
+			if s.name != nil {
+				k.memory[0] = appendDialled(k.memory[0][:0], s)
+			} else {
+				k.memory[0] = appendEnvelope(k.memory[0][:0], s.id, s.last.state, data)
+			}
 			data = k.memory[0]
 		}
 		var n int
@@ -575,6 +580,14 @@ func (k *Keeper) heard(w *worker, p packet) {
 		k.dispatch()
 		return
 	}
+	switch p.kind {
+	case kindOpen:
+		k.claim(w, p)
+		return
+	case kindCancel:
+		k.cancel(w, p.id)
+		return
+	}
 	s := w.sessions[p.id]
 	if s == nil || slices.Contains(w.out, s) { // it cannot have it
 		return
@@ -593,10 +606,16 @@ func (k *Keeper) heard(w *worker, p packet) {
 	case kindPoint, kindLong:
 		s.preface.note(&p)
 		k.stats.Points++
+		s.How = isKept
 		if p.point == nil {
 			s.last, s.before = nil, nil
 		} else {
 			s.last, s.before = p.point, s.last
+		}
+		return
+	case kindBegin:
+		if len(p.data) == 8 {
+			k.beginTLS(w, s, binary.BigEndian.Uint64(p.data))
 		}
 		return
 	case kindDone:
@@ -608,22 +627,11 @@ func (k *Keeper) heard(w *worker, p packet) {
 	case kindRefused:
 		k.stats.Returned++
 		w.refused = time.Now().Add(refusedPause)
-		time.AfterFunc(refusedPause+time.Millisecond, k.again)
+		time.AfterFunc(refusedPause+time.Millisecond, func() { k.locked(k.dispatch) }) // it has had its pause
 		k.settle(s, p.kind)
 	}
 	k.dispatch()
 	k.change()
-}
-
-// again gives sessions to a worker that has had its pause.
-func (k *Keeper) again() {
-	if !k.enter() {
-		return
-	}
-	defer k.gate.RUnlock()
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.dispatch()
 }
 
 // takeBack parks what has not been sent to a worker. k.mu and the gate are held.

@@ -43,14 +43,14 @@ Linux only, OTP 25 or newer.
 -include("cnode_sessions.hrl").
 -include_lib("kernel/include/logger.hrl").
 
--export([start_link/1, child_spec/1, status/1, accept/2, retire/1]).
+-export([start_link/1, child_spec/1, status/1, accept/2, connect/3, connect/4, begin_tls/2, retire/1]).
 -export([info/1, answer/3, answer/4, received/2, point/2, point/3, no_point/1]).
 -export([peek/2, more/2, send/2, sendfile/5, unrecv/2, shutdown/2, close/1]).
 -export([listen/1, idle/1, idle/2, stands_behind/3, stay/1, taken/1]). % for transports
 -export([counts/1, counts/3, tells/6, leaves/1, turn/1]). % for those that count the bytes of a socket themselves
 -export([gives/1]). % for cnode_forwarder
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
--export_type([options/0, server/0, handle/0, session/0, endpoint/0, info/0]).
+-export_type([options/0, server/0, handle/0, session/0, endpoint/0, info/0, connect_options/0, connect_error/0]).
 
 -define(BUFFER, 16#100000).      % of the packets to the front: 208 KiB, the system's own choice, hold some 270
 -define(HELLO, 5000).            % ms that a front has for its answer
@@ -83,8 +83,16 @@ Linux only, OTP 25 or newer.
     local => endpoint()
 }.
 -type info() :: #{
-    id := non_neg_integer(), local := endpoint(), remote := endpoint(), state := binary(), read := binary()
+    id := non_neg_integer(), local := endpoint(), remote := endpoint(), state := binary(), read := binary(),
+    name => binary(), connection => new | kept | ended, tls => tls()
 }.
+-type tls() :: #{version := char(), cipher := char(), protocol := binary(), certificate := Der :: binary()}.
+-type connect_options() :: #{tls => boolean() | later, server_name => unicode:chardata(), wait => boolean(), timeout => timeout(), tell => pid()}.
+-type connect_error() ::
+    {not_allowed | taken | unreachable | certificate | tls, Why :: binary()} | unsupported | timeout | closed | badarg.
+
+%% A connection that was asked for, and has not come: by the packet that asks a front for it.
+-record(ask, {from :: gen_server:from(), timer :: reference() | none, tell :: pid() | none, name :: binary(), packet :: binary()}).
 
 -record(stream, {
     buffer = <<>> :: binary(),
@@ -103,6 +111,8 @@ Linux only, OTP 25 or newer.
     said = false :: boolean(),
     ready = queue:new() :: queue:queue(session()),
     waiting = queue:new() :: queue:queue({gen_server:from(), reference() | none}),
+    asks = #{} :: #{pos_integer() => #ask{}},
+    dials = unknown :: boolean() | unknown, % whether the front makes connections
     retiring = false :: boolean()
 }).
 
@@ -190,6 +200,87 @@ accept({_, Ref} = Handle, Timeout, N) ->
         [] -> {error, closed}
     end.
 
+?DOC("`connect/4` with no options.").
+-spec connect(server(), unicode:chardata(), unicode:chardata()) -> {ok, session()} | {error, connect_error()}.
+connect(Server, Name, Address) -> connect(Server, Name, Address, #{}).
+
+?DOC("""
+The connection of a name, whose owner the caller becomes: that which a process before has had, or a new one to `Address`,
+`"HOST:PORT"`, that the front makes. The front's list of addresses must have it.
+
+```erlang
+{ok, Socket} = cnode_sessions:connect(Server, "irc/alice", "irc.libera.chat:6667"),
+{ok, #{state := State}} = cnode_sessions:info(Socket),
+_ = State =:= <<>> andalso cnode_sessions:answer(Socket, <<"NICK alice\r\nUSER alice 0 * :Alice\r\n">>, <<"in">>),
+serve(Socket)
+```
+
+It is a session as those of `accept/2` are: with points it outlives this system, and the front's own upgrades. Its `state` is
+empty as long as no point was told. `info/1` also has its `name`, and `connection`: `new`, `kept`, or `ended` if the peer has
+ended it while nobody had it. What the peer had sent is read first then, and the end comes behind it.
+
+A name belongs to the user of the system that has asked for it first. One process at a time has its connection. `close/1` ends
+it. If its owner ends without that, also by `gen_tcp:close/1`, the connection waits for who asks for the name next. A name that is asked for
+with another address is connected anew.
+
+When a connection has ended, or cannot be made, ask for its name again: the front pauses before it dials, longer each time.
+
+  * `tls`: `true` for TLS, which the front does, so that it outlives this system as well. The peer's certificate is verified. With
+    `later` the connection begins without, until `begin_tls/2`. `info/1` has `tls`: the numbers of the version and of the cipher
+    suite, the protocol of ALPN, and the peer's certificate.
+  * `server_name`: whose certificate it must be, else that of the address's host.
+  * `wait`: `true` waits while another process has the connection. Otherwise the error is `taken`, unless that process is about
+    to end.
+  * `timeout`: ms, or `infinity`, which is the default. The connection may come later: it waits for who asks for it next.
+  * `tell`: a process that gets `{cnode_sessions, Name, {redial, Ms, Why}}` when the front pauses before it dials.
+
+The errors are `not_allowed`, `taken`, `unreachable`, `certificate` and `tls`, each with a text, `unsupported` for a front that makes no
+connections because it is older, `timeout`, and `closed` after `retire/1`. Without a front, it waits for one.
+""").
+-spec connect(server(), unicode:chardata(), unicode:chardata(), connect_options()) -> {ok, session()} | {error, connect_error()}.
+connect(Server, Name0, Address0, Options) ->
+    Name = unicode:characters_to_binary(Name0),
+    Address = unicode:characters_to_binary(Address0),
+    ServerName = unicode:characters_to_binary(maps:get(server_name, Options, <<>>)),
+    Known = [tls, server_name, wait, timeout, tell],
+    case {maps:keys(maps:without(Known, Options)), maps:get(tls, Options, false), maps:get(wait, Options, false)} of
+        {[], Tls, Wait} when is_binary(Name), is_binary(Address), Name =/= <<>>, byte_size(Name) < 256, byte_size(ServerName) < 256,
+                is_boolean(Tls) orelse Tls =:= later, is_boolean(Wait) ->
+            Flags = case Wait of true -> 1; false -> 0 end + case Tls of true -> 2; later -> 4; false -> 0 end,
+            Packet = <<Flags, (byte_size(Name)), Name/binary, (byte_size(ServerName)), ServerName/binary, Address/binary>>,
+            ask(Server, {ask, Name, fun(Number) -> <<$o, Number:64, Packet/binary>> end, Options});
+        _ -> {error, badarg}
+    end.
+
+ask(Server, Ask) ->
+    try gen_server:call(Server, Ask, infinity)
+    catch exit:_ -> {error, closed}
+    end.
+
+?DOC("""
+Begins TLS in a connection that was made with `tls => later`: when the peer has said that it is ready for it, as in STARTTLS. All
+that has come must have been taken, by `answer/4` or `point/3`. If the peer has sent more, the connection ends: what somebody
+else has put in before TLS must not count. After any error close it.
+""").
+-spec begin_tls(session(), timeout()) -> ok | {error, connect_error()}.
+begin_tls(Socket, Timeout) ->
+    case ets:lookup(?TABLE, Socket) of
+        [#session{server = Server, id = Id, buffer = <<>>, peeked = 0, outgoing = #{name := Name}}] ->
+            case ask(Server, {ask, Name, fun(Number) -> <<$s, Id:64, Number:64>> end, #{timeout => Timeout}}) of
+                {ok, Tls} ->
+                    [#session{outgoing = Outgoing}] = ets:lookup(?TABLE, Socket),
+                    _ = ets:update_element(?TABLE, Socket, {#session.outgoing, tls(Tls, Outgoing)}),
+                    ok;
+                Error -> Error
+            end;
+        [_] -> {error, badarg};
+        [] -> {error, closed}
+    end.
+
+tls(<<Version:16, Cipher:16, N, Protocol:N/binary, Certificate/binary>>, Outgoing) ->
+    Outgoing#{tls => #{version => Version, cipher => Cipher, protocol => Protocol, certificate => Certificate}};
+tls(<<>>, Outgoing) -> Outgoing.
+
 ?DOC("""
 What a server does: `connected` to a front or sender, how many `sessions` there are, how many of them are `ready` for an
 acceptor, and whether it is `retiring`.
@@ -221,8 +312,9 @@ more.
 -spec info(session()) -> {ok, info()} | {error, closed}.
 info(Socket) ->
     case ets:lookup(?TABLE, Socket) of
-        [#session{id = Id, local = Local, remote = Remote, state = State, first = First}] ->
-            {ok, #{id => Id, local => Local, remote => Remote, state => State, read => First}};
+        [#session{id = Id, local = Local, remote = Remote, state = State, first = First, outgoing = Outgoing}] ->
+            Info = #{id => Id, local => Local, remote => Remote, state => State, read => First},
+            {ok, case Outgoing of none -> Info; _ -> maps:merge(Info, maps:with([name, connection, tls], Outgoing)) end};
         [] -> {error, closed}
     end.
 
@@ -700,10 +792,14 @@ Closes a session; so does `gen_tcp:close/1`, and the end of its owner. The clien
 copy, at once, or, after `retire/1`, another process may go on with the session.
 """).
 -spec close(session()) -> ok.
-close(Socket) when is_port(Socket) ->
+close(Socket) ->
+    _ = [ets:update_element(?TABLE, Socket, {#session.outgoing, O#{closed => true}}) || #session{outgoing = #{} = O} <- ets:lookup(?TABLE, Socket)],
+    shuts(Socket).
+
+shuts(Socket) when is_port(Socket) ->
     _ = [gives_back(Session) || Session <- ets:lookup(?TABLE, Socket), retiring(Session)],
     gen_tcp:close(Socket);
-close(Socket) ->
+shuts(Socket) ->
     _ = socket:close(Socket),
     ok.
 
@@ -766,6 +862,18 @@ handle_call({accept, Timeout}, From, State) ->
         _ -> erlang:start_timer(Timeout, self(), accept)
     end,
     {noreply, serve(State#state{waiting = queue:in({From, Timer}, State#state.waiting)})};
+handle_call({ask, _, _, _}, _From, #state{retiring = true} = State) -> {reply, {error, closed}, State};
+handle_call({ask, _, _, _}, _From, #state{dials = false} = State) -> {reply, {error, unsupported}, State};
+handle_call({ask, Name, Packet, Options}, From, State0) ->
+    #state{asks = Asks} = State = again(Name, Packet(0), State0),
+    Number = erlang:unique_integer([positive]),
+    Timer = case maps:get(timeout, Options, infinity) of
+        infinity -> none;
+        Timeout -> erlang:start_timer(Timeout, self(), {ask, Number})
+    end,
+    Ask = #ask{from = From, timer = Timer, tell = maps:get(tell, Options, none), name = Name, packet = Packet(Number)},
+    ok = cnode_sessions_guard:tell(State#state.link, Ask#ask.packet),
+    {noreply, State#state{asks = Asks#{Number => Ask}}};
 handle_call(status, _From, #state{ready = Ready, streams = Streams, link = Link, retiring = Retiring, options = Options} = State) ->
     {Sessions, _} = cnode_sessions_guard:sessions(self()),
     Connected = lists:any(fun(#stream{link = L}) -> L =:= Link end, maps:values(Streams)),
@@ -791,6 +899,7 @@ handle_info({timeout, Timer, accept}, #state{waiting = Waiting} = State) ->
     {Late, Others} = lists:partition(fun({_, T}) -> T =:= Timer end, queue:to_list(Waiting)),
     _ = [gen_server:reply(From, {error, timeout}) || {From, _} <- Late],
     {noreply, State#state{waiting = queue:from_list(Others)}};
+handle_info({timeout, _, {ask, Number}}, State) -> {noreply, gives_up(Number, {error, timeout}, State)};
 handle_info({timeout, Timer, hello}, #state{hello = {_, Timer}} = State) -> {noreply, refused(no_answer, State)};
 handle_info({'DOWN', Monitor, process, _, _}, #state{opener = Monitor} = State) -> done(retires(State));
 handle_info(done, State) -> done(State);
@@ -832,6 +941,8 @@ terminate(Reason, #state{handle = Handle, options = Options, listener = Listener
     end.
 
 retires(#state{retiring = true} = State) -> State;
+retires(#state{asks = Asks} = State) when map_size(Asks) > 0 ->
+    retires(lists:foldl(fun(Number, S) -> answers(Number, {error, closed}, S) end, State, maps:keys(Asks)));
 retires(#state{link = Link, hello = Hello, waiting = Waiting, ready = Ready} = State) ->
     ?STEP(retires),
     _ = [begin
@@ -908,12 +1019,14 @@ hears(Control, #state{hello = {#link{control = Control} = Link, Timer}} = State)
         {select, _} -> State;
         {ok, <<$w, ?VERSION, _Window:16, More/binary>>, [Fd], false} ->
             ok = takes_parts(Link, More),
+            Dials = case More of <<_:32, 1, _/binary>> -> true; _ -> false end,
             Opened = socket:open(Fd, #{dup => true}),
             ok = cnode_sessions_wire:close_descriptor(Fd),
             case Opened of
                 {ok, Stream} ->
                     _ = erlang:cancel_timer(Timer),
-                    follows(Stream, Link, hears(Control, State#state{hello = none, link = Link}));
+                    Asking = asks_again(State#state{hello = none, link = Link, dials = Dials}),
+                    follows(Stream, Link, hears(Control, Asking));
                 {error, Reason} -> refused(Reason, State)
             end;
         {ok, <<$e, Text/binary>>, Fds, _} -> refused({refused, Text}, drop(Fds, State));
@@ -924,12 +1037,51 @@ hears(Control, #state{hello = {#link{control = Control} = Link, Timer}} = State)
 hears(Control, #state{link = #link{control = Control}} = State) ->
     case cnode_sessions_wire:receive_fds(Control) of
         {select, _} -> State;
+        {ok, <<$g, Number:64, Reason, Text/binary>>, [], _} ->
+            Error = case Reason of 1 -> not_allowed; 2 -> taken; 4 -> certificate; 5 -> tls; _ -> unreachable end,
+            hears(Control, answers(Number, {error, {Error, Text}}, State));
+        {ok, <<$v, Number:64, Tls/binary>>, [], _} -> hears(Control, answers(Number, {ok, Tls}, State));
+        {ok, <<$y, Number:64, Ms:32, Text/binary>>, [], _} ->
+            _ = case State#state.asks of
+                #{Number := #ask{tell = Pid, name = Name}} when is_pid(Pid) -> Pid ! {?MODULE, Name, {redial, Ms, Text}};
+                _ -> ok
+            end,
+            hears(Control, State);
         {ok, <<$c, _/binary>>, Fds, _} -> stops(ended, drop(Fds, State));
         {ok, <<>>, Fds, _} -> stops(closed, drop(Fds, State));
         {ok, _, Fds, _} -> hears(Control, drop(Fds, State));
         {error, Reason} -> stops(Reason, State)
     end;
 hears(_, State) -> State.
+
+%% What was asked for and has not come is asked for again at each front.
+asks_again(#state{dials = false, asks = Asks} = State) ->
+    lists:foldl(fun(Number, S) -> answers(Number, {error, unsupported}, S) end, State, maps:keys(Asks));
+asks_again(#state{link = Link, asks = Asks} = State) ->
+    maps:fold(fun
+        (Number, #ask{packet = <<$s, _/binary>>}, S) -> answers(Number, {error, closed}, S); % of a front that is gone
+        (_, #ask{packet = Packet}, S) -> ok = cnode_sessions_guard:tell(Link, Packet), S
+    end, State, Asks).
+
+%% Who asks for a name again does it in place of who has asked before: that process may be gone.
+again(Name, <<$o, _:64, _:7, 0:1, _/binary>>, #state{asks = Asks} = State) ->
+    Before = [Number || {Number, #ask{name = N, packet = <<$o, _:64, _:7, Wait:1, _/binary>>, from = {Pid, _}}} <- maps:to_list(Asks),
+        N =:= Name, Wait =:= 0 orelse not is_process_alive(Pid)],
+    lists:foldl(fun(Number, S) -> gives_up(Number, {error, {taken, <<"it is asked for again">>}}, S) end, State, Before);
+again(_, _, State) -> State.
+
+gives_up(Number, Result, #state{link = Link} = State) ->
+    ok = cnode_sessions_guard:tell(Link, <<$q, Number:64>>),
+    answers(Number, Result, State).
+
+answers(Number, Result, #state{asks = Asks} = State) ->
+    case maps:take(Number, Asks) of
+        {#ask{from = From, timer = Timer}, Others} ->
+            _ = is_reference(Timer) andalso erlang:cancel_timer(Timer),
+            gen_server:reply(From, Result),
+            State#state{asks = Others};
+        error -> State
+    end.
 
 %% A front that takes them says so, and is told that this system reads as much.
 takes_parts(#link{flags = Flags} = Link, <<Longest:32, _/binary>>) ->
@@ -1028,11 +1180,11 @@ sessions(Stream, #stream{buffer = Buffer, fds = Fds, link = Link} = S, #state{st
     case cnode_sessions_wire:decode(Buffer) of
         {ok, Header, Data, Rest} ->
             case {queue:out(Fds), said(Link, Data)} of
-                {{{value, Fd}, Others}, {ok, Id, Left, First}} ->
+                {{{value, Fd}, Others}, {ok, Id, Asked, Left, First}} ->
                     Next = S#stream{buffer = Rest, fds = Others},
                     Session = #session{socket = '_', kind = maps:get(adopt, State#state.options, gen_tcp), server = self(), link = Link,
                         id = Id, points = maps:get(points, State#state.options, none), local = maps:get(local, Header),
-                        remote = maps:get(remote, Header), state = Left, first = First, back = byte_size(First), again = byte_size(First),
+                        remote = maps:get(remote, Header), outgoing = outgoing(Asked, State), state = Left, first = First, back = byte_size(First), again = byte_size(First),
                         timeout = proplists:get_value(send_timeout, maps:get(socket_opts, State#state.options, []), infinity)},
                     Kept = State#state{streams = Streams#{Stream := Next}},
                     sessions(Stream, Next, adopt(Fd, maps:get(family, Header), Session, Kept));
@@ -1043,31 +1195,49 @@ sessions(Stream, #stream{buffer = Buffer, fds = Fds, link = Link} = S, #state{st
         {error, Reason} -> {error, Reason, State}
     end.
 
-said(none, Data) -> {ok, 0, <<>>, Data};
+said(none, Data) -> {ok, 0, none, <<>>, Data};
 said(_, Data) -> cnode_sessions_wire:envelope(Data).
+
+outgoing(none, _) -> none;
+outgoing({Number, How, Tls}, #state{asks = Asks}) ->
+    Name = case Asks of #{Number := #ask{name = N}} -> N; _ -> <<>> end, % nobody waits for it any more
+    tls(Tls, #{number => Number, name => Name, connection => case How of 1 -> new; 3 -> ended; _ -> kept end}).
 
 adopt(lost, _, Session, State) -> refuse(Session, State);
 adopt(Fd, _, Session, #state{retiring = true} = State) ->
     ok = cnode_sessions_guard:no_session(Fd),
     refuse(Session, State);
-adopt(Fd, Family, #session{first = First} = Session, #state{options = Options, ready = Ready} = State) ->
+adopt(Fd, Family, #session{first = First} = Session, #state{options = Options} = State) ->
     case opens(Fd, Family, Session, maps:get(socket_opts, Options, [])) of
         {ok, #session{kind = gen_tcp, socket = Socket} = Adopted} ->
             ?STEP(opened),
             ok = cnode_sessions_guard:watch(Adopted),
             _ = First =/= <<>> andalso gen_tcp:unrecv(Socket, First),
             ?STEP(adopted),
-            serve(State#state{ready = queue:in(Socket, Ready)});
-        {ok, #session{socket = Socket} = Adopted} ->
+            offers(Adopted, State);
+        {ok, Adopted} ->
             ?STEP(opened),
             ok = cnode_sessions_guard:watch(Adopted#session{buffer = First}),
             ?STEP(adopted),
-            serve(State#state{ready = queue:in(Socket, Ready)});
+            offers(Adopted, State);
         {error, Reason} ->
             ?LOG_WARNING("a session was refused: ~tp", [Reason]),
             ok = cnode_sessions_guard:no_session(Fd),
             refuse(Session, State)
     end.
+
+%% A connection goes to who has asked for it. If nobody waits for it any more, it waits at the front.
+offers(#session{socket = Socket, outgoing = #{number := Number}}, #state{asks = Asks} = State) ->
+    case maps:take(Number, Asks) of
+        {#ask{from = From, timer = Timer}, Others} ->
+            _ = is_reference(Timer) andalso erlang:cancel_timer(Timer),
+            _ = give(Socket, From) =:= nobody andalso shuts(Socket),
+            State#state{asks = Others};
+        error ->
+            _ = shuts(Socket),
+            State
+    end;
+offers(#session{socket = Socket}, #state{ready = Ready} = State) -> serve(State#state{ready = queue:in(Socket, Ready)}).
 
 %% Another worker may have room for it.
 refuse(#session{link = Link, id = Id}, State) ->

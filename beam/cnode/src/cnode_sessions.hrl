@@ -28,6 +28,7 @@
     seen = none :: non_neg_integer() | none | '_', % what it had counted when the mailbox had no data
     told = false :: boolean() | '_',  % the counts below are those of the front
     files = 0 :: non_neg_integer() | '_', % bytes of files, which it does not count; of kind socket: what was written at `seen`
+    outgoing = none :: #{atom() => term()} | none | '_', % of a connection that was asked for by its name: what info/1 has of it
     timeout = infinity :: timeout() | '_', % of sends, of kind socket
     %% of kind socket, whose counts nobody else keeps; of kind gen_tcp, as the last point has them:
     buffer = <<>> :: binary() | '_',  % taken, not dealt with

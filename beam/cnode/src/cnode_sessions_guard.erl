@@ -75,7 +75,7 @@ sessions(Server) ->
     {Of('_'), Of(true)}.
 
 every(Server, Taken) -> #session{socket = '_', kind = '_', server = Server, taken = Taken, link = '_', id = '_', fd = '_', head = '_', points = '_',
-    stays = '_', void = '_', local = '_', remote = '_', state = '_', first = '_', back = '_', again = '_', seen = '_', told = '_', files = '_', timeout = '_', buffer = '_',
+    stays = '_', void = '_', local = '_', remote = '_', state = '_', first = '_', back = '_', again = '_', seen = '_', told = '_', files = '_', outgoing = '_', timeout = '_', buffer = '_',
     peeked = '_', consumed = '_', written = '_'}.
 
 init([]) ->
@@ -158,13 +158,17 @@ closed(Socket, State) ->
             case Link of
                 none -> State;
                 #link{} ->
-                    Kind = case Taken andalso not retiring(Session) of true -> $d; false -> $x end,
+                    Kind = case Taken andalso not outlives(Session) andalso not retiring(Session) of true -> $d; false -> $x end,
                     Said = finish(Server, post(Link, <<Kind, Id:64>>, State)),
                     ?STEP(said),
                     Said
             end;
         [] -> State
     end.
+
+%% A connection of a name ends when it is closed: the end of its owner leaves it to who asks for it next.
+outlives(#session{outgoing = none}) -> false;
+outlives(#session{outgoing = Outgoing}) -> not is_map_key(closed, Outgoing).
 
 %% Sends a packet, or keeps it if there is no room.
 post(#link{control = Control} = Link, Packet, #state{links = Links} = State) ->

@@ -125,8 +125,12 @@ family(?AF_INET6) -> inet6;
 family(_) -> error.
 
 %% A front's data: who the session is, and what the process before has left.
--spec envelope(binary()) -> {ok, non_neg_integer(), State :: binary(), First :: binary()} | error.
-envelope(<<16#C5, Id:64, N:32, State:N/binary, First/binary>>) -> {ok, Id, State, First};
+%% Of a connection that was asked for also the number by which it was, how it comes, and its TLS.
+-spec envelope(binary()) ->
+    {ok, non_neg_integer(), none | {non_neg_integer(), byte(), binary()}, State :: binary(), First :: binary()} | error.
+envelope(<<16#C5, Id:64, N:32, State:N/binary, First/binary>>) -> {ok, Id, none, State, First};
+envelope(<<16#C6, Id:64, Number:64, How, M:32, Tls:M/binary, N:32, State:N/binary, First/binary>>) ->
+    {ok, Id, {Number, How, Tls}, State, First};
 envelope(_) -> error.
 
 %% OTP has no close(2), and closes no descriptor that a port or a socket has been made of: a raw file does. Exactly once, and

@@ -160,7 +160,7 @@ func (h *house) moves(t *testing.T) (old, next *front.Keeper) {
 	go func() {
 		there, err := handoff.FileChannel(theirs)
 		if err == nil {
-			next, err = front.Take(context.Background(), there, &front.Options{Log: otp.Log(t, "next front")})
+			next, err = front.Take(context.Background(), there, &front.Options{Log: otp.Log(t, "next front"), Dial: h.dial})
 			_ = there.Close()
 		}
 		took <- err

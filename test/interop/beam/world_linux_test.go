@@ -74,6 +74,7 @@ type house struct {
 	addr  string
 	r     otp.Release
 	ebin  string
+	dial  *front.DialOptions
 }
 
 func newHouse(t *testing.T, r otp.Release) *house {
@@ -84,12 +85,15 @@ func newHouse(t *testing.T, r otp.Release) *house {
 }
 
 // newFront is a house without Erlang.
-func newFront(t *testing.T) *house {
+func newFront(t *testing.T) *house { return newFrontWith(t, &front.Options{}) }
+
+func newFrontWith(t *testing.T, o *front.Options) *house {
 	t.Helper()
-	h := &house{t: t, path: filepath.Join(sockdir.New(t), "front")}
+	h := &house{t: t, path: filepath.Join(sockdir.New(t), "front"), dial: o.Dial}
 	h.stats = func() front.Stats { return h.k.Stats() } // another one's, when the front has moved
 	var err error
-	h.k, err = front.New(&front.Options{Log: otp.Log(t, "front")})
+	o.Log = otp.Log(t, "front")
+	h.k, err = front.New(o)
 	require.NoError(t, err)
 	l, err := h.k.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)

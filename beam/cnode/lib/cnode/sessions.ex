@@ -128,6 +128,44 @@ defmodule Cnode.Sessions do
   @spec accept(GenServer.server(), timeout) :: {:ok, session} | {:error, :closed | :timeout}
   def accept(server, timeout \\ :infinity), do: :cnode_sessions.accept(server, timeout)
 
+  @doc """
+  The connection of a name, whose owner the caller becomes: that which a process before has had, or a new one to `address`,
+  `"HOST:PORT"`, that the front makes. The front's list of addresses must have it.
+
+      {:ok, socket} = Cnode.Sessions.connect(MyApp.Sessions, "irc/alice", "irc.libera.chat:6667")
+      {:ok, %{state: state}} = Cnode.Sessions.info(socket)
+      if state == "", do: Cnode.Sessions.answer(socket, "NICK alice\\r\\nUSER alice 0 * :Alice\\r\\n", "in")
+      serve(socket)
+
+  It is a session as those of `accept/2` are: with points it outlives this system. Its `state` is empty as long as no point was
+  told. `info/1` also has its `:name`, and `:connection`: `:new`, `:kept`, or `:ended` if the peer has ended it while nobody had
+  it. What the peer had sent is read first then, and the end comes behind it.
+
+  `close/1` ends the connection. If its owner ends without that, the connection waits for who asks for its name next. When it has
+  ended, or cannot be made, ask for its name again: the front pauses before it dials, longer each time.
+
+    * `:tls` - `true` for TLS, which the front does and verifies, or `:later` for a connection in which it begins with `begin_tls/2`.
+      `info/1` then has `:tls`, with the peer's `:certificate`.
+    * `:server_name` - whose certificate it must be, else that of the address's host.
+    * `:wait` - `true` waits while another process has the connection. Otherwise the error is `:taken`, unless that process is
+      about to end.
+    * `:timeout` - milliseconds, or `:infinity`, which is the default.
+    * `:tell` - a process that gets `{:cnode_sessions, name, {:redial, ms, why}}` when the front pauses before it dials.
+
+  The errors, and who may ask for a name, are those of `:cnode_sessions.connect/4`.
+  """
+  @spec connect(GenServer.server(), String.t(), String.t(), keyword) ::
+          {:ok, session} | {:error, :cnode_sessions.connect_error()}
+  def connect(server, name, address, options \\ []),
+    do: :cnode_sessions.connect(server, name, address, Map.new(options))
+
+  @doc """
+  Begins TLS in a connection that was made with `tls: :later`, as in STARTTLS. All that has come must have been taken, by
+  `answer/4` or `point/3`. After an error close it: see `:cnode_sessions.begin_tls/2`.
+  """
+  @spec begin_tls(session, timeout) :: :ok | {:error, :cnode_sessions.connect_error()}
+  def begin_tls(session, timeout \\ 20_000), do: :cnode_sessions.begin_tls(session, timeout)
+
   @doc "What a server does: see `:cnode_sessions.status/1`."
   @spec status(GenServer.server()) :: map
   def status(server), do: :cnode_sessions.status(server)

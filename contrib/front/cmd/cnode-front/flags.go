@@ -1,10 +1,12 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
 	"net"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,6 +23,7 @@ type flags struct {
 	logLevel  string
 	logFormat string
 	listen    []string
+	dial      []string
 	workers   string
 	proxy     bool
 	cert, key string
@@ -48,6 +51,9 @@ and the clients notice nothing. A session that stands at no point its worker has
 
 Workers with points connect to PATH.control; plain ones, which get BIND 10's form, to PATH.
 
+With --dial workers may ask by a name for a connection to that address, with or without TLS. It outlives them, and goes to the next
+one that asks for the name. Certificates are verified by those of the system; SSL_CERT_FILE names others.
+
 An address to listen on is HOST:PORT, tls:HOST:PORT with --cert and --key, or unix:PATH. The front prints "ready front ADDRESS…"
 once clients and workers can connect. SIGTERM and SIGINT stop it: workers serve the sessions that they have to the end (exit 0).
 SIGUSR2 moves everything to a new process of the program that is now at this one's path, which prints "ready" anew; then this
@@ -59,6 +65,7 @@ process, such as a container's process 1 or Type=simple, takes the upgrade for t
 		Example: `  cnode-front --listen 0.0.0.0:4000 --workers /run/app/workers
   cnode-front --listen tls:[::]:443 --cert app.pem --key app.key --workers /run/app/workers --http 127.0.0.1:9000
   cnode-front --listen [::]:80 --proxy --policy address --workers /run/app/workers
+  cnode-front --dial irc.libera.chat:6697 --dial '*.example.org:5671' --workers /run/app/workers
   cnode-demo stay -- cnode-front --listen 127.0.0.1:4000 --workers /tmp/w     keeps its process for those who watch it`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -75,6 +82,8 @@ process, such as a container's process 1 or Type=simple, takes the upgrade for t
 	}
 	l := cmd.Flags()
 	l.StringArrayVar(&f.listen, "listen", nil, "`ADDRESS` for clients, HOST:PORT, tls:HOST:PORT or unix:PATH; may be given again")
+	l.StringArrayVar(&f.dial, "dial", nil,
+		"`ADDRESS`, HOST:PORT, to which workers may have connections made that outlive them; * stands for any part of HOST; may be given again")
 	l.StringVar(&f.workers, "workers", "", "`PATH` of the socket for workers; PATH.control is made, too")
 	l.BoolVar(&f.proxy, "proxy", false, "clients come through a proxy that sends a PROXY header, version 1 or 2 (not for unix:)")
 	l.StringVar(&f.cert, "cert", "", "`FILE` with the certificates of tls:, in PEM")
@@ -110,8 +119,8 @@ func (f *flags) options(log *slog.Logger) (*front.Options, error) {
 	mode, err := strconv.ParseUint(f.mode, 8, 9)
 	o.WorkersMode = fs.FileMode(mode)
 	switch {
-	case len(f.listen) == 0:
-		return nil, usagef("--listen is missing: want the address for clients")
+	case len(f.listen) == 0 && len(f.dial) == 0:
+		return nil, usagef("--listen is missing: want the address for clients, or --dial")
 	case f.workers == "":
 		return nil, usagef("--workers is missing: want the path of the socket for workers")
 	case err != nil || mode == 0:
@@ -130,6 +139,14 @@ func (f *flags) options(log *slog.Logger) (*front.Options, error) {
 		return nil, usagef("--tls-left %v: want a time to wait, or 0", f.left)
 	case (f.cert == "") != (f.key == ""):
 		return nil, usagef("--cert and --key belong together")
+	}
+	for _, address := range f.dial {
+		if _, port, err := net.SplitHostPort(address); err != nil || strings.Contains(port, "*") {
+			return nil, usagef("--dial %s: want HOST:PORT", address)
+		}
+	}
+	if len(f.dial) > 0 {
+		o.Dial = &front.DialOptions{Allow: f.mayDial}
 	}
 	for _, address := range f.listen {
 		network, at, ends := split(address)
@@ -164,6 +181,17 @@ func (f *flags) options(log *slog.Logger) (*front.Options, error) {
 		return handoff.SameUser(c)
 	}
 	return o, nil
+}
+
+// mayDial tells whether --dial names an address.
+func (f *flags) mayDial(_ handoff.Cred, _, address string) error {
+	for _, d := range f.dial {
+		any, _ := path.Match(d, address) // a host has no other character of a pattern, but for an IPv6 address
+		if d == address || any && strings.Contains(d, "*") {
+			return nil
+		}
+	}
+	return fmt.Errorf("no --dial of the front allows %s", address)
 }
 
 // logger checks the flags about the log.

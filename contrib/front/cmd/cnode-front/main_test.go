@@ -31,6 +31,8 @@ func TestCommandLine(t *testing.T) {
 		"--listen unix: --workers x":           "want HOST:PORT, tls:HOST:PORT or unix:PATH",
 		"--listen 127.0.0.1:99999 --workers x": "there is no port 99999: want 0 to 65535",
 		"--listen tls:127.0.0.1:0 --workers x": "needs --cert and --key",
+		"--dial here --workers x":              "--dial here: want HOST:PORT",
+		whole + "--dial h:*":                   "--dial h:*: want HOST:PORT",
 		whole + "--cert y":                     "--cert and --key belong together",
 		whole + "--policy any":                 `--policy "any": want least or address`,
 		whole + "--workers-mode 888":           `--workers-mode "888": want an octal number`,

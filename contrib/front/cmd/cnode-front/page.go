@@ -91,6 +91,7 @@ func writeMetrics(w io.Writer, s front.Stats) {
 	}
 	total := func(name, help string, value uint64) { one(name+"_total", "counter", help, value) }
 	total("accepted", "Clients accepted.", s.Accepted)
+	total("dialled", "Connections made for workers.", s.Dialled)
 	total("refused", "Clients closed before they had a worker.", s.Refused)
 	total("forwarded", "Sessions given to workers; one that moves counts again.", s.Forwarded)
 	total("points", "Points that workers have told.", s.Points)
@@ -104,6 +105,7 @@ func writeMetrics(w io.Writer, s front.Stats) {
 	gauge := func(name, help string, value int) { one(name, "gauge", help, uint64(value)) }
 	gauge("sessions", "Sessions of which the front has a duplicate.", s.Sessions)
 	gauge("parked", "Sessions that wait for a worker.", s.Parked)
+	gauge("unclaimed", "Connections made for workers that none has.", s.Unclaimed)
 	gauge("beginning", "Clients that have not sent what has to come first.", s.Beginning)
 	gauge("workers", "Workers.", len(s.Workers))
 	fmt.Fprint(w, "# HELP cnode_front_worker_sessions Sessions of a worker.\n# TYPE cnode_front_worker_sessions gauge\n")

@@ -24,7 +24,9 @@ import (
 
 	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/leak"
+	"github.com/cnode-go/cnode/internal/test/port"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
+	"github.com/cnode-go/cnode/internal/test/systemd"
 	"github.com/cnode-go/cnode/transport/handoff/service"
 	"github.com/cnode-go/cnode/transport/handoff/service/web"
 )
@@ -339,4 +341,34 @@ func TestLoad(t *testing.T) {
 		require.NoError(t, err)
 	default:
 	}
+}
+
+// Under systemd a reload moves what is idle, and a restart leaves it with systemd: the unit is the
+// page's.
+func TestUnderSystemd(t *testing.T) {
+	t.Parallel()
+	program, err := os.Executable()
+	require.NoError(t, err)
+	at := port.Vacant(t)
+	const name = "web.service"
+	unit := strings.ReplaceAll(systemd.Printed(t, "../../../../docs/operate/upgrade-a-service.md", name), "127.0.0.1:8080", at)
+	systemd.Each(t, map[string]systemd.File{
+		"/usr/local/bin/web":                           {From: program, Mode: 0o755},
+		"/etc/systemd/system/" + name:                  {Text: unit, Mode: 0o644},
+		"/etc/systemd/system/" + name + ".d/role.conf": {Text: "[Service]\nEnvironment=" + role + "=tcp:" + at + "\n", Mode: 0o644},
+	}, func(t *testing.T, m *systemd.Machine) {
+		m.Succeed("systemctl", "start", "web.service")
+		r := &run{t: t, addr: at}
+		idle, fresh := r.connect(), r.connect()
+		pids := []string{idle.asks()}
+		for _, step := range []string{"reload", "restart", "reload", "restart", "restart"} {
+			m.Succeed("systemctl", step, "web.service")
+			pid := idle.asks()
+			require.NotContains(t, pids, pid, step)
+			pids = append(pids, pid)
+		}
+		require.Equal(t, pids[len(pids)-1], fresh.asks())
+		m.Succeed("systemctl", "stop", "web.service")
+		require.Equal(t, "success\n", m.Succeed("systemctl", "show", "--value", "-p", "Result", "web.service"))
+	})
 }
