@@ -2,6 +2,7 @@ package front
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -299,6 +300,32 @@ func (k *Keeper) receive(b *beginning) {
 }
 
 var errInterrupted = errors.New("interrupted")
+
+// shake does the TLS handshake of a client, and makes a session of it. The gate is held.
+func (k *Keeper) shake(b *beginning) error {
+	if err := k.deadline(b, time.Now().Add(b.door.options.Patience), true); err != nil {
+		return err
+	}
+	c := tls.Server(b.conn, b.door.options.TLS)
+	if err := c.Handshake(); err != nil {
+		return err
+	}
+	k.mu.Lock()
+	b.shaking, b.pumped = false, true
+	_ = b.conn.SetDeadline(time.Time{})
+	k.mu.Unlock()
+	s, err := k.pumped(c, b.conn, b.door.options.Linger)
+	if err != nil {
+		return err
+	}
+	if b.proxied.remote.IsValid() {
+		s.header.Remote, s.header.Local = transport.FromAddrPort(b.proxied.remote), transport.FromAddrPort(b.proxied.local)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.admit(s)
+	return nil
+}
 
 // deadline sets the end of the next wait, unless everything has to stand still.
 func (k *Keeper) deadline(b *beginning, end time.Time, shaking bool) error {

@@ -1,7 +1,6 @@
 package front
 
 import (
-	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -202,32 +201,6 @@ func (p *pump) secured() secured {
 	p.writing.Lock()
 	defer p.writing.Unlock()
 	return p.client
-}
-
-// shake does the TLS handshake of a client, and makes a session of it. The gate is held.
-func (k *Keeper) shake(b *beginning) error {
-	if err := k.deadline(b, time.Now().Add(b.door.options.Patience), true); err != nil {
-		return err
-	}
-	c := tls.Server(b.conn, b.door.options.TLS)
-	if err := c.Handshake(); err != nil {
-		return err
-	}
-	k.mu.Lock()
-	b.shaking, b.pumped = false, true
-	_ = b.conn.SetDeadline(time.Time{})
-	k.mu.Unlock()
-	s, err := k.pumped(c, b.conn, b.door.options.Linger)
-	if err != nil {
-		return err
-	}
-	if b.proxied.remote.IsValid() {
-		s.header.Remote, s.header.Local = transport.FromAddrPort(b.proxied.remote), transport.FromAddrPort(b.proxied.local)
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.admit(s)
-	return nil
 }
 
 // pumped makes a session of a connection that this process reads and writes.
