@@ -176,7 +176,7 @@ func (w *rewriter) common(left int) int {
 		switch Tag(head[0]) {
 		case TagSmallAtomUTF8Ext:
 			size += int(head[1])
-			if size > len(head) || !isASCII(head[2:size]) {
+			if size > len(head) || left-1 > len(head)-size || !isASCII(head[2:size]) {
 				size = 0
 				break
 			}
@@ -210,10 +210,11 @@ func (w *rewriter) common(left int) int {
 		default:
 			size = 0
 		}
-		if size == 0 || size > len(head) {
+		next := left - 1 + kids
+		if size == 0 || size > len(head) || next > len(head)-size { // head says what is wrong
 			break
 		}
-		off, left = off+size, left-1+kids
+		off, left = off+size, next
 	}
 	w.off, w.done, w.out = off, done, out
 	return left
