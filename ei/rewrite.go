@@ -139,6 +139,11 @@ type closureSpan struct {
 // run gives out with the whole term, or b as it was.
 func (w *rewriter) run(b []byte) ([]byte, error) {
 	for left := 1; left > 0; {
+		if w.with != nil && w.funs.Empty() {
+			if left = w.common(left); left == 0 {
+				break
+			}
+		}
 		at, isClosure := w.off, w.off < len(w.c.b) && Tag(w.c.b[w.off]) == TagNewFunExt
 		if isClosure {
 			w.funs.Push(closureSpan{start: len(w.out) + at - w.done, grown: w.grown, left: left - 1})
@@ -159,6 +164,60 @@ func (w *rewriter) run(b []byte) ([]byte, error) {
 	}
 	w.copy()
 	return w.out, nil
+}
+
+// common passes terms of the commonest kinds, outside of closures, with the replacement of their
+// atoms, up to one that is of another kind, or that head is to look at. left is how many terms are
+// to come, and then how many still are.
+func (w *rewriter) common(left int) int {
+	b, off, done, out := w.c.b, w.off, w.done, w.out
+	for left > 0 && left < len(b)-off { // the next one has two bytes
+		head, size, kids := b[off:], 2, 0
+		switch Tag(head[0]) {
+		case TagSmallAtomUTF8Ext:
+			size += int(head[1])
+			if size > len(head) || left-1 > len(head)-size || !isASCII(head[2:size]) {
+				size = 0
+				break
+			}
+			if other := w.with(Raw(head[:size:size])); other != nil {
+				out = append(out, b[done:off]...)
+				out = append(out, other...)
+				done = off + size
+				w.grown += len(other) - size
+			}
+		case TagSmallIntegerExt:
+		case TagSmallTupleExt:
+			kids = int(head[1])
+		case TagNilExt:
+			size = 1
+		case TagIntegerExt:
+			size = 5
+		case TagMapExt, TagListExt, TagBinaryExt:
+			if size = 5; len(head) < size {
+				break
+			}
+			switch n := binary.BigEndian.Uint32(head[1:]); {
+			case uint64(n) > uint64(len(head)):
+				size = 0
+			case Tag(head[0]) == TagBinaryExt:
+				size += int(n)
+			case Tag(head[0]) == TagListExt:
+				kids = int(n) + 1
+			default:
+				kids = 2 * int(n)
+			}
+		default:
+			size = 0
+		}
+		next := left - 1 + kids
+		if size == 0 || size > len(head) || next > len(head)-size { // head says what is wrong
+			break
+		}
+		off, left = off+size, next
+	}
+	w.off, w.done, w.out = off, done, out
+	return left
 }
 
 // copy puts everything before off into out.

@@ -264,3 +264,18 @@ func TestZeroAtomTable(t *testing.T) {
 	require.Equal(t, ei.Atom("x"), a)
 	require.Equal(t, 1, c.Atoms.Len())
 }
+
+// A term that ends too soon is the error that it is elsewhere, and what was replaced until then is
+// dropped.
+func TestRewriteAtomsOfPrefixes(t *testing.T) {
+	raw, err := ei.Append(nil, ei.T("ok", ei.List{ei.Pid{Node: "a@b", ID: 1}, ei.Atom("x")},
+		ei.Map{{Key: ei.Atom("key"), Value: ei.List{}}, {Key: ei.Int(1000), Value: ei.Binary("v")}}, ei.Tuple{}, ei.List{}))
+	require.NoError(t, err)
+	for n := range raw {
+		c := ei.NewCursor(raw[:n])
+		_, want := c.Raw()
+		b, err := ei.Raw(raw[:n]).RewriteAtoms([]byte("b"), func(ei.Raw) ei.Raw { return ei.Raw{byte(ei.TagNilExt)} })
+		require.Equal(t, want, err, "%d bytes", n)
+		require.Equal(t, "b", string(b))
+	}
+}

@@ -24,6 +24,11 @@ func benchMessages(b *testing.B) (names []string, payloads map[string]ei.Raw) {
 		atoms[i] = ei.Atom(fmt.Sprintf("some_atom_%d", i))
 		m[i] = ei.Pair{Key: atoms[i], Value: ei.Binary(fmt.Sprintf("value %025d", i))}
 	}
+	states := make(ei.Map, 40)
+	for i := range states {
+		state := ei.Map{{Key: ei.Atom("status"), Value: ei.Atom("active")}, {Key: ei.Atom("count"), Value: ei.Int(i)}}
+		states[i] = ei.Pair{Key: ei.Atom(fmt.Sprintf("some_atom_name_%d", i)), Value: state}
+	}
 	rows := make(ei.List, 90)
 	for i := range rows {
 		rows[i] = m
@@ -31,6 +36,7 @@ func benchMessages(b *testing.B) (names []string, payloads map[string]ei.Raw) {
 	add("16B", ei.Tuple{ei.Atom("ok"), ei.Int(1), ei.Int(1000), ei.List{}})
 	add("20atoms", atoms)
 	add("1KBmap", m)
+	add("160atoms", states) // as the map of test/bench
 	add("1KBbinary", ei.Tuple{ei.Atom("message"), ei.Binary(make([]byte, 1024))})
 	add("64KBmaps", rows)
 	add("64KBbinary", ei.Tuple{ei.Atom("message"), ei.Binary(make([]byte, 64<<10))})

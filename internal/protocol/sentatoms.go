@@ -11,8 +11,9 @@ import (
 // come. The zero AtomRefs has none. It is some 7 KB, to be used again.
 type AtomRefs struct {
 	n     int
-	text  []byte             // of all atoms
-	ends  [maxAtomRefs]int32 // of each, in text
+	saved int                    // see Saved
+	text  []byte                 // of all atoms
+	ends  [maxAtomRefs + 1]int32 // of each, in text, behind a zero
 	slots [maxAtomRefs]uint16
 	index [cacheSize]uint8 // by slot: 1 + the reference
 	ref   [2]byte
@@ -24,11 +25,14 @@ func (r *AtomRefs) Reset() {
 	for _, slot := range r.slots[:r.n] {
 		r.index[slot] = 0
 	}
-	r.n, r.text = 0, r.text[:0]
+	r.n, r.saved, r.text = 0, 0, r.text[:0]
 }
 
 // Len gives the number of atoms.
 func (r *AtomRefs) Len() int { return r.n }
+
+// Saved gives how many bytes fewer than what was packed the references take.
+func (r *AtomRefs) Saved() int { return r.saved }
 
 // Pack appends the term raw with references in place of its atoms, and remembers these. Control
 // message and payload of a message are packed one after the other. What comes after 255
@@ -65,21 +69,16 @@ func (r *AtomRefs) refer(atom ei.Raw) ei.Raw {
 	default:
 		at = r.n
 		r.text = append(r.text, text...)
-		r.slots[at], r.ends[at] = slot, int32(len(r.text))
+		r.slots[at], r.ends[at+1] = slot, int32(len(r.text))
 		r.n++
 		r.index[slot] = uint8(r.n)
 	}
+	r.saved += len(atom) - len(r.ref)
 	r.ref = [2]byte{byte(ei.TagAtomCacheRef), byte(at)}
 	return r.ref[:]
 }
 
-func (r *AtomRefs) atom(i int) []byte {
-	start := int32(0)
-	if i > 0 {
-		start = r.ends[i-1]
-	}
-	return r.text[start:r.ends[i]]
-}
+func (r *AtomRefs) atom(i int) []byte { return r.text[r.ends[i]:r.ends[i+1]] }
 
 // cacheSlot is the place of an atom in the cache.
 func cacheSlot(text []byte) uint16 {

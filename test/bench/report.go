@@ -83,7 +83,7 @@ func (a *arena) report(begun time.Time) report {
 		r.Kinds = append(r.Kinds, nameWorkers)
 	}
 	if !a.o.tls && matches(a.o.only, upper) {
-		for _, kind := range []string{nameBEAM, nameOurs, nameTyped} {
+		for _, kind := range []string{nameBEAM, nameOurs, nameTyped, nameTypedBefore} {
 			if !slices.Contains(r.Kinds, kind) {
 				r.Kinds = append(r.Kinds, kind)
 			}

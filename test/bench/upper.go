@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"fmt"
 	"os/exec"
+	"path"
 	"time"
 
 	"github.com/cnode-go/cnode/internal/test/otp"
@@ -17,8 +18,11 @@ var upperSource string
 // answers, processes that it holds.
 const upper = "upper"
 
-// nameTyped is ours with handlers of Go types.
-const nameTyped = "typed"
+// nameTyped is ours with handlers of Go types, nameTypedBefore that of --before.
+const (
+	nameTyped       = "typed"
+	nameTypedBefore = "typed before"
+)
 
 const (
 	upperWatchers  = 1000
@@ -50,9 +54,14 @@ func upperRows() []row {
 	)
 }
 
-// upperKinds are a BEAM, and a node of package nodes that was started.
-func upperKinds() []kind {
-	return []kind{{name: nameBEAM, start: startUpperBEAM}, {name: nameOurs, start: startUpper}}
+// upperKinds are a BEAM, and a node of package nodes that was started; with --before another one of
+// the earlier state.
+func (a *arena) upperKinds() []kind {
+	all := []kind{{name: nameBEAM, start: startUpperBEAM}, {name: nameOurs, start: startUpper("", path.Base(oursPackage))}}
+	if a.o.before != "" {
+		all = append(all, kind{name: nameBefore, start: startUpper(a.o.before, nameBefore)})
+	}
+	return all
 }
 
 func startUpperBEAM(ctx context.Context, a *arena, node string) (*peer, error) {
@@ -70,15 +79,17 @@ func startUpperBEAM(ctx context.Context, a *arena, node string) (*peer, error) {
 	return &peer{node: n.Name(), pid: n.Pid(), done: n.Done(), close: n.Close}, nil
 }
 
-func startUpper(ctx context.Context, a *arena, node string) (*peer, error) {
-	program, err := a.buildGo(ctx, oursPackage)
-	if err != nil {
-		return nil, err
+func startUpper(dir, program string) func(ctx context.Context, a *arena, node string) (*peer, error) {
+	return func(ctx context.Context, a *arena, node string) (*peer, error) {
+		program, err := a.buildGoIn(ctx, dir, oursPackage, program)
+		if err != nil {
+			return nil, err
+		}
+		return a.launch(ctx, exec.Command(program, "-upper", node, cookie))
 	}
-	return a.launch(ctx, exec.Command(program, "-upper", node, cookie))
 }
 
-// measureUpper takes turns between a BEAM and ours.
+// measureUpper takes turns between a BEAM, ours, and ours before.
 func (a *arena) measureUpper(ctx context.Context) error {
 	if a.o.tls || !matches(a.o.only, upper) {
 		return nil
@@ -86,13 +97,13 @@ func (a *arena) measureUpper(ctx context.Context) error {
 	if err := a.driver.LoadContext(ctx, upperSource); err != nil {
 		return err
 	}
-	var both []*peer
+	var all []*peer
 	defer func() {
-		for _, p := range both {
+		for _, p := range all {
 			p.close()
 		}
 	}()
-	for _, k := range upperKinds() {
+	for _, k := range a.upperKinds() {
 		p, err := a.start(ctx, k)
 		if err != nil {
 			if ctx.Err() == nil {
@@ -100,7 +111,7 @@ func (a *arena) measureUpper(ctx context.Context) error {
 			}
 			return ctx.Err()
 		}
-		both = append(both, p)
+		all = append(all, p)
 		for _, c := range upperCalls { // to warm both sides up
 			if _, err := a.served(ctx, p, c.terms); err != nil {
 				return fmt.Errorf("%s: %w", k.name, err)
@@ -110,19 +121,21 @@ func (a *arena) measureUpper(ctx context.Context) error {
 	for round := range a.o.rounds {
 		a.say("%s, round %d of %d", upper, round+1, a.o.rounds)
 		for _, c := range upperCalls {
-			for i := range both {
-				p := both[(round+i)%len(both)]
+			for i := range all {
+				p := all[(round+i)%len(all)]
 				if err := a.measureServed(ctx, p, p.kind.name, upper+"/"+c.name, c.terms); err != nil {
 					return err
 				}
-				if p.kind.name == nameOurs {
-					if err := a.measureServed(ctx, p, nameTyped, upper+"/"+c.name, c.types); err != nil {
-						return err
-					}
+				typed := map[string]string{nameOurs: nameTyped, nameBefore: nameTypedBefore}[p.kind.name]
+				if typed == "" {
+					continue
+				}
+				if err := a.measureServed(ctx, p, typed, upper+"/"+c.name, c.types); err != nil {
+					return err
 				}
 			}
 		}
-		if err := a.measureMonitors(ctx, round, both); err != nil {
+		if err := a.measureMonitors(ctx, round, all); err != nil {
 			return err
 		}
 	}
@@ -155,10 +168,10 @@ func (a *arena) measureServed(ctx context.Context, p *peer, column, row, way str
 }
 
 // measureMonitors takes the time until all monitors of a process that has ended are told.
-func (a *arena) measureMonitors(ctx context.Context, round int, both []*peer) error {
+func (a *arena) measureMonitors(ctx context.Context, round int, all []*peer) error {
 	took := map[string]float64{}
-	for i := range both {
-		p := both[(round+i)%len(both)]
+	for i := range all {
+		p := all[(round+i)%len(all)]
 		ns, err := evaluate(ctx, a.driver, cellLimit, fmt.Sprintf("bench_upper:monitors('%s', %d, %d)",
 			p.node, upperWatchers, cellLimit.Milliseconds()))
 		if err != nil {
@@ -177,7 +190,7 @@ func (a *arena) measureMonitors(ctx context.Context, round int, both []*peer) er
 func (a *arena) measureProcesses(ctx context.Context) error {
 	for round := range min(a.o.rounds, 2) { // the values hardly differ
 		a.say("processes, round %d", round+1)
-		for _, k := range upperKinds() {
+		for _, k := range a.upperKinds() {
 			if err := a.holdProcesses(ctx, k); err != nil {
 				return fmt.Errorf("%s: %w", k.name, err)
 			}

@@ -51,33 +51,36 @@ func MayHave(payload ei.Raw) bool {
 }
 
 // Send posts a message with references in place of its atoms: control and payload are encoded
-// terms. The result is false, and nothing is posted, if there are no atoms. Headers are posted in
-// the order in which they are made, so Send waits for its turn: when ctx ends before, the error is
-// ctx's; under transport.NoWait the result is false. Any other error is post's.
-func (s *Sender) Send(ctx context.Context, control []byte, payload ei.Raw, post func(head, body []byte) error) (bool, error) {
+// terms. It is not posted if there are no atoms. Headers are posted in the order in which they are
+// made, so Send waits for its turn: when ctx ends before, the error is ctx's; under
+// transport.NoWait it is not posted. Any other error is post's. sound tells whether the payload is
+// one term.
+func (s *Sender) Send(
+	ctx context.Context, control []byte, payload ei.Raw, post func(head, body []byte) error,
+) (posted, sound bool, err error) {
 	p, ok := s.packs.Get().(*pack)
 	if !ok {
 		p = new(pack)
 	}
 	defer s.packs.Put(p)
 	p.refs.Reset()
-	var err error
 	if p.body, err = p.refs.Pack(p.body[:0], control); err == nil {
 		p.body, err = p.refs.Pack(p.body, payload)
 	}
+	sound = err == nil && len(p.body)+p.refs.Saved() == len(control)+len(payload)
 	if err != nil || p.refs.Len() == 0 { // what is no term goes out as it is
-		return false, nil
+		return false, sound, nil
 	}
 	select {
 	case s.turn <- struct{}{}:
 	default:
 		if transport.IsNoWait(ctx) {
-			return false, nil
+			return false, sound, nil
 		}
 		select {
 		case s.turn <- struct{}{}:
 		case <-ctx.Done():
-			return true, ctx.Err()
+			return true, sound, ctx.Err()
 		}
 	}
 	defer func() { <-s.turn }()
@@ -90,5 +93,5 @@ func (s *Sender) Send(ctx context.Context, control []byte, payload ei.Raw, post 
 	if err != nil { // the peer may not get to know the atoms: they are sent anew
 		*s.sent = protocol.SentAtoms{}
 	}
-	return true, err
+	return true, sound, err
 }

@@ -66,8 +66,9 @@ func TestSend(t *testing.T) {
 	var sent []ei.Term
 	send := func(term ei.Term, post func(head, body []byte) error) error {
 		control, payload := encoded(t, term)
-		posted, err := s.Send(t.Context(), control, payload, post)
+		posted, sound, err := s.Send(t.Context(), control, payload, post)
 		require.True(t, posted)
+		require.True(t, sound)
 		return err
 	}
 	tuple := func(i int) ei.Term {
@@ -104,7 +105,7 @@ func TestTurns(t *testing.T) {
 	posting, goOn := make(chan struct{}), make(chan struct{})
 	done := make(chan error, 1)
 	go func() {
-		_, err := s.Send(t.Context(), control, payload, func(head, body []byte) error {
+		_, _, err := s.Send(t.Context(), control, payload, func(head, body []byte) error {
 			close(posting)
 			<-goOn
 			return w.post(head, body)
@@ -112,12 +113,12 @@ func TestTurns(t *testing.T) {
 		done <- err
 	}()
 	<-posting
-	posted, err := s.Send(transport.NoWait(), control, payload, w.post)
+	posted, _, err := s.Send(transport.NoWait(), control, payload, w.post)
 	require.False(t, posted)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = s.Send(ctx, control, payload, w.post)
+	_, _, err = s.Send(ctx, control, payload, w.post)
 	require.ErrorIs(t, err, context.Canceled)
 	close(goOn)
 	require.NoError(t, <-done)
@@ -142,7 +143,14 @@ func TestMayHave(t *testing.T) {
 func TestNoTerm(t *testing.T) {
 	var pool atoms.Pool
 	control, _ := encoded(t, ei.Atom("x"))
-	posted, err := pool.NewSender().Send(t.Context(), control, ei.Raw{104, 3, 97}, nil)
+	posted, sound, err := pool.NewSender().Send(t.Context(), control, ei.Raw{104, 3, 97}, nil)
 	require.False(t, posted)
+	require.False(t, sound)
+	require.NoError(t, err)
+	_, payload := encoded(t, ei.Tuple{ei.Atom("x")})
+	w := new(wire)
+	posted, sound, err = pool.NewSender().Send(t.Context(), control, append(payload, 0), w.post)
+	require.True(t, posted, "without what follows the term")
+	require.False(t, sound)
 	require.NoError(t, err)
 }

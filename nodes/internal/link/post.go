@@ -30,7 +30,7 @@ func (c *Conn) inTurn(ctx context.Context, how How, ctl *dist.Control, payload e
 	}
 	if c.packs(payload) {
 		*buf = b
-		return c.postPacked(ctx, c.sender(ctl), b, payload)
+		return c.postPacked(ctx, ctl, b, payload)
 	}
 	if len(payload) <= copyPayload {
 		b, payload = append(b, payload...), nil
@@ -74,11 +74,14 @@ func (c *Conn) packs(payload ei.Raw) bool {
 	return c.frameFlags().Has(dist.FlagDistHdrAtomCache) && c.fragments.Loose() == 0 && atoms.MayHave(payload)
 }
 
-// postPacked posts a message with references to atoms, or as it is, if it has none.
-// head begins with a distribution header of no atoms.
-func (c *Conn) postPacked(ctx context.Context, from ei.Pid, head []byte, payload ei.Raw) error {
-	control := head[protocol.EmptyHeaderSize:]
-	posted, err := c.atoms.Send(ctx, control, payload, func(head, body []byte) error { return c.post(ctx, from, head, body) })
+// postPacked posts a message with references to atoms, or as it is, if it has none. It complains of
+// a payload that is no term. head begins with a distribution header of no atoms.
+func (c *Conn) postPacked(ctx context.Context, ctl *dist.Control, head []byte, payload ei.Raw) error {
+	control, from := head[protocol.EmptyHeaderSize:], c.sender(ctl)
+	posted, sound, err := c.atoms.Send(ctx, control, payload, func(head, body []byte) error { return c.post(ctx, from, head, body) })
+	if !sound {
+		c.complainOfRaw(ctl, payload, payload)
+	}
 	if posted {
 		return err
 	}

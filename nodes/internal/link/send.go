@@ -88,7 +88,8 @@ func (c *Conn) SendTerm(ctx context.Context, ctl *dist.Control, term any) error 
 	if err == nil {
 		b, err = c.env.Encode.Append(b, term)
 	}
-	if err == nil {
+	packs := err == nil && c.packs(b[head:])
+	if err == nil && !packs {
 		c.complainOfRaw(ctl, term, b[head:])
 	}
 	cut := err == nil && c.cuts(len(b)-head)
@@ -102,8 +103,8 @@ func (c *Conn) SendTerm(ctx context.Context, ctl *dist.Control, term any) error 
 		return c.sendCut(ctx, Owned, ctl, b[head:])
 	}
 	*buf = b
-	if c.packs(b[head:]) {
-		return c.postPacked(ctx, c.sender(ctl), b[:head], b[head:])
+	if packs {
+		return c.postPacked(ctx, ctl, b[:head], b[head:])
 	}
 	return c.post(ctx, c.sender(ctl), b, nil)
 }
@@ -122,7 +123,7 @@ func (c *Conn) SendControl(ctx context.Context, ctl *dist.Control, payload ei.Ra
 	if err != nil {
 		return &dist.FrameError{Kind: protocol.KindPassThrough.String(), Err: err}
 	}
-	if len(payload) > 0 {
+	if len(payload) > 0 && !c.packs(payload) { // which looks for itself
 		c.complainOfRaw(ctl, payload, payload)
 	}
 	return c.inTurn(ctx, InTurn, ctl, payload)
