@@ -1,10 +1,14 @@
 package front
 
 import (
+	"errors"
+	"net"
 	"os"
 	"slices"
+	"syscall"
 	"time"
 
+	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff/bind10"
 )
 
@@ -377,4 +381,34 @@ func (s *session) endWaiter() {
 		_ = s.waiter.SetReadDeadline(time.Unix(1, 0))
 		s.waiter = nil
 	}
+}
+
+// pumped makes a session of a connection that this process reads and writes.
+func (k *Keeper) pumped(client secured, tcp net.Conn, linger time.Duration) (*session, error) {
+	here, there, err := streamPair()
+	if err != nil {
+		return nil, err
+	}
+	raw, err := here.SyscallConn()
+	if err != nil {
+		closeFD(there)
+		return nil, errors.Join(err, here.Close())
+	}
+	p := &pump{client: client, tcp: tcp, here: here, raw: raw, linger: linger}
+	s := &session{fd: there, kind: byPump, pump: p, header: bind10.Header{Family: syscall.AF_UNIX, Type: syscall.SOCK_STREAM,
+		Local: transport.FromNetAddr(tcp.LocalAddr()), Remote: transport.FromNetAddr(tcp.RemoteAddr())}}
+	k.mu.Lock()
+	k.pumps[p] = struct{}{}
+	k.mu.Unlock()
+	k.goOn(func() {
+		both := make(chan struct{})
+		go func() { p.fromClient(); close(both) }()
+		p.fromWorker()
+		<-both
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		delete(k.pumps, p)
+		k.change()
+	})
+	return s, nil
 }
