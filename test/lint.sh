@@ -74,5 +74,5 @@ for other in "${others[@]}"; do elsewhere "$other" work; done
 
 # A browser has neither signals nor other processes: what needs them is exempt, and so are tests.
 step 'go build for js/wasm'
-mapfile -t library < <(go list ./ei/... ./nodes/... ./transport/... ./transport/tsocket/... | grep -vE '/nodes/(upgrade|child|workers)$')
+mapfile -t library < <(go list ./ei/... ./nodes/... ./transport/... ./transport/tsocket/... | grep -vE '/(nodes/(upgrade|child|workers)|handoff/service(/web)?)$')
 GOOS=js GOARCH=wasm go build "$hasty" "${library[@]}"

@@ -33,13 +33,11 @@
 //
 // # Parts
 //
-// A node with workers begins by workers.StartWith. A program that hands over more than its node
-// uses the parts: a Successor and a Predecessor, of which one answers SIGTERM at any moment, and
-// Notify, NotifyReady and NotifyWatchdog, which talk to systemd.
+// An Upgrader is a service.Service (package transport/handoff/service) that has the node as its
+// Owner; what it uses to replace a process is there. A node with workers begins by
+// workers.StartWith.
 //
 // # Stability
 //
-// Upgrader is stable. Its parts (Successor, Predecessor, Coming, Succeed, OwnFile) may change in a
-// minor version before 1.0, as CHANGELOG.md then says. A program made with one version hands over
-// to one made with the next.
+// Upgrader is stable. A program made with one version hands over to one made with the next.
 package upgrade

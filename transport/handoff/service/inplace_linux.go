@@ -47,9 +47,8 @@ func (s *Service) replaceInPlace(ctx context.Context) error {
 		s.at("owner: about to run the new program")
 		err = syscall.Exec(program, next.Args, append(succeeding(os.Environ()), inPlaceVariable+"="+string(text)))
 	}
-	// what was served has stopped, and this program does not know it any more
-	fmt.Fprintf(os.Stderr, "run %s in place: %v\n", program, err)
-	os.Exit(1)
+	err = fmt.Errorf("run %s in place: %w", program, err)
+	s.broken <- err // what was served has stopped, and this program does not know it any more
 	return err
 }
 

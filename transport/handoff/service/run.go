@@ -100,7 +100,7 @@ func (s *Service) hear() {
 	if s.ends != nil {
 		return
 	}
-	s.file = OwnFile()
+	s.file, s.broken = OwnFile(), make(chan error, 1)
 	s.ends, s.upgrades, s.restarts = make(chan os.Signal, 1), make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	signal.Notify(s.ends, s.endOn()...)
@@ -367,6 +367,8 @@ func (s *Service) run(ctx context.Context) error {
 		select {
 		case <-s.owner.Done():
 			return s.leave(stop)
+		case err := <-s.broken:
+			return err
 		case trouble = <-s.owner.Failed():
 			stop()
 		case <-s.ends:

@@ -61,6 +61,7 @@ type Service struct {
 	ends     chan os.Signal // Run is to end
 	upgrades chan os.Signal
 	restarts chan os.Signal // systemd starts the service again
+	broken   chan error     // nothing is served any more
 	again    bool           // one of UpgradeOn has come during an upgrade that goes on
 	over     context.Context
 	end      context.CancelFunc // Upgrade is to give up, or to pass it on
