@@ -12,9 +12,9 @@ exec </dev/null
 staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # go vet of a system type-checks all that is for it, tests included, and compiles what that imports:
 # a build finds nothing more, nor does another machine of the same system. No file here is for one
-# machine alone, but golang.org/x/sys differs between them: Linux is looked at with both. That an int
-# may have 32 bits is test/run.sh's.
-others=(linux/arm64 darwin/arm64 freebsd/amd64 windows/amd64)
+# machine alone, but golang.org/x/sys differs between them: what imports it is looked at with both
+# machines of Linux. That an int may have 32 bits is test/run.sh's.
+others=(darwin/arm64 freebsd/amd64 windows/amd64)
 hasty='-gcflags=all=-N -l' # what nobody runs need not be made fast: a third of the time, each time
 
 command -v go >/dev/null || PATH=$PATH:/usr/local/go/bin
@@ -70,6 +70,9 @@ go vet work
 step staticcheck
 go run "$staticcheck" work
 
+imports='{{.ImportPath}} {{join .Imports " "}} {{join .TestImports " "}} {{join .XTestImports " "}}'
+mapfile -t callers < <(go list -f "$imports" work | sed -n 's|^\([^ ]*\) .*golang.org/x/sys/unix.*|\1|p')
+elsewhere linux/arm64 "${callers[@]}"
 for other in "${others[@]}"; do elsewhere "$other" work; done
 
 # A browser has neither signals nor other processes: what needs them is exempt, and so are tests.

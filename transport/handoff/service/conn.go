@@ -22,7 +22,6 @@ type conn struct {
 	room     int       // of the first Read; less: the reader has something left from before
 	waiting  bool      // a Read that may be stopped
 	called   bool      // that has been called to stop
-	stopped  bool      // and has
 	gone     bool      // another process has it
 	deadline time.Time // the reader's
 }

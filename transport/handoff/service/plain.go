@@ -197,13 +197,12 @@ func (h *hold) describe(s *state, add func(syscall.Conn) (int, error)) (conns []
 
 // A pack is what is frozen of a service.
 type pack struct {
-	p         *plain
-	state     state
-	fds       []int
-	conns     []*conn
-	side      *handoff.Conn
-	theirs    *os.File
-	listeners []io.Closer // that go along
+	p      *plain
+	state  state
+	fds    []int
+	conns  []*conn
+	side   *handoff.Conn
+	theirs *os.File
 }
 
 // add adds a descriptor, which stays its owner's.
