@@ -43,6 +43,7 @@ const (
 	defaultPause        = time.Second
 	defaultLongestPause = time.Minute
 	dialLimit           = 15 * time.Second
+	mostClaims          = 100 // of one name: each is looked at whenever one comes
 	tellAgain           = 20 * time.Millisecond
 	grace               = 500 * time.Millisecond // until a name is taken: who has its connection may be about to end
 )
@@ -207,6 +208,8 @@ func (k *Keeper) mayClaim(c *claim, text string) (*name, error) {
 	switch {
 	case n.UID != c.worker.cred.UID:
 		return nil, refused{badName, errors.New("the name is another user's")}
+	case c.Wait && len(n.Claims) >= mostClaims:
+		return nil, refused{badName, fmt.Errorf("%d wait for it already", len(n.Claims))}
 	case c.Wait:
 	case len(n.Claims) > 0:
 		return nil, refused{badName, fmt.Errorf("worker %s waits for it", n.Claims[0].worker.label())}

@@ -349,3 +349,18 @@ func (p *prefixed) Read(b []byte) (int, error) {
 	}
 	return p.Conn.Read(b)
 }
+
+// A name has so many who wait for it, and no more.
+func TestDialManyWait(t *testing.T) {
+	far := listenFar(t)
+	h := newHouse(t, &Options{Dial: allowAll()}, nil)
+	a := newAsker(t, h)
+	a.ask(1, "n", far.Addr().String())
+	_, _, _, s := a.gets(1)
+	defer s.Close()
+	for i := range uint64(mostClaims) {
+		a.askWith(flagWait, 2+i, "n", far.Addr().String())
+	}
+	a.askWith(flagWait, 1000, "n", far.Addr().String())
+	require.EqualValues(t, badName, a.refused(1000))
+}
