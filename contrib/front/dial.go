@@ -13,6 +13,7 @@ import (
 	"slices"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -42,6 +43,7 @@ const (
 	defaultPause        = time.Second
 	defaultLongestPause = time.Minute
 	dialLimit           = 15 * time.Second
+	mostClaims          = 100 // of one name: each is looked at whenever one comes
 	tellAgain           = 20 * time.Millisecond
 	grace               = 500 * time.Millisecond // until a name is taken: who has its connection may be about to end
 )
@@ -128,7 +130,11 @@ type outgoing struct {
 func (k *Keeper) claim(w *worker, p packet) {
 	c := &claim{worker: w, Worker: w.id, Number: p.id}
 	text, ok := c.read(p.data)
-	if !ok {
+	switch {
+	case !ok:
+		return
+	case !utf8.ValidString(text + c.Wish.Server + c.Wish.Address): // they are written down as text
+		k.fail(c, refused{badName, errors.New("it is not UTF-8")})
 		return
 	}
 	n, err := k.mayClaim(c, text)
@@ -202,6 +208,8 @@ func (k *Keeper) mayClaim(c *claim, text string) (*name, error) {
 	switch {
 	case n.UID != c.worker.cred.UID:
 		return nil, refused{badName, errors.New("the name is another user's")}
+	case c.Wait && len(n.Claims) >= mostClaims:
+		return nil, refused{badName, fmt.Errorf("%d wait for it already", len(n.Claims))}
 	case c.Wait:
 	case len(n.Claims) > 0:
 		return nil, refused{badName, fmt.Errorf("worker %s waits for it", n.Claims[0].worker.label())}
@@ -235,6 +243,7 @@ func (k *Keeper) match(n *name) {
 		n.dialling = true
 		k.goOn(func() { k.dial(n) })
 	case s.worker != nil:
+	case time.Now().Before(n.Claims[0].worker.refused): // again then
 	case s.Wish != n.Claims[0].Wish: // of another configuration
 		k.drop(s)
 	default:
@@ -248,6 +257,11 @@ func (k *Keeper) match(n *name) {
 func (k *Keeper) keep(s *session) {
 	k.match(s.name)
 	if s.worker != nil || s.over {
+		return
+	}
+	if k.life != serving { // nobody gets it any more
+		k.stats.Expired++
+		k.drop(s)
 		return
 	}
 	parked, age := s.parked, defaultUnclaimedAge
@@ -288,7 +302,7 @@ func (s *session) bury() error {
 func (k *Keeper) ended(s *session) {
 	n := s.name
 	n.session = nil
-	if o := k.o.Dial; o != nil && time.Since(s.Since) > o.LongestPause {
+	if o := k.o.Dial; o != nil && time.Since(s.Since) > cmp.Or(o.LongestPause, defaultLongestPause) {
 		n.Tries = 0
 	}
 	k.pause(n, errors.New("its connection has ended"))
@@ -427,7 +441,7 @@ func (k *Keeper) beginTLS(w *worker, s *session, number uint64) {
 		if !untaken(p.raw) { // else it would be taken for what was said in secret
 			client, told, err = k.secure(ctx, p.tcp, s.Wish)
 		}
-		k.locked(func() {
+		here := k.locked(func() {
 			if err != nil {
 				k.fail(c, err)
 				return
@@ -435,6 +449,9 @@ func (k *Keeper) beginTLS(w *worker, s *session, number uint64) {
 			p.client, s.Facts = client, told
 			k.tell(w, append(binary.BigEndian.AppendUint64([]byte{kindBegun}, number), told...))
 		})
+		if !here && err == nil { // nobody can be told of it: no more without TLS
+			err = net.ErrClosed
+		}
 		return err
 	}
 	if !ok || s.Wish.TLS != flagLater || k.o.Dial == nil || !p.begin(shake) {
@@ -461,15 +478,32 @@ func (k *Keeper) tell(w *worker, p []byte) {
 	}
 }
 
-// locked calls f with the gate and k.mu held, if this process is still to serve.
-func (k *Keeper) locked(f func()) {
+// locked calls f with the gate and k.mu held; false: this process does not serve any more.
+func (k *Keeper) locked(f func()) bool {
 	if !k.enter() {
-		return
+		return false
 	}
 	defer k.gate.RUnlock()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	f()
+	return true
+}
+
+// refusedBy has a worker that could not take a connection get it again after its pause. k.mu is held.
+func (k *Keeper) refusedBy(w *worker, s *session) {
+	if s.claim != nil {
+		s.name.Claims = slices.Insert(s.name.Claims, 0, s.claim)
+	}
+	time.AfterFunc(refusedPause+time.Millisecond, func() {
+		k.locked(func() {
+			for _, n := range k.names {
+				if len(n.Claims) > 0 && n.Claims[0].worker == w {
+					k.match(n)
+				}
+			}
+		})
+	})
 }
 
 // saved is what is written down of a name, with who is about to get its connection. Keeper.mu is

@@ -1,6 +1,8 @@
 package front
 
 import (
+	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -34,9 +36,11 @@ func newAsker(t *testing.T, h *house) *asker {
 	return &asker{w, t, r}
 }
 
-func (a *asker) ask(number uint64, name, address string) {
+func (a *asker) ask(number uint64, name, address string) { a.askWith(0, number, name, address) }
+
+func (a *asker) askWith(flags byte, number uint64, name, address string) {
 	p := binary.BigEndian.AppendUint64([]byte{kindOpen}, number)
-	p = append(append(p, 0, byte(len(name))), name...)
+	p = append(append(p, flags, byte(len(name))), name...)
 	a.say(append(append(p, 0), address...))
 }
 
@@ -69,6 +73,10 @@ func (a *asker) refused(number uint64) byte {
 		}
 		require.EqualValues(a.t, kindPause, p[0])
 	}
+}
+
+func (a *asker) begin(id, number uint64) {
+	a.say(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64([]byte{kindBegin}, id), number))
 }
 
 // gives gives a session back at a point.
@@ -211,4 +219,148 @@ func TestDialPauses(t *testing.T) {
 		require.GreaterOrEqual(t, n.Next.Sub(before), about/2)
 		require.Less(t, n.Next.Sub(before), about*3/2+time.Second)
 	}
+}
+
+// Connections that last for less than the longest pause are made less and less often, also with the
+// default pauses.
+func TestDialShortLived(t *testing.T) {
+	k, err := New(&Options{Dial: &DialOptions{}})
+	require.NoError(t, err)
+	defer k.Close()
+	n := &name{}
+	end := func(after time.Duration) {
+		k.ended(&session{outgoing: outgoing{name: n, Since: time.Now().Add(-after)}})
+	}
+	for range 5 {
+		end(time.Second)
+	}
+	require.Equal(t, 5, n.Tries)
+	require.Greater(t, time.Until(n.Next), 7*time.Second)
+	end(2 * defaultLongestPause)
+	require.Equal(t, 1, n.Tries)
+}
+
+// A worker that has no descriptor free gets the connection again.
+func TestDialNoDescriptor(t *testing.T) {
+	far := listenFar(t)
+	h := newHouse(t, &Options{Dial: allowAll()}, nil)
+	a := newAsker(t, h)
+	a.ask(1, "n", far.Addr().String())
+	for range 2 {
+		s := &bind10.Session{}
+		require.NoError(t, a.r.Receive(t.Context(), s))
+		_ = s.Close()
+		a.word(kindRefused, binary.BigEndian.Uint64(s.Data[1:]))
+	}
+	_, how, _, s := a.gets(1)
+	defer s.Close()
+	require.EqualValues(t, isNew, how)
+	require.EqualValues(t, 1, h.k.Stats().Dialled)
+}
+
+// Names are written down as text: two that are none would be one after an upgrade.
+func TestDialNoText(t *testing.T) {
+	far := listenFar(t)
+	h := newHouse(t, &Options{Dial: allowAll()}, nil)
+	a := newAsker(t, h)
+	a.ask(1, "x\xff", far.Addr().String())
+	require.EqualValues(t, badName, a.refused(1))
+}
+
+// A connection that nobody has any more while the front stops does not hold it up.
+func TestDialShutdown(t *testing.T) {
+	far := listenFar(t)
+	h := newHouse(t, &Options{Dial: allowAll()}, nil)
+	a := newAsker(t, h)
+	a.askWith(flagLater, 1, "n", far.Addr().String())
+	id, _, _, s := a.gets(1)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	stopped := make(chan error, 1)
+	go func() { stopped <- h.k.Shutdown(ctx) }()
+	p := make([]byte, 100)
+	_, err := a.control.Receive(t.Context(), p, nil, 0)
+	require.NoError(t, err)
+	require.EqualValues(t, kindStop, p[0])
+	a.gives(id, s, "state")
+	require.NoError(t, <-stopped)
+}
+
+// TLS is to begin in a connection that the peer has ended.
+func TestDialBeginEnded(t *testing.T) {
+	far := listenFar(t)
+	h := newHouse(t, &Options{Dial: allowAll()}, nil)
+	a := newAsker(t, h)
+	for number, wait := range map[uint64]time.Duration{1: 0, 3: 50 * time.Millisecond} {
+		a.askWith(flagLater, number, "n", far.Addr().String())
+		c, err := far.Accept()
+		require.NoError(t, err)
+		id, _, _, s := a.gets(number)
+		require.NoError(t, c.Close())
+		time.Sleep(wait)
+		a.begin(id, number+1)
+		require.EqualValues(t, badTLS, a.refused(number+1))
+		_ = s.Close()
+		a.word(kindDone, id)
+	}
+}
+
+// A front moves while TLS begins: who goes on must not speak without TLS.
+func TestDialBeginUpgrade(t *testing.T) {
+	far, o := listenFar(t), allowAll()
+	o.TLS = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // nobody knows its certificate
+	h := newHouse(t, &Options{Dial: o}, nil)
+	a := newAsker(t, h)
+	a.askWith(flagLater, 1, "n", far.Addr().String())
+	c, err := far.Accept()
+	require.NoError(t, err)
+	defer c.Close()
+	id, _, _, s := a.gets(1)
+	defer s.Close()
+	a.begin(id, 2)
+	hello := make([]byte, 1)
+	_, err = io.ReadFull(c, hello)
+	require.NoError(t, err)
+	_, err = h.give("tcp 127.0.0.1:0")
+	require.NoError(t, err)
+	server := tls.Server(&prefixed{c, hello}, serverTLS())
+	require.NoError(t, server.Handshake())
+	fd, err := s.Socket.Steal(0)
+	require.NoError(t, err)
+	mine, err := connOf(fd)
+	require.NoError(t, err)
+	defer mine.Close()
+	_, _ = mine.Write([]byte("secret")) // it may have ended
+	_ = server.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_, err = server.Read(make([]byte, 10))
+	require.ErrorIs(t, err, io.EOF)
+}
+
+// prefixed is a connection of which some bytes were read.
+type prefixed struct {
+	net.Conn
+	first []byte
+}
+
+func (p *prefixed) Read(b []byte) (int, error) {
+	if n := copy(b, p.first); n > 0 {
+		p.first = p.first[n:]
+		return n, nil
+	}
+	return p.Conn.Read(b)
+}
+
+// A name has so many who wait for it, and no more.
+func TestDialManyWait(t *testing.T) {
+	far := listenFar(t)
+	h := newHouse(t, &Options{Dial: allowAll()}, nil)
+	a := newAsker(t, h)
+	a.ask(1, "n", far.Addr().String())
+	_, _, _, s := a.gets(1)
+	defer s.Close()
+	for i := range uint64(mostClaims) {
+		a.askWith(flagWait, 2+i, "n", far.Addr().String())
+	}
+	a.askWith(flagWait, 1000, "n", far.Addr().String())
+	require.EqualValues(t, badName, a.refused(1000))
 }

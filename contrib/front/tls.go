@@ -29,7 +29,9 @@ type pump struct {
 	in, out  int64
 	finished bool         // the client's connection, or the worker's end of the pair
 	begins   func() error // TLS, in place of reading
-	written  time.Time    // when the write to the client began that is going on; zero: none is
+	begun    bool
+	deaf     bool      // the client is not read any more
+	written  time.Time // when the write to the client began that is going on; zero: none is
 }
 
 // secured is a *tls.Conn, or a *net.TCPConn of which TLS may begin later.
@@ -85,6 +87,7 @@ const pumpBuffer = 16 << 10 // a TLS record
 
 // fromClient carries the client's bytes to the worker.
 func (p *pump) fromClient() {
+	defer p.deafen()
 	b := make([]byte, pumpBuffer)
 	for {
 		n, err := p.client.Read(b)
@@ -98,7 +101,7 @@ func (p *pump) fromClient() {
 		}
 		switch {
 		case err == nil:
-		case errors.Is(err, os.ErrDeadlineExceeded) && p.begun():
+		case errors.Is(err, os.ErrDeadlineExceeded) && p.shakes():
 		case errors.Is(err, io.EOF): // the client has said that it sends no more
 			_ = p.here.CloseWrite()
 			return
@@ -177,21 +180,33 @@ func (p *pump) fromWorker() {
 func (p *pump) begin(f func() error) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.begins != nil || p.finished {
+	if p.begins != nil || p.finished || p.deaf {
 		return false
 	}
 	p.begins = f
 	return p.tcp.SetReadDeadline(time.Unix(1, 0)) == nil
 }
 
-// begun does what begin was called for.
-func (p *pump) begun() bool {
+// shakes does what begin was called for.
+func (p *pump) shakes() bool {
 	p.writing.Lock()
 	defer p.writing.Unlock()
 	p.mu.Lock()
 	f := p.begins
+	p.begun = f != nil
 	p.mu.Unlock()
 	return p.tcp.SetReadDeadline(time.Time{}) == nil && f != nil && f() == nil
+}
+
+// deafen notes that the client is not read any more. What was to begin by then fails.
+func (p *pump) deafen() {
+	p.mu.Lock()
+	p.deaf = true
+	late := p.begins != nil && !p.begun
+	p.mu.Unlock()
+	if late && !p.shakes() {
+		p.cut(false)
+	}
 }
 
 func (p *pump) secured() secured {

@@ -628,6 +628,9 @@ func (k *Keeper) heard(w *worker, p packet) {
 		k.stats.Returned++
 		w.refused = time.Now().Add(refusedPause)
 		time.AfterFunc(refusedPause+time.Millisecond, func() { k.locked(k.dispatch) }) // it has had its pause
+		if s.name != nil {
+			k.refusedBy(w, s)
+		}
 		k.settle(s, p.kind)
 	}
 	k.dispatch()

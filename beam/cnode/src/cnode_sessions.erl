@@ -243,8 +243,10 @@ connect(Server, Name0, Address0, Options) ->
     Address = unicode:characters_to_binary(Address0),
     ServerName = unicode:characters_to_binary(maps:get(server_name, Options, <<>>)),
     Known = [tls, server_name, wait, timeout, tell],
+    Timeout = maps:get(timeout, Options, infinity),
     case {maps:keys(maps:without(Known, Options)), maps:get(tls, Options, false), maps:get(wait, Options, false)} of
-        {[], Tls, Wait} when is_binary(Name), is_binary(Address), Name =/= <<>>, byte_size(Name) < 256, byte_size(ServerName) < 256,
+        {[], Tls, Wait} when is_binary(Name), byte_size(Address) < 1024, Name =/= <<>>, byte_size(Name) < 256, byte_size(ServerName) < 256,
+                Timeout =:= infinity orelse is_integer(Timeout) andalso Timeout >= 0 andalso Timeout < 1 bsl 32,
                 is_boolean(Tls) orelse Tls =:= later, is_boolean(Wait) ->
             Flags = case Wait of true -> 1; false -> 0 end + case Tls of true -> 2; later -> 4; false -> 0 end,
             Packet = <<Flags, (byte_size(Name)), Name/binary, (byte_size(ServerName)), ServerName/binary, Address/binary>>,
@@ -265,8 +267,10 @@ else has put in before TLS must not count. After any error close it.
 -spec begin_tls(session(), timeout()) -> ok | {error, connect_error()}.
 begin_tls(Socket, Timeout) ->
     case ets:lookup(?TABLE, Socket) of
-        [#session{server = Server, id = Id, buffer = <<>>, peeked = 0, outgoing = #{name := Name}}] ->
-            case ask(Server, {ask, Name, fun(Number) -> <<$s, Id:64, Number:64>> end, #{timeout => Timeout}}) of
+        [#session{server = Server, id = Id, buffer = <<>>, peeked = 0, outgoing = #{name := Name}}]
+                when Timeout =:= infinity; is_integer(Timeout), Timeout >= 0, Timeout < 1 bsl 32 ->
+            Ask = {ask, Name, fun(Number) -> <<$s, Id:64, Number:64>> end, #{timeout => Timeout}},
+            case silent(Socket, fun() -> ask(Server, Ask) end) of
                 {ok, Tls} ->
                     [#session{outgoing = Outgoing}] = ets:lookup(?TABLE, Socket),
                     _ = ets:update_element(?TABLE, Socket, {#session.outgoing, tls(Tls, Outgoing)}),
@@ -276,6 +280,23 @@ begin_tls(Socket, Timeout) ->
         [_] -> {error, badarg};
         [] -> {error, closed}
     end.
+
+%% What gen_tcp has taken for a socket, and not given out, was said before TLS.
+silent(Socket, Fun) when is_port(Socket) ->
+    case inet:getopts(Socket, [packet, active]) of
+        {ok, Options} ->
+            _ = inet:setopts(Socket, [{packet, raw}, {active, false}]),
+            case receive {tcp, Socket, Data} -> {ok, Data} after 0 -> gen_tcp:recv(Socket, 0, 0) end of
+                {error, timeout} ->
+                    Result = Fun(),
+                    _ = inet:setopts(Socket, Options),
+                    Result;
+                {ok, _} -> {error, {tls, <<"the peer has said more before TLS began">>}};
+                {error, _} -> {error, closed}
+            end;
+        {error, _} -> {error, closed}
+    end;
+silent(_, Fun) -> Fun().
 
 tls(<<Version:16, Cipher:16, N, Protocol:N/binary, Certificate/binary>>, Outgoing) ->
     Outgoing#{tls => #{version => Version, cipher => Cipher, protocol => Protocol, certificate => Certificate}};

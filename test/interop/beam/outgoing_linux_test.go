@@ -298,6 +298,8 @@ func TestOutgoingRefused(t *testing.T) {
 		require.Equal(t, "{unreachable,true}", asks(w, "two", nobody, "#{}"))
 		require.Equal(t, "{error,badarg}", asks(w, "", addr, "#{}"))
 		require.Equal(t, "{error,badarg}", asks(w, "two", addr, "#{waits => true}"))
+		require.Equal(t, "{error,badarg}", asks(w, "two", addr, "#{timeout => soon}"))
+		require.Equal(t, "{error,badarg}", asks(w, "two", strings.Repeat("x", 1024), "#{}"))
 		// the name of an address in vain is paused
 		require.Equal(t, `[<<"two">>]`, w.Do(t, fmt.Sprintf(`{error, {unreachable, _}} =
 			cnode_sessions:connect(server, "two", "%s", #{tell => self()}), [receive
@@ -620,5 +622,39 @@ func TestOutgoingProgram(t *testing.T) {
 		kill = start()
 		pings(30)
 		kill()
+	})
+}
+
+// What gen_tcp has read of a line that was put in before TLS does not count as said in secret.
+func TestOutgoingLinesBeforeTLS(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		config, _ := farCertificate(t)
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		defer l.Close()
+		h := newDialHouse(t, r, build(t, r, "src"), l.Addr().String())
+		w := h.dialler("gen_tcp", "")
+		talk := func(c net.Conn) {
+			defer c.Close()
+			line, _ := bufio.NewReader(c).ReadString('\n')
+			_, _ = fmt.Fprint(c, map[string]string{"INJECT\n": "go\nevil\n", "START\n": "go\n"}[line])
+			s := tls.Server(c, config)
+			if s.Handshake() == nil {
+				_, _ = fmt.Fprint(s, "secret\nmore\n")
+			}
+			_, _ = io.Copy(io.Discard, s)
+		}
+		go func() {
+			for c, err := l.Accept(); err == nil; c, err = l.Accept() {
+				go talk(c)
+			}
+		}()
+		begin := func(line, then string) string {
+			return w.Do(t, fmt.Sprintf(`{ok, S} = cnode_sessions:connect(server, "%s", "%s", #{tls => later}),
+				ok = inet:setopts(S, [{packet, line}, {active, false}]), ok = cnode_sessions:answer(S, "%[1]s\n", <<"asked">>),
+				{ok, <<"go\n">>} = gen_tcp:recv(S, 0), ok = cnode_sessions:point(S, <<"ready">>), %[3]s`, line, l.Addr(), then))
+		}
+		require.Equal(t, "true", begin("INJECT", "{error, {tls, Why}} = cnode_sessions:begin_tls(S, 20000), is_binary(Why)"))
+		require.Equal(t, `{ok,<<"secret\n">>}`, begin("START", "ok = cnode_sessions:begin_tls(S, 20000), gen_tcp:recv(S, 0)"))
 	})
 }

@@ -5,10 +5,17 @@ defmodule MyApp.Irc do
   def start_link({nick, address}), do: Task.start_link(__MODULE__, :run, [nick, address])
 
   def run(nick, address) do
-    {:ok, socket} = Sessions.connect(MyApp.Sessions, "irc/#{nick}", address, tls: true)
-    {:ok, info} = Sessions.info(socket)
-    if info.state == "", do: Sessions.answer(socket, "NICK #{nick}\r\nUSER #{nick} 0 * :#{nick}\r\n", "in")
-    serve(socket, Sessions.peek(socket))
+    case Sessions.connect(MyApp.Sessions, "irc/#{nick}", address, tls: true, wait: true) do
+      {:ok, socket} ->
+        {:ok, info} = Sessions.info(socket)
+        if info.state == "", do: Sessions.answer(socket, "NICK #{nick}\r\nUSER #{nick} 0 * :#{nick}\r\n", "in")
+        serve(socket, Sessions.peek(socket))
+
+      {:error, {:unreachable, _}} ->
+        :ok
+    end
+
+    run(nick, address)
   end
 
   defp serve(socket, {:ok, data}) do
