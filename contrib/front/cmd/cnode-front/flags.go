@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/netip"
 	"path"
 	"slices"
 	"strconv"
@@ -141,8 +142,12 @@ func (f *flags) options(log *slog.Logger) (*front.Options, error) {
 		return nil, usagef("--cert and --key belong together")
 	}
 	for _, address := range f.dial {
-		if _, port, err := net.SplitHostPort(address); err != nil || strings.Contains(port, "*") {
-			return nil, usagef("--dial %s: want HOST:PORT", address)
+		host, port, err := net.SplitHostPort(address)
+		if err != nil || host == "" || strings.ContainsAny(host, `?[]\`) || strings.Contains(address, "[") && strings.Contains(host, "*") {
+			return nil, usagef("--dial %s: want HOST:PORT, with * for any part of a name or of an IPv4 address", address)
+		}
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return nil, usagef("--dial %s: there is no port %s: want 1 to 65535", address, port)
 		}
 	}
 	if len(f.dial) > 0 {
@@ -185,9 +190,13 @@ func (f *flags) options(log *slog.Logger) (*front.Options, error) {
 
 // mayDial tells whether --dial names an address.
 func (f *flags) mayDial(_ handoff.Cred, _, address string) error {
+	host, port, _ := net.SplitHostPort(address)
+	_, noIP := netip.ParseAddr(host)
 	for _, d := range f.dial {
-		any, _ := path.Match(d, address) // a host has no other character of a pattern, but for an IPv6 address
-		if d == address || any && strings.Contains(d, "*") {
+		want, at, _ := net.SplitHostPort(d)
+		any, _ := path.Match(want, host)
+		// part of an IP address does not mean a name that begins with it
+		if d == address || any && port == at && (noIP == nil || want == "*" || strings.Trim(want, "0123456789.*") != "") {
 			return nil
 		}
 	}

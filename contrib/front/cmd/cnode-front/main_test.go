@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"github.com/cnode-go/cnode/transport/handoff"
 	"os"
 	"strings"
 	"testing"
@@ -32,7 +33,10 @@ func TestCommandLine(t *testing.T) {
 		"--listen 127.0.0.1:99999 --workers x": "there is no port 99999: want 0 to 65535",
 		"--listen tls:127.0.0.1:0 --workers x": "needs --cert and --key",
 		"--dial here --workers x":              "--dial here: want HOST:PORT",
-		whole + "--dial h:*":                   "--dial h:*: want HOST:PORT",
+		whole + "--dial h:*":                   "--dial h:*: there is no port *",
+		whole + "--dial h:99999":               "--dial h:99999: there is no port 99999",
+		whole + "--dial :80":                   "--dial :80: want HOST:PORT",
+		whole + "--dial [fe80::*]:80":          "--dial [fe80::*]:80: want HOST:PORT",
 		whole + "--cert y":                     "--cert and --key belong together",
 		whole + "--policy any":                 `--policy "any": want least or address`,
 		whole + "--workers-mode 888":           `--workers-mode "888": want an octal number`,
@@ -70,5 +74,16 @@ func TestCompletion(t *testing.T) {
 		var out, errOut bytes.Buffer
 		require.Equal(t, exitOK, run(t.Context(), strings.Split(args, " "), &out, &errOut), errOut.String())
 		require.Contains(t, out.String(), want, args)
+	}
+}
+
+// What --dial allows: whole addresses, and those that its * covers.
+func TestMayDial(t *testing.T) {
+	f := &flags{dial: []string{"irc.example.org:6697", "*.example.org:5671", "10.1.*:5432", "[::1]:80"}}
+	for address, allowed := range map[string]bool{
+		"irc.example.org:6697": true, "irc.example.org:6698": false, "a.example.org:5671": true, "example.org:5671": false,
+		"10.1.2.3:5432": true, "10.1.evil.example:5432": false, "10.2.2.3:5432": false, "[::1]:80": true, "[::2]:80": false,
+	} {
+		require.Equal(t, allowed, f.mayDial(handoff.Cred{}, "", address) == nil, address)
 	}
 }
