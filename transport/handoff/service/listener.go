@@ -25,6 +25,7 @@ const passedVariable = "CNODE_UPGRADE_SOCKETS"
 type listener struct {
 	l                net.Listener
 	network, address string
+	systemds         bool          // systemd has opened it
 	p                *plain        // nil: there is an Owner
 	opened           chan struct{} // closed when connections may be accepted
 
@@ -65,6 +66,7 @@ func listen(network, address string, opened []net.Listener) (*listener, error) {
 	if at < 0 {
 		if i := slices.IndexFunc(opened, func(o net.Listener) bool { return isAt(o, network, address) }); i >= 0 {
 			l.l = opened[i]
+			l.systemds = true
 			l.keepPath(true)
 			return l, nil
 		}
@@ -77,7 +79,7 @@ func listen(network, address string, opened []net.Listener) (*listener, error) {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, err
 	}
-	l.keepPath(false)
+	l.keepPath(true) // until it is this process's: the one before may serve on
 	return l, nil
 }
 
@@ -232,6 +234,12 @@ func (l *listener) Close() (err error) {
 		}
 	})
 	return err
+}
+
+// own has it accept, and the file of a UNIX socket go with it, unless systemd has made that.
+func (l *listener) own() {
+	l.keepPath(l.systemds)
+	close(l.opened)
 }
 
 // keepPath says whether the file of a UNIX socket stays when this process closes the socket.

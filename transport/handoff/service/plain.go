@@ -88,7 +88,7 @@ func (p *plain) add(l *listener) {
 	defer p.mu.Unlock()
 	p.listeners = append(p.listeners, l)
 	if p.begun {
-		close(l.opened)
+		l.own()
 	}
 }
 
@@ -385,7 +385,7 @@ func (p *plain) open(conns []passed) {
 	p.mu.Lock()
 	p.begun = true
 	for _, l := range p.listeners {
-		close(l.opened)
+		l.own()
 	}
 	p.mu.Unlock()
 	for _, c := range conns {
