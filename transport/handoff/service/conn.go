@@ -21,6 +21,7 @@ type conn struct {
 	idle     bool      // nothing has been read, or SetIdle said so
 	limits   int       // how often SetReadDeadline was called since SetIdle, with no Read between
 	room     int       // of the first Read; less: the reader has something left from before
+	held     bool      // it has come from another process, and no server has it
 	spoke    bool      // something has been read
 	waiting  bool      // a Read that may be stopped
 	called   bool      // that has been called to stop
@@ -49,8 +50,33 @@ func (c *conn) SetIdle(idle bool) {
 	c.idle, c.limits = idle, 0
 }
 
+// passed is how another process gets it.
+func (c *conn) passed(fd int) passed {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return passed{FD: fd, Network: c.l.network, Address: c.l.address, Spoke: c.spoke, Until: c.deadline}
+}
+
+// await waits until there is something to read; false: it has gone, or is closed.
+func (c *conn) await() bool {
+	raw, err := c.SyscallConn()
+	if err == nil {
+		_, err = c.read(nil, func([]byte) (int, error) { return 0, readable(raw) })
+	}
+	if err != nil {
+		_ = c.Close()
+		return false
+	}
+	c.mu.Lock()
+	c.held, c.room = false, 0
+	c.mu.Unlock()
+	return c.SetReadDeadline(time.Time{}) == nil
+}
+
 // Read reads, or stops, if the connection may go to another process and one wants it.
-func (c *conn) Read(p []byte) (int, error) {
+func (c *conn) Read(p []byte) (int, error) { return c.read(p, c.Conn.Read) }
+
+func (c *conn) read(p []byte, read func([]byte) (int, error)) (int, error) {
 	for {
 		wait, err := c.mayRead(len(p))
 		if err != nil {
@@ -60,7 +86,7 @@ func (c *conn) Read(p []byte) (int, error) {
 			<-wait
 			continue
 		}
-		n, err := c.Conn.Read(p)
+		n, err := read(p)
 		c.mu.Lock()
 		called := c.called
 		c.waiting, c.called = false, false

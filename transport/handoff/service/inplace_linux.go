@@ -50,7 +50,7 @@ func (s *Service) replaceInPlace(ctx context.Context) error {
 			if f := l.file(); f != nil {
 				defer f.Close()
 				fds = append(fds, int(f.Fd()))
-				all = append(all, passed{int(f.Fd()), l.network, l.address})
+				all = append(all, passed{FD: int(f.Fd()), Network: l.network, Address: l.address})
 			}
 		}
 		text, e := json.Marshal(all)

@@ -51,6 +51,10 @@ type accepted struct {
 type passed struct {
 	FD               int
 	Network, Address string // as listen was told
+
+	// Of a connection between two requests: it waits for the next one until then.
+	Spoke bool      `json:",omitzero"`
+	Until time.Time `json:",omitzero"`
 }
 
 // listen is net.Listen for what is to go on in a Successor: where the process that has started this
@@ -183,10 +187,28 @@ func (l *listener) pause(ctx context.Context) (resume func()) {
 	}
 }
 
-// arrive gives a connection that has come from another process to Accept.
-func (l *listener) arrive(c net.Conn) {
+// arrive gives a connection that has come from another process to Accept: one between two requests
+// when the next one comes, since a server has other time limits for a connection that is new.
+func (l *listener) arrive(c net.Conn, from passed) {
+	entered := l.p.enter(c, l)
+	w, ok := entered.(*conn)
+	if !ok || !from.Spoke {
+		l.deliver(entered)
+		return
+	}
+	w.held = true
+	w.spoke = true
+	_ = w.SetReadDeadline(from.Until)
+	go func() {
+		if w.await() {
+			l.deliver(w)
+		}
+	}()
+}
+
+func (l *listener) deliver(c net.Conn) {
 	l.mu.Lock()
-	l.arrived = append(l.arrived, l.p.enter(c, l))
+	l.arrived = append(l.arrived, c)
 	l.mu.Unlock()
 	l.tell()
 }
@@ -310,7 +332,7 @@ func (s *Successor) passOn() (files []*os.File) {
 	var all []passed
 	for _, l := range s.listeners {
 		if f := l.file(); f != nil {
-			all = append(all, passed{firstExtra + len(s.Cmd.ExtraFiles), l.network, l.address})
+			all = append(all, passed{FD: firstExtra + len(s.Cmd.ExtraFiles), Network: l.network, Address: l.address})
 			s.Cmd.ExtraFiles, files = append(s.Cmd.ExtraFiles, f), append(files, f)
 		}
 	}

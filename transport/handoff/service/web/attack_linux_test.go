@@ -198,3 +198,65 @@ func TestANewConnections(t *testing.T) {
 		})
 	}
 }
+
+func TestASpeaksFirst(t *testing.T) {
+	r := begin(t, "tcp:127.0.0.1:0", role+"_FIRST=yes")
+	first := r.pid
+	c := r.connect()
+	line, err := c.r.ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, fmt.Sprintln(first), line)
+	time.Sleep(50 * time.Millisecond)
+	r.hangUp()
+	c.says("hello")
+	text, err := io.ReadAll(c.r)
+	require.NoError(t, err)
+	require.Equal(t, "hello", string(text))
+}
+
+func TestAChain(t *testing.T) {
+	r := begin(t, "tcp:127.0.0.1:0")
+	idle := r.connect()
+	idle.asks()
+	var slow []*client
+	var pids []string
+	for range 4 {
+		pids = append(pids, strconv.Itoa(r.pid))
+		c := r.connect()
+		c.says("POST /slow HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+		_, err := c.r.Peek(1)
+		require.NoError(t, err)
+		slow = append(slow, c)
+		r.hangUp()
+	}
+	next := strconv.Itoa(r.pid)
+	for i, c := range slow {
+		c.says("hello")
+		require.Equal(t, pids[i]+" hello", c.hears())
+		require.Equal(t, next, c.asks())
+		c.says("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhelloHEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
+		require.Equal(t, next, c.hears())
+		resp, err := http.ReadResponse(c.r, &http.Request{Method: "HEAD"})
+		require.NoError(t, err)
+		require.Equal(t, 200, resp.StatusCode)
+	}
+	require.Equal(t, next, idle.asks())
+	for range pids {
+		r.hears("left")
+	}
+	r.hangUp()
+	for _, c := range slow {
+		require.Equal(t, strconv.Itoa(r.pid), c.asks())
+	}
+}
+
+func TestATermSoon(t *testing.T) {
+	r := begin(t, "tcp:127.0.0.1:0")
+	idle := r.connect()
+	idle.asks()
+	r.hangUp()
+	begun := time.Now()
+	require.NoError(t, syscall.Kill(r.pid, syscall.SIGTERM))
+	r.hears("left " + strconv.Itoa(r.pid))
+	require.Less(t, time.Since(begun), 3*time.Second)
+}
