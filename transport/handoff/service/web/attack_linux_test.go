@@ -152,7 +152,7 @@ func TestANewConnections(t *testing.T) {
 				env = append(env, role+"_TLS="+certificate(t))
 			}
 			r := begin(t, "tcp:127.0.0.1:0", env...)
-			stop := make(chan struct{})
+			stop, addr := make(chan struct{}), r.addr
 			var all sync.WaitGroup
 			var n, bad atomic.Int64
 			for range 16 {
@@ -163,7 +163,7 @@ func TestANewConnections(t *testing.T) {
 							return
 						default:
 						}
-						c, err := net.Dial("tcp", r.addr)
+						c, err := net.Dial("tcp", addr)
 						if err == nil {
 							if secure {
 								c = tls.Client(c, &tls.Config{InsecureSkipVerify: true})
@@ -223,7 +223,7 @@ func TestAChain(t *testing.T) {
 	for range 4 {
 		pids = append(pids, strconv.Itoa(r.pid))
 		c := r.connect()
-		c.says("POST /slow HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+		c.says("POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
 		_, err := c.r.Peek(1)
 		require.NoError(t, err)
 		slow = append(slow, c)
@@ -233,7 +233,10 @@ func TestAChain(t *testing.T) {
 	for i, c := range slow {
 		c.says("hello")
 		require.Equal(t, pids[i]+" hello", c.hears())
-		require.Equal(t, next, c.asks())
+		if who := c.asks(); who != next { // the old process may have read the first byte of it
+			require.Equal(t, pids[i], who)
+			require.Equal(t, next, c.asks())
+		}
 		c.says("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhelloHEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
 		require.Equal(t, next, c.hears())
 		resp, err := http.ReadResponse(c.r, &http.Request{Method: "HEAD"})
