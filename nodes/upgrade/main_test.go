@@ -112,6 +112,7 @@ func counter(name string) {
 		Handover: func(context.Context) ([]byte, error) { return fmt.Append(nil, total), nil },
 	}}
 	u.Control, u.TakeOver = os.Getenv(role+"_CONTROL"), os.Getenv(role+"_TAKE") != ""
+	u.InPlace = os.Getenv(role+"_IN_PLACE") != ""
 	if why := os.Getenv(role + "_BUSY"); why != "" {
 		u.Allow = func() error { return errors.New(why) }
 	}

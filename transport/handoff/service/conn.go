@@ -19,7 +19,10 @@ type conn struct {
 
 	mu       sync.Mutex
 	idle     bool      // nothing has been read, or SetIdle said so
+	limits   int       // how often SetReadDeadline was called since SetIdle, with no Read between
 	room     int       // of the first Read; less: the reader has something left from before
+	held     bool      // it has come from another process, and no server has it
+	spoke    bool      // something has been read
 	waiting  bool      // a Read that may be stopped
 	called   bool      // that has been called to stop
 	gone     bool      // another process has it
@@ -43,11 +46,36 @@ func (p *plain) enter(c net.Conn, l *listener) net.Conn {
 func (c *conn) SetIdle(idle bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.idle = idle
+	c.idle, c.limits = idle, 0
+}
+
+// passed is how another process gets it.
+func (c *conn) passed(fd int) passed {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return passed{FD: fd, Network: c.l.network, Address: c.l.address, Spoke: c.spoke, Until: c.deadline}
+}
+
+// await waits until there is something to read; false: it has gone, or is closed.
+func (c *conn) await() bool {
+	raw, err := c.SyscallConn()
+	if err == nil {
+		_, err = c.read(nil, func([]byte) (int, error) { return 0, readable(raw) })
+	}
+	if err != nil {
+		_ = c.Close()
+		return false
+	}
+	c.mu.Lock()
+	c.held, c.room = false, 0
+	c.mu.Unlock()
+	return c.SetReadDeadline(time.Time{}) == nil
 }
 
 // Read reads, or stops, if the connection may go to another process and one wants it.
-func (c *conn) Read(p []byte) (int, error) {
+func (c *conn) Read(p []byte) (int, error) { return c.read(p, c.Conn.Read) }
+
+func (c *conn) read(p []byte, read func([]byte) (int, error)) (int, error) {
 	for {
 		wait, err := c.mayRead(len(p))
 		if err != nil {
@@ -57,12 +85,12 @@ func (c *conn) Read(p []byte) (int, error) {
 			<-wait
 			continue
 		}
-		n, err := c.Conn.Read(p)
+		n, err := read(p)
 		c.mu.Lock()
 		called := c.called
 		c.waiting, c.called = false, false
 		if n > 0 {
-			c.idle = false
+			c.idle, c.spoke = false, true
 		}
 		late := !c.deadline.IsZero() && !time.Now().Before(c.deadline)
 		c.mu.Unlock()
@@ -80,6 +108,7 @@ func (c *conn) Read(p []byte) (int, error) {
 // mayRead gives what a reader is to wait for before it looks again; nil: it may read.
 func (c *conn) mayRead(room int) (wait <-chan struct{}, err error) {
 	c.mu.Lock()
+	c.limits = 0
 	if c.room == 0 {
 		c.room = room
 	}
@@ -137,6 +166,11 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.deadline = t
+	// net/http sets that of an idle connection, looks whether a request is there, and sets it again:
+	// with no Read between, the request has come with the one before
+	if c.limits++; c.limits > 1 && c.spoke {
+		c.idle = false
+	}
 	if c.called {
 		return nil
 	}
@@ -148,8 +182,25 @@ func (c *conn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.Conn.SetWriteDeadline(t))
 }
 
+// Write writes. A server that speaks first goes on with the connection.
+func (c *conn) Write(p []byte) (int, error) {
+	c.speaks()
+	return c.Conn.Write(p)
+}
+
 // ReadFrom leaves the copying to the system where it can do that.
-func (c *conn) ReadFrom(r io.Reader) (int64, error) { return io.Copy(c.Conn, r) }
+func (c *conn) ReadFrom(r io.Reader) (int64, error) {
+	c.speaks()
+	return io.Copy(c.Conn, r)
+}
+
+// speaks ends that the connection may go to another process.
+func (c *conn) speaks() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.idle = false
+	c.waiting = c.waiting && c.called
+}
 
 // CloseWrite ends what this side sends.
 func (c *conn) CloseWrite() error {

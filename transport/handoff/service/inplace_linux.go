@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -35,17 +36,40 @@ func (s *Service) replaceInPlace(ctx context.Context) error {
 		return errors.Join(err, NotifyReady())
 	}
 	fds := append([]int{int(state.Fd())}, frozen.Descriptors()...)
-	if err := s.left(); err != nil {
+	gone, cancel := context.WithCancel(context.Background())
+	cancel() // Park has waited for what was in progress
+	if err := s.owner.Leave(gone); err != nil {
 		s.log().Warn("trouble with what was in progress", "error", err)
 	}
+	env := succeeding(os.Environ())
 	text, err := json.Marshal(fds)
+	env = append(env, inPlaceVariable+"="+string(text))
+	if s.plain == nil { // whose listeners are not in the state
+		all := []passed{}
+		for _, l := range s.successorListeners() {
+			if f := l.file(); f != nil {
+				defer f.Close()
+				fds = append(fds, int(f.Fd()))
+				all = append(all, passed{FD: int(f.Fd()), Network: l.network, Address: l.address})
+			}
+		}
+		text, e := json.Marshal(all)
+		err = errors.Join(err, e)
+		env = append(env, passedVariable+"="+string(text))
+	}
 	for _, fd := range fds {
 		_, e := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0)
 		err = errors.Join(err, e)
 	}
+	if on := s.upgradeOn(); len(on) > 0 {
+		signal.Ignore(on...) // until the new program hears them, they would end it
+	}
 	if err == nil {
 		s.at("owner: about to run the new program")
-		err = syscall.Exec(program, next.Args, append(succeeding(os.Environ()), inPlaceVariable+"="+string(text)))
+		if s.hungUp() {
+			env = append(env, againVariable+"=yes")
+		}
+		err = syscall.Exec(program, next.Args, env)
 	}
 	err = fmt.Errorf("run %s in place: %w", program, err)
 	s.broken <- err // what was served has stopped, and this program does not know it any more

@@ -25,6 +25,7 @@ const passedVariable = "CNODE_UPGRADE_SOCKETS"
 type listener struct {
 	l                net.Listener
 	network, address string
+	systemds         bool          // systemd has opened it
 	p                *plain        // nil: there is an Owner
 	opened           chan struct{} // closed when connections may be accepted
 
@@ -50,6 +51,10 @@ type accepted struct {
 type passed struct {
 	FD               int
 	Network, Address string // as listen was told
+
+	// Of a connection between two requests: it waits for the next one until then.
+	Spoke bool      `json:",omitzero"`
+	Until time.Time `json:",omitzero"`
 }
 
 // listen is net.Listen for what is to go on in a Successor: where the process that has started this
@@ -65,6 +70,7 @@ func listen(network, address string, opened []net.Listener) (*listener, error) {
 	if at < 0 {
 		if i := slices.IndexFunc(opened, func(o net.Listener) bool { return isAt(o, network, address) }); i >= 0 {
 			l.l = opened[i]
+			l.systemds = true
 			l.keepPath(true)
 			return l, nil
 		}
@@ -77,7 +83,7 @@ func listen(network, address string, opened []net.Listener) (*listener, error) {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, err
 	}
-	l.keepPath(false)
+	l.keepPath(true) // until it is this process's: the one before may serve on
 	return l, nil
 }
 
@@ -181,10 +187,28 @@ func (l *listener) pause(ctx context.Context) (resume func()) {
 	}
 }
 
-// arrive gives a connection that has come from another process to Accept.
-func (l *listener) arrive(c net.Conn) {
+// arrive gives a connection that has come from another process to Accept: one between two requests
+// when the next one comes, since a server has other time limits for a connection that is new.
+func (l *listener) arrive(c net.Conn, from passed) {
+	entered := l.p.enter(c, l)
+	w, ok := entered.(*conn)
+	if !ok || !from.Spoke {
+		l.deliver(entered)
+		return
+	}
+	w.held = true
+	w.spoke = true
+	_ = w.SetReadDeadline(from.Until)
+	go func() {
+		if w.await() {
+			l.deliver(w)
+		}
+	}()
+}
+
+func (l *listener) deliver(c net.Conn) {
 	l.mu.Lock()
-	l.arrived = append(l.arrived, l.p.enter(c, l))
+	l.arrived = append(l.arrived, c)
 	l.mu.Unlock()
 	l.tell()
 }
@@ -232,6 +256,12 @@ func (l *listener) Close() (err error) {
 		}
 	})
 	return err
+}
+
+// own has it accept, and the file of a UNIX socket go with it, unless systemd has made that.
+func (l *listener) own() {
+	l.keepPath(l.systemds)
+	close(l.opened)
 }
 
 // keepPath says whether the file of a UNIX socket stays when this process closes the socket.
@@ -302,7 +332,7 @@ func (s *Successor) passOn() (files []*os.File) {
 	var all []passed
 	for _, l := range s.listeners {
 		if f := l.file(); f != nil {
-			all = append(all, passed{firstExtra + len(s.Cmd.ExtraFiles), l.network, l.address})
+			all = append(all, passed{FD: firstExtra + len(s.Cmd.ExtraFiles), Network: l.network, Address: l.address})
 			s.Cmd.ExtraFiles, files = append(s.Cmd.ExtraFiles, f), append(files, f)
 		}
 	}

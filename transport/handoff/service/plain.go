@@ -73,7 +73,7 @@ func newPlain(s *Service) *plain {
 		p.kept.opened = nil // the next line takes them
 		var all []passed
 		for _, l := range p.state.Listeners {
-			all = append(all, passed{kept.FDs[l.FD], l.Network, l.Address})
+			all = append(all, passed{FD: kept.FDs[l.FD], Network: l.Network, Address: l.Address})
 		}
 		remember(all)
 	}
@@ -87,7 +87,7 @@ func (p *plain) add(l *listener) {
 	defer p.mu.Unlock()
 	p.listeners = append(p.listeners, l)
 	if p.begun {
-		close(l.opened)
+		l.own()
 	}
 }
 
@@ -188,7 +188,7 @@ func (h *hold) describe(s *state, add func(syscall.Conn) (int, error)) (conns []
 		if err != nil {
 			return nil, err
 		}
-		s.Conns = append(s.Conns, passed{fd, c.l.network, c.l.address})
+		s.Conns = append(s.Conns, c.passed(fd))
 		conns = append(conns, c)
 	}
 	return conns, nil
@@ -309,7 +309,7 @@ func (p *plain) pass(c *conn) bool {
 	if side == nil {
 		return false
 	}
-	text, err := json.Marshal(passed{0, c.l.network, c.l.address})
+	text, err := json.Marshal(c.passed(0))
 	if err == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), passLimit)
 		defer cancel()
@@ -375,7 +375,7 @@ func (p *plain) arrive(from passed) {
 		_ = c.Close()
 		return
 	}
-	l.arrive(c)
+	l.arrive(c, from)
 }
 
 // open has all listeners accept, and gives them what has come.
@@ -383,7 +383,7 @@ func (p *plain) open(conns []passed) {
 	p.mu.Lock()
 	p.begun = true
 	for _, l := range p.listeners {
-		close(l.opened)
+		l.own()
 	}
 	p.mu.Unlock()
 	for _, c := range conns {
@@ -413,7 +413,8 @@ func (p *plain) Begin(context.Context, *Kept) (Owner, error) {
 			return nil, err
 		}
 		for _, c := range p.state.Conns {
-			conns = append(conns, passed{p.kept.FDs[c.FD], c.Network, c.Address})
+			c.FD = p.kept.FDs[c.FD]
+			conns = append(conns, c)
 		}
 	}
 	p.open(conns)
@@ -454,7 +455,8 @@ func (c *coming) Start(context.Context) error {
 	var conns []passed
 	for _, at := range c.state.Conns {
 		if fd, err := c.set.Steal(at.FD); err == nil {
-			conns = append(conns, passed{fd, at.Network, at.Address})
+			at.FD = fd
+			conns = append(conns, at)
 		}
 	}
 	f, err := c.set.File(0, "connections")
@@ -505,7 +507,7 @@ func (p *plain) Park(ctx context.Context) (handoff.Frozen, error) {
 			continue
 		}
 		if fd, err := k.add(c); err == nil {
-			k.state.Listeners = append(k.state.Listeners, passed{fd, l.network, l.address})
+			k.state.Listeners = append(k.state.Listeners, passed{FD: fd, Network: l.network, Address: l.address})
 		}
 	}
 	var err error
@@ -559,9 +561,27 @@ func (p *plain) Shutdown(ctx context.Context) error {
 	for _, l := range listeners {
 		err = errors.Join(err, l.Close())
 	}
+	p.closeHeld()
 	p.drain(ctx, func() bool { return len(p.conns) == 0 })
 	p.end(net.ErrClosed)
 	return err
+}
+
+// closeHeld closes the connections that no server has yet.
+func (p *plain) closeHeld() {
+	p.mu.Lock()
+	var held []*conn
+	for c := range p.conns {
+		c.mu.Lock()
+		if c.held {
+			held = append(held, c)
+		}
+		c.mu.Unlock()
+	}
+	p.mu.Unlock()
+	for _, c := range held {
+		_ = c.Close()
+	}
 }
 
 // Done, Err and Failed say how it is.

@@ -110,7 +110,15 @@ func (s *Service) hear() {
 	if restartSignal != nil {
 		signal.Notify(s.restarts, restartSignal)
 	}
+	if os.Getenv(againVariable) != "" && len(s.upgradeOn()) > 0 {
+		s.upgrades <- s.upgradeOn()[0]
+	}
+	_ = os.Unsetenv(againVariable)
 }
+
+// againVariable is the environment variable that tells a program which runs in place of another one
+// that a signal of UpgradeOn has come meanwhile.
+const againVariable = "CNODE_UPGRADE_AGAIN"
 
 // release leaves the signals to the program again, but for SIGPIPE.
 func (s *Service) release() {
@@ -403,6 +411,13 @@ func (s *Service) hasMoved() bool { return errors.Is(s.owner.Err(), ErrMoved) }
 func (s *Service) left() error {
 	limit, cancel := context.WithTimeout(context.Background(), s.drainTimeout())
 	defer cancel()
+	go func() { // who ends a process that only drains has to say so twice, as always
+		select {
+		case <-s.ends:
+			time.AfterFunc(sameSignal, func() { signal.Stop(s.ends) })
+		case <-limit.Done():
+		}
+	}()
 	return s.owner.Leave(limit)
 }
 
@@ -419,8 +434,8 @@ func (s *Service) hangUp(ctx context.Context) (busy <-chan struct{}) {
 	done, err := s.begin()
 	s.mu.Lock()
 	busy = s.busy
-	s.mu.Unlock()
 	s.again = errors.Is(err, handoff.ErrBusy)
+	s.mu.Unlock()
 	switch {
 	case s.again && busy == nil: // it is over just now
 		return s.hangUp(ctx)
@@ -485,6 +500,25 @@ func (s *Service) passHangUp() {
 	if s.again && s.next != nil {
 		_ = s.next.Signal(s.upgradeOn()[0])
 	}
+}
+
+// hungUp reports whether there is to be another upgrade after this one.
+func (s *Service) hungUp() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-s.upgrades:
+		return true
+	default:
+		return s.again
+	}
+}
+
+// successorListeners go on in the program that follows.
+func (s *Service) successorListeners() []*listener {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.beside)
 }
 
 // passRestart tells the process that serves now to leave all with the manager.

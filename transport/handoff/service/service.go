@@ -105,7 +105,7 @@ func (s *Service) Listen(network, address string) (net.Listener, error) {
 		s.plain.add(l)
 		return l, nil
 	}
-	close(l.opened)
+	l.own()
 	o := s.owner
 	go func() {
 		select {

@@ -210,7 +210,7 @@ func succeeding(all []string) (env []string) {
 	for _, v := range all {
 		name, _, _ := strings.Cut(v, "=")
 		named = named || name == notifyVariable
-		if name != Variable && name != watchdogProcess && name != takenVariable && name != passedVariable && !strings.HasPrefix(name, "LISTEN_") {
+		if name != Variable && name != watchdogProcess && name != takenVariable && name != passedVariable && name != againVariable && !strings.HasPrefix(name, "LISTEN_") {
 			env = append(env, v)
 		}
 	}

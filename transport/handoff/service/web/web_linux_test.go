@@ -54,6 +54,9 @@ func serve(at string) error {
 		Logger: slog.Default(), InPlace: os.Getenv(role+"_IN_PLACE") != "", Control: os.Getenv(role + "_CONTROL"),
 		DrainTimeout: time.Minute,
 	}
+	if d, err := time.ParseDuration(os.Getenv(role + "_DRAIN")); err == nil {
+		s.DrainTimeout = d
+	}
 	network, address, _ := strings.Cut(at, ":")
 	l, err := s.Listen(network, address)
 	if err != nil {
@@ -70,8 +73,25 @@ func serve(at string) error {
 		fmt.Fprintf(w, "%s", text)
 	})
 	srv := &http.Server{Handler: mux}
+	if d, err := time.ParseDuration(os.Getenv(role + "_HEADER_TIMEOUT")); err == nil {
+		srv.ReadHeaderTimeout, srv.ReadTimeout, srv.IdleTimeout = d, d, time.Minute
+	}
+	if os.Getenv(role+"_CLOSES") != "" && os.Getenv(service.Variable) != "" {
+		_ = l.Close()
+		return errors.New("it has another opinion")
+	}
+	if d, err := time.ParseDuration(os.Getenv(role + "_SLEEP")); err == nil {
+		time.Sleep(d)
+	}
 	srv.RegisterOnShutdown(func() { fmt.Println("shut down") })
-	if files := os.Getenv(role + "_TLS"); files != "" {
+	if os.Getenv(role+"_FIRST") != "" {
+		go func() {
+			for c, err := l.Accept(); err == nil; c, err = l.Accept() {
+				fmt.Fprintln(c, os.Getpid())
+				go func() { _, _ = io.Copy(c, io.LimitReader(c, 5)); _ = c.Close() }()
+			}
+		}()
+	} else if files := os.Getenv(role + "_TLS"); files != "" {
 		web.ServeTLS(s, srv, l, files, files)
 	} else {
 		web.Serve(s, srv, l)

@@ -1,0 +1,265 @@
+package web_test
+
+import (
+	"bufio"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/sockdir"
+)
+
+func TestAPipelinedBody(t *testing.T) {
+	r := begin(t, "tcp:127.0.0.1:0")
+	first := strconv.Itoa(r.pid)
+	c := r.connect()
+	c.says("GET / HTTP/1.1\r\nHost: x\r\n\r\nPOST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
+	require.Equal(t, first, c.hears())
+	_, err := c.r.Peek(len("HTTP/1.1 200 OK"))
+	require.NoError(t, err)
+	d := r.connect()
+	d.says("GET / HTTP/1.1\r\nHost: x\r\n\r\nPOST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhe")
+	require.Equal(t, first, d.hears())
+	_, err = d.r.Peek(len("HTTP/1.1 200 OK"))
+	require.NoError(t, err)
+	time.Sleep(100 * time.Millisecond)
+	r.hangUp()
+	c.says("hello")
+	d.says("llo")
+	require.Equal(t, first+" hello", c.hears())
+	require.Equal(t, first+" hello", d.hears())
+}
+
+func TestAHeaderTimeout(t *testing.T) {
+	r := begin(t, "tcp:127.0.0.1:0", role+"_HEADER_TIMEOUT=500ms")
+	c := r.connect()
+	c.asks()
+	time.Sleep(time.Second)
+	c.asks()
+	r.hangUp()
+	time.Sleep(time.Second)
+	c.asks()
+}
+
+func TestAUnixCloses(t *testing.T) {
+	path := sockdir.New(t) + "/s"
+	r := begin(t, "unix:"+path, role+"_CLOSES=1")
+	require.NoError(t, syscall.Kill(r.pid, syscall.SIGHUP))
+	time.Sleep(time.Second)
+	_, err := os.Lstat(path)
+	require.NoError(t, err)
+}
+
+func TestADrainTwice(t *testing.T) {
+	r := begin(t, "tcp:127.0.0.1:0", role+"_IN_PLACE=yes", role+"_DRAIN=1s")
+	c := r.connect()
+	c.says("POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
+	_, err := c.r.Peek(1)
+	require.NoError(t, err)
+	begun := time.Now()
+	r.hangUp()
+	require.Less(t, time.Since(begun), 1800*time.Millisecond)
+}
+
+func TestAHupStorm(t *testing.T) {
+	r := begin(t, "tcp:127.0.0.1:0", role+"_IN_PLACE=yes")
+	c := r.connect()
+	c.asks()
+	for i := range 300 {
+		require.NoError(t, syscall.Kill(r.pid, syscall.SIGHUP))
+		time.Sleep(time.Duration(i%10) * time.Millisecond)
+	}
+	time.Sleep(time.Second)
+	c.asks()
+}
+
+func TestAHupTwiceInPlace(t *testing.T) {
+	r := begin(t, "tcp:127.0.0.1:0", role+"_IN_PLACE=yes")
+	c := r.connect()
+	c.says("POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
+	_, err := c.r.Peek(1)
+	require.NoError(t, err)
+	require.NoError(t, syscall.Kill(r.pid, syscall.SIGHUP))
+	time.Sleep(300 * time.Millisecond)
+	require.NoError(t, syscall.Kill(r.pid, syscall.SIGHUP))
+	time.Sleep(100 * time.Millisecond)
+	c.says("hello")
+	c.hears()
+	r.ready()
+	r.ready()
+}
+
+func TestATermDraining(t *testing.T) {
+	r := begin(t, "tcp:127.0.0.1:0")
+	old := r.pid
+	c := r.connect()
+	c.says("POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
+	_, err := c.r.Peek(1)
+	require.NoError(t, err)
+	r.hangUp()
+	time.Sleep(time.Second)
+	for range 4 {
+		require.NoError(t, syscall.Kill(old, syscall.SIGTERM))
+		time.Sleep(500 * time.Millisecond)
+	}
+	_ = c.c.SetReadDeadline(time.Now().Add(time.Second))
+	_, err = io.ReadAll(c.r)
+	require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "still drains")
+}
+
+func TestAMany(t *testing.T) {
+	r := begin(t, "tcp:127.0.0.1:0", role+"_SLEEP=1s")
+	var cs []*client
+	for range 200 {
+		c := r.connect()
+		c.asks()
+		cs = append(cs, c)
+	}
+	require.NoError(t, syscall.Kill(r.pid, syscall.SIGHUP))
+	time.Sleep(300 * time.Millisecond)
+	for range 3000 {
+		c := r.connect()
+		c.asks()
+		cs = append(cs, c)
+	}
+	r.ready()
+	n := 0
+	for _, c := range cs {
+		if c.asks() == strconv.Itoa(r.pid) {
+			n++
+		}
+	}
+	fmt.Println("moved", n)
+	require.Equal(t, len(cs), n)
+}
+
+func TestANewConnections(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		t.Run(fmt.Sprint(secure), func(t *testing.T) {
+			var env []string
+			if secure {
+				env = append(env, role+"_TLS="+certificate(t))
+			}
+			r := begin(t, "tcp:127.0.0.1:0", env...)
+			stop, addr := make(chan struct{}), r.addr
+			var all sync.WaitGroup
+			var n, bad atomic.Int64
+			for range 16 {
+				all.Go(func() {
+					for {
+						select {
+						case <-stop:
+							return
+						default:
+						}
+						c, err := net.Dial("tcp", addr)
+						if err == nil {
+							if secure {
+								c = tls.Client(c, &tls.Config{InsecureSkipVerify: true})
+							}
+							_, err = io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+							if err == nil {
+								var resp *http.Response
+								resp, err = http.ReadResponse(bufio.NewReader(c), nil)
+								if err == nil {
+									_, err = io.ReadAll(resp.Body)
+								}
+							}
+							_ = c.Close()
+						}
+						n.Add(1)
+						if err != nil {
+							bad.Add(1)
+							fmt.Println("bad", err)
+						}
+					}
+				})
+			}
+			for range 15 {
+				old := r.pid
+				r.hangUp()
+				r.hears(fmt.Sprint("left ", old))
+			}
+			close(stop)
+			all.Wait()
+			fmt.Println(secure, n.Load(), "bad", bad.Load())
+			require.Zero(t, bad.Load())
+		})
+	}
+}
+
+func TestASpeaksFirst(t *testing.T) {
+	r := begin(t, "tcp:127.0.0.1:0", role+"_FIRST=yes")
+	first := r.pid
+	c := r.connect()
+	line, err := c.r.ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, fmt.Sprintln(first), line)
+	time.Sleep(50 * time.Millisecond)
+	r.hangUp()
+	c.says("hello")
+	text, err := io.ReadAll(c.r)
+	require.NoError(t, err)
+	require.Equal(t, "hello", string(text))
+}
+
+func TestAChain(t *testing.T) {
+	r := begin(t, "tcp:127.0.0.1:0")
+	idle := r.connect()
+	idle.asks()
+	var slow []*client
+	var pids []string
+	for range 4 {
+		pids = append(pids, strconv.Itoa(r.pid))
+		c := r.connect()
+		c.says("POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
+		_, err := c.r.Peek(1)
+		require.NoError(t, err)
+		slow = append(slow, c)
+		r.hangUp()
+	}
+	next := strconv.Itoa(r.pid)
+	for i, c := range slow {
+		c.says("hello")
+		require.Equal(t, pids[i]+" hello", c.hears())
+		if who := c.asks(); who != next { // the old process may have read the first byte of it
+			require.Equal(t, pids[i], who)
+			require.Equal(t, next, c.asks())
+		}
+		c.says("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhelloHEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
+		require.Equal(t, next, c.hears())
+		resp, err := http.ReadResponse(c.r, &http.Request{Method: "HEAD"})
+		require.NoError(t, err)
+		require.Equal(t, 200, resp.StatusCode)
+	}
+	require.Equal(t, next, idle.asks())
+	for range pids {
+		r.hears("left")
+	}
+	r.hangUp()
+	for _, c := range slow {
+		require.Equal(t, strconv.Itoa(r.pid), c.asks())
+	}
+}
+
+func TestATermSoon(t *testing.T) {
+	r := begin(t, "tcp:127.0.0.1:0")
+	idle := r.connect()
+	idle.asks()
+	r.hangUp()
+	begun := time.Now()
+	require.NoError(t, syscall.Kill(r.pid, syscall.SIGTERM))
+	r.hears("left " + strconv.Itoa(r.pid))
+	require.Less(t, time.Since(begun), 3*time.Second)
+}
