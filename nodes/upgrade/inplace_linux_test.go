@@ -11,7 +11,7 @@ import (
 )
 
 // In place the node's peer notices nothing.
-func TestAInPlace(t *testing.T) {
+func TestInPlace(t *testing.T) {
 	t.Parallel()
 	r := begin(t, role+"_IN_PLACE=yes")
 	first := r.pid()
@@ -26,7 +26,7 @@ func TestAInPlace(t *testing.T) {
 }
 
 // What it listens on beside stays.
-func TestAInPlaceProbe(t *testing.T) {
+func TestInPlaceListener(t *testing.T) {
 	t.Parallel()
 	path := sockdir.New(t) + "/probe"
 	r := begin(t, role+"_IN_PLACE=yes", role+"_PROBE=unix:"+path)
