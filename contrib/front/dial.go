@@ -490,7 +490,8 @@ func (k *Keeper) locked(f func()) bool {
 	return true
 }
 
-// refusedBy has a worker that could not take a connection get it again after its pause. k.mu is held.
+// refusedBy has a worker that could not take a connection get it again after its pause. k.mu is
+// held.
 func (k *Keeper) refusedBy(w *worker, s *session) {
 	if s.claim != nil {
 		s.name.Claims = slices.Insert(s.name.Claims, 0, s.claim)

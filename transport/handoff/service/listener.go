@@ -208,9 +208,14 @@ func (l *listener) arrive(c net.Conn, from passed) {
 
 func (l *listener) deliver(c net.Conn) {
 	l.mu.Lock()
-	l.arrived = append(l.arrived, c)
-	l.mu.Unlock()
-	l.tell()
+	defer l.mu.Unlock()
+	select {
+	case <-l.closed:
+		_ = c.Close()
+	default:
+		l.arrived = append(l.arrived, c)
+		l.tell()
+	}
 }
 
 func (l *listener) tell() {
@@ -248,7 +253,13 @@ func (l *listener) leave() {
 // Close ends it.
 func (l *listener) Close() (err error) {
 	l.closing.Do(func() {
+		l.mu.Lock()
 		close(l.closed)
+		for _, c := range l.arrived { // that no server has
+			_ = c.Close()
+		}
+		l.arrived = nil
+		l.mu.Unlock()
 		select {
 		case <-l.left:
 		default:

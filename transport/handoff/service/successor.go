@@ -203,6 +203,9 @@ func Coming() (*handoff.Channel, error) {
 	return ch, nil
 }
 
+// forOneProcess are the variables that are for this process only.
+var forOneProcess = []string{Variable, watchdogProcess, takenVariable, passedVariable, againVariable}
+
 // succeeding is an environment for a successor: without Variable and the variables by which systemd
 // addresses one process only, and with the address at which systemd hears of it.
 func succeeding(all []string) (env []string) {
@@ -210,7 +213,7 @@ func succeeding(all []string) (env []string) {
 	for _, v := range all {
 		name, _, _ := strings.Cut(v, "=")
 		named = named || name == notifyVariable
-		if name != Variable && name != watchdogProcess && name != takenVariable && name != passedVariable && name != againVariable && !strings.HasPrefix(name, "LISTEN_") {
+		if !slices.Contains(forOneProcess, name) && !strings.HasPrefix(name, "LISTEN_") {
 			env = append(env, v)
 		}
 	}
