@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/cnode-go/cnode/internal/test/otp"
@@ -16,7 +17,7 @@ import (
 var doorsSource string
 
 // doors is the measurement of the ways from a BEAM to a program: a private link, a node, and two
-// kinds of ports. It is made when it is named only.
+// kinds of ports; and of gRPC between two programs. It is made when it is named only.
 const doors = "doors"
 
 var (
@@ -24,6 +25,7 @@ var (
 	doorCallers = []int{1, 16}
 	doorWays    = []struct{ name, title string }{
 		{"link", "link"}, {"node", "node"}, {"port", "port, {packet,4}"}, {"json", "port, lines of JSON"},
+		{"grpc", "gRPC, Go to Go"},
 	}
 )
 
@@ -61,12 +63,12 @@ func (a *arena) measureDoors(ctx context.Context) error {
 		return err
 	}
 	defer n.Close()
-	ways := doorWays
+	ways := slices.Clone(doorWays)
 	if a.release.Number < 27 {
-		ways = ways[:3]
+		ways = slices.Delete(ways, 3, 4)
 		a.note("lines of JSON are not measured: OTP has JSON from release 27 on")
 	}
-	for _, way := range ways {
+	for _, way := range ways[:len(ways)-1] {
 		if _, err := n.EvalContext(ctx, fmt.Sprintf("bench_doors:start(%s, %q)", way.name, program)); err != nil {
 			return err
 		}
@@ -79,7 +81,7 @@ func (a *arena) measureDoors(ctx context.Context) error {
 					continue
 				}
 				callers, way := doorCallers[i/len(ways)], ways[(i+round)%len(ways)].name
-				text, err := n.EvalContext(ctx, fmt.Sprintf("bench_doors:measure(%s, %d, %d, %d)", way, size, callers, a.o.cell.Milliseconds()))
+				text, err := a.callBy(ctx, n, way, size, callers)
 				if err != nil {
 					return err
 				}
@@ -96,13 +98,26 @@ func (a *arena) measureDoors(ctx context.Context) error {
 	return nil
 }
 
+// callBy measures a way, once.
+func (a *arena) callBy(ctx context.Context, n *otp.Node, way string, size, callers int) (string, error) {
+	if way != "grpc" {
+		return n.EvalContext(ctx, fmt.Sprintf("bench_doors:measure(%s, %d, %d, %d)", way, size, callers, a.o.cell.Milliseconds()))
+	}
+	cmd := exec.CommandContext(ctx, filepath.Join(a.dir, "doors-grpc"), fmt.Sprint(size), fmt.Sprint(callers), fmt.Sprint(a.o.cell.Milliseconds()))
+	cmd.Stderr = os.Stderr
+	text, err := cmd.Output()
+	return string(text), err
+}
+
 // openDoors starts a BEAM with the package cnode, and builds the program.
 func (a *arena) openDoors(ctx context.Context) (_ *otp.Node, program string, err error) {
 	program = filepath.Join(a.dir, "doors-program")
-	build := exec.CommandContext(ctx, "go", "build", "-o", program, module+"/test/bench/doors")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0") // the root file systems of other releases have other C libraries
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, "", fmt.Errorf("doors does not build: %w\n%s", err, out)
+	for file, folder := range map[string]string{program: "doors", filepath.Join(a.dir, "doors-grpc"): "grpc"} {
+		build := exec.CommandContext(ctx, "go", "build", "-o", file, module+"/test/bench/"+folder)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0") // the root file systems of other releases have other C libraries
+		if out, err := build.CombinedOutput(); err != nil {
+			return nil, "", fmt.Errorf("%s does not build: %w\n%s", folder, err, out)
+		}
 	}
 	where := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", module)
 	root, err := where.Output()
