@@ -99,6 +99,9 @@ func TestPrecompiled(t *testing.T) {
 		e.file("ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: encrypted.Certificate().Raw})))
 		knows := "HEX_CACERTS_PATH=" + e.dir + "/ca.pem CNODE_MIRROR="
 		refuses(knows+strings.Replace(encrypted.URL, "127.0.0.1", "localhost", 1)+"/v1", "cannot be reached (TLS client")
+		compiles(knows+encrypted.URL+"/v1", 0)
+		e.prints("one", here)
+		e.does("", "rm -r kept")
 		e.does("", "cp -r served other && for f in other/*; do echo more >>$f; done")
 		refuses("CNODE_MIRROR=../other/", "../other/pricing-linux-", "has the checksum ", "it is not used")
 		e.file("shop/cnode.sha256", "System.halt(0)\n")

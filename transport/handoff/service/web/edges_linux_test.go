@@ -17,7 +17,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/handoffpoint"
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
+	"github.com/cnode-go/cnode/transport/handoff/service"
 )
 
 // A request whose header came with the one before, and whose body comes later, stays.
@@ -282,4 +285,37 @@ func TestSIGTERMAfterUpgrade(t *testing.T) {
 	require.NoError(t, syscall.Kill(r.pid, syscall.SIGTERM))
 	r.hears("left " + strconv.Itoa(r.pid))
 	require.Less(t, time.Since(begun), 3*time.Second)
+}
+
+// At each step before it has taken over, the end of the new process is nothing that a client meets.
+// From then on there is no way back, and who asks hears it.
+func TestNextDies(t *testing.T) {
+	t.Parallel()
+	for _, at := range []handoffpoint.Point{
+		handoffpoint.HeirConnected, handoffpoint.HeirGreeted, handoffpoint.HeirPrepared, handoffpoint.HeirDescriptorsAll,
+		handoffpoint.HeirStateAll, handoffpoint.HeirOffered, handoffpoint.HeirStaged, handoffpoint.HeirWaits, handoffpoint.HeirOwns,
+	} {
+		control := sockdir.New(t) + "/web/control"
+		r := begin(t, "tcp:127.0.0.1:0", role+"_CONTROL="+control, role+"_DIES="+string(at))
+		first := strconv.Itoa(r.pid)
+		fresh, idle, slow := r.connect(), r.connect(), r.connect()
+		require.Equal(t, first, idle.asks())
+		slow.says("POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
+		_, err := slow.r.Peek(1)
+		require.NoError(t, err)
+		asked, err := service.Ask(expect.Context(t), control, "")
+		if at == handoffpoint.HeirOwns {
+			require.ErrorIs(t, err, service.ErrSilent, at)
+			require.Equal(t, r.pid, asked.Old)
+			slow.says("hello")
+			require.Equal(t, first+" hello", slow.hears(), "what is in progress is answered all the same")
+			continue
+		}
+		require.ErrorContains(t, err, "serves on", at)
+		slow.says("hello")
+		require.Equal(t, first+" hello", slow.hears(), at)
+		for _, c := range []*client{fresh, idle, slow, r.connect()} {
+			require.Equal(t, first, c.asks(), at)
+		}
+	}
 }

@@ -57,6 +57,14 @@ func serve(at string) error {
 	if d, err := time.ParseDuration(os.Getenv(role + "_DRAIN")); err == nil {
 		s.DrainTimeout = d
 	}
+	if at, comes := os.Getenv(role+"_DIES"), os.Getenv(service.Variable) != ""; at != "" && comes {
+		s.Reached = func(step string) {
+			if step == at {
+				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+				select {}
+			}
+		}
+	}
 	network, address, _ := strings.Cut(at, ":")
 	l, err := s.Listen(network, address)
 	if err != nil {
