@@ -18,6 +18,9 @@ func New(o *Options) (*Keeper, error) {
 	if o != nil {
 		k.o = *o
 	}
+	if k.o.Dial != nil && k.o.Dial.Allow == nil {
+		return nil, failed("keep sessions", nil, errors.New("Options.Dial has no Allow, which says where connections may go"))
+	}
 	k.o = k.o.complete()
 	k.kicked, k.kick = context.WithCancel(context.Background())
 	k.offer = handoff.Offer{Terms: handoff.Terms{What: terms}, Count: k.descriptors, Freeze: k.freeze}
