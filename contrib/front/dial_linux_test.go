@@ -208,7 +208,7 @@ func (h *house) id(t *testing.T, name string) uint64 {
 
 // A name is dialled less and less often, while it fails.
 func TestDialPauses(t *testing.T) {
-	k, err := New(&Options{Dial: &DialOptions{Pause: time.Second, LongestPause: 10 * time.Second}})
+	k, err := New(&Options{Dial: &DialOptions{Allow: anywhere, Pause: time.Second, LongestPause: 10 * time.Second}})
 	require.NoError(t, err)
 	defer k.Close()
 	n := &name{}
@@ -224,7 +224,7 @@ func TestDialPauses(t *testing.T) {
 // Connections that last for less than the longest pause are made less and less often, also with the
 // default pauses.
 func TestDialShortLived(t *testing.T) {
-	k, err := New(&Options{Dial: &DialOptions{}})
+	k, err := New(&Options{Dial: &DialOptions{Allow: anywhere}})
 	require.NoError(t, err)
 	defer k.Close()
 	n := &name{}
@@ -363,4 +363,12 @@ func TestDialManyWait(t *testing.T) {
 	}
 	a.askWith(flagWait, 1000, "n", far.Addr().String())
 	require.EqualValues(t, badName, a.refused(1000))
+}
+
+// anywhere allows all addresses.
+func anywhere(handoff.Cred, string, string) error { return nil }
+
+func TestDialWithoutAllow(t *testing.T) {
+	_, err := New(&Options{Dial: &DialOptions{}})
+	require.ErrorContains(t, err, "Options.Dial has no Allow")
 }
