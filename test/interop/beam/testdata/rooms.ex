@@ -108,6 +108,47 @@ defmodule Rooms.Page do
   end
 end
 
+defmodule Rooms.Letter do
+  @moduledoc "A form with the banners of a new project of Phoenix, for a picture."
+  use Phoenix.LiveView, layout: false
+  alias Phoenix.LiveView.JS
+
+  @impl true
+  def mount(_, _, socket), do: {:ok, assign(socket, pid: System.pid(), form: to_form(%{"text" => ""}, as: :note))}
+
+  @impl true
+  def handle_event("change", %{"note" => note}, socket), do: {:noreply, assign(socket, form: to_form(note, as: :note))}
+
+  @impl true
+  def render(assigns) do
+    ~H"""
+    <style>
+      body { font: 15px/1.5 'DejaVu Sans', sans-serif; margin: 40px 16px 0; color: #1f2328 }
+      textarea { font: inherit; width: 100%; height: 96px; box-sizing: border-box; resize: none; padding: 6px 8px;
+        border: 2px solid #0969da; border-radius: 6px; outline: none; caret-color: transparent }
+      p { margin: 4px 0; color: #59636e; font-size: 13px }
+      .flash { position: fixed; right: 12px; top: 8px; padding: 4px 14px; border-radius: 6px; background: #cf222e; color: white;
+        font-size: 13px }
+    </style>
+    <.form for={@form} id="note" phx-change="change">
+      <label for="text">Your message</label>
+      <textarea id="text" name="note[text]">{Phoenix.HTML.Form.normalize_value("textarea", @form[:text].value)}</textarea>
+    </.form>
+    <p>The server has read {String.length(@form[:text].value)} characters, in BEAM {@pid}.</p>
+    <div
+      :for={{kind, title} <- [client: "We can't find the internet", server: "Something went wrong!"]}
+      id={"#{kind}-error"}
+      class="flash"
+      hidden
+      phx-disconnected={JS.show(to: ".phx-#{kind}-error ##{kind}-error") |> JS.remove_attribute("hidden", to: ".phx-#{kind}-error ##{kind}-error")}
+      phx-connected={JS.hide(to: "##{kind}-error") |> JS.set_attribute({"hidden", ""})}
+    >
+      <b>{title}</b><br />Attempting to reconnect
+    </div>
+    """
+  end
+end
+
 defmodule Rooms.Layout do
   use Phoenix.Component
 
@@ -127,8 +168,9 @@ defmodule Rooms.Layout do
         <script>
           let csrf = document.querySelector("meta[name='csrf-token']").getAttribute("content");
           window.opens = 0; window.banner = 0;
-          window.live = new LiveView.LiveSocket("/live", Phoenix.Socket, {
-            params: {_csrf_token: csrf}, rejoinAfterMs: n => [50, 500, 2000][n - 1] || 5000});
+          let today = location.pathname == "/letter-today"; // without a front
+          window.live = new LiveView.LiveSocket(today ? "/live-today" : "/live", Phoenix.Socket, {
+            params: {_csrf_token: csrf}, ...(today ? {} : {rejoinAfterMs: n => [50, 500, 2000][n - 1] || 5000})});
           live.connect();
           live.socket.onOpen(() => window.opens++);
           setInterval(() => {
@@ -156,6 +198,8 @@ defmodule Rooms.Router do
   scope "/" do
     pipe_through :browser
     live "/", Rooms.Page
+    live "/letter", Rooms.Letter
+    live "/letter-today", Rooms.Letter
   end
 end
 
@@ -167,6 +211,7 @@ defmodule Rooms.Endpoint do
   socket "/server", Rooms.Server, websocket: [check_origin: false], longpoll: false
   socket "/today", Rooms.Today, websocket: [check_origin: false], longpoll: false
   socket "/live", Rooms.LiveSocket, websocket: [connect_info: [session: @session], check_origin: false], longpoll: false
+  socket "/live-today", Phoenix.LiveView.Socket, websocket: [connect_info: [session: @session], check_origin: false], longpoll: false
 
   plug Plug.Static, at: "/assets", from: {:phoenix, "priv/static"}, only: ["phoenix.js"]
   plug Plug.Static, at: "/assets/lv", from: {:phoenix_live_view, "priv/static"}, only: ["phoenix_live_view.js"]
@@ -178,8 +223,21 @@ defmodule Rooms do
   @moduledoc "An application of Phoenix, which the system stops in order."
   @behaviour Application
 
-  # nothing of it is to be compiled, and little to be loaded, when its clients come
+  # where it listens without a front
+  def run(port) when is_integer(port), do: runs(ip: {127, 0, 0, 1}, port: port)
+
   def run(path) do
+    runs(
+      thousand_island_options: [
+        transport_module: Cnode.Sessions.Bandit,
+        handler_module: Cnode.Sessions.Bandit.Handler,
+        transport_options: [front: path]
+      ]
+    )
+  end
+
+  # nothing of it is to be compiled, and little to be loaded, when its clients come
+  defp runs(http) do
     configures()
 
     :ok =
@@ -195,14 +253,7 @@ defmodule Rooms do
       pubsub_server: Rooms.PubSub,
       secret_key_base: String.duplicate("s", 64),
       live_view: [signing_salt: "signsign"],
-      http: [
-        startup_log: false,
-        thousand_island_options: [
-          transport_module: Cnode.Sessions.Bandit,
-          handler_module: Cnode.Sessions.Bandit.Handler,
-          transport_options: [front: path]
-        ]
-      ]
+      http: [startup_log: false] ++ http
     )
 
     for app <- [:telemetry, :plug, :bandit, :thousand_island, :websock_adapter, :phoenix_pubsub, :phoenix, :phoenix_live_view, :cnode],
