@@ -103,7 +103,8 @@ func (a *arena) callBy(ctx context.Context, n *otp.Node, way string, size, calle
 	if way != "grpc" {
 		return n.EvalContext(ctx, fmt.Sprintf("bench_doors:measure(%s, %d, %d, %d)", way, size, callers, a.o.cell.Milliseconds()))
 	}
-	cmd := exec.CommandContext(ctx, filepath.Join(a.dir, "doors-grpc"), fmt.Sprint(size), fmt.Sprint(callers), fmt.Sprint(a.o.cell.Milliseconds()))
+	cmd := exec.CommandContext(ctx, filepath.Join(a.dir, "doors-grpc"),
+		fmt.Sprint(size), fmt.Sprint(callers), fmt.Sprint(a.o.cell.Milliseconds()))
 	cmd.Stderr = os.Stderr
 	text, err := cmd.Output()
 	return string(text), err
