@@ -136,7 +136,11 @@ func (u *Upgrader) Upgrade(ctx context.Context) (h handoff.Handed, err error) {
 // Where systemd keeps descriptors (FileDescriptorStoreMax=, since version 254), SIGUSR2 leaves the
 // node with it, for the process that it starts next, and Run returns nil: a unit asks for that with
 // RestartKillSignal=SIGUSR2. Where it does not, SIGUSR2 is as SIGTERM.
-func (u *Upgrader) Run(ctx context.Context) error { return u.service.Load().Run(ctx) }
+func (u *Upgrader) Run(ctx context.Context) error {
+	s := u.service.Load()
+	s.DrainTimeout = u.ShutdownTimeout // which may be set after Start
+	return s.Run(ctx)
+}
 
 // log is the program's.
 func (u *Upgrader) log() *slog.Logger {

@@ -110,7 +110,7 @@ func (m *maker) Restore(state []byte, fds []int) (handoff.Staged, service.Owner,
 }
 
 func (m *maker) owns(w whole) *owner {
-	o := &owner{whole: w, kind: m.kind, shutdown: m.u.Shutdown, log: m.u.log().With("node", w.Name()), failed: make(chan error, 1)}
+	o := &owner{whole: w, kind: m.kind, u: m.u, log: m.u.log().With("node", w.Name()), failed: make(chan error, 1)}
 	if n, ok := w.(*nodes.Node); ok {
 		o.log = n.Logger()
 	}
@@ -169,11 +169,11 @@ func serves(at nodes.Endpoint, l *nodes.Listener) bool {
 // An owner is a node, as a service.Service sees it.
 type owner struct {
 	whole
-	kind     kind
-	shutdown func(context.Context) error
-	log      *slog.Logger
-	crew     *crew // nil: the node has no workers
-	failed   chan error
+	kind   kind
+	u      *Upgrader
+	log    *slog.Logger
+	crew   *crew // nil: the node has no workers
+	failed chan error
 }
 
 // runs is called once the node runs; inherited: its workers are another process's until they are
@@ -246,8 +246,8 @@ func (o *owner) watch() {
 }
 
 func (o *owner) Shutdown(ctx context.Context) error {
-	if o.shutdown != nil {
-		return o.shutdown(ctx)
+	if o.u.Shutdown != nil { // which may be set after Start
+		return o.u.Shutdown(ctx)
 	}
 	return o.whole.Shutdown(ctx)
 }
