@@ -373,7 +373,7 @@ func limit[T int | time.Duration](field string, v *T, otherwise T) error {
 // much memory there is takes as long as a connection.
 func notNegative(field string, v int) error {
 	if v < 0 {
-		return fmt.Errorf("%s is %d: want more than 0, or 0 for a share of the memory", field, v)
+		return fmt.Errorf("%s is %d: want more than 0, or 0 for the default", field, v)
 	}
 	return nil
 }
