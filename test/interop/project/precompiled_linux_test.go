@@ -2,7 +2,7 @@ package project
 
 import (
 	"crypto/sha256"
-	"encoding/pem"
+	"crypto/tls"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -93,10 +93,13 @@ func TestPrecompiled(t *testing.T) {
 		refuses("CNODE_MIRROR=http://none.invalid/x", "http://none.invalid/x/pricing-linux-", "cannot be reached (non-existing domain)")
 		refuses("CNODE_MIRROR="+served.URL+"/v2", "/v2/pricing-linux-", "the server says 404 Not Found")
 		refuses("GOARCH=riscv64", "cnode.sha256 has no program for linux-riscv64")
-		encrypted := httptest.NewTLSServer(files)
+		server, authority := chain(t)
+		encrypted := httptest.NewUnstartedServer(files)
+		encrypted.TLS = &tls.Config{Certificates: []tls.Certificate{server}}
+		encrypted.StartTLS()
 		t.Cleanup(encrypted.Close)
 		refuses("CNODE_MIRROR="+encrypted.URL+"/v1", encrypted.URL, "cannot be ") // nobody knows its certificate
-		e.file("ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: encrypted.Certificate().Raw})))
+		e.file("ca.pem", authority)
 		knows := "HEX_CACERTS_PATH=" + e.dir + "/ca.pem CNODE_MIRROR="
 		refuses(knows+strings.Replace(encrypted.URL, "127.0.0.1", "localhost", 1)+"/v1", "cannot be reached (TLS client")
 		compiles(knows+encrypted.URL+"/v1", 0)
