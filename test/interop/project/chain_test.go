@@ -32,5 +32,6 @@ func chain(t *testing.T) (server tls.Certificate, authority string) {
 	leaf, err2 := x509.CreateCertificate(rand.Reader, of, ca, key.Public(), signs)
 	require.NoError(t, err1)
 	require.NoError(t, err2)
-	return tls.Certificate{Certificate: [][]byte{leaf}, PrivateKey: key}, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root}))
+	authority = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root}))
+	return tls.Certificate{Certificate: [][]byte{leaf}, PrivateKey: key}, authority
 }
