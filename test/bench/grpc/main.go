@@ -21,7 +21,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -132,17 +131,4 @@ func calls(c *grpc.ClientConn, data []byte, callers int, limit time.Duration) (n
 	default:
 	}
 	return max(count.Load(), 1), took, err
-}
-
-// processor is the processor time that processes have had. See clock_getcpuclockid(3).
-func processor(pids []int) (sum time.Duration, err error) {
-	for _, pid := range pids {
-		const schedulerClock = 2
-		var t unix.Timespec
-		if err := unix.ClockGettime(int32(^pid<<3|schedulerClock), &t); err != nil {
-			return 0, err
-		}
-		sum += time.Duration(t.Nano())
-	}
-	return sum, nil
 }
