@@ -25,7 +25,7 @@ const passedVariable = "CNODE_UPGRADE_SOCKETS"
 type listener struct {
 	l                net.Listener
 	network, address string
-	systemds         bool          // systemd has opened it
+	bySystemd        bool          // systemd has opened it
 	p                *plain        // nil: there is an Owner
 	opened           chan struct{} // closed when connections may be accepted
 
@@ -70,7 +70,7 @@ func listen(network, address string, opened []net.Listener) (*listener, error) {
 	if at < 0 {
 		if i := slices.IndexFunc(opened, func(o net.Listener) bool { return isAt(o, network, address) }); i >= 0 {
 			l.l = opened[i]
-			l.systemds = true
+			l.bySystemd = true
 			l.keepPath(true)
 			return l, nil
 		}
@@ -271,7 +271,7 @@ func (l *listener) Close() (err error) {
 
 // own has it accept, and the file of a UNIX socket go with it, unless systemd has made that.
 func (l *listener) own() {
-	l.keepPath(l.systemds)
+	l.keepPath(l.bySystemd)
 	close(l.opened)
 }
 

@@ -70,8 +70,8 @@ func (s *Service) upgradeOn() []os.Signal {
 	return s.UpgradeOn
 }
 
-// begin1 makes the program run, and reachable for others.
-func (s *Service) begin1(ctx context.Context, m Maker) error {
+// start makes the program run, and reachable for others.
+func (s *Service) start(ctx context.Context, m Maker) error {
 	s.hear()
 	s.maker = m
 	s.over, s.end = context.WithCancel(context.Background())
@@ -418,6 +418,7 @@ func (s *Service) left() error {
 		case <-limit.Done():
 		}
 	}()
+	s.at("owner: leaves")
 	return s.owner.Leave(limit)
 }
 

@@ -195,7 +195,7 @@ type Maker interface {
 // Then it tells systemd that the service is ready. A program with an Owner of its own calls it
 // before Run. It has the errors of the Maker, or a *handoff.Error.
 func (s *Service) Start(ctx context.Context, m Maker) (Owner, error) {
-	if err := s.begin1(ctx, m); err != nil {
+	if err := s.start(ctx, m); err != nil {
 		return nil, err
 	}
 	return s.owner, nil

@@ -38,7 +38,6 @@ func TestPipelinedBody(t *testing.T) {
 	require.Equal(t, first, d.hears())
 	_, err = d.r.Peek(len("HTTP/1.1 200 OK"))
 	require.NoError(t, err)
-	time.Sleep(100 * time.Millisecond)
 	r.hangUp()
 	c.says("hello")
 	d.says("llo")
@@ -64,11 +63,11 @@ func TestHeaderTimeout(t *testing.T) {
 func TestUnixFileStays(t *testing.T) {
 	t.Parallel()
 	path := sockdir.New(t) + "/s"
-	r := begin(t, "unix:"+path, role+"_CLOSES=1")
-	require.NoError(t, syscall.Kill(r.pid, syscall.SIGHUP))
-	time.Sleep(time.Second)
-	_, err := os.Lstat(path)
-	require.NoError(t, err)
+	control := sockdir.New(t) + "/web/control"
+	begin(t, "unix:"+path, role+"_CLOSES=1", role+"_CONTROL="+control)
+	_, err := service.Ask(expect.Context(t), control, "")
+	require.ErrorContains(t, err, "serves on")
+	require.FileExists(t, path)
 }
 
 // In place, a request that lasts for longer than DrainTimeout is waited for once.
@@ -92,9 +91,8 @@ func TestManySignalsInPlace(t *testing.T) {
 	c.asks()
 	for i := range 300 {
 		require.NoError(t, syscall.Kill(r.pid, syscall.SIGHUP))
-		time.Sleep(time.Duration(i%10) * time.Millisecond)
+		time.Sleep(time.Duration(i%10) * time.Millisecond) // at whatever step that finds it
 	}
-	time.Sleep(time.Second)
 	c.asks()
 }
 
@@ -107,9 +105,8 @@ func TestSignalDuringInPlace(t *testing.T) {
 	_, err := c.r.Peek(1)
 	require.NoError(t, err)
 	require.NoError(t, syscall.Kill(r.pid, syscall.SIGHUP))
-	time.Sleep(300 * time.Millisecond)
+	r.hears("step owner: asked")
 	require.NoError(t, syscall.Kill(r.pid, syscall.SIGHUP))
-	time.Sleep(100 * time.Millisecond)
 	c.says("hello")
 	c.hears()
 	r.ready()
@@ -126,11 +123,10 @@ func TestSecondSIGTERM(t *testing.T) {
 	_, err := c.r.Peek(1)
 	require.NoError(t, err)
 	r.hangUp()
-	time.Sleep(time.Second)
-	for range 4 {
-		require.NoError(t, syscall.Kill(old, syscall.SIGTERM))
-		time.Sleep(500 * time.Millisecond)
-	}
+	r.hears("step owner: leaves")
+	require.NoError(t, syscall.Kill(old, syscall.SIGTERM))
+	time.Sleep(time.Second) // those that come at once count as one
+	require.NoError(t, syscall.Kill(old, syscall.SIGTERM))
 	_ = c.c.SetReadDeadline(time.Now().Add(time.Second))
 	_, err = io.ReadAll(c.r)
 	require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "still drains")
@@ -147,7 +143,6 @@ func TestManyConnections(t *testing.T) {
 		cs = append(cs, c)
 	}
 	require.NoError(t, syscall.Kill(r.pid, syscall.SIGHUP))
-	time.Sleep(300 * time.Millisecond)
 	for range 300 {
 		c := r.connect()
 		c.asks()
@@ -228,7 +223,6 @@ func TestServerSpeaksFirst(t *testing.T) {
 	line, err := c.r.ReadString('\n')
 	require.NoError(t, err)
 	require.Equal(t, fmt.Sprintln(first), line)
-	time.Sleep(50 * time.Millisecond)
 	r.hangUp()
 	c.says("hello")
 	text, err := io.ReadAll(c.r)

@@ -57,12 +57,12 @@ func serve(at string) error {
 	if d, err := time.ParseDuration(os.Getenv(role + "_DRAIN")); err == nil {
 		s.DrainTimeout = d
 	}
-	if at, comes := os.Getenv(role+"_DIES"), os.Getenv(service.Variable) != ""; at != "" && comes {
-		s.Reached = func(step string) {
-			if step == at {
-				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-				select {}
-			}
+	dies, comes := os.Getenv(role+"_DIES"), os.Getenv(service.Variable) != ""
+	s.Reached = func(step string) {
+		fmt.Println("step", step)
+		if step == dies && comes {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
 		}
 	}
 	network, address, _ := strings.Cut(at, ":")
@@ -119,7 +119,7 @@ type run struct {
 
 func begin(t *testing.T, at string, env ...string) *run {
 	t.Helper()
-	r := &run{t: t, cmd: exec.Command(os.Args[0]), said: make(chan string, 1000)}
+	r := &run{t: t, cmd: exec.Command(os.Args[0]), said: make(chan string, 100_000)}
 	r.cmd.Env = append(append(os.Environ(), role+"="+at, "NOTIFY_SOCKET="), env...)
 	out, w, err := os.Pipe()
 	require.NoError(t, err)
