@@ -62,10 +62,7 @@ func (s *Service) replaceInPlace(ctx context.Context) error {
 		err = errors.Join(err, e)
 	}
 	if on := s.upgradeOn(); len(on) > 0 {
-		heard := make(chan os.Signal, 1)
-		signal.Notify(heard, on...)
-		handlePending()
-		signal.Stop(heard)   // which waits for what is handled
+		hearPending(on)
 		signal.Ignore(on...) // until the new program hears them, they would end it
 	}
 	if err == nil {

@@ -419,6 +419,10 @@ func (s *Service) left() error {
 		}
 	}()
 	s.at("owner: leaves")
+	defer func() { // what has come meanwhile
+		hearPending(s.upgradeOn())
+		s.passHangUp()
+	}()
 	return s.owner.Leave(limit)
 }
 
@@ -500,7 +504,19 @@ func (s *Service) passHangUp() {
 	}
 	if s.again && s.next != nil {
 		_ = s.next.Signal(s.upgradeOn()[0])
+		s.again = false
 	}
+}
+
+// hearPending has the signals that have come in the channels that are for them.
+func hearPending(signals []os.Signal) {
+	if len(signals) == 0 {
+		return
+	}
+	heard := make(chan os.Signal, 1)
+	signal.Notify(heard, signals...)
+	handlePending()
+	signal.Stop(heard) // which waits for what is handled
 }
 
 // hungUp reports whether there is to be another upgrade after this one.
