@@ -37,8 +37,7 @@ type listener struct {
 	mu      sync.Mutex
 	arrived []net.Conn    // from another process
 	arrives chan struct{} // has one element if there may be some
-	paused  chan struct{} // closed when connections may be accepted again; nil: they may
-	waits   chan struct{} // closed when pump waits for that
+	waits   chan struct{} // closed when pump accepts no more; nil: it is to go on
 }
 
 // An accepted is what Accept of the socket gives.
@@ -120,8 +119,8 @@ func (l *listener) pump() {
 			}
 		default:
 		}
-		if err != nil && l.pausedHere() {
-			continue
+		if err != nil && l.isPaused() {
+			return
 		}
 		a := accepted{c, err}
 		if err == nil && l.p != nil {
@@ -141,49 +140,42 @@ func (l *listener) pump() {
 	}
 }
 
-// pausedHere waits until connections may be accepted again; false: they may all the time.
-func (l *listener) pausedHere() bool {
+// isPaused waits for the end of a listener that has been paused; false: it has not.
+func (l *listener) isPaused() bool {
 	l.mu.Lock()
-	paused, waits := l.paused, l.waits
+	waits := l.waits
 	l.mu.Unlock()
-	if paused == nil {
+	if waits == nil {
 		return false
 	}
 	close(waits)
 	select {
-	case <-paused:
 	case <-l.left:
 	case <-l.closed:
 	}
 	return true
 }
 
-// pause has no more connections accepted, until resume.
-func (l *listener) pause(ctx context.Context) (resume func()) {
+// pause has no more connections accepted, for good, and returns when none is on its way any more.
+func (l *listener) pause(ctx context.Context) {
 	d, ok := l.l.(interface{ SetDeadline(time.Time) error })
 	if !ok {
-		return func() {}
+		return
 	}
 	l.mu.Lock()
-	l.paused, l.waits = make(chan struct{}), make(chan struct{})
-	paused, waits := l.paused, l.waits
+	waits := make(chan struct{})
+	l.waits = waits
 	l.mu.Unlock()
 	_ = d.SetDeadline(time.Unix(1, 0))
 	pumps := true
-	l.pumping.Do(func() { pumps = false; go func() { <-paused; l.pump() }() })
-	if pumps {
-		select {
-		case <-waits:
-		case <-l.closed:
-		case <-ctx.Done():
-		}
+	l.pumping.Do(func() { pumps = false })
+	if !pumps {
+		return
 	}
-	return func() {
-		_ = d.SetDeadline(time.Time{})
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.paused = nil
-		close(paused)
+	select {
+	case <-waits:
+	case <-l.closed:
+	case <-ctx.Done():
 	}
 }
 
