@@ -129,9 +129,7 @@ func (l *listener) pump() {
 		select {
 		case l.accepted <- a:
 		case <-l.closed:
-			if a.c != nil {
-				_ = a.c.Close()
-			}
+			refuse(a.c)
 			return
 		}
 		if errors.Is(err, net.ErrClosed) {
@@ -203,11 +201,19 @@ func (l *listener) deliver(c net.Conn) {
 	defer l.mu.Unlock()
 	select {
 	case <-l.closed:
-		_ = c.Close()
+		go refuse(c)
 	default:
 		l.arrived = append(l.arrived, c)
 		l.tell()
 	}
+}
+
+// refuse ends a connection that no server has taken, unless it goes on in another process.
+func refuse(c net.Conn) {
+	if w, ok := c.(*conn); ok && w.p.pass(w) || c == nil {
+		return
+	}
+	_ = c.Close()
 }
 
 func (l *listener) tell() {
@@ -247,11 +253,12 @@ func (l *listener) Close() (err error) {
 	l.closing.Do(func() {
 		l.mu.Lock()
 		close(l.closed)
-		for _, c := range l.arrived { // that no server has
-			_ = c.Close()
-		}
+		arrived := l.arrived
 		l.arrived = nil
 		l.mu.Unlock()
+		for _, c := range arrived {
+			refuse(c)
+		}
 		select {
 		case <-l.left:
 		default:
