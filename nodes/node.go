@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cnode-go/cnode/internal/permit"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/cookie"
 	"github.com/cnode-go/cnode/nodes/internal/handshake"
@@ -26,7 +27,6 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/roster"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/nodes/metrics"
-	"github.com/cnode-go/cnode/nodes/permit"
 	"github.com/cnode-go/cnode/transport"
 )
 

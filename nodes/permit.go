@@ -6,10 +6,10 @@ import (
 	"strings"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/permit"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/nodes/metrics"
-	"github.com/cnode-go/cnode/nodes/permit"
 )
 
 // A Rule of Config.Rules allows or refuses what peers of some names ask for. Peer and Target are

@@ -13,8 +13,8 @@ import (
 	"strings"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/permit"
 	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/nodes/permit"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -29,7 +29,7 @@ type Config struct {
 
 	// Rules say what nodes outside may do inside. The first that matches decides; what none matches
 	// is refused.
-	Rules []permit.Rule
+	Rules []Rule
 	// Unfiltered lets everything pass, unread: a gate that only ends TLS, or changes the cookie.
 	// Rules and Limits then have no meaning but for Limits.Names and Limits.Sessions.
 	Unfiltered bool
@@ -369,7 +369,7 @@ func (r *reader) node(v value) (n Node, err error) {
 }
 
 // rules reads [{allow, "ci@*", call, "shop:quote/1"}, {refuse, "*", [send, exit], "*"}].
-func (r *reader) rules(v value) (rules []permit.Rule, err error) {
+func (r *reader) rules(v value) (rules []Rule, err error) {
 	err = r.each(v, func(i int, v value) error {
 		rule, err := readRule(v)
 		if err != nil {
@@ -381,7 +381,7 @@ func (r *reader) rules(v value) (rules []permit.Rule, err error) {
 	return rules, err
 }
 
-func readRule(v value) (rule permit.Rule, err error) {
+func readRule(v value) (rule Rule, err error) {
 	e, ok := v.tuple(4)
 	if !ok {
 		return rule, fmt.Errorf("want {allow | refuse, Peer, Operation, Target}, not %v", v)
@@ -412,7 +412,7 @@ func readRule(v value) (rule permit.Rule, err error) {
 }
 
 // AppendRule appends a rule as a configuration has it.
-func AppendRule(b []byte, r permit.Rule) []byte {
+func AppendRule(b []byte, r Rule) []byte {
 	verb := "refuse"
 	if r.Allow {
 		verb = "allow"

@@ -36,9 +36,9 @@
 // # What the gate does not do
 //
 // It narrows what a peer can do, and is no sandbox. A function or server that a rule allows reads
-// untrusted terms. A rule with permit.Send lets a peer say everything to a process but what sys and
+// untrusted terms. A rule with MaySend lets a peer say everything to a process but what sys and
 // supervisors say, and what would have a group leader or a file run a function; for a gen_server
-// use permit.Request. A supervisor runs any function that it is asked to: allow no requests to it.
+// use MayRequest. A supervisor runs any function that it is asked to: allow no requests to it.
 //
 // # Moving
 //

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/contrib/gate"
-	"github.com/cnode-go/cnode/nodes/permit"
+	"github.com/cnode-go/cnode/internal/permit"
 )
 
 func write(t *testing.T, path, text string, mode os.FileMode) {

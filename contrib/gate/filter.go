@@ -7,7 +7,6 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/nodes/permit"
 )
 
 // Why some requests are refused whatever the rules say.
@@ -170,7 +169,7 @@ func (f *filter) decide(ctl *dist.Control, payload ei.Raw) (verdict, error) {
 		return verdict{stops: true, d: Request{Peer: f.outer, Target: "net_kernel"}.always(true, aPing)}, nil
 	}
 	if f.isOldForm(op) {
-		return f.decided(ctl, payload, Request{Peer: f.outer, Op: permit.Exit, Target: target(ctl)}.always(false, oldForm))
+		return f.decided(ctl, payload, Request{Peer: f.outer, Op: MayExit, Target: target(ctl)}.always(false, oldForm))
 	}
 	switch op {
 	case dist.OpSend, dist.OpSendSender, dist.OpRegSend, dist.OpAliasSend:
@@ -185,11 +184,11 @@ func (f *filter) decide(ctl *dist.Control, payload ei.Raw) (verdict, error) {
 		}
 		return f.decided(ctl, payload, f.monitor(ctl))
 	case dist.OpLink:
-		return f.decided(ctl, payload, f.process(permit.Link, ctl))
+		return f.decided(ctl, payload, f.process(MayLink, ctl))
 	case dist.OpExit2, dist.OpPayloadExit2:
-		return f.decided(ctl, payload, f.process(permit.Exit, ctl))
+		return f.decided(ctl, payload, f.process(MayExit, ctl))
 	case dist.OpGroupLeader:
-		return f.decided(ctl, payload, f.process(permit.Leader, ctl))
+		return f.decided(ctl, payload, f.process(MayLead, ctl))
 	case dist.OpSpawnRequest:
 		return f.decided(ctl, payload, f.spawn(ctl, ei.NewCursor(payload)))
 	case dist.OpDemonitorP, dist.OpMonitorPExit, dist.OpPayloadMonitorPExit, dist.OpSpawnReply, dist.OpExit, dist.OpPayloadExit,
@@ -221,12 +220,12 @@ func (f *filter) decided(ctl *dist.Control, payload ei.Raw, d Decision) (verdict
 
 // monitor decides about a monitor: whoever may send something to a process may watch it.
 func (f *filter) monitor(ctl *dist.Control) Decision {
-	d := f.process(permit.Request, ctl)
+	d := f.process(MayRequest, ctl)
 	if !d.Allowed {
-		d = f.process(permit.Send, ctl)
+		d = f.process(MaySend, ctl)
 	}
 	if !d.Allowed {
-		d.Op = permit.Send | permit.Request
+		d.Op = MaySend | MayRequest
 	}
 	return d
 }
@@ -255,15 +254,15 @@ func target(ctl *dist.Control) string {
 	return ctl.Ref.String()
 }
 
-// process decides about a process, which goes by its name, or by its pid and permit.Talked.
-func (f *filter) process(op permit.Op, ctl *dist.Control) Decision {
+// process decides about a process, which goes by its name, or by its pid and Talked.
+func (f *filter) process(op Op, ctl *dist.Control) Decision {
 	d := f.g.table().decide(Request{Peer: f.outer, Op: op, Target: target(ctl)})
 	if !d.Allowed && ctl.ToName == "" {
 		f.mu.Lock()
 		talked := f.talked[ctl.To]
 		f.mu.Unlock()
 		if talked {
-			if other := f.g.table().decide(Request{Peer: f.outer, Op: op, Target: permit.Talked}); other.Allowed {
+			if other := f.g.table().decide(Request{Peer: f.outer, Op: op, Target: Talked}); other.Allowed {
 				return other
 			}
 		}
@@ -273,7 +272,7 @@ func (f *filter) process(op permit.Op, ctl *dist.Control) Decision {
 
 // message decides about a message.
 func (f *filter) message(ctl *dist.Control, payload ei.Raw) Decision {
-	r := Request{Peer: f.outer, Op: permit.Send, Target: target(ctl)}
+	r := Request{Peer: f.outer, Op: MaySend, Target: target(ctl)}
 	if ctl.ToName == "" && f.answers(ctl, payload) {
 		return r.always(true, anAnswer)
 	}
@@ -293,14 +292,14 @@ func (f *filter) message(ctl *dist.Control, payload ei.Raw) Decision {
 	case ctl.ToName == "" && (kind == shapeRequest && f.runs(c) || isOldRPC(c)): // it may be net_kernel, rex, a supervisor
 		return r.always(false, runsFunction)
 	case kind == shapeRequest || kind == shapePing:
-		d := f.process(permit.Request, ctl)
+		d := f.process(MayRequest, ctl)
 		if d.Allowed || d.Rule >= 0 {
 			return d
 		}
-		if other := f.process(permit.Send, ctl); other.Allowed || other.Rule >= 0 {
+		if other := f.process(MaySend, ctl); other.Allowed || other.Rule >= 0 {
 			return other
 		}
 		return d
 	}
-	return f.process(permit.Send, ctl)
+	return f.process(MaySend, ctl)
 }

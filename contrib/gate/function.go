@@ -6,11 +6,10 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/nodes/permit"
 )
 
 // function decides about a function; arity -1: the number of arguments is not known.
-func (f *filter) function(op permit.Op, module, name ei.Atom, arity int) Decision {
+func (f *filter) function(op Op, module, name ei.Atom, arity int) Decision {
 	r := Request{Peer: f.outer, Op: op, Module: string(module), Name: string(name), Arity: arity}
 	if r.Target = fmt.Sprintf("%s:%s/%d", module, name, arity); arity < 0 {
 		r.Target = fmt.Sprintf("%s:%s", module, name)
@@ -25,16 +24,16 @@ func (f *filter) spawn(ctl *dist.Control, c ei.Cursor) Decision {
 	ownLeader := string(ctl.GroupLeader.Node) == f.outer || f.talked[ctl.GroupLeader]
 	f.mu.Unlock()
 	if !ownLeader { // what the function prints would go to a process that the peer may not send to
-		return f.function(permit.Spawn, m, name, length(&c)).always(false, "a group leader of another node")
+		return f.function(MaySpawn, m, name, length(&c)).always(false, "a group leader of another node")
 	}
 	if !plain(ctl.Options) { // the sizes of heaps, say, of which a BEAM dies
-		return f.function(permit.Spawn, m, name, length(&c)).always(false, "options other than link, monitor and reply")
+		return f.function(MaySpawn, m, name, length(&c)).always(false, "options other than link, monitor and reply")
 	}
 	want := map[ei.Atom]int{"execute_call": 4, "execute_cast": 3}[name]
 	if m != "erpc" || want == 0 {
-		return f.function(permit.Spawn, m, name, length(&c))
+		return f.function(MaySpawn, m, name, length(&c))
 	}
-	strange := f.function(permit.Call, m, name, -1).always(false, "arguments that erpc does not make")
+	strange := f.function(MayCall, m, name, -1).always(false, "arguments that erpc does not make")
 	n, err := c.List()
 	if err != nil || n != want {
 		return strange
@@ -51,7 +50,7 @@ func (f *filter) spawn(ctl *dist.Control, c ei.Cursor) Decision {
 	if err != nil || arity < 0 || c.Nil() != nil {
 		return strange
 	}
-	return f.function(permit.Call, m, name, arity)
+	return f.function(MayCall, m, name, arity)
 }
 
 // plain tells whether the options of a request to spawn are such as erpc's: none but those of
@@ -81,7 +80,7 @@ func plain(options ei.Raw) bool {
 // rex decides about what rpc of old asks: {'$gen_call', From, {call | block_call, M, F, A, Leader}}
 // and {'$gen_cast', {cast | block_cast, M, F, A, Leader}}.
 func (f *filter) rex(c ei.Cursor) Decision {
-	strange := Request{Peer: f.outer, Op: permit.Send, Target: "rex"}.always(false, noRPC)
+	strange := Request{Peer: f.outer, Op: MaySend, Target: "rex"}.always(false, noRPC)
 	if f.shape(c) != shapeRequest {
 		return strange
 	}
@@ -108,7 +107,7 @@ func (f *filter) rex(c ei.Cursor) Decision {
 	if leader, err := c.Pid(); err == nil && string(leader.Node) != f.outer || err != nil && !c.AtomIs("user") {
 		return strange
 	}
-	return f.function(permit.Call, m, name, arity)
+	return f.function(MayCall, m, name, arity)
 }
 
 // length passes a proper list, in whatever pieces it comes, and gives its length; -1: it is none.

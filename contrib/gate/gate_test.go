@@ -14,8 +14,8 @@ import (
 
 	"github.com/cnode-go/cnode/contrib/gate"
 	"github.com/cnode-go/cnode/internal/handoffpoint"
+	"github.com/cnode-go/cnode/internal/permit"
 	"github.com/cnode-go/cnode/internal/test/otp"
-	"github.com/cnode-go/cnode/nodes/permit"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 

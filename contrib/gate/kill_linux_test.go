@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/internal/handoffpoint"
+	"github.com/cnode-go/cnode/internal/permit"
 	"github.com/cnode-go/cnode/internal/test/otp"
-	"github.com/cnode-go/cnode/nodes/permit"
 )
 
 // A process that is a gate, and those that follow it.

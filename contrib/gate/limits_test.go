@@ -15,13 +15,13 @@ import (
 
 	"github.com/cnode-go/cnode/contrib/gate"
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/permit"
 	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/epmd"
-	"github.com/cnode-go/cnode/nodes/permit"
 )
 
 func (w *world) atoms(t *testing.T) int {

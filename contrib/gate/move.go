@@ -14,7 +14,6 @@ import (
 	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/epmd"
-	"github.com/cnode-go/cnode/nodes/permit"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -27,7 +26,7 @@ type (
 		Known    map[string][]string // atoms by name
 		Funs     map[string][]string
 		Counts   [3]int64
-		Rules    []permit.Rule
+		Rules    []Rule
 		Hits     []int64 // of decisions, by rule; the last one: no rule
 		Tried    map[string]struct{}
 		Since    time.Time

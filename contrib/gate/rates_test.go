@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/contrib/gate"
+	"github.com/cnode-go/cnode/internal/permit"
 	"github.com/cnode-go/cnode/internal/test/otp"
-	"github.com/cnode-go/cnode/nodes/permit"
 )
 
 // rates is what the node outside measures: round trips, and messages in one direction.

@@ -5,17 +5,40 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/cnode-go/cnode/nodes/permit"
+	"github.com/cnode-go/cnode/internal/permit"
 )
+
+// A Rule is about what peers of some names ask for some operations on some targets.
+type Rule = permit.Rule
+
+// An Op is what a peer asks for; a Rule may be about several.
+type Op = permit.Op
+
+// The operations.
+const (
+	MayCall  = permit.Call  // a function whose result somebody may get: rpc, erpc
+	MaySpawn = permit.Spawn // a function as a process
+	MaySend  = permit.Send  // any message to a process, and a monitor of it
+	MayLink  = permit.Link  // a link with a process
+	MayExit  = permit.Exit  // an exit signal of erlang:exit/2
+	// MayRequest is a gen_server's call or cast to a process whose answer goes to the caller, and a
+	// monitor of the process: less than MaySend, which includes what sys and supervisors say.
+	MayRequest = permit.Request
+	MayLead    = permit.Leader // becoming the group leader of a process
+)
+
+// Talked is the name of a process that has sent the peer something before: a target for those to
+// whom the peer may send although it cannot know their pids beforehand.
+const Talked = permit.Talked
 
 // A Request is what a node outside asks for, in the words of rules.
 type Request struct {
-	Peer   string    // who asks
-	Op     permit.Op // for what
-	Target string    // "shop:quote/1", or the name or the pid of a process
-	Module string    // of a function, with Op Call or Spawn
-	Name   string    // its name
-	Arity  int       // its arity; -1: not known
+	Peer   string // who asks
+	Op     Op     // for what
+	Target string // "shop:quote/1", or the name or the pid of a process
+	Module string // of a function, with MayCall or MaySpawn
+	Name   string // its name
+	Arity  int    // its arity; -1: not known
 }
 
 // A Decision is what becomes of a Request.
@@ -35,15 +58,15 @@ type table struct {
 	n int
 }
 
-func compile(rules []permit.Rule) (table, error) {
-	t, err := permit.Compile(append(slices.Clip(rules), permit.Rule{}))
+func compile(rules []Rule) (table, error) {
+	t, err := permit.Compile(append(slices.Clip(rules), Rule{}))
 	return table{t, len(rules)}, err
 }
 
 // decide finds the rule that decides.
 func (t table) decide(r Request) Decision {
 	d := Decision{Request: r}
-	if r.Op&(permit.Call|permit.Spawn) != 0 {
+	if r.Op&(MayCall|MaySpawn) != 0 {
 		arity := r.Arity
 		if arity < 0 { // not known: only a rule for any will do
 			arity = 256
@@ -74,9 +97,9 @@ func (c *Config) Explain(r Request) (Decision, error) {
 		return r.always(false, "neither names nor nodes of outside have it"), nil
 	case c.Unfiltered:
 		return r.always(true, "unfiltered"), nil
-	case r.Op&(permit.Send|permit.Request) != 0 && r.Target == "net_kernel":
+	case r.Op&(MaySend|MayRequest) != 0 && r.Target == "net_kernel":
 		return r.always(false, onlyPings), nil
-	case r.Op&(permit.Send|permit.Request) != 0 && r.Target == "rex":
+	case r.Op&(MaySend|MayRequest) != 0 && r.Target == "rex":
 		return r.always(false, noRPC+": rules for call say which functions may be called"), nil
 	}
 	return t.decide(r), nil

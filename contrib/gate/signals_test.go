@@ -9,9 +9,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/permit"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/nodes/permit"
 )
 
 // Signals of links and monitors that there are not do not reach the BEAM: it would keep their

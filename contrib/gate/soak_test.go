@@ -17,10 +17,10 @@ import (
 
 	"github.com/cnode-go/cnode/contrib/gate"
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/permit"
 	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/nodes/permit"
 )
 
 // friend ties itself to whoever asks, so that an attacker has something to end.

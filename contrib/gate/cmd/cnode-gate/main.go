@@ -26,8 +26,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cnode-go/cnode/contrib/gate"
+	"github.com/cnode-go/cnode/internal/permit"
 	"github.com/cnode-go/cnode/nodes/debugz"
-	"github.com/cnode-go/cnode/nodes/permit"
 	"github.com/cnode-go/cnode/transport/handoff"
 	"github.com/cnode-go/cnode/transport/handoff/service"
 	"github.com/cnode-go/cnode/transport/virtual"

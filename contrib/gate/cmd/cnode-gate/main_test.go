@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/contrib/gate"
-	"github.com/cnode-go/cnode/nodes/permit"
+	"github.com/cnode-go/cnode/internal/permit"
 )
 
 // What is learned can be put into a file as it is printed; what no rule allows stands below.
