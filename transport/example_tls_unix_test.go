@@ -113,7 +113,7 @@ func ExampleFromNet_tlsOverUnix() {
 	fmt.Println(string(p), err, <-answered)
 	size, err := c.HandshakePacketHeaderSize(ctx)
 	fmt.Println("length of handshake packets:", size, err)
-	fmt.Println("captured:", capture.Flush() == nil && bytes.Contains(file.Bytes(), []byte("a server")))
+	fmt.Println("captured:", capture.Close() == nil && bytes.Contains(file.Bytes(), []byte("a server")))
 	// Output:
 	// a server <nil> <nil>
 	// length of handshake packets: 4 <nil>

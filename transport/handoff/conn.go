@@ -30,9 +30,9 @@ const MaxDescriptors = 253
 // All methods may be called concurrently. One message goes out, and one comes in, at a time; other
 // calls wait for their turn, as long as their contexts let them. A SendTo whose receiver has no
 // room does not keep the turn. With transport.NoWait a call that would have to wait returns
-// os.ErrDeadlineExceeded: there is no room, or no message. It does let calls pass that are at work,
-// and do not wait themselves. Sending and receiving allocate nothing on Linux, unless they must
-// wait under a context that can be cancelled, or for their turn.
+// os.ErrDeadlineExceeded: there is no room, or no message, or another call has the turn. Sending
+// and receiving allocate nothing on Linux, unless they must wait under a context that can be
+// cancelled, or for their turn.
 type Conn struct {
 	conn  *net.UnixConn // nil: alone owns the socket
 	alone *lone
@@ -54,7 +54,6 @@ type direction struct {
 	try      func(fd uintptr) bool // trySend, tryReceive
 	park     func() error          // calls try until it is done
 	deadline func(time.Time) error
-	held     []*patience.Turns // by the call that waits
 }
 
 // NewConn makes a Conn of a UNIX socket, which the Conn owns on success: the net.UnixConn must not
@@ -94,7 +93,6 @@ func (c *Conn) borrow(conn *net.UnixConn) error {
 	out, in := &c.outward, &c.inward
 	out.try, out.park, out.deadline = c.trySend, func() error { return raw.Write(out.try) }, conn.SetWriteDeadline
 	in.try, in.park, in.deadline = c.tryReceive, func() error { return raw.Read(in.try) }, conn.SetReadDeadline
-	out.held, in.held = []*patience.Turns{&c.sending}, []*patience.Turns{&c.receiving}
 	return nil
 }
 
@@ -162,26 +160,11 @@ func (c *Conn) look(d *direction) error {
 	return d.park()
 }
 
-// stall lets calls under transport.NoWait know that the one that has the turn waits.
-func (d *direction) stall() {
-	for _, t := range d.held {
-		t.Stall()
-	}
-}
-
-func (d *direction) resume() {
-	for _, t := range d.held {
-		t.Resume()
-	}
-}
-
 // wait waits and calls try, which found the socket not ready, until it is done.
 func (d *direction) wait(ctx context.Context) error {
 	if transport.IsNoWait(ctx) {
 		return os.ErrDeadlineExceeded
 	}
-	d.stall()
-	defer d.resume()
 	if ctx.Done() == nil {
 		return d.park()
 	}

@@ -4,7 +4,6 @@ import (
 	"net"
 
 	"github.com/cnode-go/cnode/transport"
-	"github.com/cnode-go/cnode/transport/internal/patience"
 )
 
 // An insider is a Conn for the carriers in packages below this one, which get it from SyscallConn
@@ -22,16 +21,6 @@ func (in *insider) Borrow(conn *net.UnixConn) error { return (*Conn)(in).borrow(
 
 // Own takes the socket from package net.
 func (in *insider) Own() { (*Conn)(in).own() }
-
-// Hold adds turns of the carrier that calls hold while they send or receive.
-func (in *insider) Hold(sending, receiving *patience.Turns) {
-	if sending != nil {
-		in.outward.held = append(in.outward.held, sending)
-	}
-	if receiving != nil {
-		in.inward.held = append(in.inward.held, receiving)
-	}
-}
 
 // TellEmpty makes empty packets of a connection differ from its end, if the system can.
 func (in *insider) TellEmpty() error { return (*Conn)(in).tellEmpty() }

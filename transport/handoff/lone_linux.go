@@ -103,16 +103,12 @@ func (s *lone) Control(f func(fd uintptr)) error {
 func (s *lone) Read(f func(fd uintptr) bool) error {
 	_ = s.receiving.Take(context.Background())
 	defer s.receiving.Pass()
-	s.receiving.Stall()
-	defer s.receiving.Resume()
 	return ended(s.waiter.Accept(func() bool { return f(uintptr(s.fd)) }))
 }
 
 func (s *lone) Write(f func(fd uintptr) bool) error {
 	_ = s.sending.Take(context.Background())
 	defer s.sending.Pass()
-	s.sending.Stall()
-	defer s.sending.Resume()
 	return ended(s.waiter.Write(func() bool { return f(uintptr(s.fd)) }))
 }
 

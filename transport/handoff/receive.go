@@ -68,7 +68,7 @@ func (c *Conn) receive(ctx context.Context, want wanted, set *FDSet) (p []byte, 
 		err = ctx.Err() // before the turn is taken: a nil context panics
 	}
 	if err == nil {
-		err = c.receiving.Join(ctx)
+		err = c.receiving.Take(ctx)
 	}
 	if err != nil {
 		return nil, nil, noCred, fault.Failed("receive", c.peer, err)

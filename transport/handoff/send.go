@@ -4,13 +4,12 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"net"
-	"os"
 	"syscall"
 	"time"
 
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff/internal/fault"
+	"github.com/cnode-go/cnode/transport/internal/patience"
 )
 
 // An outgoing is a message that is being sent.
@@ -44,14 +43,14 @@ func (c *Conn) SendTo(ctx context.Context, to transport.Addr, p []byte, fds ...i
 }
 
 // TrySend is Send without waiting: it makes one attempt, and EAGAIN, wrapped, says that the peer
-// has no room. n is how many bytes have been sent: on a stream it
+// has no room, or that another call is sending. n is how many bytes have been sent: on a stream it
 // may be less than len(p), without an error, and the descriptors have been sent with the first
 // byte. Sending the rest is up to the caller.
 func (c *Conn) TrySend(p []byte, fds ...int) (n int, err error) { return c.tryParts(nil, p, fds) }
 
 // tryParts is TrySend of head and p as one message.
 func (c *Conn) tryParts(head, p []byte, fds []int) (n int, err error) {
-	if c.sending.Join(transport.NoWait()) != nil { // whoever has the turn waits for room
+	if !c.sending.Try() {
 		return 0, fault.Failed("send", c.peer, syscall.EAGAIN)
 	}
 	defer c.sending.Pass()
@@ -92,7 +91,7 @@ func (c *Conn) sendOnce(ctx context.Context, to transport.Addr, head, p []byte, 
 	if err := ctx.Err(); err != nil { // before the turn is taken: a nil context panics
 		return false, err
 	}
-	if err := c.sending.Join(ctx); err != nil {
+	if err := c.sending.Take(ctx); err != nil {
 		return false, err
 	}
 	defer c.sending.Pass()
@@ -214,35 +213,14 @@ func (c *Conn) lookToSend() error {
 // room, waiting would become a busy loop, or never end. So sendByLooking tries again after pauses.
 // In the pauses other calls may send, since their receivers may have room.
 func (c *Conn) sendByLooking(ctx context.Context, to transport.Addr, head, p []byte, fds []int) error {
-	for pause := firstPause; ; pause = min(2*pause, longestPause) {
-		if err := c.pause(ctx, pause); err != nil {
+	pause := patience.Backoff{First: time.Millisecond, Most: 50 * time.Millisecond}
+	for {
+		if err := pause.Wait(ctx, c.alone.closing(), nil); err != nil {
 			return err
 		}
 		if full, err := c.sendOnce(ctx, to, head, p, fds, true); err != nil || !full {
 			return err
 		}
-	}
-}
-
-// The pauses between looks at a receiver that has no room.
-const (
-	firstPause   = time.Millisecond
-	longestPause = 50 * time.Millisecond
-)
-
-func (c *Conn) pause(ctx context.Context, d time.Duration) error {
-	if transport.IsNoWait(ctx) {
-		return os.ErrDeadlineExceeded
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-c.alone.closing():
-		return net.ErrClosed
-	case <-t.C:
-		return nil
 	}
 }
 

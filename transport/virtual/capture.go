@@ -22,14 +22,14 @@ import (
 // It does so for handshakes whose packets have a length of 2 bytes before them, not for those of a
 // TLS transport, which has 4.
 //
-// A Capture is safe for concurrent use. A file that cannot be written disturbs no connection: Flush
-// and Close return the first error. A file that takes nothing holds up what is traced for a second
-// at the most, and is then given up. Flush and Close do not wait for it any longer then, and the
-// Write that has not come back goes on after them.
+// A Capture is safe for concurrent use. A file that cannot be written disturbs no connection: it
+// ends there, and Flush and Close return the first error. A file that takes its time, a pipe say,
+// holds up what is traced for as long.
 type Capture struct {
-	file *captureFile
+	w io.Writer
 
 	mu     sync.Mutex
+	err    error // the first one of w, after which nothing is written any more
 	closed bool
 	ends   int    // made-up ports so far
 	first  uint32 // sequence number of the next flow
@@ -38,46 +38,44 @@ type Capture struct {
 }
 
 // NewCapture begins a capture file. w stays the caller's, who closes it after Close. What is
-// captured reaches w within a fraction of a second: what is read, when it has been read; a long
-// write, when it has ended, for only then is it known how much of it is out; and a packet of a
-// handshake, when it is whole.
+// captured reaches w at once: what is read, when it has been read; a long write, when it has ended,
+// for only then is it known how much of it is out; and a packet of a handshake, when it is whole.
 func NewCapture(w io.Writer) *Capture {
-	c := &Capture{file: newCaptureFile(w), flows: map[flowKey]*flow{}}
+	c := &Capture{w: w, flows: map[flowKey]*flow{}}
 	c.write(pcap.FileHeader())
 	return c
 }
 
-// write takes packets to be written to the file soon; c.mu is held, or c is not yet known to
-// others.
+// write takes a whole packet; c.mu is held, or c is not yet known to others.
 func (c *Capture) write(b []byte) {
-	if !c.closed {
-		c.file.write(b)
+	if c.closed || c.err != nil {
+		return
 	}
+	n, err := c.w.Write(b)
+	if err == nil && n < len(b) {
+		err = io.ErrShortWrite
+	}
+	c.err = err
 }
 
-// Flush writes everything captured so far to the file, and waits for that. It does not wait for
-// writes in progress. After Close it does nothing.
+// Flush writes what is there of packets of a handshake that are not whole, and returns the first
+// error of the file. It does not wait for writes in progress.
 func (c *Capture) Flush() error {
-	c.spill()
-	return c.file.flush()
-}
-
-// spill writes what is there of packets that are not whole.
-func (c *Capture) spill() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, f := range c.flows {
 		f.spill(outward)
 		f.spill(inward)
 	}
+	return c.err
 }
 
-// Close writes the rest to the file, waits for that, and ends the capture; what connections do
-// later is not captured. It returns the first error of the file. It is idempotent.
+// Close is Flush that ends the capture: what connections do later is not captured. It is
+// idempotent.
 func (c *Capture) Close() error {
-	c.spill()
+	_ = c.Flush() // its error is in err
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.closed, c.flows = true, nil
-	c.mu.Unlock()
-	return c.file.stop()
+	return c.err
 }

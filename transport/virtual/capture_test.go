@@ -305,7 +305,6 @@ func TestTraceFlushes(t *testing.T) {
 			_, err := c.Writev(context.Background(), []byte(text))
 			require.NoError(t, err)
 			requireReads(t, s, text)
-			time.Sleep(2 * captureDelay)
 			synctest.Wait()
 			require.Equal(t, 2, strings.Count(file.String(), text), "at both ends")
 			c, s = s, c
@@ -313,22 +312,32 @@ func TestTraceFlushes(t *testing.T) {
 		require.NoError(t, capture.Close())
 		_, err := c.Writev(context.Background(), []byte("later"))
 		require.NoError(t, err)
-		time.Sleep(2 * captureDelay)
 		require.NotContains(t, file.String(), "later")
 	})
 }
 
-type fullDisk struct{}
+// A fullDisk has room for a number of writes.
+type fullDisk struct{ room int }
 
-func (fullDisk) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+func (d *fullDisk) Write(p []byte) (int, error) {
+	if d.room--; d.room == -1 {
+		return 0, syscall.ENOSPC
+	}
+	return len(p), nil
+}
 
-// A file that cannot be written does not disturb the connections.
+// A file that cannot be written does not disturb the connections, and nothing is written behind
+// the gap.
 func TestTraceFullDisk(t *testing.T) {
-	capture := NewCapture(fullDisk{})
+	disk := &fullDisk{5}
+	capture := NewCapture(disk)
 	c, s := pair(t, Trace(transport.NewMemory(), TraceOptions{Capture: capture}), transport.MemoryAddr(""))
 	transferred(t, c, s, 1<<20)
-	require.ErrorIs(t, capture.Flush(), syscall.ENOSPC)
-	require.ErrorIs(t, capture.Close(), syscall.ENOSPC)
+	for range 2 {
+		require.ErrorIs(t, capture.Flush(), syscall.ENOSPC)
+		require.ErrorIs(t, capture.Close(), syscall.ENOSPC)
+	}
+	require.Equal(t, -1, disk.room)
 }
 
 // A connection that breaks ends with RST.

@@ -138,7 +138,6 @@ func newConn(conn *net.UnixConn, options *Options) (*Conn, error) {
 		}
 		m.max = min(m.max, longestUnframed)
 	}
-	in.Hold(&m.sending, &m.receiving)
 	in.Distrust(&m.set)
 	m.conn, m.inside = c, in
 	m.in.Room, m.in.First = handoff.MaxDescriptors, true
@@ -169,7 +168,7 @@ func (m *Conn) send(ctx context.Context, data []byte, fd int) error {
 		return fmt.Errorf("a payload of %d bytes, more than %d (Options.MaxMessage, of both ends): %w",
 			len(data), m.max, syscall.EMSGSIZE)
 	}
-	if err := m.sending.Join(ctx); err != nil {
+	if err := m.sending.Take(ctx); err != nil {
 		return err
 	}
 	defer m.sending.Pass()
@@ -244,7 +243,7 @@ func (m *Conn) Receive(ctx context.Context) (data []byte, f *os.File, err error)
 // ReceiveFD is Receive that returns the attachment as a descriptor, which is the caller's; -1 is
 // none, also with an error. It waits as Receive does, and has its errors.
 func (m *Conn) ReceiveFD(ctx context.Context) (data []byte, fd int, err error) {
-	if err := m.receiving.Join(ctx); err != nil {
+	if err := m.receiving.Take(ctx); err != nil {
 		return nil, none, fault.Failed("receive message", m.inside.Peer(), err)
 	}
 	defer m.receiving.Pass()

@@ -388,7 +388,6 @@ func NewReceiver(conn *net.UnixConn, options *ReceiverOptions) (*Receiver, error
 		return nil, fault.Failed("receive sessions", nil, err)
 	}
 	in := inside.Of(c)
-	in.Hold(nil, &r.turn)
 	r.conn, r.peer, r.rest = c, in.Peer(), stream.Patience{What: "session", Limit: r.options.Timeout}
 	// 2: the next session may begin in the same read
 	r.in.Room, r.in.Most = 1, 2
@@ -418,7 +417,7 @@ func (r *Receiver) Close() error {
 // more than one descriptor.
 func (r *Receiver) Receive(ctx context.Context, s *Session) error {
 	const op = "receive session"
-	if err := r.turn.Join(ctx); err != nil {
+	if err := r.turn.Take(ctx); err != nil {
 		return fault.Failed(op, r.peer, err)
 	}
 	defer r.turn.Pass()

@@ -13,15 +13,7 @@ import (
 type Turns struct {
 	state   atomic.Int32 // free, taken or sought
 	mu      sync.Mutex
-	waiting []*waiter
-	stalled bool // between Stall and Resume
-}
-
-// A waiter is a caller that waits for its turn.
-type waiter struct {
-	woken   chan struct{} // closed when its turn has come, or it is refused
-	brief   bool          // it is refused once whoever has the turn has to wait
-	refused bool
+	waiting []chan struct{} // each closed when the caller's turn has come
 }
 
 const (
@@ -42,69 +34,26 @@ func (t *Turns) Take(ctx context.Context) error {
 	case IsNoWait(ctx):
 		return os.ErrDeadlineExceeded
 	}
-	return t.queue(ctx, false)
-}
-
-// Join is Take where callers Stall before they wait for anything else than the turn: under NoWait
-// it fails only if the caller that has the turn waits, and lets those pass that do not.
-func (t *Turns) Join(ctx context.Context) error {
-	if t.Try() {
-		return nil
-	}
-	return t.queue(ctx, IsNoWait(ctx))
-}
-
-// Stall is called by who has the turn, and is about to wait: those under NoWait shall not wait for
-// that. Resume is called after the wait.
-func (t *Turns) Stall() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.stalled = true
-	t.waiting = slices.DeleteFunc(t.waiting, func(w *waiter) bool {
-		if w.brief {
-			w.refused = true
-			close(w.woken)
-		}
-		return w.brief
-	})
-}
-
-// Resume ends what Stall has begun.
-func (t *Turns) Resume() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.stalled = false
-}
-
-func (t *Turns) queue(ctx context.Context, brief bool) error {
 	t.mu.Lock()
 	if t.state.Swap(sought) == free {
 		t.mu.Unlock()
 		return nil
 	}
-	if brief && t.stalled {
-		t.mu.Unlock()
-		return os.ErrDeadlineExceeded
-	}
-	w := &waiter{woken: make(chan struct{}), brief: brief}
-	t.waiting = append(t.waiting, w)
+	woken := make(chan struct{})
+	t.waiting = append(t.waiting, woken)
 	t.mu.Unlock()
 	select {
-	case <-w.woken:
-		if w.refused {
-			return os.ErrDeadlineExceeded
-		}
+	case <-woken:
 		return nil
 	case <-ctx.Done():
 	}
 	t.mu.Lock()
-	i := slices.Index(t.waiting, w)
-	refused := w.refused
+	i := slices.Index(t.waiting, woken)
 	if i >= 0 {
 		t.waiting = slices.Delete(t.waiting, i, i+1)
 	}
 	t.mu.Unlock()
-	if i < 0 && !refused { // the turn has come at the same moment
+	if i < 0 { // the turn has come at the same moment
 		t.Pass()
 	}
 	return ctx.Err()
@@ -124,7 +73,7 @@ func (t *Turns) next() {
 		t.state.Store(free)
 		return
 	}
-	close(t.waiting[0].woken)
+	close(t.waiting[0])
 	t.waiting = slices.Delete(t.waiting, 0, 1)
 }
 

@@ -2,7 +2,6 @@ package patience
 
 import (
 	"context"
-	"os"
 	"sync"
 	"testing"
 	"time"
@@ -78,65 +77,4 @@ func TestTurnsOneAtATime(t *testing.T) {
 	wg.Wait()
 	require.Positive(t, n)
 	require.True(t, turn.Try(), "nobody has it any more")
-}
-
-// Under NoWait Join lets callers pass that are at work, and fails once the one that has the turn
-// waits.
-func TestTurnsJoin(t *testing.T) {
-	var turn Turns
-	join := func() <-chan error {
-		joined := make(chan error, 1)
-		go func() { joined <- turn.Join(NoWait()) }()
-		return joined
-	}
-	require.NoError(t, turn.Join(NoWait()))
-	require.ErrorIs(t, turn.Take(NoWait()), os.ErrDeadlineExceeded)
-	joined := join()
-	inLine(t, &turn, 1)
-	turn.Pass()
-	require.NoError(t, <-joined)
-
-	joined = join()
-	inLine(t, &turn, 1)
-	turn.Stall()
-	require.ErrorIs(t, <-joined, os.ErrDeadlineExceeded)
-	require.ErrorIs(t, turn.Join(NoWait()), os.ErrDeadlineExceeded)
-	turn.Resume()
-	joined = join()
-	inLine(t, &turn, 1)
-	turn.Pass()
-	require.NoError(t, <-joined)
-	turn.Pass()
-	require.True(t, turn.Try())
-
-	// behind one that waits
-	ctx, cancel := context.WithCancel(context.Background())
-	patient := make(chan error, 1)
-	go func() {
-		err := turn.Join(ctx)
-		turn.Stall()
-		patient <- err
-	}()
-	inLine(t, &turn, 1)
-	joined = join()
-	inLine(t, &turn, 2)
-	turn.Pass()
-	require.NoError(t, <-patient)
-	require.ErrorIs(t, <-joined, os.ErrDeadlineExceeded)
-	turn.Resume()
-	turn.Pass()
-
-	// one that gives up
-	require.True(t, turn.Try())
-	gone := make(chan error, 1)
-	derived, giveUp := context.WithCancel(NoWait())
-	go func() { gone <- turn.Join(derived) }()
-	inLine(t, &turn, 1)
-	giveUp()
-	require.ErrorIs(t, <-gone, context.Canceled)
-	turn.Stall()
-	turn.Resume()
-	turn.Pass()
-	require.True(t, turn.Try())
-	cancel()
 }

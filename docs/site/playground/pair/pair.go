@@ -24,7 +24,7 @@ func Run(ctx context.Context, request string, give func(capture.Event)) (err err
 	if err != nil {
 		return fmt.Errorf("the request: %w", err)
 	}
-	var mu sync.Mutex // the capture has a goroutine of its own
+	var mu sync.Mutex // the capture gives on the nodes' goroutines
 	one := give
 	give = func(e capture.Event) {
 		mu.Lock()

@@ -11,7 +11,6 @@ import (
 
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
-	"github.com/cnode-go/cnode/transport/internal/patience"
 )
 
 // A Conn is the inside of a handoff.Conn.
@@ -21,9 +20,6 @@ type Conn interface {
 	Borrow(conn *net.UnixConn) error
 	// Own takes the socket from package net, which may cost less.
 	Own()
-	// Hold adds turns that calls of the carrier hold while they send or receive, so that others under
-	// transport.NoWait learn when these wait. Each may be nil.
-	Hold(sending, receiving *patience.Turns)
 	// TellEmpty makes empty packets of a connection differ from its end, if the system can.
 	TellEmpty() error
 	// SendParts is Send of head and p as one message, to an address unless to is nil.

@@ -32,23 +32,18 @@ func NewAcceptor(l *net.UnixListener) *Acceptor {
 // Accept waits for the next connection. While the system lacks descriptors or memory, Accept pauses
 // and tries again. After Close it returns net.ErrClosed.
 func (a *Acceptor) Accept(ctx context.Context) (*net.UnixConn, error) {
-	if err := a.turn.Join(ctx); err != nil {
+	if err := a.turn.Take(ctx); err != nil {
 		return nil, err
 	}
 	defer a.turn.Pass()
-	for pause := 5 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+	pause := patience.Backoff{First: 5 * time.Millisecond, Most: time.Second}
+	for {
 		c, err := a.next(ctx)
 		if !await.Exhausted(err) || transport.IsNoWait(ctx) {
 			return c, err
 		}
-		a.turn.Stall()
-		defer a.turn.Resume()
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("%w while waiting after: %w", ctx.Err(), err)
-		case <-a.closed:
-			return nil, net.ErrClosed
-		case <-time.After(pause):
+		if e := pause.Wait(ctx, a.closed, nil); e != nil {
+			return nil, fmt.Errorf("%w while waiting after: %w", e, err)
 		}
 	}
 }
@@ -60,8 +55,6 @@ func (a *Acceptor) next(ctx context.Context) (*net.UnixConn, error) {
 	if transport.IsNoWait(ctx) {
 		return a.look()
 	}
-	a.turn.Stall()
-	defer a.turn.Resume()
 	fired := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() { _ = a.l.SetDeadline(time.Unix(1, 0)); close(fired) })
 	c, err := a.l.AcceptUnix()
