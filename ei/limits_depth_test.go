@@ -114,20 +114,6 @@ func TestDeepTerms(t *testing.T) {
 	}
 }
 
-// Binaries within binaries are written where they belong at once, whatever is taken off them.
-func TestDeepBinaries(t *testing.T) {
-	for inner, want := range map[string]string{"<<1,2:3>>": "<<1,2:3>>", `<<"">>`: "<<>>", "<<255,3:2>>": "<<255,3:2>>"} {
-		got, err := ei.Parse(strings.TrimSuffix(string(nest("<<", inner+"/bits", ">>/bits", deep)), "/bits"))
-		require.NoError(t, err)
-		same, err := ei.Parse(want)
-		require.NoError(t, err)
-		require.True(t, ei.Identical(same, got), "%.100v", got)
-	}
-	got, err := ei.Parse("<<7:3,<<1:1,<<1,2,3>>:2/binary,<<255>>:3/bits>>:18/bits,0:4>>")
-	require.NoError(t, err)
-	require.Equal(t, "<<240,16,40,0:1>>", got.String(), "111 1 00000001 00000010 1 0000")
-}
-
 // A malformed end of a deep term, and what cannot be encoded deep inside one, are found in linear
 // time, too, and told shortly.
 func TestDeepErrors(t *testing.T) {

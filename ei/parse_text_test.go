@@ -91,25 +91,17 @@ var texts = []struct {
 	{`<<"é"/utf8>>`, ei.Binary("é"), true},
 	{"<<226,128,139>>", ei.Binary("\u200b"), true}, // which is not to be seen
 	{`<<"a" "b",1>>`, ei.Binary("ab\x01"), true},
-	{`<<"ab":16>>`, ei.Binary("\x00a\x00b"), true},
 	{"<<1:4,2:4>>", ei.Binary{0x12}, true},
 	{"<<5:3>>", ei.Bitstring{Data: []byte{0xa0}, Bits: 3}, true},
 	{"<<1,5:3>>", ei.Bitstring{Data: []byte{1, 0xa0}, Bits: 3}, true},
 	{"<<1:1,\"a\">>", ei.Bitstring{Data: []byte{0xb0, 0x80}, Bits: 1}, true},
 	{"<<-1:12>>", ei.Bitstring{Data: []byte{0xff, 0xf0}, Bits: 4}, true},
-	{"<<1:16/little,258:16/big-unsigned>>", ei.Binary{1, 0, 1, 2}, true},
-	{"<<1.5/float>>", ei.Binary("\x3f\xf8\x00\x00\x00\x00\x00\x00"), true},
-	{"<<1.5:32/float-little>>", ei.Binary("\x00\x00\xc0\x3f"), true},
-	{"<<2/float>>", ei.Binary("\x40\x00\x00\x00\x00\x00\x00\x00"), true},
-	{"<<$a/utf8,16#1F600/utf16,16#1F600/utf32-little>>", ei.Binary("a\xd8\x3d\xde\x00\x00\xf6\x01\x00"), true},
-	{`<<"é"/utf16-little>>`, ei.Binary("\xe9\x00"), true},
-	{"<<1:2/unit:8>>", ei.Binary{0, 1}, true},
-	{"<<1:72>>", ei.Binary{0, 0, 0, 0, 0, 0, 0, 0, 1}, true},
 	{"<<(-1):0>>", nil, false},
-	{"<<-1:100>>", ei.Bitstring{Data: []byte("\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xf0"), Bits: 4}, true},
-	{"<<18446744073709551617:68>>", ei.Bitstring{Data: []byte("\x10\x00\x00\x00\x00\x00\x00\x00\x10"), Bits: 4}, true},
+	{"<<-1:60>>", ei.Bitstring{Data: []byte("\xff\xff\xff\xff\xff\xff\xff\xf0"), Bits: 4}, true},
+	{"<<18446744073709551615:64>>", ei.Binary("\xff\xff\xff\xff\xff\xff\xff\xff"), true},
+	{"<<-18446744073709551617:64>>", ei.Binary("\xff\xff\xff\xff\xff\xff\xff\xff"), true},
+	{"<<5000000000000000000000:16>>", ei.Binary{0, 0}, true},
 	{"<<1:0>>", ei.Binary{}, true},
-	{"<< <<1,2>>/binary, <<1:1>>/bits >>", ei.Bitstring{Data: []byte{1, 2, 0x80}, Bits: 1}, true},
 	{"fun lists:map/2", ei.Export{Module: "lists", Function: "map", Arity: 2}, true},
 	{"fun 'A':'B'/255", ei.Export{Module: "A", Function: "B", Arity: 255}, true},
 	{"#m:r{a = 1,'B' = {}}", ei.Record{Module: "m", Name: "r", Exported: true,
@@ -206,14 +198,9 @@ var badTexts = []struct {
 	{"#Fun<m.1.2>", 1, ei.ErrText},
 	{"<0.1.2>", 0, ei.ErrText},
 	{"<<1", 3, ei.ErrText},
-	{"<<1:65537>>", 2, ei.ErrLimit},
-	{"<<1:8/foo>>", 6, ei.ErrText},
+	{"<<1:65>>", 2, ei.ErrLimit},
+	{"<<1:8/foo>>", 5, ei.ErrText},
 	{"<<a>>", 2, ei.ErrText},
-	{"<<1/binary>>", 2, ei.ErrText},
-	{"<<16#d800/utf8>>", 2, ei.ErrText},
-	{"<<1:12/little>>", 2, ei.ErrText},
-	{"<<1.0:16/float>>", 2, ei.ErrText},
-	{"<<1.0e300:32/float>>", 2, ei.ErrFloat},
 	{"<<1.0>>", 2, ei.ErrText},
 	{"\"\"\"\na\n\"\"\"", 0, ei.ErrText},
 	{`<<"""a""">>`, 2, ei.ErrText},
@@ -263,7 +250,7 @@ func TestParse(t *testing.T) {
 
 // Any number of terms may stand beside each other.
 func TestParseWide(t *testing.T) {
-	for _, text := range []string{"[]", "[a]", "[a|b]", "{}", "{a}", "#{}", "#{a => 1}", "#{{} => 1}", "<<>>", "<<1>>", "<<<<1>>/binary>>",
+	for _, text := range []string{"[]", "[a]", "[a|b]", "{}", "{a}", "#{}", "#{a => 1}", "#{{} => 1}", "<<>>", "<<1>>",
 		"#m:r{}", "#m:r{a = 1}"} {
 		got, err := ei.Parse("[" + strings.Repeat(text+",", 10_001) + text + "]")
 		require.NoError(t, err, text)
@@ -287,15 +274,6 @@ func TestParseLarge(t *testing.T) {
 	}
 	_, err := ei.Parse(strings.Repeat("#{{1} => 2,{2} => ", 5000) + "#{}" + strings.Repeat("}", 5000))
 	require.NoError(t, err, "maps may be deep as values")
-	for _, text := range []string{ // Erlang would make them
-		"<<1:8388608/little-unit:256>>", // 1<<31 bits
-		"<<1:16777216/unit:256>>",       // 1<<32
-		"<<16#ffffffffffffffffffff:2147483647>>",
-	} {
-		got, err := ei.Parse(text)
-		require.ErrorIs(t, err, ei.ErrLimit, text)
-		require.Nil(t, got)
-	}
 	long := strings.Repeat("a", 65535)
 	got, err := ei.Parse(`"` + long + `"`)
 	require.NoError(t, err)
@@ -332,13 +310,10 @@ func TestParseWithErl(t *testing.T) {
 	const limit = "a limit"
 	stricter := map[string]string{ // what only Parse refuses, with the reason
 		"#{1 => a, 1 => b}":         "the last of equal keys counts in Erlang",
-		"<<1.0e300:32/float>>":      "an infinity in Erlang",
-		"<<1:12/little>>":           "not useful",
-		"<<1.0:16/float>>":          "not useful",
 		"$":                         "the question has a space behind it",
 		"\"\"\"\na\n\"\"\"":         "another text before OTP 27",
 		`<<"""a""">>`:               "the same",
-		"<<1:65537>>":               limit,
+		"<<1:65>>":                  limit,
 		strings.Repeat("1", 65_537): limit,
 	}
 	for i, tc := range badTexts {
@@ -389,11 +364,7 @@ func TestTextOfOddTerms(t *testing.T) {
 // Segments of a binary are what they are to erl_parse and erl_eval of OTP 25.
 func TestParseSegments(t *testing.T) {
 	for text, want := range map[string]string{
-		"<<(1)>>": "", "<<18446744073709551616/float>>": "<<67,240,0,0,0,0,0,0>>", "<<18446744073709551616:32/float>>": "<<95,128,0,0>>",
-		"<<<<1>>/binary>>": "<<1>>", "<<<<1:1>>/bits>>": "<<1:1>>", "<<<<1>>/binary-signed-little>>": "<<1>>", "<<<<1>>/binary-unit:4>>": "<<1>>",
-		"<<<<1,2>>:1/bytes>>": "<<1>>", "<<<<1,2>>:9/bits>>": "<<1,0:1>>", "<<1/integer-integer-little-little>>": "<<1>>",
-		"<<1:2/unit:8-unit:8>>": "<<0,1>>", "<<1:64/float-unit:1>>": "<<63,240,0,0,0,0,0,0>>", "<<65/utf8-signed>>": "<<65>>",
-		"<<1:16#8>>": "<<1>>", "<<1:1_0>>": "<<0,1:2>>", "<<1:1/unit:1_0>>": "<<0,1:2>>", "fun m:f/16#2": "fun m:f/2",
+		"<<(1)>>": "", "<<1:16#8>>": "<<1>>", "<<1:1_0>>": "<<0,1:2>>", "fun m:f/16#2": "fun m:f/2",
 		"fun m:f/1_0":                    "fun m:f/10",
 		"[1,\u0085 \u0080\u009f\u00a02]": "[1,2]",
 	} {
@@ -407,26 +378,9 @@ func TestParseSegments(t *testing.T) {
 		require.NoError(t, err, want)
 		require.True(t, ei.Identical(same, got), "%s is %s", text, got.(fmt.Stringer).String())
 	}
-	for _, text := range []string{ // whether the text of the segment is empty or not
-		":8/utf8", ":4/utf16-little", ":0/utf32", "/utf8-unit:1", ":1/utf8-unit:8", "/binary", ":8/binary", ":0/bytes", "/bits",
-		":1/bitstring", "/unit:4", "/unit:8", "/integer-unit:8", "/float-unit:64", ":8/float", ":0/float", ":1/unit:257", "/signed-unsigned",
-		"/little-big", "/utf8-binary",
-	} {
-		for _, segment := range []string{`""`, `"" ""`, `"a"`, "97"} {
-			_, err := ei.Parse("<<" + segment + text + ">>")
-			require.ErrorIs(t, err, ei.ErrText, segment+text)
-		}
-	}
-	for _, text := range []string{"", "/float", "/utf16-little", ":8", ":32/float", ":2/unit:4", ":0", "/little", ":16/little-unsigned"} {
-		got, err := ei.Parse(`<<""` + text + ">>")
-		require.NoError(t, err, text)
-		require.Equal(t, ei.Binary{}, got)
-	}
 	for _, text := range []string{
-		"<<<<1:1>>/binary>>", "<<<<1>>>>", "<<<<1>>/signed>>", "<<<<1>>/bits-unit:16>>", "<<<<1>>/binary-bits>>", "<<<<1>>:2/binary>>",
-		"<<1/integer-float>>", "<<1/little-big>>", "<<1/signed-unsigned>>", "<<1/unit:8>>", "<<1:2/unit:8-unit:4>>", "<<1.0/float-unit:1>>",
-		"<<65/utf8-unit:8>>", "<<65:8/utf8>>", `<<"ab"/binary>>`, `<<"ab"/unit:8>>`, "<<1/bytes>>", "<<1:-1>>", "<<1:1.5>>", "fun m:f/-1",
-		"fun m:f/256", "fun m:f/1.5", "<<" + strings.Repeat("9", 400) + "/float>>",
+		"<<<<1>>>>", "<<<<1>>/binary>>", "<<1/integer>>", "<<1:16/little>>", "<<1:2/unit:8>>", "<<1.0>>", "<<1.0/float>>", "<<65/utf8>>",
+		`<<"ab"/utf16>>`, `<<"ab":16>>`, "<<1,>>", "<<,1>>", "<<1:-1>>", "<<1:1.5>>", "fun m:f/-1", "fun m:f/256", "fun m:f/1.5",
 	} {
 		_, err := ei.Parse(text)
 		require.Error(t, err, text)
@@ -512,7 +466,7 @@ func TestBrief(t *testing.T) {
 // Text that breaks off in a map, or says what is not allowed, is no term.
 func TestParseRefuses(t *testing.T) {
 	for _, text := range []string{
-		"#{a", "#{a 1}", "#{a =", "#{a => 1, b", `"\^1"`, `"\^ "`, "\"\\^\x7f\"", `'\^é'`, "<<1:1/unit:257>>", "<<1:1/unit:0>>",
+		"#{a", "#{a 1}", "#{a =", "#{a => 1, b", `"\^1"`, `"\^ "`, "\"\\^\x7f\"", `'\^é'`,
 	} {
 		got, err := ei.Parse(text)
 		require.ErrorIs(t, err, ei.ErrText, text)

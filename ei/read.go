@@ -13,16 +13,14 @@ import (
 // Parse reads one term written in Erlang, in UTF-8: ei_x_format_wo_ver, with all that AppendText
 // writes, except closures and a Local. A full stop may end it; white space and comments may stand
 // around it. There are numbers (16#FF, $a, 1_000), atoms, "text" (adjacent ones are joined),
-// ~"text" (a binary of UTF-8), lists, tuples, maps, binaries with sizes and types
-// (<<1:4,"é"/utf8,3.0:32/float>>), fun m:f/1, native records (taken as exported), and the forms
+// ~"text" (a binary of UTF-8), lists, tuples, maps, binaries of text and of integers of up to 64
+// bits (<<1:4,300:16,"é"/utf8>>), fun m:f/1, native records (taken as exported), and the forms
 // #Pid<…>, #Port<…>, #Ref<…> of AppendText, in which a node's name needs no quotes. Variables,
-// operators, calls, parentheses, triple-quoted text, other sigils, and maps with equal keys are not
-// accepted; nor are, in binaries, what depends on the machine (native), little-endian integers
-// without a whole number of bytes, floats of 16 bits, and floats that their size has no room for.
+// operators, calls, parentheses, triple-quoted text, other sigils and types of segments, and maps
+// with equal keys are not accepted.
 //
 // Every error is a *TextError. Text is as untrusted as an encoded term: an integer may have 65536
-// digits (any number of them in base 16), and binaries are not made much larger than the text. It
-// may be nested as deep as memory allows.
+// digits (any number of them in base 16). It may be nested as deep as memory allows.
 func Parse(text string) (Term, error) {
 	p := newTextParser(text)
 	return p.whole()
@@ -56,7 +54,6 @@ type textParser struct {
 	args *[]any // of Format, for the directives that are still to come; nil: there are none
 
 	keys keySet
-	made int // bytes that segments of binaries have asked for
 }
 
 func newTextParser(text string) *textParser {

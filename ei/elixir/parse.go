@@ -121,14 +121,24 @@ func (p *parser) beginOther(inner *textLevel) (ei.Term, error) {
 	return p.leaf()
 }
 
-// moduleName reads the name of a struct.
+// moduleName reads the name of a module, which is any atom.
 func (p *parser) moduleName() (ei.Term, error) {
 	if p.Peek() == ':' {
 		return p.colonAtom()
 	}
+	return p.bareAtom()
+}
+
+// bareAtom reads an atom without a colon: the name of a module, nil, true or false.
+func (p *parser) bareAtom() (ei.Term, error) {
 	start := p.Pos
 	if name := p.alias(); name != "" {
 		return p.atom(name, start)
+	}
+	switch word := p.S[p.Pos : p.Pos+wordLen(p.S[p.Pos:], isLetter)]; word {
+	case "nil", "true", "false":
+		p.Pos += len(word)
+		return ei.Atom(word), nil
 	}
 	return nil, p.Unexpected()
 }
@@ -170,7 +180,6 @@ func isLetter(r rune) bool {
 
 // leaf reads a term without parts.
 func (p *parser) leaf() (ei.Term, error) {
-	start := p.Pos
 	switch x := p.Peek(); {
 	case x == ':':
 		return p.colonAtom()
@@ -185,15 +194,7 @@ func (p *parser) leaf() (ei.Term, error) {
 	case x == '-', x == '+', x == '?', x >= '0' && x <= '9':
 		return p.numberOrRange()
 	}
-	if name := p.alias(); name != "" {
-		return p.atom(name, start)
-	}
-	switch word := p.S[p.Pos : p.Pos+wordLen(p.S[p.Pos:], isLetter)]; word {
-	case "nil", "true", "false":
-		p.Pos += len(word)
-		return ei.Atom(word), nil
-	}
-	return nil, p.Unexpected()
+	return p.bareAtom()
 }
 
 // alias reads the name of a module; "" if there is none.

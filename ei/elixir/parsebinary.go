@@ -8,7 +8,7 @@ import (
 )
 
 // maxSegmentBits is the largest size of a segment.
-const maxSegmentBits = 1 << 16
+const maxSegmentBits = 64
 
 // binary reads <<1, 2::size(3), "text">>: the same in Erlang, which package ei reads.
 func (p *parser) binary() (ei.Term, error) {
