@@ -512,14 +512,23 @@ func (k *Keeper) watch(w *worker) {
 	k.lose(w)
 }
 
-// hearsAtOnce is how many packets are read before what has come is noted.
-const hearsAtOnce = 16
+// hearsAtOnce is how many packets are read before what has come is noted, and hearsLater how long a
+// worker that says one after the other is left to say more: being woken for each costs more than it.
+const (
+	hearsAtOnce = 16
+	hearsLater  = time.Millisecond
+)
 
 // hear reads what a worker says until it is gone.
 func (k *Keeper) hear(w *worker) {
 	p := make([]byte, maxPacket)
 	heard := make([]packet, 0, hearsAtOnce)
-	for {
+	var last time.Time
+	for more := true; ; {
+		if !more && time.Since(last) < hearsLater {
+			time.Sleep(hearsLater)
+		}
+		last = time.Now()
 		if !k.enter() {
 			return
 		}
@@ -540,6 +549,7 @@ func (k *Keeper) hear(w *worker) {
 				heard = append(heard, lostPoint(p))
 			}
 		}
+		more = len(heard) == cap(heard)
 		if len(heard) > 0 {
 			k.mu.Lock()
 			for _, p := range heard {

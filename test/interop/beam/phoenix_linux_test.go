@@ -23,6 +23,7 @@ import (
 type talker struct {
 	*websocket
 	rejoin time.Duration
+	slow   int // milliseconds that one of ten messages takes
 
 	mu      sync.Mutex
 	joinRef string // of the join that was answered last; "": not joined
@@ -84,7 +85,11 @@ func (c *talker) say(last bool) (said bool, err error) {
 	c.next++
 	n := c.next
 	c.said[fmt.Sprint(c.ref+1)] = n
-	_, err = c.push(c.joinRef, "say", map[string]any{"n": n})
+	ms := 0
+	if rand.IntN(10) == 0 {
+		ms = c.slow
+	}
+	_, err = c.push(c.joinRef, "say", map[string]any{"n": n, "ms": ms})
 	return true, err
 }
 
@@ -295,14 +300,29 @@ func channels(t *testing.T, e otp.Elixir, lib []string) {
 		many, times = 60, 8
 	}
 	many, times = otp.Times("CNODE_TEST_BEAM_SOCKETS", many), otp.Times("CNODE_TEST_BEAM_KILLS", times)
-	for _, path := range []string{"/client", "/server"} {
-		t.Run(path, func(t *testing.T) {
+	for _, c := range []struct {
+		path        string
+		slow, times int
+		every       time.Duration
+	}{
+		{"/client", 0, times, 60 * time.Millisecond},
+		{"/server", 0, times, 60 * time.Millisecond},
+		{"/client", 1500, times / 2, 300 * time.Millisecond},
+		{"/server", 1500, times / 2, 300 * time.Millisecond},
+	} {
+		t.Run(fmt.Sprintf("%s %d ms", c.path[1:], c.slow), func(t *testing.T) {
 			before := h.k.Stats()
-			p := hold(t, many, 60*time.Millisecond, func() (*talker, error) { return talk(h.addr, path, 50*time.Millisecond, dialPlain) })
+			p := hold(t, many, c.every, func() (*talker, error) {
+				w, err := talk(h.addr, c.path, 50*time.Millisecond, dialPlain)
+				if err == nil {
+					w.slow = c.slow
+				}
+				return w, err
+			})
 			var at time.Time
-			for k := range times {
+			for k := range c.times {
 				p.works(t)
-				at = ends([]syscall.Signal{syscall.SIGTERM, syscall.SIGKILL}[k%2])
+				at = ends([]syscall.Signal{syscall.SIGKILL, syscall.SIGTERM}[k%2])
 				w = start()
 			}
 			p.works(t)
@@ -311,8 +331,8 @@ func channels(t *testing.T, e otp.Elixir, lib []string) {
 			s := h.k.Stats()
 			require.Equal(t, before.Reset, s.Reset)
 			require.Equal(t, before.Accepted+uint64(many), s.Accepted)
-			for _, c := range p.all {
-				require.Equal(t, path == "/server", c.errors == 0, c.errors)
+			for _, w := range p.all {
+				require.Equal(t, c.path == "/server", w.errors == 0, w.errors)
 			}
 		})
 	}

@@ -20,7 +20,11 @@ defmodule Rooms.Channel do
   end
 
   @impl true
-  def handle_in("say", %{"n" => n}, socket), do: {:reply, {:ok, %{n: n}}, socket}
+  def handle_in("say", %{"n" => n} = message, socket) do
+    Process.sleep(message["ms"] || 0)
+    {:reply, {:ok, %{n: n}}, socket}
+  end
+
   def handle_in("leave", _, socket), do: {:stop, :normal, {:ok, %{}}, socket}
 end
 

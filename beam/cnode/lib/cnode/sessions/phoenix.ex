@@ -21,7 +21,8 @@ defmodule Cnode.Sessions.Phoenix do
   In the next system `connect/3` is called again, with the request of then. If it refuses, the client gets a close. Processes
   of channels and LiveViews are new. To the client it looks as if the old ones had crashed: it gets `phx_error` for each
   topic, and joins again on the same connection. A message to a channel that comes before the client knows waits until
-  then. A message is dealt with when `handle_in/3` of its channel has returned, so each is answered once.
+  then. A message is dealt with when `handle_in/3` of its channel has returned, so each is answered once. Of a channel that is
+  behind, 500 messages of a socket, or 256 KiB, are kept so.
 
   With `server: ["room:"]` channels whose topic begins so are joined here, with the client's own parameters, and the client
   notices nothing. That is for channels whose client needs no new answer to its join. It is never for LiveView.
@@ -34,9 +35,11 @@ defmodule Cnode.Sessions.Phoenix do
 
   @compile {:no_warn_undefined, [Phoenix.Socket, Phoenix]}
 
-  # messages of a socket that wait for joins, and milliseconds that its next frame waits for a channel
-  @most_held 500
-  @patience 1000
+  # messages of a socket that the next process may have to deal with, their bytes, and milliseconds that a socket's next frame
+  # waits for a channel
+  @most_kept 500
+  @most_bytes 262_144
+  @patience 200
 
   defmacro __using__(options) do
     quote do
@@ -62,11 +65,12 @@ defmodule Cnode.Sessions.Phoenix do
   # Of a socket, in its process:
   #   joins    topic => {join_ref, frame of the join or nil}: what the client has joined
   #   pending  those of them that are not joined again yet
-  #   held     messages to them, the last one first
+  #   held     messages to them, {topic, ref, event, payload}, the last one first
   #   inverse  Phoenix's channels when they were last looked at
-  #   waits    {reference, timer, channels} that have not said yet that they have dealt with a message
-  #   deaf     channels that do not say it
-  defstruct joins: %{}, pending: %{}, held: [], inverse: nil, waits: nil, deaf: %{}
+  #   waits    {reference, timer, channel, frame, pushes}: for a channel that has not said yet that it has dealt with a frame, and
+  #            what was written meanwhile
+  #   slow     {reference, channel, message} that are not waited for any more, the last one first; nil: a message that is not kept
+  defstruct joins: %{}, pending: %{}, held: [], inverse: nil, waits: nil, slow: []
 
   @doc false
   def __init__(state) do
@@ -106,29 +110,30 @@ defmodule Cnode.Sessions.Phoenix do
   end
 
   @doc false
-  def __in__({payload, [opcode: opcode]} = message, state, server) do
+  def __in__(message, state, server) do
     case get() do
       nil -> Phoenix.Socket.__in__(message, state)
       %{pending: pending} when pending == %{} -> deals(message, state, server)
-      s -> if opcode == :text, do: late(s, payload, message, state, server), else: deals(message, state, server)
+      s -> late(s, decodes(message, state), message, state, server)
     end
   end
 
   # Until the client has joined again, what it has sent to its channels before it knew waits, and gets the new join_ref: else it
   # would be answered with an error. Not for LiveView, whose client does not expect answers from before.
-  defp late(%{pending: pending, held: held} = s, payload, message, {_, socket} = state, server) do
-    case socket.serializer.decode!(payload, opcode: :text) do
-      %{event: "phx_leave", topic: topic} ->
-        save(%{s | pending: Map.delete(pending, topic), inverse: nil})
+  defp late(%{pending: pending, held: held} = s, %{topic: topic, join_ref: ref} = m, message, state, server) do
+    case {m.event, pending} do
+      {"phx_leave", _} ->
+        save(%{s | pending: Map.delete(pending, topic), held: Enum.reject(held, &(elem(&1, 0) == topic)), inverse: nil})
         deals(message, state, server)
 
-      %{event: event, topic: topic, join_ref: ref} = m
-      when event != "phx_join" and is_map_key(pending, topic) and length(held) < @most_held ->
-        if match?({^ref, _}, pending[topic]) and not String.starts_with?(topic, "lv") do
-          save(%{s | held: [{topic, m.ref, event, m.payload} | held]})
-          {:ok, state}
-        else
-          deals(message, state, server)
+      {event, %{^topic => {^ref, _}}} when event != "phx_join" ->
+        case keeps(s, m) do
+          nil ->
+            deals(message, state, server)
+
+          kept ->
+            save(%{s | held: [kept | held]})
+            {:ok, state}
         end
 
       _ ->
@@ -136,60 +141,86 @@ defmodule Cnode.Sessions.Phoenix do
     end
   end
 
-  defp deals({payload, _} = message, state, server) do
-    result = Phoenix.Socket.__in__(message, state)
+  defp deals({payload, _} = frame, state, server) do
+    result = Phoenix.Socket.__in__(frame, state)
 
-    case result do
-      # it was sent to a channel
-      {:ok, {%{channels: channels}, _}} when channels != %{} -> awaits(channels_of(payload, channels))
-      _ -> :ok
-    end
+    # it was sent to a channel
+    with {:ok, {%{channels: channels}, _} = state} when channels != %{} <- result,
+         %{topic: topic} = head(frame) || decodes(frame, state),
+         %{^topic => {channel, _, _}} <- channels,
+         do: awaits(channel, frame, state)
 
     joins? = :binary.match(payload, "\"phx_join\"") != :nomatch
     looks(result, joins? && payload, server)
     result
   end
 
-  # Those that a message may be for: the topic of one in form 2.0.0 is easily found.
-  defp channels_of(payload, channels) do
-    with [_, topic] <- Regex.run(~r/^\[(?:null|"[^"]*"),(?:null|"[^"]*"),"([^"\\]*)"/, payload),
-         %{^topic => channel} <- channels do
-      [elem(channel, 0)]
-    else
-      _ -> for {_, channel} <- channels, do: elem(channel, 0)
-    end
-  end
-
-  # The next frame, and what this one is answered, wait until the channels have dealt with it.
-  defp awaits(channels) do
+  # The next frame, and what this one is answered, wait until the channel has dealt with it.
+  defp awaits(channel, frame, state) do
     s = get()
-    channels = Enum.reject(channels, &is_map_key(s.deaf, &1))
 
-    if channels != [] and Transport.hold() do
-      ref = ask(channels)
-      timer = Process.send_after(self(), {__MODULE__, :late, ref}, @patience)
-      put(%{s | waits: {ref, timer, channels}})
+    cond do
+      List.keymember?(s.slow, channel, 1) ->
+        with message when message != nil <- keeps(s, decodes(frame, state)),
+             do: save(%{s | slow: [{ask(channel), channel, message} | s.slow]})
+
+      Transport.hold() ->
+        ref = ask(channel)
+        timer = Process.send_after(self(), {__MODULE__, :late, ref}, @patience)
+        put(%{s | waits: {ref, timer, channel, frame, []}})
+
+      true ->
+        :ok
     end
   end
 
   # A question that every process of OTP answers behind the messages that it has got before.
-  defp ask(channels) do
+  defp ask(channel) do
     ref = make_ref()
-    for channel <- channels, do: send(channel, {:system, {self(), {ref, channel}}, {:debug, {:log, :get}}})
+    send(channel, {:system, {self(), {__MODULE__, ref}}, {:debug, {:log, :get}}})
     ref
   end
 
+  # A message that the next process deals with if this one does not, if there is room.
+  defp keeps(%{held: held, slow: slow}, %{topic: topic, event: event} = m) do
+    message = {topic, m.ref, event, m.payload}
+
+    if event != "phx_leave" and not String.starts_with?(topic, "lv") and length(held) + length(slow) < @most_kept and
+         :erlang.external_size({message, held, slow}) < @most_bytes,
+       do: message
+  end
+
+  defp decodes({payload, options}, {_, socket}), do: socket.serializer.decode!(payload, options)
+
+  # The beginning of a frame of form 2.0.0, if it is easily found.
+  defp head({payload, [opcode: :text]}) do
+    with [_, ref, topic, event] <-
+           Regex.run(~r/^\[(?:null|"[^"]*"),(?:null|"([^"]*)"),"([^"\\]*)","([^"\\]*)"/, payload),
+         do: %{ref: ref, topic: topic, event: event}
+  end
+
+  defp head({<<1, j, r, t, _, rest::binary>>, [opcode: :binary]}) do
+    <<_::binary-size(j), ref::binary-size(r), topic::binary-size(t), _::binary>> = rest
+    %{ref: ref, topic: topic, event: "phx_reply"}
+  end
+
+  defp head(_), do: nil
+
   @doc false
-  def __info__({{ref, channel}, _}, state) when is_reference(ref) and is_pid(channel), do: answered(ref, channel, state)
+  def __info__({{__MODULE__, ref}, _}, state) do
+    case get() do
+      %{waits: {^ref, timer, _, _, _}} = s -> goes_on(s, timer)
+      s -> save(%{s | slow: List.keydelete(s.slow, ref, 0)})
+    end
+
+    {:ok, state}
+  end
 
   def __info__({__MODULE__, :late, ref}, state) do
-    case get() do
-      %{waits: {^ref, _, channels}} = s ->
-        put(%{s | waits: nil, deaf: Map.merge(s.deaf, Map.from_keys(channels, true))})
-        Transport.resumes(Transport.socket())
-
-      _ ->
-        :ok
+    with %{waits: {^ref, timer, channel, frame, pushes}} = s <- get() do
+      # it is taken, and the next process deals with it, too, unless this one has answered it
+      s = %{s | slow: [{ref, channel, keeps(s, decodes(frame, state))} | s.slow]}
+      goes_on(Enum.reduce(pushes, s, &replied(&2, &1)), timer)
     end
 
     {:ok, state}
@@ -203,9 +234,12 @@ defmodule Cnode.Sessions.Phoenix do
   end
 
   def __info__(message, state) do
-    case message do
-      {:DOWN, _, _, channel, _} -> ended(channel)
-      {:socket_close, channel, _} -> ended(channel)
+    case {message, get()} do
+      {_, nil} -> :ok
+      {{:socket_push, opcode, payload}, s} -> pushed(s, {payload, [opcode: opcode]})
+      # of a channel that has ended there is no answer
+      {{:DOWN, _, _, channel, _}, %{waits: {_, timer, channel, _, _}} = s} -> goes_on(s, timer)
+      {{:socket_close, channel, _}, %{waits: {_, timer, channel, _, _}} = s} -> goes_on(s, timer)
       _ -> :ok
     end
 
@@ -214,30 +248,26 @@ defmodule Cnode.Sessions.Phoenix do
     result
   end
 
-  defp answered(ref, channel, state) do
-    case get() do
-      %{waits: {^ref, timer, channels}} = s -> answered(s, ref, timer, List.delete(channels, channel))
-      %{deaf: deaf} = s -> put(%{s | deaf: Map.delete(deaf, channel)})
-      nil -> :ok
-    end
-
-    {:ok, state}
-  end
-
-  defp answered(s, _ref, timer, []) do
+  defp goes_on(s, timer) do
     Process.cancel_timer(timer)
-    put(%{s | waits: nil})
+    save(%{s | waits: nil})
     Transport.resumes(Transport.socket())
   end
 
-  defp answered(s, ref, timer, channels), do: put(%{s | waits: {ref, timer, channels}})
+  # With its reply a message is dealt with, in one step.
+  defp pushed(%{waits: nil, slow: []}, _), do: :ok
 
-  # of a channel that has ended there is no answer
-  defp ended(channel) do
-    case get() do
-      %{waits: {ref, timer, channels}} = s -> answered(s, ref, timer, List.delete(channels, channel))
-      _ -> :ok
-    end
+  defp pushed(%{waits: {ref, timer, channel, frame, pushes}} = s, push),
+    do: save(replied(%{s | waits: {ref, timer, channel, frame, [push | pushes]}}, push))
+
+  defp pushed(s, push), do: save(replied(s, push))
+
+  defp replied(%{slow: []} = s, _), do: s
+
+  defp replied(s, {payload, options}) do
+    with %{event: "phx_reply", topic: topic, ref: ref} <- head({IO.iodata_to_binary(payload), options}),
+         do: %{s | slow: Enum.reject(s.slow, &match?({_, _, {^topic, ^ref, _, _}}, &1))},
+         else: (_ -> s)
   end
 
   # The errors by which clients join again, and the joins that they need not make.
@@ -272,44 +302,20 @@ defmodule Cnode.Sessions.Phoenix do
     {opcode, payload}
   end
 
-  # The messages that have waited for a join are dealt with before anything else, as one step.
+  # The channel gets the messages that have waited for its join before any other.
   defp release(topic, join_ref, {%{channels: channels}, _} = state) do
-    {mine, others} = Enum.split_with(get().held, &(elem(&1, 0) == topic))
+    s = get()
+    {mine, others} = Enum.split_with(s.held, &(elem(&1, 0) == topic))
 
-    {out, state} =
-      mine
-      |> Enum.reverse()
-      |> Enum.reduce({[], state}, fn {_, ref, event, payload}, {out, state} ->
-        text = Phoenix.json_library().encode!([join_ref, ref, topic, event, payload])
-
-        case Phoenix.Socket.__in__({text, opcode: :text}, state) do
-          {:ok, state} -> {out, state}
-          {:push, more, state} -> {[more | out], state}
-          {:reply, _, more, state} -> {[more | out], state}
-        end
-      end)
-
-    with %{^topic => {channel, _, _}} <- channels do
-      ref = {ask([channel]), channel}
-
-      receive do
-        {^ref, _} -> :ok
-      after
-        @patience -> :ok
+    told =
+      for {channel, _, _} <- List.wrap(channels[topic]), {_, ref, event, payload} = message <- Enum.reverse(mine) do
+        fields = [topic: topic, ref: ref, event: event, payload: payload, join_ref: join_ref]
+        send(channel, struct!(Phoenix.Socket.Message, fields))
+        {ask(channel), channel, message}
       end
-    end
 
-    save(%{get() | held: others})
-    out = Enum.reverse(out) ++ pushes()
-    if out == [], do: {:ok, state}, else: {:push, out, state}
-  end
-
-  defp pushes do
-    receive do
-      {:socket_push, opcode, payload} -> [{opcode, payload} | pushes()]
-    after
-      0 -> []
-    end
+    save(%{s | held: others, slow: Enum.reverse(told) ++ s.slow})
+    {:ok, state}
   end
 
   # The map of channels is private to Phoenix.Socket.
@@ -332,15 +338,18 @@ defmodule Cnode.Sessions.Phoenix do
           do: send(self(), {__MODULE__, :joined, topic, join_ref})
 
       pending = Map.drop(s.pending, Map.keys(now))
-      save(%{s | inverse: inverse, pending: pending, joins: Map.merge(pending, now)})
+      slow = Enum.filter(s.slow, &is_map_key(inverse, elem(&1, 1)))
+      save(%{s | inverse: inverse, pending: pending, slow: slow, joins: Map.merge(pending, now)})
     end
   end
 
   defp save(s) do
     was = get()
 
-    if was == nil or {was.joins, was.held} != {s.joins, s.held},
-      do: Transport.keep(<<2, :erlang.term_to_binary({s.joins, s.held})::binary>>)
+    if was == nil or {was.joins, was.held, was.slow} != {s.joins, s.held, s.slow} do
+      messages = s.held ++ for {_, _, message} <- s.slow, message != nil, do: message
+      Transport.keep(<<2, :erlang.term_to_binary({s.joins, messages})::binary>>)
+    end
 
     put(s)
   end
