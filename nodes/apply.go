@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"runtime"
 	"runtime/debug"
-	"slices"
 	"sync"
 
 	"github.com/cnode-go/cnode/ei"
@@ -49,7 +46,7 @@ func (s *functions) apply(
 	}
 	ctx = s.n.label(ctx, a.t.madeProcess(), a.t.caller(), a.f)
 	ctx, r := s.n.meters.measureFunction(ctx, a.t.caller(), a.f, a.fn)
-	defer func() { r.endApplied(a.outcome, exception) }()
+	defer func() { endApplied(r, a.outcome, exception) }()
 	if exception = a.admit(); exception != nil {
 		a.outcome = metrics.OutcomeRefused
 		return nil, exception
@@ -399,28 +396,12 @@ func (s *functions) moduleInfo(c *Conn, module ei.Atom) Func {
 	if len(offered) == 0 {
 		return nil
 	}
-	exports := ei.List{ei.Tuple{ei.Atom("module_info"), ei.Int(0)}, ei.Tuple{ei.Atom("module_info"), ei.Int(1)}}
-	for _, name := range slices.Sorted(maps.Keys(offered)) {
-		exports = append(exports, ei.Tuple{name, ei.Int(offered[name])})
-	}
-	compiled := ei.List{ei.Tuple{ei.Atom("version"), otp.Charlist(runtime.Version())}}
-	info := ei.List{
-		ei.Tuple{ei.Atom("module"), module}, ei.Tuple{ei.Atom("exports"), exports}, ei.Tuple{ei.Atom("attributes"), ei.List{}},
-		ei.Tuple{ei.Atom("compile"), compiled},
-	}
 	return func(_ context.Context, args []ei.Term) (any, error) {
-		switch {
-		case len(args) == 0:
-			return info, nil
-		case len(args) > 1:
+		if len(args) > 1 {
 			return nil, &gofunc.ArgumentError{Count: true, Err: errors.New("it takes one argument, or none")}
-		case args[0] == ei.Atom("functions"):
-			return exports, nil
 		}
-		for _, pair := range info {
-			if p := pair.(ei.Tuple); args[0] == p[0] {
-				return p[1], nil
-			}
+		if info := otp.ModuleInfo(module, offered, args); info != nil {
+			return info, nil
 		}
 		return nil, &Raise{Reason: ei.Atom("badarg")}
 	}

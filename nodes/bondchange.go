@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"context"
+	"sync"
 
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
@@ -97,17 +98,18 @@ func (b *Mailbox) changeHere(ctx context.Context, alter func() (*dist.Control, e
 
 // lockBoth takes the lock of changes between two processes of this node, and locks the mailbox.
 func (b *Mailbox) lockBoth(ctx context.Context) error {
-	p := &b.n.procs
-	for {
-		p.bonding.Lock()
-		b.mu.Lock()
-		if b.mayChange(life.Ending) {
-			return nil
-		}
-		b.mu.Unlock()
-		p.bonding.Unlock()
-		if err := b.n.life.Before(ctx, life.Ending); err != nil {
-			return err
-		}
-	}
+	return b.n.life.Lock(ctx, both{&b.n.procs.bonding, &b.mu}, life.Ending, b.ended)
+}
+
+// both are two locks, the first of which is taken first.
+type both [2]*sync.Mutex
+
+func (l both) Lock() {
+	l[0].Lock()
+	l[1].Lock()
+}
+
+func (l both) Unlock() {
+	l[1].Unlock()
+	l[0].Unlock()
 }

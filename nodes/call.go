@@ -10,6 +10,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/link"
+	"github.com/cnode-go/cnode/nodes/internal/meter"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/nodes/internal/seqtrace"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
@@ -142,7 +143,7 @@ func (n *Node) call(ctx context.Context, to bonds.Target, request any, over *Con
 	t.beginWait()
 	defer t.endWait()
 	ctx, r := n.measureCall(ctx, to, request)
-	defer func() { r.endCall(reply, err) }()
+	defer func() { endCall(r, reply, err) }()
 	c, err := n.beginCall(ctx, to, request, over, a)
 	if err != nil {
 		return reply, err
@@ -152,7 +153,7 @@ func (n *Node) call(ctx context.Context, to bonds.Target, request any, over *Con
 }
 
 // measureCall begins a call to a process, or to rex, that this node makes.
-func (n *Node) measureCall(ctx context.Context, to bonds.Target, request any) (context.Context, *measuring) {
+func (n *Node) measureCall(ctx context.Context, to bonds.Target, request any) (context.Context, *meter.Run) {
 	if r, ok := request.(rexCall); ok {
 		return n.meters.measureMade(ctx, metrics.KindFunction, to.Node, string(r.Module), string(r.Function))
 	}
@@ -160,11 +161,11 @@ func (n *Node) measureCall(ctx context.Context, to bonds.Target, request any) (c
 }
 
 // endCall ends the measurement of a call with its reply: that of rex may be an error.
-func (r *measuring) endCall(reply ei.Cursor, err error) {
-	if r != nil && err == nil && r.call.Kind == metrics.KindFunction {
+func endCall(r *meter.Run, reply ei.Cursor, err error) {
+	if err == nil && r.IsFunction() {
 		err = badRPC(reply)
 	}
-	r.endMade(err)
+	endMade(r, err)
 }
 
 // beginCall is call up to the reply: the request is out.

@@ -16,6 +16,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/queue"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/carriers"
 	"github.com/cnode-go/cnode/nodes/internal/cookie"
 	"github.com/cnode-go/cnode/nodes/internal/inside"
 	"github.com/cnode-go/cnode/nodes/internal/lazymap"
@@ -310,7 +311,7 @@ func checkPeerCookie(peer, secret string) error {
 // those of handed-over connections are found.
 func (cfg *Config) completeTransports() error {
 	cfg.completeTransport()
-	if dir := socketDirOf(cfg.Resolver); dir != nil && cfg.Listen == nil && cfg.Name != "" && isOverUnix(cfg.Transport) {
+	if dir := socketDirOf(cfg.Resolver); dir != nil && cfg.Listen == nil && cfg.Name != "" && carriers.IsOverUnix(cfg.Transport) {
 		var err error
 		if cfg.Listen, err = dir.Addr(cfg.Name); err != nil {
 			return fmt.Errorf("Config.Resolver: %w", err)
@@ -342,12 +343,15 @@ func (cfg *Config) completeTransport() {
 	}
 }
 
+// flagsObsolete are DFLAG_ATOM_CACHE and DFLAG_HIDDEN_ATOM_CACHE, which no living node announces.
+const flagsObsolete dist.Flags = 1<<1 | 1<<6
+
 // completeFlags fills in the default, and refuses flags that promise what a node does not do.
 func (cfg *Config) completeFlags() error {
 	if cfg.Flags == 0 {
 		cfg.Flags = dist.FlagsDefault
 	}
-	if unserved := cfg.Flags & (dist.FlagsObsolete | dist.FlagNameMe); unserved != 0 {
+	if unserved := cfg.Flags & (flagsObsolete | dist.FlagNameMe); unserved != 0 {
 		return fmt.Errorf("Config.Flags announces what a node does not do: %v", unserved)
 	}
 	cfg.Flags &^= dist.FlagPublished

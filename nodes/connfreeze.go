@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/form"
 	"github.com/cnode-go/cnode/nodes/internal/move"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
@@ -110,7 +111,7 @@ func (c *Conn) describe(ctx context.Context) ([]byte, error) {
 	s.Giver = &states.Giver{Instance: c.n.instance, Worker: c.n.cfg.Worker}
 	ctx, cancel := context.WithTimeout(ctx, c.n.freezeTime+c.l.FragmentsTime())
 	defer cancel()
-	return writeState(ctx, states.KindConn, s)
+	return form.Write(ctx.Err, states.KindConn, s)
 }
 
 // drain stops the reader at a moment when functions and servers have answered all that has come
@@ -135,7 +136,7 @@ func (c *Conn) snapshot() (*states.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	carried, _ := c.n.carriers.id(c.tr)
+	carried, _ := c.n.carriers.ID(c.tr)
 	s := &states.Conn{TransportID: carried, Self: string(name), SelfCreation: creation, Made: c.made}
 	if err := c.l.Snapshot(s); err != nil {
 		return nil, err

@@ -19,6 +19,7 @@ import (
 	"github.com/cnode-go/cnode/internal/test/race"
 	"github.com/cnode-go/cnode/internal/test/rawpeer"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/form"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -127,7 +128,7 @@ func moveAmidFragments(t *testing.T, kind string, flags dist.Flags) {
 			there.l.ResumeReading()
 		}
 		var s states.Conn
-		require.NoError(t, readState(states.KindConn, m.State, &s))
+		require.NoError(t, form.Read(states.KindConn, m.State, &s))
 		amidIn, amidOut = amidIn+min(len(s.Incoming), 1), amidOut+min(len(s.Outgoing), 1)
 		amid.Store(amidIn > 0)
 		r.here = 1 - r.here

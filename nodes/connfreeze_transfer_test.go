@@ -21,6 +21,7 @@ import (
 	"github.com/cnode-go/cnode/internal/test/rawpeer"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/form"
 	"github.com/cnode-go/cnode/nodes/internal/link"
 )
 
@@ -565,7 +566,7 @@ func TestStageRefused(t *testing.T) {
 	}
 	_, err := r.n[0].Stage(f.State(), f.Descriptors()[0])
 	require.ErrorIs(t, err, ErrConnected)
-	var bad *StateError
+	var bad *form.Error
 	_, err = r.n[1].Stage(f.State()[:20], f.Descriptors()[0])
 	require.ErrorAs(t, err, &bad)
 	_, err = r.n[1].Stage(nil, f.Descriptors()[0])

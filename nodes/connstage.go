@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/form"
 	"github.com/cnode-go/cnode/nodes/internal/inside"
 	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/states"
@@ -29,14 +30,14 @@ type StagedConn struct {
 // if it is the same, a warning is logged. Stage owns fd only on success. It does not wait. The
 // errors are
 //
-//	*StateError                     the state is malformed, or of another version: ErrState, ErrStateFormat
+//	ErrState, ErrStateFormat        the state is malformed, or of another version
 //	ErrOtherNode                    name or creation differ; ErrUnnamed if the node has no name yet
 //	ErrConnected                    a connection to the peer is up here that was not made before this one
 //	ErrNoPlugin, *NotMovableError   the plug-in is not in this Config, or has no Import here
 //	any other                       of the plug-in's Import, or of the system: no descriptor left, say
 func (n *Node) Stage(state []byte, fd int) (*StagedConn, error) {
 	var s states.Conn
-	if err := readState(states.KindConn, state, &s); err != nil {
+	if err := form.Read(states.KindConn, state, &s); err != nil {
 		return nil, wrap("stage", "", err)
 	}
 	name, creation, err := n.identity()
@@ -70,7 +71,7 @@ func (n *Node) Stage(state []byte, fd int) (*StagedConn, error) {
 
 // stage makes a frozen connection from a state and a descriptor, which it owns, on failure too.
 func (n *Node) stage(s *states.Conn, fd int) (*Conn, error) {
-	tr, err := n.carriers.of(s.TransportID)
+	tr, err := n.carrier(s.TransportID)
 	var stream *transport.Stream
 	if err == nil {
 		stream, err = tr.Import(fd, s.Export)
@@ -96,7 +97,7 @@ func (n *Node) stage(s *states.Conn, fd int) (*Conn, error) {
 	}
 	if err = c.l.Stage(ctx, s); err != nil {
 		if errors.Is(err, ErrState) {
-			err = &StateError{"connection", err}
+			err = form.At("connection", err)
 		}
 		return nil, errors.Join(err, c.giveUp(false))
 	}

@@ -18,7 +18,7 @@
 //	in C
 //	how nodes find each other    Resolver, Endpoint, PortMapper, Static, FixedPort, SocketDir, AliveDir, CheckReachable
 //	who looks after a node       Rule, Permission, Stats, PeerStats, State, NodeEvent, NodeTypes, DownReason
-//	moving a node, or a          Frozen, Staged, Restore, StagedConn, Moved, StateError, NotMovableError
+//	moving a node, or a          Frozen, Staged, Restore, StagedConn, Moved, NotMovableError
 //	connection (most programs
 //	use nodes/upgrade)
 //	a node of several processes  package nodes/workers
@@ -197,7 +197,7 @@
 // the name of an old process becomes that process, pid and all, and has what
 // MailboxOptions.Handover returned (Mailbox.Inherited). A state consists of numbered fields:
 // another version of the program skips a field that it does not know or, if the field must not be
-// lost, refuses the state (a [StateError], with ErrStateFormat). As Offer and Config.Terms name the
+// lost, refuses the state (ErrStateFormat). As Offer and Config.Terms name the
 // form of the state at hello, the refusal comes before anything stops.
 //
 // # Several processes
@@ -256,5 +256,5 @@
 // The names in README.md and in the example*_test.go of this directory are stable. Those for
 // moving, workers and plug-ins (see above) may change in a minor version before 1.0, as
 // CHANGELOG.md then says. A state of Freeze is read by the next version of this package, or refused
-// with a StateError before anything changes.
+// with ErrStateFormat before anything changes.
 package nodes

@@ -10,6 +10,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
+	"github.com/cnode-go/cnode/nodes/internal/meter"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/nodes/metrics"
@@ -91,7 +92,7 @@ func (n *Node) erpc(ctx context.Context, node string, f remoteFunc, a *pendingCa
 	t.beginWait()
 	defer t.endWait()
 	ctx, r := n.meters.measureMade(ctx, metrics.KindFunction, node, f.mod, f.fun)
-	defer func() { r.endMade(err) }()
+	defer func() { endMade(r, err) }()
 	c, err := n.beginERPC(ctx, node, f, a)
 	if err != nil {
 		return reply, err
@@ -274,10 +275,10 @@ func (n *Node) sendRequestTo(ctx context.Context, to bonds.Target, request any, 
 }
 
 func (n *Node) newRequest(
-	measured *measuring, c calling, op, node string, await func(*calling, context.Context) (ei.Cursor, error), err error,
+	measured *meter.Run, c calling, op, node string, await func(*calling, context.Context) (ei.Cursor, error), err error,
 ) (*Request, error) {
 	if err != nil {
-		measured.endMade(err)
+		endMade(measured, err)
 		return nil, wrap(op, node, err)
 	}
 	r := &Request{c: c, op: op, node: node, done: make(chan struct{})}
@@ -286,7 +287,7 @@ func (n *Node) newRequest(
 	began := n.background(func() {
 		defer cancel()
 		r.reply, r.err = await(&r.c, ctx)
-		measured.endCall(r.reply, r.err)
+		endCall(measured, r.reply, r.err)
 		r.c.end()
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -299,7 +300,7 @@ func (n *Node) newRequest(
 	if !began {
 		cancel()
 		c.end()
-		measured.endMade(ErrClosed)
+		endMade(measured, ErrClosed)
 		return nil, wrap(op, node, n.gone())
 	}
 	return r, nil

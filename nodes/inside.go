@@ -8,6 +8,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/carriers"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/nodes/internal/inside"
 	"github.com/cnode-go/cnode/nodes/internal/link"
@@ -113,7 +114,7 @@ func (insider) Link(c *Conn) *link.Conn          { return &c.l }
 
 // Local makes a connection of a socket between two workers, which it owns. Begin starts it.
 func (in insider) Local(fd int, peer dist.Peer) (*Conn, error) {
-	tr := in.n.carriers.unix.get()
+	tr := in.n.carriers.Unix()
 	s, err := tr.Import(fd, nil)
 	if err != nil {
 		return nil, errors.Join(err, descriptor.Close(fd))
@@ -159,13 +160,13 @@ func (insider) Park(c *Conn, m *Message) { c.park(m) }
 
 // TransportID is how states name a transport; plain: it is Config.Transport.
 func (in insider) TransportID(tr transport.Transport) (id states.TransportID, plain bool) {
-	id, _ = in.n.carriers.id(tr)
-	return id, isSame(tr, in.n.cfg.Transport)
+	id, _ = in.n.carriers.ID(tr)
+	return id, carriers.IsSame(tr, in.n.cfg.Transport)
 }
 
 // TransportOf is the transport that TransportID names.
 func (in insider) TransportOf(id states.TransportID) (transport.Transport, error) {
-	return in.n.carriers.of(id)
+	return in.n.carrier(id)
 }
 
 // OpenListeners opens the listeners of Config.Listen, which is the first, and Config.Also.

@@ -139,16 +139,7 @@ func (d *drain) ending() error {
 // lockUnfrozen locks mu once the node is not frozen, unless ctx ends before. A node that is still
 // being restored is not frozen in this sense.
 func (n *Node) lockUnfrozen(ctx context.Context) error {
-	for {
-		n.mu.Lock()
-		if n.life.Phase() < life.Draining {
-			return nil
-		}
-		n.mu.Unlock()
-		if err := n.life.Before(ctx, life.Draining); err != nil {
-			return err
-		}
-	}
+	return n.life.Lock(ctx, &n.mu, life.Draining, nil)
 }
 
 // hasMoved tells whether the node has gone on in another process.

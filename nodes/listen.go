@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cnode-go/cnode/nodes/internal/carriers"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport"
@@ -215,7 +216,7 @@ func (l *Listener) resume() {
 // movable is nil if the listener can be handed over; else the error says why not.
 func (l *Listener) movable() error {
 	err := movable(l.tr, l.l.Descriptor)
-	if c, clear := l.n.carriers.id(l.tr); err == nil && !clear && !isPlain(c) {
+	if c, clear := l.n.carriers.ID(l.tr); err == nil && !clear && !carriers.IsPlain(c) {
 		err = &NotMovableError{Plugin: c.Plugin, Err: errUnclear}
 	}
 	return wrap("listener on", addrText(l.Addr()), err)

@@ -453,25 +453,13 @@ func (b *Mailbox) ended() bool { return b.over.IsShut() }
 // A mailbox that is held neither gives nor takes messages: its node is frozen, or it is staged.
 func (b *Mailbox) isHeld() bool { return b.staged.Load() || b.n.life.IsFrozen() && !b.ended() }
 
-// mayChange tells whether the mailbox may change although what is of phase p waits; b.mu is held.
-// One that has ended does not move.
-func (b *Mailbox) mayChange(p life.Phase) bool { return b.n.life.Phase() < p || b.ended() }
-
 // lock locks the mailbox for a change, which waits while the node is frozen.
 func (b *Mailbox) lock() { _ = b.lockBefore(context.Background(), life.Frozen) }
 
-// lockBefore is lock for a change that waits from phase p on, until ctx ends.
+// lockBefore is lock for a change that waits from phase p on, until ctx ends. A mailbox that has
+// ended does not move.
 func (b *Mailbox) lockBefore(ctx context.Context, p life.Phase) error {
-	for {
-		b.mu.Lock()
-		if b.mayChange(p) {
-			return nil
-		}
-		b.mu.Unlock()
-		if err := b.n.life.Before(ctx, p); err != nil {
-			return err
-		}
-	}
+	return b.n.life.Lock(ctx, &b.mu, p, b.ended)
 }
 
 // hasMoved tells whether the mailbox has ended because it goes on elsewhere, as a rule in another

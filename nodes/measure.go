@@ -8,10 +8,8 @@ import (
 	"slices"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/nodes/internal/gofunc"
 	"github.com/cnode-go/cnode/nodes/internal/handshake"
 	"github.com/cnode-go/cnode/nodes/internal/inside"
 	"github.com/cnode-go/cnode/nodes/internal/meter"
@@ -66,22 +64,30 @@ func (c *Conn) reportDown(err error) {
 	}
 }
 
-// endOf sorts the error with which a connection has ended: the word for it (see metrics.Hooks), and
-// what whoever watches nodes hears. The first row that fits is that of an error which wraps
-// several.
+// An ending is a way in which connections end.
+type ending struct {
+	word string // see metrics.Hooks
+	text string // of why
+	why  DownReason
+	errs []error
+}
+
+// endings has the ways. The first that fits is that of an error which wraps several.
+func endings() []ending {
+	return []ending{
+		{"tick_timeout", "tick time-out", DownTickTimeout, []error{ErrTickTimeout}}, // it may wrap why nothing could be sent
+		{"superseded", "superseded", DownSuperseded, []error{ErrSuperseded}},
+		{"moved", "moved to another process", DownMoved, []error{ErrMoved}},
+		{"closed", "closed here", DownClosedHere, []error{ErrClosed}},
+		{"peer_closed", "closed by the peer", DownClosedThere, []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE}},
+		{"malformed", "broken", DownBroken, []error{ErrFrameTooLong, dist.ErrTooMuchIncomplete}},
+	}
+}
+
+// endOf sorts the error with which a connection has ended: the word for it, and what whoever watches
+// nodes hears.
 func endOf(err error) (word string, why DownReason) {
-	for _, end := range []struct {
-		word string
-		why  DownReason
-		errs []error
-	}{
-		{"tick_timeout", DownTickTimeout, []error{ErrTickTimeout}}, // it may wrap why nothing could be sent
-		{"superseded", DownSuperseded, []error{ErrSuperseded}},
-		{"moved", DownMoved, []error{ErrMoved}},
-		{"closed", DownClosedHere, []error{ErrClosed}},
-		{"peer_closed", DownClosedThere, []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE}},
-		{"malformed", DownBroken, []error{ErrFrameTooLong, dist.ErrTooMuchIncomplete}},
-	} {
+	for _, end := range endings() {
 		if slices.ContainsFunc(end.errs, func(e error) bool { return errors.Is(err, e) }) {
 			return end.word, end.why
 		}
@@ -112,27 +118,8 @@ func gaveWay(err error) bool {
 	return errors.Is(err, dist.ErrNok) || errors.Is(err, ErrSuperseded) || errors.Is(err, ErrConnected)
 }
 
-// A measuring is a call in progress; nil: nobody measures.
-type measuring struct {
-	n     *Node
-	m     *metrics.Hooks // nil: it has ended
-	ctx   context.Context
-	call  metrics.CallInfo
-	began time.Time
-}
-
-// measure begins a call. What belongs to it gets the context.
-func (s *meters) measure(ctx context.Context, m *metrics.Hooks, call metrics.CallInfo) (context.Context, *measuring) {
-	call.Peer, call.Module, call.Function = metrics.Clip(call.Peer), metrics.Clip(call.Module), metrics.Clip(call.Function)
-	r := &measuring{n: s.n, m: m, ctx: ctx, call: call, began: time.Now()}
-	if m.CallBegun != nil {
-		r.ctx = m.CallBegun(ctx, &r.call)
-	}
-	return r.ctx, r
-}
-
 // measureServer begins a run of a Server's function.
-func (b *Mailbox) measureServer(ctx context.Context, c *Conn, function string) (context.Context, *measuring) {
+func (b *Mailbox) measureServer(ctx context.Context, c *Conn, function string) (context.Context, *meter.Run) {
 	m := b.n.links.Meter.Load()
 	if m == nil {
 		return ctx, nil
@@ -143,11 +130,11 @@ func (b *Mailbox) measureServer(ctx context.Context, c *Conn, function string) (
 		name = string(b.names[0])
 	}
 	b.n.procs.mu.RUnlock()
-	return b.n.meters.measure(ctx, m, metrics.CallInfo{Peer: c.peerName(), Kind: metrics.KindServer, Module: name, Function: function})
+	return b.n.stats.calls.Begin(ctx, m, metrics.CallInfo{Peer: c.peerName(), Kind: metrics.KindServer, Module: name, Function: function})
 }
 
 // measureFunction begins a run of an exposed function; fn is nil if there is none of that name.
-func (s *meters) measureFunction(ctx context.Context, c *Conn, f function, fn Func) (context.Context, *measuring) {
+func (s *meters) measureFunction(ctx context.Context, c *Conn, f function, fn Func) (context.Context, *meter.Run) {
 	m := s.n.links.Meter.Load()
 	if m == nil {
 		return ctx, nil
@@ -155,13 +142,13 @@ func (s *meters) measureFunction(ctx context.Context, c *Conn, f function, fn Fu
 	if fn == nil {
 		f = function{}
 	}
-	return s.measure(ctx, m, metrics.CallInfo{
+	return s.n.stats.calls.Begin(ctx, m, metrics.CallInfo{
 		Peer: c.peerName(), Kind: metrics.KindFunction, Module: string(f.module), Function: string(f.name),
 	})
 }
 
 // measureMade begins a call that this node makes.
-func (s *meters) measureMade(ctx context.Context, kind metrics.Kind, node, module, function string) (context.Context, *measuring) {
+func (s *meters) measureMade(ctx context.Context, kind metrics.Kind, node, module, function string) (context.Context, *meter.Run) {
 	m := s.n.links.Meter.Load()
 	if m == nil {
 		return ctx, nil
@@ -169,7 +156,7 @@ func (s *meters) measureMade(ctx context.Context, kind metrics.Kind, node, modul
 	if node == s.n.Name() {
 		node = ""
 	}
-	return s.measure(ctx, m, metrics.CallInfo{Out: true, Peer: node, Kind: kind, Module: module, Function: function})
+	return s.n.stats.calls.Begin(ctx, m, metrics.CallInfo{Out: true, Peer: node, Kind: kind, Module: module, Function: function})
 }
 
 // peerName is the name of the other node; "" for a caller of this one.
@@ -180,59 +167,28 @@ func (c *Conn) peerName() string {
 	return ""
 }
 
-func (r *measuring) end(outcome metrics.Outcome, err error) {
-	if r == nil || r.m == nil {
-		return
-	}
-	m := r.m
-	r.m = nil
-	r.call.Duration, r.call.Outcome, r.call.Err = time.Since(r.began), outcome, err
-	r.n.stats.calls.Add(&r.call)
-	if m.CallEnded != nil {
-		m.CallEnded(r.ctx, &r.call)
-	}
-}
-
-// endReturned ends a measured run of a function that has returned err.
-func (r *measuring) endReturned(err error) {
-	wrong, refused := err.(*gofunc.ArgumentError)
-	switch {
-	case r == nil:
-	case refused:
-		r.end(metrics.OutcomeRefused, wrong)
-	case err != nil:
-		r.end(metrics.OutcomeFailed, err)
-	case r.ctx.Err() != nil:
-		r.end(metrics.OutcomeAbandoned, r.ctx.Err())
-	default:
-		r.end(metrics.OutcomeOK, nil)
-	}
-}
-
 // endMade ends a call that this node has made.
-func (r *measuring) endMade(err error) {
+func endMade(r *meter.Run, err error) {
 	switch {
-	case r == nil:
 	case err == nil:
-		r.end(metrics.OutcomeOK, nil)
+		r.End(metrics.OutcomeOK, nil)
 	case errors.Is(err, ErrNoConnection) || errors.Is(err, ErrMoved):
-		r.end(metrics.OutcomeLost, err)
+		r.End(metrics.OutcomeLost, err)
 	case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded):
-		r.end(metrics.OutcomeAbandoned, err)
+		r.End(metrics.OutcomeAbandoned, err)
 	default:
-		r.end(metrics.OutcomeFailed, err)
+		r.End(metrics.OutcomeFailed, err)
 	}
 }
 
-// endApplied ends the measured run of an exposed function.
-func (r *measuring) endApplied(outcome metrics.Outcome, exception *Raise) {
+// endApplied ends the run of an exposed function.
+func endApplied(r *meter.Run, outcome metrics.Outcome, exception *Raise) {
 	switch {
-	case r == nil:
-	case outcome == metrics.OutcomeOK && r.ctx.Err() != nil:
-		r.end(metrics.OutcomeAbandoned, r.ctx.Err())
+	case outcome == metrics.OutcomeOK:
+		r.EndWell()
 	case exception != nil:
-		r.end(outcome, exception)
+		r.End(outcome, exception)
 	default:
-		r.end(outcome, nil)
+		r.End(outcome, nil)
 	}
 }

@@ -226,21 +226,12 @@ func DownReasonOf(err error) DownReason {
 
 // String says it in words.
 func (r DownReason) String() string {
-	switch r {
-	case 0:
-		return "none"
-	case DownClosedThere:
-		return "closed by the peer"
-	case DownClosedHere:
-		return "closed here"
-	case DownTickTimeout:
-		return "tick time-out"
-	case DownSuperseded:
-		return "superseded"
-	case DownMoved:
-		return "moved to another process"
+	for _, end := range endings() {
+		if end.why == r {
+			return end.text
+		}
 	}
-	return "broken"
+	return "none"
 }
 
 // WatchNodes yields an event for every node that is up now, and then one for every node that comes

@@ -75,7 +75,7 @@ func listOf[T any](all ...T) form.List[T] {
 // A node whose connection did not move along is reported as down.
 func TestMonitorNodesLost(t *testing.T) {
 	pid := ei.Pid{Node: "front@test", ID: 1, Creation: 7}
-	state, err := writeState(t.Context(), states.KindNode,
+	state, err := form.Write(t.Context().Err, states.KindNode,
 		&states.Node{Name: "front@test", Creation: 7, Pids: 9, Started: true, Mailboxes: listOf(states.Mailbox{
 			Bonds: states.Bonds{Pid: pid}, NodeTypes: int(AllNodes), NodesUp: []states.Up{{Node: "lost@test", Visible: true}},
 		})})
@@ -95,7 +95,7 @@ func TestMonitorNodesLostAndFound(t *testing.T) {
 	w.started("peer")
 	self := func(id uint32) ei.Pid { return ei.Pid{Node: "front@test", ID: id, Creation: 7} }
 	theirs := ei.Pid{Node: "peer@test", ID: 1, Creation: 9}
-	state, err := writeState(t.Context(), states.KindNode,
+	state, err := form.Write(t.Context().Err, states.KindNode,
 		&states.Node{Name: "front@test", Creation: 7, Pids: 9, Started: true, Mailboxes: listOf(states.Mailbox{
 			Bonds: states.Bonds{Pid: self(1), Links: []states.Link{{Pid: theirs, Active: true}}}, TrapExit: true,
 			NodeTypes: int(AllNodes), NodesUp: []states.Up{{Node: "peer@test", Visible: false}},

@@ -44,7 +44,8 @@ var ErrOtherNode = errors.New("the state belongs to another node")
 // or fewer have it than in the other process: see Config.Transports.
 var ErrNoPlugin = errors.New("no such plug-in here")
 
-// Why a state could not be read; wrapped in a *StateError.
+// Why a state could not be read; the text of the error that wraps it says where, "connection 3,
+// field 13".
 var (
 	// ErrState: the bytes are not a state, or not one of this kind.
 	ErrState = form.ErrMalformed
@@ -52,37 +53,6 @@ var (
 	// does not know.
 	ErrStateFormat = form.ErrFormat
 )
-
-// A StateError says where in a state something is wrong.
-type StateError struct {
-	Path string // "connection 3, field 13"
-	Err  error  // wraps ErrState or ErrStateFormat
-}
-
-// Error says where and what.
-func (e *StateError) Error() string { return (*form.Error)(e).Error() }
-
-// Unwrap gives what is wrong.
-func (e *StateError) Unwrap() error { return e.Err }
-
-// writeState encodes a whole state of some kind, until ctx ends.
-func writeState(ctx context.Context, kind byte, d form.Describer) ([]byte, error) {
-	b, err := form.Write(ctx.Err, kind, d)
-	return b, stateError(err)
-}
-
-// readState decodes what writeState returns. Nothing of b is kept, except where a field says so.
-func readState(kind byte, b []byte, d form.Describer) error {
-	return stateError(form.Read(kind, b, d))
-}
-
-// stateError turns an error of package form into the type that callers know.
-func stateError(err error) error {
-	if e := (*form.Error)(nil); errors.As(err, &e) {
-		return (*StateError)(e)
-	}
-	return err
-}
 
 // clearKeys zeroes what plug-ins have put into a state, and nothing else: if it was staged in this
 // process, parts of it are in use.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/cnode-go/cnode/internal/permit"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/carriers"
 	"github.com/cnode-go/cnode/nodes/internal/cookie"
 	"github.com/cnode-go/cnode/nodes/internal/handshake"
 	"github.com/cnode-go/cnode/nodes/internal/hush"
@@ -77,7 +78,7 @@ type Node struct {
 	rights  rights
 	isFront bool
 
-	carriers    carriers
+	carriers    carriers.Set
 	openings    handshake.Openings
 	handshakes  handshakes
 	failedStart atomic.Pointer[error] // why Start has failed; nil: it has not
@@ -126,7 +127,8 @@ func New(cfg Config) (*Node, error) {
 // initParts gives the node's parts what they know of it.
 func (n *Node) initParts(rules permit.Table) {
 	n.faults.log, n.rights.rules = n.log, rules
-	n.rights.n, n.meters.n, n.carriers.n, n.handshakes.n, n.publishing.n = n, n, n, n, n
+	n.carriers.Init(append([]transport.Transport{n.cfg.Transport}, n.cfg.Transports...)...)
+	n.rights.n, n.meters.n, n.handshakes.n, n.publishing.n = n, n, n, n
 	n.funcs.n, n.kernel.n, n.strangers.n = n, n, n
 	n.openings.Most, n.openings.Limit, n.openings.Late = n.cfg.MaxHandshakes, n.cfg.HandshakeTimeout, ErrHandshakeTimeout
 	n.drain.init(n)

@@ -30,7 +30,7 @@ func TestNewErrors(t *testing.T) {
 		"bad host":         {Config{Host: "a@b", Cookie: "x"}, dist.ErrInvalidName},
 		"bad alive":        {Config{Host: "b", Alive: "a@b", Cookie: "x"}, dist.ErrInvalidName},
 		"NUL":              {Config{Name: "a\x00@b", Cookie: "x"}, dist.ErrInvalidName},
-		"old atom cache":   {Config{Name: "a@b", Cookie: "x", Flags: dist.FlagsDefault | dist.FlagsObsolete}, nil},
+		"old atom cache":   {Config{Name: "a@b", Cookie: "x", Flags: dist.FlagsDefault | flagsObsolete}, nil},
 	} {
 		_, err := New(tt.cfg)
 		require.Error(t, err, what)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
+	"github.com/cnode-go/cnode/nodes/internal/form"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/states"
@@ -187,7 +188,7 @@ func TestMonitorWaitsForRoom(t *testing.T) {
 	}
 	require.NoError(t, err)
 	var s states.Conn
-	require.NoError(t, readState(states.KindConn, f.State(), &s))
+	require.NoError(t, form.Read(states.KindConn, f.State(), &s))
 	require.Empty(t, s.Bonds)
 	require.NoError(t, f.Release())
 	require.ErrorIs(t, arrives(t, monitored, "the end of Monitor").err, ErrMoved)

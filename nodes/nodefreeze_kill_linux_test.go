@@ -22,6 +22,7 @@ import (
 	"github.com/cnode-go/cnode/internal/test/leak"
 	"github.com/cnode-go/cnode/internal/test/party"
 	"github.com/cnode-go/cnode/internal/test/rawpeer"
+	"github.com/cnode-go/cnode/nodes/internal/form"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -254,7 +255,7 @@ func (o killOrder) freeze(ctx context.Context, n *Node) (handoff.Frozen, error) 
 		return nil, err
 	}
 	var s states.Node
-	if err = readState(states.KindNode, f.State(), &s); err == nil && len(s.Conns) != killPeers {
+	if err = form.Read(states.KindNode, f.State(), &s); err == nil && len(s.Conns) != killPeers {
 		err = fmt.Errorf("%d connections", len(s.Conns))
 	}
 	for _, c := range s.Conns {

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"slices"
 
+	"github.com/cnode-go/cnode/nodes/internal/form"
 	"github.com/cnode-go/cnode/nodes/internal/inside"
 	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/states"
@@ -29,7 +30,7 @@ func (f *Frozen) snapshot(ctx context.Context, s *states.Node) (err error) {
 	}
 	s.Mailboxes.All = f.n.mailboxStates(&s.Orphans)
 	f.snapshotPublication(s)
-	f.state, err = writeState(ctx, states.KindNode, s)
+	f.state, err = form.Write(ctx.Err, states.KindNode, s)
 	return err
 }
 
@@ -109,7 +110,7 @@ func (f *Frozen) snapshotListeners(s *states.Node) error {
 		if err != nil {
 			return wrap("listener on", addrText(l.Addr()), err)
 		}
-		carried, _ := f.n.carriers.id(l.tr)
+		carried, _ := f.n.carriers.ID(l.tr)
 		s.Listeners = append(s.Listeners, states.Listener{
 			TransportID: carried, Descriptor: at, Serves: l.serves.Load(), Begun: l.begins(), KeepsPath: l.l.KeepsPath(),
 		})

@@ -124,7 +124,7 @@ func (s *Server) named(request ei.Raw) (name string, args []ei.Term) {
 func (fn Func) callFor(ctx context.Context, b *Mailbox, name string, args []ei.Term) (any, error) {
 	ctx, r := b.measureRun(ctx, runOf(ctx).caller(), name)
 	v, err := fn.callWith(ctx, args)
-	r.endReturned(err)
+	r.EndReturned(err)
 	return v, err
 }
 

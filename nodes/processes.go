@@ -68,16 +68,7 @@ func (p *processes) lock() { _ = p.lockUntil(context.Background()) }
 
 // lockUntil is lock, unless ctx ends before.
 func (p *processes) lockUntil(ctx context.Context) error {
-	for {
-		p.mu.Lock()
-		if !p.n.life.IsFrozen() {
-			return nil
-		}
-		p.mu.Unlock()
-		if err := p.n.life.Before(ctx, life.Frozen); err != nil {
-			return err
-		}
-	}
+	return p.n.life.Lock(ctx, &p.mu, life.Frozen, nil)
 }
 
 func (p *processes) add(b *Mailbox) error {

@@ -292,7 +292,7 @@ type socketsOf struct {
 func (d socketsOf) Resolve(ctx context.Context, node string) (Endpoint, error) {
 	at, err := d.socketDir.Resolve(ctx, node)
 	if err == nil {
-		at.Transport = d.n.carriers.overUnix()
+		at.Transport = d.n.carriers.OverUnix()
 	}
 	return at, err
 }

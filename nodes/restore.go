@@ -32,7 +32,7 @@ import (
 // may link and monitor, once the name is registered. Inherited gives it what Config.Handover
 // returned. Restore waits for Setup, and for nobody else.
 //
-// The errors are a *StateError (ErrState, ErrStateFormat) for the state, or
+// The errors are ErrState and ErrStateFormat for the state, or
 // descriptors that do not fit it; ErrOtherNode for another name; ErrNoPlugin and *NotMovableError
 // for a plug-in that cfg does not have, or that has no Import; errors.ErrUnsupported for a Resolver
 // that cannot go on with the registration; and those of New, the plug-ins' Import and Setup.
@@ -56,7 +56,7 @@ func Restore(cfg Config, state []byte, descriptors []int) (*Staged, error) {
 // stageNode makes a node of its state, without connections or mailboxes: fill is next, and Setup.
 func stageNode(cfg Config, state []byte) (*Staged, *states.Node, error) {
 	s := &states.Node{}
-	if err := readState(states.KindNode, state, s); err != nil {
+	if err := form.Read(states.KindNode, state, s); err != nil {
 		return nil, nil, err
 	}
 	if cfg.Name == "" && cfg.Alive == "" {
@@ -93,7 +93,7 @@ func (g *Staged) fill(s *states.Node, fds *descriptor.List) error {
 		case n.ids.worker != 0:
 			err = g.localConnection(cs, fds)
 		default:
-			err = &StateError{"connection", ErrState}
+			err = form.At("connection", ErrState)
 		}
 		if err != nil {
 			return wrap("connection to", cs.Peer.Name, err)
@@ -108,7 +108,7 @@ func (g *Staged) fill(s *states.Node, fds *descriptor.List) error {
 		return err
 	}
 	if err := g.mailboxes(&s.Mailboxes); err != nil {
-		return stateError(err)
+		return err
 	}
 	n.ids.pid.Store(max(s.Pids+spareIDs, n.ids.pid.Load()))
 	n.ids.ref.Store(s.Refs + spareIDs)
@@ -117,7 +117,7 @@ func (g *Staged) fill(s *states.Node, fds *descriptor.List) error {
 			return wrap("registration", "", err)
 		}
 	}
-	return stateError(fds.AllTaken())
+	return fds.AllTaken()
 }
 
 // localConnection stages a way to another worker. A relay link comes after its peer link.
@@ -125,10 +125,10 @@ func (g *Staged) localConnection(s *states.Conn, fds *descriptor.List) error {
 	n := g.n
 	if s.Self != n.name || s.SelfCreation != n.creation || s.Peer.Name != n.name || s.Shadow || s.Worker < 1 || s.Worker > maxPart ||
 		s.Trunk < 0 || s.Trunk.Index() >= len(g.conns) || len(s.Bonds) > 0 {
-		return &StateError{"connection", ErrState}
+		return form.At("connection", ErrState)
 	}
 	if s.Trunk > 0 && g.conns[s.Trunk.Index()].kind() != inside.Direct {
-		return &StateError{"connection", ErrState}
+		return form.At("connection", ErrState)
 	}
 	c, err := g.stage(s, fds)
 	if err != nil {
@@ -147,7 +147,7 @@ func (g *Staged) localConnection(s *states.Conn, fds *descriptor.List) error {
 func (g *Staged) stage(s *states.Conn, fds *descriptor.List) (*Conn, error) {
 	fd, err := fds.TakeOne(s.Descriptor)
 	if err != nil {
-		return nil, stateError(err)
+		return nil, err
 	}
 	c, err := g.n.stage(s, fd)
 	if err == nil {
@@ -160,7 +160,7 @@ func (g *Staged) stage(s *states.Conn, fds *descriptor.List) (*Conn, error) {
 func (g *Staged) connection(s *states.Conn, fds *descriptor.List) error {
 	n := g.n
 	if s.Self != n.name || s.SelfCreation != n.creation || dist.CheckName(s.Peer.Name) != nil || len(s.Bonds) > 0 {
-		return &StateError{"connection", ErrState}
+		return form.At("connection", ErrState)
 	}
 	if n.peers.Look(s.Peer.Name).Conn != nil {
 		return ErrConnected
@@ -175,13 +175,13 @@ func (g *Staged) connection(s *states.Conn, fds *descriptor.List) error {
 
 func (g *Staged) listener(s *states.Listener, fds *descriptor.List) error {
 	n := g.n
-	tr, err := n.carriers.of(s.TransportID)
+	tr, err := n.carrier(s.TransportID)
 	if err != nil {
 		return err
 	}
 	fd, err := fds.TakeOne(s.Descriptor)
 	if err != nil {
-		return stateError(err)
+		return err
 	}
 	tl, err := tr.ImportListener(fd)
 	if err != nil {
@@ -212,7 +212,7 @@ func (g *Staged) leaveToAccept(all []states.Conn) error {
 	for i, c := range g.conns {
 		at := all[i].Unaccepted.Index()
 		if at >= len(g.listeners) {
-			return wrap("connection to", c.Name(), &StateError{"connection", ErrState})
+			return wrap("connection to", c.Name(), form.At("connection", ErrState))
 		}
 		if at >= 0 {
 			l := g.listeners[at]
@@ -233,7 +233,7 @@ func (g *Staged) name(s *states.Publication, fds *descriptor.List) error {
 	}
 	own, err := fds.Take(s.First, s.Descriptors)
 	if err != nil {
-		return stateError(err)
+		return err
 	}
 	g.publication, err = adopter.stage(g.n.publishing.registration(g.announced()), s.State, own)
 	return err
@@ -318,10 +318,10 @@ type restorer struct {
 func (r *restorer) mailbox(s *states.Mailbox) (b *Mailbox, lost []states.Up, err error) {
 	n, pid := r.n, s.Bonds.Pid
 	if string(pid.Node) != n.name || pid.Creation != n.creation {
-		return nil, nil, &StateError{"mailbox " + pid.String(), ErrOtherNode}
+		return nil, nil, form.At("mailbox "+pid.String(), ErrOtherNode)
 	}
 	if err := limit("limit", &s.Limit, DefaultMailboxLimit); err != nil {
-		return nil, nil, &StateError{"mailbox " + pid.String(), errors.Join(ErrState, err)}
+		return nil, nil, form.At("mailbox "+pid.String(), errors.Join(ErrState, err))
 	}
 	b = r.boxes.Next(r.boxesLeft)
 	b.init(n, pid, nil, &MailboxOptions{Limit: s.Limit, Full: Full(s.Full), TrapExit: s.TrapExit, Priority: s.Priority,
@@ -340,7 +340,7 @@ func (r *restorer) mailbox(s *states.Mailbox) (b *Mailbox, lost []states.Up, err
 	}
 	for _, a := range s.Aliases {
 		if string(a.Ref.Node) != n.name || a.Ref.Creation != n.creation {
-			return nil, nil, &StateError{"alias " + a.Ref.String(), ErrState}
+			return nil, nil, form.At("alias "+a.Ref.String(), ErrState)
 		}
 		b.bonds.PutAlias(a.Ref, bonds.Alias(a.Options))
 	}
@@ -389,12 +389,12 @@ func (p *processes) restore(boxes []*Mailbox) error {
 	p.byID = byID
 	for _, b := range boxes {
 		if byID[key(b.pid)] != nil {
-			return &StateError{"mailbox " + b.pid.String(), ErrState}
+			return form.At("mailbox "+b.pid.String(), ErrState)
 		}
 		byID[key(b.pid)] = b
 		for ref := range b.bonds.Aliases() {
 			if _, ok := p.aliases.Get(ref); ok {
-				return &StateError{"alias " + ref.String(), ErrState}
+				return form.At("alias "+ref.String(), ErrState)
 			}
 			p.aliases.Put(ref, b)
 		}
@@ -402,7 +402,7 @@ func (p *processes) restore(boxes []*Mailbox) error {
 		b.names = nil
 		for _, name := range names {
 			if p.names[name] != nil {
-				return &StateError{"name " + string(name), ErrState}
+				return form.At("name "+string(name), ErrState)
 			}
 			p.addName(name, b)
 		}

@@ -21,7 +21,7 @@ func addField(b []byte, tag uint64, n form.Need, value string) []byte {
 // Bytes that cannot be read as a state are refused with an error that says why, and no node is
 // made.
 func TestRestoreRefusesState(t *testing.T) {
-	b, err := writeState(t.Context(), states.KindNode, &states.Node{Name: "a@b", Creation: 4})
+	b, err := form.Write(t.Context().Err, states.KindNode, &states.Node{Name: "a@b", Creation: 4})
 	require.NoError(t, err)
 	version := append([]byte(nil), b...)
 	version[len(form.Magic)+1] = 2
@@ -39,7 +39,7 @@ func TestRestoreRefusesState(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := Restore(Config{Cookie: "secret"}, tt.b, nil)
 			require.ErrorIs(t, err, tt.want)
-			var at *StateError
+			var at *form.Error
 			require.ErrorAs(t, err, &at)
 		})
 	}
@@ -49,7 +49,7 @@ func TestRestoreRefusesState(t *testing.T) {
 func TestRestoreRefusesParts(t *testing.T) {
 	for _, c := range []states.Conn{{Worker: 1}, {Trunk: 1}, {Shadow: true}} {
 		c.Self, c.Peer.Name, c.Plugin, c.Pid = "a@b", "c@d", "tcp", ei.Pid{Node: "a@b", ID: 1, Creation: 4}
-		b, err := writeState(t.Context(), states.KindNode, &states.Node{Name: "a@b", Creation: 4, Conns: []states.Conn{c}})
+		b, err := form.Write(t.Context().Err, states.KindNode, &states.Node{Name: "a@b", Creation: 4, Conns: []states.Conn{c}})
 		require.NoError(t, err)
 		_, err = Restore(Config{Cookie: "secret", Resolver: Static{}}, b, nil)
 		require.ErrorIs(t, err, ErrState)

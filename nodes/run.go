@@ -10,6 +10,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/internal/gofunc"
+	"github.com/cnode-go/cnode/nodes/internal/meter"
 	"github.com/cnode-go/cnode/nodes/internal/seqtrace"
 )
 
@@ -20,7 +21,7 @@ type run struct {
 	call *Call // that the Server's function answers
 	over atomic.Bool
 	// of a Server's function that has begun, and may panic; see Server.failed
-	measured *measuring
+	measured *meter.Run
 
 	from       ei.Pid          // the process that has sent the message; without words: unknown
 	trace      *seqtrace.Trace // that the message has brought

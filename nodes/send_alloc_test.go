@@ -47,11 +47,11 @@ func TestUnmeasuredCallAllocations(t *testing.T) {
 	request := any(rexCall{Module: "m", Function: "f"})
 	require.Zero(t, testing.AllocsPerRun(500, func() {
 		ctx, r := b.measureRun(ctx, nil, "call")
-		r.endReturned(nil)
+		r.EndReturned(nil)
 		ctx, r = n.meters.measureFunction(ctx, nil, function{"m", "f"}, nil)
-		r.endApplied(metrics.OutcomeOK, nil)
+		endApplied(r, metrics.OutcomeOK, nil)
 		_, r = n.measureCall(ctx, bonds.Target{Name: "rex"}, request)
-		r.endCall(ei.Cursor{}, nil)
+		endCall(r, ei.Cursor{}, nil)
 	}))
 }
 

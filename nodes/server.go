@@ -11,6 +11,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/internal/gofunc"
+	"github.com/cnode-go/cnode/nodes/internal/meter"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/nodes/metrics"
 )
@@ -204,7 +205,7 @@ func (s *Server) failed(r *serverRun, panicked any) {
 		p = "runtime.Goexit"
 	}
 	reason := ei.Tuple{ei.Atom("go_panic"), ei.Binary(fmt.Sprint(p))}
-	r.measured.end(metrics.OutcomePanicked, &Raise{Class: ClassExit, Reason: reason})
+	r.measured.End(metrics.OutcomePanicked, &Raise{Class: ClassExit, Reason: reason})
 	what := "server panicked"
 	if s.handler != nil {
 		what = "handler panicked"
@@ -449,7 +450,7 @@ func (s *Server) call(r *serverRun, c *Call) {
 	r.run.call = c
 	ctx, measured := r.b.measureRun(&r.run, r.conn, "call")
 	v, err := s.Call(ctx, c)
-	measured.endReturned(err)
+	measured.EndReturned(err)
 	c.answerWith(ctx, v, err)
 }
 
@@ -461,12 +462,12 @@ func (s *Server) cast(r *serverRun, request ei.Term) {
 	}
 	ctx, measured := r.b.measureRun(&r.run, r.conn, "cast")
 	s.Cast(ctx, request)
-	measured.endReturned(nil)
+	measured.EndReturned(nil)
 }
 
 // measureRun begins a run of a Server's function. One that does not return is ended by failed,
 // which knows why.
-func (b *Mailbox) measureRun(ctx context.Context, c *Conn, function string) (context.Context, *measuring) {
+func (b *Mailbox) measureRun(ctx context.Context, c *Conn, function string) (context.Context, *meter.Run) {
 	t := runOf(ctx)
 	ctx, t.measured = b.measureServer(ctx, c, function)
 	return ctx, t.measured

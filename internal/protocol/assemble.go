@@ -198,7 +198,7 @@ func (r *Reader) take(s *sequence, piece []byte) error {
 	}
 	n := len(s.Payload) + len(piece)
 	if n > r.limits.Message {
-		return fault(dist.ErrMessageTooLong, r.limits.Message)
+		return fault(ErrMessageTooLong, r.limits.Message)
 	}
 	if n > cap(s.Payload) {
 		room := n // what it becomes if all other pieces are like this one

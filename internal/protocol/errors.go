@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -25,6 +26,10 @@ const (
 	// ErrTooManySequences: more incomplete messages at a time than a node keeps of a peer.
 	ErrTooManySequences Fault = "too many incomplete messages"
 )
+
+// ErrMessageTooLong: a message that is longer than Config.MaxFrame of package nodes, where it is
+// ErrFrameTooLong.
+var ErrMessageTooLong = errors.New("message too long")
 
 func (f Fault) Error() string { return string(f) }
 

@@ -56,7 +56,7 @@ func (n Name) Dynamic() bool { return n.Version != dist.Version5 && n.Flags.Has(
 // check checks that the name is a node name, or a host if it is dynamic.
 func (n Name) check() error {
 	if n.Dynamic() {
-		return dist.CheckHost(n.Name)
+		return dist.CheckName("x@" + n.Name)
 	}
 	return dist.CheckName(n.Name)
 }

@@ -248,13 +248,13 @@ func TestBadHeadersAndFragments(t *testing.T) {
 		"first: begun twice":               {firstOf(t, 1, 3, "j"), ErrFragmentOrder, "fragment 3 of sequence 1"},
 		"first: begun twice, the only one": {firstOf(t, 1, 1, "j"), ErrFragmentOrder, ""},
 		"first: no payload":                {firstOf(t, 2, 1, ""), dist.ErrFrame, "no payload"},
-		"first: too long":                  {firstOf(t, 2, 2, strings.Repeat("j", 1001)), dist.ErrMessageTooLong, "the limit is 1000"},
+		"first: too long":                  {firstOf(t, 2, 2, strings.Repeat("j", 1001)), ErrMessageTooLong, "the limit is 1000"},
 		"next: no first":                   {nextOf(2, 1, "j"), ErrFragmentOrder, "fragment 1 of sequence 2"},
 		"next: one left out":               {nextOf(1, 1, "j"), ErrFragmentOrder, "fragment 1 of sequence 1, 2 was due"},
 		"next: counts up":                  {nextOf(1, 4, "j"), ErrFragmentOrder, "4 of sequence 1, 2 was due"},
 		"next: the same again":             {nextOf(1, 3, "j"), ErrFragmentOrder, "2 was due"},
 		"next: 0":                          {nextOf(1, 0, "j"), ErrFragmentOrder, "2 was due"},
-		"next: too long": {nextOf(1, 2, strings.Repeat("j", 1000)), dist.ErrMessageTooLong,
+		"next: too long": {nextOf(1, 2, strings.Repeat("j", 1000)), ErrMessageTooLong,
 			"fragment 2 of sequence 1, the limit is 1000"},
 		"first: of what has no payload": {
 			append(firstOf(t, 2, 2, "")[:25], unhex(t, hexLink)...), dist.ErrFrame, "2 fragments of LINK, which has no payload"},
@@ -336,7 +336,7 @@ func TestRestoreRefuses(t *testing.T) {
 	}{
 		{Incomplete{Sequence: 1, Next: 1}, ErrFragmentOrder},
 		{Incomplete{Sequence: 1}, ErrFragmentOrder},
-		{Incomplete{Sequence: 1, Next: 1, Payload: make(ei.Raw, 2000)}, dist.ErrMessageTooLong},
+		{Incomplete{Sequence: 1, Next: 1, Payload: make(ei.Raw, 2000)}, ErrMessageTooLong},
 		{Incomplete{Sequence: 1, Next: 1, Control: dist.Control{Token: make(ei.Raw, 20_000)}}, dist.ErrTooMuchIncomplete},
 		{Incomplete{Sequence: 1, Next: 1, Refs: make([]ei.Atom, 2000)}, dist.ErrTooMuchIncomplete},
 	} {

@@ -61,8 +61,6 @@ var (
 	// ErrTooMuchIncomplete: incomplete messages take more memory than Config.OverflowLimit of package
 	// nodes allows.
 	ErrTooMuchIncomplete = errors.New("incomplete messages take too much memory")
-	// ErrMessageTooLong: a message that is longer than Config.MaxFrame of package nodes.
-	ErrMessageTooLong = errors.New("message too long")
 )
 
 // HandshakeError is every error of a handshake: where it stopped, with whom and why. Err is one of
@@ -150,7 +148,7 @@ type FrameError struct {
 	// what its first bytes say it is: pass-through, distribution header, first fragment or fragment;
 	// "" if nothing known
 	Kind string
-	Err  error // ErrFrame, ErrTooLong, ErrTooMuchIncomplete, ErrMessageTooLong, or an error of package ei
+	Err  error // ErrFrame, ErrTooLong, ErrTooMuchIncomplete, one of package nodes (ErrFrameTooLong), or an error of package ei
 }
 
 // Error names the kind and the cause.

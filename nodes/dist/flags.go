@@ -65,9 +65,6 @@ const (
 	FlagNativeRecords Flags = 1 << 38 // DFLAG_NATIVE_RECORDS: RECORD_EXT, OTP 29 and later
 )
 
-// FlagsObsolete are those that no living node announces.
-const FlagsObsolete = flagAtomCache | flagHiddenAtomCache
-
 // FlagsLibei is the word that the C library erl_interface of OTP 25, 27 and 29
 // announces: a hidden node that gets plain pass-through frames.
 const FlagsLibei = flagExtendedReferences | FlagDistMonitor | flagFunTags |

@@ -57,7 +57,7 @@ func CheckOwnName(name string) error {
 // CheckOwnHost is CheckOwnName for the host alone, which a node that asks for a dynamic name
 // announces.
 func CheckOwnHost(host string) error {
-	if err := CheckHost(host); err != nil {
+	if err := checkHost(host); err != nil {
 		return err
 	}
 	for _, r := range host {
@@ -68,9 +68,8 @@ func CheckOwnHost(host string) error {
 	return nil
 }
 
-// CheckHost reports whether host can follow the "@" of a node name; a node that
-// asks for a dynamic name announces only its host.
-func CheckHost(host string) error {
+// checkHost reports whether host can follow the "@" of a node name.
+func checkHost(host string) error {
 	if err := checkText(host); err != nil {
 		return err
 	}

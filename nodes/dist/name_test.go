@@ -63,9 +63,9 @@ func TestCheckOwnName(t *testing.T) {
 }
 
 func TestCheckHost(t *testing.T) {
-	require.NoError(t, CheckHost("host"))
-	require.NoError(t, CheckHost("10.0.0.1"))
+	require.NoError(t, checkHost("host"))
+	require.NoError(t, checkHost("10.0.0.1"))
 	for _, bad := range []string{"", "a@b", "@", "a\x00", "\xff", strings.Repeat("h", 256)} {
-		require.ErrorIs(t, CheckHost(bad), ErrInvalidName, "%q", bad)
+		require.ErrorIs(t, checkHost(bad), ErrInvalidName, "%q", bad)
 	}
 }

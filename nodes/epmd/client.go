@@ -32,7 +32,7 @@ const (
 // Every request waits for the whole answer until ctx ends, Timeout at most. Every error is an
 // *Error. It wraps ctx's error, ErrTimeout, or os.ErrDeadlineExceeded under transport.NoWait, since
 // an answer takes time; ErrNoPortMapper if nobody listens; ErrNoAnswer or ErrProtocol if the answer
-// is missing or wrong; ErrBadName, before anything is sent, for a name that no port mapper can
+// is missing or wrong; ErrInvalid, before anything is sent, for a name that no port mapper can
 // have. The comments of the methods name further errors.
 type Client struct {
 	// Addr is the host:port of the port mapper. Empty: DefaultAddr(os.Getenv).

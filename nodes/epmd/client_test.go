@@ -309,12 +309,12 @@ func TestBadNamesAreNotSent(t *testing.T) {
 		return nil, net.ErrClosed
 	}}
 	_, err := c.Resolve(t.Context(), "", "alice@host")
-	require.ErrorIs(t, err, ErrBadName)
-	require.ErrorIs(t, c.Stop(t.Context(), ""), ErrBadName)
+	require.ErrorIs(t, err, ErrInvalid)
+	require.ErrorIs(t, c.Stop(t.Context(), ""), ErrInvalid)
 	_, err = c.Register(t.Context(), Registration{Name: "a\x00", Port: 1})
-	require.ErrorIs(t, err, ErrBadName)
+	require.ErrorIs(t, err, ErrInvalid)
 	_, err = c.Register(t.Context(), Registration{Name: "a"})
-	require.ErrorIs(t, err, ErrBadRegistration)
+	require.ErrorIs(t, err, ErrInvalid)
 }
 
 func TestClientAddress(t *testing.T) {

@@ -34,10 +34,9 @@ var (
 	ErrNotAllowed = errors.New("the port mapper does not allow it")
 	// ErrVersion: the node asked for speaks no distribution version that this module speaks.
 	ErrVersion = errors.New("no distribution version in common")
-	// ErrBadName: no port mapper can have this name; nothing was sent.
-	ErrBadName = errors.New("not a name for a port mapper")
-	// ErrBadRegistration: another field of a Registration is impossible; nothing was sent.
-	ErrBadRegistration = errors.New("not a valid registration")
+	// ErrInvalid: no port mapper can have this name, or another field of a Registration is impossible;
+	// nothing was sent.
+	ErrInvalid = errors.New("not for a port mapper")
 	// ErrLost: the connection that holds a registration ended; the name is no longer registered.
 	ErrLost = errors.New("the connection to the port mapper was lost")
 	// ErrServerClosed is what Server.Serve returns after Close or Shutdown, and after a KILL_REQ was

@@ -105,7 +105,7 @@ func ExampleClient_Keep() {
 	name, err := client.Keep(context.Background(), epmd.Registration{Name: "alice", Port: 4001}, &epmd.KeepOptions{
 		MinPause: time.Millisecond,
 		Notify: func(e epmd.KeepEvent) {
-			if e.State == epmd.KeepRegistered {
+			if e.Err == nil {
 				close(again)
 			}
 		},

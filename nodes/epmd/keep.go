@@ -15,39 +15,15 @@ const (
 	defaultMaxPause = 5 * time.Second        // before any attempt
 )
 
-// KeepState says what a KeepEvent reports.
-type KeepState int
-
-// What happens to a name that is kept.
-const (
-	KeepRegistered KeepState = iota + 1 // registered again
-	KeepLost                            // the connection to the port mapper was lost
-	KeepFailed                          // an attempt to register again failed; another follows
-)
-
-// String gives "registered", "lost" or "failed".
-func (s KeepState) String() string {
-	switch s {
-	case KeepRegistered:
-		return "registered"
-	case KeepLost:
-		return "lost"
-	case KeepFailed:
-		return "failed"
-	}
-	return "unknown"
-}
-
 // KeepEvent is a change in the registration of a Keeper.
 type KeepEvent struct {
-	State KeepState // what has happened
-	// KeepLost, KeepFailed: why, an *Error. ErrNameTaken means that another node has the name now
-	Err error
-	// KeepFailed, KeepRegistered: the attempt's number since the loss, from 1
-	Attempt int
-	Pause   time.Duration // KeepLost, KeepFailed: time until the next attempt
-	// KeepRegistered: what the port mapper gave this time; the Keeper's stays the first
-	Creation uint32
+	// Err is why the name is not registered, an *Error: the connection to the port mapper was lost, or
+	// an attempt to register again has failed. ErrNameTaken means that another node has the name now.
+	// nil: the name is registered again.
+	Err      error
+	Attempt  int           // the attempt's number since the loss, from 1; 0: the name was lost just now
+	Pause    time.Duration // with an Err: time until the next attempt
+	Creation uint32        // without: what the port mapper gave this time; the Keeper's stays the first
 }
 
 // KeepOptions are the choices of Client.Keep. The zero value, and nil, are fine.
@@ -172,7 +148,7 @@ func (k *Keeper) run(ctx context.Context, r *Registered) {
 		if time.Since(since) >= k.opts.MaxPause {
 			pause = k.opts.MinPause
 		}
-		k.tell(KeepEvent{State: KeepLost, Err: r.Err(), Pause: pause})
+		k.tell(KeepEvent{Err: r.Err(), Pause: pause})
 		r, pause = k.regain(ctx, pause)
 	}
 }
@@ -204,12 +180,12 @@ func (k *Keeper) regain(ctx context.Context, pause time.Duration) (*Registered, 
 		case !here:
 			return nil, 0
 		case err == nil:
-			k.tell(KeepEvent{State: KeepRegistered, Attempt: attempt, Creation: r.Creation})
+			k.tell(KeepEvent{Attempt: attempt, Creation: r.Creation})
 			return r, pause
 		case ctx.Err() != nil:
 			return nil, 0
 		}
-		k.tell(KeepEvent{State: KeepFailed, Err: err, Attempt: attempt, Pause: pause})
+		k.tell(KeepEvent{Err: err, Attempt: attempt, Pause: pause})
 		wait = pause
 		if errors.Is(err, ErrNoPortMapper) && k.opts.Absent(time.Since(lost)) {
 			wait = 0
@@ -251,7 +227,7 @@ func (k *Keeper) set(err error) {
 
 func (k *Keeper) tell(e KeepEvent) {
 	k.set(e.Err)
-	if e.State == KeepRegistered {
+	if e.Err == nil {
 		k.opts.Logger.Info("registered again at the port mapper", "name", k.reg.Name, "attempt", e.Attempt, "given", e.Creation, "creation",
 			k.creation)
 	} else {

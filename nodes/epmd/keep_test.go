@@ -88,23 +88,22 @@ func TestKeepRegistersAgain(t *testing.T) {
 		require.Equal(t, first, k.Creation())
 
 		type brief struct {
-			state   KeepState
 			at      time.Duration
 			attempt int
 			pause   time.Duration
 		}
 		var got []brief
 		for _, e := range events {
-			got = append(got, brief{e.State, e.at, e.Attempt, e.Pause})
+			got = append(got, brief{e.at, e.Attempt, e.Pause})
 		}
 		s := time.Second
 		require.Equal(t, []brief{
-			{KeepLost, 10 * s, 0, 1 * s},
-			{KeepFailed, 11 * s, 1, 2 * s},
-			{KeepFailed, 13 * s, 2, 4 * s},
-			{KeepFailed, 17 * s, 3, 5 * s},
-			{KeepFailed, 22 * s, 4, 5 * s},
-			{KeepRegistered, 27 * s, 5, 0},
+			{10 * s, 0, 1 * s},
+			{11 * s, 1, 2 * s},
+			{13 * s, 2, 4 * s},
+			{17 * s, 3, 5 * s},
+			{22 * s, 4, 5 * s},
+			{27 * s, 5, 0},
 		}, got)
 		require.ErrorIs(t, events[0].Err, ErrLost)
 		require.ErrorIs(t, events[1].Err, ErrNoPortMapper)
@@ -140,15 +139,15 @@ func TestKeepReportsThatTheNameWasTaken(t *testing.T) {
 		events := make(chan KeepEvent, 100)
 		k := keep(t, c, Registration{Name: "abc", Port: 7}, &KeepOptions{Notify: func(e KeepEvent) { events <- e }})
 		mapper.stop()
-		require.Equal(t, KeepLost, (<-events).State)
+		require.ErrorIs(t, (<-events).Err, ErrLost)
 		mapper.start()
 		thief := register(t, c, Registration{Name: "abc", Port: 8})
 		e := <-events
-		require.Equal(t, KeepFailed, e.State)
+		require.Equal(t, 1, e.Attempt)
 		require.ErrorIs(t, e.Err, ErrNameTaken)
 		require.NoError(t, thief.Close())
 		for e = range events {
-			if e.State == KeepRegistered {
+			if e.Err == nil {
 				break
 			}
 		}
@@ -214,7 +213,7 @@ func TestKeepCloseInterruptsAnAttempt(t *testing.T) {
 			return mapper.dial(ctx, network, addr)
 		}}
 		k := keep(t, c, Registration{Name: "abc", Port: 7}, &KeepOptions{Notify: func(e KeepEvent) {
-			require.Equal(t, KeepLost, e.State, "an attempt that Close breaks off has not failed")
+			require.ErrorIs(t, e.Err, ErrLost, "an attempt that Close breaks off has not failed")
 		}})
 		hang = true
 		mapper.stop()
@@ -296,11 +295,6 @@ func TestKeepFailsAtOnceWithoutAPortMapper(t *testing.T) {
 	require.Nil(t, k)
 }
 
-func TestKeepStateText(t *testing.T) {
-	require.Equal(t, "registered lost failed unknown",
-		KeepRegistered.String()+" "+KeepLost.String()+" "+KeepFailed.String()+" "+KeepState(0).String())
-}
-
 // Absent may start a port mapper, and then need not wait for the next attempt.
 func TestKeepAbsent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -312,7 +306,7 @@ func TestKeepAbsent(t *testing.T) {
 		k := keep(t, c, Registration{Name: "abc", Port: 7}, &KeepOptions{
 			MinPause: time.Second, MaxPause: time.Hour,
 			Notify: func(e KeepEvent) {
-				if e.State == KeepRegistered {
+				if e.Err == nil {
 					registered <- time.Now()
 				}
 			},

@@ -77,7 +77,7 @@ func TestKeeperMoves(t *testing.T) {
 	require.Empty(t, f.Descriptors())
 	again := make(chan struct{})
 	g, err := c.Stage(f.State(), nil, &KeepOptions{MinPause: time.Millisecond, Notify: func(e KeepEvent) {
-		if e.State == KeepRegistered {
+		if e.Err == nil {
 			close(again)
 		}
 	}})
@@ -174,7 +174,7 @@ func TestKeeperCannotFreeze(t *testing.T) {
 		notified, goOn := make(chan struct{}), make(chan struct{})
 		c := &Client{Addr: "127.0.0.1:4369", Dial: mapper.dial} // without descriptors
 		k := keep(t, c, Registration{Name: "abc", Port: 7}, &KeepOptions{Notify: func(e KeepEvent) {
-			if e.State == KeepLost {
+			if e.Attempt == 0 {
 				close(notified)
 				<-goOn
 			}
@@ -221,8 +221,8 @@ func TestAdoptRefuses(t *testing.T) {
 		{"another version, held", `{"Keeper":2,"Held":true,` + reg + `}`, 1, ErrState},
 		{"not held", `{"Keeper":1,` + reg + `}`, 1, ErrState},
 		{"two descriptors", `{"Keeper":1,` + reg + `}`, 2, ErrState},
-		{"no name", `{"Keeper":1,"Held":true,"Registration":{"Port":7}}`, 1, ErrBadName},
-		{"no port", `{"Keeper":1,"Registration":{"Name":"abc"}}`, 0, ErrBadRegistration},
+		{"no name", `{"Keeper":1,"Held":true,"Registration":{"Port":7}}`, 1, ErrInvalid},
+		{"no port", `{"Keeper":1,"Registration":{"Name":"abc"}}`, 0, ErrInvalid},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			fds, peers := socketPairs(t, tt.fds)

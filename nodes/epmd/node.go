@@ -96,13 +96,13 @@ func (r Registration) check() error {
 		return err
 	}
 	if r.Port == 0 {
-		return fmt.Errorf("%w: port 0", ErrBadRegistration)
+		return fmt.Errorf("%w: port 0", ErrInvalid)
 	}
 	if r.Low > r.High {
-		return fmt.Errorf("%w: lowest version %d is above the highest, %d", ErrBadRegistration, r.Low, r.High)
+		return fmt.Errorf("%w: lowest version %d is above the highest, %d", ErrInvalid, r.Low, r.High)
 	}
 	if len(r.Extra) > maxExtraBytes {
-		return fmt.Errorf("%w: %d bytes of extra data, at most %d are allowed", ErrBadRegistration, len(r.Extra), maxExtraBytes)
+		return fmt.Errorf("%w: %d bytes of extra data, at most %d are allowed", ErrInvalid, len(r.Extra), maxExtraBytes)
 	}
 	return nil
 }
@@ -111,15 +111,15 @@ func (r Registration) check() error {
 func checkName(name string) error {
 	switch {
 	case name == "":
-		return fmt.Errorf("%w: it is empty", ErrBadName)
+		return fmt.Errorf("%w: the name is empty", ErrInvalid)
 	case !utf8.ValidString(name):
-		return fmt.Errorf("%w: %q is not UTF-8", ErrBadName, name)
+		return fmt.Errorf("%w: the name %q is not UTF-8", ErrInvalid, name)
 	case utf8.RuneCountInString(name) > maxNameChars:
-		return fmt.Errorf("%w: %d characters, at most %d are allowed", ErrBadName, utf8.RuneCountInString(name), maxNameChars)
+		return fmt.Errorf("%w: a name of %d characters, at most %d are allowed", ErrInvalid, utf8.RuneCountInString(name), maxNameChars)
 	case strings.ContainsRune(name, 0):
-		return fmt.Errorf("%w: %q contains NUL", ErrBadName, name)
+		return fmt.Errorf("%w: %q contains NUL", ErrInvalid, name)
 	case strings.ContainsRune(name, '@'):
-		return fmt.Errorf("%w: %q: port mappers know only the part before the \"@\"", ErrBadName, name)
+		return fmt.Errorf("%w: %q: port mappers know only the part before the \"@\"", ErrInvalid, name)
 	}
 	return nil
 }

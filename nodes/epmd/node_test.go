@@ -19,7 +19,7 @@ func TestCheckName(t *testing.T) {
 		{"a@b", `before the "@"`},
 	} {
 		err := checkName(tt.name)
-		require.ErrorIs(t, err, ErrBadName)
+		require.ErrorIs(t, err, ErrInvalid)
 		require.ErrorContains(t, err, tt.message)
 	}
 }
@@ -40,7 +40,7 @@ func TestRegistrationDefaultsAndChecks(t *testing.T) {
 		{Registration{Name: "a", Port: 1, Extra: make([]byte, 1021)}, "1021 bytes"},
 	} {
 		err := tt.reg.check()
-		require.ErrorIs(t, err, ErrBadRegistration)
+		require.ErrorIs(t, err, ErrInvalid)
 		require.ErrorContains(t, err, tt.message)
 	}
 }

@@ -181,10 +181,10 @@ func TestKeepOverARestartOfRealEpmd(t *testing.T) {
 		MinPause: time.Millisecond, MaxPause: 10 * time.Millisecond, Notify: func(e KeepEvent) { events <- e },
 	})
 	real.kill()
-	require.Equal(t, KeepLost, (<-events).State)
+	require.ErrorIs(t, (<-events).Err, ErrLost)
 	startRealEpmd(t, real.addr)
 	for e := range events {
-		if e.State == KeepRegistered {
+		if e.Err == nil {
 			break
 		}
 	}

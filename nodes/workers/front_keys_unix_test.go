@@ -11,6 +11,7 @@ import (
 
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/form"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 )
@@ -22,9 +23,9 @@ func TestKeysAreCleared(t *testing.T) {
 	waits, err := talk.Describe(new(descriptor.Table), []talk.Message{&talk.Session{State: keys}})
 	require.NoError(t, err)
 	encoded := base64.StdEncoding.EncodeToString(keys)
-	front, err := writeState(t.Context(), states.KindFront, &states.Front{Crew: []states.Crewman{{Unsent: waits}}})
+	front, err := form.Write(t.Context().Err, states.KindFront, &states.Front{Crew: []states.Crewman{{Unsent: waits}}})
 	require.NoError(t, err)
-	worker, err := writeState(t.Context(), states.KindWorker, &states.Worker{Unsent: waits, Work: waits})
+	worker, err := form.Write(t.Context().Err, states.KindWorker, &states.Worker{Unsent: waits, Work: waits})
 	require.NoError(t, err)
 	for _, tt := range []struct {
 		state []byte
@@ -53,7 +54,7 @@ func TestKeysAreCleared(t *testing.T) {
 	}
 
 	var taken states.Front
-	require.NoError(t, readState(states.KindFront, front, &taken))
+	require.NoError(t, form.Read(states.KindFront, front, &taken))
 	clearMessages(taken.Crew[0].Unsent) // as the new process does
 	require.NotContains(t, string(front), encoded)
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/form"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -60,7 +61,7 @@ func (e *Frozen) freeze(ctx context.Context) (err error) {
 	if err = f.crew.Describe(f.n.TableOf(e.node), &s); err != nil {
 		return err
 	}
-	e.state, err = writeState(ctx, states.KindFront, &s)
+	e.state, err = form.Write(ctx.Err, states.KindFront, &s)
 	return err
 }
 
@@ -134,7 +135,7 @@ func Restore(cfg Config, state []byte, descriptors []int) (*Staged, error) {
 func restoreFront(cfg Config, state []byte, list *descriptor.List) (*Staged, error) {
 	g := &Staged{}
 	s := &g.state
-	if err := readState(states.KindFront, state, s); err != nil {
+	if err := form.Read(states.KindFront, state, s); err != nil {
 		return nil, err
 	}
 	f, err := newFront(cfg)
@@ -144,7 +145,7 @@ func restoreFront(cfg Config, state []byte, list *descriptor.List) (*Staged, err
 	g.f = f
 	node, err := list.TakeFirst(s.Descriptors)
 	if err != nil {
-		return nil, stateError(err)
+		return nil, err
 	}
 	staged, ns, err := stageNode(f.cfg.Node, s.Node)
 	if err != nil {
@@ -158,7 +159,7 @@ func restoreFront(cfg Config, state []byte, list *descriptor.List) (*Staged, err
 	}
 	listeners := f.n.Listeners()
 	if len(listeners) == 0 {
-		err = &nodes.StateError{Path: "listener", Err: fmt.Errorf("%w: a front has one, and this one none", nodes.ErrState)}
+		err = form.At("listener", fmt.Errorf("%w: a front has one, and this one none", nodes.ErrState))
 	} else {
 		err = f.listens(listeners)
 	}
@@ -169,7 +170,7 @@ func restoreFront(cfg Config, state []byte, list *descriptor.List) (*Staged, err
 		err = list.AllTaken()
 	}
 	if err != nil {
-		return nil, errors.Join(stateError(err), g.Discard())
+		return nil, errors.Join(err, g.Discard())
 	}
 	for _, l := range listeners {
 		if f.n.Accepts(l) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/form"
 	"github.com/cnode-go/cnode/nodes/internal/nametable"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
@@ -25,7 +26,7 @@ func TestRestoreFrontRefuses(t *testing.T) {
 	const one, two = 1, 2 // the lines, behind the listener
 	state := func(s *states.Node) []byte {
 		s.Name, s.Creation, s.Started = "a@b", 4, true
-		b, err := writeState(t.Context(), states.KindNode, s)
+		b, err := form.Write(t.Context().Err, states.KindNode, s)
 		require.NoError(t, err)
 		return b
 	}
@@ -84,7 +85,7 @@ func TestRestoreFrontRefuses(t *testing.T) {
 			if s.Crew == nil {
 				s.Crew = pair
 			}
-			b, err := writeState(t.Context(), states.KindFront, &s)
+			b, err := form.Write(t.Context().Err, states.KindFront, &s)
 			require.NoError(t, err)
 			l, err := net.Listen("tcp", "127.0.0.1:0")
 			require.NoError(t, err)
@@ -153,7 +154,7 @@ func TestRestoreFrontRefuses(t *testing.T) {
 
 // A state that no worker can have is refused, too.
 func TestRestoreWorkerRefuses(t *testing.T) {
-	node, err := writeState(t.Context(), states.KindNode, &states.Node{Name: "a@b", Creation: 4})
+	node, err := form.Write(t.Context().Err, states.KindNode, &states.Node{Name: "a@b", Creation: 4})
 	require.NoError(t, err)
 	for _, tt := range []struct {
 		name         string
@@ -167,7 +168,7 @@ func TestRestoreWorkerRefuses(t *testing.T) {
 		{"a newest part that is too big", 1, states.MaxPart + 1, nodes.ErrState},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			b, err := writeState(t.Context(), states.KindWorker, &states.Worker{Node: node, Part: tt.part, Latest: tt.latest})
+			b, err := form.Write(t.Context().Err, states.KindWorker, &states.Worker{Node: node, Part: tt.part, Latest: tt.latest})
 			require.NoError(t, err)
 			ours, theirs, err := handoff.PacketPair()
 			require.NoError(t, err)
@@ -191,13 +192,13 @@ func TestRestoreWorkerRefuses(t *testing.T) {
 // A worker that goes on gives back a name that its old process had claimed and not registered, and
 // erases the keys in the state.
 func TestRestoredWorkerReleasesNames(t *testing.T) {
-	node, err := writeState(t.Context(), states.KindNode, &states.Node{Name: "a@b", Creation: 4, Started: true})
+	node, err := form.Write(t.Context().Err, states.KindNode, &states.Node{Name: "a@b", Creation: 4, Started: true})
 	require.NoError(t, err)
 	keys := []byte("the keys of the session")
 	waits, err := talk.Describe(new(descriptor.Table), []talk.Message{&talk.Session{State: keys}})
 	require.NoError(t, err)
 	state := states.Worker{Node: node, Part: 1, Latest: 1, Claimed: []states.Name{{Name: "x"}}, Unsent: waits}
-	b, err := writeState(t.Context(), states.KindWorker, &state)
+	b, err := form.Write(t.Context().Err, states.KindWorker, &state)
 	require.NoError(t, err)
 	encoded := base64.StdEncoding.EncodeToString(keys)
 	require.Contains(t, string(b), encoded)

@@ -9,6 +9,7 @@ import (
 	"github.com/cnode-go/cnode/internal/handoffpoint"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/form"
 	"github.com/cnode-go/cnode/nodes/internal/inside"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
@@ -105,7 +106,7 @@ func (e *workerEstate) snapshot(ctx context.Context) (err error) {
 	}
 	p.snapshotKnown(&s)
 	e.snapshotOver(&s)
-	e.state, err = writeState(ctx, states.KindWorker, &s)
+	e.state, err = form.Write(ctx.Err, states.KindWorker, &s)
 	return err
 }
 

@@ -2,14 +2,12 @@ package workers
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
-	"github.com/cnode-go/cnode/nodes/internal/form"
 	"github.com/cnode-go/cnode/nodes/internal/inside"
 	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/peers"
@@ -101,25 +99,6 @@ func wrap(op, peer string, err error) error {
 		return nil
 	}
 	return &nodes.Error{Op: op, Peer: peer, Err: err}
-}
-
-// writeState encodes a whole state of some kind, until ctx ends.
-func writeState(ctx context.Context, kind byte, d form.Describer) ([]byte, error) {
-	b, err := form.Write(ctx.Err, kind, d)
-	return b, stateError(err)
-}
-
-// readState decodes what writeState returns. Nothing of b is kept, except where a field says so.
-func readState(kind byte, b []byte, d form.Describer) error {
-	return stateError(form.Read(kind, b, d))
-}
-
-// stateError turns an error of package form into the type that callers know.
-func stateError(err error) error {
-	if e := (*form.Error)(nil); errors.As(err, &e) {
-		return (*nodes.StateError)(e)
-	}
-	return err
 }
 
 // clearMessages zeroes messages: one that carries a session has the session's keys in it.

@@ -14,6 +14,7 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/form"
 	"github.com/cnode-go/cnode/nodes/internal/inside"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/states"
@@ -392,7 +393,7 @@ func TestDeadConnectionIsOver(t *testing.T) {
 	e := &workerEstate{Frozen: f, w: worker, table: n.TableOf(f), moves: map[inside.Claim]bool{n.part.newFrontClaim("alive@test"): true}}
 	require.NoError(t, e.snapshot(t.Context()))
 	var s states.Worker
-	require.NoError(t, readState(states.KindWorker, e.state, &s))
+	require.NoError(t, form.Read(states.KindWorker, e.state, &s))
 	require.Equal(t, []states.Name{{Name: "dead@test"}}, s.Over)
 }
 

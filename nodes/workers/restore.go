@@ -11,6 +11,7 @@ import (
 	"github.com/cnode-go/cnode/internal/handoffpoint"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/form"
 	"github.com/cnode-go/cnode/nodes/internal/inside"
 	"github.com/cnode-go/cnode/nodes/internal/nametable"
 	"github.com/cnode-go/cnode/nodes/internal/states"
@@ -71,11 +72,11 @@ func (h *workerHeir) stage(_ context.Context, state []byte, fds []int) (handoff.
 
 func (h *workerHeir) restore(state []byte, list *descriptor.List) error {
 	s := &h.state
-	if err := readState(states.KindWorker, state, s); err != nil {
+	if err := form.Read(states.KindWorker, state, s); err != nil {
 		return err
 	}
 	if s.Part < 1 || s.Part > states.MaxPart {
-		return &nodes.StateError{Path: "worker", Err: fmt.Errorf("%w: number %d", nodes.ErrState, s.Part)}
+		return form.At("worker", fmt.Errorf("%w: number %d", nodes.ErrState, s.Part))
 	}
 	node, err := list.TakeFirst(s.Descriptors)
 	if err != nil {
@@ -134,7 +135,7 @@ func (h *workerHeir) fill(list *descriptor.List) (err error) {
 		return err
 	}
 	if s.Latest < 1 || s.Latest > states.MaxPart {
-		return &nodes.StateError{Path: "newest worker", Err: fmt.Errorf("%w: %d", nodes.ErrState, s.Latest)}
+		return form.At("newest worker", fmt.Errorf("%w: %d", nodes.ErrState, s.Latest))
 	}
 	p.last, p.latest = s.Last, s.Latest
 	for _, x := range s.Crew {

@@ -7,9 +7,9 @@ import (
 )
 
 var (
-	// ErrNoDescriptor says that a set has no descriptor at an index: there never was one, or it has
+	// errNoDescriptor says that a set has no descriptor at an index: there never was one, or it has
 	// been stolen.
-	ErrNoDescriptor = errors.New("the set has no descriptor there")
+	errNoDescriptor = errors.New("the set has no descriptor there")
 	// ErrTruncated says that a packet was longer than the buffer or the limit for it (MSG_TRUNC).
 	// The packet is lost, its descriptors are closed.
 	ErrTruncated = errors.New("the packet is longer than the room for it")

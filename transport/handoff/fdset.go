@@ -123,7 +123,7 @@ func (s *FDSet) Add(fd int) (index int, err error) {
 }
 
 // FD returns the descriptor at an index, which stays the set's: it is valid until Close, or until
-// it is stolen. ErrNoDescriptor for an index beyond the set, or one whose descriptor has been
+// it is stolen. It is an error for an index beyond the set, or one whose descriptor has been
 // stolen.
 func (s *FDSet) FD(index int) (int, error) {
 	if s == nil {
@@ -146,7 +146,7 @@ func (s *FDSet) FDs() []int {
 }
 
 // Steal takes the descriptor at an index out of the set: from now on it is the caller's. The other
-// indices and Len stay as they are. ErrNoDescriptor for an index beyond the set, or one whose
+// indices and Len stay as they are. It is an error for an index beyond the set, or one whose
 // descriptor has been stolen before.
 func (s *FDSet) Steal(index int) (int, error) {
 	if s == nil {
@@ -178,7 +178,7 @@ func (s *FDSet) StealAll() []int {
 }
 
 // File steals the descriptor at an index and makes a file of it, which is the caller's.
-// ErrNoDescriptor as for Steal. The descriptor's mode stays as it is: a file of a blocking
+// The errors are those of Steal. The descriptor's mode stays as it is: a file of a blocking
 // descriptor has no deadlines.
 func (s *FDSet) File(index int, name string) (*os.File, error) {
 	fd, err := s.Steal(index)
@@ -225,7 +225,7 @@ func (s *FDSet) at(index int) (int, error) {
 }
 
 func noDescriptor(index, size int) error {
-	return fmt.Errorf("index %d of %d: %w", index, size, ErrNoDescriptor)
+	return fmt.Errorf("index %d of %d: %w", index, size, errNoDescriptor)
 }
 
 func closeAll(fds []int) (err error) {

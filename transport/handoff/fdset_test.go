@@ -31,16 +31,16 @@ func TestFDSet(t *testing.T) {
 	require.Equal(t, fds[1], fd)
 	require.Equal(t, 3, s.Len(), "indices stay")
 	_, err = s.Steal(1)
-	require.ErrorIs(t, err, ErrNoDescriptor)
+	require.ErrorIs(t, err, errNoDescriptor)
 	_, err = s.FD(1)
-	require.ErrorIs(t, err, ErrNoDescriptor)
+	require.ErrorIs(t, err, errNoDescriptor)
 	fd, err = s.FD(2)
 	require.NoError(t, err)
 	require.Equal(t, fds[2], fd)
 	require.Equal(t, []int{fds[0], fds[2]}, s.FDs())
 	for _, i := range []int{-1, 3} {
 		_, err = s.Steal(i)
-		require.ErrorIs(t, err, ErrNoDescriptor)
+		require.ErrorIs(t, err, errNoDescriptor)
 	}
 	require.NoError(t, s.Close())
 	require.NoError(t, s.Close())
@@ -108,7 +108,7 @@ func TestFDSetRefuses(t *testing.T) {
 	require.Nil(t, none.FDs())
 	require.NoError(t, none.Close())
 	_, err = none.Steal(0)
-	require.ErrorIs(t, err, ErrNoDescriptor)
+	require.ErrorIs(t, err, errNoDescriptor)
 	_, err = none.Add(7)
 	require.ErrorIs(t, err, syscall.EINVAL)
 }
@@ -131,7 +131,7 @@ func TestFDSetOwns(t *testing.T) {
 				i := rapid.IntRange(-1, len(model)).Draw(t, "index")
 				fd, err := s.Steal(i)
 				if i < 0 || i >= len(model) || model[i] < 0 {
-					require.ErrorIs(t, err, ErrNoDescriptor)
+					require.ErrorIs(t, err, errNoDescriptor)
 					return
 				}
 				require.NoError(t, err)

@@ -28,6 +28,9 @@ type Error struct {
 	Err  error  // wraps ErrMalformed or ErrFormat
 }
 
+// At is an error of what a value says, which was read well.
+func At(path string, err error) error { return &Error{path, err} }
+
 // Error says where and what.
 func (e *Error) Error() string {
 	if e.Path == "" {

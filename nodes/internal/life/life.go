@@ -106,6 +106,21 @@ func (l *Life) Before(ctx context.Context, p Phase) error {
 // holds something back.
 func (l *Life) Pass(ctx context.Context) error { return l.Before(ctx, Staged) }
 
+// Lock locks mu, for a change that waits from phase p on, until ctx ends; unless is, which is called
+// with mu held, says that it need not wait. is may be nil.
+func (l *Life) Lock(ctx context.Context, mu sync.Locker, p Phase, is func() bool) error {
+	for {
+		mu.Lock()
+		if l.Phase() < p || is != nil && is() {
+			return nil
+		}
+		mu.Unlock()
+		if err := l.Before(ctx, p); err != nil {
+			return err
+		}
+	}
+}
+
 // Begin counts work that is about to begin, until Work.Leave. false: work is refused, and this must
 // not begin; what a process of this node has asked for (here) still does as long as other work is
 // in progress, since that may wait for it.

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -106,7 +107,7 @@ func (c *Conn) Resolve(in In) error {
 // unreadable returns the error over which a frame cannot be read, and ends the connection, unless
 // the next frame can.
 func (c *Conn) unreadable(err error) error {
-	if errors.Is(err, dist.ErrMessageTooLong) || errors.Is(err, ei.ErrLimit) {
+	if errors.Is(err, protocol.ErrMessageTooLong) || errors.Is(err, ei.ErrLimit) {
 		err = fmt.Errorf("%w: Config.MaxFrame is %d: %w", ErrFrameTooLong, c.rd.max, err)
 	}
 	if !errors.Is(err, dist.ErrUnknownOp) {
