@@ -37,6 +37,12 @@ func adopt[T any](int, func(Transport, int) (T, error)) (t T, err error) {
 	return t, errors.ErrUnsupported
 }
 
+// peerAddr knows no peer.
+func peerAddr(carrier) Addr { return nil }
+
+// resetOnClose does nothing: no carrier of this system has a descriptor that the SDK waits on.
+func resetOnClose(carrier) bool { return false }
+
 // TCP returns the TCP plug-in, for IPv4 and IPv6. Here it is made of package net.
 func TCP() Transport {
 	return fromNet("tcp", Net{

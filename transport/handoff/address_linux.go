@@ -5,23 +5,16 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
-	"os"
 	"path/filepath"
 	"syscall"
 
 	"github.com/cnode-go/cnode/transport"
-	"github.com/cnode-go/cnode/transport/handoff/internal/system"
+	"github.com/cnode-go/cnode/transport/internal/sys"
 	"golang.org/x/sys/unix"
 )
 
-// domain tells the family and the protocol of a socket.
-func domain(fd int) (domain, protocol int, err error) {
-	if domain, err = system.Family(fd); err != nil {
-		return 0, 0, err
-	}
-	protocol, err = system.Option(fd, unix.SO_PROTOCOL)
-	return domain, protocol, os.NewSyscallError("getsockopt SO_PROTOCOL", err)
-}
+// protocol tells the protocol of a socket.
+func protocol(fd int) (int, error) { return sys.GetOption(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL) }
 
 // longPath checks a path that is longer than the address of a UNIX socket can be: it is reached by
 // its directory, so that only its last part must fit.

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/cnode-go/cnode/transport/handoff/internal/system"
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // stolen replaces an entry whose descriptor has been stolen.
@@ -78,19 +79,10 @@ func (d *descriptors) dropped() {
 	}
 }
 
-func (d *descriptors) close() (err error) {
-	for _, fd := range d.fds { // closeAll written out, to save a return: see Conn.send
-		if fd != stolen {
-			if d.wary {
-				system.NotLingering(fd)
-			}
-			if e := system.Close(fd); e != nil {
-				err = notClosed(err, fd, e)
-			}
-		}
-	}
+func (d *descriptors) close() error {
+	fds := d.fds
 	d.fds = d.fds[:0]
-	return err
+	return closeAll(fds, d.wary)
 }
 
 // Len is the number of entries, those that have been stolen included.
@@ -228,18 +220,18 @@ func noDescriptor(index, size int) error {
 	return fmt.Errorf("index %d of %d: %w", index, size, errNoDescriptor)
 }
 
-func closeAll(fds []int) (err error) {
+// closeAll closes descriptors. It does not wait for a socket that lingers if it is wary.
+func closeAll(fds []int, wary bool) (err error) {
 	for _, fd := range fds {
 		if fd == stolen {
 			continue
 		}
-		if e := system.Discard(fd); e != nil {
-			err = notClosed(err, fd, e)
+		if wary {
+			system.NotLingering(fd)
+		}
+		if e := sys.Close(fd); e != nil {
+			err = errors.Join(err, fmt.Errorf("close descriptor %d: %w", fd, e))
 		}
 	}
 	return err
-}
-
-func notClosed(before error, fd int, err error) error {
-	return errors.Join(before, fmt.Errorf("close descriptor %d: %w", fd, err))
 }

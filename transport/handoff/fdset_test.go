@@ -84,7 +84,7 @@ func TestFDSetStealAll(t *testing.T) {
 	require.NoError(t, s.Close())
 	var none *FDSet
 	require.Empty(t, none.StealAll())
-	require.NoError(t, closeAll(fds), "they are still open")
+	require.NoError(t, closeAll(fds, true), "they are still open")
 }
 
 func TestFDSetRefuses(t *testing.T) {

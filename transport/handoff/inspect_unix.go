@@ -6,12 +6,12 @@ import (
 	"os"
 
 	"github.com/cnode-go/cnode/transport"
-	"github.com/cnode-go/cnode/transport/handoff/internal/system"
+	"github.com/cnode-go/cnode/transport/internal/sys"
 	"golang.org/x/sys/unix"
 )
 
 func inspect(fd int) (s Socket, err error) {
-	if s.Type, err = system.Option(fd, unix.SO_TYPE); err != nil {
+	if s.Type, err = sys.GetOption(fd, unix.SOL_SOCKET, unix.SO_TYPE); err != nil {
 		return s, os.NewSyscallError("getsockopt SO_TYPE", err)
 	}
 	local, err := unix.Getsockname(fd)
@@ -19,10 +19,13 @@ func inspect(fd int) (s Socket, err error) {
 		return s, os.NewSyscallError("getsockname", err)
 	}
 	s.Local = transport.FromSockaddr(local)
-	if s.Domain, s.Protocol, err = domain(fd); err != nil {
-		return s, err
+	if s.Domain, err = sys.LocalFamily(fd); err != nil {
+		return s, os.NewSyscallError("getsockname", err)
 	}
-	listening, err := system.Option(fd, unix.SO_ACCEPTCONN)
+	if s.Protocol, err = protocol(fd); err != nil {
+		return s, os.NewSyscallError("getsockopt SO_PROTOCOL", err)
+	}
+	listening, err := sys.GetOption(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
 	s.Listening = err == nil && listening != 0
 	if remote, err := unix.Getpeername(fd); err == nil {
 		s.Remote = transport.FromSockaddr(remote)

@@ -9,9 +9,9 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/cnode-go/cnode/transport/handoff/internal/system"
 	"github.com/cnode-go/cnode/transport/internal/await"
 	"github.com/cnode-go/cnode/transport/internal/patience"
+	"github.com/cnode-go/cnode/transport/internal/sys"
 	"golang.org/x/sys/unix"
 )
 
@@ -41,10 +41,10 @@ func (c *Conn) own() {
 		return
 	}
 	if s.waiter, err = await.NewWaiter(s.fd, await.NewPolicy(0)); err != nil {
-		_ = system.Close(s.fd)
+		_ = sys.Close(s.fd)
 		return
 	}
-	s.dropped = runtime.AddCleanup(s, func(fd int) { _ = system.Close(fd) }, s.fd)
+	s.dropped = runtime.AddCleanup(s, func(fd int) { _ = sys.Close(fd) }, s.fd)
 	_ = c.conn.Close()
 	c.alone, c.conn, c.raw = s, nil, s
 	out, in := &c.outward, &c.inward
@@ -86,7 +86,7 @@ func (s *lone) Close() error {
 		defer t.Pass()
 	}
 	s.use.Lock()
-	_ = system.Close(s.fd)
+	_ = sys.Close(s.fd)
 	return nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff/internal/fault"
 	"github.com/cnode-go/cnode/transport/handoff/internal/system"
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // An Offer is the old owner's side of a hand-off: what there is to hand over, and how. The other
@@ -271,7 +272,7 @@ func (g *giving) state(ctx context.Context, p []byte) error {
 		fd, err := system.SealedFile(stateName, p)
 		if err == nil {
 			err = g.send(ctx, kindStateFile, appendCounts(nil, 0, len(p)), fd)
-			return errors.Join(err, system.Close(fd))
+			return errors.Join(err, sys.Close(fd))
 		}
 	}
 	return g.chunks(ctx, kindState, p, handoffpoint.OwnerStateHalf)

@@ -23,7 +23,7 @@ import (
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
 	"github.com/cnode-go/cnode/transport/handoff/internal/sock"
-	"github.com/cnode-go/cnode/transport/handoff/internal/system"
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // A thing is what the tests hand over inside one process: some pipes.
@@ -79,7 +79,7 @@ func (x *thing) offer() *Offer {
 func (x *thing) acceptance() *Acceptance {
 	return &Acceptance{Stage: func(_ context.Context, state []byte, fds []int) (Staged, error) {
 		x.got = slices.Clone(state)
-		if err := closeAll(fds); err != nil {
+		if err := closeAll(fds, true); err != nil {
 			return nil, err
 		}
 		if len(fds) != len(x.fds) {
@@ -173,7 +173,7 @@ func TestOfferOfNothingMovesNothing(t *testing.T) {
 	a := x.acceptance()
 	a.Stage = func(_ context.Context, _ []byte, fds []int) (Staged, error) {
 		for _, fd := range fds {
-			require.NoError(t, system.Close(fd))
+			require.NoError(t, sys.Close(fd))
 		}
 		return nil, nil
 	}

@@ -111,7 +111,7 @@ func newService(ctx context.Context, o order, reached func(handoffpoint.Point), 
 		x := &session{fd: fd}
 		var err error
 		if x.s, err = tr.Import(fd, nil); err != nil {
-			return nil, errors.Join(err, v.close(""), closeAll(fds[i:]))
+			return nil, errors.Join(err, v.close(""), closeAll(fds[i:], true))
 		}
 		x.q = x.s.Posts(nil)
 		v.all = append(v.all, x)
@@ -126,7 +126,7 @@ func newService(ctx context.Context, o order, reached func(handoffpoint.Point), 
 			err = x.q.Stage(ctx, halves[i][1])
 		}
 		if err != nil {
-			return nil, errors.Join(err, v.close(""), closeAll(fds[i+1:]))
+			return nil, errors.Join(err, v.close(""), closeAll(fds[i+1:], true))
 		}
 	}
 	return v, nil
@@ -303,7 +303,7 @@ func (v *service) stage(ctx context.Context, state []byte, fds []int) (Staged, e
 		halves = append(halves, both)
 	}
 	if len(halves) != len(fds) {
-		return nil, errors.Join(fmt.Errorf("%d descriptors, %d sessions", len(fds), len(halves)), closeAll(fds))
+		return nil, errors.Join(fmt.Errorf("%d descriptors, %d sessions", len(fds), len(halves)), closeAll(fds, true))
 	}
 	for _, fd := range fds {
 		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); fd < 3 || err != nil || flags&unix.FD_CLOEXEC == 0 {

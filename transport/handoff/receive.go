@@ -118,7 +118,7 @@ func (c *Conn) received(set *FDSet, err error) error {
 		if err == syscall.ECONNRESET { // on a stream: at its end, and only once
 			c.reset.Store(true)
 		}
-		if e := closeAll(i.fds); e != nil {
+		if e := closeAll(i.fds, true); e != nil {
 			err = errors.Join(err, e)
 		}
 		return fault.Failed("receive", c.peer, err)

@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // A described is a stream or listener with the descriptor that it first gave.
@@ -225,12 +226,12 @@ func (t *trial) modeAtEnds(at site, client, server *stream, check func(when stri
 		if err != nil {
 			return
 		}
-		dup, err := duplicate(fd)
+		dup, err := sys.Dup(fd)
 		t.must(err, "duplicating descriptor %d", fd)
 		imported := aside("Import", func() error {
 			_, err := keep(t, func() (*stream, error) { return asStream(at.tr.Import(dup, c.state)) })()
 			if err != nil {
-				closeDescriptor(dup)
+				_ = sys.Close(dup)
 			}
 			return err
 		})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/internal/remains"
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // rounds is how many connections of each kind are opened and closed in a batch.
@@ -121,7 +122,7 @@ func (t *trial) movedLife() {
 	dup := t.duplicate(at.l)
 	moved, err := do(t, "ImportListener", keep(t, func() (*transport.Listener, error) { return at.tr.ImportListener(dup) }))
 	if err != nil {
-		closeDescriptor(dup)
+		_ = sys.Close(dup)
 		t.must(at.l.Close(), "Close of a listener")
 		return
 	}

@@ -9,7 +9,13 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/internal/await"
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
+
+// canDuplicate says that descriptors can be duplicated here, as passing them to another process
+// does.
+const canDuplicate = await.CanWait
 
 // movable skips the rule unless the plug-in's streams can be moved on this system.
 func (t *trial) movable(at site) {
@@ -28,7 +34,7 @@ func (t *trial) duplicate(of interface{ Descriptor() (int, error) }) int {
 		t.fail("the plug-in has Import and no descriptor")
 	}
 	t.must(err, "Descriptor")
-	dup, err := duplicate(fd)
+	dup, err := sys.Dup(fd)
 	t.must(err, "duplicating descriptor %d", fd)
 	return dup
 }
@@ -49,7 +55,7 @@ func (t *trial) export(s *stream, dup int) cargo {
 		return c, err
 	})
 	if err != nil {
-		closeDescriptor(dup)
+		_ = sys.Close(dup)
 		t.fail("Export: %w", err)
 	}
 	return c
@@ -60,7 +66,7 @@ func (t *trial) take(at site, dup int, c cargo) *stream {
 	moved, err := do(t, "Import", keep(t, func() (*stream, error) {
 		s, err := asStream(at.tr.Import(dup, c.state))
 		if err != nil {
-			closeDescriptor(dup)
+			_ = sys.Close(dup)
 		}
 		clear(c.state) // it is the caller's, who may have keys in it
 		return s, err
@@ -294,7 +300,7 @@ func (t *trial) refusesPipe(at site) bool {
 	r, w, err := os.Pipe()
 	t.must(err, "a pipe")
 	t.later(w.Close)
-	dup, err := duplicate(int(r.Fd()))
+	dup, err := sys.Dup(int(r.Fd()))
 	_ = r.Close()
 	t.must(err, "duplicating an end of a pipe")
 	return t.refuses(at, dup, nil, "a pipe")
@@ -312,16 +318,17 @@ func (t *trial) refusesState(at site, old *stream) bool {
 // refuses reports whether Import refuses fd. A refusal that closes fd or replaces its file ends the
 // trial.
 func (t *trial) refuses(at site, fd int, state []byte, what string) bool {
-	before, err := fileOf(fd)
-	t.must(err, "fstat")
+	before, err := sys.Dup(fd)
+	t.must(err, "duplicating descriptor %d", fd)
+	defer sys.Close(before)
 	errClosed := errors.New("the descriptor is closed")
 	s, err := do(t, "Import", keep(t, func() (*stream, error) {
 		s, err := asStream(at.tr.Import(fd, state))
 		if err != nil {
-			if after, e := fileOf(fd); e != nil || after != before {
+			if !sys.SameFile(fd, before) {
 				return nil, errors.Join(err, errClosed)
 			}
-			closeDescriptor(fd)
+			_ = sys.Close(fd)
 		}
 		return s, err
 	}))
@@ -351,13 +358,13 @@ func releases(t *trial) {
 		cargo := t.export(old, dup)
 		_, err := do(t, "Release", func() (struct{}, error) { return struct{}{}, old.Release() })
 		if err != nil {
-			closeDescriptor(dup)
+			_ = sys.Close(dup)
 			t.fail("Release of the %s end: %w", end, err)
 		}
 		ctx := t.after(2 * short)
 		n, err := do(t, "Read", func() (int, error) { return peer.Read(ctx, make([]byte, 100)) })
 		if !isTimeout(err) {
-			closeDescriptor(dup)
+			_ = sys.Close(dup)
 			t.fail("the Release of the %s end gave the peer %d bytes and %w", end, n, orNone(err))
 		}
 		// The holder of the descriptor can go on.
@@ -375,7 +382,7 @@ func movesListener(t *trial) {
 	moved, err := do(t, "ImportListener", keep(t, func() (*transport.Listener, error) {
 		l, err := at.tr.ImportListener(dup)
 		if err != nil {
-			closeDescriptor(dup)
+			_ = sys.Close(dup)
 		}
 		return l, err
 	}))

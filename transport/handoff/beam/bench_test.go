@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/cnode-go/cnode/internal/test/fdtest"
-	"github.com/cnode-go/cnode/transport/handoff/internal/system"
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // A message of 64 bytes with an attachment is sent, received, and the attachment closed.
@@ -27,7 +27,7 @@ func BenchmarkSendMessage(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				if err := system.Close(fd); err != nil {
+				if err := sys.Close(fd); err != nil {
 					b.Fatal(err)
 				}
 			}

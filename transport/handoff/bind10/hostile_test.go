@@ -18,6 +18,7 @@ import (
 	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/internal/test/leak"
 	"github.com/cnode-go/cnode/transport/handoff"
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // A lie is a good session of 4 bytes of data with one change, which its name tells.
@@ -156,7 +157,7 @@ func TestSessionFamilies(t *testing.T) {
 		for range 2 {
 			b = binary.BigEndian.AppendUint32(b, uint32(size))
 			sa := make([]byte, size)
-			if sockaddrHasLen {
+			if sys.SockaddrHasLen {
 				sa[0], sa[1] = byte(size), byte(own)
 			} else {
 				binary.NativeEndian.PutUint16(sa, uint16(own))

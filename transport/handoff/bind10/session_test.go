@@ -30,6 +30,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 	"github.com/cnode-go/cnode/transport/handoff/internal/stream"
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 func addr(s string) transport.Addr { return transport.FromAddrPort(netip.MustParseAddrPort(s)) }
@@ -81,7 +82,7 @@ func receiver(t testing.TB, config *ReceiverOptions) (*net.UnixConn, *Receiver) 
 
 // The bytes of a session are those of BIND 10.
 func TestSessionWire(t *testing.T) {
-	if sockaddrHasLen {
+	if sys.SockaddrHasLen {
 		t.Skip("written for a struct sockaddr without a length")
 	}
 	family := func(n uint16) string { return string(binary.NativeEndian.AppendUint16(nil, n)) }

@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
-	"runtime"
 	"syscall"
 
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff/internal/fault"
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // The session forwarding format of BIND 10 (socketsession.h, "Internal forwarding protocol"): a
@@ -161,10 +161,6 @@ func oneSocket(h *Header) error {
 	return nil
 }
 
-// sockaddrHasLen tells whether a struct sockaddr begins with its length, as on the BSDs.
-const sockaddrHasLen = runtime.GOOS == "darwin" || runtime.GOOS == "freebsd" || runtime.GOOS == "netbsd" || runtime.GOOS == "openbsd" ||
-	runtime.GOOS == "dragonfly" || runtime.GOOS == "aix"
-
 // appendImage appends the struct sockaddr of an endpoint. With family AF_INET6 an IPv4 address
 // becomes a mapped one.
 func appendImage(b []byte, family int, a transport.Addr) ([]byte, error) {
@@ -199,7 +195,7 @@ func parseImage(b []byte, family int) (transport.Addr, error) {
 		return nil, fmt.Errorf("a sockaddr of %d bytes", len(b))
 	}
 	own := int(binary.NativeEndian.Uint16(b))
-	if sockaddrHasLen {
+	if sys.SockaddrHasLen {
 		own = int(b[1])
 	}
 	if own != family && family != syscall.AF_UNIX {

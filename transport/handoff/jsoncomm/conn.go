@@ -17,6 +17,7 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff/internal/inside"
 	"github.com/cnode-go/cnode/transport/handoff/internal/sock"
 	"github.com/cnode-go/cnode/transport/handoff/internal/system"
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 const (
@@ -141,7 +142,7 @@ func (j *Conn) sendFile(ctx context.Context, p []byte, fds []int, tooLong error)
 		return err
 	}
 	err = fault.Cause(j.conn.Send(ctx, []byte(argsViaFD), append([]int{fd}, fds...)...))
-	return errors.Join(err, system.Close(fd))
+	return errors.Join(err, sys.Close(fd))
 }
 
 // Receive waits for the next document, of up to MaxPayload bytes, and stores it in v as

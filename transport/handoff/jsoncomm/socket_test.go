@@ -24,7 +24,7 @@ import (
 	"github.com/cnode-go/cnode/internal/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
-	"github.com/cnode-go/cnode/transport/handoff/internal/sock"
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // sockets makes a server, and a client that sends to it.
@@ -286,7 +286,7 @@ func TestOwnBufferFull(t *testing.T) {
 
 // A server answers the socket that asked, and no other: "@name\x00" is not "@name".
 func TestPaddedName(t *testing.T) {
-	if !sock.AbstractNames {
+	if !sys.AbstractNames {
 		t.Skip("no abstract names")
 	}
 	fdtest.NoLeak(t)

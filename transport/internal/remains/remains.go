@@ -3,8 +3,35 @@ package remains
 
 import (
 	"fmt"
+	"os"
+	"strconv"
 	"time"
 )
+
+// Descriptors maps the descriptors of this process to the names of their files, which on systems
+// other than Linux tell only the number; nil if descriptors cannot be listed.
+func Descriptors() map[int]string {
+	dir, err := os.Open("/dev/fd")
+	if err != nil {
+		return nil
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil
+	}
+	open := make(map[int]string, len(names))
+	for _, name := range names {
+		fd, err := strconv.Atoi(name)
+		if err != nil || uintptr(fd) == dir.Fd() {
+			continue
+		}
+		if open[fd], err = os.Readlink("/dev/fd/" + name); err != nil {
+			open[fd] = "descriptor " + name
+		}
+	}
+	return open
+}
 
 // Stay waits up to so long for a batch of which less than enough is left, and reports whether
 // none has become one; sample is an example then.

@@ -8,6 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+func GetOption(fd, level, option int) (int, error) { return unix.GetsockoptInt(fd, level, option) }
+
 func LocalFamily(fd int) (int, error) { return familyOf(unix.Getsockname(fd)) }
 func PeerFamily(fd int) (int, error)  { return familyOf(unix.Getpeername(fd)) }
 

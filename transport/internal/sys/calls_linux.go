@@ -45,6 +45,17 @@ func nameTo(trap uintptr, fd int, name []byte, waits bool) error {
 	return nil
 }
 
+func GetOption(fd, level, option int) (int, error) {
+	var v int32
+	size := uint32(unsafe.Sizeof(v))
+	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option), uintptr(unsafe.Pointer(&v)),
+		uintptr(unsafe.Pointer(&size)), 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(v), nil
+}
+
 // LocalName writes a socket's own name, and returns its size.
 func LocalName(fd int, name *Name) (int, error) { return nameOf(unix.SYS_GETSOCKNAME, fd, name) }
 
@@ -93,8 +104,3 @@ func IsSocket(fd int) bool {
 }
 
 const ErrIsolated = syscall.ENONET // of ICMP: the other host is cut off
-
-const (
-	SockaddrHasLen = false // struct sockaddr begins with sa_family
-	AbstractNames  = true  // unix(7): a sun_path that begins with a NUL
-)

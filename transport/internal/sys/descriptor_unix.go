@@ -9,9 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func Close(fd int) error                           { return unix.Close(fd) }
-func Fcntl(fd, cmd, arg int) (int, error)          { return unix.FcntlInt(uintptr(fd), cmd, arg) }
-func GetOption(fd, level, option int) (int, error) { return unix.GetsockoptInt(fd, level, option) }
+func Close(fd int) error                  { return unix.Close(fd) }
+func Fcntl(fd, cmd, arg int) (int, error) { return unix.FcntlInt(uintptr(fd), cmd, arg) }
 func SetOption(fd, level, option, value int) error {
 	return unix.SetsockoptInt(fd, level, option, value)
 }

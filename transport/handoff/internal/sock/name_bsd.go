@@ -9,11 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const (
-	// AbstractNames says that the system has sockets whose names are no files.
-	AbstractNames = false
-	openDirectory = unix.O_RDONLY
-)
+const openDirectory = unix.O_RDONLY
 
 // AutobindName makes a new directory and returns the name of a socket in it, because these systems
 // do not choose names themselves.

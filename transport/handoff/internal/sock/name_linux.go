@@ -2,11 +2,7 @@ package sock
 
 import "golang.org/x/sys/unix"
 
-const (
-	// AbstractNames says that the system has sockets whose names are no files.
-	AbstractNames = true
-	openDirectory = unix.O_PATH // permission to search it is enough
-)
+const openDirectory = unix.O_PATH // permission to search it is enough
 
 // AutobindName returns an empty name, for which bind(2) chooses an abstract one: unix(7), "Autobind
 // feature".

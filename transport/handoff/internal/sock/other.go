@@ -9,11 +9,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-const (
-	// AbstractNames says that the system has sockets whose names are no files.
-	AbstractNames = false
-	hasPackets    = false
-)
+const hasPackets = false
 
 // A Pin is never made on these systems.
 type Pin struct{}

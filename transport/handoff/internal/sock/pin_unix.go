@@ -91,7 +91,7 @@ func pinned(a transport.Addr, bind func() error) (*Pin, error) {
 	if err != nil {
 		return nil, err
 	}
-	if path == "" || AbstractNames && path[0] == '@' {
+	if path == "" || sys.IsAbstract(path) {
 		return nil, bind()
 	}
 	p, err := newPin(path)

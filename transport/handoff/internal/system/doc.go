@@ -2,9 +2,11 @@
 // Package handoff and the carriers below it share it.
 package system
 
+import "github.com/cnode-go/cnode/transport/internal/sys"
+
 // Discard closes a received descriptor that is not wanted, and does not wait for a socket that
 // lingers.
 func Discard(fd int) error {
 	NotLingering(fd)
-	return Close(fd)
+	return sys.Close(fd)
 }

@@ -1,6 +1,0 @@
-//go:build !unix
-
-package transport
-
-// peerAddr knows no peer.
-func peerAddr(carrier) Addr { return nil }
