@@ -12,8 +12,8 @@ import (
 // ErrDeep says that a term is nested too deeply.
 var ErrDeep = errors.New("the term is nested too deeply")
 
-// Canonical gives a term the form in which a BEAM sends it: lists of bytes are Strings. The maps are
-// in the order of their encoded keys, so that terms that are the same to Erlang have one encoding.
+// Canonical gives a term the form in which a BEAM sends it: lists of bytes are Strings. Maps are in
+// the order of their encoded keys, so that terms that are the same to Erlang have one encoding.
 func Canonical(t ei.Term) (ei.Term, error) { return canonical(t, 1000) }
 
 func canonical(t ei.Term, deep int) (same ei.Term, err error) {
