@@ -1,6 +1,7 @@
 package epmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -280,24 +281,13 @@ func (c *Client) addr(host string) (string, error) {
 	return net.JoinHostPort(host, port), nil
 }
 
+var ops = map[tag]string{
+	tagAlive2Req: "register", tagPort2Req: "resolve", tagNamesReq: "names", tagDumpReq: "dump", tagKillReq: "kill", tagStopReq: "stop",
+}
+
 // wrap makes an *Error.
 func (c *Client) wrap(q request, addr string, err error) error {
-	e := &Error{Addr: addr, Name: q.name, Err: err}
-	switch q.tag {
-	case tagAlive2Req:
-		e.Op, e.Name = "register", q.reg.Name
-	case tagPort2Req:
-		e.Op = "resolve"
-	case tagNamesReq:
-		e.Op = "names"
-	case tagDumpReq:
-		e.Op = "dump"
-	case tagKillReq:
-		e.Op = "kill"
-	case tagStopReq:
-		e.Op = "stop"
-	}
-	return e
+	return &Error{Op: ops[q.tag], Addr: addr, Name: cmp.Or(q.name, q.reg.Name), Err: err}
 }
 
 // readAnswer reads until parse, which returns the length of the answer or errShort, has a whole

@@ -47,16 +47,10 @@ func appendNameLine(b []byte, name string, port uint16) []byte {
 	return append(strconv.AppendUint(b, uint64(port), 10), nameEnd...)
 }
 
-func appendActiveLine(b []byte, e DumpEntry) []byte {
-	b = append(append(append(b, activeBefore...), e.Name...), activeAfter...)
+func appendDumpLine(b []byte, before string, e DumpEntry, after, end string) []byte {
+	b = append(append(append(b, before...), e.Name...), after...)
 	b = append(strconv.AppendUint(b, uint64(e.Port), 10), fdBefore...)
-	return append(strconv.AppendInt(b, int64(e.FD), 10), activeEnd...)
-}
-
-func appendUnusedLine(b []byte, e DumpEntry) []byte {
-	b = append(append(append(b, unusedBefore...), e.Name...), unusedAfter...)
-	b = append(strconv.AppendUint(b, uint64(e.Port), 10), fdBefore...)
-	return append(strconv.AppendInt(b, int64(e.FD), 10), unusedEnd...)
+	return append(strconv.AppendInt(b, int64(e.FD), 10), end...)
 }
 
 // parseNames parses a whole NAMES_RESP.

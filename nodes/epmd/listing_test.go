@@ -97,10 +97,10 @@ func TestDumpAnswer(t *testing.T) {
 			require.Equal(t, tt.dump, d)
 			b := appendListingPort(nil, d.Port)
 			for _, e := range d.Active {
-				b = appendActiveLine(b, e)
+				b = appendDumpLine(b, activeBefore, e, activeAfter, activeEnd)
 			}
 			for _, e := range d.Unused {
-				b = appendUnusedLine(b, e)
+				b = appendDumpLine(b, unusedBefore, e, unusedAfter, unusedEnd)
 			}
 			require.Equal(t, tt.wire, string(b))
 		})
@@ -158,10 +158,10 @@ func FuzzParseDump(f *testing.F) {
 		}
 		out := appendListingPort(nil, d.Port)
 		for _, e := range d.Active {
-			out = appendActiveLine(out, e)
+			out = appendDumpLine(out, activeBefore, e, activeAfter, activeEnd)
 		}
 		for _, e := range d.Unused {
-			out = appendUnusedLine(out, e)
+			out = appendDumpLine(out, unusedBefore, e, unusedAfter, unusedEnd)
 		}
 		again, err := parseDump(out)
 		require.NoError(t, err)

@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -18,7 +17,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/internal/test/port"
-	"github.com/cnode-go/cnode/transport"
 	"golang.org/x/sys/unix"
 )
 
@@ -467,29 +465,4 @@ func TestServerMovesWithoutTheNameless(t *testing.T) {
 	resolve(t, &Client{Addr: addr}, "abc")
 	require.NoError(t, held.Err())
 	require.NoError(t, held.Close())
-}
-
-// A listener that was handed over accepts again after another hand-off was given up; setting no
-// deadline does not disturb Accept.
-func TestImportedListenerGoesOn(t *testing.T) {
-	tr := transport.NewMemory()
-	below, err := tr.Listen(transport.MemoryAddr(""), 1)
-	require.NoError(t, err)
-	l := newListener(below)
-	defer func() { require.NoError(t, l.Close()) }()
-	for range 2 {
-		require.NoError(t, l.SetDeadline(past))
-		_, err := l.Accept()
-		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-		require.NoError(t, l.SetDeadline(time.Time{}))
-		running := l.ctx
-		require.NoError(t, l.SetDeadline(time.Time{}))
-		require.Equal(t, running, l.ctx)
-		c, err := tr.Connect(t.Context(), below.Addr())
-		require.NoError(t, err)
-		s, err := l.Accept()
-		require.NoError(t, err)
-		require.NoError(t, s.Close())
-		require.NoError(t, c.Close())
-	}
 }

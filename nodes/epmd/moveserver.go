@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/internal/move"
@@ -252,25 +251,34 @@ func (s *Server) stage(state []byte, descriptors []int) (*StagedServer, error) {
 
 // take imports the descriptors.
 func (g *StagedServer) take(fds []int, listeners int) (err error) {
-	for i, fd := range fds {
-		if i < listeners {
-			var l *transport.Listener
-			if l, err = transport.TCP().ImportListener(fd); err == nil {
-				g.listeners = append(g.listeners, newListener(l))
-			}
-		} else {
-			c := g.sessions[i-listeners]
-			if c.conn, err = importConn(fd); err == nil {
-				c.local, c.fd = isLocal(c.conn), descriptor(c.conn)
-				c.entry.fd = c.fd
-			}
-		}
-		if err != nil {
-			closeDescriptors(fds[i:])
-			return errors.Join(err, g.Discard())
+	for ; err == nil && len(g.listeners) < listeners; fds = fds[1:] {
+		var l net.Listener
+		if l, err = importListener(fds[0]); err == nil {
+			g.listeners = append(g.listeners, l)
 		}
 	}
+	for _, c := range g.sessions {
+		if err != nil {
+			break
+		}
+		if c.conn, err = importConn(fds[0]); err == nil {
+			c.local, c.fd = isLocal(c.conn), descriptor(c.conn)
+			c.entry.fd, fds = c.fd, fds[1:]
+		}
+	}
+	if err != nil {
+		closeDescriptors(fds)
+		return errors.Join(err, g.Discard())
+	}
 	return nil
+}
+
+// importListener makes a listener of a descriptor, and closes that: a listener has one of its own.
+func importListener(fd int) (net.Listener, error) {
+	f := os.NewFile(uintptr(fd), "")
+	l, err := net.FileListener(f)
+	_ = f.Close()
+	return l, transport.PosixError(err)
 }
 
 // Start lets the server's connections go on, and gives its listeners: call Serve with each.
@@ -299,52 +307,3 @@ func (g *StagedServer) Discard() error {
 	}
 	return errors.Join(errs...)
 }
-
-// A listener makes a net.Listener of an imported transport.Listener.
-type listener struct {
-	l *transport.Listener
-
-	mu     sync.Mutex
-	ctx    context.Context
-	cancel context.CancelFunc
-}
-
-func newListener(l *transport.Listener) *listener {
-	n := &listener{l: l}
-	_ = n.SetDeadline(time.Time{})
-	return n
-}
-
-func (l *listener) Accept() (net.Conn, error) {
-	l.mu.Lock()
-	ctx := l.ctx
-	l.mu.Unlock()
-	s, err := l.l.Accept(ctx)
-	if err != nil {
-		if ctx.Err() != nil {
-			err = os.ErrDeadlineExceeded
-		}
-		return nil, err
-	}
-	return transport.NetConn(s), nil
-}
-
-func (l *listener) Close() error   { return l.l.Close() }
-func (l *listener) Addr() net.Addr { return l.l.Addr() }
-
-// SetDeadline ends Accept if t is in the past, and lets it go on if t is zero. There is no need for
-// other times: they act as a past one.
-func (l *listener) SetDeadline(t time.Time) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch {
-	case !t.IsZero():
-		l.cancel()
-	case l.ctx == nil || l.ctx.Err() != nil:
-		l.ctx, l.cancel = context.WithCancel(context.Background())
-	}
-	return nil
-}
-
-// Descriptor gives the listener's descriptor, for another hand-off.
-func (l *listener) Descriptor() (int, error) { return l.l.Descriptor() }

@@ -54,13 +54,13 @@ type Server struct {
 	names    hush.Hush // registered and unregistered
 	refusals hush.Hush
 	waits    hush.Hush // for descriptors
+	rooms    hush.Hush // connections that were closed for want of room
 
 	mu        sync.Mutex
 	table     table
 	listeners map[net.Listener]struct{}
 	sessions  map[*session]struct{}
 	nameless  list.List     // *session, oldest first: those without a name that were not ended for want of room
-	crowded   time.Time     // when the log last got a warning that a connection was closed for want of room
 	ended     error         // why no more connections are taken
 	over      chan struct{} // closed when ended is set; made by open
 
@@ -247,12 +247,7 @@ func (s *Server) makeRoom() {
 	}
 	c := s.nameless.Remove(s.nameless.Front()).(*session)
 	_ = c.conn.Close() // which ends the session
-	level := slog.LevelDebug
-	// so that strangers do not fill the log
-	if now := time.Now(); now.Sub(s.crowded) >= time.Second {
-		s.crowded, level = now, slog.LevelWarn
-	}
-	s.logger().Log(context.Background(), level, "connection closed, no room", "peer", c.conn.RemoteAddr(), "names", len(s.table.active),
+	s.rooms.Log(s.logger(), slog.LevelWarn, "connection closed, no room", "peer", c.conn.RemoteAddr(), "names", len(s.table.active),
 		"others", s.nameless.Len())
 }
 

@@ -258,11 +258,6 @@ func ip(a net.Addr) (netip.Addr, bool) {
 // descriptor gives the number of a socket's descriptor, or -1 if it has none.
 func descriptor(conn any) int {
 	n := -1
-	if l, ok := conn.(*listener); ok {
-		if fd, err := l.Descriptor(); err == nil {
-			n = fd
-		}
-	}
 	if sc, ok := conn.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
 			// a connection closed already keeps -1

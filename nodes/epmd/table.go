@@ -107,10 +107,10 @@ func (t *table) appendNames(b []byte, port int) []byte {
 func (t *table) appendDump(b []byte, port int) []byte {
 	b = appendListingPort(b, port)
 	for _, e := range slices.Backward(t.active) {
-		b = appendActiveLine(b, e.dump())
+		b = appendDumpLine(b, activeBefore, e.dump(), activeAfter, activeEnd)
 	}
 	for _, e := range t.unused {
-		b = appendUnusedLine(b, e.dump())
+		b = appendDumpLine(b, unusedBefore, e.dump(), unusedAfter, unusedEnd)
 	}
 	return b
 }

@@ -2,6 +2,7 @@ package epmd
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -24,29 +25,12 @@ const (
 	tagPort2Resp   tag = 'w' // 119
 )
 
-func (t tag) String() string {
-	switch t {
-	case tagAlive2Req:
-		return "ALIVE2_REQ"
-	case tagPort2Req:
-		return "PORT2_REQ"
-	case tagNamesReq:
-		return "NAMES_REQ"
-	case tagDumpReq:
-		return "DUMP_REQ"
-	case tagKillReq:
-		return "KILL_REQ"
-	case tagStopReq:
-		return "STOP_REQ"
-	case tagAlive2XResp:
-		return "ALIVE2_X_RESP"
-	case tagAlive2Resp:
-		return "ALIVE2_RESP"
-	case tagPort2Resp:
-		return "PORT2_RESP"
-	}
-	return fmt.Sprintf("tag %d", byte(t))
+var tagNames = map[tag]string{
+	tagAlive2Req: "ALIVE2_REQ", tagPort2Req: "PORT2_REQ", tagNamesReq: "NAMES_REQ", tagDumpReq: "DUMP_REQ", tagKillReq: "KILL_REQ",
+	tagStopReq: "STOP_REQ", tagAlive2XResp: "ALIVE2_X_RESP", tagAlive2Resp: "ALIVE2_RESP", tagPort2Resp: "PORT2_RESP",
 }
+
+func (t tag) String() string { return cmp.Or(tagNames[t], fmt.Sprintf("tag %d", byte(t))) }
 
 const (
 	headerSize = 2 // the length before each request; answers have none
@@ -75,15 +59,7 @@ func appendRequest(b []byte, q request) []byte {
 	b = append(b, 0, 0, byte(q.tag))
 	switch q.tag {
 	case tagAlive2Req:
-		r := q.reg
-		b = binary.BigEndian.AppendUint16(b, r.Port)
-		b = append(b, byte(r.Type), r.Protocol)
-		b = binary.BigEndian.AppendUint16(b, r.High)
-		b = binary.BigEndian.AppendUint16(b, r.Low)
-		b = binary.BigEndian.AppendUint16(b, uint16(len(r.Name)))
-		b = append(b, r.Name...)
-		b = binary.BigEndian.AppendUint16(b, uint16(len(r.Extra)))
-		b = append(b, r.Extra...)
+		b = appendNode(b, NodeInfo(q.reg))
 	case tagPort2Req, tagStopReq:
 		b = append(b, q.name...)
 	}
@@ -213,15 +189,19 @@ func appendPortAnswer(b []byte, info *NodeInfo) []byte {
 	if info == nil {
 		return append(b, byte(tagPort2Resp), 1)
 	}
-	b = append(b, byte(tagPort2Resp), 0)
-	b = binary.BigEndian.AppendUint16(b, info.Port)
-	b = append(b, byte(info.Type), info.Protocol)
-	b = binary.BigEndian.AppendUint16(b, info.High)
-	b = binary.BigEndian.AppendUint16(b, info.Low)
-	b = binary.BigEndian.AppendUint16(b, uint16(len(info.Name)))
-	b = append(b, info.Name...)
-	b = binary.BigEndian.AppendUint16(b, uint16(len(info.Extra)))
-	return append(b, info.Extra...)
+	return appendNode(append(b, byte(tagPort2Resp), 0), *info)
+}
+
+// appendNode appends what requests and answers say of a node.
+func appendNode(b []byte, n NodeInfo) []byte {
+	b = binary.BigEndian.AppendUint16(b, n.Port)
+	b = append(b, byte(n.Type), n.Protocol)
+	b = binary.BigEndian.AppendUint16(b, n.High)
+	b = binary.BigEndian.AppendUint16(b, n.Low)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(n.Name)))
+	b = append(b, n.Name...)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(n.Extra)))
+	return append(b, n.Extra...)
 }
 
 // parsePortAnswer parses an answer at the start of b; n is its length. found is false when the port

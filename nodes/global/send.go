@@ -3,7 +3,6 @@ package global
 import (
 	"context"
 
-	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 )
 
@@ -38,26 +37,6 @@ func CallAs[R any](ctx context.Context, g *Global, by nodes.Caller, name, reques
 	if !ok {
 		return reply, wrap("call", t, ErrNoName)
 	}
-	answer, err := by.Call(ctx, pid, request)
-	if err != nil {
-		return reply, wrap("call", t, err)
-	}
-	if err = ei.UnmarshalTerm(answer, &reply); err == nil {
-		return reply, nil
-	}
-	if isResult(answer) {
-		var result ei.Result[R]
-		if err = ei.UnmarshalTerm(answer, &result); err == nil {
-			reply, err = result.Value, result.Err
-		}
-	}
+	reply, err = nodes.CallAs[R](ctx, by, pid, request)
 	return reply, wrap("call", t, err)
-}
-
-// isResult tells whether a term is ok, error, {ok, _} or {error, _}.
-func isResult(t ei.Term) bool {
-	if pair, ok := t.(ei.Tuple); ok && len(pair) == 2 {
-		t = pair[0]
-	}
-	return isAtom(t, "ok") || isAtom(t, "error")
 }

@@ -1,8 +1,6 @@
 package global
 
 import (
-	"slices"
-
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -107,67 +105,10 @@ func keyOf(t ei.Term) (key string, same ei.Term, ok bool) {
 	if err != nil || len(raw) > maxNameLen || !otp.PossibleEverywhere(t) {
 		return "", nil, false
 	}
-	same = canonical(t)
-	if raw, err = ei.AppendTerm(raw[:0], same); err != nil {
-		return "", nil, false
+	if same, err = otp.Canonical(t); err == nil {
+		raw, err = ei.AppendTerm(raw[:0], same)
 	}
-	return string(raw), same, true
-}
-
-// canonical gives a term in the form in which runtime systems send it, maps in the order of their
-// keys. It recurses as deep as the term is nested, which its size bounds.
-func canonical(t ei.Term) ei.Term {
-	switch t := t.(type) {
-	case ei.Raw:
-		if d, err := t.Decode(); err == nil {
-			return canonical(d)
-		}
-	case ei.Tuple:
-		c := make(ei.Tuple, len(t))
-		for i, e := range t {
-			c[i] = canonical(e)
-		}
-		return c
-	case ei.List:
-		if s, ok := bytesOf(t); ok {
-			return s
-		}
-		c := make(ei.List, len(t))
-		for i, e := range t {
-			c[i] = canonical(e)
-		}
-		return c
-	case ei.ImproperList:
-		c := ei.ImproperList{Elems: make([]ei.Term, len(t.Elems)), Tail: canonical(t.Tail)}
-		for i, e := range t.Elems {
-			c.Elems[i] = canonical(e)
-		}
-		return c
-	case ei.Map:
-		c := make(ei.Map, len(t))
-		for i, p := range t {
-			c[i] = ei.Pair{Key: canonical(p.Key), Value: canonical(p.Value)}
-		}
-		slices.SortFunc(c, func(a, b ei.Pair) int { return ei.Compare(a.Key, b.Key) })
-		return c
-	}
-	return t
-}
-
-// bytesOf is the String of a list of bytes that a runtime system sends as one.
-func bytesOf(l ei.List) (ei.String, bool) {
-	if len(l) == 0 || len(l) > 65535 {
-		return "", false
-	}
-	s := make([]byte, len(l))
-	for i, e := range l {
-		v, ok := e.(ei.Int)
-		if !ok || v < 0 || v > 255 {
-			return "", false
-		}
-		s[i] = byte(v)
-	}
-	return ei.String(s), true
+	return string(raw), same, err == nil
 }
 
 // nodesOf reads [{Node, Version}], in which a Node may stand alone. Names that no node can have are

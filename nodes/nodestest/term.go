@@ -7,6 +7,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 // callLimit is how long gen_server:call waits, unless it is told otherwise.
@@ -27,46 +28,7 @@ func parse(text string) (ei.Term, error) {
 	if err != nil {
 		return nil, fmt.Errorf("nodestest: %q: %w", text, err)
 	}
-	return asBEAM(t), nil
-}
-
-// maxString is the length of the longest list that a BEAM sends as a string of bytes.
-const maxString = 1<<16 - 1
-
-// asBEAM gives the lists in a term the form in which a BEAM sends them.
-func asBEAM(t ei.Term) ei.Term {
-	switch t := t.(type) {
-	case ei.List:
-		text := make([]byte, 0, len(t))
-		for _, e := range t {
-			if i, ok := e.(ei.Int); ok && i >= 0 && i <= 255 {
-				text = append(text, byte(i))
-			}
-		}
-		if len(t) > 0 && len(text) == len(t) && len(t) <= maxString {
-			return ei.String(text)
-		}
-		return ei.List(asBEAMs(t))
-	case ei.ImproperList:
-		return ei.ImproperList{Elems: asBEAMs(t.Elems), Tail: asBEAM(t.Tail)}
-	case ei.Tuple:
-		return ei.Tuple(asBEAMs(t))
-	case ei.Map:
-		m := make(ei.Map, len(t))
-		for i, p := range t {
-			m[i] = ei.Pair{Key: asBEAM(p.Key), Value: asBEAM(p.Value)}
-		}
-		return m
-	}
-	return t
-}
-
-func asBEAMs(terms []ei.Term) []ei.Term {
-	out := make([]ei.Term, len(terms))
-	for i, t := range terms {
-		out[i] = asBEAM(t)
-	}
-	return out
+	return otp.Canonical(t)
 }
 
 // beamly makes the results of a function what a BEAM sends.
@@ -80,11 +42,7 @@ func beamly(f nodes.Func) nodes.Func {
 		if err != nil {
 			return nil, err
 		}
-		t, err := ei.Raw(b).Decode()
-		if err != nil {
-			return nil, err
-		}
-		return asBEAM(t), nil
+		return otp.Canonical(ei.Raw(b))
 	}
 }
 

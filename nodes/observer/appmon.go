@@ -33,9 +33,6 @@ func (b *observer) startAppmon(ctx context.Context, _, client ei.Pid, _ ei.Term)
 	if nodes.ConnOf(ctx) == nil || b.asker(ctx) != string(client.Node) {
 		return nil, badarg
 	}
-	if !b.mayHavePage(client.Node) {
-		return nil, systemLimit
-	}
 	self := nodes.MailboxOf(ctx)
 	pid, _, err := self.SpawnMonitor(ctx, b.n.Name(), "appmon_info", "serve", client)
 	if err != nil {
@@ -138,13 +135,6 @@ func (b *observer) deliver(o order) (ei.Raw, error) {
 		v = b.tree(o.of)
 	}
 	return ei.AppendTerm(nil, v)
-}
-
-// mayHavePage tells whether a node's clients may have one more process of appmon's.
-func (b *observer) mayHavePage(node ei.Atom) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.pages[node] < appmonPages
 }
 
 // beginPage and endPage count the processes of appmon's.

@@ -2,6 +2,7 @@ package observer
 
 import (
 	"cmp"
+	"fmt"
 	"os"
 	"runtime"
 	"runtime/metrics"
@@ -192,67 +193,37 @@ func (b *observer) systemInfo(what ei.Term) (ei.Term, error) {
 	} else if ok && len(t) == 2 && t[0] == ei.Atom("allocator_sizes") {
 		return findEach(allocInfo(), t[1])
 	}
-	switch what {
-	case ei.Atom("wordsize"):
-		return ei.Int(wordSize), nil
-	case ei.Atom("otp_release"): // a number to those who ask: none of OTP's
-		return otp.Charlist("0"), nil
-	case ei.Atom("version"):
-		return otp.Charlist(goVersion()), nil
-	case ei.Atom("system_version"):
-		return otp.Charlist("Go " + goVersion() + " [" + runtime.GOOS + "/" + runtime.GOARCH + "] [smp:" +
-			strconv.Itoa(runtime.GOMAXPROCS(0)) + "] " + b.opts.Application + " " + b.opts.Version + "\n"), nil
-	case ei.Atom("system_architecture"):
-		return otp.Charlist(runtime.GOARCH + "-" + runtime.GOOS), nil
-	case ei.Atom("machine"):
-		return otp.Charlist("Go"), nil
-	case ei.Atom("emu_type"), ei.Atom("build_type"):
-		return ei.Atom("opt"), nil
-	case ei.Atom("emu_flavor"):
-		return ei.Atom("jit"), nil
-	case ei.Atom("process_count"):
-		return ei.Int(b.n.Stats().Mailboxes), nil
-	case ei.Atom("process_limit"):
-		return ei.Int(processLimit), nil
-	case ei.Atom("port_count"):
-		return ei.Int(len(b.n.Stats().Peers)), nil
-	case ei.Atom("port_limit"):
-		return ei.Int(portLimit), nil
-	case ei.Atom("atom_limit"):
-		return ei.Int(atomLimit), nil
-	case ei.Atom("ets_limit"):
-		return ei.Int(tableLimit), nil
-	case ei.Atom("atom_count"), ei.Atom("ets_count"), ei.Atom("dirty_cpu_schedulers"), ei.Atom("dirty_cpu_schedulers_online"),
-		ei.Atom("dirty_io_schedulers"), ei.Atom("thread_pool_size"):
-		return ei.Int(0), nil
-	case ei.Atom("schedulers"), ei.Atom("schedulers_online"):
-		return ei.Int(runtime.GOMAXPROCS(0)), nil
-	case ei.Atom("logical_processors"), ei.Atom("logical_processors_online"), ei.Atom("logical_processors_available"):
-		return ei.Int(runtime.NumCPU()), nil
-	case ei.Atom("multi_scheduling"):
-		return ei.Atom("enabled"), nil
-	case ei.Atom("kernel_poll"), ei.Atom("smp_support"), ei.Atom("threads"):
-		return ei.Atom("true"), nil
-	case ei.Atom("dist_buf_busy_limit"):
-		return ei.Int(1 << 20), nil
-	case ei.Atom("creation"):
-		return ei.Int(b.n.Creation()), nil
-	case ei.Atom("start_time"):
-		return ei.Int(b.began.UnixNano()), nil
-	case ei.Atom("time_offset"):
-		return ei.Atom("final"), nil
-	case ei.Atom("c_compiler_used"), ei.Atom("cpu_topology"):
-		return ei.Atom("undefined"), nil
-	case ei.Atom("alloc_util_allocators"):
-		list := ei.List{}
-		for _, a := range allocators() {
-			list = append(list, a.name)
-		}
-		return list, nil
-	case ei.Atom("dist_ctrl"), ei.Atom("loaded"):
-		return ei.List{}, nil
+	name, _ := what.(ei.Atom)
+	if v := b.systemInfos()[name]; v != nil {
+		return v, nil
 	}
 	return nil, badarg
+}
+
+// systemInfos are the items of erlang:system_info/1 that are atoms.
+func (b *observer) systemInfos() map[ei.Atom]ei.Term {
+	const none, yes, undefined = ei.Int(0), ei.Atom("true"), ei.Atom("undefined")
+	s, procs, cpus := b.n.Stats(), ei.Int(runtime.GOMAXPROCS(0)), ei.Int(runtime.NumCPU())
+	names := ei.List{}
+	for _, a := range allocators() {
+		names = append(names, a.name)
+	}
+	return map[ei.Atom]ei.Term{
+		"otp_release": otp.Charlist("0"), // a number to those who ask: none of OTP's
+		"version":     otp.Charlist(goVersion()),
+		"system_version": otp.Charlist(fmt.Sprintf("Go %s [%s/%s] [smp:%d] %s %s\n",
+			goVersion(), runtime.GOOS, runtime.GOARCH, procs, b.opts.Application, b.opts.Version)),
+		"system_architecture": otp.Charlist(runtime.GOARCH + "-" + runtime.GOOS), "machine": otp.Charlist("Go"),
+		"emu_type": ei.Atom("opt"), "build_type": ei.Atom("opt"), "emu_flavor": ei.Atom("jit"), "wordsize": ei.Int(wordSize),
+		"process_count": ei.Int(s.Mailboxes), "process_limit": ei.Int(processLimit), "port_count": ei.Int(len(s.Peers)),
+		"port_limit": ei.Int(portLimit), "atom_count": none, "atom_limit": ei.Int(atomLimit), "ets_count": none, "ets_limit": ei.Int(tableLimit),
+		"schedulers": procs, "schedulers_online": procs, "dirty_cpu_schedulers": none, "dirty_cpu_schedulers_online": none,
+		"dirty_io_schedulers": none, "thread_pool_size": none,
+		"logical_processors": cpus, "logical_processors_online": cpus, "logical_processors_available": cpus, "cpu_topology": undefined,
+		"multi_scheduling": ei.Atom("enabled"), "kernel_poll": yes, "smp_support": yes, "threads": yes, "c_compiler_used": undefined,
+		"dist_buf_busy_limit": ei.Int(1 << 20), "dist_ctrl": ei.List{}, "loaded": ei.List{}, "alloc_util_allocators": names,
+		"creation": ei.Int(b.n.Creation()), "start_time": ei.Int(b.began.UnixNano()), "time_offset": ei.Atom("final"),
+	}
 }
 
 func goVersion() string {
@@ -341,12 +312,11 @@ func (b *observer) sysInfo() ei.List {
 		pair("schedulers_available", ei.Int(runtime.GOMAXPROCS(0))), pair("wordsize_internal", ei.Int(wordSize)),
 		pair("wordsize_external", ei.Int(wordSize)), pair("alloc_info", allocInfo()),
 	}
+	infos := b.systemInfos()
 	for _, item := range []string{"logical_processors", "logical_processors_online", "logical_processors_available", "schedulers",
 		"schedulers_online", "version", "system_architecture", "kernel_poll", "smp_support", "threads", "thread_pool_size", "process_count",
 		"process_limit", "atom_count", "atom_limit", "port_count", "port_limit", "ets_count", "ets_limit", "dist_buf_busy_limit"} {
-		if v, err := b.systemInfo(ei.Atom(item)); err == nil {
-			list = append(list, pair(item, v))
-		}
+		list = append(list, pair(item, infos[ei.Atom(item)]))
 	}
 	return append(list, b.memory()...)
 }

@@ -1,7 +1,6 @@
 package pg
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -9,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 // The messages between scope processes, as modules pg and (since OTP 29) data_publisher of kernel
@@ -77,11 +77,7 @@ var (
 	errUnknown = errors.New("unknown message")
 	errForeign = errors.New("a process of another node")
 	errRoom    = errors.New("more than Options.Limit allows")
-	errDeep    = errors.New("the group is a term that is nested too deeply")
 )
-
-// mostDeep is how deep terms that name groups may be nested.
-const mostDeep = 1000
 
 // A parser reads messages. It keeps atoms that come again.
 type parser struct {
@@ -427,69 +423,10 @@ func keyOf(raw ei.Raw) (string, error) {
 		b, err := ei.AppendAtom(make([]byte, 0, len(a)+3), a)
 		return string(b), err
 	}
-	t, err := raw.Decode()
-	if err == nil {
-		t, err = plain(t, mostDeep)
-	}
+	t, err := otp.Canonical(raw)
 	if err != nil {
 		return "", err
 	}
 	b, err := ei.AppendTerm(make([]byte, 0, len(raw)), t)
 	return string(b), err
-}
-
-// plain is a term of which there is only one encoding: lists are Lists, and maps are in order.
-func plain(t ei.Term, deep int) (_ ei.Term, err error) {
-	if deep == 0 {
-		return nil, errDeep
-	}
-	all := func(terms []ei.Term) error {
-		for i := range terms {
-			if terms[i], err = plain(terms[i], deep-1); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	switch t := t.(type) {
-	case ei.String:
-		list, _ := ei.Elements(t)
-		return list, nil
-	case ei.List:
-		return t, all(t)
-	case ei.Tuple:
-		return t, all(t)
-	case ei.ImproperList:
-		if err := all(t.Elems); err != nil {
-			return nil, err
-		}
-		t.Tail, err = plain(t.Tail, deep-1)
-		return t, err
-	case ei.Map:
-		for i := range t {
-			both := []ei.Term{t[i].Key, t[i].Value}
-			if err := all(both); err != nil {
-				return nil, err
-			}
-			t[i] = ei.Pair{Key: both[0], Value: both[1]}
-		}
-		return sorted(t), nil
-	}
-	return t, nil
-}
-
-// sorted gives a map in the order of its encoded keys.
-func sorted(m ei.Map) ei.Map {
-	keys := make(map[*ei.Pair][]byte, len(m))
-	pairs := make([]*ei.Pair, len(m))
-	for i := range m {
-		pairs[i] = &m[i]
-		keys[&m[i]], _ = ei.AppendTerm(nil, m[i].Key) // one that cannot be encoded fails with the whole
-	}
-	slices.SortFunc(pairs, func(a, b *ei.Pair) int { return bytes.Compare(keys[a], keys[b]) })
-	out := make(ei.Map, len(m))
-	for i, p := range pairs {
-		out[i] = *p
-	}
-	return out
 }

@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 // A model says the same as a table, in lists.
@@ -210,5 +211,5 @@ func TestKey(t *testing.T) {
 	require.Error(t, err)
 	deep := slices.Concat(slices.Repeat([]byte{'l', 0, 0, 0, 1}, 1e6), []byte{'j'}, slices.Repeat([]byte{'j'}, 1e6))
 	_, err = keyOf(deep)
-	require.ErrorIs(t, err, errDeep)
+	require.ErrorIs(t, err, otp.ErrDeep)
 }

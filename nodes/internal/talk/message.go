@@ -276,21 +276,8 @@ func Parse(b []byte, fd int) (Message, error) {
 // descriptorOf is where a message has the descriptor that comes along, which it owns: 0 is none,
 // since a descriptor is 3 or higher. nil: none belongs to messages of this type.
 func descriptorOf(m Message) *int {
-	switch m := m.(type) {
-	case *Welcome:
-		return &m.FD
-	case *SessionSocket:
-		return &m.FD
-	case *Session:
-		return &m.FD
-	case *Move:
-		return &m.FD
-	case *WorkerLink:
-		return &m.FD
-	case *RemoteLink:
-		return &m.FD
-	case *Unknown:
-		return &m.FD
+	if fd := reflect.ValueOf(m).Elem().FieldByName("FD"); fd.IsValid() {
+		return fd.Addr().Interface().(*int)
 	}
 	return nil
 }
