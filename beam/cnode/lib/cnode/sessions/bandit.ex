@@ -25,6 +25,8 @@ defmodule Cnode.Sessions.Bandit do
   import Kernel, except: [send: 2]
   alias Cnode.Sessions.ThousandIsland
 
+  @compile {:no_warn_undefined, Bandit.Headers}
+
   @ours [:front, :name, :uids]
   @mark "CW1"
   # milliseconds that a client may read nothing, and between looks whether the system stops
@@ -73,6 +75,12 @@ defmodule Cnode.Sessions.Bandit do
     local = ThousandIsland.local(options[:ip], port)
     options = options |> Keyword.take(@ours) |> Map.new()
     options = Map.merge(options, %{adopt: :socket, points: :idle, local: local})
+
+    # Bandit makes a persistent term at the first use: all connections that come at once would make it, and for each that replaces
+    # another one the system looks through all processes
+    if Code.ensure_loaded?(Bandit.Headers) and function_exported?(Bandit.Headers, :field_value_valid?, 1),
+      do: Bandit.Headers.field_value_valid?("")
+
     with {:ok, handle} <- :cnode_sessions.listen(options), do: {:ok, {__MODULE__, handle, local}}
   end
 
