@@ -74,8 +74,8 @@ func serveOn() error {
 	return s.Run(context.Background())
 }
 
-// At an upgrade a stream ends when its handler does, and no call fails: neither on a connection that
-// is used all the time, nor on a new one. Later calls get the new process.
+// At an upgrade a stream ends when its handler does, and no call fails: neither on a connection
+// that is used all the time, nor on a new one. Later calls get the new process.
 func TestUpgrades(t *testing.T) {
 	server := exec.Command(os.Args[0])
 	server.Env = append(os.Environ(), role+"=yes")

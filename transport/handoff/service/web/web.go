@@ -34,9 +34,9 @@ func Serve(s *service.Service, srv *http.Server, l net.Listener) {
 }
 
 // ServeTLS is Serve with TLS: of Server.TLSConfig, or of the files if they are named. Connections
-// are not moved. When another process has the listener, each is closed in good order after the next
-// answer, with HTTP/2 by GOAWAY; then srv is shut down, which closes the idle ones. ServeTLS changes
-// srv.Handler, and calls what was there.
+// are not moved. When another process has the listener, each is closed in good order after the
+// next answer, with HTTP/2 by GOAWAY; then srv is shut down, which closes the idle ones. ServeTLS
+// changes srv.Handler, and calls what was there.
 func ServeTLS(s *service.Service, srv *http.Server, l net.Listener, certFile, keyFile string) {
 	if srv.TLSConfig == nil {
 		srv.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
