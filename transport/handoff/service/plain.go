@@ -521,28 +521,41 @@ func (p *plain) drain(ctx context.Context, is func() bool) {
 	onEnd := p.s.onEnd
 	p.s.onEnd = nil
 	p.s.mu.Unlock()
-	var all sync.WaitGroup
+	servers := len(onEnd)
 	for _, f := range onEnd {
-		all.Go(func() {
+		go func() {
 			if err := f(ctx); err != nil {
 				p.Logger().Warn("a server has not ended in good order", "error", err)
 			}
-		})
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			servers--
+			p.tell()
+		}()
 	}
-	if err := p.until(ctx, is); err != nil {
+	// a function need not look at ctx
+	if err := p.until(ctx, func() bool { return servers == 0 && is() }); err != nil {
 		p.mu.Lock()
 		left := len(p.conns)
 		p.mu.Unlock()
 		p.Logger().Warn("connections are cut off", "number", left)
 	}
-	all.Wait()
 }
+
+// usedLimit bounds how long a process serves on once another one has the listeners. Meanwhile who
+// has just connected gets an answer, and who asks again one that ends the connection (see package
+// web): a server that is shut down drops requests that it has not read.
+const usedLimit = 2 * time.Second
 
 // Leave ends what is in progress here, and waits for what still comes from the process before.
 func (p *plain) Leave(ctx context.Context) error {
-	p.drain(ctx, func() bool {
+	over := func() bool {
 		return p.before == 0 && (len(p.conns) == 0 || p.hold != nil && len(p.conns) == len(p.hold.stopped))
-	})
+	}
+	used, cancel := context.WithTimeout(ctx, min(usedLimit, p.s.drainTimeout()/5))
+	_ = p.until(used, over)
+	cancel()
+	p.drain(ctx, over)
 	p.mu.Lock()
 	side := p.side
 	p.mu.Unlock()

@@ -158,51 +158,71 @@ func TestManyConnections(t *testing.T) {
 	require.Equal(t, len(cs), n)
 }
 
-// Who connects for each request meets no failure.
+// Who connects for each request meets no failure, nor does who keeps a connection with TLS for as
+// long as the server does not say that it closes it.
 func TestNewConnections(t *testing.T) {
 	t.Parallel()
-	for _, secure := range []bool{false, true} {
-		t.Run(fmt.Sprint(secure), func(t *testing.T) {
+	for name, how := range map[string]struct{ secure, keeps bool }{"new": {}, "new, TLS": {secure: true}, "kept, TLS": {true, true}} {
+		t.Run(name, func(t *testing.T) {
 			var env []string
-			if secure {
+			if how.secure {
 				env = append(env, role+"_TLS="+certificate(t))
 			}
 			r := begin(t, "tcp:127.0.0.1:0", env...)
 			stop, addr := make(chan struct{}), r.addr
 			var all sync.WaitGroup
-			var n, bad atomic.Int64
+			var bad atomic.Int64
+			connect := func() (net.Conn, error) {
+				if how.secure {
+					return tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true})
+				}
+				return net.Dial("tcp", addr)
+			}
+			ask := func(c net.Conn, in *bufio.Reader) (closes bool, err error) {
+				text := "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+				if !how.keeps {
+					text = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+				}
+				if _, err := io.WriteString(c, text); err != nil {
+					return false, err
+				}
+				resp, err := http.ReadResponse(in, nil)
+				if err != nil {
+					return false, err
+				}
+				_, err = io.ReadAll(resp.Body)
+				return resp.Close, err
+			}
 			for range 16 {
 				all.Go(func() {
 					for {
+						c, err := connect()
+						for in := bufio.NewReader(c); err == nil; {
+							var closes bool
+							closes, err = ask(c, in)
+							select {
+							case <-stop:
+								closes = true
+							default:
+							}
+							if closes {
+								_ = c.Close()
+								break
+							}
+						}
+						if err != nil {
+							bad.Add(1)
+							t.Log(err)
+						}
 						select {
 						case <-stop:
 							return
 						default:
 						}
-						c, err := net.Dial("tcp", addr)
-						if err == nil {
-							if secure {
-								c = tls.Client(c, &tls.Config{InsecureSkipVerify: true})
-							}
-							_, err = io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-							if err == nil {
-								var resp *http.Response
-								resp, err = http.ReadResponse(bufio.NewReader(c), nil)
-								if err == nil {
-									_, err = io.ReadAll(resp.Body)
-								}
-							}
-							_ = c.Close()
-						}
-						n.Add(1)
-						if err != nil {
-							bad.Add(1)
-							t.Log(err)
-						}
 					}
 				})
 			}
-			for range 15 {
+			for range 10 {
 				old := r.pid
 				r.hangUp()
 				r.hears(fmt.Sprint("left ", old))
@@ -214,10 +234,11 @@ func TestNewConnections(t *testing.T) {
 	}
 }
 
-// A server that speaks first goes on with the connection.
+// A server that speaks first goes on with the connection, within DrainTimeout: its function that
+// ends it need not look at that.
 func TestServerSpeaksFirst(t *testing.T) {
 	t.Parallel()
-	r := begin(t, "tcp:127.0.0.1:0", role+"_FIRST=yes")
+	r := begin(t, "tcp:127.0.0.1:0", role+"_FIRST=yes", role+"_DRAIN=1s")
 	first := r.pid
 	c := r.connect()
 	line, err := c.r.ReadString('\n')
@@ -228,6 +249,7 @@ func TestServerSpeaksFirst(t *testing.T) {
 	text, err := io.ReadAll(c.r)
 	require.NoError(t, err)
 	require.Equal(t, "hello", string(text))
+	r.hears(fmt.Sprint("left ", first))
 }
 
 // Processes that drain pass their connections on to the last.

@@ -2,6 +2,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -33,8 +34,9 @@ func Serve(s *service.Service, srv *http.Server, l net.Listener) {
 }
 
 // ServeTLS is Serve with TLS: of Server.TLSConfig, or of the files if they are named. Connections
-// are not moved. When another process has the listener, srv is shut down: requests in progress are
-// answered, idle connections are closed, and HTTP/2 sends GOAWAY.
+// are not moved. When another process has the listener, each is closed in good order after the
+// next answer, with HTTP/2 by GOAWAY; then srv is shut down, which closes the idle ones. ServeTLS
+// changes srv.Handler, and calls what was there.
 func ServeTLS(s *service.Service, srv *http.Server, l net.Listener, certFile, keyFile string) {
 	if srv.TLSConfig == nil {
 		srv.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
@@ -43,6 +45,15 @@ func ServeTLS(s *service.Service, srv *http.Server, l net.Listener, certFile, ke
 }
 
 func serve(s *service.Service, srv *http.Server, l net.Listener, moves bool, serve func(net.Listener) error) {
+	if !moves {
+		handler := cmp.Or[http.Handler](srv.Handler, http.DefaultServeMux)
+		srv.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if s.Moves() {
+				w.Header().Set("Connection", "close")
+			}
+			handler.ServeHTTP(w, r)
+		})
+	}
 	s.OnEnd(func(ctx context.Context) error {
 		if moves && s.Moves() {
 			return nil

@@ -93,6 +93,7 @@ func serve(at string) error {
 	}
 	srv.RegisterOnShutdown(func() { fmt.Println("shut down") })
 	if os.Getenv(role+"_FIRST") != "" {
+		s.OnEnd(func(context.Context) error { select {} }) // as GracefulStop of gRPC with a stream that does not end
 		go func() {
 			for c, err := l.Accept(); err == nil; c, err = l.Accept() {
 				fmt.Fprintln(c, os.Getpid())
