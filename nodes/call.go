@@ -535,14 +535,11 @@ func (n *Node) callTo(ctx context.Context, to bonds.Target, request any) (ei.Cur
 
 // badRPC is the error that a reply of rex stands for; nil if it is none.
 func badRPC(c ei.Cursor) error {
-	if size, err := c.Tuple(); err != nil || size != 2 || !c.AtomIs("badrpc") {
-		return nil
+	reason, err := otp.ReadBadRPC(c)
+	if reason != nil {
+		err = &RPCError{reason}
 	}
-	reason, err := c.Term()
-	if err != nil {
-		return err
-	}
-	return &RPCError{reason}
+	return err
 }
 
 func (b *Mailbox) encode() ei.EncodeOptions { return b.n.encode() }
@@ -557,20 +554,12 @@ func replyAs[R any](c ei.Cursor, op, node string, err error) (reply R, _ error) 
 		return reply, nil
 	}
 	var result ei.Result[R]
-	if isResult(c) {
+	if otp.IsResult(c) {
 		if err = c.Unmarshal(&result); err == nil {
 			err = result.Err
 		}
 	}
 	return result.Value, wrap(op, node, err)
-}
-
-// isResult tells whether the next term is ok, error, {ok, _} or {error, _}.
-func isResult(c ei.Cursor) bool {
-	if size, err := c.Tuple(); err == nil && size != 2 {
-		return false
-	}
-	return c.AtomIs("ok") || c.AtomIs("error")
 }
 
 // A Caller is a *Node, which calls with a process made for each call, or a *Mailbox, whose pid the

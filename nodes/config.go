@@ -425,8 +425,6 @@ func dynamicName() string {
 	return strings.ToUpper(strconv.FormatUint(rand.Uint64()|1<<63, 36))
 }
 
-func randomCreation() uint32 { return rand.Uint32() }
-
 func checkAbsent(where string, a ei.Atom) error {
 	if a != "" && a != "nil" && a != "undefined" {
 		return fmt.Errorf("%s is %q: want nil or undefined", where, string(a))

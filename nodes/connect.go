@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	hosts "github.com/cnode-go/cnode/internal/host"
 	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/link"
@@ -58,7 +59,7 @@ func (n *Node) ConnectAddr(ctx context.Context, addr transport.Addr, name string
 // before IPv6, for as long as ctx allows. A host without an address is ErrUnknownHost. It is
 // ei_connect_host_port.
 func (n *Node) ConnectHostPort(ctx context.Context, host string, port uint16, name string) (*Conn, error) {
-	ip, err := lookup(ctx, host)
+	ip, err := hosts.Lookup(ctx, host)
 	if err != nil {
 		return nil, wrap("connect", net.JoinHostPort(host, strconv.Itoa(int(port))), fmt.Errorf("%s: %w", stepFind, err))
 	}
@@ -102,7 +103,7 @@ func (h *handshakes) connectAnyone(ctx context.Context, at Endpoint) (_ *Conn, e
 	if err := cmp.Or(h.n.Err(), wait.TakesTime(ctx)); err != nil { // see dial
 		return nil, err
 	}
-	defer endedBy(ctx, &err)
+	defer wait.EndedBy(ctx, &err)
 	ctx, cancel := h.handshakeTime(ctx)
 	defer cancel()
 	ctx, a := newAttempt(ctx)
@@ -117,7 +118,7 @@ func (h *handshakes) connectAnyone(ctx context.Context, at Endpoint) (_ *Conn, e
 	if err != nil {
 		a.claim.Over(false)
 		if ctx.Err() != nil {
-			err = because(ctx, err)
+			err = wait.Because(ctx, err)
 		}
 		return nil, err
 	}
@@ -148,7 +149,7 @@ func (n *Node) dial(ctx context.Context, name string, at *Endpoint, onDemand boo
 	if err := dist.CheckName(name); err != nil {
 		return nil, err
 	}
-	defer endedBy(ctx, &err)
+	defer wait.EndedBy(ctx, &err)
 	d := &dialing{n: n, name: name, at: at, onDemand: onDemand, caller: ctx}
 	ctx, cancel := n.handshakes.handshakeTime(ctx)
 	defer cancel()
@@ -252,9 +253,9 @@ func (d *dialing) waitFor(ctx context.Context, pause <-chan time.Time) error {
 // failed over says more than that step.
 func (d *dialing) late(ctx context.Context, step string) error {
 	if d.err == nil && d.n.ctx.Err() == nil {
-		return because(ctx, errors.New(step))
+		return wait.Because(ctx, errors.New(step))
 	}
-	return because(ctx, d.err)
+	return wait.Because(ctx, d.err)
 }
 
 // The steps of connecting, as errors name them. Those of the handshake are package dist's.
@@ -292,7 +293,7 @@ func (h *handshakes) attempt(ctx context.Context, a *attempt, at *Endpoint) (c *
 	a.claim.Over(false)
 	switch superseded := context.Cause(ctx) == ErrSuperseded; {
 	case ctx.Err() != nil && !superseded:
-		err = because(ctx, err)
+		err = wait.Because(ctx, err)
 	case superseded || h.n.peers.GaveWay(&a.Attempt):
 		return nil, ErrSuperseded
 	}
@@ -340,26 +341,6 @@ func (n *Node) lifetime(ctx context.Context) (context.Context, context.CancelFun
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(n.ctx, func() { cancel(n.Err()) })
 	return ctx, func() { stop(); cancel(nil) }
-}
-
-// because returns the cause for which ctx has ended, and err with it if that says anything else.
-func because(ctx context.Context, err error) error {
-	cause := context.Cause(ctx)
-	switch {
-	case err == nil:
-		return cause
-	case errors.Is(err, cause):
-		return err
-	}
-	return fmt.Errorf("%w (%w)", cause, err)
-}
-
-// endedBy adds ctx's error to err if that is the cause which whoever ended ctx has given: callers
-// ask for context.Canceled.
-func endedBy(ctx context.Context, err *error) {
-	if ended := ctx.Err(); ended != nil && errors.Is(*err, context.Cause(ctx)) && !errors.Is(*err, ended) {
-		*err = fmt.Errorf("%w: %w", ended, *err)
-	}
 }
 
 // An initiative is an attempt of our own.

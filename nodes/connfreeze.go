@@ -52,7 +52,7 @@ func (c *Conn) freeze(ctx context.Context) (*move.Frozen, error) {
 	if err := cmp.Or(c.Err(), wait.TakesTime(ctx)); err != nil {
 		return nil, err
 	}
-	if c.n.ids.worker != 0 {
+	if c.n.ids.Worker != 0 {
 		return nil, errWorkers
 	}
 	if c.l.Leaves() { // Shutdown

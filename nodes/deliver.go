@@ -6,6 +6,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
+	"github.com/cnode-go/cnode/nodes/internal/ids"
 	"github.com/cnode-go/cnode/nodes/internal/inbox"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
@@ -178,7 +179,7 @@ func (n *Node) answersCall(m *Message) bool {
 	if !ok {
 		ref, _, ok = otp.ReplyTag(m.Payload, m.mem.Refs()...)
 	}
-	if !ok || ref.ID[2]&callBit == 0 {
+	if !ok || !ids.IsCall(ref) {
 		return false
 	}
 	name, creation, err := n.identity()
@@ -189,7 +190,7 @@ func (n *Node) answersCall(m *Message) bool {
 // reply that no call waits for is dropped. It is false for any other message.
 func (b *Mailbox) takeMailboxReply(m *Message, cancel <-chan struct{}) bool {
 	ref, _, ok := otp.ReplyTag(m.Payload)
-	if !ok || ref.ID[2]&callBit == 0 || b.ended() {
+	if !ok || !ids.IsCall(ref) || b.ended() {
 		return false
 	}
 	b.mu.Lock()

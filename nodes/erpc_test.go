@@ -13,6 +13,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/ids"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -86,7 +87,7 @@ func (p *processes) hasAliases() bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	for ref := range p.aliases.All() {
-		if ref.ID[2]&callBit == 0 {
+		if !ids.IsCall(ref) {
 			return true
 		}
 	}

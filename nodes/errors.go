@@ -12,6 +12,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/internal/cookie"
 	"github.com/cnode-go/cnode/nodes/internal/link"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/nodes/internal/peers"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -138,7 +139,7 @@ func (e *RPCError) Unwrap() error {
 	if !ok || len(exit) != 2 || exit[0] != ei.Atom("EXIT") {
 		return nil
 	}
-	if why, ok := exit[1].(ei.Tuple); ok && len(why) == 2 && isStack(why[1]) {
+	if why, ok := exit[1].(ei.Tuple); ok && len(why) == 2 && otp.IsStack(why[1]) {
 		return &Raise{ClassError, why[0], why[1]}
 	}
 	return &Raise{Class: ClassExit, Reason: exit[1]}
@@ -204,17 +205,6 @@ const (
 	noconnection = ei.Atom("noconnection")
 	notsup       = ei.Atom("notsup")
 )
-
-// isStack tells whether a term is a list of calls: {Module, Function, Arguments, Place}, or {Fun,
-// Arguments, Place}.
-func isStack(t ei.Term) bool {
-	frames, ok := ei.Elements(t)
-	for _, f := range frames {
-		call, isTuple := f.(ei.Tuple)
-		ok = ok && isTuple && (len(call) == 3 || len(call) == 4)
-	}
-	return ok
-}
 
 // reasonText is how many bytes of a reason an error's text has at the most: a peer may give any
 // reason.

@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"context"
+	"math/rand/v2"
 	"time"
 
 	"github.com/cnode-go/cnode/internal/protocol"
@@ -109,7 +110,7 @@ func (h *handshakes) nameFor(who protocol.Name) protocol.Verdict {
 	for {
 		name := dynamicName() + "@" + who.Name
 		if !h.n.peers.Has(name) && name != h.n.Name() {
-			return protocol.Verdict{Status: protocol.StatusNamed, Name: name, Creation: max(randomCreation(), 4)}
+			return protocol.Verdict{Status: protocol.StatusNamed, Name: name, Creation: max(rand.Uint32(), 4)}
 		}
 	}
 }

@@ -2,12 +2,11 @@ package nodes
 
 import (
 	"errors"
-	"sync/atomic"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
-	"github.com/cnode-go/cnode/nodes/internal/states"
+	"github.com/cnode-go/cnode/nodes/internal/ids"
 )
 
 // Name is the node's name, alive@host; "" while a dynamic node has none. It is ei_thisnodename.
@@ -60,32 +59,13 @@ func (n *Node) takeName(p dist.Peer) error {
 // errNamed says that another peer has named this node meanwhile.
 var errNamed = errors.New("another peer named this node first")
 
-// identifiers counts a node's pids and references, so that no two are equal.
-type identifiers struct {
-	pid    atomic.Uint64
-	ref    atomic.Uint64
-	worker int // of a node with workers: the number of this one, which is in all of them; 0: none
-}
-
-// makePid makes the pid that has number i.
-func (s *identifiers) makePid(name ei.Atom, i uint64, creation uint32) ei.Pid {
-	serial := uint32(i >> pidBits)
-	if s.worker != 0 {
-		serial = serial<<partBits | uint32(s.worker)
-	}
-	return ei.Pid{Node: name, ID: uint32(i & (1<<pidBits - 1)), Serial: serial, Creation: creation}
-}
-
-// refBits are what the references that are made here have in their third word.
-func (s *identifiers) refBits() uint32 { return uint32(s.worker) << partOfRef }
-
 // home tells in which other worker a process was made, and therefore is; 0 if it was made here, or
 // in another node.
 func (n *Node) home(pid ei.Pid) int {
-	if n.ids.worker == 0 {
+	if n.ids.Worker == 0 {
 		return 0
 	}
-	if at := bonds.WorkerOf(pid); at != n.ids.worker && n.isOwn(pid.Node, pid.Creation) {
+	if at := bonds.WorkerOf(pid); at != n.ids.Worker && n.isOwn(pid.Node, pid.Creation) {
 		return at
 	}
 	return 0
@@ -94,10 +74,10 @@ func (n *Node) home(pid ei.Pid) int {
 // holder tells in which other worker a reference was made; 0 if it was made here, or in another
 // node.
 func (n *Node) holder(r ei.Ref) int {
-	if n.ids.worker == 0 || r.Len < 3 || !n.isOwn(r.Node, r.Creation) {
+	if n.ids.Worker == 0 || r.Len < 3 || !n.isOwn(r.Node, r.Creation) {
 		return 0
 	}
-	if at := int(r.ID[2] >> partOfRef); at != n.ids.worker {
+	if at := ids.WorkerOf(r); at != n.ids.Worker {
 		return at
 	}
 	return 0
@@ -111,20 +91,6 @@ func (n *Node) isOwn(node ei.Atom, creation uint32) bool {
 	return string(node) == n.name && creation == n.creation
 }
 
-// key is the number of a pid among those of its node.
-func key(p ei.Pid) uint64 { return uint64(p.Serial)<<32 | uint64(p.ID) }
-
-// spareIDs is how many pids and references a process may still make (NewPid, NewRef) after it has
-// described its node for another process, which makes others.
-const spareIDs = 1 << 16
-
-// pidBits is how many bits of a pid's number are its id; the bits above go into its serial.
-const pidBits = 28
-
-// workerBits is how many bits of the serial the pids of one Config.Worker have; the bits above are
-// its number.
-const workerBits = 16
-
 // NewPid makes a pid of this node that no process has. A dynamic node without a name has none:
 // ErrUnnamed. It is ei_make_pid.
 func (n *Node) NewPid() (ei.Pid, error) {
@@ -132,19 +98,13 @@ func (n *Node) NewPid() (ei.Pid, error) {
 	if err != nil {
 		return ei.Pid{}, wrap("make pid", "", err)
 	}
-	return n.ids.makePid(name, n.ids.pid.Add(1), creation), nil
+	return n.ids.Pid(name, creation), nil
 }
-
-// callBit, in the third word of a reference, says that the reference is a call's. So an answer that
-// comes too late is recognised, also in another process, and nothing needs to be kept about calls
-// that are over. It is above the counter and below partOfRef.
-const callBit = 1 << 15
 
 // newCallRef makes the reference of a call.
 func (n *Node) newCallRef() (ei.Ref, error) {
 	ref, err := n.NewRef()
-	ref.ID[2] |= callBit
-	return ref, err
+	return ids.ForCall(ref), err
 }
 
 // NewRef makes a reference of this node. A dynamic node without a name has none: ErrUnnamed. It is
@@ -154,16 +114,5 @@ func (n *Node) NewRef() (ei.Ref, error) {
 	if err != nil {
 		return ei.Ref{}, wrap("make reference", "", err)
 	}
-	i := n.ids.ref.Add(1)
-	last := uint32(i>>50) | n.ids.refBits()
-	return ei.Ref{Node: name, Creation: creation, Len: 3, ID: [5]uint32{uint32(i & (1<<18 - 1)), uint32(i >> 18), last}}, nil
+	return n.ids.Ref(name, creation), nil
 }
-
-const (
-	// partBits is how many bits of a pid's serial say in which worker the pid was made: those that
-	// every peer regards as part of the serial.
-	partBits = states.PartBits
-	maxPart  = states.MaxPart
-	// partOfRef is the position of these bits in the third word of a reference.
-	partOfRef = 16
-)

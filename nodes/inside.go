@@ -38,7 +38,7 @@ func (in insider) Env() inside.Env {
 
 // BeWorker makes the node a worker, with a number of its own.
 func (in insider) BeWorker(r inside.Router[*Conn, *Message], number int) {
-	in.n.router, in.n.ids.worker = r, number
+	in.n.router, in.n.ids.Worker = r, number
 }
 
 // Router is what BeWorker was given, for tests.

@@ -4,10 +4,10 @@ import (
 	"iter"
 	"runtime"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/gofunc"
 	"github.com/cnode-go/cnode/nodes/introspect"
 )
 
@@ -119,7 +119,7 @@ func (b *Mailbox) describe(names []ei.Atom, code map[uintptr]introspect.MFA) int
 	} else if b.served.code != 0 {
 		var known bool
 		if d.Runs, known = code[b.served.code]; !known {
-			d.Runs = goFunction(b.served.code)
+			d.Runs.Module, d.Runs.Function = gofunc.NameOf(b.served.code)
 			code[b.served.code] = d.Runs
 		}
 	}
@@ -127,16 +127,4 @@ func (b *Mailbox) describe(names []ei.Atom, code map[uintptr]introspect.MFA) int
 		d.Goroutine = d.Pid.String()
 	}
 	return d
-}
-
-// goFunction names a function of Go.
-func goFunction(code uintptr) introspect.MFA {
-	f := runtime.FuncForPC(code)
-	if f == nil {
-		return introspect.MFA{}
-	}
-	name := strings.TrimSuffix(f.Name(), "-fm")
-	dot := strings.LastIndexByte(name, '/') + 1
-	dot += max(strings.IndexByte(name[dot:], '.'), 0)
-	return introspect.MFA{Module: ei.Atom(name[:dot]), Function: ei.Atom(strings.TrimPrefix(name[dot:], "."))}
 }

@@ -2,7 +2,6 @@ package nodes
 
 import (
 	"context"
-	"slices"
 	"sync"
 
 	"github.com/cnode-go/cnode/ei"
@@ -164,22 +163,12 @@ func (k *kernel) takeOutput(_ context.Context, self *Mailbox, m *Message) {
 // rexRequest reads {Op, M, F, A, GroupLeader} where Op is one of ops. The cursor is at M; the group
 // leader becomes that of the function which runs with ctx.
 func rexRequest(ctx context.Context, request ei.Term, ops ...ei.Atom) (mfa ei.Cursor, ok bool) {
-	c := ei.NewCursor(request.(ei.Raw))
-	if size, err := c.Tuple(); err != nil || size != 5 || !slices.ContainsFunc(ops, c.AtomIs) {
-		return c, false
+	r, ok := otp.ReadRex(request.(ei.Raw), ops...)
+	if ok {
+		t := runOf(ctx)
+		t.leader, t.leaderName = r.Leader, r.LeaderName
 	}
-	mfa = c
-	for range 3 {
-		if err := c.Skip(); err != nil {
-			return c, false
-		}
-	}
-	t := runOf(ctx)
-	var err error
-	if t.leader, err = c.Pid(); err != nil {
-		t.leaderName, _ = c.Atom() // of anything else there is none
-	}
-	return mfa, true
+	return r.MFA, ok
 }
 
 // rexCall answers {call, M, F, A, GL} and {block_call, …}.
@@ -190,7 +179,7 @@ func (k *kernel) rexCall(ctx context.Context, c *Call) (any, error) {
 			k.n.faults.undecodable(c.conn, "request", err)
 			return ei.Tuple{ei.Atom("error"), ei.Atom("badarg")}, nil
 		}
-		return badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("badarg")}), nil
+		return otp.BadRPC(ei.Tuple{ei.Atom("EXIT"), ei.Atom("badarg")}), nil
 	}
 	k.rexResult(ctx, &mfa, func(result ei.Term) { c.answer(result) })
 	return NoReply, nil
@@ -295,27 +284,18 @@ func (k *kernel) rexInfoFull(ctx context.Context, _ *Mailbox, m *Message) {
 
 // rexMessage reads {Pid, Request}, which has come from another node.
 func (k *kernel) rexMessage(m *Message) (from otp.Addressee, request ei.Raw, ok bool) {
-	if m.Payload == nil {
+	if m.Payload == nil || m.conn == nil {
 		return from, nil, false
 	}
 	if err := wellFormed(m.Payload); err != nil {
 		k.n.faults.undecodable(m.conn, "message to rex", err)
 		return from, nil, false
 	}
-	c := ei.NewCursor(m.Payload)
-	if size, err := c.Tuple(); err != nil || size != 2 || m.conn == nil {
-		return from, nil, false
-	}
-	from, err := otp.ReadAddressee(&c)
-	if err != nil {
-		return from, nil, false
-	}
-	request, err = c.Raw()
-	return from, request, err == nil
+	return otp.ReadAsked(m.Payload)
 }
 
 // rexLimit is the result of a call that there is no room for.
-func rexLimit() ei.Term { return badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("system_limit")}) }
+func rexLimit() ei.Term { return otp.BadRPC(ei.Tuple{ei.Atom("EXIT"), ei.Atom("system_limit")}) }
 
 // rexResult calls answer with the result of a call: that of the function, or the reason why its
 // process has ended before it returned. A function that ends its goroutine (runtime.Goexit) counts
@@ -332,10 +312,10 @@ func (k *kernel) rexResult(ctx context.Context, mfa *ei.Cursor, answer func(ei.T
 		reason := ei.Term(ei.Atom("normal"))
 		if result == nil {
 			reason = ei.Atom("killed")
-			result = badrpc(ei.Tuple{ei.Atom("EXIT"), reason})
+			result = otp.BadRPC(ei.Tuple{ei.Atom("EXIT"), reason})
 		}
 		if why := t.endProcess(reason); why != nil {
-			result = badrpc(ei.Tuple{ei.Atom("EXIT"), why})
+			result = otp.BadRPC(ei.Tuple{ei.Atom("EXIT"), why})
 		}
 		answer(result)
 	}()
@@ -354,9 +334,7 @@ func rexTerm(result ei.Raw, exception *Raise) ei.Term {
 	case exception.Class == ClassThrow:
 		return exception.Reason
 	case exception.Class == ClassExit:
-		return badrpc(ei.Tuple{ei.Atom("EXIT"), exception.Reason})
+		return otp.BadRPC(ei.Tuple{ei.Atom("EXIT"), exception.Reason})
 	}
-	return badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Tuple{exception.Reason, exception.Stack}})
+	return otp.BadRPC(ei.Tuple{ei.Atom("EXIT"), ei.Tuple{exception.Reason, exception.Stack}})
 }
-
-func badrpc(reason ei.Term) ei.Term { return ei.Tuple{ei.Atom("badrpc"), reason} }

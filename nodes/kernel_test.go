@@ -10,6 +10,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 // The processes that every node expects of another outlive processes that link to them.
@@ -58,8 +59,8 @@ func TestKernelOddRequests(t *testing.T) {
 	}{
 		{"net_kernel", ei.Tuple{ei.Atom("is_auth")}, ei.Tuple{ei.Atom("error"), ei.Atom("badarg")}},
 		{"net_kernel", ei.Tuple{}, ei.Tuple{ei.Atom("error"), ei.Atom("badarg")}},
-		{"rex", ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("f")}, badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("badarg")})},
-		{"rex", ei.Tuple{}, badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("badarg")})},
+		{"rex", ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("f")}, otp.BadRPC(ei.Tuple{ei.Atom("EXIT"), ei.Atom("badarg")})},
+		{"rex", ei.Tuple{}, otp.BadRPC(ei.Tuple{ei.Atom("EXIT"), ei.Atom("badarg")})},
 	} {
 		p.Say(tt.name, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, ref}, tt.request})
 		_, reply := p.Next()

@@ -21,6 +21,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/cookie"
 	"github.com/cnode-go/cnode/nodes/internal/handshake"
 	"github.com/cnode-go/cnode/nodes/internal/hush"
+	"github.com/cnode-go/cnode/nodes/internal/ids"
 	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/meter"
 	"github.com/cnode-go/cnode/nodes/internal/peers"
@@ -69,7 +70,7 @@ type Node struct {
 	requests *places.Memory // what requests of peers take that wait or run
 	overflow *places.Memory // what messages of peers take for which their mailboxes have no room
 
-	ids     identifiers
+	ids     ids.Source
 	procs   processes
 	watches roster.Watches[reported]
 	funcs   functions
@@ -115,8 +116,7 @@ func New(cfg Config) (*Node, error) {
 	n.ctx, n.end = context.WithCancelCause(context.Background())
 	n.followed, n.alone = link.Followed(n.ctx, true), link.Followed(n.ctx, false)
 	n.initParts(rules)
-	n.ids.pid.Store(uint64(cfg.Worker) << (pidBits + workerBits))
-	n.ids.ref.Store(rand.Uint64() >> 1)
+	n.ids.Init(cfg.Worker)
 	n.instance = rand.Uint64()
 	n.requests = places.NewMemory(cfg.OverflowLimit, places.DefaultMemory)
 	n.overflow = places.NewMemory(cfg.OverflowLimit, places.DefaultMemory)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/ids"
 	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -207,14 +208,14 @@ func TestIdentifiersAreAllDifferent(t *testing.T) {
 	w := newWorld(t, "memory")
 	a := w.node("alice")
 	pids, refs := map[ei.Pid]bool{}, map[ei.Ref]bool{}
-	a.ids.pid.Store(1<<pidBits - 500) // the serial takes over
-	a.ids.ref.Store(1<<50 - 500)
+	a.ids.Pids.Store(1<<ids.PidBits - 500) // the serial takes over
+	a.ids.Refs.Store(1<<50 - 500)
 	for range 1000 {
 		pid, err := a.NewPid()
 		require.NoError(t, err)
 		require.Equal(t, ei.Atom("alice@test"), pid.Node)
 		require.Equal(t, a.Creation(), pid.Creation)
-		require.Less(t, pid.ID, uint32(1<<pidBits))
+		require.Less(t, pid.ID, uint32(1<<ids.PidBits))
 		pids[pid] = true
 		ref, err := a.NewRef()
 		require.NoError(t, err)

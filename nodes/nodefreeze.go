@@ -43,7 +43,7 @@ import (
 // process, if that goes on with the call (Mailbox.CallFrom), else a DOWN, with the reason shutdown,
 // as soon as that process starts the node.
 func (n *Node) Freeze(ctx context.Context) (*Frozen, error) {
-	if n.ids.worker != 0 || n.isFront {
+	if n.ids.Worker != 0 || n.isFront {
 		return nil, wrap("freeze", n.Name(), errWorkers)
 	}
 	return n.freeze(ctx)

@@ -39,7 +39,7 @@ func (n *Node) snapshotSelf(s *states.Node) {
 	n.mu.Lock()
 	s.Name, s.Creation, s.Published = n.name, n.creation, n.publishing.published != nil
 	n.mu.Unlock()
-	s.Pids, s.Refs, s.Started = n.ids.pid.Load(), n.ids.ref.Load(), n.started.Load()
+	s.Pids, s.Refs, s.Started = n.ids.Pids.Load(), n.ids.Refs.Load(), n.started.Load()
 	for i, c := range n.stats.all() {
 		s.Stats[i] = c.Load()
 	}

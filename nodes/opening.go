@@ -8,6 +8,7 @@ import (
 
 	"github.com/cnode-go/cnode/internal/host"
 	"github.com/cnode-go/cnode/nodes/internal/handshake"
+	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -72,7 +73,7 @@ func (o *opening) finish(err error) {
 	if err != nil {
 		o.claim.Over(true)
 		if o.Ctx.Err() != nil {
-			err = because(o.Ctx, err)
+			err = wait.Because(o.Ctx, err)
 		}
 	}
 	o.end()

@@ -3,6 +3,7 @@ package nodes
 import (
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -170,7 +171,7 @@ func TestComesBackUnderItsName(t *testing.T) {
 	for range 3 {
 		p := w.wire(a.Listeners()[0])
 		self := role("wire@test")
-		self.Creation = randomCreation()
+		self.Creation = rand.Uint32()
 		if a.Conn("wire@test") == nil {
 			require.NoError(t, p.Initiate(self))
 		} else {

@@ -12,6 +12,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
+	"github.com/cnode-go/cnode/nodes/internal/ids"
 	"github.com/cnode-go/cnode/nodes/internal/lazymap"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/link"
@@ -77,7 +78,7 @@ func (p *processes) add(b *Mailbox) error {
 	if p.closed {
 		return p.n.gone()
 	}
-	p.byID[key(b.pid)] = b
+	p.byID[ids.Key(b.pid)] = b
 	if b.origin.ref.Len > 0 {
 		p.aliases.Put(b.origin.ref, b)
 	}
@@ -106,7 +107,7 @@ func (p *processes) namesLocked(b *Mailbox) (names []ei.Atom) {
 func (p *processes) end(b *Mailbox) (had, released ei.Atom) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.byID, key(b.pid))
+	delete(p.byID, ids.Key(b.pid))
 	delete(p.former, b)
 	if b.origin.ref.Len > 0 {
 		p.aliases.Delete(b.origin.ref)
@@ -138,7 +139,7 @@ func (p *processes) count() int {
 func (p *processes) local(pid ei.Pid) *Mailbox {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	if b := p.byID[key(pid)]; b != nil && b.pid == pid {
+	if b := p.byID[ids.Key(pid)]; b != nil && b.pid == pid {
 		return b
 	}
 	return nil
@@ -191,7 +192,7 @@ func (p *processes) unwatchByFormerName(id bonds.MonitorID) {
 // noteFormer adds a process to former if it has no longer the name by which another one monitors
 // it, "" if that does so otherwise; mu is held.
 func (p *processes) noteFormer(b *Mailbox, name ei.Atom) {
-	if name != "" && p.names[name] != b && p.byID[key(b.pid)] == b {
+	if name != "" && p.names[name] != b && p.byID[ids.Key(b.pid)] == b {
 		lazymap.Put(&p.former, b, struct{}{})
 	}
 }
@@ -286,7 +287,7 @@ func (n *Node) Register(ctx context.Context, name string, b *Mailbox) error {
 	if done, err := p.succeed(ei.Atom(name), b); done || err != nil {
 		return wrap("register "+name, "", err)
 	}
-	release, err := n.router.ClaimName(ctx, ei.Atom(name), key(b.pid))
+	release, err := n.router.ClaimName(ctx, ei.Atom(name), ids.Key(b.pid))
 	if err != nil {
 		return wrap("register "+name, "", err)
 	}
@@ -420,8 +421,8 @@ func (p *processes) succeed(name ei.Atom, to *Mailbox) (bool, error) {
 	if !to.bonds.None() {
 		return false, ErrBonds
 	}
-	delete(p.byID, key(to.pid))
-	p.byID[key(from.pid)] = to
+	delete(p.byID, ids.Key(to.pid))
+	p.byID[ids.Key(from.pid)] = to
 	for _, name := range from.names {
 		p.names[name] = to
 	}

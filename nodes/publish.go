@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -56,13 +57,13 @@ type publishing struct {
 
 // publish publishes the address of a listener; nil: the node has none.
 func (s *publishing) publish(ctx context.Context, pub Publisher, l *Listener) (err error) {
-	defer endedBy(ctx, &err)
+	defer wait.EndedBy(ctx, &err)
 	ctx, cancel := s.n.lifetime(ctx)
 	defer cancel()
 	made, err := pub.Publish(ctx, s.registration(l))
 	if err != nil {
 		if ctx.Err() != nil {
-			err = because(ctx, err)
+			err = wait.Because(ctx, err)
 		}
 		return err
 	}

@@ -50,7 +50,7 @@ func FuzzConn(f *testing.F) {
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
-		n.ids.pid.Store(fuzzBox - 1)
+		n.ids.Pids.Store(fuzzBox - 1)
 		large := box(t, n, &MailboxOptions{TrapExit: true, Limit: 1 << 20, Full: FullExit})
 		require.NoError(t, n.Register(ctx, "box", large))
 		plain := box(t, n)

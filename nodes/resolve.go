@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/cnode-go/cnode/internal/host"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/nodes/internal/mapper"
@@ -57,7 +57,7 @@ type Publication interface {
 }
 
 // ErrUnknownHost is wrapped when the host part of a node name has no address.
-var ErrUnknownHost = errors.New("the host part of the node name has no address")
+var ErrUnknownHost = host.ErrUnknown
 
 // A PortMapper finds nodes through the Erlang port mapper of their hosts, and registers this node
 // at its own host's. The registration outlives restarts of the port mapper. Nodes may share a
@@ -102,34 +102,11 @@ func (p *PortMapper) Resolve(ctx context.Context, node string) (Endpoint, error)
 
 // find takes a node's name apart, and finds an address of its host.
 func find(ctx context.Context, node string) (alive string, ip netip.Addr, err error) {
-	alive, host, err := dist.SplitName(node)
+	alive, at, err := dist.SplitName(node)
 	if err == nil {
-		ip, err = lookup(ctx, host)
+		ip, err = host.Lookup(ctx, at)
 	}
 	return alive, ip, err
-}
-
-// lookup finds an address of host, IPv4 before IPv6, as OTP's default does.
-func lookup(ctx context.Context, host string) (netip.Addr, error) {
-	if ip, err := netip.ParseAddr(host); err == nil {
-		return ip.Unmap(), nil
-	}
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	if err != nil {
-		if ctx.Err() != nil {
-			return netip.Addr{}, ctx.Err()
-		}
-		return netip.Addr{}, fmt.Errorf("%w: %q: %w", ErrUnknownHost, host, err)
-	}
-	for _, ip := range ips {
-		if ip.Unmap().Is4() {
-			return ip.Unmap(), nil
-		}
-	}
-	if len(ips) == 0 {
-		return netip.Addr{}, fmt.Errorf("%w: %q", ErrUnknownHost, host)
-	}
-	return ips[0], nil
 }
 
 // Publish registers at this host's port mapper. It waits for the answer until ctx ends,

@@ -13,6 +13,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/nodes/internal/form"
+	"github.com/cnode-go/cnode/nodes/internal/ids"
 	"github.com/cnode-go/cnode/nodes/internal/inside"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/states"
@@ -88,9 +89,9 @@ func (g *Staged) fill(s *states.Node, fds *descriptor.List) error {
 		cs := &s.Conns[i]
 		var err error
 		switch {
-		case cs.Worker == 0 && cs.Trunk == 0 && (!cs.Shadow || n.ids.worker != 0):
+		case cs.Worker == 0 && cs.Trunk == 0 && (!cs.Shadow || n.ids.Worker != 0):
 			err = g.connection(cs, fds)
-		case n.ids.worker != 0:
+		case n.ids.Worker != 0:
 			err = g.localConnection(cs, fds)
 		default:
 			err = form.At("connection", ErrState)
@@ -110,8 +111,7 @@ func (g *Staged) fill(s *states.Node, fds *descriptor.List) error {
 	if err := g.mailboxes(&s.Mailboxes); err != nil {
 		return err
 	}
-	n.ids.pid.Store(max(s.Pids+spareIDs, n.ids.pid.Load()))
-	n.ids.ref.Store(s.Refs + spareIDs)
+	n.ids.GoOn(s.Pids, s.Refs)
 	if s.Publication != nil {
 		if err := g.name(s.Publication, fds); err != nil {
 			return wrap("registration", "", err)
@@ -123,7 +123,7 @@ func (g *Staged) fill(s *states.Node, fds *descriptor.List) error {
 // localConnection stages a way to another worker. A relay link comes after its peer link.
 func (g *Staged) localConnection(s *states.Conn, fds *descriptor.List) error {
 	n := g.n
-	if s.Self != n.name || s.SelfCreation != n.creation || s.Peer.Name != n.name || s.Shadow || s.Worker < 1 || s.Worker > maxPart ||
+	if s.Self != n.name || s.SelfCreation != n.creation || s.Peer.Name != n.name || s.Shadow || s.Worker < 1 || s.Worker > states.MaxPart ||
 		s.Trunk < 0 || s.Trunk.Index() >= len(g.conns) || len(s.Bonds) > 0 {
 		return form.At("connection", ErrState)
 	}
@@ -388,10 +388,10 @@ func (p *processes) restore(boxes []*Mailbox) error {
 	maps.Copy(byID, p.byID)
 	p.byID = byID
 	for _, b := range boxes {
-		if byID[key(b.pid)] != nil {
+		if byID[ids.Key(b.pid)] != nil {
 			return form.At("mailbox "+b.pid.String(), ErrState)
 		}
-		byID[key(b.pid)] = b
+		byID[ids.Key(b.pid)] = b
 		for ref := range b.bonds.Aliases() {
 			if _, ok := p.aliases.Get(ref); ok {
 				return form.At("alias "+ref.String(), ErrState)

@@ -7,6 +7,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
+	"github.com/cnode-go/cnode/nodes/internal/ids"
 	"github.com/cnode-go/cnode/nodes/internal/lazymap"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/nodes/internal/states"
@@ -129,7 +130,7 @@ func (n *Node) senderOf(m *Message) string {
 
 // isCall tells whether a reference is that of a call which this mailbox makes. Such a call has
 // another mailbox, of its own, for the reply.
-func (b *Mailbox) isCall(ref ei.Ref) bool { return !b.origin.private && ref.ID[2]&callBit != 0 }
+func (b *Mailbox) isCall(ref ei.Ref) bool { return !b.origin.private && ids.IsCall(ref) }
 
 // openCall is the mailbox's call with a reference; nil if it is over, or not out yet.
 func (b *Mailbox) openCall(ref ei.Ref) *pendingCall {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 // Config.MaxCalls holds back the calls of a single peer, which gets half of the places, but no
@@ -246,7 +247,7 @@ func TestMaxCallsRefuses(t *testing.T) {
 		large := ei.Binary(make([]byte, 1<<20))
 		call := ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("back"), ei.List{large}, ei.Atom("user")}
 		ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{9}}
-		limit := badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("system_limit")})
+		limit := otp.BadRPC(ei.Tuple{ei.Atom("EXIT"), ei.Atom("system_limit")})
 		p.Say("rex", ei.Tuple{p.Self, call}) // it runs
 		var asked ei.Tuple
 		for len(asked) == 0 || asked[0] != ei.Atom("$gen_call") {

@@ -3,6 +3,8 @@ package wait
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -66,5 +68,25 @@ func Sleep(ctx context.Context, d time.Duration) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+// Because is the cause for which ctx has ended, and err with it if that says anything else.
+func Because(ctx context.Context, err error) error {
+	cause := context.Cause(ctx)
+	switch {
+	case err == nil:
+		return cause
+	case errors.Is(err, cause):
+		return err
+	}
+	return fmt.Errorf("%w (%w)", cause, err)
+}
+
+// EndedBy adds ctx's error to err if that is the cause which whoever ended ctx has given: callers
+// ask for context.Canceled.
+func EndedBy(ctx context.Context, err *error) {
+	if ended := ctx.Err(); ended != nil && errors.Is(*err, context.Cause(ctx)) && !errors.Is(*err, ended) {
+		*err = fmt.Errorf("%w: %w", ended, *err)
 	}
 }
