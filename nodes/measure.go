@@ -84,8 +84,8 @@ func endings() []ending {
 	}
 }
 
-// endOf sorts the error with which a connection has ended: the word for it, and what whoever watches
-// nodes hears.
+// endOf sorts the error with which a connection has ended: the word for it, and what whoever
+// watches nodes hears.
 func endOf(err error) (word string, why DownReason) {
 	for _, end := range endings() {
 		if slices.ContainsFunc(end.errs, func(e error) bool { return errors.Is(err, e) }) {

@@ -25,9 +25,9 @@ const (
 	workerBits = 16
 	// partOfRef is the position of the worker's bits in the third word of a reference.
 	partOfRef = 16
-	// callBit, in the third word of a reference, says that the reference is a call's. So an answer that
-	// comes too late is recognised, also in another process, and nothing needs to be kept about calls
-	// that are over. It is above the counter and below partOfRef.
+	// callBit, in the third word of a reference, says that the reference is a call's. So an answer
+	// that comes too late is recognised, also in another process, and nothing needs to be kept about
+	// calls that are over. It is above the counter and below partOfRef.
 	callBit = 1 << 15
 	// spare is how many pids and references a process may still make after it has described its node
 	// for another process, which makes others.

@@ -106,8 +106,8 @@ func (l *Life) Before(ctx context.Context, p Phase) error {
 // holds something back.
 func (l *Life) Pass(ctx context.Context) error { return l.Before(ctx, Staged) }
 
-// Lock locks mu, for a change that waits from phase p on, until ctx ends; unless is, which is called
-// with mu held, says that it need not wait. is may be nil.
+// Lock locks mu, for a change that waits from phase p on, until ctx ends; unless is, which is
+// called with mu held, says that it need not wait. is may be nil.
 func (l *Life) Lock(ctx context.Context, mu sync.Locker, p Phase, is func() bool) error {
 	for {
 		mu.Lock()
