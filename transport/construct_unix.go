@@ -72,7 +72,7 @@ func connectUnix(ctx context.Context, local, remote Addr) (*Stream, error) {
 }
 
 func unixStreams() (one, other *Stream, err error) {
-	fds, err := sys.SocketPair()
+	fds, err := sys.SocketPair(unix.SOCK_STREAM)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -51,9 +51,8 @@ type Conn struct {
 
 // A direction of a socket. Its functions are made once, so that calls need not allocate them.
 type direction struct {
-	try      func(fd uintptr) bool // trySend, tryReceive
-	park     func() error          // calls try until it is done
-	deadline func(time.Time) error
+	try  func(fd uintptr) bool           // trySend, tryReceive
+	park func(ctx context.Context) error // calls try until it is done, or ctx ends
 }
 
 // NewConn makes a Conn of a UNIX socket, which the Conn owns on success: the net.UnixConn must not
@@ -91,8 +90,11 @@ func (c *Conn) borrow(conn *net.UnixConn) error {
 	}
 	c.in.named = c.kind == syscall.SOCK_DGRAM
 	out, in := &c.outward, &c.inward
-	out.try, out.park, out.deadline = c.trySend, func() error { return raw.Write(out.try) }, conn.SetWriteDeadline
-	in.try, in.park, in.deadline = c.tryReceive, func() error { return raw.Read(in.try) }, conn.SetReadDeadline
+	parking := func(wait func() error, set func(time.Time) error) func(context.Context) error {
+		return func(ctx context.Context) error { return patience.ByDeadline(ctx, set, wait) }
+	}
+	out.try, out.park = c.trySend, parking(func() error { return raw.Write(out.try) }, conn.SetWriteDeadline)
+	in.try, in.park = c.tryReceive, parking(func() error { return raw.Read(in.try) }, conn.SetReadDeadline)
 	return nil
 }
 
@@ -157,7 +159,7 @@ func (c *Conn) look(d *direction) error {
 		d.try(uintptr(c.alone.fd))
 		return nil
 	}
-	return d.park()
+	return d.park(context.Background())
 }
 
 // wait waits and calls try, which found the socket not ready, until it is done.
@@ -165,20 +167,7 @@ func (d *direction) wait(ctx context.Context) error {
 	if transport.IsNoWait(ctx) {
 		return os.ErrDeadlineExceeded
 	}
-	if ctx.Done() == nil {
-		return d.park()
-	}
-	fired := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() { d.deadline(time.Unix(1, 0)); close(fired) })
-	err := d.park()
-	if !stop() {
-		<-fired
-		d.deadline(time.Time{})
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return ctx.Err()
-		}
-	}
-	return err
+	return d.park(ctx)
 }
 
 func again(err error) bool       { return err == syscall.EAGAIN || err == syscall.EWOULDBLOCK }

@@ -2,7 +2,6 @@ package handoff
 
 import (
 	"context"
-	"errors"
 	"net"
 	"os"
 	"runtime"
@@ -17,14 +16,14 @@ import (
 
 // A lone is a socket that the Go poller does not watch. On a watched socket each message costs a
 // call-back on either side, even if no goroutine waits: a sixth of a message's processor time. So a
-// goroutine that has to wait uses a Waiter, and only then the poller watches.
+// goroutine that has to wait uses a Pair, and only then the poller watches.
 //
 // Close ends the waits, then waits for calls in progress, and only then closes the socket, so that
 // no call uses a number that has been reused. A call in progress holds one of the Conn's turns, or
 // else use. A lone that is dropped without Close is closed as well.
 type lone struct {
 	fd                 int
-	waiter             *await.Waiter
+	pair               *await.Pair
 	sending, receiving *patience.Turns // of the Conn
 	use                sync.RWMutex    // Close locks it for good
 	closed             atomic.Bool
@@ -40,7 +39,7 @@ func (c *Conn) own() {
 	if err != nil || e != nil {
 		return
 	}
-	if s.waiter, err = await.NewWaiter(s.fd, await.NewPolicy(0)); err != nil {
+	if s.pair, err = await.New(s.fd, await.NewPolicy(0), true, false); err != nil {
 		_ = sys.Close(s.fd)
 		return
 	}
@@ -48,14 +47,14 @@ func (c *Conn) own() {
 	_ = c.conn.Close()
 	c.alone, c.conn, c.raw = s, nil, s
 	out, in := &c.outward, &c.inward
-	send, receive := func() bool { return out.try(uintptr(s.fd)) }, func() bool { return in.try(uintptr(s.fd)) }
-	out.park, out.deadline = func() error { return ended(s.waiter.Write(send)) }, s.waiter.SetWriteDeadline
-	in.park, in.deadline = func() error { return ended(s.waiter.Accept(receive)) }, s.waiter.SetReadDeadline
+	send, receive := func() bool { return out.try(uintptr(s.fd)) }, func(uintptr) bool { return in.try(uintptr(s.fd)) }
+	out.park = func(ctx context.Context) error { return s.ended(s.pair.Out.Do(ctx, send)) }
+	in.park = func(ctx context.Context) error { return s.ended(s.pair.In.Wait(ctx, receive)) }
 }
 
-// ended makes a Waiter's error one of package net.
-func ended(err error) error {
-	if errors.Is(err, os.ErrClosed) {
+// ended makes what a Pair says after Close net.ErrClosed.
+func (s *lone) ended(err error) error {
+	if err != nil && s.closed.Load() {
 		return net.ErrClosed
 	}
 	return err
@@ -80,7 +79,7 @@ func (s *lone) Close() error {
 	}
 	s.dropped.Stop()
 	close(s.ending)
-	_ = s.waiter.Close()
+	s.pair.Close()
 	for _, t := range []*patience.Turns{s.sending, s.receiving} {
 		_ = t.Take(context.Background())
 		defer t.Pass()
@@ -103,13 +102,13 @@ func (s *lone) Control(f func(fd uintptr)) error {
 func (s *lone) Read(f func(fd uintptr) bool) error {
 	_ = s.receiving.Take(context.Background())
 	defer s.receiving.Pass()
-	return ended(s.waiter.Accept(func() bool { return f(uintptr(s.fd)) }))
+	return s.ended(s.pair.In.Wait(context.Background(), func(uintptr) bool { return f(uintptr(s.fd)) }))
 }
 
 func (s *lone) Write(f func(fd uintptr) bool) error {
 	_ = s.sending.Take(context.Background())
 	defer s.sending.Pass()
-	return ended(s.waiter.Write(func() bool { return f(uintptr(s.fd)) }))
+	return s.ended(s.pair.Out.Do(context.Background(), func() bool { return f(uintptr(s.fd)) }))
 }
 
 func (s *lone) closeWrite() error {

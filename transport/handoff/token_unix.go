@@ -9,9 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-	"time"
 
 	"github.com/cnode-go/cnode/transport/handoff/internal/fault"
+	"github.com/cnode-go/cnode/transport/internal/bind"
 	"golang.org/x/sys/unix"
 )
 
@@ -139,30 +139,10 @@ func lockDir(path string) (unlock func(), err error) {
 		err = fmt.Errorf("%w: %s belongs to user %d: %w", ErrForbidden, dir, st.Uid, syscall.EPERM)
 	case st.Mode&0o077 != 0:
 		err = fmt.Errorf("%w: %s is open to others (mode %#o)", ErrForbidden, dir, st.Mode&0o777)
-	default:
-		err = flock(fd)
 	}
 	if err != nil {
 		return nil, errors.Join(err, unix.Close(fd))
 	}
+	bind.Lock(fd)
 	return func() { _ = unix.Close(fd) }, nil
-}
-
-// lockLimit bounds the wait for the lock: another ListenControl holds it for a moment only, but
-// flock(1) holds it as long as the service runs that it guards.
-const lockLimit = time.Second
-
-// flock locks a directory, or goes on without the lock after lockLimit: the race that the lock
-// prevents is rare.
-func flock(fd int) error {
-	for end := time.Now().Add(lockLimit); ; time.Sleep(time.Millisecond) {
-		err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
-		switch {
-		case err == unix.EINTR:
-		case err != unix.EWOULDBLOCK:
-			return os.NewSyscallError("flock", err)
-		case time.Now().After(end):
-			return nil
-		}
-	}
 }

@@ -9,13 +9,12 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/transport"
-	"github.com/cnode-go/cnode/transport/internal/await"
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // canDuplicate says that descriptors can be duplicated here, as passing them to another process
 // does.
-const canDuplicate = await.CanWait
+const canDuplicate = sys.CanDup
 
 // movable skips the rule unless the plug-in's streams can be moved on this system.
 func (t *trial) movable(at site) {

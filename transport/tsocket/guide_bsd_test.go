@@ -168,7 +168,7 @@ func TestGuideBSDSockets(t *testing.T) {
 			require.ErrorIs(t, second(transport.AppendSockaddr(nil, transport.MemoryAddr("x"))), syscall.EAFNOSUPPORT)
 		}},
 		{"an existing descriptor becomes a stream, or an error", func(t *testing.T) {
-			fds, err := sys.SocketPair()
+			fds, err := sys.SocketPair(syscall.SOCK_STREAM)
 			require.NoError(t, err)
 			var ends [2]*transport.Stream
 			for i, fd := range fds {

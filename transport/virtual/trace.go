@@ -52,6 +52,9 @@ func newTrace(o TraceOptions) *trace {
 	if o.Bytes == 0 {
 		o.Bytes = 32
 	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
 	return &trace{o: o}
 }
 
@@ -66,19 +69,16 @@ func (t *trace) wrapper() wrapper { return wrapper{wrap: t.over} }
 type traced struct {
 	through
 	t    *trace
-	log  *slog.Logger // nil: none
+	log  *slog.Logger
 	flow *flow        // nil: none
 	in   int64        // bytes so far, the reader's
 	out  atomic.Int64 // the writer's
 }
 
 func (t *trace) over(below *transport.Stream) end {
-	c := &traced{through: through{below}, t: t}
+	c := &traced{through: through{below}, t: t, log: t.o.Log.With("conn", t.conns.Add(1))}
 	local, remote, how := below.LocalAddr(), below.RemoteAddr(), below.Origin()
-	if t.o.Log != nil {
-		c.log = t.o.Log.With("conn", t.conns.Add(1))
-		c.log.Debug(how, "local", text(local), "remote", text(remote))
-	}
+	c.log.Debug(how, "local", text(local), "remote", text(remote))
 	if t.o.Capture != nil {
 		c.flow = t.o.Capture.open(c, local, remote, how)
 	}
@@ -135,25 +135,19 @@ func (c *traced) failed(op string, err error) {
 		return
 	case err == io.EOF:
 		c.flow.fin(c, inward)
-		if c.log != nil {
-			c.log.Debug("end of stream", "offset", c.in)
-		}
+		c.log.Debug("end of stream", "offset", c.in)
 		return
 	case errors.Is(err, syscall.ECONNRESET):
 		c.flow.reset(c, inward)
 	}
-	if c.log != nil {
-		c.log.Debug(op+" failed", "error", err)
-	}
+	c.log.Debug(op+" failed", "error", err)
 }
 
 func (c *traced) closeWrite() error {
 	err := c.through.closeWrite()
 	if err == nil {
 		c.flow.fin(c, outward)
-		if c.log != nil {
-			c.log.Debug("closed for writing", "sent", c.out.Load())
-		}
+		c.log.Debug("closed for writing", "sent", c.out.Load())
 	}
 	return err
 }
@@ -161,7 +155,7 @@ func (c *traced) closeWrite() error {
 func (c *traced) close() error {
 	err := c.through.close()
 	c.flow.close(c)
-	c.tell("closed")
+	c.log.Debug("closed")
 	return err
 }
 
@@ -169,10 +163,10 @@ func (c *traced) abort() error {
 	err := c.through.abort()
 	if errors.Is(err, errors.ErrUnsupported) { // it has been closed
 		c.flow.close(c)
-		c.tell("closed")
+		c.log.Debug("closed")
 	} else {
 		c.flow.reset(c, outward)
-		c.tell("reset")
+		c.log.Debug("reset")
 	}
 	return err
 }
@@ -180,13 +174,6 @@ func (c *traced) abort() error {
 func (c *traced) release() error {
 	err := c.through.release()
 	c.flow.release(c)
-	c.tell("released")
+	c.log.Debug("released")
 	return err
-}
-
-// tell shows how the connection has ended here.
-func (c *traced) tell(end string) {
-	if c.log != nil {
-		c.log.Debug(end)
-	}
 }

@@ -263,17 +263,7 @@ func (m *Conn) ReceiveFD(ctx context.Context) (data []byte, fd int, err error) {
 
 func (m *Conn) receivePacket(ctx context.Context) ([]byte, int, error) {
 	data, _, _, err := m.conn.ReceivePacket(ctx, nil, m.max, &m.set, handoff.MaxDescriptors)
-	if errors.Is(err, handoff.ErrDescriptorsLost) {
-		return data, none, fault.Cause(err)
-	}
-	if err != nil {
-		return nil, none, fault.Cause(err)
-	}
-	fd, err := m.attached()
-	if err != nil {
-		return nil, none, err
-	}
-	return data, fd, nil
+	return m.came(data, err)
 }
 
 // receiveBare receives what was sent at once, since a read on a stream ends with the bytes that
@@ -291,15 +281,20 @@ func (m *Conn) receiveBare(ctx context.Context) ([]byte, int, error) {
 		return nil, none, m.broken
 	}
 	data := append([]byte(nil), m.whole[:n]...)
+	return m.came(data, err)
+}
+
+// came returns what has come as one message.
+func (m *Conn) came(data []byte, err error) ([]byte, int, error) {
 	if errors.Is(err, handoff.ErrDescriptorsLost) {
 		return data, none, fault.Cause(err)
 	}
+	fd := none
+	if err == nil {
+		fd, err = m.attached()
+	}
 	if err != nil {
 		return nil, none, fault.Cause(err)
-	}
-	fd, err := m.attached()
-	if err != nil {
-		return nil, none, err
 	}
 	return data, fd, nil
 }
@@ -375,11 +370,7 @@ func (m *Conn) frame(ctx context.Context) ([]byte, int, error) {
 	data := p.data
 	*p = frame{}
 	m.rest.Over()
-	fd, err := m.attached()
-	if err != nil {
-		return nil, none, err
-	}
-	return data, fd, nil
+	return m.came(data, nil)
 }
 
 // more reads some of the payload.

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"runtime"
-	"sync"
 	"syscall"
 
 	"github.com/cnode-go/cnode/transport"
@@ -207,17 +206,10 @@ func (j *Conn) Close() error {
 // A Listener accepts Conns. One that is dropped without Close is closed, and its file removed, some
 // time after it has become unreachable, if the garbage collector runs.
 type Listener struct {
-	options ConnOptions
-	held    *listening
-	dropped runtime.Cleanup
-}
-
-// listening is what a Listener has to give back: see held.
-type listening struct {
+	options  ConnOptions
 	acceptor *sock.Acceptor
-	pin      *sock.Pin
-	closing  sync.Once
-	failure  error
+	held     *held
+	dropped  runtime.Cleanup
 }
 
 // Listen listens at a path; on Linux a path that begins with "@" is an abstract name. options,
@@ -240,18 +232,18 @@ func Listen(path string, options *ConnOptions) (*Listener, error) {
 	if err != nil {
 		return nil, fault.Failed("listen", addr, err)
 	}
-	j := &Listener{options: ConnOptions{MaxPayload: most}, held: &listening{acceptor: a, pin: pin}}
-	j.dropped = runtime.AddCleanup(j, (*listening).dropped, j.held)
+	j := &Listener{options: ConnOptions{MaxPayload: most}, acceptor: a, held: &held{last: a.Close, pin: pin}}
+	j.dropped = runtime.AddCleanup(j, (*held).dropped, j.held)
 	return j, nil
 }
 
 // Addr returns the listener's address.
-func (j *Listener) Addr() transport.Addr { return j.held.acceptor.Addr() }
+func (j *Listener) Addr() transport.Addr { return j.acceptor.Addr() }
 
 // Accept waits for the next connection. One call at a time; others wait. A lack of descriptors or
 // memory does not end it: it tries again, after a pause. net.ErrClosed is the end.
 func (j *Listener) Accept(ctx context.Context) (*Conn, error) {
-	c, err := j.held.acceptor.Accept(ctx)
+	c, err := j.acceptor.Accept(ctx)
 	runtime.KeepAlive(j) // what is dropped is closed
 	if err != nil {
 		return nil, fault.Failed("accept", j.Addr(), err)
@@ -270,10 +262,3 @@ func (j *Listener) Close() error {
 	j.dropped.Stop()
 	return j.held.close()
 }
-
-func (l *listening) close() error {
-	l.closing.Do(func() { l.failure = l.pin.RemoveThen(l.acceptor.Close) })
-	return l.failure
-}
-
-func (l *listening) dropped() { go func() { _ = l.close() }() }

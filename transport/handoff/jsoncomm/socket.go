@@ -36,17 +36,18 @@ type Socket struct {
 	conn *handoff.Conn
 	in   inside.Conn
 	peer func(handoff.Cred) error
+	sock *net.UnixConn // conn's
 	held *held
 
 	dropped runtime.Cleanup
 }
 
-// held is what a Socket has to give back. It does not refer to the Socket, and so can be closed
-// when that is gone.
+// held is what a Socket, or a Listener, has to give back. It does not refer to that, and so can be
+// closed when that is gone.
 type held struct {
-	sock    *net.UnixConn // conn's
-	pin     *sock.Pin     // of the file; nil: there is none
-	dir     string        // the directory that sock.AutobindName has made, or ""
+	last    func() error // closes the socket
+	pin     *sock.Pin    // of the file; nil: there is none
+	dir     string       // the directory that sock.AutobindName has made, or ""
 	closing sync.Once
 	failure error
 }
@@ -118,13 +119,13 @@ func bind(path string, destination transport.Addr, dir string) (*Socket, error) 
 	if err != nil {
 		return nil, errors.Join(err, pin.RemoveThen(conn.Close))
 	}
-	j := &Socket{conn: c, in: in, held: &held{sock: conn, pin: pin, dir: dir}}
+	j := &Socket{conn: c, in: in, sock: conn, held: &held{last: conn.Close, pin: pin, dir: dir}}
 	j.dropped = runtime.AddCleanup(j, (*held).dropped, j.held)
 	return j, nil
 }
 
 // Addr is the socket's own address.
-func (j *Socket) Addr() transport.Addr { return transport.FromNetAddr(j.held.sock.LocalAddr()) }
+func (j *Socket) Addr() transport.Addr { return transport.FromNetAddr(j.sock.LocalAddr()) }
 
 // SyscallConn gives access to the socket's options.
 func (j *Socket) SyscallConn() (syscall.RawConn, error) { return j.conn.SyscallConn() }
@@ -196,7 +197,7 @@ func (j *Socket) Close() error {
 
 func (h *held) close() error {
 	h.closing.Do(func() {
-		h.failure = h.pin.RemoveThen(h.sock.Close)
+		h.failure = h.pin.RemoveThen(h.last)
 		if h.dir != "" {
 			h.failure = errors.Join(h.failure, os.Remove(h.dir))
 		}
@@ -204,8 +205,8 @@ func (h *held) close() error {
 	return h.failure
 }
 
-// dropped closes what a Socket that was dropped has held. It does not wait for the file's
-// directory.
+// dropped closes what a Socket, or a Listener, that was dropped has held. It does not wait for the
+// file's directory.
 func (h *held) dropped() { go func() { _ = h.close() }() }
 
 // decode stores a document in v.

@@ -118,7 +118,7 @@ func TestRefuses(t *testing.T) {
 	require.ErrorIs(t, server.SendTo(ctx, transport.UnixAddr("/nowhere"), 1), syscall.ENOENT)
 	require.ErrorIs(t, server.SendTo(ctx, transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:1")), 1), syscall.EINVAL)
 
-	sender := client.held.sock
+	sender := client.sock
 	two := unix.UnixRights(fdtest.File(t, "f"), fdtest.File(t, "g"))
 	before := leak.Descriptors()
 	for _, bad := range []string{"", "{", "{} {}", "nul", "\xff", "[1,]", argsViaFD, `{"Method": 7}`} {
@@ -319,7 +319,7 @@ func FuzzDocument(f *testing.F) {
 		if fds %= 5; fds > 0 {
 			control = unix.UnixRights(fdtest.Repeat(fdtest.File(t, "f"), int(fds))...)
 		}
-		fdtest.SendRaw(t, client.held.sock, p[:min(len(p), 10_000)], control)
+		fdtest.SendRaw(t, client.sock, p[:min(len(p), 10_000)], control)
 		var got request
 		set, _, err := server.Receive(fdtest.Soon(t), &got)
 		if err != nil {

@@ -123,7 +123,7 @@ func (l *line) Writev(ctx context.Context, p []byte) (n int, err error) {
 // connected are the two ends of a UNIX connection.
 func connected(t testing.TB) (a, b int) {
 	t.Helper()
-	fds, err := sys.SocketPair()
+	fds, err := sys.SocketPair(unix.SOCK_STREAM)
 	require.NoError(t, err)
 	return fds[0], fds[1]
 }

@@ -2,7 +2,9 @@ package await
 
 import (
 	"context"
+	"math"
 	"os"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -40,53 +42,75 @@ func TestLooksAwayFromRoom(t *testing.T) {
 	require.False(t, w.looks(true))
 }
 
-// waiterOf returns a Waiter of a connected socket, that socket, and the one at the other end; the
-// Waiter is closed with the test.
-func waiterOf(t testing.TB) (waiter *Waiter, here, there int) {
+// pairOf returns a Pair of a connected socket, that socket, and the one at the other end; the Pair
+// is closed with the test.
+func pairOf(t testing.TB) (pair *Pair, here, there int) {
 	t.Helper()
 	c, s := lines(t, NewPolicy(0))
 	here, there = c.fd, s.fd
-	waiter, err := NewWaiter(here, NewPolicy(0))
+	pair, err := New(here, NewPolicy(0), true, false)
 	require.NoError(t, err)
-	t.Cleanup(func() { _ = waiter.Close() })
-	return waiter, here, there
+	t.Cleanup(pair.Close)
+	return pair, here, there
 }
 
-// The Go poller looks away after a Waiter's Write and Accept, too.
-func TestWaiterLooksAway(t *testing.T) {
-	waiter, here, there := waiterOf(t)
-	w := waiter.pair.watch.(*watcher)
-	all := func(call func(int, []byte) (int, error), fd int) {
-		var err error
-		for p := make([]byte, 64<<10); err != unix.EAGAIN; {
-			_, err = call(fd, p)
-		}
-	}
-	waits := func(writing bool, wait func(func() bool) error, call func(int, []byte) (int, error)) <-chan error {
+// The Go poller looks away after a Wait, too.
+func TestWaitLooksAway(t *testing.T) {
+	pair, here, there := pairOf(t)
+	w := pair.watch.(*watcher)
+	waits := func(ctx context.Context) <-chan error {
 		p := make([]byte, 1)
-		result := aside(func() error { return wait(func() bool { _, err := call(here, p); return err != unix.EAGAIN }) })
-		require.Eventually(t, func() bool { return w.looks(writing) }, tooLong, time.Millisecond)
+		result := aside(func() error {
+			return pair.In.Wait(ctx, func(uintptr) bool { _, err := unix.Read(here, p); return err != unix.EAGAIN })
+		})
+		require.Eventually(t, func() bool { return w.looks(false) }, tooLong, time.Millisecond)
 		return result
 	}
 	for range 3 {
-		result := waits(false, waiter.Accept, unix.Read)
+		result := waits(t.Context())
 		_, err := unix.Write(there, []byte("x"))
 		require.NoError(t, err)
 		require.NoError(t, returns(t, result))
 		require.False(t, w.looks(false))
 
-		result = waits(false, waiter.Accept, unix.Read)
-		require.NoError(t, waiter.SetReadDeadline(Past))
-		require.ErrorIs(t, returns(t, result), os.ErrDeadlineExceeded)
+		ctx, cancel := context.WithCancel(t.Context())
+		result = waits(ctx)
+		cancel()
+		require.ErrorIs(t, returns(t, result), context.Canceled)
 		require.False(t, w.looks(false))
-		require.NoError(t, waiter.SetReadDeadline(time.Time{}))
+	}
+}
 
-		all(unix.Write, here)
-		result = waits(true, waiter.Write, unix.Write)
-		all(unix.Read, there)
-		require.NoError(t, returns(t, result))
-		require.False(t, w.looks(true))
-		all(unix.Read, there)
+// Close waits for a try that is running; later waits are os.ErrClosed.
+func TestPairClose(t *testing.T) {
+	pair, _, _ := pairOf(t)
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	tried := aside(func() error {
+		return pair.In.Wait(context.Background(), func(uintptr) bool { close(begun); <-goOn; return true })
+	})
+	<-begun
+	closed := aside(func() error { pair.Close(); return nil })
+	for range 100 {
+		runtime.Gosched()
+	}
+	require.Empty(t, closed)
+	close(goOn)
+	require.NoError(t, returns(t, tried))
+	require.NoError(t, returns(t, closed))
+	require.ErrorIs(t, pair.In.Wait(context.Background(), func(uintptr) bool { return false }), os.ErrClosed)
+	require.ErrorIs(t, pair.Out.Do(context.Background(), func() bool { return false }), os.ErrClosed)
+}
+
+// A descriptor that cannot be waited on is refused.
+func TestPairRefuses(t *testing.T) {
+	f, err := os.Open("pair.go")
+	require.NoError(t, err)
+	defer f.Close()
+	_, err = New(int(f.Fd()), NewPolicy(0), true, false)
+	require.ErrorAs(t, err, new(*NotWaitableError))
+	for _, none := range []int{-1, math.MaxInt32} {
+		_, err = New(none, NewPolicy(0), true, false)
+		require.ErrorIs(t, err, unix.EBADF)
 	}
 }
 
@@ -145,41 +169,40 @@ func TestTriesBeforeSleeping(t *testing.T) {
 	}
 }
 
-// A Waiter's Accept tries once more, too.
-func TestWaiterTriesBeforeSleeping(t *testing.T) {
-	waiter, here, there := waiterOf(t)
-	w, p := waiter.pair.watch.(*watcher), make([]byte, 1)
+// A Wait tries once more, too.
+func TestWaitTriesBeforeSleeping(t *testing.T) {
+	pair, here, there := pairOf(t)
+	w, p := pair.watch.(*watcher), make([]byte, 1)
+	wait := func(try func() bool) <-chan error {
+		return aside(func() error { return pair.In.Wait(context.Background(), func(uintptr) bool { return try() }) })
+	}
 	for range 3 {
-		result := aside(func() error { return waiter.Accept(func() bool { _, err := unix.Read(here, p); return err == nil }) })
+		result := wait(func() bool { _, err := unix.Read(here, p); return err == nil })
 		require.Eventually(t, func() bool { return w.looks(false) }, tooLong, time.Millisecond)
 		_, err := unix.Write(there, []byte("x"))
 		require.NoError(t, err)
 		require.NoError(t, returns(t, result))
 
 		came := false
-		result = aside(func() error {
-			return waiter.Accept(func() bool {
-				_, err := unix.Read(here, p)
-				if err == unix.EAGAIN && !came {
-					_, err := unix.Write(there, []byte("x"))
-					came = err == nil
-				}
-				return err == nil
-			})
-		})
-		require.NoError(t, returns(t, result))
+		require.NoError(t, returns(t, wait(func() bool {
+			_, err := unix.Read(here, p)
+			if err == unix.EAGAIN && !came {
+				_, err := unix.Write(there, []byte("x"))
+				came = err == nil
+			}
+			return err == nil
+		})))
 	}
 }
 
-// An idle Waiter keeps no reference to the last try, whose closure holds a buffer.
-func TestWaiterLetsGo(t *testing.T) {
-	waiter, here, there := waiterOf(t)
+// An idle Pair keeps no reference to the last try, whose closure holds a buffer.
+func TestPairLetsGo(t *testing.T) {
+	pair, here, there := pairOf(t)
 	_, err := unix.Write(there, []byte("x"))
 	require.NoError(t, err)
 	p := make([]byte, 1)
-	require.NoError(t, waiter.Accept(func() bool { _, err := unix.Read(here, p); return err != unix.EAGAIN }))
-	require.NoError(t, waiter.Write(func() bool { _, err := unix.Write(here, p); return err != unix.EAGAIN }))
-	require.Nil(t, waiter.accept)
-	require.Nil(t, waiter.pair.In.plain)
-	require.Nil(t, waiter.pair.Out.try)
+	require.NoError(t, pair.In.Wait(context.Background(), func(uintptr) bool { _, err := unix.Read(here, p); return err != unix.EAGAIN }))
+	require.NoError(t, pair.Out.Do(context.Background(), func() bool { _, err := unix.Write(here, p); return err != unix.EAGAIN }))
+	require.Nil(t, pair.In.plain)
+	require.Nil(t, pair.Out.try)
 }

@@ -1,12 +1,11 @@
 // Package await waits until a descriptor is ready, a deadline passes, or it is told to stop. It
 // knows no stream and no plug-in.
 //
-// A [Pair] is the two directions of one descriptor, a [Waiter] (on Linux) the same with deadlines
-// in place of contexts; both wait in the Go poller. What may happen before that, on Linux, is the
-// [Policy]'s: a wait in a system call on the caller's own thread; for a reader also a nap in a
-// flow, to let the messages of a flow gather, and to try again for the rest of something large.
-// Each becomes a habit if the latest waits were such that it is worth it. For an answer nobody
-// tries again and again.
+// A [Pair] is the two directions of one descriptor; both wait in the Go poller. What may happen
+// before that, on Linux, is the [Policy]'s: a wait in a system call on the caller's own thread; for
+// a reader also a nap in a flow, to let the messages of a flow gather, and to try again for the
+// rest of something large. Each becomes a habit if the latest waits were such that it is worth it.
+// For an answer nobody tries again and again.
 package await
 
 import (

@@ -188,15 +188,15 @@ func TestRestEnds(t *testing.T) {
 	}
 }
 
-// A deadline that is set while a reader rests ends the rest when it has come.
-func TestDeadlineOfRest(t *testing.T) {
-	waiter, _, _ := waiterOf(t)
-	w := waiter.pair.watch.(*watcher)
-	never := func() bool { return false }
-	ended := aside(func() error { return waiter.Accept(never) })
+// A context that ends while a reader rests ends the rest.
+func TestContextOfRest(t *testing.T) {
+	pair, _, _ := pairOf(t)
+	w := pair.watch.(*watcher)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := aside(func() error { return pair.In.Wait(ctx, func(uintptr) bool { return false }) })
 	require.Eventually(t, func() bool { w.rests.giveUp(); return !w.ownEpoll() && w.long.Load() }, tooLong, time.Millisecond)
-	require.NoError(t, waiter.SetReadDeadline(time.Now().Add(time.Millisecond)))
-	require.ErrorIs(t, returns(t, ended), os.ErrDeadlineExceeded)
+	cancel()
+	require.ErrorIs(t, returns(t, ended), context.Canceled)
 }
 
 // Connections talk while each sleep of a reader counts as long, and nothing is lost.

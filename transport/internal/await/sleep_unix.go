@@ -28,7 +28,8 @@ type sleeper struct {
 	in, out direction
 }
 
-func newSleeper(fd int) (*sleeper, error) {
+// plainWatch makes a sleeper.
+func plainWatch(fd int) (watch, error) {
 	dup, err := sys.Dup(fd)
 	if err != nil {
 		return nil, err

@@ -24,11 +24,3 @@ type watch interface {
 	rawConn() syscall.RawConn
 	close()
 }
-
-func plainWatch(fd int) (watch, error) {
-	w, err := newSleeper(fd)
-	if err != nil {
-		return nil, err
-	}
-	return w, nil
-}

@@ -11,8 +11,17 @@ import (
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
-// turnLimit is how long InTurn waits for the lock on a directory, at the most.
-const turnLimit = time.Second
+// lockLimit bounds the wait for a lock: another user of this package holds it for a moment only,
+// but flock(1) holds it as long as the service runs that it guards.
+const lockLimit = time.Second
+
+// Lock locks an open directory, or goes on without the lock after lockLimit: the race that the lock
+// prevents is rare. Closing fd unlocks it.
+func Lock(fd int) {
+	for end := time.Now().Add(lockLimit); unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) == unix.EWOULDBLOCK && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+}
 
 // InTurn calls bind, for a UNIX socket, while no other user of this package does so in the same
 // directory: between bind and listen a socket looks as if a dead process had left it, and of two
@@ -26,9 +35,7 @@ func InTurn(path string, bind func()) {
 	fd, err := unix.Open(filepath.Dir(path), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err == nil {
 		defer unix.Close(fd) // and the lock with it
-		for end := time.Now().Add(turnLimit); unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) == unix.EWOULDBLOCK && time.Now().Before(end); {
-			time.Sleep(time.Millisecond)
-		}
+		Lock(fd)
 	}
 	bind()
 }

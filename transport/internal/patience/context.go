@@ -2,7 +2,9 @@ package patience
 
 import (
 	"context"
+	"errors"
 	"math"
+	"os"
 	"time"
 )
 
@@ -60,6 +62,25 @@ func TimeLeft(ctx context.Context) time.Duration {
 		return Infinite
 	}
 	return max(time.Until(d), 0)
+}
+
+// ByDeadline waits by means of wait, of a socket of package net, whose deadline ends it when ctx
+// does. There is one call at a time.
+func ByDeadline(ctx context.Context, set func(time.Time) error, wait func() error) error {
+	if ctx.Done() == nil {
+		return wait()
+	}
+	fired := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { _ = set(time.Unix(1, 0)); close(fired) })
+	err := wait()
+	if !stop() {
+		<-fired
+		_ = set(time.Time{})
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return ctx.Err()
+		}
+	}
+	return err
 }
 
 // Expiry returns a channel that fires when tmo is over, at once if tmo is 0; stop must be called.

@@ -32,6 +32,9 @@ const BrokenEvents = unix.POLLERR | unix.POLLHUP
 // FailedEvents tell a connection that has ended, perhaps by an error.
 const FailedEvents = BrokenEvents
 
+// OpenDirectory opens a directory.
+const OpenDirectory = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC
+
 // HasPeer reports whether a socket is connected.
 func HasPeer(fd int) bool {
 	_, err := unix.Getpeername(fd)

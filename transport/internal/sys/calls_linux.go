@@ -98,6 +98,9 @@ const BrokenEvents = unix.POLLERR | unix.POLLRDHUP
 // FailedEvents tell a connection that has ended by an error.
 const FailedEvents = unix.POLLERR
 
+// OpenDirectory opens a directory: permission to search it is enough.
+const OpenDirectory = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
+
 func IsSocket(fd int) bool {
 	_, err := GetOption(fd, unix.SOL_SOCKET, unix.SO_TYPE)
 	return err == nil

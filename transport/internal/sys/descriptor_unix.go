@@ -22,6 +22,9 @@ func MayWait(fd int) bool {
 	return err == nil && flags&unix.O_NONBLOCK == 0
 }
 
+// CanDup says that there is a Dup.
+const CanDup = true
+
 // Dup never gives 0, 1 or 2.
 func Dup(fd int) (int, error) {
 	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)

@@ -21,10 +21,10 @@ func Socket(family, kind int) (int, error) {
 	return fd, err
 }
 
-func SocketPair() ([2]int, error) {
+func SocketPair(kind int) ([2]int, error) {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	fds, err := unix.Socketpair(unix.AF_UNIX, kind, 0)
 	if err == nil {
 		unix.CloseOnExec(fds[0])
 		unix.CloseOnExec(fds[1])

@@ -55,16 +55,8 @@ func (a *Acceptor) next(ctx context.Context) (*net.UnixConn, error) {
 	if transport.IsNoWait(ctx) {
 		return a.look()
 	}
-	fired := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() { _ = a.l.SetDeadline(time.Unix(1, 0)); close(fired) })
-	c, err := a.l.AcceptUnix()
-	if !stop() {
-		<-fired
-		_ = a.l.SetDeadline(time.Time{})
-		if err != nil {
-			err = ctx.Err()
-		}
-	}
+	var c *net.UnixConn
+	err := patience.ByDeadline(ctx, a.l.SetDeadline, func() (err error) { c, err = a.l.AcceptUnix(); return err })
 	return c, err
 }
 

@@ -9,8 +9,6 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-const hasPackets = false
-
 // A Pin is never made on these systems.
 type Pin struct{}
 
@@ -26,9 +24,6 @@ func (*Pin) IsAt(string) bool { return true }
 // PinThere fails.
 func PinThere(string) (*Pin, error) { return nil, errors.ErrUnsupported }
 
-// AutobindName fails.
-func AutobindName() (name, dir string, err error) { return "", "", errors.ErrUnsupported }
-
 // BindDatagram fails.
 func BindDatagram(_, _ transport.Addr) (*net.UnixConn, *Pin, error) {
 	return nil, nil, errors.ErrUnsupported
@@ -38,4 +33,3 @@ func pinned(transport.Addr, func() error) (*Pin, error) { return nil, errors.Err
 
 func listenAnew(*net.UnixListener)            {}
 func pending(*net.UnixListener) (bool, error) { return false, errors.ErrUnsupported }
-func socketPair(int) ([2]int, error)          { return [2]int{}, errors.ErrUnsupported }

@@ -8,20 +8,27 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
+	"runtime"
 	"syscall"
 
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff/internal/fault"
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // Pair makes two connected UNIX sockets of a type, close-on-exec and in blocking mode.
 func Pair(kind int) (one, other *os.File, err error) {
-	fds, err := socketPair(kind)
+	fds, err := sys.SocketPair(kind)
 	if err != nil {
 		return nil, nil, fault.Failed("socketpair", nil, err)
 	}
 	return os.NewFile(uintptr(fds[0]), "pair"), os.NewFile(uintptr(fds[1]), "pair"), nil
 }
+
+// hasPackets tells whether the system has UNIX sockets of sequenced packets.
+const hasPackets = runtime.GOOS == "linux" || runtime.GOOS == "android" || runtime.GOOS == "freebsd" ||
+	runtime.GOOS == "netbsd" || runtime.GOOS == "openbsd" || runtime.GOOS == "dragonfly"
 
 // Sequenced returns an error if kind is not that of sequenced packets, errors.ErrUnsupported on
 // systems without them.
@@ -65,4 +72,17 @@ func ListenPackets(addr transport.Addr, path string) (*Acceptor, *Pin, error) {
 		return nil, nil, err
 	}
 	return NewAcceptor(l), pin, nil
+}
+
+// AutobindName returns an empty name, for which Linux's bind(2) chooses an abstract one: unix(7),
+// "Autobind feature". Other systems do not choose names themselves: there it makes a new directory,
+// and returns the name of a socket in it.
+func AutobindName() (name, dir string, err error) {
+	if sys.AbstractNames {
+		return "", "", nil
+	}
+	if dir, err = os.MkdirTemp("", "json"); err != nil {
+		return "", "", err
+	}
+	return filepath.Join(dir, "s"), dir, nil
 }

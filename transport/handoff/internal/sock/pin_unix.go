@@ -25,7 +25,7 @@ type Pin struct {
 // newPin opens the directory of a path, before the socket's file is made.
 func newPin(path string) (*Pin, error) {
 	dir, name := split(path)
-	fd, err := unix.Open(dir, openDirectory|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(dir, sys.OpenDirectory, 0)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: dir, Err: err}
 	}
