@@ -5,27 +5,16 @@ import "encoding/binary"
 // Pid reads a process identifier: ei_decode_pid. In a PID_EXT only two bits of the creation count.
 // The node's name is allocated unless Atoms has it.
 func (c *Cursor) Pid() (Pid, error) {
-	p, next, err := c.pidAt(c.off)
+	if tag, _ := c.Peek(); !tag.IsPid() {
+		return Pid{}, c.wrong(c.off, "pid")
+	}
+	node, at, err := c.atomAt(c.off + 1)
 	if err != nil {
 		return Pid{}, err
 	}
+	p, next, err := c.pidBody(c.off, at, node)
 	c.off = next
-	return p, nil
-}
-
-func (c *Cursor) pidAt(off int) (Pid, int, error) {
-	if off >= len(c.b) {
-		return Pid{}, off, c.fail(off, ErrTruncated)
-	}
-	tag := Tag(c.b[off])
-	if !tag.IsPid() {
-		return Pid{}, off, c.wrong(off, "pid")
-	}
-	node, at, err := c.atomAt(off + 1)
-	if err != nil {
-		return Pid{}, off, err
-	}
-	return c.pidBody(off, at, node)
+	return p, err
 }
 
 // pidBody reads the rest of the pid at off: what follows the node's name, from offset at on.
@@ -55,27 +44,16 @@ func pidTail(tag Tag) int {
 // Port reads a port identifier: ei_decode_port. In a PORT_EXT only two bits of the creation count.
 // The node's name is allocated unless Atoms has it.
 func (c *Cursor) Port() (Port, error) {
-	p, next, err := c.portAt(c.off)
+	if tag, _ := c.Peek(); !tag.IsPort() {
+		return Port{}, c.wrong(c.off, "port")
+	}
+	node, at, err := c.atomAt(c.off + 1)
 	if err != nil {
 		return Port{}, err
 	}
+	p, next, err := c.portBody(c.off, at, node)
 	c.off = next
-	return p, nil
-}
-
-func (c *Cursor) portAt(off int) (Port, int, error) {
-	if off >= len(c.b) {
-		return Port{}, off, c.fail(off, ErrTruncated)
-	}
-	tag := Tag(c.b[off])
-	if !tag.IsPort() {
-		return Port{}, off, c.wrong(off, "port")
-	}
-	node, at, err := c.atomAt(off + 1)
-	if err != nil {
-		return Port{}, off, err
-	}
-	return c.portBody(off, at, node)
+	return p, err
 }
 
 // portBody reads the rest of the port identifier at off: what follows the node's name, from offset
@@ -115,24 +93,17 @@ const maxRefWords = 5
 // Ref reads a reference: ei_decode_ref. In an old form only two bits of the creation count. The
 // node's name is allocated unless Atoms has it.
 func (c *Cursor) Ref() (Ref, error) {
-	r, next, err := c.refAt(c.off)
+	tag, words, at, err := c.refHead(c.off)
 	if err != nil {
 		return Ref{}, err
 	}
-	c.off = next
-	return r, nil
-}
-
-func (c *Cursor) refAt(off int) (Ref, int, error) {
-	tag, words, at, err := c.refHead(off)
-	if err != nil {
-		return Ref{}, off, err
-	}
 	node, at, err := c.atomAt(at)
 	if err != nil {
-		return Ref{}, off, err
+		return Ref{}, err
 	}
-	return c.refBody(off, at, tag, words, node)
+	r, next, err := c.refBody(c.off, at, tag, words, node)
+	c.off = next
+	return r, err
 }
 
 // refBody reads the rest of the reference at off, which has that tag and number of words: what
@@ -161,10 +132,9 @@ func (c *Cursor) refBody(off, at int, tag Tag, words int, node Atom) (Ref, int, 
 
 // refHead reads the tag and the number of words of a reference; its node's name is next.
 func (c *Cursor) refHead(off int) (tag Tag, words, next int, err error) {
-	if off >= len(c.b) {
-		return 0, 0, off, c.fail(off, ErrTruncated)
+	if off < len(c.b) {
+		tag = Tag(c.b[off])
 	}
-	tag = Tag(c.b[off])
 	if !tag.IsRef() {
 		return 0, 0, off, c.wrong(off, "reference")
 	}

@@ -124,16 +124,6 @@ func (s *keySet) hash(key Term) uint64 {
 
 // duplicateField reports whether two fields of a native record have the same name.
 func duplicateField(fields []Field) bool {
-	if len(fields) <= fewKeys {
-		for i := range fields {
-			for j := range i {
-				if fields[i].Name == fields[j].Name {
-					return true
-				}
-			}
-		}
-		return false
-	}
 	seen := make(map[Atom]struct{}, len(fields))
 	for i := range fields {
 		seen[fields[i].Name] = struct{}{}

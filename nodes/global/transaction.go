@@ -43,21 +43,31 @@ func (g *Global) SetLock(ctx context.Context, holder *nodes.Mailbox, l Lock) err
 		return wrap("lock", nil, err)
 	}
 	resource := id.(ei.Tuple)[0]
-	if err := g.lockable(ctx, l); err != nil {
-		return wrap("lock", resource, err)
+	return wrap("lock", resource, g.keepTrying(ctx, l, func() (isSet bool, err error) {
+		if g.trySet(ctx, holder, id, g.nodesOr(l.Nodes)) {
+			return true, nil
+		}
+		return false, holder.Err()
+	}))
+}
+
+// keepTrying tries to set a lock until it is set, or ctx ends. If all nodes are to be locked, it
+// waits until this node knows the others.
+func (g *Global) keepTrying(ctx context.Context, l Lock, try func() (isSet bool, err error)) error {
+	if len(l.Nodes) == 0 {
+		if err := g.settled(forAnswers(ctx)); err != nil {
+			return err
+		}
 	}
 	for times := 1; ; times++ {
-		if g.trySet(ctx, holder, id, g.nodesOr(l.Nodes)) {
-			return nil
+		if isSet, err := try(); isSet || err != nil {
+			return err
 		}
-		switch {
-		case holder.Err() != nil:
-			return wrap("lock", resource, holder.Err())
-		case transport.IsNoWait(ctx):
-			return wrap("lock", resource, ErrLocked)
+		if transport.IsNoWait(ctx) {
+			return ErrLocked
 		}
 		if err := g.sleep(ctx, times); err != nil {
-			return wrap("lock", resource, fmt.Errorf("%w: %w", ErrLocked, err))
+			return fmt.Errorf("%w: %w", ErrLocked, err)
 		}
 	}
 }
@@ -67,14 +77,6 @@ func (g *Global) trySet(ctx context.Context, by *nodes.Mailbox, id ei.Term, on [
 		return false
 	}
 	return g.setLocksBy(forAnswers(ctx), by, id, on)
-}
-
-// lockable waits until this node knows the others, if all are to be locked.
-func (g *Global) lockable(ctx context.Context, l Lock) error {
-	if len(l.Nodes) > 0 {
-		return nil
-	}
-	return g.settled(forAnswers(ctx))
 }
 
 // forAnswers is the context of a single try: it takes the nodes' answers all the same.
@@ -136,23 +138,21 @@ func (g *Global) Trans(ctx context.Context, l Lock, fn func(ctx context.Context)
 		return wrap("lock", nil, err)
 	}
 	resource := id.(ei.Tuple)[0]
-	if err := g.lockable(ctx, l); err != nil {
-		return wrap("lock", resource, err)
-	}
-	on := g.nodesOr(l.Nodes)
+	var on []string
 	var helper *nodes.Mailbox
-	for times := 1; ; times++ {
+	err = g.keepTrying(ctx, l, func() (isSet bool, err error) {
+		if on == nil { // now this node knows the others
+			on = g.nodesOr(l.Nodes)
+		}
 		g.note(id, on)
 		if helper = g.helper.Mailbox(); g.trySet(ctx, helper, id, on) {
-			break
+			return true, nil
 		}
 		g.note(id, nil)
-		if transport.IsNoWait(ctx) {
-			return wrap("lock", resource, ErrLocked)
-		}
-		if err := g.sleep(ctx, times); err != nil {
-			return wrap("lock", resource, fmt.Errorf("%w: %w", ErrLocked, err))
-		}
+		return false, nil
+	})
+	if err != nil {
+		return wrap("lock", resource, err)
 	}
 	defer g.delLocks(id, on)
 	held, cancel := context.WithCancelCause(ctx)

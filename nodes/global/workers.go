@@ -251,19 +251,13 @@ func (g *Global) standBack(was ei.Pid) {
 	g.locker.drop()
 }
 
+// dropLostLater takes nodes for lost, in a while, whose connections the owner before had.
 func (g *Global) dropLostLater() {
-	time.AfterFunc(grace, func() {
-		if g.Err() == nil {
-			g.push(g.dropLost)
+	g.after(grace, func() {
+		for node := range g.server.stale {
+			g.server.cutOff(node)
 		}
 	})
-}
-
-// dropLost takes nodes for lost whose connections the owner before had.
-func (g *Global) dropLost() {
-	for node := range g.server.stale {
-		g.server.cutOff(node)
-	}
 }
 
 func (g *Global) subscribe(to ei.Pid) {
@@ -271,7 +265,7 @@ func (g *Global) subscribe(to ei.Pid) {
 	r.electing, r.ahead = false, nil
 	ref, ok := g.monitor(to) // here, so that its end is heard of afterwards
 	if !ok {
-		time.AfterFunc(electAgain, func() { g.push(g.elect) })
+		g.after(electAgain, g.elect)
 		return
 	}
 	r.at, r.ref = to, ref

@@ -193,11 +193,7 @@ func (l *Life) await(ctx context.Context, is func() bool) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for !is() {
-		change := l.change.Next()
-		l.mu.Unlock()
-		err := wait.For(ctx, change)
-		l.mu.Lock()
-		if err != nil {
+		if err := l.change.Wait(ctx, &l.mu); err != nil {
 			return err
 		}
 	}

@@ -10,10 +10,10 @@
 package sequences
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -210,16 +210,10 @@ func (s *Sender) admit(ctx context.Context, ready func() bool) error {
 			return ctx.Err()
 		case !s.held && ready():
 			return nil
-		case transport.IsNoWait(ctx):
-			return os.ErrDeadlineExceeded
 		}
-		change := s.change.Next()
-		s.mu.Unlock()
-		select {
-		case <-change:
-		case <-ctx.Done():
+		if err := s.change.Wait(ctx, &s.mu); err != nil {
+			return cmp.Or(s.err, err)
 		}
-		s.mu.Lock()
 	}
 }
 
@@ -410,14 +404,7 @@ func (s *Sender) Flush(ctx context.Context) error {
 	last := s.last
 	earlier := func(m *message) bool { return m.Sequence <= last }
 	for slices.ContainsFunc(s.open, earlier) { // no line's first is later than the others
-		if transport.IsNoWait(ctx) {
-			return os.ErrDeadlineExceeded
-		}
-		change := s.change.Next()
-		s.mu.Unlock()
-		err := wait.For(ctx, change)
-		s.mu.Lock()
-		if err != nil {
+		if err := s.change.Wait(ctx, &s.mu); err != nil {
 			return err
 		}
 	}

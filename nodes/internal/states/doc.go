@@ -9,8 +9,8 @@
 // # What is not in it
 //
 // Goroutines, and with them calls in progress; the cookie, the transports and all else of Config,
-// which the new process has by itself; the table of atoms, which saves memory and no more (neither
-// atom cache nor fragments are ever negotiated); a counter of UNLINK_IDs, since they are random.
+// which the new process has by itself; the table of atoms, which saves memory and no more; a
+// counter of UNLINK_IDs, since they are random.
 package states
 
 // The kinds of state. The states of a front and of a worker contain that of the node, and what

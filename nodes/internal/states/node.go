@@ -72,9 +72,9 @@ func (s *Node) Describe(f *form.Fields) {
 	}
 }
 
-// A Carriage says, to another process, which of the Config's transports carries something. Several
-// may have one name, each with keys and checks of its own: then their order in the Config tells
-// which one is meant.
+// A TransportID says, to another process, which of the Config's transports carries something.
+// Several may have one name, each with keys and checks of its own: then their order in the Config
+// tells which one is meant.
 type TransportID struct {
 	Plugin string
 	// among those of the name, from 0 on; also 0 for one that is not in the Config: a Resolver's, say

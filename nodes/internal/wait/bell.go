@@ -1,5 +1,10 @@
 package wait
 
+import (
+	"context"
+	"sync"
+)
+
 // A Bell wakes all goroutines that wait for something to change, to look again. It is guarded by a
 // mutex of its owner, the one under which they look, so that none of them misses a change between
 // the look and the wait. The zero value is ready.
@@ -13,6 +18,15 @@ func (b *Bell) Next() <-chan struct{} {
 		b.rings = make(chan struct{})
 	}
 	return b.rings
+}
+
+// Wait waits until the bell rings, or ctx ends, as For does. mu, which guards the bell, is held,
+// but not meanwhile.
+func (b *Bell) Wait(ctx context.Context, mu sync.Locker) error {
+	change := b.Next()
+	mu.Unlock()
+	defer mu.Lock()
+	return For(ctx, change)
 }
 
 // Awaited tells whether a goroutine waits for it.

@@ -65,15 +65,8 @@ func (p *Pausable) Pause(ctx context.Context, mu sync.Locker) error {
 	defer mu.Unlock()
 	p.Halt()
 	for p.runs {
-		change := p.Changed.Next()
-		mu.Unlock()
-		select {
-		case <-change:
-		case <-ctx.Done():
-		}
-		mu.Lock()
-		if p.runs && ctx.Err() != nil {
-			return ctx.Err()
+		if err := p.Changed.Wait(ctx, mu); err != nil && p.runs {
+			return err
 		}
 	}
 	return nil
