@@ -187,8 +187,8 @@ func (p *pump) begin(f func() error) bool {
 	return p.tcp.SetReadDeadline(time.Unix(1, 0)) == nil
 }
 
-// shakes does what begin was called for. If that fails, the session ends before a worker's bytes that
-// wait can go out without TLS.
+// shakes does what begin was called for. If that fails, the session ends before what a worker has
+// written meanwhile can go out without TLS.
 func (p *pump) shakes() bool {
 	p.writing.Lock()
 	defer p.writing.Unlock()
