@@ -513,7 +513,7 @@ func (k *Keeper) watch(w *worker) {
 }
 
 // hearsAtOnce is how many packets are read before what has come is noted, and hearsLater how long a
-// worker that says one after the other is left to say more: being woken for each costs more than it.
+// worker that says one after the other is left to say more: to be woken for each costs more.
 const (
 	hearsAtOnce = 16
 	hearsLater  = time.Millisecond

@@ -175,7 +175,8 @@ func TestReleaseUnits(t *testing.T) {
 			m.Succeed("systemctl", "start", "my_app@green")
 			var all []*parley
 			for _, path := range []string{"/client", "/server"} {
-				all = append(all, hold(t, 20, 60*time.Millisecond, func() (*talker, error) {
+				// 500 messages at most wait for the end of an outage, however busy the machine is
+				all = append(all, hold(t, 20, 200*time.Millisecond, func() (*talker, error) {
 					return talk(addr, path, 50*time.Millisecond, dialPlain)
 				}))
 			}

@@ -65,7 +65,7 @@ defmodule Cnode.Sessions.Phoenix do
   # Of a socket, in its process:
   #   joins    topic => {join_ref, frame of the join or nil}: what the client has joined
   #   pending  those of them that are not joined again yet
-  #   held     messages to them, {topic, ref, event, payload}, the last one first
+  #   held     messages to them, {topic, ref, encoded}, the last one first
   #   inverse  Phoenix's channels when they were last looked at
   #   waits    {reference, timer, channel, frame, pushes}: for a channel that has not said yet that it has dealt with a frame, and
   #            what was written meanwhile
@@ -91,6 +91,9 @@ defmodule Cnode.Sessions.Phoenix do
   end
 
   defp resumes({joins, held}, state) do
+    held =
+      for encoded <- held, {topic, ref, _, _} <- [:erlang.binary_to_term(encoded, [:safe])], do: {topic, ref, encoded}
+
     save(%__MODULE__{joins: joins, pending: joins, held: held})
     turn = :cnode_sessions.turn(Application.get_env(:cnode, :rejoins, 500))
 
@@ -183,12 +186,16 @@ defmodule Cnode.Sessions.Phoenix do
 
   # A message that the next process deals with if this one does not, if there is room.
   defp keeps(%{held: held, slow: slow}, %{topic: topic, event: event} = m) do
-    message = {topic, m.ref, event, m.payload}
+    encoded = :erlang.term_to_binary({topic, m.ref, event, m.payload})
+    others = encoded(held, slow)
 
-    if event != "phx_leave" and not String.starts_with?(topic, "lv") and length(held) + length(slow) < @most_kept and
-         :erlang.external_size({message, held, slow}) < @most_bytes,
-       do: message
+    if event != "phx_leave" and not String.starts_with?(topic, "lv") and length(others) < @most_kept and
+         IO.iodata_length([encoded | others]) < @most_bytes,
+       do: {topic, m.ref, encoded}
   end
+
+  defp encoded(held, slow),
+    do: for({_, _, encoded} <- held, do: encoded) ++ for({_, _, {_, _, encoded}} <- slow, do: encoded)
 
   defp decodes({payload, options}, {_, socket}), do: socket.serializer.decode!(payload, options)
 
@@ -210,7 +217,7 @@ defmodule Cnode.Sessions.Phoenix do
   def __info__({{__MODULE__, ref}, _}, state) do
     case get() do
       %{waits: {^ref, timer, _, _, _}} = s -> goes_on(s, timer)
-      s -> save(%{s | slow: List.keydelete(s.slow, ref, 0)})
+      s -> save(%{s | slow: Enum.reject(s.slow, &(elem(&1, 0) == ref))})
     end
 
     {:ok, state}
@@ -266,7 +273,7 @@ defmodule Cnode.Sessions.Phoenix do
 
   defp replied(s, {payload, options}) do
     with %{event: "phx_reply", topic: topic, ref: ref} <- head({IO.iodata_to_binary(payload), options}),
-         do: %{s | slow: Enum.reject(s.slow, &match?({_, _, {^topic, ^ref, _, _}}, &1))},
+         do: %{s | slow: Enum.reject(s.slow, &match?({_, _, {^topic, ^ref, _}}, &1))},
          else: (_ -> s)
   end
 
@@ -302,20 +309,44 @@ defmodule Cnode.Sessions.Phoenix do
     {opcode, payload}
   end
 
-  # The channel gets the messages that have waited for its join before any other.
+  # The channel gets the messages that have waited for its join before any other: if it is quick, they are dealt with as one step.
   defp release(topic, join_ref, {%{channels: channels}, _} = state) do
     s = get()
     {mine, others} = Enum.split_with(s.held, &(elem(&1, 0) == topic))
 
-    told =
-      for {channel, _, _} <- List.wrap(channels[topic]), {_, ref, event, payload} = message <- Enum.reverse(mine) do
+    with %{^topic => {channel, _, _}} <- channels do
+      for {_, _, encoded} <- Enum.reverse(mine) do
+        {_, ref, event, payload} = :erlang.binary_to_term(encoded)
         fields = [topic: topic, ref: ref, event: event, payload: payload, join_ref: join_ref]
         send(channel, struct!(Phoenix.Socket.Message, fields))
-        {ask(channel), channel, message}
       end
 
-    save(%{s | held: others, slow: Enum.reverse(told) ++ s.slow})
-    {:ok, state}
+      ref = ask(channel)
+
+      receive do
+        {{__MODULE__, ^ref}, _} ->
+          save(%{s | held: others})
+          {:push, pushes(), state}
+      after
+        @patience ->
+          save(%{s | held: others, slow: for(message <- mine, do: {ref, channel, message}) ++ s.slow})
+          {:ok, state}
+      end
+    else
+      _ ->
+        save(%{s | held: others})
+        {:ok, state}
+    end
+  end
+
+  defp pushes do
+    receive do
+      {:socket_push, opcode, payload} ->
+        pushed(get(), {payload, [opcode: opcode]})
+        [{opcode, payload} | pushes()]
+    after
+      0 -> []
+    end
   end
 
   # The map of channels is private to Phoenix.Socket.
@@ -347,8 +378,7 @@ defmodule Cnode.Sessions.Phoenix do
     was = get()
 
     if was == nil or {was.joins, was.held, was.slow} != {s.joins, s.held, s.slow} do
-      messages = s.held ++ for {_, _, message} <- s.slow, message != nil, do: message
-      Transport.keep(<<2, :erlang.term_to_binary({s.joins, messages})::binary>>)
+      Transport.keep(<<2, :erlang.term_to_binary({s.joins, encoded(s.held, s.slow)})::binary>>)
     end
 
     put(s)
