@@ -187,7 +187,8 @@ func (p *pump) begin(f func() error) bool {
 	return p.tcp.SetReadDeadline(time.Unix(1, 0)) == nil
 }
 
-// shakes does what begin was called for.
+// shakes does what begin was called for. If that fails, the connection has ended before anybody
+// writes again: what is meant for TLS does not go out without it.
 func (p *pump) shakes() bool {
 	p.writing.Lock()
 	defer p.writing.Unlock()
@@ -195,7 +196,11 @@ func (p *pump) shakes() bool {
 	f := p.begins
 	p.begun = f != nil
 	p.mu.Unlock()
-	return p.tcp.SetReadDeadline(time.Time{}) == nil && f != nil && f() == nil
+	if p.tcp.SetReadDeadline(time.Time{}) == nil && f != nil && f() == nil {
+		return true
+	}
+	p.cut(false)
+	return false
 }
 
 // deafen notes that the client is not read any more. What was to begin by then fails.
@@ -204,8 +209,8 @@ func (p *pump) deafen() {
 	p.deaf = true
 	late := p.begins != nil && !p.begun
 	p.mu.Unlock()
-	if late && !p.shakes() {
-		p.cut(false)
+	if late {
+		p.shakes()
 	}
 }
 
