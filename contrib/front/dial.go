@@ -124,6 +124,8 @@ type outgoing struct {
 	Facts []byte // of its TLS
 	How   byte
 	Since time.Time
+
+	expires *time.Timer // while it waits; nil: it has never waited
 }
 
 // claim gives a worker the connection of a name, or has it made. k.mu and the gate are held.
@@ -268,7 +270,8 @@ func (k *Keeper) keep(s *session) {
 	if k.o.Dial != nil {
 		age = cmp.Or(k.o.Dial.MaxUnclaimedAge, age)
 	}
-	time.AfterFunc(time.Until(parked.Add(age)), func() {
+	s.stay()
+	s.expires = time.AfterFunc(time.Until(parked.Add(age)), func() {
 		k.locked(func() {
 			if !s.over && s.worker == nil && s.parked.Equal(parked) {
 				k.stats.Expired++
@@ -276,6 +279,13 @@ func (k *Keeper) keep(s *session) {
 			}
 		})
 	})
+}
+
+// stay ends that a connection waits. Keeper.mu is held.
+func (o *outgoing) stay() {
+	if o.expires != nil {
+		o.expires.Stop()
+	}
 }
 
 // bury has what the peer of a connection had sent before it ended, or reset it, read by who gets
@@ -302,6 +312,7 @@ func (s *session) bury() error {
 func (k *Keeper) ended(s *session) {
 	n := s.name
 	n.session = nil
+	s.stay()
 	if o := k.o.Dial; o != nil && time.Since(s.Since) > cmp.Or(o.LongestPause, defaultLongestPause) {
 		n.Tries = 0
 	}
@@ -348,7 +359,9 @@ func (k *Keeper) dial(n *name) {
 			}
 			continue
 		}
+		k.pass("dial")
 		s, err := k.connect(kicked, n, c)
+		k.pass("dialled")
 		if err == nil || kicked.Err() == nil { // else it is dialled again, here or in the next process
 			k.mu.Lock()
 			k.made(n, c, s, err)
@@ -441,6 +454,7 @@ func (k *Keeper) beginTLS(w *worker, s *session, number uint64) {
 		if !untaken(p.raw) { // else it would be taken for what was said in secret
 			client, told, err = k.secure(ctx, p.tcp, s.Wish)
 		}
+		k.pass("secured")
 		here := k.locked(func() {
 			if err != nil {
 				k.fail(c, err)

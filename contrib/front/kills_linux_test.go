@@ -49,7 +49,7 @@ func dieAt(point string) func(handoffpoint.Point) {
 func frontMain() int {
 	path, dies := os.Getenv(frontVariable), os.Getenv(frontDies)
 	err := func() error {
-		k, err := New(nil)
+		k, err := New(&Options{Dial: allowAll()})
 		if err != nil {
 			return err
 		}

@@ -187,8 +187,8 @@ func (p *pump) begin(f func() error) bool {
 	return p.tcp.SetReadDeadline(time.Unix(1, 0)) == nil
 }
 
-// shakes does what begin was called for. If that fails, the session ends before what a worker has
-// written meanwhile can go out without TLS.
+// shakes does what begin was called for. If that fails, the connection has ended before anybody
+// writes again: what is meant for TLS does not go out without it.
 func (p *pump) shakes() bool {
 	p.writing.Lock()
 	defer p.writing.Unlock()
@@ -196,11 +196,11 @@ func (p *pump) shakes() bool {
 	f := p.begins
 	p.begun = f != nil
 	p.mu.Unlock()
-	done := p.tcp.SetReadDeadline(time.Time{}) == nil && f != nil && f() == nil
-	if !done {
-		p.cut(false)
+	if p.tcp.SetReadDeadline(time.Time{}) == nil && f != nil && f() == nil {
+		return true
 	}
-	return done
+	p.cut(false)
+	return false
 }
 
 // deafen notes that the client is not read any more. What was to begin by then fails.

@@ -68,15 +68,11 @@ func beGate(text string) error {
 	for range hangUp {
 		next := &service.Successor{Cmd: exec.Command(os.Args[0])}
 		next.Cmd.Stdout, next.Cmd.Stderr = os.Stdout, os.Stderr
-		ch, err := next.Begin()
-		if err != nil {
-			return err
-		}
-		h, err := g.Give(ctx, ch)
+		h, err := next.Give(ctx, g.Give)
 		if h.Moved {
 			return next.Follow(ctx)
 		}
-		fmt.Println("goes on", next.GiveUp(), err)
+		fmt.Println("goes on", err)
 	}
 	return nil
 }

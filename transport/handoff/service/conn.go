@@ -53,7 +53,7 @@ func (c *conn) SetIdle(idle bool) {
 func (c *conn) passed(fd int) passed {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return passed{FD: fd, Network: c.l.network, Address: c.l.address, Spoke: c.spoke, Until: c.deadline}
+	return passed{FD: fd, Network: c.l.network, Address: c.l.address, Nth: c.l.nth, Spoke: c.spoke, Until: c.deadline}
 }
 
 // await waits until there is something to read; false: it has gone, or is closed.

@@ -25,6 +25,7 @@ const passedVariable = "CNODE_UPGRADE_SOCKETS"
 type listener struct {
 	l                net.Listener
 	network, address string
+	nth              int           // how many there were before it with the same network and address
 	bySystemd        bool          // systemd has opened it
 	p                *plain        // nil: there is an Owner
 	opened           chan struct{} // closed when connections may be accepted
@@ -50,6 +51,7 @@ type accepted struct {
 type passed struct {
 	FD               int
 	Network, Address string // as listen was told
+	Nth              int    `json:",omitzero"` // of a connection: its listener's
 
 	// Of a connection between two requests: it waits for the next one until then.
 	Spoke bool      `json:",omitzero"`

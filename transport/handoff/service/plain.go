@@ -85,6 +85,11 @@ func newPlain(s *Service) *plain {
 func (p *plain) add(l *listener) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	for _, o := range p.listeners {
+		if o.network == l.network && o.address == l.address {
+			l.nth++
+		}
+	}
 	p.listeners = append(p.listeners, l)
 	if p.begun {
 		l.own()
@@ -365,7 +370,9 @@ func (p *plain) arrive(from passed) {
 		return
 	}
 	p.mu.Lock()
-	at := slices.IndexFunc(p.listeners, func(l *listener) bool { return l.network == from.Network && l.address == from.Address })
+	at := slices.IndexFunc(p.listeners, func(l *listener) bool {
+		return l.network == from.Network && l.address == from.Address && l.nth == from.Nth
+	})
 	var l *listener
 	if at >= 0 {
 		l = p.listeners[at]

@@ -264,21 +264,14 @@ func (s *Service) handOver(ctx context.Context, program string) (next *Successor
 	defer cancel()
 	defer context.AfterFunc(s.over, cancel)()
 	next = s.successor(program)
-	ch, err := next.Begin()
-	if err != nil {
-		return next, h, err
-	}
-	defer ch.Close()
-	s.at("owner: new process started")
-	h, err = s.give(ctx, ch)
+	h, err = next.Give(ctx, func(ctx context.Context, ch *handoff.Channel) (handoff.Handed, error) {
+		s.at("owner: new process started")
+		return s.give(ctx, ch)
+	})
 	if h.Moved {
 		s.mu.Lock()
 		s.next = next.Cmd.Process
 		s.mu.Unlock()
-		return next, h, err
-	}
-	if how := next.GiveUp(); how != "" {
-		err = fmt.Errorf("%w (%s has ended: %s; is it this program? its log may say more)", err, next.Cmd.Path, how)
 	}
 	return next, h, err
 }

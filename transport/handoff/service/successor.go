@@ -21,8 +21,9 @@ import (
 // to go on as the node gets everything.
 const Variable = "CNODE_UPGRADE_FD"
 
-// A Successor is a process that is started to go on in place of this one. Programs that hand over
-// more than a node use it, with transport/handoff, in place of an Upgrader.
+// A Successor is a process that is started to go on in place of this one. Programs that have a form
+// of their own for what they hand over use it, with transport/handoff, in place of a Service: Give
+// starts the process, and Follow is next.
 type Successor struct {
 	// Cmd is what is started; its Wait is the Successor's affair.
 	Cmd *exec.Cmd
@@ -79,9 +80,32 @@ func (s *Successor) start() error {
 // before, a service manager may find what it has just started.
 const exitDelay = time.Second
 
-// GiveUp ends a process that has not become the node, by force, and tells how it has ended before
-// that by itself; "": it had not. A service manager hears that this process serves on.
-func (s *Successor) GiveUp() string {
+// Give begins, and has give hand over to the process. One that does not take over is ended, and the
+// error tells how it has ended before that by itself. Then a service manager hears that this
+// process serves on.
+func (s *Successor) Give(
+	ctx context.Context, give func(context.Context, *handoff.Channel) (handoff.Handed, error),
+) (h handoff.Handed, err error) {
+	if os.Getpid() == 1 {
+		return h, ErrProcessOne
+	}
+	ch, err := s.Begin()
+	if err != nil {
+		return h, err
+	}
+	defer ch.Close()
+	if h, err = give(ctx, ch); h.Moved {
+		return h, err
+	}
+	if how := s.giveUp(); how != "" {
+		err = fmt.Errorf("%w (%s has ended: %s; is it this program? its log may say more)", err, s.Cmd.Path, how)
+	}
+	return h, err
+}
+
+// giveUp ends a process that has not become the node, by force, and tells how it has ended before
+// that by itself; "": it had not.
+func (s *Successor) giveUp() string {
 	defer func() { _ = NotifyReady() }()
 	if s.sibling { // only the parent learns the exit status
 		ended := hasEnded(s.Cmd.Process, exitDelay)

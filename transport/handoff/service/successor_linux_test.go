@@ -24,7 +24,7 @@ func begun(t *testing.T, manager, script string) *Successor {
 	script += "\n: >" + file + "\nwhile :; do sleep 0.01; done"
 	s := &Successor{Cmd: exec.Command("/bin/sh", "-c", script)}
 	require.NoError(t, s.start())
-	t.Cleanup(func() { s.GiveUp() })
+	t.Cleanup(func() { s.giveUp() })
 	require.Eventually(t, func() bool { return os.Remove(file) == nil }, time.Minute, time.Millisecond)
 	return s
 }
@@ -43,12 +43,12 @@ func TestSuccessorIsChildOfManager(t *testing.T) {
 func TestSuccessorGivenUp(t *testing.T) {
 	for _, manager := range []string{"/nowhere", ""} {
 		s := begun(t, manager, "")
-		require.Empty(t, s.GiveUp())
+		require.Empty(t, s.giveUp())
 		under(t, manager)
 		s = &Successor{Cmd: exec.Command("/bin/sh", "-c", "exit 3")}
 		require.NoError(t, s.start())
 		require.True(t, hasEnded(s.Cmd.Process, -1))
-		require.NotEmpty(t, s.GiveUp())
+		require.NotEmpty(t, s.giveUp())
 	}
 }
 

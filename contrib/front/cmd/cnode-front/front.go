@@ -12,7 +12,6 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/cnode-go/cnode/contrib/front"
 	"github.com/cnode-go/cnode/transport/handoff/service"
@@ -76,11 +75,13 @@ func (f *flags) run(ctx context.Context, out, errOut io.Writer) (err error) {
 		case err := <-trouble:
 			return err
 		case <-asked:
-			next, err := move(ctx, k, program, errOut)
+			next := &service.Successor{Cmd: exec.Command(program, os.Args[1:]...)}
+			next.Cmd.Stdin, next.Cmd.Stdout, next.Cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+			handed, err := next.Give(ctx, k.Give)
 			if err != nil {
 				fmt.Fprintf(errOut, "cnode-front: not upgraded: %v\n", err)
 			}
-			if next == nil {
+			if !handed.Moved {
 				continue
 			}
 			page.close()
@@ -154,28 +155,4 @@ func (f *flags) serve(k *front.Keeper, config *tls.Config, trouble chan<- error)
 		}()
 	}
 	return addrs, k.Workers(context.Background(), f.workers)
-}
-
-// upgradeLimit bounds an upgrade as a whole.
-const upgradeLimit = 90 * time.Second
-
-// move starts a new process and gives it everything; nil: this one goes on.
-func move(ctx context.Context, k *front.Keeper, program string, errOut io.Writer) (*service.Successor, error) {
-	s := &service.Successor{Cmd: exec.Command(program, os.Args[1:]...)}
-	s.Cmd.Stdin, s.Cmd.Stdout, s.Cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	ch, err := s.Begin()
-	if err != nil {
-		return nil, err
-	}
-	defer ch.Close()
-	limit, cancel := context.WithTimeout(ctx, upgradeLimit)
-	defer cancel()
-	handed, err := k.Give(limit, ch)
-	if !handed.Moved {
-		if how := s.GiveUp(); how != "" {
-			err = fmt.Errorf("%w (the new process: %s)", err, how)
-		}
-		return nil, err
-	}
-	return s, err
 }

@@ -273,20 +273,10 @@ func newFile(path string) (*os.File, error) {
 // follow starts the program's file as it is now, with the configuration as it is now, and gives it
 // everything.
 func follow(ctx context.Context, g *gate.Gate, ends, hangUp <-chan os.Signal) (moved bool, err error) {
-	if os.Getpid() == 1 {
-		return false, service.ErrProcessOne
-	}
 	next := &service.Successor{Cmd: exec.Command(service.OwnFile(), os.Args[1:]...)}
 	next.Cmd.Stdout, next.Cmd.Stderr = os.Stdout, os.Stderr
-	ch, err := next.Begin()
-	if err != nil {
-		return false, err
-	}
-	h, err := g.Give(ctx, ch)
+	h, err := next.Give(ctx, g.Give)
 	if !h.Moved {
-		if how := next.GiveUp(); how != "" {
-			err = fmt.Errorf("%w (the new process: %s)", err, how)
-		}
 		return false, err
 	}
 	err = errors.Join(err, next.Follow(ctx))

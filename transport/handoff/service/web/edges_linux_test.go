@@ -252,6 +252,20 @@ func TestServerSpeaksFirst(t *testing.T) {
 	r.hears(fmt.Sprint("left ", first))
 }
 
+// Of two listeners of one text, each goes on with its own connections.
+func TestTwoOfOneText(t *testing.T) {
+	t.Parallel()
+	r := begin(t, "tcp:127.0.0.1:0", role+"_TWO=yes")
+	one := r.connect()
+	first := one.asks()
+	r.addr = r.two
+	two := r.connect()
+	require.Equal(t, "two", two.asks())
+	r.hangUp()
+	require.Equal(t, "two", two.asks())
+	require.NotEqual(t, first, one.asks())
+}
+
 // Processes that drain pass their connections on to the last.
 func TestChain(t *testing.T) {
 	t.Parallel()

@@ -105,7 +105,16 @@ func serve(at string) error {
 	} else {
 		web.Serve(s, srv, l)
 	}
-	s.OnReady = func() { fmt.Println("ready", l.Addr(), os.Getpid()) }
+	second := ""
+	if os.Getenv(role+"_TWO") != "" {
+		two, err := s.Listen(network, address)
+		if err != nil {
+			return err
+		}
+		web.Serve(s, &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "two") })}, two)
+		second = two.Addr().String()
+	}
+	s.OnReady = func() { fmt.Println("ready", l.Addr(), os.Getpid(), second) }
 	return s.Run(context.Background())
 }
 
@@ -114,6 +123,7 @@ type run struct {
 	t    *testing.T
 	cmd  *exec.Cmd
 	addr string
+	two  string // of _TWO
 	pid  int
 	said chan string
 }
@@ -167,6 +177,7 @@ func (r *run) ready() {
 	var err error
 	r.pid, err = strconv.Atoi(words[2])
 	require.NoError(r.t, err)
+	r.two = strings.Join(words[3:], "")
 }
 
 // hangUp has the program replaced.
