@@ -66,7 +66,7 @@ func (s *Scope) inherit(state []byte) error {
 	if err := ei.Unmarshal(state, &saved); err != nil {
 		return err
 	}
-	s.inheriting.Store(true)
+	s.process.Inherit()
 	s.claims = map[membership]int{}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -235,7 +235,7 @@ func TestIncompleteMoves(t *testing.T) {
 	require.NoError(t, err)
 	next := &Scope{
 		table: newTable(), self: newOwner(), locals: map[ei.Pid]*local{}, byRef: map[ei.Ref]ei.Pid{}, peers: map[ei.Pid]*peer{},
-		limit: kept.NewLimit[ei.Pid](1<<20, "Options.Limit", s.log),
+		limit: kept.NewLimit[ei.Pid](1<<20, "Options.Limit", s.log), process: kept.New(kept.Options{}),
 	}
 	require.NoError(t, next.inherit(state))
 	incomplete(t, next, "x@h")

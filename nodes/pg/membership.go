@@ -40,20 +40,15 @@ func keyOfValue(group any) (string, error) {
 func (s *Scope) Join(ctx context.Context, group any, members ...*nodes.Mailbox) error {
 	return s.change(ctx, "join", group, members, func(key string, pids []ei.Pid) error {
 		join := func(box *nodes.Mailbox) error { return s.joinNow(box, key, pids, members) }
-		if !s.inheriting.Load() { // so it does not wait for Running without a ctx
-			return s.inProcess(ctx, join)
+		if s.process.Early(func() {
+			pids = slices.DeleteFunc(pids, func(pid ei.Pid) bool { return s.claim(pid, key) })
+			if len(pids) > 0 {
+				s.process.Post(func() { _ = s.joinNow(s.process.Mailbox(), key, pids, nil) })
+			}
+		}) {
+			return nil
 		}
-		s.process.Running.Lock()
-		if !s.inheriting.Load() {
-			s.process.Running.Unlock()
-			return s.inProcess(ctx, join)
-		}
-		defer s.process.Running.Unlock()
-		pids = slices.DeleteFunc(pids, func(pid ei.Pid) bool { return s.claim(pid, key) })
-		if len(pids) > 0 {
-			s.process.Post(func() { _ = s.joinNow(s.process.Mailbox(), key, pids, nil) })
-		}
-		return nil
+		return s.inProcess(ctx, join)
 	})
 }
 
@@ -63,7 +58,7 @@ func (s *Scope) joinNow(box *nodes.Mailbox, key string, pids []ei.Pid, members [
 			return err
 		}
 	}
-	s.joinCluster()
+	s.process.AtDrain(s.drain)
 	for _, pid := range pids {
 		l := s.locals[pid]
 		if l == nil {

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
@@ -48,23 +47,19 @@ type Scope struct {
 
 	process *kept.Process // whose Running guards what follows
 
-	self    *owner // this scope's
-	parser  *parser
-	locals  map[ei.Pid]*local
-	byRef   map[ei.Ref]ei.Pid // what is monitored: members here, and scopes elsewhere
-	peers   map[ei.Pid]*peer
-	direct  map[string]bool // the nodes that this process is connected to, and may ask
-	asked   map[string]bool // nodes to which a discover is on its way
-	missed  map[string]bool // nodes that could not be asked, or not be met
-	timer   *time.Timer     // of seek
-	pause   time.Duration
-	warned  map[string]bool // nodes of which the log has heard
-	drains  bool            // others are told of no members here any more
-	undrain func()          // takes back what has the node's Drain set drains; nil: nobody has joined yet
-	// The state of the scope before has been taken, and the node goes on only later: Join finds the
-	// memberships that there were, those of claims having been found already.
-	inheriting atomic.Bool // set while Running is held
-	claims     map[membership]int
+	self   *owner // this scope's
+	parser *parser
+	locals map[ei.Pid]*local
+	byRef  map[ei.Ref]ei.Pid // what is monitored: members here, and scopes elsewhere
+	peers  map[ei.Pid]*peer
+	direct map[string]bool // the nodes that this process is connected to, and may ask
+	asked  map[string]bool // nodes to which a discover is on its way
+	missed map[string]bool // nodes that could not be asked, or not be met
+	timer  *time.Timer     // of seek
+	pause  time.Duration
+	warned map[string]bool    // nodes of which the log has heard
+	drains bool               // others are told of no members here any more
+	claims map[membership]int // while process.Inherits: those that were there, and that Join has found
 }
 
 // A membership is one in a group, which a process may have several times.
@@ -137,14 +132,6 @@ func (s *Scope) make(_ context.Context, isFirst bool) (*nodes.Mailbox, error) {
 	return box, nil
 }
 
-// joinCluster has the node's Drain take back, from now on, what others know of members here;
-// Running is held.
-func (s *Scope) joinCluster() {
-	if s.undrain == nil {
-		s.undrain = s.n.OnDrain(s.drain)
-	}
-}
-
 // drain tells the others that there are no members here any more. For this process they stay, so
 // that what it does with them goes on.
 func (s *Scope) drain(ctx context.Context) error {
@@ -171,10 +158,9 @@ func (s *Scope) told() map[string]*members {
 
 // begin is the first thing that the scope's process does.
 func (s *Scope) begin(box *nodes.Mailbox, _ bool) {
-	s.inheriting.Store(false)
 	s.claims = nil
 	if len(s.locals) > 0 {
-		s.joinCluster()
+		s.process.AtDrain(s.drain)
 	}
 	for pid, l := range s.locals {
 		if l.ref.Len == 0 { // the process before was monitoring it
@@ -235,11 +221,7 @@ func (s *Scope) over(error) {
 	if s.timer != nil {
 		s.timer.Stop()
 	}
-	undrain := s.undrain
 	s.process.Running.Unlock()
-	if undrain != nil {
-		undrain()
-	}
 }
 
 // Close ends the scope: other nodes see its members leave. It returns when what it has started has

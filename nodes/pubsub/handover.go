@@ -101,7 +101,7 @@ func (s *shard) inherit(state []byte) error {
 	if err != nil {
 		return err
 	}
-	s.inheriting.Store(true)
+	s.process.Inherit()
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
 	s.me, s.said, s.floor = saved.Me, saved.Said, saved.Floor
@@ -144,7 +144,7 @@ func (s *shard) inherit(state []byte) error {
 		}
 	}
 	if s.clock() > 0 {
-		s.undrain = s.p.ps.n.OnDrain(s.leaveCluster)
+		s.process.AtDrain(s.leaveCluster)
 	}
 	return nil
 }

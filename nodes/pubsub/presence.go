@@ -106,7 +106,7 @@ func (p *Presence) start(ctx context.Context) error {
 		s := newShard(p, name)
 		s.process = p.ps.process(kept.Options{
 			Name: name, Make: func(_ context.Context, isFirst bool) (*nodes.Mailbox, error) { return s.make(isFirst) },
-			Begin: s.begin, Lost: s.lost, Over: s.over,
+			Begin: s.begin, Lost: s.lost,
 		})
 		if err := p.ps.start(ctx, s.process); err != nil {
 			for _, started := range p.shards {

@@ -158,11 +158,7 @@ func (ps *PubSub) startMember(ctx context.Context, group ei.Atom) (*nodes.Mailbo
 // process is one that is kept until the PubSub or the node ends.
 func (ps *PubSub) process(o kept.Options) *kept.Process {
 	o.Node, o.Log, o.Until = ps.n, ps.log, ps.ctx
-	over := o.Over
 	o.Over = func(why error) {
-		if over != nil {
-			over(why)
-		}
 		if kept.HasFailed(why) {
 			ps.cancel(why)
 		}

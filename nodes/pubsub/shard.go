@@ -3,7 +3,6 @@ package pubsub
 import (
 	"context"
 	"errors"
-	"sync/atomic"
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
@@ -29,12 +28,9 @@ type shard struct {
 
 	// guarded by Running
 	role
-	refs    map[ei.Pid]ei.Ref // monitors of the processes that it tracks; zero: begin makes it
-	byRef   map[ei.Ref]ei.Pid
-	silent  bool   // it has told the others that it has ended
-	undrain func() // takes back what has the node's Drain call leaveCluster; nil: it has tracked nothing yet
-	// The state of the shard before has been taken, and the node goes on only later.
-	inheriting atomic.Bool // set while Running is held
+	refs   map[ei.Pid]ei.Ref // monitors of the processes that it tracks; zero: begin makes it
+	byRef  map[ei.Ref]ei.Pid
+	silent bool // it has told the others that it has ended
 }
 
 // An errand is a message to the shard of another node.
@@ -79,7 +75,6 @@ func (s *shard) make(isFirst bool) (*nodes.Mailbox, error) {
 
 // begin is the first thing that the shard's process does.
 func (s *shard) begin(b *nodes.Mailbox, _ bool) {
-	s.inheriting.Store(false)
 	for pid := range s.refs {
 		s.monitor(b, pid)
 	}
@@ -97,15 +92,6 @@ func (s *shard) lost() {
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
 	s.lostRole()
-}
-
-func (s *shard) over(error) {
-	s.process.Running.Lock()
-	undrain := s.undrain
-	s.process.Running.Unlock()
-	if undrain != nil {
-		undrain()
-	}
 }
 
 // run does what a shard does every broadcast period.

@@ -46,7 +46,7 @@ func (p *Presence) Track(ctx context.Context, b *nodes.Mailbox, topic, key strin
 	}
 	return p.change(ctx, "track", b, topic, key, err, func(s *shard, i id) error {
 		if s.tracked(i) != nil {
-			if s.inheriting.Load() {
+			if s.process.Inherits() {
 				return nil
 			}
 			return ErrAlreadyTracked
@@ -181,22 +181,15 @@ func (p *Presence) check(b *nodes.Mailbox) error {
 
 // do has the shard's process run f, or runs it at once while that waits for the node to go on.
 func (s *shard) do(ctx context.Context, f func()) error {
-	if s.inheriting.Load() { // so it does not wait for Running without a ctx
-		s.process.Running.Lock()
-		defer s.process.Running.Unlock()
-		if s.inheriting.Load() {
-			f()
-			return nil
-		}
+	if s.process.Early(f) {
+		return nil
 	}
 	return s.process.Do(ctx, f)
 }
 
 // set makes, or changes, an entry; Running is held.
 func (s *shard) set(i id, meta ei.Raw) {
-	if s.undrain == nil {
-		s.undrain = s.p.ps.n.OnDrain(s.leaveCluster)
-	}
+	s.process.AtDrain(s.leaveCluster)
 	s.p.mu.Lock()
 	s.join(i, meta)
 	s.p.tell([]id{i})
@@ -210,7 +203,7 @@ func (s *shard) monitor(b *nodes.Mailbox, pid ei.Pid) {
 		return
 	}
 	s.refs[pid] = ei.Ref{}
-	if s.inheriting.Load() {
+	if s.process.Inherits() {
 		return
 	}
 	ref, err := b.Monitor(s.process.Context(), pid)

@@ -72,6 +72,9 @@ type Process struct {
 	begun, ever bool // the mailbox has begun; one has
 	made        time.Time
 	deaths      int
+	undrain     func() // takes back AtDrain; nil: it was not called
+
+	inherits atomic.Bool // see Inherit; set while Running is held
 
 	ending sync.Mutex // guards err
 	err    error
@@ -167,6 +170,12 @@ func (p *Process) watchOver() {
 		if p.o.Over != nil {
 			p.o.Over(p.Err())
 		}
+		p.Running.Lock()
+		undrain := p.undrain
+		p.Running.Unlock()
+		if undrain != nil {
+			undrain()
+		}
 		close(p.done)
 		return
 	}
@@ -228,6 +237,35 @@ func HasFailed(why error) bool {
 	return !errors.Is(why, nodes.ErrClosed) && !errors.Is(why, nodes.ErrMoved)
 }
 
+// AtDrain has the node's Drain run f, from the first call on, until the Process ends. Running is
+// held.
+func (p *Process) AtDrain(f func(ctx context.Context) error) {
+	if p.undrain == nil {
+		p.undrain = p.o.Node.OnDrain(f)
+	}
+}
+
+// Inherit says that the mailbox has the state of another process, whose node goes on here only
+// later, with Begin. Running is held.
+func (p *Process) Inherit() { p.inherits.Store(true) }
+
+// Inherits tells whether that is still to come.
+func (p *Process) Inherits() bool { return p.inherits.Load() }
+
+// Early runs f at once, with Running held, if that is still to come; else it is false.
+func (p *Process) Early(f func()) bool {
+	if !p.Inherits() { // so it does not wait for Running without a context
+		return false
+	}
+	p.Running.Lock()
+	defer p.Running.Unlock()
+	if !p.Inherits() {
+		return false
+	}
+	f()
+	return true
+}
+
 // died notes that somebody has ended the mailbox. It gives the time before the next one.
 func (p *Process) died() time.Duration {
 	p.Running.Lock()
@@ -276,6 +314,7 @@ func (p handler) handle(b *nodes.Mailbox, m *nodes.Message) {
 	if !p.begun {
 		isFirst := !p.ever
 		p.begun, p.ever = true, true
+		p.inherits.Store(false)
 		p.o.Begin(b, isFirst)
 	}
 	p.run()
